@@ -1,0 +1,71 @@
+//! Address newtypes. No arithmetic crosses from one address space to another.
+
+use core::fmt;
+
+macro_rules! address {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(u64);
+
+        impl $name {
+            /// Wraps a raw address.
+            #[must_use]
+            pub const fn new(raw: u64) -> Self {
+                Self(raw)
+            }
+
+            /// Returns the raw address.
+            #[must_use]
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+
+            /// Adds `bytes`; `None` past the end of the address space.
+            #[must_use]
+            pub const fn checked_add(self, bytes: u64) -> Option<Self> {
+                match self.0.checked_add(bytes) {
+                    Some(raw) => Some(Self(raw)),
+                    None => None,
+                }
+            }
+
+            /// Bytes from `base` up to this address; `None` if it lies below `base`.
+            #[must_use]
+            pub const fn checked_sub(self, base: Self) -> Option<u64> {
+                self.0.checked_sub(base.0)
+            }
+
+            /// Whether the address is a multiple of `align` (a power of two).
+            #[must_use]
+            pub const fn is_aligned(self, align: u64) -> bool {
+                self.0 & (align.wrapping_sub(1)) == 0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:#x})"), self.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:#x}", self.0)
+            }
+        }
+    };
+}
+
+address! {
+    /// An address in the machine's physical memory.
+    PhysAddr
+}
+address! {
+    /// An address as a device puts it on its bus.
+    DmaAddr
+}
+address! {
+    /// An address inside one I/O address space (domain).
+    Iova
+}

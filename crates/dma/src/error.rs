@@ -1,0 +1,147 @@
+//! One error type, with the numbers that explain it.
+
+use core::fmt;
+
+/// What kept an operation from succeeding.
+///
+/// `wanted` and `found` of [`Reason`] are in the unit named here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Constraint {
+    /// Bytes in one run of DMA addresses.
+    Contiguous,
+    /// Bytes free in the contiguous memory area.
+    ContiguousPool,
+    /// Bytes of free RAM.
+    Ram,
+    /// Highest address the device reaches.
+    Mask,
+    /// Bytes in the longest segment.
+    MaxSegment,
+    /// Segment boundary mask.
+    Boundary,
+    /// Bytes free for I/O virtual addresses.
+    IovaSpace,
+    /// Bytes free in the bounce pool.
+    BouncePool,
+    /// Bytes bounced where bouncing is refused.
+    NoBounce,
+    /// Bytes of user memory that could be pinned.
+    UserPages,
+    /// Address alignment in bytes.
+    Alignment,
+    /// Bytes in a buffer offered by somebody else.
+    BufferSize,
+    /// Largest size in bytes that is tried at all.
+    SizeLimit,
+    /// Pages behind a physical range.
+    PagesBehind,
+    /// A fault put in on purpose.
+    InjectedFault,
+}
+
+impl Constraint {
+    /// A short stable name, as it stands in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Contiguous => "contiguous",
+            Self::ContiguousPool => "cma-size",
+            Self::Ram => "ram",
+            Self::Mask => "dma-mask",
+            Self::MaxSegment => "max-segment",
+            Self::Boundary => "boundary",
+            Self::IovaSpace => "iova-space",
+            Self::BouncePool => "bounce-pool",
+            Self::NoBounce => "no-bounce",
+            Self::UserPages => "user-pages",
+            Self::Alignment => "alignment",
+            Self::BufferSize => "buffer-size",
+            Self::SizeLimit => "size-limit",
+            Self::PagesBehind => "pages",
+            Self::InjectedFault => "injected-fault",
+        }
+    }
+}
+
+/// The constraint behind a refusal, with the value wanted and the value found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Reason {
+    /// Which constraint.
+    pub constraint: Constraint,
+    /// The value the request needed.
+    pub wanted: u64,
+    /// The value there was.
+    pub found: u64,
+}
+
+/// Why the DMA layer refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Error {
+    /// EINVAL: an argument makes no sense (size zero, overflow, wrong owner).
+    Invalid,
+    /// ENOMEM: something ran out.
+    NoMemory(Reason),
+    /// EIO: the memory cannot be mapped for the device.
+    Unmappable(Reason),
+    /// EFAULT: user memory that is not there, or not writable.
+    BadUserMemory(Reason),
+    /// ENXIO: an offset or range outside the memory, or memory without what was asked for.
+    NoSuchMemory(Reason),
+    /// EOPNOTSUPP: the platform does not offer this.
+    Unsupported,
+}
+
+impl Error {
+    /// The Linux errno, positive.
+    #[must_use]
+    pub const fn errno(self) -> i32 {
+        match self {
+            Self::Invalid => 22,
+            Self::NoMemory(_) => 12,
+            Self::Unmappable(_) => 5,
+            Self::BadUserMemory(_) => 14,
+            Self::NoSuchMemory(_) => 6,
+            Self::Unsupported => 95,
+        }
+    }
+
+    /// The constraint behind the refusal, where there is one.
+    #[must_use]
+    pub const fn reason(self) -> Option<Reason> {
+        match self {
+            Self::NoMemory(r)
+            | Self::Unmappable(r)
+            | Self::BadUserMemory(r)
+            | Self::NoSuchMemory(r) => Some(r),
+            Self::Invalid | Self::Unsupported => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self {
+            Self::Invalid => "invalid argument",
+            Self::NoMemory(_) => "out of memory",
+            Self::Unmappable(_) => "not mappable for the device",
+            Self::BadUserMemory(_) => "bad user memory",
+            Self::NoSuchMemory(_) => "outside the memory",
+            Self::Unsupported => "not supported",
+        };
+        f.write_str(what)?;
+        match self.reason() {
+            Some(r) => write!(
+                f,
+                " ({}: wanted {}, found {})",
+                r.constraint.name(),
+                r.wanted,
+                r.found
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+impl core::error::Error for Error {}

@@ -1,0 +1,29 @@
+//! The DMA mapping layer: addresses, scatter tables, constraints and mapping.
+//!
+//! Two seams bound this crate. [`Platform`] lies below it: what a machine, a Rust operating
+//! system or a VFIO container must offer. [`DmaOps`] lies above it: what buffer code asks for.
+//! [`Mapper`] turns the first into the second; an operating system that has a DMA layer of its
+//! own implements [`DmaOps`] directly.
+//!
+//! The crate holds no locks, threads, clocks or files. Nothing here panics on values from
+//! outside; sizes go through checked arithmetic.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod addr;
+mod error;
+mod mapper;
+mod ops;
+mod platform;
+mod types;
+
+pub use addr::{DmaAddr, Iova, PhysAddr};
+pub use error::{Constraint, Error, Reason};
+pub use mapper::Mapper;
+pub use ops::{DmaOps, contiguous_len};
+pub use platform::Platform;
+pub use types::{
+    Attrs, Caching, Coherency, Direction, DmaSegment, Limits, Segment, SegmentKind, SyncFor,
+};

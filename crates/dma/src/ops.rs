@@ -1,0 +1,202 @@
+//! The seam above: what buffer code asks of a DMA layer.
+
+use crate::{Attrs, Caching, Coherency, Direction, DmaAddr, DmaSegment, Error, SyncFor};
+
+/// A DMA layer, as buffer code sees it.
+///
+/// [`Mapper`](crate::Mapper) implements it over any [`Platform`](crate::Platform); a kernel home
+/// implements it with its own DMA API. Everything that must be stored is an associated type, so
+/// that the code above owns no heap. Values of `Alloc`, `Table` and `Mapping` own what they name:
+/// each goes back through the method that takes it by value, exactly once.
+///
+/// # Context
+/// All methods may sleep unless they say otherwise.
+pub trait DmaOps {
+    /// A device that does DMA.
+    type Device: Copy + Eq + core::fmt::Debug;
+    /// The memory of some program, from which ranges can be pinned.
+    type User: Clone;
+    /// Memory allocated for a device.
+    type Alloc;
+    /// A scatter table on the CPU's side: pinned user memory, or a view of an allocation.
+    type Table;
+    /// A scatter table mapped for one device.
+    type Mapping;
+    /// A kernel (CPU) mapping of an allocation or table.
+    type Vmap;
+    /// A description of memory that a front end can map into a program.
+    type Mmap;
+
+    /// Bytes of a CPU page.
+    fn page_size(&self) -> u64;
+
+    /// Cache-line granularity for user memory handed to devices, in bytes (1 if coherent).
+    ///
+    /// Source: Linux `dma_get_cache_alignment`.
+    fn cache_alignment(&self, dev: Self::Device) -> u64;
+
+    /// Whether `dev` sees the CPU's caches.
+    fn coherency(&self, dev: Self::Device) -> Coherency;
+
+    /// Allocates zeroed memory that device and CPU see alike without syncs.
+    ///
+    /// The memory is one run of DMA addresses for `dev`.
+    ///
+    /// # Errors
+    /// `NoMemory` (ENOMEM) with the pool that ran out; `Invalid` for size zero or overflow.
+    fn alloc_coherent(
+        &mut self,
+        dev: Self::Device,
+        len_bytes: u64,
+        attrs: Attrs,
+    ) -> Result<Self::Alloc, Error>;
+
+    /// Allocates zeroed cached memory that is one run of DMA addresses for `dev` and needs syncs.
+    ///
+    /// Source: Linux `dma_alloc_noncontiguous`, differs: always zeroed.
+    ///
+    /// # Errors
+    /// As [`alloc_coherent`](Self::alloc_coherent).
+    fn alloc_noncontiguous(
+        &mut self,
+        dev: Self::Device,
+        len_bytes: u64,
+        direction: Direction,
+        attrs: Attrs,
+    ) -> Result<Self::Alloc, Error>;
+
+    /// Allocates zeroed cached memory that is contiguous for the CPU alone and mapped for no
+    /// device (`vmalloc_user`).
+    ///
+    /// # Errors
+    /// `NoMemory` (ENOMEM).
+    fn alloc_virtual(&mut self, len_bytes: u64) -> Result<Self::Alloc, Error>;
+
+    /// Gives memory back, with its device mapping.
+    fn free(&mut self, alloc: Self::Alloc);
+
+    /// The address of the allocation for the device it was made for; `None` for virtual memory.
+    fn alloc_dma_addr(&self, alloc: &Self::Alloc) -> Option<DmaAddr>;
+
+    /// Hands the whole allocation over. A no-op where device and CPU see the same bytes.
+    ///
+    /// Returns whether cache maintenance was due and done.
+    ///
+    /// # Context
+    /// Does not sleep.
+    fn sync_alloc(&mut self, alloc: &Self::Alloc, direction: Direction, sync: SyncFor) -> bool;
+
+    /// How the CPU maps the allocation.
+    fn alloc_caching(&self, alloc: &Self::Alloc) -> Caching;
+
+    /// A scatter table that shows the allocation's memory, for sharing with other devices.
+    ///
+    /// The allocation must outlive the table. The table may consist of physical ranges without
+    /// pages.
+    ///
+    /// # Errors
+    /// `NoMemory`; `NoSuchMemory` (ENXIO) where the memory cannot be described.
+    fn table_of(&mut self, alloc: &Self::Alloc) -> Result<Self::Table, Error>;
+
+    /// Pins `len_bytes` of a program's memory at `addr`.
+    ///
+    /// # Errors
+    /// `BadUserMemory` (EFAULT) when part of it is missing, read-only where `direction` lets the
+    /// device write, or not ordinary memory; `Invalid` for length zero or overflow.
+    fn pin_user(
+        &mut self,
+        user: &Self::User,
+        addr: u64,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Self::Table, Error>;
+
+    /// Whether `table` still is the memory `user` has at `addr`.
+    ///
+    /// A host that reaches user memory by address may always say yes; one that pins pages says
+    /// no after the program has mapped something else there.
+    fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool;
+
+    /// Drops a table: unpins user memory (marked dirty if `device_wrote`), forgets a view.
+    fn free_table(&mut self, table: Self::Table, device_wrote: bool);
+
+    /// Bytes the table covers.
+    fn table_len(&self, table: &Self::Table) -> u64;
+
+    /// Maps a table for `dev`.
+    ///
+    /// # Errors
+    /// `NoMemory` (ENOMEM), `Unmappable` (EIO), `Invalid`. Nothing is held afterwards.
+    fn map(
+        &mut self,
+        dev: Self::Device,
+        table: &Self::Table,
+        direction: Direction,
+        attrs: Attrs,
+    ) -> Result<Self::Mapping, Error>;
+
+    /// Unmaps; afterwards the device's accesses fault (behind an IOMMU).
+    fn unmap(&mut self, mapping: Self::Mapping, attrs: Attrs);
+
+    /// Hands mapped memory over. Returns whether maintenance (or a bounce copy) was due and done.
+    ///
+    /// # Context
+    /// Does not sleep.
+    fn sync(&mut self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool;
+
+    /// Segment `index` of the mapping as the device sees it; `None` past the last.
+    fn segment(&self, mapping: &Self::Mapping, index: usize) -> Option<DmaSegment>;
+
+    /// Maps an allocation for the CPU (the kernel's view).
+    ///
+    /// # Errors
+    /// `NoMemory`.
+    fn vmap_alloc(&mut self, alloc: &Self::Alloc) -> Result<Self::Vmap, Error>;
+
+    /// Maps a table for the CPU (the kernel's view).
+    ///
+    /// # Errors
+    /// `NoMemory`; `NoSuchMemory` (ENXIO) for ranges without pages that have no CPU address.
+    fn vmap_table(&mut self, table: &Self::Table) -> Result<Self::Vmap, Error>;
+
+    /// Drops a CPU mapping.
+    fn vunmap(&mut self, vmap: Self::Vmap);
+
+    /// Describes `len_bytes` from `offset` of an allocation for mapping into a program.
+    ///
+    /// # Errors
+    /// `NoSuchMemory` (ENXIO) outside the page-aligned length.
+    fn mmap(
+        &mut self,
+        alloc: &Self::Alloc,
+        offset: u64,
+        len_bytes: u64,
+    ) -> Result<Self::Mmap, Error>;
+}
+
+/// Bytes of `mapping` that form one run from its first segment on, as far as `enough`.
+///
+/// Segments that touch count as one run, merged or not. The walk stops at the first gap, or once
+/// `enough` bytes are found.
+///
+/// Source: Linux `vb2_dc_get_contiguous_size`.
+pub fn contiguous_len<D: DmaOps + ?Sized>(ops: &D, mapping: &D::Mapping, enough: u64) -> u64 {
+    let mut run = 0u64;
+    let mut index = 0usize;
+    let mut expected: Option<DmaAddr> = None;
+    while let Some(seg) = ops.segment(mapping, index) {
+        if expected.is_some_and(|at| at != seg.addr) {
+            break;
+        }
+        run = run.saturating_add(seg.len);
+        if run >= enough {
+            break;
+        }
+        expected = seg.addr.checked_add(seg.len);
+        if expected.is_none() {
+            break;
+        }
+        index = index.saturating_add(1);
+    }
+    run
+}

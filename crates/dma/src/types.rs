@@ -1,0 +1,133 @@
+//! The vocabulary: directions, attributes, segments and a device's limits.
+
+use crate::{DmaAddr, PhysAddr};
+use bitflags::bitflags;
+
+/// Which way the bytes go. There is no "none".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The device reads what the CPU wrote.
+    ToDevice,
+    /// The CPU reads what the device wrote.
+    FromDevice,
+    /// Both.
+    Bidirectional,
+}
+
+impl Direction {
+    /// Whether the device may write to the memory.
+    #[must_use]
+    pub const fn device_writes(self) -> bool {
+        matches!(self, Self::FromDevice | Self::Bidirectional)
+    }
+
+    /// Whether the device may read from the memory.
+    #[must_use]
+    pub const fn device_reads(self) -> bool {
+        matches!(self, Self::ToDevice | Self::Bidirectional)
+    }
+}
+
+/// For whom a cache synchronisation hands memory over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SyncFor {
+    /// The device is about to use the memory: written lines are cleaned.
+    Device,
+    /// The CPU is about to use it: stale lines are invalidated.
+    Cpu,
+}
+
+/// Whether a device sees the CPU's caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Coherency {
+    /// Device and CPU always see the same bytes.
+    Coherent,
+    /// Handing memory over needs cache maintenance.
+    NonCoherent,
+}
+
+/// How the CPU maps memory that it shares with a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Caching {
+    /// Ordinary cached memory.
+    Cached,
+    /// Uncached or write-combined: CPU accesses go to memory at once.
+    Uncached,
+}
+
+bitflags! {
+    /// Attributes of an allocation or mapping (`DMA_ATTR_*`).
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct Attrs: u32 {
+        /// The caller needs no kernel mapping of the memory.
+        const NO_KERNEL_MAPPING = 1 << 0;
+        /// Map and unmap do no cache maintenance; the caller syncs.
+        const SKIP_CPU_SYNC = 1 << 1;
+        /// A write-combined CPU mapping is wanted.
+        const WRITE_COMBINE = 1 << 2;
+        /// Physically contiguous memory even behind an IOMMU.
+        const FORCE_CONTIGUOUS = 1 << 3;
+        /// Single pages are good enough; do not work for large ones.
+        const ALLOC_SINGLE_PAGES = 1 << 4;
+        /// A failure is expected; do not warn.
+        const NO_WARN = 1 << 5;
+        /// The physical address is no RAM: never synced, never bounced.
+        const MMIO = 1 << 6;
+        /// Fail rather than bounce or sync.
+        const REQUIRE_COHERENT = 1 << 7;
+    }
+}
+
+/// What stands behind a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SegmentKind {
+    /// Ordinary pages of RAM.
+    Pages,
+    /// A physical range without pages behind it (device SRAM, a carve-out, a BAR).
+    Physical,
+}
+
+/// A run of physically contiguous memory, the CPU's side of a scatter table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Segment {
+    /// First byte.
+    pub addr: PhysAddr,
+    /// Length in bytes, not zero.
+    pub len: u64,
+    /// What stands behind it.
+    pub kind: SegmentKind,
+}
+
+/// A run of addresses as a device sees it, the device's side of a scatter table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DmaSegment {
+    /// First byte.
+    pub addr: DmaAddr,
+    /// Length in bytes, not zero.
+    pub len: u64,
+}
+
+/// What a device can address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Highest address the device can put on its bus, as a mask (`2^n - 1`).
+    pub mask: u64,
+    /// Longest segment in bytes.
+    pub max_segment: u64,
+    /// No segment may cross a multiple of `boundary + 1` (a mask; all ones for none).
+    pub boundary: u64,
+    /// Most segments in one table.
+    pub max_segments: u32,
+}
+
+impl Default for Limits {
+    /// Linux's defaults: 32-bit mask, 64 KiB segments, no boundary.
+    fn default() -> Self {
+        Self {
+            mask: u32::MAX as u64,
+            max_segment: 64 << 10,
+            boundary: u64::MAX,
+            max_segments: u32::MAX,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! dma-buf: one buffer shared between devices. (Being written.)
+#![no_std]
+#![forbid(unsafe_code)]

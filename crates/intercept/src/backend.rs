@@ -1,0 +1,210 @@
+//! The seam to the devices.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+/// A Linux errno, positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Errno(pub i32);
+
+/// A device node, e.g. `/dev/video0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+/// One open file description of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId(pub u64);
+
+/// Identity of the file behind a descriptor of the calling program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FdIdentity {
+    /// `st_dev`.
+    pub dev: u64,
+    /// `st_ino`.
+    pub ino: u64,
+}
+
+/// How memory is to be accessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Only read.
+    Read,
+    /// Read and written.
+    Write,
+}
+
+/// The calling thread and its process, for the length of one call.
+pub trait Caller {
+    /// The process (thread group) id, in the supervisor's pid namespace.
+    fn pid(&self) -> u32;
+    /// Copies from the program's memory. EFAULT unless all of it is readable.
+    ///
+    /// # Errors
+    /// EFAULT.
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
+    /// Copies to the program's memory. EFAULT unless all of it is writable.
+    ///
+    /// # Errors
+    /// EFAULT.
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno>;
+    /// Which file a descriptor of the program names.
+    ///
+    /// # Errors
+    /// EBADF.
+    fn identify(&self, fd: i32) -> Result<FdIdentity, Errno>;
+    /// Installs a descriptor in the program; returns its number. The last step of a call that
+    /// can fail: nothing afterwards may.
+    ///
+    /// # Errors
+    /// EMFILE when the program's table is full.
+    fn install(&self, fd: BorrowedFd<'_>, cloexec: bool) -> Result<i32, Errno>;
+}
+
+/// What becomes of a call.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Return this value (not negative).
+    Done(i64),
+    /// Fail.
+    Fail(Errno),
+    /// Nothing yet: the same call is made again when something has happened ([`Backend::tick`]
+    /// or another call), until it says otherwise, the file is closed or a signal ends it.
+    Wait,
+}
+
+/// The arguments of an mmap of a device file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mmap {
+    /// Byte offset.
+    pub offset: u64,
+    /// Length in bytes, as asked.
+    pub len: u64,
+    /// PROT_* bits.
+    pub prot: i32,
+    /// MAP_* bits.
+    pub flags: i32,
+}
+
+/// What to map instead: a file of ordinary memory.
+#[derive(Debug)]
+pub struct Map {
+    /// A memfd, open for what is asked.
+    pub fd: OwnedFd,
+    /// Offset in it, page-aligned.
+    pub offset: u64,
+}
+
+/// A host of devices.
+///
+/// All calls come from one thread, one at a time. A call must not block: one that has to wait
+/// answers [`Outcome::Wait`].
+pub trait Backend {
+    /// The nodes there are: path under /dev, minor number (major is 81), and whether mode is
+    /// rw for all.
+    fn nodes(&self) -> Vec<Node>;
+
+    /// Opens a node. `flags` are the O_* bits of open. The front end makes the descriptor.
+    ///
+    /// # Errors
+    /// ENODEV, EBUSY, EMFILE.
+    fn open(&mut self, node: NodeId, flags: i32, caller: &dyn Caller) -> Result<FileId, Errno>;
+
+    /// The last descriptor and mapping of a file is gone (also after SIGKILL).
+    fn release(&mut self, file: FileId);
+
+    /// ioctl on a device file. `nonblocking` is the file's O_NONBLOCK now. `retry` is true when
+    /// an earlier try of this very call has said `Wait`.
+    fn ioctl(
+        &mut self,
+        file: FileId,
+        request: u32,
+        arg: u64,
+        nonblocking: bool,
+        retry: bool,
+        caller: &dyn Caller,
+    ) -> Outcome;
+
+    /// A call that waited was given up (signal, thread or file gone).
+    fn abandon(&mut self, file: FileId);
+
+    /// mmap of a device file.
+    ///
+    /// # Errors
+    /// EINVAL and what the device says.
+    fn mmap(&mut self, file: FileId, args: &Mmap, caller: &dyn Caller) -> Result<Map, Errno>;
+
+    /// poll: which of POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP hold now, for a caller
+    /// interested in `events`. POLLERR and POLLHUP are reported unasked.
+    fn poll(&mut self, file: FileId, events: i16) -> i16;
+
+    /// read() of `len` bytes to `addr`; positions do not exist on devices.
+    fn read(
+        &mut self,
+        file: FileId,
+        addr: u64,
+        len: u64,
+        nonblocking: bool,
+        caller: &dyn Caller,
+    ) -> Outcome;
+
+    /// write() of `len` bytes from `addr`.
+    fn write(
+        &mut self,
+        file: FileId,
+        addr: u64,
+        len: u64,
+        nonblocking: bool,
+        caller: &dyn Caller,
+    ) -> Outcome;
+
+    /// Whether a file is one of the backend's exported buffers (dma-bufs).
+    fn is_buffer(&self, id: FdIdentity) -> bool;
+
+    /// ioctl on an exported buffer (`DMA_BUF_IOCTL_*`).
+    fn buffer_ioctl(
+        &mut self,
+        id: FdIdentity,
+        request: u32,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Outcome;
+
+    /// Size in bytes of an exported buffer.
+    fn buffer_len(&self, id: FdIdentity) -> u64;
+
+    /// Content of a generated file under /sys (`/sys/class/video4linux/video0/name`, …).
+    fn sysfs(&self) -> Vec<(std::path::PathBuf, String)>;
+
+    /// Time until the next [`tick`](Self::tick) is due; `None` for never.
+    fn next_tick(&self) -> Option<Duration>;
+
+    /// Time has passed, or [`wake_fds`](Self::wake_fds) became readable.
+    fn tick(&mut self);
+
+    /// Descriptors whose readability calls for a [`tick`](Self::tick) (frames from a decoder).
+    fn wake_fds(&self) -> Vec<BorrowedFd<'_>>;
+
+    /// Files whose poll state or pending calls may have changed since the last look. Cleared by
+    /// the call.
+    fn take_changed(&mut self) -> Vec<FileId>;
+}
+
+/// A node the backend offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its id.
+    pub id: NodeId,
+    /// Absolute path, e.g. `/dev/video0`.
+    pub path: std::path::PathBuf,
+    /// Minor number; the major is 81.
+    pub minor: u32,
+}
+
+impl Node {
+    /// Whether `path` names this node.
+    #[must_use]
+    pub fn is_at(&self, path: &Path) -> bool {
+        self.path == path
+    }
+}

@@ -1,0 +1,236 @@
+//! The seam between a queue and the memory of its planes: vb2's `mem_ops`.
+
+use bitflags::bitflags;
+use core::fmt;
+use vb3_dma::{Coherency, Direction, Reason};
+
+/// What a plane to be allocated must be like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllocArgs {
+    /// Bytes; the implementation rounds up to pages.
+    pub len_bytes: u64,
+    /// Which way the device moves bytes.
+    pub direction: Direction,
+    /// `NonCoherent` for `V4L2_MEMORY_FLAG_NON_COHERENT`.
+    pub coherency: Coherency,
+}
+
+bitflags! {
+    /// Which cache maintenance the user asked to leave out, for one QBUF only.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct HintSkip: u8 {
+        /// `V4L2_BUF_FLAG_NO_CACHE_CLEAN`: nothing to do before the device.
+        const PREPARE = 1 << 0;
+        /// `V4L2_BUF_FLAG_NO_CACHE_INVALIDATE`: nothing to do after it.
+        const FINISH = 1 << 1;
+    }
+}
+
+/// Why a plane's memory was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlaneError {
+    /// EINVAL: bad argument, wrong kind of plane, or a dma-buf that cannot be mapped.
+    Invalid(Option<Reason>),
+    /// ENOMEM: the memory is not to be had.
+    NoMemory(Option<Reason>),
+    /// EFAULT: user memory is missing or read-only, or the memory is too small or scattered.
+    Fault(Option<Reason>),
+    /// EIO: the DMA layer cannot map it.
+    Io(Option<Reason>),
+    /// EBUSY: somebody else has it in a way that excludes this use.
+    Busy,
+}
+
+impl PlaneError {
+    /// The Linux errno, positive.
+    #[must_use]
+    pub const fn errno(self) -> i32 {
+        match self {
+            Self::Invalid(_) => 22,
+            Self::NoMemory(_) => 12,
+            Self::Fault(_) => 14,
+            Self::Io(_) => 5,
+            Self::Busy => 16,
+        }
+    }
+
+    /// The constraint behind the refusal, where there is one.
+    #[must_use]
+    pub const fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Invalid(r) | Self::NoMemory(r) | Self::Fault(r) | Self::Io(r) => r,
+            Self::Busy => None,
+        }
+    }
+}
+
+impl fmt::Display for PlaneError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Invalid(_) => "plane memory cannot be used this way",
+            Self::NoMemory(_) => "no memory for the plane",
+            Self::Fault(_) => "plane memory is missing, read-only, too small or scattered",
+            Self::Io(_) => "plane memory cannot be mapped for the device",
+            Self::Busy => "plane memory is in use",
+        })
+    }
+}
+
+impl core::error::Error for PlaneError {}
+
+/// What a queue asks of the memory of its planes.
+///
+/// Values of [`Plane`](Self::Plane) and [`DmaBuf`](Self::DmaBuf) own what they name and go back
+/// through [`put`](Self::put) and [`put_dmabuf`](Self::put_dmabuf), exactly once. A failed call
+/// holds nothing.
+///
+/// # Context
+/// All methods may sleep, except [`prepare`](Self::prepare) and [`finish`](Self::finish).
+pub trait MemOps {
+    /// A device that the planes are for (`alloc_devs`).
+    type Device: Copy + Eq + fmt::Debug;
+    /// The memory of the program that speaks to the queue.
+    type User: Clone;
+    /// The memory of one plane, of any kind: allocated, pinned user memory, imported dma-buf.
+    type Plane;
+    /// One counted reference to a dma-buf.
+    type DmaBuf;
+    /// What a driver is given to find the plane: a DMA address, or a CPU mapping.
+    type Cookie: Clone + fmt::Debug;
+    /// What a front end is given to map the plane into a program.
+    type Mmap;
+
+    /// Which memory models the allocator offers.
+    fn supports_userptr(&self) -> bool;
+
+    /// Allocates zeroed memory.
+    ///
+    /// # Errors
+    /// `NoMemory` (ENOMEM) whatever ran out; `Invalid` for length zero.
+    fn alloc(&mut self, dev: Self::Device, args: AllocArgs) -> Result<Self::Plane, PlaneError>;
+
+    /// Takes a program's memory for a plane and maps it for the device, without cache syncs.
+    ///
+    /// # Errors
+    /// Contig: `Invalid` alignment/size, `Fault` for missing, read-only or scattered memory, `Io`
+    /// when the DMA layer cannot map it. Vmalloc: `Fault`, `NoMemory`.
+    fn get_userptr(
+        &mut self,
+        dev: Self::Device,
+        user: &Self::User,
+        addr: u64,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Self::Plane, PlaneError>;
+
+    /// Whether `plane` still is the memory that `user` has at `addr` (and can be kept).
+    fn is_current(&self, plane: &Self::Plane, user: &Self::User, addr: u64) -> bool;
+
+    /// Attaches a dma-buf; it is not mapped yet. The plane takes no reference of its own: the
+    /// caller keeps `buf` until after [`put`](Self::put).
+    ///
+    /// # Errors
+    /// `Fault` when the dma-buf is smaller than `len_bytes` (before all else), `NoMemory`.
+    fn attach_dmabuf(
+        &mut self,
+        dev: Self::Device,
+        buf: &Self::DmaBuf,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Self::Plane, PlaneError>;
+
+    /// Maps an attached dma-buf for the device. Mapping twice is a no-op.
+    ///
+    /// # Errors
+    /// Contig: `Invalid` when the mapping fails, `Fault` when it is not contiguous. Vmalloc:
+    /// `Fault`.
+    fn map_dmabuf(&mut self, plane: &mut Self::Plane) -> Result<(), PlaneError>;
+
+    /// Unmaps an attached dma-buf. Unmapping twice is a no-op.
+    fn unmap_dmabuf(&mut self, plane: &mut Self::Plane);
+
+    /// Gives a plane's memory back, of whatever kind. Mappings into programs and exported
+    /// dma-bufs keep allocated memory alive (it is orphaned, not freed).
+    fn put(&mut self, plane: Self::Plane);
+
+    /// Hands the plane to the device; does the cache maintenance that is due, unless skipped.
+    ///
+    /// # Errors
+    /// Whatever the exporter of an imported buffer says.
+    fn prepare(&mut self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError>;
+
+    /// Hands the plane back to the CPU; does the cache maintenance that is due, unless skipped.
+    fn finish(&mut self, plane: &mut Self::Plane, skip: HintSkip);
+
+    /// Where the driver finds the plane; `None` while an imported plane is not mapped.
+    fn cookie(&mut self, plane: &Self::Plane) -> Option<Self::Cookie>;
+
+    /// Who holds the memory: 1 for the queue, plus program mappings, plus exports.
+    fn num_users(&self, plane: &Self::Plane) -> u32;
+
+    /// Describes the plane for mapping into a program. `len_bytes` has been checked by the queue.
+    ///
+    /// # Errors
+    /// `Invalid` for planes that are no allocated memory.
+    fn mmap(&mut self, plane: &Self::Plane, len_bytes: u64) -> Result<Self::Mmap, PlaneError>;
+
+    /// Exports an allocated plane. Each call makes a new dma-buf.
+    ///
+    /// # Errors
+    /// `Invalid` whatever fails, with the reason.
+    fn export(
+        &mut self,
+        plane: &Self::Plane,
+        access: ExportAccess,
+    ) -> Result<Self::DmaBuf, PlaneError>;
+
+    /// Bytes of a dma-buf.
+    fn dmabuf_len(&self, buf: &Self::DmaBuf) -> u64;
+
+    /// Whether two references name the same dma-buf.
+    fn same_dmabuf(&self, a: &Self::DmaBuf, b: &Self::DmaBuf) -> bool;
+
+    /// Takes one more reference.
+    ///
+    /// # Errors
+    /// `NoMemory` when the count or table is full.
+    fn clone_dmabuf(&mut self, buf: &Self::DmaBuf) -> Result<Self::DmaBuf, PlaneError>;
+
+    /// Drops a reference.
+    fn put_dmabuf(&mut self, buf: Self::DmaBuf);
+
+    /// Copies out of a plane's CPU view (read() emulation), bracketed by begin/end CPU access
+    /// where the memory is shared. Counted as copied bytes.
+    ///
+    /// # Errors
+    /// `Invalid` outside the plane, `Busy` when it has no CPU view.
+    fn copy_from(
+        &mut self,
+        plane: &mut Self::Plane,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<(), PlaneError>;
+
+    /// Copies into a plane's CPU view (write() emulation).
+    ///
+    /// # Errors
+    /// As [`copy_from`](Self::copy_from).
+    fn copy_to(
+        &mut self,
+        plane: &mut Self::Plane,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<(), PlaneError>;
+}
+
+/// The access mode of an exported dma-buf's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExportAccess {
+    /// O_RDONLY.
+    ReadOnly,
+    /// O_WRONLY.
+    WriteOnly,
+    /// O_RDWR.
+    ReadWrite,
+}

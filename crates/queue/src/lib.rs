@@ -1,0 +1,3 @@
+//! videobuf2's core queue. (Being written.)
+#![no_std]
+#![forbid(unsafe_code)]

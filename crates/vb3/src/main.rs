@@ -1,0 +1,2 @@
+//! The vb3 command.
+fn main() {}
