@@ -1,0 +1,143 @@
+//! The seam to a device: what it gives a queue, and what it gets.
+
+use crate::Active;
+use core::fmt;
+
+/// Most planes of one buffer (`VIDEO_MAX_PLANES`).
+pub const MAX_PLANES: usize = 8;
+
+/// Plane sizes of a buffer, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct PlaneSizes {
+    count: usize,
+    bytes: [u64; MAX_PLANES],
+}
+
+impl PlaneSizes {
+    /// Takes the sizes; `None` for no plane, too many, or a size of zero.
+    #[must_use]
+    pub fn new(bytes: &[u64]) -> Option<Self> {
+        if bytes.is_empty() || bytes.len() > MAX_PLANES || bytes.contains(&0) {
+            return None;
+        }
+        let mut sizes = Self { count: bytes.len(), bytes: [0; MAX_PLANES] };
+        for (to, from) in sizes.bytes.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        Some(sizes)
+    }
+
+    /// The sizes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u64] {
+        self.bytes.get(..self.count).unwrap_or(&[])
+    }
+}
+
+/// An error a driver gives, as an errno; it is passed to the caller unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DriverError(pub i32);
+
+impl fmt::Display for DriverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "driver error, errno {}", self.0)
+    }
+}
+
+impl core::error::Error for DriverError {}
+
+/// What QBUF or PREPARE_BUF shows the driver of a buffer, and lets it set.
+#[derive(Debug)]
+pub struct Prepare<'a> {
+    /// Buffer index.
+    pub index: u32,
+    /// Bytes each plane can hold.
+    pub lengths: &'a [u64],
+    /// Bytes used in each plane: given by the program on OUTPUT, set by the driver on CAPTURE.
+    pub payloads: &'a mut [u64],
+    /// `V4L2_FIELD_*`, passed through.
+    pub field: &'a mut u32,
+}
+
+/// A device, as its queue sees it.
+///
+/// All methods are called with the queue borrowed by the caller; a driver never calls back.
+/// It keeps the [`Active`] tokens it is given and hands each one back to
+/// [`Queue::complete`](crate::Queue::complete), through its host, or drops it, which returns the
+/// buffer as an error.
+///
+/// Source: Linux `struct vb2_ops`, differs: ownership is the token.
+pub trait Driver {
+    /// Where the memory of a plane is, as the device sees it (`MemOps::Cookie`).
+    type Cookie;
+
+    /// Planes and sizes for new buffers. `create` holds the sizes asked for by CREATE_BUFS;
+    /// a driver checks that they are large enough for the format.
+    ///
+    /// # Errors
+    /// Passed to the caller (EINVAL for sizes that are too small).
+    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError>;
+
+    /// A buffer has got its memory (again).
+    ///
+    /// # Errors
+    /// Passed to the caller; the memory is released without `buf_cleanup`.
+    fn buf_init(&mut self, index: u32) -> Result<(), DriverError> {
+        let _ = index;
+        Ok(())
+    }
+
+    /// Checks a buffer before it may be queued; on CAPTURE sets the payloads.
+    ///
+    /// # Errors
+    /// Passed to the caller; the buffer stays dequeued.
+    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError>;
+
+    /// A prepared buffer goes back to the program.
+    fn buf_finish(&mut self, index: u32) {
+        let _ = index;
+    }
+
+    /// A buffer is about to lose its memory. Balanced with `buf_init`.
+    fn buf_cleanup(&mut self, index: u32) {
+        let _ = index;
+    }
+
+    /// The device gets a buffer.
+    fn buf_queue(&mut self, buffer: Active<Self::Cookie>);
+
+    /// Streaming begins; `queued` buffers have been given by `buf_queue` before.
+    ///
+    /// # Errors
+    /// Passed to the caller; the driver drops its tokens, and the buffers are queued again.
+    fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError>;
+
+    /// Streaming ends: the driver drops or has completed all its tokens.
+    fn stop_streaming(&mut self);
+}
+
+/// How a device finished with a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// Done, or the data is bad.
+    pub outcome: DoneState,
+    /// Bytes used in each plane; `None` keeps what was there.
+    pub payloads: Option<[u64; MAX_PLANES]>,
+    /// Nanoseconds on the monotonic clock; `None` keeps the one given by the program.
+    pub timestamp_ns: Option<u64>,
+    /// Frame sequence number.
+    pub sequence: u32,
+    /// `V4L2_FIELD_*`.
+    pub field: u32,
+    /// The last buffer (`V4L2_BUF_FLAG_LAST`).
+    pub last: bool,
+}
+
+/// The two states a buffer can come back in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DoneState {
+    /// Filled, or shown.
+    Done,
+    /// The contents are not to be trusted.
+    Error,
+}
