@@ -1,2 +1,3 @@
 //! The vb3 command.
+
 fn main() {}

@@ -1,0 +1,226 @@
+//! The JSON report of a run: what each device and queue did, what was refused and why, and what
+//! was still held when the last program had gone.
+//!
+//! Field names are part of the interface: they are only ever added to.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the format, raised when a field changes its meaning.
+pub const FORMAT: u32 = 1;
+
+/// Most refusals kept one by one; further ones are counted in [`Report::refusals_left_out`].
+pub const MAX_REFUSALS: usize = 256;
+
+/// Most missing syncs kept one by one; further ones are counted in
+/// [`Report::missing_syncs_left_out`].
+pub const MAX_MISSING_SYNCS: usize = 256;
+
+/// Everything there is to tell about one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Name of the machine's profile.
+    pub machine: String,
+    /// Seed of the machine: with the same program, it replays the run.
+    pub seed: u64,
+    /// The program and its arguments.
+    pub program: Vec<String>,
+    /// Exit status of the program as a shell gives it: 128 + N for signal N.
+    pub exit_status: i32,
+    /// Wall time from start to end, in milliseconds.
+    pub duration_ms: u64,
+    /// One entry per device node, in the order of the nodes.
+    pub devices: Vec<DeviceReport>,
+    /// Memory of the machine.
+    pub memory: MemoryReport,
+    /// Calls that were refused for a reason that lies in memory or mapping, oldest first. Equal
+    /// ones are one entry with a count.
+    pub refusals: Vec<Refusal>,
+    /// Refusals beyond [`MAX_REFUSALS`].
+    pub refusals_left_out: u64,
+    /// Handovers of a shared buffer that lacked their cache sync, oldest first. Equal ones are
+    /// one entry with a count.
+    pub missing_syncs: Vec<MissingSync>,
+    /// Missing syncs beyond [`MAX_MISSING_SYNCS`].
+    pub missing_syncs_left_out: u64,
+    /// What was still held when the last program had gone; all zero unless something leaked.
+    pub held: Held,
+    /// Remarks on the run itself: a missing kernel feature, a fallback taken.
+    pub notes: Vec<String>,
+}
+
+/// One device node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceReport {
+    /// `/dev/videoN`.
+    pub node: String,
+    /// `camera`, `camera-mplane`, `display`, `display-mplane`.
+    pub kind: String,
+    /// Allocator of its planes: `contig` or `vmalloc`.
+    pub allocator: String,
+    /// Its queues.
+    pub queues: Vec<QueueReport>,
+}
+
+/// One queue of a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueReport {
+    /// `video-capture`, `video-output`, `video-capture-mplane`, `video-output-mplane`.
+    pub queue: String,
+    /// Frames the device completed.
+    pub frames: u64,
+    /// Frames it had no buffer for.
+    pub dropped: u64,
+    /// Bytes moved between a buffer and any other memory by the stack (read() and write(),
+    /// shadow buffers). What the device itself writes or reads is no copy.
+    pub bytes_copied: u64,
+    /// Bytes moved to or from a bounce pool.
+    pub bytes_bounced: u64,
+    /// Cache syncs towards the device.
+    pub syncs_for_device: u64,
+    /// Cache syncs towards the CPU.
+    pub syncs_for_cpu: u64,
+    /// DMA mappings made.
+    pub maps: u64,
+    /// DMA mappings given back.
+    pub unmaps: u64,
+    /// Most bytes of plane memory allocated at one time.
+    pub peak_bytes: u64,
+}
+
+/// Memory of the machine over the run, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemoryReport {
+    /// Most RAM allocated at one time.
+    pub peak_bytes: u64,
+    /// Most physically contiguous memory (runs longer than a page, or CMA) at one time.
+    pub peak_contiguous_bytes: u64,
+}
+
+/// A call that was refused, and the constraint behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Refusal {
+    /// The device node.
+    pub device: String,
+    /// The call: `REQBUFS`, `QBUF`, `mmap`, ….
+    pub call: String,
+    /// The errno the program got, positive.
+    pub errno: i32,
+    /// [`vb3_dma::Constraint::name`]; empty where there was no constraint to name.
+    pub constraint: String,
+    /// The value the call needed, in the constraint's unit.
+    pub wanted: u64,
+    /// The value there was.
+    pub found: u64,
+    /// How often.
+    pub times: u64,
+}
+
+/// A shared buffer that changed hands without the cache sync that was due.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MissingSync {
+    /// The device node whose buffer it is.
+    pub device: String,
+    /// `video-capture`, ….
+    pub queue: String,
+    /// Buffer index.
+    pub buffer: u32,
+    /// Plane index.
+    pub plane: u32,
+    /// `for-cpu` or `for-device`.
+    pub sync: String,
+    /// How often.
+    pub times: u64,
+}
+
+/// Counts of things held. A run that gave everything back has zeros only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Held {
+    /// Pages of RAM.
+    pub pages: u64,
+    /// Bytes of I/O virtual addresses.
+    pub iova_bytes: u64,
+    /// DMA mappings.
+    pub mappings: u64,
+    /// Bounce slots.
+    pub bounce_slots: u64,
+    /// Buffers in queues.
+    pub buffers: u64,
+    /// Exported dma-bufs.
+    pub dmabufs: u64,
+    /// Attachments to dma-bufs.
+    pub attachments: u64,
+    /// Open device files.
+    pub files: u64,
+    /// Descriptors of the supervisor beyond those it started with.
+    pub fds: u64,
+}
+
+impl Held {
+    /// Whether everything has been given back.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Report {
+    /// Adds a refusal; an equal one is counted, and beyond [`MAX_REFUSALS`] all are.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        let same = self.refusals.iter_mut().find(|r| {
+            r.device == refusal.device
+                && r.call == refusal.call
+                && r.errno == refusal.errno
+                && r.constraint == refusal.constraint
+                && r.wanted == refusal.wanted
+                && r.found == refusal.found
+        });
+        let times = refusal.times.max(1);
+        if let Some(same) = same {
+            same.times = same.times.saturating_add(times);
+        } else if self.refusals.len() < MAX_REFUSALS {
+            self.refusals.push(Refusal { times, ..refusal });
+        } else {
+            self.refusals_left_out = self.refusals_left_out.saturating_add(times);
+        }
+    }
+
+    /// Adds a missing sync; an equal one is counted, and beyond [`MAX_MISSING_SYNCS`] all are.
+    pub fn miss_sync(&mut self, missing: MissingSync) {
+        let same = self.missing_syncs.iter_mut().find(|m| {
+            m.device == missing.device
+                && m.queue == missing.queue
+                && m.buffer == missing.buffer
+                && m.plane == missing.plane
+                && m.sync == missing.sync
+        });
+        let times = missing.times.max(1);
+        if let Some(same) = same {
+            same.times = same.times.saturating_add(times);
+        } else if self.missing_syncs.len() < MAX_MISSING_SYNCS {
+            self.missing_syncs.push(MissingSync { times, ..missing });
+        } else {
+            self.missing_syncs_left_out = self.missing_syncs_left_out.saturating_add(times);
+        }
+    }
+
+    /// Sums a counter over all queues.
+    #[must_use]
+    pub fn total(&self, counter: impl Fn(&QueueReport) -> u64) -> u64 {
+        self.devices
+            .iter()
+            .flat_map(|d| &d.queues)
+            .fold(0, |sum, queue| sum.saturating_add(counter(queue)))
+    }
+}
+
+#[cfg(test)]
+mod tests;
