@@ -147,6 +147,13 @@ pub trait DmaOps {
     /// Segment `index` of the mapping as the device sees it; `None` past the last.
     fn segment(&self, mapping: &Self::Mapping, index: usize) -> Option<DmaSegment>;
 
+    /// Whether `mapping` shows the device a copy of the memory (a bounce slot) rather than the
+    /// memory itself, in whole or in part.
+    fn bounces(&self, mapping: &Self::Mapping) -> bool {
+        let _ = mapping;
+        false
+    }
+
     /// Maps an allocation for the CPU (the kernel's view).
     ///
     /// # Errors
@@ -161,6 +168,30 @@ pub trait DmaOps {
 
     /// Drops a CPU mapping.
     fn vunmap(&mut self, vmap: Self::Vmap);
+
+    /// Copies out of a CPU mapping, as the CPU sees the memory.
+    ///
+    /// # Errors
+    /// `NoSuchMemory` (ENXIO) outside the mapping; `Unsupported` where mappings cannot be read
+    /// through this seam.
+    fn vmap_read(
+        &mut self,
+        vmap: &Self::Vmap,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        let _ = (vmap, offset, out);
+        Err(Error::Unsupported)
+    }
+
+    /// Copies into a CPU mapping, as the CPU sees the memory.
+    ///
+    /// # Errors
+    /// As [`vmap_read`](Self::vmap_read).
+    fn vmap_write(&mut self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
+        let _ = (vmap, offset, data);
+        Err(Error::Unsupported)
+    }
 
     /// Describes `len_bytes` from `offset` of an allocation for mapping into a program.
     ///
