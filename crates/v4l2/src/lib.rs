@@ -1,1 +1,26 @@
-//! See the package description.
+//! The V4L2 user API: ioctl bytes to typed requests, formats, controls and events.
+//!
+//! A host owns [`VideoDevice`]s and passes in what a program does: ioctl, mmap, poll, read, write
+//! and the end of a file; and the passing of time ([`VideoDevice::tick`]). Nothing in here has a
+//! thread, a clock or a file. A device is a [`VideoDriver`]; the memory of its buffers is the
+//! host's `MemOps`; the program is a [`Program`].
+
+mod bus;
+pub mod control;
+mod driver;
+mod error;
+mod format;
+pub mod pixfmt;
+mod program;
+
+pub use bus::{Bus, BusFault};
+pub use control::{ControlFlags, ControlKind, ControlSpec, ControlValue};
+pub use driver::{
+    DriverEvent, EventKinds, Flow, Identity, Port, Progress, QueuePolicy, Statistics, VideoDriver,
+};
+pub use error::{Errno, Error};
+pub use format::{
+    Colorimetry, Format, Fraction, FrameIntervals, FrameSizes, Planarity, PlaneLayout,
+};
+pub use pixfmt::{FourCc, PixelFormat};
+pub use program::Program;

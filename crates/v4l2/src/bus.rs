@@ -1,0 +1,58 @@
+//! The way of a device to memory.
+
+use core::fmt;
+
+/// An access that did not reach memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BusFault {
+    /// Nothing is mapped there for the device (an I/O page fault), or the mapping forbids it.
+    Unmapped {
+        /// The address the device put on the bus.
+        addr: u64,
+    },
+    /// The range leaves the memory the cookie names.
+    OutOfRange {
+        /// First byte asked for, from the start of the plane.
+        offset: u64,
+        /// Bytes asked for.
+        len: u64,
+    },
+    /// The owner of the memory is gone or took it back.
+    Revoked,
+}
+
+impl fmt::Display for BusFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unmapped { addr } => write!(f, "nothing mapped for the device at {addr:#x}"),
+            Self::OutOfRange { offset, len } => {
+                write!(f, "{len} bytes from {offset} leave the plane")
+            }
+            Self::Revoked => f.write_str("the memory was taken back"),
+        }
+    }
+}
+
+impl core::error::Error for BusFault {}
+
+/// How a device reads and writes the memory of a plane: as hardware does, by the address it was
+/// given, translated, bounced or refused by the machine.
+///
+/// `C` is what finds the plane (`MemOps::Cookie`).
+///
+/// # Context
+/// Neither method waits.
+pub trait Bus<C> {
+    /// Reads `out.len()` bytes from byte `offset` of the plane.
+    ///
+    /// # Errors
+    /// [`BusFault`]; `out` may be partly written.
+    fn read(&mut self, cookie: &C, offset: u64, out: &mut [u8]) -> Result<(), BusFault>;
+
+    /// Writes `data` to byte `offset` of the plane.
+    ///
+    /// # Errors
+    /// [`BusFault`]; part of `data` may have arrived.
+    fn write(&mut self, cookie: &C, offset: u64, data: &[u8]) -> Result<(), BusFault>;
+}

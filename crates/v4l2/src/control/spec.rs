@@ -1,0 +1,220 @@
+//! What a driver declares of its controls.
+
+use bitflags::bitflags;
+
+/// Longest text of a string control in bytes, without the final zero.
+pub const MAX_TEXT: u32 = 255;
+
+bitflags! {
+    /// `V4L2_CTRL_FLAG_*`, with their numbers.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct ControlFlags: u32 {
+        /// Never available.
+        const DISABLED = 0x0001;
+        /// Taken by somebody else now: writes are EBUSY.
+        const GRABBED = 0x0002;
+        /// Writes are EACCES.
+        const READ_ONLY = 0x0004;
+        /// A change may change others.
+        const UPDATE = 0x0008;
+        /// Without effect now.
+        const INACTIVE = 0x0010;
+        /// Shown as a slider.
+        const SLIDER = 0x0020;
+        /// Reads are EACCES.
+        const WRITE_ONLY = 0x0040;
+        /// Read from the device each time.
+        const VOLATILE = 0x0080;
+        /// Has a payload (strings).
+        const HAS_PAYLOAD = 0x0100;
+        /// Writing an unchanged value also reaches the driver.
+        const EXECUTE_ON_WRITE = 0x0200;
+        /// Changes the format's buffer size.
+        const MODIFY_LAYOUT = 0x0400;
+    }
+}
+
+/// What values a control takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlKind {
+    /// A number in steps. Values between steps are rounded, values beyond clamped.
+    Integer {
+        /// Smallest.
+        min: i32,
+        /// Largest.
+        max: i32,
+        /// Step, at least 1.
+        step: u32,
+        /// Value at first.
+        default: i32,
+    },
+    /// A 64-bit number in steps.
+    Integer64 {
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+        /// Step, at least 1.
+        step: u64,
+        /// Value at first.
+        default: i64,
+    },
+    /// Off or on.
+    Boolean {
+        /// Value at first.
+        default: bool,
+    },
+    /// One of named items.
+    Menu {
+        /// Names by index; an empty name is a gap that cannot be chosen.
+        items: &'static [&'static str],
+        /// Index at first.
+        default: u32,
+    },
+    /// One of numbers.
+    IntegerMenu {
+        /// Numbers by index.
+        items: &'static [i64],
+        /// Index at first.
+        default: u32,
+    },
+    /// Bits.
+    Bitmask {
+        /// Bits that may be set.
+        mask: u32,
+        /// Value at first.
+        default: u32,
+    },
+    /// Does something when written; has no value.
+    Button,
+    /// A text.
+    Text {
+        /// Shortest in bytes.
+        min: u32,
+        /// Longest in bytes, at most [`MAX_TEXT`].
+        max: u32,
+        /// Value at first.
+        default: &'static str,
+    },
+}
+
+/// One control, as a driver declares it. Classes need no declaration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlSpec {
+    /// `V4L2_CID_*`.
+    pub id: u32,
+    /// Name, at most 31 bytes.
+    pub name: &'static str,
+    /// Values.
+    pub kind: ControlKind,
+    /// Flags besides those that follow from the kind.
+    pub flags: ControlFlags,
+}
+
+impl ControlSpec {
+    /// A number from `min` to `max` in steps of `step`.
+    #[must_use]
+    pub const fn integer(
+        id: u32,
+        name: &'static str,
+        (min, max, step): (i32, i32, u32),
+        default: i32,
+    ) -> Self {
+        let kind = ControlKind::Integer {
+            min,
+            max,
+            step,
+            default,
+        };
+        Self {
+            id,
+            name,
+            kind,
+            flags: ControlFlags::empty(),
+        }
+    }
+
+    /// Off or on.
+    #[must_use]
+    pub const fn boolean(id: u32, name: &'static str, default: bool) -> Self {
+        let kind = ControlKind::Boolean { default };
+        Self {
+            id,
+            name,
+            kind,
+            flags: ControlFlags::empty(),
+        }
+    }
+
+    /// One of named items.
+    #[must_use]
+    pub const fn menu(
+        id: u32,
+        name: &'static str,
+        items: &'static [&'static str],
+        default: u32,
+    ) -> Self {
+        let kind = ControlKind::Menu { items, default };
+        Self {
+            id,
+            name,
+            kind,
+            flags: ControlFlags::empty(),
+        }
+    }
+
+    /// A button.
+    #[must_use]
+    pub const fn button(id: u32, name: &'static str) -> Self {
+        Self {
+            id,
+            name,
+            kind: ControlKind::Button,
+            flags: ControlFlags::empty(),
+        }
+    }
+
+    /// A text of `min` to `max` bytes.
+    #[must_use]
+    pub const fn text(
+        id: u32,
+        name: &'static str,
+        (min, max): (u32, u32),
+        default: &'static str,
+    ) -> Self {
+        let kind = ControlKind::Text { min, max, default };
+        Self {
+            id,
+            name,
+            kind,
+            flags: ControlFlags::empty(),
+        }
+    }
+
+    /// The same with more flags.
+    #[must_use]
+    pub const fn with(mut self, flags: ControlFlags) -> Self {
+        self.flags = self.flags.union(flags);
+        self
+    }
+}
+
+/// The value of a control.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlValue {
+    /// Of all kinds but texts. Buttons give 0.
+    Number(i64),
+    /// Of a text.
+    Text(String),
+}
+
+impl ControlValue {
+    /// The number; 0 for a text.
+    #[must_use]
+    pub const fn number(&self) -> i64 {
+        match self {
+            Self::Number(n) => *n,
+            Self::Text(_) => 0,
+        }
+    }
+}

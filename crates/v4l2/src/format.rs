@@ -1,0 +1,257 @@
+//! Picture formats, frame sizes and intervals.
+
+use crate::pixfmt::{ColorModel, FourCc, PixelFormat};
+use vb3_queue::MAX_PLANES;
+
+/// `V4L2_FIELD_NONE`: progressive.
+pub const FIELD_NONE: u32 = 1;
+/// Longest line in bytes that a program may ask for.
+pub const MAX_BYTESPERLINE: u32 = 1 << 16;
+/// Largest plane in bytes that TRY_FMT grants where a program asks for more than the picture
+/// needs.
+pub const MAX_SIZEIMAGE: u32 = 1 << 28;
+
+/// Whether buffers have one plane by type or an array of planes (`*_MPLANE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Planarity {
+    /// `V4L2_BUF_TYPE_VIDEO_CAPTURE` or `_OUTPUT`.
+    Single,
+    /// `V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE` or `_OUTPUT_MPLANE`.
+    Multi,
+}
+
+/// Bytes of one memory plane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlaneLayout {
+    /// Bytes from one line to the next.
+    pub bytesperline: u32,
+    /// Bytes of the plane.
+    pub sizeimage: u32,
+}
+
+/// How numbers become colours, as `V4L2_COLORSPACE_*`, `V4L2_XFER_FUNC_*`, `V4L2_YCBCR_ENC_*` and
+/// `V4L2_QUANTIZATION_*`. Zero is each one's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Colorimetry {
+    /// `V4L2_COLORSPACE_*`.
+    pub colorspace: u32,
+    /// `V4L2_XFER_FUNC_*`.
+    pub xfer_func: u32,
+    /// `V4L2_YCBCR_ENC_*`.
+    pub ycbcr_enc: u32,
+    /// `V4L2_QUANTIZATION_*`.
+    pub quantization: u32,
+}
+
+impl Colorimetry {
+    /// Rec. 709 for luma and chroma, sRGB for primaries.
+    #[must_use]
+    pub const fn for_model(model: ColorModel) -> Self {
+        let colorspace = match model {
+            ColorModel::Yuv => 3,
+            ColorModel::Rgb => 8,
+        };
+        Self {
+            colorspace,
+            xfer_func: 0,
+            ycbcr_enc: 0,
+            quantization: 0,
+        }
+    }
+
+    /// Replaces values that name nothing by defaults.
+    #[must_use]
+    pub const fn sanitized(self) -> Self {
+        const fn known(value: u32, last: u32) -> u32 {
+            if value <= last { value } else { 0 }
+        }
+        Self {
+            colorspace: known(self.colorspace, 12),
+            xfer_func: known(self.xfer_func, 7),
+            ycbcr_enc: known(self.ycbcr_enc, 8),
+            quantization: known(self.quantization, 2),
+        }
+    }
+}
+
+/// A picture format: what S_FMT sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// Pixels.
+    pub width: u32,
+    /// Lines.
+    pub height: u32,
+    /// Pixel format.
+    pub fourcc: FourCc,
+    /// `V4L2_FIELD_*`.
+    pub field: u32,
+    /// Colours.
+    pub color: Colorimetry,
+    /// Layout of each memory plane; those from `num_planes` on are zero.
+    pub planes: [PlaneLayout; MAX_PLANES],
+    /// Memory planes, 1 to [`MAX_PLANES`].
+    pub num_planes: usize,
+}
+
+impl Format {
+    /// The smallest layout of a picture; `None` where it does not fit 32 bits.
+    #[must_use]
+    pub fn new(pixel: &PixelFormat, width: u32, height: u32) -> Option<Self> {
+        let mut format = Self {
+            width,
+            height,
+            fourcc: pixel.fourcc,
+            field: FIELD_NONE,
+            color: Colorimetry::for_model(pixel.model),
+            planes: [PlaneLayout::default(); MAX_PLANES],
+            num_planes: pixel.memory_planes.min(MAX_PLANES),
+        };
+        for (index, plane) in format
+            .planes
+            .iter_mut()
+            .take(pixel.memory_planes)
+            .enumerate()
+        {
+            *plane = pixel.plane_layout(index, width, height, 0, MAX_BYTESPERLINE)?;
+        }
+        Some(format)
+    }
+
+    /// The layouts of the memory planes there are.
+    #[must_use]
+    pub fn layouts(&self) -> &[PlaneLayout] {
+        self.planes.get(..self.num_planes).unwrap_or(&[])
+    }
+
+    /// Makes what a program `wanted` into what can be had: pixel format from `formats` (the first
+    /// where the wanted one is not offered), size from `sizes`, progressive, longer lines and
+    /// larger planes granted within bounds.
+    ///
+    /// Colours are kept where `keep_color` (an OUTPUT device is told them), and the pixel format's
+    /// own otherwise.
+    ///
+    /// `None` only if the driver offers no format or one too large for 32 bits.
+    #[must_use]
+    pub fn negotiate(
+        wanted: &Self,
+        formats: &[&'static PixelFormat],
+        sizes: FrameSizes,
+        keep_color: bool,
+    ) -> Option<Self> {
+        let pixel = formats
+            .iter()
+            .find(|p| p.fourcc == wanted.fourcc)
+            .or_else(|| formats.first())?;
+        let width = sizes.nearest_width(wanted.width, pixel.align.0);
+        let height = sizes.nearest_height(wanted.height, pixel.align.1);
+        let mut format = Self::new(pixel, width, height)?;
+        for (index, plane) in format
+            .planes
+            .iter_mut()
+            .take(pixel.memory_planes)
+            .enumerate()
+        {
+            let asked = wanted.planes.get(index).copied().unwrap_or_default();
+            let layout =
+                pixel.plane_layout(index, width, height, asked.bytesperline, MAX_BYTESPERLINE)?;
+            *plane = PlaneLayout {
+                bytesperline: layout.bytesperline,
+                sizeimage: layout.sizeimage.max(asked.sizeimage.min(MAX_SIZEIMAGE)),
+            };
+        }
+        if keep_color {
+            format.color = wanted.color.sanitized();
+        }
+        Some(format)
+    }
+}
+
+/// Frame sizes from a smallest to a largest, in steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameSizes {
+    /// Smallest width in pixels, largest, and step.
+    pub width: (u32, u32, u32),
+    /// Smallest height in lines, largest, and step.
+    pub height: (u32, u32, u32),
+}
+
+impl FrameSizes {
+    /// The width nearest below `wanted` that is on the steps and a multiple of `align`.
+    #[must_use]
+    pub fn nearest_width(&self, wanted: u32, align: u32) -> u32 {
+        nearest(wanted, self.width, align)
+    }
+
+    /// The height nearest below `wanted` that is on the steps and a multiple of `align`.
+    #[must_use]
+    pub fn nearest_height(&self, wanted: u32, align: u32) -> u32 {
+        nearest(wanted, self.height, align)
+    }
+
+    /// Whether a picture of this size is offered.
+    #[must_use]
+    pub fn contains(&self, width: u32, height: u32) -> bool {
+        nearest(width, self.width, 1) == width && nearest(height, self.height, 1) == height
+    }
+}
+
+fn nearest(wanted: u32, (min, max, step): (u32, u32, u32), align: u32) -> u32 {
+    let step = step.max(align).max(1);
+    let clamped = wanted.clamp(min, max.max(min));
+    let offset = clamped.saturating_sub(min);
+    min.saturating_add(offset - offset % step)
+}
+
+/// A fraction, e.g. seconds per frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fraction {
+    /// Upper number.
+    pub numerator: u32,
+    /// Lower number, not zero.
+    pub denominator: u32,
+}
+
+impl Fraction {
+    /// Makes a fraction.
+    #[must_use]
+    pub const fn new(numerator: u32, denominator: u32) -> Self {
+        Self {
+            numerator,
+            denominator,
+        }
+    }
+
+    /// As nanoseconds, where it is in seconds; `None` for a zero below.
+    #[must_use]
+    pub const fn as_nanos(self) -> Option<u64> {
+        // CAST: widening.
+        let upper = self.numerator as u64 * 1_000_000_000;
+        upper.checked_div(self.denominator as u64)
+    }
+}
+
+/// Frame intervals in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameIntervals {
+    /// These and no others.
+    Discrete(&'static [Fraction]),
+    /// From a shortest to a longest, in steps.
+    Stepwise {
+        /// Shortest.
+        min: Fraction,
+        /// Longest.
+        max: Fraction,
+        /// Step.
+        step: Fraction,
+    },
+    /// Anything from a shortest to a longest.
+    Continuous {
+        /// Shortest.
+        min: Fraction,
+        /// Longest.
+        max: Fraction,
+    },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! The calling program, as the ioctl layer needs it.
+
+use crate::Errno;
+use vb3_plane::{ExportAccess, MemOps};
+
+/// The program behind one call: its memory and its file descriptors.
+///
+/// What is read can change at any time: each byte is read once, then judged.
+pub trait Program<M: MemOps> {
+    /// Copies from the program's memory; all of it or nothing counts.
+    ///
+    /// # Errors
+    /// EFAULT unless all of it is readable.
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
+
+    /// Copies to the program's memory.
+    ///
+    /// # Errors
+    /// EFAULT unless all of it is writable.
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno>;
+
+    /// The program's memory, for pinning.
+    fn user(&self) -> M::User;
+
+    /// Takes a reference to the dma-buf behind a descriptor of the program.
+    ///
+    /// # Errors
+    /// EBADF for no descriptor, EINVAL for one that is no dma-buf (the queue answers EINVAL to
+    /// both).
+    fn resolve_dmabuf(&self, mem: &mut M, fd: i32) -> Result<M::DmaBuf, Errno>;
+
+    /// Installs a descriptor for a dma-buf in the program; the descriptor then owns `buf`.
+    ///
+    /// # Errors
+    /// EMFILE and what the host says; `buf` comes back.
+    fn install_dmabuf(
+        &self,
+        mem: &mut M,
+        buf: M::DmaBuf,
+        cloexec: bool,
+        access: ExportAccess,
+    ) -> Result<i32, (Errno, M::DmaBuf)>;
+}
