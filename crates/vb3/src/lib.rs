@@ -1,7 +1,9 @@
 //! The `vb3` command: runs unmodified V4L2 programs on devices and machines that are not there.
 //!
 //! This crate is what a person sees: commands, profiles, reports and sentences. How a queue or a
-//! mapping works is the business of the crates below; [`world`] puts them together.
+//! mapping works is the business of the crates below; the world module puts them together.
 
 pub mod report;
+pub mod sentence;
 pub mod spec;
+pub mod why;

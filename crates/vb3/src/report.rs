@@ -3,7 +3,11 @@
 //!
 //! Field names are part of the interface: they are only ever added to.
 
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
 
 /// Version of the format, raised when a field changes its meaning.
 pub const FORMAT: u32 = 1;
@@ -210,6 +214,20 @@ impl Report {
         } else {
             self.missing_syncs_left_out = self.missing_syncs_left_out.saturating_add(times);
         }
+    }
+
+    /// Writes the report as JSON.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self).context("the report is no JSON")?;
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(path)?;
+            file.write_all(&text)?;
+            file.write_all(b"\n")
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Sums a counter over all queues.

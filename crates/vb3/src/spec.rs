@@ -88,15 +88,51 @@ impl std::error::Error for SpecError {}
 
 /// The options of a SPEC, for `vb3 devices`: name, values, meaning.
 pub const OPTIONS: &[(&str, &str, &str)] = &[
-    ("camera=SOURCE", "pattern | FILE", "a camera; a FILE is decoded by ffmpeg"),
-    ("camera-mplane=SOURCE", "pattern | FILE", "the same, with the multi-planar API"),
-    ("display=SINK", "null | FILE.y4m | NAME%04d.png", "a display; it records what it is shown"),
-    ("display-mplane=SINK", "null | FILE.y4m | NAME%04d.png", "the same, multi-planar"),
-    ("size=WxH", "2x2 to 4096x2304", "first size offered (default: the clip's, or 640x480)"),
-    ("fps=N[/D]", "1/10 to 240", "frame rate (default: the clip's, or 30)"),
-    ("loop=on|off", "default off", "whether a clip starts again at its end"),
-    ("memory=NAME", "contig | vmalloc", "where planes come from (default contig)"),
-    ("userptr=on|off", "default by allocator and machine", "whether USERPTR is offered"),
+    (
+        "camera=SOURCE",
+        "pattern | FILE",
+        "a camera; a FILE is decoded by ffmpeg",
+    ),
+    (
+        "camera-mplane=SOURCE",
+        "pattern | FILE",
+        "the same, with the multi-planar API",
+    ),
+    (
+        "display=SINK",
+        "null | FILE.y4m | NAME%04d.png",
+        "a display; it records what it is shown",
+    ),
+    (
+        "display-mplane=SINK",
+        "null | FILE.y4m | NAME%04d.png",
+        "the same, multi-planar",
+    ),
+    (
+        "size=WxH",
+        "2x2 to 4096x2304",
+        "first size offered (default: the clip's, or 640x480)",
+    ),
+    (
+        "fps=N[/D]",
+        "1/10 to 240",
+        "frame rate (default: the clip's, or 30)",
+    ),
+    (
+        "loop=on|off",
+        "default off",
+        "whether a clip starts again at its end",
+    ),
+    (
+        "memory=NAME",
+        "contig | vmalloc",
+        "where planes come from (default contig)",
+    ),
+    (
+        "userptr=on|off",
+        "default by allocator and machine",
+        "whether USERPTR is offered",
+    ),
 ];
 
 impl DeviceSpec {
@@ -111,8 +147,15 @@ impl DeviceSpec {
             fps: None,
         };
         vec![
-            device(DeviceKind::Camera { source: Source::Pattern, mplane: false, looping: false }),
-            device(DeviceKind::Display { sink: Sink::Null, mplane: false }),
+            device(DeviceKind::Camera {
+                source: Source::Pattern,
+                mplane: false,
+                looping: false,
+            }),
+            device(DeviceKind::Display {
+                sink: Sink::Null,
+                mplane: false,
+            }),
         ]
     }
 }
@@ -151,9 +194,10 @@ impl FromStr for DeviceSpec {
                 mplane: name == "camera-mplane",
                 looping: false,
             },
-            "display" | "display-mplane" => {
-                DeviceKind::Display { sink: parse_sink(value)?, mplane: name == "display-mplane" }
-            }
+            "display" | "display-mplane" => DeviceKind::Display {
+                sink: parse_sink(value)?,
+                mplane: name == "display-mplane",
+            },
             _ => {
                 return Err(SpecError(format!(
                     "\"{name}\" is no kind of device; a SPEC begins with camera=, camera-mplane=, \
@@ -161,8 +205,13 @@ impl FromStr for DeviceSpec {
                 )));
             }
         };
-        let mut spec =
-            Self { kind, allocator: Allocator::Contig, userptr: None, size: None, fps: None };
+        let mut spec = Self {
+            kind,
+            allocator: Allocator::Contig,
+            userptr: None,
+            size: None,
+            fps: None,
+        };
         for word in words {
             spec.option(word)?;
         }
@@ -253,33 +302,47 @@ fn parse_switch(name: &str, value: &str) -> Result<bool, SpecError> {
     match value {
         "on" => Ok(true),
         "off" => Ok(false),
-        _ => Err(SpecError(format!("{name}=\"{value}\" is not known; use on or off"))),
+        _ => Err(SpecError(format!(
+            "{name}=\"{value}\" is not known; use on or off"
+        ))),
     }
 }
 
 fn parse_size(value: &str) -> Result<(u32, u32), SpecError> {
     let wrong = || {
-        SpecError(format!("size=\"{value}\" is no size; use WIDTHxHEIGHT from 2x2 to 4096x2304"))
+        SpecError(format!(
+            "size=\"{value}\" is no size; use WIDTHxHEIGHT from 2x2 to 4096x2304"
+        ))
     };
     let (w, h) = value.split_once('x').ok_or_else(wrong)?;
-    let (w, h): (u32, u32) = (w.parse().map_err(|_| wrong())?, h.parse().map_err(|_| wrong())?);
+    let (w, h): (u32, u32) = (
+        w.parse().map_err(|_| wrong())?,
+        h.parse().map_err(|_| wrong())?,
+    );
     if !(2..=4096).contains(&w) || !(2..=2304).contains(&h) {
         return Err(wrong());
     }
     if w % 2 != 0 || h % 2 != 0 {
-        return Err(SpecError(format!("size=\"{value}\" is odd; width and height must be even")));
+        return Err(SpecError(format!(
+            "size=\"{value}\" is odd; width and height must be even"
+        )));
     }
     Ok((w, h))
 }
 
 fn parse_fps(value: &str) -> Result<(u32, u32), SpecError> {
-    let wrong = || SpecError(format!("fps=\"{value}\" is no frame rate; use N or N/D, up to 240"));
+    let wrong = || {
+        SpecError(format!(
+            "fps=\"{value}\" is no frame rate; use N or N/D, up to 240"
+        ))
+    };
     let (n, d) = value.split_once('/').unwrap_or((value, "1"));
-    let (n, d): (u32, u32) = (n.parse().map_err(|_| wrong())?, d.parse().map_err(|_| wrong())?);
-    let fits = n > 0
-        && d > 0
-        && u64::from(n) <= 240 * u64::from(d)
-        && u64::from(n) * 10 >= u64::from(d);
+    let (n, d): (u32, u32) = (
+        n.parse().map_err(|_| wrong())?,
+        d.parse().map_err(|_| wrong())?,
+    );
+    let fits =
+        n > 0 && d > 0 && u64::from(n) <= 240 * u64::from(d) && u64::from(n) * 10 >= u64::from(d);
     if fits { Ok((n, d)) } else { Err(wrong()) }
 }
 

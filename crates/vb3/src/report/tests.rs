@@ -18,7 +18,11 @@ fn refuse_equal_ones_are_counted() {
     report.refuse(refusal("REQBUFS"));
     report.refuse(refusal("REQBUFS"));
     report.refuse(refusal("CREATE_BUFS"));
-    let times: Vec<_> = report.refusals.iter().map(|r| (r.call.as_str(), r.times)).collect();
+    let times: Vec<_> = report
+        .refusals
+        .iter()
+        .map(|r| (r.call.as_str(), r.times))
+        .collect();
     assert_eq!(times, [("REQBUFS", 2), ("CREATE_BUFS", 1)]);
 }
 
@@ -37,7 +41,10 @@ fn miss_sync_is_counted_and_bounded() {
     let mut report = Report::default();
     for n in 0..u32::try_from(MAX_MISSING_SYNCS).unwrap() + 3 {
         for _ in 0..2 {
-            report.miss_sync(MissingSync { buffer: n, ..MissingSync::default() });
+            report.miss_sync(MissingSync {
+                buffer: n,
+                ..MissingSync::default()
+            });
         }
     }
     assert_eq!(report.missing_syncs.len(), MAX_MISSING_SYNCS);
@@ -47,7 +54,11 @@ fn miss_sync_is_counted_and_bounded() {
 
 #[test]
 fn json_round_trip_and_unknown_or_missing_fields() {
-    let mut report = Report { format: FORMAT, seed: 7, ..Report::default() };
+    let mut report = Report {
+        format: FORMAT,
+        seed: 7,
+        ..Report::default()
+    };
     report.refuse(refusal("REQBUFS"));
     let text = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
@@ -59,5 +70,11 @@ fn json_round_trip_and_unknown_or_missing_fields() {
 fn held_names_every_counter_in_json() {
     let json = serde_json::to_value(Held::default()).unwrap();
     assert_eq!(json.as_object().unwrap().len(), 9);
-    assert!(!Held { iova_bytes: 1, ..Held::default() }.is_empty());
+    assert!(
+        !Held {
+            iova_bytes: 1,
+            ..Held::default()
+        }
+        .is_empty()
+    );
 }

@@ -10,8 +10,9 @@ fn error(text: &str) -> String {
 
 #[test]
 fn spec_reads_every_option() {
-    let spec =
-        spec("camera-mplane=a clip.mp4,size=1280x720,fps=30000/1001,loop=on,memory=vmalloc,userptr=off");
+    let spec = spec(
+        "camera-mplane=a clip.mp4,size=1280x720,fps=30000/1001,loop=on,memory=vmalloc,userptr=off",
+    );
     assert_eq!(
         spec,
         DeviceSpec {
@@ -30,7 +31,9 @@ fn spec_reads_every_option() {
 
 #[test]
 fn spec_escaped_comma_belongs_to_the_name() {
-    let DeviceKind::Camera { source, .. } = spec(r"camera=a\,b\\c.mp4").kind else { panic!() };
+    let DeviceKind::Camera { source, .. } = spec(r"camera=a\,b\\c.mp4").kind else {
+        panic!()
+    };
     assert_eq!(source, Source::Clip(r"a,b\c.mp4".into()));
 }
 
@@ -43,7 +46,10 @@ fn spec_knows_its_sinks() {
     assert_eq!(sink("display"), Sink::Null);
     assert_eq!(sink("display=null"), Sink::Null);
     assert_eq!(sink("display=x.y4m"), Sink::Y4m("x.y4m".into()));
-    assert_eq!(sink("display-mplane=f/%04d.png"), Sink::Png("f/%04d.png".into()));
+    assert_eq!(
+        sink("display-mplane=f/%04d.png"),
+        Sink::Png("f/%04d.png".into())
+    );
 }
 
 #[test]

@@ -1,0 +1,189 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Exit status when vb3 itself fails; the program's own statuses are passed on.
+pub const FAILED: u8 = 125;
+/// Exit status when the program cannot be executed.
+pub const CANNOT_EXECUTE: u8 = 126;
+/// Exit status when the program is not found.
+pub const NOT_FOUND: u8 = 127;
+
+/// Cameras and displays for unmodified V4L2 programs, on a machine of your choice.
+///
+/// No kernel module and no root: the program's system calls on /dev/videoN are answered here.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a program on the devices
+    ///
+    /// Without --device there is a camera with a test pattern at /dev/video0 and a display at
+    /// /dev/video1. Several programs share the devices within one run: `vb3 run -- sh -c 'a | b'`.
+    /// The exit status is the program's; 125 when vb3 itself fails, 126 or 127 when the program
+    /// cannot be executed or found.
+    Run(RunArgs),
+    /// List the machines, or print one as a TOML file to copy and change
+    Machines(MachinesArgs),
+    /// List what --device understands
+    Devices,
+    /// Say why calls of the last run were refused
+    Why(WhyArgs),
+}
+
+/// Arguments of `vb3 run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Machine to run on: a name from `vb3 machines`, or a TOML file
+    #[arg(long, short, value_name = "NAME|FILE.toml", default_value = "pc")]
+    pub machine: String,
+    /// A device, /dev/video0 first; `vb3 devices` explains SPEC. May be repeated
+    #[arg(long = "device", short, value_name = "SPEC")]
+    pub devices: Vec<String>,
+    /// Seed of the machine; the same seed gives the same run
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Write the run's report to this file, as JSON
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+    /// The program and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "PROGRAM"
+    )]
+    pub program: Vec<OsString>,
+}
+
+/// Arguments of `vb3 machines`.
+#[derive(Debug, clap::Args)]
+pub struct MachinesArgs {
+    /// Print this machine's profile as TOML
+    pub name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `vb3 why`.
+#[derive(Debug, clap::Args)]
+pub struct WhyArgs {
+    /// A report written by `vb3 run --report`; the last run's without
+    pub report: Option<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command line; gives the exit status.
+#[must_use]
+pub fn main() -> u8 {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(String::new, |at| format!(" at {at}"));
+        eprintln!("vb3: internal error{place}; this is a defect in vb3, not in your program");
+    }));
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // --help and --version are no failures and go to stdout.
+            let _ = e.print();
+            return if e.use_stderr() { FAILED } else { 0 };
+        }
+    };
+    let result = match &cli.command {
+        Command::Run(args) => crate::run::run(args),
+        Command::Machines(args) => to_stdout(|out| crate::machines::print(args, out)),
+        Command::Devices => to_stdout(devices),
+        Command::Why(args) => to_stdout(|out| why(args, out)),
+    };
+    match result {
+        Ok(status) => status,
+        Err(e) => {
+            eprintln!("vb3: {e:#}");
+            FAILED
+        }
+    }
+}
+
+fn to_stdout(print: impl FnOnce(&mut dyn std::io::Write) -> anyhow::Result<()>) -> anyhow::Result<u8> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let result = print(&mut out).and_then(|()| Ok(out.flush()?));
+    match result {
+        // `vb3 machines | head -1` is no failure.
+        Err(e) if is_broken_pipe(&e) => Ok(0),
+        Err(e) => Err(e),
+        Ok(()) => Ok(0),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn devices(out: &mut dyn std::io::Write) -> anyhow::Result<()> {
+    writeln!(out, "SPEC is a device and its options, joined by commas (\\, is a comma in a name):")?;
+    writeln!(out, "  camera=clip.mp4,size=1280x720,fps=30    display=frames/%04d.png\n")?;
+    for (name, values, meaning) in crate::spec::OPTIONS {
+        writeln!(out, "  {name:<22} {values:<32} {meaning}")?;
+    }
+    Ok(())
+}
+
+fn why(args: &WhyArgs, out: &mut dyn std::io::Write) -> anyhow::Result<()> {
+    let path = match &args.report {
+        Some(path) => path.clone(),
+        None => crate::why::last_report_path().ok_or_else(|| {
+            anyhow::anyhow!("neither XDG_STATE_HOME nor HOME is set, so no report was kept")
+        })?,
+    };
+    let report = crate::why::load(&path)?;
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &report).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        crate::why::print(&report, out)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_passes_everything_after_the_program_on() {
+        let cli = Cli::try_parse_from([
+            "vb3", "run", "-d", "camera=pattern", "-d", "display=null", "--seed", "7", "--", "v4l2-ctl",
+            "--device", "1", "--help",
+        ])
+        .unwrap();
+        let Command::Run(args) = cli.command else { panic!("not run") };
+        assert_eq!(args.devices, ["camera=pattern", "display=null"]);
+        assert_eq!(args.seed, 7);
+        assert_eq!(args.program, ["v4l2-ctl", "--device", "1", "--help"]);
+    }
+
+    #[test]
+    fn run_needs_a_program() {
+        assert!(Cli::try_parse_from(["vb3", "run", "--seed", "7"]).is_err());
+    }
+}

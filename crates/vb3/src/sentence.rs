@@ -1,0 +1,245 @@
+//! Turns what a report says into sentences: what failed, on which device, which constraint was
+//! not met, by how much, and what to do about it.
+
+use crate::report::{Held, MissingSync, Refusal};
+use std::fmt::Write as _;
+
+/// One thing to tell: what happened, and what can be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sentence {
+    /// What failed and why, one sentence.
+    pub what: String,
+    /// What to do, one sentence.
+    pub hint: String,
+}
+
+/// The name and meaning of an errno.
+#[must_use]
+pub fn errno(number: i32) -> (&'static str, &'static str) {
+    match number {
+        1 => ("EPERM", "not permitted"),
+        2 => ("ENOENT", "no such file"),
+        4 => ("EINTR", "interrupted by a signal"),
+        5 => ("EIO", "input/output error"),
+        6 => ("ENXIO", "no such address"),
+        9 => ("EBADF", "bad file descriptor"),
+        11 => ("EAGAIN", "nothing ready"),
+        12 => ("ENOMEM", "out of memory"),
+        13 => ("EACCES", "access denied"),
+        14 => ("EFAULT", "bad address"),
+        16 => ("EBUSY", "busy"),
+        19 => ("ENODEV", "no such device"),
+        22 => ("EINVAL", "invalid argument"),
+        24 => ("EMFILE", "too many open files"),
+        25 => ("ENOTTY", "call not known"),
+        28 => ("ENOSPC", "no space"),
+        32 => ("EPIPE", "no more buffers"),
+        34 => ("ERANGE", "out of range"),
+        53 => ("EBADR", "bad request"),
+        95 => ("EOPNOTSUPP", "not offered"),
+        105 => ("ENOBUFS", "no buffers left"),
+        121 => ("EREMOTEIO", "remote memory not reachable"),
+        _ => ("an unexpected error", "not in the list of errors known"),
+    }
+}
+
+/// Bytes for people: exact below 10 KiB, else with three significant digits.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if count < 1024 {
+        return format!("{count} {}", if count == 1 { "byte" } else { "bytes" });
+    }
+    let mut scale = 1024u64;
+    let mut unit = "KiB";
+    for name in UNITS.iter().skip(1) {
+        if count / 1024 < scale {
+            break;
+        }
+        scale = scale.saturating_mul(1024);
+        unit = name;
+    }
+    if count.is_multiple_of(scale) {
+        return format!("{} {unit}", count / scale);
+    }
+    if count < 10 * 1024 {
+        return format!("{count} bytes");
+    }
+    let (whole, tenths) = (count / scale, (count % scale) * 10 / scale);
+    if whole >= 100 {
+        format!("{whole} {unit}")
+    } else {
+        format!("{whole}.{tenths} {unit}")
+    }
+}
+
+fn times(n: u64) -> String {
+    if n > 1 {
+        format!(" ({n} times)")
+    } else {
+        String::new()
+    }
+}
+
+/// Says why a call was refused.
+#[must_use]
+pub fn refusal(refusal: &Refusal) -> Sentence {
+    let (name, meaning) = errno(refusal.errno);
+    let (why, hint) = reason(&refusal.constraint, refusal.wanted, refusal.found)
+        .unwrap_or_else(|| (no_constraint(refusal, meaning), NO_HINT.to_owned()));
+    let mut what = format!("{} on {} failed with {name}", refusal.call, refusal.device);
+    let _ = write!(what, "{}: {why}", times(refusal.times));
+    Sentence { what, hint }
+}
+
+const NO_HINT: &str = "the call's page in the V4L2 documentation lists what this error means there";
+
+fn no_constraint(refusal: &Refusal, meaning: &str) -> String {
+    if refusal.constraint.is_empty() {
+        return format!(
+            "{meaning} ({}), with no constraint of the machine behind it",
+            refusal.errno
+        );
+    }
+    format!(
+        "the constraint \"{}\" was not met: it wanted {} and found {}",
+        refusal.constraint, refusal.wanted, refusal.found
+    )
+}
+
+/// The constraint that was not met, and what to do; `None` for a name not known here.
+fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, String)> {
+    let (w, f) = (bytes(wanted), bytes(found));
+    let (why, hint) = match constraint {
+        "contiguous" => (
+            format!("the device needs {w} in one run of addresses and the memory gives {f}"),
+            "let the device allocate (MMAP) and share its buffers as dma-bufs, or choose a machine \
+             with an IOMMU (--machine soc-iommu), which makes scattered memory contiguous",
+        ),
+        "cma-size" => (
+            format!("it asked for {w} of contiguous memory when {f} of the CMA area were free"),
+            "ask for fewer or smaller buffers, give unused ones back, or raise the CMA size in the \
+             machine's profile (`vb3 machines NAME` prints it)",
+        ),
+        "ram" => (
+            format!("it asked for {w} of memory when {f} were free"),
+            "ask for fewer or smaller buffers, or raise the RAM in the machine's profile",
+        ),
+        "dma-mask" => (
+            format!("the memory reaches up to {wanted:#x} and the device only up to {found:#x}"),
+            "let the device allocate, or choose a machine with an IOMMU or a wider DMA mask",
+        ),
+        "max-segment" => (
+            format!("one run of {w} was needed and the device takes at most {f} in one"),
+            "use smaller buffers, or raise the largest segment in the machine's profile",
+        ),
+        "boundary" => (
+            match found.checked_add(1) {
+                Some(step) => {
+                    format!(
+                        "a run of addresses would cross a multiple of {}",
+                        bytes(step)
+                    )
+                }
+                None => "a run of addresses would cross the device's boundary".to_owned(),
+            },
+            "use smaller or aligned buffers, or widen the boundary in the machine's profile",
+        ),
+        "iova-space" => (
+            format!("the mapping needs {w} of I/O addresses when {f} were free below the mask"),
+            "unmap buffers that are done with, or widen the DMA mask in the machine's profile",
+        ),
+        "bounce-pool" => (
+            format!("the mapping needs {w} of bounce buffers when {f} were free"),
+            "raise the bounce pool in the machine's profile, or let the device allocate, which \
+             needs no bouncing",
+        ),
+        "no-bounce" => (
+            format!("{w} would have to be bounced, and a lasting shared mapping never bounces"),
+            "allocate where the device can reach it: export from this device and import at the \
+             other",
+        ),
+        "user-pages" => (
+            format!("{w} of the program's memory were to be pinned and {f} could be"),
+            "pass memory that is mapped, and writable if the device writes to it, for the whole \
+             length of the buffer",
+        ),
+        "alignment" => (
+            format!("an alignment of {w} is needed and the address has {f}"),
+            "align the memory to a page",
+        ),
+        "buffer-size" => (
+            format!("the format needs {w} and the buffer offered has {f}"),
+            "export a buffer with at least the sizeimage that G_FMT gives at the importer",
+        ),
+        "size-limit" => (
+            format!("it asked for {w}, and more than {f} is not tried"),
+            "check the size in CREATE_BUFS or S_FMT: it is larger than the machine's memory",
+        ),
+        "pages" => (
+            "the memory is a physical range with no pages behind it".to_owned(),
+            "map it by physical address, or let a device with ordinary memory allocate",
+        ),
+        "injected-fault" => (
+            "the machine's profile asks for faults, and this is one of them".to_owned(),
+            "run again with the same --seed to see the same fault",
+        ),
+        _ => return None,
+    };
+    Some((why, hint.to_owned()))
+}
+
+/// Says which sync was missed.
+#[must_use]
+pub fn missing_sync(missing: &MissingSync) -> Sentence {
+    let MissingSync {
+        device,
+        queue,
+        buffer,
+        plane,
+        sync,
+        times: n,
+    } = missing;
+    let (who, flags) = match sync.as_str() {
+        "for-device" => (
+            "wrote to it and handed it over with the bytes still in its cache",
+            "END",
+        ),
+        _ => ("read it with old bytes still in its cache", "START"),
+    };
+    Sentence {
+        what: format!(
+            "buffer {buffer}, plane {plane} of {device} ({queue}): the program {who}{}",
+            times(*n)
+        ),
+        hint: format!(
+            "call DMA_BUF_IOCTL_SYNC with DMA_BUF_SYNC_{flags} around the access, on the dma-buf \
+             itself"
+        ),
+    }
+}
+
+/// Says what was still held; `None` when nothing was.
+#[must_use]
+pub fn held(held: &Held) -> Option<String> {
+    let counts = [
+        (held.pages, "pages of RAM"),
+        (held.iova_bytes, "bytes of I/O addresses"),
+        (held.mappings, "DMA mappings"),
+        (held.bounce_slots, "bounce slots"),
+        (held.buffers, "buffers"),
+        (held.dmabufs, "exported dma-bufs"),
+        (held.attachments, "attachments"),
+        (held.files, "open device files"),
+        (held.fds, "file descriptors"),
+    ];
+    let words: Vec<String> = counts
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, what)| format!("{n} {what}"))
+        .collect();
+    (!words.is_empty()).then(|| format!("still held at the end: {}", words.join(", ")))
+}
+
+#[cfg(test)]
+mod tests;

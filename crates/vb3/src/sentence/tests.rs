@@ -1,0 +1,127 @@
+use super::*;
+use vb3_dma::Constraint;
+
+const ALL: [Constraint; 15] = [
+    Constraint::Contiguous,
+    Constraint::ContiguousPool,
+    Constraint::Ram,
+    Constraint::Mask,
+    Constraint::MaxSegment,
+    Constraint::Boundary,
+    Constraint::IovaSpace,
+    Constraint::BouncePool,
+    Constraint::NoBounce,
+    Constraint::UserPages,
+    Constraint::Alignment,
+    Constraint::BufferSize,
+    Constraint::SizeLimit,
+    Constraint::PagesBehind,
+    Constraint::InjectedFault,
+];
+
+fn refused(constraint: &str, wanted: u64, found: u64) -> Refusal {
+    Refusal {
+        device: "/dev/video0".into(),
+        call: "QBUF".into(),
+        errno: 14,
+        constraint: constraint.into(),
+        wanted,
+        found,
+        times: 1,
+    }
+}
+
+#[test]
+fn every_constraint_of_dma_has_a_sentence_of_its_own() {
+    let mut seen = std::collections::BTreeSet::new();
+    for constraint in ALL {
+        let (why, hint) = reason(constraint.name(), 614_400, 4096)
+            .unwrap_or_else(|| panic!("no sentence for {}", constraint.name()));
+        assert!(!hint.is_empty());
+        assert!(
+            seen.insert(why),
+            "{} has another one's sentence",
+            constraint.name()
+        );
+    }
+}
+
+#[test]
+fn refusal_names_call_device_errno_and_values() {
+    let said = refusal(&refused("contiguous", 614_400, 4096));
+    assert_eq!(
+        said.what,
+        "QBUF on /dev/video0 failed with EFAULT: the device needs 600 KiB in one run of addresses \
+         and the memory gives 4 KiB"
+    );
+    assert!(said.hint.contains("IOMMU"));
+}
+
+#[test]
+fn refusal_with_an_unknown_constraint_still_gives_the_values() {
+    let said = refusal(&refused("later-invention", 8, 3)).what;
+    assert!(
+        said.contains("later-invention") && said.contains('8') && said.contains('3'),
+        "{said}"
+    );
+}
+
+#[test]
+fn refusal_counts_repeats() {
+    let mut one = refused("ram", 1, 0);
+    assert!(!refusal(&one).what.contains("times"));
+    one.times = 3;
+    assert!(refusal(&one).what.contains("(3 times)"));
+}
+
+#[test]
+fn bytes_are_readable_and_never_overflow() {
+    for (count, text) in [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (1023, "1023 bytes"),
+        (1024, "1 KiB"),
+        (4097, "4097 bytes"),
+        (614_400, "600 KiB"),
+        (10 * 1024 + 512, "10.5 KiB"),
+        (64 << 20, "64 MiB"),
+        ((64 << 20) + 1, "64.0 MiB"),
+        (u64::MAX, "15.9 EiB"),
+        (1 << 63, "8 EiB"),
+    ] {
+        assert_eq!(bytes(count), text);
+    }
+}
+
+#[test]
+fn held_says_what_and_is_silent_when_empty() {
+    assert_eq!(held(&Held::default()), None);
+    let leak = Held {
+        pages: 3,
+        fds: 1,
+        ..Held::default()
+    };
+    assert_eq!(
+        held(&leak).as_deref(),
+        Some("still held at the end: 3 pages of RAM, 1 file descriptors")
+    );
+}
+
+#[test]
+fn missing_sync_names_the_buffer_and_the_call() {
+    let missing = MissingSync {
+        device: "/dev/video0".into(),
+        queue: "video-capture".into(),
+        buffer: 2,
+        plane: 0,
+        sync: "for-cpu".into(),
+        times: 30,
+    };
+    let said = missing_sync(&missing);
+    assert!(
+        said.what.starts_with("buffer 2, plane 0 of /dev/video0"),
+        "{}",
+        said.what
+    );
+    assert!(said.what.ends_with("(30 times)") && said.hint.contains("SYNC_START"));
+}
