@@ -75,6 +75,8 @@ pub struct DeviceReport {
 pub struct QueueReport {
     /// `video-capture`, `video-output`, `video-capture-mplane`, `video-output-mplane`.
     pub queue: String,
+    /// Memory model last used: `mmap`, `userptr` or `dmabuf`; empty if never.
+    pub memory: String,
     /// Frames the device completed.
     pub frames: u64,
     /// Frames it had no buffer for.
@@ -92,6 +94,8 @@ pub struct QueueReport {
     pub maps: u64,
     /// DMA mappings given back.
     pub unmaps: u64,
+    /// Nanoseconds from the first completed frame to the last one of the longest stream.
+    pub span_ns: u64,
     /// Most bytes of plane memory allocated at one time.
     pub peak_bytes: u64,
 }
