@@ -134,10 +134,14 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn devices(out: &mut dyn std::io::Write) -> anyhow::Result<()> {
+    use vb3_devices::spec::{KINDS, OPTIONS};
     writeln!(out, "SPEC is a device and its options, joined by commas (\\, is a comma in a name):")?;
-    writeln!(out, "  camera=clip.mp4,size=1280x720,fps=30    display=frames/%04d.png\n")?;
-    for (name, values, meaning) in crate::spec::OPTIONS {
-        writeln!(out, "  {name:<22} {values:<32} {meaning}")?;
+    writeln!(out, "  camera=clip.mp4,size=1280x720,fps=30    display=frames/%04d.png")?;
+    for (title, rows) in [("Devices", KINDS), ("Options", OPTIONS)] {
+        writeln!(out, "\n{title}:")?;
+        for row in rows {
+            writeln!(out, "  {}={}\n      {}", row.name, row.values, row.meaning)?;
+        }
     }
     Ok(())
 }

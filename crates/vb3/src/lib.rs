@@ -5,5 +5,4 @@
 
 pub mod report;
 pub mod sentence;
-pub mod spec;
 pub mod why;

@@ -2,12 +2,12 @@
 
 use crate::cli::RunArgs;
 use crate::report::{self, Report};
-use crate::spec::{DeviceSpec, MAX_DEVICES};
 use crate::world::World;
 use crate::{machines, sentence, why};
 use anyhow::{Context as _, Result, bail};
 use std::fs::File;
 use std::time::Instant;
+use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
 
 /// Runs the program; gives its exit status.
 ///
@@ -52,12 +52,15 @@ fn device_specs(words: &[String]) -> Result<Vec<DeviceSpec>> {
     if words.is_empty() {
         return Ok(DeviceSpec::defaults());
     }
-    if words.len() > MAX_DEVICES {
+    if words.len() > MAX_DEVICES as usize {
         bail!("{} devices are too many; there may be {MAX_DEVICES}", words.len());
     }
     words
         .iter()
-        .map(|word| word.parse().with_context(|| format!("--device {word}")))
+        .map(|word| {
+            let spec: Result<DeviceSpec, _> = word.parse();
+            spec.with_context(|| format!("--device {word}"))
+        })
         .collect()
 }
 
@@ -97,6 +100,6 @@ mod tests {
         assert_eq!(device_specs(&[]).unwrap().len(), 2);
         let e = device_specs(&["camera=pattern".into(), "scanner=x".into()]).unwrap_err();
         assert!(format!("{e:#}").contains("--device scanner=x"), "{e:#}");
-        assert!(device_specs(&vec!["camera=pattern".into(); MAX_DEVICES + 1]).is_err());
+        assert!(device_specs(&vec!["camera=pattern".into(); 65]).is_err());
     }
 }
