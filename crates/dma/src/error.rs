@@ -18,6 +18,8 @@ pub enum Constraint {
     Mask,
     /// Bytes in the longest segment.
     MaxSegment,
+    /// Segments in one table.
+    SegmentCount,
     /// Segment boundary mask.
     Boundary,
     /// Bytes free for I/O virtual addresses.
@@ -50,6 +52,7 @@ impl Constraint {
             Self::Ram => "ram",
             Self::Mask => "dma-mask",
             Self::MaxSegment => "max-segment",
+            Self::SegmentCount => "segment-count",
             Self::Boundary => "boundary",
             Self::IovaSpace => "iova-space",
             Self::BouncePool => "bounce-pool",

@@ -13,17 +13,23 @@
 extern crate alloc;
 
 mod addr;
+mod counters;
 mod error;
 mod mapper;
 mod ops;
 mod platform;
+mod ranges;
 mod types;
 
 pub use addr::{DmaAddr, Iova, PhysAddr};
+pub use counters::{Counters, Live};
 pub use error::{Constraint, Error, Reason};
-pub use mapper::Mapper;
+pub use mapper::{Alloc, Mapper, Mapping, Table};
 pub use ops::{DmaOps, contiguous_len};
-pub use platform::Platform;
+pub use platform::{
+    BounceMode, BouncePool, DeviceInfo, IommuInfo, Layout, PageRequest, Platform, Prot,
+};
+pub use ranges::{RangeAllocator, RangeError};
 pub use types::{
     Attrs, Caching, Coherency, Direction, DmaSegment, Limits, Segment, SegmentKind, SyncFor,
 };

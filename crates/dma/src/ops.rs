@@ -174,12 +174,7 @@ pub trait DmaOps {
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the mapping; `Unsupported` where mappings cannot be read
     /// through this seam.
-    fn vmap_read(
-        &mut self,
-        vmap: &Self::Vmap,
-        offset: u64,
-        out: &mut [u8],
-    ) -> Result<(), Error> {
+    fn vmap_read(&mut self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let _ = (vmap, offset, out);
         Err(Error::Unsupported)
     }

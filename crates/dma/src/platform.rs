@@ -1,4 +1,300 @@
-//! The seam below: what a machine must offer. (Being written.)
+//! The seam below: what a machine must offer to the mapping layer.
 
-/// What a machine offers to the mapping layer.
-pub trait Platform {}
+use crate::{Caching, Coherency, DmaAddr, Error, Iova, Limits, PhysAddr, Segment};
+use bitflags::bitflags;
+
+/// When a device's memory goes through the bounce pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BounceMode {
+    /// Never: what the device does not reach is refused.
+    Never,
+    /// Where the device's mask does not reach the memory.
+    WhenNeeded,
+    /// Every streaming mapping, whatever its address.
+    Always,
+}
+
+/// The I/O address space of a device behind an IOMMU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IommuInfo {
+    /// Sizes one entry of the page table can have: bit `n` set for `2^n` bytes.
+    ///
+    /// The smallest is the granule; it must not exceed the CPU's page size.
+    pub page_sizes: u64,
+    /// Lowest address that may be given out. (Zero is never given, whatever stands here.)
+    pub first: Iova,
+    /// Highest address that may be given out.
+    pub last: Iova,
+}
+
+impl IommuInfo {
+    /// Bytes of the smallest page; `None` if there is none at all.
+    #[must_use]
+    pub const fn granule(&self) -> Option<u64> {
+        if self.page_sizes == 0 {
+            None
+        } else {
+            Some(1 << self.page_sizes.trailing_zeros())
+        }
+    }
+}
+
+/// What the mapping layer must know about a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DeviceInfo {
+    /// What the device can address.
+    pub limits: Limits,
+    /// Whether it sees the CPU's caches.
+    pub coherency: Coherency,
+    /// Bytes of a cache line, for user memory handed to the device; 1 if coherent.
+    pub cache_alignment: u64,
+    /// Its I/O address space; `None` where bus addresses are physical addresses.
+    pub iommu: Option<IommuInfo>,
+    /// When its memory goes through the bounce pool.
+    pub bounce: BounceMode,
+}
+
+/// How the pages of an allocation must lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// One physical run.
+    Contiguous,
+    /// Anywhere.
+    Scattered,
+}
+
+/// A request for pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageRequest<D> {
+    /// Bytes, a non-zero multiple of the page size.
+    pub len: u64,
+    /// How the pages must lie.
+    pub layout: Layout,
+    /// Highest physical address a byte may have.
+    pub max_addr: PhysAddr,
+    /// How the CPU sees them.
+    pub caching: Caching,
+    /// The device that must reach the pages without bouncing; `None` for the CPU alone.
+    ///
+    /// A confidential machine makes pages shared for it.
+    pub device: Option<D>,
+}
+
+bitflags! {
+    /// What a device may do through a page-table entry.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct Prot: u8 {
+        /// Reads.
+        const READ = 1 << 0;
+        /// Writes.
+        const WRITE = 1 << 1;
+        /// Snooping the CPU's caches.
+        const COHERENT = 1 << 2;
+        /// The target is no RAM.
+        const MMIO = 1 << 3;
+    }
+}
+
+/// Memory set aside for bouncing. Every device of the machine reaches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BouncePool {
+    /// First byte, page aligned.
+    pub base: PhysAddr,
+    /// Bytes, a multiple of the page size.
+    pub len: u64,
+}
+
+/// A machine, as the mapping layer sees it.
+///
+/// The implementer gives memory, page tables and cache maintenance; it decides nothing about
+/// mappings. A simulated machine, an operating system's page allocator and a user-space driver
+/// over VFIO fit alike: the last one has no physical addresses and uses the addresses of its own
+/// process instead, always behind an IOMMU.
+///
+/// # What the implementer owes
+/// * Physical ranges of live allocations and pins never overlap, and stay valid until freed.
+/// * Every page it gives is zeroed, for the CPU and for devices, and holds nothing else.
+/// * A call that fails has changed nothing.
+/// * Calls without a `Result` succeed, or the implementer keeps the memory from being reused.
+///
+/// # Context
+/// Everything may sleep except the cache calls, the bounce copies and the queries.
+pub trait Platform {
+    /// A device that does DMA.
+    type Device: Copy + Eq + core::fmt::Debug;
+    /// The memory of some program.
+    type User: Clone;
+    /// An allocation of pages. Owned: goes back through [`free_pages`](Self::free_pages).
+    type Pages;
+    /// Pinned user memory. Owned: goes back through [`unpin_user`](Self::unpin_user).
+    type Pinned;
+    /// A mapping for the CPU. Owned: goes back through [`vunmap`](Self::vunmap).
+    type Vmap;
+    /// A description of memory that a front end can map into a program.
+    type Mmap;
+
+    /// Bytes of a CPU page, a power of two.
+    fn page_size(&self) -> u64;
+
+    /// Bytes of RAM. Requests above it are refused before anything is tried.
+    fn ram_bytes(&self) -> u64;
+
+    /// What there is to know about `dev`; `None` if there is no such device.
+    fn device_info(&self, dev: Self::Device) -> Option<DeviceInfo>;
+
+    /// Takes pages that are zeroed for the CPU and for every device.
+    ///
+    /// # Errors
+    /// `NoMemory` with the pool that ran out (`ContiguousPool`, `Contiguous`, `Ram`, `Mask`).
+    fn alloc_pages(&mut self, request: PageRequest<Self::Device>) -> Result<Self::Pages, Error>;
+
+    /// Gives pages back. No device mapping of them is left.
+    fn free_pages(&mut self, pages: Self::Pages);
+
+    /// Physical run `index` of the pages, in order; `None` past the last.
+    ///
+    /// The runs cover exactly the length asked for.
+    fn pages_segment(&self, pages: &Self::Pages, index: usize) -> Option<Segment>;
+
+    /// Pins `len` bytes (not zero, no overflow) of a program's memory from `addr`.
+    ///
+    /// # Errors
+    /// `BadUserMemory` with the bytes wanted and found.
+    fn pin_user(
+        &mut self,
+        user: &Self::User,
+        addr: u64,
+        len: u64,
+        device_writes: bool,
+    ) -> Result<Self::Pinned, Error>;
+
+    /// Ends a pin; `dirty` if a device wrote to it.
+    fn unpin_user(&mut self, pinned: Self::Pinned, dirty: bool);
+
+    /// Physical run `index` of pinned memory, in order; `None` past the last.
+    ///
+    /// The first run starts at `addr`'s offset in its page; the runs cover exactly the length.
+    fn pinned_segment(&self, pinned: &Self::Pinned, index: usize) -> Option<Segment>;
+
+    /// Whether the pin still is what `user` has at `addr`.
+    fn pin_is_current(&self, pinned: &Self::Pinned, user: &Self::User, addr: u64) -> bool;
+
+    /// Writes the CPU's dirty lines of a physical range back, so that devices see them.
+    ///
+    /// # Context
+    /// Does not sleep.
+    fn cache_clean(&mut self, addr: PhysAddr, len: u64);
+
+    /// Drops the CPU's lines of a physical range, so that the CPU sees what devices wrote.
+    ///
+    /// # Context
+    /// Does not sleep.
+    fn cache_invalidate(&mut self, addr: PhysAddr, len: u64);
+
+    /// The bus address of a physical address for a device without IOMMU; `None` if it has none.
+    fn bus_addr(&self, dev: Self::Device, addr: PhysAddr) -> Option<DmaAddr> {
+        let _ = dev;
+        Some(DmaAddr::new(addr.get()))
+    }
+
+    /// Whether `dev` is kept from a physical range by more than its mask (private memory of a
+    /// confidential machine).
+    fn is_private(&self, dev: Self::Device, segment: Segment) -> bool {
+        let _ = (dev, segment);
+        false
+    }
+
+    /// Enters `len` bytes at `iova` into the device's page table. All are multiples of the granule.
+    ///
+    /// Nothing is mapped there; the entry sizes are the implementer's choice.
+    ///
+    /// # Errors
+    /// `NoMemory` for page-table memory. Nothing of the range is mapped then.
+    fn iommu_map(
+        &mut self,
+        dev: Self::Device,
+        iova: Iova,
+        phys: PhysAddr,
+        len: u64,
+        prot: Prot,
+    ) -> Result<(), Error>;
+
+    /// Removes a range from the device's page table: one that was mapped whole, possibly by
+    /// several calls, or with gaps.
+    fn iommu_unmap(&mut self, dev: Self::Device, iova: Iova, len: u64);
+
+    /// Makes removals seen by the device: afterwards accesses there fault.
+    fn iommu_flush(&mut self, dev: Self::Device);
+
+    /// The memory for bouncing, if there is any. Never changes.
+    fn bounce_pool(&self) -> Option<BouncePool> {
+        None
+    }
+
+    /// Copies from memory into a bounce slot, as the CPU sees both.
+    ///
+    /// # Errors
+    /// `BadUserMemory` if the program's memory is gone.
+    ///
+    /// # Context
+    /// Does not sleep.
+    fn bounce_in(&mut self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
+        let _ = (slot, from, len);
+        Err(Error::Unsupported)
+    }
+
+    /// Copies from a bounce slot to memory, as the CPU sees both.
+    ///
+    /// # Errors
+    /// As [`bounce_in`](Self::bounce_in).
+    ///
+    /// # Context
+    /// Does not sleep.
+    fn bounce_out(&mut self, slot: PhysAddr, to: PhysAddr, len: u64) -> Result<(), Error> {
+        let _ = (slot, to, len);
+        Err(Error::Unsupported)
+    }
+
+    /// Zeroes part of the bounce pool, as the CPU sees it.
+    ///
+    /// # Context
+    /// Does not sleep.
+    fn bounce_zero(&mut self, slot: PhysAddr, len: u64) {
+        let _ = (slot, len);
+    }
+
+    /// Maps physical runs for the CPU, one behind the other.
+    ///
+    /// # Errors
+    /// `NoMemory`; `NoSuchMemory` for runs that have no CPU address; `Unsupported`.
+    fn vmap(&mut self, segments: &[Segment], caching: Caching) -> Result<Self::Vmap, Error>;
+
+    /// Drops a CPU mapping.
+    fn vunmap(&mut self, vmap: Self::Vmap);
+
+    /// Copies out of a CPU mapping.
+    ///
+    /// # Errors
+    /// `NoSuchMemory` outside the mapping; `Unsupported` where it is read in another way.
+    fn vmap_read(&mut self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        let _ = (vmap, offset, out);
+        Err(Error::Unsupported)
+    }
+
+    /// Copies into a CPU mapping.
+    ///
+    /// # Errors
+    /// As [`vmap_read`](Self::vmap_read).
+    fn vmap_write(&mut self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
+        let _ = (vmap, offset, data);
+        Err(Error::Unsupported)
+    }
+
+    /// Describes `len` bytes from `offset` of an allocation for mapping into a program.
+    ///
+    /// The range lies inside the allocation.
+    ///
+    /// # Errors
+    /// `NoSuchMemory`, `Unsupported`.
+    fn mmap(&mut self, pages: &Self::Pages, offset: u64, len: u64) -> Result<Self::Mmap, Error>;
+}

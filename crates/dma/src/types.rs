@@ -75,6 +75,9 @@ bitflags! {
         const MMIO = 1 << 6;
         /// Fail rather than bounce or sync.
         const REQUIRE_COHERENT = 1 << 7;
+        /// Fail rather than bounce; cache maintenance is fine. For mappings that several holders
+        /// keep for long.
+        const NO_BOUNCE = 1 << 8;
     }
 }
 

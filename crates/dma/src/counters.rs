@@ -1,0 +1,52 @@
+//! What the layer did, and what it holds.
+
+/// What was done for one device since it first appeared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Tables mapped.
+    pub maps: u64,
+    /// Tables unmapped.
+    pub unmaps: u64,
+    /// Hand-overs to the device that needed cache maintenance or a bounce copy.
+    pub syncs_for_device: u64,
+    /// Hand-overs to the CPU that needed cache maintenance or a bounce copy.
+    pub syncs_for_cpu: u64,
+    /// Bytes copied into and out of the bounce pool.
+    pub bytes_bounced: u64,
+    /// Bytes copied by the CPU for the device: bouncing, and what
+    /// [`Mapper::count_copy`](crate::Mapper::count_copy) was told.
+    pub bytes_copied: u64,
+    /// Bytes allocated for the device now.
+    pub allocated_bytes: u64,
+    /// Most bytes that were allocated for it at one time.
+    pub peak_bytes: u64,
+}
+
+/// What the layer holds now. All zero once everything has gone back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Allocations.
+    pub allocs: u64,
+    /// Bytes of allocated pages.
+    pub page_bytes: u64,
+    /// Bytes of I/O virtual addresses.
+    pub iova_bytes: u64,
+    /// Mapped tables.
+    pub mappings: u64,
+    /// Tables, mapped or not.
+    pub tables: u64,
+    /// CPU mappings.
+    pub vmaps: u64,
+    /// Pinned ranges of user memory.
+    pub pins: u64,
+    /// Bytes of the bounce pool.
+    pub bounce_bytes: u64,
+}
+
+impl Live {
+    /// Whether nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -1,0 +1,177 @@
+//! Allocations for a device: coherent, noncontiguous, virtual.
+
+use super::{Alloc, Home, Mapper, collect, round_up, total_len};
+use crate::{
+    Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, Error, Layout, PageRequest,
+    PhysAddr, Platform, Reason, Segment,
+};
+use ::alloc::vec::Vec;
+
+impl<P: Platform> Mapper<P> {
+    /// Rounds a size from outside up to pages; refuses what the machine cannot hold.
+    fn checked_len(&self, len_bytes: u64) -> Result<u64, Error> {
+        if len_bytes == 0 {
+            return Err(Error::Invalid);
+        }
+        let limit = self.platform.ram_bytes();
+        let too_big = Error::NoMemory(Reason {
+            constraint: Constraint::SizeLimit,
+            wanted: len_bytes,
+            found: limit,
+        });
+        if len_bytes > limit {
+            return Err(too_big);
+        }
+        round_up(len_bytes, self.platform.page_size()).ok_or(too_big)
+    }
+
+    /// Memory for `dev`, mapped as one run of bus addresses.
+    pub(super) fn alloc_for(
+        &mut self,
+        dev: P::Device,
+        len_bytes: u64,
+        attrs: Attrs,
+        caching: Option<Caching>,
+        direction: Direction,
+    ) -> Result<Alloc<P>, Error> {
+        let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        let len = self.checked_len(len_bytes)?;
+        // The counters' place exists before anything is held.
+        self.state_mut(dev)?;
+        let caching = caching.unwrap_or(match info.coherency {
+            Coherency::Coherent => Caching::Cached,
+            Coherency::NonCoherent => Caching::Uncached,
+        });
+        let scattered = info.iommu.is_some() && !attrs.contains(Attrs::FORCE_CONTIGUOUS);
+        let request = PageRequest {
+            len,
+            layout: if scattered {
+                Layout::Scattered
+            } else {
+                Layout::Contiguous
+            },
+            max_addr: PhysAddr::new(if info.iommu.is_some() {
+                u64::MAX
+            } else {
+                info.limits.mask
+            }),
+            caching,
+            device: Some(dev),
+        };
+        let (pages, segments) = self.take_pages(request)?;
+        match self.home(dev, &info, &segments, direction, caching) {
+            Ok(home) => {
+                self.count(dev, |c| {
+                    c.allocated_bytes = c.allocated_bytes.saturating_add(len);
+                    c.peak_bytes = c.peak_bytes.max(c.allocated_bytes);
+                });
+                self.live.allocs = self.live.allocs.saturating_add(1);
+                Ok(Alloc {
+                    pages,
+                    segments,
+                    len,
+                    caching,
+                    home: Some(home),
+                })
+            }
+            Err(err) => {
+                self.give_pages(pages, len);
+                Err(err)
+            }
+        }
+    }
+
+    fn home(
+        &mut self,
+        dev: P::Device,
+        info: &DeviceInfo,
+        segments: &[Segment],
+        direction: Direction,
+        caching: Caching,
+    ) -> Result<Home<P::Device>, Error> {
+        let needs_sync = caching == Caching::Cached && info.coherency == Coherency::NonCoherent;
+        if let Some(iommu) = &info.iommu {
+            let (output, range) = self.map_iommu(dev, info, iommu, segments, direction, caching)?;
+            let Some(first) = output.first() else {
+                self.unmap_iommu(dev, range);
+                return Err(Error::Invalid);
+            };
+            return Ok(Home {
+                dev,
+                addr: first.addr,
+                iova: Some(range),
+                needs_sync,
+            });
+        }
+        match segments {
+            &[only] => {
+                let addr = self.bus_run(dev, info, only)?;
+                Ok(Home {
+                    dev,
+                    addr,
+                    iova: None,
+                    needs_sync,
+                })
+            }
+            _ => Err(Error::NoMemory(Reason {
+                constraint: Constraint::Contiguous,
+                wanted: total_len(segments)?,
+                found: segments.first().map_or(0, |s| s.len),
+            })),
+        }
+    }
+
+    /// Memory for the CPU alone.
+    pub(super) fn alloc_unmapped(&mut self, len_bytes: u64) -> Result<Alloc<P>, Error> {
+        let len = self.checked_len(len_bytes)?;
+        let (pages, segments) = self.take_pages(PageRequest {
+            len,
+            layout: Layout::Scattered,
+            max_addr: PhysAddr::new(u64::MAX),
+            caching: Caching::Cached,
+            device: None,
+        })?;
+        self.live.allocs = self.live.allocs.saturating_add(1);
+        Ok(Alloc {
+            pages,
+            segments,
+            len,
+            caching: Caching::Cached,
+            home: None,
+        })
+    }
+
+    fn take_pages(
+        &mut self,
+        request: PageRequest<P::Device>,
+    ) -> Result<(P::Pages, Vec<Segment>), Error> {
+        let pages = self.platform.alloc_pages(request)?;
+        self.live.page_bytes = self.live.page_bytes.saturating_add(request.len);
+        match collect(|index| self.platform.pages_segment(&pages, index)) {
+            Ok(segments) if total_len(&segments) == Ok(request.len) => Ok((pages, segments)),
+            other => {
+                self.give_pages(pages, request.len);
+                Err(other.err().unwrap_or(Error::Invalid))
+            }
+        }
+    }
+
+    fn give_pages(&mut self, pages: P::Pages, len: u64) {
+        self.platform.free_pages(pages);
+        self.live.page_bytes = self.live.page_bytes.saturating_sub(len);
+    }
+
+    /// Takes the device's view away, then the memory.
+    pub(super) fn free_alloc(&mut self, alloc: Alloc<P>) {
+        if let Some(home) = &alloc.home {
+            if let Some(range) = home.iova {
+                self.unmap_iommu(home.dev, range);
+            }
+            self.count(home.dev, |c| {
+                c.allocated_bytes = c.allocated_bytes.saturating_sub(alloc.len);
+            });
+        }
+        self.give_pages(alloc.pages, alloc.len);
+        self.live.allocs = self.live.allocs.saturating_sub(1);
+    }
+}

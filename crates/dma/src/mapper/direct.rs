@@ -1,0 +1,132 @@
+//! Bus addresses: the device's segments, and mapping without an IOMMU.
+
+use super::{Mapper, push};
+use crate::{
+    Constraint, DeviceInfo, DmaAddr, DmaSegment, Error, Limits, Platform, Reason, Segment,
+};
+use alloc::vec::Vec;
+
+/// Builds the device's segments: joins what touches, splits at the device's limits.
+#[derive(Debug)]
+pub(super) struct Output {
+    limits: Limits,
+    segments: Vec<DmaSegment>,
+}
+
+impl Output {
+    pub(super) fn new(limits: Limits) -> Result<Self, Error> {
+        if limits.max_segment == 0 {
+            return Err(Error::Invalid);
+        }
+        Ok(Self {
+            limits,
+            segments: Vec::new(),
+        })
+    }
+
+    /// Appends a run of bus addresses.
+    pub(super) fn push(&mut self, addr: DmaAddr, len: u64) -> Result<(), Error> {
+        let (mut at, mut left) = (addr, len);
+        while left > 0 {
+            let done = self.extend(at, left).max(0);
+            let done = if done == 0 {
+                self.open(at, left)?
+            } else {
+                done
+            };
+            left = left.saturating_sub(done);
+            match at.checked_add(done) {
+                Some(next) => at = next,
+                None if left == 0 => break,
+                None => return Err(Error::Invalid),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the last segment longer if the run continues it; returns by how much.
+    fn extend(&mut self, at: DmaAddr, len: u64) -> u64 {
+        let limits = self.limits;
+        let Some(last) = self.segments.last_mut() else {
+            return 0;
+        };
+        if last.addr.checked_add(last.len) != Some(at) || starts_block(at, limits.boundary) {
+            return 0;
+        }
+        let room = limits.max_segment.saturating_sub(last.len);
+        let take = len.min(room).min(to_boundary(at, limits.boundary));
+        last.len = last.len.saturating_add(take);
+        take
+    }
+
+    fn open(&mut self, at: DmaAddr, len: u64) -> Result<u64, Error> {
+        let take = len
+            .min(self.limits.max_segment)
+            .min(to_boundary(at, self.limits.boundary));
+        let count = self.segments.len().saturating_add(1);
+        // CAST: a vector's length fits 64 bits.
+        if count as u64 > u64::from(self.limits.max_segments) {
+            return Err(Error::Unmappable(Reason {
+                constraint: Constraint::SegmentCount,
+                wanted: count as u64,
+                found: u64::from(self.limits.max_segments),
+            }));
+        }
+        push(
+            &mut self.segments,
+            DmaSegment {
+                addr: at,
+                len: take,
+            },
+        )?;
+        Ok(take)
+    }
+
+    pub(super) fn finish(self) -> Vec<DmaSegment> {
+        self.segments
+    }
+}
+
+/// Bytes from `at` to the end of its block of `boundary + 1` bytes.
+const fn to_boundary(at: DmaAddr, boundary: u64) -> u64 {
+    ((at.get() | boundary) - at.get()).saturating_add(1)
+}
+
+const fn starts_block(at: DmaAddr, boundary: u64) -> bool {
+    boundary != u64::MAX && at.get() & boundary == 0
+}
+
+impl<P: Platform> Mapper<P> {
+    /// The bus address of a physical run that the device must reach by itself.
+    pub(super) fn bus_run(
+        &self,
+        dev: P::Device,
+        info: &DeviceInfo,
+        segment: Segment,
+    ) -> Result<DmaAddr, Error> {
+        let addr = self.platform.bus_addr(dev, segment.addr);
+        let last = addr.and_then(|a| a.checked_add(segment.len.saturating_sub(1)));
+        match (addr, last) {
+            (Some(addr), Some(last)) if last.get() <= info.limits.mask => Ok(addr),
+            (_, last) => Err(Error::Unmappable(Reason {
+                constraint: Constraint::Mask,
+                wanted: last.map_or(u64::MAX, DmaAddr::get),
+                found: info.limits.mask,
+            })),
+        }
+    }
+
+    /// Maps physical runs at their own bus addresses.
+    pub(super) fn map_direct(
+        &self,
+        dev: P::Device,
+        info: &DeviceInfo,
+        targets: &[Segment],
+    ) -> Result<Vec<DmaSegment>, Error> {
+        let mut output = Output::new(info.limits)?;
+        for &segment in targets {
+            output.push(self.bus_run(dev, info, segment)?, segment.len)?;
+        }
+        Ok(output.finish())
+    }
+}

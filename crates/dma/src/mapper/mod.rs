@@ -1,0 +1,310 @@
+//! The mapping layer over a platform.
+//!
+//! A table is mapped in two steps. First the parts the device cannot reach are given a bounce
+//! slot; then the physical runs that result get bus addresses: their own without an IOMMU, one
+//! run of I/O virtual addresses with one.
+
+mod alloc;
+mod bounce;
+mod direct;
+mod iommu;
+mod ops;
+mod sync;
+
+use crate::ranges::RangeAllocator;
+use crate::{
+    Caching, Constraint, Counters, Direction, DmaAddr, DmaSegment, Error, Live, Platform, Reason,
+    Segment,
+};
+use ::alloc::vec::Vec;
+
+/// Implements [`DmaOps`](crate::DmaOps) over a [`Platform`].
+///
+/// One I/O address space per device. All calls are `&mut`: the host brings the lock.
+#[derive(Debug)]
+pub struct Mapper<P: Platform> {
+    platform: P,
+    devices: Vec<DeviceState<P::Device>>,
+    bounce: Option<RangeAllocator>,
+    live: Live,
+}
+
+#[derive(Debug)]
+struct DeviceState<D> {
+    dev: D,
+    counters: Counters,
+    iova: Option<RangeAllocator>,
+}
+
+/// A range of I/O virtual addresses, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct IovaRange {
+    base: u64,
+    len: u64,
+    granule: u64,
+}
+
+/// Memory allocated through a [`Mapper`].
+///
+/// Goes back through [`DmaOps::free`](crate::DmaOps::free); dropped, its memory stays allocated.
+#[derive(Debug)]
+#[must_use = "goes back through DmaOps::free"]
+pub struct Alloc<P: Platform> {
+    pages: P::Pages,
+    segments: Vec<Segment>,
+    len: u64,
+    caching: Caching,
+    home: Option<Home<P::Device>>,
+}
+
+/// The mapping an allocation has for the device it was made for.
+#[derive(Debug)]
+struct Home<D> {
+    dev: D,
+    addr: DmaAddr,
+    iova: Option<IovaRange>,
+    needs_sync: bool,
+}
+
+impl<P: Platform> Alloc<P> {
+    /// The platform's pages.
+    #[must_use]
+    pub fn pages(&self) -> &P::Pages {
+        &self.pages
+    }
+
+    /// The physical runs, in order.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Bytes, a multiple of the page size.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.len
+    }
+
+    /// The device it was made for; `None` for virtual memory.
+    #[must_use]
+    pub fn device(&self) -> Option<P::Device> {
+        self.home.as_ref().map(|home| home.dev)
+    }
+}
+
+/// A scatter table: the CPU's side.
+#[derive(Debug)]
+#[must_use = "goes back through DmaOps::free_table"]
+pub struct Table<P: Platform> {
+    pinned: Option<P::Pinned>,
+    segments: Vec<Segment>,
+    len: u64,
+    caching: Caching,
+}
+
+impl<P: Platform> Table<P> {
+    /// The physical runs, in order. Runs that touch stand as one.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// How the CPU maps the memory.
+    #[must_use]
+    pub fn caching(&self) -> Caching {
+        self.caching
+    }
+}
+
+/// A scatter table mapped for one device: the device's side.
+#[derive(Debug)]
+#[must_use = "goes back through DmaOps::unmap"]
+pub struct Mapping<P: Platform> {
+    dev: P::Device,
+    direction: Direction,
+    output: Vec<DmaSegment>,
+    /// What cache maintenance works on: the parts that do not bounce.
+    direct: Vec<Segment>,
+    bounced: Vec<bounce::Bounced>,
+    iova: Option<IovaRange>,
+    needs_sync: bool,
+}
+
+impl<P: Platform> Mapping<P> {
+    /// The device it was made for.
+    #[must_use]
+    pub fn device(&self) -> P::Device {
+        self.dev
+    }
+
+    /// Which way the bytes go.
+    #[must_use]
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// The runs as the device sees them, in order.
+    #[must_use]
+    pub fn segments(&self) -> &[DmaSegment] {
+        &self.output
+    }
+
+    /// Bytes that go through the bounce pool.
+    #[must_use]
+    pub fn bounced_bytes(&self) -> u64 {
+        self.bounced
+            .iter()
+            .fold(0, |sum, b| sum.saturating_add(b.len))
+    }
+}
+
+impl<P: Platform> Mapper<P> {
+    /// A layer over `platform`.
+    ///
+    /// # Errors
+    /// `Invalid` for a page size that is no power of two or a bounce pool that is not page
+    /// aligned; `NoMemory`.
+    pub fn new(platform: P) -> Result<Self, Error> {
+        if !platform.page_size().is_power_of_two() {
+            return Err(Error::Invalid);
+        }
+        let bounce = bounce::slots(&platform)?;
+        Ok(Self {
+            platform,
+            devices: Vec::new(),
+            bounce,
+            live: Live::default(),
+        })
+    }
+
+    /// The platform below.
+    #[must_use]
+    pub fn platform(&self) -> &P {
+        &self.platform
+    }
+
+    /// The platform below, to be changed. What the layer holds must stay valid.
+    pub fn platform_mut(&mut self) -> &mut P {
+        &mut self.platform
+    }
+
+    /// Gives the platform back. What is still held goes with it.
+    pub fn into_platform(self) -> P {
+        self.platform
+    }
+
+    /// What was done for `dev` so far.
+    #[must_use]
+    pub fn counters(&self, dev: P::Device) -> Counters {
+        self.state(dev)
+            .map_or_else(Counters::default, |state| state.counters)
+    }
+
+    /// What is held now, over all devices.
+    #[must_use]
+    pub fn live(&self) -> Live {
+        self.live
+    }
+
+    /// Counts bytes that somebody above copied for `dev`.
+    pub fn count_copy(&mut self, dev: P::Device, bytes: u64) {
+        self.count(dev, |c| {
+            c.bytes_copied = c.bytes_copied.saturating_add(bytes)
+        });
+    }
+
+    fn state(&self, dev: P::Device) -> Option<&DeviceState<P::Device>> {
+        self.devices.iter().find(|state| state.dev == dev)
+    }
+
+    /// The state of `dev`, made on first use.
+    fn state_mut(&mut self, dev: P::Device) -> Result<&mut DeviceState<P::Device>, Error> {
+        let known = self.devices.iter().position(|state| state.dev == dev);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let state = DeviceState {
+                    dev,
+                    counters: Counters::default(),
+                    iova: None,
+                };
+                push(&mut self.devices, state)?;
+                self.devices.len().saturating_sub(1)
+            }
+        };
+        self.devices.get_mut(index).ok_or(Error::Invalid)
+    }
+
+    fn count(&mut self, dev: P::Device, change: impl FnOnce(&mut Counters)) {
+        if let Ok(state) = self.state_mut(dev) {
+            change(&mut state.counters);
+        }
+    }
+}
+
+/// Appends without ever aborting for want of memory.
+fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
+    list.try_reserve(1)
+        .map_err(|_| heap_exhausted(size_of::<T>()))?;
+    list.push(item);
+    Ok(())
+}
+
+/// Appends a physical run, joined to the last one where they touch.
+fn push_segment(list: &mut Vec<Segment>, segment: Segment) -> Result<(), Error> {
+    if segment.len == 0 || segment.addr.checked_add(segment.len - 1).is_none() {
+        return Err(Error::Invalid);
+    }
+    if let Some(last) = list.last_mut() {
+        let touches = last.addr.checked_add(last.len) == Some(segment.addr);
+        if touches && last.kind == segment.kind {
+            last.len = last.len.checked_add(segment.len).ok_or(Error::Invalid)?;
+            return Ok(());
+        }
+    }
+    push(list, segment)
+}
+
+fn copy_segments(from: &[Segment]) -> Result<Vec<Segment>, Error> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(from.len())
+        .map_err(|_| heap_exhausted(size_of_val(from)))?;
+    list.extend_from_slice(from);
+    Ok(list)
+}
+
+fn total_len(segments: &[Segment]) -> Result<u64, Error> {
+    segments
+        .iter()
+        .try_fold(0u64, |sum, segment| sum.checked_add(segment.len))
+        .ok_or(Error::Invalid)
+}
+
+/// Collects physical runs by index until there are no more.
+fn collect(next: impl Fn(usize) -> Option<Segment>) -> Result<Vec<Segment>, Error> {
+    let mut list = Vec::new();
+    let mut index = 0usize;
+    while let Some(segment) = next(index) {
+        push_segment(&mut list, segment)?;
+        index = index.checked_add(1).ok_or(Error::Invalid)?;
+    }
+    Ok(list)
+}
+
+/// The heap of the layer itself had no room.
+fn heap_exhausted(bytes: usize) -> Error {
+    // CAST: usize is at most 64 bits wide wherever this builds.
+    Error::NoMemory(Reason {
+        constraint: Constraint::Ram,
+        wanted: bytes as u64,
+        found: 0,
+    })
+}
+
+/// Rounds up to a power of two's multiple.
+const fn round_up(value: u64, align: u64) -> Option<u64> {
+    match value.checked_add(align - 1) {
+        Some(sum) => Some(sum & !(align - 1)),
+        None => None,
+    }
+}

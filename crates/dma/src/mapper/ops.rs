@@ -1,0 +1,320 @@
+//! [`DmaOps`] over a platform.
+
+use super::{Alloc, Mapper, Mapping, Table, collect, copy_segments, push_segment, total_len};
+use crate::{
+    Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment,
+    Error, Platform, Reason, Segment, SegmentKind, SyncFor,
+};
+use ::alloc::vec::Vec;
+
+impl<P: Platform> Mapper<P> {
+    /// A table of physical ranges that no page stands behind (device memory, a carve-out).
+    ///
+    /// The ranges must stay valid as long as the table.
+    ///
+    /// # Errors
+    /// `Invalid` for no ranges, an empty one or one that wraps; `NoMemory`.
+    pub fn table_of_physical(&mut self, ranges: &[Segment]) -> Result<Table<P>, Error> {
+        let mut segments = Vec::new();
+        for &range in ranges {
+            push_segment(
+                &mut segments,
+                Segment {
+                    kind: SegmentKind::Physical,
+                    ..range
+                },
+            )?;
+        }
+        let len = total_len(&segments)?;
+        if len == 0 {
+            return Err(Error::Invalid);
+        }
+        self.live.tables = self.live.tables.saturating_add(1);
+        Ok(Table {
+            pinned: None,
+            segments,
+            len,
+            caching: Caching::Uncached,
+        })
+    }
+
+    fn map_table(
+        &mut self,
+        dev: P::Device,
+        info: &DeviceInfo,
+        table: &Table<P>,
+        direction: Direction,
+        attrs: Attrs,
+    ) -> Result<Mapping<P>, Error> {
+        let cached = table.caching == Caching::Cached && !attrs.contains(Attrs::MMIO);
+        let needs_sync = cached && info.coherency == Coherency::NonCoherent;
+        if needs_sync && attrs.contains(Attrs::REQUIRE_COHERENT) {
+            return Err(Error::Unsupported);
+        }
+        let plan = self.plan(dev, info, &table.segments, attrs)?;
+        let addressed = match &info.iommu {
+            None => self
+                .map_direct(dev, info, &plan.targets)
+                .map(|output| (output, None)),
+            Some(iommu) => self
+                .map_iommu(dev, info, iommu, &plan.targets, direction, table.caching)
+                .map(|(output, range)| (output, Some(range))),
+        };
+        let (output, iova) = match addressed {
+            Ok(done) => done,
+            Err(err) => {
+                self.release_slots(plan.bounced);
+                return Err(err);
+            }
+        };
+        let (direct, bounced) = (plan.direct, plan.bounced);
+        Ok(Mapping {
+            dev,
+            direction,
+            output,
+            direct,
+            bounced,
+            iova,
+            needs_sync,
+        })
+    }
+
+    /// The first hand-over. A bounce slot is always filled: it may hold somebody else's bytes,
+    /// and what the device leaves unwritten must come back as it was.
+    fn fill(&mut self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
+        for run in &mapping.bounced {
+            self.copy_run(mapping.dev, run, SyncFor::Device)?;
+        }
+        let maintained = !attrs.contains(Attrs::SKIP_CPU_SYNC)
+            && mapping.needs_sync
+            && self.maintain_direct(mapping);
+        if maintained || !mapping.bounced.is_empty() {
+            self.count_sync(mapping.dev, SyncFor::Device);
+        }
+        Ok(())
+    }
+
+    /// Takes the device's view away and gives slots back, copying nothing.
+    fn take_down(&mut self, mapping: Mapping<P>) {
+        if let Some(range) = mapping.iova {
+            self.unmap_iommu(mapping.dev, range);
+        }
+        self.release_slots(mapping.bounced);
+    }
+}
+
+impl<P: Platform> DmaOps for Mapper<P> {
+    type Device = P::Device;
+    type User = P::User;
+    type Alloc = Alloc<P>;
+    type Table = Table<P>;
+    type Mapping = Mapping<P>;
+    type Vmap = P::Vmap;
+    type Mmap = P::Mmap;
+
+    fn page_size(&self) -> u64 {
+        self.platform.page_size()
+    }
+
+    fn cache_alignment(&self, dev: Self::Device) -> u64 {
+        self.platform
+            .device_info(dev)
+            .map_or(1, |info| info.cache_alignment.max(1))
+    }
+
+    fn coherency(&self, dev: Self::Device) -> Coherency {
+        self.platform
+            .device_info(dev)
+            .map_or(Coherency::NonCoherent, |info| info.coherency)
+    }
+
+    fn alloc_coherent(
+        &mut self,
+        dev: Self::Device,
+        len_bytes: u64,
+        attrs: Attrs,
+    ) -> Result<Self::Alloc, Error> {
+        self.alloc_for(dev, len_bytes, attrs, None, Direction::Bidirectional)
+    }
+
+    fn alloc_noncontiguous(
+        &mut self,
+        dev: Self::Device,
+        len_bytes: u64,
+        direction: Direction,
+        attrs: Attrs,
+    ) -> Result<Self::Alloc, Error> {
+        self.alloc_for(dev, len_bytes, attrs, Some(Caching::Cached), direction)
+    }
+
+    fn alloc_virtual(&mut self, len_bytes: u64) -> Result<Self::Alloc, Error> {
+        self.alloc_unmapped(len_bytes)
+    }
+
+    fn free(&mut self, alloc: Self::Alloc) {
+        self.free_alloc(alloc);
+    }
+
+    fn alloc_dma_addr(&self, alloc: &Self::Alloc) -> Option<DmaAddr> {
+        alloc.home.as_ref().map(|home| home.addr)
+    }
+
+    fn sync_alloc(&mut self, alloc: &Self::Alloc, direction: Direction, sync: SyncFor) -> bool {
+        self.sync_allocation(alloc, direction, sync)
+    }
+
+    fn alloc_caching(&self, alloc: &Self::Alloc) -> Caching {
+        alloc.caching
+    }
+
+    fn table_of(&mut self, alloc: &Self::Alloc) -> Result<Self::Table, Error> {
+        let segments = copy_segments(&alloc.segments)?;
+        self.live.tables = self.live.tables.saturating_add(1);
+        Ok(Table {
+            pinned: None,
+            segments,
+            len: alloc.len,
+            caching: alloc.caching,
+        })
+    }
+
+    fn pin_user(
+        &mut self,
+        user: &Self::User,
+        addr: u64,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Self::Table, Error> {
+        if len_bytes == 0 || addr.checked_add(len_bytes).is_none() {
+            return Err(Error::Invalid);
+        }
+        let pinned = self
+            .platform
+            .pin_user(user, addr, len_bytes, direction.device_writes())?;
+        match collect(|index| self.platform.pinned_segment(&pinned, index)) {
+            Ok(segments) if total_len(&segments) == Ok(len_bytes) => {
+                self.live.tables = self.live.tables.saturating_add(1);
+                self.live.pins = self.live.pins.saturating_add(1);
+                let caching = Caching::Cached;
+                Ok(Table {
+                    pinned: Some(pinned),
+                    segments,
+                    len: len_bytes,
+                    caching,
+                })
+            }
+            other => {
+                self.platform.unpin_user(pinned, false);
+                Err(other.err().unwrap_or(Error::Invalid))
+            }
+        }
+    }
+
+    fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool {
+        table
+            .pinned
+            .as_ref()
+            .is_some_and(|pinned| self.platform.pin_is_current(pinned, user, addr))
+    }
+
+    fn free_table(&mut self, table: Self::Table, device_wrote: bool) {
+        if let Some(pinned) = table.pinned {
+            self.platform.unpin_user(pinned, device_wrote);
+            self.live.pins = self.live.pins.saturating_sub(1);
+        }
+        self.live.tables = self.live.tables.saturating_sub(1);
+    }
+
+    fn table_len(&self, table: &Self::Table) -> u64 {
+        table.len
+    }
+
+    fn map(
+        &mut self,
+        dev: Self::Device,
+        table: &Self::Table,
+        direction: Direction,
+        attrs: Attrs,
+    ) -> Result<Self::Mapping, Error> {
+        let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        self.state_mut(dev)?;
+        let mapping = self.map_table(dev, &info, table, direction, attrs)?;
+        if let Err(err) = self.fill(&mapping, attrs) {
+            self.take_down(mapping);
+            return Err(err);
+        }
+        self.count(dev, |c| c.maps = c.maps.saturating_add(1));
+        self.live.mappings = self.live.mappings.saturating_add(1);
+        Ok(mapping)
+    }
+
+    fn unmap(&mut self, mapping: Self::Mapping, attrs: Attrs) {
+        // The device's view goes first: what is copied out is what it left.
+        if let Some(range) = mapping.iova {
+            self.unmap_iommu(mapping.dev, range);
+        }
+        if !attrs.contains(Attrs::SKIP_CPU_SYNC) {
+            self.sync_mapping(&mapping, mapping.direction, SyncFor::Cpu);
+        }
+        self.count(mapping.dev, |c| c.unmaps = c.unmaps.saturating_add(1));
+        self.live.mappings = self.live.mappings.saturating_sub(1);
+        self.release_slots(mapping.bounced);
+    }
+
+    fn sync(&mut self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool {
+        self.sync_mapping(mapping, direction, sync)
+    }
+
+    fn segment(&self, mapping: &Self::Mapping, index: usize) -> Option<DmaSegment> {
+        mapping.output.get(index).copied()
+    }
+
+    fn bounces(&self, mapping: &Self::Mapping) -> bool {
+        !mapping.bounced.is_empty()
+    }
+
+    fn vmap_alloc(&mut self, alloc: &Self::Alloc) -> Result<Self::Vmap, Error> {
+        let vmap = self.platform.vmap(&alloc.segments, alloc.caching)?;
+        self.live.vmaps = self.live.vmaps.saturating_add(1);
+        Ok(vmap)
+    }
+
+    fn vmap_table(&mut self, table: &Self::Table) -> Result<Self::Vmap, Error> {
+        let vmap = self.platform.vmap(&table.segments, table.caching)?;
+        self.live.vmaps = self.live.vmaps.saturating_add(1);
+        Ok(vmap)
+    }
+
+    fn vunmap(&mut self, vmap: Self::Vmap) {
+        self.platform.vunmap(vmap);
+        self.live.vmaps = self.live.vmaps.saturating_sub(1);
+    }
+
+    fn vmap_read(&mut self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        self.platform.vmap_read(vmap, offset, out)
+    }
+
+    fn vmap_write(&mut self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
+        self.platform.vmap_write(vmap, offset, data)
+    }
+
+    fn mmap(
+        &mut self,
+        alloc: &Self::Alloc,
+        offset: u64,
+        len_bytes: u64,
+    ) -> Result<Self::Mmap, Error> {
+        if len_bytes == 0 || offset & (self.platform.page_size() - 1) != 0 {
+            return Err(Error::Invalid);
+        }
+        let end = offset.checked_add(len_bytes);
+        match end {
+            Some(end) if end <= alloc.len => self.platform.mmap(&alloc.pages, offset, len_bytes),
+            _ => Err(Error::NoSuchMemory(Reason {
+                constraint: Constraint::BufferSize,
+                wanted: end.unwrap_or(u64::MAX),
+                found: alloc.len,
+            })),
+        }
+    }
+}
