@@ -1,3 +1,65 @@
-//! dma-buf: one buffer shared between devices. (Being written.)
+//! dma-buf: one buffer shared between devices.
+//!
+//! [`Shared`] is the exporter: memory that several handles name (a queue's plane, program
+//! mappings, exported dma-bufs) with one lifetime, and the devices attached to it. [`Importer`]
+//! is the seam that an importing queue uses. [`Buffers`] (feature `alloc`) is the registry of a
+//! home without a kernel below it: it numbers memories and dma-bufs and answers the file
+//! operations of a dma-buf.
+//!
+//! # Who syncs when
+//!
+//! The exporter syncs, for all its mapped attachments and for its own device:
+//!
+//! * *Mapping* an attachment hands the memory to its device, with the cache maintenance and the
+//!   bounce copy that are due; *unmapping* hands it back.
+//! * *CPU access* is bracketed by [`Shared::begin_cpu_access`] and [`Shared::end_cpu_access`]
+//!   (`DMA_BUF_IOCTL_SYNC` for programs). Each mapped attachment and the exporter's own device is
+//!   synced in the part of the requested direction that its mapping allows.
+//! * *Device to device*, with the mapping kept over many cycles, is [`Shared::hand_to_device`] and
+//!   [`Shared::take_from_device`]. Caches of the CPU play no part when one device reads from memory
+//!   what another wrote to memory, so no cache maintenance is done: it would cost time, and it
+//!   would hide from a program that it forgot its SYNC. What *is* due is the copy of a bounced
+//!   mapping, since that shows its device a copy of the memory.
+//!
+//! A CPU access without its bracket therefore reads or leaves stale bytes here as it would on a
+//! board. Such facts go to [`Watch::missing_sync`].
+//!
+//! # Context
+//!
+//! Nothing here locks, allocates (but for `Buffers` and `Slab`) or blocks by itself; the host
+//! serialises calls on one `Shared`, in a kernel by the reservation lock.
 #![no_std]
 #![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+mod access;
+mod attach;
+#[cfg(feature = "alloc")]
+mod buffers;
+mod error;
+#[cfg(feature = "alloc")]
+mod file;
+mod holders;
+mod importer;
+mod shared;
+#[cfg(feature = "alloc")]
+mod slab;
+mod store;
+mod watch;
+
+pub use access::intersect;
+pub use attach::Attachment;
+#[cfg(feature = "alloc")]
+pub use buffers::{AttachRef, BufId, BufInfo, BufRef, Buffers, Live, Memory, MemoryId};
+pub use error::Error;
+#[cfg(feature = "alloc")]
+pub use file::{Access, IOCTL_SYNC, Name, SyncFlags};
+pub use holders::{Holder, HolderKind, Holders};
+pub use importer::Importer;
+pub use shared::{Backing, Shared, Spec, UserKind};
+#[cfg(feature = "alloc")]
+pub use slab::{Slab, SlabKey};
+pub use store::Store;
+pub use watch::{Cx, MissingSync, SyncKind, Watch};

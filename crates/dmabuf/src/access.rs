@@ -1,0 +1,331 @@
+//! Hand-over between CPU and devices: who syncs, and what was left out.
+
+use crate::{Attachment, Backing, Cx, Error, MissingSync, Shared, Store, SyncKind, Watch};
+use vb3_dma::{Coherency, Direction, DmaOps, SyncFor};
+
+/// The part of `wanted` that a mapping made for `allowed` takes part in.
+#[must_use]
+pub const fn intersect(wanted: Direction, allowed: Direction) -> Option<Direction> {
+    match (wanted, allowed) {
+        (Direction::Bidirectional, other) | (other, Direction::Bidirectional) => Some(other),
+        (Direction::ToDevice, Direction::ToDevice) => Some(Direction::ToDevice),
+        (Direction::FromDevice, Direction::FromDevice) => Some(Direction::FromDevice),
+        (Direction::ToDevice, Direction::FromDevice)
+        | (Direction::FromDevice, Direction::ToDevice) => None,
+    }
+}
+
+/// A device's write that no sync for the CPU has followed.
+#[derive(Clone, Copy, Debug)]
+struct Wrote<D> {
+    device: D,
+    at_ns: u64,
+    /// A program has had the memory mapped since.
+    exposed: bool,
+}
+
+/// What is known about the CPU's view.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CpuState<D> {
+    wrote: Option<Wrote<D>>,
+    /// Write accesses begun and not ended.
+    open_writes: u32,
+}
+
+impl<D> Default for CpuState<D> {
+    fn default() -> Self {
+        Self {
+            wrote: None,
+            open_writes: 0,
+        }
+    }
+}
+
+impl<D> CpuState<D> {
+    /// A program has mapped the memory.
+    pub(crate) fn mapped(&mut self) {
+        if let Some(wrote) = self.wrote.as_mut() {
+            wrote.exposed = true;
+        }
+    }
+
+    /// The CPU's view is what the devices wrote.
+    pub(crate) fn synced(&mut self) {
+        self.wrote = None;
+    }
+}
+
+impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
+    /// Begins an access by the CPU: brings its view up to date for all that devices wrote.
+    /// `FromDevice` is a CPU that reads, `ToDevice` one that writes.
+    ///
+    /// Source: Linux 7.2 `dma_buf_begin_cpu_access` and the system heap's exporter, differs: each
+    /// mapping is synced in the part of the direction that it allows, and a bounced copy that
+    /// its device did not write to is left alone.
+    pub fn begin_cpu_access<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, direction: Direction) {
+        if direction.device_reads() {
+            self.cpu.open_writes = self.cpu.open_writes.saturating_add(1);
+        }
+        self.sync_for_cpu(cx, direction, None);
+    }
+
+    /// Ends an access by the CPU: makes what it wrote visible to all mapped devices.
+    ///
+    /// Without a begin before it, it still syncs.
+    pub fn end_cpu_access<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, direction: Direction) {
+        if direction.device_reads() {
+            self.cpu.open_writes = self.cpu.open_writes.saturating_sub(1);
+        }
+        self.sync_for_device(cx, direction, None);
+    }
+
+    /// The owner's device is about to use the memory. With `sync`, the maintenance that is due
+    /// between it and the CPU is done; returns whether there was any.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn owner_to_device<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, sync: bool) -> bool {
+        let Backing::NonCoherent(dev) = self.spec.backing else {
+            self.report_unread(cx);
+            return false;
+        };
+        self.report_unread(cx);
+        if !sync {
+            self.report_unwritten(cx, dev, self.spec.direction);
+            return false;
+        }
+        self.sync_own(cx, self.spec.direction, SyncFor::Device)
+    }
+
+    /// The owner's device has done with the memory for now. With `sync`, the maintenance that is
+    /// due is done; returns whether there was any.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn owner_from_device<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, sync: bool) -> bool {
+        let Backing::NonCoherent(dev) = self.spec.backing else {
+            return false;
+        };
+        if self.spec.direction.device_writes() {
+            self.note_write(cx, dev);
+        }
+        sync && self.sync_own(cx, self.spec.direction, SyncFor::Cpu)
+    }
+
+    /// An attached device is about to use its mapping once more.
+    ///
+    /// Only a bounced mapping needs anything: its copy is made anew from the memory, after the
+    /// CPU (which copies) has been brought up to date. See the crate's head for the reason.
+    ///
+    /// # Errors
+    /// `Revoked`; `Invalid` for what is not attached or not mapped.
+    pub fn hand_to_device<W: Watch<O>>(
+        &mut self,
+        cx: &mut Cx<'_, O, W>,
+        key: L::Key,
+    ) -> Result<(), Error> {
+        if self.revoked {
+            return Err(Error::Revoked);
+        }
+        let attachment = self.list.get(key).ok_or(Error::Invalid)?;
+        let held = attachment.held.as_ref().ok_or(Error::Invalid)?;
+        let (dev, direction) = (attachment.dev, held.direction);
+        if !cx.ops.bounces(&held.mapping) {
+            self.report_unread(cx);
+            self.report_unwritten(cx, dev, direction);
+            return Ok(());
+        }
+        if self.cpu.wrote.is_some() {
+            self.sync_for_cpu(cx, Direction::FromDevice, Some(key));
+        }
+        let Some(held) = self.list.get_mut(key).and_then(|a| a.held.as_mut()) else {
+            return Err(Error::Invalid);
+        };
+        held.maybe_written = direction.device_writes();
+        if cx.ops.sync(&held.mapping, direction, SyncFor::Device) {
+            cx.watch.synced(dev, SyncFor::Device);
+        }
+        Ok(())
+    }
+
+    /// An attached device has done with its mapping for now.
+    ///
+    /// What it wrote to a bounced copy is copied to the memory, and on to the other devices. The
+    /// CPU's view of what it wrote to the memory itself stays as it is until
+    /// [`begin_cpu_access`](Self::begin_cpu_access).
+    pub fn take_from_device<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
+        let Some(attachment) = self.list.get_mut(key) else {
+            return;
+        };
+        let dev = attachment.dev;
+        let Some(held) = attachment.held.as_mut() else {
+            return;
+        };
+        let direction = held.direction;
+        if !direction.device_writes() {
+            return;
+        }
+        if !cx.ops.bounces(&held.mapping) {
+            self.note_write(cx, dev);
+            return;
+        }
+        held.maybe_written = false;
+        if cx.ops.sync(&held.mapping, direction, SyncFor::Cpu) {
+            cx.watch.synced(dev, SyncFor::Cpu);
+        }
+        self.sync_for_device(cx, Direction::ToDevice, Some(key));
+    }
+
+    /// Records that a device wrote to the memory and no sync for the CPU has followed.
+    fn note_write<W: Watch<O>>(&mut self, cx: &Cx<'_, O, W>, device: O::Device) {
+        if !self.is_cached(cx.ops) || cx.ops.coherency(device) == Coherency::Coherent {
+            return;
+        }
+        self.cpu.wrote = Some(Wrote {
+            device,
+            at_ns: cx.now_ns,
+            exposed: self.user_count(crate::UserKind::Mapping).count > 0,
+        });
+    }
+
+    /// Syncs between the CPU and the device the memory was made for.
+    fn sync_own<W: Watch<O>>(
+        &mut self,
+        cx: &mut Cx<'_, O, W>,
+        direction: Direction,
+        sync: SyncFor,
+    ) -> bool {
+        let Backing::NonCoherent(dev) = self.spec.backing else {
+            return false;
+        };
+        let Some(part) = intersect(direction, self.spec.direction) else {
+            return false;
+        };
+        let done = cx.ops.sync_alloc(&self.alloc, part, sync);
+        if done {
+            cx.watch.synced(dev, sync);
+        }
+        if sync == SyncFor::Cpu && part.device_writes() {
+            self.cpu.synced();
+        }
+        done
+    }
+
+    /// Syncs one kind of mapping (bounced or not) of all attachments but `except`.
+    fn sync_attached<W: Watch<O>>(
+        &mut self,
+        cx: &mut Cx<'_, O, W>,
+        direction: Direction,
+        sync: SyncFor,
+        except: Option<L::Key>,
+        bounced: bool,
+    ) {
+        let mut at = self.list.next(None);
+        while let Some(key) = at {
+            at = self.list.next(Some(key));
+            if except == Some(key) {
+                continue;
+            }
+            let Some(attachment) = self.list.get_mut(key) else {
+                continue;
+            };
+            let Some(held) = attachment.held.as_mut() else {
+                continue;
+            };
+            let Some(part) = intersect(direction, held.direction) else {
+                continue;
+            };
+            if cx.ops.bounces(&held.mapping) != bounced {
+                continue;
+            }
+            if bounced && sync == SyncFor::Cpu && !held.maybe_written {
+                continue;
+            }
+            if cx.ops.sync(&held.mapping, part, sync) {
+                cx.watch.synced(attachment.dev, sync);
+            }
+        }
+    }
+
+    /// Invalidates first and copies bounced bytes afterwards: the other way round the copied
+    /// bytes would be invalidated.
+    fn sync_for_cpu<W: Watch<O>>(
+        &mut self,
+        cx: &mut Cx<'_, O, W>,
+        direction: Direction,
+        except: Option<L::Key>,
+    ) {
+        self.sync_own(cx, direction, SyncFor::Cpu);
+        self.sync_attached(cx, direction, SyncFor::Cpu, except, false);
+        self.sync_attached(cx, direction, SyncFor::Cpu, except, true);
+        if direction.device_writes() {
+            self.cpu.synced();
+        }
+    }
+
+    pub(crate) fn sync_for_device<W: Watch<O>>(
+        &mut self,
+        cx: &mut Cx<'_, O, W>,
+        direction: Direction,
+        except: Option<L::Key>,
+    ) {
+        self.sync_own(cx, direction, SyncFor::Device);
+        self.sync_attached(cx, direction, SyncFor::Device, except, false);
+        self.sync_attached(cx, direction, SyncFor::Device, except, true);
+    }
+
+    /// The syncs for the CPU that are missing now: a device wrote, a program has the memory
+    /// mapped or had it since, and nothing brought the CPU's view up to date.
+    pub fn missing_sync(&self) -> Option<MissingSync<O::Device>> {
+        let wrote = self.cpu.wrote?;
+        wrote.exposed.then_some(MissingSync {
+            tag: self.tag,
+            sync: SyncKind::BeginRead,
+            device: wrote.device,
+            at_ns: wrote.at_ns,
+            stale_bytes: None,
+        })
+    }
+
+    /// Tells the host of a missing sync for the CPU, once for each write of a device.
+    pub(crate) fn report_unread<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>) {
+        let Some(fact) = self.missing_sync() else {
+            return;
+        };
+        if let Some(wrote) = self.cpu.wrote.as_mut() {
+            wrote.exposed = false;
+        }
+        let stale_bytes = cx.watch.stale_bytes(cx.ops, &self.alloc);
+        if stale_bytes != Some(0) {
+            cx.watch.missing_sync(MissingSync {
+                stale_bytes,
+                ..fact
+            });
+        }
+    }
+
+    /// Tells the host of a missing sync for the device that is about to read.
+    fn report_unwritten<W: Watch<O>>(
+        &mut self,
+        cx: &mut Cx<'_, O, W>,
+        device: O::Device,
+        direction: Direction,
+    ) {
+        let sees_caches = cx.ops.coherency(device) == Coherency::Coherent;
+        if !direction.device_reads() || sees_caches || !self.is_cached(cx.ops) {
+            return;
+        }
+        let stale_bytes = cx.watch.stale_bytes(cx.ops, &self.alloc);
+        // After a device's write, differing bytes may all be the device's.
+        let by_cpu = self.cpu.wrote.is_none() && stale_bytes.is_some_and(|bytes| bytes > 0);
+        if stale_bytes != Some(0) && (by_cpu || self.cpu.open_writes > 0) {
+            cx.watch.missing_sync(MissingSync {
+                tag: self.tag,
+                sync: SyncKind::EndWrite,
+                device,
+                at_ns: cx.now_ns,
+                stale_bytes,
+            });
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Devices attached to shared memory.
+
+use crate::{Cx, Error, Shared, Store, Watch};
+use vb3_dma::{Attrs, Direction, DmaOps, DmaSegment};
+
+/// A mapping of shared memory for one device.
+#[derive(Debug)]
+pub(crate) struct Held<M> {
+    pub(crate) mapping: M,
+    pub(crate) direction: Direction,
+    pub(crate) maps: u32,
+    /// The device may have written to a bounced copy since it was last copied back.
+    pub(crate) maybe_written: bool,
+}
+
+/// A device attached to shared memory.
+#[derive(Debug)]
+pub struct Attachment<O: DmaOps> {
+    pub(crate) dev: O::Device,
+    pub(crate) since_ns: u64,
+    pub(crate) held: Option<Held<O::Mapping>>,
+}
+
+impl<O: DmaOps> Attachment<O> {
+    /// The device.
+    pub fn device(&self) -> O::Device {
+        self.dev
+    }
+
+    /// The direction it is mapped in, while it is mapped.
+    pub fn direction(&self) -> Option<Direction> {
+        self.held.as_ref().map(|held| held.direction)
+    }
+
+    /// When it was attached, host's clock.
+    pub fn since_ns(&self) -> u64 {
+        self.since_ns
+    }
+}
+
+impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
+    /// Describes the memory for other devices, so that no later call fails for that. Kept until
+    /// the release.
+    ///
+    /// # Errors
+    /// `Revoked`; `NoMemory` or `NoSuchMemory` from the DMA layer.
+    pub fn prepare_export<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>) -> Result<(), Error> {
+        if self.revoked {
+            return Err(Error::Revoked);
+        }
+        if self.table.is_none() {
+            self.table = Some(cx.ops.table_of(&self.alloc)?);
+        }
+        Ok(())
+    }
+
+    /// Attaches a device. It is not mapped yet.
+    ///
+    /// # Errors
+    /// `Revoked`; `TableFull` (ENOMEM) when the host's list is full; what the DMA layer says
+    /// when the memory cannot be described.
+    pub fn attach<W: Watch<O>>(
+        &mut self,
+        cx: &mut Cx<'_, O, W>,
+        dev: O::Device,
+    ) -> Result<L::Key, Error> {
+        self.prepare_export(cx)?;
+        let attachment = Attachment {
+            dev,
+            since_ns: cx.now_ns,
+            held: None,
+        };
+        self.list
+            .insert(attachment)
+            .map_err(|_refused| Error::TableFull {
+                entries: u64::try_from(self.list.len()).unwrap_or(u64::MAX),
+            })
+    }
+
+    /// Maps the memory for an attached device, with the cache maintenance and the copies that
+    /// are due. Counted: each map needs its [`unmap`](Self::unmap).
+    ///
+    /// A second map shares the first one's mapping if that allows the direction. It never
+    /// replaces it: who mapped first may be using its addresses.
+    ///
+    /// # Errors
+    /// `Busy` (EBUSY) while mapped in a direction that excludes this one; `Revoked`; `Invalid`
+    /// for a device that is not attached; what the DMA layer says.
+    pub fn map<W: Watch<O>>(
+        &mut self,
+        cx: &mut Cx<'_, O, W>,
+        key: L::Key,
+        direction: Direction,
+    ) -> Result<(), Error> {
+        if self.revoked {
+            return Err(Error::Revoked);
+        }
+        let (Some(attachment), Some(table)) = (self.list.get_mut(key), self.table.as_ref()) else {
+            return Err(Error::Invalid);
+        };
+        if let Some(held) = attachment.held.as_mut() {
+            if held.direction != direction && held.direction != Direction::Bidirectional {
+                return Err(Error::Busy);
+            }
+            held.maps = held.maps.checked_add(1).ok_or(Error::Busy)?;
+            return Ok(());
+        }
+        let mapping = cx
+            .ops
+            .map(attachment.dev, table, direction, Attrs::empty())?;
+        cx.watch.mapped(attachment.dev);
+        attachment.held = Some(Held {
+            mapping,
+            direction,
+            maps: 1,
+            maybe_written: direction.device_writes(),
+        });
+        Ok(())
+    }
+
+    /// Segment `index` of an attachment's mapping as its device sees it.
+    pub fn segment(&self, ops: &O, key: L::Key, index: usize) -> Option<DmaSegment> {
+        let held = self.list.get(key)?.held.as_ref()?;
+        ops.segment(&held.mapping, index)
+    }
+
+    /// Undoes one [`map`](Self::map); the last one unmaps. Without a mapping nothing happens.
+    pub fn unmap<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
+        let Some(attachment) = self.list.get_mut(key) else {
+            return;
+        };
+        let Some(held) = attachment.held.as_mut() else {
+            return;
+        };
+        held.maps = held.maps.saturating_sub(1);
+        if held.maps == 0 {
+            self.drop_mapping(cx, key);
+        }
+    }
+
+    /// Takes the mapping of an attachment away, handing the memory back to the CPU.
+    fn drop_mapping<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
+        let Some(attachment) = self.list.get_mut(key) else {
+            return;
+        };
+        let Some(held) = attachment.held.take() else {
+            return;
+        };
+        let bounced = cx.ops.bounces(&held.mapping);
+        // A bounced copy that the device cannot have changed must not be copied over what others
+        // wrote to the memory meanwhile.
+        let attrs = if bounced && !held.maybe_written {
+            Attrs::SKIP_CPU_SYNC
+        } else {
+            Attrs::empty()
+        };
+        cx.ops.unmap(held.mapping, attrs);
+        cx.watch.unmapped(attachment.dev);
+        if bounced && held.maybe_written {
+            self.sync_for_device(cx, Direction::ToDevice, None);
+        } else if !bounced && held.direction.device_writes() {
+            self.cpu.synced();
+        }
+    }
+
+    /// Detaches a device, unmapping what is still mapped; false if there is no such attachment.
+    pub fn detach<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) -> bool {
+        self.drop_mapping(cx, key);
+        self.list.remove(key).is_some()
+    }
+
+    /// Takes the memory back from all attached devices: behind an IOMMU their accesses fault from
+    /// now on, and nobody can map it again. Handles of the CPU stay.
+    pub fn revoke<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>) {
+        self.revoked = true;
+        let mut at = self.list.next(None);
+        while let Some(key) = at {
+            self.drop_mapping(cx, key);
+            at = self.list.next(Some(key));
+        }
+    }
+
+    /// Whether the memory was taken back.
+    pub fn is_revoked(&self) -> bool {
+        self.revoked
+    }
+}

@@ -1,0 +1,517 @@
+//! The registry of memories and dma-bufs of a home without a kernel below it.
+
+use crate::file::{Access, Name, SyncFlags};
+use crate::{Attachment, Cx, Error, Importer, Shared, Slab, SlabKey, Spec, Store, UserKind, Watch};
+use vb3_dma::{Direction, DmaOps, DmaSegment};
+
+/// The registry's kind of shared memory.
+pub type Memory<O> = Shared<O, Slab<Attachment<O>>>;
+
+/// Names a memory: what a queue's plane and mappings of it in programs refer to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemoryId(SlabKey);
+
+/// Names a dma-buf. Not a reference: it may be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufId(SlabKey);
+
+impl MemoryId {
+    /// The id as a number, never zero.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl BufId {
+    /// The id as a number, never zero.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// One counted reference to a dma-buf, for example that of its file.
+#[must_use = "a reference goes back through `put_buf`"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct BufRef {
+    id: BufId,
+    memory: MemoryId,
+}
+
+impl BufRef {
+    /// Which dma-buf.
+    #[must_use]
+    pub const fn id(&self) -> BufId {
+        self.id
+    }
+
+    /// Which memory it shows.
+    #[must_use]
+    pub const fn memory(&self) -> MemoryId {
+        self.memory
+    }
+}
+
+/// A device attached to a dma-buf of the registry.
+#[must_use = "an attachment goes back through `detach`"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct AttachRef {
+    memory: MemoryId,
+    key: SlabKey,
+}
+
+/// What there is to know of a dma-buf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufInfo {
+    /// The memory it shows.
+    pub memory: MemoryId,
+    /// Bytes.
+    pub len_bytes: u64,
+    /// Access mode of its file.
+    pub access: Access,
+    /// Its name.
+    pub name: Name,
+    /// References, and mappings in programs.
+    pub refs: u32,
+    /// When it was exported, host's clock.
+    pub since_ns: u64,
+}
+
+#[derive(Debug)]
+struct Buf {
+    memory: MemoryId,
+    access: Access,
+    name: Name,
+    refs: u32,
+    since_ns: u64,
+}
+
+/// What is held at the moment. All zero when everything has been given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Memories.
+    pub memories: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// dma-bufs.
+    pub bufs: u64,
+    /// References to them, with mappings in programs.
+    pub buf_refs: u64,
+    /// Attached devices.
+    pub attachments: u64,
+    /// Attached devices that are mapped.
+    pub mapped: u64,
+    /// Mappings in programs.
+    pub program_mappings: u64,
+}
+
+/// Memories and dma-bufs by number, over a DMA layer.
+///
+/// A dma-buf keeps its memory alive; each export makes a dma-buf of its own. The host keeps the
+/// map from a file's identity to a [`BufId`], one [`BufRef`] for each open file, and tells of
+/// mappings in programs with the `vma_` calls.
+pub struct Buffers<O: DmaOps, W> {
+    ops: O,
+    watch: W,
+    now_ns: u64,
+    memories: Slab<Memory<O>>,
+    bufs: Slab<Buf>,
+    attachment_limit: u32,
+}
+
+impl<O: DmaOps, W: Watch<O>> Buffers<O, W> {
+    /// Most memories and most dma-bufs.
+    pub const LIMIT: u32 = 1 << 20;
+    /// Most attachments of one memory.
+    pub const ATTACHMENT_LIMIT: u32 = 1 << 16;
+
+    /// An empty registry.
+    pub const fn new(ops: O, watch: W) -> Self {
+        Self {
+            ops,
+            watch,
+            now_ns: 0,
+            memories: Slab::new(Self::LIMIT),
+            bufs: Slab::new(Self::LIMIT),
+            attachment_limit: Self::ATTACHMENT_LIMIT,
+        }
+    }
+
+    /// The DMA layer.
+    pub const fn ops(&self) -> &O {
+        &self.ops
+    }
+
+    /// The DMA layer.
+    pub const fn ops_mut(&mut self) -> &mut O {
+        &mut self.ops
+    }
+
+    /// The host's ear.
+    pub const fn watch(&self) -> &W {
+        &self.watch
+    }
+
+    /// The host's ear.
+    pub const fn watch_mut(&mut self) -> &mut W {
+        &mut self.watch
+    }
+
+    /// The DMA layer and the host's ear at once.
+    pub const fn parts_mut(&mut self) -> (&mut O, &mut W) {
+        (&mut self.ops, &mut self.watch)
+    }
+
+    /// Sets the clock for what is recorded from now on.
+    pub const fn set_now(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+    }
+
+    /// Runs `with` on a memory.
+    ///
+    /// # Errors
+    /// `Invalid` for a memory that is gone, and what `with` says.
+    pub fn with_memory<R>(
+        &mut self,
+        id: MemoryId,
+        with: impl FnOnce(&mut Memory<O>, &mut Cx<'_, O, W>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let memory = self.memories.get_mut(id.0).ok_or(Error::Invalid)?;
+        let mut cx = Cx {
+            ops: &mut self.ops,
+            watch: &mut self.watch,
+            now_ns: self.now_ns,
+        };
+        with(memory, &mut cx)
+    }
+
+    /// A memory.
+    #[must_use]
+    pub fn memory(&self, id: MemoryId) -> Option<&Memory<O>> {
+        self.memories.get(id.0)
+    }
+
+    /// All memories.
+    pub fn memories(&self) -> impl Iterator<Item = (MemoryId, &Memory<O>)> {
+        self.memories.iter().map(|(key, m)| (MemoryId(key), m))
+    }
+
+    /// Allocates a memory with one user: a queue's plane.
+    ///
+    /// # Errors
+    /// As [`Shared::allocate`]; `TableFull` (ENOMEM).
+    pub fn allocate(&mut self, spec: Spec<O::Device>) -> Result<MemoryId, Error> {
+        let list = Slab::new(self.attachment_limit);
+        let mut memory = Shared::allocate(&mut self.ops, spec, list)?;
+        let counted = memory.add_user(UserKind::Plane, self.now_ns);
+        let key = match counted {
+            Ok(()) => self.memories.insert(memory),
+            Err(_) => Err(memory),
+        };
+        match key {
+            Ok(key) => {
+                if let Some(memory) = self.memories.get_mut(key) {
+                    memory.set_tag(key.get());
+                }
+                Ok(MemoryId(key))
+            }
+            Err(memory) => {
+                self.release(memory);
+                Err(Error::TableFull {
+                    entries: u64::try_from(self.memories.len()).unwrap_or(u64::MAX),
+                })
+            }
+        }
+    }
+
+    fn release(&mut self, memory: Memory<O>) {
+        memory.release(&mut Cx {
+            ops: &mut self.ops,
+            watch: &mut self.watch,
+            now_ns: self.now_ns,
+        });
+    }
+
+    /// Drops one user of a memory; the last frees it.
+    pub fn drop_user(&mut self, id: MemoryId, kind: UserKind) {
+        let last = self.with_memory(id, |memory, cx| Ok(memory.drop_user(cx, kind)));
+        if last == Ok(true) {
+            if let Some(memory) = self.memories.remove(id.0) {
+                self.release(memory);
+            }
+        }
+    }
+
+    /// A program has mapped a memory by its queue's cookie.
+    ///
+    /// # Errors
+    /// `Invalid` for a memory that is gone.
+    pub fn vma_open(&mut self, id: MemoryId) -> Result<(), Error> {
+        self.with_memory(id, |memory, cx| {
+            memory.add_user(UserKind::Mapping, cx.now_ns)
+        })
+    }
+
+    /// A mapping of a memory is gone.
+    pub fn vma_close(&mut self, id: MemoryId) {
+        self.drop_user(id, UserKind::Mapping);
+    }
+
+    /// A program has mapped a dma-buf. The mapping keeps the dma-buf.
+    ///
+    /// # Errors
+    /// `Invalid` for a dma-buf that is gone.
+    pub fn vma_open_buf(&mut self, id: BufId) -> Result<(), Error> {
+        let reference = self.get_buf(id)?;
+        match self.vma_open(reference.memory) {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                self.put_buf(reference);
+                Err(e)
+            }
+        }
+    }
+
+    /// A mapping of a dma-buf is gone.
+    pub fn vma_close_buf(&mut self, id: BufId) {
+        if let Some(memory) = self.bufs.get(id.0).map(|buf| buf.memory) {
+            self.drop_user(memory, UserKind::Mapping);
+            self.put_buf(BufRef { id, memory });
+        }
+    }
+
+    /// Exports a memory as a new dma-buf.
+    ///
+    /// # Errors
+    /// `Invalid` for a memory that is gone, `Revoked`, `TableFull` (ENOMEM), and what the DMA
+    /// layer says when the memory cannot be shown to other devices.
+    pub fn export(
+        &mut self,
+        memory: MemoryId,
+        access: Access,
+        name: Name,
+    ) -> Result<BufRef, Error> {
+        self.with_memory(memory, |memory, cx| {
+            memory.prepare_export(cx)?;
+            memory.add_user(UserKind::Export, cx.now_ns)
+        })?;
+        let inserted = self.bufs.insert(Buf {
+            memory,
+            access,
+            name,
+            refs: 1,
+            since_ns: self.now_ns,
+        });
+        match inserted {
+            Ok(key) => Ok(BufRef {
+                id: BufId(key),
+                memory,
+            }),
+            Err(_refused) => {
+                self.drop_user(memory, UserKind::Export);
+                Err(Error::TableFull {
+                    entries: u64::try_from(self.bufs.len()).unwrap_or(u64::MAX),
+                })
+            }
+        }
+    }
+
+    /// Takes a reference to a dma-buf (`dma_buf_get`).
+    ///
+    /// # Errors
+    /// `Invalid` for a dma-buf that is gone, `TableFull` when the count is at its end.
+    pub fn get_buf(&mut self, id: BufId) -> Result<BufRef, Error> {
+        let buf = self.bufs.get_mut(id.0).ok_or(Error::Invalid)?;
+        let Some(refs) = buf.refs.checked_add(1) else {
+            return Err(Error::TableFull {
+                entries: u64::from(buf.refs),
+            });
+        };
+        buf.refs = refs;
+        Ok(BufRef {
+            id,
+            memory: buf.memory,
+        })
+    }
+
+    /// Drops a reference; true when it was the last and the dma-buf is gone.
+    pub fn put_buf(&mut self, reference: BufRef) -> bool {
+        let BufRef { id, memory } = reference;
+        let Some(buf) = self.bufs.get_mut(id.0) else {
+            return false;
+        };
+        buf.refs = buf.refs.saturating_sub(1);
+        if buf.refs > 0 {
+            return false;
+        }
+        self.bufs.remove(id.0);
+        self.drop_user(memory, UserKind::Export);
+        true
+    }
+
+    /// What there is to know of a dma-buf.
+    #[must_use]
+    pub fn buf(&self, id: BufId) -> Option<BufInfo> {
+        let buf = self.bufs.get(id.0)?;
+        Some(BufInfo {
+            memory: buf.memory,
+            len_bytes: self.memory(buf.memory)?.len_bytes(),
+            access: buf.access,
+            name: buf.name,
+            refs: buf.refs,
+            since_ns: buf.since_ns,
+        })
+    }
+
+    /// Describes a range of a dma-buf for mapping into a program.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) past the end or for a dma-buf that is gone.
+    pub fn mmap_buf(&mut self, id: BufId, offset: u64, len_bytes: u64) -> Result<O::Mmap, Error> {
+        let memory = self.bufs.get(id.0).ok_or(Error::Invalid)?.memory;
+        self.with_memory(memory, |memory, cx| memory.mmap(cx.ops, offset, len_bytes))
+    }
+
+    /// `DMA_BUF_IOCTL_SYNC` with the flags as they came.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for unknown bits, no direction, or a dma-buf that is gone.
+    pub fn sync(&mut self, id: BufId, flags: u64) -> Result<(), Error> {
+        let (direction, end) = SyncFlags::decode(flags)?;
+        let memory = self.bufs.get(id.0).ok_or(Error::Invalid)?.memory;
+        self.with_memory(memory, |memory, cx| {
+            if end {
+                memory.end_cpu_access(cx, direction);
+            } else {
+                memory.begin_cpu_access(cx, direction);
+            }
+            Ok(())
+        })
+    }
+
+    /// `DMA_BUF_SET_NAME`.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for a dma-buf that is gone. Longer names do not make a [`Name`].
+    pub fn set_name(&mut self, id: BufId, name: Name) -> Result<(), Error> {
+        self.bufs.get_mut(id.0).ok_or(Error::Invalid)?.name = name;
+        Ok(())
+    }
+
+    /// Takes a memory back from all attached devices.
+    pub fn revoke(&mut self, id: MemoryId) {
+        // A memory that is gone is attached to nothing.
+        let _gone = self.with_memory(id, |memory, cx| {
+            memory.revoke(cx);
+            Ok(())
+        });
+    }
+
+    /// What is held at the moment.
+    #[must_use]
+    pub fn live(&self) -> Live {
+        let mut live = Live {
+            memories: u64::try_from(self.memories.len()).unwrap_or(u64::MAX),
+            bufs: u64::try_from(self.bufs.len()).unwrap_or(u64::MAX),
+            ..Live::default()
+        };
+        for (_, buf) in self.bufs.iter() {
+            live.buf_refs = live.buf_refs.saturating_add(u64::from(buf.refs));
+        }
+        for (_, memory) in self.memories.iter() {
+            live.bytes = live.bytes.saturating_add(memory.len_bytes());
+            let mappings = memory.user_count(UserKind::Mapping).count;
+            live.program_mappings = live.program_mappings.saturating_add(u64::from(mappings));
+            for (_, attachment) in memory.attachments().iter() {
+                live.attachments = live.attachments.saturating_add(1);
+                let mapped = u64::from(attachment.direction().is_some());
+                live.mapped = live.mapped.saturating_add(mapped);
+            }
+        }
+        live
+    }
+}
+
+impl<O: DmaOps, W: Watch<O>> Importer for Buffers<O, W> {
+    type Device = O::Device;
+    type Buf = BufRef;
+    type Attachment = AttachRef;
+
+    fn size(&self, buf: &BufRef) -> u64 {
+        self.memory(buf.memory).map_or(0, Shared::len_bytes)
+    }
+
+    fn attach(&mut self, buf: &BufRef, dev: O::Device) -> Result<AttachRef, Error> {
+        let key = self.with_memory(buf.memory, |memory, cx| memory.attach(cx, dev))?;
+        Ok(AttachRef {
+            memory: buf.memory,
+            key,
+        })
+    }
+
+    fn map(&mut self, attachment: &mut AttachRef, direction: Direction) -> Result<(), Error> {
+        self.with_memory(attachment.memory, |memory, cx| {
+            memory.map(cx, attachment.key, direction)
+        })
+    }
+
+    fn segment(&self, attachment: &AttachRef, index: usize) -> Option<DmaSegment> {
+        self.memory(attachment.memory)?
+            .segment(&self.ops, attachment.key, index)
+    }
+
+    fn unmap(&mut self, attachment: &mut AttachRef) {
+        let _gone = self.with_memory(attachment.memory, |memory, cx| {
+            memory.unmap(cx, attachment.key);
+            Ok(())
+        });
+    }
+
+    fn detach(&mut self, attachment: AttachRef) {
+        let _gone = self.with_memory(attachment.memory, |memory, cx| {
+            memory.detach(cx, attachment.key);
+            Ok(())
+        });
+    }
+
+    fn hand_to_device(&mut self, attachment: &AttachRef) -> Result<(), Error> {
+        self.with_memory(attachment.memory, |memory, cx| {
+            memory.hand_to_device(cx, attachment.key)
+        })
+    }
+
+    fn take_from_device(&mut self, attachment: &AttachRef) {
+        let _gone = self.with_memory(attachment.memory, |memory, cx| {
+            memory.take_from_device(cx, attachment.key);
+            Ok(())
+        });
+    }
+
+    fn begin_cpu_access(&mut self, buf: &BufRef, direction: Direction) -> Result<(), Error> {
+        self.with_memory(buf.memory, |memory, cx| {
+            memory.begin_cpu_access(cx, direction);
+            Ok(())
+        })
+    }
+
+    fn end_cpu_access(&mut self, buf: &BufRef, direction: Direction) -> Result<(), Error> {
+        self.with_memory(buf.memory, |memory, cx| {
+            memory.end_cpu_access(cx, direction);
+            Ok(())
+        })
+    }
+
+    fn vmap(&mut self, buf: &BufRef) -> Result<(), Error> {
+        self.with_memory(buf.memory, |memory, cx| {
+            memory.vmap(cx.ops, cx.now_ns).map(|_| ())
+        })
+    }
+
+    fn vunmap(&mut self, buf: &BufRef) {
+        let _gone = self.with_memory(buf.memory, |memory, cx| {
+            memory.vunmap(cx.ops);
+            Ok(())
+        });
+    }
+}

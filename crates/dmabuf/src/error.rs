@@ -1,0 +1,74 @@
+//! One error type, with the numbers that explain it.
+
+use core::fmt;
+use vb3_dma::Reason;
+
+/// Why sharing was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Error {
+    /// EINVAL: an argument makes no sense, or names nothing.
+    Invalid,
+    /// EBUSY: the attachment is mapped in a direction that excludes this one.
+    Busy,
+    /// ENODEV: the exporter has taken the memory back.
+    Revoked,
+    /// ENOMEM: a table of the host is full.
+    TableFull {
+        /// Entries it holds.
+        entries: u64,
+    },
+    /// ENOTTY: the file knows no such call.
+    UnknownCall,
+    /// What the DMA layer said.
+    Dma(vb3_dma::Error),
+}
+
+impl Error {
+    /// The Linux errno, positive.
+    #[must_use]
+    pub const fn errno(self) -> i32 {
+        match self {
+            Self::Invalid => 22,
+            Self::Busy => 16,
+            Self::Revoked => 19,
+            Self::TableFull { .. } => 12,
+            Self::UnknownCall => 25,
+            Self::Dma(e) => e.errno(),
+        }
+    }
+
+    /// The constraint behind the refusal, where there is one.
+    #[must_use]
+    pub const fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Dma(e) => e.reason(),
+            Self::Invalid
+            | Self::Busy
+            | Self::Revoked
+            | Self::TableFull { .. }
+            | Self::UnknownCall => None,
+        }
+    }
+}
+
+impl From<vb3_dma::Error> for Error {
+    fn from(e: vb3_dma::Error) -> Self {
+        Self::Dma(e)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid => f.write_str("invalid argument"),
+            Self::Busy => f.write_str("mapped in another direction"),
+            Self::Revoked => f.write_str("the exporter has taken the memory back"),
+            Self::TableFull { entries } => write!(f, "table full ({entries} entries)"),
+            Self::UnknownCall => f.write_str("no such call"),
+            Self::Dma(e) => e.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Error {}

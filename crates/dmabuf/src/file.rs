@@ -1,0 +1,96 @@
+//! The file operations of a dma-buf, as far as they need no file.
+
+use crate::Error;
+use bitflags::bitflags;
+use core::fmt;
+use vb3_dma::Direction;
+
+/// `DMA_BUF_IOCTL_SYNC`. Its argument is one `u64` of [`SyncFlags`].
+///
+/// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE` and `_IMPORT_SYNC_FILE` are not known (ENOTTY, as before
+/// Linux 6.0): without fences behind it, the only file that could be given is one that is
+/// signalled already, and that would tell a program that devices have finished when they have
+/// not.
+pub const IOCTL_SYNC: u32 = 0x4008_6200;
+
+bitflags! {
+    /// The flags of `DMA_BUF_IOCTL_SYNC`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct SyncFlags: u64 {
+        /// The CPU reads.
+        const READ = 1 << 0;
+        /// The CPU writes.
+        const WRITE = 1 << 1;
+        /// The access ends; without it, it begins.
+        const END = 1 << 2;
+    }
+}
+
+impl SyncFlags {
+    /// Checks flags from outside: the direction and whether the access ends.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for unknown bits or no direction.
+    pub const fn decode(raw: u64) -> Result<(Direction, bool), Error> {
+        let Some(flags) = Self::from_bits(raw) else {
+            return Err(Error::Invalid);
+        };
+        let direction = match (flags.contains(Self::READ), flags.contains(Self::WRITE)) {
+            (true, true) => Direction::Bidirectional,
+            (true, false) => Direction::FromDevice,
+            (false, true) => Direction::ToDevice,
+            (false, false) => return Err(Error::Invalid),
+        };
+        Ok((direction, flags.contains(Self::END)))
+    }
+}
+
+/// The access mode of a dma-buf's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// O_RDONLY.
+    ReadOnly,
+    /// O_WRONLY.
+    WriteOnly,
+    /// O_RDWR.
+    ReadWrite,
+}
+
+/// A dma-buf's name: at most 31 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Name {
+    bytes: [u8; Self::MAX],
+    len: u8,
+}
+
+impl Name {
+    /// Longest name in bytes, without the NUL.
+    pub const MAX: usize = 31;
+
+    /// Takes a name.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for more than 31 bytes or a NUL.
+    pub fn new(name: &[u8]) -> Result<Self, Error> {
+        let mut bytes = [0; Self::MAX];
+        let len = u8::try_from(name.len()).map_err(|_| Error::Invalid)?;
+        let room = bytes.get_mut(..name.len()).ok_or(Error::Invalid)?;
+        if name.contains(&0) {
+            return Err(Error::Invalid);
+        }
+        room.copy_from_slice(name);
+        Ok(Self { bytes, len })
+    }
+
+    /// The name without a NUL.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or(&[])
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
+    }
+}

@@ -1,0 +1,322 @@
+//! Memory with several handles and one lifetime: the exporter.
+
+use crate::access::CpuState;
+use crate::{Attachment, Cx, Error, Holder, HolderKind, Holders, Store, Watch};
+use vb3_dma::{Attrs, Caching, Constraint, Direction, DmaOps, Reason};
+
+/// How memory is allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Backing<D> {
+    /// Device and CPU see the same bytes without syncs.
+    Coherent(D),
+    /// Cached memory, one run of addresses for the device; needs syncs.
+    NonCoherent(D),
+    /// Cached memory for the CPU alone; contiguous for no device (`vmalloc_user`).
+    Virtual,
+}
+
+impl<D: Copy> Backing<D> {
+    /// The device the memory was made for.
+    #[must_use]
+    pub const fn device(self) -> Option<D> {
+        match self {
+            Self::Coherent(dev) | Self::NonCoherent(dev) => Some(dev),
+            Self::Virtual => None,
+        }
+    }
+}
+
+/// What memory is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spec<D> {
+    /// How, and for which device.
+    pub backing: Backing<D>,
+    /// Bytes; rounded up to pages.
+    pub len_bytes: u64,
+    /// Which way the owner's device moves bytes.
+    pub direction: Direction,
+    /// Attributes of the allocation.
+    pub attrs: Attrs,
+}
+
+/// The handles that count as users of memory (`num_users`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UserKind {
+    /// The plane of the queue that allocated it.
+    Plane,
+    /// A mapping in a program.
+    Mapping,
+    /// An exported dma-buf.
+    Export,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct UserCount {
+    pub(crate) count: u32,
+    pub(crate) since_ns: u64,
+}
+
+/// Memory that several handles name, and the devices attached to it.
+///
+/// The host places the object, counts its handles with [`add_user`](Self::add_user) and
+/// [`drop_user`](Self::drop_user), and calls [`release`](Self::release) once that says so. `L` is
+/// the host's list of attachments.
+///
+/// # Invariants
+/// A held mapping was made from `table`, which shows `alloc`; they go in that order.
+///
+/// Source: Linux 7.2 `videobuf2-dma-contig.c` `vb2_dc_buf` and its dma-buf ops, differs: one
+/// list of attachments for all exports of the memory, syncs reach all of them, nothing is cached
+/// in an attachment after its last unmap.
+#[must_use = "memory goes back through `release`"]
+#[derive(Debug)]
+pub struct Shared<O: DmaOps, L> {
+    pub(crate) alloc: O::Alloc,
+    pub(crate) table: Option<O::Table>,
+    pub(crate) list: L,
+    pub(crate) spec: Spec<O::Device>,
+    pub(crate) revoked: bool,
+    pub(crate) cpu: CpuState<O::Device>,
+    pub(crate) tag: u64,
+    vmap: Option<O::Vmap>,
+    vmaps: UserCount,
+    plane: UserCount,
+    mappings: UserCount,
+    exports: UserCount,
+}
+
+/// Rounds a length up to pages.
+pub(crate) fn page_align(len_bytes: u64, page: u64) -> Result<u64, Error> {
+    if len_bytes == 0 || !page.is_power_of_two() {
+        return Err(Error::Invalid);
+    }
+    let mask = page.wrapping_sub(1);
+    match len_bytes.checked_add(mask) {
+        Some(sum) => Ok(sum & !mask),
+        None => Err(Error::Dma(vb3_dma::Error::NoMemory(Reason {
+            constraint: Constraint::SizeLimit,
+            wanted: len_bytes,
+            found: !mask,
+        }))),
+    }
+}
+
+impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
+    /// Allocates zeroed memory. It has no users yet.
+    ///
+    /// # Errors
+    /// `Invalid` for length zero; `NoMemory` (ENOMEM) with what ran out, also for a length that
+    /// overflows when rounded to pages.
+    pub fn allocate(ops: &mut O, spec: Spec<O::Device>, list: L) -> Result<Self, Error> {
+        let len_bytes = page_align(spec.len_bytes, ops.page_size())?;
+        let alloc = match spec.backing {
+            Backing::Coherent(dev) => ops.alloc_coherent(dev, len_bytes, spec.attrs)?,
+            Backing::NonCoherent(dev) => {
+                ops.alloc_noncontiguous(dev, len_bytes, spec.direction, spec.attrs)?
+            }
+            Backing::Virtual => ops.alloc_virtual(len_bytes)?,
+        };
+        Ok(Self {
+            alloc,
+            table: None,
+            list,
+            spec: Spec { len_bytes, ..spec },
+            revoked: false,
+            cpu: CpuState::default(),
+            tag: 0,
+            vmap: None,
+            vmaps: UserCount::default(),
+            plane: UserCount::default(),
+            mappings: UserCount::default(),
+            exports: UserCount::default(),
+        })
+    }
+
+    /// Takes the memory away from all devices and gives it back. Handles that are still out
+    /// are the host's to forget.
+    pub fn release<W: Watch<O>>(mut self, cx: &mut Cx<'_, O, W>) {
+        self.report_unread(cx);
+        while let Some(key) = self.list.next(None) {
+            if !self.detach(cx, key) {
+                break;
+            }
+        }
+        if let Some(vmap) = self.vmap.take() {
+            cx.ops.vunmap(vmap);
+        }
+        if let Some(table) = self.table.take() {
+            cx.ops.free_table(table, false);
+        }
+        cx.ops.free(self.alloc);
+    }
+
+    /// A number of the host's own, which comes back in [`crate::MissingSync`].
+    pub fn set_tag(&mut self, tag: u64) {
+        self.tag = tag;
+    }
+
+    /// Bytes, a multiple of pages.
+    pub fn len_bytes(&self) -> u64 {
+        self.spec.len_bytes
+    }
+
+    /// The device the memory was made for; `None` for virtual memory.
+    pub fn device(&self) -> Option<O::Device> {
+        self.spec.backing.device()
+    }
+
+    /// How the memory was allocated.
+    pub fn backing(&self) -> Backing<O::Device> {
+        self.spec.backing
+    }
+
+    /// Which way the owner's device moves bytes.
+    pub fn direction(&self) -> Direction {
+        self.spec.direction
+    }
+
+    /// The allocation.
+    pub fn alloc(&self) -> &O::Alloc {
+        &self.alloc
+    }
+
+    /// The attached devices.
+    pub fn attachments(&self) -> &L {
+        &self.list
+    }
+
+    /// Who holds the memory, and since when.
+    pub fn holders(&self) -> Holders<'_, O, L> {
+        Holders::new(self)
+    }
+
+    pub(crate) fn user_count(&self, kind: UserKind) -> UserCount {
+        match kind {
+            UserKind::Plane => self.plane,
+            UserKind::Mapping => self.mappings,
+            UserKind::Export => self.exports,
+        }
+    }
+
+    fn user_count_mut(&mut self, kind: UserKind) -> &mut UserCount {
+        match kind {
+            UserKind::Plane => &mut self.plane,
+            UserKind::Mapping => &mut self.mappings,
+            UserKind::Export => &mut self.exports,
+        }
+    }
+
+    /// How many handles name the memory: its queue's plane, mappings in programs, exports.
+    pub fn num_users(&self) -> u32 {
+        self.plane
+            .count
+            .saturating_add(self.mappings.count)
+            .saturating_add(self.exports.count)
+    }
+
+    /// Whether anything but the queue's plane uses the memory.
+    pub fn is_shared(&self) -> bool {
+        self.mappings.count > 0 || self.exports.count > 0 || !self.list.is_empty()
+    }
+
+    /// Counts one more handle.
+    ///
+    /// # Errors
+    /// `TableFull` when the count is at its end.
+    pub fn add_user(&mut self, kind: UserKind, now_ns: u64) -> Result<(), Error> {
+        let users = self.user_count_mut(kind);
+        let Some(count) = users.count.checked_add(1) else {
+            return Err(Error::TableFull {
+                entries: u64::from(users.count),
+            });
+        };
+        if users.count == 0 {
+            users.since_ns = now_ns;
+        }
+        users.count = count;
+        if kind == UserKind::Mapping {
+            self.cpu.mapped();
+        }
+        Ok(())
+    }
+
+    /// Counts one handle less; true when that was the last of all kinds and the memory is to be
+    /// [released](Self::release). A handle that was not counted changes nothing.
+    pub fn drop_user<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, kind: UserKind) -> bool {
+        if kind == UserKind::Mapping && self.mappings.count == 1 {
+            self.report_unread(cx);
+        }
+        let users = self.user_count_mut(kind);
+        let Some(count) = users.count.checked_sub(1) else {
+            return false;
+        };
+        users.count = count;
+        self.num_users() == 0
+    }
+
+    /// Describes `len_bytes` from `offset` for mapping into a program. The host counts the
+    /// mapping with [`add_user`](Self::add_user) once it is made.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for an offset that is no page, a length of zero, or a range outside
+    /// the memory.
+    pub fn mmap(&self, ops: &mut O, offset: u64, len_bytes: u64) -> Result<O::Mmap, Error> {
+        let end = page_align(len_bytes, ops.page_size())
+            .ok()
+            .and_then(|len| offset.checked_add(len))
+            .ok_or(Error::Invalid)?;
+        if offset & ops.page_size().wrapping_sub(1) != 0 || end > self.spec.len_bytes {
+            return Err(Error::Invalid);
+        }
+        Ok(ops.mmap(&self.alloc, offset, len_bytes)?)
+    }
+
+    /// Maps for the CPU. Counted; only the first call maps.
+    ///
+    /// # Errors
+    /// `Revoked`; what the DMA layer says.
+    pub fn vmap(&mut self, ops: &mut O, now_ns: u64) -> Result<&O::Vmap, Error> {
+        if self.revoked {
+            return Err(Error::Revoked);
+        }
+        let count = self.vmaps.count.checked_add(1).ok_or(Error::Busy)?;
+        let vmap = match self.vmap.take() {
+            Some(vmap) => vmap,
+            None => {
+                self.vmaps.since_ns = now_ns;
+                ops.vmap_alloc(&self.alloc)?
+            }
+        };
+        self.vmaps.count = count;
+        Ok(self.vmap.insert(vmap))
+    }
+
+    /// The CPU mapping, while there is one.
+    pub fn vmapped(&self) -> Option<&O::Vmap> {
+        self.vmap.as_ref()
+    }
+
+    /// Undoes one [`vmap`](Self::vmap); the last one unmaps.
+    pub fn vunmap(&mut self, ops: &mut O) {
+        self.vmaps.count = self.vmaps.count.saturating_sub(1);
+        if self.vmaps.count == 0 {
+            if let Some(vmap) = self.vmap.take() {
+                ops.vunmap(vmap);
+            }
+        }
+    }
+
+    pub(crate) fn vmap_holder(&self) -> Option<Holder<O::Device>> {
+        (self.vmaps.count > 0).then_some(Holder {
+            kind: HolderKind::Vmap,
+            count: self.vmaps.count,
+            device: None,
+            since_ns: self.vmaps.since_ns,
+        })
+    }
+
+    /// Whether the CPU has caches between itself and this memory.
+    pub(crate) fn is_cached(&self, ops: &O) -> bool {
+        ops.alloc_caching(&self.alloc) == Caching::Cached
+    }
+}

@@ -1,0 +1,160 @@
+//! A bounded table on the heap, with keys that are not mistaken for older ones.
+
+use crate::Store;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Names an entry of a [`Slab`]. Never zero as a number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlabKey {
+    generation: u32,
+    index: u32,
+}
+
+impl SlabKey {
+    /// The key as a number, for logs and maps of the host.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        ((self.generation as u64) << 32) | self.index as u64
+    }
+
+    /// The key with this number. Whether it names anything is for the table to say.
+    #[must_use]
+    pub const fn from_raw(raw: u64) -> Self {
+        Self {
+            generation: (raw >> 32) as u32,
+            index: (raw & u32::MAX as u64) as u32,
+        }
+    }
+}
+
+impl fmt::Debug for SlabKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.generation)
+    }
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    value: Option<T>,
+}
+
+/// A bounded table on the heap. Growing it can fail; it never panics.
+#[derive(Debug)]
+pub struct Slab<T> {
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+    limit: u32,
+}
+
+impl<T> Slab<T> {
+    /// An empty table for at most `limit` entries.
+    #[must_use]
+    pub const fn new(limit: u32) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            limit,
+        }
+    }
+
+    /// All entries with their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (SlabKey, &T)> {
+        self.slots.iter().zip(0u32..).filter_map(|(slot, index)| {
+            let value = slot.value.as_ref()?;
+            Some((
+                SlabKey {
+                    generation: slot.generation,
+                    index,
+                },
+                value,
+            ))
+        })
+    }
+
+    fn slot(&self, key: SlabKey) -> Option<&Slot<T>> {
+        let slot = self.slots.get(usize::try_from(key.index).ok()?)?;
+        (slot.generation == key.generation).then_some(slot)
+    }
+
+    fn slot_mut(&mut self, key: SlabKey) -> Option<&mut Slot<T>> {
+        let slot = self.slots.get_mut(usize::try_from(key.index).ok()?)?;
+        (slot.generation == key.generation).then_some(slot)
+    }
+
+    /// A free slot's index, made if there is none.
+    fn vacancy(&mut self) -> Option<u32> {
+        if let Some(index) = self.free.pop() {
+            return Some(index);
+        }
+        let index = u32::try_from(self.slots.len()).ok()?;
+        if index >= self.limit {
+            return None;
+        }
+        self.slots.try_reserve(1).ok()?;
+        // Room to note every slot as free: removing must not fail.
+        self.free
+            .try_reserve(self.slots.len().saturating_add(1))
+            .ok()?;
+        self.slots.push(Slot {
+            generation: 1,
+            value: None,
+        });
+        Some(index)
+    }
+}
+
+impl<T> Store<T> for Slab<T> {
+    type Key = SlabKey;
+
+    fn insert(&mut self, value: T) -> Result<SlabKey, T> {
+        let Some(index) = self.vacancy() else {
+            return Err(value);
+        };
+        let Some(slot) = usize::try_from(index)
+            .ok()
+            .and_then(|at| self.slots.get_mut(at))
+        else {
+            return Err(value);
+        };
+        slot.value = Some(value);
+        Ok(SlabKey {
+            generation: slot.generation,
+            index,
+        })
+    }
+
+    fn get(&self, key: SlabKey) -> Option<&T> {
+        self.slot(key)?.value.as_ref()
+    }
+
+    fn get_mut(&mut self, key: SlabKey) -> Option<&mut T> {
+        self.slot_mut(key)?.value.as_mut()
+    }
+
+    fn remove(&mut self, key: SlabKey) -> Option<T> {
+        let slot = self.slot_mut(key)?;
+        let value = slot.value.take()?;
+        slot.generation = slot.generation.checked_add(1).unwrap_or(1);
+        self.free.push(key.index);
+        Some(value)
+    }
+
+    fn len(&self) -> usize {
+        self.slots.len().saturating_sub(self.free.len())
+    }
+
+    fn next(&self, after: Option<SlabKey>) -> Option<SlabKey> {
+        let from = match after {
+            Some(key) => usize::try_from(key.index).ok()?.checked_add(1)?,
+            None => 0,
+        };
+        let rest = self.slots.get(from..)?;
+        let step = rest.iter().position(|slot| slot.value.is_some())?;
+        Some(SlabKey {
+            generation: rest.get(step)?.generation,
+            index: u32::try_from(from.checked_add(step)?).ok()?,
+        })
+    }
+}

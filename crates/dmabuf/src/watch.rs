@@ -1,0 +1,78 @@
+//! What the host is told, and what each call is given.
+
+use vb3_dma::{DmaOps, SyncFor};
+
+/// Which bracket of a CPU access was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SyncKind {
+    /// `DMA_BUF_SYNC_START | READ`: the CPU may read what it had cached before a device wrote.
+    BeginRead,
+    /// `DMA_BUF_SYNC_END | WRITE`: a device may read what was there before the CPU wrote.
+    EndWrite,
+}
+
+/// A CPU access without its bracket.
+///
+/// `BeginRead` is a fact about the memory: a device wrote while a program had it mapped, and no
+/// sync for the CPU came before the memory was handed on. Whether the program looked, only it
+/// knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MissingSync<D> {
+    /// The host's tag of the memory ([`crate::Shared::set_tag`]).
+    pub tag: u64,
+    /// Which bracket.
+    pub sync: SyncKind,
+    /// The device that wrote (`BeginRead`) or is about to read (`EndWrite`).
+    pub device: D,
+    /// When the device wrote (`BeginRead`) or was handed the memory (`EndWrite`), host's clock.
+    pub at_ns: u64,
+    /// Bytes that differ between CPU and device, where the host can know it.
+    pub stale_bytes: Option<u64>,
+}
+
+/// What the host hears of and is asked. Everything has a default; `()` is a host that does not
+/// care.
+///
+/// # Context
+/// Called from whatever calls this crate; must not call back.
+pub trait Watch<O: DmaOps> {
+    /// Cache maintenance or a bounce copy was done for `dev`.
+    fn synced(&mut self, dev: O::Device, sync: SyncFor) {
+        let _ = (dev, sync);
+    }
+
+    /// Memory was mapped for `dev`.
+    fn mapped(&mut self, dev: O::Device) {
+        let _ = dev;
+    }
+
+    /// Memory was unmapped from `dev`.
+    fn unmapped(&mut self, dev: O::Device) {
+        let _ = dev;
+    }
+
+    /// How many bytes of `alloc` differ between the CPU's view and the devices'; `None` where
+    /// nobody can know, as on real hardware.
+    fn stale_bytes(&mut self, ops: &O, alloc: &O::Alloc) -> Option<u64> {
+        let _ = (ops, alloc);
+        None
+    }
+
+    /// A CPU access without its bracket was found.
+    fn missing_sync(&mut self, fact: MissingSync<O::Device>) {
+        let _ = fact;
+    }
+}
+
+impl<O: DmaOps> Watch<O> for () {}
+
+/// What a call needs besides its object: the DMA layer, the host's ear and the time.
+#[derive(Debug)]
+pub struct Cx<'a, O, W> {
+    /// The DMA layer.
+    pub ops: &'a mut O,
+    /// The host's ear.
+    pub watch: &'a mut W,
+    /// The host's clock in nanoseconds.
+    pub now_ns: u64,
+}
