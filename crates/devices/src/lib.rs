@@ -1,1 +1,17 @@
-//! See the package description.
+//! Cameras and displays: drivers of a queue that move pixels by DMA address.
+//!
+//! A [`camera`] plays a [`source`] (a test pattern or a clip) into the buffers it is given; a
+//! [`display`] shows the buffers it is given and hands what it showed to a [`sink`]. Both reach
+//! memory only through the [`Bus`](vb3_v4l2::Bus) that their host passes in, by the address the
+//! buffer carries. [`spec`] is the text by which a person asks for one.
+#![forbid(unsafe_code)]
+
+mod failure;
+pub mod picture;
+pub mod sink;
+pub mod source;
+pub mod spec;
+
+mod ring;
+
+pub use failure::Failure;

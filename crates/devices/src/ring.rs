@@ -1,0 +1,157 @@
+//! A bounded queue between the one thread that owns the devices, which never waits, and a helper
+//! thread, which does.
+
+use crate::Failure;
+use rustix::event::{EventfdFlags, eventfd};
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// The queue. Its two `try_` calls belong to the owner of the devices, the two `_wait` calls to
+/// the helper thread.
+#[derive(Debug)]
+pub(crate) struct Ring<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+    capacity: usize,
+    wake: OwnedFd,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    items: VecDeque<T>,
+    closed: bool,
+    /// A `try_` call failed and wants to hear when it would succeed.
+    wanted: bool,
+}
+
+impl<T> Ring<T> {
+    /// A queue of at most `capacity` items.
+    pub(crate) fn new(capacity: usize) -> Result<Arc<Self>, Failure> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|e| Failure::new(format!("cannot make an eventfd: {e}")))?;
+        let state = State {
+            items: VecDeque::new(),
+            closed: false,
+            wanted: false,
+        };
+        Ok(Arc::new(Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            capacity,
+            wake,
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // Nothing in here panics half-way, so a poisoned lock guards a whole state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, guard: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
+        self.changed
+            .wait(guard)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn notify(&self, mut state: MutexGuard<'_, State<T>>) {
+        let wake = core::mem::take(&mut state.wanted);
+        drop(state);
+        self.changed.notify_all();
+        if wake {
+            // A full counter is as readable as one more would make it.
+            let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Adds an item; gives it back if there is no room, and makes [`wake_fd`](Self::wake_fd)
+    /// readable when there is.
+    pub(crate) fn try_push(&self, item: T) -> Result<(), T> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(item);
+        }
+        if state.items.len() >= self.capacity {
+            state.wanted = true;
+            return Err(item);
+        }
+        state.items.push_back(item);
+        drop(state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Whether an item can be added; if not, as [`try_push`](Self::try_push).
+    pub(crate) fn has_room(&self) -> bool {
+        let mut state = self.lock();
+        let room = state.closed || state.items.len() < self.capacity;
+        state.wanted |= !room;
+        room
+    }
+
+    /// Takes an item. `Err(true)` if there will be no more; `Err(false)` if there is none yet,
+    /// and [`wake_fd`](Self::wake_fd) becomes readable when there is.
+    pub(crate) fn try_pop(&self) -> Result<T, bool> {
+        let mut state = self.lock();
+        match state.items.pop_front() {
+            Some(item) => {
+                drop(state);
+                self.changed.notify_all();
+                Ok(item)
+            }
+            None => {
+                state.wanted = !state.closed;
+                Err(state.closed)
+            }
+        }
+    }
+
+    /// Adds an item, waiting for room; gives it back if the queue was closed.
+    pub(crate) fn push_wait(&self, item: T) -> Result<(), T> {
+        let mut state = self.lock();
+        while state.items.len() >= self.capacity && !state.closed {
+            state = self.wait(state);
+        }
+        if state.closed {
+            return Err(item);
+        }
+        state.items.push_back(item);
+        self.notify(state);
+        Ok(())
+    }
+
+    /// Takes an item, waiting for one; `None` once the queue is closed and empty.
+    pub(crate) fn pop_wait(&self) -> Option<T> {
+        let mut state = self.lock();
+        loop {
+            if let Some(item) = state.items.pop_front() {
+                self.notify(state);
+                return Some(item);
+            }
+            if state.closed {
+                return None;
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// Lets no more items in. Those that are in can be taken.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        self.notify(state);
+    }
+
+    /// Readable when a `try_` call that failed would now succeed, until
+    /// [`acknowledge`](Self::acknowledge).
+    pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// Makes [`wake_fd`](Self::wake_fd) unreadable again.
+    pub(crate) fn acknowledge(&self) {
+        let mut count = [0; 8];
+        // EAGAIN means that nobody woke us.
+        let _ = rustix::io::read(&self.wake, &mut count);
+    }
+}

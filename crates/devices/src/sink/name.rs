@@ -1,0 +1,86 @@
+//! Names of files: numbered ones, and those after the first.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// A file name with the place of a number, like `frames/%04d.png`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberedName {
+    before: String,
+    width: usize,
+    after: String,
+}
+
+impl NumberedName {
+    /// Takes a name with exactly one `%d` or `%0Nd` (`N` from 1 to 9), and no other `%`; `None`
+    /// for others.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        let (before, rest) = name.split_once('%')?;
+        let (width, after) = rest.split_once('d')?;
+        let width = match width.as_bytes() {
+            [] => 0,
+            [b'0', n @ b'1'..=b'9'] => usize::from(n - b'0'),
+            _ => return None,
+        };
+        let more = after.contains('%');
+        (!more).then(|| Self {
+            before: before.to_owned(),
+            width,
+            after: after.to_owned(),
+        })
+    }
+
+    /// The name with a number in its place.
+    #[must_use]
+    pub fn with(&self, number: u64) -> PathBuf {
+        let (before, width, after) = (&self.before, self.width, &self.after);
+        PathBuf::from(format!("{before}{number:0width$}{after}"))
+    }
+}
+
+/// The name of the `count`th file of a recording: `out.y4m`, then `out.2.y4m`.
+pub(super) fn nth(path: &Path, count: u32) -> PathBuf {
+    if count <= 1 {
+        return path.to_owned();
+    }
+    let mut name = path.file_stem().map_or_else(OsString::new, OsString::from);
+    name.push(format!(".{count}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_take_their_place() {
+        let at = |name: &str, number| NumberedName::new(name).map(|n| n.with(number));
+        assert_eq!(at("frames/%04d.png", 7), Some("frames/0007.png".into()));
+        assert_eq!(at("%d.png", 12), Some("12.png".into()));
+        assert_eq!(at("a%02dd.png", 123), Some("a123d.png".into()));
+        for name in [
+            "a.png",
+            "%d%d.png",
+            "%4d.png",
+            "%00d.png",
+            "%012d.png",
+            "%%d.png",
+            "%s.png",
+            "%",
+        ] {
+            assert_eq!(NumberedName::new(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn later_files_are_numbered_from_two() {
+        assert_eq!(nth(Path::new("a/out.y4m"), 1), Path::new("a/out.y4m"));
+        assert_eq!(nth(Path::new("a/out.y4m"), 2), Path::new("a/out.2.y4m"));
+        assert_eq!(nth(Path::new("out.x.raw"), 3), Path::new("out.x.3.raw"));
+    }
+}

@@ -1,0 +1,69 @@
+//! One PNG file a picture. RGB24 is kept as it is; Y'CbCr is converted as
+//! [`Frame::to_rgb`] says.
+
+use super::{NumberedName, Recorder, Shape};
+use crate::Failure;
+use crate::picture::{Frame, Size};
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+
+/// Numbered PNG files, from 0.
+#[derive(Debug)]
+pub(super) struct Png {
+    name: NumberedName,
+    next: u64,
+}
+
+impl Png {
+    pub(super) fn create(name: &str) -> Result<Self, Failure> {
+        let numbered = NumberedName::new(name).ok_or_else(|| {
+            Failure::new(format!(
+                "{name} has no place for a number, as frames/%04d.png has"
+            ))
+        })?;
+        if let Some(directory) = Path::new(name).parent() {
+            std::fs::create_dir_all(directory).map_err(|e| {
+                Failure::new(format!(
+                    "cannot create the directory {}: {e}; choose another place for the display to \
+                     record",
+                    directory.display()
+                ))
+            })?;
+        }
+        Ok(Self {
+            name: numbered,
+            next: 0,
+        })
+    }
+}
+
+impl Recorder for Png {
+    fn begin(&mut self, _shape: Shape) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn write(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let path = self.name.with(self.next);
+        self.next = self.next.saturating_add(1);
+        write_png(&path, frame.size(), &frame.to_rgb()).map_err(|e| {
+            // Half a picture is none.
+            let _ = std::fs::remove_file(&path);
+            Failure::new(format!(
+                "cannot write {}: {e}; make room, or choose another place for the display to record",
+                path.display()
+            ))
+        })
+    }
+}
+
+fn write_png(path: &Path, size: Size, rgb: &[u8]) -> Result<(), png::EncodingError> {
+    let file = BufWriter::new(File::create(path)?);
+    let mut encoder = png::Encoder::new(file, size.width(), size.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Fast);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(rgb)?;
+    writer.finish()
+}

@@ -1,0 +1,101 @@
+//! Bare bytes, and the file handling that all one-file recordings share.
+
+use super::{Recorder, Shape, name};
+use crate::Failure;
+use crate::picture::{Frame, Layout, Size};
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// A recording in one file, or several where pictures change their shape.
+#[derive(Debug)]
+pub(super) struct Files {
+    path: PathBuf,
+    count: u32,
+    current: PathBuf,
+    file: File,
+    /// Bytes of whole pictures.
+    len: u64,
+}
+
+fn cannot(doing: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!(
+        "cannot {doing} {}: {error}; make room, or choose another place for the display to record",
+        path.display()
+    ))
+}
+
+impl Files {
+    pub(super) fn create(path: &Path) -> Result<Self, Failure> {
+        let file = File::create(path).map_err(|e| cannot("create", path, &e))?;
+        Ok(Self {
+            path: path.to_owned(),
+            count: 1,
+            current: path.to_owned(),
+            file,
+            len: 0,
+        })
+    }
+
+    /// Goes on in another file.
+    pub(super) fn next(&mut self) -> Result<(), Failure> {
+        let count = self.count.saturating_add(1);
+        let path = name::nth(&self.path, count);
+        self.file = File::create(&path).map_err(|e| cannot("create", &path, &e))?;
+        (self.count, self.current, self.len) = (count, path, 0);
+        Ok(())
+    }
+
+    /// Whether nothing was written to the current file.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Writes all of `data`, or nothing that stays.
+    pub(super) fn append(&mut self, data: &[u8]) -> Result<(), Failure> {
+        match self.file.write_all(data) {
+            Ok(()) => {
+                // CAST: usize fits u64 on every target there is.
+                self.len = self.len.saturating_add(data.len() as u64);
+                Ok(())
+            }
+            Err(error) => {
+                // What cannot be cut off (a pipe) cannot be helped.
+                let _ = self.file.set_len(self.len);
+                let _ = self.file.seek(SeekFrom::Start(self.len));
+                Err(cannot("write to", &self.current, &error))
+            }
+        }
+    }
+}
+
+/// Bytes of the pictures, one after the other.
+#[derive(Debug)]
+pub(super) struct Raw {
+    files: Files,
+    shape: Option<(Layout, Size)>,
+}
+
+impl Raw {
+    pub(super) fn create(path: &Path) -> Result<Self, Failure> {
+        Ok(Self {
+            files: Files::create(path)?,
+            shape: None,
+        })
+    }
+}
+
+impl Recorder for Raw {
+    fn begin(&mut self, shape: Shape) -> Result<(), Failure> {
+        let shape = (shape.layout, shape.size);
+        if self.shape != Some(shape) && !self.files.is_empty() {
+            self.files.next()?;
+        }
+        self.shape = Some(shape);
+        Ok(())
+    }
+
+    fn write(&mut self, frame: &Frame) -> Result<(), Failure> {
+        self.files.append(frame.bytes())
+    }
+}

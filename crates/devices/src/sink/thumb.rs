@@ -1,0 +1,93 @@
+//! Small pictures for a contact sheet: never more than a few, however long the run.
+
+use crate::picture::Frame;
+
+/// Most small pictures kept.
+pub const THUMBNAILS_MAX: usize = 32;
+/// Widest and highest of them, in pixels.
+const EDGE_MAX: u32 = 320;
+
+/// A small picture in R, G, B bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thumbnail {
+    /// Which picture it was, from 0.
+    pub number: u64,
+    /// Pixels in a line.
+    pub width: u32,
+    /// Lines.
+    pub height: u32,
+    /// `width * height * 3` bytes.
+    pub rgb: Vec<u8>,
+}
+
+impl Thumbnail {
+    /// Every `n`th pixel of every `n`th line, with the smallest `n` that makes it small enough.
+    fn of(frame: &Frame, number: u64) -> Self {
+        let (width, height) = (frame.size().width(), frame.size().height());
+        let step = width.max(height).div_ceil(EDGE_MAX).max(1);
+        let (columns, lines) = (width.div_ceil(step), height.div_ceil(step));
+        let mut rgb = Vec::new();
+        for line in 0..lines {
+            for column in 0..columns {
+                rgb.extend(frame.rgb_at(column * step, line * step).bytes());
+            }
+        }
+        Self {
+            number,
+            width: columns,
+            height: lines,
+            rgb,
+        }
+    }
+}
+
+/// Every `stride`th picture; the stride doubles when there are too many.
+#[derive(Debug)]
+pub(super) struct Collection {
+    kept: Vec<Thumbnail>,
+    stride: u64,
+    offered: u64,
+}
+
+impl Default for Collection {
+    fn default() -> Self {
+        Self {
+            kept: Vec::new(),
+            stride: 1,
+            offered: 0,
+        }
+    }
+}
+
+impl Collection {
+    /// Counts a picture, and keeps it if it is its turn.
+    pub(super) fn offer(&mut self, frame: &Frame) {
+        let number = self.offered;
+        self.offered = self.offered.saturating_add(1);
+        if number % self.stride != 0 {
+            return;
+        }
+        if self.kept.len() >= THUMBNAILS_MAX {
+            self.stride = self.stride.saturating_mul(2);
+            let stride = self.stride;
+            self.kept.retain(|thumb| thumb.number % stride == 0);
+            if number % stride != 0 {
+                return;
+            }
+        }
+        self.kept.push(Thumbnail::of(frame, number));
+    }
+
+    /// At most `count`, the first and the last among them, evenly spread.
+    pub(super) fn spread(&self, count: usize) -> Vec<Thumbnail> {
+        let kept = self.kept.len();
+        if count >= kept {
+            return self.kept.clone();
+        }
+        let steps = count.saturating_sub(1).max(1);
+        (0..count)
+            .filter_map(|index| self.kept.get(index * kept.saturating_sub(1) / steps))
+            .cloned()
+            .collect()
+    }
+}

@@ -1,0 +1,137 @@
+//! The thread that writes pictures.
+
+use super::{Recorder, Shape};
+use crate::Failure;
+use crate::picture::Frame;
+use crate::ring::Ring;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// Pictures on their way to the thread.
+const WAITING: usize = 4;
+
+/// What the thread has done.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    pub(super) written: u64,
+    pub(super) lost: u64,
+    pub(super) failure: Option<Failure>,
+}
+
+#[derive(Debug)]
+struct Job {
+    /// The shape, where it is another than before.
+    shape: Option<Shape>,
+    frame: Arc<Frame>,
+}
+
+/// The thread, as its owner sees it.
+#[derive(Debug)]
+pub(super) struct Writer {
+    ring: Arc<Ring<Job>>,
+    progress: Arc<Mutex<Progress>>,
+    thread: Option<JoinHandle<()>>,
+    shape: Option<Shape>,
+    /// Pictures that were shown and whose memory can be used again, once the thread let go.
+    spare: Vec<Arc<Frame>>,
+}
+
+fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Writer {
+    pub(super) fn start(mut recorder: Box<dyn Recorder>) -> Result<Self, Failure> {
+        let ring = Ring::<Job>::new(WAITING)?;
+        let progress = Arc::new(Mutex::new(Progress::default()));
+        let (ring_there, progress_there) = (Arc::clone(&ring), Arc::clone(&progress));
+        let thread = std::thread::Builder::new()
+            .name("vb3-record".to_owned())
+            .spawn(move || {
+                while let Some(job) = ring_there.pop_wait() {
+                    let begun = job.shape.map_or(Ok(()), |shape| recorder.begin(shape));
+                    let done = begun.and_then(|()| recorder.write(&job.frame));
+                    let mut progress = lock(&progress_there);
+                    match done {
+                        Ok(()) => progress.written = progress.written.saturating_add(1),
+                        Err(failure) => {
+                            progress.lost = progress.lost.saturating_add(1);
+                            progress.failure.get_or_insert(failure);
+                        }
+                    }
+                }
+            })
+            .map_err(|e| Failure::new(format!("cannot start a thread for recording: {e}")))?;
+        Ok(Self {
+            ring,
+            progress,
+            thread: Some(thread),
+            shape: None,
+            spare: Vec::new(),
+        })
+    }
+
+    pub(super) fn begin(&mut self, shape: Shape) {
+        self.shape = Some(shape);
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.ring.has_room()
+    }
+
+    pub(super) fn write(&mut self, frame: Arc<Frame>) {
+        if let Err(job) = self.ring.try_push(Job {
+            shape: self.shape,
+            frame,
+        }) {
+            drop(job);
+            let mut progress = lock(&self.progress);
+            progress.lost = progress.lost.saturating_add(1);
+        } else {
+            self.shape = None;
+        }
+    }
+
+    pub(super) fn give_back(&mut self, frame: Arc<Frame>) {
+        if self.spare.len() < WAITING * 2 {
+            self.spare.push(frame);
+        }
+    }
+
+    pub(super) fn take_spare(&mut self) -> Option<Frame> {
+        let free = self
+            .spare
+            .iter()
+            .position(|frame| Arc::strong_count(frame) == 1)?;
+        Arc::try_unwrap(self.spare.swap_remove(free)).ok()
+    }
+
+    pub(super) fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.ring.wake_fd()
+    }
+
+    pub(super) fn acknowledge(&self) {
+        self.ring.acknowledge();
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        lock(&self.progress).clone()
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.ring.close();
+        if let Some(thread) = self.thread.take() {
+            if thread.join().is_err() {
+                let failure = Failure::new("the recording thread broke down");
+                lock(&self.progress).failure.get_or_insert(failure);
+            }
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

@@ -1,0 +1,301 @@
+//! The test pattern: a picture that is a function of its number, and says which number it is.
+//!
+//! From back to front: a background (a menu of them), a box that wanders to the right by four
+//! pixels a frame along the middle, and a strip of black and white blocks at the top left that
+//! holds the frame number. Background and box go through the picture controls and the flips;
+//! the strip does not, so that it can be read whatever the controls say.
+
+use super::controls::Picture;
+use crate::picture::{Frame, Layout, Rect, Rgb, Size, Yuv};
+
+/// The backgrounds, in the order of the menu control.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Background {
+    /// Eight vertical bars: white, yellow, cyan, green, magenta, red, blue, black at 75 %.
+    #[default]
+    Bars,
+    /// Luma from black to white, left to right.
+    Ramp,
+    /// Black and white squares of 16 pixels.
+    Checkerboard,
+    /// Middle grey.
+    Grey,
+}
+
+impl Background {
+    /// Names in the order of the menu.
+    pub const MENU: &[&str] = &["75% Colorbar", "Grey Ramp", "Checkerboard", "Solid Grey"];
+
+    /// The background at a place in the menu; the first for a place that does not exist.
+    #[must_use]
+    pub const fn from_index(index: i64) -> Self {
+        match index {
+            1 => Self::Ramp,
+            2 => Self::Checkerboard,
+            3 => Self::Grey,
+            _ => Self::Bars,
+        }
+    }
+}
+
+const BARS: [Rgb; 8] = [
+    Rgb::new(191, 191, 191),
+    Rgb::new(191, 191, 0),
+    Rgb::new(0, 191, 191),
+    Rgb::new(0, 191, 0),
+    Rgb::new(191, 0, 191),
+    Rgb::new(191, 0, 0),
+    Rgb::new(0, 0, 191),
+    Rgb::new(0, 0, 0),
+];
+
+const BLACK: Yuv = Yuv::grey(16);
+const WHITE: Yuv = Yuv::grey(235);
+const GREY: Yuv = Yuv::grey(126);
+
+/// Bits of a frame number in the strip, where the picture is large enough.
+pub const NUMBER_BITS: u32 = 32;
+
+/// Renders frame `sequence`, from its inputs alone.
+#[must_use]
+pub fn render(
+    layout: Layout,
+    size: Size,
+    sequence: u32,
+    background: Background,
+    picture: &Picture,
+) -> Frame {
+    let mut frame = base(layout, size, background, picture);
+    box_rect(size, sequence, picture).draw(&mut frame, picture);
+    draw_number(&mut frame, sequence);
+    frame
+}
+
+/// What does not move.
+fn base(layout: Layout, size: Size, background: Background, picture: &Picture) -> Frame {
+    let mut frame = Frame::new(layout, size);
+    let (width, height) = (size.width(), size.height());
+    let column = |x: u32, width: u32| Rect {
+        x,
+        y: 0,
+        width,
+        height,
+    };
+    match background {
+        Background::Bars => {
+            let mut left = 0;
+            for (bar, right) in BARS.iter().zip(1u32..) {
+                let right = (width * right / 8) & !1;
+                frame.fill(column(left, right - left), bar.to_yuv());
+                left = right;
+            }
+            // Widths below 16 lose bars; the last column is never left unpainted.
+            frame.fill(column(left, width - left), BLACK);
+        }
+        Background::Ramp => {
+            let pairs = width / 2;
+            for pair in 0..pairs {
+                let y = 16 + 219 * pair / pairs.saturating_sub(1).max(1);
+                frame.fill(
+                    column(pair * 2, 2),
+                    Yuv::grey(u8::try_from(y).unwrap_or(235)),
+                );
+            }
+        }
+        Background::Checkerboard => {
+            for y in (0..height).step_by(16) {
+                for x in (0..width).step_by(16) {
+                    let color = if (x / 16 + y / 16) % 2 == 0 {
+                        BLACK
+                    } else {
+                        WHITE
+                    };
+                    frame.fill(
+                        Rect {
+                            x,
+                            y,
+                            width: 16,
+                            height: 16,
+                        },
+                        color,
+                    );
+                }
+            }
+        }
+        Background::Grey => frame.fill(column(0, width), GREY),
+    }
+    picture.apply(&mut frame);
+    frame
+}
+
+/// The wandering box, where it stands on the screen (after the flips).
+struct Wanderer(Rect);
+
+fn box_rect(size: Size, sequence: u32, picture: &Picture) -> Wanderer {
+    let side = (size.height() / 8).min(size.width() / 4) & !1;
+    let side = side.max(2);
+    let steps = (size.width() - side) / 2 + 1;
+    // Two pixels are one step: a box moves by 4 pixels and starts again at the left.
+    let step = u32::try_from(u64::from(sequence) * 2 % u64::from(steps)).unwrap_or(0);
+    let x = step * 2;
+    let y = ((size.height() - side) / 2) & !1;
+    let x = if picture.hflip {
+        size.width() - side - x
+    } else {
+        x
+    };
+    let y = if picture.vflip {
+        size.height() - side - y
+    } else {
+        y
+    };
+    Wanderer(Rect {
+        x,
+        y,
+        width: side,
+        height: side,
+    })
+}
+
+impl Wanderer {
+    fn draw(&self, frame: &mut Frame, picture: &Picture) {
+        let color = Rgb::new(255, 128, 0).to_yuv();
+        frame.fill(
+            self.0,
+            if picture.keeps_colors() {
+                color
+            } else {
+                picture.adjust().color(color)
+            },
+        );
+    }
+}
+
+/// Blocks of the strip: bit 0 first, line by line from the top left.
+struct Strip {
+    side: u32,
+    columns: u32,
+    bits: u32,
+}
+
+/// The largest blocks of 16, 8, 4 or 2 pixels with which all 32 bits take no more than a quarter
+/// of the picture; with 2 pixels they may take all of it, and hold fewer bits if they must.
+fn strip(size: Size) -> Strip {
+    for side in [16, 8, 4] {
+        let columns = size.width() / side;
+        if columns == 0 {
+            continue;
+        }
+        let lines = NUMBER_BITS.div_ceil(columns);
+        if lines * side <= size.height() / 4 {
+            return Strip {
+                side,
+                columns,
+                bits: NUMBER_BITS,
+            };
+        }
+    }
+    let columns = size.width() / 2;
+    let bits = (columns * (size.height() / 2)).min(NUMBER_BITS);
+    Strip {
+        side: 2,
+        columns,
+        bits,
+    }
+}
+
+impl Strip {
+    fn block(&self, bit: u32) -> Rect {
+        let (column, line) = (bit % self.columns, bit / self.columns);
+        let side = self.side;
+        Rect {
+            x: column * side,
+            y: line * side,
+            width: side,
+            height: side,
+        }
+    }
+}
+
+fn draw_number(frame: &mut Frame, sequence: u32) {
+    let strip = strip(frame.size());
+    for bit in 0..strip.bits {
+        let color = if sequence >> bit & 1 == 1 {
+            WHITE
+        } else {
+            BLACK
+        };
+        frame.fill(strip.block(bit), color);
+    }
+}
+
+/// The frame number a picture shows, and how many of its low bits the picture has room for
+/// (32 from 64x2 or 16x8 up).
+#[must_use]
+pub fn read_number(frame: &Frame) -> (u32, u32) {
+    let strip = strip(frame.size());
+    let number = (0..strip.bits).fold(0, |number, bit| {
+        let block = strip.block(bit);
+        let (x, y) = (block.x + block.width / 2, block.y + block.height / 2);
+        number | u32::from(frame.luma_at(x, y) > 125) << bit
+    });
+    (number, strip.bits)
+}
+
+/// A source of test pictures, which keeps what does not change from frame to frame.
+#[derive(Debug)]
+pub struct Pattern {
+    background: Background,
+    shape: Option<(Layout, Size, Background, Picture)>,
+    base: Frame,
+    shown: Frame,
+    dirty: Option<Rect>,
+}
+
+impl Default for Pattern {
+    fn default() -> Self {
+        let empty = Frame::new(Layout::Yuyv, Size::nearest(2, 2));
+        Self {
+            background: Background::default(),
+            shape: None,
+            base: empty.clone(),
+            shown: empty,
+            dirty: None,
+        }
+    }
+}
+
+impl Pattern {
+    /// Chooses the background.
+    pub fn set_background(&mut self, background: Background) {
+        self.background = background;
+    }
+
+    /// Frame `sequence`: the same bytes as [`render`] gives.
+    pub fn frame(
+        &mut self,
+        layout: Layout,
+        size: Size,
+        sequence: u32,
+        picture: &Picture,
+    ) -> &Frame {
+        let shape = (layout, size, self.background, *picture);
+        if self.shape != Some(shape) {
+            self.base = base(layout, size, self.background, picture);
+            self.shown.copy_from(&self.base);
+            self.shape = Some(shape);
+            self.dirty = None;
+        }
+        if let Some(dirty) = self.dirty.take() {
+            self.shown.restore(&self.base, dirty);
+        }
+        let wanderer = box_rect(size, sequence, picture);
+        wanderer.draw(&mut self.shown, picture);
+        self.dirty = Some(wanderer.0);
+        draw_number(&mut self.shown, sequence);
+        &self.shown
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,525 @@
+//! What a person writes to ask for a device: `camera=clip.mp4,size=1280x720,fps=30`.
+//!
+//! A SPEC is a kind with what it sees or where it records, and options after commas. A comma
+//! that belongs to a file's name is written `\,`, a backslash `\\`.
+
+use crate::picture::Size;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use vb3_v4l2::{FourCc, Fraction};
+
+/// Most devices of one run, and one more than the highest `node=videoN`.
+pub const MAX_DEVICES: u32 = 64;
+/// Most frames a second; the fewest is one.
+pub const MAX_FPS: u32 = 120;
+
+/// One device to offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceSpec {
+    /// What it is.
+    pub kind: DeviceKind,
+    /// Whether it speaks the multi-planar API.
+    pub mplane: bool,
+    /// Size at first; `None` for the source's own, or 640x480.
+    pub size: Option<Size>,
+    /// Frames per second at first, as a fraction; `None` for the source's own, or 30.
+    pub fps: Option<Fraction>,
+    /// Pixel format at first; `None` for YUYV.
+    pub format: Option<FourCc>,
+    /// What paces it.
+    pub clock: Clock,
+    /// Where its planes come from.
+    pub allocator: Allocator,
+    /// Whether it offers USERPTR; `None` leaves it to the host.
+    pub userptr: Option<bool>,
+    /// Whether it takes cache hints.
+    pub hints: bool,
+    /// Most buffers, 32 to 32768; `None` for 64.
+    pub max_buffers: Option<u32>,
+    /// Name of the card; `None` for one made from the kind.
+    pub name: Option<String>,
+    /// Address bits the device can drive, 20 to 64; `None` for the machine's.
+    pub mask_bits: Option<u32>,
+    /// Number of its node; `None` for the first that is free.
+    pub node: Option<u32>,
+}
+
+/// Camera or display.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// A CAPTURE device.
+    Camera {
+        /// What it sees.
+        source: SourceSpec,
+        /// Whether a clip starts again at its end.
+        looping: bool,
+    },
+    /// An OUTPUT device.
+    Display {
+        /// Where it records.
+        sink: SinkSpec,
+    },
+}
+
+/// What a camera sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceSpec {
+    /// The test pattern.
+    Pattern,
+    /// A file that ffmpeg decodes.
+    Clip(PathBuf),
+}
+
+/// Where a display records what it was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkSpec {
+    /// Nowhere.
+    Null,
+    /// A YUV4MPEG2 file.
+    Y4m(PathBuf),
+    /// A file of bare bytes.
+    Raw(PathBuf),
+    /// One PNG file a frame; the name has one `%d` or `%0Nd`.
+    Png(String),
+}
+
+/// What paces a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// The monotonic clock, at the frame rate.
+    #[default]
+    Real,
+    /// Nothing: a frame for each buffer, as fast as buffers come.
+    Free,
+}
+
+/// Where a device's planes come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Allocator {
+    /// videobuf2-dma-contig.
+    #[default]
+    Contig,
+    /// videobuf2-vmalloc.
+    Vmalloc,
+}
+
+/// Why a SPEC was not understood: which option, which value, and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecError {
+    /// The option, or the kind of device.
+    pub option: String,
+    /// The value it had.
+    pub value: String,
+    /// What would have been understood.
+    pub allowed: String,
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}={} is not understood: {}",
+            self.option, self.value, self.allowed
+        )
+    }
+}
+
+impl std::error::Error for SpecError {}
+
+/// An option, for a help text.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionHelp {
+    /// Its name.
+    pub name: &'static str,
+    /// The values it takes.
+    pub values: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+const fn help(name: &'static str, values: &'static str, meaning: &'static str) -> OptionHelp {
+    OptionHelp {
+        name,
+        values,
+        meaning,
+    }
+}
+
+const SIZES: &str = "WIDTHxHEIGHT, even numbers from 2x2 to 4096x2304";
+const RATES: &str = "N or N/D frames per second, from 1 to 120";
+const FORMATS: &str = "YUYV, NV12, RGB24, or NV12M (multi-planar devices only)";
+const SWITCH: &str = "on or off";
+const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png";
+
+/// The kinds of device, with what follows the `=`.
+pub const KINDS: &[OptionHelp] = &[
+    help(
+        "camera",
+        "pattern or FILE",
+        "a camera; a FILE is decoded by ffmpeg (default pattern)",
+    ),
+    help(
+        "camera-mplane",
+        "pattern or FILE",
+        "the same with the multi-planar API",
+    ),
+    help(
+        "display",
+        SINKS,
+        "a display that records what it is shown (default null)",
+    ),
+    help(
+        "display-mplane",
+        SINKS,
+        "the same with the multi-planar API",
+    ),
+];
+
+/// The options of a device.
+pub const OPTIONS: &[OptionHelp] = &[
+    help(
+        "size",
+        SIZES,
+        "first picture size (default: the clip's, or 640x480)",
+    ),
+    help(
+        "fps",
+        RATES,
+        "first frame rate (default: the clip's, or 30)",
+    ),
+    help("format", FORMATS, "first pixel format (default YUYV)"),
+    help(
+        "loop",
+        SWITCH,
+        "whether a clip starts again at its end (cameras; default off)",
+    ),
+    help(
+        "clock",
+        "real or free",
+        "frames at their rate, or as fast as buffers come",
+    ),
+    help(
+        "alloc",
+        "contig or vmalloc",
+        "where buffers come from (default contig)",
+    ),
+    help(
+        "userptr",
+        SWITCH,
+        "whether USERPTR is offered (default: as the machine allows)",
+    ),
+    help(
+        "hints",
+        SWITCH,
+        "whether cache hints are taken (default on)",
+    ),
+    help(
+        "max-buffers",
+        "a number from 32 to 32768",
+        "most buffers of the queue (default 64)",
+    ),
+    help(
+        "name",
+        "1 to 31 printable ASCII characters",
+        "the name of the card",
+    ),
+    help(
+        "mask",
+        "a number of bits from 20 to 64",
+        "addresses the device reaches",
+    ),
+    help(
+        "node",
+        "videoN, N from 0 to 63",
+        "which node it becomes (default: the first free)",
+    ),
+];
+
+impl DeviceSpec {
+    /// A device with nothing but its kind said.
+    #[must_use]
+    pub const fn new(kind: DeviceKind, mplane: bool) -> Self {
+        Self {
+            kind,
+            mplane,
+            size: None,
+            fps: None,
+            format: None,
+            clock: Clock::Real,
+            allocator: Allocator::Contig,
+            userptr: None,
+            hints: true,
+            max_buffers: None,
+            name: None,
+            mask_bits: None,
+            node: None,
+        }
+    }
+
+    /// The devices of a run that asks for none: a camera with the pattern, and a display that
+    /// records nowhere.
+    #[must_use]
+    pub fn defaults() -> Vec<Self> {
+        vec![
+            Self::new(
+                DeviceKind::Camera {
+                    source: SourceSpec::Pattern,
+                    looping: false,
+                },
+                false,
+            ),
+            Self::new(
+                DeviceKind::Display {
+                    sink: SinkSpec::Null,
+                },
+                false,
+            ),
+        ]
+    }
+}
+
+impl FromStr for DeviceSpec {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let words = split(text);
+        let mut words = words
+            .iter()
+            .map(|word| word.split_once('=').unwrap_or((word, "")));
+        let (kind, value) = words.next().unwrap_or_default();
+        let refuse = |allowed: &str| SpecError {
+            option: kind.to_owned(),
+            value: value.to_owned(),
+            allowed: allowed.to_owned(),
+        };
+        let mplane = kind.ends_with("-mplane");
+        let kind = match kind {
+            "camera" | "camera-mplane" => DeviceKind::Camera {
+                source: parse_source(value),
+                looping: false,
+            },
+            "display" | "display-mplane" => DeviceKind::Display {
+                sink: parse_sink(value).map_err(refuse)?,
+            },
+            _ => {
+                return Err(refuse(
+                    "a device is camera, camera-mplane, display or display-mplane",
+                ));
+            }
+        };
+        let mut spec = Self::new(kind, mplane);
+        let mut seen: Vec<&str> = Vec::new();
+        for (option, value) in words {
+            let refuse = |allowed: String| SpecError {
+                option: option.to_owned(),
+                value: value.to_owned(),
+                allowed,
+            };
+            if seen.contains(&option) {
+                return Err(refuse("the option is given twice".to_owned()));
+            }
+            seen.push(option);
+            let Some(known) = OPTIONS.iter().find(|known| known.name == option) else {
+                let names: Vec<&str> = OPTIONS.iter().map(|known| known.name).collect();
+                return Err(refuse(format!("options are {}", names.join(", "))));
+            };
+            spec.set(option, value)
+                .map_err(|why| refuse(why.unwrap_or_else(|| format!("use {}", known.values))))?;
+        }
+        spec.check_format()?;
+        Ok(spec)
+    }
+}
+
+impl DeviceSpec {
+    /// Sets one option. The error is what to say, where the list of values does not say it.
+    fn set(&mut self, option: &str, value: &str) -> Result<(), Option<String>> {
+        match option {
+            "size" => self.size = Some(parse_size(value).ok_or(None)?),
+            "fps" => self.fps = Some(parse_fps(value).ok_or(None)?),
+            "format" => self.format = Some(parse_format(value).ok_or(None)?),
+            "loop" => {
+                let on = parse_switch(value).ok_or(None)?;
+                let DeviceKind::Camera { looping, .. } = &mut self.kind else {
+                    return Err(Some("only a camera can loop".to_owned()));
+                };
+                *looping = on;
+            }
+            "clock" => {
+                self.clock = match value {
+                    "real" => Clock::Real,
+                    "free" => Clock::Free,
+                    _ => return Err(None),
+                };
+            }
+            "alloc" => {
+                self.allocator = match value {
+                    "contig" => Allocator::Contig,
+                    "vmalloc" => Allocator::Vmalloc,
+                    _ => return Err(None),
+                };
+            }
+            "userptr" => self.userptr = Some(parse_switch(value).ok_or(None)?),
+            "hints" => self.hints = parse_switch(value).ok_or(None)?,
+            "max-buffers" => self.max_buffers = Some(parse_in(value, 32, 32_768).ok_or(None)?),
+            "mask" => self.mask_bits = Some(parse_in(value, 20, 64).ok_or(None)?),
+            "name" => {
+                let printable = value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+                if !printable || value.is_empty() || value.len() > 31 {
+                    return Err(None);
+                }
+                self.name = Some(value.to_owned());
+            }
+            "node" => {
+                let number = value.strip_prefix("video").ok_or(None)?;
+                self.node = Some(parse_in(number, 0, MAX_DEVICES - 1).ok_or(None)?);
+            }
+            _ => return Err(None),
+        }
+        Ok(())
+    }
+
+    /// Checks the format against what the device can do.
+    fn check_format(&self) -> Result<(), SpecError> {
+        let Some(format) = self.format else {
+            return Ok(());
+        };
+        let refuse = |why: &str| {
+            Err(SpecError {
+                option: "format".to_owned(),
+                value: format_name(format).to_owned(),
+                allowed: why.to_owned(),
+            })
+        };
+        if format == FourCc::NV12M && !self.mplane {
+            return refuse("it has two planes; ask for camera-mplane or display-mplane");
+        }
+        if let DeviceKind::Display {
+            sink: SinkSpec::Y4m(_),
+        } = self.kind
+        {
+            if format == FourCc::RGB24 {
+                return refuse("y4m holds no RGB; record to NAME%04d.png or FILE.rgb");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Splits at commas; `\,` is a comma and `\\` a backslash.
+fn split(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        let c = match c {
+            ',' => {
+                words.push(String::new());
+                continue;
+            }
+            '\\' => match chars.next() {
+                Some(c @ (',' | '\\')) => c,
+                Some(c) => {
+                    if let Some(word) = words.last_mut() {
+                        word.push('\\');
+                    }
+                    c
+                }
+                None => '\\',
+            },
+            c => c,
+        };
+        if let Some(word) = words.last_mut() {
+            word.push(c);
+        }
+    }
+    words
+}
+
+fn parse_source(value: &str) -> SourceSpec {
+    match value {
+        "" | "pattern" => SourceSpec::Pattern,
+        file => SourceSpec::Clip(PathBuf::from(file)),
+    }
+}
+
+fn parse_sink(value: &str) -> Result<SinkSpec, &'static str> {
+    let lower = value.to_ascii_lowercase();
+    let ends = |ending: &str| lower.ends_with(ending);
+    if value.is_empty() || value == "null" {
+        Ok(SinkSpec::Null)
+    } else if ends(".y4m") {
+        Ok(SinkSpec::Y4m(PathBuf::from(value)))
+    } else if ends(".raw") || ends(".yuv") || ends(".rgb") {
+        Ok(SinkSpec::Raw(PathBuf::from(value)))
+    } else if ends(".png") {
+        if crate::sink::NumberedName::new(value).is_some() {
+            Ok(SinkSpec::Png(value.to_owned()))
+        } else {
+            Err("a PNG holds one frame; write the place of its number once, as in frames/%04d.png")
+        }
+    } else {
+        Err("a display records to null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png")
+    }
+}
+
+fn parse_switch(value: &str) -> Option<bool> {
+    match value {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A plain number: digits only, within bounds.
+fn parse_in(value: &str, min: u32, max: u32) -> Option<u32> {
+    if !value.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    value
+        .parse()
+        .ok()
+        .filter(|number| (min..=max).contains(number))
+}
+
+fn parse_size(value: &str) -> Option<Size> {
+    let (width, height) = value.split_once('x')?;
+    Size::new(
+        parse_in(width, 0, u32::MAX)?,
+        parse_in(height, 0, u32::MAX)?,
+    )
+}
+
+fn parse_fps(value: &str) -> Option<Fraction> {
+    let (frames, seconds) = value.split_once('/').unwrap_or((value, "1"));
+    let frames = parse_in(frames, 1, 1_000_000)?;
+    let seconds = parse_in(seconds, 1, 1_000_000)?;
+    let fits = frames >= seconds && u64::from(frames) <= u64::from(MAX_FPS) * u64::from(seconds);
+    fits.then(|| Fraction::new(frames, seconds))
+}
+
+const NAMES: &[(&str, FourCc)] = &[
+    ("YUYV", FourCc::YUYV),
+    ("NV12", FourCc::NV12),
+    ("RGB24", FourCc::RGB24),
+    ("NV12M", FourCc::NV12M),
+    ("RGB3", FourCc::RGB24),
+    ("NM12", FourCc::NV12M),
+];
+
+fn parse_format(value: &str) -> Option<FourCc> {
+    NAMES
+        .iter()
+        .find(|(name, _)| value.eq_ignore_ascii_case(name))
+        .map(|(_, format)| *format)
+}
+
+fn format_name(format: FourCc) -> &'static str {
+    NAMES
+        .iter()
+        .find(|(_, known)| *known == format)
+        .map_or("?", |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests;

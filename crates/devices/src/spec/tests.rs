@@ -1,0 +1,190 @@
+use super::*;
+
+fn parse(text: &str) -> DeviceSpec {
+    text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
+}
+
+fn refusal(text: &str) -> String {
+    text.parse::<DeviceSpec>()
+        .map(|spec| panic!("{text}: {spec:?}"))
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn kinds_and_their_targets() {
+    let clip = |file: &str| DeviceKind::Camera {
+        source: SourceSpec::Clip(file.into()),
+        looping: false,
+    };
+    let display = |sink| DeviceKind::Display { sink };
+    let pattern = || DeviceKind::Camera {
+        source: SourceSpec::Pattern,
+        looping: false,
+    };
+    let table = [
+        ("camera", pattern(), false),
+        ("camera=pattern", pattern(), false),
+        ("camera-mplane=pattern", pattern(), true),
+        ("camera=a b.mp4", clip("a b.mp4"), false),
+        (r"camera=a\,b\\c.mp4", clip(r"a,b\c.mp4"), false),
+        (r"camera=a\b.mp4", clip(r"a\b.mp4"), false),
+        ("camera=x=y.mkv", clip("x=y.mkv"), false),
+        ("display", display(SinkSpec::Null), false),
+        ("display=null", display(SinkSpec::Null), false),
+        (
+            "display=out.y4m",
+            display(SinkSpec::Y4m("out.y4m".into())),
+            false,
+        ),
+        (
+            "display=out.Y4M",
+            display(SinkSpec::Y4m("out.Y4M".into())),
+            false,
+        ),
+        (
+            "display=o.raw",
+            display(SinkSpec::Raw("o.raw".into())),
+            false,
+        ),
+        (
+            "display=o.yuv",
+            display(SinkSpec::Raw("o.yuv".into())),
+            false,
+        ),
+        (
+            "display-mplane=o.rgb",
+            display(SinkSpec::Raw("o.rgb".into())),
+            true,
+        ),
+        (
+            "display=frames/%04d.png",
+            display(SinkSpec::Png("frames/%04d.png".into())),
+            false,
+        ),
+    ];
+    for (text, kind, mplane) in table {
+        assert_eq!(parse(text), DeviceSpec::new(kind, mplane), "{text}");
+    }
+}
+
+#[test]
+fn options_land_where_they_belong() {
+    let spec = parse(
+        "camera-mplane=clip.mp4,size=1280x720,fps=30000/1001,format=nv12m,loop=on,clock=free,\
+         alloc=vmalloc,userptr=off,hints=off,max-buffers=128,name=My Camera,mask=32,node=video7",
+    );
+    assert_eq!(
+        spec,
+        DeviceSpec {
+            kind: DeviceKind::Camera {
+                source: SourceSpec::Clip("clip.mp4".into()),
+                looping: true
+            },
+            mplane: true,
+            size: Size::new(1280, 720),
+            fps: Some(Fraction::new(30_000, 1001)),
+            format: Some(FourCc::NV12M),
+            clock: Clock::Free,
+            allocator: Allocator::Vmalloc,
+            userptr: Some(false),
+            hints: false,
+            max_buffers: Some(128),
+            name: Some("My Camera".into()),
+            mask_bits: Some(32),
+            node: Some(7),
+        }
+    );
+}
+
+#[test]
+fn refusals_name_option_value_and_what_is_allowed() {
+    let table = [
+        ("", "a device is camera, camera-mplane, display"),
+        ("webcam=x", "webcam=x is not understood: a device is camera"),
+        (
+            "display=out.mp4",
+            "display=out.mp4 is not understood: a display records to null",
+        ),
+        ("display=out.png", "write the place of its number once"),
+        ("display=%d%d.png", "write the place of its number once"),
+        (
+            "camera,size=3x4",
+            "size=3x4 is not understood: use WIDTHxHEIGHT, even",
+        ),
+        ("camera,size=4098x2", "size=4098x2"),
+        ("camera,size=+4x4", "size=+4x4"),
+        ("camera,size=99999999999x2", "size=99999999999x2"),
+        ("camera,fps=0", "fps=0 is not understood: use N or N/D"),
+        ("camera,fps=121", "from 1 to 120"),
+        ("camera,fps=1/2", "from 1 to 120"),
+        ("camera,fps=1/0", "fps=1/0"),
+        (
+            "camera,format=MJPG",
+            "format=MJPG is not understood: use YUYV, NV12, RGB24",
+        ),
+        ("camera,format=NV12M", "ask for camera-mplane"),
+        (
+            "display=a.y4m,format=RGB24",
+            "format=RGB24 is not understood: y4m holds no RGB",
+        ),
+        (
+            "camera,loop=yes",
+            "loop=yes is not understood: use on or off",
+        ),
+        ("display,loop=on", "only a camera can loop"),
+        ("camera,clock=fast", "use real or free"),
+        ("camera,alloc=cma", "use contig or vmalloc"),
+        (
+            "camera,userptr",
+            "userptr= is not understood: use on or off",
+        ),
+        ("camera,max-buffers=31", "from 32 to 32768"),
+        ("camera,name=", "1 to 31 printable"),
+        (
+            "camera,name=0123456789012345678901234567890x",
+            "1 to 31 printable",
+        ),
+        ("camera,mask=65", "from 20 to 64"),
+        ("camera,node=video64", "videoN, N from 0 to 63"),
+        ("camera,node=7", "videoN"),
+        (
+            "camera,zoom=2",
+            "zoom=2 is not understood: options are size, fps, format",
+        ),
+        ("camera,fps=30,fps=30", "the option is given twice"),
+    ];
+    for (text, part) in table {
+        let said = refusal(text);
+        assert!(said.contains(part), "{text}: {said}");
+    }
+}
+
+#[test]
+fn every_listed_option_is_understood() {
+    for (option, value) in [
+        ("size", "2x2"),
+        ("fps", "1"),
+        ("format", "NV12"),
+        ("loop", "off"),
+        ("clock", "real"),
+        ("alloc", "contig"),
+        ("userptr", "on"),
+        ("hints", "on"),
+        ("max-buffers", "32"),
+        ("name", "x"),
+        ("mask", "20"),
+        ("node", "video0"),
+    ] {
+        assert!(
+            OPTIONS.iter().any(|known| known.name == option),
+            "{option} is not listed"
+        );
+        parse(&format!("camera,{option}={value}"));
+    }
+    assert_eq!(
+        OPTIONS.len(),
+        12,
+        "an option is listed that this test does not try"
+    );
+}
