@@ -1,2 +1,61 @@
-//! Project tasks.
-fn main() {}
+//! Project tasks: `cargo xtask demo`, `cargo xtask test` and what a developer needs besides.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod bindings;
+mod ci;
+mod clip;
+mod demo;
+mod pictures;
+mod setup;
+mod sh;
+mod table;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Project tasks.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Stream a real clip from a camera to a display on several machines, and show the result
+    Demo(demo::Args),
+    /// Install what the tests need and run them all
+    Test(ci::TestArgs),
+    /// Measure; every figure is a ratio of two timings taken in one run
+    Bench(bench::Args),
+    /// Install the system packages that demo and test need
+    Setup,
+    /// Regenerate the V4L2 bindings and compare them with the ones checked in
+    Bindings,
+    /// Check the layers, file lengths and where unsafe stands
+    Tidy,
+    /// Everything that must pass: formatting, clippy, docs, tidy, bindings, tests
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Demo(args) => demo::run(&args),
+        Task::Test(args) => ci::test(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::Setup => setup::install(setup::ALL),
+        Task::Bindings => bindings::run(),
+        Task::Tidy => tidy::run(),
+        Task::Ci => ci::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("xtask: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

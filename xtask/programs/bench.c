@@ -1,0 +1,214 @@
+// The client of `cargo xtask bench`: times calls on /dev/video0 and prints `key value` lines.
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/videodev2.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec t;
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void must(int result, const char *what)
+{
+	if (result < 0) {
+		fprintf(stderr, "bench: %s: %s\n", what, strerror(errno));
+		exit(1);
+	}
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+static uint64_t median(uint64_t *times, unsigned count)
+{
+	qsort(times, count, sizeof(*times), by_value);
+	return times[count / 2];
+}
+
+static struct v4l2_buffer buffer(unsigned index)
+{
+	struct v4l2_buffer b;
+	memset(&b, 0, sizeof(b));
+	b.index = index;
+	b.type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
+	b.memory = V4L2_MEMORY_MMAP;
+	return b;
+}
+
+static void set_format(int fd, unsigned width, unsigned height, unsigned fourcc)
+{
+	struct v4l2_format f;
+	memset(&f, 0, sizeof(f));
+	f.type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
+	f.fmt.pix.width = width;
+	f.fmt.pix.height = height;
+	f.fmt.pix.pixelformat = fourcc;
+	must(ioctl(fd, VIDIOC_S_FMT, &f), "VIDIOC_S_FMT");
+	if (f.fmt.pix.width != width || f.fmt.pix.height != height || f.fmt.pix.pixelformat != fourcc) {
+		fprintf(stderr, "bench: the camera does not offer %ux%u\n", width, height);
+		exit(1);
+	}
+}
+
+static void stream(int fd, unsigned long request)
+{
+	int type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
+	must(ioctl(fd, request, &type), request == VIDIOC_STREAMON ? "VIDIOC_STREAMON" : "VIDIOC_STREAMOFF");
+}
+
+static void allocate(int fd, unsigned count)
+{
+	struct v4l2_create_buffers create;
+	memset(&create, 0, sizeof(create));
+	create.count = count;
+	create.memory = V4L2_MEMORY_MMAP;
+	create.format.type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
+	must(ioctl(fd, VIDIOC_G_FMT, &create.format), "VIDIOC_G_FMT");
+	must(ioctl(fd, VIDIOC_CREATE_BUFS, &create), "VIDIOC_CREATE_BUFS");
+	if (create.count != count) {
+		fprintf(stderr, "bench: %u buffers were asked for and %u made\n", count, create.count);
+		exit(1);
+	}
+}
+
+// CPU time of all threads of a process, in nanoseconds.
+static uint64_t cpu_of(pid_t pid)
+{
+	char path[320];
+	uint64_t sum = 0;
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	DIR *dir = opendir(path);
+	if (!dir)
+		return 0;
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		unsigned long long ran = 0;
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", pid, entry->d_name);
+		FILE *file = fopen(path, "r");
+		if (!file)
+			continue;
+		if (fscanf(file, "%llu", &ran) == 1)
+			sum += ran;
+		fclose(file);
+	}
+	closedir(dir);
+	return sum;
+}
+
+// Medians of a notification that nothing answers but ENOTTY, of QBUF and of DQBUF.
+static void cycles(int fd, unsigned buffers, unsigned count)
+{
+	uint64_t *bare = calloc(count, sizeof(*bare));
+	uint64_t *queue = calloc(count, sizeof(*queue));
+	uint64_t *dequeue = calloc(count, sizeof(*dequeue));
+	if (!bare || !queue || !dequeue)
+		exit(1);
+	set_format(fd, 64, 64, V4L2_PIX_FMT_YUYV);
+	allocate(fd, buffers);
+	for (unsigned i = 0; i < buffers; i++) {
+		struct v4l2_buffer b = buffer(i);
+		must(ioctl(fd, VIDIOC_QBUF, &b), "VIDIOC_QBUF");
+	}
+	stream(fd, VIDIOC_STREAMON);
+	uint64_t begin = 0;
+	for (unsigned i = 0; i < count + count / 10; i++) {
+		// The first tenth warms up.
+		unsigned slot = i < count / 10 ? 0 : i - count / 10;
+		if (i == count / 10)
+			begin = clock_ns(CLOCK_MONOTONIC);
+		struct v4l2_buffer b = buffer(0);
+		uint64_t t0 = clock_ns(CLOCK_MONOTONIC);
+		(void)!ioctl(fd, _IO('V', 199), 0);
+		uint64_t t1 = clock_ns(CLOCK_MONOTONIC);
+		must(ioctl(fd, VIDIOC_DQBUF, &b), "VIDIOC_DQBUF");
+		uint64_t t2 = clock_ns(CLOCK_MONOTONIC);
+		must(ioctl(fd, VIDIOC_QBUF, &b), "VIDIOC_QBUF");
+		uint64_t t3 = clock_ns(CLOCK_MONOTONIC);
+		bare[slot] = t1 - t0;
+		dequeue[slot] = t2 - t1;
+		queue[slot] = t3 - t2;
+	}
+	uint64_t whole = clock_ns(CLOCK_MONOTONIC) - begin;
+	stream(fd, VIDIOC_STREAMOFF);
+	uint64_t bare_ns = median(bare, count), cycle_ns = whole / count;
+	printf("bare_ns %llu\n", (unsigned long long)bare_ns);
+	printf("qbuf_ns %llu\n", (unsigned long long)median(queue, count));
+	printf("dqbuf_ns %llu\n", (unsigned long long)median(dequeue, count));
+	printf("cycle_ns %llu\n", (unsigned long long)(cycle_ns > bare_ns ? cycle_ns - bare_ns : 0));
+}
+
+// CPU time of capturing frames, here and in the supervisor, and of copying as many bytes.
+static void capture(int fd, unsigned frames)
+{
+	unsigned char *mapped[4];
+	size_t length = 0;
+	set_format(fd, 1920, 1080, V4L2_PIX_FMT_NV12);
+	allocate(fd, 4);
+	for (unsigned i = 0; i < 4; i++) {
+		struct v4l2_buffer b = buffer(i);
+		must(ioctl(fd, VIDIOC_QUERYBUF, &b), "VIDIOC_QUERYBUF");
+		length = b.length;
+		mapped[i] = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, b.m.offset);
+		if (mapped[i] == MAP_FAILED)
+			must(-1, "mmap");
+		must(ioctl(fd, VIDIOC_QBUF, &b), "VIDIOC_QBUF");
+	}
+	uint64_t own = clock_ns(CLOCK_PROCESS_CPUTIME_ID), theirs = cpu_of(getppid());
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+	stream(fd, VIDIOC_STREAMON);
+	for (unsigned i = 0; i < frames; i++) {
+		struct v4l2_buffer b = buffer(0);
+		must(ioctl(fd, VIDIOC_DQBUF, &b), "VIDIOC_DQBUF");
+		must(ioctl(fd, VIDIOC_QBUF, &b), "VIDIOC_QBUF");
+	}
+	stream(fd, VIDIOC_STREAMOFF);
+	uint64_t whole = clock_ns(CLOCK_MONOTONIC) - begin;
+	own = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - own;
+	theirs = cpu_of(getppid()) - theirs;
+
+	unsigned char *copy = malloc(length);
+	if (!copy)
+		exit(1);
+	memset(copy, 1, length);
+	uint64_t memcpy_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	for (unsigned i = 0; i < frames; i++) {
+		memcpy(copy, mapped[i % 4], length);
+		__asm__ volatile("" : : "r"(copy) : "memory");
+	}
+	memcpy_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - memcpy_ns;
+	printf("wall_ns %llu\n", (unsigned long long)whole);
+	printf("client_cpu_ns %llu\n", (unsigned long long)own);
+	printf("supervisor_cpu_ns %llu\n", (unsigned long long)theirs);
+	printf("memcpy_ns %llu\n", (unsigned long long)memcpy_ns);
+	printf("bytes %llu\n", (unsigned long long)length * frames);
+}
+
+int main(int argc, char **argv)
+{
+	int fd = open("/dev/video0", O_RDWR | O_CLOEXEC);
+	must(fd, "/dev/video0");
+	if (argc == 4 && !strcmp(argv[1], "cycles"))
+		cycles(fd, (unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]));
+	else if (argc == 3 && !strcmp(argv[1], "capture"))
+		capture(fd, (unsigned)atoi(argv[2]));
+	else {
+		fprintf(stderr, "usage: bench cycles BUFFERS COUNT | bench capture FRAMES\n");
+		return 2;
+	}
+	return 0;
+}

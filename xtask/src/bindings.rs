@@ -1,0 +1,129 @@
+//! The V4L2 bindings: made again from the system's headers and compared.
+
+use crate::sh;
+use anyhow::{Context as _, Result, bail};
+use std::path::Path;
+use std::process::Command;
+
+/// The header that bindgen is given.
+const HEADER: &str = "#include <linux/videodev2.h>\n#include <linux/dma-buf.h>\n";
+
+/// Makes the bindings again and compares them with the ones checked in. Says why where it cannot.
+pub(crate) fn run() -> Result<()> {
+    let dir = sh::root().join("crates/v4l2/src/sys");
+    let checked_in = dir.join("bindings.rs");
+    if !sh::has("bindgen") {
+        eprintln!(
+            "bindings: not compared, there is no bindgen here (Debian: `apt-get install bindgen`, \
+             or `cargo install bindgen-cli`)"
+        );
+        return Ok(());
+    }
+    if !read(Path::new("/usr/include/linux/videodev2.h"))?.contains("VIDIOC_REMOVE_BUFS") {
+        eprintln!(
+            "bindings: not compared, the V4L2 header here is older than Linux 6.10's (Debian 13's \
+             linux-libc-dev is new enough)"
+        );
+        return Ok(());
+    }
+    let work = sh::target().join("bindings");
+    std::fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    let header = work.join("v4l2.h");
+    std::fs::write(&header, HEADER)
+        .with_context(|| format!("cannot write {}", header.display()))?;
+    let made = work.join("bindings.rs");
+    sh::quietly(
+        Command::new("bindgen")
+            .args(arguments(&dir.join("BINDGEN.args"))?)
+            .arg("--output")
+            .arg(&made)
+            .arg(&header)
+            .args(["--", "--target=x86_64-unknown-linux-gnu"]),
+    )?;
+    let missing = missing_items(&read(&checked_in)?, &read(&made)?);
+    if missing.is_empty() {
+        println!("bindings: every item checked in is what the system's headers give");
+        return Ok(());
+    }
+    for item in missing.iter().take(20) {
+        eprintln!("bindings: the headers here give another {item}");
+    }
+    bail!(
+        "{} items of {} differ from {}; if the headers are newer, look at them and copy the file",
+        missing.len(),
+        checked_in.display(),
+        made.display()
+    )
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The lines of an arguments file that are arguments.
+fn arguments(path: &Path) -> Result<Vec<String>> {
+    let text = read(path)?;
+    Ok(text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// Items of `ours` that `theirs` lacks, by their first line. Newer headers only add, so that what
+/// `theirs` has beyond is no difference.
+fn missing_items(ours: &str, theirs: &str) -> Vec<String> {
+    let theirs: std::collections::HashSet<String> = items(theirs).into_iter().collect();
+    items(ours)
+        .into_iter()
+        .filter(|item| !theirs.contains(item))
+        .map(|item| item.chars().take(60).collect())
+        .collect()
+}
+
+/// The items of a file, white space aside: formatting is no difference. Attributes stay with the
+/// item they stand before.
+fn items(text: &str) -> Vec<String> {
+    let mut items = Vec::new();
+    let mut item = String::new();
+    let mut depth = 0_i64;
+    for line in text.lines().map(str::trim) {
+        if line.is_empty() || line.starts_with("//") || line.starts_with("#!") {
+            continue;
+        }
+        item.extend(line.chars().filter(|c| !c.is_whitespace()));
+        for c in line.chars() {
+            depth += match c {
+                '{' | '(' | '[' => 1,
+                '}' | ')' | ']' => -1,
+                _ => 0,
+            };
+        }
+        if depth == 0 && (line.ends_with(';') || line.ends_with('}')) {
+            // A trailing comma depends on how a list is broken into lines.
+            items.push(
+                std::mem::take(&mut item)
+                    .replace(",}", "}")
+                    .replace(",)", ")"),
+            );
+        }
+    }
+    items
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formatting_is_no_difference_and_values_are() {
+        let ours =
+            "pub const A: u32 = 1;\n#[repr(C)]\npub struct S {\n    pub a: [u8; 2usize],\n}\n";
+        let same = "pub const   A : u32 = 1;\n#[repr(C)]\npub struct S { pub a: [u8; 2usize] }\n\
+                    pub const NEW: u32 = 2;\n";
+        assert_eq!(missing_items(ours, same), Vec::<String>::new());
+        let other = same.replace("= 1", "= 3").replace("2usize]", "4usize]");
+        assert_eq!(missing_items(ours, &other).len(), 2);
+    }
+}

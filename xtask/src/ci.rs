@@ -1,0 +1,40 @@
+//! What must pass.
+
+use crate::{bindings, setup, sh, tidy};
+use anyhow::Result;
+
+/// Arguments of `test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TestArgs {
+    /// Arguments for `cargo test`, e.g. a test's name
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+/// Installs what the tests need and runs them.
+pub(crate) fn test(args: &TestArgs) -> Result<()> {
+    setup::install(setup::ALL)?;
+    sh::run(sh::cargo().args(["test", "--workspace"]).args(&args.rest))
+}
+
+/// Everything that must pass.
+pub(crate) fn run() -> Result<()> {
+    sh::run(sh::cargo().args(["fmt", "--all", "--check"]))?;
+    sh::run(sh::cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    sh::run(sh::cargo().env("RUSTDOCFLAGS", "-D warnings").args([
+        "doc",
+        "--workspace",
+        "--no-deps",
+        "--quiet",
+    ]))?;
+    tidy::run()?;
+    bindings::run()?;
+    test(&TestArgs { rest: Vec::new() })
+}

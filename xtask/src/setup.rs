@@ -1,0 +1,148 @@
+//! The system packages that demo and tests need, from apt.
+
+use crate::sh;
+use anyhow::{Result, bail};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A package, and what for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Package {
+    name: &'static str,
+    why: &'static str,
+}
+
+const fn package(name: &'static str, why: &'static str) -> Package {
+    Package { name, why }
+}
+
+/// What the demo needs.
+pub(crate) const DEMO: &[Package] = &[
+    package("ffmpeg", "decodes the clip for the camera"),
+    package(
+        "gstreamer1.0-tools",
+        "gst-launch-1.0, the program that the demo runs",
+    ),
+    package("gstreamer1.0-plugins-base", "GStreamer's video caps"),
+    package("gstreamer1.0-plugins-good", "v4l2src and v4l2sink"),
+    package("python3-pip", "downloads the clip"),
+];
+
+/// What demo and tests need.
+pub(crate) const ALL: &[Package] = &[
+    package(
+        "ffmpeg",
+        "decodes clips for the camera; captures in the tests",
+    ),
+    package(
+        "gstreamer1.0-tools",
+        "gst-launch-1.0, which demo and tests run",
+    ),
+    package("gstreamer1.0-plugins-base", "GStreamer's video caps"),
+    package("gstreamer1.0-plugins-good", "v4l2src and v4l2sink"),
+    package("python3-pip", "downloads the demo's clip"),
+    package(
+        "v4l-utils",
+        "v4l2-compliance and v4l2-ctl, which the tests run",
+    ),
+    package("gcc", "compiles the tests' C programs"),
+    package("libc6-dev", "links them statically"),
+    package("golang-go", "compiles the tests' Go program"),
+    package("python3-opencv", "OpenCV, which the tests run"),
+];
+
+/// Installs what is missing, saying what and why.
+///
+/// # Errors
+/// A package is missing and cannot be installed here; the text says what to install.
+pub(crate) fn install(packages: &[Package]) -> Result<()> {
+    let missing: Vec<Package> = packages
+        .iter()
+        .copied()
+        .filter(|p| !is_installed(p))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = missing.iter().map(|p| p.name).collect();
+    eprintln!("These packages are missing:");
+    for Package { name, why } in &missing {
+        eprintln!("  {name:<26} {why}");
+    }
+    if !sh::has("apt-get") {
+        bail!(
+            "this system has no apt-get; install the equivalents of: {}",
+            names.join(" ")
+        );
+    }
+    let root = is_root();
+    if !root && !sh::has("sudo") {
+        bail!(
+            "installing needs root, and there is no sudo; as root, run: apt-get install {}",
+            names.join(" ")
+        );
+    }
+    if !root {
+        eprintln!("Installing them through sudo, which may ask for your password.");
+    }
+    let apt = |words: &[&str]| {
+        let mut command = if root {
+            Command::new("apt-get")
+        } else {
+            Command::new("sudo")
+        };
+        if !root {
+            command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        }
+        command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-q", "-y"])
+            .args(words);
+        command
+    };
+    if !has_package_lists() {
+        sh::run(apt(&["update"]).stdout(Stdio::null()))?;
+    }
+    let mut words = vec!["install", "--no-install-recommends"];
+    words.extend(&names);
+    if sh::run(apt(&words).stdout(Stdio::null())).is_err() {
+        eprintln!("The package lists may be old; fetching new ones and trying again.");
+        sh::run(apt(&["update"]).stdout(Stdio::null()))?;
+        sh::run(apt(&words).stdout(Stdio::null()))?;
+    }
+    if let Some(package) = missing.iter().find(|p| !is_installed(p)) {
+        bail!(
+            "apt-get reported success, but {} is still missing",
+            package.name
+        );
+    }
+    Ok(())
+}
+
+fn is_installed(package: &Package) -> bool {
+    let mut query = Command::new("dpkg-query");
+    query.args(["-W", "-f=${db:Status-Status}", package.name]);
+    match query.output() {
+        Ok(out) => out.status.success() && out.stdout == b"installed",
+        Err(_) => false,
+    }
+}
+
+fn has_package_lists() -> bool {
+    let Ok(dir) = Path::new("/var/lib/apt/lists").read_dir() else {
+        return false;
+    };
+    dir.flatten()
+        .any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
+}
+
+fn is_root() -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
+        return false;
+    };
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))
+        .and_then(|ids| ids.split_whitespace().nth(1));
+    effective == Some("0")
+}

@@ -1,0 +1,111 @@
+//! Running other programs, and the places of this project.
+
+use anyhow::{Context as _, Result, bail};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The root of the tree.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => root().join(dir),
+        None => root().join("target"),
+    }
+}
+
+/// Where downloads are kept: outside the tree, so that they outlive it.
+///
+/// # Errors
+/// Neither XDG_CACHE_HOME nor HOME is set.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
+    let base = base.context("neither XDG_CACHE_HOME nor HOME is set; there is no cache to use")?;
+    Ok(base.join("videobuf3"))
+}
+
+/// A command as one would type it.
+pub(crate) fn shown(command: &Command) -> String {
+    let quote = |word: &OsStr| {
+        let word = word.to_string_lossy();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_=/.,:+%@".contains(c);
+        if !word.is_empty() && word.chars().all(plain) {
+            word.into_owned()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(quote)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Runs a command, saying so; its output is shown.
+///
+/// # Errors
+/// It cannot be started, or fails.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let text = shown(command);
+    eprintln!("+ {text}");
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {text}"))?;
+    if !status.success() {
+        bail!("{text} failed: {status}");
+    }
+    Ok(())
+}
+
+/// Runs a command in silence; what it prints is shown only if it fails.
+///
+/// # Errors
+/// It cannot be started, or fails.
+pub(crate) fn quietly(command: &mut Command) -> Result<Vec<u8>> {
+    let text = shown(command);
+    let out = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {text}"))?;
+    if !out.status.success() {
+        let said = String::from_utf8_lossy(&out.stderr);
+        bail!("{text} failed: {}\n{}", out.status, said.trim_end());
+    }
+    Ok(out.stdout)
+}
+
+/// Cargo, in the root of the tree.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}
+
+/// Whether a program is on the PATH.
+pub(crate) fn has(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+}
+
+/// Builds vb3 with optimisation; gives its path.
+///
+/// # Errors
+/// The build fails.
+pub(crate) fn release_vb3() -> Result<PathBuf> {
+    let built = target().join("release").join("vb3");
+    if built.exists() {
+        quietly(cargo().args(["build", "--release", "--quiet", "--package", "vb3"]))?;
+    } else {
+        run(cargo().args(["build", "--release", "--package", "vb3"]))?;
+    }
+    Ok(built)
+}

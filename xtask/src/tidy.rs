@@ -1,0 +1,252 @@
+//! House rules that a machine can check: layers, file lengths, where unsafe stands, leftovers.
+
+use crate::sh;
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// A crate, the crates it may depend on, and whether it may have unsafe code. Lower rooms come
+/// first; tests may use any room below their own.
+struct Room {
+    name: &'static str,
+    may_use: &'static [&'static str],
+    may_unsafe: bool,
+}
+
+const fn room(name: &'static str, may_use: &'static [&'static str], may_unsafe: bool) -> Room {
+    Room {
+        name,
+        may_use,
+        may_unsafe,
+    }
+}
+
+/// The table of ARCHITECTURE.md.
+const ROOMS: &[Room] = &[
+    room("vb3-dma", &[], false),
+    room("vb3-machine", &["vb3-dma"], true),
+    room("vb3-dmabuf", &["vb3-dma"], false),
+    room("vb3-plane", &["vb3-dma", "vb3-dmabuf"], false),
+    room("vb3-queue", &["vb3-dma", "vb3-plane"], false),
+    room("vb3-v4l2", &["vb3-dma", "vb3-plane", "vb3-queue"], true),
+    room(
+        "vb3-devices",
+        &["vb3-dma", "vb3-plane", "vb3-queue", "vb3-v4l2"],
+        false,
+    ),
+    room("vb3-intercept", &[], true),
+    room(
+        "vb3",
+        &[
+            "vb3-devices",
+            "vb3-dma",
+            "vb3-dmabuf",
+            "vb3-intercept",
+            "vb3-machine",
+            "vb3-plane",
+            "vb3-queue",
+            "vb3-v4l2",
+        ],
+        true,
+    ),
+    room("xtask", &[], false),
+];
+
+/// Most lines of a source file; tests and generated files aside.
+const MAX_LINES: usize = 800;
+
+/// What no file of ours has. Written in two parts, so that this file passes its own rule.
+const LEFTOVERS: &[&str] = &[
+    concat!("todo", "!("),
+    concat!("unimplemented", "!("),
+    concat!("dbg", "!("),
+];
+
+/// Checks the tree; prints every fault.
+///
+/// # Errors
+/// There is a fault.
+pub(crate) fn run() -> Result<()> {
+    let metadata = sh::quietly(sh::cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
+    let metadata: Value = serde_json::from_slice(&metadata).context("cargo metadata is no JSON")?;
+    let mut faults = layer_faults(&metadata);
+    for package in list(&metadata, "packages") {
+        let Some(dir) = Path::new(text(package, "manifest_path")).parent() else {
+            continue;
+        };
+        let may_unsafe = ROOMS
+            .iter()
+            .any(|r| r.name == text(package, "name") && r.may_unsafe);
+        faults.extend(crate_faults(dir, may_unsafe));
+    }
+    for fault in &faults {
+        eprintln!("tidy: {fault}");
+    }
+    if !faults.is_empty() {
+        bail!("{} faults", faults.len());
+    }
+    println!("tidy: layers, file lengths, unsafe and leftovers are in order");
+    Ok(())
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value
+        .get(key)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
+}
+
+/// Dependencies that point upwards or sideways.
+fn layer_faults(metadata: &Value) -> Vec<String> {
+    let rank = |name: &str| ROOMS.iter().position(|room| room.name == name);
+    let mut faults = Vec::new();
+    for package in list(metadata, "packages") {
+        let name = text(package, "name");
+        let Some((own, room)) = ROOMS.iter().enumerate().find(|(_, room)| room.name == name) else {
+            faults.push(format!(
+                "{name} has no place in the table of layers (xtask/src/tidy.rs)"
+            ));
+            continue;
+        };
+        for dependency in list(package, "dependencies") {
+            let on = text(dependency, "name");
+            let Some(other) = rank(on) else { continue };
+            let allowed = match text(dependency, "kind") {
+                "dev" => other < own,
+                _ => room.may_use.contains(&on),
+            };
+            if !allowed {
+                faults.push(format!(
+                    "{name} depends on {on}, which its layer may not know"
+                ));
+            }
+        }
+    }
+    faults
+}
+
+/// Faults of one crate's files.
+fn crate_faults(dir: &Path, may_unsafe: bool) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !may_unsafe {
+        let roots = [dir.join("src/lib.rs"), dir.join("src/main.rs")];
+        let forbids = |root: &PathBuf| {
+            std::fs::read_to_string(root).is_ok_and(|text| text.contains("#![forbid(unsafe_code)]"))
+        };
+        if !roots.iter().any(forbids) {
+            faults.push(format!("{} lacks #![forbid(unsafe_code)]", shown(dir)));
+        }
+    }
+    for file in rust_files(dir) {
+        match std::fs::read_to_string(&file) {
+            Ok(text) => faults.extend(file_faults(&file, &text)),
+            Err(e) => faults.push(format!("{} cannot be read: {e}", shown(&file))),
+        }
+    }
+    faults
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(sh::root())
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
+
+fn file_faults(file: &Path, text: &str) -> Vec<String> {
+    let is_test = file.components().any(|part| part.as_os_str() == "tests")
+        || file.file_name().is_some_and(|name| name == "tests.rs");
+    let generated = file.file_name().is_some_and(|name| name == "bindings.rs");
+    let mut faults = Vec::new();
+    let lines = text.lines().count();
+    if lines > MAX_LINES && !is_test && !generated {
+        faults.push(format!(
+            "{} has {lines} lines; {MAX_LINES} are the most",
+            shown(file)
+        ));
+    }
+    for (number, line) in text.lines().enumerate() {
+        for word in LEFTOVERS.iter().filter(|word| line.contains(**word)) {
+            faults.push(format!("{}:{}: {word}", shown(file), number + 1));
+        }
+        if line.trim_start().starts_with("#[ignore]") {
+            faults.push(format!(
+                "{}:{}: a test is ignored, and no reason given",
+                shown(file),
+                number + 1
+            ));
+        }
+    }
+    faults
+}
+
+/// Rust files below a directory, what cargo builds aside; sorted.
+fn rust_files(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut dirs = vec![dir.to_path_buf()];
+    while let Some(dir) = dirs.pop() {
+        for path in dir
+            .read_dir()
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+        {
+            if path.is_dir() {
+                if path.file_name().is_none_or(|name| name != "target") {
+                    dirs.push(path);
+                }
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn package(name: &str, kind: Value, on: &str) -> Value {
+        json!({ "packages": [{ "name": name, "dependencies": [{ "name": on, "kind": kind }] }] })
+    }
+
+    #[test]
+    fn arrows_point_down_only() {
+        assert!(layer_faults(&package("vb3-plane", Value::Null, "vb3-dmabuf")).is_empty());
+        assert!(layer_faults(&package("vb3-plane", Value::Null, "serde")).is_empty());
+        assert_eq!(
+            layer_faults(&package("vb3-dmabuf", Value::Null, "vb3-plane")).len(),
+            1
+        );
+        assert_eq!(
+            layer_faults(&package("vb3-plane", Value::Null, "vb3-machine")).len(),
+            1
+        );
+        assert!(layer_faults(&package("vb3-plane", json!("dev"), "vb3-machine")).is_empty());
+        assert_eq!(
+            layer_faults(&package("vb3-plane", json!("dev"), "vb3-queue")).len(),
+            1
+        );
+        assert_eq!(
+            layer_faults(&package("vb3-new", Value::Null, "vb3-dma")).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn long_files_leftovers_and_bare_ignores_are_faults() {
+        let long = "\n".repeat(MAX_LINES + 1);
+        assert_eq!(file_faults(Path::new("a/src/x.rs"), &long).len(), 1);
+        assert!(file_faults(Path::new("a/src/x/tests.rs"), &long).is_empty());
+        let text = format!("{}\n  #[ignore]\n  #[ignore = \"slow\"]\n", LEFTOVERS[0]);
+        assert_eq!(file_faults(Path::new("a/src/x.rs"), &text).len(), 2);
+    }
+}
