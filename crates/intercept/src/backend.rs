@@ -4,6 +4,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::ProcessMemory;
+
 /// A Linux errno, positive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);
@@ -25,6 +27,16 @@ pub struct FdIdentity {
     pub ino: u64,
 }
 
+/// One system call of a program, from its first try to its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub u64);
+
+/// The backend's own name for something it gave to a program: a mapping or a descriptor.
+///
+/// Its end is reported by [`Backend::gone`], once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag(pub u64);
+
 /// How memory is to be accessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
@@ -38,6 +50,8 @@ pub enum Access {
 pub trait Caller {
     /// The process (thread group) id, in the supervisor's pid namespace.
     fn pid(&self) -> u32;
+    /// Which call this is: the same value for every retry of one call.
+    fn call(&self) -> CallId;
     /// Copies from the program's memory. EFAULT unless all of it is readable.
     ///
     /// # Errors
@@ -56,9 +70,20 @@ pub trait Caller {
     /// Installs a descriptor in the program; returns its number. The last step of a call that
     /// can fail: nothing afterwards may.
     ///
+    /// The program gets an open file description of its own of the memfd `fd`, with the access
+    /// mode of `fd`. Once installed, [`Backend::gone`] is called with `tag` when the last
+    /// descriptor and mapping of that description are gone, in whatever process. A failed call
+    /// leaves nothing behind and reports nothing. A descriptor that is no memfd is installed as
+    /// it is, and its end is not reported.
+    ///
     /// # Errors
     /// EMFILE when the program's table is full.
-    fn install(&self, fd: BorrowedFd<'_>, cloexec: bool) -> Result<i32, Errno>;
+    fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno>;
+    /// A handle to the program's memory that outlives the call (user pointers).
+    ///
+    /// # Errors
+    /// EFAULT when the program's memory cannot be reached.
+    fn memory(&self) -> Result<ProcessMemory, Errno>;
 }
 
 /// What becomes of a call.
@@ -89,10 +114,14 @@ pub struct Mmap {
 /// What to map instead: a file of ordinary memory.
 #[derive(Debug)]
 pub struct Map {
-    /// A memfd, open for what is asked.
+    /// A memfd. The program maps a fresh open file description of it, with the access mode of
+    /// its device descriptor.
     pub fd: OwnedFd,
     /// Offset in it, page-aligned.
     pub offset: u64,
+    /// Reported by [`Backend::gone`] when the mapping is gone, parts and copies of it (fork,
+    /// mremap) included; also when the kernel refused to make it.
+    pub tag: Tag,
 }
 
 /// A host of devices.
@@ -100,8 +129,7 @@ pub struct Map {
 /// All calls come from one thread, one at a time. A call must not block: one that has to wait
 /// answers [`Outcome::Wait`].
 pub trait Backend {
-    /// The nodes there are: path under /dev, minor number (major is 81), and whether mode is
-    /// rw for all.
+    /// The nodes there are; asked once, at the start.
     fn nodes(&self) -> Vec<Node>;
 
     /// Opens a node. `flags` are the O_* bits of open. The front end makes the descriptor.
@@ -110,8 +138,13 @@ pub trait Backend {
     /// ENODEV, EBUSY, EMFILE.
     fn open(&mut self, node: NodeId, flags: i32, caller: &dyn Caller) -> Result<FileId, Errno>;
 
-    /// The last descriptor and mapping of a file is gone (also after SIGKILL).
+    /// The last descriptor and mapping of a file is gone (also after SIGKILL). Mappings made
+    /// through the file have been reported by [`gone`](Self::gone) before. Called once for every
+    /// [`open`](Self::open) that succeeded.
     fn release(&mut self, file: FileId);
+
+    /// What was given to a program under `tag` ([`Map`], [`Caller::install`]) is gone.
+    fn gone(&mut self, tag: Tag);
 
     /// ioctl on a device file. `nonblocking` is the file's O_NONBLOCK now. `retry` is true when
     /// an earlier try of this very call has said `Wait`.
@@ -126,7 +159,7 @@ pub trait Backend {
     ) -> Outcome;
 
     /// A call that waited was given up (signal, thread or file gone).
-    fn abandon(&mut self, file: FileId);
+    fn abandon(&mut self, file: FileId, call: CallId);
 
     /// mmap of a device file.
     ///
@@ -173,16 +206,20 @@ pub trait Backend {
     /// Size in bytes of an exported buffer.
     fn buffer_len(&self, id: FdIdentity) -> u64;
 
-    /// Content of a generated file under /sys (`/sys/class/video4linux/video0/name`, …).
+    /// Content of generated files under /sys (`/sys/class/video4linux/video0/name`, …); asked
+    /// once, at the start. `dev`, `uevent` and `subsystem` of every node are made by the front
+    /// end unless given here.
     fn sysfs(&self) -> Vec<(std::path::PathBuf, String)>;
 
-    /// Time until the next [`tick`](Self::tick) is due; `None` for never.
+    /// Time until the next [`tick`](Self::tick) is due; `None` for never. Asked often.
     fn next_tick(&self) -> Option<Duration>;
 
     /// Time has passed, or [`wake_fds`](Self::wake_fds) became readable.
     fn tick(&mut self);
 
     /// Descriptors whose readability calls for a [`tick`](Self::tick) (frames from a decoder).
+    /// Asked after every open, release and tick; a descriptor must be in the list anew if its
+    /// number has been used for another file.
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>>;
 
     /// Files whose poll state or pending calls may have changed since the last look. Cleared by

@@ -1,0 +1,98 @@
+//! Why a program could not be run.
+
+use core::fmt;
+
+/// Why a program could not be run, or serving it ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The program was not found in the search path (exit status 127 in a shell).
+    NotFound,
+    /// The program was found and could not be executed (exit status 126 in a shell).
+    Exec {
+        /// What execve said.
+        errno: i32,
+    },
+    /// An argument, a variable or the program's name contains a NUL byte.
+    Nul,
+    /// The kernel lacks something that cannot be done without.
+    Kernel {
+        /// What is missing.
+        feature: Feature,
+        /// What the kernel said.
+        errno: i32,
+    },
+    /// A system call of the supervisor failed.
+    System {
+        /// Which.
+        call: &'static str,
+        /// What it said.
+        errno: i32,
+    },
+}
+
+/// What the front end needs from the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Feature {
+    /// seccomp filters with a listener (Linux 5.0).
+    Listener,
+    /// Installing descriptors in a program (Linux 5.9, atomically 5.14).
+    AddFd,
+    /// A listener is installed already: filters with a listener do not nest.
+    Nested,
+}
+
+impl Error {
+    /// The errno behind it.
+    #[must_use]
+    pub const fn errno(self) -> i32 {
+        match self {
+            Self::NotFound => libc::ENOENT,
+            Self::Nul => libc::EINVAL,
+            Self::Exec { errno } | Self::Kernel { errno, .. } | Self::System { errno, .. } => errno,
+        }
+    }
+
+    /// The exit status a shell gives for it.
+    #[must_use]
+    pub const fn exit_status(self) -> i32 {
+        match self {
+            Self::NotFound => 127,
+            Self::Exec { .. } => 126,
+            Self::Nul | Self::Kernel { .. } | Self::System { .. } => 125,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |errno| std::io::Error::from_raw_os_error(errno);
+        match *self {
+            Self::NotFound => f.write_str("the program was not found"),
+            Self::Exec { errno } => write!(f, "the program cannot be executed: {}", text(errno)),
+            Self::Nul => f.write_str("an argument or variable contains a NUL byte"),
+            Self::Kernel { feature, errno } => match feature {
+                Feature::Listener => write!(
+                    f,
+                    "this kernel offers no seccomp user notification (Linux 5.0 or newer, \
+                     not forbidden by a container's profile): {}",
+                    text(errno)
+                ),
+                Feature::AddFd => write!(
+                    f,
+                    "this kernel cannot install descriptors through seccomp (Linux 5.14 or \
+                     newer): {}",
+                    text(errno)
+                ),
+                Feature::Nested => f.write_str(
+                    "a seccomp listener is installed already: a run cannot be started from \
+                     inside another",
+                ),
+            },
+            Self::System { call, errno } => write!(f, "{call}: {}", text(errno)),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,222 @@
+//! Which system calls are notified: the filter's program.
+//!
+//! Calls that never concern a device pass without running the program at all (the kernel keeps a
+//! table of calls that are always allowed). A call that could concern one is narrowed down by its
+//! number arguments: device descriptors get numbers from a reserved [`FdRange`].
+
+/// Descriptor numbers kept for devices and buffers: `start..end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FdRange {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+impl FdRange {
+    /// The range below the descriptor limit that select can still name.
+    pub(crate) fn below(limit: u64) -> Self {
+        let end = u32::try_from(limit.min(1024)).unwrap_or(1024).max(8);
+        Self { start: end.saturating_sub(256).max(end / 2).max(4), end }
+    }
+}
+
+/// In the upper half of mmap's descriptor argument, which the kernel ignores: this mapping has
+/// been rewritten by us and passes.
+pub(crate) const MMAP_PASS: u32 = 0x7662_3364;
+
+/// fstat by `newfstatat(fd, "", _, AT_EMPTY_PATH)`.
+const AT_EMPTY_PATH: u32 = 0x1000;
+
+const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+const X32_BIT: u32 = 0x4000_0000;
+
+const LD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+const RSH: u16 = 0x74; // BPF_ALU | BPF_RSH | BPF_K
+const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
+const JEQ: u16 = 0x15;
+const JGE: u16 = 0x35;
+const JSET: u16 = 0x45;
+const RET: u16 = 0x06;
+
+const ALLOW: u32 = 0x7fff_0000;
+const NOTIFY: u32 = 0x7fc0_0000;
+
+/// Offsets in `struct seccomp_data`, little endian.
+const NR: u32 = 0;
+const ARCH: u32 = 4;
+const fn low(arg: u32) -> u32 {
+    16 + arg * 8
+}
+const fn high(arg: u32) -> u32 {
+    low(arg) + 4
+}
+
+/// What to look at once the number matches. Every list of tests ends with a verdict.
+enum Test {
+    /// Loads a word of the call's data.
+    Load(u32),
+    /// Verdict if equal.
+    Equal(u32, u32),
+    /// Verdict if any bit is set.
+    AnyBit(u32, u32),
+    /// Verdict if in the range of device descriptors.
+    InRange(u32),
+    /// The accumulator becomes the request's type byte.
+    TypeByte,
+    /// Verdict.
+    End(u32),
+}
+
+fn op(code: u16, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+    libc::sock_filter { code, jt, jf, k }
+}
+
+fn emit(out: &mut Vec<libc::sock_filter>, test: &Test, range: FdRange) {
+    match *test {
+        Test::Load(at) => out.push(op(LD, at, 0, 0)),
+        Test::Equal(k, verdict) => {
+            out.extend([op(JEQ, k, 0, 1), op(RET, verdict, 0, 0)]);
+        }
+        Test::AnyBit(k, verdict) => {
+            out.extend([op(JSET, k, 0, 1), op(RET, verdict, 0, 0)]);
+        }
+        Test::InRange(verdict) => out.extend([
+            op(JGE, range.start, 0, 2),
+            op(JGE, range.end, 1, 0),
+            op(RET, verdict, 0, 0),
+        ]),
+        Test::TypeByte => out.extend([op(RSH, 8, 0, 0), op(AND, 0xff, 0, 0)]),
+        Test::End(verdict) => out.push(op(RET, verdict, 0, 0)),
+    }
+}
+
+/// `nr` as the filter sees it.
+fn word(nr: libc::c_long) -> u32 {
+    u32::try_from(nr).unwrap_or(u32::MAX)
+}
+
+/// The filter's program.
+pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
+    use Test::{AnyBit, End, Equal, InRange, Load, TypeByte};
+    let mut out = vec![
+        op(LD, ARCH, 0, 0),
+        op(JEQ, AUDIT_ARCH_X86_64, 1, 0),
+        op(RET, ALLOW, 0, 0),
+        op(LD, NR, 0, 0),
+        op(JGE, X32_BIT, 0, 1),
+        op(RET, ALLOW, 0, 0),
+    ];
+    let mut block = |nrs: &[libc::c_long], tests: &[Test]| {
+        let mut body = Vec::new();
+        for test in tests {
+            emit(&mut body, test, range);
+        }
+        let skip = u8::try_from(body.len()).unwrap_or(u8::MAX);
+        for (i, &nr) in nrs.iter().enumerate() {
+            // A match jumps over the remaining numbers of the group into the body.
+            let left = u8::try_from(nrs.len() - 1 - i).unwrap_or(u8::MAX);
+            out.push(op(JEQ, word(nr), left, if left == 0 { skip } else { 0 }));
+        }
+        out.extend(body);
+    };
+    block(
+        &[libc::SYS_ioctl],
+        &[
+            Load(low(1)),
+            Equal(0x5421, ALLOW), // FIONBIO
+            Equal(0x5450, ALLOW), // FIONCLEX
+            Equal(0x5451, ALLOW), // FIOCLEX
+            Equal(0x5452, ALLOW), // FIOASYNC
+            TypeByte,
+            Equal(b'V'.into(), NOTIFY),
+            Equal(b'b'.into(), NOTIFY),
+            Load(low(0)),
+            InRange(NOTIFY),
+            End(ALLOW),
+        ],
+    );
+    block(
+        &[libc::SYS_read, libc::SYS_readv],
+        &[Load(low(0)), Equal(0, NOTIFY), InRange(NOTIFY), End(ALLOW)],
+    );
+    block(
+        &[libc::SYS_write, libc::SYS_writev],
+        &[Load(low(0)), Equal(1, NOTIFY), InRange(NOTIFY), End(ALLOW)],
+    );
+    block(
+        &[
+            libc::SYS_pread64,
+            libc::SYS_pwrite64,
+            libc::SYS_preadv,
+            libc::SYS_preadv2,
+            libc::SYS_pwritev,
+            libc::SYS_pwritev2,
+            libc::SYS_lseek,
+            libc::SYS_fstat,
+            libc::SYS_ftruncate,
+        ],
+        &[Load(low(0)), Equal(0, NOTIFY), Equal(1, NOTIFY), InRange(NOTIFY), End(ALLOW)],
+    );
+    block(
+        &[libc::SYS_mmap],
+        &[
+            Load(high(4)),
+            Equal(MMAP_PASS, ALLOW),
+            Load(low(3)),
+            AnyBit(0x20, ALLOW), // MAP_ANONYMOUS
+            AnyBit(0x01, NOTIFY), // MAP_SHARED, MAP_SHARED_VALIDATE
+            Load(low(4)),
+            InRange(NOTIFY),
+            End(ALLOW),
+        ],
+    );
+    block(
+        &[libc::SYS_poll, libc::SYS_ppoll],
+        &[Load(low(1)), Equal(0, ALLOW), End(NOTIFY)],
+    );
+    block(
+        &[libc::SYS_select, libc::SYS_pselect6],
+        &[Load(low(0)), Equal(0, ALLOW), End(NOTIFY)],
+    );
+    block(
+        &[libc::SYS_newfstatat],
+        &[
+            Load(low(3)),
+            // Other flags, or a path to look at.
+            Equal(AT_EMPTY_PATH | 0x100, NOTIFY),
+            Load(low(0)),
+            Equal(0, NOTIFY),
+            Equal(1, NOTIFY),
+            InRange(NOTIFY),
+            Equal((-100i32).cast_unsigned(), NOTIFY),
+            Load(low(3)),
+            Equal(AT_EMPTY_PATH, ALLOW),
+            End(NOTIFY),
+        ],
+    );
+    block(
+        &[
+            libc::SYS_openat,
+            libc::SYS_open,
+            libc::SYS_openat2,
+            libc::SYS_creat,
+            libc::SYS_stat,
+            libc::SYS_lstat,
+            libc::SYS_statx,
+            libc::SYS_access,
+            libc::SYS_faccessat,
+            libc::SYS_faccessat2,
+            libc::SYS_readlink,
+            libc::SYS_readlinkat,
+            libc::SYS_getdents64,
+            libc::SYS_epoll_ctl,
+            libc::SYS_statfs,
+            libc::SYS_fstatfs,
+        ],
+        &[End(NOTIFY)],
+    );
+    out.push(op(RET, ALLOW, 0, 0));
+    out
+}
+
+#[cfg(test)]
+mod tests;

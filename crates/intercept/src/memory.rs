@@ -1,0 +1,353 @@
+//! A program's memory.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+
+use crate::backend::{Access, Errno, FdIdentity};
+use crate::raw;
+
+/// Copies from the memory of thread `tid`; EFAULT unless all of it is readable.
+pub(crate) fn copy_in(tid: u32, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+    if copy_in_some(tid, addr, out)? == out.len() {
+        Ok(())
+    } else {
+        Err(Errno(libc::EFAULT))
+    }
+}
+
+/// Copies what can be read, from the front.
+pub(crate) fn copy_in_some(tid: u32, addr: u64, out: &mut [u8]) -> Result<usize, Errno> {
+    if out.is_empty() {
+        return Ok(0);
+    }
+    let local = libc::iovec {
+        iov_base: out.as_mut_ptr().cast(),
+        iov_len: out.len(),
+    };
+    let remote = remote(addr, out.len())?;
+    // SAFETY: `local` names `out`; the remote range is checked by the kernel.
+    let n =
+        unsafe { libc::process_vm_readv(pid(tid)?, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(n).map_err(|_| Errno(libc::EFAULT))
+}
+
+/// Copies to the memory of thread `tid`; EFAULT unless all of it is writable.
+pub(crate) fn copy_out(tid: u32, addr: u64, data: &[u8]) -> Result<(), Errno> {
+    if data.is_empty() {
+        return Ok(());
+    }
+    let local = libc::iovec {
+        iov_base: data.as_ptr().cast_mut().cast(),
+        iov_len: data.len(),
+    };
+    let remote = remote(addr, data.len())?;
+    // SAFETY: `local` names `data`, which is only read; the kernel checks the remote range.
+    let n =
+        unsafe { libc::process_vm_writev(pid(tid)?, &raw const local, 1, &raw const remote, 1, 0) };
+    if usize::try_from(n) == Ok(data.len()) {
+        Ok(())
+    } else {
+        Err(Errno(libc::EFAULT))
+    }
+}
+
+fn pid(tid: u32) -> Result<libc::pid_t, Errno> {
+    libc::pid_t::try_from(tid).map_err(|_| Errno(libc::ESRCH))
+}
+
+fn remote(addr: u64, len: usize) -> Result<libc::iovec, Errno> {
+    let end = addr.checked_add(len as u64).ok_or(Errno(libc::EFAULT))?;
+    if end > 1 << 56 {
+        return Err(Errno(libc::EFAULT));
+    }
+    let base =
+        core::ptr::without_provenance_mut(usize::try_from(addr).map_err(|_| Errno(libc::EFAULT))?);
+    Ok(libc::iovec {
+        iov_base: base,
+        iov_len: len,
+    })
+}
+
+/// Reads a NUL-terminated string of at most `max` bytes, without the NUL.
+///
+/// # Errors
+/// EFAULT, ENAMETOOLONG.
+pub(crate) fn copy_in_str(tid: u32, addr: u64, max: usize) -> Result<Vec<u8>, Errno> {
+    let mut out = Vec::new();
+    let mut at = addr;
+    let mut chunk = [0u8; 256];
+    while out.len() < max {
+        // Never past a page's end: the next page may not be there.
+        let to_page_end = 4096 - (at & 4095);
+        let want = chunk.len().min(usize::try_from(to_page_end).unwrap_or(1));
+        let part = chunk.get_mut(..want).ok_or(Errno(libc::EFAULT))?;
+        copy_in(tid, at, part)?;
+        if let Some(end) = part.iter().position(|&b| b == 0) {
+            out.extend_from_slice(part.get(..end).unwrap_or_default());
+            return Ok(out);
+        }
+        out.extend_from_slice(part);
+        at = at.checked_add(want as u64).ok_or(Errno(libc::EFAULT))?;
+    }
+    Err(Errno(libc::ENAMETOOLONG))
+}
+
+/// Files that are device memory when mapped: buffers given to programs.
+pub(crate) type DeviceMemory = Rc<RefCell<HashSet<FdIdentity>>>;
+
+/// The memory of a process, for as long as the process runs the same program.
+///
+/// The handle is bound to the address space: after an exec or the end of the process, and
+/// whatever process gets its number later, reads and writes fail.
+#[derive(Clone)]
+pub struct ProcessMemory {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    pid: u32,
+    mem: File,
+    maps: File,
+    device: DeviceMemory,
+}
+
+impl fmt::Debug for ProcessMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessMemory")
+            .field("pid", &self.inner.pid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ProcessMemory {
+    pub(crate) fn open(pid: u32, device: DeviceMemory) -> Result<Self, Errno> {
+        let open = |name: &str, write: bool| {
+            File::options()
+                .read(true)
+                .write(write)
+                .open(format!("/proc/{pid}/{name}"))
+                .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EFAULT)))
+        };
+        let inner = Inner {
+            pid,
+            mem: open("mem", true)?,
+            maps: open("maps", false)?,
+            device,
+        };
+        Ok(Self {
+            inner: Rc::new(inner),
+        })
+    }
+
+    /// The process's id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.inner.pid
+    }
+
+    /// Copies from the program's memory at `addr`.
+    ///
+    /// # Errors
+    /// EFAULT unless all of it is mapped and the program is still the same.
+    pub fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        let mut done = 0;
+        while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset(addr, done)?;
+            // SAFETY: the length is the buffer's.
+            let n = unsafe {
+                libc::pread(
+                    self.inner.mem.as_raw_fd(),
+                    rest.as_mut_ptr().cast(),
+                    rest.len(),
+                    at,
+                )
+            };
+            done += step(n)?;
+        }
+        Ok(())
+    }
+
+    /// Copies to the program's memory at `addr`, whatever its protection: [`probe`](Self::probe)
+    /// with [`Access::Write`] decides beforehand, as for memory that a device has pinned.
+    ///
+    /// # Errors
+    /// EFAULT unless all of it is mapped and the program is still the same.
+    pub fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        let mut done = 0;
+        while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset(addr, done)?;
+            // SAFETY: the length is the buffer's.
+            let n = unsafe {
+                libc::pwrite(
+                    self.inner.mem.as_raw_fd(),
+                    rest.as_ptr().cast(),
+                    rest.len(),
+                    at,
+                )
+            };
+            done += step(n)?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes from `addr` on, at most `len`, are mapped with the needed permission and
+    /// are ordinary memory. Memory of a device (a buffer mapped from a device file or from an
+    /// exported buffer) is not: it ends the run, as a device cannot pin it.
+    ///
+    /// # Errors
+    /// EFAULT when the process's table cannot be read; a process that is gone has no memory.
+    pub fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
+        let Some(end) = addr.checked_add(len) else {
+            return Ok(0);
+        };
+        let maps = self.maps()?;
+        let mut at = addr;
+        for line in maps.split(|&b| b == b'\n') {
+            let Some(map) = Mapping::parse(line) else {
+                continue;
+            };
+            if map.end <= at {
+                continue;
+            }
+            if map.start > at || at >= end || !map.allows(access) || self.is_device(&map) {
+                break;
+            }
+            at = map.end;
+        }
+        Ok(at.min(end).saturating_sub(addr))
+    }
+
+    fn maps(&self) -> Result<Vec<u8>, Errno> {
+        use std::io::Seek;
+        let mut file = &self.inner.maps;
+        let fault = |_| Errno(libc::EFAULT);
+        file.rewind().map_err(fault)?;
+        let mut out = Vec::new();
+        // 65,530 mappings are the kernel's own limit by default; a line is 100 to 200 bytes.
+        file.take(32 << 20).read_to_end(&mut out).map_err(fault)?;
+        Ok(out)
+    }
+
+    fn is_device(&self, map: &Mapping<'_>) -> bool {
+        let id = FdIdentity {
+            dev: map.dev,
+            ino: map.ino,
+        };
+        let special = map.name.starts_with(b"/dev/")
+            && !map.name.starts_with(b"/dev/zero")
+            && !map.name.starts_with(b"/dev/shm/");
+        special
+            || map.name.starts_with(b"[v")
+            || map.name.starts_with(b"/dmabuf:")
+            || map.name.starts_with(b"anon_inode:")
+            || (map.ino != 0 && self.inner.device.borrow().contains(&id))
+    }
+}
+
+fn offset(addr: u64, done: usize) -> Result<i64, Errno> {
+    let at = addr.checked_add(done as u64).ok_or(Errno(libc::EFAULT))?;
+    i64::try_from(at).map_err(|_| Errno(libc::EFAULT))
+}
+
+fn step(n: isize) -> Result<usize, Errno> {
+    match usize::try_from(n) {
+        Ok(0) => Err(Errno(libc::EFAULT)),
+        Ok(n) => Ok(n),
+        Err(_) if raw::errno() == Errno(libc::EINTR) => Ok(0),
+        Err(_) => Err(Errno(libc::EFAULT)),
+    }
+}
+
+/// One line of a process's `maps` file.
+struct Mapping<'a> {
+    start: u64,
+    end: u64,
+    perms: &'a [u8],
+    dev: u64,
+    ino: u64,
+    name: &'a [u8],
+}
+
+impl<'a> Mapping<'a> {
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let mut words = line.split(|&b| b == b' ').filter(|word| !word.is_empty());
+        let (start, end) = split_hex(words.next()?, b'-')?;
+        let perms = words.next()?;
+        let _offset = words.next()?;
+        let (major, minor) = split_hex(words.next()?, b':')?;
+        let ino = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
+        let name = words.next().unwrap_or_default();
+        let dev = libc::makedev(u32::try_from(major).ok()?, u32::try_from(minor).ok()?);
+        Some(Self {
+            start,
+            end,
+            perms,
+            dev,
+            ino,
+            name,
+        })
+    }
+
+    fn allows(&self, access: Access) -> bool {
+        let read = self.perms.first() == Some(&b'r');
+        let write = self.perms.get(1) == Some(&b'w');
+        match access {
+            Access::Read => read,
+            Access::Write => write,
+        }
+    }
+}
+
+fn split_hex(word: &[u8], at: u8) -> Option<(u64, u64)> {
+    let mut parts = word.splitn(2, |&b| b == at);
+    let mut hex = || u64::from_str_radix(std::str::from_utf8(parts.next()?).ok()?, 16).ok();
+    Some((hex()?, hex()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own() -> ProcessMemory {
+        ProcessMemory::open(std::process::id(), DeviceMemory::default()).expect("own memory")
+    }
+
+    #[test]
+    fn reads_and_writes_at_addresses() {
+        let mut data = vec![1u8, 2, 3, 4];
+        let addr = data.as_mut_ptr().expose_provenance() as u64;
+        let mut out = [0u8; 2];
+        own().read(addr + 1, &mut out).expect("mapped");
+        assert_eq!(out, [2, 3]);
+        own().write(addr + 3, &[9]).expect("mapped");
+        assert_eq!(std::hint::black_box(&data)[3], 9);
+        assert_eq!(own().read(8, &mut out), Err(Errno(libc::EFAULT)));
+        assert_eq!(own().read(u64::MAX, &mut out), Err(Errno(libc::EFAULT)));
+    }
+
+    #[test]
+    fn probe_stops_at_the_first_gap_or_missing_permission() {
+        let text = b"00001000-00003000 rw-p 00000000 00:00 0 \n\
+                     00003000-00004000 r--s 00000000 00:01 77 /memfd:x (deleted)\n";
+        let maps: Vec<_> = text
+            .split(|&b| b == b'\n')
+            .filter_map(Mapping::parse)
+            .collect();
+        assert_eq!(maps.len(), 2);
+        assert!(maps[0].allows(Access::Write) && !maps[1].allows(Access::Write));
+        assert_eq!((maps[1].ino, maps[1].name), (77, &b"/memfd:x"[..]));
+        let stack = 0u64;
+        let addr = (&raw const stack).expose_provenance() as u64;
+        assert_eq!(own().probe(addr, 8, Access::Write), Ok(8));
+        assert_eq!(own().probe(16, 8, Access::Read), Ok(0));
+        assert_eq!(own().probe(addr, u64::MAX, Access::Read), Ok(0));
+        let code = (probe_stops_at_the_first_gap_or_missing_permission as fn()) as usize as u64;
+        assert_eq!(own().probe(code, 1, Access::Read), Ok(1));
+        assert_eq!(own().probe(code, 1, Access::Write), Ok(0));
+    }
+}

@@ -1,0 +1,87 @@
+//! What a person may want to know about a run.
+
+use core::fmt;
+
+/// A remark on a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// Every notified call costs two wake-ups across CPUs (Linux before 6.6).
+    NoSyncWakeUp,
+    /// A signal may run a call twice (Linux before 5.19).
+    NoWaitKillable,
+    /// Descriptors of the program cannot be borrowed (pidfd_getfd refused): no epoll on device
+    /// files, and polls of device files together with others look at the others by the clock.
+    NoBorrow {
+        /// What the kernel said.
+        errno: i32,
+    },
+    /// A buffer could not be mapped: the calling thread cannot be stopped.
+    MapRefused {
+        /// The thread.
+        tid: u32,
+        /// What PTRACE_SEIZE said; EPERM where strace or a debugger is attached.
+        errno: i32,
+    },
+    /// A mapping was begun and the thread did not come to where it was expected.
+    MapLost {
+        /// The thread.
+        tid: u32,
+    },
+    /// The generated tree for /sys could not be made.
+    NoSysfs {
+        /// What the system said.
+        errno: i32,
+    },
+    /// Close events are lost; closes are looked for by the clock.
+    NoInotify {
+        /// What the kernel said.
+        errno: i32,
+    },
+}
+
+impl Note {
+    /// Whether it matters to someone who only wants the program to run.
+    #[must_use]
+    pub const fn is_warning(self) -> bool {
+        matches!(self, Self::MapRefused { .. } | Self::MapLost { .. } | Self::NoWaitKillable)
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |errno| std::io::Error::from_raw_os_error(errno);
+        match *self {
+            Self::NoSyncWakeUp => {
+                f.write_str("calls on devices are slow: Linux 6.6 or newer makes them ten times faster")
+            }
+            Self::NoWaitKillable => f.write_str(
+                "a signal may run a call on a device twice: Linux 5.19 or newer avoids it",
+            ),
+            Self::NoBorrow { errno } => write!(
+                f,
+                "epoll on devices does not work here, pidfd_getfd is refused: {} (in a \
+                 container, allow CAP_SYS_PTRACE)",
+                text(errno)
+            ),
+            Self::MapRefused { tid, errno } => write!(
+                f,
+                "a buffer was not mapped: thread {tid} cannot be stopped: {} (strace or a \
+                 debugger attached to it, or ptrace forbidden here; attach after the buffers \
+                 are mapped, or use read() or user pointers)",
+                text(errno)
+            ),
+            Self::MapLost { tid } => {
+                write!(f, "a buffer was not mapped: thread {tid} ended or was stopped meanwhile")
+            }
+            Self::NoSysfs { errno } => write!(
+                f,
+                "no directory for generated /sys files: {} (v4l2-ctl needs it)",
+                text(errno)
+            ),
+            Self::NoInotify { errno } => {
+                write!(f, "closed files are noticed late, inotify is refused: {}", text(errno))
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! System calls that the standard library lacks, with owned descriptors and errno values.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use crate::backend::{Errno, FdIdentity};
+
+/// Flag of `pidfd_open` for a single thread (Linux 6.9).
+const PIDFD_THREAD: libc::c_uint = libc::O_EXCL.cast_unsigned();
+
+/// The calling thread's errno.
+pub(crate) fn errno() -> Errno {
+    Errno(
+        std::io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO),
+    )
+}
+
+/// Turns −1 into the errno.
+pub(crate) fn check(ret: libc::c_int) -> Result<libc::c_int, Errno> {
+    if ret < 0 { Err(errno()) } else { Ok(ret) }
+}
+
+/// Turns −1 into the errno.
+pub(crate) fn check_long(ret: libc::c_long) -> Result<libc::c_long, Errno> {
+    if ret < 0 { Err(errno()) } else { Ok(ret) }
+}
+
+/// Takes over a descriptor that a system call has just made.
+pub(crate) fn owned(ret: libc::c_int) -> Result<OwnedFd, Errno> {
+    let fd = check(ret)?;
+    // SAFETY: the kernel has just returned this descriptor to us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn owned_long(ret: libc::c_long) -> Result<OwnedFd, Errno> {
+    owned(libc::c_int::try_from(ret).unwrap_or(-1))
+}
+
+/// A pidfd of a process; ESRCH, or EINVAL/ENOENT when `pid` is a thread that leads no group.
+pub(crate) fn pidfd_open(pid: u32) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes two integers.
+    owned_long(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
+/// A pidfd of a single thread; EINVAL before Linux 6.9.
+pub(crate) fn pidfd_open_thread(tid: u32) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes two integers.
+    owned_long(unsafe { libc::syscall(libc::SYS_pidfd_open, tid, PIDFD_THREAD) })
+}
+
+/// A duplicate of another process's descriptor.
+pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes three integers.
+    owned_long(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) })
+}
+
+/// Device and inode of an open file, and its mode bits.
+pub(crate) fn fstat(fd: BorrowedFd<'_>) -> Result<libc::stat, Errno> {
+    let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the buffer is large enough for one stat structure.
+    check(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
+    // SAFETY: the kernel has filled it.
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// Like [`fstat`], by path.
+pub(crate) fn fstatat(dir: RawFd, path: &CStr, flags: i32) -> Result<libc::stat, Errno> {
+    let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the path is NUL-terminated and the buffer large enough.
+    check(unsafe { libc::fstatat(dir, path.as_ptr(), stat.as_mut_ptr(), flags) })?;
+    // SAFETY: the kernel has filled it.
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// The identity in a stat structure.
+pub(crate) fn identity(stat: &libc::stat) -> FdIdentity {
+    FdIdentity {
+        dev: stat.st_dev,
+        ino: stat.st_ino,
+    }
+}
+
+/// Opens a path.
+pub(crate) fn open(path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: the path is NUL-terminated.
+    owned(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) })
+}
+
+/// Opens a path below a directory.
+pub(crate) fn openat(dir: BorrowedFd<'_>, path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: the path is NUL-terminated.
+    owned(unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags | libc::O_CLOEXEC) })
+}
+
+/// A fresh open file description of the file behind `fd`.
+pub(crate) fn reopen(fd: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
+    let path = c_path(&format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+    open(&path, flags | libc::O_NOCTTY)
+}
+
+/// A path as the kernel wants it.
+pub(crate) fn c_path(path: &str) -> Result<std::ffi::CString, Errno> {
+    std::ffi::CString::new(path).map_err(|_| Errno(libc::EINVAL))
+}
+
+/// The O_* flags of an open file description.
+pub(crate) fn status_flags(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
+    // SAFETY: takes integers only.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })
+}
+
+/// A new empty memfd that may be sealed.
+pub(crate) fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
+    // SAFETY: the name is NUL-terminated.
+    owned(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) })
+}
+
+/// Where a symbolic link points.
+pub(crate) fn readlink(path: &CStr) -> Result<Vec<u8>, Errno> {
+    let mut buffer = vec![0u8; 4096];
+    // SAFETY: the path is NUL-terminated and the length is the buffer's.
+    let n = unsafe { libc::readlink(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    let n = usize::try_from(n).map_err(|_| errno())?;
+    buffer.truncate(n);
+    Ok(buffer)
+}
+
+/// Reads from a descriptor; 0 at the end, EAGAIN when there is nothing.
+pub(crate) fn read(fd: BorrowedFd<'_>, out: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the length is the buffer's.
+    let n = unsafe { libc::read(fd.as_raw_fd(), out.as_mut_ptr().cast(), out.len()) };
+    usize::try_from(n).map_err(|_| errno())
+}
+
+/// Reads a small file whole (at most `max` bytes).
+pub(crate) fn read_small(fd: BorrowedFd<'_>, max: usize) -> Result<Vec<u8>, Errno> {
+    let mut out = vec![0u8; max];
+    let mut len = 0;
+    while let Some(rest) = out.get_mut(len..).filter(|rest| !rest.is_empty()) {
+        match read(fd, rest)? {
+            0 => break,
+            n => len += n,
+        }
+    }
+    out.truncate(len);
+    Ok(out)
+}
