@@ -6,6 +6,7 @@ use crate::{clip, setup, sh, table};
 use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -69,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     let dir = sh::target().join("demo");
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let clip = decode(path)?;
+    let clip = decode(path, args.frames)?;
     eprintln!(
         "{}: {}x{}, {} fps, {} frames",
         clip.path.display(),
@@ -132,7 +133,7 @@ fn ratio((frames, seconds): (u32, u32)) -> f64 {
 }
 
 /// Learns the clip's size and rate, and decodes it once to know what must be shown.
-fn decode(path: PathBuf) -> Result<Clip> {
+fn decode(path: PathBuf, frames: u32) -> Result<Clip> {
     let probed = sh::quietly(
         Command::new("ffprobe")
             .args(["-v", "error", "-select_streams", "v:0", "-of", "json"])
@@ -165,41 +166,40 @@ fn decode(path: PathBuf) -> Result<Clip> {
         .filter(|rate| (1.0..=120.0).contains(&ratio(*rate)))
         .unwrap_or((30, 1));
 
+    let bar =
+        ProgressBar::new_spinner().with_message("decoding the clip, to know what must be shown");
     let mut ffmpeg = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-i"])
         .arg(&path)
-        .args([
-            "-map",
-            "0:v:0",
-            "-pix_fmt",
-            "yuv420p",
-            "-fps_mode",
-            "passthrough",
-        ])
-        .args([
-            "-s",
-            &format!("{width}x{height}"),
-            "-f",
-            "yuv4mpegpipe",
-            "-",
-        ])
+        // As the camera does it: the colours that V4L2 takes for granted.
+        .args(["-map", "0:v:0", "-vf"])
+        .arg(format!(
+            "fps={}/{},scale={width}:{height}:out_color_matrix=bt601:out_range=tv",
+            rate.0, rate.1
+        ))
+        .args(["-frames:v", &(u64::from(frames) * 2 + 50).to_string()])
+        .args(["-f", "rawvideo", "-pix_fmt", "nv12", "-"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot run ffmpeg")?;
-    let out = ffmpeg.stdout.take().context("ffmpeg has no output")?;
-    let bar =
-        ProgressBar::new_spinner().with_message("decoding the clip, to know what must be shown");
+    let mut out = ffmpeg.stdout.take().context("ffmpeg has no output")?;
     let mut digests = Vec::new();
-    let mut y4m = Y4m::new(out).context("ffmpeg cannot decode the clip")?;
+    let mut nv12 = vec![0; width as usize * height as usize * 3 / 2];
     let mut frame = Frame::default();
-    while digests.len() < 100_000 && y4m.next(&mut frame)? {
+    while out.read_exact(&mut nv12).is_ok() {
+        frame.set_nv12(&nv12, width as usize * height as usize);
         digests.push(frame.digest());
         bar.tick();
     }
-    drop(y4m);
-    let _ = ffmpeg.wait();
+    drop(out);
+    let status = ffmpeg.wait()?;
     bar.finish_and_clear();
+    ensure!(
+        status.success(),
+        "ffmpeg cannot decode {}: {status}",
+        path.display()
+    );
     ensure!(!digests.is_empty(), "the clip has no frames");
     Ok(Clip {
         path,

@@ -32,6 +32,15 @@ pub(crate) struct Y4m<R> {
 pub(crate) struct Frame(pub(crate) Vec<u8>);
 
 impl Frame {
+    /// Takes an NV12 picture of `luma` pixels: the same samples in y4m's order.
+    pub(crate) fn set_nv12(&mut self, nv12: &[u8], luma: usize) {
+        let (y, uv) = nv12.split_at(luma.min(nv12.len()));
+        self.0.clear();
+        self.0.extend_from_slice(y);
+        self.0.extend(uv.iter().step_by(2));
+        self.0.extend(uv.iter().skip(1).step_by(2));
+    }
+
     /// A number that tells frames apart.
     pub(crate) fn digest(&self) -> u64 {
         // FNV-1a over words, then bytes: frames are large, and this is only a comparison.
