@@ -20,7 +20,10 @@ impl PlaneSizes {
         if bytes.is_empty() || bytes.len() > MAX_PLANES || bytes.contains(&0) {
             return None;
         }
-        let mut sizes = Self { count: bytes.len(), bytes: [0; MAX_PLANES] };
+        let mut sizes = Self {
+            count: bytes.len(),
+            bytes: [0; MAX_PLANES],
+        };
         for (to, from) in sizes.bytes.iter_mut().zip(bytes) {
             *to = *from;
         }
@@ -78,6 +81,15 @@ pub trait Driver {
     /// Passed to the caller (EINVAL for sizes that are too small).
     fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError>;
 
+    /// How many buffers to make when `offered` are asked for. Asked again with the number that
+    /// could be made where memory ran out; naming more than that then refuses them all.
+    ///
+    /// # Errors
+    /// Passed to the caller.
+    fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {
+        Ok(offered)
+    }
+
     /// A buffer has got its memory (again).
     ///
     /// # Errors
@@ -105,6 +117,17 @@ pub trait Driver {
 
     /// The device gets a buffer.
     fn buf_queue(&mut self, buffer: Active<Self::Cookie>);
+
+    /// STREAMON, before it is known whether enough buffers are queued to start.
+    ///
+    /// # Errors
+    /// Passed to the caller.
+    fn prepare_streaming(&mut self) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    /// The end of what `prepare_streaming` began, after `stop_streaming` if it was started.
+    fn unprepare_streaming(&mut self) {}
 
     /// Streaming begins; `queued` buffers have been given by `buf_queue` before.
     ///

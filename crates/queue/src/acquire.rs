@@ -1,0 +1,185 @@
+//! Getting, keeping and losing the memory of a buffer's planes (USERPTR and DMABUF).
+
+use crate::buffer::{Buffer, Plane};
+use crate::driver::MAX_PLANES;
+use crate::{Driver, Error, Invalid, Memory, PlaneLocation, PlaneSource, QueueBuffer};
+use vb3_plane::{Direction, MemOps, PlaneError};
+
+/// For whom a buffer's memory is acquired.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<Dev> {
+    pub(crate) device: Dev,
+    pub(crate) direction: Direction,
+    pub(crate) index: u32,
+}
+
+impl<M: MemOps> Buffer<M> {
+    /// Makes sure that the planes have the memory the request names, of the given lengths.
+    /// Memory that is still the same is kept. `buf_init` and `buf_cleanup` stay balanced; after
+    /// a failure the buffer has either its old memory or none.
+    pub(crate) fn acquire<D>(
+        &mut self,
+        mem: &mut M,
+        driver: &mut D,
+        target: Target<M::Device>,
+        request: &mut QueueBuffer<M>,
+        lengths: &[u64; MAX_PLANES],
+    ) -> Result<(), Error>
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        let stale = self.stale_planes(mem, request, lengths);
+        if !stale.contains(&true) {
+            return Ok(());
+        }
+        self.cleanup(driver, target.index);
+        match request.memory {
+            Memory::Mmap => return Err(PlaneError::Invalid(None).into()),
+            Memory::UserPtr => {
+                for (plane, stale) in self.planes.iter_mut().zip(stale) {
+                    if stale {
+                        plane.put(mem);
+                    }
+                }
+            }
+            Memory::DmaBuf => self.put_planes(mem),
+        }
+        let taken = self.take_planes(mem, target, request, lengths);
+        let taken = taken.and_then(|()| driver.buf_init(target.index).map_err(Error::from));
+        match taken {
+            Ok(()) => {
+                self.initialised = true;
+                Ok(())
+            }
+            Err(e) => {
+                self.put_planes(mem);
+                Err(e)
+            }
+        }
+    }
+
+    /// Which planes do not have the memory that the request names.
+    fn stale_planes(
+        &self,
+        mem: &M,
+        request: &QueueBuffer<M>,
+        lengths: &[u64; MAX_PLANES],
+    ) -> [bool; MAX_PLANES] {
+        core::array::from_fn(|i| match (self.planes.get(i), request.planes.get(i)) {
+            (Some(plane), Some(Some(wanted))) => {
+                let length = lengths.get(i).copied().unwrap_or(0);
+                !plane.has(mem, &wanted.source, length)
+            }
+            _ => false,
+        })
+    }
+
+    /// Takes the memory of all planes that have none.
+    fn take_planes(
+        &mut self,
+        mem: &mut M,
+        target: Target<M::Device>,
+        request: &mut QueueBuffer<M>,
+        lengths: &[u64; MAX_PLANES],
+    ) -> Result<(), Error> {
+        let wanted = request.planes.iter_mut().flatten().zip(lengths);
+        for (i, (plane, (wanted, length))) in self.planes.iter_mut().zip(wanted).enumerate() {
+            if plane.memory.is_none() {
+                plane.take(mem, target, i, &mut wanted.source, *length)?;
+            }
+        }
+        // Mapped only when all have been attached, so that the exporter knows them all.
+        for plane in &mut self.planes {
+            if let (Some(memory), Some(_)) = (&mut plane.memory, &plane.dmabuf) {
+                mem.map_dmabuf(memory)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the driver that the memory goes, if it was told that it came.
+    fn cleanup<D>(&mut self, driver: &mut D, index: u32)
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        if core::mem::take(&mut self.initialised) {
+            driver.buf_cleanup(index);
+        }
+    }
+
+    /// Gives all memory back, with the driver's knowledge.
+    pub(crate) fn lose_memory<D>(&mut self, mem: &mut M, driver: &mut D, index: u32)
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        self.cleanup(driver, index);
+        self.put_planes(mem);
+    }
+}
+
+impl<M: MemOps> Plane<M> {
+    /// Whether the plane has the memory that `source` names.
+    fn has(&self, mem: &M, source: &PlaneSource<M>, length: u64) -> bool {
+        let Some(memory) = &self.memory else {
+            return false;
+        };
+        match source {
+            PlaneSource::Mmap => true,
+            PlaneSource::UserPtr { user, addr } => {
+                self.location == PlaneLocation::UserPtr(*addr)
+                    && self.length_bytes == length
+                    && mem.is_current(memory, user, *addr)
+            }
+            PlaneSource::DmaBuf { buf, .. } => match (buf, &self.dmabuf) {
+                (Some(new), Some(old)) => self.length_bytes == length && mem.same_dmabuf(new, old),
+                _ => false,
+            },
+        }
+    }
+
+    /// Takes the memory that `source` names; the plane has none.
+    fn take(
+        &mut self,
+        mem: &mut M,
+        target: Target<M::Device>,
+        number: usize,
+        source: &mut PlaneSource<M>,
+        length: u64,
+    ) -> Result<(), Error> {
+        let Target {
+            device, direction, ..
+        } = target;
+        match source {
+            PlaneSource::Mmap => return Err(PlaneError::Invalid(None).into()),
+            PlaneSource::UserPtr { user, addr } => {
+                let memory = mem.get_userptr(device, user, *addr, length, direction)?;
+                self.memory = Some(memory);
+                self.location = PlaneLocation::UserPtr(*addr);
+            }
+            PlaneSource::DmaBuf { buf, fd } => {
+                // CAST: a plane's number is below MAX_PLANES.
+                let missing = Invalid::NoDmaBuf {
+                    plane: number as u32,
+                    fd: *fd,
+                };
+                let named = buf.as_ref().ok_or(missing)?;
+                // Every plane is attached by itself, also where several name the same dma-buf,
+                // so that each length is checked against it.
+                self.memory = Some(mem.attach_dmabuf(device, named, length, direction)?);
+                self.dmabuf = buf.take();
+                self.location = PlaneLocation::Fd(*fd);
+            }
+        }
+        self.length_bytes = length;
+        Ok(())
+    }
+
+    /// Remembers the descriptor by which the program named the same dma-buf this time.
+    pub(crate) fn rename(&mut self, source: &PlaneSource<M>) {
+        if let (PlaneLocation::Fd(known), PlaneSource::DmaBuf { fd, .. }) =
+            (&mut self.location, source)
+        {
+            *known = *fd;
+        }
+    }
+}

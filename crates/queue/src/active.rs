@@ -1,0 +1,338 @@
+//! Ownership of a buffer by the device, as a value.
+
+use crate::Timecode;
+use crate::driver::MAX_PLANES;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+
+/// The buffer went back to the program, or its memory is gone: the token is worth nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stale;
+
+/// What a driver sees of one plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlaneView<C> {
+    /// Where the plane is, for the driver.
+    pub cookie: C,
+    /// Bytes it can hold.
+    pub length_bytes: u64,
+    /// Bytes used: by the program on OUTPUT, to be used by the device on CAPTURE.
+    pub payload_bytes: u64,
+    /// Where the data begins, in bytes.
+    pub data_offset: u64,
+}
+
+const NO_SLOT: u32 = u32::MAX;
+/// Bit in [`Slot::live`]: the token was dropped.
+const DROPPED: u64 = 1 << 63;
+
+/// What a token and its queue share of one buffer index.
+///
+/// # Invariants
+/// `live` holds the generation of the one token that counts for this index, 0 for none, and
+/// [`DROPPED`] once that token was dropped. A slot is in the list of dropped ones, or being
+/// pushed to it, exactly while `listed` is set.
+#[derive(Debug)]
+struct Slot {
+    live: AtomicU64,
+    next: AtomicU32,
+    listed: AtomicBool,
+}
+
+/// What all tokens of a queue share with it.
+#[derive(Debug)]
+pub(crate) struct Ownership {
+    epoch: AtomicU64,
+    first_dropped: AtomicU32,
+    slots: Vec<Slot>,
+}
+
+impl Ownership {
+    /// Makes room for tokens of `buffers` buffers; `None` when there is no memory.
+    pub(crate) fn new(buffers: u32) -> Option<Arc<Self>> {
+        let count = usize::try_from(buffers).ok()?;
+        let mut slots = Vec::new();
+        slots.try_reserve_exact(count).ok()?;
+        slots.extend((0..count).map(|_| Slot {
+            live: AtomicU64::new(0),
+            next: AtomicU32::new(NO_SLOT),
+            listed: AtomicBool::new(false),
+        }));
+        // The one allocation whose failure cannot be reported: some 40 bytes, once per queue.
+        Some(Arc::new(Self {
+            epoch: AtomicU64::new(1),
+            first_dropped: AtomicU32::new(NO_SLOT),
+            slots,
+        }))
+    }
+
+    fn slot(&self, index: u32) -> Option<&Slot> {
+        self.slots.get(usize::try_from(index).ok()?)
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(SeqCst)
+    }
+
+    /// Makes every token stale.
+    pub(crate) fn raise_epoch(&self) {
+        self.epoch.fetch_add(1, SeqCst);
+    }
+
+    /// The token with `generation` now counts for `index`; an older one is stale.
+    pub(crate) fn grant(&self, index: u32, generation: u64) {
+        if let Some(slot) = self.slot(index) {
+            slot.live.store(generation, SeqCst);
+        }
+    }
+
+    /// No token counts for `index` any more.
+    pub(crate) fn revoke(&self, index: u32) {
+        self.grant(index, 0);
+    }
+
+    fn is_live(&self, index: u32, generation: u64) -> bool {
+        self.slot(index)
+            .is_some_and(|s| s.live.load(SeqCst) == generation)
+    }
+
+    /// Whether the token of `generation` was dropped, rather than overtaken.
+    pub(crate) fn was_dropped(&self, index: u32, generation: u64) -> bool {
+        self.is_live(index, generation | DROPPED)
+    }
+
+    /// Whether tokens were dropped since the list was taken.
+    pub(crate) fn any_dropped(&self) -> bool {
+        self.first_dropped.load(SeqCst) != NO_SLOT
+    }
+
+    /// Takes the list of dropped tokens: its first index.
+    pub(crate) fn take_dropped(&self) -> Option<u32> {
+        let first = self.first_dropped.swap(NO_SLOT, SeqCst);
+        (first != NO_SLOT).then_some(first)
+    }
+
+    /// Takes `index` off the list that [`take_dropped`](Self::take_dropped) gave; returns the
+    /// next. From here on the slot can be listed again, so [`was_dropped`](Self::was_dropped)
+    /// is to be asked afterwards.
+    pub(crate) fn unlist(&self, index: u32) -> Option<u32> {
+        let slot = self.slot(index)?;
+        let next = slot.next.load(SeqCst);
+        slot.listed.store(false, SeqCst);
+        (next != NO_SLOT).then_some(next)
+    }
+
+    /// A token was dropped. Only the one that counts leaves a trace. Lock-free; may run in any
+    /// context.
+    fn drop_token(&self, index: u32, generation: u64) {
+        let Some(slot) = self.slot(index) else { return };
+        let was_live = slot
+            .live
+            .compare_exchange(generation, generation | DROPPED, SeqCst, SeqCst)
+            .is_ok();
+        if !was_live || slot.listed.swap(true, SeqCst) {
+            return;
+        }
+        let push = self.first_dropped.fetch_update(SeqCst, SeqCst, |first| {
+            slot.next.store(first, SeqCst);
+            Some(index)
+        });
+        debug_assert!(push.is_ok(), "the update never declines");
+    }
+}
+
+/// A buffer that the device owns.
+///
+/// The queue gives it to [`Driver::buf_queue`](crate::Driver::buf_queue); the driver hands it
+/// back, through its host, to [`Queue::complete`](crate::Queue::complete), which consumes it.
+/// Dropping it returns the buffer with an error, at the queue's next call. STREAMOFF, REQBUFS
+/// and release make it stale: it can neither complete nor reach memory then.
+///
+/// It is not `Clone`, so a buffer cannot be completed twice:
+///
+/// ```compile_fail,E0382
+/// use vb3_queue::{Active, Completion, MemOps, Queue};
+/// fn twice<M: MemOps>(q: &mut Queue<M>, mem: &mut M, a: Active<M::Cookie>, c: Completion) {
+///     let _ = q.complete(mem, a, c);
+///     let _ = q.complete(mem, a, c);
+/// }
+/// ```
+///
+/// nor used after completion:
+///
+/// ```compile_fail,E0382
+/// use vb3_queue::{Active, Completion, MemOps, Queue};
+/// fn after<M: MemOps>(q: &mut Queue<M>, mem: &mut M, a: Active<M::Cookie>, c: Completion) {
+///     let _ = q.complete(mem, a, c);
+///     let _ = a.plane(0);
+/// }
+/// ```
+///
+/// nor copied:
+///
+/// ```compile_fail,E0599
+/// use vb3_queue::Active;
+/// fn copy(a: &Active<u64>) -> Active<u64> {
+///     Active::clone(a)
+/// }
+/// ```
+///
+/// nor made by anyone but the queue:
+///
+/// ```compile_fail,E0451
+/// use vb3_queue::Active;
+/// fn forge(a: Active<u64>) -> Active<u64> {
+///     Active { index: 1, ..a }
+/// }
+/// ```
+///
+/// while one use compiles:
+///
+/// ```
+/// use vb3_queue::{Active, Completion, MemOps, Queue};
+/// fn once<M: MemOps>(q: &mut Queue<M>, mem: &mut M, a: Active<M::Cookie>, c: Completion) {
+///     let _ = a.plane(0);
+///     let _ = q.complete(mem, a, c);
+/// }
+/// ```
+#[must_use = "dropping the token returns the buffer with an error"]
+pub struct Active<C> {
+    ownership: Arc<Ownership>,
+    index: u32,
+    epoch: u64,
+    generation: u64,
+    /// Whether the buffer still is to be given back.
+    armed: bool,
+    planes: [Option<PlaneView<C>>; MAX_PLANES],
+    timestamp_ns: u64,
+    field: u32,
+    timecode: Option<Timecode>,
+}
+
+/// What a token tells about its buffer, besides the planes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokenFacts {
+    pub(crate) index: u32,
+    pub(crate) generation: u64,
+    pub(crate) timestamp_ns: u64,
+    pub(crate) field: u32,
+    pub(crate) timecode: Option<Timecode>,
+}
+
+impl<C> Active<C> {
+    /// Makes the token that counts for the buffer from now on.
+    pub(crate) fn new(
+        ownership: &Arc<Ownership>,
+        facts: TokenFacts,
+        planes: [Option<PlaneView<C>>; MAX_PLANES],
+    ) -> Self {
+        ownership.grant(facts.index, facts.generation);
+        Self {
+            ownership: Arc::clone(ownership),
+            index: facts.index,
+            epoch: ownership.epoch(),
+            generation: facts.generation,
+            armed: true,
+            planes,
+            timestamp_ns: facts.timestamp_ns,
+            field: facts.field,
+            timecode: facts.timecode,
+        }
+    }
+
+    /// The buffer's index.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// A number that no other token of the queue has or had.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The queue's epoch when the token was made.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether the buffer is no longer the device's.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.ownership.epoch() != self.epoch || !self.ownership.is_live(self.index, self.generation)
+    }
+
+    /// The planes of the buffer, in order.
+    ///
+    /// # Errors
+    /// [`Stale`] once the buffer is no longer the device's.
+    pub fn planes(&self) -> Result<impl Iterator<Item = &PlaneView<C>> + Clone, Stale> {
+        if self.is_stale() {
+            return Err(Stale);
+        }
+        Ok(self.planes.iter().flatten())
+    }
+
+    /// One plane; `None` past the last.
+    ///
+    /// # Errors
+    /// [`Stale`] once the buffer is no longer the device's.
+    pub fn plane(&self, plane: usize) -> Result<Option<&PlaneView<C>>, Stale> {
+        if self.is_stale() {
+            return Err(Stale);
+        }
+        Ok(self.planes.get(plane).and_then(Option::as_ref))
+    }
+
+    /// OUTPUT queues that copy timestamps: the program's, in nanoseconds. Otherwise 0.
+    #[must_use]
+    pub fn timestamp_ns(&self) -> u64 {
+        self.timestamp_ns
+    }
+
+    /// `V4L2_FIELD_*`: the program's on OUTPUT, or what the driver set when it prepared.
+    #[must_use]
+    pub fn field(&self) -> u32 {
+        self.field
+    }
+
+    /// OUTPUT: the program's timecode.
+    #[must_use]
+    pub fn timecode(&self) -> Option<Timecode> {
+        self.timecode
+    }
+
+    /// Whether the token belongs to the queue with `ownership` and still counts. Consumes the
+    /// duty to give the buffer back.
+    pub(crate) fn surrender(mut self, ownership: &Arc<Ownership>) -> Result<(u32, u64), Stale> {
+        if !Arc::ptr_eq(&self.ownership, ownership) || self.is_stale() {
+            return Err(Stale);
+        }
+        self.armed = false;
+        self.ownership.revoke(self.index);
+        Ok((self.index, self.generation))
+    }
+}
+
+impl<C> Drop for Active<C> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.ownership.drop_token(self.index, self.generation);
+        }
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for Active<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Active")
+            .field("index", &self.index)
+            .field("epoch", &self.epoch)
+            .field("generation", &self.generation)
+            .field("stale", &self.is_stale())
+            .finish_non_exhaustive()
+    }
+}

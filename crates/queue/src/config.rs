@@ -1,0 +1,183 @@
+//! What a queue is: fixed when it is made.
+
+use crate::ConfigError;
+use bitflags::bitflags;
+use vb3_plane::Direction;
+
+bitflags! {
+    /// Which ways of passing data a queue offers.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct IoModes: u8 {
+        /// Buffers allocated by the queue.
+        const MMAP = 1 << 0;
+        /// Buffers in the program's memory.
+        const USERPTR = 1 << 1;
+        /// Buffers imported as dma-bufs.
+        const DMABUF = 1 << 2;
+        /// read() emulation.
+        const READ = 1 << 3;
+        /// write() emulation.
+        const WRITE = 1 << 4;
+    }
+}
+
+/// Where the memory of a queue's buffers comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Memory {
+    /// Allocated by the queue, mapped by the program.
+    Mmap,
+    /// The program's own memory.
+    UserPtr,
+    /// A dma-buf of somebody else.
+    DmaBuf,
+}
+
+impl Memory {
+    /// The mode a queue must offer for it.
+    #[must_use]
+    pub const fn io_mode(self) -> IoModes {
+        match self {
+            Self::Mmap => IoModes::MMAP,
+            Self::UserPtr => IoModes::USERPTR,
+            Self::DmaBuf => IoModes::DMABUF,
+        }
+    }
+}
+
+/// Which way the data of a queue goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QueueType {
+    /// From the device to the program.
+    Capture,
+    /// From the program to the device.
+    Output,
+}
+
+/// Where the timestamps of a queue come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TimestampKind {
+    /// The driver reads the monotonic clock.
+    Monotonic,
+    /// Copied from the buffers of an OUTPUT queue to those of a CAPTURE queue.
+    Copy,
+}
+
+/// Fewest buffers that the limit of a queue may name, and the default limit.
+pub(crate) const MIN_MAX_BUFFERS: u32 = 32;
+
+/// What a queue is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config<Dev> {
+    /// The device whose memory constraints hold for the planes.
+    pub device: Dev,
+    /// Which way the data goes.
+    pub queue_type: QueueType,
+    /// The device also reads what it has captured, or writes to what it is given.
+    pub bidirectional: bool,
+    /// What is offered.
+    pub io_modes: IoModes,
+    /// Most buffers at a time; 0 stands for 32, less than 32 is refused.
+    pub max_num_buffers: u32,
+    /// Buffers that must be queued before the driver is started.
+    pub min_queued_buffers: u32,
+    /// Fewest buffers REQBUFS makes; raised to `min_queued_buffers` + 1 where that is not 0.
+    pub min_reqbufs_allocation: u32,
+    /// Whether programs may ask for non-coherent memory and skip cache maintenance.
+    pub allow_cache_hints: bool,
+    /// Where timestamps come from.
+    pub timestamps: TimestampKind,
+    /// OUTPUT: a payload of zero means zero, not the full length.
+    pub allow_zero_bytesused: bool,
+    /// CAPTURE: poll says error until the first QBUF after an allocation (V4L2 does).
+    pub quirk_poll_must_check_waiting_for_buffers: bool,
+    /// The CAPTURE side of a mem2mem device: mmap cookies have bit 30 set.
+    pub m2m_capture: bool,
+    /// read() emulation reports the end of the file after one frame.
+    pub fileio_read_once: bool,
+    /// write() emulation queues a buffer after every call, not only full ones.
+    pub fileio_write_immediately: bool,
+    /// Base-2 logarithm of the page size in bytes, 12 to 16; mmap cookies count pages.
+    pub page_shift: u32,
+    /// Longest plane, in bytes, that is tried to allocate.
+    pub max_plane_bytes: u64,
+}
+
+impl<Dev> Config<Dev> {
+    /// An MMAP and DMABUF queue with Linux's defaults.
+    #[must_use]
+    pub const fn new(device: Dev, queue_type: QueueType) -> Self {
+        Self {
+            device,
+            queue_type,
+            bidirectional: false,
+            io_modes: IoModes::MMAP.union(IoModes::DMABUF),
+            max_num_buffers: MIN_MAX_BUFFERS,
+            min_queued_buffers: 0,
+            min_reqbufs_allocation: 0,
+            allow_cache_hints: false,
+            timestamps: TimestampKind::Monotonic,
+            allow_zero_bytesused: false,
+            quirk_poll_must_check_waiting_for_buffers: true,
+            m2m_capture: false,
+            fileio_read_once: false,
+            fileio_write_immediately: false,
+            page_shift: 12,
+            max_plane_bytes: 0xffff_f000,
+        }
+    }
+
+    /// Checks the configuration and fills in what was left to default.
+    ///
+    /// Source: Linux 7.2 `vb2_core_queue_init`, differs: the limits of mmap cookies are checked
+    /// here too.
+    pub(crate) fn checked(mut self) -> Result<Self, ConfigError> {
+        if self.max_num_buffers == 0 {
+            self.max_num_buffers = MIN_MAX_BUFFERS;
+        }
+        if !self
+            .io_modes
+            .intersects(IoModes::MMAP | IoModes::USERPTR | IoModes::DMABUF)
+        {
+            return Err(ConfigError::NoMemoryModel);
+        }
+        if !(12..=16).contains(&self.page_shift) {
+            return Err(ConfigError::PageShift {
+                shift: self.page_shift,
+            });
+        }
+        let most = 1_u32 << (27 - self.page_shift);
+        if self.max_num_buffers < MIN_MAX_BUFFERS || self.max_num_buffers > most {
+            return Err(ConfigError::MaxBuffers {
+                max: self.max_num_buffers,
+                least: MIN_MAX_BUFFERS,
+                most,
+            });
+        }
+        if self.min_queued_buffers != 0 {
+            let least = self.min_queued_buffers.saturating_add(1);
+            self.min_reqbufs_allocation = self.min_reqbufs_allocation.max(least);
+        }
+        if self.min_queued_buffers > self.max_num_buffers
+            || self.min_reqbufs_allocation > self.max_num_buffers
+        {
+            return Err(ConfigError::MinBuffers {
+                min: self.min_queued_buffers.max(self.min_reqbufs_allocation),
+                max: self.max_num_buffers,
+            });
+        }
+        Ok(self)
+    }
+
+    pub(crate) const fn is_output(&self) -> bool {
+        matches!(self.queue_type, QueueType::Output)
+    }
+
+    /// Which way the device moves bytes.
+    pub(crate) const fn direction(&self) -> Direction {
+        match (self.bidirectional, self.queue_type) {
+            (true, _) => Direction::Bidirectional,
+            (false, QueueType::Capture) => Direction::FromDevice,
+            (false, QueueType::Output) => Direction::ToDevice,
+        }
+    }
+}

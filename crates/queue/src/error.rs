@@ -1,0 +1,438 @@
+//! One error type, with the numbers that explain it.
+
+use crate::{DriverError, Memory, Stale};
+use core::fmt;
+use vb3_plane::{Constraint, PlaneError, Reason};
+
+/// What excludes a call for the moment (EBUSY).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Busy {
+    /// read() or write() emulation uses the queue.
+    FileIo,
+    /// The queue streams.
+    Streaming,
+    /// Somebody waits in DQBUF, read() or write().
+    Waiting,
+    /// The queue has buffers, so read() and write() cannot start.
+    HasBuffers,
+    /// read() and write() work on buffers of one plane only; the buffers have `planes`.
+    SeveralPlanes {
+        /// Planes of a buffer.
+        planes: u32,
+    },
+    /// The memory model of a streaming queue stays, even when all buffers have been removed.
+    ModelFixed {
+        /// The model asked for.
+        wanted: Memory,
+        /// The model of the queue.
+        found: Memory,
+    },
+    /// The buffer is not with the program, so it cannot be removed.
+    BufferOwned {
+        /// Its index.
+        index: u32,
+    },
+}
+
+/// What is wrong with an argument, or with the moment of a call (EINVAL).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// The queue does not offer this memory model.
+    ModelNotOffered {
+        /// The model asked for.
+        wanted: Memory,
+    },
+    /// The buffers have another memory model.
+    ModelMismatch {
+        /// The model asked for.
+        wanted: Memory,
+        /// The model of the queue; `None` without buffers.
+        found: Option<Memory>,
+    },
+    /// The buffers have another coherency.
+    CoherencyMismatch,
+    /// No such buffer.
+    Index {
+        /// The index asked for.
+        index: u32,
+        /// How many buffers there are.
+        buffers: u32,
+    },
+    /// Buffers are missing in the range, or it goes past the end.
+    Range {
+        /// First index.
+        first: u32,
+        /// How many.
+        count: u32,
+        /// How many buffers there are.
+        buffers: u32,
+    },
+    /// No such plane, or too few planes given.
+    Planes {
+        /// What was given.
+        given: u32,
+        /// How many planes the buffer has.
+        planes: u32,
+    },
+    /// The driver named no plane.
+    NoPlanes,
+    /// No plane, too many planes, or a size of zero.
+    PlaneSizes,
+    /// A plane comes from another kind of source than the queue's memory model.
+    Source {
+        /// Which plane.
+        plane: u32,
+    },
+    /// The buffer is not in a state for this call (already queued or prepared).
+    State {
+        /// Its index.
+        index: u32,
+    },
+    /// PREPARE_BUF takes no media request.
+    Request,
+    /// A file descriptor that names no dma-buf.
+    NoDmaBuf {
+        /// Which plane.
+        plane: u32,
+        /// The descriptor's number in the program.
+        fd: i32,
+    },
+    /// A plane is smaller than the format needs.
+    LengthBelowSetup {
+        /// Which plane.
+        plane: u32,
+        /// Bytes needed.
+        wanted: u64,
+        /// Bytes given.
+        found: u64,
+    },
+    /// More payload than the plane holds.
+    PayloadAboveLength {
+        /// Which plane.
+        plane: u32,
+        /// Bytes of payload.
+        wanted: u64,
+        /// Bytes of the plane.
+        found: u64,
+    },
+    /// The data would begin at or after its end.
+    DataOffset {
+        /// Which plane.
+        plane: u32,
+        /// Offset in bytes.
+        offset: u64,
+        /// Bytes of payload.
+        payload: u64,
+    },
+    /// OUTPUT buffers cannot have the field order ALTERNATE.
+    FieldAlternate,
+    /// The queue does not stream.
+    NotStreaming,
+    /// Too few buffers to stream.
+    TooFewBuffers {
+        /// Buffers needed.
+        wanted: u32,
+        /// Buffers there are.
+        found: u32,
+    },
+    /// Only allocated (MMAP) buffers can be exported or mapped.
+    NotMmap,
+    /// A mapping that is not shared, or lacks the access the queue's direction needs.
+    MapAccess,
+    /// A mapping at an offset where no plane is.
+    Cookie {
+        /// The offset asked for.
+        cookie: u64,
+    },
+    /// A mapping longer than the plane.
+    MapLength {
+        /// Bytes asked for.
+        wanted: u64,
+        /// Bytes of the plane, in whole pages.
+        found: u64,
+    },
+    /// read() or write() on a queue that does not offer it.
+    FileIoNotOffered,
+}
+
+/// What is wrong with a [`Config`](crate::Config) (EINVAL).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// No memory model is offered.
+    NoMemoryModel,
+    /// The page size is not supported.
+    PageShift {
+        /// The shift given.
+        shift: u32,
+    },
+    /// `max_num_buffers` is out of range.
+    MaxBuffers {
+        /// The value given.
+        max: u32,
+        /// Least value.
+        least: u32,
+        /// Largest value.
+        most: u32,
+    },
+    /// More buffers are needed than there can be.
+    MinBuffers {
+        /// Buffers needed.
+        min: u32,
+        /// Buffers possible.
+        max: u32,
+    },
+}
+
+/// Why a queue refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// EBUSY: something excludes the call for now.
+    Busy(Busy),
+    /// EINVAL: an argument, or the moment, is wrong.
+    Invalid(Invalid),
+    /// EINVAL: the queue cannot be made like this.
+    Config(ConfigError),
+    /// EAGAIN: nothing is done yet.
+    WouldBlock,
+    /// EIO: the device has reported an error that only STREAMOFF clears.
+    QueueError,
+    /// EPIPE: the last buffer has been dequeued.
+    LastBuffer,
+    /// EBADR: media requests are not supported.
+    RequestUnsupported,
+    /// ENOBUFS: the queue is full.
+    QueueFull {
+        /// Most buffers at a time.
+        max: u32,
+    },
+    /// ENOMEM: not all buffers that are needed could be allocated; or the queue's own tables.
+    NoMemory {
+        /// Buffers (or bytes of a table) needed.
+        wanted: u64,
+        /// Buffers that could be made.
+        found: u64,
+        /// What stopped the allocation.
+        cause: Option<Reason>,
+    },
+    /// ENOSPC: read() and write() cannot handle as many buffers as the driver needs.
+    TooManyForFileIo {
+        /// Buffers the driver needs.
+        wanted: u32,
+        /// Most that can be handled.
+        max: u32,
+    },
+    /// EFAULT: the program's memory cannot be read or written.
+    Fault,
+    /// The memory of a plane was refused; errno as there.
+    Plane(PlaneError),
+    /// The driver refused; errno as there.
+    Driver(DriverError),
+}
+
+impl Error {
+    /// The Linux errno, positive.
+    #[must_use]
+    pub const fn errno(self) -> i32 {
+        match self {
+            Self::Busy(_) => 16,
+            Self::Invalid(_) | Self::Config(_) => 22,
+            Self::WouldBlock => 11,
+            Self::QueueError => 5,
+            Self::LastBuffer => 32,
+            Self::RequestUnsupported => 53,
+            Self::QueueFull { .. } => 105,
+            Self::NoMemory { .. } => 12,
+            Self::TooManyForFileIo { .. } => 28,
+            Self::Fault => 14,
+            Self::Plane(e) => e.errno(),
+            Self::Driver(e) => e.0,
+        }
+    }
+
+    /// The constraint behind the refusal, where there is one.
+    #[must_use]
+    pub const fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Plane(e) => e.reason(),
+            Self::NoMemory { cause, .. } => cause,
+            Self::Invalid(Invalid::LengthBelowSetup { wanted, found, .. }) => Some(Reason {
+                constraint: Constraint::BufferSize,
+                wanted,
+                found,
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl From<PlaneError> for Error {
+    fn from(e: PlaneError) -> Self {
+        Self::Plane(e)
+    }
+}
+
+impl From<DriverError> for Error {
+    fn from(e: DriverError) -> Self {
+        Self::Driver(e)
+    }
+}
+
+impl From<Invalid> for Error {
+    fn from(e: Invalid) -> Self {
+        Self::Invalid(e)
+    }
+}
+
+impl From<Busy> for Error {
+    fn from(e: Busy) -> Self {
+        Self::Busy(e)
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(e: ConfigError) -> Self {
+        Self::Config(e)
+    }
+}
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FileIo => f.write_str("read() or write() uses the queue"),
+            Self::Streaming => f.write_str("the queue is streaming"),
+            Self::Waiting => f.write_str("somebody waits for a buffer"),
+            Self::HasBuffers => f.write_str("the queue has buffers already"),
+            Self::SeveralPlanes { planes } => {
+                write!(
+                    f,
+                    "read() and write() need one plane, the format has {planes}"
+                )
+            }
+            Self::ModelFixed { wanted, found } => {
+                write!(f, "a streaming queue stays {found:?}, wanted {wanted:?}")
+            }
+            Self::BufferOwned { index } => write!(f, "buffer {index} is queued"),
+        }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ModelNotOffered { wanted } => write!(f, "{wanted:?} memory is not offered"),
+            Self::ModelMismatch {
+                wanted,
+                found: Some(found),
+            } => {
+                write!(f, "the buffers are {found:?}, wanted {wanted:?}")
+            }
+            Self::ModelMismatch { .. } => f.write_str("there are no buffers"),
+            Self::CoherencyMismatch => f.write_str("the buffers have another coherency"),
+            Self::Index { index, buffers } => write!(f, "no buffer {index} (of {buffers})"),
+            Self::Range {
+                first,
+                count,
+                buffers,
+            } => {
+                write!(f, "no {count} buffers from {first} (of {buffers})")
+            }
+            Self::Planes { given, planes } => write!(f, "{given} given, {planes} planes"),
+            Self::PlaneSizes => f.write_str("no plane, too many planes, or a size of zero"),
+            Self::NoPlanes => f.write_str("the driver named no plane"),
+            Self::Source { plane } => write!(f, "plane {plane} has a wrong kind of source"),
+            Self::State { index } => write!(f, "buffer {index} is queued or prepared already"),
+            Self::Request => f.write_str("PREPARE_BUF takes no request"),
+            Self::NoDmaBuf { plane, fd } => write!(f, "fd {fd} of plane {plane} is no dma-buf"),
+            Self::LengthBelowSetup {
+                plane,
+                wanted,
+                found,
+            } => {
+                write!(f, "plane {plane} needs {wanted} bytes, has {found}")
+            }
+            Self::PayloadAboveLength {
+                plane,
+                wanted,
+                found,
+            } => {
+                write!(f, "payload {wanted} in plane {plane} of {found} bytes")
+            }
+            Self::DataOffset {
+                plane,
+                offset,
+                payload,
+            } => {
+                write!(
+                    f,
+                    "data offset {offset} in {payload} bytes of plane {plane}"
+                )
+            }
+            Self::FieldAlternate => f.write_str("field ALTERNATE on an OUTPUT queue"),
+            Self::NotStreaming => f.write_str("the queue is not streaming"),
+            Self::TooFewBuffers { wanted, found } => {
+                write!(f, "{wanted} buffers needed, {found} there")
+            }
+            Self::NotMmap => f.write_str("the buffers are no MMAP buffers"),
+            Self::MapAccess => f.write_str("mapping not shared or without the needed access"),
+            Self::Cookie { cookie } => write!(f, "no plane at offset {cookie:#x}"),
+            Self::MapLength { wanted, found } => {
+                write!(f, "mapping of {wanted} bytes on a plane of {found}")
+            }
+            Self::FileIoNotOffered => f.write_str("read() or write() is not offered"),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMemoryModel => f.write_str("no memory model offered"),
+            Self::PageShift { shift } => write!(f, "page shift {shift} is not supported"),
+            Self::MaxBuffers { max, least, most } => {
+                write!(f, "limit of {max} buffers is not in {least} to {most}")
+            }
+            Self::MinBuffers { min, max } => write!(f, "{min} buffers needed, {max} possible"),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy(b) => b.fmt(f),
+            Self::Invalid(i) => i.fmt(f),
+            Self::Config(c) => c.fmt(f),
+            Self::WouldBlock => f.write_str("no buffer is done yet"),
+            Self::QueueError => f.write_str("the device has failed"),
+            Self::LastBuffer => f.write_str("the last buffer has been dequeued"),
+            Self::RequestUnsupported => f.write_str("media requests are not supported"),
+            Self::QueueFull { max } => write!(f, "the queue has all its {max} buffers"),
+            Self::NoMemory { wanted, found, .. } => {
+                write!(f, "{wanted} needed, {found} could be allocated")
+            }
+            Self::TooManyForFileIo { wanted, max } => {
+                write!(
+                    f,
+                    "{wanted} buffers needed, read() and write() handle {max}"
+                )
+            }
+            Self::Fault => f.write_str("the program's memory is not accessible"),
+            Self::Plane(e) => e.fmt(f),
+            Self::Driver(e) => e.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the buffer is no longer the device's")
+    }
+}
+
+impl core::error::Error for Stale {}

@@ -1,0 +1,421 @@
+//! read() and write() on top of MMAP buffers.
+
+use crate::driver::MAX_PLANES;
+use crate::{
+    BufferInfo, Busy, Driver, Error, Invalid, IoModes, Memory, PlaneRequest, Queue, QueueBuffer,
+};
+use alloc::vec::Vec;
+use core::fmt;
+use vb3_plane::{Coherency, MemOps};
+
+/// Most buffers that emulation handles.
+const MAX_BUFFERS: u32 = 32;
+/// Bytes copied at a time.
+const CHUNK_BYTES: u64 = 64 << 10;
+
+/// The program's memory cannot be read or written (EFAULT).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fault;
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the program's memory is not accessible")
+    }
+}
+
+impl core::error::Error for Fault {}
+
+/// Where read() puts its bytes: the program's memory.
+pub trait Sink {
+    /// Stores `data`, `offset` bytes from the start.
+    ///
+    /// # Errors
+    /// [`Fault`]: not all of it could be stored.
+    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Fault>;
+}
+
+/// Where write() takes its bytes: the program's memory.
+pub trait Source {
+    /// Fills `out` from `offset` bytes from the start.
+    ///
+    /// # Errors
+    /// [`Fault`]: not all of it could be loaded.
+    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault>;
+}
+
+/// A buffer between the program and the device, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    index: u32,
+    pos: u64,
+    end: u64,
+    last: bool,
+}
+
+impl Current {
+    fn left(&self) -> u64 {
+        self.end.saturating_sub(self.pos)
+    }
+}
+
+/// The state of emulation.
+#[derive(Debug)]
+pub(crate) struct FileIo {
+    current: Option<Current>,
+    /// write(): the next buffer that was never queued.
+    fresh: u32,
+    /// What bytes pass through on their way.
+    chunk: Vec<u8>,
+}
+
+impl<M: MemOps> Queue<M> {
+    /// Reads captured bytes into `sink`: at most `len_bytes`, at most to the end of a frame.
+    /// The first call starts streaming with all buffers queued. Buffers that come back empty
+    /// are queued again. A read-once queue says 0 (the end) once after each frame.
+    ///
+    /// # Errors
+    /// * EINVAL: [`Invalid::FileIoNotOffered`].
+    /// * EBUSY: somebody waits; there are buffers already; the format has several planes; the
+    ///   memory has no CPU view.
+    /// * [`Error::Fault`] (EFAULT): `sink` failed; the bytes are read again next time.
+    /// * [`Error::WouldBlock`] (EAGAIN): a caller that waits says
+    ///   [`begin_wait`](Self::begin_wait) now.
+    /// * Starting: as [`reqbufs`](Self::reqbufs), [`qbuf`](Self::qbuf),
+    ///   [`streamon`](Self::streamon), [`Error::TooManyForFileIo`] (ENOSPC).
+    /// * As [`dqbuf`](Self::dqbuf).
+    pub fn read<D>(
+        &mut self,
+        mem: &mut M,
+        driver: &mut D,
+        sink: &mut dyn Sink,
+        len_bytes: u64,
+    ) -> Result<u64, Error>
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        self.reap(mem);
+        self.check_fileio(false)?;
+        if len_bytes == 0 || core::mem::take(&mut self.end_of_file) {
+            return Ok(0);
+        }
+        if self.fileio.is_none() {
+            self.start_fileio(mem, driver)?;
+        }
+        let current = self.buffer_to_read(mem, driver)?;
+        let count = len_bytes.min(current.left());
+        self.copy_out(mem, current, count, sink)?;
+        let current = Current {
+            pos: current.pos.saturating_add(count),
+            ..current
+        };
+        self.set_current(Some(current));
+        if current.left() == 0 && count > 0 {
+            if self.config.fileio_read_once {
+                self.stop_fileio(mem, driver);
+                self.end_of_file = true;
+            } else if self.queue_current(mem, driver, current, 0).is_ok() {
+                // Where it could not be queued, the next read() tries again and tells why.
+                self.set_current(None);
+            }
+        }
+        Ok(count)
+    }
+
+    /// Writes bytes from `source` to the device: at most `len_bytes`, at most to the end of a
+    /// buffer. A full buffer is queued with what was written to it as payload. `now_ns` is the
+    /// timestamp for queues that copy timestamps.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read). After an error none of the bytes of this call count.
+    pub fn write<D>(
+        &mut self,
+        mem: &mut M,
+        driver: &mut D,
+        source: &mut dyn Source,
+        len_bytes: u64,
+        now_ns: u64,
+    ) -> Result<u64, Error>
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        self.reap(mem);
+        self.check_fileio(true)?;
+        if len_bytes == 0 {
+            return Ok(0);
+        }
+        if self.fileio.is_none() {
+            self.start_fileio(mem, driver)?;
+        }
+        let current = self.buffer_to_write(mem, driver)?;
+        self.set_current(Some(current));
+        let count = len_bytes.min(current.left());
+        self.copy_in(mem, current, count, source)?;
+        let written = Current {
+            pos: current.pos.saturating_add(count),
+            ..current
+        };
+        if written.left() == 0 || self.config.fileio_write_immediately {
+            self.queue_current(mem, driver, written, now_ns)?;
+            self.set_current(None);
+            if let Some(fileio) = self.fileio.as_mut().filter(|f| f.fresh == written.index) {
+                fileio.fresh = fileio.fresh.saturating_add(1);
+            }
+        } else {
+            self.set_current(Some(written));
+        }
+        Ok(count)
+    }
+
+    /// Whether part of a frame is still to be read.
+    pub(crate) fn fileio_has_data(&self) -> bool {
+        !self.config.is_output()
+            && self
+                .fileio
+                .as_ref()
+                .and_then(|f| f.current)
+                .is_some_and(|c| c.left() > 0)
+    }
+
+    fn check_fileio(&self, write: bool) -> Result<(), Error> {
+        let mode = if write { IoModes::WRITE } else { IoModes::READ };
+        if write != self.config.is_output() || !self.config.io_modes.contains(mode) {
+            return Err(Invalid::FileIoNotOffered.into());
+        }
+        if self.waiting_in_dqbuf {
+            return Err(Busy::Waiting.into());
+        }
+        Ok(())
+    }
+
+    fn set_current(&mut self, current: Option<Current>) {
+        if let Some(fileio) = &mut self.fileio {
+            fileio.current = current;
+        }
+    }
+
+    /// Makes buffers and starts streaming. After a failure there is nothing.
+    pub(crate) fn start_fileio<D>(&mut self, mem: &mut M, driver: &mut D) -> Result<(), Error>
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        if self.streaming || self.has_buffers() {
+            return Err(Busy::HasBuffers.into());
+        }
+        self.core_reqbufs(mem, driver, Memory::Mmap, 1, Coherency::Coherent)?;
+        let started = self.run_fileio(mem, driver);
+        if started.is_err() {
+            self.stop_fileio(mem, driver);
+        }
+        started
+    }
+
+    fn run_fileio<D>(&mut self, mem: &mut M, driver: &mut D) -> Result<(), Error>
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        if self.num_buffers > MAX_BUFFERS {
+            return Err(Error::TooManyForFileIo {
+                wanted: self.num_buffers,
+                max: MAX_BUFFERS,
+            });
+        }
+        let planes = &self.buffer(0)?.planes;
+        let [plane] = planes.as_slice() else {
+            // CAST: at most MAX_PLANES.
+            return Err(Busy::SeveralPlanes {
+                planes: planes.len() as u32,
+            }
+            .into());
+        };
+        let bytes = plane.length_bytes.min(CHUNK_BYTES);
+        let none = Error::NoMemory {
+            wanted: bytes,
+            found: 0,
+            cause: None,
+        };
+        let bytes = usize::try_from(bytes).map_err(|_| none)?;
+        let mut chunk = Vec::new();
+        chunk.try_reserve_exact(bytes).map_err(|_| none)?;
+        chunk.resize(bytes, 0);
+        self.fileio = Some(FileIo {
+            current: None,
+            fresh: 0,
+            chunk,
+        });
+        if !self.config.is_output() {
+            for index in 0..self.num_buffers {
+                self.core_qbuf(mem, driver, &mut request(index, 0, 0))?;
+            }
+        }
+        self.core_streamon(driver)
+    }
+
+    /// Ends emulation: no buffers, no streaming.
+    fn stop_fileio<D>(&mut self, mem: &mut M, driver: &mut D)
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        self.fileio = None;
+        self.free_all(mem, driver);
+    }
+
+    /// The buffer to read from: the one begun, or the next done one that is not empty. An empty
+    /// last one is the end.
+    fn buffer_to_read<D>(&mut self, mem: &mut M, driver: &mut D) -> Result<Current, Error>
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        // Each round but the last queues a buffer that was empty or read.
+        for _ in 0..=self.num_buffers.saturating_add(1) {
+            if let Some(current) = self.fileio.as_ref().and_then(|f| f.current) {
+                if current.left() > 0 {
+                    return Ok(current);
+                }
+                self.queue_current(mem, driver, current, 0)?;
+                self.set_current(None);
+            }
+            let info = self.core_dqbuf(mem, driver, MAX_PLANES)?;
+            let current = filled(&info);
+            self.set_current(Some(current));
+            if current.left() > 0 || current.last {
+                return Ok(current);
+            }
+        }
+        Err(Error::WouldBlock)
+    }
+
+    /// The buffer to write to: the one begun, one that was never queued, or the next done one.
+    fn buffer_to_write<D>(&mut self, mem: &mut M, driver: &mut D) -> Result<Current, Error>
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        let (current, fresh) = match &self.fileio {
+            Some(fileio) => (fileio.current, fileio.fresh),
+            None => (None, 0),
+        };
+        if let Some(current) = current {
+            return Ok(current);
+        }
+        let index = if fresh < self.num_buffers {
+            fresh
+        } else {
+            self.core_dqbuf(mem, driver, MAX_PLANES)?.index
+        };
+        let end = self
+            .buffer(index)?
+            .planes
+            .first()
+            .map_or(0, |p| p.length_bytes);
+        Ok(Current {
+            index,
+            pos: 0,
+            end,
+            last: false,
+        })
+    }
+
+    /// Queues the buffer with what is in it. After a failure it is the program's, unprepared.
+    fn queue_current<D>(
+        &mut self,
+        mem: &mut M,
+        driver: &mut D,
+        current: Current,
+        now_ns: u64,
+    ) -> Result<(), Error>
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        let index = current.index;
+        let payload = if self.config.is_output() {
+            current.pos
+        } else {
+            0
+        };
+        self.core_qbuf(mem, driver, &mut request(index, payload, now_ns))
+            .inspect_err(|_| {
+                if let Ok(buffer) = self.buffer_mut(index) {
+                    buffer.unprepare(mem, driver, index);
+                }
+            })
+    }
+
+    fn copy_out(
+        &mut self,
+        mem: &mut M,
+        current: Current,
+        count: u64,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Error> {
+        self.copy(current, count, |memory, from, offset, chunk| {
+            mem.copy_from(memory, from, chunk)?;
+            sink.put(offset, chunk).map_err(|Fault| Error::Fault)
+        })
+    }
+
+    fn copy_in(
+        &mut self,
+        mem: &mut M,
+        current: Current,
+        count: u64,
+        source: &mut dyn Source,
+    ) -> Result<(), Error> {
+        self.copy(current, count, |memory, to, offset, chunk| {
+            source.get(offset, chunk).map_err(|Fault| Error::Fault)?;
+            Ok(mem.copy_to(memory, to, chunk)?)
+        })
+    }
+
+    /// Moves `count` bytes in chunks: plane, position in the plane, position in the program's
+    /// memory, bytes.
+    fn copy(
+        &mut self,
+        current: Current,
+        count: u64,
+        mut each: impl FnMut(&mut M::Plane, u64, u64, &mut [u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some(mut fileio) = self.fileio.take() else {
+            return Ok(());
+        };
+        let moved = self.buffer_mut(current.index).and_then(|buffer| {
+            let memory = buffer.planes.first_mut().and_then(|p| p.memory.as_mut());
+            let memory = memory.ok_or(Error::Fault)?;
+            let mut offset = 0;
+            while offset < count {
+                let bytes = (fileio.chunk.len() as u64).min(count.saturating_sub(offset));
+                // CAST: not more than the length of the chunk.
+                let chunk = fileio.chunk.get_mut(..bytes as usize).unwrap_or(&mut []);
+                if chunk.is_empty() {
+                    break;
+                }
+                each(memory, current.pos.saturating_add(offset), offset, chunk)?;
+                offset = offset.saturating_add(bytes);
+            }
+            Ok(())
+        });
+        self.fileio = Some(fileio);
+        moved
+    }
+}
+
+/// Queues an MMAP buffer on the queue's own behalf.
+fn request<M: MemOps>(index: u32, payload_bytes: u64, timestamp_ns: u64) -> QueueBuffer<M> {
+    let mut request = QueueBuffer::new(index, Memory::Mmap);
+    if let Some(plane) = request.planes.first_mut() {
+        *plane = Some(PlaneRequest::mmap(payload_bytes));
+    }
+    request.timestamp_ns = timestamp_ns;
+    request
+}
+
+fn filled(info: &BufferInfo) -> Current {
+    let plane = info.planes.first().copied().flatten();
+    let (pos, end) = plane.map_or((0, 0), |p| {
+        (p.data_offset.min(p.payload_bytes), p.payload_bytes)
+    });
+    Current {
+        index: info.index,
+        pos,
+        end,
+        last: info.last,
+    }
+}

@@ -1,0 +1,142 @@
+//! Mapping planes into a program, and exporting them.
+
+use crate::driver::MAX_PLANES;
+use crate::{Error, Invalid, Memory, Queue};
+use vb3_plane::{ExportAccess, MemOps};
+
+/// Marks the cookies of a mem2mem device's CAPTURE queue.
+const M2M_CAPTURE: u64 = 1 << 30;
+/// Bits of a plane's number in a cookie.
+const PLANE_BITS: u32 = 3;
+const _: () = assert!(
+    MAX_PLANES == 1 << PLANE_BITS,
+    "a plane's number fits its bits"
+);
+
+/// How a program wants to map a plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MapAccess {
+    /// MAP_SHARED.
+    pub shared: bool,
+    /// PROT_READ.
+    pub read: bool,
+    /// PROT_WRITE.
+    pub write: bool,
+}
+
+impl<M: MemOps> Queue<M> {
+    /// The mmap offset of a plane.
+    pub(crate) fn cookie_of(&self, index: u32, plane: usize) -> u64 {
+        let shift = self.config.page_shift;
+        // CAST: a plane's number is below MAX_PLANES.
+        let plane = (plane as u64) << shift;
+        let base = if self.config.m2m_capture {
+            M2M_CAPTURE
+        } else {
+            0
+        };
+        base | (u64::from(index) << (shift + PLANE_BITS)) | plane
+    }
+
+    /// The buffer and plane at an mmap offset.
+    fn find_cookie(&self, cookie: u64) -> Result<(u32, usize), Error> {
+        let bad = Error::from(Invalid::Cookie { cookie });
+        let shift = self.config.page_shift;
+        let base = if self.config.m2m_capture {
+            M2M_CAPTURE
+        } else {
+            0
+        };
+        let offset = cookie ^ base;
+        let index = u32::try_from(offset >> (shift + PLANE_BITS)).map_err(|_| bad)?;
+        let plane =
+            usize::try_from((offset >> shift) & (MAX_PLANES as u64 - 1)).map_err(|_| bad)?;
+        let buffer = self.buffer(index).map_err(|_| bad)?;
+        if plane >= buffer.planes.len() || self.cookie_of(index, plane) != cookie {
+            return Err(bad);
+        }
+        Ok((index, plane))
+    }
+
+    /// Describes the plane at an mmap offset for mapping `len_bytes` of it, from its start.
+    /// Allowed to everyone.
+    ///
+    /// # Errors
+    /// * EINVAL: [`Invalid::MapAccess`], [`Invalid::NotMmap`], [`Invalid::Cookie`],
+    ///   [`Invalid::MapLength`] (longer than the plane in whole pages).
+    /// * EBUSY: file I/O is active.
+    /// * What the memory says.
+    pub fn mmap(
+        &mut self,
+        mem: &mut M,
+        cookie: u64,
+        len_bytes: u64,
+        access: MapAccess,
+    ) -> Result<M::Mmap, Error> {
+        self.reap(mem);
+        let allowed = if self.config.is_output() {
+            access.write
+        } else {
+            access.read
+        };
+        if !access.shared || !allowed {
+            return Err(Invalid::MapAccess.into());
+        }
+        if self.memory != Some(Memory::Mmap) || !self.has_buffers() {
+            return Err(Invalid::NotMmap.into());
+        }
+        self.check_no_fileio()?;
+        let (index, plane) = self.find_cookie(cookie)?;
+        let plane = self
+            .buffer(index)?
+            .planes
+            .get(plane)
+            .ok_or(Invalid::Cookie { cookie })?;
+        let page = 1_u64 << self.config.page_shift;
+        let found = plane
+            .length_bytes
+            .checked_next_multiple_of(page)
+            .unwrap_or(u64::MAX);
+        if len_bytes > found || len_bytes == 0 {
+            return Err(Invalid::MapLength {
+                wanted: len_bytes,
+                found,
+            }
+            .into());
+        }
+        let memory = plane.memory.as_ref().ok_or(Invalid::Cookie { cookie })?;
+        Ok(mem.mmap(memory, len_bytes)?)
+    }
+
+    /// Exports a plane of an MMAP buffer as a new dma-buf.
+    ///
+    /// # Errors
+    /// * EINVAL: [`Invalid::NotMmap`], [`Invalid::Index`], [`Invalid::Planes`], or the export
+    ///   fails.
+    /// * EBUSY: file I/O is active.
+    pub fn expbuf(
+        &mut self,
+        mem: &mut M,
+        index: u32,
+        plane: u32,
+        access: ExportAccess,
+    ) -> Result<M::DmaBuf, Error> {
+        self.reap(mem);
+        let buffer = self.buffer(index)?;
+        if self.memory != Some(Memory::Mmap) {
+            return Err(Invalid::NotMmap.into());
+        }
+        let planes = buffer.planes.len();
+        let memory = usize::try_from(plane)
+            .ok()
+            .and_then(|p| buffer.planes.get(p))
+            .and_then(|p| p.memory.as_ref())
+            // CAST: at most MAX_PLANES.
+            .ok_or(Invalid::Planes {
+                given: plane,
+                planes: planes as u32,
+            })?;
+        self.check_no_fileio()?;
+        Ok(mem.export(memory, access)?)
+    }
+}

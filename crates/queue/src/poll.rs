@@ -1,0 +1,78 @@
+//! What poll says.
+
+use crate::{Driver, IoModes, Queue};
+use vb3_plane::MemOps;
+
+/// What a caller of poll asks about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Interest {
+    /// POLLIN or POLLRDNORM.
+    pub readable: bool,
+    /// POLLOUT or POLLWRNORM.
+    pub writable: bool,
+}
+
+/// What poll answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Readiness {
+    /// Nothing yet.
+    Nothing,
+    /// DQBUF, read() or write() would not wait: POLLIN on CAPTURE, POLLOUT on OUTPUT.
+    Ready,
+    /// Waiting is of no use: POLLERR.
+    Error,
+}
+
+impl<M: MemOps> Queue<M> {
+    /// Whether a caller would have to wait. Allowed to everyone. Without buffers it starts
+    /// read() or write() emulation where that is offered (see
+    /// [`fileio_active`](Self::fileio_active) for who then owns the queue).
+    ///
+    /// Source: Linux 7.2 `vb2_core_poll`.
+    pub fn poll<D>(&mut self, mem: &mut M, driver: &mut D, interest: Interest) -> Readiness
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        self.reap(mem);
+        let is_output = self.config.is_output();
+        let interested = if is_output {
+            interest.writable
+        } else {
+            interest.readable
+        };
+        if !interested {
+            return Readiness::Nothing;
+        }
+        if self.end_of_file {
+            return Readiness::Ready;
+        }
+        if !self.has_buffers() && self.fileio.is_none() {
+            let mode = if is_output {
+                IoModes::WRITE
+            } else {
+                IoModes::READ
+            };
+            if self.config.io_modes.contains(mode) {
+                if self.start_fileio(mem, driver).is_err() {
+                    return Readiness::Error;
+                }
+                if is_output {
+                    return Readiness::Ready;
+                }
+            }
+        }
+        if !self.streaming || self.error {
+            return Readiness::Error;
+        }
+        if self.config.quirk_poll_must_check_waiting_for_buffers && self.waiting_for_buffers {
+            return Readiness::Error;
+        }
+        let writable = is_output && self.fileio.is_some() && self.queued_count < self.num_buffers;
+        let ended = !is_output && self.last_buffer_dequeued;
+        if writable || ended || !self.done.is_empty() || self.fileio_has_data() {
+            Readiness::Ready
+        } else {
+            Readiness::Nothing
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Preparing a buffer for the device, and taking that back.
+
+use crate::acquire::Target;
+use crate::buffer::Buffer;
+use crate::driver::MAX_PLANES;
+use crate::{
+    BufferState, Driver, Error, Invalid, PlaneRequest, PlaneSource, Prepare, Queue, QueueBuffer,
+    TimestampKind,
+};
+use vb3_plane::{HintSkip, MemOps, PlaneError};
+
+/// `V4L2_FIELD_ALTERNATE`.
+const FIELD_ALTERNATE: u32 = 7;
+
+/// What a request comes to, plane by plane, in bytes.
+struct Plan {
+    lengths: [u64; MAX_PLANES],
+    payloads: [u64; MAX_PLANES],
+    offsets: [u64; MAX_PLANES],
+}
+
+impl<M: MemOps> Queue<M> {
+    /// Prepares a buffer that is with the program and not prepared. After a failure it is as it
+    /// was, but for memory that had to be given back.
+    pub(crate) fn prepare<D>(
+        &mut self,
+        mem: &mut M,
+        driver: &mut D,
+        request: &mut QueueBuffer<M>,
+    ) -> Result<(), Error>
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        let plan = self.plan(mem, request)?;
+        let hints = self.granted_hints(request);
+        let timestamp_ns = self.given_timestamp(request);
+        let is_output = self.config.is_output();
+        let target = Target {
+            device: self.config.device,
+            direction: self.config.direction(),
+            index: request.index,
+        };
+        let buffer = self.buffer_mut(request.index)?;
+        buffer.state = BufferState::Preparing;
+        let prepared = buffer.prepare(mem, driver, target, request, &plan, hints);
+        buffer.state = BufferState::Dequeued;
+        prepared?;
+        buffer.prepared = true;
+        buffer.timestamp_ns = timestamp_ns;
+        buffer.timecode = request.timecode.filter(|_| is_output);
+        buffer.sequence = 0;
+        buffer.last = false;
+        Ok(())
+    }
+
+    /// Which cache maintenance the request may leave out.
+    pub(crate) fn granted_hints(&self, request: &QueueBuffer<M>) -> HintSkip {
+        if self.allows_hints(request.memory) {
+            request.hints
+        } else {
+            HintSkip::empty()
+        }
+    }
+
+    pub(crate) fn given_timestamp(&self, request: &QueueBuffer<M>) -> u64 {
+        let copied = self.config.timestamps == TimestampKind::Copy && self.config.is_output();
+        if copied { request.timestamp_ns } else { 0 }
+    }
+
+    /// Checks what the request says of its planes. Lengths are those of the memory it names,
+    /// not of what the buffer had before.
+    fn plan(&self, mem: &M, request: &QueueBuffer<M>) -> Result<Plan, Error> {
+        let is_output = self.config.is_output();
+        if is_output && request.field == FIELD_ALTERNATE {
+            return Err(Invalid::FieldAlternate.into());
+        }
+        let buffer = self.buffer(request.index)?;
+        let mut plan = Plan {
+            lengths: [0; MAX_PLANES],
+            payloads: [0; MAX_PLANES],
+            offsets: [0; MAX_PLANES],
+        };
+        let slots = plan
+            .lengths
+            .iter_mut()
+            .zip(&mut plan.payloads)
+            .zip(&mut plan.offsets);
+        let planes = buffer.planes.iter().zip(request.planes.iter().flatten());
+        for (number, ((plane, wanted), ((length, payload), offset))) in
+            (0_u32..).zip(planes.zip(slots))
+        {
+            *length = match &wanted.source {
+                PlaneSource::Mmap => plane.length_bytes,
+                _ => given_length(mem, number, wanted, plane.setup_bytes)?,
+            };
+            if is_output {
+                *payload = self.given_payload(number, wanted, *length)?;
+                *offset = wanted.data_offset;
+            }
+        }
+        Ok(plan)
+    }
+
+    fn given_payload(
+        &self,
+        plane: u32,
+        wanted: &PlaneRequest<M>,
+        length: u64,
+    ) -> Result<u64, Error> {
+        let given = wanted.payload_bytes;
+        if given > length {
+            return Err(Invalid::PayloadAboveLength {
+                plane,
+                wanted: given,
+                found: length,
+            }
+            .into());
+        }
+        let used = if given == 0 { length } else { given };
+        let offset = wanted.data_offset;
+        if offset > 0 && offset >= used {
+            return Err(Invalid::DataOffset {
+                plane,
+                offset,
+                payload: used,
+            }
+            .into());
+        }
+        Ok(if self.config.allow_zero_bytesused {
+            given
+        } else {
+            used
+        })
+    }
+}
+
+/// The length of memory that a program brings.
+fn given_length<M: MemOps>(
+    mem: &M,
+    plane: u32,
+    wanted: &PlaneRequest<M>,
+    setup_bytes: u64,
+) -> Result<u64, Error> {
+    let length = match &wanted.source {
+        PlaneSource::DmaBuf { buf, fd } => {
+            let buf = buf.as_ref().ok_or(Invalid::NoDmaBuf { plane, fd: *fd })?;
+            if wanted.length_bytes == 0 {
+                mem.dmabuf_len(buf)
+            } else {
+                wanted.length_bytes
+            }
+        }
+        _ => wanted.length_bytes,
+    };
+    if length < setup_bytes {
+        return Err(Invalid::LengthBelowSetup {
+            plane,
+            wanted: setup_bytes,
+            found: length,
+        }
+        .into());
+    }
+    Ok(length)
+}
+
+impl<M: MemOps> Buffer<M> {
+    /// Memory, driver, caches, in this order; undone in reverse.
+    fn prepare<D>(
+        &mut self,
+        mem: &mut M,
+        driver: &mut D,
+        target: Target<M::Device>,
+        request: &mut QueueBuffer<M>,
+        plan: &Plan,
+        hints: HintSkip,
+    ) -> Result<(), Error>
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        self.acquire(mem, driver, target, request, &plan.lengths)?;
+        for (plane, wanted) in self.planes.iter_mut().zip(request.planes.iter().flatten()) {
+            let cookie = plane.memory.as_ref().and_then(|memory| mem.cookie(memory));
+            plane.cookie = Some(cookie.ok_or(PlaneError::Invalid(None))?);
+            plane.rename(&wanted.source);
+        }
+        let planes = self.planes.len();
+        let mut payloads = plan.payloads;
+        let mut field = request.field;
+        driver.buf_prepare(Prepare {
+            index: target.index,
+            lengths: plan.lengths.get(..planes).unwrap_or(&[]),
+            payloads: payloads.get_mut(..planes).unwrap_or(&mut []),
+            field: &mut field,
+        })?;
+        if let Err(e) = self.hand_over(mem, hints) {
+            driver.buf_finish(target.index);
+            return Err(e.into());
+        }
+        for (i, plane) in self.planes.iter_mut().enumerate() {
+            let payload = payloads.get(i).copied().unwrap_or(0);
+            plane.payload_bytes = payload.min(plane.length_bytes);
+            plane.data_offset = plan.offsets.get(i).copied().unwrap_or(0);
+        }
+        self.field = field;
+        self.hints = hints;
+        Ok(())
+    }
+
+    /// Hands all planes to the device, or none.
+    fn hand_over(&mut self, mem: &mut M, hints: HintSkip) -> Result<(), PlaneError> {
+        let mut failed = None;
+        for (i, plane) in self.planes.iter_mut().enumerate() {
+            let Some(memory) = &mut plane.memory else {
+                continue;
+            };
+            if let Err(e) = mem.prepare(memory, hints) {
+                failed = Some((i, e));
+                break;
+            }
+        }
+        let Some((count, error)) = failed else {
+            self.synced = true;
+            return Ok(());
+        };
+        // No device has written. Where cleaning was left out, what the CPU wrote may be in its
+        // cache only, and must not be invalidated.
+        let skip = if hints.contains(HintSkip::PREPARE) {
+            HintSkip::all()
+        } else {
+            hints
+        };
+        for memory in self
+            .planes
+            .iter_mut()
+            .take(count)
+            .rev()
+            .filter_map(|p| p.memory.as_mut())
+        {
+            mem.finish(memory, skip);
+        }
+        Err(error)
+    }
+
+    /// Takes preparation back: the buffer goes to the program.
+    pub(crate) fn unprepare<D>(&mut self, mem: &mut M, driver: &mut D, index: u32)
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        self.finish(mem);
+        if core::mem::take(&mut self.prepared) {
+            driver.buf_finish(index);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The queue itself: what it keeps, and what it tells about itself.
+
+use crate::active::Ownership;
+use crate::buffer::Buffer;
+use crate::fileio::FileIo;
+use crate::{BufferInfo, Busy, Config, Error, Invalid, Memory};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use vb3_plane::{Coherency, MemOps};
+
+/// What has happened on a queue since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Statistics {
+    /// Buffers queued.
+    pub queued: u64,
+    /// Buffers that came back done.
+    pub done: u64,
+    /// Buffers that came back with an error, dropped ones included.
+    pub errors: u64,
+    /// Tokens handed back after they had become stale.
+    pub stale_tokens: u64,
+    /// Tokens dropped while their buffer was the device's.
+    pub dropped_tokens: u64,
+}
+
+/// A queue of video buffers.
+///
+/// A host must end it with [`release`](Self::release); a queue that is dropped without makes its
+/// tokens stale, but cannot give the memory of its planes back.
+///
+/// # Invariants
+/// A buffer is in exactly one place: Dequeued in none, Queued in `queued`, Active in a token,
+/// Done and Error in `done`. `queued_count` counts all but the Dequeued. Both lists have room
+/// for all buffers. `memory` is there whenever there are buffers, or the queue streams.
+pub struct Queue<M: MemOps> {
+    pub(crate) config: Config<M::Device>,
+    pub(crate) ownership: Arc<Ownership>,
+    /// By index; `None` where a buffer was removed.
+    pub(crate) buffers: Vec<Option<Buffer<M>>>,
+    pub(crate) num_buffers: u32,
+    pub(crate) memory: Option<Memory>,
+    pub(crate) coherency: Coherency,
+    /// Queued and not given to the driver yet, in order.
+    pub(crate) queued: VecDeque<u32>,
+    /// Done and not dequeued yet, in order.
+    pub(crate) done: VecDeque<u32>,
+    pub(crate) queued_count: u32,
+    pub(crate) next_generation: u64,
+    pub(crate) streaming: bool,
+    /// `start_streaming` has succeeded and `stop_streaming` has not been called.
+    pub(crate) started: bool,
+    pub(crate) error: bool,
+    pub(crate) last_buffer_dequeued: bool,
+    /// CAPTURE: no QBUF since allocation or STREAMOFF.
+    pub(crate) waiting_for_buffers: bool,
+    pub(crate) waiting_in_dqbuf: bool,
+    pub(crate) fileio: Option<FileIo>,
+    /// The one frame of a read-once queue was read; the next read() says so.
+    pub(crate) end_of_file: bool,
+    pub(crate) wake: bool,
+    pub(crate) statistics: Statistics,
+}
+
+impl<M: MemOps> Queue<M> {
+    /// Makes an empty queue.
+    ///
+    /// # Errors
+    /// * [`Error::Config`] (EINVAL): no memory model offered, `max_num_buffers` below 32 or above
+    ///   what mmap cookies can name, more buffers needed than possible.
+    /// * [`Error::NoMemory`] (ENOMEM): no memory for the tables.
+    pub fn new(config: Config<M::Device>) -> Result<Self, Error> {
+        let config = config.checked()?;
+        let ownership = Ownership::new(config.max_num_buffers).ok_or(Error::NoMemory {
+            wanted: u64::from(config.max_num_buffers),
+            found: 0,
+            cause: None,
+        })?;
+        Ok(Self {
+            config,
+            ownership,
+            buffers: Vec::new(),
+            num_buffers: 0,
+            memory: None,
+            coherency: Coherency::Coherent,
+            queued: VecDeque::new(),
+            done: VecDeque::new(),
+            queued_count: 0,
+            next_generation: 1,
+            streaming: false,
+            started: false,
+            error: false,
+            last_buffer_dequeued: false,
+            waiting_for_buffers: false,
+            waiting_in_dqbuf: false,
+            fileio: None,
+            end_of_file: false,
+            wake: false,
+            statistics: Statistics::default(),
+        })
+    }
+
+    /// What the queue was made with, defaults filled in.
+    #[must_use]
+    pub fn config(&self) -> &Config<M::Device> {
+        &self.config
+    }
+
+    /// How many buffers there are.
+    #[must_use]
+    pub fn num_buffers(&self) -> u32 {
+        self.num_buffers
+    }
+
+    /// Whether there are buffers.
+    #[must_use]
+    pub fn has_buffers(&self) -> bool {
+        self.num_buffers != 0
+    }
+
+    /// The memory model; `None` before buffers are made.
+    #[must_use]
+    pub fn memory(&self) -> Option<Memory> {
+        self.memory
+    }
+
+    /// Whether MMAP buffers are made of non-coherent memory.
+    #[must_use]
+    pub fn coherency(&self) -> Coherency {
+        self.coherency
+    }
+
+    /// Whether the queue is in use: it has buffers, or streams. While it is, formats stay and
+    /// the file handle that owns it keeps it; when it no longer is, a host drops the owner.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.has_buffers() || self.streaming || self.fileio.is_some()
+    }
+
+    /// Whether STREAMON has succeeded.
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        self.streaming
+    }
+
+    /// Whether the driver has been started: with `min_queued_buffers`, later than STREAMON.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        self.started
+    }
+
+    /// Whether read() or write() emulation uses the queue.
+    #[must_use]
+    pub fn fileio_active(&self) -> bool {
+        self.fileio.is_some()
+    }
+
+    /// Whether the device has reported an error.
+    #[must_use]
+    pub fn has_error(&self) -> bool {
+        self.error
+    }
+
+    /// Buffers with the queue or the device, not with the program.
+    #[must_use]
+    pub fn queued_count(&self) -> u32 {
+        self.queued_count
+    }
+
+    /// What has happened so far. Dropped tokens count once they are noticed.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+
+    /// Whether those who wait in DQBUF, poll, read() or write() should look again. Cleared by
+    /// the call.
+    #[must_use]
+    pub fn take_wake(&mut self) -> bool {
+        core::mem::take(&mut self.wake) || self.ownership.any_dropped()
+    }
+
+    /// Describes a buffer (QUERYBUF). Allowed to everyone, also during file I/O; the memory
+    /// model the program believes in does not matter.
+    ///
+    /// # Errors
+    /// [`Invalid::Index`] (EINVAL).
+    pub fn querybuf(&mut self, mem: &mut M, index: u32) -> Result<BufferInfo, Error> {
+        self.reap(mem);
+        let buffer = self.buffer(index)?;
+        Ok(buffer.info(mem, index, self.memory.unwrap_or(Memory::Mmap)))
+    }
+
+    /// Whether the program may ask for non-coherent memory and give hints with `memory`.
+    pub(crate) fn allows_hints(&self, memory: Memory) -> bool {
+        self.config.allow_cache_hints && memory == Memory::Mmap
+    }
+
+    pub(crate) fn check_no_fileio(&self) -> Result<(), Error> {
+        if self.fileio.is_some() {
+            Err(Busy::FileIo.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn no_such(&self, index: u32) -> Error {
+        Invalid::Index {
+            index,
+            buffers: self.num_buffers,
+        }
+        .into()
+    }
+
+    pub(crate) fn buffer(&self, index: u32) -> Result<&Buffer<M>, Error> {
+        usize::try_from(index)
+            .ok()
+            .and_then(|i| self.buffers.get(i))
+            .and_then(Option::as_ref)
+            .ok_or(self.no_such(index))
+    }
+
+    pub(crate) fn buffer_mut(&mut self, index: u32) -> Result<&mut Buffer<M>, Error> {
+        let none = self.no_such(index);
+        usize::try_from(index)
+            .ok()
+            .and_then(|i| self.buffers.get_mut(i))
+            .and_then(Option::as_mut)
+            .ok_or(none)
+    }
+}
+
+impl<M: MemOps> Drop for Queue<M> {
+    fn drop(&mut self) {
+        self.ownership.raise_epoch();
+    }
+}
