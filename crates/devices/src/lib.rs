@@ -1,17 +1,24 @@
 //! Cameras and displays: drivers of a queue that move pixels by DMA address.
 //!
-//! A [`camera`] plays a [`source`] (a test pattern or a clip) into the buffers it is given; a
-//! [`display`] shows the buffers it is given and hands what it showed to a [`sink`]. Both reach
+//! A [`Camera`] plays a [`source`] (a test pattern or a clip) into the buffers it is given; a
+//! [`Display`] shows the buffers it is given and hands what it showed to a [`sink`]. Both reach
 //! memory only through the [`Bus`](vb3_v4l2::Bus) that their host passes in, by the address the
 //! buffer carries. [`spec`] is the text by which a person asks for one.
 #![forbid(unsafe_code)]
 
-mod failure;
 pub mod picture;
 pub mod sink;
 pub mod source;
 pub mod spec;
 
+mod camera;
+mod display;
+mod failure;
+mod mode;
+mod place;
 mod ring;
 
+pub use camera::Camera;
+pub use display::Display;
 pub use failure::Failure;
+pub use place::Place;

@@ -25,7 +25,7 @@ impl Size {
     /// Takes a size; `None` if it is odd, too small or too large.
     #[must_use]
     pub const fn new(width: u32, height: u32) -> Option<Self> {
-        let even = width % SIZE_MIN == 0 && height % SIZE_MIN == 0;
+        let even = width.is_multiple_of(SIZE_MIN) && height.is_multiple_of(SIZE_MIN);
         if even
             && width >= SIZE_MIN
             && height >= SIZE_MIN

@@ -398,10 +398,9 @@ impl DeviceSpec {
         if let DeviceKind::Display {
             sink: SinkSpec::Y4m(_),
         } = self.kind
+            && format == FourCc::RGB24
         {
-            if format == FourCc::RGB24 {
-                return refuse("y4m holds no RGB; record to NAME%04d.png or FILE.rgb");
-            }
+            return refuse("y4m holds no RGB; record to NAME%04d.png or FILE.rgb");
         }
         Ok(())
     }

@@ -55,6 +55,8 @@ pub struct Sink {
     kind: SinkSpec,
     writer: Option<Writer>,
     last: Option<Arc<Frame>>,
+    /// Memory for the next picture.
+    spare: Option<Frame>,
     checksums: Vec<u32>,
     thumbs: thumb::Collection,
     shown: u64,
@@ -76,6 +78,7 @@ impl Sink {
             kind: spec.clone(),
             writer: recorder.map(Writer::start).transpose()?,
             last: None,
+            spare: None,
             checksums: Vec::new(),
             thumbs: thumb::Collection::default(),
             shown: 0,
@@ -114,10 +117,11 @@ impl Sink {
     /// A picture to fill and [`show`](Self::show); its contents are unspecified.
     #[must_use]
     pub fn take_frame(&mut self, layout: Layout, size: Size) -> Frame {
-        let spare = match &mut self.writer {
-            Some(writer) => writer.take_spare(),
-            None => self.last.take().and_then(|last| Arc::try_unwrap(last).ok()),
-        };
+        let writer = self.writer.as_mut();
+        let spare = self
+            .spare
+            .take()
+            .or_else(|| writer.and_then(Writer::take_spare));
         match spare {
             Some(mut frame) => {
                 frame.reshape(layout, size);
@@ -135,19 +139,24 @@ impl Sink {
             self.checksums.push(frame.checksum());
         }
         self.thumbs.offer(&frame);
-        let frame = Arc::new(frame);
-        if let Some(writer) = &mut self.writer {
-            writer.write(Arc::clone(&frame));
-            if let Some(before) = self.last.replace(frame) {
-                writer.give_back(before);
+        let before = self.last.replace(Arc::new(frame));
+        match (&mut self.writer, &self.last) {
+            (Some(writer), Some(frame)) => {
+                writer.write(Arc::clone(frame));
+                if let Some(before) = before {
+                    writer.give_back(before);
+                }
             }
-        } else {
-            self.last = Some(frame);
+            _ => self.spare = before.and_then(|before| Arc::try_unwrap(before).ok()),
         }
     }
 
-    /// The picture shown last. Where nothing is recorded, none between
-    /// [`take_frame`](Self::take_frame) and [`show`](Self::show).
+    /// Gives back a picture that is not to be shown.
+    pub fn put_back(&mut self, frame: Frame) {
+        self.spare = Some(frame);
+    }
+
+    /// The picture shown last.
     #[must_use]
     pub fn last(&self) -> Option<&Frame> {
         self.last.as_deref()

@@ -64,14 +64,14 @@ impl Collection {
     pub(super) fn offer(&mut self, frame: &Frame) {
         let number = self.offered;
         self.offered = self.offered.saturating_add(1);
-        if number % self.stride != 0 {
+        if !number.is_multiple_of(self.stride) {
             return;
         }
         if self.kept.len() >= THUMBNAILS_MAX {
             self.stride = self.stride.saturating_mul(2);
             let stride = self.stride;
             self.kept.retain(|thumb| thumb.number % stride == 0);
-            if number % stride != 0 {
+            if !number.is_multiple_of(stride) {
                 return;
             }
         }

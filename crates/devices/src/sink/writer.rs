@@ -121,11 +121,11 @@ impl Writer {
 
     pub(super) fn finish(&mut self) {
         self.ring.close();
-        if let Some(thread) = self.thread.take() {
-            if thread.join().is_err() {
-                let failure = Failure::new("the recording thread broke down");
-                lock(&self.progress).failure.get_or_insert(failure);
-            }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            let failure = Failure::new("the recording thread broke down");
+            lock(&self.progress).failure.get_or_insert(failure);
         }
     }
 }

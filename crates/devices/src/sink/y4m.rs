@@ -55,10 +55,10 @@ impl Recorder for Y4m {
 
     fn write(&mut self, frame: &Frame) -> Result<(), Failure> {
         self.out.clear();
-        if self.files.is_empty() {
-            if let Some(shape) = &self.shape {
-                self.out.extend_from_slice(header(shape).as_bytes());
-            }
+        if self.files.is_empty()
+            && let Some(shape) = &self.shape
+        {
+            self.out.extend_from_slice(header(shape).as_bytes());
         }
         self.out.extend_from_slice(b"FRAME\n");
         match frame.layout() {

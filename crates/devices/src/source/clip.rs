@@ -98,7 +98,7 @@ impl Clip {
     }
 
     /// Takes the next picture.
-    pub fn next(&mut self) -> Next {
+    pub fn take(&mut self) -> Next {
         let Some(player) = &self.player else {
             return Next::End;
         };
@@ -109,7 +109,7 @@ impl Clip {
         }
     }
 
-    /// Readable when [`next`](Self::next) has said `Later` and would not any more; `None` while
+    /// Readable when [`take`](Self::take) has said `Later` and would not any more; `None` while
     /// the clip does not play.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -256,14 +256,13 @@ fn lap(
             pictures += 1;
             let before =
                 Frame::from_bytes(job.layout, job.size, full).and_then(|frame| held.replace(frame));
-            if let Some(frame) = before {
-                if ring
+            if let Some(frame) = before
+                && ring
                     .push_wait(Next::Frame(ClipFrame { frame, last: false }))
                     .is_err()
-                {
-                    closed = true;
-                    break;
-                }
+            {
+                closed = true;
+                break;
             }
         }
     }

@@ -19,19 +19,19 @@ use vb3_v4l2::Fraction;
 /// A test pattern or a clip, one picture after the other.
 #[derive(Debug)]
 pub struct Source {
-    kind: Kind,
+    clip: Option<Playing>,
+    pattern: Pattern,
     shape: (Layout, Size),
 }
 
 #[derive(Debug)]
-enum Kind {
-    Pattern(Box<Pattern>),
-    Clip {
-        clip: Clip,
-        current: Option<ClipFrame>,
-        ended: bool,
-        adjusted: bool,
-    },
+struct Playing {
+    clip: Clip,
+    current: Option<ClipFrame>,
+    /// The last picture was seen.
+    ended: bool,
+    /// The controls were applied to `current`.
+    adjusted: bool,
 }
 
 /// Whether there is a picture to take.
@@ -56,40 +56,30 @@ impl Source {
     /// # Errors
     /// A sentence, for a file that cannot be played.
     pub fn open(spec: &SourceSpec, looping: bool) -> Result<Self, Failure> {
-        let kind = match spec {
-            SourceSpec::Pattern => Kind::Pattern(Box::default()),
+        let clip = match spec {
+            SourceSpec::Pattern => None,
             SourceSpec::Clip(path) => {
                 let clip = Clip::open(path, looping)?;
-                Kind::Clip {
+                Some(Playing {
                     clip,
                     current: None,
                     ended: false,
                     adjusted: false,
-                }
+                })
             }
         };
+        let shape = (Layout::Yuyv, Size::nearest(640, 480));
         Ok(Self {
-            kind,
-            shape: (Layout::Yuyv, Size::nearest(640, 480)),
+            clip,
+            pattern: Pattern::default(),
+            shape,
         })
     }
 
-    /// A name of at most 20 bytes.
+    /// Size and interval of its own: a clip's.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self.kind {
-            Kind::Pattern(_) => "Test Pattern",
-            Kind::Clip { .. } => "Clip",
-        }
-    }
-
-    /// Size and interval of its own, where it has them.
-    #[must_use]
-    pub const fn native(&self) -> Option<ClipInfo> {
-        match &self.kind {
-            Kind::Pattern(_) => None,
-            Kind::Clip { clip, .. } => Some(clip.info()),
-        }
+    pub fn native(&self) -> Option<ClipInfo> {
+        self.clip.as_ref().map(|playing| playing.clip.info())
     }
 
     /// Begins with the first picture.
@@ -98,106 +88,91 @@ impl Source {
     /// A sentence, where the system lacks a thread or descriptor for a clip.
     pub fn start(&mut self, layout: Layout, size: Size, interval: Fraction) -> Result<(), Failure> {
         self.shape = (layout, size);
-        match &mut self.kind {
-            Kind::Pattern(_) => Ok(()),
-            Kind::Clip {
-                clip,
-                current,
-                ended,
-                adjusted,
-            } => {
-                (*current, *ended, *adjusted) = (None, false, false);
-                clip.start(layout, size, interval)
-            }
-        }
+        let Some(playing) = &mut self.clip else {
+            return Ok(());
+        };
+        (playing.current, playing.ended) = (None, false);
+        playing.clip.start(layout, size, interval)
     }
 
     /// Ends; a clip's decoder is stopped.
     pub fn stop(&mut self) {
-        if let Kind::Clip { clip, current, .. } = &mut self.kind {
-            *current = None;
-            clip.stop();
+        if let Some(playing) = &mut self.clip {
+            playing.current = None;
+            playing.clip.stop();
         }
     }
 
     /// Whether there is a picture now. Answers at once.
     pub fn ready(&mut self) -> Ready {
-        let Kind::Clip {
-            clip,
-            current,
-            ended,
-            adjusted,
-        } = &mut self.kind
-        else {
+        let Some(playing) = &mut self.clip else {
             return Ready::Frame { last: false };
         };
-        if let Some(current) = current {
+        if let Some(current) = &playing.current {
             return Ready::Frame { last: current.last };
         }
-        if *ended {
+        if playing.ended {
             return Ready::End;
         }
-        match clip.next() {
+        match playing.clip.take() {
             Next::Frame(frame) => {
                 let last = frame.last;
-                (*current, *ended, *adjusted) = (Some(frame), last, false);
+                (playing.current, playing.ended, playing.adjusted) = (Some(frame), last, false);
                 Ready::Frame { last }
             }
             Next::Later => Ready::Later,
             Next::End => Ready::End,
             Next::Failed(failure) => {
-                *ended = true;
+                playing.ended = true;
                 Ready::Failed(failure)
             }
         }
     }
 
-    /// The picture of the moment, with the picture controls applied. `sequence` is the number a
-    /// test pattern shows. `None` where [`ready`](Self::ready) has not said `Frame`.
+    /// The picture of the moment, with the picture controls applied: a test pattern that shows
+    /// `sequence`, where one is asked for or there is no clip, and the clip's otherwise. `None`
+    /// where [`ready`](Self::ready) has not said `Frame`.
     pub fn picture(
         &mut self,
         sequence: u32,
         picture: &Picture,
-        background: Background,
+        pattern: Option<Background>,
     ) -> Option<&Frame> {
         let (layout, size) = self.shape;
-        match &mut self.kind {
-            Kind::Pattern(pattern) => {
-                pattern.set_background(background);
-                Some(pattern.frame(layout, size, sequence, picture))
-            }
-            Kind::Clip {
-                current, adjusted, ..
-            } => {
-                let frame = &mut current.as_mut()?.frame;
-                if !core::mem::replace(adjusted, true) {
+        match (&mut self.clip, pattern) {
+            (Some(playing), None) => {
+                let frame = &mut playing.current.as_mut()?.frame;
+                if !core::mem::replace(&mut playing.adjusted, true) {
                     picture.apply(frame);
                 }
                 Some(frame)
+            }
+            (_, background) => {
+                self.pattern.set_background(background.unwrap_or_default());
+                Some(self.pattern.frame(layout, size, sequence, picture))
             }
         }
     }
 
     /// Leaves the picture of the moment for the next one.
     pub fn advance(&mut self) {
-        if let Kind::Clip { current, .. } = &mut self.kind {
-            *current = None;
+        if let Some(playing) = &mut self.clip {
+            playing.current = None;
         }
     }
 
     /// Readable when [`ready`](Self::ready) has said `Later` and would say something else.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        match &self.kind {
-            Kind::Pattern(_) => None,
-            Kind::Clip { clip, .. } => clip.wake_fd(),
-        }
+        self.clip
+            .as_ref()
+            .and_then(|playing| playing.clip.wake_fd())
     }
 
     /// Makes [`wake_fd`](Self::wake_fd) unreadable.
     pub fn acknowledge(&self) {
-        if let Kind::Clip { clip, .. } = &self.kind {
-            clip.acknowledge();
+        if let Some(playing) = &self.clip {
+            playing.clip.acknowledge();
         }
     }
 }

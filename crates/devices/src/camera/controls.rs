@@ -1,0 +1,113 @@
+//! The controls of a camera.
+
+use crate::mode::EINVAL;
+use crate::source::{Background, Picture};
+use vb3_queue::DriverError;
+use vb3_v4l2::{ControlFlags, ControlSpec, ControlValue};
+
+const BRIGHTNESS: u32 = 0x0098_0900;
+const CONTRAST: u32 = 0x0098_0901;
+const SATURATION: u32 = 0x0098_0902;
+const HUE: u32 = 0x0098_0903;
+const GAIN: u32 = 0x0098_0913;
+const HFLIP: u32 = 0x0098_0914;
+const VFLIP: u32 = 0x0098_0915;
+const MIN_BUFFERS: u32 = 0x0098_0927;
+const TEST_PATTERN: u32 = 0x009f_0903;
+/// The first number of the user class that is free for drivers' own.
+const FRAMES: u32 = 0x0098_f900;
+
+/// [`Background::MENU`] behind an item for the clip itself.
+const CLIP_MENU: &[&str] = &[
+    "Disabled",
+    "75% Colorbar",
+    "Grey Ramp",
+    "Checkerboard",
+    "Solid Grey",
+];
+
+/// Values of a camera's controls.
+#[derive(Debug)]
+pub(super) struct Controls {
+    picture: Picture,
+    pattern: i64,
+    has_clip: bool,
+    frames: u64,
+}
+
+impl Controls {
+    pub(super) fn new(has_clip: bool) -> Self {
+        Self {
+            picture: Picture::default(),
+            pattern: 0,
+            has_clip,
+            frames: 0,
+        }
+    }
+
+    pub(super) const fn picture(&self) -> &Picture {
+        &self.picture
+    }
+
+    /// The test pattern to show; `None` for the clip.
+    pub(super) const fn background(&self) -> Option<Background> {
+        match (self.has_clip, self.pattern) {
+            (false, index) => Some(Background::from_index(index)),
+            (true, 0) => None,
+            (true, index) => Some(Background::from_index(index - 1)),
+        }
+    }
+
+    /// Another frame was produced, whether a buffer took it or not.
+    pub(super) const fn count_frame(&mut self) {
+        self.frames = self.frames.saturating_add(1);
+    }
+
+    pub(super) fn declare(&self) -> Vec<ControlSpec> {
+        let slider = |id, name, range, default| {
+            ControlSpec::integer(id, name, range, default).with(ControlFlags::SLIDER)
+        };
+        let items = if self.has_clip {
+            CLIP_MENU
+        } else {
+            Background::MENU
+        };
+        vec![
+            slider(BRIGHTNESS, "Brightness", (0, 255, 1), 128),
+            slider(CONTRAST, "Contrast", (0, 255, 1), 128),
+            slider(SATURATION, "Saturation", (0, 255, 1), 128),
+            slider(HUE, "Hue", (-128, 127, 1), 0),
+            slider(GAIN, "Gain", (0, 255, 1), 64),
+            ControlSpec::boolean(HFLIP, "Horizontal Flip", false),
+            ControlSpec::boolean(VFLIP, "Vertical Flip", false),
+            ControlSpec::integer(MIN_BUFFERS, "Min Number of Capture Buffers", (1, 1, 1), 1)
+                .with(ControlFlags::READ_ONLY),
+            ControlSpec::integer(FRAMES, "Frames Produced", (0, i32::MAX, 1), 0)
+                .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE)),
+            ControlSpec::menu(TEST_PATTERN, "Test Pattern", items, 0),
+        ]
+    }
+
+    pub(super) fn set(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
+        let byte = || u8::try_from(value).map_err(|_| EINVAL);
+        match id {
+            BRIGHTNESS => self.picture.brightness = byte()?,
+            CONTRAST => self.picture.contrast = byte()?,
+            SATURATION => self.picture.saturation = byte()?,
+            HUE => self.picture.hue = i8::try_from(value).map_err(|_| EINVAL)?,
+            GAIN => self.picture.gain = byte()?,
+            HFLIP => self.picture.hflip = value != 0,
+            VFLIP => self.picture.vflip = value != 0,
+            TEST_PATTERN => self.pattern = value,
+            _ => return Err(EINVAL),
+        }
+        Ok(())
+    }
+
+    pub(super) fn volatile(&self, id: u32) -> Option<ControlValue> {
+        let frames = i64::try_from(self.frames)
+            .unwrap_or(i64::MAX)
+            .min(i64::from(i32::MAX));
+        (id == FRAMES).then_some(ControlValue::Number(frames))
+    }
+}

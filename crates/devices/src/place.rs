@@ -1,0 +1,33 @@
+//! What a host decides for a device.
+
+use crate::spec::DeviceSpec;
+use vb3_v4l2::{Identity, QueuePolicy};
+
+/// Where a device is put, and what its memory allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `bus_info` of QUERYCAP, e.g. `platform:vb3-000`.
+    pub bus_info: String,
+    /// Whether USERPTR is offered where the SPEC leaves it open.
+    pub userptr: bool,
+}
+
+/// Who a device is; `card` where the SPEC gives it no name.
+pub(crate) fn identity(spec: &DeviceSpec, place: &Place, card: &str) -> Identity {
+    Identity {
+        driver: "videobuf3".to_owned(),
+        card: spec.name.clone().unwrap_or_else(|| card.to_owned()),
+        bus_info: place.bus_info.clone(),
+    }
+}
+
+/// How a device's queue is to be.
+pub(crate) fn policy(spec: &DeviceSpec, place: &Place) -> QueuePolicy {
+    let defaults = QueuePolicy::default();
+    QueuePolicy {
+        userptr: spec.userptr.unwrap_or(place.userptr),
+        cache_hints: spec.hints,
+        max_buffers: spec.max_buffers.unwrap_or(defaults.max_buffers),
+        ..defaults
+    }
+}
