@@ -158,9 +158,13 @@ impl<O: DmaOps, W: Watch<O>> Buffers<O, W> {
         &mut self.watch
     }
 
-    /// The DMA layer and the host's ear at once.
-    pub const fn parts_mut(&mut self) -> (&mut O, &mut W) {
-        (&mut self.ops, &mut self.watch)
+    /// What calls on objects of the host's own need.
+    pub const fn cx(&mut self) -> Cx<'_, O, W> {
+        Cx {
+            ops: &mut self.ops,
+            watch: &mut self.watch,
+            now_ns: self.now_ns,
+        }
     }
 
     /// Sets the clock for what is recorded from now on.
@@ -203,7 +207,8 @@ impl<O: DmaOps, W: Watch<O>> Buffers<O, W> {
     /// As [`Shared::allocate`]; `TableFull` (ENOMEM).
     pub fn allocate(&mut self, spec: Spec<O::Device>) -> Result<MemoryId, Error> {
         let list = Slab::new(self.attachment_limit);
-        let mut memory = Shared::allocate(&mut self.ops, spec, list)?;
+        let mut cx = self.cx();
+        let mut memory = Shared::allocate(&mut cx, spec, list)?;
         let counted = memory.add_user(UserKind::Plane, self.now_ns);
         let key = match counted {
             Ok(()) => self.memories.insert(memory),
@@ -226,11 +231,7 @@ impl<O: DmaOps, W: Watch<O>> Buffers<O, W> {
     }
 
     fn release(&mut self, memory: Memory<O>) {
-        memory.release(&mut Cx {
-            ops: &mut self.ops,
-            watch: &mut self.watch,
-            now_ns: self.now_ns,
-        });
+        memory.release(&mut self.cx());
     }
 
     /// Drops one user of a memory; the last frees it.

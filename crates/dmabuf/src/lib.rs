@@ -39,7 +39,6 @@ mod attach;
 #[cfg(feature = "alloc")]
 mod buffers;
 mod error;
-#[cfg(feature = "alloc")]
 mod file;
 mod holders;
 mod importer;
@@ -54,7 +53,6 @@ pub use attach::Attachment;
 #[cfg(feature = "alloc")]
 pub use buffers::{AttachRef, BufId, BufInfo, BufRef, Buffers, Live, Memory, MemoryId};
 pub use error::Error;
-#[cfg(feature = "alloc")]
 pub use file::{Access, IOCTL_SYNC, Name, SyncFlags};
 pub use holders::{Holder, HolderKind, Holders};
 pub use importer::Importer;

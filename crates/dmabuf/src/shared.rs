@@ -11,17 +11,17 @@ pub enum Backing<D> {
     Coherent(D),
     /// Cached memory, one run of addresses for the device; needs syncs.
     NonCoherent(D),
-    /// Cached memory for the CPU alone; contiguous for no device (`vmalloc_user`).
-    Virtual,
+    /// Cached memory for the CPU alone; contiguous for no device (`vmalloc_user`). The device
+    /// only says whose it is.
+    Virtual(D),
 }
 
 impl<D: Copy> Backing<D> {
     /// The device the memory was made for.
     #[must_use]
-    pub const fn device(self) -> Option<D> {
+    pub const fn device(self) -> D {
         match self {
-            Self::Coherent(dev) | Self::NonCoherent(dev) => Some(dev),
-            Self::Virtual => None,
+            Self::Coherent(dev) | Self::NonCoherent(dev) | Self::Virtual(dev) => dev,
         }
     }
 }
@@ -107,15 +107,21 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// # Errors
     /// `Invalid` for length zero; `NoMemory` (ENOMEM) with what ran out, also for a length that
     /// overflows when rounded to pages.
-    pub fn allocate(ops: &mut O, spec: Spec<O::Device>, list: L) -> Result<Self, Error> {
+    pub fn allocate<W: Watch<O>>(
+        cx: &mut Cx<'_, O, W>,
+        spec: Spec<O::Device>,
+        list: L,
+    ) -> Result<Self, Error> {
+        let ops = &mut *cx.ops;
         let len_bytes = page_align(spec.len_bytes, ops.page_size())?;
         let alloc = match spec.backing {
             Backing::Coherent(dev) => ops.alloc_coherent(dev, len_bytes, spec.attrs)?,
             Backing::NonCoherent(dev) => {
                 ops.alloc_noncontiguous(dev, len_bytes, spec.direction, spec.attrs)?
             }
-            Backing::Virtual => ops.alloc_virtual(len_bytes)?,
+            Backing::Virtual(_) => ops.alloc_virtual(len_bytes)?,
         };
+        cx.watch.allocated(spec.backing.device(), len_bytes);
         Ok(Self {
             alloc,
             table: None,
@@ -148,6 +154,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             cx.ops.free_table(table, false);
         }
         cx.ops.free(self.alloc);
+        cx.watch
+            .freed(self.spec.backing.device(), self.spec.len_bytes);
     }
 
     /// A number of the host's own, which comes back in [`crate::MissingSync`].
@@ -160,8 +168,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.spec.len_bytes
     }
 
-    /// The device the memory was made for; `None` for virtual memory.
-    pub fn device(&self) -> Option<O::Device> {
+    /// The device the memory was made for.
+    pub fn device(&self) -> O::Device {
         self.spec.backing.device()
     }
 

@@ -41,6 +41,16 @@ pub trait Watch<O: DmaOps> {
         let _ = (dev, sync);
     }
 
+    /// Memory was allocated for `dev`.
+    fn allocated(&mut self, dev: O::Device, len_bytes: u64) {
+        let _ = (dev, len_bytes);
+    }
+
+    /// Memory that was allocated for `dev` was given back.
+    fn freed(&mut self, dev: O::Device, len_bytes: u64) {
+        let _ = (dev, len_bytes);
+    }
+
     /// Memory was mapped for `dev`.
     fn mapped(&mut self, dev: O::Device) {
         let _ = dev;

@@ -1,10 +1,53 @@
 //! One plane's memory: contiguous or vmalloc; allocated, taken from a program, or imported.
 //!
-//! [`MemOps`] is the seam to the queue above (vb2's `mem_ops`).
+//! [`MemOps`] is the seam to the queue above (vb2's `mem_ops`). [`contig`], [`vmalloc`] and
+//! [`UserMemory`] are the allocators themselves: no heap, no tables, usable in a kernel.
+//! [`Planes`] (feature `alloc`) puts them together with a registry of dma-bufs and implements
+//! [`MemOps`] for a process.
+//!
+//! # Who syncs when
+//!
+//! Decided in [`due`], once, from the kind of memory, the direction, and the hint of this QBUF:
+//!
+//! | memory | prepare | finish | hint |
+//! |---|---|---|---|
+//! | allocated, coherent | nothing | nothing | no effect |
+//! | allocated, non-coherent | sync for device | sync for CPU, unless TO_DEVICE | leaves it out |
+//! | a program's (USERPTR) | sync for device | sync for CPU, unless TO_DEVICE | leaves it out |
+//! | imported dma-buf | the exporter's hand-over | the exporter's taking back | no effect |
+//! | vmalloc, allocated or imported | begin CPU access | end CPU access | no effect |
+//! | vmalloc, a program's | nothing | nothing | no effect |
+//!
+//! *Imported* memory that stays mapped over many cycles goes from device to device. The importer
+//! asks the exporter to do what is due between devices: that is the copy of a bounced mapping,
+//! and no cache maintenance, for the CPU's caches play no part when a device reads what another
+//! device wrote to memory. A CPU that looks at or changes an imported buffer must say so
+//! (`DMA_BUF_IOCTL_SYNC`); the exporter then syncs for all mapped attachments. Were the importer
+//! to clean caches at each QBUF, a program that forgot its SYNC would work here and fail on a
+//! board. The *first* map of an import does sync, as every map does.
+//!
+//! *vmalloc* memory is used by a driver that reads and writes with the CPU: its use is an access
+//! by the CPU to memory that other devices may have mapped, and is bracketed as such, in the
+//! opposite direction: the driver of an OUTPUT queue (TO_DEVICE) reads.
+//!
+//! A hint lasts for the call it is given to; nothing here remembers it.
 #![no_std]
 #![forbid(unsafe_code)]
 
-mod memops;
+#[cfg(feature = "alloc")]
+extern crate alloc;
 
+pub mod contig;
+mod due;
+mod memops;
+#[cfg(feature = "alloc")]
+mod planes;
+mod user;
+pub mod vmalloc;
+
+pub use due::{Due, Memory, due};
 pub use memops::{AllocArgs, ExportAccess, HintSkip, MemOps, PlaneError};
+#[cfg(feature = "alloc")]
+pub use planes::{Allocator, Cookie, Counters, CpuView, Device, Live, Plane, PlaneMmap, Planes};
+pub use user::UserMemory;
 pub use vb3_dma::{Caching, Coherency, Constraint, Direction, Reason};

@@ -4,6 +4,8 @@ use bitflags::bitflags;
 use core::fmt;
 use vb3_dma::{Coherency, Direction, Reason};
 
+pub use vb3_dmabuf::Access as ExportAccess;
+
 /// What a plane to be allocated must be like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllocArgs {
@@ -222,15 +224,4 @@ pub trait MemOps {
         offset: u64,
         data: &[u8],
     ) -> Result<(), PlaneError>;
-}
-
-/// The access mode of an exported dma-buf's file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ExportAccess {
-    /// O_RDONLY.
-    ReadOnly,
-    /// O_WRONLY.
-    WriteOnly,
-    /// O_RDWR.
-    ReadWrite,
 }

@@ -1,0 +1,145 @@
+//! dma-contig: a plane is one run of addresses for its device.
+//!
+//! Whether that takes physically contiguous memory or an IOMMU is the DMA layer's business; what
+//! is not one run is refused with the length wanted and the length found.
+
+use crate::{AllocArgs, PlaneError};
+use vb3_dma::{Attrs, Coherency, Constraint, Direction, DmaAddr, DmaSegment, Error, Reason};
+use vb3_dmabuf::{Backing, Importer, Spec};
+
+/// Attributes that allocated non-coherent memory can have. The others speak of mappings that it
+/// does not have, and are left out.
+const NON_COHERENT_ATTRS: Attrs = Attrs::ALLOC_SINGLE_PAGES.union(Attrs::NO_WARN);
+
+/// What to allocate for a plane.
+#[must_use]
+pub const fn spec<D: Copy>(dev: D, args: AllocArgs, attrs: Attrs) -> Spec<D> {
+    let (backing, attrs) = match args.coherency {
+        Coherency::Coherent => (Backing::Coherent(dev), attrs),
+        Coherency::NonCoherent => (
+            Backing::NonCoherent(dev),
+            attrs.intersection(NON_COHERENT_ATTRS),
+        ),
+    };
+    Spec {
+        backing,
+        len_bytes: args.len_bytes,
+        direction: args.direction,
+        attrs,
+    }
+}
+
+/// Bytes that form one run from the first segment on, as far as `enough`, and where it begins.
+///
+/// Segments that touch count as one run, merged or not.
+///
+/// Source: Linux 7.2 `vb2_dc_get_contiguous_size`.
+pub fn run_of(
+    mut segment: impl FnMut(usize) -> Option<DmaSegment>,
+    enough: u64,
+) -> Option<(DmaAddr, u64)> {
+    let first = segment(0)?;
+    let mut run = first.len;
+    let mut end = first.addr.checked_add(first.len);
+    let mut index = 1usize;
+    while run < enough {
+        let Some(next) = segment(index).filter(|next| Some(next.addr) == end) else {
+            break;
+        };
+        run = run.saturating_add(next.len);
+        end = next.addr.checked_add(next.len);
+        index = index.saturating_add(1);
+    }
+    Some((first.addr, run))
+}
+
+/// Where a mapping of `len_bytes` begins, if it is one run.
+///
+/// # Errors
+/// `Fault` (EFAULT) with the length wanted and the length found.
+pub fn one_run(
+    segment: impl FnMut(usize) -> Option<DmaSegment>,
+    len_bytes: u64,
+) -> Result<DmaAddr, PlaneError> {
+    match run_of(segment, len_bytes) {
+        Some((addr, run)) if run >= len_bytes => Ok(addr),
+        found => Err(PlaneError::Fault(Some(Reason {
+            constraint: Constraint::Contiguous,
+            wanted: len_bytes,
+            found: found.map_or(0, |(_, run)| run),
+        }))),
+    }
+}
+
+/// Attaches a dma-buf after testing its size.
+///
+/// # Errors
+/// `Fault` (EFAULT) for a buffer smaller than `len_bytes`, before all else; `NoMemory`; `Invalid`.
+pub fn attach<I: Importer>(
+    importer: &mut I,
+    buf: &I::Buf,
+    dev: I::Device,
+    len_bytes: u64,
+) -> Result<I::Attachment, PlaneError> {
+    fits(importer.size(buf), len_bytes)?;
+    importer.attach(buf, dev).map_err(attach_error)
+}
+
+/// Whether a buffer of `size` bytes has room for a plane.
+///
+/// # Errors
+/// `Fault` (EFAULT) if not; `Invalid` for a plane of length zero.
+pub const fn fits(size: u64, len_bytes: u64) -> Result<(), PlaneError> {
+    if size < len_bytes {
+        return Err(PlaneError::Fault(Some(Reason {
+            constraint: Constraint::BufferSize,
+            wanted: len_bytes,
+            found: size,
+        })));
+    }
+    if len_bytes == 0 {
+        return Err(PlaneError::Invalid(None));
+    }
+    Ok(())
+}
+
+/// Maps an attached dma-buf and finds where its one run begins.
+///
+/// # Errors
+/// `Invalid` (EINVAL) when mapping fails, whatever the cause; `Fault` (EFAULT) when the mapping is
+/// scattered or too short: it is unmapped again.
+pub fn map<I: Importer>(
+    importer: &mut I,
+    attachment: &mut I::Attachment,
+    direction: Direction,
+    len_bytes: u64,
+) -> Result<DmaAddr, PlaneError> {
+    importer
+        .map(attachment, direction)
+        .map_err(|e| PlaneError::Invalid(e.reason()))?;
+    let found = one_run(|index| importer.segment(attachment, index), len_bytes);
+    if found.is_err() {
+        importer.unmap(attachment);
+    }
+    found
+}
+
+const fn attach_error(e: vb3_dmabuf::Error) -> PlaneError {
+    match e {
+        vb3_dmabuf::Error::TableFull { .. } | vb3_dmabuf::Error::Dma(Error::NoMemory(_)) => {
+            PlaneError::NoMemory(e.reason())
+        }
+        _ => PlaneError::Invalid(e.reason()),
+    }
+}
+
+/// What a failed allocation is for the queue: ENOMEM, but for arguments that make no sense.
+#[must_use]
+pub const fn alloc_error(e: vb3_dmabuf::Error) -> PlaneError {
+    match e {
+        vb3_dmabuf::Error::Invalid | vb3_dmabuf::Error::Dma(Error::Invalid) => {
+            PlaneError::Invalid(None)
+        }
+        other => PlaneError::NoMemory(other.reason()),
+    }
+}

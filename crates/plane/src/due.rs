@@ -1,0 +1,64 @@
+//! Which sync is due: the one place where that is decided.
+
+use crate::HintSkip;
+use vb3_dma::{Coherency, Direction};
+
+/// What kind of memory a plane is, as far as syncs go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Memory {
+    /// Allocated for the device (MMAP).
+    Allocated(Coherency),
+    /// A program's, mapped for the device (USERPTR).
+    User,
+    /// Somebody else's, attached and mapped (DMABUF).
+    Imported,
+    /// Allocated or imported, used by a driver through the CPU.
+    Virtual,
+    /// A program's, used by a driver through the CPU.
+    UserVirtual,
+}
+
+/// What is to be done at a hand-over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Due {
+    /// Nothing.
+    Nothing,
+    /// Cache maintenance by the plane's owner.
+    Sync,
+    /// It would be due, and the user asked to leave it out.
+    Skipped,
+    /// The exporter does what is due between devices.
+    Exporter,
+    /// The hand-over begins (prepare) or ends (finish) an access by the CPU.
+    CpuAccess,
+}
+
+/// What is due before the device uses the memory (prepare), and after it (finish).
+///
+/// Source: Linux 7.2 `vb2_dc_prepare`, `vb2_dc_finish`, differs: hints are not remembered, and
+/// imported and virtual memory is handed over instead of ignored.
+#[must_use]
+pub const fn due(memory: Memory, direction: Direction, skip: HintSkip) -> (Due, Due) {
+    match memory {
+        Memory::Allocated(Coherency::Coherent) | Memory::UserVirtual => {
+            (Due::Nothing, Due::Nothing)
+        }
+        Memory::Allocated(Coherency::NonCoherent) | Memory::User => {
+            let prepare = if skip.contains(HintSkip::PREPARE) {
+                Due::Skipped
+            } else {
+                Due::Sync
+            };
+            let finish = if !direction.device_writes() {
+                Due::Nothing
+            } else if skip.contains(HintSkip::FINISH) {
+                Due::Skipped
+            } else {
+                Due::Sync
+            };
+            (prepare, finish)
+        }
+        Memory::Imported => (Due::Exporter, Due::Exporter),
+        Memory::Virtual => (Due::CpuAccess, Due::CpuAccess),
+    }
+}

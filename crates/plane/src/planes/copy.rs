@@ -1,0 +1,178 @@
+//! The CPU's view of planes: read() and write() emulation, and drivers that use the CPU.
+
+use super::{Cookie, CpuView, Kind, Plane, Planes, View};
+use crate::{PlaneError, UserMemory};
+use vb3_dma::{Direction, DmaOps};
+use vb3_dmabuf::{Error, MemoryId, SlabKey, Store, Watch};
+
+/// Bytes on their way.
+pub(super) enum Bytes<'a> {
+    Out(&'a mut [u8]),
+    In(&'a [u8]),
+}
+
+impl Bytes<'_> {
+    fn len(&self) -> u64 {
+        let len = match self {
+            Self::Out(out) => out.len(),
+            Self::In(data) => data.len(),
+        };
+        u64::try_from(len).unwrap_or(u64::MAX)
+    }
+
+    const fn cpu_access(&self) -> Direction {
+        match self {
+            Self::Out(_) => Direction::FromDevice,
+            Self::In(_) => Direction::ToDevice,
+        }
+    }
+
+    fn transfer<O: DmaOps>(
+        self,
+        ops: &mut O,
+        vmap: &O::Vmap,
+        offset: u64,
+    ) -> Result<(), vb3_dma::Error> {
+        match self {
+            Self::Out(out) => ops.vmap_read(vmap, offset, out),
+            Self::In(data) => ops.vmap_write(vmap, offset, data),
+        }
+    }
+}
+
+/// A CPU view that is not to be had is EBUSY; anything else EINVAL.
+fn view_error(e: Error) -> PlaneError {
+    match e {
+        Error::Dma(vb3_dma::Error::Unsupported | vb3_dma::Error::NoSuchMemory(_)) => {
+            PlaneError::Busy
+        }
+        Error::Dma(vb3_dma::Error::NoMemory(reason)) => PlaneError::NoMemory(Some(reason)),
+        other => PlaneError::Invalid(other.reason()),
+    }
+}
+
+impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
+    /// Copies to or from a plane, counted.
+    pub(super) fn copy(
+        &mut self,
+        plane: &Plane<O::Device>,
+        offset: u64,
+        bytes: Bytes<'_>,
+    ) -> Result<(), PlaneError> {
+        let len = bytes.len();
+        let end = offset.checked_add(len);
+        if end.is_none_or(|end| end > plane.len_bytes) {
+            return Err(PlaneError::Invalid(None));
+        }
+        match plane.kind {
+            Kind::Allocated { memory, .. } | Kind::ImportedVirtual { memory, .. } => {
+                self.copy_memory(memory, offset, bytes, true)?;
+            }
+            Kind::Imported { import, .. } => {
+                let memory = self
+                    .import_memory(import)
+                    .ok_or(PlaneError::Invalid(None))?;
+                self.copy_memory(memory, offset, bytes, true)?;
+            }
+            Kind::User(key) => self.copy_user(key, offset, bytes)?,
+        }
+        self.buffers.watch_mut().copied(plane.dev.dma, len);
+        Ok(())
+    }
+
+    /// Copies through a CPU mapping of shared memory, as an access that others must see.
+    fn copy_memory(
+        &mut self,
+        id: MemoryId,
+        offset: u64,
+        bytes: Bytes<'_>,
+        bracket: bool,
+    ) -> Result<(), PlaneError> {
+        let access = bytes.cpu_access();
+        let copied = self.buffers.with_memory(id, |memory, cx| {
+            let bracket = bracket && memory.is_shared();
+            memory.vmap(cx.ops, cx.now_ns)?;
+            if bracket {
+                memory.begin_cpu_access(cx, access);
+            }
+            let copied = match memory.vmapped() {
+                Some(vmap) => bytes.transfer(cx.ops, vmap, offset),
+                None => Err(vb3_dma::Error::Unsupported),
+            };
+            if bracket {
+                memory.end_cpu_access(cx, access);
+            }
+            memory.vunmap(cx.ops);
+            Ok(copied?)
+        });
+        copied.map_err(view_error)
+    }
+
+    fn copy_user(&mut self, key: SlabKey, offset: u64, bytes: Bytes<'_>) -> Result<(), PlaneError> {
+        let user = self.users.get(key).ok_or(PlaneError::Invalid(None))?;
+        let ops = self.buffers.ops_mut();
+        copy_pinned(ops, user, offset, bytes).map_err(|e| view_error(Error::Dma(e)))
+    }
+
+    /// Reads a plane as its driver, through the CPU mapping of its cookie. Counted as copied
+    /// for `dev`.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) outside the memory, or for a cookie that is no CPU mapping.
+    pub fn cpu_read(
+        &mut self,
+        dev: O::Device,
+        cookie: Cookie,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<(), PlaneError> {
+        self.driver_copy(dev, cookie, offset, Bytes::Out(out))
+    }
+
+    /// Writes a plane as its driver.
+    ///
+    /// # Errors
+    /// As [`cpu_read`](Self::cpu_read).
+    pub fn cpu_write(
+        &mut self,
+        dev: O::Device,
+        cookie: Cookie,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<(), PlaneError> {
+        self.driver_copy(dev, cookie, offset, Bytes::In(data))
+    }
+
+    fn driver_copy(
+        &mut self,
+        dev: O::Device,
+        cookie: Cookie,
+        offset: u64,
+        bytes: Bytes<'_>,
+    ) -> Result<(), PlaneError> {
+        let len = bytes.len();
+        match cookie {
+            Cookie::Dma(_) => return Err(PlaneError::Invalid(None)),
+            // Prepare and finish are the brackets here.
+            Cookie::Cpu(CpuView(View::Memory(id))) => self.copy_memory(id, offset, bytes, false)?,
+            Cookie::Cpu(CpuView(View::User(key))) => self.copy_user(key, offset, bytes)?,
+        }
+        self.buffers.watch_mut().copied(dev, len);
+        Ok(())
+    }
+}
+
+fn copy_pinned<O: DmaOps>(
+    ops: &mut O,
+    user: &UserMemory<O>,
+    offset: u64,
+    bytes: Bytes<'_>,
+) -> Result<(), vb3_dma::Error> {
+    if let Some(vmap) = user.vmap() {
+        return bytes.transfer(ops, vmap, offset);
+    }
+    let vmap = ops.vmap_table(user.table())?;
+    let copied = bytes.transfer(ops, &vmap, offset);
+    ops.vunmap(vmap);
+    copied
+}

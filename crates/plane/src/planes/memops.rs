@@ -1,0 +1,396 @@
+//! [`MemOps`] for a process.
+
+use super::copy::Bytes;
+use super::{Allocator, Cookie, CpuView, Device, Kind, Plane, PlaneMmap, Planes, View};
+use crate::{
+    AllocArgs, Due, ExportAccess, HintSkip, MemOps, Memory, PlaneError, UserMemory, contig, due,
+    vmalloc,
+};
+use vb3_dma::{Direction, DmaOps, SyncFor};
+use vb3_dmabuf::{BufRef, Error, Importer, MemoryId, Name, SlabKey, Store, UserKind, Watch};
+
+/// What a failed sharing call is for the queue.
+fn invalid(e: Error) -> PlaneError {
+    PlaneError::Invalid(e.reason())
+}
+
+impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
+    fn due(plane: &Plane<O::Device>, skip: HintSkip) -> (Due, Due) {
+        let memory = match (&plane.kind, plane.dev.allocator) {
+            (Kind::Allocated { coherency, .. }, Allocator::Contig) => Memory::Allocated(*coherency),
+            (Kind::User(_), Allocator::Contig) => Memory::User,
+            (Kind::User(_), Allocator::Vmalloc) => Memory::UserVirtual,
+            (Kind::Imported { .. }, _) => Memory::Imported,
+            (Kind::Allocated { .. }, Allocator::Vmalloc) | (Kind::ImportedVirtual { .. }, _) => {
+                Memory::Virtual
+            }
+        };
+        due(memory, plane.direction, skip)
+    }
+
+    /// Begins or ends a driver's access by the CPU.
+    fn bracket(&mut self, plane: &mut Plane<O::Device>, begin: bool) -> Result<(), Error> {
+        let access = vmalloc::cpu_access(plane.direction);
+        let (Kind::Allocated { memory, open, .. } | Kind::ImportedVirtual { memory, open, .. }) =
+            &mut plane.kind
+        else {
+            return Ok(());
+        };
+        if *open == begin {
+            return Ok(());
+        }
+        *open = begin;
+        self.buffers.with_memory(*memory, |memory, cx| {
+            if begin {
+                memory.begin_cpu_access(cx, access);
+            } else {
+                memory.end_cpu_access(cx, access);
+            }
+            Ok(())
+        })
+    }
+
+    fn sync_user(&mut self, key: SlabKey, sync: SyncFor) {
+        if let Some(user) = self.users.get(key) {
+            user.sync(&mut self.buffers.cx(), sync);
+        }
+    }
+
+    /// Hands allocated memory to its own device or back.
+    fn owner(&mut self, id: MemoryId, sync_for: SyncFor, sync: bool) {
+        // The plane is a user: its memory is there.
+        let _there = self.buffers.with_memory(id, |memory, cx| {
+            match sync_for {
+                SyncFor::Device => memory.owner_to_device(cx, sync),
+                SyncFor::Cpu => memory.owner_from_device(cx, sync),
+            };
+            Ok(())
+        });
+    }
+
+    fn hand_over(
+        &mut self,
+        plane: &mut Plane<O::Device>,
+        step: Due,
+        sync_for: SyncFor,
+    ) -> Result<(), PlaneError> {
+        if step == Due::Skipped {
+            self.count_skip(
+                plane.dev.dma,
+                match sync_for {
+                    SyncFor::Device => HintSkip::PREPARE,
+                    SyncFor::Cpu => HintSkip::FINISH,
+                },
+            );
+        }
+        match (&plane.kind, step) {
+            (Kind::Imported { import, mapped }, _) => {
+                let (key, mapped) = (*import, mapped.is_some());
+                match sync_for {
+                    _ if !mapped => Err(PlaneError::Invalid(None)),
+                    SyncFor::Device => self.hand_import(key),
+                    SyncFor::Cpu => {
+                        self.take_back(key);
+                        Ok(())
+                    }
+                }
+            }
+            (_, Due::CpuAccess) => self
+                .bracket(plane, sync_for == SyncFor::Device)
+                .map_err(invalid),
+            (Kind::Allocated { memory, .. }, step) => {
+                self.owner(*memory, sync_for, step == Due::Sync);
+                Ok(())
+            }
+            (Kind::User(key), Due::Sync) => {
+                self.sync_user(*key, sync_for);
+                Ok(())
+            }
+            (Kind::User(_) | Kind::ImportedVirtual { .. }, _) => Ok(()),
+        }
+    }
+
+    /// Attaches without a device: a vmalloc plane only needs a CPU mapping.
+    fn import_virtual(
+        &mut self,
+        dev: Device<O::Device>,
+        buf: &BufRef,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Plane<O::Device>, PlaneError> {
+        contig::fits(self.buffers.size(buf), len_bytes)?;
+        Ok(Plane {
+            dev,
+            direction,
+            len_bytes,
+            kind: Kind::ImportedVirtual {
+                memory: buf.memory(),
+                mapped: false,
+                open: false,
+            },
+        })
+    }
+
+    fn vmap(&mut self, id: MemoryId) -> Result<(), Error> {
+        self.buffers
+            .with_memory(id, |memory, cx| memory.vmap(cx.ops, cx.now_ns).map(|_| ()))
+    }
+
+    fn vunmap(&mut self, id: MemoryId) {
+        // Memory that is gone has no mapping either.
+        let _gone = self.buffers.with_memory(id, |memory, cx| {
+            memory.vunmap(cx.ops);
+            Ok(())
+        });
+    }
+}
+
+impl<O: DmaOps, H: Watch<O>> MemOps for Planes<O, H> {
+    type Device = Device<O::Device>;
+    type User = O::User;
+    type Plane = Plane<O::Device>;
+    type DmaBuf = BufRef;
+    type Cookie = Cookie;
+    type Mmap = PlaneMmap<O::Mmap>;
+
+    fn supports_userptr(&self) -> bool {
+        true
+    }
+
+    fn alloc(&mut self, dev: Self::Device, args: AllocArgs) -> Result<Self::Plane, PlaneError> {
+        let spec = match dev.allocator {
+            Allocator::Contig => contig::spec(dev.dma, args, dev.attrs),
+            Allocator::Vmalloc => vmalloc::spec(dev.dma, args),
+        };
+        let memory = self.buffers.allocate(spec).map_err(contig::alloc_error)?;
+        if dev.allocator == Allocator::Vmalloc {
+            if let Err(e) = self.vmap(memory) {
+                self.buffers.drop_user(memory, UserKind::Plane);
+                return Err(PlaneError::NoMemory(e.reason()));
+            }
+        }
+        Ok(Plane {
+            dev,
+            direction: args.direction,
+            len_bytes: args.len_bytes,
+            kind: Kind::Allocated {
+                memory,
+                coherency: args.coherency,
+                open: false,
+            },
+        })
+    }
+
+    fn get_userptr(
+        &mut self,
+        dev: Self::Device,
+        user: &Self::User,
+        addr: u64,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Self::Plane, PlaneError> {
+        let mut cx = self.cx();
+        let memory = match dev.allocator {
+            Allocator::Contig => {
+                UserMemory::contig(&mut cx, dev.dma, user, addr, len_bytes, direction)?
+            }
+            Allocator::Vmalloc => {
+                UserMemory::vmalloc(&mut cx, dev.dma, user, addr, len_bytes, direction)?
+            }
+        };
+        match self.users.insert(memory) {
+            Ok(key) => Ok(Plane {
+                dev,
+                direction,
+                len_bytes,
+                kind: Kind::User(key),
+            }),
+            Err(refused) => {
+                refused.put(&mut self.cx());
+                Err(PlaneError::NoMemory(None))
+            }
+        }
+    }
+
+    fn is_current(&self, plane: &Self::Plane, user: &Self::User, addr: u64) -> bool {
+        let Kind::User(key) = plane.kind else {
+            return false;
+        };
+        self.users
+            .get(key)
+            .is_some_and(|memory| memory.is_current(self.ops(), user, addr))
+    }
+
+    fn attach_dmabuf(
+        &mut self,
+        dev: Self::Device,
+        buf: &Self::DmaBuf,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Self::Plane, PlaneError> {
+        match dev.allocator {
+            Allocator::Contig => self.import(dev, buf, len_bytes, direction),
+            Allocator::Vmalloc => self.import_virtual(dev, buf, len_bytes, direction),
+        }
+    }
+
+    fn map_dmabuf(&mut self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
+        let len_bytes = plane.len_bytes;
+        match &mut plane.kind {
+            Kind::Imported {
+                import,
+                mapped: mapped @ None,
+            } => {
+                *mapped = Some(self.map_import(*import, len_bytes)?);
+                Ok(())
+            }
+            Kind::ImportedVirtual {
+                memory,
+                mapped: mapped @ false,
+                ..
+            } => {
+                self.vmap(*memory)
+                    .map_err(|e| PlaneError::Fault(e.reason()))?;
+                *mapped = true;
+                Ok(())
+            }
+            Kind::Imported { .. } | Kind::ImportedVirtual { .. } => Ok(()),
+            Kind::Allocated { .. } | Kind::User(_) => Err(PlaneError::Invalid(None)),
+        }
+    }
+
+    fn unmap_dmabuf(&mut self, plane: &mut Self::Plane) {
+        // An access that a cancelled queue left open ends here; memory that is gone has none.
+        let _gone = self.bracket(plane, false);
+        match &mut plane.kind {
+            Kind::Imported { import, mapped } => {
+                if mapped.take().is_some() {
+                    self.unmap_import(*import);
+                }
+            }
+            Kind::ImportedVirtual { memory, mapped, .. } => {
+                if core::mem::take(mapped) {
+                    self.vunmap(*memory);
+                }
+            }
+            Kind::Allocated { .. } | Kind::User(_) => {}
+        }
+    }
+
+    fn put(&mut self, mut plane: Self::Plane) {
+        self.unmap_dmabuf(&mut plane);
+        match plane.kind {
+            Kind::Allocated { memory, .. } => {
+                if plane.dev.allocator == Allocator::Vmalloc {
+                    self.vunmap(memory);
+                }
+                self.buffers.drop_user(memory, UserKind::Plane);
+            }
+            Kind::User(key) => {
+                if let Some(user) = self.users.remove(key) {
+                    user.put(&mut self.cx());
+                }
+            }
+            Kind::Imported { import, .. } => self.put_import(import),
+            Kind::ImportedVirtual { .. } => {}
+        }
+    }
+
+    fn prepare(&mut self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError> {
+        let (step, _) = Self::due(plane, skip);
+        self.hand_over(plane, step, SyncFor::Device)
+    }
+
+    fn finish(&mut self, plane: &mut Self::Plane, skip: HintSkip) {
+        let (_, step) = Self::due(plane, skip);
+        // Taking back fails only for what is mapped no longer: there is nothing to take.
+        let _unmapped = self.hand_over(plane, step, SyncFor::Cpu);
+    }
+
+    fn cookie(&mut self, plane: &Self::Plane) -> Option<Self::Cookie> {
+        match plane.kind {
+            Kind::Allocated { memory, .. } if plane.dev.allocator == Allocator::Vmalloc => {
+                Some(Cookie::Cpu(CpuView(View::Memory(memory))))
+            }
+            Kind::Allocated { memory, .. } => {
+                let alloc = self.buffers.memory(memory)?.alloc();
+                self.ops().alloc_dma_addr(alloc).map(Cookie::Dma)
+            }
+            Kind::User(key) => match self.users.get(key)?.dma_addr() {
+                Some(addr) => Some(Cookie::Dma(addr)),
+                None => Some(Cookie::Cpu(CpuView(View::User(key)))),
+            },
+            Kind::Imported { mapped, .. } => mapped.map(Cookie::Dma),
+            Kind::ImportedVirtual { memory, mapped, .. } => {
+                mapped.then_some(Cookie::Cpu(CpuView(View::Memory(memory))))
+            }
+        }
+    }
+
+    fn num_users(&self, plane: &Self::Plane) -> u32 {
+        match plane.kind {
+            Kind::Allocated { memory, .. } => {
+                self.buffers.memory(memory).map_or(0, |m| m.num_users())
+            }
+            _ => 1,
+        }
+    }
+
+    fn mmap(&mut self, plane: &Self::Plane, len_bytes: u64) -> Result<Self::Mmap, PlaneError> {
+        let memory = plane.memory().ok_or(PlaneError::Invalid(None))?;
+        let mmap = self
+            .buffers
+            .with_memory(memory, |m, cx| m.mmap(cx.ops, 0, len_bytes))
+            .map_err(invalid)?;
+        Ok(PlaneMmap { memory, mmap })
+    }
+
+    fn export(
+        &mut self,
+        plane: &Self::Plane,
+        access: ExportAccess,
+    ) -> Result<Self::DmaBuf, PlaneError> {
+        let memory = plane.memory().ok_or(PlaneError::Invalid(None))?;
+        self.buffers
+            .export(memory, access, Name::default())
+            .map_err(invalid)
+    }
+
+    fn dmabuf_len(&self, buf: &Self::DmaBuf) -> u64 {
+        self.buffers.size(buf)
+    }
+
+    fn same_dmabuf(&self, a: &Self::DmaBuf, b: &Self::DmaBuf) -> bool {
+        a.id() == b.id()
+    }
+
+    fn clone_dmabuf(&mut self, buf: &Self::DmaBuf) -> Result<Self::DmaBuf, PlaneError> {
+        self.buffers
+            .get_buf(buf.id())
+            .map_err(|e| PlaneError::NoMemory(e.reason()))
+    }
+
+    fn put_dmabuf(&mut self, buf: Self::DmaBuf) {
+        if self.buffers.put_buf(buf) {
+            self.forget_gone();
+        }
+    }
+
+    fn copy_from(
+        &mut self,
+        plane: &mut Self::Plane,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<(), PlaneError> {
+        self.copy(plane, offset, Bytes::Out(out))
+    }
+
+    fn copy_to(
+        &mut self,
+        plane: &mut Self::Plane,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<(), PlaneError> {
+        self.copy(plane, offset, Bytes::In(data))
+    }
+}

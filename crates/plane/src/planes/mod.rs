@@ -1,0 +1,319 @@
+//! The planes of a process: allocators, dma-bufs and imports in one host object.
+
+mod copy;
+mod counters;
+mod imports;
+mod memops;
+
+pub use counters::Counters;
+
+use crate::HintSkip;
+use core::fmt;
+use counters::Ledger;
+use imports::{Import, ImportKey};
+use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps};
+use vb3_dmabuf::{BufId, BufInfo, BufRef, Buffers, Cx, Error, MemoryId, Name, Slab, SlabKey};
+use vb3_dmabuf::{Store, Watch};
+
+use crate::UserMemory;
+
+/// Which allocator serves a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Allocator {
+    /// dma-contig: one run of addresses for the device.
+    Contig,
+    /// vmalloc: memory for a driver that uses the CPU.
+    Vmalloc,
+}
+
+/// A device, and how its planes are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device<D> {
+    /// The device.
+    pub dma: D,
+    /// Its allocator.
+    pub allocator: Allocator,
+    /// Attributes of its coherent allocations (`dma_attrs`).
+    pub attrs: Attrs,
+}
+
+impl<D> Device<D> {
+    /// A device with contiguous planes.
+    pub const fn contig(dma: D) -> Self {
+        Self {
+            dma,
+            allocator: Allocator::Contig,
+            attrs: Attrs::empty(),
+        }
+    }
+
+    /// A device whose driver uses the CPU.
+    pub const fn vmalloc(dma: D) -> Self {
+        Self {
+            dma,
+            allocator: Allocator::Vmalloc,
+            attrs: Attrs::empty(),
+        }
+    }
+}
+
+/// What a driver is given to find a plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cookie {
+    /// An address of the device's.
+    Dma(DmaAddr),
+    /// A CPU mapping: [`Planes::cpu_read`] and [`Planes::cpu_write`] take it.
+    Cpu(CpuView),
+}
+
+/// Names the CPU mapping of a plane for as long as the plane is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuView(View);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    Memory(MemoryId),
+    User(SlabKey),
+}
+
+/// How to map a plane into a program, and whose mapping to count.
+#[derive(Debug)]
+pub struct PlaneMmap<M> {
+    /// For [`Planes::vma_open`], once the mapping is made.
+    pub memory: MemoryId,
+    /// What to map.
+    pub mmap: M,
+}
+
+/// A plane's memory.
+#[must_use = "plane memory goes back through `put`"]
+pub struct Plane<D> {
+    dev: Device<D>,
+    direction: Direction,
+    len_bytes: u64,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Allocated {
+        memory: MemoryId,
+        coherency: Coherency,
+        /// A driver's access is under way (vmalloc).
+        open: bool,
+    },
+    User(SlabKey),
+    Imported {
+        import: ImportKey,
+        mapped: Option<DmaAddr>,
+    },
+    ImportedVirtual {
+        memory: MemoryId,
+        mapped: bool,
+        open: bool,
+    },
+}
+
+impl<D: fmt::Debug> fmt::Debug for Plane<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plane")
+            .field("dev", &self.dev)
+            .field("direction", &self.direction)
+            .field("len_bytes", &self.len_bytes)
+            .field("kind", &self.kind)
+            .finish()
+    }
+}
+
+impl<D> Plane<D> {
+    /// Bytes, as the queue asked for.
+    #[must_use]
+    pub const fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    /// The memory of an allocated plane.
+    #[must_use]
+    pub const fn memory(&self) -> Option<MemoryId> {
+        match self.kind {
+            Kind::Allocated { memory, .. } => Some(memory),
+            _ => None,
+        }
+    }
+}
+
+/// What is held at the moment. All zero when everything has been given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Memories, dma-bufs, attachments, mappings in programs.
+    pub buffers: vb3_dmabuf::Live,
+    /// Pinned ranges of programs.
+    pub user_planes: u64,
+    /// Imported dma-bufs, per device and direction.
+    pub imports: u64,
+}
+
+impl Live {
+    /// Whether nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// All plane memory of a process, over a DMA layer.
+///
+/// Implements [`MemOps`](crate::MemOps) for any number of queues. `H` hears of missing syncs.
+pub struct Planes<O: DmaOps, H> {
+    buffers: Buffers<O, Ledger<O::Device, H>>,
+    users: Slab<UserMemory<O>>,
+    imports: Slab<Import<O::Device>>,
+    /// Counts uses of imports, to find the one unused longest.
+    clock: u64,
+}
+
+impl<O: DmaOps, H> fmt::Debug for Planes<O, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Planes")
+            .field("users", &self.users.len())
+            .field("imports", &self.imports.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
+    /// No planes yet.
+    pub const fn new(ops: O, host: H) -> Self {
+        Self {
+            buffers: Buffers::new(ops, Ledger::new(host)),
+            users: Slab::new(Buffers::<O, Ledger<O::Device, H>>::LIMIT),
+            imports: Slab::new(Buffers::<O, Ledger<O::Device, H>>::LIMIT),
+            clock: 0,
+        }
+    }
+
+    /// The DMA layer.
+    pub const fn ops(&self) -> &O {
+        self.buffers.ops()
+    }
+
+    /// The DMA layer.
+    pub const fn ops_mut(&mut self) -> &mut O {
+        self.buffers.ops_mut()
+    }
+
+    /// The host's ear.
+    pub fn host(&self) -> &H {
+        &self.buffers.watch().host
+    }
+
+    /// The host's ear.
+    pub fn host_mut(&mut self) -> &mut H {
+        &mut self.buffers.watch_mut().host
+    }
+
+    /// Sets the clock for what is recorded from now on, in nanoseconds.
+    pub const fn set_now(&mut self, now_ns: u64) {
+        self.buffers.set_now(now_ns);
+    }
+
+    /// What was done for a device so far.
+    pub fn counters(&self, dev: O::Device) -> Counters {
+        self.buffers.watch().get(dev)
+    }
+
+    /// What is held at the moment.
+    pub fn live(&self) -> Live {
+        Live {
+            buffers: self.buffers.live(),
+            user_planes: u64::try_from(self.users.len()).unwrap_or(u64::MAX),
+            imports: u64::try_from(self.imports.len()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Memories and dma-bufs, to look at: holders, names, counts.
+    pub const fn buffers(&self) -> &Buffers<O, impl Watch<O>> {
+        &self.buffers
+    }
+
+    fn cx(&mut self) -> Cx<'_, O, Ledger<O::Device, H>> {
+        self.buffers.cx()
+    }
+
+    /// A program has mapped an allocated plane ([`PlaneMmap::memory`]). Until
+    /// [`vma_close`](Self::vma_close) the memory lives on, orphaned if its queue lets go.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for memory that is gone.
+    pub fn vma_open(&mut self, memory: MemoryId) -> Result<(), Error> {
+        self.buffers.vma_open(memory)
+    }
+
+    /// A program's mapping of an allocated plane is gone.
+    pub fn vma_close(&mut self, memory: MemoryId) {
+        self.buffers.vma_close(memory);
+    }
+
+    /// A program has mapped a dma-buf; the mapping keeps it.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for a dma-buf that is gone.
+    pub fn vma_open_buf(&mut self, buf: BufId) -> Result<(), Error> {
+        self.buffers.vma_open_buf(buf)
+    }
+
+    /// A program's mapping of a dma-buf is gone.
+    pub fn vma_close_buf(&mut self, buf: BufId) {
+        self.buffers.vma_close_buf(buf);
+        self.forget_gone();
+    }
+
+    /// Takes a reference to a dma-buf, for example when a program hands its file to a queue.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for a dma-buf that is gone.
+    pub fn get_buf(&mut self, buf: BufId) -> Result<BufRef, Error> {
+        self.buffers.get_buf(buf)
+    }
+
+    /// What there is to know of a dma-buf.
+    pub fn buf(&self, buf: BufId) -> Option<BufInfo> {
+        self.buffers.buf(buf)
+    }
+
+    /// Describes a range of a dma-buf for mapping into a program.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) past the end.
+    pub fn mmap_buf(&mut self, buf: BufId, offset: u64, len: u64) -> Result<O::Mmap, Error> {
+        self.buffers.mmap_buf(buf, offset, len)
+    }
+
+    /// `DMA_BUF_IOCTL_SYNC` with the flags as they came.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for unknown bits or no direction.
+    pub fn sync_buf(&mut self, buf: BufId, flags: u64) -> Result<(), Error> {
+        self.buffers.sync(buf, flags)
+    }
+
+    /// `DMA_BUF_SET_NAME`.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for a dma-buf that is gone.
+    pub fn set_buf_name(&mut self, buf: BufId, name: Name) -> Result<(), Error> {
+        self.buffers.set_name(buf, name)
+    }
+
+    /// Takes a memory back from all devices that imported it.
+    pub fn revoke(&mut self, memory: MemoryId) {
+        self.buffers.revoke(memory);
+    }
+
+    /// Whether cache maintenance would have been due for a hint to leave out.
+    fn count_skip(&mut self, dev: O::Device, skip: HintSkip) {
+        if self.ops().coherency(dev) == Coherency::NonCoherent {
+            self.buffers.watch_mut().skipped(dev, skip);
+        }
+    }
+}

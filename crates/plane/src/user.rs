@@ -1,0 +1,191 @@
+//! A program's memory as a plane (USERPTR).
+
+use crate::{PlaneError, contig};
+use vb3_dma::{Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, Reason, SyncFor};
+use vb3_dmabuf::{Cx, Watch};
+
+/// How the driver reaches pinned memory.
+#[derive(Debug)]
+enum Reached<M, V> {
+    Mapped(M, DmaAddr),
+    Virtual(V),
+}
+
+/// A program's memory, pinned and mapped for a device (contig) or for the CPU (vmalloc).
+#[must_use = "pinned memory goes back through `put`"]
+#[derive(Debug)]
+pub struct UserMemory<O: DmaOps> {
+    table: O::Table,
+    reached: Reached<O::Mapping, O::Vmap>,
+    dev: O::Device,
+    direction: Direction,
+}
+
+const fn user_pages(wanted: u64) -> PlaneError {
+    PlaneError::Fault(Some(Reason {
+        constraint: Constraint::UserPages,
+        wanted,
+        found: 0,
+    }))
+}
+
+impl<O: DmaOps> UserMemory<O> {
+    /// Pins and maps for `dev` as one run. No cache maintenance is done yet.
+    ///
+    /// Checked in this order: alignment of address and length to cache lines, length, pinning,
+    /// mapping, contiguity. A failed call holds nothing.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for alignment or length zero; `Fault` (EFAULT) for memory that is
+    /// missing, read-only or past the end of the address space; `NoMemory`; `Io` (EIO) when the
+    /// DMA layer cannot map it; `Fault` (EFAULT) when it is no one run for the device.
+    ///
+    /// Source: Linux 7.2 `vb2_dc_get_userptr`.
+    pub fn contig<W: Watch<O>>(
+        cx: &mut Cx<'_, O, W>,
+        dev: O::Device,
+        user: &O::User,
+        addr: u64,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Self, PlaneError> {
+        let align = cx.ops.cache_alignment(dev).max(1);
+        let bits = addr | len_bytes;
+        if bits & align.wrapping_sub(1) != 0 {
+            return Err(PlaneError::Invalid(Some(Reason {
+                constraint: Constraint::Alignment,
+                wanted: align,
+                found: 1u64.checked_shl(bits.trailing_zeros()).unwrap_or(0),
+            })));
+        }
+        let table = pin(cx.ops, user, addr, len_bytes, direction)?;
+        let mapping = match cx.ops.map(dev, &table, direction, Attrs::SKIP_CPU_SYNC) {
+            Ok(mapping) => mapping,
+            Err(e) => {
+                cx.ops.free_table(table, false);
+                return Err(PlaneError::Io(e.reason()));
+            }
+        };
+        let ops = &*cx.ops;
+        match contig::one_run(|index| ops.segment(&mapping, index), len_bytes) {
+            Ok(at) => {
+                cx.watch.mapped(dev);
+                Ok(Self {
+                    table,
+                    reached: Reached::Mapped(mapping, at),
+                    dev,
+                    direction,
+                })
+            }
+            Err(e) => {
+                cx.ops.unmap(mapping, Attrs::SKIP_CPU_SYNC);
+                cx.ops.free_table(table, false);
+                Err(e)
+            }
+        }
+    }
+
+    /// Pins and maps for the CPU. A failed call holds nothing.
+    ///
+    /// # Errors
+    /// `Invalid` for length zero; `Fault` (EFAULT) as for [`contig`](Self::contig); `NoMemory`.
+    ///
+    /// Source: Linux 7.2 `vb2_vmalloc_get_userptr`.
+    pub fn vmalloc<W: Watch<O>>(
+        cx: &mut Cx<'_, O, W>,
+        dev: O::Device,
+        user: &O::User,
+        addr: u64,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Self, PlaneError> {
+        let table = pin(cx.ops, user, addr, len_bytes, direction)?;
+        match cx.ops.vmap_table(&table) {
+            Ok(vmap) => Ok(Self {
+                table,
+                reached: Reached::Virtual(vmap),
+                dev,
+                direction,
+            }),
+            Err(e) => {
+                cx.ops.free_table(table, false);
+                Err(PlaneError::NoMemory(e.reason()))
+            }
+        }
+    }
+
+    /// Unmaps and unpins; pages are marked dirty if the device could write.
+    pub fn put<W: Watch<O>>(self, cx: &mut Cx<'_, O, W>) {
+        match self.reached {
+            Reached::Mapped(mapping, _) => {
+                cx.ops.unmap(mapping, Attrs::SKIP_CPU_SYNC);
+                cx.watch.unmapped(self.dev);
+            }
+            Reached::Virtual(vmap) => cx.ops.vunmap(vmap),
+        }
+        cx.ops
+            .free_table(self.table, self.direction.device_writes());
+    }
+
+    /// Whether it still is what `user` has at `addr`.
+    pub fn is_current(&self, ops: &O, user: &O::User, addr: u64) -> bool {
+        ops.is_current(&self.table, user, addr)
+    }
+
+    /// Where the device finds it; `None` if it is the CPU that does.
+    pub const fn dma_addr(&self) -> Option<DmaAddr> {
+        match self.reached {
+            Reached::Mapped(_, at) => Some(at),
+            Reached::Virtual(_) => None,
+        }
+    }
+
+    /// The driver's CPU mapping; `None` for memory mapped for a device.
+    pub const fn vmap(&self) -> Option<&O::Vmap> {
+        match &self.reached {
+            Reached::Mapped(..) => None,
+            Reached::Virtual(vmap) => Some(vmap),
+        }
+    }
+
+    /// The pinned memory.
+    pub const fn table(&self) -> &O::Table {
+        &self.table
+    }
+
+    /// Does the cache maintenance of a hand-over; returns whether any was due.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn sync<W: Watch<O>>(&self, cx: &mut Cx<'_, O, W>, sync: SyncFor) -> bool {
+        let Reached::Mapped(mapping, _) = &self.reached else {
+            return false;
+        };
+        let done = cx.ops.sync(mapping, self.direction, sync);
+        if done {
+            cx.watch.synced(self.dev, sync);
+        }
+        done
+    }
+}
+
+fn pin<O: DmaOps>(
+    ops: &mut O,
+    user: &O::User,
+    addr: u64,
+    len_bytes: u64,
+    direction: Direction,
+) -> Result<O::Table, PlaneError> {
+    if len_bytes == 0 {
+        return Err(PlaneError::Invalid(None));
+    }
+    if addr.checked_add(len_bytes).is_none() {
+        return Err(user_pages(len_bytes));
+    }
+    match ops.pin_user(user, addr, len_bytes, direction) {
+        Ok(table) => Ok(table),
+        Err(Error::NoMemory(reason)) => Err(PlaneError::NoMemory(Some(reason))),
+        Err(Error::Invalid) => Err(user_pages(len_bytes)),
+        Err(e) => Err(PlaneError::Fault(e.reason())),
+    }
+}
