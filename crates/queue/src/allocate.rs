@@ -191,7 +191,6 @@ impl<M: MemOps> Queue<M> {
         let made = self.create(mem, driver, wanted, &sizes);
         if made.is_ok() && first_ones {
             self.waiting_for_buffers = !self.config.is_output();
-            self.end_of_file = false;
         }
         self.settle_model();
         made.map(|made| Created {
@@ -283,7 +282,6 @@ impl<M: MemOps> Queue<M> {
         D: Driver<Cookie = M::Cookie> + ?Sized,
     {
         self.fileio = None;
-        self.end_of_file = false;
         self.waiting_in_dqbuf = false;
         self.free_all(mem, driver);
     }
@@ -295,7 +293,6 @@ impl<M: MemOps> Queue<M> {
     {
         self.cancel(mem, driver);
         self.free_range(mem, driver, 0..self.config.max_num_buffers);
-        self.end_of_file = false;
         self.settle_model();
     }
 

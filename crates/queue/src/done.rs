@@ -15,8 +15,8 @@ impl<M: MemOps> Queue<M> {
     /// Does not sleep.
     ///
     /// # Errors
-    /// [`Stale`]: the buffer is no longer the device's, or the token is another queue's. Nothing
-    /// happens but that it is counted.
+    /// [`Stale`]: the buffer is no longer the device's, or the token is another queue's (where it
+    /// counts as dropped). Here nothing happens but that it is counted.
     pub fn complete(
         &mut self,
         mem: &mut M,

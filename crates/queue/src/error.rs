@@ -229,7 +229,7 @@ pub enum Error {
     Fault,
     /// The memory of a plane was refused; errno as there.
     Plane(PlaneError),
-    /// The driver refused; errno as there.
+    /// The driver refused; errno as there (EIO where it named none).
     Driver(DriverError),
 }
 
@@ -249,7 +249,14 @@ impl Error {
             Self::TooManyForFileIo { .. } => 28,
             Self::Fault => 14,
             Self::Plane(e) => e.errno(),
-            Self::Driver(e) => e.0,
+            // What is no errno at all must not look like success.
+            Self::Driver(DriverError(e)) => {
+                if e >= 1 && e <= 4095 {
+                    e
+                } else {
+                    5
+                }
+            }
         }
     }
 

@@ -66,6 +66,8 @@ pub(crate) struct FileIo {
     fresh: u32,
     /// What bytes pass through on their way.
     chunk: Vec<u8>,
+    /// The one frame of a read-once queue was read; the next read() says so.
+    ended: bool,
 }
 
 impl<M: MemOps> Queue<M> {
@@ -95,7 +97,11 @@ impl<M: MemOps> Queue<M> {
     {
         self.reap(mem);
         self.check_fileio(false)?;
-        if len_bytes == 0 || core::mem::take(&mut self.end_of_file) {
+        if len_bytes == 0 {
+            return Ok(0);
+        }
+        if self.fileio_ended() {
+            self.stop_fileio(mem, driver);
             return Ok(0);
         }
         if self.fileio.is_none() {
@@ -111,8 +117,10 @@ impl<M: MemOps> Queue<M> {
         self.set_current(Some(current));
         if current.left() == 0 && count > 0 {
             if self.config.fileio_read_once {
-                self.stop_fileio(mem, driver);
-                self.end_of_file = true;
+                self.cancel(mem, driver);
+                if let Some(fileio) = &mut self.fileio {
+                    fileio.ended = true;
+                }
             } else if self.queue_current(mem, driver, current, 0).is_ok() {
                 // Where it could not be queued, the next read() tries again and tells why.
                 self.set_current(None);
@@ -174,6 +182,11 @@ impl<M: MemOps> Queue<M> {
                 .as_ref()
                 .and_then(|f| f.current)
                 .is_some_and(|c| c.left() > 0)
+    }
+
+    /// Whether the next read() is to say that the file has ended.
+    pub(crate) fn fileio_ended(&self) -> bool {
+        self.fileio.as_ref().is_some_and(|f| f.ended)
     }
 
     fn check_fileio(&self, write: bool) -> Result<(), Error> {
@@ -241,6 +254,7 @@ impl<M: MemOps> Queue<M> {
             current: None,
             fresh: 0,
             chunk,
+            ended: false,
         });
         if !self.config.is_output() {
             for index in 0..self.num_buffers {

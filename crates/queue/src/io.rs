@@ -94,9 +94,6 @@ impl<M: MemOps> Queue<M> {
         D: Driver<Cookie = M::Cookie> + ?Sized,
     {
         self.check_request(request)?;
-        if request.with_request {
-            return Err(Error::RequestUnsupported);
-        }
         let index = request.index;
         if self.buffer(index)?.prepared {
             self.requeue_prepared(request)?;
@@ -178,6 +175,9 @@ impl<M: MemOps> Queue<M> {
             if !fits {
                 return Err(Invalid::Source { plane: number }.into());
             }
+        }
+        if request.with_request {
+            return Err(Error::RequestUnsupported);
         }
         if self.error {
             return Err(Error::QueueError);

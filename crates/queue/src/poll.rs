@@ -43,7 +43,7 @@ impl<M: MemOps> Queue<M> {
         if !interested {
             return Readiness::Nothing;
         }
-        if self.end_of_file {
+        if self.fileio_ended() {
             return Readiness::Ready;
         }
         if !self.has_buffers() && self.fileio.is_none() {

@@ -56,8 +56,6 @@ pub struct Queue<M: MemOps> {
     pub(crate) waiting_for_buffers: bool,
     pub(crate) waiting_in_dqbuf: bool,
     pub(crate) fileio: Option<FileIo>,
-    /// The one frame of a read-once queue was read; the next read() says so.
-    pub(crate) end_of_file: bool,
     pub(crate) wake: bool,
     pub(crate) statistics: Statistics,
 }
@@ -94,7 +92,6 @@ impl<M: MemOps> Queue<M> {
             waiting_for_buffers: false,
             waiting_in_dqbuf: false,
             fileio: None,
-            end_of_file: false,
             wake: false,
             statistics: Statistics::default(),
         })
