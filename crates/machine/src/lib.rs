@@ -1,1 +1,32 @@
-//! See the package description.
+//! A machine that is not there: RAM, contiguous memory, caches, an IOMMU, a bounce pool, a clock
+//! and faults.
+//!
+//! [`Machine`] implements [`vb3_dma::Platform`]. Physical addresses are made up; bytes exist only
+//! for what is allocated, each allocation in a memfd of its own, so that programs can map it.
+//! Devices reach memory by bus addresses alone ([`Machine::bus_read`], [`Machine::bus_write`]),
+//! through their page table if there is an IOMMU. On a machine without coherent caches, the CPU
+//! and devices really see different bytes until somebody does what is due.
+//!
+//! The same profile, seed and calls give the same trace, byte for byte.
+#![deny(unsafe_code)]
+
+mod bus;
+mod faults;
+mod iommu;
+mod machine;
+mod memory;
+mod platform;
+pub mod profile;
+mod ram;
+mod runs;
+mod store;
+mod trace;
+mod user;
+
+pub use bus::{BusFault, BusStats, FaultKind};
+pub use faults::Faults;
+pub use machine::{Device, DeviceLimits, Held, Machine, Mmap, Pages, Pinned};
+pub use platform::Vmap;
+pub use profile::{Profile, ProfileError};
+pub use trace::{Event, Trace};
+pub use user::{User, UserFault, UserMemory};

@@ -1,0 +1,80 @@
+//! Faults put in on purpose: which of the machine's calls that may fail do fail.
+
+use rand_core::Rng;
+use rand_pcg::Pcg32;
+use vb3_dma::{Constraint, Error, Reason};
+
+/// A plan of faults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Faults {
+    /// None.
+    #[default]
+    Off,
+    /// The n-th call from now fails, counted from zero; no other.
+    Nth(u64),
+    /// Each call fails with this probability, in millionths.
+    Random {
+        /// Failures in a million calls.
+        per_million: u32,
+        /// The seed of the dice.
+        seed: u64,
+    },
+}
+
+/// The plan at work.
+#[derive(Debug)]
+pub(crate) struct Injector {
+    plan: Faults,
+    calls: u64,
+    hits: u64,
+    dice: Pcg32,
+}
+
+impl Injector {
+    pub(crate) fn new(plan: Faults) -> Self {
+        let seed = match plan {
+            Faults::Random { seed, .. } => seed,
+            Faults::Off | Faults::Nth(_) => 0,
+        };
+        Self {
+            plan,
+            calls: 0,
+            hits: 0,
+            dice: Pcg32::new(seed, 0x6661_756c),
+        }
+    }
+
+    /// Calls since the plan was set.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// Faults since the plan was set.
+    pub(crate) fn hits(&self) -> u64 {
+        self.hits
+    }
+
+    /// To be asked first in every call that may fail.
+    ///
+    /// # Errors
+    /// `NoMemory`, with the call's number.
+    pub(crate) fn check(&mut self) -> Result<(), Error> {
+        let call = self.calls;
+        self.calls += 1;
+        let fails = match self.plan {
+            Faults::Off => false,
+            Faults::Nth(n) => n == call,
+            Faults::Random { per_million, .. } => self.dice.next_u32() % 1_000_000 < per_million,
+        };
+        if !fails {
+            return Ok(());
+        }
+        self.hits += 1;
+        let constraint = Constraint::InjectedFault;
+        Err(Error::NoMemory(Reason {
+            constraint,
+            wanted: call,
+            found: 0,
+        }))
+    }
+}

@@ -1,0 +1,389 @@
+//! The machine: its parts, its devices, its clock.
+
+use crate::bus::BusStats;
+use crate::faults::{Faults, Injector};
+use crate::iommu::PageTable;
+use crate::memory::{Backing, Memory, Object};
+use crate::profile::Profile;
+use crate::ram::{FRAME, Ram};
+use crate::store::{Private, Shared};
+use crate::trace::{Event, Trace};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use vb3_dma::{
+    BouncePool, Caching, Coherency, Constraint, DeviceInfo, Error, IommuInfo, Iova, Limits,
+    PhysAddr, Reason, Segment, SegmentKind,
+};
+
+/// Most devices of a machine.
+const MAX_DEVICES: usize = 1024;
+
+/// A device of the machine, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Device(pub(crate) u32);
+
+impl Device {
+    /// Its number, from zero in the order of adding.
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.0
+    }
+}
+
+/// What a device has that the profile does not say. `None` takes the profile's value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceLimits {
+    /// Highest bus address, as a mask.
+    pub mask: Option<u64>,
+    /// Longest segment in bytes.
+    pub max_segment: Option<u64>,
+    /// Boundary mask.
+    pub boundary: Option<u64>,
+    /// Most segments in a table.
+    pub max_segments: Option<u32>,
+    /// Whether it sees the CPU's caches.
+    pub coherency: Option<Coherency>,
+    /// Whether it sits behind the machine's IOMMU. A machine without one gives it none.
+    pub iommu: Option<bool>,
+}
+
+/// A device and its state.
+#[derive(Debug)]
+pub(crate) struct DeviceState {
+    pub(crate) name: String,
+    pub(crate) info: DeviceInfo,
+    pub(crate) table: Option<PageTable>,
+    pub(crate) stats: BusStats,
+}
+
+/// Pages the machine gave out.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pages {
+    pub(crate) id: u64,
+}
+
+/// User memory the machine pinned.
+#[derive(Debug)]
+pub struct Pinned {
+    pub(crate) id: u64,
+}
+
+/// How a program maps memory.
+#[derive(Debug)]
+pub struct Mmap {
+    /// The memfd, a duplicate for the taker.
+    pub fd: OwnedFd,
+    /// Offset in it, bytes.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// What the machine has given out. All but the bounce pool's part returns to zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Bytes of RAM in use.
+    pub ram_bytes: u64,
+    /// Bytes of the contiguous area in use.
+    pub cma_bytes: u64,
+    /// Live allocations, physical ranges and pins.
+    pub objects: u64,
+    /// Pinned ranges.
+    pub pins: u64,
+    /// CPU mappings.
+    pub vmaps: u64,
+    /// Page-table entries of all devices.
+    pub iommu_pages: u64,
+}
+
+/// A machine that is not there.
+///
+/// Everything it does is a function of its profile, its seed and the calls made.
+#[derive(Debug)]
+pub struct Machine {
+    pub(crate) profile: Profile,
+    pub(crate) ram: Ram,
+    pub(crate) memory: Memory,
+    pub(crate) devices: Vec<DeviceState>,
+    pub(crate) faults: Injector,
+    pub(crate) bounce: Option<BouncePool>,
+    pub(crate) pins: u64,
+    pub(crate) vmaps: u64,
+    /// Cache maintenance or copies that did not reach a program's memory.
+    pub(crate) lost: u64,
+    trace: Trace,
+    now_ns: u64,
+    boot_free: u64,
+}
+
+impl Machine {
+    /// A machine after a profile. The seed decides where scattered pages lie.
+    ///
+    /// # Errors
+    /// Whatever kept the process from getting memory for the bounce pool.
+    pub fn new(profile: &Profile, seed: u64) -> io::Result<Self> {
+        let (ram, bounce_at) = Ram::new(profile, seed);
+        let bounce = bounce_at.map(|base| BouncePool {
+            base,
+            len: profile.bounce_pool,
+        });
+        let boot_free = ram.free_bytes();
+        let mut machine = Self {
+            profile: profile.clone(),
+            ram,
+            memory: Memory::default(),
+            devices: Vec::new(),
+            faults: Injector::new(Faults::Off),
+            bounce,
+            pins: 0,
+            vmaps: 0,
+            lost: 0,
+            trace: Trace::default(),
+            now_ns: 0,
+            boot_free,
+        };
+        if let Some(pool) = bounce {
+            let backing = Backing::Shared(Shared::new(pool.len)?);
+            let dram = machine.dram_for(Caching::Cached, pool.len)?;
+            let frames = vec![(pool.base.get() / FRAME, pool.len / FRAME)];
+            let kind = SegmentKind::Pages;
+            let object = Object::new(backing, dram, frames, kind, (0, pool.len), true);
+            machine.memory.insert(object);
+        }
+        Ok(machine)
+    }
+
+    /// The profile it was made after.
+    #[must_use]
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Adds a device.
+    ///
+    /// # Errors
+    /// `Invalid` for a mask or boundary that is not `2^n - 1`, or after 1024 devices.
+    pub fn add_device(&mut self, name: &str, limits: DeviceLimits) -> Result<Device, Error> {
+        let profile = &self.profile;
+        let all = Limits {
+            mask: limits.mask.unwrap_or(profile.mask()),
+            max_segment: limits.max_segment.unwrap_or(profile.max_segment),
+            boundary: limits.boundary.unwrap_or(profile.boundary),
+            max_segments: limits.max_segments.unwrap_or(u32::MAX),
+        };
+        let is_mask = |mask: u64| mask & mask.wrapping_add(1) == 0;
+        if !is_mask(all.mask) || !is_mask(all.boundary) || all.max_segment == 0 {
+            return Err(Error::Invalid);
+        }
+        if self.devices.len() >= MAX_DEVICES {
+            return Err(Error::Invalid);
+        }
+        let iommu = profile
+            .iommu
+            .as_ref()
+            .filter(|_| limits.iommu != Some(false));
+        let coherency = limits.coherency.unwrap_or(profile.coherency());
+        let info = DeviceInfo {
+            limits: all,
+            coherency,
+            cache_alignment: match coherency {
+                Coherency::Coherent => 1,
+                Coherency::NonCoherent => profile.cache_line,
+            },
+            iommu: iommu.map(|iommu| IommuInfo {
+                page_sizes: iommu.page_sizes,
+                first: Iova::new(0),
+                last: Iova::new(iommu.last()),
+            }),
+            bounce: profile.bounce,
+        };
+        let table = iommu.map(|iommu| PageTable::new(iommu.page_sizes, iommu.aperture_bits));
+        // CAST: bounded by MAX_DEVICES.
+        let dev = Device(self.devices.len() as u32);
+        let stats = BusStats::default();
+        self.devices.push(DeviceState {
+            name: name.to_owned(),
+            info,
+            table,
+            stats,
+        });
+        Ok(dev)
+    }
+
+    /// The name a device was added under.
+    #[must_use]
+    pub fn device_name(&self, dev: Device) -> Option<&str> {
+        self.device(dev).map(|device| device.name.as_str())
+    }
+
+    /// Sets the clock, nanoseconds. It never goes back.
+    pub fn set_now_ns(&mut self, now_ns: u64) {
+        self.now_ns = self.now_ns.max(now_ns);
+    }
+
+    /// The clock, nanoseconds.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// Sets the plan of faults and starts counting anew.
+    pub fn set_faults(&mut self, plan: Faults) {
+        self.faults = Injector::new(plan);
+    }
+
+    /// Calls that could have failed since the plan of faults was set.
+    #[must_use]
+    pub fn fallible_calls(&self) -> u64 {
+        self.faults.calls()
+    }
+
+    /// Calls that were made to fail since then.
+    #[must_use]
+    pub fn injected_faults(&self) -> u64 {
+        self.faults.hits()
+    }
+
+    /// The record of events.
+    #[must_use]
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The record of events, to start or end it.
+    pub fn trace_mut(&mut self) -> &mut Trace {
+        &mut self.trace
+    }
+
+    /// What is given out now.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let pages = self
+            .devices
+            .iter()
+            .filter_map(|d| d.table.as_ref())
+            .map(PageTable::pages);
+        Held {
+            ram_bytes: self.boot_free - self.ram.free_bytes(),
+            cma_bytes: self.ram.cma_used(),
+            objects: (self.memory.objects() - usize::from(self.bounce.is_some())) as u64,
+            pins: self.pins,
+            vmaps: self.vmaps,
+            iommu_pages: pages.sum(),
+        }
+    }
+
+    /// Most bytes of the contiguous area that were in use at one time.
+    #[must_use]
+    pub fn cma_peak(&self) -> u64 {
+        self.ram.cma_peak()
+    }
+
+    /// Hand-overs that did not reach a program's memory because it was gone.
+    #[must_use]
+    pub fn lost_syncs(&self) -> u64 {
+        self.lost
+    }
+
+    /// The memfd behind pages: the CPU's view of them, in the order of their runs.
+    #[must_use]
+    pub fn pages_fd(&self, pages: &Pages) -> Option<BorrowedFd<'_>> {
+        match &self.memory.get(pages.id)?.backing {
+            Backing::Shared(store) => Some(store.fd()),
+            Backing::User { .. } => None,
+        }
+    }
+
+    /// Device and inode number of that memfd.
+    #[must_use]
+    pub fn pages_identity(&self, pages: &Pages) -> Option<(u64, u64)> {
+        match &self.memory.get(pages.id)?.backing {
+            Backing::Shared(store) => Some(store.identity()),
+            Backing::User { .. } => None,
+        }
+    }
+
+    /// Bytes of a physical range in which the CPU and devices see different things.
+    #[must_use]
+    pub fn stale_bytes(&self, addr: PhysAddr, len: u64) -> u64 {
+        self.memory.stale(addr, len)
+    }
+
+    /// The same over several ranges.
+    #[must_use]
+    pub fn stale_bytes_in(&self, segments: &[Segment]) -> u64 {
+        segments
+            .iter()
+            .map(|s| self.memory.stale(s.addr, s.len))
+            .sum()
+    }
+
+    /// The same over an allocation.
+    #[must_use]
+    pub fn stale_bytes_of(&self, pages: &Pages) -> u64 {
+        self.memory
+            .get(pages.id)
+            .map_or(0, |object| self.stale_bytes_in(&object.segments))
+    }
+
+    /// Adds `len` bytes of device memory that no page stands behind, for the machine's life.
+    ///
+    /// # Errors
+    /// `NoMemory` when the device hole is full or the process has none; `Invalid` for a length
+    /// that is zero or no multiple of the page size.
+    pub fn add_physical(&mut self, len: u64) -> Result<Segment, Error> {
+        if len == 0 || !len.is_multiple_of(FRAME) {
+            return Err(Error::Invalid);
+        }
+        let frames = self.ram.take_hole(len)?;
+        let store = match Shared::new(len) {
+            Ok(store) => store,
+            Err(_) => {
+                self.ram.give(&frames);
+                return Err(host_exhausted(len));
+            }
+        };
+        let addr = PhysAddr::new(frames.first().map_or(0, |&(first, _)| first * FRAME));
+        let kind = SegmentKind::Physical;
+        let object = Object::new(Backing::Shared(store), None, frames, kind, (0, len), true);
+        self.memory.insert(object);
+        Ok(Segment { addr, len, kind })
+    }
+
+    pub(crate) fn device(&self, dev: Device) -> Option<&DeviceState> {
+        self.devices.get(dev.0 as usize)
+    }
+
+    pub(crate) fn device_mut(&mut self, dev: Device) -> Option<&mut DeviceState> {
+        self.devices.get_mut(dev.0 as usize)
+    }
+
+    pub(crate) fn note(&mut self, event: Event) {
+        self.trace.add(self.now_ns, event);
+    }
+
+    /// To be asked first in every call that may fail.
+    pub(crate) fn may_fail(&mut self) -> Result<(), Error> {
+        let result = self.faults.check();
+        if result.is_err() {
+            let call = self.faults.calls() - 1;
+            self.note(Event::Injected { call });
+        }
+        result
+    }
+
+    /// The second store that memory needs on this machine.
+    pub(crate) fn dram_for(&self, caching: Caching, len: u64) -> io::Result<Option<Private>> {
+        let two_stores = !self.profile.coherent && caching == Caching::Cached;
+        two_stores.then(|| Private::new(len)).transpose()
+    }
+}
+
+/// The process itself got no memory.
+pub(crate) fn host_exhausted(len: u64) -> Error {
+    Error::NoMemory(Reason {
+        constraint: Constraint::Ram,
+        wanted: len,
+        found: 0,
+    })
+}

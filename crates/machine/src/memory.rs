@@ -1,0 +1,368 @@
+//! What lies behind physical addresses: allocations, pinned user memory, and their two views.
+//!
+//! On a machine without coherent caches, cached memory has two stores: what the CPU sees (the
+//! memfd, or the program's memory) and what devices see. Only cache maintenance moves bytes
+//! between them. All other memory has one.
+
+use crate::ram::{FRAME, FrameRuns};
+use crate::store::{Private, Shared};
+use crate::user::{User, UserFault};
+use std::collections::BTreeMap;
+use vb3_dma::{PhysAddr, Segment, SegmentKind};
+
+/// Bytes moved at once where both ends cannot be reached directly.
+const CHUNK: u64 = 64 << 10;
+
+/// Whose eyes look at memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// The CPU's, through its caches; also a device's that snoops them.
+    Cpu,
+    /// A device's that does not.
+    Dram,
+}
+
+/// Why memory was not reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Miss {
+    /// No memory at this physical address.
+    Nothing(u64),
+    /// The program's memory is gone.
+    User(UserFault),
+}
+
+#[derive(Debug)]
+pub(crate) enum Backing {
+    Shared(Shared),
+    User { user: User, base: u64 },
+}
+
+impl Backing {
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Miss> {
+        match self {
+            Self::Shared(store) => reached(store.read(offset, out), offset),
+            Self::User { user, base } => user
+                .read(base.saturating_add(offset), out)
+                .map_err(Miss::User),
+        }
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), Miss> {
+        match self {
+            Self::Shared(store) => reached(store.write(offset, data), offset),
+            Self::User { user, base } => user
+                .write(base.saturating_add(offset), data)
+                .map_err(Miss::User),
+        }
+    }
+}
+
+fn reached(inside: bool, offset: u64) -> Result<(), Miss> {
+    if inside {
+        Ok(())
+    } else {
+        Err(Miss::Nothing(offset))
+    }
+}
+
+/// Memory with physical addresses.
+#[derive(Debug)]
+pub(crate) struct Object {
+    pub(crate) backing: Backing,
+    /// What devices see, where that is not what the CPU sees.
+    dram: Option<Private>,
+    pub(crate) frames: FrameRuns,
+    /// The part that was asked for, run by run.
+    pub(crate) segments: Vec<Segment>,
+    /// Whether devices of a confidential machine reach it.
+    pub(crate) shared: bool,
+    /// Bytes of the part asked for.
+    pub(crate) len: u64,
+    /// Offset of that part in the object.
+    pub(crate) head: u64,
+}
+
+impl Object {
+    /// Memory at `frames`; `head` and `len` name the part that was asked for.
+    pub(crate) fn new(
+        backing: Backing,
+        dram: Option<Private>,
+        frames: FrameRuns,
+        kind: SegmentKind,
+        (head, len): (u64, u64),
+        shared: bool,
+    ) -> Self {
+        let mut segments = Vec::new();
+        let (mut at, end) = (0u64, head + len);
+        for &(first, count) in &frames {
+            let run_end = at + count * FRAME;
+            let (from, to) = (at.max(head), run_end.min(end));
+            if from < to {
+                let addr = PhysAddr::new(first * FRAME + (from - at));
+                segments.push(Segment {
+                    addr,
+                    len: to - from,
+                    kind,
+                });
+            }
+            at = run_end;
+        }
+        Self {
+            backing,
+            dram,
+            frames,
+            segments,
+            shared,
+            len,
+            head,
+        }
+    }
+
+    pub(crate) fn read(&self, view: View, offset: u64, out: &mut [u8]) -> Result<(), Miss> {
+        match (view, &self.dram) {
+            (View::Dram, Some(dram)) => {
+                let from = dram
+                    .slice(offset, out.len() as u64)
+                    .ok_or(Miss::Nothing(offset))?;
+                out.copy_from_slice(from);
+                Ok(())
+            }
+            _ => self.backing.read(offset, out),
+        }
+    }
+
+    pub(crate) fn write(&mut self, view: View, offset: u64, data: &[u8]) -> Result<(), Miss> {
+        match (view, &mut self.dram) {
+            (View::Dram, Some(dram)) => {
+                let to = dram
+                    .slice_mut(offset, data.len() as u64)
+                    .ok_or(Miss::Nothing(offset))?;
+                to.copy_from_slice(data);
+                Ok(())
+            }
+            _ => self.backing.write(offset, data),
+        }
+    }
+
+    /// Makes devices see what the CPU sees.
+    fn clean(&mut self, offset: u64, len: u64) -> Result<(), Miss> {
+        let Some(dram) = &mut self.dram else {
+            return Ok(());
+        };
+        let to = dram.slice_mut(offset, len).ok_or(Miss::Nothing(offset))?;
+        self.backing.read(offset, to)
+    }
+
+    /// Makes the CPU see what devices see.
+    fn invalidate(&mut self, offset: u64, len: u64) -> Result<(), Miss> {
+        let Some(dram) = &self.dram else {
+            return Ok(());
+        };
+        let from = dram.slice(offset, len).ok_or(Miss::Nothing(offset))?;
+        self.backing.write(offset, from)
+    }
+
+    /// Bytes in which the two views differ.
+    fn stale(&self, offset: u64, len: u64) -> u64 {
+        let Some(dram) = &self.dram else { return 0 };
+        let mut seen = vec![0u8; CHUNK.min(len) as usize];
+        let (mut at, end, mut differing) = (offset, offset.saturating_add(len), 0u64);
+        while at < end {
+            let part = CHUNK.min(end - at);
+            let Some(device) = dram.slice(at, part) else {
+                break;
+            };
+            let cpu = &mut seen[..part as usize];
+            if self.backing.read(at, cpu).is_err() {
+                break;
+            }
+            if cpu != device {
+                differing += cpu.iter().zip(device).filter(|(a, b)| a != b).count() as u64;
+            }
+            at += part;
+        }
+        differing
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Placement {
+    len: u64,
+    object: u64,
+    offset: u64,
+}
+
+/// A piece of an object behind a physical address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) object: u64,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+}
+
+/// All memory of the machine that is in use.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    objects: BTreeMap<u64, Object>,
+    places: BTreeMap<u64, Placement>,
+    next: u64,
+}
+
+impl Memory {
+    /// Puts an object at its frames; returns its number, which is never used again.
+    pub(crate) fn insert(&mut self, object: Object) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        let mut offset = 0;
+        for &(first, count) in &object.frames {
+            let len = count * FRAME;
+            self.places.insert(
+                first * FRAME,
+                Placement {
+                    len,
+                    object: id,
+                    offset,
+                },
+            );
+            offset += len;
+        }
+        self.objects.insert(id, object);
+        id
+    }
+
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Object> {
+        let object = self.objects.remove(&id)?;
+        for &(first, _) in &object.frames {
+            self.places.remove(&(first * FRAME));
+        }
+        Some(object)
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&Object> {
+        self.objects.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Object> {
+        self.objects.get_mut(&id)
+    }
+
+    pub(crate) fn objects(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// The object behind `addr`, and how many of `len` bytes lie in it without a gap.
+    pub(crate) fn locate(&self, addr: u64, len: u64) -> Result<Piece, Miss> {
+        let (&start, place) = self
+            .places
+            .range(..=addr)
+            .next_back()
+            .ok_or(Miss::Nothing(addr))?;
+        let inside = addr - start;
+        if inside >= place.len {
+            return Err(Miss::Nothing(addr));
+        }
+        let len = len.min(place.len - inside);
+        Ok(Piece {
+            object: place.object,
+            offset: place.offset + inside,
+            len,
+        })
+    }
+
+    /// Calls `act` for each piece of a physical range, with the piece's offset in the range.
+    fn for_pieces(
+        &mut self,
+        addr: PhysAddr,
+        len: u64,
+        mut act: impl FnMut(&mut Object, Piece, u64) -> Result<(), Miss>,
+    ) -> Result<(), Miss> {
+        let mut done = 0;
+        while done < len {
+            let at = addr.checked_add(done).ok_or(Miss::Nothing(u64::MAX))?.get();
+            let piece = self.locate(at, len - done)?;
+            let object = self
+                .objects
+                .get_mut(&piece.object)
+                .ok_or(Miss::Nothing(at))?;
+            act(object, piece, done)?;
+            done += piece.len;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read(&self, view: View, addr: PhysAddr, out: &mut [u8]) -> Result<(), Miss> {
+        let mut done = 0usize;
+        while done < out.len() {
+            let at = addr
+                .checked_add(done as u64)
+                .ok_or(Miss::Nothing(u64::MAX))?
+                .get();
+            let piece = self.locate(at, (out.len() - done) as u64)?;
+            let object = self.objects.get(&piece.object).ok_or(Miss::Nothing(at))?;
+            let end = done + piece.len as usize;
+            object.read(view, piece.offset, &mut out[done..end])?;
+            done = end;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write(&mut self, view: View, addr: PhysAddr, data: &[u8]) -> Result<(), Miss> {
+        self.for_pieces(addr, data.len() as u64, |object, piece, done| {
+            let (start, end) = (done as usize, (done + piece.len) as usize);
+            object.write(view, piece.offset, &data[start..end])
+        })
+    }
+
+    pub(crate) fn clean(&mut self, addr: PhysAddr, len: u64) -> Result<(), Miss> {
+        self.for_pieces(addr, len, |object, piece, _| {
+            object.clean(piece.offset, piece.len)
+        })
+    }
+
+    pub(crate) fn invalidate(&mut self, addr: PhysAddr, len: u64) -> Result<(), Miss> {
+        self.for_pieces(addr, len, |object, piece, _| {
+            object.invalidate(piece.offset, piece.len)
+        })
+    }
+
+    /// Zeroes a range of shared memory, as the CPU sees it.
+    pub(crate) fn zero(&mut self, addr: PhysAddr, len: u64) -> Result<(), Miss> {
+        self.for_pieces(addr, len, |object, piece, _| match &mut object.backing {
+            Backing::Shared(store) => reached(store.zero(piece.offset, piece.len), piece.offset),
+            Backing::User { .. } => Err(Miss::Nothing(piece.offset)),
+        })
+    }
+
+    /// Copies between physical ranges, as the CPU sees both.
+    pub(crate) fn copy(&mut self, to: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Miss> {
+        let mut chunk = vec![0u8; CHUNK.min(len) as usize];
+        let mut done = 0;
+        while done < len {
+            let part = &mut chunk[..CHUNK.min(len - done) as usize];
+            let source = from.checked_add(done).ok_or(Miss::Nothing(u64::MAX))?;
+            let target = to.checked_add(done).ok_or(Miss::Nothing(u64::MAX))?;
+            self.read(View::Cpu, source, part)?;
+            self.write(View::Cpu, target, part)?;
+            done += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Bytes of a range in which the CPU's view and the devices' differ.
+    pub(crate) fn stale(&self, addr: PhysAddr, len: u64) -> u64 {
+        let (mut done, mut differing) = (0, 0);
+        while done < len {
+            let Some(at) = addr.checked_add(done) else {
+                break;
+            };
+            let Ok(piece) = self.locate(at.get(), len - done) else {
+                break;
+            };
+            if let Some(object) = self.objects.get(&piece.object) {
+                differing += object.stale(piece.offset, piece.len);
+            }
+            done += piece.len;
+        }
+        differing
+    }
+}

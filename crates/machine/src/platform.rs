@@ -1,0 +1,445 @@
+//! The machine as the mapping layer's platform.
+
+use crate::machine::{Device, Machine, Mmap, Pages, Pinned, host_exhausted};
+use crate::memory::{Backing, Miss, Object, Piece, View};
+use crate::ram::FRAME;
+use crate::store::Shared;
+use crate::trace::Event;
+use crate::user::User;
+use vb3_dma::{
+    BouncePool, Caching, Constraint, DeviceInfo, Error, Iova, Layout, PageRequest, PhysAddr,
+    Platform, Prot, Reason, Segment, SegmentKind,
+};
+
+/// A CPU mapping: pieces of memory, one behind the other.
+#[derive(Debug)]
+pub struct Vmap {
+    pieces: Vec<Piece>,
+    len: u64,
+}
+
+impl Vmap {
+    /// Bytes.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.len
+    }
+}
+
+impl Machine {
+    /// Reads memory as the CPU does, through a mapping.
+    ///
+    /// # Errors
+    /// `NoSuchMemory` outside the mapping or after its memory has gone; `BadUserMemory` where a
+    /// program's memory is gone.
+    pub fn cpu_read(&self, vmap: &Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        for_range(vmap, offset, out.len() as u64, |piece, from, to| {
+            let object = self.memory.get(piece.object).ok_or(gone(piece.len))?;
+            object
+                .read(View::Cpu, piece.offset, &mut out[from..to])
+                .map_err(missed)
+        })
+    }
+
+    /// Writes memory as the CPU does, through a mapping.
+    ///
+    /// # Errors
+    /// As [`cpu_read`](Self::cpu_read).
+    pub fn cpu_write(&mut self, vmap: &Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
+        for_range(vmap, offset, data.len() as u64, |piece, from, to| {
+            let object = self.memory.get_mut(piece.object).ok_or(gone(piece.len))?;
+            object
+                .write(View::Cpu, piece.offset, &data[from..to])
+                .map_err(missed)
+        })
+    }
+
+    fn new_pages(&mut self, request: &PageRequest<Device>) -> Result<Object, Error> {
+        let frames = self
+            .ram
+            .take(request.len, request.layout, request.max_addr)?;
+        let stores = Shared::new(request.len)
+            .and_then(|store| Ok((store, self.dram_for(request.caching, request.len)?)));
+        match stores {
+            Ok((store, dram)) => {
+                let backing = Backing::Shared(store);
+                let kind = SegmentKind::Pages;
+                let shared = request.device.is_some();
+                Ok(Object::new(
+                    backing,
+                    dram,
+                    frames,
+                    kind,
+                    (0, request.len),
+                    shared,
+                ))
+            }
+            Err(_) => {
+                self.ram.give(&frames);
+                Err(host_exhausted(request.len))
+            }
+        }
+    }
+
+    fn bounce_copy(&mut self, to: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
+        self.memory.copy(to, from, len).map_err(missed)
+    }
+}
+
+impl Platform for Machine {
+    type Device = Device;
+    type User = User;
+    type Pages = Pages;
+    type Pinned = Pinned;
+    type Vmap = Vmap;
+    type Mmap = Mmap;
+
+    fn page_size(&self) -> u64 {
+        FRAME
+    }
+
+    fn ram_bytes(&self) -> u64 {
+        self.ram.bytes()
+    }
+
+    fn device_info(&self, dev: Device) -> Option<DeviceInfo> {
+        self.device(dev).map(|device| device.info)
+    }
+
+    fn alloc_pages(&mut self, request: PageRequest<Device>) -> Result<Pages, Error> {
+        self.may_fail()?;
+        if request.len == 0 || !request.len.is_multiple_of(FRAME) {
+            return Err(Error::Invalid);
+        }
+        let object = self.new_pages(&request)?;
+        let addr = object.segments.first().map_or(0, |s| s.addr.get());
+        let runs = object.segments.len() as u64;
+        let id = self.memory.insert(object);
+        self.note(Event::Alloc {
+            addr,
+            len: request.len,
+            runs,
+        });
+        Ok(Pages { id })
+    }
+
+    fn free_pages(&mut self, pages: Pages) {
+        let Some(object) = self.memory.remove(pages.id) else {
+            return;
+        };
+        self.ram.give(&object.frames);
+        let addr = object.segments.first().map_or(0, |s| s.addr.get());
+        self.note(Event::Free {
+            addr,
+            len: object.len,
+        });
+    }
+
+    fn pages_segment(&self, pages: &Pages, index: usize) -> Option<Segment> {
+        self.memory.get(pages.id)?.segments.get(index).copied()
+    }
+
+    fn pin_user(
+        &mut self,
+        user: &User,
+        addr: u64,
+        len: u64,
+        device_writes: bool,
+    ) -> Result<Pinned, Error> {
+        self.may_fail()?;
+        let end = addr
+            .checked_add(len)
+            .filter(|_| len > 0)
+            .ok_or(Error::Invalid)?;
+        let found = user.probe(addr, len, device_writes);
+        if found < len {
+            let constraint = Constraint::UserPages;
+            return Err(Error::BadUserMemory(Reason {
+                constraint,
+                wanted: len,
+                found,
+            }));
+        }
+        let head = addr & (FRAME - 1);
+        let base = addr - head;
+        let size = end.checked_next_multiple_of(FRAME).ok_or(Error::Invalid)? - base;
+        let frames = self
+            .ram
+            .take(size, Layout::Scattered, PhysAddr::new(u64::MAX))?;
+        let dram = match self.dram_for(Caching::Cached, size) {
+            Ok(dram) => dram,
+            Err(_) => {
+                self.ram.give(&frames);
+                return Err(host_exhausted(size));
+            }
+        };
+        let backing = Backing::User {
+            user: user.clone(),
+            base,
+        };
+        let object = Object::new(
+            backing,
+            dram,
+            frames,
+            SegmentKind::Pages,
+            (head, len),
+            false,
+        );
+        let id = self.memory.insert(object);
+        self.pins += 1;
+        self.note(Event::Pin {
+            user_addr: addr,
+            len,
+        });
+        Ok(Pinned { id })
+    }
+
+    fn unpin_user(&mut self, pinned: Pinned, _dirty: bool) {
+        let Some(object) = self.memory.remove(pinned.id) else {
+            return;
+        };
+        self.ram.give(&object.frames);
+        self.pins -= 1;
+        if let Backing::User { base, .. } = object.backing {
+            self.note(Event::Unpin {
+                user_addr: base + object.head,
+                len: object.len,
+            });
+        }
+    }
+
+    fn pinned_segment(&self, pinned: &Pinned, index: usize) -> Option<Segment> {
+        self.memory.get(pinned.id)?.segments.get(index).copied()
+    }
+
+    /// User memory is reached by address, so what the program has mapped there now is what
+    /// devices reach.
+    fn pin_is_current(&self, pinned: &Pinned, user: &User, addr: u64) -> bool {
+        self.memory
+            .get(pinned.id)
+            .is_some_and(|object| match &object.backing {
+                Backing::User { user: known, base } => {
+                    known.id() == user.id() && base.checked_add(object.head) == Some(addr)
+                }
+                Backing::Shared(_) => false,
+            })
+    }
+
+    fn cache_clean(&mut self, addr: PhysAddr, len: u64) {
+        self.note(Event::Clean {
+            addr: addr.get(),
+            len,
+        });
+        if self.memory.clean(addr, len).is_err() {
+            self.lost += 1;
+        }
+    }
+
+    fn cache_invalidate(&mut self, addr: PhysAddr, len: u64) {
+        self.note(Event::Invalidate {
+            addr: addr.get(),
+            len,
+        });
+        if self.memory.invalidate(addr, len).is_err() {
+            self.lost += 1;
+        }
+    }
+
+    fn is_private(&self, _dev: Device, segment: Segment) -> bool {
+        self.profile.private_memory
+            && self
+                .memory
+                .locate(segment.addr.get(), segment.len)
+                .ok()
+                .and_then(|piece| self.memory.get(piece.object))
+                .is_none_or(|object| !object.shared)
+    }
+
+    fn iommu_map(
+        &mut self,
+        dev: Device,
+        iova: Iova,
+        phys: PhysAddr,
+        len: u64,
+        prot: Prot,
+    ) -> Result<(), Error> {
+        self.may_fail()?;
+        let table = self
+            .device_mut(dev)
+            .and_then(|device| device.table.as_mut());
+        let table = table.ok_or(Error::Unsupported)?;
+        table
+            .map(iova.get(), phys.get(), len, prot)
+            .map_err(|_| Error::Invalid)?;
+        self.note(Event::IommuMap {
+            dev: dev.0,
+            iova: iova.get(),
+            addr: phys.get(),
+            len,
+        });
+        Ok(())
+    }
+
+    fn iommu_unmap(&mut self, dev: Device, iova: Iova, len: u64) {
+        if let Some(table) = self
+            .device_mut(dev)
+            .and_then(|device| device.table.as_mut())
+        {
+            table.unmap(iova.get(), len);
+        }
+        self.note(Event::IommuUnmap {
+            dev: dev.0,
+            iova: iova.get(),
+            len,
+        });
+    }
+
+    fn iommu_flush(&mut self, dev: Device) {
+        if let Some(table) = self
+            .device_mut(dev)
+            .and_then(|device| device.table.as_mut())
+        {
+            table.flush();
+        }
+        self.note(Event::IommuFlush { dev: dev.0 });
+    }
+
+    fn bounce_pool(&self) -> Option<BouncePool> {
+        self.bounce
+    }
+
+    fn bounce_in(&mut self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
+        self.may_fail()?;
+        self.bounce_copy(slot, from, len)?;
+        self.note(Event::BounceIn {
+            slot: slot.get(),
+            addr: from.get(),
+            len,
+        });
+        Ok(())
+    }
+
+    fn bounce_out(&mut self, slot: PhysAddr, to: PhysAddr, len: u64) -> Result<(), Error> {
+        // Not made to fail: nobody could be told, and a copy that fails is a lost one.
+        if let Err(err) = self.bounce_copy(to, slot, len) {
+            self.lost += 1;
+            return Err(err);
+        }
+        self.note(Event::BounceOut {
+            slot: slot.get(),
+            addr: to.get(),
+            len,
+        });
+        Ok(())
+    }
+
+    fn bounce_zero(&mut self, slot: PhysAddr, len: u64) {
+        if self.memory.zero(slot, len).is_ok() {
+            // What devices see of it must be zero, too.
+            let _ = self.memory.clean(slot, len);
+        }
+    }
+
+    fn vmap(&mut self, segments: &[Segment], _caching: Caching) -> Result<Vmap, Error> {
+        self.may_fail()?;
+        let mut pieces: Vec<Piece> = Vec::new();
+        let mut total = 0u64;
+        for segment in segments {
+            let mut done = 0;
+            while done < segment.len {
+                let at = segment.addr.checked_add(done).ok_or(Error::Invalid)?;
+                let piece = self
+                    .memory
+                    .locate(at.get(), segment.len - done)
+                    .map_err(missed)?;
+                done += piece.len;
+                match pieces.last_mut() {
+                    Some(last)
+                        if last.object == piece.object
+                            && last.offset + last.len == piece.offset =>
+                    {
+                        last.len += piece.len;
+                    }
+                    _ => pieces.push(piece),
+                }
+            }
+            total = total.checked_add(segment.len).ok_or(Error::Invalid)?;
+        }
+        self.vmaps += 1;
+        Ok(Vmap { pieces, len: total })
+    }
+
+    fn vunmap(&mut self, vmap: Vmap) {
+        drop(vmap);
+        self.vmaps -= 1;
+    }
+
+    fn vmap_read(&mut self, vmap: &Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        self.cpu_read(vmap, offset, out)
+    }
+
+    fn vmap_write(&mut self, vmap: &Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
+        self.cpu_write(vmap, offset, data)
+    }
+
+    fn mmap(&mut self, pages: &Pages, offset: u64, len: u64) -> Result<Mmap, Error> {
+        self.may_fail()?;
+        let fd = self.pages_fd(pages).ok_or(gone(len))?;
+        let fd = fd.try_clone_to_owned().map_err(|_| host_exhausted(len))?;
+        Ok(Mmap { fd, offset, len })
+    }
+}
+
+/// Calls `act` for each piece of a range of a mapping: with the part of the piece, and where that
+/// part stands in the range.
+fn for_range(
+    vmap: &Vmap,
+    offset: u64,
+    len: u64,
+    mut act: impl FnMut(Piece, usize, usize) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let end = offset
+        .checked_add(len)
+        .filter(|&end| end <= vmap.len)
+        .ok_or(gone(len))?;
+    let mut start = 0u64;
+    for piece in &vmap.pieces {
+        let (from, to) = (start.max(offset), (start + piece.len).min(end));
+        if from < to {
+            let part = Piece {
+                offset: piece.offset + (from - start),
+                len: to - from,
+                ..*piece
+            };
+            act(part, (from - offset) as usize, (to - offset) as usize)?;
+        }
+        start += piece.len;
+        if start >= end {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn gone(wanted: u64) -> Error {
+    Error::NoSuchMemory(Reason {
+        constraint: Constraint::BufferSize,
+        wanted,
+        found: 0,
+    })
+}
+
+fn missed(miss: Miss) -> Error {
+    match miss {
+        Miss::Nothing(addr) => Error::NoSuchMemory(Reason {
+            constraint: Constraint::PagesBehind,
+            wanted: addr,
+            found: 0,
+        }),
+        Miss::User(fault) => Error::BadUserMemory(Reason {
+            constraint: Constraint::UserPages,
+            wanted: fault.addr,
+            found: 0,
+        }),
+    }
+}

@@ -1,0 +1,73 @@
+//! What each field of a profile means, for people.
+
+/// Every field with its meaning, in the order of the built-in files.
+#[must_use]
+pub fn fields() -> &'static [(&'static str, &'static str)] {
+    FIELDS
+}
+
+const FIELDS: &[(&str, &str)] = &[
+    ("name", "a short name for the machine"),
+    ("description", "one sentence about it"),
+    (
+        "ram",
+        "bytes of memory, as a number or like \"512MiB\"; nothing larger is ever allocated",
+    ),
+    (
+        "cma",
+        "bytes of that memory set aside for physically contiguous buffers; 0 for none, and then \
+         a contiguous buffer is at most 4 MiB",
+    ),
+    ("page_size", "bytes of a page; only 4096"),
+    (
+        "coherent",
+        "true if devices see the CPU's caches; false if both see old bytes until a cache sync",
+    ),
+    (
+        "iommu",
+        "\"none\", or a table: scattered memory then looks contiguous to devices, and they reach \
+         nothing that is not mapped for them",
+    ),
+    (
+        "iommu.page_sizes",
+        "sizes of its pages; the smallest must be \"4KiB\"",
+    ),
+    (
+        "iommu.aperture",
+        "bits of the addresses it translates, 20 to 57",
+    ),
+    ("dma_mask", "address bits of a device, 20 to 64"),
+    (
+        "max_segment",
+        "longest piece of a buffer a device takes, or \"none\" for no limit",
+    ),
+    (
+        "boundary",
+        "a power of two whose multiples no piece crosses, or \"none\"",
+    ),
+    (
+        "bounce",
+        "\"none\", or a table: memory out of a device's reach is copied through a pool",
+    ),
+    (
+        "bounce.mode",
+        "\"when-needed\" for memory out of reach, \"always\" for every streaming mapping",
+    ),
+    ("bounce.pool", "bytes of memory set aside for it"),
+    (
+        "private_memory",
+        "true on a confidential machine: devices reach only what was made shared for them",
+    ),
+    (
+        "scattered",
+        "true (the default) if single pages never lie side by side; false if they do where free",
+    ),
+    (
+        "userptr",
+        "whether devices offer USERPTR unless told otherwise",
+    ),
+    (
+        "allocator",
+        "plane memory devices use unless told otherwise: \"contig\" or \"vmalloc\"",
+    ),
+];

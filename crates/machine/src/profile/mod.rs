@@ -1,0 +1,157 @@
+//! What a machine is like: profiles, built in or from a TOML file.
+
+mod fields;
+mod raw;
+
+pub use fields::fields;
+
+use std::fmt;
+use vb3_dma::{BounceMode, Coherency};
+
+/// Bytes of a page. Nothing else is supported.
+pub const PAGE_SIZE: u64 = 4096;
+/// Bytes of a cache line of machines without coherent caches.
+pub const CACHE_LINE: u64 = 64;
+
+/// The IOMMU of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IommuProfile {
+    /// Sizes of a page-table entry: bit `n` set for `2^n` bytes.
+    pub page_sizes: u64,
+    /// Bits of an I/O virtual address.
+    pub aperture_bits: u32,
+}
+
+impl IommuProfile {
+    /// The highest I/O virtual address.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        mask_of(self.aperture_bits)
+    }
+}
+
+/// Which of the plane allocators devices use unless told otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allocator {
+    /// Memory that is contiguous for the device (dma-contig).
+    Contig,
+    /// Memory that is contiguous for the CPU (vmalloc).
+    Vmalloc,
+}
+
+/// What a machine is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// A short name.
+    pub name: String,
+    /// One sentence.
+    pub description: String,
+    /// Bytes of RAM.
+    pub ram: u64,
+    /// Bytes of RAM set aside for contiguous memory; zero for none.
+    pub cma: u64,
+    /// Whether devices see the CPU's caches.
+    pub coherent: bool,
+    /// Bytes of a cache line, for machines that are not coherent.
+    pub cache_line: u64,
+    /// The IOMMU; `None` where bus addresses are physical addresses.
+    pub iommu: Option<IommuProfile>,
+    /// Address bits of a device.
+    pub dma_mask_bits: u32,
+    /// Longest segment of a device, bytes.
+    pub max_segment: u64,
+    /// Boundary no segment crosses, as a mask; all ones for none.
+    pub boundary: u64,
+    /// When memory goes through the bounce pool.
+    pub bounce: BounceMode,
+    /// Bytes of the bounce pool; zero for none.
+    pub bounce_pool: u64,
+    /// Whether devices reach only memory that was made shared for them.
+    pub private_memory: bool,
+    /// Whether single pages are scattered on purpose.
+    pub scattered: bool,
+    /// Whether devices offer USERPTR by default; `None` leaves it to the allocator.
+    pub userptr: Option<bool>,
+    /// Which plane allocator devices use by default.
+    pub allocator: Allocator,
+}
+
+impl Profile {
+    /// The DMA mask devices have by default.
+    #[must_use]
+    pub fn mask(&self) -> u64 {
+        mask_of(self.dma_mask_bits)
+    }
+
+    /// Whether devices see the CPU's caches, as the mapping layer says it.
+    #[must_use]
+    pub fn coherency(&self) -> Coherency {
+        if self.coherent {
+            Coherency::Coherent
+        } else {
+            Coherency::NonCoherent
+        }
+    }
+
+    /// Reads a profile.
+    ///
+    /// # Errors
+    /// [`ProfileError`] with the field and the line.
+    pub fn parse(text: &str) -> Result<Self, ProfileError> {
+        raw::parse(text)
+    }
+
+    /// A built-in profile.
+    #[must_use]
+    pub fn builtin(name: &str) -> Option<Self> {
+        let (_, text) = BUILTINS.iter().find(|(known, _)| *known == name)?;
+        // A test parses every built-in.
+        Self::parse(text).ok()
+    }
+}
+
+/// The built-in profiles: name, and the file's text with a comment on each field.
+pub const BUILTINS: &[(&str, &str)] = &[
+    ("pc", include_str!("../../profiles/pc.toml")),
+    ("soc-cma", include_str!("../../profiles/soc-cma.toml")),
+    ("soc-iommu", include_str!("../../profiles/soc-iommu.toml")),
+    (
+        "soc-noncoherent",
+        include_str!("../../profiles/soc-noncoherent.toml"),
+    ),
+    ("vm-bounce", include_str!("../../profiles/vm-bounce.toml")),
+];
+
+/// What is wrong with a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileError {
+    /// The line, from one.
+    pub line: usize,
+    /// The field, where there is one; a field of a table as `table.field`.
+    pub field: Option<String>,
+    /// What is wrong, without field and line.
+    pub message: String,
+}
+
+impl fmt::Display for ProfileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: ", self.line)?;
+        if let Some(field) = &self.field {
+            write!(f, "{field}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ProfileError {}
+
+/// `2^bits - 1`.
+const fn mask_of(bits: u32) -> u64 {
+    match 1u64.checked_shl(bits) {
+        Some(end) => end - 1,
+        None => u64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests;

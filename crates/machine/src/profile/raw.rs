@@ -1,0 +1,394 @@
+//! From TOML to a checked profile, keeping track of lines.
+
+use super::{Allocator, CACHE_LINE, IommuProfile, PAGE_SIZE, Profile, ProfileError, mask_of};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+use std::fmt;
+use std::ops::Range;
+use toml::Spanned;
+use vb3_dma::BounceMode;
+
+/// Largest machine: the map of its frames must fit the process.
+const MAX_RAM: u64 = 256 << 30;
+/// Smallest machine.
+const MIN_RAM: u64 = 4 << 20;
+/// The first MiB, which nobody gets.
+const RESERVED: u64 = 1 << 20;
+/// Where the device hole starts; the contiguous area and the bounce pool lie below.
+const LOW_END: u64 = 3 << 30;
+
+/// A number of bytes, written as a number or with a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+impl Size {
+    fn parse(text: &str) -> Option<u64> {
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at_checked(digits)?;
+        let shift = match unit.trim_start() {
+            "" | "B" => 0,
+            "KiB" => 10,
+            "MiB" => 20,
+            "GiB" => 30,
+            _ => return None,
+        };
+        number.parse::<u64>().ok()?.checked_mul(1 << shift)
+    }
+}
+
+struct SizeVisitor;
+
+impl Visitor<'_> for SizeVisitor {
+    type Value = Size;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of bytes, or a size like \"64MiB\" (KiB, MiB, GiB)")
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Size, E> {
+        u64::try_from(value)
+            .map(Size)
+            .map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Size, E> {
+        Ok(Size(value))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+        Size::parse(text)
+            .map(Size)
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SizeVisitor)
+    }
+}
+
+/// A size, or `"none"`.
+#[derive(Clone, Copy, Debug)]
+struct OptionalSize(Option<u64>);
+
+impl<'de> Deserialize<'de> for OptionalSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl Visitor<'_> for Either {
+            type Value = OptionalSize;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"none\", a number of bytes, or a size like \"64KiB\"")
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<OptionalSize, E> {
+                SizeVisitor
+                    .visit_i64(value)
+                    .map(|size| OptionalSize(Some(size.0)))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<OptionalSize, E> {
+                if text == "none" {
+                    return Ok(OptionalSize(None));
+                }
+                Size::parse(text)
+                    .map(|size| OptionalSize(Some(size)))
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// A table, or `"none"`.
+#[derive(Clone, Debug)]
+struct OptionalTable<T>(Option<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OptionalTable<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = OptionalTable<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"none\" or a table")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                if text == "none" {
+                    return Ok(OptionalTable(None));
+                }
+                Err(E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let table = T::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(OptionalTable(Some(table)))
+            }
+        }
+        deserializer.deserialize_any(Either(std::marker::PhantomData))
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawIommu {
+    page_sizes: Spanned<Vec<Size>>,
+    aperture: Spanned<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawBounceMode {
+    WhenNeeded,
+    Always,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBounce {
+    mode: RawBounceMode,
+    pool: Spanned<Size>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawAllocator {
+    Contig,
+    Vmalloc,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    name: Spanned<String>,
+    #[serde(default)]
+    description: String,
+    ram: Spanned<Size>,
+    cma: Option<Spanned<Size>>,
+    page_size: Option<Spanned<Size>>,
+    coherent: bool,
+    iommu: Option<OptionalTable<RawIommu>>,
+    dma_mask: Spanned<u32>,
+    max_segment: Option<Spanned<OptionalSize>>,
+    boundary: Option<Spanned<OptionalSize>>,
+    bounce: Option<OptionalTable<RawBounce>>,
+    private_memory: Option<Spanned<bool>>,
+    scattered: Option<bool>,
+    userptr: Option<bool>,
+    allocator: Option<RawAllocator>,
+}
+
+/// The text of a profile, for finding lines.
+struct Source<'a>(&'a str);
+
+impl Source<'_> {
+    fn line(&self, at: usize) -> usize {
+        let before = self.0.as_bytes().iter().take(at);
+        before.filter(|&&byte| byte == b'\n').count() + 1
+    }
+
+    /// The key that stands on a line, if one does.
+    fn key(&self, line: usize) -> Option<String> {
+        let text = self.0.lines().nth(line.checked_sub(1)?)?;
+        let (key, _) = text.split_once('=')?;
+        let key = key.trim().trim_matches('"');
+        (!key.is_empty() && !key.starts_with('#')).then(|| key.to_owned())
+    }
+
+    fn error(&self, field: &str, span: Range<usize>, message: String) -> ProfileError {
+        ProfileError {
+            line: self.line(span.start),
+            field: Some(field.to_owned()),
+            message,
+        }
+    }
+
+    fn parser_error(&self, err: &toml::de::Error) -> ProfileError {
+        let message = err.message().trim().replace('\n', ", ");
+        let named = message.split('`').nth(1).map(str::to_owned);
+        let at = err.span().map_or(0, |span| span.start);
+        let line = self.line(at);
+        // Missing and unknown fields are named in backquotes; a bad value is found by its line.
+        let names_field =
+            message.starts_with("missing field") || message.starts_with("unknown field");
+        let field = if names_field { named } else { self.key(line) };
+        ProfileError {
+            line,
+            field,
+            message,
+        }
+    }
+}
+
+pub(super) fn parse(text: &str) -> Result<Profile, ProfileError> {
+    let source = Source(text);
+    let raw: Raw = toml::from_str(text).map_err(|err| source.parser_error(&err))?;
+    check(&source, raw)
+}
+
+fn check(source: &Source<'_>, raw: Raw) -> Result<Profile, ProfileError> {
+    if raw.name.get_ref().is_empty() {
+        return Err(source.error("name", raw.name.span(), "must not be empty".into()));
+    }
+    if let Some(page) = raw.page_size.filter(|page| page.get_ref().0 != PAGE_SIZE) {
+        let message = format!("only {PAGE_SIZE} is supported, not {}", page.get_ref().0);
+        return Err(source.error("page_size", page.span(), message));
+    }
+    let ram = pages(source, "ram", &raw.ram, MIN_RAM, MAX_RAM)?;
+    let room = ram.min(LOW_END) - RESERVED;
+    let cma = match &raw.cma {
+        Some(cma) => pages(source, "cma", cma, 0, room)?,
+        None => 0,
+    };
+    let (bounce, bounce_pool) = check_bounce(source, raw.bounce.and_then(|b| b.0), room - cma)?;
+    let private_memory = raw.private_memory.as_ref().is_some_and(|p| *p.get_ref());
+    if let Some(private) = raw
+        .private_memory
+        .filter(|_| private_memory && bounce_pool == 0)
+    {
+        let message = "needs a bounce pool, or devices reach no streaming memory".into();
+        return Err(source.error("private_memory", private.span(), message));
+    }
+    let iommu = raw.iommu.and_then(|iommu| iommu.0);
+    let iommu = iommu.map(|iommu| check_iommu(source, &iommu)).transpose()?;
+    let mask_bits = bits(source, "dma_mask", &raw.dma_mask, 20, 64)?;
+    Ok(Profile {
+        name: raw.name.into_inner(),
+        description: raw.description,
+        ram,
+        cma,
+        coherent: raw.coherent,
+        cache_line: CACHE_LINE,
+        iommu,
+        dma_mask_bits: mask_bits,
+        max_segment: check_max_segment(source, raw.max_segment)?,
+        boundary: check_boundary(source, raw.boundary)?,
+        bounce,
+        bounce_pool,
+        private_memory,
+        scattered: raw.scattered.unwrap_or(true),
+        userptr: raw.userptr,
+        allocator: match raw.allocator {
+            None | Some(RawAllocator::Contig) => Allocator::Contig,
+            Some(RawAllocator::Vmalloc) => Allocator::Vmalloc,
+        },
+    })
+}
+
+/// A size that is a multiple of the page size within bounds.
+fn pages(
+    source: &Source<'_>,
+    field: &str,
+    size: &Spanned<Size>,
+    least: u64,
+    most: u64,
+) -> Result<u64, ProfileError> {
+    let bytes = size.get_ref().0;
+    let message = if !bytes.is_multiple_of(PAGE_SIZE) {
+        format!("{bytes} is no multiple of the page size {PAGE_SIZE}")
+    } else if bytes < least {
+        format!("{} is less than {}", show(bytes), show(least))
+    } else if bytes > most {
+        format!(
+            "{} is more than the {} there is room for",
+            show(bytes),
+            show(most)
+        )
+    } else {
+        return Ok(bytes);
+    };
+    Err(source.error(field, size.span(), message))
+}
+
+fn bits(
+    source: &Source<'_>,
+    field: &str,
+    value: &Spanned<u32>,
+    least: u32,
+    most: u32,
+) -> Result<u32, ProfileError> {
+    let found = *value.get_ref();
+    if (least..=most).contains(&found) {
+        return Ok(found);
+    }
+    let message = format!("{found} is not between {least} and {most} bits");
+    Err(source.error(field, value.span(), message))
+}
+
+fn check_bounce(
+    source: &Source<'_>,
+    raw: Option<RawBounce>,
+    room: u64,
+) -> Result<(BounceMode, u64), ProfileError> {
+    let Some(raw) = raw else {
+        return Ok((BounceMode::Never, 0));
+    };
+    let pool = pages(source, "bounce.pool", &raw.pool, PAGE_SIZE, room)?;
+    let mode = match raw.mode {
+        RawBounceMode::WhenNeeded => BounceMode::WhenNeeded,
+        RawBounceMode::Always => BounceMode::Always,
+    };
+    Ok((mode, pool))
+}
+
+fn check_iommu(source: &Source<'_>, raw: &RawIommu) -> Result<IommuProfile, ProfileError> {
+    let aperture_bits = bits(source, "iommu.aperture", &raw.aperture, 20, 57)?;
+    let mut page_sizes = 0u64;
+    for size in raw.page_sizes.get_ref() {
+        let level_size = size.0.is_power_of_two()
+            && size.0 >= PAGE_SIZE
+            && (size.0.trailing_zeros() - PAGE_SIZE.trailing_zeros()).is_multiple_of(9)
+            && size.0 <= mask_of(aperture_bits);
+        if !level_size {
+            let message = format!("{} is no page size: 4KiB, 2MiB or 1GiB are", show(size.0));
+            return Err(source.error("iommu.page_sizes", raw.page_sizes.span(), message));
+        }
+        page_sizes |= size.0;
+    }
+    if page_sizes & PAGE_SIZE == 0 {
+        let message = "the page size 4KiB must be among them".into();
+        return Err(source.error("iommu.page_sizes", raw.page_sizes.span(), message));
+    }
+    Ok(IommuProfile {
+        page_sizes,
+        aperture_bits,
+    })
+}
+
+fn check_max_segment(
+    source: &Source<'_>,
+    raw: Option<Spanned<OptionalSize>>,
+) -> Result<u64, ProfileError> {
+    let Some(raw) = raw else { return Ok(u64::MAX) };
+    match raw.get_ref().0 {
+        None => Ok(u64::MAX),
+        Some(bytes) if bytes >= PAGE_SIZE => Ok(bytes),
+        Some(bytes) => {
+            let message = format!("{} is less than a page", show(bytes));
+            Err(source.error("max_segment", raw.span(), message))
+        }
+    }
+}
+
+fn check_boundary(
+    source: &Source<'_>,
+    raw: Option<Spanned<OptionalSize>>,
+) -> Result<u64, ProfileError> {
+    let Some(raw) = raw else { return Ok(u64::MAX) };
+    match raw.get_ref().0 {
+        None => Ok(u64::MAX),
+        Some(bytes) if bytes.is_power_of_two() && bytes >= PAGE_SIZE => Ok(bytes - 1),
+        Some(bytes) => {
+            let message = format!("{} is no power of two of at least a page", show(bytes));
+            Err(source.error("boundary", raw.span(), message))
+        }
+    }
+}
+
+/// A size for people.
+fn show(bytes: u64) -> String {
+    for (shift, unit) in [(30u32, "GiB"), (20, "MiB"), (10, "KiB")] {
+        if bytes != 0 && bytes.is_multiple_of(1 << shift) {
+            return format!("{} {unit}", bytes >> shift);
+        }
+    }
+    format!("{bytes} bytes")
+}

@@ -1,0 +1,188 @@
+//! Physical memory as a map of frames. No byte of it exists until it is allocated.
+//!
+//! The layout, from address zero: the first MiB, which nobody gets; the contiguous memory area;
+//! the bounce pool; the rest. At 3 GiB lies a hole of 1 GiB for devices' own memory, and RAM
+//! goes on behind it.
+
+use crate::profile::Profile;
+use crate::runs::Runs;
+use rand_pcg::Pcg32;
+use vb3_dma::{Constraint, Error, Layout, PhysAddr, Reason};
+
+/// Bytes of a frame.
+pub(crate) const FRAME: u64 = 4096;
+const RESERVED: u64 = 1 << 20;
+const HOLE: u64 = 3 << 30;
+const BEHIND_HOLE: u64 = 4 << 30;
+/// Longest run ordinary RAM gives, as a buddy allocator would (order 10).
+const MAX_ORDINARY_RUN: u64 = 4 << 20;
+
+/// The free frames, area by area.
+///
+/// Frames are numbered by their address; the hole is never free.
+#[derive(Debug)]
+pub(crate) struct Ram {
+    bytes: u64,
+    cma_bytes: u64,
+    cma_end: u64,
+    cma: Runs,
+    cma_peak: u64,
+    general: Runs,
+    hole: Runs,
+    scattered: bool,
+    rng: Pcg32,
+}
+
+/// Frames taken: runs of (first frame, frames), in order.
+pub(crate) type FrameRuns = Vec<(u64, u64)>;
+
+impl Ram {
+    /// The frames of a profile's machine, and where its bounce pool lies.
+    pub(crate) fn new(profile: &Profile, seed: u64) -> (Self, Option<PhysAddr>) {
+        let mut cma = Runs::default();
+        let cma_end = RESERVED + profile.cma;
+        cma.give(RESERVED / FRAME, profile.cma / FRAME);
+        let bounce = (profile.bounce_pool > 0).then_some(PhysAddr::new(cma_end));
+        let start = cma_end + profile.bounce_pool;
+        let mut general = Runs::default();
+        let low_end = profile.ram.min(HOLE);
+        if start < low_end {
+            general.give(start / FRAME, (low_end - start) / FRAME);
+        }
+        if profile.ram > HOLE {
+            general.give(BEHIND_HOLE / FRAME, (profile.ram - HOLE) / FRAME);
+        }
+        let mut hole = Runs::default();
+        hole.give(HOLE / FRAME, (BEHIND_HOLE - HOLE) / FRAME);
+        let ram = Self {
+            bytes: profile.ram,
+            cma_bytes: profile.cma,
+            cma_end,
+            cma,
+            cma_peak: 0,
+            general,
+            hole,
+            scattered: profile.scattered,
+            rng: Pcg32::new(seed, 0x7261_6d00),
+        };
+        (ram, bounce)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn cma_used(&self) -> u64 {
+        self.cma_bytes - self.cma.frames() * FRAME
+    }
+
+    pub(crate) fn cma_peak(&self) -> u64 {
+        self.cma_peak
+    }
+
+    pub(crate) fn free_bytes(&self) -> u64 {
+        (self.cma.frames() + self.general.frames()) * FRAME
+    }
+
+    /// Takes frames for `len` bytes (a multiple of the frame) at or below `max_addr`.
+    pub(crate) fn take(
+        &mut self,
+        len: u64,
+        layout: Layout,
+        max_addr: PhysAddr,
+    ) -> Result<FrameRuns, Error> {
+        let frames = len / FRAME;
+        // Frames that lie at or below `max_addr` with their last byte.
+        let end = max_addr
+            .checked_add(1)
+            .map_or(u64::MAX / FRAME, |end| end.get() / FRAME);
+        match layout {
+            Layout::Scattered => self.take_scattered(frames, end),
+            Layout::Contiguous if self.cma_bytes > 0 && frames > 1 => self.take_cma(frames, end),
+            Layout::Contiguous => self.take_ordinary(frames, end),
+        }
+    }
+
+    fn take_scattered(&mut self, frames: u64, end: u64) -> Result<FrameRuns, Error> {
+        let free = self.general.frames_below(end);
+        if free < frames {
+            return Err(short(Constraint::Ram, frames, free));
+        }
+        let taken = if self.scattered {
+            self.general.take_scattered(&mut self.rng, frames, end)
+        } else {
+            self.general.take_lowest(frames, end)
+        };
+        let taken = taken.ok_or(short(Constraint::Ram, frames, free))?;
+        let mut runs = FrameRuns::new();
+        for frame in taken {
+            match runs.last_mut() {
+                Some((first, count)) if *first + *count == frame => *count += 1,
+                _ => runs.push((frame, 1)),
+            }
+        }
+        Ok(runs)
+    }
+
+    fn take_cma(&mut self, frames: u64, end: u64) -> Result<FrameRuns, Error> {
+        if let Some(first) = self.cma.take_run(frames, end) {
+            self.cma_peak = self.cma_peak.max(self.cma_used());
+            return Ok(vec![(first, frames)]);
+        }
+        let (free, reached) = (self.cma.frames(), self.cma.frames_below(end));
+        Err(if free < frames {
+            short(Constraint::ContiguousPool, frames, free)
+        } else if reached < frames {
+            short(Constraint::Mask, frames, reached)
+        } else {
+            short(Constraint::Contiguous, frames, self.cma.largest(end))
+        })
+    }
+
+    fn take_ordinary(&mut self, frames: u64, end: u64) -> Result<FrameRuns, Error> {
+        let longest = self.general.largest(end).min(MAX_ORDINARY_RUN / FRAME);
+        if frames <= longest {
+            if frames == 1 {
+                return self.take_scattered(1, end);
+            }
+            if let Some(first) = self.general.take_run(frames, end) {
+                return Ok(vec![(first, frames)]);
+            }
+        }
+        Err(short(Constraint::Contiguous, frames, longest))
+    }
+
+    /// Takes a run of the device hole.
+    pub(crate) fn take_hole(&mut self, len: u64) -> Result<FrameRuns, Error> {
+        let frames = len / FRAME;
+        match self.hole.take_run(frames, u64::MAX / FRAME) {
+            Some(first) => Ok(vec![(first, frames)]),
+            None => Err(short(
+                Constraint::Contiguous,
+                frames,
+                self.hole.largest(u64::MAX / FRAME),
+            )),
+        }
+    }
+
+    pub(crate) fn give(&mut self, runs: &[(u64, u64)]) {
+        for &(first, count) in runs {
+            let addr = first * FRAME;
+            if addr < self.cma_end {
+                self.cma.give(first, count);
+            } else if (HOLE..BEHIND_HOLE).contains(&addr) {
+                self.hole.give(first, count);
+            } else {
+                self.general.give(first, count);
+            }
+        }
+    }
+}
+
+fn short(constraint: Constraint, wanted_frames: u64, found_frames: u64) -> Error {
+    Error::NoMemory(Reason {
+        constraint,
+        wanted: wanted_frames.saturating_mul(FRAME),
+        found: found_frames.saturating_mul(FRAME),
+    })
+}

@@ -1,0 +1,184 @@
+//! Where bytes lie in this process: memfds that others map too, and private memory.
+//!
+//! The only file of the crate that needs `unsafe`.
+#![allow(unsafe_code, reason = "maps memory and copies to and from it")]
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::{self, NonNull};
+
+/// A mapping of this process, unmapped on drop.
+///
+/// # Invariants
+/// `base` is the start of a readable and writable mapping of `len` bytes that stays in place as
+/// long as the value lives. No reference into it is ever made by [`Shared`].
+#[derive(Debug)]
+struct Mapped {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread; it is reached through `&self` for
+// reading and `&mut self` for writing only.
+unsafe impl Send for Mapped {}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: by the invariant this is a whole mapping of `len` bytes, and nobody uses it
+        // after the value is gone.
+        let _ = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Memory that programs may map as well: a memfd of fixed size and its mapping.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    fd: OwnedFd,
+    mapped: Mapped,
+    identity: (u64, u64),
+}
+
+impl Shared {
+    /// A memfd of `len` zero bytes (not zero) that can neither shrink nor grow.
+    pub(crate) fn new(len: u64) -> io::Result<Self> {
+        let bytes = usize::try_from(len).map_err(|_| Errno::NOMEM)?;
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let fd = match memfd_create("vb3", flags | MemfdFlags::NOEXEC_SEAL) {
+            Err(Errno::INVAL) => memfd_create("vb3", flags)?,
+            other => other?,
+        };
+        ftruncate(&fd, len)?;
+        fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        let stat = fstat(&fd)?;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
+        // The seals keep every byte of it backed.
+        let base = unsafe {
+            mmap(
+                ptr::null_mut(),
+                bytes,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                &fd,
+                0,
+            )
+        }?;
+        let base = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
+        let mapped = Mapped { base, len: bytes };
+        Ok(Self {
+            fd,
+            mapped,
+            identity: (stat.st_dev, stat.st_ino),
+        })
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Device and inode number, by which a descriptor that comes back is recognised.
+    pub(crate) fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
+    /// The address of byte `offset`, if `len` bytes from there lie inside.
+    fn at(&self, offset: u64, len: usize) -> Option<NonNull<u8>> {
+        let offset = usize::try_from(offset).ok()?;
+        if offset.checked_add(len)? > self.mapped.len {
+            return None;
+        }
+        // SAFETY: `offset` is within the mapping.
+        Some(unsafe { self.mapped.base.add(offset) })
+    }
+
+    /// Copies out; `false` outside the memory.
+    pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> bool {
+        let Some(from) = self.at(offset, out.len()) else {
+            return false;
+        };
+        // SAFETY:
+        // 1. `from` is valid for `out.len()` bytes of reads; `out` is an exclusive slice of our
+        //    own, so the two do not overlap.
+        // 2. Another process may write these bytes at the same time. No reference to them
+        //    exists, and bytes of any value are valid: what is copied then is a mixture, as on
+        //    real hardware.
+        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), out.as_mut_ptr(), out.len()) };
+        true
+    }
+
+    /// Copies in; `false` outside the memory.
+    pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> bool {
+        let Some(to) = self.at(offset, data.len()) else {
+            return false;
+        };
+        // SAFETY: as in `read`, the other way round.
+        unsafe { ptr::copy_nonoverlapping(data.as_ptr(), to.as_ptr(), data.len()) };
+        true
+    }
+
+    /// Zeroes a range; `false` outside the memory.
+    pub(crate) fn zero(&mut self, offset: u64, len: u64) -> bool {
+        let Ok(len) = usize::try_from(len) else {
+            return false;
+        };
+        let Some(to) = self.at(offset, len) else {
+            return false;
+        };
+        // SAFETY: `to` is valid for `len` bytes of writes; no reference to them exists.
+        unsafe { ptr::write_bytes(to.as_ptr(), 0, len) };
+        true
+    }
+}
+
+/// Zeroed memory of this process alone, for what only devices see.
+#[derive(Debug)]
+pub(crate) struct Private {
+    mapped: Mapped,
+}
+
+impl Private {
+    /// `len` zero bytes (not zero).
+    pub(crate) fn new(len: u64) -> io::Result<Self> {
+        let bytes = usize::try_from(len).map_err(|_| Errno::NOMEM)?;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
+        let base = unsafe {
+            mmap_anonymous(
+                ptr::null_mut(),
+                bytes,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )
+        }?;
+        let base = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
+        Ok(Self {
+            mapped: Mapped { base, len: bytes },
+        })
+    }
+
+    fn all(&self) -> &[u8] {
+        // SAFETY: the mapping is private, readable for `len` bytes, and borrowed with `self`.
+        unsafe { std::slice::from_raw_parts(self.mapped.base.as_ptr(), self.mapped.len) }
+    }
+
+    fn all_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the mapping is private, writable for `len` bytes, and exclusively borrowed
+        // with `self`.
+        unsafe { std::slice::from_raw_parts_mut(self.mapped.base.as_ptr(), self.mapped.len) }
+    }
+
+    /// Bytes from `offset`; `None` outside the memory.
+    pub(crate) fn slice(&self, offset: u64, len: u64) -> Option<&[u8]> {
+        let start = usize::try_from(offset).ok()?;
+        let end = start.checked_add(usize::try_from(len).ok()?)?;
+        self.all().get(start..end)
+    }
+
+    /// Bytes from `offset`, to be changed; `None` outside the memory.
+    pub(crate) fn slice_mut(&mut self, offset: u64, len: u64) -> Option<&mut [u8]> {
+        let start = usize::try_from(offset).ok()?;
+        let end = start.checked_add(usize::try_from(len).ok()?)?;
+        self.all_mut().get_mut(start..end)
+    }
+}
