@@ -5,7 +5,7 @@ use crate::{
     Planarity,
 };
 use bitflags::bitflags;
-use vb3_queue::{Active, Completion, Driver, DriverError};
+use vb3_queue::{Active, Completion, Driver, DriverError, TimestampKind};
 
 /// Who a device is, as QUERYCAP says. Texts are cut at 15, 31 and 31 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +130,11 @@ pub struct QueuePolicy {
     pub min_reqbufs: u32,
     /// Buffers that must be queued before streaming starts.
     pub min_queued: u32,
+    /// Where timestamps come from.
+    pub timestamps: TimestampKind,
+    /// Timestamps are taken when a frame begins (`V4L2_BUF_FLAG_TSTAMP_SRC_SOE`), not at its end.
+    /// Not for an OUTPUT device, unless it copies timestamps.
+    pub start_of_exposure: bool,
 }
 
 impl Default for QueuePolicy {
@@ -142,6 +147,8 @@ impl Default for QueuePolicy {
             max_buffers: 64,
             min_reqbufs: 2,
             min_queued: 0,
+            timestamps: TimestampKind::Monotonic,
+            start_of_exposure: false,
         }
     }
 }

@@ -4,12 +4,12 @@ use crate::pixfmt::{ColorModel, FourCc, PixelFormat};
 use vb3_queue::MAX_PLANES;
 
 /// `V4L2_FIELD_NONE`: progressive.
-pub const FIELD_NONE: u32 = 1;
+pub(crate) const FIELD_NONE: u32 = 1;
 /// Longest line in bytes that a program may ask for.
-pub const MAX_BYTESPERLINE: u32 = 1 << 16;
+pub(crate) const MAX_BYTESPERLINE: u32 = 1 << 16;
 /// Largest plane in bytes that TRY_FMT grants where a program asks for more than the picture
 /// needs.
-pub const MAX_SIZEIMAGE: u32 = 1 << 28;
+pub(crate) const MAX_SIZEIMAGE: u32 = 1 << 28;
 
 /// Whether buffers have one plane by type or an array of planes (`*_MPLANE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,14 +59,19 @@ impl Colorimetry {
         }
     }
 
-    /// Replaces values that name nothing by defaults.
+    /// Replaces values that name nothing (or nothing that raw pictures have) by `model`'s.
     #[must_use]
-    pub const fn sanitized(self) -> Self {
+    pub const fn sanitized(self, model: ColorModel) -> Self {
         const fn known(value: u32, last: u32) -> u32 {
             if value <= last { value } else { 0 }
         }
+        // 5 is obsolete (BT.878), 7 is JPEG's alone.
+        let colorspace = match self.colorspace {
+            1..=4 | 6 | 8..=12 => self.colorspace,
+            _ => return Self::for_model(model),
+        };
         Self {
-            colorspace: known(self.colorspace, 12),
+            colorspace,
             xfer_func: known(self.xfer_func, 7),
             ycbcr_enc: known(self.ycbcr_enc, 8),
             quantization: known(self.quantization, 2),
@@ -160,7 +165,7 @@ impl Format {
             };
         }
         if keep_color {
-            format.color = wanted.color.sanitized();
+            format.color = wanted.color.sanitized(pixel.model);
         }
         Some(format)
     }

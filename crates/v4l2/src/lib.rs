@@ -5,22 +5,37 @@
 //! thread, a clock or a file. A device is a [`VideoDriver`]; the memory of its buffers is the
 //! host's `MemOps`; the program is a [`Program`].
 
+#![forbid(unsafe_code)]
+
 mod bus;
+mod bytes;
+mod calls;
 pub mod control;
+mod device;
+mod dispatch;
 mod driver;
 mod error;
+mod event;
+mod file;
 mod format;
 pub mod pixfmt;
 mod program;
+mod refusal;
+mod request;
+pub mod sys;
 
 pub use bus::{Bus, BusFault};
+pub use calls::io::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI};
 pub use control::{ControlFlags, ControlKind, ControlSpec, ControlValue};
+pub use device::{CallContext, DeviceStatistics, Outcome, VideoDevice};
 pub use driver::{
     DriverEvent, EventKinds, Flow, Identity, Port, Progress, QueuePolicy, Statistics, VideoDriver,
 };
 pub use error::{Errno, Error};
+pub use file::FileHandle;
 pub use format::{
     Colorimetry, Format, Fraction, FrameIntervals, FrameSizes, Planarity, PlaneLayout,
 };
 pub use pixfmt::{FourCc, PixelFormat};
 pub use program::Program;
+pub use refusal::Refusal;

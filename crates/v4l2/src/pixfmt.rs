@@ -104,7 +104,8 @@ pub static TABLE: &[PixelFormat] = &[
     },
     PixelFormat {
         fourcc: FourCc::NV12,
-        description: "Y/UV 4:2:0",
+        // The words kernels used before 6.2: every v4l2-compliance accepts these.
+        description: "Y/CbCr 4:2:0",
         model: ColorModel::Yuv,
         memory_planes: 1,
         components: NV12_COMPONENTS,
@@ -123,7 +124,7 @@ pub static TABLE: &[PixelFormat] = &[
     },
     PixelFormat {
         fourcc: FourCc::NV12M,
-        description: "Y/UV 4:2:0 (N-C)",
+        description: "Y/CbCr 4:2:0 (N-C)",
         model: ColorModel::Yuv,
         memory_planes: 2,
         components: NV12_COMPONENTS,

@@ -1,0 +1,12 @@
+//! What each ioctl does, by topic.
+
+mod buffer;
+pub(crate) mod control;
+mod event;
+mod ext;
+pub(crate) mod format;
+pub(crate) mod io;
+mod port;
+mod userbuf;
+
+pub(crate) use ext::ExtOp;

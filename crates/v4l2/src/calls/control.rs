@@ -1,0 +1,148 @@
+//! Control ioctls.
+
+use crate::bytes::{Image, field};
+use crate::control::{Control, ControlKind, ControlValue, bits32, class_of};
+use crate::device::VideoDevice;
+use crate::file::FileHandle;
+use crate::{Error, VideoDriver, sys};
+use vb3_plane::MemOps;
+
+const NEXT_CTRL: u32 = sys::V4L2_CTRL_FLAG_NEXT_CTRL;
+const NEXT_COMPOUND: u32 = sys::V4L2_CTRL_FLAG_NEXT_COMPOUND;
+
+impl<M, D> VideoDevice<M, D>
+where
+    M: MemOps,
+    D: VideoDriver<Cookie = M::Cookie>,
+{
+    /// The control a query means, and the id it is answered under.
+    fn queried(&self, wanted: u32) -> Result<(&Control, u32), Error> {
+        let id = wanted & sys::V4L2_CTRL_ID_MASK;
+        // No control here is compound.
+        let found = match wanted & (NEXT_CTRL | NEXT_COMPOUND) {
+            0 => self.controls.find(id),
+            NEXT_COMPOUND => None,
+            _ => self.controls.after(id),
+        };
+        let control = found.ok_or(Error::Invalid)?;
+        let old_private = wanted == id && id >= sys::V4L2_CID_PRIVATE_BASE;
+        Ok((control, if old_private { id } else { control.id }))
+    }
+
+    pub(crate) fn query_ctrl(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+        let (control, id) = self.queried(arg.u32(field!(v4l2_queryctrl.id)))?;
+        let range = control.range();
+        arg.set_u32(field!(v4l2_queryctrl.id), id);
+        arg.set_u32(field!(v4l2_queryctrl.type_), range.ty);
+        arg.set_text(field!(v4l2_queryctrl.name), 32, control.name);
+        arg.set_u32(field!(v4l2_queryctrl.flags), control.flags.bits());
+        if range.ty != sys::V4L2_CTRL_TYPE_INTEGER64 {
+            arg.set_i32(field!(v4l2_queryctrl.minimum), bits32(range.min));
+            arg.set_i32(field!(v4l2_queryctrl.maximum), bits32(range.max));
+            arg.set_i32(
+                field!(v4l2_queryctrl.step),
+                bits32(range.step.cast_signed()),
+            );
+            arg.set_i32(field!(v4l2_queryctrl.default_value), bits32(range.default));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn query_ext_ctrl(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+        let (control, id) = self.queried(arg.u32(field!(v4l2_query_ext_ctrl.id)))?;
+        let range = control.range();
+        arg.set_u32(field!(v4l2_query_ext_ctrl.id), id);
+        arg.set_u32(field!(v4l2_query_ext_ctrl.type_), range.ty);
+        arg.set_text(field!(v4l2_query_ext_ctrl.name), 32, control.name);
+        arg.set_i64(field!(v4l2_query_ext_ctrl.minimum), range.min);
+        arg.set_i64(field!(v4l2_query_ext_ctrl.maximum), range.max);
+        arg.set_u64(field!(v4l2_query_ext_ctrl.step), range.step);
+        arg.set_i64(field!(v4l2_query_ext_ctrl.default_value), range.default);
+        arg.set_u32(field!(v4l2_query_ext_ctrl.flags), control.flags.bits());
+        arg.set_u32(field!(v4l2_query_ext_ctrl.elem_size), range.elem_size);
+        arg.set_u32(field!(v4l2_query_ext_ctrl.elems), 1);
+        Ok(())
+    }
+
+    pub(crate) fn query_menu(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+        let id = arg.u32(field!(v4l2_querymenu.id));
+        let control = self.controls.find(id).ok_or(Error::Invalid)?;
+        let index = usize::try_from(arg.u32(field!(v4l2_querymenu.index)));
+        let index = index.map_err(|_| Error::Invalid)?;
+        // The structure is packed, and so is its union.
+        let at = field!(v4l2_querymenu.__bindgen_anon_1);
+        match control.kind {
+            Some(ControlKind::Menu { items, .. }) => {
+                let name = items.get(index).filter(|name| !name.is_empty());
+                arg.set_text(at, 32, name.ok_or(Error::Invalid)?);
+            }
+            Some(ControlKind::IntegerMenu { items, .. }) => {
+                arg.set_i64(at, *items.get(index).ok_or(Error::Invalid)?);
+            }
+            _ => return Err(Error::Invalid),
+        }
+        Ok(())
+    }
+
+    fn simple(&self, id: u32) -> Result<&Control, Error> {
+        self.controls
+            .find(id)
+            .filter(|control| control.is_simple())
+            .ok_or(Error::Invalid)
+    }
+
+    pub(crate) fn get_ctrl(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+        let control = self.simple(arg.u32(field!(v4l2_control.id)))?;
+        control.readable()?;
+        let value = self.controls.value(control, &self.driver);
+        arg.set_i32(field!(v4l2_control.value), bits32(value.number()));
+        Ok(())
+    }
+
+    pub(crate) fn set_ctrl(
+        &mut self,
+        file: FileHandle,
+        arg: &mut Image<'_>,
+        now_ns: u64,
+    ) -> Result<(), Error> {
+        let control = self.simple(arg.u32(field!(v4l2_control.id)))?;
+        let id = control.id;
+        let wanted = wide(control, arg.i32(field!(v4l2_control.value)));
+        let value = control.validate(ControlValue::Number(wanted))?;
+        arg.set_i32(field!(v4l2_control.value), bits32(value.number()));
+        self.apply(id, value, file, now_ns)
+    }
+
+    /// Sets a validated value and raises the event of the change.
+    pub(crate) fn apply(
+        &mut self,
+        id: u32,
+        value: ControlValue,
+        file: FileHandle,
+        now_ns: u64,
+    ) -> Result<(), Error> {
+        if self.controls.set(id, value, &mut self.driver)? {
+            self.raise_control(id, now_ns, Some(file));
+        }
+        Ok(())
+    }
+
+    /// Whether controls of a class, or of any where `which` names none, can be asked for.
+    pub(crate) fn check_class(&self, which: u32) -> Result<(), Error> {
+        match class_of(which) {
+            0 => Ok(()),
+            class if which == sys::V4L2_CTRL_WHICH_DEF_VAL || self.controls.has_class(class) => {
+                Ok(())
+            }
+            _ => Err(Error::Invalid),
+        }
+    }
+}
+
+/// A 32-bit value as a number: bit masks are not signed.
+pub(crate) fn wide(control: &Control, value: i32) -> i64 {
+    match control.kind {
+        Some(ControlKind::Bitmask { .. }) => i64::from(value.cast_unsigned()),
+        _ => i64::from(value),
+    }
+}

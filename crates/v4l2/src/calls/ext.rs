@@ -1,0 +1,315 @@
+//! G_EXT_CTRLS, S_EXT_CTRLS and TRY_EXT_CTRLS.
+
+use crate::bytes::{Image, field, read_user, write_user};
+use crate::calls::control::wide;
+use crate::control::{Control, ControlFlags, ControlKind, ControlValue, bits32, class_of};
+use crate::device::{CallContext, VideoDevice};
+use crate::dispatch::Answer;
+use crate::{Error, Program, VideoDriver, sys};
+use vb3_plane::MemOps;
+
+/// Most controls in one call (`V4L2_CID_MAX_CTRLS`).
+pub(crate) const MAX_EXT: u32 = sys::V4L2_CID_MAX_CTRLS;
+
+const ENTRY: usize = size_of::<sys::v4l2_ext_control>();
+const VALUE: usize = field!(v4l2_ext_control.__bindgen_anon_1);
+const ERROR_IDX: usize = field!(v4l2_ext_controls.error_idx);
+
+/// What is done with the controls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExtOp {
+    Get,
+    Set,
+    Try,
+}
+
+/// One entry of the program's array.
+struct Entry<'a>(Image<'a>);
+
+impl Entry<'_> {
+    fn id(&self) -> u32 {
+        self.0.u32(field!(v4l2_ext_control.id))
+    }
+
+    fn size(&self) -> u32 {
+        self.0.u32(field!(v4l2_ext_control.size))
+    }
+
+    fn set_size(&mut self, size: u32) {
+        self.0.set_u32(field!(v4l2_ext_control.size), size);
+    }
+
+    fn pointer(&self) -> u64 {
+        self.0.u64(VALUE)
+    }
+
+    fn clear_reserved(&mut self) {
+        self.0.set_u32(field!(v4l2_ext_control.reserved2), 0);
+    }
+
+    fn number(&self, control: &Control) -> i64 {
+        match control.kind {
+            Some(ControlKind::Integer64 { .. }) => self.0.i64(VALUE),
+            _ => wide(control, self.0.i32(VALUE)),
+        }
+    }
+
+    fn set_number(&mut self, control: &Control, value: i64) {
+        match control.kind {
+            Some(ControlKind::Integer64 { .. }) => self.0.set_i64(VALUE, value),
+            _ => self.0.set_i32(VALUE, bits32(value)),
+        }
+    }
+
+    /// Takes a text from the program. ERANGE for a size of zero, and for one without end.
+    ///
+    /// Source: Linux `user_to_ptr`.
+    fn read_text<M: MemOps>(
+        &self,
+        control: &Control,
+        max: u32,
+        program: &dyn Program<M>,
+    ) -> Result<ControlValue, Error> {
+        let id = control.id;
+        let size = self.size().min(max.saturating_add(1));
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+        read_user(program, self.pointer(), &mut bytes)?;
+        let Some(last) = bytes.last_mut() else {
+            return Err(Error::Range { id, wanted: 0 });
+        };
+        let ended = core::mem::take(last) == 0;
+        let len = bytes.iter().position(|&b| b == 0).unwrap_or(0);
+        if u32::try_from(len) == Ok(max) && !ended {
+            return Err(Error::Range {
+                id,
+                wanted: self.size().into(),
+            });
+        }
+        bytes.truncate(len);
+        String::from_utf8(bytes)
+            .map(ControlValue::Text)
+            .map_err(|_| Error::Invalid)
+    }
+
+    /// Gives a text to the program. ENOSPC, with the size needed, where it does not fit.
+    fn write_text<M: MemOps>(
+        &mut self,
+        control: &Control,
+        text: &str,
+        program: &dyn Program<M>,
+    ) -> Result<(), Error> {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.push(0);
+        if usize::try_from(self.size()).is_ok_and(|size| size < bytes.len()) {
+            let needed = control.range().elem_size;
+            self.set_size(needed);
+            return Err(Error::NoSpace { needed });
+        }
+        write_user(program, self.pointer(), &bytes)
+    }
+
+    fn read<M: MemOps>(
+        &self,
+        control: &Control,
+        program: &dyn Program<M>,
+    ) -> Result<ControlValue, Error> {
+        match control.kind {
+            Some(ControlKind::Text { max, .. }) => self.read_text(control, max, program),
+            _ => Ok(ControlValue::Number(self.number(control))),
+        }
+    }
+
+    fn write<M: MemOps>(
+        &mut self,
+        control: &Control,
+        value: &ControlValue,
+        program: &dyn Program<M>,
+    ) -> Result<(), Error> {
+        match value {
+            ControlValue::Text(text) => self.write_text(control, text, program),
+            ControlValue::Number(number) => {
+                self.set_number(control, *number);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn entries(array: &mut [u8]) -> impl Iterator<Item = (u32, Entry<'_>)> {
+    (0..).zip(
+        array
+            .chunks_exact_mut(ENTRY)
+            .map(|bytes| Entry(Image(bytes))),
+    )
+}
+
+impl<M, D> VideoDevice<M, D>
+where
+    M: MemOps,
+    D: VideoDriver<Cookie = M::Cookie>,
+{
+    /// An error in the answer leaves its mark in `arg` (at least its `error_idx`) and in the
+    /// program's array; one that is returned does not.
+    ///
+    /// Source: Linux `v4l_g_ext_ctrls`, `v4l2_g_ext_ctrls_common`, `try_set_ext_ctrls_common`.
+    pub(crate) fn ext_ctrls(
+        &mut self,
+        arg: &mut Image<'_>,
+        op: ExtOp,
+        cx: CallContext,
+        program: &dyn Program<M>,
+    ) -> Result<Answer, Error> {
+        let count = arg.u32(field!(v4l2_ext_controls.count));
+        if count > MAX_EXT {
+            return Err(Error::Invalid);
+        }
+        let pointer = arg.u64(field!(v4l2_ext_controls.controls));
+        let len = usize::try_from(count)
+            .map_err(|_| Error::Invalid)?
+            .saturating_mul(ENTRY);
+        let mut array = vec![0; len];
+        if count != 0 {
+            read_user(program, pointer, &mut array)?;
+        }
+        arg.set_u32(ERROR_IDX, count);
+        arg.set_u32(field!(v4l2_ext_controls.reserved), 0);
+        entries(&mut array).for_each(|(_, mut entry)| entry.clear_reserved());
+        let which = arg.u32(field!(v4l2_ext_controls.__bindgen_anon_1));
+        let done = self.ext_checked(arg, &mut array, which, op, cx, program);
+        if done.is_ok() {
+            arg.set_u32(ERROR_IDX, count);
+        }
+        if count != 0 {
+            write_user(program, pointer, &array)?;
+        }
+        Ok(done.map_or_else(Answer::Failed, Answer::from))
+    }
+
+    fn ext_checked(
+        &mut self,
+        arg: &mut Image<'_>,
+        array: &mut [u8],
+        which: u32,
+        op: ExtOp,
+        cx: CallContext,
+        program: &dyn Program<M>,
+    ) -> Result<(), Error> {
+        let default = which == sys::V4L2_CTRL_WHICH_DEF_VAL;
+        let mixed = entries(array).find(|(_, entry)| class_of(entry.id()) != which);
+        match (which, mixed) {
+            (sys::V4L2_CTRL_WHICH_CUR_VAL, _) => {}
+            (sys::V4L2_CTRL_WHICH_DEF_VAL, _) if op == ExtOp::Get => {}
+            (sys::V4L2_CTRL_WHICH_DEF_VAL | sys::V4L2_CTRL_WHICH_REQUEST_VAL, _) => {
+                return Err(Error::Invalid);
+            }
+            (_, None) => {}
+            (_, Some((index, _))) => {
+                if op == ExtOp::Try {
+                    arg.set_u32(ERROR_IDX, index);
+                }
+                return Err(Error::Invalid);
+            }
+        }
+        if array.is_empty() {
+            return self.check_class(which);
+        }
+        match op {
+            ExtOp::Get => self.ext_get(arg, array, default, program),
+            ExtOp::Try => {
+                for (index, mut entry) in entries(array) {
+                    arg.set_u32(ERROR_IDX, index);
+                    let (control, value) = self.ext_validate(&entry, program)?;
+                    entry.write_back(control, &value);
+                }
+                Ok(())
+            }
+            ExtOp::Set => self.ext_set(arg, array, cx, program),
+        }
+    }
+
+    fn ext_control(&self, entry: &Entry<'_>) -> Result<&Control, Error> {
+        let id = entry.id() & sys::V4L2_CTRL_ID_MASK;
+        if id >= sys::V4L2_CID_PRIVATE_BASE {
+            return Err(Error::Invalid);
+        }
+        let control = self.controls.find(id).ok_or(Error::Invalid)?;
+        if control.flags.contains(ControlFlags::DISABLED) {
+            return Err(Error::Invalid);
+        }
+        Ok(control)
+    }
+
+    fn ext_get(
+        &self,
+        arg: &mut Image<'_>,
+        array: &mut [u8],
+        default: bool,
+        program: &dyn Program<M>,
+    ) -> Result<(), Error> {
+        for (_, entry) in entries(array) {
+            self.ext_control(&entry)?;
+        }
+        for (_, entry) in entries(array) {
+            self.ext_control(&entry)?.readable()?;
+        }
+        for (index, mut entry) in entries(array) {
+            arg.set_u32(ERROR_IDX, index);
+            let control = self.ext_control(&entry)?;
+            let value = if default {
+                control.default_value()
+            } else {
+                self.controls.value(control, &self.driver)
+            };
+            entry.write(control, &value, program)?;
+        }
+        Ok(())
+    }
+
+    fn ext_validate(
+        &self,
+        entry: &Entry<'_>,
+        program: &dyn Program<M>,
+    ) -> Result<(&Control, ControlValue), Error> {
+        let control = self.ext_control(entry)?;
+        if control.flags.contains(ControlFlags::READ_ONLY) {
+            return Err(Error::Access { id: control.id });
+        }
+        let value = control.validate(entry.read(control, program)?)?;
+        Ok((control, value))
+    }
+
+    /// All values are taken and judged before the first is set.
+    fn ext_set(
+        &mut self,
+        arg: &mut Image<'_>,
+        array: &mut [u8],
+        cx: CallContext,
+        program: &dyn Program<M>,
+    ) -> Result<(), Error> {
+        let mut wanted = Vec::with_capacity(array.len() / ENTRY);
+        for (_, entry) in entries(array) {
+            let (control, value) = self.ext_validate(&entry, program)?;
+            if control.flags.contains(ControlFlags::GRABBED) {
+                return Err(Error::Busy);
+            }
+            wanted.push((control.id, value));
+        }
+        for ((index, mut entry), (id, value)) in entries(array).zip(wanted) {
+            arg.set_u32(ERROR_IDX, index);
+            if let Some(control) = self.controls.find(id) {
+                entry.write_back(control, &value);
+            }
+            self.apply(id, value, cx.file, cx.now_ns)?;
+        }
+        Ok(())
+    }
+}
+
+impl Entry<'_> {
+    /// Shows the program the number that was made of its own. Texts are taken as they are.
+    fn write_back(&mut self, control: &Control, value: &ControlValue) {
+        if let ControlValue::Number(number) = value {
+            self.set_number(control, *number);
+        }
+    }
+}

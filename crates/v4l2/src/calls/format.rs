@@ -1,0 +1,304 @@
+//! Formats, frame sizes and frame intervals.
+
+use crate::bytes::{Image, field};
+use crate::device::VideoDevice;
+use crate::driver::Flow;
+use crate::format::{Colorimetry, FIELD_NONE};
+use crate::pixfmt::{FourCc, PixelFormat};
+use crate::{Error, Format, Fraction, FrameIntervals, Planarity, PlaneLayout, VideoDriver, sys};
+use vb3_plane::MemOps;
+use vb3_queue::MAX_PLANES;
+
+/// Offset of the union in `v4l2_format`.
+const PIX: usize = field!(v4l2_format.fmt);
+
+macro_rules! pix {
+    ($name:ident) => {
+        PIX + field!(v4l2_pix_format.$name)
+    };
+}
+macro_rules! pix_mp {
+    ($name:ident) => {
+        PIX + field!(v4l2_pix_format_mplane.$name)
+    };
+}
+
+/// Offset of plane `index` in a multi-planar `v4l2_format`.
+const fn plane_at(index: usize) -> usize {
+    pix_mp!(plane_fmt) + index * size_of::<sys::v4l2_plane_pix_format>()
+}
+
+/// Reads the format at the start of `arg` (a `v4l2_format`). A multi-planar one names its number
+/// of planes, which may be anything.
+pub(crate) fn read_format(arg: &Image<'_>, planarity: Planarity) -> Format {
+    match planarity {
+        Planarity::Single => read_single(arg),
+        Planarity::Multi => read_multi(arg),
+    }
+}
+
+fn read_single(arg: &Image<'_>) -> Format {
+    // Without the magic the program knows nothing of the fields after `priv`.
+    let extended = arg.u32(pix!(priv_)) == sys::V4L2_PIX_FMT_PRIV_MAGIC;
+    let ext = |at| if extended { arg.u32(at) } else { 0 };
+    let mut planes = [PlaneLayout::default(); MAX_PLANES];
+    if let Some(first) = planes.first_mut() {
+        first.bytesperline = arg.u32(pix!(bytesperline));
+        first.sizeimage = arg.u32(pix!(sizeimage));
+    }
+    Format {
+        width: arg.u32(pix!(width)),
+        height: arg.u32(pix!(height)),
+        fourcc: FourCc(arg.u32(pix!(pixelformat))),
+        field: arg.u32(pix!(field)),
+        color: Colorimetry {
+            colorspace: arg.u32(pix!(colorspace)),
+            xfer_func: ext(pix!(xfer_func)),
+            ycbcr_enc: ext(pix!(__bindgen_anon_1)),
+            quantization: ext(pix!(quantization)),
+        },
+        planes,
+        num_planes: 1,
+    }
+}
+
+fn read_multi(arg: &Image<'_>) -> Format {
+    let mut planes = [PlaneLayout::default(); MAX_PLANES];
+    for (index, plane) in planes.iter_mut().enumerate() {
+        let at = plane_at(index);
+        plane.bytesperline = arg.u32(at + field!(v4l2_plane_pix_format.bytesperline));
+        plane.sizeimage = arg.u32(at + field!(v4l2_plane_pix_format.sizeimage));
+    }
+    Format {
+        width: arg.u32(pix_mp!(width)),
+        height: arg.u32(pix_mp!(height)),
+        fourcc: FourCc(arg.u32(pix_mp!(pixelformat))),
+        field: arg.u32(pix_mp!(field)),
+        color: Colorimetry {
+            colorspace: arg.u32(pix_mp!(colorspace)),
+            xfer_func: arg.u8(pix_mp!(xfer_func)).into(),
+            ycbcr_enc: arg.u8(pix_mp!(__bindgen_anon_1)).into(),
+            quantization: arg.u8(pix_mp!(quantization)).into(),
+        },
+        planes,
+        num_planes: usize::from(arg.u8(pix_mp!(num_planes))),
+    }
+}
+
+/// Writes a format to the start of `arg`, all else in its union zero.
+pub(crate) fn write_format(arg: &mut Image<'_>, format: &Format, planarity: Planarity) {
+    arg.clear(PIX, size_of::<sys::v4l2_format>() - PIX);
+    match planarity {
+        Planarity::Single => write_single(arg, format),
+        Planarity::Multi => write_multi(arg, format),
+    }
+}
+
+fn write_single(arg: &mut Image<'_>, format: &Format) {
+    let layout = format.layouts().first().copied().unwrap_or_default();
+    arg.set_u32(pix!(width), format.width);
+    arg.set_u32(pix!(height), format.height);
+    arg.set_u32(pix!(pixelformat), format.fourcc.0);
+    arg.set_u32(pix!(field), format.field);
+    arg.set_u32(pix!(bytesperline), layout.bytesperline);
+    arg.set_u32(pix!(sizeimage), layout.sizeimage);
+    arg.set_u32(pix!(colorspace), format.color.colorspace);
+    arg.set_u32(pix!(priv_), sys::V4L2_PIX_FMT_PRIV_MAGIC);
+    arg.set_u32(pix!(__bindgen_anon_1), format.color.ycbcr_enc);
+    arg.set_u32(pix!(quantization), format.color.quantization);
+    arg.set_u32(pix!(xfer_func), format.color.xfer_func);
+}
+
+fn write_multi(arg: &mut Image<'_>, format: &Format) {
+    let narrow = |value: u32| u8::try_from(value).unwrap_or(0);
+    arg.set_u32(pix_mp!(width), format.width);
+    arg.set_u32(pix_mp!(height), format.height);
+    arg.set_u32(pix_mp!(pixelformat), format.fourcc.0);
+    arg.set_u32(pix_mp!(field), format.field);
+    arg.set_u32(pix_mp!(colorspace), format.color.colorspace);
+    for (index, layout) in format.layouts().iter().enumerate() {
+        let at = plane_at(index);
+        arg.set_u32(
+            at + field!(v4l2_plane_pix_format.sizeimage),
+            layout.sizeimage,
+        );
+        arg.set_u32(
+            at + field!(v4l2_plane_pix_format.bytesperline),
+            layout.bytesperline,
+        );
+    }
+    arg.set_u8(
+        pix_mp!(num_planes),
+        u8::try_from(format.layouts().len()).unwrap_or(0),
+    );
+    arg.set_u8(pix_mp!(__bindgen_anon_1), narrow(format.color.ycbcr_enc));
+    arg.set_u8(pix_mp!(quantization), narrow(format.color.quantization));
+    arg.set_u8(pix_mp!(xfer_func), narrow(format.color.xfer_func));
+}
+
+impl<M, D> VideoDevice<M, D>
+where
+    M: MemOps,
+    D: VideoDriver<Cookie = M::Cookie>,
+{
+    /// The device's buffer type (`V4L2_BUF_TYPE_*`).
+    pub(crate) fn buf_type(&self) -> u32 {
+        match (self.driver.flow(), self.driver.planarity()) {
+            (Flow::Capture, Planarity::Single) => sys::V4L2_BUF_TYPE_VIDEO_CAPTURE,
+            (Flow::Capture, Planarity::Multi) => sys::V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE,
+            (Flow::Output, Planarity::Single) => sys::V4L2_BUF_TYPE_VIDEO_OUTPUT,
+            (Flow::Output, Planarity::Multi) => sys::V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE,
+        }
+    }
+
+    /// EINVAL for another buffer type.
+    pub(crate) fn check_type(&self, wanted: u32) -> Result<(), Error> {
+        if wanted == self.buf_type() {
+            Ok(())
+        } else {
+            Err(Error::Invalid)
+        }
+    }
+
+    fn pixel_format(&self, fourcc: u32) -> Result<&'static PixelFormat, Error> {
+        let found = self
+            .driver
+            .formats()
+            .iter()
+            .find(|p| p.fourcc == FourCc(fourcc));
+        found.copied().ok_or(Error::Invalid)
+    }
+
+    pub(crate) fn enum_fmt(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+        self.check_type(arg.u32(field!(v4l2_fmtdesc.type_)))?;
+        let index = usize::try_from(arg.u32(field!(v4l2_fmtdesc.index)));
+        let pixel = index
+            .ok()
+            .and_then(|i| self.driver.formats().get(i).copied());
+        let pixel = pixel.ok_or(Error::Invalid)?;
+        arg.set_text(field!(v4l2_fmtdesc.description), 32, pixel.description);
+        arg.set_u32(field!(v4l2_fmtdesc.pixelformat), pixel.fourcc.0);
+        Ok(())
+    }
+
+    pub(crate) fn get_fmt(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+        self.check_type(arg.u32(field!(v4l2_format.type_)))?;
+        write_format(arg, &self.driver.format(), self.driver.planarity());
+        Ok(())
+    }
+
+    /// TRY_FMT; with `set` S_FMT, which is EBUSY while buffers exist.
+    pub(crate) fn set_fmt(&mut self, arg: &mut Image<'_>, set: bool) -> Result<(), Error> {
+        self.check_type(arg.u32(field!(v4l2_format.type_)))?;
+        let planarity = self.driver.planarity();
+        let format = self.driver.try_format(&read_format(arg, planarity));
+        if set {
+            if self.queue.is_busy() {
+                return Err(Error::Busy);
+            }
+            self.driver.set_format(&format)?;
+        }
+        write_format(arg, &format, planarity);
+        Ok(())
+    }
+
+    pub(crate) fn enum_frame_sizes(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+        let pixel = self.pixel_format(arg.u32(field!(v4l2_frmsizeenum.pixel_format)))?;
+        if arg.u32(field!(v4l2_frmsizeenum.index)) != 0 {
+            return Err(Error::Invalid);
+        }
+        let sizes = self.driver.frame_sizes(pixel);
+        arg.set_u32(
+            field!(v4l2_frmsizeenum.type_),
+            sys::V4L2_FRMSIZE_TYPE_STEPWISE,
+        );
+        let base = field!(v4l2_frmsizeenum.__bindgen_anon_1);
+        for (at, value) in [
+            (field!(v4l2_frmsize_stepwise.min_width), sizes.width.0),
+            (field!(v4l2_frmsize_stepwise.max_width), sizes.width.1),
+            (field!(v4l2_frmsize_stepwise.step_width), sizes.width.2),
+            (field!(v4l2_frmsize_stepwise.min_height), sizes.height.0),
+            (field!(v4l2_frmsize_stepwise.max_height), sizes.height.1),
+            (field!(v4l2_frmsize_stepwise.step_height), sizes.height.2),
+        ] {
+            arg.set_u32(base + at, value);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn enum_frame_intervals(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+        let pixel = self.pixel_format(arg.u32(field!(v4l2_frmivalenum.pixel_format)))?;
+        let width = arg.u32(field!(v4l2_frmivalenum.width));
+        let height = arg.u32(field!(v4l2_frmivalenum.height));
+        if !self.driver.frame_sizes(pixel).contains(width, height) {
+            return Err(Error::Invalid);
+        }
+        let index = arg.u32(field!(v4l2_frmivalenum.index));
+        let base = field!(v4l2_frmivalenum.__bindgen_anon_1);
+        let intervals = self.driver.frame_intervals(pixel, width, height);
+        let (kind, values): (u32, [Option<Fraction>; 3]) = match (intervals, index) {
+            (FrameIntervals::Discrete(list), _) => {
+                let index = usize::try_from(index).map_err(|_| Error::Invalid)?;
+                let one = list.get(index).copied().ok_or(Error::Invalid)?;
+                (sys::V4L2_FRMIVAL_TYPE_DISCRETE, [Some(one), None, None])
+            }
+            (FrameIntervals::Stepwise { min, max, step }, 0) => (
+                sys::V4L2_FRMIVAL_TYPE_STEPWISE,
+                [Some(min), Some(max), Some(step)],
+            ),
+            (FrameIntervals::Continuous { min, max }, 0) => {
+                let step = Fraction::new(1, 1);
+                (
+                    sys::V4L2_FRMIVAL_TYPE_CONTINUOUS,
+                    [Some(min), Some(max), Some(step)],
+                )
+            }
+            _ => return Err(Error::Invalid),
+        };
+        arg.set_u32(field!(v4l2_frmivalenum.type_), kind);
+        for (index, value) in values.into_iter().flatten().enumerate() {
+            write_fraction(arg, base + index * size_of::<sys::v4l2_fract>(), value);
+        }
+        Ok(())
+    }
+
+    /// G_PARM; with `set` S_PARM, which changes the interval first.
+    pub(crate) fn parm(&mut self, arg: &mut Image<'_>, set: bool) -> Result<(), Error> {
+        self.check_type(arg.u32(field!(v4l2_streamparm.type_)))?;
+        let base = field!(v4l2_streamparm.parm);
+        // Capture and output parameters have one layout.
+        let interval_at = base + field!(v4l2_captureparm.timeperframe);
+        let interval = if set {
+            self.driver.set_interval(Fraction::new(
+                arg.u32(interval_at),
+                arg.u32(interval_at + 4),
+            ))
+        } else {
+            self.driver.interval()
+        };
+        arg.clear_from(base);
+        arg.set_u32(
+            base + field!(v4l2_captureparm.capability),
+            sys::V4L2_CAP_TIMEPERFRAME,
+        );
+        write_fraction(arg, interval_at, interval);
+        if self.offers_file_io() {
+            let buffers = self.queue.config().min_reqbufs_allocation.clamp(1, 32);
+            arg.set_u32(base + field!(v4l2_captureparm.readbuffers), buffers);
+        }
+        Ok(())
+    }
+
+    /// The field order that buffers come back with where the program left it open.
+    pub(crate) fn default_field(&self) -> u32 {
+        match self.driver.format().field {
+            0 => FIELD_NONE,
+            field => field,
+        }
+    }
+}
+
+fn write_fraction(arg: &mut Image<'_>, at: usize, value: Fraction) {
+    arg.set_u32(at + field!(v4l2_fract.numerator), value.numerator);
+    arg.set_u32(at + field!(v4l2_fract.denominator), value.denominator);
+}

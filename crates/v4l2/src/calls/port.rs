@@ -1,0 +1,99 @@
+//! QUERYCAP, inputs and outputs, and priorities.
+
+use crate::bytes::{Image, field};
+use crate::device::VideoDevice;
+use crate::driver::{Flow, Port};
+use crate::file::FileHandle;
+use crate::{Error, Planarity, VideoDriver, sys};
+use vb3_plane::MemOps;
+
+impl<M, D> VideoDevice<M, D>
+where
+    M: MemOps,
+    D: VideoDriver<Cookie = M::Cookie>,
+{
+    /// The device's capabilities (`device_caps`).
+    pub(crate) fn capabilities(&self) -> u32 {
+        let video = match (self.driver.flow(), self.driver.planarity()) {
+            (Flow::Capture, Planarity::Single) => sys::V4L2_CAP_VIDEO_CAPTURE,
+            (Flow::Capture, Planarity::Multi) => sys::V4L2_CAP_VIDEO_CAPTURE_MPLANE,
+            (Flow::Output, Planarity::Single) => sys::V4L2_CAP_VIDEO_OUTPUT,
+            (Flow::Output, Planarity::Multi) => sys::V4L2_CAP_VIDEO_OUTPUT_MPLANE,
+        };
+        let file_io = if self.offers_file_io() {
+            sys::V4L2_CAP_READWRITE
+        } else {
+            0
+        };
+        video | file_io | sys::V4L2_CAP_STREAMING | sys::V4L2_CAP_EXT_PIX_FORMAT
+    }
+
+    pub(crate) fn query_cap(&self, arg: &mut Image<'_>) {
+        let id = self.driver.identity();
+        arg.set_text(field!(v4l2_capability.driver), 16, &id.driver);
+        arg.set_text(field!(v4l2_capability.card), 32, &id.card);
+        arg.set_text(field!(v4l2_capability.bus_info), 32, &id.bus_info);
+        arg.set_u32(field!(v4l2_capability.version), sys::API_VERSION);
+        let caps = self.capabilities();
+        arg.set_u32(
+            field!(v4l2_capability.capabilities),
+            caps | sys::V4L2_CAP_DEVICE_CAPS,
+        );
+        arg.set_u32(field!(v4l2_capability.device_caps), caps);
+    }
+
+    /// EINVAL past the last port.
+    fn port_at(&self, index: u32) -> Result<Port, Error> {
+        let index = usize::try_from(index).map_err(|_| Error::Invalid)?;
+        self.driver
+            .ports()
+            .get(index)
+            .copied()
+            .ok_or(Error::Invalid)
+    }
+
+    pub(crate) fn enum_input(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+        let port = self.port_at(arg.u32(field!(v4l2_input.index)))?;
+        arg.set_text(field!(v4l2_input.name), 32, port.name);
+        arg.set_u32(field!(v4l2_input.type_), port.kind);
+        Ok(())
+    }
+
+    pub(crate) fn enum_output(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+        let port = self.port_at(arg.u32(field!(v4l2_output.index)))?;
+        arg.set_text(field!(v4l2_output.name), 32, port.name);
+        arg.set_u32(field!(v4l2_output.type_), port.kind);
+        Ok(())
+    }
+
+    /// EBUSY for another port than the one in use while buffers exist.
+    pub(crate) fn set_port(&mut self, arg: &Image<'_>) -> Result<(), Error> {
+        let index = arg.u32(0);
+        self.port_at(index)?;
+        if index == self.driver.port() {
+            return Ok(());
+        }
+        if self.queue.is_busy() {
+            return Err(Error::Busy);
+        }
+        Ok(self.driver.set_port(index)?)
+    }
+
+    /// The highest priority of all files.
+    pub(crate) fn top_priority(&self) -> u32 {
+        self.files
+            .values()
+            .map(|file| file.priority)
+            .max()
+            .unwrap_or(sys::V4L2_PRIORITY_UNSET)
+    }
+
+    /// EINVAL for what is no priority.
+    pub(crate) fn set_priority(&mut self, file: FileHandle, wanted: u32) -> Result<(), Error> {
+        if !(sys::V4L2_PRIORITY_BACKGROUND..=sys::V4L2_PRIORITY_RECORD).contains(&wanted) {
+            return Err(Error::Invalid);
+        }
+        self.file_mut(file)?.priority = wanted;
+        Ok(())
+    }
+}

@@ -1,0 +1,328 @@
+//! `v4l2_buffer` and `v4l2_plane`: a program's view of a buffer, to and fro.
+
+use crate::bytes::{Image, field, read_user, write_user};
+use crate::{Error, Program, sys};
+use vb3_plane::MemOps;
+use vb3_queue::{
+    BufferInfo, HintSkip, MAX_PLANES, Memory, PlaneInfo, PlaneLocation, PlaneRequest, PlaneSource,
+    QueueBuffer, Timecode,
+};
+
+const PLANE: usize = size_of::<sys::v4l2_plane>();
+const M: usize = field!(v4l2_buffer.m);
+const PLANE_M: usize = field!(v4l2_plane.m);
+
+/// Flags that say what kind of frame an OUTPUT buffer holds, and where its timestamp was taken:
+/// kept with the buffer and not looked at.
+const FRAME_FLAGS: u32 = sys::V4L2_BUF_FLAG_KEYFRAME
+    | sys::V4L2_BUF_FLAG_PFRAME
+    | sys::V4L2_BUF_FLAG_BFRAME
+    | sys::V4L2_BUF_FLAG_TSTAMP_SRC_MASK;
+
+/// The memory model of `V4L2_MEMORY_*`. EINVAL for any other number.
+pub(crate) fn memory_from(number: u32) -> Result<Memory, Error> {
+    match number {
+        sys::V4L2_MEMORY_MMAP => Ok(Memory::Mmap),
+        sys::V4L2_MEMORY_USERPTR => Ok(Memory::UserPtr),
+        sys::V4L2_MEMORY_DMABUF => Ok(Memory::DmaBuf),
+        _ => Err(Error::Invalid),
+    }
+}
+
+fn memory_number(memory: Memory) -> u32 {
+    match memory {
+        Memory::Mmap => sys::V4L2_MEMORY_MMAP,
+        Memory::UserPtr => sys::V4L2_MEMORY_USERPTR,
+        Memory::DmaBuf => sys::V4L2_MEMORY_DMABUF,
+    }
+}
+
+const fn is_multiplanar(ty: u32) -> bool {
+    matches!(
+        ty,
+        sys::V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE | sys::V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE
+    )
+}
+
+/// What a program says of one plane.
+#[derive(Clone, Copy, Debug, Default)]
+struct UserPlane {
+    bytesused: u32,
+    length: u32,
+    data_offset: u32,
+    /// `m`: offset, address or descriptor.
+    place: u64,
+}
+
+/// The array of planes of a multi-planar buffer.
+#[derive(Debug)]
+struct PlaneArray {
+    addr: u64,
+    count: usize,
+    bytes: [u8; MAX_PLANES * PLANE],
+}
+
+impl PlaneArray {
+    fn used(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(..self.count * PLANE).unwrap_or_default()
+    }
+}
+
+/// What a program says of a buffer: a copy that it cannot change any more.
+#[derive(Debug)]
+pub(crate) struct UserBuffer {
+    pub(crate) index: u32,
+    pub(crate) ty: u32,
+    flags: u32,
+    field: u32,
+    timestamp_ns: u64,
+    timecode: Timecode,
+    memory: u32,
+    planes: [UserPlane; MAX_PLANES],
+    array: Option<PlaneArray>,
+}
+
+impl UserBuffer {
+    /// Takes the structure apart and fetches its planes.
+    ///
+    /// # Errors
+    /// EINVAL for more than 8 planes, EFAULT for an array that cannot be read (NULL too).
+    pub(crate) fn read<Mem: MemOps>(
+        arg: &Image<'_>,
+        program: &dyn Program<Mem>,
+    ) -> Result<Self, Error> {
+        let ty = arg.u32(field!(v4l2_buffer.type_));
+        let length = arg.u32(field!(v4l2_buffer.length));
+        let mut planes = [UserPlane::default(); MAX_PLANES];
+        let array = if is_multiplanar(ty) {
+            let mut array = read_array(arg.u64(M), length, program)?;
+            for (to, bytes) in planes.iter_mut().zip(array.used().chunks_exact_mut(PLANE)) {
+                *to = read_plane(&Image(bytes));
+            }
+            Some(array)
+        } else {
+            if let Some(first) = planes.first_mut() {
+                first.bytesused = arg.u32(field!(v4l2_buffer.bytesused));
+                first.length = length;
+                first.place = arg.u64(M);
+            }
+            None
+        };
+        Ok(Self {
+            index: arg.u32(field!(v4l2_buffer.index)),
+            ty,
+            flags: arg.u32(field!(v4l2_buffer.flags)),
+            field: arg.u32(field!(v4l2_buffer.field)),
+            timestamp_ns: read_time(arg),
+            timecode: arg.bytes(field!(v4l2_buffer.timecode)),
+            memory: arg.u32(field!(v4l2_buffer.memory)),
+            planes,
+            array,
+        })
+    }
+
+    /// How many planes the program can be told of.
+    pub(crate) fn plane_room(&self) -> usize {
+        self.array.as_ref().map_or(1, |array| array.count)
+    }
+
+    /// Frame-type and timestamp-source flags.
+    pub(crate) fn frame_flags(&self) -> u32 {
+        self.flags & FRAME_FLAGS
+    }
+
+    /// What the program asks of the queue, its first `num_planes` planes. References to dma-bufs
+    /// are in it.
+    ///
+    /// # Errors
+    /// EINVAL for no memory model.
+    pub(crate) fn request<Mem: MemOps>(
+        &self,
+        mem: &mut Mem,
+        num_planes: usize,
+        program: &dyn Program<Mem>,
+    ) -> Result<QueueBuffer<Mem>, Error> {
+        let memory = memory_from(self.memory)?;
+        let mut request = QueueBuffer::new(self.index, memory);
+        request.timestamp_ns = self.timestamp_ns;
+        request.field = self.field;
+        request.with_request = self.flags & sys::V4L2_BUF_FLAG_REQUEST_FD != 0;
+        let has_timecode = self.flags & sys::V4L2_BUF_FLAG_TIMECODE != 0;
+        request.timecode = has_timecode.then_some(self.timecode);
+        for (flag, hint) in HINTS {
+            request.hints.set(hint, self.flags & flag != 0);
+        }
+        for (to, plane) in request.planes.iter_mut().zip(&self.planes).take(num_planes) {
+            *to = Some(PlaneRequest {
+                payload_bytes: plane.bytesused.into(),
+                length_bytes: plane.length.into(),
+                data_offset: plane.data_offset.into(),
+                source: match memory {
+                    Memory::Mmap => PlaneSource::Mmap,
+                    Memory::UserPtr => PlaneSource::UserPtr {
+                        user: program.user(),
+                        addr: plane.place,
+                    },
+                    Memory::DmaBuf => {
+                        let fd = descriptor(plane.place);
+                        PlaneSource::DmaBuf {
+                            buf: program.resolve_dmabuf(mem, fd).ok(),
+                            fd,
+                        }
+                    }
+                },
+            });
+        }
+        Ok(request)
+    }
+
+    /// Writes what the queue says of the buffer to `arg` and the array of planes. `flags` are the
+    /// device's own.
+    pub(crate) fn fill(&mut self, arg: &mut Image<'_>, info: &BufferInfo, flags: u32) {
+        arg.set_u32(field!(v4l2_buffer.index), info.index);
+        arg.set_u32(field!(v4l2_buffer.type_), self.ty);
+        arg.set_u32(field!(v4l2_buffer.flags), flags | state_flags(info));
+        arg.set_u32(field!(v4l2_buffer.field), info.field);
+        write_time(arg, info.timestamp_ns);
+        arg.set_bytes(
+            field!(v4l2_buffer.timecode),
+            info.timecode.unwrap_or_default(),
+        );
+        arg.set_u32(field!(v4l2_buffer.sequence), info.sequence);
+        arg.set_u32(field!(v4l2_buffer.memory), memory_number(info.memory));
+        arg.set_u32(field!(v4l2_buffer.reserved2), 0);
+        arg.set_u32(field!(v4l2_buffer.__bindgen_anon_1), 0);
+        if let Some(array) = &mut self.array {
+            let planes = array.used().chunks_exact_mut(PLANE);
+            for (bytes, plane) in planes.zip(info.planes.iter().flatten()) {
+                fill_plane(&mut Image(bytes), plane);
+            }
+            let count = u32::try_from(info.num_planes()).unwrap_or(0);
+            arg.set_u32(field!(v4l2_buffer.length), count);
+            arg.set_u32(field!(v4l2_buffer.bytesused), 0);
+        } else if let Some(plane) = info.planes.first().copied().flatten() {
+            arg.set_u32(field!(v4l2_buffer.length), narrow(plane.length_bytes));
+            arg.set_u32(field!(v4l2_buffer.bytesused), narrow(plane.payload_bytes));
+            arg.set_u64(M, 0);
+            set_place(arg, M, plane.location);
+        }
+    }
+
+    /// Gives the array of planes back to the program.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub(crate) fn write_planes<Mem: MemOps>(
+        &mut self,
+        program: &dyn Program<Mem>,
+    ) -> Result<(), Error> {
+        match &mut self.array {
+            Some(array) if array.count != 0 => {
+                let addr = array.addr;
+                write_user(program, addr, array.used())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+const HINTS: [(u32, HintSkip); 2] = [
+    (sys::V4L2_BUF_FLAG_NO_CACHE_CLEAN, HintSkip::PREPARE),
+    (sys::V4L2_BUF_FLAG_NO_CACHE_INVALIDATE, HintSkip::FINISH),
+];
+
+fn read_array<Mem: MemOps>(
+    addr: u64,
+    length: u32,
+    program: &dyn Program<Mem>,
+) -> Result<PlaneArray, Error> {
+    let count = usize::try_from(length)
+        .ok()
+        .filter(|&n| n <= MAX_PLANES)
+        .ok_or(Error::Invalid)?;
+    let mut array = PlaneArray {
+        addr,
+        count,
+        bytes: [0; MAX_PLANES * PLANE],
+    };
+    if count != 0 {
+        read_user(program, addr, array.used())?;
+    }
+    Ok(array)
+}
+
+fn read_plane(image: &Image<'_>) -> UserPlane {
+    UserPlane {
+        bytesused: image.u32(field!(v4l2_plane.bytesused)),
+        length: image.u32(field!(v4l2_plane.length)),
+        data_offset: image.u32(field!(v4l2_plane.data_offset)),
+        place: image.u64(PLANE_M),
+    }
+}
+
+fn fill_plane(image: &mut Image<'_>, plane: &PlaneInfo) {
+    image.clear_from(0);
+    image.set_u32(field!(v4l2_plane.bytesused), narrow(plane.payload_bytes));
+    image.set_u32(field!(v4l2_plane.length), narrow(plane.length_bytes));
+    image.set_u32(field!(v4l2_plane.data_offset), narrow(plane.data_offset));
+    set_place(image, PLANE_M, plane.location);
+}
+
+fn set_place(image: &mut Image<'_>, at: usize, place: PlaneLocation) {
+    match place {
+        PlaneLocation::Cookie(offset) => image.set_u32(at, narrow(offset)),
+        PlaneLocation::UserPtr(addr) => image.set_u64(at, addr),
+        PlaneLocation::Fd(fd) => image.set_i32(at, fd),
+    }
+}
+
+/// The descriptor in a union whose first 32 bits it takes.
+fn descriptor(place: u64) -> i32 {
+    let [a, b, c, d, ..] = place.to_ne_bytes();
+    i32::from_ne_bytes([a, b, c, d])
+}
+
+fn narrow(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// The `V4L2_BUF_FLAG_*` that the queue decides.
+fn state_flags(info: &BufferInfo) -> u32 {
+    let mut flags = 0;
+    for (set, flag) in [
+        (info.mapped, sys::V4L2_BUF_FLAG_MAPPED),
+        (info.queued, sys::V4L2_BUF_FLAG_QUEUED),
+        (info.done, sys::V4L2_BUF_FLAG_DONE),
+        (info.prepared, sys::V4L2_BUF_FLAG_PREPARED),
+        (info.error, sys::V4L2_BUF_FLAG_ERROR),
+        (info.last, sys::V4L2_BUF_FLAG_LAST),
+        (info.timecode.is_some(), sys::V4L2_BUF_FLAG_TIMECODE),
+    ] {
+        if set {
+            flags |= flag;
+        }
+    }
+    for (flag, hint) in HINTS {
+        if info.hints.contains(hint) {
+            flags |= flag;
+        }
+    }
+    flags
+}
+
+/// The program's timestamp in nanoseconds; one that makes no sense is as near as can be.
+fn read_time(arg: &Image<'_>) -> u64 {
+    let at = field!(v4l2_buffer.timestamp);
+    let positive = |value: i64| u64::try_from(value).unwrap_or(0);
+    let seconds = positive(arg.i64(at + field!(timeval.tv_sec)));
+    let micros = positive(arg.i64(at + field!(timeval.tv_usec)));
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(micros.saturating_mul(1_000))
+}
+
+fn write_time(arg: &mut Image<'_>, ns: u64) {
+    let at = field!(v4l2_buffer.timestamp);
+    arg.set_u64(at + field!(timeval.tv_sec), ns / 1_000_000_000);
+    arg.set_u64(at + field!(timeval.tv_usec), ns % 1_000_000_000 / 1_000);
+}

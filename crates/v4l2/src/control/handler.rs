@@ -1,0 +1,425 @@
+//! The controls of a device: their table, their values, and what may be written.
+
+use super::{ControlFlags, ControlKind, ControlSpec, ControlValue, MAX_TEXT};
+use crate::bytes::{Image, field};
+use crate::event::{PAYLOAD, Payload};
+use crate::{Error, VideoDriver, sys};
+
+/// Most controls of one device, classes included.
+pub(crate) const MAX_CONTROLS: usize = 256;
+
+/// One control and its value. A class has no kind.
+#[derive(Clone, Debug)]
+pub(crate) struct Control {
+    pub(crate) id: u32,
+    pub(crate) name: &'static str,
+    pub(crate) kind: Option<ControlKind>,
+    pub(crate) flags: ControlFlags,
+    pub(crate) value: ControlValue,
+}
+
+/// What QUERYCTRL and events tell of a control's range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) ty: u32,
+    pub(crate) min: i64,
+    pub(crate) max: i64,
+    pub(crate) step: u64,
+    pub(crate) default: i64,
+    pub(crate) elem_size: u32,
+}
+
+/// The class of a control (`V4L2_CTRL_ID2WHICH`).
+pub(crate) const fn class_of(id: u32) -> u32 {
+    id & 0x0fff_0000
+}
+
+fn class_name(class: u32) -> &'static str {
+    match class {
+        sys::V4L2_CTRL_CLASS_USER => "User Controls",
+        sys::V4L2_CTRL_CLASS_CODEC => "Codec Controls",
+        sys::V4L2_CTRL_CLASS_CAMERA => "Camera Controls",
+        sys::V4L2_CTRL_CLASS_IMAGE_SOURCE => "Image Source Controls",
+        sys::V4L2_CTRL_CLASS_IMAGE_PROC => "Image Processing Controls",
+        sys::V4L2_CTRL_CLASS_DETECT => "Detection Controls",
+        _ => "Controls",
+    }
+}
+
+fn last_index(len: usize) -> i64 {
+    i64::try_from(len.saturating_sub(1)).unwrap_or(i64::MAX)
+}
+
+/// Rounds to the nearest step from `min`, within the range.
+///
+/// Source: Linux `ROUND_TO_RANGE`.
+fn round(value: i64, min: i64, max: i64, step: u64) -> i64 {
+    let step = i128::from(step.max(1));
+    let (min, max) = (i128::from(min), i128::from(max.max(min)));
+    let value = (i128::from(value) + step / 2).clamp(min, max);
+    let offset = (value - min) / step * step;
+    i64::try_from(min + offset).unwrap_or(i64::MAX)
+}
+
+impl Control {
+    fn from_spec(spec: &ControlSpec) -> Self {
+        let mut flags = spec.flags;
+        match spec.kind {
+            ControlKind::Button => {
+                flags |= ControlFlags::WRITE_ONLY | ControlFlags::EXECUTE_ON_WRITE;
+            }
+            ControlKind::Text { .. } => flags |= ControlFlags::HAS_PAYLOAD,
+            _ => {}
+        }
+        let value = match spec.kind {
+            ControlKind::Text { default, .. } => ControlValue::Text(default.to_owned()),
+            _ => ControlValue::Number(range_of(&spec.kind).default),
+        };
+        Self {
+            id: spec.id,
+            name: spec.name,
+            kind: Some(spec.kind),
+            flags,
+            value,
+        }
+    }
+
+    fn class(class: u32) -> Self {
+        Self {
+            id: class | 1,
+            name: class_name(class),
+            kind: None,
+            flags: ControlFlags::READ_ONLY | ControlFlags::WRITE_ONLY,
+            value: ControlValue::Number(0),
+        }
+    }
+
+    /// The range.
+    pub(crate) fn range(&self) -> Range {
+        match &self.kind {
+            Some(kind) => range_of(kind),
+            None => Range {
+                ty: sys::V4L2_CTRL_TYPE_CTRL_CLASS,
+                min: 0,
+                max: 0,
+                step: 0,
+                default: 0,
+                elem_size: 4,
+            },
+        }
+    }
+
+    /// The value at first.
+    pub(crate) fn default_value(&self) -> ControlValue {
+        match self.kind {
+            Some(ControlKind::Text { default, .. }) => ControlValue::Text(default.to_owned()),
+            Some(kind) => ControlValue::Number(range_of(&kind).default),
+            None => ControlValue::Number(0),
+        }
+    }
+
+    /// Whether G_CTRL and S_CTRL take it: its value is a 32-bit number.
+    pub(crate) fn is_simple(&self) -> bool {
+        !matches!(
+            self.kind,
+            Some(ControlKind::Integer64 { .. } | ControlKind::Text { .. })
+        )
+    }
+
+    /// Whether it can be read now.
+    ///
+    /// # Errors
+    /// EACCES for write-only ones.
+    pub(crate) fn readable(&self) -> Result<(), Error> {
+        if self.flags.contains(ControlFlags::WRITE_ONLY) {
+            return Err(Error::Access { id: self.id });
+        }
+        Ok(())
+    }
+
+    /// The value that is set when `wanted` is asked for.
+    ///
+    /// # Errors
+    /// EACCES for read-only ones; ERANGE and EINVAL for what cannot be rounded into the range.
+    ///
+    /// Source: Linux `v4l2_ctrl_type_op_validate`.
+    pub(crate) fn validate(&self, wanted: ControlValue) -> Result<ControlValue, Error> {
+        if self.flags.contains(ControlFlags::READ_ONLY) {
+            return Err(Error::Access { id: self.id });
+        }
+        let Some(kind) = self.kind else {
+            return Ok(ControlValue::Number(0));
+        };
+        let text = match (&kind, wanted) {
+            (ControlKind::Text { min, max, .. }, ControlValue::Text(text)) => {
+                let len = i64::try_from(text.len()).unwrap_or(i64::MAX);
+                if len < i64::from(*min) || len > i64::from(*max) {
+                    return Err(Error::Range {
+                        id: self.id,
+                        wanted: len,
+                    });
+                }
+                return Ok(ControlValue::Text(text));
+            }
+            (ControlKind::Text { .. }, ControlValue::Number(_)) => return Err(Error::Invalid),
+            (_, value) => value.number(),
+        };
+        self.validate_number(&kind, text).map(ControlValue::Number)
+    }
+
+    fn validate_number(&self, kind: &ControlKind, wanted: i64) -> Result<i64, Error> {
+        let range = range_of(kind);
+        let chosen = || usize::try_from(wanted).ok();
+        match kind {
+            ControlKind::Integer { .. } | ControlKind::Integer64 { .. } => {
+                Ok(round(wanted, range.min, range.max, range.step))
+            }
+            ControlKind::Boolean { .. } => Ok(i64::from(wanted != 0)),
+            ControlKind::Menu { items, .. } => match chosen().and_then(|i| items.get(i)) {
+                None => Err(Error::Range {
+                    id: self.id,
+                    wanted,
+                }),
+                Some(&"") => Err(Error::Invalid),
+                Some(_) => Ok(wanted),
+            },
+            ControlKind::IntegerMenu { items, .. } => match chosen().and_then(|i| items.get(i)) {
+                None => Err(Error::Range {
+                    id: self.id,
+                    wanted,
+                }),
+                Some(_) => Ok(wanted),
+            },
+            ControlKind::Bitmask { .. } => Ok(wanted & range.max),
+            ControlKind::Button | ControlKind::Text { .. } => Ok(0),
+        }
+    }
+
+    /// The payload of a control event.
+    pub(crate) fn event(&self, changes: u32) -> Payload {
+        let mut payload = [0; PAYLOAD];
+        let range = self.range();
+        let narrow = |value: i64| i32::try_from(value).unwrap_or(0);
+        let mut image = Image(&mut payload);
+        image.set_u32(field!(v4l2_event_ctrl.changes), changes);
+        image.set_u32(field!(v4l2_event_ctrl.type_), range.ty);
+        if self.readable().is_ok() {
+            image.set_i64(
+                field!(v4l2_event_ctrl.__bindgen_anon_1),
+                self.value.number(),
+            );
+        }
+        image.set_u32(field!(v4l2_event_ctrl.flags), self.flags.bits());
+        if !matches!(self.kind, Some(ControlKind::Integer64 { .. })) {
+            image.set_i32(field!(v4l2_event_ctrl.minimum), narrow(range.min));
+            image.set_i32(field!(v4l2_event_ctrl.maximum), bits32(range.max));
+            image.set_i32(
+                field!(v4l2_event_ctrl.step),
+                bits32(range.step.cast_signed()),
+            );
+            let default = if let Some(ControlKind::Bitmask { .. }) = self.kind {
+                bits32(range.default)
+            } else {
+                narrow(range.default)
+            };
+            image.set_i32(field!(v4l2_event_ctrl.default_value), default);
+        }
+        payload
+    }
+}
+
+/// The low 32 bits.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the low half is what is wanted"
+)]
+pub(crate) const fn bits32(value: i64) -> i32 {
+    value as i32
+}
+
+fn range_of(kind: &ControlKind) -> Range {
+    let plain = |ty, min, max, step, default| Range {
+        ty,
+        min,
+        max,
+        step,
+        default,
+        elem_size: 4,
+    };
+    match *kind {
+        ControlKind::Integer {
+            min,
+            max,
+            step,
+            default,
+        } => plain(
+            sys::V4L2_CTRL_TYPE_INTEGER,
+            min.into(),
+            max.into(),
+            step.max(1).into(),
+            default.into(),
+        ),
+        ControlKind::Integer64 {
+            min,
+            max,
+            step,
+            default,
+        } => Range {
+            ty: sys::V4L2_CTRL_TYPE_INTEGER64,
+            min,
+            max,
+            step: step.max(1),
+            default,
+            elem_size: 8,
+        },
+        ControlKind::Boolean { default } => {
+            plain(sys::V4L2_CTRL_TYPE_BOOLEAN, 0, 1, 1, default.into())
+        }
+        ControlKind::Menu { items, default } => plain(
+            sys::V4L2_CTRL_TYPE_MENU,
+            0,
+            last_index(items.len()),
+            1,
+            default.into(),
+        ),
+        ControlKind::IntegerMenu { items, default } => plain(
+            sys::V4L2_CTRL_TYPE_INTEGER_MENU,
+            0,
+            last_index(items.len()),
+            1,
+            default.into(),
+        ),
+        ControlKind::Bitmask { mask, default } => plain(
+            sys::V4L2_CTRL_TYPE_BITMASK,
+            0,
+            mask.into(),
+            0,
+            default.into(),
+        ),
+        ControlKind::Button => plain(sys::V4L2_CTRL_TYPE_BUTTON, 0, 0, 0, 0),
+        ControlKind::Text { min, max, .. } => Range {
+            ty: sys::V4L2_CTRL_TYPE_STRING,
+            min: min.into(),
+            max: max.into(),
+            step: 1,
+            default: 0,
+            elem_size: max.saturating_add(1),
+        },
+    }
+}
+
+/// All controls of a device, by rising id.
+#[derive(Debug)]
+pub(crate) struct Handler {
+    controls: Vec<Control>,
+}
+
+impl Handler {
+    /// Takes a driver's declarations and adds the classes. Of two with the same id the first
+    /// counts; what exceeds [`MAX_CONTROLS`] or has a text longer than [`MAX_TEXT`] is left out.
+    pub(crate) fn new(specs: &[ControlSpec]) -> Self {
+        let mut controls: Vec<Control> = Vec::new();
+        for spec in specs {
+            let fits = !matches!(spec.kind, ControlKind::Text { max, .. } if max > MAX_TEXT);
+            let class = class_of(spec.id);
+            if fits && class != 0 && controls.len().saturating_add(2) <= MAX_CONTROLS {
+                controls.push(Control::from_spec(spec));
+                controls.push(Control::class(class));
+            }
+        }
+        controls.sort_by_key(|control| control.id);
+        controls.dedup_by_key(|control| control.id);
+        Self { controls }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.controls.is_empty()
+    }
+
+    /// The control of an id. Ids from `V4L2_CID_PRIVATE_BASE` on count the driver's own user
+    /// controls, as old programs do.
+    pub(crate) fn find(&self, id: u32) -> Option<&Control> {
+        self.position(id).and_then(|at| self.controls.get(at))
+    }
+
+    fn position(&self, id: u32) -> Option<usize> {
+        if let Some(nth) = id.checked_sub(sys::V4L2_CID_PRIVATE_BASE) {
+            return self
+                .controls
+                .iter()
+                .enumerate()
+                .filter(|(_, c)| class_of(c.id) == sys::V4L2_CTRL_CLASS_USER)
+                .filter(|(_, c)| c.id & 0xffff >= 0x1000 && c.is_simple())
+                .nth(usize::try_from(nth).ok()?)
+                .map(|(at, _)| at);
+        }
+        self.controls
+            .binary_search_by_key(&id, |control| control.id)
+            .ok()
+    }
+
+    /// The first control past `id`.
+    pub(crate) fn after(&self, id: u32) -> Option<&Control> {
+        self.controls
+            .get(self.controls.partition_point(|control| control.id <= id)..)?
+            .first()
+    }
+
+    /// Whether a class has controls.
+    pub(crate) fn has_class(&self, class: u32) -> bool {
+        self.find(class | 1).is_some()
+    }
+
+    /// The value now; a volatile one is asked of the driver.
+    pub(crate) fn value<D: VideoDriver>(&self, control: &Control, driver: &D) -> ControlValue {
+        if control.flags.contains(ControlFlags::VOLATILE)
+            && let Some(value) = driver.volatile_control(control.id)
+        {
+            return value;
+        }
+        control.value.clone()
+    }
+
+    /// Sets a validated value. Answers whether it is another than before.
+    ///
+    /// # Errors
+    /// EBUSY for a grabbed control; what the driver says.
+    pub(crate) fn set<D: VideoDriver>(
+        &mut self,
+        id: u32,
+        value: ControlValue,
+        driver: &mut D,
+    ) -> Result<bool, Error> {
+        let at = self.position(id).ok_or(Error::Invalid)?;
+        let control = self.controls.get_mut(at).ok_or(Error::Invalid)?;
+        if control.flags.contains(ControlFlags::GRABBED) {
+            return Err(Error::Busy);
+        }
+        let changed = control.value != value;
+        let execute = control.flags.contains(ControlFlags::EXECUTE_ON_WRITE);
+        if changed || execute {
+            driver.set_control(control.id, &value)?;
+            control.value = value;
+        }
+        Ok(changed)
+    }
+
+    /// The driver changed a control by itself. Answers the control if that is news.
+    pub(crate) fn update(&mut self, id: u32, value: ControlValue) -> Option<&Control> {
+        let at = self.position(id)?;
+        let control = self.controls.get_mut(at)?;
+        let same_kind = matches!(
+            (&control.value, &value),
+            (ControlValue::Number(_), ControlValue::Number(_))
+                | (ControlValue::Text(_), ControlValue::Text(_))
+        );
+        if !same_kind || control.value == value {
+            return None;
+        }
+        control.value = value;
+        Some(control)
+    }
+}
+
+#[cfg(test)]
+mod tests;

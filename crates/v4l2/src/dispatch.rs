@@ -1,0 +1,150 @@
+//! From an ioctl's number to what it does: copies in, runs, copies out.
+
+use crate::bytes::{Image, MAX_ARG, read_user, write_user};
+use crate::calls::ExtOp;
+use crate::device::{CallContext, VideoDevice};
+use crate::driver::Flow;
+use crate::request::{Call, Request};
+use crate::{Error, Program, VideoDriver};
+use vb3_plane::MemOps;
+
+/// How far a call got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It succeeded; the structure goes back.
+    Done,
+    /// It failed, and the structure goes back all the same.
+    Failed(Error),
+    /// It must wait.
+    Wait,
+}
+
+impl From<()> for Answer {
+    fn from((): ()) -> Self {
+        Self::Done
+    }
+}
+
+impl<M, D> VideoDevice<M, D>
+where
+    M: MemOps,
+    D: VideoDriver<Cookie = M::Cookie>,
+{
+    /// `None`: to be tried again.
+    ///
+    /// The structure is read once and written once, after everything else. What is past
+    /// `request.keep` is the device's to fill, so the program's bytes there are not looked at.
+    ///
+    /// Source: Linux `video_usercopy`, `__video_do_ioctl`.
+    pub(crate) fn run(
+        &mut self,
+        mem: &mut M,
+        cx: CallContext,
+        request: &Request,
+        arg: u64,
+        program: &dyn Program<M>,
+    ) -> Result<Option<i64>, Error> {
+        let mut bytes = [0; MAX_ARG];
+        let whole = bytes.get_mut(..request.size()).ok_or(Error::NotTty)?;
+        if request.reads() {
+            read_user(program, arg, whole)?;
+        }
+        if request.call == Call::ExportBuf {
+            // A descriptor whose number cannot be told must not be made.
+            write_user(program, arg, whole)?;
+        }
+        Image(whole).clear_from(request.keep);
+        self.check_offered(request.call)?;
+        if request.prio && self.file_mut(cx.file)?.priority < self.top_priority() {
+            return Err(Error::Busy);
+        }
+        let mut image = Image(whole);
+        let answer = match request.call {
+            call @ (Call::ReqBufs
+            | Call::CreateBufs
+            | Call::RemoveBufs
+            | Call::QueryBuf
+            | Call::PrepareBuf
+            | Call::QueueBuf
+            | Call::DequeueBuf
+            | Call::StreamOn
+            | Call::StreamOff) => self.buffer_call(mem, cx, call, &mut image, program)?,
+            Call::ExportBuf => self.export_buf(mem, cx.file, &mut image, program)?.into(),
+            Call::GetExtCtrls => self.ext_ctrls(&mut image, ExtOp::Get, cx, program)?,
+            Call::SetExtCtrls => self.ext_ctrls(&mut image, ExtOp::Set, cx, program)?,
+            Call::TryExtCtrls => self.ext_ctrls(&mut image, ExtOp::Try, cx, program)?,
+            call => self.plain_call(cx, call, &mut image)?,
+        };
+        if answer == Answer::Wait {
+            return Ok(None);
+        }
+        if request.writes() {
+            write_user(program, arg, whole)?;
+        }
+        match answer {
+            Answer::Failed(error) => Err(error),
+            _ => Ok(Some(0)),
+        }
+    }
+
+    /// ENOTTY for a call that this device does not have.
+    fn check_offered(&self, call: Call) -> Result<(), Error> {
+        let offered = match call {
+            Call::EnumInput | Call::GetInput | Call::SetInput => {
+                self.driver.flow() == Flow::Capture
+            }
+            Call::EnumOutput | Call::GetOutput | Call::SetOutput => {
+                self.driver.flow() == Flow::Output
+            }
+            Call::QueryCtrl
+            | Call::QueryExtCtrl
+            | Call::QueryMenu
+            | Call::GetCtrl
+            | Call::SetCtrl
+            | Call::GetExtCtrls
+            | Call::SetExtCtrls
+            | Call::TryExtCtrls => !self.controls.is_empty(),
+            Call::SubscribeEvent | Call::UnsubscribeEvent | Call::DequeueEvent => {
+                !self.controls.is_empty() || !self.driver.events().is_empty()
+            }
+            _ => true,
+        };
+        if offered { Ok(()) } else { Err(Error::NotTty) }
+    }
+
+    /// The calls that need nothing but their structure.
+    fn plain_call(
+        &mut self,
+        cx: CallContext,
+        call: Call,
+        arg: &mut Image<'_>,
+    ) -> Result<Answer, Error> {
+        match call {
+            Call::QueryCap => self.query_cap(arg),
+            Call::EnumFmt => self.enum_fmt(arg)?,
+            Call::GetFmt => self.get_fmt(arg)?,
+            Call::SetFmt => self.set_fmt(arg, true)?,
+            Call::TryFmt => self.set_fmt(arg, false)?,
+            Call::EnumFrameSizes => self.enum_frame_sizes(arg)?,
+            Call::EnumFrameIntervals => self.enum_frame_intervals(arg)?,
+            Call::GetParm => self.parm(arg, false)?,
+            Call::SetParm => self.parm(arg, true)?,
+            Call::EnumInput => self.enum_input(arg)?,
+            Call::EnumOutput => self.enum_output(arg)?,
+            Call::GetInput | Call::GetOutput => arg.set_u32(0, self.driver.port()),
+            Call::SetInput | Call::SetOutput => self.set_port(arg)?,
+            Call::GetPriority => arg.set_u32(0, self.top_priority()),
+            Call::SetPriority => self.set_priority(cx.file, arg.u32(0))?,
+            Call::QueryCtrl => self.query_ctrl(arg)?,
+            Call::QueryExtCtrl => self.query_ext_ctrl(arg)?,
+            Call::QueryMenu => self.query_menu(arg)?,
+            Call::GetCtrl => self.get_ctrl(arg)?,
+            Call::SetCtrl => self.set_ctrl(cx.file, arg, cx.now_ns)?,
+            Call::SubscribeEvent => self.subscribe(cx.file, arg, cx.now_ns)?,
+            Call::UnsubscribeEvent => self.unsubscribe(cx.file, arg)?,
+            Call::DequeueEvent => return self.dequeue_event(cx, arg),
+            _ => return Err(Error::NotTty),
+        }
+        Ok(Answer::Done)
+    }
+}

@@ -1,0 +1,194 @@
+//! The ioctls: numbers, names, and how their structures travel.
+
+use crate::bytes::MAX_ARG;
+use crate::sys;
+
+/// One ioctl, by what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    QueryCap,
+    EnumFmt,
+    GetFmt,
+    SetFmt,
+    TryFmt,
+    EnumFrameSizes,
+    EnumFrameIntervals,
+    GetParm,
+    SetParm,
+    EnumInput,
+    GetInput,
+    SetInput,
+    EnumOutput,
+    GetOutput,
+    SetOutput,
+    GetPriority,
+    SetPriority,
+    QueryCtrl,
+    QueryExtCtrl,
+    QueryMenu,
+    GetCtrl,
+    SetCtrl,
+    GetExtCtrls,
+    SetExtCtrls,
+    TryExtCtrls,
+    SubscribeEvent,
+    UnsubscribeEvent,
+    DequeueEvent,
+    ReqBufs,
+    CreateBufs,
+    RemoveBufs,
+    QueryBuf,
+    PrepareBuf,
+    QueueBuf,
+    DequeueBuf,
+    ExportBuf,
+    StreamOn,
+    StreamOff,
+}
+
+/// How a call's structure travels, and when it is refused for priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) call: Call,
+    pub(crate) number: u32,
+    pub(crate) name: &'static str,
+    /// Bytes that are taken from the program; those after are zero.
+    pub(crate) keep: usize,
+    /// Refused with EBUSY to a file of lower priority than another's.
+    pub(crate) prio: bool,
+}
+
+impl Request {
+    /// Bytes of the structure.
+    pub(crate) const fn size(&self) -> usize {
+        ((self.number >> 16) & 0x3fff) as usize
+    }
+
+    /// Whether the program's structure is read.
+    pub(crate) const fn reads(&self) -> bool {
+        self.number >> 30 & 1 != 0
+    }
+
+    /// Whether the program's structure is written.
+    pub(crate) const fn writes(&self) -> bool {
+        self.number >> 31 & 1 != 0
+    }
+}
+
+/// Bytes up to and with a field.
+macro_rules! through {
+    ($ty:ident . $name:ident, $bytes:literal) => {
+        core::mem::offset_of!(sys::$ty, $name) + $bytes
+    };
+}
+
+const ALL: usize = MAX_ARG;
+
+macro_rules! requests {
+    ($($call:ident = $number:ident, $keep:expr, $prio:literal;)*) => {
+        &[$(Request {
+            call: Call::$call,
+            number: sys::$number,
+            name: stringify!($number),
+            keep: $keep,
+            prio: $prio,
+        }),*]
+    };
+}
+
+/// Every ioctl that is answered with something other than ENOTTY by some device.
+pub(crate) static REQUESTS: &[Request] = requests! {
+    QueueBuf = VIDIOC_QBUF, ALL, false;
+    DequeueBuf = VIDIOC_DQBUF, ALL, false;
+    QueryCap = VIDIOC_QUERYCAP, 0, false;
+    EnumFmt = VIDIOC_ENUM_FMT, through!(v4l2_fmtdesc.type_, 4), false;
+    GetFmt = VIDIOC_G_FMT, through!(v4l2_format.type_, 4), false;
+    SetFmt = VIDIOC_S_FMT, ALL, true;
+    TryFmt = VIDIOC_TRY_FMT, ALL, false;
+    EnumFrameSizes = VIDIOC_ENUM_FRAMESIZES, through!(v4l2_frmsizeenum.pixel_format, 4), false;
+    EnumFrameIntervals = VIDIOC_ENUM_FRAMEINTERVALS, through!(v4l2_frmivalenum.height, 4), false;
+    GetParm = VIDIOC_G_PARM, through!(v4l2_streamparm.type_, 4), false;
+    SetParm = VIDIOC_S_PARM, ALL, true;
+    EnumInput = VIDIOC_ENUMINPUT, through!(v4l2_input.index, 4), false;
+    GetInput = VIDIOC_G_INPUT, 0, false;
+    SetInput = VIDIOC_S_INPUT, ALL, true;
+    EnumOutput = VIDIOC_ENUMOUTPUT, through!(v4l2_output.index, 4), false;
+    GetOutput = VIDIOC_G_OUTPUT, 0, false;
+    SetOutput = VIDIOC_S_OUTPUT, ALL, true;
+    GetPriority = VIDIOC_G_PRIORITY, 0, false;
+    SetPriority = VIDIOC_S_PRIORITY, ALL, true;
+    QueryCtrl = VIDIOC_QUERYCTRL, through!(v4l2_queryctrl.id, 4), false;
+    QueryExtCtrl = VIDIOC_QUERY_EXT_CTRL, through!(v4l2_query_ext_ctrl.id, 4), false;
+    QueryMenu = VIDIOC_QUERYMENU, through!(v4l2_querymenu.index, 4), false;
+    GetCtrl = VIDIOC_G_CTRL, through!(v4l2_control.id, 4), false;
+    SetCtrl = VIDIOC_S_CTRL, ALL, true;
+    GetExtCtrls = VIDIOC_G_EXT_CTRLS, ALL, false;
+    SetExtCtrls = VIDIOC_S_EXT_CTRLS, ALL, true;
+    TryExtCtrls = VIDIOC_TRY_EXT_CTRLS, ALL, false;
+    SubscribeEvent = VIDIOC_SUBSCRIBE_EVENT, ALL, false;
+    UnsubscribeEvent = VIDIOC_UNSUBSCRIBE_EVENT, ALL, false;
+    DequeueEvent = VIDIOC_DQEVENT, 0, false;
+    ReqBufs = VIDIOC_REQBUFS, through!(v4l2_requestbuffers.flags, 1), true;
+    CreateBufs = VIDIOC_CREATE_BUFS, through!(v4l2_create_buffers.flags, 4), true;
+    RemoveBufs = VIDIOC_REMOVE_BUFS, through!(v4l2_remove_buffers.type_, 4), true;
+    QueryBuf = VIDIOC_QUERYBUF, through!(v4l2_buffer.length, 4), false;
+    PrepareBuf = VIDIOC_PREPARE_BUF, ALL, false;
+    ExportBuf = VIDIOC_EXPBUF, through!(v4l2_exportbuffer.flags, 4), false;
+    StreamOn = VIDIOC_STREAMON, ALL, true;
+    StreamOff = VIDIOC_STREAMOFF, ALL, true;
+};
+
+/// Finds an ioctl by its exact number: type, number, direction and size.
+pub(crate) fn lookup(number: u32) -> Option<&'static Request> {
+    REQUESTS.iter().find(|request| request.number == number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_structure_fits_and_is_the_headers() {
+        for request in REQUESTS {
+            assert!(request.size() <= MAX_ARG, "{}", request.name);
+            assert_eq!(
+                request.number >> 8 & 0xff,
+                u32::from(b'V'),
+                "{}",
+                request.name
+            );
+        }
+        let size = |number| lookup(number).unwrap().size();
+        assert_eq!(size(sys::VIDIOC_QBUF), size_of::<sys::v4l2_buffer>());
+        assert_eq!(size(sys::VIDIOC_G_FMT), size_of::<sys::v4l2_format>());
+        assert_eq!(
+            size(sys::VIDIOC_CREATE_BUFS),
+            size_of::<sys::v4l2_create_buffers>()
+        );
+        assert_eq!(
+            size(sys::VIDIOC_REMOVE_BUFS),
+            size_of::<sys::v4l2_remove_buffers>()
+        );
+        assert_eq!(
+            size(sys::VIDIOC_S_EXT_CTRLS),
+            size_of::<sys::v4l2_ext_controls>()
+        );
+    }
+
+    #[test]
+    fn directions_are_in_the_number() {
+        let cap = lookup(sys::VIDIOC_QUERYCAP).unwrap();
+        assert!(!cap.reads() && cap.writes());
+        let on = lookup(sys::VIDIOC_STREAMON).unwrap();
+        assert!(on.reads() && !on.writes());
+        let q = lookup(sys::VIDIOC_QBUF).unwrap();
+        assert!(q.reads() && q.writes());
+    }
+
+    #[test]
+    fn another_size_or_direction_is_unknown() {
+        assert!(lookup(sys::VIDIOC_QBUF ^ 1 << 16).is_none());
+        assert!(lookup(sys::VIDIOC_QBUF & !(1 << 31)).is_none());
+        assert!(lookup(0x5600 | 0xff).is_none());
+    }
+}

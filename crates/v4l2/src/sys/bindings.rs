@@ -1,0 +1,2726 @@
+pub type __time_t = ::core::ffi::c_long;
+pub type __suseconds_t = ::core::ffi::c_long;
+pub type __syscall_slong_t = ::core::ffi::c_long;
+pub type __u8 = ::core::ffi::c_uchar;
+pub type __u16 = ::core::ffi::c_ushort;
+pub type __s32 = ::core::ffi::c_int;
+pub type __u32 = ::core::ffi::c_uint;
+pub type __s64 = ::core::ffi::c_longlong;
+pub type __u64 = ::core::ffi::c_ulonglong;
+pub type v4l2_power_line_frequency = ::core::ffi::c_uint;
+pub type v4l2_colorfx = ::core::ffi::c_uint;
+pub type v4l2_exposure_auto_type = ::core::ffi::c_uint;
+pub type v4l2_auto_focus_range = ::core::ffi::c_uint;
+pub type v4l2_field = ::core::ffi::c_uint;
+pub type v4l2_buf_type = ::core::ffi::c_uint;
+pub type v4l2_memory = ::core::ffi::c_uint;
+pub type v4l2_colorspace = ::core::ffi::c_uint;
+pub type v4l2_xfer_func = ::core::ffi::c_uint;
+pub type v4l2_ycbcr_encoding = ::core::ffi::c_uint;
+pub type v4l2_quantization = ::core::ffi::c_uint;
+pub type v4l2_priority = ::core::ffi::c_uint;
+pub type v4l2_frmsizetypes = ::core::ffi::c_uint;
+pub type v4l2_frmivaltypes = ::core::ffi::c_uint;
+pub type v4l2_std_id = __u64;
+pub type v4l2_ctrl_type = ::core::ffi::c_uint;
+#[derive(PartialEq, Eq, Copy, Clone, Debug, Hash)]
+#[repr(C)]
+pub struct __BindgenOpaqueArray<T>(pub T);
+#[derive(PartialEq, Eq, Copy, Clone, Debug, Hash)]
+#[repr(C, align(8))]
+pub struct __BindgenOpaqueArray8<T>(pub T);
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct timeval {
+    pub tv_sec: __time_t,
+    pub tv_usec: __suseconds_t,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct timespec {
+    pub tv_sec: __time_t,
+    pub tv_nsec: __syscall_slong_t,
+}
+#[repr(C)]
+#[repr(align(4))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_h264_sps {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray<[u32; 262usize]>,
+}
+#[repr(C)]
+#[repr(align(2))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_h264_pps {
+    pub _bindgen_opaque_blob: [u16; 6usize],
+}
+#[repr(C)]
+#[repr(align(1))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_h264_scaling_matrix {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray<[u8; 480usize]>,
+}
+#[repr(C)]
+#[repr(align(2))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_h264_pred_weights {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray<[u16; 386usize]>,
+}
+#[repr(C)]
+#[repr(align(4))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_h264_slice_params {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray<[u32; 38usize]>,
+}
+#[repr(C)]
+#[repr(align(8))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_h264_decode_params {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 560usize]>,
+}
+#[repr(C)]
+#[repr(align(8))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_fwht_params {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 40usize]>,
+}
+#[repr(C)]
+#[repr(align(8))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_vp8_frame {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 1232usize]>,
+}
+#[repr(C)]
+#[repr(align(4))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_mpeg2_sequence {
+    pub _bindgen_opaque_blob: [u32; 3usize],
+}
+#[repr(C)]
+#[repr(align(8))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_mpeg2_picture {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 32usize]>,
+}
+#[repr(C)]
+#[repr(align(1))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_mpeg2_quantisation {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray<[u8; 256usize]>,
+}
+#[repr(C)]
+#[repr(align(8))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_hevc_sps {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 40usize]>,
+}
+#[repr(C)]
+#[repr(align(8))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_hevc_pps {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 64usize]>,
+}
+#[repr(C)]
+#[repr(align(8))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_hevc_slice_params {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 280usize]>,
+}
+#[repr(C)]
+#[repr(align(8))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_hevc_decode_params {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 328usize]>,
+}
+#[repr(C)]
+#[repr(align(1))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_hevc_scaling_matrix {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray<[u8; 1000usize]>,
+}
+#[repr(C)]
+#[repr(align(2))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_hdr10_cll_info {
+    pub _bindgen_opaque_blob: [u16; 2usize],
+}
+#[repr(C)]
+#[repr(align(4))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_hdr10_mastering_display {
+    pub _bindgen_opaque_blob: [u32; 6usize],
+}
+#[repr(C)]
+#[repr(align(8))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_vp9_frame {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 168usize]>,
+}
+#[repr(C)]
+#[repr(align(1))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_vp9_compressed_hdr {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray<[u8; 2040usize]>,
+}
+#[repr(C)]
+#[repr(align(4))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_av1_sequence {
+    pub _bindgen_opaque_blob: [u32; 3usize],
+}
+#[repr(C)]
+#[repr(align(4))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_av1_tile_group_entry {
+    pub _bindgen_opaque_blob: [u32; 4usize],
+}
+#[repr(C)]
+#[repr(align(8))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_av1_frame {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 1784usize]>,
+}
+#[repr(C)]
+#[repr(align(2))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_ctrl_av1_film_grain {
+    pub _bindgen_opaque_blob: __BindgenOpaqueArray<[u16; 97usize]>,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_rect {
+    pub left: __s32,
+    pub top: __s32,
+    pub width: __u32,
+    pub height: __u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_fract {
+    pub numerator: __u32,
+    pub denominator: __u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_area {
+    pub width: __u32,
+    pub height: __u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_capability {
+    pub driver: [__u8; 16usize],
+    pub card: [__u8; 32usize],
+    pub bus_info: [__u8; 32usize],
+    pub version: __u32,
+    pub capabilities: __u32,
+    pub device_caps: __u32,
+    pub reserved: [__u32; 3usize],
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct v4l2_pix_format {
+    pub width: __u32,
+    pub height: __u32,
+    pub pixelformat: __u32,
+    pub field: __u32,
+    pub bytesperline: __u32,
+    pub sizeimage: __u32,
+    pub colorspace: __u32,
+    pub priv_: __u32,
+    pub flags: __u32,
+    pub __bindgen_anon_1: v4l2_pix_format__bindgen_ty_1,
+    pub quantization: __u32,
+    pub xfer_func: __u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_fmtdesc {
+    pub index: __u32,
+    pub type_: __u32,
+    pub flags: __u32,
+    pub description: [__u8; 32usize],
+    pub pixelformat: __u32,
+    pub mbus_code: __u32,
+    pub reserved: [__u32; 3usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_frmsize_discrete {
+    pub width: __u32,
+    pub height: __u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_frmsize_stepwise {
+    pub min_width: __u32,
+    pub max_width: __u32,
+    pub step_width: __u32,
+    pub min_height: __u32,
+    pub max_height: __u32,
+    pub step_height: __u32,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct v4l2_frmsizeenum {
+    pub index: __u32,
+    pub pixel_format: __u32,
+    pub type_: __u32,
+    pub __bindgen_anon_1: v4l2_frmsizeenum__bindgen_ty_1,
+    pub reserved: [__u32; 2usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_frmival_stepwise {
+    pub min: v4l2_fract,
+    pub max: v4l2_fract,
+    pub step: v4l2_fract,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct v4l2_frmivalenum {
+    pub index: __u32,
+    pub pixel_format: __u32,
+    pub width: __u32,
+    pub height: __u32,
+    pub type_: __u32,
+    pub __bindgen_anon_1: v4l2_frmivalenum__bindgen_ty_1,
+    pub reserved: [__u32; 2usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_timecode {
+    pub type_: __u32,
+    pub flags: __u32,
+    pub frames: __u8,
+    pub seconds: __u8,
+    pub minutes: __u8,
+    pub hours: __u8,
+    pub userbits: [__u8; 4usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_requestbuffers {
+    pub count: __u32,
+    pub type_: __u32,
+    pub memory: __u32,
+    pub capabilities: __u32,
+    pub flags: __u8,
+    pub reserved: [__u8; 3usize],
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct v4l2_plane {
+    pub bytesused: __u32,
+    pub length: __u32,
+    pub m: v4l2_plane__bindgen_ty_1,
+    pub data_offset: __u32,
+    pub reserved: [__u32; 11usize],
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct v4l2_buffer {
+    pub index: __u32,
+    pub type_: __u32,
+    pub bytesused: __u32,
+    pub flags: __u32,
+    pub field: __u32,
+    pub __bindgen_padding_0: [u8; 4usize],
+    pub timestamp: timeval,
+    pub timecode: v4l2_timecode,
+    pub sequence: __u32,
+    pub memory: __u32,
+    pub m: v4l2_buffer__bindgen_ty_1,
+    pub length: __u32,
+    pub reserved2: __u32,
+    pub __bindgen_anon_1: v4l2_buffer__bindgen_ty_2,
+    pub __bindgen_padding_1: [u8; 4usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_exportbuffer {
+    pub type_: __u32,
+    pub index: __u32,
+    pub plane: __u32,
+    pub flags: __u32,
+    pub fd: __s32,
+    pub reserved: [__u32; 11usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_clip {
+    pub c: v4l2_rect,
+    pub next: *mut v4l2_clip,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_window {
+    pub w: v4l2_rect,
+    pub field: __u32,
+    pub chromakey: __u32,
+    pub clips: *mut v4l2_clip,
+    pub clipcount: __u32,
+    pub __bindgen_padding_0: [u8; 4usize],
+    pub bitmap: *mut ::core::ffi::c_void,
+    pub global_alpha: __u8,
+    pub __bindgen_padding_1: [u8; 7usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_captureparm {
+    pub capability: __u32,
+    pub capturemode: __u32,
+    pub timeperframe: v4l2_fract,
+    pub extendedmode: __u32,
+    pub readbuffers: __u32,
+    pub reserved: [__u32; 4usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_outputparm {
+    pub capability: __u32,
+    pub outputmode: __u32,
+    pub timeperframe: v4l2_fract,
+    pub extendedmode: __u32,
+    pub writebuffers: __u32,
+    pub reserved: [__u32; 4usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_cropcap {
+    pub type_: __u32,
+    pub bounds: v4l2_rect,
+    pub defrect: v4l2_rect,
+    pub pixelaspect: v4l2_fract,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_crop {
+    pub type_: __u32,
+    pub c: v4l2_rect,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_selection {
+    pub type_: __u32,
+    pub target: __u32,
+    pub flags: __u32,
+    pub r: v4l2_rect,
+    pub reserved: [__u32; 9usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_input {
+    pub index: __u32,
+    pub name: [__u8; 32usize],
+    pub type_: __u32,
+    pub audioset: __u32,
+    pub tuner: __u32,
+    pub std: v4l2_std_id,
+    pub status: __u32,
+    pub capabilities: __u32,
+    pub reserved: [__u32; 3usize],
+    pub __bindgen_padding_0: [u8; 4usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_output {
+    pub index: __u32,
+    pub name: [__u8; 32usize],
+    pub type_: __u32,
+    pub audioset: __u32,
+    pub modulator: __u32,
+    pub std: v4l2_std_id,
+    pub capabilities: __u32,
+    pub reserved: [__u32; 3usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_control {
+    pub id: __u32,
+    pub value: __s32,
+}
+#[repr(C, packed)]
+#[derive(Copy, Clone)]
+pub struct v4l2_ext_control {
+    pub id: __u32,
+    pub size: __u32,
+    pub reserved2: [__u32; 1usize],
+    pub __bindgen_anon_1: v4l2_ext_control__bindgen_ty_1,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct v4l2_ext_controls {
+    pub __bindgen_anon_1: v4l2_ext_controls__bindgen_ty_1,
+    pub count: __u32,
+    pub error_idx: __u32,
+    pub request_fd: __s32,
+    pub reserved: [__u32; 1usize],
+    pub __bindgen_padding_0: [u8; 4usize],
+    pub controls: *mut v4l2_ext_control,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_queryctrl {
+    pub id: __u32,
+    pub type_: __u32,
+    pub name: [__u8; 32usize],
+    pub minimum: __s32,
+    pub maximum: __s32,
+    pub step: __s32,
+    pub default_value: __s32,
+    pub flags: __u32,
+    pub reserved: [__u32; 2usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_query_ext_ctrl {
+    pub id: __u32,
+    pub type_: __u32,
+    pub name: [::core::ffi::c_char; 32usize],
+    pub minimum: __s64,
+    pub maximum: __s64,
+    pub step: __u64,
+    pub default_value: __s64,
+    pub flags: __u32,
+    pub elem_size: __u32,
+    pub elems: __u32,
+    pub nr_of_dims: __u32,
+    pub dims: [__u32; 4usize],
+    pub reserved: [__u32; 32usize],
+}
+#[repr(C, packed)]
+#[derive(Copy, Clone)]
+pub struct v4l2_querymenu {
+    pub id: __u32,
+    pub index: __u32,
+    pub __bindgen_anon_1: v4l2_querymenu__bindgen_ty_1,
+    pub reserved: __u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_vbi_format {
+    pub sampling_rate: __u32,
+    pub offset: __u32,
+    pub samples_per_line: __u32,
+    pub sample_format: __u32,
+    pub start: [__s32; 2usize],
+    pub count: [__u32; 2usize],
+    pub flags: __u32,
+    pub reserved: [__u32; 2usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_sliced_vbi_format {
+    pub service_set: __u16,
+    pub service_lines: [[__u16; 24usize]; 2usize],
+    pub __bindgen_padding_0: [u8; 2usize],
+    pub io_size: __u32,
+    pub reserved: [__u32; 2usize],
+}
+#[repr(C, packed)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_plane_pix_format {
+    pub sizeimage: __u32,
+    pub bytesperline: __u32,
+    pub reserved: [__u16; 6usize],
+}
+#[repr(C, packed)]
+#[derive(Copy, Clone)]
+pub struct v4l2_pix_format_mplane {
+    pub width: __u32,
+    pub height: __u32,
+    pub pixelformat: __u32,
+    pub field: __u32,
+    pub colorspace: __u32,
+    pub plane_fmt: [v4l2_plane_pix_format; 8usize],
+    pub num_planes: __u8,
+    pub flags: __u8,
+    pub __bindgen_anon_1: v4l2_pix_format_mplane__bindgen_ty_1,
+    pub quantization: __u8,
+    pub xfer_func: __u8,
+    pub reserved: [__u8; 7usize],
+}
+#[repr(C, packed)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_sdr_format {
+    pub pixelformat: __u32,
+    pub buffersize: __u32,
+    pub reserved: [__u8; 24usize],
+}
+#[repr(C, packed)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_meta_format {
+    pub dataformat: __u32,
+    pub buffersize: __u32,
+    pub width: __u32,
+    pub height: __u32,
+    pub bytesperline: __u32,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct v4l2_format {
+    pub type_: __u32,
+    pub __bindgen_padding_0: [u8; 4usize],
+    pub fmt: v4l2_format__bindgen_ty_1,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct v4l2_streamparm {
+    pub type_: __u32,
+    pub parm: v4l2_streamparm__bindgen_ty_1,
+}
+#[repr(C, packed)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_event_vsync {
+    pub field: __u8,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct v4l2_event_ctrl {
+    pub changes: __u32,
+    pub type_: __u32,
+    pub __bindgen_anon_1: v4l2_event_ctrl__bindgen_ty_1,
+    pub flags: __u32,
+    pub minimum: __s32,
+    pub maximum: __s32,
+    pub step: __s32,
+    pub default_value: __s32,
+    pub __bindgen_padding_0: [u8; 4usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_event_frame_sync {
+    pub frame_sequence: __u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_event_src_change {
+    pub changes: __u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_event_motion_det {
+    pub flags: __u32,
+    pub frame_sequence: __u32,
+    pub region_mask: __u32,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct v4l2_event {
+    pub type_: __u32,
+    pub __bindgen_padding_0: [u8; 4usize],
+    pub u: v4l2_event__bindgen_ty_1,
+    pub pending: __u32,
+    pub sequence: __u32,
+    pub timestamp: timespec,
+    pub id: __u32,
+    pub reserved: [__u32; 8usize],
+    pub __bindgen_padding_1: [u8; 4usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_event_subscription {
+    pub type_: __u32,
+    pub id: __u32,
+    pub flags: __u32,
+    pub reserved: [__u32; 5usize],
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct v4l2_create_buffers {
+    pub index: __u32,
+    pub count: __u32,
+    pub memory: __u32,
+    pub __bindgen_padding_0: [u8; 4usize],
+    pub format: v4l2_format,
+    pub capabilities: __u32,
+    pub flags: __u32,
+    pub max_num_buffers: __u32,
+    pub reserved: [__u32; 5usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_remove_buffers {
+    pub index: __u32,
+    pub count: __u32,
+    pub type_: __u32,
+    pub reserved: [__u32; 13usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct dma_buf_sync {
+    pub flags: __u64,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct dma_buf_export_sync_file {
+    pub flags: __u32,
+    pub fd: __s32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct dma_buf_import_sync_file {
+    pub flags: __u32,
+    pub fd: __s32,
+}
+pub const V4L2_SEL_TGT_CROP: u32 = 0;
+pub const V4L2_SEL_TGT_CROP_DEFAULT: u32 = 1;
+pub const V4L2_SEL_TGT_CROP_BOUNDS: u32 = 2;
+pub const V4L2_SEL_TGT_NATIVE_SIZE: u32 = 3;
+pub const V4L2_SEL_TGT_COMPOSE: u32 = 256;
+pub const V4L2_SEL_TGT_COMPOSE_DEFAULT: u32 = 257;
+pub const V4L2_SEL_TGT_COMPOSE_BOUNDS: u32 = 258;
+pub const V4L2_SEL_TGT_COMPOSE_PADDED: u32 = 259;
+pub const V4L2_SEL_FLAG_GE: u32 = 1;
+pub const V4L2_SEL_FLAG_LE: u32 = 2;
+pub const V4L2_SEL_FLAG_KEEP_CONFIG: u32 = 4;
+pub const V4L2_SEL_TGT_CROP_ACTIVE: u32 = 0;
+pub const V4L2_SEL_TGT_COMPOSE_ACTIVE: u32 = 256;
+pub const V4L2_CTRL_CLASS_USER: u32 = 9961472;
+pub const V4L2_CTRL_CLASS_CODEC: u32 = 10027008;
+pub const V4L2_CTRL_CLASS_CAMERA: u32 = 10092544;
+pub const V4L2_CTRL_CLASS_FM_TX: u32 = 10158080;
+pub const V4L2_CTRL_CLASS_FLASH: u32 = 10223616;
+pub const V4L2_CTRL_CLASS_JPEG: u32 = 10289152;
+pub const V4L2_CTRL_CLASS_IMAGE_SOURCE: u32 = 10354688;
+pub const V4L2_CTRL_CLASS_IMAGE_PROC: u32 = 10420224;
+pub const V4L2_CTRL_CLASS_DV: u32 = 10485760;
+pub const V4L2_CTRL_CLASS_FM_RX: u32 = 10551296;
+pub const V4L2_CTRL_CLASS_RF_TUNER: u32 = 10616832;
+pub const V4L2_CTRL_CLASS_DETECT: u32 = 10682368;
+pub const V4L2_CTRL_CLASS_CODEC_STATELESS: u32 = 10747904;
+pub const V4L2_CTRL_CLASS_COLORIMETRY: u32 = 10813440;
+pub const V4L2_CID_BASE: u32 = 9963776;
+pub const V4L2_CID_USER_BASE: u32 = 9963776;
+pub const V4L2_CID_USER_CLASS: u32 = 9961473;
+pub const V4L2_CID_BRIGHTNESS: u32 = 9963776;
+pub const V4L2_CID_CONTRAST: u32 = 9963777;
+pub const V4L2_CID_SATURATION: u32 = 9963778;
+pub const V4L2_CID_HUE: u32 = 9963779;
+pub const V4L2_CID_AUTO_WHITE_BALANCE: u32 = 9963788;
+pub const V4L2_CID_DO_WHITE_BALANCE: u32 = 9963789;
+pub const V4L2_CID_GAMMA: u32 = 9963792;
+pub const V4L2_CID_WHITENESS: u32 = 9963792;
+pub const V4L2_CID_EXPOSURE: u32 = 9963793;
+pub const V4L2_CID_AUTOGAIN: u32 = 9963794;
+pub const V4L2_CID_GAIN: u32 = 9963795;
+pub const V4L2_CID_HFLIP: u32 = 9963796;
+pub const V4L2_CID_VFLIP: u32 = 9963797;
+pub const V4L2_CID_POWER_LINE_FREQUENCY: u32 = 9963800;
+pub const V4L2_CID_HUE_AUTO: u32 = 9963801;
+pub const V4L2_CID_WHITE_BALANCE_TEMPERATURE: u32 = 9963802;
+pub const V4L2_CID_SHARPNESS: u32 = 9963803;
+pub const V4L2_CID_COLORFX: u32 = 9963807;
+pub const V4L2_CID_AUTOBRIGHTNESS: u32 = 9963808;
+pub const V4L2_CID_ROTATE: u32 = 9963810;
+pub const V4L2_CID_BG_COLOR: u32 = 9963811;
+pub const V4L2_CID_MIN_BUFFERS_FOR_CAPTURE: u32 = 9963815;
+pub const V4L2_CID_MIN_BUFFERS_FOR_OUTPUT: u32 = 9963816;
+pub const V4L2_CID_ALPHA_COMPONENT: u32 = 9963817;
+pub const V4L2_CID_COLORFX_CBCR: u32 = 9963818;
+pub const V4L2_CID_COLORFX_RGB: u32 = 9963819;
+pub const V4L2_CID_LASTP1: u32 = 9963820;
+pub const V4L2_CID_USER_MEYE_BASE: u32 = 9967872;
+pub const V4L2_CID_USER_BTTV_BASE: u32 = 9967888;
+pub const V4L2_CID_USER_S2255_BASE: u32 = 9967920;
+pub const V4L2_CID_USER_SI476X_BASE: u32 = 9967936;
+pub const V4L2_CID_USER_TI_VPE_BASE: u32 = 9967952;
+pub const V4L2_CID_USER_SAA7134_BASE: u32 = 9967968;
+pub const V4L2_CID_USER_ADV7180_BASE: u32 = 9967984;
+pub const V4L2_CID_USER_TC358743_BASE: u32 = 9968000;
+pub const V4L2_CID_USER_MAX217X_BASE: u32 = 9968016;
+pub const V4L2_CID_USER_IMX_BASE: u32 = 9968048;
+pub const V4L2_CID_USER_ATMEL_ISC_BASE: u32 = 9968064;
+pub const V4L2_CID_USER_CODA_BASE: u32 = 9968096;
+pub const V4L2_CID_USER_CCS_BASE: u32 = 9968112;
+pub const V4L2_CID_USER_ALLEGRO_BASE: u32 = 9968240;
+pub const V4L2_CID_USER_ISL7998X_BASE: u32 = 9968256;
+pub const V4L2_CID_USER_DW100_BASE: u32 = 9968272;
+pub const V4L2_CID_USER_ASPEED_BASE: u32 = 9968288;
+pub const V4L2_CID_USER_NPCM_BASE: u32 = 9968304;
+pub const V4L2_CID_USER_THP7312_BASE: u32 = 9968320;
+pub const V4L2_CID_CAMERA_CLASS_BASE: u32 = 10094848;
+pub const V4L2_CID_CAMERA_CLASS: u32 = 10092545;
+pub const V4L2_CID_EXPOSURE_AUTO: u32 = 10094849;
+pub const V4L2_CID_EXPOSURE_ABSOLUTE: u32 = 10094850;
+pub const V4L2_CID_EXPOSURE_AUTO_PRIORITY: u32 = 10094851;
+pub const V4L2_CID_FOCUS_ABSOLUTE: u32 = 10094858;
+pub const V4L2_CID_FOCUS_RELATIVE: u32 = 10094859;
+pub const V4L2_CID_FOCUS_AUTO: u32 = 10094860;
+pub const V4L2_CID_ZOOM_ABSOLUTE: u32 = 10094861;
+pub const V4L2_CID_ZOOM_RELATIVE: u32 = 10094862;
+pub const V4L2_CID_ZOOM_CONTINUOUS: u32 = 10094863;
+pub const V4L2_CID_AUTO_EXPOSURE_BIAS: u32 = 10094867;
+pub const V4L2_CID_AUTO_N_PRESET_WHITE_BALANCE: u32 = 10094868;
+pub const V4L2_CID_IMAGE_STABILIZATION: u32 = 10094870;
+pub const V4L2_CID_EXPOSURE_METERING: u32 = 10094873;
+pub const V4L2_CID_AUTO_FOCUS_START: u32 = 10094876;
+pub const V4L2_CID_AUTO_FOCUS_STOP: u32 = 10094877;
+pub const V4L2_CID_AUTO_FOCUS_STATUS: u32 = 10094878;
+pub const V4L2_CID_AUTO_FOCUS_RANGE: u32 = 10094879;
+pub const V4L2_CID_CAMERA_ORIENTATION: u32 = 10094882;
+pub const V4L2_CID_CAMERA_SENSOR_ROTATION: u32 = 10094883;
+pub const V4L2_CID_IMAGE_SOURCE_CLASS_BASE: u32 = 10356992;
+pub const V4L2_CID_IMAGE_SOURCE_CLASS: u32 = 10354689;
+pub const V4L2_CID_VBLANK: u32 = 10356993;
+pub const V4L2_CID_HBLANK: u32 = 10356994;
+pub const V4L2_CID_ANALOGUE_GAIN: u32 = 10356995;
+pub const V4L2_CID_TEST_PATTERN_RED: u32 = 10356996;
+pub const V4L2_CID_TEST_PATTERN_GREENR: u32 = 10356997;
+pub const V4L2_CID_TEST_PATTERN_BLUE: u32 = 10356998;
+pub const V4L2_CID_TEST_PATTERN_GREENB: u32 = 10356999;
+pub const V4L2_CID_IMAGE_PROC_CLASS_BASE: u32 = 10422528;
+pub const V4L2_CID_IMAGE_PROC_CLASS: u32 = 10420225;
+pub const V4L2_CID_LINK_FREQ: u32 = 10422529;
+pub const V4L2_CID_PIXEL_RATE: u32 = 10422530;
+pub const V4L2_CID_TEST_PATTERN: u32 = 10422531;
+pub const V4L2_CID_DIGITAL_GAIN: u32 = 10422533;
+pub const V4L2_CTRL_CLASS_MPEG: u32 = 10027008;
+pub const VIDEO_MAX_FRAME: u32 = 32;
+pub const VIDEO_MAX_PLANES: u32 = 8;
+pub const V4L2_COLORSPACE_ADOBERGB: u32 = 9;
+pub const V4L2_XFER_FUNC_ADOBERGB: u32 = 3;
+pub const V4L2_CAP_VIDEO_CAPTURE: u32 = 1;
+pub const V4L2_CAP_VIDEO_OUTPUT: u32 = 2;
+pub const V4L2_CAP_VIDEO_OVERLAY: u32 = 4;
+pub const V4L2_CAP_VBI_CAPTURE: u32 = 16;
+pub const V4L2_CAP_VBI_OUTPUT: u32 = 32;
+pub const V4L2_CAP_SLICED_VBI_CAPTURE: u32 = 64;
+pub const V4L2_CAP_SLICED_VBI_OUTPUT: u32 = 128;
+pub const V4L2_CAP_RDS_CAPTURE: u32 = 256;
+pub const V4L2_CAP_VIDEO_OUTPUT_OVERLAY: u32 = 512;
+pub const V4L2_CAP_HW_FREQ_SEEK: u32 = 1024;
+pub const V4L2_CAP_RDS_OUTPUT: u32 = 2048;
+pub const V4L2_CAP_VIDEO_CAPTURE_MPLANE: u32 = 4096;
+pub const V4L2_CAP_VIDEO_OUTPUT_MPLANE: u32 = 8192;
+pub const V4L2_CAP_VIDEO_M2M_MPLANE: u32 = 16384;
+pub const V4L2_CAP_VIDEO_M2M: u32 = 32768;
+pub const V4L2_CAP_TUNER: u32 = 65536;
+pub const V4L2_CAP_AUDIO: u32 = 131072;
+pub const V4L2_CAP_RADIO: u32 = 262144;
+pub const V4L2_CAP_MODULATOR: u32 = 524288;
+pub const V4L2_CAP_SDR_CAPTURE: u32 = 1048576;
+pub const V4L2_CAP_EXT_PIX_FORMAT: u32 = 2097152;
+pub const V4L2_CAP_SDR_OUTPUT: u32 = 4194304;
+pub const V4L2_CAP_META_CAPTURE: u32 = 8388608;
+pub const V4L2_CAP_READWRITE: u32 = 16777216;
+pub const V4L2_CAP_EDID: u32 = 33554432;
+pub const V4L2_CAP_STREAMING: u32 = 67108864;
+pub const V4L2_CAP_META_OUTPUT: u32 = 134217728;
+pub const V4L2_CAP_TOUCH: u32 = 268435456;
+pub const V4L2_CAP_IO_MC: u32 = 536870912;
+pub const V4L2_CAP_DEVICE_CAPS: u32 = 2147483648;
+pub const V4L2_PIX_FMT_RGB332: u32 = 826427218;
+pub const V4L2_PIX_FMT_RGB444: u32 = 875836498;
+pub const V4L2_PIX_FMT_ARGB444: u32 = 842093121;
+pub const V4L2_PIX_FMT_XRGB444: u32 = 842093144;
+pub const V4L2_PIX_FMT_RGBA444: u32 = 842088786;
+pub const V4L2_PIX_FMT_RGBX444: u32 = 842094674;
+pub const V4L2_PIX_FMT_ABGR444: u32 = 842089025;
+pub const V4L2_PIX_FMT_XBGR444: u32 = 842089048;
+pub const V4L2_PIX_FMT_BGRA444: u32 = 842088775;
+pub const V4L2_PIX_FMT_BGRX444: u32 = 842094658;
+pub const V4L2_PIX_FMT_RGB555: u32 = 1329743698;
+pub const V4L2_PIX_FMT_ARGB555: u32 = 892424769;
+pub const V4L2_PIX_FMT_XRGB555: u32 = 892424792;
+pub const V4L2_PIX_FMT_RGBA555: u32 = 892420434;
+pub const V4L2_PIX_FMT_RGBX555: u32 = 892426322;
+pub const V4L2_PIX_FMT_ABGR555: u32 = 892420673;
+pub const V4L2_PIX_FMT_XBGR555: u32 = 892420696;
+pub const V4L2_PIX_FMT_BGRA555: u32 = 892420418;
+pub const V4L2_PIX_FMT_BGRX555: u32 = 892426306;
+pub const V4L2_PIX_FMT_RGB565: u32 = 1346520914;
+pub const V4L2_PIX_FMT_RGB555X: u32 = 1363298130;
+pub const V4L2_PIX_FMT_ARGB555X: u32 = 3039908417;
+pub const V4L2_PIX_FMT_XRGB555X: u32 = 3039908440;
+pub const V4L2_PIX_FMT_RGB565X: u32 = 1380075346;
+pub const V4L2_PIX_FMT_BGR666: u32 = 1213351746;
+pub const V4L2_PIX_FMT_BGR24: u32 = 861030210;
+pub const V4L2_PIX_FMT_RGB24: u32 = 859981650;
+pub const V4L2_PIX_FMT_BGR32: u32 = 877807426;
+pub const V4L2_PIX_FMT_ABGR32: u32 = 875713089;
+pub const V4L2_PIX_FMT_XBGR32: u32 = 875713112;
+pub const V4L2_PIX_FMT_BGRA32: u32 = 875708754;
+pub const V4L2_PIX_FMT_BGRX32: u32 = 875714642;
+pub const V4L2_PIX_FMT_RGB32: u32 = 876758866;
+pub const V4L2_PIX_FMT_RGBA32: u32 = 875708993;
+pub const V4L2_PIX_FMT_RGBX32: u32 = 875709016;
+pub const V4L2_PIX_FMT_ARGB32: u32 = 875708738;
+pub const V4L2_PIX_FMT_XRGB32: u32 = 875714626;
+pub const V4L2_PIX_FMT_RGBX1010102: u32 = 808671314;
+pub const V4L2_PIX_FMT_RGBA1010102: u32 = 808665426;
+pub const V4L2_PIX_FMT_ARGB2101010: u32 = 808669761;
+pub const V4L2_PIX_FMT_BGR48_12: u32 = 842085186;
+pub const V4L2_PIX_FMT_BGR48: u32 = 911361858;
+pub const V4L2_PIX_FMT_RGB48: u32 = 910313298;
+pub const V4L2_PIX_FMT_ABGR64_12: u32 = 842085442;
+pub const V4L2_PIX_FMT_GREY: u32 = 1497715271;
+pub const V4L2_PIX_FMT_Y4: u32 = 540291161;
+pub const V4L2_PIX_FMT_Y6: u32 = 540422233;
+pub const V4L2_PIX_FMT_Y10: u32 = 540029273;
+pub const V4L2_PIX_FMT_Y12: u32 = 540160345;
+pub const V4L2_PIX_FMT_Y012: u32 = 842084441;
+pub const V4L2_PIX_FMT_Y14: u32 = 540291417;
+pub const V4L2_PIX_FMT_Y16: u32 = 540422489;
+pub const V4L2_PIX_FMT_Y16_BE: u32 = 2687906137;
+pub const V4L2_PIX_FMT_Y10BPACK: u32 = 1110454617;
+pub const V4L2_PIX_FMT_Y10P: u32 = 1345335641;
+pub const V4L2_PIX_FMT_IPU3_Y10: u32 = 2033414249;
+pub const V4L2_PIX_FMT_Y12P: u32 = 1345466713;
+pub const V4L2_PIX_FMT_Y14P: u32 = 1345597785;
+pub const V4L2_PIX_FMT_PAL8: u32 = 944521552;
+pub const V4L2_PIX_FMT_UV8: u32 = 540563029;
+pub const V4L2_PIX_FMT_YUYV: u32 = 1448695129;
+pub const V4L2_PIX_FMT_YYUV: u32 = 1448434009;
+pub const V4L2_PIX_FMT_YVYU: u32 = 1431918169;
+pub const V4L2_PIX_FMT_UYVY: u32 = 1498831189;
+pub const V4L2_PIX_FMT_VYUY: u32 = 1498765654;
+pub const V4L2_PIX_FMT_Y41P: u32 = 1345401945;
+pub const V4L2_PIX_FMT_YUV444: u32 = 875836505;
+pub const V4L2_PIX_FMT_YUV555: u32 = 1331058009;
+pub const V4L2_PIX_FMT_YUV565: u32 = 1347835225;
+pub const V4L2_PIX_FMT_YUV24: u32 = 861295961;
+pub const V4L2_PIX_FMT_YUV32: u32 = 878073177;
+pub const V4L2_PIX_FMT_AYUV32: u32 = 1448433985;
+pub const V4L2_PIX_FMT_XYUV32: u32 = 1448434008;
+pub const V4L2_PIX_FMT_VUYA32: u32 = 1096373590;
+pub const V4L2_PIX_FMT_VUYX32: u32 = 1482249558;
+pub const V4L2_PIX_FMT_YUVA32: u32 = 1096176985;
+pub const V4L2_PIX_FMT_YUVX32: u32 = 1482052953;
+pub const V4L2_PIX_FMT_M420: u32 = 808596557;
+pub const V4L2_PIX_FMT_YUV48_12: u32 = 842085209;
+pub const V4L2_PIX_FMT_Y210: u32 = 808530521;
+pub const V4L2_PIX_FMT_Y212: u32 = 842084953;
+pub const V4L2_PIX_FMT_Y216: u32 = 909193817;
+pub const V4L2_PIX_FMT_NV12: u32 = 842094158;
+pub const V4L2_PIX_FMT_NV21: u32 = 825382478;
+pub const V4L2_PIX_FMT_NV16: u32 = 909203022;
+pub const V4L2_PIX_FMT_NV61: u32 = 825644622;
+pub const V4L2_PIX_FMT_NV24: u32 = 875714126;
+pub const V4L2_PIX_FMT_NV42: u32 = 842290766;
+pub const V4L2_PIX_FMT_P010: u32 = 808530000;
+pub const V4L2_PIX_FMT_P012: u32 = 842084432;
+pub const V4L2_PIX_FMT_NV12M: u32 = 842091854;
+pub const V4L2_PIX_FMT_NV21M: u32 = 825380174;
+pub const V4L2_PIX_FMT_NV16M: u32 = 909200718;
+pub const V4L2_PIX_FMT_NV61M: u32 = 825642318;
+pub const V4L2_PIX_FMT_P012M: u32 = 842091856;
+pub const V4L2_PIX_FMT_YUV410: u32 = 961959257;
+pub const V4L2_PIX_FMT_YVU410: u32 = 961893977;
+pub const V4L2_PIX_FMT_YUV411P: u32 = 1345401140;
+pub const V4L2_PIX_FMT_YUV420: u32 = 842093913;
+pub const V4L2_PIX_FMT_YVU420: u32 = 842094169;
+pub const V4L2_PIX_FMT_YUV422P: u32 = 1345466932;
+pub const V4L2_PIX_FMT_YUV420M: u32 = 842091865;
+pub const V4L2_PIX_FMT_YVU420M: u32 = 825380185;
+pub const V4L2_PIX_FMT_YUV422M: u32 = 909200729;
+pub const V4L2_PIX_FMT_YVU422M: u32 = 825642329;
+pub const V4L2_PIX_FMT_YUV444M: u32 = 875711833;
+pub const V4L2_PIX_FMT_YVU444M: u32 = 842288473;
+pub const V4L2_PIX_FMT_NV12_4L4: u32 = 842093654;
+pub const V4L2_PIX_FMT_NV12_16L16: u32 = 842091848;
+pub const V4L2_PIX_FMT_NV12_32L32: u32 = 842093651;
+pub const V4L2_PIX_FMT_NV15_4L4: u32 = 892425302;
+pub const V4L2_PIX_FMT_P010_4L4: u32 = 808530004;
+pub const V4L2_PIX_FMT_NV12_8L128: u32 = 842093633;
+pub const V4L2_PIX_FMT_NV12_10BE_8L128: u32 = 2989578305;
+pub const V4L2_PIX_FMT_NV12MT: u32 = 842091860;
+pub const V4L2_PIX_FMT_NV12MT_16X16: u32 = 842091862;
+pub const V4L2_PIX_FMT_NV12M_8L128: u32 = 842088782;
+pub const V4L2_PIX_FMT_NV12M_10BE_8L128: u32 = 2989577294;
+pub const V4L2_PIX_FMT_SBGGR8: u32 = 825770306;
+pub const V4L2_PIX_FMT_SGBRG8: u32 = 1196573255;
+pub const V4L2_PIX_FMT_SGRBG8: u32 = 1195528775;
+pub const V4L2_PIX_FMT_SRGGB8: u32 = 1111967570;
+pub const V4L2_PIX_FMT_SBGGR10: u32 = 808535874;
+pub const V4L2_PIX_FMT_SGBRG10: u32 = 808534599;
+pub const V4L2_PIX_FMT_SGRBG10: u32 = 808534338;
+pub const V4L2_PIX_FMT_SRGGB10: u32 = 808535890;
+pub const V4L2_PIX_FMT_SBGGR10P: u32 = 1094795888;
+pub const V4L2_PIX_FMT_SGBRG10P: u32 = 1094797168;
+pub const V4L2_PIX_FMT_SGRBG10P: u32 = 1094805360;
+pub const V4L2_PIX_FMT_SRGGB10P: u32 = 1094799984;
+pub const V4L2_PIX_FMT_SBGGR10ALAW8: u32 = 943800929;
+pub const V4L2_PIX_FMT_SGBRG10ALAW8: u32 = 943802209;
+pub const V4L2_PIX_FMT_SGRBG10ALAW8: u32 = 943810401;
+pub const V4L2_PIX_FMT_SRGGB10ALAW8: u32 = 943805025;
+pub const V4L2_PIX_FMT_SBGGR10DPCM8: u32 = 943800930;
+pub const V4L2_PIX_FMT_SGBRG10DPCM8: u32 = 943802210;
+pub const V4L2_PIX_FMT_SGRBG10DPCM8: u32 = 808535106;
+pub const V4L2_PIX_FMT_SRGGB10DPCM8: u32 = 943805026;
+pub const V4L2_PIX_FMT_SBGGR12: u32 = 842090306;
+pub const V4L2_PIX_FMT_SGBRG12: u32 = 842089031;
+pub const V4L2_PIX_FMT_SGRBG12: u32 = 842088770;
+pub const V4L2_PIX_FMT_SRGGB12: u32 = 842090322;
+pub const V4L2_PIX_FMT_SBGGR12P: u32 = 1128481392;
+pub const V4L2_PIX_FMT_SGBRG12P: u32 = 1128482672;
+pub const V4L2_PIX_FMT_SGRBG12P: u32 = 1128490864;
+pub const V4L2_PIX_FMT_SRGGB12P: u32 = 1128485488;
+pub const V4L2_PIX_FMT_SBGGR14: u32 = 875644738;
+pub const V4L2_PIX_FMT_SGBRG14: u32 = 875643463;
+pub const V4L2_PIX_FMT_SGRBG14: u32 = 875647559;
+pub const V4L2_PIX_FMT_SRGGB14: u32 = 875644754;
+pub const V4L2_PIX_FMT_SBGGR14P: u32 = 1162166896;
+pub const V4L2_PIX_FMT_SGBRG14P: u32 = 1162168176;
+pub const V4L2_PIX_FMT_SGRBG14P: u32 = 1162176368;
+pub const V4L2_PIX_FMT_SRGGB14P: u32 = 1162170992;
+pub const V4L2_PIX_FMT_SBGGR16: u32 = 844257602;
+pub const V4L2_PIX_FMT_SGBRG16: u32 = 909197895;
+pub const V4L2_PIX_FMT_SGRBG16: u32 = 909201991;
+pub const V4L2_PIX_FMT_SRGGB16: u32 = 909199186;
+pub const V4L2_PIX_FMT_HSV24: u32 = 861295432;
+pub const V4L2_PIX_FMT_HSV32: u32 = 878072648;
+pub const V4L2_PIX_FMT_MJPEG: u32 = 1196444237;
+pub const V4L2_PIX_FMT_JPEG: u32 = 1195724874;
+pub const V4L2_PIX_FMT_DV: u32 = 1685288548;
+pub const V4L2_PIX_FMT_MPEG: u32 = 1195724877;
+pub const V4L2_PIX_FMT_H264: u32 = 875967048;
+pub const V4L2_PIX_FMT_H264_NO_SC: u32 = 826496577;
+pub const V4L2_PIX_FMT_H264_MVC: u32 = 875967053;
+pub const V4L2_PIX_FMT_H263: u32 = 859189832;
+pub const V4L2_PIX_FMT_MPEG1: u32 = 826757197;
+pub const V4L2_PIX_FMT_MPEG2: u32 = 843534413;
+pub const V4L2_PIX_FMT_MPEG2_SLICE: u32 = 1395803981;
+pub const V4L2_PIX_FMT_MPEG4: u32 = 877088845;
+pub const V4L2_PIX_FMT_XVID: u32 = 1145656920;
+pub const V4L2_PIX_FMT_VC1_ANNEX_G: u32 = 1194410838;
+pub const V4L2_PIX_FMT_VC1_ANNEX_L: u32 = 1278296918;
+pub const V4L2_PIX_FMT_VP8: u32 = 808996950;
+pub const V4L2_PIX_FMT_VP8_FRAME: u32 = 1178095702;
+pub const V4L2_PIX_FMT_VP9: u32 = 809062486;
+pub const V4L2_PIX_FMT_VP9_FRAME: u32 = 1178161238;
+pub const V4L2_PIX_FMT_HEVC: u32 = 1129727304;
+pub const V4L2_PIX_FMT_FWHT: u32 = 1414027078;
+pub const V4L2_PIX_FMT_FWHT_STATELESS: u32 = 1213679187;
+pub const V4L2_PIX_FMT_H264_SLICE: u32 = 875967059;
+pub const V4L2_PIX_FMT_HEVC_SLICE: u32 = 892744275;
+pub const V4L2_PIX_FMT_AV1_FRAME: u32 = 1177638465;
+pub const V4L2_PIX_FMT_SPK: u32 = 810242131;
+pub const V4L2_PIX_FMT_RV30: u32 = 808670802;
+pub const V4L2_PIX_FMT_RV40: u32 = 808736338;
+pub const V4L2_PIX_FMT_CPIA1: u32 = 1095323715;
+pub const V4L2_PIX_FMT_WNVA: u32 = 1096175191;
+pub const V4L2_PIX_FMT_SN9C10X: u32 = 808532307;
+pub const V4L2_PIX_FMT_SN9C20X_I420: u32 = 808597843;
+pub const V4L2_PIX_FMT_PWC1: u32 = 826496848;
+pub const V4L2_PIX_FMT_PWC2: u32 = 843274064;
+pub const V4L2_PIX_FMT_ET61X251: u32 = 892483141;
+pub const V4L2_PIX_FMT_SPCA501: u32 = 825242963;
+pub const V4L2_PIX_FMT_SPCA505: u32 = 892351827;
+pub const V4L2_PIX_FMT_SPCA508: u32 = 942683475;
+pub const V4L2_PIX_FMT_SPCA561: u32 = 825636179;
+pub const V4L2_PIX_FMT_PAC207: u32 = 925905488;
+pub const V4L2_PIX_FMT_MR97310A: u32 = 808530765;
+pub const V4L2_PIX_FMT_JL2005BCD: u32 = 808602698;
+pub const V4L2_PIX_FMT_SN9C2028: u32 = 1481527123;
+pub const V4L2_PIX_FMT_SQ905C: u32 = 1127559225;
+pub const V4L2_PIX_FMT_PJPG: u32 = 1196444240;
+pub const V4L2_PIX_FMT_OV511: u32 = 825308495;
+pub const V4L2_PIX_FMT_OV518: u32 = 942749007;
+pub const V4L2_PIX_FMT_STV0680: u32 = 808990291;
+pub const V4L2_PIX_FMT_TM6000: u32 = 808865108;
+pub const V4L2_PIX_FMT_CIT_YYVYUY: u32 = 1448364355;
+pub const V4L2_PIX_FMT_KONICA420: u32 = 1229868875;
+pub const V4L2_PIX_FMT_JPGL: u32 = 1279742026;
+pub const V4L2_PIX_FMT_SE401: u32 = 825242707;
+pub const V4L2_PIX_FMT_S5C_UYVY_JPG: u32 = 1229141331;
+pub const V4L2_PIX_FMT_Y8I: u32 = 541669465;
+pub const V4L2_PIX_FMT_Y12I: u32 = 1228026201;
+pub const V4L2_PIX_FMT_Z16: u32 = 540422490;
+pub const V4L2_PIX_FMT_MT21C: u32 = 825381965;
+pub const V4L2_PIX_FMT_MM21: u32 = 825380173;
+pub const V4L2_PIX_FMT_MT2110T: u32 = 1412584525;
+pub const V4L2_PIX_FMT_MT2110R: u32 = 1379030093;
+pub const V4L2_PIX_FMT_INZI: u32 = 1230655049;
+pub const V4L2_PIX_FMT_CNF4: u32 = 877022787;
+pub const V4L2_PIX_FMT_HI240: u32 = 875710792;
+pub const V4L2_PIX_FMT_QC08C: u32 = 1127755857;
+pub const V4L2_PIX_FMT_QC10C: u32 = 1127231825;
+pub const V4L2_PIX_FMT_AJPG: u32 = 1196444225;
+pub const V4L2_PIX_FMT_HEXTILE: u32 = 1280596040;
+pub const V4L2_PIX_FMT_IPU3_SBGGR10: u32 = 1647538281;
+pub const V4L2_PIX_FMT_IPU3_SGBRG10: u32 = 1731424361;
+pub const V4L2_PIX_FMT_IPU3_SGRBG10: u32 = 1194553449;
+pub const V4L2_PIX_FMT_IPU3_SRGGB10: u32 = 1915973737;
+pub const V4L2_PIX_FMT_PISP_COMP1_RGGB: u32 = 1378960208;
+pub const V4L2_PIX_FMT_PISP_COMP1_GRBG: u32 = 1194410832;
+pub const V4L2_PIX_FMT_PISP_COMP1_GBRG: u32 = 1731281744;
+pub const V4L2_PIX_FMT_PISP_COMP1_BGGR: u32 = 1110524752;
+pub const V4L2_PIX_FMT_PISP_COMP1_MONO: u32 = 1295074128;
+pub const V4L2_PIX_FMT_PISP_COMP2_RGGB: u32 = 1379025744;
+pub const V4L2_PIX_FMT_PISP_COMP2_GRBG: u32 = 1194476368;
+pub const V4L2_PIX_FMT_PISP_COMP2_GBRG: u32 = 1731347280;
+pub const V4L2_PIX_FMT_PISP_COMP2_BGGR: u32 = 1110590288;
+pub const V4L2_PIX_FMT_PISP_COMP2_MONO: u32 = 1295139664;
+pub const V4L2_PIX_FMT_PRIV_MAGIC: u32 = 4276996862;
+pub const V4L2_PIX_FMT_FLAG_PREMUL_ALPHA: u32 = 1;
+pub const V4L2_PIX_FMT_FLAG_SET_CSC: u32 = 2;
+pub const V4L2_FMT_FLAG_COMPRESSED: u32 = 1;
+pub const V4L2_FMT_FLAG_EMULATED: u32 = 2;
+pub const V4L2_FMT_FLAG_CONTINUOUS_BYTESTREAM: u32 = 4;
+pub const V4L2_FMT_FLAG_DYN_RESOLUTION: u32 = 8;
+pub const V4L2_FMT_FLAG_ENC_CAP_FRAME_INTERVAL: u32 = 16;
+pub const V4L2_FMT_FLAG_CSC_COLORSPACE: u32 = 32;
+pub const V4L2_FMT_FLAG_CSC_XFER_FUNC: u32 = 64;
+pub const V4L2_FMT_FLAG_CSC_YCBCR_ENC: u32 = 128;
+pub const V4L2_FMT_FLAG_CSC_HSV_ENC: u32 = 128;
+pub const V4L2_FMT_FLAG_CSC_QUANTIZATION: u32 = 256;
+pub const V4L2_FMT_FLAG_META_LINE_BASED: u32 = 512;
+pub const V4L2_TC_TYPE_24FPS: u32 = 1;
+pub const V4L2_TC_TYPE_25FPS: u32 = 2;
+pub const V4L2_TC_TYPE_30FPS: u32 = 3;
+pub const V4L2_TC_TYPE_50FPS: u32 = 4;
+pub const V4L2_TC_TYPE_60FPS: u32 = 5;
+pub const V4L2_TC_FLAG_DROPFRAME: u32 = 1;
+pub const V4L2_TC_FLAG_COLORFRAME: u32 = 2;
+pub const V4L2_TC_USERBITS_field: u32 = 12;
+pub const V4L2_TC_USERBITS_USERDEFINED: u32 = 0;
+pub const V4L2_TC_USERBITS_8BITCHARS: u32 = 8;
+pub const V4L2_MEMORY_FLAG_NON_COHERENT: u32 = 1;
+pub const V4L2_BUF_CAP_SUPPORTS_MMAP: u32 = 1;
+pub const V4L2_BUF_CAP_SUPPORTS_USERPTR: u32 = 2;
+pub const V4L2_BUF_CAP_SUPPORTS_DMABUF: u32 = 4;
+pub const V4L2_BUF_CAP_SUPPORTS_REQUESTS: u32 = 8;
+pub const V4L2_BUF_CAP_SUPPORTS_ORPHANED_BUFS: u32 = 16;
+pub const V4L2_BUF_CAP_SUPPORTS_M2M_HOLD_CAPTURE_BUF: u32 = 32;
+pub const V4L2_BUF_CAP_SUPPORTS_MMAP_CACHE_HINTS: u32 = 64;
+pub const V4L2_BUF_CAP_SUPPORTS_MAX_NUM_BUFFERS: u32 = 128;
+pub const V4L2_BUF_CAP_SUPPORTS_REMOVE_BUFS: u32 = 256;
+pub const V4L2_BUF_FLAG_MAPPED: u32 = 1;
+pub const V4L2_BUF_FLAG_QUEUED: u32 = 2;
+pub const V4L2_BUF_FLAG_DONE: u32 = 4;
+pub const V4L2_BUF_FLAG_KEYFRAME: u32 = 8;
+pub const V4L2_BUF_FLAG_PFRAME: u32 = 16;
+pub const V4L2_BUF_FLAG_BFRAME: u32 = 32;
+pub const V4L2_BUF_FLAG_ERROR: u32 = 64;
+pub const V4L2_BUF_FLAG_IN_REQUEST: u32 = 128;
+pub const V4L2_BUF_FLAG_TIMECODE: u32 = 256;
+pub const V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF: u32 = 512;
+pub const V4L2_BUF_FLAG_PREPARED: u32 = 1024;
+pub const V4L2_BUF_FLAG_NO_CACHE_INVALIDATE: u32 = 2048;
+pub const V4L2_BUF_FLAG_NO_CACHE_CLEAN: u32 = 4096;
+pub const V4L2_BUF_FLAG_TIMESTAMP_MASK: u32 = 57344;
+pub const V4L2_BUF_FLAG_TIMESTAMP_UNKNOWN: u32 = 0;
+pub const V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC: u32 = 8192;
+pub const V4L2_BUF_FLAG_TIMESTAMP_COPY: u32 = 16384;
+pub const V4L2_BUF_FLAG_TSTAMP_SRC_MASK: u32 = 458752;
+pub const V4L2_BUF_FLAG_TSTAMP_SRC_EOF: u32 = 0;
+pub const V4L2_BUF_FLAG_TSTAMP_SRC_SOE: u32 = 65536;
+pub const V4L2_BUF_FLAG_LAST: u32 = 1048576;
+pub const V4L2_BUF_FLAG_REQUEST_FD: u32 = 8388608;
+pub const V4L2_MODE_HIGHQUALITY: u32 = 1;
+pub const V4L2_CAP_TIMEPERFRAME: u32 = 4096;
+pub const V4L2_INPUT_TYPE_TUNER: u32 = 1;
+pub const V4L2_INPUT_TYPE_CAMERA: u32 = 2;
+pub const V4L2_INPUT_TYPE_TOUCH: u32 = 3;
+pub const V4L2_IN_ST_NO_POWER: u32 = 1;
+pub const V4L2_IN_ST_NO_SIGNAL: u32 = 2;
+pub const V4L2_IN_ST_NO_COLOR: u32 = 4;
+pub const V4L2_IN_ST_HFLIP: u32 = 16;
+pub const V4L2_IN_ST_VFLIP: u32 = 32;
+pub const V4L2_IN_ST_NO_H_LOCK: u32 = 256;
+pub const V4L2_IN_ST_COLOR_KILL: u32 = 512;
+pub const V4L2_IN_ST_NO_V_LOCK: u32 = 1024;
+pub const V4L2_IN_ST_NO_STD_LOCK: u32 = 2048;
+pub const V4L2_IN_ST_NO_SYNC: u32 = 65536;
+pub const V4L2_IN_ST_NO_EQU: u32 = 131072;
+pub const V4L2_IN_ST_NO_CARRIER: u32 = 262144;
+pub const V4L2_IN_ST_MACROVISION: u32 = 16777216;
+pub const V4L2_IN_ST_NO_ACCESS: u32 = 33554432;
+pub const V4L2_IN_ST_VTR: u32 = 67108864;
+pub const V4L2_IN_CAP_DV_TIMINGS: u32 = 2;
+pub const V4L2_IN_CAP_CUSTOM_TIMINGS: u32 = 2;
+pub const V4L2_IN_CAP_STD: u32 = 4;
+pub const V4L2_IN_CAP_NATIVE_SIZE: u32 = 8;
+pub const V4L2_OUTPUT_TYPE_MODULATOR: u32 = 1;
+pub const V4L2_OUTPUT_TYPE_ANALOG: u32 = 2;
+pub const V4L2_OUTPUT_TYPE_ANALOGVGAOVERLAY: u32 = 3;
+pub const V4L2_OUT_CAP_DV_TIMINGS: u32 = 2;
+pub const V4L2_OUT_CAP_CUSTOM_TIMINGS: u32 = 2;
+pub const V4L2_OUT_CAP_STD: u32 = 4;
+pub const V4L2_OUT_CAP_NATIVE_SIZE: u32 = 8;
+pub const V4L2_CTRL_ID_MASK: u32 = 268435455;
+pub const V4L2_CTRL_MAX_DIMS: u32 = 4;
+pub const V4L2_CTRL_WHICH_CUR_VAL: u32 = 0;
+pub const V4L2_CTRL_WHICH_DEF_VAL: u32 = 251658240;
+pub const V4L2_CTRL_WHICH_REQUEST_VAL: u32 = 251723776;
+pub const V4L2_CTRL_FLAG_DISABLED: u32 = 1;
+pub const V4L2_CTRL_FLAG_GRABBED: u32 = 2;
+pub const V4L2_CTRL_FLAG_READ_ONLY: u32 = 4;
+pub const V4L2_CTRL_FLAG_UPDATE: u32 = 8;
+pub const V4L2_CTRL_FLAG_INACTIVE: u32 = 16;
+pub const V4L2_CTRL_FLAG_SLIDER: u32 = 32;
+pub const V4L2_CTRL_FLAG_WRITE_ONLY: u32 = 64;
+pub const V4L2_CTRL_FLAG_VOLATILE: u32 = 128;
+pub const V4L2_CTRL_FLAG_HAS_PAYLOAD: u32 = 256;
+pub const V4L2_CTRL_FLAG_EXECUTE_ON_WRITE: u32 = 512;
+pub const V4L2_CTRL_FLAG_MODIFY_LAYOUT: u32 = 1024;
+pub const V4L2_CTRL_FLAG_DYNAMIC_ARRAY: u32 = 2048;
+pub const V4L2_CTRL_FLAG_NEXT_CTRL: u32 = 2147483648;
+pub const V4L2_CTRL_FLAG_NEXT_COMPOUND: u32 = 1073741824;
+pub const V4L2_CID_MAX_CTRLS: u32 = 1024;
+pub const V4L2_CID_PRIVATE_BASE: u32 = 134217728;
+pub const V4L2_ENC_IDX_FRAME_I: u32 = 0;
+pub const V4L2_ENC_IDX_FRAME_P: u32 = 1;
+pub const V4L2_ENC_IDX_FRAME_B: u32 = 2;
+pub const V4L2_ENC_IDX_FRAME_MASK: u32 = 15;
+pub const V4L2_ENC_IDX_ENTRIES: u32 = 64;
+pub const V4L2_ENC_CMD_START: u32 = 0;
+pub const V4L2_ENC_CMD_STOP: u32 = 1;
+pub const V4L2_ENC_CMD_PAUSE: u32 = 2;
+pub const V4L2_ENC_CMD_RESUME: u32 = 3;
+pub const V4L2_ENC_CMD_STOP_AT_GOP_END: u32 = 1;
+pub const V4L2_DEC_CMD_START: u32 = 0;
+pub const V4L2_DEC_CMD_STOP: u32 = 1;
+pub const V4L2_DEC_CMD_PAUSE: u32 = 2;
+pub const V4L2_DEC_CMD_RESUME: u32 = 3;
+pub const V4L2_DEC_CMD_FLUSH: u32 = 4;
+pub const V4L2_DEC_CMD_START_MUTE_AUDIO: u32 = 1;
+pub const V4L2_DEC_CMD_PAUSE_TO_BLACK: u32 = 1;
+pub const V4L2_DEC_CMD_STOP_TO_BLACK: u32 = 1;
+pub const V4L2_DEC_CMD_STOP_IMMEDIATELY: u32 = 2;
+pub const V4L2_DEC_START_FMT_NONE: u32 = 0;
+pub const V4L2_DEC_START_FMT_GOP: u32 = 1;
+pub const V4L2_EVENT_ALL: u32 = 0;
+pub const V4L2_EVENT_VSYNC: u32 = 1;
+pub const V4L2_EVENT_EOS: u32 = 2;
+pub const V4L2_EVENT_CTRL: u32 = 3;
+pub const V4L2_EVENT_FRAME_SYNC: u32 = 4;
+pub const V4L2_EVENT_SOURCE_CHANGE: u32 = 5;
+pub const V4L2_EVENT_MOTION_DET: u32 = 6;
+pub const V4L2_EVENT_PRIVATE_START: u32 = 134217728;
+pub const V4L2_EVENT_CTRL_CH_VALUE: u32 = 1;
+pub const V4L2_EVENT_CTRL_CH_FLAGS: u32 = 2;
+pub const V4L2_EVENT_CTRL_CH_RANGE: u32 = 4;
+pub const V4L2_EVENT_CTRL_CH_DIMENSIONS: u32 = 8;
+pub const V4L2_EVENT_SRC_CH_RESOLUTION: u32 = 1;
+pub const V4L2_EVENT_MD_FL_HAVE_FRAME_SEQ: u32 = 1;
+pub const V4L2_EVENT_SUB_FL_SEND_INITIAL: u32 = 1;
+pub const V4L2_EVENT_SUB_FL_ALLOW_FEEDBACK: u32 = 2;
+pub const VIDIOC_QUERYCAP: u32 = 2154321408;
+pub const VIDIOC_ENUM_FMT: u32 = 3225441794;
+pub const VIDIOC_G_FMT: u32 = 3234878980;
+pub const VIDIOC_S_FMT: u32 = 3234878981;
+pub const VIDIOC_REQBUFS: u32 = 3222558216;
+pub const VIDIOC_QUERYBUF: u32 = 3227014665;
+pub const VIDIOC_G_FBUF: u32 = 2150651402;
+pub const VIDIOC_S_FBUF: u32 = 1076909579;
+pub const VIDIOC_OVERLAY: u32 = 1074025998;
+pub const VIDIOC_QBUF: u32 = 3227014671;
+pub const VIDIOC_EXPBUF: u32 = 3225441808;
+pub const VIDIOC_DQBUF: u32 = 3227014673;
+pub const VIDIOC_STREAMON: u32 = 1074026002;
+pub const VIDIOC_STREAMOFF: u32 = 1074026003;
+pub const VIDIOC_G_PARM: u32 = 3234616853;
+pub const VIDIOC_S_PARM: u32 = 3234616854;
+pub const VIDIOC_G_STD: u32 = 2148029975;
+pub const VIDIOC_S_STD: u32 = 1074288152;
+pub const VIDIOC_ENUMSTD: u32 = 3225966105;
+pub const VIDIOC_ENUMINPUT: u32 = 3226490394;
+pub const VIDIOC_G_CTRL: u32 = 3221771803;
+pub const VIDIOC_S_CTRL: u32 = 3221771804;
+pub const VIDIOC_G_TUNER: u32 = 3226752541;
+pub const VIDIOC_S_TUNER: u32 = 1079268894;
+pub const VIDIOC_G_AUDIO: u32 = 2150913569;
+pub const VIDIOC_S_AUDIO: u32 = 1077171746;
+pub const VIDIOC_QUERYCTRL: u32 = 3225703972;
+pub const VIDIOC_QUERYMENU: u32 = 3224131109;
+pub const VIDIOC_G_INPUT: u32 = 2147767846;
+pub const VIDIOC_S_INPUT: u32 = 3221509671;
+pub const VIDIOC_G_EDID: u32 = 3223868968;
+pub const VIDIOC_S_EDID: u32 = 3223868969;
+pub const VIDIOC_G_OUTPUT: u32 = 2147767854;
+pub const VIDIOC_S_OUTPUT: u32 = 3221509679;
+pub const VIDIOC_ENUMOUTPUT: u32 = 3225966128;
+pub const VIDIOC_G_AUDOUT: u32 = 2150913585;
+pub const VIDIOC_S_AUDOUT: u32 = 1077171762;
+pub const VIDIOC_G_MODULATOR: u32 = 3225703990;
+pub const VIDIOC_S_MODULATOR: u32 = 1078220343;
+pub const VIDIOC_G_FREQUENCY: u32 = 3224131128;
+pub const VIDIOC_S_FREQUENCY: u32 = 1076647481;
+pub const VIDIOC_CROPCAP: u32 = 3224131130;
+pub const VIDIOC_G_CROP: u32 = 3222558267;
+pub const VIDIOC_S_CROP: u32 = 1075074620;
+pub const VIDIOC_G_JPEGCOMP: u32 = 2156680765;
+pub const VIDIOC_S_JPEGCOMP: u32 = 1082938942;
+pub const VIDIOC_QUERYSTD: u32 = 2148030015;
+pub const VIDIOC_TRY_FMT: u32 = 3234879040;
+pub const VIDIOC_ENUMAUDIO: u32 = 3224655425;
+pub const VIDIOC_ENUMAUDOUT: u32 = 3224655426;
+pub const VIDIOC_G_PRIORITY: u32 = 2147767875;
+pub const VIDIOC_S_PRIORITY: u32 = 1074026052;
+pub const VIDIOC_G_SLICED_VBI_CAP: u32 = 3228849733;
+pub const VIDIOC_LOG_STATUS: u32 = 22086;
+pub const VIDIOC_G_EXT_CTRLS: u32 = 3223344711;
+pub const VIDIOC_S_EXT_CTRLS: u32 = 3223344712;
+pub const VIDIOC_TRY_EXT_CTRLS: u32 = 3223344713;
+pub const VIDIOC_ENUM_FRAMESIZES: u32 = 3224131146;
+pub const VIDIOC_ENUM_FRAMEINTERVALS: u32 = 3224655435;
+pub const VIDIOC_G_ENC_INDEX: u32 = 2283296332;
+pub const VIDIOC_ENCODER_CMD: u32 = 3223869005;
+pub const VIDIOC_TRY_ENCODER_CMD: u32 = 3223869006;
+pub const VIDIOC_DBG_S_REGISTER: u32 = 1077433935;
+pub const VIDIOC_DBG_G_REGISTER: u32 = 3224917584;
+pub const VIDIOC_S_HW_FREQ_SEEK: u32 = 1076909650;
+pub const VIDIOC_S_DV_TIMINGS: u32 = 3229898327;
+pub const VIDIOC_G_DV_TIMINGS: u32 = 3229898328;
+pub const VIDIOC_DQEVENT: u32 = 2156418649;
+pub const VIDIOC_SUBSCRIBE_EVENT: u32 = 1075861082;
+pub const VIDIOC_UNSUBSCRIBE_EVENT: u32 = 1075861083;
+pub const VIDIOC_CREATE_BUFS: u32 = 3238024796;
+pub const VIDIOC_PREPARE_BUF: u32 = 3227014749;
+pub const VIDIOC_G_SELECTION: u32 = 3225441886;
+pub const VIDIOC_S_SELECTION: u32 = 3225441887;
+pub const VIDIOC_DECODER_CMD: u32 = 3225966176;
+pub const VIDIOC_TRY_DECODER_CMD: u32 = 3225966177;
+pub const VIDIOC_ENUM_DV_TIMINGS: u32 = 3230946914;
+pub const VIDIOC_QUERY_DV_TIMINGS: u32 = 2156156515;
+pub const VIDIOC_DV_TIMINGS_CAP: u32 = 3230684772;
+pub const VIDIOC_ENUM_FREQ_BANDS: u32 = 3225441893;
+pub const VIDIOC_DBG_G_CHIP_INFO: u32 = 3234354790;
+pub const VIDIOC_QUERY_EXT_CTRL: u32 = 3236451943;
+pub const VIDIOC_REMOVE_BUFS: u32 = 3225441896;
+pub const V4L2_PIX_FMT_HM12: u32 = 842091848;
+pub const V4L2_PIX_FMT_SUNXI_TILED_NV12: u32 = 842093651;
+pub const V4L2_CAP_ASYNCIO: u32 = 33554432;
+pub const DMA_BUF_SYNC_READ: u32 = 1;
+pub const DMA_BUF_SYNC_WRITE: u32 = 2;
+pub const DMA_BUF_SYNC_RW: u32 = 3;
+pub const DMA_BUF_SYNC_START: u32 = 0;
+pub const DMA_BUF_SYNC_END: u32 = 4;
+pub const DMA_BUF_SYNC_VALID_FLAGS_MASK: u32 = 7;
+pub const DMA_BUF_NAME_LEN: u32 = 32;
+pub const DMA_BUF_BASE: u8 = 98u8;
+pub const DMA_BUF_IOCTL_SYNC: u32 = 1074291200;
+pub const DMA_BUF_SET_NAME: u32 = 1074291201;
+pub const DMA_BUF_SET_NAME_A: u32 = 1074029057;
+pub const DMA_BUF_SET_NAME_B: u32 = 1074291201;
+pub const DMA_BUF_IOCTL_EXPORT_SYNC_FILE: u32 = 3221774850;
+pub const DMA_BUF_IOCTL_IMPORT_SYNC_FILE: u32 = 1074291203;
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of timeval"][::core::mem::size_of::<timeval>() - 16usize];
+    ["Alignment of timeval"][::core::mem::align_of::<timeval>() - 8usize];
+    ["Offset of field: timeval::tv_sec"][::core::mem::offset_of!(timeval, tv_sec) - 0usize];
+    ["Offset of field: timeval::tv_usec"][::core::mem::offset_of!(timeval, tv_usec) - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of timespec"][::core::mem::size_of::<timespec>() - 16usize];
+    ["Alignment of timespec"][::core::mem::align_of::<timespec>() - 8usize];
+    ["Offset of field: timespec::tv_sec"][::core::mem::offset_of!(timespec, tv_sec) - 0usize];
+    ["Offset of field: timespec::tv_nsec"][::core::mem::offset_of!(timespec, tv_nsec) - 8usize];
+};
+pub const V4L2_CID_POWER_LINE_FREQUENCY_DISABLED: v4l2_power_line_frequency = 0;
+pub const V4L2_CID_POWER_LINE_FREQUENCY_50HZ: v4l2_power_line_frequency = 1;
+pub const V4L2_CID_POWER_LINE_FREQUENCY_60HZ: v4l2_power_line_frequency = 2;
+pub const V4L2_CID_POWER_LINE_FREQUENCY_AUTO: v4l2_power_line_frequency = 3;
+pub const V4L2_COLORFX_NONE: v4l2_colorfx = 0;
+pub const V4L2_COLORFX_BW: v4l2_colorfx = 1;
+pub const V4L2_COLORFX_SEPIA: v4l2_colorfx = 2;
+pub const V4L2_COLORFX_NEGATIVE: v4l2_colorfx = 3;
+pub const V4L2_COLORFX_EMBOSS: v4l2_colorfx = 4;
+pub const V4L2_COLORFX_SKETCH: v4l2_colorfx = 5;
+pub const V4L2_COLORFX_SKY_BLUE: v4l2_colorfx = 6;
+pub const V4L2_COLORFX_GRASS_GREEN: v4l2_colorfx = 7;
+pub const V4L2_COLORFX_SKIN_WHITEN: v4l2_colorfx = 8;
+pub const V4L2_COLORFX_VIVID: v4l2_colorfx = 9;
+pub const V4L2_COLORFX_AQUA: v4l2_colorfx = 10;
+pub const V4L2_COLORFX_ART_FREEZE: v4l2_colorfx = 11;
+pub const V4L2_COLORFX_SILHOUETTE: v4l2_colorfx = 12;
+pub const V4L2_COLORFX_SOLARIZATION: v4l2_colorfx = 13;
+pub const V4L2_COLORFX_ANTIQUE: v4l2_colorfx = 14;
+pub const V4L2_COLORFX_SET_CBCR: v4l2_colorfx = 15;
+pub const V4L2_COLORFX_SET_RGB: v4l2_colorfx = 16;
+pub const V4L2_EXPOSURE_AUTO: v4l2_exposure_auto_type = 0;
+pub const V4L2_EXPOSURE_MANUAL: v4l2_exposure_auto_type = 1;
+pub const V4L2_EXPOSURE_SHUTTER_PRIORITY: v4l2_exposure_auto_type = 2;
+pub const V4L2_EXPOSURE_APERTURE_PRIORITY: v4l2_exposure_auto_type = 3;
+pub const V4L2_AUTO_FOCUS_RANGE_AUTO: v4l2_auto_focus_range = 0;
+pub const V4L2_AUTO_FOCUS_RANGE_NORMAL: v4l2_auto_focus_range = 1;
+pub const V4L2_AUTO_FOCUS_RANGE_MACRO: v4l2_auto_focus_range = 2;
+pub const V4L2_AUTO_FOCUS_RANGE_INFINITY: v4l2_auto_focus_range = 3;
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_h264_sps"][::core::mem::size_of::<v4l2_ctrl_h264_sps>() - 1048usize];
+    ["Alignment of v4l2_ctrl_h264_sps"][::core::mem::align_of::<v4l2_ctrl_h264_sps>() - 4usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_h264_pps"][::core::mem::size_of::<v4l2_ctrl_h264_pps>() - 12usize];
+    ["Alignment of v4l2_ctrl_h264_pps"][::core::mem::align_of::<v4l2_ctrl_h264_pps>() - 2usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_h264_scaling_matrix"]
+        [::core::mem::size_of::<v4l2_ctrl_h264_scaling_matrix>() - 480usize];
+    ["Alignment of v4l2_ctrl_h264_scaling_matrix"]
+        [::core::mem::align_of::<v4l2_ctrl_h264_scaling_matrix>() - 1usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_h264_pred_weights"]
+        [::core::mem::size_of::<v4l2_ctrl_h264_pred_weights>() - 772usize];
+    ["Alignment of v4l2_ctrl_h264_pred_weights"]
+        [::core::mem::align_of::<v4l2_ctrl_h264_pred_weights>() - 2usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_h264_slice_params"]
+        [::core::mem::size_of::<v4l2_ctrl_h264_slice_params>() - 152usize];
+    ["Alignment of v4l2_ctrl_h264_slice_params"]
+        [::core::mem::align_of::<v4l2_ctrl_h264_slice_params>() - 4usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_h264_decode_params"]
+        [::core::mem::size_of::<v4l2_ctrl_h264_decode_params>() - 560usize];
+    ["Alignment of v4l2_ctrl_h264_decode_params"]
+        [::core::mem::align_of::<v4l2_ctrl_h264_decode_params>() - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_fwht_params"][::core::mem::size_of::<v4l2_ctrl_fwht_params>() - 40usize];
+    ["Alignment of v4l2_ctrl_fwht_params"]
+        [::core::mem::align_of::<v4l2_ctrl_fwht_params>() - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_vp8_frame"][::core::mem::size_of::<v4l2_ctrl_vp8_frame>() - 1232usize];
+    ["Alignment of v4l2_ctrl_vp8_frame"][::core::mem::align_of::<v4l2_ctrl_vp8_frame>() - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_mpeg2_sequence"]
+        [::core::mem::size_of::<v4l2_ctrl_mpeg2_sequence>() - 12usize];
+    ["Alignment of v4l2_ctrl_mpeg2_sequence"]
+        [::core::mem::align_of::<v4l2_ctrl_mpeg2_sequence>() - 4usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_mpeg2_picture"]
+        [::core::mem::size_of::<v4l2_ctrl_mpeg2_picture>() - 32usize];
+    ["Alignment of v4l2_ctrl_mpeg2_picture"]
+        [::core::mem::align_of::<v4l2_ctrl_mpeg2_picture>() - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_mpeg2_quantisation"]
+        [::core::mem::size_of::<v4l2_ctrl_mpeg2_quantisation>() - 256usize];
+    ["Alignment of v4l2_ctrl_mpeg2_quantisation"]
+        [::core::mem::align_of::<v4l2_ctrl_mpeg2_quantisation>() - 1usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_hevc_sps"][::core::mem::size_of::<v4l2_ctrl_hevc_sps>() - 40usize];
+    ["Alignment of v4l2_ctrl_hevc_sps"][::core::mem::align_of::<v4l2_ctrl_hevc_sps>() - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_hevc_pps"][::core::mem::size_of::<v4l2_ctrl_hevc_pps>() - 64usize];
+    ["Alignment of v4l2_ctrl_hevc_pps"][::core::mem::align_of::<v4l2_ctrl_hevc_pps>() - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_hevc_slice_params"]
+        [::core::mem::size_of::<v4l2_ctrl_hevc_slice_params>() - 280usize];
+    ["Alignment of v4l2_ctrl_hevc_slice_params"]
+        [::core::mem::align_of::<v4l2_ctrl_hevc_slice_params>() - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_hevc_decode_params"]
+        [::core::mem::size_of::<v4l2_ctrl_hevc_decode_params>() - 328usize];
+    ["Alignment of v4l2_ctrl_hevc_decode_params"]
+        [::core::mem::align_of::<v4l2_ctrl_hevc_decode_params>() - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_hevc_scaling_matrix"]
+        [::core::mem::size_of::<v4l2_ctrl_hevc_scaling_matrix>() - 1000usize];
+    ["Alignment of v4l2_ctrl_hevc_scaling_matrix"]
+        [::core::mem::align_of::<v4l2_ctrl_hevc_scaling_matrix>() - 1usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_hdr10_cll_info"]
+        [::core::mem::size_of::<v4l2_ctrl_hdr10_cll_info>() - 4usize];
+    ["Alignment of v4l2_ctrl_hdr10_cll_info"]
+        [::core::mem::align_of::<v4l2_ctrl_hdr10_cll_info>() - 2usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_hdr10_mastering_display"]
+        [::core::mem::size_of::<v4l2_ctrl_hdr10_mastering_display>() - 24usize];
+    ["Alignment of v4l2_ctrl_hdr10_mastering_display"]
+        [::core::mem::align_of::<v4l2_ctrl_hdr10_mastering_display>() - 4usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_vp9_frame"][::core::mem::size_of::<v4l2_ctrl_vp9_frame>() - 168usize];
+    ["Alignment of v4l2_ctrl_vp9_frame"][::core::mem::align_of::<v4l2_ctrl_vp9_frame>() - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_vp9_compressed_hdr"]
+        [::core::mem::size_of::<v4l2_ctrl_vp9_compressed_hdr>() - 2040usize];
+    ["Alignment of v4l2_ctrl_vp9_compressed_hdr"]
+        [::core::mem::align_of::<v4l2_ctrl_vp9_compressed_hdr>() - 1usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_av1_sequence"][::core::mem::size_of::<v4l2_ctrl_av1_sequence>() - 12usize];
+    ["Alignment of v4l2_ctrl_av1_sequence"]
+        [::core::mem::align_of::<v4l2_ctrl_av1_sequence>() - 4usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_av1_tile_group_entry"]
+        [::core::mem::size_of::<v4l2_ctrl_av1_tile_group_entry>() - 16usize];
+    ["Alignment of v4l2_ctrl_av1_tile_group_entry"]
+        [::core::mem::align_of::<v4l2_ctrl_av1_tile_group_entry>() - 4usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_av1_frame"][::core::mem::size_of::<v4l2_ctrl_av1_frame>() - 1784usize];
+    ["Alignment of v4l2_ctrl_av1_frame"][::core::mem::align_of::<v4l2_ctrl_av1_frame>() - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_av1_film_grain"]
+        [::core::mem::size_of::<v4l2_ctrl_av1_film_grain>() - 194usize];
+    ["Alignment of v4l2_ctrl_av1_film_grain"]
+        [::core::mem::align_of::<v4l2_ctrl_av1_film_grain>() - 2usize];
+};
+pub const V4L2_FIELD_ANY: v4l2_field = 0;
+pub const V4L2_FIELD_NONE: v4l2_field = 1;
+pub const V4L2_FIELD_TOP: v4l2_field = 2;
+pub const V4L2_FIELD_BOTTOM: v4l2_field = 3;
+pub const V4L2_FIELD_INTERLACED: v4l2_field = 4;
+pub const V4L2_FIELD_SEQ_TB: v4l2_field = 5;
+pub const V4L2_FIELD_SEQ_BT: v4l2_field = 6;
+pub const V4L2_FIELD_ALTERNATE: v4l2_field = 7;
+pub const V4L2_FIELD_INTERLACED_TB: v4l2_field = 8;
+pub const V4L2_FIELD_INTERLACED_BT: v4l2_field = 9;
+pub const V4L2_BUF_TYPE_VIDEO_CAPTURE: v4l2_buf_type = 1;
+pub const V4L2_BUF_TYPE_VIDEO_OUTPUT: v4l2_buf_type = 2;
+pub const V4L2_BUF_TYPE_VIDEO_OVERLAY: v4l2_buf_type = 3;
+pub const V4L2_BUF_TYPE_VBI_CAPTURE: v4l2_buf_type = 4;
+pub const V4L2_BUF_TYPE_VBI_OUTPUT: v4l2_buf_type = 5;
+pub const V4L2_BUF_TYPE_SLICED_VBI_CAPTURE: v4l2_buf_type = 6;
+pub const V4L2_BUF_TYPE_SLICED_VBI_OUTPUT: v4l2_buf_type = 7;
+pub const V4L2_BUF_TYPE_VIDEO_OUTPUT_OVERLAY: v4l2_buf_type = 8;
+pub const V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE: v4l2_buf_type = 9;
+pub const V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE: v4l2_buf_type = 10;
+pub const V4L2_BUF_TYPE_SDR_CAPTURE: v4l2_buf_type = 11;
+pub const V4L2_BUF_TYPE_SDR_OUTPUT: v4l2_buf_type = 12;
+pub const V4L2_BUF_TYPE_META_CAPTURE: v4l2_buf_type = 13;
+pub const V4L2_BUF_TYPE_META_OUTPUT: v4l2_buf_type = 14;
+pub const V4L2_BUF_TYPE_PRIVATE: v4l2_buf_type = 128;
+pub const V4L2_MEMORY_MMAP: v4l2_memory = 1;
+pub const V4L2_MEMORY_USERPTR: v4l2_memory = 2;
+pub const V4L2_MEMORY_OVERLAY: v4l2_memory = 3;
+pub const V4L2_MEMORY_DMABUF: v4l2_memory = 4;
+pub const V4L2_COLORSPACE_DEFAULT: v4l2_colorspace = 0;
+pub const V4L2_COLORSPACE_SMPTE170M: v4l2_colorspace = 1;
+pub const V4L2_COLORSPACE_SMPTE240M: v4l2_colorspace = 2;
+pub const V4L2_COLORSPACE_REC709: v4l2_colorspace = 3;
+pub const V4L2_COLORSPACE_BT878: v4l2_colorspace = 4;
+pub const V4L2_COLORSPACE_470_SYSTEM_M: v4l2_colorspace = 5;
+pub const V4L2_COLORSPACE_470_SYSTEM_BG: v4l2_colorspace = 6;
+pub const V4L2_COLORSPACE_JPEG: v4l2_colorspace = 7;
+pub const V4L2_COLORSPACE_SRGB: v4l2_colorspace = 8;
+pub const V4L2_COLORSPACE_OPRGB: v4l2_colorspace = 9;
+pub const V4L2_COLORSPACE_BT2020: v4l2_colorspace = 10;
+pub const V4L2_COLORSPACE_RAW: v4l2_colorspace = 11;
+pub const V4L2_COLORSPACE_DCI_P3: v4l2_colorspace = 12;
+pub const V4L2_XFER_FUNC_DEFAULT: v4l2_xfer_func = 0;
+pub const V4L2_XFER_FUNC_709: v4l2_xfer_func = 1;
+pub const V4L2_XFER_FUNC_SRGB: v4l2_xfer_func = 2;
+pub const V4L2_XFER_FUNC_OPRGB: v4l2_xfer_func = 3;
+pub const V4L2_XFER_FUNC_SMPTE240M: v4l2_xfer_func = 4;
+pub const V4L2_XFER_FUNC_NONE: v4l2_xfer_func = 5;
+pub const V4L2_XFER_FUNC_DCI_P3: v4l2_xfer_func = 6;
+pub const V4L2_XFER_FUNC_SMPTE2084: v4l2_xfer_func = 7;
+pub const V4L2_YCBCR_ENC_DEFAULT: v4l2_ycbcr_encoding = 0;
+pub const V4L2_YCBCR_ENC_601: v4l2_ycbcr_encoding = 1;
+pub const V4L2_YCBCR_ENC_709: v4l2_ycbcr_encoding = 2;
+pub const V4L2_YCBCR_ENC_XV601: v4l2_ycbcr_encoding = 3;
+pub const V4L2_YCBCR_ENC_XV709: v4l2_ycbcr_encoding = 4;
+pub const V4L2_YCBCR_ENC_SYCC: v4l2_ycbcr_encoding = 5;
+pub const V4L2_YCBCR_ENC_BT2020: v4l2_ycbcr_encoding = 6;
+pub const V4L2_YCBCR_ENC_BT2020_CONST_LUM: v4l2_ycbcr_encoding = 7;
+pub const V4L2_YCBCR_ENC_SMPTE240M: v4l2_ycbcr_encoding = 8;
+pub const V4L2_QUANTIZATION_DEFAULT: v4l2_quantization = 0;
+pub const V4L2_QUANTIZATION_FULL_RANGE: v4l2_quantization = 1;
+pub const V4L2_QUANTIZATION_LIM_RANGE: v4l2_quantization = 2;
+pub const V4L2_PRIORITY_UNSET: v4l2_priority = 0;
+pub const V4L2_PRIORITY_BACKGROUND: v4l2_priority = 1;
+pub const V4L2_PRIORITY_INTERACTIVE: v4l2_priority = 2;
+pub const V4L2_PRIORITY_RECORD: v4l2_priority = 3;
+pub const V4L2_PRIORITY_DEFAULT: v4l2_priority = 2;
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_rect"][::core::mem::size_of::<v4l2_rect>() - 16usize];
+    ["Alignment of v4l2_rect"][::core::mem::align_of::<v4l2_rect>() - 4usize];
+    ["Offset of field: v4l2_rect::left"][::core::mem::offset_of!(v4l2_rect, left) - 0usize];
+    ["Offset of field: v4l2_rect::top"][::core::mem::offset_of!(v4l2_rect, top) - 4usize];
+    ["Offset of field: v4l2_rect::width"][::core::mem::offset_of!(v4l2_rect, width) - 8usize];
+    ["Offset of field: v4l2_rect::height"][::core::mem::offset_of!(v4l2_rect, height) - 12usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_fract"][::core::mem::size_of::<v4l2_fract>() - 8usize];
+    ["Alignment of v4l2_fract"][::core::mem::align_of::<v4l2_fract>() - 4usize];
+    ["Offset of field: v4l2_fract::numerator"]
+        [::core::mem::offset_of!(v4l2_fract, numerator) - 0usize];
+    ["Offset of field: v4l2_fract::denominator"]
+        [::core::mem::offset_of!(v4l2_fract, denominator) - 4usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_area"][::core::mem::size_of::<v4l2_area>() - 8usize];
+    ["Alignment of v4l2_area"][::core::mem::align_of::<v4l2_area>() - 4usize];
+    ["Offset of field: v4l2_area::width"][::core::mem::offset_of!(v4l2_area, width) - 0usize];
+    ["Offset of field: v4l2_area::height"][::core::mem::offset_of!(v4l2_area, height) - 4usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_capability"][::core::mem::size_of::<v4l2_capability>() - 104usize];
+    ["Alignment of v4l2_capability"][::core::mem::align_of::<v4l2_capability>() - 4usize];
+    ["Offset of field: v4l2_capability::driver"]
+        [::core::mem::offset_of!(v4l2_capability, driver) - 0usize];
+    ["Offset of field: v4l2_capability::card"]
+        [::core::mem::offset_of!(v4l2_capability, card) - 16usize];
+    ["Offset of field: v4l2_capability::bus_info"]
+        [::core::mem::offset_of!(v4l2_capability, bus_info) - 48usize];
+    ["Offset of field: v4l2_capability::version"]
+        [::core::mem::offset_of!(v4l2_capability, version) - 80usize];
+    ["Offset of field: v4l2_capability::capabilities"]
+        [::core::mem::offset_of!(v4l2_capability, capabilities) - 84usize];
+    ["Offset of field: v4l2_capability::device_caps"]
+        [::core::mem::offset_of!(v4l2_capability, device_caps) - 88usize];
+    ["Offset of field: v4l2_capability::reserved"]
+        [::core::mem::offset_of!(v4l2_capability, reserved) - 92usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_pix_format__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_pix_format__bindgen_ty_1>() - 4usize];
+    ["Alignment of v4l2_pix_format__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_pix_format__bindgen_ty_1>() - 4usize];
+    ["Offset of field: v4l2_pix_format__bindgen_ty_1::ycbcr_enc"]
+        [::core::mem::offset_of!(v4l2_pix_format__bindgen_ty_1, ycbcr_enc) - 0usize];
+    ["Offset of field: v4l2_pix_format__bindgen_ty_1::hsv_enc"]
+        [::core::mem::offset_of!(v4l2_pix_format__bindgen_ty_1, hsv_enc) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_pix_format"][::core::mem::size_of::<v4l2_pix_format>() - 48usize];
+    ["Alignment of v4l2_pix_format"][::core::mem::align_of::<v4l2_pix_format>() - 4usize];
+    ["Offset of field: v4l2_pix_format::width"]
+        [::core::mem::offset_of!(v4l2_pix_format, width) - 0usize];
+    ["Offset of field: v4l2_pix_format::height"]
+        [::core::mem::offset_of!(v4l2_pix_format, height) - 4usize];
+    ["Offset of field: v4l2_pix_format::pixelformat"]
+        [::core::mem::offset_of!(v4l2_pix_format, pixelformat) - 8usize];
+    ["Offset of field: v4l2_pix_format::field"]
+        [::core::mem::offset_of!(v4l2_pix_format, field) - 12usize];
+    ["Offset of field: v4l2_pix_format::bytesperline"]
+        [::core::mem::offset_of!(v4l2_pix_format, bytesperline) - 16usize];
+    ["Offset of field: v4l2_pix_format::sizeimage"]
+        [::core::mem::offset_of!(v4l2_pix_format, sizeimage) - 20usize];
+    ["Offset of field: v4l2_pix_format::colorspace"]
+        [::core::mem::offset_of!(v4l2_pix_format, colorspace) - 24usize];
+    ["Offset of field: v4l2_pix_format::priv_"]
+        [::core::mem::offset_of!(v4l2_pix_format, priv_) - 28usize];
+    ["Offset of field: v4l2_pix_format::flags"]
+        [::core::mem::offset_of!(v4l2_pix_format, flags) - 32usize];
+    ["Offset of field: v4l2_pix_format::quantization"]
+        [::core::mem::offset_of!(v4l2_pix_format, quantization) - 40usize];
+    ["Offset of field: v4l2_pix_format::xfer_func"]
+        [::core::mem::offset_of!(v4l2_pix_format, xfer_func) - 44usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_fmtdesc"][::core::mem::size_of::<v4l2_fmtdesc>() - 64usize];
+    ["Alignment of v4l2_fmtdesc"][::core::mem::align_of::<v4l2_fmtdesc>() - 4usize];
+    ["Offset of field: v4l2_fmtdesc::index"][::core::mem::offset_of!(v4l2_fmtdesc, index) - 0usize];
+    ["Offset of field: v4l2_fmtdesc::type_"][::core::mem::offset_of!(v4l2_fmtdesc, type_) - 4usize];
+    ["Offset of field: v4l2_fmtdesc::flags"][::core::mem::offset_of!(v4l2_fmtdesc, flags) - 8usize];
+    ["Offset of field: v4l2_fmtdesc::description"]
+        [::core::mem::offset_of!(v4l2_fmtdesc, description) - 12usize];
+    ["Offset of field: v4l2_fmtdesc::pixelformat"]
+        [::core::mem::offset_of!(v4l2_fmtdesc, pixelformat) - 44usize];
+    ["Offset of field: v4l2_fmtdesc::mbus_code"]
+        [::core::mem::offset_of!(v4l2_fmtdesc, mbus_code) - 48usize];
+    ["Offset of field: v4l2_fmtdesc::reserved"]
+        [::core::mem::offset_of!(v4l2_fmtdesc, reserved) - 52usize];
+};
+pub const V4L2_FRMSIZE_TYPE_DISCRETE: v4l2_frmsizetypes = 1;
+pub const V4L2_FRMSIZE_TYPE_CONTINUOUS: v4l2_frmsizetypes = 2;
+pub const V4L2_FRMSIZE_TYPE_STEPWISE: v4l2_frmsizetypes = 3;
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_frmsize_discrete"][::core::mem::size_of::<v4l2_frmsize_discrete>() - 8usize];
+    ["Alignment of v4l2_frmsize_discrete"]
+        [::core::mem::align_of::<v4l2_frmsize_discrete>() - 4usize];
+    ["Offset of field: v4l2_frmsize_discrete::width"]
+        [::core::mem::offset_of!(v4l2_frmsize_discrete, width) - 0usize];
+    ["Offset of field: v4l2_frmsize_discrete::height"]
+        [::core::mem::offset_of!(v4l2_frmsize_discrete, height) - 4usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_frmsize_stepwise"][::core::mem::size_of::<v4l2_frmsize_stepwise>() - 24usize];
+    ["Alignment of v4l2_frmsize_stepwise"]
+        [::core::mem::align_of::<v4l2_frmsize_stepwise>() - 4usize];
+    ["Offset of field: v4l2_frmsize_stepwise::min_width"]
+        [::core::mem::offset_of!(v4l2_frmsize_stepwise, min_width) - 0usize];
+    ["Offset of field: v4l2_frmsize_stepwise::max_width"]
+        [::core::mem::offset_of!(v4l2_frmsize_stepwise, max_width) - 4usize];
+    ["Offset of field: v4l2_frmsize_stepwise::step_width"]
+        [::core::mem::offset_of!(v4l2_frmsize_stepwise, step_width) - 8usize];
+    ["Offset of field: v4l2_frmsize_stepwise::min_height"]
+        [::core::mem::offset_of!(v4l2_frmsize_stepwise, min_height) - 12usize];
+    ["Offset of field: v4l2_frmsize_stepwise::max_height"]
+        [::core::mem::offset_of!(v4l2_frmsize_stepwise, max_height) - 16usize];
+    ["Offset of field: v4l2_frmsize_stepwise::step_height"]
+        [::core::mem::offset_of!(v4l2_frmsize_stepwise, step_height) - 20usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_frmsizeenum__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_frmsizeenum__bindgen_ty_1>() - 24usize];
+    ["Alignment of v4l2_frmsizeenum__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_frmsizeenum__bindgen_ty_1>() - 4usize];
+    ["Offset of field: v4l2_frmsizeenum__bindgen_ty_1::discrete"]
+        [::core::mem::offset_of!(v4l2_frmsizeenum__bindgen_ty_1, discrete) - 0usize];
+    ["Offset of field: v4l2_frmsizeenum__bindgen_ty_1::stepwise"]
+        [::core::mem::offset_of!(v4l2_frmsizeenum__bindgen_ty_1, stepwise) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_frmsizeenum"][::core::mem::size_of::<v4l2_frmsizeenum>() - 44usize];
+    ["Alignment of v4l2_frmsizeenum"][::core::mem::align_of::<v4l2_frmsizeenum>() - 4usize];
+    ["Offset of field: v4l2_frmsizeenum::index"]
+        [::core::mem::offset_of!(v4l2_frmsizeenum, index) - 0usize];
+    ["Offset of field: v4l2_frmsizeenum::pixel_format"]
+        [::core::mem::offset_of!(v4l2_frmsizeenum, pixel_format) - 4usize];
+    ["Offset of field: v4l2_frmsizeenum::type_"]
+        [::core::mem::offset_of!(v4l2_frmsizeenum, type_) - 8usize];
+    ["Offset of field: v4l2_frmsizeenum::reserved"]
+        [::core::mem::offset_of!(v4l2_frmsizeenum, reserved) - 36usize];
+};
+pub const V4L2_FRMIVAL_TYPE_DISCRETE: v4l2_frmivaltypes = 1;
+pub const V4L2_FRMIVAL_TYPE_CONTINUOUS: v4l2_frmivaltypes = 2;
+pub const V4L2_FRMIVAL_TYPE_STEPWISE: v4l2_frmivaltypes = 3;
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_frmival_stepwise"][::core::mem::size_of::<v4l2_frmival_stepwise>() - 24usize];
+    ["Alignment of v4l2_frmival_stepwise"]
+        [::core::mem::align_of::<v4l2_frmival_stepwise>() - 4usize];
+    ["Offset of field: v4l2_frmival_stepwise::min"]
+        [::core::mem::offset_of!(v4l2_frmival_stepwise, min) - 0usize];
+    ["Offset of field: v4l2_frmival_stepwise::max"]
+        [::core::mem::offset_of!(v4l2_frmival_stepwise, max) - 8usize];
+    ["Offset of field: v4l2_frmival_stepwise::step"]
+        [::core::mem::offset_of!(v4l2_frmival_stepwise, step) - 16usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_frmivalenum__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_frmivalenum__bindgen_ty_1>() - 24usize];
+    ["Alignment of v4l2_frmivalenum__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_frmivalenum__bindgen_ty_1>() - 4usize];
+    ["Offset of field: v4l2_frmivalenum__bindgen_ty_1::discrete"]
+        [::core::mem::offset_of!(v4l2_frmivalenum__bindgen_ty_1, discrete) - 0usize];
+    ["Offset of field: v4l2_frmivalenum__bindgen_ty_1::stepwise"]
+        [::core::mem::offset_of!(v4l2_frmivalenum__bindgen_ty_1, stepwise) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_frmivalenum"][::core::mem::size_of::<v4l2_frmivalenum>() - 52usize];
+    ["Alignment of v4l2_frmivalenum"][::core::mem::align_of::<v4l2_frmivalenum>() - 4usize];
+    ["Offset of field: v4l2_frmivalenum::index"]
+        [::core::mem::offset_of!(v4l2_frmivalenum, index) - 0usize];
+    ["Offset of field: v4l2_frmivalenum::pixel_format"]
+        [::core::mem::offset_of!(v4l2_frmivalenum, pixel_format) - 4usize];
+    ["Offset of field: v4l2_frmivalenum::width"]
+        [::core::mem::offset_of!(v4l2_frmivalenum, width) - 8usize];
+    ["Offset of field: v4l2_frmivalenum::height"]
+        [::core::mem::offset_of!(v4l2_frmivalenum, height) - 12usize];
+    ["Offset of field: v4l2_frmivalenum::type_"]
+        [::core::mem::offset_of!(v4l2_frmivalenum, type_) - 16usize];
+    ["Offset of field: v4l2_frmivalenum::reserved"]
+        [::core::mem::offset_of!(v4l2_frmivalenum, reserved) - 44usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_timecode"][::core::mem::size_of::<v4l2_timecode>() - 16usize];
+    ["Alignment of v4l2_timecode"][::core::mem::align_of::<v4l2_timecode>() - 4usize];
+    ["Offset of field: v4l2_timecode::type_"]
+        [::core::mem::offset_of!(v4l2_timecode, type_) - 0usize];
+    ["Offset of field: v4l2_timecode::flags"]
+        [::core::mem::offset_of!(v4l2_timecode, flags) - 4usize];
+    ["Offset of field: v4l2_timecode::frames"]
+        [::core::mem::offset_of!(v4l2_timecode, frames) - 8usize];
+    ["Offset of field: v4l2_timecode::seconds"]
+        [::core::mem::offset_of!(v4l2_timecode, seconds) - 9usize];
+    ["Offset of field: v4l2_timecode::minutes"]
+        [::core::mem::offset_of!(v4l2_timecode, minutes) - 10usize];
+    ["Offset of field: v4l2_timecode::hours"]
+        [::core::mem::offset_of!(v4l2_timecode, hours) - 11usize];
+    ["Offset of field: v4l2_timecode::userbits"]
+        [::core::mem::offset_of!(v4l2_timecode, userbits) - 12usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_requestbuffers"][::core::mem::size_of::<v4l2_requestbuffers>() - 20usize];
+    ["Alignment of v4l2_requestbuffers"][::core::mem::align_of::<v4l2_requestbuffers>() - 4usize];
+    ["Offset of field: v4l2_requestbuffers::count"]
+        [::core::mem::offset_of!(v4l2_requestbuffers, count) - 0usize];
+    ["Offset of field: v4l2_requestbuffers::type_"]
+        [::core::mem::offset_of!(v4l2_requestbuffers, type_) - 4usize];
+    ["Offset of field: v4l2_requestbuffers::memory"]
+        [::core::mem::offset_of!(v4l2_requestbuffers, memory) - 8usize];
+    ["Offset of field: v4l2_requestbuffers::capabilities"]
+        [::core::mem::offset_of!(v4l2_requestbuffers, capabilities) - 12usize];
+    ["Offset of field: v4l2_requestbuffers::flags"]
+        [::core::mem::offset_of!(v4l2_requestbuffers, flags) - 16usize];
+    ["Offset of field: v4l2_requestbuffers::reserved"]
+        [::core::mem::offset_of!(v4l2_requestbuffers, reserved) - 17usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_plane__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_plane__bindgen_ty_1>() - 8usize];
+    ["Alignment of v4l2_plane__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_plane__bindgen_ty_1>() - 8usize];
+    ["Offset of field: v4l2_plane__bindgen_ty_1::mem_offset"]
+        [::core::mem::offset_of!(v4l2_plane__bindgen_ty_1, mem_offset) - 0usize];
+    ["Offset of field: v4l2_plane__bindgen_ty_1::userptr"]
+        [::core::mem::offset_of!(v4l2_plane__bindgen_ty_1, userptr) - 0usize];
+    ["Offset of field: v4l2_plane__bindgen_ty_1::fd"]
+        [::core::mem::offset_of!(v4l2_plane__bindgen_ty_1, fd) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_plane"][::core::mem::size_of::<v4l2_plane>() - 64usize];
+    ["Alignment of v4l2_plane"][::core::mem::align_of::<v4l2_plane>() - 8usize];
+    ["Offset of field: v4l2_plane::bytesused"]
+        [::core::mem::offset_of!(v4l2_plane, bytesused) - 0usize];
+    ["Offset of field: v4l2_plane::length"][::core::mem::offset_of!(v4l2_plane, length) - 4usize];
+    ["Offset of field: v4l2_plane::m"][::core::mem::offset_of!(v4l2_plane, m) - 8usize];
+    ["Offset of field: v4l2_plane::data_offset"]
+        [::core::mem::offset_of!(v4l2_plane, data_offset) - 16usize];
+    ["Offset of field: v4l2_plane::reserved"]
+        [::core::mem::offset_of!(v4l2_plane, reserved) - 20usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_buffer__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_buffer__bindgen_ty_1>() - 8usize];
+    ["Alignment of v4l2_buffer__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_buffer__bindgen_ty_1>() - 8usize];
+    ["Offset of field: v4l2_buffer__bindgen_ty_1::offset"]
+        [::core::mem::offset_of!(v4l2_buffer__bindgen_ty_1, offset) - 0usize];
+    ["Offset of field: v4l2_buffer__bindgen_ty_1::userptr"]
+        [::core::mem::offset_of!(v4l2_buffer__bindgen_ty_1, userptr) - 0usize];
+    ["Offset of field: v4l2_buffer__bindgen_ty_1::planes"]
+        [::core::mem::offset_of!(v4l2_buffer__bindgen_ty_1, planes) - 0usize];
+    ["Offset of field: v4l2_buffer__bindgen_ty_1::fd"]
+        [::core::mem::offset_of!(v4l2_buffer__bindgen_ty_1, fd) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_buffer__bindgen_ty_2"]
+        [::core::mem::size_of::<v4l2_buffer__bindgen_ty_2>() - 4usize];
+    ["Alignment of v4l2_buffer__bindgen_ty_2"]
+        [::core::mem::align_of::<v4l2_buffer__bindgen_ty_2>() - 4usize];
+    ["Offset of field: v4l2_buffer__bindgen_ty_2::request_fd"]
+        [::core::mem::offset_of!(v4l2_buffer__bindgen_ty_2, request_fd) - 0usize];
+    ["Offset of field: v4l2_buffer__bindgen_ty_2::reserved"]
+        [::core::mem::offset_of!(v4l2_buffer__bindgen_ty_2, reserved) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_buffer"][::core::mem::size_of::<v4l2_buffer>() - 88usize];
+    ["Alignment of v4l2_buffer"][::core::mem::align_of::<v4l2_buffer>() - 8usize];
+    ["Offset of field: v4l2_buffer::index"][::core::mem::offset_of!(v4l2_buffer, index) - 0usize];
+    ["Offset of field: v4l2_buffer::type_"][::core::mem::offset_of!(v4l2_buffer, type_) - 4usize];
+    ["Offset of field: v4l2_buffer::bytesused"]
+        [::core::mem::offset_of!(v4l2_buffer, bytesused) - 8usize];
+    ["Offset of field: v4l2_buffer::flags"][::core::mem::offset_of!(v4l2_buffer, flags) - 12usize];
+    ["Offset of field: v4l2_buffer::field"][::core::mem::offset_of!(v4l2_buffer, field) - 16usize];
+    ["Offset of field: v4l2_buffer::timestamp"]
+        [::core::mem::offset_of!(v4l2_buffer, timestamp) - 24usize];
+    ["Offset of field: v4l2_buffer::timecode"]
+        [::core::mem::offset_of!(v4l2_buffer, timecode) - 40usize];
+    ["Offset of field: v4l2_buffer::sequence"]
+        [::core::mem::offset_of!(v4l2_buffer, sequence) - 56usize];
+    ["Offset of field: v4l2_buffer::memory"]
+        [::core::mem::offset_of!(v4l2_buffer, memory) - 60usize];
+    ["Offset of field: v4l2_buffer::m"][::core::mem::offset_of!(v4l2_buffer, m) - 64usize];
+    ["Offset of field: v4l2_buffer::length"]
+        [::core::mem::offset_of!(v4l2_buffer, length) - 72usize];
+    ["Offset of field: v4l2_buffer::reserved2"]
+        [::core::mem::offset_of!(v4l2_buffer, reserved2) - 76usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_exportbuffer"][::core::mem::size_of::<v4l2_exportbuffer>() - 64usize];
+    ["Alignment of v4l2_exportbuffer"][::core::mem::align_of::<v4l2_exportbuffer>() - 4usize];
+    ["Offset of field: v4l2_exportbuffer::type_"]
+        [::core::mem::offset_of!(v4l2_exportbuffer, type_) - 0usize];
+    ["Offset of field: v4l2_exportbuffer::index"]
+        [::core::mem::offset_of!(v4l2_exportbuffer, index) - 4usize];
+    ["Offset of field: v4l2_exportbuffer::plane"]
+        [::core::mem::offset_of!(v4l2_exportbuffer, plane) - 8usize];
+    ["Offset of field: v4l2_exportbuffer::flags"]
+        [::core::mem::offset_of!(v4l2_exportbuffer, flags) - 12usize];
+    ["Offset of field: v4l2_exportbuffer::fd"]
+        [::core::mem::offset_of!(v4l2_exportbuffer, fd) - 16usize];
+    ["Offset of field: v4l2_exportbuffer::reserved"]
+        [::core::mem::offset_of!(v4l2_exportbuffer, reserved) - 20usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_clip"][::core::mem::size_of::<v4l2_clip>() - 24usize];
+    ["Alignment of v4l2_clip"][::core::mem::align_of::<v4l2_clip>() - 8usize];
+    ["Offset of field: v4l2_clip::c"][::core::mem::offset_of!(v4l2_clip, c) - 0usize];
+    ["Offset of field: v4l2_clip::next"][::core::mem::offset_of!(v4l2_clip, next) - 16usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_window"][::core::mem::size_of::<v4l2_window>() - 56usize];
+    ["Alignment of v4l2_window"][::core::mem::align_of::<v4l2_window>() - 8usize];
+    ["Offset of field: v4l2_window::w"][::core::mem::offset_of!(v4l2_window, w) - 0usize];
+    ["Offset of field: v4l2_window::field"][::core::mem::offset_of!(v4l2_window, field) - 16usize];
+    ["Offset of field: v4l2_window::chromakey"]
+        [::core::mem::offset_of!(v4l2_window, chromakey) - 20usize];
+    ["Offset of field: v4l2_window::clips"][::core::mem::offset_of!(v4l2_window, clips) - 24usize];
+    ["Offset of field: v4l2_window::clipcount"]
+        [::core::mem::offset_of!(v4l2_window, clipcount) - 32usize];
+    ["Offset of field: v4l2_window::bitmap"]
+        [::core::mem::offset_of!(v4l2_window, bitmap) - 40usize];
+    ["Offset of field: v4l2_window::global_alpha"]
+        [::core::mem::offset_of!(v4l2_window, global_alpha) - 48usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_captureparm"][::core::mem::size_of::<v4l2_captureparm>() - 40usize];
+    ["Alignment of v4l2_captureparm"][::core::mem::align_of::<v4l2_captureparm>() - 4usize];
+    ["Offset of field: v4l2_captureparm::capability"]
+        [::core::mem::offset_of!(v4l2_captureparm, capability) - 0usize];
+    ["Offset of field: v4l2_captureparm::capturemode"]
+        [::core::mem::offset_of!(v4l2_captureparm, capturemode) - 4usize];
+    ["Offset of field: v4l2_captureparm::timeperframe"]
+        [::core::mem::offset_of!(v4l2_captureparm, timeperframe) - 8usize];
+    ["Offset of field: v4l2_captureparm::extendedmode"]
+        [::core::mem::offset_of!(v4l2_captureparm, extendedmode) - 16usize];
+    ["Offset of field: v4l2_captureparm::readbuffers"]
+        [::core::mem::offset_of!(v4l2_captureparm, readbuffers) - 20usize];
+    ["Offset of field: v4l2_captureparm::reserved"]
+        [::core::mem::offset_of!(v4l2_captureparm, reserved) - 24usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_outputparm"][::core::mem::size_of::<v4l2_outputparm>() - 40usize];
+    ["Alignment of v4l2_outputparm"][::core::mem::align_of::<v4l2_outputparm>() - 4usize];
+    ["Offset of field: v4l2_outputparm::capability"]
+        [::core::mem::offset_of!(v4l2_outputparm, capability) - 0usize];
+    ["Offset of field: v4l2_outputparm::outputmode"]
+        [::core::mem::offset_of!(v4l2_outputparm, outputmode) - 4usize];
+    ["Offset of field: v4l2_outputparm::timeperframe"]
+        [::core::mem::offset_of!(v4l2_outputparm, timeperframe) - 8usize];
+    ["Offset of field: v4l2_outputparm::extendedmode"]
+        [::core::mem::offset_of!(v4l2_outputparm, extendedmode) - 16usize];
+    ["Offset of field: v4l2_outputparm::writebuffers"]
+        [::core::mem::offset_of!(v4l2_outputparm, writebuffers) - 20usize];
+    ["Offset of field: v4l2_outputparm::reserved"]
+        [::core::mem::offset_of!(v4l2_outputparm, reserved) - 24usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_cropcap"][::core::mem::size_of::<v4l2_cropcap>() - 44usize];
+    ["Alignment of v4l2_cropcap"][::core::mem::align_of::<v4l2_cropcap>() - 4usize];
+    ["Offset of field: v4l2_cropcap::type_"][::core::mem::offset_of!(v4l2_cropcap, type_) - 0usize];
+    ["Offset of field: v4l2_cropcap::bounds"]
+        [::core::mem::offset_of!(v4l2_cropcap, bounds) - 4usize];
+    ["Offset of field: v4l2_cropcap::defrect"]
+        [::core::mem::offset_of!(v4l2_cropcap, defrect) - 20usize];
+    ["Offset of field: v4l2_cropcap::pixelaspect"]
+        [::core::mem::offset_of!(v4l2_cropcap, pixelaspect) - 36usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_crop"][::core::mem::size_of::<v4l2_crop>() - 20usize];
+    ["Alignment of v4l2_crop"][::core::mem::align_of::<v4l2_crop>() - 4usize];
+    ["Offset of field: v4l2_crop::type_"][::core::mem::offset_of!(v4l2_crop, type_) - 0usize];
+    ["Offset of field: v4l2_crop::c"][::core::mem::offset_of!(v4l2_crop, c) - 4usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_selection"][::core::mem::size_of::<v4l2_selection>() - 64usize];
+    ["Alignment of v4l2_selection"][::core::mem::align_of::<v4l2_selection>() - 4usize];
+    ["Offset of field: v4l2_selection::type_"]
+        [::core::mem::offset_of!(v4l2_selection, type_) - 0usize];
+    ["Offset of field: v4l2_selection::target"]
+        [::core::mem::offset_of!(v4l2_selection, target) - 4usize];
+    ["Offset of field: v4l2_selection::flags"]
+        [::core::mem::offset_of!(v4l2_selection, flags) - 8usize];
+    ["Offset of field: v4l2_selection::r"][::core::mem::offset_of!(v4l2_selection, r) - 12usize];
+    ["Offset of field: v4l2_selection::reserved"]
+        [::core::mem::offset_of!(v4l2_selection, reserved) - 28usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_input"][::core::mem::size_of::<v4l2_input>() - 80usize];
+    ["Alignment of v4l2_input"][::core::mem::align_of::<v4l2_input>() - 8usize];
+    ["Offset of field: v4l2_input::index"][::core::mem::offset_of!(v4l2_input, index) - 0usize];
+    ["Offset of field: v4l2_input::name"][::core::mem::offset_of!(v4l2_input, name) - 4usize];
+    ["Offset of field: v4l2_input::type_"][::core::mem::offset_of!(v4l2_input, type_) - 36usize];
+    ["Offset of field: v4l2_input::audioset"]
+        [::core::mem::offset_of!(v4l2_input, audioset) - 40usize];
+    ["Offset of field: v4l2_input::tuner"][::core::mem::offset_of!(v4l2_input, tuner) - 44usize];
+    ["Offset of field: v4l2_input::std"][::core::mem::offset_of!(v4l2_input, std) - 48usize];
+    ["Offset of field: v4l2_input::status"][::core::mem::offset_of!(v4l2_input, status) - 56usize];
+    ["Offset of field: v4l2_input::capabilities"]
+        [::core::mem::offset_of!(v4l2_input, capabilities) - 60usize];
+    ["Offset of field: v4l2_input::reserved"]
+        [::core::mem::offset_of!(v4l2_input, reserved) - 64usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_output"][::core::mem::size_of::<v4l2_output>() - 72usize];
+    ["Alignment of v4l2_output"][::core::mem::align_of::<v4l2_output>() - 8usize];
+    ["Offset of field: v4l2_output::index"][::core::mem::offset_of!(v4l2_output, index) - 0usize];
+    ["Offset of field: v4l2_output::name"][::core::mem::offset_of!(v4l2_output, name) - 4usize];
+    ["Offset of field: v4l2_output::type_"][::core::mem::offset_of!(v4l2_output, type_) - 36usize];
+    ["Offset of field: v4l2_output::audioset"]
+        [::core::mem::offset_of!(v4l2_output, audioset) - 40usize];
+    ["Offset of field: v4l2_output::modulator"]
+        [::core::mem::offset_of!(v4l2_output, modulator) - 44usize];
+    ["Offset of field: v4l2_output::std"][::core::mem::offset_of!(v4l2_output, std) - 48usize];
+    ["Offset of field: v4l2_output::capabilities"]
+        [::core::mem::offset_of!(v4l2_output, capabilities) - 56usize];
+    ["Offset of field: v4l2_output::reserved"]
+        [::core::mem::offset_of!(v4l2_output, reserved) - 60usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_control"][::core::mem::size_of::<v4l2_control>() - 8usize];
+    ["Alignment of v4l2_control"][::core::mem::align_of::<v4l2_control>() - 4usize];
+    ["Offset of field: v4l2_control::id"][::core::mem::offset_of!(v4l2_control, id) - 0usize];
+    ["Offset of field: v4l2_control::value"][::core::mem::offset_of!(v4l2_control, value) - 4usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ext_control__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_ext_control__bindgen_ty_1>() - 8usize];
+    ["Alignment of v4l2_ext_control__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_ext_control__bindgen_ty_1>() - 1usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::value"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, value) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::value64"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, value64) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::string"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, string) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_u8"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_u8) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_u16"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_u16) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_u32"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_u32) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_s32"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_s32) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_s64"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_s64) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_area"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_area) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_h264_sps"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_h264_sps) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_h264_pps"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_h264_pps) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_h264_scaling_matrix"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_h264_scaling_matrix) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_h264_pred_weights"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_h264_pred_weights) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_h264_slice_params"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_h264_slice_params) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_h264_decode_params"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_h264_decode_params) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_fwht_params"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_fwht_params) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_vp8_frame"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_vp8_frame) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_mpeg2_sequence"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_mpeg2_sequence) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_mpeg2_picture"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_mpeg2_picture) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_mpeg2_quantisation"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_mpeg2_quantisation) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_vp9_compressed_hdr_probs"][::core::mem::offset_of!(
+        v4l2_ext_control__bindgen_ty_1,
+        p_vp9_compressed_hdr_probs
+    ) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_vp9_frame"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_vp9_frame) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_hevc_sps"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_hevc_sps) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_hevc_pps"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_hevc_pps) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_hevc_slice_params"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_hevc_slice_params) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_hevc_scaling_matrix"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_hevc_scaling_matrix) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_hevc_decode_params"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_hevc_decode_params) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_av1_sequence"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_av1_sequence) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_av1_tile_group_entry"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_av1_tile_group_entry) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_av1_frame"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_av1_frame) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_av1_film_grain"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_av1_film_grain) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_hdr10_cll_info"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, p_hdr10_cll_info) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::p_hdr10_mastering_display"][::core::mem::offset_of!(
+        v4l2_ext_control__bindgen_ty_1,
+        p_hdr10_mastering_display
+    ) - 0usize];
+    ["Offset of field: v4l2_ext_control__bindgen_ty_1::ptr"]
+        [::core::mem::offset_of!(v4l2_ext_control__bindgen_ty_1, ptr) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ext_control"][::core::mem::size_of::<v4l2_ext_control>() - 20usize];
+    ["Alignment of v4l2_ext_control"][::core::mem::align_of::<v4l2_ext_control>() - 1usize];
+    ["Offset of field: v4l2_ext_control::id"]
+        [::core::mem::offset_of!(v4l2_ext_control, id) - 0usize];
+    ["Offset of field: v4l2_ext_control::size"]
+        [::core::mem::offset_of!(v4l2_ext_control, size) - 4usize];
+    ["Offset of field: v4l2_ext_control::reserved2"]
+        [::core::mem::offset_of!(v4l2_ext_control, reserved2) - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ext_controls__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_ext_controls__bindgen_ty_1>() - 4usize];
+    ["Alignment of v4l2_ext_controls__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_ext_controls__bindgen_ty_1>() - 4usize];
+    ["Offset of field: v4l2_ext_controls__bindgen_ty_1::ctrl_class"]
+        [::core::mem::offset_of!(v4l2_ext_controls__bindgen_ty_1, ctrl_class) - 0usize];
+    ["Offset of field: v4l2_ext_controls__bindgen_ty_1::which"]
+        [::core::mem::offset_of!(v4l2_ext_controls__bindgen_ty_1, which) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ext_controls"][::core::mem::size_of::<v4l2_ext_controls>() - 32usize];
+    ["Alignment of v4l2_ext_controls"][::core::mem::align_of::<v4l2_ext_controls>() - 8usize];
+    ["Offset of field: v4l2_ext_controls::count"]
+        [::core::mem::offset_of!(v4l2_ext_controls, count) - 4usize];
+    ["Offset of field: v4l2_ext_controls::error_idx"]
+        [::core::mem::offset_of!(v4l2_ext_controls, error_idx) - 8usize];
+    ["Offset of field: v4l2_ext_controls::request_fd"]
+        [::core::mem::offset_of!(v4l2_ext_controls, request_fd) - 12usize];
+    ["Offset of field: v4l2_ext_controls::reserved"]
+        [::core::mem::offset_of!(v4l2_ext_controls, reserved) - 16usize];
+    ["Offset of field: v4l2_ext_controls::controls"]
+        [::core::mem::offset_of!(v4l2_ext_controls, controls) - 24usize];
+};
+pub const V4L2_CTRL_TYPE_INTEGER: v4l2_ctrl_type = 1;
+pub const V4L2_CTRL_TYPE_BOOLEAN: v4l2_ctrl_type = 2;
+pub const V4L2_CTRL_TYPE_MENU: v4l2_ctrl_type = 3;
+pub const V4L2_CTRL_TYPE_BUTTON: v4l2_ctrl_type = 4;
+pub const V4L2_CTRL_TYPE_INTEGER64: v4l2_ctrl_type = 5;
+pub const V4L2_CTRL_TYPE_CTRL_CLASS: v4l2_ctrl_type = 6;
+pub const V4L2_CTRL_TYPE_STRING: v4l2_ctrl_type = 7;
+pub const V4L2_CTRL_TYPE_BITMASK: v4l2_ctrl_type = 8;
+pub const V4L2_CTRL_TYPE_INTEGER_MENU: v4l2_ctrl_type = 9;
+pub const V4L2_CTRL_COMPOUND_TYPES: v4l2_ctrl_type = 256;
+pub const V4L2_CTRL_TYPE_U8: v4l2_ctrl_type = 256;
+pub const V4L2_CTRL_TYPE_U16: v4l2_ctrl_type = 257;
+pub const V4L2_CTRL_TYPE_U32: v4l2_ctrl_type = 258;
+pub const V4L2_CTRL_TYPE_AREA: v4l2_ctrl_type = 262;
+pub const V4L2_CTRL_TYPE_HDR10_CLL_INFO: v4l2_ctrl_type = 272;
+pub const V4L2_CTRL_TYPE_HDR10_MASTERING_DISPLAY: v4l2_ctrl_type = 273;
+pub const V4L2_CTRL_TYPE_H264_SPS: v4l2_ctrl_type = 512;
+pub const V4L2_CTRL_TYPE_H264_PPS: v4l2_ctrl_type = 513;
+pub const V4L2_CTRL_TYPE_H264_SCALING_MATRIX: v4l2_ctrl_type = 514;
+pub const V4L2_CTRL_TYPE_H264_SLICE_PARAMS: v4l2_ctrl_type = 515;
+pub const V4L2_CTRL_TYPE_H264_DECODE_PARAMS: v4l2_ctrl_type = 516;
+pub const V4L2_CTRL_TYPE_H264_PRED_WEIGHTS: v4l2_ctrl_type = 517;
+pub const V4L2_CTRL_TYPE_FWHT_PARAMS: v4l2_ctrl_type = 544;
+pub const V4L2_CTRL_TYPE_VP8_FRAME: v4l2_ctrl_type = 576;
+pub const V4L2_CTRL_TYPE_MPEG2_QUANTISATION: v4l2_ctrl_type = 592;
+pub const V4L2_CTRL_TYPE_MPEG2_SEQUENCE: v4l2_ctrl_type = 593;
+pub const V4L2_CTRL_TYPE_MPEG2_PICTURE: v4l2_ctrl_type = 594;
+pub const V4L2_CTRL_TYPE_VP9_COMPRESSED_HDR: v4l2_ctrl_type = 608;
+pub const V4L2_CTRL_TYPE_VP9_FRAME: v4l2_ctrl_type = 609;
+pub const V4L2_CTRL_TYPE_HEVC_SPS: v4l2_ctrl_type = 624;
+pub const V4L2_CTRL_TYPE_HEVC_PPS: v4l2_ctrl_type = 625;
+pub const V4L2_CTRL_TYPE_HEVC_SLICE_PARAMS: v4l2_ctrl_type = 626;
+pub const V4L2_CTRL_TYPE_HEVC_SCALING_MATRIX: v4l2_ctrl_type = 627;
+pub const V4L2_CTRL_TYPE_HEVC_DECODE_PARAMS: v4l2_ctrl_type = 628;
+pub const V4L2_CTRL_TYPE_AV1_SEQUENCE: v4l2_ctrl_type = 640;
+pub const V4L2_CTRL_TYPE_AV1_TILE_GROUP_ENTRY: v4l2_ctrl_type = 641;
+pub const V4L2_CTRL_TYPE_AV1_FRAME: v4l2_ctrl_type = 642;
+pub const V4L2_CTRL_TYPE_AV1_FILM_GRAIN: v4l2_ctrl_type = 643;
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_queryctrl"][::core::mem::size_of::<v4l2_queryctrl>() - 68usize];
+    ["Alignment of v4l2_queryctrl"][::core::mem::align_of::<v4l2_queryctrl>() - 4usize];
+    ["Offset of field: v4l2_queryctrl::id"][::core::mem::offset_of!(v4l2_queryctrl, id) - 0usize];
+    ["Offset of field: v4l2_queryctrl::type_"]
+        [::core::mem::offset_of!(v4l2_queryctrl, type_) - 4usize];
+    ["Offset of field: v4l2_queryctrl::name"]
+        [::core::mem::offset_of!(v4l2_queryctrl, name) - 8usize];
+    ["Offset of field: v4l2_queryctrl::minimum"]
+        [::core::mem::offset_of!(v4l2_queryctrl, minimum) - 40usize];
+    ["Offset of field: v4l2_queryctrl::maximum"]
+        [::core::mem::offset_of!(v4l2_queryctrl, maximum) - 44usize];
+    ["Offset of field: v4l2_queryctrl::step"]
+        [::core::mem::offset_of!(v4l2_queryctrl, step) - 48usize];
+    ["Offset of field: v4l2_queryctrl::default_value"]
+        [::core::mem::offset_of!(v4l2_queryctrl, default_value) - 52usize];
+    ["Offset of field: v4l2_queryctrl::flags"]
+        [::core::mem::offset_of!(v4l2_queryctrl, flags) - 56usize];
+    ["Offset of field: v4l2_queryctrl::reserved"]
+        [::core::mem::offset_of!(v4l2_queryctrl, reserved) - 60usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_query_ext_ctrl"][::core::mem::size_of::<v4l2_query_ext_ctrl>() - 232usize];
+    ["Alignment of v4l2_query_ext_ctrl"][::core::mem::align_of::<v4l2_query_ext_ctrl>() - 8usize];
+    ["Offset of field: v4l2_query_ext_ctrl::id"]
+        [::core::mem::offset_of!(v4l2_query_ext_ctrl, id) - 0usize];
+    ["Offset of field: v4l2_query_ext_ctrl::type_"]
+        [::core::mem::offset_of!(v4l2_query_ext_ctrl, type_) - 4usize];
+    ["Offset of field: v4l2_query_ext_ctrl::name"]
+        [::core::mem::offset_of!(v4l2_query_ext_ctrl, name) - 8usize];
+    ["Offset of field: v4l2_query_ext_ctrl::minimum"]
+        [::core::mem::offset_of!(v4l2_query_ext_ctrl, minimum) - 40usize];
+    ["Offset of field: v4l2_query_ext_ctrl::maximum"]
+        [::core::mem::offset_of!(v4l2_query_ext_ctrl, maximum) - 48usize];
+    ["Offset of field: v4l2_query_ext_ctrl::step"]
+        [::core::mem::offset_of!(v4l2_query_ext_ctrl, step) - 56usize];
+    ["Offset of field: v4l2_query_ext_ctrl::default_value"]
+        [::core::mem::offset_of!(v4l2_query_ext_ctrl, default_value) - 64usize];
+    ["Offset of field: v4l2_query_ext_ctrl::flags"]
+        [::core::mem::offset_of!(v4l2_query_ext_ctrl, flags) - 72usize];
+    ["Offset of field: v4l2_query_ext_ctrl::elem_size"]
+        [::core::mem::offset_of!(v4l2_query_ext_ctrl, elem_size) - 76usize];
+    ["Offset of field: v4l2_query_ext_ctrl::elems"]
+        [::core::mem::offset_of!(v4l2_query_ext_ctrl, elems) - 80usize];
+    ["Offset of field: v4l2_query_ext_ctrl::nr_of_dims"]
+        [::core::mem::offset_of!(v4l2_query_ext_ctrl, nr_of_dims) - 84usize];
+    ["Offset of field: v4l2_query_ext_ctrl::dims"]
+        [::core::mem::offset_of!(v4l2_query_ext_ctrl, dims) - 88usize];
+    ["Offset of field: v4l2_query_ext_ctrl::reserved"]
+        [::core::mem::offset_of!(v4l2_query_ext_ctrl, reserved) - 104usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_querymenu__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_querymenu__bindgen_ty_1>() - 32usize];
+    ["Alignment of v4l2_querymenu__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_querymenu__bindgen_ty_1>() - 8usize];
+    ["Offset of field: v4l2_querymenu__bindgen_ty_1::name"]
+        [::core::mem::offset_of!(v4l2_querymenu__bindgen_ty_1, name) - 0usize];
+    ["Offset of field: v4l2_querymenu__bindgen_ty_1::value"]
+        [::core::mem::offset_of!(v4l2_querymenu__bindgen_ty_1, value) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_querymenu"][::core::mem::size_of::<v4l2_querymenu>() - 44usize];
+    ["Alignment of v4l2_querymenu"][::core::mem::align_of::<v4l2_querymenu>() - 1usize];
+    ["Offset of field: v4l2_querymenu::id"][::core::mem::offset_of!(v4l2_querymenu, id) - 0usize];
+    ["Offset of field: v4l2_querymenu::index"]
+        [::core::mem::offset_of!(v4l2_querymenu, index) - 4usize];
+    ["Offset of field: v4l2_querymenu::reserved"]
+        [::core::mem::offset_of!(v4l2_querymenu, reserved) - 40usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_vbi_format"][::core::mem::size_of::<v4l2_vbi_format>() - 44usize];
+    ["Alignment of v4l2_vbi_format"][::core::mem::align_of::<v4l2_vbi_format>() - 4usize];
+    ["Offset of field: v4l2_vbi_format::sampling_rate"]
+        [::core::mem::offset_of!(v4l2_vbi_format, sampling_rate) - 0usize];
+    ["Offset of field: v4l2_vbi_format::offset"]
+        [::core::mem::offset_of!(v4l2_vbi_format, offset) - 4usize];
+    ["Offset of field: v4l2_vbi_format::samples_per_line"]
+        [::core::mem::offset_of!(v4l2_vbi_format, samples_per_line) - 8usize];
+    ["Offset of field: v4l2_vbi_format::sample_format"]
+        [::core::mem::offset_of!(v4l2_vbi_format, sample_format) - 12usize];
+    ["Offset of field: v4l2_vbi_format::start"]
+        [::core::mem::offset_of!(v4l2_vbi_format, start) - 16usize];
+    ["Offset of field: v4l2_vbi_format::count"]
+        [::core::mem::offset_of!(v4l2_vbi_format, count) - 24usize];
+    ["Offset of field: v4l2_vbi_format::flags"]
+        [::core::mem::offset_of!(v4l2_vbi_format, flags) - 32usize];
+    ["Offset of field: v4l2_vbi_format::reserved"]
+        [::core::mem::offset_of!(v4l2_vbi_format, reserved) - 36usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_sliced_vbi_format"][::core::mem::size_of::<v4l2_sliced_vbi_format>() - 112usize];
+    ["Alignment of v4l2_sliced_vbi_format"]
+        [::core::mem::align_of::<v4l2_sliced_vbi_format>() - 4usize];
+    ["Offset of field: v4l2_sliced_vbi_format::service_set"]
+        [::core::mem::offset_of!(v4l2_sliced_vbi_format, service_set) - 0usize];
+    ["Offset of field: v4l2_sliced_vbi_format::service_lines"]
+        [::core::mem::offset_of!(v4l2_sliced_vbi_format, service_lines) - 2usize];
+    ["Offset of field: v4l2_sliced_vbi_format::io_size"]
+        [::core::mem::offset_of!(v4l2_sliced_vbi_format, io_size) - 100usize];
+    ["Offset of field: v4l2_sliced_vbi_format::reserved"]
+        [::core::mem::offset_of!(v4l2_sliced_vbi_format, reserved) - 104usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_plane_pix_format"][::core::mem::size_of::<v4l2_plane_pix_format>() - 20usize];
+    ["Alignment of v4l2_plane_pix_format"]
+        [::core::mem::align_of::<v4l2_plane_pix_format>() - 1usize];
+    ["Offset of field: v4l2_plane_pix_format::sizeimage"]
+        [::core::mem::offset_of!(v4l2_plane_pix_format, sizeimage) - 0usize];
+    ["Offset of field: v4l2_plane_pix_format::bytesperline"]
+        [::core::mem::offset_of!(v4l2_plane_pix_format, bytesperline) - 4usize];
+    ["Offset of field: v4l2_plane_pix_format::reserved"]
+        [::core::mem::offset_of!(v4l2_plane_pix_format, reserved) - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_pix_format_mplane__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_pix_format_mplane__bindgen_ty_1>() - 1usize];
+    ["Alignment of v4l2_pix_format_mplane__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_pix_format_mplane__bindgen_ty_1>() - 1usize];
+    ["Offset of field: v4l2_pix_format_mplane__bindgen_ty_1::ycbcr_enc"]
+        [::core::mem::offset_of!(v4l2_pix_format_mplane__bindgen_ty_1, ycbcr_enc) - 0usize];
+    ["Offset of field: v4l2_pix_format_mplane__bindgen_ty_1::hsv_enc"]
+        [::core::mem::offset_of!(v4l2_pix_format_mplane__bindgen_ty_1, hsv_enc) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_pix_format_mplane"][::core::mem::size_of::<v4l2_pix_format_mplane>() - 192usize];
+    ["Alignment of v4l2_pix_format_mplane"]
+        [::core::mem::align_of::<v4l2_pix_format_mplane>() - 1usize];
+    ["Offset of field: v4l2_pix_format_mplane::width"]
+        [::core::mem::offset_of!(v4l2_pix_format_mplane, width) - 0usize];
+    ["Offset of field: v4l2_pix_format_mplane::height"]
+        [::core::mem::offset_of!(v4l2_pix_format_mplane, height) - 4usize];
+    ["Offset of field: v4l2_pix_format_mplane::pixelformat"]
+        [::core::mem::offset_of!(v4l2_pix_format_mplane, pixelformat) - 8usize];
+    ["Offset of field: v4l2_pix_format_mplane::field"]
+        [::core::mem::offset_of!(v4l2_pix_format_mplane, field) - 12usize];
+    ["Offset of field: v4l2_pix_format_mplane::colorspace"]
+        [::core::mem::offset_of!(v4l2_pix_format_mplane, colorspace) - 16usize];
+    ["Offset of field: v4l2_pix_format_mplane::plane_fmt"]
+        [::core::mem::offset_of!(v4l2_pix_format_mplane, plane_fmt) - 20usize];
+    ["Offset of field: v4l2_pix_format_mplane::num_planes"]
+        [::core::mem::offset_of!(v4l2_pix_format_mplane, num_planes) - 180usize];
+    ["Offset of field: v4l2_pix_format_mplane::flags"]
+        [::core::mem::offset_of!(v4l2_pix_format_mplane, flags) - 181usize];
+    ["Offset of field: v4l2_pix_format_mplane::quantization"]
+        [::core::mem::offset_of!(v4l2_pix_format_mplane, quantization) - 183usize];
+    ["Offset of field: v4l2_pix_format_mplane::xfer_func"]
+        [::core::mem::offset_of!(v4l2_pix_format_mplane, xfer_func) - 184usize];
+    ["Offset of field: v4l2_pix_format_mplane::reserved"]
+        [::core::mem::offset_of!(v4l2_pix_format_mplane, reserved) - 185usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_sdr_format"][::core::mem::size_of::<v4l2_sdr_format>() - 32usize];
+    ["Alignment of v4l2_sdr_format"][::core::mem::align_of::<v4l2_sdr_format>() - 1usize];
+    ["Offset of field: v4l2_sdr_format::pixelformat"]
+        [::core::mem::offset_of!(v4l2_sdr_format, pixelformat) - 0usize];
+    ["Offset of field: v4l2_sdr_format::buffersize"]
+        [::core::mem::offset_of!(v4l2_sdr_format, buffersize) - 4usize];
+    ["Offset of field: v4l2_sdr_format::reserved"]
+        [::core::mem::offset_of!(v4l2_sdr_format, reserved) - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_meta_format"][::core::mem::size_of::<v4l2_meta_format>() - 20usize];
+    ["Alignment of v4l2_meta_format"][::core::mem::align_of::<v4l2_meta_format>() - 1usize];
+    ["Offset of field: v4l2_meta_format::dataformat"]
+        [::core::mem::offset_of!(v4l2_meta_format, dataformat) - 0usize];
+    ["Offset of field: v4l2_meta_format::buffersize"]
+        [::core::mem::offset_of!(v4l2_meta_format, buffersize) - 4usize];
+    ["Offset of field: v4l2_meta_format::width"]
+        [::core::mem::offset_of!(v4l2_meta_format, width) - 8usize];
+    ["Offset of field: v4l2_meta_format::height"]
+        [::core::mem::offset_of!(v4l2_meta_format, height) - 12usize];
+    ["Offset of field: v4l2_meta_format::bytesperline"]
+        [::core::mem::offset_of!(v4l2_meta_format, bytesperline) - 16usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_format__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_format__bindgen_ty_1>() - 200usize];
+    ["Alignment of v4l2_format__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_format__bindgen_ty_1>() - 8usize];
+    ["Offset of field: v4l2_format__bindgen_ty_1::pix"]
+        [::core::mem::offset_of!(v4l2_format__bindgen_ty_1, pix) - 0usize];
+    ["Offset of field: v4l2_format__bindgen_ty_1::pix_mp"]
+        [::core::mem::offset_of!(v4l2_format__bindgen_ty_1, pix_mp) - 0usize];
+    ["Offset of field: v4l2_format__bindgen_ty_1::win"]
+        [::core::mem::offset_of!(v4l2_format__bindgen_ty_1, win) - 0usize];
+    ["Offset of field: v4l2_format__bindgen_ty_1::vbi"]
+        [::core::mem::offset_of!(v4l2_format__bindgen_ty_1, vbi) - 0usize];
+    ["Offset of field: v4l2_format__bindgen_ty_1::sliced"]
+        [::core::mem::offset_of!(v4l2_format__bindgen_ty_1, sliced) - 0usize];
+    ["Offset of field: v4l2_format__bindgen_ty_1::sdr"]
+        [::core::mem::offset_of!(v4l2_format__bindgen_ty_1, sdr) - 0usize];
+    ["Offset of field: v4l2_format__bindgen_ty_1::meta"]
+        [::core::mem::offset_of!(v4l2_format__bindgen_ty_1, meta) - 0usize];
+    ["Offset of field: v4l2_format__bindgen_ty_1::raw_data"]
+        [::core::mem::offset_of!(v4l2_format__bindgen_ty_1, raw_data) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_format"][::core::mem::size_of::<v4l2_format>() - 208usize];
+    ["Alignment of v4l2_format"][::core::mem::align_of::<v4l2_format>() - 8usize];
+    ["Offset of field: v4l2_format::type_"][::core::mem::offset_of!(v4l2_format, type_) - 0usize];
+    ["Offset of field: v4l2_format::fmt"][::core::mem::offset_of!(v4l2_format, fmt) - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_streamparm__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_streamparm__bindgen_ty_1>() - 200usize];
+    ["Alignment of v4l2_streamparm__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_streamparm__bindgen_ty_1>() - 4usize];
+    ["Offset of field: v4l2_streamparm__bindgen_ty_1::capture"]
+        [::core::mem::offset_of!(v4l2_streamparm__bindgen_ty_1, capture) - 0usize];
+    ["Offset of field: v4l2_streamparm__bindgen_ty_1::output"]
+        [::core::mem::offset_of!(v4l2_streamparm__bindgen_ty_1, output) - 0usize];
+    ["Offset of field: v4l2_streamparm__bindgen_ty_1::raw_data"]
+        [::core::mem::offset_of!(v4l2_streamparm__bindgen_ty_1, raw_data) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_streamparm"][::core::mem::size_of::<v4l2_streamparm>() - 204usize];
+    ["Alignment of v4l2_streamparm"][::core::mem::align_of::<v4l2_streamparm>() - 4usize];
+    ["Offset of field: v4l2_streamparm::type_"]
+        [::core::mem::offset_of!(v4l2_streamparm, type_) - 0usize];
+    ["Offset of field: v4l2_streamparm::parm"]
+        [::core::mem::offset_of!(v4l2_streamparm, parm) - 4usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_event_vsync"][::core::mem::size_of::<v4l2_event_vsync>() - 1usize];
+    ["Alignment of v4l2_event_vsync"][::core::mem::align_of::<v4l2_event_vsync>() - 1usize];
+    ["Offset of field: v4l2_event_vsync::field"]
+        [::core::mem::offset_of!(v4l2_event_vsync, field) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_event_ctrl__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_event_ctrl__bindgen_ty_1>() - 8usize];
+    ["Alignment of v4l2_event_ctrl__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_event_ctrl__bindgen_ty_1>() - 8usize];
+    ["Offset of field: v4l2_event_ctrl__bindgen_ty_1::value"]
+        [::core::mem::offset_of!(v4l2_event_ctrl__bindgen_ty_1, value) - 0usize];
+    ["Offset of field: v4l2_event_ctrl__bindgen_ty_1::value64"]
+        [::core::mem::offset_of!(v4l2_event_ctrl__bindgen_ty_1, value64) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_event_ctrl"][::core::mem::size_of::<v4l2_event_ctrl>() - 40usize];
+    ["Alignment of v4l2_event_ctrl"][::core::mem::align_of::<v4l2_event_ctrl>() - 8usize];
+    ["Offset of field: v4l2_event_ctrl::changes"]
+        [::core::mem::offset_of!(v4l2_event_ctrl, changes) - 0usize];
+    ["Offset of field: v4l2_event_ctrl::type_"]
+        [::core::mem::offset_of!(v4l2_event_ctrl, type_) - 4usize];
+    ["Offset of field: v4l2_event_ctrl::flags"]
+        [::core::mem::offset_of!(v4l2_event_ctrl, flags) - 16usize];
+    ["Offset of field: v4l2_event_ctrl::minimum"]
+        [::core::mem::offset_of!(v4l2_event_ctrl, minimum) - 20usize];
+    ["Offset of field: v4l2_event_ctrl::maximum"]
+        [::core::mem::offset_of!(v4l2_event_ctrl, maximum) - 24usize];
+    ["Offset of field: v4l2_event_ctrl::step"]
+        [::core::mem::offset_of!(v4l2_event_ctrl, step) - 28usize];
+    ["Offset of field: v4l2_event_ctrl::default_value"]
+        [::core::mem::offset_of!(v4l2_event_ctrl, default_value) - 32usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_event_frame_sync"][::core::mem::size_of::<v4l2_event_frame_sync>() - 4usize];
+    ["Alignment of v4l2_event_frame_sync"]
+        [::core::mem::align_of::<v4l2_event_frame_sync>() - 4usize];
+    ["Offset of field: v4l2_event_frame_sync::frame_sequence"]
+        [::core::mem::offset_of!(v4l2_event_frame_sync, frame_sequence) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_event_src_change"][::core::mem::size_of::<v4l2_event_src_change>() - 4usize];
+    ["Alignment of v4l2_event_src_change"]
+        [::core::mem::align_of::<v4l2_event_src_change>() - 4usize];
+    ["Offset of field: v4l2_event_src_change::changes"]
+        [::core::mem::offset_of!(v4l2_event_src_change, changes) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_event_motion_det"][::core::mem::size_of::<v4l2_event_motion_det>() - 12usize];
+    ["Alignment of v4l2_event_motion_det"]
+        [::core::mem::align_of::<v4l2_event_motion_det>() - 4usize];
+    ["Offset of field: v4l2_event_motion_det::flags"]
+        [::core::mem::offset_of!(v4l2_event_motion_det, flags) - 0usize];
+    ["Offset of field: v4l2_event_motion_det::frame_sequence"]
+        [::core::mem::offset_of!(v4l2_event_motion_det, frame_sequence) - 4usize];
+    ["Offset of field: v4l2_event_motion_det::region_mask"]
+        [::core::mem::offset_of!(v4l2_event_motion_det, region_mask) - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_event__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_event__bindgen_ty_1>() - 64usize];
+    ["Alignment of v4l2_event__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_event__bindgen_ty_1>() - 8usize];
+    ["Offset of field: v4l2_event__bindgen_ty_1::vsync"]
+        [::core::mem::offset_of!(v4l2_event__bindgen_ty_1, vsync) - 0usize];
+    ["Offset of field: v4l2_event__bindgen_ty_1::ctrl"]
+        [::core::mem::offset_of!(v4l2_event__bindgen_ty_1, ctrl) - 0usize];
+    ["Offset of field: v4l2_event__bindgen_ty_1::frame_sync"]
+        [::core::mem::offset_of!(v4l2_event__bindgen_ty_1, frame_sync) - 0usize];
+    ["Offset of field: v4l2_event__bindgen_ty_1::src_change"]
+        [::core::mem::offset_of!(v4l2_event__bindgen_ty_1, src_change) - 0usize];
+    ["Offset of field: v4l2_event__bindgen_ty_1::motion_det"]
+        [::core::mem::offset_of!(v4l2_event__bindgen_ty_1, motion_det) - 0usize];
+    ["Offset of field: v4l2_event__bindgen_ty_1::data"]
+        [::core::mem::offset_of!(v4l2_event__bindgen_ty_1, data) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_event"][::core::mem::size_of::<v4l2_event>() - 136usize];
+    ["Alignment of v4l2_event"][::core::mem::align_of::<v4l2_event>() - 8usize];
+    ["Offset of field: v4l2_event::type_"][::core::mem::offset_of!(v4l2_event, type_) - 0usize];
+    ["Offset of field: v4l2_event::u"][::core::mem::offset_of!(v4l2_event, u) - 8usize];
+    ["Offset of field: v4l2_event::pending"]
+        [::core::mem::offset_of!(v4l2_event, pending) - 72usize];
+    ["Offset of field: v4l2_event::sequence"]
+        [::core::mem::offset_of!(v4l2_event, sequence) - 76usize];
+    ["Offset of field: v4l2_event::timestamp"]
+        [::core::mem::offset_of!(v4l2_event, timestamp) - 80usize];
+    ["Offset of field: v4l2_event::id"][::core::mem::offset_of!(v4l2_event, id) - 96usize];
+    ["Offset of field: v4l2_event::reserved"]
+        [::core::mem::offset_of!(v4l2_event, reserved) - 100usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_event_subscription"]
+        [::core::mem::size_of::<v4l2_event_subscription>() - 32usize];
+    ["Alignment of v4l2_event_subscription"]
+        [::core::mem::align_of::<v4l2_event_subscription>() - 4usize];
+    ["Offset of field: v4l2_event_subscription::type_"]
+        [::core::mem::offset_of!(v4l2_event_subscription, type_) - 0usize];
+    ["Offset of field: v4l2_event_subscription::id"]
+        [::core::mem::offset_of!(v4l2_event_subscription, id) - 4usize];
+    ["Offset of field: v4l2_event_subscription::flags"]
+        [::core::mem::offset_of!(v4l2_event_subscription, flags) - 8usize];
+    ["Offset of field: v4l2_event_subscription::reserved"]
+        [::core::mem::offset_of!(v4l2_event_subscription, reserved) - 12usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_create_buffers"][::core::mem::size_of::<v4l2_create_buffers>() - 256usize];
+    ["Alignment of v4l2_create_buffers"][::core::mem::align_of::<v4l2_create_buffers>() - 8usize];
+    ["Offset of field: v4l2_create_buffers::index"]
+        [::core::mem::offset_of!(v4l2_create_buffers, index) - 0usize];
+    ["Offset of field: v4l2_create_buffers::count"]
+        [::core::mem::offset_of!(v4l2_create_buffers, count) - 4usize];
+    ["Offset of field: v4l2_create_buffers::memory"]
+        [::core::mem::offset_of!(v4l2_create_buffers, memory) - 8usize];
+    ["Offset of field: v4l2_create_buffers::format"]
+        [::core::mem::offset_of!(v4l2_create_buffers, format) - 16usize];
+    ["Offset of field: v4l2_create_buffers::capabilities"]
+        [::core::mem::offset_of!(v4l2_create_buffers, capabilities) - 224usize];
+    ["Offset of field: v4l2_create_buffers::flags"]
+        [::core::mem::offset_of!(v4l2_create_buffers, flags) - 228usize];
+    ["Offset of field: v4l2_create_buffers::max_num_buffers"]
+        [::core::mem::offset_of!(v4l2_create_buffers, max_num_buffers) - 232usize];
+    ["Offset of field: v4l2_create_buffers::reserved"]
+        [::core::mem::offset_of!(v4l2_create_buffers, reserved) - 236usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_remove_buffers"][::core::mem::size_of::<v4l2_remove_buffers>() - 64usize];
+    ["Alignment of v4l2_remove_buffers"][::core::mem::align_of::<v4l2_remove_buffers>() - 4usize];
+    ["Offset of field: v4l2_remove_buffers::index"]
+        [::core::mem::offset_of!(v4l2_remove_buffers, index) - 0usize];
+    ["Offset of field: v4l2_remove_buffers::count"]
+        [::core::mem::offset_of!(v4l2_remove_buffers, count) - 4usize];
+    ["Offset of field: v4l2_remove_buffers::type_"]
+        [::core::mem::offset_of!(v4l2_remove_buffers, type_) - 8usize];
+    ["Offset of field: v4l2_remove_buffers::reserved"]
+        [::core::mem::offset_of!(v4l2_remove_buffers, reserved) - 12usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of dma_buf_sync"][::core::mem::size_of::<dma_buf_sync>() - 8usize];
+    ["Alignment of dma_buf_sync"][::core::mem::align_of::<dma_buf_sync>() - 8usize];
+    ["Offset of field: dma_buf_sync::flags"][::core::mem::offset_of!(dma_buf_sync, flags) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of dma_buf_export_sync_file"]
+        [::core::mem::size_of::<dma_buf_export_sync_file>() - 8usize];
+    ["Alignment of dma_buf_export_sync_file"]
+        [::core::mem::align_of::<dma_buf_export_sync_file>() - 4usize];
+    ["Offset of field: dma_buf_export_sync_file::flags"]
+        [::core::mem::offset_of!(dma_buf_export_sync_file, flags) - 0usize];
+    ["Offset of field: dma_buf_export_sync_file::fd"]
+        [::core::mem::offset_of!(dma_buf_export_sync_file, fd) - 4usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of dma_buf_import_sync_file"]
+        [::core::mem::size_of::<dma_buf_import_sync_file>() - 8usize];
+    ["Alignment of dma_buf_import_sync_file"]
+        [::core::mem::align_of::<dma_buf_import_sync_file>() - 4usize];
+    ["Offset of field: dma_buf_import_sync_file::flags"]
+        [::core::mem::offset_of!(dma_buf_import_sync_file, flags) - 0usize];
+    ["Offset of field: dma_buf_import_sync_file::fd"]
+        [::core::mem::offset_of!(dma_buf_import_sync_file, fd) - 4usize];
+};
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_pix_format__bindgen_ty_1 {
+    pub ycbcr_enc: __u32,
+    pub hsv_enc: __u32,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_frmsizeenum__bindgen_ty_1 {
+    pub discrete: v4l2_frmsize_discrete,
+    pub stepwise: v4l2_frmsize_stepwise,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_frmivalenum__bindgen_ty_1 {
+    pub discrete: v4l2_fract,
+    pub stepwise: v4l2_frmival_stepwise,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_plane__bindgen_ty_1 {
+    pub mem_offset: __u32,
+    pub userptr: ::core::ffi::c_ulong,
+    pub fd: __s32,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_buffer__bindgen_ty_1 {
+    pub offset: __u32,
+    pub userptr: ::core::ffi::c_ulong,
+    pub planes: *mut v4l2_plane,
+    pub fd: __s32,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_buffer__bindgen_ty_2 {
+    pub request_fd: __s32,
+    pub reserved: __u32,
+}
+#[repr(C, packed)]
+#[derive(Copy, Clone)]
+pub union v4l2_ext_control__bindgen_ty_1 {
+    pub value: __s32,
+    pub value64: __s64,
+    pub string: *mut ::core::ffi::c_char,
+    pub p_u8: *mut __u8,
+    pub p_u16: *mut __u16,
+    pub p_u32: *mut __u32,
+    pub p_s32: *mut __s32,
+    pub p_s64: *mut __s64,
+    pub p_area: *mut v4l2_area,
+    pub p_h264_sps: *mut v4l2_ctrl_h264_sps,
+    pub p_h264_pps: *mut v4l2_ctrl_h264_pps,
+    pub p_h264_scaling_matrix: *mut v4l2_ctrl_h264_scaling_matrix,
+    pub p_h264_pred_weights: *mut v4l2_ctrl_h264_pred_weights,
+    pub p_h264_slice_params: *mut v4l2_ctrl_h264_slice_params,
+    pub p_h264_decode_params: *mut v4l2_ctrl_h264_decode_params,
+    pub p_fwht_params: *mut v4l2_ctrl_fwht_params,
+    pub p_vp8_frame: *mut v4l2_ctrl_vp8_frame,
+    pub p_mpeg2_sequence: *mut v4l2_ctrl_mpeg2_sequence,
+    pub p_mpeg2_picture: *mut v4l2_ctrl_mpeg2_picture,
+    pub p_mpeg2_quantisation: *mut v4l2_ctrl_mpeg2_quantisation,
+    pub p_vp9_compressed_hdr_probs: *mut v4l2_ctrl_vp9_compressed_hdr,
+    pub p_vp9_frame: *mut v4l2_ctrl_vp9_frame,
+    pub p_hevc_sps: *mut v4l2_ctrl_hevc_sps,
+    pub p_hevc_pps: *mut v4l2_ctrl_hevc_pps,
+    pub p_hevc_slice_params: *mut v4l2_ctrl_hevc_slice_params,
+    pub p_hevc_scaling_matrix: *mut v4l2_ctrl_hevc_scaling_matrix,
+    pub p_hevc_decode_params: *mut v4l2_ctrl_hevc_decode_params,
+    pub p_av1_sequence: *mut v4l2_ctrl_av1_sequence,
+    pub p_av1_tile_group_entry: *mut v4l2_ctrl_av1_tile_group_entry,
+    pub p_av1_frame: *mut v4l2_ctrl_av1_frame,
+    pub p_av1_film_grain: *mut v4l2_ctrl_av1_film_grain,
+    pub p_hdr10_cll_info: *mut v4l2_ctrl_hdr10_cll_info,
+    pub p_hdr10_mastering_display: *mut v4l2_ctrl_hdr10_mastering_display,
+    pub ptr: *mut ::core::ffi::c_void,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_ext_controls__bindgen_ty_1 {
+    pub ctrl_class: __u32,
+    pub which: __u32,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_querymenu__bindgen_ty_1 {
+    pub name: [__u8; 32usize],
+    pub value: __s64,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_pix_format_mplane__bindgen_ty_1 {
+    pub ycbcr_enc: __u8,
+    pub hsv_enc: __u8,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_format__bindgen_ty_1 {
+    pub pix: v4l2_pix_format,
+    pub pix_mp: v4l2_pix_format_mplane,
+    pub win: v4l2_window,
+    pub vbi: v4l2_vbi_format,
+    pub sliced: v4l2_sliced_vbi_format,
+    pub sdr: v4l2_sdr_format,
+    pub meta: v4l2_meta_format,
+    pub raw_data: [__u8; 200usize],
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_streamparm__bindgen_ty_1 {
+    pub capture: v4l2_captureparm,
+    pub output: v4l2_outputparm,
+    pub raw_data: [__u8; 200usize],
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_event_ctrl__bindgen_ty_1 {
+    pub value: __s32,
+    pub value64: __s64,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_event__bindgen_ty_1 {
+    pub vsync: v4l2_event_vsync,
+    pub ctrl: v4l2_event_ctrl,
+    pub frame_sync: v4l2_event_frame_sync,
+    pub src_change: v4l2_event_src_change,
+    pub motion_det: v4l2_event_motion_det,
+    pub data: [__u8; 64usize],
+}
+impl<T: Copy + Default, const N: usize> Default for __BindgenOpaqueArray<[T; N]> {
+    fn default() -> Self {
+        Self([<T as Default>::default(); N])
+    }
+}
+impl<T: Copy + Default, const N: usize> Default for __BindgenOpaqueArray8<[T; N]> {
+    fn default() -> Self {
+        Self([<T as Default>::default(); N])
+    }
+}
