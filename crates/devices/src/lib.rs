@@ -12,6 +12,7 @@ pub mod source;
 pub mod spec;
 
 mod camera;
+mod device;
 mod display;
 mod failure;
 mod mode;
@@ -19,6 +20,7 @@ mod place;
 mod ring;
 
 pub use camera::Camera;
+pub use device::Device;
 pub use display::Display;
 pub use failure::Failure;
 pub use place::Place;

@@ -1,1 +1,182 @@
+use super::*;
 
+const LAYOUTS: [Layout; 3] = [Layout::Yuyv, Layout::Nv12, Layout::Rgb24];
+
+/// A picture in which no two neighbouring bytes are alike.
+fn scrambled(layout: Layout, size: Size) -> Frame {
+    let bytes = (0..layout.bytes(size))
+        .map(|i| (i * 37 % 251) as u8)
+        .collect();
+    Frame::from_bytes(layout, size, bytes).expect("as many bytes as the picture has")
+}
+
+#[test]
+fn sizes_are_even_and_bounded() {
+    assert!(Size::new(2, 2).is_some() && Size::new(4096, 2304).is_some());
+    for (width, height) in [(0, 2), (2, 0), (3, 2), (2, 3), (4098, 2), (2, 2306)] {
+        assert_eq!(Size::new(width, height), None, "{width}x{height}");
+    }
+    assert_eq!(Some(Size::nearest(0, 5000)), Size::new(2, 2304));
+    assert_eq!(Some(Size::nearest(641, 481)), Size::new(640, 480));
+}
+
+#[test]
+fn colors_match_the_reference_within_one() {
+    // BT.601 limited range, as the standard's table of colour bars gives it.
+    let table = [
+        ((0, 0, 0), (16, 128, 128)),
+        ((255, 255, 255), (235, 128, 128)),
+        ((255, 0, 0), (81, 90, 240)),
+        ((0, 255, 0), (145, 54, 34)),
+        ((0, 0, 255), (41, 240, 110)),
+        ((255, 255, 0), (210, 16, 146)),
+        ((0, 255, 255), (170, 166, 16)),
+        ((255, 0, 255), (106, 202, 222)),
+        ((191, 191, 191), (180, 128, 128)),
+    ];
+    for ((r, g, b), (y, u, v)) in table {
+        let rgb = Rgb::new(r, g, b);
+        assert_eq!(rgb.to_yuv(), Yuv::new(y, u, v), "{rgb:?}");
+        let back = rgb.to_yuv().to_rgb();
+        for (was, is) in rgb.bytes().into_iter().zip(back.bytes()) {
+            assert!(was.abs_diff(is) <= 2, "{rgb:?} comes back as {back:?}");
+        }
+    }
+}
+
+#[test]
+fn whole_pictures_and_single_pixels_convert_alike() {
+    let size = Size::nearest(6, 4);
+    for layout in LAYOUTS {
+        let frame = scrambled(layout, size);
+        let mut one_by_one = Vec::new();
+        for y in 0..4 {
+            for x in 0..6 {
+                one_by_one.extend(frame.rgb_at(x, y).bytes());
+            }
+        }
+        assert_eq!(frame.to_rgb(), one_by_one, "{layout:?}");
+    }
+    let frame = Frame::from_bytes(
+        Layout::Yuyv,
+        Size::nearest(2, 2),
+        vec![81, 90, 145, 240, 0, 0, 0, 0],
+    )
+    .expect("8 bytes");
+    assert_eq!(frame.rgb_at(0, 0), Yuv::new(81, 90, 240).to_rgb());
+    assert_eq!(frame.rgb_at(1, 0), Yuv::new(145, 90, 240).to_rgb());
+    assert_eq!(frame.rgb_at(0, 2), Rgb::new(0, 0, 0), "outside");
+    assert_eq!(frame.rgb_at(2, 0), Rgb::new(0, 0, 0), "outside");
+}
+
+#[test]
+fn filling_touches_the_rectangle_and_nothing_else() {
+    let size = Size::nearest(8, 6);
+    let rect = Rect {
+        x: 2,
+        y: 2,
+        width: 4,
+        height: 2,
+    };
+    for layout in LAYOUTS {
+        let mut frame = Frame::new(layout, size);
+        frame.fill(
+            Rect {
+                x: 0,
+                y: 0,
+                width: 8,
+                height: 6,
+            },
+            Yuv::grey(16),
+        );
+        frame.fill(rect, Yuv::new(145, 54, 34));
+        for y in 0..6 {
+            for x in 0..8 {
+                let inside = (2..6).contains(&x) && (2..4).contains(&y);
+                let color = if inside {
+                    Yuv::new(145, 54, 34)
+                } else {
+                    Yuv::grey(16)
+                };
+                assert_eq!(frame.rgb_at(x, y), color.to_rgb(), "{layout:?} at {x},{y}");
+            }
+        }
+        let before = frame.clone();
+        frame.fill(
+            Rect {
+                x: 8,
+                y: 0,
+                width: 4,
+                height: 4,
+            },
+            Yuv::grey(235),
+        );
+        frame.fill(
+            Rect {
+                x: u32::MAX,
+                y: u32::MAX,
+                width: u32::MAX,
+                height: 2,
+            },
+            Yuv::grey(235),
+        );
+        assert_eq!(
+            frame, before,
+            "{layout:?}: a rectangle outside paints nothing"
+        );
+    }
+}
+
+#[test]
+fn restoring_brings_back_one_rectangle() {
+    let size = Size::nearest(8, 6);
+    let rect = Rect {
+        x: 4,
+        y: 2,
+        width: 4,
+        height: 4,
+    };
+    for layout in LAYOUTS {
+        let original = scrambled(layout, size);
+        let mut frame = original.clone();
+        frame.fill(rect, Yuv::grey(235));
+        assert_ne!(frame, original);
+        frame.restore(&original, rect);
+        assert_eq!(frame, original, "{layout:?}");
+    }
+}
+
+#[test]
+fn flips_put_every_pixel_where_it_belongs() {
+    let size = Size::nearest(8, 4);
+    for layout in LAYOUTS {
+        let original = scrambled(layout, size);
+        for (horizontal, vertical) in [(true, false), (false, true), (true, true)] {
+            let mut frame = original.clone();
+            frame.flip(horizontal, vertical);
+            for y in 0..4 {
+                for x in 0..8 {
+                    let from_x = if horizontal { 7 - x } else { x };
+                    let from_y = if vertical { 3 - y } else { y };
+                    assert_eq!(
+                        frame.rgb_at(x, y),
+                        original.rgb_at(from_x, from_y),
+                        "{layout:?} at {x},{y}, flipped {horizontal} {vertical}"
+                    );
+                }
+            }
+            frame.flip(horizontal, vertical);
+            assert_eq!(frame, original, "{layout:?}: twice is not at all");
+        }
+    }
+}
+
+#[test]
+fn wrong_numbers_of_bytes_are_no_picture() {
+    let size = Size::nearest(4, 2);
+    for (layout, bytes) in [(Layout::Yuyv, 16), (Layout::Nv12, 12), (Layout::Rgb24, 24)] {
+        assert!(Frame::from_bytes(layout, size, vec![0; bytes]).is_some());
+        assert!(Frame::from_bytes(layout, size, vec![0; bytes + 1]).is_none());
+        assert_eq!(layout.component(size, 2), None);
+    }
+}

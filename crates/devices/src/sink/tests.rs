@@ -1,1 +1,380 @@
+use super::*;
+use crate::source::{Background, Picture, read_number, render};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Condvar, Mutex};
+use tempfile::TempDir;
 
+const RATE: Fraction = Fraction::new(1, 25);
+
+fn shape(layout: Layout) -> Shape {
+    Shape {
+        layout,
+        size: Size::nearest(34, 18),
+        interval: RATE,
+    }
+}
+
+fn picture(shape: Shape, number: u32) -> Frame {
+    let mut frame = render(
+        shape.layout,
+        shape.size,
+        number,
+        Background::Bars,
+        &Picture::default(),
+    );
+    // Samples that differ from their neighbours, so that no mix-up goes unseen.
+    for (at, byte) in frame.bytes_mut().iter_mut().enumerate().skip(64) {
+        *byte = byte.wrapping_add((at * 37 % 251) as u8);
+    }
+    frame
+}
+
+/// Shows a picture as a display does: waiting for room outside.
+fn show(sink: &mut Sink, frame: Frame) {
+    loop {
+        sink.acknowledge();
+        if sink.has_room() {
+            return sink.show(frame);
+        }
+        let fd = sink
+            .wake_fd()
+            .expect("a sink without room has a descriptor");
+        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+        let limit = rustix::event::Timespec {
+            tv_sec: 60,
+            tv_nsec: 0,
+        };
+        assert_eq!(
+            poll(&mut fds, Some(&limit)),
+            Ok(1),
+            "no wake-up within a minute"
+        );
+    }
+}
+
+fn record(spec: &SinkSpec, shape: Shape, count: u32) -> Record {
+    let mut sink = Sink::open(spec).expect("a sink");
+    sink.begin(shape).expect("a layout it takes");
+    for number in 0..count {
+        let mut frame = sink.take_frame(shape.layout, shape.size);
+        frame.copy_from(&picture(shape, number));
+        show(&mut sink, frame);
+    }
+    sink.finish()
+}
+
+/// What ffmpeg reads from a file, as raw samples; `None` without ffmpeg.
+fn decode(path: &Path, pixel: &str) -> Option<Vec<u8>> {
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-i"])
+        .arg(path)
+        .args(["-f", "rawvideo", "-pix_fmt", pixel, "-"])
+        .output();
+    match output {
+        Ok(output) => {
+            assert!(
+                output.stderr.is_empty(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            Some(output.stdout)
+        }
+        Err(e) => {
+            println!("not tested: ffmpeg does not start ({e}); run \"apt install ffmpeg\"");
+            None
+        }
+    }
+}
+
+#[test]
+fn y4m_comes_back_byte_for_byte() {
+    let directory = TempDir::new().expect("a directory");
+    for (layout, chroma) in [(Layout::Nv12, "420jpeg"), (Layout::Yuyv, "422")] {
+        let path = directory.path().join(format!("{chroma}.y4m"));
+        let done = record(&SinkSpec::Y4m(path.clone()), shape(layout), 20);
+        assert_eq!((done.shown, done.written, done.lost), (20, 20, 0));
+        let file = std::fs::read(&path).expect("the recording");
+        let header = format!("YUV4MPEG2 W34 H18 F25:1 Ip A1:1 C{chroma} XCOLORRANGE=LIMITED\n");
+        assert!(file.starts_with(header.as_bytes()));
+        let picture_bytes = "FRAME\n".len() + layout.bytes(shape(layout).size);
+        assert_eq!(file.len(), header.len() + 20 * picture_bytes);
+        let Some(decoded) = decode(&path, layout.ffmpeg_name()) else {
+            continue;
+        };
+        let shown: Vec<u8> = (0..20)
+            .flat_map(|n| picture(shape(layout), n).bytes().to_vec())
+            .collect();
+        assert!(decoded == shown, "{layout:?}");
+    }
+}
+
+#[test]
+fn y4m_refuses_rgb() {
+    let directory = TempDir::new().expect("a directory");
+    let mut sink = Sink::open(&SinkSpec::Y4m(directory.path().join("a.y4m"))).expect("a sink");
+    assert!(!sink.accepts(Layout::Rgb24));
+    let failure = sink.begin(shape(Layout::Rgb24)).expect_err("no RGB");
+    assert!(failure.sentence().contains("png"), "{failure}");
+}
+
+#[test]
+fn raw_files_hold_the_bytes_shown() {
+    let directory = TempDir::new().expect("a directory");
+    for layout in [Layout::Yuyv, Layout::Nv12, Layout::Rgb24] {
+        let path = directory.path().join("a.raw");
+        record(&SinkSpec::Raw(path.clone()), shape(layout), 3);
+        let shown: Vec<u8> = (0..3)
+            .flat_map(|n| picture(shape(layout), n).bytes().to_vec())
+            .collect();
+        assert!(
+            std::fs::read(&path).expect("the recording") == shown,
+            "{layout:?}"
+        );
+    }
+}
+
+#[test]
+fn png_files_hold_the_picture_as_rgb() {
+    let directory = TempDir::new().expect("a directory");
+    for layout in [Layout::Rgb24, Layout::Nv12, Layout::Yuyv] {
+        let name = directory.path().join("made/for/it/%03d.png");
+        let name = name.to_str().expect("a name in UTF-8");
+        let done = record(&SinkSpec::Png(name.to_owned()), shape(layout), 3);
+        assert_eq!((done.written, done.lost), (3, 0));
+        for number in 0..3 {
+            let path = directory
+                .path()
+                .join(format!("made/for/it/{number:03}.png"));
+            let file = std::io::BufReader::new(std::fs::File::open(path).expect("a file"));
+            let mut reader = ::png::Decoder::new(file).read_info().expect("a PNG");
+            let mut rgb = vec![0; reader.output_buffer_size().expect("a small picture")];
+            let info = reader.next_frame(&mut rgb).expect("a picture");
+            assert_eq!((info.width, info.height), (34, 18));
+            assert_eq!(info.color_type, ::png::ColorType::Rgb);
+            assert!(
+                rgb == picture(shape(layout), number).to_rgb(),
+                "{layout:?} {number}"
+            );
+        }
+    }
+}
+
+#[test]
+fn another_shape_begins_another_file() {
+    let directory = TempDir::new().expect("a directory");
+    let path = directory.path().join("a.y4m");
+    let mut sink = Sink::open(&SinkSpec::Y4m(path.clone())).expect("a sink");
+    let (first, second) = (shape(Layout::Nv12), shape(Layout::Yuyv));
+    for shape in [first, first, second, first] {
+        sink.begin(shape).expect("a layout it takes");
+        show(&mut sink, picture(shape, 1));
+    }
+    assert_eq!(sink.finish().written, 4);
+    let frames = |name: &str| {
+        let file = std::fs::read(directory.path().join(name)).expect(name);
+        file.windows(6)
+            .filter(|window| window == b"FRAME\n")
+            .count()
+    };
+    assert_eq!(["a.y4m", "a.2.y4m", "a.3.y4m"].map(frames), [2, 1, 1]);
+    assert!(!directory.path().join("a.4.y4m").exists());
+}
+
+#[test]
+fn paths_that_cannot_be_written_are_one_sentence() {
+    let directory = TempDir::new().expect("a directory");
+    let nowhere = directory.path().join("missing/a.y4m");
+    for spec in [SinkSpec::Y4m(nowhere.clone()), SinkSpec::Raw(nowhere)] {
+        let failure = Sink::open(&spec).expect_err("no such directory");
+        assert!(
+            failure.sentence().starts_with("cannot create "),
+            "{failure}"
+        );
+        assert!(
+            failure.sentence().contains("No such file or directory"),
+            "{failure}"
+        );
+    }
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let below = format!("{}/%d.png", file.display());
+    let failure = Sink::open(&SinkSpec::Png(below)).expect_err("a file is no directory");
+    assert!(
+        failure
+            .sentence()
+            .starts_with("cannot create the directory"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn a_full_disk_loses_frames_and_says_so() {
+    if !Path::new("/dev/full").exists() {
+        println!("not tested: there is no /dev/full here");
+        return;
+    }
+    let done = record(&SinkSpec::Raw("/dev/full".into()), shape(Layout::Nv12), 6);
+    assert_eq!((done.shown, done.written, done.lost), (6, 0, 6));
+    let failure = done.failure.expect("a reason");
+    assert!(
+        failure.sentence().contains("No space left on device"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn checksums_are_those_of_ffmpeg() {
+    let shape = shape(Layout::Nv12);
+    let directory = TempDir::new().expect("a directory");
+    let path = directory.path().join("a.yuv");
+    let mut sink = Sink::open(&SinkSpec::Raw(path.clone())).expect("a sink");
+    sink.begin(shape).expect("a layout it takes");
+    for number in 0..5 {
+        show(&mut sink, picture(shape, number));
+    }
+    sink.finish();
+    let output = Command::new("ffmpeg")
+        .args([
+            "-nostdin", "-v", "error", "-f", "rawvideo", "-pix_fmt", "nv12", "-s", "34x18", "-i",
+        ])
+        .arg(&path)
+        .args(["-c", "copy", "-f", "framehash", "-hash", "crc32", "-"])
+        .output();
+    let Ok(output) = output else {
+        println!("not tested: ffmpeg does not start; run \"apt install ffmpeg\"");
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let sums: Vec<u32> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| u32::from_str_radix(line.rsplit(',').next()?.trim(), 16).ok())
+        .collect();
+    assert_eq!(sums.len(), 5, "{text}");
+    assert_eq!(sink.checksums(), sums);
+}
+
+#[test]
+fn small_pictures_are_few_and_evenly_spread() {
+    let shape = Shape {
+        size: Size::nearest(640, 480),
+        ..shape(Layout::Yuyv)
+    };
+    let mut sink = Sink::open(&SinkSpec::Null).expect("no file");
+    sink.begin(shape).expect("a layout it takes");
+    let mut frame = render(
+        shape.layout,
+        shape.size,
+        0,
+        Background::Bars,
+        &Picture::default(),
+    );
+    for _ in 0..100 {
+        sink.show(frame);
+        frame = sink.take_frame(shape.layout, shape.size);
+    }
+    let all = sink.thumbnails(usize::MAX);
+    let numbers: Vec<u64> = all.iter().map(|thumb| thumb.number).collect();
+    assert_eq!(numbers, (0..100).step_by(4).collect::<Vec<u64>>());
+    assert!(
+        all.iter()
+            .all(|thumb| (thumb.width, thumb.height) == (320, 240))
+    );
+    assert!(all.iter().all(|thumb| thumb.rgb.len() == 320 * 240 * 3));
+    let some: Vec<u64> = sink
+        .thumbnails(3)
+        .iter()
+        .map(|thumb| thumb.number)
+        .collect();
+    assert_eq!(some, [0, 48, 96]);
+    assert_eq!(sink.thumbnails(1).len(), 1);
+    assert!(sink.thumbnails(0).is_empty());
+}
+
+#[test]
+fn the_last_picture_stays_at_hand() {
+    let shape = shape(Layout::Rgb24);
+    let mut sink = Sink::open(&SinkSpec::Null).expect("no file");
+    sink.begin(shape).expect("a layout it takes");
+    assert!(sink.last().is_none());
+    for number in 0..4 {
+        sink.show(render(
+            shape.layout,
+            shape.size,
+            number,
+            Background::Grey,
+            &Picture::default(),
+        ));
+        let spare = sink.take_frame(Layout::Yuyv, Size::nearest(4, 4));
+        assert_eq!(spare.bytes().len(), 32);
+        assert_eq!(sink.last().map(read_number).map(|(n, _)| n), Some(number));
+        sink.put_back(spare);
+    }
+    assert_eq!(
+        sink.record(),
+        Record {
+            shown: 4,
+            written: 4,
+            lost: 0,
+            failure: None
+        }
+    );
+}
+
+/// A recorder that waits until it is let go.
+struct Gate(Arc<(Mutex<u32>, Condvar)>);
+
+impl Recorder for Gate {
+    fn begin(&mut self, _shape: Shape) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn write(&mut self, _frame: &Frame) -> Result<(), Failure> {
+        let (allowed, changed) = &*self.0;
+        let mut allowed = allowed.lock().expect("no panic");
+        while *allowed == 0 {
+            allowed = changed.wait(allowed).expect("no panic");
+        }
+        *allowed -= 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_slow_recorder_pushes_back_and_loses_nothing() {
+    let gate = Arc::new((Mutex::new(0), Condvar::new()));
+    let mut sink = Sink::open(&SinkSpec::Null).expect("no file");
+    sink.writer = Some(Writer::start(Box::new(Gate(Arc::clone(&gate)))).expect("a thread"));
+    let shape = shape(Layout::Nv12);
+    sink.begin(shape).expect("a layout it takes");
+    let mut shown = 0;
+    while sink.has_room() {
+        sink.show(picture(shape, 0));
+        shown += 1;
+        assert!(shown < 100, "there is always room");
+    }
+    let readable = |sink: &Sink, wait| {
+        let fd = sink.wake_fd().expect("a descriptor");
+        let limit = rustix::event::Timespec {
+            tv_sec: wait,
+            tv_nsec: 0,
+        };
+        poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit))
+    };
+    // The thread may have taken one between the last look and now: then it says so.
+    let taken = readable(&sink, 0) == Ok(1);
+    assert!(!taken || sink.has_room());
+    let allow = |count| {
+        *gate.0.lock().expect("no panic") += count;
+        gate.1.notify_all();
+    };
+    allow(1);
+    assert_eq!(readable(&sink, 60), Ok(1), "no wake-up within a minute");
+    sink.acknowledge();
+    assert!(sink.has_room());
+    allow(u32::MAX / 2);
+    let done = sink.finish();
+    assert_eq!((done.shown, done.written, done.lost), (shown, shown, 0));
+}

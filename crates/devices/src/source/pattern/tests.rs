@@ -1,1 +1,178 @@
+use super::*;
 
+const LAYOUTS: [Layout; 3] = [Layout::Yuyv, Layout::Nv12, Layout::Rgb24];
+const SIZES: [(u32, u32); 13] = [
+    (2, 2),
+    (4, 2),
+    (2, 4),
+    (2, 2304),
+    (4096, 2),
+    (14, 10),
+    (64, 2),
+    (16, 16),
+    (66, 50),
+    (320, 240),
+    (640, 480),
+    (1280, 720),
+    (1918, 1078),
+];
+
+fn sizes() -> impl Iterator<Item = Size> {
+    SIZES
+        .into_iter()
+        .map(|(width, height)| Size::new(width, height).expect("an even size"))
+}
+
+/// Every extreme of the controls at once.
+fn harsh() -> Picture {
+    Picture {
+        brightness: 255,
+        contrast: 0,
+        saturation: 255,
+        hue: -128,
+        gain: 255,
+        hflip: true,
+        vflip: true,
+    }
+}
+
+#[test]
+fn every_picture_tells_its_number() {
+    for size in sizes() {
+        for layout in LAYOUTS {
+            for picture in [Picture::default(), harsh()] {
+                let mut frame = render(layout, size, 0, Background::Bars, &picture);
+                for sequence in [0, 1, 2, 0x5555_5555, 0xaaaa_aaaa, 0xdead_beef, u32::MAX] {
+                    draw_number(&mut frame, sequence);
+                    let (number, bits) = read_number(&frame);
+                    let mask = u32::MAX.checked_shr(32 - bits).unwrap_or(0);
+                    assert_eq!(number, sequence & mask, "{layout:?} {size}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn as_many_bits_as_there_is_room_for() {
+    let bits = |width, height| {
+        let size = Size::new(width, height).expect("an even size");
+        read_number(&Frame::new(Layout::Nv12, size)).1
+    };
+    assert_eq!(bits(2, 2), 1);
+    assert_eq!(bits(4, 2), 2);
+    assert_eq!(bits(14, 6), 21);
+    assert_eq!(bits(64, 2), 32);
+    assert_eq!(bits(16, 8), 32);
+    assert_eq!(bits(640, 480), 32);
+}
+
+#[test]
+fn large_pictures_have_large_blocks_at_the_top() {
+    let size = Size::nearest(640, 480);
+    let frame = render(
+        Layout::Yuyv,
+        size,
+        0b101,
+        Background::Grey,
+        &Picture::default(),
+    );
+    let row: Vec<u8> = (0..5).map(|bit| frame.luma_at(bit * 16 + 8, 8)).collect();
+    assert_eq!(row, [235, 16, 235, 16, 16]);
+    assert_eq!(frame.luma_at(8, 16), 126, "the strip is 16 lines high");
+    assert_eq!(frame.luma_at(32 * 16, 8), 126, "and 32 blocks long");
+}
+
+#[test]
+fn bars_are_where_and_what_they_should_be() {
+    let size = Size::nearest(640, 480);
+    for layout in LAYOUTS {
+        let frame = render(layout, size, 0, Background::Bars, &Picture::default());
+        for (index, bar) in (0u32..).zip(BARS) {
+            for x in [index * 80, index * 80 + 79] {
+                let seen = frame.rgb_at(x, 400);
+                for (is, should) in seen.bytes().into_iter().zip(bar.bytes()) {
+                    assert!(
+                        is.abs_diff(should) <= 2,
+                        "{layout:?}: bar {index} is {seen:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ramp_and_checkerboard_span_black_to_white() {
+    let size = Size::nearest(640, 480);
+    let ramp = render(Layout::Nv12, size, 0, Background::Ramp, &Picture::default());
+    let line: Vec<u8> = (0..640).map(|x| ramp.luma_at(x, 400)).collect();
+    assert_eq!((line[0], line[639]), (16, 235));
+    assert!(line.is_sorted());
+    let board = render(
+        Layout::Nv12,
+        size,
+        0,
+        Background::Checkerboard,
+        &Picture::default(),
+    );
+    assert_eq!([0, 16, 32].map(|x| board.luma_at(x, 400)), [235, 16, 235]);
+    assert_eq!([0, 16, 32].map(|x| board.luma_at(x, 416)), [16, 235, 16]);
+}
+
+#[test]
+fn the_box_moves_by_four_pixels_and_comes_back() {
+    let size = Size::nearest(64, 64);
+    let left_edge = |sequence| {
+        let frame = render(
+            Layout::Yuyv,
+            size,
+            sequence,
+            Background::Grey,
+            &Picture::default(),
+        );
+        (0..64).find(|x| frame.luma_at(*x, 32) != 126)
+    };
+    assert_eq!(left_edge(0), Some(0));
+    assert_eq!(left_edge(1), Some(4));
+    assert_eq!(left_edge(13), Some(52));
+    assert_eq!(left_edge(29), Some(0), "29 steps of 2 pixels, 2 a frame");
+}
+
+#[test]
+fn a_pattern_kept_is_the_pattern_rendered() {
+    let mut pattern = Pattern::default();
+    let mut pictures = vec![Picture::default(), harsh()];
+    pictures.push(Picture {
+        hflip: true,
+        ..Picture::default()
+    });
+    for size in sizes().filter(|size| size.width() * size.height() <= 320 * 240) {
+        for layout in LAYOUTS {
+            for picture in &pictures {
+                for (sequence, background) in [
+                    (0, Background::Bars),
+                    (1, Background::Bars),
+                    (7, Background::Bars),
+                    (8, Background::Ramp),
+                    (u32::MAX, Background::Ramp),
+                ] {
+                    pattern.set_background(background);
+                    let kept = pattern.frame(layout, size, sequence, picture);
+                    let rendered = render(layout, size, sequence, background, picture);
+                    assert!(*kept == rendered, "{layout:?} {size} frame {sequence}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn successive_pictures_differ() {
+    for layout in LAYOUTS {
+        for size in sizes().filter(|size| size.width() * size.height() <= 640 * 480) {
+            let at = |n| render(layout, size, n, Background::Bars, &Picture::default());
+            assert!(at(6) != at(7), "{layout:?} {size}");
+        }
+    }
+}
