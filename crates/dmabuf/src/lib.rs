@@ -39,6 +39,8 @@ mod attach;
 #[cfg(feature = "alloc")]
 mod buffers;
 mod error;
+#[cfg(any(test, feature = "test-utils"))]
+pub mod fake;
 mod file;
 mod holders;
 mod importer;
@@ -46,6 +48,8 @@ mod shared;
 #[cfg(feature = "alloc")]
 mod slab;
 mod store;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use access::intersect;

@@ -1,0 +1,142 @@
+//! Attaching, mapping, revoking, faults.
+
+use super::*;
+use crate::fake::FakeMmap;
+use crate::{AttachRef, Error, Importer};
+use vb3_dma::DmaAddr;
+
+fn addr(b: &Bufs, attachment: &AttachRef) -> DmaAddr {
+    b.segment(attachment, 0).expect("mapped").addr
+}
+
+#[test]
+fn defect_10_a_second_direction_leaves_the_first_mapping_alone() {
+    let mut b = buffers();
+    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 2);
+    let buf = export(&mut b, id);
+    let mut a = b.attach(&buf, DISPLAY).unwrap();
+    b.map(&mut a, Direction::ToDevice).unwrap();
+    let first = addr(&b, &a);
+    for other in [Direction::FromDevice, Direction::Bidirectional] {
+        assert_eq!(b.map(&mut a, other), Err(Error::Busy));
+        assert_eq!(addr(&b, &a), first);
+        assert!(b.ops().dev_read(DISPLAY, first, 1).is_some());
+    }
+    b.map(&mut a, Direction::ToDevice).unwrap();
+    assert_eq!(addr(&b, &a), first, "shared");
+    b.unmap(&mut a);
+    assert!(
+        b.ops().dev_read(DISPLAY, first, 1).is_some(),
+        "still held once"
+    );
+    b.unmap(&mut a);
+    assert!(b.ops().dev_read(DISPLAY, first, 1).is_none(), "not cached");
+    b.map(&mut a, Direction::Bidirectional).unwrap();
+    b.map(&mut a, Direction::FromDevice).unwrap();
+    b.unmap(&mut a);
+    b.unmap(&mut a);
+    b.unmap(&mut a);
+    b.detach(a);
+    b.put_buf(buf);
+    end(b, id);
+}
+
+#[test]
+fn defect_20_address_zero_is_an_address() {
+    let mut b = buffers();
+    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
+    let buf = export(&mut b, id);
+    let mut a = b.attach(&buf, DISPLAY).unwrap();
+    b.map(&mut a, Direction::ToDevice).unwrap();
+    assert_eq!(addr(&b, &a), DmaAddr::new(0));
+    b.detach(a);
+    assert_eq!(b.ops().live.mappings, 0, "detach unmapped it");
+    b.put_buf(buf);
+    end(b, id);
+}
+
+#[test]
+fn revoked_memory_is_reached_by_no_device_and_mapped_no_more() {
+    let mut b = buffers();
+    let id = memory(
+        &mut b,
+        Backing::NonCoherent(CAMERA),
+        Direction::FromDevice,
+        1,
+    );
+    let buf = export(&mut b, id);
+    let mut one = b.attach(&buf, DISPLAY).unwrap();
+    let mut two = b.attach(&buf, BOUNCER).unwrap();
+    b.map(&mut one, Direction::ToDevice).unwrap();
+    b.map(&mut two, Direction::FromDevice).unwrap();
+    let (at_one, at_two) = (addr(&b, &one), addr(&b, &two));
+    b.revoke(id);
+    assert!(b.ops().dev_read(DISPLAY, at_one, 1).is_none());
+    assert!(!b.ops_mut().dev_write(BOUNCER, at_two, &[1]));
+    assert_eq!(b.segment(&one, 0), None);
+    assert_eq!(b.map(&mut one, Direction::ToDevice), Err(Error::Revoked));
+    assert_eq!(b.hand_to_device(&two), Err(Error::Revoked));
+    assert_eq!(b.attach(&buf, DISPLAY), Err(Error::Revoked));
+    assert_eq!(b.vmap(&buf), Err(Error::Revoked));
+    b.unmap(&mut one);
+    b.detach(one);
+    b.detach(two);
+    b.put_buf(buf);
+    end(b, id);
+}
+
+#[test]
+fn what_is_gone_is_refused_without_harm() {
+    let mut b = buffers();
+    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
+    let buf = export(&mut b, id);
+    let mut a = b.attach(&buf, DISPLAY).unwrap();
+    b.map(&mut a, Direction::ToDevice).unwrap();
+    b.drop_user(id, UserKind::Plane);
+    b.put_buf(buf);
+    assert_nothing(&b);
+    assert_eq!(b.map(&mut a, Direction::ToDevice), Err(Error::Invalid));
+    assert_eq!(b.segment(&a, 0), None);
+    b.unmap(&mut a);
+    b.take_from_device(&a);
+    b.detach(a);
+    assert_nothing(&b);
+}
+
+/// Runs the life of a shared buffer with the fault at call `n`; false once `n` is past the end.
+fn life(n: u32) -> bool {
+    let mut b = buffers();
+    b.ops_mut().fail_after = Some(n);
+    let spec = Spec {
+        backing: Backing::NonCoherent(CAMERA),
+        len_bytes: 3 * PAGE,
+        direction: Direction::FromDevice,
+        attrs: Attrs::empty(),
+    };
+    if let Ok(id) = b.allocate(spec) {
+        if let Ok(buf) = b.export(id, Access::ReadWrite, Name::default()) {
+            if let Ok(mut a) = b.attach(&buf, DISPLAY) {
+                for direction in [Direction::ToDevice, Direction::FromDevice] {
+                    if b.map(&mut a, direction).is_ok() {
+                        b.unmap(&mut a);
+                    }
+                }
+                b.detach(a);
+            }
+            if b.vmap(&buf).is_ok() {
+                b.vunmap(&buf);
+            }
+            let _: Result<FakeMmap, Error> = b.mmap_buf(buf.id(), 0, PAGE);
+            b.put_buf(buf);
+        }
+        b.drop_user(id, UserKind::Plane);
+    }
+    assert_nothing(&b);
+    b.ops().fail_after.is_none()
+}
+
+#[test]
+fn a_fault_at_any_call_leaks_nothing() {
+    let calls = (0..100).take_while(|&n| life(n)).count();
+    assert_eq!(calls, 6, "alloc, table, two maps, vmap, mmap");
+}

@@ -1,0 +1,254 @@
+//! Handles, orphans, names, mmap, SYNC flags, errors.
+
+use super::*;
+use crate::{Error, HolderKind, Importer, Slab, SlabKey, Store, SyncFlags, SyncKind};
+
+#[test]
+fn memory_lives_as_long_as_its_last_handle() {
+    let mut b = buffers();
+    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 2);
+    let buf = export(&mut b, id);
+    b.vma_open(id).unwrap();
+    b.vma_open_buf(buf.id()).unwrap();
+    assert_eq!(b.memory(id).unwrap().num_users(), 4);
+    b.drop_user(id, UserKind::Plane);
+    assert_eq!(b.memory(id).unwrap().num_users(), 3, "orphaned");
+    b.vma_close(id);
+    let (at, name) = (buf.id(), Name::new(b"frame").unwrap());
+    b.set_name(at, name).unwrap();
+    assert!(!b.put_buf(buf), "its mapping keeps the dma-buf");
+    assert_eq!(b.buf(at).unwrap().name.as_bytes(), b"frame");
+    b.vma_close_buf(at);
+    assert!(b.buf(at).is_none());
+    assert_eq!(b.get_buf(at).unwrap_err(), Error::Invalid);
+    assert_nothing(&b);
+}
+
+#[test]
+fn each_export_is_a_dma_buf_of_its_own() {
+    let mut b = buffers();
+    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
+    let (one, two) = (export(&mut b, id), export(&mut b, id));
+    assert_ne!(one.id(), two.id());
+    assert_eq!(one.memory(), two.memory());
+    b.put_buf(one);
+    assert_eq!(b.memory(id).unwrap().num_users(), 2);
+    b.put_buf(two);
+    end(b, id);
+}
+
+#[test]
+fn a_handle_dropped_too_often_frees_nothing() {
+    let mut b = buffers();
+    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
+    b.vma_close(id);
+    b.drop_user(id, UserKind::Export);
+    assert_eq!(b.memory(id).unwrap().num_users(), 1);
+    end(b, id);
+}
+
+#[test]
+fn sizes_that_overflow_are_refused() {
+    let mut b = buffers();
+    for (len_bytes, errno) in [(0, 22), (u64::MAX, 12), (u64::MAX - PAGE + 2, 12)] {
+        let spec = Spec {
+            backing: Backing::Coherent(CAMERA),
+            len_bytes,
+            direction: Direction::FromDevice,
+            attrs: Attrs::empty(),
+        };
+        assert_eq!(b.allocate(spec).unwrap_err().errno(), errno, "{len_bytes}");
+    }
+    assert_nothing(&b);
+}
+
+#[test]
+fn defect_11_mmap_honours_the_page_offset() {
+    for backing in [
+        Backing::Coherent(CAMERA),
+        Backing::NonCoherent(CAMERA),
+        Backing::Virtual(CAMERA),
+    ] {
+        let mut b = buffers();
+        let id = memory(&mut b, backing, Direction::FromDevice, 8);
+        let buf = export(&mut b, id);
+        let map = b.mmap_buf(buf.id(), 5 * PAGE, 2 * PAGE).unwrap();
+        assert_eq!((map.offset, map.len), (5 * PAGE, 2 * PAGE));
+        assert!(b.mmap_buf(buf.id(), 7 * PAGE, PAGE).is_ok());
+        for (offset, len) in [
+            (7 * PAGE, PAGE + 1),
+            (8 * PAGE, 1),
+            (0, 8 * PAGE + 1),
+            (5, PAGE),
+            (0, 0),
+            (u64::MAX - PAGE + 1, PAGE),
+            (PAGE, u64::MAX),
+        ] {
+            let refused = b.mmap_buf(buf.id(), offset, len).unwrap_err();
+            assert_eq!(refused.errno(), 22, "{offset} {len}");
+        }
+        b.put_buf(buf);
+        end(b, id);
+    }
+}
+
+#[test]
+fn sync_flags_are_checked() {
+    let ok = |raw| SyncFlags::decode(raw);
+    assert_eq!(ok(1), Ok((Direction::FromDevice, false)));
+    assert_eq!(ok(2), Ok((Direction::ToDevice, false)));
+    assert_eq!(ok(3), Ok((Direction::Bidirectional, false)));
+    assert_eq!(ok(5), Ok((Direction::FromDevice, true)));
+    assert_eq!(ok(6), Ok((Direction::ToDevice, true)));
+    assert_eq!(ok(7), Ok((Direction::Bidirectional, true)));
+    for raw in [0, 4, 8, 9, 1 << 63 | 1, u64::MAX] {
+        assert_eq!(ok(raw), Err(Error::Invalid), "{raw:#x}");
+    }
+    let mut b = buffers();
+    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
+    let buf = export(&mut b, id);
+    assert_eq!(b.sync(buf.id(), 6), Ok(()), "END without START");
+    assert_eq!(b.sync(buf.id(), 0), Err(Error::Invalid));
+    let gone = buf.id();
+    b.put_buf(buf);
+    assert_eq!(b.sync(gone, 1), Err(Error::Invalid));
+    end(b, id);
+}
+
+#[test]
+fn names_have_31_bytes() {
+    assert_eq!(Name::new(&[b'x'; 31]).unwrap().as_bytes(), [b'x'; 31]);
+    assert_eq!(Name::new(&[b'x'; 32]), Err(Error::Invalid));
+    assert_eq!(Name::new(&[b'x'; 300]), Err(Error::Invalid));
+    assert_eq!(Name::new(b"a\0b"), Err(Error::Invalid));
+    assert_eq!(Name::new(b"").unwrap().as_bytes(), b"");
+}
+
+#[test]
+fn every_error_has_its_errno() {
+    for (error, errno) in [
+        (Error::Invalid, 22),
+        (Error::Busy, 16),
+        (Error::Revoked, 19),
+        (Error::TableFull { entries: 1 }, 12),
+        (Error::UnknownCall, 25),
+        (Error::Dma(vb3_dma::Error::Unsupported), 95),
+    ] {
+        assert_eq!(error.errno(), errno, "{error}");
+    }
+}
+
+#[test]
+fn holders_say_who_and_since_when() {
+    let mut b = buffers();
+    b.set_now(10);
+    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
+    b.set_now(20);
+    let buf = export(&mut b, id);
+    b.set_now(30);
+    let mut display = b.attach(&buf, DISPLAY).unwrap();
+    let camera = b.attach(&buf, BOUNCER).unwrap();
+    b.map(&mut display, Direction::ToDevice).unwrap();
+    b.set_now(40);
+    b.vma_open(id).unwrap();
+    b.vmap(&buf).unwrap();
+    let seen: Vec<_> = b
+        .memory(id)
+        .unwrap()
+        .holders()
+        .map(|h| (h.kind, h.count, h.device.map(|d| d.id), h.since_ns))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (HolderKind::User(UserKind::Plane), 1, Some(1), 10),
+            (HolderKind::User(UserKind::Mapping), 1, None, 40),
+            (HolderKind::User(UserKind::Export), 1, None, 20),
+            (HolderKind::Vmap, 1, None, 40),
+            (HolderKind::Mapped(Direction::ToDevice), 1, Some(2), 30),
+            (HolderKind::Attached, 1, Some(3), 30),
+        ]
+    );
+    b.vunmap(&buf);
+    b.vma_close(id);
+    b.detach(display);
+    b.detach(camera);
+    b.put_buf(buf);
+    end(b, id);
+}
+
+#[test]
+fn defect_19_a_cpu_mapping_is_made_once_and_counted() {
+    let mut b = buffers();
+    let id = memory(
+        &mut b,
+        Backing::NonCoherent(CAMERA),
+        Direction::FromDevice,
+        1,
+    );
+    let buf = export(&mut b, id);
+    b.vmap(&buf).unwrap();
+    b.vmap(&buf).unwrap();
+    assert_eq!(b.ops().live.vmaps, 1);
+    b.vunmap(&buf);
+    assert_eq!(b.ops().live.vmaps, 1);
+    b.vunmap(&buf);
+    b.vunmap(&buf);
+    assert_eq!(b.ops().live.vmaps, 0);
+    b.ops_mut().fail_after = Some(0);
+    assert_eq!(b.vmap(&buf).unwrap_err().errno(), 12);
+    b.vmap(&buf).unwrap();
+    assert_eq!(b.ops().live.vmaps, 1, "a failed call counts nothing");
+    b.put_buf(buf);
+    end(b, id);
+}
+
+#[test]
+fn slab_keys_do_not_name_what_came_later() {
+    let mut slab = Slab::new(2);
+    let one: SlabKey = slab.insert('a').unwrap();
+    let two = slab.insert('b').unwrap();
+    assert_eq!(slab.insert('c'), Err('c'), "bounded");
+    assert_eq!(slab.remove(one), Some('a'));
+    let three = slab.insert('d').unwrap();
+    assert_eq!(slab.get(one), None);
+    assert_eq!(slab.remove(one), None);
+    assert_eq!(slab.get(three), Some(&'d'));
+    assert_eq!(SlabKey::from_raw(three.get()), three);
+    assert_eq!(
+        (slab.next(None), slab.next(Some(three))),
+        (Some(three), Some(two))
+    );
+    assert_eq!(slab.next(Some(two)), None);
+    assert_ne!(three.get(), 0);
+    assert_eq!(slab.len(), 2);
+}
+
+#[test]
+fn a_program_that_lets_go_unread_is_told_of() {
+    let mut b = buffers();
+    let id = memory(
+        &mut b,
+        Backing::NonCoherent(CAMERA),
+        Direction::FromDevice,
+        1,
+    );
+    b.vma_open(id).unwrap();
+    let addr = own_addr(&b, id);
+    b.with_memory(id, |m, cx| {
+        m.owner_to_device(cx, true);
+        Ok(())
+    })
+    .unwrap();
+    assert!(b.ops_mut().dev_write(CAMERA, addr, &[7; 9]));
+    b.with_memory(id, |m, cx| {
+        m.owner_from_device(cx, false);
+        Ok(())
+    })
+    .unwrap();
+    b.vma_close(id);
+    let fact = b.watch().missing[0];
+    assert_eq!((fact.sync, fact.tag), (SyncKind::BeginRead, id.get()));
+    assert_eq!(fact.stale_bytes, Some(9));
+    end(b, id);
+}
