@@ -89,7 +89,9 @@ pub struct WhyArgs {
 #[must_use]
 pub fn main() -> u8 {
     std::panic::set_hook(Box::new(|info| {
-        let place = info.location().map_or_else(String::new, |at| format!(" at {at}"));
+        let place = info
+            .location()
+            .map_or_else(String::new, |at| format!(" at {at}"));
         eprintln!("vb3: internal error{place}; this is a defect in vb3, not in your program");
     }));
     let cli = match Cli::try_parse() {
@@ -115,7 +117,9 @@ pub fn main() -> u8 {
     }
 }
 
-fn to_stdout(print: impl FnOnce(&mut dyn std::io::Write) -> anyhow::Result<()>) -> anyhow::Result<u8> {
+fn to_stdout(
+    print: impl FnOnce(&mut dyn std::io::Write) -> anyhow::Result<()>,
+) -> anyhow::Result<u8> {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     let result = print(&mut out).and_then(|()| Ok(out.flush()?));
@@ -135,8 +139,14 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn devices(out: &mut dyn std::io::Write) -> anyhow::Result<()> {
     use vb3_devices::spec::{KINDS, OPTIONS};
-    writeln!(out, "SPEC is a device and its options, joined by commas (\\, is a comma in a name):")?;
-    writeln!(out, "  camera=clip.mp4,size=1280x720,fps=30    display=frames/%04d.png")?;
+    writeln!(
+        out,
+        "SPEC is a device and its options, joined by commas (\\, is a comma in a name):"
+    )?;
+    writeln!(
+        out,
+        "  camera=clip.mp4,size=1280x720,fps=30    display=frames/%04d.png"
+    )?;
     for (title, rows) in [("Devices", KINDS), ("Options", OPTIONS)] {
         writeln!(out, "\n{title}:")?;
         for row in rows {
@@ -176,11 +186,24 @@ mod tests {
     #[test]
     fn run_passes_everything_after_the_program_on() {
         let cli = Cli::try_parse_from([
-            "vb3", "run", "-d", "camera=pattern", "-d", "display=null", "--seed", "7", "--", "v4l2-ctl",
-            "--device", "1", "--help",
+            "vb3",
+            "run",
+            "-d",
+            "camera=pattern",
+            "-d",
+            "display=null",
+            "--seed",
+            "7",
+            "--",
+            "v4l2-ctl",
+            "--device",
+            "1",
+            "--help",
         ])
         .unwrap();
-        let Command::Run(args) = cli.command else { panic!("not run") };
+        let Command::Run(args) = cli.command else {
+            panic!("not run")
+        };
         assert_eq!(args.devices, ["camera=pattern", "display=null"]);
         assert_eq!(args.seed, 7);
         assert_eq!(args.program, ["v4l2-ctl", "--device", "1", "--help"]);

@@ -3,6 +3,9 @@
 //! This crate is what a person sees: commands, profiles, reports and sentences. How a queue or a
 //! mapping works is the business of the crates below; the world module puts them together.
 
+pub mod cli;
+pub mod machines;
 pub mod report;
+pub mod run;
 pub mod sentence;
 pub mod why;

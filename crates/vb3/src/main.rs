@@ -1,3 +1,7 @@
 //! The vb3 command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(vb3::cli::main())
+}

@@ -1,0 +1,258 @@
+//! `vb3 machines`: the machines there are, and what a profile says.
+
+use crate::cli::MachinesArgs;
+use crate::sentence::bytes;
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::Path;
+use vb3_dma::BounceMode;
+use vb3_machine::Profile;
+use vb3_machine::profile::{Allocator, BUILTINS, fields};
+
+/// Longest profile file taken, in bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// The text of a profile: a built-in one by name, or a TOML file.
+///
+/// # Errors
+/// There is neither; the text names what there is.
+fn text(machine: &str) -> Result<String> {
+    if let Some((_, text)) = BUILTINS.iter().find(|(name, _)| *name == machine) {
+        return Ok((*text).to_owned());
+    }
+    let path = Path::new(machine);
+    let looks_like_a_file = machine.contains('/') || machine.ends_with(".toml");
+    if !looks_like_a_file && !path.is_file() {
+        let names: Vec<&str> = BUILTINS.iter().map(|(name, _)| *name).collect();
+        bail!(
+            "there is no machine \"{machine}\"; there are {}, and any TOML file of your own \
+             (`vb3 machines NAME` prints one to start from)",
+            names.join(", ")
+        );
+    }
+    let size = std::fs::metadata(path)
+        .with_context(|| format!("cannot read {machine}"))?
+        .len();
+    if size > MAX_FILE {
+        bail!(
+            "{machine} has {}; a profile has no more than {}",
+            bytes(size),
+            bytes(MAX_FILE)
+        );
+    }
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {machine}"))
+}
+
+/// Finds a machine by name or file.
+///
+/// # Errors
+/// There is none, or its file is wrong; the text names the field and its line.
+pub fn find(machine: &str) -> Result<Profile> {
+    parse(machine, &text(machine)?)
+}
+
+fn parse(machine: &str, text: &str) -> Result<Profile> {
+    Profile::parse(text)
+        .map_err(|e| anyhow!("{machine}, {e}; `vb3 machines` says what the fields mean"))
+}
+
+/// Prints the table of machines, or one profile.
+///
+/// # Errors
+/// There is no such machine, or `out` cannot be written.
+pub fn print(args: &MachinesArgs, out: &mut dyn Write) -> Result<()> {
+    let profile = |(name, text): &(&str, &str)| parse(name, text);
+    match &args.name {
+        Some(name) => {
+            let text = text(name)?;
+            let profile = parse(name, &text)?;
+            if args.json {
+                print_json(&json_of(&profile), out)
+            } else {
+                Ok(out.write_all(text.as_bytes())?)
+            }
+        }
+        None if args.json => {
+            let all: Result<Vec<Value>> = BUILTINS
+                .iter()
+                .map(|entry| Ok(json_of(&profile(entry)?)))
+                .collect();
+            print_json(&Value::Array(all?), out)
+        }
+        None => {
+            for entry in BUILTINS {
+                print_row(&profile(entry)?, out)?;
+            }
+            print_fields(out)
+        }
+    }
+}
+
+fn print_json(value: &Value, out: &mut dyn Write) -> Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value).map_err(std::io::Error::from)?;
+    Ok(writeln!(out)?)
+}
+
+fn print_row(p: &Profile, out: &mut dyn Write) -> Result<()> {
+    let limit = |value: u64, unit: &str| {
+        if value == u64::MAX {
+            String::new()
+        } else {
+            format!(", {unit} {}", bytes(value))
+        }
+    };
+    let iommu = p.iommu.as_ref().map_or_else(
+        || "no IOMMU".to_owned(),
+        |iommu| format!("IOMMU with {}-bit addresses", iommu.aperture_bits),
+    );
+    let cma = if p.cma == 0 {
+        "no CMA".to_owned()
+    } else {
+        format!("{} CMA", bytes(p.cma))
+    };
+    let caches = if p.coherent {
+        "coherent caches"
+    } else {
+        "caches that are not coherent"
+    };
+    let bounce = match p.bounce {
+        BounceMode::Never => String::new(),
+        BounceMode::WhenNeeded => format!(", bounces through {}", bytes(p.bounce_pool)),
+        BounceMode::Always => format!(", always bounces, through {}", bytes(p.bounce_pool)),
+    };
+    let private = if p.private_memory {
+        ", private memory"
+    } else {
+        ""
+    };
+    writeln!(out, "{:<16} {}", p.name, p.description)?;
+    writeln!(
+        out,
+        "{:<16} {} RAM, {cma}, {iommu}, {caches}, {}-bit DMA{}{}{bounce}{private}",
+        "",
+        bytes(p.ram),
+        p.dma_mask_bits,
+        limit(p.max_segment, "segments up to"),
+        limit(p.boundary.saturating_add(1), "boundary"),
+    )?;
+    Ok(())
+}
+
+fn print_fields(out: &mut dyn Write) -> Result<()> {
+    writeln!(
+        out,
+        "\nFields of a profile (`vb3 machines NAME > mine.toml`, change it, then"
+    )?;
+    writeln!(out, "`vb3 run --machine mine.toml -- PROGRAM`):")?;
+    for (name, meaning) in fields() {
+        writeln!(out, "  {name}\n      {meaning}")?;
+    }
+    Ok(())
+}
+
+/// A profile as JSON: sizes in bytes, `null` for what is absent or without limit.
+fn json_of(p: &Profile) -> Value {
+    let limit = |value: u64| (value != u64::MAX).then_some(value);
+    let sizes = |set: u64| {
+        (0..64)
+            .filter(move |bit| set >> bit & 1 == 1)
+            .map(|bit| 1_u64 << bit)
+    };
+    json!({
+        "name": p.name,
+        "description": p.description,
+        "ram": p.ram,
+        "cma": p.cma,
+        "coherent": p.coherent,
+        "cache_line": p.cache_line,
+        "iommu": p.iommu.as_ref().map(|iommu| json!({
+            "page_sizes": sizes(iommu.page_sizes).collect::<Vec<_>>(),
+            "aperture": iommu.aperture_bits,
+        })),
+        "dma_mask": p.dma_mask_bits,
+        "max_segment": limit(p.max_segment),
+        "boundary": limit(p.boundary).map(|mask| mask.saturating_add(1)),
+        "bounce": match p.bounce {
+            BounceMode::Never => Value::Null,
+            BounceMode::WhenNeeded => json!({ "mode": "when-needed", "pool": p.bounce_pool }),
+            BounceMode::Always => json!({ "mode": "always", "pool": p.bounce_pool }),
+        },
+        "private_memory": p.private_memory,
+        "scattered": p.scattered,
+        "userptr": p.userptr,
+        "allocator": match p.allocator {
+            Allocator::Contig => "contig",
+            Allocator::Vmalloc => "vmalloc",
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(name: Option<&str>, json: bool) -> Result<String> {
+        let mut out = Vec::new();
+        print(
+            &MachinesArgs {
+                name: name.map(str::to_owned),
+                json,
+            },
+            &mut out,
+        )?;
+        Ok(String::from_utf8(out)?)
+    }
+
+    #[test]
+    fn every_builtin_is_listed_and_found() {
+        let list = printed(None, false).unwrap();
+        for (name, text) in BUILTINS {
+            assert!(list.lines().any(|line| line.starts_with(name)), "{list}");
+            assert_eq!(find(name).unwrap().name, *name);
+            assert_eq!(printed(Some(name), false).unwrap(), *text);
+        }
+        for (field, _) in fields() {
+            assert!(list.contains(field), "{field} is not explained");
+        }
+    }
+
+    #[test]
+    fn json_has_every_machine_and_real_numbers() {
+        let all: Value = serde_json::from_str(&printed(None, true).unwrap()).unwrap();
+        assert_eq!(all.as_array().unwrap().len(), BUILTINS.len());
+        let one: Value = serde_json::from_str(&printed(Some("soc-cma"), true).unwrap()).unwrap();
+        assert_eq!(one["cma"], 64 << 20);
+        assert_eq!(one["iommu"], Value::Null);
+    }
+
+    #[test]
+    fn unknown_machine_names_the_known_ones() {
+        let e = find("toaster").unwrap_err().to_string();
+        assert!(
+            e.contains("\"toaster\"") && e.contains("soc-noncoherent"),
+            "{e}"
+        );
+        let e = format!("{:#}", find("/no/such.toml").unwrap_err());
+        assert!(e.contains("/no/such.toml"), "{e}");
+    }
+
+    #[test]
+    fn wrong_field_is_named_with_file_and_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mine.toml");
+        let text = text("pc").unwrap().replacen("ram =", "rma =", 1);
+        let line = text
+            .lines()
+            .position(|line| line.starts_with("rma"))
+            .unwrap()
+            + 1;
+        std::fs::write(&path, text).unwrap();
+        let e = find(path.to_str().unwrap()).unwrap_err().to_string();
+        assert!(
+            e.contains("mine.toml") && e.contains(&format!("line {line}:")),
+            "{e}"
+        );
+        assert!(e.contains("rma"), "{e}");
+    }
+}

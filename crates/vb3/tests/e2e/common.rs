@@ -1,0 +1,322 @@
+//! What the tests share: running a program under vb3, and looking at the pictures that came.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use vb3::report::{DeviceReport, QueueReport, Report};
+use vb3_devices::picture::{Frame, Layout, Size};
+use vb3_devices::source::{Background, Picture, read_number, render};
+
+/// The built-in machines that every device must work on.
+pub(crate) const MACHINES: [&str; 5] =
+    ["pc", "soc-cma", "soc-iommu", "soc-noncoherent", "vm-bounce"];
+
+/// Says that a program is missing; true if so. With `VB3_TESTS_NEED_ALL=1`, as `cargo xtask test`
+/// sets it, that is a failure.
+pub(crate) fn lacks(program: &str) -> bool {
+    let there = Path::new(program).is_file()
+        || std::env::var_os("PATH").is_some_and(|path| {
+            std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+        });
+    if there {
+        return false;
+    }
+    let need = std::env::var_os("VB3_TESTS_NEED_ALL").is_some();
+    assert!(
+        !need,
+        "{program} is missing although all programs should be there"
+    );
+    eprintln!("skipped: {program} is not installed; `cargo xtask test` installs it");
+    true
+}
+
+/// One run of vb3 to be.
+pub(crate) struct Run {
+    machine: String,
+    devices: Vec<String>,
+    program: Vec<OsString>,
+    patience: Duration,
+    pub(crate) dir: TempDir,
+}
+
+/// What came of it.
+pub(crate) struct Outcome {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) report: Report,
+    pub(crate) dir: TempDir,
+}
+
+impl Run {
+    /// A run on a machine, without devices or program yet.
+    pub(crate) fn on(machine: &str) -> Self {
+        Self {
+            machine: machine.to_owned(),
+            devices: Vec::new(),
+            program: Vec::new(),
+            patience: Duration::from_secs(60),
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Adds a device.
+    pub(crate) fn device(mut self, spec: impl Into<String>) -> Self {
+        self.devices.push(spec.into());
+        self
+    }
+
+    /// Lets the run take longer.
+    pub(crate) fn patience(mut self, seconds: u64) -> Self {
+        self.patience = Duration::from_secs(seconds);
+        self
+    }
+
+    /// A file in the run's own directory.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Chooses the program.
+    pub(crate) fn program<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        self.program = words
+            .into_iter()
+            .map(|word| word.as_ref().to_owned())
+            .collect();
+        self
+    }
+
+    /// Adds words to the program.
+    pub(crate) fn and<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        self.program
+            .extend(words.into_iter().map(|word| word.as_ref().to_owned()));
+        self
+    }
+
+    /// Runs. Panics if the run does not end in time.
+    pub(crate) fn run(self) -> Outcome {
+        let report = self.file("report.json");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vb3"));
+        command
+            .current_dir(self.dir.path())
+            .env("XDG_STATE_HOME", self.dir.path());
+        command
+            .args(["run", "--machine", &self.machine, "--report"])
+            .arg(&report);
+        for device in &self.devices {
+            command.args(["--device", device]);
+        }
+        command.arg("--").args(&self.program);
+        let (status, stdout, stderr) = finish(&mut command, self.dir.path(), self.patience);
+        let report = std::fs::read(&report).unwrap_or_default();
+        let report = serde_json::from_slice(&report).unwrap_or_else(|e| {
+            panic!("no report ({e}); status {status}\nstdout: {stdout}\nstderr: {stderr}")
+        });
+        Outcome {
+            status,
+            stdout,
+            stderr,
+            report,
+            dir: self.dir,
+        }
+    }
+}
+
+/// Runs a command to its end; gives status, stdout and stderr. Both go to files, so that nothing
+/// can block on a full pipe.
+pub(crate) fn finish(
+    command: &mut Command,
+    dir: &Path,
+    patience: Duration,
+) -> (i32, String, String) {
+    let file = |name: &str| dir.join(name);
+    let create = |name: &str| std::fs::File::create(file(name)).unwrap();
+    let text =
+        |name: &str| String::from_utf8_lossy(&std::fs::read(file(name)).unwrap()).into_owned();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(create("stdout"))
+        .stderr(create("stderr"))
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if start.elapsed() > patience {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!(
+                "not ended after {patience:?}: {command:?}\nstdout: {}\nstderr: {}",
+                text("stdout"),
+                text("stderr")
+            );
+        }
+        // Not to wait for an event, but to look again: the deadline is all that counts.
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    (status.code().unwrap_or(-1), text("stdout"), text("stderr"))
+}
+
+impl Outcome {
+    /// Asserts that the program succeeded and everything was given back.
+    pub(crate) fn expect_success(&self) -> &Self {
+        assert_eq!(
+            self.status, 0,
+            "stdout: {}\nstderr: {}",
+            self.stdout, self.stderr
+        );
+        self.expect_nothing_held()
+    }
+
+    /// Asserts that everything was given back.
+    pub(crate) fn expect_nothing_held(&self) -> &Self {
+        assert!(
+            self.report.held.is_empty(),
+            "{:?}\nstderr: {}",
+            self.report.held,
+            self.stderr
+        );
+        let (maps, unmaps) = (
+            self.report.total(|q| q.maps),
+            self.report.total(|q| q.unmaps),
+        );
+        assert_eq!(maps, unmaps, "DMA mappings made and given back");
+        self
+    }
+
+    /// A file in the run's directory.
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.dir.path().join(name)).unwrap_or_else(|e| {
+            panic!(
+                "{name}: {e}\nstdout: {}\nstderr: {}",
+                self.stdout, self.stderr
+            )
+        })
+    }
+
+    /// The report on a device.
+    pub(crate) fn device(&self, node: &str) -> &DeviceReport {
+        self.report
+            .devices
+            .iter()
+            .find(|d| d.node == node)
+            .unwrap_or_else(|| panic!("no {node} in {:?}", self.report.devices))
+    }
+
+    /// The report on a device's only queue.
+    pub(crate) fn queue(&self, node: &str) -> &QueueReport {
+        let [queue] = &self.device(node).queues[..] else {
+            panic!("{:?}", self.device(node))
+        };
+        queue
+    }
+}
+
+/// The shape of pictures in a test: small, and with room for the number.
+pub(crate) const SIZE: (u32, u32) = (320, 240);
+
+/// `size=…` of [`SIZE`] for a SPEC.
+pub(crate) fn size_option() -> String {
+    format!("size={}x{}", SIZE.0, SIZE.1)
+}
+
+fn size() -> Size {
+    Size::new(SIZE.0, SIZE.1).unwrap()
+}
+
+/// The pattern's picture with this number.
+pub(crate) fn pattern(layout: Layout, number: u32) -> Frame {
+    render(
+        layout,
+        size(),
+        number,
+        Background::Bars,
+        &Picture::default(),
+    )
+}
+
+/// A recording of the pattern's pictures 0 to `count - 1`.
+pub(crate) fn recording(layout: Layout, count: u32) -> Vec<u8> {
+    (0..count)
+        .flat_map(|number| pattern(layout, number).bytes().to_vec())
+        .collect()
+}
+
+/// Asserts that `bytes` are pictures of the pattern, in order, each exactly as it was sent; gives
+/// their numbers.
+pub(crate) fn expect_pattern(layout: Layout, bytes: &[u8]) -> Vec<u32> {
+    let len = layout.bytes(size());
+    assert_eq!(
+        bytes.len() % len,
+        0,
+        "{} bytes are no whole pictures of {len}",
+        bytes.len()
+    );
+    let mut numbers = Vec::new();
+    for (place, data) in bytes.chunks_exact(len).enumerate() {
+        let frame = Frame::from_bytes(layout, size(), data.to_vec()).unwrap();
+        let (number, bits) = read_number(&frame);
+        assert_eq!(bits, 32);
+        let sent = pattern(layout, number);
+        let wrong = sent.bytes().iter().zip(data).position(|(a, b)| a != b);
+        assert_eq!(
+            wrong, None,
+            "picture {place} (number {number}): first wrong byte"
+        );
+        numbers.push(number);
+    }
+    assert!(
+        numbers.is_sorted_by(|a, b| a < b),
+        "out of order: {numbers:?}"
+    );
+    numbers
+}
+
+/// Compiles one of the tests' programs, once; gives its path, or `None` without a compiler.
+pub(crate) fn compiled(source: &str) -> Option<PathBuf> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let (compiler, words): (_, &[&str]) = match Path::new(source).extension()?.to_str()? {
+        "c" => (
+            "gcc",
+            &[
+                "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-pthread", "-o",
+            ],
+        ),
+        _ => ("go", &["build", "-o"]),
+    };
+    if lacks(compiler) {
+        return None;
+    }
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("programs-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let binary = dir.join(source.replace('.', "-"));
+    if !binary.exists() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/programs")
+            .join(source);
+        let mut command = Command::new(compiler);
+        command
+            .env("CGO_ENABLED", "0")
+            .env("GOCACHE", dir.join("gocache"))
+            .env("GOFLAGS", "-mod=mod");
+        let out = command
+            .args(words)
+            .arg(&binary)
+            .arg(&source)
+            .output()
+            .unwrap();
+        assert!(
+            out.status.success(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+    }
+    Some(binary)
+}

@@ -1,0 +1,187 @@
+//! gst-launch-1.0 with every io-mode of v4l2src and v4l2sink.
+
+use crate::common::{Outcome, Run, SIZE, expect_pattern, lacks, recording, size_option};
+use vb3_devices::picture::Layout;
+
+const COUNT: u32 = 12;
+
+fn caps(format: &str) -> String {
+    format!(
+        "video/x-raw,format={format},width={},height={},framerate=30/1",
+        SIZE.0, SIZE.1
+    )
+}
+
+/// Captures to a file with one io-mode.
+fn expect_captured(machine: &str, options: &str, io_mode: &str) -> Option<Outcome> {
+    if lacks("gst-launch-1.0") {
+        return None;
+    }
+    let outcome = Run::on(machine)
+        .device(format!("camera=pattern,{}{options}", size_option()))
+        .program(["gst-launch-1.0", "-q", "v4l2src", "device=/dev/video0"])
+        .and([format!("io-mode={io_mode}"), format!("num-buffers={COUNT}")])
+        .and(["!", &caps("YUY2"), "!", "filesink", "location=frames.raw"])
+        .run();
+    outcome.expect_success();
+    let numbers = expect_pattern(Layout::Yuyv, &outcome.read("frames.raw"));
+    assert_eq!(numbers.len(), COUNT as usize, "{io_mode}");
+    Some(outcome)
+}
+
+#[test]
+fn src_auto_mmap_and_dmabuf() {
+    for machine in crate::common::MACHINES {
+        for io_mode in ["auto", "mmap", "dmabuf"] {
+            let Some(outcome) = expect_captured(machine, "", io_mode) else {
+                return;
+            };
+            assert_eq!(
+                outcome.queue("/dev/video0").bytes_copied,
+                0,
+                "{machine} {io_mode}"
+            );
+        }
+    }
+}
+
+#[test]
+fn src_userptr() {
+    for (machine, options) in [("soc-iommu", ",userptr=on"), ("pc", ",alloc=vmalloc")] {
+        let Some(outcome) = expect_captured(machine, options, "userptr") else {
+            return;
+        };
+        assert_eq!(outcome.queue("/dev/video0").memory, "userptr");
+    }
+}
+
+#[test]
+fn src_rw_copies_and_says_so() {
+    let Some(outcome) = expect_captured("pc", "", "rw") else {
+        return;
+    };
+    let frame = u64::from(SIZE.0 * SIZE.1 * 2);
+    assert!(outcome.queue("/dev/video0").bytes_copied >= frame * u64::from(COUNT));
+}
+
+/// Shows a recording on a display with one io-mode.
+fn expect_shown(machine: &str, options: &str, io_mode: &str) -> Option<Outcome> {
+    if lacks("gst-launch-1.0") {
+        return None;
+    }
+    let run = Run::on(machine).device(format!(
+        "display=shown.raw,format=YUYV,clock=free,{}{options}",
+        size_option()
+    ));
+    std::fs::write(run.file("frames.raw"), recording(Layout::Yuyv, COUNT)).unwrap();
+    let outcome = run
+        .program([
+            "gst-launch-1.0",
+            "-q",
+            "filesrc",
+            "location=frames.raw",
+            "!",
+        ])
+        .and(["rawvideoparse", "format=yuy2", "framerate=30/1"])
+        .and([format!("width={}", SIZE.0), format!("height={}", SIZE.1)])
+        .and(["!", "v4l2sink", "device=/dev/video0", "sync=false"])
+        .and([format!("io-mode={io_mode}")])
+        .run();
+    outcome.expect_success();
+    let numbers = expect_pattern(Layout::Yuyv, &outcome.read("shown.raw"));
+    assert_eq!(
+        numbers,
+        (0..COUNT).collect::<Vec<_>>(),
+        "{machine} {io_mode}"
+    );
+    Some(outcome)
+}
+
+#[test]
+fn sink_auto_mmap_and_dmabuf() {
+    for machine in crate::common::MACHINES {
+        for io_mode in ["auto", "mmap", "dmabuf"] {
+            let Some(outcome) = expect_shown(machine, "", io_mode) else {
+                return;
+            };
+            assert_eq!(
+                outcome.queue("/dev/video0").bytes_copied,
+                0,
+                "{machine} {io_mode}"
+            );
+        }
+    }
+}
+
+#[test]
+fn sink_rw_copies_and_says_so() {
+    let Some(outcome) = expect_shown("pc", "", "rw") else {
+        return;
+    };
+    assert!(outcome.queue("/dev/video0").bytes_copied > 0);
+}
+
+#[test]
+fn sink_userptr() {
+    for (machine, options) in [("soc-iommu", ",userptr=on"), ("pc", ",alloc=vmalloc")] {
+        let Some(outcome) = expect_shown(machine, options, "userptr") else {
+            return;
+        };
+        assert_eq!(outcome.queue("/dev/video0").memory, "userptr");
+    }
+}
+
+/// Camera to display within one pipeline.
+fn expect_passed_on(machine: &str, src: &str, sink: &str) -> Option<Outcome> {
+    if lacks("gst-launch-1.0") {
+        return None;
+    }
+    let outcome = Run::on(machine)
+        .device(format!("camera=pattern,format=NV12,{}", size_option()))
+        .device(format!(
+            "display=shown.raw,format=NV12,clock=free,{}",
+            size_option()
+        ))
+        .program(["gst-launch-1.0", "-q", "v4l2src", "device=/dev/video0"])
+        .and([format!("io-mode={src}"), format!("num-buffers={COUNT}")])
+        .and([
+            "!",
+            &caps("NV12"),
+            "!",
+            "v4l2sink",
+            "device=/dev/video1",
+            "sync=false",
+        ])
+        .and([format!("io-mode={sink}")])
+        .run();
+    outcome.expect_success();
+    let numbers = expect_pattern(Layout::Nv12, &outcome.read("shown.raw"));
+    assert_eq!(numbers.len(), COUNT as usize, "{machine}: {numbers:?}");
+    assert_eq!(outcome.report.total(|q| q.bytes_copied), 0, "{machine}");
+    Some(outcome)
+}
+
+#[test]
+fn camera_to_display_without_a_copy() {
+    for machine in crate::common::MACHINES {
+        let Some(outcome) = expect_passed_on(machine, "dmabuf", "dmabuf-import") else {
+            return;
+        };
+        assert_eq!(outcome.queue("/dev/video1").memory, "dmabuf", "{machine}");
+        assert!(
+            outcome.report.refusals.is_empty(),
+            "{:?}",
+            outcome.report.refusals
+        );
+    }
+}
+
+#[test]
+fn display_to_camera_without_a_copy() {
+    for machine in crate::common::MACHINES {
+        let Some(outcome) = expect_passed_on(machine, "dmabuf-import", "dmabuf") else {
+            return;
+        };
+        assert_eq!(outcome.queue("/dev/video0").memory, "dmabuf", "{machine}");
+    }
+}

@@ -1,0 +1,263 @@
+//! What differs from machine to machine, and what vb3 says about it.
+
+use crate::common::{Outcome, Run, compiled, expect_pattern, finish, size_option};
+use std::process::Command;
+use std::time::Duration;
+use vb3_devices::picture::Layout;
+
+fn calls(machine: &str, options: &str, words: &[&str]) -> Option<Outcome> {
+    let program = compiled("calls.c")?;
+    let shape = format!("format=YUYV,clock=free,{}", size_option());
+    Some(
+        Run::on(machine)
+            .device(format!("camera=pattern,{shape}{options}"))
+            .device(format!("display=null,{shape}"))
+            .program([program.as_os_str()])
+            .and(words)
+            .run(),
+    )
+}
+
+#[test]
+fn soc_cma_offers_no_userptr_unless_told_to() {
+    let Some(outcome) = calls("soc-cma", "", &["userptr"]) else {
+        return;
+    };
+    assert_eq!(outcome.expect_success().stdout, "REQBUFS EINVAL\n");
+}
+
+#[test]
+fn soc_cma_refuses_scattered_user_memory_and_says_why() {
+    let Some(outcome) = calls("soc-cma", ",userptr=on", &["userptr"]) else {
+        return;
+    };
+    assert_eq!(outcome.expect_success().stdout, "REQBUFS 0\nQBUF EFAULT\n");
+    let [refusal] = &outcome.report.refusals[..] else {
+        panic!("{:?}", outcome.report.refusals)
+    };
+    assert_eq!(
+        (refusal.device.as_str(), refusal.call.as_str()),
+        ("/dev/video0", "QBUF")
+    );
+    assert_eq!(
+        (refusal.errno, refusal.constraint.as_str()),
+        (14, "contiguous")
+    );
+    assert_eq!(refusal.wanted, 320 * 240 * 2);
+    assert!(refusal.found < refusal.wanted, "{refusal:?}");
+    assert!(outcome.stderr.contains("vb3 why"), "{}", outcome.stderr);
+}
+
+#[test]
+fn soc_iommu_takes_the_same_user_memory() {
+    let Some(outcome) = calls("soc-iommu", ",userptr=on", &["userptr"]) else {
+        return;
+    };
+    assert_eq!(outcome.expect_success().stdout, "REQBUFS 0\nQBUF 0\n");
+    assert!(outcome.report.refusals.is_empty());
+}
+
+#[test]
+fn soc_cma_runs_out_of_contiguous_memory_and_says_so() {
+    let bytes: u64 = 128 << 20;
+    let Some(outcome) = calls("soc-cma", "", &["create", &bytes.to_string()]) else {
+        return;
+    };
+    assert_eq!(outcome.expect_success().stdout, "CREATE_BUFS ENOMEM\n");
+    let [refusal] = &outcome.report.refusals[..] else {
+        panic!("{:?}", outcome.report.refusals)
+    };
+    assert_eq!((refusal.call.as_str(), refusal.errno), ("CREATE_BUFS", 12));
+    assert_eq!(
+        (refusal.constraint.as_str(), refusal.wanted),
+        ("cma-size", bytes)
+    );
+    assert!(refusal.found <= 64 << 20, "{refusal:?}");
+}
+
+#[test]
+fn soc_noncoherent_shows_stale_bytes_to_who_skips_the_sync() {
+    let Some(outcome) = calls("soc-noncoherent", "", &["stale", "skip"]) else {
+        return;
+    };
+    outcome.expect_success();
+    let seen = outcome.read("seen.raw");
+    assert!(
+        seen.iter().all(|byte| *byte == 0),
+        "the CPU's view is what it was before the camera"
+    );
+    let missing = &outcome.report.missing_syncs;
+    assert!(
+        missing
+            .iter()
+            .any(|m| m.device == "/dev/video1" && m.buffer == 0 && m.sync == "for-cpu"),
+        "{missing:?}"
+    );
+    assert!(outcome.stderr.contains("cache sync"), "{}", outcome.stderr);
+}
+
+#[test]
+fn soc_noncoherent_shows_the_picture_to_who_syncs() {
+    let Some(outcome) = calls("soc-noncoherent", "", &["stale", "sync"]) else {
+        return;
+    };
+    outcome.expect_success();
+    assert_eq!(expect_pattern(Layout::Yuyv, &outcome.read("seen.raw")), [1]);
+    assert!(
+        outcome.report.missing_syncs.is_empty(),
+        "{:?}",
+        outcome.report.missing_syncs
+    );
+}
+
+#[test]
+fn coherent_machine_needs_no_sync() {
+    let Some(outcome) = calls("pc", "", &["stale", "skip"]) else {
+        return;
+    };
+    outcome.expect_success();
+    assert_eq!(expect_pattern(Layout::Yuyv, &outcome.read("seen.raw")), [1]);
+    assert!(
+        outcome.report.missing_syncs.is_empty(),
+        "{:?}",
+        outcome.report.missing_syncs
+    );
+}
+
+/// Runs vb3 itself; gives status, stdout and stderr.
+fn vb3(dir: &tempfile::TempDir, words: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vb3"));
+    command
+        .current_dir(dir.path())
+        .env("XDG_STATE_HOME", dir.path())
+        .args(words);
+    finish(&mut command, dir.path(), Duration::from_secs(30))
+}
+
+#[test]
+fn exit_status_is_the_programs() {
+    let dir = tempfile::tempdir().unwrap();
+    for (script, status) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 128 + 9)] {
+        let (found, _, stderr) = vb3(&dir, &["run", "--", "sh", "-c", script]);
+        assert_eq!(found, status, "{script}: {stderr}");
+    }
+    let (status, stdout, stderr) = vb3(&dir, &["run", "--", "no-such-program-anywhere"]);
+    assert_eq!((status, stdout.as_str()), (127, ""));
+    assert!(stderr.contains("no-such-program-anywhere"), "{stderr}");
+}
+
+#[test]
+fn programs_output_is_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, stdout, stderr) = vb3(&dir, &["run", "--", "sh", "-c", "echo out; echo err >&2"]);
+    assert_eq!((stdout.as_str(), stderr.as_str()), ("out\n", "err\n"));
+}
+
+#[test]
+fn a_printed_profile_can_be_used_and_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    for machine in crate::common::MACHINES {
+        let (status, toml, stderr) = vb3(&dir, &["machines", machine]);
+        assert_eq!(status, 0, "{stderr}");
+        std::fs::write(dir.path().join("mine.toml"), &toml).unwrap();
+        let (status, _, stderr) = vb3(&dir, &["run", "--machine", "mine.toml", "--", "true"]);
+        assert_eq!(status, 0, "{machine}: {stderr}");
+    }
+    let (status, list, _) = vb3(&dir, &["machines"]);
+    assert_eq!(status, 0);
+    for machine in crate::common::MACHINES {
+        assert!(list.lines().any(|line| line.starts_with(machine)), "{list}");
+    }
+}
+
+#[test]
+fn a_wrong_field_is_named_with_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, toml, _) = vb3(&dir, &["machines", "soc-cma"]);
+    let lines = toml.lines().count();
+    std::fs::write(
+        dir.path().join("mine.toml"),
+        format!("{toml}\nno_such_field = 1\n"),
+    )
+    .unwrap();
+    let (status, _, stderr) = vb3(&dir, &["run", "--machine", "mine.toml", "--", "true"]);
+    assert_eq!(status, 125);
+    assert!(stderr.contains("no_such_field"), "{stderr}");
+    assert!(stderr.contains("mine.toml"), "{stderr}");
+    assert!(
+        stderr.contains(&(lines + 2).to_string()),
+        "line {} in: {stderr}",
+        lines + 2
+    );
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_one_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    for (words, part) in [
+        (
+            &["run", "--machine", "toaster", "--", "true"][..],
+            "toaster",
+        ),
+        (&["run", "--device", "scanner=x", "--", "true"], "scanner"),
+        (
+            &["run", "--device", "camera=/no/such.mp4", "--", "true"],
+            "/no/such.mp4",
+        ),
+        (
+            &["run", "--device", "display=/no/dir/x.y4m", "--", "true"],
+            "/no/dir/x.y4m",
+        ),
+        (
+            &["run", "--report", "/no/dir/r.json", "--", "true"],
+            "/no/dir/r.json",
+        ),
+        (&["why", "/no/report.json"], "/no/report.json"),
+        (&["machines", "toaster"], "toaster"),
+    ] {
+        let (status, stdout, stderr) = vb3(&dir, words);
+        assert_eq!((status, stdout.as_str()), (125, ""), "{words:?}: {stderr}");
+        assert!(
+            stderr.starts_with("vb3: ") && stderr.contains(part),
+            "{words:?}: {stderr}"
+        );
+        assert!(
+            !stderr.contains("panicked") && !stderr.contains("RUST_BACKTRACE"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn why_tells_the_last_runs_refusals() {
+    let Some(program) = compiled("calls.c") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (status, _, stderr) = vb3(&dir, &["why"]);
+    assert_eq!(status, 125);
+    assert!(stderr.contains("vb3 run"), "{stderr}");
+    let program = program.to_string_lossy().into_owned();
+    let words = [
+        "run",
+        "--machine",
+        "soc-cma",
+        "--",
+        &program,
+        "create",
+        "134217728",
+    ];
+    assert_eq!(vb3(&dir, &words).0, 0);
+    let (status, stdout, _) = vb3(&dir, &["why"]);
+    assert_eq!(status, 0);
+    for part in [
+        "CREATE_BUFS on /dev/video0 failed with ENOMEM",
+        "128 MiB",
+        "hint: ",
+    ] {
+        assert!(stdout.contains(part), "{part} is missing in:\n{stdout}");
+    }
+    let (_, json, _) = vb3(&dir, &["why", "--json"]);
+    let report: vb3::report::Report = serde_json::from_str(&json).unwrap();
+    assert_eq!(report.machine, "soc-cma");
+}

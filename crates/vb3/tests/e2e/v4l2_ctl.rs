@@ -1,0 +1,243 @@
+//! v4l2-ctl streams by every memory model, in both directions.
+
+use crate::common::{Outcome, Run, SIZE, expect_pattern, lacks, recording, size_option};
+use vb3_devices::picture::Layout;
+
+const COUNT: u32 = 12;
+
+fn format_word(option: &str, fourcc: &str) -> String {
+    format!(
+        "--set-fmt-video{option}=width={},height={},pixelformat={fourcc}",
+        SIZE.0, SIZE.1
+    )
+}
+
+/// Captures pictures on a machine, with one of v4l2-ctl's streaming options.
+fn capture(machine: &str, spec: &str, fourcc: &str, stream: &str) -> Option<Outcome> {
+    if lacks("v4l2-ctl") {
+        return None;
+    }
+    let run = Run::on(machine).device(format!("{spec},clock=free,{}", size_option()));
+    let outcome = run
+        .program([
+            "v4l2-ctl",
+            "-d",
+            "/dev/video0",
+            &format_word("", fourcc),
+            stream,
+            &format!("--stream-count={COUNT}"),
+            "--stream-to=frames.raw",
+        ])
+        .run();
+    outcome.expect_success();
+    Some(outcome)
+}
+
+fn expect_captured(machine: &str, spec: &str, layout: Layout, fourcc: &str, stream: &str) {
+    let Some(outcome) = capture(machine, spec, fourcc, stream) else {
+        return;
+    };
+    let numbers = expect_pattern(layout, &outcome.read("frames.raw"));
+    assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>(), "{machine}");
+    assert_eq!(outcome.queue("/dev/video0").bytes_copied, 0);
+    assert!(outcome.queue("/dev/video0").frames >= u64::from(COUNT));
+}
+
+#[test]
+fn mmap_in_every_format() {
+    for (layout, fourcc) in [
+        (Layout::Yuyv, "YUYV"),
+        (Layout::Nv12, "NV12"),
+        (Layout::Rgb24, "RGB3"),
+    ] {
+        expect_captured("pc", "camera=pattern", layout, fourcc, "--stream-mmap=4");
+    }
+}
+
+#[test]
+fn mmap_on_every_machine() {
+    for machine in crate::common::MACHINES {
+        expect_captured(
+            machine,
+            "camera=pattern",
+            Layout::Nv12,
+            "NV12",
+            "--stream-mmap=4",
+        );
+    }
+}
+
+#[test]
+fn mmap_of_separate_planes() {
+    for machine in crate::common::MACHINES {
+        expect_captured(
+            machine,
+            "camera-mplane=pattern",
+            Layout::Nv12,
+            "NM12",
+            "--stream-mmap=4",
+        );
+    }
+}
+
+#[test]
+fn userptr() {
+    for machine in ["pc", "soc-iommu", "soc-noncoherent"] {
+        let spec = "camera=pattern,userptr=on";
+        if machine != "pc" {
+            expect_captured(machine, spec, Layout::Yuyv, "YUYV", "--stream-user=4");
+        }
+        let spec = "camera=pattern,alloc=vmalloc";
+        expect_captured(machine, spec, Layout::Yuyv, "YUYV", "--stream-user=4");
+    }
+}
+
+/// Shows a recording on a display with one of v4l2-ctl's streaming options.
+fn expect_shown(machine: &str, spec: &str, layout: Layout, fourcc: &str, stream: &str) {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let run = Run::on(machine).device(format!(
+        "{spec}=shown.raw,clock=free,{}{}",
+        size_option(),
+        options(spec)
+    ));
+    let sent = recording(layout, COUNT);
+    std::fs::write(run.file("frames.raw"), &sent).unwrap();
+    let outcome = run
+        .program([
+            "v4l2-ctl",
+            "-d",
+            "/dev/video0",
+            &format_word("-out", fourcc),
+            stream,
+            &format!("--stream-count={COUNT}"),
+            "--stream-from=frames.raw",
+        ])
+        .run();
+    outcome.expect_success();
+    // What was still queued at the end is never shown.
+    let numbers = expect_pattern(layout, &outcome.read("shown.raw"));
+    assert!(numbers.len() >= 8, "{numbers:?}");
+    assert_eq!(
+        numbers,
+        (0..).take(numbers.len()).collect::<Vec<_>>(),
+        "{machine}"
+    );
+    assert_eq!(outcome.queue("/dev/video0").bytes_copied, 0);
+}
+
+fn options(spec: &str) -> &'static str {
+    if spec.ends_with("vmalloc") {
+        ",alloc=vmalloc"
+    } else {
+        ""
+    }
+}
+
+#[test]
+fn out_mmap() {
+    for machine in crate::common::MACHINES {
+        expect_shown(
+            machine,
+            "display",
+            Layout::Nv12,
+            "NV12",
+            "--stream-out-mmap=4",
+        );
+    }
+    expect_shown("pc", "display", Layout::Yuyv, "YUYV", "--stream-out-mmap=4");
+    expect_shown(
+        "pc",
+        "display",
+        Layout::Rgb24,
+        "RGB3",
+        "--stream-out-mmap=4",
+    );
+    expect_shown(
+        "pc",
+        "display-mplane",
+        Layout::Nv12,
+        "NM12",
+        "--stream-out-mmap=4",
+    );
+}
+
+#[test]
+fn out_userptr() {
+    for machine in ["soc-iommu", "soc-noncoherent"] {
+        expect_shown(
+            machine,
+            "display",
+            Layout::Yuyv,
+            "YUYV",
+            "--stream-out-user=4",
+        );
+    }
+}
+
+/// Camera to display through v4l2-ctl: one side allocates, the other one imports.
+fn expect_passed_on(machine: &str, words: [&str; 2], importer: &str) {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let options = format!("format=NV12,clock=free,{}", size_option());
+    let outcome = Run::on(machine)
+        .device(format!("camera=pattern,{options}"))
+        .device(format!("display=shown.raw,{options}"))
+        .program(["v4l2-ctl", "-d", "/dev/video0", "--out-device=/dev/video1"])
+        .and(words)
+        .and([format!("--stream-count={COUNT}")])
+        .run();
+    outcome.expect_success();
+    let numbers = expect_pattern(Layout::Nv12, &outcome.read("shown.raw"));
+    assert!(numbers.len() >= 8, "{machine}: {numbers:?}");
+    assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
+    assert_eq!(outcome.queue(importer).memory, "dmabuf");
+}
+
+#[test]
+fn dmabuf_exported_by_the_camera() {
+    for machine in crate::common::MACHINES {
+        expect_passed_on(
+            machine,
+            ["--stream-mmap=4", "--stream-out-dmabuf"],
+            "/dev/video1",
+        );
+    }
+}
+
+#[test]
+fn dmabuf_exported_by_the_display() {
+    for machine in crate::common::MACHINES {
+        expect_passed_on(
+            machine,
+            ["--stream-dmabuf", "--stream-out-mmap=4"],
+            "/dev/video0",
+        );
+    }
+}
+
+#[test]
+fn all_of_a_device_is_listed() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let outcome = Run::on("pc")
+        .device("camera=pattern")
+        .program(["v4l2-ctl", "-d", "/dev/video0", "--all"])
+        .run();
+    outcome.expect_success();
+    for part in [
+        "Video Capture",
+        "brightness",
+        "Streaming Parameters",
+        "YUYV",
+    ] {
+        assert!(
+            outcome.stdout.contains(part),
+            "{part} is missing in\n{}",
+            outcome.stdout
+        );
+    }
+}
