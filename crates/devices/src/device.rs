@@ -47,6 +47,15 @@ impl<C> Device<C> {
         either!(self, device => device.wake_fd())
     }
 
+    /// Finishes what the device records, waiting until it is written. To be called once, at the
+    /// end of a run; gives what went wrong with the recording.
+    pub fn finish(&mut self) -> Option<Failure> {
+        match self {
+            Self::Camera(_) => None,
+            Self::Display(display) => display.finish().failure,
+        }
+    }
+
     /// What failed outside: why streaming did not start, or broke down.
     #[must_use]
     pub const fn failure(&self) -> Option<&Failure> {
@@ -59,6 +68,18 @@ impl<C> Driver for Device<C> {
 
     fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
         either!(self, device => device.queue_setup(create))
+    }
+
+    fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {
+        either!(self, device => device.buffer_count(offered))
+    }
+
+    fn prepare_streaming(&mut self) -> Result<(), DriverError> {
+        either!(self, device => device.prepare_streaming())
+    }
+
+    fn unprepare_streaming(&mut self) {
+        either!(self, device => device.unprepare_streaming());
     }
 
     fn buf_init(&mut self, index: u32) -> Result<(), DriverError> {

@@ -22,7 +22,7 @@ impl std::error::Error for UserFault {}
 /// The memory of one program, reached by its addresses.
 ///
 /// A front end implements it with `process_vm_readv` and `process_vm_writev`.
-pub trait UserMemory: fmt::Debug + Send + Sync {
+pub trait UserMemory: fmt::Debug {
     /// Reads `out.len()` bytes at `addr`.
     ///
     /// # Errors

@@ -170,6 +170,15 @@ impl<M: MemOps> Queue<M> {
         self.statistics
     }
 
+    /// The buffer and plane whose memory `is_it` picks. Looks through all buffers.
+    pub fn find_plane(&self, is_it: impl Fn(&M::Plane) -> bool) -> Option<(u32, u32)> {
+        (0u32..).zip(&self.buffers).find_map(|(index, buffer)| {
+            let mut planes = (0u32..).zip(&buffer.as_ref()?.planes);
+            let (plane, _) = planes.find(|(_, p)| p.memory.as_ref().is_some_and(&is_it))?;
+            Some((index, plane))
+        })
+    }
+
     /// Whether those who wait in DQBUF, poll, read() or write() should look again. Cleared by
     /// the call.
     #[must_use]

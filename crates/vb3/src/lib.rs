@@ -9,3 +9,4 @@ pub mod report;
 pub mod run;
 pub mod sentence;
 pub mod why;
+pub mod world;

@@ -1,0 +1,347 @@
+//! The world as the front end sees it.
+
+use super::World;
+use super::program::Call;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+use vb3_devices::Device;
+use vb3_dmabuf::{IOCTL_SYNC, Name};
+use vb3_intercept::{
+    Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, NodeId, Outcome, Tag,
+};
+use vb3_queue::MapAccess;
+use vb3_v4l2::{CallContext, FileHandle, VideoDriver};
+
+const ENODEV: Errno = Errno(19);
+const EINVAL: Errno = Errno(22);
+const ENOTTY: Errno = Errno(25);
+const POLLERR: i16 = 8;
+const MAP_SHARED: i32 = 1;
+const MAP_TYPE: i32 = 0xf;
+const PROT_READ: i32 = 1;
+const PROT_WRITE: i32 = 2;
+/// `DMA_BUF_SET_NAME` in its two sizes.
+const SET_NAME: [u32; 2] = [0x4004_6201, 0x4008_6201];
+
+/// The monotonic clock.
+pub(super) fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+}
+
+fn outcome(outcome: vb3_v4l2::Outcome) -> Outcome {
+    match outcome {
+        vb3_v4l2::Outcome::Done(value) => Outcome::Done(value),
+        vb3_v4l2::Outcome::Fail(error) => Outcome::Fail(Errno(error.errno())),
+        vb3_v4l2::Outcome::Wait => Outcome::Wait,
+    }
+}
+
+impl World {
+    /// The clock, told to all who keep time.
+    fn set_now(&mut self) -> u64 {
+        let now = now_ns();
+        self.memory.set_now(now);
+        self.memory.ops_mut().platform_mut().set_now_ns(now);
+        now
+    }
+
+    fn file(&self, file: FileId) -> Result<(usize, FileHandle), Errno> {
+        self.files.get(&file).copied().ok_or(ENODEV)
+    }
+
+    /// A call on a device file.
+    fn call(
+        &mut self,
+        file: FileId,
+        nonblocking: bool,
+        caller: &dyn Caller,
+        make: impl FnOnce(&mut Target<'_>, CallContext, &Call<'_>) -> vb3_v4l2::Outcome,
+    ) -> Outcome {
+        let (at, handle) = match self.file(file) {
+            Ok(found) => found,
+            Err(e) => return Outcome::Fail(e),
+        };
+        let now_ns = self.set_now();
+        let Some(node) = self.nodes.get_mut(at) else {
+            return Outcome::Fail(ENODEV);
+        };
+        let retry = self.waiting.remove(&caller.call());
+        let context = CallContext {
+            file: handle,
+            nonblocking,
+            retry,
+            now_ns,
+        };
+        let program = Call {
+            caller,
+            shares: &self.shares,
+        };
+        let mut target = Target {
+            video: &mut node.video,
+            memory: &mut self.memory,
+        };
+        let result = make(&mut target, context, &program);
+        node.watch.look(&node.video, now_ns);
+        if result == vb3_v4l2::Outcome::Wait {
+            self.waiting.insert(caller.call());
+        }
+        self.look_around();
+        outcome(result)
+    }
+}
+
+/// What a call works on.
+struct Target<'a> {
+    video: &'a mut vb3_v4l2::VideoDevice<super::memory::Memory, Device<vb3_plane::Cookie>>,
+    memory: &'a mut super::memory::Memory,
+}
+
+impl Backend for World {
+    fn nodes(&self) -> Vec<vb3_intercept::Node> {
+        self.nodes
+            .iter()
+            .map(|node| vb3_intercept::Node {
+                id: NodeId(node.number()),
+                path: node.path.clone(),
+                minor: node.number(),
+            })
+            .collect()
+    }
+
+    fn open(&mut self, node: NodeId, _: i32, _: &dyn Caller) -> Result<FileId, Errno> {
+        let at = self
+            .nodes
+            .iter()
+            .position(|n| n.number() == node.0)
+            .ok_or(ENODEV)?;
+        let node = self.nodes.get_mut(at).ok_or(ENODEV)?;
+        let handle = node.video.open().map_err(|e| Errno(e.errno()))?;
+        self.next_file = self.next_file.wrapping_add(1);
+        let id = FileId(self.next_file);
+        self.files.insert(id, (at, handle));
+        Ok(id)
+    }
+
+    fn release(&mut self, file: FileId) {
+        let Some((at, handle)) = self.files.remove(&file) else {
+            return;
+        };
+        self.set_now();
+        if let Some(node) = self.nodes.get_mut(at) {
+            node.video.release(&mut self.memory, handle);
+        }
+        self.changed.remove(&file);
+        self.look_around();
+    }
+
+    fn gone(&mut self, tag: Tag) {
+        self.set_now();
+        self.shares.get_mut().gone(&mut self.memory, tag);
+        self.look_around();
+    }
+
+    fn ioctl(
+        &mut self,
+        file: FileId,
+        request: u32,
+        arg: u64,
+        nonblocking: bool,
+        _: bool,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        self.call(file, nonblocking, caller, |target, context, program| {
+            target
+                .video
+                .ioctl(target.memory, context, request, arg, program)
+        })
+    }
+
+    fn abandon(&mut self, file: FileId, call: CallId) {
+        self.waiting.remove(&call);
+        let Ok((at, handle)) = self.file(file) else {
+            return;
+        };
+        if let Some(node) = self.nodes.get_mut(at) {
+            node.video.abandon(handle);
+        }
+        self.look_around();
+    }
+
+    fn mmap(&mut self, file: FileId, args: &Mmap, _: &dyn Caller) -> Result<Map, Errno> {
+        let (at, handle) = self.file(file)?;
+        self.set_now();
+        let node = self.nodes.get_mut(at).ok_or(ENODEV)?;
+        let access = MapAccess {
+            // MAP_SHARED_VALIDATE is shared too.
+            shared: args.flags & MAP_TYPE & MAP_SHARED != 0,
+            read: args.prot & PROT_READ != 0,
+            write: args.prot & PROT_WRITE != 0,
+        };
+        let mapped = node
+            .video
+            .mmap(&mut self.memory, handle, args.offset, args.len, access);
+        let result = match mapped {
+            Ok(map) => self
+                .shares
+                .get_mut()
+                .map(&mut self.memory, map.memory)
+                .map(|tag| Map {
+                    fd: map.mmap.fd,
+                    offset: map.mmap.offset,
+                    tag,
+                }),
+            Err(error) => Err(Errno(error.errno())),
+        };
+        self.look_around();
+        result
+    }
+
+    fn poll(&mut self, file: FileId, events: i16) -> i16 {
+        let Ok((at, handle)) = self.file(file) else {
+            return POLLERR;
+        };
+        self.set_now();
+        let Some(node) = self.nodes.get_mut(at) else {
+            return POLLERR;
+        };
+        let found = node.video.poll(&mut self.memory, handle, events);
+        self.look_around();
+        found
+    }
+
+    fn read(
+        &mut self,
+        file: FileId,
+        addr: u64,
+        len: u64,
+        nonblocking: bool,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        self.call(file, nonblocking, caller, |target, context, program| {
+            target
+                .video
+                .read(target.memory, context, addr, len, program)
+        })
+    }
+
+    fn write(
+        &mut self,
+        file: FileId,
+        addr: u64,
+        len: u64,
+        nonblocking: bool,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        self.call(file, nonblocking, caller, |target, context, program| {
+            target
+                .video
+                .write(target.memory, context, addr, len, program)
+        })
+    }
+
+    fn is_buffer(&self, id: FdIdentity) -> bool {
+        self.shares.borrow().buf(id).is_some()
+    }
+
+    fn buffer_ioctl(
+        &mut self,
+        id: FdIdentity,
+        request: u32,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        let Some(buf) = self.shares.borrow().buf(id) else {
+            return Outcome::Fail(ENOTTY);
+        };
+        self.set_now();
+        let done = match request {
+            IOCTL_SYNC => {
+                let mut flags = [0; 8];
+                caller.read(arg, &mut flags).and_then(|()| {
+                    self.memory
+                        .sync_buf(buf, u64::from_ne_bytes(flags))
+                        .map_err(|e| Errno(e.errno()))
+                })
+            }
+            request if SET_NAME.contains(&request) => read_name(arg, caller).and_then(|name| {
+                self.memory
+                    .set_buf_name(buf, name)
+                    .map_err(|e| Errno(e.errno()))
+            }),
+            _ => Err(ENOTTY),
+        };
+        self.look_around();
+        match done {
+            Ok(()) => Outcome::Done(0),
+            Err(e) => Outcome::Fail(e),
+        }
+    }
+
+    fn buffer_len(&self, id: FdIdentity) -> u64 {
+        self.shares.borrow().len_bytes(id)
+    }
+
+    fn sysfs(&self) -> Vec<(PathBuf, String)> {
+        let file = |node: &super::node::Node, name: &str, text: String| {
+            let path = format!("/sys/class/video4linux/video{}/{name}", node.number());
+            (PathBuf::from(path), text)
+        };
+        self.nodes
+            .iter()
+            .flat_map(|node| {
+                let card = &node.video.driver().identity().card;
+                [
+                    file(node, "name", format!("{card}\n")),
+                    file(node, "index", "0\n".to_owned()),
+                ]
+            })
+            .collect()
+    }
+
+    fn next_tick(&self) -> Option<Duration> {
+        let due = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.video.next_tick())
+            .min()?;
+        Some(Duration::from_nanos(due.saturating_sub(now_ns())))
+    }
+
+    fn tick(&mut self) {
+        let now = self.set_now();
+        for node in &mut self.nodes {
+            node.tick(&mut self.memory, now);
+        }
+        self.look_around();
+    }
+
+    fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.nodes
+            .iter()
+            .filter_map(|node| node.video.driver().wake_fd())
+            .collect()
+    }
+
+    fn take_changed(&mut self) -> Vec<FileId> {
+        std::mem::take(&mut self.changed).into_iter().collect()
+    }
+}
+
+/// A name of a dma-buf from the program: at most 31 bytes before its NUL.
+fn read_name(addr: u64, caller: &dyn Caller) -> Result<Name, Errno> {
+    let mut bytes = [0u8; Name::MAX + 1];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        let mut one = [0];
+        caller.read(addr.wrapping_add(at as u64), &mut one)?;
+        let [value] = one;
+        *byte = value;
+        if value == 0 {
+            return Name::new(bytes.get(..at).unwrap_or(&[])).map_err(|e| Errno(e.errno()));
+        }
+    }
+    Err(EINVAL)
+}

@@ -1,0 +1,172 @@
+//! The memory of the run: one machine, its mapping layer and the planes on it.
+
+use std::sync::Arc;
+use vb3_dma::{DmaAddr, Mapper};
+use vb3_dmabuf::{MissingSync, SyncKind, Watch};
+use vb3_intercept::{Access, ProcessMemory};
+use vb3_machine::{Machine, User, UserFault, UserMemory};
+use vb3_plane::{Cookie, Planes};
+use vb3_v4l2::{Bus, BusFault};
+
+/// All plane memory of a run.
+pub(super) type Memory = Planes<Mapper<Machine>, Ear>;
+
+/// A missing sync as it was heard of: whose memory, which bracket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Missed {
+    /// The memory's number.
+    pub(super) memory: u64,
+    /// Which bracket was left out.
+    pub(super) sync: SyncKind,
+    /// How often.
+    pub(super) times: u64,
+}
+
+/// Most missing syncs kept until they are looked at.
+const MAX_MISSED: usize = 4096;
+
+/// Hears of missing syncs, and tells how stale memory is.
+#[derive(Debug, Default)]
+pub(super) struct Ear {
+    missed: Vec<Missed>,
+}
+
+impl Ear {
+    /// The missing syncs since the last call.
+    pub(super) fn take(&mut self) -> Vec<Missed> {
+        std::mem::take(&mut self.missed)
+    }
+}
+
+impl Watch<Mapper<Machine>> for Ear {
+    fn stale_bytes(
+        &mut self,
+        ops: &Mapper<Machine>,
+        alloc: &vb3_dma::Alloc<Machine>,
+    ) -> Option<u64> {
+        Some(ops.platform().stale_bytes_of(alloc.pages()))
+    }
+
+    fn missing_sync(&mut self, fact: MissingSync<vb3_machine::Device>) {
+        let is_same = |m: &&mut Missed| m.memory == fact.tag && m.sync == fact.sync;
+        if let Some(same) = self.missed.iter_mut().find(is_same) {
+            same.times = same.times.saturating_add(1);
+        } else if self.missed.len() < MAX_MISSED {
+            self.missed.push(Missed {
+                memory: fact.tag,
+                sync: fact.sync,
+                times: 1,
+            });
+        }
+    }
+}
+
+/// The way of one device to memory.
+pub(super) struct DeviceBus<'a> {
+    pub(super) memory: &'a mut Memory,
+    pub(super) dev: vb3_machine::Device,
+}
+
+fn dma_at(addr: DmaAddr, offset: u64) -> Result<DmaAddr, BusFault> {
+    addr.checked_add(offset)
+        .ok_or(BusFault::Unmapped { addr: addr.get() })
+}
+
+impl Bus<Cookie> for DeviceBus<'_> {
+    fn read(&mut self, cookie: &Cookie, offset: u64, out: &mut [u8]) -> Result<(), BusFault> {
+        match *cookie {
+            Cookie::Dma(addr) => {
+                let at = dma_at(addr, offset)?;
+                let machine = self.memory.ops_mut().platform_mut();
+                machine
+                    .bus_read(self.dev, at, out)
+                    .map_err(|fault| BusFault::Unmapped {
+                        addr: fault.addr.get(),
+                    })
+            }
+            view @ Cookie::Cpu(_) => {
+                let len = out.len() as u64;
+                self.memory
+                    .cpu_read(self.dev, view, offset, out)
+                    .map_err(|_| BusFault::OutOfRange { offset, len })
+            }
+        }
+    }
+
+    fn write(&mut self, cookie: &Cookie, offset: u64, data: &[u8]) -> Result<(), BusFault> {
+        match *cookie {
+            Cookie::Dma(addr) => {
+                let at = dma_at(addr, offset)?;
+                let machine = self.memory.ops_mut().platform_mut();
+                machine
+                    .bus_write(self.dev, at, data)
+                    .map_err(|fault| BusFault::Unmapped {
+                        addr: fault.addr.get(),
+                    })
+            }
+            view @ Cookie::Cpu(_) => {
+                self.memory
+                    .cpu_write(self.dev, view, offset, data)
+                    .map_err(|_| BusFault::OutOfRange {
+                        offset,
+                        len: data.len() as u64,
+                    })
+            }
+        }
+    }
+}
+
+/// A program's memory, as the machine pins it.
+#[derive(Debug)]
+pub(super) struct ProgramMemory(ProcessMemory);
+
+impl ProgramMemory {
+    /// For a program that was reached, or one that is gone: that one faults at every access.
+    pub(super) fn user(memory: Option<ProcessMemory>) -> User {
+        match memory {
+            Some(memory) => Arc::new(Self(memory)),
+            None => Arc::new(Gone),
+        }
+    }
+}
+
+impl UserMemory for ProgramMemory {
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), UserFault> {
+        self.0.read(addr, out).map_err(|_| UserFault { addr })
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), UserFault> {
+        self.0.write(addr, data).map_err(|_| UserFault { addr })
+    }
+
+    fn probe(&self, addr: u64, len: u64, write: bool) -> u64 {
+        let access = if write { Access::Write } else { Access::Read };
+        self.0.probe(addr, len, access).unwrap_or(0)
+    }
+
+    fn id(&self) -> u64 {
+        u64::from(self.0.pid())
+    }
+}
+
+/// The memory of a program that cannot be reached.
+#[derive(Debug)]
+struct Gone;
+
+impl UserMemory for Gone {
+    fn read(&self, addr: u64, _: &mut [u8]) -> Result<(), UserFault> {
+        Err(UserFault { addr })
+    }
+
+    fn write(&self, addr: u64, _: &[u8]) -> Result<(), UserFault> {
+        Err(UserFault { addr })
+    }
+
+    fn probe(&self, _: u64, _: u64, _: bool) -> u64 {
+        0
+    }
+
+    fn id(&self) -> u64 {
+        0
+    }
+}

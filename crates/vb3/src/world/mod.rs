@@ -1,0 +1,151 @@
+//! The world of a run: a machine, the devices on it, and what programs hold of them.
+//!
+//! Everything a program does arrives here through [`vb3_intercept::Backend`], and goes on to the
+//! device it is for, with the run's memory lent for the call. Time is passed in by the tick.
+
+mod backend;
+mod memory;
+mod node;
+mod program;
+mod shares;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+use crate::report::{Refusal, Report};
+use anyhow::{Context as _, Result, bail};
+use memory::{Ear, Memory};
+use node::Node;
+use shares::Shares;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use vb3_devices::spec::DeviceSpec;
+use vb3_dma::Mapper;
+use vb3_intercept::{CallId, FileId};
+use vb3_machine::{Machine, Profile};
+use vb3_plane::Planes;
+use vb3_v4l2::FileHandle;
+
+/// A machine with devices, ready for programs.
+pub struct World {
+    memory: Memory,
+    nodes: Vec<Node>,
+    files: BTreeMap<FileId, (usize, FileHandle)>,
+    next_file: u64,
+    shares: RefCell<Shares>,
+    changed: BTreeSet<FileId>,
+    report: Report,
+    /// Most bytes of plane memory allocated at one time.
+    peak_bytes: u64,
+    /// Calls that were answered with a wait.
+    waiting: BTreeSet<CallId>,
+    /// Descriptors this process had open once the devices stood.
+    own_fds: usize,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World")
+            .field("nodes", &self.nodes.len())
+            .field("files", &self.files.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl World {
+    /// Builds the machine of a profile and puts the devices on it.
+    ///
+    /// # Errors
+    /// A sentence: the machine's memory is not to be had, two devices want one node, a clip
+    /// cannot be played, a recording cannot be written.
+    pub fn new(profile: Profile, specs: &[DeviceSpec], seed: u64) -> Result<Self> {
+        let machine = Machine::new(&profile, seed)
+            .with_context(|| format!("machine {} cannot be set up", profile.name))?;
+        let mapper = Mapper::new(machine)
+            .with_context(|| format!("machine {} cannot map memory", profile.name))?;
+        let mut memory = Planes::new(mapper, Ear::default());
+        let mut nodes = Vec::new();
+        for (spec, number) in specs.iter().zip(numbers(specs)?) {
+            nodes.push(Node::new(&mut memory, &profile, spec, number)?);
+        }
+        nodes.sort_by_key(Node::number);
+        Ok(Self {
+            memory,
+            nodes,
+            files: BTreeMap::new(),
+            next_file: 0,
+            shares: RefCell::default(),
+            changed: BTreeSet::new(),
+            report: Report::default(),
+            peak_bytes: 0,
+            waiting: BTreeSet::new(),
+            own_fds: open_fds(),
+        })
+    }
+
+    /// What the run did, once the last program is gone. Recordings are finished first.
+    pub fn report(&mut self) -> Report {
+        for node in &mut self.nodes {
+            if let Some(sentence) = node.finish() {
+                self.report.notes.push(sentence);
+            }
+        }
+        self.look_around();
+        let mut report = self.report.clone();
+        report.devices = self
+            .nodes
+            .iter()
+            .map(|node| node.summary(&self.memory))
+            .collect();
+        report.memory = summary::memory(&self.memory, self.peak_bytes);
+        report.held = summary::held(&self.memory, &self.nodes, self.files.len());
+        report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());
+        report.held.fds = open_fds().saturating_sub(self.own_fds) as u64;
+        report
+    }
+
+    /// After every call and tick: who is to look again, and what is there to remember.
+    fn look_around(&mut self) {
+        self.peak_bytes = self.peak_bytes.max(self.memory.ops().live().page_bytes);
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            if node.video.take_wake() {
+                let files = self.files.iter().filter(|(_, (of, _))| *of == at);
+                self.changed.extend(files.map(|(id, _)| *id));
+            }
+            for refusal in node.video.take_refusals() {
+                self.report.refuse(Refusal {
+                    device: node.path.display().to_string(),
+                    call: refusal.call.trim_start_matches("VIDIOC_").to_owned(),
+                    errno: refusal.errno,
+                    constraint: refusal.constraint().to_owned(),
+                    wanted: refusal.reason.wanted,
+                    found: refusal.reason.found,
+                    times: 1,
+                });
+            }
+        }
+        for missed in self.memory.host_mut().take() {
+            self.report.miss_sync(summary::missing(&self.nodes, missed));
+        }
+    }
+}
+
+/// Which node each device gets: the one asked for, or the first that is free.
+fn numbers(specs: &[DeviceSpec]) -> Result<Vec<u32>> {
+    let mut taken = BTreeSet::new();
+    for number in specs.iter().filter_map(|spec| spec.node) {
+        if !taken.insert(number) {
+            bail!("two devices want node=video{number}; give one of them another number");
+        }
+    }
+    let mut free = (0u32..).filter(|number| !taken.contains(number));
+    Ok(specs
+        .iter()
+        .map(|spec| spec.node.unwrap_or_else(|| free.next().unwrap_or(0)))
+        .collect())
+}
+
+/// Descriptors of this process.
+fn open_fds() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}

@@ -1,0 +1,106 @@
+//! One device node: a video device and where it stands.
+
+use super::memory::{DeviceBus, Memory};
+use super::summary;
+use crate::report::DeviceReport;
+use anyhow::{Context as _, Result, anyhow};
+use std::path::PathBuf;
+use vb3_devices::spec::{Allocator, DeviceKind, DeviceSpec};
+use vb3_devices::{Device, Place};
+use vb3_machine::{DeviceLimits, Profile};
+use vb3_plane::Cookie;
+use vb3_v4l2::VideoDevice;
+
+/// A device node.
+pub(super) struct Node {
+    number: u32,
+    pub(super) path: PathBuf,
+    /// `camera`, `display-mplane`, ….
+    pub(super) kind: String,
+    pub(super) allocator: Allocator,
+    pub(super) dma: vb3_machine::Device,
+    pub(super) video: VideoDevice<Memory, Device<Cookie>>,
+    /// When frames were completed, and which memory was used last.
+    pub(super) watch: summary::StreamWatch,
+}
+
+impl Node {
+    /// Puts a device on the machine.
+    pub(super) fn new(
+        memory: &mut Memory,
+        profile: &Profile,
+        spec: &DeviceSpec,
+        number: u32,
+    ) -> Result<Self> {
+        let path = PathBuf::from(format!("/dev/video{number}"));
+        let limits = DeviceLimits {
+            mask: spec
+                .mask_bits
+                .map(|bits| u64::MAX.checked_shr(64 - bits.min(64)).unwrap_or(0)),
+            ..DeviceLimits::default()
+        };
+        let dma = memory
+            .ops_mut()
+            .platform_mut()
+            .add_device(&format!("video{number}"), limits)
+            .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
+        let vmalloc = spec.allocator == Allocator::Vmalloc;
+        let place = Place {
+            bus_info: format!("platform:vb3-{number:03}"),
+            userptr: profile.userptr.unwrap_or(vmalloc),
+        };
+        let device = Device::new(spec, &place)
+            .map_err(|failure| anyhow!("{}: {}", path.display(), failure.sentence()))?;
+        let plane_device = if vmalloc {
+            vb3_plane::Device::vmalloc(dma)
+        } else {
+            vb3_plane::Device::contig(dma)
+        };
+        let video = VideoDevice::new(memory, device, plane_device)
+            .with_context(|| format!("{}: no queue can be made", path.display()))?;
+        let name = match spec.kind {
+            DeviceKind::Camera { .. } => "camera",
+            DeviceKind::Display { .. } => "display",
+        };
+        Ok(Self {
+            number,
+            path,
+            kind: if spec.mplane {
+                format!("{name}-mplane")
+            } else {
+                name.to_owned()
+            },
+            allocator: spec.allocator,
+            dma,
+            video,
+            watch: summary::StreamWatch::default(),
+        })
+    }
+
+    /// The N of `/dev/videoN`, and the minor.
+    pub(super) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Lets the device work.
+    pub(super) fn tick(&mut self, memory: &mut Memory, now_ns: u64) {
+        let dev = self.dma;
+        self.video.tick_through(memory, now_ns, |memory, work| {
+            work(&mut DeviceBus { memory, dev })
+        });
+        self.watch.look(&self.video, now_ns);
+    }
+
+    /// Finishes what the device records; a sentence where that failed.
+    pub(super) fn finish(&mut self) -> Option<String> {
+        self.video
+            .driver_mut()
+            .finish()
+            .map(|failure| format!("{}: {}", self.path.display(), failure.sentence()))
+    }
+
+    /// What the device did.
+    pub(super) fn summary(&self, memory: &Memory) -> DeviceReport {
+        summary::device(self, memory)
+    }
+}

@@ -1,0 +1,53 @@
+//! The calling program, as the V4L2 layer needs it.
+
+use super::memory::{Memory, ProgramMemory};
+use super::shares::Shares;
+use std::cell::RefCell;
+use vb3_dmabuf::BufRef;
+use vb3_intercept::Caller;
+use vb3_machine::User;
+use vb3_plane::ExportAccess;
+use vb3_v4l2::{Errno, Program};
+
+/// One call of a program.
+pub(super) struct Call<'a> {
+    pub(super) caller: &'a dyn Caller,
+    pub(super) shares: &'a RefCell<Shares>,
+}
+
+fn errno(e: vb3_intercept::Errno) -> Errno {
+    Errno(e.0)
+}
+
+impl Program<Memory> for Call<'_> {
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        self.caller.read(addr, out).map_err(errno)
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        self.caller.write(addr, data).map_err(errno)
+    }
+
+    fn user(&self) -> User {
+        ProgramMemory::user(self.caller.memory().ok())
+    }
+
+    fn resolve_dmabuf(&self, mem: &mut Memory, fd: i32) -> Result<BufRef, Errno> {
+        let file = self.caller.identify(fd).map_err(errno)?;
+        let buf = self.shares.borrow().buf(file).ok_or(Errno::EINVAL)?;
+        mem.get_buf(buf).map_err(|e| Errno(e.errno()))
+    }
+
+    fn install_dmabuf(
+        &self,
+        mem: &mut Memory,
+        buf: BufRef,
+        cloexec: bool,
+        access: ExportAccess,
+    ) -> Result<i32, (Errno, BufRef)> {
+        self.shares
+            .borrow_mut()
+            .install(mem, buf, self.caller, cloexec, access)
+            .map_err(|(e, buf)| (errno(e), buf))
+    }
+}

@@ -1,0 +1,167 @@
+//! What programs hold of the run's memory: mappings and exported buffers.
+
+use super::memory::Memory;
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use vb3_dmabuf::{BufId, BufRef, MemoryId};
+use vb3_intercept::{Caller, Errno, FdIdentity, Tag};
+use vb3_plane::{ExportAccess, MemOps};
+
+/// Most things held by programs at one time.
+const MAX_GIVEN: usize = 1 << 20;
+
+/// One thing a program was given.
+#[derive(Debug)]
+enum Given {
+    /// A mapping of a queue's buffer.
+    Mapping(MemoryId),
+    /// A descriptor of an exported buffer.
+    Export { file: FdIdentity, buf: BufRef },
+}
+
+/// A file that shows exported memory, and the dma-bufs it stands for.
+#[derive(Debug)]
+struct Export {
+    len_bytes: u64,
+    bufs: Vec<BufId>,
+}
+
+/// The tables of what was given out.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    next_tag: u64,
+    given: BTreeMap<Tag, Given>,
+    exports: HashMap<FdIdentity, Export>,
+}
+
+impl Shares {
+    fn tag(&mut self) -> Result<Tag, Errno> {
+        if self.given.len() >= MAX_GIVEN {
+            return Err(Errno(libc_errno::ENFILE));
+        }
+        self.next_tag = self.next_tag.wrapping_add(1);
+        Ok(Tag(self.next_tag))
+    }
+
+    /// Counts a mapping of a queue's buffer; gives the tag under which its end is reported.
+    pub(super) fn map(&mut self, memory: &mut Memory, id: MemoryId) -> Result<Tag, Errno> {
+        let tag = self.tag()?;
+        memory.vma_open(id).map_err(|e| Errno(e.errno()))?;
+        self.given.insert(tag, Given::Mapping(id));
+        Ok(tag)
+    }
+
+    /// Installs a descriptor for a dma-buf in a program. `buf` comes back if that fails.
+    pub(super) fn install(
+        &mut self,
+        memory: &mut Memory,
+        buf: BufRef,
+        caller: &dyn Caller,
+        cloexec: bool,
+        access: ExportAccess,
+    ) -> Result<i32, (Errno, BufRef)> {
+        let ready = self
+            .tag()
+            .and_then(|tag| Ok((tag, file_of(memory, &buf, access)?)));
+        let (tag, (fd, file, len_bytes)) = match ready {
+            Ok(ready) => ready,
+            Err(e) => return Err((e, buf)),
+        };
+        // Known before it can be used: another thread may guess the number.
+        self.exports
+            .entry(file)
+            .or_insert_with(|| Export {
+                len_bytes,
+                bufs: Vec::new(),
+            })
+            .bufs
+            .push(buf.id());
+        match caller.install(fd.as_fd(), cloexec, tag) {
+            Ok(number) => {
+                self.given.insert(tag, Given::Export { file, buf });
+                Ok(number)
+            }
+            Err(e) => {
+                self.forget(file, buf.id());
+                Err((e, buf))
+            }
+        }
+    }
+
+    fn forget(&mut self, file: FdIdentity, id: BufId) {
+        if let Some(export) = self.exports.get_mut(&file) {
+            if let Some(at) = export.bufs.iter().position(|b| *b == id) {
+                export.bufs.swap_remove(at);
+            }
+            if export.bufs.is_empty() {
+                self.exports.remove(&file);
+            }
+        }
+    }
+
+    /// What was given under `tag` is gone.
+    pub(super) fn gone(&mut self, memory: &mut Memory, tag: Tag) {
+        match self.given.remove(&tag) {
+            Some(Given::Mapping(id)) => memory.vma_close(id),
+            Some(Given::Export { file, buf }) => {
+                self.forget(file, buf.id());
+                memory.put_dmabuf(buf);
+            }
+            None => {}
+        }
+    }
+
+    /// The dma-buf behind a file.
+    pub(super) fn buf(&self, file: FdIdentity) -> Option<BufId> {
+        self.exports.get(&file)?.bufs.first().copied()
+    }
+
+    /// Bytes of the dma-buf behind a file.
+    pub(super) fn len_bytes(&self, file: FdIdentity) -> u64 {
+        self.exports.get(&file).map_or(0, |export| export.len_bytes)
+    }
+
+    /// Exported descriptors that programs hold.
+    pub(super) fn exported(&self) -> u64 {
+        self.given
+            .values()
+            .filter(|g| matches!(g, Given::Export { .. }))
+            .count() as u64
+    }
+}
+
+/// Errno values used here.
+mod libc_errno {
+    pub(super) const EIO: i32 = 5;
+    pub(super) const ENFILE: i32 = 23;
+}
+
+/// A descriptor of the memory of a dma-buf with the access mode wanted, and who it is.
+fn file_of(
+    memory: &mut Memory,
+    buf: &BufRef,
+    access: ExportAccess,
+) -> Result<(OwnedFd, FdIdentity, u64), Errno> {
+    use rustix::fs::{Mode, OFlags};
+    let len = memory.dmabuf_len(buf);
+    let map = memory
+        .mmap_buf(buf.id(), 0, len)
+        .map_err(|e| Errno(e.errno()))?;
+    let flags = match access {
+        ExportAccess::ReadOnly => OFlags::RDONLY,
+        ExportAccess::WriteOnly => OFlags::WRONLY,
+        ExportAccess::ReadWrite => OFlags::RDWR,
+    };
+    let path = format!("/proc/self/fd/{}", map.fd.as_raw_fd());
+    let file = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Errno(e.raw_os_error()))?;
+    let stat = rustix::fs::fstat(&file).map_err(|_| Errno(libc_errno::EIO))?;
+    Ok((
+        file,
+        FdIdentity {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+        },
+        len,
+    ))
+}

@@ -1,0 +1,327 @@
+//! The whole stack in one process: a program's calls are made by hand.
+
+use super::World;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::mem::{offset_of, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use vb3_intercept::{
+    Backend, CallId, Caller, Errno, FdIdentity, FileId, NodeId, Outcome, ProcessMemory, Tag,
+};
+use vb3_machine::{Profile, profile::PAGE_SIZE};
+use vb3_v4l2::sys::*;
+
+const CAPTURE: u32 = 1;
+const OUTPUT: u32 = 2;
+const MMAP: u32 = 1;
+const DMABUF: u32 = 4;
+
+/// A program that is this very process.
+struct Local {
+    mem: File,
+    call: Cell<u64>,
+    given: RefCell<Vec<(OwnedFd, Tag)>>,
+}
+
+impl Local {
+    fn new() -> Self {
+        let mem = File::options()
+            .read(true)
+            .write(true)
+            .open("/proc/self/mem")
+            .unwrap();
+        Self {
+            mem,
+            call: Cell::new(0),
+            given: RefCell::default(),
+        }
+    }
+}
+
+impl Caller for Local {
+    fn pid(&self) -> u32 {
+        std::process::id()
+    }
+
+    fn call(&self) -> CallId {
+        CallId(self.call.get())
+    }
+
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        self.mem.read_exact_at(out, addr).map_err(|_| Errno(14))
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        self.mem.write_all_at(data, addr).map_err(|_| Errno(14))
+    }
+
+    fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
+        let given = self.given.borrow();
+        let (fd, _) = given
+            .iter()
+            .find(|(f, _)| f.as_raw_fd() == fd)
+            .ok_or(Errno(9))?;
+        let stat = rustix::fs::fstat(fd).unwrap();
+        Ok(FdIdentity {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+        })
+    }
+
+    fn install(&self, fd: BorrowedFd<'_>, _: bool, tag: Tag) -> Result<i32, Errno> {
+        let fd = fd.try_clone_to_owned().unwrap();
+        let number = fd.as_raw_fd();
+        self.given.borrow_mut().push((fd, tag));
+        Ok(number)
+    }
+
+    fn memory(&self) -> Result<ProcessMemory, Errno> {
+        Err(Errno(14))
+    }
+}
+
+/// A structure of the API as bytes.
+struct Arg(Vec<u8>);
+
+impl Arg {
+    fn new(size: usize, fields: &[(usize, u32)]) -> Self {
+        let mut arg = Self(vec![0; size]);
+        for &(at, value) in fields {
+            arg.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        }
+        arg
+    }
+
+    fn u32(&self, at: usize) -> u32 {
+        u32::from_ne_bytes(self.0[at..at + 4].try_into().unwrap())
+    }
+}
+
+struct Bench {
+    world: World,
+    program: Local,
+}
+
+impl Bench {
+    fn new(machine: &str, specs: &[&str]) -> Self {
+        let profile = Profile::builtin(machine).unwrap();
+        let specs: Vec<_> = specs.iter().map(|s| s.parse().unwrap()).collect();
+        Self {
+            world: World::new(profile, &specs, 1).unwrap(),
+            program: Local::new(),
+        }
+    }
+
+    fn open(&mut self, node: u32) -> FileId {
+        self.world.open(NodeId(node), 2, &self.program).unwrap()
+    }
+
+    fn try_ioctl(&mut self, file: FileId, request: u32, arg: &mut Arg) -> Result<i64, i32> {
+        self.program.call.set(self.program.call.get() + 1);
+        let addr = arg.0.as_mut_ptr() as u64;
+        match self
+            .world
+            .ioctl(file, request, addr, true, false, &self.program)
+        {
+            Outcome::Done(value) => Ok(value),
+            Outcome::Fail(e) => Err(e.0),
+            Outcome::Wait => panic!("waits although it may not"),
+        }
+    }
+
+    fn ioctl(&mut self, file: FileId, request: u32, mut arg: Arg) -> Arg {
+        self.try_ioctl(file, request, &mut arg)
+            .unwrap_or_else(|e| panic!("request {request:#x}: errno {e}"));
+        arg
+    }
+
+    fn reqbufs(&mut self, file: FileId, kind: u32, memory: u32, count: u32) -> u32 {
+        let arg = Arg::new(
+            size_of::<v4l2_requestbuffers>(),
+            &[
+                (offset_of!(v4l2_requestbuffers, count), count),
+                (offset_of!(v4l2_requestbuffers, type_), kind),
+                (offset_of!(v4l2_requestbuffers, memory), memory),
+            ],
+        );
+        self.ioctl(file, VIDIOC_REQBUFS, arg)
+            .u32(offset_of!(v4l2_requestbuffers, count))
+    }
+
+    fn buffer(kind: u32, memory: u32, index: u32) -> Arg {
+        Arg::new(
+            size_of::<v4l2_buffer>(),
+            &[
+                (offset_of!(v4l2_buffer, index), index),
+                (offset_of!(v4l2_buffer, type_), kind),
+                (offset_of!(v4l2_buffer, memory), memory),
+            ],
+        )
+    }
+
+    fn export(&mut self, file: FileId, kind: u32, index: u32) -> i32 {
+        let arg = Arg::new(
+            size_of::<v4l2_exportbuffer>(),
+            &[
+                (offset_of!(v4l2_exportbuffer, index), index),
+                (offset_of!(v4l2_exportbuffer, type_), kind),
+                (offset_of!(v4l2_exportbuffer, flags), 2),
+            ],
+        );
+        self.ioctl(file, VIDIOC_EXPBUF, arg)
+            .u32(offset_of!(v4l2_exportbuffer, fd)) as i32
+    }
+
+    fn stream(&mut self, file: FileId, kind: u32, on: bool) {
+        let request = if on {
+            VIDIOC_STREAMON
+        } else {
+            VIDIOC_STREAMOFF
+        };
+        self.ioctl(file, request, Arg::new(4, &[(0, kind)]));
+    }
+
+    /// Ticks until a buffer can be dequeued; gives its index and bytes used.
+    fn dequeue(&mut self, file: FileId, kind: u32, memory: u32) -> (u32, u32) {
+        for _ in 0..1000 {
+            self.world.tick();
+            let mut arg = Self::buffer(kind, memory, 0);
+            match self.try_ioctl(file, VIDIOC_DQBUF, &mut arg) {
+                Ok(_) => {
+                    return (
+                        arg.u32(offset_of!(v4l2_buffer, index)),
+                        arg.u32(offset_of!(v4l2_buffer, bytesused)),
+                    );
+                }
+                Err(11) => {}
+                Err(e) => panic!("DQBUF: errno {e}"),
+            }
+        }
+        panic!("no buffer came");
+    }
+
+    fn close_all(&mut self, files: &[FileId]) {
+        for (_, tag) in self.program.given.take() {
+            self.world.gone(tag);
+        }
+        for file in files {
+            self.world.release(*file);
+        }
+    }
+}
+
+/// Frames from a camera to a display, each exported once and queued at both in turn.
+fn camera_to_display(machine: &str, frames: u32) -> (Bench, crate::report::Report) {
+    let mut bench = Bench::new(
+        machine,
+        &["camera=pattern,clock=free", "display,clock=free"],
+    );
+    let (camera, display) = (bench.open(0), bench.open(1));
+    bench
+        .world
+        .memory
+        .ops_mut()
+        .platform_mut()
+        .trace_mut()
+        .start(1 << 16);
+    let count = bench.reqbufs(camera, CAPTURE, MMAP, 4);
+    assert_eq!(bench.reqbufs(display, OUTPUT, DMABUF, count), count);
+    let fds: Vec<i32> = (0..count)
+        .map(|i| bench.export(camera, CAPTURE, i))
+        .collect();
+    for index in 0..count {
+        bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, index));
+    }
+    bench.stream(camera, CAPTURE, true);
+    bench.stream(display, OUTPUT, true);
+    for _ in 0..frames {
+        let (index, used) = bench.dequeue(camera, CAPTURE, MMAP);
+        let mut arg = Bench::buffer(OUTPUT, DMABUF, index);
+        for (at, value) in [
+            (offset_of!(v4l2_buffer, bytesused), used),
+            (offset_of!(v4l2_buffer, length), used),
+            (offset_of!(v4l2_buffer, m), fds[index as usize] as u32),
+        ] {
+            arg.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        }
+        bench.ioctl(display, VIDIOC_QBUF, arg);
+        let (shown, _) = bench.dequeue(display, OUTPUT, DMABUF);
+        bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, shown));
+    }
+    let report = bench.world.report();
+    bench.stream(camera, CAPTURE, false);
+    bench.stream(display, OUTPUT, false);
+    bench.close_all(&[camera, display]);
+    (bench, report)
+}
+
+#[test]
+fn frames_go_from_camera_to_display_without_a_copy_on_every_machine() {
+    for machine in ["pc", "soc-cma", "soc-iommu", "soc-noncoherent", "vm-bounce"] {
+        let (mut bench, report) = camera_to_display(machine, 12);
+        let [camera, display] = &report.devices[..] else {
+            panic!("two devices")
+        };
+        assert!(camera.queues[0].frames >= 12, "{machine}: {camera:?}");
+        assert_eq!(display.queues[0].frames, 12, "{machine}");
+        assert_eq!(report.total(|q| q.bytes_copied), 0, "{machine}");
+        assert_eq!(report.total(|q| q.bytes_bounced), 0, "{machine}");
+        assert_eq!(
+            display.queues[0].maps, 4,
+            "{machine}: each buffer is mapped once"
+        );
+        let held = crate::report::Held {
+            fds: 0,
+            ..bench.world.report().held
+        };
+        assert!(held.is_empty(), "{machine}: {held:?}");
+    }
+}
+
+#[test]
+fn what_the_camera_writes_is_where_the_display_reads() {
+    use vb3_machine::Event;
+    for machine in ["pc", "soc-cma", "soc-iommu", "soc-noncoherent", "vm-bounce"] {
+        let profile = Profile::builtin(machine).unwrap();
+        let (bench, _) = camera_to_display(machine, 8);
+        let trace = bench.world.memory.ops().platform().trace();
+        assert_eq!(trace.dropped(), 0, "{machine}");
+        // Replays the page tables as the trace tells of them.
+        let mut tables = std::collections::BTreeMap::new();
+        let (mut written, mut read) = (BTreeSet::new(), BTreeSet::new());
+        for (_, event) in trace.events() {
+            match *event {
+                Event::IommuMap {
+                    dev,
+                    iova,
+                    addr,
+                    len,
+                } => {
+                    for page in 0..len / PAGE_SIZE {
+                        tables.insert((dev, iova + page * PAGE_SIZE), addr + page * PAGE_SIZE);
+                    }
+                }
+                Event::BusWrite { dev, addr, .. } | Event::BusRead { dev, addr, .. } => {
+                    let page = addr / PAGE_SIZE * PAGE_SIZE;
+                    let phys = match profile.iommu {
+                        Some(_) => tables[&(dev, page)],
+                        None => page,
+                    };
+                    let seen = if dev == 0 { &mut written } else { &mut read };
+                    seen.insert(phys);
+                }
+                Event::BounceIn { .. } | Event::BounceOut { .. } => {
+                    panic!("{machine}: {event:?} moves bytes")
+                }
+                _ => {}
+            }
+        }
+        assert!(!read.is_empty(), "{machine}: the display read nothing");
+        assert!(
+            read.is_subset(&written),
+            "{machine}: the display read what no camera wrote"
+        );
+    }
+}
