@@ -255,7 +255,7 @@ pub trait Platform {
         Err(Error::Unsupported)
     }
 
-    /// Zeroes part of the bounce pool, as the CPU sees it.
+    /// Zeroes part of the bounce pool, as the CPU and devices see it.
     ///
     /// # Context
     /// Does not sleep.

@@ -127,7 +127,7 @@ impl Default for Limits {
     /// Linux's defaults: 32-bit mask, 64 KiB segments, no boundary.
     fn default() -> Self {
         Self {
-            mask: u32::MAX as u64,
+            mask: u64::from(u32::MAX),
             max_segment: 64 << 10,
             boundary: u64::MAX,
             max_segments: u32::MAX,

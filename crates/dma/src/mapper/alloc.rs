@@ -76,7 +76,7 @@ impl<P: Platform> Mapper<P> {
             }
             Err(err) => {
                 self.give_pages(pages, len);
-                Err(err)
+                Err(as_shortage(err))
             }
         }
     }
@@ -173,5 +173,13 @@ impl<P: Platform> Mapper<P> {
         }
         self.give_pages(alloc.pages, alloc.len);
         self.live.allocs = self.live.allocs.saturating_sub(1);
+    }
+}
+
+/// An allocation that cannot be mapped is memory of the right kind running out.
+fn as_shortage(err: Error) -> Error {
+    match err {
+        Error::Unmappable(reason) => Error::NoMemory(reason),
+        other => other,
     }
 }

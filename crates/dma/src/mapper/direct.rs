@@ -28,11 +28,9 @@ impl Output {
     pub(super) fn push(&mut self, addr: DmaAddr, len: u64) -> Result<(), Error> {
         let (mut at, mut left) = (addr, len);
         while left > 0 {
-            let done = self.extend(at, left).max(0);
-            let done = if done == 0 {
-                self.open(at, left)?
-            } else {
-                done
+            let done = match self.extend(at, left) {
+                0 => self.open(at, left)?,
+                done => done,
             };
             left = left.saturating_sub(done);
             match at.checked_add(done) {

@@ -3,27 +3,22 @@
 use super::{Alloc, Mapper, Mapping, Table, collect, copy_segments, push_segment, total_len};
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment,
-    Error, Platform, Reason, Segment, SegmentKind, SyncFor,
+    Error, Platform, Reason, Segment, SyncFor,
 };
 use ::alloc::vec::Vec;
 
 impl<P: Platform> Mapper<P> {
-    /// A table of physical ranges that no page stands behind (device memory, a carve-out).
+    /// A table of physical ranges the caller vouches for: pages of its own, or ranges no page
+    /// stands behind (device memory, a carve-out). Pages count as cached.
     ///
     /// The ranges must stay valid as long as the table.
     ///
     /// # Errors
     /// `Invalid` for no ranges, an empty one or one that wraps; `NoMemory`.
-    pub fn table_of_physical(&mut self, ranges: &[Segment]) -> Result<Table<P>, Error> {
+    pub fn table_of_segments(&mut self, ranges: &[Segment]) -> Result<Table<P>, Error> {
         let mut segments = Vec::new();
         for &range in ranges {
-            push_segment(
-                &mut segments,
-                Segment {
-                    kind: SegmentKind::Physical,
-                    ..range
-                },
-            )?;
+            push_segment(&mut segments, range)?;
         }
         let len = total_len(&segments)?;
         if len == 0 {
@@ -34,7 +29,7 @@ impl<P: Platform> Mapper<P> {
             pinned: None,
             segments,
             len,
-            caching: Caching::Uncached,
+            caching: Caching::Cached,
         })
     }
 
@@ -79,16 +74,23 @@ impl<P: Platform> Mapper<P> {
         })
     }
 
-    /// The first hand-over. A bounce slot is always filled: it may hold somebody else's bytes,
-    /// and what the device leaves unwritten must come back as it was.
+    /// The first hand-over.
+    ///
+    /// A bounce slot may hold somebody else's bytes, and what the device leaves unwritten must
+    /// come back as it was, so the slot is filled even if the caller syncs later. If the device
+    /// only reads, zeroes do until then.
     fn fill(&mut self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
+        let skips = attrs.contains(Attrs::SKIP_CPU_SYNC);
+        let zero = skips && !mapping.direction.device_writes();
         for run in &mapping.bounced {
-            self.copy_run(mapping.dev, run, SyncFor::Device)?;
+            if zero {
+                self.platform.bounce_zero(run.at, run.len);
+            } else {
+                self.copy_run(mapping.dev, run, SyncFor::Device)?;
+            }
         }
-        let maintained = !attrs.contains(Attrs::SKIP_CPU_SYNC)
-            && mapping.needs_sync
-            && self.maintain_direct(mapping);
-        if maintained || !mapping.bounced.is_empty() {
+        let maintained = !skips && mapping.needs_sync && self.maintain_direct(mapping);
+        if maintained || (!mapping.bounced.is_empty() && !zero) {
             self.count_sync(mapping.dev, SyncFor::Device);
         }
         Ok(())

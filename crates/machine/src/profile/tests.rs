@@ -1,1 +1,210 @@
-//! Tests of profiles.
+//! Built-in profiles and the errors of others.
+
+use super::{Allocator, BUILTINS, Profile, fields};
+use vb3_dma::BounceMode;
+
+const GOOD: &str = "name = \"mine\"\nram = \"64MiB\"\ncoherent = true\ndma_mask = 32\n";
+
+#[test]
+fn every_builtin_parses_and_is_called_what_its_file_says() {
+    for (name, text) in BUILTINS {
+        let profile = Profile::parse(text).unwrap_or_else(|err| panic!("{name}: {err}"));
+        assert_eq!(profile.name, *name);
+        assert_eq!(Profile::builtin(name), Some(profile.clone()));
+        assert!(!profile.description.is_empty());
+        let lines: Vec<&str> = text.lines().collect();
+        for (i, line) in lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| line.contains(" = "))
+        {
+            let documented = lines[..i].iter().rev().take(1).any(|l| l.starts_with('#'));
+            let named = line.starts_with("name") || line.starts_with("description");
+            let in_table = lines[i - 1].starts_with('[');
+            assert!(
+                documented || named || in_table,
+                "{name}: {line} has no comment"
+            );
+        }
+    }
+    assert_eq!(Profile::builtin("toaster"), None);
+}
+
+#[test]
+fn builtins_are_what_they_are_called() {
+    let by_name = |name| Profile::builtin(name).unwrap();
+    let cma = by_name("soc-cma");
+    assert_eq!(
+        (cma.cma, cma.iommu, cma.coherent, cma.userptr),
+        (64 << 20, None, true, Some(false))
+    );
+    assert!(by_name("pc").iommu.is_some() && by_name("pc").coherent);
+    assert_eq!(
+        by_name("pc").iommu.unwrap().page_sizes,
+        1 << 12 | 1 << 21 | 1 << 30
+    );
+    assert!(by_name("soc-iommu").iommu.is_some());
+    let deaf = by_name("soc-noncoherent");
+    assert!(!deaf.coherent && deaf.iommu.is_some());
+    let vm = by_name("vm-bounce");
+    assert!(vm.private_memory && vm.bounce == BounceMode::WhenNeeded && vm.bounce_pool > 0);
+}
+
+#[test]
+fn fields_left_out_have_defaults_and_sizes_have_units() {
+    let profile = Profile::parse(GOOD).unwrap();
+    assert_eq!(
+        (profile.ram, profile.cma, profile.bounce),
+        (64 << 20, 0, BounceMode::Never)
+    );
+    assert_eq!(
+        (profile.max_segment, profile.boundary),
+        (u64::MAX, u64::MAX)
+    );
+    assert_eq!(
+        (profile.mask(), profile.allocator),
+        (0xffff_ffff, Allocator::Contig)
+    );
+    assert!(profile.scattered && profile.userptr.is_none());
+    let more = format!(
+        "{GOOD}cma = 4096\nboundary = \"64 KiB\"\nmax_segment = \"none\"\nallocator = \"vmalloc\"\n\
+         iommu = {{ page_sizes = [\"4KiB\", \"1GiB\"], aperture = 40 }}\nbounce = \"none\"\n"
+    );
+    let profile = Profile::parse(&more).unwrap();
+    assert_eq!((profile.cma, profile.boundary), (4096, 0xffff));
+    let iommu = profile.iommu.unwrap();
+    assert_eq!(
+        (iommu.page_sizes, iommu.last()),
+        (1 << 12 | 1 << 30, (1 << 40) - 1)
+    );
+}
+
+#[test]
+fn each_mistake_names_its_field_and_line() {
+    let cases = [
+        (
+            "cma = \"65MiB\"",
+            "cma",
+            "65 MiB is more than the 63 MiB there is room for",
+        ),
+        ("cma = 4097", "cma", "no multiple"),
+        ("cma = -4096", "cma", "invalid value"),
+        ("cma = \"6MB\"", "cma", "a size like"),
+        ("cma = \"99999999999GiB\"", "cma", "a size like"),
+        ("cma = true", "cma", "invalid type"),
+        ("page_size = \"16KiB\"", "page_size", "only 4096"),
+        ("max_segment = 100", "max_segment", "less than a page"),
+        ("boundary = \"48KiB\"", "boundary", "no power of two"),
+        ("boundary = 0", "boundary", "no power of two"),
+        ("iommu = \"yes\"", "iommu", "\"none\" or a table"),
+        ("[iommu]\naperture = 32", "page_sizes", "missing field"),
+        (
+            "[iommu]\npage_sizes = [\"2MiB\"]\naperture = 32",
+            "iommu.page_sizes",
+            "4KiB must",
+        ),
+        (
+            "[iommu]\npage_sizes = [\"64KiB\"]\naperture = 32",
+            "iommu.page_sizes",
+            "no page size",
+        ),
+        (
+            "[iommu]\npage_sizes = [\"4KiB\"]\naperture = 90",
+            "iommu.aperture",
+            "not between",
+        ),
+        (
+            "[iommu]\npage_sizes = [\"4KiB\"]\naperture = 32\nsize = 1",
+            "size",
+            "unknown field",
+        ),
+        ("bounce = \"always\"", "bounce", "\"none\" or a table"),
+        (
+            "[bounce]\nmode = \"never\"\npool = 4096",
+            "mode",
+            "unknown variant",
+        ),
+        (
+            "[bounce]\nmode = \"always\"\npool = 0",
+            "bounce.pool",
+            "less than",
+        ),
+        ("private_memory = true", "private_memory", "bounce pool"),
+        ("allocator = \"slab\"", "allocator", "unknown variant"),
+        ("colour = \"red\"", "colour", "unknown field"),
+        ("userptr = \"maybe\"", "userptr", "invalid type"),
+        ("scattered = 1", "scattered", "invalid type"),
+    ];
+    for (line, field, message) in cases {
+        let err = Profile::parse(&format!("{GOOD}{line}\n")).expect_err(line);
+        assert_eq!(err.field.as_deref(), Some(field), "{line}: {err}");
+        assert!(err.message.contains(message), "{line}: {err}");
+        // Lines of tables differ; the mistake is on the fifth line or behind it.
+        let expected = 5 + line.lines().count() - 1;
+        if !line.starts_with('[') {
+            assert_eq!(err.line, expected, "{line}: {err}");
+        }
+        assert!(err.line >= 5, "{line}: {err}");
+        assert!(
+            err.to_string()
+                .starts_with(&format!("line {}: {field}: ", err.line))
+        );
+    }
+    let on_lines = [
+        ("[bounce]\nmode = \"always\"\npool = 0", 7),
+        ("[iommu]\npage_sizes = [\"4KiB\"]\naperture = 90", 7),
+        ("[iommu]\npage_sizes = [\"64KiB\"]\naperture = 32", 6),
+        (
+            "[iommu]\npage_sizes = [\"4KiB\"]\naperture = 32\nsize = 1",
+            8,
+        ),
+    ];
+    for (lines, line) in on_lines {
+        assert_eq!(
+            Profile::parse(&format!("{GOOD}{lines}")).unwrap_err().line,
+            line,
+            "{lines}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_profile_at_all_is_an_error_with_a_line() {
+    for (text, line) in [
+        ("", 1),
+        ("name = ", 1),
+        ("\n\nname == 3", 3),
+        ("[[[", 1),
+        ("\u{0}", 1),
+    ] {
+        assert_eq!(Profile::parse(text).unwrap_err().line, line, "{text:?}");
+    }
+    let missing = GOOD.replace("ram", "rum");
+    let err = Profile::parse(&missing).unwrap_err();
+    assert_eq!((err.field.as_deref(), err.line), (Some("rum"), 2));
+    let tiny = GOOD.replace("64MiB", "4KiB");
+    assert_eq!(
+        Profile::parse(&tiny).unwrap_err().field.as_deref(),
+        Some("ram")
+    );
+    let nameless = GOOD.replace("mine", "");
+    assert_eq!(
+        Profile::parse(&nameless).unwrap_err().field.as_deref(),
+        Some("name")
+    );
+    let narrow = GOOD.replace("32", "12");
+    assert_eq!(
+        Profile::parse(&narrow).unwrap_err().field.as_deref(),
+        Some("dma_mask")
+    );
+}
+
+#[test]
+fn every_field_that_parses_is_documented() {
+    let err = Profile::parse(&format!("{GOOD}colour = 1\n")).unwrap_err();
+    let known: Vec<&str> = err.message.split('`').skip(3).step_by(2).collect();
+    assert!(known.len() > 10, "{}", err.message);
+    for field in known {
+        assert!(fields().iter().any(|(name, _)| *name == field), "{field}");
+    }
+}

@@ -1,0 +1,105 @@
+//! What the tests share: machines from a few lines, and a program's memory.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::sync::{Arc, Mutex};
+use vb3_dma::{DmaOps, DmaSegment, Mapper};
+use vb3_machine::{Machine, Profile, UserFault, UserMemory};
+
+pub(crate) const PAGE: u64 = 4096;
+
+/// A machine of 64 MiB with further lines of profile.
+pub(crate) fn machine(lines: &str) -> Machine {
+    let text = format!("name = \"test\"\nram = \"64MiB\"\ndma_mask = 32\n{lines}\n");
+    let profile = Profile::parse(&text).unwrap_or_else(|err| panic!("{err} in:\n{text}"));
+    Machine::new(&profile, 1).unwrap()
+}
+
+pub(crate) fn mapper(lines: &str) -> Mapper<Machine> {
+    Mapper::new(machine(lines)).unwrap()
+}
+
+pub(crate) const IOMMU: &str = "[iommu]\npage_sizes = [\"4KiB\", \"2MiB\"]\naperture = 32";
+pub(crate) const COHERENT: &str = "coherent = true";
+pub(crate) const CMA: &str = "coherent = true\ncma = \"16MiB\"";
+
+pub(crate) fn with_iommu(lines: &str) -> String {
+    format!("{lines}\n{IOMMU}")
+}
+
+/// A program that has `len` bytes at `base`, and may lose them.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) base: u64,
+    pub(crate) bytes: Mutex<Vec<u8>>,
+    pub(crate) writable: bool,
+    pub(crate) id: u64,
+}
+
+impl Program {
+    pub(crate) fn new(base: u64, bytes: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self {
+            base,
+            bytes: Mutex::new(bytes),
+            writable: true,
+            id: base,
+        })
+    }
+
+    pub(crate) fn peek(&self) -> Vec<u8> {
+        self.bytes.lock().unwrap().clone()
+    }
+
+    pub(crate) fn poke(&self, addr: u64, data: &[u8]) {
+        self.write(addr, data).unwrap();
+    }
+
+    pub(crate) fn die(&self) {
+        self.bytes.lock().unwrap().clear();
+    }
+}
+
+impl UserMemory for Program {
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), UserFault> {
+        let bytes = self.bytes.lock().unwrap();
+        let start = addr.checked_sub(self.base).ok_or(UserFault { addr })? as usize;
+        let from = bytes
+            .get(start..start + out.len())
+            .ok_or(UserFault { addr })?;
+        out.copy_from_slice(from);
+        Ok(())
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), UserFault> {
+        let mut bytes = self.bytes.lock().unwrap();
+        let start = addr.checked_sub(self.base).ok_or(UserFault { addr })? as usize;
+        let to = bytes
+            .get_mut(start..start + data.len())
+            .ok_or(UserFault { addr })?;
+        to.copy_from_slice(data);
+        Ok(())
+    }
+
+    fn probe(&self, addr: u64, len: u64, write: bool) -> u64 {
+        let end = self.base + self.bytes.lock().unwrap().len() as u64;
+        if addr < self.base || addr >= end || (write && !self.writable) {
+            return 0;
+        }
+        len.min(end - addr)
+    }
+
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+/// All segments of a mapping, through the seam.
+pub(crate) fn segments<D: DmaOps>(ops: &D, mapping: &D::Mapping) -> Vec<DmaSegment> {
+    (0..)
+        .map_while(|index| ops.segment(mapping, index))
+        .collect()
+}
+
+/// Bytes that tell their place.
+pub(crate) fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 7 + i / 251) as u8).collect()
+}

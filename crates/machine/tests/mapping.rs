@@ -1,0 +1,335 @@
+//! Which addresses devices get: without an IOMMU, behind one, and at the limits.
+
+mod common;
+
+use common::*;
+use vb3_dma::{
+    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps, Error, Layout, Mapper, PageRequest,
+    PhysAddr, Platform, Reason, Segment, SegmentKind, contiguous_len,
+};
+use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, Pages};
+
+const K: u64 = 1 << 10;
+const M: u64 = 1 << 20;
+
+/// A table of physically apart pieces of these lengths, as an importer would get it. The pieces
+/// are real pages, so that they can be written through the bus.
+struct Pieces {
+    pages: Vec<Pages>,
+    table: Vec<Segment>,
+}
+
+fn pieces(mapper: &mut Mapper<Machine>, lens: &[u64]) -> Pieces {
+    let (mut pages, mut table) = (Vec::new(), Vec::new());
+    for &len in lens {
+        // One page more, so that no two pieces touch.
+        let request = PageRequest {
+            len: len + PAGE,
+            layout: Layout::Contiguous,
+            max_addr: PhysAddr::new(u64::MAX),
+            caching: Caching::Cached,
+            device: None,
+        };
+        let run = mapper.platform_mut().alloc_pages(request).unwrap();
+        let addr = mapper.platform().pages_segment(&run, 0).unwrap().addr;
+        table.push(Segment {
+            addr,
+            len,
+            kind: SegmentKind::Pages,
+        });
+        pages.push(run);
+    }
+    Pieces { pages, table }
+}
+
+fn release(mapper: &mut Mapper<Machine>, pieces: Pieces) {
+    for pages in pieces.pages {
+        mapper.platform_mut().free_pages(pages);
+    }
+    assert!(mapper.live().is_empty(), "{:?}", mapper.live());
+    assert_eq!(mapper.platform().held(), Default::default());
+}
+
+fn device(mapper: &mut Mapper<Machine>, limits: DeviceLimits) -> Device {
+    mapper.platform_mut().add_device("dev", limits).unwrap()
+}
+
+/// Maps pieces and returns (segments, bytes in one run).
+fn map_pieces(profile: &str, limits: DeviceLimits, lens: &[u64]) -> (Vec<u64>, u64) {
+    let mut mapper = mapper(profile);
+    let dev = device(&mut mapper, limits);
+    let pieces = pieces(&mut mapper, lens);
+    let table = mapper.table_of_segments(&pieces.table).unwrap();
+    let total: u64 = lens.iter().sum();
+    let mapping = mapper
+        .map(dev, &table, Direction::Bidirectional, Attrs::empty())
+        .unwrap();
+    let found = segments(&mapper, &mapping);
+    let run = contiguous_len(&mapper, &mapping, total);
+    assert_eq!(
+        found.iter().map(|s| s.len).sum::<u64>(),
+        total,
+        "every byte once"
+    );
+    let info = mapper.platform().device_info(dev).unwrap();
+    for segment in &found {
+        let last = segment.addr.get() + segment.len - 1;
+        assert!(segment.len <= info.limits.max_segment);
+        assert_eq!(
+            segment.addr.get() | info.limits.boundary,
+            last | info.limits.boundary
+        );
+    }
+    // Each byte of the run is the byte of the piece it stands for.
+    let mut rel = 0;
+    for piece in &pieces.table {
+        let at = found[0].addr.checked_add(rel).unwrap();
+        if rel + piece.len <= run {
+            assert_eq!(
+                mapper.platform().bus_translate(dev, at, true).unwrap().0,
+                piece.addr
+            );
+        }
+        rel += piece.len;
+    }
+    mapper.unmap(mapping, Attrs::empty());
+    mapper.free_table(table, false);
+    release(&mut mapper, pieces);
+    (found.iter().map(|s| s.len).collect(), run)
+}
+
+fn bounded(boundary: u64, max_segment: u64) -> DeviceLimits {
+    DeviceLimits {
+        boundary: Some(boundary.wrapping_sub(1)),
+        max_segment: Some(max_segment),
+        ..DeviceLimits::default()
+    }
+}
+
+#[test]
+fn scattered_pieces_are_one_run_behind_an_iommu() {
+    let profile = with_iommu(CMA);
+    // No boundary and long segments: one segment.
+    let (lens, run) = map_pieces(&profile, bounded(0, 1 << 30), &[64 * K, 16 * K, 64 * K]);
+    assert_eq!((lens, run), (vec![144 * K], 144 * K));
+    // Segments of at most 64 KiB: several, but they touch.
+    let (lens, run) = map_pieces(&profile, bounded(0, 64 * K), &[64 * K, 16 * K, 64 * K]);
+    assert_eq!((lens, run), (vec![64 * K, 64 * K, 16 * K], 144 * K));
+    // A boundary of 64 KiB opens no gap either, where padding up to it would.
+    let (lens, run) = map_pieces(&profile, bounded(64 * K, 64 * K), &[16 * K, 64 * K]);
+    assert_eq!(run, 80 * K, "{lens:?}");
+    let (lens, run) = map_pieces(&profile, bounded(64 * K, 64 * K), &[64 * K, 16 * K, 64 * K]);
+    assert_eq!(run, 144 * K, "{lens:?}");
+    let (lens, run) = map_pieces(&profile, bounded(64 * K, 64 * K), &[32 * K, 32 * K]);
+    assert_eq!((lens, run), (vec![64 * K], 64 * K));
+}
+
+#[test]
+fn scattered_pieces_stay_apart_without_an_iommu() {
+    let (lens, run) = map_pieces(CMA, bounded(0, 1 << 30), &[64 * K, 16 * K, 64 * K]);
+    assert_eq!((lens, run), (vec![64 * K, 16 * K, 64 * K], 64 * K));
+    // One physical run is split at the limits and still is one run.
+    let (lens, run) = map_pieces(CMA, bounded(0, 48 * K), &[128 * K]);
+    assert_eq!((lens, run), (vec![48 * K, 48 * K, 32 * K], 128 * K));
+}
+
+#[test]
+fn a_joint_inside_a_page_opens_a_gap_and_shows_no_neighbour() {
+    let mut mapper = mapper(&with_iommu(CMA));
+    let dev = device(&mut mapper, DeviceLimits::default());
+    let pieces = pieces(&mut mapper, &[2 * PAGE, 2 * PAGE]);
+    let mut inside = pieces.table.clone();
+    inside[0].len = PAGE + 0x800;
+    let table = mapper.table_of_segments(&inside).unwrap();
+    let mapping = mapper
+        .map(dev, &table, Direction::FromDevice, Attrs::empty())
+        .unwrap();
+    let found = segments(&mapper, &mapping);
+    assert_eq!(found.len(), 2);
+    assert_eq!(contiguous_len(&mapper, &mapping, u64::MAX), PAGE + 0x800);
+    // Only pages of the table are visible: four pages are mapped, nothing before or behind.
+    assert_eq!(mapper.platform().held().iommu_pages, 4);
+    let behind = found[1].addr.checked_add(2 * PAGE).unwrap();
+    let before = DmaAddr::new(found[0].addr.get() - 1);
+    for outside in [behind, before] {
+        let fault = mapper
+            .platform()
+            .bus_translate(dev, outside, false)
+            .unwrap_err();
+        // The run may end at the top of what the device reaches.
+        assert!(matches!(
+            fault.kind,
+            FaultKind::Unmapped | FaultKind::BeyondMask
+        ));
+    }
+    mapper.unmap(mapping, Attrs::empty());
+    mapper.free_table(table, true);
+    release(&mut mapper, pieces);
+}
+
+#[test]
+fn more_segments_than_the_device_takes_are_refused_with_the_number() {
+    let mut mapper = mapper(CMA);
+    let limits = DeviceLimits {
+        max_segments: Some(2),
+        ..DeviceLimits::default()
+    };
+    let dev = device(&mut mapper, limits);
+    let pieces = pieces(&mut mapper, &[PAGE, PAGE, PAGE]);
+    let table = mapper.table_of_segments(&pieces.table).unwrap();
+    let err = mapper
+        .map(dev, &table, Direction::ToDevice, Attrs::empty())
+        .unwrap_err();
+    let reason = Reason {
+        constraint: Constraint::SegmentCount,
+        wanted: 3,
+        found: 2,
+    };
+    assert_eq!((err, err.errno()), (Error::Unmappable(reason), 5));
+    mapper.free_table(table, false);
+    release(&mut mapper, pieces);
+}
+
+#[test]
+fn what_the_mask_does_not_reach_is_refused_with_both_addresses() {
+    let mut mapper = mapper(CMA);
+    // 20 bits reach the first MiB only, which nobody gets.
+    let narrow = DeviceLimits {
+        mask: Some((1 << 20) - 1),
+        ..DeviceLimits::default()
+    };
+    let dev = device(&mut mapper, narrow);
+    let pieces = pieces(&mut mapper, &[PAGE]);
+    let table = mapper.table_of_segments(&pieces.table).unwrap();
+    let last = pieces.table[0].addr.get() + PAGE - 1;
+    let reason = Reason {
+        constraint: Constraint::Mask,
+        wanted: last,
+        found: (1 << 20) - 1,
+    };
+    let err = mapper
+        .map(dev, &table, Direction::ToDevice, Attrs::empty())
+        .unwrap_err();
+    assert_eq!((err, err.errno()), (Error::Unmappable(reason), 5));
+    let err = mapper
+        .alloc_coherent(dev, 2 * PAGE, Attrs::empty())
+        .unwrap_err();
+    let reason = Reason {
+        constraint: Constraint::Mask,
+        wanted: 2 * PAGE,
+        found: 0,
+    };
+    assert_eq!((err, err.errno()), (Error::NoMemory(reason), 12));
+    mapper.free_table(table, false);
+    release(&mut mapper, pieces);
+}
+
+#[test]
+fn io_addresses_keep_below_the_mask_and_run_out_with_numbers() {
+    let mut mapper = mapper(&with_iommu(COHERENT));
+    let limits = DeviceLimits {
+        mask: Some(0xff_ffff),
+        ..DeviceLimits::default()
+    };
+    let dev = device(&mut mapper, limits);
+    let first = mapper.alloc_coherent(dev, 8 * M, Attrs::empty()).unwrap();
+    let addr = mapper.alloc_dma_addr(&first).unwrap();
+    assert!(addr.get() > 0 && addr.get() + 8 * M - 1 <= 0xff_ffff);
+    // 16 MiB of addresses without page zero: the second 8 MiB do not fit any more.
+    let err = mapper
+        .alloc_coherent(dev, 8 * M, Attrs::empty())
+        .unwrap_err();
+    let reason = Reason {
+        constraint: Constraint::IovaSpace,
+        wanted: 8 * M,
+        found: 8 * M - PAGE,
+    };
+    assert_eq!((err, err.errno()), (Error::NoMemory(reason), 12));
+    let rest = mapper
+        .alloc_coherent(dev, 8 * M - PAGE, Attrs::empty())
+        .unwrap();
+    assert_eq!(
+        mapper.alloc_dma_addr(&rest),
+        Some(DmaAddr::new(PAGE)),
+        "zero is never given"
+    );
+    mapper.free(first);
+    mapper.free(rest);
+    assert!(mapper.live().is_empty());
+    assert_eq!(mapper.platform().held(), Default::default());
+}
+
+#[test]
+fn a_device_faults_once_the_memory_is_unmapped() {
+    let mut mapper = mapper(&with_iommu(CMA));
+    let dev = device(&mut mapper, DeviceLimits::default());
+    let other = device(&mut mapper, DeviceLimits::default());
+    let pieces = pieces(&mut mapper, &[PAGE, PAGE]);
+    let table = mapper.table_of_segments(&pieces.table).unwrap();
+    let mapping = mapper
+        .map(dev, &table, Direction::ToDevice, Attrs::empty())
+        .unwrap();
+    let addr = segments(&mapper, &mapping)[0].addr;
+    let mut byte = [1];
+    mapper
+        .platform_mut()
+        .bus_read(dev, addr, &mut byte)
+        .unwrap();
+    assert_eq!(byte, [0]);
+    // Read only, and for nobody else.
+    let fault = mapper
+        .platform_mut()
+        .bus_write(dev, addr, &[1])
+        .unwrap_err();
+    assert_eq!(fault.kind, FaultKind::ReadOnly);
+    let fault = mapper
+        .platform_mut()
+        .bus_read(other, addr, &mut byte)
+        .unwrap_err();
+    assert_eq!((fault.kind, fault.dev), (FaultKind::Unmapped, other));
+    // An access that leaves the mapping faults where it does.
+    let mut long = vec![0; 3 * PAGE as usize];
+    let fault = mapper
+        .platform_mut()
+        .bus_read(dev, addr, &mut long)
+        .unwrap_err();
+    assert_eq!(fault.addr, addr.checked_add(2 * PAGE).unwrap());
+    mapper.unmap(mapping, Attrs::empty());
+    let fault = mapper
+        .platform_mut()
+        .bus_read(dev, addr, &mut byte)
+        .unwrap_err();
+    assert_eq!((fault.kind, fault.addr), (FaultKind::Unmapped, addr));
+    assert_eq!(mapper.platform().bus_stats(dev).faults, 3);
+    mapper.free_table(table, false);
+    release(&mut mapper, pieces);
+}
+
+#[test]
+fn memory_without_pages_maps_by_its_address() {
+    for profile in [CMA.to_owned(), with_iommu(CMA)] {
+        let mut mapper = mapper(&profile);
+        let dev = device(&mut mapper, DeviceLimits::default());
+        let sram = mapper.platform_mut().add_physical(2 * PAGE).unwrap();
+        let table = mapper.table_of_segments(&[sram]).unwrap();
+        let attrs = Attrs::MMIO | Attrs::NO_BOUNCE;
+        let mapping = mapper
+            .map(dev, &table, Direction::Bidirectional, attrs)
+            .unwrap();
+        let found = segments(&mapper, &mapping);
+        assert_eq!((found.len(), found[0].len), (1, 2 * PAGE));
+        mapper
+            .platform_mut()
+            .bus_write(dev, found[0].addr, b"sram")
+            .unwrap();
+        let reached = mapper
+            .platform()
+            .bus_translate(dev, found[0].addr, true)
+            .unwrap();
+        assert_eq!(reached.0, sram.addr);
+        assert!(!mapper.sync(&mapping, Direction::Bidirectional, vb3_dma::SyncFor::Cpu));
+        mapper.unmap(mapping, Attrs::empty());
+        mapper.free_table(table, false);
+        assert!(mapper.live().is_empty());
+    }
+}

@@ -1,0 +1,357 @@
+//! Allocations: what they need, what runs out, what they hold at first.
+
+mod common;
+
+use common::*;
+use vb3_dma::{Attrs, Caching, Constraint, Direction, DmaOps, Error, Platform, Reason, SyncFor};
+use vb3_machine::{Device, DeviceLimits, Machine};
+
+const M: u64 = 1 << 20;
+
+type Mapper = vb3_dma::Mapper<Machine>;
+
+fn with_device(lines: &str) -> (Mapper, Device) {
+    let mut mapper = mapper(lines);
+    let dev = mapper
+        .platform_mut()
+        .add_device("dev", DeviceLimits::default())
+        .unwrap();
+    (mapper, dev)
+}
+
+fn refused(result: Result<vb3_dma::Alloc<Machine>, Error>) -> (i32, Reason) {
+    let err = result.expect_err("is refused");
+    (err.errno(), err.reason().expect("has a reason"))
+}
+
+#[test]
+fn contiguous_memory_runs_out_with_what_is_left_of_it() {
+    let (mut mapper, dev) = with_device(CMA);
+    let first = mapper.alloc_coherent(dev, 10 * M, Attrs::empty()).unwrap();
+    assert_eq!(first.segments().len(), 1, "one physical run");
+    let constraint = Constraint::ContiguousPool;
+    let reason = Reason {
+        constraint,
+        wanted: 8 * M,
+        found: 6 * M,
+    };
+    assert_eq!(
+        refused(mapper.alloc_coherent(dev, 8 * M, Attrs::empty())),
+        (12, reason)
+    );
+    // Enough is free, but not in one piece.
+    let second = mapper.alloc_coherent(dev, 2 * M, Attrs::empty()).unwrap();
+    let third = mapper.alloc_coherent(dev, 4 * M, Attrs::empty()).unwrap();
+    mapper.free(first);
+    mapper.free(third);
+    let constraint = Constraint::Contiguous;
+    let reason = Reason {
+        constraint,
+        wanted: 12 * M,
+        found: 10 * M,
+    };
+    assert_eq!(
+        refused(mapper.alloc_coherent(dev, 12 * M, Attrs::empty())),
+        (12, reason)
+    );
+    mapper.free(second);
+    let all = mapper.alloc_coherent(dev, 16 * M, Attrs::empty()).unwrap();
+    assert_eq!(mapper.platform().cma_peak(), 16 * M);
+    assert_eq!(mapper.counters(dev).allocated_bytes, 16 * M);
+    mapper.free(all);
+    assert_eq!(mapper.counters(dev).allocated_bytes, 0);
+    assert_eq!(mapper.counters(dev).peak_bytes, 16 * M);
+    assert!(mapper.live().is_empty());
+}
+
+#[test]
+fn without_a_contiguous_area_four_mib_is_the_most() {
+    let (mut mapper, dev) = with_device(COHERENT);
+    let some = mapper.alloc_coherent(dev, 4 * M, Attrs::empty()).unwrap();
+    let constraint = Constraint::Contiguous;
+    let reason = Reason {
+        constraint,
+        wanted: 4 * M + PAGE,
+        found: 4 * M,
+    };
+    assert_eq!(
+        refused(mapper.alloc_coherent(dev, 4 * M + 1, Attrs::empty())),
+        (12, reason)
+    );
+    mapper.free(some);
+}
+
+#[test]
+fn an_iommu_makes_scattered_pages_one_run() {
+    let (mut mapper, dev) = with_device(&with_iommu(COHERENT));
+    let alloc = mapper.alloc_coherent(dev, 5 * M, Attrs::empty()).unwrap();
+    assert_eq!(
+        alloc.segments().len() as u64,
+        5 * M / PAGE,
+        "no two pages touch"
+    );
+    let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+    let data = pattern(5 * M as usize);
+    mapper.platform_mut().bus_write(dev, addr, &data).unwrap();
+    let mut back = vec![0; data.len()];
+    mapper
+        .platform_mut()
+        .bus_read(dev, addr, &mut back)
+        .unwrap();
+    assert_eq!(back, data);
+    // The CPU sees the same bytes in the same order.
+    let vmap = mapper.vmap_alloc(&alloc).unwrap();
+    back.fill(0);
+    mapper.vmap_read(&vmap, 0, &mut back).unwrap();
+    assert_eq!(back, data);
+    mapper.vunmap(vmap);
+    let forced = mapper
+        .alloc_coherent(dev, 2 * M, Attrs::FORCE_CONTIGUOUS)
+        .unwrap();
+    assert_eq!(forced.segments().len(), 1);
+    mapper.free(forced);
+    mapper.free(alloc);
+    assert_eq!(mapper.platform().held(), Default::default());
+}
+
+#[test]
+fn sizes_from_outside_are_refused_before_anything_is_tried() {
+    for profile in [CMA.to_owned(), with_iommu(CMA)] {
+        let (mut mapper, dev) = with_device(&profile);
+        mapper.platform_mut().trace_mut().start(100);
+        for len in [
+            0xffff_f000,
+            u64::from(u32::MAX),
+            1 << 62,
+            u64::MAX - 4095,
+            u64::MAX,
+        ] {
+            let constraint = Constraint::SizeLimit;
+            let reason = Reason {
+                constraint,
+                wanted: len,
+                found: 64 * M,
+            };
+            assert_eq!(
+                refused(mapper.alloc_coherent(dev, len, Attrs::empty())),
+                (12, reason)
+            );
+            let direction = Direction::FromDevice;
+            let got = mapper.alloc_noncontiguous(dev, len, direction, Attrs::empty());
+            assert_eq!(refused(got), (12, reason));
+            assert_eq!(refused(mapper.alloc_virtual(len)), (12, reason));
+        }
+        assert_eq!(
+            mapper.alloc_coherent(dev, 0, Attrs::empty()).err(),
+            Some(Error::Invalid)
+        );
+        assert_eq!(mapper.alloc_virtual(0).err(), Some(Error::Invalid));
+        assert_eq!(mapper.platform().fallible_calls(), 0, "nothing was tried");
+        // All of RAM is below the limit, but some of it is spoken for.
+        let (errno, reason) = refused(mapper.alloc_virtual(64 * M));
+        assert_eq!(
+            (errno, reason.constraint, reason.wanted),
+            (12, Constraint::Ram, 64 * M)
+        );
+        assert!(reason.found < 64 * M);
+        assert!(mapper.platform().trace().events().is_empty());
+        assert!(mapper.live().is_empty());
+    }
+}
+
+#[test]
+fn memory_is_zero_although_it_was_used_before() {
+    for profile in [
+        CMA.to_owned(),
+        with_iommu(CMA),
+        with_iommu("coherent = false"),
+    ] {
+        let (mut mapper, dev) = with_device(&profile);
+        let dirt = vec![0xa5; M as usize];
+        for attrs in [Attrs::empty(), Attrs::NO_KERNEL_MAPPING] {
+            for coherent in [true, false] {
+                // More than half of the memory there is, twice: frames are used again.
+                for _ in 0..2 {
+                    let mut held = Vec::new();
+                    for _ in 0..10 {
+                        let alloc = if coherent {
+                            mapper.alloc_coherent(dev, M, attrs)
+                        } else {
+                            mapper.alloc_noncontiguous(dev, M, Direction::FromDevice, attrs)
+                        }
+                        .unwrap();
+                        let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+                        let vmap = mapper.vmap_alloc(&alloc).unwrap();
+                        let mut seen = vec![1; M as usize];
+                        mapper
+                            .platform_mut()
+                            .bus_read(dev, addr, &mut seen)
+                            .unwrap();
+                        assert!(seen.iter().all(|&b| b == 0), "zero for the device");
+                        seen.fill(1);
+                        mapper.vmap_read(&vmap, 0, &mut seen).unwrap();
+                        assert!(seen.iter().all(|&b| b == 0), "zero for the CPU");
+                        mapper.platform_mut().bus_write(dev, addr, &dirt).unwrap();
+                        mapper.vmap_write(&vmap, 0, &dirt).unwrap();
+                        mapper.vunmap(vmap);
+                        held.push(alloc);
+                    }
+                    held.into_iter().for_each(|alloc| mapper.free(alloc));
+                }
+            }
+        }
+        assert!(mapper.live().is_empty());
+    }
+}
+
+#[test]
+fn coherent_memory_needs_no_syncs_and_noncontiguous_memory_does() {
+    let (mut mapper, dev) = with_device(&with_iommu("coherent = false"));
+    let coherent = mapper.alloc_coherent(dev, PAGE, Attrs::empty()).unwrap();
+    let cached = mapper
+        .alloc_noncontiguous(dev, PAGE, Direction::Bidirectional, Attrs::empty())
+        .unwrap();
+    assert_eq!(mapper.alloc_caching(&coherent), Caching::Uncached);
+    assert_eq!(mapper.alloc_caching(&cached), Caching::Cached);
+    for (alloc, needs) in [(&coherent, false), (&cached, true)] {
+        let addr = mapper.alloc_dma_addr(alloc).unwrap();
+        let vmap = mapper.vmap_alloc(alloc).unwrap();
+        let mut byte = [0];
+        mapper.vmap_write(&vmap, 5, &[7]).unwrap();
+        let at = addr.checked_add(5).unwrap();
+        mapper.platform_mut().bus_read(dev, at, &mut byte).unwrap();
+        assert_eq!(byte, [if needs { 0 } else { 7 }]);
+        assert_eq!(
+            mapper.platform().stale_bytes_of(alloc.pages()),
+            u64::from(needs)
+        );
+        assert_eq!(
+            mapper.sync_alloc(alloc, Direction::ToDevice, SyncFor::Device),
+            needs
+        );
+        mapper.platform_mut().bus_read(dev, at, &mut byte).unwrap();
+        assert_eq!(byte, [7]);
+        mapper.platform_mut().bus_write(dev, at, &[9]).unwrap();
+        mapper.vmap_read(&vmap, 5, &mut byte).unwrap();
+        assert_eq!(byte, [if needs { 7 } else { 9 }]);
+        assert!(
+            !mapper.sync_alloc(alloc, Direction::ToDevice, SyncFor::Cpu),
+            "nothing written"
+        );
+        assert_eq!(
+            mapper.sync_alloc(alloc, Direction::FromDevice, SyncFor::Cpu),
+            needs
+        );
+        mapper.vmap_read(&vmap, 5, &mut byte).unwrap();
+        assert_eq!(byte, [9]);
+        assert_eq!(mapper.platform().stale_bytes_of(alloc.pages()), 0);
+        mapper.vunmap(vmap);
+    }
+    assert_eq!(mapper.counters(dev).syncs_for_device, 1);
+    assert_eq!(mapper.counters(dev).syncs_for_cpu, 1);
+    mapper.free(coherent);
+    mapper.free(cached);
+}
+
+#[test]
+fn a_program_maps_the_very_memory_the_device_writes() {
+    let (mut mapper, dev) = with_device(CMA);
+    let alloc = mapper
+        .alloc_coherent(dev, 3 * PAGE, Attrs::empty())
+        .unwrap();
+    let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+    mapper
+        .platform_mut()
+        .bus_write(dev, addr.checked_add(PAGE).unwrap(), b"frame")
+        .unwrap();
+    let map = mapper.mmap(&alloc, PAGE, 2 * PAGE).unwrap();
+    assert_eq!((map.offset, map.len), (PAGE, 2 * PAGE));
+    let mut seen = [0; 5];
+    rustix::io::pread(&map.fd, &mut seen, map.offset).unwrap();
+    assert_eq!(&seen, b"frame");
+    rustix::io::pwrite(&map.fd, b"drawn", map.offset).unwrap();
+    mapper
+        .platform_mut()
+        .bus_read(dev, addr.checked_add(PAGE).unwrap(), &mut seen)
+        .unwrap();
+    assert_eq!(&seen, b"drawn");
+    // Known again by its identity; neither shrinks nor grows.
+    let stat = rustix::fs::fstat(&map.fd).unwrap();
+    let identity = mapper.platform().pages_identity(alloc.pages()).unwrap();
+    assert_eq!((stat.st_dev, stat.st_ino), identity);
+    assert!(rustix::fs::ftruncate(&map.fd, 0).is_err());
+    assert!(rustix::fs::ftruncate(&map.fd, 4 * PAGE).is_err());
+    // Outside the memory, and nonsense.
+    for (offset, len) in [
+        (PAGE, 3 * PAGE),
+        (3 * PAGE, 1),
+        (u64::MAX & !(PAGE - 1), 2 * PAGE),
+    ] {
+        assert_eq!(mapper.mmap(&alloc, offset, len).unwrap_err().errno(), 6);
+    }
+    assert_eq!(mapper.mmap(&alloc, 0, 0).err().map(Error::errno), Some(22));
+    assert_eq!(
+        mapper.mmap(&alloc, 1, PAGE).err().map(Error::errno),
+        Some(22)
+    );
+    mapper.free(alloc);
+    // The program's descriptor still works, and shows nothing of later owners.
+    rustix::io::pread(&map.fd, &mut seen, map.offset).unwrap();
+    assert_eq!(&seen, b"drawn");
+}
+
+#[test]
+fn a_cpu_mapping_ends_with_its_memory() {
+    let (mut mapper, _) = with_device(COHERENT);
+    let alloc = mapper.alloc_virtual(2 * PAGE + 1).unwrap();
+    assert_eq!(alloc.len_bytes(), 3 * PAGE);
+    assert_eq!(mapper.alloc_dma_addr(&alloc), None);
+    let vmap = mapper.vmap_alloc(&alloc).unwrap();
+    assert_eq!(vmap.len_bytes(), 3 * PAGE);
+    let mut byte = [0];
+    mapper.vmap_read(&vmap, 3 * PAGE - 1, &mut byte).unwrap();
+    assert_eq!(
+        mapper
+            .vmap_read(&vmap, 3 * PAGE, &mut byte)
+            .unwrap_err()
+            .errno(),
+        6
+    );
+    assert_eq!(
+        mapper
+            .vmap_write(&vmap, u64::MAX, &byte)
+            .unwrap_err()
+            .errno(),
+        6
+    );
+    mapper.free(alloc);
+    assert_eq!(
+        mapper.vmap_read(&vmap, 0, &mut byte).unwrap_err().errno(),
+        6
+    );
+    mapper.vunmap(vmap);
+    assert!(mapper.live().is_empty());
+}
+
+#[test]
+fn single_pages_lie_side_by_side_only_if_the_profile_says_so() {
+    let (mut mapper, _) = with_device("coherent = true\nscattered = false");
+    let alloc = mapper.alloc_virtual(M).unwrap();
+    assert_eq!(alloc.segments().len(), 1);
+    mapper.free(alloc);
+    let (mut mapper, _) = with_device(COHERENT);
+    // All the memory there is: still no two pages that follow each other touch.
+    let len = 63 * M;
+    let all = mapper.alloc_virtual(len).unwrap();
+    assert_eq!(all.segments().len() as u64, len / PAGE);
+    assert_eq!(refused(mapper.alloc_virtual(1)).1.found, 0);
+    mapper.free(all);
+    assert_eq!(mapper.platform().held(), Default::default());
+}
+
+#[test]
+fn the_machine_moves_to_the_thread_that_runs_it() {
+    fn is_send<T: Send>(_: &T) {}
+    let (mapper, _) = with_device(COHERENT);
+    is_send(&mapper);
+}
