@@ -20,7 +20,7 @@ use vb3_v4l2::{
 };
 
 /// Most frames of one tick, so that a tick ends.
-const FRAMES_PER_TICK: u32 = 64;
+const FRAMES_PER_TICK: u32 = 8;
 
 const PORTS: &[Port] = &[Port {
     name: "Camera",

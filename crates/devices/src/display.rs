@@ -15,7 +15,7 @@ use vb3_v4l2::{
 };
 
 /// Most frames of one tick, so that a tick ends.
-const FRAMES_PER_TICK: u32 = 64;
+const FRAMES_PER_TICK: u32 = 8;
 
 const PORTS: &[Port] = &[Port {
     name: "Display",
@@ -162,6 +162,7 @@ impl<C> Display<C> {
             return;
         };
         let mut frame = self.sink.take_frame(self.mode.layout(), self.mode.size());
+        frame.set_matrix(self.mode.matrix());
         let outcome = match self.mode.read(&mut frame, &token, bus) {
             Ok(()) => DoneState::Done,
             Err(Trouble::Stale) => {

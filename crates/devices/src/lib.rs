@@ -11,6 +11,8 @@ pub mod sink;
 pub mod source;
 pub mod spec;
 
+#[cfg(test)]
+mod bench;
 mod camera;
 mod device;
 mod display;

@@ -1,7 +1,7 @@
 //! What cameras and displays share: the format that is set, and the way of a picture to and from
 //! the planes of a buffer.
 
-use crate::picture::{Frame, HEIGHT_MAX, Layout, SIZE_MIN, Size, WIDTH_MAX};
+use crate::picture::{Frame, HEIGHT_MAX, Layout, Matrix, SIZE_MIN, Size, WIDTH_MAX};
 use crate::spec::{DeviceSpec, MAX_FPS};
 use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, Prepare};
 use vb3_v4l2::{
@@ -108,6 +108,18 @@ impl Mode {
         Size::nearest(self.format.width, self.format.height)
     }
 
+    /// How Y'CbCr becomes R'G'B' now.
+    pub(crate) const fn matrix(&self) -> Matrix {
+        const REC709: u32 = 3;
+        const DCI_P3: u32 = 12;
+        const ENC_709: u32 = 2;
+        const ENC_XV709: u32 = 4;
+        match (self.format.color.ycbcr_enc, self.format.color.colorspace) {
+            (ENC_709 | ENC_XV709, _) | (0, REC709 | DCI_P3) => Matrix::Bt709,
+            _ => Matrix::Bt601,
+        }
+    }
+
     /// Nanoseconds per frame.
     pub(crate) fn interval_ns(&self) -> u64 {
         self.interval.as_nanos().unwrap_or(1).max(1)
@@ -117,7 +129,7 @@ impl Mode {
         let Some(mut format) = Format::negotiate(wanted, &self.formats, SIZES, keep_color) else {
             return self.format;
         };
-        if !keep_color || format.color.colorspace == 0 {
+        if !keep_color || wanted.color.colorspace == 0 {
             format.color = COLOR;
         }
         format

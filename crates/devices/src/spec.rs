@@ -3,7 +3,13 @@
 //! A SPEC is a kind with what it sees or where it records, and options after commas. A comma
 //! that belongs to a file's name is written `\,`, a backslash `\\`.
 
+mod parse;
+
 use crate::picture::Size;
+use parse::{
+    format_name, parse_format, parse_fps, parse_in, parse_sink, parse_size, parse_source,
+    parse_switch, split,
+};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -404,120 +410,6 @@ impl DeviceSpec {
         }
         Ok(())
     }
-}
-
-/// Splits at commas; `\,` is a comma and `\\` a backslash.
-fn split(text: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        let c = match c {
-            ',' => {
-                words.push(String::new());
-                continue;
-            }
-            '\\' => match chars.next() {
-                Some(c @ (',' | '\\')) => c,
-                Some(c) => {
-                    if let Some(word) = words.last_mut() {
-                        word.push('\\');
-                    }
-                    c
-                }
-                None => '\\',
-            },
-            c => c,
-        };
-        if let Some(word) = words.last_mut() {
-            word.push(c);
-        }
-    }
-    words
-}
-
-fn parse_source(value: &str) -> SourceSpec {
-    match value {
-        "" | "pattern" => SourceSpec::Pattern,
-        file => SourceSpec::Clip(PathBuf::from(file)),
-    }
-}
-
-fn parse_sink(value: &str) -> Result<SinkSpec, &'static str> {
-    let lower = value.to_ascii_lowercase();
-    let ends = |ending: &str| lower.ends_with(ending);
-    if value.is_empty() || value == "null" {
-        Ok(SinkSpec::Null)
-    } else if ends(".y4m") {
-        Ok(SinkSpec::Y4m(PathBuf::from(value)))
-    } else if ends(".raw") || ends(".yuv") || ends(".rgb") {
-        Ok(SinkSpec::Raw(PathBuf::from(value)))
-    } else if ends(".png") {
-        if crate::sink::NumberedName::new(value).is_some() {
-            Ok(SinkSpec::Png(value.to_owned()))
-        } else {
-            Err("a PNG holds one frame; write the place of its number once, as in frames/%04d.png")
-        }
-    } else {
-        Err("a display records to null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png")
-    }
-}
-
-fn parse_switch(value: &str) -> Option<bool> {
-    match value {
-        "on" => Some(true),
-        "off" => Some(false),
-        _ => None,
-    }
-}
-
-/// A plain number: digits only, within bounds.
-fn parse_in(value: &str, min: u32, max: u32) -> Option<u32> {
-    if !value.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    value
-        .parse()
-        .ok()
-        .filter(|number| (min..=max).contains(number))
-}
-
-fn parse_size(value: &str) -> Option<Size> {
-    let (width, height) = value.split_once('x')?;
-    Size::new(
-        parse_in(width, 0, u32::MAX)?,
-        parse_in(height, 0, u32::MAX)?,
-    )
-}
-
-fn parse_fps(value: &str) -> Option<Fraction> {
-    let (frames, seconds) = value.split_once('/').unwrap_or((value, "1"));
-    let frames = parse_in(frames, 1, 1_000_000)?;
-    let seconds = parse_in(seconds, 1, 1_000_000)?;
-    let fits = frames >= seconds && u64::from(frames) <= u64::from(MAX_FPS) * u64::from(seconds);
-    fits.then(|| Fraction::new(frames, seconds))
-}
-
-const NAMES: &[(&str, FourCc)] = &[
-    ("YUYV", FourCc::YUYV),
-    ("NV12", FourCc::NV12),
-    ("RGB24", FourCc::RGB24),
-    ("NV12M", FourCc::NV12M),
-    ("RGB3", FourCc::RGB24),
-    ("NM12", FourCc::NV12M),
-];
-
-fn parse_format(value: &str) -> Option<FourCc> {
-    NAMES
-        .iter()
-        .find(|(name, _)| value.eq_ignore_ascii_case(name))
-        .map(|(_, format)| *format)
-}
-
-fn format_name(format: FourCc) -> &'static str {
-    NAMES
-        .iter()
-        .find(|(_, known)| *known == format)
-        .map_or("?", |(name, _)| name)
 }
 
 #[cfg(test)]

@@ -1,1 +1,491 @@
+use super::*;
+use crate::bench::{Bench, FILLER};
+use crate::picture::{Frame, Layout, Size};
+use crate::source::{Background, Picture, read_number, render};
+use vb3_queue::{Error, Invalid};
+use vb3_v4l2::FourCc;
 
+const MS: u64 = 1_000_000;
+const START: u64 = 1_000 * MS;
+
+fn place() -> Place {
+    Place {
+        bus_info: "platform:vb3-000".into(),
+        userptr: false,
+    }
+}
+
+fn camera(spec: &str) -> Camera<u32> {
+    Camera::new(&spec.parse().expect("a SPEC"), &place()).expect("a camera")
+}
+
+/// A camera of 16x8 pictures at 100 frames per second.
+fn bench(options: &str, buffers: u32) -> Bench<Camera<u32>> {
+    Bench::new(
+        camera(&format!("camera,size=16x8,fps=100{options}")),
+        buffers,
+    )
+}
+
+fn wanted(layout: Layout, sequence: u32) -> Frame {
+    render(
+        layout,
+        Size::nearest(16, 8),
+        sequence,
+        Background::Bars,
+        &Picture::default(),
+    )
+}
+
+#[test]
+fn frames_come_at_their_times_with_their_numbers() {
+    let mut bench = bench("", 2);
+    bench.start();
+    assert_eq!(bench.device.next_tick(), None, "no buffer, no first frame");
+    assert_eq!(bench.tick(START), 0);
+    bench.queue(0);
+    bench.queue(1);
+    assert_eq!(bench.device.next_tick(), Some(0));
+    assert_eq!(bench.tick(START), 1);
+    assert_eq!(bench.device.next_tick(), Some(START + 10 * MS));
+    assert_eq!(bench.tick(START + 10 * MS - 1), 0, "too early");
+    assert_eq!(bench.tick(START + 12 * MS), 1);
+    for sequence in 0..2 {
+        let info = bench.take().expect("a frame");
+        assert_eq!(
+            (info.index, info.sequence, info.error),
+            (sequence, sequence, false)
+        );
+        assert_eq!(info.timestamp_ns, START + u64::from(sequence) * 10 * MS);
+        assert_eq!(info.field, FIELD_NONE);
+        assert_eq!(
+            info.planes[0].map(|plane| plane.payload_bytes),
+            Some(16 * 8 * 2)
+        );
+        assert!(*bench.plane(info.index, 0) == wanted(Layout::Yuyv, sequence).bytes());
+    }
+    let sync = |sequence| DriverEvent::FrameSync { sequence };
+    assert_eq!(bench.events, [sync(0), sync(1)]);
+}
+
+#[test]
+fn frames_without_a_buffer_are_dropped_and_leave_a_gap() {
+    let mut bench = bench("", 2);
+    bench.queue(0);
+    bench.start();
+    assert_eq!(bench.tick(START), 1);
+    for frame in 1..4 {
+        assert_eq!(bench.tick(START + frame * 10 * MS), 0);
+    }
+    assert_eq!(bench.device.statistics().dropped, 3);
+    bench.queue(1);
+    assert_eq!(bench.tick(START + 40 * MS), 1);
+    assert_eq!(bench.take().map(|info| info.sequence), Ok(0));
+    assert_eq!(bench.take().map(|info| info.sequence), Ok(4));
+    assert_eq!(bench.events.len(), 5, "each frame begins, buffer or not");
+}
+
+#[test]
+fn a_late_tick_fills_the_buffers_there_are_and_drops_the_rest() {
+    let mut bench = bench("", 3);
+    (0..3).for_each(|index| bench.queue(index));
+    bench.start();
+    assert_eq!(bench.tick(START), 1);
+    assert_eq!(bench.tick(START + 45 * MS), 2);
+    let taken: Vec<(u32, u64)> = std::iter::from_fn(|| bench.take().ok())
+        .map(|info| (info.sequence, (info.timestamp_ns - START) / MS))
+        .collect();
+    assert_eq!(taken, [(0, 0), (1, 10), (2, 20)]);
+    assert_eq!(bench.device.statistics().dropped, 2);
+    assert_eq!(bench.device.next_tick(), Some(START + 50 * MS));
+}
+
+#[test]
+fn a_tick_ends_however_late_it_is() {
+    let mut bench = bench("", 2);
+    bench.queue(0);
+    bench.start();
+    bench.tick(START);
+    bench.tick(START + 3_600_000 * MS);
+    assert_eq!(
+        bench.device.statistics().dropped,
+        u64::from(FRAMES_PER_TICK)
+    );
+}
+
+#[test]
+fn a_free_camera_fills_every_buffer_and_drops_none() {
+    let mut bench = bench(",clock=free", 3);
+    bench.start();
+    assert_eq!(bench.device.next_tick(), None);
+    for round in 0..3 {
+        (0..3).for_each(|index| bench.queue(index));
+        assert_eq!(bench.device.next_tick(), Some(0));
+        assert_eq!(bench.tick(START + round), 3, "all at once");
+        for _ in 0..3 {
+            let info = bench.take().expect("a frame");
+            assert_eq!(info.timestamp_ns, START + round);
+            let frame = wanted(Layout::Yuyv, info.sequence);
+            assert!(*bench.plane(info.index, 0) == frame.bytes());
+        }
+    }
+    assert_eq!(bench.device.statistics(), Statistics::default());
+    assert_eq!(
+        bench.events.last(),
+        Some(&DriverEvent::FrameSync { sequence: 8 })
+    );
+}
+
+#[test]
+fn lines_go_where_bytesperline_says_and_padding_stays() {
+    for (format, bytes_per_pixel) in [("YUYV", 2), ("RGB24", 3)] {
+        let mut camera = camera(&format!("camera,size=16x8,format={format}"));
+        let mut wanted_format = camera.format();
+        let line = 16 * bytes_per_pixel;
+        wanted_format.planes[0].bytesperline = line + 24;
+        let format = camera.try_format(&wanted_format);
+        let padded = format.planes[0].bytesperline;
+        assert!(padded >= line + 24, "{format:?}");
+        camera.set_format(&format).expect("a format it offered");
+        let mut bench = Bench::new(camera, 2);
+        bench.queue(0);
+        bench.start();
+        bench.tick(START);
+        let info = bench.take().expect("a frame");
+        assert_eq!(
+            info.planes[0].map(|plane| plane.payload_bytes),
+            Some(u64::from(padded) * 8)
+        );
+        let layout = Layout::of(format.fourcc).expect("a known format");
+        let picture = wanted(layout, 0);
+        let (line, padded) = (line as usize, padded as usize);
+        let memory = bench.plane(0, 0).chunks(padded);
+        for (row, (got, sent)) in memory.zip(picture.bytes().chunks(line)).enumerate() {
+            assert_eq!(got[..line], *sent, "line {row}");
+            assert!(
+                got[line..].iter().all(|byte| *byte == FILLER),
+                "padding of line {row}"
+            );
+        }
+    }
+}
+
+#[test]
+fn nv12_lies_in_one_plane_and_nv12m_in_two() {
+    let picture = wanted(Layout::Nv12, 0);
+    for padding in [0, 16] {
+        for (spec, planes) in [
+            ("camera,size=16x8,format=NV12", 1),
+            ("camera-mplane,size=16x8,format=NV12", 1),
+            ("camera-mplane,size=16x8,format=NV12M", 2),
+        ] {
+            let mut camera = camera(spec);
+            let mut format = camera.format();
+            for plane in &mut format.planes[..planes] {
+                plane.bytesperline = 16 + padding;
+            }
+            let format = camera.try_format(&format);
+            assert_eq!(format.num_planes, planes);
+            camera.set_format(&format).expect("a format it offered");
+            let mut bench = Bench::new(camera, 2);
+            bench.queue(0);
+            bench.start();
+            bench.tick(START);
+            let info = bench.take().expect("a frame");
+            assert_eq!((info.error, info.num_planes()), (false, planes));
+            let line = (16 + padding) as usize;
+            let mut lines = Vec::new();
+            for plane in 0..planes {
+                let rows = [12, 8, 4][if planes == 1 { 0 } else { plane + 1 }];
+                let memory = bench.plane(0, plane as u32).clone();
+                let payload = info.planes[plane].map(|plane| plane.payload_bytes);
+                assert_eq!(payload, Some((rows * line) as u64), "{spec}");
+                lines.extend(
+                    memory
+                        .chunks(line)
+                        .take(rows)
+                        .flat_map(|row| row[..16].to_vec()),
+                );
+            }
+            assert!(
+                lines == picture.bytes(),
+                "{spec} with {padding} bytes of padding"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_bus_fault_is_an_error_buffer_and_the_camera_goes_on() {
+    let mut bench = bench("", 2);
+    (0..2).for_each(|index| bench.queue(index));
+    bench.memory.unmapped.push(1);
+    bench.start();
+    assert_eq!(bench.tick(START), 1);
+    assert_eq!(bench.tick(START + 10 * MS), 1);
+    let first = bench.take().expect("a buffer");
+    assert_eq!((first.error, first.sequence), (true, 0));
+    assert_eq!(first.planes[0].map(|plane| plane.payload_bytes), Some(0));
+    let second = bench.take().expect("a buffer");
+    assert_eq!((second.error, second.sequence), (false, 1));
+    let statistics = bench.device.statistics();
+    assert_eq!((statistics.bus_faults, statistics.dropped), (1, 0));
+    assert!(bench.plane(0, 0).iter().all(|byte| *byte == FILLER));
+}
+
+#[test]
+fn stopping_leaves_no_access_and_starting_again_begins_at_zero() {
+    let mut bench = bench("", 2);
+    (0..2).for_each(|index| bench.queue(index));
+    bench.start();
+    bench.tick(START);
+    bench.stop();
+    bench.memory.accesses.clear();
+    assert_eq!(bench.tick(START + 100 * MS), 0);
+    assert_eq!(bench.device.next_tick(), None);
+    assert!(bench.memory.accesses.is_empty());
+    bench.queue(1);
+    bench.start();
+    assert_eq!(bench.tick(START + 500 * MS), 1);
+    let info = bench.take().expect("a frame");
+    assert_eq!((info.index, info.sequence), (1, 0));
+}
+
+#[test]
+fn stale_tokens_are_passed_over() {
+    let mut bench = bench("", 2);
+    bench.start();
+    bench.queue(0);
+    let token = bench.device.tokens.pop_front().expect("the queued buffer");
+    bench.stop();
+    bench.start();
+    bench.device.tokens.push_back(token);
+    bench.queue(1);
+    assert_eq!(bench.tick(START), 1);
+    assert_eq!(bench.take().map(|info| info.index), Ok(1));
+}
+
+#[test]
+fn buffers_too_small_are_refused() {
+    let mut camera = camera("camera-mplane,size=16x8,format=NV12M");
+    let sizes = |bytes: &[u64]| PlaneSizes::new(bytes).expect("some planes");
+    assert_eq!(camera.queue_setup(None), Ok(sizes(&[128, 64])));
+    assert_eq!(
+        camera.queue_setup(Some(&sizes(&[128, 64]))),
+        Ok(sizes(&[128, 64]))
+    );
+    assert_eq!(
+        camera.queue_setup(Some(&sizes(&[4096, 64]))),
+        Ok(sizes(&[4096, 64]))
+    );
+    for bad in [&[127, 64][..], &[128, 63], &[192], &[128, 64, 1]] {
+        assert_eq!(
+            camera.queue_setup(Some(&sizes(bad))),
+            Err(DriverError(22)),
+            "{bad:?}"
+        );
+    }
+    let mut field = 7;
+    let mut payloads = [0, 0];
+    let mut prepare = |lengths: &[u64]| {
+        camera.buf_prepare(Prepare {
+            index: 0,
+            lengths,
+            payloads: &mut payloads,
+            field: &mut field,
+        })
+    };
+    assert_eq!(prepare(&[128, 63]), Err(DriverError(22)));
+    assert_eq!(prepare(&[128]), Err(DriverError(22)));
+    assert_eq!(prepare(&[4096, 64]), Ok(()));
+    assert_eq!((payloads, field), ([128, 64], FIELD_NONE));
+}
+
+#[test]
+fn formats_depend_on_the_planes_a_device_speaks() {
+    let codes = |spec| -> Vec<FourCc> {
+        camera(spec)
+            .formats()
+            .iter()
+            .map(|pixel| pixel.fourcc)
+            .collect()
+    };
+    assert_eq!(codes("camera"), [FourCc::YUYV, FourCc::NV12, FourCc::RGB24]);
+    let multi = codes("camera-mplane");
+    assert_eq!(
+        multi,
+        [FourCc::YUYV, FourCc::NV12, FourCc::RGB24, FourCc::NV12M]
+    );
+    let camera = camera("camera");
+    let format = camera.format();
+    assert_eq!(
+        (format.width, format.height, format.fourcc),
+        (640, 480, FourCc::YUYV)
+    );
+    assert_eq!(camera.interval(), Fraction::new(1, 30));
+    assert_eq!(format.color, camera.try_format(&format).color);
+    let odd = Format {
+        width: 9999,
+        height: 3,
+        ..format
+    };
+    let fitted = camera.try_format(&odd);
+    assert_eq!((fitted.width, fitted.height), (4096, 2));
+}
+
+#[test]
+fn intervals_are_clamped_and_zero_is_the_default() {
+    let mut camera = camera("camera,fps=30000/1001");
+    let default = Fraction::new(1001, 30_000);
+    assert_eq!(camera.interval(), default);
+    for (asked, got) in [
+        ((1, 25), (1, 25)),
+        ((1, 1000), (1, 120)),
+        ((5, 1), (1, 1)),
+        ((0, 25), (1001, 30_000)),
+        ((1, 0), (1001, 30_000)),
+        ((u32::MAX, u32::MAX), (1, 1)),
+        ((1, 120), (1, 120)),
+    ] {
+        let got = Fraction::new(got.0, got.1);
+        assert_eq!(
+            camera.set_interval(Fraction::new(asked.0, asked.1)),
+            got,
+            "{asked:?}"
+        );
+        assert_eq!(camera.interval(), got);
+    }
+}
+
+#[test]
+fn controls_reach_the_picture() {
+    let mut bench = bench(",format=NV12", 2);
+    let set = |bench: &mut Bench<Camera<u32>>, name: &str, value| {
+        let specs = bench.device.controls();
+        let id = specs.iter().find(|spec| spec.name == name).expect(name).id;
+        bench.device.set_control(id, &ControlValue::Number(value))
+    };
+    assert_eq!(set(&mut bench, "Brightness", 168), Ok(()));
+    assert_eq!(set(&mut bench, "Horizontal Flip", 1), Ok(()));
+    assert_eq!(set(&mut bench, "Test Pattern", 1), Ok(()));
+    assert_eq!(set(&mut bench, "Brightness", 256), Err(DriverError(22)));
+    assert_eq!(
+        bench.device.set_control(0x1234, &ControlValue::Number(0)),
+        Err(DriverError(22))
+    );
+    bench.queue(0);
+    bench.start();
+    bench.tick(START);
+    let picture = Picture {
+        brightness: 168,
+        hflip: true,
+        ..Picture::default()
+    };
+    let size = Size::nearest(16, 8);
+    let expected = render(Layout::Nv12, size, 0, Background::Ramp, &picture);
+    assert!(*bench.plane(0, 0) == expected.bytes());
+    let specs = bench.device.controls();
+    let frames = specs
+        .iter()
+        .find(|spec| spec.name == "Frames Produced")
+        .expect("it is there");
+    assert_eq!(
+        bench.device.volatile_control(frames.id),
+        Some(ControlValue::Number(1))
+    );
+}
+
+#[test]
+fn a_clip_ends_with_a_last_buffer_and_starts_again() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let path = directory.path().join("clip.nut");
+    let made = std::process::Command::new("ffmpeg")
+        .args([
+            "-nostdin",
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=size=16x8:rate=100",
+        ])
+        .args(["-frames:v", "3", "-c:v", "ffv1"])
+        .arg(&path)
+        .status();
+    let Ok(status) = made else {
+        println!("not tested: ffmpeg does not start; run \"apt install ffmpeg\"");
+        return;
+    };
+    assert!(status.success());
+    let spec = format!("camera={},clock=free", path.display());
+    let mut bench = Bench::new(camera(&spec), 2);
+    let format = bench.device.format();
+    assert_eq!((format.width, format.height), (16, 8));
+    assert_eq!(bench.device.interval(), Fraction::new(1, 100));
+    for _ in 0..2 {
+        bench.events.clear();
+        bench.start();
+        let mut numbers = Vec::new();
+        loop {
+            match bench.take() {
+                Ok(info) => {
+                    assert_eq!(info.last, info.sequence == 2);
+                    numbers.push(info.sequence);
+                    continue;
+                }
+                Err(Error::LastBuffer) => break,
+                Err(Error::WouldBlock) => {}
+                Err(e) => panic!("{e}"),
+            }
+            for index in 0..2 {
+                match bench.try_queue(index, &[0]) {
+                    Ok(()) | Err(Error::Invalid(Invalid::State { .. })) => {}
+                    Err(e) => panic!("{e}"),
+                }
+            }
+            if bench.tick(START) == 0 {
+                wait(&bench.device);
+            }
+        }
+        assert_eq!(numbers, [0, 1, 2]);
+        assert_eq!(bench.events.last(), Some(&DriverEvent::Eos));
+        assert_eq!(bench.device.next_tick(), None);
+        assert_eq!(bench.device.statistics().dropped, 0);
+        bench.stop();
+    }
+}
+
+/// Waits on the camera's descriptor, as a host does.
+fn wait(camera: &Camera<u32>) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let fd = camera
+        .wake_fd()
+        .expect("a camera without a picture has a descriptor");
+    let limit = Timespec {
+        tv_sec: 60,
+        tv_nsec: 0,
+    };
+    let woken = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit));
+    assert_eq!(woken, Ok(1), "no wake-up within a minute");
+}
+
+#[test]
+fn the_number_is_in_the_memory_of_every_format() {
+    for format in ["YUYV", "NV12", "RGB24"] {
+        for size in ["2x2", "64x36", "640x480"] {
+            let spec = format!("camera,size={size},format={format},clock=free");
+            let mut bench = Bench::new(camera(&spec), 2);
+            bench.start();
+            for sequence in 0..3 {
+                bench.queue(0);
+                bench.tick(START);
+                bench.take().expect("a frame");
+                let (layout, size) = (bench.device.mode.layout(), bench.device.mode.size());
+                let bytes = bench.plane(0, 0).clone();
+                let frame = Frame::from_bytes(layout, size, bytes).expect("a whole picture");
+                let (number, bits) = read_number(&frame);
+                assert_eq!(number, sequence & (u32::MAX >> (32 - bits)), "{spec}");
+            }
+        }
+    }
+}

@@ -1,1 +1,330 @@
+use super::*;
+use crate::bench::Bench;
+use crate::picture::{Frame, Layout, Size};
+use crate::source::{Background, Picture, read_number, render};
+use vb3_v4l2::{Colorimetry, FourCc};
 
+const MS: u64 = 1_000_000;
+const START: u64 = 1_000 * MS;
+
+fn display(spec: &str) -> Display<u32> {
+    let place = Place {
+        bus_info: "platform:vb3-001".into(),
+        userptr: true,
+    };
+    Display::new(&spec.parse().expect("a SPEC"), &place).expect("a display")
+}
+
+fn bench(options: &str, buffers: u32) -> Bench<Display<u32>> {
+    Bench::new(
+        display(&format!("display,size=16x8,fps=100{options}")),
+        buffers,
+    )
+}
+
+fn picture(layout: Layout, number: u32) -> Frame {
+    render(
+        layout,
+        Size::nearest(16, 8),
+        number,
+        Background::Bars,
+        &Picture::default(),
+    )
+}
+
+/// Queues a buffer with a picture in it.
+fn queue_picture(bench: &mut Bench<Display<u32>>, index: u32, number: u32) {
+    let frame = picture(Layout::Yuyv, number);
+    bench.plane(index, 0).copy_from_slice(frame.bytes());
+    bench.queue(index);
+}
+
+fn last_number(bench: &Bench<Display<u32>>) -> Option<u32> {
+    bench.device.sink().last().map(|frame| read_number(frame).0)
+}
+
+#[test]
+fn pictures_are_shown_in_order_at_the_refresh() {
+    let mut bench = bench("", 3);
+    (0..3).for_each(|index| queue_picture(&mut bench, index, 70 + index));
+    bench.start();
+    assert_eq!(bench.device.next_tick(), Some(0));
+    assert_eq!(bench.tick(START), 1);
+    assert_eq!(last_number(&bench), Some(70));
+    assert_eq!(bench.tick(START + 10 * MS - 1), 0, "too early");
+    assert_eq!(bench.device.next_tick(), Some(START + 10 * MS));
+    assert_eq!(bench.tick(START + 25 * MS), 2, "late: both that were due");
+    assert_eq!(last_number(&bench), Some(72));
+    for sequence in 0..3 {
+        let info = bench.take().expect("a buffer");
+        assert_eq!(
+            (info.index, info.sequence, info.error),
+            (sequence, sequence, false)
+        );
+        assert_eq!(info.timestamp_ns, START + u64::from(sequence) * 10 * MS);
+        let kept = info.planes[0].map(|plane| plane.payload_bytes);
+        assert_eq!(kept, Some(256), "the program's own");
+    }
+    let sums: Vec<u32> = (70..73)
+        .map(|n| picture(Layout::Yuyv, n).checksum())
+        .collect();
+    assert_eq!(bench.device.sink().checksums(), sums);
+    assert_eq!(bench.events.len(), 3);
+    assert_eq!(bench.device.statistics(), Statistics::default());
+}
+
+#[test]
+fn without_a_new_picture_the_last_is_repeated_and_not_recorded() {
+    let mut bench = bench("", 2);
+    queue_picture(&mut bench, 0, 1);
+    bench.start();
+    bench.tick(START);
+    assert_eq!(bench.device.next_tick(), None, "nothing to show");
+    bench.tick(START + 30 * MS);
+    queue_picture(&mut bench, 1, 2);
+    assert_eq!(bench.tick(START + 44 * MS), 1);
+    assert_eq!(bench.device.repeated(), 3);
+    let infos: Vec<u64> = std::iter::from_fn(|| bench.take().ok())
+        .map(|info| (info.timestamp_ns - START) / MS)
+        .collect();
+    assert_eq!(infos, [0, 40], "shown at refreshes");
+    assert_eq!(bench.device.sink().record().shown, 2);
+    assert_eq!(bench.device.next_tick(), None);
+}
+
+#[test]
+fn a_free_display_shows_at_once() {
+    let mut bench = bench(",clock=free", 3);
+    bench.start();
+    for round in 0..3 {
+        (0..3).for_each(|index| queue_picture(&mut bench, index, round * 3 + index));
+        assert_eq!(bench.device.next_tick(), Some(0));
+        assert_eq!(bench.tick(START), 3);
+        assert_eq!(last_number(&bench), Some(round * 3 + 2));
+        while bench.take().is_ok() {}
+    }
+    assert_eq!(bench.device.sink().record().shown, 9);
+    assert_eq!(bench.device.repeated(), 0);
+}
+
+#[test]
+fn lines_are_read_where_bytesperline_says() {
+    for (spec, layout) in [
+        ("display,size=16x8,format=YUYV", Layout::Yuyv),
+        ("display,size=16x8,format=NV12", Layout::Nv12),
+        ("display,size=16x8,format=RGB24", Layout::Rgb24),
+        ("display-mplane,size=16x8,format=NV12M", Layout::Nv12),
+    ] {
+        for padding in [0, 48] {
+            let mut device = display(spec);
+            let mut format = device.format();
+            for plane in &mut format.planes[..format.num_planes] {
+                plane.bytesperline += padding;
+            }
+            let format = device.try_format(&format);
+            device.set_format(&format).expect("a format it offered");
+            let mut bench = Bench::new(device, 2);
+            let frame = picture(layout, 5);
+            let mut bytes = frame.bytes().iter();
+            let line = layout.component(frame.size(), 0).expect("a component").0;
+            for (plane, layout) in format.layouts().iter().enumerate() {
+                let memory = bench.plane(0, plane as u32);
+                for row in memory.chunks_mut(layout.bytesperline as usize) {
+                    row[..line]
+                        .iter_mut()
+                        .zip(&mut bytes)
+                        .for_each(|(to, from)| *to = *from);
+                }
+            }
+            bench.queue(0);
+            bench.start();
+            bench.tick(START);
+            let shown = bench.device.sink().last().expect("a picture");
+            assert!(*shown == frame, "{spec} with {padding} bytes of padding");
+        }
+    }
+}
+
+#[test]
+fn a_bus_fault_is_an_error_buffer_and_shows_nothing() {
+    let mut bench = bench("", 2);
+    (0..2).for_each(|index| queue_picture(&mut bench, index, 7 + index));
+    bench.memory.unmapped.push(1);
+    bench.start();
+    assert_eq!(bench.tick(START), 1);
+    assert_eq!(
+        bench.take().map(|info| (info.index, info.error)),
+        Ok((0, true))
+    );
+    assert!(bench.device.sink().last().is_none());
+    assert_eq!(bench.tick(START + 10 * MS), 1);
+    assert_eq!(
+        bench.take().map(|info| (info.index, info.error)),
+        Ok((1, false))
+    );
+    assert_eq!(last_number(&bench), Some(8));
+    let statistics = bench.device.statistics();
+    assert_eq!((statistics.bus_faults, statistics.dropped), (1, 1));
+    assert_eq!(bench.device.sink().record().shown, 1);
+}
+
+#[test]
+fn buffers_with_less_than_a_picture_are_refused() {
+    let mut bench = bench("", 2);
+    let errno = |e: vb3_queue::Error| e.errno();
+    assert_eq!(bench.try_queue(0, &[255]).map_err(errno), Err(22));
+    assert_eq!(bench.try_queue(0, &[256]).map_err(errno), Ok(()));
+    let mut device = display("display,size=16x8");
+    let small = PlaneSizes::new(&[255]).expect("a plane");
+    assert_eq!(device.queue_setup(Some(&small)), Err(DriverError(22)));
+}
+
+#[test]
+fn stopping_drops_what_is_queued_and_shows_no_more() {
+    let mut bench = bench("", 2);
+    (0..2).for_each(|index| queue_picture(&mut bench, index, index));
+    bench.start();
+    bench.tick(START);
+    bench.stop();
+    bench.memory.accesses.clear();
+    assert_eq!(bench.tick(START + 100 * MS), 0);
+    assert_eq!(bench.device.next_tick(), None);
+    assert!(bench.memory.accesses.is_empty());
+    assert_eq!(bench.device.finish().shown, 1);
+}
+
+#[test]
+fn every_picture_reaches_the_file_however_slow_it_is() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let path = directory.path().join("out.yuv");
+    let spec = format!(
+        "display={},size=640x480,format=YUYV,clock=free",
+        path.display()
+    );
+    let mut bench = Bench::new(display(&spec), 4);
+    bench.start();
+    let size = Size::nearest(640, 480);
+    let mut sent = 0;
+    let mut shown = Vec::new();
+    while sent < 40 || bench.queue.queued_count() > 0 {
+        while let Ok(info) = bench.take() {
+            shown.push(info.sequence);
+        }
+        for index in 0..4 {
+            if sent < 40 && bench.try_queue(index, &[640 * 480 * 2]).is_ok() {
+                let frame = render(
+                    Layout::Yuyv,
+                    size,
+                    sent,
+                    Background::Grey,
+                    &Picture::default(),
+                );
+                bench.plane(index, 0).copy_from_slice(frame.bytes());
+                sent += 1;
+            }
+        }
+        bench.tick(START);
+        if let Some(fd) = bench.device.wake_fd() {
+            use rustix::event::{PollFd, PollFlags, Timespec, poll};
+            assert_eq!(
+                bench.device.next_tick(),
+                None,
+                "it waits for the file alone"
+            );
+            let limit = Timespec {
+                tv_sec: 60,
+                tv_nsec: 0,
+            };
+            let woken = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit));
+            assert_eq!(woken, Ok(1), "no wake-up within a minute");
+        }
+    }
+    while let Ok(info) = bench.take() {
+        shown.push(info.sequence);
+    }
+    let record = bench.device.finish();
+    assert_eq!((record.shown, record.written, record.lost), (40, 40, 0));
+    assert_eq!(shown, (0..40).collect::<Vec<u32>>());
+    let file = std::fs::read(&path).expect("the recording");
+    for (number, bytes) in (0..).zip(file.chunks(640 * 480 * 2)) {
+        let frame = Frame::from_bytes(Layout::Yuyv, size, bytes.to_vec()).expect("a picture");
+        assert_eq!(read_number(&frame).0, number);
+    }
+}
+
+#[test]
+fn a_y4m_display_offers_what_y4m_holds() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let device = display(&format!(
+        "display-mplane={}",
+        directory.path().join("a.y4m").display()
+    ));
+    let codes: Vec<FourCc> = device.formats().iter().map(|pixel| pixel.fourcc).collect();
+    assert_eq!(codes, [FourCc::YUYV, FourCc::NV12, FourCc::NV12M]);
+}
+
+#[test]
+fn colors_a_program_gives_are_kept() {
+    let device = display("display");
+    let mut format = device.format();
+    format.color = Colorimetry {
+        colorspace: 3,
+        ..Colorimetry::default()
+    };
+    assert_eq!(device.try_format(&format).color, format.color);
+    format.color = Colorimetry::default();
+    assert_eq!(device.try_format(&format).color, device.format().color);
+}
+
+#[test]
+fn counts_are_controls() {
+    let mut bench = bench("", 2);
+    queue_picture(&mut bench, 0, 1);
+    bench.start();
+    bench.tick(START);
+    let specs = bench.device.controls();
+    let shown = specs
+        .iter()
+        .find(|spec| spec.name == "Frames Shown")
+        .expect("it is there");
+    assert_eq!(
+        bench.device.volatile_control(shown.id),
+        Some(ControlValue::Number(1))
+    );
+    assert_eq!(bench.device.volatile_control(1), None);
+}
+
+#[test]
+fn what_a_host_and_a_spec_say_about_the_queue() {
+    let policy = |spec| display(spec).queue_policy();
+    assert!(policy("display").userptr);
+    assert!(!policy("display,userptr=off").userptr);
+    assert!(!policy("display,hints=off").cache_hints);
+    assert_eq!(policy("display,max-buffers=100").max_buffers, 100);
+    let device = display("display,name=Wall");
+    assert_eq!(device.identity().card, "Wall");
+    assert_eq!(device.identity().bus_info, "platform:vb3-001");
+}
+
+#[test]
+fn the_matrix_follows_the_colors_of_the_format() {
+    use crate::picture::Matrix;
+    for (colorspace, ycbcr_enc, matrix) in [
+        (8, 0, Matrix::Bt601),
+        (1, 0, Matrix::Bt601),
+        (3, 0, Matrix::Bt709),
+        (3, 1, Matrix::Bt601),
+        (8, 2, Matrix::Bt709),
+    ] {
+        let mut device = display("display,format=NV12");
+        let mut format = device.format();
+        format.color = Colorimetry {
+            colorspace,
+            ycbcr_enc,
+            ..Colorimetry::default()
+        };
+        let format = device.try_format(&format);
+        device.set_format(&format).expect("a format it offered");
+        assert_eq!(device.mode.matrix(), matrix, "{colorspace} {ycbcr_enc}");
+    }
+}

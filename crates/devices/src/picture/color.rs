@@ -1,4 +1,4 @@
-//! Colours and the one conversion between them: BT.601, limited range, in integers.
+//! Colours and the conversions between them, in integers: BT.601 or BT.709, limited range.
 
 /// A colour in R'G'B', full range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +22,20 @@ pub struct Yuv {
     pub v: u8,
 }
 
+/// Which coefficients make Y'CbCr of R'G'B'.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Matrix {
+    /// Standard definition; what the test pattern and the controls use.
+    #[default]
+    Bt601,
+    /// High definition.
+    Bt709,
+}
+
 /// Clamps to a byte.
 pub(crate) fn byte(value: i32) -> u8 {
-    u8::try_from(value.clamp(0, 255)).unwrap_or(0)
+    // CAST: clamped to a byte's range.
+    value.clamp(0, 255) as u8
 }
 
 impl Rgb {
@@ -66,15 +77,25 @@ impl Yuv {
         Self { y, u, v }
     }
 
-    /// The same colour in R'G'B', coefficients in 1/65536, rounded to nearest, clamped.
+    /// The same colour in R'G'B' by BT.601.
     #[must_use]
     pub fn to_rgb(self) -> Rgb {
+        self.to_rgb_by(Matrix::Bt601)
+    }
+
+    /// The same colour in R'G'B', coefficients in 1/65536, rounded to nearest, clamped.
+    #[must_use]
+    pub fn to_rgb_by(self, matrix: Matrix) -> Rgb {
+        let (red_v, green_u, green_v, blue_u) = match matrix {
+            Matrix::Bt601 => (104_597, 25_675, 53_279, 132_201),
+            Matrix::Bt709 => (117_489, 13_975, 34_925, 138_438),
+        };
         let y = (i32::from(self.y) - 16) * 76_309 + 32_768;
         let (u, v) = (i32::from(self.u) - 128, i32::from(self.v) - 128);
         Rgb {
-            r: byte((y + 104_597 * v) >> 16),
-            g: byte((y - 25_675 * u - 53_279 * v) >> 16),
-            b: byte((y + 132_201 * u) >> 16),
+            r: byte((y + red_v * v) >> 16),
+            g: byte((y - green_u * u - green_v * v) >> 16),
+            b: byte((y + blue_u * u) >> 16),
         }
     }
 }

@@ -180,3 +180,31 @@ fn wrong_numbers_of_bytes_are_no_picture() {
         assert_eq!(layout.component(size, 2), None);
     }
 }
+
+#[test]
+fn high_definition_has_its_own_matrix() {
+    // Red, green and blue of BT.709 in limited range.
+    let table = [
+        (Yuv::new(63, 102, 240), [255, 0, 0]),
+        (Yuv::new(173, 42, 26), [0, 255, 0]),
+        (Yuv::new(32, 240, 118), [0, 0, 255]),
+        (Yuv::grey(235), [255, 255, 255]),
+    ];
+    for (color, wanted) in table {
+        let got = color.to_rgb_by(Matrix::Bt709).bytes();
+        for (is, should) in got.into_iter().zip(wanted) {
+            assert!(is.abs_diff(should) <= 2, "{color:?}: {got:?}");
+        }
+        let mut frame = Frame::new(Layout::Nv12, Size::nearest(2, 2));
+        let everywhere = Rect {
+            x: 0,
+            y: 0,
+            width: 2,
+            height: 2,
+        };
+        frame.fill(everywhere, color);
+        frame.set_matrix(Matrix::Bt709);
+        assert_eq!(frame.to_rgb(), got.repeat(4));
+        assert_eq!(frame.rgb_at(1, 1).bytes(), got);
+    }
+}

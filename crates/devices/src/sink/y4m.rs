@@ -41,7 +41,8 @@ fn header(shape: &Shape) -> String {
 
 /// Appends every `step`th byte, from the one at `first`.
 fn pick(out: &mut Vec<u8>, samples: &[u8], first: usize, step: usize) {
-    out.extend(samples.iter().skip(first).step_by(step));
+    let chosen = samples.chunks_exact(step);
+    out.extend(chosen.map(|chunk| chunk.get(first).copied().unwrap_or_default()));
 }
 
 impl Recorder for Y4m {

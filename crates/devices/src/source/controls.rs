@@ -131,15 +131,10 @@ impl Adjust {
     #[must_use]
     pub fn chroma(&self, u: u8, v: u8) -> (u8, u8) {
         let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
-        // 8 bits of sample, 14 of turn, back to 14, then 8 + 13 bits of scale: within i32.
-        let (turned_u, turned_v) = (
-            (u * self.cos - v * self.sin) >> 7,
-            (u * self.sin + v * self.cos) >> 7,
-        );
-        let scale = |value: i32| {
-            let wide = (i64::from(value) * i64::from(self.scale)) >> (7 + 7 + 6);
-            crate::picture::byte(i32::try_from(wide).unwrap_or(0) + 128)
-        };
+        // At most 181 * 2^14, then 181 * 2^7, then times 255 * 255: within 31 bits.
+        let turned_u = (u * self.cos - v * self.sin) >> 7;
+        let turned_v = (u * self.sin + v * self.cos) >> 7;
+        let scale = |value: i32| crate::picture::byte(((value * self.scale) >> 20) + 128);
         (scale(turned_u), scale(turned_v))
     }
 

@@ -22,10 +22,17 @@ pub struct ClipInfo {
 /// Asks ffprobe about the first video stream of a file.
 pub(super) fn probe(path: &Path) -> Result<ClipInfo, Failure> {
     let name = path.display();
-    let opened = File::open(path).and_then(|file| file.metadata());
-    match opened {
-        Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => {
+    // Looked at before it is opened: opening a named pipe would wait for its writer.
+    let readable = std::fs::metadata(path).and_then(|metadata| {
+        let is_file = metadata.is_file();
+        if is_file {
+            File::open(path)?;
+        }
+        Ok(is_file)
+    });
+    match readable {
+        Ok(true) => {}
+        Ok(false) => {
             return Err(Failure::new(format!(
                 "{name} is no file; a camera plays a video file"
             )));

@@ -1,0 +1,272 @@
+//! A test bench: a queue with plain memory, a bus that can fail, and a clock that is told.
+
+use std::collections::BTreeMap;
+use vb3_plane::{AllocArgs, Direction, ExportAccess, HintSkip, MemOps, PlaneError};
+use vb3_queue::{
+    BufferInfo, Coherency, Config, Error, Memory as Model, PlaneRequest, Queue, QueueBuffer,
+    QueueType,
+};
+use vb3_v4l2::{Bus, BusFault, DriverEvent, Flow, Progress, VideoDriver};
+
+/// What untouched bytes are.
+pub(crate) const FILLER: u8 = 0xa5;
+
+/// Planes by number, and who does what to them.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) planes: BTreeMap<u32, Vec<u8>>,
+    next: u32,
+    /// Planes that are not mapped for the device.
+    pub(crate) unmapped: Vec<u32>,
+    /// Every access: plane, offset, length.
+    pub(crate) accesses: Vec<(u32, u64, usize)>,
+}
+
+impl Memory {
+    fn range(
+        &self,
+        cookie: u32,
+        offset: u64,
+        len: usize,
+    ) -> Result<std::ops::Range<usize>, BusFault> {
+        if self.unmapped.contains(&cookie) {
+            return Err(BusFault::Unmapped {
+                addr: u64::from(cookie),
+            });
+        }
+        let plane = self.planes.get(&cookie).ok_or(BusFault::Revoked)?;
+        let start = usize::try_from(offset).expect("a small offset");
+        let range = start..start + len;
+        if range.end > plane.len() {
+            return Err(BusFault::OutOfRange {
+                offset,
+                len: len as u64,
+            });
+        }
+        Ok(range)
+    }
+}
+
+impl Bus<u32> for Memory {
+    fn read(&mut self, cookie: &u32, offset: u64, out: &mut [u8]) -> Result<(), BusFault> {
+        let range = self.range(*cookie, offset, out.len())?;
+        self.accesses.push((*cookie, offset, out.len()));
+        out.copy_from_slice(&self.planes[cookie][range]);
+        Ok(())
+    }
+
+    fn write(&mut self, cookie: &u32, offset: u64, data: &[u8]) -> Result<(), BusFault> {
+        let range = self.range(*cookie, offset, data.len())?;
+        self.accesses.push((*cookie, offset, data.len()));
+        self.planes.get_mut(cookie).expect("checked above")[range].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+impl MemOps for Memory {
+    type Device = ();
+    type User = ();
+    type Plane = u32;
+    type DmaBuf = ();
+    type Cookie = u32;
+    type Mmap = ();
+
+    fn supports_userptr(&self) -> bool {
+        false
+    }
+
+    fn alloc(&mut self, (): (), args: AllocArgs) -> Result<u32, PlaneError> {
+        self.next += 1;
+        let len = usize::try_from(args.len_bytes).map_err(|_| PlaneError::NoMemory(None))?;
+        self.planes.insert(self.next, vec![FILLER; len]);
+        Ok(self.next)
+    }
+
+    fn get_userptr(
+        &mut self,
+        (): (),
+        (): &(),
+        _addr: u64,
+        _len_bytes: u64,
+        _direction: Direction,
+    ) -> Result<u32, PlaneError> {
+        Err(PlaneError::Invalid(None))
+    }
+
+    fn is_current(&self, _plane: &u32, (): &(), _addr: u64) -> bool {
+        false
+    }
+
+    fn attach_dmabuf(
+        &mut self,
+        (): (),
+        (): &(),
+        _len_bytes: u64,
+        _direction: Direction,
+    ) -> Result<u32, PlaneError> {
+        Err(PlaneError::Invalid(None))
+    }
+
+    fn map_dmabuf(&mut self, _plane: &mut u32) -> Result<(), PlaneError> {
+        Err(PlaneError::Invalid(None))
+    }
+
+    fn unmap_dmabuf(&mut self, _plane: &mut u32) {}
+
+    fn put(&mut self, plane: u32) {
+        self.planes.remove(&plane);
+    }
+
+    fn prepare(&mut self, _plane: &mut u32, _skip: HintSkip) -> Result<(), PlaneError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _plane: &mut u32, _skip: HintSkip) {}
+
+    fn cookie(&mut self, plane: &u32) -> Option<u32> {
+        Some(*plane)
+    }
+
+    fn num_users(&self, _plane: &u32) -> u32 {
+        1
+    }
+
+    fn mmap(&mut self, _plane: &u32, _len_bytes: u64) -> Result<(), PlaneError> {
+        Err(PlaneError::Invalid(None))
+    }
+
+    fn export(&mut self, _plane: &u32, _access: ExportAccess) -> Result<(), PlaneError> {
+        Err(PlaneError::Invalid(None))
+    }
+
+    fn dmabuf_len(&self, (): &()) -> u64 {
+        0
+    }
+
+    fn same_dmabuf(&self, (): &(), (): &()) -> bool {
+        false
+    }
+
+    fn clone_dmabuf(&mut self, (): &()) -> Result<(), PlaneError> {
+        Err(PlaneError::Invalid(None))
+    }
+
+    fn put_dmabuf(&mut self, (): ()) {}
+
+    fn copy_from(
+        &mut self,
+        _plane: &mut u32,
+        _offset: u64,
+        _out: &mut [u8],
+    ) -> Result<(), PlaneError> {
+        Err(PlaneError::Invalid(None))
+    }
+
+    fn copy_to(&mut self, _plane: &mut u32, _offset: u64, _data: &[u8]) -> Result<(), PlaneError> {
+        Err(PlaneError::Invalid(None))
+    }
+}
+
+/// A device with its queue.
+pub(crate) struct Bench<D> {
+    pub(crate) device: D,
+    pub(crate) queue: Queue<Memory>,
+    pub(crate) memory: Memory,
+    /// Since they were last taken.
+    pub(crate) events: Vec<DriverEvent>,
+}
+
+impl<D: VideoDriver<Cookie = u32>> Bench<D> {
+    /// A device with `buffers` buffers, not queued.
+    pub(crate) fn new(device: D, buffers: u32) -> Self {
+        let kind = match device.flow() {
+            Flow::Capture => QueueType::Capture,
+            Flow::Output => QueueType::Output,
+        };
+        let queue = Queue::new(Config::new((), kind)).expect("a valid queue");
+        let mut bench = Self {
+            device,
+            queue,
+            memory: Memory::default(),
+            events: Vec::new(),
+        };
+        bench
+            .queue
+            .reqbufs(
+                &mut bench.memory,
+                &mut bench.device,
+                Model::Mmap,
+                buffers,
+                Coherency::Coherent,
+            )
+            .expect("memory enough");
+        bench
+    }
+
+    /// Queues a buffer, with so many bytes used in each plane (OUTPUT).
+    pub(crate) fn try_queue(&mut self, index: u32, payloads: &[u64]) -> Result<(), Error> {
+        let mut request = QueueBuffer::new(index, Model::Mmap);
+        for payload in payloads {
+            assert!(
+                request.push_plane(PlaneRequest::mmap(*payload)).is_ok(),
+                "too many planes"
+            );
+        }
+        self.queue
+            .qbuf(&mut self.memory, &mut self.device, request)
+            .map(drop)
+    }
+
+    /// Queues a buffer that is full, or to be filled.
+    pub(crate) fn queue(&mut self, index: u32) {
+        let format = self.device.format();
+        let sizes: Vec<u64> = format
+            .layouts()
+            .iter()
+            .map(|l| u64::from(l.sizeimage))
+            .collect();
+        self.try_queue(index, &sizes)
+            .expect("the buffer can be queued");
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.queue
+            .streamon(&mut self.memory, &mut self.device)
+            .expect("streaming starts");
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.queue
+            .streamoff(&mut self.memory, &mut self.device)
+            .expect("streaming ends");
+    }
+
+    /// Lets time pass. How many buffers came back.
+    pub(crate) fn tick(&mut self, now_ns: u64) -> usize {
+        let mut progress = Progress::default();
+        self.device.tick(now_ns, &mut self.memory, &mut progress);
+        let finished = progress.finished.len();
+        for (token, completion) in progress.finished {
+            self.queue
+                .complete(&mut self.memory, token, completion)
+                .expect("a token that counts");
+        }
+        self.events.append(&mut progress.events);
+        if progress.broken {
+            self.queue.set_error();
+        }
+        finished
+    }
+
+    /// Takes a buffer that is done.
+    pub(crate) fn take(&mut self) -> Result<BufferInfo, Error> {
+        self.queue.dqbuf(&mut self.memory, &mut self.device, 8)
+    }
+
+    /// The memory of a plane of a buffer. Buffers are made one after the other.
+    pub(crate) fn plane(&mut self, index: u32, plane: u32) -> &mut Vec<u8> {
+        let planes = u32::try_from(self.device.format().num_planes).expect("a few planes");
+        let cookie = index * planes + plane + 1;
+        self.memory.planes.get_mut(&cookie).expect("a plane")
+    }
+}

@@ -1,0 +1,121 @@
+//! The words of a SPEC, one by one.
+
+use super::{MAX_FPS, SinkSpec, SourceSpec};
+use crate::picture::Size;
+use crate::sink::NumberedName;
+use std::path::PathBuf;
+use vb3_v4l2::{FourCc, Fraction};
+
+/// Splits at commas; `\,` is a comma and `\\` a backslash.
+pub(super) fn split(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        let c = match c {
+            ',' => {
+                words.push(String::new());
+                continue;
+            }
+            '\\' => match chars.next() {
+                Some(c @ (',' | '\\')) => c,
+                Some(c) => {
+                    if let Some(word) = words.last_mut() {
+                        word.push('\\');
+                    }
+                    c
+                }
+                None => '\\',
+            },
+            c => c,
+        };
+        if let Some(word) = words.last_mut() {
+            word.push(c);
+        }
+    }
+    words
+}
+
+pub(super) fn parse_source(value: &str) -> SourceSpec {
+    match value {
+        "" | "pattern" => SourceSpec::Pattern,
+        file => SourceSpec::Clip(PathBuf::from(file)),
+    }
+}
+
+pub(super) fn parse_sink(value: &str) -> Result<SinkSpec, &'static str> {
+    let lower = value.to_ascii_lowercase();
+    let ends = |ending: &str| lower.ends_with(ending);
+    if value.is_empty() || value == "null" {
+        Ok(SinkSpec::Null)
+    } else if ends(".y4m") {
+        Ok(SinkSpec::Y4m(PathBuf::from(value)))
+    } else if ends(".raw") || ends(".yuv") || ends(".rgb") {
+        Ok(SinkSpec::Raw(PathBuf::from(value)))
+    } else if ends(".png") {
+        if NumberedName::new(value).is_some() {
+            Ok(SinkSpec::Png(value.to_owned()))
+        } else {
+            Err("a PNG holds one frame; write the place of its number once, as in frames/%04d.png")
+        }
+    } else {
+        Err("a display records to null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png")
+    }
+}
+
+pub(super) fn parse_switch(value: &str) -> Option<bool> {
+    match value {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A plain number: digits only, within bounds.
+pub(super) fn parse_in(value: &str, min: u32, max: u32) -> Option<u32> {
+    if !value.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    value
+        .parse()
+        .ok()
+        .filter(|number| (min..=max).contains(number))
+}
+
+pub(super) fn parse_size(value: &str) -> Option<Size> {
+    let (width, height) = value.split_once('x')?;
+    Size::new(
+        parse_in(width, 0, u32::MAX)?,
+        parse_in(height, 0, u32::MAX)?,
+    )
+}
+
+pub(super) fn parse_fps(value: &str) -> Option<Fraction> {
+    let (frames, seconds) = value.split_once('/').unwrap_or((value, "1"));
+    let frames = parse_in(frames, 1, 1_000_000)?;
+    let seconds = parse_in(seconds, 1, 1_000_000)?;
+    let fits = frames >= seconds && u64::from(frames) <= u64::from(MAX_FPS) * u64::from(seconds);
+    fits.then(|| Fraction::new(frames, seconds))
+}
+
+const NAMES: &[(&str, FourCc)] = &[
+    ("YUYV", FourCc::YUYV),
+    ("NV12", FourCc::NV12),
+    ("RGB24", FourCc::RGB24),
+    ("NV12M", FourCc::NV12M),
+    ("RGB3", FourCc::RGB24),
+    ("NM12", FourCc::NV12M),
+];
+
+pub(super) fn parse_format(value: &str) -> Option<FourCc> {
+    NAMES
+        .iter()
+        .find(|(name, _)| value.eq_ignore_ascii_case(name))
+        .map(|(_, format)| *format)
+}
+
+pub(super) fn format_name(format: FourCc) -> &'static str {
+    NAMES
+        .iter()
+        .find(|(_, known)| *known == format)
+        .map_or("?", |(name, _)| name)
+}
