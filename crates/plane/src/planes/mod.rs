@@ -4,6 +4,8 @@ mod copy;
 mod counters;
 mod imports;
 mod memops;
+#[cfg(test)]
+mod tests;
 
 pub use counters::Counters;
 

@@ -1,0 +1,344 @@
+//! Imported dma-bufs.
+
+use super::super::imports::IDLE_LIMIT;
+use super::*;
+use Coherency::{Coherent, NonCoherent};
+use Direction::{Bidirectional, FromDevice, ToDevice};
+
+const HERE: Device<FakeDevice> = Device::contig(DISPLAY);
+
+fn owned(t: &mut Test) -> (TestPlane, BufRef) {
+    let owner = alloc(t, Device::contig(CAMERA), FromDevice, NonCoherent);
+    let buf = export(t, &owner);
+    (owner, buf)
+}
+
+fn mapped(t: &mut Test, buf: &BufRef) -> TestPlane {
+    let mut plane = t.attach_dmabuf(HERE, buf, PAGE, ToDevice).expect("attach");
+    t.map_dmabuf(&mut plane).expect("map");
+    plane
+}
+
+#[test]
+fn defect_02_each_plane_is_measured_against_the_shared_buffer() {
+    let mut t = planes();
+    let (owner, buf) = owned(&mut t);
+    let one = mapped(&mut t, &buf);
+    let e = t
+        .attach_dmabuf(HERE, &buf, 2 * PAGE + 1, ToDevice)
+        .unwrap_err();
+    assert_eq!(e.errno(), 14);
+    assert_eq!(reason(e), (Constraint::BufferSize, 2 * PAGE + 1, 2 * PAGE));
+    let two = mapped(&mut t, &buf);
+    assert_eq!(t.counters(DISPLAY).maps, 1, "one mapping for both");
+    assert_eq!(dma(&mut t, &one), dma(&mut t, &two));
+    t.put(one);
+    assert!(t.cookie(&two).is_some());
+    t.put(two);
+    t.put_dmabuf(buf);
+    t.put(owner);
+    assert_nothing(&t);
+}
+
+#[test]
+fn size_is_tested_before_all_else() {
+    let mut t = planes();
+    let (owner, buf) = owned(&mut t);
+    t.ops_mut().fail_after = Some(0);
+    let e = t.attach_dmabuf(HERE, &buf, u64::MAX, ToDevice).unwrap_err();
+    assert_eq!((e.errno(), reason(e).0), (14, Constraint::BufferSize));
+    t.ops_mut().fail_after = None;
+    assert_eq!(
+        t.attach_dmabuf(HERE, &buf, 0, ToDevice).unwrap_err(),
+        PlaneError::Invalid(None)
+    );
+    t.put_dmabuf(buf);
+    t.put(owner);
+    assert_nothing(&t);
+}
+
+#[test]
+fn a_mapping_that_fails_is_einval_and_can_be_tried_again() {
+    let mut t = planes();
+    let (owner, buf) = owned(&mut t);
+    let mut plane = t.attach_dmabuf(HERE, &buf, PAGE, ToDevice).unwrap();
+    assert_eq!(
+        t.prepare(&mut plane, HintSkip::empty()),
+        Err(PlaneError::Invalid(None))
+    );
+    t.ops_mut().fail_after = Some(0);
+    let e = t.map_dmabuf(&mut plane).unwrap_err();
+    assert_eq!((e.errno(), reason(e).0), (22, Constraint::InjectedFault));
+    assert_eq!(t.cookie(&plane), None);
+    assert_eq!(t.ops().live.mappings, 0);
+    t.map_dmabuf(&mut plane).unwrap();
+    assert!(t.cookie(&plane).is_some());
+    t.put(plane);
+    t.put_dmabuf(buf);
+    t.put(owner);
+    assert_nothing(&t);
+}
+
+#[test]
+fn scattered_memory_is_efault_and_unmapped_again() {
+    let mut t = planes();
+    let owner = alloc(&mut t, Device::vmalloc(CAMERA), FromDevice, NonCoherent);
+    let buf = export(&mut t, &owner);
+    let direct = Device::contig(DIRECT);
+    let mut plane = t.attach_dmabuf(direct, &buf, 2 * PAGE, ToDevice).unwrap();
+    let e = t.map_dmabuf(&mut plane).unwrap_err();
+    assert_eq!(e.errno(), 14);
+    assert_eq!(reason(e), (Constraint::Contiguous, 2 * PAGE, PAGE));
+    assert_eq!(t.ops().live.mappings, 0);
+    // As much of it as is one run will do, and does not lose it to a plane that wants more.
+    let mut small = t.attach_dmabuf(direct, &buf, PAGE, ToDevice).unwrap();
+    t.map_dmabuf(&mut small).unwrap();
+    assert_eq!(t.map_dmabuf(&mut plane).unwrap_err().errno(), 14);
+    assert_eq!(t.ops().live.mappings, 1);
+    assert!(t.cookie(&small).is_some());
+    t.put(small);
+    t.put(plane);
+    t.put_dmabuf(buf);
+    t.put(owner);
+    assert_nothing(&t);
+}
+
+#[test]
+fn defect_20_an_import_at_address_zero_is_mapped_and_unmapped() {
+    let mut t = planes();
+    let (owner, buf) = owned(&mut t);
+    let mut plane = mapped(&mut t, &buf);
+    assert_eq!(dma(&mut t, &plane), DmaAddr::new(0));
+    t.map_dmabuf(&mut plane).unwrap();
+    assert_eq!(t.counters(DISPLAY).maps, 1, "mapping twice is a no-op");
+    t.unmap_dmabuf(&mut plane);
+    t.unmap_dmabuf(&mut plane);
+    assert_eq!(t.cookie(&plane), None);
+    t.put(plane);
+    assert_eq!(t.counters(DISPLAY).unmaps, 1);
+    t.put_dmabuf(buf);
+    t.put(owner);
+    assert_nothing(&t);
+}
+
+#[test]
+fn mappings_follow_the_buffer_and_not_the_index() {
+    let mut t = planes();
+    let sources: Vec<_> = (0..3).map(|_| owned(&mut t)).collect();
+    // Two indexes, three buffers that come round.
+    let mut indexes: Vec<_> = (0..2).map(|i| mapped(&mut t, &sources[i].1)).collect();
+    for turn in 2..20 {
+        let old = indexes.remove(0);
+        t.put(old);
+        indexes.push(mapped(&mut t, &sources[turn % 3].1));
+    }
+    assert_eq!(t.counters(DISPLAY).maps, 3);
+    assert_eq!(t.counters(DISPLAY).unmaps, 0);
+    for plane in indexes {
+        t.put(plane);
+    }
+    assert_eq!(t.counters(DISPLAY).unmaps, 3, "the queue has let go");
+    for (owner, buf) in sources {
+        t.put_dmabuf(buf);
+        t.put(owner);
+    }
+    assert_nothing(&t);
+}
+
+#[test]
+fn an_idle_mapping_does_not_keep_the_buffer() {
+    let mut t = planes();
+    let (owner, buf) = owned(&mut t);
+    let (other, stays) = owned(&mut t);
+    let (one, two) = (mapped(&mut t, &buf), mapped(&mut t, &stays));
+    t.put(one);
+    assert_eq!(t.live().imports, 2);
+    t.put(owner);
+    t.put_dmabuf(buf);
+    assert_eq!((t.live().imports, t.live().buffers.memories), (1, 1));
+    t.put(two);
+    t.put_dmabuf(stays);
+    t.put(other);
+    assert_nothing(&t);
+}
+
+#[test]
+fn idle_mappings_are_bounded() {
+    let mut t = planes();
+    let sources: Vec<_> = (0..IDLE_LIMIT + 10).map(|_| owned(&mut t)).collect();
+    let stays = mapped(&mut t, &sources[0].1);
+    for (_, buf) in &sources[1..] {
+        let plane = mapped(&mut t, buf);
+        t.put(plane);
+    }
+    assert_eq!(t.live().imports, IDLE_LIMIT as u64 + 1);
+    t.put(stays);
+    assert_eq!(t.live().imports, 0);
+    for (owner, buf) in sources {
+        t.put_dmabuf(buf);
+        t.put(owner);
+    }
+    assert_nothing(&t);
+}
+
+#[test]
+fn camera_to_display_without_a_sync_or_a_copy() {
+    for coherency in [Coherent, NonCoherent] {
+        let mut t = planes();
+        let camera = Device::contig(CAMERA);
+        let mut owner = alloc(&mut t, camera, FromDevice, coherency);
+        let buf = export(&mut t, &owner);
+        let mut plane = mapped(&mut t, &buf);
+        let (from, to) = (dma(&mut t, &owner), dma(&mut t, &plane));
+        for byte in 1..10 {
+            t.prepare(&mut owner, HintSkip::empty()).unwrap();
+            assert!(t.ops_mut().dev_write(CAMERA, from, &[byte]));
+            t.finish(&mut owner, HintSkip::FINISH);
+            t.ops_mut().syncs.clear();
+            t.prepare(&mut plane, HintSkip::empty()).unwrap();
+            assert_eq!(t.ops().dev_read(DISPLAY, to, 1).unwrap(), [byte]);
+            t.finish(&mut plane, HintSkip::empty());
+            assert_eq!(t.ops().syncs, []);
+        }
+        assert_eq!(t.counters(DISPLAY).maps, 1);
+        assert_eq!(t.counters(DISPLAY).copied_bytes, 0);
+        t.put(plane);
+        t.put_dmabuf(buf);
+        t.put(owner);
+        assert_nothing(&t);
+    }
+}
+
+#[test]
+fn a_program_that_skips_sync_reads_stale_bytes_and_is_told_of() {
+    for sync in [false, true] {
+        let mut t = planes();
+        // The camera writes into a buffer of the display's, which the program has mapped.
+        let mut owner = alloc(&mut t, HERE, ToDevice, NonCoherent);
+        let buf = export(&mut t, &owner);
+        t.vma_open_buf(buf.id()).unwrap();
+        let camera = Device::contig(CAMERA);
+        let mut plane = t.attach_dmabuf(camera, &buf, PAGE, FromDevice).unwrap();
+        t.map_dmabuf(&mut plane).unwrap();
+        let (addr, at) = (dma(&mut t, &plane), block(&t, &owner));
+        t.prepare(&mut plane, HintSkip::empty()).unwrap();
+        assert!(t.ops_mut().dev_write(CAMERA, addr, &[3; 16]));
+        t.finish(&mut plane, HintSkip::empty());
+        if sync {
+            t.sync_buf(buf.id(), 1).unwrap();
+        }
+        let seen = t.ops().cpu_read(at, 0, 16);
+        assert_eq!(seen, [if sync { 3 } else { 0 }; 16]);
+        t.prepare(&mut owner, HintSkip::empty()).unwrap();
+        let told: Vec<_> = t
+            .host()
+            .missing
+            .iter()
+            .map(|m| (m.sync, m.device.id, m.stale_bytes))
+            .collect();
+        if sync {
+            assert_eq!(told, []);
+        } else {
+            assert_eq!(told, [(SyncKind::BeginRead, 1, Some(16))]);
+        }
+        t.finish(&mut owner, HintSkip::empty());
+        t.put(plane);
+        t.vma_close_buf(buf.id());
+        t.put_dmabuf(buf);
+        t.put(owner);
+        assert_nothing(&t);
+    }
+}
+
+#[test]
+fn defect_18_a_failed_acquire_leaves_the_former_planes_as_they_were() {
+    let mut t = planes();
+    let (owner, buf) = owned(&mut t);
+    let plane = mapped(&mut t, &buf);
+    let (small, tiny) = {
+        let one = t
+            .alloc(Device::contig(CAMERA), args(1, FromDevice, Coherent))
+            .unwrap();
+        let buf = export(&mut t, &one);
+        (one, buf)
+    };
+    let (live, layer) = (t.live(), t.ops().live);
+    for _ in 0..10 {
+        let e = t
+            .attach_dmabuf(HERE, &tiny, PAGE + 1, ToDevice)
+            .unwrap_err();
+        assert_eq!(e.errno(), 14);
+        let user = t.ops_mut().user(PAGE, false);
+        assert!(t.get_userptr(HERE, &user, 64, PAGE, ToDevice).is_err());
+    }
+    assert_eq!((t.live(), t.ops().live), (live, layer));
+    assert!(t.cookie(&plane).is_some());
+    t.put(plane);
+    for (plane, buf) in [(owner, buf), (small, tiny)] {
+        t.put_dmabuf(buf);
+        t.put(plane);
+    }
+    assert_nothing(&t);
+}
+
+#[test]
+fn revoked_memory_fails_at_the_next_hand_over() {
+    let mut t = planes();
+    let (owner, buf) = owned(&mut t);
+    let mut plane = mapped(&mut t, &buf);
+    let addr = dma(&mut t, &plane);
+    t.prepare(&mut plane, HintSkip::empty()).unwrap();
+    t.revoke(owner.memory().unwrap());
+    assert!(t.ops().dev_read(DISPLAY, addr, 1).is_none());
+    t.finish(&mut plane, HintSkip::empty());
+    assert_eq!(
+        t.prepare(&mut plane, HintSkip::empty())
+            .unwrap_err()
+            .errno(),
+        22
+    );
+    t.unmap_dmabuf(&mut plane);
+    assert_eq!(t.map_dmabuf(&mut plane).unwrap_err().errno(), 22);
+    t.put(plane);
+    t.put_dmabuf(buf);
+    t.put(owner);
+    assert_nothing(&t);
+}
+
+#[test]
+fn references_are_told_apart_by_buffer_and_counted() {
+    let mut t = planes();
+    let (owner, buf) = owned(&mut t);
+    let again = export(&mut t, &owner);
+    let more = t.clone_dmabuf(&buf).unwrap();
+    let by_id = t.get_buf(buf.id()).unwrap();
+    assert!(t.same_dmabuf(&buf, &more) && t.same_dmabuf(&more, &by_id));
+    assert!(!t.same_dmabuf(&buf, &again), "each export is a dma-buf");
+    assert_eq!(t.dmabuf_len(&buf), 2 * PAGE);
+    assert_eq!(t.buf(buf.id()).unwrap().refs, 3);
+    assert_eq!(t.num_users(&owner), 3);
+    for reference in [buf, again, more, by_id] {
+        t.put_dmabuf(reference);
+    }
+    assert_eq!(t.num_users(&owner), 1);
+    t.put(owner);
+    assert_nothing(&t);
+}
+
+#[test]
+fn both_directions_of_one_device_keep_their_own_mapping() {
+    let mut t = planes();
+    let (owner, buf) = owned(&mut t);
+    let to = mapped(&mut t, &buf);
+    let mut from = t.attach_dmabuf(HERE, &buf, PAGE, Bidirectional).unwrap();
+    t.map_dmabuf(&mut from).unwrap();
+    let (a, b) = (dma(&mut t, &to), dma(&mut t, &from));
+    assert_ne!(a, b);
+    t.put(from);
+    assert!(t.ops().dev_read(DISPLAY, a, 1).is_some());
+    assert!(t.ops().dev_read(DISPLAY, b, 1).is_none());
+    t.put(to);
+    t.put_dmabuf(buf);
+    t.put(owner);
+    assert_nothing(&t);
+}

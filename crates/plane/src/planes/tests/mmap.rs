@@ -1,0 +1,132 @@
+//! Allocated memory: handles, orphans, copies.
+
+use super::*;
+use Coherency::{Coherent, NonCoherent};
+use Direction::{FromDevice, ToDevice};
+use vb3_dma::Attrs;
+
+#[test]
+fn orphaned_memory_lives_until_its_last_user_goes() {
+    for dev in [Device::contig(CAMERA), Device::vmalloc(CAMERA)] {
+        let mut t = planes();
+        let plane = alloc(&mut t, dev, FromDevice, Coherent);
+        let map = t.mmap(&plane, PAGE).unwrap();
+        assert_eq!((map.mmap.offset, map.mmap.len), (0, PAGE));
+        t.vma_open(map.memory).unwrap();
+        let buf = export(&mut t, &plane);
+        t.vma_open_buf(buf.id()).unwrap();
+        assert_eq!(t.num_users(&plane), 4);
+        t.put(plane);
+        assert_eq!(t.live().buffers.memories, 1);
+        t.vma_close(map.memory);
+        let id = buf.id();
+        assert_eq!(t.mmap_buf(id, PAGE, PAGE).unwrap().offset, PAGE);
+        t.put_dmabuf(buf);
+        assert_eq!(t.live().buffers.memories, 1, "mapped by a program");
+        t.vma_close_buf(id);
+        assert_nothing(&t);
+        assert!(t.vma_open(map.memory).is_err());
+    }
+}
+
+#[test]
+fn memory_that_is_not_to_be_had_is_enomem() {
+    for dev in [Device::contig(CAMERA), Device::vmalloc(CAMERA)] {
+        for coherency in [Coherent, NonCoherent] {
+            let mut t = planes();
+            for (len, errno) in [
+                (0, 22),
+                (0xffff_f000, 12),
+                (u64::MAX, 12),
+                (u64::MAX - PAGE + 2, 12),
+            ] {
+                let e = t.alloc(dev, args(len, FromDevice, coherency)).unwrap_err();
+                assert_eq!(e.errno(), errno, "{len:#x}");
+            }
+            assert_nothing(&t);
+        }
+    }
+}
+
+#[test]
+fn a_vmalloc_plane_without_its_cpu_mapping_is_none() {
+    let mut t = planes();
+    t.ops_mut().fail_after = Some(1);
+    let dev = Device::vmalloc(CAMERA);
+    let e = t.alloc(dev, args(PAGE, FromDevice, Coherent)).unwrap_err();
+    assert_eq!(e.errno(), 12);
+    assert_nothing(&t);
+}
+
+#[test]
+fn defect_15_attributes_that_mean_nothing_to_cached_memory_are_left_out() {
+    let mut t = planes();
+    let dev = Device {
+        attrs: Attrs::NO_KERNEL_MAPPING | Attrs::WRITE_COMBINE | Attrs::ALLOC_SINGLE_PAGES,
+        ..Device::contig(CAMERA)
+    };
+    let plane = alloc(&mut t, dev, FromDevice, NonCoherent);
+    assert_eq!(t.ops().attrs, [Attrs::ALLOC_SINGLE_PAGES]);
+    t.put(plane);
+    assert_nothing(&t);
+}
+
+#[test]
+fn copies_stay_inside_the_plane_and_are_counted() {
+    for dev in [Device::contig(CAMERA), Device::vmalloc(CAMERA)] {
+        let mut t = planes();
+        let mut plane = t.alloc(dev, args(PAGE + 5, ToDevice, NonCoherent)).unwrap();
+        t.copy_to(&mut plane, PAGE, &[1, 2, 3, 4, 5]).unwrap();
+        let mut out = [0; 3];
+        t.copy_from(&mut plane, PAGE + 2, &mut out).unwrap();
+        assert_eq!(out, [3, 4, 5]);
+        assert_eq!(t.counters(CAMERA).copied_bytes, 8);
+        for offset in [PAGE + 3, PAGE + 6, u64::MAX, u64::MAX - 1] {
+            let e = t.copy_from(&mut plane, offset, &mut out).unwrap_err();
+            assert_eq!(e.errno(), 22, "{offset:#x}");
+        }
+        t.copy_from(&mut plane, PAGE + 5, &mut []).unwrap();
+        assert_eq!(t.counters(CAMERA).copied_bytes, 8);
+        t.put(plane);
+        assert_nothing(&t);
+    }
+}
+
+#[test]
+fn copies_of_shared_memory_are_seen_by_its_importers() {
+    let mut t = planes();
+    let camera = Device::contig(CAMERA);
+    let mut owner = alloc(&mut t, camera, FromDevice, NonCoherent);
+    let buf = export(&mut t, &owner);
+    let display = Device::contig(DISPLAY);
+    let mut plane = t.attach_dmabuf(display, &buf, PAGE, ToDevice).unwrap();
+    t.map_dmabuf(&mut plane).unwrap();
+    let addr = dma(&mut t, &plane);
+    t.copy_to(&mut owner, 0, &[7]).unwrap();
+    assert_eq!(t.ops().dev_read(DISPLAY, addr, 1).unwrap(), [7]);
+    t.copy_to(&mut plane, 0, &[8]).unwrap();
+    assert_eq!(t.ops().dev_read(DISPLAY, addr, 1).unwrap(), [8]);
+    let mut out = [0];
+    t.copy_from(&mut plane, 0, &mut out).unwrap();
+    assert_eq!(out, [8]);
+    t.put(plane);
+    t.put_dmabuf(buf);
+    t.put(owner);
+    assert_nothing(&t);
+}
+
+#[test]
+fn peak_bytes_are_the_most_at_one_time() {
+    let mut t = planes();
+    let dev = Device::contig(CAMERA);
+    let one = alloc(&mut t, dev, FromDevice, Coherent);
+    let two = alloc(&mut t, dev, FromDevice, NonCoherent);
+    t.put(one);
+    let three = alloc(&mut t, dev, FromDevice, Coherent);
+    let c = t.counters(CAMERA);
+    assert_eq!((c.bytes, c.peak_bytes), (4 * PAGE, 4 * PAGE));
+    assert_eq!(t.counters(DISPLAY).peak_bytes, 0);
+    t.put(two);
+    t.put(three);
+    assert_nothing(&t);
+}

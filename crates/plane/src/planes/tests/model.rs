@@ -1,0 +1,355 @@
+//! Random operations with faults, against a small model: an error, never a leak.
+
+use super::*;
+use alloc::vec;
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Alloc { dev: u8, len: u8, cached: bool },
+    UserPtr { dev: u8, page: u8, len: u8 },
+    Export(u8),
+    Import { dev: u8, buf: u8, len: u8 },
+    Map(u8),
+    Unmap(u8),
+    Prepare(u8, u8),
+    Finish(u8, u8),
+    Copy(u8),
+    Put(u8),
+    CloneBuf(u8),
+    PutBuf(u8),
+    VmaOpen(u8),
+    VmaClose(u8),
+    Sync(u8, u8),
+    Revoke(u8),
+    Fault(u8),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let n = any::<u8>;
+    prop_oneof![
+        4 => (n(), 1u8..4, any::<bool>()).prop_map(|(dev, len, cached)| Op::Alloc { dev, len, cached }),
+        3 => (n(), 0u8..4, 0u8..5).prop_map(|(dev, page, len)| Op::UserPtr { dev, page, len }),
+        4 => n().prop_map(Op::Export),
+        6 => (n(), n(), 0u8..4).prop_map(|(dev, buf, len)| Op::Import { dev, buf, len }),
+        6 => n().prop_map(Op::Map),
+        2 => n().prop_map(Op::Unmap),
+        5 => (n(), 0u8..4).prop_map(|(i, h)| Op::Prepare(i, h)),
+        5 => (n(), 0u8..4).prop_map(|(i, h)| Op::Finish(i, h)),
+        2 => n().prop_map(Op::Copy),
+        4 => n().prop_map(Op::Put),
+        1 => n().prop_map(Op::CloneBuf),
+        3 => n().prop_map(Op::PutBuf),
+        2 => n().prop_map(Op::VmaOpen),
+        2 => n().prop_map(Op::VmaClose),
+        2 => (n(), 0u8..10).prop_map(|(i, f)| Op::Sync(i, f)),
+        1 => n().prop_map(Op::Revoke),
+        4 => (0u8..4).prop_map(Op::Fault),
+    ]
+}
+
+/// What the model knows of a plane.
+struct Known {
+    plane: TestPlane,
+    dev: Device<FakeDevice>,
+    /// The memory, numbered by the model, for what was allocated or imported.
+    memory: Option<usize>,
+    imported: bool,
+    /// An address was promised for this many bytes.
+    mapped: Option<u64>,
+    /// Keeps an imported buffer.
+    buf: Option<BufRef>,
+}
+
+#[derive(Default)]
+struct Model {
+    planes: Vec<Known>,
+    bufs: Vec<(BufRef, usize)>,
+    vmas: Vec<(vb3_dmabuf::MemoryId, usize)>,
+    /// Length of each memory ever made, and whether it was revoked.
+    memories: Vec<(u64, bool)>,
+}
+
+impl Model {
+    /// Memories that somebody still names.
+    fn live(&self) -> u64 {
+        let named = |m: usize| {
+            self.planes
+                .iter()
+                .any(|p| p.memory == Some(m) && (!p.imported || p.buf.is_some()))
+                || self.bufs.iter().any(|b| b.1 == m)
+                || self.vmas.iter().any(|v| v.1 == m)
+        };
+        (0..self.memories.len()).filter(|&m| named(m)).count() as u64
+    }
+}
+
+const DEVICES: [Device<FakeDevice>; 5] = [
+    Device::contig(CAMERA),
+    Device::contig(DISPLAY),
+    Device::contig(DIRECT),
+    Device::contig(BOUNCER),
+    Device::vmalloc(DISPLAY),
+];
+
+fn pick<T>(list: &mut [T], n: u8) -> Option<(usize, &mut T)> {
+    let index = usize::from(n) % list.len().max(1);
+    list.get_mut(index).map(|item| (index, item))
+}
+
+fn direction(n: u8) -> Direction {
+    [
+        Direction::ToDevice,
+        Direction::FromDevice,
+        Direction::Bidirectional,
+    ][usize::from(n / 5 % 3)]
+}
+
+struct Run {
+    t: Test,
+    m: Model,
+    user: FakeUser,
+}
+
+impl Run {
+    fn new() -> Self {
+        let mut t = planes();
+        let user = t.ops_mut().user(4 * PAGE, false);
+        Self {
+            t,
+            m: Model::default(),
+            user,
+        }
+    }
+
+    fn acquire(&mut self, op: &Op) {
+        let before = (self.t.live(), self.t.ops().live);
+        let made = match *op {
+            Op::Alloc { dev, len, cached } => {
+                let d = DEVICES[usize::from(dev % 5)];
+                let coherency = if cached {
+                    Coherency::NonCoherent
+                } else {
+                    Coherency::Coherent
+                };
+                let len = u64::from(len) * PAGE;
+                let made = self.t.alloc(d, args(len, direction(dev), coherency));
+                made.map(|plane| {
+                    self.m.memories.push((len, false));
+                    (plane, d, Some(self.m.memories.len() - 1), None)
+                })
+            }
+            Op::UserPtr { dev, page, len } => {
+                let d = DEVICES[usize::from(dev % 5)];
+                let (addr, len) = (u64::from(page) * PAGE, u64::from(len) * PAGE);
+                let there = len > 0 && addr + len <= 4 * PAGE;
+                let base = FakeUser::BASE + addr;
+                let made = self.t.get_userptr(d, &self.user, base, len, direction(dev));
+                assert!(there || made.is_err());
+                if d == DEVICES[2] && len > PAGE {
+                    assert!(made.is_err(), "scattered");
+                }
+                made.map(|plane| (plane, d, None, None))
+            }
+            Op::Import { dev, buf, len } => {
+                let d = DEVICES[usize::from(dev % 5)];
+                let Some((_, (buf, memory))) = pick(&mut self.m.bufs, buf) else {
+                    return;
+                };
+                let memory = *memory;
+                let len = u64::from(len) * PAGE;
+                let Ok(own) = self.t.clone_dmabuf(buf) else {
+                    panic!("a reference is always to be had");
+                };
+                let before = (self.t.live(), self.t.ops().live);
+                match self.t.attach_dmabuf(d, &own, len, direction(dev)) {
+                    Ok(plane) => {
+                        assert!(len > 0 && len <= self.m.memories[memory].0);
+                        Ok((plane, d, Some(memory), Some(own)))
+                    }
+                    Err(e) => {
+                        if len > self.m.memories[memory].0 {
+                            assert_eq!(e.errno(), 14);
+                        }
+                        // A table made on the way may stay with the memory.
+                        let mut after = (self.t.live(), self.t.ops().live);
+                        after.1.tables = before.1.tables;
+                        assert_eq!(after, before);
+                        self.t.put_dmabuf(own);
+                        return;
+                    }
+                }
+            }
+            _ => return,
+        };
+        match made {
+            Ok((plane, dev, memory, buf)) => self.m.planes.push(Known {
+                mapped: None,
+                imported: buf.is_some(),
+                plane,
+                dev,
+                memory,
+                buf,
+            }),
+            Err(e) => {
+                assert!((1..4096).contains(&e.errno()));
+                assert_eq!((self.t.live(), self.t.ops().live), before);
+            }
+        }
+    }
+
+    fn plane_op(&mut self, op: &Op) {
+        let t = &mut self.t;
+        let (Op::Map(n) | Op::Unmap(n) | Op::Prepare(n, _) | Op::Finish(n, _) | Op::Copy(n)) = *op
+        else {
+            return;
+        };
+        let Some((_, known)) = pick(&mut self.m.planes, n) else {
+            return;
+        };
+        let plane = &mut known.plane;
+        let revoked = known.memory.is_some_and(|m| self.m.memories[m].1);
+        match *op {
+            Op::Map(_) => match t.map_dmabuf(plane) {
+                Ok(()) => {
+                    assert!(known.imported);
+                    known.mapped = Some(plane.len_bytes());
+                }
+                Err(e) => assert!([22, 14].contains(&e.errno())),
+            },
+            Op::Unmap(_) => {
+                t.unmap_dmabuf(plane);
+                known.mapped = None;
+            }
+            Op::Prepare(_, h) => {
+                let done = t.prepare(plane, HintSkip::from_bits_truncate(h));
+                let contig = known.dev.allocator == super::super::Allocator::Contig;
+                let must_fail = known.imported && contig && (known.mapped.is_none() || revoked);
+                assert_eq!(done.is_err(), must_fail);
+            }
+            Op::Finish(_, h) => t.finish(plane, HintSkip::from_bits_truncate(h)),
+            _ => {
+                let mut byte = [0];
+                if t.copy_from(plane, 0, &mut byte).is_ok() {
+                    let past = plane.len_bytes();
+                    assert!(t.copy_from(plane, past, &mut byte).is_err());
+                }
+            }
+        }
+        // The whole of a mapped plane is reached from its address.
+        if let (Some(len), false, Some(Cookie::Dma(addr))) =
+            (known.mapped, revoked, t.cookie(&known.plane))
+        {
+            assert!(t.ops().dev_read(known.dev.dma, addr, len).is_some());
+        }
+        assert!(known.mapped.is_some() || !known.imported || t.cookie(&known.plane).is_none());
+    }
+
+    fn put(&mut self, index: usize) {
+        let known = self.m.planes.swap_remove(index);
+        self.t.put(known.plane);
+        if let Some(buf) = known.buf {
+            self.t.put_dmabuf(buf);
+        }
+    }
+
+    fn handle_op(&mut self, op: &Op) {
+        let t = &mut self.t;
+        match *op {
+            Op::Export(n) => {
+                let Some((_, known)) = pick(&mut self.m.planes, n) else {
+                    return;
+                };
+                let made = t.export(&known.plane, ExportAccess::ReadWrite);
+                if let (Ok(buf), Some(memory)) = (made, known.memory) {
+                    assert!(!known.imported);
+                    self.m.bufs.push((buf, memory));
+                }
+            }
+            Op::CloneBuf(n) => {
+                if let Some((_, (buf, memory))) = pick(&mut self.m.bufs, n) {
+                    let more = t.clone_dmabuf(buf).expect("a reference");
+                    let memory = *memory;
+                    self.m.bufs.push((more, memory));
+                }
+            }
+            Op::PutBuf(n) => {
+                if let Some((index, _)) = pick(&mut self.m.bufs, n) {
+                    let (buf, _) = self.m.bufs.swap_remove(index);
+                    t.put_dmabuf(buf);
+                }
+            }
+            Op::VmaOpen(n) => {
+                let Some((_, known)) = pick(&mut self.m.planes, n) else {
+                    return;
+                };
+                if let (Ok(map), Some(memory)) = (t.mmap(&known.plane, 1), known.memory) {
+                    t.vma_open(map.memory).expect("there");
+                    self.m.vmas.push((map.memory, memory));
+                }
+            }
+            Op::VmaClose(n) => {
+                if let Some((index, _)) = pick(&mut self.m.vmas, n) {
+                    let (memory, _) = self.m.vmas.swap_remove(index);
+                    t.vma_close(memory);
+                }
+            }
+            Op::Sync(n, flags) => {
+                if let Some((_, (buf, _))) = pick(&mut self.m.bufs, n) {
+                    let known = flags < 8 && flags & 3 != 0;
+                    assert_eq!(t.sync_buf(buf.id(), u64::from(flags)).is_ok(), known);
+                }
+            }
+            Op::Revoke(n) => {
+                if let Some((_, (buf, memory))) = pick(&mut self.m.bufs, n) {
+                    t.revoke(buf.memory());
+                    self.m.memories[*memory].1 = true;
+                }
+            }
+            Op::Fault(n) => t.ops_mut().fail_after = Some(u32::from(n)),
+            _ => {}
+        }
+    }
+
+    fn step(&mut self, op: &Op) {
+        match *op {
+            Op::Alloc { .. } | Op::UserPtr { .. } | Op::Import { .. } => self.acquire(op),
+            Op::Put(n) => {
+                if let Some((index, _)) = pick(&mut self.m.planes, n) {
+                    self.put(index);
+                }
+            }
+            Op::Map(_) | Op::Unmap(_) | Op::Prepare(..) | Op::Finish(..) | Op::Copy(_) => {
+                self.plane_op(op);
+            }
+            _ => self.handle_op(op),
+        }
+        assert_eq!(self.t.live().buffers.memories, self.m.live());
+    }
+
+    fn end(mut self) {
+        while !self.m.planes.is_empty() {
+            self.put(0);
+        }
+        for (buf, _) in self.m.bufs.drain(..) {
+            self.t.put_dmabuf(buf);
+        }
+        for (memory, _) in self.m.vmas.drain(..) {
+            self.t.vma_close(memory);
+        }
+        assert_nothing(&self.t);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_error_and_never_a_leak(ops in prop::collection::vec(op(), 1..80)) {
+        let mut run = Run::new();
+        for op in &ops {
+            run.step(op);
+        }
+        run.end();
+    }
+}

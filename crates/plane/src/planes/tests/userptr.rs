@@ -1,0 +1,156 @@
+//! Memory of a program.
+
+use super::*;
+use Direction::{Bidirectional, FromDevice, ToDevice};
+
+const BASE: u64 = FakeUser::BASE;
+
+fn refuse(dev: FakeDevice, addr: u64, len: u64, read_only: bool) -> PlaneError {
+    let mut t = planes();
+    let user = t.ops_mut().user(4 * PAGE, read_only);
+    let refused = t
+        .get_userptr(Device::contig(dev), &user, addr, len, FromDevice)
+        .expect_err("refused");
+    assert_nothing(&t);
+    refused
+}
+
+#[test]
+fn checks_come_in_their_order() {
+    // Alignment before length, length before memory, memory before contiguity.
+    let e = refuse(CAMERA, BASE + 1, PAGE, false);
+    assert_eq!(e.errno(), 22);
+    assert_eq!(reason(e), (Constraint::Alignment, 64, 1));
+    let e = refuse(CAMERA, BASE, PAGE + 32, false);
+    assert_eq!(
+        (e.errno(), reason(e)),
+        (22, (Constraint::Alignment, 64, 32))
+    );
+    let e = refuse(CAMERA, 1, 0, false);
+    assert_eq!((e.errno(), reason(e)), (22, (Constraint::Alignment, 64, 1)));
+    assert_eq!(refuse(CAMERA, 0, 0, false), PlaneError::Invalid(None));
+    for (addr, len, read_only) in [
+        (0, PAGE, false),
+        (BASE, 5 * PAGE, false),
+        (BASE, PAGE, true),
+        (BASE, 0xffff_f000, false),
+        (u64::MAX - 63, 128, false),
+        (BASE, u64::MAX - 63, false),
+    ] {
+        let e = refuse(DIRECT, addr, len, read_only);
+        assert_eq!(e.errno(), 14, "{addr:#x} {len:#x}");
+        assert_eq!(reason(e).0, Constraint::UserPages);
+    }
+}
+
+#[test]
+fn a_byte_address_is_fine_where_caches_are_coherent() {
+    let pc = FakeDevice {
+        coherent: true,
+        cache_alignment: 1,
+        ..CAMERA
+    };
+    let mut t = planes();
+    let user = t.ops_mut().user(4 * PAGE, false);
+    let plane = t
+        .get_userptr(Device::contig(pc), &user, BASE + 1, PAGE, FromDevice)
+        .unwrap();
+    t.put(plane);
+    assert_nothing(&t);
+}
+
+#[test]
+fn defect_13_scattered_memory_is_one_run_or_refused_with_the_length_found() {
+    let e = refuse(DIRECT, BASE, 4 * PAGE, false);
+    assert_eq!(e.errno(), 14);
+    assert_eq!(reason(e), (Constraint::Contiguous, 4 * PAGE, PAGE));
+    let mut t = planes();
+    let user = t.ops_mut().user(4 * PAGE, false);
+    let at = t.ops().user_block(user);
+    let dev = Device::contig(CAMERA);
+    let mut plane = t.get_userptr(dev, &user, BASE, 4 * PAGE, ToDevice).unwrap();
+    let addr = dma(&mut t, &plane);
+    t.ops_mut().cpu_write(at, 3 * PAGE, &[9]);
+    t.prepare(&mut plane, HintSkip::empty()).unwrap();
+    let last = addr.checked_add(3 * PAGE).unwrap();
+    assert_eq!(t.ops().dev_read(CAMERA, last, 1).unwrap(), [9]);
+    t.finish(&mut plane, HintSkip::empty());
+    t.put(plane);
+    // One page is one run for anybody.
+    let one = Device::contig(DIRECT);
+    let plane = t.get_userptr(one, &user, BASE, PAGE, ToDevice).unwrap();
+    t.put(plane);
+    assert_nothing(&t);
+}
+
+#[test]
+fn what_the_dma_layer_cannot_map_is_eio() {
+    for (after, errno) in [(0, 12), (1, 5)] {
+        let mut t = planes();
+        let user = t.ops_mut().user(4 * PAGE, false);
+        t.ops_mut().fail_after = Some(after);
+        let e = t
+            .get_userptr(Device::contig(CAMERA), &user, BASE, PAGE, FromDevice)
+            .unwrap_err();
+        assert_eq!(e.errno(), errno);
+        assert_eq!(reason(e).0, Constraint::InjectedFault);
+        assert_nothing(&t);
+    }
+}
+
+#[test]
+fn identity_is_the_memory_and_not_the_address() {
+    let mut t = planes();
+    let user = t.ops_mut().user(4 * PAGE, false);
+    let other = t.ops_mut().user(4 * PAGE, false);
+    let dev = Device::contig(CAMERA);
+    let plane = t.get_userptr(dev, &user, BASE, PAGE, FromDevice).unwrap();
+    assert!(t.is_current(&plane, &user, BASE));
+    assert!(!t.is_current(&plane, &user, BASE + PAGE));
+    assert!(!t.is_current(&plane, &other, BASE));
+    t.ops_mut().remap_user(user);
+    assert!(!t.is_current(&plane, &user, BASE), "mapped anew");
+    t.put(plane);
+    let plane = alloc(&mut t, dev, FromDevice, Coherency::Coherent);
+    assert!(!t.is_current(&plane, &user, BASE), "not user memory");
+    t.put(plane);
+    assert_nothing(&t);
+}
+
+#[test]
+fn bounced_user_memory_is_copied_at_the_hand_overs() {
+    let mut t = planes();
+    let user = t.ops_mut().user(2 * PAGE, false);
+    let at = t.ops().user_block(user);
+    let dev = Device::contig(BOUNCER);
+    let mut plane = t
+        .get_userptr(dev, &user, BASE, 2 * PAGE, Bidirectional)
+        .unwrap();
+    let addr = dma(&mut t, &plane);
+    for byte in 1..4 {
+        t.ops_mut().cpu_write(at, 0, &[byte]);
+        t.prepare(&mut plane, HintSkip::empty()).unwrap();
+        assert_eq!(t.ops().dev_read(BOUNCER, addr, 1).unwrap(), [byte]);
+        assert!(t.ops_mut().dev_write(BOUNCER, addr, &[byte + 100]));
+        t.finish(&mut plane, HintSkip::empty());
+        assert_eq!(t.ops().cpu_read(at, 0, 1), [byte + 100]);
+    }
+    assert_eq!(t.counters(BOUNCER).syncs_for_cpu, 3);
+    t.put(plane);
+    assert_nothing(&t);
+}
+
+#[test]
+fn user_memory_is_neither_exported_nor_mapped() {
+    let mut t = planes();
+    let user = t.ops_mut().user(2 * PAGE, false);
+    let dev = Device::contig(CAMERA);
+    let mut plane = t.get_userptr(dev, &user, BASE, PAGE, FromDevice).unwrap();
+    assert_eq!(t.mmap(&plane, PAGE).unwrap_err().errno(), 22);
+    let e = t.export(&plane, ExportAccess::ReadWrite).unwrap_err();
+    assert_eq!(e.errno(), 22);
+    assert_eq!(t.map_dmabuf(&mut plane).unwrap_err().errno(), 22);
+    assert_eq!(t.num_users(&plane), 1);
+    t.put(plane);
+    assert_nothing(&t);
+}
