@@ -1,1 +1,170 @@
-//! The rows of the errno table.
+//! The errno table, row by row, by a real client; the values are in `oracle_rows.txt`.
+
+use crate::common::{Run, compiled, size_option};
+use std::collections::BTreeMap;
+
+/// What a row must give: [capture, output] for vmalloc and for dma-contig.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    vmalloc: [String; 2],
+    contig: [String; 2],
+}
+
+fn table() -> BTreeMap<String, Row> {
+    let lines = include_str!("../oracle_rows.txt").lines().map(str::trim);
+    let rows = lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            let (id, values) = line.split_once(' ').unwrap_or_else(|| panic!("{line}"));
+            let (capture, output) = values.split_once(" | ").unwrap_or((values, values));
+            let of = |value: &str| match value.split_once('[') {
+                Some((vmalloc, contig)) => (
+                    vmalloc.trim().to_owned(),
+                    contig.trim_end_matches(']').to_owned(),
+                ),
+                None => (value.trim().to_owned(), value.trim().to_owned()),
+            };
+            let ((capture_v, capture_c), (output_v, output_c)) = (of(capture), of(output));
+            let row = Row {
+                vmalloc: [capture_v, output_v],
+                contig: [capture_c, output_c],
+            };
+            (id.to_owned(), row)
+        });
+    rows.collect()
+}
+
+/// Runs a client of the table on a device, and compares every line.
+fn expect_rows(
+    machine: &str,
+    client: &str,
+    direction: usize,
+    options: &str,
+    words: &[&str],
+    at_least: usize,
+) {
+    let Some(program) = compiled(client) else {
+        return;
+    };
+    let vmalloc = options.contains("vmalloc");
+    let mplane = client.contains("mplane");
+    let kind = ["camera", "display"][direction];
+    let other = ["display", "camera"][direction];
+    let planes = if mplane { "-mplane" } else { "" };
+    let format = if mplane { "NV12M" } else { "YUYV" };
+    let outcome = Run::on(machine)
+        .device(format!(
+            "{kind}{planes},format={format},clock=free,{}{options}",
+            size_option()
+        ))
+        .device(format!(
+            "{other},format=YUYV,clock=free,{}{options}",
+            size_option()
+        ))
+        .program([program.as_os_str()])
+        .and([["cap", "out"][direction], "/dev/video0", "/dev/video1"])
+        .and(words)
+        .run();
+    let table = table();
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for line in outcome.stdout.lines() {
+        let (id, value) = line.split_once(' ').unwrap_or((line, ""));
+        let row = table.get(id).unwrap_or_else(|| panic!("no row {id}"));
+        let wanted = if vmalloc { &row.vmalloc } else { &row.contig };
+        // Where USERPTR is offered, dma-contig answers as vmalloc does.
+        let user = !words.is_empty() && matches!(id, "R4" | "R7" | "C7");
+        let wanted = if user {
+            &row.vmalloc[direction]
+        } else {
+            &wanted[direction]
+        };
+        if value != wanted {
+            wrong.push(format!("{id}: {value} instead of {wanted}"));
+        }
+        seen += 1;
+    }
+    assert!(
+        wrong.is_empty(),
+        "{machine} {kind}{planes}{options}:\n{}",
+        wrong.join("\n")
+    );
+    outcome.expect_success();
+    assert!(seen >= at_least, "only {seen} rows:\n{}", outcome.stdout);
+}
+
+#[test]
+fn table_is_read_with_all_its_columns() {
+    let table = table();
+    assert_eq!(table["R4"].vmalloc, ["2", "2"]);
+    assert_eq!(table["R4"].contig, ["EINVAL", "EINVAL"]);
+    assert_eq!(table["L1"].contig, ["ret=1 rev=8", "ret=0 rev=0"]);
+    assert_eq!(table["R7"].contig[0], "0 caps=115 flags=0");
+    assert!(table.len() > 150);
+}
+
+#[test]
+fn capture_on_dma_contig() {
+    expect_rows("soc-cma", "rows.c", 0, ",hints=off", &[], 100);
+}
+
+#[test]
+fn output_on_dma_contig() {
+    expect_rows("soc-cma", "rows.c", 1, ",hints=off", &[], 110);
+}
+
+#[test]
+fn capture_on_vmalloc() {
+    expect_rows(
+        "pc",
+        "rows.c",
+        0,
+        ",hints=off,alloc=vmalloc",
+        &["userptr"],
+        110,
+    );
+}
+
+#[test]
+fn output_on_vmalloc() {
+    expect_rows(
+        "pc",
+        "rows.c",
+        1,
+        ",hints=off,alloc=vmalloc",
+        &["userptr"],
+        120,
+    );
+}
+
+#[test]
+fn capture_on_dma_contig_behind_an_iommu() {
+    expect_rows(
+        "soc-iommu",
+        "rows.c",
+        0,
+        ",hints=off,userptr=on",
+        &["userptr"],
+        110,
+    );
+}
+
+#[test]
+fn output_on_dma_contig_behind_an_iommu() {
+    expect_rows(
+        "soc-iommu",
+        "rows.c",
+        1,
+        ",hints=off,userptr=on",
+        &["userptr"],
+        120,
+    );
+}
+
+#[test]
+fn multi_planar() {
+    for options in ["", ",alloc=vmalloc"] {
+        expect_rows("soc-noncoherent", "rows_mplane.c", 0, options, &[], 20);
+        expect_rows("soc-noncoherent", "rows_mplane.c", 1, options, &[], 23);
+    }
+}

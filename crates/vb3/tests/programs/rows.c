@@ -1,0 +1,563 @@
+// Performs the rows of the errno table that a client can provoke on a single-planar device, and
+// prints `ID value` lines: rows cap|out NODE EXPORTER [userptr].
+#include "rows.h"
+#include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+static void allocation(void)
+{
+	int fd = device();
+	say("R1", request(fd, other_type(), V4L2_MEMORY_MMAP, 2));
+	say("R2", request(fd, type, 0, 2));
+	say("R2b", request(fd, type, 99, 2));
+	say("R3", mmap_buffers(fd, 0));
+	long userptr = request(fd, type, V4L2_MEMORY_USERPTR, 2);
+	say("R4", userptr);
+	say("R5", mmap_buffers(fd, 1));
+	say("R6", mmap_buffers(fd, 100000));
+	mmap_buffers(fd, 0);
+	struct v4l2_requestbuffers r;
+	memset(&r, 0, sizeof(r));
+	r.count = 2;
+	r.type = type;
+	r.memory = V4L2_MEMORY_MMAP;
+	((unsigned char *)&r)[16] = 1; // V4L2_MEMORY_FLAG_NON_COHERENT, "reserved" in older headers
+	int result = ioctl(fd, VIDIOC_REQBUFS, &r);
+	printf("R7 %d caps=%x flags=%x\n", result, r.capabilities, ((unsigned char *)&r)[16]);
+	close(fd);
+}
+
+static void second_handle(void)
+{
+	int fd = device(), second = device();
+	if (mmap_buffers(fd, 3) < 0)
+		die("REQBUFS");
+	say("R8b", mmap_buffers(second, 0));
+	say("Q1", call(second, VIDIOC_QUERYBUF, buffer(0)));
+	say("Q2", qbuf(second, 0));
+	say("Q3", call(second, VIDIOC_DQBUF, buffer(0)));
+	say("Q4", stream(second, 1));
+	say("Q6", export_buffer(second, 0, 0, O_RDWR));
+	say("Q7", call(second, VIDIOC_PREPARE_BUF, buffer(0)));
+	say("Q8", create_count(second, 1));
+	say("Q9", create_count(second, 0));
+	say("Q10", remove_range(second, 0, 1));
+	say("Q12", try_map(second, size, PROT_READ | PROT_WRITE, MAP_SHARED, cookie(fd, 0)));
+	say("Q13", set_same_format(second));
+	say_poll("Q14", second, POLLIN | POLLOUT, 0);
+	say("Q15", call(second, VIDIOC_QUERYBUF, buffer(3)));
+	say("Q15b", call(second, VIDIOC_QUERYBUF, buffer(0xffffffff)));
+	struct v4l2_buffer b = buffer(0);
+	b.memory = V4L2_MEMORY_DMABUF;
+	say("Q17", call(second, VIDIOC_QUERYBUF, b));
+	close(second);
+	close(fd);
+}
+
+static void queueing(void)
+{
+	int fd = device();
+	mmap_buffers(fd, 3);
+	struct v4l2_buffer b = buffer(0);
+	b.type = other_type();
+	say("B1", call(fd, VIDIOC_QBUF, b));
+	b = buffer(0);
+	b.memory = V4L2_MEMORY_DMABUF;
+	say("B2", call(fd, VIDIOC_QBUF, b));
+	say("B3", qbuf(fd, 3));
+	say("B4", qbuf(fd, 0));
+	say("B5", qbuf(fd, 0));
+	say("B7", remove_range(fd, 0, 1));
+	say("B8", remove_range(fd, 0, 3));
+	say("D1", call(fd, VIDIOC_DQBUF, buffer(0)));
+	b = buffer(0);
+	b.type = other_type();
+	say("D2", call(fd, VIDIOC_DQBUF, b));
+	b = buffer(1);
+	b.flags = V4L2_BUF_FLAG_REQUEST_FD;
+	say("P1", call(fd, VIDIOC_PREPARE_BUF, b));
+	say("P3", call(fd, VIDIOC_PREPARE_BUF, buffer(3)));
+	say("P4", call(fd, VIDIOC_PREPARE_BUF, buffer(1)));
+	say("P5", call(fd, VIDIOC_PREPARE_BUF, buffer(1)));
+	say("P6", remove_range(fd, 1, 1));
+	say("P7", call(fd, VIDIOC_QUERYBUF, buffer(1)));
+	say("P8", create_count(fd, 1));
+	b = buffer(2);
+	b.flags = V4L2_BUF_FLAG_REQUEST_FD;
+	b.request_fd = -1;
+	say("RQ2n", call(fd, VIDIOC_QBUF, b));
+	close(fd);
+}
+
+static void table_full(int fd)
+{
+	struct rlimit before, low;
+	getrlimit(RLIMIT_NOFILE, &before);
+	low = before;
+	low.rlim_cur = 64;
+	setrlimit(RLIMIT_NOFILE, &low);
+	int fds[64], n = 0;
+	while (n < 64 && (fds[n] = dup(0)) >= 0)
+		n++;
+	say("E6", export_buffer(fd, 0, 0, O_RDWR));
+	while (n > 0)
+		close(fds[--n]);
+	setrlimit(RLIMIT_NOFILE, &before);
+}
+
+static void exporting_and_mapping(void)
+{
+	int fd = device();
+	mmap_buffers(fd, 2);
+	say("E1", export_buffer(fd, 2, 0, O_RDWR));
+	say("E2", export_buffer(fd, 0, 1, O_RDWR));
+	say("E4", export_buffer(fd, 0, 0, O_RDWR | O_NONBLOCK));
+	say("E5", export_buffer(fd, 0, 0, 3));
+	table_full(fd);
+
+	int rw = PROT_READ | PROT_WRITE;
+	long at = cookie(fd, 0);
+	size_t pages = (size + 4095) & ~4095ul;
+	say("M1", try_map(fd, size, rw, MAP_PRIVATE, at));
+	say("M2", try_map(fd, size, PROT_READ, MAP_SHARED, at));
+	say("M4", try_map(fd, size, rw, MAP_SHARED, 1l << 40));
+	say("M5", try_map(fd, 4096, rw, MAP_SHARED, at + 4096));
+	say("M6", try_map(fd, pages + 4096, rw, MAP_SHARED, at));
+	say("M7", try_map(fd, 4096, rw, MAP_SHARED, at));
+	say("M8", try_map(fd, size, PROT_NONE, MAP_SHARED, at));
+
+	unsigned char *mapped = map(fd, size, rw, MAP_SHARED, at);
+	int dmabuf = (int)export_of(fd, type, 0, 0, O_RDWR | O_CLOEXEC);
+	if (mapped == MAP_FAILED || dmabuf < 0)
+		die("mmap or EXPBUF");
+	for (unsigned i = 0; i < size; i += 4096)
+		memset(mapped + i, (int)(i / 4096 + 1), size - i < 4096 ? size - i : 4096);
+	say("M10", mmap_buffers(fd, 0));
+	say("M11", mapped[0] == 1 && mapped[4096] == 2);
+	say("M12", try_map(fd, size, rw, MAP_SHARED, at));
+	unsigned char *shared = map(dmabuf, size, rw, MAP_SHARED, 0);
+	say("M13", shared == MAP_FAILED ? -1 : 0);
+	say("M14", shared != MAP_FAILED && !memcmp(shared, mapped, size));
+	unsigned char *second_page = map(dmabuf, 4096, rw, MAP_SHARED, 4096);
+	say("W11", second_page != MAP_FAILED && second_page[0] == 2);
+	say("M16", try_map(dmabuf, size, rw, MAP_PRIVATE, 0));
+	struct dma_buf_sync sync = { 0 };
+	say("M17", ioctl(dmabuf, DMA_BUF_IOCTL_SYNC, &sync));
+	sync.flags = DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW;
+	say("M18", ioctl(dmabuf, DMA_BUF_IOCTL_SYNC, &sync));
+	sync.flags = DMA_BUF_SYNC_RW | 1u << 10;
+	say("M19", ioctl(dmabuf, DMA_BUF_IOCTL_SYNC, &sync));
+	say("M20", lseek(dmabuf, 0, SEEK_CUR));
+	say("M22", ioctl(dmabuf, _IO('b', 99), 0));
+	mmap_buffers(fd, 1);
+	unsigned char *fresh = map(fd, size, rw, MAP_SHARED, cookie(fd, 0));
+	say("M23", fresh != MAP_FAILED && fresh[0] == 0 && mapped[0] == 1);
+	mmap_buffers(fd, 0);
+	say("M24", try_map(fd, size, rw, MAP_SHARED, at));
+	say("E7", export_buffer(fd, 0, 0, O_RDWR));
+	say("Q18", call(fd, VIDIOC_QUERYBUF, buffer(0)));
+	say("S2", stream(fd, 0));
+	say("D3", call(fd, VIDIOC_DQBUF, buffer(0)));
+	munmap(mapped, size);
+	munmap(shared, size);
+	munmap(second_page, 4096);
+	munmap(fresh, size);
+	close(dmabuf);
+	close(fd);
+}
+
+static void creating_and_removing(void)
+{
+	int fd = device();
+	say("C1", create_count(fd, 0));
+	say("C2", create(fd, creation(fd, 0, 99)));
+	static const struct {
+		const char *id;
+		unsigned bytes;
+	} SIZES[] = { { "C3", 0 }, { "C5", 0xfffff000 }, { "C5b", 0xffffffff } };
+	for (unsigned i = 0; i < 3; i++) {
+		struct v4l2_create_buffers c = creation(fd, 1, V4L2_MEMORY_MMAP);
+		c.format.fmt.pix.sizeimage = SIZES[i].bytes;
+		say(SIZES[i].id, create(fd, c));
+	}
+	struct v4l2_create_buffers c = creation(fd, 1, V4L2_MEMORY_MMAP);
+	c.format.type = other_type();
+	say("C6", create(fd, c));
+	c = creation(fd, 0, V4L2_MEMORY_MMAP);
+	if (ioctl(fd, VIDIOC_CREATE_BUFS, &c) < 0)
+		die("CREATE_BUFS count 0");
+	unsigned max;
+	memcpy(&max, (char *)&c + offsetof(struct v4l2_create_buffers, capabilities) + 8, 4);
+	printf("C7 index=%u caps=%x max=%u\n", c.index, c.capabilities, max);
+	say("C8", create_count(fd, 2));
+	unsigned total = 2;
+	while (total < 100000 && create_count(fd, 1) == 1)
+		total++;
+	printf("C10 %s at total %u\n", strerrorname_np(errno), total);
+	mmap_buffers(fd, 0);
+
+	mmap_buffers(fd, 4);
+	say("X1", remove_of(fd, other_type(), 0, 1));
+	say("X2", remove_range(fd, 0xdeadbeef, 0));
+	say("X2b", remove_of(fd, other_type(), 0, 0));
+	say("X3", remove_range(fd, 0, 5));
+	say("X5", remove_range(fd, 1, 1));
+	say("X6", remove_range(fd, 0, 3));
+	say("X7", remove_range(fd, 1, 1));
+	say("X8", qbuf(fd, 1));
+	say("X9", remove_range(fd, 0, 1) | remove_range(fd, 2, 2));
+	say("X11", set_same_format(fd));
+	int second = device();
+	say("X10", mmap_buffers(second, 2));
+	close(second);
+	close(fd);
+}
+
+static long queue_user(int fd, unsigned index, void *at, unsigned length)
+{
+	struct v4l2_buffer b = buffer(index);
+	b.memory = V4L2_MEMORY_USERPTR;
+	b.m.userptr = (unsigned long)at;
+	b.length = length;
+	return call(fd, VIDIOC_QBUF, b);
+}
+
+static void user_pointers(void)
+{
+	int fd = device();
+	size_t pages = (size + 4095) & ~4095ul;
+	int rw = PROT_READ | PROT_WRITE, anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
+	if (request(fd, type, V4L2_MEMORY_USERPTR, 4) < 0)
+		die("REQBUFS for USERPTR");
+	unsigned char *good = map(-1, pages + 4096, rw, anonymous, 0);
+	unsigned char *gone = map(-1, pages, rw, anonymous, 0);
+	munmap(gone, pages);
+	unsigned char *fixed = map(-1, pages, PROT_READ, anonymous, 0);
+	unsigned char *torn = map(-1, pages, rw, anonymous, 0);
+	munmap(torn + pages - 4096, 4096);
+	say("U1", queue_user(fd, 0, good, size - 1));
+	say("U2", queue_user(fd, 0, NULL, size));
+	say("U3", queue_user(fd, 0, gone, size));
+	say("U4", queue_user(fd, 1, fixed, size));
+	say("U5", queue_user(fd, 0, torn, size));
+	say("U6", queue_user(fd, 2, good + 1, size));
+	struct v4l2_exportbuffer e = { .type = type };
+	say("U7", ioctl(fd, VIDIOC_EXPBUF, &e));
+	say("U8", try_map(fd, 4096, rw, MAP_SHARED, 0));
+	say("U9", queue_user(fd, 0, good, 0xfffff000));
+	stream(fd, 0);
+
+	// The same address, other memory: the frame must go where the address points now.
+	if (!out) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		long result = queue_user(fd, 3, good, size) | stream(fd, 1);
+		for (int i = 0; i < 2 && result == 0; i++) {
+			struct v4l2_buffer b = buffer(0);
+			b.memory = V4L2_MEMORY_USERPTR;
+			poll(&p, 1, 2000);
+			result = ioctl(fd, VIDIOC_DQBUF, &b);
+			munmap(good, pages + 4096);
+			if (mmap(good, pages + 4096, rw, anonymous | MAP_FIXED, -1, 0) != good)
+				die("mmap");
+			result |= queue_user(fd, 3, good, size);
+		}
+		poll(&p, 1, 2000);
+		unsigned filled = 0;
+		for (unsigned i = 0; i < size; i++)
+			filled += good[i] != 0;
+		say("N7", result < 0 ? result : filled > size / 2);
+	}
+	close(fd);
+	munmap(good, pages + 4096);
+	munmap(fixed, pages);
+	munmap(torn, pages - 4096);
+}
+
+static long queue_dmabuf(int fd, unsigned index, int dmabuf, unsigned length, unsigned used)
+{
+	struct v4l2_buffer b = buffer(index);
+	b.memory = V4L2_MEMORY_DMABUF;
+	b.m.fd = dmabuf;
+	b.length = length;
+	b.bytesused = used;
+	return call(fd, VIDIOC_QBUF, b);
+}
+
+static void imports(void)
+{
+	int tiny = foreign_dmabuf(4096);
+	int fd = device();
+	if (request(fd, type, V4L2_MEMORY_DMABUF, 4) < 0)
+		die("REQBUFS for DMABUF");
+	int none = open("/dev/null", O_RDWR);
+	say("F1", queue_dmabuf(fd, 0, -1, 0, 0));
+	say("F2", queue_dmabuf(fd, 0, none, 0, 0));
+	say("F3", queue_dmabuf(fd, 0, tiny, 0, 0));
+	say("F4", queue_dmabuf(fd, 0, tiny, size, 0));
+	// Ten times: nothing of a failed attempt may stay.
+	for (int i = 0; i < 10; i++)
+		queue_dmabuf(fd, (unsigned)i % 4, tiny, size, 0);
+	struct v4l2_exportbuffer e = { .type = type };
+	say("F9", ioctl(fd, VIDIOC_EXPBUF, &e));
+	say("F10", try_map(fd, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, 0));
+	close(tiny);
+	close(none);
+	close(fd);
+}
+
+static void imports_of_size(void)
+{
+	int good = foreign_dmabuf(size), fd = device();
+	request(fd, type, V4L2_MEMORY_DMABUF, 4);
+	say("F5", queue_dmabuf(fd, 0, good, size - 1, 0));
+	say("F6", queue_dmabuf(fd, 0, good, size * 16, 0));
+	if (queue_dmabuf(fd, 0, good, 0, 0) < 0)
+		die("QBUF of a good dma-buf");
+	say("F11", remove_range(fd, 0, 1));
+	struct v4l2_buffer b = buffer(0);
+	if (ioctl(fd, VIDIOC_QUERYBUF, &b) < 0)
+		die("QUERYBUF");
+	if (out)
+		say("N3", b.bytesused == b.length && b.length >= size);
+	close(good);
+	close(fd);
+}
+
+// OUTPUT only: bytesused is held against the dma-buf that comes with it, not the one before.
+static void import_payloads(void)
+{
+	int good = foreign_dmabuf(size), large = foreign_dmabuf(size * 4), fd = device();
+	request(fd, type, V4L2_MEMORY_DMABUF, 2);
+	say("OD1", queue_dmabuf(fd, 0, good, 0, size));
+	stream(fd, 0);
+	say("OD2", queue_dmabuf(fd, 0, -1, 0, size));
+	say("OD3", queue_dmabuf(fd, 0, good, 0, size));
+	stream(fd, 0);
+	queue_dmabuf(fd, 0, -1, 0, size);
+	say("OD3b", queue_dmabuf(fd, 0, good, size, size));
+	stream(fd, 0);
+	say("OD4", queue_dmabuf(fd, 0, good, size, 0));
+	stream(fd, 0);
+	say("OD5", queue_dmabuf(fd, 1, large, 0, size * 4));
+	stream(fd, 0);
+	say("OD6", queue_dmabuf(fd, 1, good, 0, size * 4));
+	stream(fd, 0);
+	if (queue_dmabuf(fd, 1, good, 0, size) < 0)
+		die("QBUF of the small dma-buf");
+	stream(fd, 0);
+	say("OD7", queue_dmabuf(fd, 1, large, 0, size * 4));
+	close(good);
+	close(large);
+	close(fd);
+}
+
+static void streaming(void)
+{
+	int fd = device();
+	short relevant = out ? POLLOUT : POLLIN, irrelevant = out ? POLLIN : POLLOUT;
+	mmap_buffers(fd, 4);
+	say_poll("L4", fd, POLLIN | POLLOUT, 0);
+	void *byte = malloc(size);
+	say("IO1", transfer(fd, byte, size));
+	free(byte);
+	say("S4", stream(fd, 1));
+	say("S5", stream(fd, 1));
+	say("D4", call(fd, VIDIOC_DQBUF, buffer(0)));
+	say("S6", mmap_buffers(fd, 2));
+	say("S7", mmap_buffers(fd, 0));
+	say("S9", remove_range(fd, 3, 1));
+	say_poll("L1", fd, relevant, 0);
+	say_poll("L2", fd, irrelevant, 0);
+	say("S10", stream_of(fd, 0, other_type()));
+	if (qbuf(fd, 0) < 0)
+		die("QBUF");
+	struct pollfd p = { .fd = fd, .events = relevant };
+	say("L3", poll(&p, 1, 2000) == 1 && (p.revents & relevant) ? p.revents & ~(POLLRDNORM | POLLWRNORM) : 0);
+	struct v4l2_buffer b = buffer(0);
+	b.memory = V4L2_MEMORY_USERPTR;
+	say("D6", call(fd, VIDIOC_DQBUF, b));
+	stream(fd, 0);
+	if (out) {
+		b = buffer(0);
+		b.bytesused = ((size + 4095) & ~4095u) + 1;
+		say("B9", call(fd, VIDIOC_QBUF, b));
+		b.bytesused = 0;
+		if (ioctl(fd, VIDIOC_QBUF, &b) < 0)
+			die("QBUF with bytesused 0");
+		say("B11", b.bytesused == b.length);
+	}
+	close(fd);
+}
+
+// A thread that sleeps in DQBUF, and what it got.
+static int sleeper_fd;
+static pid_t sleeper_tid;
+static long sleeper_result;
+static int sleeper_errno;
+
+static void *sleeper(void *unused)
+{
+	(void)unused;
+	__atomic_store_n(&sleeper_tid, (pid_t)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
+	struct v4l2_buffer b = buffer(0);
+	sleeper_result = ioctl(sleeper_fd, VIDIOC_DQBUF, &b);
+	sleeper_errno = errno;
+	return NULL;
+}
+
+// Waits until the thread is inside its ioctl.
+static void until_asleep(void)
+{
+	char path[64], text[64];
+	pid_t tid;
+	while (!(tid = __atomic_load_n(&sleeper_tid, __ATOMIC_SEQ_CST)))
+		sched_yield();
+	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", tid);
+	for (;;) {
+		FILE *file = fopen(path, "r");
+		int in_ioctl = file && fgets(text, sizeof(text), file) && !strncmp(text, "16 ", 3);
+		if (file)
+			fclose(file);
+		if (in_ioctl)
+			break;
+		sched_yield();
+	}
+	// Calls are taken in order: when this one is answered, the sleeper's has been looked at.
+	struct v4l2_capability c;
+	ioctl(sleeper_fd, VIDIOC_QUERYCAP, &c);
+}
+
+static pthread_t fall_asleep(void)
+{
+	pthread_t thread;
+	sleeper_tid = 0;
+	if (pthread_create(&thread, NULL, sleeper, NULL))
+		die("pthread_create");
+	until_asleep();
+	return thread;
+}
+
+static void say_sleeper(const char *id, pthread_t thread)
+{
+	pthread_join(thread, NULL);
+	errno = sleeper_errno;
+	say(id, sleeper_result);
+}
+
+static void wake(int number)
+{
+	(void)number;
+}
+
+static void sleeping(void)
+{
+	int fd = sleeper_fd = open_node(node, 0);
+	mmap_buffers(fd, 2);
+	stream(fd, 1);
+	struct sigaction action = { .sa_handler = wake };
+	sigaction(SIGUSR1, &action, NULL);
+	pthread_t thread = fall_asleep();
+	say("D7", call(fd, VIDIOC_DQBUF, buffer(0)));
+	say("D8", mmap_buffers(fd, 2));
+	unsigned char *bytes = malloc(size);
+	say("D9", transfer(fd, bytes, size));
+	free(bytes);
+	pthread_kill(thread, SIGUSR1);
+	say_sleeper("D10", thread);
+	thread = fall_asleep();
+	say("S11", stream(fd, 0));
+	say_sleeper("S11b", thread);
+	close(fd);
+}
+
+static void last_flag(void)
+{
+	int fd = device();
+	short relevant = out ? POLLOUT : POLLIN;
+	struct pollfd p = { .fd = fd, .events = relevant };
+	mmap_buffers(fd, 2);
+	struct v4l2_buffer b = buffer(0);
+	b.flags = V4L2_BUF_FLAG_DONE | V4L2_BUF_FLAG_LAST;
+	say("V1", call(fd, VIDIOC_DQBUF, b));
+	if (qbuf(fd, 0) < 0 || stream(fd, 1) < 0)
+		die("QBUF or STREAMON");
+	poll(&p, 1, 2000);
+	say("V2", call(fd, VIDIOC_DQBUF, buffer(0)));
+	b = buffer(0);
+	b.flags = V4L2_BUF_FLAG_DONE | V4L2_BUF_FLAG_LAST;
+	call(fd, VIDIOC_DQBUF, b);
+	close(fd);
+	p.fd = fd = device();
+	mmap_buffers(fd, 2);
+	if (qbuf(fd, 0) < 0 || stream(fd, 1) < 0)
+		die("QBUF or STREAMON");
+	poll(&p, 1, 2000);
+	say("V4", call(fd, VIDIOC_DQBUF, buffer(0)));
+	stream(fd, 0);
+	if (qbuf(fd, 0) < 0 || stream(fd, 1) < 0)
+		die("QBUF or STREAMON");
+	poll(&p, 1, 2000);
+	say("V5", call(fd, VIDIOC_DQBUF, buffer(0)));
+	close(fd);
+}
+
+static void file_io(void)
+{
+	int fd = device(), second = device();
+	unsigned char *bytes = calloc(1, size);
+	say("IO2b", out ? read(fd, bytes, size) : write(fd, bytes, size));
+	long moved = transfer(fd, bytes, size);
+	say("IO3", moved == (long)size ? 1 : moved);
+	say("IO4", mmap_buffers(fd, 2));
+	say("IO4b", mmap_buffers(fd, 0));
+	say("IO5", call(fd, VIDIOC_QUERYBUF, buffer(0)));
+	say("IO6", qbuf(fd, 0));
+	say("IO8", export_buffer(fd, 0, 0, O_RDWR));
+	say("IO9", stream(fd, 1));
+	say("IO10", stream(fd, 0));
+	say("IO11", create_count(fd, 1));
+	say("IO12", remove_range(fd, 0, 1));
+	say("IO14", call(fd, VIDIOC_PREPARE_BUF, buffer(0)));
+	say("IO15", transfer(second, bytes, size));
+	say("IO15b", call(second, VIDIOC_QUERYBUF, buffer(0)));
+	say("IO15c", create_count(second, 0));
+	struct pollfd p = { .fd = fd, .events = out ? POLLOUT : POLLIN };
+	poll(&p, 1, 2000);
+	say("IO16", transfer(fd, (void *)8, size));
+	close(second);
+	close(fd);
+
+	fd = device();
+	say_poll("L7", fd, out ? POLLIN : POLLOUT, 0);
+	say("L8", mmap_buffers(fd, 2));
+	mmap_buffers(fd, 0);
+	p.fd = fd;
+	int ready = poll(&p, 1, out ? 0 : 2000);
+	say("L5", ready == 1 ? p.revents & (POLLIN | POLLOUT | POLLERR) : ready);
+	say("L6", mmap_buffers(fd, 2));
+	close(fd);
+	free(bytes);
+}
+
+int main(int argc, char **argv)
+{
+	set_up(argc, argv, 0);
+	allocation();
+	second_handle();
+	queueing();
+	exporting_and_mapping();
+	creating_and_removing();
+	if (argc > 4)
+		user_pointers();
+	imports_of_size();
+	if (out)
+		import_payloads();
+	imports();
+	streaming();
+	sleeping();
+	last_flag();
+	file_io();
+	return 0;
+}
