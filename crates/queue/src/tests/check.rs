@@ -1,0 +1,263 @@
+//! What must hold at any moment.
+
+use super::Bench;
+use super::fake::{FakeMem, Kind, done};
+use super::std::collections::BTreeSet;
+use super::std::vec::Vec;
+use crate::{
+    BufferInfo, BufferState, Completion, Error, MAX_PLANES, Memory, PlaneRequest, PlaneSource,
+    QueueBuffer, Stale,
+};
+
+/// An MMAP buffer whose planes are full.
+pub(crate) fn mmap_buffer(index: u32, planes: usize) -> QueueBuffer<FakeMem> {
+    let mut request = QueueBuffer::new(index, Memory::Mmap);
+    for _ in 0..planes {
+        request.push_plane(PlaneRequest::mmap(0)).ok().unwrap();
+    }
+    request
+}
+
+impl Bench {
+    /// A buffer as a program queues it: full planes of the queue's memory model; DMABUF gets a
+    /// new dma-buf of the right size for each plane.
+    pub(crate) fn request(&mut self, index: u32) -> QueueBuffer<FakeMem> {
+        let memory = self.queue.memory().unwrap_or(Memory::Mmap);
+        let sizes = self.driver.sizes.clone();
+        let mut request = QueueBuffer::new(index, memory);
+        for (n, bytes) in (0_u64..).zip(sizes) {
+            let source = match memory {
+                Memory::Mmap => PlaneSource::Mmap,
+                Memory::UserPtr => PlaneSource::UserPtr {
+                    user: self.mem.address_space,
+                    addr: 0x1_0000 * (1 + n + 8 * u64::from(index)),
+                },
+                Memory::DmaBuf => {
+                    let object = self.mem.new_object(bytes);
+                    PlaneSource::DmaBuf {
+                        buf: Some(self.mem.reference(object)),
+                        fd: 40,
+                    }
+                }
+            };
+            let plane = PlaneRequest {
+                payload_bytes: 0,
+                length_bytes: bytes,
+                data_offset: 0,
+                source,
+            };
+            request.push_plane(plane).ok().unwrap();
+        }
+        request
+    }
+
+    /// One plane in a dma-buf.
+    pub(crate) fn dmabuf(
+        &mut self,
+        index: u32,
+        object: Option<u32>,
+        length_bytes: u64,
+        payload_bytes: u64,
+    ) -> QueueBuffer<FakeMem> {
+        let mut request = QueueBuffer::new(index, Memory::DmaBuf);
+        let buf = object.map(|o| self.mem.reference(o));
+        let source = PlaneSource::DmaBuf {
+            buf,
+            fd: object.map_or(-1, |_| 40),
+        };
+        let plane = PlaneRequest {
+            payload_bytes,
+            length_bytes,
+            data_offset: 0,
+            source,
+        };
+        request.push_plane(plane).ok().unwrap();
+        request
+    }
+
+    pub(crate) fn qbuf_as(&mut self, request: QueueBuffer<FakeMem>) -> Result<BufferInfo, Error> {
+        let result = self.queue.qbuf(&mut self.mem, &mut self.driver, request);
+        self.check();
+        result
+    }
+
+    pub(crate) fn qbuf(&mut self, index: u32) -> Result<BufferInfo, Error> {
+        let request = self.request(index);
+        self.qbuf_as(request)
+    }
+
+    pub(crate) fn prepare_as(
+        &mut self,
+        request: QueueBuffer<FakeMem>,
+    ) -> Result<BufferInfo, Error> {
+        let result = self
+            .queue
+            .prepare_buf(&mut self.mem, &mut self.driver, request);
+        self.check();
+        result
+    }
+
+    pub(crate) fn prepare(&mut self, index: u32) -> Result<BufferInfo, Error> {
+        let request = self.request(index);
+        self.prepare_as(request)
+    }
+
+    pub(crate) fn dqbuf(&mut self) -> Result<BufferInfo, Error> {
+        self.dqbuf_room(MAX_PLANES)
+    }
+
+    pub(crate) fn dqbuf_room(&mut self, room: usize) -> Result<BufferInfo, Error> {
+        let result = self.queue.dqbuf(&mut self.mem, &mut self.driver, room);
+        self.check();
+        result
+    }
+
+    pub(crate) fn streamon(&mut self) -> Result<(), Error> {
+        let result = self.queue.streamon(&mut self.mem, &mut self.driver);
+        self.check();
+        result
+    }
+
+    pub(crate) fn streamoff(&mut self) -> Result<(), Error> {
+        let result = self.queue.streamoff(&mut self.mem, &mut self.driver);
+        self.check();
+        result
+    }
+
+    pub(crate) fn remove(&mut self, first: u32, count: u32) -> Result<(), Error> {
+        let result = self
+            .queue
+            .remove_bufs(&mut self.mem, &mut self.driver, first, count);
+        self.check();
+        result
+    }
+
+    pub(crate) fn query(&mut self, index: u32) -> Result<BufferInfo, Error> {
+        self.queue.querybuf(&mut self.mem, index)
+    }
+
+    /// Completes the oldest token.
+    pub(crate) fn complete(&mut self, completion: Completion) -> Result<(), Stale> {
+        let token = self.driver.tokens.remove(0);
+        let result = self.queue.complete(&mut self.mem, token, completion);
+        self.check();
+        result
+    }
+
+    /// Completes the oldest token as done.
+    pub(crate) fn frame(&mut self) {
+        self.complete(done()).unwrap();
+    }
+
+    /// Insists on what always holds: each buffer in exactly one place, the memory of its planes
+    /// owned by whoever has it, nothing that nobody knows.
+    pub(crate) fn check(&self) {
+        let queue = &self.queue;
+        let queued: Vec<u32> = queue.queued.iter().copied().collect();
+        let done: Vec<u32> = queue.done.iter().copied().collect();
+        for list in [&queued, &done] {
+            assert_eq!(
+                list.iter().collect::<BTreeSet<_>>().len(),
+                list.len(),
+                "listed twice"
+            );
+        }
+        let mut counted = 0;
+        let mut planes = 0;
+        let mut references = 0;
+        let mut out = 0;
+        for (index, buffer) in (0_u32..).zip(&queue.buffers) {
+            let Some(buffer) = buffer else {
+                assert!(
+                    !queued.contains(&index) && !done.contains(&index),
+                    "removed, listed"
+                );
+                continue;
+            };
+            counted += 1;
+            let live = self
+                .driver
+                .tokens
+                .iter()
+                .filter(|t| t.index() == index && t.epoch() == queue.ownership.epoch())
+                .filter(|t| !t.is_stale())
+                .count();
+            let dropped = queue.ownership.was_dropped(index, buffer.generation);
+            let places = (
+                queued.contains(&index),
+                done.contains(&index),
+                live,
+                dropped,
+            );
+            match buffer.state {
+                BufferState::Dequeued => assert_eq!(places, (false, false, 0, false), "{index}"),
+                BufferState::Queued => assert_eq!(places, (true, false, 0, false), "{index}"),
+                BufferState::Active => {
+                    assert!(
+                        !places.0 && !places.1 && (live == 1) != dropped,
+                        "{index}: {places:?}"
+                    );
+                }
+                BufferState::Done | BufferState::Error => {
+                    assert_eq!(places, (false, true, 0, false), "{index}");
+                }
+                BufferState::Preparing => panic!("{index} left preparing"),
+            }
+            let with_device =
+                buffer.prepared && !matches!(buffer.state, BufferState::Done | BufferState::Error);
+            assert_eq!(buffer.synced, with_device, "{index}: synced");
+            if buffer.state != BufferState::Dequeued {
+                out += 1;
+                assert!(buffer.prepared, "{index} queued without being prepared");
+            }
+            let had = buffer.planes.iter().filter(|p| p.memory.is_some()).count();
+            assert!(
+                had == 0 || had == buffer.planes.len(),
+                "{index}: some planes have memory"
+            );
+            assert_eq!(buffer.initialised, had != 0, "{index}: initialised");
+            assert_eq!(
+                self.driver.initialised.get(&index).copied().unwrap_or(0),
+                i32::from(had != 0)
+            );
+            assert_eq!(
+                self.driver.prepared.get(&index).copied().unwrap_or(0),
+                i32::from(buffer.prepared)
+            );
+            planes += had;
+            references += buffer.planes.iter().filter(|p| p.dmabuf.is_some()).count();
+        }
+        assert_eq!(counted, queue.num_buffers());
+        assert_eq!(out, queue.queued_count());
+        assert_eq!(planes, self.mem.live_planes(), "planes that nobody has");
+        let foreign = self.foreign_references;
+        assert_eq!(
+            references + foreign,
+            self.mem.live_references(),
+            "dma-buf references"
+        );
+        let owned = self.mem.planes.values().filter(|p| p.device_owned).count();
+        let synced: usize = queue
+            .buffers
+            .iter()
+            .flatten()
+            .filter(|b| b.synced)
+            .map(|b| b.planes.len())
+            .sum();
+        assert_eq!(owned, synced, "planes the device has");
+        for plane in self.mem.planes.values() {
+            assert_eq!(plane.direction, queue.config.direction());
+            if let Kind::Attached { mapped, .. } = plane.kind {
+                assert!(mapped, "attached and not mapped between calls");
+            }
+        }
+        assert_eq!(
+            queue.memory().is_some(),
+            queue.has_buffers() || queue.is_streaming()
+        );
+        assert_eq!(
+            self.mem.violations,
+            Vec::<super::std::string::String>::new()
+        );
+    }
+}

@@ -1,0 +1,182 @@
+//! Where new buffers go, and what makes a queue busy.
+
+use super::fake::SIZE;
+use super::std::vec;
+use super::{BOTH, Bench};
+use crate::{Coherency, Constraint, Created, Error, Invalid, Memory, QueueType, Reason};
+
+fn create(b: &mut Bench, count: u32) -> Result<Created, Error> {
+    let made = b.queue.create_bufs(
+        &mut b.mem,
+        &mut b.driver,
+        Memory::Mmap,
+        count,
+        Coherency::Coherent,
+        &[SIZE],
+    );
+    b.check();
+    made
+}
+
+#[test]
+fn the_first_hole_that_fits_is_taken_otherwise_the_first_largest() {
+    let mut b = Bench::new(QueueType::Capture);
+    assert_eq!(create(&mut b, 32).unwrap().count, 32);
+    b.remove(2, 1).unwrap();
+    b.remove(5, 3).unwrap();
+    b.remove(10, 2).unwrap();
+    b.remove(20, 3).unwrap();
+    // {2}, {5,6,7}, {10,11}, {20,21,22}
+    let two = create(&mut b, 2).unwrap();
+    assert_eq!((two.first_index, two.count), (5, 2));
+    // {2}, {7}, {10,11}, {20,21,22}
+    let many = create(&mut b, 9).unwrap();
+    assert_eq!((many.first_index, many.count), (20, 3));
+    let one = create(&mut b, 1).unwrap();
+    assert_eq!((one.first_index, one.count), (2, 1));
+    b.finish();
+}
+
+#[test]
+fn other_sizes_make_other_buffers() {
+    let mut b = Bench::new(QueueType::Output);
+    b.reqbufs(Memory::Mmap, 2).unwrap();
+    let (mem, driver) = (&mut b.mem, &mut b.driver);
+    b.queue
+        .create_bufs(
+            mem,
+            driver,
+            Memory::Mmap,
+            1,
+            Coherency::Coherent,
+            &[SIZE * 2],
+        )
+        .unwrap();
+    let length = |b: &mut Bench, i| b.query(i).unwrap().planes[0].unwrap().length_bytes;
+    assert_eq!((length(&mut b, 1), length(&mut b, 2)), (SIZE, SIZE * 2));
+    b.finish();
+}
+
+#[test]
+fn coherency_is_granted_only_to_mmap_with_hints() {
+    let mut b = Bench::with(QueueType::Capture, |c| c.allow_cache_hints = true);
+    for (memory, granted) in [
+        (Memory::Mmap, Coherency::NonCoherent),
+        (Memory::DmaBuf, Coherency::Coherent),
+        (Memory::UserPtr, Coherency::Coherent),
+    ] {
+        let made = b
+            .queue
+            .reqbufs(&mut b.mem, &mut b.driver, memory, 2, Coherency::NonCoherent);
+        assert_eq!(made.unwrap().coherency, granted, "{memory:?}");
+        assert_eq!(b.queue.coherency(), granted);
+    }
+    let (mem, driver) = (&mut b.mem, &mut b.driver);
+    b.queue
+        .reqbufs(mem, driver, Memory::Mmap, 2, Coherency::NonCoherent)
+        .unwrap();
+    let other = b
+        .queue
+        .create_bufs(mem, driver, Memory::Mmap, 1, Coherency::Coherent, &[SIZE]);
+    assert_eq!(other, Err(Error::Invalid(Invalid::CoherencyMismatch)));
+    let same = b.queue.create_bufs(
+        mem,
+        driver,
+        Memory::Mmap,
+        1,
+        Coherency::NonCoherent,
+        &[SIZE],
+    );
+    assert_eq!(same.unwrap().count, 1);
+    b.finish();
+}
+
+#[test]
+fn a_refusal_names_its_reason() {
+    let mut b = Bench::new(QueueType::Capture);
+    let (mem, driver) = (&mut b.mem, &mut b.driver);
+    let big = b
+        .queue
+        .create_bufs(
+            mem,
+            driver,
+            Memory::Mmap,
+            1,
+            Coherency::Coherent,
+            &[0xffff_ffff],
+        )
+        .unwrap_err();
+    assert_eq!(big.errno(), 12);
+    assert_eq!(
+        big.reason(),
+        Some(Reason {
+            constraint: Constraint::SizeLimit,
+            wanted: 0xffff_ffff,
+            found: 0xffff_f000
+        })
+    );
+    b.mem.max_alloc = Some(1);
+    b.driver.least_buffers = 3;
+    let short = b.reqbufs(Memory::Mmap, 3).unwrap_err();
+    assert_eq!(short.reason().unwrap().constraint, Constraint::Ram);
+    assert_eq!(
+        short,
+        Error::NoMemory {
+            wanted: 3,
+            found: 1,
+            cause: short.reason()
+        },
+        "how many, too"
+    );
+    b.finish();
+}
+
+#[test]
+fn a_buffer_whose_second_plane_fails_leaves_nothing() {
+    for queue_type in BOTH {
+        let mut b = Bench::new(queue_type);
+        b.driver.sizes = vec![SIZE; 3];
+        b.mem.fail_in = Some(4);
+        assert_eq!(
+            b.reqbufs(Memory::Mmap, 4).unwrap(),
+            1,
+            "the second buffer's second plane"
+        );
+        b.check();
+        b.finish();
+    }
+}
+
+#[test]
+fn busy_means_buffers_or_streaming() {
+    let mut b = Bench::new(QueueType::Capture);
+    b.reqbufs(Memory::Mmap, 2).unwrap();
+    assert!(b.queue.is_busy());
+    b.streamon().unwrap();
+    b.remove(0, 2).unwrap();
+    assert!(b.queue.is_busy(), "it streams");
+    b.streamoff().unwrap();
+    assert!(!b.queue.is_busy());
+    b.driver.fail.insert("queue_setup", 22);
+    b.reqbufs(Memory::Mmap, 2).unwrap_err();
+    assert!(!b.queue.is_busy());
+    b.finish();
+}
+
+#[test]
+fn ten_thousand_buffers_are_only_numbers() {
+    let mut b = Bench::with(QueueType::Capture, |c| c.max_num_buffers = 10_000);
+    assert_eq!(b.reqbufs(Memory::DmaBuf, 10_000).unwrap(), 10_000);
+    assert_eq!(b.query(9_999).unwrap().index, 9_999);
+    b.remove(5_000, 100).unwrap();
+    let made = b.queue.create_bufs(
+        &mut b.mem,
+        &mut b.driver,
+        Memory::DmaBuf,
+        100,
+        Coherency::Coherent,
+        &[SIZE],
+    );
+    assert_eq!(made.unwrap().first_index, 5_000);
+    b.finish();
+}

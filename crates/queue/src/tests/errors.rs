@@ -1,0 +1,96 @@
+//! Every error has an errno that is one, and a sentence.
+
+use super::std::string::ToString;
+use crate::{
+    Busy, ConfigError, Constraint, DriverError, Error, Invalid, Memory, PlaneError, Reason, Stale,
+};
+
+#[test]
+fn every_error_has_its_errno() {
+    let reason = Reason {
+        constraint: Constraint::Ram,
+        wanted: 2,
+        found: 1,
+    };
+    let table = [
+        (Error::Busy(Busy::FileIo), 16),
+        (Error::Invalid(Invalid::NoPlanes), 22),
+        (Error::Config(ConfigError::NoMemoryModel), 22),
+        (Error::WouldBlock, 11),
+        (Error::QueueError, 5),
+        (Error::LastBuffer, 32),
+        (Error::RequestUnsupported, 53),
+        (Error::QueueFull { max: 32 }, 105),
+        (
+            Error::NoMemory {
+                wanted: 2,
+                found: 1,
+                cause: None,
+            },
+            12,
+        ),
+        (
+            Error::TooManyForFileIo {
+                wanted: 40,
+                max: 32,
+            },
+            28,
+        ),
+        (Error::Fault, 14),
+        (Error::Plane(PlaneError::Io(Some(reason))), 5),
+        (Error::Driver(DriverError(6)), 6),
+        (Error::Driver(DriverError(0)), 5),
+        (Error::Driver(DriverError(-22)), 5),
+        (Error::Driver(DriverError(4096)), 5),
+    ];
+    for (error, errno) in table {
+        assert_eq!(error.errno(), errno, "{error:?}");
+        assert!((1..=4095).contains(&error.errno()));
+        assert!(!error.to_string().is_empty());
+    }
+    assert_eq!(
+        Error::Plane(PlaneError::Io(Some(reason))).reason(),
+        Some(reason)
+    );
+    assert_eq!(Error::WouldBlock.reason(), None);
+}
+
+#[test]
+fn sentences_name_the_numbers() {
+    let sentences = [
+        (
+            Error::from(Invalid::LengthBelowSetup {
+                plane: 1,
+                wanted: 4096,
+                found: 100,
+            }),
+            "plane 1 needs 4096 bytes, has 100",
+        ),
+        (
+            Error::from(Invalid::Index {
+                index: 9,
+                buffers: 4,
+            }),
+            "no buffer 9 (of 4)",
+        ),
+        (
+            Error::from(Busy::ModelFixed {
+                wanted: Memory::DmaBuf,
+                found: Memory::Mmap,
+            }),
+            "a streaming queue stays Mmap, wanted DmaBuf",
+        ),
+        (
+            Error::from(Busy::BufferOwned { index: 3 }),
+            "buffer 3 is queued",
+        ),
+        (
+            Error::QueueFull { max: 32 },
+            "the queue has all its 32 buffers",
+        ),
+    ];
+    for (error, sentence) in sentences {
+        assert_eq!(error.to_string(), sentence);
+    }
+    assert_eq!(Stale.to_string(), "the buffer is no longer the device's");
+}

@@ -1,0 +1,539 @@
+//! A memory and a driver that keep books, and fail on demand.
+
+use super::std::collections::BTreeMap;
+use super::std::string::String;
+use super::std::vec::Vec;
+use super::std::{format, vec};
+use crate::{
+    Active, Completion, Constraint, Direction, DoneState, Driver, DriverError, ExportAccess,
+    HintSkip, MemOps, PlaneError, PlaneSizes, Prepare, Reason,
+};
+use vb3_plane::AllocArgs;
+
+/// Bytes that one plane needs by default.
+pub(crate) const SIZE: u64 = 115_200;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Mmap,
+    UserPtr { user: u32 },
+    Attached { dmabuf: u32, mapped: bool },
+}
+
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) kind: Kind,
+    pub(crate) device_owned: bool,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) extra_users: u32,
+    pub(crate) direction: Direction,
+}
+
+#[derive(Debug)]
+pub(crate) struct FakePlane(u64);
+
+#[derive(Debug)]
+pub(crate) struct FakeBuf {
+    pub(crate) object: u32,
+    reference: u64,
+}
+
+/// What the memory was asked, by name.
+#[derive(Default, Debug)]
+pub(crate) struct FakeMem {
+    pub(crate) planes: BTreeMap<u64, Record>,
+    /// References to dma-bufs: which object.
+    references: BTreeMap<u64, u32>,
+    /// Bytes of each dma-buf.
+    pub(crate) objects: BTreeMap<u32, u64>,
+    /// The current address space of the program: memory taken earlier is another.
+    pub(crate) address_space: u32,
+    pub(crate) bad_address: Option<u64>,
+    pub(crate) no_userptr: bool,
+    /// Fails the call with this many before it.
+    pub(crate) fail_in: Option<u64>,
+    pub(crate) failed: bool,
+    pub(crate) calls: BTreeMap<&'static str, u64>,
+    /// The skips that `prepare` and `finish` were given.
+    pub(crate) skips: Vec<(&'static str, HintSkip)>,
+    pub(crate) violations: Vec<String>,
+    pub(crate) max_alloc: Option<usize>,
+    next: u64,
+}
+
+impl FakeMem {
+    fn id(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn count(&mut self, name: &'static str) {
+        *self.calls.entry(name).or_default() += 1;
+    }
+
+    pub(crate) fn called(&self, name: &str) -> u64 {
+        self.calls.get(name).copied().unwrap_or(0)
+    }
+
+    fn may_fail(&mut self, name: &'static str) -> Result<(), PlaneError> {
+        self.count(name);
+        match &mut self.fail_in {
+            Some(0) => {
+                self.fail_in = None;
+                self.failed = true;
+                Err(PlaneError::NoMemory(Some(Reason {
+                    constraint: Constraint::InjectedFault,
+                    wanted: 1,
+                    found: 0,
+                })))
+            }
+            Some(n) => {
+                *n -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A new dma-buf of the program; the program's reference is not counted.
+    pub(crate) fn new_object(&mut self, bytes: u64) -> u32 {
+        let object = u32::try_from(self.objects.len()).unwrap() + 1;
+        self.objects.insert(object, bytes);
+        object
+    }
+
+    /// A reference as a front end makes one from a descriptor.
+    pub(crate) fn reference(&mut self, object: u32) -> FakeBuf {
+        let reference = self.id();
+        self.references.insert(reference, object);
+        FakeBuf { object, reference }
+    }
+
+    pub(crate) fn live_references(&self) -> usize {
+        self.references.len()
+    }
+
+    pub(crate) fn live_planes(&self) -> usize {
+        self.planes.len()
+    }
+
+    pub(crate) fn assert_empty(&self) {
+        assert_eq!(self.violations, Vec::<String>::new());
+        assert_eq!(
+            self.planes.len(),
+            0,
+            "planes left: {:?}",
+            self.planes.keys()
+        );
+        assert_eq!(self.references.len(), 0, "dma-buf references left");
+    }
+
+    fn make(&mut self, kind: Kind, bytes: u64, direction: Direction) -> FakePlane {
+        let id = self.id();
+        let record = Record {
+            kind,
+            device_owned: false,
+            bytes: vec![0; usize::try_from(bytes.min(1 << 17)).unwrap()],
+            extra_users: 0,
+            direction,
+        };
+        self.planes.insert(id, record);
+        FakePlane(id)
+    }
+
+    pub(crate) fn bytes_at(&mut self, cookie: u64) -> &mut Vec<u8> {
+        &mut self.planes.get_mut(&cookie).unwrap().bytes
+    }
+
+    fn violation(&mut self, what: String) {
+        self.violations.push(what);
+    }
+}
+
+impl MemOps for FakeMem {
+    type Device = u32;
+    type User = u32;
+    type Plane = FakePlane;
+    type DmaBuf = FakeBuf;
+    type Cookie = u64;
+    type Mmap = (u64, u64);
+
+    fn supports_userptr(&self) -> bool {
+        !self.no_userptr
+    }
+
+    fn alloc(&mut self, _dev: u32, args: AllocArgs) -> Result<FakePlane, PlaneError> {
+        self.may_fail("alloc")?;
+        if self.max_alloc.is_some_and(|max| self.planes.len() >= max) {
+            return Err(PlaneError::NoMemory(Some(Reason {
+                constraint: Constraint::Ram,
+                wanted: args.len_bytes,
+                found: 0,
+            })));
+        }
+        Ok(self.make(Kind::Mmap, args.len_bytes, args.direction))
+    }
+
+    fn get_userptr(
+        &mut self,
+        _dev: u32,
+        user: &u32,
+        addr: u64,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<FakePlane, PlaneError> {
+        self.may_fail("get_userptr")?;
+        if addr == 0 || self.bad_address == Some(addr) {
+            return Err(PlaneError::Fault(None));
+        }
+        Ok(self.make(Kind::UserPtr { user: *user }, len_bytes, direction))
+    }
+
+    fn is_current(&self, plane: &FakePlane, user: &u32, _addr: u64) -> bool {
+        matches!(self.planes.get(&plane.0), Some(Record { kind: Kind::UserPtr { user: u }, .. })
+            if u == user && *u == self.address_space)
+    }
+
+    fn attach_dmabuf(
+        &mut self,
+        _dev: u32,
+        buf: &FakeBuf,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<FakePlane, PlaneError> {
+        self.may_fail("attach")?;
+        let found = self.dmabuf_len(buf);
+        if found < len_bytes {
+            return Err(PlaneError::Fault(Some(Reason {
+                constraint: Constraint::BufferSize,
+                wanted: len_bytes,
+                found,
+            })));
+        }
+        let kind = Kind::Attached {
+            dmabuf: buf.object,
+            mapped: false,
+        };
+        Ok(self.make(kind, len_bytes, direction))
+    }
+
+    fn map_dmabuf(&mut self, plane: &mut FakePlane) -> Result<(), PlaneError> {
+        self.may_fail("map")?;
+        match &mut self.planes.get_mut(&plane.0).unwrap().kind {
+            Kind::Attached { mapped, .. } => *mapped = true,
+            other => panic!("map of {other:?}"),
+        }
+        Ok(())
+    }
+
+    fn unmap_dmabuf(&mut self, plane: &mut FakePlane) {
+        self.count("unmap");
+        match &mut self.planes.get_mut(&plane.0).unwrap().kind {
+            Kind::Attached { mapped, .. } => *mapped = false,
+            other => panic!("unmap of {other:?}"),
+        }
+    }
+
+    fn put(&mut self, plane: FakePlane) {
+        self.count("put");
+        let record = self.planes.remove(&plane.0).expect("put of a dead plane");
+        if record.device_owned {
+            self.violation(format!("plane {} freed while the device's", plane.0));
+        }
+        if let Kind::Attached { dmabuf, mapped } = record.kind {
+            if mapped {
+                self.violation(format!("plane {} freed while mapped", plane.0));
+            }
+            if !self.references.values().any(|o| *o == dmabuf) {
+                self.violation(format!("dma-buf {dmabuf} gone before its attachment"));
+            }
+        }
+    }
+
+    fn prepare(&mut self, plane: &mut FakePlane, skip: HintSkip) -> Result<(), PlaneError> {
+        self.may_fail("prepare")?;
+        self.skips.push(("prepare", skip));
+        let record = self.planes.get_mut(&plane.0).unwrap();
+        if core::mem::replace(&mut record.device_owned, true) {
+            self.violation(format!("plane {} prepared twice", plane.0));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, plane: &mut FakePlane, skip: HintSkip) {
+        self.count("finish");
+        self.skips.push(("finish", skip));
+        let record = self.planes.get_mut(&plane.0).unwrap();
+        if !core::mem::replace(&mut record.device_owned, false) {
+            self.violation(format!("plane {} finished without being prepared", plane.0));
+        }
+    }
+
+    fn cookie(&mut self, plane: &FakePlane) -> Option<u64> {
+        match self.planes.get(&plane.0)?.kind {
+            Kind::Attached { mapped: false, .. } => None,
+            _ => Some(plane.0),
+        }
+    }
+
+    fn num_users(&self, plane: &FakePlane) -> u32 {
+        1 + self.planes.get(&plane.0).unwrap().extra_users
+    }
+
+    fn mmap(&mut self, plane: &FakePlane, len_bytes: u64) -> Result<(u64, u64), PlaneError> {
+        self.may_fail("mmap")?;
+        self.planes.get_mut(&plane.0).unwrap().extra_users += 1;
+        Ok((plane.0, len_bytes))
+    }
+
+    fn export(&mut self, plane: &FakePlane, _: ExportAccess) -> Result<FakeBuf, PlaneError> {
+        self.may_fail("export")?;
+        let record = self.planes.get_mut(&plane.0).unwrap();
+        record.extra_users += 1;
+        let bytes = u64::try_from(record.bytes.len()).unwrap();
+        let object = self.new_object(bytes);
+        Ok(self.reference(object))
+    }
+
+    fn dmabuf_len(&self, buf: &FakeBuf) -> u64 {
+        self.objects.get(&buf.object).copied().unwrap()
+    }
+
+    fn same_dmabuf(&self, a: &FakeBuf, b: &FakeBuf) -> bool {
+        a.object == b.object
+    }
+
+    fn clone_dmabuf(&mut self, buf: &FakeBuf) -> Result<FakeBuf, PlaneError> {
+        self.may_fail("clone")?;
+        Ok(self.reference(buf.object))
+    }
+
+    fn put_dmabuf(&mut self, buf: FakeBuf) {
+        self.count("put_dmabuf");
+        self.references
+            .remove(&buf.reference)
+            .expect("put of a dead reference");
+    }
+
+    fn copy_from(
+        &mut self,
+        plane: &mut FakePlane,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<(), PlaneError> {
+        self.may_fail("copy_from")?;
+        let record = self.planes.get(&plane.0).unwrap();
+        if record.device_owned {
+            self.violation(format!("plane {} read while the device's", plane.0));
+            return Err(PlaneError::Busy);
+        }
+        let from = usize::try_from(offset).unwrap();
+        let bytes = record
+            .bytes
+            .get(from..from + out.len())
+            .ok_or(PlaneError::Invalid(None))?;
+        out.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn copy_to(
+        &mut self,
+        plane: &mut FakePlane,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<(), PlaneError> {
+        self.may_fail("copy_to")?;
+        let record = self.planes.get_mut(&plane.0).unwrap();
+        if record.device_owned {
+            self.violation(format!("plane {} written while the device's", plane.0));
+            return Err(PlaneError::Busy);
+        }
+        let to = usize::try_from(offset).unwrap();
+        let place = record
+            .bytes
+            .get_mut(to..to + data.len())
+            .ok_or(PlaneError::Invalid(None))?;
+        place.copy_from_slice(data);
+        Ok(())
+    }
+}
+
+/// A driver that keeps its tokens until told otherwise.
+#[derive(Debug)]
+pub(crate) struct FakeDriver {
+    pub(crate) sizes: Vec<u64>,
+    pub(crate) tokens: Vec<Active<u64>>,
+    /// Errors to return, by callback name, once each.
+    pub(crate) fail: BTreeMap<&'static str, i32>,
+    pub(crate) calls: BTreeMap<&'static str, u64>,
+    /// What `buf_prepare` saw last: lengths, payloads.
+    pub(crate) seen: (Vec<u64>, Vec<u64>),
+    /// CAPTURE: the payload it sets.
+    pub(crate) capture_payload: Option<u64>,
+    /// OUTPUT: refuses other payloads, as vivid does.
+    pub(crate) wants_payload: Option<u64>,
+    /// Keeps its tokens where it should drop them.
+    pub(crate) keeps_tokens: bool,
+    /// Drops tokens at once.
+    pub(crate) drops_tokens: bool,
+    pub(crate) least_buffers: u32,
+    pub(crate) given_at_start: u32,
+    /// Buffers that have memory, and prepared ones.
+    pub(crate) initialised: BTreeMap<u32, i32>,
+    pub(crate) prepared: BTreeMap<u32, i32>,
+    pub(crate) streaming: bool,
+}
+
+impl Default for FakeDriver {
+    fn default() -> Self {
+        Self {
+            sizes: vec![SIZE],
+            tokens: Vec::new(),
+            fail: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            seen: Default::default(),
+            capture_payload: None,
+            wants_payload: None,
+            keeps_tokens: false,
+            drops_tokens: false,
+            least_buffers: 0,
+            given_at_start: 0,
+            initialised: BTreeMap::new(),
+            prepared: BTreeMap::new(),
+            streaming: false,
+        }
+    }
+}
+
+impl FakeDriver {
+    pub(crate) fn called(&self, name: &str) -> u64 {
+        self.calls.get(name).copied().unwrap_or(0)
+    }
+
+    fn call(&mut self, name: &'static str) -> Result<(), DriverError> {
+        *self.calls.entry(name).or_default() += 1;
+        match self.fail.remove(name) {
+            Some(errno) => Err(DriverError(errno)),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn assert_balanced(&self) {
+        assert!(
+            self.initialised.values().all(|n| *n == 0),
+            "init/cleanup: {:?}",
+            self.initialised
+        );
+        assert!(
+            self.prepared.values().all(|n| *n == 0),
+            "prepare/finish: {:?}",
+            self.prepared
+        );
+        assert!(!self.streaming, "still started");
+    }
+}
+
+fn step(table: &mut BTreeMap<u32, i32>, index: u32, by: i32) {
+    let n = table.entry(index).or_default();
+    *n += by;
+    assert!((0..=1).contains(n), "buffer {index} unbalanced");
+}
+
+impl Driver for FakeDriver {
+    type Cookie = u64;
+
+    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
+        self.call("queue_setup")?;
+        let Some(asked) = create else {
+            return Ok(PlaneSizes::new(&self.sizes).unwrap_or_default());
+        };
+        let asked = asked.as_slice();
+        if asked.len() != self.sizes.len() || asked.iter().zip(&self.sizes).any(|(a, s)| a < s) {
+            return Err(DriverError(22));
+        }
+        Ok(PlaneSizes::new(asked).unwrap_or_default())
+    }
+
+    fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {
+        self.call("buffer_count")?;
+        Ok(offered.max(self.least_buffers))
+    }
+
+    fn buf_init(&mut self, index: u32) -> Result<(), DriverError> {
+        self.call("buf_init")?;
+        step(&mut self.initialised, index, 1);
+        Ok(())
+    }
+
+    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
+        self.call("buf_prepare")?;
+        self.seen = (buffer.lengths.to_vec(), buffer.payloads.to_vec());
+        if let Some(payload) = self.capture_payload {
+            buffer.payloads.fill(payload);
+        }
+        if self
+            .wants_payload
+            .is_some_and(|p| buffer.payloads.iter().any(|b| *b < p))
+        {
+            return Err(DriverError(22));
+        }
+        step(&mut self.prepared, buffer.index, 1);
+        Ok(())
+    }
+
+    fn buf_finish(&mut self, index: u32) {
+        let _ = self.call("buf_finish");
+        step(&mut self.prepared, index, -1);
+    }
+
+    fn buf_cleanup(&mut self, index: u32) {
+        let _ = self.call("buf_cleanup");
+        step(&mut self.initialised, index, -1);
+    }
+
+    fn buf_queue(&mut self, buffer: Active<u64>) {
+        let _ = self.call("buf_queue");
+        assert!(!buffer.is_stale(), "a fresh token counts");
+        if !self.drops_tokens {
+            self.tokens.push(buffer);
+        }
+    }
+
+    fn prepare_streaming(&mut self) -> Result<(), DriverError> {
+        self.call("prepare_streaming")
+    }
+
+    fn unprepare_streaming(&mut self) {
+        let _ = self.call("unprepare_streaming");
+    }
+
+    fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
+        self.given_at_start = queued;
+        let started = self.call("start_streaming");
+        if started.is_err() && !self.keeps_tokens {
+            self.tokens.clear();
+        }
+        self.streaming = started.is_ok();
+        started
+    }
+
+    fn stop_streaming(&mut self) {
+        let _ = self.call("stop_streaming");
+        assert!(core::mem::take(&mut self.streaming), "stop without start");
+        if !self.keeps_tokens {
+            self.tokens.clear();
+        }
+    }
+}
+
+/// A buffer done with everything in it.
+pub(crate) fn done() -> Completion {
+    Completion {
+        outcome: DoneState::Done,
+        payloads: None,
+        timestamp_ns: Some(1_000),
+        sequence: 0,
+        field: 1,
+        last: false,
+    }
+}

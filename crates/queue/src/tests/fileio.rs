@@ -1,0 +1,433 @@
+//! read() and write().
+
+use super::calls::{EAGAIN, EBUSY, EFAULT, EINVAL, seen};
+use super::fake::{SIZE, done};
+use super::std::vec;
+use super::std::vec::Vec;
+use super::{BOTH, Bench};
+use crate::{
+    Busy, Completion, DoneState, Error, Fault, Interest, IoModes, MAX_PLANES, Memory, QueueType,
+    Readiness, Sink, Source, TimestampKind,
+};
+
+/// A program's memory; `good` bytes of it are there.
+struct User {
+    bytes: Vec<u8>,
+    good: usize,
+}
+
+impl User {
+    fn new(len: u64) -> Self {
+        let len = usize::try_from(len).unwrap();
+        Self {
+            bytes: vec![0; len],
+            good: len,
+        }
+    }
+}
+
+impl Sink for User {
+    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Fault> {
+        let from = usize::try_from(offset).unwrap();
+        if from + data.len() > self.good {
+            return Err(Fault);
+        }
+        self.bytes[from..from + data.len()].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+impl Source for User {
+    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
+        let from = usize::try_from(offset).unwrap();
+        if from + out.len() > self.good {
+            return Err(Fault);
+        }
+        out.copy_from_slice(&self.bytes[from..from + out.len()]);
+        Ok(())
+    }
+}
+
+fn bench(queue_type: QueueType) -> Bench {
+    Bench::with(queue_type, |c| c.min_reqbufs_allocation = 2)
+}
+
+fn read(b: &mut Bench, user: &mut User, len: u64) -> Result<u64, Error> {
+    let result = b.queue.read(&mut b.mem, &mut b.driver, user, len);
+    b.check();
+    result
+}
+
+fn write(b: &mut Bench, user: &mut User, len: u64) -> Result<u64, Error> {
+    let result = b.queue.write(&mut b.mem, &mut b.driver, user, len, 77);
+    b.check();
+    result
+}
+
+fn transfer(b: &mut Bench, user: &mut User, len: u64) -> Result<u64, Error> {
+    match b.queue.config().queue_type {
+        QueueType::Capture => read(b, user, len),
+        QueueType::Output => write(b, user, len),
+    }
+}
+
+/// The device captures a frame full of `value`.
+fn capture(b: &mut Bench, value: u8, payload: u64) {
+    let cookie = b.driver.tokens[0].plane(0).unwrap().unwrap().cookie;
+    b.mem.bytes_at(cookie).fill(value);
+    let mut payloads = [0; MAX_PLANES];
+    payloads[0] = payload;
+    b.complete(Completion {
+        payloads: Some(payloads),
+        ..done()
+    })
+    .unwrap();
+}
+
+#[test]
+fn frames_are_read_in_pieces() {
+    let mut b = bench(QueueType::Capture);
+    let mut user = User::new(SIZE);
+    assert_eq!(seen(read(&mut b, &mut user, SIZE)), EAGAIN, "IO3");
+    assert_eq!(b.driver.tokens.len(), 2, "all buffers are queued ahead");
+    capture(&mut b, 1, SIZE);
+    capture(&mut b, 2, SIZE);
+    assert_eq!(read(&mut b, &mut user, 100_000), Ok(100_000));
+    assert!(user.bytes[..100_000].iter().all(|v| *v == 1));
+    assert_eq!(
+        read(&mut b, &mut user, 100_000),
+        Ok(15_200),
+        "to the end of the frame"
+    );
+    assert_eq!(b.driver.tokens.len(), 1, "and queued again");
+    assert_eq!(read(&mut b, &mut user, SIZE * 2), Ok(SIZE));
+    assert!(user.bytes.iter().all(|v| *v == 2));
+    assert_eq!(seen(read(&mut b, &mut user, SIZE)), EAGAIN);
+    b.finish();
+}
+
+#[test]
+fn poll_tells_of_the_rest_of_a_frame() {
+    let mut b = bench(QueueType::Capture);
+    let mut user = User::new(SIZE);
+    read(&mut b, &mut user, SIZE).unwrap_err();
+    capture(&mut b, 1, SIZE);
+    read(&mut b, &mut user, 10).unwrap();
+    let interest = Interest {
+        readable: true,
+        writable: false,
+    };
+    assert_eq!(
+        b.queue.poll(&mut b.mem, &mut b.driver, interest),
+        Readiness::Ready
+    );
+    read(&mut b, &mut user, SIZE).unwrap();
+    assert_eq!(
+        b.queue.poll(&mut b.mem, &mut b.driver, interest),
+        Readiness::Nothing
+    );
+    b.finish();
+}
+
+#[test]
+fn empty_buffers_are_no_end_of_file_but_an_empty_last_one_is() {
+    let mut b = bench(QueueType::Capture);
+    let mut user = User::new(SIZE);
+    read(&mut b, &mut user, SIZE).unwrap_err();
+    b.driver.tokens.remove(0);
+    assert_eq!(
+        seen(read(&mut b, &mut user, SIZE)),
+        EAGAIN,
+        "a dropped frame is none"
+    );
+    assert_eq!(b.driver.tokens.len(), 2, "its buffer was queued again");
+    b.complete(Completion {
+        payloads: Some([0; MAX_PLANES]),
+        last: true,
+        outcome: DoneState::Done,
+        ..done()
+    })
+    .unwrap();
+    assert_eq!(read(&mut b, &mut user, SIZE), Ok(0));
+    assert_eq!(seen(read(&mut b, &mut user, SIZE)), -32);
+    b.finish();
+}
+
+#[test]
+fn data_before_the_offset_is_not_read() {
+    let mut b = bench(QueueType::Capture);
+    let mut user = User::new(SIZE);
+    read(&mut b, &mut user, SIZE).unwrap_err();
+    capture(&mut b, 9, 1000);
+    if let Some(Some(buffer)) = b.queue.buffers.first_mut() {
+        buffer.planes[0].data_offset = 200;
+    }
+    assert_eq!(read(&mut b, &mut user, SIZE), Ok(800));
+    b.finish();
+}
+
+#[test]
+fn a_bad_pointer_loses_nothing() {
+    let mut b = bench(QueueType::Capture);
+    let mut user = User::new(SIZE);
+    read(&mut b, &mut user, SIZE).unwrap_err();
+    capture(&mut b, 5, SIZE);
+    user.good = 70_000;
+    assert_eq!(seen(read(&mut b, &mut user, SIZE)), EFAULT, "IO16");
+    user.good = user.bytes.len();
+    assert_eq!(read(&mut b, &mut user, SIZE), Ok(SIZE), "the whole frame");
+    b.finish();
+
+    let mut b = bench(QueueType::Output);
+    let mut user = User::new(SIZE);
+    user.bytes.fill(3);
+    assert_eq!(write(&mut b, &mut user, 1000), Ok(1000));
+    user.good = 10;
+    assert_eq!(seen(write(&mut b, &mut user, SIZE)), EFAULT);
+    user.good = user.bytes.len();
+    assert_eq!(
+        write(&mut b, &mut user, SIZE),
+        Ok(SIZE - 1000),
+        "goes on where it was"
+    );
+    assert_eq!(b.driver.tokens.len(), 1);
+    b.finish();
+}
+
+#[test]
+fn defect_n2_written_bytes_reach_the_driver_as_payload() {
+    let mut b = bench(QueueType::Output);
+    b.driver.wants_payload = Some(SIZE);
+    let mut user = User::new(SIZE);
+    user.bytes.fill(8);
+    assert_eq!(write(&mut b, &mut user, SIZE), Ok(SIZE), "IO3");
+    assert_eq!(b.driver.seen.1, [SIZE]);
+    let view = *b.driver.tokens[0].plane(0).unwrap().unwrap();
+    assert_eq!(view.payload_bytes, SIZE);
+    assert!(
+        b.mem
+            .bytes_at(view.cookie)
+            .iter()
+            .take(usize::try_from(SIZE).unwrap())
+            .all(|v| *v == 8)
+    );
+    b.finish();
+}
+
+#[test]
+fn writes_fill_buffers_and_wait_for_them() {
+    let mut b = Bench::with(QueueType::Output, |c| {
+        c.min_reqbufs_allocation = 2;
+        c.timestamps = TimestampKind::Copy;
+    });
+    let interest = Interest {
+        readable: false,
+        writable: true,
+    };
+    let mut user = User::new(SIZE);
+    assert_eq!(write(&mut b, &mut user, 100), Ok(100));
+    assert_eq!(b.driver.tokens.len(), 0, "not full");
+    assert_eq!(
+        b.queue.poll(&mut b.mem, &mut b.driver, interest),
+        Readiness::Ready
+    );
+    assert_eq!(write(&mut b, &mut user, SIZE), Ok(SIZE - 100));
+    assert_eq!(b.driver.tokens[0].timestamp_ns(), 77);
+    assert_eq!(write(&mut b, &mut user, SIZE), Ok(SIZE));
+    assert_eq!(
+        b.queue.poll(&mut b.mem, &mut b.driver, interest),
+        Readiness::Nothing
+    );
+    assert_eq!(seen(write(&mut b, &mut user, SIZE)), EAGAIN);
+    b.frame();
+    assert_eq!(
+        b.queue.poll(&mut b.mem, &mut b.driver, interest),
+        Readiness::Ready
+    );
+    assert_eq!(write(&mut b, &mut user, SIZE), Ok(SIZE));
+    b.finish();
+}
+
+#[test]
+fn each_write_is_a_buffer_where_the_driver_says_so() {
+    let mut b = Bench::with(QueueType::Output, |c| {
+        c.min_reqbufs_allocation = 3;
+        c.fileio_write_immediately = true;
+    });
+    let mut user = User::new(SIZE);
+    assert_eq!(write(&mut b, &mut user, 100), Ok(100));
+    assert_eq!(write(&mut b, &mut user, 30), Ok(30));
+    let payloads: Vec<u64> = b
+        .driver
+        .tokens
+        .iter()
+        .map(|t| t.plane(0).unwrap().unwrap().payload_bytes)
+        .collect();
+    assert_eq!(payloads, [100, 30]);
+    b.finish();
+}
+
+#[test]
+fn a_write_that_cannot_be_queued_counts_for_nothing() {
+    let mut b = bench(QueueType::Output);
+    let mut user = User::new(SIZE);
+    assert_eq!(write(&mut b, &mut user, 200), Ok(200));
+    b.driver.fail.insert("buf_prepare", 22);
+    assert_eq!(seen(write(&mut b, &mut user, SIZE)), EINVAL);
+    assert_eq!(
+        write(&mut b, &mut user, SIZE),
+        Ok(SIZE - 200),
+        "the same call again"
+    );
+    b.finish();
+
+    // The driver cannot start: the buffer must not stay prepared with its old payload.
+    let mut b = Bench::with(QueueType::Output, |c| {
+        c.min_queued_buffers = 1;
+        c.fileio_write_immediately = true;
+    });
+    b.driver.fail.insert("start_streaming", 6);
+    assert_eq!(seen(write(&mut b, &mut user, 500)), -6);
+    assert_eq!(write(&mut b, &mut user, 300), Ok(300));
+    assert_eq!(
+        b.driver.tokens[0].plane(0).unwrap().unwrap().payload_bytes,
+        300
+    );
+    b.finish();
+}
+
+#[test]
+fn a_read_whose_buffer_cannot_be_requeued_still_counts() {
+    let mut b = bench(QueueType::Capture);
+    let mut user = User::new(SIZE);
+    read(&mut b, &mut user, SIZE).unwrap_err();
+    capture(&mut b, 4, SIZE);
+    b.driver.fail.insert("buf_prepare", 5);
+    assert_eq!(read(&mut b, &mut user, SIZE), Ok(SIZE));
+    assert_eq!(b.driver.tokens.len(), 1);
+    assert_eq!(
+        seen(read(&mut b, &mut user, SIZE)),
+        EAGAIN,
+        "queued by the next call"
+    );
+    assert_eq!(b.driver.tokens.len(), 2);
+    b.finish();
+}
+
+#[test]
+fn defect_20_a_read_once_file_gives_its_frame_before_its_end() {
+    let mut b = Bench::with(QueueType::Capture, |c| {
+        c.min_reqbufs_allocation = 2;
+        c.fileio_read_once = true;
+    });
+    let mut user = User::new(SIZE);
+    for value in [1, 2] {
+        assert_eq!(seen(read(&mut b, &mut user, SIZE)), EAGAIN);
+        capture(&mut b, value, SIZE);
+        assert_eq!(read(&mut b, &mut user, SIZE), Ok(SIZE), "the frame");
+        assert!(user.bytes.iter().all(|v| *v == value));
+        assert!(!b.queue.is_streaming(), "the device rests");
+        let interest = Interest {
+            readable: true,
+            writable: false,
+        };
+        assert_eq!(
+            b.queue.poll(&mut b.mem, &mut b.driver, interest),
+            Readiness::Ready
+        );
+        assert_eq!(read(&mut b, &mut user, SIZE), Ok(0), "the end, once");
+        assert!(!b.queue.is_busy());
+    }
+    b.finish();
+}
+
+#[test]
+fn what_is_refused() {
+    for queue_type in BOTH {
+        let mut user = User::new(SIZE);
+        let mut b = bench(queue_type);
+        let wrong = match queue_type {
+            QueueType::Capture => write(&mut b, &mut user, 1),
+            QueueType::Output => read(&mut b, &mut user, 1),
+        };
+        assert_eq!(seen(wrong), EINVAL, "IO2b");
+        assert_eq!(transfer(&mut b, &mut user, 0), Ok(0));
+        assert!(!b.queue.fileio_active());
+        b.reqbufs(Memory::Mmap, 2).unwrap();
+        assert_eq!(seen(transfer(&mut b, &mut user, 1)), EBUSY, "IO1");
+        b.qbuf(0).unwrap();
+        b.streamon().unwrap();
+        b.queue.begin_wait().unwrap();
+        assert_eq!(seen(transfer(&mut b, &mut user, 1)), EBUSY, "D9");
+        b.finish();
+
+        let mut b = Bench::with(queue_type, |c| c.io_modes = IoModes::MMAP);
+        assert_eq!(seen(transfer(&mut b, &mut user, 1)), EINVAL);
+        b.finish();
+
+        let mut b = bench(queue_type);
+        b.driver.sizes = vec![SIZE, SIZE];
+        let refused = transfer(&mut b, &mut user, 1);
+        assert_eq!(
+            refused,
+            Err(Error::Busy(Busy::SeveralPlanes { planes: 2 })),
+            "MP0"
+        );
+        assert!(!b.queue.is_busy(), "nothing is left");
+        b.finish();
+
+        let mut b = Bench::with(queue_type, |c| {
+            (c.max_num_buffers, c.min_reqbufs_allocation) = (64, 33);
+        });
+        let refused = transfer(&mut b, &mut user, 1);
+        assert_eq!(
+            refused,
+            Err(Error::TooManyForFileIo {
+                wanted: 33,
+                max: 32
+            })
+        );
+        b.finish();
+    }
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing() {
+    for queue_type in BOTH {
+        let faults: [fn(&mut Bench); 4] = [
+            |b| b.mem.fail_in = Some(0),
+            |b| drop(b.driver.fail.insert("queue_setup", 22)),
+            |b| drop(b.driver.fail.insert("start_streaming", 5)),
+            |b| drop(b.driver.fail.insert("prepare_streaming", 5)),
+        ];
+        for fault in faults {
+            let mut b = bench(queue_type);
+            let mut user = User::new(SIZE);
+            fault(&mut b);
+            assert!(seen(transfer(&mut b, &mut user, SIZE)) < 0);
+            assert!(!b.queue.fileio_active() && !b.queue.is_busy());
+            b.mem.fail_in = None;
+            let again = transfer(&mut b, &mut user, SIZE);
+            assert!(again.is_ok() || again == Err(Error::WouldBlock));
+            b.finish();
+        }
+    }
+}
+
+#[test]
+fn the_only_waiter_is_the_reader() {
+    let mut b = bench(QueueType::Capture);
+    let mut user = User::new(SIZE);
+    read(&mut b, &mut user, SIZE).unwrap_err();
+    b.queue.begin_wait().unwrap();
+    assert_eq!(
+        seen(read(&mut b, &mut user, SIZE)),
+        EBUSY,
+        "IO15, in the same file"
+    );
+    capture(&mut b, 1, SIZE);
+    assert!(b.queue.take_wake());
+    b.queue.end_wait();
+    assert_eq!(read(&mut b, &mut user, SIZE), Ok(SIZE));
+    b.finish();
+}

@@ -1,0 +1,218 @@
+//! Ownership as a value: what a token can do, and when it cannot.
+
+use super::check::mmap_buffer;
+use super::fake::done;
+use super::std::thread;
+use super::{BOTH, Bench};
+use crate::{Active, BufferState, Memory, QueueType, Stale, Statistics};
+
+fn streaming(queue_type: QueueType) -> Bench {
+    let mut b = Bench::new(queue_type);
+    b.reqbufs(Memory::Mmap, 3).unwrap();
+    for index in 0..3 {
+        b.qbuf(index).unwrap();
+    }
+    b.streamon().unwrap();
+    b
+}
+
+#[test]
+fn a_token_shows_its_planes() {
+    let mut b = Bench::new(QueueType::Output);
+    b.driver.sizes = super::std::vec![4096, 2048];
+    b.reqbufs(Memory::Mmap, 2).unwrap();
+    let mut request = mmap_buffer(1, 0);
+    for (payload_bytes, data_offset) in [(4000, 16), (0, 0)] {
+        let plane = crate::PlaneRequest {
+            data_offset,
+            ..crate::PlaneRequest::mmap(payload_bytes)
+        };
+        request.push_plane(plane).ok().unwrap();
+    }
+    request.field = 3;
+    b.qbuf_as(request).unwrap();
+    b.streamon().unwrap();
+    let token = &b.driver.tokens[0];
+    assert_eq!((token.index(), token.field()), (1, 3));
+    let shown: super::std::vec::Vec<_> = token
+        .planes()
+        .unwrap()
+        .map(|p| (p.length_bytes, p.payload_bytes, p.data_offset))
+        .collect();
+    assert_eq!(shown, [(4096, 4000, 16), (2048, 2048, 0)]);
+    let cookie = token.plane(1).unwrap().unwrap().cookie;
+    assert!(b.mem.planes.contains_key(&cookie));
+    assert_eq!(token.plane(2), Ok(None));
+    b.finish();
+}
+
+#[test]
+fn a_dropped_token_returns_its_buffer_as_an_error() {
+    for queue_type in BOTH {
+        let mut b = streaming(queue_type);
+        assert!(!b.queue.take_wake() || !b.queue.take_wake());
+        drop(b.driver.tokens.remove(1));
+        assert!(b.queue.take_wake(), "waiters are told");
+        let info = b.dqbuf().unwrap();
+        assert_eq!((info.index, info.error), (1, true));
+        let payload = info.planes[0].unwrap().payload_bytes;
+        if queue_type == QueueType::Capture {
+            assert_eq!(payload, 0, "nothing was captured");
+        }
+        let expected = Statistics {
+            queued: 3,
+            errors: 1,
+            dropped_tokens: 1,
+            ..Statistics::default()
+        };
+        assert_eq!(b.queue.statistics(), expected);
+        b.qbuf(1).unwrap();
+        b.finish();
+    }
+}
+
+#[test]
+fn a_driver_may_drop_tokens_at_once() {
+    for queue_type in BOTH {
+        let mut b = Bench::new(queue_type);
+        b.driver.drops_tokens = true;
+        b.reqbufs(Memory::Mmap, 4).unwrap();
+        for index in 0..4 {
+            b.qbuf(index).unwrap();
+        }
+        b.streamon().unwrap();
+        for _ in 0..4 {
+            assert!(b.dqbuf().unwrap().error);
+        }
+        assert_eq!(b.dqbuf().unwrap_err().errno(), 11);
+        assert_eq!(b.queue.statistics().dropped_tokens, 4);
+        b.finish();
+    }
+}
+
+#[test]
+fn streamoff_reqbufs_and_release_make_tokens_stale() {
+    let ends: [fn(&mut Bench); 3] = [
+        |b| b.streamoff().unwrap(),
+        |b| {
+            b.streamoff().unwrap();
+            b.reqbufs(Memory::Mmap, 3).unwrap();
+        },
+        |b| b.queue.release(&mut b.mem, &mut b.driver),
+    ];
+    for queue_type in BOTH {
+        for end in ends {
+            let mut b = streaming(queue_type);
+            b.driver.keeps_tokens = true;
+            end(&mut b);
+            b.driver.keeps_tokens = false;
+            let mut kept = core::mem::take(&mut b.driver.tokens);
+            assert_eq!(kept.len(), 3);
+            for token in &kept {
+                assert!(token.is_stale());
+                assert_eq!(token.planes().err(), Some(Stale));
+                assert_eq!(token.plane(0), Err(Stale));
+            }
+            let token = kept.remove(0);
+            assert_eq!(b.queue.complete(&mut b.mem, token, done()), Err(Stale));
+            drop(kept);
+            assert!(b.queue.done.is_empty(), "stale tokens return nothing");
+            assert_eq!(b.queue.statistics().stale_tokens, 1);
+            assert_eq!(b.queue.statistics().dropped_tokens, 0);
+            b.finish();
+        }
+    }
+}
+
+#[test]
+fn a_stale_token_cannot_touch_the_buffers_next_use() {
+    for queue_type in BOTH {
+        let mut b = streaming(queue_type);
+        b.driver.keeps_tokens = true;
+        b.streamoff().unwrap();
+        let old = core::mem::take(&mut b.driver.tokens);
+        b.driver.keeps_tokens = false;
+        for index in 0..3 {
+            b.qbuf(index).unwrap();
+        }
+        b.streamon().unwrap();
+        for token in old {
+            assert_eq!(b.queue.complete(&mut b.mem, token, done()), Err(Stale));
+        }
+        for index in 0..3 {
+            assert_eq!(b.query(index).unwrap().state, BufferState::Active);
+        }
+        b.finish();
+    }
+}
+
+#[test]
+fn a_token_of_another_queue_is_refused_and_goes_home_as_dropped() {
+    let mut a = streaming(QueueType::Capture);
+    let mut b = streaming(QueueType::Capture);
+    let token = a.driver.tokens.remove(0);
+    assert_eq!(b.queue.complete(&mut b.mem, token, done()), Err(Stale));
+    assert_eq!(b.queue.statistics().stale_tokens, 1);
+    assert!(a.dqbuf().unwrap().error);
+    a.finish();
+    b.finish();
+}
+
+#[test]
+fn a_token_outlives_its_queue_harmlessly() {
+    let mut b = streaming(QueueType::Capture);
+    b.driver.keeps_tokens = true;
+    b.queue.release(&mut b.mem, &mut b.driver);
+    let token = b.driver.tokens.remove(0);
+    drop(b);
+    assert!(token.is_stale());
+}
+
+#[test]
+fn a_queue_dropped_without_release_still_makes_tokens_stale() {
+    let mut b = streaming(QueueType::Capture);
+    let token = b.driver.tokens.remove(0);
+    drop(b);
+    assert_eq!(token.plane(0), Err(Stale));
+}
+
+#[test]
+fn tokens_may_be_dropped_by_other_threads() {
+    fn sendable<T: Send + Sync>(_: &T) {}
+    let mut b = Bench::with(QueueType::Capture, |c| c.max_num_buffers = 64);
+    b.reqbufs(Memory::Mmap, 64).unwrap();
+    for index in 0..64 {
+        b.qbuf(index).unwrap();
+    }
+    b.streamon().unwrap();
+    for _ in 0..50 {
+        let mut tokens = core::mem::take(&mut b.driver.tokens);
+        assert_eq!(tokens.len(), 64);
+        sendable::<Active<u64>>(&tokens[0]);
+        let half = tokens.split_off(32);
+        let mut seen = 0;
+        thread::scope(|s| {
+            s.spawn(|| drop(tokens));
+            s.spawn(|| drop(half));
+            // Dequeues while they drop.
+            while seen < 64 {
+                match b.queue.dqbuf(&mut b.mem, &mut b.driver, 8) {
+                    Ok(info) => {
+                        assert!(info.error);
+                        seen += 1;
+                    }
+                    Err(e) => {
+                        assert_eq!(e.errno(), 11);
+                        thread::yield_now();
+                    }
+                }
+            }
+        });
+        b.check();
+        for index in 0..64 {
+            b.qbuf(index).unwrap();
+        }
+    }
+    assert_eq!(b.queue.statistics().dropped_tokens, 50 * 64);
+    b.finish();
+}
