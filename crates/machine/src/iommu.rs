@@ -4,6 +4,8 @@ use vb3_dma::{PhysAddr, Prot};
 
 const BITS: u32 = 9;
 const ENTRIES: usize = 1 << BITS;
+/// Most removed pages a device goes on using; beyond that, its translation buffer is empty.
+const MAX_STALE: usize = 1 << 16;
 
 /// One entry of a table.
 #[derive(Debug, Default)]
@@ -184,7 +186,8 @@ impl PageTable {
         true
     }
 
-    /// Removes what is mapped in a range. The device may go on using it until a flush.
+    /// Removes what is mapped in a range, whole pages. The device may go on using it until a
+    /// flush.
     pub(crate) fn unmap(&mut self, iova: u64, len: u64) {
         self.remove(iova, len, true);
     }
@@ -195,6 +198,9 @@ impl PageTable {
         while at < end {
             let (removed, step) = self.remove_at(at);
             if let (Some((size, phys, prot)), true) = (removed, was_seen) {
+                if self.stale.len() >= MAX_STALE {
+                    self.stale.clear();
+                }
                 self.stale.push(Stale {
                     iova: at & !(size - 1),
                     size,

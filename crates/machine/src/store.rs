@@ -21,10 +21,6 @@ struct Mapped {
     len: usize,
 }
 
-// SAFETY: the mapping belongs to the process, not to a thread; it is reached through `&self` for
-// reading and `&mut self` for writing only.
-unsafe impl Send for Mapped {}
-
 impl Drop for Mapped {
     fn drop(&mut self) {
         // SAFETY: by the invariant this is a whole mapping of `len` bytes, and nobody uses it

@@ -110,7 +110,13 @@ fn a_fault_at_each_call_is_an_error_and_leaves_nothing() {
                 Ok(()) => assert!(lines.contains("bounce"), "call {n} was swallowed"),
             }
         }
-        assert!(failures >= 8, "{failures} failures");
+        // Two allocations, their mmap and vmap, a pin, and two CPU mappings of tables; behind an
+        // IOMMU, an entry for each page besides.
+        assert!(failures >= 7, "{failures} failures");
+        assert!(
+            !lines.contains("iommu") || failures >= 20,
+            "{failures} failures"
+        );
         // The layer works on as if nothing had happened.
         mapper.platform_mut().set_faults(Faults::Off);
         scenario(&mut mapper, dev, &user).unwrap();

@@ -1,1 +1,92 @@
-//! Tests of the free-run sets.
+//! The free-run set against a set of frames.
+
+use super::Runs;
+use proptest::prelude::*;
+use rand_pcg::Pcg32;
+use std::collections::BTreeSet;
+
+const FRAMES: u64 = 200;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Run(u64, u64),
+    Scattered(u64, u64),
+    Lowest(u64, u64),
+    Give(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let end = prop_oneof![Just(u64::MAX), 0u64..FRAMES + 20];
+    prop_oneof![
+        (1u64..40, end.clone()).prop_map(|(len, end)| Op::Run(len, end)),
+        (1u64..60, end.clone()).prop_map(|(len, end)| Op::Scattered(len, end)),
+        (1u64..60, end).prop_map(|(len, end)| Op::Lowest(len, end)),
+        any::<usize>().prop_map(Op::Give),
+    ]
+}
+
+fn longest(free: &BTreeSet<u64>, end: u64) -> u64 {
+    let (mut best, mut run, mut before) = (0, 0, None);
+    for &frame in free.range(..end) {
+        run = if before == Some(frame) { run + 1 } else { 1 };
+        before = Some(frame + 1);
+        best = best.max(run);
+    }
+    best
+}
+
+proptest! {
+    #[test]
+    fn it_agrees_with_a_set_of_frames(ops in prop::collection::vec(op(), 1..80), seed: u64) {
+        let mut runs = Runs::default();
+        // Two areas with a gap between them.
+        runs.give(0, 120);
+        runs.give(130, FRAMES - 130);
+        let mut free: BTreeSet<u64> = (0..120).chain(130..FRAMES).collect();
+        let mut rng = Pcg32::new(seed, 1);
+        let mut taken: Vec<Vec<u64>> = Vec::new();
+        for op in ops {
+            let (frames, wanted, room) = match op {
+                Op::Run(len, end) => {
+                    let got = runs.take_run(len, end);
+                    let room = longest(&free, end) >= len;
+                    (got.map(|at| (at..at + len).collect::<Vec<_>>()), (len, end), room)
+                }
+                Op::Scattered(len, end) => {
+                    let room = free.range(..end).count() as u64 >= len;
+                    let got = runs.take_scattered(&mut rng, len, end);
+                    if let Some(frames) = &got {
+                        prop_assert!(frames.windows(2).all(|two| two[0] + 1 != two[1]));
+                    }
+                    (got, (len, end), room)
+                }
+                Op::Lowest(len, end) => {
+                    let expected: Vec<u64> =
+                        free.range(..end).take(len as usize).copied().collect();
+                    let room = expected.len() as u64 == len;
+                    let got = runs.take_lowest(len, end);
+                    prop_assert_eq!(got.as_ref(), room.then_some(&expected));
+                    (got, (len, end), room)
+                }
+                Op::Give(which) => {
+                    if !taken.is_empty() {
+                        let frames = taken.swap_remove(which % taken.len());
+                        frames.iter().for_each(|&frame| runs.give(frame, 1));
+                        free.extend(frames);
+                    }
+                    continue;
+                }
+            };
+            prop_assert_eq!(frames.is_some(), room);
+            if let Some(frames) = frames {
+                prop_assert_eq!(frames.len() as u64, wanted.0);
+                for frame in &frames {
+                    prop_assert!(*frame < wanted.1 && free.remove(frame), "{} twice", frame);
+                }
+                taken.push(frames);
+            }
+            prop_assert_eq!(runs.frames(), free.len() as u64);
+            prop_assert_eq!(runs.largest(u64::MAX), longest(&free, u64::MAX));
+        }
+    }
+}
