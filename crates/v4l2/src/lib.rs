@@ -39,3 +39,6 @@ pub use format::{
 pub use pixfmt::{FourCc, PixelFormat};
 pub use program::Program;
 pub use refusal::Refusal;
+
+#[cfg(test)]
+mod tests;

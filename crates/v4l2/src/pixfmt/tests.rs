@@ -23,7 +23,7 @@ fn longer_lines_are_kept_and_rounded() {
     assert_eq!(layout(FourCc::YUYV, 0, 1281), Some((1284, 1284 * 480)));
     assert_eq!(
         layout(FourCc::RGB24, 0, u32::MAX),
-        Some((16380, 16380 * 480))
+        Some((16383, 16383 * 480))
     );
     assert_eq!(layout(FourCc::RGB24, 0, 1), Some((1920, 1920 * 480)));
 }

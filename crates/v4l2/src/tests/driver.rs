@@ -1,0 +1,349 @@
+//! A driver that finishes one buffer with every tick.
+
+use crate::pixfmt::lookup;
+use crate::{
+    Bus, ControlFlags, ControlKind, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow,
+    Format, FourCc, Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Port,
+    Progress, QueuePolicy, VideoDriver, sys,
+};
+use std::collections::VecDeque;
+use vb3_queue::{
+    Active, Completion, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare,
+};
+
+pub(crate) const BUTTON: u32 = sys::V4L2_CID_USER_BASE | 0x1001;
+pub(crate) const TEXT: u32 = sys::V4L2_CID_USER_BASE | 0x1002;
+pub(crate) const WIDE: u32 = sys::V4L2_CID_USER_BASE | 0x1003;
+pub(crate) const MASK: u32 = sys::V4L2_CID_USER_BASE | 0x1004;
+pub(crate) const NUMBERS: u32 = sys::V4L2_CID_USER_BASE | 0x1005;
+pub(crate) const GRABBED: u32 = sys::V4L2_CID_USER_BASE | 0x1006;
+
+pub(crate) struct TestDriver {
+    identity: Identity,
+    flow: Flow,
+    formats: Vec<&'static PixelFormat>,
+    planarity: Planarity,
+    format: Format,
+    interval: Fraction,
+    port: u32,
+    pub(crate) held: VecDeque<Active<u64>>,
+    pub(crate) sequence: u32,
+    /// buf_init less buf_cleanup.
+    pub(crate) balance: i32,
+    pub(crate) start_errno: i32,
+    pub(crate) prepare_errno: i32,
+    pub(crate) control_errno: i32,
+    pub(crate) broken: bool,
+    pub(crate) last: bool,
+    /// Events of the next tick.
+    pub(crate) pending: Vec<DriverEvent>,
+    pub(crate) written: Vec<(u32, ControlValue)>,
+    /// Payloads of OUTPUT buffers shown, and their first byte.
+    pub(crate) shown: Vec<(u64, u8)>,
+    pub(crate) exposure: i64,
+    pub(crate) policy: QueuePolicy,
+}
+
+impl TestDriver {
+    pub(crate) fn format_now(&self) -> Format {
+        self.format
+    }
+
+    pub(crate) fn new(flow: Flow, planarity: Planarity) -> Self {
+        let codes = match planarity {
+            Planarity::Single => vec![FourCc::YUYV, FourCc::NV12],
+            Planarity::Multi => vec![FourCc::NV12M, FourCc::YUYV],
+        };
+        let formats: Vec<_> = codes.into_iter().filter_map(lookup).collect();
+        Self {
+            identity: Identity {
+                driver: "test".to_owned(),
+                card: "A card with a name that is far too long".to_owned(),
+                bus_info: "platform:test".to_owned(),
+            },
+            flow,
+            planarity,
+            format: Format::new(formats[0], 64, 32).unwrap(),
+            formats,
+            interval: Fraction::new(1, 30),
+            port: 0,
+            held: VecDeque::new(),
+            sequence: 0,
+            balance: 0,
+            start_errno: 0,
+            prepare_errno: 0,
+            control_errno: 0,
+            broken: false,
+            last: false,
+            pending: Vec::new(),
+            written: Vec::new(),
+            shown: Vec::new(),
+            exposure: 5,
+            policy: QueuePolicy {
+                max_buffers: 32,
+                ..QueuePolicy::default()
+            },
+        }
+    }
+}
+
+fn errno(code: i32) -> Result<(), DriverError> {
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(DriverError(code))
+    }
+}
+
+impl Driver for TestDriver {
+    type Cookie = u64;
+
+    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
+        let needed: Vec<u64> = self
+            .format
+            .layouts()
+            .iter()
+            .map(|l| l.sizeimage.into())
+            .collect();
+        if let Some(create) = create {
+            let given = create.as_slice();
+            if given.len() != needed.len() || given.iter().zip(&needed).any(|(g, n)| g < n) {
+                return Err(DriverError(22));
+            }
+            return Ok(*create);
+        }
+        PlaneSizes::new(&needed).ok_or(DriverError(22))
+    }
+
+    fn buf_init(&mut self, _: u32) -> Result<(), DriverError> {
+        self.balance += 1;
+        Ok(())
+    }
+
+    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
+        errno(self.prepare_errno)?;
+        if self.flow == Flow::Capture {
+            for (payload, layout) in buffer.payloads.iter_mut().zip(self.format.layouts()) {
+                *payload = layout.sizeimage.into();
+            }
+        }
+        Ok(())
+    }
+
+    fn buf_cleanup(&mut self, _: u32) {
+        self.balance -= 1;
+    }
+
+    fn buf_queue(&mut self, buffer: Active<u64>) {
+        self.held.push_back(buffer);
+    }
+
+    fn start_streaming(&mut self, _: u32) -> Result<(), DriverError> {
+        if self.start_errno != 0 {
+            self.held.clear();
+        }
+        errno(self.start_errno)
+    }
+
+    fn stop_streaming(&mut self) {
+        self.held.clear();
+    }
+}
+
+impl VideoDriver for TestDriver {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    fn planarity(&self) -> Planarity {
+        self.planarity
+    }
+
+    fn formats(&self) -> &[&'static PixelFormat] {
+        &self.formats
+    }
+
+    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes {
+        FrameSizes {
+            width: (2, 4096, 2),
+            height: (2, 2304, 2),
+        }
+    }
+
+    fn frame_intervals(&self, pixel: &PixelFormat, _: u32, _: u32) -> FrameIntervals {
+        let (min, max) = (Fraction::new(1, 120), Fraction::new(1, 1));
+        match pixel.fourcc {
+            FourCc::YUYV => FrameIntervals::Discrete(&[Fraction {
+                numerator: 1,
+                denominator: 30,
+            }]),
+            FourCc::NV12 => FrameIntervals::Continuous { min, max },
+            _ => FrameIntervals::Stepwise {
+                min,
+                max,
+                step: Fraction::new(1, 120),
+            },
+        }
+    }
+
+    fn format(&self) -> Format {
+        self.format
+    }
+
+    fn try_format(&self, wanted: &Format) -> Format {
+        let sizes = self.frame_sizes(self.formats[0]);
+        Format::negotiate(wanted, &self.formats, sizes, self.flow == Flow::Output)
+            .unwrap_or(self.format)
+    }
+
+    fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
+        self.format = *format;
+        Ok(())
+    }
+
+    fn interval(&self) -> Fraction {
+        self.interval
+    }
+
+    fn set_interval(&mut self, wanted: Fraction) -> Fraction {
+        let valid = wanted.numerator != 0 && wanted.denominator != 0;
+        self.interval = if valid { wanted } else { Fraction::new(1, 30) };
+        self.interval
+    }
+
+    fn ports(&self) -> &[Port] {
+        &[
+            Port {
+                name: "Left",
+                kind: 2,
+            },
+            Port {
+                name: "Right",
+                kind: 2,
+            },
+        ]
+    }
+
+    fn port(&self) -> u32 {
+        self.port
+    }
+
+    fn set_port(&mut self, index: u32) -> Result<(), DriverError> {
+        self.port = index;
+        Ok(())
+    }
+
+    fn controls(&self) -> Vec<ControlSpec> {
+        let of = |id, name, kind| ControlSpec {
+            id,
+            name,
+            kind,
+            flags: ControlFlags::empty(),
+        };
+        let exposure =
+            ControlSpec::integer(sys::V4L2_CID_EXPOSURE_ABSOLUTE, "Exposure", (1, 99, 1), 5);
+        vec![
+            exposure.with(ControlFlags::READ_ONLY | ControlFlags::VOLATILE),
+            ControlSpec::integer(sys::V4L2_CID_BRIGHTNESS, "Brightness", (0, 255, 1), 128),
+            ControlSpec::integer(sys::V4L2_CID_CONTRAST, "Contrast", (-10, 100, 5), 50)
+                .with(ControlFlags::SLIDER),
+            ControlSpec::boolean(sys::V4L2_CID_HFLIP, "Mirror", false),
+            ControlSpec::menu(sys::V4L2_CID_COLORFX, "Effect", &["None", "", "Sepia"], 0),
+            ControlSpec::button(BUTTON, "Push"),
+            ControlSpec::text(TEXT, "Text", (2, 8), "abc"),
+            of(
+                WIDE,
+                "Wide",
+                ControlKind::Integer64 {
+                    min: i64::MIN,
+                    max: i64::MAX,
+                    step: 1,
+                    default: -1,
+                },
+            ),
+            of(
+                MASK,
+                "Mask",
+                ControlKind::Bitmask {
+                    mask: 0x8000_000f,
+                    default: 0x8000_0001,
+                },
+            ),
+            of(
+                NUMBERS,
+                "Numbers",
+                ControlKind::IntegerMenu {
+                    items: &[10, 1 << 40],
+                    default: 1,
+                },
+            ),
+            ControlSpec::boolean(GRABBED, "Grabbed", true).with(ControlFlags::GRABBED),
+        ]
+    }
+
+    fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
+        errno(self.control_errno)?;
+        self.written.push((id, value.clone()));
+        Ok(())
+    }
+
+    fn volatile_control(&self, id: u32) -> Option<ControlValue> {
+        (id == sys::V4L2_CID_EXPOSURE_ABSOLUTE).then_some(ControlValue::Number(self.exposure))
+    }
+
+    fn events(&self) -> EventKinds {
+        EventKinds::FRAME_SYNC | EventKinds::EOS | EventKinds::SOURCE_CHANGE
+    }
+
+    fn queue_policy(&self) -> QueuePolicy {
+        self.policy
+    }
+
+    fn tick(&mut self, now_ns: u64, bus: &mut dyn Bus<u64>, progress: &mut Progress<u64>) {
+        progress.broken = core::mem::take(&mut self.broken);
+        progress.events.append(&mut self.pending);
+        let Some(token) = self.held.pop_front() else {
+            return;
+        };
+        let mut payloads = [0; MAX_PLANES];
+        let sequence = self.sequence;
+        self.sequence += 1;
+        let mut first = [0];
+        for (payload, view) in payloads
+            .iter_mut()
+            .zip(token.planes().into_iter().flatten())
+        {
+            if self.flow == Flow::Capture {
+                let byte = u8::try_from(sequence % 251).unwrap() + 1;
+                let len = usize::try_from(view.length_bytes).unwrap();
+                bus.write(&view.cookie, 0, &vec![byte; len]).unwrap();
+                *payload = view.length_bytes;
+            } else {
+                bus.read(&view.cookie, 0, &mut first).unwrap();
+                self.shown.push((view.payload_bytes, first[0]));
+                *payload = view.payload_bytes;
+            }
+        }
+        let completion = Completion {
+            outcome: DoneState::Done,
+            payloads: Some(payloads),
+            timestamp_ns: (self.policy.timestamps == vb3_queue::TimestampKind::Monotonic)
+                .then_some(now_ns),
+            sequence,
+            field: 1,
+            last: self.last,
+        };
+        progress.finished.push((token, completion));
+        if self.flow == Flow::Capture {
+            progress.events.push(DriverEvent::FrameSync { sequence });
+        }
+    }
+
+    fn next_tick(&self) -> Option<u64> {
+        (!self.held.is_empty()).then_some(0)
+    }
+}

@@ -1,0 +1,271 @@
+//! Memory of planes as plain vectors, counted.
+
+use super::program::{Bytes, READ_ONLY, place};
+use crate::{Bus, BusFault};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use vb3_plane::{
+    AllocArgs, Constraint, Direction, ExportAccess, HintSkip, MemOps, PlaneError, Reason,
+};
+
+/// Bytes from some place on.
+#[derive(Clone, Debug)]
+struct Run {
+    bytes: Bytes,
+    start: usize,
+    len: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct TestPlane {
+    id: u64,
+    exported: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct TestBuf(u64);
+
+pub(crate) struct TestMemory {
+    runs: BTreeMap<u64, Run>,
+    next: u64,
+    planes: usize,
+    bufs: usize,
+    exports: BTreeMap<u64, u32>,
+    /// Bytes that can be had at most.
+    pub(crate) limit: u64,
+}
+
+impl Default for TestMemory {
+    fn default() -> Self {
+        Self {
+            runs: BTreeMap::new(),
+            next: 1,
+            planes: 0,
+            bufs: 0,
+            exports: BTreeMap::new(),
+            limit: 64 << 20,
+        }
+    }
+}
+
+impl TestMemory {
+    /// Planes and dma-buf references that exist.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.planes, self.bufs)
+    }
+
+    fn add(&mut self, run: Run) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.runs.insert(id, run);
+        id
+    }
+
+    fn plane(&mut self, id: u64) -> TestPlane {
+        self.planes += 1;
+        TestPlane {
+            id,
+            exported: false,
+        }
+    }
+
+    pub(crate) fn new_dmabuf(&mut self, len: u64) -> TestBuf {
+        let id = self.add(fresh(len));
+        self.bufs += 1;
+        TestBuf(id)
+    }
+
+    fn run(&self, id: u64) -> &Run {
+        &self.runs[&id]
+    }
+
+    fn range(&self, id: u64, offset: u64, len: usize) -> Option<(Bytes, core::ops::Range<usize>)> {
+        let run = self.run(id);
+        let end = offset.checked_add(len as u64)?;
+        let start = run.start + usize::try_from(offset).ok()?;
+        (end <= run.len).then(|| (Rc::clone(&run.bytes), start..start + len))
+    }
+}
+
+fn fresh(len: u64) -> Run {
+    let bytes = Rc::new(RefCell::new(vec![0; usize::try_from(len).unwrap()]));
+    Run {
+        bytes,
+        start: 0,
+        len,
+    }
+}
+
+impl Bus<u64> for TestMemory {
+    fn read(&mut self, cookie: &u64, offset: u64, out: &mut [u8]) -> Result<(), BusFault> {
+        let fault = BusFault::OutOfRange {
+            offset,
+            len: out.len() as u64,
+        };
+        let (bytes, range) = self.range(*cookie, offset, out.len()).ok_or(fault)?;
+        out.copy_from_slice(&bytes.borrow()[range]);
+        Ok(())
+    }
+
+    fn write(&mut self, cookie: &u64, offset: u64, data: &[u8]) -> Result<(), BusFault> {
+        let fault = BusFault::OutOfRange {
+            offset,
+            len: data.len() as u64,
+        };
+        let (bytes, range) = self.range(*cookie, offset, data.len()).ok_or(fault)?;
+        bytes.borrow_mut()[range].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+impl MemOps for TestMemory {
+    type Device = ();
+    type User = Bytes;
+    type Plane = TestPlane;
+    type DmaBuf = TestBuf;
+    type Cookie = u64;
+    type Mmap = u64;
+
+    fn supports_userptr(&self) -> bool {
+        true
+    }
+
+    fn alloc(&mut self, (): (), args: AllocArgs) -> Result<TestPlane, PlaneError> {
+        let used: u64 = self.runs.values().map(|run| run.len).sum();
+        let free = self.limit.saturating_sub(used);
+        if args.len_bytes > free {
+            let constraint = Constraint::ContiguousPool;
+            let reason = Reason {
+                constraint,
+                wanted: args.len_bytes,
+                found: free,
+            };
+            return Err(PlaneError::NoMemory(Some(reason)));
+        }
+        let id = self.add(fresh(args.len_bytes));
+        Ok(self.plane(id))
+    }
+
+    fn get_userptr(
+        &mut self,
+        (): (),
+        user: &Bytes,
+        addr: u64,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<TestPlane, PlaneError> {
+        let range = usize::try_from(len_bytes)
+            .ok()
+            .and_then(|len| place(addr, len));
+        let range = range.ok_or(PlaneError::Fault(None))?;
+        if direction.device_writes() && addr + len_bytes > READ_ONLY {
+            return Err(PlaneError::Fault(None));
+        }
+        let id = self.add(Run {
+            bytes: Rc::clone(user),
+            start: range.start,
+            len: len_bytes,
+        });
+        Ok(self.plane(id))
+    }
+
+    fn is_current(&self, _: &TestPlane, _: &Bytes, _: u64) -> bool {
+        true
+    }
+
+    fn attach_dmabuf(
+        &mut self,
+        (): (),
+        buf: &TestBuf,
+        len_bytes: u64,
+        _: Direction,
+    ) -> Result<TestPlane, PlaneError> {
+        let run = self.run(buf.0).clone();
+        if run.len < len_bytes {
+            let constraint = Constraint::BufferSize;
+            let reason = Reason {
+                constraint,
+                wanted: len_bytes,
+                found: run.len,
+            };
+            return Err(PlaneError::Fault(Some(reason)));
+        }
+        let id = self.add(run);
+        Ok(self.plane(id))
+    }
+
+    fn map_dmabuf(&mut self, _: &mut TestPlane) -> Result<(), PlaneError> {
+        Ok(())
+    }
+
+    fn unmap_dmabuf(&mut self, _: &mut TestPlane) {}
+
+    fn put(&mut self, plane: TestPlane) {
+        self.planes -= 1;
+        if !plane.exported {
+            self.runs.remove(&plane.id);
+        }
+    }
+
+    fn prepare(&mut self, _: &mut TestPlane, _: HintSkip) -> Result<(), PlaneError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut TestPlane, _: HintSkip) {}
+
+    fn cookie(&mut self, plane: &TestPlane) -> Option<u64> {
+        Some(plane.id)
+    }
+
+    fn num_users(&self, plane: &TestPlane) -> u32 {
+        1 + self.exports.get(&plane.id).copied().unwrap_or(0)
+    }
+
+    fn mmap(&mut self, plane: &TestPlane, _: u64) -> Result<u64, PlaneError> {
+        Ok(plane.id)
+    }
+
+    fn export(&mut self, plane: &TestPlane, _: ExportAccess) -> Result<TestBuf, PlaneError> {
+        *self.exports.entry(plane.id).or_default() += 1;
+        let run = self.run(plane.id).clone();
+        let id = self.add(run);
+        self.bufs += 1;
+        Ok(TestBuf(id))
+    }
+
+    fn dmabuf_len(&self, buf: &TestBuf) -> u64 {
+        self.run(buf.0).len
+    }
+
+    fn same_dmabuf(&self, a: &TestBuf, b: &TestBuf) -> bool {
+        a.0 == b.0
+    }
+
+    fn clone_dmabuf(&mut self, buf: &TestBuf) -> Result<TestBuf, PlaneError> {
+        self.bufs += 1;
+        Ok(TestBuf(buf.0))
+    }
+
+    fn put_dmabuf(&mut self, _: TestBuf) {
+        self.bufs -= 1;
+    }
+
+    fn copy_from(
+        &mut self,
+        plane: &mut TestPlane,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<(), PlaneError> {
+        Bus::read(self, &plane.id, offset, out).map_err(|_| PlaneError::Invalid(None))
+    }
+
+    fn copy_to(
+        &mut self,
+        plane: &mut TestPlane,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<(), PlaneError> {
+        Bus::write(self, &plane.id, offset, data).map_err(|_| PlaneError::Invalid(None))
+    }
+}
