@@ -198,10 +198,11 @@ fn a_bounce_pool_that_is_used_up_names_itself() {
         .map(dev, &table, Direction::ToDevice, Attrs::empty())
         .unwrap_err();
     // Page by page it nearly fits: the 17th finds nothing.
+    let constraint = Constraint::BouncePool;
     let reason = Reason {
-        constraint: Constraint::BouncePool,
-        wanted: PAGE,
-        found: 0,
+        constraint,
+        wanted: 17 * PAGE,
+        found: 16 * PAGE,
     };
     assert_eq!((err, err.errno()), (Error::Unmappable(reason), 5));
     assert_eq!(mapper.live().bounce_bytes, 0);
@@ -488,4 +489,79 @@ fn scattered_user_memory_is_short_of_one_run_without_an_iommu() {
     assert_eq!(contiguous_len(&mapper, &mapping, 16 * PAGE), PAGE);
     mapper.unmap(mapping, Attrs::empty());
     mapper.free_table(table, false);
+}
+
+const LARGE: &str = "coherent = true\nscattered = true";
+
+/// A machine with as much memory above 4 GiB as below, for devices with 32 address bits.
+fn large(lines: &str) -> (Mapper, Device) {
+    let text = format!("name = \"t\"\nram = \"8GiB\"\ndma_mask = 32\n{LARGE}\n{lines}");
+    let profile = vb3_machine::Profile::parse(&text).unwrap();
+    let mut mapper = vb3_dma::Mapper::new(Machine::new(&profile, 3).unwrap()).unwrap();
+    let dev = mapper
+        .platform_mut()
+        .add_device("dev", DeviceLimits::default())
+        .unwrap();
+    (mapper, dev)
+}
+
+#[test]
+fn only_what_the_mask_does_not_reach_bounces() {
+    let bounce = "[bounce]\nmode = \"when-needed\"\npool = \"1MiB\"";
+    for (lines, bounces) in [("", false), (bounce, true)] {
+        let (mut mapper, dev) = large(lines);
+        let alloc = mapper.alloc_virtual(64 * PAGE).unwrap();
+        let above = |s: &&vb3_dma::Segment| s.addr.get() + s.len > 1 << 32;
+        let high: u64 = alloc.segments().iter().filter(above).map(|s| s.len).sum();
+        assert!(
+            high > 0 && high < 64 * PAGE,
+            "some pages are out of reach: {high}"
+        );
+        let table = mapper.table_of(&alloc).unwrap();
+        let direction = Direction::Bidirectional;
+        match mapper.map(dev, &table, direction, Attrs::empty()) {
+            Err(err) => {
+                assert!(!bounces);
+                let reason = err.reason().unwrap();
+                assert_eq!((err.errno(), reason.constraint), (5, Constraint::Mask));
+                assert!(reason.wanted > reason.found && reason.found == 0xffff_ffff);
+            }
+            Ok(mapping) => {
+                assert!(bounces);
+                assert_eq!(mapping.bounced_bytes(), high);
+                assert_eq!(mapper.counters(dev).bytes_bounced, high);
+                // In order, whichever way each page goes.
+                let vmap = mapper.vmap_alloc(&alloc).unwrap();
+                let data = pattern(64 * PAGE as usize);
+                let mut at = 0usize;
+                for segment in segments(&mapper, &mapping) {
+                    let end = at + segment.len as usize;
+                    let machine = mapper.platform_mut();
+                    machine
+                        .bus_write(dev, segment.addr, &data[at..end])
+                        .unwrap();
+                    at = end;
+                }
+                mapper.unmap(mapping, Attrs::empty());
+                let mut seen = vec![0; data.len()];
+                mapper.vmap_read(&vmap, 0, &mut seen).unwrap();
+                assert_eq!(seen, data);
+                assert_eq!(mapper.counters(dev).bytes_bounced, 2 * high);
+                mapper.vunmap(vmap);
+            }
+        }
+        mapper.free_table(table, true);
+        mapper.free(alloc);
+        assert!(mapper.live().is_empty());
+    }
+}
+
+#[test]
+fn memory_for_a_device_lies_where_its_mask_reaches() {
+    let (mut mapper, dev) = large("");
+    for _ in 0..32 {
+        let alloc = mapper.alloc_coherent(dev, PAGE, Attrs::empty()).unwrap();
+        assert!(mapper.alloc_dma_addr(&alloc).unwrap().get() + PAGE <= 1 << 32);
+        mapper.free(alloc);
+    }
 }

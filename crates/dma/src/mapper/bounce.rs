@@ -161,8 +161,9 @@ impl<P: Platform> Mapper<P> {
                 if group.len() == 1 {
                     return Err(err);
                 }
+                // Piece by piece it may still fit; if not, the whole tells more than a piece.
                 for segment in group.chunks(1) {
-                    self.bounce_run(info, segment, plan)?;
+                    self.bounce_run(info, segment, plan).map_err(|_| err)?;
                 }
             }
             rest = tail;
