@@ -15,7 +15,10 @@ impl FdRange {
     /// The range below the descriptor limit that select can still name.
     pub(crate) fn below(limit: u64) -> Self {
         let end = u32::try_from(limit.min(1024)).unwrap_or(1024).max(8);
-        Self { start: end.saturating_sub(256).max(end / 2).max(4), end }
+        Self {
+            start: end.saturating_sub(256).max(end / 2).max(4),
+            end,
+        }
     }
 }
 
@@ -154,7 +157,13 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             libc::SYS_fstat,
             libc::SYS_ftruncate,
         ],
-        &[Load(low(0)), Equal(0, NOTIFY), Equal(1, NOTIFY), InRange(NOTIFY), End(ALLOW)],
+        &[
+            Load(low(0)),
+            Equal(0, NOTIFY),
+            Equal(1, NOTIFY),
+            InRange(NOTIFY),
+            End(ALLOW),
+        ],
     );
     block(
         &[libc::SYS_mmap],
@@ -162,7 +171,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             Load(high(4)),
             Equal(MMAP_PASS, ALLOW),
             Load(low(3)),
-            AnyBit(0x20, ALLOW), // MAP_ANONYMOUS
+            AnyBit(0x20, ALLOW),  // MAP_ANONYMOUS
             AnyBit(0x01, NOTIFY), // MAP_SHARED, MAP_SHARED_VALIDATE
             Load(low(4)),
             InRange(NOTIFY),

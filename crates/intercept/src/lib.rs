@@ -11,9 +11,34 @@ compile_error!(
 );
 
 mod backend;
+mod dispatch;
+mod epoll;
 mod error;
+mod files;
+mod filter;
+mod held;
+mod host;
+mod launch;
+mod listener;
+mod listing;
 mod memory;
+mod mmap;
+mod note;
+mod open;
+mod path;
+mod pending;
+mod poll;
+mod procs;
+mod program;
 mod raw;
+mod rewrite;
+mod run;
+mod select;
+mod serve;
+mod signal;
+mod stat;
+mod sysfs;
+mod transfer;
 
 pub use backend::{
     Access, Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, Outcome,
@@ -21,3 +46,6 @@ pub use backend::{
 };
 pub use error::{Error, Feature};
 pub use memory::ProcessMemory;
+pub use note::Note;
+pub use program::{ExitReport, Options, Program};
+pub use run::run;

@@ -12,7 +12,11 @@ const fn ioc(dir: u64, nr: u64, size: usize) -> u64 {
 }
 
 const RECV: u64 = ioc(IOC_READ | IOC_WRITE, 0, size_of::<libc::seccomp_notif>());
-const SEND: u64 = ioc(IOC_READ | IOC_WRITE, 1, size_of::<libc::seccomp_notif_resp>());
+const SEND: u64 = ioc(
+    IOC_READ | IOC_WRITE,
+    1,
+    size_of::<libc::seccomp_notif_resp>(),
+);
 const ID_VALID: u64 = ioc(IOC_WRITE, 2, size_of::<u64>());
 const ADDFD: u64 = ioc(IOC_WRITE, 3, size_of::<libc::seccomp_notif_addfd>());
 const SET_FLAGS: u64 = ioc(IOC_WRITE, 4, size_of::<u64>());
@@ -104,7 +108,12 @@ impl Listener {
         // SAFETY: a structure of plain integers; the kernel demands that it be zero.
         let mut n: libc::seccomp_notif = unsafe { core::mem::zeroed() };
         self.ioctl(RECV, &mut n)?;
-        Ok(Notif { id: n.id, tid: n.pid, nr: n.data.nr.into(), args: n.data.args })
+        Ok(Notif {
+            id: n.id,
+            tid: n.pid,
+            nr: n.data.nr.into(),
+            args: n.data.args,
+        })
     }
 
     /// Answers a call.
@@ -113,11 +122,24 @@ impl Listener {
     /// ENOENT when the thread no longer waits for it.
     pub(crate) fn send(&self, id: u64, reply: Reply) -> Result<(), Errno> {
         let mut resp = match reply {
-            Reply::Value(val) => libc::seccomp_notif_resp { id, val, error: 0, flags: 0 },
-            Reply::Fail(e) => libc::seccomp_notif_resp { id, val: 0, error: -e, flags: 0 },
-            Reply::Native => {
-                libc::seccomp_notif_resp { id, val: 0, error: 0, flags: FLAG_CONTINUE }
-            }
+            Reply::Value(val) => libc::seccomp_notif_resp {
+                id,
+                val,
+                error: 0,
+                flags: 0,
+            },
+            Reply::Fail(e) => libc::seccomp_notif_resp {
+                id,
+                val: 0,
+                error: -e,
+                flags: 0,
+            },
+            Reply::Native => libc::seccomp_notif_resp {
+                id,
+                val: 0,
+                error: 0,
+                flags: FLAG_CONTINUE,
+            },
         };
         self.ioctl(SEND, &mut resp).map(drop)
     }
@@ -126,6 +148,11 @@ impl Listener {
     pub(crate) fn is_valid(&self, id: u64) -> bool {
         let mut id = id;
         self.ioctl(ID_VALID, &mut id).is_ok()
+    }
+
+    /// Answers a call; that the thread was killed meanwhile is nothing to us.
+    pub(crate) fn answer(&self, id: u64, reply: Reply) {
+        self.send(id, reply).ok();
     }
 
     /// Installs a descriptor in the calling process: at number `at`, replacing what is there, or
@@ -147,7 +174,11 @@ impl Listener {
                 | if send { ADDFD_FLAG_SEND } else { 0 },
             srcfd: fd.as_raw_fd().cast_unsigned(),
             newfd: at.unwrap_or(0),
-            newfd_flags: if cloexec { libc::O_CLOEXEC.cast_unsigned() } else { 0 },
+            newfd_flags: if cloexec {
+                libc::O_CLOEXEC.cast_unsigned()
+            } else {
+                0
+            },
         };
         self.ioctl(ADDFD, &mut add)
     }

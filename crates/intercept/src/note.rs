@@ -11,7 +11,7 @@ pub enum Note {
     /// A signal may run a call twice (Linux before 5.19).
     NoWaitKillable,
     /// Descriptors of the program cannot be borrowed (pidfd_getfd refused): no epoll on device
-    /// files, and polls of device files together with others look at the others by the clock.
+    /// files, and polls of device files together with others see the device files only.
     NoBorrow {
         /// What the kernel said.
         errno: i32,
@@ -44,7 +44,10 @@ impl Note {
     /// Whether it matters to someone who only wants the program to run.
     #[must_use]
     pub const fn is_warning(self) -> bool {
-        matches!(self, Self::MapRefused { .. } | Self::MapLost { .. } | Self::NoWaitKillable)
+        matches!(
+            self,
+            Self::MapRefused { .. } | Self::MapLost { .. } | Self::NoWaitKillable
+        )
     }
 }
 
@@ -52,16 +55,16 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |errno| std::io::Error::from_raw_os_error(errno);
         match *self {
-            Self::NoSyncWakeUp => {
-                f.write_str("calls on devices are slow: Linux 6.6 or newer makes them ten times faster")
-            }
+            Self::NoSyncWakeUp => f.write_str(
+                "calls on devices are slow: Linux 6.6 or newer makes them ten times faster",
+            ),
             Self::NoWaitKillable => f.write_str(
                 "a signal may run a call on a device twice: Linux 5.19 or newer avoids it",
             ),
             Self::NoBorrow { errno } => write!(
                 f,
-                "epoll on devices does not work here, pidfd_getfd is refused: {} (in a \
-                 container, allow CAP_SYS_PTRACE)",
+                "epoll on devices, and polls of devices together with other files, do not work \
+                 here, pidfd_getfd is refused: {} (in a container, allow CAP_SYS_PTRACE)",
                 text(errno)
             ),
             Self::MapRefused { tid, errno } => write!(
@@ -72,7 +75,10 @@ impl fmt::Display for Note {
                 text(errno)
             ),
             Self::MapLost { tid } => {
-                write!(f, "a buffer was not mapped: thread {tid} ended or was stopped meanwhile")
+                write!(
+                    f,
+                    "a buffer was not mapped: thread {tid} ended or was stopped meanwhile"
+                )
             }
             Self::NoSysfs { errno } => write!(
                 f,
@@ -80,7 +86,11 @@ impl fmt::Display for Note {
                 text(errno)
             ),
             Self::NoInotify { errno } => {
-                write!(f, "closed files are noticed late, inotify is refused: {}", text(errno))
+                write!(
+                    f,
+                    "closed files are noticed late, inotify is refused: {}",
+                    text(errno)
+                )
             }
         }
     }

@@ -88,12 +88,6 @@ pub(crate) fn open(path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
     owned(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) })
 }
 
-/// Opens a path below a directory.
-pub(crate) fn openat(dir: BorrowedFd<'_>, path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
-    // SAFETY: the path is NUL-terminated.
-    owned(unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags | libc::O_CLOEXEC) })
-}
-
 /// A fresh open file description of the file behind `fd`.
 pub(crate) fn reopen(fd: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
     let path = c_path(&format!("/proc/self/fd/{}", fd.as_raw_fd()))?;

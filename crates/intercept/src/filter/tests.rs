@@ -6,7 +6,10 @@ fn verdict(arch: u32, nr: libc::c_long, args: [u64; 6]) -> u32 {
     for arg in args {
         words.extend([arg as u32, (arg >> 32) as u32]);
     }
-    let code = program(FdRange { start: 768, end: 1024 });
+    let code = program(FdRange {
+        start: 768,
+        end: 1024,
+    });
     assert!(code.len() <= 4096);
     let (mut a, mut at) = (0u32, 0usize);
     for _ in 0..code.len() {
@@ -42,7 +45,12 @@ fn every_call_gets_the_intended_verdict() {
         ("openat", libc::SYS_openat, &[at_fdcwd], NOTIFY),
         ("fstatfs", libc::SYS_fstatfs, &[5], NOTIFY),
         ("ioctl V", libc::SYS_ioctl, &[3, 0x8068_5600], NOTIFY),
-        ("ioctl V, sign extended", libc::SYS_ioctl, &[3, 0xffff_ffff_c0cc_5604], NOTIFY),
+        (
+            "ioctl V, sign extended",
+            libc::SYS_ioctl,
+            &[3, 0xffff_ffff_c0cc_5604],
+            NOTIFY,
+        ),
         ("ioctl b", libc::SYS_ioctl, &[3, 0x4008_6200], NOTIFY),
         ("TCGETS low", libc::SYS_ioctl, &[3, 0x5401], ALLOW),
         ("TCGETS in range", libc::SYS_ioctl, &[768, 0x5401], NOTIFY),
@@ -59,22 +67,67 @@ fn every_call_gets_the_intended_verdict() {
         ("lseek 9", libc::SYS_lseek, &[9], ALLOW),
         ("fstat 768", libc::SYS_fstat, &[768], NOTIFY),
         ("pread64 5", libc::SYS_pread64, &[5], ALLOW),
-        ("mmap anonymous", libc::SYS_mmap, &[0, 1, 3, 0x21, 800], ALLOW),
+        (
+            "mmap anonymous",
+            libc::SYS_mmap,
+            &[0, 1, 3, 0x21, 800],
+            ALLOW,
+        ),
         ("mmap private", libc::SYS_mmap, &[0, 1, 3, 2, 5], ALLOW),
-        ("mmap private in range", libc::SYS_mmap, &[0, 1, 3, 2, 800], NOTIFY),
+        (
+            "mmap private in range",
+            libc::SYS_mmap,
+            &[0, 1, 3, 2, 800],
+            NOTIFY,
+        ),
         ("mmap shared", libc::SYS_mmap, &[0, 1, 3, 1, 5], NOTIFY),
         ("mmap validate", libc::SYS_mmap, &[0, 1, 3, 3, 5], NOTIFY),
-        ("mmap ours", libc::SYS_mmap, &[0, 1, 3, 1, 5 | u64::from(MMAP_PASS) << 32], ALLOW),
+        (
+            "mmap ours",
+            libc::SYS_mmap,
+            &[0, 1, 3, 1, 5 | u64::from(MMAP_PASS) << 32],
+            ALLOW,
+        ),
         ("poll none", libc::SYS_poll, &[0, 0], ALLOW),
         ("poll one", libc::SYS_poll, &[0, 1], NOTIFY),
         ("select none", libc::SYS_select, &[0], ALLOW),
         ("pselect some", libc::SYS_pselect6, &[4], NOTIFY),
-        ("fstatat path", libc::SYS_newfstatat, &[at_fdcwd, 0, 0, 0], NOTIFY),
-        ("fstatat low", libc::SYS_newfstatat, &[5, 0, 0, 0x1000], ALLOW),
-        ("fstatat stdin", libc::SYS_newfstatat, &[0, 0, 0, 0x1000], NOTIFY),
-        ("fstatat in range", libc::SYS_newfstatat, &[800, 0, 0, 0x1000], NOTIFY),
-        ("fstatat cwd", libc::SYS_newfstatat, &[at_fdcwd, 0, 0, 0x1000], NOTIFY),
-        ("fstatat at dir", libc::SYS_newfstatat, &[5, 0, 0, 0x100], NOTIFY),
+        (
+            "fstatat path",
+            libc::SYS_newfstatat,
+            &[at_fdcwd, 0, 0, 0],
+            NOTIFY,
+        ),
+        (
+            "fstatat low",
+            libc::SYS_newfstatat,
+            &[5, 0, 0, 0x1000],
+            ALLOW,
+        ),
+        (
+            "fstatat stdin",
+            libc::SYS_newfstatat,
+            &[0, 0, 0, 0x1000],
+            NOTIFY,
+        ),
+        (
+            "fstatat in range",
+            libc::SYS_newfstatat,
+            &[800, 0, 0, 0x1000],
+            NOTIFY,
+        ),
+        (
+            "fstatat cwd",
+            libc::SYS_newfstatat,
+            &[at_fdcwd, 0, 0, 0x1000],
+            NOTIFY,
+        ),
+        (
+            "fstatat at dir",
+            libc::SYS_newfstatat,
+            &[5, 0, 0, 0x100],
+            NOTIFY,
+        ),
     ];
     for &(name, nr, args, want) in rows {
         assert_eq!(call(nr, args), want, "{name}");
@@ -89,9 +142,27 @@ fn other_architectures_pass() {
 
 #[test]
 fn the_range_fits_the_limit() {
-    assert_eq!(FdRange::below(1 << 20), FdRange { start: 768, end: 1024 });
-    assert_eq!(FdRange::below(1024), FdRange { start: 768, end: 1024 });
-    assert_eq!(FdRange::below(256), FdRange { start: 128, end: 256 });
+    assert_eq!(
+        FdRange::below(1 << 20),
+        FdRange {
+            start: 768,
+            end: 1024
+        }
+    );
+    assert_eq!(
+        FdRange::below(1024),
+        FdRange {
+            start: 768,
+            end: 1024
+        }
+    );
+    assert_eq!(
+        FdRange::below(256),
+        FdRange {
+            start: 128,
+            end: 256
+        }
+    );
     let small = FdRange::below(3);
     assert!(small.start >= 4 && small.start < small.end);
 }

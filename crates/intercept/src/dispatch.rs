@@ -1,0 +1,150 @@
+//! Which handler answers which call, and the calls on descriptors that need no file of their own:
+//! ioctl, lseek, ftruncate.
+
+use crate::backend::{Errno, FileId, Outcome};
+use crate::files::Target;
+use crate::host::Call;
+use crate::listener::{Notif, Reply};
+use crate::pending::{Kind, Waiting};
+use crate::serve::{Server, Verdict};
+
+impl Server<'_> {
+    pub(crate) fn dispatch(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        match n.nr {
+            libc::SYS_ioctl => self.ioctl(n),
+            libc::SYS_read
+            | libc::SYS_readv
+            | libc::SYS_pread64
+            | libc::SYS_preadv
+            | libc::SYS_preadv2
+            | libc::SYS_write
+            | libc::SYS_writev
+            | libc::SYS_pwrite64
+            | libc::SYS_pwritev
+            | libc::SYS_pwritev2 => self.transfer(n),
+            libc::SYS_mmap => self.mmap(n),
+            libc::SYS_poll | libc::SYS_ppoll => self.poll(n),
+            libc::SYS_select | libc::SYS_pselect6 => self.select(n),
+            libc::SYS_epoll_ctl => self.epoll_ctl(n),
+            libc::SYS_open | libc::SYS_openat | libc::SYS_openat2 | libc::SYS_creat => self.open(n),
+            libc::SYS_stat
+            | libc::SYS_lstat
+            | libc::SYS_newfstatat
+            | libc::SYS_statx
+            | libc::SYS_fstat => self.stat(n),
+            libc::SYS_access | libc::SYS_faccessat | libc::SYS_faccessat2 => self.access(n),
+            libc::SYS_readlink | libc::SYS_readlinkat => self.readlink(n),
+            libc::SYS_getdents64 => self.getdents(n),
+            libc::SYS_statfs | libc::SYS_fstatfs => self.statfs(n),
+            libc::SYS_lseek => self.lseek(n),
+            libc::SYS_ftruncate => self.ftruncate(n),
+            _ => Ok(Verdict::native()),
+        }
+    }
+
+    fn ioctl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        if self.holds_nothing() {
+            return Ok(Verdict::native());
+        }
+        let call = Call::new(&self.host, n);
+        // A descriptor that is not there is the kernel's to refuse.
+        let Ok(look) = call.look(n.int(0)) else {
+            return Ok(Verdict::native());
+        };
+        // CAST: a C unsigned int in the kernel.
+        let (request, arg) = (n.arg(1) as u32, n.arg(2));
+        let kind = (request >> 8) as u8;
+        match self.target(look.id) {
+            Target::Other | Target::Node(_) => Ok(Verdict::native()),
+            Target::Device(file) if kind == b'V' => {
+                let nonblocking = look.flags & libc::O_NONBLOCK != 0;
+                let done = self
+                    .backend
+                    .ioctl(file, request, arg, nonblocking, false, &call);
+                self.refresh(file);
+                Ok(verdict(done, || {
+                    let kind = Kind::Ioctl {
+                        file,
+                        request,
+                        arg,
+                        nonblocking,
+                    };
+                    Waiting::new(n, kind, look.fd)
+                }))
+            }
+            Target::Buffer(id) if kind == b'b' => {
+                let done = self.backend.buffer_ioctl(id, request, arg, &call);
+                Ok(verdict(done, || {
+                    Waiting::new(n, Kind::BufferIoctl { id, request, arg }, look.fd)
+                }))
+            }
+            Target::Device(_) | Target::Buffer(_) => Err(Errno(libc::ENOTTY)),
+        }
+    }
+
+    /// A device has no position. A buffer tells its size, as dma-bufs do.
+    ///
+    /// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_llseek`.
+    fn lseek(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let Some(target) = self.named(n, 0) else {
+            return Ok(Verdict::native());
+        };
+        match (target, n.int(2), n.arg(1)) {
+            (Target::Device(_), ..) => Err(Errno(libc::ESPIPE)),
+            (Target::Buffer(_), libc::SEEK_SET, 0) => Ok(Verdict::value(0)),
+            (Target::Buffer(id), libc::SEEK_END, 0) => {
+                let len = i64::try_from(self.backend.buffer_len(id));
+                Ok(Verdict::value(len.map_err(|_| Errno(libc::EOVERFLOW))?))
+            }
+            (Target::Buffer(_), ..) => Err(Errno(libc::EINVAL)),
+            (Target::Node(_) | Target::Other, ..) => Ok(Verdict::native()),
+        }
+    }
+
+    fn ftruncate(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        match self.named(n, 0) {
+            Some(Target::Device(_) | Target::Buffer(_)) => Err(Errno(libc::EINVAL)),
+            _ => Ok(Verdict::native()),
+        }
+    }
+
+    /// What the descriptor in an argument names, if it is there.
+    pub(crate) fn named(&self, n: &Notif, arg: usize) -> Option<Target> {
+        if self.holds_nothing() {
+            return None;
+        }
+        let look = Call::new(&self.host, n).look(n.int(arg)).ok()?;
+        Some(self.target(look.id))
+    }
+
+    /// Tries a waiting ioctl once more.
+    pub(crate) fn ioctl_again(
+        &mut self,
+        n: &Notif,
+        (file, request, arg, nonblocking): (FileId, u32, u64, bool),
+    ) -> Option<Reply> {
+        let call = Call::new(&self.host, n);
+        let done = self
+            .backend
+            .ioctl(file, request, arg, nonblocking, true, &call);
+        self.refresh(file);
+        reply(done)
+    }
+}
+
+/// The answer in an outcome; none when it waits.
+pub(crate) fn reply(outcome: Outcome) -> Option<Reply> {
+    match outcome {
+        Outcome::Done(value) => Some(Reply::Value(value)),
+        Outcome::Fail(e) => Some(e.into()),
+        Outcome::Wait => None,
+    }
+}
+
+/// The verdict in an outcome.
+pub(crate) fn verdict(outcome: Outcome, wait: impl FnOnce() -> Waiting) -> Verdict {
+    match reply(outcome) {
+        Some(reply) => Verdict::Reply(reply),
+        None => Verdict::Wait(Box::new(wait())),
+    }
+}

@@ -1,0 +1,269 @@
+//! What every part of the front end uses while a backend is at work: the listener, the threads,
+//! the descriptions given out, and one call seen from the backend's side.
+
+use std::cell::{OnceCell, RefCell};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use crate::backend::{CallId, Caller, Errno, FdIdentity, Tag};
+use crate::filter::FdRange;
+use crate::held::{Given, Held};
+use crate::listener::{Listener, Notif};
+use crate::memory::{self, DeviceMemory, ProcessMemory};
+use crate::note::Note;
+use crate::procs::{Look, Procs, Thread};
+use crate::raw;
+
+/// What an event of the supervisor's own epoll set is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A thread or process has ended.
+    Thread(u32),
+    /// Something given may be gone.
+    Held,
+    /// A signal came.
+    Signal,
+    /// The backend has something to do.
+    Wake,
+    /// A descriptor that a waiting poll is interested in.
+    Poll(u32),
+    /// The program itself has ended.
+    Main,
+}
+
+impl Event {
+    const fn encode(self) -> u64 {
+        match self {
+            Self::Thread(tid) => 1 << 32 | tid as u64,
+            Self::Held => 2 << 32,
+            Self::Signal => 3 << 32,
+            Self::Wake => 4 << 32,
+            Self::Poll(slot) => 5 << 32 | slot as u64,
+            Self::Main => 6 << 32,
+        }
+    }
+
+    fn decode(word: u64) -> Option<Self> {
+        // CAST: the low half.
+        let value = word as u32;
+        Some(match word >> 32 {
+            1 => Self::Thread(value),
+            2 => Self::Held,
+            3 => Self::Signal,
+            4 => Self::Wake,
+            5 => Self::Poll(value),
+            6 => Self::Main,
+            _ => return None,
+        })
+    }
+}
+
+/// The supervisor's own epoll set.
+#[derive(Debug)]
+pub(crate) struct Events(OwnedFd);
+
+impl Events {
+    pub(crate) fn new() -> Result<Self, Errno> {
+        // SAFETY: takes flags only.
+        raw::owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }).map(Self)
+    }
+
+    pub(crate) fn add(&self, fd: BorrowedFd<'_>, events: u32, event: Event) -> Result<(), Errno> {
+        let mut data = libc::epoll_event {
+            events,
+            u64: event.encode(),
+        };
+        // SAFETY: `data` is live.
+        raw::check(unsafe {
+            libc::epoll_ctl(
+                self.0.as_raw_fd(),
+                libc::EPOLL_CTL_ADD,
+                fd.as_raw_fd(),
+                &raw mut data,
+            )
+        })?;
+        Ok(())
+    }
+
+    pub(crate) fn remove(&self, fd: i32) {
+        // SAFETY: takes integers; the event is not read for this operation.
+        unsafe {
+            libc::epoll_ctl(
+                self.0.as_raw_fd(),
+                libc::EPOLL_CTL_DEL,
+                fd,
+                core::ptr::null_mut(),
+            )
+        };
+    }
+
+    /// What has happened, at most 64 at a time.
+    pub(crate) fn take(&self, out: &mut Vec<Event>) {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
+        // SAFETY: the length is the buffer's.
+        let n = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), 64, 0) };
+        let n = usize::try_from(n).unwrap_or(0);
+        out.extend(events.iter().take(n).filter_map(|e| Event::decode(e.u64)));
+    }
+}
+
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// See the module.
+pub(crate) struct Host {
+    pub(crate) listener: Listener,
+    pub(crate) events: Events,
+    pub(crate) procs: Procs,
+    pub(crate) held: RefCell<Held>,
+    pub(crate) device_memory: DeviceMemory,
+    pub(crate) range: FdRange,
+    pub(crate) notes: RefCell<Vec<Note>>,
+}
+
+impl Host {
+    /// The thread with this id.
+    pub(crate) fn thread(&self, tid: u32) -> Result<Rc<Thread>, Errno> {
+        let known = self.procs.thread(tid, |pidfd, tid| {
+            self.events
+                .add(pidfd, libc::EPOLLIN.cast_unsigned(), Event::Thread(tid))
+        });
+        known.map_err(|_| Errno(libc::ESRCH))
+    }
+
+    /// Remembers a remark for the person who runs the program.
+    pub(crate) fn note(&self, note: Note) {
+        let mut notes = self.notes.borrow_mut();
+        if notes.len() < 64 {
+            notes.push(note);
+        }
+    }
+
+    /// Installs a descriptor in the caller, in the reserved range if a number is free there.
+    pub(crate) fn install(
+        &self,
+        call: &Call<'_>,
+        fd: BorrowedFd<'_>,
+        cloexec: bool,
+        send: bool,
+    ) -> Result<i32, Errno> {
+        let id = call.notif.id;
+        if let Some(at) = self.free_number(call) {
+            match self.listener.add_fd(id, fd, Some(at), cloexec, send) {
+                Err(Errno(libc::EBADF | libc::EMFILE)) => {}
+                done => return done,
+            }
+        }
+        self.listener.add_fd(id, fd, None, cloexec, send)
+    }
+
+    fn free_number(&self, call: &Call<'_>) -> Option<u32> {
+        let thread = call.thread().ok()?;
+        let FdRange { start, end } = self.range;
+        let first = thread.next_fd.get().clamp(start, end);
+        let at = (first..end)
+            .chain(start..first)
+            .find(|&fd| self.procs.is_free(&thread, fd))?;
+        thread
+            .next_fd
+            .set(if at + 1 < end { at + 1 } else { start });
+        Some(at)
+    }
+}
+
+/// One call of a program, as the backend sees it.
+pub(crate) struct Call<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) notif: &'a Notif,
+    thread: OnceCell<Rc<Thread>>,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(host: &'a Host, notif: &'a Notif) -> Self {
+        Self {
+            host,
+            notif,
+            thread: OnceCell::new(),
+        }
+    }
+
+    /// The calling thread.
+    pub(crate) fn thread(&self) -> Result<Rc<Thread>, Errno> {
+        if let Some(thread) = self.thread.get() {
+            return Ok(Rc::clone(thread));
+        }
+        let thread = self.host.thread(self.notif.tid)?;
+        Ok(Rc::clone(self.thread.get_or_init(|| thread)))
+    }
+
+    /// What a descriptor of the caller names.
+    pub(crate) fn look(&self, fd: i32) -> Result<Look, Errno> {
+        let thread = self.thread()?;
+        match self.host.procs.look(&thread, fd) {
+            // The thread may have ended and its number been taken anew.
+            Err(Errno(libc::EBADF)) if thread.has_ended() => {
+                self.host.procs.forget(thread.tid);
+                let fresh = self.host.thread(self.notif.tid)?;
+                self.host.procs.look(&fresh, fd)
+            }
+            found => found,
+        }
+    }
+
+    /// Reads a value of plain integers.
+    pub(crate) fn read_bytes<const N: usize>(&self, addr: u64) -> Result<[u8; N], Errno> {
+        let mut out = [0; N];
+        self.read(addr, &mut out)?;
+        Ok(out)
+    }
+}
+
+impl Caller for Call<'_> {
+    fn pid(&self) -> u32 {
+        self.thread().map_or(self.notif.tid, |thread| thread.tgid)
+    }
+
+    fn call(&self) -> CallId {
+        CallId(self.notif.id)
+    }
+
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        memory::copy_in(self.notif.tid, addr, out)
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        memory::copy_out(self.notif.tid, addr, data)
+    }
+
+    fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
+        self.look(fd).map(|look| look.id)
+    }
+
+    fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {
+        let flags = raw::status_flags(fd)?;
+        let kept = flags & (libc::O_ACCMODE | libc::O_NONBLOCK);
+        let made = self
+            .host
+            .held
+            .borrow_mut()
+            .make(fd, kept, Given::Buffer(tag));
+        let Ok((made, id, byte)) = made else {
+            return self.host.install(self, fd, cloexec, false);
+        };
+        self.host.device_memory.borrow_mut().insert(id);
+        let installed = self.host.install(self, made.as_fd(), cloexec, false);
+        if installed.is_err() {
+            self.host.held.borrow_mut().forget(id, byte);
+        }
+        installed
+    }
+
+    fn memory(&self) -> Result<ProcessMemory, Errno> {
+        let pid = self.thread().map_err(|_| Errno(libc::EFAULT))?.tgid;
+        ProcessMemory::open(pid, Rc::clone(&self.host.device_memory))
+            .map_err(|_| Errno(libc::EFAULT))
+    }
+}

@@ -1,0 +1,142 @@
+//! open, openat, openat2, creat.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::backend::{Caller, Errno};
+use crate::files;
+use crate::held::Given;
+use crate::host::Call;
+use crate::listener::{Notif, Reply};
+use crate::path::{Links, Place};
+use crate::raw;
+use crate::serve::{Server, Verdict};
+
+/// Flags of open that the description keeps.
+const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_ASYNC;
+
+impl Server<'_> {
+    pub(crate) fn open(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let (dir, addr, flags) = match n.nr {
+            libc::SYS_open => (libc::AT_FDCWD, n.arg(0), n.int(1)),
+            libc::SYS_creat => (
+                libc::AT_FDCWD,
+                n.arg(0),
+                libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC,
+            ),
+            libc::SYS_openat => (n.int(0), n.arg(1), n.int(2)),
+            _ => {
+                let how: [u8; 8] = Call::new(&self.host, n).read_bytes(n.arg(2))?;
+                // CAST: open's flags are the low half; others are refused by the kernel.
+                (n.int(0), n.arg(1), u64::from_ne_bytes(how) as i32)
+            }
+        };
+        let links = if flags & libc::O_NOFOLLOW != 0 {
+            Links::Keep
+        } else {
+            Links::Follow
+        };
+        let place = {
+            let call = Call::new(&self.host, n);
+            // A path that cannot be read is the kernel's to refuse.
+            self.place(&call, dir, addr, links).unwrap_or(Place::Native)
+        };
+        match place {
+            Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
+            Place::Sys(path) => {
+                let path = crate::path::as_c(&path);
+                let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
+                if writes && flags & libc::O_PATH == 0 {
+                    return Err(Errno(libc::EACCES));
+                }
+                let fd = raw::open(path, flags & !(libc::O_CREAT | libc::O_TRUNC))?;
+                let cloexec = flags & libc::O_CLOEXEC != 0;
+                self.host
+                    .listener
+                    .add_fd(n.id, fd.as_fd(), None, cloexec, true)?;
+                Ok(Verdict::Answered)
+            }
+            Place::Node(node) => self.open_node(n, node, flags),
+        }
+    }
+
+    fn open_node(&mut self, n: &Notif, node: usize, flags: i32) -> Result<Verdict, Errno> {
+        let cloexec = flags & libc::O_CLOEXEC != 0;
+        if flags & libc::O_PATH != 0 {
+            let fd = self.files.reference(node).ok_or(Errno(libc::ENODEV))?;
+            let fd = raw::reopen(fd.as_fd(), libc::O_PATH)?;
+            self.host
+                .listener
+                .add_fd(n.id, fd.as_fd(), None, cloexec, true)?;
+            return Ok(Verdict::Answered);
+        }
+        if flags & libc::O_DIRECTORY != 0 {
+            return Err(Errno(libc::ENOTDIR));
+        }
+        if flags & (libc::O_CREAT | libc::O_EXCL) == libc::O_CREAT | libc::O_EXCL {
+            return Err(Errno(libc::EEXIST));
+        }
+        // A file closed a moment ago, or held by a process that has just ended, is free now.
+        self.take_events();
+        self.collect();
+        let call = Call::new(&self.host, n);
+        let spec = self.files.nodes.get(node).ok_or(Errno(libc::ENODEV))?;
+        let memfd = files::empty_file(spec)?;
+        let file = self.backend.open(spec.id, flags, &call)?;
+        let mut kept = flags & KEPT;
+        if flags & libc::O_ACCMODE == libc::O_ACCMODE {
+            kept = kept & !libc::O_ACCMODE | libc::O_RDWR;
+        }
+        let made = self
+            .host
+            .held
+            .borrow_mut()
+            .make(memfd.as_fd(), kept, Given::File(file));
+        let (fd, inode, _) = match made {
+            Ok(made) => made,
+            Err(e) => {
+                self.backend.release(file);
+                return Err(e);
+            }
+        };
+        self.files.insert(file, inode, node);
+        self.report.opens += 1;
+        self.sync_wake_fds();
+        self.refresh(file);
+        // If this fails, the description ends here, and the file with it.
+        self.publish(n, fd.as_fd(), cloexec)
+    }
+
+    fn publish(&self, n: &Notif, fd: BorrowedFd<'_>, cloexec: bool) -> Result<Verdict, Errno> {
+        let call = Call::new(&self.host, n);
+        self.host.install(&call, fd, cloexec, true)?;
+        Ok(Verdict::Answered)
+    }
+
+    /// readlink, readlinkat.
+    pub(crate) fn readlink(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let (dir, args) = match n.nr {
+            libc::SYS_readlink => (libc::AT_FDCWD, [n.arg(0), n.arg(1), n.arg(2)]),
+            _ => (n.int(0), [n.arg(1), n.arg(2), n.arg(3)]),
+        };
+        let [path, out, len] = args;
+        let call = Call::new(&self.host, n);
+        let place = self
+            .place(&call, dir, path, Links::Keep)
+            .unwrap_or(Place::Native);
+        let target = match place {
+            Place::Native => return Ok(Verdict::native()),
+            Place::Node(_) => return Err(Errno(libc::EINVAL)),
+            Place::Sys(path) => raw::readlink(&path)?,
+            Place::DescriptorLink(node) => {
+                use std::os::unix::ffi::OsStrExt;
+                let node = self.files.nodes.get(node).ok_or(Errno(libc::ENOENT))?;
+                node.path.as_os_str().as_bytes().to_vec()
+            }
+        };
+        // CAST: a C int in the kernel, which refuses what is not positive.
+        let len = usize::try_from(len as i32).ok().filter(|&len| len > 0);
+        let cut = target.len().min(len.ok_or(Errno(libc::EINVAL))?);
+        call.write(out, target.get(..cut).unwrap_or_default())?;
+        Ok(Verdict::Reply(Reply::Value(cut as i64)))
+    }
+}

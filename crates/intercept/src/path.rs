@@ -1,0 +1,289 @@
+//! Which of our places a path of the program names.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::backend::Errno;
+use crate::files::Target;
+use crate::host::Call;
+use crate::memory;
+use crate::raw;
+use crate::serve::Server;
+
+/// Symbolic links followed at most.
+const HOPS: u32 = 16;
+/// PATH_MAX.
+const MAX: usize = 4096;
+/// Directories without links to devices, not worth a look.
+const PLAIN: [&[u8]; 6] = [b"/usr/", b"/lib", b"/etc/", b"/bin/", b"/sbin/", b"/opt/"];
+
+/// What a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A node, by index.
+    Node(usize),
+    /// A file of the generated tree: its real path.
+    Sys(CString),
+    /// The link that /proc shows for a descriptor on a node, by index.
+    DescriptorLink(usize),
+    /// Nothing of ours.
+    Native,
+}
+
+/// Whether a final symbolic link is meant itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    Follow,
+    Keep,
+}
+
+/// Joins and tidies by text alone: no `.`, no `..`, no double slashes, no slash at the end.
+pub(crate) fn normalise(base: &[u8], path: &[u8]) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    let base = if path.first() == Some(&b'/') {
+        &b""[..]
+    } else {
+        base
+    };
+    for part in base.split(|&b| b == b'/').chain(path.split(|&b| b == b'/')) {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let mut out = Vec::new();
+    for part in parts {
+        out.push(b'/');
+        out.extend_from_slice(part);
+    }
+    if out.is_empty() { b"/".to_vec() } else { out }
+}
+
+fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&b| b == b'/') {
+        Some(at) => (
+            path.get(..at).unwrap_or_default(),
+            path.get(at + 1..).unwrap_or_default(),
+        ),
+        None => (b"", path),
+    }
+}
+
+fn c_bytes(path: &[u8]) -> Option<CString> {
+    CString::new(path).ok()
+}
+
+impl Server<'_> {
+    /// What the path at `addr` names, relative to `dir`.
+    ///
+    /// # Errors
+    /// EFAULT and ENAMETOOLONG for the path itself.
+    pub(crate) fn place(
+        &self,
+        call: &Call<'_>,
+        dir: i32,
+        addr: u64,
+        links: Links,
+    ) -> Result<Place, Errno> {
+        let path = memory::copy_in_str(call.notif.tid, addr, MAX)?;
+        Ok(self.place_of(call, dir, &path, links))
+    }
+
+    fn place_of(&self, call: &Call<'_>, dir: i32, path: &[u8], links: Links) -> Place {
+        if path.is_empty() {
+            return Place::Native;
+        }
+        let absolute = path.first() == Some(&b'/');
+        let whole = if absolute {
+            normalise(b"", path)
+        } else if self.may_be_ours(path) {
+            let Some(base) = base_of(call, dir) else {
+                return Place::Native;
+            };
+            normalise(&base, path)
+        } else {
+            Vec::new()
+        };
+        if !whole.is_empty()
+            && let Some(place) = self.known(call, &whole, links)
+        {
+            return place;
+        }
+        if links == Links::Keep || PLAIN.iter().any(|plain| path.starts_with(plain)) {
+            return Place::Native;
+        }
+        // The program's own link to one of our places: seen from here, through its directory.
+        let seen = if absolute {
+            whole
+        } else {
+            let mut seen = base_link(call.notif.tid, dir).into_bytes();
+            seen.push(b'/');
+            seen.extend_from_slice(path);
+            seen
+        };
+        self.follow(call, seen).unwrap_or(Place::Native)
+    }
+
+    /// Follows links that lead nowhere natively but may lead to one of our places.
+    fn follow(&self, call: &Call<'_>, mut path: Vec<u8>) -> Option<Place> {
+        for _ in 0..HOPS {
+            let target = raw::readlink(&c_bytes(&path)?).ok()?;
+            let next = if target.first() == Some(&b'/') {
+                normalise(b"", &target)
+            } else {
+                normalise(&real_dir(split_last(&path).0)?, &target)
+            };
+            if let Some(place) = self.known(call, &next, Links::Follow) {
+                return Some(place);
+            }
+            path = next;
+        }
+        None
+    }
+
+    /// Whether a relative path has a name in it that occurs in our places.
+    fn may_be_ours(&self, path: &[u8]) -> bool {
+        path.split(|&b| b == b'/').any(|part| {
+            part == b"video4linux"
+                || part.starts_with(b"81:")
+                || self
+                    .files
+                    .nodes
+                    .iter()
+                    .any(|node| file_name(&node.path) == part)
+        })
+    }
+
+    /// Our place at a tidy absolute path, if it is one.
+    fn known(&self, call: &Call<'_>, path: &[u8], links: Links) -> Option<Place> {
+        let nodes = &self.files.nodes;
+        if let Some(i) = nodes
+            .iter()
+            .position(|node| node.path.as_os_str().as_bytes() == path)
+        {
+            return Some(Place::Node(i));
+        }
+        if let Some(tree) = &self.tree
+            && let Some(real) = tree.real(path)
+        {
+            return Some(Place::Sys(real));
+        }
+        if let Some(place) = self.descriptor(call, path, links) {
+            return Some(place);
+        }
+        let (parent, name) = split_last(path);
+        let i = nodes
+            .iter()
+            .position(|node| file_name(&node.path) == name)?;
+        let parent = real_dir(parent)?;
+        let wanted = nodes.get(i)?.path.parent()?;
+        (wanted.as_os_str().as_bytes() == parent).then_some(Place::Node(i))
+    }
+
+    /// A descriptor of ours by its path under /proc or /dev/fd.
+    fn descriptor(&self, call: &Call<'_>, path: &[u8], links: Links) -> Option<Place> {
+        if self.files.is_empty() && !path.starts_with(b"/proc/") {
+            return None;
+        }
+        let tgid = || {
+            call.thread()
+                .map_or(call.notif.tid, |thread| thread.tgid)
+                .to_string()
+        };
+        let (pid, fd) = match path {
+            b"/dev/stdin" => (tgid(), &b"0"[..]),
+            b"/dev/stdout" => (tgid(), &b"1"[..]),
+            b"/dev/stderr" => (tgid(), &b"2"[..]),
+            _ => {
+                let (parent, fd) = split_last(path);
+                let pid = match parent {
+                    b"/dev/fd" | b"/proc/self/fd" => tgid(),
+                    b"/proc/thread-self/fd" => call.notif.tid.to_string(),
+                    _ => {
+                        let pid = parent.strip_prefix(b"/proc/")?.strip_suffix(b"/fd")?;
+                        std::str::from_utf8(split_last(pid).1)
+                            .ok()?
+                            .parse::<u32>()
+                            .ok()?
+                            .to_string()
+                    }
+                };
+                (pid, fd)
+            }
+        };
+        let fd: i32 = std::str::from_utf8(fd).ok()?.parse().ok()?;
+        let path = raw::c_path(&format!("/proc/{pid}/fd/{fd}")).ok()?;
+        let stat = raw::fstatat(libc::AT_FDCWD, &path, 0).ok()?;
+        let node = match self.files.find(raw::identity(&stat))? {
+            Target::Device(file) => self.files.node_of(file),
+            Target::Node(node) => node,
+            Target::Buffer(_) | Target::Other => return None,
+        };
+        Some(match links {
+            Links::Follow => Place::Node(node),
+            Links::Keep => Place::DescriptorLink(node),
+        })
+    }
+}
+
+fn file_name(path: &Path) -> &[u8] {
+    path.file_name().unwrap_or_default().as_bytes()
+}
+
+/// The magic link to the directory that a relative path starts from.
+fn base_link(tid: u32, dir: i32) -> String {
+    if dir == libc::AT_FDCWD {
+        format!("/proc/{tid}/cwd")
+    } else {
+        format!("/proc/{tid}/fd/{dir}")
+    }
+}
+
+fn base_of(call: &Call<'_>, dir: i32) -> Option<Vec<u8>> {
+    raw::readlink(&raw::c_path(&base_link(call.notif.tid, dir)).ok()?).ok()
+}
+
+/// The path of a directory with all links resolved.
+fn real_dir(path: &[u8]) -> Option<Vec<u8>> {
+    if path == b"/dev" || path.is_empty() {
+        return Some(if path.is_empty() {
+            b"/".to_vec()
+        } else {
+            path.to_vec()
+        });
+    }
+    let fd = raw::open(&c_bytes(path)?, libc::O_PATH | libc::O_DIRECTORY).ok()?;
+    raw::readlink(&raw::c_path(&format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())).ok()?).ok()
+}
+
+/// Like `fstatat` etc. want it.
+pub(crate) fn as_c(path: &CString) -> &CStr {
+    path.as_c_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_tidied_by_text() {
+        let rows: &[(&str, &str, &str)] = &[
+            ("/", "/dev/video0", "/dev/video0"),
+            ("/x", "/dev//./video0", "/dev/video0"),
+            ("/dev", "video0", "/dev/video0"),
+            ("/dev/v4l/by-path", "../../video0", "/dev/video0"),
+            ("/", "..", "/"),
+            ("/a/b", "../../../c/", "/c"),
+        ];
+        for &(base, path, want) in rows {
+            assert_eq!(
+                normalise(base.as_bytes(), path.as_bytes()),
+                want.as_bytes(),
+                "{path}"
+            );
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! poll, ppoll, select, pselect6, with device files and others mixed.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use crate::backend::{Caller, Errno, FileId};
+use crate::files::Target;
+use crate::host::{Call, Event};
+use crate::listener::{Notif, Reply};
+use crate::note::Note;
+use crate::pending::{Kind, Waiting};
+use crate::select::Sets;
+use crate::serve::{Server, Verdict};
+
+/// Descriptors in one poll, at most; a longer list is left to the kernel.
+const MOST: usize = 4096;
+/// Bits that poll reports unasked.
+const UNASKED: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
+
+/// Keeps a file open while it is polled, whoever closes its descriptor.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    _fd: Option<OwnedFd>,
+}
+
+/// What is polled at one place of the list.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A device file.
+    Device(FileId, #[expect(dead_code, reason = "held for its drop")] Hold),
+    /// A file that is always ready (buffers).
+    Ready,
+    /// Another file, borrowed.
+    Other(OwnedFd),
+    /// Another file that cannot be borrowed: never ready.
+    Unknown,
+    /// No file.
+    Bad,
+    /// A negative number: skipped.
+    Skip,
+}
+
+/// One descriptor polled.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) events: i16,
+    pub(crate) source: Source,
+    pub(crate) revents: i16,
+}
+
+/// How results are written.
+#[derive(Debug)]
+pub(crate) enum Form {
+    /// An array of pollfd at this address.
+    Poll(u64),
+    /// Three bit sets.
+    Select(Sets),
+}
+
+/// A poll of any kind.
+#[derive(Debug)]
+pub(crate) struct Polling {
+    entries: Vec<Entry>,
+    form: Form,
+    /// Where the remaining time is written, and whether in microseconds.
+    remaining: Option<(u64, bool)>,
+    /// Some descriptors could not be put into the epoll set.
+    needs_look: bool,
+}
+
+impl Polling {
+    pub(crate) fn concerns(&self, file: FileId) -> bool {
+        self.entries
+            .iter()
+            .any(|e| matches!(&e.source, Source::Device(own, _) if *own == file))
+    }
+
+    pub(crate) fn borrowed(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.entries.iter().filter_map(|entry| match &entry.source {
+            Source::Other(fd) => Some(fd.as_fd()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn needs_look(&self) -> bool {
+        self.needs_look
+    }
+}
+
+/// A wait's time, as the call gives it.
+pub(crate) struct Wait {
+    /// None for ever.
+    pub(crate) time: Option<Duration>,
+    pub(crate) remaining: Option<(u64, bool)>,
+    pub(crate) mask: Option<u64>,
+}
+
+impl Server<'_> {
+    /// poll, ppoll.
+    pub(crate) fn poll(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let count = usize::try_from(n.arg(1)).unwrap_or(usize::MAX);
+        if self.holds_nothing() || count > MOST {
+            return Ok(Verdict::native());
+        }
+        let call = Call::new(&self.host, n);
+        let mut bytes = vec![0u8; count * 8];
+        if call.read(n.arg(0), &mut bytes).is_err() {
+            return Ok(Verdict::native());
+        }
+        let mut entries = Vec::with_capacity(count);
+        for pollfd in bytes.chunks_exact(8) {
+            let fd = i32::from_ne_bytes([pollfd[0], pollfd[1], pollfd[2], pollfd[3]]);
+            let events = i16::from_ne_bytes([pollfd[4], pollfd[5]]);
+            let source = if fd < 0 {
+                Source::Skip
+            } else {
+                self.source(&call, fd)
+            };
+            entries.push(Entry {
+                events,
+                source,
+                revents: 0,
+            });
+        }
+        if !concerns_us(&entries) {
+            return Ok(Verdict::native());
+        }
+        let wait = if n.nr == libc::SYS_ppoll {
+            Wait {
+                time: timespec(&call, n.arg(2))?,
+                remaining: (n.arg(2) != 0).then_some((n.arg(2), false)),
+                mask: mask(&call, n.arg(3), n.arg(4))?,
+            }
+        } else {
+            let time = u64::try_from(n.int(2)).ok().map(Duration::from_millis);
+            Wait {
+                time,
+                remaining: None,
+                mask: None,
+            }
+        };
+        self.poll_entries(n, entries, Form::Poll(n.arg(0)), wait)
+    }
+
+    /// What stands behind a descriptor in a poll.
+    pub(crate) fn source(&self, call: &Call<'_>, fd: i32) -> Source {
+        let Ok(look) = call.look(fd) else {
+            return Source::Bad;
+        };
+        match (self.target(look.id), look.fd) {
+            (Target::Device(file), fd) => Source::Device(file, Hold { _fd: fd }),
+            (Target::Buffer(_), _) => Source::Ready,
+            (Target::Node(_), _) => Source::Bad,
+            (Target::Other, Some(fd)) => Source::Other(fd),
+            (Target::Other, None) => Source::Unknown,
+        }
+    }
+
+    /// Polls once, and waits if nothing is ready.
+    pub(crate) fn poll_entries(
+        &mut self,
+        n: &Notif,
+        entries: Vec<Entry>,
+        form: Form,
+        wait: Wait,
+    ) -> Result<Verdict, Errno> {
+        let mut polling = Polling {
+            entries,
+            form,
+            remaining: wait.remaining,
+            needs_look: false,
+        };
+        let ready = self.look_once(&mut polling.entries);
+        // A timeout beyond what a clock can hold is for ever.
+        let deadline = wait.time.and_then(|time| Instant::now().checked_add(time));
+        if ready > 0 || wait.time == Some(Duration::ZERO) {
+            return Ok(Verdict::Reply(self.poll_result(n, &polling, deadline)));
+        }
+        let slot = self.pending.next_slot();
+        for entry in &polling.entries {
+            match &entry.source {
+                Source::Other(fd) => {
+                    let events = u32::from(entry.events.cast_unsigned());
+                    if self
+                        .host
+                        .events
+                        .add(fd.as_fd(), events, Event::Poll(slot))
+                        .is_err()
+                    {
+                        polling.needs_look = true;
+                    }
+                }
+                Source::Unknown => {
+                    if let Some(e) = self.host.procs.borrow_refused_once() {
+                        self.host.note(Note::NoBorrow { errno: e.0 });
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut waiting = Waiting::new(n, Kind::Poll(polling), None);
+        waiting.deadline = deadline;
+        waiting.signals.mask = wait.mask;
+        Ok(Verdict::Wait(Box::new(waiting)))
+    }
+
+    /// Fills in what is ready now; the number of ready entries.
+    fn look_once(&mut self, entries: &mut [Entry]) -> usize {
+        let mut others: Vec<libc::pollfd> = Vec::new();
+        for entry in entries.iter() {
+            if let Source::Other(fd) = &entry.source {
+                let (fd, events) = (fd.as_raw_fd(), entry.events);
+                others.push(libc::pollfd {
+                    fd,
+                    events,
+                    revents: 0,
+                });
+            }
+        }
+        if !others.is_empty() {
+            let count = others.len() as libc::nfds_t;
+            // SAFETY: the array and its length are live; no time is waited.
+            unsafe { libc::poll(others.as_mut_ptr(), count, 0) };
+        }
+        let mut others = others.into_iter();
+        let mut ready = 0;
+        for entry in entries {
+            entry.revents = match &entry.source {
+                Source::Device(file, _) => device_poll(self.backend, *file, entry.events),
+                Source::Ready => {
+                    let both = libc::POLLIN | libc::POLLOUT | libc::POLLRDNORM | libc::POLLWRNORM;
+                    entry.events & both
+                }
+                Source::Other(_) => others.next().map_or(0, |fd| fd.revents),
+                Source::Bad => libc::POLLNVAL,
+                Source::Unknown | Source::Skip => 0,
+            };
+            ready += usize::from(entry.revents != 0);
+        }
+        ready
+    }
+
+    /// Writes the results of a poll to the program.
+    fn poll_result(&self, n: &Notif, polling: &Polling, deadline: Option<Instant>) -> Reply {
+        let call = Call::new(&self.host, n);
+        let written = match &polling.form {
+            Form::Poll(addr) => write_pollfds(&call, *addr, &polling.entries),
+            Form::Select(sets) => sets.write(&call, &polling.entries),
+        };
+        if let (Some((addr, micros)), Some(deadline)) = (polling.remaining, deadline) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let part = if micros {
+                left.subsec_micros()
+            } else {
+                left.subsec_nanos()
+            };
+            let mut bytes = [0u8; 16];
+            let (secs, rest) = bytes.split_at_mut(8);
+            secs.copy_from_slice(&left.as_secs().to_ne_bytes());
+            rest.copy_from_slice(&u64::from(part).to_ne_bytes());
+            // As the kernel: a time that cannot be written back is no error.
+            call.write(addr, &bytes).ok();
+        }
+        written.map_or_else(Reply::from, |count| Reply::Value(count as i64))
+    }
+
+    /// Looks once more at a poll that waits.
+    pub(crate) fn poll_again(
+        &mut self,
+        n: &Notif,
+        polling: &mut Polling,
+        deadline: Option<Instant>,
+    ) -> Option<Reply> {
+        let ready = self.look_once(&mut polling.entries);
+        let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
+        (ready > 0 || late).then(|| self.poll_result(n, polling, deadline))
+    }
+}
+
+/// What holds on a device file, with the normal-data bits beside theirs.
+pub(crate) fn device_poll(
+    backend: &mut dyn crate::backend::Backend,
+    file: FileId,
+    events: i16,
+) -> i16 {
+    let mut asked = events & !(libc::POLLRDNORM | libc::POLLWRNORM);
+    if events & libc::POLLRDNORM != 0 {
+        asked |= libc::POLLIN;
+    }
+    if events & libc::POLLWRNORM != 0 {
+        asked |= libc::POLLOUT;
+    }
+    let mut now = backend.poll(file, asked);
+    if now & libc::POLLIN != 0 {
+        now |= libc::POLLRDNORM;
+    }
+    if now & libc::POLLOUT != 0 {
+        now |= libc::POLLWRNORM;
+    }
+    now & (events | UNASKED)
+}
+
+/// Whether a list has anything that the kernel would answer wrongly.
+pub(crate) fn concerns_us(entries: &[Entry]) -> bool {
+    entries
+        .iter()
+        .any(|e| matches!(e.source, Source::Device(..)))
+}
+
+/// Writes back the results only, entry by entry where they lie apart.
+fn write_pollfds(call: &Call<'_>, addr: u64, entries: &[Entry]) -> Result<usize, Errno> {
+    let mut ready = 0;
+    for (i, entry) in entries.iter().enumerate() {
+        ready += usize::from(entry.revents != 0);
+        let at = addr
+            .checked_add(i as u64 * 8 + 6)
+            .ok_or(Errno(libc::EFAULT))?;
+        call.write(at, &entry.revents.to_ne_bytes())?;
+    }
+    Ok(ready)
+}
+
+/// A timespec's time; none where there is no timespec.
+///
+/// # Errors
+/// EFAULT, EINVAL.
+pub(crate) fn timespec(call: &Call<'_>, addr: u64) -> Result<Option<Duration>, Errno> {
+    time(call, addr, 1_000_000_000).map(|t| t.map(|(secs, part)| Duration::new(secs, part)))
+}
+
+/// Two 64-bit numbers at `addr`: seconds, and parts of which `parts` make one.
+pub(crate) fn time(call: &Call<'_>, addr: u64, parts: i64) -> Result<Option<(u64, u32)>, Errno> {
+    if addr == 0 {
+        return Ok(None);
+    }
+    let bytes: [u8; 16] = call.read_bytes(addr)?;
+    let (secs, part) = bytes.split_at(8);
+    let number = |b: &[u8]| b.try_into().map_or(-1, i64::from_ne_bytes);
+    let (secs, part) = (number(secs), number(part));
+    if secs < 0 || part < 0 || part >= parts {
+        return Err(Errno(libc::EINVAL));
+    }
+    let part = u32::try_from(part).map_err(|_| Errno(libc::EINVAL))?;
+    Ok(Some((secs.unsigned_abs(), part)))
+}
+
+/// A signal mask; none where there is none.
+///
+/// # Errors
+/// EFAULT, EINVAL for another size than the kernel's.
+pub(crate) fn mask(call: &Call<'_>, addr: u64, size: u64) -> Result<Option<u64>, Errno> {
+    if addr == 0 {
+        return Ok(None);
+    }
+    if size != 8 {
+        return Err(Errno(libc::EINVAL));
+    }
+    Ok(Some(u64::from_ne_bytes(call.read_bytes(addr)?)))
+}

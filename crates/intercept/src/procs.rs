@@ -1,0 +1,206 @@
+//! The threads that call, and what their descriptors name.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use crate::backend::{Errno, FdIdentity};
+use crate::raw;
+
+/// Threads remembered at most; others are looked up anew for every call.
+const REMEMBERED: usize = 8192;
+
+/// A thread that has called.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    pub(crate) tid: u32,
+    /// Its process.
+    pub(crate) tgid: u32,
+    /// Of the thread itself where the kernel can, else of its process.
+    pub(crate) pidfd: OwnedFd,
+    /// Descriptor numbers last found free in the reserved range (a hint).
+    pub(crate) next_fd: Cell<u32>,
+}
+
+/// What a descriptor of a program names.
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub(crate) id: FdIdentity,
+    /// O_* flags of the open file description.
+    pub(crate) flags: i32,
+    /// A duplicate; absent where borrowing is refused.
+    pub(crate) fd: Option<OwnedFd>,
+}
+
+/// The threads known.
+#[derive(Debug)]
+pub(crate) struct Procs {
+    threads: RefCell<HashMap<u32, Rc<Thread>>>,
+    /// Set when the kernel has refused to lend a descriptor.
+    no_borrow: Cell<Option<Errno>>,
+    told: Cell<bool>,
+}
+
+impl Procs {
+    pub(crate) fn new() -> Self {
+        Self {
+            threads: RefCell::default(),
+            no_borrow: Cell::new(None),
+            told: Cell::new(false),
+        }
+    }
+
+    /// The thread with this id. `watch` gets the pidfd of one that is to be remembered, and is to
+    /// call [`forget`](Self::forget) when it becomes readable.
+    pub(crate) fn thread(
+        &self,
+        tid: u32,
+        watch: impl FnOnce(BorrowedFd<'_>, u32) -> Result<(), Errno>,
+    ) -> Result<Rc<Thread>, Errno> {
+        if let Some(thread) = self.threads.borrow().get(&tid) {
+            return Ok(Rc::clone(thread));
+        }
+        let thread = Rc::new(Thread::new(tid)?);
+        let mut threads = self.threads.borrow_mut();
+        if threads.len() < REMEMBERED && watch(thread.pidfd.as_fd(), tid).is_ok() {
+            threads.insert(tid, Rc::clone(&thread));
+        }
+        Ok(thread)
+    }
+
+    /// Drops a thread that has ended, and with a process's leader all of the process's.
+    pub(crate) fn forget(&self, tid: u32) -> Option<Rc<Thread>> {
+        let mut threads = self.threads.borrow_mut();
+        let gone = threads.remove(&tid);
+        if gone.is_some() {
+            threads.retain(|_, thread| thread.tgid != tid);
+        }
+        gone
+    }
+
+    /// The processes known, each once.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let mut all: Vec<u32> = self
+            .threads
+            .borrow()
+            .values()
+            .map(|thread| thread.tgid)
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Why descriptors cannot be borrowed, if so; told once.
+    pub(crate) fn borrow_refused_once(&self) -> Option<Errno> {
+        if self.told.replace(true) {
+            None
+        } else {
+            self.no_borrow.get()
+        }
+    }
+
+    /// What descriptor `fd` of a thread names.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub(crate) fn look(&self, thread: &Thread, fd: i32) -> Result<Look, Errno> {
+        if fd < 0 {
+            return Err(Errno(libc::EBADF));
+        }
+        if self.no_borrow.get().is_none() {
+            match raw::pidfd_getfd(thread.pidfd.as_fd(), fd) {
+                Ok(copy) => {
+                    let id = raw::identity(&raw::fstat(copy.as_fd())?);
+                    let flags = raw::status_flags(copy.as_fd())?;
+                    return Ok(Look {
+                        id,
+                        flags,
+                        fd: Some(copy),
+                    });
+                }
+                Err(Errno(libc::EBADF)) => return Err(Errno(libc::EBADF)),
+                Err(e @ Errno(libc::EPERM | libc::ENOSYS)) => self.no_borrow.set(Some(e)),
+                // The leader has ended, other threads go on: look by path.
+                Err(_) => {}
+            }
+        }
+        let path = raw::c_path(&format!("/proc/{}/fd/{fd}", thread.tid))?;
+        let stat = raw::fstatat(libc::AT_FDCWD, &path, 0).map_err(|_| Errno(libc::EBADF))?;
+        let flags = fd_info(thread.tid, fd, "flags:", 8)?;
+        Ok(Look {
+            id: raw::identity(&stat),
+            flags: i32::try_from(flags).map_err(|_| Errno(libc::EBADF))?,
+            fd: None,
+        })
+    }
+
+    /// Whether descriptor number `fd` of a thread's process is free.
+    pub(crate) fn is_free(&self, thread: &Thread, fd: u32) -> bool {
+        if self.no_borrow.get().is_none()
+            && let Err(Errno(libc::EBADF)) =
+                raw::pidfd_getfd(thread.pidfd.as_fd(), fd.cast_signed())
+        {
+            return true;
+        }
+        let by_path = raw::c_path(&format!("/proc/{}/fd/{fd}", thread.tid))
+            .and_then(|path| raw::fstatat(libc::AT_FDCWD, &path, libc::AT_SYMLINK_NOFOLLOW));
+        matches!(by_path, Err(Errno(libc::ENOENT)))
+    }
+}
+
+/// A number from a descriptor's fdinfo file.
+pub(crate) fn fd_info(tid: u32, fd: i32, key: &str, radix: u32) -> Result<u64, Errno> {
+    let path = raw::c_path(&format!("/proc/{tid}/fdinfo/{fd}"))?;
+    let file = raw::open(&path, libc::O_RDONLY).map_err(|_| Errno(libc::EBADF))?;
+    let text = raw::read_small(file.as_fd(), 512)?;
+    field(&text, key, radix).ok_or(Errno(libc::EBADF))
+}
+
+/// The number after `key` at the start of a line.
+pub(crate) fn field(text: &[u8], key: &str, radix: u32) -> Option<u64> {
+    let line = text
+        .split(|&b| b == b'\n')
+        .find(|line| line.starts_with(key.as_bytes()))?;
+    let value = std::str::from_utf8(line.get(key.len()..)?).ok()?.trim();
+    u64::from_str_radix(value, radix).ok()
+}
+
+impl Thread {
+    fn new(tid: u32) -> Result<Self, Errno> {
+        let next_fd = Cell::new(0);
+        // Only a process's first thread has a pidfd in every kernel.
+        if let Ok(pidfd) = raw::pidfd_open(tid) {
+            return Ok(Self {
+                tid,
+                tgid: tid,
+                pidfd,
+                next_fd,
+            });
+        }
+        let path = raw::c_path(&format!("/proc/{tid}/status"))?;
+        let file = raw::open(&path, libc::O_RDONLY)?;
+        let text = raw::read_small(file.as_fd(), 4096)?;
+        let tgid = field(&text, "Tgid:", 10).and_then(|n| u32::try_from(n).ok());
+        let tgid = tgid.ok_or(Errno(libc::ESRCH))?;
+        let pidfd = raw::pidfd_open_thread(tid).or_else(|_| raw::pidfd_open(tgid))?;
+        Ok(Self {
+            tid,
+            tgid,
+            pidfd,
+            next_fd,
+        })
+    }
+
+    /// Whether the pidfd's thread or process has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut fd = libc::pollfd {
+            fd: self.pidfd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one live pollfd.
+        unsafe { libc::poll(&raw mut fd, 1, 0) > 0 }
+    }
+}

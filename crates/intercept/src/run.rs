@@ -1,0 +1,147 @@
+//! Running a program from start to end.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::backend::{Backend, Errno};
+use crate::epoll::Epolls;
+use crate::error::{Error, Feature};
+use crate::files::Files;
+use crate::held::Held;
+use crate::host::{Events, Host};
+use crate::launch;
+use crate::listener::{self, Listener};
+use crate::listing::Listings;
+use crate::memory::DeviceMemory;
+use crate::note::Note;
+use crate::pending::Pending;
+use crate::procs::Procs;
+use crate::program::{ExitReport, Options, Program};
+use crate::serve::Server;
+use crate::signal::Forward;
+use crate::sysfs::Tree;
+
+/// Runs a program and answers its calls on the backend's devices, until the program and all its
+/// children are gone.
+///
+/// The program runs with `no_new_privs`: programs with the set-user-ID bit gain nothing by it.
+/// Orphans of the program become children of this process and are reaped. One run at a time in
+/// a process.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Exec`] when the program cannot be started; [`Error::Kernel`] when
+/// the kernel lacks what is needed; [`Error::System`] otherwise.
+pub fn run(
+    program: &Program,
+    backend: &mut dyn Backend,
+    options: Options<'_>,
+) -> Result<ExitReport, Error> {
+    let system = |call: &'static str| move |Errno(errno)| Error::System { call, errno };
+    if !listener::sizes_fit() {
+        return Err(Error::Kernel {
+            feature: Feature::Listener,
+            errno: libc::ENOSYS,
+        });
+    }
+    let nodes = backend.nodes();
+    let events = Events::new().map_err(system("epoll_create"))?;
+    let files = Files::new(nodes).map_err(system("memfd_create"))?;
+    let tree = Tree::make(&files.nodes, &backend.sysfs());
+    let _subreaper = Subreaper::begin();
+    let (limit, range) = launch::limits();
+    let _limit = RaisedLimit::begin(limit);
+    let forward = if options.keep_signals {
+        None
+    } else {
+        Forward::begin().ok()
+    };
+    let child = launch::spawn(program, range, Some(limit))?;
+    let (listener, sync) = Listener::new(child.listener);
+    let host = Host {
+        listener,
+        events,
+        procs: Procs::new(),
+        held: Held::new().into(),
+        device_memory: DeviceMemory::default(),
+        range: child.range,
+        notes: Vec::new().into(),
+    };
+    if !sync {
+        host.note(Note::NoSyncWakeUp);
+    }
+    if !child.wait_killable {
+        host.note(Note::NoWaitKillable);
+    }
+    if let Err(e) = &tree {
+        host.note(Note::NoSysfs { errno: e.0 });
+    }
+    let tree = tree.ok();
+    let listings = Listings::new(&files.nodes, tree.as_ref());
+    let started = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |t| t.as_secs());
+    let mut server = Server {
+        host,
+        backend,
+        files,
+        pending: Pending::default(),
+        epolls: Epolls::default(),
+        tree,
+        listings,
+        report: ExitReport::default(),
+        main: (child.pid, child.pidfd),
+        ended: None,
+        forward,
+        wait_killable: child.wait_killable,
+        wake_fds: Vec::new(),
+        notes: options.notes.map(|say| -> &mut dyn FnMut(Note) { say }),
+        started: started.cast_signed(),
+    };
+    server.serve()?;
+    Ok(server.report)
+}
+
+/// Orphans of the program come to us while this exists.
+struct Subreaper(bool);
+
+impl Subreaper {
+    fn begin() -> Self {
+        let mut before: libc::c_int = 0;
+        // SAFETY: the kernel writes one int; the second call takes numbers.
+        unsafe {
+            libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut before, 0, 0, 0);
+            libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+        }
+        Self(before != 0)
+    }
+}
+
+impl Drop for Subreaper {
+    fn drop(&mut self) {
+        if !self.0 {
+            // SAFETY: takes numbers.
+            unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) };
+        }
+    }
+}
+
+/// A higher descriptor limit for the supervisor, which holds some of every program.
+struct RaisedLimit(libc::rlimit);
+
+impl RaisedLimit {
+    fn begin(before: libc::rlimit) -> Self {
+        let raised = libc::rlimit {
+            rlim_cur: before.rlim_max,
+            ..before
+        };
+        // SAFETY: the structure is live.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) };
+        Self(before)
+    }
+}
+
+impl Drop for RaisedLimit {
+    fn drop(&mut self) {
+        // SAFETY: the structure is live.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const self.0) };
+    }
+}

@@ -1,0 +1,142 @@
+//! The bit sets of select and pselect6.
+
+use std::time::Duration;
+
+use crate::backend::{Caller, Errno};
+use crate::host::Call;
+use crate::listener::Notif;
+use crate::poll::{self, Entry, Form, Source, Wait, concerns_us};
+use crate::serve::{Server, Verdict};
+
+/// Descriptors looked at, at most; more are left to the kernel.
+const MOST: usize = 4096;
+
+const IN: i16 = libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLHUP | libc::POLLERR;
+const OUT: i16 = libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND | libc::POLLERR;
+const PRI: i16 = libc::POLLPRI;
+
+/// Where the sets are, and which descriptor each entry of the poll is.
+#[derive(Debug)]
+pub(crate) struct Sets {
+    addrs: [u64; 3],
+    bytes: usize,
+    fds: Vec<usize>,
+    /// Which of the three sets each entry is in.
+    asked: Vec<[bool; 3]>,
+}
+
+impl Server<'_> {
+    pub(crate) fn select(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let Ok(count) = usize::try_from(n.int(0)) else {
+            return Err(Errno(libc::EINVAL));
+        };
+        if self.holds_nothing() || count > MOST {
+            return Ok(Verdict::native());
+        }
+        let call = Call::new(&self.host, n);
+        let bytes = count.div_ceil(64) * 8;
+        let addrs = [n.arg(1), n.arg(2), n.arg(3)];
+        let mut sets = [const { Vec::new() }; 3];
+        for (set, addr) in sets.iter_mut().zip(addrs) {
+            *set = vec![0u8; bytes];
+            if addr != 0 && call.read(addr, set).is_err() {
+                return Ok(Verdict::native());
+            }
+        }
+        let (mut entries, mut fds, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+        for fd in 0..count {
+            let has = |set: &Vec<u8>| set.get(fd / 8).is_some_and(|b| b & (1 << (fd % 8)) != 0);
+            let [read, write, except] = [has(&sets[0]), has(&sets[1]), has(&sets[2])];
+            if !(read || write || except) {
+                continue;
+            }
+            let source = self.source(&call, i32::try_from(fd).unwrap_or(-1));
+            if matches!(source, Source::Bad) {
+                return Err(Errno(libc::EBADF));
+            }
+            let events = if read {
+                libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND
+            } else {
+                0
+            } | if write {
+                libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND
+            } else {
+                0
+            } | if except { libc::POLLPRI } else { 0 };
+            entries.push(Entry {
+                events,
+                source,
+                revents: 0,
+            });
+            fds.push(fd);
+            asked.push([read, write, except]);
+        }
+        if !concerns_us(&entries) {
+            return Ok(Verdict::native());
+        }
+        let wait = select_wait(&call)?;
+        let sets = Sets {
+            addrs,
+            bytes,
+            fds,
+            asked,
+        };
+        self.poll_entries(n, entries, Form::Select(sets), wait)
+    }
+}
+
+fn select_wait(call: &Call<'_>) -> Result<Wait, Errno> {
+    let n = call.notif;
+    let at = n.arg(4);
+    if n.nr == libc::SYS_select {
+        // The kernel takes any number of microseconds here.
+        let time = poll::time(call, at, i64::from(u32::MAX))?;
+        let time = time.and_then(|(secs, micros)| {
+            Duration::from_secs(secs).checked_add(Duration::from_micros(micros.into()))
+        });
+        return Ok(Wait {
+            time,
+            remaining: (at != 0).then_some((at, true)),
+            mask: None,
+        });
+    }
+    let mask = if n.arg(5) == 0 {
+        None
+    } else {
+        let [addr, size]: [[u8; 8]; 2] = [
+            call.read_bytes(n.arg(5))?,
+            call.read_bytes(n.arg(5).wrapping_add(8))?,
+        ];
+        poll::mask(call, u64::from_ne_bytes(addr), u64::from_ne_bytes(size))?
+    };
+    let time = poll::timespec(call, at)?;
+    Ok(Wait {
+        time,
+        remaining: (at != 0).then_some((at, false)),
+        mask,
+    })
+}
+
+impl Sets {
+    /// Writes the three sets; the number of bits in them.
+    pub(crate) fn write(&self, call: &Call<'_>, entries: &[Entry]) -> Result<usize, Errno> {
+        let mut count = 0;
+        for (i, (&addr, bits)) in self.addrs.iter().zip([IN, OUT, PRI]).enumerate() {
+            let mut set = vec![0u8; self.bytes];
+            for ((entry, &fd), asked) in entries.iter().zip(&self.fds).zip(&self.asked) {
+                let asked = asked.get(i).copied().unwrap_or(false);
+                if asked
+                    && entry.revents & bits != 0
+                    && let Some(byte) = set.get_mut(fd / 8)
+                {
+                    *byte |= 1 << (fd % 8);
+                    count += 1;
+                }
+            }
+            if addr != 0 {
+                call.write(addr, &set)?;
+            }
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,385 @@
+//! The loop that serves a program.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use crate::backend::{Backend, Errno, FdIdentity, FileId};
+use crate::epoll::Epolls;
+use crate::error::Error;
+use crate::files::{Files, Target};
+use crate::held::Given;
+use crate::host::{Event, Host};
+use crate::launch::{self, Ended};
+use crate::listener::{Notif, Reply};
+use crate::listing::Listings;
+use crate::note::Note;
+use crate::pending::{Pending, Waiting};
+use crate::program::ExitReport;
+use crate::signal::Forward;
+use crate::sysfs::Tree;
+
+/// How often ends of processes are looked for once the program itself is gone.
+const AFTERWARDS: Duration = Duration::from_millis(100);
+
+/// What becomes of a notified call.
+pub(crate) enum Verdict {
+    /// It is answered so.
+    Reply(Reply),
+    /// It has been answered.
+    Answered,
+    /// It waits.
+    Wait(Box<Waiting>),
+}
+
+impl Verdict {
+    pub(crate) const fn native() -> Self {
+        Self::Reply(Reply::Native)
+    }
+
+    pub(crate) const fn value(value: i64) -> Self {
+        Self::Reply(Reply::Value(value))
+    }
+}
+
+/// The supervisor of one program.
+pub(crate) struct Server<'a> {
+    pub(crate) host: Host,
+    pub(crate) backend: &'a mut dyn Backend,
+    pub(crate) files: Files,
+    pub(crate) pending: Pending,
+    pub(crate) epolls: Epolls,
+    pub(crate) tree: Option<Tree>,
+    pub(crate) listings: Listings,
+    pub(crate) report: ExitReport,
+    pub(crate) main: (u32, OwnedFd),
+    pub(crate) ended: Option<Ended>,
+    pub(crate) forward: Option<Forward>,
+    pub(crate) wait_killable: bool,
+    pub(crate) wake_fds: Vec<i32>,
+    pub(crate) notes: Option<&'a mut dyn FnMut(Note)>,
+    /// Seconds since the epoch: the age of the nodes.
+    pub(crate) started: i64,
+}
+
+impl Server<'_> {
+    /// Serves until nothing of the program is left.
+    pub(crate) fn serve(&mut self) -> Result<(), Error> {
+        self.watch_all()?;
+        self.sync_wake_fds();
+        loop {
+            self.say_notes();
+            let timeout = self.timeout();
+            let [calls, events] = self.wait(timeout)?;
+            if events != 0 {
+                self.take_events();
+            }
+            self.collect();
+            self.tick_if_due();
+            self.pending_due();
+            if calls & libc::POLLIN != 0 {
+                self.one_call();
+            } else if calls & (libc::POLLHUP | libc::POLLERR) != 0 && self.ended.is_some() {
+                break;
+            } else if calls & libc::POLLHUP != 0 {
+                // The program is between its end and our notice of it.
+                self.await_main();
+            }
+        }
+        self.finish();
+        Ok(())
+    }
+
+    fn watch_all(&self) -> Result<(), Error> {
+        let add = |fd, event| {
+            self.host
+                .events
+                .add(fd, libc::EPOLLIN.cast_unsigned(), event)
+                .map_err(|Errno(errno)| Error::System {
+                    call: "epoll_ctl",
+                    errno,
+                })
+        };
+        add(self.main.1.as_fd(), Event::Main)?;
+        let held = self.host.held.borrow();
+        if let Some(fd) = held.event_fd() {
+            add(fd, Event::Held)?;
+        }
+        if let Some(forward) = &self.forward {
+            add(forward.event_fd(), Event::Signal)?;
+        }
+        if let Some(e) = held.refused {
+            self.host.note(Note::NoInotify { errno: e.0 });
+        }
+        Ok(())
+    }
+
+    /// The time until something is due without an event.
+    fn timeout(&self) -> Option<Duration> {
+        let now = Instant::now();
+        [
+            self.backend.next_tick(),
+            self.pending.next_look(now),
+            self.host.held.borrow().look_again(),
+            self.ended.map(|_| AFTERWARDS),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Waits for a call or an event.
+    fn wait(&self, timeout: Option<Duration>) -> Result<[i16; 2], Error> {
+        let fd = |fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let mut fds = [
+            fd(self.host.listener.as_fd().as_raw_fd()),
+            fd(self.host.events.as_fd().as_raw_fd()),
+        ];
+        // With all processes gone the listener stays ready; only the rest is worth waiting for.
+        let timeout = timeout.map(|t| libc::timespec {
+            tv_sec: libc::time_t::try_from(t.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: t.subsec_nanos().into(),
+        });
+        let timeout = timeout
+            .as_ref()
+            .map_or(core::ptr::null(), core::ptr::from_ref);
+        // SAFETY: the array, its length and the timeout are live.
+        let n = unsafe { libc::ppoll(fds.as_mut_ptr(), 2, timeout, core::ptr::null()) };
+        if n < 0 {
+            let e = crate::raw::errno();
+            if e.0 != libc::EINTR {
+                return Err(Error::System {
+                    call: "ppoll",
+                    errno: e.0,
+                });
+            }
+            return Ok([0; 2]);
+        }
+        let [calls, events] = fds;
+        Ok([calls.revents, events.revents])
+    }
+
+    fn one_call(&mut self) {
+        let Ok(n) = self.host.listener.recv() else {
+            return;
+        };
+        self.report.notifications += 1;
+        // A thread that calls anew no longer waits for its last call.
+        self.give_up_thread(n.tid);
+        let verdict = self
+            .dispatch(&n)
+            .unwrap_or_else(|e| Verdict::Reply(e.into()));
+        self.settle(&n, verdict);
+        self.retry_changed();
+    }
+
+    fn settle(&mut self, n: &Notif, verdict: Verdict) {
+        match verdict {
+            // An answer nobody waits for any more: the thread was killed.
+            Verdict::Reply(reply) => self.host.listener.answer(n.id, reply),
+            Verdict::Answered => {}
+            Verdict::Wait(waiting) => {
+                if let Err(waiting) = self.pending.insert(*waiting) {
+                    self.host.listener.answer(n.id, Reply::Fail(libc::ENOMEM));
+                    self.abandon(&waiting);
+                }
+            }
+        }
+    }
+
+    /// Handles what the supervisor's own epoll set reports.
+    pub(crate) fn take_events(&mut self) {
+        let mut events = Vec::new();
+        self.host.events.take(&mut events);
+        let mut tick = false;
+        for event in events {
+            match event {
+                Event::Thread(tid) => self.thread_ended(tid),
+                Event::Main => self.await_main(),
+                Event::Signal => self.forward_signals(),
+                Event::Wake => tick = true,
+                Event::Poll(slot) => self.retry(slot),
+                Event::Held => {}
+            }
+        }
+        if tick {
+            self.tick();
+        }
+    }
+
+    fn thread_ended(&mut self, tid: u32) {
+        let Some(thread) = self.host.procs.forget(tid) else {
+            return;
+        };
+        self.give_up_ended();
+        // A process that was orphaned is ours to reap; another's is not, and the kernel knows.
+        if thread.tid == thread.tgid && tid != self.main.0 {
+            launch::try_reap(&thread.pidfd);
+        }
+    }
+
+    fn await_main(&mut self) {
+        if self.ended.is_none()
+            && let Some(ended) = launch::try_reap(&self.main.1)
+        {
+            self.main_ended(ended);
+        }
+    }
+
+    pub(crate) fn main_ended(&mut self, ended: Ended) {
+        if self.ended.is_none() {
+            self.ended = Some(ended);
+            self.host.events.remove(self.main.1.as_raw_fd());
+            self.give_up_ended();
+        }
+    }
+
+    /// Sees what programs have let go of, and tells the backend.
+    pub(crate) fn collect(&mut self) {
+        let mut gone = Vec::new();
+        self.host.held.borrow_mut().collect(false, &mut gone);
+        self.let_go(gone);
+    }
+
+    fn let_go(&mut self, gone: Vec<Given>) {
+        if gone.is_empty() {
+            return;
+        }
+        for given in gone {
+            match given {
+                Given::Buffer(tag) => self.backend.gone(tag),
+                Given::Mapping(file, tag) => {
+                    self.backend.gone(tag);
+                    if let Some(file) = self.files.get_mut(file) {
+                        file.maps = file.maps.saturating_sub(1);
+                    }
+                    self.release_if_gone(file);
+                }
+                Given::File(file) => {
+                    self.files.close(file);
+                    self.epolls.forget(file);
+                    self.release_if_gone(file);
+                }
+            }
+        }
+        let held = self.host.held.borrow();
+        self.host
+            .device_memory
+            .borrow_mut()
+            .retain(|&id| held.knows(id));
+        drop(held);
+        self.backend_changed();
+        self.retry_changed();
+    }
+
+    fn release_if_gone(&mut self, file: FileId) {
+        if self.files.remove_if_gone(file) {
+            self.give_up_file(file);
+            self.epolls.forget(file);
+            self.backend.release(file);
+            self.sync_wake_fds();
+        }
+    }
+
+    fn tick_if_due(&mut self) {
+        if self.backend.next_tick().is_some_and(|due| due.is_zero()) {
+            self.tick();
+        }
+    }
+
+    fn tick(&mut self) {
+        self.backend.tick();
+        self.sync_wake_fds();
+        self.backend_changed();
+        self.retry_changed();
+        self.retry_buffers();
+    }
+
+    /// Keeps the backend's wake descriptors in the supervisor's epoll set.
+    pub(crate) fn sync_wake_fds(&mut self) {
+        let fds = self.backend.wake_fds();
+        if fds.is_empty() && self.wake_fds.is_empty() {
+            return;
+        }
+        for &old in &self.wake_fds {
+            if !fds.iter().any(|fd| fd.as_raw_fd() == old) {
+                self.host.events.remove(old);
+            }
+        }
+        for fd in &fds {
+            // Already there: EEXIST.
+            self.host
+                .events
+                .add(*fd, libc::EPOLLIN.cast_unsigned(), Event::Wake)
+                .ok();
+        }
+        self.wake_fds = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    }
+
+    /// Brings the epoll sets of programs up to date before a call on `file` is answered.
+    pub(crate) fn refresh(&mut self, file: FileId) {
+        self.pending.mark(file);
+        self.backend_changed();
+        self.epolls.update(file, self.backend);
+    }
+
+    fn backend_changed(&mut self) {
+        for file in self.backend.take_changed() {
+            self.pending.mark(file);
+            self.epolls.update(file, self.backend);
+        }
+    }
+
+    /// What a file's identity means here.
+    pub(crate) fn target(&self, id: FdIdentity) -> Target {
+        self.files.find(id).unwrap_or_else(|| {
+            if self.backend.is_buffer(id) {
+                Target::Buffer(id)
+            } else {
+                Target::Other
+            }
+        })
+    }
+
+    /// Whether no program holds anything of ours.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.files.is_empty() && self.host.held.borrow().is_empty()
+    }
+
+    fn say_notes(&mut self) {
+        if self.host.notes.borrow().is_empty() {
+            return;
+        }
+        let notes: Vec<Note> = self.host.notes.borrow_mut().drain(..).collect();
+        if let Some(say) = &mut self.notes {
+            notes.into_iter().for_each(say);
+        }
+    }
+
+    /// Nothing of the program is left: what is still held was passed to strangers, or its end
+    /// has not been seen yet.
+    fn finish(&mut self) {
+        self.give_up_all();
+        let mut gone = Vec::new();
+        self.host.held.borrow_mut().collect(true, &mut gone);
+        self.let_go(gone);
+        let rest = self.host.held.borrow_mut().take_all();
+        self.let_go(rest);
+        for file in self.files.all() {
+            self.files.close(file);
+            self.release_if_gone(file);
+        }
+        match self.ended {
+            Some(Ended::Status(status)) => self.report.status = status,
+            Some(Ended::Signal(signal)) => {
+                self.report.signal = Some(signal);
+                self.report.status = 128 + signal;
+            }
+            None => {}
+        }
+        self.say_notes();
+    }
+}

@@ -1,0 +1,244 @@
+//! The stat family, access and statfs.
+
+use std::ffi::CStr;
+use std::os::fd::AsRawFd;
+
+use crate::backend::{Caller, Errno};
+use crate::files::Target;
+use crate::host::Call;
+use crate::listener::Notif;
+use crate::path::{Links, Place};
+use crate::raw;
+use crate::serve::{Server, Verdict};
+
+/// The major number of video devices.
+pub(crate) const MAJOR: u32 = 81;
+/// The bytes of a plain structure that the kernel has filled.
+fn bytes_of<T>(value: &T) -> &[u8] {
+    // SAFETY: only used with structures of the kernel's interface, which the kernel or
+    // `zeroed` has filled whole, padding included.
+    unsafe { core::slice::from_raw_parts(core::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+/// What a stat call asks about.
+struct Asked {
+    dir: i32,
+    path: Option<u64>,
+    out: u64,
+    flags: i32,
+}
+
+impl Asked {
+    fn of(n: &Notif) -> Self {
+        let none = libc::AT_FDCWD;
+        match n.nr {
+            libc::SYS_stat => Self {
+                dir: none,
+                path: Some(n.arg(0)),
+                out: n.arg(1),
+                flags: 0,
+            },
+            libc::SYS_lstat => Self {
+                dir: none,
+                path: Some(n.arg(0)),
+                out: n.arg(1),
+                flags: libc::AT_SYMLINK_NOFOLLOW,
+            },
+            libc::SYS_fstat => Self {
+                dir: n.int(0),
+                path: None,
+                out: n.arg(1),
+                flags: 0,
+            },
+            libc::SYS_newfstatat => Self {
+                dir: n.int(0),
+                path: Some(n.arg(1)),
+                out: n.arg(2),
+                flags: n.int(3),
+            },
+            _ => Self {
+                dir: n.int(0),
+                path: Some(n.arg(1)),
+                out: n.arg(4),
+                flags: n.int(2),
+            },
+        }
+    }
+}
+
+impl Server<'_> {
+    /// stat, lstat, fstat, newfstatat, statx.
+    pub(crate) fn stat(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let asked = Asked::of(n);
+        let call = Call::new(&self.host, n);
+        match self.stat_place(&call, &asked) {
+            Place::Native => Ok(Verdict::native()),
+            Place::Node(node) => {
+                let stat = self.node_stat(node);
+                if n.nr == libc::SYS_statx {
+                    call.write(asked.out, bytes_of(&to_statx(&stat)))?;
+                } else {
+                    call.write(asked.out, bytes_of(&stat))?;
+                }
+                Ok(Verdict::value(0))
+            }
+            Place::Sys(path) if n.nr == libc::SYS_statx => {
+                let statx = statx(&path, asked.flags, n.int(3))?;
+                call.write(asked.out, bytes_of(&statx))?;
+                Ok(Verdict::value(0))
+            }
+            Place::Sys(path) => {
+                let flags = asked.flags & libc::AT_SYMLINK_NOFOLLOW;
+                let stat = raw::fstatat(libc::AT_FDCWD, &path, flags)?;
+                call.write(asked.out, bytes_of(&stat))?;
+                Ok(Verdict::value(0))
+            }
+            // The link itself is the kernel's, only where it points is ours.
+            Place::DescriptorLink(_) => Ok(Verdict::native()),
+        }
+    }
+
+    fn stat_place(&self, call: &Call<'_>, asked: &Asked) -> Place {
+        let keep = asked.flags & libc::AT_SYMLINK_NOFOLLOW != 0;
+        let links = if keep { Links::Keep } else { Links::Follow };
+        let by_fd = match asked.path {
+            None => true,
+            Some(0) => asked.flags & libc::AT_EMPTY_PATH != 0,
+            Some(path) => {
+                asked.flags & libc::AT_EMPTY_PATH != 0
+                    && call.read_bytes::<1>(path).is_ok_and(|[first]| first == 0)
+            }
+        };
+        if by_fd {
+            return self.place_of_fd(call, asked.dir);
+        }
+        let Some(path) = asked.path else {
+            return Place::Native;
+        };
+        self.place(call, asked.dir, path, links)
+            .unwrap_or(Place::Native)
+    }
+
+    fn place_of_fd(&self, call: &Call<'_>, fd: i32) -> Place {
+        if fd < 0 {
+            return Place::Native;
+        }
+        let Ok(look) = call.look(fd) else {
+            return Place::Native;
+        };
+        match self.files.find(look.id) {
+            Some(Target::Device(file)) => Place::Node(self.files.node_of(file)),
+            Some(Target::Node(node)) => Place::Node(node),
+            _ => Place::Native,
+        }
+    }
+
+    fn node_stat(&self, node: usize) -> libc::stat {
+        // SAFETY: a structure of plain integers.
+        let mut stat: libc::stat = unsafe { core::mem::zeroed() };
+        let minor = self.files.nodes.get(node).map_or(0, |node| node.minor);
+        let dev = raw::fstatat(libc::AT_FDCWD, c"/dev", 0).map_or(6, |dev| dev.st_dev);
+        stat.st_dev = dev;
+        stat.st_ino = 0x7662_0000 + u64::from(minor);
+        stat.st_mode = libc::S_IFCHR | 0o666;
+        stat.st_nlink = 1;
+        stat.st_rdev = libc::makedev(MAJOR, minor);
+        stat.st_blksize = 4096;
+        (stat.st_atime, stat.st_mtime, stat.st_ctime) = (self.started, self.started, self.started);
+        stat
+    }
+
+    /// access, faccessat, faccessat2.
+    pub(crate) fn access(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let (dir, path, mode, flags) = match n.nr {
+            libc::SYS_access => (libc::AT_FDCWD, n.arg(0), n.int(1), 0),
+            libc::SYS_faccessat => (n.int(0), n.arg(1), n.int(2), 0),
+            _ => (n.int(0), n.arg(1), n.int(2), n.int(3)),
+        };
+        let keep = flags & libc::AT_SYMLINK_NOFOLLOW != 0;
+        let links = if keep { Links::Keep } else { Links::Follow };
+        let call = Call::new(&self.host, n);
+        match self.place(&call, dir, path, links).unwrap_or(Place::Native) {
+            Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
+            Place::Node(_) => match mode {
+                mode if mode & !7 != 0 => Err(Errno(libc::EINVAL)),
+                mode if mode & libc::X_OK != 0 => Err(Errno(libc::EACCES)),
+                _ => Ok(Verdict::value(0)),
+            },
+            Place::Sys(path) => {
+                if mode & libc::W_OK != 0 {
+                    return Err(Errno(libc::EACCES));
+                }
+                // SAFETY: the path is NUL-terminated.
+                raw::check(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), mode, 0) })?;
+                Ok(Verdict::value(0))
+            }
+        }
+    }
+
+    /// statfs, fstatfs: the generated tree claims to be sysfs, which device libraries check.
+    pub(crate) fn statfs(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let Some(tree) = &self.tree else {
+            return Ok(Verdict::native());
+        };
+        let call = Call::new(&self.host, n);
+        let ours = if n.nr == libc::SYS_statfs {
+            let place = self.place(&call, libc::AT_FDCWD, n.arg(0), Links::Follow);
+            matches!(place, Ok(Place::Sys(_)))
+        } else {
+            call.look(n.int(0))
+                .is_ok_and(|look| tree.contains(look.id, look.fd.as_ref()))
+        };
+        if !ours {
+            return Ok(Verdict::native());
+        }
+        // SAFETY: a structure of plain integers.
+        let mut statfs: libc::statfs = unsafe { core::mem::zeroed() };
+        // SAFETY: the path is NUL-terminated and the structure live.
+        if unsafe { libc::statfs(c"/sys".as_ptr(), &raw mut statfs) } != 0 {
+            return Ok(Verdict::native());
+        }
+        call.write(n.arg(1), bytes_of(&statfs))?;
+        Ok(Verdict::value(0))
+    }
+}
+
+fn statx(path: &CStr, flags: i32, mask: i32) -> Result<libc::statx, Errno> {
+    // SAFETY: a structure of plain integers.
+    let mut out: libc::statx = unsafe { core::mem::zeroed() };
+    let flags = flags & libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: the path is NUL-terminated and the structure live.
+    raw::check(unsafe {
+        libc::statx(
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            flags,
+            mask.cast_unsigned(),
+            &raw mut out,
+        )
+    })?;
+    Ok(out)
+}
+
+fn to_statx(stat: &libc::stat) -> libc::statx {
+    // SAFETY: a structure of plain integers.
+    let mut out: libc::statx = unsafe { core::mem::zeroed() };
+    out.stx_mask = libc::STATX_BASIC_STATS;
+    out.stx_blksize = 4096;
+    out.stx_nlink = 1;
+    // CAST: file type and permission bits fit 16.
+    out.stx_mode = stat.st_mode as u16;
+    out.stx_ino = stat.st_ino;
+    out.stx_atime.tv_sec = stat.st_atime;
+    out.stx_mtime.tv_sec = stat.st_mtime;
+    out.stx_ctime.tv_sec = stat.st_ctime;
+    (out.stx_rdev_major, out.stx_rdev_minor) =
+        (libc::major(stat.st_rdev), libc::minor(stat.st_rdev));
+    (out.stx_dev_major, out.stx_dev_minor) = (libc::major(stat.st_dev), libc::minor(stat.st_dev));
+    out
+}
+
+/// The real path of a borrowed descriptor.
+pub(crate) fn path_of(fd: &std::os::fd::OwnedFd) -> Option<Vec<u8>> {
+    raw::readlink(&raw::c_path(&format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?).ok()
+}
