@@ -172,19 +172,19 @@ impl Ownership {
 ///
 /// nor copied:
 ///
-/// ```compile_fail,E0599
+/// ```compile_fail,E0277
 /// use vb3_queue::Active;
 /// fn copy(a: &Active<u64>) -> Active<u64> {
 ///     Active::clone(a)
 /// }
 /// ```
 ///
-/// nor made by anyone but the queue:
+/// nor brought back to life by anyone but the queue:
 ///
-/// ```compile_fail,E0451
+/// ```compile_fail,E0616
 /// use vb3_queue::Active;
-/// fn forge(a: Active<u64>) -> Active<u64> {
-///     Active { index: 1, ..a }
+/// fn revive(a: &mut Active<u64>, epoch: u64) {
+///     a.epoch = epoch;
 /// }
 /// ```
 ///

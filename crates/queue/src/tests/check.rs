@@ -23,7 +23,10 @@ impl Bench {
     /// new dma-buf of the right size for each plane.
     pub(crate) fn request(&mut self, index: u32) -> QueueBuffer<FakeMem> {
         let memory = self.queue.memory().unwrap_or(Memory::Mmap);
-        let sizes = self.driver.sizes.clone();
+        let sizes = match self.queue.buffer(index) {
+            Ok(buffer) => buffer.planes.iter().map(|p| p.setup_bytes).collect(),
+            Err(_) => self.driver.sizes.clone(),
+        };
         let mut request = QueueBuffer::new(index, memory);
         for (n, bytes) in (0_u64..).zip(sizes) {
             let source = match memory {

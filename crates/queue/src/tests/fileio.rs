@@ -134,7 +134,7 @@ fn empty_buffers_are_no_end_of_file_but_an_empty_last_one_is() {
     let mut b = bench(QueueType::Capture);
     let mut user = User::new(SIZE);
     read(&mut b, &mut user, SIZE).unwrap_err();
-    b.driver.tokens.remove(0);
+    drop(b.driver.tokens.remove(0));
     assert_eq!(
         seen(read(&mut b, &mut user, SIZE)),
         EAGAIN,
@@ -396,9 +396,9 @@ fn a_start_that_fails_leaves_nothing() {
     for queue_type in BOTH {
         let faults: [fn(&mut Bench); 4] = [
             |b| b.mem.fail_in = Some(0),
-            |b| drop(b.driver.fail.insert("queue_setup", 22)),
-            |b| drop(b.driver.fail.insert("start_streaming", 5)),
-            |b| drop(b.driver.fail.insert("prepare_streaming", 5)),
+            |b| assert_eq!(b.driver.fail.insert("queue_setup", 22), None),
+            |b| assert_eq!(b.driver.fail.insert("start_streaming", 5), None),
+            |b| assert_eq!(b.driver.fail.insert("prepare_streaming", 5), None),
         ];
         for fault in faults {
             let mut b = bench(queue_type);

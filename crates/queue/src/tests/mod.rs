@@ -17,6 +17,7 @@ mod fake;
 mod fileio;
 mod model;
 mod stream;
+mod stream_io;
 mod tokens;
 
 use crate::{Coherency, Config, Memory, Queue, QueueType};
