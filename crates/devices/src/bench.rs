@@ -217,6 +217,24 @@ impl<D: VideoDriver<Cookie = u32>> Bench<D> {
             .map(drop)
     }
 
+    /// Queues a buffer of one plane whose data begins at `data_offset`.
+    pub(crate) fn try_queue_at(
+        &mut self,
+        index: u32,
+        payload_bytes: u64,
+        data_offset: u64,
+    ) -> Result<(), Error> {
+        let mut request = QueueBuffer::new(index, Model::Mmap);
+        let plane = PlaneRequest {
+            data_offset,
+            ..PlaneRequest::mmap(payload_bytes)
+        };
+        assert!(request.push_plane(plane).is_ok(), "too many planes");
+        self.queue
+            .qbuf(&mut self.memory, &mut self.device, request)
+            .map(drop)
+    }
+
     /// Queues a buffer that is full, or to be filled.
     pub(crate) fn queue(&mut self, index: u32) {
         let format = self.device.format();

@@ -398,25 +398,9 @@ fn controls_reach_the_picture() {
 #[test]
 fn a_clip_ends_with_a_last_buffer_and_starts_again() {
     let directory = tempfile::TempDir::new().expect("a directory");
-    let path = directory.path().join("clip.nut");
-    let made = std::process::Command::new("ffmpeg")
-        .args([
-            "-nostdin",
-            "-v",
-            "error",
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc=size=16x8:rate=100",
-        ])
-        .args(["-frames:v", "3", "-c:v", "ffv1"])
-        .arg(&path)
-        .status();
-    let Ok(status) = made else {
-        println!("not tested: ffmpeg does not start; run \"apt install ffmpeg\"");
+    let Some(path) = make_clip(&directory) else {
         return;
     };
-    assert!(status.success());
     let spec = format!("camera={},clock=free", path.display());
     let mut bench = Bench::new(camera(&spec), 2);
     let format = bench.device.format();
@@ -488,4 +472,70 @@ fn the_number_is_in_the_memory_of_every_format() {
             }
         }
     }
+}
+
+/// Makes a clip of three pictures; `None`, with the reason printed, without ffmpeg.
+fn make_clip(directory: &tempfile::TempDir) -> Option<std::path::PathBuf> {
+    let path = directory.path().join("clip.nut");
+    let made = std::process::Command::new("ffmpeg")
+        .args([
+            "-nostdin",
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=size=16x8:rate=100",
+        ])
+        .args(["-frames:v", "3", "-c:v", "ffv1"])
+        .arg(&path)
+        .status();
+    let Ok(status) = made else {
+        println!("not tested: ffmpeg does not start; run \"apt install ffmpeg\"");
+        return None;
+    };
+    assert!(status.success());
+    Some(path)
+}
+
+#[test]
+fn the_last_picture_of_a_clip_awaits_a_buffer() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let Some(path) = make_clip(&directory) else {
+        return;
+    };
+    let mut bench = Bench::new(camera(&format!("camera={}", path.display())), 2);
+    bench.queue(0);
+    bench.start();
+    let mut now = START;
+    // The first is taken, the second dropped, the third kept.
+    while bench.device.statistics().dropped < 1 {
+        if bench.device.wake_fd().is_some() {
+            wait(&bench.device);
+        }
+        bench.tick(now);
+        now += 10 * MS;
+    }
+    while bench.device.next_tick().is_some() || bench.device.wake_fd().is_some() {
+        if bench.device.wake_fd().is_some() {
+            wait(&bench.device);
+        }
+        bench.tick(now);
+        now += 10 * MS;
+        assert!(now < START + 1000 * MS, "the clip has no end");
+    }
+    assert_eq!(bench.device.statistics().dropped, 1);
+    bench.queue(1);
+    assert_eq!(bench.device.next_tick(), Some(0));
+    assert_eq!(bench.tick(now), 1);
+    assert_eq!(
+        bench.take().map(|info| (info.sequence, info.last)),
+        Ok((0, false))
+    );
+    assert_eq!(
+        bench.take().map(|info| (info.sequence, info.last)),
+        Ok((2, true))
+    );
+    assert_eq!(bench.take().map(drop), Err(Error::LastBuffer));
+    assert_eq!(bench.events.last(), Some(&DriverEvent::Eos));
 }

@@ -328,3 +328,87 @@ fn the_matrix_follows_the_colors_of_the_format() {
         assert_eq!(device.mode.matrix(), matrix, "{colorspace} {ycbcr_enc}");
     }
 }
+
+#[test]
+fn buffers_are_held_while_the_recording_has_no_room() {
+    let (sink, gate) = Sink::gated();
+    let mut device = display("display,size=16x8,fps=100");
+    device.sink = sink;
+    let mut bench = Bench::new(device, 32);
+    (0..32).for_each(|index| queue_picture(&mut bench, index, index));
+    bench.start();
+    let mut now = START;
+    while bench.device.wake_fd().is_none() {
+        bench.tick(now);
+        now += 10 * MS;
+        assert!(
+            now < START + 400 * MS,
+            "32 pictures fit in the queue of a recorder"
+        );
+    }
+    let shown = bench.device.sink().record().shown;
+    assert!(shown < 32);
+    assert_eq!(bench.device.next_tick(), None, "time alone does not help");
+    let wait = |bench: &Bench<Display<u32>>| {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let fd = bench
+            .device
+            .wake_fd()
+            .expect("a display that holds has a descriptor");
+        let limit = Timespec {
+            tv_sec: 60,
+            tv_nsec: 0,
+        };
+        let woken = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit));
+        assert_eq!(woken, Ok(1), "no wake-up within a minute");
+    };
+    // Ticks before there is room change nothing; then pictures go on, at the pace anew.
+    gate.allow(u32::MAX / 2);
+    while bench.device.sink().record().shown < 32 {
+        if bench.device.wake_fd().is_some() {
+            wait(&bench);
+        }
+        now += 10 * MS;
+        bench.tick(now);
+    }
+    let infos: Vec<(u32, u64)> = std::iter::from_fn(|| bench.take().ok())
+        .map(|info| (info.sequence, info.timestamp_ns))
+        .collect();
+    assert_eq!(infos.len(), 32);
+    assert!(
+        infos
+            .windows(2)
+            .all(|pair| pair[0].0 + 1 == pair[1].0 && pair[0].1 < pair[1].1)
+    );
+    let record = bench.device.finish();
+    assert_eq!((record.shown, record.written, record.lost), (32, 32, 0));
+}
+
+#[test]
+fn data_begins_at_its_offset() {
+    let mut device = display("display-mplane,size=16x8,format=YUYV");
+    let mut format = device.format();
+    format.planes[0].sizeimage = 256 + 64;
+    let format = device.try_format(&format);
+    device.set_format(&format).expect("a format it offered");
+    let mut bench = Bench::new(device, 2);
+    let frame = picture(Layout::Yuyv, 9);
+    bench.plane(0, 0)[64..].copy_from_slice(frame.bytes());
+    bench
+        .try_queue_at(0, 256 + 64, 64)
+        .expect("the buffer can be queued");
+    bench.plane(1, 0)[..256].copy_from_slice(frame.bytes());
+    bench
+        .try_queue_at(1, 256, 64)
+        .expect("the device sees it first");
+    bench.start();
+    bench.tick(START);
+    assert!(bench.device.sink().last() == Some(&frame));
+    assert_eq!(bench.take().map(|info| info.error), Ok(false));
+    bench.tick(START + 100 * MS);
+    assert_eq!(
+        bench.take().map(|info| info.error),
+        Ok(true),
+        "the data ends too early"
+    );
+}

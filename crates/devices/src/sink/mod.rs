@@ -4,6 +4,8 @@
 //! contact sheet, and hands pictures to a thread that writes them. It never waits: where the
 //! thread falls behind, [`Sink::has_room`] says no, and the display holds its buffers back.
 
+#[cfg(test)]
+mod gate;
 mod name;
 mod png;
 mod raw;

@@ -3,7 +3,6 @@ use crate::source::{Background, Picture, read_number, render};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Condvar, Mutex};
 use tempfile::TempDir;
 
 const RATE: Fraction = Fraction::new(1, 25);
@@ -323,30 +322,9 @@ fn the_last_picture_stays_at_hand() {
     );
 }
 
-/// A recorder that waits until it is let go.
-struct Gate(Arc<(Mutex<u32>, Condvar)>);
-
-impl Recorder for Gate {
-    fn begin(&mut self, _shape: Shape) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn write(&mut self, _frame: &Frame) -> Result<(), Failure> {
-        let (allowed, changed) = &*self.0;
-        let mut allowed = allowed.lock().expect("no panic");
-        while *allowed == 0 {
-            allowed = changed.wait(allowed).expect("no panic");
-        }
-        *allowed -= 1;
-        Ok(())
-    }
-}
-
 #[test]
 fn a_slow_recorder_pushes_back_and_loses_nothing() {
-    let gate = Arc::new((Mutex::new(0), Condvar::new()));
-    let mut sink = Sink::open(&SinkSpec::Null).expect("no file");
-    sink.writer = Some(Writer::start(Box::new(Gate(Arc::clone(&gate)))).expect("a thread"));
+    let (mut sink, gate) = Sink::gated();
     let shape = shape(Layout::Nv12);
     sink.begin(shape).expect("a layout it takes");
     let mut shown = 0;
@@ -366,15 +344,11 @@ fn a_slow_recorder_pushes_back_and_loses_nothing() {
     // The thread may have taken one between the last look and now: then it says so.
     let taken = readable(&sink, 0) == Ok(1);
     assert!(!taken || sink.has_room());
-    let allow = |count| {
-        *gate.0.lock().expect("no panic") += count;
-        gate.1.notify_all();
-    };
-    allow(1);
+    gate.allow(1);
     assert_eq!(readable(&sink, 60), Ok(1), "no wake-up within a minute");
     sink.acknowledge();
     assert!(sink.has_room());
-    allow(u32::MAX / 2);
+    gate.allow(u32::MAX / 2);
     let done = sink.finish();
     assert_eq!((done.shown, done.written, done.lost), (shown, shown, 0));
 }
