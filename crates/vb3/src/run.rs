@@ -1,12 +1,18 @@
 //! `vb3 run`: a machine, its devices, a program on them, and a report.
 
-use crate::cli::RunArgs;
+use crate::cli::{FAILED, RunArgs};
 use crate::report::{self, Report};
+use crate::world::World;
 use crate::{machines, sentence, why};
 use anyhow::{Context as _, Result, bail};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::time::Instant;
 use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
+use vb3_intercept::{Error, Note, Options, Program};
+
+/// Most different remarks of the front end that are kept.
+const MAX_REMARKS: usize = 64;
 
 /// Runs the program; gives its exit status.
 ///
@@ -20,9 +26,9 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     }
     let machine = profile.name.clone();
-    let _ = specs;
+    let mut world = World::new(profile, &specs, args.seed)?;
     let start = Instant::now();
-    let status = supervise(args)?;
+    let (status, remarks) = supervise(&mut world, args)?;
     let mut report = Report {
         format: report::FORMAT,
         machine,
@@ -34,9 +40,10 @@ pub fn run(args: &RunArgs) -> Result<u8> {
             .collect(),
         exit_status: i32::from(status),
         duration_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
-        ..Report::default()
+        ..world.report()
     };
-    report.notes.truncate(64);
+    report.notes.extend(remarks);
+    drop(world);
     summarise(&report);
     if let Some(path) = &args.report {
         report.write(path)?;
@@ -69,10 +76,39 @@ fn device_specs(words: &[String]) -> Result<Vec<DeviceSpec>> {
         .collect()
 }
 
-/// Hands the program to the front end.
-fn supervise(args: &RunArgs) -> Result<u8> {
-    let _ = args;
-    bail!("the front end is missing in this build")
+/// Hands the program to the front end; gives its exit status and what it had to remark.
+///
+/// # Errors
+/// The front end cannot work here. A program that is missing is no error but a status.
+fn supervise(world: &mut World, args: &RunArgs) -> Result<(u8, Vec<String>)> {
+    let (name, rest) = args
+        .program
+        .split_first()
+        .context("there is no program to run")?;
+    let mut remarks = BTreeSet::new();
+    let mut remark = |note: Note| {
+        let text = note.to_string();
+        if remarks.len() < MAX_REMARKS && remarks.insert(text.clone()) && note.is_warning() {
+            eprintln!("vb3: {text}");
+        }
+    };
+    let program = Program::new(name).args(rest);
+    let options = Options {
+        notes: Some(&mut remark),
+        keep_signals: false,
+    };
+    let status = match vb3_intercept::run(&program, world, options) {
+        Ok(ended) => ended.status,
+        Err(e @ (Error::NotFound | Error::Exec { .. })) => {
+            eprintln!("vb3: {}: {e}", name.to_string_lossy());
+            e.exit_status()
+        }
+        Err(e) => return Err(e).with_context(|| name.to_string_lossy().into_owned()),
+    };
+    Ok((
+        u8::try_from(status).unwrap_or(FAILED),
+        remarks.into_iter().collect(),
+    ))
 }
 
 /// One or two lines on stderr where something is worth a look; nothing otherwise.
