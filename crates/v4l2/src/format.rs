@@ -7,9 +7,6 @@ use vb3_queue::MAX_PLANES;
 pub(crate) const FIELD_NONE: u32 = 1;
 /// Longest line in bytes that a program may ask for.
 pub(crate) const MAX_BYTESPERLINE: u32 = 1 << 16;
-/// Largest plane in bytes that TRY_FMT grants where a program asks for more than the picture
-/// needs.
-pub(crate) const MAX_SIZEIMAGE: u32 = 1 << 28;
 
 /// Whether buffers have one plane by type or an array of planes (`*_MPLANE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,8 +126,8 @@ impl Format {
     }
 
     /// Makes what a program `wanted` into what can be had: pixel format from `formats` (the first
-    /// where the wanted one is not offered), size from `sizes`, progressive, longer lines and
-    /// larger planes granted within bounds.
+    /// where the wanted one is not offered), size from `sizes`, progressive, longer lines granted
+    /// within bounds. The bytes of a plane follow from that; larger ones are CREATE_BUFS' matter.
     ///
     /// Colours are kept where `keep_color` (an OUTPUT device is told them), and the pixel format's
     /// own otherwise.
@@ -157,12 +154,8 @@ impl Format {
             .enumerate()
         {
             let asked = wanted.planes.get(index).copied().unwrap_or_default();
-            let layout =
-                pixel.plane_layout(index, width, height, asked.bytesperline, MAX_BYTESPERLINE)?;
-            *plane = PlaneLayout {
-                bytesperline: layout.bytesperline,
-                sizeimage: layout.sizeimage.max(asked.sizeimage.min(MAX_SIZEIMAGE)),
-            };
+            let line = asked.bytesperline;
+            *plane = pixel.plane_layout(index, width, height, line, MAX_BYTESPERLINE)?;
         }
         if keep_color {
             format.color = wanted.color.sanitized(pixel.model);

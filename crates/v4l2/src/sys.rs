@@ -13,7 +13,7 @@
     dead_code,
     clippy::pedantic,
     clippy::cast_lossless,
-    clippy::useless_transmute,
+    clippy::allow_attributes_without_reason,
     reason = "generated"
 )]
 #[rustfmt::skip]

@@ -85,9 +85,10 @@ fn read_multi(arg: &Image<'_>) -> Format {
     }
 }
 
-/// Writes a format to the start of `arg`, all else in its union zero.
+/// Writes a format to the start of `arg`, all else but its type zero.
 pub(crate) fn write_format(arg: &mut Image<'_>, format: &Format, planarity: Planarity) {
-    arg.clear(PIX, size_of::<sys::v4l2_format>() - PIX);
+    let start = field!(v4l2_format.type_) + 4;
+    arg.clear(start, size_of::<sys::v4l2_format>() - start);
     match planarity {
         Planarity::Single => write_single(arg, format),
         Planarity::Multi => write_multi(arg, format),

@@ -48,23 +48,23 @@ fn unknown_pixel_format_becomes_the_first() {
 }
 
 #[test]
-fn larger_planes_are_granted_within_bounds() {
+fn longer_lines_are_granted_and_sizes_follow() {
     let mut ask = wanted(FourCc::YUYV, 64, 64);
     ask.planes[0] = PlaneLayout {
         bytesperline: 256,
-        sizeimage: 100_000,
+        sizeimage: u32::MAX,
     };
     let got = Format::negotiate(&ask, &offered(), SIZES, false).unwrap();
     assert_eq!(
         got.planes[0],
         PlaneLayout {
             bytesperline: 256,
-            sizeimage: 100_000
+            sizeimage: 256 * 64
         }
     );
-    ask.planes[0].sizeimage = u32::MAX;
+    ask.planes[0].bytesperline = u32::MAX;
     let got = Format::negotiate(&ask, &offered(), SIZES, false).unwrap();
-    assert_eq!(got.planes[0].sizeimage, MAX_SIZEIMAGE);
+    assert_eq!(got.planes[0].bytesperline, MAX_BYTESPERLINE);
 }
 
 #[test]

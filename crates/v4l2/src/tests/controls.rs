@@ -1,1 +1,416 @@
+//! Controls: enumeration, ranges, and the extended calls' error index.
+
+use super::driver::{BUTTON, GRABBED, MASK, NUMBERS, TEXT, WIDE};
 use super::*;
+use crate::bytes::field;
+use crate::sys;
+
+const EXPOSURE: u32 = sys::V4L2_CID_EXPOSURE_ABSOLUTE;
+const BRIGHTNESS: u32 = sys::V4L2_CID_BRIGHTNESS;
+const CONTRAST: u32 = sys::V4L2_CID_CONTRAST;
+const EFFECT: u32 = sys::V4L2_CID_COLORFX;
+const USER_CLASS: u32 = sys::V4L2_CTRL_CLASS_USER | 1;
+const NEXT: u32 = sys::V4L2_CTRL_FLAG_NEXT_CTRL;
+const COMPOUND: u32 = sys::V4L2_CTRL_FLAG_NEXT_COMPOUND;
+const ENOSPC: i32 = 28;
+
+fn query_ext(b: &mut Bench, id: u32) -> (i32, Vec<u8>) {
+    let mut arg = vec![0xff; size_of::<sys::v4l2_query_ext_ctrl>()];
+    Image(&mut arg).set_u32(0, id);
+    let errno = b.call(sys::VIDIOC_QUERY_EXT_CTRL, &mut arg);
+    (errno, arg)
+}
+
+fn query(b: &mut Bench, id: u32) -> (i32, Vec<u8>) {
+    let mut arg = vec![0xff; size_of::<sys::v4l2_queryctrl>()];
+    Image(&mut arg).set_u32(0, id);
+    let errno = b.call(sys::VIDIOC_QUERYCTRL, &mut arg);
+    (errno, arg)
+}
+
+fn get_ctrl(b: &mut Bench, id: u32) -> Result<i32, i32> {
+    let mut arg: [u8; 8] = record(&[(0, id), (4, 0xdead)]);
+    match b.call(sys::VIDIOC_G_CTRL, &mut arg) {
+        0 => Ok(Image(&mut arg).i32(4)),
+        errno => Err(errno),
+    }
+}
+
+fn set_ctrl(b: &mut Bench, id: u32, value: i32) -> Result<i32, i32> {
+    let mut arg: [u8; 8] = record(&[(0, id), (4, value.cast_unsigned())]);
+    match b.call(sys::VIDIOC_S_CTRL, &mut arg) {
+        0 => Ok(Image(&mut arg).i32(4)),
+        errno => Err(errno),
+    }
+}
+
+#[test]
+fn enumeration_goes_up_and_includes_the_classes() {
+    let mut b = Bench::capture();
+    let mut ids = Vec::new();
+    let mut id = 0;
+    loop {
+        let (errno, arg) = query_ext(&mut b, id | NEXT | COMPOUND);
+        if errno != 0 {
+            assert_eq!(errno, EINVAL);
+            break;
+        }
+        id = get(&arg, 0);
+        ids.push(id);
+        let (errno, old) = query(&mut b, id);
+        assert_eq!((errno, get(&old, 0), get(&old, 4)), (0, id, get(&arg, 4)));
+        assert_eq!(&arg[8..40], &old[8..40], "one name");
+        assert_eq!(&arg[arg.len() - 128..], &[0; 128], "reserved");
+    }
+    assert_eq!(
+        ids,
+        [
+            USER_CLASS,
+            BRIGHTNESS,
+            CONTRAST,
+            sys::V4L2_CID_HFLIP,
+            EFFECT,
+            BUTTON,
+            TEXT,
+            WIDE,
+            MASK,
+            NUMBERS,
+            GRABBED,
+            sys::V4L2_CTRL_CLASS_CAMERA | 1,
+            EXPOSURE,
+        ]
+    );
+    assert_eq!(
+        query(&mut b, COMPOUND).0,
+        EINVAL,
+        "there are no compound controls"
+    );
+    assert_eq!(query(&mut b, NEXT).0, 0);
+    assert_eq!(query(&mut b, 0x1234).0, EINVAL);
+    b.close();
+}
+
+#[test]
+fn old_private_ids_count_the_drivers_own() {
+    let mut b = Bench::capture();
+    for (nth, id) in [(0, BUTTON), (1, MASK), (2, NUMBERS), (3, GRABBED)] {
+        let old = sys::V4L2_CID_PRIVATE_BASE + nth;
+        let (errno, arg) = query(&mut b, old);
+        assert_eq!((errno, get(&arg, 0)), (0, old));
+        assert_eq!(&arg[8..40], &query(&mut b, id).1[8..40], "{nth}");
+    }
+    assert_eq!(query(&mut b, sys::V4L2_CID_PRIVATE_BASE + 4).0, EINVAL);
+    b.close();
+}
+
+#[test]
+fn ranges_and_flags() {
+    let mut b = Bench::capture();
+    let rows: [(u32, u32, i64, i64, u64, i64, u32, u32); 6] = [
+        (CONTRAST, 1, -10, 100, 5, 50, 0x20, 4),
+        (EFFECT, 3, 0, 2, 1, 0, 0, 4),
+        (BUTTON, 4, 0, 0, 0, 0, 0x240, 4),
+        (TEXT, 7, 2, 8, 1, 0, 0x100, 9),
+        (MASK, 8, 0, 0x8000_000f, 0, 0x8000_0001, 0, 4),
+        (EXPOSURE, 1, 1, 99, 1, 5, 0x84, 4),
+    ];
+    for (id, ty, min, max, step, default, flags, elem) in rows {
+        let (errno, mut arg) = query_ext(&mut b, id);
+        let image = Image(&mut arg);
+        assert_eq!((errno, image.u32(4)), (0, ty), "{id:#x}");
+        let got = (
+            image.i64(field!(v4l2_query_ext_ctrl.minimum)),
+            image.i64(field!(v4l2_query_ext_ctrl.maximum)),
+            image.u64(field!(v4l2_query_ext_ctrl.step)),
+            image.i64(field!(v4l2_query_ext_ctrl.default_value)),
+            image.u32(field!(v4l2_query_ext_ctrl.flags)),
+            image.u32(field!(v4l2_query_ext_ctrl.elem_size)),
+            image.u32(field!(v4l2_query_ext_ctrl.elems)),
+        );
+        assert_eq!(got, (min, max, step, default, flags, elem, 1), "{id:#x}");
+    }
+    let (_, wide) = query(&mut b, WIDE);
+    assert_eq!(
+        &wide[40..56],
+        &[0; 16],
+        "a 64-bit range does not fit QUERYCTRL"
+    );
+    b.close();
+}
+
+#[test]
+fn menus() {
+    let mut b = Bench::capture();
+    let mut ask = |id, index| {
+        let mut arg = vec![0xff; size_of::<sys::v4l2_querymenu>()];
+        Image(&mut arg).set_u32(0, id);
+        Image(&mut arg).set_u32(4, index);
+        (b.call(sys::VIDIOC_QUERYMENU, &mut arg), arg)
+    };
+    let (errno, sepia) = ask(EFFECT, 2);
+    assert_eq!(
+        (errno, &sepia[8..14], get(&sepia, 40)),
+        (0, &b"Sepia\0"[..], 0)
+    );
+    assert_eq!(ask(EFFECT, 1).0, EINVAL, "a gap");
+    assert_eq!(ask(EFFECT, 3).0, EINVAL);
+    let (errno, mut number) = ask(NUMBERS, 1);
+    assert_eq!((errno, Image(&mut number).i64(8)), (0, 1 << 40));
+    assert_eq!(ask(NUMBERS, u32::MAX).0, EINVAL);
+    assert_eq!(ask(BRIGHTNESS, 0).0, EINVAL);
+    assert_eq!(ask(0, 0).0, EINVAL);
+    b.close();
+}
+
+#[test]
+fn values_are_rounded_clamped_or_refused() {
+    let mut b = Bench::capture();
+    let low = i32::MIN;
+    let rows: [(u32, i32, Result<i32, i32>); 19] = [
+        (BRIGHTNESS, 300, Ok(255)),
+        (BRIGHTNESS, low, Ok(0)),
+        (CONTRAST, 52, Ok(50)),
+        (CONTRAST, 53, Ok(55)),
+        (CONTRAST, i32::MAX, Ok(100)),
+        (CONTRAST, -11, Ok(-10)),
+        (sys::V4L2_CID_HFLIP, -7, Ok(1)),
+        (EFFECT, 2, Ok(2)),
+        (EFFECT, 1, Err(EINVAL)),
+        (EFFECT, 3, Err(ERANGE)),
+        (EFFECT, -1, Err(ERANGE)),
+        (NUMBERS, 2, Err(ERANGE)),
+        (MASK, -1, Ok(0x8000_000f_u32.cast_signed())),
+        (BUTTON, 5, Ok(0)),
+        (GRABBED, 0, Err(EBUSY)),
+        (EXPOSURE, 7, Err(EACCES)),
+        (USER_CLASS, 1, Err(EACCES)),
+        (TEXT, 1, Err(EINVAL)),
+        (WIDE, 1, Err(EINVAL)),
+    ];
+    for (id, value, wanted) in rows {
+        assert_eq!(set_ctrl(&mut b, id, value), wanted, "{id:#x} = {value}");
+        if let (Ok(value), true) = (wanted, id != BUTTON) {
+            assert_eq!(get_ctrl(&mut b, id), Ok(value), "{id:#x}");
+        }
+    }
+    assert_eq!(get_ctrl(&mut b, EXPOSURE), Ok(5));
+    b.device.driver_mut().exposure = 6;
+    assert_eq!(
+        get_ctrl(&mut b, EXPOSURE),
+        Ok(6),
+        "a volatile one is asked for each time"
+    );
+    for id in [BUTTON, USER_CLASS] {
+        assert_eq!(get_ctrl(&mut b, id), Err(EACCES));
+    }
+    for id in [TEXT, WIDE, 0, u32::MAX] {
+        assert_eq!(get_ctrl(&mut b, id), Err(EINVAL), "{id:#x}");
+    }
+    b.close();
+}
+
+#[test]
+fn the_driver_hears_of_changes_and_may_refuse_them() {
+    let mut b = Bench::capture();
+    set_ctrl(&mut b, BRIGHTNESS, 9).unwrap();
+    set_ctrl(&mut b, BRIGHTNESS, 9).unwrap();
+    set_ctrl(&mut b, BUTTON, 1).unwrap();
+    set_ctrl(&mut b, BUTTON, 1).unwrap();
+    let number = crate::ControlValue::Number;
+    let heard = [
+        (BRIGHTNESS, number(9)),
+        (BUTTON, number(0)),
+        (BUTTON, number(0)),
+    ];
+    assert_eq!(b.device.driver().written, heard);
+    b.device.driver_mut().control_errno = EIO;
+    assert_eq!(set_ctrl(&mut b, BRIGHTNESS, 10), Err(EIO));
+    assert_eq!(get_ctrl(&mut b, BRIGHTNESS), Ok(9), "it keeps its value");
+    b.close();
+}
+
+/// One control of an extended call: id, size, value.
+type Entry = (u32, u32, u64);
+
+/// Makes an extended call. Answers errno, error_idx and the entries.
+fn ext(b: &mut Bench, request: u32, which: u32, entries: &[Entry]) -> (i32, u32, Vec<Entry>) {
+    let mut array = vec![0; entries.len() * 20];
+    for (bytes, &(id, size, value)) in array.chunks_exact_mut(20).zip(entries) {
+        let mut image = Image(bytes);
+        image.set_u32(0, id);
+        image.set_u32(4, size);
+        image.set_u32(8, 0xffff);
+        image.set_u64(12, value);
+    }
+    b.program.poke(ARRAY, &array);
+    let count = u32::try_from(entries.len()).unwrap();
+    let mut arg: [u8; 32] = record(&[(0, which), (4, count), (8, 0xdead), (16, 0xffff)]);
+    Image(&mut arg).set_u64(24, ARRAY);
+    let errno = b.call(request, &mut arg);
+    assert_eq!(get(&arg, 16), 0, "reserved");
+    b.program.peek(ARRAY, &mut array);
+    let answered = array
+        .chunks_exact_mut(20)
+        .map(|bytes| {
+            let image = Image(bytes);
+            assert_eq!(image.u32(8), 0, "reserved2");
+            (image.u32(0), image.u32(4), image.u64(12))
+        })
+        .collect();
+    (errno, get(&arg, 8), answered)
+}
+
+const G: u32 = sys::VIDIOC_G_EXT_CTRLS;
+const S: u32 = sys::VIDIOC_S_EXT_CTRLS;
+const T: u32 = sys::VIDIOC_TRY_EXT_CTRLS;
+
+#[test]
+fn error_index_tells_try_from_set() {
+    let mut b = Bench::capture();
+    let good: Entry = (BRIGHTNESS, 0, 3);
+    let (user, camera) = (sys::V4L2_CTRL_CLASS_USER, sys::V4L2_CTRL_CLASS_CAMERA);
+    let default = sys::V4L2_CTRL_WHICH_DEF_VAL;
+    let rows: [(&str, u32, u32, &[Entry], i32, u32); 22] = [
+        ("none", G, 0, &[], 0, 0),
+        ("none of a class", T, user, &[], 0, 0),
+        ("none of no class", S, 0x0055_0000, &[], EINVAL, 0),
+        ("get unknown", G, 0, &[good, (0, 0, 0)], EINVAL, 2),
+        ("try unknown", T, 0, &[good, (0, 0, 0)], EINVAL, 1),
+        ("set unknown", S, 0, &[good, (0, 0, 0)], EINVAL, 2),
+        ("get write-only", G, 0, &[good, (BUTTON, 0, 0)], EACCES, 2),
+        ("try read-only", T, 0, &[good, (EXPOSURE, 0, 0)], EACCES, 1),
+        ("set read-only", S, 0, &[good, (EXPOSURE, 0, 0)], EACCES, 2),
+        ("try out of range", T, 0, &[good, (EFFECT, 0, 9)], ERANGE, 1),
+        ("set out of range", S, 0, &[good, (EFFECT, 0, 9)], ERANGE, 2),
+        ("set grabbed", S, 0, &[good, (GRABBED, 0, 0)], EBUSY, 2),
+        ("try grabbed", T, 0, &[good, (GRABBED, 0, 0)], 0, 2),
+        ("get mixed", G, user, &[good, (EXPOSURE, 0, 0)], EINVAL, 2),
+        ("try mixed", T, user, &[good, (EXPOSURE, 0, 0)], EINVAL, 1),
+        ("set mixed", S, camera, &[good, good], EINVAL, 2),
+        ("try defaults", T, default, &[good], EINVAL, 1),
+        ("set defaults", S, default, &[], EINVAL, 0),
+        (
+            "get of a request",
+            G,
+            sys::V4L2_CTRL_WHICH_REQUEST_VAL,
+            &[good],
+            EINVAL,
+            1,
+        ),
+        (
+            "old private id",
+            G,
+            0,
+            &[(sys::V4L2_CID_PRIVATE_BASE, 0, 0)],
+            EINVAL,
+            1,
+        ),
+        ("get two classes", G, 0, &[good, (EXPOSURE, 0, 0)], 0, 2),
+        ("try fine", T, user, &[good], 0, 1),
+    ];
+    for (id, request, which, entries, errno, index) in rows {
+        let (got, error_idx, _) = ext(&mut b, request, which, entries);
+        assert_eq!((got, error_idx), (errno, index), "{id}");
+    }
+    assert_eq!(
+        get_ctrl(&mut b, BRIGHTNESS),
+        Ok(128),
+        "nothing was set by any of these"
+    );
+    assert!(b.device.driver().written.is_empty());
+    b.close();
+}
+
+#[test]
+fn a_driver_that_refuses_in_the_middle_is_shown() {
+    let mut b = Bench::capture();
+    b.device.driver_mut().control_errno = EIO;
+    let unchanged: Entry = (CONTRAST, 0, 50);
+    let (errno, index, _) = ext(&mut b, S, 0, &[unchanged, (BRIGHTNESS, 0, 3)]);
+    assert_eq!((errno, index), (EIO, 1));
+    b.close();
+}
+
+#[test]
+fn values_of_all_kinds_come_and_go() {
+    let mut b = Bench::capture();
+    let wide = u64::from_ne_bytes((-5_i64 << 40).to_ne_bytes());
+    let (errno, _, set) = ext(&mut b, S, 0, &[(CONTRAST, 0, 53), (WIDE, 0, wide)]);
+    assert_eq!((errno, set), (0, vec![(CONTRAST, 0, 55), (WIDE, 0, wide)]));
+    let (_, _, got) = ext(&mut b, G, 0, &[(CONTRAST, 0, 0), (WIDE, 0, 0)]);
+    assert_eq!(got, [(CONTRAST, 0, 55), (WIDE, 0, wide)]);
+    let default = sys::V4L2_CTRL_WHICH_DEF_VAL;
+    let (errno, _, got) = ext(&mut b, G, default, &[(CONTRAST, 0, 0), (WIDE, 0, 0)]);
+    assert_eq!(
+        (errno, got),
+        (0, vec![(CONTRAST, 0, 50), (WIDE, 0, u64::MAX)])
+    );
+    let (errno, _, tried) = ext(&mut b, T, 0, &[(BRIGHTNESS, 0, 999)]);
+    assert_eq!((errno, tried), (0, vec![(BRIGHTNESS, 0, 255)]));
+    assert_eq!(get_ctrl(&mut b, BRIGHTNESS), Ok(128), "trying sets nothing");
+    b.close();
+}
+
+#[test]
+fn texts() {
+    let mut b = Bench::capture();
+    let at = ARRAY + 0x800;
+    let rows: [(&str, u32, u32, &[u8], i32, Option<u32>); 9] = [
+        ("too small to read", G, 3, b"", ENOSPC, Some(9)),
+        ("just enough to read", G, 4, b"", 0, None),
+        ("no size", S, 0, b"xyz\0", ERANGE, None),
+        ("too short", S, 5, b"x\0\0\0\0", ERANGE, None),
+        ("without end", S, 9, b"123456789", ERANGE, None),
+        ("longer without end", S, 100, b"123456789abc", ERANGE, None),
+        ("longest", S, 9, b"12345678\0", 0, None),
+        ("cut by its size", S, 4, b"abcd", 0, None),
+        ("not text", S, 4, b"\xff\xfe\xfd\0", EINVAL, None),
+    ];
+    for (id, request, size, bytes, errno, answered) in rows {
+        b.program.poke(at, &[0x55; 32]);
+        b.program.poke(at, bytes);
+        let (got, _, entries) = ext(&mut b, request, 0, &[(TEXT, size, at)]);
+        assert_eq!(
+            (got, entries[0].1),
+            (errno, answered.unwrap_or(size)),
+            "{id}"
+        );
+    }
+    b.program.poke(at, &[0x55; 8]);
+    ext(&mut b, G, 0, &[(TEXT, 9, at)]);
+    let mut text = [0; 5];
+    b.program.peek(at, &mut text);
+    assert_eq!(
+        &text, b"abc\0\x55",
+        "the end of the program's room stays as it was"
+    );
+    assert_eq!(ext(&mut b, G, 0, &[(TEXT, 9, 0)]).0, EFAULT);
+    assert_eq!(
+        ext(
+            &mut b,
+            S,
+            0,
+            &[(TEXT, 9, program::BASE + program::SIZE - 4)]
+        )
+        .0,
+        EFAULT
+    );
+    b.close();
+}
+
+#[test]
+fn arrays_out_of_bounds() {
+    let mut b = Bench::capture();
+    for (count, addr, errno) in [
+        (1025, ARRAY, EINVAL),
+        (u32::MAX, ARRAY, EINVAL),
+        (1, 0, EFAULT),
+        (1, u64::MAX, EFAULT),
+    ] {
+        let mut arg: [u8; 32] = record(&[(4, count), (8, 77)]);
+        Image(&mut arg).set_u64(24, addr);
+        assert_eq!(b.call(G, &mut arg), errno, "{count} at {addr:#x}");
+        assert_eq!(get(&arg, 8), 77, "nothing is answered");
+    }
+    b.close();
+}

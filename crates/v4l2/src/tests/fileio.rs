@@ -1,1 +1,196 @@
+//! read() and write().
+
 use super::*;
+use crate::{POLL_ERR, POLL_IN, POLL_OUT, sys};
+
+fn read_by(
+    b: &mut Bench,
+    file: impl Into<Option<FileHandle>>,
+    addr: u64,
+    len: u64,
+    retry: bool,
+) -> i32 {
+    let file = file.into().unwrap_or(b.file);
+    let cx = b.cx(file, retry);
+    code(b.device.read(&mut b.mem, cx, addr, len, &b.program))
+}
+
+fn read(b: &mut Bench, len: u64) -> i32 {
+    read_by(b, None, ARRAY, len, false)
+}
+
+fn write_by(b: &mut Bench, file: impl Into<Option<FileHandle>>, addr: u64, len: u64) -> i32 {
+    let file = file.into().unwrap_or(b.file);
+    let cx = b.cx(file, false);
+    code(b.device.write(&mut b.mem, cx, addr, len, &b.program))
+}
+
+fn poll(b: &mut Bench, events: i16) -> i16 {
+    b.device.poll(&mut b.mem, b.file, events)
+}
+
+#[test]
+fn frames_are_read_in_pieces() {
+    let mut b = Bench::capture();
+    assert_eq!(read(&mut b, 8), EAGAIN, "IO3");
+    b.tick();
+    assert_eq!(poll(&mut b, POLL_IN), POLL_IN);
+    b.program.poke(ARRAY, &[0; 5000]);
+    assert_eq!(read(&mut b, 1000), 1000);
+    assert_eq!(read(&mut b, 5000), 3096, "to the end of the frame");
+    let mut bytes = [9; 3097];
+    b.program.peek(ARRAY, &mut bytes);
+    assert_eq!((bytes[0], bytes[3095], bytes[3096]), (1, 1, 0));
+    b.tick();
+    assert_eq!(read(&mut b, 4096), 4096);
+    b.program.peek(ARRAY, &mut bytes);
+    assert_eq!(bytes[0], 2, "the next frame");
+    b.close();
+}
+
+#[test]
+fn a_reader_waits() {
+    let mut b = Bench::capture();
+    b.nonblocking = false;
+    assert_eq!(read(&mut b, 8), WAIT);
+    assert_eq!(read(&mut b, 8), EBUSY, "a second reader");
+    b.device.take_wake();
+    b.tick();
+    assert!(b.device.take_wake());
+    assert_eq!(read_by(&mut b, None, ARRAY, 8, true), 8);
+    b.close();
+}
+
+#[test]
+fn what_is_written_is_shown() {
+    let mut b = Bench::output();
+    assert_eq!(poll(&mut b, POLL_OUT), POLL_OUT, "L5");
+    b.program.poke(ARRAY, &[7; 4096]);
+    assert_eq!(write_by(&mut b, None, ARRAY, 4096), 4096);
+    b.program.poke(ARRAY, &[8; 4096]);
+    assert_eq!(write_by(&mut b, None, ARRAY, 96), 96);
+    assert_eq!(
+        write_by(&mut b, None, ARRAY, 9000),
+        4000,
+        "to the end of the buffer"
+    );
+    assert_eq!(write_by(&mut b, None, ARRAY, 10), EAGAIN);
+    b.tick();
+    b.tick();
+    assert_eq!(
+        b.device.driver().shown,
+        [(4096, 7), (4096, 8)],
+        "with its payload"
+    );
+    assert_eq!(write_by(&mut b, None, ARRAY, 10), 10);
+    b.close();
+}
+
+#[test]
+fn everything_else_is_busy_meanwhile() {
+    for output in [false, true] {
+        let mut b = if output {
+            Bench::output()
+        } else {
+            Bench::capture()
+        };
+        if output {
+            assert_eq!(write_by(&mut b, None, ARRAY, 8), 8);
+        } else {
+            assert_eq!(read(&mut b, 8), EAGAIN);
+        }
+        let ty = b.ty();
+        let mut exp: [u8; 64] = record(&[(0, ty)]);
+        let shared = MapAccess {
+            shared: true,
+            read: true,
+            write: true,
+        };
+        let rows = [
+            ("IO4 REQBUFS", b.reqbufs(2, MMAP), -EBUSY),
+            ("IO4b REQBUFS(0)", b.reqbufs(0, MMAP), -EBUSY),
+            ("IO5 QUERYBUF", b.query(0), 0),
+            ("IO6 QBUF", b.qbuf(0), EBUSY),
+            ("DQBUF", b.dqbuf(), EBUSY),
+            ("IO8 EXPBUF", b.call(sys::VIDIOC_EXPBUF, &mut exp), EBUSY),
+            ("IO9 STREAMON", b.stream(true), EBUSY),
+            ("IO10 STREAMOFF", b.stream(false), EBUSY),
+            ("IO11 CREATE_BUFS", b.create(1, MMAP), EBUSY),
+            ("IO12 REMOVE_BUFS", b.remove(0, 1), EBUSY),
+            ("IO14 PREPARE_BUF", b.prepare(0), EBUSY),
+            ("IO15c CREATE_BUFS count 0", b.create(0, MMAP), 0),
+            ("mmap", b.mmap(0, 4096, shared), EBUSY),
+        ];
+        for (id, got, wanted) in rows {
+            assert_eq!(got, wanted, "{id}");
+        }
+        let two = b.device.open().unwrap();
+        let other = if output {
+            write_by(&mut b, two, ARRAY, 8)
+        } else {
+            read_by(&mut b, two, ARRAY, 8, false)
+        };
+        assert_eq!(other, EBUSY, "IO15");
+        b.device.release(&mut b.mem, b.file);
+        b.file = two;
+        assert_eq!(b.reqbufs(2, MMAP), 2, "the end of the file ends it");
+        let other = if output {
+            write_by(&mut b, two, ARRAY, 8)
+        } else {
+            read_by(&mut b, two, ARRAY, 8, false)
+        };
+        assert_eq!(other, EBUSY, "IO1");
+        b.close();
+    }
+}
+
+#[test]
+fn bad_arguments() {
+    let mut b = Bench::capture();
+    assert_eq!(write_by(&mut b, None, ARRAY, 8), EINVAL, "IO2b");
+    assert_eq!(read_by(&mut b, None, 0, 8, false), EINVAL, "NULL");
+    assert_eq!(read(&mut b, 8), EAGAIN);
+    b.tick();
+    assert_eq!(read_by(&mut b, None, 0xdead_0000, 8, false), EFAULT, "IO16");
+    assert_eq!(read_by(&mut b, None, u64::MAX - 3, 8, false), EFAULT);
+    assert_eq!(read(&mut b, 8), 8, "the bytes are not lost");
+    b.close();
+
+    let mut b = Bench::output();
+    assert_eq!(read(&mut b, 8), EINVAL, "IO2b");
+    assert_eq!(write_by(&mut b, None, 0xdead_0000, 8), EFAULT, "IO16");
+    b.close();
+
+    let mut driver = TestDriver::new(Flow::Capture, Planarity::Single);
+    driver.policy.file_io = false;
+    let mut b = Bench::with(driver);
+    assert_eq!(read(&mut b, 8), EINVAL, "not offered");
+    assert_eq!(poll(&mut b, POLL_IN), POLL_ERR);
+    b.close();
+}
+
+#[test]
+fn polling() {
+    let mut b = Bench::capture();
+    assert_eq!(poll(&mut b, 0), 0, "L7");
+    assert_eq!(poll(&mut b, POLL_OUT), 0, "L7");
+    assert_eq!(b.reqbufs(2, MMAP), 2, "L8");
+    assert_eq!(poll(&mut b, POLL_IN), POLL_ERR, "L4");
+    assert_eq!((b.stream(true), poll(&mut b, POLL_IN)), (0, POLL_ERR), "L1");
+    assert_eq!(poll(&mut b, POLL_OUT), 0, "L2");
+    assert_eq!((b.qbuf(0), poll(&mut b, POLL_IN)), (0, 0));
+    b.tick();
+    assert_eq!(poll(&mut b, 1), 1, "L3, POLLIN alone");
+    let two = b.device.open().unwrap();
+    assert_eq!(
+        b.device.poll(&mut b.mem, two, POLL_IN),
+        POLL_IN,
+        "not limited to the owner"
+    );
+    b.close();
+
+    let mut b = Bench::capture();
+    assert_eq!(poll(&mut b, POLL_IN), 0, "L5: this starts reading");
+    assert_eq!(b.reqbufs(2, MMAP), -EBUSY, "L6");
+    b.close();
+}

@@ -1,5 +1,10 @@
 //! Requests and answers, byte by byte, against a pretended program, memory and driver.
 
+#![allow(
+    clippy::type_complexity,
+    reason = "tables of rows say best what they hold"
+)]
+
 mod buffers;
 mod controls;
 mod device;

@@ -1,1 +1,46 @@
+use super::*;
 
+#[test]
+fn rounding_at_the_edges_of_numbers() {
+    for (value, min, max, step, wanted) in [
+        (i64::MAX, i64::MIN, i64::MAX, 1, i64::MAX),
+        (i64::MIN, i64::MIN, i64::MAX, 1, i64::MIN),
+        (-1, i64::MIN, i64::MAX, u64::MAX, i64::MIN),
+        (0, i64::MIN, i64::MAX, u64::MAX, i64::MAX),
+        (7, 0, 10, 4, 8),
+        (10, 0, 10, 4, 8),
+        (5, 3, 3, 1, 3),
+        (5, 9, 3, 0, 9),
+    ] {
+        assert_eq!(
+            round(value, min, max, step),
+            wanted,
+            "{value} in {min}..={max} by {step}"
+        );
+    }
+}
+
+#[test]
+fn declarations_that_make_no_sense_are_left_out() {
+    let brightness = sys::V4L2_CID_BRIGHTNESS;
+    let first = ControlSpec::boolean(brightness, "First", true);
+    let handler = Handler::new(&[
+        first,
+        ControlSpec::boolean(brightness, "Second", true),
+        ControlSpec::text(
+            sys::V4L2_CID_USER_BASE | 0x1000,
+            "Long",
+            (0, MAX_TEXT + 1),
+            "",
+        ),
+        ControlSpec::boolean(12, "No class", true),
+    ]);
+    let names: Vec<_> = handler.controls.iter().map(|c| c.name).collect();
+    assert_eq!(names, ["User Controls", "First"]);
+    assert!(Handler::new(&[]).is_empty());
+
+    let many: Vec<_> = (0..1000)
+        .map(|n| ControlSpec::boolean(sys::V4L2_CID_USER_BASE | (0x1000 + n), "One", true))
+        .collect();
+    assert!(Handler::new(&many).controls.len() <= MAX_CONTROLS);
+}
