@@ -39,7 +39,7 @@ mod attach;
 #[cfg(feature = "alloc")]
 mod buffers;
 mod error;
-#[cfg(any(test, feature = "test-utils"))]
+#[cfg(any(all(test, feature = "alloc"), feature = "test-utils"))]
 pub mod fake;
 mod file;
 mod holders;
@@ -48,7 +48,7 @@ mod shared;
 #[cfg(feature = "alloc")]
 mod slab;
 mod store;
-#[cfg(test)]
+#[cfg(all(test, feature = "alloc"))]
 mod tests;
 mod watch;
 

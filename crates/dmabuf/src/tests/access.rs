@@ -179,6 +179,7 @@ fn device_to_device_takes_no_cache_maintenance_and_the_bytes_are_right() {
         assert_eq!(s.b.ops().syncs, []);
     }
     assert_eq!(s.cpu(), [0; 8], "the CPU asked for nothing");
+    assert_eq!(s.b.watch().missing, [], "and wrote nothing");
     s.b.sync(s.buf.id(), 1).unwrap();
     assert_eq!(s.cpu(), [19; 8]);
     s.end();
@@ -212,6 +213,32 @@ fn a_bounced_writer_reaches_the_cpu_and_other_devices() {
             assert_eq!(s.b.ops().dev_read(DISPLAY, own, 8).unwrap(), [byte; 8]);
             assert_eq!(s.cpu(), [byte; 8]);
         }
+        s.end();
+    }
+}
+
+#[test]
+fn a_bounced_writer_reaches_other_mapped_devices() {
+    for unmap in [false, true] {
+        let mut s = set(
+            Backing::NonCoherent(CAMERA),
+            FromDevice,
+            BOUNCER,
+            FromDevice,
+        );
+        let mut reader = s.b.attach(&s.buf, DISPLAY).unwrap();
+        s.b.map(&mut reader, ToDevice).unwrap();
+        let (from, to) = (s.addr(), s.b.segment(&reader, 0).unwrap().addr);
+        s.b.hand_to_device(&s.a).unwrap();
+        assert!(s.b.ops_mut().dev_write(BOUNCER, from, &[6; 8]));
+        if unmap {
+            s.b.unmap(&mut s.a);
+        } else {
+            s.b.take_from_device(&s.a);
+        }
+        s.b.hand_to_device(&reader).unwrap();
+        assert_eq!(s.b.ops().dev_read(DISPLAY, to, 8).unwrap(), [6; 8]);
+        s.b.detach(reader);
         s.end();
     }
 }

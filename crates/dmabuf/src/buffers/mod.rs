@@ -1,8 +1,10 @@
 //! The registry of memories and dma-bufs of a home without a kernel below it.
 
+mod importer;
+
 use crate::file::{Access, Name, SyncFlags};
-use crate::{Attachment, Cx, Error, Importer, Shared, Slab, SlabKey, Spec, Store, UserKind, Watch};
-use vb3_dma::{Direction, DmaOps, DmaSegment};
+use crate::{Attachment, Cx, Error, Shared, Slab, SlabKey, Spec, Store, UserKind, Watch};
+use vb3_dma::DmaOps;
 
 /// The registry's kind of shared memory.
 pub type Memory<O> = Shared<O, Slab<Attachment<O>>>;
@@ -431,88 +433,5 @@ impl<O: DmaOps, W: Watch<O>> Buffers<O, W> {
             }
         }
         live
-    }
-}
-
-impl<O: DmaOps, W: Watch<O>> Importer for Buffers<O, W> {
-    type Device = O::Device;
-    type Buf = BufRef;
-    type Attachment = AttachRef;
-
-    fn size(&self, buf: &BufRef) -> u64 {
-        self.memory(buf.memory).map_or(0, Shared::len_bytes)
-    }
-
-    fn attach(&mut self, buf: &BufRef, dev: O::Device) -> Result<AttachRef, Error> {
-        let key = self.with_memory(buf.memory, |memory, cx| memory.attach(cx, dev))?;
-        Ok(AttachRef {
-            memory: buf.memory,
-            key,
-        })
-    }
-
-    fn map(&mut self, attachment: &mut AttachRef, direction: Direction) -> Result<(), Error> {
-        self.with_memory(attachment.memory, |memory, cx| {
-            memory.map(cx, attachment.key, direction)
-        })
-    }
-
-    fn segment(&self, attachment: &AttachRef, index: usize) -> Option<DmaSegment> {
-        self.memory(attachment.memory)?
-            .segment(&self.ops, attachment.key, index)
-    }
-
-    fn unmap(&mut self, attachment: &mut AttachRef) {
-        let _gone = self.with_memory(attachment.memory, |memory, cx| {
-            memory.unmap(cx, attachment.key);
-            Ok(())
-        });
-    }
-
-    fn detach(&mut self, attachment: AttachRef) {
-        let _gone = self.with_memory(attachment.memory, |memory, cx| {
-            memory.detach(cx, attachment.key);
-            Ok(())
-        });
-    }
-
-    fn hand_to_device(&mut self, attachment: &AttachRef) -> Result<(), Error> {
-        self.with_memory(attachment.memory, |memory, cx| {
-            memory.hand_to_device(cx, attachment.key)
-        })
-    }
-
-    fn take_from_device(&mut self, attachment: &AttachRef) {
-        let _gone = self.with_memory(attachment.memory, |memory, cx| {
-            memory.take_from_device(cx, attachment.key);
-            Ok(())
-        });
-    }
-
-    fn begin_cpu_access(&mut self, buf: &BufRef, direction: Direction) -> Result<(), Error> {
-        self.with_memory(buf.memory, |memory, cx| {
-            memory.begin_cpu_access(cx, direction);
-            Ok(())
-        })
-    }
-
-    fn end_cpu_access(&mut self, buf: &BufRef, direction: Direction) -> Result<(), Error> {
-        self.with_memory(buf.memory, |memory, cx| {
-            memory.end_cpu_access(cx, direction);
-            Ok(())
-        })
-    }
-
-    fn vmap(&mut self, buf: &BufRef) -> Result<(), Error> {
-        self.with_memory(buf.memory, |memory, cx| {
-            memory.vmap(cx.ops, cx.now_ns).map(|_| ())
-        })
-    }
-
-    fn vunmap(&mut self, buf: &BufRef) {
-        let _gone = self.with_memory(buf.memory, |memory, cx| {
-            memory.vunmap(cx.ops);
-            Ok(())
-        });
     }
 }

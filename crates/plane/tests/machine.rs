@@ -1,0 +1,362 @@
+//! Planes over the mapping layer and a simulated machine: every built-in one.
+
+use std::sync::{Arc, Mutex};
+use vb3_dma::{DmaAddr, Mapper};
+use vb3_dmabuf::{BufRef, MissingSync, SyncKind, Watch};
+use vb3_machine::profile::BUILTINS;
+use vb3_machine::{
+    Device as Dev, DeviceLimits, Faults, Machine, Profile, User, UserFault, UserMemory,
+};
+use vb3_plane::{
+    AllocArgs, Coherency, Constraint, Cookie, Device, Direction, ExportAccess, HintSkip, MemOps,
+    Plane, PlaneError, Planes,
+};
+
+const PAGE: u64 = 4096;
+const FRAME: u64 = 640 * 480 * 2;
+
+type Layer = Mapper<Machine>;
+
+#[derive(Debug, Default)]
+struct Ear {
+    missing: Vec<MissingSync<Dev>>,
+}
+
+impl Watch<Layer> for Ear {
+    fn stale_bytes(&mut self, ops: &Layer, alloc: &vb3_dma::Alloc<Machine>) -> Option<u64> {
+        Some(ops.platform().stale_bytes_of(alloc.pages()))
+    }
+
+    fn missing_sync(&mut self, fact: MissingSync<Dev>) {
+        self.missing.push(fact);
+    }
+}
+
+#[derive(Debug)]
+struct Program(Mutex<Vec<u8>>);
+
+const BASE: u64 = 0x7000_0000;
+
+impl UserMemory for Program {
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), UserFault> {
+        let at = usize::try_from(addr - BASE).unwrap();
+        let bytes = self.0.lock().unwrap();
+        out.copy_from_slice(&bytes[at..at + out.len()]);
+        Ok(())
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), UserFault> {
+        let at = usize::try_from(addr - BASE).unwrap();
+        self.0.lock().unwrap()[at..at + data.len()].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn probe(&self, addr: u64, len: u64, _: bool) -> u64 {
+        let end = BASE + self.0.lock().unwrap().len() as u64;
+        if (BASE..end).contains(&addr) {
+            len.min(end - addr)
+        } else {
+            0
+        }
+    }
+
+    fn id(&self) -> u64 {
+        1
+    }
+}
+
+struct Lab {
+    p: Planes<Layer, Ear>,
+    camera: Device<Dev>,
+    display: Device<Dev>,
+}
+
+type TestPlane = Plane<Dev>;
+
+impl Lab {
+    fn new(machine: &str) -> Self {
+        let profile = Profile::builtin(machine).expect("built in");
+        let mut machine = Machine::new(&profile, 7).expect("machine");
+        let mut add = |name| {
+            machine
+                .add_device(name, DeviceLimits::default())
+                .expect("room")
+        };
+        let (camera, display) = (
+            Device::contig(add("camera")),
+            Device::contig(add("display")),
+        );
+        Self {
+            p: Planes::new(Mapper::new(machine).expect("mapper"), Ear::default()),
+            camera,
+            display,
+        }
+    }
+
+    fn machine(&mut self) -> &mut Machine {
+        self.p.ops_mut().platform_mut()
+    }
+
+    fn alloc(&mut self, dev: Device<Dev>, direction: Direction, coherency: Coherency) -> TestPlane {
+        let args = AllocArgs {
+            len_bytes: FRAME,
+            direction,
+            coherency,
+        };
+        self.p.alloc(dev, args).expect("memory")
+    }
+
+    fn import(&mut self, dev: Device<Dev>, buf: &BufRef, direction: Direction) -> TestPlane {
+        let attached = self.p.attach_dmabuf(dev, buf, FRAME, direction);
+        let mut plane = attached.expect("attached");
+        self.p.map_dmabuf(&mut plane).expect("mapped");
+        plane
+    }
+
+    fn dma(&mut self, plane: &TestPlane) -> DmaAddr {
+        match self.p.cookie(plane) {
+            Some(Cookie::Dma(addr)) => addr,
+            other => panic!("no address: {other:?}"),
+        }
+    }
+
+    fn export(&mut self, plane: &TestPlane) -> BufRef {
+        self.p
+            .export(plane, ExportAccess::ReadWrite)
+            .expect("exported")
+    }
+
+    /// One frame by the device: prepared, written or read on the bus, finished.
+    fn write(&mut self, dev: Dev, plane: &mut TestPlane, skip: HintSkip, byte: u8) {
+        let addr = self.dma(plane);
+        self.p.prepare(plane, skip).expect("prepared");
+        let frame = vec![byte; FRAME as usize];
+        self.machine()
+            .bus_write(dev, addr, &frame)
+            .expect("reached");
+        self.p.finish(plane, skip);
+    }
+
+    fn read(&mut self, dev: Dev, plane: &mut TestPlane) -> Vec<u8> {
+        let addr = self.dma(plane);
+        self.p.prepare(plane, HintSkip::empty()).expect("prepared");
+        let mut frame = vec![0; FRAME as usize];
+        self.machine()
+            .bus_read(dev, addr, &mut frame)
+            .expect("reached");
+        self.p.finish(plane, HintSkip::empty());
+        frame
+    }
+
+    fn end(self) {
+        assert!(self.p.live().is_empty(), "{:?}", self.p.live());
+        assert!(self.p.ops().live().is_empty(), "{:?}", self.p.ops().live());
+        let held = self.p.ops().platform().held();
+        assert_eq!((held.objects, held.pins, held.vmaps), (0, 0, 0));
+        assert_eq!(
+            (held.ram_bytes, held.cma_bytes, held.iommu_pages),
+            (0, 0, 0)
+        );
+    }
+}
+
+fn machines() -> impl Iterator<Item = &'static str> {
+    BUILTINS.iter().map(|(name, _)| *name)
+}
+
+#[test]
+fn camera_to_display_on_every_machine_without_a_copy() {
+    for name in machines() {
+        for coherency in [Coherency::Coherent, Coherency::NonCoherent] {
+            let mut lab = Lab::new(name);
+            let (camera, display) = (lab.camera, lab.display);
+            let mut owner = lab.alloc(camera, Direction::FromDevice, coherency);
+            let buf = lab.export(&owner);
+            let mut plane = lab.import(display, &buf, Direction::ToDevice);
+            for byte in 1..5 {
+                // The user asks for no invalidation: nobody looks with the CPU.
+                lab.write(camera.dma, &mut owner, HintSkip::FINISH, byte);
+                let frame = lab.read(display.dma, &mut plane);
+                assert!(frame.iter().all(|b| *b == byte), "{name} {coherency:?}");
+            }
+            let c = lab.p.counters(display.dma);
+            assert_eq!((c.copied_bytes, c.maps), (0, 1), "{name}");
+            let layer = lab.p.ops().counters(display.dma);
+            assert_eq!(layer.bytes_copied, 0, "{name} {coherency:?}");
+            lab.p.put(plane);
+            lab.p.put_dmabuf(buf);
+            lab.p.put(owner);
+            lab.end();
+        }
+    }
+}
+
+#[test]
+fn the_cpu_reads_right_bytes_with_sync_and_stale_ones_without() {
+    for name in machines() {
+        for sync in [false, true] {
+            let mut lab = Lab::new(name);
+            let (camera, display) = (lab.camera, lab.display);
+            // The display's buffer, filled by the camera, read by a program.
+            let owner = lab.alloc(display, Direction::ToDevice, Coherency::NonCoherent);
+            let buf = lab.export(&owner);
+            let id = buf.id();
+            lab.p.vma_open_buf(id).expect("there");
+            let mut plane = lab.import(camera, &buf, Direction::FromDevice);
+            lab.write(camera.dma, &mut plane, HintSkip::empty(), 9);
+            if sync {
+                lab.p.sync_buf(id, 1).expect("begin");
+            }
+            let stale = {
+                let alloc = lab.p.buffers().memory(buf.memory()).expect("there").alloc();
+                lab.p.ops().platform().stale_bytes_of(alloc.pages())
+            };
+            let noncoherent = name == "soc-noncoherent";
+            assert_eq!(stale > 0, noncoherent && !sync, "{name}");
+            lab.p.vma_close_buf(id);
+            let told: Vec<_> = lab.p.host().missing.iter().map(|m| m.sync).collect();
+            let expected: &[SyncKind] = if noncoherent && !sync {
+                &[SyncKind::BeginRead]
+            } else {
+                &[]
+            };
+            assert_eq!(told, expected, "{name}");
+            lab.p.put(plane);
+            lab.p.put_dmabuf(buf);
+            lab.p.put(owner);
+            lab.end();
+        }
+    }
+}
+
+#[test]
+fn user_memory_is_one_run_where_there_is_an_iommu_or_a_bounce_pool() {
+    for name in machines() {
+        let mut lab = Lab::new(name);
+        let user: User = Arc::new(Program(Mutex::new(vec![0; 1 << 20])));
+        let camera = lab.camera;
+        let taken = lab
+            .p
+            .get_userptr(camera, &user, BASE, FRAME, Direction::FromDevice);
+        match taken {
+            Ok(mut plane) => {
+                assert!(name != "soc-cma");
+                lab.write(camera.dma, &mut plane, HintSkip::empty(), 4);
+                let mut seen = vec![0; FRAME as usize];
+                user.read(BASE, &mut seen).expect("there");
+                assert!(seen.iter().all(|b| *b == 4), "{name}");
+                assert!(lab.p.is_current(&plane, &user, BASE));
+                assert!(!lab.p.is_current(&plane, &user, BASE + PAGE));
+                lab.p.put(plane);
+            }
+            Err(e) => {
+                let reason = e.reason().expect("a reason");
+                assert_eq!(e.errno(), 14, "{name} {e:?}");
+                assert_eq!(reason.constraint, Constraint::Contiguous);
+                assert_eq!(reason.wanted, FRAME);
+                assert!(reason.found < FRAME && reason.found >= PAGE);
+                assert!(matches!(name, "soc-cma" | "pc"), "{name}");
+            }
+        }
+        lab.end();
+    }
+}
+
+#[test]
+fn more_than_the_contiguous_area_holds_is_enomem_with_the_reason() {
+    let mut lab = Lab::new("soc-cma");
+    let camera = lab.camera;
+    let args = AllocArgs {
+        len_bytes: 24 << 20,
+        direction: Direction::FromDevice,
+        coherency: Coherency::Coherent,
+    };
+    let mut held = Vec::new();
+    let refused = loop {
+        match lab.p.alloc(camera, args) {
+            Ok(plane) => held.push(plane),
+            Err(e) => break e,
+        }
+    };
+    assert_eq!(held.len(), 2);
+    assert_eq!(refused.errno(), 12);
+    let reason = refused.reason().expect("a reason");
+    assert!(
+        matches!(
+            reason.constraint,
+            Constraint::ContiguousPool | Constraint::Contiguous
+        ),
+        "{reason:?}"
+    );
+    assert_eq!(reason.wanted, 24 << 20);
+    assert!(reason.found < 24 << 20);
+    assert_eq!(lab.p.counters(camera.dma).peak_bytes, 48 << 20);
+    for len_bytes in [0xffff_f000, u64::MAX] {
+        let huge = AllocArgs { len_bytes, ..args };
+        assert_eq!(lab.p.alloc(camera, huge).expect_err("huge").errno(), 12);
+    }
+    for plane in held {
+        lab.p.put(plane);
+    }
+    lab.end();
+}
+
+/// The life of a shared buffer; what fails ends it.
+fn life(lab: &mut Lab) -> Result<(), PlaneError> {
+    let (camera, display) = (lab.camera, lab.display);
+    let user: User = Arc::new(Program(Mutex::new(vec![0; 1 << 20])));
+    if let Ok(plane) = lab
+        .p
+        .get_userptr(display, &user, BASE, PAGE, Direction::ToDevice)
+    {
+        lab.p.put(plane);
+    }
+    let args = AllocArgs {
+        len_bytes: FRAME,
+        direction: Direction::FromDevice,
+        coherency: Coherency::NonCoherent,
+    };
+    let mut owner = lab.p.alloc(camera, args)?;
+    let shared = share(lab, &mut owner, display);
+    lab.p.put(owner);
+    shared
+}
+
+fn share(lab: &mut Lab, owner: &mut TestPlane, display: Device<Dev>) -> Result<(), PlaneError> {
+    lab.p.copy_to(owner, 0, b"frame")?;
+    let buf = lab.p.export(owner, ExportAccess::ReadWrite)?;
+    let mapped = lab
+        .p
+        .attach_dmabuf(display, &buf, FRAME, Direction::ToDevice)
+        .and_then(|mut plane| {
+            let done = lab
+                .p
+                .map_dmabuf(&mut plane)
+                .and_then(|()| lab.p.prepare(&mut plane, HintSkip::empty()));
+            lab.p.put(plane);
+            done
+        });
+    lab.p.put_dmabuf(buf);
+    mapped
+}
+
+#[test]
+fn a_fault_at_any_call_of_any_machine_leaks_nothing() {
+    for name in machines() {
+        let mut faults = 0;
+        loop {
+            let mut lab = Lab::new(name);
+            lab.machine().set_faults(Faults::Nth(faults));
+            let done = life(&mut lab);
+            let hit = lab.machine().injected_faults() > 0;
+            assert!(hit || done.is_ok(), "{name}: {done:?}");
+            lab.end();
+            if !hit {
+                break;
+            }
+            faults += 1;
+            assert!(faults < 1000, "{name}");
+        }
+        assert!(faults >= 3, "{name}: {faults}");
+    }
+}
