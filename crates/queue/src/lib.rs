@@ -27,6 +27,7 @@ mod driver;
 mod error;
 mod fileio;
 mod io;
+mod make;
 mod mmap;
 mod poll;
 mod prepare;
