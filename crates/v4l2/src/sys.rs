@@ -3,7 +3,7 @@
 //!
 //! `bindings.rs` is checked in, so that a build needs no libclang; `BINDGEN.args` beside it holds
 //! the exact arguments. Nothing here is ever cast to or from a program's bytes: the structures give
-//! sizes and offsets ([`field!`](crate::bytes), `offset_of!`), and bytes are read by offset.
+//! sizes and offsets (`offset_of!`), and bytes are read by offset.
 
 #[allow(
     missing_docs,

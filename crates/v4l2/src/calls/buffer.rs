@@ -167,10 +167,15 @@ where
             field!(v4l2_create_buffers.flags),
             coherency_flag(made.coherency),
         );
-        let caps = self.buf_caps() | sys::V4L2_BUF_CAP_SUPPORTS_MAX_NUM_BUFFERS;
+        let mut caps = self.buf_caps();
+        if count == 0 {
+            // Told to those who only ask: to programs from before Linux 6.8 the field is a
+            // reserved one, which v4l2-compliance 1.22 wants zero after buffers were made.
+            caps |= sys::V4L2_BUF_CAP_SUPPORTS_MAX_NUM_BUFFERS;
+            let max = self.queue.config().max_num_buffers;
+            arg.set_u32(field!(v4l2_create_buffers.max_num_buffers), max);
+        }
         arg.set_u32(field!(v4l2_create_buffers.capabilities), caps);
-        let max = self.queue.config().max_num_buffers;
-        arg.set_u32(field!(v4l2_create_buffers.max_num_buffers), max);
         Ok(())
     }
 

@@ -385,6 +385,12 @@ fn creating() {
         assert_eq!(at(field!(v4l2_create_buffers.capabilities)), caps, "C7");
         let count = field!(v4l2_create_buffers.count);
         let (errno, arg) = b.create_by(b.file, 100, MMAP);
+        assert!(
+            arg[field!(v4l2_create_buffers.max_num_buffers)..]
+                .iter()
+                .all(|&byte| byte == 0),
+            "fields that old programs know as reserved"
+        );
         rows(&[
             ("C2 memory 99", b.create(0, 99), EINVAL),
             ("C10 as many as fit", errno, 0),
