@@ -27,7 +27,10 @@ pub(crate) struct Hold {
 #[derive(Debug)]
 pub(crate) enum Source {
     /// A device file.
-    Device(FileId, #[expect(dead_code, reason = "held for its drop")] Hold),
+    Device(
+        FileId,
+        #[expect(dead_code, reason = "held for its drop")] Hold,
+    ),
     /// A file that is always ready (buffers).
     Ready,
     /// Another file, borrowed.

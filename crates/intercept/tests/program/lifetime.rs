@@ -1,0 +1,214 @@
+//! Files over fork, exec, passing on, and the death of programs.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::process::Command;
+
+use vb3_intercept::Program;
+
+use crate::toy::{COUNT, EXPORT, GIVEN, LEN, OPENS, WAIT, cookie};
+use crate::{call, device, errno, inside, run_program, run_shell};
+
+/// Sends a descriptor over a socket.
+fn pass(socket: i32, fd: i32) {
+    let mut byte = 0u8;
+    let mut iov = libc::iovec {
+        iov_base: (&raw mut byte).cast(),
+        iov_len: 1,
+    };
+    let mut control = [0u64; 4];
+    // SAFETY: live buffers with their sizes, room for one descriptor.
+    unsafe {
+        let mut msg: libc::msghdr = std::mem::zeroed();
+        msg.msg_iov = &raw mut iov;
+        msg.msg_iovlen = 1;
+        msg.msg_control = control.as_mut_ptr().cast();
+        msg.msg_controllen = libc::CMSG_SPACE(4) as usize;
+        let head = libc::CMSG_FIRSTHDR(&raw const msg);
+        (*head).cmsg_level = libc::SOL_SOCKET;
+        (*head).cmsg_type = libc::SCM_RIGHTS;
+        (*head).cmsg_len = libc::CMSG_LEN(4) as usize;
+        std::ptr::write_unaligned(libc::CMSG_DATA(head).cast(), fd);
+        assert_eq!(libc::sendmsg(socket, &raw const msg, 0), 1);
+    }
+}
+
+/// Receives one.
+fn take(socket: i32) -> File {
+    let mut byte = 0u8;
+    let mut iov = libc::iovec {
+        iov_base: (&raw mut byte).cast(),
+        iov_len: 1,
+    };
+    let mut control = [0u64; 4];
+    // SAFETY: as above; the descriptor is new and ours.
+    unsafe {
+        let mut msg: libc::msghdr = std::mem::zeroed();
+        msg.msg_iov = &raw mut iov;
+        msg.msg_iovlen = 1;
+        msg.msg_control = control.as_mut_ptr().cast();
+        msg.msg_controllen = size_of_val(&control);
+        assert_eq!(libc::recvmsg(socket, &raw mut msg, 0), 1);
+        let head = libc::CMSG_FIRSTHDR(&raw const msg);
+        File::from_raw_fd(std::ptr::read_unaligned(libc::CMSG_DATA(head).cast()))
+    }
+}
+
+fn wait_for(child: i32) -> i32 {
+    let mut status = 0;
+    // SAFETY: our own child.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    status
+}
+
+inside! {
+    fn a_forked_child_shares_the_file() {
+        let file = device();
+        // SAFETY: the child makes system calls and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let ok = call(&file, COUNT, 0) == Ok(1) && call(&file, OPENS, 0) == Ok(1);
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(!ok)) };
+        }
+        assert_eq!(wait_for(child), 0);
+        assert_eq!(call(&file, COUNT, 0), Ok(2));
+    }
+
+    fn a_file_survives_exec() {
+        let file = device();
+        // SAFETY: takes integers.
+        let low = unsafe { libc::dup(file.as_raw_fd()) };
+        drop(file);
+        let shell = format!("test $(readlink /proc/self/fd/{low}) = /dev/video90");
+        assert!(Command::new("sh").args(["-c", &shell]).status().expect("sh").success());
+    }
+
+    fn a_file_passed_on_is_the_same_file() {
+        let mut sockets = [0; 2];
+        // SAFETY: room for two descriptors.
+        unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, sockets.as_mut_ptr()) };
+        // SAFETY: the child makes system calls and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let file = take(sockets[1]);
+            let ok = call(&file, COUNT, 0) == Ok(1) && call(&file, OPENS, 0) == Ok(1);
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(!ok)) };
+        }
+        let file = device();
+        pass(sockets[0], file.as_raw_fd());
+        drop(file);
+        assert_eq!(wait_for(child), 0);
+        assert_eq!(call(&device(), OPENS, 0), Ok(1));
+    }
+
+    fn nothing_is_left_of_a_killed_child() {
+        let file = device();
+        for round in 0..20u64 {
+            // SAFETY: the child makes system calls until it is killed.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                let file = device();
+                let fd = file.as_raw_fd();
+                let none = std::ptr::null_mut();
+                // SAFETY: a mapping that dies with the child.
+                unsafe { libc::mmap(none, LEN, 3, libc::MAP_SHARED, fd, cookie(0) as i64) };
+                call(&file, EXPORT, 1).expect("exported");
+                call(&file, WAIT, 60_000).expect("never");
+            }
+            while call(&file, GIVEN, 0) != Ok(2) {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(std::time::Duration::from_micros(round * 300));
+            // SAFETY: our own child.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+            assert_eq!(wait_for(child), libc::SIGKILL);
+            assert_eq!(call(&file, OPENS, 0), Ok(1), "round {round}");
+            assert_eq!(call(&file, GIVEN, 0), Ok(0), "round {round}");
+        }
+        assert_eq!(errno() * 0, 0);
+    }
+}
+
+#[test]
+fn the_exit_status_is_the_programs() {
+    assert_eq!(run_shell("exit 7").0.status, 7);
+    let (report, ..) = run_shell("kill -TERM $$");
+    assert_eq!((report.status, report.signal), (128 + 15, Some(15)));
+}
+
+#[test]
+fn programs_that_cannot_be_started_are_errors() {
+    use vb3_intercept::{Error, Options};
+    let mut toy = crate::toy::Toy::new();
+    let mut start = |program: Program| {
+        vb3_intercept::run(
+            &program,
+            &mut toy,
+            Options {
+                keep_signals: true,
+                ..Options::default()
+            },
+        )
+    };
+    assert_eq!(start(Program::new("no-such-program")), Err(Error::NotFound));
+    assert_eq!(
+        start(Program::new("/etc/passwd")),
+        Err(Error::Exec {
+            errno: libc::EACCES
+        })
+    );
+    assert_eq!(start(Program::new("a\0b")), Err(Error::Nul));
+    let there = start(
+        Program::new("sh")
+            .args(["-c", "test $PWD = / && test $X = 1"])
+            .current_dir("/")
+            .env("X", "1"),
+    );
+    assert_eq!(there.map(|report| report.status), Ok(0));
+}
+
+#[test]
+fn daemons_are_served_until_they_end() {
+    // The shell ends at once; what it leaves behind opens the device afterwards.
+    let (report, toy, _) =
+        run_shell("(sleep 0.2; head -c 1 /dev/video90 >/dev/null; sleep 0.1) & exit 3");
+    assert_eq!(report.status, 3);
+    assert_eq!(toy.opened, 1);
+    toy.assert_nothing_held();
+}
+
+#[test]
+fn two_programs_share_the_devices() {
+    let (report, toy, _) = run_shell(
+        "exec 7</dev/video91; ! head -c 1 /dev/video91 2>/dev/null && exec 7<&- &&
+         head -c 1 /dev/video91 >/dev/null && (head -c 1 /dev/video90 & head -c 1 /dev/video90; wait) >/dev/null",
+    );
+    assert_eq!(report.status, 0);
+    assert_eq!(toy.opened, 4);
+    toy.assert_nothing_held();
+}
+
+#[test]
+fn a_program_that_dies_by_a_signal_leaves_nothing() {
+    let (report, toy, _) = run_program(&crate::itself("lifetime::killed::holds_everything"));
+    assert_eq!(report.signal, Some(libc::SIGKILL));
+    toy.assert_nothing_held();
+}
+
+mod killed {
+    use super::*;
+
+    #[test]
+    #[ignore = "a program for another test"]
+    fn holds_everything() {
+        if !crate::is_inside() {
+            return;
+        }
+        let file = device();
+        call(&file, EXPORT, 1).expect("exported");
+        // SAFETY: ends ourselves.
+        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    }
+}

@@ -1,0 +1,110 @@
+//! Programs run under the front end, with a toy backend behind it.
+//!
+//! Each test runs this very file as a program, as one of the functions in `inside` modules, which
+//! do nothing unless they are run so. What a program checks fails its exit status.
+
+mod epoll;
+mod lifetime;
+mod mapping;
+mod opening;
+mod polling;
+mod robust;
+mod shell;
+mod signals;
+mod toy;
+mod transfer;
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+
+use toy::Toy;
+use vb3_intercept::{ExitReport, Note, Options, Program};
+
+/// Runs a program with the toy's devices.
+fn run_program(program: &Program) -> (ExitReport, Toy, Vec<Note>) {
+    let mut toy = Toy::new();
+    let mut notes = Vec::new();
+    let mut note = |n| notes.push(n);
+    let options = Options {
+        notes: Some(&mut note),
+        keep_signals: true,
+    };
+    let report = vb3_intercept::run(program, &mut toy, options).expect("the program starts");
+    (report, toy, notes)
+}
+
+/// Runs one of the functions in an `inside` module; it must succeed and leave nothing behind.
+fn run_inside(name: &str) -> (ExitReport, Toy, Vec<Note>) {
+    let ran = run_program(&itself(name));
+    assert_eq!(ran.0.status, 0, "{name} failed inside");
+    ran.1.assert_nothing_held();
+    ran
+}
+
+fn itself(name: &str) -> Program {
+    Program::new(std::env::current_exe().expect("own path"))
+        .args([
+            name,
+            "--exact",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .env("VB3_INSIDE", "1")
+}
+
+/// Runs a shell command.
+fn run_shell(command: &str) -> (ExitReport, Toy, Vec<Note>) {
+    run_program(&Program::new("sh").args(["-c", command]))
+}
+
+/// Whether this process is a program under the front end.
+fn is_inside() -> bool {
+    std::env::var_os("VB3_INSIDE").is_some()
+}
+
+/// Opens the toy's first device.
+fn device() -> File {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/video90")
+        .expect("the device opens")
+}
+
+/// An ioctl with a number in and out; the result, or the errno.
+fn call(file: &impl AsRawFd, request: u64, value: u32) -> Result<u32, i32> {
+    let mut value = value;
+    // SAFETY: the toy's requests take a pointer to one u32.
+    let ret = unsafe { libc::ioctl(file.as_raw_fd(), request, &raw mut value) };
+    if ret < 0 { Err(errno()) } else { Ok(value) }
+}
+
+fn errno() -> i32 {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+/// Defines a test that runs its body inside.
+macro_rules! inside {
+    ($($(#[$attr:meta])* fn $name:ident() $body:block)+) => {
+        $(
+            $(#[$attr])*
+            #[test]
+            fn $name() {
+                crate::run_inside(concat!(module_path!(), "::inside::", stringify!($name)).split_once("::").map_or("", |(_, rest)| rest));
+            }
+        )+
+        mod inside {
+            #[allow(unused_imports, reason = "not every body needs all")]
+            use super::*;
+            $(
+                #[test]
+                #[ignore = "a program for the test of the same name"]
+                fn $name() {
+                    if crate::is_inside() $body
+                }
+            )+
+        }
+    };
+}
+pub(crate) use inside;

@@ -1,0 +1,215 @@
+//! Opening, and what a descriptor looks like.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, symlink};
+
+use crate::toy::{COUNT, EXPORT, OPENS, QUERYCAP};
+use crate::{call, device, errno, inside};
+
+fn open_error(flags: i32) -> i32 {
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open("/dev/video90");
+    opened.expect_err("refused").raw_os_error().unwrap_or(0)
+}
+
+/// A directory of the test's own, removed at the end.
+struct Dir(std::path::PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("vb3-{name}-{}", std::process::id()));
+        fs::create_dir(&path).expect("a directory");
+        Self(path)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+inside! {
+    fn a_device_opens_and_answers() {
+        let file = device();
+        let mut cap = [0u8; 104];
+        // SAFETY: the request takes 104 bytes.
+        assert_eq!(unsafe { libc::ioctl(file.as_raw_fd(), QUERYCAP, cap.as_mut_ptr()) }, 0);
+        assert_eq!(&cap[..4], b"toy\0");
+        assert_eq!(call(&file, COUNT, 0), Ok(1));
+        assert_eq!(call(&file, COUNT, 0), Ok(2));
+        // SAFETY: a bad pointer is refused, not followed.
+        assert_eq!(unsafe { libc::ioctl(file.as_raw_fd(), COUNT, 8usize) }, -1);
+        assert_eq!(errno(), libc::EFAULT);
+    }
+
+    fn every_open_is_a_file_of_its_own() {
+        let files = [device(), device(), device()];
+        assert_eq!(call(&files[0], OPENS, 0), Ok(3));
+        let copy = files[2].try_clone().expect("dup");
+        assert_eq!(call(&copy, OPENS, 0), Ok(3));
+        drop(files);
+        assert_eq!(call(&copy, OPENS, 0), Ok(1));
+    }
+
+    fn many_opens_overflow_the_reserved_numbers() {
+        let files: Vec<File> = (0..150).map(|_| device()).collect();
+        assert_eq!(call(&files[149], OPENS, 0), Ok(150));
+        // 150 exports on top of 150 files: more than the 256 numbers kept for us.
+        let exports: Vec<u32> =
+            (0..150).map(|_| call(&files[0], EXPORT, 0).expect("exported")).collect();
+        assert!(exports.iter().any(|&fd| fd < 200), "the overflow goes to low numbers");
+        // SAFETY: descriptors that we have just been given.
+        exports.iter().for_each(|&fd| drop(unsafe { File::from_raw_fd(fd as i32) }));
+    }
+
+    fn a_full_table_is_emfile() {
+        let one = device();
+        let limit = libc::rlimit { rlim_cur: 40, rlim_max: 1024 };
+        // SAFETY: the structure is live.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+        let mut fill = Vec::new();
+        while let Ok(file) = File::open("/dev/null") {
+            fill.push(file);
+        }
+        assert_eq!(open_error(0), libc::EMFILE);
+        assert_eq!(call(&one, EXPORT, 0), Err(libc::EMFILE));
+        drop(fill);
+        assert_eq!(call(&one, OPENS, 0), Ok(1));
+    }
+
+    fn flags_are_kept_and_checked() {
+        let open = |flags| OpenOptions::new().read(true).custom_flags(flags).open("/dev/video90");
+        let get = |file: &File, what| {
+            // SAFETY: takes integers.
+            unsafe { libc::fcntl(file.as_raw_fd(), what) }
+        };
+        let file = open(libc::O_NONBLOCK).expect("opens");
+        assert_ne!(get(&file, libc::F_GETFL) & libc::O_NONBLOCK, 0);
+        assert_eq!(get(&file, libc::F_GETFL) & libc::O_ACCMODE, libc::O_RDONLY);
+        assert_eq!(get(&file, libc::F_GETFD), libc::FD_CLOEXEC);
+        assert_eq!(open_error(libc::O_DIRECTORY), libc::ENOTDIR);
+        let exclusive = OpenOptions::new().write(true).create_new(true).open("/dev/video90");
+        assert_eq!(exclusive.expect_err("there").raw_os_error(), Some(libc::EEXIST));
+        let path = open(libc::O_PATH).expect("a reference");
+        assert!(path.metadata().expect("stat").file_type().is_char_device());
+        assert_eq!(call(&path, COUNT, 0), Err(libc::EBADF));
+        assert_eq!(call(&file, OPENS, 0), Ok(1));
+    }
+
+    fn a_busy_device_is_free_as_soon_as_it_is_closed() {
+        let open = || File::open("/dev/video91");
+        for _ in 0..300 {
+            let first = open().expect("free");
+            assert_eq!(open().expect_err("taken").raw_os_error(), Some(libc::EBUSY));
+            drop(first);
+        }
+        for _ in 0..20 {
+            // SAFETY: the child makes system calls only.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: a NUL-terminated path; the child ends with the file open.
+                unsafe {
+                    libc::_exit(i32::from(libc::open(c"/dev/video91".as_ptr(), 0) < 0));
+                }
+            }
+            let mut status = 0;
+            // SAFETY: our child.
+            unsafe { libc::waitpid(child, &mut status, 0) };
+            assert_eq!(status, 0);
+            drop(open().expect("free once the child is reaped"));
+        }
+    }
+
+    fn the_node_is_found_by_every_path() {
+        let dir = Dir::new("paths");
+        symlink("/dev/video90", dir.0.join("camera")).expect("link");
+        symlink("camera", dir.0.join("again")).expect("link");
+        symlink("/dev", dir.0.join("devices")).expect("link");
+        let file = device();
+        let paths = [
+            "/dev/./video90".to_owned(),
+            "//dev//video90".to_owned(),
+            "/dev/../dev/video90".to_owned(),
+            format!("{}/camera", dir.0.display()),
+            format!("{}/again", dir.0.display()),
+            format!("{}/devices/video90", dir.0.display()),
+            format!("/proc/self/fd/{}", file.as_raw_fd()),
+            format!("/dev/fd/{}", file.as_raw_fd()),
+            format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()),
+        ];
+        for path in &paths {
+            let meta = fs::metadata(path).expect(path);
+            assert!(meta.file_type().is_char_device(), "{path}");
+            assert_eq!(call(&File::open(path).expect(path), OPENS, 0), Ok(2), "{path}");
+        }
+        std::env::set_current_dir("/dev").expect("cd");
+        assert_eq!(call(&File::open("video90").expect("relative"), OPENS, 0), Ok(2));
+        std::env::set_current_dir(&dir.0).expect("cd");
+        assert_eq!(call(&File::open("camera").expect("relative link"), OPENS, 0), Ok(2));
+        let dev = File::open("/dev").expect("/dev");
+        // SAFETY: a NUL-terminated path.
+        let fd = unsafe { libc::openat(dev.as_raw_fd(), c"video90".as_ptr(), libc::O_RDWR) };
+        // SAFETY: a descriptor of our own.
+        let below = unsafe { File::from_raw_fd(fd) };
+        assert_eq!(call(&below, OPENS, 0), Ok(2));
+        let no_follow = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(dir.0.join("camera"));
+        assert_eq!(no_follow.expect_err("a link").raw_os_error(), Some(libc::ELOOP));
+        assert!(File::open("/dev/video900").is_err());
+    }
+
+    fn a_device_looks_like_one() {
+        let file = device();
+        for meta in [file.metadata().expect("fstat"), fs::metadata("/dev/video90").expect("stat")] {
+            assert!(meta.file_type().is_char_device());
+            assert_eq!(meta.rdev(), libc::makedev(81, 90));
+            assert_eq!(meta.mode() & 0o777, 0o666);
+        }
+        let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+        assert_eq!(fs::read_link(link).expect("link").to_str(), Some("/dev/video90"));
+        assert_eq!(fs::read_link("/dev/video90").expect_err("no link").raw_os_error(), Some(libc::EINVAL));
+        // SAFETY: NUL-terminated paths.
+        unsafe {
+            assert_eq!(libc::access(c"/dev/video90".as_ptr(), libc::R_OK | libc::W_OK), 0);
+            assert_eq!(libc::access(c"/dev/video90".as_ptr(), libc::X_OK), -1);
+            assert_eq!(libc::lseek(file.as_raw_fd(), 0, libc::SEEK_CUR), -1);
+            assert_eq!(errno(), libc::ESPIPE);
+            assert_eq!(libc::isatty(file.as_raw_fd()), 0);
+            assert_eq!(errno(), libc::ENOTTY);
+            let mut on: libc::c_int = 1;
+            assert_eq!(libc::ioctl(file.as_raw_fd(), libc::FIONBIO, &raw mut on), 0);
+            let flags = libc::fcntl(file.as_raw_fd(), libc::F_GETFL);
+            assert_ne!(flags & libc::O_NONBLOCK, 0);
+        }
+    }
+
+    fn the_device_is_listed() {
+        let names = |dir: &str| -> Vec<String> {
+            let entries = fs::read_dir(dir).expect(dir);
+            entries.map(|e| e.expect(dir).file_name().to_string_lossy().into_owned()).collect()
+        };
+        let dev = names("/dev");
+        for name in ["video90", "video91", "null"] {
+            assert_eq!(dev.iter().filter(|&known| known == name).count(), 1, "{name}");
+        }
+        assert!(names("/sys/class").contains(&"video4linux".to_owned()));
+        let mut class = names("/sys/class/video4linux");
+        class.sort();
+        assert_eq!(class, ["video90", "video91"]);
+        let read = |path: &str| fs::read_to_string(path).expect(path);
+        assert_eq!(read("/sys/class/video4linux/video90/name"), "Toy\n");
+        assert_eq!(read("/sys/dev/char/81:91/dev"), "81:91\n");
+        let real = fs::canonicalize("/sys/dev/char/81:90").expect("real path");
+        assert_eq!(real.to_str(), Some("/sys/devices/virtual/video4linux/video90"));
+        assert!(fs::metadata("/sys/class/video4linux/video92").is_err());
+        assert!(fs::metadata("/sys/class/video4linux/../video4linux/video90/..").is_ok());
+        assert!(fs::metadata("/sys/class/video4linux/..").expect("out").is_dir());
+        assert!(File::create("/sys/class/video4linux/video90/name").is_err());
+    }
+}

@@ -1,0 +1,185 @@
+//! poll, ppoll, select, pselect6.
+
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use crate::toy::{ARM, OPENS, STATE};
+use crate::{call, device, errno, inside};
+
+fn poll(fds: &mut [(i32, i16, i16)], timeout: i32) -> i32 {
+    let mut list: Vec<libc::pollfd> = fds
+        .iter()
+        .map(|&(fd, events, _)| libc::pollfd {
+            fd,
+            events,
+            revents: 0x55,
+        })
+        .collect();
+    // SAFETY: the array and its length are live.
+    let n = unsafe { libc::poll(list.as_mut_ptr(), list.len() as u64, timeout) };
+    fds.iter_mut()
+        .zip(&list)
+        .for_each(|(fd, polled)| fd.2 = polled.revents);
+    n
+}
+
+fn set(fds: &[i32]) -> libc::fd_set {
+    // SAFETY: zero is the empty set; the numbers are below 1024.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        fds.iter().for_each(|&fd| libc::FD_SET(fd, &mut set));
+        set
+    }
+}
+
+const IN: i16 = libc::POLLIN;
+const OUT: i16 = libc::POLLOUT;
+
+inside! {
+    fn the_state_is_reported_at_once() {
+        let file = device();
+        let fd = file.as_raw_fd();
+        for (state, events, want) in [
+            (0, IN | OUT, 0),
+            (IN, IN, IN),
+            (IN, OUT, 0),
+            (IN | OUT, IN | OUT, IN | OUT),
+            (libc::POLLPRI, IN | libc::POLLPRI, libc::POLLPRI),
+            (libc::POLLERR, 0, libc::POLLERR),
+            (IN, IN | libc::POLLRDNORM, IN | libc::POLLRDNORM),
+            (IN, libc::POLLRDNORM, libc::POLLRDNORM),
+        ] {
+            call(&file, STATE, state as u32).expect("set");
+            let mut list = [(fd, events, 0)];
+            assert_eq!(poll(&mut list, 0), i32::from(want != 0), "{state:#x} {events:#x}");
+            assert_eq!(list[0].2, want, "{state:#x} {events:#x}");
+        }
+        let mut list = [(fd, IN, 0), (-1, IN, 0), (500, IN, 0)];
+        assert_eq!(poll(&mut list, 1000), 1);
+        assert_eq!(list, [(fd, IN, 0), (-1, IN, 0), (500, IN, libc::POLLNVAL)]);
+    }
+
+    fn a_poll_wakes_when_the_device_is_ready() {
+        let file = device();
+        let began = Instant::now();
+        call(&file, ARM, 40).expect("armed");
+        let mut list = [(file.as_raw_fd(), IN, 0)];
+        assert_eq!(poll(&mut list, 10_000), 1);
+        assert_eq!(list[0].2, IN);
+        assert!((40..2000).contains(&began.elapsed().as_millis()));
+    }
+
+    fn a_poll_times_out() {
+        let file = device();
+        let began = Instant::now();
+        assert_eq!(poll(&mut [(file.as_raw_fd(), IN, 0)], 50), 0);
+        assert!((50..2000).contains(&began.elapsed().as_millis()));
+    }
+
+    fn other_files_count_in_the_same_poll() {
+        let file = device();
+        let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
+        let sender = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(30));
+            writer.write_all(b"x").expect("sent");
+            writer
+        });
+        let mut list = [(file.as_raw_fd(), IN, 0), (reader.as_raw_fd(), IN, 0)];
+        assert_eq!(poll(&mut list, 10_000), 1);
+        assert_eq!((list[0].2, list[1].2), (0, IN));
+        let writer = sender.join().expect("joined");
+        let mut byte = [0];
+        reader.read_exact(&mut byte).expect("read");
+        call(&file, ARM, 20).expect("armed");
+        assert_eq!(poll(&mut list, 10_000), 1);
+        assert_eq!((list[0].2, list[1].2), (IN, 0));
+        drop(writer);
+        assert_eq!(poll(&mut list, 10_000), 2);
+        assert_eq!(list[1].2, libc::POLLHUP);
+    }
+
+    fn another_thread_changes_the_state() {
+        let file = device();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(30));
+                call(&file, STATE, OUT as u32).expect("set");
+            });
+            let mut list = [(file.as_raw_fd(), OUT, 0)];
+            // The state changes in a call: every waiter on the file looks again.
+            assert_eq!(poll(&mut list, 10_000), 1);
+            assert_eq!(list[0].2, OUT);
+        });
+    }
+
+    fn a_poll_keeps_the_file_open() {
+        let file = device();
+        let fd = device();
+        let raw = fd.as_raw_fd();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(30));
+                drop(fd);
+                assert_eq!(call(&file, OPENS, 0), Ok(2));
+            });
+            assert_eq!(poll(&mut [(raw, IN, 0)], 200), 0);
+        });
+        assert_eq!(call(&file, OPENS, 0), Ok(1));
+    }
+
+    fn ppoll_writes_the_time_left() {
+        let file = device();
+        call(&file, ARM, 20).expect("armed");
+        let mut list = [libc::pollfd { fd: file.as_raw_fd(), events: IN, revents: 0 }];
+        let mut time = libc::timespec { tv_sec: 5, tv_nsec: 0 };
+        // SAFETY: the raw call, whose time the kernel changes; all live.
+        let n = unsafe {
+            libc::syscall(libc::SYS_ppoll, list.as_mut_ptr(), 1, &raw mut time, 0, 8)
+        };
+        assert_eq!(n, 1);
+        assert!(time.tv_sec == 4 && time.tv_nsec < 980_000_000, "{}.{}", time.tv_sec, time.tv_nsec);
+        time = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000_000 };
+        // SAFETY: as above.
+        let n = unsafe {
+            libc::syscall(libc::SYS_ppoll, list.as_mut_ptr(), 1, &raw mut time, 0, 8)
+        };
+        assert_eq!((n, errno()), (-1, libc::EINVAL));
+    }
+
+    fn select_reports_in_its_sets() {
+        let file = device();
+        let fd = file.as_raw_fd();
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let (r, w) = (reader.as_raw_fd(), writer.as_raw_fd());
+        call(&file, STATE, libc::POLLPRI as u32).expect("set");
+        let (mut read, mut write, mut except) = (set(&[fd, r]), set(&[fd, w]), set(&[fd]));
+        let mut time = libc::timeval { tv_sec: 3, tv_usec: 0 };
+        // SAFETY: live sets and time.
+        unsafe {
+            let n = libc::select(fd + 1, &mut read, &mut write, &mut except, &mut time);
+            assert_eq!(n, 2);
+            assert!(!libc::FD_ISSET(fd, &read) && !libc::FD_ISSET(r, &read));
+            assert!(!libc::FD_ISSET(fd, &write) && libc::FD_ISSET(w, &write));
+            assert!(libc::FD_ISSET(fd, &except));
+            assert!(time.tv_sec == 2 || time.tv_sec == 3);
+        }
+        call(&file, STATE, 0).expect("set");
+        call(&file, ARM, 20).expect("armed");
+        let mut read = set(&[fd, r]);
+        let none = std::ptr::null_mut();
+        // SAFETY: as above.
+        unsafe {
+            assert_eq!(libc::select(fd + 1, &mut read, none, none, std::ptr::null_mut()), 1);
+            assert!(libc::FD_ISSET(fd, &read) && !libc::FD_ISSET(r, &read));
+            time = libc::timeval { tv_sec: 0, tv_usec: 30_000 };
+            read = set(&[r, 500]);
+            write = set(&[fd]);
+            assert_eq!(libc::select(fd + 1, &mut read, &mut write, none, &mut time), -1);
+            assert_eq!(errno(), libc::EBADF);
+            assert_eq!(libc::select(fd + 1, none, &mut write, none, &mut time), 0);
+            assert!(!libc::FD_ISSET(fd, &write));
+            assert_eq!((time.tv_sec, time.tv_usec), (0, 0));
+        }
+    }
+}

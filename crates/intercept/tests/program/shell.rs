@@ -1,0 +1,79 @@
+//! Unmodified tools.
+
+use crate::{run_program, run_shell};
+use vb3_intercept::{Note, Program};
+
+fn has(tool: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(tool).exists()))
+}
+
+#[test]
+fn ls_shows_the_device() {
+    let (report, toy, _) = run_shell(
+        "ls -l /dev/video90 2>&1 | grep -q '^crw-rw-rw- .* 81, *90 .* /dev/video90$' &&
+         ls /sys/class/video4linux/video90/ | grep -q uevent && test -c /dev/video91 &&
+         test -z \"$(ls -la /dev/video90 /sys/class/video4linux 2>&1 >/dev/null)\"",
+    );
+    assert_eq!(report.status, 0);
+    assert_eq!(toy.opened, 0);
+}
+
+#[test]
+fn v4l2_ctl_finds_the_device() {
+    if !has("v4l2-ctl") {
+        eprintln!("skipped: v4l2-ctl is not installed");
+        return;
+    }
+    let (report, toy, _) = run_shell(
+        "v4l2-ctl -d /dev/video90 -D | grep -q 'Driver name *: toy' &&
+         v4l2-ctl --list-devices | tr -d '\\n' | grep -q 'virtual:toy.*/dev/video90.*/dev/video91'",
+    );
+    assert_eq!(report.status, 0);
+    toy.assert_nothing_held();
+}
+
+#[test]
+fn under_strace_a_mapping_is_refused_and_said() {
+    if !has("strace") {
+        eprintln!("skipped: strace is not installed");
+        return;
+    }
+    let exe = std::env::current_exe().expect("own path");
+    let program = Program::new("strace")
+        .args(["-f", "-o", "/dev/null"])
+        .arg(exe)
+        .args([
+            "shell::traced::maps",
+            "--exact",
+            "--ignored",
+            "--test-threads=1",
+        ])
+        .env("VB3_INSIDE", "1");
+    let (report, toy, notes) = run_program(&program);
+    assert_eq!(report.status, 0);
+    assert!(notes.iter().any(|note| matches!(
+        note,
+        Note::MapRefused {
+            errno: libc::EPERM,
+            ..
+        }
+    )));
+    toy.assert_nothing_held();
+}
+
+mod traced {
+    #[test]
+    #[ignore = "a program for another test"]
+    fn maps() {
+        if !crate::is_inside() {
+            return;
+        }
+        use std::os::fd::AsRawFd;
+        let file = crate::device();
+        let none = std::ptr::null_mut();
+        // SAFETY: a new mapping, refused.
+        let at = unsafe { libc::mmap(none, 4096, 3, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        assert_eq!((at, crate::errno()), (libc::MAP_FAILED, libc::EPERM));
+    }
+}

@@ -1,0 +1,179 @@
+//! Signals while calls wait.
+
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::toy::{ABANDONED, ARM, COUNT, WAIT};
+use crate::{call, device, errno, inside};
+
+static HANDLED: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count(_: i32) {
+    HANDLED.fetch_add(1, Ordering::Relaxed);
+}
+
+fn handle(signal: i32, flags: i32) {
+    // SAFETY: a handler that only counts.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = count as *const () as usize;
+        action.sa_flags = flags;
+        assert_eq!(
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut()),
+            0
+        );
+    }
+}
+
+fn timer(first: Duration, then: Duration) {
+    let time = |t: Duration| libc::timeval {
+        tv_sec: t.as_secs() as i64,
+        tv_usec: t.subsec_micros().into(),
+    };
+    let timer = libc::itimerval {
+        it_interval: time(then),
+        it_value: time(first),
+    };
+    // SAFETY: the structure is live.
+    unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+}
+
+const LATER: Duration = Duration::from_millis(30);
+
+fn handled() -> u32 {
+    HANDLED.load(Ordering::Relaxed)
+}
+
+inside! {
+    fn a_signal_ends_a_wait() {
+        let file = device();
+        handle(libc::SIGALRM, 0);
+        let began = Instant::now();
+        timer(LATER, Duration::ZERO);
+        assert_eq!(call(&file, WAIT, 60_000), Err(libc::EINTR));
+        assert_eq!(handled(), 1);
+        assert!(began.elapsed() < Duration::from_secs(5));
+        assert_eq!(call(&file, ABANDONED, 0), Ok(1));
+        assert_eq!(call(&file, COUNT, 0), Ok(1));
+    }
+
+    fn with_sa_restart_the_wait_goes_on() {
+        let file = device();
+        handle(libc::SIGALRM, libc::SA_RESTART);
+        timer(LATER, Duration::ZERO);
+        assert_eq!(call(&file, WAIT, 200), Ok(200));
+        assert_eq!(handled(), 1);
+        assert_eq!(call(&file, COUNT, 0), Ok(2), "the wait was done once");
+    }
+
+    fn blocked_and_ignored_signals_end_nothing() {
+        let file = device();
+        handle(libc::SIGUSR1, 0);
+        // SAFETY: live sets; signals to ourselves.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigaddset(&raw mut set, libc::SIGUSR1);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            libc::kill(libc::getpid(), libc::SIGUSR1);
+            libc::signal(libc::SIGALRM, libc::SIG_IGN);
+        }
+        timer(Duration::from_millis(5), Duration::from_millis(5));
+        assert_eq!(call(&file, WAIT, 100), Ok(100));
+        assert_eq!((handled(), call(&file, ABANDONED, 0)), (0, Ok(0)));
+    }
+
+    fn a_signal_ends_a_poll_even_with_sa_restart() {
+        let file = device();
+        handle(libc::SIGALRM, libc::SA_RESTART);
+        timer(LATER, Duration::ZERO);
+        let mut fd = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one live pollfd.
+        let n = unsafe { libc::poll(&raw mut fd, 1, 60_000) };
+        assert_eq!((n, errno(), handled()), (-1, libc::EINTR, 1));
+    }
+
+    fn ppoll_lets_in_what_its_mask_allows() {
+        let file = device();
+        handle(libc::SIGALRM, 0);
+        let mut fd = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: live sets and structures.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigaddset(&raw mut set, libc::SIGALRM);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            timer(LATER, Duration::ZERO);
+            let limit = libc::timespec { tv_sec: 20, tv_nsec: 0 };
+            let none: libc::sigset_t = std::mem::zeroed();
+            let n = libc::ppoll(&raw mut fd, 1, &raw const limit, &raw const none);
+            assert_eq!((n, errno(), handled()), (-1, libc::EINTR, 1));
+            // And the thread's own mask is back.
+            timer(Duration::from_millis(5), Duration::ZERO);
+            assert_eq!(libc::poll(&raw mut fd, 1, 60), 0);
+            assert_eq!(handled(), 1);
+            let mut read: libc::fd_set = std::mem::zeroed();
+            libc::FD_SET(file.as_raw_fd(), &raw mut read);
+            let nothing = std::ptr::null_mut();
+            let n = libc::pselect(fd.fd + 1, &raw mut read, nothing, nothing, &raw const limit, &raw const none);
+            assert_eq!((n, errno(), handled()), (-1, libc::EINTR, 2));
+            assert_eq!(call(&file, ARM, 1), Ok(1));
+            assert_eq!(libc::ppoll(&raw mut fd, 1, &raw const limit, &raw const none), 1);
+        }
+    }
+
+    fn in_a_thread_the_threads_own_signal_ends_its_wait() {
+        let file = device();
+        handle(libc::SIGUSR1, 0);
+        // SAFETY: our own thread, alive until it is joined.
+        let tid = std::sync::Arc::new(AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                // SAFETY: takes nothing.
+                tid.store(unsafe { libc::gettid() } as u32, Ordering::SeqCst);
+                call(&file, WAIT, 60_000)
+            });
+            while tid.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(LATER);
+            // SAFETY: takes integers.
+            unsafe {
+                libc::syscall(libc::SYS_tgkill, libc::getpid(), tid.load(Ordering::SeqCst), libc::SIGUSR1)
+            };
+            assert_eq!(waiter.join().expect("joined"), Err(libc::EINTR));
+        });
+        assert_eq!(handled(), 1);
+    }
+
+    /// The kernel restarts a notified call that a signal interrupts: nothing may run twice.
+    fn ten_thousand_signals_a_second_double_nothing() {
+        let file = device();
+        handle(libc::SIGALRM, libc::SA_RESTART);
+        timer(Duration::from_micros(100), Duration::from_micros(100));
+        for n in 1..=20_000 {
+            assert_eq!(call(&file, COUNT, 0), Ok(n));
+        }
+        timer(Duration::ZERO, Duration::ZERO);
+        assert!(handled() > 100, "only {} signals", handled());
+    }
+
+    fn a_stopped_and_continued_program_waits_on() {
+        let file = device();
+        // SAFETY: the child only sends signals and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: our own parent.
+            unsafe {
+                libc::usleep(30_000);
+                libc::kill(libc::getppid(), libc::SIGSTOP);
+                libc::usleep(30_000);
+                libc::kill(libc::getppid(), libc::SIGCONT);
+                libc::_exit(0);
+            }
+        }
+        assert_eq!(call(&file, WAIT, 200), Ok(200));
+        assert_eq!(call(&file, COUNT, 0), Ok(2));
+        // SAFETY: our own child.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    }
+}

@@ -1,0 +1,418 @@
+//! A backend with two trivial devices.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+use vb3_intercept::{
+    Access, Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, Outcome,
+    Tag,
+};
+
+const fn request(nr: u64) -> u64 {
+    3 << 30 | 4 << 16 | (b'V' as u64) << 8 | nr
+}
+
+/// As VIDIOC_QUERYCAP.
+pub(crate) const QUERYCAP: u64 = 0x8068_5600;
+/// Counts the calls made with it: the count after this one.
+pub(crate) const COUNT: u64 = request(192);
+/// Waits for so many milliseconds, then counts.
+pub(crate) const WAIT: u64 = request(193);
+/// Sets the poll state now.
+pub(crate) const STATE: u64 = request(194);
+/// Sets POLLIN in so many milliseconds.
+pub(crate) const ARM: u64 = request(195);
+/// Exports buffer n; the descriptor.
+pub(crate) const EXPORT: u64 = request(196);
+/// How many opens are not released.
+pub(crate) const OPENS: u64 = request(197);
+/// How many things given out are not gone.
+pub(crate) const GIVEN: u64 = request(198);
+/// Whether the descriptor is an exported buffer: its length.
+pub(crate) const IMPORT: u64 = request(199);
+/// How many calls were abandoned.
+pub(crate) const ABANDONED: u64 = request(200);
+/// Bytes of user memory at the address in the u64 at arg that a device could write.
+pub(crate) const PROBE: u64 = request(201);
+/// On a buffer: doubles a number.
+pub(crate) const BUFFER_DOUBLE: u64 = 3 << 30 | 4 << 16 | (b'b' as u64) << 8 | 1;
+
+/// Length of each buffer.
+pub(crate) const LEN: usize = 12288;
+/// Cookie of buffer n.
+pub(crate) const fn cookie(n: u64) -> u64 {
+    n * 0x8000
+}
+/// What buffer n is filled with.
+pub(crate) fn pattern(n: u64) -> u8 {
+    0xa0 + u8::try_from(n).expect("few buffers")
+}
+pub(crate) const FRAME: &[u8] = b"a frame of the toy";
+
+#[derive(Default)]
+struct Open {
+    state: i16,
+    armed: Option<Instant>,
+    waits: HashMap<CallId, Instant>,
+    flags: i32,
+}
+
+/// See the module.
+pub(crate) struct Toy {
+    files: HashMap<FileId, Open>,
+    buffers: Vec<(OwnedFd, FdIdentity)>,
+    given: HashMap<Tag, u64>,
+    next: u64,
+    changed: Vec<FileId>,
+    pub(crate) count: u32,
+    pub(crate) opened: u32,
+    pub(crate) released: u32,
+    pub(crate) gone: u32,
+    pub(crate) abandoned: u32,
+    pub(crate) written: Vec<u8>,
+    /// Opens refused from this many on.
+    pub(crate) most: usize,
+}
+
+fn memfd(name: &CStr) -> OwnedFd {
+    // SAFETY: the name is NUL-terminated; a new descriptor is ours.
+    unsafe { OwnedFd::from_raw_fd(libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC)) }
+}
+
+impl Toy {
+    pub(crate) fn new() -> Self {
+        let buffers = (0..3).map(|n| {
+            let fd = memfd(c"toy-buffer");
+            let mut file = File::from(fd.try_clone().expect("dup"));
+            file.write_all(&[pattern(n); LEN]).expect("memory");
+            let stat = file.metadata().expect("stat");
+            (
+                fd,
+                FdIdentity {
+                    dev: stat.dev(),
+                    ino: stat.ino(),
+                },
+            )
+        });
+        Self {
+            files: HashMap::new(),
+            buffers: buffers.collect(),
+            given: HashMap::new(),
+            next: 0,
+            changed: Vec::new(),
+            count: 0,
+            opened: 0,
+            released: 0,
+            gone: 0,
+            abandoned: 0,
+            written: Vec::new(),
+            most: 200,
+        }
+    }
+
+    pub(crate) fn assert_nothing_held(&self) {
+        assert_eq!(self.files.len(), 0, "files not released");
+        assert_eq!(self.opened, self.released, "each open is released once");
+        assert_eq!(self.given, HashMap::new(), "given and not gone");
+    }
+
+    fn give(&mut self, n: u64) -> Tag {
+        self.next += 1;
+        self.given.insert(Tag(self.next), n);
+        Tag(self.next)
+    }
+
+    fn numbers(
+        &mut self,
+        file: FileId,
+        request: u64,
+        n: u32,
+        caller: &dyn Caller,
+    ) -> Result<u32, i32> {
+        let open = self.files.get_mut(&file).ok_or(libc::EBADF)?;
+        match request {
+            COUNT => self.count += 1,
+            STATE => open.state = i16::try_from(n).expect("poll bits"),
+            ARM => open.armed = Some(Instant::now() + Duration::from_millis(n.into())),
+            _ => {}
+        }
+        Ok(match request {
+            COUNT => self.count,
+            STATE | ARM => n,
+            OPENS => u32::try_from(self.files.len()).expect("few"),
+            GIVEN => u32::try_from(self.given.len()).expect("few"),
+            ABANDONED => self.abandoned,
+            IMPORT => {
+                let id = caller.identify(n.cast_signed()).map_err(|e| e.0)?;
+                if self.is_buffer(id) {
+                    LEN as u32
+                } else {
+                    return Err(libc::EINVAL);
+                }
+            }
+            EXPORT => {
+                let tag = self.give(n.into());
+                let (fd, _) = self.buffers.get(n as usize).ok_or(libc::EINVAL)?;
+                match caller.install(fd.as_fd(), true, tag) {
+                    Ok(fd) => fd.cast_unsigned(),
+                    Err(e) => {
+                        self.given.remove(&tag);
+                        return Err(e.0);
+                    }
+                }
+            }
+            _ => return Err(libc::ENOTTY),
+        })
+    }
+
+    fn wait(
+        &mut self,
+        file: FileId,
+        millis: u32,
+        nonblocking: bool,
+        retry: bool,
+        call: CallId,
+    ) -> Outcome {
+        let Some(open) = self.files.get_mut(&file) else {
+            return Outcome::Fail(Errno(libc::EBADF));
+        };
+        if nonblocking {
+            return Outcome::Fail(Errno(libc::EAGAIN));
+        }
+        let now = Instant::now();
+        assert_eq!(
+            retry,
+            open.waits.contains_key(&call),
+            "retried if and only if it waits"
+        );
+        let due = *open
+            .waits
+            .entry(call)
+            .or_insert(now + Duration::from_millis(millis.into()));
+        if now < due {
+            return Outcome::Wait;
+        }
+        open.waits.remove(&call);
+        self.count += 1;
+        Outcome::Done(self.count.into())
+    }
+}
+
+impl Backend for Toy {
+    fn nodes(&self) -> Vec<Node> {
+        [(0, "/dev/video90", 90), (1, "/dev/video91", 91)]
+            .map(|(id, path, minor)| Node {
+                id: NodeId(id),
+                path: path.into(),
+                minor,
+            })
+            .into()
+    }
+
+    fn open(&mut self, node: NodeId, flags: i32, _: &dyn Caller) -> Result<FileId, Errno> {
+        // The second node can be open once at a time.
+        let busy = node == NodeId(1) && self.files.values().any(|open| open.flags < 0);
+        if busy || self.files.len() >= self.most {
+            return Err(Errno(libc::EBUSY));
+        }
+        self.next += 1;
+        self.opened += 1;
+        let flags = if node == NodeId(1) { -1 } else { flags };
+        self.files.insert(
+            FileId(self.next),
+            Open {
+                flags,
+                ..Open::default()
+            },
+        );
+        Ok(FileId(self.next))
+    }
+
+    fn release(&mut self, file: FileId) {
+        self.released += 1;
+        assert!(self.files.remove(&file).is_some(), "released twice");
+    }
+
+    fn gone(&mut self, tag: Tag) {
+        self.gone += 1;
+        assert!(self.given.remove(&tag).is_some(), "gone twice");
+    }
+
+    fn ioctl(
+        &mut self,
+        file: FileId,
+        request: u32,
+        arg: u64,
+        nonblocking: bool,
+        retry: bool,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        let request = u64::from(request);
+        let fault = |e| Outcome::Fail(e);
+        if request == QUERYCAP {
+            let mut cap = [0u8; 104];
+            cap[..3].copy_from_slice(b"toy");
+            cap[16..19].copy_from_slice(b"Toy");
+            cap[48..59].copy_from_slice(b"virtual:toy");
+            cap[84..88].copy_from_slice(&0x8520_0001u32.to_ne_bytes());
+            cap[88..92].copy_from_slice(&0x0520_0001u32.to_ne_bytes());
+            return caller
+                .write(arg, &cap)
+                .map_or_else(fault, |()| Outcome::Done(0));
+        }
+        if request == PROBE {
+            let mut addr = [0; 8];
+            if let Err(e) = caller.read(arg, &mut addr) {
+                return fault(e);
+            }
+            let memory = caller.memory().expect("memory");
+            let probed = memory.probe(u64::from_ne_bytes(addr), LEN as u64, Access::Write);
+            return Outcome::Done(probed.expect("maps").cast_signed());
+        }
+        let mut n = [0; 4];
+        if let Err(e) = caller.read(arg, &mut n) {
+            return fault(e);
+        }
+        let n = u32::from_ne_bytes(n);
+        if request == WAIT {
+            return self.wait(file, n, nonblocking, retry, caller.call());
+        }
+        match self.numbers(file, request, n, caller) {
+            Ok(n) => caller
+                .write(arg, &n.to_ne_bytes())
+                .map_or_else(fault, |()| Outcome::Done(0)),
+            Err(e) => Outcome::Fail(Errno(e)),
+        }
+    }
+
+    fn abandon(&mut self, file: FileId, call: CallId) {
+        self.abandoned += 1;
+        if let Some(open) = self.files.get_mut(&file) {
+            assert!(
+                open.waits.remove(&call).is_some(),
+                "abandoned and not waiting"
+            );
+        }
+    }
+
+    fn mmap(&mut self, _: FileId, args: &Mmap, _: &dyn Caller) -> Result<Map, Errno> {
+        let n = usize::try_from(args.offset / cookie(1)).expect("small");
+        let fits = args.offset.is_multiple_of(cookie(1)) && args.len <= LEN as u64;
+        if args.flags & libc::MAP_SHARED == 0 || !fits || n >= self.buffers.len() {
+            return Err(Errno(libc::EINVAL));
+        }
+        let tag = self.give(n as u64);
+        let fd = self.buffers[n].0.try_clone().expect("dup");
+        Ok(Map { fd, offset: 0, tag })
+    }
+
+    fn poll(&mut self, file: FileId, events: i16) -> i16 {
+        let state = self
+            .files
+            .get(&file)
+            .map_or(libc::POLLHUP, |open| open.state);
+        state & (events | libc::POLLERR | libc::POLLHUP)
+    }
+
+    fn read(
+        &mut self,
+        file: FileId,
+        addr: u64,
+        len: u64,
+        nonblocking: bool,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        let Some(open) = self.files.get_mut(&file) else {
+            return Outcome::Fail(Errno(libc::EBADF));
+        };
+        if open.armed.is_some() && open.state & libc::POLLIN == 0 {
+            return if nonblocking {
+                Outcome::Fail(Errno(libc::EAGAIN))
+            } else {
+                Outcome::Wait
+            };
+        }
+        let frame = &FRAME[..FRAME.len().min(usize::try_from(len).expect("64 bit"))];
+        match caller.write(addr, frame) {
+            Ok(()) => Outcome::Done(frame.len() as i64),
+            Err(e) => Outcome::Fail(e),
+        }
+    }
+
+    fn write(&mut self, _: FileId, addr: u64, len: u64, _: bool, caller: &dyn Caller) -> Outcome {
+        let mut bytes = vec![0; usize::try_from(len.min(4096)).expect("small")];
+        match caller.read(addr, &mut bytes) {
+            Ok(()) => {
+                self.written.extend(&bytes);
+                Outcome::Done(bytes.len() as i64)
+            }
+            Err(e) => Outcome::Fail(e),
+        }
+    }
+
+    fn is_buffer(&self, id: FdIdentity) -> bool {
+        self.buffers.iter().any(|&(_, known)| known == id)
+    }
+
+    fn buffer_ioctl(
+        &mut self,
+        _: FdIdentity,
+        request: u32,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        if u64::from(request) != BUFFER_DOUBLE {
+            return Outcome::Fail(Errno(libc::ENOTTY));
+        }
+        let mut n = [0; 4];
+        let doubled = caller
+            .read(arg, &mut n)
+            .and_then(|()| caller.write(arg, &(u32::from_ne_bytes(n) * 2).to_ne_bytes()));
+        doubled.map_or_else(Outcome::Fail, |()| Outcome::Done(0))
+    }
+
+    fn buffer_len(&self, _: FdIdentity) -> u64 {
+        LEN as u64
+    }
+
+    fn sysfs(&self) -> Vec<(std::path::PathBuf, String)> {
+        vec![("/sys/class/video4linux/video90/name".into(), "Toy\n".into())]
+    }
+
+    fn next_tick(&self) -> Option<Duration> {
+        let armed = self.files.values().filter_map(|open| open.armed);
+        let waits = self
+            .files
+            .values()
+            .flat_map(|open| open.waits.values().copied());
+        let next = armed.chain(waits).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        for (&file, open) in &mut self.files {
+            if open.armed.is_some_and(|armed| armed <= now) {
+                open.armed = None;
+                open.state |= libc::POLLIN;
+                self.changed.push(file);
+            }
+            if open.waits.values().any(|&due| due <= now) {
+                self.changed.push(file);
+            }
+        }
+    }
+
+    fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
+
+    fn take_changed(&mut self) -> Vec<FileId> {
+        std::mem::take(&mut self.changed)
+    }
+}

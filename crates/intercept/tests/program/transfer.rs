@@ -1,0 +1,60 @@
+//! read and write.
+
+use std::fs::{File, OpenOptions};
+use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+
+use crate::toy::{ARM, FRAME};
+use crate::{call, device, errno, inside, run_shell};
+
+#[test]
+fn redirections_of_the_shell_reach_the_device() {
+    let (report, toy, _) = run_shell(
+        "test \"$(head -c 7 </dev/video90)\" = 'a frame' && printf xyz >/dev/video90 &&
+         dd if=/dev/video90 bs=18 count=1 2>/dev/null | grep -q '^a frame of the toy$'",
+    );
+    assert_eq!(report.status, 0);
+    assert_eq!(toy.written, b"xyz");
+    toy.assert_nothing_held();
+}
+
+inside! {
+    fn every_form_of_read_reaches_the_device() {
+        let mut file = device();
+        let mut bytes = [0; 64];
+        assert_eq!(file.read(&mut bytes).expect("read"), FRAME.len());
+        assert_eq!(&bytes[..FRAME.len()], FRAME);
+        assert_eq!(file.read_at(&mut bytes[..4], 1000).expect("pread"), 4);
+        let (mut a, mut b) = ([0; 3], [0; 40]);
+        let n = file.read_vectored(&mut [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)]);
+        // A segment filled is followed by the next, a short one ends it.
+        assert_eq!(n.expect("readv"), 3 + FRAME.len());
+        // SAFETY: a bad pointer is refused, not followed.
+        assert_eq!(unsafe { libc::read(file.as_raw_fd(), 8 as *mut _, 4) }, -1);
+        assert_eq!(errno(), libc::EFAULT);
+    }
+
+    fn every_form_of_write_reaches_the_device() {
+        let mut file = device();
+        assert_eq!(file.write(b"abc").expect("written"), 3);
+        let n = file.write_vectored(&[IoSlice::new(b"de"), IoSlice::new(b"f")]);
+        assert_eq!(n.expect("writev"), 3);
+        assert_eq!(file.write_at(b"g", 5).expect("pwrite"), 1);
+        let read_only = File::open("/dev/video90").expect("opens");
+        let refused = (&read_only).write(b"x").expect_err("not open for writing");
+        assert_eq!(refused.raw_os_error(), Some(libc::EBADF));
+    }
+
+    fn a_read_waits_for_data() {
+        let mut file = device();
+        call(&file, ARM, 30).expect("armed");
+        let mut bytes = [0; 64];
+        assert_eq!(file.read(&mut bytes).expect("read"), FRAME.len());
+        let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/video90");
+        let mut impatient = open.expect("opens");
+        call(&impatient, ARM, 10_000).expect("armed");
+        let refused = impatient.read(&mut bytes).expect_err("nothing yet");
+        assert_eq!(refused.raw_os_error(), Some(libc::EAGAIN));
+    }
+}
