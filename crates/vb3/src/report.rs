@@ -81,8 +81,8 @@ pub struct QueueReport {
     pub frames: u64,
     /// Frames it had no buffer for.
     pub dropped: u64,
-    /// Bytes moved between a buffer and any other memory by the stack (read() and write(),
-    /// shadow buffers). What the device itself writes or reads is no copy.
+    /// Bytes the CPU moved into or out of a buffer: for read() and write(), in shadow buffers, and
+    /// for devices on vmalloc memory. What a device writes or reads by DMA is no copy.
     pub bytes_copied: u64,
     /// Bytes moved to or from a bounce pool.
     pub bytes_bounced: u64,

@@ -129,6 +129,7 @@ fn opencv_captures() {
         .device(format!("camera=pattern,format=YUYV,{}", size_option()))
         .program([Path::new(python), &script])
         .and([COUNT.to_string(), "frames.raw".to_owned()])
+        .and([SIZE.0.to_string(), SIZE.1.to_string()])
         .run();
     expect_frames(&outcome, Layout::Yuyv, "frames.raw", COUNT);
 }

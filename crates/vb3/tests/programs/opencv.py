@@ -4,12 +4,12 @@ import sys
 import cv2
 
 count, path = int(sys.argv[1]), sys.argv[2]
+width, height = int(sys.argv[3]), int(sys.argv[4])
 camera = cv2.VideoCapture("/dev/video0", cv2.CAP_V4L2)
 if not camera.isOpened():
     sys.exit("OpenCV cannot open /dev/video0")
+camera.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*"YUYV"))
 camera.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-width = int(camera.get(cv2.CAP_PROP_FRAME_WIDTH))
-height = int(camera.get(cv2.CAP_PROP_FRAME_HEIGHT))
 camera.set(cv2.CAP_PROP_FRAME_WIDTH, width)
 camera.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
 with open(path, "wb") as out:
