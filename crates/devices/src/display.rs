@@ -22,7 +22,6 @@ const PORTS: &[Port] = &[Port {
     kind: 2,
 }];
 
-const MIN_BUFFERS: u32 = 0x0098_0928;
 /// The first numbers of the user class that are free for drivers' own.
 const FRAMES_SHOWN: u32 = 0x0098_f900;
 const FRAMES_REPEATED: u32 = 0x0098_f901;
@@ -284,8 +283,6 @@ impl<C> VideoDriver for Display<C> {
                 .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE))
         };
         vec![
-            ControlSpec::integer(MIN_BUFFERS, "Min Number of Output Buffers", (1, 1, 1), 1)
-                .with(ControlFlags::READ_ONLY),
             count(FRAMES_SHOWN, "Frames Shown"),
             count(FRAMES_REPEATED, "Frames Repeated"),
         ]

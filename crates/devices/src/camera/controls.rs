@@ -12,7 +12,6 @@ const HUE: u32 = 0x0098_0903;
 const GAIN: u32 = 0x0098_0913;
 const HFLIP: u32 = 0x0098_0914;
 const VFLIP: u32 = 0x0098_0915;
-const MIN_BUFFERS: u32 = 0x0098_0927;
 const TEST_PATTERN: u32 = 0x009f_0903;
 /// The first number of the user class that is free for drivers' own.
 const FRAMES: u32 = 0x0098_f900;
@@ -80,8 +79,6 @@ impl Controls {
             slider(GAIN, "Gain", (0, 255, 1), 64),
             ControlSpec::boolean(HFLIP, "Horizontal Flip", false),
             ControlSpec::boolean(VFLIP, "Vertical Flip", false),
-            ControlSpec::integer(MIN_BUFFERS, "Min Number of Capture Buffers", (1, 1, 1), 1)
-                .with(ControlFlags::READ_ONLY),
             ControlSpec::integer(FRAMES, "Frames Produced", (0, i32::MAX, 1), 0)
                 .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE)),
             ControlSpec::menu(TEST_PATTERN, "Test Pattern", items, 0),
