@@ -363,6 +363,7 @@ fn buffers_are_held_while_the_recording_has_no_room() {
         assert_eq!(woken, Ok(1), "no wake-up within a minute");
     };
     // Ticks before there is room change nothing; then pictures go on, at the pace anew.
+    let released = now;
     gate.allow(u32::MAX / 2);
     while bench.device.sink().record().shown < 32 {
         if bench.device.wake_fd().is_some() {
@@ -380,6 +381,11 @@ fn buffers_are_held_while_the_recording_has_no_room() {
             .windows(2)
             .all(|pair| pair[0].0 + 1 == pair[1].0 && pair[0].1 < pair[1].1)
     );
+    let held = usize::try_from(shown).expect("a few");
+    assert!(
+        infos[held].1 > released,
+        "it was not shown before there was room"
+    );
     let record = bench.device.finish();
     assert_eq!((record.shown, record.written, record.lost), (32, 32, 0));
 }
@@ -389,7 +395,6 @@ fn data_begins_at_its_offset() {
     let mut device = display("display-mplane,size=16x8,format=YUYV");
     let mut format = device.format();
     format.planes[0].sizeimage = 256 + 64;
-    let format = device.try_format(&format);
     device.set_format(&format).expect("a format it offered");
     let mut bench = Bench::new(device, 2);
     let frame = picture(Layout::Yuyv, 9);

@@ -5,6 +5,10 @@ use crate::Failure;
 use crate::picture::Frame;
 use crate::spec::SinkSpec;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+/// Longest wait for a picture to be let pass.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// How many pictures may still pass.
 #[derive(Clone, Debug, Default)]
@@ -25,9 +29,13 @@ impl Recorder for Gate {
 
     fn write(&mut self, _frame: &Frame) -> Result<(), Failure> {
         let (allowed, changed) = &*self.0;
-        let mut allowed = allowed.lock().expect("no panic");
-        while *allowed == 0 {
-            allowed = changed.wait(allowed).expect("no panic");
+        let allowed = allowed.lock().expect("no panic");
+        // A test that failed lets nothing pass any more; its thread must still end.
+        let (mut allowed, timeout) = changed
+            .wait_timeout_while(allowed, LIMIT, |allowed| *allowed == 0)
+            .expect("no panic");
+        if timeout.timed_out() {
+            return Err(Failure::new("the gate stayed shut"));
         }
         *allowed -= 1;
         Ok(())
