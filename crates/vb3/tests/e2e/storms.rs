@@ -91,13 +91,14 @@ fn ten_thousand_signals_a_second() {
             .and(["240", mode])
             .run();
         outcome.expect_success();
+        // The timer fires 10,000 times a second; a signal that is pending already is not counted.
         let words: Vec<u64> = outcome
             .stdout
             .split_whitespace()
             .filter_map(|word| word.parse().ok())
             .collect();
         assert!(
-            words[0] > 4000,
+            words[0] > 2 * 240,
             "too few signals to show anything: {}",
             outcome.stdout
         );

@@ -233,9 +233,9 @@ static void user_pointers(void)
 		die("REQBUFS for USERPTR");
 	unsigned char *good = map(-1, pages + 4096, rw, anonymous, 0);
 	unsigned char *gone = map(-1, pages, rw, anonymous, 0);
-	munmap(gone, pages);
 	unsigned char *fixed = map(-1, pages, PROT_READ, anonymous, 0);
 	unsigned char *torn = map(-1, pages, rw, anonymous, 0);
+	munmap(gone, pages);
 	munmap(torn + pages - 4096, 4096);
 	say("U1", queue_user(fd, 0, good, size - 1));
 	say("U2", queue_user(fd, 0, NULL, size));

@@ -88,12 +88,12 @@ static void imports(int fd)
 	say("W2", queue_dmabufs(fd, 0, good, size, good, 16 * size));
 	say("W2b", queue_dmabufs(fd, 0, good, size, good, chroma));
 	stream(fd, 0);
-	say("N3", queue_dmabufs(fd, 1, good, 0, good, 0));
+	say("N3m", queue_dmabufs(fd, 1, good, 0, good, 0));
 	if (out) {
 		struct v4l2_buffer b = buffer(1);
 		if (ioctl(fd, VIDIOC_QUERYBUF, &b) < 0)
 			die("QUERYBUF");
-		say("N3b", plane_array[0].bytesused == plane_array[0].length && plane_array[0].length >= size);
+		say("N3n", plane_array[0].bytesused == plane_array[0].length && plane_array[0].length >= size);
 	}
 	close(good);
 }

@@ -1,6 +1,8 @@
 // Streams while signals come 10,000 times a second: signals FRAMES restart|interrupt.
 //
 // A QBUF that ran twice would fail with EINVAL; a lost one would leave the camera without buffers.
+// Without SA_RESTART any call may be interrupted (as the kernel's own may be while they wait for
+// the queue's lock), but then it has done nothing, and doing it again succeeds.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +24,19 @@ static void count_signal(int number)
 	signals++;
 }
 
+static int restart, interrupted;
+
+// Does a call until it is not interrupted.
+static int call(int fd, unsigned long request, void *argument)
+{
+	for (;;) {
+		int result = ioctl(fd, request, argument);
+		if (result >= 0 || errno != EINTR || restart)
+			return result;
+		interrupted++;
+	}
+}
+
 static void must(int result, const char *what)
 {
 	if (result < 0) {
@@ -34,21 +49,21 @@ int main(int argc, char **argv)
 {
 	if (argc != 3)
 		return 2;
-	int restart = !strcmp(argv[2], "restart"), interrupted = 0;
+	restart = !strcmp(argv[2], "restart");
 	unsigned type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
 	int fd = open("/dev/video0", O_RDWR);
 	must(fd, "/dev/video0");
 	struct v4l2_requestbuffers request = { .count = 4, .type = type, .memory = V4L2_MEMORY_MMAP };
-	must(ioctl(fd, VIDIOC_REQBUFS, &request), "REQBUFS");
+	must(call(fd, VIDIOC_REQBUFS, &request), "REQBUFS");
 	for (unsigned i = 0; i < request.count; i++) {
 		struct v4l2_buffer b = { .index = i, .type = type, .memory = V4L2_MEMORY_MMAP };
-		must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
+		must(call(fd, VIDIOC_QBUF, &b), "QBUF");
 	}
 	struct sigaction action = { .sa_handler = count_signal, .sa_flags = restart ? SA_RESTART : 0 };
 	sigaction(SIGALRM, &action, NULL);
 	struct itimerval every = { { 0, 100 }, { 0, 100 } };
 	setitimer(ITIMER_REAL, &every, NULL);
-	must(ioctl(fd, VIDIOC_STREAMON, &type), "STREAMON");
+	must(call(fd, VIDIOC_STREAMON, &type), "STREAMON");
 	long last = -1;
 	for (int i = 0; i < atoi(argv[1]); i++) {
 		struct v4l2_buffer b;
@@ -69,12 +84,7 @@ int main(int argc, char **argv)
 			memset(&b, 0, sizeof(b));
 			b.type = type;
 			b.memory = V4L2_MEMORY_MMAP;
-			int result = ioctl(fd, VIDIOC_DQBUF, &b);
-			if (result < 0 && errno == EINTR && !restart) {
-				interrupted++;
-				continue;
-			}
-			must(result, "DQBUF");
+			must(call(fd, VIDIOC_DQBUF, &b), "DQBUF");
 			break;
 		}
 		if ((long)b.sequence <= last) {
@@ -82,9 +92,9 @@ int main(int argc, char **argv)
 			return 1;
 		}
 		last = b.sequence;
-		must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
+		must(call(fd, VIDIOC_QBUF, &b), "QBUF");
 	}
-	must(ioctl(fd, VIDIOC_STREAMOFF, &type), "STREAMOFF");
+	must(call(fd, VIDIOC_STREAMOFF, &type), "STREAMOFF");
 	printf("signals %d interrupted %d\n", (int)signals, interrupted);
 	return 0;
 }
