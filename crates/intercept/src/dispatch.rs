@@ -36,6 +36,10 @@ impl Server<'_> {
             libc::SYS_readlink | libc::SYS_readlinkat => self.readlink(n),
             libc::SYS_getdents64 => self.getdents(n),
             libc::SYS_statfs | libc::SYS_fstatfs => self.statfs(n),
+            libc::SYS_getxattr
+            | libc::SYS_lgetxattr
+            | libc::SYS_listxattr
+            | libc::SYS_llistxattr => self.xattr(n),
             libc::SYS_lseek => self.lseek(n),
             libc::SYS_ftruncate => self.ftruncate(n),
             _ => Ok(Verdict::native()),
@@ -55,7 +59,8 @@ impl Server<'_> {
         let (request, arg) = (n.arg(1) as u32, n.arg(2));
         let kind = (request >> 8) as u8;
         match self.target(look.id) {
-            Target::Other | Target::Node(_) => Ok(Verdict::native()),
+            Target::Other => Ok(Verdict::native()),
+            Target::Node(_) => Err(Errno(libc::EBADF)),
             Target::Device(file) if kind == b'V' => {
                 let nonblocking = look.flags & libc::O_NONBLOCK != 0;
                 let done = self

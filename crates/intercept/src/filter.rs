@@ -220,6 +220,10 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             libc::SYS_epoll_ctl,
             libc::SYS_statfs,
             libc::SYS_fstatfs,
+            libc::SYS_getxattr,
+            libc::SYS_lgetxattr,
+            libc::SYS_listxattr,
+            libc::SYS_llistxattr,
         ],
         &[End(NOTIFY)],
     );

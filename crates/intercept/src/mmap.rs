@@ -34,7 +34,8 @@ impl Server<'_> {
             offset: n.arg(5),
         };
         match self.target(look.id) {
-            Target::Other | Target::Node(_) => Ok(Verdict::native()),
+            Target::Other => Ok(Verdict::native()),
+            Target::Node(_) => Err(Errno(libc::EBADF)),
             Target::Buffer(id) => {
                 let end = args
                     .offset

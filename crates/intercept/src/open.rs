@@ -1,6 +1,7 @@
 //! open, openat, openat2, creat.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::backend::{Caller, Errno};
 use crate::files;
@@ -48,7 +49,7 @@ impl Server<'_> {
                 if writes && flags & libc::O_PATH == 0 {
                     return Err(Errno(libc::EACCES));
                 }
-                let fd = raw::open(path, flags & !(libc::O_CREAT | libc::O_TRUNC))?;
+                let fd = open_plain(path, flags)?;
                 let cloexec = flags & libc::O_CLOEXEC != 0;
                 self.host
                     .listener
@@ -63,7 +64,7 @@ impl Server<'_> {
         let cloexec = flags & libc::O_CLOEXEC != 0;
         if flags & libc::O_PATH != 0 {
             let fd = self.files.reference(node).ok_or(Errno(libc::ENODEV))?;
-            let fd = raw::reopen(fd.as_fd(), libc::O_PATH)?;
+            let fd = raw::reopen(fd.as_fd(), libc::O_RDONLY)?;
             self.host
                 .listener
                 .add_fd(n.id, fd.as_fd(), None, cloexec, true)?;
@@ -106,6 +107,7 @@ impl Server<'_> {
         self.publish(n, fd.as_fd(), cloexec)
     }
 
+    /// Hands a device descriptor over: the last step of an open.
     fn publish(&self, n: &Notif, fd: BorrowedFd<'_>, cloexec: bool) -> Result<Verdict, Errno> {
         let call = Call::new(&self.host, n);
         self.host.install(&call, fd, cloexec, true)?;
@@ -139,4 +141,15 @@ impl Server<'_> {
         call.write(out, target.get(..cut).unwrap_or_default())?;
         Ok(Verdict::Reply(Reply::Value(cut as i64)))
     }
+}
+
+/// Opens a generated file. A mere reference (O_PATH) cannot be installed in a program: it gets a
+/// descriptor for reading, of what a link leads to.
+fn open_plain(path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
+    let flags = flags & !(libc::O_CREAT | libc::O_TRUNC);
+    if flags & libc::O_PATH != 0 {
+        let kept = flags & !(libc::O_PATH | libc::O_NOFOLLOW | libc::O_ACCMODE);
+        return raw::open(path, kept | libc::O_RDONLY | libc::O_NONBLOCK);
+    }
+    raw::open(path, flags)
 }

@@ -112,6 +112,10 @@ impl Server<'_> {
         {
             return place;
         }
+        if !whole.is_empty() && self.leaves_the_tree(path) {
+            // The kernel cannot walk through what is not there; from here it can be named.
+            return c_bytes(&whole).map_or(Place::Native, Place::Sys);
+        }
         if links == Links::Keep || PLAIN.iter().any(|plain| path.starts_with(plain)) {
             return Place::Native;
         }
@@ -155,6 +159,14 @@ impl Server<'_> {
                     .iter()
                     .any(|node| file_name(&node.path) == part)
         })
+    }
+
+    /// Whether a path leads through the generated tree and out of it again.
+    fn leaves_the_tree(&self, path: &[u8]) -> bool {
+        let up = b"/..";
+        path.starts_with(b"/sys/")
+            && self.may_be_ours(path)
+            && path.windows(up.len()).any(|part| part == up)
     }
 
     /// Our place at a tidy absolute path, if it is one.

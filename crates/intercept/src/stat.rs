@@ -176,6 +176,23 @@ impl Server<'_> {
         }
     }
 
+    /// getxattr, lgetxattr, listxattr, llistxattr: there are none.
+    pub(crate) fn xattr(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let keep = matches!(n.nr, libc::SYS_lgetxattr | libc::SYS_llistxattr);
+        let links = if keep { Links::Keep } else { Links::Follow };
+        let call = Call::new(&self.host, n);
+        match self
+            .place(&call, libc::AT_FDCWD, n.arg(0), links)
+            .unwrap_or(Place::Native)
+        {
+            Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
+            _ if matches!(n.nr, libc::SYS_listxattr | libc::SYS_llistxattr) => {
+                Ok(Verdict::value(0))
+            }
+            _ => Err(Errno(libc::ENODATA)),
+        }
+    }
+
     /// statfs, fstatfs: the generated tree claims to be sysfs, which device libraries check.
     pub(crate) fn statfs(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         let Some(tree) = &self.tree else {

@@ -40,7 +40,8 @@ impl Server<'_> {
             return Ok(Verdict::native());
         };
         let file = match self.target(look.id) {
-            Target::Other | Target::Node(_) => return Ok(Verdict::native()),
+            Target::Other => return Ok(Verdict::native()),
+            Target::Node(_) => return Err(Errno(libc::EBADF)),
             Target::Device(file) => file,
             Target::Buffer(_) => return Err(Errno(libc::EINVAL)),
         };

@@ -72,6 +72,21 @@ fn device() -> File {
         .expect("the device opens")
 }
 
+/// Runs a body in a process with one thread, as the test harness has two.
+fn alone(body: impl FnOnce()) {
+    // SAFETY: the harness's other thread sleeps and holds no lock.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(if done.is_ok() { 0 } else { 101 }) };
+    }
+    let mut status = 0;
+    // SAFETY: our own child.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(status, 0, "the single-threaded body failed");
+}
+
 /// An ioctl with a number in and out; the result, or the errno.
 fn call(file: &impl AsRawFd, request: u64, value: u32) -> Result<u32, i32> {
     let mut value = value;

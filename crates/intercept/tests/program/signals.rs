@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::toy::{ABANDONED, ARM, COUNT, WAIT};
-use crate::{call, device, errno, inside};
+use crate::{alone, call, device, errno, inside};
 
 static HANDLED: AtomicU32 = AtomicU32::new(0);
 
@@ -47,6 +47,7 @@ fn handled() -> u32 {
 
 inside! {
     fn a_signal_ends_a_wait() {
+        alone(|| {
         let file = device();
         handle(libc::SIGALRM, 0);
         let began = Instant::now();
@@ -56,18 +57,22 @@ inside! {
         assert!(began.elapsed() < Duration::from_secs(5));
         assert_eq!(call(&file, ABANDONED, 0), Ok(1));
         assert_eq!(call(&file, COUNT, 0), Ok(1));
+        });
     }
 
     fn with_sa_restart_the_wait_goes_on() {
+        alone(|| {
         let file = device();
         handle(libc::SIGALRM, libc::SA_RESTART);
         timer(LATER, Duration::ZERO);
         assert_eq!(call(&file, WAIT, 200), Ok(200));
         assert_eq!(handled(), 1);
         assert_eq!(call(&file, COUNT, 0), Ok(2), "the wait was done once");
+        });
     }
 
     fn blocked_and_ignored_signals_end_nothing() {
+        alone(|| {
         let file = device();
         handle(libc::SIGUSR1, 0);
         // SAFETY: live sets; signals to ourselves.
@@ -81,9 +86,11 @@ inside! {
         timer(Duration::from_millis(5), Duration::from_millis(5));
         assert_eq!(call(&file, WAIT, 100), Ok(100));
         assert_eq!((handled(), call(&file, ABANDONED, 0)), (0, Ok(0)));
+        });
     }
 
     fn a_signal_ends_a_poll_even_with_sa_restart() {
+        alone(|| {
         let file = device();
         handle(libc::SIGALRM, libc::SA_RESTART);
         timer(LATER, Duration::ZERO);
@@ -91,9 +98,11 @@ inside! {
         // SAFETY: one live pollfd.
         let n = unsafe { libc::poll(&raw mut fd, 1, 60_000) };
         assert_eq!((n, errno(), handled()), (-1, libc::EINTR, 1));
+        });
     }
 
     fn ppoll_lets_in_what_its_mask_allows() {
+        alone(|| {
         let file = device();
         handle(libc::SIGALRM, 0);
         let mut fd = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -119,9 +128,11 @@ inside! {
             assert_eq!(call(&file, ARM, 1), Ok(1));
             assert_eq!(libc::ppoll(&raw mut fd, 1, &raw const limit, &raw const none), 1);
         }
+        });
     }
 
     fn in_a_thread_the_threads_own_signal_ends_its_wait() {
+        alone(|| {
         let file = device();
         handle(libc::SIGUSR1, 0);
         // SAFETY: our own thread, alive until it is joined.
@@ -143,10 +154,12 @@ inside! {
             assert_eq!(waiter.join().expect("joined"), Err(libc::EINTR));
         });
         assert_eq!(handled(), 1);
+        });
     }
 
     /// The kernel restarts a notified call that a signal interrupts: nothing may run twice.
     fn ten_thousand_signals_a_second_double_nothing() {
+        alone(|| {
         let file = device();
         handle(libc::SIGALRM, libc::SA_RESTART);
         timer(Duration::from_micros(100), Duration::from_micros(100));
@@ -155,9 +168,11 @@ inside! {
         }
         timer(Duration::ZERO, Duration::ZERO);
         assert!(handled() > 100, "only {} signals", handled());
+        });
     }
 
     fn a_stopped_and_continued_program_waits_on() {
+        alone(|| {
         let file = device();
         // SAFETY: the child only sends signals and ends.
         let child = unsafe { libc::fork() };
@@ -175,5 +190,6 @@ inside! {
         assert_eq!(call(&file, COUNT, 0), Ok(2));
         // SAFETY: our own child.
         unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+        });
     }
 }
