@@ -192,5 +192,13 @@ fn polling() {
     let mut b = Bench::capture();
     assert_eq!(poll(&mut b, POLL_IN), 0, "L5: this starts reading");
     assert_eq!(b.reqbufs(2, MMAP), -EBUSY, "L6");
+    let two = b.device.open().unwrap();
+    assert_eq!(
+        read_by(&mut b, two, ARRAY, 8, false),
+        EBUSY,
+        "who polled owns it"
+    );
+    b.device.release(&mut b.mem, b.file);
+    assert_eq!(b.reqbufs_by(two, 2, MMAP), 2, "and takes it along");
     b.close();
 }
