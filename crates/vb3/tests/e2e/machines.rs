@@ -77,42 +77,58 @@ fn soc_cma_runs_out_of_contiguous_memory_and_says_so() {
 
 #[test]
 fn soc_noncoherent_shows_stale_bytes_to_who_skips_the_sync() {
-    let Some(outcome) = calls("soc-noncoherent", "", &["stale", "skip"]) else {
+    for map in ["node", "dmabuf"] {
+        let Some(outcome) = calls("soc-noncoherent", "", &["stale", "skip", map]) else {
+            return;
+        };
+        outcome.expect_success();
+        let seen = outcome.read("seen.raw");
+        let old = seen.iter().all(|byte| *byte == 0);
+        assert!(
+            old,
+            "{map}: the CPU's view is what it was before the camera"
+        );
+    }
+}
+
+#[test]
+fn soc_noncoherent_tells_which_buffer_missed_which_sync() {
+    let Some(outcome) = calls("soc-noncoherent", "", &["stale", "skip", "node"]) else {
         return;
     };
-    outcome.expect_success();
-    let seen = outcome.read("seen.raw");
-    assert!(
-        seen.iter().all(|byte| *byte == 0),
-        "the CPU's view is what it was before the camera"
+    let [missing] = &outcome.report.missing_syncs[..] else {
+        panic!("{:?}", outcome.report.missing_syncs)
+    };
+    assert_eq!(
+        (missing.device.as_str(), missing.queue.as_str()),
+        ("/dev/video1", "video-output")
     );
-    let missing = &outcome.report.missing_syncs;
-    assert!(
-        missing
-            .iter()
-            .any(|m| m.device == "/dev/video1" && m.buffer == 0 && m.sync == "for-cpu"),
-        "{missing:?}"
+    assert_eq!(
+        (missing.buffer, missing.plane, missing.sync.as_str()),
+        (0, 0, "for-cpu")
     );
-    assert!(outcome.stderr.contains("cache sync"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("vb3 why"), "{}", outcome.stderr);
 }
 
 #[test]
 fn soc_noncoherent_shows_the_picture_to_who_syncs() {
-    let Some(outcome) = calls("soc-noncoherent", "", &["stale", "sync"]) else {
-        return;
-    };
-    outcome.expect_success();
-    assert_eq!(expect_pattern(Layout::Yuyv, &outcome.read("seen.raw")), [1]);
-    assert!(
-        outcome.report.missing_syncs.is_empty(),
-        "{:?}",
-        outcome.report.missing_syncs
-    );
+    for map in ["node", "dmabuf"] {
+        let Some(outcome) = calls("soc-noncoherent", "", &["stale", "sync", map]) else {
+            return;
+        };
+        outcome.expect_success();
+        assert_eq!(expect_pattern(Layout::Yuyv, &outcome.read("seen.raw")), [1]);
+        assert!(
+            outcome.report.missing_syncs.is_empty(),
+            "{:?}",
+            outcome.report.missing_syncs
+        );
+    }
 }
 
 #[test]
 fn coherent_machine_needs_no_sync() {
-    let Some(outcome) = calls("pc", "", &["stale", "skip"]) else {
+    let Some(outcome) = calls("pc", "", &["stale", "skip", "dmabuf"]) else {
         return;
     };
     outcome.expect_success();

@@ -106,7 +106,7 @@ fn userptr_off_a_cache_line_is_refused_without_coherent_caches() {
     // v4l2-ctl's memory is from calloc: 16 bytes off a page.
     let Some(outcome) = capture(
         "soc-noncoherent",
-        "camera=pattern",
+        "camera=pattern,userptr=on",
         "YUYV",
         "--stream-user=4",
     ) else {

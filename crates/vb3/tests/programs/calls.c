@@ -1,4 +1,4 @@
-// Single calls whose refusal is looked at: calls create BYTES | calls userptr | calls stale sync|skip.
+// Single calls whose refusal is looked at: calls create BYTES | calls userptr | calls stale sync|skip node|dmabuf.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -87,7 +87,7 @@ static void userptr(int fd)
 }
 
 // A cached buffer of the display, filled by the camera, read with or without the sync that is due.
-static void stale(int camera, int sync)
+static void stale(int camera, int sync, int by_node)
 {
 	unsigned in = V4L2_BUF_TYPE_VIDEO_CAPTURE, out = V4L2_BUF_TYPE_VIDEO_OUTPUT;
 	int display = open("/dev/video1", O_RDWR);
@@ -96,7 +96,7 @@ static void stale(int camera, int sync)
 	struct v4l2_exportbuffer e = { .type = out, .flags = O_RDWR | O_CLOEXEC };
 	must(ioctl(display, VIDIOC_EXPBUF, &e), "EXPBUF");
 	size_t size = format(camera, in).fmt.pix.sizeimage;
-	unsigned char *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, e.fd, 0);
+	unsigned char *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, by_node ? display : e.fd, 0);
 	if (mapped == MAP_FAILED)
 		must(-1, "mmap");
 	must(request(camera, in, V4L2_MEMORY_DMABUF, 0), "REQBUFS at the camera");
@@ -134,8 +134,8 @@ int main(int argc, char **argv)
 		create(fd, (unsigned)strtoul(argv[2], NULL, 0));
 	else if (argc == 2 && !strcmp(argv[1], "userptr"))
 		userptr(fd);
-	else if (argc == 3 && !strcmp(argv[1], "stale"))
-		stale(fd, !strcmp(argv[2], "sync"));
+	else if (argc == 4 && !strcmp(argv[1], "stale"))
+		stale(fd, !strcmp(argv[2], "sync"), !strcmp(argv[3], "node"));
 	else
 		return 2;
 	return 0;
