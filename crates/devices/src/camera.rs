@@ -29,10 +29,12 @@ const PORTS: &[Port] = &[Port {
 
 /// A camera.
 ///
-/// At each frame time it fills the oldest buffer; a frame that finds none is dropped, counted,
-/// and leaves a gap in the sequence. Frame 0 is taken when the first buffer is there. A tick that
-/// comes late takes the frames that were due, each with the time it was due. With
-/// [`Clock::Free`] each buffer gets a frame at once, and none is dropped.
+/// At each frame time it fills the oldest buffer. A frame that finds none waits for one, as in a
+/// sensor's line buffer, until the next is due; then it is dropped, counted, and leaves a gap in
+/// the sequence. Frame 0 is taken when the first buffer is there. A tick that comes later than
+/// that sets the pace anew: what the machine under the camera was too slow for is no fault of the
+/// program, and leaves no gap. With [`Clock::Free`] each buffer gets a frame at once, and none is
+/// dropped.
 ///
 /// After the last frame of a clip, which comes with `V4L2_BUF_FLAG_LAST` and an EOS event, there
 /// is none until streaming starts again, which starts the clip again.
@@ -136,12 +138,17 @@ impl<C> Camera<C> {
             return false;
         }
         let due_ns = *stream.due_ns.get_or_insert(now_ns);
+        let late_ns = now_ns.saturating_sub(due_ns);
         let time_ns = match self.clock {
             Clock::Free => now_ns,
             Clock::Real if now_ns < due_ns => return false,
             // A picture that came late sets the pace anew.
             Clock::Real if stream.state == State::AwaitsSource => now_ns,
-            Clock::Real => due_ns,
+            Clock::Real if late_ns < interval_ns && !has_buffer => return false,
+            Clock::Real if late_ns < interval_ns.saturating_mul(2) && !has_buffer => due_ns,
+            Clock::Real if !has_buffer => now_ns.saturating_sub(interval_ns),
+            Clock::Real if late_ns < interval_ns => due_ns,
+            Clock::Real => now_ns,
         };
         let last = match self.source.ready() {
             Ready::Frame { last } => last,
@@ -361,7 +368,9 @@ impl<C> VideoDriver for Camera<C> {
         match (stream.state, self.clock, stream.due_ns) {
             (State::Ended | State::AwaitsSource, ..) => None,
             (State::AwaitsBuffer, ..) | (_, Clock::Free, _) | (_, _, None) => at_once,
-            (State::Running, Clock::Real, Some(due_ns)) => Some(due_ns),
+            (State::Running, Clock::Real, Some(due_ns)) => at_once
+                .map(|_| due_ns)
+                .or(Some(due_ns.saturating_add(self.mode.interval_ns()))),
         }
     }
 

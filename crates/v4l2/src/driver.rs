@@ -245,8 +245,8 @@ pub trait VideoDriver: Driver {
 
     /// Time has passed: moves pixels by `bus`, and reports buffers finished and events.
     ///
-    /// `now_ns` is the monotonic clock. What is not due is left for later; what is overdue by
-    /// more than one frame is dropped and counted.
+    /// `now_ns` is the monotonic clock. What is not due is left for later; a frame that finds no
+    /// buffer in its time is dropped and counted.
     fn tick(
         &mut self,
         now_ns: u64,
