@@ -16,7 +16,10 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
     setup::install(setup::ALL)?;
     // With everything installed, a test that would skip itself is a failure.
     let mut cargo = sh::cargo();
-    cargo.env("VB3_TESTS_NEED_ALL", "1").args(["test", "--workspace"]).args(&args.rest);
+    cargo
+        .env("VB3_TESTS_NEED_ALL", "1")
+        .args(["test", "--workspace"])
+        .args(&args.rest);
     sh::run(&mut cargo)
 }
 

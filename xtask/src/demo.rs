@@ -255,7 +255,9 @@ fn stream(vb3: &Path, dir: &Path, machine: &str, clip: &Clip, args: &Args) -> Re
         ])
         .arg(format!("num-buffers={}", args.frames))
         .args(["!", &caps, "!"])
-        .args(["v4l2sink", "device=/dev/video1", "io-mode=dmabuf-import"]);
+        // Otherwise the sink shows the first frame twice: once in the pause before playing.
+        .args(["v4l2sink", "show-preroll-frame=false"])
+        .args(["device=/dev/video1", "io-mode=dmabuf-import"]);
     eprintln!("+ {}", sh::shown(&command));
     let output =
         std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
