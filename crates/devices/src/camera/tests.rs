@@ -78,7 +78,11 @@ fn frames_without_a_buffer_are_dropped_and_leave_a_gap() {
     for frame in 1..4 {
         assert_eq!(bench.tick(START + frame * 10 * MS), 0);
     }
-    assert_eq!(bench.device.statistics().dropped, 2, "the third still waits");
+    assert_eq!(
+        bench.device.statistics().dropped,
+        2,
+        "the third still waits"
+    );
     bench.queue(1);
     assert_eq!(bench.device.next_tick(), Some(START + 30 * MS), "at once");
     assert_eq!(bench.tick(START + 39 * MS), 1);
