@@ -183,7 +183,8 @@ impl Registration {
     /// Makes the objects that the conditions asked for need.
     fn equip(&mut self) -> Result<(), Errno> {
         let asked = normal(self.events) | libc::POLLERR;
-        let makers: [(i16, fn() -> Result<Object, Errno>); 4] = [
+        type Maker = fn() -> Result<Object, Errno>;
+        let makers: [(i16, Maker); 4] = [
             (libc::POLLIN, Object::readable),
             (libc::POLLOUT, Object::writable),
             (libc::POLLPRI, Object::urgent),

@@ -1,17 +1,15 @@
 //! Starting the program under the filter.
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::backend::Errno;
+use crate::child::{Prepared, SAYS_NO_EXEC, SAYS_NO_FILTER, SAYS_READY, child};
 use crate::error::{Error, Feature};
 use crate::filter::{self, FdRange};
 use crate::program::Program;
 use crate::raw;
-
-const FLAG_NEW_LISTENER: libc::c_ulong = 1 << 3;
-const FLAG_WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
 
 /// A program under the filter, its execve under way or done.
 #[derive(Debug)]
@@ -22,25 +20,6 @@ pub(crate) struct Child {
     pub(crate) wait_killable: bool,
     pub(crate) range: FdRange,
 }
-
-/// What the child process needs, made before the fork: it may not allocate afterwards.
-struct Prepared {
-    paths: Vec<CString>,
-    argv: Vec<*const libc::c_char>,
-    envp: Vec<*const libc::c_char>,
-    dir: Option<CString>,
-    stdio: [RawFd; 3],
-    filter: Vec<libc::sock_filter>,
-    limit: Option<libc::rlimit>,
-    parent: libc::pid_t,
-    _strings: Vec<CString>,
-}
-
-/// What the child says on its way to the program. The listener travels with the first kind.
-const SAYS_READY: u8 = 1;
-const SAYS_NO_FILTER: u8 = 2;
-const SAYS_NO_EXEC: u8 = 3;
-const SAYS_NO_SETUP: u8 = 4;
 
 fn system(call: &'static str) -> impl Fn(Errno) -> Error {
     move |Errno(errno)| Error::System { call, errno }
@@ -168,8 +147,8 @@ pub(crate) fn spawn(
     started
 }
 
-/// Ends and reaps a child that did not get as far as the program.
-fn reap(pid: u32) {
+/// Ends and reaps a child that cannot be served.
+pub(crate) fn reap(pid: u32) {
     let pid = pid.cast_signed();
     // SAFETY: our own child, not yet reaped.
     unsafe {
@@ -265,185 +244,4 @@ fn handshake(socket: &OwnedFd) -> Result<(OwnedFd, bool), Error> {
         Some((SAYS_NO_EXEC, libc::ENOENT, _)) => Err(Error::NotFound),
         Some((_, errno, _)) => Err(Error::Exec { errno }),
     }
-}
-
-/// Sends a message from the child; nothing can be done if it fails.
-///
-/// # Safety
-/// Only between fork and execve.
-unsafe fn say(socket: RawFd, kind: u8, number: i32, fd: Option<RawFd>) {
-    let [a, b, c, d] = number.to_ne_bytes();
-    let mut text = [kind, a, b, c, d];
-    let mut iov = libc::iovec {
-        iov_base: text.as_mut_ptr().cast(),
-        iov_len: text.len(),
-    };
-    let mut control = [0u64; 8];
-    // SAFETY: zero is a value of msghdr; the message names live buffers; the control buffer has
-    // room for one descriptor.
-    unsafe {
-        let mut msg: libc::msghdr = core::mem::zeroed();
-        msg.msg_iov = &raw mut iov;
-        msg.msg_iovlen = 1;
-        if let Some(fd) = fd {
-            msg.msg_control = control.as_mut_ptr().cast();
-            msg.msg_controllen = libc::CMSG_SPACE(4) as usize;
-            let head = libc::CMSG_FIRSTHDR(&raw const msg);
-            (*head).cmsg_level = libc::SOL_SOCKET;
-            (*head).cmsg_type = libc::SCM_RIGHTS;
-            (*head).cmsg_len = libc::CMSG_LEN(4) as usize;
-            core::ptr::write_unaligned(libc::CMSG_DATA(head).cast(), fd);
-        }
-        libc::sendmsg(socket, &raw const msg, libc::MSG_NOSIGNAL);
-    }
-}
-
-/// The child's way from fork to execve.
-///
-/// # Safety
-/// Only in the child of a fork.
-unsafe fn child(p: &Prepared, socket: RawFd) -> ! {
-    // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
-    unsafe {
-        if let Err(e) = set_up(p) {
-            say(socket, SAYS_NO_SETUP, e, None);
-            libc::_exit(125);
-        }
-        let (listener, killable) = match install(&p.filter) {
-            Ok(installed) => installed,
-            Err(e) => {
-                say(socket, SAYS_NO_FILTER, e, None);
-                libc::_exit(125);
-            }
-        };
-        say(socket, SAYS_READY, killable.into(), Some(listener));
-        libc::close(listener);
-        let mut error = libc::ENOENT;
-        for path in &p.paths {
-            libc::execve(path.as_ptr(), p.argv.as_ptr(), p.envp.as_ptr());
-            let e = *libc::__errno_location();
-            // As the shell: a file that is there but cannot be executed is the better reason.
-            if e != libc::ENOENT && e != libc::ENOTDIR {
-                error = e;
-            }
-        }
-        say(socket, SAYS_NO_EXEC, error, None);
-        libc::_exit(127);
-    }
-}
-
-/// Directory, descriptors, limits and signals of the program.
-///
-/// # Safety
-/// Only in the child of a fork.
-unsafe fn set_up(p: &Prepared) -> Result<(), i32> {
-    // SAFETY: async-signal-safe calls with valid arguments.
-    unsafe {
-        let fail = |ret: libc::c_int| {
-            if ret < 0 {
-                Err(*libc::__errno_location())
-            } else {
-                Ok(())
-            }
-        };
-        let mut none: libc::sigset_t = core::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        fail(libc::sigprocmask(
-            libc::SIG_SETMASK,
-            &raw const none,
-            core::ptr::null_mut(),
-        ))?;
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-        for (i, &fd) in p.stdio.iter().enumerate() {
-            if fd >= 0 {
-                fail(libc::dup2(fd, i as libc::c_int))?;
-            }
-        }
-        if let Some(dir) = &p.dir {
-            fail(libc::chdir(dir.as_ptr()))?;
-        }
-        if let Some(limit) = &p.limit {
-            fail(libc::setrlimit(libc::RLIMIT_NOFILE, limit))?;
-        }
-        // Without the supervisor every open fails: better that the program ends with it.
-        fail(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
-        if libc::getppid() != p.parent {
-            libc::_exit(125);
-        }
-        fail(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    }
-}
-
-/// Installs the filter; gives the listener and whether waiting calls ignore signals.
-///
-/// # Safety
-/// Only in the child of a fork.
-unsafe fn install(filter: &[libc::sock_filter]) -> Result<(RawFd, bool), i32> {
-    let Ok(len) = libc::c_ushort::try_from(filter.len()) else {
-        return Err(libc::EINVAL);
-    };
-    let prog = libc::sock_fprog {
-        len,
-        filter: filter.as_ptr().cast_mut(),
-    };
-    for flags in [
-        FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV,
-        FLAG_NEW_LISTENER,
-    ] {
-        // SAFETY: `prog` names a live program; the kernel copies it.
-        let fd = unsafe {
-            libc::syscall(
-                libc::SYS_seccomp,
-                libc::SECCOMP_SET_MODE_FILTER,
-                flags,
-                core::ptr::from_ref(&prog),
-            )
-        };
-        if let Ok(fd) = RawFd::try_from(fd)
-            && fd >= 0
-        {
-            return Ok((fd, flags & FLAG_WAIT_KILLABLE_RECV != 0));
-        }
-        // SAFETY: reads this thread's errno.
-        let e = unsafe { *libc::__errno_location() };
-        if e != libc::EINVAL {
-            return Err(e);
-        }
-    }
-    Err(libc::EINVAL)
-}
-
-/// Whether a process may be reaped by us at all is the kernel's business: takes the exit status
-/// of `pidfd`'s process if it is our child and has ended.
-pub(crate) fn try_reap(pidfd: &OwnedFd) -> Option<Ended> {
-    // SAFETY: zero is a value of siginfo_t, and the kernel fills it.
-    let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
-    let fd = libc::id_t::try_from(pidfd.as_fd().as_raw_fd()).ok()?;
-    // SAFETY: `info` is live.
-    let ret = unsafe {
-        libc::waitid(
-            libc::P_PIDFD,
-            fd,
-            &raw mut info,
-            libc::WEXITED | libc::WNOHANG,
-        )
-    };
-    if ret != 0 {
-        return None;
-    }
-    // SAFETY: waitid has filled the SIGCHLD fields, or left them zero.
-    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    (pid != 0).then(|| match info.si_code {
-        libc::CLD_EXITED => Ended::Status(status),
-        _ => Ended::Signal(status),
-    })
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// By exit.
-    Status(i32),
-    /// By a signal.
-    Signal(i32),
 }

@@ -11,6 +11,7 @@ compile_error!(
 );
 
 mod backend;
+mod child;
 mod dispatch;
 mod epoll;
 mod error;
@@ -31,6 +32,7 @@ mod poll;
 mod procs;
 mod program;
 mod raw;
+mod reap;
 mod rewrite;
 mod run;
 mod select;

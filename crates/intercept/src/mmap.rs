@@ -13,7 +13,8 @@ use crate::held::Given;
 use crate::host::Call;
 use crate::listener::{ERESTARTNOINTR, Notif, Reply};
 use crate::note::Note;
-use crate::rewrite;
+use crate::reap::Ended;
+use crate::rewrite::{self, Left};
 use crate::serve::{Server, Verdict};
 
 const PAGE: u64 = 4096;
@@ -82,8 +83,7 @@ impl Server<'_> {
             Err(e) => {
                 // The thread is let go when it has its answer.
                 self.host.listener.answer(n.id, Reply::from(e));
-                let ended = stopped.let_go();
-                self.note_ended(n.tid, ended);
+                self.left(n.tid, stopped.let_go());
                 return Ok(Verdict::Answered);
             }
         };
@@ -98,8 +98,7 @@ impl Server<'_> {
             Err(e) => {
                 self.backend.gone(map.tag);
                 self.host.listener.answer(n.id, Reply::from(e));
-                let ended = stopped.let_go();
-                self.note_ended(n.tid, ended);
+                self.left(n.tid, stopped.let_go());
                 return Ok(Verdict::Answered);
             }
         };
@@ -117,8 +116,7 @@ impl Server<'_> {
             Ok(remote) => remote,
             Err(e) => {
                 self.host.listener.answer(n.id, Reply::from(e));
-                let ended = stopped.let_go();
-                self.note_ended(n.tid, ended);
+                self.left(n.tid, stopped.let_go());
                 return Ok(Verdict::Answered);
             }
         };
@@ -128,22 +126,29 @@ impl Server<'_> {
             .send(n.id, Reply::Fail(ERESTARTNOINTR))
             .is_err()
         {
-            let ended = stopped.let_go();
-            self.note_ended(n.tid, ended);
+            self.left(n.tid, stopped.let_go());
             return Ok(Verdict::Answered);
         }
-        let done = stopped.map(remote, map.offset);
-        if done.mapped {
-            self.report.maps += 1;
-        } else if done.lost {
-            self.host.note(Note::MapLost { tid: n.tid });
+        let (result, left) = stopped.map(remote, map.offset);
+        match result {
+            Some(value) if !(-4095..0).contains(&value.cast_signed()) => self.report.maps += 1,
+            Some(_) => {}
+            None => self.host.note(Note::MapLost { tid: n.tid }),
         }
-        self.note_ended(n.tid, done.ended);
+        self.left(n.tid, left);
         Ok(Verdict::Answered)
     }
 
+    /// Takes note of how a thread was let go.
+    pub(crate) fn left(&mut self, tid: u32, left: Left) {
+        match left {
+            Left::Free(ended) => self.note_ended(tid, ended),
+            Left::Stray(stray) => self.strays.push(stray),
+        }
+    }
+
     /// A traced thread's end is told to its tracer first: it may have been the program itself.
-    pub(crate) fn note_ended(&mut self, tid: u32, ended: Option<crate::launch::Ended>) {
+    pub(crate) fn note_ended(&mut self, tid: u32, ended: Option<Ended>) {
         if let Some(ended) = ended
             && tid == self.main.0
         {
@@ -158,7 +163,7 @@ impl Server<'_> {
 fn check(args: &Mmap, flags: i32) -> Result<(), Errno> {
     let shared = args.flags & libc::MAP_SHARED != 0;
     let access = flags & libc::O_ACCMODE;
-    if args.len == 0 || args.offset % PAGE != 0 {
+    if args.len == 0 || !args.offset.is_multiple_of(PAGE) {
         return Err(Errno(libc::EINVAL));
     }
     if args.len > 1 << 47 {

@@ -260,6 +260,10 @@ impl Server<'_> {
             Interrupt::Masked => return self.interrupt_masked(slot),
         };
         let id = waiting.notif.id;
+        if let Kind::Poll(polling) = &waiting.kind {
+            // A restarted call goes on with the time that is left.
+            polling.write_remaining(&Call::new(&self.host, &waiting.notif), waiting.deadline);
+        }
         self.give_up(slot);
         self.host.listener.answer(id, Reply::Fail(code));
     }
@@ -286,8 +290,10 @@ impl Server<'_> {
             .is_ok()
         {
             // What fails here is a thread that has ended or a debugger's affair.
-            let ended = stopped.run_with(count, 0);
-            self.note_ended(n.tid, ended);
+            let left = stopped.run_with(count, 0);
+            self.left(n.tid, left);
+        } else {
+            self.left(n.tid, stopped.let_go());
         }
     }
 

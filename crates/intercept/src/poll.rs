@@ -88,6 +88,24 @@ impl Polling {
     pub(crate) fn needs_look(&self) -> bool {
         self.needs_look
     }
+
+    /// Writes the time left, for a call that tells it.
+    pub(crate) fn write_remaining(&self, call: &Call<'_>, deadline: Option<Instant>) {
+        if let (Some((addr, micros)), Some(deadline)) = (self.remaining, deadline) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let part = if micros {
+                left.subsec_micros()
+            } else {
+                left.subsec_nanos()
+            };
+            let mut bytes = [0u8; 16];
+            let (secs, rest) = bytes.split_at_mut(8);
+            secs.copy_from_slice(&left.as_secs().to_ne_bytes());
+            rest.copy_from_slice(&u64::from(part).to_ne_bytes());
+            // As the kernel: a time that cannot be written back is no error.
+            call.write(addr, &bytes).ok();
+        }
+    }
 }
 
 /// A wait's time, as the call gives it.
@@ -147,8 +165,10 @@ impl Server<'_> {
 
     /// What stands behind a descriptor in a poll.
     pub(crate) fn source(&self, call: &Call<'_>, fd: i32) -> Source {
-        let Ok(look) = call.look(fd) else {
-            return Source::Bad;
+        let look = match call.look(fd) {
+            Ok(look) => look,
+            Err(Errno(libc::EBADF)) => return Source::Bad,
+            Err(_) => return Source::Unknown,
         };
         match (self.target(look.id), look.fd) {
             (Target::Device(file), fd) => Source::Device(file, Hold { _fd: fd }),
@@ -250,20 +270,7 @@ impl Server<'_> {
             Form::Poll(addr) => write_pollfds(&call, *addr, &polling.entries),
             Form::Select(sets) => sets.write(&call, &polling.entries),
         };
-        if let (Some((addr, micros)), Some(deadline)) = (polling.remaining, deadline) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let part = if micros {
-                left.subsec_micros()
-            } else {
-                left.subsec_nanos()
-            };
-            let mut bytes = [0u8; 16];
-            let (secs, rest) = bytes.split_at_mut(8);
-            secs.copy_from_slice(&left.as_secs().to_ne_bytes());
-            rest.copy_from_slice(&u64::from(part).to_ne_bytes());
-            // As the kernel: a time that cannot be written back is no error.
-            call.write(addr, &bytes).ok();
-        }
+        polling.write_remaining(&call, deadline);
         written.map_or_else(Reply::from, |count| Reply::Value(count as i64))
     }
 

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use crate::backend::Errno;
 use crate::filter::MMAP_PASS;
-use crate::launch::Ended;
 use crate::raw;
+use crate::reap::Ended;
 
 /// How long a thread may take from one stop to the next. All programs of a run wait meanwhile.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -30,20 +30,59 @@ pub(crate) enum Arg {
     Second,
 }
 
-/// What became of a mapping.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Mapped {
-    pub(crate) mapped: bool,
-    pub(crate) lost: bool,
-    pub(crate) ended: Option<Ended>,
+/// How a thread was let go.
+#[derive(Debug)]
+pub(crate) enum Left {
+    /// It goes on, or has ended.
+    Free(Option<Ended>),
+    /// It has not stopped yet, and cannot be let go before it does.
+    Stray(Stray),
 }
 
-/// A thread that stops for us on its way from its call; let go when dropped.
+/// A thread that did not stop in time.
+#[derive(Debug)]
+pub(crate) struct Stray(libc::pid_t);
+
+impl Stray {
+    pub(crate) fn tid(&self) -> u32 {
+        self.0.cast_unsigned()
+    }
+
+    /// Lets it go if it has stopped by now, or has ended.
+    pub(crate) fn free(self) -> Result<Option<Ended>, Self> {
+        let mut stopped = Stopped {
+            tid: self.0,
+            done: false,
+            ended: None,
+        };
+        match stopped.look() {
+            Look::Nothing => Err(self),
+            Look::Stop(Stop::Signal(signal)) => {
+                stopped.detach(signal);
+                Ok(None)
+            }
+            Look::Stop(_) => {
+                stopped.detach(0);
+                Ok(None)
+            }
+            Look::Gone => Ok(stopped.ended),
+        }
+    }
+}
+
+/// A thread that stops for us on its way from its call.
 #[derive(Debug)]
 pub(crate) struct Stopped {
     tid: libc::pid_t,
     done: bool,
     ended: Option<Ended>,
+}
+
+/// What there is to see of a thread at one moment.
+enum Look {
+    Nothing,
+    Stop(Stop),
+    Gone,
 }
 
 /// Where a thread has stopped.
@@ -87,16 +126,10 @@ impl Stopped {
         let mut pause = Duration::from_micros(20);
         let mut tries = 0u32;
         while began.elapsed() < PATIENCE {
-            let mut status = 0;
-            // SAFETY: `status` is live.
-            let got =
-                unsafe { libc::waitpid(self.tid, &raw mut status, libc::__WALL | libc::WNOHANG) };
-            if got == self.tid {
-                return self.understand(status);
-            }
-            if got < 0 && raw::errno().0 != libc::EINTR {
-                self.done = true;
-                return None;
+            match self.look() {
+                Look::Stop(stop) => return Some(stop),
+                Look::Gone => return None,
+                Look::Nothing => {}
             }
             // A stop is a matter of microseconds: stand by first, then sleep.
             tries += 1;
@@ -110,27 +143,40 @@ impl Stopped {
         None
     }
 
-    fn understand(&mut self, status: i32) -> Option<Stop> {
-        if libc::WIFEXITED(status) {
-            self.end(Ended::Status(libc::WEXITSTATUS(status)));
-            return None;
+    fn look(&mut self) -> Look {
+        let mut status = 0;
+        // SAFETY: `status` is live.
+        let got = unsafe { libc::waitpid(self.tid, &raw mut status, libc::__WALL | libc::WNOHANG) };
+        if got == self.tid {
+            return self.understand(status);
         }
-        if libc::WIFSIGNALED(status) {
-            self.end(Ended::Signal(libc::WTERMSIG(status)));
-            return None;
+        if got < 0 && raw::errno().0 != libc::EINTR {
+            self.done = true;
+            return Look::Gone;
         }
-        if status >> 16 == EVENT_STOP {
-            return Some(Stop::Event);
-        }
-        match libc::WSTOPSIG(status) {
-            signal if signal == libc::SIGTRAP | 0x80 => Some(Stop::Call),
-            signal => Some(Stop::Signal(signal)),
-        }
+        Look::Nothing
     }
 
-    fn end(&mut self, ended: Ended) {
+    fn understand(&mut self, status: i32) -> Look {
+        if libc::WIFEXITED(status) {
+            return self.end(Ended::Status(libc::WEXITSTATUS(status)));
+        }
+        if libc::WIFSIGNALED(status) {
+            return self.end(Ended::Signal(libc::WTERMSIG(status)));
+        }
+        if status >> 16 == EVENT_STOP {
+            return Look::Stop(Stop::Event);
+        }
+        Look::Stop(match libc::WSTOPSIG(status) {
+            signal if signal == libc::SIGTRAP | 0x80 => Stop::Call,
+            signal => Stop::Signal(signal),
+        })
+    }
+
+    fn end(&mut self, ended: Ended) -> Look {
         self.ended = Some(ended);
         self.done = true;
+        Look::Gone
     }
 
     fn resume(&mut self, request: libc::c_uint, signal: i32) -> Option<()> {
@@ -139,7 +185,7 @@ impl Stopped {
     }
 
     /// Runs to the next entry or exit of a call.
-    fn to_call(&mut self) -> Option<()> {
+    fn run_to_call(&mut self) -> Option<()> {
         self.resume(libc::PTRACE_SYSCALL, 0)?;
         // Group stops come in between; signals are held back, but for SIGSTOP.
         for _ in 0..16 {
@@ -179,39 +225,41 @@ impl Stopped {
 
     fn detach(&mut self, signal: i32) {
         if !self.done {
-            self.done = true;
             let signal = usize::try_from(signal).unwrap_or(0);
-            ptrace(libc::PTRACE_DETACH, self.tid, 0, signal).ok();
+            // A thread that runs cannot be let go.
+            self.done = ptrace(libc::PTRACE_DETACH, self.tid, 0, signal).is_ok();
+        }
+    }
+
+    fn leave(mut self, signal: i32) -> Left {
+        self.detach(signal);
+        if self.done {
+            Left::Free(self.ended)
+        } else {
+            Left::Stray(Stray(self.tid))
         }
     }
 
     /// Waits for the first stop and lets the thread go on as it is.
-    pub(crate) fn let_go(mut self) -> Option<Ended> {
-        match self.next_stop() {
-            Some(Stop::Signal(signal)) => self.detach(signal),
-            _ => self.detach(0),
-        }
-        self.ended
+    pub(crate) fn let_go(mut self) -> Left {
+        let signal = match self.next_stop() {
+            Some(Stop::Signal(signal)) => signal,
+            _ => 0,
+        };
+        self.leave(signal)
     }
 
-    /// Runs the mmap with another descriptor and offset, and closes that descriptor.
-    pub(crate) fn map(mut self, fd: i32, offset: u64) -> Mapped {
-        let mut out = Mapped::default();
-        let done = self.map_at_stop(fd, offset);
-        out.lost = done.is_none();
-        out.mapped = done.is_some_and(|value| !(-4095..0).contains(&value.cast_signed()));
-        self.detach(0);
-        out.ended = self.ended;
-        out
+    /// Runs the mmap with another descriptor and offset, and closes that descriptor. Gives what
+    /// the call returned, if it came to that.
+    pub(crate) fn map(mut self, fd: i32, offset: u64) -> (Option<u64>, Left) {
+        let result = self.map_at_stop(fd, offset);
+        (result, self.leave(0))
     }
 
     fn map_at_stop(&mut self, fd: i32, offset: u64) -> Option<u64> {
-        match self.next_stop()? {
-            Stop::Signal(signal) => {
-                self.detach(signal);
-                return None;
-            }
-            Stop::Event | Stop::Call => {}
+        if let Stop::Signal(signal) = self.next_stop()? {
+            self.detach(signal);
+            return None;
         }
         let mask = self.mask()?;
         self.set_mask(u64::MAX)?;
@@ -231,8 +279,8 @@ impl Stopped {
     /// From the first stop over the restarted call to its exit; then a close by the same
     /// instruction; then the registers as they were, but for the result.
     fn run_and_close(&mut self, fd: i32, before: &libc::user_regs_struct) -> Option<u64> {
-        self.to_call()?; // entry
-        self.to_call()?; // exit
+        self.run_to_call()?; // entry
+        self.run_to_call()?; // exit
         let after = self.regs()?;
         let mut close = after;
         close.rax = libc::SYS_close.cast_unsigned();
@@ -240,8 +288,8 @@ impl Stopped {
         close.rip = after.rip.wrapping_sub(INSTRUCTION);
         close.orig_rax = u64::MAX;
         self.set_regs(&close)?;
-        self.to_call()?;
-        self.to_call()?;
+        self.run_to_call()?;
+        self.run_to_call()?;
         let mut restored = after;
         restored.r8 = before.r8;
         restored.r9 = before.r9;
@@ -252,10 +300,9 @@ impl Stopped {
 
     /// Runs the restarted call with one argument changed, and puts it back at its exit, before
     /// the kernel delivers a signal.
-    pub(crate) fn run_with(mut self, arg: Arg, value: u64) -> Option<Ended> {
+    pub(crate) fn run_with(mut self, arg: Arg, value: u64) -> Left {
         let signal = self.run_with_at_stop(arg, value).unwrap_or(0);
-        self.detach(signal);
-        self.ended
+        self.leave(signal)
     }
 
     fn run_with_at_stop(&mut self, arg: Arg, value: u64) -> Option<i32> {
@@ -292,11 +339,5 @@ impl Stopped {
             }
         }
         Some(0)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        self.detach(0);
     }
 }

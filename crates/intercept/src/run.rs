@@ -1,6 +1,6 @@
 //! Running a program from start to end.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::backend::{Backend, Errno};
 use crate::epoll::Epolls;
@@ -95,9 +95,14 @@ pub fn run(
         wake_fds: Vec::new(),
         notes: options.notes.map(|say| -> &mut dyn FnMut(Note) { say }),
         started: started.cast_signed(),
+        strays: Vec::new(),
+        swept: Instant::now(),
     };
-    server.serve()?;
-    Ok(server.report)
+    let served = server.serve();
+    if served.is_err() && server.ended.is_none() {
+        launch::reap(server.main.0);
+    }
+    served.map(|()| server.report)
 }
 
 /// Orphans of the program come to us while this exists.

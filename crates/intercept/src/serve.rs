@@ -9,17 +9,21 @@ use crate::error::Error;
 use crate::files::{Files, Target};
 use crate::held::Given;
 use crate::host::{Event, Host};
-use crate::launch::{self, Ended};
 use crate::listener::{Notif, Reply};
 use crate::listing::Listings;
 use crate::note::Note;
 use crate::pending::{Pending, Waiting};
 use crate::program::ExitReport;
+use crate::reap::{self, Ended};
+use crate::rewrite;
 use crate::signal::Forward;
 use crate::sysfs::Tree;
 
 /// How often ends of processes are looked for once the program itself is gone.
 const AFTERWARDS: Duration = Duration::from_millis(100);
+
+/// How often threads are looked for that did not stop in time to be let go.
+const STRAYS: Duration = Duration::from_millis(10);
 
 /// What becomes of a notified call.
 pub(crate) enum Verdict {
@@ -59,6 +63,9 @@ pub(crate) struct Server<'a> {
     pub(crate) notes: Option<&'a mut dyn FnMut(Note)>,
     /// Seconds since the epoch: the age of the nodes.
     pub(crate) started: i64,
+    /// Threads that did not stop in time to be let go.
+    pub(crate) strays: Vec<rewrite::Stray>,
+    pub(crate) swept: Instant,
 }
 
 impl Server<'_> {
@@ -72,10 +79,17 @@ impl Server<'_> {
             let [calls, events] = self.wait(timeout)?;
             if events != 0 {
                 self.take_events();
+                self.collect();
+            } else if self.host.held.borrow().look_again().is_some() {
+                self.collect();
             }
-            self.collect();
             self.tick_if_due();
             self.pending_due();
+            self.free_strays();
+            if self.ended.is_some() && self.swept.elapsed() >= AFTERWARDS {
+                self.swept = Instant::now();
+                reap::sweep();
+            }
             if calls & libc::POLLIN != 0 {
                 self.one_call();
             } else if calls & (libc::POLLHUP | libc::POLLERR) != 0 && self.ended.is_some() {
@@ -121,6 +135,7 @@ impl Server<'_> {
             self.pending.next_look(now),
             self.host.held.borrow().look_again(),
             self.ended.map(|_| AFTERWARDS),
+            (!self.strays.is_empty()).then_some(STRAYS),
         ]
         .into_iter()
         .flatten()
@@ -217,13 +232,24 @@ impl Server<'_> {
         self.give_up_ended();
         // A process that was orphaned is ours to reap; another's is not, and the kernel knows.
         if thread.tid == thread.tgid && tid != self.main.0 {
-            launch::try_reap(&thread.pidfd);
+            reap::try_reap(&thread.pidfd);
+        }
+    }
+
+    /// Lets go of threads that have stopped by now.
+    fn free_strays(&mut self) {
+        for stray in core::mem::take(&mut self.strays) {
+            let tid = stray.tid();
+            match stray.free() {
+                Ok(ended) => self.note_ended(tid, ended),
+                Err(still) => self.strays.push(still),
+            }
         }
     }
 
     fn await_main(&mut self) {
         if self.ended.is_none()
-            && let Some(ended) = launch::try_reap(&self.main.1)
+            && let Some(ended) = reap::try_reap(&self.main.1)
         {
             self.main_ended(ended);
         }

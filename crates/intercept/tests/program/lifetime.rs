@@ -7,7 +7,7 @@ use std::process::Command;
 use vb3_intercept::Program;
 
 use crate::toy::{COUNT, EXPORT, GIVEN, LEN, OPENS, WAIT, cookie};
-use crate::{call, device, errno, inside, run_program, run_shell};
+use crate::{call, device, inside, run_program, run_shell};
 
 /// Sends a descriptor over a socket.
 fn pass(socket: i32, fd: i32) {
@@ -127,7 +127,6 @@ inside! {
             assert_eq!(call(&file, OPENS, 0), Ok(1), "round {round}");
             assert_eq!(call(&file, GIVEN, 0), Ok(0), "round {round}");
         }
-        assert_eq!(errno() * 0, 0);
     }
 }
 
@@ -211,4 +210,53 @@ mod killed {
         // SAFETY: ends ourselves.
         unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
     }
+}
+
+#[test]
+fn a_signal_to_the_supervisor_reaches_the_program() {
+    let program = Program::new("sh").args([
+        "-c",
+        "trap 'exit 9' TERM; kill -TERM $PPID; while :; do sleep 0.02; done",
+    ]);
+    let mut toy = crate::toy::Toy::new();
+    let report = vb3_intercept::run(&program, &mut toy, vb3_intercept::Options::default());
+    assert_eq!(report.map(|report| report.status), Ok(9));
+}
+
+/// As in a container whose own filter refuses it.
+#[test]
+fn without_borrowed_descriptors_the_rest_works() {
+    crate::alone(|| {
+        let refuse = |nr: i64| {
+            let op = |code, k, jt, jf| libc::sock_filter { code, jt, jf, k };
+            let mut code = [
+                op(0x20, 0, 0, 0),
+                op(0x15, nr as u32, 0, 1),
+                op(0x06, 0x0005_0000 | libc::EPERM as u32, 0, 0),
+                op(0x06, 0x7fff_0000, 0, 0),
+            ];
+            let prog = libc::sock_fprog {
+                len: 4,
+                filter: code.as_mut_ptr(),
+            };
+            // SAFETY: the program is live; the kernel copies it.
+            unsafe {
+                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+                assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, 2, &raw const prog), 0);
+            }
+        };
+        refuse(libc::SYS_pidfd_getfd);
+        for name in [
+            "opening::inside::every_open_is_a_file_of_its_own",
+            "opening::inside::flags_are_kept_and_checked",
+            "opening::inside::a_busy_device_is_free_as_soon_as_it_is_closed",
+            "mapping::inside::a_mapping_and_an_export_are_the_same_memory",
+            "mapping::inside::an_exported_buffer_behaves_as_a_dma_buf",
+            "polling::inside::a_poll_wakes_when_the_device_is_ready",
+            "transfer::inside::a_read_waits_for_data",
+            "lifetime::inside::a_forked_child_shares_the_file",
+        ] {
+            crate::run_inside(name);
+        }
+    });
 }

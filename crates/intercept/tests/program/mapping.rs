@@ -104,13 +104,12 @@ inside! {
         assert_eq!(map.bytes()[0], pattern(0));
         drop(map);
         // Refused by the kernel after the rewrite: nothing stays behind.
-        let odd = Mapping(8 as *mut u8, 0);
+        let odd = std::ptr::without_provenance_mut(8);
         // SAFETY: a fixed address that is refused.
         let at = unsafe {
-            libc::mmap(odd.0.cast(), LEN, prot, libc::MAP_SHARED | libc::MAP_FIXED, file.as_raw_fd(), 0)
+            libc::mmap(odd, LEN, prot, libc::MAP_SHARED | libc::MAP_FIXED, file.as_raw_fd(), 0)
         };
         assert_eq!((at, errno()), (libc::MAP_FAILED, libc::EINVAL));
-        std::mem::forget(odd);
         assert_eq!(call(&file, GIVEN, 0), Ok(0));
         assert_eq!(call(&file, COUNT, 0), Ok(1));
     }

@@ -1,0 +1,78 @@
+//! Ends of processes: the program's own, and orphans that have become our children.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use crate::procs::field;
+use crate::raw;
+
+/// Takes the exit status of `pidfd`'s process, if it is our child and has ended; whether it is,
+/// the kernel knows.
+pub(crate) fn try_reap(pidfd: &OwnedFd) -> Option<Ended> {
+    // SAFETY: zero is a value of siginfo_t, and the kernel fills it.
+    let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
+    let fd = libc::id_t::try_from(pidfd.as_fd().as_raw_fd()).ok()?;
+    // SAFETY: `info` is live.
+    let ret = unsafe {
+        libc::waitid(
+            libc::P_PIDFD,
+            fd,
+            &raw mut info,
+            libc::WEXITED | libc::WNOHANG,
+        )
+    };
+    if ret != 0 {
+        return None;
+    }
+    // SAFETY: waitid has filled the SIGCHLD fields, or left them zero.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let ended = match info.si_code {
+        libc::CLD_EXITED => Ended::Status(status),
+        _ => Ended::Signal(status),
+    };
+    (pid != 0).then_some(ended)
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// By exit.
+    Status(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+/// Reaps ended children that ran under the filter and were never seen calling.
+///
+/// Before Linux 6.11 a process that has ended and was not reaped still counts as one that may
+/// call. Children of other kinds are left to whoever started them.
+pub(crate) fn sweep() {
+    let own = filters("self").unwrap_or(0);
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
+        return;
+    };
+    for thread in threads.flatten() {
+        let children = std::fs::read_to_string(thread.path().join("children"));
+        for pid in children.unwrap_or_default().split_ascii_whitespace() {
+            if filters(pid).is_some_and(|filters| filters > own)
+                && let Ok(pid) = pid.parse::<libc::pid_t>()
+            {
+                // SAFETY: takes integers; reaps only what has ended.
+                unsafe { libc::waitpid(pid, core::ptr::null_mut(), libc::WNOHANG) };
+            }
+        }
+    }
+}
+
+/// How many seccomp filters a process has.
+fn filters(pid: &str) -> Option<u64> {
+    let file = raw::open(
+        &raw::c_path(&format!("/proc/{pid}/status")).ok()?,
+        libc::O_RDONLY,
+    )
+    .ok()?;
+    field(
+        &raw::read_small(file.as_fd(), 4096).ok()?,
+        "Seccomp_filters:",
+        10,
+    )
+}
