@@ -43,8 +43,11 @@ fn candidates(program: &Program) -> Result<Vec<CString>, Error> {
         .find(|(name, _)| name == "PATH")
         .map(|(_, value)| value.clone());
     let path = path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    // A directory that may not be searched hides nothing: the shell looks the same way.
     std::env::split_paths(&path)
-        .map(|dir| c_string(dir.join(&program.name).as_os_str()))
+        .map(|dir| dir.join(&program.name))
+        .filter(|file| file.is_relative() || file.exists())
+        .map(|file| c_string(file.as_os_str()))
         .collect()
 }
 

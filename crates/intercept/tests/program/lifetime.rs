@@ -140,6 +140,7 @@ fn the_exit_status_is_the_programs() {
 #[test]
 fn programs_that_cannot_be_started_are_errors() {
     use vb3_intercept::{Error, Options};
+    let _one = crate::one_run();
     let mut toy = crate::toy::Toy::new();
     let mut start = |program: Program| {
         vb3_intercept::run(
@@ -218,6 +219,7 @@ fn a_signal_to_the_supervisor_reaches_the_program() {
         "-c",
         "trap 'exit 9' TERM; kill -TERM $PPID; while :; do sleep 0.02; done",
     ]);
+    let _one = crate::one_run();
     let mut toy = crate::toy::Toy::new();
     let report = vb3_intercept::run(&program, &mut toy, vb3_intercept::Options::default());
     assert_eq!(report.map(|report| report.status), Ok(9));
@@ -226,6 +228,7 @@ fn a_signal_to_the_supervisor_reaches_the_program() {
 /// As in a container whose own filter refuses it.
 #[test]
 fn without_borrowed_descriptors_the_rest_works() {
+    let _one = crate::one_run();
     crate::alone(|| {
         let refuse = |nr: i64| {
             let op = |code, k, jt, jf| libc::sock_filter { code, jt, jf, k };
@@ -256,7 +259,9 @@ fn without_borrowed_descriptors_the_rest_works() {
             "transfer::inside::a_read_waits_for_data",
             "lifetime::inside::a_forked_child_shares_the_file",
         ] {
-            crate::run_inside(name);
+            let (report, toy, _) = crate::run_alone(&crate::itself(name));
+            assert_eq!(report.status, 0, "{name}");
+            toy.assert_nothing_held();
         }
     });
 }

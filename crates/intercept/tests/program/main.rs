@@ -16,12 +16,24 @@ mod transfer;
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
+use std::sync::{Mutex, PoisonError};
 
 use toy::Toy;
 use vb3_intercept::{ExitReport, Note, Options, Program};
 
+/// One run at a time in a process: a fork for another would keep what this one has just closed.
+fn one_run() -> impl Drop {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs a program with the toy's devices.
 fn run_program(program: &Program) -> (ExitReport, Toy, Vec<Note>) {
+    let _one = one_run();
+    run_alone(program)
+}
+
+fn run_alone(program: &Program) -> (ExitReport, Toy, Vec<Note>) {
     let mut toy = Toy::new();
     let mut notes = Vec::new();
     let mut note = |n| notes.push(n);
