@@ -2,138 +2,413 @@
 
 use super::{RangeAllocator, RangeError};
 use proptest::prelude::*;
+use std::vec;
 use std::vec::Vec;
 
-const UNITS: usize = 96;
-const FIRST: u64 = 3;
-
 /// One flag a unit: slow and plainly right.
+#[derive(Clone)]
 struct Model {
-    taken: [bool; UNITS],
+    first: u64,
+    taken: Vec<bool>,
 }
 
 impl Model {
-    fn free_at(&self, at: u64, units: u64) -> bool {
-        let (start, end) = ((at - FIRST) as usize, (at - FIRST + units) as usize);
-        end <= UNITS && self.taken[start..end].iter().all(|taken| !taken)
+    fn new(first: u64, last: u64) -> Self {
+        Self {
+            first,
+            taken: vec![false; (last - first + 1) as usize],
+        }
+    }
+
+    fn last(&self) -> u64 {
+        self.first + self.taken.len() as u64 - 1
+    }
+
+    fn range(&self, at: u64, units: u64) -> Option<core::ops::Range<usize>> {
+        let start = at.checked_sub(self.first)? as usize;
+        let end = start.checked_add(units as usize)?;
+        (end <= self.taken.len()).then_some(start..end)
+    }
+
+    fn is_free(&self, at: u64, units: u64) -> bool {
+        self.range(at, units)
+            .is_some_and(|range| self.taken[range].iter().all(|taken| !taken))
     }
 
     fn set(&mut self, at: u64, units: u64, taken: bool) {
-        let start = (at - FIRST) as usize;
-        self.taken[start..start + units as usize].fill(taken);
+        let range = self.range(at, units).unwrap();
+        self.taken[range].fill(taken);
     }
 
-    /// The highest place, tried one by one.
-    fn best(&self, units: u64, align: u64, limit: u64) -> Option<u64> {
-        let last = (FIRST + UNITS as u64 - 1).min(limit);
-        (FIRST..=last)
-            .rev()
-            .filter(|at| at % align == 0 && at + units - 1 <= last)
-            .find(|&at| self.free_at(at, units))
+    /// Whether there is a place at all, and the highest naturally aligned block.
+    fn places(&self, units: u64, align: u64, limit: u64) -> (bool, Option<u64>) {
+        let limit = limit.min(self.last());
+        let block = units.next_power_of_two().max(align);
+        let mut any = false;
+        let mut run = 0u64;
+        let mut best = None;
+        for at in (self.first..=limit).rev() {
+            run = if self.is_free(at, 1) { run + 1 } else { 0 };
+            if run >= units && at % align == 0 {
+                any = true;
+            }
+            if run >= block && at % block == 0 && best.is_none() {
+                best = Some(at);
+            }
+        }
+        (any, best)
     }
 
     fn largest(&self, limit: u64) -> u64 {
-        let last = (FIRST + UNITS as u64 - 1).min(limit);
         let (mut best, mut run) = (0, 0);
-        for at in FIRST..=last {
-            run = if self.free_at(at, 1) { run + 1 } else { 0 };
+        for at in self.first..=limit.min(self.last()) {
+            run = if self.is_free(at, 1) { run + 1 } else { 0 };
             best = best.max(run);
         }
         best
     }
 }
 
-#[derive(Clone, Debug)]
-enum Op {
-    Take {
-        units: u64,
-        align_bits: u32,
-        limit: u64,
-    },
-    Give {
-        which: usize,
-    },
-    GiveWrong {
-        at: u64,
-        units: u64,
-    },
+/// A space and its model, moved together and compared after every step.
+struct Pair {
+    space: RangeAllocator,
+    model: Model,
+    live: Vec<(u64, u64)>,
 }
 
-fn op() -> impl Strategy<Value = Op> {
+impl Pair {
+    fn new(first: u64, last: u64) -> Self {
+        Self {
+            space: RangeAllocator::new(first, last).unwrap(),
+            model: Model::new(first, last),
+            live: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, units: u64, align: u64, limit: u64) {
+        let (any, best) = self.model.places(units, align, limit);
+        match self.space.take(units, align, limit) {
+            Ok(at) => {
+                assert_eq!(at % align, 0);
+                assert!(at + units - 1 <= limit, "{at} + {units} above {limit}");
+                assert!(self.model.is_free(at, units), "{at} + {units} is taken");
+                if best.is_some() {
+                    assert_eq!(Some(at), best, "{units} units: the highest block");
+                }
+                self.model.set(at, units, true);
+                self.live.push((at, units));
+            }
+            Err(RangeError::Exhausted(found)) => {
+                assert!(
+                    !any,
+                    "{units} units aligned to {align} would fit below {limit}"
+                );
+                assert_eq!(found, self.model.largest(limit));
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+        self.compare();
+    }
+
+    fn give(&mut self, which: usize) {
+        if self.live.is_empty() {
+            return;
+        }
+        let (at, units) = self.live.swap_remove(which % self.live.len());
+        self.space.give_back(at, units).unwrap();
+        self.model.set(at, units, false);
+        self.compare();
+        assert_eq!(
+            self.space.give_back(at, units),
+            Err(RangeError::Invalid),
+            "given back twice"
+        );
+        self.compare();
+    }
+
+    fn give_wrong(&mut self, at: u64, units: u64) {
+        if self.live.contains(&(at, units)) {
+            return;
+        }
+        assert_eq!(self.space.give_back(at, units), Err(RangeError::Invalid));
+        self.compare();
+    }
+
+    fn compare(&self) {
+        let used: u64 = self.live.iter().map(|&(_, units)| units).sum();
+        assert_eq!(self.space.used(), used);
+        assert_eq!(self.space.live(), self.live.len() as u64);
+        // The whole map, in runs.
+        let mut at = self.model.first;
+        for run in self.model.taken.chunk_by(|a, b| a == b) {
+            let last = at + run.len() as u64 - 1;
+            if run[0] {
+                assert!(!self.space.is_free(at, at) && !self.space.is_free(last, last));
+            } else {
+                assert!(self.space.is_free(at, last), "{at}..={last}");
+            }
+            at = last + 1;
+        }
+    }
+
+    fn empty(mut self) {
+        while !self.live.is_empty() {
+            self.give(0);
+        }
+        let all = self.model.last() - self.model.first + 1;
+        assert_eq!(self.space.largest_free(u64::MAX), all);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Take(u64, u32, u64),
+    Give(usize),
+    GiveWrong(u64, u64),
+}
+
+fn op(units: u64) -> impl Strategy<Value = Op> {
+    let size = prop_oneof![4 => 1u64..8, 2 => 1u64..100, 1 => 1..=units, 1 => Just(64u64)];
+    let limit = prop_oneof![Just(u64::MAX), 0..units + 10];
     prop_oneof![
-        4 => (1u64..20, 0u32..4, 0u64..130)
-            .prop_map(|(units, align_bits, limit)| Op::Take { units, align_bits, limit }),
-        3 => any::<usize>().prop_map(|which| Op::Give { which }),
-        1 => (0u64..120, 0u64..20).prop_map(|(at, units)| Op::GiveWrong { at, units }),
+        4 => (size.clone(), prop_oneof![3 => Just(0u32), 1 => 0u32..9], limit)
+            .prop_map(|(n, align, limit)| Op::Take(n, align, limit)),
+        3 => any::<usize>().prop_map(Op::Give),
+        1 => (0..units + 10, size).prop_map(|(at, n)| Op::GiveWrong(at, n)),
     ]
 }
 
+fn play(first: u64, last: u64, ops: Vec<Op>) {
+    let mut pair = Pair::new(first, last);
+    for op in ops {
+        match op {
+            Op::Take(units, align_bits, limit) => pair.take(units, 1 << align_bits, limit),
+            Op::Give(which) => pair.give(which),
+            Op::GiveWrong(at, units) => pair.give_wrong(at, units),
+        }
+    }
+    pair.empty();
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
-    fn it_agrees_with_a_map_of_units(ops in prop::collection::vec(op(), 1..200)) {
-        let last = FIRST + UNITS as u64 - 1;
-        let mut real = RangeAllocator::new(FIRST, last).unwrap();
-        let mut model = Model { taken: [false; UNITS] };
-        let mut live: Vec<(u64, u64)> = Vec::new();
+    fn small_spaces_agree_with_the_model(ops in prop::collection::vec(op(200), 1..80)) {
+        play(3, 202, ops);
+    }
+
+    #[test]
+    fn spaces_over_a_border_of_leaves_agree(ops in prop::collection::vec(op(1200), 1..60)) {
+        play(3500, 4700, ops.into_iter().map(|op| match op {
+            Op::Take(n, align, limit) => Op::Take(n, align, limit.saturating_add(3500)),
+            Op::GiveWrong(at, n) => Op::GiveWrong(at + 3500, n),
+            other => other,
+        }).collect());
+    }
+
+    /// Inner nodes of two levels: ranges of many leaves, over the border of a node.
+    #[test]
+    fn large_units_agree_with_small_ones(ops in prop::collection::vec(op(300), 1..60)) {
+        // Each unit of the model is a block of 1024: everything is scaled, nothing else changes.
+        let mut pair = Pair::new(1, 300);
+        let mut large = RangeAllocator::new(1024, 301 * 1024 - 1).unwrap();
         for op in ops {
             match op {
-                Op::Take { units, align_bits, limit } => {
-                    let align = 1 << align_bits;
-                    match (real.take(units, align, limit), model.best(units, align, limit)) {
-                        (Ok(at), Some(expected)) => {
-                            prop_assert_eq!(at, expected);
-                            model.set(at, units, true);
-                            live.push((at, units));
-                        }
-                        (Err(RangeError::Exhausted(found)), None) => {
-                            prop_assert_eq!(found, model.largest(limit));
-                        }
-                        (got, expected) => prop_assert!(false, "{:?} for {:?}", got, expected),
+                Op::Take(units, align_bits, limit) => {
+                    let scaled = limit.saturating_add(1).saturating_mul(1024).saturating_sub(1);
+                    let before = pair.live.len();
+                    pair.take(units, 1 << align_bits, limit);
+                    let found = large.take(units * 1024, 1024 << align_bits, scaled);
+                    if pair.live.len() > before {
+                        prop_assert_eq!(found, Ok(pair.live[before].0 * 1024));
+                    } else {
+                        prop_assert!(found.is_err());
                     }
                 }
-                Op::Give { which } => {
-                    if live.is_empty() {
-                        continue;
-                    }
-                    let (at, units) = live.swap_remove(which % live.len());
-                    prop_assert_eq!(real.give_back(at, units), Ok(()));
-                    model.set(at, units, false);
+                Op::Give(which) if !pair.live.is_empty() => {
+                    let (at, units) = pair.live[which % pair.live.len()];
+                    pair.give(which);
+                    large.give_back(at * 1024, units * 1024).unwrap();
                 }
-                Op::GiveWrong { at, units } => {
-                    let inside = at >= FIRST && units > 0 && at + units - 1 <= last;
-                    let all_taken = inside
-                        && (at..at + units).all(|unit| !model.free_at(unit, 1));
-                    if !all_taken {
-                        prop_assert_eq!(real.give_back(at, units), Err(RangeError::Invalid));
-                    }
-                }
+                _ => {}
             }
-            let used = model.taken.iter().filter(|taken| **taken).count();
-            prop_assert_eq!(real.used(), used as u64);
-            prop_assert_eq!(real.live(), live.len());
-            prop_assert_eq!(real.largest_free(u64::MAX), model.largest(u64::MAX));
+            prop_assert_eq!(large.used(), pair.space.used() * 1024);
         }
-        for (at, units) in live {
-            prop_assert_eq!(real.give_back(at, units), Ok(()));
+    }
+}
+
+/// All orders of four takes and their returns in a space where not all of them fit at once.
+#[test]
+fn every_order_of_a_few_operations_agrees() {
+    let sizes = [5u64, 3, 8, 6];
+    let mut orders = vec![Vec::new()];
+    for step in 0..8usize {
+        orders = orders
+            .into_iter()
+            .flat_map(|order: Vec<usize>| {
+                (0..8)
+                    .filter(|op| !order.contains(op))
+                    // A return comes after its take.
+                    .filter(|op| *op < 4 || order.contains(&(op - 4)))
+                    .map(|op| order.iter().copied().chain([op]).collect())
+                    .collect::<Vec<Vec<usize>>>()
+            })
+            .collect();
+        assert!(orders.iter().all(|order| order.len() == step + 1));
+    }
+    assert_eq!(orders.len(), 2520);
+    for order in orders {
+        let mut pair = Pair::new(1, 18);
+        let mut held = [None; 4];
+        for op in order {
+            if op < 4 {
+                let before = pair.live.len();
+                pair.take(sizes[op], 1, u64::MAX);
+                held[op] = pair.live.get(before).copied();
+            } else if let Some(range) = held[op - 4] {
+                let which = pair.live.iter().position(|&r| r == range).unwrap();
+                pair.give(which);
+            }
         }
-        prop_assert_eq!(real.largest_free(u64::MAX), UNITS as u64);
+        pair.empty();
     }
 }
 
 #[test]
-fn arguments_that_make_no_sense_are_refused() {
+fn the_ends_of_the_number_space_hold() {
+    let top = (1u64 << RangeAllocator::MAX_BITS) - 1;
+    for (first, last) in [(2, 1), (0, top + 1), (0, u64::MAX), (u64::MAX, u64::MAX)] {
+        assert_eq!(
+            RangeAllocator::new(first, last).err(),
+            Some(RangeError::Invalid)
+        );
+    }
+    let mut space = RangeAllocator::new(1, top).unwrap();
+    for (units, align) in [(0, 1), (1, 0), (1, 3), (0, 0)] {
+        assert_eq!(space.take(units, align, u64::MAX), Err(RangeError::Invalid));
+    }
+    for units in [u64::MAX, 1 << 63, top + 1] {
+        assert_eq!(
+            space.take(units, 1, u64::MAX),
+            Err(RangeError::Exhausted(top))
+        );
+    }
     assert_eq!(
-        RangeAllocator::new(0, u64::MAX).err(),
-        Some(RangeError::Invalid)
+        space.take(1, 1 << 63, u64::MAX),
+        Err(RangeError::Exhausted(top))
     );
-    assert_eq!(RangeAllocator::new(2, 1).err(), Some(RangeError::Invalid));
-    let mut all = RangeAllocator::new(1, u64::MAX).unwrap();
-    assert_eq!(all.take(0, 1, u64::MAX), Err(RangeError::Invalid));
-    assert_eq!(all.take(1, 3, u64::MAX), Err(RangeError::Invalid));
-    assert_eq!(all.take(u64::MAX, 1, u64::MAX), Ok(1));
-    assert_eq!(all.take(1, 1, u64::MAX), Err(RangeError::Exhausted(0)));
-    assert_eq!(all.give_back(1, 0), Err(RangeError::Invalid));
-    assert_eq!(all.give_back(u64::MAX, 2), Err(RangeError::Invalid));
-    assert_eq!(all.give_back(1, u64::MAX), Ok(()));
-    assert_eq!(all.give_back(1, 1), Err(RangeError::Invalid));
+    for (at, units) in [
+        (0, 1),
+        (u64::MAX, 1),
+        (u64::MAX, u64::MAX),
+        (1, u64::MAX),
+        (1, 0),
+        (top, 2),
+    ] {
+        assert_eq!(space.give_back(at, units), Err(RangeError::Invalid));
+    }
+    assert_eq!(space.take(1, 1, u64::MAX), Ok(top));
+    assert_eq!(space.take(top - 1, 1, u64::MAX), Ok(1), "all that is left");
+    assert_eq!(space.take(1, 1, u64::MAX), Err(RangeError::Exhausted(0)));
+    space.give_back(1, top - 1).unwrap();
+    space.give_back(top, 1).unwrap();
+    assert_eq!((space.used(), space.live()), (0, 0));
+    assert_eq!(space.largest_free(u64::MAX), top);
+    assert_eq!(space.largest_free(0), 0);
+    assert_eq!(space.largest_free(5), 5);
+}
+
+#[test]
+fn limits_cut_blocks_short() {
+    let mut space = RangeAllocator::new(1, (1 << 36) - 1).unwrap();
+    for bits in 1..36 {
+        let limit = (1u64 << bits) - 1;
+        let at = space.take(1, 1, limit).unwrap();
+        assert_eq!(at, limit);
+        assert_eq!(space.take(2, 1, limit).is_ok(), bits > 2, "{bits}");
+    }
+    assert_eq!(space.take(1, 1, 0), Err(RangeError::Exhausted(0)));
+}
+
+#[test]
+fn only_what_was_handed_out_comes_back() {
+    let mut space = RangeAllocator::new(0, 1 << 20).unwrap();
+    let first = space.take(4, 4, u64::MAX).unwrap();
+    let second = space.take(4, 4, u64::MAX).unwrap();
+    assert_eq!(second + 4, first, "neighbours");
+    for (at, units, what) in [
+        (first, 3, "without its tail"),
+        (first + 1, 3, "without its head"),
+        (first + 1, 2, "from its middle"),
+        (second, 8, "two at once"),
+        (second + 2, 4, "over a joint"),
+        (first, 5, "with a free one"),
+    ] {
+        assert_eq!(
+            space.give_back(at, units),
+            Err(RangeError::Invalid),
+            "{what}"
+        );
+    }
+    let large = space.take(3 << 12, 1 << 12, u64::MAX).unwrap();
+    for (at, units) in [
+        (large, 1 << 12),
+        (large, 2 << 12),
+        (large + (1 << 12), 2 << 12),
+        (large + 64, 3 << 12),
+    ] {
+        assert_eq!(space.give_back(at, units), Err(RangeError::Invalid));
+    }
+    space.give_back(large, 3 << 12).unwrap();
+    space.give_back(first, 4).unwrap();
+    space.give_back(second, 4).unwrap();
+    assert_eq!((space.used(), space.live()), (0, 0));
+}
+
+#[test]
+fn reserved_regions_are_never_handed_out_or_taken_back() {
+    let mut space = RangeAllocator::new(1, 999).unwrap();
+    space.reserve(900, 5000).unwrap();
+    // Regions may overlap: firmware's and a bridge's window.
+    space.reserve(890, 910).unwrap();
+    space.reserve(0, 10).unwrap();
+    space.reserve(2000, 3000).unwrap();
+    assert_eq!(space.reserve(20, 19), Err(RangeError::Invalid));
+    assert_eq!(space.largest_free(u64::MAX), 879);
+    for at in 11..890 {
+        let _ = at;
+        let got = space.take(1, 1, u64::MAX).unwrap();
+        assert!((11..890).contains(&got));
+    }
+    assert_eq!(space.take(1, 1, u64::MAX), Err(RangeError::Exhausted(0)));
+    assert_eq!(space.reserve(500, 501), Err(RangeError::Invalid), "in use");
+    for (at, units) in [(900, 100), (890, 10), (890, 1), (1, 10), (1, 1), (10, 2)] {
+        assert_eq!(space.give_back(at, units), Err(RangeError::Invalid));
+    }
+    for at in 11..890 {
+        space.give_back(at, 1).unwrap();
+    }
+    assert_eq!(space.used(), 0);
+    let mut many = RangeAllocator::new(1, 999).unwrap();
+    for n in 0..RangeAllocator::MAX_RESERVED as u64 {
+        many.reserve(2 * n + 1, 2 * n + 1).unwrap();
+    }
+    assert_eq!(many.reserve(500, 500), Err(RangeError::Invalid), "bounded");
+    many.reserve(3, 3).unwrap();
+}
+
+/// The bookkeeping goes back to being reused: it follows the most that was live at one time.
+#[test]
+fn bookkeeping_does_not_grow_with_time() {
+    let mut space = RangeAllocator::new(1, (1 << 36) - 1).unwrap();
+    let mut sizes = Vec::new();
+    for _ in 0..20 {
+        let held: Vec<u64> = (0..5000)
+            .map(|_| space.take(3, 1, u64::MAX).unwrap())
+            .collect();
+        held.iter().for_each(|&at| space.give_back(at, 3).unwrap());
+        sizes.push(space.metadata_bytes());
+    }
+    assert!(sizes.iter().all(|&bytes| bytes == sizes[0]), "{sizes:?}");
+    assert!(sizes[0] < 64 << 10, "{sizes:?}");
 }
