@@ -17,6 +17,7 @@ extern crate std;
 mod addr;
 mod counters;
 mod error;
+pub mod iopt;
 mod mapper;
 mod ops;
 mod platform;

@@ -1,0 +1,171 @@
+//! VMSAv8-64 descriptors, as SMMUs walk them ("LPAE" in the SMMU drivers).
+//!
+//! Source: Arm Architecture Reference Manual for A-profile, chapter D8 (VMSAv8-64), without
+//! FEAT_LPA and FEAT_LPA2: addresses have at most 48 bits.
+
+use super::layout::Entry;
+use crate::{PhysAddr, Prot};
+
+/// Descriptor bit 0: the entry is valid.
+const VALID: u64 = 1 << 0;
+/// Descriptor bit 1: a table above the last level, a page at it. Clear for a block.
+const TABLE_OR_PAGE: u64 = 1 << 1;
+/// `AttrIndx[2:0]` or `MemAttr[3:0]`, from this bit on.
+const ATTR_SHIFT: u32 = 2;
+/// Stage 1 `AP[1]`: unprivileged accesses are allowed, which is what devices make.
+const AP_UNPRIVILEGED: u64 = 1 << 6;
+/// Stage 1 `AP[2]`: read only.
+const AP_READ_ONLY: u64 = 1 << 7;
+/// Stage 2 `S2AP[0]`: reads.
+const S2AP_READ: u64 = 1 << 6;
+/// Stage 2 `S2AP[1]`: writes.
+const S2AP_WRITE: u64 = 1 << 7;
+/// `SH[1:0]`: outer shareable.
+const SH_OUTER: u64 = 0b10 << 8;
+/// `SH[1:0]`: inner shareable.
+const SH_INNER: u64 = 0b11 << 8;
+/// Access flag: set, so that no access faults for it.
+const AF: u64 = 1 << 10;
+/// Stage 1 `nG`: the entry belongs to one ASID.
+const NG: u64 = 1 << 11;
+/// Stage 1 `PXN` and `UXN`: nothing is executed from there.
+const S1_XN: u64 = 0b11 << 53;
+/// Stage 2 `XN[1:0]` = 0b10: nothing is executed from there.
+const S2_XN: u64 = 0b10 << 53;
+/// Bits a descriptor has for an address.
+const ADDR: u64 = ((1 << 48) - 1) & !0xfff;
+
+/// `AttrIndx` of uncached memory.
+const INDEX_NORMAL_NC: u64 = 0;
+/// `AttrIndx` of cached memory.
+const INDEX_NORMAL_WB: u64 = 1;
+/// `AttrIndx` of device registers and other targets that are no RAM.
+const INDEX_DEVICE: u64 = 2;
+
+/// What `MAIR` must hold for stage 1 tables: index 0 Normal non-cacheable, index 1 Normal
+/// write-back read- and write-allocate, index 2 Device-nGnRE.
+pub const MAIR: u64 = 0x0004_ff44;
+
+/// Stage 2 `MemAttr`: Device-nGnRE.
+const MEMATTR_DEVICE: u64 = 0b0001;
+/// Stage 2 `MemAttr`: Normal, outer and inner non-cacheable.
+const MEMATTR_NORMAL_NC: u64 = 0b0101;
+/// Stage 2 `MemAttr`: Normal, outer and inner write-back.
+const MEMATTR_NORMAL_WB: u64 = 0b1111;
+
+/// Ignored bits of a table descriptor that hold the count: the low byte ...
+const COUNT_LOW_SHIFT: u32 = 2;
+/// ... and the high one.
+const COUNT_HIGH_SHIFT: u32 = 51;
+const COUNT: u64 = 0xff << COUNT_LOW_SHIFT | 0xff << COUNT_HIGH_SHIFT;
+
+/// Highest height at which a block may stand: 1 GiB, 32 MiB, 512 MiB.
+pub(super) const fn max_leaf(granule_bits: u32) -> u32 {
+    if granule_bits == 12 { 2 } else { 1 }
+}
+
+pub(super) const fn is_empty(entry: u64) -> bool {
+    entry & VALID == 0
+}
+
+pub(super) fn decode(height: u32, granule_bits: u32, entry: u64) -> Entry {
+    if is_empty(entry) {
+        return Entry::Empty;
+    }
+    let is_upper = entry & TABLE_OR_PAGE != 0;
+    let granule_mask = !((1u64 << granule_bits) - 1);
+    if height == 0 {
+        return if is_upper {
+            Entry::Leaf(entry & ADDR & granule_mask)
+        } else {
+            Entry::Malformed
+        };
+    }
+    if is_upper {
+        return Entry::Table(PhysAddr::new(entry & ADDR & granule_mask));
+    }
+    if height > max_leaf(granule_bits) {
+        return Entry::Malformed;
+    }
+    let shift = granule_bits + (granule_bits - 3) * height;
+    Entry::Leaf(entry & ADDR & !((1u64 << shift) - 1))
+}
+
+pub(super) const fn table(next: PhysAddr) -> u64 {
+    next.get() & ADDR | TABLE_OR_PAGE | VALID
+}
+
+pub(super) const fn count(entry: u64) -> u64 {
+    entry >> COUNT_LOW_SHIFT & 0xff | (entry >> COUNT_HIGH_SHIFT & 0xff) << 8
+}
+
+pub(super) const fn with_count(entry: u64, count: u64) -> u64 {
+    entry & !COUNT | (count & 0xff) << COUNT_LOW_SHIFT | (count >> 8 & 0xff) << COUNT_HIGH_SHIFT
+}
+
+/// What makes an entry a leaf of this height.
+pub(super) const fn leaf_type(height: u32) -> u64 {
+    if height == 0 {
+        VALID | TABLE_OR_PAGE
+    } else {
+        VALID
+    }
+}
+
+/// The bits of a leaf that are neither address nor type.
+pub(super) const fn attributes(entry: u64) -> u64 {
+    entry & !ADDR & !(VALID | TABLE_OR_PAGE)
+}
+
+/// Stage 1 knows no write-only memory: a right to write is a right to read as well.
+pub(super) fn s1_attributes(prot: Prot) -> u64 {
+    let mut entry = AF | NG | S1_XN | AP_UNPRIVILEGED;
+    if !prot.contains(Prot::WRITE) {
+        entry |= AP_READ_ONLY;
+    }
+    let (index, shareability) = if prot.contains(Prot::MMIO) {
+        (INDEX_DEVICE, SH_OUTER)
+    } else if prot.contains(Prot::COHERENT) {
+        (INDEX_NORMAL_WB, SH_INNER)
+    } else {
+        (INDEX_NORMAL_NC, SH_OUTER)
+    };
+    entry | index << ATTR_SHIFT | shareability
+}
+
+pub(super) fn s1_prot(entry: u64) -> Prot {
+    let mut prot = Prot::READ;
+    prot.set(Prot::WRITE, entry & AP_READ_ONLY == 0);
+    let index = entry >> ATTR_SHIFT & 0b111;
+    prot.set(Prot::MMIO, index == INDEX_DEVICE);
+    prot.set(Prot::COHERENT, index == INDEX_NORMAL_WB);
+    prot
+}
+
+pub(super) fn s2_attributes(prot: Prot) -> u64 {
+    let mut entry = AF | S2_XN;
+    if prot.contains(Prot::READ) {
+        entry |= S2AP_READ;
+    }
+    if prot.contains(Prot::WRITE) {
+        entry |= S2AP_WRITE;
+    }
+    let (memory, shareability) = if prot.contains(Prot::MMIO) {
+        (MEMATTR_DEVICE, SH_OUTER)
+    } else if prot.contains(Prot::COHERENT) {
+        (MEMATTR_NORMAL_WB, SH_INNER)
+    } else {
+        (MEMATTR_NORMAL_NC, SH_OUTER)
+    };
+    entry | memory << ATTR_SHIFT | shareability
+}
+
+pub(super) fn s2_prot(entry: u64) -> Prot {
+    let mut prot = Prot::empty();
+    prot.set(Prot::READ, entry & S2AP_READ != 0);
+    prot.set(Prot::WRITE, entry & S2AP_WRITE != 0);
+    let memory = entry >> ATTR_SHIFT & 0b1111;
+    prot.set(Prot::MMIO, memory == MEMATTR_DEVICE);
+    prot.set(Prot::COHERENT, memory == MEMATTR_NORMAL_WB);
+    prot
+}

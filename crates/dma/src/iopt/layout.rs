@@ -1,0 +1,337 @@
+//! What a table looks like: the geometry of its levels, and its entries.
+
+use super::{arm, vtd};
+use crate::{Error, PhysAddr, Prot};
+
+/// Most levels of any format.
+pub(super) const MAX_LEVELS: usize = 5;
+/// Bytes of an entry, as a shift.
+pub(super) const ENTRY_SHIFT: u32 = 3;
+
+/// Who walks the tables, and thus how they look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Arm VMSAv8-64 stage 1, with a granule of 4, 16 or 64 KiB.
+    ///
+    /// Knows no write-only memory. The walker's `MAIR` must hold [`MAIR`](super::MAIR).
+    ArmLpaeS1,
+    /// Arm VMSAv8-64 stage 2, with a granule of 4, 16 or 64 KiB.
+    ///
+    /// Up to sixteen tables are concatenated at the root where that saves a level.
+    ArmLpaeS2,
+    /// Intel VT-d second-stage tables of three, four or five levels.
+    VtdSecondStage,
+}
+
+impl Format {
+    /// The sizes an entry can have where the smallest is `1 << granule_bits`, as a mask; zero if
+    /// the format has no such granule.
+    #[must_use]
+    pub const fn page_sizes(self, granule_bits: u32) -> u64 {
+        match (self, granule_bits) {
+            (Self::ArmLpaeS1 | Self::ArmLpaeS2 | Self::VtdSecondStage, 12) => {
+                1 << 12 | 1 << 21 | 1 << 30
+            }
+            (Self::ArmLpaeS1 | Self::ArmLpaeS2, 14) => 1 << 14 | 1 << 25,
+            (Self::ArmLpaeS1 | Self::ArmLpaeS2, 16) => 1 << 16 | 1 << 29,
+            _ => 0,
+        }
+    }
+
+    /// Most bits of an address that goes in.
+    #[must_use]
+    pub const fn max_input_bits(self) -> u32 {
+        match self {
+            Self::ArmLpaeS1 | Self::ArmLpaeS2 => 48,
+            Self::VtdSecondStage => 57,
+        }
+    }
+
+    /// Most bits of an address that comes out.
+    #[must_use]
+    pub const fn max_output_bits(self) -> u32 {
+        match self {
+            Self::ArmLpaeS1 | Self::ArmLpaeS2 => 48,
+            Self::VtdSecondStage => 52,
+        }
+    }
+
+    /// What the manual calls entries of a level, counted as the manual does (see
+    /// [`Fault`](super::Fault)).
+    #[must_use]
+    pub const fn level_name(self, level: u32) -> &'static str {
+        match (self, level) {
+            (Self::ArmLpaeS1 | Self::ArmLpaeS2, 0) => "level 0",
+            (Self::ArmLpaeS1 | Self::ArmLpaeS2, 1) => "level 1",
+            (Self::ArmLpaeS1 | Self::ArmLpaeS2, 2) => "level 2",
+            (Self::ArmLpaeS1 | Self::ArmLpaeS2, _) => "level 3",
+            (Self::VtdSecondStage, 5) => "SS-PML5E",
+            (Self::VtdSecondStage, 4) => "SS-PML4E",
+            (Self::VtdSecondStage, 3) => "SS-PDPE",
+            (Self::VtdSecondStage, 2) => "SS-PDE",
+            (Self::VtdSecondStage, _) => "SS-PTE",
+        }
+    }
+}
+
+/// What becomes of a table when its last entry is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EmptyTables {
+    /// It is taken out, and freed by the next [`reclaim`](super::PageTable::reclaim).
+    #[default]
+    Free,
+    /// It stays and is filled again. Where it stands, no larger block is made any more.
+    Keep,
+}
+
+/// How a page table is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Who walks it.
+    pub format: Format,
+    /// Sizes of an entry: bit `n` set for `2^n` bytes. The smallest is the granule; no size
+    /// between the smallest and the largest may be missing that the format has.
+    pub page_sizes: u64,
+    /// Bits of an address that goes in.
+    pub input_bits: u32,
+    /// Bits of an address that comes out.
+    pub output_bits: u32,
+    /// What becomes of empty tables.
+    pub empty_tables: EmptyTables,
+}
+
+/// An entry, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    Empty,
+    Table(PhysAddr),
+    /// A page or block, by its address.
+    Leaf(u64),
+    /// Bits that the manual reserves.
+    Malformed,
+}
+
+/// The shape of a table.
+///
+/// Inside this module, levels are counted by height: zero is the last one walked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Geometry {
+    pub(super) format: Format,
+    pub(super) granule_bits: u32,
+    index_bits: u32,
+    pub(super) levels: u32,
+    root_index_bits: u32,
+    max_leaf: u32,
+    pub(super) input_bits: u32,
+    pub(super) output_bits: u32,
+}
+
+impl Geometry {
+    pub(super) fn new(config: &Config) -> Result<Self, Error> {
+        let Config {
+            format, page_sizes, ..
+        } = *config;
+        let granule_bits = page_sizes.trailing_zeros();
+        let offered = format.page_sizes(granule_bits);
+        // Everything the format has up to the largest size that is asked for.
+        let wanted = offered & page_sizes;
+        let top = 63u32.saturating_sub(wanted.leading_zeros());
+        let whole = offered & (u64::MAX >> 63u32.saturating_sub(top));
+        let fits = (granule_bits.saturating_add(1)..=format.max_input_bits())
+            .contains(&config.input_bits)
+            && (granule_bits..=format.max_output_bits()).contains(&config.output_bits);
+        if offered == 0 || wanted != page_sizes || wanted != whole || !fits {
+            return Err(Error::Invalid);
+        }
+        let index_bits = granule_bits.saturating_sub(ENTRY_SHIFT);
+        let (levels, root_index_bits) = match format {
+            Format::VtdSecondStage => (vtd_levels(config.input_bits), index_bits),
+            Format::ArmLpaeS1 => arm_levels(config.input_bits, granule_bits, index_bits),
+            Format::ArmLpaeS2 => {
+                let (levels, root) = arm_levels(config.input_bits, granule_bits, index_bits);
+                // Up to sixteen entries at the root: as many tables of the next level, side by
+                // side, do the same with one level less.
+                if levels > 1 && root <= 4 {
+                    (levels - 1, root + index_bits)
+                } else {
+                    (levels, root)
+                }
+            }
+        };
+        let max_leaf = (wanted.count_ones() - 1).min(levels - 1);
+        Ok(Self {
+            format,
+            granule_bits,
+            index_bits,
+            levels,
+            root_index_bits,
+            max_leaf,
+            input_bits: config.input_bits,
+            output_bits: config.output_bits,
+        })
+    }
+
+    pub(super) const fn granule(&self) -> u64 {
+        1 << self.granule_bits
+    }
+
+    /// Bytes of the root: a granule, or several where tables are concatenated.
+    pub(super) const fn root_bytes(&self) -> u64 {
+        let bytes = 1u64 << (self.root_index_bits + ENTRY_SHIFT);
+        if bytes > self.granule() {
+            bytes
+        } else {
+            self.granule()
+        }
+    }
+
+    /// The first address that does not go in.
+    pub(super) const fn input_end(&self) -> u64 {
+        1 << self.input_bits
+    }
+
+    /// Bits below which an entry of this height says nothing. At most 57.
+    pub(super) const fn shift(&self, height: u32) -> u32 {
+        self.granule_bits + self.index_bits * height
+    }
+
+    /// Bytes an entry of this height covers.
+    pub(super) const fn size(&self, height: u32) -> u64 {
+        1 << self.shift(height)
+    }
+
+    /// Entries of a table of this height.
+    pub(super) const fn entries(&self, height: u32) -> u64 {
+        if height + 1 == self.levels {
+            1 << self.root_index_bits
+        } else {
+            1 << self.index_bits
+        }
+    }
+
+    pub(super) const fn index(&self, iova: u64, height: u32) -> u64 {
+        iova >> self.shift(height) & (self.entries(height) - 1)
+    }
+
+    /// Where the entry for `iova` stands in a table of this height.
+    pub(super) const fn entry_at(&self, table: PhysAddr, iova: u64, height: u32) -> PhysAddr {
+        PhysAddr::new(table.get() | self.index(iova, height) << ENTRY_SHIFT)
+    }
+
+    /// The height of the largest entry that fits at both addresses.
+    pub(super) fn leaf_height(&self, iova: u64, phys: u64, len: u64) -> u32 {
+        let mut height = self.max_leaf;
+        while height > 0 {
+            let size = self.size(height);
+            if (iova | phys) & (size - 1) == 0 && len >= size {
+                break;
+            }
+            height -= 1;
+        }
+        height
+    }
+
+    /// The greatest height an entry may map a page at.
+    pub(super) const fn max_leaf(&self) -> u32 {
+        self.max_leaf
+    }
+
+    /// Entries from the one of `iova` on that lie in its table and cover no more than `len` bytes.
+    pub(super) fn run(&self, iova: u64, height: u32, len: u64) -> u64 {
+        let left = self.entries(height) - self.index(iova, height);
+        left.min(len >> self.shift(height))
+    }
+
+    /// The level, as the manual counts.
+    pub(super) const fn level(&self, height: u32) -> u32 {
+        match self.format {
+            Format::ArmLpaeS1 | Format::ArmLpaeS2 => 3u32.saturating_sub(height),
+            Format::VtdSecondStage => height + 1,
+        }
+    }
+
+    pub(super) const fn is_empty(&self, entry: u64) -> bool {
+        match self.format {
+            Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::is_empty(entry),
+            Format::VtdSecondStage => vtd::is_empty(entry),
+        }
+    }
+
+    pub(super) fn decode(&self, height: u32, entry: u64) -> Entry {
+        match self.format {
+            Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::decode(height, self.granule_bits, entry),
+            Format::VtdSecondStage => vtd::decode(height, entry),
+        }
+    }
+
+    pub(super) const fn table(&self, next: PhysAddr) -> u64 {
+        match self.format {
+            Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::table(next),
+            Format::VtdSecondStage => vtd::table(next),
+        }
+    }
+
+    /// Entries in use of the table that `entry` names.
+    pub(super) const fn count(&self, entry: u64) -> u64 {
+        match self.format {
+            Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::count(entry),
+            Format::VtdSecondStage => vtd::count(entry),
+        }
+    }
+
+    pub(super) const fn with_count(&self, entry: u64, count: u64) -> u64 {
+        match self.format {
+            Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::with_count(entry, count),
+            Format::VtdSecondStage => vtd::with_count(entry, count),
+        }
+    }
+
+    /// The attributes of a leaf that allows `prot`.
+    pub(super) fn attributes_for(&self, prot: Prot) -> u64 {
+        match self.format {
+            Format::ArmLpaeS1 => arm::s1_attributes(prot),
+            Format::ArmLpaeS2 => arm::s2_attributes(prot),
+            Format::VtdSecondStage => vtd::from_prot(prot),
+        }
+    }
+
+    /// The attributes a leaf has.
+    pub(super) const fn attributes_of(&self, entry: u64) -> u64 {
+        match self.format {
+            Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::attributes(entry),
+            Format::VtdSecondStage => vtd::attributes(entry),
+        }
+    }
+
+    pub(super) const fn leaf(&self, height: u32, phys: u64, attributes: u64) -> u64 {
+        let kind = match self.format {
+            Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::leaf_type(height),
+            Format::VtdSecondStage => vtd::leaf_type(height),
+        };
+        phys | attributes | kind
+    }
+
+    pub(super) fn prot(&self, entry: u64) -> Prot {
+        match self.format {
+            Format::ArmLpaeS1 => arm::s1_prot(entry),
+            Format::ArmLpaeS2 => arm::s2_prot(entry),
+            Format::VtdSecondStage => vtd::prot(entry),
+        }
+    }
+}
+
+/// The adjusted guest address widths that there are: 39, 48 and 57 bits.
+const fn vtd_levels(input_bits: u32) -> u32 {
+    match input_bits {
+        0..=39 => 3,
+        40..=48 => 4,
+        _ => 5,
+    }
+}
+
+/// Levels, and the bits that index the root.
+const fn arm_levels(input_bits: u32, granule_bits: u32, index_bits: u32) -> (u32, u32) {
+    let bits = input_bits - granule_bits;
+    let levels = bits.div_ceil(index_bits);
+    (levels, bits - index_bits * (levels - 1))
+}

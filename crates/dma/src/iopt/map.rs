@@ -1,0 +1,201 @@
+//! Entering ranges.
+
+use super::layout::{ENTRY_SHIFT, Entry, Geometry, MAX_LEVELS};
+use super::{Chain, PageTable, Path, TableMemory};
+use crate::{Constraint, Error, Iova, PhysAddr, Prot, Reason};
+
+/// What is to be entered.
+#[derive(Clone, Copy)]
+struct Request {
+    iova: u64,
+    phys: u64,
+    len: u64,
+    attributes: u64,
+}
+
+impl Request {
+    /// What is left after the first `done` bytes.
+    const fn after(&self, done: u64) -> Self {
+        Self {
+            iova: self.iova + done,
+            phys: self.phys + done,
+            len: self.len - done,
+            attributes: self.attributes,
+        }
+    }
+}
+
+/// Where the first part of a request goes.
+struct Place {
+    path: Path,
+    /// The height of its entries; below the path's where tables are missing.
+    height: u32,
+    /// Entries of the part.
+    run: u64,
+}
+
+/// Counts the tables that are missing on the way of a request, each once.
+struct Missing {
+    /// The table of each height that was counted last, by the addresses it is for.
+    last: [u64; MAX_LEVELS],
+    count: u64,
+}
+
+impl Missing {
+    fn add(&mut self, geo: &Geometry, iova: u64, heights: core::ops::Range<u32>) {
+        for height in heights {
+            let prefix = iova >> geo.shift(height + 1);
+            if let Some(last) = self.last.get_mut(height as usize) {
+                if *last != prefix {
+                    *last = prefix;
+                    self.count += 1;
+                }
+            }
+        }
+    }
+}
+
+impl PageTable {
+    /// Maps `len` bytes at `iova` to `phys`, with the largest blocks that fit both addresses.
+    ///
+    /// A range that ends where another begins is not joined to it.
+    ///
+    /// # Errors
+    /// `Invalid` unless all are whole granules, the addresses fit the format, nothing is mapped
+    /// in the range, and `prot` allows something; `Unmappable` for physical addresses the format
+    /// does not reach; what the memory says if it has no tables. Nothing has changed then.
+    pub fn map<M: TableMemory + ?Sized>(
+        &mut self,
+        mem: &mut M,
+        iova: Iova,
+        phys: PhysAddr,
+        len: u64,
+        prot: Prot,
+    ) -> Result<(), Error> {
+        self.check_range(iova, len)?;
+        if !phys.is_aligned(self.geometry.granule()) || !prot.intersects(Prot::READ | Prot::WRITE) {
+            return Err(Error::Invalid);
+        }
+        let reach = (1u64 << self.geometry.output_bits) - 1;
+        match phys.get().checked_add(len - 1) {
+            Some(last) if last <= reach => {}
+            last => {
+                return Err(Error::Unmappable(Reason {
+                    constraint: Constraint::Mask,
+                    wanted: last.unwrap_or(u64::MAX),
+                    found: reach,
+                }));
+            }
+        }
+        let request = Request {
+            iova: iova.get(),
+            phys: phys.get(),
+            len,
+            attributes: self.geometry.attributes_for(prot),
+        };
+        // Most requests go into one table that is there.
+        let place = self.place(mem, &request)?;
+        if place.path.height == place.height && self.bytes(&place) == len {
+            self.fill(mem, &place, &request);
+            return Ok(());
+        }
+        let missing = self.survey(mem, &request)?;
+        let mut spare = self.take_tables(mem, missing)?;
+        self.enter(mem, &request, &mut spare)
+    }
+
+    /// Bytes of a part.
+    fn bytes(&self, place: &Place) -> u64 {
+        place.run << self.geometry.shift(place.height)
+    }
+
+    /// Finds where the first part of a request goes, if nothing is there.
+    fn place<M: TableMemory + ?Sized>(&self, mem: &M, request: &Request) -> Result<Place, Error> {
+        let geo = &self.geometry;
+        let mut height = geo.leaf_height(request.iova, request.phys, request.len);
+        loop {
+            let path = self.descend(mem, request.iova, height);
+            match geo.decode(path.height, path.entry) {
+                Entry::Empty if path.height > height => {
+                    let run = geo.run(request.iova, height, request.len);
+                    return Ok(Place { path, height, run });
+                }
+                Entry::Empty => {
+                    let most = geo.run(request.iova, height, request.len);
+                    let run = self.empty_run(mem, path.end(), most);
+                    return Ok(Place { path, height, run });
+                }
+                // A table where a block would fit: filled by smaller ones, if it is empty.
+                Entry::Table(_) if height > 0 => height -= 1,
+                Entry::Table(_) | Entry::Leaf(_) | Entry::Malformed => return Err(Error::Invalid),
+            }
+        }
+    }
+
+    /// Entries without anything from `at` on, up to `most`. The first one is.
+    fn empty_run<M: TableMemory + ?Sized>(&self, mem: &M, at: PhysAddr, most: u64) -> u64 {
+        let is_empty = |index: &u64| {
+            let next = PhysAddr::new(at.get() + (index << ENTRY_SHIFT));
+            self.geometry.is_empty(mem.read_entry(next))
+        };
+        1 + (1..most).take_while(is_empty).count() as u64
+    }
+
+    /// Makes sure that nothing is mapped in the range; returns how many tables are missing.
+    fn survey<M: TableMemory + ?Sized>(&self, mem: &M, request: &Request) -> Result<u64, Error> {
+        let mut missing = Missing {
+            last: [u64::MAX; MAX_LEVELS],
+            count: 0,
+        };
+        let mut done = 0u64;
+        while done < request.len {
+            let rest = request.after(done);
+            let place = self.place(mem, &rest)?;
+            missing.add(&self.geometry, rest.iova, place.height..place.path.height);
+            done += self.bytes(&place);
+        }
+        Ok(missing.count)
+    }
+
+    /// Enters a surveyed request. The spare tables are enough.
+    fn enter<M: TableMemory + ?Sized>(
+        &mut self,
+        mem: &mut M,
+        request: &Request,
+        spare: &mut Chain,
+    ) -> Result<(), Error> {
+        let mut done = 0u64;
+        while done < request.len {
+            let rest = request.after(done);
+            let place = self.place(mem, &rest)?;
+            if place.path.height > place.height {
+                let table = spare.pop(mem).ok_or(Error::Invalid)?;
+                let at = place.path.end();
+                mem.write_entry(at, self.geometry.table(table));
+                mem.publish(at, 8);
+                self.tables += 1;
+                self.recount(mem, &place.path, place.path.height, |count| count + 1);
+            } else {
+                self.fill(mem, &place, &rest);
+                done += self.bytes(&place);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the entries of a part whose table is there.
+    fn fill<M: TableMemory + ?Sized>(&mut self, mem: &mut M, place: &Place, request: &Request) {
+        let geo = self.geometry;
+        let first = place.path.end();
+        let mut phys = request.phys;
+        for index in 0..place.run {
+            let at = PhysAddr::new(first.get() + (index << ENTRY_SHIFT));
+            mem.write_entry(at, geo.leaf(place.height, phys, request.attributes));
+            // The last step may end at the end of the address space.
+            phys = phys.wrapping_add(geo.size(place.height));
+        }
+        mem.publish(first, place.run << ENTRY_SHIFT);
+        self.recount(mem, &place.path, place.height, |count| count + place.run);
+        self.leaves += place.run;
+    }
+}

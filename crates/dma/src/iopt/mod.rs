@@ -1,0 +1,357 @@
+//! I/O page tables, byte for byte as IOMMUs walk them.
+//!
+//! [`PageTable`] keeps a table in one of the [`Format`]s in memory that a [`TableMemory`] gives.
+//! It holds no heap and no lock, and follows no pointer but those it wrote. What the manuals
+//! leave to software in an entry that names a table holds the number of entries in use there, so
+//! that a table which becomes empty is known without a search.
+//!
+//! Every operation first finds out how many tables it needs and takes them all; only then is
+//! anything written that a walker could see. An operation that fails has changed nothing.
+//!
+//! # Flushing
+//! A walker may go on using what was removed until its translation buffers are flushed, tables
+//! included. So [`PageTable::unmap`] only takes empty tables out; the host flushes, and then calls
+//! [`PageTable::reclaim`].
+//!
+//! # Examples
+//! ```
+//! use vb3_dma::iopt::{Config, EmptyTables, Format, PageTable, TableMemory};
+//! use vb3_dma::{Error, Iova, PhysAddr, Prot};
+//!
+//! /// Tables live in an array; its first byte has the physical address 0x1000.
+//! struct Tables { words: Vec<u64> }
+//!
+//! impl TableMemory for Tables {
+//!     fn alloc_table(&mut self, len: u64) -> Result<PhysAddr, Error> {
+//!         let at = 0x1000 + self.words.len() as u64 * 8;
+//!         self.words.resize(self.words.len() + len as usize / 8, 0);
+//!         Ok(PhysAddr::new(at))
+//!     }
+//!     fn free_table(&mut self, _table: PhysAddr, _len: u64) {}
+//!     fn read_entry(&self, at: PhysAddr) -> u64 {
+//!         self.words[(at.get() as usize - 0x1000) / 8]
+//!     }
+//!     fn write_entry(&mut self, at: PhysAddr, entry: u64) {
+//!         self.words[(at.get() as usize - 0x1000) / 8] = entry;
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Error> {
+//! let mut memory = Tables { words: Vec::new() };
+//! let config = Config {
+//!     format: Format::VtdSecondStage,
+//!     page_sizes: 1 << 12 | 1 << 21,
+//!     input_bits: 39,
+//!     output_bits: 48,
+//!     empty_tables: EmptyTables::Free,
+//! };
+//! let mut table = PageTable::new(&mut memory, &config)?;
+//! let (iova, phys) = (Iova::new(0x20_0000), PhysAddr::new(0x4000_0000));
+//! table.map(&mut memory, iova, phys, 0x20_1000, Prot::READ)?;
+//! // One block of 2 MiB and one page: the root, a table for the block, and one for the page.
+//! assert_eq!((table.leaf_count(), table.tables()), (2, 3));
+//! assert_eq!(table.translate(&memory, iova).map(|leaf| leaf.len), Ok(2 << 20));
+//! # Ok(())
+//! # }
+//! ```
+
+mod arm;
+mod layout;
+mod map;
+mod unmap;
+mod vtd;
+mod walk;
+
+pub use arm::MAIR;
+pub use layout::{Config, EmptyTables, Format};
+pub use walk::{Fault, FaultCause, Leaf, Leaves};
+
+use crate::{Error, Iova, PhysAddr};
+use layout::{Entry, Geometry, MAX_LEVELS};
+
+/// Where tables lie.
+///
+/// # What the implementer owes
+/// * A table it gives is zeroed, for the CPU and for the walker, and aligned to its length.
+/// * Entries are read and written as one 64-bit access, little endian.
+pub trait TableMemory {
+    /// Takes memory for a table of `len` bytes: a granule, or at the root of Arm stage 2 up to
+    /// sixteen.
+    ///
+    /// # Errors
+    /// `NoMemory`.
+    fn alloc_table(&mut self, len: u64) -> Result<PhysAddr, Error>;
+
+    /// Gives a table back, of the length it was taken with. Its bytes may be anything.
+    fn free_table(&mut self, table: PhysAddr, len: u64);
+
+    /// Reads an entry of a table that was taken.
+    fn read_entry(&self, at: PhysAddr) -> u64;
+
+    /// Writes an entry of a table that was taken.
+    fn write_entry(&mut self, at: PhysAddr, entry: u64);
+
+    /// Makes `len` bytes of entries written since seen by a walker that does not snoop, before
+    /// anything is written later.
+    fn publish(&mut self, at: PhysAddr, len: u64) {
+        let _ = (at, len);
+    }
+
+    /// Makes a walker forget a block: called between its removal and the entry of the table that
+    /// takes its place, where an architecture wants to see a break before the make.
+    fn break_block(&mut self, iova: Iova, len: u64) {
+        let _ = (iova, len);
+    }
+}
+
+/// A page table in memory.
+///
+/// Goes back through [`free`](Self::free); dropped, its memory stays taken.
+#[derive(Debug)]
+#[must_use = "goes back through PageTable::free"]
+pub struct PageTable {
+    geometry: Geometry,
+    root: PhysAddr,
+    empty_tables: EmptyTables,
+    /// Tables taken out since the last flush, chained by their first word. An aligned address is
+    /// no valid entry in any format, so that a walker that still comes by finds nothing.
+    retired: Chain,
+    tables: u64,
+    leaves: u64,
+}
+
+/// Tables that are linked nowhere, chained by their first word.
+#[derive(Clone, Copy, Debug, Default)]
+struct Chain {
+    first: u64,
+    len: u64,
+}
+
+impl Chain {
+    fn push<M: TableMemory + ?Sized>(&mut self, mem: &mut M, table: PhysAddr) {
+        mem.write_entry(table, self.first);
+        mem.publish(table, 8);
+        self.first = table.get();
+        self.len += 1;
+    }
+
+    fn pop<M: TableMemory + ?Sized>(&mut self, mem: &mut M) -> Option<PhysAddr> {
+        if self.len == 0 {
+            return None;
+        }
+        let table = PhysAddr::new(self.first);
+        self.first = mem.read_entry(table);
+        self.len -= 1;
+        mem.write_entry(table, 0);
+        mem.publish(table, 8);
+        Some(table)
+    }
+
+    fn free<M: TableMemory + ?Sized>(&mut self, mem: &mut M, bytes: u64) {
+        while let Some(table) = self.pop(mem) {
+            mem.free_table(table, bytes);
+        }
+    }
+}
+
+/// The way from the root to an entry.
+#[derive(Clone, Copy, Debug)]
+struct Path {
+    /// Where the entry of each height stands, from `height` up.
+    entries: [PhysAddr; MAX_LEVELS],
+    height: u32,
+    entry: u64,
+}
+
+impl Path {
+    /// Where the entry of this height stands; `None` above the root.
+    fn at(&self, height: u32) -> Option<PhysAddr> {
+        self.entries
+            .get(height as usize)
+            .copied()
+            .filter(|at| at.get() != u64::MAX)
+    }
+
+    /// Where the entry at the end of the way stands.
+    fn end(&self) -> PhysAddr {
+        self.at(self.height).unwrap_or(PhysAddr::new(0))
+    }
+}
+
+impl PageTable {
+    /// An empty table.
+    ///
+    /// # Errors
+    /// `Invalid` for a configuration the format does not have; what the memory says otherwise.
+    pub fn new<M: TableMemory + ?Sized>(mem: &mut M, config: &Config) -> Result<Self, Error> {
+        let geometry = Geometry::new(config)?;
+        let root = mem.alloc_table(geometry.root_bytes())?;
+        Ok(Self {
+            geometry,
+            root,
+            empty_tables: config.empty_tables,
+            retired: Chain::default(),
+            tables: 1,
+            leaves: 0,
+        })
+    }
+
+    /// The address of the root, for the IOMMU's base register or context entry.
+    #[must_use]
+    pub fn root(&self) -> PhysAddr {
+        self.root
+    }
+
+    /// Levels that are walked.
+    #[must_use]
+    pub fn levels(&self) -> u32 {
+        self.geometry.levels
+    }
+
+    /// The level of the root, as the manual counts.
+    #[must_use]
+    pub fn start_level(&self) -> u32 {
+        self.geometry.level(self.geometry.levels - 1)
+    }
+
+    /// The format.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.geometry.format
+    }
+
+    /// Bytes of the smallest page.
+    #[must_use]
+    pub fn granule(&self) -> u64 {
+        self.geometry.granule()
+    }
+
+    /// Tables in use, the root among them.
+    #[must_use]
+    pub fn tables(&self) -> u64 {
+        self.tables
+    }
+
+    /// Bytes of the tables in use, and of those that wait for a flush.
+    #[must_use]
+    pub fn table_bytes(&self) -> u64 {
+        let below = (self.tables - 1).saturating_add(self.retired.len);
+        below
+            .saturating_mul(self.geometry.granule())
+            .saturating_add(self.geometry.root_bytes())
+    }
+
+    /// Pages and blocks that are mapped.
+    #[must_use]
+    pub fn leaf_count(&self) -> u64 {
+        self.leaves
+    }
+
+    /// Tables that wait for a flush.
+    #[must_use]
+    pub fn retired_tables(&self) -> u64 {
+        self.retired.len
+    }
+
+    /// Frees the tables taken out by earlier calls. The translation buffers were flushed since.
+    pub fn reclaim<M: TableMemory + ?Sized>(&mut self, mem: &mut M) {
+        let bytes = self.geometry.granule();
+        self.retired.free(mem, bytes);
+    }
+
+    /// Frees all tables. No walker uses them any more.
+    pub fn free<M: TableMemory + ?Sized>(mut self, mem: &mut M) {
+        self.reclaim(mem);
+        let geo = self.geometry;
+        // From the bottom up, each height as a whole.
+        for height in 1..geo.levels {
+            let mut at = 0u64;
+            while at < geo.input_end() {
+                let path = self.descend(mem, at, height);
+                if let (true, Entry::Table(table)) =
+                    (path.height == height, geo.decode(path.height, path.entry))
+                {
+                    mem.write_entry(path.end(), 0);
+                    mem.free_table(table, geo.granule());
+                }
+                let size = geo.size(path.height);
+                at = (at & !(size - 1)) + size;
+            }
+        }
+        mem.free_table(self.root, geo.root_bytes());
+    }
+
+    /// Walks down to the entry for `iova` of height `stop`, or to the first that names no table.
+    fn descend<M: TableMemory + ?Sized>(&self, mem: &M, iova: u64, stop: u32) -> Path {
+        let geo = &self.geometry;
+        let mut path = Path {
+            entries: [PhysAddr::new(u64::MAX); MAX_LEVELS],
+            height: geo.levels - 1,
+            entry: 0,
+        };
+        let mut table = self.root;
+        loop {
+            let at = geo.entry_at(table, iova, path.height);
+            if let Some(slot) = path.entries.get_mut(path.height as usize) {
+                *slot = at;
+            }
+            path.entry = mem.read_entry(at);
+            if path.height <= stop {
+                return path;
+            }
+            match geo.decode(path.height, path.entry) {
+                Entry::Table(next) => table = next,
+                Entry::Empty | Entry::Leaf(_) | Entry::Malformed => return path,
+            }
+            path.height -= 1;
+        }
+    }
+
+    /// Takes tables, or none.
+    fn take_tables<M: TableMemory + ?Sized>(
+        &self,
+        mem: &mut M,
+        tables: u64,
+    ) -> Result<Chain, Error> {
+        let mut spare = Chain::default();
+        let bytes = self.geometry.granule();
+        for _ in 0..tables {
+            match mem.alloc_table(bytes) {
+                Ok(table) => spare.push(mem, table),
+                Err(err) => {
+                    spare.free(mem, bytes);
+                    return Err(err);
+                }
+            }
+        }
+        Ok(spare)
+    }
+
+    /// Changes the number of entries in use of the table that the way leads through at `height`.
+    /// Returns the new number; `None` for the root, which has none.
+    fn recount<M: TableMemory + ?Sized>(
+        &self,
+        mem: &mut M,
+        path: &Path,
+        height: u32,
+        change: impl FnOnce(u64) -> u64,
+    ) -> Option<u64> {
+        let geo = &self.geometry;
+        let at = path.at(height + 1)?;
+        let entry = mem.read_entry(at);
+        let count = change(geo.count(entry));
+        mem.write_entry(at, geo.with_count(entry, count));
+        mem.publish(at, 8);
+        Some(count)
+    }
+
+    /// Refuses what is not whole granules inside the input addresses.
+    fn check_range(&self, iova: Iova, len: u64) -> Result<u64, Error> {
+        let end = iova.get().checked_add(len).ok_or(Error::Invalid)?;
+        let inside = self.geometry.granule() - 1;
+        if len == 0 || (iova.get() | len) & inside != 0 || end > self.geometry.input_end() {
+            return Err(Error::Invalid);
+        }
+        Ok(end)
+    }
+}

@@ -1,0 +1,159 @@
+//! Removing ranges, and splitting blocks that reach out of them.
+
+use super::layout::{ENTRY_SHIFT, EmptyTables, Entry, MAX_LEVELS};
+use super::{Chain, PageTable, Path, TableMemory};
+use crate::{Error, Iova, PhysAddr};
+
+impl PageTable {
+    /// Removes what is mapped in a range. A block that reaches out of it is split, and keeps what
+    /// lies outside. Returns the bytes that were mapped.
+    ///
+    /// A walker may go on using what was removed until its translation buffers are flushed.
+    ///
+    /// # Errors
+    /// `Invalid` for what is not whole granules of input addresses; what the memory says if it
+    /// has no tables for splitting (at most two for each level). Nothing has changed then. A range
+    /// whose ends lie inside no block never needs memory.
+    pub fn unmap<M: TableMemory + ?Sized>(
+        &mut self,
+        mem: &mut M,
+        iova: Iova,
+        len: u64,
+    ) -> Result<u64, Error> {
+        let end = self.check_range(iova, len)?;
+        let missing = self.tables_to_split(mem, iova.get(), end);
+        let mut spare = self.take_tables(mem, missing)?;
+        let geo = self.geometry;
+        let (mut at, mut removed) = (iova.get(), 0u64);
+        while at < end {
+            let path = self.descend(mem, at, 0);
+            let size = geo.size(path.height);
+            let base = at & !(size - 1);
+            match geo.decode(path.height, path.entry) {
+                Entry::Leaf(phys) if base < at || size > end - base => {
+                    self.split(mem, &path, (base, phys), &mut spare)?;
+                }
+                Entry::Leaf(_) => {
+                    let (passed, leaves) =
+                        self.clear(mem, &path, geo.run(at, path.height, end - at));
+                    removed += leaves << geo.shift(path.height);
+                    at += passed << geo.shift(path.height);
+                }
+                Entry::Empty | Entry::Table(_) | Entry::Malformed => at = base + size,
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Tables that must be there to cut blocks at both ends of a range.
+    fn tables_to_split<M: TableMemory + ?Sized>(&self, mem: &M, start: u64, end: u64) -> u64 {
+        let geo = &self.geometry;
+        let mut count = 0u64;
+        let mut first_cut = [u64::MAX; MAX_LEVELS];
+        for cut in [start, end] {
+            // A cut on the largest block's boundary, or behind the last address, cuts nothing.
+            if cut >= geo.input_end() || cut & (geo.size(geo.max_leaf()) - 1) == 0 {
+                continue;
+            }
+            let path = self.descend(mem, cut, 0);
+            if !matches!(geo.decode(path.height, path.entry), Entry::Leaf(_)) {
+                continue;
+            }
+            for height in 0..path.height {
+                let upper = geo.size(height + 1);
+                if cut & (upper - 1) == 0 {
+                    continue;
+                }
+                let prefix = cut >> geo.shift(height + 1);
+                if let Some(first) = first_cut.get_mut(height as usize) {
+                    if *first != prefix {
+                        *first = prefix;
+                        count += 1;
+                    }
+                }
+            }
+        }
+        count
+    }
+
+    /// Puts a table of smaller entries in the place of a block.
+    fn split<M: TableMemory + ?Sized>(
+        &mut self,
+        mem: &mut M,
+        path: &Path,
+        (base, phys): (u64, u64),
+        spare: &mut Chain,
+    ) -> Result<(), Error> {
+        let geo = self.geometry;
+        let below = path.height.checked_sub(1).ok_or(Error::Invalid)?;
+        let table = spare.pop(mem).ok_or(Error::Invalid)?;
+        let attributes = geo.attributes_of(path.entry);
+        let entries = geo.entries(below);
+        for index in 0..entries {
+            let at = PhysAddr::new(table.get() + (index << ENTRY_SHIFT));
+            let part = phys + (index << geo.shift(below));
+            mem.write_entry(at, geo.leaf(below, part, attributes));
+        }
+        mem.publish(table, entries << ENTRY_SHIFT);
+        let at = path.end();
+        mem.write_entry(at, 0);
+        mem.publish(at, 8);
+        mem.break_block(Iova::new(base), geo.size(path.height));
+        mem.write_entry(at, geo.with_count(geo.table(table), entries));
+        mem.publish(at, 8);
+        self.tables += 1;
+        self.leaves += entries - 1;
+        Ok(())
+    }
+
+    /// Clears up to `most` entries of one table, as far as they name no table, and takes the table
+    /// out if it is empty then. Returns the entries passed, and how many of them were leaves.
+    fn clear<M: TableMemory + ?Sized>(
+        &mut self,
+        mem: &mut M,
+        path: &Path,
+        most: u64,
+    ) -> (u64, u64) {
+        let geo = self.geometry;
+        let first = path.end();
+        let (mut passed, mut leaves) = (0u64, 0u64);
+        while passed < most {
+            let at = PhysAddr::new(first.get() + (passed << ENTRY_SHIFT));
+            match geo.decode(path.height, mem.read_entry(at)) {
+                Entry::Leaf(_) => {
+                    mem.write_entry(at, 0);
+                    leaves += 1;
+                }
+                Entry::Empty => {}
+                Entry::Table(_) | Entry::Malformed => break,
+            }
+            passed += 1;
+        }
+        mem.publish(first, passed << ENTRY_SHIFT);
+        self.leaves -= leaves;
+        let left = self.recount(mem, path, path.height, |count| count.saturating_sub(leaves));
+        if left == Some(0) && self.empty_tables == EmptyTables::Free {
+            self.take_out(mem, path);
+        }
+        (passed, leaves)
+    }
+
+    /// Takes the empty table at the end of a way out, and those above that are empty then.
+    fn take_out<M: TableMemory + ?Sized>(&mut self, mem: &mut M, path: &Path) {
+        let geo = self.geometry;
+        let mut height = path.height;
+        while let Some(at) = path.at(height + 1) {
+            let Entry::Table(table) = geo.decode(height + 1, mem.read_entry(at)) else {
+                return;
+            };
+            mem.write_entry(at, 0);
+            mem.publish(at, 8);
+            self.retired.push(mem, table);
+            self.tables -= 1;
+            height += 1;
+            if self.recount(mem, path, height, |count| count.saturating_sub(1)) != Some(0) {
+                return;
+            }
+        }
+    }
+}

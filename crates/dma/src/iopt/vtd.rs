@@ -1,0 +1,94 @@
+//! Second-stage paging entries of Intel's VT-d.
+//!
+//! Source: Intel Virtualization Technology for Directed I/O, chapter 9.8 (Second-Stage Paging
+//! Entries).
+
+use super::layout::Entry;
+use crate::{PhysAddr, Prot};
+
+/// `R`: reads.
+const READ: u64 = 1 << 0;
+/// `W`: writes.
+const WRITE: u64 = 1 << 1;
+/// `PS`: an SS-PDPE or SS-PDE that maps a page itself.
+const PAGE_SIZE: u64 = 1 << 7;
+/// `SNP`: accesses snoop the CPU's caches.
+const SNOOP: u64 = 1 << 11;
+/// Bits an entry has for an address; those above the host address width must be zero.
+const ADDR: u64 = ((1 << 52) - 1) & !0xfff;
+/// `EMT` and `IPAT`: the memory type, ignored by requests without PASID. `EMT` 0 is uncached.
+const IPAT: u64 = 1 << 6;
+/// Ignored bits of an entry that names a table: hold the count.
+const COUNT_SHIFT: u32 = 52;
+const COUNT: u64 = 0x3ff << COUNT_SHIFT;
+
+/// Highest height at which a page may stand: 1 GiB.
+pub(super) const MAX_LEAF: u32 = 2;
+
+pub(super) const fn is_empty(entry: u64) -> bool {
+    entry & (READ | WRITE) == 0
+}
+
+pub(super) fn decode(height: u32, entry: u64) -> Entry {
+    if is_empty(entry) {
+        Entry::Empty
+    } else if height == 0 {
+        Entry::Leaf(entry & ADDR)
+    } else if entry & PAGE_SIZE == 0 {
+        Entry::Table(PhysAddr::new(entry & ADDR))
+    } else if height > MAX_LEAF {
+        Entry::Malformed
+    } else {
+        Entry::Leaf(entry & ADDR & !((1u64 << (12 + 9 * height)) - 1))
+    }
+}
+
+/// The rights of the entries on the way are combined: all of them, up to the leaf.
+pub(super) const fn table(next: PhysAddr) -> u64 {
+    next.get() & ADDR | READ | WRITE
+}
+
+pub(super) const fn count(entry: u64) -> u64 {
+    (entry & COUNT) >> COUNT_SHIFT
+}
+
+pub(super) const fn with_count(entry: u64, count: u64) -> u64 {
+    entry & !COUNT | count << COUNT_SHIFT & COUNT
+}
+
+/// What makes an entry a leaf of this height.
+pub(super) const fn leaf_type(height: u32) -> u64 {
+    if height == 0 { 0 } else { PAGE_SIZE }
+}
+
+/// The bits of a leaf that are neither address nor type.
+pub(super) const fn attributes(entry: u64) -> u64 {
+    entry & !ADDR & !PAGE_SIZE
+}
+
+pub(super) fn from_prot(prot: Prot) -> u64 {
+    let mut entry = 0;
+    if prot.contains(Prot::READ) {
+        entry |= READ;
+    }
+    if prot.contains(Prot::WRITE) {
+        entry |= WRITE;
+    }
+    // A target that is no RAM is marked by its memory type, and is never snooped.
+    if prot.contains(Prot::MMIO) {
+        entry | IPAT
+    } else if prot.contains(Prot::COHERENT) {
+        entry | SNOOP
+    } else {
+        entry
+    }
+}
+
+pub(super) fn prot(entry: u64) -> Prot {
+    let mut prot = Prot::empty();
+    prot.set(Prot::READ, entry & READ != 0);
+    prot.set(Prot::WRITE, entry & WRITE != 0);
+    prot.set(Prot::COHERENT, entry & SNOOP != 0);
+    prot.set(Prot::MMIO, entry & IPAT != 0);
+    prot
+}

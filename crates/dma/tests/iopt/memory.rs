@@ -1,0 +1,127 @@
+//! Memory for tables that notices what must not happen.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use vb3_dma::iopt::{EmptyTables, TableMemory};
+use vb3_dma::{Constraint, Error, Iova, PhysAddr, Reason};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Tables {
+    /// Length by address.
+    tables: BTreeMap<u64, u64>,
+    /// Words that are not zero.
+    words: HashMap<u64, u64>,
+    next: u64,
+    /// Tables to go until one is refused.
+    pub(crate) fail_at: Option<u64>,
+    pub(crate) taken: u64,
+    /// Blocks that were broken.
+    pub(crate) broken: Vec<(u64, u64)>,
+    /// Whether writes wait to be published.
+    pub(crate) watch: bool,
+    dirty: BTreeSet<u64>,
+    pub(crate) policy: EmptyTables,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self {
+            tables: BTreeMap::new(),
+            words: HashMap::new(),
+            next: 0x1_0000_0000,
+            fail_at: None,
+            taken: 0,
+            broken: Vec::new(),
+            watch: false,
+            dirty: BTreeSet::new(),
+            policy: EmptyTables::Free,
+        }
+    }
+}
+
+impl Tables {
+    pub(crate) fn live(&self) -> usize {
+        self.tables.len()
+    }
+
+    pub(crate) fn len_of(&self, table: u64) -> u64 {
+        self.tables[&table]
+    }
+
+    pub(crate) fn same_bytes(&self, other: &Self) -> bool {
+        self.tables == other.tables && self.words == other.words
+    }
+
+    pub(crate) fn unpublished(&self) -> usize {
+        self.dirty.len()
+    }
+
+    pub(crate) fn peek(&self, at: u64) -> u64 {
+        assert!(at.is_multiple_of(8), "an entry at {at:#x}");
+        let (&start, &len) = self.tables.range(..=at).next_back().expect("no table");
+        assert!(at - start < len, "{at:#x} lies in no live table");
+        self.words.get(&at).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn poke(&mut self, at: u64, word: u64) {
+        self.peek(at);
+        match word {
+            0 => self.words.remove(&at),
+            _ => self.words.insert(at, word),
+        };
+    }
+}
+
+impl TableMemory for Tables {
+    fn alloc_table(&mut self, len: u64) -> Result<PhysAddr, Error> {
+        if let Some(left) = &mut self.fail_at {
+            if *left == 0 {
+                return Err(Error::NoMemory(Reason {
+                    constraint: Constraint::InjectedFault,
+                    wanted: len,
+                    found: 0,
+                }));
+            }
+            *left -= 1;
+        }
+        assert!(len.is_power_of_two());
+        let at = self.next.next_multiple_of(len);
+        // Never used twice, so that a stale pointer is noticed.
+        self.next = at + len;
+        self.tables.insert(at, len);
+        self.taken += 1;
+        Ok(PhysAddr::new(at))
+    }
+
+    fn free_table(&mut self, table: PhysAddr, len: u64) {
+        let (at, end) = (table.get(), table.get() + len);
+        assert_eq!(self.tables.remove(&at), Some(len), "freed twice or cut");
+        self.words.retain(|word, _| !(at..end).contains(word));
+        self.dirty.retain(|word| !(at..end).contains(word));
+    }
+
+    fn read_entry(&self, at: PhysAddr) -> u64 {
+        self.peek(at.get())
+    }
+
+    fn write_entry(&mut self, at: PhysAddr, entry: u64) {
+        let table = entry & ((1 << 48) - 1) & !0xfff;
+        if self.watch && self.tables.contains_key(&table) && at.get() & !0xfff != table {
+            let len = self.tables[&table];
+            let waiting = self.dirty.range(table..table + len).count();
+            assert_eq!(waiting, 0, "linked before it was published");
+        }
+        self.poke(at.get(), entry);
+        if self.watch {
+            self.dirty.insert(at.get());
+        }
+    }
+
+    fn publish(&mut self, at: PhysAddr, len: u64) {
+        let range = at.get()..at.get() + len;
+        self.dirty.retain(|word| !range.contains(word));
+    }
+
+    fn break_block(&mut self, iova: Iova, len: u64) {
+        self.broken.push((iova.get(), len));
+    }
+}
