@@ -3,6 +3,31 @@
 //! [`Backend`] is what a host of devices offers; this crate knows how a program reaches it and
 //! nothing of what the devices do. [`run`] starts a program and serves it and its children until
 //! all of them are gone.
+//!
+//! # How
+//! The program runs under a filter that notifies the supervisor of calls that may concern a
+//! device; all others go to the kernel as ever. An open of a node is answered with a descriptor
+//! of an empty memfd, from numbers kept for it (256 below 1024), so that the filter can tell
+//! reads and writes of devices by their number. Its inode says which file it is, whatever becomes
+//! of the descriptor: dup, fork, exec, passing it over a socket. poll and select are answered
+//! here, other files in them borrowed; epoll sets get objects that follow the device's state; an
+//! mmap is rewritten in flight to map the buffer's own memfd. Closes are not calls to catch: a
+//! lock on every description given out tells, also after SIGKILL.
+//!
+//! # Limits
+//! * The program has `no_new_privs`: set-user-ID programs (sudo) gain nothing.
+//! * A device's descriptor is not the lowest free number. After dup2 to a number outside the
+//!   range only standard input and output can be read and written; all else works.
+//! * 32-bit programs and opens through io_uring do not see the devices. A program that installs
+//!   a seccomp listener of its own gets EBUSY.
+//! * Under strace or a debugger a mapping of a device fails with EPERM, and a note says why.
+//! * In epoll sets, conditions of one file are reported as one event each.
+//! * If the supervisor is killed, the program is; what the program has left behind is not, and
+//!   its calls fail with ENOSYS.
+//! * No security boundary: arguments are copied once and then judged, but a program that means
+//!   ill can reach the kernel by other ways.
+//!
+//! Linux 6.6 or newer; 5.14 works with notes on what is slow or inexact. x86-64.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!(

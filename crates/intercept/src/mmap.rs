@@ -14,7 +14,7 @@ use crate::host::Call;
 use crate::listener::{ERESTARTNOINTR, Notif, Reply};
 use crate::note::Note;
 use crate::reap::Ended;
-use crate::rewrite::{self, Left};
+use crate::rewrite::{self, Left, Stopped};
 use crate::serve::{Server, Verdict};
 
 const PAGE: u64 = 4096;
@@ -81,10 +81,7 @@ impl Server<'_> {
         let map = match asked {
             Ok(map) => map,
             Err(e) => {
-                // The thread is let go when it has its answer.
-                self.host.listener.answer(n.id, Reply::from(e));
-                self.left(n.tid, stopped.let_go());
-                return Ok(Verdict::Answered);
+                return Ok(self.refuse(n, stopped, e));
             }
         };
         let given = Given::Mapping(file, map.tag);
@@ -97,9 +94,7 @@ impl Server<'_> {
             Ok((fd, id, _)) => (fd, id),
             Err(e) => {
                 self.backend.gone(map.tag);
-                self.host.listener.answer(n.id, Reply::from(e));
-                self.left(n.tid, stopped.let_go());
-                return Ok(Verdict::Answered);
+                return Ok(self.refuse(n, stopped, e));
             }
         };
         self.host.device_memory.borrow_mut().insert(id);
@@ -115,9 +110,7 @@ impl Server<'_> {
         let remote = match installed {
             Ok(remote) => remote,
             Err(e) => {
-                self.host.listener.answer(n.id, Reply::from(e));
-                self.left(n.tid, stopped.let_go());
-                return Ok(Verdict::Answered);
+                return Ok(self.refuse(n, stopped, e));
             }
         };
         if self
@@ -137,6 +130,13 @@ impl Server<'_> {
         }
         self.left(n.tid, left);
         Ok(Verdict::Answered)
+    }
+
+    /// Refuses a mapping; the thread stops once it has its answer, and is let go.
+    fn refuse(&mut self, n: &Notif, stopped: Stopped, e: Errno) -> Verdict {
+        self.host.listener.answer(n.id, Reply::from(e));
+        self.left(n.tid, stopped.let_go());
+        Verdict::Answered
     }
 
     /// Takes note of how a thread was let go.

@@ -4,7 +4,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::toy::{ABANDONED, ARM, COUNT, WAIT};
+use crate::toy::{ABANDONED, ARM, COUNT, LEN, WAIT, cookie, pattern};
 use crate::{alone, call, device, errno, inside};
 
 static HANDLED: AtomicU32 = AtomicU32::new(0);
@@ -190,6 +190,50 @@ inside! {
         assert_eq!(call(&file, COUNT, 0), Ok(2));
         // SAFETY: our own child.
         unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+        });
+    }
+
+    fn mappings_under_fire_are_right() {
+        alone(|| {
+            let file = device();
+            handle(libc::SIGALRM, libc::SA_RESTART);
+            handle(libc::SIGUSR1, libc::SA_RESTART);
+            timer(Duration::from_micros(100), Duration::from_micros(100));
+            // SAFETY: the child only sends signals until it is killed.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: our own parent.
+                unsafe {
+                    let parent = libc::getppid();
+                    loop {
+                        libc::kill(parent, libc::SIGUSR1);
+                        libc::kill(parent, libc::SIGSTOP);
+                        libc::kill(parent, libc::SIGCONT);
+                        libc::usleep(1000);
+                    }
+                }
+            }
+            for n in 0..150 {
+                let (len, offset) = (LEN, cookie(n % 3) as i64);
+                let fd = file.as_raw_fd();
+                // SAFETY: a new mapping, read and removed again.
+                unsafe {
+                    let at = libc::mmap(std::ptr::null_mut(), len, 3, libc::MAP_SHARED, fd, offset);
+                    assert_ne!(at, libc::MAP_FAILED, "{}", errno());
+                    let bytes = std::slice::from_raw_parts(at.cast::<u8>(), len);
+                    assert!(bytes.iter().all(|&b| b == pattern(n % 3)));
+                    libc::munmap(at, len);
+                }
+            }
+            timer(Duration::ZERO, Duration::ZERO);
+            // SAFETY: our own child.
+            unsafe {
+                libc::kill(child, libc::SIGKILL);
+                libc::waitpid(child, std::ptr::null_mut(), 0);
+                libc::kill(libc::getpid(), libc::SIGCONT);
+            }
+            assert!(handled() > 10);
+            assert_eq!(call(&file, crate::toy::GIVEN, 0), Ok(0));
         });
     }
 }
