@@ -10,6 +10,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "alloc")]
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
@@ -18,20 +19,24 @@ mod addr;
 mod counters;
 mod error;
 pub mod iopt;
+#[cfg(feature = "alloc")]
 mod mapper;
 mod ops;
 mod platform;
+#[cfg(feature = "alloc")]
 mod ranges;
 mod types;
 
 pub use addr::{DmaAddr, Iova, PhysAddr};
 pub use counters::{Counters, Live};
 pub use error::{Constraint, Error, Reason};
+#[cfg(feature = "alloc")]
 pub use mapper::{Alloc, Mapper, Mapping, Table};
 pub use ops::{DmaOps, contiguous_len};
 pub use platform::{
     BounceMode, BouncePool, DeviceInfo, IommuInfo, Layout, PageRequest, Platform, Prot,
 };
+#[cfg(feature = "alloc")]
 pub use ranges::{RangeAllocator, RangeError};
 pub use types::{
     Attrs, Caching, Coherency, Direction, DmaSegment, Limits, Segment, SegmentKind, SyncFor,
