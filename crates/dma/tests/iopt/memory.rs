@@ -56,7 +56,7 @@ impl Tables {
     }
 
     pub(crate) fn peek(&self, at: u64) -> u64 {
-        assert!(at.is_multiple_of(8), "an entry at {at:#x}");
+        assert!(at % 8 == 0, "an entry at {at:#x}");
         let (&start, &len) = self.tables.range(..=at).next_back().expect("no table");
         assert!(at - start < len, "{at:#x} lies in no live table");
         self.words.get(&at).copied().unwrap_or(0)
