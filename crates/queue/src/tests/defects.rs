@@ -124,6 +124,25 @@ fn defect_02_planes_in_one_dmabuf_are_each_checked() {
 }
 
 #[test]
+fn defect_02_a_longer_plane_in_the_same_dmabuf_is_checked_again() {
+    for queue_type in BOTH {
+        let mut b = Bench::new(queue_type);
+        b.reqbufs(Memory::DmaBuf, 2).unwrap();
+        let object = b.mem.new_object(SIZE * 2);
+        for (length, expected) in [(SIZE, 0), (SIZE * 2 + 1, EFAULT), (SIZE * 2, 0)] {
+            let request = b.dmabuf(0, Some(object), length, 0);
+            assert_eq!(seen(b.qbuf_as(request)), expected, "{length}");
+            b.streamoff().unwrap();
+        }
+        assert_eq!(
+            b.query(0).unwrap().planes[0].unwrap().length_bytes,
+            SIZE * 2
+        );
+        b.finish();
+    }
+}
+
+#[test]
 fn defect_16_a_failed_dqbuf_does_not_end_the_stream() {
     let mut b = Bench::new(QueueType::Capture);
     b.reqbufs(Memory::Mmap, 2).unwrap();

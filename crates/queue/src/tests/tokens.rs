@@ -4,6 +4,7 @@ use super::check::mmap_buffer;
 use super::fake::done;
 use super::std::thread;
 use super::{BOTH, Bench};
+use crate::active::{Ownership, TokenFacts};
 use crate::{Active, BufferState, Memory, QueueType, Stale, Statistics};
 
 fn streaming(queue_type: QueueType) -> Bench {
@@ -145,6 +146,53 @@ fn a_stale_token_cannot_touch_the_buffers_next_use() {
         }
         b.finish();
     }
+}
+
+#[test]
+fn every_end_of_ownership_raises_the_epoch() {
+    let mut b = streaming(QueueType::Capture);
+    let mut epochs = super::std::vec![b.driver.tokens[0].epoch()];
+    b.streamoff().unwrap();
+    epochs.push(b.queue.ownership.epoch());
+    b.reqbufs(Memory::Mmap, 2).unwrap();
+    epochs.push(b.queue.ownership.epoch());
+    b.driver.fail.insert("start_streaming", 5);
+    b.streamon().unwrap_err();
+    epochs.push(b.queue.ownership.epoch());
+    b.queue.release(&mut b.mem, &mut b.driver);
+    epochs.push(b.queue.ownership.epoch());
+    assert!(epochs.is_sorted_by(|a, b| a < b), "{epochs:?}");
+    b.finish();
+}
+
+/// What happens when one thread drops a token while another takes its buffer back and gives it
+/// out again: the index is to be listed once.
+#[test]
+fn an_index_is_listed_once_however_often_it_is_dropped() {
+    let ownership = Ownership::new(4).unwrap();
+    let token = |index, generation| {
+        let facts = TokenFacts {
+            index,
+            generation,
+            timestamp_ns: 0,
+            field: 0,
+            timecode: None,
+        };
+        Active::<u64>::new(&ownership, facts, Default::default())
+    };
+    for (generation, index) in [(1, 0), (2, 1), (3, 0), (4, 3), (5, 0)] {
+        drop(token(index, generation));
+    }
+    let mut listed = super::std::vec::Vec::new();
+    let mut next = ownership.take_dropped();
+    while let Some(index) = next {
+        listed.push(index);
+        assert!(listed.len() <= 4, "a list without end");
+        next = ownership.unlist(index);
+    }
+    assert_eq!(listed, [3, 1, 0]);
+    assert!(ownership.was_dropped(0, 5) && !ownership.was_dropped(0, 3));
+    assert_eq!(ownership.take_dropped(), None);
 }
 
 #[test]

@@ -182,6 +182,14 @@ fn expbuf_and_mmap() {
             ready(b);
             map(b, 0, 118_784, RW)
         }),
+        ("M4+ inside a page", both(EINVAL), |b| {
+            ready(b);
+            map(b, 1, SIZE, RW)
+        }),
+        ("M7+ nothing", both(EINVAL), |b| {
+            ready(b);
+            map(b, 0, 0, RW)
+        }),
         ("M7", both(0), |b| {
             ready(b);
             map(b, 0, 4096, RW)

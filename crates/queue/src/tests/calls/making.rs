@@ -270,7 +270,9 @@ fn create_bufs() {
         ("C+ fewer, and that is not enough", both(ENOMEM), |b| {
             b.mem.max_alloc = Some(3);
             b.driver.least_buffers = 4;
-            count(create(b, Memory::Mmap, 5, &[SIZE]))
+            let refused = count(create(b, Memory::Mmap, 5, &[SIZE]));
+            assert_eq!(b.queue.num_buffers(), 0, "none are kept");
+            refused
         }),
         ("C+ the second question fails", both(ENOMEM), |b| {
             ready(b);

@@ -225,6 +225,8 @@ fn dqbuf() {
         ("D7+ woken", both(0), |b| {
             streaming(b);
             b.queue.begin_wait().unwrap();
+            let _ = b.queue.take_wake();
+            assert!(!b.queue.take_wake());
             b.frame();
             assert!(b.queue.take_wake());
             b.queue.end_wait();
