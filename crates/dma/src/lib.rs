@@ -19,6 +19,7 @@ mod addr;
 mod counters;
 mod error;
 pub mod iopt;
+mod iova;
 #[cfg(feature = "alloc")]
 mod mapper;
 mod ops;
@@ -30,6 +31,8 @@ mod types;
 pub use addr::{DmaAddr, Iova, PhysAddr};
 pub use counters::{Counters, Live};
 pub use error::{Constraint, Error, Reason};
+#[cfg(feature = "alloc")]
+pub use iova::{CachedIova, CpuCache, IovaAlign, IovaAllocator};
 #[cfg(feature = "alloc")]
 pub use mapper::{Alloc, Mapper, Mapping, Table};
 pub use ops::{DmaOps, contiguous_len};

@@ -1,0 +1,211 @@
+//! The addresses of one I/O address space, in bytes, and who has them.
+//!
+//! Source: Linux 7.2 drivers/iommu/iova.c, differs: no tree to walk, so no cached node and no
+//! remembered failed size; what comes back is checked against what went out.
+
+mod cache;
+
+pub use cache::{CachedIova, CpuCache};
+
+use crate::ranges::{RangeAllocator, RangeError};
+use crate::{Constraint, Error, IommuInfo, Iova, Reason};
+
+/// The highest address below 4 GiB.
+const LOW: u64 = u32::MAX as u64;
+
+/// How the start of an address range must lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IovaAlign {
+    /// On the next power of two above the length if there is such a place, else on a granule.
+    Preferred,
+    /// On the next power of two above the length, or not at all.
+    Natural,
+}
+
+/// Hands out I/O virtual addresses from the top of an aperture.
+///
+/// Address zero is never given. A call costs the same whether ten ranges are live or a million.
+///
+/// # Context
+/// Does not sleep. `alloc` may ask the heap, and fails if it has nothing; `free` never does.
+///
+/// # Examples
+/// ```
+/// use vb3_dma::{IommuInfo, Iova, IovaAlign, IovaAllocator};
+///
+/// let info = IommuInfo { page_sizes: 1 << 12, first: Iova::new(0), last: Iova::new((1 << 40) - 1) };
+/// let mut space = IovaAllocator::new(&info)?;
+/// let at = space.alloc(3 << 12, u32::MAX.into(), IovaAlign::Natural)?;
+/// assert!(at.is_aligned(4 << 12));
+/// space.free(at, 3 << 12)?;
+/// # Ok::<(), vb3_dma::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct IovaAllocator {
+    space: RangeAllocator,
+    granule: u64,
+    low_first: bool,
+}
+
+impl IovaAllocator {
+    /// All addresses of an aperture except zero.
+    ///
+    /// # Errors
+    /// `Invalid` for an aperture that holds no whole granule; `NoMemory`.
+    pub fn new(info: &IommuInfo) -> Result<Self, Error> {
+        let granule = info.granule().ok_or(Error::Invalid)?;
+        let first = info.first.get().div_ceil(granule).max(1);
+        let last = last_unit(info.last.get(), granule).ok_or(Error::Invalid)?;
+        match RangeAllocator::new(first, last) {
+            Ok(space) => Ok(Self {
+                space,
+                granule,
+                low_first: false,
+            }),
+            Err(RangeError::Invalid) => Err(Error::Invalid),
+            Err(RangeError::Exhausted(_) | RangeError::Heap) => Err(no_iova(granule, 0)),
+        }
+    }
+
+    /// Tries below 4 GiB first, until that fails for the first time.
+    ///
+    /// Source: Linux 7.2 drivers/iommu/dma-iommu.c, PCI devices; same.
+    pub fn prefer_low(&mut self) {
+        self.low_first = true;
+    }
+
+    /// Whether addresses below 4 GiB still are tried first.
+    #[must_use]
+    pub fn prefers_low(&self) -> bool {
+        self.low_first
+    }
+
+    /// Keeps addresses from ever being given: firmware's regions, bridge windows, interrupts.
+    ///
+    /// Granules that are touched in part are kept whole. Regions may overlap.
+    ///
+    /// # Errors
+    /// `Invalid` for an empty region, one that is in use, or more than
+    /// [`RangeAllocator::MAX_RESERVED`]; `NoMemory`. Nothing has changed.
+    pub fn reserve(&mut self, first: Iova, last: Iova) -> Result<(), Error> {
+        if first > last {
+            return Err(Error::Invalid);
+        }
+        let (first, last) = (first.get() / self.granule, last.get() / self.granule);
+        self.space.reserve(first, last).map_err(|err| match err {
+            RangeError::Invalid => Error::Invalid,
+            RangeError::Exhausted(_) | RangeError::Heap => no_iova(self.granule, 0),
+        })
+    }
+
+    /// Bytes of the smallest range.
+    #[must_use]
+    pub fn granule(&self) -> u64 {
+        self.granule
+    }
+
+    /// Bytes handed out.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.space.used().saturating_mul(self.granule)
+    }
+
+    /// Ranges handed out.
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        self.space.live()
+    }
+
+    /// Bytes of bookkeeping on the heap.
+    #[must_use]
+    pub fn metadata_bytes(&self) -> usize {
+        self.space.metadata_bytes()
+    }
+
+    /// Takes `len` bytes (rounded up to granules), none above `limit`.
+    ///
+    /// # Errors
+    /// * `Invalid` for length zero, or one that overflows when rounded.
+    /// * `NoMemory` with `IovaSpace`: the bytes wanted and the longest free run.
+    pub fn alloc(&mut self, len: u64, limit: u64, align: IovaAlign) -> Result<Iova, Error> {
+        let units = self.units(len)?;
+        let found = match last_unit(limit.min(LOW), self.granule) {
+            Some(low) if self.low_first && limit > LOW => match self.take(units, align, low) {
+                Err(RangeError::Exhausted(_)) => {
+                    self.low_first = false;
+                    self.take_below(units, align, limit)
+                }
+                other => other,
+            },
+            _ => self.take_below(units, align, limit),
+        };
+        match found {
+            // No overflow: the unit lies within the aperture.
+            Ok(unit) => Ok(Iova::new(unit.saturating_mul(self.granule))),
+            Err(RangeError::Invalid) => Err(Error::Invalid),
+            Err(RangeError::Heap) => Err(no_iova(len, 0)),
+            Err(RangeError::Exhausted(units)) => {
+                Err(no_iova(len, units.saturating_mul(self.granule)))
+            }
+        }
+    }
+
+    fn take_below(&mut self, units: u64, align: IovaAlign, limit: u64) -> Result<u64, RangeError> {
+        match last_unit(limit, self.granule) {
+            Some(last) => self.take(units, align, last),
+            None => Err(RangeError::Exhausted(0)),
+        }
+    }
+
+    fn take(&mut self, units: u64, align: IovaAlign, last: u64) -> Result<u64, RangeError> {
+        let align = match align {
+            IovaAlign::Preferred => 1,
+            IovaAlign::Natural => match units.checked_next_power_of_two() {
+                Some(align) => align,
+                None => return Err(RangeError::Exhausted(0)),
+            },
+        };
+        self.space.take(units, align, last)
+    }
+
+    /// Takes a range back, exactly as it was given.
+    ///
+    /// # Errors
+    /// `Invalid` for any other range; nothing has changed.
+    pub fn free(&mut self, at: Iova, len: u64) -> Result<(), Error> {
+        let units = self.units(len)?;
+        if !at.is_aligned(self.granule) {
+            return Err(Error::Invalid);
+        }
+        self.space
+            .give_back(at.get() / self.granule, units)
+            .map_err(|_| Error::Invalid)
+    }
+
+    fn units(&self, len: u64) -> Result<u64, Error> {
+        match len.div_ceil(self.granule) {
+            0 => Err(Error::Invalid),
+            units if units.checked_mul(self.granule).is_none() => Err(Error::Invalid),
+            units => Ok(units),
+        }
+    }
+}
+
+/// The last unit that lies at or below `limit` as a whole.
+const fn last_unit(limit: u64, granule: u64) -> Option<u64> {
+    match limit.checked_add(1) {
+        Some(end) => (end / granule).checked_sub(1),
+        None => Some(u64::MAX / granule),
+    }
+}
+
+fn no_iova(wanted: u64, found: u64) -> Error {
+    Error::NoMemory(Reason {
+        constraint: Constraint::IovaSpace,
+        wanted,
+        found,
+    })
+}
+
+#[cfg(test)]
+mod tests;

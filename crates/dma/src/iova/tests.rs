@@ -1,0 +1,210 @@
+//! Addresses in bytes: edges, preference, reserved regions, caches.
+
+use super::{CachedIova, IovaAlign, IovaAllocator};
+use crate::{Constraint, Error, IommuInfo, Iova};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::vec::Vec;
+
+const G: u64 = 1 << 12;
+const GIB: u64 = 1 << 30;
+
+fn info(first: u64, last: u64, granule: u64) -> IommuInfo {
+    IommuInfo {
+        page_sizes: granule,
+        first: Iova::new(first),
+        last: Iova::new(last),
+    }
+}
+
+fn space(last: u64) -> IovaAllocator {
+    IovaAllocator::new(&info(0, last, G)).unwrap()
+}
+
+#[test]
+fn address_zero_is_never_given_and_every_other_is() {
+    for granule_bits in [12, 14, 16] {
+        let granule = 1u64 << granule_bits;
+        let mut space = IovaAllocator::new(&info(0, 16 * granule - 1, granule)).unwrap();
+        let mut got: Vec<u64> = (0..15)
+            .map(|_| {
+                space
+                    .alloc(1, u64::MAX, IovaAlign::Preferred)
+                    .unwrap()
+                    .get()
+            })
+            .collect();
+        let from_the_top: Vec<u64> = (1..16).rev().map(|unit| unit * granule).collect();
+        assert_eq!(got, from_the_top);
+        let err = space.alloc(1, u64::MAX, IovaAlign::Preferred).unwrap_err();
+        let reason = err.reason().unwrap();
+        assert_eq!(
+            (err.errno(), reason.constraint),
+            (12, Constraint::IovaSpace)
+        );
+        assert_eq!((reason.wanted, reason.found), (1, 0));
+        got.drain(..)
+            .for_each(|at| space.free(Iova::new(at), granule).unwrap());
+        assert_eq!(space.used_bytes(), 0);
+    }
+}
+
+#[test]
+fn sums_at_the_end_of_the_address_space_do_not_wrap() {
+    // CVE-2023-52910: a sum over the last page frame wrapped and the search never ended.
+    let mut all = space(u64::MAX);
+    let top = all.alloc(G, u64::MAX, IovaAlign::Preferred).unwrap();
+    assert_eq!(top.get(), u64::MAX - (G - 1));
+    for len in [0, u64::MAX, u64::MAX - G + 2] {
+        let err = all.alloc(len, u64::MAX, IovaAlign::Natural).unwrap_err();
+        assert_eq!(err, Error::Invalid, "{len:#x}");
+    }
+    let err = all
+        .alloc(u64::MAX - G + 1, u64::MAX, IovaAlign::Natural)
+        .unwrap_err();
+    assert_eq!(err.errno(), 12);
+    assert_eq!(all.free(top, 2 * G), Err(Error::Invalid), "past the end");
+    assert_eq!(all.free(Iova::new(top.get() + 1), G), Err(Error::Invalid));
+    assert_eq!(all.free(top, 0), Err(Error::Invalid));
+    all.free(top, G).unwrap();
+    assert_eq!(all.free(top, G), Err(Error::Invalid), "twice");
+    for limit in [0, 1, G - 1, G, 2 * G - 2] {
+        let err = all.alloc(1, limit, IovaAlign::Preferred).unwrap_err();
+        assert_eq!(err.reason().unwrap().found, 0, "limit {limit}");
+    }
+    let only = all.alloc(1, 2 * G - 1, IovaAlign::Preferred).unwrap();
+    assert_eq!(only.get(), G);
+    for (first, last, granule) in [(0, 0, G), (0, G - 1, G), (2 * G, G, G), (0, G, 0)] {
+        assert!(IovaAllocator::new(&info(first, last, granule)).is_err());
+    }
+}
+
+#[test]
+fn low_addresses_come_first_until_they_run_out_once() {
+    let mut space = space((1 << 48) - 1);
+    space.prefer_low();
+    let low: Vec<Iova> = (0..3)
+        .map(|_| space.alloc(GIB, u64::MAX, IovaAlign::Natural).unwrap())
+        .collect();
+    assert!(low.iter().all(|at| at.get() < 4 * GIB), "{low:?}");
+    let fourth = space.alloc(GIB, u64::MAX, IovaAlign::Natural).unwrap();
+    assert!(fourth.get() >= 4 * GIB, "zero is never given");
+    assert!(!space.prefers_low());
+    space.free(low[0], GIB).unwrap();
+    let fifth = space.alloc(GIB, u64::MAX, IovaAlign::Natural).unwrap();
+    assert!(fifth.get() >= 4 * GIB, "for good");
+    let narrow = space.alloc(GIB, 4 * GIB - 1, IovaAlign::Natural).unwrap();
+    assert_eq!(narrow, low[0], "a device that can do no more gets it still");
+}
+
+#[test]
+fn natural_alignment_is_kept_or_refused() {
+    let mut space = space(64 * G - 1);
+    for (units, align) in [(1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (16, 16)] {
+        let at = space
+            .alloc(units * G, u64::MAX, IovaAlign::Natural)
+            .unwrap();
+        assert!(at.is_aligned(align * G), "{units}: {at}");
+    }
+    let err = space.alloc(17 * G, u64::MAX, IovaAlign::Natural);
+    assert!(err.is_err(), "no place on a multiple of 32 is left");
+    space.alloc(9 * G, u64::MAX, IovaAlign::Preferred).unwrap();
+}
+
+#[test]
+fn reserved_addresses_stay_out() {
+    let mut space = space((1 << 32) - 1);
+    // The interrupt window of a PC, and one that overlaps it.
+    space
+        .reserve(Iova::new(0xfee0_0000), Iova::new(0xfeef_ffff))
+        .unwrap();
+    space
+        .reserve(Iova::new(0xfeef_f800), Iova::new(0xfef0_07ff))
+        .unwrap();
+    for _ in 0..70_000 {
+        let at = space
+            .alloc(G, u64::MAX, IovaAlign::Preferred)
+            .unwrap()
+            .get();
+        assert!(!(0xfee0_0000..=0xfef0_0fff).contains(&at), "{at:#x}");
+        if at < 0xfe00_0000 {
+            break;
+        }
+    }
+    assert_eq!(
+        space.free(Iova::new(0xfee0_0000), 0x10_0000),
+        Err(Error::Invalid)
+    );
+    assert_eq!(
+        space.reserve(Iova::new(1), Iova::new(0)),
+        Err(Error::Invalid)
+    );
+}
+
+#[test]
+fn a_cache_gives_what_fits_under_the_limit() {
+    let mut cached = CachedIova::<2>::new(space((1 << 40) - 1));
+    let high = cached.alloc(0, G, u64::MAX).unwrap();
+    cached.free(0, high, G).unwrap();
+    let low = cached.alloc(0, G, u32::MAX.into()).unwrap();
+    assert!(
+        low.get() <= u32::MAX.into(),
+        "{low}: the cached one is too high"
+    );
+    let cached_too: Vec<Iova> = (0..100)
+        .map(|_| cached.alloc(0, G, u64::MAX).unwrap())
+        .collect();
+    assert!(cached_too.contains(&high), "but was not lost");
+    assert_eq!(cached.alloc(2, G, u64::MAX), Err(Error::Invalid));
+    assert_eq!(cached.free(2, low, G), Err(Error::Invalid));
+}
+
+#[test]
+fn what_one_cpu_caches_is_there_for_the_others() {
+    // 31 granules for two CPUs: the first takes all and gives all back to its cache.
+    let mut cached = CachedIova::<2>::new(space(32 * G - 1));
+    let all: Vec<Iova> = (0..31)
+        .map(|_| cached.alloc(0, G, u64::MAX).unwrap())
+        .collect();
+    assert!(cached.alloc(1, G, u64::MAX).is_err());
+    for at in all {
+        cached.free(0, at, G).unwrap();
+    }
+    assert_eq!(cached.space().live(), 31, "cached counts as live");
+    let at = cached.alloc(1, 8 * G, u64::MAX).unwrap();
+    assert!(at.is_aligned(8 * G));
+    cached.free(1, at, 8 * G).unwrap();
+    cached.flush();
+    assert_eq!(cached.space().used_bytes(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Whatever passes through the caches, no two live ranges overlap, and all comes back.
+    #[test]
+    fn caches_never_give_an_address_twice(
+        ops in prop::collection::vec((any::<bool>(), 0usize..3, 1u64..80 * G, any::<usize>()), 1..600),
+        last in prop_oneof![Just(600 * G - 1), Just((1u64 << 32) - 1)],
+    ) {
+        let mut cached = CachedIova::<3>::new(space(last));
+        let mut live: BTreeMap<u64, u64> = BTreeMap::new();
+        for (take, cpu, len, which) in ops {
+            if take || live.is_empty() {
+                let Ok(at) = cached.alloc(cpu, len, u64::MAX) else { continue };
+                let before = live.range(..at.get() + len).next_back();
+                prop_assert!(before.is_none_or(|(start, size)| start + size <= at.get()));
+                prop_assert!(at.get() >= G && at.get() + len - 1 <= last);
+                live.insert(at.get(), len);
+            } else {
+                let (&at, &len) = live.iter().nth(which % live.len()).unwrap();
+                live.remove(&at);
+                cached.free(cpu, Iova::new(at), len).unwrap();
+            }
+        }
+        for (at, len) in live {
+            cached.free(0, Iova::new(at), len).unwrap();
+        }
+        cached.flush();
+        prop_assert_eq!(cached.space().live(), 0);
+    }
+}
