@@ -19,6 +19,7 @@ mod addr;
 mod counters;
 mod error;
 pub mod iopt;
+#[cfg(feature = "alloc")]
 mod iova;
 #[cfg(feature = "alloc")]
 mod mapper;
