@@ -206,6 +206,12 @@ pub trait Backend {
     /// Size in bytes of an exported buffer.
     fn buffer_len(&self, id: FdIdentity) -> u64;
 
+    /// A program is about to map an exported buffer by its own descriptor. The mapping counts as
+    /// a use of that descriptor: its end is part of what [`gone`](Self::gone) reports.
+    fn buffer_mapped(&mut self, id: FdIdentity) {
+        let _ = id;
+    }
+
     /// Content of generated files under /sys (`/sys/class/video4linux/video0/name`, …); asked
     /// once, at the start. `dev`, `uevent` and `subsystem` of every node are made by the front
     /// end unless given here.

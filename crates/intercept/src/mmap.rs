@@ -44,10 +44,10 @@ impl Server<'_> {
                     .ok_or(Errno(libc::EOVERFLOW))?;
                 let len = self.backend.buffer_len(id).next_multiple_of(PAGE);
                 if end > len {
-                    Err(Errno(libc::EINVAL))
-                } else {
-                    Ok(Verdict::native())
+                    return Err(Errno(libc::EINVAL));
                 }
+                self.backend.buffer_mapped(id);
+                Ok(Verdict::native())
             }
             Target::Device(file) => {
                 check(&args, look.flags)?;

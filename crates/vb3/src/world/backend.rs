@@ -285,6 +285,11 @@ impl Backend for World {
         self.shares.borrow().len_bytes(id)
     }
 
+    fn buffer_mapped(&mut self, id: FdIdentity) {
+        self.set_now();
+        self.shares.get_mut().mapped(&mut self.memory, id);
+    }
+
     fn sysfs(&self) -> Vec<(PathBuf, String)> {
         let file = |node: &super::node::Node, name: &str, text: String| {
             let path = format!("/sys/class/video4linux/video{}/{name}", node.number());

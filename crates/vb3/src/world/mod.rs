@@ -26,6 +26,9 @@ use vb3_machine::{Machine, Profile};
 use vb3_plane::Planes;
 use vb3_v4l2::FileHandle;
 
+/// Most names of memories kept.
+const MAX_PLACES: usize = 4096;
+
 /// A machine with devices, ready for programs.
 pub struct World {
     memory: Memory,
@@ -37,6 +40,8 @@ pub struct World {
     report: Report,
     /// Most bytes of plane memory allocated at one time.
     peak_bytes: u64,
+    /// Where memory that missed a sync was, by its number.
+    places: BTreeMap<u64, summary::Place>,
     /// Calls that were answered with a wait.
     waiting: BTreeSet<CallId>,
     /// Descriptors this process had open once the devices stood.
@@ -78,6 +83,7 @@ impl World {
             changed: BTreeSet::new(),
             report: Report::default(),
             peak_bytes: 0,
+            places: BTreeMap::new(),
             waiting: BTreeSet::new(),
             own_fds: open_fds(),
         })
@@ -125,7 +131,17 @@ impl World {
             }
         }
         for missed in self.memory.host_mut().take() {
-            self.report.miss_sync(summary::missing(&self.nodes, missed));
+            let place = summary::place(&self.nodes, missed.memory);
+            if let Some(place) = &place {
+                if self.places.len() >= MAX_PLACES {
+                    self.places.clear();
+                }
+                self.places.insert(missed.memory, place.clone());
+            }
+            // Orphaned memory is told of under the name it had.
+            let place = place.or_else(|| self.places.get(&missed.memory).cloned());
+            self.report
+                .miss_sync(summary::missing(place.unwrap_or_default(), missed));
         }
     }
 }

@@ -24,6 +24,8 @@ enum Given {
 struct Export {
     len_bytes: u64,
     bufs: Vec<BufId>,
+    /// The dma-buf that counts as mapped, once a program has mapped the file.
+    mapped: Option<BufId>,
 }
 
 /// The tables of what was given out.
@@ -73,6 +75,7 @@ impl Shares {
             .or_insert_with(|| Export {
                 len_bytes,
                 bufs: Vec::new(),
+                mapped: None,
             })
             .bufs
             .push(buf.id());
@@ -82,20 +85,36 @@ impl Shares {
                 Ok(number)
             }
             Err(e) => {
-                self.forget(file, buf.id());
+                self.forget(memory, file, buf.id());
                 Err((e, buf))
             }
         }
     }
 
-    fn forget(&mut self, file: FdIdentity, id: BufId) {
-        if let Some(export) = self.exports.get_mut(&file) {
-            if let Some(at) = export.bufs.iter().position(|b| *b == id) {
-                export.bufs.swap_remove(at);
+    /// A program maps an exported file itself. It may look at the memory from now on.
+    pub(super) fn mapped(&mut self, memory: &mut Memory, file: FdIdentity) {
+        let Some(export) = self.exports.get_mut(&file) else {
+            return;
+        };
+        if export.mapped.is_none() {
+            let first = export.bufs.first().copied();
+            export.mapped = first.filter(|buf| memory.vma_open_buf(*buf).is_ok());
+        }
+    }
+
+    /// An exported descriptor is gone; the last one takes the program's mappings with it.
+    fn forget(&mut self, memory: &mut Memory, file: FdIdentity, id: BufId) {
+        let Some(export) = self.exports.get_mut(&file) else {
+            return;
+        };
+        if let Some(at) = export.bufs.iter().position(|b| *b == id) {
+            export.bufs.swap_remove(at);
+        }
+        if export.bufs.is_empty() {
+            if let Some(mapped) = export.mapped {
+                memory.vma_close_buf(mapped);
             }
-            if export.bufs.is_empty() {
-                self.exports.remove(&file);
-            }
+            self.exports.remove(&file);
         }
     }
 
@@ -104,7 +123,7 @@ impl Shares {
         match self.given.remove(&tag) {
             Some(Given::Mapping(id)) => memory.vma_close(id),
             Some(Given::Export { file, buf }) => {
-                self.forget(file, buf.id());
+                self.forget(memory, file, buf.id());
                 memory.put_dmabuf(buf);
             }
             None => {}

@@ -114,28 +114,42 @@ pub(super) fn held(memory: &Memory, nodes: &[Node], files: usize) -> Held {
     }
 }
 
+/// Which plane a memory is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Place {
+    device: String,
+    queue: &'static str,
+    buffer: u32,
+    plane: u32,
+}
+
+/// Finds the plane whose memory has this number.
+pub(super) fn place(nodes: &[Node], memory: u64) -> Option<Place> {
+    nodes.iter().find_map(|node| {
+        let is_it =
+            |plane: &vb3_plane::Plane<_>| plane.memory().is_some_and(|id| id.get() == memory);
+        let (buffer, plane) = node.video.queue().find_plane(is_it)?;
+        Some(Place {
+            device: node.path.display().to_string(),
+            queue: queue_name(node.video.driver()),
+            buffer,
+            plane,
+        })
+    })
+}
+
 /// Whose buffer missed which sync.
-pub(super) fn missing(nodes: &[Node], missed: Missed) -> MissingSync {
-    let place = nodes.iter().find_map(|node| {
-        let is_it = |plane: &vb3_plane::Plane<_>| {
-            plane.memory().is_some_and(|id| id.get() == missed.memory)
-        };
-        node.video.queue().find_plane(is_it).map(|at| (node, at))
-    });
-    let mut missing = MissingSync {
+pub(super) fn missing(place: Place, missed: Missed) -> MissingSync {
+    MissingSync {
+        device: place.device,
+        queue: place.queue.to_owned(),
+        buffer: place.buffer,
+        plane: place.plane,
         sync: match missed.sync {
             SyncKind::BeginRead => "for-cpu",
             SyncKind::EndWrite => "for-device",
         }
         .to_owned(),
         times: missed.times,
-        ..MissingSync::default()
-    };
-    if let Some((node, (buffer, plane))) = place {
-        missing.device = node.path.display().to_string();
-        missing.queue = queue_name(node.video.driver()).to_owned();
-        missing.buffer = buffer;
-        missing.plane = plane as u32;
     }
-    missing
 }

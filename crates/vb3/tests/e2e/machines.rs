@@ -93,21 +93,25 @@ fn soc_noncoherent_shows_stale_bytes_to_who_skips_the_sync() {
 
 #[test]
 fn soc_noncoherent_tells_which_buffer_missed_which_sync() {
-    let Some(outcome) = calls("soc-noncoherent", "", &["stale", "skip", "node"]) else {
-        return;
-    };
-    let [missing] = &outcome.report.missing_syncs[..] else {
-        panic!("{:?}", outcome.report.missing_syncs)
-    };
-    assert_eq!(
-        (missing.device.as_str(), missing.queue.as_str()),
-        ("/dev/video1", "video-output")
-    );
-    assert_eq!(
-        (missing.buffer, missing.plane, missing.sync.as_str()),
-        (0, 0, "for-cpu")
-    );
-    assert!(outcome.stderr.contains("vb3 why"), "{}", outcome.stderr);
+    for map in ["node", "dmabuf"] {
+        let Some(outcome) = calls("soc-noncoherent", "", &["stale", "skip", map]) else {
+            return;
+        };
+        let [missing] = &outcome.report.missing_syncs[..] else {
+            panic!("{map}: {:?}", outcome.report.missing_syncs)
+        };
+        assert_eq!(
+            (missing.device.as_str(), missing.queue.as_str()),
+            ("/dev/video1", "video-output"),
+            "{map}"
+        );
+        assert_eq!(
+            (missing.buffer, missing.plane, missing.sync.as_str()),
+            (0, 0, "for-cpu"),
+            "{map}"
+        );
+        assert!(outcome.stderr.contains("vb3 why"), "{}", outcome.stderr);
+    }
 }
 
 #[test]
