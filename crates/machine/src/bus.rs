@@ -18,6 +18,8 @@ pub enum FaultKind {
     ReadOnly,
     /// The device cannot put this address on its bus.
     BeyondMask,
+    /// A page table lies there, which no device may reach.
+    PageTable,
     /// No memory lies there.
     NoMemory,
     /// The memory is private to a confidential machine.
@@ -37,6 +39,9 @@ pub struct BusFault {
     pub write: bool,
     /// Why.
     pub kind: FaultKind,
+    /// The entry of the page table at which the walk ended, by the manual's name for its level,
+    /// where that is why.
+    pub level: Option<&'static str>,
 }
 
 impl fmt::Display for BusFault {
@@ -46,12 +51,17 @@ impl fmt::Display for BusFault {
             FaultKind::Unmapped => "nothing is mapped there for the device",
             FaultKind::ReadOnly => "the device may not write there",
             FaultKind::BeyondMask => "the device cannot reach so high",
+            FaultKind::PageTable => "a page table lies there",
             FaultKind::NoMemory => "no memory lies there",
             FaultKind::Private => "the memory is private",
             FaultKind::UserGone => "the program's memory is gone",
         };
         let access = if self.write { "write" } else { "read" };
-        write!(f, "{access} at bus address {}: {what}", self.addr)
+        write!(f, "{access} at bus address {}: {what}", self.addr)?;
+        match self.level {
+            Some(level) => write!(f, " (the walk ended at {level})"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -163,7 +173,7 @@ impl Machine {
             let end = done + target.len as usize;
             self.memory
                 .read(target.view, target.phys, &mut out[done..end])
-                .map_err(|miss| missed(dev, at, false, miss))?;
+                .map_err(|miss| self.missed(dev, at, false, miss))?;
             done = end;
         }
         Ok(())
@@ -175,9 +185,10 @@ impl Machine {
             let (at, left) = (step(dev, addr, done, true)?, data.len() - done);
             let target = self.target(dev, at, left as u64, true)?;
             let end = done + target.len as usize;
-            self.memory
-                .write(target.view, target.phys, &data[done..end])
-                .map_err(|miss| missed(dev, at, true, miss))?;
+            let result = self
+                .memory
+                .write(target.view, target.phys, &data[done..end]);
+            result.map_err(|miss| self.missed(dev, at, true, miss))?;
             done = end;
         }
         Ok(())
@@ -196,18 +207,23 @@ impl Machine {
             addr,
             write,
             kind,
+            level: None,
         };
         let device = self.device(dev).ok_or(fault(FaultKind::NoDevice))?;
         if addr.get() > device.info.limits.mask {
             return Err(fault(FaultKind::BeyondMask));
         }
         let reach = (device.info.limits.mask - addr.get()).saturating_add(1);
-        let (phys, run) = match &device.table {
+        let (phys, run) = match &device.iommu {
             None => (PhysAddr::new(addr.get()), u64::MAX),
-            Some(table) => {
-                let found = table
-                    .translate(addr.get())
-                    .ok_or(fault(FaultKind::Unmapped))?;
+            Some(iommu) => {
+                let found =
+                    iommu
+                        .translate(&self.tables, addr.get())
+                        .map_err(|level| BusFault {
+                            level: Some(level),
+                            ..fault(FaultKind::Unmapped)
+                        })?;
                 if write && !found.prot.contains(Prot::WRITE) {
                     return Err(fault(FaultKind::ReadOnly));
                 }
@@ -217,7 +233,7 @@ impl Machine {
         let piece = self
             .memory
             .locate(phys.get(), len.min(run).min(reach))
-            .map_err(|miss| missed(dev, addr, write, miss))?;
+            .map_err(|miss| self.missed(dev, addr, write, miss))?;
         let object = self
             .memory
             .get(piece.object)
@@ -237,25 +253,30 @@ impl Machine {
     }
 }
 
+impl Machine {
+    fn missed(&self, dev: Device, addr: DmaAddr, write: bool, miss: Miss) -> BusFault {
+        let kind = match miss {
+            Miss::Nothing(at) if self.tables.holds(at) => FaultKind::PageTable,
+            Miss::Nothing(_) => FaultKind::NoMemory,
+            Miss::User(_) => FaultKind::UserGone,
+        };
+        BusFault {
+            dev,
+            addr,
+            write,
+            kind,
+            level: None,
+        }
+    }
+}
+
 fn step(dev: Device, addr: DmaAddr, done: usize, write: bool) -> Result<DmaAddr, BusFault> {
     let past = BusFault {
         dev,
         addr,
         write,
         kind: FaultKind::BeyondMask,
+        level: None,
     };
     addr.checked_add(done as u64).ok_or(past)
-}
-
-fn missed(dev: Device, addr: DmaAddr, write: bool, miss: Miss) -> BusFault {
-    let kind = match miss {
-        Miss::Nothing(_) => FaultKind::NoMemory,
-        Miss::User(_) => FaultKind::UserGone,
-    };
-    BusFault {
-        dev,
-        addr,
-        write,
-        kind,
-    }
 }

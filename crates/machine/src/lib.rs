@@ -25,6 +25,7 @@ mod user;
 
 pub use bus::{BusFault, BusStats, FaultKind};
 pub use faults::Faults;
+pub use iommu::Staleness;
 pub use machine::{Device, DeviceLimits, Held, Machine, Mmap, Pages, Pinned};
 pub use platform::Vmap;
 pub use profile::{Profile, ProfileError};

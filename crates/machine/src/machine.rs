@@ -2,7 +2,7 @@
 
 use crate::bus::BusStats;
 use crate::faults::{Faults, Injector};
-use crate::iommu::PageTable;
+use crate::iommu::{Iommu, Staleness, TableFrames, Tables};
 use crate::memory::{Backing, Memory, Object};
 use crate::profile::Profile;
 use crate::ram::{FRAME, Ram};
@@ -52,7 +52,7 @@ pub struct DeviceLimits {
 pub(crate) struct DeviceState {
     pub(crate) name: String,
     pub(crate) info: DeviceInfo,
-    pub(crate) table: Option<PageTable>,
+    pub(crate) iommu: Option<Iommu>,
     pub(crate) stats: BusStats,
 }
 
@@ -82,7 +82,7 @@ pub struct Mmap {
 /// What the machine has given out. All but the bounce pool's part returns to zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Bytes of RAM in use.
+    /// Bytes of RAM in use, page tables not counted.
     pub ram_bytes: u64,
     /// Bytes of the contiguous area in use.
     pub cma_bytes: u64,
@@ -104,6 +104,7 @@ pub struct Machine {
     pub(crate) profile: Profile,
     pub(crate) ram: Ram,
     pub(crate) memory: Memory,
+    pub(crate) tables: TableFrames,
     pub(crate) devices: Vec<DeviceState>,
     pub(crate) faults: Injector,
     pub(crate) bounce: Option<BouncePool>,
@@ -132,6 +133,7 @@ impl Machine {
             profile: profile.clone(),
             ram,
             memory: Memory::default(),
+            tables: TableFrames::default(),
             devices: Vec::new(),
             faults: Injector::new(Faults::Off),
             bounce,
@@ -162,7 +164,8 @@ impl Machine {
     /// Adds a device.
     ///
     /// # Errors
-    /// `Invalid` for a mask or boundary that is not `2^n - 1`, or after 1024 devices.
+    /// `Invalid` for a mask or boundary that is not `2^n - 1`, or after 1024 devices; `NoMemory`
+    /// for the root of its page table.
     pub fn add_device(&mut self, name: &str, limits: DeviceLimits) -> Result<Device, Error> {
         let profile = &self.profile;
         let all = Limits {
@@ -197,14 +200,18 @@ impl Machine {
             }),
             bounce: profile.bounce,
         };
-        let table = iommu.map(|iommu| PageTable::new(iommu.page_sizes, iommu.aperture_bits));
+        let mut mem = Tables {
+            ram: &mut self.ram,
+            frames: &mut self.tables,
+        };
+        let iommu = iommu.map(|iommu| Iommu::new(&mut mem, iommu)).transpose()?;
         // CAST: bounded by MAX_DEVICES.
         let dev = Device(self.devices.len() as u32);
         let stats = BusStats::default();
         self.devices.push(DeviceState {
             name: name.to_owned(),
             info,
-            table,
+            iommu,
             stats,
         });
         Ok(dev)
@@ -261,16 +268,53 @@ impl Machine {
         let pages = self
             .devices
             .iter()
-            .filter_map(|d| d.table.as_ref())
-            .map(PageTable::pages);
+            .filter_map(|d| d.iommu.as_ref())
+            .map(Iommu::pages);
         Held {
-            ram_bytes: self.boot_free - self.ram.free_bytes(),
+            ram_bytes: self.boot_free - self.ram.free_bytes() - self.tables.bytes(),
             cma_bytes: self.ram.cma_used(),
             objects: (self.memory.objects() - usize::from(self.bounce.is_some())) as u64,
             pins: self.pins,
             vmaps: self.vmaps,
             iommu_pages: pages.sum(),
         }
+    }
+
+    /// Bytes of RAM that hold page tables.
+    #[must_use]
+    pub fn iommu_table_bytes(&self) -> u64 {
+        self.tables.bytes()
+    }
+
+    /// Where the page table of `dev` starts; `None` without an IOMMU.
+    #[must_use]
+    pub fn iommu_root(&self, dev: Device) -> Option<PhysAddr> {
+        Some(self.device(dev)?.iommu.as_ref()?.table().root())
+    }
+
+    /// The aligned 64-bit word of a page table at a physical address; `None` outside the tables.
+    #[must_use]
+    pub fn iommu_word(&self, addr: PhysAddr) -> Option<u64> {
+        self.tables.word(addr.get())
+    }
+
+    /// Overwrites such a word, as a bug or an attacker would; `false` outside the tables.
+    pub fn set_iommu_word(&mut self, addr: PhysAddr, word: u64) -> bool {
+        self.tables.set_word(addr.get(), word)
+    }
+
+    /// Sets what `dev` goes on using between a removal and the flush, and flushes.
+    pub fn set_staleness(&mut self, dev: Device, staleness: Staleness) {
+        if let Some(iommu) = self.device_mut(dev).and_then(|d| d.iommu.as_mut()) {
+            iommu.set_staleness(staleness);
+        }
+    }
+
+    /// Translations of `dev` that were found in its translation buffer, and walks.
+    #[must_use]
+    pub fn iotlb_counts(&self, dev: Device) -> (u64, u64) {
+        let iommu = self.device(dev).and_then(|d| d.iommu.as_ref());
+        iommu.map_or((0, 0), Iommu::tlb_counts)
     }
 
     /// Most bytes of the contiguous area that were in use at one time.
@@ -356,6 +400,16 @@ impl Machine {
 
     pub(crate) fn device_mut(&mut self, dev: Device) -> Option<&mut DeviceState> {
         self.devices.get_mut(dev.0 as usize)
+    }
+
+    /// The IOMMU of a device, with the memory for its tables.
+    pub(crate) fn iommu_parts(&mut self, dev: Device) -> Option<(&mut Iommu, Tables<'_>)> {
+        let iommu = self.devices.get_mut(dev.0 as usize)?.iommu.as_mut()?;
+        let mem = Tables {
+            ram: &mut self.ram,
+            frames: &mut self.tables,
+        };
+        Some((iommu, mem))
     }
 
     pub(crate) fn note(&mut self, event: Event) {

@@ -264,13 +264,8 @@ impl Platform for Machine {
         prot: Prot,
     ) -> Result<(), Error> {
         self.may_fail()?;
-        let table = self
-            .device_mut(dev)
-            .and_then(|device| device.table.as_mut());
-        let table = table.ok_or(Error::Unsupported)?;
-        table
-            .map(iova.get(), phys.get(), len, prot)
-            .map_err(|_| Error::Invalid)?;
+        let (iommu, mut mem) = self.iommu_parts(dev).ok_or(Error::Unsupported)?;
+        iommu.map(&mut mem, iova, phys, len, prot)?;
         self.note(Event::IommuMap {
             dev: dev.0,
             iova: iova.get(),
@@ -281,11 +276,11 @@ impl Platform for Machine {
     }
 
     fn iommu_unmap(&mut self, dev: Device, iova: Iova, len: u64) {
-        if let Some(table) = self
-            .device_mut(dev)
-            .and_then(|device| device.table.as_mut())
+        if let Some((iommu, mut mem)) = self.iommu_parts(dev)
+            && iommu.unmap(&mut mem, iova, len).is_err()
         {
-            table.unmap(iova.get(), len);
+            // Whole mappings are removed without any memory; nothing else is asked for.
+            self.lost += 1;
         }
         self.note(Event::IommuUnmap {
             dev: dev.0,
@@ -295,11 +290,8 @@ impl Platform for Machine {
     }
 
     fn iommu_flush(&mut self, dev: Device) {
-        if let Some(table) = self
-            .device_mut(dev)
-            .and_then(|device| device.table.as_mut())
-        {
-            table.flush();
+        if let Some((iommu, mut mem)) = self.iommu_parts(dev) {
+            iommu.flush(&mut mem);
         }
         self.note(Event::IommuFlush { dev: dev.0 });
     }

@@ -152,6 +152,14 @@ impl Ram {
         Err(short(Constraint::Contiguous, frames, longest))
     }
 
+    /// Takes frames (a power of two) for a page table, aligned to their length, from the top.
+    pub(crate) fn take_table(&mut self, frames: u64) -> Result<u64, Error> {
+        let found = self.general.frames();
+        self.general
+            .take_highest(frames)
+            .ok_or(short(Constraint::Ram, frames, found))
+    }
+
     /// Takes a run of the device hole.
     pub(crate) fn take_hole(&mut self, len: u64) -> Result<FrameRuns, Error> {
         let frames = len / FRAME;

@@ -83,6 +83,17 @@ impl Runs {
         Some(best)
     }
 
+    /// Takes the highest run of `len` frames (a power of two) that starts on a multiple of `len`.
+    pub(crate) fn take_highest(&mut self, len: u64) -> Option<u64> {
+        let fits = |(&start, &run): (&u64, &u64)| {
+            let at = (start + run).checked_sub(len)? & !(len - 1);
+            (at >= start).then_some((start, at))
+        };
+        let (run, at) = self.runs.iter().rev().find_map(fits)?;
+        self.take_from(run, at, len);
+        Some(at)
+    }
+
     /// Takes one frame below `end`, anywhere.
     fn take_any(&mut self, rng: &mut impl Rng, end: u64) -> Option<u64> {
         let (&lowest, _) = self.runs.range(..end).next()?;

@@ -1,12 +1,77 @@
-//! The page table against a map of single pages.
+//! The IOMMU against a map of single pages.
 
-use super::{BadRange, PageTable};
+use super::{Iommu, Staleness, TableFrames, Tables, Translation};
+use crate::profile::{IommuProfile, Profile};
+use crate::ram::Ram;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use vb3_dma::Prot;
+use vb3_dma::iopt::Format;
+use vb3_dma::{Error, Iova, PhysAddr, Prot};
 
 const PAGE: u64 = 4096;
 const SIZES: u64 = 1 << 12 | 1 << 21 | 1 << 30;
+
+/// One IOMMU, and a machine's memory for its tables.
+struct Bench {
+    ram: Ram,
+    frames: TableFrames,
+    iommu: Iommu,
+}
+
+impl Bench {
+    fn new(format: Format, aperture_bits: u32) -> Self {
+        let text = "name = \"t\"\nram = \"64MiB\"\ncoherent = true\ndma_mask = 32\n";
+        let (mut ram, _) = Ram::new(&Profile::parse(text).unwrap(), 1);
+        let mut frames = TableFrames::default();
+        let profile = IommuProfile {
+            format,
+            page_sizes: SIZES,
+            aperture_bits,
+        };
+        let mut mem = Tables {
+            ram: &mut ram,
+            frames: &mut frames,
+        };
+        let iommu = Iommu::new(&mut mem, &profile).unwrap();
+        Self { ram, frames, iommu }
+    }
+
+    fn mem(&mut self) -> (&mut Iommu, Tables<'_>) {
+        let mem = Tables {
+            ram: &mut self.ram,
+            frames: &mut self.frames,
+        };
+        (&mut self.iommu, mem)
+    }
+
+    fn map(&mut self, iova: u64, phys: u64, len: u64) -> Result<(), Error> {
+        let (iommu, mut mem) = self.mem();
+        let (iova, phys) = (Iova::new(iova), PhysAddr::new(phys));
+        iommu.map(&mut mem, iova, phys, len, Prot::READ)
+    }
+
+    fn unmap(&mut self, iova: u64, len: u64) {
+        let (iommu, mut mem) = self.mem();
+        iommu.unmap(&mut mem, Iova::new(iova), len).unwrap();
+    }
+
+    fn flush(&mut self) {
+        let (iommu, mut mem) = self.mem();
+        iommu.flush(&mut mem);
+    }
+
+    fn translate(&self, iova: u64) -> Option<Translation> {
+        self.iommu.translate(&self.frames, iova).ok()
+    }
+}
+
+fn format() -> impl Strategy<Value = Format> {
+    prop_oneof![
+        Just(Format::VtdSecondStage),
+        Just(Format::ArmLpaeS1),
+        Just(Format::ArmLpaeS2)
+    ]
+}
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -35,16 +100,20 @@ fn op() -> impl Strategy<Value = Op> {
 
 proptest! {
     #[test]
-    fn it_agrees_with_a_map_of_pages(ops in prop::collection::vec(op(), 1..40)) {
-        let mut table = PageTable::new(SIZES, 39);
+    fn it_agrees_with_a_map_of_pages(
+        format in format(),
+        ops in prop::collection::vec(op(), 1..40),
+    ) {
+        let mut table = Bench::new(format, 39);
+        let free_at_first = table.ram.free_bytes();
         let mut model: BTreeMap<u64, u64> = BTreeMap::new();
         let mut live: Vec<(u64, u64)> = Vec::new();
         for op in ops {
             match op {
                 Op::Map { iova, phys, pages } => {
                     let free = (0..pages).all(|p| !model.contains_key(&(iova + p * PAGE)));
-                    let mapped = table.map(iova, phys, pages * PAGE, Prot::READ);
-                    prop_assert_eq!(mapped, if free { Ok(()) } else { Err(BadRange) });
+                    let mapped = table.map(iova, phys, pages * PAGE);
+                    prop_assert_eq!(mapped, if free { Ok(()) } else { Err(Error::Invalid) });
                     if free {
                         model.extend((0..pages).map(|p| (iova + p * PAGE, phys + p * PAGE)));
                         live.push((iova, pages));
@@ -75,23 +144,22 @@ proptest! {
         for (iova, pages) in live {
             table.unmap(iova, pages * PAGE);
         }
-        prop_assert_eq!(table.pages(), 0);
-        prop_assert_eq!(table.root.used, 0, "no table is left without entries");
+        table.flush();
+        prop_assert_eq!(table.iommu.pages(), 0);
+        prop_assert_eq!(table.ram.free_bytes(), free_at_first, "no table is left without entries");
     }
 }
 
 #[test]
 fn large_pages_are_used_where_both_addresses_allow() {
-    let mut table = PageTable::new(SIZES, 48);
-    table.map(1 << 30, 2 << 30, 1 << 30, Prot::READ).unwrap();
-    assert_eq!(table.pages(), 1);
-    table
-        .map(0x20_0000, 0x40_0000, 0x20_1000, Prot::READ)
-        .unwrap();
-    assert_eq!(table.pages(), 3);
+    let mut table = Bench::new(Format::ArmLpaeS1, 48);
+    table.map(1 << 30, 2 << 30, 1 << 30).unwrap();
+    assert_eq!(table.iommu.pages(), 1);
+    table.map(0x20_0000, 0x40_0000, 0x20_1000).unwrap();
+    assert_eq!(table.iommu.pages(), 3);
     // The physical address is not aligned as well.
-    table.map(0x80_0000, 0x1000, 0x20_0000, Prot::READ).unwrap();
-    assert_eq!(table.pages(), 3 + 512);
+    table.map(0x80_0000, 0x1000, 0x20_0000).unwrap();
+    assert_eq!(table.iommu.pages(), 3 + 512);
     let found = table.translate((1 << 30) + 0x1234_5678).unwrap();
     assert_eq!(found.phys.get(), (2 << 30) + 0x1234_5678);
     assert_eq!(found.len, (1 << 30) - 0x1234_5678);
@@ -99,44 +167,91 @@ fn large_pages_are_used_where_both_addresses_allow() {
 
 #[test]
 fn a_removed_page_works_until_the_flush() {
-    let mut table = PageTable::new(SIZES, 32);
-    table.map(PAGE, 9 * PAGE, PAGE, Prot::READ).unwrap();
+    let mut table = Bench::new(Format::VtdSecondStage, 32);
+    table.map(PAGE, 9 * PAGE, PAGE).unwrap();
     table.unmap(PAGE, PAGE);
     assert_eq!(
         table.translate(PAGE + 1).map(|t| t.phys.get()),
         Some(9 * PAGE + 1)
     );
-    assert_eq!(table.pages(), 0);
+    assert_eq!(table.iommu.pages(), 0);
     table.flush();
     assert_eq!(table.translate(PAGE + 1), None);
 }
 
 #[test]
+fn what_was_used_is_remembered_and_wins_where_hardware_is_meant() {
+    let mut table = Bench::new(Format::VtdSecondStage, 32);
+    table.iommu.set_staleness(Staleness::Cached);
+    table.map(PAGE, 9 * PAGE, 2 * PAGE).unwrap();
+    table.translate(PAGE).unwrap();
+    assert_eq!(table.iommu.tlb_counts(), (0, 1));
+    table.unmap(PAGE, 2 * PAGE);
+    // The second page was never used: nothing remembers it.
+    assert_eq!(table.translate(2 * PAGE), None);
+    table.map(PAGE, 20 * PAGE, PAGE).unwrap();
+    let phys = |table: &Bench| table.translate(PAGE).map(|t| t.phys.get() / PAGE);
+    assert_eq!(phys(&table), Some(9), "the new page is not seen yet");
+    assert_eq!(table.iommu.tlb_counts(), (1, 1));
+    table.flush();
+    assert_eq!(phys(&table), Some(20));
+    // The other way: all that was removed is remembered, but what is new wins.
+    table.iommu.set_staleness(Staleness::Everything);
+    table.translate(PAGE).unwrap();
+    table.unmap(PAGE, PAGE);
+    assert_eq!(phys(&table), Some(20));
+    table.map(PAGE, 30 * PAGE, PAGE).unwrap();
+    assert_eq!(phys(&table), Some(30));
+}
+
+#[test]
 fn ranges_that_make_no_sense_are_refused_whole() {
-    let mut table = PageTable::new(SIZES, 32);
+    let mut table = Bench::new(Format::VtdSecondStage, 32);
     let cases = [
         (1, 0, PAGE),
         (0, 1, PAGE),
         (0, 0, PAGE + 1),
         (0, 0, 0),
         (u64::MAX - PAGE + 1, 0, PAGE),
-        (0, u64::MAX - PAGE + 1, PAGE),
         (1 << 48, 0, PAGE),
     ];
     for (iova, phys, len) in cases {
         assert_eq!(
-            table.map(iova, phys, len, Prot::READ),
-            Err(BadRange),
+            table.map(iova, phys, len),
+            Err(Error::Invalid),
             "{iova:x} {len:x}"
         );
     }
-    table.map(4 * PAGE, 0, PAGE, Prot::READ).unwrap();
-    assert_eq!(table.map(PAGE, 0, 8 * PAGE, Prot::READ), Err(BadRange));
+    let beyond = table.map(0, u64::MAX - PAGE + 1, PAGE);
+    assert!(matches!(beyond, Err(Error::Unmappable(_))), "{beyond:?}");
+    table.map(4 * PAGE, 0, PAGE).unwrap();
+    assert_eq!(table.map(PAGE, 0, 8 * PAGE), Err(Error::Invalid));
     assert_eq!(
-        table.pages(),
+        table.iommu.pages(),
         1,
         "what was entered before the clash is gone again"
     );
     assert_eq!(table.translate(PAGE), None);
     assert_eq!(table.translate(u64::MAX), None);
+}
+
+#[test]
+fn a_table_that_finds_no_ram_is_an_error_that_changes_nothing() {
+    let mut table = Bench::new(Format::ArmLpaeS2, 48);
+    let free = table.ram.free_bytes();
+    let mut hoard = Vec::new();
+    while table.ram.free_bytes() > 2 * PAGE {
+        hoard.push(table.ram.take_table(1).unwrap());
+    }
+    let err = table.map(PAGE, PAGE, PAGE).unwrap_err();
+    assert_eq!(err.errno(), 12);
+    assert_eq!(
+        (table.ram.free_bytes(), table.frames.bytes()),
+        (2 * PAGE, PAGE)
+    );
+    for frame in hoard {
+        table.ram.give(&[(frame, 1)]);
+    }
+    assert_eq!(table.ram.free_bytes(), free);
+    table.map(PAGE, PAGE, PAGE).unwrap();
 }

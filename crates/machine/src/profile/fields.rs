@@ -29,12 +29,17 @@ const FIELDS: &[(&str, &str)] = &[
          nothing that is not mapped for them",
     ),
     (
+        "iommu.format",
+        "how its page tables look in memory: \"vt-d\" (the default), \"arm-lpae-s1\" or \
+         \"arm-lpae-s2\"",
+    ),
+    (
         "iommu.page_sizes",
         "sizes of its pages; the smallest must be \"4KiB\"",
     ),
     (
         "iommu.aperture",
-        "bits of the addresses it translates, 20 to 57",
+        "bits of the addresses it translates, 20 to 57; to 48 in the Arm formats",
     ),
     ("dma_mask", "address bits of a device, 20 to 64"),
     (

@@ -6,6 +6,7 @@ mod raw;
 pub use fields::fields;
 
 use std::fmt;
+use vb3_dma::iopt::Format;
 use vb3_dma::{BounceMode, Coherency};
 
 /// Bytes of a page. Nothing else is supported.
@@ -16,6 +17,8 @@ pub const CACHE_LINE: u64 = 64;
 /// The IOMMU of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IommuProfile {
+    /// How its page tables look.
+    pub format: Format,
     /// Sizes of a page-table entry: bit `n` set for `2^n` bytes.
     pub page_sizes: u64,
     /// Bits of an I/O virtual address.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::ops::Range;
 use toml::Spanned;
 use vb3_dma::BounceMode;
+use vb3_dma::iopt::Format;
 
 /// Largest machine: the map of its frames must fit the process.
 const MAX_RAM: u64 = 256 << 30;
@@ -127,9 +128,30 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OptionalTable<T> {
     }
 }
 
+#[derive(Clone, Copy, Debug, Deserialize)]
+enum RawFormat {
+    #[serde(rename = "vt-d")]
+    Vtd,
+    #[serde(rename = "arm-lpae-s1")]
+    ArmLpaeS1,
+    #[serde(rename = "arm-lpae-s2")]
+    ArmLpaeS2,
+}
+
+impl From<RawFormat> for Format {
+    fn from(raw: RawFormat) -> Self {
+        match raw {
+            RawFormat::Vtd => Self::VtdSecondStage,
+            RawFormat::ArmLpaeS1 => Self::ArmLpaeS1,
+            RawFormat::ArmLpaeS2 => Self::ArmLpaeS2,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawIommu {
+    format: Option<RawFormat>,
     page_sizes: Spanned<Vec<Size>>,
     aperture: Spanned<u32>,
 }
@@ -330,7 +352,10 @@ fn check_bounce(
 }
 
 fn check_iommu(source: &Source<'_>, raw: &RawIommu) -> Result<IommuProfile, ProfileError> {
-    let aperture_bits = bits(source, "iommu.aperture", &raw.aperture, 20, 57)?;
+    // 4 KiB pages, the only ones there are, are in every format.
+    let format = raw.format.map_or(Format::VtdSecondStage, Format::from);
+    let most = format.max_input_bits();
+    let aperture_bits = bits(source, "iommu.aperture", &raw.aperture, 20, most)?;
     let mut page_sizes = 0u64;
     for size in raw.page_sizes.get_ref() {
         let level_size = size.0.is_power_of_two()
@@ -348,6 +373,7 @@ fn check_iommu(source: &Source<'_>, raw: &RawIommu) -> Result<IommuProfile, Prof
         return Err(source.error("iommu.page_sizes", raw.page_sizes.span(), message));
     }
     Ok(IommuProfile {
+        format,
         page_sizes,
         aperture_bits,
     })

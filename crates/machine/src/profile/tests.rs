@@ -2,6 +2,7 @@
 
 use super::{Allocator, BUILTINS, Profile, fields};
 use vb3_dma::BounceMode;
+use vb3_dma::iopt::Format;
 
 const GOOD: &str = "name = \"mine\"\nram = \"64MiB\"\ncoherent = true\ndma_mask = 32\n";
 
@@ -44,6 +45,11 @@ fn builtins_are_what_they_are_called() {
         1 << 12 | 1 << 21 | 1 << 30
     );
     assert!(by_name("soc-iommu").iommu.is_some());
+    let formats = ["pc", "soc-iommu", "soc-noncoherent"].map(|n| by_name(n).iommu.unwrap().format);
+    assert_eq!(
+        formats,
+        [Format::VtdSecondStage, Format::ArmLpaeS1, Format::ArmLpaeS2]
+    );
     let deaf = by_name("soc-noncoherent");
     assert!(!deaf.coherent && deaf.iommu.is_some());
     let vm = by_name("vm-bounce");
@@ -117,6 +123,16 @@ fn each_mistake_names_its_field_and_line() {
             "[iommu]\npage_sizes = [\"4KiB\"]\naperture = 32\nsize = 1",
             "size",
             "unknown field",
+        ),
+        (
+            "[iommu]\npage_sizes = [\"4KiB\"]\naperture = 32\nformat = \"sparc\"",
+            "format",
+            "unknown variant",
+        ),
+        (
+            "[iommu]\nformat = \"arm-lpae-s1\"\npage_sizes = [\"4KiB\"]\naperture = 49",
+            "iommu.aperture",
+            "not between 20 and 48",
         ),
         ("bounce = \"always\"", "bounce", "\"none\" or a table"),
         (

@@ -90,3 +90,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_highest_aligned_run_is_taken_and_comes_back() {
+    let mut runs = Runs::default();
+    runs.give(3, 10);
+    runs.give(20, 5);
+    // 20..25 holds one aligned group of four; the next below is 8..12.
+    assert_eq!(runs.take_highest(4), Some(20));
+    assert_eq!(runs.take_highest(4), Some(8));
+    assert_eq!(runs.take_highest(4), Some(4));
+    assert_eq!(runs.take_highest(4), None);
+    assert_eq!(runs.take_highest(1), Some(24));
+    assert_eq!(runs.frames(), 2);
+    for (start, len) in [(20, 4), (8, 4), (4, 4), (24, 1)] {
+        runs.give(start, len);
+    }
+    assert_eq!((runs.frames(), runs.largest(u64::MAX)), (15, 10));
+}

@@ -1,0 +1,92 @@
+//! Where page tables lie: frames of RAM, with bytes that only the walker and the driver reach.
+
+use crate::ram::{FRAME, Ram};
+use std::collections::HashMap;
+use vb3_dma::iopt::TableMemory;
+use vb3_dma::{Error, PhysAddr};
+
+const WORDS: usize = FRAME as usize / 8;
+
+/// The bytes of all tables, frame by frame.
+#[derive(Debug, Default)]
+pub(crate) struct TableFrames {
+    frames: HashMap<u64, Box<[u64; WORDS]>>,
+}
+
+impl TableFrames {
+    /// Bytes of RAM that hold tables.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.frames.len() as u64 * FRAME
+    }
+
+    /// Whether a physical address lies in a table.
+    pub(crate) fn holds(&self, addr: u64) -> bool {
+        self.frames.contains_key(&(addr / FRAME))
+    }
+
+    /// The aligned word at a physical address; `None` outside the tables.
+    pub(crate) fn word(&self, addr: u64) -> Option<u64> {
+        let frame = self.frames.get(&(addr / FRAME))?;
+        frame.get((addr % FRAME / 8) as usize).copied()
+    }
+
+    fn word_mut(&mut self, addr: u64) -> Option<&mut u64> {
+        let frame = self.frames.get_mut(&(addr / FRAME))?;
+        frame.get_mut((addr % FRAME / 8) as usize)
+    }
+
+    /// Overwrites a word; `false` outside the tables.
+    pub(crate) fn set_word(&mut self, addr: u64, word: u64) -> bool {
+        self.word_mut(addr).map(|to| *to = word).is_some()
+    }
+}
+
+/// Table memory for the length of a call: the frames, and the RAM they come from.
+pub(crate) struct Tables<'a> {
+    pub(crate) ram: &'a mut Ram,
+    pub(crate) frames: &'a mut TableFrames,
+}
+
+impl TableMemory for Tables<'_> {
+    fn alloc_table(&mut self, len: u64) -> Result<PhysAddr, Error> {
+        let first = self.ram.take_table(len / FRAME)?;
+        for frame in first..first + len / FRAME {
+            self.frames.frames.insert(frame, Box::new([0; WORDS]));
+        }
+        Ok(PhysAddr::new(first * FRAME))
+    }
+
+    fn free_table(&mut self, table: PhysAddr, len: u64) {
+        let (first, count) = (table.get() / FRAME, len / FRAME);
+        for frame in first..first + count {
+            self.frames.frames.remove(&frame);
+        }
+        self.ram.give(&[(first, count)]);
+    }
+
+    fn read_entry(&self, at: PhysAddr) -> u64 {
+        self.frames.read_entry(at)
+    }
+
+    fn write_entry(&mut self, at: PhysAddr, entry: u64) {
+        self.frames.set_word(at.get(), entry);
+    }
+}
+
+/// For walking alone.
+impl TableMemory for TableFrames {
+    fn alloc_table(&mut self, _len: u64) -> Result<PhysAddr, Error> {
+        Err(Error::Unsupported)
+    }
+
+    fn free_table(&mut self, _table: PhysAddr, _len: u64) {}
+
+    fn read_entry(&self, at: PhysAddr) -> u64 {
+        // A pointer that leads out of the tables leads to nothing.
+        self.word(at.get()).unwrap_or(0)
+    }
+
+    fn write_entry(&mut self, at: PhysAddr, entry: u64) {
+        self.set_word(at.get(), entry);
+    }
+}

@@ -1,0 +1,113 @@
+//! What a device remembers of its page table.
+
+use std::cell::Cell;
+use vb3_dma::Iova;
+use vb3_dma::iopt::Leaf;
+
+/// Translations a device holds, a power of two.
+const SLOTS: usize = 64;
+/// Most removed pages a device goes on using; beyond that, its translation buffer is empty.
+const MAX_STALE: usize = 1 << 16;
+
+/// What a device goes on using between the removal of a page and the flush.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Staleness {
+    /// Every removed page, used before or not: the worst a translation buffer can do. A new page
+    /// in its place is seen at once.
+    #[default]
+    Everything,
+    /// What it used lately, as hardware does. A new page in its place is *not* seen before the
+    /// flush.
+    Cached,
+}
+
+/// The translation buffer of one device.
+#[derive(Debug)]
+pub(super) struct Tlb {
+    staleness: Staleness,
+    slots: Box<[Cell<Option<Leaf>>]>,
+    removed: Vec<Leaf>,
+    shift: u32,
+    hits: Cell<u64>,
+    walks: Cell<u64>,
+}
+
+impl Tlb {
+    pub(super) fn new(granule: u64) -> Self {
+        Self {
+            staleness: Staleness::default(),
+            slots: (0..SLOTS).map(|_| Cell::new(None)).collect(),
+            removed: Vec::new(),
+            shift: granule.trailing_zeros(),
+            hits: Cell::new(0),
+            walks: Cell::new(0),
+        }
+    }
+
+    pub(super) fn set_staleness(&mut self, staleness: Staleness) {
+        self.flush();
+        self.staleness = staleness;
+    }
+
+    /// Translations found here, and walks that were needed.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.hits.get(), self.walks.get())
+    }
+
+    fn slot(&self, iova: u64) -> Option<&Cell<Option<Leaf>>> {
+        // CAST: masked to the number of slots.
+        self.slots
+            .get((iova >> self.shift) as usize & (self.slots.len() - 1))
+    }
+
+    /// A translation used before.
+    pub(super) fn find(&self, iova: u64) -> Option<Leaf> {
+        let held = self.slot(iova)?.get()?;
+        held.at(Iova::new(iova))?;
+        self.hits.set(self.hits.get() + 1);
+        Some(held)
+    }
+
+    /// Remembers what a walk for `iova` found.
+    pub(super) fn fill(&self, iova: u64, leaf: Leaf) {
+        self.walks.set(self.walks.get() + 1);
+        if let Some(slot) = self.slot(iova) {
+            slot.set(Some(leaf));
+        }
+    }
+
+    /// Takes note of pages that are about to be removed from a range.
+    pub(super) fn remove(&mut self, iova: u64, len: u64, pages: impl Iterator<Item = Leaf>) {
+        if self.staleness == Staleness::Cached {
+            return;
+        }
+        let end = iova.saturating_add(len);
+        for slot in &self.slots {
+            let overlaps = slot.get().is_some_and(|held| {
+                held.iova.get() < end && iova < held.iova.get().saturating_add(held.len)
+            });
+            if overlaps {
+                slot.set(None);
+            }
+        }
+        for page in pages {
+            if self.removed.len() >= MAX_STALE {
+                self.removed.clear();
+            }
+            self.removed.push(page);
+        }
+    }
+
+    /// A removed page that is still in use.
+    pub(super) fn find_removed(&self, iova: u64) -> Option<Leaf> {
+        let reaches = |page: &&Leaf| page.at(Iova::new(iova)).is_some();
+        self.removed.iter().rev().find(reaches).copied()
+    }
+
+    pub(super) fn flush(&mut self) {
+        self.removed.clear();
+        for slot in &self.slots {
+            slot.set(None);
+        }
+    }
+}

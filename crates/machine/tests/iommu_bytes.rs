@@ -1,0 +1,144 @@
+//! Devices go where the bytes of their page table lead, and faults name the level.
+
+mod common;
+
+use common::*;
+use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps, PhysAddr};
+use vb3_machine::{DeviceLimits, FaultKind};
+
+/// Format, the name of the last level, and the levels below the root: VT-d has three in all, Arm
+/// stage 1 with 32 bits starts at level 1, and stage 2 puts four tables side by side at level 2.
+const FORMATS: [(&str, &str, u32); 3] = [
+    ("vt-d", "SS-PTE", 2),
+    ("arm-lpae-s1", "level 3", 2),
+    ("arm-lpae-s2", "level 3", 1),
+];
+
+fn lines(format: &str) -> String {
+    let aperture = 32;
+    format!(
+        "{COHERENT}\n[iommu]\nformat = \"{format}\"\npage_sizes = [\"4KiB\", \"2MiB\"]\n\
+         aperture = {aperture}"
+    )
+}
+
+/// Where the last entry for an address stands: the way is walked here by hand, nine bits a level.
+/// Tables are aligned, and in all formats bits 47 to 12 of an entry are the next address.
+fn last_entry(machine: &vb3_machine::Machine, root: PhysAddr, iova: u64, tables: u32) -> PhysAddr {
+    let address = ((1u64 << 48) - 1) & !0xfff;
+    // The first index takes all bits that are left.
+    let mut at = root.get() | iova >> (12 + 9 * tables) << 3;
+    for level in (0..tables).rev() {
+        let entry = machine.iommu_word(PhysAddr::new(at)).unwrap();
+        at = entry & address | (iova >> (12 + 9 * level) & 511) << 3;
+    }
+    PhysAddr::new(at)
+}
+
+#[test]
+fn a_changed_entry_changes_where_the_device_goes() {
+    for (format, last, below) in FORMATS {
+        let mut mapper = mapper(&lines(format));
+        let dev = mapper
+            .platform_mut()
+            .add_device("dev", DeviceLimits::default())
+            .unwrap();
+        let alloc = mapper
+            .alloc_coherent(dev, 2 * PAGE, Attrs::empty())
+            .unwrap();
+        let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+        let second = addr.checked_add(PAGE).unwrap();
+        let machine = mapper.platform_mut();
+        machine.bus_write(dev, addr, &[1; 4096]).unwrap();
+        machine.bus_write(dev, second, &[2; 4096]).unwrap();
+        let root = machine.iommu_root(dev).unwrap();
+        let entries = [addr, second].map(|a| last_entry(machine, root, a.get(), below));
+        let words = entries.map(|at| machine.iommu_word(at).unwrap());
+        // What the table said before is in the translation buffer until a flush.
+        machine.set_iommu_word(entries[0], words[1]);
+        vb3_dma::Platform::iommu_flush(machine, dev);
+        let mut out = [0u8; 4];
+        machine.bus_read(dev, addr, &mut out).unwrap();
+        assert_eq!(out, [2; 4], "{format}: the device did not walk these bytes");
+        machine.set_iommu_word(entries[0], 0);
+        vb3_dma::Platform::iommu_flush(machine, dev);
+        let fault = machine.bus_read(dev, addr, &mut out).unwrap_err();
+        assert_eq!((fault.kind, fault.level), (FaultKind::Unmapped, Some(last)));
+        assert!(fault.to_string().ends_with(&format!("ended at {last})")));
+        machine.set_iommu_word(entries[0], words[0]);
+        mapper.free(alloc);
+        assert_eq!(mapper.platform().held(), Default::default());
+    }
+}
+
+#[test]
+fn faults_name_the_level_at_which_the_walk_ended() {
+    let tops = ["SS-PDPE", "level 1", "level 2"];
+    for ((format, last, _), top) in FORMATS.into_iter().zip(tops) {
+        let mut mapper = mapper(&lines(format));
+        let dev = mapper
+            .platform_mut()
+            .add_device("dev", DeviceLimits::default())
+            .unwrap();
+        let level = |mapper: &vb3_dma::Mapper<vb3_machine::Machine>, addr: u64| {
+            let reached = mapper
+                .platform()
+                .bus_translate(dev, DmaAddr::new(addr), false);
+            reached.unwrap_err().level
+        };
+        assert_eq!(level(&mapper, 0x8000_0000), Some(top));
+        let alloc = mapper.alloc_coherent(dev, PAGE, Attrs::empty()).unwrap();
+        let addr = mapper.alloc_dma_addr(&alloc).unwrap().get();
+        // The page beside it has an entry in the same last table.
+        assert_eq!(level(&mapper, addr ^ PAGE), Some(last));
+        assert_eq!(level(&mapper, addr ^ 0x8000_0000), Some(top));
+        mapper.free(alloc);
+    }
+}
+
+#[test]
+fn tables_take_ram_and_give_it_back_and_devices_cannot_reach_them() {
+    let mut mapper = mapper(&lines("vt-d"));
+    let limits = DeviceLimits::default();
+    let dev = mapper.platform_mut().add_device("dev", limits).unwrap();
+    let bare = DeviceLimits {
+        iommu: Some(false),
+        ..limits
+    };
+    let bare = mapper.platform_mut().add_device("bare", bare).unwrap();
+    assert_eq!(mapper.platform().iommu_table_bytes(), PAGE);
+    let alloc = mapper.alloc_coherent(dev, PAGE, Attrs::empty()).unwrap();
+    assert_eq!(mapper.platform().iommu_table_bytes(), 3 * PAGE);
+    assert_eq!(mapper.platform().held().ram_bytes, PAGE);
+    let root = mapper.platform().iommu_root(dev).unwrap();
+    let stray = DmaAddr::new(root.get());
+    let fault = mapper
+        .platform_mut()
+        .bus_write(bare, stray, &[0; 8])
+        .unwrap_err();
+    assert_eq!(fault.kind, FaultKind::PageTable);
+    mapper.free(alloc);
+    assert_eq!(mapper.platform().iommu_table_bytes(), PAGE);
+    assert_eq!(mapper.platform().iommu_word(PhysAddr::new(0)), None);
+    assert!(!mapper.platform_mut().set_iommu_word(PhysAddr::new(0), 1));
+}
+
+#[test]
+fn a_device_that_goes_over_a_buffer_again_hardly_walks() {
+    let mut mapper = mapper(&lines("arm-lpae-s1"));
+    let dev = mapper
+        .platform_mut()
+        .add_device("dev", DeviceLimits::default())
+        .unwrap();
+    let alloc = mapper
+        .alloc_noncontiguous(dev, 16 * PAGE, Direction::FromDevice, Attrs::empty())
+        .unwrap();
+    let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+    let machine = mapper.platform_mut();
+    for _ in 0..10 {
+        machine.bus_write(dev, addr, &[7; 65536]).unwrap();
+    }
+    let (hits, walks) = machine.iotlb_counts(dev);
+    assert_eq!((hits + walks, walks), (160, 16));
+    mapper.free(alloc);
+}
