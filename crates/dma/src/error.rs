@@ -94,6 +94,8 @@ pub enum Error {
     NoSuchMemory(Reason),
     /// EOPNOTSUPP: the platform does not offer this.
     Unsupported,
+    /// EPERM: the memory would have to bounce, and what was asked for forbids it.
+    Forbidden(Reason),
 }
 
 impl Error {
@@ -107,6 +109,7 @@ impl Error {
             Self::BadUserMemory(_) => 14,
             Self::NoSuchMemory(_) => 6,
             Self::Unsupported => 95,
+            Self::Forbidden(_) => 1,
         }
     }
 
@@ -117,7 +120,8 @@ impl Error {
             Self::NoMemory(r)
             | Self::Unmappable(r)
             | Self::BadUserMemory(r)
-            | Self::NoSuchMemory(r) => Some(r),
+            | Self::NoSuchMemory(r)
+            | Self::Forbidden(r) => Some(r),
             Self::Invalid | Self::Unsupported => None,
         }
     }
@@ -132,6 +136,7 @@ impl fmt::Display for Error {
             Self::BadUserMemory(_) => "bad user memory",
             Self::NoSuchMemory(_) => "outside the memory",
             Self::Unsupported => "not supported",
+            Self::Forbidden(_) => "not allowed to bounce",
         };
         f.write_str(what)?;
         match self.reason() {

@@ -43,5 +43,6 @@ pub use platform::{
 #[cfg(feature = "alloc")]
 pub use ranges::{RangeAllocator, RangeError};
 pub use types::{
-    Attrs, Caching, Coherency, Direction, DmaSegment, Limits, Segment, SegmentKind, SyncFor,
+    Attrs, Caching, Coherency, Direction, DmaSegment, FlushPolicy, Limits, Segment, SegmentKind,
+    SegmentMode, SyncFor,
 };

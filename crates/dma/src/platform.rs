@@ -231,6 +231,50 @@ pub trait Platform {
         None
     }
 
+    /// Whether addresses below 4 GiB are tried first for `dev`, as Linux does for PCI devices.
+    fn prefers_low_iova(&self, dev: Self::Device) -> bool {
+        let _ = dev;
+        false
+    }
+
+    /// Region `index` that is never given to `dev` as an address, both ends included; `None` past
+    /// the last. At most [`MAX_RESERVED`](crate::RangeAllocator::MAX_RESERVED) count. Never changes.
+    fn reserved_iova(&self, dev: Self::Device, index: usize) -> Option<(Iova, Iova)> {
+        let _ = (dev, index);
+        None
+    }
+
+    /// Makes entries seen by the device that were added since the last call, where the hardware
+    /// keeps the absence of an entry.
+    ///
+    /// # Errors
+    /// Whatever the hardware says. The entries stay.
+    fn iommu_map_done(&mut self, dev: Self::Device, iova: Iova, len: u64) -> Result<(), Error> {
+        let _ = (dev, iova, len);
+        Ok(())
+    }
+
+    /// Whether `dev` must not see what shares a granule with its memory: what does not fill whole
+    /// granules bounces. Such a device is never flushed lazily.
+    fn is_untrusted(&self, dev: Self::Device) -> bool {
+        let _ = dev;
+        false
+    }
+
+    /// Address bits of the memory that must come out the same in the bounce pool (`2^n - 1`, below
+    /// the page size).
+    ///
+    /// Source: Linux `dma_set_min_align_mask`.
+    fn min_align_mask(&self, dev: Self::Device) -> u64 {
+        let _ = dev;
+        0
+    }
+
+    /// Longest run of the bounce pool that one segment can take, in bytes (Linux: 256 KiB).
+    fn bounce_run_bytes(&self) -> u64 {
+        u64::MAX
+    }
+
     /// Copies from memory into a bounce slot, as the CPU sees both.
     ///
     /// # Errors
@@ -297,4 +341,35 @@ pub trait Platform {
     /// # Errors
     /// `NoSuchMemory`, `Unsupported`.
     fn mmap(&mut self, pages: &Self::Pages, offset: u64, len: u64) -> Result<Self::Mmap, Error>;
+
+    /// Describes a physical range without pages for mapping into a program, uncached.
+    ///
+    /// # Errors
+    /// `NoSuchMemory`, `Unsupported`.
+    fn mmap_physical(&mut self, range: Segment) -> Result<Self::Mmap, Error> {
+        let _ = range;
+        Err(Error::Unsupported)
+    }
+
+    /// Zeroes a physical range for the CPU and for devices.
+    ///
+    /// # Errors
+    /// As [`vmap`](Self::vmap) and [`vmap_write`](Self::vmap_write).
+    fn zero(&mut self, range: Segment, caching: Caching) -> Result<(), Error> {
+        const ZEROES: [u8; 512] = [0; 512];
+        let vmap = self.vmap(&[range], caching)?;
+        let mut done = 0u64;
+        let mut result = Ok(());
+        while result.is_ok() && done < range.len {
+            // CAST: at most 512.
+            let part = range.len.saturating_sub(done).min(ZEROES.len() as u64) as usize;
+            result = self.vmap_write(&vmap, done, ZEROES.get(..part).unwrap_or(&[]));
+            done = done.saturating_add(part as u64);
+        }
+        self.vunmap(vmap);
+        if result.is_ok() && caching == Caching::Cached {
+            self.cache_clean(range.addr, range.len);
+        }
+        result
+    }
 }

@@ -28,6 +28,29 @@ impl Direction {
     }
 }
 
+/// How a table is laid out in a device's addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SegmentMode {
+    /// One run without gaps wherever page tables can make one; the device's limits only split
+    /// what is reported. With [`Attrs::ONE_RUN`], that or an error.
+    #[default]
+    Contiguous,
+    /// Segment for segment what Linux reports, gaps included. (What Linux maps behind a segment
+    /// to fill such a gap stays unmapped here.)
+    Compatible,
+}
+
+/// When a removed translation is flushed out of the device's translation buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FlushPolicy {
+    /// At once.
+    #[default]
+    Strict,
+    /// Many at a time. Until then a device can reach what was unmapped, and the addresses are not
+    /// given out again.
+    Lazy,
+}
+
 /// For whom a cache synchronisation hands memory over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SyncFor {
@@ -78,6 +101,8 @@ bitflags! {
         /// Fail rather than bounce; cache maintenance is fine. For mappings that several holders
         /// keep for long.
         const NO_BOUNCE = 1 << 8;
+        /// Fail rather than show the device anything but one run of addresses without gaps.
+        const ONE_RUN = 1 << 9;
     }
 }
 

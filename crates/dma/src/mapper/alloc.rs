@@ -1,9 +1,10 @@
 //! Allocations for a device: coherent, noncontiguous, virtual.
 
+use super::iommu::Shape;
 use super::{Alloc, Home, Mapper, collect, round_up, total_len};
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, Error, Layout, PageRequest,
-    PhysAddr, Platform, Reason, Segment,
+    PhysAddr, Platform, Reason, Segment, SegmentMode,
 };
 use ::alloc::vec::Vec;
 
@@ -91,9 +92,15 @@ impl<P: Platform> Mapper<P> {
     ) -> Result<Home<P::Device>, Error> {
         let needs_sync = caching == Caching::Cached && info.coherency == Coherency::NonCoherent;
         if let Some(iommu) = &info.iommu {
-            let (output, range) = self.map_iommu(dev, info, iommu, segments, direction, caching)?;
+            let shape = Shape {
+                direction,
+                caching,
+                mode: SegmentMode::Contiguous,
+                one_run: true,
+            };
+            let (output, range) = self.map_iommu(dev, info, iommu, segments, shape)?;
             let Some(first) = output.first() else {
-                self.unmap_iommu(dev, range);
+                self.unmap_iommu_now(dev, range);
                 return Err(Error::Invalid);
             };
             return Ok(Home {
@@ -165,7 +172,7 @@ impl<P: Platform> Mapper<P> {
     pub(super) fn free_alloc(&mut self, alloc: Alloc<P>) {
         if let Some(home) = &alloc.home {
             if let Some(range) = home.iova {
-                self.unmap_iommu(home.dev, range);
+                self.unmap_iommu_now(home.dev, range);
             }
             self.count(home.dev, |c| {
                 c.allocated_bytes = c.allocated_bytes.saturating_sub(alloc.len);

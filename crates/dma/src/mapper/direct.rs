@@ -1,8 +1,11 @@
 //! Bus addresses: the device's segments, and mapping without an IOMMU.
 
-use super::{Mapper, push};
+use super::iommu::Shape;
+use super::layout::push_counted;
+use super::{Mapper, total_len};
 use crate::{
     Constraint, DeviceInfo, DmaAddr, DmaSegment, Error, Limits, Platform, Reason, Segment,
+    SegmentMode,
 };
 use alloc::vec::Vec;
 
@@ -61,22 +64,7 @@ impl Output {
         let take = len
             .min(self.limits.max_segment)
             .min(to_boundary(at, self.limits.boundary));
-        let count = self.segments.len().saturating_add(1);
-        // CAST: a vector's length fits 64 bits.
-        if count as u64 > u64::from(self.limits.max_segments) {
-            return Err(Error::Unmappable(Reason {
-                constraint: Constraint::SegmentCount,
-                wanted: count as u64,
-                found: u64::from(self.limits.max_segments),
-            }));
-        }
-        push(
-            &mut self.segments,
-            DmaSegment {
-                addr: at,
-                len: take,
-            },
-        )?;
+        push_counted(&mut self.segments, &self.limits, at, take)?;
         Ok(take)
     }
 
@@ -120,10 +108,31 @@ impl<P: Platform> Mapper<P> {
         dev: P::Device,
         info: &DeviceInfo,
         targets: &[Segment],
+        shape: Shape,
     ) -> Result<Vec<DmaSegment>, Error> {
+        if shape.mode == SegmentMode::Compatible && !shape.one_run {
+            // Each run by itself, whatever its length.
+            let mut list = Vec::new();
+            for &segment in targets {
+                let addr = self.bus_run(dev, info, segment)?;
+                push_counted(&mut list, &info.limits, addr, segment.len)?;
+            }
+            return Ok(list);
+        }
         let mut output = Output::new(info.limits)?;
+        let (mut end, mut total) = (None, 0u64);
         for &segment in targets {
-            output.push(self.bus_run(dev, info, segment)?, segment.len)?;
+            let addr = self.bus_run(dev, info, segment)?;
+            if shape.one_run && end.is_some_and(|end| end != Some(addr)) {
+                return Err(Error::Unmappable(Reason {
+                    constraint: Constraint::Contiguous,
+                    wanted: total_len(targets)?,
+                    found: total,
+                }));
+            }
+            output.push(addr, segment.len)?;
+            end = Some(addr.checked_add(segment.len));
+            total = total.saturating_add(segment.len);
         }
         Ok(output.finish())
     }

@@ -7,14 +7,17 @@
 mod alloc;
 mod bounce;
 mod direct;
+mod flush;
 mod iommu;
+mod layout;
 mod ops;
 mod sync;
 
+use crate::iova::IovaAllocator;
 use crate::ranges::RangeAllocator;
 use crate::{
     Caching, Constraint, Counters, Direction, DmaAddr, DmaSegment, Error, Live, Platform, Reason,
-    Segment,
+    Segment, SegmentMode,
 };
 use ::alloc::vec::Vec;
 
@@ -27,13 +30,16 @@ pub struct Mapper<P: Platform> {
     devices: Vec<DeviceState<P::Device>>,
     bounce: Option<RangeAllocator>,
     live: Live,
+    now_ns: u64,
 }
 
 #[derive(Debug)]
 struct DeviceState<D> {
     dev: D,
     counters: Counters,
-    iova: Option<RangeAllocator>,
+    iova: Option<IovaAllocator>,
+    mode: SegmentMode,
+    queue: flush::Queue,
 }
 
 /// A range of I/O virtual addresses, in bytes.
@@ -174,6 +180,7 @@ impl<P: Platform> Mapper<P> {
             devices: Vec::new(),
             bounce,
             live: Live::default(),
+            now_ns: 0,
         })
     }
 
@@ -206,6 +213,15 @@ impl<P: Platform> Mapper<P> {
         self.live
     }
 
+    /// Sets how tables are laid out for `dev`. What is mapped stays as it is.
+    ///
+    /// # Errors
+    /// `NoMemory`.
+    pub fn set_segment_mode(&mut self, dev: P::Device, mode: SegmentMode) -> Result<(), Error> {
+        self.state_mut(dev)?.mode = mode;
+        Ok(())
+    }
+
     /// Counts bytes that somebody above copied for `dev`.
     pub fn count_copy(&mut self, dev: P::Device, bytes: u64) {
         self.count(dev, |c| {
@@ -227,6 +243,8 @@ impl<P: Platform> Mapper<P> {
                     dev,
                     counters: Counters::default(),
                     iova: None,
+                    mode: SegmentMode::default(),
+                    queue: flush::Queue::default(),
                 };
                 push(&mut self.devices, state)?;
                 self.devices.len().saturating_sub(1)

@@ -1,5 +1,6 @@
 //! [`DmaOps`] over a platform.
 
+use super::iommu::Shape;
 use super::{Alloc, Mapper, Mapping, Table, collect, copy_segments, push_segment, total_len};
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment,
@@ -47,12 +48,18 @@ impl<P: Platform> Mapper<P> {
             return Err(Error::Unsupported);
         }
         let plan = self.plan(dev, info, &table.segments, attrs)?;
+        let shape = Shape {
+            direction,
+            caching: table.caching,
+            mode: self.state(dev).map(|state| state.mode).unwrap_or_default(),
+            one_run: attrs.contains(Attrs::ONE_RUN),
+        };
         let addressed = match &info.iommu {
             None => self
-                .map_direct(dev, info, &plan.targets)
+                .map_direct(dev, info, &plan.targets, shape)
                 .map(|output| (output, None)),
             Some(iommu) => self
-                .map_iommu(dev, info, iommu, &plan.targets, direction, table.caching)
+                .map_iommu(dev, info, iommu, &plan.targets, shape)
                 .map(|(output, range)| (output, Some(range))),
         };
         let (output, iova) = match addressed {
@@ -96,11 +103,19 @@ impl<P: Platform> Mapper<P> {
         Ok(())
     }
 
+    /// Takes the device's view away. Slots are used for something else next, so no translation
+    /// to them may be left.
+    fn end_view(&mut self, mapping: &Mapping<P>) {
+        match mapping.iova {
+            Some(range) if mapping.bounced.is_empty() => self.unmap_iommu(mapping.dev, range),
+            Some(range) => self.unmap_iommu_now(mapping.dev, range),
+            None => {}
+        }
+    }
+
     /// Takes the device's view away and gives slots back, copying nothing.
     fn take_down(&mut self, mapping: Mapping<P>) {
-        if let Some(range) = mapping.iova {
-            self.unmap_iommu(mapping.dev, range);
-        }
+        self.end_view(&mapping);
         self.release_slots(mapping.bounced);
     }
 }
@@ -252,9 +267,7 @@ impl<P: Platform> DmaOps for Mapper<P> {
 
     fn unmap(&mut self, mapping: Self::Mapping, attrs: Attrs) {
         // The device's view goes first: what is copied out is what it left.
-        if let Some(range) = mapping.iova {
-            self.unmap_iommu(mapping.dev, range);
-        }
+        self.end_view(&mapping);
         if !attrs.contains(Attrs::SKIP_CPU_SYNC) {
             self.sync_mapping(&mapping, mapping.direction, SyncFor::Cpu);
         }

@@ -1,0 +1,218 @@
+//! Where a table's segments go in a run of I/O virtual addresses, and what the device is told.
+//!
+//! Two ways. *Contiguous*: one behind the other, no gap but where page tables leave no choice.
+//! *Compatible*: padded up to the boundary mask wherever that keeps a segment from crossing it,
+//! and reported as Linux reports it.
+//!
+//! Source: Linux 7.2 drivers/iommu/dma-iommu.c `iommu_dma_map_sg`, `__finalise_sg`; differs: the
+//! padding is a hole. Linux lets the page table run on behind the segment, which shows the device
+//! memory that belongs to somebody else.
+
+use super::direct::Output;
+use super::{push, round_up};
+use crate::{
+    Constraint, DmaAddr, DmaSegment, Error, Limits, PhysAddr, Reason, Segment, SegmentMode,
+};
+use alloc::vec::Vec;
+
+/// Where a segment goes, in bytes from the start of the range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    /// The first granule that is mapped for it.
+    pub(super) base: u64,
+    /// The memory there.
+    pub(super) phys: PhysAddr,
+    /// Bytes mapped: whole granules.
+    pub(super) mapped: u64,
+    /// The segment's first byte.
+    pub(super) start: u64,
+    /// The segment's bytes.
+    pub(super) len: u64,
+    /// Whether it does not go on where the segment before it ended.
+    pub(super) after_gap: bool,
+}
+
+/// Lays segments out, granule by granule.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layouter {
+    granule: u64,
+    /// The boundary mask, in compatible mode.
+    boundary: Option<u64>,
+    total: u64,
+    end: Option<u64>,
+}
+
+impl Layouter {
+    pub(super) const fn new(granule: u64, mode: SegmentMode, limits: &Limits) -> Self {
+        Self {
+            granule,
+            boundary: match mode {
+                SegmentMode::Contiguous => None,
+                SegmentMode::Compatible => Some(limits.boundary),
+            },
+            total: 0,
+            end: None,
+        }
+    }
+
+    pub(super) fn place(&mut self, segment: Segment) -> Result<Placed, Error> {
+        let offset = segment.addr.get() & (self.granule - 1);
+        let mapped = offset
+            .checked_add(segment.len)
+            .and_then(|len| round_up(len, self.granule))
+            .ok_or(Error::Invalid)?;
+        if let Some(mask) = self.boundary {
+            // Up to the next block, if the segment would cross into it and no further pays.
+            let pad = mask.wrapping_sub(self.total).wrapping_add(1) & mask;
+            if pad != 0 && pad < mapped.saturating_sub(1) {
+                self.total = self.total.checked_add(pad).ok_or(Error::Invalid)?;
+            }
+        }
+        let base = self.total;
+        self.total = base.checked_add(mapped).ok_or(Error::Invalid)?;
+        let start = base.checked_add(offset).ok_or(Error::Invalid)?;
+        let end = start.checked_add(segment.len).ok_or(Error::Invalid)?;
+        let after_gap = self.end.is_some_and(|before| before != start);
+        self.end = Some(end);
+        Ok(Placed {
+            base,
+            phys: PhysAddr::new(segment.addr.get() - offset),
+            mapped,
+            start,
+            len: segment.len,
+            after_gap,
+        })
+    }
+
+    /// Bytes of the whole range.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+}
+
+/// Refuses a table that page tables cannot show as one run, and says where it breaks.
+pub(super) fn check_one_run(segments: &[Segment], granule: u64) -> Result<(), Error> {
+    for pair in segments.windows(2) {
+        let [before, after] = pair else { continue };
+        let end = before.addr.get().wrapping_add(before.len) & (granule - 1);
+        let start = after.addr.get() & (granule - 1);
+        // The offset that is in the way; if both are, the first.
+        let found = if end != 0 { end } else { start };
+        if found != 0 {
+            return Err(Error::Unmappable(Reason {
+                constraint: Constraint::Alignment,
+                wanted: granule,
+                found,
+            }));
+        }
+    }
+    Ok(())
+}
+
+/// What the device is told, in compatible mode.
+#[derive(Debug)]
+pub(super) struct Finalise {
+    limits: Limits,
+    segments: Vec<DmaSegment>,
+    /// Whether the last segment may still grow.
+    open: bool,
+}
+
+impl Finalise {
+    pub(super) const fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            segments: Vec::new(),
+            open: false,
+        }
+    }
+
+    /// Appends a placed segment; `addr` is that of its first granule.
+    fn push(&mut self, addr: u64, placed: &Placed) -> Result<(), Error> {
+        let offset = placed.start - placed.base;
+        let on_boundary = addr & self.limits.boundary == 0;
+        let grows = match self.segments.last_mut() {
+            Some(last)
+                if self.open
+                    && !placed.after_gap
+                    && offset == 0
+                    && !on_boundary
+                    && self.limits.max_segment.saturating_sub(last.len) >= placed.len =>
+            {
+                last.len = last.len.saturating_add(placed.len);
+                true
+            }
+            _ => false,
+        };
+        if !grows {
+            let addr = addr.checked_add(offset).ok_or(Error::Invalid)?;
+            push_counted(
+                &mut self.segments,
+                &self.limits,
+                DmaAddr::new(addr),
+                placed.len,
+            )?;
+        }
+        self.open = offset.checked_add(placed.len) == Some(placed.mapped);
+        Ok(())
+    }
+}
+
+/// Appends a segment if the device takes one more.
+pub(super) fn push_counted(
+    list: &mut Vec<DmaSegment>,
+    limits: &Limits,
+    addr: DmaAddr,
+    len: u64,
+) -> Result<(), Error> {
+    // CAST: a vector's length fits 64 bits.
+    let count = (list.len() as u64).saturating_add(1);
+    if count > u64::from(limits.max_segments) {
+        return Err(Error::Unmappable(Reason {
+            constraint: Constraint::SegmentCount,
+            wanted: count,
+            found: u64::from(limits.max_segments),
+        }));
+    }
+    push(list, DmaSegment { addr, len })
+}
+
+/// What the device is told, in either mode.
+#[derive(Debug)]
+pub(super) enum Report {
+    Contiguous(Output),
+    Compatible(Finalise),
+}
+
+impl Report {
+    pub(super) fn new(mode: SegmentMode, limits: Limits) -> Result<Self, Error> {
+        match mode {
+            SegmentMode::Contiguous => Output::new(limits).map(Self::Contiguous),
+            SegmentMode::Compatible => Ok(Self::Compatible(Finalise::new(limits))),
+        }
+    }
+
+    /// Appends a placed segment of the range that starts at `base`.
+    pub(super) fn push(&mut self, base: u64, placed: &Placed) -> Result<(), Error> {
+        match self {
+            Self::Contiguous(output) => {
+                let addr = base.checked_add(placed.start).ok_or(Error::Invalid)?;
+                output.push(DmaAddr::new(addr), placed.len)
+            }
+            Self::Compatible(output) => {
+                let addr = base.checked_add(placed.base).ok_or(Error::Invalid)?;
+                output.push(addr, placed)
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> Vec<DmaSegment> {
+        match self {
+            Self::Contiguous(output) => output.finish(),
+            Self::Compatible(output) => output.segments,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
