@@ -16,10 +16,12 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
     setup::install(setup::ALL)?;
     // With everything installed, a test that would skip itself is a failure.
     let mut cargo = sh::cargo();
-    cargo
-        .env("VB3_TESTS_NEED_ALL", "1")
-        .args(["test", "--workspace"])
-        .args(&args.rest);
+    cargo.env("VB3_TESTS_NEED_ALL", "1").arg("test");
+    let one = |word: &String| word.starts_with("-p") || word.starts_with("--package");
+    if !args.rest.iter().any(one) {
+        cargo.arg("--workspace");
+    }
+    cargo.args(&args.rest);
     sh::run(&mut cargo)
 }
 
