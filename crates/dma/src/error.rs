@@ -40,6 +40,10 @@ pub enum Constraint {
     PagesBehind,
     /// A fault put in on purpose.
     InjectedFault,
+    /// Bytes free in a device's own coherent memory.
+    CoherentRegion,
+    /// Bytes free in the pool for callers that may not sleep.
+    AtomicPool,
 }
 
 impl Constraint {
@@ -63,6 +67,8 @@ impl Constraint {
             Self::SizeLimit => "size-limit",
             Self::PagesBehind => "pages",
             Self::InjectedFault => "injected-fault",
+            Self::CoherentRegion => "coherent-region",
+            Self::AtomicPool => "atomic-pool",
         }
     }
 }
@@ -96,6 +102,8 @@ pub enum Error {
     Unsupported,
     /// EPERM: the memory would have to bounce, and what was asked for forbids it.
     Forbidden(Reason),
+    /// EBUSY: there is one already, or it still is in use.
+    Busy,
 }
 
 impl Error {
@@ -110,6 +118,7 @@ impl Error {
             Self::NoSuchMemory(_) => 6,
             Self::Unsupported => 95,
             Self::Forbidden(_) => 1,
+            Self::Busy => 16,
         }
     }
 
@@ -122,7 +131,7 @@ impl Error {
             | Self::BadUserMemory(r)
             | Self::NoSuchMemory(r)
             | Self::Forbidden(r) => Some(r),
-            Self::Invalid | Self::Unsupported => None,
+            Self::Invalid | Self::Unsupported | Self::Busy => None,
         }
     }
 }
@@ -137,6 +146,7 @@ impl fmt::Display for Error {
             Self::NoSuchMemory(_) => "outside the memory",
             Self::Unsupported => "not supported",
             Self::Forbidden(_) => "not allowed to bounce",
+            Self::Busy => "busy",
         };
         f.write_str(what)?;
         match self.reason() {

@@ -35,7 +35,7 @@ pub use error::{Constraint, Error, Reason};
 #[cfg(feature = "alloc")]
 pub use iova::{CachedIova, CpuCache, IovaAlign, IovaAllocator};
 #[cfg(feature = "alloc")]
-pub use mapper::{Alloc, Mapper, Mapping, Table};
+pub use mapper::{Alloc, Links, Mapper, Mapping, Table};
 pub use ops::{DmaOps, contiguous_len};
 pub use platform::{
     BounceMode, BouncePool, DeviceInfo, IommuInfo, Layout, PageRequest, Platform, Prot,

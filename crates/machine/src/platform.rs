@@ -374,6 +374,29 @@ impl Platform for Machine {
         self.cpu_write(vmap, offset, data)
     }
 
+    fn mmap_physical(&mut self, range: Segment) -> Result<Mmap, Error> {
+        self.may_fail()?;
+        let piece = self
+            .memory
+            .locate(range.addr.get(), range.len)
+            .map_err(missed)?;
+        if piece.len < range.len {
+            return Err(gone(range.len));
+        }
+        match self.memory.get(piece.object).map(|object| &object.backing) {
+            Some(Backing::Shared(store)) => {
+                let fd = store.fd().try_clone_to_owned();
+                let fd = fd.map_err(|_| host_exhausted(range.len))?;
+                Ok(Mmap {
+                    fd,
+                    offset: piece.offset,
+                    len: range.len,
+                })
+            }
+            Some(Backing::User { .. }) | None => Err(gone(range.len)),
+        }
+    }
+
     fn mmap(&mut self, pages: &Pages, offset: u64, len: u64) -> Result<Mmap, Error> {
         self.may_fail()?;
         let fd = self.pages_fd(pages).ok_or(gone(len))?;

@@ -222,7 +222,7 @@ fn coherent_memory_needs_no_syncs_and_noncontiguous_memory_does() {
         mapper.platform_mut().bus_read(dev, at, &mut byte).unwrap();
         assert_eq!(byte, [if needs { 0 } else { 7 }]);
         assert_eq!(
-            mapper.platform().stale_bytes_of(alloc.pages()),
+            mapper.platform().stale_bytes_of(alloc.pages().unwrap()),
             u64::from(needs)
         );
         assert_eq!(
@@ -244,7 +244,7 @@ fn coherent_memory_needs_no_syncs_and_noncontiguous_memory_does() {
         );
         mapper.vmap_read(&vmap, 5, &mut byte).unwrap();
         assert_eq!(byte, [9]);
-        assert_eq!(mapper.platform().stale_bytes_of(alloc.pages()), 0);
+        assert_eq!(mapper.platform().stale_bytes_of(alloc.pages().unwrap()), 0);
         mapper.vunmap(vmap);
     }
     assert_eq!(mapper.counters(dev).syncs_for_device, 1);
@@ -277,7 +277,7 @@ fn a_program_maps_the_very_memory_the_device_writes() {
     assert_eq!(&seen, b"drawn");
     // Known again by its identity; neither shrinks nor grows.
     let stat = rustix::fs::fstat(&map.fd).unwrap();
-    let identity = mapper.platform().pages_identity(alloc.pages()).unwrap();
+    let identity = mapper.platform().pages_identity(alloc.pages().unwrap()).unwrap();
     assert_eq!((stat.st_dev, stat.st_ino), identity);
     assert!(rustix::fs::ftruncate(&map.fd, 0).is_err());
     assert!(rustix::fs::ftruncate(&map.fd, 4 * PAGE).is_err());

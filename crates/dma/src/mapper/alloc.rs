@@ -1,5 +1,6 @@
 //! Allocations for a device: coherent, noncontiguous, virtual.
 
+use super::coherent::Backing;
 use super::iommu::Shape;
 use super::{Alloc, Home, Mapper, collect, round_up, total_len};
 use crate::{
@@ -10,7 +11,7 @@ use ::alloc::vec::Vec;
 
 impl<P: Platform> Mapper<P> {
     /// Rounds a size from outside up to pages; refuses what the machine cannot hold.
-    fn checked_len(&self, len_bytes: u64) -> Result<u64, Error> {
+    pub(super) fn checked_len(&self, len_bytes: u64) -> Result<u64, Error> {
         if len_bytes == 0 {
             return Err(Error::Invalid);
         }
@@ -38,7 +39,9 @@ impl<P: Platform> Mapper<P> {
         let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
         let len = self.checked_len(len_bytes)?;
         // The counters' place exists before anything is held.
-        self.state_mut(dev)?;
+        if self.state_mut(dev)?.region.is_some() && caching.is_none() {
+            return self.alloc_from_region(dev, len);
+        }
         let caching = caching.unwrap_or(match info.coherency {
             Coherency::Coherent => Caching::Cached,
             Coherency::NonCoherent => Caching::Uncached,
@@ -62,13 +65,9 @@ impl<P: Platform> Mapper<P> {
         let (pages, segments) = self.take_pages(request)?;
         match self.home(dev, &info, &segments, direction, caching) {
             Ok(home) => {
-                self.count(dev, |c| {
-                    c.allocated_bytes = c.allocated_bytes.saturating_add(len);
-                    c.peak_bytes = c.peak_bytes.max(c.allocated_bytes);
-                });
-                self.live.allocs = self.live.allocs.saturating_add(1);
+                self.count_alloc(dev, len);
                 Ok(Alloc {
-                    pages,
+                    backing: Backing::Pages(pages),
                     segments,
                     len,
                     caching,
@@ -128,6 +127,14 @@ impl<P: Platform> Mapper<P> {
         }
     }
 
+    pub(super) fn count_alloc(&mut self, dev: P::Device, len: u64) {
+        self.count(dev, |c| {
+            c.allocated_bytes = c.allocated_bytes.saturating_add(len);
+            c.peak_bytes = c.peak_bytes.max(c.allocated_bytes);
+        });
+        self.live.allocs = self.live.allocs.saturating_add(1);
+    }
+
     /// Memory for the CPU alone.
     pub(super) fn alloc_unmapped(&mut self, len_bytes: u64) -> Result<Alloc<P>, Error> {
         let len = self.checked_len(len_bytes)?;
@@ -140,7 +147,7 @@ impl<P: Platform> Mapper<P> {
         })?;
         self.live.allocs = self.live.allocs.saturating_add(1);
         Ok(Alloc {
-            pages,
+            backing: Backing::Pages(pages),
             segments,
             len,
             caching: Caching::Cached,
@@ -178,7 +185,17 @@ impl<P: Platform> Mapper<P> {
                 c.allocated_bytes = c.allocated_bytes.saturating_sub(alloc.len);
             });
         }
-        self.give_pages(alloc.pages, alloc.len);
+        match alloc.backing {
+            Backing::Pages(pages) => self.give_pages(pages, alloc.len),
+            Backing::Region { unit } => {
+                if let Some(home) = &alloc.home {
+                    self.give_to_region(home.dev, unit, alloc.len);
+                }
+            }
+            Backing::Pool { chunk, unit } => {
+                self.give_to_pool(chunk, unit, &alloc.segments, alloc.len);
+            }
+        }
         self.live.allocs = self.live.allocs.saturating_sub(1);
     }
 }

@@ -4,14 +4,17 @@
 //! scattered memory becomes contiguous on the way. Slots hold nothing but the bytes of their
 //! segment: what lies around them in the run is zeroed.
 //!
-//! Source: Linux 7.2 kernel/dma/swiotlb.c, differs: no upper bound on a run but the pool, and
-//! every byte is counted.
+//! Memory of an untrusted device that does not fill whole granules bounces at its ends alone; the
+//! middle is mapped as it is.
+//!
+//! Source: Linux 7.2 kernel/dma/swiotlb.c, differs: a run is bounded by the pool unless the
+//! platform says otherwise, and every byte is counted.
 
 use super::{Mapper, push, push_segment, total_len};
 use crate::ranges::{RangeAllocator, RangeError};
 use crate::{
-    Attrs, BounceMode, BouncePool, Constraint, DeviceInfo, Error, PhysAddr, Platform, Reason,
-    Segment, SegmentKind,
+    Attrs, BounceMode, Constraint, DeviceInfo, Error, PhysAddr, Platform, Reason, Segment,
+    SegmentKind,
 };
 use alloc::vec::Vec;
 
@@ -21,8 +24,10 @@ const SLOT: u64 = 2048;
 /// A run of slots that stands in for some segments.
 #[derive(Debug)]
 pub(super) struct Bounced {
-    /// First byte of the copy; also the first byte of the first slot.
+    /// First byte of the copy.
     pub(super) at: PhysAddr,
+    /// Bytes of the table before what is copied.
+    pub(super) offset: u64,
     /// Bytes of the copy.
     pub(super) len: u64,
     /// What is copied, in order.
@@ -40,6 +45,43 @@ pub(super) struct Plan {
     pub(super) direct: Vec<Segment>,
     /// The parts that do.
     pub(super) bounced: Vec<Bounced>,
+}
+
+/// How a segment falls into granules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ends {
+    /// Bytes before the first whole granule, or all of it if there is none.
+    head: u64,
+    /// Bytes of whole granules.
+    middle: u64,
+    /// Bytes behind them.
+    tail: u64,
+}
+
+impl Ends {
+    const fn of(segment: Segment, granule: u64) -> Self {
+        let inside = segment.addr.get() & (granule - 1);
+        let to_next = if inside == 0 { 0 } else { granule - inside };
+        if segment.len < to_next || (to_next == 0 && segment.len < granule) {
+            return Self {
+                head: segment.len,
+                middle: 0,
+                tail: 0,
+            };
+        }
+        let rest = segment.len - to_next;
+        let tail = rest & (granule - 1);
+        Self {
+            head: to_next,
+            middle: rest - tail,
+            tail,
+        }
+    }
+
+    /// Bytes that do not fill a granule.
+    const fn bytes(self) -> u64 {
+        self.head.saturating_add(self.tail)
+    }
 }
 
 /// The slots of the platform's pool.
@@ -83,7 +125,13 @@ impl<P: Platform> Mapper<P> {
         }
     }
 
-    /// Decides what bounces, takes the slots and copies in. All or nothing.
+    /// The granule that a device must not share with memory that is not its own.
+    fn guarded_granule(&self, dev: P::Device, info: &DeviceInfo) -> Option<u64> {
+        let granule = info.iommu.and_then(|iommu| iommu.granule());
+        granule.filter(|_| self.platform.is_untrusted(dev))
+    }
+
+    /// Decides what bounces and takes the slots. All or nothing.
     pub(super) fn plan(
         &mut self,
         dev: P::Device,
@@ -92,16 +140,22 @@ impl<P: Platform> Mapper<P> {
         attrs: Attrs,
     ) -> Result<Plan, Error> {
         let refuses = attrs.intersects(Attrs::NO_BOUNCE | Attrs::REQUIRE_COHERENT);
+        let guarded = self.guarded_granule(dev, info);
         let mut wanted = 0u64;
         for &segment in segments {
-            if attrs.contains(Attrs::MMIO) {
-                continue;
-            }
-            if self.must_bounce(dev, info, segment) {
-                wanted = wanted.saturating_add(segment.len);
-            } else if segment.kind == SegmentKind::Pages && self.platform.is_private(dev, segment) {
+            let physical = attrs.contains(Attrs::MMIO) || segment.kind == SegmentKind::Physical;
+            let bounced = if !physical && self.must_bounce(dev, info, segment) {
+                segment.len
+            } else if !physical && self.platform.is_private(dev, segment) {
                 return Err(refusal(segment.len));
+            } else {
+                guarded.map_or(0, |granule| Ends::of(segment, granule).bytes())
+            };
+            if physical && bounced > 0 {
+                // What no page stands behind is not copied.
+                return Err(refusal(bounced));
             }
+            wanted = wanted.saturating_add(bounced);
         }
         if wanted > 0 && refuses {
             return Err(refusal(wanted));
@@ -132,8 +186,9 @@ impl<P: Platform> Mapper<P> {
             if attrs.contains(Attrs::MMIO) {
                 segment.kind = SegmentKind::Physical;
             }
-            push_segment(&mut plan.targets, segment)?;
-            push_segment(&mut plan.direct, segment)?;
+            // Not joined: what touches by chance may stand apart in the table.
+            push(&mut plan.targets, segment)?;
+            push(&mut plan.direct, segment)?;
         }
         Ok(())
     }
@@ -145,28 +200,88 @@ impl<P: Platform> Mapper<P> {
         segments: &[Segment],
         plan: &mut Plan,
     ) -> Result<(), Error> {
-        let mut rest = segments;
+        let (mut rest, mut offset) = (segments, 0u64);
+        let guarded = self.guarded_granule(dev, info);
+        // Memory that must keep its place in the pool is not put behind other memory there.
+        let mask = self.platform.min_align_mask(dev) & (self.platform.page_size() - 1);
+        let joins = mask == 0 && guarded.is_none();
         while let Some(&first) = rest.first() {
             let bounces = self.must_bounce(dev, info, first);
-            let count = rest
+            let alike = rest
                 .iter()
                 .take_while(|&&segment| self.must_bounce(dev, info, segment) == bounces)
                 .count();
-            let Some((group, tail)) = rest.split_at_checked(count.max(1)) else {
+            let count = if joins { alike.max(1) } else { 1 };
+            let Some((group, tail)) = rest.split_at_checked(count) else {
                 break;
             };
-            if !bounces {
-                self.plan_direct(group, Attrs::empty(), plan)?;
-            } else if let Err(err) = self.bounce_run(info, group, plan) {
-                if group.len() == 1 {
-                    return Err(err);
+            match guarded {
+                Some(granule) if !bounces => {
+                    self.plan_ends(info, (first, offset), granule, plan)?;
                 }
-                // Piece by piece it may still fit; if not, the whole tells more than a piece.
-                for segment in group.chunks(1) {
-                    self.bounce_run(info, segment, plan).map_err(|_| err)?;
-                }
+                _ if !bounces => self.plan_direct(group, Attrs::empty(), plan)?,
+                _ => self.plan_group(info, (group, offset), mask, plan)?,
             }
+            offset = offset.saturating_add(total_len(group)?);
             rest = tail;
+        }
+        Ok(())
+    }
+
+    /// Bounces a group: in one run, or piece by piece.
+    fn plan_group(
+        &mut self,
+        info: &DeviceInfo,
+        (group, offset): (&[Segment], u64),
+        mask: u64,
+        plan: &mut Plan,
+    ) -> Result<(), Error> {
+        let Err(err) = self.bounce_run(info, (group, offset), mask, plan) else {
+            return Ok(());
+        };
+        if group.len() == 1 {
+            return Err(err);
+        }
+        let mut at = offset;
+        for segment in group.chunks(1) {
+            // If a piece does not fit either, the whole tells more.
+            self.bounce_run(info, (segment, at), mask, plan)
+                .map_err(|_| err)?;
+            at = at.saturating_add(total_len(segment)?);
+        }
+        Ok(())
+    }
+
+    /// Bounces the head and the tail of a segment, where they do not fill a granule.
+    fn plan_ends(
+        &mut self,
+        info: &DeviceInfo,
+        (segment, offset): (Segment, u64),
+        granule: u64,
+        plan: &mut Plan,
+    ) -> Result<(), Error> {
+        let ends = Ends::of(segment, granule);
+        let mut at = segment.addr;
+        let mut offset = offset;
+        for (len, bounces) in [(ends.head, true), (ends.middle, false), (ends.tail, true)] {
+            if len == 0 {
+                continue;
+            }
+            let part = Segment {
+                addr: at,
+                len,
+                kind: segment.kind,
+            };
+            if bounces {
+                self.bounce_run(info, (&[part], offset), granule - 1, plan)?;
+            } else {
+                // Not joined to a slot before it, even where the two touch.
+                push(&mut plan.targets, part)?;
+                push(&mut plan.direct, part)?;
+            }
+            offset = offset.saturating_add(len);
+            // The last byte of a segment may be the last there is; nothing follows it then.
+            at = PhysAddr::new(at.get().wrapping_add(len));
         }
         Ok(())
     }
@@ -175,7 +290,8 @@ impl<P: Platform> Mapper<P> {
     fn bounce_run(
         &mut self,
         info: &DeviceInfo,
-        group: &[Segment],
+        (group, offset): (&[Segment], u64),
+        mask: u64,
         plan: &mut Plan,
     ) -> Result<(), Error> {
         let len = total_len(group)?;
@@ -183,46 +299,46 @@ impl<P: Platform> Mapper<P> {
         for &segment in group {
             push_segment(&mut sources, segment)?;
         }
-        let Some(pool) = self.platform.bounce_pool() else {
-            return Err(no_slots(len, 0));
-        };
-        let bounced = self.take_slots(info, pool, len, sources)?;
+        let keep = group.first().map_or(0, |first| first.addr.get() & mask);
+        let bounced = self.take_slots(info, (keep, mask), (len, offset), sources)?;
         let target = Segment {
             addr: bounced.at,
             len,
             kind: SegmentKind::Pages,
         };
         // Not joined to a run before it: another device's slots must never be part of a segment.
-        if let Err(err) = push(&mut plan.targets, target) {
-            self.release_run(&bounced);
-            return Err(err);
-        }
-        if plan.bounced.try_reserve(1).is_err() {
-            plan.targets.pop();
+        let room = plan.targets.try_reserve(1).is_ok() && plan.bounced.try_reserve(1).is_ok();
+        if !room {
             self.release_run(&bounced);
             return Err(super::heap_exhausted(size_of::<Bounced>()));
         }
+        plan.targets.push(target);
         plan.bounced.push(bounced);
         Ok(())
     }
 
+    /// Takes slots for `len` bytes that start `keep` bytes into the first.
     fn take_slots(
         &mut self,
         info: &DeviceInfo,
-        pool: BouncePool,
-        len: u64,
+        (keep, mask): (u64, u64),
+        (len, offset): (u64, u64),
         sources: Vec<Segment>,
     ) -> Result<Bounced, Error> {
+        let Some(pool) = self.platform.bounce_pool() else {
+            return Err(no_slots(len, 0));
+        };
+        let longest = self.platform.bounce_run_bytes().saturating_sub(keep);
+        if len > longest {
+            return Err(no_slots(len, longest));
+        }
         // Behind an IOMMU whole granules become visible, so a run owns whole granules.
-        let align = info
-            .iommu
-            .and_then(|iommu| iommu.granule())
-            .unwrap_or(SLOT)
-            .max(SLOT)
-            / SLOT;
-        let slots = len
-            .div_ceil(SLOT)
-            .checked_next_multiple_of(align)
+        let granule = info.iommu.and_then(|iommu| iommu.granule()).unwrap_or(SLOT);
+        let align = granule.max(SLOT).max(mask.saturating_add(1)) / SLOT;
+        let whole = granule.max(SLOT) / SLOT;
+        let slots = keep
+            .checked_add(len)
+            .and_then(|n| n.div_ceil(SLOT).checked_next_multiple_of(whole))
             .ok_or(Error::Invalid)?;
         let Some(space) = &mut self.bounce else {
             return Err(no_slots(len, 0));
@@ -236,23 +352,25 @@ impl<P: Platform> Mapper<P> {
         };
         let bytes = slots.saturating_mul(SLOT);
         self.live.bounce_bytes = self.live.bounce_bytes.saturating_add(bytes);
-        let at = first_slot
+        let start = first_slot
             .checked_mul(SLOT)
             .and_then(|offset| pool.base.checked_add(offset));
+        let at = start.and_then(|start| start.checked_add(keep));
         let bounced = Bounced {
             at: at.unwrap_or(pool.base),
+            offset,
             len,
             sources,
             first_slot,
             slots,
         };
-        if at.is_none() {
+        let (Some(start), Some(behind)) = (start, bounced.at.checked_add(len)) else {
             self.release_run(&bounced);
             return Err(Error::Invalid);
-        }
-        if let Some(behind) = bounced.at.checked_add(len) {
-            self.platform.bounce_zero(behind, bytes.saturating_sub(len));
-        }
+        };
+        self.platform.bounce_zero(start, keep);
+        let rest = bytes.saturating_sub(keep).saturating_sub(len);
+        self.platform.bounce_zero(behind, rest);
         Ok(bounced)
     }
 

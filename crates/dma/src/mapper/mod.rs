@@ -6,12 +6,16 @@
 
 mod alloc;
 mod bounce;
+mod coherent;
 mod direct;
 mod flush;
 mod iommu;
 mod layout;
+mod links;
 mod ops;
 mod sync;
+
+pub use links::Links;
 
 use crate::iova::IovaAllocator;
 use crate::ranges::RangeAllocator;
@@ -28,6 +32,7 @@ use ::alloc::vec::Vec;
 pub struct Mapper<P: Platform> {
     platform: P,
     devices: Vec<DeviceState<P::Device>>,
+    pools: Vec<coherent::Chunk<P>>,
     bounce: Option<RangeAllocator>,
     live: Live,
     now_ns: u64,
@@ -40,6 +45,7 @@ struct DeviceState<D> {
     iova: Option<IovaAllocator>,
     mode: SegmentMode,
     queue: flush::Queue,
+    region: Option<coherent::Region>,
 }
 
 /// A range of I/O virtual addresses, in bytes.
@@ -56,7 +62,7 @@ struct IovaRange {
 #[derive(Debug)]
 #[must_use = "goes back through DmaOps::free"]
 pub struct Alloc<P: Platform> {
-    pages: P::Pages,
+    backing: coherent::Backing<P::Pages>,
     segments: Vec<Segment>,
     len: u64,
     caching: Caching,
@@ -73,10 +79,13 @@ struct Home<D> {
 }
 
 impl<P: Platform> Alloc<P> {
-    /// The platform's pages.
+    /// The platform's pages; `None` for memory without, and for a part of a pool.
     #[must_use]
-    pub fn pages(&self) -> &P::Pages {
-        &self.pages
+    pub fn pages(&self) -> Option<&P::Pages> {
+        match &self.backing {
+            coherent::Backing::Pages(pages) => Some(pages),
+            coherent::Backing::Region { .. } | coherent::Backing::Pool { .. } => None,
+        }
     }
 
     /// The physical runs, in order.
@@ -178,6 +187,7 @@ impl<P: Platform> Mapper<P> {
         Ok(Self {
             platform,
             devices: Vec::new(),
+            pools: Vec::new(),
             bounce,
             live: Live::default(),
             now_ns: 0,
@@ -245,6 +255,7 @@ impl<P: Platform> Mapper<P> {
                     iova: None,
                     mode: SegmentMode::default(),
                     queue: flush::Queue::default(),
+                    region: None,
                 };
                 push(&mut self.devices, state)?;
                 self.devices.len().saturating_sub(1)

@@ -324,7 +324,7 @@ impl<P: Platform> DmaOps for Mapper<P> {
         }
         let end = offset.checked_add(len_bytes);
         match end {
-            Some(end) if end <= alloc.len => self.platform.mmap(&alloc.pages, offset, len_bytes),
+            Some(end) if end <= alloc.len => self.mmap_part(alloc, offset, len_bytes),
             _ => Err(Error::NoSuchMemory(Reason {
                 constraint: Constraint::BufferSize,
                 wanted: end.unwrap_or(u64::MAX),

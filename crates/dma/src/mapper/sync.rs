@@ -31,6 +31,66 @@ impl<P: Platform> Mapper<P> {
         due && !failed
     }
 
+    /// Hands over `len` bytes from `offset` of a mapping: only these are maintained or copied.
+    ///
+    /// Returns whether something was due and all of it was done.
+    ///
+    /// # Errors
+    /// `Invalid` for length zero or a range outside the mapping.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn sync_range(
+        &mut self,
+        mapping: &Mapping<P>,
+        offset: u64,
+        len: u64,
+        direction: Direction,
+        sync: SyncFor,
+    ) -> Result<bool, Error> {
+        let total = super::total_len(&mapping.direct)?.saturating_add(mapping.bounced_bytes());
+        let end = offset
+            .checked_add(len)
+            .filter(|&end| len > 0 && end <= total)
+            .ok_or(Error::Invalid)?;
+        let due = match sync {
+            SyncFor::Device => direction.device_reads(),
+            SyncFor::Cpu => direction.device_writes(),
+        };
+        let (mut done, mut failed, mut at) = (false, false, 0u64);
+        let (mut direct, mut bounced) = (mapping.direct.iter(), mapping.bounced.iter().peekable());
+        // The parts, in the order of the table: what is not bounced is direct.
+        while at < end {
+            if let Some(run) = bounced.next_if(|run| run.offset == at) {
+                let (from, to) = (offset.max(at), end.min(at.saturating_add(run.len)));
+                if due && from < to {
+                    done = true;
+                    failed |= self
+                        .copy_part(mapping.dev, run, from - at, to - from, sync)
+                        .is_err();
+                }
+                at = at.saturating_add(run.len);
+                continue;
+            }
+            let Some(part) = direct.next() else { break };
+            let (from, to) = (offset.max(at), end.min(at.saturating_add(part.len)));
+            if mapping.needs_sync && from < to {
+                let addr = part.addr.checked_add(from - at).ok_or(Error::Invalid)?;
+                let part = Segment {
+                    addr,
+                    len: to - from,
+                    kind: part.kind,
+                };
+                done |= maintain(&mut self.platform, &[part], direction, sync);
+            }
+            at = at.saturating_add(part.len);
+        }
+        if done {
+            self.count_sync(mapping.dev, sync);
+        }
+        Ok(done && !failed)
+    }
+
     /// Copies one bounced run in or out.
     ///
     /// The caches are kept in step whatever the device: the pool serves coherent and other
@@ -41,8 +101,20 @@ impl<P: Platform> Mapper<P> {
         run: &Bounced,
         sync: SyncFor,
     ) -> Result<(), Error> {
+        self.copy_part(dev, run, 0, run.len, sync)
+    }
+
+    /// Copies `len` bytes from `offset` of a bounced run in or out.
+    fn copy_part(
+        &mut self,
+        dev: P::Device,
+        run: &Bounced,
+        offset: u64,
+        len: u64,
+        sync: SyncFor,
+    ) -> Result<(), Error> {
         let mut copied = 0u64;
-        let result = self.copy_run_counting(run, sync, &mut copied);
+        let result = self.copy_part_counting(run, (offset, len), sync, &mut copied);
         self.count(dev, |c| {
             c.bytes_bounced = c.bytes_bounced.saturating_add(copied);
             c.bytes_copied = c.bytes_copied.saturating_add(copied);
@@ -50,25 +122,35 @@ impl<P: Platform> Mapper<P> {
         result
     }
 
-    fn copy_run_counting(
+    fn copy_part_counting(
         &mut self,
         run: &Bounced,
+        (offset, len): (u64, u64),
         sync: SyncFor,
         copied: &mut u64,
     ) -> Result<(), Error> {
+        let first = run.at.checked_add(offset).ok_or(Error::Invalid)?;
+        let end = offset.checked_add(len).ok_or(Error::Invalid)?;
         if sync == SyncFor::Cpu {
-            self.platform.cache_invalidate(run.at, run.len);
+            self.platform.cache_invalidate(first, len);
         }
+        let mut at = 0u64;
         for source in &run.sources {
-            let slot = run.at.checked_add(*copied).ok_or(Error::Invalid)?;
-            match sync {
-                SyncFor::Device => self.platform.bounce_in(slot, source.addr, source.len)?,
-                SyncFor::Cpu => self.platform.bounce_out(slot, source.addr, source.len)?,
+            let next = at.checked_add(source.len).ok_or(Error::Invalid)?;
+            let (from, to) = (offset.max(at), end.min(next));
+            if from < to {
+                let slot = run.at.checked_add(from).ok_or(Error::Invalid)?;
+                let memory = source.addr.checked_add(from - at).ok_or(Error::Invalid)?;
+                match sync {
+                    SyncFor::Device => self.platform.bounce_in(slot, memory, to - from)?,
+                    SyncFor::Cpu => self.platform.bounce_out(slot, memory, to - from)?,
+                }
+                *copied = copied.saturating_add(to - from);
             }
-            *copied = copied.saturating_add(source.len);
+            at = next;
         }
         if sync == SyncFor::Device {
-            self.platform.cache_clean(run.at, run.len);
+            self.platform.cache_clean(first, len);
         }
         Ok(())
     }

@@ -44,7 +44,8 @@ impl Watch<Mapper<Machine>> for Ear {
         ops: &Mapper<Machine>,
         alloc: &vb3_dma::Alloc<Machine>,
     ) -> Option<u64> {
-        Some(ops.platform().stale_bytes_of(alloc.pages()))
+        let pages = alloc.pages()?;
+        Some(ops.platform().stale_bytes_of(pages))
     }
 
     fn missing_sync(&mut self, fact: MissingSync<vb3_machine::Device>) {

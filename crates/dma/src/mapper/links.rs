@@ -1,0 +1,411 @@
+//! Link as you go: reserve a range of addresses, put pieces of memory into it one by one, sync
+//! once, use it as one run.
+//!
+//! Source: Linux 7.2 `dma_iova_try_alloc`, `_link`, `_sync`, `_unlink`, `_free`; differs: the
+//! range knows what was reserved and what is linked, so every failure gives all of it back, and
+//! a range that is freed with pieces in it unlinks them.
+
+use super::bounce::Bounced;
+use super::iommu::prot;
+use super::{IovaRange, Mapper, round_up};
+use crate::iova::IovaAlign;
+use crate::{
+    Attrs, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, Error, Iova, PhysAddr, Platform,
+    Reason, Segment, SegmentKind, SyncFor,
+};
+use alloc::vec::Vec;
+
+/// A reserved range of addresses, and the memory linked into it.
+///
+/// Goes back through [`Mapper::free_links`].
+#[derive(Debug)]
+#[must_use = "goes back through Mapper::free_links"]
+pub struct Links<P: Platform> {
+    dev: P::Device,
+    range: IovaRange,
+    /// Offset of the first byte in its granule.
+    head: u64,
+    len: u64,
+    /// Sorted by place, apart from each other.
+    pieces: Vec<Piece>,
+    /// Bytes of the range that were linked but not yet synced.
+    unsynced: Option<(u64, u64)>,
+}
+
+/// One linked piece of memory. Places count from the first granule of the range.
+#[derive(Debug)]
+struct Piece {
+    /// The first granule.
+    base: u64,
+    /// Bytes of granules.
+    mapped: u64,
+    len: u64,
+    memory: Segment,
+    direction: Direction,
+    attrs: Attrs,
+    /// The parts of it that are shown through the bounce pool.
+    bounced: Vec<Bounced>,
+    direct: Option<Segment>,
+}
+
+impl<P: Platform> Links<P> {
+    /// The address of the first byte.
+    #[must_use]
+    pub fn addr(&self) -> DmaAddr {
+        DmaAddr::new(self.range.base.saturating_add(self.head))
+    }
+
+    /// Bytes reserved.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.len
+    }
+
+    /// Bytes linked.
+    #[must_use]
+    pub fn linked_bytes(&self) -> u64 {
+        self.pieces
+            .iter()
+            .fold(0, |sum, p| sum.saturating_add(p.len))
+    }
+
+    /// The device it is for.
+    #[must_use]
+    pub fn device(&self) -> P::Device {
+        self.dev
+    }
+}
+
+impl<P: Platform> Mapper<P> {
+    /// Reserves `len` bytes of addresses for `dev`. `first` is the memory that will stand at the
+    /// start: its offset in a granule is kept.
+    ///
+    /// # Errors
+    /// * `Unsupported` (EOPNOTSUPP) for a device without IOMMU.
+    /// * `Invalid` for length zero or overflow.
+    /// * `NoMemory` with `IovaSpace`.
+    pub fn reserve_links(
+        &mut self,
+        dev: P::Device,
+        first: PhysAddr,
+        len: u64,
+    ) -> Result<Links<P>, Error> {
+        let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        let iommu = info.iommu.ok_or(Error::Unsupported)?;
+        let granule = self.granule(&iommu)?;
+        if len == 0 {
+            return Err(Error::Invalid);
+        }
+        let head = first.get() & (granule - 1);
+        let total = head
+            .checked_add(len)
+            .and_then(|n| round_up(n, granule))
+            .ok_or(Error::Invalid)?;
+        let range = self.take_iova(dev, &info, total, IovaAlign::Preferred)?;
+        Ok(Links {
+            dev,
+            range,
+            head,
+            len,
+            pieces: Vec::new(),
+            unsynced: None,
+        })
+    }
+
+    /// Links `memory` at `offset` bytes from the start. The device sees it after
+    /// [`sync_links`](Self::sync_links).
+    ///
+    /// # Errors
+    /// * `Unmappable` with `Alignment` (EIO): a piece behind the start that does not begin on a
+    ///   granule, or whose offset in a granule is not that of its place.
+    /// * `Invalid`: a piece outside the range, or over one that is linked.
+    /// * `Forbidden` (EPERM): part of it would have to bounce, and `attrs` has `MMIO`,
+    ///   `REQUIRE_COHERENT` or `NO_BOUNCE`.
+    /// * `Unsupported` (EOPNOTSUPP): `REQUIRE_COHERENT` for a device that is not.
+    /// * `NoMemory`, `Unmappable`: tables or slots ran out.
+    ///
+    /// What was linked before stays linked.
+    pub fn link(
+        &mut self,
+        links: &mut Links<P>,
+        offset: u64,
+        memory: Segment,
+        direction: Direction,
+        attrs: Attrs,
+    ) -> Result<(), Error> {
+        let dev = links.dev;
+        let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        let mut memory = memory;
+        if attrs.contains(Attrs::MMIO) {
+            memory.kind = SegmentKind::Physical;
+        }
+        let (base, mapped, place) = place_of(links, offset, memory)?;
+        let needs_sync =
+            memory.kind == SegmentKind::Pages && info.coherency == Coherency::NonCoherent;
+        if needs_sync && attrs.contains(Attrs::REQUIRE_COHERENT) {
+            return Err(Error::Unsupported);
+        }
+        links
+            .pieces
+            .try_reserve(1)
+            .map_err(|_| super::heap_exhausted(size_of::<Piece>()))?;
+        let mut piece = Piece {
+            base,
+            mapped,
+            len: memory.len,
+            memory,
+            direction,
+            attrs,
+            bounced: Vec::new(),
+            direct: None,
+        };
+        if let Err(err) = self.enter_piece(links, &info, &mut piece) {
+            self.release_slots(piece.bounced);
+            return Err(err);
+        }
+        links.pieces.insert(place, piece);
+        let (from, to) = links.unsynced.unwrap_or((base, base));
+        links.unsynced = Some((from.min(base), to.max(base.saturating_add(mapped))));
+        Ok(())
+    }
+
+    fn enter_piece(
+        &mut self,
+        links: &Links<P>,
+        info: &DeviceInfo,
+        piece: &mut Piece,
+    ) -> Result<(), Error> {
+        let dev = links.dev;
+        let plan = match self.plan(dev, info, &[piece.memory], piece.attrs) {
+            Err(Error::Unmappable(reason)) if reason.constraint == Constraint::NoBounce => {
+                return Err(Error::Forbidden(reason));
+            }
+            other => other?,
+        };
+        piece.bounced = plan.bounced;
+        piece.direct = plan.direct.first().copied();
+        let mut at = piece.base;
+        let first = links.range.base.saturating_add(piece.base);
+        let granule = links.range.granule;
+        let mut result = Ok(());
+        for target in &plan.targets {
+            let offset = target.addr.get() & (granule - 1);
+            let base = PhysAddr::new(target.addr.get() - offset);
+            let Some(len) = offset
+                .checked_add(target.len)
+                .and_then(|n| round_up(n, granule))
+            else {
+                result = Err(Error::Invalid);
+                break;
+            };
+            let iova = Iova::new(links.range.base.saturating_add(at));
+            let prot = prot(piece.direction, info.coherency, target.kind);
+            result = self.platform.iommu_map(dev, iova, base, len, prot);
+            if result.is_err() {
+                break;
+            }
+            at = at.saturating_add(len);
+        }
+        if result.is_ok() {
+            result = self.fill_piece(info, dev, piece);
+        }
+        if result.is_err() && at > piece.base {
+            let done = at.saturating_sub(piece.base);
+            self.platform.iommu_unmap(dev, Iova::new(first), done);
+            self.platform.iommu_flush(dev);
+        }
+        result
+    }
+
+    /// The first hand-over of a piece.
+    fn fill_piece(
+        &mut self,
+        info: &DeviceInfo,
+        dev: P::Device,
+        piece: &Piece,
+    ) -> Result<(), Error> {
+        for run in &piece.bounced {
+            self.copy_run(dev, run, SyncFor::Device)?;
+        }
+        if info.coherency == Coherency::NonCoherent && !piece.attrs.contains(Attrs::SKIP_CPU_SYNC) {
+            if let Some(direct) = piece.direct.filter(|d| d.kind == SegmentKind::Pages) {
+                self.platform.cache_clean(direct.addr, direct.len);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything linked so far visible to the device. Once, after the last `link`.
+    ///
+    /// # Errors
+    /// Whatever the hardware says. The pieces stay linked and may be synced again.
+    pub fn sync_links(&mut self, links: &mut Links<P>) -> Result<(), Error> {
+        let Some((from, to)) = links.unsynced else {
+            return Ok(());
+        };
+        let iova = Iova::new(links.range.base.saturating_add(from));
+        self.platform
+            .iommu_map_done(links.dev, iova, to.saturating_sub(from))?;
+        links.unsynced = None;
+        Ok(())
+    }
+
+    /// Unlinks the pieces that lie in `len` bytes from `offset`. The addresses stay reserved.
+    ///
+    /// # Errors
+    /// `Invalid` if the bytes are outside the range, or hold part of a piece only. Nothing has
+    /// changed.
+    pub fn unlink(&mut self, links: &mut Links<P>, offset: u64, len: u64) -> Result<(), Error> {
+        let end = offset
+            .checked_add(len)
+            .filter(|&end| len > 0 && end <= links.len)
+            .ok_or(Error::Invalid)?;
+        let head = links.head;
+        let start_of = |p: &Piece| {
+            let inside = p.memory.addr.get() & (links.range.granule - 1);
+            p.base.saturating_add(inside).saturating_sub(head)
+        };
+        let first = links.pieces.partition_point(|p| start_of(p) < offset);
+        let count = links
+            .pieces
+            .iter()
+            .skip(first)
+            .take_while(|p| start_of(p) < end)
+            .count();
+        let cut_before = first
+            .checked_sub(1)
+            .and_then(|i| links.pieces.get(i))
+            .is_some_and(|p| start_of(p).saturating_add(p.len) > offset);
+        let stop = first.saturating_add(count);
+        let cut_behind = stop
+            .checked_sub(1)
+            .and_then(|i| links.pieces.get(i))
+            .is_some_and(|p| start_of(p).saturating_add(p.len) > end);
+        if cut_before || cut_behind {
+            return Err(Error::Invalid);
+        }
+        self.drop_pieces(links, first, stop);
+        Ok(())
+    }
+
+    /// Ends the view of some pieces, then copies out what bounced.
+    fn drop_pieces(&mut self, links: &mut Links<P>, first: usize, stop: usize) {
+        let dev = links.dev;
+        let Some(pieces) = links.pieces.get(first..stop) else {
+            return;
+        };
+        if pieces.is_empty() {
+            return;
+        }
+        for piece in pieces {
+            let iova = Iova::new(links.range.base.saturating_add(piece.base));
+            self.platform.iommu_unmap(dev, iova, piece.mapped);
+        }
+        // The places can be linked again, so this is not put off.
+        self.platform.iommu_flush(dev);
+        let coherency = self.platform.device_info(dev).map(|info| info.coherency);
+        for piece in links.pieces.drain(first..stop) {
+            let reads =
+                piece.direction.device_writes() && !piece.attrs.contains(Attrs::SKIP_CPU_SYNC);
+            if reads {
+                for run in &piece.bounced {
+                    // Nobody can be told; the platform counts what it lost.
+                    let _ = self.copy_run(dev, run, SyncFor::Cpu);
+                }
+                let direct = piece.direct.filter(|d| d.kind == SegmentKind::Pages);
+                if let (Some(direct), Some(Coherency::NonCoherent)) = (direct, coherency) {
+                    self.platform.cache_invalidate(direct.addr, direct.len);
+                }
+            }
+            self.release_slots(piece.bounced);
+        }
+    }
+
+    /// Unlinks what is still linked and gives the addresses back.
+    pub fn free_links(&mut self, links: Links<P>) {
+        let mut links = links;
+        let all = links.pieces.len();
+        self.drop_pieces(&mut links, 0, all);
+        // With the length that was reserved, not that of what was linked.
+        self.give_iova(links.dev, links.range);
+    }
+
+    /// Shows `ranges` to `dev` as one run: reserves, links each at its own offset, syncs.
+    ///
+    /// # Errors
+    /// As [`reserve_links`](Self::reserve_links), [`link`](Self::link) and
+    /// [`sync_links`](Self::sync_links). Nothing is held afterwards.
+    pub fn link_all(
+        &mut self,
+        dev: P::Device,
+        ranges: &[Segment],
+        direction: Direction,
+        attrs: Attrs,
+    ) -> Result<Links<P>, Error> {
+        let len = super::total_len(ranges)?;
+        let first = ranges.first().ok_or(Error::Invalid)?.addr;
+        let mut links = self.reserve_links(dev, first, len)?;
+        let mut offset = 0u64;
+        let mut result = Ok(());
+        for &range in ranges {
+            result = self.link(&mut links, offset, range, direction, attrs);
+            if result.is_err() {
+                break;
+            }
+            offset = offset.saturating_add(range.len);
+        }
+        if result.is_ok() {
+            result = self.sync_links(&mut links);
+        }
+        match result {
+            Ok(()) => Ok(links),
+            Err(err) => {
+                self.free_links(links);
+                Err(err)
+            }
+        }
+    }
+}
+
+/// The granules for `memory` at `offset`, and the place among the pieces.
+fn place_of<P: Platform>(
+    links: &Links<P>,
+    offset: u64,
+    memory: Segment,
+) -> Result<(u64, u64, usize), Error> {
+    let granule = links.range.granule;
+    let end = offset
+        .checked_add(memory.len)
+        .filter(|&end| memory.len > 0 && end <= links.len)
+        .ok_or(Error::Invalid)?;
+    if memory.addr.checked_add(memory.len - 1).is_none() {
+        return Err(Error::Invalid);
+    }
+    let inside = memory.addr.get() & (granule - 1);
+    let start = links.head.checked_add(offset).ok_or(Error::Invalid)?;
+    if start & (granule - 1) != inside || (offset > 0 && inside != 0) {
+        return Err(Error::Unmappable(Reason {
+            constraint: Constraint::Alignment,
+            wanted: granule,
+            found: if inside != 0 {
+                inside
+            } else {
+                start & (granule - 1)
+            },
+        }));
+    }
+    let base = start - inside;
+    let stop = links
+        .head
+        .checked_add(end)
+        .and_then(|n| round_up(n, granule))
+        .ok_or(Error::Invalid)?;
+    let place = links.pieces.partition_point(|p| p.base < base);
+    let before = place.checked_sub(1).and_then(|i| links.pieces.get(i));
+    let overlaps = before.is_some_and(|p| p.base.saturating_add(p.mapped) > base)
+        || links.pieces.get(place).is_some_and(|p| p.base < stop);
+    if overlaps {
+        return Err(Error::Invalid);
+    }
+    Ok((base, stop - base, place))
+}
