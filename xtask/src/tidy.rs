@@ -28,7 +28,7 @@ const ROOMS: &[Room] = &[
     room("vb3-dmabuf", &["vb3-dma"], false),
     room("vb3-plane", &["vb3-dma", "vb3-dmabuf"], false),
     room("vb3-queue", &["vb3-dma", "vb3-plane"], false),
-    room("vb3-v4l2", &["vb3-dma", "vb3-plane", "vb3-queue"], true),
+    room("vb3-v4l2", &["vb3-dma", "vb3-plane", "vb3-queue"], false),
     room(
         "vb3-devices",
         &["vb3-dma", "vb3-plane", "vb3-queue", "vb3-v4l2"],
@@ -47,7 +47,7 @@ const ROOMS: &[Room] = &[
             "vb3-queue",
             "vb3-v4l2",
         ],
-        true,
+        false,
     ),
     room("xtask", &[], false),
 ];

@@ -2,6 +2,7 @@
 //!
 //! This crate is what a person sees: commands, profiles, reports and sentences. How a queue or a
 //! mapping works is the business of the crates below; the world module puts them together.
+#![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod machines;

@@ -391,6 +391,17 @@ static void streaming(void)
 	close(fd);
 }
 
+// A stream without buffers keeps its memory model.
+static void model(void)
+{
+	int fd = device();
+	mmap_buffers(fd, 2);
+	if (stream(fd, 1) < 0 || remove_range(fd, 0, 2) < 0)
+		die("STREAMON or REMOVE_BUFS");
+	say("N8", create(fd, creation(fd, 1, V4L2_MEMORY_DMABUF)));
+	close(fd);
+}
+
 // A thread that sleeps in DQBUF, and what it got.
 static int sleeper_fd;
 static pid_t sleeper_tid;
@@ -556,6 +567,7 @@ int main(int argc, char **argv)
 		import_payloads();
 	imports();
 	streaming();
+	model();
 	sleeping();
 	last_flag();
 	file_io();
