@@ -28,6 +28,7 @@ mod platform;
 #[cfg(feature = "alloc")]
 mod ranges;
 mod types;
+pub mod wrap;
 
 pub use addr::{DmaAddr, Iova, PhysAddr};
 pub use counters::{Counters, Live};

@@ -1,0 +1,554 @@
+//! Each misuse is reported once, by name and place; right use is met with silence.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use vb3_dma::wrap::{
+    Call, CallKind, Checked, Claim, Faults, Faulty, Kind, Ledger, Report, Site, Traced, Violation,
+};
+use vb3_dma::{
+    Attrs, Caching, Coherency, Constraint, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits,
+    SyncFor,
+};
+
+type Dev = u8;
+type Log = Rc<RefCell<Vec<Report<Dev>>>>;
+
+/// A layer whose handles can be copied, as those of a C interface can, so that every mistake can
+/// be made. Tables name the addresses they will be mapped at.
+#[derive(Debug, Default)]
+struct Toy {
+    next: u64,
+    calls: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Shown(Rc<RefCell<Vec<DmaSegment>>>);
+
+fn shown(pieces: &[(u64, u64)]) -> Shown {
+    let segment = |&(addr, len): &(u64, u64)| DmaSegment {
+        addr: DmaAddr::new(addr),
+        len,
+    };
+    Shown(Rc::new(RefCell::new(pieces.iter().map(segment).collect())))
+}
+
+impl DmaOps for Toy {
+    type Device = Dev;
+    type User = Shown;
+    type Alloc = (u64, u64);
+    type Table = Shown;
+    type Mapping = Shown;
+    type Vmap = ();
+    type Mmap = ();
+
+    fn page_size(&self) -> u64 {
+        4096
+    }
+    fn cache_alignment(&self, _dev: Dev) -> u64 {
+        64
+    }
+    fn coherency(&self, _dev: Dev) -> Coherency {
+        Coherency::NonCoherent
+    }
+    fn alloc_coherent(&mut self, _: Dev, len: u64, _: Attrs) -> Result<(u64, u64), Error> {
+        self.alloc_virtual(len)
+    }
+    fn alloc_noncontiguous(
+        &mut self,
+        _: Dev,
+        len: u64,
+        _: Direction,
+        _: Attrs,
+    ) -> Result<(u64, u64), Error> {
+        self.alloc_virtual(len)
+    }
+    fn alloc_virtual(&mut self, len: u64) -> Result<(u64, u64), Error> {
+        self.calls += 1;
+        self.next += 0x10_0000;
+        Ok((self.next, len))
+    }
+    fn free(&mut self, _: (u64, u64)) {}
+    fn alloc_dma_addr(&self, alloc: &(u64, u64)) -> Option<DmaAddr> {
+        Some(DmaAddr::new(alloc.0))
+    }
+    fn sync_alloc(&mut self, _: &(u64, u64), _: Direction, _: SyncFor) -> bool {
+        true
+    }
+    fn alloc_caching(&self, _: &(u64, u64)) -> Caching {
+        Caching::Cached
+    }
+    fn table_of(&mut self, alloc: &(u64, u64)) -> Result<Shown, Error> {
+        Ok(shown(&[*alloc]))
+    }
+    fn pin_user(&mut self, user: &Shown, _: u64, _: u64, _: Direction) -> Result<Shown, Error> {
+        Ok(user.clone())
+    }
+    fn is_current(&self, _: &Shown, _: &Shown, _: u64) -> bool {
+        true
+    }
+    fn free_table(&mut self, _: Shown, _: bool) {}
+    fn table_len(&self, table: &Shown) -> u64 {
+        table.0.borrow().iter().map(|segment| segment.len).sum()
+    }
+    fn map(&mut self, _: Dev, table: &Shown, _: Direction, _: Attrs) -> Result<Shown, Error> {
+        Ok(Shown(Rc::new(RefCell::new(table.0.borrow().clone()))))
+    }
+    fn unmap(&mut self, _: Shown, _: Attrs) {}
+    fn sync(&mut self, _: &Shown, _: Direction, _: SyncFor) -> bool {
+        true
+    }
+    fn segment(&self, mapping: &Shown, index: usize) -> Option<DmaSegment> {
+        mapping.0.borrow().get(index).copied()
+    }
+    fn vmap_alloc(&mut self, _: &(u64, u64)) -> Result<(), Error> {
+        Ok(())
+    }
+    fn vmap_table(&mut self, _: &Shown) -> Result<(), Error> {
+        Ok(())
+    }
+    fn vunmap(&mut self, (): ()) {}
+    fn mmap(&mut self, _: &(u64, u64), _: u64, _: u64) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+fn checked(capacity: usize) -> (impl DmaOpsChecked, Log) {
+    let log = Log::default();
+    let sink = {
+        let log = Rc::clone(&log);
+        move |report: Report<Dev>| log.borrow_mut().push(report)
+    };
+    let mut ops = Checked::new(Toy::default(), sink, capacity);
+    ops.set_tag("test");
+    (ops, log)
+}
+
+/// What the tests need of the wrapper, whatever its sink is.
+trait DmaOpsChecked:
+    DmaOps<
+        Device = Dev,
+        User = Shown,
+        Alloc = vb3_dma::wrap::CheckedAlloc<(u64, u64), Dev>,
+        Table = vb3_dma::wrap::CheckedTable<Shown>,
+        Mapping = vb3_dma::wrap::CheckedMapping<Shown, Dev>,
+    >
+{
+    fn limits(&mut self, dev: Dev, limits: Limits);
+    fn gone(&mut self, dev: Dev);
+    fn live(&self) -> usize;
+}
+
+impl<S: vb3_dma::wrap::Sink<Report<Dev>>> DmaOpsChecked for Checked<Toy, S> {
+    fn limits(&mut self, dev: Dev, limits: Limits) {
+        self.set_limits(dev, limits);
+    }
+    fn gone(&mut self, dev: Dev) {
+        self.remove_device(dev);
+    }
+    fn live(&self) -> usize {
+        self.ledger().len()
+    }
+}
+
+/// The one report there is.
+fn only(log: &Log) -> Report<Dev> {
+    let mut reports = log.borrow_mut();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    let report = reports.pop().unwrap();
+    let text = report.to_string();
+    assert!(
+        text.starts_with("test at ") && text.contains("wrap.rs:"),
+        "{text}"
+    );
+    report
+}
+
+const TO: Direction = Direction::ToDevice;
+const FROM: Direction = Direction::FromDevice;
+const BOTH: Direction = Direction::Bidirectional;
+const NONE: Attrs = Attrs::empty();
+
+fn pin<O: DmaOpsChecked>(ops: &mut O, pieces: &[(u64, u64)]) -> O::Table {
+    ops.pin_user(&shown(pieces), 0, 1, BOTH).unwrap()
+}
+
+#[test]
+fn right_use_is_met_with_silence() {
+    let (mut ops, log) = checked(64);
+    ops.limits(1, Limits::default());
+    let alloc = ops.alloc_coherent(1, 8192, NONE).unwrap();
+    let cached = ops.alloc_noncontiguous(1, 8192, FROM, NONE).unwrap();
+    let virt = ops.alloc_virtual(4096).unwrap();
+    ops.sync_alloc(&cached, FROM, SyncFor::Cpu);
+    let table = ops.table_of(&alloc).unwrap();
+    let other = pin(&mut ops, &[(0x1000, 4096), (0x8000, 65536)]);
+    let first = ops.map(1, &table, BOTH, NONE).unwrap();
+    // Two readers of the same memory, and the same memory for another device.
+    let second = ops.map(2, &other, TO, Attrs::MMIO).unwrap();
+    let third = ops.map(2, &other, TO, NONE).unwrap();
+    let fourth = ops.map(1, &other, FROM, NONE).unwrap();
+    ops.sync(&first, FROM, SyncFor::Cpu);
+    ops.sync(&second, TO, SyncFor::Device);
+    ops.vmap_alloc(&virt).unwrap();
+    ops.vmap_table(&other).unwrap();
+    ops.mmap(&alloc, 0, 4096).unwrap();
+    ops.unmap(second, Attrs::MMIO | Attrs::SKIP_CPU_SYNC);
+    for mapping in [first, third, fourth] {
+        ops.unmap(mapping, NONE);
+    }
+    ops.free_table(table, true);
+    ops.free_table(other, true);
+    for alloc in [alloc, cached, virt] {
+        ops.free(alloc);
+    }
+    ops.gone(1);
+    ops.gone(2);
+    assert_eq!(log.borrow().as_slice(), []);
+    assert_eq!(ops.live(), 0);
+}
+
+#[test]
+fn unmapped_twice_and_used_after() {
+    let (mut ops, log) = checked(64);
+    let table = pin(&mut ops, &[(0x1000, 4096)]);
+    let mapping = ops.map(1, &table, TO, NONE).unwrap();
+    let again = mapping.clone();
+    ops.unmap(mapping, NONE);
+    ops.sync(&again, TO, SyncFor::Device);
+    let report = only(&log);
+    let Violation::UsedAfterUnmap { by } = report.violation else {
+        panic!("{report}");
+    };
+    ops.unmap(again, NONE);
+    let report = only(&log);
+    assert_eq!(report.violation, Violation::UnmappedTwice { by });
+    let mapped = report.mapped_by.unwrap();
+    assert!(mapped.location.line() < by.location.line());
+    assert!(by.location.line() < report.by.location.line());
+}
+
+#[test]
+fn what_differs_at_the_unmap() {
+    let (mut ops, log) = checked(64);
+    let table = pin(&mut ops, &[(0x1000, 4096), (0x9000, 4096)]);
+    let mapping = ops.map(1, &table, TO, NONE).unwrap();
+    mapping.inner().0.borrow_mut()[0].len = 100;
+    ops.unmap(mapping, NONE);
+    assert_eq!(
+        only(&log).violation,
+        Violation::WrongSize {
+            mapped: 8192,
+            given: 4196
+        }
+    );
+    let mapping = ops.map(1, &table, TO, NONE).unwrap();
+    {
+        let mut segments = mapping.inner().0.borrow_mut();
+        segments.truncate(1);
+        segments[0].len = 8192;
+    }
+    ops.unmap(mapping, NONE);
+    assert_eq!(
+        only(&log).violation,
+        Violation::WrongSegments {
+            mapped: 2,
+            given: 1
+        }
+    );
+    let mapping = ops.map(1, &table, TO, Attrs::MMIO).unwrap();
+    ops.unmap(mapping, Attrs::NO_WARN);
+    assert_eq!(
+        only(&log).violation,
+        Violation::WrongAttributes {
+            mapped: Attrs::MMIO,
+            given: NONE
+        }
+    );
+    let mapping = ops.map(1, &table, TO, NONE).unwrap();
+    mapping.inner().0.borrow_mut()[0].addr = DmaAddr::new(0x77_0000);
+    ops.unmap(mapping, NONE);
+    assert_eq!(only(&log).violation, Violation::NotMapped);
+    assert_eq!(ops.live(), 2, "the real one is still there");
+}
+
+#[test]
+fn syncs_that_miss() {
+    let (mut ops, log) = checked(64);
+    let table = pin(&mut ops, &[(0x1000, 4096)]);
+    let mapping = ops.map(1, &table, FROM, NONE).unwrap();
+    ops.sync(&mapping, TO, SyncFor::Device);
+    let direction = Violation::SyncDirection {
+        mapped: FROM,
+        given: TO,
+    };
+    assert_eq!(only(&log).violation, direction);
+    mapping.inner().0.borrow_mut()[0].len = 5000;
+    ops.sync(&mapping, FROM, SyncFor::Cpu);
+    let outside = Violation::SyncOutside {
+        mapped: 4096,
+        given: 5000,
+    };
+    assert_eq!(only(&log).violation, outside);
+    mapping.inner().0.borrow_mut()[0].addr = DmaAddr::new(0x5000);
+    ops.sync(&mapping, FROM, SyncFor::Cpu);
+    assert_eq!(only(&log).violation, Violation::SyncNotMapped);
+    let alloc = ops.alloc_noncontiguous(1, 4096, TO, NONE).unwrap();
+    ops.sync_alloc(&alloc, FROM, SyncFor::Cpu);
+    let direction = Violation::SyncDirection {
+        mapped: TO,
+        given: FROM,
+    };
+    assert_eq!(only(&log).violation, direction);
+}
+
+#[test]
+fn overlaps_are_reported_where_a_device_writes() {
+    let (mut ops, log) = checked(64);
+    let long = pin(&mut ops, &[(0x1000, 0x10000)]);
+    let inside = pin(&mut ops, &[(0x40, 16), (0x8000, 16)]);
+    let beside = pin(&mut ops, &[(0xfff, 1), (0x11000, 16)]);
+    let first = ops.map(1, &long, TO, NONE).unwrap();
+    let _quiet = ops.map(1, &inside, TO, NONE).unwrap();
+    let _also = ops.map(1, &beside, FROM, NONE).unwrap();
+    let _elsewhere = ops.map(2, &inside, FROM, NONE).unwrap();
+    assert_eq!(log.borrow().len(), 0);
+    let written = pin(&mut ops, &[(0x10fff, 1)]);
+    let _bad = ops.map(1, &written, BOTH, NONE).unwrap();
+    let report = only(&log);
+    assert!(matches!(report.violation, Violation::Overlap { .. }));
+    assert_eq!(report.addr, Some(DmaAddr::new(0x10fff)));
+    ops.unmap(first, NONE);
+    assert_eq!(log.borrow().len(), 0);
+}
+
+#[test]
+fn segments_the_device_does_not_take() {
+    let (mut ops, log) = checked(64);
+    ops.limits(
+        1,
+        Limits {
+            mask: 0xff_ffff,
+            max_segment: 8192,
+            boundary: 0xffff,
+            max_segments: 2,
+        },
+    );
+    let cases = [
+        (
+            vec![(0x1000, 8193)],
+            Violation::SegmentTooLong {
+                len: 8193,
+                limit: 8192,
+            },
+        ),
+        (
+            vec![(0xffff, 2)],
+            Violation::CrossesBoundary { boundary: 0xffff },
+        ),
+        (
+            vec![(0xff_ffff, 2)],
+            Violation::BeyondMask { mask: 0xff_ffff },
+        ),
+        (
+            vec![(u64::MAX, 1)],
+            Violation::BeyondMask { mask: 0xff_ffff },
+        ),
+        (
+            vec![(0x1000, 1), (0x2000, 1), (0x3000, 1)],
+            Violation::TooManySegments {
+                segments: 3,
+                limit: 2,
+            },
+        ),
+    ];
+    for (pieces, violation) in cases {
+        let table = pin(&mut ops, &pieces);
+        let mapping = ops.map(1, &table, TO, NONE).unwrap();
+        assert_eq!(only(&log).violation, violation);
+        ops.unmap(mapping, NONE);
+        let elsewhere = ops.map(2, &table, TO, NONE).unwrap();
+        ops.unmap(elsewhere, NONE);
+        ops.free_table(table, false);
+    }
+    let table = pin(&mut ops, &[(0xe000, 8192), (0xff_f000, 4096)]);
+    let _good = ops.map(1, &table, TO, NONE).unwrap();
+    assert_eq!(log.borrow().len(), 0);
+}
+
+#[test]
+fn leaks_name_who_mapped() {
+    let (mut ops, log) = checked(64);
+    let table = pin(&mut ops, &[(0x1000, 4096), (0x3000, 4096)]);
+    let mapping = ops.map(1, &table, FROM, NONE).unwrap();
+    let line = line!() - 1;
+    let _other = ops.map(2, &table, TO, NONE).unwrap();
+    ops.gone(1);
+    let report = only(&log);
+    assert_eq!((report.violation, report.len), (Violation::Leak, 8192));
+    assert_eq!(report.mapped_by.unwrap().location.line(), line);
+    // Its unmapping afterwards is a second one.
+    ops.unmap(mapping, NONE);
+    assert!(matches!(
+        only(&log).violation,
+        Violation::UnmappedTwice { .. }
+    ));
+    let _alloc = ops.alloc_coherent(3, 4096, NONE).unwrap();
+    ops.gone(3);
+    assert_eq!(only(&log).violation, Violation::Leak);
+}
+
+#[test]
+fn memory_given_back_too_early_or_twice() {
+    let (mut ops, log) = checked(64);
+    let alloc = ops.alloc_virtual(4096).unwrap();
+    let table = ops.table_of(&alloc).unwrap();
+    let mapping = ops.map(1, &table, TO, NONE).unwrap();
+    ops.free_table(table.clone(), false);
+    assert_eq!(only(&log).violation, Violation::FreedInUse { users: 1 });
+    let _late = ops.map(1, &table, TO, NONE).unwrap();
+    assert_eq!(only(&log).violation, Violation::UsedAfterFree);
+    ops.free_table(table, false);
+    assert_eq!(only(&log).violation, Violation::UsedAfterFree);
+    ops.unmap(mapping, NONE);
+    let table = ops.table_of(&alloc).unwrap();
+    ops.free(alloc.clone());
+    // Its address is gone from the ledger of no device: virtual memory has none.
+    assert_eq!(only(&log).violation, Violation::FreedInUse { users: 1 });
+    ops.vmap_table(&table).unwrap();
+    assert_eq!(only(&log).violation, Violation::UsedAfterFree);
+    ops.mmap(&alloc, 0, 1).unwrap();
+    assert_eq!(only(&log).violation, Violation::UsedAfterFree);
+}
+
+#[test]
+fn without_room_it_says_so_once_and_then_nothing() {
+    let (mut ops, log) = checked(3);
+    let table = pin(&mut ops, &[(0x1000, 1), (0x2000, 1)]);
+    let first = ops.map(1, &table, FROM, NONE).unwrap();
+    let second = ops.map(2, &table, FROM, NONE).unwrap();
+    assert_eq!(only(&log).violation, Violation::TrackingEnded);
+    let again = first.clone();
+    for mapping in [first, again, second] {
+        ops.unmap(mapping, NONE);
+    }
+    ops.gone(1);
+    assert_eq!(log.borrow().len(), 0, "what is unknown is not guessed at");
+}
+
+#[test]
+fn a_ledger_of_addresses_tells_devices_and_kinds_apart() {
+    let mut reports: Vec<Report<Dev>> = Vec::new();
+    let mut ledger = Ledger::new(16);
+    let by = Site::here("raw");
+    let claim = Claim {
+        dev: 1,
+        kind: Kind::Streaming,
+        direction: TO,
+        attrs: NONE,
+        by,
+    };
+    let segment = DmaSegment {
+        addr: DmaAddr::new(0x1000),
+        len: 64,
+    };
+    let mut sink = |report: Report<Dev>| reports.push(report);
+    ledger.map(claim, [segment].into_iter(), &mut sink);
+    let other = Claim { dev: 2, ..claim };
+    ledger.unmap(other, segment, 1, 64, &mut sink);
+    let turned = Claim {
+        direction: FROM,
+        kind: Kind::Allocation,
+        ..claim
+    };
+    ledger.unmap(turned, segment, 1, 64, &mut sink);
+    // Of two at one address, the one that fits ends.
+    ledger.map(claim, [segment].into_iter(), &mut sink);
+    let long = DmaSegment {
+        len: 128,
+        ..segment
+    };
+    ledger.map(claim, [long].into_iter(), &mut sink);
+    ledger.unmap(claim, segment, 1, 64, &mut sink);
+    ledger.unmap(claim, segment, 1, 128, &mut sink);
+    assert!(ledger.is_empty());
+    // Segments at the very end of the addresses.
+    let end = DmaSegment {
+        addr: DmaAddr::new(u64::MAX),
+        len: u64::MAX,
+    };
+    ledger.map(claim, [end, end].into_iter(), &mut sink);
+    ledger.unmap(claim, end, 2, u64::MAX, &mut sink);
+    let found: Vec<_> = reports.iter().map(|report| report.violation).collect();
+    assert_eq!(
+        found,
+        [
+            Violation::WrongDevice,
+            Violation::WrongKind {
+                mapped: Kind::Streaming
+            },
+            Violation::WrongDirection {
+                mapped: TO,
+                given: FROM
+            },
+        ]
+    );
+}
+
+#[test]
+fn a_trace_tells_calls_and_results_in_order() {
+    let told: Rc<RefCell<Vec<Call<Dev>>>> = Rc::default();
+    let sink = {
+        let told = Rc::clone(&told);
+        move |call: Call<Dev>| told.borrow_mut().push(call)
+    };
+    let mut ops = Traced::new(Faulty::new(Toy::default()), sink);
+    let alloc = ops.alloc_coherent(4, 4096, Attrs::NO_WARN).unwrap();
+    let table = ops.table_of(&alloc).unwrap();
+    ops.inner_mut().set_faults(Faults::Nth(0));
+    let failed = ops.map(4, &table, TO, NONE).unwrap_err();
+    let mapping = ops.map(4, &table, TO, NONE).unwrap();
+    ops.sync(&mapping, TO, SyncFor::Device);
+    ops.unmap(mapping, Attrs::SKIP_CPU_SYNC);
+    let mut out = [0; 3];
+    let unsupported = ops.vmap_read(&(), 0, &mut out).unwrap_err();
+    let told = told.borrow();
+    let kinds: Vec<_> = told.iter().map(|call| call.kind).collect();
+    use CallKind::{AllocCoherent, Map, Sync, TableOf, Unmap, VmapRead};
+    assert_eq!(
+        kinds,
+        [AllocCoherent, TableOf, Map, Map, Sync, Unmap, VmapRead]
+    );
+    let addr = ops.alloc_dma_addr(&alloc);
+    assert_eq!(
+        (told[0].dev, told[0].addr, told[0].len),
+        (Some(4), addr, 4096)
+    );
+    assert_eq!(told[0].attrs, Attrs::NO_WARN);
+    assert_eq!((told[2].result, told[2].addr), (Err(failed), None));
+    assert_eq!((told[3].result, told[3].addr), (Ok(()), addr));
+    assert_eq!(told[4].sync, Some(SyncFor::Device));
+    assert_eq!((told[5].addr, told[5].attrs), (addr, Attrs::SKIP_CPU_SYNC));
+    assert_eq!((told[6].result, told[6].len), (Err(unsupported), 3));
+}
+
+#[test]
+fn faults_come_where_they_were_asked_for_and_never_reach_the_layer() {
+    let mut ops = Faulty::new(Toy::default());
+    ops.set_faults(Faults::Nth(2));
+    let results: Vec<bool> = (0..5).map(|_| ops.alloc_virtual(1).is_ok()).collect();
+    assert_eq!(results, [true, true, false, true, true]);
+    assert_eq!((ops.calls(), ops.hits(), ops.inner().calls), (5, 1, 4));
+    ops.set_faults(Faults::Nth(0));
+    let err = ops.alloc_virtual(1).unwrap_err();
+    assert_eq!(err.reason().unwrap().constraint, Constraint::InjectedFault);
+    let mut draw = |seed| {
+        let per_million = 250_000;
+        ops.set_faults(Faults::Random { per_million, seed });
+        let drawn: Vec<bool> = (0..400).map(|_| ops.alloc_virtual(1).is_ok()).collect();
+        (drawn, ops.hits())
+    };
+    let (first, hits) = draw(7);
+    assert!((60..140).contains(&hits), "{hits} of 400");
+    assert_eq!(draw(7).0, first);
+    assert_ne!(draw(8).0, first);
+}

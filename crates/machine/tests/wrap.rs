@@ -1,0 +1,157 @@
+//! The layer over every built-in machine, wrapped: nothing is reported, whatever fails.
+
+mod common;
+
+use common::*;
+use std::cell::RefCell;
+use std::rc::Rc;
+use vb3_dma::wrap::{Call, Checked, Faults, Faulty, Report, Traced};
+use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper, Platform, SyncFor};
+use vb3_machine::{Device, DeviceLimits, Machine, Profile, User, profile};
+
+/// Everything the seam offers, once; gives everything back whether it works or not.
+fn scenario<O>(ops: &mut O, dev: Device, user: &User) -> Result<(), Error>
+where
+    O: DmaOps<Device = Device, User = User>,
+{
+    let coherent = ops.alloc_coherent(dev, 3 * PAGE, Attrs::empty())?;
+    let result = with_memory(ops, dev, user, &coherent);
+    ops.free(coherent);
+    result?;
+    let cached = ops.alloc_noncontiguous(dev, 5 * PAGE, Direction::FromDevice, Attrs::empty())?;
+    ops.sync_alloc(&cached, Direction::FromDevice, SyncFor::Device);
+    ops.sync_alloc(&cached, Direction::FromDevice, SyncFor::Cpu);
+    let result = with_memory(ops, dev, user, &cached);
+    ops.free(cached);
+    result?;
+    let plain = ops.alloc_virtual(2 * PAGE)?;
+    let result = with_memory(ops, dev, user, &plain);
+    ops.free(plain);
+    result
+}
+
+fn with_memory<O>(ops: &mut O, dev: Device, user: &User, alloc: &O::Alloc) -> Result<(), Error>
+where
+    O: DmaOps<Device = Device, User = User>,
+{
+    ops.mmap(alloc, 0, PAGE)?;
+    let vmap = ops.vmap_alloc(alloc)?;
+    let written = ops.vmap_write(&vmap, 0, &[7; 100]);
+    ops.vunmap(vmap);
+    written?;
+    let table = ops.table_of(alloc)?;
+    let result = map_and_sync(ops, dev, &table, Direction::ToDevice);
+    ops.free_table(table, false);
+    // A machine that bounces all may refuse what is longer than its pool takes.
+    result?;
+    let table = ops.pin_user(user, 0x10_0800, 4 * PAGE, Direction::Bidirectional)?;
+    let result = map_and_sync(ops, dev, &table, Direction::Bidirectional);
+    ops.free_table(table, true);
+    result
+}
+
+fn map_and_sync<O>(
+    ops: &mut O,
+    dev: Device,
+    table: &O::Table,
+    direction: Direction,
+) -> Result<(), Error>
+where
+    O: DmaOps<Device = Device, User = User>,
+{
+    let mapping = ops.map(dev, table, direction, Attrs::empty())?;
+    ops.sync(&mapping, direction, SyncFor::Cpu);
+    ops.sync(&mapping, direction, SyncFor::Device);
+    ops.unmap(mapping, Attrs::empty());
+    Ok(())
+}
+
+type Wrapped<S, T> = Checked<Traced<Faulty<Mapper<Machine>>, T>, S>;
+
+fn run(
+    profile: &Profile,
+    faults: Faults,
+) -> (
+    Result<(), Error>,
+    u64,
+    Vec<Report<Device>>,
+    Vec<Call<Device>>,
+) {
+    let reports: Rc<RefCell<Vec<Report<Device>>>> = Rc::default();
+    let calls: Rc<RefCell<Vec<Call<Device>>>> = Rc::default();
+    let mut mapper = Mapper::new(Machine::new(profile, 3).unwrap()).unwrap();
+    let dev = mapper
+        .platform_mut()
+        .add_device("dev", DeviceLimits::default())
+        .unwrap();
+    let info = mapper.platform().device_info(dev).unwrap();
+    let (to_reports, to_calls) = (Rc::clone(&reports), Rc::clone(&calls));
+    let mut faulty = Faulty::new(mapper);
+    faulty.set_faults(faults);
+    let traced = Traced::new(faulty, move |call| to_calls.borrow_mut().push(call));
+    let mut ops: Wrapped<_, _> = Checked::new(
+        traced,
+        move |report| to_reports.borrow_mut().push(report),
+        4096,
+    );
+    ops.set_limits(dev, info.limits);
+    let user: User = Program::new(0x10_0000, pattern(64 << 10));
+    let result = scenario(&mut ops, dev, &user);
+    ops.remove_device(dev);
+    assert!(ops.ledger().is_empty());
+    let hits = ops.inner().inner().hits();
+    let mapper = ops.into_inner().into_inner().into_inner();
+    assert!(mapper.live().is_empty(), "{:?}", mapper.live());
+    let found = (reports.borrow().clone(), calls.borrow().clone());
+    (result, hits, found.0, found.1)
+}
+
+#[test]
+fn right_use_is_silent_on_every_machine_whatever_fails() {
+    for (name, _) in profile::BUILTINS {
+        let profile = Profile::builtin(name).unwrap();
+        let (result, _, reports, calls) = run(&profile, Faults::Off);
+        assert_eq!(result, Ok(()), "{name}");
+        assert_eq!(reports, [], "{name}");
+        assert!(calls.len() > 40 && calls.iter().all(|call| call.result.is_ok()));
+        // Each call that may fail, once.
+        for n in 0.. {
+            let (result, hits, reports, _) = run(&profile, Faults::Nth(n));
+            assert_eq!(reports, [], "{name}, call {n}");
+            assert_eq!(result.is_err(), hits > 0, "{name}, call {n}");
+            if hits == 0 {
+                assert!(n > 20, "{name}: only {n} calls could fail");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_forgetful_driver_leaks_is_named() {
+    let profile = Profile::builtin("soc-noncoherent").unwrap();
+    let reports: Rc<RefCell<Vec<Report<Device>>>> = Rc::default();
+    let to_reports = Rc::clone(&reports);
+    let mut mapper = Mapper::new(Machine::new(&profile, 3).unwrap()).unwrap();
+    let dev = mapper
+        .platform_mut()
+        .add_device("dev", DeviceLimits::default())
+        .unwrap();
+    let sink = move |report| to_reports.borrow_mut().push(report);
+    let mut ops = Checked::new(mapper, sink, 64);
+    ops.set_tag("forgetful");
+    let user: User = Program::new(0x10_0000, pattern(64 << 10));
+    let table = ops
+        .pin_user(&user, 0x10_0000, 2 * PAGE, Direction::FromDevice)
+        .unwrap();
+    let mapping = ops
+        .map(dev, &table, Direction::FromDevice, Attrs::empty())
+        .unwrap();
+    ops.sync(&mapping, Direction::ToDevice, SyncFor::Device);
+    ops.remove_device(dev);
+    let texts: Vec<String> = reports.borrow().iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(texts[0].contains("syncs ToDevice what is mapped FromDevice"));
+    assert!(texts[1].contains("still there when the device was removed"));
+    assert!(texts[1].contains("mapped by forgetful at "));
+}
