@@ -1,0 +1,211 @@
+//! No address is given out again while a device may still use its old translation.
+
+mod common;
+
+use common::*;
+use proptest::prelude::*;
+use vb3_dma::{
+    Attrs, Coherency, Direction, DmaOps, FlushPolicy, Mapper, Mapping, Segment, Table,
+};
+
+const BOTH: Direction = Direction::Bidirectional;
+
+fn table(mapper: &mut Mapper<Fake>, page: u64, pages: u64) -> Table<Fake> {
+    mapper
+        .table_of_segments(&[ram(page * PAGE, pages * PAGE)])
+        .unwrap()
+}
+
+fn map(mapper: &mut Mapper<Fake>, pages: u64) -> Mapping<Fake> {
+    let table = table(mapper, 0, pages);
+    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    mapper.free_table(table, false);
+    mapping
+}
+
+#[test]
+fn strict_ends_the_devices_reach_at_once() {
+    let mut mapper = Setup::iommu(32).mapper();
+    let mapping = map(&mut mapper, 3);
+    let at = mapping.segments()[0].addr;
+    assert!(mapper.platform().reach(at).is_some());
+    mapper.unmap(mapping, Attrs::empty());
+    assert_eq!(mapper.platform().reach(at), None);
+    assert_eq!(mapper.live().iova_bytes, 0);
+}
+
+#[test]
+fn lazy_flushes_once_for_many_and_holds_addresses_until_then() {
+    let mut mapper = Setup::iommu(32).mapper();
+    mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+    let mut seen = Vec::new();
+    for n in 0..255 {
+        let mapping = map(&mut mapper, 2);
+        let at = mapping.segments()[0].addr;
+        assert!(!seen.contains(&at), "{at} given out again");
+        seen.push(at);
+        mapper.unmap(mapping, Attrs::empty());
+        assert_eq!(mapper.platform().flushes, 0, "{n}");
+        assert_eq!(mapper.live().iova_bytes, 2 * PAGE * (n + 1));
+    }
+    let last = map(&mut mapper, 2);
+    mapper.unmap(last, Attrs::empty());
+    assert_eq!(mapper.platform().flushes, 1, "256 ranges, one flush");
+    assert_eq!(mapper.live().iova_bytes, 0);
+    let again = map(&mut mapper, 2);
+    assert!(seen.contains(&again.segments()[0].addr));
+    mapper.unmap(again, Attrs::empty());
+    // Ten milliseconds after the first was queued, by the host's clock.
+    mapper.tick(9_999_999);
+    assert_eq!(mapper.platform().flushes, 1);
+    mapper.tick(10_000_000);
+    assert_eq!((mapper.platform().flushes, mapper.live().iova_bytes), (2, 0));
+    mapper.tick(5);
+    assert!(mapper.live().is_empty());
+}
+
+#[test]
+fn running_out_flushes_before_it_refuses() {
+    // 15 granules: zero is never given.
+    let mut mapper = Setup::iommu(16).mapper();
+    mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+    for _ in 0..20 {
+        let mapping = map(&mut mapper, 5);
+        mapper.unmap(mapping, Attrs::empty());
+    }
+    assert!(mapper.platform().stale_reuse.is_empty());
+    let big = table(&mut mapper, 0, 16);
+    let err = mapper.map(0, &big, BOTH, Attrs::empty()).unwrap_err();
+    assert_eq!((err.errno(), err.reason().unwrap().found), (12, 15 * PAGE));
+    mapper.free_table(big, false);
+    assert!(mapper.live().is_empty(), "and leaves nothing queued");
+}
+
+/// CVE class 5: memory that is freed, or slots that others use next, are out of reach first.
+#[test]
+fn freed_memory_is_out_of_reach_even_when_lazy() {
+    let mut mapper = Setup::iommu(32).mapper();
+    mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+    let alloc = mapper.alloc_coherent(0, 3 * PAGE, Attrs::empty()).unwrap();
+    mapper.free(alloc);
+    assert_eq!(mapper.platform().freed_in_reach, []);
+
+    let mut mapper = Setup::untrusted().mapper();
+    mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+    let table = mapper.table_of_segments(&[ram(100, 200)]).unwrap();
+    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let at = mapping.segments()[0].addr;
+    mapper.unmap(mapping, Attrs::empty());
+    assert_eq!(mapper.platform().reach(at), None, "a bounce slot");
+    mapper.free_table(table, false);
+    // An untrusted device is never flushed lazily.
+    let mapping = map(&mut mapper, 1);
+    let at = mapping.segments()[0].addr;
+    mapper.unmap(mapping, Attrs::empty());
+    assert_eq!(mapper.platform().reach(at), None);
+}
+
+#[test]
+fn going_back_to_strict_flushes_what_waits() {
+    let mut mapper = Setup::iommu(32).mapper();
+    mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+    let mapping = map(&mut mapper, 1);
+    mapper.unmap(mapping, Attrs::empty());
+    assert!(!mapper.live().is_empty());
+    mapper.set_flush_policy(0, FlushPolicy::Strict).unwrap();
+    assert!(mapper.live().is_empty());
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Map(u64, u64),
+    Unmap(usize),
+    Alloc(u64),
+    Free(usize),
+    Link(u64),
+    Unlink(usize),
+    Tick(u64),
+    Flush,
+    Policy(bool),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (0u64..64, 1u64..6).prop_map(|(page, pages)| Op::Map(page, pages)),
+        6 => any::<usize>().prop_map(Op::Unmap),
+        1 => (1u64..4).prop_map(Op::Alloc),
+        1 => any::<usize>().prop_map(Op::Free),
+        1 => (1u64..4).prop_map(Op::Link),
+        1 => any::<usize>().prop_map(Op::Unlink),
+        1 => (0u64..4_000_000).prop_map(Op::Tick),
+        1 => Just(Op::Flush),
+        1 => prop_oneof![9 => Just(true), 1 => Just(false)].prop_map(Op::Policy),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    /// The device keeps each translation it was ever offered until a flush. Whatever is done in
+    /// whatever order: what is mapped leads where it should, and no address is mapped anew over
+    /// a translation that was kept.
+    #[test]
+    fn a_stale_translation_is_never_in_the_way(
+        ops in prop::collection::vec(op(), 1..300),
+        bits in 17u32..22,
+        coherent in any::<bool>(),
+    ) {
+        let coherency = if coherent { Coherency::Coherent } else { Coherency::NonCoherent };
+        let mut mapper = Setup { coherency, ..Setup::iommu(bits) }.mapper();
+        mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+        let (mut maps, mut allocs, mut links) = (Vec::new(), Vec::new(), Vec::new());
+        let mut now = 0;
+        for op in ops {
+            match op {
+                Op::Map(page, pages) => {
+                    let table = table(&mut mapper, page, pages);
+                    if let Ok(mapping) = mapper.map(0, &table, BOTH, Attrs::empty()) {
+                        maps.push((mapping, ram(page * PAGE, pages * PAGE)));
+                    }
+                    mapper.free_table(table, false);
+                }
+                Op::Unmap(which) if !maps.is_empty() => {
+                    let (mapping, _) = maps.swap_remove(which % maps.len());
+                    mapper.unmap(mapping, Attrs::empty());
+                }
+                Op::Alloc(pages) => {
+                    allocs.extend(mapper.alloc_coherent(0, pages * PAGE, Attrs::empty()));
+                }
+                Op::Free(which) if !allocs.is_empty() => {
+                    let alloc = allocs.swap_remove(which % allocs.len());
+                    mapper.free(alloc);
+                }
+                Op::Link(pages) => {
+                    let ranges: Vec<Segment> = (0..pages).map(|n| ram(n * 4 * PAGE, PAGE)).collect();
+                    links.extend(mapper.link_all(0, &ranges, BOTH, Attrs::empty()));
+                }
+                Op::Unlink(which) if !links.is_empty() => {
+                    let range = links.swap_remove(which % links.len());
+                    mapper.free_links(range);
+                }
+                Op::Tick(ns) => { now += ns; mapper.tick(now); }
+                Op::Flush => mapper.flush_lazy(0),
+                Op::Policy(lazy) => {
+                    let policy = if lazy { FlushPolicy::Lazy } else { FlushPolicy::Strict };
+                    mapper.set_flush_policy(0, policy).unwrap();
+                }
+                _ => {}
+            }
+            prop_assert_eq!(&mapper.platform().stale_reuse, &Vec::<u64>::new());
+            prop_assert_eq!(&mapper.platform().freed_in_reach, &Vec::<u64>::new());
+            for (mapping, memory) in &maps {
+                let reached = mapper.platform().reach(mapping.segments()[0].addr);
+                prop_assert_eq!(reached, Some(memory.addr.get()));
+            }
+        }
+        maps.into_iter().for_each(|(mapping, _)| mapper.unmap(mapping, Attrs::empty()));
+        allocs.into_iter().for_each(|alloc| mapper.free(alloc));
+        links.into_iter().for_each(|range| mapper.free_links(range));
+        mapper.flush_lazy(0);
+        prop_assert!(mapper.live().is_empty() && mapper.platform().is_clean());
+    }
+}
