@@ -7,6 +7,7 @@
 //!
 //! The crate holds no locks, threads, clocks or files. Nothing here panics on values from
 //! outside; sizes go through checked arithmetic.
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,7 @@ mod platform;
 #[cfg(feature = "alloc")]
 mod ranges;
 mod types;
+#[cfg(feature = "alloc")]
 pub mod wrap;
 
 pub use addr::{DmaAddr, Iova, PhysAddr};

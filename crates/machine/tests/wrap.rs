@@ -68,15 +68,15 @@ where
 
 type Wrapped<S, T> = Checked<Traced<Faulty<Mapper<Machine>>, T>, S>;
 
-fn run(
-    profile: &Profile,
-    faults: Faults,
-) -> (
-    Result<(), Error>,
-    u64,
-    Vec<Report<Device>>,
-    Vec<Call<Device>>,
-) {
+/// How a run of the scenario went.
+struct Outcome {
+    result: Result<(), Error>,
+    hits: u64,
+    reports: Vec<Report<Device>>,
+    calls: Vec<Call<Device>>,
+}
+
+fn run(profile: &Profile, faults: Faults) -> Outcome {
     let reports: Rc<RefCell<Vec<Report<Device>>>> = Rc::default();
     let calls: Rc<RefCell<Vec<Call<Device>>>> = Rc::default();
     let mut mapper = Mapper::new(Machine::new(profile, 3).unwrap()).unwrap();
@@ -102,21 +102,35 @@ fn run(
     let hits = ops.inner().inner().hits();
     let mapper = ops.into_inner().into_inner().into_inner();
     assert!(mapper.live().is_empty(), "{:?}", mapper.live());
-    let found = (reports.borrow().clone(), calls.borrow().clone());
-    (result, hits, found.0, found.1)
+    Outcome {
+        result,
+        hits,
+        reports: reports.take(),
+        calls: calls.take(),
+    }
 }
 
 #[test]
 fn right_use_is_silent_on_every_machine_whatever_fails() {
     for (name, _) in profile::BUILTINS {
         let profile = Profile::builtin(name).unwrap();
-        let (result, _, reports, calls) = run(&profile, Faults::Off);
+        let Outcome {
+            result,
+            reports,
+            calls,
+            ..
+        } = run(&profile, Faults::Off);
         assert_eq!(result, Ok(()), "{name}");
         assert_eq!(reports, [], "{name}");
         assert!(calls.len() > 40 && calls.iter().all(|call| call.result.is_ok()));
         // Each call that may fail, once.
         for n in 0.. {
-            let (result, hits, reports, _) = run(&profile, Faults::Nth(n));
+            let Outcome {
+                result,
+                hits,
+                reports,
+                ..
+            } = run(&profile, Faults::Nth(n));
             assert_eq!(reports, [], "{name}, call {n}");
             assert_eq!(result.is_err(), hits > 0, "{name}, call {n}");
             if hits == 0 {

@@ -1,0 +1,54 @@
+//! The mapping layer in an operating system: `platform.rs` is all it has to bring, `ram.rs` stands
+//! for the hardware.
+//!
+//! Memory is scattered on purpose, and the device sees one run.
+
+extern crate alloc;
+
+mod platform;
+mod ram;
+
+use platform::Os;
+use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper, SyncFor, contiguous_len};
+
+fn main() -> Result<(), Error> {
+    let camera = 0;
+    let os = Os::new()?;
+    let frames_at_first = os.ram.in_use();
+    let mut dma = Mapper::new(os)?;
+
+    // Memory for a frame, and a scatter table of it for the device that fills it.
+    let frame = dma.alloc_virtual(40 << 10)?;
+    let table = dma.table_of(&frame)?;
+    let mapping = dma.map(camera, &table, Direction::FromDevice, Attrs::empty())?;
+    let run = contiguous_len(&dma, &mapping, u64::MAX);
+    let first = dma.segment(&mapping, 0).ok_or(Error::Invalid)?;
+    println!(
+        "{} physical runs are one of {run} bytes at {} for the device",
+        table.segments().len(),
+        first.addr
+    );
+    assert_eq!((table.segments().len(), run), (10, 40 << 10));
+
+    // The device fills the frame; the CPU reads it.
+    let picture: Vec<u8> = (0..run).map(|i| (i % 251) as u8).collect();
+    dma.sync(&mapping, Direction::FromDevice, SyncFor::Device);
+    let written = dma.platform_mut().device_write(first.addr, &picture);
+    assert_eq!(written, Some(()));
+    dma.sync(&mapping, Direction::FromDevice, SyncFor::Cpu);
+    let view = dma.vmap_table(&table)?;
+    let mut seen = vec![0; picture.len()];
+    dma.vmap_read(&view, 0, &mut seen)?;
+    assert_eq!(seen, picture);
+    dma.vunmap(view);
+
+    // Afterwards it can reach nothing any more, and nothing is held.
+    dma.unmap(mapping, Attrs::empty());
+    assert_eq!(dma.platform_mut().device_write(first.addr, &picture), None);
+    dma.free_table(table, true);
+    dma.free(frame);
+    assert!(dma.live().is_empty());
+    assert_eq!(dma.platform().ram.in_use(), frames_at_first);
+    println!("unmapped: the device faults, and all memory is back");
+    Ok(())
+}
