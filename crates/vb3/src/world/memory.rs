@@ -123,6 +123,10 @@ pub(super) struct ProgramMemory(ProcessMemory);
 
 impl ProgramMemory {
     /// For a program that was reached, or one that is gone: that one faults at every access.
+    #[expect(
+        clippy::arc_with_non_send_sync,
+        reason = "the machine takes users of any thread; these stay on the supervisor's"
+    )]
     pub(super) fn user(memory: Option<ProcessMemory>) -> User {
         match memory {
             Some(memory) => Arc::new(Self(memory)),
