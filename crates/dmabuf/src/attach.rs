@@ -124,6 +124,11 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         ops.segment(&held.mapping, index)
     }
 
+    /// An attachment's mapping, while there is one.
+    pub fn mapping(&self, key: L::Key) -> Option<&O::Mapping> {
+        Some(&self.list.get(key)?.held.as_ref()?.mapping)
+    }
+
     /// Undoes one [`map`](Self::map); the last one unmaps. Without a mapping nothing happens.
     pub fn unmap<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {

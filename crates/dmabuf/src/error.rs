@@ -20,6 +20,11 @@ pub enum Error {
     },
     /// ENOTTY: the file knows no such call.
     UnknownCall,
+    /// What an exporter that is not ours said, in its own number.
+    Exporter {
+        /// Linux errno, positive.
+        errno: i32,
+    },
     /// What the DMA layer said.
     Dma(vb3_dma::Error),
 }
@@ -34,6 +39,7 @@ impl Error {
             Self::Revoked => 19,
             Self::TableFull { .. } => 12,
             Self::UnknownCall => 25,
+            Self::Exporter { errno } => errno,
             Self::Dma(e) => e.errno(),
         }
     }
@@ -47,7 +53,8 @@ impl Error {
             | Self::Busy
             | Self::Revoked
             | Self::TableFull { .. }
-            | Self::UnknownCall => None,
+            | Self::UnknownCall
+            | Self::Exporter { .. } => None,
         }
     }
 }
@@ -66,6 +73,7 @@ impl fmt::Display for Error {
             Self::Revoked => f.write_str("the exporter has taken the memory back"),
             Self::TableFull { entries } => write!(f, "table full ({entries} entries)"),
             Self::UnknownCall => f.write_str("no such call"),
+            Self::Exporter { errno } => write!(f, "the exporter refused (errno {errno})"),
             Self::Dma(e) => e.fmt(f),
         }
     }

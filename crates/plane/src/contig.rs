@@ -74,7 +74,8 @@ pub fn one_run(
 /// Attaches a dma-buf after testing its size.
 ///
 /// # Errors
-/// `Fault` (EFAULT) for a buffer smaller than `len_bytes`, before all else; `NoMemory`; `Invalid`.
+/// `Fault` (EFAULT) for a buffer smaller than `len_bytes`, before all else; `NoMemory`; `Invalid`;
+/// what a foreign exporter says, unchanged.
 pub fn attach<I: Importer>(
     importer: &mut I,
     buf: &I::Buf,
@@ -129,6 +130,7 @@ const fn attach_error(e: vb3_dmabuf::Error) -> PlaneError {
         vb3_dmabuf::Error::TableFull { .. } | vb3_dmabuf::Error::Dma(Error::NoMemory(_)) => {
             PlaneError::NoMemory(e.reason())
         }
+        vb3_dmabuf::Error::Exporter { errno } => PlaneError::Exporter(errno),
         _ => PlaneError::Invalid(e.reason()),
     }
 }

@@ -42,6 +42,8 @@ pub enum PlaneError {
     Io(Option<Reason>),
     /// EBUSY: somebody else has it in a way that excludes this use.
     Busy,
+    /// What an exporter that is not ours said, in its own number.
+    Exporter(i32),
 }
 
 impl PlaneError {
@@ -54,6 +56,7 @@ impl PlaneError {
             Self::Fault(_) => 14,
             Self::Io(_) => 5,
             Self::Busy => 16,
+            Self::Exporter(errno) => errno,
         }
     }
 
@@ -62,7 +65,7 @@ impl PlaneError {
     pub const fn reason(self) -> Option<Reason> {
         match self {
             Self::Invalid(r) | Self::NoMemory(r) | Self::Fault(r) | Self::Io(r) => r,
-            Self::Busy => None,
+            Self::Busy | Self::Exporter(_) => None,
         }
     }
 }
@@ -75,6 +78,7 @@ impl fmt::Display for PlaneError {
             Self::Fault(_) => "plane memory is missing, read-only, too small or scattered",
             Self::Io(_) => "plane memory cannot be mapped for the device",
             Self::Busy => "plane memory is in use",
+            Self::Exporter(_) => "the exporter of the plane's memory refused",
         })
     }
 }

@@ -1,0 +1,724 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The C side of videobuf2-dma-contig: entry points, and accessors for whatever a kernel may
+ * inline or lay out differently. Nothing is decided here.
+ */
+#include <linux/debugfs.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-mapping.h>
+#include <linux/highmem.h>
+#include <linux/ktime.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/version.h>
+
+#include <media/frame_vector.h>
+#include <media/videobuf2-core.h>
+#include <media/videobuf2-memops.h>
+
+#include "vb3.h"
+
+/* mem_priv: what the kernel must find by itself, and the Rust object behind it. */
+struct vb3_buf {
+	dma_addr_t dma_addr;	/* what the cookie points at */
+	struct vb2_buffer *vb;
+	refcount_t users;	/* of allocated memory: plane, mappings, exports */
+	struct mutex lock;
+	u64 rust[];
+};
+
+#define RUST(buf) ((void *)(buf)->rust)
+#define BUF(payload) container_of((void *)(payload), struct vb3_buf, rust)
+
+/* The Rust object, in src/entry.rs. Addresses are u64 there. */
+size_t vb3_rs_bytes(void);
+int vb3_rs_alloc(void *to, struct device *dev, u64 bytes, int direction, unsigned int gfp,
+		 unsigned long attrs, bool non_coherent, u64 *addr);
+void vb3_rs_add_user(void *rust, int kind);
+void vb3_rs_drop_user(void *rust, int kind);
+void vb3_rs_release(void *rust);
+void *vb3_rs_export(void *rust, unsigned long flags);
+void *vb3_rs_vaddr(void *rust);
+void vb3_rs_hand_over(void *rust, bool to_device, bool skip);
+int vb3_rs_mmap(void *rust, struct vm_area_struct *vma, u64 offset, u64 bytes);
+int vb3_rs_get_userptr(void *to, struct device *dev, u64 at, u64 bytes, int direction, u64 *addr);
+void vb3_rs_put_userptr(void *rust);
+int vb3_rs_import(void *to, struct device *dev, struct dma_buf *buf, u64 bytes, int direction);
+int vb3_rs_import_map(void *rust, u64 *addr);
+void vb3_rs_import_unmap(void *rust);
+void vb3_rs_import_detach(void *rust);
+int vb3_rs_attach(void *rust, struct device *dev, u64 *key);
+void vb3_rs_detach(void *rust, u64 key);
+struct sg_table *vb3_rs_map(void *rust, u64 key, int direction);
+void vb3_rs_unmap(void *rust, u64 key);
+void vb3_rs_cpu_access(void *rust, int direction, bool begin);
+bool vb3_rs_is_idle(s64 *held);
+
+/* Kinds of users; UserKind in src/entry.rs. */
+enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT };
+
+/* Memory. */
+
+void *vb3_zalloc(size_t bytes)
+{
+	return kzalloc(bytes, GFP_KERNEL);
+}
+
+void vb3_free(void *at)
+{
+	kfree(at);
+}
+
+static struct vb3_buf *new_buf(struct vb2_buffer *vb)
+{
+	struct vb3_buf *buf = kzalloc(sizeof(*buf) + vb3_rs_bytes(), GFP_KERNEL);
+
+	if (buf)
+		buf->vb = vb;
+	return buf;
+}
+
+void vb3_lock(const void *payload)
+{
+	mutex_lock(&BUF(payload)->lock);
+}
+
+void vb3_unlock(const void *payload)
+{
+	mutex_unlock(&BUF(payload)->lock);
+}
+
+/* Devices. */
+
+unsigned int vb3_page_size(void)
+{
+	return PAGE_SIZE;
+}
+
+u64 vb3_now_ns(void)
+{
+	return ktime_get_ns();
+}
+
+void vb3_get_device(struct device *dev)
+{
+	get_device(dev);
+}
+
+void vb3_put_device(struct device *dev)
+{
+	put_device(dev);
+}
+
+unsigned int vb3_cache_alignment(void)
+{
+	return dma_get_cache_alignment();
+}
+
+/* Bytes beyond which an allocation is not tried: it would only take all memory from others. */
+u64 vb3_size_limit(struct device *dev)
+{
+#ifdef CONFIG_DMA_DECLARE_COHERENT
+	if (dev->dma_mem)
+		return U64_MAX;
+#endif
+	return (u64)max(si_mem_available(), 0L) << PAGE_SHIFT;
+}
+
+u64 vb3_dma_mask(struct device *dev)
+{
+	return dma_get_mask(dev);
+}
+
+void vb3_refused(struct device *dev, const char *what, int what_len, const char *constraint,
+		 int constraint_len, u64 wanted, u64 found)
+{
+	dev_info_ratelimited(dev, "vb2-dma-contig: %.*s refused (%.*s: wanted %llu, found %llu)\n",
+			     what_len, what, constraint_len, constraint, wanted, found);
+}
+
+/* Allocation. No warnings, no OOM killer: a refusal is an answer. */
+
+#define VB3_GFP (GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
+#define VB3_ZONES (__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM | __GFP_COMP)
+
+void *vb3_alloc_coherent(struct device *dev, size_t bytes, unsigned int gfp, unsigned long attrs,
+			 u64 *addr)
+{
+	dma_addr_t at = 0;
+	void *cookie = dma_alloc_attrs(dev, bytes, &at, VB3_GFP | (__force gfp_t)gfp, attrs);
+
+	*addr = at;
+	return cookie;
+}
+
+void vb3_free_coherent(struct device *dev, size_t bytes, void *cookie, u64 addr,
+		       unsigned long attrs)
+{
+	dma_free_attrs(dev, bytes, cookie, addr, attrs);
+}
+
+int vb3_mmap_coherent(struct device *dev, struct vm_area_struct *vma, void *cookie, u64 addr,
+		      size_t bytes, unsigned long attrs)
+{
+	return dma_mmap_attrs(dev, vma, cookie, addr, bytes, attrs);
+}
+
+struct sg_table *vb3_get_sgtable(struct device *dev, void *cookie, u64 addr, size_t bytes,
+				 unsigned long attrs)
+{
+	struct sg_table *sgt = kzalloc(sizeof(*sgt), GFP_KERNEL);
+
+	if (!sgt)
+		return NULL;
+	if (dma_get_sgtable_attrs(dev, sgt, cookie, addr, bytes, attrs) < 0) {
+		kfree(sgt);
+		return NULL;
+	}
+	return sgt;
+}
+
+/* Zone wishes make this call warn and fail; the device's mask says the same. */
+struct sg_table *vb3_alloc_noncontiguous(struct device *dev, size_t bytes, int direction,
+					 unsigned int gfp, unsigned long attrs)
+{
+	gfp_t flags = (VB3_GFP | __GFP_ZERO | (__force gfp_t)gfp) & ~VB3_ZONES;
+
+	return dma_alloc_noncontiguous(dev, bytes, direction, flags, attrs);
+}
+
+void vb3_free_noncontiguous(struct device *dev, size_t bytes, struct sg_table *sgt, int direction)
+{
+	dma_free_noncontiguous(dev, bytes, sgt, direction);
+}
+
+int vb3_mmap_noncontiguous(struct device *dev, struct vm_area_struct *vma, size_t bytes,
+			   struct sg_table *sgt)
+{
+	return dma_mmap_noncontiguous(dev, vma, bytes, sgt);
+}
+
+void *vb3_vmap_noncontiguous(struct device *dev, size_t bytes, struct sg_table *sgt)
+{
+	return dma_vmap_noncontiguous(dev, bytes, sgt);
+}
+
+void vb3_vunmap_noncontiguous(struct device *dev, void *vaddr)
+{
+	dma_vunmap_noncontiguous(dev, vaddr);
+}
+
+/* Hands memory over, with the alias that a kernel mapping of it may be. */
+void vb3_sync(struct device *dev, struct sg_table *sgt, int direction, bool for_cpu, void *vaddr,
+	      size_t bytes)
+{
+	if (for_cpu) {
+		if (vaddr)
+			invalidate_kernel_vmap_range(vaddr, bytes);
+		dma_sync_sgtable_for_cpu(dev, sgt, direction);
+	} else {
+		if (vaddr)
+			flush_kernel_vmap_range(vaddr, bytes);
+		dma_sync_sgtable_for_device(dev, sgt, direction);
+	}
+}
+
+/* User memory. */
+
+void vb3_sgt_free(struct sg_table *sgt)
+{
+	sg_free_table(sgt);
+	kfree(sgt);
+}
+
+struct frame_vector *vb3_pin(u64 addr, u64 bytes, bool write, struct sg_table **to)
+{
+	struct frame_vector *pinned;
+	struct sg_table *sgt;
+	int ret;
+
+	if (addr > ULONG_MAX || bytes > ULONG_MAX)
+		return ERR_PTR(-EFAULT);
+	pinned = vb2_create_framevec(addr, bytes, write);
+	if (IS_ERR(pinned))
+		return pinned;
+	ret = frame_vector_to_pages(pinned);
+	if (ret < 0)
+		goto unpin;
+	ret = -ENOMEM;
+	sgt = kzalloc(sizeof(*sgt), GFP_KERNEL);
+	if (!sgt)
+		goto unpin;
+	ret = sg_alloc_table_from_pages(sgt, frame_vector_pages(pinned),
+					frame_vector_count(pinned), offset_in_page(addr), bytes,
+					GFP_KERNEL);
+	if (ret)
+		goto free;
+	*to = sgt;
+	return pinned;
+free:
+	kfree(sgt);
+unpin:
+	vb2_destroy_framevec(pinned);
+	return ERR_PTR(ret);
+}
+
+void vb3_unpin(struct frame_vector *pinned, struct sg_table *sgt, bool dirty)
+{
+	unsigned int i;
+
+	if (dirty) {
+		struct page **pages = frame_vector_pages(pinned);
+
+		if (!IS_ERR(pages))
+			for (i = 0; i < frame_vector_count(pinned); i++)
+				set_page_dirty_lock(pages[i]);
+	}
+	vb3_sgt_free(sgt);
+	vb2_destroy_framevec(pinned);
+}
+
+/* Scatter tables. */
+
+struct sg_table *vb3_sgt_copy(struct sg_table *from)
+{
+	struct sg_table *sgt = kzalloc(sizeof(*sgt), GFP_KERNEL);
+	struct scatterlist *rd = from->sgl;
+	struct scatterlist *wr;
+	unsigned int i;
+
+	if (!sgt)
+		return NULL;
+	if (sg_alloc_table(sgt, from->orig_nents, GFP_KERNEL)) {
+		kfree(sgt);
+		return NULL;
+	}
+	for_each_sgtable_sg(sgt, wr, i) {
+		sg_set_page(wr, sg_page(rd), rd->length, rd->offset);
+		rd = sg_next(rd);
+	}
+	return sgt;
+}
+
+int vb3_sgt_map(struct device *dev, struct sg_table *sgt, int direction, bool skip)
+{
+	return dma_map_sgtable(dev, sgt, direction, skip ? DMA_ATTR_SKIP_CPU_SYNC : 0);
+}
+
+void vb3_sgt_unmap(struct device *dev, struct sg_table *sgt, int direction, bool skip)
+{
+	dma_unmap_sgtable(dev, sgt, direction, skip ? DMA_ATTR_SKIP_CPU_SYNC : 0);
+}
+
+unsigned int vb3_sgt_segments(struct sg_table *sgt)
+{
+	return sgt->nents;
+}
+
+struct scatterlist *vb3_sgt_first(struct sg_table *sgt)
+{
+	return sgt->sgl;
+}
+
+struct scatterlist *vb3_sg_next(struct scatterlist *at)
+{
+	return sg_next(at);
+}
+
+u64 vb3_sg_dma_addr(struct scatterlist *at)
+{
+	return sg_dma_address(at);
+}
+
+unsigned int vb3_sg_dma_len(struct scatterlist *at)
+{
+	return sg_dma_len(at);
+}
+
+/* The highest physical address in the table. */
+u64 vb3_sgt_top(struct sg_table *sgt)
+{
+	struct scatterlist *at;
+	unsigned int i;
+	u64 top = 0;
+
+	for_each_sgtable_sg(sgt, at, i)
+		top = max_t(u64, top, sg_phys(at) + at->length - 1);
+	return top;
+}
+
+/* Other people's dma-bufs. */
+
+u64 vb3_buf_size(struct dma_buf *buf)
+{
+	return buf->size;
+}
+
+struct dma_buf_attachment *vb3_buf_attach(struct dma_buf *buf, struct device *dev)
+{
+	return dma_buf_attach(buf, dev);
+}
+
+void vb3_buf_detach(struct dma_buf_attachment *attachment)
+{
+	dma_buf_detach(attachment->dmabuf, attachment);
+}
+
+struct sg_table *vb3_buf_map(struct dma_buf_attachment *attachment, int direction)
+{
+	return dma_buf_map_attachment_unlocked(attachment, direction);
+}
+
+void vb3_buf_unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt, int direction)
+{
+	dma_buf_unmap_attachment_unlocked(attachment, sgt, direction);
+}
+
+int vb3_buf_begin(struct dma_buf *buf, int direction)
+{
+	return dma_buf_begin_cpu_access(buf, direction);
+}
+
+int vb3_buf_end(struct dma_buf *buf, int direction)
+{
+	return dma_buf_end_cpu_access(buf, direction);
+}
+
+void *vb3_buf_vmap(struct dma_buf *buf)
+{
+	struct iosys_map map;
+
+	if (dma_buf_vmap_unlocked(buf, &map))
+		return NULL;
+	return map.vaddr;
+}
+
+void vb3_buf_vunmap(struct dma_buf *buf, void *vaddr)
+{
+	struct iosys_map map = IOSYS_MAP_INIT_VADDR(vaddr);
+
+	dma_buf_vunmap_unlocked(buf, &map);
+}
+
+/* Our own dma-bufs. */
+
+static int buf_attach(struct dma_buf *dbuf, struct dma_buf_attachment *attachment)
+{
+	u64 key = 0;
+	int ret = vb3_rs_attach(RUST((struct vb3_buf *)dbuf->priv), attachment->dev, &key);
+
+	attachment->priv = (void *)(unsigned long)key;
+	return ret;
+}
+
+static u64 key_of(struct dma_buf_attachment *attachment)
+{
+	return (unsigned long)attachment->priv;
+}
+
+static void buf_detach(struct dma_buf *dbuf, struct dma_buf_attachment *attachment)
+{
+	vb3_rs_detach(RUST((struct vb3_buf *)dbuf->priv), key_of(attachment));
+}
+
+static struct sg_table *buf_map(struct dma_buf_attachment *attachment,
+				enum dma_data_direction direction)
+{
+	struct vb3_buf *buf = attachment->dmabuf->priv;
+
+	return vb3_rs_map(RUST(buf), key_of(attachment), direction);
+}
+
+static void buf_unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt,
+		      enum dma_data_direction direction)
+{
+	struct vb3_buf *buf = attachment->dmabuf->priv;
+
+	vb3_rs_unmap(RUST(buf), key_of(attachment));
+}
+
+static int buf_begin(struct dma_buf *dbuf, enum dma_data_direction direction)
+{
+	vb3_rs_cpu_access(RUST((struct vb3_buf *)dbuf->priv), direction, true);
+	return 0;
+}
+
+static int buf_end(struct dma_buf *dbuf, enum dma_data_direction direction)
+{
+	vb3_rs_cpu_access(RUST((struct vb3_buf *)dbuf->priv), direction, false);
+	return 0;
+}
+
+static int buf_vmap(struct dma_buf *dbuf, struct iosys_map *map)
+{
+	void *vaddr = vb3_rs_vaddr(RUST((struct vb3_buf *)dbuf->priv));
+
+	if (!vaddr)
+		return -EINVAL;
+	iosys_map_set_vaddr(map, vaddr);
+	return 0;
+}
+
+static int buf_mmap(struct dma_buf *dbuf, struct vm_area_struct *vma)
+{
+	return vb3_op_mmap(dbuf->priv, vma);
+}
+
+static void add_user(struct vb3_buf *buf, int kind)
+{
+	refcount_inc(&buf->users);
+	vb3_rs_add_user(RUST(buf), kind);
+}
+
+/* The count decides, not the list of users behind the mutex: who frees must not be inside it. */
+static void drop_user(struct vb3_buf *buf, int kind)
+{
+	vb3_rs_drop_user(RUST(buf), kind);
+	if (!refcount_dec_and_test(&buf->users))
+		return;
+	vb3_rs_release(RUST(buf));
+	kfree(buf);
+}
+
+static void buf_release(struct dma_buf *dbuf)
+{
+	drop_user(dbuf->priv, VB3_EXPORT);
+}
+
+static const struct dma_buf_ops vb3_buf_ops = {
+	.attach = buf_attach,
+	.detach = buf_detach,
+	.map_dma_buf = buf_map,
+	.unmap_dma_buf = buf_unmap,
+	.begin_cpu_access = buf_begin,
+	.end_cpu_access = buf_end,
+	.vmap = buf_vmap,
+	.mmap = buf_mmap,
+	.release = buf_release,
+};
+
+struct dma_buf *vb3_export(const void *payload, u64 bytes, unsigned long flags)
+{
+	DEFINE_DMA_BUF_EXPORT_INFO(info);
+	struct dma_buf *dbuf;
+
+	info.ops = &vb3_buf_ops;
+	info.size = bytes;
+	info.flags = flags;
+	info.priv = BUF(payload);
+	add_user(info.priv, VB3_EXPORT);
+	dbuf = dma_buf_export(&info);
+	if (!IS_ERR(dbuf))
+		return dbuf;
+	drop_user(info.priv, VB3_EXPORT);
+	return NULL;
+}
+
+/* Memory operations of a queue. */
+
+void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size)
+{
+	struct vb2_queue *q = vb->vb2_queue;
+	struct vb3_buf *buf;
+	u64 addr = 0;
+	int ret;
+
+	if (WARN_ON(!dev))
+		return ERR_PTR(-EINVAL);
+	buf = new_buf(vb);
+	if (!buf)
+		return ERR_PTR(-ENOMEM);
+	mutex_init(&buf->lock);
+	ret = vb3_rs_alloc(RUST(buf), dev, size, q->dma_dir, (__force unsigned int)q->gfp_flags,
+			   q->dma_attrs, q->non_coherent_mem, &addr);
+	if (ret) {
+		kfree(buf);
+		return ERR_PTR(ret);
+	}
+	buf->dma_addr = addr;
+	refcount_set(&buf->users, 1);
+	return buf;
+}
+
+void vb3_op_put(void *priv)
+{
+	drop_user(priv, VB3_PLANE);
+}
+
+struct dma_buf *vb3_op_get_dmabuf(struct vb2_buffer *vb, void *priv, unsigned long flags)
+{
+	return vb3_rs_export(RUST((struct vb3_buf *)priv), flags);
+}
+
+void *vb3_op_vaddr(struct vb2_buffer *vb, void *priv)
+{
+	return vb3_rs_vaddr(RUST((struct vb3_buf *)priv));
+}
+
+void *vb3_op_cookie(struct vb2_buffer *vb, void *priv)
+{
+	return &((struct vb3_buf *)priv)->dma_addr;
+}
+
+unsigned int vb3_op_num_users(void *priv)
+{
+	return refcount_read(&((struct vb3_buf *)priv)->users);
+}
+
+void vb3_op_prepare(void *priv)
+{
+	struct vb3_buf *buf = priv;
+
+	vb3_rs_hand_over(RUST(buf), true, buf->vb->skip_cache_sync_on_prepare);
+}
+
+void vb3_op_finish(void *priv)
+{
+	struct vb3_buf *buf = priv;
+
+	vb3_rs_hand_over(RUST(buf), false, buf->vb->skip_cache_sync_on_finish);
+}
+
+static void vma_open(struct vm_area_struct *vma)
+{
+	add_user(vma->vm_private_data, VB3_MAPPING);
+}
+
+static void vma_close(struct vm_area_struct *vma)
+{
+	drop_user(vma->vm_private_data, VB3_MAPPING);
+}
+
+static const struct vm_operations_struct vb3_vm_ops = {
+	.open = vma_open,
+	.close = vma_close,
+};
+
+int vb3_op_mmap(void *priv, struct vm_area_struct *vma)
+{
+	struct vb3_buf *buf = priv;
+	int ret;
+
+	if (!buf)
+		return -EINVAL;
+	ret = vb3_rs_mmap(RUST(buf), vma, (u64)vma->vm_pgoff << PAGE_SHIFT,
+			  vma->vm_end - vma->vm_start);
+	if (ret)
+		return ret;
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_private_data = buf;
+	vma->vm_ops = &vb3_vm_ops;
+	vma_open(vma);
+	return 0;
+}
+
+void *vb3_op_get_userptr(struct vb2_buffer *vb, struct device *dev, unsigned long vaddr,
+			 unsigned long size)
+{
+	struct vb3_buf *buf;
+	u64 addr = 0;
+	int ret;
+
+	if (WARN_ON(!dev))
+		return ERR_PTR(-EINVAL);
+	buf = new_buf(vb);
+	if (!buf)
+		return ERR_PTR(-ENOMEM);
+	mutex_init(&buf->lock);
+	ret = vb3_rs_get_userptr(RUST(buf), dev, vaddr, size, vb->vb2_queue->dma_dir, &addr);
+	if (ret) {
+		kfree(buf);
+		return ERR_PTR(ret);
+	}
+	buf->dma_addr = addr;
+	return buf;
+}
+
+void vb3_op_put_userptr(void *priv)
+{
+	struct vb3_buf *buf = priv;
+
+	vb3_rs_put_userptr(RUST(buf));
+	kfree(buf);
+}
+
+void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma_buf *dbuf,
+			   unsigned long size)
+{
+	struct vb3_buf *buf;
+	int ret;
+
+	if (dbuf->size < size)
+		return ERR_PTR(-EFAULT);
+	if (WARN_ON(!dev))
+		return ERR_PTR(-EINVAL);
+	buf = new_buf(vb);
+	if (!buf)
+		return ERR_PTR(-ENOMEM);
+	/* Another class than the exporter's, which is taken below it. */
+	mutex_init(&buf->lock);
+	ret = vb3_rs_import(RUST(buf), dev, dbuf, size, vb->vb2_queue->dma_dir);
+	if (ret) {
+		kfree(buf);
+		return ERR_PTR(ret);
+	}
+	return buf;
+}
+
+int vb3_op_map_dmabuf(void *priv)
+{
+	struct vb3_buf *buf = priv;
+	u64 addr = 0;
+	int ret = vb3_rs_import_map(RUST(buf), &addr);
+
+	if (!ret)
+		buf->dma_addr = addr;
+	return ret;
+}
+
+void vb3_op_unmap_dmabuf(void *priv)
+{
+	struct vb3_buf *buf = priv;
+
+	vb3_rs_import_unmap(RUST(buf));
+	buf->dma_addr = 0;
+}
+
+void vb3_op_detach_dmabuf(void *priv)
+{
+	struct vb3_buf *buf = priv;
+
+	vb3_rs_import_detach(RUST(buf));
+	kfree(buf);
+}
+
+static int __init vb3_init(void)
+{
+	return 0;
+}
+
+/* The numbers are those of src/ledger.rs: all zero, or something was leaked. */
+static void __exit vb3_exit(void)
+{
+	s64 held[4] = {};
+
+	if (vb3_rs_is_idle(held))
+		pr_info("vb2-dma-contig: unloaded, nothing held\n");
+	else
+		pr_err("vb2-dma-contig: unloaded with %lld bytes, %lld allocations, %lld attachments, %lld mappings held\n",
+		       held[0], held[1], held[2], held[3]);
+}
+
+module_init(vb3_init);
+module_exit(vb3_exit);
+
+MODULE_DESCRIPTION("DMA-contig memory handling for videobuf2, in Rust (videobuf3)");
+MODULE_AUTHOR("videobuf3");
+MODULE_LICENSE("GPL");
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+MODULE_IMPORT_NS("DMA_BUF");
+#else
+MODULE_IMPORT_NS(DMA_BUF);
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the Rust object and the C shim of videobuf2-dma-contig call of each other.
+ *
+ * No includes: the file that exports symbols includes this one, and one definition more in its
+ * sight would change their CRCs.
+ */
+#ifndef VB3_H
+#define VB3_H
+
+struct vb3_buf;
+
+/* Memory operations, in shim.c. */
+void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size);
+void vb3_op_put(void *priv);
+struct dma_buf *vb3_op_get_dmabuf(struct vb2_buffer *vb, void *priv, unsigned long flags);
+void *vb3_op_get_userptr(struct vb2_buffer *vb, struct device *dev, unsigned long vaddr,
+			 unsigned long size);
+void vb3_op_put_userptr(void *priv);
+void vb3_op_prepare(void *priv);
+void vb3_op_finish(void *priv);
+void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma_buf *dbuf,
+			   unsigned long size);
+void vb3_op_detach_dmabuf(void *priv);
+int vb3_op_map_dmabuf(void *priv);
+void vb3_op_unmap_dmabuf(void *priv);
+void *vb3_op_vaddr(struct vb2_buffer *vb, void *priv);
+void *vb3_op_cookie(struct vb2_buffer *vb, void *priv);
+unsigned int vb3_op_num_users(void *priv);
+int vb3_op_mmap(void *priv, struct vm_area_struct *vma);
+
+#endif

@@ -1,0 +1,441 @@
+//! What the shim calls.
+// UNSAFETY: raw pointers come from C. What this relies on is in SOUNDNESS.md.
+//!
+//! Every `rust` is the payload of a C buffer, in which one of the functions that take `to` has
+//! put an [`Object`] and succeeded; `vb3_rs_release`, `vb3_rs_put_userptr` and
+//! `vb3_rs_import_detach` end it, and are called once, by the last who has it.
+
+use crate::import::Buf;
+use crate::kernel::{Errno, error_pointer};
+use crate::ledger;
+use crate::linux::{Dev, attrs_from_c, direction_from_c};
+use crate::object::{Allocated, Import, Object, User};
+use crate::{attachments::Key, sys};
+use core::ffi::{c_int, c_uint, c_ulong, c_void};
+use core::ptr::{self, NonNull};
+use vb3_dma::{Coherency, DmaAddr, SyncFor};
+use vb3_dmabuf::UserKind;
+use vb3_plane::AllocArgs;
+
+const _: () = assert!(align_of::<Object>() <= align_of::<u64>());
+
+/// The object in a payload.
+///
+/// # Safety
+/// As the module's head says; nobody ends it during `'a`.
+unsafe fn object<'a>(rust: *mut c_void) -> Option<&'a Object> {
+    // SAFETY: the caller's promise.
+    unsafe { rust.cast::<Object>().as_ref() }
+}
+
+/// # Safety
+/// As [`object`].
+unsafe fn allocated<'a>(rust: *mut c_void) -> Option<&'a Allocated> {
+    // SAFETY: the caller's promise.
+    match unsafe { object(rust) } {
+        Some(Object::Allocated(a)) => Some(a),
+        _ => None,
+    }
+}
+
+/// # Safety
+/// As [`object`].
+unsafe fn import<'a>(rust: *mut c_void) -> Option<&'a Import> {
+    // SAFETY: the caller's promise.
+    match unsafe { object(rust) } {
+        Some(Object::Import(i)) => Some(i),
+        _ => None,
+    }
+}
+
+/// Takes the object out of its payload.
+///
+/// # Safety
+/// As [`object`]; it is not used again.
+unsafe fn take(rust: *mut c_void) -> Object {
+    // SAFETY: the caller's promise.
+    unsafe { rust.cast::<Object>().read() }
+}
+
+const fn user_kind(raw: c_int) -> UserKind {
+    match raw {
+        0 => UserKind::Plane,
+        1 => UserKind::Mapping,
+        _ => UserKind::Export,
+    }
+}
+
+/// Bytes of a payload.
+#[unsafe(no_mangle)]
+pub extern "C" fn vb3_rs_bytes() -> usize {
+    size_of::<Object>()
+}
+
+/// `alloc`.
+///
+/// # Safety
+/// `to` is an empty payload, `dev` a device that the caller has, `addr` can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_alloc(
+    to: *mut c_void,
+    dev: *mut sys::Device,
+    bytes: u64,
+    direction: c_int,
+    gfp: c_uint,
+    attrs: c_ulong,
+    non_coherent: bool,
+    addr: *mut u64,
+) -> c_int {
+    let (Some(to), Some(dev), Some(direction)) = (
+        NonNull::new(to),
+        NonNull::new(dev),
+        direction_from_c(direction),
+    ) else {
+        return Errno::INVALID.to_c();
+    };
+    let args = AllocArgs {
+        len_bytes: bytes,
+        direction,
+        coherency: if non_coherent {
+            Coherency::NonCoherent
+        } else {
+            Coherency::Coherent
+        },
+    };
+    // SAFETY: the object takes a reference of its own.
+    let dev = unsafe { Dev::new(dev) }.with_wishes(gfp, attrs);
+    // SAFETY: the object is put into the payload below; it has one lock.
+    match unsafe { Allocated::new(to, dev, args, attrs_from_c(attrs)) } {
+        // SAFETY: the caller's promise.
+        Ok((made, at)) => unsafe { place(to, Object::Allocated(made), addr, at) },
+        Err(e) => e.to_c(),
+    }
+}
+
+/// Puts an object into its payload and says where the device finds its memory.
+///
+/// # Safety
+/// `to` is an empty payload, `addr` can be written.
+unsafe fn place(to: NonNull<c_void>, object: Object, addr: *mut u64, at: DmaAddr) -> c_int {
+    // SAFETY: large enough (`vb3_rs_bytes`) and aligned like u64 (asserted above).
+    unsafe { to.cast::<Object>().write(object) };
+    // SAFETY: the caller's promise.
+    unsafe { addr.write(at.get()) };
+    0
+}
+
+/// Counts a user of allocated memory.
+///
+/// # Safety
+/// As the module's head says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_add_user(rust: *mut c_void, kind: c_int) {
+    // SAFETY: the caller's promise.
+    if let Some(a) = unsafe { allocated(rust) } {
+        a.add_user(user_kind(kind));
+    }
+}
+
+/// Counts a user less.
+///
+/// # Safety
+/// As the module's head says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_drop_user(rust: *mut c_void, kind: c_int) {
+    // SAFETY: the caller's promise.
+    if let Some(a) = unsafe { allocated(rust) } {
+        a.drop_user(user_kind(kind));
+    }
+}
+
+/// Ends allocated memory.
+///
+/// # Safety
+/// As the module's head says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_release(rust: *mut c_void) {
+    // SAFETY: the caller's promise.
+    if let Object::Allocated(a) = unsafe { take(rust) } {
+        a.release();
+    }
+}
+
+/// `get_dmabuf`; NULL on failure.
+///
+/// # Safety
+/// As the module's head says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_export(rust: *mut c_void, flags: c_ulong) -> *mut sys::DmaBuf {
+    // SAFETY: the caller's promise.
+    let Some(Ok(bytes)) = unsafe { allocated(rust) }.map(Allocated::prepare_export) else {
+        return ptr::null_mut();
+    };
+    // SAFETY: it is the payload of allocated memory, which the caller holds.
+    unsafe { sys::vb3_export(rust, bytes, flags) }
+}
+
+/// `vaddr`.
+///
+/// # Safety
+/// As the module's head says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_vaddr(rust: *mut c_void) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    match unsafe { object(rust) } {
+        Some(Object::Allocated(a)) => a.vaddr(),
+        Some(Object::Import(i)) => i.vaddr(),
+        Some(Object::User(_)) | None => ptr::null_mut(),
+    }
+}
+
+/// `prepare` and `finish`. Does not sleep.
+///
+/// # Safety
+/// As the module's head says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_hand_over(rust: *mut c_void, to_device: bool, skip: bool) {
+    let sync = if to_device {
+        SyncFor::Device
+    } else {
+        SyncFor::Cpu
+    };
+    // SAFETY: the caller's promise.
+    if let Some(object) = unsafe { object(rust) } {
+        object.hand_over(sync, skip);
+    }
+}
+
+/// `mmap`.
+///
+/// # Safety
+/// As the module's head says; `vma` is being mapped.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_mmap(
+    rust: *mut c_void,
+    vma: *mut sys::Vma,
+    offset: u64,
+    bytes: u64,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let Some(a) = (unsafe { allocated(rust) }) else {
+        return Errno::INVALID.to_c();
+    };
+    match a.mmap(offset, bytes) {
+        // SAFETY: the caller's promise; the memory is there, because the caller holds it.
+        Ok(mmap) => unsafe { mmap.map(vma) },
+        Err(e) => e.to_c(),
+    }
+}
+
+/// `get_userptr`.
+///
+/// # Safety
+/// As for `vb3_rs_alloc`; the device outlives the object.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_get_userptr(
+    to: *mut c_void,
+    dev: *mut sys::Device,
+    at: u64,
+    bytes: u64,
+    direction: c_int,
+    addr: *mut u64,
+) -> c_int {
+    let (Some(to), Some(dev), Some(direction)) = (
+        NonNull::new(to),
+        NonNull::new(dev),
+        direction_from_c(direction),
+    ) else {
+        return Errno::INVALID.to_c();
+    };
+    // SAFETY: the caller's promise.
+    let dev = unsafe { Dev::new(dev) };
+    match User::new(dev, at, bytes, direction) {
+        // SAFETY: the caller's promise.
+        Ok((made, at)) => unsafe { place(to, Object::User(made), addr, at) },
+        Err(e) => e.to_c(),
+    }
+}
+
+/// `put_userptr`.
+///
+/// # Safety
+/// As the module's head says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_put_userptr(rust: *mut c_void) {
+    // SAFETY: the caller's promise.
+    if let Object::User(user) = unsafe { take(rust) } {
+        user.put();
+    }
+}
+
+/// `attach_dmabuf`.
+///
+/// # Safety
+/// As for `vb3_rs_alloc`; device and dma-buf outlive the object.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_import(
+    to: *mut c_void,
+    dev: *mut sys::Device,
+    buf: *mut sys::DmaBuf,
+    bytes: u64,
+    direction: c_int,
+) -> c_int {
+    let (Some(to), Some(dev), Some(buf), Some(direction)) = (
+        NonNull::new(to),
+        NonNull::new(dev),
+        NonNull::new(buf),
+        direction_from_c(direction),
+    ) else {
+        return Errno::INVALID.to_c();
+    };
+    // SAFETY: the caller's promise.
+    let (dev, buf) = unsafe { (Dev::new(dev), Buf::new(buf)) };
+    // SAFETY: the object is put into the payload below; it has one lock.
+    match unsafe { Import::new(to, dev, buf, bytes, direction) } {
+        Ok(made) => {
+            // SAFETY: large enough (`vb3_rs_bytes`) and aligned like u64 (asserted above).
+            unsafe { to.cast::<Object>().write(Object::Import(made)) };
+            0
+        }
+        Err(e) => e.to_c(),
+    }
+}
+
+/// `map_dmabuf`. Mapping twice changes nothing.
+///
+/// # Safety
+/// As the module's head says; `addr` can be written, and has the address of the last map.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_import_map(rust: *mut c_void, addr: *mut u64) -> c_int {
+    // SAFETY: the caller's promise.
+    let Some(i) = (unsafe { import(rust) }) else {
+        return Errno::INVALID.to_c();
+    };
+    match i.map() {
+        Ok(Some(at)) => {
+            // SAFETY: the caller's promise.
+            unsafe { addr.write(at.get()) };
+            0
+        }
+        Ok(None) => 0,
+        Err(e) => e.to_c(),
+    }
+}
+
+/// `unmap_dmabuf`.
+///
+/// # Safety
+/// As the module's head says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_import_unmap(rust: *mut c_void) {
+    // SAFETY: the caller's promise.
+    if let Some(i) = unsafe { import(rust) } {
+        i.unmap();
+    }
+}
+
+/// `detach_dmabuf`.
+///
+/// # Safety
+/// As the module's head says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_import_detach(rust: *mut c_void) {
+    // SAFETY: the caller's promise.
+    if let Object::Import(i) = unsafe { take(rust) } {
+        i.detach();
+    }
+}
+
+/// A device attaches to our dma-buf.
+///
+/// # Safety
+/// As the module's head says; the device outlives the attachment, `key` can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_attach(
+    rust: *mut c_void,
+    dev: *mut sys::Device,
+    key: *mut u64,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let (Some(a), Some(dev)) = (unsafe { allocated(rust) }, NonNull::new(dev)) else {
+        return Errno::INVALID.to_c();
+    };
+    // SAFETY: the caller's promise.
+    match a.attach(unsafe { Dev::new(dev) }) {
+        Ok(made) => {
+            // SAFETY: the caller's promise.
+            unsafe { key.write(made.get()) };
+            0
+        }
+        Err(e) => e.to_c(),
+    }
+}
+
+/// A device detaches.
+///
+/// # Safety
+/// As the module's head says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_detach(rust: *mut c_void, key: u64) {
+    // SAFETY: the caller's promise.
+    if let Some(a) = unsafe { allocated(rust) } {
+        a.detach(Key::from_raw(key));
+    }
+}
+
+/// Maps for an attached device.
+///
+/// # Safety
+/// As the module's head says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_map(
+    rust: *mut c_void,
+    key: u64,
+    direction: c_int,
+) -> *mut sys::SgTable {
+    // SAFETY: the caller's promise.
+    let (Some(a), Some(direction)) = (unsafe { allocated(rust) }, direction_from_c(direction))
+    else {
+        return error_pointer(Errno::INVALID);
+    };
+    match a.map(Key::from_raw(key), direction) {
+        Ok(sgt) => sgt,
+        Err(e) => error_pointer(e),
+    }
+}
+
+/// Undoes one map.
+///
+/// # Safety
+/// As the module's head says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_unmap(rust: *mut c_void, key: u64) {
+    // SAFETY: the caller's promise.
+    if let Some(a) = unsafe { allocated(rust) } {
+        a.unmap(Key::from_raw(key));
+    }
+}
+
+/// Begins or ends an access by the CPU.
+///
+/// # Safety
+/// As the module's head says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_cpu_access(rust: *mut c_void, direction: c_int, begin: bool) {
+    // SAFETY: the caller's promise.
+    if let (Some(a), Some(direction)) = (unsafe { allocated(rust) }, direction_from_c(direction)) {
+        a.cpu_access(direction, begin);
+    }
+}
+
+/// What is held: bytes, objects, attachments, mappings; true if nothing is.
+///
+/// # Safety
+/// `held` has room for four.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_is_idle(held: *mut i64) -> bool {
+    let now = ledger::held();
+    // SAFETY: the caller's promise.
+    unsafe { held.cast::<[i64; 4]>().write(now) };
+    now == [0; 4]
+}

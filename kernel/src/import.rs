@@ -1,0 +1,150 @@
+//! dma-bufs of others, by the kernel's own calls.
+// UNSAFETY: like `linux.rs`. What it relies on is in SOUNDNESS.md.
+
+use crate::kernel::{Errno, pointer};
+use crate::ledger;
+use crate::linux::{Cursor, Dev, Linux, direction_to_c};
+use crate::sys;
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+use vb3_dma::{Constraint, Direction, DmaSegment, Reason};
+use vb3_dmabuf::{Error, Importer};
+
+/// A dma-buf that the queue holds a reference of.
+pub struct Buf {
+    at: NonNull<sys::DmaBuf>,
+    vaddr: Cell<*mut c_void>,
+}
+
+impl Buf {
+    /// Names a dma-buf.
+    ///
+    /// # Safety
+    /// It outlives the value.
+    pub const unsafe fn new(at: NonNull<sys::DmaBuf>) -> Self {
+        Self {
+            at,
+            vaddr: Cell::new(ptr::null_mut()),
+        }
+    }
+
+    /// Its kernel mapping; NULL without one.
+    pub fn vaddr(&self) -> *mut c_void {
+        self.vaddr.get()
+    }
+}
+
+/// A device attached to a dma-buf.
+pub struct Attached {
+    at: NonNull<sys::DmaBufAttachment>,
+    mapped: Option<Mapped>,
+}
+
+struct Mapped {
+    sgt: NonNull<sys::SgTable>,
+    direction: Direction,
+    cursor: Cursor,
+}
+
+const fn exporter(errno: Errno) -> Error {
+    Error::Exporter { errno: errno.get() }
+}
+
+impl Importer for Linux {
+    type Device = Dev;
+    type Buf = Buf;
+    type Attachment = Attached;
+
+    fn size(&self, buf: &Buf) -> u64 {
+        // SAFETY: the dma-buf is there.
+        unsafe { sys::vb3_buf_size(buf.at.as_ptr()) }
+    }
+
+    fn attach(&mut self, buf: &Buf, dev: Dev) -> Result<Attached, Error> {
+        // SAFETY: dma-buf and device are there.
+        let at = pointer(unsafe { sys::vb3_buf_attach(buf.at.as_ptr(), dev.raw()) })
+            .map_err(exporter)?;
+        ledger::ATTACHMENTS.add(1);
+        Ok(Attached { at, mapped: None })
+    }
+
+    fn map(&mut self, attachment: &mut Attached, direction: Direction) -> Result<(), Error> {
+        if attachment.mapped.is_some() {
+            return Err(Error::Busy);
+        }
+        // SAFETY: the attachment is there and not mapped.
+        let sgt = unsafe { sys::vb3_buf_map(attachment.at.as_ptr(), direction_to_c(direction)) };
+        attachment.mapped = Some(Mapped {
+            sgt: pointer(sgt).map_err(exporter)?,
+            direction,
+            cursor: Cursor::new(),
+        });
+        ledger::MAPPINGS.add(1);
+        Ok(())
+    }
+
+    fn segment(&self, attachment: &Attached, index: usize) -> Option<DmaSegment> {
+        let mapped = attachment.mapped.as_ref()?;
+        // SAFETY: the table is mapped for as long as `mapped` is there.
+        unsafe { mapped.cursor.segment(mapped.sgt, index) }
+    }
+
+    fn unmap(&mut self, attachment: &mut Attached) {
+        let Some(mapped) = attachment.mapped.take() else {
+            return;
+        };
+        let direction = direction_to_c(mapped.direction);
+        // SAFETY: mapped by `map` with these values, and ends here.
+        unsafe {
+            sys::vb3_buf_unmap(attachment.at.as_ptr(), mapped.sgt.as_ptr(), direction);
+        }
+        ledger::MAPPINGS.add(-1);
+    }
+
+    fn detach(&mut self, mut attachment: Attached) {
+        self.unmap(&mut attachment);
+        // SAFETY: attached by `attach`, and ends here.
+        unsafe { sys::vb3_buf_detach(attachment.at.as_ptr()) };
+        ledger::ATTACHMENTS.add(-1);
+    }
+
+    fn begin_cpu_access(&mut self, buf: &Buf, direction: Direction) -> Result<(), Error> {
+        // SAFETY: the dma-buf is there.
+        match unsafe { sys::vb3_buf_begin(buf.at.as_ptr(), direction_to_c(direction)) } {
+            0 => Ok(()),
+            ret => Err(exporter(Errno::from_c(ret))),
+        }
+    }
+
+    fn end_cpu_access(&mut self, buf: &Buf, direction: Direction) -> Result<(), Error> {
+        // SAFETY: the dma-buf is there.
+        match unsafe { sys::vb3_buf_end(buf.at.as_ptr(), direction_to_c(direction)) } {
+            0 => Ok(()),
+            ret => Err(exporter(Errno::from_c(ret))),
+        }
+    }
+
+    fn vmap(&mut self, buf: &Buf) -> Result<(), Error> {
+        if !buf.vaddr.get().is_null() {
+            return Err(Error::Busy);
+        }
+        // SAFETY: the dma-buf is there.
+        let at = NonNull::new(unsafe { sys::vb3_buf_vmap(buf.at.as_ptr()) });
+        let at = at.ok_or(Error::Dma(vb3_dma::Error::NoSuchMemory(Reason {
+            constraint: Constraint::PagesBehind,
+            wanted: self.size(buf),
+            found: 0,
+        })))?;
+        buf.vaddr.set(at.as_ptr());
+        Ok(())
+    }
+
+    fn vunmap(&mut self, buf: &Buf) {
+        let at = buf.vaddr.replace(ptr::null_mut());
+        if !at.is_null() {
+            // SAFETY: mapped by `vmap`, and ends here.
+            unsafe { sys::vb3_buf_vunmap(buf.at.as_ptr(), at) };
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What the module holds and did, for all devices together.
+
+use crate::linux::{Dev, Linux};
+use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use vb3_dma::SyncFor;
+use vb3_dmabuf::Watch;
+
+/// A running count.
+pub struct Count(AtomicI64);
+
+impl Count {
+    const fn new() -> Self {
+        Self(AtomicI64::new(0))
+    }
+
+    /// Adds.
+    pub fn add(&self, by: i64) {
+        self.0.fetch_add(by, Relaxed);
+    }
+
+    /// Now.
+    pub fn get(&self) -> i64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Bytes allocated.
+pub static BYTES: Count = Count::new();
+/// Allocations, pinned ranges and imports.
+pub static OBJECTS: Count = Count::new();
+/// Devices attached to our memory, and our attachments to others'.
+pub static ATTACHMENTS: Count = Count::new();
+/// Tables mapped for a device.
+pub static MAPPINGS: Count = Count::new();
+/// Hand-overs that were synced.
+pub static SYNCS: Count = Count::new();
+/// Hand-overs whose sync a program's hint left out.
+pub static SKIPPED: Count = Count::new();
+
+/// Counts.
+pub struct Ledger;
+
+impl Watch<Linux> for Ledger {
+    fn synced(&mut self, _dev: Dev, _sync: SyncFor) {
+        SYNCS.add(1);
+    }
+
+    fn allocated(&mut self, _dev: Dev, len_bytes: u64) {
+        BYTES.add(i64::try_from(len_bytes).unwrap_or(i64::MAX));
+    }
+
+    fn freed(&mut self, _dev: Dev, len_bytes: u64) {
+        BYTES.add(i64::try_from(len_bytes).unwrap_or(i64::MAX).wrapping_neg());
+    }
+
+    fn mapped(&mut self, _dev: Dev) {
+        MAPPINGS.add(1);
+    }
+
+    fn unmapped(&mut self, _dev: Dev) {
+        MAPPINGS.add(-1);
+    }
+}
+
+/// What is held: bytes, objects, attachments, mappings. All zero when all was given back.
+pub fn held() -> [i64; 4] {
+    [
+        BYTES.get(),
+        OBJECTS.get(),
+        ATTACHMENTS.get(),
+        MAPPINGS.get(),
+    ]
+}

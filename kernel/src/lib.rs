@@ -1,0 +1,21 @@
+//! videobuf2-dma-contig for stock Linux kernels: `plane` and `dmabuf` over Linux's DMA API.
+//!
+//! One object for all kernels of an architecture: it sees kernel structures only as pointers, and
+//! reaches them through the accessors of `module/shim.c`. No heap, no formatting, no panics: the
+//! build fails if `core::panicking` is reachable.
+#![no_std]
+
+mod attachments;
+pub mod entry;
+mod import;
+mod kernel;
+mod ledger;
+mod linux;
+mod object;
+mod sys;
+
+/// Nothing reaches this: the build checks that the linked object does not hold it.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -1,0 +1,659 @@
+//! Linux's DMA API as [`DmaOps`].
+// UNSAFETY: this file, `kernel.rs` and `entry.rs` talk to the kernel. What they rely on is in SOUNDNESS.md.
+
+use crate::kernel::{Errno, pointer};
+use crate::sys;
+use core::cell::Cell;
+use core::ffi::{c_int, c_uint, c_ulong, c_void};
+use core::fmt;
+use core::ptr::{self, NonNull};
+use vb3_dma::{
+    Attrs, Caching, Coherency, Constraint, Direction, DmaAddr, DmaOps, DmaSegment, Error, Reason,
+    SyncFor,
+};
+
+/// What makes a kernel wait for memory rather than a program: how its numbers name directions.
+pub const fn direction_to_c(direction: Direction) -> c_int {
+    match direction {
+        Direction::Bidirectional => 0,
+        Direction::ToDevice => 1,
+        Direction::FromDevice => 2,
+    }
+}
+
+/// The direction a kernel means; `None` for `DMA_NONE`.
+pub const fn direction_from_c(raw: c_int) -> Option<Direction> {
+    match raw {
+        0 => Some(Direction::Bidirectional),
+        1 => Some(Direction::ToDevice),
+        2 => Some(Direction::FromDevice),
+        _ => None,
+    }
+}
+
+const ATTR_WRITE_COMBINE: c_ulong = 1 << 2;
+const ATTR_NO_KERNEL_MAPPING: c_ulong = 1 << 4;
+const ATTR_FORCE_CONTIGUOUS: c_ulong = 1 << 6;
+const ATTR_ALLOC_SINGLE_PAGES: c_ulong = 1 << 7;
+const ATTR_NO_WARN: c_ulong = 1 << 8;
+
+const ATTR_TABLE: [(Attrs, c_ulong); 5] = [
+    (Attrs::WRITE_COMBINE, ATTR_WRITE_COMBINE),
+    (Attrs::NO_KERNEL_MAPPING, ATTR_NO_KERNEL_MAPPING),
+    (Attrs::FORCE_CONTIGUOUS, ATTR_FORCE_CONTIGUOUS),
+    (Attrs::ALLOC_SINGLE_PAGES, ATTR_ALLOC_SINGLE_PAGES),
+    (Attrs::NO_WARN, ATTR_NO_WARN),
+];
+
+/// The attributes of a queue that have a name here.
+pub fn attrs_from_c(raw: c_ulong) -> Attrs {
+    let mut attrs = Attrs::empty();
+    for (attr, bit) in ATTR_TABLE {
+        if raw & bit != 0 {
+            attrs |= attr;
+        }
+    }
+    attrs
+}
+
+fn attrs_to_c(attrs: Attrs) -> c_ulong {
+    let mut raw = 0;
+    for (attr, bit) in ATTR_TABLE {
+        if attrs.contains(attr) {
+            raw |= bit;
+        }
+    }
+    raw
+}
+
+/// A device, and what its queue wishes of allocations beyond what [`Attrs`] can say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Dev {
+    at: NonNull<sys::Device>,
+    /// `gfp_flags` of the queue.
+    gfp: c_uint,
+    /// `dma_attrs` of the queue that have no name in [`Attrs`].
+    attrs: c_ulong,
+}
+
+impl Dev {
+    /// Names a device.
+    ///
+    /// # Safety
+    /// The device outlives all values made with this name.
+    pub const unsafe fn new(at: NonNull<sys::Device>) -> Self {
+        Self {
+            at,
+            gfp: 0,
+            attrs: 0,
+        }
+    }
+
+    /// The same device with a queue's wishes.
+    #[must_use]
+    pub fn with_wishes(self, gfp: c_uint, attrs: c_ulong) -> Self {
+        let named = attrs_to_c(attrs_from_c(attrs));
+        Self {
+            gfp,
+            attrs: attrs & !named,
+            ..self
+        }
+    }
+
+    pub(crate) const fn raw(self) -> *mut sys::Device {
+        self.at.as_ptr()
+    }
+
+    /// Tells the log, at a bounded rate, why something was refused.
+    pub fn refused(self, what: &'static str, reason: Option<Reason>) {
+        let Some(reason) = reason else {
+            return;
+        };
+        let name = reason.constraint.name();
+        // SAFETY: the device is there (`new`); the texts are as long as said.
+        unsafe {
+            sys::vb3_refused(
+                self.raw(),
+                what.as_ptr(),
+                c_int::try_from(what.len()).unwrap_or(0),
+                name.as_ptr(),
+                c_int::try_from(name.len()).unwrap_or(0),
+                reason.wanted,
+                reason.found,
+            );
+        }
+    }
+}
+
+impl fmt::Debug for Dev {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("device")
+    }
+}
+
+/// Linux's DMA API.
+#[derive(Debug)]
+pub struct Linux;
+
+/// Where coherent memory is.
+#[derive(Clone, Copy)]
+pub struct Coherent {
+    dev: Dev,
+    len: usize,
+    cookie: NonNull<c_void>,
+    addr: u64,
+    attrs: c_ulong,
+}
+
+/// Where non-coherent memory is.
+#[derive(Clone, Copy)]
+pub struct NonCoherent {
+    dev: Dev,
+    len: usize,
+    sgt: NonNull<sys::SgTable>,
+    direction: Direction,
+}
+
+/// Allocated memory.
+pub enum Alloc {
+    /// `dma_alloc_attrs`.
+    Coherent(Coherent),
+    /// `dma_alloc_noncontiguous`.
+    NonCoherent(NonCoherent),
+}
+
+/// A scatter table of the CPU's.
+pub struct Table {
+    sgt: NonNull<sys::SgTable>,
+    len: u64,
+    kind: TableKind,
+}
+
+enum TableKind {
+    /// Made for the table's sake.
+    Owned,
+    /// That of a non-coherent allocation.
+    Borrowed,
+    /// Pinned user memory. Its first mapping uses the table itself.
+    Pinned(NonNull<sys::FrameVector>, Cell<bool>),
+}
+
+/// A scatter table mapped for a device.
+pub struct Mapping {
+    dev: Dev,
+    sgt: NonNull<sys::SgTable>,
+    direction: Direction,
+    owned: bool,
+    cursor: Cursor,
+}
+
+impl Mapping {
+    /// The table, for a dma-buf's importer.
+    pub const fn sgt(&self) -> *mut sys::SgTable {
+        self.sgt.as_ptr()
+    }
+}
+
+/// Walks the segments of a mapped table; remembers where it stood.
+pub struct Cursor(Cell<Option<(usize, NonNull<sys::Scatterlist>)>>);
+
+impl Cursor {
+    pub(crate) const fn new() -> Self {
+        Self(Cell::new(None))
+    }
+
+    /// Segment `index` of `sgt`.
+    ///
+    /// # Safety
+    /// `sgt` is a mapped table, the same at each call.
+    pub(crate) unsafe fn segment(
+        &self,
+        sgt: NonNull<sys::SgTable>,
+        index: usize,
+    ) -> Option<DmaSegment> {
+        // SAFETY: the table is there.
+        let count = unsafe { sys::vb3_sgt_segments(sgt.as_ptr()) };
+        if index >= usize::try_from(count).ok()? {
+            return None;
+        }
+        let start = self.0.get().filter(|(at, _)| *at <= index);
+        let (mut at, mut entry) = match start {
+            Some(known) => known,
+            // SAFETY: the table is there.
+            None => (
+                0,
+                NonNull::new(unsafe { sys::vb3_sgt_first(sgt.as_ptr()) })?,
+            ),
+        };
+        while at < index {
+            // SAFETY: `entry` is an entry of the table, and not the last: `at < index < count`.
+            entry = NonNull::new(unsafe { sys::vb3_sg_next(entry.as_ptr()) })?;
+            at = at.wrapping_add(1);
+        }
+        self.0.set(Some((at, entry)));
+        // SAFETY: an entry of the table.
+        let (addr, len) = unsafe {
+            (
+                sys::vb3_sg_dma_addr(entry.as_ptr()),
+                sys::vb3_sg_dma_len(entry.as_ptr()),
+            )
+        };
+        Some(DmaSegment {
+            addr: DmaAddr::new(addr),
+            len: u64::from(len),
+        })
+    }
+}
+
+/// The kernel's mapping of an allocation.
+pub struct Vmap {
+    at: NonNull<c_void>,
+    /// The device whose allocation is to be unmapped; coherent memory stays mapped.
+    unmap: Option<Dev>,
+}
+
+impl Vmap {
+    /// Where it is.
+    pub const fn get(&self) -> NonNull<c_void> {
+        self.at
+    }
+}
+
+/// What to map into a program.
+#[derive(Clone, Copy)]
+pub enum Mmap {
+    /// Coherent memory.
+    Coherent(Coherent),
+    /// Non-coherent memory.
+    NonCoherent(NonCoherent),
+}
+
+impl Mmap {
+    /// Maps it, from the offset that the VMA has.
+    ///
+    /// # Errors
+    /// What the DMA layer says; ENXIO out of range.
+    ///
+    /// # Safety
+    /// `vma` is being mapped by the caller; the allocation is there.
+    pub unsafe fn map(self, vma: *mut sys::Vma) -> c_int {
+        match self {
+            // SAFETY: the values are those of the allocation.
+            Self::Coherent(c) => unsafe {
+                sys::vb3_mmap_coherent(c.dev.raw(), vma, c.cookie.as_ptr(), c.addr, c.len, c.attrs)
+            },
+            // SAFETY: the values are those of the allocation.
+            Self::NonCoherent(n) => unsafe {
+                sys::vb3_mmap_noncontiguous(n.dev.raw(), vma, n.len, n.sgt.as_ptr())
+            },
+        }
+    }
+}
+
+impl NonCoherent {
+    /// Hands the whole memory over, with its kernel mapping.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn sync(&self, direction: Direction, sync: SyncFor, vaddr: *mut c_void) {
+        // SAFETY: table, length and device are those of the allocation; the caller holds it.
+        unsafe {
+            sys::vb3_sync(
+                self.dev.raw(),
+                self.sgt.as_ptr(),
+                direction_to_c(direction),
+                sync == SyncFor::Cpu,
+                vaddr,
+                self.len,
+            );
+        }
+    }
+}
+
+const fn no_memory(constraint: Constraint, wanted: u64, found: u64) -> Error {
+    Error::NoMemory(Reason {
+        constraint,
+        wanted,
+        found,
+    })
+}
+
+/// A length as the kernel takes it.
+fn size(dev: Dev, len_bytes: u64) -> Result<usize, Error> {
+    if len_bytes == 0 {
+        return Err(Error::Invalid);
+    }
+    // SAFETY: the device is there.
+    let limit = unsafe { sys::vb3_size_limit(dev.raw()) };
+    match usize::try_from(len_bytes) {
+        Ok(len) if len_bytes <= limit => Ok(len),
+        _ => Err(no_memory(Constraint::SizeLimit, len_bytes, limit)),
+    }
+}
+
+impl DmaOps for Linux {
+    type Device = Dev;
+    /// The current program: there is no other whose memory could be pinned.
+    type User = ();
+    type Alloc = Alloc;
+    type Table = Table;
+    type Mapping = Mapping;
+    type Vmap = Vmap;
+    type Mmap = Mmap;
+
+    fn page_size(&self) -> u64 {
+        // SAFETY: no condition.
+        u64::from(unsafe { sys::vb3_page_size() })
+    }
+
+    fn cache_alignment(&self, _dev: Dev) -> u64 {
+        // SAFETY: no condition.
+        u64::from(unsafe { sys::vb3_cache_alignment() })
+    }
+
+    fn coherency(&self, _dev: Dev) -> Coherency {
+        // The kernel decides at each sync whether there is anything to do.
+        Coherency::NonCoherent
+    }
+
+    fn alloc_coherent(&mut self, dev: Dev, len_bytes: u64, attrs: Attrs) -> Result<Alloc, Error> {
+        let len = size(dev, len_bytes)?;
+        // Memory without a kernel mapping would not be cleared.
+        let attrs = attrs_to_c(attrs.difference(Attrs::NO_KERNEL_MAPPING)) | dev.attrs;
+        let mut addr = 0;
+        // SAFETY: the device is there, the length is not zero.
+        let cookie =
+            unsafe { sys::vb3_alloc_coherent(dev.raw(), len, dev.gfp, attrs, &raw mut addr) };
+        let cookie =
+            NonNull::new(cookie).ok_or(no_memory(Constraint::ContiguousPool, len_bytes, 0))?;
+        Ok(Alloc::Coherent(Coherent {
+            dev,
+            len,
+            cookie,
+            addr,
+            attrs,
+        }))
+    }
+
+    fn alloc_noncontiguous(
+        &mut self,
+        dev: Dev,
+        len_bytes: u64,
+        direction: Direction,
+        attrs: Attrs,
+    ) -> Result<Alloc, Error> {
+        let len = size(dev, len_bytes)?;
+        // It takes this one attribute and warns about all others.
+        let attrs = attrs_to_c(attrs.intersection(Attrs::ALLOC_SINGLE_PAGES));
+        // SAFETY: the device is there, the length is not zero.
+        let sgt = unsafe {
+            sys::vb3_alloc_noncontiguous(dev.raw(), len, direction_to_c(direction), dev.gfp, attrs)
+        };
+        let sgt = NonNull::new(sgt).ok_or(no_memory(Constraint::Ram, len_bytes, 0))?;
+        Ok(Alloc::NonCoherent(NonCoherent {
+            dev,
+            len,
+            sgt,
+            direction,
+        }))
+    }
+
+    fn alloc_virtual(&mut self, _len_bytes: u64) -> Result<Alloc, Error> {
+        Err(Error::Unsupported)
+    }
+
+    fn free(&mut self, alloc: Alloc) {
+        match alloc {
+            // SAFETY: the values are those of the allocation, which ends here.
+            Alloc::Coherent(c) => unsafe {
+                sys::vb3_free_coherent(c.dev.raw(), c.len, c.cookie.as_ptr(), c.addr, c.attrs);
+            },
+            // SAFETY: the values are those of the allocation, which ends here.
+            Alloc::NonCoherent(n) => unsafe {
+                sys::vb3_free_noncontiguous(
+                    n.dev.raw(),
+                    n.len,
+                    n.sgt.as_ptr(),
+                    direction_to_c(n.direction),
+                );
+            },
+        }
+    }
+
+    fn alloc_dma_addr(&self, alloc: &Alloc) -> Option<DmaAddr> {
+        match alloc {
+            Alloc::Coherent(c) => Some(DmaAddr::new(c.addr)),
+            Alloc::NonCoherent(n) => {
+                // SAFETY: the allocation's table is mapped for as long as it lives.
+                unsafe { Cursor::new().segment(n.sgt, 0) }.map(|first| first.addr)
+            }
+        }
+    }
+
+    fn sync_alloc(&mut self, alloc: &Alloc, direction: Direction, sync: SyncFor) -> bool {
+        match alloc {
+            Alloc::Coherent(_) => false,
+            Alloc::NonCoherent(n) => {
+                n.sync(direction, sync, ptr::null_mut());
+                true
+            }
+        }
+    }
+
+    fn alloc_caching(&self, alloc: &Alloc) -> Caching {
+        match alloc {
+            Alloc::Coherent(_) => Caching::Uncached,
+            Alloc::NonCoherent(_) => Caching::Cached,
+        }
+    }
+
+    fn table_of(&mut self, alloc: &Alloc) -> Result<Table, Error> {
+        match alloc {
+            Alloc::Coherent(c) => {
+                // SAFETY: the values are those of the allocation.
+                let sgt = unsafe {
+                    sys::vb3_get_sgtable(c.dev.raw(), c.cookie.as_ptr(), c.addr, c.len, c.attrs)
+                };
+                let len = u64::try_from(c.len).unwrap_or(u64::MAX);
+                let none = Reason {
+                    constraint: Constraint::PagesBehind,
+                    wanted: len,
+                    found: 0,
+                };
+                Ok(Table {
+                    sgt: NonNull::new(sgt).ok_or(Error::NoSuchMemory(none))?,
+                    len,
+                    kind: TableKind::Owned,
+                })
+            }
+            Alloc::NonCoherent(n) => Ok(Table {
+                sgt: n.sgt,
+                len: u64::try_from(n.len).unwrap_or(u64::MAX),
+                kind: TableKind::Borrowed,
+            }),
+        }
+    }
+
+    fn pin_user(
+        &mut self,
+        _user: &(),
+        addr: u64,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Table, Error> {
+        let bad = Reason {
+            constraint: Constraint::UserPages,
+            wanted: len_bytes,
+            found: 0,
+        };
+        let mut sgt = ptr::null_mut();
+        // SAFETY: pinning checks the range; `sgt` is written on success.
+        let pinned =
+            unsafe { sys::vb3_pin(addr, len_bytes, direction.device_writes(), &raw mut sgt) };
+        let pinned = match pointer(pinned) {
+            Ok(pinned) => pinned,
+            Err(Errno::NO_MEMORY) => return Err(Error::NoMemory(bad)),
+            Err(_) => return Err(Error::BadUserMemory(bad)),
+        };
+        Ok(Table {
+            sgt: NonNull::new(sgt).ok_or(Error::BadUserMemory(bad))?,
+            len: len_bytes,
+            kind: TableKind::Pinned(pinned, Cell::new(false)),
+        })
+    }
+
+    fn is_current(&self, _table: &Table, _user: &(), _addr: u64) -> bool {
+        true
+    }
+
+    fn free_table(&mut self, table: Table, device_wrote: bool) {
+        match table.kind {
+            // SAFETY: the table was made by `table_of`, and ends here.
+            TableKind::Owned => unsafe { sys::vb3_sgt_free(table.sgt.as_ptr()) },
+            TableKind::Borrowed => {}
+            // SAFETY: both were made by `pin_user`, and end here.
+            TableKind::Pinned(pinned, _) => unsafe {
+                sys::vb3_unpin(pinned.as_ptr(), table.sgt.as_ptr(), device_wrote);
+            },
+        }
+    }
+
+    fn table_len(&self, table: &Table) -> u64 {
+        table.len
+    }
+
+    fn map(
+        &mut self,
+        dev: Dev,
+        table: &Table,
+        direction: Direction,
+        attrs: Attrs,
+    ) -> Result<Mapping, Error> {
+        // A table holds the addresses of one mapping.
+        let own = match &table.kind {
+            TableKind::Pinned(_, mapped) => !mapped.replace(true),
+            TableKind::Owned | TableKind::Borrowed => false,
+        };
+        let sgt = if own {
+            table.sgt
+        } else {
+            // SAFETY: the table is there.
+            NonNull::new(unsafe { sys::vb3_sgt_copy(table.sgt.as_ptr()) }).ok_or(no_memory(
+                Constraint::Ram,
+                table.len,
+                0,
+            ))?
+        };
+        let mapping = Mapping {
+            dev,
+            sgt,
+            direction,
+            owned: !own,
+            cursor: Cursor::new(),
+        };
+        let skip = attrs.contains(Attrs::SKIP_CPU_SYNC);
+        // SAFETY: nobody else maps this table.
+        let ret =
+            unsafe { sys::vb3_sgt_map(dev.raw(), sgt.as_ptr(), direction_to_c(direction), skip) };
+        if ret == 0 {
+            return Ok(mapping);
+        }
+        let reason = unmappable(dev, sgt, table.len);
+        if mapping.owned {
+            // SAFETY: the copy made above; it is not mapped.
+            unsafe { sys::vb3_sgt_free(sgt.as_ptr()) };
+        }
+        Err(match Errno::from_c(ret) {
+            Errno::NO_MEMORY => Error::NoMemory(reason),
+            Errno::INVALID => Error::Invalid,
+            _ => Error::Unmappable(reason),
+        })
+    }
+
+    fn unmap(&mut self, mapping: Mapping, attrs: Attrs) {
+        let skip = attrs.contains(Attrs::SKIP_CPU_SYNC);
+        let direction = direction_to_c(mapping.direction);
+        // SAFETY: mapped by `map` with these values, and ends here.
+        unsafe {
+            sys::vb3_sgt_unmap(mapping.dev.raw(), mapping.sgt.as_ptr(), direction, skip);
+        }
+        if mapping.owned {
+            // SAFETY: the copy made by `map`; nothing names it any more.
+            unsafe { sys::vb3_sgt_free(mapping.sgt.as_ptr()) };
+        }
+    }
+
+    fn sync(&mut self, mapping: &Mapping, direction: Direction, sync: SyncFor) -> bool {
+        // SAFETY: the table is mapped.
+        unsafe {
+            sys::vb3_sync(
+                mapping.dev.raw(),
+                mapping.sgt.as_ptr(),
+                direction_to_c(direction),
+                sync == SyncFor::Cpu,
+                ptr::null_mut(),
+                0,
+            );
+        }
+        true
+    }
+
+    fn segment(&self, mapping: &Mapping, index: usize) -> Option<DmaSegment> {
+        // SAFETY: the table is mapped, and a mapping keeps to one table.
+        unsafe { mapping.cursor.segment(mapping.sgt, index) }
+    }
+
+    fn vmap_alloc(&mut self, alloc: &Alloc) -> Result<Vmap, Error> {
+        match alloc {
+            Alloc::Coherent(c) => Ok(Vmap {
+                at: c.cookie,
+                unmap: None,
+            }),
+            Alloc::NonCoherent(n) => {
+                // SAFETY: the values are those of the allocation.
+                let at = unsafe { sys::vb3_vmap_noncontiguous(n.dev.raw(), n.len, n.sgt.as_ptr()) };
+                let len = u64::try_from(n.len).unwrap_or(u64::MAX);
+                Ok(Vmap {
+                    at: NonNull::new(at).ok_or(no_memory(Constraint::Ram, len, 0))?,
+                    unmap: Some(n.dev),
+                })
+            }
+        }
+    }
+
+    fn vmap_table(&mut self, _table: &Table) -> Result<Vmap, Error> {
+        Err(Error::Unsupported)
+    }
+
+    fn vunmap(&mut self, vmap: Vmap) {
+        if let Some(dev) = vmap.unmap {
+            // SAFETY: mapped by `vmap_alloc`, and ends here.
+            unsafe { sys::vb3_vunmap_noncontiguous(dev.raw(), vmap.at.as_ptr()) };
+        }
+    }
+
+    fn mmap(&mut self, alloc: &Alloc, _offset: u64, _len_bytes: u64) -> Result<Mmap, Error> {
+        Ok(match alloc {
+            Alloc::Coherent(c) => Mmap::Coherent(*c),
+            Alloc::NonCoherent(n) => Mmap::NonCoherent(*n),
+        })
+    }
+}
+
+/// Why a table could not be mapped, as far as it can be seen from here.
+fn unmappable(dev: Dev, sgt: NonNull<sys::SgTable>, len: u64) -> Reason {
+    // SAFETY: device and table are there.
+    let (mask, top) = unsafe { (sys::vb3_dma_mask(dev.raw()), sys::vb3_sgt_top(sgt.as_ptr())) };
+    if top > mask {
+        return Reason {
+            constraint: Constraint::Mask,
+            wanted: top,
+            found: mask,
+        };
+    }
+    Reason {
+        constraint: Constraint::IovaSpace,
+        wanted: len,
+        found: 0,
+    }
+}

@@ -1,0 +1,430 @@
+//! What a plane's memory is: allocated, a program's, or imported.
+
+use crate::attachments::{Key, List};
+use crate::import::{Attached, Buf};
+use crate::kernel::{DeviceRef, Errno, Locked, now_ns};
+use crate::ledger::{self, Ledger};
+use crate::linux::{Alloc, Dev, Linux, Mmap, NonCoherent};
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering};
+use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, SyncFor};
+use vb3_dmabuf::{Attachment, Cx, Error, Importer, Shared, UserKind};
+use vb3_plane::{AllocArgs, Due, HintSkip, Memory, PlaneError, UserMemory, contig, due};
+
+/// Memory with the devices attached to it.
+pub type Exporter = Shared<Linux, List<Attachment<Linux>>>;
+
+/// Runs `f` with what a call of our crates needs.
+fn with_cx<R>(now_ns: u64, f: impl FnOnce(&mut Cx<'_, Linux, Ledger>) -> R) -> R {
+    let (mut ops, mut watch) = (Linux, Ledger);
+    f(&mut Cx {
+        ops: &mut ops,
+        watch: &mut watch,
+        now_ns,
+    })
+}
+
+fn errno(e: PlaneError) -> Errno {
+    Errno::new(e.errno())
+}
+
+/// The memory of one plane.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "allocated memory is the common kind, and the object is moved once"
+)]
+pub enum Object {
+    /// MMAP.
+    Allocated(Allocated),
+    /// USERPTR.
+    User(User),
+    /// DMABUF.
+    Import(Import),
+}
+
+/// Memory allocated for a device, and everybody who uses it.
+pub struct Allocated {
+    shared: Locked<Exporter>,
+    /// What a hand-over needs. It may not sleep, so it does not take the lock.
+    own: Option<NonCoherent>,
+    direction: Direction,
+    dev: Dev,
+    vaddr: AtomicPtr<c_void>,
+    /// A driver has asked for memory without a kernel mapping.
+    no_vaddr: bool,
+    /// Goes last: freeing needs the device.
+    _keeps: DeviceRef,
+}
+
+impl Allocated {
+    /// Allocates.
+    ///
+    /// # Errors
+    /// ENOMEM whatever the cause; EINVAL for length zero.
+    ///
+    /// # Safety
+    /// As [`Locked::new`].
+    pub unsafe fn new(
+        payload: NonNull<c_void>,
+        dev: Dev,
+        args: AllocArgs,
+        attrs: Attrs,
+    ) -> Result<(Self, DmaAddr), Errno> {
+        let keeps = DeviceRef::new(dev);
+        let spec = contig::spec(dev, args, attrs);
+        let now = now_ns();
+        let made = with_cx(now, |cx| Exporter::allocate(cx, spec, List::new()));
+        let mut shared = made.map_err(|e| {
+            let e = contig::alloc_error(e);
+            dev.refused("an allocation", e.reason());
+            errno(e)
+        })?;
+        let own = match shared.alloc() {
+            Alloc::Coherent(_) => None,
+            Alloc::NonCoherent(n) => Some(*n),
+        };
+        let no_vaddr = own.is_none() && attrs.contains(Attrs::NO_KERNEL_MAPPING);
+        let mut vaddr = ptr::null_mut();
+        if own.is_none() && !no_vaddr {
+            // Coherent memory is mapped already: this cannot fail.
+            if let Ok(vmap) = shared.vmap(&mut Linux, now) {
+                vaddr = vmap.get().as_ptr();
+            }
+        }
+        let counted = shared.add_user(UserKind::Plane, now);
+        let (Some(addr), Ok(())) = (Linux.alloc_dma_addr(shared.alloc()), counted) else {
+            with_cx(now, |cx| shared.release(cx));
+            return Err(Errno::NO_MEMORY);
+        };
+        ledger::OBJECTS.add(1);
+        let this = Self {
+            // SAFETY: the caller's promise.
+            shared: unsafe { Locked::new(payload, shared) },
+            own,
+            direction: args.direction,
+            dev,
+            vaddr: AtomicPtr::new(vaddr),
+            no_vaddr,
+            _keeps: keeps,
+        };
+        Ok((this, addr))
+    }
+
+    /// The kernel's mapping, made when first asked for; NULL if there is none.
+    pub fn vaddr(&self) -> *mut c_void {
+        let known = self.vaddr.load(Ordering::Acquire);
+        if !known.is_null() || self.no_vaddr {
+            return known;
+        }
+        self.shared.with(|shared| {
+            let known = self.vaddr.load(Ordering::Relaxed);
+            if !known.is_null() {
+                return known;
+            }
+            let made = shared.vmap(&mut Linux, now_ns());
+            let at = made.map_or(ptr::null_mut(), |vmap| vmap.get().as_ptr());
+            self.vaddr.store(at, Ordering::Release);
+            at
+        })
+    }
+
+    /// Gets ready to be exported.
+    ///
+    /// # Errors
+    /// Memory that cannot be described to other devices.
+    pub fn prepare_export(&self) -> Result<u64, Errno> {
+        let done = self
+            .shared
+            .with(|shared| with_cx(0, |cx| shared.prepare_export(cx)).map(|()| shared.len_bytes()));
+        done.map_err(|e| self.refused("an export", e))
+    }
+
+    fn refused(&self, what: &'static str, e: Error) -> Errno {
+        self.dev.refused(what, e.reason());
+        Errno::new(e.errno())
+    }
+
+    /// Counts a user.
+    pub fn add_user(&self, kind: UserKind) {
+        // The count that decides is the shim's; this one tells who they are, up to 2^32 of them.
+        let _full = self.shared.with(|shared| shared.add_user(kind, now_ns()));
+    }
+
+    /// Counts a user less.
+    pub fn drop_user(&self, kind: UserKind) {
+        self.shared
+            .with(|shared| with_cx(0, |cx| shared.drop_user(cx, kind)));
+    }
+
+    /// What to map into a program.
+    ///
+    /// # Errors
+    /// ENXIO out of range.
+    pub fn mmap(&self, offset: u64, len_bytes: u64) -> Result<Mmap, Errno> {
+        self.shared
+            .with(|shared| shared.mmap(&mut Linux, offset, len_bytes))
+            .map_err(|_| Errno::NO_SUCH)
+    }
+
+    /// Attaches a device.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn attach(&self, dev: Dev) -> Result<Key, Errno> {
+        let key = self
+            .shared
+            .with(|shared| with_cx(now_ns(), |cx| shared.attach(cx, dev)))
+            .map_err(|e| self.refused("an attachment", e))?;
+        ledger::ATTACHMENTS.add(1);
+        Ok(key)
+    }
+
+    /// Detaches a device.
+    pub fn detach(&self, key: Key) {
+        let gone = self
+            .shared
+            .with(|shared| with_cx(0, |cx| shared.detach(cx, key)));
+        if gone {
+            ledger::ATTACHMENTS.add(-1);
+        }
+    }
+
+    /// Maps for an attached device; gives the table the importer reads.
+    ///
+    /// # Errors
+    /// EBUSY while mapped in a direction that excludes this one; ENOMEM; EIO.
+    pub fn map(&self, key: Key, direction: Direction) -> Result<*mut crate::sys::SgTable, Errno> {
+        self.shared
+            .with(|shared| {
+                with_cx(0, |cx| shared.map(cx, key, direction))?;
+                shared
+                    .mapping(key)
+                    .map(crate::linux::Mapping::sgt)
+                    .ok_or(Error::Invalid)
+            })
+            .map_err(|e| self.refused("a mapping for another device", e))
+    }
+
+    /// Undoes one map.
+    pub fn unmap(&self, key: Key) {
+        self.shared
+            .with(|shared| with_cx(0, |cx| shared.unmap(cx, key)));
+    }
+
+    /// Begins or ends an access by the CPU: syncs for the own and all mapped devices.
+    pub fn cpu_access(&self, direction: Direction, begin: bool) {
+        self.shared.with(|shared| {
+            with_cx(0, |cx| {
+                if begin {
+                    shared.begin_cpu_access(cx, direction);
+                } else {
+                    shared.end_cpu_access(cx, direction);
+                }
+            });
+        });
+    }
+
+    /// Gives all back.
+    pub fn release(self) {
+        with_cx(0, |cx| self.shared.into_inner().release(cx));
+        ledger::OBJECTS.add(-1);
+    }
+}
+
+/// A program's memory.
+pub struct User {
+    memory: UserMemory<Linux>,
+    direction: Direction,
+}
+
+impl User {
+    /// Pins and maps.
+    ///
+    /// # Errors
+    /// EINVAL for alignment or length zero; EFAULT for memory that is missing, read-only or
+    /// scattered; ENOMEM; EIO.
+    pub fn new(
+        dev: Dev,
+        at: u64,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<(Self, DmaAddr), Errno> {
+        let made = with_cx(0, |cx| {
+            UserMemory::contig(cx, dev, &(), at, len_bytes, direction)
+        });
+        let memory = made.map_err(|e| {
+            dev.refused("user memory", e.reason());
+            errno(e)
+        })?;
+        let addr = memory.dma_addr().unwrap_or(DmaAddr::new(0));
+        ledger::OBJECTS.add(1);
+        Ok((Self { memory, direction }, addr))
+    }
+
+    /// Unmaps and unpins.
+    pub fn put(self) {
+        with_cx(0, |cx| self.memory.put(cx));
+        ledger::OBJECTS.add(-1);
+    }
+}
+
+/// Somebody else's memory.
+pub struct Import {
+    inner: Locked<Imported>,
+    vaddr: AtomicPtr<c_void>,
+    dev: Dev,
+    direction: Direction,
+    len_bytes: u64,
+}
+
+struct Imported {
+    buf: Buf,
+    attached: Attached,
+    mapped: bool,
+}
+
+impl Import {
+    /// Attaches.
+    ///
+    /// # Errors
+    /// EFAULT for a dma-buf that is too small; what the exporter says.
+    ///
+    /// # Safety
+    /// As [`Locked::new`].
+    pub unsafe fn new(
+        payload: NonNull<c_void>,
+        dev: Dev,
+        buf: Buf,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Self, Errno> {
+        let attached = contig::attach(&mut Linux, &buf, dev, len_bytes).map_err(|e| {
+            dev.refused("a dma-buf", e.reason());
+            errno(e)
+        })?;
+        ledger::OBJECTS.add(1);
+        let inner = Imported {
+            buf,
+            attached,
+            mapped: false,
+        };
+        Ok(Self {
+            // SAFETY: the caller's promise.
+            inner: unsafe { Locked::new(payload, inner) },
+            vaddr: AtomicPtr::new(ptr::null_mut()),
+            dev,
+            direction,
+            len_bytes,
+        })
+    }
+
+    /// Maps as one run; `None` if it is mapped already.
+    ///
+    /// # Errors
+    /// EINVAL when mapping fails; EFAULT when it is scattered.
+    pub fn map(&self) -> Result<Option<DmaAddr>, Errno> {
+        let mapped = self.inner.with(|inner| {
+            if inner.mapped {
+                return Ok(None);
+            }
+            let addr = contig::map(
+                &mut Linux,
+                &mut inner.attached,
+                self.direction,
+                self.len_bytes,
+            )?;
+            inner.mapped = true;
+            Ok(Some(addr))
+        });
+        mapped.map_err(|e: PlaneError| {
+            self.dev.refused("a dma-buf", e.reason());
+            errno(e)
+        })
+    }
+
+    /// Unmaps, for kernel and device.
+    pub fn unmap(&self) {
+        self.inner.with(|inner| {
+            self.vaddr.store(ptr::null_mut(), Ordering::Relaxed);
+            Linux.vunmap_buf(&inner.buf);
+            Linux.unmap_buf(&mut inner.attached);
+            inner.mapped = false;
+        });
+    }
+
+    /// The kernel's mapping, made when first asked for; NULL if there is none.
+    pub fn vaddr(&self) -> *mut c_void {
+        let known = self.vaddr.load(Ordering::Acquire);
+        if !known.is_null() {
+            return known;
+        }
+        self.inner.with(|inner| {
+            if inner.buf.vaddr().is_null() && Importer::vmap(&mut Linux, &inner.buf).is_err() {
+                return ptr::null_mut();
+            }
+            self.vaddr.store(inner.buf.vaddr(), Ordering::Release);
+            inner.buf.vaddr()
+        })
+    }
+
+    /// Detaches.
+    pub fn detach(self) {
+        self.unmap();
+        Linux.detach(self.inner.into_inner().attached);
+        ledger::OBJECTS.add(-1);
+    }
+}
+
+impl Linux {
+    fn vunmap_buf(&mut self, buf: &Buf) {
+        Importer::vunmap(self, buf);
+    }
+
+    fn unmap_buf(&mut self, attached: &mut Attached) {
+        Importer::unmap(self, attached);
+    }
+}
+
+impl Object {
+    /// Hands the memory to the device or back, with the sync that is due.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn hand_over(&self, sync: SyncFor, skip: bool) {
+        let skip = if skip {
+            HintSkip::all()
+        } else {
+            HintSkip::empty()
+        };
+        let (memory, direction) = match self {
+            Self::Allocated(a) => {
+                let coherency = match a.own {
+                    Some(_) => Coherency::NonCoherent,
+                    None => Coherency::Coherent,
+                };
+                (Memory::Allocated(coherency), a.direction)
+            }
+            Self::User(u) => (Memory::User, u.direction),
+            Self::Import(i) => (Memory::Imported, i.direction),
+        };
+        let (prepare, finish) = due(memory, direction, skip);
+        let step = match sync {
+            SyncFor::Device => prepare,
+            SyncFor::Cpu => finish,
+        };
+        match (self, step) {
+            (Self::Allocated(a), Due::Sync) => {
+                if let Some(own) = &a.own {
+                    own.sync(direction, sync, a.vaddr.load(Ordering::Acquire));
+                    ledger::SYNCS.add(1);
+                }
+            }
+            (Self::User(u), Due::Sync) => {
+                with_cx(0, |cx| u.memory.sync(cx, sync));
+            }
+            (_, Due::Skipped) => ledger::SKIPPED.add(1),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The C side, as the shim offers it: kernel structures are pointers to nothing known.
+//!
+//! Declared in the order of `module/shim.c`, which says what each function wraps.
+
+use core::ffi::{c_int, c_uint, c_ulong, c_void};
+
+/// A kernel structure that only the shim looks into.
+macro_rules! opaque {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        $(
+            $(#[$doc])*
+            #[repr(C)]
+            pub struct $name {
+                _none: [u8; 0],
+            }
+        )*
+    };
+}
+
+opaque! {
+    /// `struct device`.
+    Device,
+    /// `struct sg_table`.
+    SgTable,
+    /// `struct scatterlist`.
+    Scatterlist,
+    /// `struct frame_vector`.
+    FrameVector,
+    /// `struct dma_buf`.
+    DmaBuf,
+    /// `struct dma_buf_attachment`.
+    DmaBufAttachment,
+    /// `struct vm_area_struct`.
+    Vma,
+}
+
+unsafe extern "C" {
+    pub fn vb3_zalloc(bytes: usize) -> *mut c_void;
+    pub fn vb3_free(at: *mut c_void);
+
+    pub fn vb3_lock(payload: *const c_void);
+    pub fn vb3_unlock(payload: *const c_void);
+
+    pub fn vb3_page_size() -> c_uint;
+    pub fn vb3_now_ns() -> u64;
+    pub fn vb3_get_device(dev: *mut Device);
+    pub fn vb3_put_device(dev: *mut Device);
+    pub fn vb3_cache_alignment() -> c_uint;
+    pub fn vb3_size_limit(dev: *mut Device) -> u64;
+    pub fn vb3_dma_mask(dev: *mut Device) -> u64;
+    pub fn vb3_refused(
+        dev: *mut Device,
+        what: *const u8,
+        what_len: c_int,
+        constraint: *const u8,
+        constraint_len: c_int,
+        wanted: u64,
+        found: u64,
+    );
+
+    pub fn vb3_alloc_coherent(
+        dev: *mut Device,
+        bytes: usize,
+        gfp: c_uint,
+        attrs: c_ulong,
+        addr: *mut u64,
+    ) -> *mut c_void;
+    pub fn vb3_free_coherent(
+        dev: *mut Device,
+        bytes: usize,
+        cookie: *mut c_void,
+        addr: u64,
+        attrs: c_ulong,
+    );
+    pub fn vb3_mmap_coherent(
+        dev: *mut Device,
+        vma: *mut Vma,
+        cookie: *mut c_void,
+        addr: u64,
+        bytes: usize,
+        attrs: c_ulong,
+    ) -> c_int;
+    pub fn vb3_get_sgtable(
+        dev: *mut Device,
+        cookie: *mut c_void,
+        addr: u64,
+        bytes: usize,
+        attrs: c_ulong,
+    ) -> *mut SgTable;
+    pub fn vb3_alloc_noncontiguous(
+        dev: *mut Device,
+        bytes: usize,
+        direction: c_int,
+        gfp: c_uint,
+        attrs: c_ulong,
+    ) -> *mut SgTable;
+    pub fn vb3_free_noncontiguous(
+        dev: *mut Device,
+        bytes: usize,
+        sgt: *mut SgTable,
+        direction: c_int,
+    );
+    pub fn vb3_mmap_noncontiguous(
+        dev: *mut Device,
+        vma: *mut Vma,
+        bytes: usize,
+        sgt: *mut SgTable,
+    ) -> c_int;
+    pub fn vb3_vmap_noncontiguous(dev: *mut Device, bytes: usize, sgt: *mut SgTable)
+    -> *mut c_void;
+    pub fn vb3_vunmap_noncontiguous(dev: *mut Device, vaddr: *mut c_void);
+    pub fn vb3_sync(
+        dev: *mut Device,
+        sgt: *mut SgTable,
+        direction: c_int,
+        for_cpu: bool,
+        vaddr: *mut c_void,
+        bytes: usize,
+    );
+
+    pub fn vb3_pin(addr: u64, bytes: u64, write: bool, sgt: *mut *mut SgTable) -> *mut FrameVector;
+    pub fn vb3_unpin(pinned: *mut FrameVector, sgt: *mut SgTable, dirty: bool);
+
+    pub fn vb3_sgt_copy(sgt: *mut SgTable) -> *mut SgTable;
+    pub fn vb3_sgt_free(sgt: *mut SgTable);
+    pub fn vb3_sgt_map(dev: *mut Device, sgt: *mut SgTable, direction: c_int, skip: bool) -> c_int;
+    pub fn vb3_sgt_unmap(dev: *mut Device, sgt: *mut SgTable, direction: c_int, skip: bool);
+    pub fn vb3_sgt_segments(sgt: *mut SgTable) -> c_uint;
+    pub fn vb3_sgt_first(sgt: *mut SgTable) -> *mut Scatterlist;
+    pub fn vb3_sg_next(at: *mut Scatterlist) -> *mut Scatterlist;
+    pub fn vb3_sg_dma_addr(at: *mut Scatterlist) -> u64;
+    pub fn vb3_sg_dma_len(at: *mut Scatterlist) -> c_uint;
+    pub fn vb3_sgt_top(sgt: *mut SgTable) -> u64;
+
+    pub fn vb3_buf_size(buf: *mut DmaBuf) -> u64;
+    pub fn vb3_buf_attach(buf: *mut DmaBuf, dev: *mut Device) -> *mut DmaBufAttachment;
+    pub fn vb3_buf_detach(attachment: *mut DmaBufAttachment);
+    pub fn vb3_buf_map(attachment: *mut DmaBufAttachment, direction: c_int) -> *mut SgTable;
+    pub fn vb3_buf_unmap(attachment: *mut DmaBufAttachment, sgt: *mut SgTable, direction: c_int);
+    pub fn vb3_buf_begin(buf: *mut DmaBuf, direction: c_int) -> c_int;
+    pub fn vb3_buf_end(buf: *mut DmaBuf, direction: c_int) -> c_int;
+    pub fn vb3_buf_vmap(buf: *mut DmaBuf) -> *mut c_void;
+    pub fn vb3_buf_vunmap(buf: *mut DmaBuf, vaddr: *mut c_void);
+
+    pub fn vb3_export(payload: *const c_void, bytes: u64, flags: c_ulong) -> *mut DmaBuf;
+}

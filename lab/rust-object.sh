@@ -1,0 +1,79 @@
+#!/bin/sh
+# Builds the Rust object of the kernel module, with the rustc and rust-src of the build root.
+#
+#   rust-object.sh SOURCES OUT
+#
+# SOURCES holds kernel/, crates/ and bitflags/ (that crate's source); OUT keeps core between
+# builds. Leaves OUT/vb3rust.bin. No cargo and no network: a handful of rustc calls.
+set -eu
+
+sources=$1
+out=$2
+src=$(rustc --print sysroot)/lib/rustlib/src/rust/library
+[ -d "$src/core" ] || src=/usr/src/rustc-$(rustc -V | cut -d' ' -f2)/library
+
+# RUSTC_BOOTSTRAP: the flags that a kernel's own rules need are not stable.
+export RUSTC_BOOTSTRAP=1
+flags="--target x86_64-unknown-none -Copt-level=s -Ccodegen-units=1 -Cpanic=abort
+  -Crelocation-model=static -Ccode-model=kernel -Cno-redzone=y -Cforce-unwind-tables=n
+  -Zcf-protection=branch -Zfunction-return=thunk-extern -Zpatchable-function-entry=16,16
+  -Zplt=yes -Cdebuginfo=0 -Cembed-bitcode=yes --cap-lints=allow -Ctarget-feature=+retpoline-external-thunk
+  -L$out/sysroot --sysroot=$out/sysroot"
+case $(rustc -V) in
+    "rustc 1.8"* | "rustc 1.90"*) flags="$flags -Zno-jump-tables" ;;
+    *) flags="$flags -Cjump-tables=n" ;;
+esac
+
+mkdir -p "$out/sysroot"
+stamp="$(rustc -V) $flags"
+if [ "$(cat "$out/core.stamp" 2>/dev/null)" != "$stamp" ]; then
+    lib=$out/sysroot/lib/rustlib/x86_64-unknown-none/lib
+    mkdir -p "$lib"
+    edition=$(sed -n 's/^edition = "\(.*\)"/\1/p' "$src/core/Cargo.toml")
+    rustc $flags --edition="$edition" --crate-name core --crate-type rlib \
+        -o "$lib/libcore.rlib" "$src/core/src/lib.rs"
+    echo '#![feature(compiler_builtins)] #![compiler_builtins] #![no_std]' >"$out/cb.rs"
+    rustc $flags --edition=2021 --crate-name compiler_builtins --crate-type rlib \
+        -o "$lib/libcompiler_builtins.rlib" "$out/cb.rs"
+    echo "$stamp" >"$out/core.stamp"
+fi
+
+lib() {
+    name=$1 root=$2 edition=$3
+    shift 3
+    rustc $flags --edition="$edition" --crate-name "$name" --crate-type rlib \
+        -o "$out/lib$name.rlib" "$@" "$root"
+}
+dep() { printf -- '--extern %s=%s/lib%s.rlib ' "$1" "$out" "$1"; }
+
+lib bitflags "$sources/bitflags/src/lib.rs" 2021
+lib vb3_dma "$sources/crates/dma/src/lib.rs" 2024 $(dep bitflags)
+lib vb3_dmabuf "$sources/crates/dmabuf/src/lib.rs" 2024 $(dep bitflags) $(dep vb3_dma) -L"$out"
+lib vb3_plane "$sources/crates/plane/src/lib.rs" 2024 \
+    $(dep bitflags) $(dep vb3_dma) $(dep vb3_dmabuf) -L"$out"
+rustc $flags -Clto=fat --edition=2024 --crate-name vb3_kernel --crate-type staticlib \
+    -o "$out/libvb3_kernel.a" $(dep vb3_dma) $(dep vb3_dmabuf) $(dep vb3_plane) -L"$out" \
+    "$sources/kernel/src/lib.rs"
+
+# Only what the shim calls stays.
+roots=$(sed -n 's/.*fn \(vb3_rs_[a-z_]*\)(.*/\1/p' "$sources/kernel/src/entry.rs")
+ld -r --gc-sections $(printf -- '-u %s ' $roots) -o "$out/vb3rust.bin" "$out/libvb3_kernel.a"
+strip --strip-debug "$out/vb3rust.bin"
+
+if nm "$out/vb3rust.bin" | grep -E 'core.*(panicking|fmt)|alloc.*alloc'; then
+    echo "error: the Rust object can panic, or formats" >&2
+    exit 1
+fi
+unknown=$(nm -u "$out/vb3rust.bin" | awk '{print $2}' |
+    grep -vE '^(vb3_[a-z_]+|mem(cpy|set|move|cmp)|__x86_(return_thunk|indirect_thunk_r..)|bcmp)$' || true)
+if [ -n "$unknown" ]; then
+    echo "error: the Rust object needs symbols that no kernel offers: $unknown" >&2
+    exit 1
+fi
+relocations=$(readelf -rW "$out/vb3rust.bin" | awk '/R_X86_64/ {print $3}' | sort -u |
+    grep -vE '^R_X86_64_(64|32|32S|PC32|PLT32)$' || true)
+if [ -n "$relocations" ]; then
+    echo "error: the Rust object has relocations that a module loader does not know: $relocations" >&2
+    exit 1
+fi
+size "$out/vb3rust.bin"

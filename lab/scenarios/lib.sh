@@ -1,0 +1,61 @@
+# What scenarios share. Runs in the guest's BusyBox shell.
+
+# One line of result: a step, and facts as JSON members.
+step() {
+    printf '{"step":"%s"%s}\n' "$1" "${2:+,$2}" >/dev/ttyS1
+    echo "step: $1 $2"
+}
+
+# Loads the stock C module or ours, with what it needs.
+use_module() {
+    for dep in mc videodev videobuf2-common videobuf2-v4l2 videobuf2-memops; do
+        modprobe "$dep"
+    done
+    case $1 in
+        c) modprobe videobuf2-dma-contig ;;
+        rust) insmod /scenario/videobuf2-dma-contig.ko ;;
+    esac && return
+    step "$1.load" '"ok":false'
+    false
+}
+
+# Unloads it; ours says what it still holds.
+drop_module() {
+    rmmod videobuf2-dma-contig || step "$1.unload" '"ok":false'
+    if [ "$1" = rust ]; then
+        if dmesg | tail -n 5 | grep -q 'unloaded, nothing held'; then
+            step "$1.unload" '"ok":true'
+        else
+            step "$1.unload" "\"ok\":false"
+        fi
+    fi
+}
+
+module_facts() {
+    printf '"text":%s' "$(cat /sys/module/videobuf2_dma_contig/coresize)"
+}
+
+# The device node of the video device with this name.
+node() {
+    for dir in /sys/class/video4linux/*; do
+        if [ "$(cat "$dir/name")" = "$1" ]; then
+            echo "/dev/${dir##*/}"
+            return
+        fi
+    done
+    step "node" "\"missing\":\"$1\""
+}
+
+# Runs v4l2-compliance and reports its totals.
+comply() {
+    name=$1
+    shift
+    timeout 240 v4l2-compliance "$@" >/tmp/out 2>&1
+    code=$?
+    line=$(grep '^Total for' /tmp/out | tail -n 1)
+    total=$(echo "$line" | sed -n 's/.*: \([0-9]*\), Succeeded.*/\1/p')
+    good=$(echo "$line" | sed -n 's/.*Succeeded: \([0-9]*\),.*/\1/p')
+    fails=$(grep -E '(: FAIL|fail:)' /tmp/out | tr -d '"\\' | tr -s '\t ' ' ' | tr '\n' '|')
+    step "$name" "\"code\":$code,\"total\":${total:-0},\"succeeded\":${good:-0},\"fails\":\"$fails\""
+    cat /tmp/out
+}
