@@ -4,9 +4,7 @@ mod common;
 
 use common::*;
 use proptest::prelude::*;
-use vb3_dma::{
-    Attrs, Coherency, Direction, DmaOps, FlushPolicy, Mapper, Mapping, Segment, Table,
-};
+use vb3_dma::{Attrs, Coherency, Direction, DmaOps, FlushPolicy, Mapper, Mapping, Segment, Table};
 
 const BOTH: Direction = Direction::Bidirectional;
 
@@ -59,7 +57,10 @@ fn lazy_flushes_once_for_many_and_holds_addresses_until_then() {
     mapper.tick(9_999_999);
     assert_eq!(mapper.platform().flushes, 1);
     mapper.tick(10_000_000);
-    assert_eq!((mapper.platform().flushes, mapper.live().iova_bytes), (2, 0));
+    assert_eq!(
+        (mapper.platform().flushes, mapper.live().iova_bytes),
+        (2, 0)
+    );
     mapper.tick(5);
     assert!(mapper.live().is_empty());
 }

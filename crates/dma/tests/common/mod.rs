@@ -172,15 +172,24 @@ impl Fake {
     }
 
     pub(crate) fn poke(&mut self, addr: u64, data: &[u8]) {
-        for (at, &byte) in (addr..).zip(data) {
-            self.page(at)[(at % PAGE) as usize] = byte;
+        let (mut at, mut rest) = (addr, data);
+        while !rest.is_empty() {
+            let offset = (at % PAGE) as usize;
+            let (part, tail) = rest.split_at(rest.len().min(PAGE as usize - offset));
+            self.page(at)[offset..offset + part.len()].copy_from_slice(part);
+            (at, rest) = (at + part.len() as u64, tail);
         }
     }
 
     pub(crate) fn peek(&mut self, addr: u64, len: u64) -> Vec<u8> {
-        (addr..addr + len)
-            .map(|at| self.page(at)[(at % PAGE) as usize])
-            .collect()
+        let mut out = Vec::new();
+        while (out.len() as u64) < len {
+            let at = addr + out.len() as u64;
+            let part = (len - out.len() as u64).min(PAGE - at % PAGE);
+            let offset = (at % PAGE) as usize;
+            out.extend_from_slice(&self.page(at)[offset..offset + part as usize]);
+        }
+        out
     }
 
     /// Where the device gets to, with whatever its buffer still holds.
@@ -194,19 +203,33 @@ impl Fake {
         Some(entry.phys + addr % PAGE)
     }
 
+    /// Where the parts of a device's access lie, page by page.
+    fn parts(&self, addr: DmaAddr, len: u64) -> Option<Vec<(u64, u64)>> {
+        let (mut list, mut done) = (Vec::new(), 0);
+        while done < len {
+            let at = addr.checked_add(done)?;
+            let part = (len - done).min(PAGE - at.get() % PAGE);
+            list.push((self.reach(at)?, part));
+            done += part;
+        }
+        Some(list)
+    }
+
     pub(crate) fn dev_read(&mut self, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
-        (0..len)
-            .map(|n| {
-                let phys = self.reach(addr.checked_add(n)?)?;
-                Some(self.peek(phys, 1)[0])
-            })
-            .collect()
+        let parts = self.parts(addr, len)?;
+        Some(
+            parts
+                .into_iter()
+                .flat_map(|(at, len)| self.peek(at, len))
+                .collect(),
+        )
     }
 
     pub(crate) fn dev_write(&mut self, addr: DmaAddr, data: &[u8]) -> Option<()> {
-        for (n, &byte) in data.iter().enumerate() {
-            let phys = self.reach(addr.checked_add(n as u64)?)?;
-            self.poke(phys, &[byte]);
+        let mut done = 0;
+        for (at, len) in self.parts(addr, data.len() as u64)? {
+            self.poke(at, &data[done..done + len as usize]);
+            done += len as usize;
         }
         Some(())
     }

@@ -1,0 +1,252 @@
+//! The bounce pool: what goes through it, where it lies, what it shows and what it costs.
+
+mod common;
+
+use common::*;
+use proptest::prelude::*;
+use vb3_dma::{Attrs, Constraint, Direction, DmaOps, Error, Mapper, Mapping, Segment, SyncFor};
+
+const BOTH: Direction = Direction::Bidirectional;
+const SLOT: u64 = 2048;
+
+fn map(
+    mapper: &mut Mapper<Fake>,
+    segments: &[Segment],
+    direction: Direction,
+    attrs: Attrs,
+) -> Result<Mapping<Fake>, Error> {
+    let table = mapper.table_of_segments(segments).unwrap();
+    let mapping = mapper.map(0, &table, direction, attrs);
+    mapper.free_table(table, false);
+    mapping
+}
+
+fn done(mapper: &Mapper<Fake>) {
+    assert!(mapper.live().is_empty(), "{:?}", mapper.live());
+    assert!(mapper.platform().is_clean());
+}
+
+fn fill(mapper: &mut Mapper<Fake>, segment: Segment, byte: u8) {
+    let bytes = vec![byte; segment.len as usize];
+    mapper.platform_mut().poke(segment.addr.get(), &bytes);
+}
+
+/// CVE-2022-48853: a device that writes less than it was lent must not hand a program the bytes
+/// that were in the slot before.
+#[test]
+fn from_device_never_shows_what_another_device_left() {
+    for attrs in [Attrs::empty(), Attrs::SKIP_CPU_SYNC] {
+        let mut mapper = Setup::narrow(16 * SLOT).mapper();
+        let secret = ram(0, 4 * SLOT);
+        fill(&mut mapper, secret, 0x5e);
+        let first = map(&mut mapper, &[secret], Direction::ToDevice, Attrs::empty()).unwrap();
+        mapper.unmap(first, Attrs::empty());
+        let mine = ram(8 * PAGE, 4 * SLOT);
+        fill(&mut mapper, mine, 0x11);
+        let second = map(&mut mapper, &[mine], Direction::FromDevice, attrs).unwrap();
+        let at = second.segments()[0].addr;
+        let seen = mapper.platform_mut().dev_read(at, mine.len).unwrap();
+        assert!(!seen.contains(&0x5e), "the device");
+        mapper.platform_mut().dev_write(at, &[0x22; 100]).unwrap();
+        mapper.sync(&second, Direction::FromDevice, SyncFor::Cpu);
+        mapper.unmap(second, Attrs::empty());
+        let got = mapper.platform_mut().peek(mine.addr.get(), mine.len);
+        assert_eq!(got[..100], [0x22; 100]);
+        assert!(
+            got[100..].iter().all(|&b| b == 0x11),
+            "what was there before"
+        );
+        done(&mapper);
+    }
+    // Only read by the device and not yet synced: zeroes.
+    let mut mapper = Setup::narrow(16 * SLOT).mapper();
+    let old = map(&mut mapper, &[ram(0, SLOT)], BOTH, Attrs::empty()).unwrap();
+    mapper.unmap(old, Attrs::empty());
+    let new = map(
+        &mut mapper,
+        &[ram(0, SLOT)],
+        Direction::ToDevice,
+        Attrs::SKIP_CPU_SYNC,
+    )
+    .unwrap();
+    let at = new.segments()[0].addr;
+    assert_eq!(
+        mapper.platform_mut().dev_read(at, SLOT).unwrap(),
+        vec![0; SLOT as usize]
+    );
+    mapper.unmap(new, Attrs::empty());
+    done(&mapper);
+}
+
+/// What lies around a copy in its slots or granules is zero.
+#[test]
+fn the_rest_of_slots_and_granules_is_zero() {
+    let mut mapper = Setup::untrusted().mapper();
+    let mapping = map(&mut mapper, &[ram(0x300, 0x200)], BOTH, Attrs::empty()).unwrap();
+    let at = mapping.segments()[0].addr;
+    assert_eq!(at.get() % PAGE, 0x300, "the offset in the granule is kept");
+    let granule = vb3_dma::DmaAddr::new(at.get() - 0x300);
+    let seen = mapper.platform_mut().dev_read(granule, PAGE).unwrap();
+    assert!(seen[..0x300].iter().chain(&seen[0x500..]).all(|&b| b == 0));
+    assert!(
+        seen[0x300..0x500].iter().all(|&b| b == DIRT),
+        "as the memory is"
+    );
+    mapper.unmap(mapping, Attrs::empty());
+    done(&mapper);
+}
+
+#[test]
+fn only_the_ends_bounce_for_an_untrusted_device_and_the_run_has_no_gap() {
+    let mut mapper = Setup::untrusted().mapper();
+    for (offset, len, bounced) in [
+        (0, 4 * PAGE, 0),
+        (0x100, 4 * PAGE - 0x100, PAGE - 0x100),
+        (0, 3 * PAGE + 5, 5),
+        (0x100, 4 * PAGE, PAGE),
+        (0x100, 0x100, 0x100),
+        (0, 0x100, 0x100),
+        (0xf00, 0x200, 0x200),
+        (0xf00, 0x100 + PAGE, 0x100),
+    ] {
+        let memory = ram(offset, len);
+        let before = mapper.counters(0).bytes_bounced;
+        let mapping = map(&mut mapper, &[memory], BOTH, Attrs::ONE_RUN);
+        // One granule's head and tail are two granules of the pool when it lies across.
+        let mapping = mapping.unwrap();
+        assert_eq!(mapping.bounced_bytes(), bounced, "{offset:#x} {len:#x}");
+        assert_eq!(mapper.counters(0).bytes_bounced - before, bounced);
+        let total: u64 = mapping.segments().iter().map(|s| s.len).sum();
+        assert_eq!((total, mapping.segments().len()), (len, 1));
+        let at = mapping.segments()[0].addr;
+        let bytes: Vec<u8> = (0..len).map(|n| (n % 241) as u8).collect();
+        mapper.platform_mut().dev_write(at, &bytes).unwrap();
+        mapper.unmap(mapping, Attrs::empty());
+        assert_eq!(mapper.platform_mut().peek(memory.addr.get(), len), bytes);
+        done(&mapper);
+    }
+    let err = map(&mut mapper, &[ram(5, PAGE)], BOTH, Attrs::NO_BOUNCE).unwrap_err();
+    assert_eq!(err.reason().unwrap().constraint, Constraint::NoBounce);
+    let err = map(&mut mapper, &[sram(5, PAGE)], BOTH, Attrs::empty()).unwrap_err();
+    assert_eq!(err.errno(), 5, "without pages there is nothing to copy");
+    done(&mapper);
+}
+
+#[test]
+fn address_bits_the_device_depends_on_are_kept() {
+    let setup = Setup {
+        min_align: 0xfff,
+        ..Setup::narrow(64 * SLOT)
+    };
+    let mut mapper = setup.mapper();
+    let list = [ram(0x234, 3000), ram(0x5_0678, 100), ram(0x9_0000, PAGE)];
+    let mapping = map(&mut mapper, &list, BOTH, Attrs::empty()).unwrap();
+    for (segment, memory) in mapping.segments().iter().zip(&list) {
+        assert_eq!(segment.addr.get() & 0xfff, memory.addr.get() & 0xfff);
+        assert_eq!(segment.len, memory.len);
+    }
+    mapper.unmap(mapping, Attrs::empty());
+    done(&mapper);
+}
+
+#[test]
+fn running_out_says_how_much_was_wanted_and_found() {
+    let mut mapper = Setup::narrow(8 * SLOT).mapper();
+    let held = map(&mut mapper, &[ram(0, 5 * SLOT)], BOTH, Attrs::empty()).unwrap();
+    let err = map(&mut mapper, &[ram(0, 4 * SLOT)], BOTH, Attrs::empty()).unwrap_err();
+    let reason = err.reason().unwrap();
+    assert_eq!(
+        (err.errno(), reason.constraint),
+        (5, Constraint::BouncePool)
+    );
+    assert_eq!((reason.wanted, reason.found), (4 * SLOT, 3 * SLOT));
+    mapper.unmap(held, Attrs::empty());
+    // CVE-2023-52790: slots past the pool's end are not used.
+    let err = map(&mut mapper, &[ram(0, 9 * SLOT)], BOTH, Attrs::empty()).unwrap_err();
+    assert_eq!(err.reason().unwrap().found, 8 * SLOT);
+    let all = map(&mut mapper, &[ram(0, 8 * SLOT)], BOTH, Attrs::empty()).unwrap();
+    assert_eq!(all.segments()[0].addr.get(), POOL);
+    mapper.unmap(all, Attrs::empty());
+    done(&mapper);
+    // Linux: 128 slots to a set, so 256 KiB at most, whatever the pool.
+    let setup = Setup {
+        run_bytes: 256 << 10,
+        ..Setup::narrow(1 << 20)
+    };
+    let mut mapper = setup.mapper();
+    let err = map(
+        &mut mapper,
+        &[ram(0, (256 << 10) + 1)],
+        BOTH,
+        Attrs::empty(),
+    )
+    .unwrap_err();
+    assert_eq!(err.reason().unwrap().found, 256 << 10);
+    // In pieces that fit a set it works.
+    let pieces = [ram(0, 200 << 10), ram(1 << 20, 200 << 10)];
+    let mapping = map(&mut mapper, &pieces, BOTH, Attrs::empty()).unwrap();
+    mapper.unmap(mapping, Attrs::empty());
+    done(&mapper);
+}
+
+#[test]
+fn a_partial_sync_copies_that_part() {
+    let mut mapper = Setup::narrow(64 * SLOT).mapper();
+    let list = [ram(0, 3000), ram(1 << 20, 5000)];
+    list.iter().for_each(|&s| fill(&mut mapper, s, 1));
+    let mapping = map(&mut mapper, &list, BOTH, Attrs::empty()).unwrap();
+    let at = mapping.segments()[0].addr;
+    mapper.platform_mut().dev_write(at, &[2; 8000]).unwrap();
+    let before = mapper.counters(0).bytes_bounced;
+    let synced = mapper.sync_range(&mapping, 2990, 30, BOTH, SyncFor::Cpu);
+    assert_eq!(synced, Ok(true));
+    assert_eq!(mapper.counters(0).bytes_bounced - before, 30);
+    let first = mapper.platform_mut().peek(list[0].addr.get(), 3000);
+    let second = mapper.platform_mut().peek(list[1].addr.get(), 5000);
+    assert!(first[..2990].iter().all(|&b| b == 1) && first[2990..].iter().all(|&b| b == 2));
+    assert!(second[..20].iter().all(|&b| b == 2) && second[20..].iter().all(|&b| b == 1));
+    for (offset, len) in [(0, 0), (0, 8001), (8000, 1), (u64::MAX, 2), (1, u64::MAX)] {
+        let bad = mapper.sync_range(&mapping, offset, len, BOTH, SyncFor::Cpu);
+        assert_eq!(bad, Err(Error::Invalid));
+    }
+    mapper.unmap(mapping, Attrs::empty());
+    done(&mapper);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+    /// CVE class 9: no two mappings share a slot; what each wrote comes back to its own memory.
+    #[test]
+    fn mappings_never_share_bytes_of_the_pool(
+        ops in prop::collection::vec((any::<bool>(), 0u64..PAGE, 1u64..9000, any::<usize>()), 1..60),
+        untrusted in any::<bool>(),
+    ) {
+        let setup = if untrusted { Setup::untrusted() } else { Setup::narrow(40 * SLOT) };
+        let mut mapper = setup.mapper();
+        let mut live: Vec<(Mapping<Fake>, Segment, u8)> = Vec::new();
+        for (n, (take, offset, len, which)) in ops.into_iter().enumerate() {
+            let mark = n as u8;
+            if take || live.is_empty() {
+                let memory = ram(n as u64 * 8 * PAGE + offset, len);
+                fill(&mut mapper, memory, mark);
+                if let Ok(mapping) = map(&mut mapper, &[memory], BOTH, Attrs::empty()) {
+                    live.push((mapping, memory, mark));
+                }
+            } else {
+                let (mapping, memory, mark) = live.swap_remove(which % live.len());
+                mapper.unmap(mapping, Attrs::empty());
+                let back = mapper.platform_mut().peek(memory.addr.get(), memory.len);
+                prop_assert!(back.iter().all(|&b| b == mark), "another mapping's bytes");
+            }
+            for (mapping, _, mark) in &live {
+                for s in mapping.segments() {
+                    let seen = mapper.platform_mut().dev_read(s.addr, s.len).unwrap();
+                    prop_assert!(seen.iter().all(|b| b == mark));
+                    mapper.platform_mut().dev_write(s.addr, &vec![*mark; s.len as usize]).unwrap();
+                }
+            }
+        }
+        live.into_iter().for_each(|(mapping, ..)| mapper.unmap(mapping, Attrs::empty()));
+        done(&mapper);
+    }
+}

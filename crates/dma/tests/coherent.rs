@@ -1,0 +1,270 @@
+//! A device's own memory without pages, and the pool for callers that may not sleep.
+
+mod common;
+
+use common::*;
+use vb3_dma::{
+    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps, Error, Prot, Segment, SegmentKind,
+    contiguous_len,
+};
+
+const BOTH: Direction = Direction::Bidirectional;
+const ON_BUS: DmaAddr = DmaAddr::new(0x2000_0000);
+
+/// Seed 001, end to end: allocated from the device's memory alone, shown to a program, shared with
+/// a device behind an IOMMU through a table without pages.
+#[test]
+fn own_memory_is_allocated_mapped_and_shared_by_physical_address() {
+    let mut mapper = Setup::iommu(32).mapper();
+    mapper
+        .declare_coherent(0, sram(0, 8 * PAGE), ON_BUS)
+        .unwrap();
+    let alloc = mapper
+        .alloc_coherent(0, 3 * PAGE - 5, Attrs::empty())
+        .unwrap();
+    let [memory] = *alloc.segments() else {
+        panic!("one run");
+    };
+    assert_eq!((memory.kind, memory.len), (SegmentKind::Physical, 3 * PAGE));
+    let offset = memory.addr.get() - SRAM;
+    let at = mapper.alloc_dma_addr(&alloc).unwrap();
+    assert_eq!(at.get(), ON_BUS.get() + offset, "as the device sees it");
+    assert_eq!(mapper.alloc_caching(&alloc), Caching::Uncached);
+    // It held something before.
+    let zeroed = mapper.platform_mut().peek(memory.addr.get(), 3 * PAGE);
+    assert!(
+        zeroed.iter().all(|&b| b == 0),
+        "zeroed before anybody sees it"
+    );
+    assert_eq!(mapper.platform().pages_out, 0, "no page was taken for it");
+
+    let shown = mapper.mmap(&alloc, PAGE, 2 * PAGE).unwrap();
+    assert_eq!(shown, (memory.addr.get() + PAGE, 2 * PAGE));
+    assert_eq!(mapper.mmap(&alloc, PAGE, 3 * PAGE).unwrap_err().errno(), 6);
+
+    // Another device, behind the IOMMU.
+    let table = mapper.table_of(&alloc).unwrap();
+    assert!(
+        table
+            .segments()
+            .iter()
+            .all(|s| s.kind == SegmentKind::Physical)
+    );
+    let mapping = mapper.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap();
+    let there = mapping.segments()[0].addr;
+    assert_eq!(contiguous_len(&mapper, &mapping, u64::MAX), 3 * PAGE);
+    assert_eq!(mapper.platform().reach(there), Some(memory.addr.get()));
+    let entry = mapper.platform().table[&there.get()];
+    assert_eq!(entry.prot, Prot::READ | Prot::WRITE | Prot::MMIO);
+    assert!(
+        !mapper.sync(&mapping, BOTH, vb3_dma::SyncFor::Device),
+        "never synced"
+    );
+    mapper.unmap(mapping, Attrs::empty());
+
+    // Defect 12: who needs pages is told that there are none.
+    let err = mapper.pages_of(&alloc).unwrap_err();
+    let reason = err.reason().unwrap();
+    assert_eq!(
+        (err.errno(), reason.constraint),
+        (6, Constraint::PagesBehind)
+    );
+    assert_eq!((reason.wanted, reason.found), (3 * PAGE, 0));
+    assert!(alloc.pages().is_none());
+
+    mapper.free_table(table, false);
+    mapper.free(alloc);
+    assert!(mapper.live().is_empty() && mapper.platform().is_clean());
+}
+
+#[test]
+fn a_region_that_is_used_up_is_a_refusal_and_no_fallback() {
+    let mut mapper = Setup::iommu(32).mapper();
+    mapper
+        .declare_coherent(0, sram(0, 4 * PAGE), ON_BUS)
+        .unwrap();
+    let first = mapper.alloc_coherent(0, 3 * PAGE, Attrs::empty()).unwrap();
+    let err = mapper
+        .alloc_coherent(0, 2 * PAGE, Attrs::empty())
+        .unwrap_err();
+    let reason = err.reason().unwrap();
+    assert_eq!(
+        (err.errno(), reason.constraint),
+        (12, Constraint::CoherentRegion)
+    );
+    assert_eq!((reason.wanted, reason.found), (2 * PAGE, PAGE));
+    assert_eq!(mapper.platform().pages_out, 0);
+    let second = mapper.alloc_coherent(0, PAGE, Attrs::empty()).unwrap();
+    assert_ne!(first.segments()[0].addr, second.segments()[0].addr);
+    assert_eq!(mapper.release_coherent(0), Err(Error::Busy));
+    mapper.free(first);
+    mapper.free(second);
+    mapper.release_coherent(0).unwrap();
+    assert_eq!(mapper.release_coherent(0), Err(Error::Invalid));
+    let ordinary = mapper.alloc_coherent(0, PAGE, Attrs::empty()).unwrap();
+    assert!(mapper.pages_of(&ordinary).is_ok());
+    mapper.free(ordinary);
+    assert!(mapper.live().is_empty() && mapper.platform().is_clean());
+}
+
+#[test]
+fn declarations_that_make_no_sense_are_refused() {
+    let mut mapper = Setup::narrow(0).mapper();
+    let cases = [
+        (sram(0, 0), ON_BUS, 22),
+        (sram(0, PAGE + 1), ON_BUS, 22),
+        (sram(1, PAGE), ON_BUS, 22),
+        (sram(0, PAGE), DmaAddr::new(1), 22),
+        (sram(0, u64::MAX & !(PAGE - 1)), ON_BUS, 22),
+        (sram(0, 2 * PAGE), DmaAddr::new(u64::MAX & !(PAGE - 1)), 22),
+        (sram(0, 2 * PAGE), DmaAddr::new(0xffff_f000), 5),
+    ];
+    for (memory, addr, errno) in cases {
+        let err = mapper.declare_coherent(0, memory, addr).unwrap_err();
+        assert_eq!(err.errno(), errno, "{memory:?} {addr}");
+    }
+    assert_eq!(
+        mapper.declare_coherent(7, sram(0, PAGE), ON_BUS),
+        Err(Error::Invalid)
+    );
+    mapper.declare_coherent(0, sram(0, PAGE), ON_BUS).unwrap();
+    let again = mapper
+        .declare_coherent(0, sram(PAGE, PAGE), ON_BUS)
+        .unwrap_err();
+    assert_eq!((again, again.errno()), (Error::Busy, 16));
+}
+
+#[test]
+fn what_cannot_be_zeroed_is_not_handed_out() {
+    let mut mapper = Setup::direct().mapper();
+    mapper
+        .declare_coherent(0, sram(0, 2 * PAGE), ON_BUS)
+        .unwrap();
+    for n in 0..3 {
+        mapper.platform_mut().fail(Some(n));
+        let err = mapper.alloc_coherent(0, PAGE, Attrs::empty()).unwrap_err();
+        assert_eq!(err.reason().unwrap().constraint, Constraint::InjectedFault);
+        assert!(mapper.live().is_empty() && mapper.platform().is_clean());
+    }
+    mapper.platform_mut().fail(None);
+    let whole = mapper.alloc_coherent(0, 2 * PAGE, Attrs::empty()).unwrap();
+    mapper.free(whole);
+    assert!(mapper.live().is_empty());
+}
+
+#[test]
+fn the_pool_serves_callers_that_may_not_sleep() {
+    for setup in [Setup::direct(), Setup::iommu(32)] {
+        let mut mapper = setup.mapper();
+        let err = mapper.alloc_coherent_atomic(0, PAGE).unwrap_err();
+        assert_eq!(err.reason().unwrap().constraint, Constraint::AtomicPool);
+        mapper.fill_atomic_pool(0, 4 * PAGE).unwrap();
+        // From here on nothing of the platform that may sleep is called.
+        mapper.platform_mut().fail(None);
+        let mut parts: Vec<_> = (0..4)
+            .map(|_| mapper.alloc_coherent_atomic(0, PAGE).unwrap())
+            .collect();
+        assert_eq!(mapper.platform().calls, 0);
+        let err = mapper.alloc_coherent_atomic(0, PAGE).unwrap_err();
+        let reason = err.reason().unwrap();
+        assert_eq!((err.errno(), reason.wanted, reason.found), (12, PAGE, 0));
+        assert_eq!(
+            mapper.alloc_coherent_atomic(0, 0).unwrap_err(),
+            Error::Invalid
+        );
+        let mut addrs: Vec<u64> = Vec::new();
+        for part in &parts {
+            let at = mapper.alloc_dma_addr(part).unwrap();
+            addrs.push(at.get());
+            assert_eq!(
+                mapper.platform().reach(at),
+                Some(part.segments()[0].addr.get())
+            );
+            let seen = mapper.platform_mut().dev_read(at, PAGE).unwrap();
+            assert!(seen.iter().all(|&b| b == 0));
+            mapper.platform_mut().dev_write(at, &[7; 64]).unwrap();
+            let shown = mapper.mmap(part, 0, PAGE).unwrap();
+            assert_eq!(shown.0, part.segments()[0].addr.get());
+        }
+        addrs.sort_unstable();
+        addrs.dedup();
+        assert_eq!(addrs.len(), 4);
+        assert_eq!(mapper.drain_atomic_pool(0), Err(Error::Busy));
+        // What went back is zeroed before the next one gets it.
+        let part = parts.swap_remove(0);
+        mapper.free(part);
+        let again = mapper.alloc_coherent_atomic(0, PAGE).unwrap();
+        let at = mapper.alloc_dma_addr(&again).unwrap();
+        let seen = mapper.platform_mut().dev_read(at, PAGE).unwrap();
+        assert!(seen.iter().all(|&b| b == 0));
+        mapper.free(again);
+        // What cannot be zeroed is put aside, and does not keep the pool from being drained.
+        mapper.platform_mut().fail(Some(0));
+        mapper.free(parts.swap_remove(0));
+        mapper.platform_mut().fail(None);
+        let one = mapper.alloc_coherent_atomic(0, PAGE).unwrap();
+        assert!(mapper.alloc_coherent_atomic(0, PAGE).is_err());
+        mapper.free(one);
+        parts.into_iter().for_each(|part| mapper.free(part));
+        mapper.drain_atomic_pool(0).unwrap();
+        assert!(mapper.live().is_empty(), "{:?}", mapper.live());
+        assert!(mapper.platform().is_clean());
+    }
+}
+
+/// Seed 002: scattered pages as one range for the kernel, and the same bytes for the device.
+#[test]
+fn scattered_pages_are_one_range_for_the_cpu_too() {
+    let mut mapper = Setup::iommu(32).mapper();
+    let alloc = mapper.alloc_coherent(0, 5 * PAGE, Attrs::empty()).unwrap();
+    assert_eq!(alloc.segments().len(), 5, "nowhere near each other");
+    let vmap = mapper.vmap_alloc(&alloc).unwrap();
+    let bytes: Vec<u8> = (0..5 * PAGE).map(|n| (n % 239) as u8).collect();
+    mapper.vmap_write(&vmap, 0, &bytes).unwrap();
+    let at = mapper.alloc_dma_addr(&alloc).unwrap();
+    assert_eq!(mapper.platform_mut().dev_read(at, 5 * PAGE).unwrap(), bytes);
+    mapper.vunmap(vmap);
+    mapper.free(alloc);
+    assert!(mapper.live().is_empty() && mapper.platform().is_clean());
+}
+
+#[test]
+fn one_run_is_kept_or_refused_with_the_constraint() {
+    // Defect 13: contiguity was hoped for.
+    let scattered: Vec<Segment> = (0..4).map(|n| ram(n * 3 * PAGE, PAGE)).collect();
+    let odd = [ram(0, PAGE + 0x800), ram(8 * PAGE, PAGE)];
+    let mut mapper = Setup::iommu(32).mapper();
+    let table = mapper.table_of_segments(&scattered).unwrap();
+    let mapping = mapper.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap();
+    assert_eq!(mapping.segments().len(), 1);
+    mapper.unmap(mapping, Attrs::empty());
+    mapper.free_table(table, false);
+    let table = mapper.table_of_segments(&odd).unwrap();
+    let err = mapper.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap_err();
+    let reason = err.reason().unwrap();
+    assert_eq!((err.errno(), reason.constraint), (5, Constraint::Alignment));
+    assert_eq!((reason.wanted, reason.found), (PAGE, 0x800));
+    mapper.free_table(table, false);
+    assert!(mapper.live().is_empty() && mapper.platform().is_clean());
+
+    let mut direct = Setup::direct().mapper();
+    let table = direct.table_of_segments(&scattered).unwrap();
+    let err = direct.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap_err();
+    let reason = err.reason().unwrap();
+    assert_eq!(
+        (err.errno(), reason.constraint),
+        (5, Constraint::Contiguous)
+    );
+    assert_eq!((reason.wanted, reason.found), (4 * PAGE, PAGE));
+    let mapping = direct.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    assert_eq!(mapping.segments().len(), 4);
+    direct.unmap(mapping, Attrs::empty());
+    direct.free_table(table, false);
+    // Adjacent memory passes, however it was put together.
+    let touching = [ram(0, PAGE + 0x800), ram(PAGE + 0x800, PAGE)];
+    let table = direct.table_of_segments(&touching).unwrap();
+    let mapping = direct.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap();
+    direct.unmap(mapping, Attrs::empty());
+    direct.free_table(table, false);
+    assert!(direct.live().is_empty());
+}

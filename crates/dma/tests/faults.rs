@@ -1,0 +1,359 @@
+//! A fault at every call of the platform, in every operation: the state afterwards is the state
+//! before. And the defects and classes of defects that this layer must not have.
+
+mod common;
+
+use common::*;
+use vb3_dma::{
+    Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, FlushPolicy, Live, Mapper, PhysAddr,
+    Segment, SegmentMode, SyncFor,
+};
+
+const BOTH: Direction = Direction::Bidirectional;
+
+/// What an observer can see of the layer and the machine.
+#[derive(Debug, PartialEq)]
+struct State {
+    live: Live,
+    pages: u64,
+    vmaps: u64,
+    pins: u64,
+    table: usize,
+}
+
+fn state(mapper: &Mapper<Fake>) -> State {
+    let fake = mapper.platform();
+    State {
+        live: mapper.live(),
+        pages: fake.pages_out,
+        vmaps: fake.vmaps,
+        pins: fake.pins,
+        table: fake.table.len(),
+    }
+}
+
+type Step = fn(&mut Mapper<Fake>) -> Result<(), Error>;
+
+fn mapped(mapper: &mut Mapper<Fake>, list: &[Segment], attrs: Attrs) -> Result<(), Error> {
+    let table = mapper.table_of_segments(list)?;
+    let mapping = mapper.map(0, &table, BOTH, attrs);
+    mapper.free_table(table, false);
+    let mapping = mapping?;
+    mapper.sync(&mapping, BOTH, SyncFor::Cpu);
+    mapper.unmap(mapping, attrs);
+    Ok(())
+}
+
+const OPERATIONS: [(&str, Step); 13] = [
+    ("map", |m| {
+        mapped(m, &[ram(0, 3 * PAGE), ram(9 * PAGE, PAGE)], Attrs::empty())
+    }),
+    ("map one run", |m| {
+        let list: Vec<Segment> = (0..5).map(|n| ram(n * 2 * PAGE, PAGE)).collect();
+        mapped(m, &list, Attrs::empty())
+    }),
+    ("map odd ends", |m| {
+        mapped(m, &[ram(0x123, 5 * PAGE), ram(1 << 20, 77)], Attrs::empty())
+    }),
+    ("map without pages", |m| {
+        mapped(m, &[sram(0, 2 * PAGE)], Attrs::MMIO)
+    }),
+    ("coherent", |m| {
+        let alloc = m.alloc_coherent(0, 3 * PAGE, Attrs::empty())?;
+        m.free(alloc);
+        Ok(())
+    }),
+    ("coherent, contiguous", |m| {
+        let alloc = m.alloc_coherent(0, 3 * PAGE, Attrs::FORCE_CONTIGUOUS)?;
+        m.free(alloc);
+        Ok(())
+    }),
+    ("noncontiguous", |m| {
+        let alloc = m.alloc_noncontiguous(0, 4 * PAGE, BOTH, Attrs::empty())?;
+        let vmap = m.vmap_alloc(&alloc).map(|vmap| m.vunmap(vmap));
+        let shown = m.mmap(&alloc, 0, PAGE);
+        m.free(alloc);
+        vmap.and(shown.map(|_| ()))
+    }),
+    ("pin", |m| {
+        let table = m.pin_user(&(), 0x1000_0321, 2 * PAGE, BOTH)?;
+        let mapping = m.map(0, &table, BOTH, Attrs::empty());
+        let result = mapping.map(|mapping| m.unmap(mapping, Attrs::empty()));
+        m.free_table(table, true);
+        result
+    }),
+    ("link all", |m| {
+        let list = [ram(0, PAGE), ram(5 * PAGE, 2 * PAGE), sram(0, PAGE)];
+        let links = m.link_all(0, &list, BOTH, Attrs::empty())?;
+        m.free_links(links);
+        Ok(())
+    }),
+    ("link one by one", |m| {
+        let mut links = m.reserve_links(0, PhysAddr::new(0), 8 * PAGE)?;
+        let mut result = m.link(&mut links, 4 * PAGE, ram(0, PAGE), BOTH, Attrs::empty());
+        result = result.and(m.link(&mut links, 0, ram(8 * PAGE, 0x900), BOTH, Attrs::empty()));
+        result = result.and(m.sync_links(&mut links));
+        let _ = m.unlink(&mut links, 4 * PAGE, PAGE);
+        m.free_links(links);
+        result
+    }),
+    ("own memory", |m| {
+        m.declare_coherent(0, sram(0, 4 * PAGE), DmaAddr::new(0x2000_0000))?;
+        let alloc = m.alloc_coherent(0, 3 * PAGE, Attrs::empty());
+        let result = alloc.and_then(|alloc| {
+            let shown = m.mmap(&alloc, 0, PAGE);
+            m.free(alloc);
+            shown
+        });
+        m.release_coherent(0)?;
+        result.map(|_| ())
+    }),
+    ("pool", |m| {
+        m.fill_atomic_pool(0, 2 * PAGE)?;
+        let part = m.alloc_coherent_atomic(0, PAGE)?;
+        m.free(part);
+        m.drain_atomic_pool(0)
+    }),
+    ("virtual", |m| {
+        let alloc = m.alloc_virtual(2 * PAGE)?;
+        m.free(alloc);
+        Ok(())
+    }),
+];
+
+#[test]
+fn a_fault_at_any_call_leaves_the_state_as_it_was() {
+    let setups = [
+        ("direct", Setup::direct()),
+        ("iommu", Setup::iommu(20)),
+        (
+            "narrow",
+            Setup {
+                iommu: None,
+                ..Setup::narrow(64 * PAGE)
+            },
+        ),
+        (
+            "untrusted",
+            Setup {
+                iommu: Setup::iommu(20).iommu,
+                ..Setup::untrusted()
+            },
+        ),
+    ];
+    let mut faults = 0;
+    for (name, setup) in setups {
+        for mode in [SegmentMode::Contiguous, SegmentMode::Compatible] {
+            for (what, step) in OPERATIONS {
+                let mut mapper = setup.clone().mapper();
+                mapper.set_segment_mode(0, mode).unwrap();
+                // Something that was there before stays what it is.
+                let kept = mapper.alloc_virtual(PAGE).unwrap();
+                let before = state(&mapper);
+                let whole = step(&mut mapper);
+                assert_eq!(state(&mapper), before, "{name}: {what}");
+                for n in 0.. {
+                    assert!(n < 1000, "it ends");
+                    mapper.platform_mut().fail(Some(n));
+                    let result = step(&mut mapper);
+                    let hits = mapper.platform().hits;
+                    mapper.platform_mut().fail(None);
+                    assert_eq!(state(&mapper), before, "{name}: {what}, call {n}");
+                    if hits == 0 {
+                        let same = result.map_err(Error::errno) == whole.map_err(Error::errno);
+                        assert!(same, "{name}: {what}: works as before");
+                        break;
+                    }
+                    faults += 1;
+                    if let Err(err) = result.and(whole) {
+                        let reason = err.reason().map(|r| r.constraint);
+                        let told = reason == Some(Constraint::InjectedFault) || whole.is_err();
+                        assert!(told, "{name}: {what}, call {n}: {err}");
+                    }
+                }
+                mapper.free(kept);
+                assert!(mapper.platform().stale_reuse.is_empty());
+                assert!(mapper.platform().freed_in_reach.is_empty());
+                assert!(mapper.live().is_empty() && mapper.platform().is_clean());
+            }
+        }
+    }
+    assert!(faults > 300, "{faults} faults");
+}
+
+/// The same addresses can be had after any number of failures: none is lost (N4), also when
+/// flushing is lazy.
+#[test]
+fn failures_never_wear_the_address_space_out() {
+    for policy in [FlushPolicy::Strict, FlushPolicy::Lazy] {
+        let mut mapper = Setup::iommu(17).mapper();
+        mapper.set_flush_policy(0, policy).unwrap();
+        for round in 0..300u64 {
+            mapper.platform_mut().fail(Some(round % 7));
+            let list: Vec<Segment> = (0..6).map(|n| ram(n * 2 * PAGE, PAGE)).collect();
+            let _ = mapped(&mut mapper, &list, Attrs::empty());
+        }
+        mapper.platform_mut().fail(None);
+        mapped(&mut mapper, &[ram(0, 31 * PAGE)], Attrs::empty()).unwrap();
+        mapper.flush_lazy(0);
+        assert!(mapper.live().is_empty());
+        assert!(mapper.platform().stale_reuse.is_empty());
+    }
+}
+
+/// Defect 4: padding up to a boundary showed the device the memory behind a segment.
+#[test]
+fn padding_shows_the_device_nothing() {
+    for mode in [SegmentMode::Compatible, SegmentMode::Contiguous] {
+        let mut setup = Setup::iommu(32);
+        setup.limits.boundary = 0xffff;
+        let mut mapper = setup.mapper();
+        mapper.set_segment_mode(0, mode).unwrap();
+        let list = [ram(0, 4 * PAGE), ram(1 << 20, 16 * PAGE)];
+        let table = mapper.table_of_segments(&list).unwrap();
+        let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+        let first = mapping.segments()[0];
+        let behind = first.addr.checked_add(4 * PAGE).unwrap();
+        let expected = match mode {
+            SegmentMode::Compatible => None,
+            SegmentMode::Contiguous => Some(list[1].addr.get()),
+        };
+        assert_eq!(mapper.platform().reach(behind), expected, "{mode:?}");
+        assert_eq!(mapper.platform().table.len(), 20, "no page more");
+        mapper.unmap(mapping, Attrs::empty());
+        mapper.free_table(table, false);
+    }
+}
+
+/// Defect 14: success with nothing mapped. Defect 21: unmapping what was never mapped.
+#[test]
+fn nothing_is_mapped_or_an_error_and_only_what_was_mapped_is_unmapped() {
+    let mut mapper = Setup::direct().mapper();
+    let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+    let unknown = mapper.map(7, &table, BOTH, Attrs::empty());
+    assert_eq!(unknown.err(), Some(Error::Invalid), "no such device");
+    mapper.free_table(table, false);
+    assert_eq!(mapper.table_of_segments(&[]).err(), Some(Error::Invalid));
+    assert!(mapper.live().is_empty());
+
+    let mut mapper = Setup::iommu(32).mapper();
+    mapper.platform_mut().fail(Some(1));
+    let list = [ram(0, PAGE), ram(9 * PAGE, PAGE)];
+    assert!(mapped(&mut mapper, &list, Attrs::empty()).is_err());
+    // The platform asserts that only whole, mapped granules are taken out.
+    assert!(mapper.platform().is_clean());
+}
+
+/// Defect N5 and CVE class 4: sizes from outside are refused before anything is tried.
+#[test]
+fn sizes_beyond_the_machine_are_refused_before_anything_is_tried() {
+    for setup in [Setup::direct(), Setup::iommu(32)] {
+        let mut mapper = setup.mapper();
+        for len in [u64::MAX, 1 << 62, 0xffff_f000, (1 << 30) + 1] {
+            let before = mapper.platform().calls;
+            let errors = [
+                mapper.alloc_coherent(0, len, Attrs::empty()).err(),
+                mapper
+                    .alloc_noncontiguous(0, len, BOTH, Attrs::empty())
+                    .err(),
+                mapper.alloc_virtual(len).err(),
+                mapper.alloc_coherent_atomic(0, len).err(),
+                mapper.fill_atomic_pool(0, len).err(),
+            ];
+            for err in errors {
+                let reason = err.and_then(Error::reason).unwrap();
+                assert_eq!(reason.constraint, Constraint::SizeLimit);
+                assert_eq!((reason.wanted, reason.found), (len, 1 << 30));
+            }
+            assert_eq!(mapper.platform().calls, before, "{len:#x}");
+        }
+        assert_eq!(mapper.alloc_virtual(0).err(), Some(Error::Invalid));
+        for segment in [
+            Segment {
+                len: 0,
+                ..ram(0, 1)
+            },
+            Segment {
+                len: u64::MAX,
+                ..ram(0, 1)
+            },
+            Segment {
+                addr: PhysAddr::new(u64::MAX),
+                ..ram(0, 2)
+            },
+        ] {
+            assert_eq!(
+                mapper.table_of_segments(&[segment]).err(),
+                Some(Error::Invalid)
+            );
+        }
+        assert!(mapper.live().is_empty());
+    }
+}
+
+/// The last byte of the address space is an address like any other.
+#[test]
+fn memory_at_the_end_of_the_address_space_maps() {
+    let last = Segment {
+        addr: PhysAddr::new(u64::MAX - PAGE + 1),
+        len: PAGE,
+        kind: vb3_dma::SegmentKind::Physical,
+    };
+    let mut mapper = Setup::direct().mapper();
+    let table = mapper.table_of_segments(&[last]).unwrap();
+    let mapping = mapper.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap();
+    assert_eq!(mapping.segments()[0].addr.get(), u64::MAX - PAGE + 1);
+    mapper.unmap(mapping, Attrs::empty());
+    mapper.free_table(table, false);
+}
+
+/// CVE class 6: an allocation of any kind is zero for the device and the program.
+#[test]
+fn every_allocation_is_zeroed() {
+    for setup in [Setup::direct(), Setup::iommu(32)] {
+        let mut mapper = setup.mapper();
+        for _ in 0..3 {
+            let all = [
+                mapper.alloc_coherent(0, 2 * PAGE, Attrs::empty()).unwrap(),
+                mapper
+                    .alloc_coherent(0, 2 * PAGE, Attrs::NO_KERNEL_MAPPING)
+                    .unwrap(),
+                mapper
+                    .alloc_noncontiguous(0, 2 * PAGE, BOTH, Attrs::empty())
+                    .unwrap(),
+            ];
+            for alloc in all {
+                let at = mapper.alloc_dma_addr(&alloc).unwrap();
+                let seen = mapper.platform_mut().dev_read(at, 2 * PAGE).unwrap();
+                assert!(seen.iter().all(|&b| b == 0));
+                mapper.platform_mut().dev_write(at, &[0x77; 4096]).unwrap();
+                mapper.free(alloc);
+            }
+        }
+    }
+}
+
+/// Regions that are reserved and addresses below 4 GiB, through the mapper.
+#[test]
+fn the_platforms_wishes_about_addresses_are_kept() {
+    let setup = Setup {
+        low_first: true,
+        reserved: vec![(0xfee0_0000, 0xfeef_ffff), (0xf000_0000, 0xffff_ffff)],
+        ..Setup::iommu(48)
+    };
+    let mut mapper = setup.mapper();
+    let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    assert_eq!(mapping.segments()[0].addr.get(), 0xefff_f000);
+    mapper.unmap(mapping, Attrs::empty());
+    mapper.free_table(table, false);
+    let setup = Setup {
+        reserved: (1..66).map(|n| (n << 20, (n << 20) + 1)).collect(),
+        ..Setup::iommu(48)
+    };
+    let mut mapper = setup.mapper();
+    let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+    let err = mapper.map(0, &table, BOTH, Attrs::empty()).err();
+    assert_eq!(err, Some(Error::Invalid), "bounded");
+    mapper.free_table(table, false);
+}
