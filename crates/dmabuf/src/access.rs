@@ -1,7 +1,7 @@
 //! Hand-over between CPU and devices: who syncs, and what was left out.
 
 use crate::{Attachment, Backing, Cx, Error, MissingSync, Shared, Store, SyncKind, Watch};
-use vb3_dma::{Coherency, Direction, DmaOps, SyncFor};
+use vb3_dma::{Coherency, Constraint, Direction, DmaOps, Reason, SyncFor};
 
 /// The part of `wanted` that a mapping made for `allowed` takes part in.
 #[must_use]
@@ -118,7 +118,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// CPU (which copies) has been brought up to date. See the crate's head for the reason.
     ///
     /// # Errors
-    /// `Revoked`; `Invalid` for what is not attached or not mapped.
+    /// `Revoked`; `Invalid` for what is not attached or not mapped; `Dma` (ENXIO) when the copy
+    /// could not be made.
     pub fn hand_to_device<W: Watch<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
@@ -144,6 +145,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         held.maybe_written = direction.device_writes();
         if cx.ops.sync(&held.mapping, direction, SyncFor::Device) {
             cx.watch.synced(dev, SyncFor::Device);
+        } else if direction.device_reads() {
+            // A copy is always due there: the device would read what was in the slots before.
+            let len_bytes = self.spec.len_bytes;
+            return Err(Error::Dma(vb3_dma::Error::NoSuchMemory(Reason {
+                constraint: Constraint::BouncePool,
+                wanted: len_bytes,
+                found: 0,
+            })));
         }
         Ok(())
     }

@@ -155,17 +155,31 @@ impl<O: DmaOps> UserMemory<O> {
 
     /// Does the cache maintenance of a hand-over; returns whether any was due.
     ///
+    /// # Errors
+    /// `Fault` (EFAULT) when what the device is to read could not be copied to where it reads:
+    /// the program has taken its memory away.
+    ///
     /// # Context
     /// Does not sleep.
-    pub fn sync<W: Watch<O>>(&self, cx: &mut Cx<'_, O, W>, sync: SyncFor) -> bool {
+    pub fn sync<W: Watch<O>>(
+        &self,
+        cx: &mut Cx<'_, O, W>,
+        sync: SyncFor,
+    ) -> Result<bool, PlaneError> {
         let Reached::Mapped(mapping, _) = &self.reached else {
-            return false;
+            return Ok(false);
         };
         let done = cx.ops.sync(mapping, self.direction, sync);
         if done {
             cx.watch.synced(self.dev, sync);
+        } else if sync == SyncFor::Device
+            && self.direction.device_reads()
+            && cx.ops.bounces(mapping)
+        {
+            // A copy is always due there.
+            return Err(user_pages(cx.ops.table_len(&self.table)));
         }
-        done
+        Ok(done)
     }
 }
 

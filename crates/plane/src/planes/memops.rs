@@ -50,9 +50,10 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
         })
     }
 
-    fn sync_user(&mut self, key: SlabKey, sync: SyncFor) {
-        if let Some(user) = self.users.get(key) {
-            user.sync(&mut self.buffers.cx(), sync);
+    fn sync_user(&mut self, key: SlabKey, sync: SyncFor) -> Result<(), PlaneError> {
+        match self.users.get(key) {
+            Some(user) => user.sync(&mut self.buffers.cx(), sync).map(|_due| ()),
+            None => Ok(()),
         }
     }
 
@@ -102,10 +103,7 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
                 self.owner(*memory, sync_for, step == Due::Sync);
                 Ok(())
             }
-            (Kind::User(key), Due::Sync) => {
-                self.sync_user(*key, sync_for);
-                Ok(())
-            }
+            (Kind::User(key), Due::Sync) => self.sync_user(*key, sync_for),
             (Kind::User(_) | Kind::ImportedVirtual { .. }, _) => Ok(()),
         }
     }
