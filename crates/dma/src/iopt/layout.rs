@@ -17,7 +17,8 @@ pub enum Format {
     ArmLpaeS1,
     /// Arm VMSAv8-64 stage 2, with a granule of 4, 16 or 64 KiB.
     ///
-    /// Up to sixteen tables are concatenated at the root where that saves a level.
+    /// Up to sixteen tables are concatenated at the root where that saves a level and loses no
+    /// block.
     ArmLpaeS2,
     /// Intel VT-d second-stage tables of three, four or five levels.
     VtdSecondStage,
@@ -150,8 +151,8 @@ impl Geometry {
             Format::ArmLpaeS2 => {
                 let (levels, root) = arm_levels(config.input_bits, granule_bits, index_bits);
                 // Up to sixteen entries at the root: as many tables of the next level, side by
-                // side, do the same with one level less.
-                if levels > 1 && root <= 4 {
+                // side, do the same with one level less. Unless the root has blocks of its own.
+                if levels > wanted.count_ones() && root <= 4 {
                     (levels - 1, root + index_bits)
                 } else {
                     (levels, root)
