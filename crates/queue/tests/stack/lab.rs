@@ -1,0 +1,679 @@
+//! One machine, a CAPTURE and an OUTPUT queue on it, their devices, and a program.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Mutex};
+use vb3_dma::Mapper;
+use vb3_dmabuf::{BufId, BufRef, MemoryId, MissingSync, Watch};
+use vb3_machine::{BusFault, Device as Dev, DeviceLimits, Machine, Profile};
+use vb3_machine::{User, UserFault, UserMemory};
+use vb3_plane::{Allocator, Cookie, Device, MemOps, Planes};
+use vb3_queue::{
+    Active, BufferState, Coherency, Completion, Config, DoneState, Driver, DriverError, Error,
+    ExportAccess, Fault, HintSkip, Interest, IoModes, MAX_PLANES, MapAccess, Memory, PlaneLocation,
+    PlaneRequest, PlaneSizes, PlaneSource, Prepare, Queue, QueueBuffer, QueueType, Readiness, Sink,
+    Source,
+};
+
+pub(crate) type Layer = Mapper<Machine>;
+pub(crate) type Mem = Planes<Layer, Ear>;
+pub(crate) type Token = Active<Cookie>;
+
+/// Bytes of a plane: three pages, so that scattered ones show.
+pub(crate) const LEN: u64 = 3 * 4096;
+/// The OUTPUT queue's side; 0 is the CAPTURE queue's.
+pub(crate) const OUTPUT: usize = 1;
+/// Places in the program's memory that it offers as USERPTR.
+pub(crate) const SLOTS: usize = 3;
+/// Most bufs and mappings of a program.
+const MOST: usize = 8;
+const BASE: u64 = 0x7000_0000;
+const STRIDE: u64 = 2 * LEN;
+
+/// The bytes that a stamp stands for; zero is all zeroes.
+pub(crate) fn bytes_of(stamp: u32) -> Vec<u8> {
+    let mut bytes = vec![0; LEN as usize];
+    if stamp > 0 {
+        for (line, at) in bytes.chunks_mut(64).zip(1u32..) {
+            let mixed = stamp
+                .wrapping_mul(0x9e37_79b1)
+                .wrapping_add(at)
+                .wrapping_mul(0x85eb_ca6b);
+            line.fill((mixed >> 24) as u8);
+        }
+    }
+    bytes
+}
+
+/// Hears of missing syncs, as a host does.
+#[derive(Debug, Default)]
+pub(crate) struct Ear {
+    pub(crate) missing: u64,
+}
+
+impl Watch<Layer> for Ear {
+    fn stale_bytes(&mut self, ops: &Layer, alloc: &vb3_dma::Alloc<Machine>) -> Option<u64> {
+        Some(ops.platform().stale_bytes_of(alloc.pages()))
+    }
+
+    fn missing_sync(&mut self, _: MissingSync<Dev>) {
+        self.missing += 1;
+    }
+}
+
+/// The memory of the program.
+#[derive(Debug)]
+pub(crate) struct Program(Mutex<Vec<u8>>);
+
+impl Program {
+    fn range(&self, addr: u64, len: u64) -> Option<std::ops::Range<usize>> {
+        let at = addr.checked_sub(BASE)?;
+        let end = at.checked_add(len)?;
+        let all = self.0.lock().unwrap().len() as u64;
+        (end <= all).then_some(at as usize..end as usize)
+    }
+}
+
+impl UserMemory for Program {
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), UserFault> {
+        let range = self.range(addr, out.len() as u64);
+        let range = range.ok_or(UserFault { addr })?;
+        out.copy_from_slice(&self.0.lock().unwrap()[range]);
+        Ok(())
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), UserFault> {
+        let range = self.range(addr, data.len() as u64);
+        let range = range.ok_or(UserFault { addr })?;
+        self.0.lock().unwrap()[range].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn probe(&self, addr: u64, len: u64, _: bool) -> u64 {
+        let end = BASE + self.0.lock().unwrap().len() as u64;
+        if (BASE..end).contains(&addr) {
+            len.min(end - addr)
+        } else {
+            0
+        }
+    }
+
+    fn id(&self) -> u64 {
+        1
+    }
+}
+
+/// Where the program has its memory number `slot`.
+pub(crate) fn slot_addr(slot: usize) -> u64 {
+    BASE + slot as u64 * STRIDE
+}
+
+/// A device: it keeps its tokens, also the stale ones, until it is told what to do with them.
+#[derive(Debug, Default)]
+pub(crate) struct Engine {
+    pub(crate) tokens: Vec<Token>,
+    pub(crate) planes: usize,
+}
+
+impl Driver for Engine {
+    type Cookie = Cookie;
+
+    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
+        let sizes = PlaneSizes::new(&vec![LEN; self.planes]).unwrap();
+        match create {
+            Some(asked) if asked.as_slice().len() != self.planes => Err(DriverError(22)),
+            Some(asked) if asked.as_slice().iter().any(|len| *len < LEN) => Err(DriverError(22)),
+            Some(asked) => Ok(*asked),
+            None => Ok(sizes),
+        }
+    }
+
+    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
+        buffer.payloads.fill(LEN);
+        Ok(())
+    }
+
+    fn buf_queue(&mut self, buffer: Token) {
+        self.tokens.push(buffer);
+    }
+
+    fn start_streaming(&mut self, _: u32) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    fn stop_streaming(&mut self) {}
+}
+
+/// What stands on the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Setup {
+    pub(crate) machine: &'static str,
+    pub(crate) seed: u64,
+    /// Of the CAPTURE and the OUTPUT queue's device.
+    pub(crate) allocators: [Allocator; 2],
+    pub(crate) planes: usize,
+    /// Whether read() and write() are offered.
+    pub(crate) files: bool,
+}
+
+/// One side: a queue and its device.
+pub(crate) struct Side {
+    pub(crate) queue: Queue<Mem>,
+    pub(crate) engine: Engine,
+    pub(crate) device: Device<Dev>,
+}
+
+/// What a program has mapped.
+#[derive(Debug)]
+pub(crate) enum Mapped {
+    Memory(MemoryId),
+    Buf(BufId),
+}
+
+pub(crate) struct Lab {
+    pub(crate) mem: Mem,
+    pub(crate) sides: [Side; 2],
+    pub(crate) user: User,
+    pub(crate) bufs: Vec<BufRef>,
+    pub(crate) maps: Vec<(Mapped, File)>,
+    pub(crate) clock: u64,
+}
+
+/// Something a program or a device does. `nth` counts what there is, round and round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Op {
+    Reqbufs(usize, Memory, u32, Coherency),
+    Create(usize, Memory, u32, Coherency),
+    Remove(usize, u32, u32),
+    Prepare(usize, u32, Offer),
+    Queue(usize, u32, Offer),
+    Dequeue(usize),
+    On(usize),
+    Off(usize),
+    /// The device does its work with its nth buffer and completes it with this outcome.
+    Work(usize, usize, DoneState),
+    /// The device drops its nth token, and does nothing.
+    DropToken(usize, usize),
+    SetError(usize),
+    Wait(usize),
+    Wake(usize),
+    Poll(usize),
+    Release(usize),
+    /// read() of one frame on CAPTURE, write() of one on OUTPUT.
+    File(usize),
+    Export(usize, u32),
+    CloseBuf(usize),
+    Mmap(usize, u32),
+    MmapBuf(usize),
+    Munmap(usize),
+    /// DMA_BUF_IOCTL_SYNC on the nth buf.
+    Sync(usize, u64),
+    /// The program writes a new stamp through its nth mapping.
+    Write(usize),
+    /// The program writes a new stamp to its own memory.
+    WriteSlot(usize),
+}
+
+/// What a program hands in with QBUF.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offer {
+    pub(crate) memory: Memory,
+    /// Which buf or slot.
+    pub(crate) nth: usize,
+    pub(crate) hints: HintSkip,
+}
+
+/// The bytes of a plane, short to look at.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Frame(pub(crate) Vec<u8>);
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let lines = self.0.chunks(64).filter_map(|line| line.first());
+        let sum = lines.fold(0u32, |sum, byte| sum.rotate_left(5) ^ u32::from(*byte));
+        write!(f, "Frame({} bytes, {sum:#x})", self.0.len())
+    }
+}
+
+/// What came of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// It was done.
+    Done,
+    /// There was nothing to do it with.
+    Nothing,
+    Count(u32),
+    /// First index and count.
+    Range(u32, u32),
+    /// A buffer came back.
+    Back {
+        index: u32,
+        error: bool,
+    },
+    /// The device worked on a buffer; what it read, on OUTPUT.
+    Worked {
+        index: u32,
+        read: Frame,
+    },
+    Poll(Readiness),
+    /// What read() brought.
+    Bytes(Frame),
+}
+
+impl Lab {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let profile = Profile::builtin(setup.machine).expect("built in");
+        let mut machine = Machine::new(&profile, setup.seed).expect("machine");
+        let devices = [0, 1].map(|side| {
+            let name = ["camera", "display"][side];
+            let dev = machine.add_device(name, DeviceLimits::default());
+            let dev = dev.expect("room");
+            match setup.allocators[side] {
+                Allocator::Contig => Device::contig(dev),
+                Allocator::Vmalloc => Device::vmalloc(dev),
+            }
+        });
+        let side = |side: usize| {
+            let queue_type = [QueueType::Capture, QueueType::Output][side];
+            let mut config = Config::new(devices[side], queue_type);
+            config.io_modes = IoModes::MMAP | IoModes::USERPTR | IoModes::DMABUF;
+            if setup.files {
+                config.io_modes = IoModes::all();
+            }
+            config.allow_cache_hints = true;
+            config.min_queued_buffers = 2 * (1 - side as u32);
+            Side {
+                queue: Queue::new(config).expect("queue"),
+                engine: Engine {
+                    tokens: Vec::new(),
+                    planes: setup.planes,
+                },
+                device: devices[side],
+            }
+        };
+        let memory = vec![0; (SLOTS as u64 * STRIDE) as usize];
+        Self {
+            mem: Planes::new(Mapper::new(machine).expect("mapper"), Ear::default()),
+            sides: [side(0), side(1)],
+            user: Arc::new(Program(Mutex::new(memory))),
+            bufs: Vec::new(),
+            maps: Vec::new(),
+            clock: 0,
+        }
+    }
+
+    pub(crate) fn machine(&mut self) -> &mut Machine {
+        self.mem.ops_mut().platform_mut()
+    }
+
+    /// What the device at a side sees from a plane's start on.
+    pub(crate) fn device_read(&mut self, side: usize, cookie: Cookie) -> Result<Vec<u8>, BusFault> {
+        let dev = self.sides[side].device.dma;
+        let mut out = vec![0; LEN as usize];
+        match cookie {
+            Cookie::Dma(addr) => self.machine().bus_read(dev, addr, &mut out)?,
+            view @ Cookie::Cpu(_) => {
+                let read = self.mem.cpu_read(dev, view, 0, &mut out);
+                read.expect("mapped for the driver");
+            }
+        }
+        Ok(out)
+    }
+
+    fn device_write(&mut self, side: usize, cookie: Cookie, stamp: u32) {
+        let dev = self.sides[side].device.dma;
+        let data = bytes_of(stamp);
+        match cookie {
+            Cookie::Dma(addr) => self.machine().bus_write(dev, addr, &data).expect("reached"),
+            view @ Cookie::Cpu(_) => {
+                let written = self.mem.cpu_write(dev, view, 0, &data);
+                written.expect("mapped for the driver");
+            }
+        }
+    }
+
+    /// The live tokens of a side, by their place among all tokens.
+    pub(crate) fn live_tokens(&self, side: usize) -> Vec<usize> {
+        let tokens = self.sides[side].engine.tokens.iter().enumerate();
+        let live = tokens.filter(|(_, token)| !token.is_stale());
+        live.map(|(at, _)| at).collect()
+    }
+
+    fn request(&mut self, index: u32, offer: Offer, planes: usize) -> QueueBuffer<Mem> {
+        let mut request = QueueBuffer::new(index, offer.memory);
+        request.hints = offer.hints;
+        for plane in 0..planes {
+            let nth = offer.nth + plane;
+            let source = match offer.memory {
+                Memory::Mmap => PlaneSource::Mmap,
+                Memory::UserPtr => PlaneSource::UserPtr {
+                    user: self.user.clone(),
+                    addr: slot_addr(nth % SLOTS),
+                },
+                Memory::DmaBuf => {
+                    let buf = pick(&self.bufs, nth).map(|at| self.bufs[at].id());
+                    let buf = buf.map(|id| self.mem.get_buf(id).expect("held"));
+                    PlaneSource::DmaBuf { buf, fd: 3 }
+                }
+            };
+            let plane = PlaneRequest {
+                payload_bytes: 0,
+                length_bytes: if offer.memory == Memory::UserPtr {
+                    LEN
+                } else {
+                    0
+                },
+                data_offset: 0,
+                source,
+            };
+            assert!(request.push_plane(plane).is_ok());
+        }
+        request
+    }
+
+    /// Does one thing; `stamp` is what is written, if anything is.
+    pub(crate) fn apply(&mut self, op: Op, stamp: u32) -> Result<Reply, i32> {
+        self.clock += 1000;
+        let now = self.clock;
+        self.mem.set_now(now);
+        self.machine().set_now_ns(now);
+        match op {
+            Op::Prepare(side, index, offer) | Op::Queue(side, index, offer) => {
+                let planes = self.sides[side].engine.planes;
+                let request = self.request(index, offer, planes);
+                let Side { queue, engine, .. } = &mut self.sides[side];
+                let done = match op {
+                    Op::Prepare(..) => queue.prepare_buf(&mut self.mem, engine, request),
+                    _ => queue.qbuf(&mut self.mem, engine, request),
+                };
+                done.map(|_| Reply::Done).map_err(Error::errno)
+            }
+            Op::Work(side, nth, outcome) => Ok(self.work(side, nth, outcome, stamp)),
+            Op::DropToken(side, nth) => Ok(self.drop_token(side, nth)),
+            Op::Export(..)
+            | Op::CloseBuf(_)
+            | Op::Mmap(..)
+            | Op::MmapBuf(_)
+            | Op::Munmap(_)
+            | Op::Sync(..)
+            | Op::Write(_)
+            | Op::WriteSlot(_) => self.program(op, stamp),
+            Op::File(side) => self.file(side, stamp),
+            _ => self.stream(op),
+        }
+    }
+
+    fn file(&mut self, side: usize, stamp: u32) -> Result<Reply, i32> {
+        let (mem, now) = (&mut self.mem, self.clock);
+        let Side { queue, engine, .. } = &mut self.sides[side];
+        let mut bytes = Bytes(bytes_of(stamp));
+        let moved = if side == OUTPUT {
+            queue.write(mem, engine, &mut bytes, LEN, now)
+        } else {
+            queue.read(mem, engine, &mut bytes, LEN)
+        };
+        let moved = moved.map_err(Error::errno)?;
+        bytes.0.truncate(moved as usize);
+        Ok(Reply::Bytes(Frame(bytes.0)))
+    }
+
+    /// Calls on a queue that take no memory along.
+    fn stream(&mut self, op: Op) -> Result<Reply, i32> {
+        let mem = &mut self.mem;
+        let (Op::Reqbufs(side, ..)
+        | Op::Create(side, ..)
+        | Op::Remove(side, ..)
+        | Op::Dequeue(side)
+        | Op::On(side)
+        | Op::Off(side)
+        | Op::SetError(side)
+        | Op::Wait(side)
+        | Op::Wake(side)
+        | Op::Poll(side)
+        | Op::Release(side)) = op
+        else {
+            return Ok(Reply::Nothing);
+        };
+        let Side { queue, engine, .. } = &mut self.sides[side];
+        let reply = match op {
+            Op::Reqbufs(_, memory, count, coherency) => queue
+                .reqbufs(mem, engine, memory, count, coherency)
+                .map(|made| Reply::Count(made.count)),
+            Op::Create(_, memory, count, coherency) => {
+                let sizes = vec![LEN; engine.planes];
+                queue
+                    .create_bufs(mem, engine, memory, count, coherency, &sizes)
+                    .map(|made| Reply::Range(made.first_index, made.count))
+            }
+            Op::Remove(_, first, count) => queue
+                .remove_bufs(mem, engine, first, count)
+                .map(|()| Reply::Done),
+            Op::Dequeue(_) => queue.dqbuf(mem, engine, MAX_PLANES).map(|info| {
+                assert_eq!(info.state, BufferState::Dequeued);
+                Reply::Back {
+                    index: info.index,
+                    error: info.error,
+                }
+            }),
+            Op::On(_) => queue.streamon(mem, engine).map(|()| Reply::Done),
+            Op::Off(_) => queue.streamoff(mem, engine).map(|()| Reply::Done),
+            Op::Wait(_) => queue.begin_wait().map(|()| Reply::Done),
+            Op::Poll(_) => {
+                let found = queue.poll(mem, engine, BOTH);
+                Ok(Reply::Poll(found))
+            }
+            Op::SetError(_) => {
+                queue.set_error();
+                Ok(Reply::Done)
+            }
+            Op::Wake(_) => {
+                queue.end_wait();
+                Ok(Reply::Done)
+            }
+            _ => {
+                queue.release(mem, engine);
+                Ok(Reply::Done)
+            }
+        };
+        reply.map_err(Error::errno)
+    }
+
+    /// The device at a side works: a camera writes the stamp, a display reads.
+    fn work(&mut self, side: usize, nth: usize, outcome: DoneState, stamp: u32) -> Reply {
+        let live = self.live_tokens(side);
+        let Some(at) = pick(&live, nth) else {
+            return Reply::Nothing;
+        };
+        let token = self.sides[side].engine.tokens.remove(live[at]);
+        let views: Vec<Cookie> = token.planes().expect("live").map(|v| v.cookie).collect();
+        let mut read = Frame::default();
+        for cookie in views {
+            if side == OUTPUT {
+                let seen = self.device_read(side, cookie).expect("reached");
+                if read.0.is_empty() {
+                    read = Frame(seen);
+                }
+            } else {
+                self.device_write(side, cookie, stamp);
+            }
+        }
+        let index = token.index();
+        let completion = Completion {
+            outcome,
+            payloads: None,
+            timestamp_ns: Some(self.clock),
+            sequence: 0,
+            field: 1,
+            last: false,
+        };
+        let Side { queue, .. } = &mut self.sides[side];
+        queue
+            .complete(&mut self.mem, token, completion)
+            .expect("live");
+        Reply::Worked { index, read }
+    }
+
+    fn drop_token(&mut self, side: usize, nth: usize) -> Reply {
+        let live = self.live_tokens(side);
+        let Some(at) = pick(&live, nth) else {
+            return Reply::Nothing;
+        };
+        let token = self.sides[side].engine.tokens.remove(live[at]);
+        let index = token.index();
+        drop(token);
+        self.sides[side].queue.reap(&mut self.mem);
+        Reply::Worked {
+            index,
+            read: Frame::default(),
+        }
+    }
+
+    /// What a program does with memory it holds.
+    fn program(&mut self, op: Op, stamp: u32) -> Result<Reply, i32> {
+        match op {
+            Op::Export(side, index) => {
+                if self.bufs.len() >= MOST {
+                    return Ok(Reply::Nothing);
+                }
+                for plane in 0..self.sides[side].engine.planes as u32 {
+                    let queue = &mut self.sides[side].queue;
+                    let buf = queue
+                        .expbuf(&mut self.mem, index, plane, ExportAccess::ReadWrite)
+                        .map_err(Error::errno)?;
+                    self.bufs.push(buf);
+                }
+            }
+            Op::CloseBuf(nth) => {
+                let Some(at) = pick(&self.bufs, nth) else {
+                    return Ok(Reply::Nothing);
+                };
+                let buf = self.bufs.swap_remove(at);
+                self.mem.put_dmabuf(buf);
+            }
+            Op::Mmap(side, index) => return self.mmap(side, index),
+            Op::MmapBuf(nth) => {
+                let (Some(at), false) = (pick(&self.bufs, nth), self.maps.len() >= MOST) else {
+                    return Ok(Reply::Nothing);
+                };
+                let id = self.bufs[at].id();
+                let mmap = self.mem.mmap_buf(id, 0, LEN).map_err(|e| e.errno())?;
+                self.mem.vma_open_buf(id).map_err(|e| e.errno())?;
+                self.maps.push((Mapped::Buf(id), File::from(mmap.fd)));
+            }
+            Op::Munmap(nth) => {
+                let Some(at) = pick(&self.maps, nth) else {
+                    return Ok(Reply::Nothing);
+                };
+                self.munmap(at);
+            }
+            Op::Sync(nth, flags) => {
+                let Some(at) = pick(&self.bufs, nth) else {
+                    return Ok(Reply::Nothing);
+                };
+                let id = self.bufs[at].id();
+                self.mem.sync_buf(id, flags).map_err(|e| e.errno())?;
+            }
+            Op::Write(nth) => {
+                let Some(at) = pick(&self.maps, nth) else {
+                    return Ok(Reply::Nothing);
+                };
+                self.maps[at].1.write_all_at(&bytes_of(stamp), 0).unwrap();
+            }
+            Op::WriteSlot(slot) => {
+                let addr = slot_addr(slot % SLOTS);
+                self.user.write(addr, &bytes_of(stamp)).unwrap();
+            }
+            _ => return Ok(Reply::Nothing),
+        }
+        Ok(Reply::Done)
+    }
+
+    fn mmap(&mut self, side: usize, index: u32) -> Result<Reply, i32> {
+        if self.maps.len() >= MOST {
+            return Ok(Reply::Nothing);
+        }
+        let queue = &mut self.sides[side].queue;
+        let info = queue.querybuf(&mut self.mem, index).map_err(Error::errno)?;
+        let cookie = match info.planes[0].map(|p| p.location) {
+            Some(PlaneLocation::Cookie(cookie)) => cookie,
+            _ => u64::MAX,
+        };
+        let access = MapAccess {
+            shared: true,
+            read: true,
+            write: true,
+        };
+        let map = queue
+            .mmap(&mut self.mem, cookie, LEN, access)
+            .map_err(Error::errno)?;
+        self.mem.vma_open(map.memory).map_err(|e| e.errno())?;
+        let file = File::from(map.mmap.fd);
+        self.maps.push((Mapped::Memory(map.memory), file));
+        Ok(Reply::Done)
+    }
+
+    pub(crate) fn munmap(&mut self, at: usize) {
+        match self.maps.swap_remove(at).0 {
+            Mapped::Memory(id) => self.mem.vma_close(id),
+            Mapped::Buf(id) => self.mem.vma_close_buf(id),
+        }
+    }
+
+    /// What the program sees through a mapping.
+    pub(crate) fn mapped_bytes(&self, at: usize) -> Vec<u8> {
+        let mut out = vec![0; LEN as usize];
+        self.maps[at].1.read_exact_at(&mut out, 0).unwrap();
+        out
+    }
+
+    /// Ends everything, whatever state it is in, and checks that nothing is held.
+    pub(crate) fn end(mut self) {
+        self.machine().set_faults(vb3_machine::Faults::Off);
+        for Side { queue, engine, .. } in &mut self.sides {
+            queue.release(&mut self.mem, engine);
+            assert_eq!(queue.num_buffers(), 0);
+            assert!(!queue.is_busy() && queue.memory().is_none());
+            assert!(engine.tokens.iter().all(Token::is_stale));
+        }
+        while !self.maps.is_empty() {
+            self.munmap(0);
+        }
+        while let Some(buf) = self.bufs.pop() {
+            self.mem.put_dmabuf(buf);
+        }
+        assert!(self.mem.live().is_empty(), "{:?}", self.mem.live());
+        let layer = self.mem.ops();
+        assert!(layer.live().is_empty(), "{:?}", layer.live());
+        assert_eq!(layer.platform().held(), Default::default());
+    }
+}
+
+const BOTH: Interest = Interest {
+    readable: true,
+    writable: true,
+};
+
+/// The place of the nth thing, round and round.
+pub(crate) fn pick<T>(list: &[T], nth: usize) -> Option<usize> {
+    nth.checked_rem(list.len())
+}
+
+/// A program's buffer for read() and write().
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+impl Sink for Bytes {
+    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Fault> {
+        let at = offset as usize;
+        let to = self.0.get_mut(at..at + data.len()).ok_or(Fault)?;
+        to.copy_from_slice(data);
+        Ok(())
+    }
+}
+
+impl Source for Bytes {
+    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
+        let at = offset as usize;
+        out.copy_from_slice(self.0.get(at..at + out.len()).ok_or(Fault)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! Random calls on both queues, compared with the model after each, on every built-in machine.
+
+use crate::lab::{Lab, OUTPUT, Offer, Op, Setup};
+use crate::model::Model;
+use proptest::prelude::*;
+use vb3_machine::profile::BUILTINS;
+use vb3_plane::Allocator;
+use vb3_queue::{Coherency, DoneState, HintSkip, Memory};
+
+fn memory() -> impl Strategy<Value = Memory> {
+    prop_oneof![
+        4 => Just(Memory::Mmap),
+        3 => Just(Memory::DmaBuf),
+        2 => Just(Memory::UserPtr)
+    ]
+}
+
+fn coherency() -> impl Strategy<Value = Coherency> {
+    prop_oneof![Just(Coherency::Coherent), Just(Coherency::NonCoherent)]
+}
+
+fn offer() -> impl Strategy<Value = Offer> {
+    (memory(), 0_usize..8, 0_u8..8).prop_map(|(memory, nth, bits)| Offer {
+        memory,
+        nth,
+        // Half of them none.
+        hints: HintSkip::from_bits_truncate(if bits < 4 { bits } else { 0 }),
+    })
+}
+
+/// What a frame's way from one queue to the other takes.
+fn often() -> impl Strategy<Value = Op> {
+    let side = 0..=OUTPUT;
+    let index = 0_u32..5;
+    prop_oneof![
+        14 => (side.clone(), index.clone(), offer()).prop_map(|(s, i, o)| Op::Queue(s, i, o)),
+        9 => (side.clone(), 0_usize..8, prop::bool::weighted(0.2)).prop_map(|(s, n, bad)| {
+            let outcome = if bad { DoneState::Error } else { DoneState::Done };
+            Op::Work(s, n, outcome)
+        }),
+        8 => side.clone().prop_map(Op::Dequeue),
+        4 => side.clone().prop_map(Op::On),
+        5 => (side.clone(), index.clone()).prop_map(|(s, i)| Op::Export(s, i)),
+        3 => (side.clone(), index).prop_map(|(s, i)| Op::Mmap(s, i)),
+        2 => (0_usize..8).prop_map(Op::MmapBuf),
+        5 => (0_usize..8, 0_u64..8).prop_map(|(n, flags)| Op::Sync(n, flags)),
+        5 => (0_usize..8).prop_map(Op::Write),
+        2 => (0_usize..8).prop_map(Op::WriteSlot),
+    ]
+}
+
+fn seldom() -> impl Strategy<Value = Op> {
+    let side = 0..=OUTPUT;
+    prop_oneof![
+        5 => (side.clone(), memory(), 0_u32..5, coherency())
+            .prop_map(|(s, m, n, c)| Op::Reqbufs(s, m, n, c)),
+        4 => (side.clone(), memory(), 0_u32..3, coherency())
+            .prop_map(|(s, m, n, c)| Op::Create(s, m, n, c)),
+        2 => (side.clone(), 0_u32..5, 0_u32..3).prop_map(|(s, i, n)| Op::Remove(s, i, n)),
+        3 => (side.clone(), 0_u32..5, offer()).prop_map(|(s, i, o)| Op::Prepare(s, i, o)),
+        3 => side.clone().prop_map(Op::Off),
+        2 => (side.clone(), 0_usize..8).prop_map(|(s, n)| Op::DropToken(s, n)),
+        1 => side.clone().prop_map(Op::SetError),
+        1 => side.clone().prop_map(Op::Wait),
+        2 => side.clone().prop_map(Op::Wake),
+        2 => side.clone().prop_map(Op::Poll),
+        1 => side.prop_map(Op::Release),
+        3 => (0_usize..8).prop_map(Op::CloseBuf),
+        3 => (0_usize..8).prop_map(Op::Munmap),
+    ]
+}
+
+pub(crate) fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![3 => often(), 2 => seldom()]
+}
+
+/// Every built-in machine, with every mix of allocators.
+pub(crate) fn setups() -> Vec<Setup> {
+    use Allocator::{Contig, Vmalloc};
+    let mixes = [[Contig, Contig], [Vmalloc, Contig], [Contig, Vmalloc]];
+    let setup = |machine: &'static str, allocators| Setup {
+        machine,
+        seed: 11,
+        allocators,
+        planes: 1,
+        files: false,
+    };
+    let machines = BUILTINS.iter().map(|(name, _)| *name);
+    machines
+        .flat_map(|name| mixes.map(|mix| setup(name, mix)))
+        .collect()
+}
+
+/// Buffers on both sides to begin with, so that short runs get somewhere.
+pub(crate) fn prelude(memory: Memory, coherency: Coherency) -> Vec<Op> {
+    let mut ops = vec![
+        Op::Reqbufs(0, Memory::Mmap, 3, coherency),
+        Op::Export(0, 0),
+        Op::Export(0, 1),
+        Op::Mmap(0, 0),
+        Op::MmapBuf(1),
+        Op::Reqbufs(1, memory, 3, coherency),
+        Op::On(0),
+        Op::On(1),
+    ];
+    for index in 0..2 {
+        let offer = |memory| Offer {
+            memory,
+            nth: index as usize,
+            hints: HintSkip::empty(),
+        };
+        ops.push(Op::Queue(0, index, offer(Memory::Mmap)));
+        ops.push(Op::Queue(1, index, offer(memory)));
+    }
+    ops
+}
+
+/// Three times in four a program hands in what the queue takes.
+fn fitting(lab: &Lab, op: Op) -> Op {
+    let fit = |side: usize, offer: Offer| match lab.sides[side].queue.memory() {
+        Some(memory) if offer.nth % 4 != 3 => Offer { memory, ..offer },
+        _ => offer,
+    };
+    match op {
+        Op::Prepare(side, index, offer) => Op::Prepare(side, index, fit(side, offer)),
+        Op::Queue(side, index, offer) => Op::Queue(side, index, fit(side, offer)),
+        other => other,
+    }
+}
+
+fn run(setup: Setup, ops: &[Op]) {
+    let mut lab = Lab::new(setup);
+    let mut model = Model::new(setup);
+    for (op, stamp) in ops.iter().zip(1..) {
+        let op = &fitting(&lab, *op);
+        let said = lab.apply(*op, stamp);
+        model.step(*op, stamp, &said);
+        model.compare(&mut lab);
+    }
+    lab.end();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn both_queues_do_what_the_model_says_on_every_machine(
+        memory in memory(),
+        coherency in coherency(),
+        ops in prop::collection::vec(op(), 1..160),
+    ) {
+        let mut all = prelude(memory, coherency);
+        all.extend(ops);
+        for setup in setups() {
+            run(setup, &all);
+        }
+    }
+}

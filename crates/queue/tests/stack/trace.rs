@@ -1,0 +1,50 @@
+//! A run is a function of its seed.
+
+use crate::faults::script;
+use crate::lab::{Lab, Reply, Setup};
+use crate::random::setups;
+use vb3_machine::Faults;
+use vb3_plane::Allocator;
+
+/// What happened and when, and what was said, word for word.
+fn story(setup: Setup, faults: Faults) -> (String, Vec<Result<Reply, i32>>) {
+    let mut lab = Lab::new(setup);
+    lab.machine().trace_mut().start(1 << 20);
+    lab.machine().set_faults(faults);
+    let said = script()
+        .iter()
+        .zip(1..)
+        .map(|(op, stamp)| lab.apply(*op, stamp))
+        .collect();
+    assert_eq!(lab.machine().trace().dropped(), 0);
+    let story = lab.machine().trace().to_string();
+    lab.end();
+    (story, said)
+}
+
+#[test]
+fn the_same_seed_and_calls_give_the_same_events_at_the_same_times() {
+    for setup in setups() {
+        let random = Faults::Random {
+            per_million: 50_000,
+            seed: 5,
+        };
+        for faults in [Faults::Off, random] {
+            let first = story(setup, faults);
+            assert!(first.0.lines().count() > 40, "{setup:?}");
+            assert!(first == story(setup, faults), "{setup:?} {faults:?}");
+        }
+    }
+}
+
+#[test]
+fn another_seed_scatters_memory_elsewhere_and_changes_nothing_else() {
+    for setup in setups() {
+        let other = Setup { seed: 12, ..setup };
+        let (one, two) = (story(setup, Faults::Off), story(other, Faults::Off));
+        assert_eq!(one.1, two.1, "{setup:?}");
+        let only_contiguous =
+            setup.machine == "soc-cma" && setup.allocators == [Allocator::Contig; 2];
+        assert_eq!(one.0 == two.0, only_contiguous, "{setup:?}");
+    }
+}
