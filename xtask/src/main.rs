@@ -11,6 +11,7 @@ mod setup;
 mod sh;
 mod table;
 mod tidy;
+mod vm;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Task {
     Test(ci::TestArgs),
     /// Measure; every figure is a ratio of two timings taken in one run
     Bench(bench::Args),
+    /// Run the kernel module in virtual machines, beside the C module
+    Vm(vm::Args),
     /// Install the system packages that demo and test need
     Setup,
     /// Regenerate the V4L2 bindings and compare them with the ones checked in
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => ci::test(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Vm(args) => vm::run(&args),
         Task::Setup => setup::install(setup::ALL),
         Task::Bindings => bindings::run(),
         Task::Tidy => tidy::run(),

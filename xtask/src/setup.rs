@@ -51,6 +51,14 @@ pub(crate) const ALL: &[Package] = &[
     package("python3-opencv", "OpenCV, which the tests run"),
 ];
 
+/// What the virtual machines need.
+pub(crate) const VM: &[Package] = &[
+    package("qemu-system-x86", "runs stock kernels with an IOMMU"),
+    package("mmdebstrap", "makes the build root and the guest image"),
+    package("debian-archive-keyring", "checks what mmdebstrap loads"),
+    package("cpio", "packs the guest image"),
+];
+
 /// Installs what is missing, saying what and why.
 ///
 /// # Errors
@@ -136,7 +144,8 @@ fn has_package_lists() -> bool {
         .any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
 }
 
-fn is_root() -> bool {
+/// Whether this is root.
+pub(crate) fn is_root() -> bool {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
         return false;
     };

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Packs the modules of one kernel that the guest needs, in the build root.
+#
+#   make-modules.sh KERNEL OUT
+set -eu
+
+kernel=$1
+out=$2
+tree=/kernels/$kernel/tree
+pack=/kernels/$kernel/pack
+rm -rf "$pack"
+mkdir -p "$pack/usr/lib/modules/$kernel"
+ln -s usr/lib "$pack/lib"
+for module in vivid videobuf2-dma-contig videobuf2-dma-sg videobuf2-vmalloc virtio_pci \
+    virtio-iommu v4l2-tpg udmabuf system_heap drm_client_lib drm_kms_helper; do
+    modprobe -d "$tree" -S "$kernel" --show-depends "$module" 2>/dev/null || true
+done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | sort -u | while read -r file; do
+    to=$pack/usr/lib/modules/${file#*/lib/modules/}
+    mkdir -p "${to%/*}"
+    cp "$file" "$to"
+done
+for list in modules.builtin modules.builtin.modinfo modules.order; do
+    cp "$tree/usr/lib/modules/$kernel/$list" "$pack/usr/lib/modules/$kernel/"
+done
+depmod -b "$pack" "$kernel"
+rm "$pack/lib"
+(cd "$pack" && find . | cpio -o -H newc --quiet | gzip -6) >"$out.partial"
+mv "$out.partial" "$out"

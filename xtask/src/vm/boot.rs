@@ -1,0 +1,206 @@
+//! One boot: an initial RAM disk out of parts, QEMU, and the results as they come.
+
+use super::lab::Lab;
+use super::step::{Running, tail};
+use super::{Args, Cell, Iommu, results};
+use crate::sh;
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Longest boot with its scenario.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// Longest time without a result.
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// Boots a cell; gives the steps its scenario reported.
+///
+/// # Errors
+/// It does not boot, or reports nothing for too long; the text has the end of its console.
+pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Vec<Value>> {
+    let dir = results().join(cell.name());
+    // What an earlier run left, if any.
+    let _none = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(dir.join("overlay/scenario"))?;
+    fill(lab, cell, args, &dir.join("overlay"))?;
+    let initrd = dir.join("initrd");
+    pack(lab, cell, &dir, &initrd)?;
+    let (console, serial) = (dir.join("console"), dir.join("serial"));
+    eprintln!("vm: booting {} (log: {})", cell.name(), console.display());
+    let start = Instant::now();
+    let log = File::create(dir.join("qemu.log"))?;
+    let mut qemu = Running::start(
+        machine(lab, cell, args)
+            .arg("-initrd")
+            .arg(&initrd)
+            .arg("-serial")
+            .arg(format!("file:{}", console.display()))
+            .arg("-serial")
+            .arg(format!("file:{}", serial.display()))
+            .stdout(log.try_clone()?)
+            .stderr(log),
+    )?;
+    let mut heard = Heard::default();
+    let mut last = Instant::now();
+    loop {
+        let ended = qemu.ended()?;
+        if heard.listen(&serial)? {
+            last = Instant::now();
+        }
+        if ended.is_some() || heard.is_complete() {
+            break;
+        }
+        if start.elapsed() > LIMIT || last.elapsed() > SILENCE {
+            bail!("{} says nothing any more:\n{}", cell.name(), tail(&console));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(qemu);
+    // Nobody needs it again, and it is large.
+    let _gone = std::fs::remove_file(&initrd);
+    if !heard.is_complete() {
+        bail!(
+            "{} ended early:\n{}{}",
+            cell.name(),
+            tail(&dir.join("qemu.log")),
+            tail(&console)
+        );
+    }
+    eprintln!(
+        "vm: {}: {:.0} s",
+        cell.name(),
+        start.elapsed().as_secs_f64()
+    );
+    Ok(heard.steps)
+}
+
+/// What the scenario is given.
+fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
+    let from = sh::root().join("lab");
+    let to = overlay.join("scenario");
+    let path = from.join("scenarios").join(format!("{}.sh", cell.scenario));
+    let script = std::fs::read_to_string(&path)
+        .with_context(|| format!("there is no scenario {}", path.display()))?;
+    let modules = &args.modules;
+    let iommu = cell.iommu.name();
+    std::fs::write(
+        to.join("run.sh"),
+        format!("MODULES='{modules}'\nIOMMU={iommu}\n{script}"),
+    )?;
+    std::fs::copy(from.join("scenarios/lib.sh"), to.join("lib.sh"))?;
+    std::fs::copy(from.join("init"), overlay.join("init"))?;
+    for entry in lab.work().join(&cell.kernel).read_dir()?.flatten() {
+        let built = entry.path();
+        if built.extension().is_some_and(|ext| ext == "ko") {
+            std::fs::copy(&built, to.join(entry.file_name()))?;
+        }
+    }
+    let programs = lab.work().join("programs");
+    for entry in programs.read_dir().into_iter().flatten().flatten() {
+        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// Puts guest, modules and overlay behind one another: the kernel unpacks them in turn.
+fn pack(lab: &Lab, cell: &Cell, dir: &Path, initrd: &Path) -> Result<()> {
+    let overlay = dir.join("overlay.cpio");
+    sh::quietly(
+        Command::new("sh")
+            .args([
+                "-euc",
+                "chmod +x init; find . | cpio -o -H newc --quiet >\"$1\"",
+                "sh",
+            ])
+            .arg(&overlay)
+            .current_dir(dir.join("overlay")),
+    )?;
+    let mut out = File::create(initrd)?;
+    for part in [
+        lab.guest().to_path_buf(),
+        lab.kernel(&cell.kernel, "modules.cpio.gz"),
+        overlay,
+    ] {
+        let mut bytes = Vec::new();
+        File::open(&part)
+            .and_then(|mut file| file.read_to_end(&mut bytes))
+            .with_context(|| format!("cannot read {}", part.display()))?;
+        // Archives begin at multiples of four.
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        out.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+/// The machine without its files.
+fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
+    let mut qemu = Command::new("nice");
+    qemu.arg("qemu-system-x86_64");
+    // KVM where it works; elsewhere instructions are translated.
+    qemu.args([
+        "-M",
+        "q35",
+        "-accel",
+        "kvm",
+        "-accel",
+        "tcg,thread=multi",
+        "-cpu",
+        "max",
+    ])
+    .args(["-smp", "2", "-m", &args.memory.to_string()])
+    .args(["-nodefaults", "-no-reboot", "-display", "none"])
+    .arg("-kernel")
+    .arg(lab.kernel(&cell.kernel, "vmlinuz"));
+    let mut line = format!("console=ttyS0 quiet panic=-1 {}", args.append);
+    match cell.iommu {
+        Iommu::None => {}
+        Iommu::Intel => {
+            qemu.args(["-device", "intel-iommu,aw-bits=48"]);
+            line.push_str(" intel_iommu=on");
+        }
+        Iommu::Virtio => {
+            qemu.args(["-device", "virtio-iommu-pci"]);
+        }
+    }
+    qemu.args(["-device", "edu,dma_mask=0xfffffff", "-append", line.trim()]);
+    qemu
+}
+
+/// What came over the second serial port so far.
+#[derive(Default)]
+struct Heard {
+    text: String,
+    taken: usize,
+    steps: Vec<Value>,
+}
+
+impl Heard {
+    /// Takes complete lines; true if there was one.
+    fn listen(&mut self, serial: &Path) -> Result<bool> {
+        let Ok(bytes) = std::fs::read(serial) else {
+            return Ok(false);
+        };
+        self.text = String::from_utf8_lossy(&bytes).into_owned();
+        let rest = self.text.get(self.taken..).unwrap_or_default();
+        let Some(end) = rest.rfind('\n') else {
+            return Ok(false);
+        };
+        for line in rest[..end].lines().filter(|line| !line.trim().is_empty()) {
+            let step: Value = serde_json::from_str(line.trim())
+                .with_context(|| format!("the guest sent no JSON: {line}"))?;
+            eprintln!("vm:   {}", super::report::line(&step));
+            self.steps.push(step);
+        }
+        self.taken += end + 1;
+        Ok(true)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.steps.last().is_some_and(|step| step["step"] == "end")
+    }
+}

@@ -1,0 +1,87 @@
+//! Building the kernel module, and what else a guest is given.
+
+use super::lab::Lab;
+use super::step;
+use crate::sh;
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Copies the sources into the build root and builds the Rust object there.
+pub(crate) fn rust_object(lab: &Lab) -> Result<()> {
+    let work = lab.work();
+    let sources = work.join("src");
+    let mut copy = Command::new("sh");
+    copy.args(["-euc", "rm -rf \"$1\"; mkdir -p \"$1/crates\" \"$2/rust\"; cp -r lab \"$1/\"; cp -r kernel \"$1/\"; cp -r crates/dma crates/dmabuf crates/plane \"$1/crates/\"; cp -r \"$3\" \"$1/bitflags\"", "sh"])
+        .arg(&sources)
+        .arg(&work)
+        .arg(bitflags()?)
+        .current_dir(sh::root());
+    step::run(
+        "copying the sources",
+        Duration::from_secs(60),
+        &lab.log("copy"),
+        &mut copy,
+    )?;
+    step::run(
+        "building the Rust object",
+        Duration::from_secs(600),
+        &lab.log("rust-object"),
+        &mut lab.inside(&[
+            "sh",
+            "/work/src/lab/rust-object.sh",
+            "/work/src",
+            "/work/rust",
+        ]),
+    )
+}
+
+/// The source of the one crate of others that the module links.
+fn bitflags() -> Result<PathBuf> {
+    let manifest = sh::root().join("kernel/Cargo.toml");
+    let out = sh::quietly(
+        sh::cargo()
+            .args(["metadata", "--format-version=1", "--manifest-path"])
+            .arg(manifest),
+    )?;
+    let metadata: Value = serde_json::from_slice(&out).context("cargo metadata is no JSON")?;
+    metadata["packages"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|package| package["name"] == "bitflags")
+        .and_then(|package| package["manifest_path"].as_str())
+        .and_then(|path| Path::new(path).parent())
+        .map(Path::to_path_buf)
+        .context("the kernel crate does not use bitflags")
+}
+
+/// Builds the module for a kernel, and packs the kernel's own modules.
+pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
+    let out = format!("/work/{kernel}");
+    step::run(
+        &format!("building the module for {kernel}"),
+        Duration::from_secs(300),
+        &lab.log(&format!("module-{kernel}")),
+        &mut lab.inside(&[
+            "sh",
+            "/work/src/lab/module.sh",
+            "/work/src",
+            "/work/rust",
+            kernel,
+            &out,
+        ]),
+    )?;
+    let packed = format!("/kernels/{kernel}/modules.cpio.gz");
+    if !lab.kernel(kernel, "modules.cpio.gz").exists() {
+        step::run(
+            &format!("packing the modules of {kernel}"),
+            Duration::from_secs(300),
+            &lab.log(&format!("pack-{kernel}")),
+            &mut lab.inside(&["sh", "/work/src/lab/make-modules.sh", kernel, &packed]),
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! One step of the lab: a command with a log and a time limit.
+
+use anyhow::{Context as _, Result, bail};
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often a running step is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Lines of a failed step's log that are shown.
+const SHOWN: usize = 30;
+
+/// A child that is stopped when it is dropped, with all it started.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Starts a command in a process group of its own.
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let child = command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot run {}", crate::sh::shown(command)))?;
+        Ok(Self(child))
+    }
+
+    /// Whether it has ended, and well.
+    pub(crate) fn ended(&mut self) -> Result<Option<bool>> {
+        Ok(self.0.try_wait()?.map(|status| status.success()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            let group = format!("-{}", self.0.id());
+            // What cannot be stopped has ended meanwhile.
+            let _ended = Command::new("kill").args(["-KILL", "--", &group]).status();
+            let _ended = self.0.wait();
+        }
+    }
+}
+
+/// Runs a step to its end.
+///
+/// # Errors
+/// It fails, or takes longer than `limit`; the text has the end of its log.
+pub(crate) fn run(what: &str, limit: Duration, log: &Path, command: &mut Command) -> Result<()> {
+    let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    eprintln!(
+        "vm: {what} (at most {} s; log: {})",
+        limit.as_secs(),
+        log.display()
+    );
+    let start = Instant::now();
+    let mut running = Running::start(command.stdout(file.try_clone()?).stderr(file))?;
+    loop {
+        match running.ended()? {
+            Some(true) => break,
+            Some(false) => bail!("{what} failed:\n{}", tail(log)),
+            None if start.elapsed() > limit => {
+                bail!(
+                    "{what} took longer than {} s:\n{}",
+                    limit.as_secs(),
+                    tail(log)
+                )
+            }
+            None => std::thread::sleep(TICK),
+        }
+    }
+    eprintln!("vm: {what}: done in {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// The end of a log.
+pub(crate) fn tail(log: &Path) -> String {
+    let Ok(bytes) = std::fs::read(log) else {
+        return String::new();
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN)..].join("\n")
+}
