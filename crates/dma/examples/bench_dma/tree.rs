@@ -1,0 +1,418 @@
+//! What the address allocator is measured against: a red-black tree of ranges, searched from the
+//! top down from a cached node.
+//!
+//! Source: Linux 7.2 drivers/iommu/iova.c, behaviour: ranges of whole granules, aligned to the
+//! next power of two, two cached nodes (one for below 4 GiB), moved up by a free above them, one
+//! retry from the limit, and the smallest size that failed below 4 GiB is remembered.
+
+const NIL: u32 = 0;
+
+#[derive(Clone, Copy)]
+struct Node {
+    low: u64,
+    high: u64,
+    left: u32,
+    right: u32,
+    parent: u32,
+    red: bool,
+}
+
+/// The tree. Node 0 stands for none; node 1 is the anchor above all addresses.
+pub(crate) struct Tree {
+    nodes: Vec<Node>,
+    spare: Vec<u32>,
+    root: u32,
+    cached: u32,
+    cached32: u32,
+    limit32: u64,
+    failed32: u64,
+    /// Nodes looked at in searches.
+    pub(crate) steps: u64,
+}
+
+const ANCHOR: u32 = 1;
+
+impl Tree {
+    pub(crate) fn new(limit32: u64) -> Self {
+        let nil = Node {
+            low: 0,
+            high: 0,
+            left: NIL,
+            right: NIL,
+            parent: NIL,
+            red: false,
+        };
+        let anchor = Node {
+            low: u64::MAX,
+            high: u64::MAX,
+            ..nil
+        };
+        Self {
+            nodes: vec![nil, anchor],
+            spare: Vec::new(),
+            root: ANCHOR,
+            cached: ANCHOR,
+            cached32: ANCHOR,
+            limit32,
+            failed32: limit32,
+            steps: 0,
+        }
+    }
+
+    fn n(&self, at: u32) -> &Node {
+        &self.nodes[at as usize]
+    }
+
+    fn m(&mut self, at: u32) -> &mut Node {
+        &mut self.nodes[at as usize]
+    }
+
+    fn prev(&self, at: u32) -> u32 {
+        let mut at = at;
+        if self.n(at).left != NIL {
+            at = self.n(at).left;
+            while self.n(at).right != NIL {
+                at = self.n(at).right;
+            }
+            return at;
+        }
+        let mut up = self.n(at).parent;
+        while up != NIL && self.n(up).left == at {
+            at = up;
+            up = self.n(at).parent;
+        }
+        up
+    }
+
+    fn next(&self, at: u32) -> u32 {
+        let mut at = at;
+        if self.n(at).right != NIL {
+            at = self.n(at).right;
+            while self.n(at).left != NIL {
+                at = self.n(at).left;
+            }
+            return at;
+        }
+        let mut up = self.n(at).parent;
+        while up != NIL && self.n(up).right == at {
+            at = up;
+            up = self.n(at).parent;
+        }
+        up
+    }
+
+    /// The first range above the limit.
+    fn above(&self, limit: u64) -> u32 {
+        let (mut at, mut best) = (self.root, ANCHOR);
+        while at != NIL {
+            if self.n(at).low > limit {
+                best = at;
+                at = self.n(at).left;
+            } else {
+                at = self.n(at).right;
+            }
+        }
+        best
+    }
+
+    pub(crate) fn alloc(&mut self, size: u64, limit: u64) -> Option<u64> {
+        let end = limit + 1;
+        if end <= self.limit32 && size >= self.failed32 {
+            return None;
+        }
+        let align = !(size.next_power_of_two() - 1);
+        let mut curr = if end <= self.limit32 {
+            self.cached32
+        } else {
+            self.cached
+        };
+        let (mut floor, mut ceiling) = (1, end);
+        let retry = self.n(curr).high;
+        loop {
+            let mut found;
+            loop {
+                self.steps += 1;
+                ceiling = ceiling.min(self.n(curr).low);
+                found = ceiling.checked_sub(size).map(|at| at & align);
+                curr = self.prev(curr);
+                let Some(at) = found else { break };
+                if curr == NIL || at > self.n(curr).high || at < floor {
+                    break;
+                }
+            }
+            if let Some(at) = found.filter(|&at| at >= floor) {
+                self.insert(at, at + size - 1);
+                return Some(at);
+            }
+            if floor == 1 && retry < end {
+                ceiling = end;
+                floor = retry + 1;
+                curr = self.above(limit);
+                continue;
+            }
+            self.failed32 = size;
+            return None;
+        }
+    }
+
+    pub(crate) fn free(&mut self, low: u64) {
+        let mut at = self.root;
+        while at != NIL && self.n(at).low != low {
+            at = if low < self.n(at).low {
+                self.n(at).left
+            } else {
+                self.n(at).right
+            };
+        }
+        if at == NIL || at == ANCHOR {
+            return;
+        }
+        let next = self.next(at);
+        let cached32 = self.n(self.cached32).low;
+        if at == self.cached32 || (self.n(at).high < self.limit32 && low >= cached32) {
+            self.cached32 = next;
+        }
+        if low < self.limit32 {
+            self.failed32 = self.limit32;
+        }
+        if low >= self.n(self.cached).low {
+            self.cached = next;
+        }
+        self.erase(at);
+        self.spare.push(at);
+    }
+
+    fn insert(&mut self, low: u64, high: u64) {
+        let fresh = Node {
+            low,
+            high,
+            left: NIL,
+            right: NIL,
+            parent: NIL,
+            red: true,
+        };
+        let at = match self.spare.pop() {
+            Some(at) => {
+                *self.m(at) = fresh;
+                at
+            }
+            None => {
+                self.nodes.push(fresh);
+                self.nodes.len() as u32 - 1
+            }
+        };
+        let mut up = self.root;
+        loop {
+            let next = if low < self.n(up).low {
+                self.n(up).left
+            } else {
+                self.n(up).right
+            };
+            if next == NIL {
+                break;
+            }
+            up = next;
+        }
+        self.m(at).parent = up;
+        if low < self.n(up).low {
+            self.m(up).left = at;
+        } else {
+            self.m(up).right = at;
+        }
+        self.balance_insert(at);
+        if high < self.limit32 {
+            self.cached32 = at;
+        } else {
+            self.cached = at;
+        }
+    }
+
+    fn rotate(&mut self, at: u32, left: bool) {
+        let up = if left {
+            self.n(at).right
+        } else {
+            self.n(at).left
+        };
+        let inner = if left {
+            self.n(up).left
+        } else {
+            self.n(up).right
+        };
+        if left {
+            self.m(at).right = inner;
+        } else {
+            self.m(at).left = inner;
+        }
+        if inner != NIL {
+            self.m(inner).parent = at;
+        }
+        let parent = self.n(at).parent;
+        self.m(up).parent = parent;
+        self.relink(parent, at, up);
+        if left {
+            self.m(up).left = at;
+        } else {
+            self.m(up).right = at;
+        }
+        self.m(at).parent = up;
+    }
+
+    /// Puts `new` where `old` hangs below `parent`.
+    fn relink(&mut self, parent: u32, old: u32, new: u32) {
+        if parent == NIL {
+            self.root = new;
+        } else if self.n(parent).left == old {
+            self.m(parent).left = new;
+        } else {
+            self.m(parent).right = new;
+        }
+    }
+
+    fn balance_insert(&mut self, start: u32) {
+        let mut at = start;
+        while self.n(self.n(at).parent).red {
+            let parent = self.n(at).parent;
+            let grand = self.n(parent).parent;
+            let left = self.n(grand).left == parent;
+            let uncle = if left {
+                self.n(grand).right
+            } else {
+                self.n(grand).left
+            };
+            if self.n(uncle).red {
+                self.m(parent).red = false;
+                self.m(uncle).red = false;
+                self.m(grand).red = true;
+                at = grand;
+                continue;
+            }
+            if at
+                == (if left {
+                    self.n(parent).right
+                } else {
+                    self.n(parent).left
+                })
+            {
+                at = parent;
+                self.rotate(at, left);
+            }
+            let parent = self.n(at).parent;
+            self.m(parent).red = false;
+            self.m(grand).red = true;
+            self.rotate(grand, !left);
+        }
+        let root = self.root;
+        self.m(root).red = false;
+    }
+
+    fn erase(&mut self, at: u32) {
+        let Node { left, right, .. } = *self.n(at);
+        let (child, parent, was_red);
+        if left != NIL && right != NIL {
+            // The next one takes its place.
+            let heir = self.next(at);
+            was_red = self.n(heir).red;
+            child = self.n(heir).right;
+            if self.n(heir).parent == at {
+                parent = heir;
+            } else {
+                parent = self.n(heir).parent;
+                self.m(parent).left = child;
+                if child != NIL {
+                    self.m(child).parent = parent;
+                }
+                self.m(heir).right = right;
+                self.m(right).parent = heir;
+            }
+            let (up, red) = (self.n(at).parent, self.n(at).red);
+            self.relink(up, at, heir);
+            self.m(heir).parent = up;
+            self.m(heir).red = red;
+            self.m(heir).left = left;
+            self.m(left).parent = heir;
+        } else {
+            child = if left == NIL { right } else { left };
+            parent = self.n(at).parent;
+            was_red = self.n(at).red;
+            self.relink(parent, at, child);
+            if child != NIL {
+                self.m(child).parent = parent;
+            }
+        }
+        if !was_red {
+            self.balance_erase(child, parent);
+        }
+    }
+
+    fn balance_erase(&mut self, start: u32, above: u32) {
+        let (mut at, mut parent) = (start, above);
+        while at != self.root && !self.n(at).red && parent != NIL {
+            let left = self.n(parent).left == at;
+            let mut other = if left {
+                self.n(parent).right
+            } else {
+                self.n(parent).left
+            };
+            if self.n(other).red {
+                self.m(other).red = false;
+                self.m(parent).red = true;
+                self.rotate(parent, left);
+                other = if left {
+                    self.n(parent).right
+                } else {
+                    self.n(parent).left
+                };
+            }
+            let (near, far) = if left {
+                (self.n(other).left, self.n(other).right)
+            } else {
+                (self.n(other).right, self.n(other).left)
+            };
+            if !self.n(near).red && !self.n(far).red {
+                self.m(other).red = true;
+                at = parent;
+                parent = self.n(at).parent;
+                continue;
+            }
+            if !self.n(far).red {
+                self.m(near).red = false;
+                self.m(other).red = true;
+                self.rotate(other, !left);
+                other = if left {
+                    self.n(parent).right
+                } else {
+                    self.n(parent).left
+                };
+            }
+            let far = if left {
+                self.n(other).right
+            } else {
+                self.n(other).left
+            };
+            self.m(other).red = self.n(parent).red;
+            self.m(parent).red = false;
+            self.m(far).red = false;
+            self.rotate(parent, left);
+            at = self.root;
+            break;
+        }
+        self.m(at).red = false;
+    }
+
+    /// Checks order, colours and heights; panics where one is wrong.
+    pub(crate) fn check(&self) {
+        fn below(tree: &Tree, at: u32, low: u64, high: u64) -> u32 {
+            if at == NIL {
+                return 1;
+            }
+            let node = *tree.n(at);
+            assert!(node.low >= low && node.high <= high && node.low <= node.high);
+            assert!(!node.red || (!tree.n(node.left).red && !tree.n(node.right).red));
+            let left = below(tree, node.left, low, node.low.wrapping_sub(1));
+            let right = below(tree, node.right, node.high.saturating_add(1), high);
+            assert_eq!(left, right);
+            left + u32::from(!node.red)
+        }
+        below(self, self.root, 0, u64::MAX);
+    }
+}
