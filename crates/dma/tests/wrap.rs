@@ -176,6 +176,8 @@ fn pin<O: DmaOpsChecked>(ops: &mut O, pieces: &[(u64, u64)]) -> O::Table {
 fn right_use_is_met_with_silence() {
     let (mut ops, log) = checked(64);
     ops.limits(1, Limits::default());
+    // Longer than a segment of the device: allocations are one run all the same.
+    let long = ops.alloc_coherent(1, 1 << 19, NONE).unwrap();
     let alloc = ops.alloc_coherent(1, 8192, NONE).unwrap();
     let cached = ops.alloc_noncontiguous(1, 8192, FROM, NONE).unwrap();
     let virt = ops.alloc_virtual(4096).unwrap();
@@ -198,7 +200,7 @@ fn right_use_is_met_with_silence() {
     }
     ops.free_table(table, true);
     ops.free_table(other, true);
-    for alloc in [alloc, cached, virt] {
+    for alloc in [alloc, cached, virt, long] {
         ops.free(alloc);
     }
     ops.gone(1);

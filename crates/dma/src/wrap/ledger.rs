@@ -204,11 +204,13 @@ impl<D: Copy + Eq> Ledger<D> {
                 let mask = limits.mask;
                 return Some((Violation::BeyondMask { mask }, None));
             }
-            if segment.len > limits.max_segment {
+            // Allocations are one run, however long.
+            let streams = claim.kind == Kind::Streaming;
+            if streams && segment.len > limits.max_segment {
                 let (len, limit) = (segment.len, limits.max_segment);
                 return Some((Violation::SegmentTooLong { len, limit }, None));
             }
-            if start | limits.boundary != last | limits.boundary {
+            if streams && start | limits.boundary != last | limits.boundary {
                 let boundary = limits.boundary;
                 return Some((Violation::CrossesBoundary { boundary }, None));
             }

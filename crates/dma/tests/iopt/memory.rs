@@ -57,9 +57,15 @@ impl Tables {
 
     pub(crate) fn peek(&self, at: u64) -> u64 {
         assert!(at % 8 == 0, "an entry at {at:#x}");
-        let (&start, &len) = self.tables.range(..=at).next_back().expect("no table");
-        assert!(at - start < len, "{at:#x} lies in no live table");
-        self.words.get(&at).copied().unwrap_or(0)
+        let Some(word) = self.try_peek(at) else {
+            panic!("{at:#x} lies in no live table");
+        };
+        word
+    }
+
+    pub(crate) fn try_peek(&self, at: u64) -> Option<u64> {
+        let (&start, &len) = self.tables.range(..=at).next_back()?;
+        (at - start < len).then(|| self.words.get(&at).copied().unwrap_or(0))
     }
 
     pub(crate) fn poke(&mut self, at: u64, word: u64) {

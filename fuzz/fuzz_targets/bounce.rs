@@ -1,0 +1,44 @@
+//! The same driver over machines that bounce always, when needed, or because memory is private,
+//! with a pool that is used up at once.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use vb3_fuzz::{Step, run};
+use vb3_machine::DeviceLimits;
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    always: bool,
+    private: bool,
+    iommu: bool,
+    coherent: bool,
+    pool_pages: u8,
+    narrow: bool,
+    steps: Vec<Step>,
+}
+
+fuzz_target!(|input: Input| {
+    let mode = if input.always {
+        "always"
+    } else {
+        "when-needed"
+    };
+    let pool = (1 + u64::from(input.pool_pages)) * vb3_fuzz::PAGE;
+    let iommu = if input.iommu {
+        "[iommu]\npage_sizes = [\"4KiB\", \"2MiB\"]\naperture = 32"
+    } else {
+        ""
+    };
+    let profile = format!(
+        "coherent = {}\ncma = \"4MiB\"\nprivate_memory = {}\n\
+         [bounce]\nmode = \"{mode}\"\npool = {pool}\n{iommu}",
+        input.coherent, input.private
+    );
+    let limits = DeviceLimits {
+        // Most of the machine's 32 MiB are out of a 24-bit device's reach.
+        mask: input.narrow.then_some((1 << 24) - 1),
+        ..DeviceLimits::default()
+    };
+    run(&profile, limits, &input.steps);
+});

@@ -1,0 +1,41 @@
+//! A driver at random over machines with and without an IOMMU, with faults put in: nothing is
+//! left, nothing is reached after its unmapping, and the rules of the API are kept.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use vb3_fuzz::{Step, run};
+use vb3_machine::DeviceLimits;
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    format: u8,
+    coherent: bool,
+    boundary: Option<u8>,
+    max_segment: Option<u16>,
+    max_segments: Option<u8>,
+    steps: Vec<Step>,
+}
+
+fuzz_target!(|input: Input| {
+    let iommu = match input.format % 5 {
+        0 => "format = \"vt-d\"",
+        1 => "format = \"arm-lpae-s1\"",
+        2 => "format = \"arm-lpae-s2\"",
+        3 => "",
+        _ => "none",
+    };
+    let table = match iommu {
+        "none" => String::new(),
+        format => format!("[iommu]\n{format}\npage_sizes = [\"4KiB\", \"2MiB\"]\naperture = 24"),
+    };
+    let profile = format!("coherent = {}\ncma = \"8MiB\"\n{table}", input.coherent);
+    let limits = DeviceLimits {
+        // At least a page, as every device has it.
+        boundary: input.boundary.map(|bits| (1u64 << (12 + bits % 20)) - 1),
+        max_segment: input.max_segment.map(|len| 4096 + u64::from(len)),
+        max_segments: input.max_segments.map(|n| u32::from(n).max(1)),
+        ..DeviceLimits::default()
+    };
+    run(&profile, limits, &input.steps);
+});

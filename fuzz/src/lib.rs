@@ -1,0 +1,408 @@
+//! What the targets share: a program's memory, and a device that is used at random.
+#![forbid(unsafe_code)]
+
+use arbitrary::Arbitrary;
+use std::sync::{Arc, Mutex};
+use vb3_dma::wrap::{Checked, Report, Violation};
+use vb3_dma::{Attrs, Direction, DmaOps, Mapper, Platform, SyncFor};
+use vb3_machine::{Device, DeviceLimits, Faults, Machine, Profile, User, UserFault, UserMemory};
+
+/// Bytes of a page.
+pub const PAGE: u64 = 4096;
+/// Where the program's memory starts, off a page's start on purpose.
+const BASE: u64 = 0x10_0000;
+const USER_BYTES: usize = 1 << 20;
+
+#[derive(Debug)]
+struct Program(Mutex<Vec<u8>>);
+
+impl Program {
+    fn at(addr: u64, len: usize, bytes: &[u8]) -> Option<std::ops::Range<usize>> {
+        let start = usize::try_from(addr.checked_sub(BASE)?).ok()?;
+        let end = start.checked_add(len)?;
+        (end <= bytes.len()).then_some(start..end)
+    }
+}
+
+impl UserMemory for Program {
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), UserFault> {
+        let bytes = self.0.lock().expect("one thread");
+        let range = Self::at(addr, out.len(), &bytes).ok_or(UserFault { addr })?;
+        out.copy_from_slice(&bytes[range]);
+        Ok(())
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), UserFault> {
+        let mut bytes = self.0.lock().expect("one thread");
+        let range = Self::at(addr, data.len(), &bytes).ok_or(UserFault { addr })?;
+        bytes[range].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn probe(&self, addr: u64, len: u64, _write: bool) -> u64 {
+        let end = BASE + USER_BYTES as u64;
+        if (BASE..end).contains(&addr) {
+            len.min(end - addr)
+        } else {
+            0
+        }
+    }
+
+    fn id(&self) -> u64 {
+        1
+    }
+}
+
+/// Which way, as an input says it.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Way {
+    To,
+    From,
+    Both,
+}
+
+impl From<Way> for Direction {
+    fn from(way: Way) -> Self {
+        match way {
+            Way::To => Self::ToDevice,
+            Way::From => Self::FromDevice,
+            Way::Both => Self::Bidirectional,
+        }
+    }
+}
+
+/// One step of a program and its driver.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Step {
+    /// Pin memory of the program: an offset, and bytes.
+    Pin {
+        offset: u32,
+        len: u32,
+        way: Way,
+    },
+    Alloc {
+        pages: u8,
+        coherent: bool,
+        attrs: u16,
+    },
+    Table {
+        which: u8,
+    },
+    Map {
+        which: u8,
+        way: Way,
+        attrs: u16,
+    },
+    Sync {
+        which: u8,
+        for_cpu: bool,
+    },
+    /// The device goes over what it may, and checks it against the program's memory.
+    Device {
+        which: u8,
+        byte: u8,
+    },
+    Unmap {
+        which: u8,
+    },
+    FreeTable {
+        which: u8,
+    },
+    Free {
+        which: u8,
+    },
+    FaultAt {
+        call: u8,
+    },
+    NoFaults,
+}
+
+type Sink = fn(Report<Device>);
+type Ops = Checked<Mapper<Machine>, Sink>;
+
+fn complain(report: Report<Device>) {
+    // Memory may be mapped twice for one device here: that is the input's doing.
+    assert!(
+        matches!(report.violation, Violation::Overlap { .. }),
+        "{report}"
+    );
+}
+
+struct Mapped {
+    mapping: <Ops as DmaOps>::Mapping,
+    table: usize,
+    direction: Direction,
+}
+
+struct Table {
+    table: <Ops as DmaOps>::Table,
+    alloc: Option<usize>,
+    way: Direction,
+}
+
+/// Runs steps on a machine of this profile, with a device of these limits. Everything is given
+/// back at the end, and nothing may be left.
+pub fn run(profile: &str, limits: DeviceLimits, steps: &[Step]) {
+    let text = format!("name = \"fuzz\"\nram = \"32MiB\"\ndma_mask = 32\n{profile}\n");
+    let profile = Profile::parse(&text).expect("a profile of our own");
+    let mut mapper = Mapper::new(Machine::new(&profile, 1).expect("memory")).expect("a mapper");
+    let dev = mapper
+        .platform_mut()
+        .add_device("dev", limits)
+        .expect("a device");
+    let info = mapper.platform().device_info(dev).expect("its limits");
+    let mut ops: Ops = Checked::new(mapper, complain as Sink, 1 << 16);
+    ops.set_limits(dev, info.limits);
+    let mut driver = Driver {
+        ops,
+        dev,
+        user: Arc::new(Program(Mutex::new(vec![0x5a; USER_BYTES]))),
+        allocs: Vec::new(),
+        tables: Vec::new(),
+        mappings: Vec::new(),
+    };
+    for step in steps.iter().take(64) {
+        driver.step(*step);
+    }
+    driver.finish();
+}
+
+struct Driver {
+    ops: Ops,
+    dev: Device,
+    user: User,
+    allocs: Vec<Option<<Ops as DmaOps>::Alloc>>,
+    tables: Vec<Option<Table>>,
+    mappings: Vec<Mapped>,
+}
+
+fn pick<T>(list: &[Option<T>], which: u8) -> Option<usize> {
+    let live: Vec<usize> = (0..list.len()).filter(|&i| list[i].is_some()).collect();
+    (!live.is_empty()).then(|| live[usize::from(which) % live.len()])
+}
+
+impl Driver {
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Pin { offset, len, way } => {
+                let (addr, len) = (
+                    BASE + u64::from(offset % (1 << 20)),
+                    u64::from(len % (1 << 19)),
+                );
+                if let Ok(table) = self.ops.pin_user(&self.user, addr, len, way.into()) {
+                    assert_eq!(self.ops.table_len(&table), len);
+                    self.tables.push(Some(Table {
+                        table,
+                        alloc: None,
+                        way: way.into(),
+                    }));
+                }
+            }
+            Step::Alloc {
+                pages,
+                coherent,
+                attrs,
+            } => {
+                let (len, attrs) = (
+                    u64::from(pages) * PAGE,
+                    Attrs::from_bits_truncate(attrs.into()),
+                );
+                let alloc = if coherent {
+                    self.ops.alloc_coherent(self.dev, len, attrs)
+                } else {
+                    let both = Direction::Bidirectional;
+                    self.ops.alloc_noncontiguous(self.dev, len, both, attrs)
+                };
+                if let Ok(alloc) = alloc {
+                    self.allocs.push(Some(alloc));
+                }
+            }
+            Step::Table { which } => {
+                let Some(index) = pick(&self.allocs, which) else {
+                    return;
+                };
+                let Some(alloc) = &self.allocs[index] else {
+                    return;
+                };
+                if let Ok(table) = self.ops.table_of(alloc) {
+                    let way = Direction::Bidirectional;
+                    self.tables.push(Some(Table {
+                        table,
+                        alloc: Some(index),
+                        way,
+                    }));
+                }
+            }
+            Step::Map { which, way, attrs } => self.map(which, way.into(), attrs),
+            Step::Sync { which, for_cpu } => {
+                if let Some(index) = self.mapping(which) {
+                    let sync = if for_cpu {
+                        SyncFor::Cpu
+                    } else {
+                        SyncFor::Device
+                    };
+                    let Mapped {
+                        mapping, direction, ..
+                    } = &self.mappings[index];
+                    self.ops.sync(mapping, *direction, sync);
+                }
+            }
+            Step::Device { which, byte } => self.access(which, byte),
+            Step::Unmap { which } => {
+                if let Some(index) = self.mapping(which) {
+                    let mapped = self.mappings.swap_remove(index);
+                    self.unmap(mapped);
+                }
+            }
+            Step::FreeTable { which } => {
+                if let Some(index) = pick(&self.tables, which) {
+                    self.free_table(index);
+                }
+            }
+            Step::Free { which } => {
+                if let Some(index) = pick(&self.allocs, which) {
+                    self.free(index);
+                }
+            }
+            Step::FaultAt { call } => {
+                let faults = Faults::Nth(call.into());
+                self.ops.inner_mut().platform_mut().set_faults(faults);
+            }
+            Step::NoFaults => self.ops.inner_mut().platform_mut().set_faults(Faults::Off),
+        }
+    }
+
+    fn mapping(&self, which: u8) -> Option<usize> {
+        let len = self.mappings.len();
+        (len > 0).then(|| usize::from(which) % len)
+    }
+
+    fn map(&mut self, which: u8, direction: Direction, attrs: u16) {
+        let Some(index) = pick(&self.tables, which) else {
+            return;
+        };
+        let Some(Table { table, way, .. }) = &self.tables[index] else {
+            return;
+        };
+        // Memory pinned for reading is not mapped for writing: no caller would.
+        if direction.device_writes() && !way.device_writes() {
+            return;
+        }
+        let attrs = Attrs::from_bits_truncate(attrs.into()) - Attrs::MMIO;
+        let before = self.ops.inner().platform().held();
+        match self.ops.map(self.dev, table, direction, attrs) {
+            Ok(mapping) => {
+                let mut total = 0;
+                for i in 0.. {
+                    let Some(segment) = self.ops.segment(&mapping, i) else {
+                        break;
+                    };
+                    assert!(segment.len > 0 && segment.addr.get() != 0 || total == 0);
+                    total += segment.len;
+                }
+                assert_eq!(total, self.ops.table_len(table), "every byte once");
+                let compared = attrs;
+                self.mappings.push(Mapped {
+                    mapping,
+                    table: index,
+                    direction,
+                });
+                self.reattribute(compared);
+            }
+            Err(_) => {
+                let after = self.ops.inner().platform().held();
+                assert_eq!(before, after, "a map that failed left something");
+            }
+        }
+    }
+
+    /// Attributes that must come back at the unmap are not kept here: unmap at once where they
+    /// were used.
+    fn reattribute(&mut self, attrs: Attrs) {
+        let sticky = Attrs::NO_KERNEL_MAPPING | Attrs::FORCE_CONTIGUOUS | Attrs::REQUIRE_COHERENT;
+        if attrs.intersects(sticky) {
+            if let Some(mapped) = self.mappings.pop() {
+                self.ops.unmap(mapped.mapping, attrs);
+            }
+        }
+    }
+
+    /// Every segment is reached by the device, byte by byte what the direction allows.
+    fn access(&mut self, which: u8, byte: u8) {
+        let Some(index) = self.mapping(which) else {
+            return;
+        };
+        let Mapped {
+            mapping, direction, ..
+        } = &self.mappings[index];
+        for i in 0.. {
+            let Some(segment) = self.ops.segment(mapping, i) else {
+                break;
+            };
+            let mut bytes = vec![byte; segment.len as usize];
+            let machine = self.ops.inner_mut().platform_mut();
+            if direction.device_writes() {
+                machine
+                    .bus_write(self.dev, segment.addr, &bytes)
+                    .expect("mapped for writing");
+            } else {
+                machine
+                    .bus_read(self.dev, segment.addr, &mut bytes)
+                    .expect("mapped for reading");
+            }
+        }
+    }
+
+    fn unmap(&mut self, mapped: Mapped) {
+        let first = self.ops.segment(&mapped.mapping, 0);
+        self.ops.unmap(mapped.mapping, Attrs::empty());
+        let machine = self.ops.inner().platform();
+        let behind_iommu = machine
+            .device_info(self.dev)
+            .is_some_and(|info| info.iommu.is_some());
+        if let (Some(segment), true) = (first, behind_iommu) {
+            let reached = machine.bus_translate(self.dev, segment.addr, false);
+            assert!(reached.is_err(), "reached after the unmap");
+        }
+    }
+
+    fn free_table(&mut self, index: usize) {
+        while let Some(at) = self.mappings.iter().position(|m| m.table == index) {
+            let mapped = self.mappings.swap_remove(at);
+            self.unmap(mapped);
+        }
+        if let Some(table) = self.tables[index].take() {
+            self.ops.free_table(table.table, true);
+        }
+    }
+
+    fn free(&mut self, index: usize) {
+        for at in 0..self.tables.len() {
+            if self.tables[at]
+                .as_ref()
+                .is_some_and(|t| t.alloc == Some(index))
+            {
+                self.free_table(at);
+            }
+        }
+        if let Some(alloc) = self.allocs[index].take() {
+            self.ops.free(alloc);
+        }
+    }
+
+    fn finish(mut self) {
+        self.ops.inner_mut().platform_mut().set_faults(Faults::Off);
+        for index in 0..self.tables.len() {
+            self.free_table(index);
+        }
+        for index in 0..self.allocs.len() {
+            self.free(index);
+        }
+        let dev = self.dev;
+        self.ops.inner_mut().flush_lazy(dev);
+        self.ops.remove_device(dev);
+        let mapper = self.ops.into_inner();
+        assert!(mapper.live().is_empty(), "{:?}", mapper.live());
+        assert_eq!(mapper.platform().held(), Default::default());
+    }
+}
