@@ -60,6 +60,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let cpu = capture.value("client_cpu_ns")? + capture.value("supervisor_cpu_ns")?;
     let rows = [
         row(
+            "call on a device, no memory touched / bare notification",
+            few.value("refused_ns")?,
+            bare,
+            "",
+        ),
+        row(
             "QBUF / bare notification",
             few.value("qbuf_ns")?,
             bare,

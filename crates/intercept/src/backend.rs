@@ -146,7 +146,8 @@ pub trait Backend {
     /// What was given to a program under `tag` ([`Map`], [`Caller::install`]) is gone.
     fn gone(&mut self, tag: Tag);
 
-    /// ioctl on a device file. `nonblocking` is the file's O_NONBLOCK now. `retry` is true when
+    /// ioctl on a device file. One that says `Wait` is made again at once with `nonblocking` where
+    /// the file is O_NONBLOCK, and must then not wait. `retry` is true when
     /// an earlier try of this very call has said `Wait`.
     fn ioctl(
         &mut self,

@@ -62,18 +62,15 @@ impl Server<'_> {
             Target::Other => Ok(Verdict::native()),
             Target::Node(_) => Err(Errno(libc::EBADF)),
             Target::Device(file) if kind == b'V' => {
-                let nonblocking = look.flags & libc::O_NONBLOCK != 0;
-                let done = self
-                    .backend
-                    .ioctl(file, request, arg, nonblocking, false, &call);
+                let backend = &mut self.backend;
+                let mut done = backend.ioctl(file, request, arg, false, false, &call);
+                // Most calls never wait: whether this one may is asked only when it would.
+                if matches!(done, Outcome::Wait) && look.flags()? & libc::O_NONBLOCK != 0 {
+                    done = backend.ioctl(file, request, arg, true, true, &call);
+                }
                 self.refresh(file);
                 Ok(verdict(done, || {
-                    let kind = Kind::Ioctl {
-                        file,
-                        request,
-                        arg,
-                        nonblocking,
-                    };
+                    let kind = Kind::Ioctl { file, request, arg };
                     Waiting::new(n, kind, look.fd)
                 }))
             }
@@ -126,12 +123,10 @@ impl Server<'_> {
     pub(crate) fn ioctl_again(
         &mut self,
         n: &Notif,
-        (file, request, arg, nonblocking): (FileId, u32, u64, bool),
+        (file, request, arg): (FileId, u32, u64),
     ) -> Option<Reply> {
         let call = Call::new(&self.host, n);
-        let done = self
-            .backend
-            .ioctl(file, request, arg, nonblocking, true, &call);
+        let done = self.backend.ioctl(file, request, arg, false, true, &call);
         self.refresh(file);
         reply(done)
     }

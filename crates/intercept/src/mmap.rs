@@ -50,10 +50,11 @@ impl Server<'_> {
                 Ok(Verdict::native())
             }
             Target::Device(file) => {
-                check(&args, look.flags)?;
+                let flags = look.flags()?;
+                check(&args, flags)?;
                 // The file is held until the mapping stands.
                 let _hold = look.fd;
-                self.map_device(n, file, &args, look.flags & libc::O_ACCMODE)
+                self.map_device(n, file, &args, flags & libc::O_ACCMODE)
             }
         }
     }

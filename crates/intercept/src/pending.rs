@@ -25,7 +25,6 @@ pub(crate) enum Kind {
         file: FileId,
         request: u32,
         arg: u64,
-        nonblocking: bool,
     },
     BufferIoctl {
         id: FdIdentity,
@@ -192,12 +191,7 @@ impl Server<'_> {
         }
         let n = waiting.notif;
         let done = match &mut waiting.kind {
-            Kind::Ioctl {
-                file,
-                request,
-                arg,
-                nonblocking,
-            } => self.ioctl_again(&n, (*file, *request, *arg, *nonblocking)),
+            Kind::Ioctl { file, request, arg } => self.ioctl_again(&n, (*file, *request, *arg)),
             Kind::BufferIoctl { id, request, arg } => {
                 let call = Call::new(&self.host, &n);
                 crate::dispatch::reply(self.backend.buffer_ioctl(*id, *request, *arg, &call))

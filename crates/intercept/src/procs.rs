@@ -27,10 +27,21 @@ pub(crate) struct Thread {
 #[derive(Debug)]
 pub(crate) struct Look {
     pub(crate) id: FdIdentity,
-    /// O_* flags of the open file description.
-    pub(crate) flags: i32,
     /// A duplicate; absent where borrowing is refused.
     pub(crate) fd: Option<OwnedFd>,
+    /// The flags as /proc told them, where there is no duplicate to ask.
+    told: i32,
+}
+
+impl Look {
+    /// O_* flags of the open file description. Asked for only where they matter: it costs a
+    /// system call.
+    pub(crate) fn flags(&self) -> Result<i32, Errno> {
+        match &self.fd {
+            Some(fd) => raw::status_flags(fd.as_fd()),
+            None => Ok(self.told),
+        }
+    }
 }
 
 /// The threads known.
@@ -113,11 +124,10 @@ impl Procs {
             match raw::pidfd_getfd(thread.pidfd.as_fd(), fd) {
                 Ok(copy) => {
                     let id = raw::identity(&raw::fstat(copy.as_fd())?);
-                    let flags = raw::status_flags(copy.as_fd())?;
                     return Ok(Look {
                         id,
-                        flags,
                         fd: Some(copy),
+                        told: 0,
                     });
                 }
                 Err(Errno(libc::EBADF)) => return Err(Errno(libc::EBADF)),
@@ -131,8 +141,8 @@ impl Procs {
         let flags = fd_info(thread.tid, fd, "flags:", 8)?;
         Ok(Look {
             id: raw::identity(&stat),
-            flags: i32::try_from(flags).map_err(|_| Errno(libc::EBADF))?,
             fd: None,
+            told: i32::try_from(flags).map_err(|_| Errno(libc::EBADF))?,
         })
     }
 

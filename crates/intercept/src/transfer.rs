@@ -50,7 +50,8 @@ impl Server<'_> {
         } else {
             libc::O_WRONLY
         };
-        if look.flags & libc::O_ACCMODE == unwanted {
+        let flags = look.flags()?;
+        if flags & libc::O_ACCMODE == unwanted {
             return Err(Errno(libc::EBADF));
         }
         let positioned = matches!(
@@ -61,7 +62,7 @@ impl Server<'_> {
             return Err(Errno(libc::EINVAL));
         }
         let segments = segments(&call)?;
-        let nonblocking = look.flags & libc::O_NONBLOCK != 0;
+        let nonblocking = flags & libc::O_NONBLOCK != 0;
         let transfer = Transfer {
             file,
             write,

@@ -182,6 +182,7 @@ impl Toy {
             return Outcome::Fail(Errno(libc::EBADF));
         };
         if nonblocking {
+            open.waits.remove(&call);
             return Outcome::Fail(Errno(libc::EAGAIN));
         }
         let now = Instant::now();
