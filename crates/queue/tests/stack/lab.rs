@@ -53,7 +53,7 @@ pub(crate) struct Ear {
 
 impl Watch<Layer> for Ear {
     fn stale_bytes(&mut self, ops: &Layer, alloc: &vb3_dma::Alloc<Machine>) -> Option<u64> {
-        Some(ops.platform().stale_bytes_of(alloc.pages()))
+        Some(ops.platform().stale_bytes_of(alloc.pages()?))
     }
 
     fn missing_sync(&mut self, _: MissingSync<Dev>) {

@@ -34,6 +34,7 @@ fn often() -> impl Strategy<Value = Op> {
     let index = 0_u32..5;
     prop_oneof![
         14 => (side.clone(), index.clone(), offer()).prop_map(|(s, i, o)| Op::Queue(s, i, o)),
+        4 => (side.clone(), index.clone(), offer()).prop_map(|(s, i, o)| Op::Prepare(s, i, o)),
         9 => (side.clone(), 0_usize..8, prop::bool::weighted(0.2)).prop_map(|(s, n, bad)| {
             let outcome = if bad { DoneState::Error } else { DoneState::Done };
             Op::Work(s, n, outcome)
@@ -57,7 +58,6 @@ fn seldom() -> impl Strategy<Value = Op> {
         4 => (side.clone(), memory(), 0_u32..3, coherency())
             .prop_map(|(s, m, n, c)| Op::Create(s, m, n, c)),
         2 => (side.clone(), 0_u32..5, 0_u32..3).prop_map(|(s, i, n)| Op::Remove(s, i, n)),
-        3 => (side.clone(), 0_u32..5, offer()).prop_map(|(s, i, o)| Op::Prepare(s, i, o)),
         3 => side.clone().prop_map(Op::Off),
         2 => (side.clone(), 0_usize..8).prop_map(|(s, n)| Op::DropToken(s, n)),
         1 => side.clone().prop_map(Op::SetError),
@@ -91,15 +91,17 @@ pub(crate) fn setups() -> Vec<Setup> {
         .collect()
 }
 
-/// Buffers on both sides to begin with, so that short runs get somewhere.
-pub(crate) fn prelude(memory: Memory, coherency: Coherency) -> Vec<Op> {
+/// Buffers on both sides to begin with, so that short runs get somewhere: one side's own, which
+/// the program has mapped and exported, and the other's.
+pub(crate) fn prelude(exporter: usize, memory: Memory, coherency: Coherency) -> Vec<Op> {
+    let importer = 1 - exporter;
     let mut ops = vec![
-        Op::Reqbufs(0, Memory::Mmap, 3, coherency),
-        Op::Export(0, 0),
-        Op::Export(0, 1),
-        Op::Mmap(0, 0),
+        Op::Reqbufs(exporter, Memory::Mmap, 3, coherency),
+        Op::Export(exporter, 0),
+        Op::Export(exporter, 1),
+        Op::Mmap(exporter, 0),
         Op::MmapBuf(1),
-        Op::Reqbufs(1, memory, 3, coherency),
+        Op::Reqbufs(importer, memory, 3, coherency),
         Op::On(0),
         Op::On(1),
     ];
@@ -109,8 +111,8 @@ pub(crate) fn prelude(memory: Memory, coherency: Coherency) -> Vec<Op> {
             nth: index as usize,
             hints: HintSkip::empty(),
         };
-        ops.push(Op::Queue(0, index, offer(Memory::Mmap)));
-        ops.push(Op::Queue(1, index, offer(memory)));
+        ops.push(Op::Queue(exporter, index, offer(Memory::Mmap)));
+        ops.push(Op::Queue(importer, index, offer(memory)));
     }
     ops
 }
@@ -141,15 +143,16 @@ fn run(setup: Setup, ops: &[Op]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn both_queues_do_what_the_model_says_on_every_machine(
+        exporter in 0..=OUTPUT,
         memory in memory(),
         coherency in coherency(),
         ops in prop::collection::vec(op(), 1..160),
     ) {
-        let mut all = prelude(memory, coherency);
+        let mut all = prelude(exporter, memory, coherency);
         all.extend(ops);
         for setup in setups() {
             run(setup, &all);
