@@ -139,7 +139,7 @@ pub(crate) fn bouncing(clock: f64) {
                 len,
                 kind: SegmentKind::Pages,
             };
-            let mut mapper = Mapper::new(Bench::new(PAGE)).expect("a mapper");
+            let mut mapper = Mapper::new(Bench::new(PAGE).with_memory()).expect("a mapper");
             let table = mapper.table_of_segments(&[memory]).expect("a table");
             let ours = time(20_000, LIMIT, clock, || {
                 let mapping = mapper.map(BOUNCED, &table, direction, Attrs::empty());

@@ -39,12 +39,23 @@ pub(super) struct Bounced {
 /// Which parts of a table go where.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// What the device will be shown, in order.
-    pub(super) targets: Vec<Segment>,
+    /// What the device will be shown, in order, if any of it bounces.
+    targets: Vec<Segment>,
     /// The parts that do not bounce.
     pub(super) direct: Vec<Segment>,
     /// The parts that do.
     pub(super) bounced: Vec<Bounced>,
+}
+
+impl Plan {
+    /// What the device will be shown, in order.
+    pub(super) fn targets(&self) -> &[Segment] {
+        if self.bounced.is_empty() {
+            &self.direct
+        } else {
+            &self.targets
+        }
+    }
 }
 
 /// How a segment falls into granules.
@@ -162,7 +173,7 @@ impl<P: Platform> Mapper<P> {
         }
         let mut plan = Plan::default();
         let result = if wanted == 0 {
-            self.plan_direct(segments, attrs, &mut plan)
+            plan_direct(segments, attrs, &mut plan.direct)
         } else {
             self.plan_bounced(dev, info, segments, &mut plan)
         };
@@ -173,24 +184,6 @@ impl<P: Platform> Mapper<P> {
                 Err(err)
             }
         }
-    }
-
-    fn plan_direct(
-        &self,
-        segments: &[Segment],
-        attrs: Attrs,
-        plan: &mut Plan,
-    ) -> Result<(), Error> {
-        for &segment in segments {
-            let mut segment = segment;
-            if attrs.contains(Attrs::MMIO) {
-                segment.kind = SegmentKind::Physical;
-            }
-            // Not joined: what touches by chance may stand apart in the table.
-            push(&mut plan.targets, segment)?;
-            push(&mut plan.direct, segment)?;
-        }
-        Ok(())
     }
 
     fn plan_bounced(
@@ -219,7 +212,10 @@ impl<P: Platform> Mapper<P> {
                 Some(granule) if !bounces => {
                     self.plan_ends(info, (first, offset), granule, plan)?;
                 }
-                _ if !bounces => self.plan_direct(group, Attrs::empty(), plan)?,
+                _ if !bounces => {
+                    plan_direct(group, Attrs::empty(), &mut plan.targets)?;
+                    plan_direct(group, Attrs::empty(), &mut plan.direct)?;
+                }
                 _ => self.plan_group(info, (group, offset), mask, plan)?,
             }
             offset = offset.saturating_add(total_len(group)?);
@@ -398,4 +394,20 @@ fn refusal(bytes: u64) -> Error {
         wanted: bytes,
         found: 0,
     })
+}
+
+/// Appends segments as they are.
+fn plan_direct(segments: &[Segment], attrs: Attrs, list: &mut Vec<Segment>) -> Result<(), Error> {
+    list.try_reserve(segments.len())
+        .map_err(|_| super::heap_exhausted(size_of_val(segments)))?;
+    // Not joined: what touches by chance may stand apart in the table.
+    list.extend(segments.iter().map(|&segment| Segment {
+        kind: if attrs.contains(Attrs::MMIO) {
+            SegmentKind::Physical
+        } else {
+            segment.kind
+        },
+        ..segment
+    }));
+    Ok(())
 }

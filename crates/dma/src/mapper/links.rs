@@ -176,19 +176,18 @@ impl<P: Platform> Mapper<P> {
         piece: &mut Piece,
     ) -> Result<(), Error> {
         let dev = links.dev;
-        let plan = match self.plan(dev, info, &[piece.memory], piece.attrs) {
+        let mut plan = match self.plan(dev, info, &[piece.memory], piece.attrs) {
             Err(Error::Unmappable(reason)) if reason.constraint == Constraint::NoBounce => {
                 return Err(Error::Forbidden(reason));
             }
             other => other?,
         };
-        piece.bounced = plan.bounced;
         piece.direct = plan.direct.first().copied();
         let mut at = piece.base;
         let first = links.range.base.saturating_add(piece.base);
         let granule = links.range.granule;
         let mut result = Ok(());
-        for target in &plan.targets {
+        for target in plan.targets() {
             let offset = target.addr.get() & (granule - 1);
             let base = PhysAddr::new(target.addr.get() - offset);
             let Some(len) = offset
@@ -206,6 +205,7 @@ impl<P: Platform> Mapper<P> {
             }
             at = at.saturating_add(len);
         }
+        piece.bounced = core::mem::take(&mut plan.bounced);
         if result.is_ok() {
             result = self.fill_piece(info, dev, piece);
         }

@@ -56,10 +56,10 @@ impl<P: Platform> Mapper<P> {
         };
         let addressed = match &info.iommu {
             None => self
-                .map_direct(dev, info, &plan.targets, shape)
+                .map_direct(dev, info, plan.targets(), shape)
                 .map(|output| (output, None)),
             Some(iommu) => self
-                .map_iommu(dev, info, iommu, &plan.targets, shape)
+                .map_iommu(dev, info, iommu, plan.targets(), shape)
                 .map(|(output, range)| (output, Some(range))),
         };
         let (output, iova) = match addressed {

@@ -75,34 +75,41 @@ impl RangeAllocator {
     }
 
     /// A node for a child that is wholly free. There is room for it.
+    ///
+    /// A node that was dropped is wholly free, which is what a new one is.
     fn new_node(&mut self, level: u32) -> u32 {
-        // CAST: a node takes more than 500 bytes, so there are fewer than 2^32 wherever the
-        // space is below 2^41 bytes of bookkeeping.
-        if level == 0 {
-            let spare = self.spare_leaf;
-            if let Some(leaf) = self.leaves.get_mut(spare as usize) {
-                self.spare_leaf = core::mem::replace(leaf, Leaf::new()).next;
-                return spare;
-            }
-            self.leaves.push(Leaf::new());
-            return (self.leaves.len() - 1) as u32;
-        }
-        let (spare, fresh) = (self.spare_inner, Inner::new(child_bits(level)));
-        if let Some(inner) = self.inners.get_mut(spare as usize) {
-            self.spare_inner = core::mem::replace(inner, fresh).next;
+        let spare = self.spare.get(level as usize).copied().unwrap_or(NONE);
+        let next = if level == 0 {
+            self.leaves.get(spare as usize).map(|leaf| leaf.next)
+        } else {
+            self.inners.get(spare as usize).map(|inner| inner.next)
+        };
+        if let (Some(next), Some(first)) = (next, self.spare.get_mut(level as usize)) {
+            *first = next;
             return spare;
         }
-        self.inners.push(fresh);
-        (self.inners.len() - 1) as u32
+        // CAST: a node takes more than 500 bytes, so there are fewer than 2^32 of them unless
+        // the bookkeeping takes terabytes.
+        if level == 0 {
+            self.leaves.push(Leaf::new());
+            (self.leaves.len() - 1) as u32
+        } else {
+            self.inners.push(Inner::new(child_bits(level)));
+            (self.inners.len() - 1) as u32
+        }
     }
 
     fn drop_node(&mut self, node: u32, level: u32) {
+        let Some(first) = self.spare.get_mut(level as usize) else {
+            return;
+        };
+        let next = core::mem::replace(first, node);
         if level == 0 {
             if let Some(leaf) = self.leaves.get_mut(node as usize) {
-                leaf.next = core::mem::replace(&mut self.spare_leaf, node);
+                leaf.next = next;
             }
         } else if let Some(inner) = self.inners.get_mut(node as usize) {
-            inner.next = core::mem::replace(&mut self.spare_inner, node);
+            inner.next = next;
         }
     }
 
