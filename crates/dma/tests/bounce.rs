@@ -78,6 +78,56 @@ fn from_device_never_shows_what_another_device_left() {
     done(&mapper);
 }
 
+/// Defect 5, in this layer: whoever hands memory over to a device that sees a copy has the copy
+/// renewed, in every mapping of it, each time.
+#[test]
+fn what_the_cpu_wrote_is_seen_after_each_hand_over() {
+    let mut mapper = Setup::narrow(64 * SLOT).mapper();
+    let memory = ram(0, PAGE);
+    let first = map(&mut mapper, &[memory], BOTH, Attrs::empty()).unwrap();
+    let second = map(&mut mapper, &[memory], Direction::ToDevice, Attrs::empty()).unwrap();
+    for byte in [11, 22, 33] {
+        fill(&mut mapper, memory, byte);
+        for mapping in [&first, &second] {
+            assert!(mapper.sync(mapping, Direction::ToDevice, SyncFor::Device));
+            let at = mapping.segments()[0].addr;
+            let seen = mapper.platform_mut().dev_read(at, PAGE).unwrap();
+            assert!(
+                seen.iter().all(|&b| b == byte),
+                "the device still sees old bytes"
+            );
+        }
+    }
+    for mapping in [first, second] {
+        assert!(mapper.bounces(&mapping));
+        mapper.unmap(mapping, Attrs::empty());
+    }
+    done(&mapper);
+}
+
+/// Defect 9, in this layer: a mapping knows how it was made. Unmapped with other attributes, it
+/// is taken down the same way.
+#[test]
+fn unmapping_does_what_mapping_did_whatever_the_attributes_say() {
+    let mut mapper = Setup::untrusted().mapper();
+    for (map_attrs, unmap_attrs) in [
+        (Attrs::MMIO, Attrs::empty()),
+        (Attrs::empty(), Attrs::MMIO | Attrs::REQUIRE_COHERENT),
+        (Attrs::SKIP_CPU_SYNC, Attrs::empty()),
+    ] {
+        let mapping = map(&mut mapper, &[ram(0, 2 * PAGE)], BOTH, map_attrs).unwrap();
+        mapper.unmap(mapping, unmap_attrs);
+        done(&mapper);
+    }
+    let memory = ram(0x10, PAGE);
+    let mapping = map(&mut mapper, &[memory], BOTH, Attrs::SKIP_CPU_SYNC).unwrap();
+    let at = mapping.segments()[0].addr;
+    mapper.platform_mut().dev_write(at, &[9; 8]).unwrap();
+    mapper.unmap(mapping, Attrs::MMIO);
+    assert_eq!(mapper.platform_mut().peek(memory.addr.get(), 8), [9; 8]);
+    done(&mapper);
+}
+
 /// What lies around a copy in its slots or granules is zero.
 #[test]
 fn the_rest_of_slots_and_granules_is_zero() {

@@ -2,6 +2,7 @@
 //! is full of the last user's bytes until it is zeroed, and any call that may fail can.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_dma::{
     BounceMode, BouncePool, Caching, Coherency, Constraint, DeviceInfo, DmaAddr, Error, IommuInfo,
@@ -381,10 +382,11 @@ impl Platform for Fake {
             let entry = Entry { phys, prot };
             assert_eq!(self.table.insert(at, entry), None, "{at:#x} mapped twice");
             // The device has looked at once, and an older translation wins.
-            if self.tlb.contains_key(&at) {
-                self.stale_reuse.push(at);
-            } else {
-                self.tlb.insert(at, entry);
+            match self.tlb.entry(at) {
+                Slot::Occupied(_) => self.stale_reuse.push(at),
+                Slot::Vacant(slot) => {
+                    slot.insert(entry);
+                }
             }
         }
         Ok(())
