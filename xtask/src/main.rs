@@ -6,6 +6,7 @@ mod bindings;
 mod ci;
 mod clip;
 mod demo;
+mod nostd;
 mod pictures;
 mod setup;
 mod sh;
@@ -40,6 +41,8 @@ enum Task {
     Bindings,
     /// Check the layers, file lengths and where unsafe stands
     Tidy,
+    /// Link the no_std crates without std, and check them for other targets
+    Nostd,
     /// Everything that must pass: formatting, clippy, docs, tidy, bindings, tests
     Ci,
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::install(setup::ALL),
         Task::Bindings => bindings::run(),
         Task::Tidy => tidy::run(),
+        Task::Nostd => nostd::run(),
         Task::Ci => ci::run(),
     };
     match result {

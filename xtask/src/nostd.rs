@@ -1,0 +1,105 @@
+//! The `no_std` crates without std, on machines of other kinds, and on the oldest compiler.
+
+use crate::sh;
+use anyhow::{Context as _, Result, bail, ensure};
+use std::path::Path;
+use std::process::Command;
+
+const CRATES: &[&str] = &["vb3-dma", "vb3-dmabuf", "vb3-plane", "vb3-queue"];
+
+/// The oldest compiler they build with.
+const FLOOR: &str = "1.85";
+
+/// Targets that are type-checked if their core is installed, and what each stands for.
+const TARGETS: &[(&str, &str)] = &[
+    ("i686-unknown-linux-gnu", "32 bits"),
+    ("s390x-unknown-linux-gnu", "big endian"),
+    ("powerpc-unknown-linux-gnu", "32 bits, big endian"),
+    ("thumbv7em-none-eabi", "32 bits, no std at all"),
+    ("x86_64-unknown-none", "no std at all"),
+];
+
+/// Without 64-bit atomics there is no queue.
+const WITHOUT_QUEUE: &[&str] = &["powerpc-unknown-linux-gnu", "thumbv7em-none-eabi"];
+
+/// Builds the library without std, runs it from C, and checks what other targets there are.
+///
+/// # Errors
+/// Something does not build, or std links where it must not.
+pub(crate) fn run() -> Result<()> {
+    let target = sh::target().join("nostd");
+    link(&target)?;
+    let installed = lines("rustup", &["target", "list", "--installed"])?;
+    let mut missing = Vec::new();
+    for (name, what) in TARGETS {
+        if !installed.iter().any(|line| line == name) {
+            missing.push(*name);
+            continue;
+        }
+        eprintln!("{name}: {what}");
+        check(&["--target", name], WITHOUT_QUEUE.contains(name))?;
+    }
+    let toolchains = lines("rustup", &["toolchain", "list"])?;
+    if toolchains.iter().any(|line| line.starts_with(FLOOR)) {
+        let toolchain = format!("+{FLOOR}");
+        let mut cargo = Command::new("cargo");
+        cargo.current_dir(sh::root()).arg(toolchain).arg("check");
+        cargo.arg("--target-dir").arg(&target);
+        sh::run(cargo.args(CRATES.iter().flat_map(|name| ["-p", name])))?;
+    } else {
+        missing.push(FLOOR);
+    }
+    if !missing.is_empty() {
+        eprintln!(
+            "not checked, since rustup has not got it: {}",
+            missing.join(", ")
+        );
+    }
+    Ok(())
+}
+
+fn link(target: &Path) -> Result<()> {
+    let build = || {
+        let mut cargo = sh::cargo();
+        cargo.args(["build", "--release", "--manifest-path", "nostd/Cargo.toml"]);
+        cargo.arg("--target-dir").arg(target);
+        cargo
+    };
+    sh::run(&mut build())?;
+    // The control must fail, and for the right reason.
+    let mut control = build();
+    let output = control.args(["--features", "control"]).output();
+    let output = output.context("cargo does not start")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        !output.status.success(),
+        "links although std is in it: the check is worth nothing"
+    );
+    if !said.contains("E0152") {
+        bail!("the control fails for another reason:\n{said}");
+    }
+    let (library, program) = (target.join("release/libvb3_nostd.a"), target.join("map"));
+    let mut cc = Command::new("cc");
+    cc.current_dir(sh::root()).args(["-Wall", "-Werror", "-o"]);
+    sh::run(cc.arg(&program).arg("nostd/main.c").arg(library))?;
+    sh::run(&mut Command::new(program))
+}
+
+fn check(how: &[&str], without_queue: bool) -> Result<()> {
+    let some = |name: &&&str| !(without_queue && **name == "vb3-queue");
+    let mut cargo = sh::cargo();
+    cargo.arg("check").args(how);
+    sh::run(cargo.args(CRATES.iter().filter(some).flat_map(|name| ["-p", name])))
+}
+
+/// What a program says, or nothing if there is no such program.
+fn lines(program: &str, args: &[&str]) -> Result<Vec<String>> {
+    match Command::new(program).args(args).output() {
+        Ok(output) => Ok(String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect()),
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(err) => Err(err).context(format!("{program} does not start")),
+    }
+}
