@@ -21,6 +21,7 @@ mod ram;
 mod runs;
 mod store;
 mod trace;
+mod udmabuf;
 mod user;
 
 pub use bus::{BusFault, BusStats, FaultKind};
@@ -30,4 +31,5 @@ pub use machine::{Device, DeviceLimits, Held, Machine, Mmap, Pages, Pinned};
 pub use platform::Vmap;
 pub use profile::{Profile, ProfileError};
 pub use trace::{Event, Trace};
+pub use udmabuf::{Udmabuf, dmabuf_holders};
 pub use user::{User, UserFault, UserMemory};

@@ -277,7 +277,10 @@ fn a_program_maps_the_very_memory_the_device_writes() {
     assert_eq!(&seen, b"drawn");
     // Known again by its identity; neither shrinks nor grows.
     let stat = rustix::fs::fstat(&map.fd).unwrap();
-    let identity = mapper.platform().pages_identity(alloc.pages().unwrap()).unwrap();
+    let identity = mapper
+        .platform()
+        .pages_identity(alloc.pages().unwrap())
+        .unwrap();
     assert_eq!((stat.st_dev, stat.st_ino), identity);
     assert!(rustix::fs::ftruncate(&map.fd, 0).is_err());
     assert!(rustix::fs::ftruncate(&map.fd, 4 * PAGE).is_err());

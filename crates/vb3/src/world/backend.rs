@@ -24,6 +24,9 @@ const PROT_WRITE: i32 = 2;
 /// `DMA_BUF_SET_NAME` in its two sizes.
 const SET_NAME: [u32; 2] = [0x4004_6201, 0x4008_6201];
 
+/// How often real dma-bufs are looked at, whose end nothing tells of.
+const LOOK_NS: u64 = 50_000_000;
+
 /// The monotonic clock.
 pub(super) fn now_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -47,6 +50,11 @@ impl World {
         self.memory.set_now(now);
         self.memory.ops_mut().platform_mut().set_now_ns(now);
         now
+    }
+
+    /// When real dma-bufs are to be looked at again.
+    fn next_look_ns(&self) -> u64 {
+        self.last_look_ns.saturating_add(LOOK_NS)
     }
 
     fn file(&self, file: FileId) -> Result<(usize, FileHandle), Errno> {
@@ -308,10 +316,12 @@ impl Backend for World {
     }
 
     fn next_tick(&self) -> Option<Duration> {
+        let looks = self.shares.borrow().wants_looks();
         let due = self
             .nodes
             .iter()
             .filter_map(|node| node.video.next_tick())
+            .chain(looks.then(|| self.next_look_ns()))
             .min()?;
         Some(Duration::from_nanos(due.saturating_sub(now_ns())))
     }
@@ -320,6 +330,10 @@ impl Backend for World {
         let now = self.set_now();
         for node in &mut self.nodes {
             node.tick(&mut self.memory, now);
+        }
+        if now >= self.next_look_ns() {
+            self.last_look_ns = now;
+            self.shares.get_mut().look(&mut self.memory);
         }
         self.look_around();
     }

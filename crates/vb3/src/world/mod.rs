@@ -40,6 +40,7 @@ pub struct World {
     report: Report,
     /// Most bytes of plane memory allocated at one time.
     peak_bytes: u64,
+    last_look_ns: u64,
     /// Where memory that missed a sync was, by its number.
     places: BTreeMap<u64, summary::Place>,
     /// Calls that were answered with a wait.
@@ -79,10 +80,11 @@ impl World {
             nodes,
             files: BTreeMap::new(),
             next_file: 0,
-            shares: RefCell::default(),
+            shares: RefCell::new(Shares::new()),
             changed: BTreeSet::new(),
             report: Report::default(),
             peak_bytes: 0,
+            last_look_ns: 0,
             places: BTreeMap::new(),
             waiting: BTreeSet::new(),
             own_fds: open_fds(),
@@ -96,6 +98,7 @@ impl World {
                 self.report.notes.push(sentence);
             }
         }
+        self.shares.get_mut().look(&mut self.memory);
         self.look_around();
         let mut report = self.report.clone();
         report.devices = self

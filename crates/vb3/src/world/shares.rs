@@ -2,9 +2,11 @@
 
 use super::memory::Memory;
 use std::collections::{BTreeMap, HashMap};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use vb3_dmabuf::{BufId, BufRef, MemoryId};
 use vb3_intercept::{Caller, Errno, FdIdentity, Tag};
+use vb3_machine::profile::PAGE_SIZE;
+use vb3_machine::{Udmabuf, dmabuf_holders};
 use vb3_plane::{ExportAccess, MemOps};
 
 /// Most things held by programs at one time.
@@ -28,15 +30,68 @@ struct Export {
     mapped: Option<BufId>,
 }
 
+/// A real dma-buf that programs were given. Its end is looked for by its count of holders.
+#[derive(Debug)]
+struct Real {
+    fd: OwnedFd,
+    file: FdIdentity,
+    buf: BufRef,
+}
+
 /// The tables of what was given out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shares {
     next_tag: u64,
+    udmabuf: Option<Udmabuf>,
+    real: Vec<Real>,
     given: BTreeMap<Tag, Given>,
     exports: HashMap<FdIdentity, Export>,
 }
 
 impl Shares {
+    /// Nothing given out yet. Exports are real dma-bufs where the kernel makes them.
+    pub(super) fn new() -> Self {
+        Self {
+            next_tag: 0,
+            udmabuf: Udmabuf::open(),
+            real: Vec::new(),
+            given: BTreeMap::new(),
+            exports: HashMap::new(),
+        }
+    }
+
+    /// Whether something is held whose end has to be looked for.
+    pub(super) fn wants_looks(&self) -> bool {
+        !self.real.is_empty()
+    }
+
+    /// Looks for real dma-bufs that nobody holds any more.
+    pub(super) fn look(&mut self, memory: &mut Memory) {
+        let is_gone = |real: &Real| dmabuf_holders(real.fd.as_fd()).is_none_or(|n| n <= 1);
+        let (gone, held) = std::mem::take(&mut self.real)
+            .into_iter()
+            .partition(is_gone);
+        self.real = held;
+        let gone: Vec<Real> = gone;
+        for real in gone {
+            self.forget(memory, real.file, real.buf.id());
+            memory.put_dmabuf(real.buf);
+        }
+    }
+
+    /// Makes a real dma-buf of exported memory, where that can be done.
+    fn make_real(&self, memfd: BorrowedFd<'_>, len: u64) -> Option<(OwnedFd, FdIdentity)> {
+        let len = len.checked_next_multiple_of(PAGE_SIZE)?;
+        let fd = self.udmabuf.as_ref()?.export(memfd, len).ok()?;
+        dmabuf_holders(fd.as_fd())?;
+        let stat = rustix::fs::fstat(&fd).ok()?;
+        let file = FdIdentity {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+        };
+        Some((fd, file))
+    }
+
     fn tag(&mut self) -> Result<Tag, Errno> {
         if self.given.len() >= MAX_GIVEN {
             return Err(Errno(libc_errno::ENFILE));
@@ -65,10 +120,16 @@ impl Shares {
         let ready = self
             .tag()
             .and_then(|tag| Ok((tag, file_of(memory, &buf, access)?)));
-        let (tag, (fd, file, len_bytes)) = match ready {
+        let (tag, (memfd, memfd_file, len_bytes)) = match ready {
             Ok(ready) => ready,
             Err(e) => return Err((e, buf)),
         };
+        let real = match access {
+            ExportAccess::ReadWrite => self.make_real(memfd.as_fd(), len_bytes),
+            ExportAccess::ReadOnly | ExportAccess::WriteOnly => None,
+        };
+        let is_real = real.is_some();
+        let (fd, file) = real.unwrap_or((memfd, memfd_file));
         // Known before it can be used: another thread may guess the number.
         self.exports
             .entry(file)
@@ -81,7 +142,11 @@ impl Shares {
             .push(buf.id());
         match caller.install(fd.as_fd(), cloexec, tag) {
             Ok(number) => {
-                self.given.insert(tag, Given::Export { file, buf });
+                if is_real {
+                    self.real.push(Real { fd, file, buf });
+                } else {
+                    self.given.insert(tag, Given::Export { file, buf });
+                }
                 Ok(number)
             }
             Err(e) => {
