@@ -129,13 +129,21 @@ impl Ram {
             self.cma_peak = self.cma_peak.max(self.cma_used());
             return Ok(vec![(first, frames)]);
         }
-        let (free, reached) = (self.cma.frames(), self.cma.frames_below(end));
-        Err(if free < frames {
-            short(Constraint::ContiguousPool, frames, free)
-        } else if reached < frames {
-            short(Constraint::Mask, frames, reached)
-        } else {
-            short(Constraint::Contiguous, frames, self.cma.largest(end))
+        let free = self.cma.frames();
+        if free < frames {
+            return Err(short(Constraint::ContiguousPool, frames, free));
+        }
+        // What is free may lie beyond the device's reach.
+        Err(match self.cma.take_run(frames, u64::MAX / FRAME) {
+            Some(first) => {
+                self.cma.give(first, frames);
+                Error::NoMemory(Reason {
+                    constraint: Constraint::Mask,
+                    wanted: ((first + frames) * FRAME).saturating_sub(1),
+                    found: end.saturating_mul(FRAME).saturating_sub(1),
+                })
+            }
+            None => short(Constraint::Contiguous, frames, self.cma.largest(end)),
         })
     }
 

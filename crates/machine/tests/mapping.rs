@@ -216,8 +216,8 @@ fn what_the_mask_does_not_reach_is_refused_with_both_addresses() {
         .unwrap_err();
     let reason = Reason {
         constraint: Constraint::Mask,
-        wanted: 2 * PAGE,
-        found: 0,
+        wanted: (1 << 20) + 4 * PAGE - 1,
+        found: (1 << 20) - 1,
     };
     assert_eq!((err, err.errno()), (Error::NoMemory(reason), 12));
     mapper.free_table(table, false);

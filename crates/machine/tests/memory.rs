@@ -65,6 +65,32 @@ fn contiguous_memory_runs_out_with_what_is_left_of_it() {
 }
 
 #[test]
+fn contiguous_memory_beyond_a_devices_reach_is_refused_with_both_addresses() {
+    let (mut mapper, far) = with_device(CMA);
+    let limits = DeviceLimits {
+        mask: Some((4 * M) - 1),
+        ..DeviceLimits::default()
+    };
+    let near = mapper.platform_mut().add_device("near", limits).unwrap();
+    // The area begins at 1 MiB: three are within reach, and go to another device.
+    let first = mapper.alloc_coherent(far, 3 * M, Attrs::empty()).unwrap();
+    let constraint = Constraint::Mask;
+    let reason = Reason {
+        constraint,
+        wanted: 6 * M - 1,
+        found: 4 * M - 1,
+    };
+    assert_eq!(
+        refused(mapper.alloc_coherent(near, 2 * M, Attrs::empty())),
+        (12, reason)
+    );
+    mapper.free(first);
+    let second = mapper.alloc_coherent(near, 3 * M, Attrs::empty()).unwrap();
+    mapper.free(second);
+    assert!(mapper.live().is_empty());
+}
+
+#[test]
 fn without_a_contiguous_area_four_mib_is_the_most() {
     let (mut mapper, dev) = with_device(COHERENT);
     let some = mapper.alloc_coherent(dev, 4 * M, Attrs::empty()).unwrap();
