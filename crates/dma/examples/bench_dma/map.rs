@@ -5,9 +5,7 @@ use crate::platform::{BOUNCED, Bench, PAGE, RAM, TRANSLATED, Table};
 use crate::stats::{Summary, time};
 use std::hint::black_box;
 use std::time::Duration;
-use vb3_dma::{
-    Attrs, Direction, DmaOps, DmaSegment, FlushPolicy, Mapper, PhysAddr, Segment, SegmentKind,
-};
+use vb3_dma::{Attrs, Direction, DmaOps, FlushPolicy, Mapper, PhysAddr, Segment, SegmentKind};
 
 const LIMIT: Duration = Duration::from_millis(1500);
 const K: u64 = 1 << 10;
@@ -73,7 +71,7 @@ pub(crate) fn mapping(clock: f64) {
         "", "ours", "p99", "entries alone", "ratio", "plain stores", "ratio"
     );
     let pages_only = PAGE;
-    let blocks = PAGE | 2 * M;
+    let blocks = PAGE | (2 * M);
     for (name, len, piece, sizes) in [
         ("4 KiB", 4 * K, 4 * K, pages_only),
         ("64 KiB contiguous", 64 * K, 64 * K, pages_only),
@@ -191,8 +189,7 @@ pub(crate) fn metadata() {
         let mapping = mapper.map(TRANSLATED, &table, both, Attrs::empty());
         let mapping = mapping.expect("mapped");
         // What the mapping keeps: the device's segments, and the CPU's for cache maintenance.
-        let kept = mapping.segments().len() * size_of::<DmaSegment>()
-            + table.segments().len() * size_of::<Segment>();
+        let kept = size_of_val(mapping.segments()) + size_of_val(table.segments());
         let tables = mapper.platform().table.table.table_bytes();
         println!(
             "  8 MiB {name:<11} mapping: {:>8.1}; page tables (not ours to save): {:>8.1}",
