@@ -27,14 +27,6 @@ const SET_NAME: [u32; 2] = [0x4004_6201, 0x4008_6201];
 /// How often real dma-bufs are looked at, whose end nothing tells of.
 const LOOK_NS: u64 = 50_000_000;
 
-/// The monotonic clock.
-pub(super) fn now_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
-}
-
 fn outcome(outcome: vb3_v4l2::Outcome) -> Outcome {
     match outcome {
         vb3_v4l2::Outcome::Done(value) => Outcome::Done(value),
@@ -46,7 +38,7 @@ fn outcome(outcome: vb3_v4l2::Outcome) -> Outcome {
 impl World {
     /// The clock, told to all who keep time.
     fn set_now(&mut self) -> u64 {
-        let now = now_ns();
+        let now = self.clock.now_ns();
         self.memory.set_now(now);
         self.memory.ops_mut().platform_mut().set_now_ns(now);
         now
@@ -323,7 +315,9 @@ impl Backend for World {
             .filter_map(|node| node.video.next_tick())
             .chain(looks.then(|| self.next_look_ns()))
             .min()?;
-        Some(Duration::from_nanos(due.saturating_sub(now_ns())))
+        Some(Duration::from_nanos(
+            due.saturating_sub(self.clock.now_ns()),
+        ))
     }
 
     fn tick(&mut self) {

@@ -4,6 +4,7 @@
 //! device it is for, with the run's memory lent for the call. Time is passed in by the tick.
 
 mod backend;
+mod clock;
 mod memory;
 mod node;
 mod program;
@@ -14,6 +15,7 @@ mod tests;
 
 use crate::report::{Refusal, Report};
 use anyhow::{Context as _, Result, bail};
+use clock::Clock;
 use memory::{Ear, Memory};
 use node::Node;
 use shares::Shares;
@@ -31,6 +33,7 @@ const MAX_PLACES: usize = 4096;
 
 /// A machine with devices, ready for programs.
 pub struct World {
+    clock: Clock,
     memory: Memory,
     nodes: Vec<Node>,
     files: BTreeMap<FileId, (usize, FileHandle)>,
@@ -76,6 +79,7 @@ impl World {
         }
         nodes.sort_by_key(Node::number);
         Ok(Self {
+            clock: Clock::default(),
             memory,
             nodes,
             files: BTreeMap::new(),

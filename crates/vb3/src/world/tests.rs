@@ -1,6 +1,7 @@
 //! The whole stack in one process: a program's calls are made by hand.
 
 use super::World;
+use super::clock::Clock;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -23,6 +24,8 @@ struct Local {
     mem: File,
     call: Cell<u64>,
     given: RefCell<Vec<(OwnedFd, Tag)>>,
+    /// Its memory is read-only.
+    unwritable: Cell<bool>,
 }
 
 impl Local {
@@ -36,6 +39,7 @@ impl Local {
             mem,
             call: Cell::new(0),
             given: RefCell::default(),
+            unwritable: Cell::new(false),
         }
     }
 }
@@ -54,6 +58,9 @@ impl Caller for Local {
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        if self.unwritable.get() {
+            return Err(Errno(14));
+        }
         self.mem.write_all_at(data, addr).map_err(|_| Errno(14))
     }
 
@@ -106,10 +113,14 @@ struct Bench {
 
 impl Bench {
     fn new(machine: &str, specs: &[&str]) -> Self {
+        Self::seeded(machine, specs, 1)
+    }
+
+    fn seeded(machine: &str, specs: &[&str], seed: u64) -> Self {
         let profile = Profile::builtin(machine).unwrap();
         let specs: Vec<_> = specs.iter().map(|s| s.parse().unwrap()).collect();
         Self {
-            world: World::new(profile, &specs, 1).unwrap(),
+            world: World::new(profile, &specs, seed).unwrap(),
             program: Local::new(),
         }
     }
@@ -161,16 +172,20 @@ impl Bench {
         )
     }
 
-    fn export(&mut self, file: FileId, kind: u32, index: u32) -> i32 {
-        let arg = Arg::new(
+    /// What EXPBUF takes to export for reading and writing.
+    fn exported(kind: u32, index: u32) -> Arg {
+        Arg::new(
             size_of::<v4l2_exportbuffer>(),
             &[
                 (offset_of!(v4l2_exportbuffer, index), index),
                 (offset_of!(v4l2_exportbuffer, type_), kind),
                 (offset_of!(v4l2_exportbuffer, flags), 2),
             ],
-        );
-        self.ioctl(file, VIDIOC_EXPBUF, arg)
+        )
+    }
+
+    fn export(&mut self, file: FileId, kind: u32, index: u32) -> i32 {
+        self.ioctl(file, VIDIOC_EXPBUF, Self::exported(kind, index))
             .u32(offset_of!(v4l2_exportbuffer, fd)) as i32
     }
 
@@ -214,10 +229,11 @@ impl Bench {
 
 /// Frames from a camera to a display, each exported once and queued at both in turn.
 fn camera_to_display(machine: &str, frames: u32) -> (Bench, crate::report::Report) {
-    let mut bench = Bench::new(
-        machine,
-        &["camera=pattern,clock=free", "display,clock=free"],
-    );
+    let specs = ["camera=pattern,clock=free", "display,clock=free"];
+    pass_frames(Bench::new(machine, &specs), frames)
+}
+
+fn pass_frames(mut bench: Bench, frames: u32) -> (Bench, crate::report::Report) {
     let (camera, display) = (bench.open(0), bench.open(1));
     bench
         .world
@@ -324,4 +340,161 @@ fn what_the_camera_writes_is_where_the_display_reads() {
             "{machine}: the display read what no camera wrote"
         );
     }
+}
+
+/// The events of camera to display on a clock that can be repeated, and the report.
+fn story(machine: &str, pace: &str, seed: u64) -> (String, crate::report::Report) {
+    let specs = [
+        format!("camera=pattern,clock={pace}"),
+        format!("display,clock={pace}"),
+    ];
+    let mut bench = Bench::seeded(machine, &[&specs[0], &specs[1]], seed);
+    bench.world.clock = Clock::Stepped {
+        now: Cell::new(1_000_000_000),
+        step: 500_000,
+    };
+    let (mut bench, mut report) = pass_frames(bench, 8);
+    // Descriptors are the real machine's.
+    report.held.fds = 0;
+    let trace = bench.world.memory.ops_mut().platform_mut().trace();
+    assert_eq!(trace.dropped(), 0);
+    (trace.to_string(), report)
+}
+
+#[test]
+fn the_same_seed_gives_the_same_events_at_the_same_times() {
+    for machine in ["pc", "soc-cma", "soc-iommu", "soc-noncoherent", "vm-bounce"] {
+        for pace in ["free", "real"] {
+            let first = story(machine, pace, 1);
+            assert!(first.0.lines().count() > 20, "{machine} {pace}");
+            assert!(first == story(machine, pace, 1), "{machine} {pace}");
+            let other = story(machine, pace, 2);
+            assert_eq!(first.1, other.1, "{machine} {pace}: only addresses differ");
+            let scattered = Profile::builtin(machine).unwrap().iommu.is_some();
+            assert_eq!(first.0 != other.0, scattered, "{machine} {pace}");
+        }
+    }
+}
+
+#[test]
+fn an_export_whose_number_cannot_be_told_gives_nothing_away() {
+    for machine in ["pc", "soc-cma", "soc-iommu", "soc-noncoherent", "vm-bounce"] {
+        let mut bench = Bench::new(machine, &["camera=pattern,clock=free"]);
+        let camera = bench.open(0);
+        assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+        bench.program.unwritable.set(true);
+        let mut arg = Bench::exported(CAPTURE, 0);
+        assert_eq!(
+            bench.try_ioctl(camera, VIDIOC_EXPBUF, &mut arg),
+            Err(14),
+            "{machine}"
+        );
+        bench.program.unwritable.set(false);
+        assert!(bench.program.given.borrow().is_empty(), "{machine}");
+        let live = bench.world.memory.live().buffers;
+        assert_eq!((live.memories, live.bufs), (2, 0), "{machine}");
+        assert_eq!(bench.world.report().held.dmabufs, 0, "{machine}");
+        // It works where it can be told, and all goes back.
+        bench.export(camera, CAPTURE, 0);
+        assert_eq!(bench.world.memory.live().buffers.bufs, 1, "{machine}");
+        bench.close_all(&[camera]);
+        assert!(bench.world.memory.live().is_empty(), "{machine}");
+    }
+}
+
+/// The refusals of a run by device, call and constraint, with what was wanted and found.
+fn refusals(bench: &mut Bench) -> Vec<(String, String, String, u64, u64)> {
+    let report = bench.world.report();
+    let told = |r: crate::report::Refusal| (r.device, r.call, r.constraint, r.wanted, r.found);
+    report.refusals.into_iter().map(told).collect()
+}
+
+#[test]
+fn a_device_with_few_address_bits_gets_memory_it_reaches_or_the_reason() {
+    const REACH: u64 = (1 << 24) - 1;
+    let near = "camera=pattern,clock=free,mask=24";
+    for machine in ["soc-cma", "vm-bounce", "soc-iommu"] {
+        let mut bench = Bench::new(machine, &[near, "camera=pattern,clock=free"]);
+        let (camera, big) = (bench.open(0), bench.open(1));
+        let platform = bench.world.memory.ops_mut().platform_mut();
+        platform.trace_mut().start(1 << 16);
+        // Plenty is free: its memory lies where it reaches.
+        let count = bench.reqbufs(camera, CAPTURE, MMAP, 3);
+        for index in 0..count {
+            bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, index));
+        }
+        bench.stream(camera, CAPTURE, true);
+        bench.dequeue(camera, CAPTURE, MMAP);
+        bench.stream(camera, CAPTURE, false);
+        let mut written = 0;
+        let trace = bench.world.memory.ops().platform().trace();
+        for (_, event) in trace.events() {
+            if let vb3_machine::Event::BusWrite { dev: 0, addr, len } = *event {
+                assert!(addr + len - 1 <= REACH, "{machine}: {event:?}");
+                written += len;
+            }
+        }
+        assert!(written > 0, "{machine}");
+        assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 0), 0);
+        // Another device has taken all of that.
+        assert_eq!(bench.reqbufs(big, CAPTURE, MMAP, 32), 32);
+        let mut arg = Arg::new(
+            size_of::<v4l2_requestbuffers>(),
+            &[
+                (offset_of!(v4l2_requestbuffers, count), 3),
+                (offset_of!(v4l2_requestbuffers, type_), CAPTURE),
+                (offset_of!(v4l2_requestbuffers, memory), MMAP),
+            ],
+        );
+        let made = bench.try_ioctl(camera, VIDIOC_REQBUFS, &mut arg);
+        if machine == "soc-iommu" {
+            assert!(made.is_ok(), "behind an IOMMU any memory will do");
+            assert!(refusals(&mut bench).is_empty());
+        } else {
+            assert_eq!(made, Err(12), "{machine}");
+            let told = refusals(&mut bench);
+            let [(device, call, constraint, wanted, found)] = &told[..] else {
+                panic!("{machine}: {told:?}")
+            };
+            assert_eq!(
+                (device.as_str(), call.as_str(), constraint.as_str(), *found),
+                ("/dev/video0", "REQBUFS", "dma-mask", REACH),
+                "{machine}"
+            );
+            assert!(*wanted > REACH, "{machine}: {wanted:#x}");
+        }
+        bench.close_all(&[camera, big]);
+    }
+}
+
+#[test]
+fn a_buffer_beyond_a_devices_reach_is_refused_with_the_reason() {
+    const REACH: u64 = (1 << 24) - 1;
+    let mut bench = Bench::new(
+        "soc-cma",
+        &["camera=pattern,clock=free", "display,clock=free,mask=24"],
+    );
+    let (camera, display) = (bench.open(0), bench.open(1));
+    assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 32), 32);
+    assert_eq!(bench.reqbufs(display, OUTPUT, DMABUF, 2), 2);
+    let queue = |bench: &mut Bench, from: u32| {
+        let fd = bench.export(camera, CAPTURE, from);
+        let mut arg = Bench::buffer(OUTPUT, DMABUF, 0);
+        let at = offset_of!(v4l2_buffer, m);
+        arg.0[at..at + 4].copy_from_slice(&fd.to_ne_bytes());
+        bench.try_ioctl(display, VIDIOC_QBUF, &mut arg)
+    };
+    assert_eq!(queue(&mut bench, 31), Err(22), "the highest");
+    let told = refusals(&mut bench);
+    let [(device, call, constraint, wanted, found)] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (device.as_str(), call.as_str(), constraint.as_str(), *found),
+        ("/dev/video1", "QBUF", "dma-mask", REACH)
+    );
+    assert!(*wanted > REACH, "{wanted:#x}");
+    assert!(queue(&mut bench, 0).is_ok(), "the lowest");
+    bench.close_all(&[camera, display]);
+    assert!(bench.world.memory.live().is_empty());
 }

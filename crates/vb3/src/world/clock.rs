@@ -1,0 +1,33 @@
+//! The clock of a run.
+
+/// Where the world has its time from.
+#[derive(Debug, Default)]
+pub(super) enum Clock {
+    /// The monotonic clock of the system.
+    #[default]
+    Monotonic,
+    /// A clock that goes on by a step whenever somebody asks, for runs that can be repeated.
+    #[cfg(test)]
+    Stepped {
+        /// Nanoseconds.
+        now: std::cell::Cell<u64>,
+        /// Nanoseconds.
+        step: u64,
+    },
+}
+
+impl Clock {
+    /// The time in nanoseconds. It never goes back.
+    pub(super) fn now_ns(&self) -> u64 {
+        match self {
+            Self::Monotonic => {
+                let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+                let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+                let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
+                seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+            }
+            #[cfg(test)]
+            Self::Stepped { now, step } => now.replace(now.get() + step),
+        }
+    }
+}
