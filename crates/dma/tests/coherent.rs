@@ -115,8 +115,8 @@ fn declarations_that_make_no_sense_are_refused() {
         (sram(0, PAGE + 1), ON_BUS, 22),
         (sram(1, PAGE), ON_BUS, 22),
         (sram(0, PAGE), DmaAddr::new(1), 22),
-        (sram(0, u64::MAX & !(PAGE - 1)), ON_BUS, 22),
-        (sram(0, 2 * PAGE), DmaAddr::new(u64::MAX & !(PAGE - 1)), 22),
+        (sram(0, !(PAGE - 1)), ON_BUS, 22),
+        (sram(0, 2 * PAGE), DmaAddr::new(!(PAGE - 1)), 22),
         (sram(0, 2 * PAGE), DmaAddr::new(0xffff_f000), 5),
     ];
     for (memory, addr, errno) in cases {
