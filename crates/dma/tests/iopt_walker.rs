@@ -440,7 +440,7 @@ fn config() -> ProptestConfig {
         cases: if set {
             ProptestConfig::default().cases
         } else {
-            96
+            64
         },
         ..ProptestConfig::default()
     }
