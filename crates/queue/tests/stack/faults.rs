@@ -30,6 +30,7 @@ fn frames(ops: &mut Vec<Op>, memories: [Memory; 2]) {
             Op::Dequeue(0),
             Op::Sync(nth, 1),
             Op::Sync(nth, 5),
+            Op::Write(0),
             Op::Queue(1, index, offer(memories[1], nth)),
             Op::Work(1, 0, DoneState::Done),
             Op::Dequeue(1),

@@ -61,6 +61,7 @@ impl Model {
             assert_eq!((found.state, found.error), (state, error), "{side} {index}");
             let prepared = buffer.prepared && buffer.place == Place::Program;
             assert_eq!(found.prepared, prepared, "{side} {index}");
+            assert_eq!(found.hints, buffer.hints, "{side} {index}");
             let mapped = match buffer.holds {
                 Holds::Own(mem) => self.mems[&mem].bufs + self.mems[&mem].maps > 0,
                 _ => false,
