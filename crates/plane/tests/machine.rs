@@ -24,7 +24,7 @@ struct Ear {
 
 impl Watch<Layer> for Ear {
     fn stale_bytes(&mut self, ops: &Layer, alloc: &vb3_dma::Alloc<Machine>) -> Option<u64> {
-        Some(ops.platform().stale_bytes_of(alloc.pages()))
+        Some(ops.platform().stale_bytes_of(alloc.pages()?))
     }
 
     fn missing_sync(&mut self, fact: MissingSync<Dev>) {
@@ -209,7 +209,10 @@ fn the_cpu_reads_right_bytes_with_sync_and_stale_ones_without() {
             }
             let stale = {
                 let alloc = lab.p.buffers().memory(buf.memory()).expect("there").alloc();
-                lab.p.ops().platform().stale_bytes_of(alloc.pages())
+                lab.p
+                    .ops()
+                    .platform()
+                    .stale_bytes_of(alloc.pages().unwrap())
             };
             let noncoherent = name == "soc-noncoherent";
             assert_eq!(stale > 0, noncoherent && !sync, "{name}");
