@@ -66,6 +66,7 @@ impl<M: MemOps> Queue<M> {
     where
         D: Driver<Cookie = M::Cookie> + ?Sized,
     {
+        self.shortfall = None;
         let (first, room) = self.find_room(wanted);
         let mut made = Made {
             first,
@@ -89,6 +90,7 @@ impl<M: MemOps> Queue<M> {
                 }
                 Err(e) => {
                     made.cause = e.reason();
+                    self.shortfall = made.cause;
                     break;
                 }
             }

@@ -7,7 +7,7 @@ use crate::{BufferInfo, Busy, Config, Error, Invalid, Memory};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use vb3_plane::{Coherency, MemOps};
+use vb3_plane::{Coherency, MemOps, Reason};
 
 /// What has happened on a queue since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -54,6 +54,8 @@ pub struct Queue<M: MemOps> {
     pub(crate) last_buffer_dequeued: bool,
     /// CAPTURE: no QBUF since allocation or STREAMOFF.
     pub(crate) waiting_for_buffers: bool,
+    /// Why fewer buffers were made than asked for.
+    pub(crate) shortfall: Option<Reason>,
     pub(crate) waiting_in_dqbuf: bool,
     pub(crate) fileio: Option<FileIo>,
     pub(crate) wake: bool,
@@ -90,6 +92,7 @@ impl<M: MemOps> Queue<M> {
             error: false,
             last_buffer_dequeued: false,
             waiting_for_buffers: false,
+            shortfall: None,
             waiting_in_dqbuf: false,
             fileio: None,
             wake: false,
@@ -177,6 +180,12 @@ impl<M: MemOps> Queue<M> {
             let (plane, _) = planes.find(|(_, p)| p.memory.as_ref().is_some_and(&is_it))?;
             Some((index, plane))
         })
+    }
+
+    /// Why the last REQBUFS or CREATE_BUFS made fewer buffers than were asked for, or none.
+    /// Cleared by the call.
+    pub fn take_shortfall(&mut self) -> Option<Reason> {
+        self.shortfall.take()
     }
 
     /// Whether those who wait in DQBUF, poll, read() or write() should look again. Cleared by

@@ -233,8 +233,12 @@ where
             return Outcome::Fail(Error::NotTty);
         };
         let result = self.run(mem, cx, request, arg, program);
-        if let Err(error) = result {
-            self.record(request.name, error);
+        let shortfall = self.queue.take_shortfall();
+        match (result, shortfall) {
+            (Err(error), _) => self.record(request.name, error),
+            // It succeeded, with less than it was asked for.
+            (Ok(_), Some(reason)) => self.refusals.record_shortfall(request.name, reason),
+            (Ok(_), None) => {}
         }
         result.into()
     }

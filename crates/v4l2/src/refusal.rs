@@ -12,7 +12,7 @@ pub(crate) const MAX_REFUSALS: usize = 256;
 pub struct Refusal {
     /// The call, e.g. `VIDIOC_QBUF`.
     pub call: &'static str,
-    /// The Linux errno it failed with, positive.
+    /// The Linux errno it failed with, positive; zero for a call that succeeded in part.
     pub errno: i32,
     /// Why.
     pub reason: Reason,
@@ -34,14 +34,27 @@ impl Refusals {
     /// Keeps an error that has a reason. The oldest goes where there are too many.
     pub(crate) fn record(&mut self, call: &'static str, error: Error) {
         let Some(reason) = error.reason() else { return };
-        if self.0.len() >= MAX_REFUSALS {
-            self.0.pop_front();
-        }
-        self.0.push_back(Refusal {
+        self.push(Refusal {
             call,
             errno: error.errno(),
             reason,
         });
+    }
+
+    /// Keeps why a call that succeeded gave less than it was asked for.
+    pub(crate) fn record_shortfall(&mut self, call: &'static str, reason: Reason) {
+        self.push(Refusal {
+            call,
+            errno: 0,
+            reason,
+        });
+    }
+
+    fn push(&mut self, refusal: Refusal) {
+        if self.0.len() >= MAX_REFUSALS {
+            self.0.pop_front();
+        }
+        self.0.push_back(refusal);
     }
 
     pub(crate) fn take(&mut self) -> Vec<Refusal> {

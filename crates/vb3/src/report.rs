@@ -118,7 +118,8 @@ pub struct Refusal {
     pub device: String,
     /// The call: `REQBUFS`, `QBUF`, `mmap`, ….
     pub call: String,
-    /// The errno the program got, positive.
+    /// The errno the program got, positive; zero where the call succeeded with fewer buffers than
+    /// were asked for.
     pub errno: i32,
     /// [`vb3_dma::Constraint::name`]; empty where there was no constraint to name.
     pub constraint: String,

@@ -87,7 +87,13 @@ pub fn refusal(refusal: &Refusal) -> Sentence {
     let (name, meaning) = errno(refusal.errno);
     let (why, hint) = reason(&refusal.constraint, refusal.wanted, refusal.found)
         .unwrap_or_else(|| (no_constraint(refusal, meaning), NO_HINT.to_owned()));
-    let mut what = format!("{} on {} failed with {name}", refusal.call, refusal.device);
+    let mut what = match refusal.errno {
+        0 => format!(
+            "{} on {} made fewer buffers than were asked for",
+            refusal.call, refusal.device
+        ),
+        _ => format!("{} on {} failed with {name}", refusal.call, refusal.device),
+    };
     let _ = write!(what, "{}: {why}", times(refusal.times));
     Sentence { what, hint }
 }

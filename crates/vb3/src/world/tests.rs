@@ -498,3 +498,32 @@ fn a_buffer_beyond_a_devices_reach_is_refused_with_the_reason() {
     bench.close_all(&[camera, display]);
     assert!(bench.world.memory.live().is_empty());
 }
+
+#[test]
+fn fewer_buffers_than_asked_for_are_told_with_the_reason() {
+    let mut bench = Bench::new("soc-cma", &["camera=pattern,size=4096x2304,format=RGB24"]);
+    let camera = bench.open(0);
+    let frame = 4096 * 2304 * 3;
+    assert_eq!(
+        bench.reqbufs(camera, CAPTURE, MMAP, 4),
+        2,
+        "64 MiB hold two"
+    );
+    let report = bench.world.report();
+    let [refusal] = &report.refusals[..] else {
+        panic!("{:?}", report.refusals)
+    };
+    assert_eq!((refusal.call.as_str(), refusal.errno), ("REQBUFS", 0));
+    assert_eq!(
+        (refusal.constraint.as_str(), refusal.wanted),
+        ("cma-size", frame)
+    );
+    assert!(refusal.found < frame, "{refusal:?}");
+    let sentence = crate::sentence::refusal(refusal);
+    assert!(
+        sentence.what.contains("made fewer buffers"),
+        "{}",
+        sentence.what
+    );
+    bench.close_all(&[camera]);
+}
