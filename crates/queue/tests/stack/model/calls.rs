@@ -247,6 +247,9 @@ impl Model {
             }
             Op::Remove(side, first, count) => {
                 let buffers = &self.streams[side].buffers;
+                if count as usize > buffers.len() {
+                    return Err(22);
+                }
                 if count > 0 {
                     let all = first..first + count;
                     for index in all.clone() {
