@@ -59,3 +59,19 @@ comply() {
     step "$name" "\"code\":$code,\"total\":${total:-0},\"succeeded\":${good:-0},\"fails\":\"$fails\""
     cat /tmp/out
 }
+
+# Counts the kernel's complaints since the last call. The C module's defects cause some: they are
+# told, and are no fault of the run.
+complaints() {
+    count=$(dmesg | grep -cE 'WARNING:|BUG:|Oops|Out of memory|oom-kill')
+    if [ "$1" = c ]; then
+        step "c.complaints" "\"count\":$count"
+    else
+        ok=true
+        [ "$count" = 0 ] || ok=false
+        step "$1.complaints" "\"count\":$count,\"ok\":$ok"
+    fi
+    dmesg -n 1
+    dmesg >/tmp/dmesg.$1
+    dmesg -c >/dev/null
+}

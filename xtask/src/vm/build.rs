@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Copies the sources into the build root and builds the Rust object there.
-pub(crate) fn rust_object(lab: &Lab) -> Result<()> {
+/// Copies the sources into the build root; builds the Rust object and the guest's programs there.
+pub(crate) fn common(lab: &Lab) -> Result<()> {
     let work = lab.work();
     let sources = work.join("src");
     let mut copy = Command::new("sh");
@@ -34,6 +34,17 @@ pub(crate) fn rust_object(lab: &Lab) -> Result<()> {
             "/work/src/lab/rust-object.sh",
             "/work/src",
             "/work/rust",
+        ]),
+    )?;
+    step::run(
+        "building the guest's programs",
+        Duration::from_secs(120),
+        &lab.log("programs"),
+        &mut lab.inside(&[
+            "sh",
+            "/work/src/lab/programs.sh",
+            "/work/src/lab/programs",
+            "/work/programs",
         ]),
     )
 }
@@ -72,6 +83,18 @@ pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
             "/work/rust",
             kernel,
             &out,
+        ]),
+    )?;
+    step::run(
+        &format!("building the test driver for {kernel}"),
+        Duration::from_secs(300),
+        &lab.log(&format!("driver-{kernel}")),
+        &mut lab.inside(&[
+            "sh",
+            "/work/src/lab/driver.sh",
+            "/work/src/lab/driver",
+            &out,
+            kernel,
         ]),
     )?;
     let packed = format!("/kernels/{kernel}/modules.cpio.gz");

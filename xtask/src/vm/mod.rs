@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// Memory of the machine in MiB
     #[arg(long, default_value_t = 2048)]
     memory: u32,
+    /// Use KVM; without it, instructions are translated
+    #[arg(long)]
+    kvm: bool,
     /// A Debian mirror, if this system's apt sources name none
     #[arg(long)]
     mirror: Option<String>,
@@ -107,7 +110,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         [] => vec![Iommu::None],
         some => some.to_vec(),
     };
-    build::rust_object(&lab)?;
+    build::common(&lab)?;
     for kernel in &kernels {
         build::modules(&lab, kernel)?;
     }
