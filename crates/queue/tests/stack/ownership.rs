@@ -1,7 +1,7 @@
 //! Whose memory is whose: tokens that count no more, and bytes that were somebody else's.
 
 use crate::lab::{LEN, Lab, OUTPUT, Offer, Op, Reply, Setup, bytes_of, slot_addr};
-use crate::random::setups;
+use crate::random::{joins_pages, setups};
 use std::os::unix::fs::FileExt as _;
 use vb3_machine::FaultKind;
 use vb3_plane::{Allocator, Cookie, MemOps as _};
@@ -50,7 +50,7 @@ fn streaming(setup: Setup, coherency: Coherency) -> Lab {
 
 /// Where vmalloc memory is not one run for the display, nothing is shared.
 fn can_share(setup: Setup) -> bool {
-    setup.machine != "soc-cma" || setup.allocators == [Allocator::Contig; 2]
+    joins_pages(setup) || setup.allocators == [Allocator::Contig; 2]
 }
 
 fn cookies(lab: &Lab, side: usize) -> Vec<Cookie> {

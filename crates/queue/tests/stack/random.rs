@@ -3,6 +3,7 @@
 use crate::lab::{Lab, OUTPUT, Offer, Op, Setup};
 use crate::model::Model;
 use proptest::prelude::*;
+use vb3_machine::Profile;
 use vb3_machine::profile::BUILTINS;
 use vb3_plane::Allocator;
 use vb3_queue::{Coherency, DoneState, HintSkip, Memory};
@@ -89,6 +90,12 @@ pub(crate) fn setups() -> Vec<Setup> {
     machines
         .flat_map(|name| mixes.map(|mix| setup(name, mix)))
         .collect()
+}
+
+/// Whether scattered pages become one run for devices: by an IOMMU, or in a bounce pool.
+pub(crate) fn joins_pages(setup: Setup) -> bool {
+    let profile = Profile::builtin(setup.machine).expect("built in");
+    profile.iommu.is_some() || profile.private_memory
 }
 
 /// Buffers on both sides to begin with, so that short runs get somewhere: one side's own, which
