@@ -165,7 +165,7 @@ static int udmabuf(uint32_t size)
 	uint8_t *view;
 
 	c.memfd = memfd_create("frame", MFD_ALLOW_SEALING);
-	if (dev < 0 || c.memfd < 0 || ftruncate(c.memfd, size))
+	if (dev < 0 || (int)c.memfd < 0 || ftruncate(c.memfd, size))
 		return -1;
 	view = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, c.memfd, 0);
 	for (uint32_t page = 0; page < size; page += 8192)
@@ -383,6 +383,9 @@ static void wishes(void)
 	step("wish.noncoherent+dma32", "\"errno\":%d", reqbufs(CAP, V4L2_MEMORY_MMAP, 1, flag));
 	reqbufs(CAP, V4L2_MEMORY_MMAP, 0, 0);
 	parameter("gfp", "0");
+	/* The stock module has the OOM killer kill others first, the tests among them. */
+	if (!strcmp(prefix, "c"))
+		return;
 	set_size(0xfffff000u);
 	step("wish.huge", "\"errno\":%d", reqbufs(CAP, V4L2_MEMORY_MMAP, 1, 0));
 	reqbufs(CAP, V4L2_MEMORY_MMAP, 0, 0);

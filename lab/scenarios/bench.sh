@@ -1,0 +1,12 @@
+# Times the C module and ours in turn, in one boot: C, Rust, Rust, C.
+. /scenario/lib.sh
+
+for which in c rust rust c; do
+    use_module "$which" || continue
+    insmod /scenario/vb3edu.ko instant=1
+    timeout 250 /scenario/bench "$(node vb3edu)" "$which" "$([ "$IOMMU" = none ] || echo iommu)" >/tmp/out
+    cat /tmp/out
+    cat /tmp/out >/dev/ttyS1
+    rmmod vb3edu
+    drop_module "$which"
+done
