@@ -26,6 +26,12 @@ impl FdRange {
 /// been rewritten by us and passes.
 pub(crate) const MMAP_PASS: u32 = 0x7662_3364;
 
+/// Bytes from which on a write to standard output may be a frame for a device it was redirected
+/// to. Smaller ones stay the kernel's: a signal that comes before the supervisor has received a
+/// notified call ends it with EINTR, which writers of text do not expect of a file or pipe with
+/// room, and lose what they wrote. A small write to a redirected device is EPERM.
+const LARGE_WRITE: u32 = 32 << 10;
+
 /// fstat by `newfstatat(fd, "", _, AT_EMPTY_PATH)`.
 const AT_EMPTY_PATH: u32 = 0x1000;
 
@@ -59,6 +65,10 @@ enum Test {
     Load(u32),
     /// Verdict if equal.
     Equal(u32, u32),
+    /// Verdict unless equal.
+    Unless(u32, u32),
+    /// Verdict if not less.
+    AtLeast(u32, u32),
     /// Verdict if any bit is set.
     AnyBit(u32, u32),
     /// Verdict if in the range of device descriptors.
@@ -78,6 +88,12 @@ fn emit(out: &mut Vec<libc::sock_filter>, test: &Test, range: FdRange) {
         Test::Load(at) => out.push(op(LD, at, 0, 0)),
         Test::Equal(k, verdict) => {
             out.extend([op(JEQ, k, 0, 1), op(RET, verdict, 0, 0)]);
+        }
+        Test::Unless(k, verdict) => {
+            out.extend([op(JEQ, k, 1, 0), op(RET, verdict, 0, 0)]);
+        }
+        Test::AtLeast(k, verdict) => {
+            out.extend([op(JGE, k, 0, 1), op(RET, verdict, 0, 0)]);
         }
         Test::AnyBit(k, verdict) => {
             out.extend([op(JSET, k, 0, 1), op(RET, verdict, 0, 0)]);
@@ -99,7 +115,7 @@ fn word(nr: libc::c_long) -> u32 {
 
 /// The filter's program.
 pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
-    use Test::{AnyBit, End, Equal, InRange, Load, TypeByte};
+    use Test::{AnyBit, AtLeast, End, Equal, InRange, Load, TypeByte, Unless};
     let mut out = vec![
         op(LD, ARCH, 0, 0),
         op(JEQ, AUDIT_ARCH_X86_64, 1, 0),
@@ -142,8 +158,19 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         &[Load(low(0)), Equal(0, NOTIFY), InRange(NOTIFY), End(ALLOW)],
     );
     block(
-        &[libc::SYS_write, libc::SYS_writev],
-        &[Load(low(0)), Equal(1, NOTIFY), InRange(NOTIFY), End(ALLOW)],
+        &[libc::SYS_write],
+        &[
+            Load(low(0)),
+            InRange(NOTIFY),
+            Unless(1, ALLOW),
+            Load(low(2)),
+            AtLeast(LARGE_WRITE, NOTIFY),
+            End(ALLOW),
+        ],
+    );
+    block(
+        &[libc::SYS_writev],
+        &[Load(low(0)), InRange(NOTIFY), End(ALLOW)],
     );
     block(
         &[

@@ -17,7 +17,10 @@
 //! # Limits
 //! * The program has `no_new_privs`: set-user-ID programs (sudo) gain nothing.
 //! * A device's descriptor is not the lowest free number. After dup2 to a number outside the
-//!   range only standard input and output can be read and written; all else works.
+//!   range only standard input can be read, and standard output be written in pieces of 32 KiB
+//!   and more (smaller ones are EPERM); all else works.
+//! * A signal whose handler lacks SA_RESTART, and that comes in the microseconds before a
+//!   notified call has been received, ends that call with EINTR, whatever call it is.
 //! * 32-bit programs and opens through io_uring do not see the devices. A program that installs
 //!   a seccomp listener of its own gets EBUSY.
 //! * Under strace or a debugger a mapping of a device fails with EPERM, and a note says why.

@@ -346,7 +346,7 @@ impl Backend for Toy {
     }
 
     fn write(&mut self, _: FileId, addr: u64, len: u64, _: bool, caller: &dyn Caller) -> Outcome {
-        let mut bytes = vec![0; usize::try_from(len.min(4096)).expect("small")];
+        let mut bytes = vec![0; usize::try_from(len.min(1 << 16)).expect("small")];
         match caller.read(addr, &mut bytes) {
             Ok(()) => {
                 self.written.extend(&bytes);

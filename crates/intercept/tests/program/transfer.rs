@@ -11,12 +11,20 @@ use crate::{call, device, errno, inside, run_shell};
 #[test]
 fn redirections_of_the_shell_reach_the_device() {
     let (report, toy, _) = run_shell(
-        "test \"$(head -c 7 </dev/video90)\" = 'a frame' && printf xyz >/dev/video90 &&
+        "test \"$(head -c 7 </dev/video90)\" = 'a frame' &&
+         head -c 40000 /dev/zero | dd bs=40000 iflag=fullblock 2>/dev/null >/dev/video90 &&
          dd if=/dev/video90 bs=18 count=1 2>/dev/null | grep -q '^a frame of the toy$'",
     );
     assert_eq!(report.status, 0);
-    assert_eq!(toy.written, b"xyz");
+    assert_eq!(toy.written, [0; 40000]);
     toy.assert_nothing_held();
+}
+
+#[test]
+fn a_small_write_to_a_redirected_device_is_no_silent_loss() {
+    let (report, toy, _) = run_shell("printf xyz >/dev/video90 2>/dev/null");
+    assert_ne!(report.status, 0);
+    assert_eq!(toy.written, b"");
 }
 
 inside! {

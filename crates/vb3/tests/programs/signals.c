@@ -95,6 +95,7 @@ int main(int argc, char **argv)
 		must(call(fd, VIDIOC_QBUF, &b), "QBUF");
 	}
 	must(call(fd, VIDIOC_STREAMOFF, &type), "STREAMOFF");
-	printf("signals %d interrupted %d\n", (int)signals, interrupted);
+	if (printf("signals %d interrupted %d\n", (int)signals, interrupted) < 0 || fflush(stdout))
+		return 3;
 	return 0;
 }
