@@ -351,6 +351,19 @@ pub trait Platform {
         Err(Error::Unsupported)
     }
 
+    /// Takes part of a device's own memory (that which was declared for it) into use, zeroed.
+    ///
+    /// # Errors
+    /// As [`zero`](Self::zero). The part is not in use then.
+    fn claim_physical(&mut self, range: Segment) -> Result<(), Error> {
+        self.zero(range, Caching::Uncached)
+    }
+
+    /// A part that was claimed is no longer in use.
+    fn release_physical(&mut self, range: Segment) {
+        let _ = range;
+    }
+
     /// Zeroes a physical range for the CPU and for devices.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use crate::profile::Profile;
 use crate::ram::{FRAME, Ram};
 use crate::store::{Private, Shared};
 use crate::trace::{Event, Trace};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use vb3_dma::{
@@ -104,6 +105,8 @@ pub struct Machine {
     pub(crate) profile: Profile,
     pub(crate) ram: Ram,
     pub(crate) memory: Memory,
+    /// Parts of devices' own memory that are in use: their address and object.
+    pub(crate) claimed: BTreeMap<u64, u64>,
     pub(crate) tables: TableFrames,
     pub(crate) devices: Vec<DeviceState>,
     pub(crate) faults: Injector,
@@ -133,6 +136,7 @@ impl Machine {
             profile: profile.clone(),
             ram,
             memory: Memory::default(),
+            claimed: BTreeMap::new(),
             tables: TableFrames::default(),
             devices: Vec::new(),
             faults: Injector::new(Faults::Off),
@@ -317,6 +321,13 @@ impl Machine {
         iommu.map_or((0, 0), Iommu::tlb_counts)
     }
 
+    /// Bytes of devices' own memory that are in use.
+    #[must_use]
+    pub fn claimed_bytes(&self) -> u64 {
+        let objects = self.claimed.values().filter_map(|id| self.memory.get(*id));
+        objects.map(|object| object.len).sum()
+    }
+
     /// Most bytes of the contiguous area that were in use at one time.
     #[must_use]
     pub fn cma_peak(&self) -> u64 {
@@ -391,6 +402,21 @@ impl Machine {
         let kind = SegmentKind::Physical;
         let object = Object::new(Backing::Shared(store), None, frames, kind, (0, len), true);
         self.memory.insert(object);
+        Ok(Segment { addr, len, kind })
+    }
+
+    /// Sets `len` bytes of addresses aside for a device's own memory, for the machine's life. Bytes
+    /// are there only for what is claimed of it, each part in a memfd of its own.
+    ///
+    /// # Errors
+    /// As [`add_physical`](Self::add_physical).
+    pub fn reserve_physical(&mut self, len: u64) -> Result<Segment, Error> {
+        if len == 0 || !len.is_multiple_of(FRAME) {
+            return Err(Error::Invalid);
+        }
+        let frames = self.ram.take_hole(len)?;
+        let addr = PhysAddr::new(frames.first().map_or(0, |&(first, _)| first * FRAME));
+        let kind = SegmentKind::Physical;
         Ok(Segment { addr, len, kind })
     }
 

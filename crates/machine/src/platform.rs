@@ -139,6 +139,42 @@ impl Platform for Machine {
         self.memory.get(pages.id)?.segments.get(index).copied()
     }
 
+    fn claim_physical(&mut self, range: Segment) -> Result<(), Error> {
+        self.may_fail()?;
+        if self.memory.locate(range.addr.get(), range.len).is_ok() {
+            return self.zero(range, Caching::Uncached);
+        }
+        let store = Shared::new(range.len).map_err(|_| host_exhausted(range.len))?;
+        let frames = vec![(range.addr.get() / FRAME, range.len / FRAME)];
+        let kind = SegmentKind::Physical;
+        let whole = (0, range.len);
+        let object = Object::new(Backing::Shared(store), None, frames, kind, whole, true);
+        let id = self.memory.insert(object);
+        self.claimed.insert(range.addr.get(), id);
+        let (addr, len, runs) = (range.addr.get(), range.len, 1);
+        self.note(Event::Alloc { addr, len, runs });
+        Ok(())
+    }
+
+    fn release_physical(&mut self, range: Segment) {
+        // What was there before it was claimed stays.
+        if let Some(id) = self.claimed.remove(&range.addr.get()) {
+            self.memory.remove(id);
+            let (addr, len) = (range.addr.get(), range.len);
+            self.note(Event::Free { addr, len });
+        }
+    }
+
+    fn reserved_iova(&self, dev: Device, index: usize) -> Option<(Iova, Iova)> {
+        self.device(dev)?.info.iommu?;
+        let &(first, last) = self.profile.iommu.as_ref()?.reserved.get(index)?;
+        Some((Iova::new(first), Iova::new(last)))
+    }
+
+    fn is_untrusted(&self, _dev: Device) -> bool {
+        self.profile.untrusted
+    }
+
     fn pin_user(
         &mut self,
         user: &User,

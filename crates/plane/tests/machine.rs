@@ -214,7 +214,7 @@ fn the_cpu_reads_right_bytes_with_sync_and_stale_ones_without() {
                     .platform()
                     .stale_bytes_of(alloc.pages().unwrap())
             };
-            let noncoherent = name == "soc-noncoherent";
+            let noncoherent = Profile::builtin(name).is_some_and(|p| !p.coherent);
             assert_eq!(stale > 0, noncoherent && !sync, "{name}");
             lab.p.vma_close_buf(id);
             let told: Vec<_> = lab.p.host().missing.iter().map(|m| m.sync).collect();
@@ -243,7 +243,7 @@ fn user_memory_is_one_run_where_there_is_an_iommu_or_a_bounce_pool() {
             .get_userptr(camera, &user, BASE, FRAME, Direction::FromDevice);
         match taken {
             Ok(mut plane) => {
-                assert!(name != "soc-cma");
+                assert!(!matches!(name, "soc-cma" | "soc-sram"));
                 lab.write(camera.dma, &mut plane, HintSkip::empty(), 4);
                 let mut seen = vec![0; FRAME as usize];
                 user.read(BASE, &mut seen).expect("there");
@@ -258,7 +258,7 @@ fn user_memory_is_one_run_where_there_is_an_iommu_or_a_bounce_pool() {
                 assert_eq!(reason.constraint, Constraint::Contiguous);
                 assert_eq!(reason.wanted, FRAME);
                 assert!(reason.found < FRAME && reason.found >= PAGE);
-                assert!(matches!(name, "soc-cma" | "pc"), "{name}");
+                assert!(matches!(name, "soc-cma" | "soc-sram"), "{name}");
             }
         }
         lab.end();

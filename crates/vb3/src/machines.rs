@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
-use vb3_dma::BounceMode;
+use vb3_dma::iopt::Format;
+use vb3_dma::{BounceMode, FlushPolicy, SegmentMode};
 use vb3_machine::Profile;
 use vb3_machine::profile::{Allocator, BUILTINS, fields};
 
@@ -104,7 +105,13 @@ fn print_row(p: &Profile, out: &mut dyn Write) -> Result<()> {
     };
     let iommu = p.iommu.as_ref().map_or_else(
         || "no IOMMU".to_owned(),
-        |iommu| format!("IOMMU with {}-bit addresses", iommu.aperture_bits),
+        |iommu| {
+            let lazy = match iommu.flush {
+                FlushPolicy::Strict => "",
+                FlushPolicy::Lazy => ", lazily flushed",
+            };
+            format!("IOMMU with {}-bit addresses{lazy}", iommu.aperture_bits)
+        },
     );
     let cma = if p.cma == 0 {
         "no CMA".to_owned()
@@ -126,10 +133,19 @@ fn print_row(p: &Profile, out: &mut dyn Write) -> Result<()> {
     } else {
         ""
     };
+    let untrusted = if p.untrusted {
+        ", untrusted devices"
+    } else {
+        ""
+    };
+    let sram = match p.sram {
+        0 => String::new(),
+        own => format!(", {} of its own for each device", bytes(own)),
+    };
     writeln!(out, "{:<16} {}", p.name, p.description)?;
     writeln!(
         out,
-        "{:<16} {} RAM, {cma}, {iommu}, {caches}, {}-bit DMA{}{}{bounce}{private}",
+        "{:<16} {} RAM, {cma}{sram}, {iommu}, {caches}, {}-bit DMA{}{}{bounce}{private}{untrusted}",
         "",
         bytes(p.ram),
         p.dma_mask_bits,
@@ -167,8 +183,22 @@ fn json_of(p: &Profile) -> Value {
         "coherent": p.coherent,
         "cache_line": p.cache_line,
         "iommu": p.iommu.as_ref().map(|iommu| json!({
+            "format": match iommu.format {
+                Format::VtdSecondStage => "vt-d",
+                Format::ArmLpaeS1 => "arm-lpae-s1",
+                Format::ArmLpaeS2 => "arm-lpae-s2",
+            },
             "page_sizes": sizes(iommu.page_sizes).collect::<Vec<_>>(),
             "aperture": iommu.aperture_bits,
+            "reserved": iommu.reserved,
+            "flush": match iommu.flush {
+                FlushPolicy::Strict => "strict",
+                FlushPolicy::Lazy => "lazy",
+            },
+            "segments": match iommu.segments {
+                SegmentMode::Contiguous => "contiguous",
+                SegmentMode::Compatible => "compatible",
+            },
         })),
         "dma_mask": p.dma_mask_bits,
         "max_segment": limit(p.max_segment),
@@ -179,6 +209,8 @@ fn json_of(p: &Profile) -> Value {
             BounceMode::Always => json!({ "mode": "always", "pool": p.bounce_pool }),
         },
         "private_memory": p.private_memory,
+        "untrusted": p.untrusted,
+        "sram": p.sram,
         "scattered": p.scattered,
         "userptr": p.userptr,
         "allocator": match p.allocator {
@@ -223,7 +255,20 @@ mod tests {
         assert_eq!(all.as_array().unwrap().len(), BUILTINS.len());
         let one: Value = serde_json::from_str(&printed(Some("soc-cma"), true).unwrap()).unwrap();
         assert_eq!(one["cma"], 64 << 20);
-        assert_eq!(one["iommu"], Value::Null);
+        assert_eq!((&one["iommu"], &one["sram"]), (&Value::Null, &json!(0)));
+        let one: Value =
+            serde_json::from_str(&printed(Some("soc-boundary"), true).unwrap()).unwrap();
+        assert_eq!(one["boundary"], 64 << 10);
+        assert_eq!(one["iommu"]["format"], "arm-lpae-s1");
+        assert_eq!(one["iommu"]["flush"], "lazy");
+        let one: Value =
+            serde_json::from_str(&printed(Some("pc-untrusted"), true).unwrap()).unwrap();
+        assert_eq!(one["untrusted"], true);
+        assert_eq!(one["iommu"]["format"], "vt-d");
+        assert_eq!(
+            one["iommu"]["reserved"],
+            json!([[0xfee0_0000_u32, 0xfeef_ffff_u32]])
+        );
     }
 
     #[test]

@@ -186,6 +186,19 @@ fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, String)>
             "the memory is a physical range with no pages behind it".to_owned(),
             "map it by physical address, or let a device with ordinary memory allocate",
         ),
+        "coherent-region" => (
+            format!("it asked for {w} of the device's own memory when {f} were free in one run"),
+            "ask for fewer or smaller buffers, give unused ones back, or raise sram in the \
+             machine's profile",
+        ),
+        "atomic-pool" => (
+            format!("{w} were asked for without sleeping when {f} of that pool were free"),
+            "fill the pool with more before, or allocate where the caller may sleep",
+        ),
+        "segment-count" => (
+            format!("the memory lies in {wanted} pieces and the device takes {found}"),
+            "use smaller buffers, or choose a machine with an IOMMU",
+        ),
         "injected-fault" => (
             "the machine's profile asks for faults, and this is one of them".to_owned(),
             "run again with the same --seed to see the same fault",

@@ -188,6 +188,9 @@ impl<P: Platform> Mapper<P> {
         match alloc.backing {
             Backing::Pages(pages) => self.give_pages(pages, alloc.len),
             Backing::Region { unit } => {
+                for &memory in &alloc.segments {
+                    self.platform.release_physical(memory);
+                }
                 if let Some(home) = &alloc.home {
                     self.give_to_region(home.dev, unit, alloc.len);
                 }

@@ -142,11 +142,8 @@ impl<P: Platform> Mapper<P> {
         };
         let addr = DmaAddr::new(region.addr.get().saturating_add(offset));
         let mut segments = Vec::new();
-        let ready = match push(&mut segments, memory) {
-            Ok(()) => self.platform.zero(memory, Caching::Uncached),
-            Err(err) => Err(err),
-        };
-        if let Err(err) = ready {
+        let ready = push(&mut segments, memory);
+        if let Err(err) = ready.and_then(|()| self.platform.claim_physical(memory)) {
             self.give_to_region(dev, unit, len);
             return Err(err);
         }

@@ -27,6 +27,9 @@ impl Bench {
             format,
             page_sizes: SIZES,
             aperture_bits,
+            reserved: Vec::new(),
+            flush: vb3_dma::FlushPolicy::Strict,
+            segments: vb3_dma::SegmentMode::Contiguous,
         };
         let mut mem = Tables {
             ram: &mut ram,

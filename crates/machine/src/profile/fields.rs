@@ -41,6 +41,20 @@ const FIELDS: &[(&str, &str)] = &[
         "iommu.aperture",
         "bits of the addresses it translates, 20 to 57; to 48 in the Arm formats",
     ),
+    (
+        "iommu.reserved",
+        "ranges of addresses that are never given out: [[FIRST, LAST], ...]",
+    ),
+    (
+        "iommu.flush",
+        "when what was unmapped is flushed out of the IOMMU's buffer: \"strict\" (the default) for \
+         at once, \"lazy\" for many at a time",
+    ),
+    (
+        "iommu.segments",
+        "how scattered memory is laid out: \"contiguous\" (the default) for one run without gaps, \
+         \"compatible\" for what Linux does, which may leave gaps at boundaries",
+    ),
     ("dma_mask", "address bits of a device, 20 to 64"),
     (
         "max_segment",
@@ -62,6 +76,16 @@ const FIELDS: &[(&str, &str)] = &[
     (
         "private_memory",
         "true on a confidential machine: devices reach only what was made shared for them",
+    ),
+    (
+        "untrusted",
+        "true if a device must not see what shares a page with its memory: such ends are copied; \
+         needs an IOMMU and a bounce pool",
+    ),
+    (
+        "sram",
+        "bytes of coherent memory of its own, without pages, that each device has and allocates \
+         from alone; 0 for none",
     ),
     (
         "scattered",

@@ -7,7 +7,7 @@ pub use fields::fields;
 
 use std::fmt;
 use vb3_dma::iopt::Format;
-use vb3_dma::{BounceMode, Coherency};
+use vb3_dma::{BounceMode, Coherency, FlushPolicy, SegmentMode};
 
 /// Bytes of a page. Nothing else is supported.
 pub const PAGE_SIZE: u64 = 4096;
@@ -23,6 +23,12 @@ pub struct IommuProfile {
     pub page_sizes: u64,
     /// Bits of an I/O virtual address.
     pub aperture_bits: u32,
+    /// Addresses that are never given out: first and last of each range.
+    pub reserved: Vec<(u64, u64)>,
+    /// When removed translations are flushed.
+    pub flush: FlushPolicy,
+    /// How scatter tables are laid out.
+    pub segments: SegmentMode,
 }
 
 impl IommuProfile {
@@ -71,6 +77,10 @@ pub struct Profile {
     pub bounce_pool: u64,
     /// Whether devices reach only memory that was made shared for them.
     pub private_memory: bool,
+    /// Whether devices must not see what shares a page with their memory.
+    pub untrusted: bool,
+    /// Bytes of coherent memory of its own that each device has; zero for none.
+    pub sram: u64,
     /// Whether single pages are scattered on purpose.
     pub scattered: bool,
     /// Whether devices offer USERPTR by default; `None` leaves it to the allocator.
@@ -116,12 +126,21 @@ impl Profile {
 /// The built-in profiles: name, and the file's text with a comment on each field.
 pub const BUILTINS: &[(&str, &str)] = &[
     ("pc", include_str!("../../profiles/pc.toml")),
+    (
+        "pc-untrusted",
+        include_str!("../../profiles/pc-untrusted.toml"),
+    ),
+    (
+        "soc-boundary",
+        include_str!("../../profiles/soc-boundary.toml"),
+    ),
     ("soc-cma", include_str!("../../profiles/soc-cma.toml")),
     ("soc-iommu", include_str!("../../profiles/soc-iommu.toml")),
     (
         "soc-noncoherent",
         include_str!("../../profiles/soc-noncoherent.toml"),
     ),
+    ("soc-sram", include_str!("../../profiles/soc-sram.toml")),
     ("vm-bounce", include_str!("../../profiles/vm-bounce.toml")),
 ];
 

@@ -6,8 +6,8 @@ use serde::de::{self, Deserializer, Visitor};
 use std::fmt;
 use std::ops::Range;
 use toml::Spanned;
-use vb3_dma::BounceMode;
 use vb3_dma::iopt::Format;
+use vb3_dma::{BounceMode, FlushPolicy, RangeAllocator, SegmentMode};
 
 /// Largest machine: the map of its frames must fit the process.
 const MAX_RAM: u64 = 256 << 30;
@@ -15,6 +15,8 @@ const MAX_RAM: u64 = 256 << 30;
 const MIN_RAM: u64 = 4 << 20;
 /// The first MiB, which nobody gets.
 const RESERVED: u64 = 1 << 20;
+/// Most memory of its own that a device can have.
+const MAX_SRAM: u64 = 256 << 20;
 /// Where the device hole starts; the contiguous area and the bounce pool lie below.
 const LOW_END: u64 = 3 << 30;
 
@@ -154,6 +156,24 @@ struct RawIommu {
     format: Option<RawFormat>,
     page_sizes: Spanned<Vec<Size>>,
     aperture: Spanned<u32>,
+    #[serde(default)]
+    reserved: Vec<Spanned<(u64, u64)>>,
+    flush: Option<Spanned<RawFlush>>,
+    segments: Option<RawSegments>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawFlush {
+    Strict,
+    Lazy,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawSegments {
+    Contiguous,
+    Compatible,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -193,6 +213,8 @@ struct Raw {
     boundary: Option<Spanned<OptionalSize>>,
     bounce: Option<OptionalTable<RawBounce>>,
     private_memory: Option<Spanned<bool>>,
+    untrusted: Option<Spanned<bool>>,
+    sram: Option<Spanned<Size>>,
     scattered: Option<bool>,
     userptr: Option<bool>,
     allocator: Option<RawAllocator>,
@@ -270,6 +292,8 @@ fn check(source: &Source<'_>, raw: Raw) -> Result<Profile, ProfileError> {
         return Err(source.error("private_memory", private.span(), message));
     }
     let iommu = raw.iommu.and_then(|iommu| iommu.0);
+    let untrusted = check_untrusted(source, raw.untrusted, iommu.as_ref(), bounce_pool)?;
+    let sram = check_sram(source, raw.sram, iommu.is_some())?;
     let iommu = iommu.map(|iommu| check_iommu(source, &iommu)).transpose()?;
     let mask_bits = bits(source, "dma_mask", &raw.dma_mask, 20, 64)?;
     Ok(Profile {
@@ -286,6 +310,8 @@ fn check(source: &Source<'_>, raw: Raw) -> Result<Profile, ProfileError> {
         bounce,
         bounce_pool,
         private_memory,
+        untrusted,
+        sram,
         scattered: raw.scattered.unwrap_or(true),
         userptr: raw.userptr,
         allocator: match raw.allocator {
@@ -376,7 +402,76 @@ fn check_iommu(source: &Source<'_>, raw: &RawIommu) -> Result<IommuProfile, Prof
         format,
         page_sizes,
         aperture_bits,
+        reserved: check_reserved(source, &raw.reserved)?,
+        flush: match raw.flush.as_ref().map(|flush| *flush.get_ref()) {
+            None | Some(RawFlush::Strict) => FlushPolicy::Strict,
+            Some(RawFlush::Lazy) => FlushPolicy::Lazy,
+        },
+        segments: match raw.segments {
+            None | Some(RawSegments::Contiguous) => SegmentMode::Contiguous,
+            Some(RawSegments::Compatible) => SegmentMode::Compatible,
+        },
     })
+}
+
+fn check_reserved(
+    source: &Source<'_>,
+    raw: &[Spanned<(u64, u64)>],
+) -> Result<Vec<(u64, u64)>, ProfileError> {
+    let wrong = |at: &Spanned<_>, message| source.error("iommu.reserved", at.span(), message);
+    if let Some(over) = raw.get(RangeAllocator::MAX_RESERVED) {
+        let message = format!("more than {} ranges", RangeAllocator::MAX_RESERVED);
+        return Err(wrong(over, message));
+    }
+    if let Some(turned) = raw
+        .iter()
+        .find(|range| range.get_ref().0 > range.get_ref().1)
+    {
+        let (first, last) = turned.get_ref();
+        let message = format!("begins at {first:#x}, behind its end {last:#x}");
+        return Err(wrong(turned, message));
+    }
+    Ok(raw.iter().map(|range| *range.get_ref()).collect())
+}
+
+/// Whether devices are untrusted, with what that takes.
+fn check_untrusted(
+    source: &Source<'_>,
+    raw: Option<Spanned<bool>>,
+    iommu: Option<&RawIommu>,
+    bounce_pool: u64,
+) -> Result<bool, ProfileError> {
+    let Some(raw) = raw.filter(|raw| *raw.get_ref()) else {
+        return Ok(false);
+    };
+    let wrong = |message: &str| Err(source.error("untrusted", raw.span(), message.into()));
+    let Some(iommu) = iommu else {
+        return wrong("needs an IOMMU: without one, a device reaches everything");
+    };
+    if bounce_pool == 0 {
+        return wrong("needs a bounce pool for what does not fill pages");
+    }
+    let flush = iommu.flush.as_ref();
+    if let Some(lazy) = flush.filter(|flush| *flush.get_ref() == RawFlush::Lazy) {
+        let message = "\"lazy\" is not for untrusted devices, which are always flushed at once";
+        return Err(source.error("iommu.flush", lazy.span(), message.into()));
+    }
+    Ok(true)
+}
+
+fn check_sram(
+    source: &Source<'_>,
+    raw: Option<Spanned<Size>>,
+    iommu: bool,
+) -> Result<u64, ProfileError> {
+    let Some(raw) = raw.filter(|raw| raw.get_ref().0 > 0) else {
+        return Ok(0);
+    };
+    if iommu {
+        let message = "is for devices that are not behind an IOMMU";
+        return Err(source.error("sram", raw.span(), message.into()));
+    }
+    pages(source, "sram", &raw, PAGE_SIZE, MAX_SRAM)
 }
 
 fn check_max_segment(

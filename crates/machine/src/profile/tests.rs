@@ -1,8 +1,8 @@
 //! Built-in profiles and the errors of others.
 
 use super::{Allocator, BUILTINS, Profile, fields};
-use vb3_dma::BounceMode;
 use vb3_dma::iopt::Format;
+use vb3_dma::{BounceMode, FlushPolicy, SegmentMode};
 
 const GOOD: &str = "name = \"mine\"\nram = \"64MiB\"\ncoherent = true\ndma_mask = 32\n";
 
@@ -34,6 +34,16 @@ fn every_builtin_parses_and_is_called_what_its_file_says() {
 #[test]
 fn builtins_are_what_they_are_called() {
     let by_name = |name| Profile::builtin(name).unwrap();
+    let boundary = by_name("soc-boundary");
+    assert_eq!(
+        (boundary.boundary, boundary.max_segment),
+        ((64 << 10) - 1, 64 << 10)
+    );
+    let sram = by_name("soc-sram");
+    assert!(sram.sram > 0 && sram.iommu.is_none() && !sram.coherent);
+    let untrusted = by_name("pc-untrusted");
+    assert!(untrusted.untrusted && untrusted.bounce_pool > 0);
+    assert_eq!(by_name("pc").iommu.unwrap().reserved.len(), 1);
     let cma = by_name("soc-cma");
     assert_eq!(
         (cma.cma, cma.iommu, cma.coherent, cma.userptr),
@@ -146,6 +156,11 @@ fn each_mistake_names_its_field_and_line() {
             "less than",
         ),
         ("private_memory = true", "private_memory", "bounce pool"),
+        ("untrusted = true", "untrusted", "needs an IOMMU"),
+        ("untrusted = 1", "untrusted", "invalid type"),
+        ("sram = 5000", "sram", "no multiple"),
+        ("sram = \"1GiB\"", "sram", "room for"),
+        ("flush = \"lazy\"", "flush", "unknown field"),
         ("allocator = \"slab\"", "allocator", "unknown variant"),
         ("colour = \"red\"", "colour", "unknown field"),
         ("userptr = \"maybe\"", "userptr", "invalid type"),
@@ -182,6 +197,62 @@ fn each_mistake_names_its_field_and_line() {
             "{lines}"
         );
     }
+}
+
+/// A profile with an IOMMU, and lines before and behind its table.
+fn with_iommu(before: &str, behind: &str) -> String {
+    format!("{GOOD}{before}\n[iommu]\npage_sizes = [\"4KiB\"]\naperture = 32\n{behind}\n")
+}
+
+#[test]
+fn ways_of_an_iommu_are_read() {
+    let plain = Profile::parse(&with_iommu("", "")).unwrap().iommu.unwrap();
+    assert_eq!(
+        (plain.flush, plain.segments, &plain.reserved[..]),
+        (FlushPolicy::Strict, SegmentMode::Contiguous, &[][..])
+    );
+    let lines =
+        "flush = \"lazy\"\nsegments = \"compatible\"\nreserved = [[0x1000, 0x1fff], [7, 7]]";
+    let own = Profile::parse(&with_iommu("", lines)).unwrap();
+    let own = own.iommu.unwrap();
+    assert_eq!(
+        (own.flush, own.segments, &own.reserved[..]),
+        (
+            FlushPolicy::Lazy,
+            SegmentMode::Compatible,
+            &[(0x1000, 0x1fff), (7, 7)][..]
+        )
+    );
+}
+
+#[test]
+fn ways_that_do_not_go_together_are_refused() {
+    let pool = "[bounce]\nmode = \"when-needed\"\npool = 4096";
+    let many = format!("reserved = [{}]", "[1, 1], ".repeat(65));
+    for (before, behind, field, message) in [
+        ("untrusted = true", "", "untrusted", "needs a bounce pool"),
+        ("sram = 4096", "", "sram", "not behind an IOMMU"),
+        (
+            "untrusted = true",
+            &format!("flush = \"lazy\"\n{pool}"),
+            "iommu.flush",
+            "flushed at once",
+        ),
+        (
+            "",
+            "reserved = [[2, 1]]",
+            "iommu.reserved",
+            "behind its end",
+        ),
+        ("", &many, "iommu.reserved", "more than 64"),
+        ("", "flush = \"never\"", "flush", "unknown variant"),
+        ("", "segments = \"any\"", "segments", "unknown variant"),
+    ] {
+        let err = Profile::parse(&with_iommu(before, behind)).expect_err(behind);
+        assert_eq!(err.field.as_deref(), Some(field), "{err}");
+        assert!(err.message.contains(message), "{err}");
+    }
+    Profile::parse(&with_iommu("untrusted = true", pool)).unwrap();
 }
 
 #[test]

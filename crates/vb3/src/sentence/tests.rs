@@ -1,7 +1,7 @@
 use super::*;
 use vb3_dma::Constraint;
 
-const ALL: [Constraint; 15] = [
+const ALL: [Constraint; 18] = [
     Constraint::Contiguous,
     Constraint::ContiguousPool,
     Constraint::Ram,
@@ -16,6 +16,9 @@ const ALL: [Constraint; 15] = [
     Constraint::BufferSize,
     Constraint::SizeLimit,
     Constraint::PagesBehind,
+    Constraint::CoherentRegion,
+    Constraint::AtomicPool,
+    Constraint::SegmentCount,
     Constraint::InjectedFault,
 ];
 

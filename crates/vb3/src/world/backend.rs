@@ -322,6 +322,7 @@ impl Backend for World {
 
     fn tick(&mut self) {
         let now = self.set_now();
+        self.memory.ops_mut().tick(now);
         for node in &mut self.nodes {
             node.tick(&mut self.memory, now);
         }

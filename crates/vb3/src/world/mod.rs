@@ -103,6 +103,10 @@ impl World {
             }
         }
         self.shares.get_mut().look(&mut self.memory);
+        // What only waits for its flush is not held.
+        for node in &self.nodes {
+            self.memory.ops_mut().flush_lazy(node.dma);
+        }
         self.look_around();
         let mut report = self.report.clone();
         report.devices = self
@@ -119,7 +123,9 @@ impl World {
 
     /// After every call and tick: who is to look again, and what is there to remember.
     fn look_around(&mut self) {
-        self.peak_bytes = self.peak_bytes.max(self.memory.ops().live().page_bytes);
+        let ops = self.memory.ops();
+        let bytes = ops.live().page_bytes + ops.platform().claimed_bytes();
+        self.peak_bytes = self.peak_bytes.max(bytes);
         for (at, node) in self.nodes.iter_mut().enumerate() {
             if node.video.take_wake() {
                 let files = self.files.iter().filter(|(_, (of, _))| *of == at);

@@ -7,9 +7,28 @@ use anyhow::{Context as _, Result, anyhow};
 use std::path::PathBuf;
 use vb3_devices::spec::{Allocator, DeviceKind, DeviceSpec};
 use vb3_devices::{Device, Place};
+use vb3_dma::DmaAddr;
 use vb3_machine::{DeviceLimits, Profile};
 use vb3_plane::Cookie;
 use vb3_v4l2::VideoDevice;
+
+/// Gives a device what the profile says of its memory and its mappings.
+fn own_ways(
+    memory: &mut Memory,
+    profile: &Profile,
+    dev: vb3_machine::Device,
+) -> std::result::Result<(), vb3_dma::Error> {
+    let ops = memory.ops_mut();
+    if let Some(iommu) = &profile.iommu {
+        ops.set_segment_mode(dev, iommu.segments)?;
+        ops.set_flush_policy(dev, iommu.flush)?;
+    }
+    if profile.sram > 0 {
+        let own = ops.platform_mut().reserve_physical(profile.sram)?;
+        ops.declare_coherent(dev, own, DmaAddr::new(own.addr.get()))?;
+    }
+    Ok(())
+}
 
 /// A device node.
 pub(super) struct Node {
@@ -43,6 +62,8 @@ impl Node {
             .ops_mut()
             .platform_mut()
             .add_device(&format!("video{number}"), limits)
+            .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
+        own_ways(memory, profile, dma)
             .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
         let vmalloc = spec.allocator == Allocator::Vmalloc;
         let place = Place {

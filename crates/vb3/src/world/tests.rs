@@ -11,7 +11,8 @@ use std::os::unix::fs::FileExt;
 use vb3_intercept::{
     Backend, CallId, Caller, Errno, FdIdentity, FileId, NodeId, Outcome, ProcessMemory, Tag,
 };
-use vb3_machine::{Profile, profile::PAGE_SIZE};
+use vb3_machine::Profile;
+use vb3_machine::profile::{BUILTINS, PAGE_SIZE};
 use vb3_v4l2::sys::*;
 
 const CAPTURE: u32 = 1;
@@ -275,7 +276,7 @@ fn pass_frames(mut bench: Bench, frames: u32) -> (Bench, crate::report::Report) 
 
 #[test]
 fn frames_go_from_camera_to_display_without_a_copy_on_every_machine() {
-    for machine in ["pc", "soc-cma", "soc-iommu", "soc-noncoherent", "vm-bounce"] {
+    for (machine, _) in BUILTINS {
         let (mut bench, report) = camera_to_display(machine, 12);
         let [camera, display] = &report.devices[..] else {
             panic!("two devices")
@@ -296,10 +297,70 @@ fn frames_go_from_camera_to_display_without_a_copy_on_every_machine() {
     }
 }
 
+/// Seed 001: buffers lie in the camera's own memory, no page stands behind them, and the display
+/// reaches them by physical address.
+#[test]
+fn memory_without_pages_is_shared_by_physical_address() {
+    use vb3_machine::Event;
+    let (bench, report) = camera_to_display("soc-sram", 12);
+    assert_eq!(report.total(|q| q.bytes_copied + q.bytes_bounced), 0);
+    assert_eq!(report.total(|q| q.syncs_for_device + q.syncs_for_cpu), 0);
+    let ops = bench.world.memory.ops();
+    let own = Profile::builtin("soc-sram").unwrap().sram;
+    // The hole is given out from its start: the camera's part comes first.
+    let camera = (3 << 30)..(3 << 30) + own;
+    let (mut written, mut read) = (0u64, 0u64);
+    for (_, event) in ops.platform().trace().events() {
+        match *event {
+            Event::BusWrite { dev: 0, addr, len } => {
+                assert!(camera.contains(&addr) && camera.contains(&(addr + len - 1)));
+                written += len;
+            }
+            Event::BusRead { dev: 1, addr, len } => {
+                assert!(camera.contains(&addr) && camera.contains(&(addr + len - 1)));
+                read += len;
+            }
+            Event::Alloc { addr, .. } => assert!(camera.contains(&addr), "{addr:#x}"),
+            Event::Clean { .. } | Event::Invalidate { .. } => panic!("{event:?}"),
+            _ => {}
+        }
+    }
+    assert!(written > 0 && read > 0, "{written} written, {read} read");
+    let held = ops.platform().held();
+    assert_eq!((held.objects, held.ram_bytes, held.cma_bytes), (0, 0, 0));
+    assert_eq!(ops.platform().cma_peak(), 0);
+}
+
+#[test]
+fn a_devices_own_memory_runs_out_with_the_reason() {
+    let mut bench = Bench::new("soc-sram", &["camera=pattern,clock=free,size=1920x1080"]);
+    let camera = bench.open(0);
+    // As many as fit, and why not more.
+    let count = u64::from(bench.reqbufs(camera, CAPTURE, MMAP, 32));
+    let own = Profile::builtin("soc-sram").unwrap().sram;
+    let used = bench.world.memory.ops().platform().claimed_bytes();
+    let each = used / count;
+    assert!(count < 32 && used <= own && used + each > own, "{count}");
+    let told = refusals(&mut bench);
+    let [(device, call, constraint, wanted, found)] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (device.as_str(), call.as_str(), constraint.as_str()),
+        ("/dev/video0", "REQBUFS", "coherent-region")
+    );
+    assert!(*found <= own - used, "{found} in one run");
+    assert!(wanted > found && *wanted <= each);
+    assert_eq!(bench.world.report().memory.peak_bytes, used);
+    bench.close_all(&[camera]);
+    assert!(bench.world.memory.live().is_empty());
+    assert_eq!(bench.world.memory.ops().platform().claimed_bytes(), 0);
+}
+
 #[test]
 fn what_the_camera_writes_is_where_the_display_reads() {
     use vb3_machine::Event;
-    for machine in ["pc", "soc-cma", "soc-iommu", "soc-noncoherent", "vm-bounce"] {
+    for (machine, _) in BUILTINS {
         let profile = Profile::builtin(machine).unwrap();
         let (bench, _) = camera_to_display(machine, 8);
         let trace = bench.world.memory.ops().platform().trace();
@@ -363,7 +424,7 @@ fn story(machine: &str, pace: &str, seed: u64) -> (String, crate::report::Report
 
 #[test]
 fn the_same_seed_gives_the_same_events_at_the_same_times() {
-    for machine in ["pc", "soc-cma", "soc-iommu", "soc-noncoherent", "vm-bounce"] {
+    for (machine, _) in BUILTINS {
         for pace in ["free", "real"] {
             let first = story(machine, pace, 1);
             assert!(first.0.lines().count() > 20, "{machine} {pace}");
@@ -378,7 +439,7 @@ fn the_same_seed_gives_the_same_events_at_the_same_times() {
 
 #[test]
 fn an_export_whose_number_cannot_be_told_gives_nothing_away() {
-    for machine in ["pc", "soc-cma", "soc-iommu", "soc-noncoherent", "vm-bounce"] {
+    for (machine, _) in BUILTINS {
         let mut bench = Bench::new(machine, &["camera=pattern,clock=free"]);
         let camera = bench.open(0);
         assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);

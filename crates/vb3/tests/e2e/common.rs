@@ -11,8 +11,16 @@ use vb3_devices::picture::{Frame, Layout, Size};
 use vb3_devices::source::{Background, Picture, read_number, render};
 
 /// The built-in machines that every device must work on.
-pub(crate) const MACHINES: [&str; 5] =
-    ["pc", "soc-cma", "soc-iommu", "soc-noncoherent", "vm-bounce"];
+pub(crate) const MACHINES: [&str; 8] = [
+    "pc",
+    "pc-untrusted",
+    "soc-boundary",
+    "soc-cma",
+    "soc-iommu",
+    "soc-noncoherent",
+    "soc-sram",
+    "vm-bounce",
+];
 
 /// Says that a program is missing; true if so. With `VB3_TESTS_NEED_ALL=1`, as `cargo xtask test`
 /// sets it, that is a failure.

@@ -111,9 +111,12 @@ macro_rules! on_machine {
 
 on_machine! {
     pc "pc"
+    pc_untrusted "pc-untrusted"
+    soc_boundary "soc-boundary"
     soc_cma "soc-cma"
     soc_iommu "soc-iommu"
     soc_noncoherent "soc-noncoherent"
+    soc_sram "soc-sram"
     vm_bounce "vm-bounce"
 }
 
