@@ -350,7 +350,7 @@ static long pages_not_zero(void)
 /* Memory handed out is clear, also where it is allocated in the unusual ways. */
 static void zeroed(void)
 {
-	uint32_t dirty = 256u << 20;
+	uint32_t dirty = 1200u << 20;
 	uint8_t *other = mmap(NULL, dirty, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 

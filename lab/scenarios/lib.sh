@@ -63,15 +63,13 @@ comply() {
 # Counts the kernel's complaints since the last call. The C module's defects cause some: they are
 # told, and are no fault of the run.
 complaints() {
-    count=$(dmesg | grep -cE 'WARNING:|BUG:|Oops|Out of memory|oom-kill')
-    if [ "$1" = c ]; then
-        step "c.complaints" "\"count\":$count"
-    else
-        ok=true
-        [ "$count" = 0 ] || ok=false
-        step "$1.complaints" "\"count\":$count,\"ok\":$ok"
-    fi
-    dmesg -n 1
-    dmesg >/tmp/dmesg.$1
+    dmesg >/tmp/dmesg.now
     dmesg -c >/dev/null
+    grep -E 'WARNING:|BUG:|Oops|Out of memory|oom-kill' /tmp/dmesg.now >/tmp/complaints
+    count=$(wc -l </tmp/complaints)
+    first=$(head -n 1 /tmp/complaints | tr -d '"\\\\' | tr -cd ' -~')
+    ok=true
+    [ "$1" = c ] || [ "$count" = 0 ] || ok=false
+    [ "$ok" = true ] || cat /tmp/dmesg.now
+    step "$1.complaints" "\"count\":$count,\"first\":\"$first\",\"ok\":$ok"
 }

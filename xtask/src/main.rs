@@ -6,6 +6,7 @@ mod bindings;
 mod ci;
 mod clip;
 mod demo;
+mod fuzz;
 mod nostd;
 mod pictures;
 mod setup;
@@ -35,6 +36,8 @@ enum Task {
     Bench(bench::Args),
     /// Run the kernel module in virtual machines, beside the C module
     Vm(vm::Args),
+    /// Build the kernel module's package
+    Dkms(vm::dkms::Args),
     /// Install the system packages that demo and test need
     Setup,
     /// Regenerate the V4L2 bindings and compare them with the ones checked in
@@ -43,7 +46,9 @@ enum Task {
     Tidy,
     /// Link the no_std crates without std, and check them for other targets
     Nostd,
-    /// Everything that must pass: formatting, clippy, docs, tidy, bindings, tests
+    /// Fuzz the mapping layer, or run the inputs kept where the tools for it are missing
+    Fuzz(fuzz::Args),
+    /// Everything that must pass: formatting, clippy, docs, tidy, bindings, nostd, fuzz, tests
     Ci,
 }
 
@@ -53,10 +58,12 @@ fn main() -> ExitCode {
         Task::Test(args) => ci::test(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Vm(args) => vm::run(&args),
+        Task::Dkms(args) => vm::dkms::run(&args),
         Task::Setup => setup::install(setup::ALL),
         Task::Bindings => bindings::run(),
         Task::Tidy => tidy::run(),
         Task::Nostd => nostd::run(),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci => ci::run(),
     };
     match result {

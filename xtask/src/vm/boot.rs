@@ -137,6 +137,16 @@ fn pack(lab: &Lab, cell: &Cell, dir: &Path, initrd: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The kernel arguments that a scenario asks for in a line `#append …`.
+fn scenario_arguments(cell: &Cell) -> String {
+    let name = format!("lab/scenarios/{}.sh", cell.scenario);
+    let script = std::fs::read_to_string(sh::root().join(name)).unwrap_or_default();
+    let wishes = script
+        .lines()
+        .filter_map(|line| line.strip_prefix("#append "));
+    wishes.collect::<Vec<_>>().join(" ")
+}
+
 /// The machine without its files.
 fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
     let mut qemu = Command::new("nice");
@@ -148,7 +158,11 @@ fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
         .args(["-nodefaults", "-no-reboot", "-display", "none"])
         .arg("-kernel")
         .arg(lab.kernel(&cell.kernel, "vmlinuz"));
-    let mut line = format!("console=ttyS0 quiet oops=panic panic=-1 {}", args.append);
+    let mut line = format!(
+        "console=ttyS0 quiet oops=panic panic=-1 {} {}",
+        args.append,
+        scenario_arguments(cell)
+    );
     match cell.iommu {
         Iommu::None => {}
         Iommu::Intel => {
@@ -159,7 +173,7 @@ fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
             qemu.args(["-device", "virtio-iommu-pci"]);
         }
     }
-    qemu.args(["-device", "edu,dma_mask=0xfffffff", "-append", line.trim()]);
+    qemu.args(["-device", "edu,dma_mask=0xffffffff", "-append", line.trim()]);
     qemu
 }
 

@@ -5,6 +5,7 @@
 
 mod boot;
 mod build;
+pub(crate) mod dkms;
 mod lab;
 mod report;
 mod step;

@@ -2,7 +2,8 @@
 //!
 //! A step is `{"step": NAME, …}`. `"ok": false` is a fault. NAME of a module's step begins with
 //! `c.` or `rust.`; a `rust.` step that counts (`total`, `succeeded`) must do as well as the `c.`
-//! step of the same name. A step named `dmesg` is a complaint of the kernel's.
+//! step of the same name, refuse (`errno`) nothing that C accepts, and leave no `wrong` bytes or
+//! `dirty_pages`. A step named `dmesg` is a complaint of the kernel's.
 
 use serde_json::Value;
 
@@ -34,13 +35,22 @@ pub(crate) fn faults(steps: &[Value]) -> Vec<String> {
         let Some(base) = name.strip_prefix("rust.") else {
             continue;
         };
+        for evil in ["wrong", "dirty_pages"] {
+            if step[evil].as_i64().is_some_and(|count| count > 0) {
+                faults.push(line(step));
+            }
+        }
+        let with_c = named(steps, &format!("c.{base}"));
+        if with_c.is_some_and(|c| c["errno"] == 0) && step["errno"] != 0 {
+            faults.push(format!("{}, with the C module 0", line(step)));
+        }
         let (Some(total), Some(good)) = (step["total"].as_u64(), step["succeeded"].as_u64()) else {
             continue;
         };
         if total == 0 {
             faults.push(format!("{name}: nothing was tested"));
         }
-        let Some(c) = named(steps, &format!("c.{base}")) else {
+        let Some(c) = with_c else {
             continue;
         };
         if c["total"].as_u64() != Some(total) || c["succeeded"].as_u64() > Some(good) {
@@ -99,6 +109,18 @@ mod tests {
         steps[1] = json!({"step": "rust.capture", "total": 58, "succeeded": 56});
         assert_eq!(faults(&steps).len(), 1);
         steps[1] = json!({"step": "rust.capture", "total": 0, "succeeded": 0});
+        assert_eq!(faults(&steps).len(), 2);
+    }
+
+    #[test]
+    fn wrong_bytes_and_new_refusals_are_faults() {
+        let steps = [
+            json!({"step": "c.dma", "errno": 0, "wrong": 12}),
+            json!({"step": "rust.dma", "errno": 0, "wrong": 12}),
+            json!({"step": "c.import", "errno": 0, "wrong": 0}),
+            json!({"step": "rust.import", "errno": 14, "wrong": -1}),
+            json!({"step": "end"}),
+        ];
         assert_eq!(faults(&steps).len(), 2);
     }
 
