@@ -1,9 +1,8 @@
 //! The same driver over machines that bounce always, when needed, or because memory is private,
 //! with a pool that is used up at once.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
-use libfuzzer_sys::fuzz_target;
 use vb3_fuzz::{Step, run};
 use vb3_machine::DeviceLimits;
 
@@ -18,7 +17,7 @@ struct Input {
     steps: Vec<Step>,
 }
 
-fuzz_target!(|input: Input| {
+vb3_fuzz::target!(|input: Input| {
     let mode = if input.always {
         "always"
     } else {

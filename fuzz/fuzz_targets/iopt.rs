@@ -1,9 +1,8 @@
 //! Page tables of every format against the walker that the tests have, with tables that cannot be
 //! had and bytes that are changed behind the table's back.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
-use libfuzzer_sys::fuzz_target;
 use manual::{Kind, Walker};
 use memory::Tables;
 use std::collections::BTreeMap;
@@ -90,7 +89,7 @@ fn cut(model: &mut Model, iova: u64, len: u64) -> u64 {
     removed
 }
 
-fuzz_target!(|input: Input| {
+vb3_fuzz::target!(|input: Input| {
     let format = match input.format % 3 {
         0 => Format::ArmLpaeS1,
         1 => Format::ArmLpaeS2,

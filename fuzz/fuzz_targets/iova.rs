@@ -1,8 +1,7 @@
 //! The address allocator, with and without caches, against a sorted list of what is live.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
-use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
 use vb3_dma::{CachedIova, Error, IommuInfo, Iova, IovaAlign, IovaAllocator};
 
@@ -47,7 +46,7 @@ enum Space {
     Cached(Box<CachedIova<2>>),
 }
 
-fuzz_target!(|input: Input| {
+vb3_fuzz::target!(|input: Input| {
     let granule = [1 << 12, 1 << 14, 1 << 16][usize::from(input.granule % 3)];
     let info = IommuInfo {
         page_sizes: granule,

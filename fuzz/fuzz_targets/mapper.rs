@@ -1,9 +1,8 @@
 //! A driver at random over machines with and without an IOMMU, with faults put in: nothing is
 //! left, nothing is reached after its unmapping, and the rules of the API are kept.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
-use libfuzzer_sys::fuzz_target;
 use vb3_fuzz::{Step, run};
 use vb3_machine::DeviceLimits;
 
@@ -17,7 +16,7 @@ struct Input {
     steps: Vec<Step>,
 }
 
-fuzz_target!(|input: Input| {
+vb3_fuzz::target!(|input: Input| {
     let iommu = match input.format % 5 {
         0 => "format = \"vt-d\"",
         1 => "format = \"arm-lpae-s1\"",

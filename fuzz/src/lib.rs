@@ -7,6 +7,65 @@ use vb3_dma::wrap::{Checked, Report, Violation};
 use vb3_dma::{Attrs, Direction, DmaOps, Mapper, Platform, SyncFor};
 use vb3_machine::{Device, DeviceLimits, Faults, Machine, Profile, User, UserFault, UserMemory};
 
+#[cfg(feature = "libfuzzer")]
+#[doc(hidden)]
+pub use libfuzzer_sys;
+
+/// A target: a closure over one input. Under libFuzzer it is fuzzed; without, it is a program that
+/// runs the files it is given, and all files of directories.
+#[cfg(feature = "libfuzzer")]
+#[macro_export]
+macro_rules! target {
+    (|$input:ident: $type:ty| $body:block) => {
+        $crate::libfuzzer_sys::fuzz_target!(|$input: $type| $body);
+    };
+}
+
+/// A target: a closure over one input. Under libFuzzer it is fuzzed; without, it is a program that
+/// runs the files it is given, and all files of directories.
+#[cfg(not(feature = "libfuzzer"))]
+#[macro_export]
+macro_rules! target {
+    (|$input:ident: $type:ty| $body:block) => {
+        fn main() {
+            $crate::replay(|$input: $type| $body);
+        }
+    };
+}
+
+/// Runs each input that the command line names, and says which one it is.
+///
+/// # Panics
+/// An input cannot be read, none is there, or the target fails.
+pub fn replay<T: for<'a> Arbitrary<'a>>(run: impl Fn(T)) {
+    let mut files = Vec::new();
+    for path in std::env::args_os().skip(1).map(std::path::PathBuf::from) {
+        if path.is_dir() {
+            let entries = path.read_dir().expect("a directory that can be read");
+            files.extend(entries.map(|entry| entry.expect("its entry").path()));
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    assert!(!files.is_empty(), "no inputs");
+    let mut told = 0;
+    for file in &files {
+        let bytes = std::fs::read(file).expect("an input that can be read");
+        let Ok(input) = T::arbitrary_take_rest(arbitrary::Unstructured::new(&bytes)) else {
+            continue;
+        };
+        told += 1;
+        let run = std::panic::AssertUnwindSafe(|| run(input));
+        if let Err(failure) = std::panic::catch_unwind(run) {
+            eprintln!("failed with {}", file.display());
+            std::panic::resume_unwind(failure);
+        }
+    }
+    assert!(told > 0, "none of {} inputs says anything", files.len());
+    eprintln!("{told} of {} inputs ran", files.len());
+}
+
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
 /// Where the program's memory starts, off a page's start on purpose.

@@ -8,9 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Parts of the mapping layer that can be measured alone.
+const DMA_PARTS: &[&str] = &["iova", "threads", "map", "flush", "bounce", "memory"];
+
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Machine to measure on
     #[arg(long, value_name = "NAME", default_value = "pc")]
     machine: String,
@@ -20,6 +26,17 @@ pub(crate) struct Args {
     /// Frames of 1920x1080 to capture
     #[arg(long, value_name = "N", default_value_t = 180, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     frames: u32,
+}
+
+/// What else can be measured.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// The mapping layer alone: addresses, mapping, flushing, bouncing, bookkeeping
+    Dma {
+        /// Parts to measure; all if none is named
+        #[arg(value_name = "PART", value_parser = clap::builder::PossibleValuesParser::new(DMA_PARTS.iter().copied()))]
+        parts: Vec<String>,
+    },
 }
 
 /// One measured run of the client.
@@ -42,6 +59,9 @@ impl Run {
 /// # Errors
 /// A part cannot be built or run.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Some(What::Dma { parts }) = &args.what {
+        return dma(parts);
+    }
     setup::install(setup::ALL)?;
     let vb3 = sh::release_vb3()?;
     let client = build_client()?;
@@ -113,6 +133,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("  {command}");
     }
     Ok(())
+}
+
+/// Measures the mapping layer, part by part.
+fn dma(parts: &[String]) -> Result<()> {
+    let example = |part: Option<&String>| {
+        let mut cargo = sh::cargo();
+        cargo.args(["run", "--quiet", "--release", "-p", "vb3-dma"]);
+        cargo.args(["--example", "bench_dma", "--"]).args(part);
+        sh::run(&mut cargo)
+    };
+    if parts.is_empty() {
+        return example(None);
+    }
+    parts.iter().try_for_each(|part| example(Some(part)))
 }
 
 /// Compiles the client, statically.

@@ -1,7 +1,10 @@
 //! What must pass.
 
-use crate::{bindings, setup, sh, tidy};
+use crate::{bindings, fuzz, nostd, setup, sh, tidy};
 use anyhow::Result;
+
+/// How long each target is fuzzed.
+const FUZZ_SECONDS: u32 = 20;
 
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
@@ -44,5 +47,7 @@ pub(crate) fn run() -> Result<()> {
     ]))?;
     tidy::run()?;
     bindings::run()?;
+    nostd::run()?;
+    fuzz::run(&fuzz::Args::all(FUZZ_SECONDS))?;
     test(&TestArgs { rest: Vec::new() })
 }

@@ -1,0 +1,142 @@
+//! Fuzzing where the tools are there; the kept inputs once each where they are not.
+
+use crate::sh;
+use anyhow::{Context as _, Result, ensure};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Every target of `fuzz/`.
+const TARGETS: &[&str] = &["iova", "iopt", "mapper", "bounce"];
+
+/// Arguments of `fuzz`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Seconds for each target
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
+    /// Only run the kept inputs, without fuzzing
+    #[arg(long)]
+    replay: bool,
+    /// Targets; all of them if none is named
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(TARGETS.iter().copied()))]
+    targets: Vec<String>,
+}
+
+impl Args {
+    /// All targets, for so long each.
+    pub(crate) const fn all(seconds: u32) -> Self {
+        Self {
+            seconds,
+            replay: false,
+            targets: Vec::new(),
+        }
+    }
+}
+
+/// Fuzzes, or runs the kept inputs.
+///
+/// # Errors
+/// A target does not build, or an input makes it fail.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let dir = sh::root().join("fuzz");
+    let targets: Vec<&str> = TARGETS
+        .iter()
+        .copied()
+        .filter(|target| args.targets.is_empty() || args.targets.iter().any(|t| t == target))
+        .collect();
+    let obstacle = if args.replay { None } else { obstacle(&dir) };
+    if let Some(what) = &obstacle {
+        eprintln!("not fuzzed, since {what}; the kept inputs are run instead");
+    }
+    for target in targets {
+        if args.replay || obstacle.is_some() {
+            replay(&dir, target)?;
+        } else {
+            fuzz(&dir, target, args.seconds)?;
+        }
+    }
+    Ok(())
+}
+
+/// What keeps this machine from fuzzing. Nothing is downloaded to find out.
+fn obstacle(dir: &Path) -> Option<String> {
+    let works = |args: &[&str]| {
+        let mut cargo = Command::new("cargo");
+        cargo.env("RUSTUP_AUTO_INSTALL", "0").args(args);
+        cargo.stdout(Stdio::null()).stderr(Stdio::null());
+        cargo.status().is_ok_and(|status| status.success())
+    };
+    if !works(&["+nightly", "--version"]) {
+        return Some("the nightly toolchain is not installed".to_owned());
+    }
+    if !works(&["fuzz", "--version"]) {
+        return Some("cargo-fuzz is not installed".to_owned());
+    }
+    if !sh::has("c++") {
+        return Some("there is no C++ compiler".to_owned());
+    }
+    // Another day's nightly may not build what today's does.
+    let built = sh::run(&mut cargo_fuzz(dir, "build"));
+    built
+        .err()
+        .map(|err| format!("nightly does not build the targets ({err:#})"))
+}
+
+fn cargo_fuzz(dir: &Path, what: &str) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(dir).args(["+nightly", "fuzz", what]);
+    cargo.arg("--fuzz-dir").arg(dir);
+    cargo.arg("--target-dir").arg(sh::target().join("fuzz"));
+    cargo
+}
+
+fn fuzz(dir: &Path, target: &str, seconds: u32) -> Result<()> {
+    let corpus = dir.join("corpus").join(target);
+    std::fs::create_dir_all(&corpus)
+        .with_context(|| format!("cannot make {}", corpus.display()))?;
+    let mut cargo = cargo_fuzz(dir, "run");
+    cargo.arg(target).arg(&corpus).arg(seeds(dir, target));
+    cargo.arg("--").arg(format!("-max_total_time={seconds}"));
+    // Long inputs from the start: a driver's story takes some steps.
+    sh::quietly(cargo.args(["-max_len=1024", "-len_control=0", "-verbosity=0"]))?;
+    eprintln!("{target}: fuzzed for {seconds} s, nothing found");
+    Ok(())
+}
+
+fn replay(dir: &Path, target: &str) -> Result<()> {
+    let seeds = seeds(dir, target);
+    let kept = std::fs::read_dir(&seeds).is_ok_and(|mut list| list.next().is_some());
+    ensure!(kept, "{} has no inputs", seeds.display());
+    let mut cargo = sh::cargo();
+    cargo.args(["run", "--quiet", "--release", "--no-default-features"]);
+    cargo.arg("--manifest-path").arg(dir.join("Cargo.toml"));
+    cargo.arg("--target-dir").arg(sh::target().join("replay"));
+    sh::run(cargo.args(["--bin", target, "--"]).arg(seeds))
+}
+
+fn seeds(dir: &Path, target: &str) -> std::path::PathBuf {
+    dir.join("seeds").join(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_is_named_and_has_inputs() {
+        let dir = sh::root().join("fuzz");
+        let mut found: Vec<String> = std::fs::read_dir(dir.join("fuzz_targets"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        found.sort();
+        let mut named: Vec<&str> = TARGETS.to_vec();
+        named.sort_unstable();
+        assert_eq!(found, named);
+        for target in TARGETS {
+            let inputs = std::fs::read_dir(seeds(&dir, target)).unwrap().count();
+            assert!(inputs > 0, "{target} has no inputs");
+        }
+    }
+}
