@@ -14,7 +14,7 @@ src=$(rustc --print sysroot)/lib/rustlib/src/rust/library
 
 # RUSTC_BOOTSTRAP: the flags that a kernel's own rules need are not stable.
 export RUSTC_BOOTSTRAP=1
-flags="--target x86_64-unknown-none -Copt-level=s -Ccodegen-units=1 -Cpanic=abort
+flags="--target x86_64-unknown-none -Copt-level=2 -Ccodegen-units=1 -Cpanic=abort
   -Crelocation-model=static -Ccode-model=kernel -Cno-redzone=y -Cforce-unwind-tables=n
   -Zcf-protection=branch -Zfunction-return=thunk-extern -Zpatchable-function-entry=16,16
   -Zplt=yes -Cdebuginfo=0 -Cembed-bitcode=yes --cap-lints=allow -Ctarget-feature=+retpoline-external-thunk

@@ -61,9 +61,9 @@ enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT };
 
 /* Memory. */
 
-void *vb3_zalloc(size_t bytes)
+void *vb3_alloc(size_t bytes)
 {
-	return kzalloc(bytes, GFP_KERNEL);
+	return kmalloc(bytes, GFP_KERNEL);
 }
 
 void vb3_free(void *at)
@@ -73,10 +73,14 @@ void vb3_free(void *at)
 
 static struct vb3_buf *new_buf(struct vb2_buffer *vb)
 {
-	struct vb3_buf *buf = kzalloc(sizeof(*buf) + vb3_rs_bytes(), GFP_KERNEL);
+	/* The payload is written before it is read. */
+	struct vb3_buf *buf = kmalloc(sizeof(*buf) + vb3_rs_bytes(), GFP_KERNEL);
 
-	if (buf)
-		buf->vb = vb;
+	if (!buf)
+		return NULL;
+	buf->vb = vb;
+	buf->dma_addr = 0;
+	refcount_set(&buf->users, 0);
 	return buf;
 }
 
@@ -99,7 +103,7 @@ unsigned int vb3_page_size(void)
 
 u64 vb3_now_ns(void)
 {
-	return ktime_get_ns();
+	return ktime_get_coarse_ns();
 }
 
 void vb3_get_device(struct device *dev)

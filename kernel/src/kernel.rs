@@ -75,7 +75,7 @@ impl<T> KBox<T> {
     pub fn new(value: T) -> Result<Self, T> {
         const { assert!(align_of::<T>() <= Self::ALIGN && size_of::<T>() > 0) };
         // SAFETY: no condition.
-        let at = unsafe { sys::vb3_zalloc(size_of::<T>()) };
+        let at = unsafe { sys::vb3_alloc(size_of::<T>()) };
         match NonNull::new(at.cast::<T>()) {
             None => Err(value),
             Some(at) => {

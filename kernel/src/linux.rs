@@ -318,13 +318,20 @@ const fn no_memory(constraint: Constraint, wanted: u64, found: u64) -> Error {
     })
 }
 
+/// Lengths up to this are tried without a look at how much memory there is.
+const SMALL_BYTES: u64 = 16 << 20;
+
 /// A length as the kernel takes it.
 fn size(dev: Dev, len_bytes: u64) -> Result<usize, Error> {
     if len_bytes == 0 {
         return Err(Error::Invalid);
     }
-    // SAFETY: the device is there.
-    let limit = unsafe { sys::vb3_size_limit(dev.raw()) };
+    let limit = if len_bytes <= SMALL_BYTES {
+        SMALL_BYTES
+    } else {
+        // SAFETY: the device is there.
+        unsafe { sys::vb3_size_limit(dev.raw()) }
+    };
     match usize::try_from(len_bytes) {
         Ok(len) if len_bytes <= limit => Ok(len),
         _ => Err(no_memory(Constraint::SizeLimit, len_bytes, limit)),

@@ -35,7 +35,7 @@ opaque! {
 }
 
 unsafe extern "C" {
-    pub fn vb3_zalloc(bytes: usize) -> *mut c_void;
+    pub fn vb3_alloc(bytes: usize) -> *mut c_void;
     pub fn vb3_free(at: *mut c_void);
 
     pub fn vb3_lock(payload: *const c_void);

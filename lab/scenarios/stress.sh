@@ -1,0 +1,47 @@
+# Our module under random operations, killed programs, and 200 rounds of load, stream and unload.
+# Afterwards nothing is held, and slab and free memory are where they were.
+. /scenario/lib.sh
+
+slab() { sed -n 's/^SUnreclaim: *\([0-9]*\) kB/\1/p' /proc/meminfo; }
+free_kb() { sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo; }
+load() {
+    use_module rust && insmod /scenario/vb3edu.ko instant=1
+    device=$(node vb3edu)
+}
+
+load
+for seed in 1 2 3; do
+    timeout 100 /scenario/stress "$device" $seed 10000
+    step rust.random "\"seed\":$seed,\"code\":$?"
+done
+for seed in $(seq 1 30); do
+    /scenario/stress "$device" $seed 100000000 &
+    program=$!
+    usleep $((seed * 7919 % 60000 + 5000))
+    kill -KILL $program
+    wait $program 2>/dev/null
+done
+step rust.killed '"programs":30'
+rmmod vb3edu
+drop_module rust
+
+before_slab=0
+for round in $(seq 1 200); do
+    insmod /scenario/videobuf2-dma-contig.ko && insmod /scenario/vb3edu.ko instant=1
+    /scenario/stress "$(node vb3edu)" "$round" 60
+    rmmod vb3edu
+    rmmod videobuf2-dma-contig
+    if [ "$round" = 50 ]; then
+        before_slab=$(slab)
+        before_free=$(free_kb)
+    fi
+    [ $((round % 50)) = 0 ] && step rust.rounds "\"done\":$round,\"slab_kb\":$(slab)"
+done
+grown=$(($(slab) - before_slab))
+lost=$((before_free - $(free_kb)))
+held=$(dmesg | grep -c 'unloaded with')
+ok=true
+# 150 rounds that lost one page each would show.
+[ "$grown" -lt 512 ] && [ "$lost" -lt 8192 ] && [ "$held" = 0 ] || ok=false
+step rust.growth "\"slab_kb\":$grown,\"lost_kb\":$lost,\"unloads_with_something_held\":$held,\"ok\":$ok"
+complaints rust
