@@ -37,6 +37,8 @@ enum What {
         #[arg(value_name = "PART", value_parser = clap::builder::PossibleValuesParser::new(DMA_PARTS.iter().copied()))]
         parts: Vec<String>,
     },
+    /// The kernel module beside the C module, in turn in one virtual machine
+    Kernel(crate::vm::bench::Args),
 }
 
 /// One measured run of the client.
@@ -59,8 +61,10 @@ impl Run {
 /// # Errors
 /// A part cannot be built or run.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if let Some(What::Dma { parts }) = &args.what {
-        return dma(parts);
+    match &args.what {
+        Some(What::Dma { parts }) => return dma(parts),
+        Some(What::Kernel(args)) => return crate::vm::bench::run(args),
+        None => {}
     }
     setup::install(setup::ALL)?;
     let vb3 = sh::release_vb3()?;

@@ -1,6 +1,6 @@
 //! What must pass.
 
-use crate::{bindings, fuzz, nostd, setup, sh, tidy};
+use crate::{bindings, fuzz, nostd, setup, sh, tidy, vm};
 use anyhow::Result;
 
 /// How long each target is fuzzed.
@@ -9,6 +9,9 @@ const FUZZ_SECONDS: u32 = 20;
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestArgs {
+    /// Test the kernel module in virtual machines as well
+    #[arg(long)]
+    vm: bool,
     /// Arguments for `cargo test`, e.g. a test's name
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
@@ -25,7 +28,11 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
         cargo.arg("--workspace");
     }
     cargo.args(&args.rest);
-    sh::run(&mut cargo)
+    sh::run(&mut cargo)?;
+    if args.vm {
+        vm::test()?;
+    }
+    Ok(())
 }
 
 /// Everything that must pass.
@@ -49,5 +56,8 @@ pub(crate) fn run() -> Result<()> {
     bindings::run()?;
     nostd::run()?;
     fuzz::run(&fuzz::Args::all(FUZZ_SECONDS))?;
-    test(&TestArgs { rest: Vec::new() })
+    test(&TestArgs {
+        vm: false,
+        rest: Vec::new(),
+    })
 }

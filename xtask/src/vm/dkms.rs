@@ -14,6 +14,13 @@ pub(crate) struct Args {
     test: bool,
 }
 
+impl Args {
+    /// With the test.
+    pub(crate) const fn tested() -> Self {
+        Self { test: true }
+    }
+}
+
 /// Builds the package.
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(setup::VM)?;

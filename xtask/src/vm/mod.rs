@@ -3,6 +3,7 @@
 //! The lab (`lab/`) makes its build root and guest image by itself and keeps them in the cache.
 //! Each step says what it does, has a time limit and a log, and what it starts is stopped with it.
 
+pub(crate) mod bench;
 mod boot;
 mod build;
 pub(crate) mod dkms;
@@ -50,6 +51,38 @@ pub(crate) struct Args {
     /// Look for newer kernels: make build root and guest image again
     #[arg(long)]
     refresh: bool,
+}
+
+impl Args {
+    /// The default of every argument.
+    fn new(scenarios: &[&str]) -> Self {
+        Self {
+            scenarios: scenarios.iter().map(|&name| name.to_owned()).collect(),
+            kernels: Vec::new(),
+            iommus: Vec::new(),
+            matrix: false,
+            modules: "c rust".to_owned(),
+            append: String::new(),
+            memory: 2048,
+            kvm: false,
+            mirror: None,
+            refresh: false,
+        }
+    }
+}
+
+/// What `cargo xtask test --vm` runs: all on every kernel with every IOMMU, and the package.
+///
+/// # Errors
+/// Something is wrong; the text counts the faults.
+pub(crate) fn test() -> Result<()> {
+    let mut args = Args::new(&["compliance", "edu"]);
+    args.matrix = true;
+    run(&args)?;
+    let mut args = Args::new(&["stress"]);
+    args.iommus = vec![Iommu::None, Iommu::Intel];
+    run(&args)?;
+    dkms::run(&dkms::Args::tested())
 }
 
 /// What translates the devices' addresses.

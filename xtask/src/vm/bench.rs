@@ -1,0 +1,114 @@
+//! `cargo xtask bench kernel`: the C module and ours in turn, in one boot.
+
+use super::lab::Lab;
+use super::{Cell, Iommu, boot, build, results};
+use crate::setup;
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+/// Arguments of `bench kernel`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Kernel whose version begins with this [default: the newest]
+    #[arg(long)]
+    kernel: Option<String>,
+    /// IOMMU of the machine
+    #[arg(long, value_enum, default_value_t = Iommu::Intel)]
+    iommu: Iommu,
+    /// Use KVM; without it, instructions are translated, and ratios are of translated code
+    #[arg(long)]
+    kvm: bool,
+}
+
+/// Measures and prints the table.
+///
+/// # Errors
+/// It cannot be built or booted.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    setup::install(setup::VM)?;
+    let lab = Lab::open(None, false)?;
+    let wanted = args.kernel.as_deref().unwrap_or_default();
+    let kernels = lab.kernels()?;
+    let Some(kernel) = kernels.iter().rev().find(|k| k.starts_with(wanted)) else {
+        bail!("no such kernel; there are: {}", kernels.join(" "));
+    };
+    build::common(&lab)?;
+    build::modules(&lab, kernel)?;
+    std::fs::create_dir_all(results()).context("cannot make the directory of results")?;
+    let cell = Cell {
+        kernel: kernel.clone(),
+        iommu: args.iommu,
+        scenario: "bench".to_owned(),
+    };
+    let mut how = super::Args::new(&["bench"]);
+    how.kvm = args.kvm;
+    let steps = boot::run(&lab, &cell, &how)?;
+    println!(
+        "{kernel}, IOMMU {}; order C, Rust, Rust, C",
+        args.iommu.name()
+    );
+    println!(
+        "{:<20} {:>12} {:>12} {:>7}",
+        "operation", "C ns", "Rust ns", "ratio"
+    );
+    for (name, c, rust) in pairs(&steps) {
+        println!("{name:<20} {c:>12} {rust:>12} {:>7.2}", ratio(rust, c));
+    }
+    Ok(())
+}
+
+fn ratio(rust: u64, c: u64) -> f64 {
+    // Nanoseconds of an operation are far below 2^52.
+    rust as f64 / c.max(1) as f64
+}
+
+/// Each operation with the mean of its two runs for each module, in order.
+fn pairs(steps: &[Value]) -> Vec<(String, u64, u64)> {
+    let mean = |name: &str| -> Option<u64> {
+        let runs: Vec<u64> = steps
+            .iter()
+            .filter(|step| step["step"] == name)
+            .filter_map(|step| step["ns"].as_u64())
+            .collect();
+        let sum: u64 = runs.iter().sum();
+        sum.checked_div(u64::try_from(runs.len()).ok()?)
+    };
+    let mut found: Vec<(String, u64, u64)> = Vec::new();
+    for step in steps {
+        let Some(name) = step["step"]
+            .as_str()
+            .and_then(|s| s.strip_prefix("c.bench."))
+        else {
+            continue;
+        };
+        if found.iter().any(|(known, ..)| known == name) {
+            continue;
+        }
+        let (c, rust) = (
+            mean(&format!("c.bench.{name}")),
+            mean(&format!("rust.bench.{name}")),
+        );
+        if let (Some(c), Some(rust)) = (c, rust) {
+            found.push((name.to_owned(), c, rust));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pairs;
+    use serde_json::json;
+
+    #[test]
+    fn runs_of_a_module_are_averaged() {
+        let steps = [
+            json!({"step": "c.bench.mmap", "ns": 10}),
+            json!({"step": "rust.bench.mmap", "ns": 11}),
+            json!({"step": "rust.bench.mmap", "ns": 13}),
+            json!({"step": "c.bench.mmap", "ns": 20}),
+            json!({"step": "rust.unload", "ok": true}),
+        ];
+        assert_eq!(pairs(&steps), vec![("mmap".to_owned(), 15, 12)]);
+    }
+}
