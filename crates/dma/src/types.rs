@@ -46,8 +46,8 @@ pub enum FlushPolicy {
     /// At once.
     #[default]
     Strict,
-    /// Many at a time. Until then a device can reach what was unmapped, and the addresses are not
-    /// given out again.
+    /// Many at a time. Until then a device can reach what was unmapped, the addresses are not given
+    /// out again, and no memory that the layer allocated or pinned goes back to its owner.
     Lazy,
 }
 

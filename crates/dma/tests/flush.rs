@@ -106,6 +106,30 @@ fn freed_memory_is_out_of_reach_even_when_lazy() {
     assert_eq!(mapper.platform().reach(at), None);
 }
 
+/// The same for memory that was mapped through a table, which outlives its mapping.
+#[test]
+fn memory_goes_back_only_after_a_flush_whoever_had_it_mapped() {
+    let mut mapper = Setup::iommu(32).mapper();
+    mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+    let alloc = mapper.alloc_virtual(3 * PAGE).unwrap();
+    let table = mapper.table_of(&alloc).unwrap();
+    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    mapper.unmap(mapping, Attrs::empty());
+    assert_eq!(mapper.platform().flushes, 0, "nobody else uses it yet");
+    mapper.free_table(table, false);
+    mapper.free(alloc);
+    assert_eq!(mapper.platform().freed_in_reach, []);
+    assert!(mapper.live().is_empty());
+
+    let table = mapper.pin_user(&(), 0, PAGE, BOTH).unwrap();
+    let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    let at = mapping.segments()[0].addr;
+    mapper.unmap(mapping, Attrs::empty());
+    assert!(mapper.platform().reach(at).is_some());
+    mapper.free_table(table, true);
+    assert_eq!(mapper.platform().reach(at), None, "a program's memory");
+}
+
 #[test]
 fn going_back_to_strict_flushes_what_waits() {
     let mut mapper = Setup::iommu(32).mapper();

@@ -185,6 +185,8 @@ impl<P: Platform> Mapper<P> {
                 c.allocated_bytes = c.allocated_bytes.saturating_sub(alloc.len);
             });
         }
+        // It may have been mapped through a table, too.
+        self.flush_all_lazy();
         match alloc.backing {
             Backing::Pages(pages) => self.give_pages(pages, alloc.len),
             Backing::Region { unit } => {

@@ -3,8 +3,9 @@
 //! The one rule: an address goes back to the allocator only after a flush that came after its
 //! translation was removed.
 //!
-//! Source: Linux 7.2 drivers/iommu/dma-iommu.c, flush queues; differs: memory that this layer
-//! frees or bounces through, and untrusted devices, are always flushed at once.
+//! Source: Linux 7.2 drivers/iommu/dma-iommu.c, flush queues; differs: before memory
+//! goes back (pages are freed, a pin ends), all that waits is flushed; what was bounced through, and
+//! untrusted devices, are always flushed at once.
 
 use super::{IovaRange, Mapper};
 use crate::{Error, FlushPolicy, Iova, Platform};
@@ -76,6 +77,19 @@ impl<P: Platform> Mapper<P> {
         // The room goes back with the queue, so that queueing never fails.
         if let Ok(state) = self.state_mut(dev) {
             state.queue.ranges = ranges;
+        }
+    }
+
+    /// Flushes what waits for any device: memory is about to go back to its owner.
+    pub(super) fn flush_all_lazy(&mut self) {
+        for index in 0..self.devices.len() {
+            let waits = self
+                .devices
+                .get(index)
+                .filter(|state| !state.queue.ranges.is_empty());
+            if let Some(dev) = waits.map(|state| state.dev) {
+                self.flush_lazy(dev);
+            }
         }
     }
 

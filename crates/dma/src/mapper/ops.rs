@@ -236,6 +236,7 @@ impl<P: Platform> DmaOps for Mapper<P> {
 
     fn free_table(&mut self, table: Self::Table, device_wrote: bool) {
         if let Some(pinned) = table.pinned {
+            self.flush_all_lazy();
             self.platform.unpin_user(pinned, device_wrote);
             self.live.pins = self.live.pins.saturating_sub(1);
         }
