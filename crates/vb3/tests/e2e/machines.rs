@@ -76,6 +76,39 @@ fn soc_cma_runs_out_of_contiguous_memory_and_says_so() {
 }
 
 #[test]
+fn soc_sram_runs_out_of_the_devices_own_memory_and_says_so() {
+    let bytes: u64 = 48 << 20;
+    let Some(outcome) = calls("soc-sram", "", &["create", &bytes.to_string()]) else {
+        return;
+    };
+    assert_eq!(outcome.expect_success().stdout, "CREATE_BUFS ENOMEM\n");
+    let [refusal] = &outcome.report.refusals[..] else {
+        panic!("{:?}", outcome.report.refusals)
+    };
+    assert_eq!((refusal.call.as_str(), refusal.errno), ("CREATE_BUFS", 12));
+    assert_eq!(
+        (refusal.constraint.as_str(), refusal.wanted, refusal.found),
+        ("coherent-region", bytes, 32 << 20)
+    );
+}
+
+#[test]
+fn pc_untrusted_copies_the_end_that_shares_a_page_and_no_more() {
+    // Half a page of the program's memory belongs to the buffer, the rest does not.
+    let tail = 320 * 240 * 2 % 4096;
+    assert_eq!(tail, 2048);
+    for (machine, least, most) in [("pc", 0, 0), ("pc-untrusted", tail, 2 * tail)] {
+        let Some(outcome) = calls(machine, ",userptr=on", &["userptr"]) else {
+            return;
+        };
+        assert_eq!(outcome.expect_success().stdout, "REQBUFS 0\nQBUF 0\n");
+        let bounced = outcome.report.total(|q| q.bytes_bounced);
+        assert!((least..=most).contains(&bounced), "{machine}: {bounced}");
+        outcome.expect_nothing_held();
+    }
+}
+
+#[test]
 fn soc_noncoherent_shows_stale_bytes_to_who_skips_the_sync() {
     for map in ["node", "dmabuf"] {
         let Some(outcome) = calls("soc-noncoherent", "", &["stale", "skip", map]) else {
