@@ -36,6 +36,8 @@ enum Task {
     Bench(bench::Args),
     /// Run the kernel module in virtual machines, beside the C module
     Vm(vm::Args),
+    /// Compare what `vb3 run` says to each call with what stock Linux says
+    Conformance,
     /// Build the kernel module's package
     Dkms(vm::dkms::Args),
     /// Install the system packages that demo and test need
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Task::Test(args) => ci::test(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Vm(args) => vm::run(&args),
+        Task::Conformance => vm::conform::run(),
         Task::Dkms(args) => vm::dkms::run(&args),
         Task::Setup => setup::install(setup::ALL),
         Task::Bindings => bindings::run(),

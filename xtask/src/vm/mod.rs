@@ -6,6 +6,7 @@
 pub(crate) mod bench;
 mod boot;
 mod build;
+pub(crate) mod conform;
 pub(crate) mod dkms;
 mod lab;
 mod report;
@@ -76,7 +77,7 @@ impl Args {
 /// # Errors
 /// Something is wrong; the text counts the faults.
 pub(crate) fn test() -> Result<()> {
-    let mut args = Args::new(&["compliance", "edu"]);
+    let mut args = Args::new(&["compliance", "conformance", "edu"]);
     args.matrix = true;
     run(&args)?;
     let mut args = Args::new(&["stress"]);
@@ -163,7 +164,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 let all = Value::Array(steps.clone());
                 std::fs::write(&to, format!("{all:#}\n"))
                     .with_context(|| format!("cannot write {}", to.display()))?;
-                let found = report::faults(&steps);
+                let mut found = report::faults(&steps);
+                if scenario == "conformance" {
+                    let expected = conform::Expected::read()?;
+                    for (module, home) in [("c", "stock"), ("rust", "kernel")] {
+                        if args.modules.split(' ').any(|wanted| wanted == module) {
+                            let seen = conform::of_module(&steps, module);
+                            found.extend(expected.faults(home, &seen));
+                        }
+                    }
+                }
                 println!("{}: {}", cell.name(), report::summary(&steps, &found));
                 faults.extend(found.into_iter().map(|f| format!("{}: {f}", cell.name())));
             }

@@ -1,0 +1,152 @@
+//! Conformance: what an implementation says to each call, beside what stock Linux says.
+
+use crate::{setup, sh};
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::process::Command;
+
+/// What each call must give.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    stock: BTreeMap<String, String>,
+    differing: BTreeMap<(String, String), String>,
+}
+
+impl Expected {
+    /// Reads conformance/expected and conformance/differences.
+    ///
+    /// # Errors
+    /// One is missing, or a line makes no sense.
+    pub(crate) fn read() -> Result<Self> {
+        let read = |name: &str| {
+            let path = sh::root().join("conformance").join(name);
+            std::fs::read_to_string(&path).with_context(|| format!("no {}", path.display()))
+        };
+        Self::parse(&read("expected")?, &read("differences")?)
+    }
+
+    fn parse(expected: &str, differences: &str) -> Result<Self> {
+        let stock = results(expected);
+        let mut differing = BTreeMap::new();
+        for line in differences.lines().filter(|line| !line.trim().is_empty()) {
+            let mut words = line.split_whitespace();
+            let (Some(home), Some(name), Some(value), Some(_reason)) =
+                (words.next(), words.next(), words.next(), words.next())
+            else {
+                bail!("a difference is HOME NAME VALUE REASON, not: {line}");
+            };
+            differing.insert((home.to_owned(), name.to_owned()), value.to_owned());
+        }
+        Ok(Self { stock, differing })
+    }
+
+    /// What is not as it must be in a home: `stock`, `kernel` or `process`.
+    pub(crate) fn faults(&self, home: &str, seen: &BTreeMap<String, String>) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (name, stock) in &self.stock {
+            let key = (home.to_owned(), name.clone());
+            let wanted = self.differing.get(&key).unwrap_or(stock);
+            match seen.get(name) {
+                Some(value) if value == wanted => {}
+                Some(value) => faults.push(format!("{home}: {name} gave {value}, not {wanted}")),
+                None => faults.push(format!("{home}: {name} was not reached")),
+            }
+        }
+        let unknown = seen.keys().filter(|name| !self.stock.contains_key(*name));
+        faults.extend(unknown.map(|name| format!("{home}: {name} is not in conformance/expected")));
+        faults
+    }
+}
+
+/// Lines `NAME VALUE`.
+fn results(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .filter_map(|line| line.trim().split_once(' '))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// The conformance results of one module among the steps of a scenario.
+pub(crate) fn of_module(steps: &[Value], module: &str) -> BTreeMap<String, String> {
+    let prefix = format!("{module}.conform.");
+    let named = |step: &Value| {
+        let name = step["step"].as_str()?.strip_prefix(&prefix)?.to_owned();
+        Some((name, step["result"].as_str()?.to_owned()))
+    };
+    let all = steps.iter().filter_map(named);
+    all.filter(|(name, _)| name != "exit").collect()
+}
+
+/// `cargo xtask conformance`: the calls under `vb3 run`.
+///
+/// # Errors
+/// Something differs that may not.
+pub(crate) fn run() -> Result<()> {
+    setup::install(setup::ALL)?;
+    let expected = Expected::read()?;
+    let vb3 = sh::release_vb3()?;
+    let program = sh::target().join("conform");
+    sh::quietly(
+        Command::new("gcc")
+            .args(["-O2", "-static", "-Wall", "-Wextra", "-Werror", "-o"])
+            .arg(&program)
+            .arg(sh::root().join("conformance/conform.c")),
+    )?;
+    let out = sh::quietly(
+        Command::new(vb3)
+            .args(["run", "--"])
+            .arg(&program)
+            .arg("/dev/video0"),
+    )?;
+    let seen = results(&String::from_utf8_lossy(&out));
+    let faults = expected.faults("process", &seen);
+    for fault in &faults {
+        eprintln!("conformance: {fault}");
+    }
+    if !faults.is_empty() {
+        bail!("{} faults", faults.len());
+    }
+    println!(
+        "conformance: {} calls as on stock Linux, or as listed",
+        seen.len()
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Expected, results};
+
+    #[test]
+    fn only_listed_differences_pass() {
+        let expected = Expected::parse("a 0\nb EINVAL\n", "kernel b EBUSY it is ours\n")
+            .expect("the lines are well formed");
+        assert!(
+            expected
+                .faults("stock", &results("a 0\nb EINVAL\n"))
+                .is_empty()
+        );
+        assert!(
+            expected
+                .faults("kernel", &results("a 0\nb EBUSY\n"))
+                .is_empty()
+        );
+        assert_eq!(
+            expected.faults("kernel", &results("a 0\nb EINVAL\n")).len(),
+            1
+        );
+        assert_eq!(expected.faults("stock", &results("a 0\n")).len(), 1);
+        assert_eq!(
+            expected
+                .faults("stock", &results("a 0\nb EINVAL\nc 0\n"))
+                .len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_difference_needs_its_reason() {
+        assert!(Expected::parse("a 0\n", "kernel a EINVAL\n").is_err());
+    }
+}
