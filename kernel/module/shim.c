@@ -59,11 +59,27 @@ bool vb3_rs_is_idle(s64 *held);
 /* Kinds of users; UserKind in src/entry.rs. */
 enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT };
 
+/*
+ * Failures on purpose, for tests: each Nth call that can fail does. Who may write it may load
+ * modules as well.
+ */
+static unsigned int fail_every;
+module_param(fail_every, uint, 0600);
+MODULE_PARM_DESC(fail_every, "debug: let each Nth step that can fail do so (0: none)");
+static atomic_t fail_steps = ATOMIC_INIT(0);
+
+static bool fails(void)
+{
+	unsigned int every = READ_ONCE(fail_every);
+
+	return unlikely(every) && (unsigned int)atomic_inc_return(&fail_steps) % every == 0;
+}
+
 /* Memory. */
 
 void *vb3_alloc(size_t bytes)
 {
-	return kmalloc(bytes, GFP_KERNEL);
+	return fails() ? NULL : kmalloc(bytes, GFP_KERNEL);
 }
 
 void vb3_free(void *at)
@@ -74,7 +90,7 @@ void vb3_free(void *at)
 static struct vb3_buf *new_buf(struct vb2_buffer *vb)
 {
 	/* The payload is written before it is read. */
-	struct vb3_buf *buf = kmalloc(sizeof(*buf) + vb3_rs_bytes(), GFP_KERNEL);
+	struct vb3_buf *buf = vb3_alloc(sizeof(*buf) + vb3_rs_bytes());
 
 	if (!buf)
 		return NULL;
@@ -152,8 +168,10 @@ void *vb3_alloc_coherent(struct device *dev, size_t bytes, unsigned int gfp, uns
 			 u64 *addr)
 {
 	dma_addr_t at = 0;
-	void *cookie = dma_alloc_attrs(dev, bytes, &at, VB3_GFP | (__force gfp_t)gfp, attrs);
+	void *cookie = NULL;
 
+	if (!fails())
+		cookie = dma_alloc_attrs(dev, bytes, &at, VB3_GFP | (__force gfp_t)gfp, attrs);
 	*addr = at;
 	return cookie;
 }
@@ -173,7 +191,7 @@ int vb3_mmap_coherent(struct device *dev, struct vm_area_struct *vma, void *cook
 struct sg_table *vb3_get_sgtable(struct device *dev, void *cookie, u64 addr, size_t bytes,
 				 unsigned long attrs)
 {
-	struct sg_table *sgt = kzalloc(sizeof(*sgt), GFP_KERNEL);
+	struct sg_table *sgt = fails() ? NULL : kzalloc(sizeof(*sgt), GFP_KERNEL);
 
 	if (!sgt)
 		return NULL;
@@ -190,7 +208,7 @@ struct sg_table *vb3_alloc_noncontiguous(struct device *dev, size_t bytes, int d
 {
 	gfp_t flags = (VB3_GFP | __GFP_ZERO | (__force gfp_t)gfp) & ~VB3_ZONES;
 
-	return dma_alloc_noncontiguous(dev, bytes, direction, flags, attrs);
+	return fails() ? NULL : dma_alloc_noncontiguous(dev, bytes, direction, flags, attrs);
 }
 
 void vb3_free_noncontiguous(struct device *dev, size_t bytes, struct sg_table *sgt, int direction)
@@ -206,7 +224,7 @@ int vb3_mmap_noncontiguous(struct device *dev, struct vm_area_struct *vma, size_
 
 void *vb3_vmap_noncontiguous(struct device *dev, size_t bytes, struct sg_table *sgt)
 {
-	return dma_vmap_noncontiguous(dev, bytes, sgt);
+	return fails() ? NULL : dma_vmap_noncontiguous(dev, bytes, sgt);
 }
 
 void vb3_vunmap_noncontiguous(struct device *dev, void *vaddr)
@@ -243,6 +261,8 @@ struct frame_vector *vb3_pin(u64 addr, u64 bytes, bool write, struct sg_table **
 	struct sg_table *sgt;
 	int ret;
 
+	if (fails())
+		return ERR_PTR(-ENOMEM);
 	if (addr > ULONG_MAX || bytes > ULONG_MAX)
 		return ERR_PTR(-EFAULT);
 	pinned = vb2_create_framevec(addr, bytes, write);
@@ -288,7 +308,7 @@ void vb3_unpin(struct frame_vector *pinned, struct sg_table *sgt, bool dirty)
 
 struct sg_table *vb3_sgt_copy(struct sg_table *from)
 {
-	struct sg_table *sgt = kzalloc(sizeof(*sgt), GFP_KERNEL);
+	struct sg_table *sgt = fails() ? NULL : kzalloc(sizeof(*sgt), GFP_KERNEL);
 	struct scatterlist *rd = from->sgl;
 	struct scatterlist *wr;
 	unsigned int i;
@@ -308,6 +328,8 @@ struct sg_table *vb3_sgt_copy(struct sg_table *from)
 
 int vb3_sgt_map(struct device *dev, struct sg_table *sgt, int direction, bool skip)
 {
+	if (fails())
+		return -EIO;
 	return dma_map_sgtable(dev, sgt, direction, skip ? DMA_ATTR_SKIP_CPU_SYNC : 0);
 }
 
@@ -362,7 +384,7 @@ u64 vb3_buf_size(struct dma_buf *buf)
 
 struct dma_buf_attachment *vb3_buf_attach(struct dma_buf *buf, struct device *dev)
 {
-	return dma_buf_attach(buf, dev);
+	return fails() ? ERR_PTR(-ENOMEM) : dma_buf_attach(buf, dev);
 }
 
 void vb3_buf_detach(struct dma_buf_attachment *attachment)
@@ -372,6 +394,8 @@ void vb3_buf_detach(struct dma_buf_attachment *attachment)
 
 struct sg_table *vb3_buf_map(struct dma_buf_attachment *attachment, int direction)
 {
+	if (fails())
+		return ERR_PTR(-ENOMEM);
 	return dma_buf_map_attachment_unlocked(attachment, direction);
 }
 
@@ -394,7 +418,7 @@ void *vb3_buf_vmap(struct dma_buf *buf)
 {
 	struct iosys_map map;
 
-	if (dma_buf_vmap_unlocked(buf, &map))
+	if (fails() || dma_buf_vmap_unlocked(buf, &map))
 		return NULL;
 	return map.vaddr;
 }
@@ -513,7 +537,7 @@ struct dma_buf *vb3_export(const void *payload, u64 bytes, unsigned long flags)
 	info.flags = flags;
 	info.priv = BUF(payload);
 	add_user(info.priv, VB3_EXPORT);
-	dbuf = dma_buf_export(&info);
+	dbuf = fails() ? ERR_PTR(-ENOMEM) : dma_buf_export(&info);
 	if (!IS_ERR(dbuf))
 		return dbuf;
 	drop_user(info.priv, VB3_EXPORT);

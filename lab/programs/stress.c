@@ -4,11 +4,15 @@
  * that outlive their queue, mappings, imports, user pointers, streaming. Ends by itself after
  * COUNT operations, or whenever it is killed.
  *
- *   stress DEVICE SEED COUNT
+ *   stress DEVICE SEED COUNT [foreign]
+ *
+ * With `foreign`, imports are of a dma-buf of the system heap: videobuf2's core leaks its reference
+ * to a dma-buf whose import fails, and one of the device's own would keep the module for good.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/dma-buf.h>
+#include <linux/dma-heap.h>
 #include <linux/videodev2.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -26,6 +30,7 @@ static int fds[KEPT];
 static void *views[KEPT];
 static uint32_t bytes = 65536;
 static uint8_t *user;
+static int foreign = -1;
 
 static uint32_t pick(uint32_t n)
 {
@@ -95,7 +100,7 @@ static void one(void)
 	case 7:
 	case 8:
 		b.memory = V4L2_MEMORY_DMABUF;
-		b.m.fd = fds[at];
+		b.m.fd = foreign >= 0 ? foreign : fds[at];
 		b.length = bytes;
 		b.bytesused = bytes;
 		ioctl(video, VIDIOC_QBUF, &b);
@@ -125,6 +130,14 @@ int main(int argc, char **argv)
 		fds[i] = -1;
 	user = mmap(NULL, 2 * bytes, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (argc > 4) {
+		struct dma_heap_allocation_data a = { .len = bytes, .fd_flags = O_RDWR };
+		int heap = open("/dev/dma_heap/system", O_RDONLY);
+
+		if (ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &a))
+			return 2;
+		foreign = a.fd;
+	}
 	while (count--)
 		one();
 	return 0;

@@ -1,4 +1,4 @@
-# Our module under random operations, killed programs, and 200 rounds of load, stream and unload.
+# Our module under random operations, killed programs, failing steps, and 200 rounds of load, stream and unload.
 # Afterwards nothing is held, and slab and free memory are where they were.
 . /scenario/lib.sh
 
@@ -22,6 +22,12 @@ for seed in $(seq 1 30); do
     wait $program 2>/dev/null
 done
 step rust.killed '"programs":30'
+for every in 2 3 5 7 13; do
+    echo $every >/sys/module/videobuf2_dma_contig/parameters/fail_every
+    timeout 100 /scenario/stress "$device" $every 5000 foreign
+    step rust.failing "\"each\":$every,\"code\":$?"
+done
+echo 0 >/sys/module/videobuf2_dma_contig/parameters/fail_every
 rmmod vb3edu
 drop_module rust
 
