@@ -11,6 +11,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/scatterlist.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/version.h>
 
@@ -55,6 +56,7 @@ struct sg_table *vb3_rs_map(void *rust, u64 key, int direction);
 void vb3_rs_unmap(void *rust, u64 key);
 void vb3_rs_cpu_access(void *rust, int direction, bool begin);
 bool vb3_rs_is_idle(s64 *held);
+s64 vb3_rs_counter(unsigned int index);
 
 /* Kinds of users; UserKind in src/entry.rs. */
 enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT };
@@ -722,8 +724,28 @@ void vb3_op_detach_dmabuf(void *priv)
 	kfree(buf);
 }
 
+/* Counters for people: /sys/kernel/debug/vb2-dma-contig/counters. */
+
+static const char *const counter_names[] = {
+	"bytes", "objects", "attachments", "mappings", "syncs", "skipped",
+};
+
+static int counters_show(struct seq_file *file, void *unused)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(counter_names); i++)
+		seq_printf(file, "%s %lld\n", counter_names[i], vb3_rs_counter(i));
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(counters);
+
+static struct dentry *debug_dir;
+
 static int __init vb3_init(void)
 {
+	debug_dir = debugfs_create_dir("vb2-dma-contig", NULL);
+	debugfs_create_file("counters", 0444, debug_dir, NULL, &counters_fops);
 	return 0;
 }
 
@@ -732,6 +754,7 @@ static void __exit vb3_exit(void)
 {
 	s64 held[4] = {};
 
+	debugfs_remove(debug_dir);
 	if (vb3_rs_is_idle(held))
 		pr_info("vb2-dma-contig: unloaded, nothing held\n");
 	else

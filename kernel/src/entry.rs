@@ -439,3 +439,18 @@ pub unsafe extern "C" fn vb3_rs_is_idle(held: *mut i64) -> bool {
     unsafe { held.cast::<[i64; 4]>().write(now) };
     now == [0; 4]
 }
+
+/// A counter, for debugfs: bytes, objects, attachments, mappings held; hand-overs synced, and left
+/// out by a hint. 0 past the last.
+#[unsafe(no_mangle)]
+pub extern "C" fn vb3_rs_counter(index: c_uint) -> i64 {
+    match index {
+        0 => ledger::BYTES.get(),
+        1 => ledger::OBJECTS.get(),
+        2 => ledger::ATTACHMENTS.get(),
+        3 => ledger::MAPPINGS.get(),
+        4 => ledger::SYNCS.get(),
+        5 => ledger::SKIPPED.get(),
+        _ => 0,
+    }
+}
