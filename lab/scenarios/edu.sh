@@ -8,6 +8,7 @@ for which in $MODULES; do
     # Without an IOMMU, a narrow mask would refuse whatever lies too high.
     [ "$IOMMU" = none ] && mask=0xffffffff || mask=0xfffffff
     insmod /scenario/vb3edu.ko mask=$mask || step "$which.driver" '"ok":false'
+    check_iommu
     node=$(node vb3edu)
     timeout 250 /scenario/edu "$node" "$which" >/dev/ttyS1
     complaints "$which"

@@ -6,16 +6,19 @@ step() {
     echo "step: $1 $2"
 }
 
-# The test device is behind the IOMMU that was asked for.
 modprobe virtio_pci 2>/dev/null
 [ "$IOMMU" = virtio ] && modprobe virtio-iommu
-for device in /sys/bus/pci/devices/*; do
-    [ "$(cat "$device/device")" = 0x11e8 ] || continue
-    [ -e "$device/iommu_group" ] && found=true || found=false
-    [ "$IOMMU" = none ] && wanted=false || wanted=true
-    [ "$found" = "$wanted" ] && ok=true || ok=false
-    step iommu "\"kind\":\"$IOMMU\",\"translates\":$found,\"ok\":$ok"
-done
+
+# Whether the test device is behind the IOMMU that was asked for; known once its driver is loaded.
+check_iommu() {
+    for device in /sys/bus/pci/devices/*; do
+        [ "$(cat "$device/device")" = 0x11e8 ] || continue
+        [ -e "$device/iommu_group" ] && found=true || found=false
+        [ "$IOMMU" = none ] && wanted=false || wanted=true
+        [ "$found" = "$wanted" ] && ok=true || ok=false
+        step iommu "\"kind\":\"$IOMMU\",\"translates\":$found,\"ok\":$ok"
+    done
+}
 
 # Loads the stock C module or ours, with what it needs.
 use_module() {
