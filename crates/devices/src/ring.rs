@@ -13,13 +13,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 pub(crate) struct Ring<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
-    capacity: usize,
     wake: OwnedFd,
 }
 
 #[derive(Debug)]
 struct State<T> {
     items: VecDeque<T>,
+    capacity: usize,
     closed: bool,
     /// A `try_` call failed and wants to hear when it would succeed.
     wanted: bool,
@@ -32,13 +32,13 @@ impl<T> Ring<T> {
             .map_err(|e| Failure::new(format!("cannot make an eventfd: {e}")))?;
         let state = State {
             items: VecDeque::new(),
+            capacity,
             closed: false,
             wanted: false,
         };
         Ok(Arc::new(Self {
             state: Mutex::new(state),
             changed: Condvar::new(),
-            capacity,
             wake,
         }))
     }
@@ -64,6 +64,13 @@ impl<T> Ring<T> {
         }
     }
 
+    /// Lets at most `capacity` items wait from now on.
+    pub(crate) fn set_capacity(&self, capacity: usize) {
+        let mut state = self.lock();
+        state.capacity = capacity;
+        self.notify(state);
+    }
+
     /// Adds an item; gives it back if there is no room, and makes [`wake_fd`](Self::wake_fd)
     /// readable when there is.
     pub(crate) fn try_push(&self, item: T) -> Result<(), T> {
@@ -71,7 +78,7 @@ impl<T> Ring<T> {
         if state.closed {
             return Err(item);
         }
-        if state.items.len() >= self.capacity {
+        if state.items.len() >= state.capacity {
             state.wanted = true;
             return Err(item);
         }
@@ -84,7 +91,7 @@ impl<T> Ring<T> {
     /// Whether an item can be added; if not, as [`try_push`](Self::try_push).
     pub(crate) fn has_room(&self) -> bool {
         let mut state = self.lock();
-        let room = state.closed || state.items.len() < self.capacity;
+        let room = state.closed || state.items.len() < state.capacity;
         state.wanted |= !room;
         room
     }
@@ -109,7 +116,7 @@ impl<T> Ring<T> {
     /// Adds an item, waiting for room; gives it back if the queue was closed.
     pub(crate) fn push_wait(&self, item: T) -> Result<(), T> {
         let mut state = self.lock();
-        while state.items.len() >= self.capacity && !state.closed {
+        while state.items.len() >= state.capacity && !state.closed {
             state = self.wait(state);
         }
         if state.closed {

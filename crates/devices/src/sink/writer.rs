@@ -8,8 +8,11 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// Pictures on their way to the thread.
+/// Fewest and most pictures on their way to the thread, and the bytes that decide between them:
+/// a program that stops right after its last small picture need not wait for the disk.
 const WAITING: usize = 4;
+const WAITING_MAX: usize = 24;
+const WAITING_BYTES: usize = 64 << 20;
 
 /// What the thread has done.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +84,10 @@ impl Writer {
     }
 
     pub(super) fn write(&mut self, frame: Arc<Frame>) {
+        if self.shape.is_some() {
+            let fitting = WAITING_BYTES / frame.bytes().len().max(1);
+            self.ring.set_capacity(fitting.clamp(WAITING, WAITING_MAX));
+        }
         if let Err(job) = self.ring.try_push(Job {
             shape: self.shape,
             frame,
