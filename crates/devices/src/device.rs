@@ -1,5 +1,6 @@
 //! A device of either kind, for hosts that keep all of theirs in one table.
 
+use crate::inject::{Fault, Inject};
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::{Camera, Display, Failure, Place};
 use std::os::fd::BorrowedFd;
@@ -9,12 +10,16 @@ use vb3_v4l2::{
     Identity, PixelFormat, Planarity, Port, Progress, QueuePolicy, Statistics, VideoDriver,
 };
 
-/// A camera or a display.
+/// A camera or a display, with the faults a program may ask for.
 #[derive(Debug)]
-pub enum Device<C> {
-    /// A CAPTURE device.
+pub struct Device<C> {
+    kind: Kind<C>,
+    inject: Inject,
+}
+
+#[derive(Debug)]
+enum Kind<C> {
     Camera(Camera<C>),
-    /// An OUTPUT device.
     Display(Display<C>),
 }
 
@@ -22,8 +27,8 @@ pub enum Device<C> {
 macro_rules! either {
     ($device:expr, $inner:ident => $call:expr) => {
         match $device {
-            Device::Camera($inner) => $call,
-            Device::Display($inner) => $call,
+            Kind::Camera($inner) => $call,
+            Kind::Display($inner) => $call,
         }
     };
 }
@@ -34,32 +39,34 @@ impl<C> Device<C> {
     /// # Errors
     /// A sentence, for a clip that cannot be played or a recording that cannot be written.
     pub fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
-        match spec.kind {
-            DeviceKind::Camera { .. } => Camera::new(spec, place).map(Self::Camera),
-            DeviceKind::Display { .. } => Display::new(spec, place).map(Self::Display),
-        }
+        let kind = match spec.kind {
+            DeviceKind::Camera { .. } => Kind::Camera(Camera::new(spec, place)?),
+            DeviceKind::Display { .. } => Kind::Display(Display::new(spec, place)?),
+        };
+        let inject = Inject::new(spec.inject);
+        Ok(Self { kind, inject })
     }
 
     /// Readable when the device waits for something outside and it has come; `None` where it
     /// does not wait. Calls for a [`tick`](VideoDriver::tick).
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        either!(self, device => device.wake_fd())
+        either!(&self.kind, device => device.wake_fd())
     }
 
     /// Finishes what the device records, waiting until it is written. To be called once, at the
     /// end of a run; gives what went wrong with the recording.
     pub fn finish(&mut self) -> Option<Failure> {
-        match self {
-            Self::Camera(_) => None,
-            Self::Display(display) => display.finish().failure,
+        match &mut self.kind {
+            Kind::Camera(_) => None,
+            Kind::Display(display) => display.finish().failure,
         }
     }
 
     /// What failed outside: why streaming did not start, or broke down.
     #[must_use]
     pub const fn failure(&self) -> Option<&Failure> {
-        either!(self, device => device.failure())
+        either!(&self.kind, device => device.failure())
     }
 }
 
@@ -67,136 +74,154 @@ impl<C> Driver for Device<C> {
     type Cookie = C;
 
     fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
-        either!(self, device => device.queue_setup(create))
+        self.inject.check(Fault::Setup)?;
+        either!(&mut self.kind, device => device.queue_setup(create))
     }
 
     fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {
-        either!(self, device => device.buffer_count(offered))
+        either!(&mut self.kind, device => device.buffer_count(offered))
     }
 
     fn prepare_streaming(&mut self) -> Result<(), DriverError> {
-        either!(self, device => device.prepare_streaming())
+        either!(&mut self.kind, device => device.prepare_streaming())
     }
 
     fn unprepare_streaming(&mut self) {
-        either!(self, device => device.unprepare_streaming());
+        either!(&mut self.kind, device => device.unprepare_streaming());
     }
 
     fn buf_init(&mut self, index: u32) -> Result<(), DriverError> {
-        either!(self, device => device.buf_init(index))
+        either!(&mut self.kind, device => device.buf_init(index))
     }
 
     fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
-        either!(self, device => device.buf_prepare(buffer))
+        self.inject.check(Fault::Prepare)?;
+        either!(&mut self.kind, device => device.buf_prepare(buffer))
     }
 
     fn buf_finish(&mut self, index: u32) {
-        either!(self, device => device.buf_finish(index));
+        either!(&mut self.kind, device => device.buf_finish(index));
     }
 
     fn buf_cleanup(&mut self, index: u32) {
-        either!(self, device => device.buf_cleanup(index));
+        either!(&mut self.kind, device => device.buf_cleanup(index));
     }
 
     fn buf_queue(&mut self, buffer: Active<C>) {
-        either!(self, device => device.buf_queue(buffer));
+        either!(&mut self.kind, device => device.buf_queue(buffer));
     }
 
     fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
-        either!(self, device => device.start_streaming(queued))
+        if let Err(e) = self.inject.check(Fault::Start) {
+            // Gives its tokens back.
+            either!(&mut self.kind, device => device.stop_streaming());
+            return Err(e);
+        }
+        either!(&mut self.kind, device => device.start_streaming(queued))
     }
 
     fn stop_streaming(&mut self) {
-        either!(self, device => device.stop_streaming());
+        either!(&mut self.kind, device => device.stop_streaming());
     }
 }
 
 impl<C> VideoDriver for Device<C> {
     fn identity(&self) -> &Identity {
-        either!(self, device => device.identity())
+        either!(&self.kind, device => device.identity())
     }
 
     fn flow(&self) -> Flow {
-        either!(self, device => device.flow())
+        either!(&self.kind, device => device.flow())
     }
 
     fn planarity(&self) -> Planarity {
-        either!(self, device => device.planarity())
+        either!(&self.kind, device => device.planarity())
     }
 
     fn formats(&self) -> &[&'static PixelFormat] {
-        either!(self, device => device.formats())
+        either!(&self.kind, device => device.formats())
     }
 
     fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes {
-        either!(self, device => device.frame_sizes(pixel))
+        either!(&self.kind, device => device.frame_sizes(pixel))
     }
 
     fn frame_intervals(&self, pixel: &PixelFormat, width: u32, height: u32) -> FrameIntervals {
-        either!(self, device => device.frame_intervals(pixel, width, height))
+        either!(&self.kind, device => device.frame_intervals(pixel, width, height))
     }
 
     fn format(&self) -> Format {
-        either!(self, device => device.format())
+        either!(&self.kind, device => device.format())
     }
 
     fn try_format(&self, wanted: &Format) -> Format {
-        either!(self, device => device.try_format(wanted))
+        either!(&self.kind, device => device.try_format(wanted))
     }
 
     fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
-        either!(self, device => device.set_format(format))
+        either!(&mut self.kind, device => device.set_format(format))
     }
 
     fn interval(&self) -> Fraction {
-        either!(self, device => device.interval())
+        either!(&self.kind, device => device.interval())
     }
 
     fn set_interval(&mut self, wanted: Fraction) -> Fraction {
-        either!(self, device => device.set_interval(wanted))
+        either!(&mut self.kind, device => device.set_interval(wanted))
     }
 
     fn ports(&self) -> &[Port] {
-        either!(self, device => device.ports())
+        either!(&self.kind, device => device.ports())
     }
 
     fn port(&self) -> u32 {
-        either!(self, device => device.port())
+        either!(&self.kind, device => device.port())
     }
 
     fn set_port(&mut self, index: u32) -> Result<(), DriverError> {
-        either!(self, device => device.set_port(index))
+        either!(&mut self.kind, device => device.set_port(index))
     }
 
     fn controls(&self) -> Vec<ControlSpec> {
-        either!(self, device => device.controls())
+        let mut controls = either!(&self.kind, device => device.controls());
+        controls.extend(self.inject.controls());
+        controls
     }
 
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
-        either!(self, device => device.set_control(id, value))
+        if self.inject.press(id) {
+            return Ok(());
+        }
+        either!(&mut self.kind, device => device.set_control(id, value))
     }
 
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
-        either!(self, device => device.volatile_control(id))
+        either!(&self.kind, device => device.volatile_control(id))
     }
 
     fn events(&self) -> EventKinds {
-        either!(self, device => device.events())
+        either!(&self.kind, device => device.events())
     }
 
     fn queue_policy(&self) -> QueuePolicy {
-        either!(self, device => device.queue_policy())
+        either!(&self.kind, device => device.queue_policy())
     }
 
     fn tick(&mut self, now_ns: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        either!(self, device => device.tick(now_ns, bus, progress));
+        if self.inject.strikes(Fault::Queue) {
+            progress.broken = true;
+        }
+        either!(&mut self.kind, device => device.tick(now_ns, bus, progress));
     }
 
     fn next_tick(&self) -> Option<u64> {
-        either!(self, device => device.next_tick())
+        if self.inject.wants(Fault::Queue) {
+            return Some(0);
+        }
+        either!(&self.kind, device => device.next_tick())
     }
 
     fn statistics(&self) -> Statistics {
-        either!(self, device => device.statistics())
+        either!(&self.kind, device => device.statistics())
     }
 }

@@ -17,6 +17,7 @@ mod camera;
 mod device;
 mod display;
 mod failure;
+mod inject;
 mod mode;
 mod place;
 mod ring;

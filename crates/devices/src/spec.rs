@@ -41,6 +41,8 @@ pub struct DeviceSpec {
     pub userptr: Option<bool>,
     /// Whether it takes cache hints.
     pub hints: bool,
+    /// Whether it has buttons that make calls fail.
+    pub inject: bool,
     /// Most buffers, 32 to 32768; `None` for 64.
     pub max_buffers: Option<u32>,
     /// Name of the card; `None` for one made from the kind.
@@ -221,6 +223,11 @@ pub const OPTIONS: &[OptionHelp] = &[
         "whether cache hints are taken (default on)",
     ),
     help(
+        "inject",
+        SWITCH,
+        "whether there are buttons that make the next call fail (default off)",
+    ),
+    help(
         "max-buffers",
         "a number from 32 to 32768",
         "most buffers of the queue (default 64)",
@@ -256,6 +263,7 @@ impl DeviceSpec {
             allocator: Allocator::Contig,
             userptr: None,
             hints: true,
+            inject: false,
             max_buffers: None,
             name: None,
             mask_bits: None,
@@ -368,6 +376,7 @@ impl DeviceSpec {
             }
             "userptr" => self.userptr = Some(parse_switch(value).ok_or(None)?),
             "hints" => self.hints = parse_switch(value).ok_or(None)?,
+            "inject" => self.inject = parse_switch(value).ok_or(None)?,
             "max-buffers" => self.max_buffers = Some(parse_in(value, 32, 32_768).ok_or(None)?),
             "mask" => self.mask_bits = Some(parse_in(value, 20, 64).ok_or(None)?),
             "name" => {

@@ -72,7 +72,7 @@ fn kinds_and_their_targets() {
 fn options_land_where_they_belong() {
     let spec = parse(
         "camera-mplane=clip.mp4,size=1280x720,fps=30000/1001,format=nv12m,loop=on,clock=free,\
-         alloc=vmalloc,userptr=off,hints=off,max-buffers=128,name=My Camera,mask=32,node=video7",
+         alloc=vmalloc,userptr=off,hints=off,inject=on,max-buffers=128,name=My Camera,mask=32,node=video7",
     );
     assert_eq!(
         spec,
@@ -89,6 +89,7 @@ fn options_land_where_they_belong() {
             allocator: Allocator::Vmalloc,
             userptr: Some(false),
             hints: false,
+            inject: true,
             max_buffers: Some(128),
             name: Some("My Camera".into()),
             mask_bits: Some(32),
@@ -171,6 +172,7 @@ fn every_listed_option_is_understood() {
         ("alloc", "contig"),
         ("userptr", "on"),
         ("hints", "on"),
+        ("inject", "off"),
         ("max-buffers", "32"),
         ("name", "x"),
         ("mask", "20"),
@@ -184,7 +186,7 @@ fn every_listed_option_is_understood() {
     }
     assert_eq!(
         OPTIONS.len(),
-        12,
+        13,
         "an option is listed that this test does not try"
     );
 }

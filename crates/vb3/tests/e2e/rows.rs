@@ -54,7 +54,7 @@ fn expect_rows(
     let format = if mplane { "NV12M" } else { "YUYV" };
     let outcome = Run::on(machine)
         .device(format!(
-            "{kind}{planes},format={format},clock=free,{}{options}",
+            "{kind}{planes},format={format},clock=free,inject=on,{}{options}",
             size_option()
         ))
         .device(format!(

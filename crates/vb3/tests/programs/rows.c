@@ -552,6 +552,61 @@ static void file_io(void)
 	free(bytes);
 }
 
+// The device's buttons, in their order (`inject=on`).
+enum { SETUP, PREPARE, START, QUEUE };
+
+static void press(int fd, unsigned button)
+{
+	struct v4l2_control c = { .id = 0x0098f910 + button };
+	if (ioctl(fd, VIDIOC_S_CTRL, &c) < 0)
+		die("VIDIOC_S_CTRL");
+}
+
+static void queue_errors(void)
+{
+	int fd = sleeper_fd = open_node(node, 0);
+	mmap_buffers(fd, 2);
+	stream(fd, 1);
+	pthread_t thread = fall_asleep();
+	press(fd, QUEUE);
+	say_sleeper("D12", thread);
+	say("Z1", qbuf(fd, 0));
+	say("Z2", call(fd, VIDIOC_DQBUF, buffer(0)));
+	say("Z3", call(fd, VIDIOC_PREPARE_BUF, buffer(0)));
+	say_poll("Z4", fd, out ? POLLOUT : POLLIN, 0);
+	say("Z5b", create_count(fd, 1));
+	say("Z6", stream(fd, 0));
+	say("Z7", qbuf(fd, 0));
+	close(fd);
+}
+
+static void driver_errors(void)
+{
+	int fd = device();
+	mmap_buffers(fd, 2);
+	qbuf(fd, 0);
+	press(fd, START);
+	say("I1", stream(fd, 1));
+	say("I2", call(fd, VIDIOC_DQBUF, buffer(0)));
+	struct v4l2_buffer b = buffer(0);
+	if (ioctl(fd, VIDIOC_QUERYBUF, &b) < 0)
+		die("VIDIOC_QUERYBUF");
+	unsigned states = V4L2_BUF_FLAG_QUEUED | V4L2_BUF_FLAG_DONE | V4L2_BUF_FLAG_ERROR;
+	printf("I3 flags=%x\n", b.flags & states);
+	fflush(stdout);
+	say("I4", stream(fd, 1));
+	stream(fd, 0);
+	press(fd, PREPARE);
+	say("I5", qbuf(fd, 0));
+	say("I6", qbuf(fd, 0));
+	press(fd, SETUP);
+	say("I7", mmap_buffers(fd, 2));
+	press(fd, SETUP);
+	say("I8", create_count(fd, 1));
+	say("I9", mmap_buffers(fd, 2));
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	set_up(argc, argv, 0);
@@ -569,6 +624,8 @@ int main(int argc, char **argv)
 	streaming();
 	model();
 	sleeping();
+	queue_errors();
+	driver_errors();
 	last_flag();
 	file_io();
 	return 0;

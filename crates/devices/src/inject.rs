@@ -1,0 +1,110 @@
+//! Faults that a program can ask for, by buttons, to see how it takes them.
+//!
+//! Source: Linux 7.2 drivers/media/test-drivers/vivid, its "Inject" controls; differs: there only
+//! where the SPEC says `inject=on`.
+
+use crate::mode::EINVAL;
+use vb3_queue::DriverError;
+use vb3_v4l2::ControlSpec;
+
+/// A call that fails once, or the queue that breaks down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// `queue_setup`: REQBUFS or CREATE_BUFS.
+    Setup,
+    /// `buf_prepare`: QBUF or PREPARE_BUF.
+    Prepare,
+    /// `start_streaming`: STREAMON, or the QBUF that starts.
+    Start,
+    /// A fatal queue error, until STREAMOFF.
+    Queue,
+}
+
+/// In the user class, behind what is free for drivers' own and taken by ours.
+const FIRST: u32 = 0x0098_f910;
+
+const FAULTS: [(Fault, &str); 4] = [
+    (Fault::Setup, "Inject Setup Error"),
+    (Fault::Prepare, "Inject Prepare Error"),
+    (Fault::Start, "Inject Start Error"),
+    (Fault::Queue, "Inject Fatal Queue Error"),
+];
+
+/// The faults asked for and not yet had.
+#[derive(Debug, Default)]
+pub(crate) struct Inject {
+    offered: bool,
+    pending: [bool; FAULTS.len()],
+}
+
+impl Inject {
+    pub(crate) fn new(offered: bool) -> Self {
+        Self {
+            offered,
+            ..Self::default()
+        }
+    }
+
+    fn numbered() -> impl Iterator<Item = (u32, Fault, &'static str)> {
+        (FIRST..)
+            .zip(FAULTS)
+            .map(|(id, (fault, name))| (id, fault, name))
+    }
+
+    /// The buttons.
+    pub(crate) fn controls(&self) -> Vec<ControlSpec> {
+        Self::numbered()
+            .filter(|_| self.offered)
+            .map(|(id, _, name)| ControlSpec::button(id, name))
+            .collect()
+    }
+
+    /// Whether `id` is one of the buttons; it is pressed then.
+    pub(crate) fn press(&mut self, id: u32) -> bool {
+        let found = Self::numbered().find(|(known, ..)| self.offered && *known == id);
+        let Some((_, fault, _)) = found else {
+            return false;
+        };
+        self.pending[fault as usize] = true;
+        true
+    }
+
+    /// Whether a fault is asked for.
+    pub(crate) fn wants(&self, fault: Fault) -> bool {
+        self.pending[fault as usize]
+    }
+
+    /// Whether a fault was asked for; it is had then.
+    pub(crate) fn strikes(&mut self, fault: Fault) -> bool {
+        core::mem::take(&mut self.pending[fault as usize])
+    }
+
+    /// Fails once if that was asked for.
+    ///
+    /// # Errors
+    /// EINVAL.
+    pub(crate) fn check(&mut self, fault: Fault) -> Result<(), DriverError> {
+        if self.strikes(fault) {
+            Err(EINVAL)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_strikes_once_and_only_where_offered() {
+        let mut inject = Inject::new(true);
+        assert_eq!(inject.controls().len(), FAULTS.len());
+        assert!(inject.press(FIRST) && !inject.press(FIRST + 4));
+        assert_eq!(inject.check(Fault::Prepare), Ok(()));
+        assert_eq!(inject.check(Fault::Setup), Err(EINVAL));
+        assert_eq!(inject.check(Fault::Setup), Ok(()));
+        let mut none = Inject::new(false);
+        assert!(none.controls().is_empty() && !none.press(FIRST));
+    }
+}
