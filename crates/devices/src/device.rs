@@ -112,7 +112,8 @@ impl<C> Driver for Device<C> {
     }
 
     fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
-        if let Err(e) = self.inject.check(Fault::Start) {
+        let asked = self.inject.check(Fault::Start);
+        if let Err(e) = asked.and_then(|()| self.inject.check(Fault::Absent)) {
             // Gives its tokens back.
             either!(&mut self.kind, device => device.stop_streaming());
             return Err(e);

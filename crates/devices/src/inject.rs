@@ -7,6 +7,8 @@ use crate::mode::EINVAL;
 use vb3_queue::DriverError;
 use vb3_v4l2::ControlSpec;
 
+const ENXIO: DriverError = DriverError(6);
+
 /// A call that fails once, or the queue that breaks down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -18,16 +20,19 @@ pub(crate) enum Fault {
     Start,
     /// A fatal queue error, until STREAMOFF.
     Queue,
+    /// `start_streaming` of hardware that is not there: ENXIO.
+    Absent,
 }
 
 /// In the user class, behind what is free for drivers' own and taken by ours.
 const FIRST: u32 = 0x0098_f910;
 
-const FAULTS: [(Fault, &str); 4] = [
+const FAULTS: [(Fault, &str); 5] = [
     (Fault::Setup, "Inject Setup Error"),
     (Fault::Prepare, "Inject Prepare Error"),
     (Fault::Start, "Inject Start Error"),
     (Fault::Queue, "Inject Fatal Queue Error"),
+    (Fault::Absent, "Inject Absent Hardware"),
 ];
 
 /// The faults asked for and not yet had.
@@ -82,12 +87,12 @@ impl Inject {
     /// Fails once if that was asked for.
     ///
     /// # Errors
-    /// EINVAL.
+    /// EINVAL; ENXIO for absent hardware.
     pub(crate) fn check(&mut self, fault: Fault) -> Result<(), DriverError> {
-        if self.strikes(fault) {
-            Err(EINVAL)
-        } else {
-            Ok(())
+        match fault {
+            _ if !self.strikes(fault) => Ok(()),
+            Fault::Absent => Err(ENXIO),
+            _ => Err(EINVAL),
         }
     }
 }
@@ -100,7 +105,7 @@ mod tests {
     fn a_fault_strikes_once_and_only_where_offered() {
         let mut inject = Inject::new(true);
         assert_eq!(inject.controls().len(), FAULTS.len());
-        assert!(inject.press(FIRST) && !inject.press(FIRST + 4));
+        assert!(inject.press(FIRST) && !inject.press(FIRST + 5));
         assert_eq!(inject.check(Fault::Prepare), Ok(()));
         assert_eq!(inject.check(Fault::Setup), Err(EINVAL));
         assert_eq!(inject.check(Fault::Setup), Ok(()));

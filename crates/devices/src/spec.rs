@@ -45,6 +45,8 @@ pub struct DeviceSpec {
     pub inject: bool,
     /// Most buffers, 32 to 32768; `None` for 64.
     pub max_buffers: Option<u32>,
+    /// Buffers the device needs before it starts, 0 to 8.
+    pub min_queued: u32,
     /// Name of the card; `None` for one made from the kind.
     pub name: Option<String>,
     /// Address bits the device can drive, 20 to 64; `None` for the machine's.
@@ -233,6 +235,11 @@ pub const OPTIONS: &[OptionHelp] = &[
         "most buffers of the queue (default 64)",
     ),
     help(
+        "min-queued",
+        "a number from 0 to 8",
+        "buffers the device needs before it starts (default 0)",
+    ),
+    help(
         "name",
         "1 to 31 printable ASCII characters",
         "the name of the card",
@@ -265,6 +272,7 @@ impl DeviceSpec {
             hints: true,
             inject: false,
             max_buffers: None,
+            min_queued: 0,
             name: None,
             mask_bits: None,
             node: None,
@@ -378,6 +386,7 @@ impl DeviceSpec {
             "hints" => self.hints = parse_switch(value).ok_or(None)?,
             "inject" => self.inject = parse_switch(value).ok_or(None)?,
             "max-buffers" => self.max_buffers = Some(parse_in(value, 32, 32_768).ok_or(None)?),
+            "min-queued" => self.min_queued = parse_in(value, 0, 8).ok_or(None)?,
             "mask" => self.mask_bits = Some(parse_in(value, 20, 64).ok_or(None)?),
             "name" => {
                 let printable = value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');

@@ -72,7 +72,7 @@ fn kinds_and_their_targets() {
 fn options_land_where_they_belong() {
     let spec = parse(
         "camera-mplane=clip.mp4,size=1280x720,fps=30000/1001,format=nv12m,loop=on,clock=free,\
-         alloc=vmalloc,userptr=off,hints=off,inject=on,max-buffers=128,name=My Camera,mask=32,node=video7",
+         alloc=vmalloc,userptr=off,hints=off,inject=on,min-queued=3,max-buffers=128,name=My Camera,mask=32,node=video7",
     );
     assert_eq!(
         spec,
@@ -90,6 +90,7 @@ fn options_land_where_they_belong() {
             userptr: Some(false),
             hints: false,
             inject: true,
+            min_queued: 3,
             max_buffers: Some(128),
             name: Some("My Camera".into()),
             mask_bits: Some(32),
@@ -173,6 +174,7 @@ fn every_listed_option_is_understood() {
         ("userptr", "on"),
         ("hints", "on"),
         ("inject", "off"),
+        ("min-queued", "1"),
         ("max-buffers", "32"),
         ("name", "x"),
         ("mask", "20"),
@@ -186,7 +188,7 @@ fn every_listed_option_is_understood() {
     }
     assert_eq!(
         OPTIONS.len(),
-        13,
+        14,
         "an option is listed that this test does not try"
     );
 }

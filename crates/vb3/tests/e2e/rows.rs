@@ -168,3 +168,11 @@ fn multi_planar() {
         expect_rows("soc-noncoherent", "rows_mplane.c", 1, options, &[], 23);
     }
 }
+
+#[test]
+fn devices_that_need_three_buffers() {
+    for direction in [0, 1] {
+        let options = ",hints=off,min-queued=3";
+        expect_rows("soc-cma", "rows.c", direction, options, &["min-queued"], 12);
+    }
+}

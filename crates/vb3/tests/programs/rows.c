@@ -553,7 +553,7 @@ static void file_io(void)
 }
 
 // The device's buttons, in their order (`inject=on`).
-enum { SETUP, PREPARE, START, QUEUE };
+enum { SETUP, PREPARE, START, QUEUE, ABSENT };
 
 static void press(int fd, unsigned button)
 {
@@ -607,9 +607,46 @@ static void driver_errors(void)
 	close(fd);
 }
 
+// A device that needs three buffers before it starts (`min-queued=3`).
+static void three_needed(void)
+{
+	int fd = device();
+	say("MQ1", mmap_buffers(fd, 1));
+	say("MQ2", stream(fd, 1));
+	say("MQ3", qbuf(fd, 0));
+	say("MQ4", call(fd, VIDIOC_DQBUF, buffer(0)));
+	qbuf(fd, 1);
+	press(fd, ABSENT);
+	say("MQ5", qbuf(fd, 2));
+	struct v4l2_buffer b = buffer(2);
+	if (ioctl(fd, VIDIOC_QUERYBUF, &b) < 0)
+		die("VIDIOC_QUERYBUF");
+	printf("MQ6 flags=%x\n", b.flags & (V4L2_BUF_FLAG_QUEUED | V4L2_BUF_FLAG_DONE | V4L2_BUF_FLAG_PREPARED));
+	fflush(stdout);
+	say("MQ7", qbuf(fd, 2));
+	struct pollfd p = { .fd = fd, .events = out ? POLLOUT : POLLIN };
+	poll(&p, 1, 2000);
+	say("MQ8", call(fd, VIDIOC_DQBUF, buffer(0)));
+	close(fd);
+	fd = device();
+	say("MQ9", create_count(fd, 2) == 2 ? 0 : -1);
+	say("MQ10", stream(fd, 1));
+	create_count(fd, 2);
+	for (unsigned i = 0; i < 3; i++)
+		qbuf(fd, i);
+	press(fd, ABSENT);
+	say("MQ11", stream(fd, 1));
+	say("MQ12", stream(fd, 1));
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	set_up(argc, argv, 0);
+	if (argc > 4 && !strcmp(argv[4], "min-queued")) {
+		three_needed();
+		return 0;
+	}
 	allocation();
 	second_handle();
 	queueing();
