@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use arbitrary::Arbitrary;
-use std::sync::{Arc, Mutex};
+use std::rc::Rc;
+use std::sync::Mutex;
 use vb3_dma::wrap::{Checked, Report, Violation};
 use vb3_dma::{Attrs, Direction, DmaOps, Mapper, Platform, SyncFor};
 use vb3_machine::{Device, DeviceLimits, Faults, Machine, Profile, User, UserFault, UserMemory};
@@ -215,7 +216,7 @@ pub fn run(profile: &str, limits: DeviceLimits, steps: &[Step]) {
     let mut driver = Driver {
         ops,
         dev,
-        user: Arc::new(Program(Mutex::new(vec![0x5a; USER_BYTES]))),
+        user: Rc::new(Program(Mutex::new(vec![0x5a; USER_BYTES]))),
         allocs: Vec::new(),
         tables: Vec::new(),
         mappings: Vec::new(),

@@ -1,7 +1,7 @@
 //! The memory of programs, as the machine reaches it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// Part of a program's memory could not be reached: it is not mapped, not writable, or the
 /// program is gone.
@@ -44,4 +44,4 @@ pub trait UserMemory: fmt::Debug {
 }
 
 /// A program's memory, shared by all who pin from it.
-pub type User = Arc<dyn UserMemory>;
+pub type User = Rc<dyn UserMemory>;

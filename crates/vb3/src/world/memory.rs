@@ -1,6 +1,6 @@
 //! The memory of the run: one machine, its mapping layer and the planes on it.
 
-use std::sync::Arc;
+use std::rc::Rc;
 use vb3_dma::{DmaAddr, Mapper};
 use vb3_dmabuf::{MissingSync, SyncKind, Watch};
 use vb3_intercept::{Access, ProcessMemory};
@@ -123,14 +123,10 @@ pub(super) struct ProgramMemory(ProcessMemory);
 
 impl ProgramMemory {
     /// For a program that was reached, or one that is gone: that one faults at every access.
-    #[expect(
-        clippy::arc_with_non_send_sync,
-        reason = "the machine takes users of any thread; these stay on the supervisor's"
-    )]
     pub(super) fn user(memory: Option<ProcessMemory>) -> User {
         match memory {
-            Some(memory) => Arc::new(Self(memory)),
-            None => Arc::new(Gone),
+            Some(memory) => Rc::new(Self(memory)),
+            None => Rc::new(Gone),
         }
     }
 }

@@ -12,6 +12,9 @@ use vb3_plane::{ExportAccess, MemOps};
 /// Most things held by programs at one time.
 const MAX_GIVEN: usize = 1 << 20;
 
+const ENFILE: Errno = Errno(rustix::io::Errno::NFILE.raw_os_error());
+const EIO: Errno = Errno(rustix::io::Errno::IO.raw_os_error());
+
 /// One thing a program was given.
 #[derive(Debug)]
 enum Given {
@@ -93,8 +96,8 @@ impl Shares {
     }
 
     fn tag(&mut self) -> Result<Tag, Errno> {
-        if self.given.len() >= MAX_GIVEN {
-            return Err(Errno(libc_errno::ENFILE));
+        if self.given.len() + self.real.len() >= MAX_GIVEN {
+            return Err(ENFILE);
         }
         self.next_tag = self.next_tag.wrapping_add(1);
         Ok(Tag(self.next_tag))
@@ -214,12 +217,6 @@ impl Shares {
     }
 }
 
-/// Errno values used here.
-mod libc_errno {
-    pub(super) const EIO: i32 = 5;
-    pub(super) const ENFILE: i32 = 23;
-}
-
 /// A descriptor of the memory of a dma-buf with the access mode wanted, and who it is.
 fn file_of(
     memory: &mut Memory,
@@ -239,7 +236,7 @@ fn file_of(
     let path = format!("/proc/self/fd/{}", map.fd.as_raw_fd());
     let file = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| Errno(e.raw_os_error()))?;
-    let stat = rustix::fs::fstat(&file).map_err(|_| Errno(libc_errno::EIO))?;
+    let stat = rustix::fs::fstat(&file).map_err(|_| EIO)?;
     Ok((
         file,
         FdIdentity {
