@@ -59,5 +59,7 @@ pub(crate) fn run() -> Result<()> {
     test(&TestArgs {
         vm: false,
         rest: Vec::new(),
-    })
+    })?;
+    vm::conform::run()?;
+    vm::test_if_possible()
 }

@@ -50,7 +50,7 @@ enum Task {
     Nostd,
     /// Fuzz the mapping layer, or run the inputs kept where the tools for it are missing
     Fuzz(fuzz::Args),
-    /// Everything that must pass: formatting, clippy, docs, tidy, bindings, nostd, fuzz, tests
+    /// Everything that must pass: formatting, clippy, docs, tidy, bindings, nostd, fuzz, tests, VMs
     Ci,
 }
 

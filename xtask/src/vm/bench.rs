@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let mut how = super::Args::new(&["bench"]);
     how.kvm = args.kvm;
-    let steps = boot::run(&lab, &cell, &how)?;
+    let steps = boot::run(&lab, &cell, &how)?.steps;
     println!(
         "{kernel}, IOMMU {}; order C, Rust, Rust, C",
         args.iommu.name()

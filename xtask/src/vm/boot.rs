@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(300);
 ///
 /// # Errors
 /// It does not boot, or reports nothing for too long; the text has the end of its console.
-pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Vec<Value>> {
+pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Heard> {
     let dir = results().join(cell.name());
     // What an earlier run left, if any.
     let _none = std::fs::remove_dir_all(&dir);
@@ -49,7 +49,8 @@ pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Vec<Value>> {
     let mut last = Instant::now();
     loop {
         let ended = qemu.ended()?;
-        if heard.listen(&serial)? {
+        heard.cpu = qemu.cpu().unwrap_or(heard.cpu);
+        if heard.listen(&cell.name(), &serial)? {
             last = Instant::now();
         }
         if ended.is_some() || heard.is_complete() {
@@ -71,12 +72,7 @@ pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Vec<Value>> {
             tail(&console)
         );
     }
-    eprintln!(
-        "vm: {}: {:.0} s",
-        cell.name(),
-        start.elapsed().as_secs_f64()
-    );
-    Ok(heard.steps)
+    Ok(heard)
 }
 
 /// What the scenario is given.
@@ -123,7 +119,7 @@ fn pack(lab: &Lab, cell: &Cell, dir: &Path, initrd: &Path) -> Result<()> {
     let mut out = File::create(initrd)?;
     for part in [
         lab.guest().to_path_buf(),
-        lab.kernel(&cell.kernel, "modules.cpio.gz"),
+        lab.kernel(&cell.kernel, &lab.packed()?),
         overlay,
     ] {
         let mut bytes = Vec::new();
@@ -178,16 +174,18 @@ fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
 }
 
 /// What came over the second serial port so far.
-#[derive(Default)]
-struct Heard {
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
     text: String,
     taken: usize,
-    steps: Vec<Value>,
+    pub(crate) steps: Vec<Value>,
+    /// Processor time of the emulator.
+    pub(crate) cpu: Duration,
 }
 
 impl Heard {
     /// Takes complete lines; true if there was one.
-    fn listen(&mut self, serial: &Path) -> Result<bool> {
+    fn listen(&mut self, cell: &str, serial: &Path) -> Result<bool> {
         let Ok(bytes) = std::fs::read(serial) else {
             return Ok(false);
         };
@@ -199,7 +197,7 @@ impl Heard {
         for line in rest[..end].lines().filter(|line| !line.trim().is_empty()) {
             let step: Value = serde_json::from_str(line.trim())
                 .with_context(|| format!("the guest sent no JSON: {line}"))?;
-            eprintln!("vm:   {}", super::report::line(&step));
+            eprintln!("vm:   {cell}: {}", super::report::line(&step));
             self.steps.push(step);
         }
         self.taken += end + 1;

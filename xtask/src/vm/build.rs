@@ -97,13 +97,19 @@ pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
             kernel,
         ]),
     )?;
-    let packed = format!("/kernels/{kernel}/modules.cpio.gz");
-    if !lab.kernel(kernel, "modules.cpio.gz").exists() {
+    let _lock = lab.lock()?;
+    let name = lab.packed()?;
+    if !lab.kernel(kernel, &name).exists() {
         step::run(
             &format!("packing the modules of {kernel}"),
             Duration::from_secs(300),
             &lab.log(&format!("pack-{kernel}")),
-            &mut lab.inside(&["sh", "/work/src/lab/make-modules.sh", kernel, &packed]),
+            &mut lab.inside(&[
+                "sh",
+                "/work/src/lab/make-modules.sh",
+                kernel,
+                &format!("/kernels/{kernel}/{name}"),
+            ]),
         )?;
     }
     Ok(())

@@ -14,18 +14,20 @@ pub(crate) struct Args {
     test: bool,
 }
 
-impl Args {
-    /// With the test.
-    pub(crate) const fn tested() -> Self {
-        Self { test: true }
-    }
-}
-
 /// Builds the package.
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(setup::VM)?;
     let lab = Lab::open(None, false)?;
     build::common(&lab)?;
+    if args.test {
+        test(&lab)
+    } else {
+        package(&lab).map(drop)
+    }
+}
+
+/// Builds the package; gives its name in the work directory.
+fn package(lab: &Lab) -> Result<String> {
     let version = version()?;
     let name = format!("videobuf3-dma-contig-dkms_{version}_amd64.deb");
     let inside = format!("/work/{name}");
@@ -45,16 +47,28 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     std::fs::create_dir_all(results()).context("cannot make the directory of results")?;
     let to = results().join(&name);
     std::fs::copy(lab.work().join(&name), &to).context("the package is missing")?;
-    if args.test {
-        step::run(
-            "installing and removing the package in the build root",
-            Duration::from_secs(600),
-            &lab.log("package-test"),
-            &mut lab.inside(&["sh", "/work/src/lab/package-test.sh", &inside]),
-        )?;
-    }
     println!("{}", to.display());
-    Ok(())
+    Ok(name)
+}
+
+/// Builds the package, installs it in the build root, looks what each kernel would load, and
+/// removes it.
+///
+/// # Errors
+/// A step fails; the text has the end of its log.
+pub(crate) fn test(lab: &Lab) -> Result<()> {
+    let name = package(lab)?;
+    let _lock = lab.lock()?;
+    step::run(
+        "installing and removing the package in the build root",
+        Duration::from_secs(600),
+        &lab.log("package-test"),
+        &mut lab.inside(&[
+            "sh",
+            "/work/src/lab/package-test.sh",
+            &format!("/work/{name}"),
+        ]),
+    )
 }
 
 /// The version of the kernel crate.

@@ -3,6 +3,7 @@
 use super::step;
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,20 +25,8 @@ impl Lab {
     /// # Errors
     /// No mirror is known, or a step fails.
     pub(crate) fn open(mirror: Option<&str>, refresh: bool) -> Result<Self> {
-        let cache = sh::cache()?.join("lab");
-        std::fs::create_dir_all(cache.join("log")).context("cannot make the cache")?;
-        let key = |script: &str| -> Result<String> {
-            let path = sh::root().join("lab").join(script);
-            let text = std::fs::read(&path).with_context(|| format!("no {}", path.display()))?;
-            let mut hasher = DefaultHasher::new();
-            text.hash(&mut hasher);
-            Ok(format!("{:08x}", hasher.finish() & 0xffff_ffff))
-        };
-        let lab = Self {
-            root: cache.join(format!("root-{}", key("make-root.sh")?)),
-            guest: cache.join(format!("guest-{}.cpio.gz", key("make-guest.sh")?)),
-            cache,
-        };
+        let lab = Self::find()?;
+        let _lock = lab.lock()?;
         if refresh || !lab.root.exists() || !lab.guest.exists() {
             let mirror = match mirror {
                 Some(mirror) => mirror.to_owned(),
@@ -46,6 +35,43 @@ impl Lab {
             lab.make(&mirror, refresh)?;
         }
         Ok(lab)
+    }
+
+    /// Where the lab is or will be.
+    fn find() -> Result<Self> {
+        let cache = sh::cache()?.join("lab");
+        std::fs::create_dir_all(&cache).context("cannot make the cache")?;
+        std::fs::create_dir_all(logs()).context("cannot make the directory of logs")?;
+        Ok(Self {
+            root: cache.join(format!("root-{}", key("make-root.sh")?)),
+            guest: cache.join(format!("guest-{}.cpio.gz", key("make-guest.sh")?)),
+            cache,
+        })
+    }
+
+    /// Whether this machine has what the lab needs, or can make it.
+    ///
+    /// # Errors
+    /// It has not; the text says what is missing.
+    pub(crate) fn possible(mirror: Option<&str>) -> Result<()> {
+        sh::quietly(namespace().arg("true")).context("no namespaces of its own")?;
+        let lab = Self::find()?;
+        if lab.root.exists() && lab.guest.exists() {
+            return Ok(());
+        }
+        let mirror = match mirror {
+            Some(mirror) => mirror.to_owned(),
+            None => own_mirror()?,
+        };
+        let to = lab.cache.join("reachable");
+        let mut load = Command::new("/usr/lib/apt/apt-helper");
+        load.arg("download-file")
+            .arg(format!("{mirror}/dists/trixie-backports/InRelease"))
+            .arg(&to);
+        sh::quietly(&mut load).context("the Debian mirror cannot be reached")?;
+        // Nobody reads it.
+        let _gone = std::fs::remove_file(&to);
+        Ok(())
     }
 
     fn make(&self, mirror: &str, refresh: bool) -> Result<()> {
@@ -95,9 +121,14 @@ impl Lab {
         self.root.join("kernels").join(kernel).join(file)
     }
 
-    /// Where the project is built, inside the build root.
+    /// The name of the packed modules of a kernel, among its files.
+    pub(crate) fn packed(&self) -> Result<String> {
+        Ok(format!("modules-{}.cpio.gz", key("make-modules.sh")?))
+    }
+
+    /// Where this tree is built. Inside the build root it is `/work`; other trees have their own.
     pub(crate) fn work(&self) -> PathBuf {
-        self.root.join("work")
+        super::results().join("build")
     }
 
     /// The guest's image.
@@ -107,7 +138,19 @@ impl Lab {
 
     /// The log of a step.
     pub(crate) fn log(&self, step: &str) -> PathBuf {
-        self.cache.join("log").join(format!("{step}.log"))
+        logs().join(format!("{step}.log"))
+    }
+
+    /// Waits until nobody else changes the build root, and keeps others from it while the value
+    /// lives.
+    pub(crate) fn lock(&self) -> Result<File> {
+        let path = self.cache.join("lock");
+        let file = File::create(&path).with_context(|| format!("no {}", path.display()))?;
+        if file.try_lock().is_err() {
+            eprintln!("vm: waiting for another run that changes the build root");
+            file.lock().context("cannot lock the build root")?;
+        }
+        Ok(file)
     }
 
     /// A command inside the build root, as if run there by root.
@@ -115,12 +158,30 @@ impl Lab {
         let mut command = namespace();
         command
             .args(["sh", "-c"])
-            .arg("root=$1; shift; mount -t proc proc $root/proc && exec chroot $root \"$@\"")
+            .arg(
+                r#"root=$1 work=$2; shift 2; mkdir -p "$work" "$root/work" &&
+                mount -t proc proc "$root/proc" && mount --bind "$work" "$root/work" &&
+                exec chroot "$root" "$@""#,
+            )
             .arg("sh")
             .arg(&self.root)
+            .arg(self.work())
             .args(words);
         command
     }
+}
+
+/// What tells versions of a script of lab/ apart.
+fn key(script: &str) -> Result<String> {
+    let path = sh::root().join("lab").join(script);
+    let text = std::fs::read(&path).with_context(|| format!("no {}", path.display()))?;
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    Ok(format!("{:08x}", hasher.finish() & 0xffff_ffff))
+}
+
+fn logs() -> PathBuf {
+    super::results().join("log")
 }
 
 /// Runs what follows at low priority in namespaces of its own, so that its mounts go with it.

@@ -6,6 +6,7 @@
 pub(crate) mod bench;
 mod boot;
 mod build;
+mod cells;
 pub(crate) mod conform;
 pub(crate) mod dkms;
 mod lab;
@@ -14,10 +15,11 @@ mod step;
 
 use crate::{setup, sh};
 use anyhow::{Context as _, Result, bail};
+use cells::Cell;
 use clap::ValueEnum;
 use lab::Lab;
-use serde_json::Value;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// Arguments of `vm`.
 #[derive(Debug, clap::Args)]
@@ -34,6 +36,15 @@ pub(crate) struct Args {
     /// Every kernel with every IOMMU
     #[arg(long)]
     matrix: bool,
+    /// Every scenario on every kernel, with the IOMMUs that it is about, and the package's test
+    #[arg(long, conflicts_with_all = ["scenarios", "iommus", "matrix"])]
+    everything: bool,
+    /// Where virtual machines cannot be had, say why and succeed
+    #[arg(long)]
+    if_possible: bool,
+    /// Machines to run at a time
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
     /// Modules to load in turn: c, rust
     #[arg(long, default_value = "c rust")]
     modules: String,
@@ -62,6 +73,9 @@ impl Args {
             kernels: Vec::new(),
             iommus: Vec::new(),
             matrix: false,
+            everything: false,
+            if_possible: false,
+            jobs: 2,
             modules: "c rust".to_owned(),
             append: String::new(),
             memory: 2048,
@@ -72,18 +86,33 @@ impl Args {
     }
 }
 
-/// What `cargo xtask test --vm` runs: all on every kernel with every IOMMU, and the package.
+/// What `cargo xtask test --vm` and CI run: each scenario, with the IOMMUs that it is about.
+const EVERYTHING: &[(&str, &[Iommu])] = &[
+    ("compliance", &Iommu::ALL),
+    ("conformance", &Iommu::ALL),
+    ("edu", &Iommu::ALL),
+    ("stress", &[Iommu::None, Iommu::Intel]),
+];
+
+/// Everything, and the package.
 ///
 /// # Errors
 /// Something is wrong; the text counts the faults.
 pub(crate) fn test() -> Result<()> {
-    let mut args = Args::new(&["compliance", "conformance", "edu"]);
-    args.matrix = true;
-    run(&args)?;
-    let mut args = Args::new(&["stress"]);
-    args.iommus = vec![Iommu::None, Iommu::Intel];
-    run(&args)?;
-    dkms::run(&dkms::Args::tested())
+    let mut args = Args::new(&[]);
+    args.everything = true;
+    run(&args)
+}
+
+/// The same, or the reason why virtual machines cannot be had here.
+///
+/// # Errors
+/// As [`test`].
+pub(crate) fn test_if_possible() -> Result<()> {
+    let mut args = Args::new(&[]);
+    args.everything = true;
+    args.if_possible = true;
+    run(&args)
 }
 
 /// What translates the devices' addresses.
@@ -109,28 +138,24 @@ impl Iommu {
     }
 }
 
-/// One machine: a kernel, an IOMMU and what runs on it.
-#[derive(Debug)]
-pub(crate) struct Cell {
-    kernel: String,
-    iommu: Iommu,
-    scenario: String,
-}
-
-impl Cell {
-    fn name(&self) -> String {
-        format!("{}-{}-{}", self.scenario, self.kernel, self.iommu.name())
-    }
-}
-
 /// Where results are put.
 fn results() -> PathBuf {
     sh::target().join("vm")
 }
 
 /// Builds what is missing, runs the cells and judges them.
+///
+/// # Errors
+/// Something is wrong; the text counts the faults.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    setup::install(setup::VM)?;
+    let start = Instant::now();
+    match possible(args) {
+        Err(reason) if args.if_possible => {
+            println!("vm: left out, because virtual machines cannot be had here: {reason:#}");
+            return Ok(());
+        }
+        other => other?,
+    }
     let lab = Lab::open(args.mirror.as_deref(), args.refresh)?;
     let kernels: Vec<String> = lab
         .kernels()?
@@ -140,55 +165,75 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if kernels.is_empty() {
         bail!("no such kernel; there are: {}", lab.kernels()?.join(" "));
     }
-    let iommus = match args.iommus.as_slice() {
-        [] if args.matrix => Iommu::ALL.to_vec(),
-        [] => vec![Iommu::None],
-        some => some.to_vec(),
-    };
     build::common(&lab)?;
     for kernel in &kernels {
         build::modules(&lab, kernel)?;
     }
     std::fs::create_dir_all(results()).context("cannot make the directory of results")?;
+    let outcomes = cells::run(&lab, &wanted(args, &kernels), args);
+    print!("{}", cells::table(&outcomes));
     let mut faults = Vec::new();
-    for scenario in &args.scenarios {
-        for kernel in &kernels {
-            for iommu in &iommus {
-                let cell = Cell {
-                    kernel: kernel.clone(),
-                    iommu: *iommu,
-                    scenario: scenario.clone(),
-                };
-                let steps = boot::run(&lab, &cell, args)?;
-                let to = results().join(format!("{}.json", cell.name()));
-                let all = Value::Array(steps.clone());
-                std::fs::write(&to, format!("{all:#}\n"))
-                    .with_context(|| format!("cannot write {}", to.display()))?;
-                let mut found = report::faults(&steps);
-                if scenario == "conformance" {
-                    let expected = conform::Expected::read()?;
-                    for (module, home) in [("c", "stock"), ("rust", "kernel")] {
-                        if args.modules.split(' ').any(|wanted| wanted == module) {
-                            let seen = conform::of_module(&steps, module);
-                            found.extend(expected.faults(home, &seen));
-                        }
-                    }
-                }
-                println!("{}: {}", cell.name(), report::summary(&steps, &found));
-                faults.extend(found.into_iter().map(|f| format!("{}: {f}", cell.name())));
-            }
-        }
+    for outcome in &outcomes {
+        let name = outcome.cell.name();
+        faults.extend(outcome.faults.iter().map(|f| format!("{name}: {f}")));
+    }
+    if args.everything
+        && let Err(e) = dkms::test(&lab)
+    {
+        faults.push(format!("the package: {e:#}"));
     }
     for fault in &faults {
         eprintln!("vm: {fault}");
     }
+    let took = start.elapsed().as_secs();
     if !faults.is_empty() {
         bail!(
-            "{} faults; results and logs: {}",
+            "{} faults in {took} s; results and logs: {}",
             faults.len(),
             results().display()
         );
     }
-    println!("vm: all in order; results: {}", results().display());
+    println!(
+        "vm: all in order after {took} s; results: {}",
+        results().display()
+    );
     Ok(())
+}
+
+/// The cells that the arguments ask for.
+fn wanted(args: &Args, kernels: &[String]) -> Vec<Cell> {
+    let named = match args.iommus.as_slice() {
+        [] if args.matrix => Iommu::ALL.to_vec(),
+        [] => vec![Iommu::None],
+        some => some.to_vec(),
+    };
+    let scenarios: Vec<(&str, Vec<Iommu>)> = if args.everything {
+        let all = EVERYTHING.iter();
+        all.map(|(name, iommus)| (*name, iommus.to_vec())).collect()
+    } else {
+        let some = args.scenarios.iter();
+        some.map(|name| (name.as_str(), named.clone())).collect()
+    };
+    let mut cells = Vec::new();
+    for (scenario, iommus) in scenarios {
+        for kernel in kernels {
+            for iommu in &iommus {
+                cells.push(Cell {
+                    kernel: kernel.clone(),
+                    iommu: *iommu,
+                    scenario: scenario.to_owned(),
+                });
+            }
+        }
+    }
+    cells
+}
+
+/// Whether virtual machines can be had: the tools, namespaces, and something to make guests from.
+///
+/// # Errors
+/// They cannot; the text says what is missing.
+fn possible(args: &Args) -> Result<()> {
+    setup::install(setup::VM)?;
+    Lab::possible(args.mirror.as_deref())
 }

@@ -2,10 +2,12 @@
 //!
 //! A step is `{"step": NAME, …}`. `"ok": false` is a fault. NAME of a module's step begins with
 //! `c.` or `rust.`; a `rust.` step that counts (`total`, `succeeded`) must do as well as the `c.`
-//! step of the same name, refuse (`errno`) nothing that C accepts, and leave no `wrong` bytes or
-//! `dirty_pages`. A step named `dmesg` is a complaint of the kernel's.
+//! step of the same name, refuse (`errno`) nothing that C accepts, leave no `wrong` bytes or
+//! `dirty_pages`, and give the errno it says it `want`s. A step named `dmesg` is a complaint of
+//! the kernel's.
 
 use serde_json::Value;
+use std::fmt;
 
 /// One step for a person.
 pub(crate) fn line(step: &Value) -> String {
@@ -24,6 +26,14 @@ fn named<'a>(steps: &'a [Value], name: &str) -> Option<&'a Value> {
     steps.iter().find(|step| step["step"] == name)
 }
 
+/// Whether a step of ours is a fault when it does not go as it must, whatever C does: it moved
+/// bytes, showed memory, or says what it wants.
+fn must_pass(step: &Value) -> bool {
+    ["want", "wrong", "dirty_pages"]
+        .iter()
+        .any(|key| step[*key].as_i64().is_some_and(|n| n >= 0))
+}
+
 /// All that is wrong.
 pub(crate) fn faults(steps: &[Value]) -> Vec<String> {
     let mut faults = Vec::new();
@@ -35,14 +45,12 @@ pub(crate) fn faults(steps: &[Value]) -> Vec<String> {
         let Some(base) = name.strip_prefix("rust.") else {
             continue;
         };
-        for evil in ["wrong", "dirty_pages"] {
-            if step[evil].as_i64().is_some_and(|count| count > 0) {
-                faults.push(line(step));
-            }
-        }
         let with_c = named(steps, &format!("c.{base}"));
-        if with_c.is_some_and(|c| c["errno"] == 0) && step["errno"] != 0 {
+        let refused = with_c.is_some_and(|c| c["errno"] == 0) && step["errno"] != 0;
+        if refused {
             faults.push(format!("{}, with the C module 0", line(step)));
+        } else if must_pass(step) && passed(step) == Some(false) && step["ok"] != false {
+            faults.push(line(step));
         }
         let (Some(total), Some(good)) = (step["total"].as_u64(), step["succeeded"].as_u64()) else {
             continue;
@@ -66,31 +74,65 @@ pub(crate) fn faults(steps: &[Value]) -> Vec<String> {
     faults
 }
 
-/// All in one line.
-pub(crate) fn summary(steps: &[Value], faults: &[String]) -> String {
-    let sum = |prefix: &str, key: &str| -> u64 {
-        steps
-            .iter()
-            .filter(|s| {
-                s["step"]
-                    .as_str()
-                    .is_some_and(|name| name.starts_with(prefix))
-            })
-            .filter_map(|s| s[key].as_u64())
-            .sum()
-    };
-    let verdict = match faults.len() {
-        0 => "in order".to_owned(),
-        n => format!("{n} faults"),
-    };
-    format!(
-        "{verdict}; {} steps; succeeded: C {} of {}, Rust {} of {}",
-        steps.len(),
-        sum("c.", "succeeded"),
-        sum("c.", "total"),
-        sum("rust.", "succeeded"),
-        sum("rust.", "total"),
-    )
+/// Checks passed of checks made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Score {
+    passed: usize,
+    made: usize,
+}
+
+impl Score {
+    /// Counts checks.
+    pub(crate) fn add(&mut self, passed: usize, failed: usize) {
+        self.passed += passed;
+        self.made += passed + failed;
+    }
+
+    /// Counts those of another.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.add(other.passed, other.made.saturating_sub(other.passed));
+    }
+}
+
+impl fmt::Display for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.made == 0 {
+            return f.pad("-");
+        }
+        f.pad(&format!("{}/{}", self.passed, self.made))
+    }
+}
+
+/// Whether a step went as it must; `None` for a step that only tells something.
+fn passed(step: &Value) -> Option<bool> {
+    let number = |key: &str| step[key].as_i64();
+    let clean = ["wrong", "dirty_pages"]
+        .iter()
+        .all(|evil| number(evil).is_none_or(|count| count <= 0));
+    let wanted = number("want").unwrap_or(0);
+    match (number("errno"), step["ok"].as_bool()) {
+        (Some(errno), ok) => Some(errno == wanted && clean && ok != Some(false)),
+        (None, Some(ok)) => Some(ok && clean),
+        (None, None) => number("dirty_pages").map(|_| clean),
+    }
+}
+
+/// The checks among the steps of one module.
+pub(crate) fn score(steps: &[Value], module: &str) -> Score {
+    let mut score = Score::default();
+    let own = steps.iter().filter(|step| {
+        let name = step["step"].as_str().and_then(|s| s.strip_prefix(module));
+        name.is_some_and(|rest| rest.starts_with('.'))
+    });
+    for step in own {
+        let count = |key: &str| step[key].as_u64().and_then(|n| usize::try_from(n).ok());
+        if let (Some(total), Some(good)) = (count("total"), count("succeeded")) {
+            score.add(good, total.saturating_sub(good));
+        } else if let Some(passed) = passed(step) {
+            score.add(usize::from(passed), usize::from(!passed));
+        }
+    }
+    score
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// How often a running step is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Milliseconds of a tick in /proc (`USER_HZ` is 100 wherever Linux runs today).
+const MS_PER_TICK: u64 = 10;
+
 /// Lines of a failed step's log that are shown.
 const SHOWN: usize = 30;
 
@@ -25,6 +28,15 @@ impl Running {
             .spawn()
             .with_context(|| format!("cannot run {}", crate::sh::shown(command)))?;
         Ok(Self(child))
+    }
+
+    /// Processor time so far; `None` once it has ended.
+    pub(crate) fn cpu(&self) -> Option<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).ok()?;
+        // After the name, which may hold anything: utime and stime are the 12th and 13th word.
+        let mut words = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let (user, system): (u64, u64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some(Duration::from_millis((user + system) * MS_PER_TICK))
     }
 
     /// Whether it has ended, and well.

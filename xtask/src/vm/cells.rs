@@ -1,0 +1,168 @@
+//! Cells: one machine each, some of them at a time.
+
+use super::lab::Lab;
+use super::{Args, Iommu, boot, conform, report, results};
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// One machine: a kernel, an IOMMU and what runs on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    pub(crate) kernel: String,
+    pub(crate) iommu: Iommu,
+    pub(crate) scenario: String,
+}
+
+impl Cell {
+    pub(crate) fn name(&self) -> String {
+        format!("{}-{}-{}", self.scenario, self.kernel, self.iommu.name())
+    }
+}
+
+/// What became of a cell.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) cell: Cell,
+    /// Checks passed and made, for each module.
+    pub(crate) c: report::Score,
+    pub(crate) rust: report::Score,
+    pub(crate) faults: Vec<String>,
+    pub(crate) took: Duration,
+    /// Processor time of the machine's emulator.
+    pub(crate) cpu: Duration,
+}
+
+/// Runs all cells, `args.jobs` at a time, and says how far it is.
+pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<Outcome> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs.clamp(1, 16) {
+            scope.spawn(|| {
+                while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = one(lab, cell, args);
+                    let Ok(mut done) = done.lock() else {
+                        return;
+                    };
+                    done.push(outcome);
+                    let last = done.last().map(line).unwrap_or_default();
+                    eprintln!("vm: [{}/{}] {last}", done.len(), cells.len());
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_default();
+    let place = |outcome: &Outcome| {
+        let name = outcome.cell.name();
+        cells.iter().position(|cell| cell.name() == name)
+    };
+    done.sort_by_key(place);
+    done
+}
+
+fn line(outcome: &Outcome) -> String {
+    let verdict = match outcome.faults.len() {
+        0 => "in order".to_owned(),
+        n => format!("{n} faults"),
+    };
+    format!(
+        "{}: {verdict} in {:.0} s ({:.0} s of CPU); C {}, Rust {}",
+        outcome.cell.name(),
+        outcome.took.as_secs_f64(),
+        outcome.cpu.as_secs_f64(),
+        outcome.c,
+        outcome.rust
+    )
+}
+
+fn one(lab: &Lab, cell: &Cell, args: &Args) -> Outcome {
+    let start = Instant::now();
+    let mut outcome = Outcome {
+        cell: cell.clone(),
+        c: report::Score::default(),
+        rust: report::Score::default(),
+        faults: Vec::new(),
+        took: Duration::ZERO,
+        cpu: Duration::ZERO,
+    };
+    match boot::run(lab, cell, args).and_then(|heard| judge(cell, args, heard, &mut outcome)) {
+        Ok(()) => {}
+        Err(e) => outcome.faults.push(format!("{e:#}")),
+    }
+    outcome.took = start.elapsed();
+    outcome
+}
+
+fn judge(cell: &Cell, args: &Args, heard: boot::Heard, outcome: &mut Outcome) -> Result<()> {
+    let steps = heard.steps;
+    outcome.cpu = heard.cpu;
+    let to = results().join(format!("{}.json", cell.name()));
+    let all = Value::Array(steps.clone());
+    std::fs::write(&to, format!("{all:#}\n"))
+        .with_context(|| format!("cannot write {}", to.display()))?;
+    outcome.c = report::score(&steps, "c");
+    outcome.rust = report::score(&steps, "rust");
+    outcome.faults = report::faults(&steps);
+    if cell.scenario != "conformance" {
+        return Ok(());
+    }
+    let expected = conform::Expected::read()?;
+    for (module, home) in [("c", "stock"), ("rust", "kernel")] {
+        if !args.modules.split(' ').any(|wanted| wanted == module) {
+            continue;
+        }
+        let seen = conform::of_module(&steps, module);
+        let found = expected.faults(home, &seen);
+        let score = if module == "c" {
+            &mut outcome.c
+        } else {
+            &mut outcome.rust
+        };
+        score.add(seen.len().saturating_sub(found.len()), found.len());
+        outcome.faults.extend(found);
+    }
+    Ok(())
+}
+
+/// Everything in a table: scenario by kernel and IOMMU, checks passed of checks made.
+pub(crate) fn table(outcomes: &[Outcome]) -> String {
+    let mut text = format!(
+        "{:<14} {:<22} {:<7} {:>11} {:>11}  {:<8} {:>6} {:>6}\n",
+        "scenario", "kernel", "IOMMU", "C", "Rust", "", "s", "CPU s"
+    );
+    let (mut c, mut rust) = (report::Score::default(), report::Score::default());
+    let mut cpu = Duration::ZERO;
+    for outcome in outcomes {
+        let verdict = if outcome.faults.is_empty() {
+            "in order"
+        } else {
+            "FAULTY"
+        };
+        text.push_str(&format!(
+            "{:<14} {:<22} {:<7} {:>11} {:>11}  {:<8} {:>6.0} {:>6.0}\n",
+            outcome.cell.scenario,
+            outcome.cell.kernel,
+            outcome.cell.iommu.name(),
+            outcome.c.to_string(),
+            outcome.rust.to_string(),
+            verdict,
+            outcome.took.as_secs_f64(),
+            outcome.cpu.as_secs_f64()
+        ));
+        c.join(outcome.c);
+        rust.join(outcome.rust);
+        cpu += outcome.cpu;
+    }
+    text.push_str(&format!(
+        "{:<45} {:>11} {:>11}  {:<15} {:>6.0}\n",
+        "checks passed of checks made",
+        c.to_string(),
+        rust.to_string(),
+        "",
+        cpu.as_secs_f64()
+    ));
+    text
+}
