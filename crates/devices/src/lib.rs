@@ -6,6 +6,7 @@
 //! buffer carries. [`spec`] is the text by which a person asks for one.
 #![forbid(unsafe_code)]
 
+pub mod convert;
 pub mod picture;
 pub mod sink;
 pub mod source;

@@ -1,4 +1,4 @@
-//! Colours and the conversions between them, in integers: BT.601 or BT.709, limited range.
+//! Colours and the conversions between them, in integers: BT.601, BT.709 or BT.2020, limited range.
 
 /// A colour in R'G'B', full range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum Matrix {
     Bt601,
     /// High definition.
     Bt709,
+    /// Ultra-high definition, non-constant luminance.
+    Bt2020,
 }
 
 /// Clamps to a byte.
@@ -89,6 +91,7 @@ impl Yuv {
         let (red_v, green_u, green_v, blue_u) = match matrix {
             Matrix::Bt601 => (104_597, 25_675, 53_279, 132_201),
             Matrix::Bt709 => (117_489, 13_975, 34_925, 138_438),
+            Matrix::Bt2020 => (110_014, 12_277, 42_626, 140_363),
         };
         let y = (i32::from(self.y) - 16) * 76_309 + 32_768;
         let (u, v) = (i32::from(self.u) - 128, i32::from(self.v) - 128);

@@ -1,0 +1,99 @@
+//! Why a picture cannot be converted.
+
+use crate::picture::Rect;
+
+/// A refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConvertError {
+    /// A layout of `wanted` planes was given `found`.
+    Planes {
+        /// Planes of the layout.
+        wanted: usize,
+        /// Planes given.
+        found: usize,
+    },
+    /// Lines of a plane overlap, or lie further apart than a line can be long.
+    Stride {
+        /// Which plane.
+        plane: usize,
+        /// Bytes of a line's samples.
+        wanted: usize,
+        /// Bytes from line to line.
+        found: usize,
+    },
+    /// A plane is too short for its lines.
+    Short {
+        /// Which plane.
+        plane: usize,
+        /// Bytes needed.
+        wanted: usize,
+        /// Bytes there are.
+        found: usize,
+    },
+    /// The crop rectangle is odd, empty, or not inside the source.
+    Crop(Rect),
+    /// The compose rectangle is odd, empty, or not inside the target.
+    Compose(Rect),
+    /// No memory for a picture in between.
+    NoMemory {
+        /// Bytes wanted.
+        bytes: usize,
+    },
+    /// A library refused, though everything it asks for was checked.
+    Refused(Step),
+}
+
+/// What a library was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// To scale.
+    Scale,
+    /// To convert colours.
+    Color,
+}
+
+impl ConvertError {
+    /// The number a program sees.
+    #[must_use]
+    pub const fn errno(self) -> i32 {
+        match self {
+            Self::NoMemory { .. } => 12,
+            Self::Refused(_) => 5,
+            Self::Planes { .. }
+            | Self::Stride { .. }
+            | Self::Short { .. }
+            | Self::Crop(_)
+            | Self::Compose(_) => 22,
+        }
+    }
+}
+
+impl std::fmt::Display for ConvertError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rect = |r: &Rect| format!("{}x{} at {},{}", r.width, r.height, r.x, r.y);
+        match self {
+            Self::Planes { wanted, found } => write!(f, "{found} planes for a layout of {wanted}"),
+            Self::Stride {
+                plane,
+                wanted,
+                found,
+            } => write!(
+                f,
+                "plane {plane}: lines of {wanted} bytes, {found} bytes apart"
+            ),
+            Self::Short {
+                plane,
+                wanted,
+                found,
+            } => write!(f, "plane {plane}: {found} bytes where {wanted} are needed"),
+            Self::Crop(r) => write!(f, "the crop rectangle {} does not fit", rect(r)),
+            Self::Compose(r) => write!(f, "the compose rectangle {} does not fit", rect(r)),
+            Self::NoMemory { bytes } => write!(f, "no memory for {bytes} bytes"),
+            Self::Refused(Step::Scale) => f.write_str("the scaling library refused"),
+            Self::Refused(Step::Color) => f.write_str("the colour library refused"),
+        }
+    }
+}
+
+impl std::error::Error for ConvertError {}

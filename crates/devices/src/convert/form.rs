@@ -1,0 +1,308 @@
+//! Pictures as the steps of a conversion see them: cells in planes.
+
+use super::error::ConvertError;
+use crate::picture::Rect;
+
+/// How a picture lies in memory on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Y, and UV pairs for 2x2 pixels.
+    #[default]
+    Semi420,
+    /// Y, and UV pairs for 2x1 pixels.
+    Semi422,
+    /// Y, U and V, the latter for 2x2 pixels.
+    Planar420,
+    /// Y0 U Y1 V.
+    Yuyv,
+    /// R, G, B.
+    Rgb24,
+    /// B, G, R, 255.
+    Xbgr32,
+}
+
+/// A plane's measures: bytes of a cell, cells of a line, lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) cell: usize,
+    pub(super) width: usize,
+    pub(super) lines: usize,
+}
+
+impl Shape {
+    pub(super) const fn line_bytes(self) -> usize {
+        self.cell * self.width
+    }
+}
+
+impl Form {
+    pub(super) const fn is_yuv(self) -> bool {
+        !matches!(self, Self::Rgb24 | Self::Xbgr32)
+    }
+
+    /// Plane `index` of a picture of even measures; `None` if there is no such plane.
+    pub(super) fn plane(self, width: usize, height: usize, index: usize) -> Option<Shape> {
+        let (cell, across, down) = match (self, index) {
+            (Self::Semi420 | Self::Semi422 | Self::Planar420, 0) => (1, 1, 1),
+            (Self::Semi420, 1) => (2, 2, 2),
+            (Self::Semi422, 1) => (2, 2, 1),
+            (Self::Planar420, 1 | 2) => (1, 2, 2),
+            (Self::Yuyv, 0) => (4, 2, 1),
+            (Self::Rgb24, 0) => (3, 1, 1),
+            (Self::Xbgr32, 0) => (4, 1, 1),
+            _ => return None,
+        };
+        Some(Shape {
+            cell,
+            width: width / across,
+            lines: height / down,
+        })
+    }
+}
+
+/// Whether one pass brings a picture of the first form into the second.
+pub(super) const fn is_direct(from: Form, to: Form) -> bool {
+    !matches!((from, to), (Form::Rgb24 | Form::Xbgr32, Form::Yuyv))
+}
+
+/// The form in which planes of a source are moved: its own where cells are pixels.
+pub(super) const fn to_move(source: Form, target: Form) -> Form {
+    match (source, target) {
+        (Form::Yuyv, _) | (Form::Rgb24 | Form::Xbgr32, Form::Yuyv) => Form::Semi422,
+        // Y'CbCr of 4:2:0 has fewer bytes to move than R'G'B'.
+        (Form::Rgb24 | Form::Xbgr32, Form::Semi420 | Form::Planar420) => target,
+        _ => source,
+    }
+}
+
+/// The form that planes of `form` take when they are moved towards `target`: the target's
+/// where that has the same planes, whatever their measures.
+pub(super) const fn after_move(form: Form, target: Form) -> Form {
+    match (form, target) {
+        (Form::Semi422, Form::Semi420 | Form::Planar420) => Form::Semi420,
+        (Form::Semi420, Form::Yuyv) => Form::Semi422,
+        _ => form,
+    }
+}
+
+/// Whether two forms have the same Y and their chroma in another order.
+pub(super) const fn differ_in_chroma(a: Form, b: Form) -> bool {
+    matches!(
+        (a, b),
+        (Form::Semi420, Form::Planar420) | (Form::Planar420, Form::Semi420)
+    )
+}
+
+/// A plane to read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Plane<'a> {
+    pub(super) data: &'a [u8],
+    pub(super) stride: usize,
+    pub(super) shape: Shape,
+}
+
+/// Where a window of `inner` cells begins in a plane, in bytes, and how far it may reach: the
+/// rest of its last line is left out if the plane has no more.
+fn span(shape: Shape, stride: usize, inner: Shape, at: (usize, usize)) -> Option<(usize, usize)> {
+    let fits = at.0.checked_add(inner.width)? <= shape.width
+        && at.1.checked_add(inner.lines)? <= shape.lines;
+    let start = at.1.checked_mul(stride)?.checked_add(at.0 * shape.cell)?;
+    let end = start.checked_add(stride.checked_mul(inner.lines)?)?;
+    fits.then_some((start, end))
+}
+
+impl<'a> Plane<'a> {
+    pub(super) const fn new(data: &'a [u8], stride: usize, shape: Shape) -> Self {
+        Self {
+            data,
+            stride,
+            shape,
+        }
+    }
+
+    /// Its lines, without what lies between them.
+    pub(super) fn lines(self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator {
+        let bytes = self.shape.line_bytes();
+        // Lines are at least as far apart as they are long; the last may end the plane.
+        self.data
+            .chunks(self.stride.max(1))
+            .take(self.shape.lines)
+            .map(move |line| line.get(..bytes).unwrap_or(&[]))
+    }
+
+    fn window(self, inner: Shape, at: (usize, usize)) -> Option<Self> {
+        let (start, end) = span(self.shape, self.stride, inner, at)?;
+        let data = self.data.get(start..end.min(self.data.len()))?;
+        Some(Self::new(data, self.stride, inner))
+    }
+}
+
+/// A plane to write.
+#[derive(Debug, Default)]
+pub(super) struct PlaneMut<'a> {
+    pub(super) data: &'a mut [u8],
+    pub(super) stride: usize,
+    pub(super) shape: Shape,
+}
+
+impl<'a> PlaneMut<'a> {
+    pub(super) const fn new(data: &'a mut [u8], stride: usize, shape: Shape) -> Self {
+        Self {
+            data,
+            stride,
+            shape,
+        }
+    }
+
+    /// As [`Plane::lines`].
+    pub(super) fn lines(
+        &mut self,
+    ) -> impl DoubleEndedIterator<Item = &mut [u8]> + ExactSizeIterator {
+        let bytes = self.shape.line_bytes();
+        self.data
+            .chunks_mut(self.stride.max(1))
+            .take(self.shape.lines)
+            .map(move |line| line.get_mut(..bytes).unwrap_or(&mut []))
+    }
+
+    fn window(&mut self, inner: Shape, at: (usize, usize)) -> Option<PlaneMut<'_>> {
+        let (start, end) = span(self.shape, self.stride, inner, at)?;
+        let end = end.min(self.data.len());
+        let data = self.data.get_mut(start..end)?;
+        Some(PlaneMut::new(data, self.stride, inner))
+    }
+
+    pub(super) const fn as_plane(&self) -> Plane<'_> {
+        Plane::new(self.data, self.stride, self.shape)
+    }
+}
+
+/// A picture to read, or a part of one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Picture<'a> {
+    pub(super) form: Form,
+    pub(super) width: usize,
+    pub(super) height: usize,
+    /// Unused ones are empty.
+    pub(super) planes: [Plane<'a>; 3],
+}
+
+/// Cells of `rect` in a plane of this form: where they begin and how many they are.
+fn cells(form: Form, rect: Rect, index: usize) -> Option<((usize, usize), Shape)> {
+    // A corner is as far from the edge as a picture of that measure is wide.
+    let at = form.plane(rect.x as usize, rect.y as usize, index)?;
+    let inner = form.plane(rect.width as usize, rect.height as usize, index)?;
+    Some(((at.width, at.lines), inner))
+}
+
+impl<'a> Picture<'a> {
+    pub(super) const fn new(
+        form: Form,
+        width: usize,
+        height: usize,
+        planes: [Plane<'a>; 3],
+    ) -> Self {
+        Self {
+            form,
+            width,
+            height,
+            planes,
+        }
+    }
+
+    /// The part inside an even rectangle; `None` if it is not inside.
+    pub(super) fn window(&self, rect: Rect) -> Option<Self> {
+        let mut planes = [Plane::default(); 3];
+        for (index, (plane, to)) in self.planes.iter().zip(&mut planes).enumerate() {
+            let Some((at, inner)) = cells(self.form, rect, index) else {
+                break;
+            };
+            *to = plane.window(inner, at)?;
+        }
+        let (width, height) = (rect.width as usize, rect.height as usize);
+        Some(Self::new(self.form, width, height, planes))
+    }
+}
+
+/// A picture to write, or a part of one.
+#[derive(Debug, Default)]
+pub(super) struct PictureMut<'a> {
+    pub(super) form: Form,
+    pub(super) width: usize,
+    pub(super) height: usize,
+    /// Unused ones are empty.
+    pub(super) planes: [PlaneMut<'a>; 3],
+}
+
+impl<'a> PictureMut<'a> {
+    pub(super) const fn new(
+        form: Form,
+        width: usize,
+        height: usize,
+        planes: [PlaneMut<'a>; 3],
+    ) -> Self {
+        Self {
+            form,
+            width,
+            height,
+            planes,
+        }
+    }
+
+    /// As [`Picture::window`].
+    pub(super) fn window(&mut self, rect: Rect) -> Option<PictureMut<'_>> {
+        let mut planes: [PlaneMut<'_>; 3] = Default::default();
+        for (index, (plane, to)) in self.planes.iter_mut().zip(&mut planes).enumerate() {
+            let Some((at, inner)) = cells(self.form, rect, index) else {
+                break;
+            };
+            *to = plane.window(inner, at)?;
+        }
+        let (width, height) = (rect.width as usize, rect.height as usize);
+        Some(PictureMut::new(self.form, width, height, planes))
+    }
+
+    pub(super) fn as_picture(&self) -> Picture<'_> {
+        let [a, b, c] = &self.planes;
+        let planes = [a.as_plane(), b.as_plane(), c.as_plane()];
+        Picture::new(self.form, self.width, self.height, planes)
+    }
+}
+
+/// Memory for a picture in between, kept for the next.
+#[derive(Debug, Default)]
+pub(super) struct Buffer(Vec<u8>);
+
+impl Buffer {
+    /// At least so many bytes, contents unspecified.
+    pub(super) fn bytes(&mut self, bytes: usize) -> Result<&mut [u8], ConvertError> {
+        if let Some(more) = bytes.checked_sub(self.0.len()) {
+            self.0
+                .try_reserve_exact(more)
+                .map_err(|_| ConvertError::NoMemory { bytes })?;
+            self.0.resize(bytes, 0);
+        }
+        self.0
+            .get_mut(..bytes)
+            .ok_or(ConvertError::NoMemory { bytes })
+    }
+
+    /// A picture with its lines packed.
+    pub(super) fn picture(
+        &mut self,
+        form: Form,
+        width: usize,
+        height: usize,
+    ) -> Result<PictureMut<'_>, ConvertError> {
+        let shapes = [0, 1, 2].map(|index| form.plane(width, height, index).unwrap_or_default());
+        let bytes = shapes.iter().map(|s| s.line_bytes() * s.lines).sum();
+        let mut rest = self.bytes(bytes)?;
+        let planes = shapes.map(|shape| {
+            let (head, tail) =
+                std::mem::take(&mut rest).split_at_mut(shape.line_bytes() * shape.lines);
+            rest = tail;
+            PlaneMut::new(head, shape.line_bytes(), shape)
+        });
+        Ok(PictureMut::new(form, width, height, planes))
+    }
+}
