@@ -29,15 +29,18 @@ const ROOMS: &[Room] = &[
     room("vb3-plane", &["vb3-dma", "vb3-dmabuf"], false),
     room("vb3-queue", &["vb3-dma", "vb3-plane"], false),
     room("vb3-v4l2", &["vb3-dma", "vb3-plane", "vb3-queue"], false),
+    // Knows elementary streams and pictures in plain memory; depends on nothing of ours.
+    room("vb3-codec", &[], true),
     room(
         "vb3-devices",
-        &["vb3-dma", "vb3-plane", "vb3-queue", "vb3-v4l2"],
+        &["vb3-codec", "vb3-dma", "vb3-plane", "vb3-queue", "vb3-v4l2"],
         false,
     ),
     room("vb3-intercept", &[], true),
     room(
         "vb3",
         &[
+            "vb3-codec",
             "vb3-devices",
             "vb3-dma",
             "vb3-dmabuf",

@@ -1,0 +1,277 @@
+//! What a worker is asked and what it answers.
+
+use crate::slots::{Packet, Picture};
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// H.264 byte stream (Annex B) to pictures.
+    H264Decoder,
+    /// Pictures to an H.264 byte stream (Annex B).
+    H264Encoder,
+    /// JPEG files to pictures.
+    JpegDecoder,
+    /// Pictures to JPEG files.
+    JpegEncoder,
+    /// Gives every input back, and does harm on request; see `serve::harm`.
+    #[doc(hidden)]
+    Harm,
+}
+
+impl Kind {
+    /// Whether it takes pictures.
+    #[must_use]
+    pub const fn encodes(self) -> bool {
+        matches!(self, Self::H264Encoder | Self::JpegEncoder)
+    }
+}
+
+/// One thing to do. Jobs are done in order.
+#[derive(Clone, Copy, Debug)]
+pub enum Job<'a> {
+    /// Sets up the codec. An encoder needs it before its first picture; a decoder may do without.
+    /// An encoder that is set up again starts a new stream at the next picture.
+    Configure(Config),
+    /// Decodes a piece of a stream. Answered by [`Event::Consumed`], after the events of all
+    /// pictures that became ready; its bytes may be used again at once.
+    Decode {
+        /// Given back with [`Event::Consumed`] and with the picture whose first slice (or image
+        /// header) begins in this piece.
+        tag: u64,
+        /// At most [`MAX_INPUT`](crate::MAX_INPUT) bytes; may be empty.
+        data: &'a [u8],
+    },
+    /// Encodes a picture. Answered by one [`Event::Packet`] and then [`Event::Consumed`].
+    Encode {
+        /// Given back with both answers.
+        tag: u64,
+        /// I420 of the configured size.
+        picture: Planes<'a>,
+        /// H.264: makes this picture an IDR picture.
+        force_key: bool,
+    },
+    /// Brings out everything that is held; the stream may go on after it. Answered by
+    /// [`Event::Drained`].
+    Drain,
+    /// Forgets everything that is held, for seeking; parameter sets are kept. Answered by
+    /// [`Event::Flushed`]. From here on no picture, format or fault of earlier input comes;
+    /// [`Event::Consumed`] of earlier input does, before `Flushed`. Decoding goes on at the next
+    /// picture that needs no other.
+    Flush,
+    /// The host is ready for pictures of the format announced last.
+    Proceed,
+}
+
+/// How a codec is to work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Config {
+    /// Of [`Kind::H264Decoder`].
+    Decoder(Framing),
+    /// Of [`Kind::H264Encoder`].
+    H264Encoder(H264Settings),
+    /// Of [`Kind::JpegEncoder`].
+    JpegEncoder {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// 1 to 100.
+        quality: u8,
+    },
+}
+
+/// How input is cut into pieces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// Found out: once a piece begins where a picture begins, the end of a piece is taken for the
+    /// end of a picture, until a piece begins elsewhere.
+    #[default]
+    Auto,
+    /// Every piece is one access unit or several: a picture is decoded at once.
+    AccessUnits,
+    /// Pieces end anywhere: a picture is decoded when the next one begins, or on [`Job::Drain`].
+    Stream,
+}
+
+/// What an H.264 encoder makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct H264Settings {
+    /// Width in pixels; even, at least 16.
+    pub width: u32,
+    /// Height in pixels; even, at least 16.
+    pub height: u32,
+    /// Pictures per second, as a fraction; both at least 1.
+    pub rate: (u32, u32),
+    /// Bits per second.
+    pub bitrate: u32,
+    /// Pictures from one IDR picture to the next; 0 for the first alone.
+    pub gop: u32,
+    /// Tools that may be used.
+    pub profile: H264Profile,
+    /// `level_idc`: 10 times the level, 9 for level 1b; `None` for the lowest that fits.
+    pub level: Option<u8>,
+}
+
+/// Coding tools of an H.264 encoder. B pictures are never made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum H264Profile {
+    /// CAVLC.
+    #[default]
+    ConstrainedBaseline,
+    /// CABAC.
+    Main,
+    /// CABAC; 8x8 transforms are allowed but the library makes none.
+    High,
+}
+
+/// Part of a picture, in pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rect {
+    /// From the left.
+    pub left: u32,
+    /// From the top.
+    pub top: u32,
+    /// Columns.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+}
+
+/// What the numbers of a picture mean: code points of ITU-T H.273, 2 where the stream does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Colour {
+    /// Colour primaries.
+    pub primaries: u8,
+    /// Transfer characteristics.
+    pub transfer: u8,
+    /// Matrix coefficients.
+    pub matrix: u8,
+    /// Whether luma uses 0 to 255 rather than 16 to 235.
+    pub full_range: bool,
+}
+
+impl Default for Colour {
+    fn default() -> Self {
+        Self {
+            primaries: 2,
+            transfer: 2,
+            matrix: 2,
+            full_range: false,
+        }
+    }
+}
+
+/// Format of decoded pictures. They are I420 and hold the visible part alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamFormat {
+    /// Coded width in pixels: whole macroblocks.
+    pub coded_width: u32,
+    /// Coded height in pixels.
+    pub coded_height: u32,
+    /// The part of the coded picture to be shown; a [`Picture`] is as large as this.
+    pub visible: Rect,
+    /// What the numbers mean.
+    pub colour: Colour,
+    /// How many pictures the decoder may hold back, at most 16. They are the worker's own and use
+    /// none of the host's buffers.
+    pub held_back: u32,
+    /// H.264: `profile_idc`; 0 for JPEG.
+    pub profile: u8,
+    /// H.264: `level_idc`; 0 for JPEG.
+    pub level: u8,
+}
+
+/// An I420 picture to read: planes Y, U, V. Chroma has half the columns and rows, rounded up.
+#[derive(Clone, Copy, Debug)]
+pub struct Planes<'a> {
+    /// Columns of luma.
+    pub width: u32,
+    /// Rows of luma.
+    pub height: u32,
+    /// Y, U and V; the last row need not be as long as the stride.
+    pub data: [&'a [u8]; 3],
+    /// Bytes from one row to the next.
+    pub strides: [usize; 3],
+}
+
+/// An I420 picture to write, rows without gaps.
+#[derive(Debug)]
+pub struct PlanesMut<'a> {
+    /// Columns of luma.
+    pub width: u32,
+    /// Rows of luma.
+    pub height: u32,
+    /// Y, U and V.
+    pub data: [&'a mut [u8]; 3],
+    /// Bytes from one row to the next.
+    pub strides: [usize; 3],
+}
+
+/// What a worker has to say.
+#[derive(Debug)]
+pub enum Event {
+    /// The piece of input has been used.
+    Consumed {
+        /// As it was submitted.
+        tag: u64,
+    },
+    /// Pictures of this format come next, once the host has said [`Job::Proceed`]. All pictures of
+    /// the format before have come.
+    Format(StreamFormat),
+    /// A decoded picture.
+    Picture {
+        /// Of the piece in which its first slice began.
+        tag: u64,
+        /// Its pixels.
+        picture: Picture,
+        /// Whether parts are made up because the stream was damaged.
+        damaged: bool,
+    },
+    /// An encoded picture.
+    Packet {
+        /// Of the picture.
+        tag: u64,
+        /// Annex B access unit with parameter sets before an IDR picture, or a JPEG file.
+        data: Packet,
+        /// Whether it can be decoded without others.
+        key: bool,
+    },
+    /// All that was held has come.
+    Drained,
+    /// All that was held is forgotten.
+    Flushed,
+    /// Input was damaged or is of a kind that cannot be decoded; the work goes on.
+    Corrupt {
+        /// Of the input.
+        tag: u64,
+        /// What was wrong.
+        sentence: String,
+    },
+    /// The process is gone, and what it had with it. Comes once; nothing comes after it.
+    Died {
+        /// How it ended.
+        sentence: String,
+    },
+}
+
+/// Why a job was not taken. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// As many jobs are under way as may be; poll, then try again.
+    #[error("{0} jobs are under way")]
+    Full(usize),
+    /// Input is too long.
+    #[error("{found} bytes of input where {limit} are allowed")]
+    TooLong {
+        /// Bytes.
+        found: usize,
+        /// Most bytes.
+        limit: usize,
+    },
+    /// The job does not fit the worker or its state.
+    #[error("{0}")]
+    Wrong(&'static str),
+    /// The process is gone.
+    #[error("the codec process is gone")]
+    Dead,
+}

@@ -1,0 +1,159 @@
+//! Starting a worker, and finding out how it ended.
+
+use crate::socket::Socket;
+use rustix::io::Errno;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// Why a worker could not be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// This build has no such codec.
+    #[error("this build has no {codec}: it lacks the feature `{feature}` of vb3-codec")]
+    NotBuilt {
+        /// In words.
+        codec: &'static str,
+        /// Of this crate.
+        feature: &'static str,
+    },
+    /// No process, thread, socket or memory.
+    #[error("a codec process cannot be started: {what}: errno {errno}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Linux's number.
+        errno: i32,
+    },
+}
+
+impl Failure {
+    pub(crate) fn system(what: &'static str, errno: Errno) -> Self {
+        Self::System {
+            what,
+            errno: errno.raw_os_error(),
+        }
+    }
+
+    /// ENODEV without the codec, else what the system said.
+    #[must_use]
+    pub const fn errno(&self) -> i32 {
+        match self {
+            Self::NotBuilt { .. } => Errno::NODEV.raw_os_error(),
+            Self::System { errno, .. } => *errno,
+        }
+    }
+}
+
+/// How workers are started.
+#[derive(Clone, Debug)]
+pub struct Launch(How);
+
+#[derive(Clone, Debug)]
+enum How {
+    Program(PathBuf, Vec<OsString>),
+    Thread,
+}
+
+impl Launch {
+    /// By running `program`, whose main must soon call [`serve_stdin`](crate::serve_stdin). Its
+    /// standard output is closed, its standard error is the caller's.
+    ///
+    /// The process is killed when the thread that spawned it ends.
+    pub fn program<A: Into<OsString>>(
+        program: impl Into<PathBuf>,
+        args: impl IntoIterator<Item = A>,
+    ) -> Self {
+        Self(How::Program(
+            program.into(),
+            args.into_iter().map(Into::into).collect(),
+        ))
+    }
+
+    /// In a thread of this process, over the same messages: for tests and debuggers. A codec that
+    /// crashes takes the process with it, and nothing is limited.
+    #[must_use]
+    pub const fn in_thread() -> Self {
+        Self(How::Thread)
+    }
+
+    /// Starts it; the socket is ours.
+    pub(crate) fn start(&self) -> Result<(Socket, Running), Failure> {
+        let (ours, theirs) = Socket::pair().map_err(|e| Failure::system("socketpair", e))?;
+        let running = match &self.0 {
+            How::Program(program, args) => run(program, args, theirs)?,
+            How::Thread => {
+                std::thread::Builder::new()
+                    .name("codec".to_owned())
+                    .spawn(|| crate::serve::serve_here(theirs))
+                    .map_err(|e| io_failure("thread", &e))?;
+                Running(None)
+            }
+        };
+        Ok((Socket::new(ours), running))
+    }
+}
+
+fn io_failure(what: &'static str, error: &std::io::Error) -> Failure {
+    let errno = error.raw_os_error().unwrap_or(Errno::IO.raw_os_error());
+    Failure::System { what, errno }
+}
+
+fn run(program: &PathBuf, args: &[OsString], socket: OwnedFd) -> Result<Running, Failure> {
+    Command::new(program)
+        .args(args)
+        .stdin(socket)
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .map(|child| Running(Some(child)))
+        .map_err(|e| io_failure("exec", &e))
+}
+
+/// A process that was started; none for a thread.
+#[derive(Debug)]
+pub(crate) struct Running(Option<Child>);
+
+impl Running {
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.0.as_ref().map(Child::id)
+    }
+
+    /// Ends it for certain and says how it had ended before, if it had.
+    pub(crate) fn end(&mut self) -> String {
+        let Some(mut child) = self.0.take() else {
+            return "the codec's thread ended".to_owned();
+        };
+        // One that has begun to end keeps the status it ended with.
+        let _ = child.kill();
+        match child.wait() {
+            Ok(status) => describe(status),
+            Err(_) => "the codec process ended".to_owned(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    use rustix::process::Signal;
+    let Some(number) = status.signal() else {
+        let code = status.code().unwrap_or(-1);
+        return format!("the codec process ended with status {code}");
+    };
+    let what = match Signal::from_named_raw(number) {
+        Some(Signal::SEGV | Signal::BUS | Signal::ILL | Signal::FPE) => "crashed",
+        Some(Signal::ABORT) => "gave up",
+        Some(Signal::XCPU) => "computed too long for one piece of input",
+        Some(Signal::SYS) => "made a system call that it may not make",
+        _ => "was killed",
+    };
+    format!("the codec process {what} (signal {number})")
+}

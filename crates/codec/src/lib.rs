@@ -1,0 +1,75 @@
+//! Codec libraries in a process of their own.
+//!
+//! A [`Worker`] is one codec: it takes pieces of an elementary stream and gives pictures, or takes
+//! pictures and gives packets. The library itself runs in another process, so that one that
+//! crashes, hangs or eats memory ends that process and nothing else: its owner sees
+//! [`Event::Died`] with a sentence to say.
+//!
+//! ```no_run
+//! use vb3_codec::{Config, Event, Framing, Job, Kind, Launch, Worker};
+//!
+//! let launch = Launch::program("/proc/self/exe", ["codec"]); // its main calls `serve_stdin`
+//! let mut worker = Worker::spawn(Kind::H264Decoder, &launch)?;
+//! worker.submit(Job::Configure(Config::Decoder(Framing::AccessUnits)))?;
+//! worker.submit(Job::Decode { tag: 1, data: &[0, 0, 0, 1, 0x67] })?;
+//! // Wait until `worker.wake_fd()` is readable, then:
+//! while let Some(event) = worker.poll() {
+//!     match event {
+//!         Event::Format(format) => worker.submit(Job::Proceed)?, // after making buffers for it
+//!         Event::Picture { tag, picture, .. } => drop((tag, picture.planes())),
+//!         Event::Consumed { tag } => println!("input {tag} may be used again"),
+//!         other => println!("{other:?}"),
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What travels how
+//! Input and output lie in shared memory that the parent makes (sealed memfds of fixed size);
+//! messages of a few words go over a socket. The parent checks every number a worker sends, and
+//! never waits for it. A worker waits for the parent: when all picture slots are in use, it goes on
+//! once a [`Picture`] or [`Packet`] is dropped.
+//!
+//! # Order
+//! Events come in an order that depends on the jobs alone. Pictures come in display order, packets
+//! in the order of their pictures.
+//!
+//! # Features
+//! `h264` (openh264, built from source) and `jpeg`; both on by default. Without one, spawning such
+//! a worker fails and says so.
+#![deny(unsafe_code)]
+
+mod job;
+mod launch;
+mod limits;
+mod serve;
+mod shm;
+mod slots;
+mod socket;
+mod wire;
+mod worker;
+
+#[cfg(feature = "h264")]
+mod h264;
+#[cfg(feature = "jpeg")]
+mod jpeg;
+
+pub use job::{
+    Colour, Config, Event, Framing, H264Profile, H264Settings, Job, Kind, Planes, PlanesMut, Rect,
+    Refused, StreamFormat,
+};
+pub use launch::{Failure, Launch};
+pub use serve::{serve, serve_stdin};
+pub use slots::{Packet, Picture};
+pub use worker::Worker;
+
+/// Widest picture that is coded or decoded, in pixels.
+pub const MAX_WIDTH: u32 = 4096;
+/// Highest picture that is coded or decoded, in pixels.
+pub const MAX_HEIGHT: u32 = 2304;
+/// Longest piece of input, in bytes.
+pub const MAX_INPUT: usize = 16 << 20;
+/// Jobs that carry data and may be under way at once.
+pub const MAX_IN_FLIGHT: usize = 8;
+/// Pictures or packets that may be held at once; a worker waits for one to be dropped.
+pub const OUTPUT_SLOTS: usize = 8;

@@ -1,0 +1,6 @@
+//! A codec worker as a program of its own: its standard input is the socket.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    vb3_codec::serve_stdin()
+}

@@ -1,0 +1,389 @@
+//! The worker's main: takes jobs, lets a codec do them, waits where the parent must be waited for.
+
+use crate::job::{Config, Kind, Planes, StreamFormat};
+use crate::limits;
+use crate::shm::Shared;
+use crate::slots::{Layout, copy};
+use crate::socket::{Received, Socket};
+use crate::wire::{Message, Op};
+use crate::worker::{CONFIG_WORDS, config_from_words, format_to_words, kind_from_word};
+use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::ExitCode;
+
+mod harm;
+
+/// Most bits of a mask of free slots.
+const ALL_FREE: u32 = ((1u64 << OUTPUT_SLOTS) - 1) as u32;
+
+/// Why a codec must stop in the middle of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The parent wants everything forgotten.
+    Flush,
+    /// The parent is gone, or sends what it must not.
+    Gone,
+}
+
+/// A codec. Whatever it has to say, it says to `out`, in order.
+pub(crate) trait Codec {
+    /// Sets up; the parent has checked the numbers.
+    fn configure(&mut self, config: Config);
+    /// Takes a piece of a stream.
+    fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
+        let _ = data;
+        out.corrupt(tag, "this codec takes pictures")
+    }
+    /// Takes a picture.
+    fn encode(
+        &mut self,
+        tag: u64,
+        picture: &Planes<'_>,
+        force_key: bool,
+        out: &mut Out,
+    ) -> Result<(), Stop> {
+        let _ = (picture, force_key);
+        out.corrupt(tag, "this codec takes streams")
+    }
+    /// Gives all that is held.
+    fn drain(&mut self, out: &mut Out) -> Result<(), Stop>;
+    /// Forgets all that is held.
+    fn flush(&mut self);
+}
+
+/// Serves one parent on standard input until it is gone; then the program should end with what
+/// this gives. Meant for the main function of the program that
+/// [`Launch::program`](crate::Launch::program) names.
+#[must_use]
+pub fn serve_stdin() -> ExitCode {
+    match std::io::stdin().as_fd().try_clone_to_owned() {
+        Ok(socket) => serve(socket),
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// As [`serve_stdin`], on a socket that came another way. Limits this process for good: its memory,
+/// its files, the CPU time of each job; it dies with its parent.
+#[must_use]
+pub fn serve(socket: OwnedFd) -> ExitCode {
+    if limits::enter().is_err() {
+        return ExitCode::from(2);
+    }
+    run(Socket::new(socket), true)
+}
+
+/// As `serve`, in a process that is also for others.
+pub(crate) fn serve_here(socket: OwnedFd) {
+    run(Socket::new(socket), false);
+}
+
+fn run(socket: Socket, limited: bool) -> ExitCode {
+    let Received::Message(hello, Some(memory)) = socket.receive(true) else {
+        return ExitCode::from(3);
+    };
+    let input = Shared::open(memory, MAX_INPUT * MAX_IN_FLIGHT);
+    let kind = kind_from_word(hello.words[0]).filter(|_| hello.op == Op::Hello);
+    let (Ok(input), Some(codec)) = (input, kind.and_then(codec)) else {
+        return ExitCode::from(4);
+    };
+    let mut server = Server {
+        input,
+        codec,
+        layout: None,
+        limited,
+        out: Out {
+            socket,
+            waiting: VecDeque::new(),
+            ring: None,
+            free: 0,
+        },
+    };
+    while let Ok((message, fd)) = server.out.next() {
+        if limited {
+            limits::begin_job();
+        }
+        if server.job(&message, fd) == Err(Stop::Gone) {
+            break;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn codec(kind: Kind) -> Option<Box<dyn Codec>> {
+    match kind {
+        #[cfg(feature = "h264")]
+        Kind::H264Decoder => Some(Box::new(crate::h264::Decoder::new())),
+        #[cfg(feature = "h264")]
+        Kind::H264Encoder => Some(Box::new(crate::h264::Encoder::new())),
+        #[cfg(feature = "jpeg")]
+        Kind::JpegDecoder => Some(Box::new(crate::jpeg::Decoder::new())),
+        #[cfg(feature = "jpeg")]
+        Kind::JpegEncoder => Some(Box::new(crate::jpeg::Encoder::new())),
+        Kind::Harm => Some(Box::new(harm::Harm)),
+        #[cfg(not(all(feature = "h264", feature = "jpeg")))]
+        _ => None,
+    }
+}
+
+struct Server {
+    input: Shared,
+    codec: Box<dyn Codec>,
+    /// Size of the pictures to encode.
+    layout: Option<Layout>,
+    /// Whether the process has limits of its own.
+    limited: bool,
+    out: Out,
+}
+
+impl Server {
+    fn job(&mut self, message: &Message, fd: Option<OwnedFd>) -> Result<(), Stop> {
+        let [a, b, c, ..] = message.words;
+        match message.op {
+            Op::Configure => {
+                let config = config_from_words(&message.words[..CONFIG_WORDS]).ok_or(Stop::Gone)?;
+                self.layout = match config {
+                    Config::Decoder(_) => None,
+                    Config::H264Encoder(s) => Layout::new(s.width, s.height),
+                    Config::JpegEncoder { width, height, .. } => Layout::new(width, height),
+                };
+                self.codec.configure(config);
+                let [generation, slot_len] = message.words[CONFIG_WORDS..CONFIG_WORDS + 2] else {
+                    return Err(Stop::Gone);
+                };
+                match fd {
+                    Some(fd) => self.out.set_ring(Some(fd), generation, slot_len),
+                    None => Ok(()),
+                }
+            }
+            Op::Decode => {
+                let done = self.decode(a, b, c);
+                self.consumed(done, a, b)
+            }
+            Op::Encode => {
+                let done = self.encode(a, b, c != 0);
+                self.consumed(done, a, b)
+            }
+            Op::Drain => {
+                if !self.out.flushing() && self.codec.drain(&mut self.out) == Err(Stop::Gone) {
+                    return Err(Stop::Gone);
+                }
+                self.out.send(&Message::new(Op::Drained, &[]))
+            }
+            Op::Flush => {
+                self.codec.flush();
+                self.out.send(&Message::new(Op::Flushed, &[]))
+            }
+            _ => Err(Stop::Gone),
+        }
+    }
+
+    /// Input is given back whether it was used or forgotten.
+    fn consumed(&mut self, done: Result<(), Stop>, tag: u64, slot: u64) -> Result<(), Stop> {
+        if done == Err(Stop::Gone) {
+            return done;
+        }
+        self.out.send(&Message::new(Op::Consumed, &[tag, slot]))
+    }
+
+    fn bytes(input: &Shared, slot: u64, len: usize) -> Option<&[u8]> {
+        let slot = usize::try_from(slot).ok()?;
+        if slot >= MAX_IN_FLIGHT || len > MAX_INPUT {
+            return None;
+        }
+        input.bytes(slot * MAX_INPUT, len)
+    }
+
+    fn decode(&mut self, tag: u64, slot: u64, len: u64) -> Result<(), Stop> {
+        let len = usize::try_from(len).map_err(|_| Stop::Gone)?;
+        let data = Self::bytes(&self.input, slot, len).ok_or(Stop::Gone)?;
+        if self.out.flushing() {
+            return Ok(());
+        }
+        let done = self.codec.decode(tag, data, &mut self.out);
+        if self.limited {
+            limits::begin_job();
+        }
+        done
+    }
+
+    fn encode(&mut self, tag: u64, slot: u64, force_key: bool) -> Result<(), Stop> {
+        let layout = self.layout.ok_or(Stop::Gone)?;
+        let bytes = Self::bytes(&self.input, slot, layout.len()).ok_or(Stop::Gone)?;
+        if self.out.flushing() {
+            return Ok(());
+        }
+        let picture = Planes {
+            width: layout.width,
+            height: layout.height,
+            data: layout.split(bytes).ok_or(Stop::Gone)?,
+            strides: layout.strides(),
+        };
+        self.codec.encode(tag, &picture, force_key, &mut self.out)
+    }
+}
+
+/// Memory that pictures or packets are written to.
+struct Ring {
+    memory: Shared,
+    generation: u64,
+    slot_len: usize,
+}
+
+/// The way to the parent.
+pub(crate) struct Out {
+    socket: Socket,
+    /// Came while something else was waited for.
+    waiting: VecDeque<(Message, Option<OwnedFd>)>,
+    ring: Option<Ring>,
+    /// Slots that may be written.
+    free: u32,
+}
+
+impl Out {
+    /// The next job, in order.
+    fn next(&mut self) -> Result<(Message, Option<OwnedFd>), Stop> {
+        loop {
+            if let Some(next) = self.waiting.pop_front() {
+                return Ok(next);
+            }
+            self.receive()?;
+        }
+    }
+
+    /// Waits for a message: takes a release, a proceed or memory, and keeps the rest for later.
+    fn receive(&mut self) -> Result<(), Stop> {
+        let Received::Message(message, fd) = self.socket.receive(true) else {
+            return Err(Stop::Gone);
+        };
+        match message.op {
+            Op::Release => {
+                let [generation, slot, ..] = message.words;
+                let ring = self.ring.as_ref();
+                if ring.is_some_and(|r| r.generation == generation) && slot < OUTPUT_SLOTS as u64 {
+                    self.free |= 1 << slot;
+                }
+            }
+            Op::Proceed => {
+                let [generation, slot_len, ..] = message.words;
+                self.set_ring(fd, generation, slot_len)?;
+            }
+            _ => self.waiting.push_back((message, fd)),
+        }
+        Ok(())
+    }
+
+    fn set_ring(
+        &mut self,
+        memory: Option<OwnedFd>,
+        generation: u64,
+        slot_len: u64,
+    ) -> Result<(), Stop> {
+        let slot_len = usize::try_from(slot_len).map_err(|_| Stop::Gone)?;
+        let len = slot_len.checked_mul(OUTPUT_SLOTS).ok_or(Stop::Gone)?;
+        let memory = Shared::open(memory.ok_or(Stop::Gone)?, len).map_err(|_| Stop::Gone)?;
+        self.ring = Some(Ring {
+            memory,
+            generation,
+            slot_len,
+        });
+        self.free = ALL_FREE;
+        Ok(())
+    }
+
+    /// Whether what is being done will be forgotten.
+    fn flushing(&self) -> bool {
+        self.waiting
+            .iter()
+            .any(|(message, _)| message.op == Op::Flush)
+    }
+
+    fn send(&self, message: &Message) -> Result<(), Stop> {
+        self.socket
+            .send(message, None, true)
+            .map_err(|_: Errno| Stop::Gone)
+    }
+
+    /// Says that input was damaged.
+    pub(crate) fn corrupt(&mut self, tag: u64, sentence: &str) -> Result<(), Stop> {
+        self.send(&Message::new(Op::Corrupt, &[tag]).with_text(sentence))
+    }
+
+    /// Announces pictures of a format, and waits until the parent is ready for them.
+    pub(crate) fn format(&mut self, format: &StreamFormat) -> Result<(), Stop> {
+        self.send(&Message::new(Op::Format, &format_to_words(format)))?;
+        let before = self.ring.as_ref().map(|ring| ring.generation);
+        while self.ring.as_ref().map(|ring| ring.generation) == before {
+            if self.flushing() {
+                return Err(Stop::Flush);
+            }
+            self.receive()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a free slot.
+    fn slot(&mut self) -> Result<u32, Stop> {
+        while self.free == 0 {
+            if self.flushing() {
+                return Err(Stop::Flush);
+            }
+            self.receive()?;
+        }
+        Ok(self.free.trailing_zeros())
+    }
+
+    /// Gives a picture, whose size must be that of the format announced last.
+    pub(crate) fn picture(
+        &mut self,
+        tag: u64,
+        damaged: bool,
+        picture: &Planes<'_>,
+    ) -> Result<(), Stop> {
+        let slot = self.slot()?;
+        let layout = Layout::new(picture.width, picture.height);
+        let (Some(ring), Some(layout)) = (self.ring.as_mut(), layout) else {
+            return Err(Stop::Gone);
+        };
+        let offset = slot as usize * ring.slot_len;
+        let to = ring.memory.bytes_mut(offset, layout.len());
+        let copied = to
+            .and_then(|to| layout.split_mut(to))
+            .is_some_and(|to| copy(&layout, picture, to));
+        if !copied || layout.len() > ring.slot_len {
+            return self.corrupt(tag, "the library gave a picture of another size");
+        }
+        let generation = ring.generation;
+        self.free &= !(1 << slot);
+        self.send(&Message::new(
+            Op::Picture,
+            &[tag, generation, slot.into(), damaged.into()],
+        ))
+    }
+
+    /// Gives a packet made of several parts.
+    pub(crate) fn packet(&mut self, tag: u64, key: bool, parts: &[&[u8]]) -> Result<(), Stop> {
+        let slot = self.slot()?;
+        let Some(ring) = self.ring.as_mut() else {
+            return Err(Stop::Gone);
+        };
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let offset = slot as usize * ring.slot_len;
+        let to = ring.memory.bytes_mut(offset, len.min(ring.slot_len));
+        let Some(mut to) = to.filter(|to| to.len() == len) else {
+            return self.corrupt(tag, "the encoded picture is larger than its memory");
+        };
+        for part in parts {
+            let (now, later) = to.split_at_mut(part.len());
+            now.copy_from_slice(part);
+            to = later;
+        }
+        let generation = ring.generation;
+        self.free &= !(1 << slot);
+        self.send(&Message::new(
+            Op::Packet,
+            &[tag, generation, slot.into(), len as u64, key.into()],
+        ))
+    }
+}

@@ -1,0 +1,40 @@
+//! A codec that does what codecs must not, for tests of those who own workers.
+
+use super::{Codec, Out, Stop};
+use crate::job::Config;
+use crate::wire::{Message, Op};
+
+/// Does what its input says: `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`.
+pub(super) struct Harm;
+
+impl Codec for Harm {
+    fn configure(&mut self, _: Config) {}
+
+    fn decode(&mut self, _tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
+        match data {
+            b"abort" => std::process::abort(),
+            b"exit" => std::process::exit(7),
+            b"hang" => loop {
+                std::hint::spin_loop();
+            },
+            b"memory" => {
+                let mut kept = Vec::new();
+                loop {
+                    kept.push(vec![1u8; 16 << 20]);
+                }
+            }
+            b"nonsense" => out
+                .socket
+                .send_bytes(b"\xffnonsense", None, true)
+                .map_err(|_| Stop::Gone),
+            b"lie" => out.send(&Message::new(Op::Picture, &[1, 1, 1])),
+            _ => Ok(()),
+        }
+    }
+
+    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn flush(&mut self) {}
+}

@@ -1,0 +1,62 @@
+use super::*;
+
+fn ring() -> (Arc<Ring>, Socket) {
+    let (ours, theirs) = Socket::pair().unwrap();
+    let link = Arc::new(Link::new(Socket::new(ours)));
+    (
+        Arc::new(Ring::new(&link, 7, 100).unwrap()),
+        Socket::new(theirs),
+    )
+}
+
+#[test]
+fn what_a_worker_cannot_have_filled_is_refused() {
+    let (ring, _theirs) = ring();
+    let fits = ring.slot_len as u64;
+    assert!(ring.take(OUTPUT_SLOTS as u64, 1).is_none());
+    assert!(ring.take(u64::MAX, 1).is_none());
+    assert!(ring.take(0, fits + 1).is_none());
+    let held = ring.take(0, fits).unwrap();
+    assert!(ring.take(0, 1).is_none(), "it is in use");
+    drop(held);
+    assert!(ring.take(0, 1).is_some());
+}
+
+#[test]
+fn dropping_gives_the_slot_back() {
+    let (ring, theirs) = ring();
+    drop(ring.take(3, 10));
+    let crate::socket::Received::Message(message, None) = theirs.receive(false) else {
+        panic!("no message");
+    };
+    assert_eq!(message, Message::new(Op::Release, &[7, 3]));
+}
+
+#[test]
+fn odd_sizes_round_chroma_up() {
+    let layout = Layout::new(5, 3).unwrap();
+    assert_eq!((layout.luma, layout.chroma, layout.len()), (15, 6, 27));
+    assert_eq!(Layout::new(MAX_WIDTH + 1, 16), None);
+    assert_eq!(Layout::new(0, 16), None);
+}
+
+#[test]
+fn a_picture_is_copied_without_its_gaps() {
+    let layout = Layout::new(3, 2).unwrap();
+    let (y, c) = ([1, 2, 3, 9, 4, 5, 6], [7, 8]);
+    let from = |y| Planes {
+        width: 3,
+        height: 2,
+        data: [y, &c, &c],
+        strides: [4, 2, 2],
+    };
+    let mut bytes = vec![0; layout.len()];
+    assert!(copy(
+        &layout,
+        &from(&y),
+        layout.split_mut(&mut bytes).unwrap()
+    ));
+    assert_eq!(bytes, [1, 2, 3, 4, 5, 6, 7, 8, 7, 8]);
+    let short = layout.split_mut(&mut bytes).unwrap();
+    assert!(!copy(&layout, &from(&y[..6]), short), "a byte is missing");
+}

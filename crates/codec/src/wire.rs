@@ -1,0 +1,113 @@
+//! Messages between the two processes: an operation, some numbers, a sentence.
+
+/// Numbers in a message.
+pub(crate) const WORDS: usize = 16;
+/// Longest sentence, in bytes.
+pub(crate) const MAX_TEXT: usize = 300;
+/// Longest message, in bytes.
+pub(crate) const MAX_LEN: usize = 1 + WORDS * 8 + MAX_TEXT;
+
+/// What a message is about. Numbers in brackets are its words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Op {
+    /// To the worker, first, with the input's memory: (kind, what it may use).
+    Hello = 1,
+    /// (what, settings...), for encoders with memory for packets as in `Proceed`.
+    Configure,
+    /// (tag, slot, length)
+    Decode,
+    /// (tag, slot, force key)
+    Encode,
+    Drain,
+    Flush,
+    /// With memory for pictures: (generation, bytes of a slot).
+    Proceed,
+    /// (generation, slot)
+    Release,
+    /// To the parent: (tag, slot)
+    Consumed,
+    /// (the format)
+    Format,
+    /// (tag, generation, slot, damaged)
+    Picture,
+    /// (tag, generation, slot, length, key)
+    Packet,
+    Drained,
+    Flushed,
+    /// (tag), and a sentence
+    Corrupt,
+}
+
+const OPS: [Op; 15] = [
+    Op::Hello,
+    Op::Configure,
+    Op::Decode,
+    Op::Encode,
+    Op::Drain,
+    Op::Flush,
+    Op::Proceed,
+    Op::Release,
+    Op::Consumed,
+    Op::Format,
+    Op::Picture,
+    Op::Packet,
+    Op::Drained,
+    Op::Flushed,
+    Op::Corrupt,
+];
+
+/// One message, without its descriptor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) op: Op,
+    pub(crate) words: [u64; WORDS],
+    pub(crate) text: String,
+}
+
+impl Message {
+    /// A message; words that are not given are 0.
+    pub(crate) fn new(op: Op, given: &[u64]) -> Self {
+        let mut words = [0; WORDS];
+        for (word, given) in words.iter_mut().zip(given) {
+            *word = *given;
+        }
+        Self {
+            op,
+            words,
+            text: String::new(),
+        }
+    }
+
+    /// With a sentence, cut where it is too long.
+    pub(crate) fn with_text(mut self, text: &str) -> Self {
+        let end = (0..=MAX_TEXT.min(text.len()))
+            .rev()
+            .find(|&end| text.is_char_boundary(end));
+        self.text = text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned();
+        self
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![self.op as u8];
+        bytes.extend(self.words.iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(self.text.as_bytes());
+        bytes
+    }
+
+    /// `None` for what is no message.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (&op, rest) = bytes.split_first()?;
+        let op = *OPS.iter().find(|known| **known as u8 == op)?;
+        let (numbers, text) = rest.split_at_checked(WORDS * 8)?;
+        let mut words = [0; WORDS];
+        for (word, bytes) in words.iter_mut().zip(numbers.chunks_exact(8)) {
+            *word = u64::from_le_bytes(bytes.try_into().ok()?);
+        }
+        let text = String::from_utf8(text.to_vec()).ok()?;
+        (text.len() <= MAX_TEXT).then_some(Self { op, words, text })
+    }
+}
+
+#[cfg(test)]
+mod tests;

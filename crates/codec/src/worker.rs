@@ -1,0 +1,560 @@
+//! The parent's side of a worker. It never waits, and trusts nothing that the worker says.
+
+use crate::job::{
+    Colour, Config, Event, Framing, H264Profile, H264Settings, Job, Kind, PlanesMut, Rect, Refused,
+    StreamFormat,
+};
+use crate::launch::{Failure, Launch, Running};
+use crate::shm::Shared;
+use crate::slots::{Layout, Link, Packet, Picture, Ring, copy};
+use crate::socket::Received;
+use crate::wire::{Message, Op};
+use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};
+use rustix::io::Errno;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+/// Most jobs without data that may be unanswered: a bound that no sane host meets.
+const MAX_CONTROL: usize = 32;
+/// Most times an encoder may be set up anew before a packet of the last set-up comes.
+const MAX_RINGS: usize = 4;
+
+/// A codec in a process of its own. Dropping it ends the process.
+#[derive(Debug)]
+pub struct Worker {
+    kind: Kind,
+    link: Arc<Link>,
+    running: Running,
+    input: Shared,
+    /// Tags of what lies in the input's slots.
+    in_flight: [Option<u64>; MAX_IN_FLIGHT],
+    /// Output memory; an encoder that was set up anew may still use the one before.
+    rings: Vec<Arc<Ring>>,
+    generation: u64,
+    /// Announced, and not proceeded with.
+    announced: Option<StreamFormat>,
+    /// Size of the pictures that come or go.
+    layout: Option<Layout>,
+    drains: usize,
+    flushes: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Alive,
+    /// Gone, which poll has not told yet.
+    Dying(&'static str),
+    Dead,
+}
+
+impl Worker {
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// ENODEV if the codec was not built in; else what the system says.
+    pub fn spawn(kind: Kind, launch: &Launch) -> Result<Self, Failure> {
+        built(kind)?;
+        let input =
+            Shared::new(MAX_INPUT * MAX_IN_FLIGHT).map_err(|e| Failure::system("memfd", e))?;
+        let (socket, running) = launch.start()?;
+        let hello = Message::new(Op::Hello, &[kind_to_word(kind)]);
+        // One that is gone already is noticed by the first poll.
+        match socket.send(&hello, Some(input.fd()), false) {
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
+            Err(e) => return Err(Failure::system("sendmsg", e)),
+        }
+        Ok(Self {
+            kind,
+            link: Arc::new(Link::new(socket)),
+            running,
+            input,
+            in_flight: [None; MAX_IN_FLIGHT],
+            rings: Vec::new(),
+            generation: 0,
+            announced: None,
+            layout: None,
+            drains: 0,
+            flushes: 0,
+            state: State::Alive,
+        })
+    }
+
+    /// Process id, for messages; `None` in a thread or after the end.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.running.id()
+    }
+
+    /// Readable when [`poll`](Self::poll) has something, and from the end of the process on.
+    #[must_use]
+    pub fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.link.socket.fd()
+    }
+
+    /// Jobs with data that may be submitted now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.in_flight.iter().filter(|slot| slot.is_none()).count()
+    }
+
+    /// Gives the worker a job; data is copied.
+    ///
+    /// # Errors
+    /// The job was not taken; the reason says whether it may be tried again.
+    pub fn submit(&mut self, job: Job<'_>) -> Result<(), Refused> {
+        match job {
+            Job::Configure(config) => self.configure(config),
+            Job::Decode { tag, data } => {
+                let copied = self.decode_with(tag, data.len(), |to| {
+                    to.copy_from_slice(data);
+                    Ok::<(), ()>(())
+                })?;
+                copied.map_err(|()| Refused::Wrong("the input cannot be copied"))
+            }
+            Job::Encode {
+                tag,
+                picture,
+                force_key,
+            } => {
+                let layout = self
+                    .layout
+                    .ok_or(Refused::Wrong("the encoder has no size yet"))?;
+                if (picture.width, picture.height) != (layout.width, layout.height) {
+                    return Err(Refused::Wrong(
+                        "the picture has another size than configured",
+                    ));
+                }
+                let copied = self.encode_with(tag, force_key, |to| {
+                    let good = copy(&layout, &picture, to.data);
+                    good.then_some(()).ok_or(())
+                })?;
+                copied.map_err(|()| Refused::Wrong("a plane is shorter than the picture"))
+            }
+            Job::Drain => {
+                self.control(&Message::new(Op::Drain, &[]), self.drains)?;
+                self.drains += 1;
+                Ok(())
+            }
+            Job::Flush => {
+                self.control(&Message::new(Op::Flush, &[]), self.flushes)?;
+                self.flushes += 1;
+                self.announced = None;
+                Ok(())
+            }
+            Job::Proceed => self.proceed(),
+        }
+    }
+
+    /// As [`Job::Decode`], with `len` bytes that `fill` writes in their place, so that they need
+    /// not be copied first. If `fill` fails, nothing is submitted and its error is given back.
+    ///
+    /// # Errors
+    /// The job was not taken, and `fill` not called or called in vain.
+    pub fn decode_with<E>(
+        &mut self,
+        tag: u64,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Result<(), E>, Refused> {
+        if self.kind.encodes() {
+            return Err(Refused::Wrong("an encoder takes pictures"));
+        }
+        if len > MAX_INPUT {
+            return Err(Refused::TooLong {
+                found: len,
+                limit: MAX_INPUT,
+            });
+        }
+        let slot = self.free_slot()?;
+        let to = self.input.bytes_mut(slot * MAX_INPUT, len);
+        if let Err(e) = fill(to.unwrap_or_default()) {
+            return Ok(Err(e));
+        }
+        let message = Message::new(Op::Decode, &[tag, slot as u64, len as u64]);
+        self.launch_input(slot, tag, &message).map(Ok)
+    }
+
+    /// As [`Job::Encode`], with a picture that `fill` writes in its place: I420 of the configured
+    /// size without gaps. If `fill` fails, nothing is submitted and its error is given back.
+    ///
+    /// # Errors
+    /// The job was not taken, and `fill` not called or called in vain.
+    pub fn encode_with<E>(
+        &mut self,
+        tag: u64,
+        force_key: bool,
+        fill: impl FnOnce(PlanesMut<'_>) -> Result<(), E>,
+    ) -> Result<Result<(), E>, Refused> {
+        let layout = match (self.kind.encodes(), self.layout) {
+            (false, _) => return Err(Refused::Wrong("a decoder takes streams")),
+            (_, None) => return Err(Refused::Wrong("the encoder has no size yet")),
+            (true, Some(layout)) => layout,
+        };
+        let slot = self.free_slot()?;
+        let to = self.input.bytes_mut(slot * MAX_INPUT, layout.len());
+        let data = to.and_then(|to| layout.split_mut(to));
+        let planes = PlanesMut {
+            width: layout.width,
+            height: layout.height,
+            data: data.ok_or(Refused::Wrong("the picture is too large"))?,
+            strides: layout.strides(),
+        };
+        if let Err(e) = fill(planes) {
+            return Ok(Err(e));
+        }
+        let message = Message::new(Op::Encode, &[tag, slot as u64, u64::from(force_key)]);
+        self.launch_input(slot, tag, &message).map(Ok)
+    }
+
+    fn free_slot(&self) -> Result<usize, Refused> {
+        if self.state != State::Alive {
+            return Err(Refused::Dead);
+        }
+        let free = self.in_flight.iter().position(Option::is_none);
+        free.ok_or(Refused::Full(MAX_IN_FLIGHT))
+    }
+
+    fn launch_input(&mut self, slot: usize, tag: u64, message: &Message) -> Result<(), Refused> {
+        self.send(message, None)?;
+        if let Some(entry) = self.in_flight.get_mut(slot) {
+            *entry = Some(tag);
+        }
+        Ok(())
+    }
+
+    fn configure(&mut self, config: Config) -> Result<(), Refused> {
+        let (words, layout) = check(self.kind, config).map_err(Refused::Wrong)?;
+        let Some(layout) = layout else {
+            return self.send(&Message::new(Op::Configure, &words), None);
+        };
+        if self.rings.len() >= MAX_RINGS {
+            return Err(Refused::Full(MAX_RINGS));
+        }
+        let ring = self.new_ring(layout.len() * 2 + (1 << 16))?;
+        let mut words = words.to_vec();
+        words.extend([ring.generation, ring.slot_len as u64]);
+        self.send(&Message::new(Op::Configure, &words), Some(ring.memory.fd()))?;
+        self.layout = Some(layout);
+        self.rings.push(ring);
+        Ok(())
+    }
+
+    fn proceed(&mut self) -> Result<(), Refused> {
+        let format = self
+            .announced
+            .ok_or(Refused::Wrong("no format waits for the host"))?;
+        let layout = Layout::new(format.visible.width, format.visible.height)
+            .ok_or(Refused::Wrong("no format waits for the host"))?;
+        let ring = self.new_ring(layout.len())?;
+        let words = [ring.generation, ring.slot_len as u64];
+        self.send(&Message::new(Op::Proceed, &words), Some(ring.memory.fd()))?;
+        self.announced = None;
+        self.layout = Some(layout);
+        self.rings = vec![ring];
+        Ok(())
+    }
+
+    fn new_ring(&mut self, slot_len: usize) -> Result<Arc<Ring>, Refused> {
+        self.generation += 1;
+        Ring::new(&self.link, self.generation, slot_len)
+            .map(Arc::new)
+            .map_err(|_| Refused::Wrong("no memory for pictures"))
+    }
+
+    fn control(&mut self, message: &Message, unanswered: usize) -> Result<(), Refused> {
+        if unanswered >= MAX_CONTROL {
+            return Err(Refused::Full(MAX_CONTROL));
+        }
+        self.send(message, None)
+    }
+
+    fn send(&mut self, message: &Message, fd: Option<BorrowedFd<'_>>) -> Result<(), Refused> {
+        if self.state != State::Alive {
+            return Err(Refused::Dead);
+        }
+        self.link.catch_up();
+        match self.link.socket.send(message, fd, false) {
+            Ok(()) => Ok(()),
+            Err(Errno::AGAIN) => Err(Refused::Full(MAX_IN_FLIGHT)),
+            // What it sent before its end is still there for poll to read, and then the end.
+            Err(_) => Err(Refused::Dead),
+        }
+    }
+
+    /// The next thing the worker has to say.
+    pub fn poll(&mut self) -> Option<Event> {
+        self.link.catch_up();
+        loop {
+            match self.state {
+                State::Dead => return None,
+                State::Dying(why) => return Some(self.bury(why)),
+                State::Alive => {}
+            }
+            match self.link.socket.receive(false) {
+                Received::Nothing => return None,
+                Received::Closed => self.state = State::Dying(""),
+                Received::Nonsense => self.state = State::Dying("sent nonsense"),
+                Received::Message(message, _) => match self.event(&message) {
+                    Ok(Some(event)) => return Some(event),
+                    Ok(None) => {}
+                    Err(why) => self.state = State::Dying(why),
+                },
+            }
+        }
+    }
+
+    fn bury(&mut self, why: &str) -> Event {
+        self.state = State::Dead;
+        self.in_flight = [None; MAX_IN_FLIGHT];
+        let mut sentence = self.running.end();
+        if !why.is_empty() {
+            sentence = format!("the codec process {why} and was ended");
+        }
+        Event::Died { sentence }
+    }
+
+    /// What a message means; an error is the worker's fault.
+    fn event(&mut self, message: &Message) -> Result<Option<Event>, &'static str> {
+        let [a, b, c, d, e, ..] = message.words;
+        // What was said before a flush was done is not for the host any more.
+        let stale = self.flushes > 0;
+        let event = match message.op {
+            Op::Consumed => {
+                let slot = usize::try_from(b).ok();
+                let entry = slot.and_then(|slot| self.in_flight.get_mut(slot));
+                match entry {
+                    Some(entry) if *entry == Some(a) => *entry = None,
+                    _ => return Err("gave back what it was not given"),
+                }
+                Some(Event::Consumed { tag: a })
+            }
+            Op::Format => {
+                let format =
+                    format_from_words(&message.words).ok_or("sent an impossible format")?;
+                if stale {
+                    return Ok(None);
+                }
+                self.announced = Some(format);
+                Some(Event::Format(format))
+            }
+            Op::Picture => {
+                let layout = self.layout.ok_or("sent a picture unasked")?;
+                let held = self.current(b)?.take(c, layout.len() as u64);
+                let held = held.ok_or("sent a picture in a slot it does not have")?;
+                if self.kind.encodes() {
+                    return Err("sent a picture unasked");
+                }
+                (!stale).then_some(Event::Picture {
+                    tag: a,
+                    picture: Picture { held, layout },
+                    damaged: d != 0,
+                })
+            }
+            Op::Packet => {
+                let held = self.current(b)?.take(c, d);
+                let held = held.ok_or("sent a packet in a slot it does not have")?;
+                (!stale).then_some(Event::Packet {
+                    tag: a,
+                    data: Packet(held),
+                    key: e != 0,
+                })
+            }
+            Op::Drained => {
+                self.drains = self.drains.checked_sub(1).ok_or("drained unasked")?;
+                Some(Event::Drained)
+            }
+            Op::Flushed => {
+                self.flushes = self.flushes.checked_sub(1).ok_or("flushed unasked")?;
+                Some(Event::Flushed)
+            }
+            Op::Corrupt => (!stale).then(|| Event::Corrupt {
+                tag: a,
+                sentence: message.text.clone(),
+            }),
+            _ => return Err("sent nonsense"),
+        };
+        Ok(event)
+    }
+
+    /// The memory the worker uses now; it has done with what it had before.
+    fn current(&mut self, generation: u64) -> Result<&Arc<Ring>, &'static str> {
+        let mut rings = self.rings.iter();
+        let used = rings.position(|ring| ring.generation == generation);
+        self.rings.drain(..used.unwrap_or(0));
+        let first = self.rings.first();
+        first
+            .filter(|_| used.is_some())
+            .ok_or("used memory that it was not given")
+    }
+}
+
+fn built(kind: Kind) -> Result<(), Failure> {
+    let (codec, feature, there) = match kind {
+        Kind::H264Decoder => ("H.264 decoder", "h264", cfg!(feature = "h264")),
+        Kind::H264Encoder => ("H.264 encoder", "h264", cfg!(feature = "h264")),
+        Kind::JpegDecoder => ("JPEG decoder", "jpeg", cfg!(feature = "jpeg")),
+        Kind::JpegEncoder => ("JPEG encoder", "jpeg", cfg!(feature = "jpeg")),
+        Kind::Harm => return Ok(()),
+    };
+    there
+        .then_some(())
+        .ok_or(Failure::NotBuilt { codec, feature })
+}
+
+const KINDS: [Kind; 5] = [
+    Kind::H264Decoder,
+    Kind::H264Encoder,
+    Kind::JpegDecoder,
+    Kind::JpegEncoder,
+    Kind::Harm,
+];
+
+fn kind_to_word(kind: Kind) -> u64 {
+    KINDS.iter().position(|known| *known == kind).unwrap_or(0) as u64
+}
+
+pub(crate) fn kind_from_word(word: u64) -> Option<Kind> {
+    KINDS.get(usize::try_from(word).ok()?).copied()
+}
+
+/// Numbers of a [`Config`]; after them come generation and slot length of an encoder's memory.
+pub(crate) const CONFIG_WORDS: usize = 10;
+
+type Checked = ([u64; CONFIG_WORDS], Option<Layout>);
+
+fn check(kind: Kind, config: Config) -> Result<Checked, &'static str> {
+    let mut words = [0; CONFIG_WORDS];
+    let mut set = |given: &[u64]| {
+        for (word, given) in words.iter_mut().zip(given) {
+            *word = *given;
+        }
+    };
+    let layout = match (kind, config) {
+        (Kind::H264Decoder | Kind::JpegDecoder, Config::Decoder(framing)) => {
+            set(&[0, framing as u64]);
+            return Ok((words, None));
+        }
+        (Kind::H264Encoder, Config::H264Encoder(s)) => {
+            let even = s.width % 2 == 0 && s.height % 2 == 0;
+            if !even || s.width < 16 || s.height < 16 {
+                return Err("an H.264 encoder needs an even width and height of at least 16");
+            }
+            if s.rate.0 == 0 || s.rate.1 == 0 || s.bitrate == 0 {
+                return Err("frame rate and bitrate must not be 0");
+            }
+            set(&[
+                1,
+                s.width.into(),
+                s.height.into(),
+                s.rate.0.into(),
+                s.rate.1.into(),
+                s.bitrate.into(),
+                s.gop.into(),
+                s.profile as u64,
+                s.level.map_or(0, u64::from),
+            ]);
+            Layout::new(s.width, s.height)
+        }
+        (
+            Kind::JpegEncoder,
+            Config::JpegEncoder {
+                width,
+                height,
+                quality,
+            },
+        ) => {
+            if !(1..=100).contains(&quality) {
+                return Err("JPEG quality is 1 to 100");
+            }
+            set(&[2, width.into(), height.into(), quality.into()]);
+            Layout::new(width, height)
+        }
+        _ => return Err("the configuration is for another kind of codec"),
+    };
+    layout
+        .map(|layout| (words, Some(layout)))
+        .ok_or("the picture is larger than 4096x2304")
+}
+
+/// Reads what `check` wrote.
+pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
+    let small = |i: usize| u32::try_from(*words.get(i)?).ok();
+    match words.first()? {
+        0 => Some(Config::Decoder(match small(1)? {
+            0 => Framing::Auto,
+            1 => Framing::AccessUnits,
+            _ => Framing::Stream,
+        })),
+        1 => Some(Config::H264Encoder(H264Settings {
+            width: small(1)?,
+            height: small(2)?,
+            rate: (small(3)?, small(4)?),
+            bitrate: small(5)?,
+            gop: small(6)?,
+            profile: match small(7)? {
+                0 => H264Profile::ConstrainedBaseline,
+                1 => H264Profile::Main,
+                _ => H264Profile::High,
+            },
+            level: u8::try_from(small(8)?).ok().filter(|level| *level != 0),
+        })),
+        _ => Some(Config::JpegEncoder {
+            width: small(1)?,
+            height: small(2)?,
+            quality: u8::try_from(small(3)?).ok()?,
+        }),
+    }
+}
+
+pub(crate) fn format_to_words(f: &StreamFormat) -> [u64; 13] {
+    [
+        f.coded_width.into(),
+        f.coded_height.into(),
+        f.visible.left.into(),
+        f.visible.top.into(),
+        f.visible.width.into(),
+        f.visible.height.into(),
+        f.colour.primaries.into(),
+        f.colour.transfer.into(),
+        f.colour.matrix.into(),
+        f.colour.full_range.into(),
+        f.held_back.into(),
+        f.profile.into(),
+        f.level.into(),
+    ]
+}
+
+/// Reads what `format_to_words` wrote; `None` for sizes that cannot be.
+fn format_from_words(words: &[u64]) -> Option<StreamFormat> {
+    let small = |i: usize| u32::try_from(*words.get(i)?).ok();
+    let byte = |i: usize| u8::try_from(*words.get(i)?).ok();
+    let format = StreamFormat {
+        coded_width: small(0)?,
+        coded_height: small(1)?,
+        visible: Rect {
+            left: small(2)?,
+            top: small(3)?,
+            width: small(4)?,
+            height: small(5)?,
+        },
+        colour: Colour {
+            primaries: byte(6)?,
+            transfer: byte(7)?,
+            matrix: byte(8)?,
+            full_range: small(9)? != 0,
+        },
+        held_back: small(10)?.min(16),
+        profile: byte(11)?,
+        level: byte(12)?,
+    };
+    let inside = |start: u32, len: u32, all: u32| start.checked_add(len).is_some_and(|e| e <= all);
+    let v = format.visible;
+    Layout::new(format.coded_width, format.coded_height)?;
+    Layout::new(v.width, v.height)?;
+    let fits =
+        inside(v.left, v.width, format.coded_width) && inside(v.top, v.height, format.coded_height);
+    fits.then_some(format)
+}
+
+const _: () = assert!(OUTPUT_SLOTS <= 32, "slots are bits of a u32");
