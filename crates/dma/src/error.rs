@@ -44,6 +44,10 @@ pub enum Constraint {
     CoherentRegion,
     /// Bytes free in the pool for callers that may not sleep.
     AtomicPool,
+    /// Bytes of a buffer that its exporter lets the CPU map.
+    CpuMapping,
+    /// Buffers of other drivers that are held at one time.
+    Imports,
 }
 
 impl Constraint {
@@ -69,6 +73,8 @@ impl Constraint {
             Self::InjectedFault => "injected-fault",
             Self::CoherentRegion => "coherent-region",
             Self::AtomicPool => "atomic-pool",
+            Self::CpuMapping => "cpu-mapping",
+            Self::Imports => "imports",
         }
     }
 }

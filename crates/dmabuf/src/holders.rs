@@ -51,7 +51,7 @@ impl<'a, O: DmaOps, L: Store<Attachment<O>>> Holders<'a, O, L> {
             kind: HolderKind::User(kind),
             count: users.count,
             device: match kind {
-                UserKind::Plane => Some(self.shared.device()),
+                UserKind::Plane => self.shared.device(),
                 UserKind::Mapping | UserKind::Export => None,
             },
             since_ns: users.since_ns,

@@ -14,14 +14,17 @@ pub enum Backing<D> {
     /// Cached memory for the CPU alone; contiguous for no device (`vmalloc_user`). The device
     /// only says whose it is.
     Virtual(D),
+    /// Cached memory that another driver made, for no device.
+    Foreign,
 }
 
 impl<D: Copy> Backing<D> {
-    /// The device the memory was made for.
+    /// The device the memory was made for; `None` for memory of another driver.
     #[must_use]
-    pub const fn device(self) -> D {
+    pub const fn device(self) -> Option<D> {
         match self {
-            Self::Coherent(dev) | Self::NonCoherent(dev) | Self::Virtual(dev) => dev,
+            Self::Coherent(dev) | Self::NonCoherent(dev) | Self::Virtual(dev) => Some(dev),
+            Self::Foreign => None,
         }
     }
 }
@@ -105,8 +108,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Allocates zeroed memory. It has no users yet.
     ///
     /// # Errors
-    /// `Invalid` for length zero; `NoMemory` (ENOMEM) with what ran out, also for a length that
-    /// overflows when rounded to pages.
+    /// `Invalid` for length zero or memory that another driver makes; `NoMemory` (ENOMEM) with
+    /// what ran out, also for a length that overflows when rounded to pages.
     pub fn allocate<W: Watch<O>>(
         cx: &mut Cx<'_, O, W>,
         spec: Spec<O::Device>,
@@ -120,13 +123,32 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
                 ops.alloc_noncontiguous(dev, len_bytes, spec.direction, spec.attrs)?
             }
             Backing::Virtual(_) => ops.alloc_virtual(len_bytes)?,
+            Backing::Foreign => return Err(Error::Invalid),
         };
-        cx.watch.allocated(spec.backing.device(), len_bytes);
-        Ok(Self {
+        if let Some(dev) = spec.backing.device() {
+            cx.watch.allocated(dev, len_bytes);
+        }
+        Ok(Self::new(alloc, Spec { len_bytes, ..spec }, list))
+    }
+
+    /// Memory of `len_bytes` (a multiple of pages) that another driver made, as an allocation of
+    /// the DMA layer. It has no users yet, and is given back like memory of our own.
+    pub fn adopt(alloc: O::Alloc, len_bytes: u64, list: L) -> Self {
+        let spec = Spec {
+            backing: Backing::Foreign,
+            len_bytes,
+            direction: Direction::Bidirectional,
+            attrs: Attrs::empty(),
+        };
+        Self::new(alloc, spec, list)
+    }
+
+    fn new(alloc: O::Alloc, spec: Spec<O::Device>, list: L) -> Self {
+        Self {
             alloc,
             table: None,
             list,
-            spec: Spec { len_bytes, ..spec },
+            spec,
             revoked: false,
             cpu: CpuState::default(),
             tag: 0,
@@ -135,7 +157,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             plane: UserCount::default(),
             mappings: UserCount::default(),
             exports: UserCount::default(),
-        })
+        }
     }
 
     /// Takes the memory away from all devices and gives it back. Handles that are still out
@@ -154,8 +176,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             cx.ops.free_table(table, false);
         }
         cx.ops.free(self.alloc);
-        cx.watch
-            .freed(self.spec.backing.device(), self.spec.len_bytes);
+        if let Some(dev) = self.spec.backing.device() {
+            cx.watch.freed(dev, self.spec.len_bytes);
+        }
     }
 
     /// A number of the host's own, which comes back in [`crate::MissingSync`].
@@ -168,8 +191,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.spec.len_bytes
     }
 
-    /// The device the memory was made for.
-    pub fn device(&self) -> O::Device {
+    /// The device the memory was made for; `None` for memory of another driver.
+    pub fn device(&self) -> Option<O::Device> {
         self.spec.backing.device()
     }
 

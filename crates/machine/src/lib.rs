@@ -12,6 +12,7 @@
 
 mod bus;
 mod faults;
+mod foreign;
 mod iommu;
 mod machine;
 mod memory;
@@ -26,6 +27,7 @@ mod user;
 
 pub use bus::{BusFault, BusStats, FaultKind};
 pub use faults::Faults;
+pub use foreign::{Foreign, is_dmabuf};
 pub use iommu::Staleness;
 pub use machine::{Device, DeviceLimits, Held, Machine, Mmap, Pages, Pinned};
 pub use platform::Vmap;

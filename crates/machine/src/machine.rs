@@ -8,7 +8,7 @@ use crate::profile::Profile;
 use crate::ram::{FRAME, Ram};
 use crate::store::{Private, Shared};
 use crate::trace::{Event, Trace};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use vb3_dma::{
@@ -107,6 +107,8 @@ pub struct Machine {
     pub(crate) memory: Memory,
     /// Parts of devices' own memory that are in use: their address and object.
     pub(crate) claimed: BTreeMap<u64, u64>,
+    /// Objects that are memory of other drivers.
+    pub(crate) imported: BTreeSet<u64>,
     pub(crate) tables: TableFrames,
     pub(crate) devices: Vec<DeviceState>,
     pub(crate) faults: Injector,
@@ -137,6 +139,7 @@ impl Machine {
             ram,
             memory: Memory::default(),
             claimed: BTreeMap::new(),
+            imported: BTreeSet::new(),
             tables: TableFrames::default(),
             devices: Vec::new(),
             faults: Injector::new(Faults::Off),
@@ -340,12 +343,13 @@ impl Machine {
         self.lost
     }
 
-    /// The memfd behind pages: the CPU's view of them, in the order of their runs.
+    /// The memfd behind pages: the CPU's view of them, in the order of their runs. `None` for
+    /// memory of another driver, which has a file of its own.
     #[must_use]
     pub fn pages_fd(&self, pages: &Pages) -> Option<BorrowedFd<'_>> {
         match &self.memory.get(pages.id)?.backing {
             Backing::Shared(store) => Some(store.fd()),
-            Backing::User { .. } => None,
+            Backing::User { .. } | Backing::Foreign(_) => None,
         }
     }
 
@@ -354,7 +358,7 @@ impl Machine {
     pub fn pages_identity(&self, pages: &Pages) -> Option<(u64, u64)> {
         match &self.memory.get(pages.id)?.backing {
             Backing::Shared(store) => Some(store.identity()),
-            Backing::User { .. } => None,
+            Backing::User { .. } | Backing::Foreign(_) => None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! memfd, or the program's memory) and what devices see. Only cache maintenance moves bytes
 //! between them. All other memory has one.
 
+use crate::foreign::Foreign;
 use crate::ram::{FRAME, FrameRuns};
 use crate::store::{Private, Shared};
 use crate::user::{User, UserFault};
@@ -34,7 +35,12 @@ pub(crate) enum Miss {
 #[derive(Debug)]
 pub(crate) enum Backing {
     Shared(Shared),
-    User { user: User, base: u64 },
+    User {
+        user: User,
+        base: u64,
+    },
+    /// A dma-buf of another driver.
+    Foreign(Foreign),
 }
 
 impl Backing {
@@ -44,6 +50,7 @@ impl Backing {
             Self::User { user, base } => user
                 .read(base.saturating_add(offset), out)
                 .map_err(Miss::User),
+            Self::Foreign(foreign) => reached(foreign.read(offset, out), offset),
         }
     }
 
@@ -53,6 +60,7 @@ impl Backing {
             Self::User { user, base } => user
                 .write(base.saturating_add(offset), data)
                 .map_err(Miss::User),
+            Self::Foreign(foreign) => reached(foreign.write(offset, data), offset),
         }
     }
 }
@@ -145,7 +153,7 @@ impl Object {
     }
 
     /// Makes devices see what the CPU sees.
-    fn clean(&mut self, offset: u64, len: u64) -> Result<(), Miss> {
+    pub(crate) fn clean(&mut self, offset: u64, len: u64) -> Result<(), Miss> {
         let Some(dram) = &mut self.dram else {
             return Ok(());
         };
@@ -329,7 +337,7 @@ impl Memory {
     pub(crate) fn zero(&mut self, addr: PhysAddr, len: u64) -> Result<(), Miss> {
         self.for_pieces(addr, len, |object, piece, _| match &mut object.backing {
             Backing::Shared(store) => reached(store.zero(piece.offset, piece.len), piece.offset),
-            Backing::User { .. } => Err(Miss::Nothing(piece.offset)),
+            Backing::User { .. } | Backing::Foreign(_) => Err(Miss::Nothing(piece.offset)),
         })
     }
 

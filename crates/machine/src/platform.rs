@@ -1,5 +1,6 @@
 //! The machine as the mapping layer's platform.
 
+use crate::foreign::Foreign;
 use crate::machine::{Device, Machine, Mmap, Pages, Pinned, host_exhausted};
 use crate::memory::{Backing, Miss, Object, Piece, View};
 use crate::ram::FRAME;
@@ -81,6 +82,56 @@ impl Machine {
         }
     }
 
+    /// Takes the memory of another driver in, as pages of this machine: they lie scattered, where
+    /// the profile scatters pages, since nothing is known of the real ones. They go back through
+    /// `free_pages`, as others do; the exporter's mapping then ends.
+    ///
+    /// # Errors
+    /// `Invalid` for a length that is no multiple of pages; `NoMemory` where the machine has less
+    /// RAM, or the process none; `NoSuchMemory` where the exporter has no pages behind it.
+    pub fn import(&mut self, foreign: Foreign) -> Result<Pages, Error> {
+        self.may_fail()?;
+        let len = foreign.len_bytes();
+        if len == 0 || !len.is_multiple_of(FRAME) {
+            return Err(Error::Invalid);
+        }
+        let everywhere = PhysAddr::new(u64::MAX);
+        let frames = self.ram.take(len, Layout::Scattered, everywhere)?;
+        let dram = match self.dram_for(Caching::Cached, len) {
+            Ok(dram) => dram,
+            Err(_) => {
+                self.ram.give(&frames);
+                return Err(host_exhausted(len));
+            }
+        };
+        let (backing, kind) = (Backing::Foreign(foreign), SegmentKind::Pages);
+        let mut object = Object::new(backing, dram, frames, kind, (0, len), false);
+        // What was written before the machine knew of the memory has long left the caches.
+        if let Err(miss) = object.clean(0, len) {
+            self.ram.give(&object.frames);
+            return Err(missed(miss));
+        }
+        let addr = object.segments.first().map_or(0, |s| s.addr.get());
+        let runs = object.segments.len() as u64;
+        let id = self.memory.insert(object);
+        self.imported.insert(id);
+        self.note(Event::Import { addr, len, runs });
+        Ok(Pages { id })
+    }
+
+    /// Tells the exporters of imported memory that the accesses since the last call are over. To
+    /// be called after each step of the devices' work.
+    pub fn end_foreign_accesses(&self) {
+        let objects = self.imported.iter().filter_map(|id| self.memory.get(*id));
+        for object in objects {
+            if let Backing::Foreign(foreign) = &object.backing
+                && foreign.is_begun()
+            {
+                foreign.end();
+            }
+        }
+    }
+
     fn bounce_copy(&mut self, to: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
         self.memory.copy(to, from, len).map_err(missed)
     }
@@ -127,6 +178,7 @@ impl Platform for Machine {
         let Some(object) = self.memory.remove(pages.id) else {
             return;
         };
+        self.imported.remove(&pages.id);
         self.ram.give(&object.frames);
         let addr = object.segments.first().map_or(0, |s| s.addr.get());
         self.note(Event::Free {
@@ -257,7 +309,7 @@ impl Platform for Machine {
                 Backing::User { user: known, base } => {
                     known.id() == user.id() && base.checked_add(object.head) == Some(addr)
                 }
-                Backing::Shared(_) => false,
+                Backing::Shared(_) | Backing::Foreign(_) => false,
             })
     }
 
@@ -429,7 +481,7 @@ impl Platform for Machine {
                     len: range.len,
                 })
             }
-            Some(Backing::User { .. }) | None => Err(gone(range.len)),
+            Some(Backing::User { .. } | Backing::Foreign(_)) | None => Err(gone(range.len)),
         }
     }
 

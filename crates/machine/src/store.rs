@@ -1,6 +1,6 @@
 //! Where bytes lie in this process: memfds that others map too, and private memory.
 //!
-//! The only file of the crate that needs `unsafe`.
+//! One of the files of the crate that need `unsafe`: also `foreign.rs` and `udmabuf.rs`.
 #![allow(unsafe_code, reason = "maps memory and copies to and from it")]
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};

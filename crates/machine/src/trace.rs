@@ -15,6 +15,8 @@ use std::fmt;
 pub enum Event {
     /// Pages were allocated; `addr` is the first.
     Alloc { addr: u64, len: u64, runs: u64 },
+    /// Memory of another driver was taken in; `addr` is the first page.
+    Import { addr: u64, len: u64, runs: u64 },
     /// Pages were freed.
     Free { addr: u64, len: u64 },
     /// User memory was pinned.

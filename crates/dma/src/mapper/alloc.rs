@@ -155,6 +155,33 @@ impl<P: Platform> Mapper<P> {
         })
     }
 
+    /// Makes an allocation of pages that the platform has from elsewhere: memory of another
+    /// driver. It is cached, made for no device, and goes back as every allocation does, with
+    /// the pages.
+    ///
+    /// # Errors
+    /// `Invalid` for no pages; `NoMemory`. The pages have then been given back.
+    pub fn adopt(&mut self, pages: P::Pages) -> Result<Alloc<P>, Error> {
+        let runs = collect(|index| self.platform.pages_segment(&pages, index))
+            .and_then(|segments| Ok((total_len(&segments)?, segments)));
+        let (len, segments) = match runs {
+            Ok((len, segments)) if len > 0 => (len, segments),
+            other => {
+                self.platform.free_pages(pages);
+                return Err(other.err().unwrap_or(Error::Invalid));
+            }
+        };
+        self.live.page_bytes = self.live.page_bytes.saturating_add(len);
+        self.live.allocs = self.live.allocs.saturating_add(1);
+        Ok(Alloc {
+            backing: Backing::Pages(pages),
+            segments,
+            len,
+            caching: Caching::Cached,
+            home: None,
+        })
+    }
+
     fn take_pages(
         &mut self,
         request: PageRequest<P::Device>,

@@ -232,6 +232,36 @@ impl<O: DmaOps, W: Watch<O>> Buffers<O, W> {
         }
     }
 
+    /// Makes a dma-buf of memory of `len_bytes` (a multiple of pages) that another driver made,
+    /// as an allocation of the DMA layer. It lives as long as the dma-buf.
+    ///
+    /// # Errors
+    /// `TableFull` (ENOMEM), and what the DMA layer says when the memory cannot be shown to
+    /// devices. The allocation has then been freed.
+    pub fn adopt(&mut self, alloc: O::Alloc, len_bytes: u64, name: Name) -> Result<BufRef, Error> {
+        let memory = Shared::adopt(alloc, len_bytes, Slab::new(self.attachment_limit));
+        let key = match self.memories.insert(memory) {
+            Ok(key) => key,
+            Err(memory) => {
+                self.release(memory);
+                return Err(Error::TableFull {
+                    entries: u64::try_from(self.memories.len()).unwrap_or(u64::MAX),
+                });
+            }
+        };
+        if let Some(memory) = self.memories.get_mut(key) {
+            memory.set_tag(key.get());
+        }
+        let exported = self.export(MemoryId(key), Access::ReadWrite, name);
+        if exported.is_err() {
+            // Where its first user could not be counted, nobody frees it.
+            if let Some(memory) = self.memories.remove(key) {
+                self.release(memory);
+            }
+        }
+        exported
+    }
+
     fn release(&mut self, memory: Memory<O>) {
         memory.release(&mut self.cx());
     }

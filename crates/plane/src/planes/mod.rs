@@ -278,6 +278,15 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
         self.buffers.get_buf(buf)
     }
 
+    /// Makes a dma-buf of memory of `len_bytes` (a multiple of pages) that another driver made,
+    /// as an allocation of the DMA layer. Devices import it as they do exports of our own.
+    ///
+    /// # Errors
+    /// `TableFull` (ENOMEM), and what the DMA layer says. The allocation has then been freed.
+    pub fn adopt(&mut self, alloc: O::Alloc, len_bytes: u64) -> Result<BufRef, Error> {
+        self.buffers.adopt(alloc, len_bytes, Name::default())
+    }
+
     /// What there is to know of a dma-buf.
     pub fn buf(&self, buf: BufId) -> Option<BufInfo> {
         self.buffers.buf(buf)

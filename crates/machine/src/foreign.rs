@@ -1,0 +1,271 @@
+//! Memory that another driver made: a dma-buf of the real kernel, as memory of the machine.
+//!
+//! Its bytes are reached through a mapping of this process, but never by an instruction of this
+//! process: the kernel copies them, and says so where a page cannot be had. An exporter may take
+//! pages back at any time (a device that was unplugged, a file that was cut short); the access
+//! then fails, and no signal comes.
+#![allow(unsafe_code, reason = "maps memory and lets the kernel copy it")]
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FsWord, SeekFrom, fstatfs, seek};
+use rustix::io::Errno;
+use rustix::ioctl::{Setter, ioctl, opcode};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+
+/// `DMA_BUF_MAGIC` of `linux/magic.h`.
+const DMA_BUF_MAGIC: FsWord = 0x444d_4142;
+/// `DMA_BUF_SYNC_RW`, which is also `DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW`.
+const SYNC_START_RW: u64 = 3;
+/// `DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW`.
+const SYNC_END_RW: u64 = 4 | 3;
+const IOCTL_SYNC: rustix::ioctl::Opcode = opcode::write::<u64>(b'b', 0);
+
+/// Whether a descriptor names a dma-buf of the kernel.
+#[must_use]
+pub fn is_dmabuf(fd: BorrowedFd<'_>) -> bool {
+    fstatfs(fd).is_ok_and(|stat| stat.f_type == DMA_BUF_MAGIC)
+}
+
+/// A dma-buf of another driver, mapped into this process.
+///
+/// [`Machine::import`](crate::Machine::import) makes memory of the machine of it.
+#[derive(Debug)]
+pub struct Foreign {
+    fd: Rc<OwnedFd>,
+    window: Window,
+    /// An access of ours is open towards the exporter.
+    begun: Cell<bool>,
+}
+
+/// A mapping that only the kernel reads and writes.
+///
+/// # Invariants
+/// `base` is the start of a mapping of `len` bytes that stays in place as long as the value lives.
+/// It is never turned into a reference, nor read or written by this process.
+#[derive(Debug)]
+struct Window {
+    base: NonNull<c_void>,
+    len: usize,
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // SAFETY: by the invariant this is a whole mapping of `len` bytes, and nobody uses it
+        // after the value is gone.
+        let _ = unsafe { munmap(self.base.as_ptr(), self.len) };
+    }
+}
+
+impl Foreign {
+    /// Maps the whole of a dma-buf, for reading alone where its descriptor allows no more.
+    ///
+    /// # Errors
+    /// What the exporter says of its size or of the mapping; EINVAL for an empty buffer.
+    pub fn map(fd: Rc<OwnedFd>) -> io::Result<Self> {
+        let len = seek(&*fd, SeekFrom::End(0))?;
+        let len = usize::try_from(len).map_err(|_| Errno::NOMEM)?;
+        if len == 0 {
+            return Err(Errno::INVAL.into());
+        }
+        let base = match map_shared(&fd, len, ProtFlags::READ | ProtFlags::WRITE) {
+            Err(Errno::ACCESS) => map_shared(&fd, len, ProtFlags::READ),
+            other => other,
+        }?;
+        Ok(Self {
+            fd,
+            window: Window { base, len },
+            begun: Cell::new(false),
+        })
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.window.len as u64
+    }
+
+    /// Whether an access was begun since the last [`end`](Self::end).
+    pub(crate) fn is_begun(&self) -> bool {
+        self.begun.get()
+    }
+
+    /// Tells the exporter that the CPU works on the memory, once for many accesses.
+    ///
+    /// The call waits for work that other devices have queued on the buffer. An importer of V4L2
+    /// does not wait for it either, so the call is left out while there is any.
+    fn begin(&self) {
+        if self.begun.get() {
+            return;
+        }
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let mut fds = [PollFd::new(&*self.fd, PollFlags::OUT)];
+        if poll(&mut fds, Some(&now)) == Ok(1) {
+            self.begun.set(self.sync(SYNC_START_RW));
+        }
+    }
+
+    /// Tells the exporter that the CPU has done with the memory.
+    pub(crate) fn end(&self) {
+        if self.begun.take() {
+            self.sync(SYNC_END_RW);
+        }
+    }
+
+    fn sync(&self, flags: u64) -> bool {
+        // SAFETY: the request is DMA_BUF_IOCTL_SYNC, which reads one 64-bit word of flags.
+        let request = unsafe { Setter::<IOCTL_SYNC, u64>::new(flags) };
+        // SAFETY: as above.
+        unsafe { ioctl(&*self.fd, request) }.is_ok()
+    }
+
+    /// The part of the mapping from `offset`, if `len` bytes from there lie inside.
+    fn part(&self, offset: u64, len: usize) -> Option<libc::iovec> {
+        let offset = usize::try_from(offset).ok()?;
+        if offset.checked_add(len)? > self.window.len {
+            return None;
+        }
+        let base = self.window.base.as_ptr().cast::<u8>().wrapping_add(offset);
+        Some(libc::iovec {
+            iov_base: base.cast(),
+            iov_len: len,
+        })
+    }
+
+    /// Copies out; `false` outside the memory, or where the exporter has no page.
+    pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> bool {
+        let Some(window) = self.part(offset, out.len()) else {
+            return false;
+        };
+        self.begin();
+        let ours = libc::iovec {
+            iov_base: out.as_mut_ptr().cast(),
+            iov_len: out.len(),
+        };
+        // SAFETY:
+        // 1. The kernel writes to `ours` only, which is an exclusive slice of our own of that
+        //    length. It reads from the window, which is mapped for that length.
+        // 2. A page of the window that cannot be had makes the kernel's copy fail: the call then
+        //    tells of fewer bytes. It raises no signal, since no instruction of this process
+        //    touched the page.
+        let copied =
+            unsafe { libc::process_vm_writev(own(), &raw const window, 1, &raw const ours, 1, 0) };
+        usize::try_from(copied) == Ok(out.len())
+    }
+
+    /// Copies in; `false` outside the memory, where it may not be written, or where the exporter
+    /// has no page.
+    pub(crate) fn write(&self, offset: u64, data: &[u8]) -> bool {
+        let Some(window) = self.part(offset, data.len()) else {
+            return false;
+        };
+        self.begin();
+        let ours = libc::iovec {
+            iov_base: data.as_ptr().cast_mut().cast(),
+            iov_len: data.len(),
+        };
+        // SAFETY: as in `read`, the other way round: `ours` is only read. The window is memory
+        // that others write, too; no reference to it exists.
+        let copied =
+            unsafe { libc::process_vm_readv(own(), &raw const window, 1, &raw const ours, 1, 0) };
+        usize::try_from(copied) == Ok(data.len())
+    }
+}
+
+fn map_shared(fd: &OwnedFd, len: usize, prot: ProtFlags) -> Result<NonNull<c_void>, Errno> {
+    // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
+    let base = unsafe { mmap(ptr::null_mut(), len, prot, MapFlags::SHARED, fd.as_fd(), 0) }?;
+    NonNull::new(base).ok_or(Errno::NOMEM)
+}
+
+fn own() -> libc::pid_t {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+    fn memfd(len: u64) -> Rc<OwnedFd> {
+        let fd = memfd_create("foreign", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&fd, len).unwrap();
+        Rc::new(fd)
+    }
+
+    #[test]
+    fn bytes_go_both_ways_and_not_beyond_the_end() {
+        let fd = memfd(8192);
+        let foreign = Foreign::map(fd.clone()).unwrap();
+        assert_eq!(foreign.len_bytes(), 8192);
+        assert!(foreign.write(4094, &[1, 2, 3, 4]));
+        let mut seen = [0; 4];
+        rustix::io::pread(&*fd, &mut seen, 4094).unwrap();
+        assert_eq!(seen, [1, 2, 3, 4]);
+        let mut out = [9; 2];
+        assert!(foreign.read(4096, &mut out));
+        assert_eq!(out, [3, 4]);
+        assert!(!foreign.read(8191, &mut out) && !foreign.write(u64::MAX, &[1]));
+        assert!(foreign.write(8192, &[]), "nothing fits anywhere");
+    }
+
+    #[test]
+    fn pages_that_are_gone_fail_the_access_and_raise_no_signal() {
+        let fd = memfd(8192);
+        let foreign = Foreign::map(fd.clone()).unwrap();
+        ftruncate(&*fd, 4096).unwrap();
+        let mut out = [9; 8];
+        assert!(foreign.read(4088, &mut out) && foreign.write(0, &[1]));
+        assert!(!foreign.read(4096, &mut out) && !foreign.write(4096, &[1]));
+        assert!(!foreign.read(4092, &mut out) && !foreign.write(4092, &[1; 8]));
+    }
+
+    #[test]
+    fn what_cannot_be_mapped_is_refused_and_what_cannot_be_written_is_read() {
+        let null = Rc::new(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
+        assert!(Foreign::map(null).is_err());
+        assert!(Foreign::map(memfd(0)).is_err());
+        let fd = memfd(4096);
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&*fd));
+        let read_only = OwnedFd::from(std::fs::File::open(path).unwrap());
+        let foreign = Foreign::map(Rc::new(read_only)).unwrap();
+        assert!(foreign.read(0, &mut [0; 16]) && !foreign.write(0, &[1]));
+    }
+
+    #[test]
+    fn a_memfd_is_no_dmabuf_and_takes_no_sync() {
+        let fd = memfd(4096);
+        assert!(!is_dmabuf(fd.as_fd()));
+        let foreign = Foreign::map(fd).unwrap();
+        assert!(foreign.read(0, &mut [0; 1]) && !foreign.is_begun());
+    }
+
+    #[test]
+    fn a_real_dmabuf_is_known_and_bracketed() {
+        let Some(udmabuf) = crate::Udmabuf::open() else {
+            eprintln!("skipped: /dev/udmabuf cannot be opened here");
+            return;
+        };
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let memfd = memfd_create("foreign", flags).unwrap();
+        ftruncate(&memfd, 8192).unwrap();
+        rustix::fs::fcntl_add_seals(&memfd, rustix::fs::SealFlags::SHRINK).unwrap();
+        let fd = Rc::new(udmabuf.export(memfd.as_fd(), 8192).unwrap());
+        assert!(is_dmabuf(fd.as_fd()));
+        let foreign = Foreign::map(fd.clone()).unwrap();
+        assert!(foreign.write(4096, b"seen") && foreign.is_begun());
+        foreign.end();
+        let mut seen = [0; 4];
+        rustix::io::pread(&memfd, &mut seen, 4096).unwrap();
+        assert_eq!((&seen, foreign.is_begun()), (b"seen", false));
+        assert_eq!(crate::dmabuf_holders(fd.as_fd()), Some(2));
+    }
+}
