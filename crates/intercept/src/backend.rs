@@ -67,6 +67,14 @@ pub trait Caller {
     /// # Errors
     /// EBADF.
     fn identify(&self, fd: i32) -> Result<FdIdentity, Errno>;
+    /// A descriptor of our own of the file that a descriptor of the program names.
+    ///
+    /// # Errors
+    /// EBADF; EPERM where the kernel lends none.
+    fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {
+        let _ = fd;
+        Err(Errno(libc::EPERM))
+    }
     /// Installs a descriptor in the program; returns its number. The last step of a call that
     /// can fail: nothing afterwards may.
     ///
@@ -211,6 +219,19 @@ pub trait Backend {
     /// a use of that descriptor: its end is part of what [`gone`](Self::gone) reports.
     fn buffer_mapped(&mut self, id: FdIdentity) {
         let _ = id;
+    }
+
+    /// Whether a file is a buffer of another driver that the backend holds. Its own driver answers
+    /// every call on it; [`foreign_ioctl`](Self::foreign_ioctl) and
+    /// [`buffer_mapped`](Self::buffer_mapped) come before.
+    fn is_foreign(&self, id: FdIdentity) -> bool {
+        let _ = id;
+        false
+    }
+
+    /// A program is about to make an ioctl of dma-bufs on a buffer of another driver.
+    fn foreign_ioctl(&mut self, id: FdIdentity, request: u32, arg: u64, caller: &dyn Caller) {
+        let _ = (id, request, arg, caller);
     }
 
     /// Content of generated files under /sys (`/sys/class/video4linux/video0/name`, …); asked

@@ -59,7 +59,12 @@ impl Server<'_> {
         let (request, arg) = (n.arg(1) as u32, n.arg(2));
         let kind = (request >> 8) as u8;
         match self.target(look.id) {
-            Target::Other => Ok(Verdict::native()),
+            Target::Other => {
+                if kind == b'b' && self.backend.is_foreign(look.id) {
+                    self.backend.foreign_ioctl(look.id, request, arg, &call);
+                }
+                Ok(Verdict::native())
+            }
             Target::Node(_) => Err(Errno(libc::EBADF)),
             Target::Device(file) if kind == b'V' => {
                 let backend = &mut self.backend;

@@ -242,6 +242,10 @@ impl Caller for Call<'_> {
         self.look(fd).map(|look| look.id)
     }
 
+    fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {
+        self.look(fd)?.fd.ok_or(Errno(libc::EPERM))
+    }
+
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {
         let flags = raw::status_flags(fd)?;
         let kept = flags & (libc::O_ACCMODE | libc::O_NONBLOCK);

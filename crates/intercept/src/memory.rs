@@ -222,6 +222,15 @@ impl ProcessMemory {
         Ok(at.min(end).saturating_sub(addr))
     }
 
+    /// Whether the program has a file mapped; `false` for one that is gone.
+    #[must_use]
+    pub fn maps_file(&self, id: FdIdentity) -> bool {
+        let Ok(maps) = self.maps() else { return false };
+        maps.split(|&b| b == b'\n')
+            .filter_map(Mapping::parse)
+            .any(|map| map.ino == id.ino && map.dev == id.dev)
+    }
+
     fn maps(&self) -> Result<Vec<u8>, Errno> {
         use std::io::Seek;
         let mut file = &self.inner.maps;
@@ -328,6 +337,29 @@ mod tests {
         assert_eq!(std::hint::black_box(&data)[3], 9);
         assert_eq!(own().read(8, &mut out), Err(Errno(libc::EFAULT)));
         assert_eq!(own().read(u64::MAX, &mut out), Err(Errno(libc::EFAULT)));
+    }
+
+    #[test]
+    fn a_mapped_file_is_found_by_its_identity() {
+        let fd = raw::memfd(c"mapped").expect("memfd");
+        let id = raw::identity(&raw::fstat(std::os::fd::AsFd::as_fd(&fd)).expect("stat"));
+        assert!(!own().maps_file(id));
+        // SAFETY: a new mapping at an address of the kernel's choice; nobody touches it.
+        let at = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                4096,
+                libc::PROT_NONE,
+                libc::MAP_SHARED,
+                fd.as_raw_fd(),
+                0,
+            )
+        };
+        assert_ne!(at, libc::MAP_FAILED);
+        assert!(own().maps_file(id));
+        // SAFETY: the mapping made above.
+        unsafe { libc::munmap(at, 4096) };
+        assert!(!own().maps_file(id));
     }
 
     #[test]

@@ -35,7 +35,12 @@ impl Server<'_> {
             offset: n.arg(5),
         };
         match self.target(look.id) {
-            Target::Other => Ok(Verdict::native()),
+            Target::Other => {
+                if self.backend.is_foreign(look.id) {
+                    self.backend.buffer_mapped(look.id);
+                }
+                Ok(Verdict::native())
+            }
             Target::Node(_) => Err(Errno(libc::EBADF)),
             Target::Buffer(id) => {
                 let end = args
