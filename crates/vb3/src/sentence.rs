@@ -195,6 +195,18 @@ fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, String)>
             format!("{w} were asked for without sleeping when {f} of that pool were free"),
             "fill the pool with more before, or allocate where the caller may sleep",
         ),
+        "cpu-mapping" => (
+            format!(
+                "its driver does not let the CPU map the dma-buf of {w}, and devices here \
+                     reach memory through such a mapping"
+            ),
+            "use a buffer of a driver that offers mmap of its dma-bufs, such as udmabuf or the \
+             system heap",
+        ),
+        "imports" => (
+            format!("{wanted} buffers of other drivers would be held, and {found} are the most"),
+            "queue the same buffers again and again instead of new ones",
+        ),
         "segment-count" => (
             format!("the memory lies in {wanted} pieces and the device takes {found}"),
             "use smaller buffers, or choose a machine with an IOMMU",

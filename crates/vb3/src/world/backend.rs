@@ -2,6 +2,7 @@
 
 use super::World;
 use super::program::Call;
+use crate::report::Refusal;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -86,6 +87,17 @@ impl World {
         };
         let result = make(&mut target, context, &program);
         node.watch.look(&node.video, now_ns);
+        for reason in self.shares.get_mut().imports.take_refused() {
+            self.report.refuse(Refusal {
+                device: node.path.display().to_string(),
+                call: "QBUF".to_owned(),
+                errno: EINVAL.0,
+                constraint: reason.constraint.name().to_owned(),
+                wanted: reason.wanted,
+                found: reason.found,
+                times: 1,
+            });
+        }
         if result == vb3_v4l2::Outcome::Wait {
             self.waiting.insert(caller.call());
         }
@@ -288,6 +300,23 @@ impl Backend for World {
     fn buffer_mapped(&mut self, id: FdIdentity) {
         self.set_now();
         self.shares.get_mut().mapped(&mut self.memory, id);
+    }
+
+    fn is_foreign(&self, id: FdIdentity) -> bool {
+        self.shares.borrow().imports.buf(id).is_some()
+    }
+
+    fn foreign_ioctl(&mut self, id: FdIdentity, request: u32, arg: u64, caller: &dyn Caller) {
+        let Some(buf) = self.shares.borrow().imports.buf(id) else {
+            return;
+        };
+        self.set_now();
+        let mut flags = [0; 8];
+        if request == IOCTL_SYNC && caller.read(arg, &mut flags).is_ok() {
+            // What the flags are worth the buffer's own driver says.
+            let _ = self.memory.sync_buf(buf, u64::from_ne_bytes(flags));
+        }
+        self.look_around();
     }
 
     fn sysfs(&self) -> Vec<(PathBuf, String)> {

@@ -5,6 +5,7 @@
 
 mod backend;
 mod clock;
+mod imports;
 mod memory;
 mod node;
 mod program;
@@ -123,6 +124,8 @@ impl World {
 
     /// After every call and tick: who is to look again, and what is there to remember.
     fn look_around(&mut self) {
+        self.memory.ops().platform().end_foreign_accesses();
+        self.shares.get_mut().imports.sweep(&mut self.memory);
         let ops = self.memory.ops();
         let bytes = ops.live().page_bytes + ops.platform().claimed_bytes();
         self.peak_bytes = self.peak_bytes.max(bytes);

@@ -34,8 +34,13 @@ impl Program<Memory> for Call<'_> {
 
     fn resolve_dmabuf(&self, mem: &mut Memory, fd: i32) -> Result<BufRef, Errno> {
         let file = self.caller.identify(fd).map_err(errno)?;
-        let buf = self.shares.borrow().buf(file).ok_or(Errno::EINVAL)?;
-        mem.get_buf(buf).map_err(|e| Errno(e.errno()))
+        let mut shares = self.shares.borrow_mut();
+        let buf = match shares.buf(file) {
+            Some(own) => Some(own),
+            None => shares.imports.resolve(mem, self.caller, (fd, file)),
+        };
+        mem.get_buf(buf.ok_or(Errno::EINVAL)?)
+            .map_err(|e| Errno(e.errno()))
     }
 
     fn install_dmabuf(

@@ -1,5 +1,6 @@
 //! What programs hold of the run's memory: mappings and exported buffers.
 
+use super::imports::Imports;
 use super::memory::Memory;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -49,6 +50,8 @@ pub(super) struct Shares {
     real: Vec<Real>,
     given: BTreeMap<Tag, Given>,
     exports: HashMap<FdIdentity, Export>,
+    /// The other way round: buffers of other drivers.
+    pub(super) imports: Imports,
 }
 
 impl Shares {
@@ -60,16 +63,18 @@ impl Shares {
             real: Vec::new(),
             given: BTreeMap::new(),
             exports: HashMap::new(),
+            imports: Imports::of_kernel(),
         }
     }
 
     /// Whether something is held whose end has to be looked for.
     pub(super) fn wants_looks(&self) -> bool {
-        !self.real.is_empty()
+        !self.real.is_empty() || self.imports.len() > 0
     }
 
     /// Looks for real dma-bufs that nobody holds any more.
     pub(super) fn look(&mut self, memory: &mut Memory) {
+        self.imports.look(memory);
         let is_gone = |real: &Real| dmabuf_holders(real.fd.as_fd()).is_none_or(|n| n <= 1);
         let (gone, held) = std::mem::take(&mut self.real)
             .into_iter()
@@ -159,9 +164,10 @@ impl Shares {
         }
     }
 
-    /// A program maps an exported file itself. It may look at the memory from now on.
+    /// A program maps an exported file, or a buffer of another driver, itself. It may look at the memory from now on.
     pub(super) fn mapped(&mut self, memory: &mut Memory, file: FdIdentity) {
         let Some(export) = self.exports.get_mut(&file) else {
+            self.imports.mapped(memory, file);
             return;
         };
         if export.mapped.is_none() {

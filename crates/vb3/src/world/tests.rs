@@ -1,5 +1,7 @@
 //! The whole stack in one process: a program's calls are made by hand.
 
+mod imports;
+
 use super::World;
 use super::clock::Clock;
 use std::cell::{Cell, RefCell};
@@ -25,6 +27,8 @@ struct Local {
     mem: File,
     call: Cell<u64>,
     given: RefCell<Vec<(OwnedFd, Tag)>>,
+    /// Descriptors of its own.
+    others: RefCell<Vec<OwnedFd>>,
     /// Its memory is read-only.
     unwritable: Cell<bool>,
 }
@@ -40,6 +44,7 @@ impl Local {
             mem,
             call: Cell::new(0),
             given: RefCell::default(),
+            others: RefCell::default(),
             unwritable: Cell::new(false),
         }
     }
@@ -66,16 +71,22 @@ impl Caller for Local {
     }
 
     fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
-        let given = self.given.borrow();
-        let (fd, _) = given
-            .iter()
-            .find(|(f, _)| f.as_raw_fd() == fd)
-            .ok_or(Errno(9))?;
-        let stat = rustix::fs::fstat(fd).unwrap();
+        let stat = rustix::fs::fstat(self.borrow_fd(fd)?).unwrap();
         Ok(FdIdentity {
             dev: stat.st_dev,
             ino: stat.st_ino,
         })
+    }
+
+    fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {
+        let (given, others) = (self.given.borrow(), self.others.borrow());
+        given
+            .iter()
+            .map(|(fd, _)| fd)
+            .chain(others.iter())
+            .find(|f| f.as_raw_fd() == fd)
+            .map(|fd| fd.try_clone().unwrap())
+            .ok_or(Errno(9))
     }
 
     fn install(&self, fd: BorrowedFd<'_>, _: bool, tag: Tag) -> Result<i32, Errno> {

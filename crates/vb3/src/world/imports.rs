@@ -1,0 +1,191 @@
+//! Buffers of other drivers: real dma-bufs of the kernel that programs hand to our devices.
+//!
+//! Each becomes memory of the machine when it is first queued, and is known by its file from then
+//! on, so that mappings are kept while it goes round. It is let go as soon as no queue names it and
+//! no device has it attached, or once nobody else holds it.
+
+use super::memory::Memory;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use vb3_dma::{Constraint, Reason};
+use vb3_dmabuf::{BufId, BufRef, Store as _};
+use vb3_intercept::{Caller, FdIdentity};
+use vb3_machine::{Foreign, dmabuf_holders, is_dmabuf};
+use vb3_plane::MemOps as _;
+
+/// Most buffers of other drivers at one time. Each takes a descriptor of this process.
+const MAX_IMPORTS: usize = 512;
+
+/// Most refusals kept until they are taken.
+const MAX_REFUSED: usize = 64;
+
+/// Our own part in [`dmabuf_holders`]: a descriptor and a mapping.
+const OWN_HOLDS: u64 = 2;
+
+/// A buffer of another driver.
+#[derive(Debug)]
+struct Import {
+    fd: Rc<OwnedFd>,
+    /// The reference that keeps it between two calls.
+    buf: BufRef,
+    /// A program has it mapped, as far as is known.
+    mapped: bool,
+}
+
+/// The buffers of other drivers that are memory of the machine now.
+#[derive(Debug)]
+pub(super) struct Imports {
+    /// What counts as a dma-buf.
+    recognise: fn(BorrowedFd<'_>) -> bool,
+    all: HashMap<FdIdentity, Import>,
+    refused: Vec<Reason>,
+}
+
+impl Imports {
+    /// None yet. `recognise` says which descriptors name a dma-buf.
+    pub(super) fn new(recognise: fn(BorrowedFd<'_>) -> bool) -> Self {
+        Self {
+            recognise,
+            all: HashMap::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    /// None yet, of the kernel's.
+    pub(super) fn of_kernel() -> Self {
+        Self::new(is_dmabuf)
+    }
+
+    /// The dma-buf of the machine that a file is known as.
+    pub(super) fn buf(&self, file: FdIdentity) -> Option<BufId> {
+        self.all.get(&file).map(|import| import.buf.id())
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Why buffers were not taken in, since the last call.
+    pub(super) fn take_refused(&mut self) -> Vec<Reason> {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// The dma-buf behind a descriptor of a program; made memory of the machine if it is new.
+    /// `None` for a descriptor that names no dma-buf, or one that cannot be taken in: that has a
+    /// reason.
+    pub(super) fn resolve(
+        &mut self,
+        memory: &mut Memory,
+        caller: &dyn Caller,
+        (number, file): (i32, FdIdentity),
+    ) -> Option<BufId> {
+        if let Some(known) = self.buf(file) {
+            return Some(known);
+        }
+        let fd = caller.borrow_fd(number).ok()?;
+        let is_same = rustix::fs::fstat(&fd)
+            .is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (file.dev, file.ino));
+        if !is_same || !(self.recognise)(fd.as_fd()) {
+            return None;
+        }
+        match self.take_in(memory, Rc::new(fd)) {
+            Ok(import) => {
+                let id = import.buf.id();
+                self.all.insert(file, import);
+                if caller.memory().is_ok_and(|program| program.maps_file(file)) {
+                    self.mapped(memory, file);
+                }
+                Some(id)
+            }
+            Err(reason) => {
+                if self.refused.len() < MAX_REFUSED {
+                    self.refused.extend(reason);
+                }
+                None
+            }
+        }
+    }
+
+    fn take_in(&self, memory: &mut Memory, fd: Rc<OwnedFd>) -> Result<Import, Option<Reason>> {
+        if self.all.len() >= MAX_IMPORTS {
+            return Err(Some(Reason {
+                constraint: Constraint::Imports,
+                wanted: self.all.len() as u64 + 1,
+                found: MAX_IMPORTS as u64,
+            }));
+        }
+        let foreign = Foreign::map(Rc::clone(&fd)).map_err(|_| unmappable(&fd))?;
+        let len = foreign.len_bytes();
+        let ops = memory.ops_mut();
+        let pages = ops.platform_mut().import(foreign).map_err(|e| e.reason())?;
+        let alloc = ops.adopt(pages).map_err(|e| e.reason())?;
+        let buf = memory.adopt(alloc, len).map_err(|e| e.reason())?;
+        Ok(Import {
+            fd,
+            buf,
+            mapped: false,
+        })
+    }
+
+    /// A program maps such a buffer. It may look at the memory from now on.
+    pub(super) fn mapped(&mut self, memory: &mut Memory, file: FdIdentity) {
+        if let Some(import) = self.all.get_mut(&file)
+            && !import.mapped
+        {
+            import.mapped = memory.vma_open_buf(import.buf.id()).is_ok();
+        }
+    }
+
+    /// Lets go of what no queue uses any more.
+    pub(super) fn sweep(&mut self, memory: &mut Memory) {
+        self.drop_where(memory, |_, is_attached| !is_attached);
+    }
+
+    /// Lets go of what nobody else holds any more, though a device may still have it mapped in
+    /// case that it comes back.
+    pub(super) fn look(&mut self, memory: &mut Memory) {
+        self.drop_where(memory, |import, _| {
+            dmabuf_holders(import.fd.as_fd()).is_some_and(|n| n <= OWN_HOLDS)
+        });
+    }
+
+    /// Drops those that no queue names and `which` picks, by the import and whether a device is
+    /// attached to it.
+    fn drop_where(&mut self, memory: &mut Memory, which: impl Fn(&Import, bool) -> bool) {
+        if self.all.is_empty() {
+            return;
+        }
+        let is_due = |import: &Import| {
+            let own = 1 + u32::from(import.mapped);
+            let is_named = memory.buf(import.buf.id()).is_some_and(|b| b.refs > own);
+            let is_attached = memory
+                .buffers()
+                .memory(import.buf.memory())
+                .is_some_and(|m| !m.attachments().is_empty());
+            !is_named && which(import, is_attached)
+        };
+        let (due, kept) = std::mem::take(&mut self.all)
+            .into_iter()
+            .partition(|(_, import)| is_due(import));
+        self.all = kept;
+        let due: HashMap<FdIdentity, Import> = due;
+        for import in due.into_values() {
+            if import.mapped {
+                memory.vma_close_buf(import.buf.id());
+            }
+            memory.put_dmabuf(import.buf);
+        }
+    }
+}
+
+/// Why a dma-buf that cannot be mapped is refused.
+fn unmappable(fd: &OwnedFd) -> Option<Reason> {
+    let size = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0));
+    Some(Reason {
+        constraint: Constraint::CpuMapping,
+        wanted: size.unwrap_or(0),
+        found: 0,
+    })
+}
