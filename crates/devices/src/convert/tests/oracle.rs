@@ -1,0 +1,154 @@
+//! What ffmpeg makes of the same pictures.
+
+use super::*;
+use crate::convert::Rotate;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+const fn name(layout: PixelLayout) -> &'static str {
+    match layout {
+        PixelLayout::Yuyv => "yuyv422",
+        PixelLayout::Nv12 => "nv12",
+        PixelLayout::Yuv420 => "yuv420p",
+        PixelLayout::Rgb24 => "rgb24",
+        PixelLayout::Xbgr32 => "bgr0",
+    }
+}
+
+/// What ffmpeg writes for `arguments`; `None`, with the reason printed, without ffmpeg.
+fn ffmpeg(arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
+    let started = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin"])
+        .args(arguments)
+        .args(["-f", "rawvideo", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut child = match started {
+        Ok(child) => child,
+        Err(e) => {
+            println!("not tested: ffmpeg does not start ({e}); run \"apt install ffmpeg\"");
+            return None;
+        }
+    };
+    let mut pipe = child.stdin.take().expect("a pipe");
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || pipe.write_all(&input));
+    let output = child.wait_with_output().expect("ffmpeg ends");
+    assert!(output.status.success(), "ffmpeg failed: {arguments:?}");
+    writer.join().expect("a writer").expect("ffmpeg reads all");
+    Some(output.stdout)
+}
+
+/// A picture with edges, gradients and small print.
+fn scene(layout: PixelLayout, size: Size) -> Option<Owned> {
+    let source = format!("mandelbrot=size={size}:start_scale=0.2,format={}", name(layout));
+    let bytes = ffmpeg(&["-f", "lavfi", "-i", &source, "-frames:v", "1"], &[])?;
+    Some(Owned::from_bytes(layout, size, &bytes))
+}
+
+/// The picture after a filter of ffmpeg's.
+fn filtered(from: &Owned, filter: &str, layout: PixelLayout, size: Size) -> Option<Owned> {
+    let (pixels, measures) = (name(from.layout), from.size.to_string());
+    let filter = format!("{filter},format={}", name(layout));
+    let arguments = [
+        "-f", "rawvideo", "-pixel_format", pixels, "-video_size", &measures, "-i", "-", "-vf", &filter,
+    ];
+    let bytes = ffmpeg(&arguments, &from.bytes())?;
+    Some(Owned::from_bytes(layout, size, &bytes))
+}
+
+/// Signal to noise in decibels, samples of all pixels together.
+fn psnr(a: &Owned, b: &Owned) -> f64 {
+    let (a, b) = (a.bytes(), b.bytes());
+    assert_eq!(a.len(), b.len());
+    let squares: u64 = a.iter().zip(&b).map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum();
+    // CAST: exact below 2^53.
+    let mean = squares as f64 / a.len() as f64;
+    10.0 * (255.0 * 255.0 / mean.max(1e-9)).log10()
+}
+
+const BILINEAR: &str = "flags=bilinear+accurate_rnd+full_chroma_int+full_chroma_inp";
+
+#[test]
+fn scales_are_close_to_those_of_ffmpeg() {
+    let cases = [
+        (PixelLayout::Nv12, (1280, 720), (640, 360), 45.0),
+        (PixelLayout::Nv12, (640, 480), (1280, 720), 45.0),
+        (PixelLayout::Nv12, (1280, 720), (426, 240), 45.0),
+        (PixelLayout::Yuv420, (1280, 720), (854, 480), 45.0),
+        (PixelLayout::Yuyv, (640, 480), (320, 400), 45.0),
+        (PixelLayout::Rgb24, (640, 480), (400, 300), 45.0),
+        (PixelLayout::Xbgr32, (640, 480), (800, 600), 45.0),
+    ];
+    for (layout, (w, h), (tw, th), least) in cases {
+        let Some(from) = scene(layout, size(w, h)) else {
+            return;
+        };
+        let target = size(tw, th);
+        let scale = format!("scale={tw}:{th}:{BILINEAR}");
+        let wanted = filtered(&from, &scale, layout, target).expect("it started before");
+        let mut to = Owned::filled(layout, target, 0, 0);
+        run(&Job::whole(from.size, target, SD), &from, &mut to);
+        let found = psnr(&to, &wanted);
+        println!("{layout:?} {} to {target}: {found:.1} dB", from.size);
+        assert!(found >= least, "{layout:?} {} to {target}: {found:.1} dB", from.size);
+    }
+}
+
+#[test]
+fn conversions_are_close_to_those_of_ffmpeg() {
+    let matrices = [(Matrix::Bt601, "bt601"), (Matrix::Bt709, "bt709"), (Matrix::Bt2020, "bt2020")];
+    let ranges = [(Range::Limited, "tv"), (Range::Full, "pc")];
+    let shape = size(640, 480);
+    for a in PixelLayout::ALL {
+        let Some(from) = scene(a, shape) else {
+            return;
+        };
+        for b in PixelLayout::ALL {
+            for ((matrix, m), (range, r)) in matrices.into_iter().flat_map(|m| ranges.map(|r| (m, r))) {
+                let scale = match (a.is_yuv(), b.is_yuv()) {
+                    (true, false) => format!("scale=in_color_matrix={m}:in_range={r}:{BILINEAR}"),
+                    (false, true) => format!("scale=out_color_matrix={m}:out_range={r}:{BILINEAR}"),
+                    _ => format!("scale={BILINEAR}"),
+                };
+                let wanted = filtered(&from, &scale, b, shape).expect("it started before");
+                let mut to = Owned::filled(b, shape, 0, 0);
+                let color = Color { matrix, range };
+                run(&Job::whole(shape, shape, color), &from, &mut to);
+                if b == PixelLayout::Xbgr32 {
+                    for pixel in to.planes[0].0.chunks_mut(4) {
+                        pixel[3] = 255;
+                    }
+                }
+                let found = psnr(&to, &wanted);
+                println!("{a:?} to {b:?} {m} {r}: {found:.1} dB");
+            }
+        }
+    }
+}
+
+/// ffmpeg's `transpose=clock` is a quarter turn, byte for byte.
+#[test]
+fn turns_are_those_of_ffmpeg() {
+    for layout in [PixelLayout::Nv12, PixelLayout::Yuv420, PixelLayout::Rgb24] {
+        let Some(from) = scene(layout, size(640, 480)) else {
+            return;
+        };
+        for (rotate, filter) in [
+            (Rotate::Quarter, "transpose=clock"),
+            (Rotate::Half, "hflip,vflip"),
+            (Rotate::ThreeQuarters, "transpose=cclock"),
+        ] {
+            let target = if rotate.swaps() { size(480, 640) } else { from.size };
+            let wanted = filtered(&from, filter, layout, target).expect("it started before");
+            let mut to = Owned::filled(layout, target, 0, 0);
+            let job = Job {
+                rotate,
+                ..Job::whole(from.size, target, SD)
+            };
+            run(&job, &from, &mut to);
+            assert!(to == wanted, "{layout:?} {filter}");
+        }
+    }
+}
