@@ -1,0 +1,302 @@
+//! The decoder.
+
+use super::params::{Params, format};
+use super::raw::{Given, RawDecoder};
+use super::units::{Unit, Units};
+use crate::job::{Config, Framing, StreamFormat};
+use crate::serve::{Codec, Out, Stop};
+use std::collections::VecDeque;
+
+/// Most units whose pictures have not come: far more than a decoder may hold.
+const MAX_STAMPS: usize = 64;
+
+/// A unit that was given to the library.
+struct Stamp {
+    number: u64,
+    tag: u64,
+    damaged: bool,
+}
+
+/// Byte stream to pictures.
+pub(crate) struct Decoder {
+    framing: Framing,
+    /// With [`Framing::Auto`]: whether pieces were found to be access units, for now and for ever.
+    aligned: Option<bool>,
+    units: Units,
+    params: Params,
+    stream: Stream,
+}
+
+/// The stream as far as it was given to the library.
+struct Stream {
+    raw: Option<RawDecoder>,
+    /// The sequence parameter set in use, as it came.
+    sps: Vec<u8>,
+    /// Why pictures of that set cannot be decoded.
+    refused: bool,
+    /// What the host is ready for.
+    format: Option<StreamFormat>,
+    /// Nothing can be decoded before an IDR picture; whether that was said.
+    needs_key: Option<bool>,
+    stamps: VecDeque<Stamp>,
+    count: u64,
+}
+
+impl Decoder {
+    pub(crate) fn new() -> Self {
+        Self {
+            framing: Framing::Auto,
+            aligned: None,
+            units: Units::default(),
+            params: Params::default(),
+            stream: Stream {
+                raw: None,
+                sps: Vec::new(),
+                refused: false,
+                format: None,
+                needs_key: Some(false),
+                stamps: VecDeque::new(),
+                count: 0,
+            },
+        }
+    }
+
+    /// Finds out whether pieces are access units, from how one begins.
+    fn learn(&mut self, data: &[u8]) {
+        if data.is_empty() || self.aligned == Some(false) {
+            return;
+        }
+        let begins_nal = data.starts_with(&[0, 0, 1]) || data.starts_with(&[0, 0, 0, 1]);
+        if self.aligned == Some(true) && !(begins_nal && self.units.could_begin(data)) {
+            self.aligned = Some(false);
+        } else if self.aligned.is_none() && self.units.pending().is_some() {
+            self.aligned = self
+                .units
+                .would_begin(data, &self.params)
+                .then_some(true)
+                .or(Some(false));
+        }
+    }
+
+    fn whole(&self) -> bool {
+        match self.framing {
+            Framing::Auto => self.aligned == Some(true),
+            Framing::AccessUnits => true,
+            Framing::Stream => false,
+        }
+    }
+
+    /// Decodes what is complete.
+    fn go(&mut self, all: bool, out: &mut Out) -> Result<(), Stop> {
+        loop {
+            let unit = self.units.next(&mut self.params, all);
+            while let Some((tag, sentence)) = self.units.fault() {
+                out.corrupt(tag, &sentence)?;
+            }
+            let Some(unit) = unit else { break };
+            self.stream.unit(&unit, &self.params, out)?;
+        }
+        // The format is known once an IDR picture begins; the host can get ready meanwhile.
+        if let Some((tag, slice, true)) = self.units.pending() {
+            self.stream.begin(tag, slice, &self.params, out)?;
+        }
+        Ok(())
+    }
+}
+
+impl Codec for Decoder {
+    fn configure(&mut self, config: Config) {
+        if let Config::Decoder(framing) = config {
+            self.framing = framing;
+            self.aligned = None;
+        }
+    }
+
+    fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
+        self.learn(data);
+        self.units.push(tag, data);
+        self.go(self.whole(), out)
+    }
+
+    fn drain(&mut self, out: &mut Out) -> Result<(), Stop> {
+        self.go(true, out)?;
+        self.stream.drain(out)
+    }
+
+    fn flush(&mut self) {
+        self.units.clear();
+        self.stream.raw = None;
+        self.stream.stamps.clear();
+        self.stream.sps.clear();
+        // After a seek, pictures before the next IDR picture are nobody's fault.
+        self.stream.needs_key = Some(true);
+    }
+}
+
+impl Stream {
+    /// Gets ready for the sequence that an IDR picture begins: if its parameters are new, all
+    /// pictures of the old one come out, and the host is told the new format.
+    fn begin(
+        &mut self,
+        tag: u64,
+        slice: &[u8],
+        params: &Params,
+        out: &mut Out,
+    ) -> Result<(), Stop> {
+        let Some((bytes, sps)) = params.of_slice(slice) else {
+            return Ok(());
+        };
+        if self.sps == bytes {
+            return Ok(());
+        }
+        self.drain(out)?;
+        self.raw = None;
+        self.sps = bytes.to_vec();
+        self.refused = false;
+        match format(sps) {
+            Err(sentence) => {
+                self.refused = true;
+                out.corrupt(tag, &sentence)
+            }
+            Ok(format) if self.format == Some(format) => Ok(()),
+            Ok(format) => {
+                let told = out.format(&format);
+                if told.is_ok() {
+                    self.format = Some(format);
+                }
+                told
+            }
+        }
+    }
+
+    fn unit(&mut self, unit: &Unit, params: &Params, out: &mut Out) -> Result<(), Stop> {
+        if params.of_slice(&unit.slice).is_none() {
+            let sentence = "a picture refers to a parameter set that never came";
+            return out.corrupt(unit.tag, sentence);
+        }
+        if unit.key {
+            self.begin(unit.tag, &unit.slice, params, out)?;
+            self.needs_key = None;
+        }
+        if let Some(said) = self.needs_key.as_mut() {
+            if std::mem::replace(said, true) {
+                return Ok(());
+            }
+            let sentence = "a picture before the first IDR picture cannot be decoded";
+            return out.corrupt(unit.tag, sentence);
+        }
+        if self.refused {
+            return Ok(());
+        }
+        self.feed(unit, params, out)
+    }
+
+    fn feed(&mut self, unit: &Unit, params: &Params, out: &mut Out) -> Result<(), Stop> {
+        if self.raw.is_none() {
+            self.raw = RawDecoder::new();
+            let Some(raw) = self.raw.as_mut() else {
+                return out.corrupt(unit.tag, "openh264 has no memory for a decoder");
+            };
+            raw.decode(&params.stream(), 0);
+        }
+        self.count += 1;
+        let number = self.count;
+        if self.stamps.len() >= MAX_STAMPS {
+            self.stamps.pop_front();
+        }
+        self.stamps.push_back(Stamp {
+            number,
+            tag: unit.tag,
+            damaged: false,
+        });
+        let Some(raw) = self.raw.as_mut() else {
+            return Ok(());
+        };
+        let mut state = 0;
+        for half in [Some(unit.bytes.as_slice()), None] {
+            let given = match half {
+                Some(bytes) => raw.decode(bytes, number),
+                None => raw.end_unit(number),
+            };
+            state |= given.state;
+            if state != 0
+                && let Some(stamp) = self.stamps.iter_mut().find(|s| s.number == number)
+            {
+                stamp.damaged = true;
+            }
+            give(&mut self.stamps, self.format.as_ref(), given, out)?;
+        }
+        if state == 0 {
+            return Ok(());
+        }
+        out.corrupt(unit.tag, &sentence(state))
+    }
+
+    /// Gives all pictures that the library holds.
+    fn drain(&mut self, out: &mut Out) -> Result<(), Stop> {
+        let Some(raw) = self.raw.as_mut() else {
+            return Ok(());
+        };
+        let format = self.format.as_ref();
+        let given = raw.end_unit(self.count);
+        give(&mut self.stamps, format, given, out)?;
+        for _ in 0..raw.held() {
+            let picture = raw.flush();
+            give(&mut self.stamps, format, Given { state: 0, picture }, out)?;
+        }
+        self.stamps.clear();
+        Ok(())
+    }
+}
+
+/// Gives a picture with the tag of its unit.
+fn give(
+    stamps: &mut VecDeque<Stamp>,
+    format: Option<&StreamFormat>,
+    given: Given<'_>,
+    out: &mut Out,
+) -> Result<(), Stop> {
+    let Some(picture) = given.picture else {
+        return Ok(());
+    };
+    let at = stamps.iter().position(|s| s.number == picture.stamp);
+    let (tag, damaged) = match at.and_then(|at| stamps.remove(at)) {
+        Some(stamp) => (stamp.tag, stamp.damaged),
+        // A picture that the library made up belongs to no unit.
+        None => (stamps.back().map_or(0, |s| s.tag), true),
+    };
+    let size = (picture.planes.width, picture.planes.height);
+    if format.map(|f| (f.visible.width, f.visible.height)) != Some(size) {
+        let sentence = format!("openh264 gave a picture of {}x{}", size.0, size.1);
+        return out.corrupt(tag, &sentence);
+    }
+    out.picture(tag, damaged, &picture.planes)
+}
+
+/// What the library's state means.
+fn sentence(state: i32) -> String {
+    let meanings = [
+        (openh264_sys2::dsRefLost, "a reference picture is missing"),
+        (openh264_sys2::dsBitstreamError, "the stream is damaged"),
+        (openh264_sys2::dsDepLayerLost, "a layer is missing"),
+        (openh264_sys2::dsNoParamSets, "a parameter set is missing"),
+        (
+            openh264_sys2::dsDataErrorConcealed,
+            "parts of the picture are made up",
+        ),
+        (
+            openh264_sys2::dsRefListNullPtrs,
+            "a reference picture is missing from its list",
+        ),
+        (openh264_sys2::dsOutOfMemory, "there is no memory"),
+    ];
+    let said: Vec<&str> = meanings
+        .iter()
+        .filter(|(bit, _)| state & bit != 0)
+        .map(|(_, meaning)| *meaning)
+        .collect();
+    if said.is_empty() {
+        return format!("openh264 cannot decode the picture: state {state:#x}");
+    }
+    said.join("; ")
+}

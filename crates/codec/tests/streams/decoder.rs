@@ -1,0 +1,479 @@
+//! H.264 streams to pictures.
+#![cfg(feature = "h264")]
+
+use crate::tools::*;
+use rand_core::Rng as _;
+use vb3_codec::{Config, Framing, Job, Kind, Launch};
+
+fn decode(name: &str, stream: &[u8], framing: Framing) -> Driven {
+    let units = access_units(stream);
+    let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
+    driven.submit(Job::Configure(Config::Decoder(framing)));
+    driven.decode(units.iter().copied());
+    assert_eq!(driven.faults(), Vec::<&Said>::new(), "{name}");
+    assert_same_pictures(name, &driven.pictures(), &decoded_by_ffmpeg(stream, "h264"));
+    driven
+}
+
+#[test]
+fn conforming_streams_decode_exactly_and_keep_their_tags() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let cases = [
+        ("baseline", "320x240", 30, "baseline", "keyint=10"),
+        ("slices", "320x240", 12, "baseline", "slices=4"),
+        ("main", "320x240", 30, "main", "bframes=0:keyint=12"),
+        (
+            "b",
+            "320x240",
+            40,
+            "main",
+            "bframes=3:b-pyramid=none:keyint=15",
+        ),
+        (
+            "pyramid",
+            "320x240",
+            50,
+            "high",
+            "bframes=3:b-pyramid=normal:keyint=250",
+        ),
+        (
+            "seven b",
+            "320x240",
+            60,
+            "high",
+            "bframes=7:b-adapt=0:b-pyramid=normal",
+        ),
+        (
+            "refs",
+            "320x240",
+            40,
+            "high",
+            "ref=6:bframes=3:weightp=2:8x8dct=1",
+        ),
+        ("one", "320x240", 1, "high", "bframes=3"),
+        ("smallest", "16x16", 20, "high", "bframes=2"),
+        ("cropped", "66x50", 10, "high", "bframes=2"),
+    ];
+    for (name, size, frames, profile, options) in cases {
+        let stream = x264(size, frames, profile, options);
+        let driven = decode(name, &stream, Framing::AccessUnits);
+        assert_eq!(driven.pictures().len(), frames as usize, "{name}");
+        let mut tags = driven.tags();
+        let no_b = profile == "baseline" || options.contains("bframes=0");
+        if no_b {
+            assert!(tags.is_sorted(), "{name}: {tags:?}");
+        }
+        tags.sort_unstable();
+        assert_eq!(tags, (1..=u64::from(frames)).collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[test]
+fn full_hd_is_cropped_to_what_is_visible() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let stream = x264(
+        "1920x1080",
+        8,
+        "high",
+        "bframes=2:colorprim=bt709:transfer=bt709:colormatrix=bt709:fullrange=on",
+    );
+    let driven = decode("full hd", &stream, Framing::AccessUnits);
+    let [format] = driven.formats()[..] else {
+        panic!("{:?}", driven.formats());
+    };
+    assert_eq!((format.coded_width, format.coded_height), (1920, 1088));
+    assert_eq!((format.visible.width, format.visible.height), (1920, 1080));
+    let colour = format.colour;
+    assert_eq!(
+        (colour.primaries, colour.transfer, colour.matrix),
+        (1, 1, 1)
+    );
+    assert!(colour.full_range);
+    assert!(matches!(driven.said[0], Said::Format(_)), "it comes first");
+}
+
+/// B pictures come after the pictures that follow them: presentation order must come out, with
+/// the tags of the units they came in.
+#[test]
+fn tags_follow_pictures_through_reordering() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let stream = x264(
+        "64x64",
+        9,
+        "main",
+        "bframes=1:b-adapt=0:b-pyramid=none:keyint=250:scenecut=0",
+    );
+    let driven = decode("one b", &stream, Framing::AccessUnits);
+    // Coded: I0 P2 b1 P4 b3 P6 b5 P8 b7.
+    assert_eq!(driven.tags(), [1, 3, 2, 5, 4, 7, 6, 9, 8]);
+}
+
+#[test]
+fn pieces_of_any_size_give_the_same_pictures() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let stream = x264("176x144", 30, "high", "bframes=3:slices=3:keyint=8");
+    let whole = decode("units", &stream, Framing::AccessUnits);
+    for seed in 0..12 {
+        let mut random = rand_pcg::Pcg32::new(seed, 1);
+        let most = [1, 7, 300, 5000][seed as usize % 4];
+        let framing = [Framing::Stream, Framing::Auto][seed as usize / 4 % 2];
+        let mut pieces = Vec::new();
+        let mut rest = stream.as_slice();
+        while !rest.is_empty() {
+            let len = (1 + random.next_u32() as usize % most).min(rest.len());
+            let (piece, after) = rest.split_at(len);
+            pieces.push(piece);
+            rest = after;
+        }
+        let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
+        driven.submit(Job::Configure(Config::Decoder(framing)));
+        driven.decode(pieces.iter().copied());
+        assert_eq!(driven.faults(), Vec::<&Said>::new(), "seed {seed}");
+        assert!(driven.pictures() == whole.pictures(), "seed {seed}");
+        assert_eq!(
+            driven.count(|s| matches!(s, Said::Consumed(_))),
+            pieces.len()
+        );
+        // The tag is of the piece with the beginning of the picture's first slice.
+        let units = access_units(&stream);
+        let starts: Vec<usize> = units
+            .iter()
+            .scan(0, |at, unit| {
+                let slice = unit
+                    .windows(4)
+                    .position(|w| w[..3] == [0, 0, 1] && matches!(w[3] & 0x1f, 1 | 5));
+                let start = *at + slice.unwrap() + 3;
+                *at += unit.len();
+                Some(start)
+            })
+            .collect();
+        let ends: Vec<usize> = pieces
+            .iter()
+            .scan(0, |at, piece| {
+                *at += piece.len();
+                Some(*at)
+            })
+            .collect();
+        let expected: Vec<u64> = whole
+            .tags()
+            .iter()
+            .map(|unit| ends.partition_point(|end| *end <= starts[*unit as usize - 1]) as u64 + 1)
+            .collect();
+        assert_eq!(driven.tags(), expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_new_size_waits_for_the_host_and_comes_after_all_of_the_old() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let small = x264("176x144", 10, "high", "bframes=3");
+    let large = x264("320x240", 10, "high", "bframes=3");
+    let both = [small.as_slice(), &large].concat();
+    for framing in [Framing::AccessUnits, Framing::Stream, Framing::Auto] {
+        let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
+        driven.submit(Job::Configure(Config::Decoder(framing)));
+        driven.decode(access_units(&both));
+        assert_eq!(driven.faults(), Vec::<&Said>::new());
+        let expected = [
+            decoded_by_ffmpeg(&small, "h264"),
+            decoded_by_ffmpeg(&large, "h264"),
+        ]
+        .concat();
+        assert_same_pictures("two sizes", &driven.pictures(), &expected);
+        let order: Vec<char> = driven
+            .said
+            .iter()
+            .filter_map(|said| match said {
+                Said::Format(_) => Some('F'),
+                Said::Picture { .. } => Some('P'),
+                _ => None,
+            })
+            .collect();
+        let order: String = order.into_iter().collect();
+        assert_eq!(order, "FPPPPPPPPPPFPPPPPPPPPP");
+        let widths: Vec<u32> = driven.formats().iter().map(|f| f.visible.width).collect();
+        assert_eq!(widths, [176, 320]);
+    }
+}
+
+#[test]
+fn without_proceed_nothing_comes_and_a_flush_takes_the_format_back() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let stream = x264("64x64", 5, "baseline", "keyint=1");
+    let units = access_units(&stream);
+    let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
+    driven.proceeds = false;
+    driven.submit(Job::Configure(Config::Decoder(Framing::AccessUnits)));
+    for (tag, data) in (1..).zip(units.iter().copied()) {
+        driven.submit(Job::Decode { tag, data });
+    }
+    driven.wait_for(|said| matches!(said, Said::Format(_)));
+    assert_eq!(driven.said.len(), 1, "{:?}", driven.said);
+    driven.submit(Job::Flush);
+    driven.wait_for(|said| *said == Said::Flushed);
+    let tags: Vec<Said> = (1..=5).map(Said::Consumed).chain([Said::Flushed]).collect();
+    assert_eq!(driven.said[1..], tags);
+    assert!(
+        driven.worker.submit(Job::Proceed).is_err(),
+        "it was taken back"
+    );
+    driven.proceeds = true;
+    driven.said.clear();
+    driven.decode(units.iter().copied());
+    assert_same_pictures(
+        "after",
+        &driven.pictures(),
+        &decoded_by_ffmpeg(&stream, "h264"),
+    );
+    assert_eq!(driven.formats().len(), 1, "it is announced again");
+}
+
+#[test]
+fn one_unit_gives_its_picture_at_once() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let stream = x264("64x64", 6, "baseline", "keyint=250");
+    let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
+    driven.submit(Job::Configure(Config::Decoder(Framing::AccessUnits)));
+    for (tag, data) in (1..).zip(access_units(&stream)) {
+        driven.submit(Job::Decode { tag, data });
+        driven.wait_for(|said| *said == Said::Consumed(tag));
+        assert_eq!(driven.tags().len() as u64, tag);
+    }
+    // Found out by itself: from the second piece on.
+    let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
+    for (tag, data) in (1..).zip(access_units(&stream)) {
+        driven.submit(Job::Decode { tag, data });
+        driven.wait_for(|said| *said == Said::Consumed(tag));
+        assert_eq!(driven.tags().len() as u64, if tag == 1 { 0 } else { tag });
+    }
+}
+
+#[test]
+fn decoding_goes_on_after_a_drain() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let stream = x264("176x144", 20, "high", "bframes=0:keyint=250");
+    let units = access_units(&stream);
+    let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
+    driven.submit(Job::Configure(Config::Decoder(Framing::AccessUnits)));
+    driven.decode(units[..7].iter().copied());
+    assert_eq!(driven.pictures().len(), 7);
+    driven.decode(units[7..].iter().copied());
+    assert_same_pictures(
+        "drained",
+        &driven.pictures(),
+        &decoded_by_ffmpeg(&stream, "h264"),
+    );
+    assert_eq!(driven.formats().len(), 1);
+}
+
+#[test]
+fn after_a_flush_nothing_of_before_comes() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let stream = x264(
+        "176x144",
+        30,
+        "high",
+        "bframes=3:keyint=10:scenecut=0:open-gop=0",
+    );
+    let units = access_units(&stream);
+    let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
+    driven.submit(Job::Configure(Config::Decoder(Framing::AccessUnits)));
+    for (tag, data) in (1..).zip(units[..8].iter().copied()) {
+        driven.submit(Job::Decode { tag, data });
+    }
+    driven.wait_for(|said| matches!(said, Said::Picture { .. }));
+    driven.submit(Job::Flush);
+    driven.wait_for(|said| *said == Said::Flushed);
+    driven.said.clear();
+    // Goes on in the middle of a group: its rest is passed over, the next group is whole.
+    driven.decode(units[13..].iter().copied());
+    assert_eq!(driven.faults(), Vec::<&Said>::new());
+    let all = decoded_by_ffmpeg(&stream, "h264");
+    let one = 176 * 144 * 3 / 2;
+    assert_same_pictures("flushed", &driven.pictures(), &all[20 * one..]);
+    assert!(driven.formats().is_empty(), "the format is the same");
+}
+
+#[test]
+fn damage_is_told_and_survived() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let stream = x264(
+        "320x240",
+        24,
+        "high",
+        "bframes=2:keyint=8:scenecut=0:open-gop=0:slices=2",
+    );
+    let good = decoded_by_ffmpeg(&stream, "h264");
+    let one = 320 * 240 * 3 / 2;
+    let mut units: Vec<Vec<u8>> = access_units(&stream).iter().map(|u| u.to_vec()).collect();
+    // The middle of a P picture in the first group.
+    let unit = &mut units[1];
+    let middle = unit.len() / 3;
+    for byte in &mut unit[middle..middle + 40] {
+        *byte = 0x5a;
+    }
+    let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
+    driven.submit(Job::Configure(Config::Decoder(Framing::AccessUnits)));
+    driven.decode(units.iter().map(Vec::as_slice));
+    assert!(
+        driven.count(|s| matches!(s, Said::Corrupt(2, _))) > 0,
+        "{:?}",
+        driven.faults()
+    );
+    assert_eq!(driven.count(|s| matches!(s, Said::Consumed(_))), 24);
+    let pictures = driven.pictures();
+    assert!(pictures.len() >= 23, "{}", pictures.len());
+    let groups: Vec<u8> = pictures[pictures.len() - 16..].concat();
+    assert!(groups == good[8 * one..], "the groups after it are whole");
+}
+
+#[test]
+fn what_is_no_stream_is_told_and_survived() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let stream = x264("64x64", 4, "baseline", "keyint=250");
+    let mut noise = vec![0u8; 20_000];
+    rand_pcg::Pcg32::new(5, 5).fill_bytes(&mut noise);
+    for framing in [Framing::AccessUnits, Framing::Stream, Framing::Auto] {
+        let mut driven = Driven::new(Kind::H264Decoder, &process());
+        driven.submit(Job::Configure(Config::Decoder(framing)));
+        driven.decode([&[][..], &noise[..], &[0; 100], b"no stream at all"]);
+        assert_eq!(driven.count(|s| matches!(s, Said::Consumed(_))), 4);
+        assert!(driven.pictures().is_empty());
+        assert!(
+            driven.count(|s| matches!(s, Said::Corrupt(4, _))) > 0,
+            "{:?}",
+            driven.said
+        );
+        driven.said.clear();
+        driven.decode(access_units(&stream));
+        assert_same_pictures(
+            "after noise",
+            &driven.pictures(),
+            &decoded_by_ffmpeg(&stream, "h264"),
+        );
+    }
+}
+
+#[test]
+fn a_truncated_stream_gives_its_pictures() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let stream = x264("176x144", 12, "high", "bframes=2:keyint=250");
+    for len in [0, 3, 30, stream.len() / 3, stream.len() - 1] {
+        let mut driven = Driven::new(Kind::H264Decoder, &process());
+        driven.decode(stream[..len].chunks(1000));
+        let whole = access_units(&stream[..len]).len().saturating_sub(1);
+        let got = driven.pictures().len();
+        assert!(
+            len < 100 || got >= whole && got <= whole + 1,
+            "{got} of {whole} from {len} bytes"
+        );
+        assert_eq!(
+            driven.count(|s| matches!(s, Said::Died(_))),
+            0,
+            "{:?}",
+            driven.said
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_decoded_is_named_with_its_numbers() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let cases = [
+        (x264("4112x16", 2, "high", ""), "4112x16"),
+        (x264("16x2320", 2, "high", ""), "16x2320"),
+        (x264("64x64", 2, "high", "interlaced=1"), "interlaced"),
+    ];
+    for (stream, part) in cases {
+        let mut driven = Driven::new(Kind::H264Decoder, &process());
+        driven.decode(access_units(&stream));
+        assert!(driven.pictures().is_empty());
+        let told = |s: &Said| matches!(s, Said::Corrupt(1, sentence) if sentence.contains(part));
+        assert_eq!(driven.count(told), 1, "{:?}", driven.said);
+        assert_eq!(driven.count(|s| matches!(s, Said::Consumed(_))), 2);
+    }
+}
+
+#[test]
+fn the_largest_pictures_fit() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let stream = x264("4096x2304", 20, "high", "bframes=3:ref=4:preset=ultrafast");
+    let mut driven = Driven::new(Kind::H264Decoder, &process());
+    driven.decode(access_units(&stream));
+    assert_eq!(driven.faults(), Vec::<&Said>::new());
+    assert_same_pictures(
+        "largest",
+        &driven.pictures(),
+        &decoded_by_ffmpeg(&stream, "h264"),
+    );
+}
+
+#[test]
+fn the_same_pieces_give_the_same_events() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let mut stream = x264("176x144", 30, "high", "bframes=3:keyint=8");
+    let middle = stream.len() / 2;
+    stream[middle..middle + 60].fill(0xa5);
+    let run = |launch: &Launch| {
+        let mut driven = Driven::new(Kind::H264Decoder, launch);
+        driven.decode(stream.chunks(777));
+        driven.said
+    };
+    let first = run(&process());
+    assert!(first.len() > 30);
+    assert!(first == run(&process()), "two processes differ");
+    assert!(
+        first == run(&Launch::in_thread()),
+        "process and thread differ"
+    );
+}
+
+#[test]
+fn the_demo_clip_decodes_as_by_ffmpeg() {
+    let home = std::env::var_os("HOME").unwrap_or_default();
+    let clip = std::path::Path::new(&home).join(".cache/videobuf3/bigbuckbunny.mp4");
+    let Ok(clip) = std::fs::read(&clip) else {
+        println!("not tested: {} is not there", clip.display());
+        return;
+    };
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let stream = ffmpeg(
+        &["-i", "INPUT", "-map", "0:v:0", "-c", "copy", "-f", "h264"],
+        &clip,
+    );
+    let driven = decode("clip", &stream, Framing::AccessUnits);
+    let units = access_units(&stream).len();
+    assert_eq!(driven.pictures().len(), units);
+}

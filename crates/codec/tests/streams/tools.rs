@@ -1,0 +1,340 @@
+//! Makes streams with ffmpeg and drives workers to their end.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use vb3_codec::{Event, Job, Kind, Launch, Planes, Refused, StreamFormat, Worker};
+
+/// Longest wait for a worker that should have something to say.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 60,
+    tv_nsec: 0,
+};
+
+/// Whether ffmpeg with libx264 is here; says so if not.
+pub(crate) fn ffmpeg_is_here() -> bool {
+    let encoders = Command::new("ffmpeg")
+        .args(["-hide_banner", "-encoders"])
+        .stderr(Stdio::null())
+        .output();
+    let here = encoders.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).contains("libx264"));
+    if !here {
+        println!("not tested: there is no ffmpeg with libx264");
+    }
+    here
+}
+
+/// Runs ffmpeg with `input` and gives its output.
+pub(crate) fn ffmpeg(args: &[&str], input: &[u8]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("input");
+    std::fs::write(&file, input).unwrap();
+    let args = args.iter().map(|arg| {
+        if *arg == "INPUT" {
+            file.to_str().unwrap()
+        } else {
+            arg
+        }
+    });
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin"])
+        .args(args)
+        .arg("-")
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    output.stdout
+}
+
+/// An H.264 byte stream of moving pictures, with x264's options.
+pub(crate) fn x264(size: &str, frames: u32, profile: &str, options: &str) -> Vec<u8> {
+    let source = format!("testsrc2=size={size}:rate=25");
+    let options = format!("threads=1:{options}");
+    let stream = ffmpeg(
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            &source,
+            "-frames:v",
+            &frames.to_string(),
+            "-pix_fmt",
+            "yuv420p",
+            "-c:v",
+            "libx264",
+            "-profile:v",
+            profile,
+            "-x264-params",
+            &options,
+            "-f",
+            "h264",
+        ],
+        &[],
+    );
+    assert!(!stream.is_empty(), "x264 made nothing of {options}");
+    stream
+}
+
+/// What ffmpeg decodes: I420 pictures one behind the other.
+pub(crate) fn decoded_by_ffmpeg(stream: &[u8], format: &str) -> Vec<u8> {
+    ffmpeg(
+        &[
+            "-flags",
+            "+unaligned",
+            "-f",
+            format,
+            "-i",
+            "INPUT",
+            "-vsync",
+            "0",
+            "-pix_fmt",
+            "yuv420p",
+            "-f",
+            "rawvideo",
+        ],
+        stream,
+    )
+}
+
+/// The worker as a process.
+pub(crate) fn process() -> Launch {
+    Launch::program(Path::new(env!("CARGO_BIN_EXE_vb3-codec")), [""; 0])
+}
+
+/// Where access units of one slice each begin, with what precedes the slice.
+pub(crate) fn access_units(stream: &[u8]) -> Vec<&[u8]> {
+    let mut cuts = vec![0];
+    let mut had_slice = false;
+    let mut at = 0;
+    while let Some(found) = stream[at..].windows(3).position(|w| w == [0, 0, 1]) {
+        let code = at + found;
+        let start = if code > 0 && stream[code - 1] == 0 {
+            code - 1
+        } else {
+            code
+        };
+        let slice = matches!(stream[code + 3] & 0x1f, 1 | 5);
+        let first = stream[code + 4] & 0x80 != 0;
+        if had_slice && (!slice || first) {
+            cuts.push(start);
+            had_slice = false;
+        }
+        had_slice |= slice;
+        at = code + 3;
+    }
+    cuts.push(stream.len());
+    cuts.windows(2).map(|w| &stream[w[0]..w[1]]).collect()
+}
+
+/// One thing a worker said, in a form to compare.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Said {
+    Consumed(u64),
+    Format(StreamFormat),
+    Picture {
+        tag: u64,
+        damaged: bool,
+        pixels: Vec<u8>,
+    },
+    Packet {
+        tag: u64,
+        key: bool,
+        bytes: Vec<u8>,
+    },
+    Drained,
+    Flushed,
+    Corrupt(u64, String),
+    Died(String),
+}
+
+impl From<Event> for Said {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Consumed { tag } => Self::Consumed(tag),
+            Event::Format(format) => Self::Format(format),
+            Event::Picture {
+                tag,
+                picture,
+                damaged,
+            } => Self::Picture {
+                tag,
+                damaged,
+                pixels: pixels(&picture.planes()),
+            },
+            Event::Packet { tag, data, key } => Self::Packet {
+                tag,
+                key,
+                bytes: data.bytes().to_vec(),
+            },
+            Event::Drained => Self::Drained,
+            Event::Flushed => Self::Flushed,
+            Event::Corrupt { tag, sentence } => Self::Corrupt(tag, sentence),
+            Event::Died { sentence } => Self::Died(sentence),
+        }
+    }
+}
+
+/// A picture without gaps.
+pub(crate) fn pixels(planes: &Planes<'_>) -> Vec<u8> {
+    let half = (planes.width.div_ceil(2), planes.height.div_ceil(2));
+    let sizes = [(planes.width, planes.height), half, half];
+    let mut all = Vec::new();
+    for ((data, stride), (columns, rows)) in planes.data.iter().zip(planes.strides).zip(sizes) {
+        for row in data.chunks(stride).take(rows as usize) {
+            all.extend_from_slice(&row[..columns as usize]);
+        }
+    }
+    all
+}
+
+/// A worker and all that it said.
+pub(crate) struct Driven {
+    pub(crate) worker: Worker,
+    pub(crate) said: Vec<Said>,
+    /// Whether formats are proceeded with at once.
+    pub(crate) proceeds: bool,
+}
+
+impl Driven {
+    pub(crate) fn new(kind: Kind, launch: &Launch) -> Self {
+        Self {
+            worker: Worker::spawn(kind, launch).unwrap(),
+            said: Vec::new(),
+            proceeds: true,
+        }
+    }
+
+    /// Takes what is there.
+    pub(crate) fn take(&mut self) {
+        while let Some(event) = self.worker.poll() {
+            let format = matches!(event, Event::Format(_));
+            self.said.push(event.into());
+            if format && self.proceeds {
+                self.worker.submit(Job::Proceed).unwrap();
+            }
+        }
+    }
+
+    /// Waits until the worker says something.
+    pub(crate) fn wait(&mut self) {
+        let before = self.said.len();
+        while self.said.len() == before {
+            let fd = self.worker.wake_fd();
+            let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&PATIENCE)).unwrap();
+            assert_eq!(ready, 1, "the worker is silent after {:?}", self.last());
+            self.take();
+        }
+    }
+
+    fn last(&self) -> Option<&Said> {
+        self.said.last()
+    }
+
+    pub(crate) fn wait_for(&mut self, what: impl Fn(&Said) -> bool) {
+        let mut seen = 0;
+        loop {
+            while let Some(said) = self.said.get(seen) {
+                seen += 1;
+                if what(said) {
+                    return;
+                }
+            }
+            self.wait();
+        }
+    }
+
+    /// Submits, after as much waiting as it takes.
+    pub(crate) fn submit(&mut self, job: Job<'_>) {
+        loop {
+            match self.worker.submit(job) {
+                Ok(()) => return,
+                Err(Refused::Full(_)) => self.wait(),
+                Err(e) => panic!("{job:?}: {e}"),
+            }
+        }
+    }
+
+    /// Decodes pieces, tagged 1, 2, …, and drains.
+    pub(crate) fn decode<'a>(&mut self, pieces: impl IntoIterator<Item = &'a [u8]>) {
+        for (tag, data) in (1..).zip(pieces) {
+            self.submit(Job::Decode { tag, data });
+            self.take();
+        }
+        self.submit(Job::Drain);
+        let drains = self.count(|said| *said == Said::Drained);
+        while self.count(|said| *said == Said::Drained) == drains {
+            self.wait();
+        }
+    }
+
+    pub(crate) fn count(&self, what: impl Fn(&Said) -> bool) -> usize {
+        self.said.iter().filter(|said| what(said)).count()
+    }
+
+    pub(crate) fn pictures(&self) -> Vec<&[u8]> {
+        let pixels = self.said.iter().filter_map(|said| match said {
+            Said::Picture { pixels, .. } => Some(pixels.as_slice()),
+            _ => None,
+        });
+        pixels.collect()
+    }
+
+    pub(crate) fn tags(&self) -> Vec<u64> {
+        let tags = self.said.iter().filter_map(|said| match said {
+            Said::Picture { tag, .. } => Some(*tag),
+            _ => None,
+        });
+        tags.collect()
+    }
+
+    pub(crate) fn formats(&self) -> Vec<StreamFormat> {
+        let formats = self.said.iter().filter_map(|said| match said {
+            Said::Format(format) => Some(*format),
+            _ => None,
+        });
+        formats.collect()
+    }
+
+    pub(crate) fn faults(&self) -> Vec<&Said> {
+        let faults = self.said.iter();
+        faults
+            .filter(|said| matches!(said, Said::Corrupt(..) | Said::Died(_)))
+            .collect()
+    }
+}
+
+/// Peak signal-to-noise ratio in dB.
+pub(crate) fn psnr(a: &[u8], b: &[u8]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let sum: f64 = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2))
+        .sum();
+    10.0 * (255.0f64.powi(2) / (sum / a.len() as f64).max(1e-9)).log10()
+}
+
+/// Says in which picture two decoders differ.
+pub(crate) fn assert_same_pictures(name: &str, ours: &[&[u8]], theirs: &[u8]) {
+    let mut rest = theirs;
+    for (i, picture) in ours.iter().enumerate() {
+        assert!(
+            rest.len() >= picture.len(),
+            "{name}: picture {i} is one too many"
+        );
+        let (theirs, after) = rest.split_at(picture.len());
+        if *picture != theirs {
+            panic!(
+                "{name}: picture {i} differs: {:.1} dB",
+                psnr(picture, theirs)
+            );
+        }
+        rest = after;
+    }
+    assert!(
+        rest.is_empty(),
+        "{name}: {} bytes of pictures are missing",
+        rest.len()
+    );
+    assert!(!ours.is_empty(), "{name}: no pictures");
+}
