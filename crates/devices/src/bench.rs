@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use vb3_plane::{AllocArgs, Direction, ExportAccess, HintSkip, MemOps, PlaneError};
 use vb3_queue::{
-    BufferInfo, Coherency, Config, Error, Memory as Model, PlaneRequest, Queue, QueueBuffer,
-    QueueType,
+    BufferInfo, Coherency, Config, Driver, Error, Memory as Model, PlaneRequest, Queue,
+    QueueBuffer, QueueType,
 };
-use vb3_v4l2::{Bus, BusFault, DriverEvent, Flow, Progress, VideoDriver};
+use vb3_v4l2::{Bus, BusFault, DriverEvent, Finished, Flow, Progress, Role, VideoDriver};
 
 /// What untouched bytes are.
 pub(crate) const FILLER: u8 = 0xa5;
@@ -170,22 +170,25 @@ impl MemOps for Memory {
 /// A device with its queue.
 pub(crate) struct Bench<D> {
     pub(crate) device: D,
+    flow: Flow,
     pub(crate) queue: Queue<Memory>,
     pub(crate) memory: Memory,
     /// Since they were last taken.
     pub(crate) events: Vec<DriverEvent>,
 }
 
-impl<D: VideoDriver<Cookie = u32>> Bench<D> {
+impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
     /// A device with `buffers` buffers, not queued.
     pub(crate) fn new(device: D, buffers: u32) -> Self {
-        let kind = match device.flow() {
-            Flow::Capture => QueueType::Capture,
-            Flow::Output => QueueType::Output,
+        let (flow, kind) = match device.role() {
+            Role::Capture => (Flow::Capture, QueueType::Capture),
+            Role::Output => (Flow::Output, QueueType::Output),
+            Role::MemToMem => unreachable!("this bench has one queue"),
         };
         let queue = Queue::new(Config::new((), kind)).expect("a valid queue");
         let mut bench = Self {
             device,
+            flow,
             queue,
             memory: Memory::default(),
             events: Vec::new(),
@@ -237,7 +240,7 @@ impl<D: VideoDriver<Cookie = u32>> Bench<D> {
 
     /// Queues a buffer that is full, or to be filled.
     pub(crate) fn queue(&mut self, index: u32) {
-        let format = self.device.format();
+        let format = self.device.format(self.flow);
         let sizes: Vec<u64> = format
             .layouts()
             .iter()
@@ -264,7 +267,10 @@ impl<D: VideoDriver<Cookie = u32>> Bench<D> {
         let mut progress = Progress::default();
         self.device.tick(now_ns, &mut self.memory, &mut progress);
         let finished = progress.finished.len();
-        for (token, completion) in progress.finished {
+        for Finished {
+            token, completion, ..
+        } in progress.finished
+        {
             self.queue
                 .complete(&mut self.memory, token, completion)
                 .expect("a token that counts");
@@ -283,7 +289,7 @@ impl<D: VideoDriver<Cookie = u32>> Bench<D> {
 
     /// The memory of a plane of a buffer. Buffers are made one after the other.
     pub(crate) fn plane(&mut self, index: u32, plane: u32) -> &mut Vec<u8> {
-        let planes = u32::try_from(self.device.format().num_planes).expect("a few planes");
+        let planes = u32::try_from(self.device.format(self.flow).num_planes).expect("a few planes");
         let cookie = index * planes + plane + 1;
         self.memory.planes.get_mut(&cookie).expect("a plane")
     }

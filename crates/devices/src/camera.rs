@@ -3,6 +3,7 @@
 mod controls;
 
 use crate::Failure;
+use crate::device::Outside;
 use crate::mode::{EIO, FIELD_NONE, INTERVALS, Mode, SIZES, Trouble};
 use crate::place::{Place, identity, policy};
 use crate::source::{Ready, Source};
@@ -16,7 +17,7 @@ use vb3_queue::{
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Format, Fraction,
     FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Port, Progress, QueuePolicy,
-    Statistics, VideoDriver,
+    Role, Statistics, VideoDriver,
 };
 
 /// Most frames of one tick, so that a tick ends.
@@ -219,8 +220,9 @@ impl<C> Camera<C> {
                 sequence,
                 field: FIELD_NONE,
                 last,
+                timecode: None,
             };
-            progress.finished.push((token, completion));
+            progress.finish(Flow::Capture, token, completion);
             return true;
         }
         false
@@ -243,8 +245,9 @@ impl<C> Camera<C> {
             sequence: stream.sequence,
             field: FIELD_NONE,
             last: true,
+            timecode: None,
         };
-        progress.finished.push((token, completion));
+        progress.finish(Flow::Capture, token, completion);
         progress.events.push(DriverEvent::Eos);
         false
     }
@@ -284,19 +287,25 @@ impl<C> Driver for Camera<C> {
 }
 
 impl<C> VideoDriver for Camera<C> {
+    type Cookie = C;
+
     fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    fn flow(&self) -> Flow {
-        Flow::Capture
+    fn role(&self) -> Role {
+        Role::Capture
+    }
+
+    fn queue_driver(&mut self, _: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
+        Box::new(self)
     }
 
     fn planarity(&self) -> Planarity {
         self.mode.planarity
     }
 
-    fn formats(&self) -> &[&'static PixelFormat] {
+    fn formats(&self, _: Flow) -> &[&'static PixelFormat] {
         &self.mode.formats
     }
 
@@ -304,28 +313,28 @@ impl<C> VideoDriver for Camera<C> {
         SIZES
     }
 
-    fn frame_intervals(&self, _pixel: &PixelFormat, _width: u32, _height: u32) -> FrameIntervals {
-        INTERVALS
+    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals> {
+        Some(INTERVALS)
     }
 
-    fn format(&self) -> Format {
+    fn format(&self, _: Flow) -> Format {
         self.mode.format
     }
 
-    fn try_format(&self, wanted: &Format) -> Format {
+    fn try_format(&self, _: Flow, wanted: &Format) -> Format {
         self.mode.try_format(wanted, false)
     }
 
-    fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
+    fn set_format(&mut self, _: Flow, format: &Format, _: bool) -> Result<(), DriverError> {
         self.mode.set_format(format)
     }
 
-    fn interval(&self) -> Fraction {
-        self.mode.interval
+    fn interval(&self, _: Flow) -> Option<Fraction> {
+        Some(self.mode.interval)
     }
 
-    fn set_interval(&mut self, wanted: Fraction) -> Fraction {
-        self.mode.set_interval(wanted)
+    fn set_interval(&mut self, _: Flow, wanted: Fraction) {
+        self.mode.set_interval(wanted);
     }
 
     fn ports(&self) -> &[Port] {
@@ -348,7 +357,7 @@ impl<C> VideoDriver for Camera<C> {
         EventKinds::FRAME_SYNC | EventKinds::EOS
     }
 
-    fn queue_policy(&self) -> QueuePolicy {
+    fn queue_policy(&self, _: Flow) -> QueuePolicy {
         self.policy
     }
 
@@ -376,6 +385,16 @@ impl<C> VideoDriver for Camera<C> {
 
     fn statistics(&self) -> Statistics {
         self.statistics
+    }
+}
+
+impl<C> Outside for Camera<C> {
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        Self::wake_fd(self)
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        Self::failure(self)
     }
 }
 

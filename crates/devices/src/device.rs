@@ -1,4 +1,4 @@
-//! A device of either kind, for hosts that keep all of theirs in one table.
+//! A device of any kind, for hosts that keep all of theirs in one table.
 
 use crate::inject::{Fault, Inject};
 use crate::spec::{DeviceKind, DeviceSpec};
@@ -6,185 +6,242 @@ use crate::{Camera, Display, Failure, Place};
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare};
 use vb3_v4l2::{
-    Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, Fraction, FrameIntervals, FrameSizes,
-    Identity, PixelFormat, Planarity, Port, Progress, QueuePolicy, Statistics, VideoDriver,
+    Bus, Command, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags,
+    Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Port, Progress,
+    QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver,
 };
 
-/// A camera or a display, with the faults a program may ask for.
-#[derive(Debug)]
+/// What a host needs of a device besides its driver.
+pub(crate) trait Outside: VideoDriver {
+    /// Readable when the device waits for something outside and it has come.
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Finishes what the device records; what went wrong with it.
+    fn finish(&mut self) -> Option<Failure> {
+        None
+    }
+
+    /// What failed outside.
+    fn failure(&self) -> Option<&Failure>;
+}
+
+/// A device, with the faults a program may ask for.
 pub struct Device<C> {
-    kind: Kind<C>,
+    inner: Box<dyn Outside<Cookie = C>>,
     inject: Inject,
 }
 
-#[derive(Debug)]
-enum Kind<C> {
-    Camera(Camera<C>),
-    Display(Display<C>),
+impl<C> std::fmt::Debug for Device<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Device")
+            .field("identity", self.inner.identity())
+            .finish_non_exhaustive()
+    }
 }
 
-/// The same call on either kind.
-macro_rules! either {
-    ($device:expr, $inner:ident => $call:expr) => {
-        match $device {
-            Kind::Camera($inner) => $call,
-            Kind::Display($inner) => $call,
-        }
-    };
-}
-
-impl<C> Device<C> {
-    /// Makes the device of a SPEC.
+impl<C: 'static> Device<C> {
+    /// Makes the device of a SPEC; of a memory-to-memory device, what one open file has of it.
     ///
     /// # Errors
     /// A sentence, for a clip that cannot be played or a recording that cannot be written.
     pub fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
-        let kind = match spec.kind {
-            DeviceKind::Camera { .. } => Kind::Camera(Camera::new(spec, place)?),
-            DeviceKind::Display { .. } => Kind::Display(Display::new(spec, place)?),
+        let inner: Box<dyn Outside<Cookie = C>> = match spec.kind {
+            DeviceKind::Camera { .. } => Box::new(Camera::new(spec, place)?),
+            DeviceKind::Display { .. } => Box::new(Display::new(spec, place)?),
         };
         let inject = Inject::new(spec.inject);
-        Ok(Self { kind, inject })
+        Ok(Self { inner, inject })
     }
 
     /// Readable when the device waits for something outside and it has come; `None` where it
     /// does not wait. Calls for a [`tick`](VideoDriver::tick).
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        either!(&self.kind, device => device.wake_fd())
+        self.inner.wake_fd()
     }
 
     /// Finishes what the device records, waiting until it is written. To be called once, at the
     /// end of a run; gives what went wrong with the recording.
     pub fn finish(&mut self) -> Option<Failure> {
-        match &mut self.kind {
-            Kind::Camera(_) => None,
-            Kind::Display(display) => display.finish().failure,
-        }
+        self.inner.finish()
     }
 
     /// What failed outside: why streaming did not start, or broke down.
     #[must_use]
-    pub const fn failure(&self) -> Option<&Failure> {
-        either!(&self.kind, device => device.failure())
+    pub fn failure(&self) -> Option<&Failure> {
+        self.inner.failure()
     }
 }
 
-impl<C> Driver for Device<C> {
+/// A queue's driver that fails when asked to.
+struct Faulty<'a, C> {
+    inner: Box<dyn Driver<Cookie = C> + 'a>,
+    inject: &'a mut Inject,
+}
+
+impl<C> Driver for Faulty<'_, C> {
     type Cookie = C;
 
     fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
         self.inject.check(Fault::Setup)?;
-        either!(&mut self.kind, device => device.queue_setup(create))
+        self.inner.queue_setup(create)
     }
 
     fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {
-        either!(&mut self.kind, device => device.buffer_count(offered))
+        self.inner.buffer_count(offered)
     }
 
     fn prepare_streaming(&mut self) -> Result<(), DriverError> {
-        either!(&mut self.kind, device => device.prepare_streaming())
+        self.inner.prepare_streaming()
     }
 
     fn unprepare_streaming(&mut self) {
-        either!(&mut self.kind, device => device.unprepare_streaming());
+        self.inner.unprepare_streaming();
     }
 
     fn buf_init(&mut self, index: u32) -> Result<(), DriverError> {
-        either!(&mut self.kind, device => device.buf_init(index))
+        self.inner.buf_init(index)
     }
 
     fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
         self.inject.check(Fault::Prepare)?;
-        either!(&mut self.kind, device => device.buf_prepare(buffer))
+        self.inner.buf_prepare(buffer)
     }
 
     fn buf_finish(&mut self, index: u32) {
-        either!(&mut self.kind, device => device.buf_finish(index));
+        self.inner.buf_finish(index);
     }
 
     fn buf_cleanup(&mut self, index: u32) {
-        either!(&mut self.kind, device => device.buf_cleanup(index));
+        self.inner.buf_cleanup(index);
     }
 
     fn buf_queue(&mut self, buffer: Active<C>) {
-        either!(&mut self.kind, device => device.buf_queue(buffer));
+        self.inner.buf_queue(buffer);
     }
 
     fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
         let asked = self.inject.check(Fault::Start);
         if let Err(e) = asked.and_then(|()| self.inject.check(Fault::Absent)) {
             // Gives its tokens back.
-            either!(&mut self.kind, device => device.stop_streaming());
+            self.inner.stop_streaming();
             return Err(e);
         }
-        either!(&mut self.kind, device => device.start_streaming(queued))
+        self.inner.start_streaming(queued)
     }
 
     fn stop_streaming(&mut self) {
-        either!(&mut self.kind, device => device.stop_streaming());
+        self.inner.stop_streaming();
     }
 }
 
-impl<C> VideoDriver for Device<C> {
+impl<C: 'static> VideoDriver for Device<C> {
+    type Cookie = C;
+
     fn identity(&self) -> &Identity {
-        either!(&self.kind, device => device.identity())
+        self.inner.identity()
     }
 
-    fn flow(&self) -> Flow {
-        either!(&self.kind, device => device.flow())
+    fn role(&self) -> Role {
+        self.inner.role()
     }
 
     fn planarity(&self) -> Planarity {
-        either!(&self.kind, device => device.planarity())
+        self.inner.planarity()
     }
 
-    fn formats(&self) -> &[&'static PixelFormat] {
-        either!(&self.kind, device => device.formats())
+    fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
+        let inner = self.inner.queue_driver(flow);
+        if !self.inject.is_on() {
+            return inner;
+        }
+        Box::new(Faulty {
+            inner,
+            inject: &mut self.inject,
+        })
+    }
+
+    fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {
+        self.inner.formats(flow)
+    }
+
+    fn format_flags(&self, flow: Flow, pixel: &PixelFormat) -> FormatFlags {
+        self.inner.format_flags(flow, pixel)
     }
 
     fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes {
-        either!(&self.kind, device => device.frame_sizes(pixel))
+        self.inner.frame_sizes(pixel)
     }
 
-    fn frame_intervals(&self, pixel: &PixelFormat, width: u32, height: u32) -> FrameIntervals {
-        either!(&self.kind, device => device.frame_intervals(pixel, width, height))
+    fn frame_intervals(&self, pixel: &PixelFormat, w: u32, h: u32) -> Option<FrameIntervals> {
+        self.inner.frame_intervals(pixel, w, h)
     }
 
-    fn format(&self) -> Format {
-        either!(&self.kind, device => device.format())
+    fn format(&self, flow: Flow) -> Format {
+        self.inner.format(flow)
     }
 
-    fn try_format(&self, wanted: &Format) -> Format {
-        either!(&self.kind, device => device.try_format(wanted))
+    fn try_format(&self, flow: Flow, wanted: &Format) -> Format {
+        self.inner.try_format(flow, wanted)
     }
 
-    fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
-        either!(&mut self.kind, device => device.set_format(format))
+    fn set_format(
+        &mut self,
+        flow: Flow,
+        format: &Format,
+        peer_busy: bool,
+    ) -> Result<(), DriverError> {
+        self.inner.set_format(flow, format, peer_busy)
     }
 
-    fn interval(&self) -> Fraction {
-        either!(&self.kind, device => device.interval())
+    fn interval(&self, flow: Flow) -> Option<Fraction> {
+        self.inner.interval(flow)
     }
 
-    fn set_interval(&mut self, wanted: Fraction) -> Fraction {
-        either!(&mut self.kind, device => device.set_interval(wanted))
+    fn set_interval(&mut self, flow: Flow, wanted: Fraction) {
+        self.inner.set_interval(flow, wanted);
     }
 
     fn ports(&self) -> &[Port] {
-        either!(&self.kind, device => device.ports())
+        self.inner.ports()
     }
 
     fn port(&self) -> u32 {
-        either!(&self.kind, device => device.port())
+        self.inner.port()
     }
 
     fn set_port(&mut self, index: u32) -> Result<(), DriverError> {
-        either!(&mut self.kind, device => device.set_port(index))
+        self.inner.set_port(index)
+    }
+
+    fn has_selection(&self) -> bool {
+        self.inner.has_selection()
+    }
+
+    fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
+        self.inner.selection(flow, target)
+    }
+
+    fn set_selection(
+        &mut self,
+        flow: Flow,
+        target: SelectionTarget,
+        wanted: Rect,
+        flags: SelectionFlags,
+    ) -> Result<Rect, DriverError> {
+        self.inner.set_selection(flow, target, wanted, flags)
+    }
+
+    fn commands(&self) -> Option<CommandSet> {
+        self.inner.commands()
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), DriverError> {
+        self.inner.command(command)
     }
 
     fn controls(&self) -> Vec<ControlSpec> {
-        let mut controls = either!(&self.kind, device => device.controls());
+        let mut controls = self.inner.controls();
         controls.extend(self.inject.controls());
         controls
     }
@@ -193,36 +250,36 @@ impl<C> VideoDriver for Device<C> {
         if self.inject.press(id) {
             return Ok(());
         }
-        either!(&mut self.kind, device => device.set_control(id, value))
+        self.inner.set_control(id, value)
     }
 
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
-        either!(&self.kind, device => device.volatile_control(id))
+        self.inner.volatile_control(id)
     }
 
     fn events(&self) -> EventKinds {
-        either!(&self.kind, device => device.events())
+        self.inner.events()
     }
 
-    fn queue_policy(&self) -> QueuePolicy {
-        either!(&self.kind, device => device.queue_policy())
+    fn queue_policy(&self, flow: Flow) -> QueuePolicy {
+        self.inner.queue_policy(flow)
     }
 
     fn tick(&mut self, now_ns: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         if self.inject.strikes(Fault::Queue) {
             progress.broken = true;
         }
-        either!(&mut self.kind, device => device.tick(now_ns, bus, progress));
+        self.inner.tick(now_ns, bus, progress);
     }
 
     fn next_tick(&self) -> Option<u64> {
         if self.inject.wants(Fault::Queue) {
             return Some(0);
         }
-        either!(&self.kind, device => device.next_tick())
+        self.inner.next_tick()
     }
 
     fn statistics(&self) -> Statistics {
-        either!(&self.kind, device => device.statistics())
+        self.inner.statistics()
     }
 }

@@ -1,6 +1,7 @@
 //! A display: shows the buffers it is given, and has them recorded.
 
 use crate::Failure;
+use crate::device::Outside;
 use crate::mode::{EINVAL, FIELD_NONE, INTERVALS, Mode, SIZES, Trouble};
 use crate::place::{Place, identity, policy};
 use crate::sink::{Record, Shape, Sink};
@@ -11,7 +12,7 @@ use vb3_queue::{Active, Completion, DoneState, Driver, DriverError, PlaneSizes, 
 use vb3_v4l2::{
     Bus, ControlFlags, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Format, Fraction,
     FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Port, Progress, QueuePolicy,
-    Statistics, VideoDriver,
+    Role, Statistics, VideoDriver,
 };
 
 /// Most frames of one tick, so that a tick ends.
@@ -187,8 +188,9 @@ impl<C> Display<C> {
             sequence,
             field: FIELD_NONE,
             last: false,
+            timecode: None,
         };
-        progress.finished.push((token, completion));
+        progress.finish(Flow::Output, token, completion);
     }
 }
 
@@ -229,19 +231,25 @@ impl<C> Driver for Display<C> {
 }
 
 impl<C> VideoDriver for Display<C> {
+    type Cookie = C;
+
     fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    fn flow(&self) -> Flow {
-        Flow::Output
+    fn role(&self) -> Role {
+        Role::Output
+    }
+
+    fn queue_driver(&mut self, _: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
+        Box::new(self)
     }
 
     fn planarity(&self) -> Planarity {
         self.mode.planarity
     }
 
-    fn formats(&self) -> &[&'static PixelFormat] {
+    fn formats(&self, _: Flow) -> &[&'static PixelFormat] {
         &self.mode.formats
     }
 
@@ -249,28 +257,28 @@ impl<C> VideoDriver for Display<C> {
         SIZES
     }
 
-    fn frame_intervals(&self, _pixel: &PixelFormat, _width: u32, _height: u32) -> FrameIntervals {
-        INTERVALS
+    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals> {
+        Some(INTERVALS)
     }
 
-    fn format(&self) -> Format {
+    fn format(&self, _: Flow) -> Format {
         self.mode.format
     }
 
-    fn try_format(&self, wanted: &Format) -> Format {
+    fn try_format(&self, _: Flow, wanted: &Format) -> Format {
         self.mode.try_format(wanted, true)
     }
 
-    fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
+    fn set_format(&mut self, _: Flow, format: &Format, _: bool) -> Result<(), DriverError> {
         self.mode.set_format(format)
     }
 
-    fn interval(&self) -> Fraction {
-        self.mode.interval
+    fn interval(&self, _: Flow) -> Option<Fraction> {
+        Some(self.mode.interval)
     }
 
-    fn set_interval(&mut self, wanted: Fraction) -> Fraction {
-        self.mode.set_interval(wanted)
+    fn set_interval(&mut self, _: Flow, wanted: Fraction) {
+        self.mode.set_interval(wanted);
     }
 
     fn ports(&self) -> &[Port] {
@@ -304,7 +312,7 @@ impl<C> VideoDriver for Display<C> {
         EventKinds::FRAME_SYNC
     }
 
-    fn queue_policy(&self) -> QueuePolicy {
+    fn queue_policy(&self, _: Flow) -> QueuePolicy {
         self.policy
     }
 
@@ -331,6 +339,20 @@ impl<C> VideoDriver for Display<C> {
 
     fn statistics(&self) -> Statistics {
         self.statistics
+    }
+}
+
+impl<C> Outside for Display<C> {
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        Self::wake_fd(self)
+    }
+
+    fn finish(&mut self) -> Option<Failure> {
+        Self::finish(self).failure
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        Self::failure(self)
     }
 }
 

@@ -50,6 +50,11 @@ impl Inject {
         }
     }
 
+    /// Whether there are buttons.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.offered
+    }
+
     fn numbered() -> impl Iterator<Item = (u32, Fault, &'static str)> {
         (FIRST..)
             .zip(FAULTS)

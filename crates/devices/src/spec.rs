@@ -72,6 +72,17 @@ pub enum DeviceKind {
     },
 }
 
+impl DeviceKind {
+    /// What a SPEC calls it, without `-mplane`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Camera { .. } => "camera",
+            Self::Display { .. } => "display",
+        }
+    }
+}
+
 /// What a camera sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceSpec {

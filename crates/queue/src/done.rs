@@ -70,6 +70,7 @@ impl<M: MemOps> Queue<M> {
                 sequence: buffer.sequence,
                 field: buffer.field,
                 last: false,
+                timecode: None,
             };
             self.ownership.revoke(index);
             self.statistics.dropped_tokens = self.statistics.dropped_tokens.saturating_add(1);
@@ -94,6 +95,9 @@ impl<M: MemOps> Queue<M> {
         buffer.sequence = completion.sequence;
         buffer.field = completion.field;
         buffer.last = completion.last;
+        if completion.timecode.is_some() {
+            buffer.timecode = completion.timecode;
+        }
         buffer.generation = 0;
         let counter = match completion.outcome {
             DoneState::Done => {

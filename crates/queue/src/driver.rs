@@ -1,6 +1,6 @@
 //! The seam to a device: what it gives a queue, and what it gets.
 
-use crate::Active;
+use crate::{Active, Timecode};
 use core::fmt;
 
 /// Most planes of one buffer (`VIDEO_MAX_PLANES`).
@@ -139,6 +139,55 @@ pub trait Driver {
     fn stop_streaming(&mut self);
 }
 
+/// A borrowed driver is a driver.
+impl<D: Driver + ?Sized> Driver for &mut D {
+    type Cookie = D::Cookie;
+
+    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
+        (**self).queue_setup(create)
+    }
+
+    fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {
+        (**self).buffer_count(offered)
+    }
+
+    fn buf_init(&mut self, index: u32) -> Result<(), DriverError> {
+        (**self).buf_init(index)
+    }
+
+    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
+        (**self).buf_prepare(buffer)
+    }
+
+    fn buf_finish(&mut self, index: u32) {
+        (**self).buf_finish(index);
+    }
+
+    fn buf_cleanup(&mut self, index: u32) {
+        (**self).buf_cleanup(index);
+    }
+
+    fn buf_queue(&mut self, buffer: Active<Self::Cookie>) {
+        (**self).buf_queue(buffer);
+    }
+
+    fn prepare_streaming(&mut self) -> Result<(), DriverError> {
+        (**self).prepare_streaming()
+    }
+
+    fn unprepare_streaming(&mut self) {
+        (**self).unprepare_streaming();
+    }
+
+    fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
+        (**self).start_streaming(queued)
+    }
+
+    fn stop_streaming(&mut self) {
+        (**self).stop_streaming();
+    }
+}
+
 /// How a device finished with a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {
@@ -154,6 +203,9 @@ pub struct Completion {
     pub field: u32,
     /// The last buffer (`V4L2_BUF_FLAG_LAST`).
     pub last: bool,
+    /// The timecode of the OUTPUT buffer that a CAPTURE buffer was made from; `None` keeps what
+    /// was there.
+    pub timecode: Option<Timecode>,
 }
 
 /// The two states a buffer can come back in.

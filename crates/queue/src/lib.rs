@@ -46,7 +46,7 @@ pub use config::{Config, IoModes, Memory, QueueType, TimestampKind};
 pub use driver::{Completion, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare};
 pub use error::{Busy, ConfigError, Error, Invalid};
 pub use fileio::{Fault, Sink, Source};
-pub use mmap::MapAccess;
+pub use mmap::{MapAccess, is_m2m_capture};
 pub use poll::{Interest, Readiness};
 pub use queue::{Queue, Statistics};
 pub use vb3_plane::{

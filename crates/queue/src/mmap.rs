@@ -13,6 +13,13 @@ const _: () = assert!(
     "a plane's number fits its bits"
 );
 
+/// Whether an mmap offset is of the CAPTURE queue of a mem2mem device, rather than of its OUTPUT
+/// queue.
+#[must_use]
+pub const fn is_m2m_capture(cookie: u64) -> bool {
+    cookie & M2M_CAPTURE != 0
+}
+
 /// How a program wants to map a plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MapAccess {

@@ -75,4 +75,20 @@ impl<M: MemOps> Queue<M> {
             Readiness::Nothing
         }
     }
+    /// Whether a buffer can be dequeued now, or DQBUF would tell of the end.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.done.is_empty() || self.last_buffer_dequeued
+    }
+
+    /// Whether waiting for a buffer could be of use: the queue streams, its device works, and
+    /// something is queued or the end was reached. A memory-to-memory device says POLLERR where
+    /// this holds for neither of its queues.
+    ///
+    /// Source: Linux 7.2 `v4l2_m2m_poll`.
+    #[must_use]
+    pub fn is_worth_waiting(&self) -> bool {
+        let some = self.queued_count != 0 || self.last_buffer_dequeued;
+        self.streaming && !self.error && some
+    }
 }

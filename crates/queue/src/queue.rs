@@ -24,6 +24,21 @@ pub struct Statistics {
     pub dropped_tokens: u64,
 }
 
+impl Statistics {
+    /// Adds what happened on another queue.
+    pub fn add(&mut self, other: Self) {
+        for (sum, more) in [
+            (&mut self.queued, other.queued),
+            (&mut self.done, other.done),
+            (&mut self.errors, other.errors),
+            (&mut self.stale_tokens, other.stale_tokens),
+            (&mut self.dropped_tokens, other.dropped_tokens),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
 /// A queue of video buffers.
 ///
 /// A host must end it with [`release`](Self::release); a queue that is dropped without makes its

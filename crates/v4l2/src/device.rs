@@ -1,14 +1,13 @@
-//! A video device: its files, its ioctls, its queue and its driver.
+//! A video device: its files, and what they share.
 
-use crate::control::Handler;
-use crate::driver::Flow;
+use crate::context::Context;
+use crate::driver::{Flow, Identity, Role};
 use crate::file::{File, FileHandle};
-use crate::refusal::{Refusal, Refusals};
-use crate::request;
-use crate::{Error, Program, QueuePolicy, Statistics, VideoDriver, sys};
+use crate::refusal::Refusal;
+use crate::{Bus, Error, Planarity, Program, Statistics, VideoDriver, sys};
 use std::collections::BTreeMap;
 use vb3_plane::MemOps;
-use vb3_queue::{Config, IoModes, Queue, QueueType, TimestampKind};
+use vb3_queue::MapAccess;
 
 /// Most files open at a time.
 pub(crate) const MAX_FILES: usize = 1 << 16;
@@ -20,8 +19,9 @@ pub struct CallContext {
     pub file: FileHandle,
     /// Whether the file is O_NONBLOCK now.
     pub nonblocking: bool,
-    /// Whether an earlier try of this very call was answered with [`Outcome::Wait`].
-    pub retry: bool,
+    /// The call: no other has this number, and it keeps it when it is made again after
+    /// [`Outcome::Wait`].
+    pub call: u64,
     /// The monotonic clock.
     pub now_ns: u64,
 }
@@ -33,7 +33,7 @@ pub enum Outcome {
     Done(i64),
     /// It fails.
     Fail(Error),
-    /// Nothing yet: to be made again, as a retry, when [`VideoDevice::take_wake`] says so.
+    /// Nothing yet: to be made again when [`VideoDevice::take_wake`] says so.
     Wait,
 }
 
@@ -47,7 +47,7 @@ impl From<Result<Option<i64>, Error>> for Outcome {
     }
 }
 
-/// What a device counted.
+/// What a queue of a device counted, and its driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceStatistics {
     /// The queue's.
@@ -56,34 +56,51 @@ pub struct DeviceStatistics {
     pub driver: Statistics,
 }
 
+impl DeviceStatistics {
+    fn add(&mut self, queue: Option<vb3_queue::Statistics>, driver: Statistics) {
+        if let Some(queue) = queue {
+            self.queue.add(queue);
+        }
+        self.driver.add(driver);
+    }
+}
+
+/// Makes the driver that one open file of a memory-to-memory device has for itself.
+pub type Opener<D> = Box<dyn FnMut() -> Result<D, Error>>;
+
 /// A video device.
-///
-/// # Invariants
-/// `owner` is an open file, and there is one whenever the queue is busy.
 pub struct VideoDevice<M: MemOps, D> {
-    pub(crate) driver: D,
-    pub(crate) queue: Queue<M>,
-    pub(crate) controls: Handler,
-    pub(crate) files: BTreeMap<FileHandle, File>,
+    identity: Identity,
+    role: Role,
+    planarity: Planarity,
+    /// Whose memory constraints hold for the planes.
+    memory: M::Device,
+    /// `None`: all files share one driver.
+    opener: Option<Opener<D>>,
+    /// By number: the one that all share, or one for each open file.
+    contexts: BTreeMap<u64, Context<M, D>>,
+    /// Which context each file has.
+    files: BTreeMap<FileHandle, u64>,
     next_file: u64,
-    pub(crate) owner: Option<FileHandle>,
-    /// The file that waits in DQBUF, read() or write().
-    pub(crate) waiting: Option<FileHandle>,
-    /// By buffer index: the frame-type flags a program gave to an OUTPUT buffer.
-    pub(crate) frame_flags: Vec<u32>,
-    /// `V4L2_BUF_FLAG_TIMESTAMP_*` and `_TSTAMP_SRC_*` of all buffers.
-    pub(crate) timestamp_flags: u32,
-    refusals: Refusals,
-    /// Something happened that those who wait may have waited for.
-    pub(crate) wake: bool,
+    /// What contexts counted that are gone.
+    past: [DeviceStatistics; 2],
+    past_refusals: Vec<Refusal>,
+    wake: bool,
 }
 
 impl<M: MemOps, D> core::fmt::Debug for VideoDevice<M, D> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("VideoDevice")
+            .field("identity", &self.identity)
             .field("files", &self.files.len())
-            .field("owner", &self.owner)
             .finish_non_exhaustive()
+    }
+}
+
+const fn place(flow: Flow) -> usize {
+    match flow {
+        Flow::Capture => 0,
+        Flow::Output => 1,
     }
 }
 
@@ -92,68 +109,112 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Makes a device of a driver. `device` is whose memory constraints hold for the planes.
+    /// Makes a device whose files share one driver. `device` is whose memory constraints hold for
+    /// the planes.
     ///
     /// # Errors
     /// EINVAL for a queue policy that makes no sense, ENOMEM.
     pub fn new(mem: &M, driver: D, device: M::Device) -> Result<Self, Error> {
-        let policy = driver.queue_policy();
-        let mut modes = IoModes::MMAP;
-        modes.set(IoModes::USERPTR, policy.userptr && mem.supports_userptr());
-        modes.set(IoModes::DMABUF, policy.dmabuf);
-        let (queue_type, file_io) = match driver.flow() {
-            Flow::Capture => (QueueType::Capture, IoModes::READ),
-            Flow::Output => (QueueType::Output, IoModes::WRITE),
-        };
-        modes.set(file_io, policy.file_io);
-        let config = Config {
-            io_modes: modes,
-            max_num_buffers: policy.max_buffers,
-            min_queued_buffers: policy.min_queued,
-            min_reqbufs_allocation: policy.min_reqbufs,
-            allow_cache_hints: policy.cache_hints,
-            timestamps: policy.timestamps,
-            ..Config::new(device, queue_type)
-        };
-        let controls = Handler::new(&driver.controls());
-        Ok(Self {
-            queue: Queue::new(config)?,
-            controls,
-            driver,
+        let mut made = Self::empty(&driver, device);
+        let context = Context::new(mem, driver, device)?;
+        made.contexts.insert(0, context);
+        Ok(made)
+    }
+
+    /// Makes a device of which each open file has its own driver, queues and controls.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and what the opener says: it is tried once.
+    pub fn per_open(mem: &M, mut opener: Opener<D>, device: M::Device) -> Result<Self, Error> {
+        let first = opener()?;
+        let mut made = Self::empty(&first, device);
+        Context::new(mem, first, device)?;
+        made.opener = Some(opener);
+        Ok(made)
+    }
+
+    fn empty(driver: &D, memory: M::Device) -> Self {
+        Self {
+            identity: driver.identity().clone(),
+            role: driver.role(),
+            planarity: driver.planarity(),
+            memory,
+            opener: None,
+            contexts: BTreeMap::new(),
             files: BTreeMap::new(),
-            next_file: 0,
-            owner: None,
-            waiting: None,
-            frame_flags: Vec::new(),
-            timestamp_flags: timestamp_flags(&policy),
-            refusals: Refusals::default(),
+            next_file: 1,
+            past: [DeviceStatistics::default(); 2],
+            past_refusals: Vec::new(),
             wake: false,
-        })
+        }
+    }
+
+    /// Who the device is.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What it does.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Which of the two kinds of buffer types it takes.
+    #[must_use]
+    pub const fn planarity(&self) -> Planarity {
+        self.planarity
     }
 
     /// Opens the device once more.
     ///
     /// # Errors
-    /// EMFILE when 65,536 files are open.
-    pub fn open(&mut self) -> Result<FileHandle, Error> {
+    /// EMFILE when 65,536 files are open; for a memory-to-memory device what its opener says.
+    pub fn open(&mut self, mem: &M) -> Result<FileHandle, Error> {
         if self.files.len() >= MAX_FILES {
             return Err(Error::TooManyFiles);
         }
-        let handle = FileHandle(self.next_file);
-        self.next_file = self.next_file.wrapping_add(1);
-        self.files.insert(handle, File::new());
+        let number = self.next_file;
+        let of = match &mut self.opener {
+            None => 0,
+            Some(opener) => {
+                let context = Context::new(mem, opener()?, self.memory)?;
+                self.contexts.insert(number, context);
+                number
+            }
+        };
+        let handle = FileHandle(number);
+        self.next_file = number.wrapping_add(1);
+        self.files.insert(handle, of);
+        if let Some(context) = self.contexts.get_mut(&of) {
+            context.files.insert(handle, File::new());
+        }
         Ok(handle)
     }
 
     /// A file is closed for good. Its buffers are freed, its waiting calls forgotten.
     pub fn release(&mut self, mem: &mut M, file: FileHandle) {
-        if self.files.remove(&file).is_none() {
+        let Some(of) = self.files.remove(&file) else {
             return;
-        }
-        self.abandon(file);
-        if self.owner == Some(file) {
-            self.queue.release(mem, &mut self.driver);
-            self.owner = None;
+        };
+        let Some(context) = self.contexts.get_mut(&of) else {
+            return;
+        };
+        context.release(mem, file);
+        if self.opener.is_some()
+            && let Some(mut context) = self.contexts.remove(&of)
+        {
+            let driver = context.driver.statistics();
+            for &flow in self.role.flows() {
+                let queue = context.queue(flow).map(vb3_queue::Queue::statistics);
+                if let Some(past) = self.past.get_mut(place(flow)) {
+                    past.add(queue, driver);
+                }
+            }
+            let room = crate::refusal::MAX_REFUSALS.saturating_sub(self.past_refusals.len());
+            let refusals = context.take_refusals();
+            self.past_refusals.extend(refusals.into_iter().take(room));
         }
         self.wake = true;
     }
@@ -164,57 +225,54 @@ where
         self.files.contains_key(&file)
     }
 
-    /// The driver.
-    #[must_use]
-    pub fn driver(&self) -> &D {
-        &self.driver
+    /// What files share, or have for themselves.
+    pub fn contexts(&self) -> impl Iterator<Item = &Context<M, D>> {
+        self.contexts.values()
     }
 
-    /// The driver.
-    pub fn driver_mut(&mut self) -> &mut D {
-        &mut self.driver
+    /// What files share, or have for themselves.
+    pub fn contexts_mut(&mut self) -> impl Iterator<Item = &mut Context<M, D>> {
+        self.contexts.values_mut()
     }
 
-    /// The queue.
+    /// What was counted so far on a queue, by all files together.
     #[must_use]
-    pub fn queue(&self) -> &Queue<M> {
-        &self.queue
-    }
-
-    /// What was counted so far.
-    #[must_use]
-    pub fn statistics(&self) -> DeviceStatistics {
-        DeviceStatistics {
-            queue: self.queue.statistics(),
-            driver: self.driver.statistics(),
+    pub fn statistics(&self, flow: Flow) -> DeviceStatistics {
+        let mut sum = self.past.get(place(flow)).copied().unwrap_or_default();
+        for context in self.contexts() {
+            let queue = context.queue(flow).map(vb3_queue::Queue::statistics);
+            sum.add(queue, context.driver.statistics());
         }
+        sum
     }
 
-    /// The refusals since the last call, oldest first, at most 256.
+    /// The refusals since the last call, oldest first of each file, at most 256 of each.
     pub fn take_refusals(&mut self) -> Vec<Refusal> {
-        self.refusals.take()
+        let mut taken = core::mem::take(&mut self.past_refusals);
+        for context in self.contexts.values_mut() {
+            taken.append(&mut context.take_refusals());
+        }
+        taken
     }
 
     /// Whether poll states or waiting calls may have changed since the last call.
     pub fn take_wake(&mut self) -> bool {
-        let queue = self.queue.take_wake();
-        core::mem::take(&mut self.wake) || queue
+        let mut wake = core::mem::take(&mut self.wake);
+        for context in self.contexts.values_mut() {
+            wake |= context.take_wake();
+        }
+        wake
     }
 
-    pub(crate) fn file_mut(&mut self, file: FileHandle) -> Result<&mut File, Error> {
-        self.files.get_mut(&file).ok_or(Error::NoFile)
-    }
-
-    /// Whether read() or write() is offered.
-    pub(crate) fn offers_file_io(&self) -> bool {
-        self.queue
-            .config()
-            .io_modes
-            .intersects(IoModes::READ | IoModes::WRITE)
-    }
-
-    pub(crate) fn record(&mut self, call: &'static str, error: Error) {
-        self.refusals.record(call, error);
+    /// The context of a file.
+    pub(crate) fn context_mut(&mut self, file: FileHandle) -> Option<&mut Context<M, D>> {
+        let of = *self.files.get(&file)?;
+        let others = self.contexts.iter().filter(|(number, _)| **number != of);
+        let priorities = others.map(|(_, context)| context.own_priority());
+        let other_priority = priorities.max().unwrap_or(sys::V4L2_PRIORITY_UNSET);
+        let context = self.contexts.get_mut(&of)?;
+        context.other_priority = other_priority;
+        Some(context)
     }
 
     /// Answers an ioctl. `arg` is an address in the program.
@@ -226,33 +284,131 @@ where
         arg: u64,
         program: &dyn Program<M>,
     ) -> Outcome {
-        if !self.is_open(cx.file) {
-            return Outcome::Fail(Error::NoFile);
+        match self.context_mut(cx.file) {
+            Some(context) => context.ioctl(mem, cx, request, arg, program),
+            None => Outcome::Fail(Error::NoFile),
         }
-        let Some(request) = request::lookup(request) else {
-            return Outcome::Fail(Error::NotTty);
-        };
-        let result = self.run(mem, cx, request, arg, program);
-        let shortfall = self.queue.take_shortfall();
-        match (result, shortfall) {
-            (Err(error), _) => self.record(request.name, error),
-            // It succeeded, with less than it was asked for.
-            (Ok(_), Some(reason)) => self.refusals.record_shortfall(request.name, reason),
-            (Ok(_), None) => {}
+    }
+
+    /// Describes what to map for an mmap of the device. Allowed to every file, as on Linux.
+    ///
+    /// # Errors
+    /// EINVAL for a mapping that is not shared, lacks the access the direction needs, is longer
+    /// than the plane, or is nowhere; EBUSY during read() or write().
+    pub fn mmap(
+        &mut self,
+        mem: &mut M,
+        file: FileHandle,
+        offset: u64,
+        len_bytes: u64,
+        access: MapAccess,
+    ) -> Result<M::Mmap, Error> {
+        let context = self.context_mut(file).ok_or(Error::NoFile)?;
+        context.mmap(mem, offset, len_bytes, access)
+    }
+
+    /// Which of POLLIN, POLLRDNORM, POLLOUT, POLLWRNORM, POLLPRI and POLLERR hold for a caller
+    /// interested in `events`. POLLERR is answered unasked.
+    ///
+    /// Where there are no buffers, asking for data starts read() or write(), and the file then
+    /// owns the queue.
+    pub fn poll(&mut self, mem: &mut M, file: FileHandle, events: i16) -> i16 {
+        match self.context_mut(file) {
+            Some(context) => context.poll(mem, file, events),
+            None => crate::POLL_ERR,
         }
-        result.into()
+    }
+
+    /// read() of at most `len_bytes` to `addr` in the program.
+    pub fn read(
+        &mut self,
+        mem: &mut M,
+        cx: CallContext,
+        addr: u64,
+        len_bytes: u64,
+        program: &dyn Program<M>,
+    ) -> Outcome {
+        match self.context_mut(cx.file) {
+            Some(context) => context.transfer(mem, cx, Flow::Capture, (addr, len_bytes), program),
+            None => Outcome::Fail(Error::NoFile),
+        }
+    }
+
+    /// write() of at most `len_bytes` from `addr` in the program.
+    pub fn write(
+        &mut self,
+        mem: &mut M,
+        cx: CallContext,
+        addr: u64,
+        len_bytes: u64,
+        program: &dyn Program<M>,
+    ) -> Outcome {
+        match self.context_mut(cx.file) {
+            Some(context) => context.transfer(mem, cx, Flow::Output, (addr, len_bytes), program),
+            None => Outcome::Fail(Error::NoFile),
+        }
+    }
+
+    /// A call of a file that waited was given up.
+    pub fn abandon(&mut self, file: FileHandle, call: u64) {
+        if let Some(context) = self.context_mut(file) {
+            context
+                .streams_mut()
+                .for_each(|stream| stream.wake_up(call));
+        }
+    }
+
+    /// Time has passed: the driver works, what it finished can be dequeued, what happened is
+    /// raised as events. `now_ns` is the monotonic clock.
+    pub fn tick(&mut self, mem: &mut M, now_ns: u64)
+    where
+        M: Bus<M::Cookie>,
+    {
+        self.tick_through(mem, now_ns, |mem, work| work(mem));
+    }
+
+    /// As [`tick`](Self::tick), for a host whose bus is not its memory itself: `with_bus` makes
+    /// one and calls what it is given with it, once for each context that is due.
+    pub fn tick_through(
+        &mut self,
+        mem: &mut M,
+        now_ns: u64,
+        mut with_bus: impl FnMut(&mut M, &mut dyn FnMut(&mut dyn Bus<M::Cookie>)),
+    ) {
+        for context in self.contexts.values_mut() {
+            context.tick(mem, now_ns, &mut with_bus);
+        }
+    }
+
+    /// When the next [`tick`](Self::tick) is due, on the monotonic clock.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<u64> {
+        self.contexts()
+            .filter_map(|context| context.driver.next_tick())
+            .min()
     }
 }
 
-fn timestamp_flags(policy: &QueuePolicy) -> u32 {
-    let kind = match policy.timestamps {
-        TimestampKind::Monotonic => sys::V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC,
-        TimestampKind::Copy => sys::V4L2_BUF_FLAG_TIMESTAMP_COPY,
-    };
-    let source = if policy.start_of_exposure {
-        sys::V4L2_BUF_FLAG_TSTAMP_SRC_SOE
-    } else {
-        sys::V4L2_BUF_FLAG_TSTAMP_SRC_EOF
-    };
-    kind | source
+#[cfg(test)]
+impl<M, D> VideoDevice<M, D>
+where
+    M: MemOps,
+    D: VideoDriver<Cookie = M::Cookie>,
+{
+    /// The one context of a device whose files share it, or the oldest.
+    pub(crate) fn context(&self) -> &Context<M, D> {
+        self.contexts.values().next().unwrap()
+    }
+
+    pub(crate) fn driver(&self) -> &D {
+        &self.context().driver
+    }
+
+    pub(crate) fn driver_mut(&mut self) -> &mut D {
+        &mut self.contexts.values_mut().next().unwrap().driver
+    }
+
+    pub(crate) fn open_files(&self) -> Vec<FileHandle> {
+        self.files.keys().copied().collect()
+    }
 }

@@ -2,8 +2,10 @@
 
 use crate::bytes::{Image, MAX_ARG, read_user, write_user};
 use crate::calls::ExtOp;
-use crate::device::{CallContext, VideoDevice};
-use crate::driver::Flow;
+use crate::codec::CommandSet;
+use crate::context::Context;
+use crate::device::CallContext;
+use crate::driver::Role;
 use crate::request::{Call, Request};
 use crate::{Error, Program, VideoDriver};
 use vb3_plane::MemOps;
@@ -25,7 +27,7 @@ impl From<()> for Answer {
     }
 }
 
-impl<M, D> VideoDevice<M, D>
+impl<M, D> Context<M, D>
 where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
@@ -91,10 +93,25 @@ where
     fn check_offered(&self, call: Call) -> Result<(), Error> {
         let offered = match call {
             Call::EnumInput | Call::GetInput | Call::SetInput => {
-                self.driver.flow() == Flow::Capture
+                self.driver.role() == Role::Capture
             }
             Call::EnumOutput | Call::GetOutput | Call::SetOutput => {
-                self.driver.flow() == Flow::Output
+                self.driver.role() == Role::Output
+            }
+            Call::GetParm | Call::SetParm | Call::EnumFrameIntervals => {
+                let mut flows = self.driver.role().flows().iter();
+                flows.any(|&flow| self.driver.interval(flow).is_some())
+            }
+            Call::GetSelection
+            | Call::SetSelection
+            | Call::CropCap
+            | Call::GetCrop
+            | Call::SetCrop => self.driver.has_selection(),
+            Call::DecoderCmd | Call::TryDecoderCmd => {
+                self.driver.commands() == Some(CommandSet::Decoder)
+            }
+            Call::EncoderCmd | Call::TryEncoderCmd => {
+                self.driver.commands() == Some(CommandSet::Encoder)
             }
             Call::QueryCtrl
             | Call::QueryExtCtrl
@@ -133,6 +150,13 @@ where
             Call::EnumOutput => self.enum_output(arg)?,
             Call::GetInput | Call::GetOutput => arg.set_u32(0, self.driver.port()),
             Call::SetInput | Call::SetOutput => self.set_port(arg)?,
+            Call::GetSelection => self.get_selection(arg)?,
+            Call::SetSelection => self.set_selection(arg)?,
+            Call::CropCap => self.crop_cap(arg)?,
+            Call::GetCrop => self.get_crop(arg)?,
+            Call::SetCrop => self.set_crop(arg)?,
+            Call::DecoderCmd | Call::EncoderCmd => self.codec_command(arg, true)?,
+            Call::TryDecoderCmd | Call::TryEncoderCmd => self.codec_command(arg, false)?,
             Call::GetPriority => arg.set_u32(0, self.top_priority()),
             Call::SetPriority => self.set_priority(cx.file, arg.u32(0))?,
             Call::QueryCtrl => self.query_ctrl(arg)?,

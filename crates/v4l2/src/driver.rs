@@ -1,11 +1,13 @@
 //! The seam to a video device: what it tells of itself, and what it is told.
 
+use crate::codec::{Command, CommandSet};
+use crate::selection::{Rect, SelectionFlags, SelectionTarget};
 use crate::{
-    Bus, ControlSpec, ControlValue, Format, Fraction, FrameIntervals, FrameSizes, PixelFormat,
-    Planarity,
+    Bus, ControlSpec, ControlValue, EventKinds, Format, Fraction, FrameIntervals, FrameSizes,
+    PixelFormat, Planarity, Progress, Statistics,
 };
 use bitflags::bitflags;
-use vb3_queue::{Active, Completion, Driver, DriverError, TimestampKind};
+use vb3_queue::{Driver, DriverError, TimestampKind};
 
 /// Who a device is, as QUERYCAP says. Texts are cut at 15, 31 and 31 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,13 +20,48 @@ pub struct Identity {
     pub bus_info: String,
 }
 
-/// Which way pictures go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Which way pictures go on a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Flow {
     /// From the device to the program.
     Capture,
     /// From the program to the device.
     Output,
+}
+
+impl Flow {
+    /// The other way.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Capture => Self::Output,
+            Self::Output => Self::Capture,
+        }
+    }
+}
+
+/// What a device does, and so which queues it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// One CAPTURE queue.
+    Capture,
+    /// One OUTPUT queue.
+    Output,
+    /// Both: what is queued at OUTPUT comes back, worked on, at CAPTURE. Each open file has its
+    /// own queues, formats and controls.
+    MemToMem,
+}
+
+impl Role {
+    /// The queues.
+    #[must_use]
+    pub const fn flows(self) -> &'static [Flow] {
+        match self {
+            Self::Capture => &[Flow::Capture],
+            Self::Output => &[Flow::Output],
+            Self::MemToMem => &[Flow::Capture, Flow::Output],
+        }
+    }
 }
 
 /// An input or output of a device.
@@ -37,83 +74,20 @@ pub struct Port {
 }
 
 bitflags! {
-    /// Events besides those of controls that a device raises.
+    /// What a device says of a format in ENUM_FMT (`V4L2_FMT_FLAG_*`), besides whether it is
+    /// compressed.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct EventKinds: u8 {
-        /// `V4L2_EVENT_FRAME_SYNC`.
-        const FRAME_SYNC = 1 << 0;
-        /// `V4L2_EVENT_EOS`.
-        const EOS = 1 << 1;
-        /// `V4L2_EVENT_SOURCE_CHANGE`.
-        const SOURCE_CHANGE = 1 << 2;
-        /// `V4L2_EVENT_VSYNC`.
-        const VSYNC = 1 << 3;
+    pub struct FormatFlags: u32 {
+        /// A decoder takes the stream in pieces of any size.
+        const CONTINUOUS_BYTESTREAM = 4;
+        /// A decoder follows changes of resolution in the stream.
+        const DYN_RESOLUTION = 8;
+        /// An encoder's CAPTURE frame interval can be set apart from the OUTPUT one.
+        const ENC_CAP_FRAME_INTERVAL = 16;
     }
 }
 
-/// Something that happened in a device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DriverEvent {
-    /// A frame begins.
-    FrameSync {
-        /// Its sequence number.
-        sequence: u32,
-    },
-    /// A vertical sync.
-    Vsync {
-        /// `V4L2_FIELD_*` of the field that follows.
-        field: u8,
-    },
-    /// There is no more to come.
-    Eos,
-    /// The picture's format changed at the source.
-    SourceChange {
-        /// Which input.
-        port: u32,
-        /// `V4L2_EVENT_SRC_CH_*`.
-        changes: u32,
-    },
-    /// The device itself changed a control.
-    Control {
-        /// Which.
-        id: u32,
-        /// To what.
-        value: ControlValue,
-    },
-}
-
-/// What a tick of a device brought about.
-#[derive(Debug)]
-pub struct Progress<C> {
-    /// Buffers the device is finished with.
-    pub finished: Vec<(Active<C>, Completion)>,
-    /// What else happened.
-    pub events: Vec<DriverEvent>,
-    /// The device broke down: queue error until STREAMOFF (`vb2_queue_error`).
-    pub broken: bool,
-}
-
-impl<C> Default for Progress<C> {
-    fn default() -> Self {
-        Self {
-            finished: Vec::new(),
-            events: Vec::new(),
-            broken: false,
-        }
-    }
-}
-
-/// What a device counted since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Frames that found no buffer (CAPTURE) or were not shown (OUTPUT).
-    pub dropped: u64,
-    /// Bus faults the device ran into.
-    pub bus_faults: u64,
-}
-
-/// How the queue of a device is to be.
+/// How a queue of a device is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueuePolicy {
     /// Offer user pointers, where the memory allows it.
@@ -135,6 +109,8 @@ pub struct QueuePolicy {
     /// Timestamps are taken when a frame begins (`V4L2_BUF_FLAG_TSTAMP_SRC_SOE`), not at its end.
     /// Not for an OUTPUT device, unless it copies timestamps.
     pub start_of_exposure: bool,
+    /// OUTPUT: a payload of zero bytes is one, and does not stand for the whole buffer.
+    pub allow_zero_bytesused: bool,
 }
 
 impl Default for QueuePolicy {
@@ -149,55 +125,85 @@ impl Default for QueuePolicy {
             min_queued: 0,
             timestamps: TimestampKind::Monotonic,
             start_of_exposure: false,
+            allow_zero_bytesused: false,
         }
     }
 }
 
-/// A video device with one queue, as the V4L2 layer sees it.
+/// A video device, or what one open file of a memory-to-memory device has of it, as the V4L2
+/// layer sees it.
 ///
 /// Every method answers at once. What a program may set is checked and adjusted here; whether it
-/// may be set now (buffers exist, another file has priority) is decided by the caller.
-pub trait VideoDriver: Driver {
+/// may be set now (buffers exist, another file has priority) is decided by the caller. A `flow`
+/// passed in is one that [`role`](Self::role) has.
+pub trait VideoDriver {
+    /// Where the memory of a plane is, as the device sees it (`MemOps::Cookie`).
+    type Cookie;
+
     /// Who the device is.
     fn identity(&self) -> &Identity;
 
-    /// Which way pictures go.
-    fn flow(&self) -> Flow;
+    /// What it does.
+    fn role(&self) -> Role;
 
     /// Which of the two kinds of buffer types it takes.
     fn planarity(&self) -> Planarity;
 
-    /// Its pixel formats, in the order of ENUM_FMT; the first is the default.
-    fn formats(&self) -> &[&'static PixelFormat];
+    /// The driver of one queue, for one call.
+    fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = Self::Cookie> + '_>;
+
+    /// Pixel formats, in the order of ENUM_FMT; the first is the default.
+    fn formats(&self, flow: Flow) -> &[&'static PixelFormat];
+
+    /// What else ENUM_FMT says of a format of [`formats`](Self::formats).
+    fn format_flags(&self, flow: Flow, pixel: &PixelFormat) -> FormatFlags {
+        let _ = (flow, pixel);
+        FormatFlags::empty()
+    }
 
     /// Sizes offered for a format of [`formats`](Self::formats).
     fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes;
 
-    /// Intervals offered for a format and an offered size.
-    fn frame_intervals(&self, pixel: &PixelFormat, width: u32, height: u32) -> FrameIntervals;
+    /// Intervals offered for a format and an offered size; `None` where frames have no time of
+    /// their own.
+    fn frame_intervals(
+        &self,
+        pixel: &PixelFormat,
+        width: u32,
+        height: u32,
+    ) -> Option<FrameIntervals>;
 
     /// The format now.
-    fn format(&self) -> Format;
+    fn format(&self, flow: Flow) -> Format;
 
     /// What would be set for `wanted`; never fails ([`Format::negotiate`] does it for most).
-    fn try_format(&self, wanted: &Format) -> Format;
+    fn try_format(&self, flow: Flow, wanted: &Format) -> Format;
 
-    /// Sets a format that [`try_format`](Self::try_format) answered. Never called while buffers
-    /// exist.
+    /// Sets a format that [`try_format`](Self::try_format) answered. Never called while the
+    /// queue has buffers; `peer_busy` tells whether the other queue has.
     ///
     /// # Errors
-    /// Passed to the caller.
-    fn set_format(&mut self, format: &Format) -> Result<(), DriverError>;
+    /// Passed to the caller: EBUSY where the other queue's format would have to change.
+    fn set_format(
+        &mut self,
+        flow: Flow,
+        format: &Format,
+        peer_busy: bool,
+    ) -> Result<(), DriverError>;
 
-    /// Seconds per frame now.
-    fn interval(&self) -> Fraction;
+    /// Seconds per frame now; `None` where a queue has no frame interval.
+    fn interval(&self, flow: Flow) -> Option<Fraction>;
 
-    /// Sets the nearest offered interval, and answers it. A zero numerator or denominator asks
-    /// for the default.
-    fn set_interval(&mut self, wanted: Fraction) -> Fraction;
+    /// Sets the nearest offered interval, where there is one. A zero numerator or denominator
+    /// asks for the default.
+    fn set_interval(&mut self, flow: Flow, wanted: Fraction) {
+        let _ = (flow, wanted);
+    }
 
-    /// Inputs (CAPTURE) or outputs (OUTPUT), at least one.
-    fn ports(&self) -> &[Port];
+    /// Inputs (CAPTURE) or outputs (OUTPUT); none for memory-to-memory devices.
+    fn ports(&self) -> &[Port] {
+        &[]
+    }
 
     /// Index of the port in use.
     fn port(&self) -> u32 {
@@ -211,6 +217,47 @@ pub trait VideoDriver: Driver {
     fn set_port(&mut self, index: u32) -> Result<(), DriverError> {
         let _ = index;
         Ok(())
+    }
+
+    /// Whether the selection calls are offered.
+    fn has_selection(&self) -> bool {
+        false
+    }
+
+    /// A rectangle of the picture; `None` for a target that the queue does not have.
+    fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
+        let _ = (flow, target);
+        None
+    }
+
+    /// Sets a rectangle, moved and sized to what is possible.
+    ///
+    /// # Errors
+    /// Passed to the caller: EINVAL for a target that cannot be set, EBUSY while it cannot
+    /// change, ERANGE where `flags` forbid what would have to be changed.
+    fn set_selection(
+        &mut self,
+        flow: Flow,
+        target: SelectionTarget,
+        wanted: Rect,
+        flags: SelectionFlags,
+    ) -> Result<Rect, DriverError> {
+        let _ = (flow, target, wanted, flags);
+        Err(DriverError(22))
+    }
+
+    /// Which commands of codecs it takes.
+    fn commands(&self) -> Option<CommandSet> {
+        None
+    }
+
+    /// A command of [`commands`](Self::commands).
+    ///
+    /// # Errors
+    /// Passed to the caller: EBUSY while draining.
+    fn command(&mut self, command: Command) -> Result<(), DriverError> {
+        let _ = command;
+        Err(DriverError(25))
     }
 
     /// What controls there are. Asked once.
@@ -238,8 +285,9 @@ pub trait VideoDriver: Driver {
         EventKinds::empty()
     }
 
-    /// How the queue is to be. Asked once.
-    fn queue_policy(&self) -> QueuePolicy {
+    /// How a queue is to be. Asked once.
+    fn queue_policy(&self, flow: Flow) -> QueuePolicy {
+        let _ = flow;
         QueuePolicy::default()
     }
 

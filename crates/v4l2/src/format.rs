@@ -154,6 +154,10 @@ impl Format {
             .enumerate()
         {
             let asked = wanted.planes.get(index).copied().unwrap_or_default();
+            if pixel.is_compressed() {
+                *plane = pixel.compressed_layout(width, height, asked.sizeimage);
+                continue;
+            }
             let line = asked.bytesperline;
             *plane = pixel.plane_layout(index, width, height, line, MAX_BYTESPERLINE)?;
         }

@@ -10,6 +10,8 @@
 mod bus;
 mod bytes;
 mod calls;
+mod codec;
+mod context;
 pub mod control;
 mod device;
 mod dispatch;
@@ -20,17 +22,20 @@ mod file;
 mod format;
 pub mod pixfmt;
 mod program;
+mod progress;
 mod refusal;
 mod request;
+mod selection;
+mod stream;
 pub mod sys;
 
 pub use bus::{Bus, BusFault};
 pub use calls::io::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI};
+pub use codec::{Command, CommandSet};
+pub use context::Context;
 pub use control::{ControlFlags, ControlKind, ControlSpec, ControlValue};
-pub use device::{CallContext, DeviceStatistics, Outcome, VideoDevice};
-pub use driver::{
-    DriverEvent, EventKinds, Flow, Identity, Port, Progress, QueuePolicy, Statistics, VideoDriver,
-};
+pub use device::{CallContext, DeviceStatistics, Opener, Outcome, VideoDevice};
+pub use driver::{Flow, FormatFlags, Identity, Port, QueuePolicy, Role, VideoDriver};
 pub use error::{Errno, Error};
 pub use file::FileHandle;
 pub use format::{
@@ -38,7 +43,11 @@ pub use format::{
 };
 pub use pixfmt::{FourCc, PixelFormat};
 pub use program::Program;
+pub use progress::{
+    DriverEvent, EventKinds, Finished, FrameFlags, FrameMark, Progress, Statistics,
+};
 pub use refusal::Refusal;
+pub use selection::{Rect, SelectionFlags, SelectionTarget};
 
 #[cfg(test)]
 mod tests;

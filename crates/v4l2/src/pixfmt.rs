@@ -16,6 +16,12 @@ impl FourCc {
     pub const RGB24: Self = Self::new(*b"RGB3");
     /// NV12 in two memory planes.
     pub const NV12M: Self = Self::new(*b"NM12");
+    /// Y plane, then U and V at half resolution, in one memory plane.
+    pub const YUV420: Self = Self::new(*b"YU12");
+    /// H.264 byte stream with start codes.
+    pub const H264: Self = Self::new(*b"H264");
+    /// One JPEG picture.
+    pub const JPEG: Self = Self::new(*b"JPEG");
 
     /// Packs four characters.
     #[must_use]
@@ -43,6 +49,11 @@ impl fmt::Display for FourCc {
     }
 }
 
+/// Fewest bytes of a buffer for a compressed picture.
+pub const MIN_COMPRESSED_BYTES: u32 = 64 << 10;
+/// Most bytes of a buffer for a compressed picture.
+pub const MAX_COMPRESSED_BYTES: u32 = 32 << 20;
+
 /// Whether a format holds luma and chroma or primaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColorModel {
@@ -55,8 +66,10 @@ pub enum ColorModel {
 /// One plane of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Component {
-    /// Bytes of one line per pixel of the picture's width.
+    /// Bytes of one line per `horizontal_step` pixels of the picture's width.
     pub bytes_per_pixel: u32,
+    /// Columns of the picture for one column of this plane.
+    pub horizontal_step: u32,
     /// Lines of the picture for one line of this plane.
     pub vertical_step: u32,
 }
@@ -72,7 +85,7 @@ pub struct PixelFormat {
     pub model: ColorModel,
     /// Planes of memory: 1, or one per component.
     pub memory_planes: usize,
-    /// Planes of samples, in memory order.
+    /// Planes of samples, in memory order; none of a compressed format.
     pub components: &'static [Component],
     /// Width and height are multiples of these.
     pub align: (u32, u32),
@@ -81,13 +94,33 @@ pub struct PixelFormat {
 const NV12_COMPONENTS: &[Component] = &[
     Component {
         bytes_per_pixel: 1,
+        horizontal_step: 1,
         vertical_step: 1,
     },
     Component {
         bytes_per_pixel: 1,
+        horizontal_step: 1,
         vertical_step: 2,
     },
 ];
+
+const CHROMA_QUARTER: Component = Component {
+    bytes_per_pixel: 1,
+    horizontal_step: 2,
+    vertical_step: 2,
+};
+
+/// A stream of bytes that a codec makes or takes.
+const fn compressed(fourcc: FourCc, description: &'static str) -> PixelFormat {
+    PixelFormat {
+        fourcc,
+        description,
+        model: ColorModel::Yuv,
+        memory_planes: 1,
+        components: &[],
+        align: (2, 2),
+    }
+}
 
 /// All formats known here.
 pub static TABLE: &[PixelFormat] = &[
@@ -98,6 +131,7 @@ pub static TABLE: &[PixelFormat] = &[
         memory_planes: 1,
         components: &[Component {
             bytes_per_pixel: 2,
+            horizontal_step: 1,
             vertical_step: 1,
         }],
         align: (2, 1),
@@ -118,6 +152,7 @@ pub static TABLE: &[PixelFormat] = &[
         memory_planes: 1,
         components: &[Component {
             bytes_per_pixel: 3,
+            horizontal_step: 1,
             vertical_step: 1,
         }],
         align: (1, 1),
@@ -130,6 +165,24 @@ pub static TABLE: &[PixelFormat] = &[
         components: NV12_COMPONENTS,
         align: (2, 2),
     },
+    PixelFormat {
+        fourcc: FourCc::YUV420,
+        description: "Planar YUV 4:2:0",
+        model: ColorModel::Yuv,
+        memory_planes: 1,
+        components: &[
+            Component {
+                bytes_per_pixel: 1,
+                horizontal_step: 1,
+                vertical_step: 1,
+            },
+            CHROMA_QUARTER,
+            CHROMA_QUARTER,
+        ],
+        align: (2, 2),
+    },
+    compressed(FourCc::H264, "H.264"),
+    compressed(FourCc::JPEG, "JPEG"),
 ];
 
 /// Finds a format by its code.
@@ -154,10 +207,35 @@ pub struct ComponentLayout {
 }
 
 impl PixelFormat {
+    /// Whether it is a codec's, with no lines of samples.
+    #[must_use]
+    pub const fn is_compressed(&self) -> bool {
+        self.components.is_empty()
+    }
+
     /// Bytes of a line of component `index` without padding; `None` on overflow.
     #[must_use]
     pub fn line_bytes(&self, index: usize, width: u32) -> Option<u32> {
-        width.checked_mul(self.components.get(index)?.bytes_per_pixel)
+        let component = self.components.get(index)?;
+        let columns = width.div_ceil(component.horizontal_step.max(1));
+        columns.checked_mul(component.bytes_per_pixel)
+    }
+
+    /// Layout of the plane of a compressed format: no lines, and as many bytes as `wanted`, from
+    /// what the smallest picture needs to [`MAX_COMPRESSED_BYTES`].
+    #[must_use]
+    pub fn compressed_layout(&self, width: u32, height: u32, wanted: u32) -> PlaneLayout {
+        // What an incompressible picture takes in 4:2:0 samples, with room for headers.
+        let picture = width.saturating_mul(height).saturating_mul(3) / 2;
+        let least = MIN_COMPRESSED_BYTES.max(picture / 4);
+        let sizeimage = match wanted {
+            0 => MIN_COMPRESSED_BYTES.max(picture),
+            wanted => wanted.max(least),
+        };
+        PlaneLayout {
+            bytesperline: 0,
+            sizeimage: sizeimage.min(MAX_COMPRESSED_BYTES),
+        }
     }
 
     /// Layout of memory plane `index`. `bytesperline` is taken if it is long enough and not
@@ -176,6 +254,9 @@ impl PixelFormat {
         if index >= self.memory_planes {
             return None;
         }
+        if self.is_compressed() {
+            return Some(self.compressed_layout(width, height, 0));
+        }
         let shortest = self.line_bytes(index, width)?;
         // Whole macropixels only.
         let align = self.line_alignment(index);
@@ -190,6 +271,7 @@ impl PixelFormat {
         let mut size = 0u32;
         for component in here {
             let lines = height.div_ceil(component.vertical_step.max(1));
+            let line = self.component_line(component, line);
             size = size.checked_add(line.checked_mul(lines)?)?;
         }
         Some(PlaneLayout {
@@ -215,17 +297,28 @@ impl PixelFormat {
         if self.memory_planes == 1 {
             for before in self.components.get(..index)? {
                 let lines = u64::from(height.div_ceil(before.vertical_step.max(1)));
-                let bytes = lines.checked_mul(u64::from(layout.bytesperline))?;
+                let line = self.component_line(before, layout.bytesperline);
+                let bytes = lines.checked_mul(u64::from(line))?;
                 offset = offset.checked_add(bytes)?;
             }
         }
         Some(ComponentLayout {
             memory_plane,
             offset,
-            bytesperline: layout.bytesperline,
+            bytesperline: self.component_line(component, layout.bytesperline),
             lines: height.div_ceil(component.vertical_step.max(1)),
             line_bytes: self.line_bytes(index, width)?,
         })
+    }
+
+    /// Bytes from one line of a component to the next, where those of the first component's lines
+    /// in its memory plane are known.
+    const fn component_line(&self, component: &Component, bytesperline: u32) -> u32 {
+        if self.memory_planes == 1 && component.horizontal_step > 1 {
+            bytesperline / component.horizontal_step
+        } else {
+            bytesperline
+        }
     }
 
     fn line_alignment(&self, index: usize) -> u32 {

@@ -44,6 +44,15 @@ pub(crate) enum Call {
     ExportBuf,
     StreamOn,
     StreamOff,
+    GetSelection,
+    SetSelection,
+    CropCap,
+    GetCrop,
+    SetCrop,
+    DecoderCmd,
+    TryDecoderCmd,
+    EncoderCmd,
+    TryEncoderCmd,
 }
 
 /// How a call's structure travels, and when it is refused for priority.
@@ -136,6 +145,15 @@ pub(crate) static REQUESTS: &[Request] = requests! {
     ExportBuf = VIDIOC_EXPBUF, through!(v4l2_exportbuffer.flags, 4), false;
     StreamOn = VIDIOC_STREAMON, ALL, true;
     StreamOff = VIDIOC_STREAMOFF, ALL, true;
+    GetSelection = VIDIOC_G_SELECTION, through!(v4l2_selection.r, 16), false;
+    SetSelection = VIDIOC_S_SELECTION, through!(v4l2_selection.r, 16), true;
+    CropCap = VIDIOC_CROPCAP, through!(v4l2_cropcap.type_, 4), false;
+    GetCrop = VIDIOC_G_CROP, through!(v4l2_crop.type_, 4), false;
+    SetCrop = VIDIOC_S_CROP, ALL, true;
+    DecoderCmd = VIDIOC_DECODER_CMD, ALL, true;
+    TryDecoderCmd = VIDIOC_TRY_DECODER_CMD, ALL, false;
+    EncoderCmd = VIDIOC_ENCODER_CMD, ALL, true;
+    TryEncoderCmd = VIDIOC_TRY_ENCODER_CMD, ALL, false;
 };
 
 /// Finds an ioctl by its exact number: type, number, direction and size.

@@ -148,13 +148,15 @@ fn a_free_camera_fills_every_buffer_and_drops_none() {
 fn lines_go_where_bytesperline_says_and_padding_stays() {
     for (format, bytes_per_pixel) in [("YUYV", 2), ("RGB24", 3)] {
         let mut camera = camera(&format!("camera,size=16x8,format={format}"));
-        let mut wanted_format = camera.format();
+        let mut wanted_format = camera.format(Flow::Capture);
         let line = 16 * bytes_per_pixel;
         wanted_format.planes[0].bytesperline = line + 24;
-        let format = camera.try_format(&wanted_format);
+        let format = camera.try_format(Flow::Capture, &wanted_format);
         let padded = format.planes[0].bytesperline;
         assert!(padded >= line + 24, "{format:?}");
-        camera.set_format(&format).expect("a format it offered");
+        camera
+            .set_format(Flow::Capture, &format, false)
+            .expect("a format it offered");
         let mut bench = Bench::new(camera, 2);
         bench.queue(0);
         bench.start();
@@ -188,13 +190,15 @@ fn nv12_lies_in_one_plane_and_nv12m_in_two() {
             ("camera-mplane,size=16x8,format=NV12M", 2),
         ] {
             let mut camera = camera(spec);
-            let mut format = camera.format();
+            let mut format = camera.format(Flow::Capture);
             for plane in &mut format.planes[..planes] {
                 plane.bytesperline = 16 + padding;
             }
-            let format = camera.try_format(&format);
+            let format = camera.try_format(Flow::Capture, &format);
             assert_eq!(format.num_planes, planes);
-            camera.set_format(&format).expect("a format it offered");
+            camera
+                .set_format(Flow::Capture, &format, false)
+                .expect("a format it offered");
             let mut bench = Bench::new(camera, 2);
             bench.queue(0);
             bench.start();
@@ -313,7 +317,7 @@ fn buffers_too_small_are_refused() {
 fn formats_depend_on_the_planes_a_device_speaks() {
     let codes = |spec| -> Vec<FourCc> {
         camera(spec)
-            .formats()
+            .formats(Flow::Capture)
             .iter()
             .map(|pixel| pixel.fourcc)
             .collect()
@@ -325,19 +329,25 @@ fn formats_depend_on_the_planes_a_device_speaks() {
         [FourCc::YUYV, FourCc::NV12, FourCc::RGB24, FourCc::NV12M]
     );
     let camera = camera("camera");
-    let format = camera.format();
+    let format = camera.format(Flow::Capture);
     assert_eq!(
         (format.width, format.height, format.fourcc),
         (640, 480, FourCc::YUYV)
     );
-    assert_eq!(camera.interval(), Fraction::new(1, 30));
-    assert_eq!(format.color, camera.try_format(&format).color);
+    assert_eq!(
+        camera.interval(Flow::Capture).unwrap(),
+        Fraction::new(1, 30)
+    );
+    assert_eq!(
+        format.color,
+        camera.try_format(Flow::Capture, &format).color
+    );
     let odd = Format {
         width: 9999,
         height: 3,
         ..format
     };
-    let fitted = camera.try_format(&odd);
+    let fitted = camera.try_format(Flow::Capture, &odd);
     assert_eq!((fitted.width, fitted.height), (4096, 2));
 }
 
@@ -345,7 +355,7 @@ fn formats_depend_on_the_planes_a_device_speaks() {
 fn intervals_are_clamped_and_zero_is_the_default() {
     let mut camera = camera("camera,fps=30000/1001");
     let default = Fraction::new(1001, 30_000);
-    assert_eq!(camera.interval(), default);
+    assert_eq!(camera.interval(Flow::Capture), Some(default));
     for (asked, got) in [
         ((1, 25), (1, 25)),
         ((1, 1000), (1, 120)),
@@ -356,12 +366,8 @@ fn intervals_are_clamped_and_zero_is_the_default() {
         ((1, 120), (1, 120)),
     ] {
         let got = Fraction::new(got.0, got.1);
-        assert_eq!(
-            camera.set_interval(Fraction::new(asked.0, asked.1)),
-            got,
-            "{asked:?}"
-        );
-        assert_eq!(camera.interval(), got);
+        camera.set_interval(Flow::Capture, Fraction::new(asked.0, asked.1));
+        assert_eq!(camera.interval(Flow::Capture), Some(got), "{asked:?}");
     }
 }
 
@@ -411,9 +417,12 @@ fn a_clip_ends_with_a_last_buffer_and_starts_again() {
     };
     let spec = format!("camera={},clock=free", path.display());
     let mut bench = Bench::new(camera(&spec), 2);
-    let format = bench.device.format();
+    let format = bench.device.format(Flow::Capture);
     assert_eq!((format.width, format.height), (16, 8));
-    assert_eq!(bench.device.interval(), Fraction::new(1, 100));
+    assert_eq!(
+        bench.device.interval(Flow::Capture).unwrap(),
+        Fraction::new(1, 100)
+    );
     for _ in 0..2 {
         bench.events.clear();
         bench.start();

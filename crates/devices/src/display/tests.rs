@@ -117,12 +117,14 @@ fn lines_are_read_where_bytesperline_says() {
     ] {
         for padding in [0, 48] {
             let mut device = display(spec);
-            let mut format = device.format();
+            let mut format = device.format(Flow::Output);
             for plane in &mut format.planes[..format.num_planes] {
                 plane.bytesperline += padding;
             }
-            let format = device.try_format(&format);
-            device.set_format(&format).expect("a format it offered");
+            let format = device.try_format(Flow::Output, &format);
+            device
+                .set_format(Flow::Output, &format, false)
+                .expect("a format it offered");
             let mut bench = Bench::new(device, 2);
             let frame = picture(layout, 5);
             let mut bytes = frame.bytes().iter();
@@ -259,21 +261,28 @@ fn a_y4m_display_offers_what_y4m_holds() {
         "display-mplane={}",
         directory.path().join("a.y4m").display()
     ));
-    let codes: Vec<FourCc> = device.formats().iter().map(|pixel| pixel.fourcc).collect();
+    let codes: Vec<FourCc> = device
+        .formats(Flow::Output)
+        .iter()
+        .map(|pixel| pixel.fourcc)
+        .collect();
     assert_eq!(codes, [FourCc::YUYV, FourCc::NV12, FourCc::NV12M]);
 }
 
 #[test]
 fn colors_a_program_gives_are_kept() {
     let device = display("display");
-    let mut format = device.format();
+    let mut format = device.format(Flow::Output);
     format.color = Colorimetry {
         colorspace: 3,
         ..Colorimetry::default()
     };
-    assert_eq!(device.try_format(&format).color, format.color);
+    assert_eq!(device.try_format(Flow::Output, &format).color, format.color);
     format.color = Colorimetry::default();
-    assert_eq!(device.try_format(&format).color, device.format().color);
+    assert_eq!(
+        device.try_format(Flow::Output, &format).color,
+        device.format(Flow::Output).color
+    );
 }
 
 #[test]
@@ -296,7 +305,7 @@ fn counts_are_controls() {
 
 #[test]
 fn what_a_host_and_a_spec_say_about_the_queue() {
-    let policy = |spec| display(spec).queue_policy();
+    let policy = |spec| display(spec).queue_policy(Flow::Output);
     assert!(policy("display").userptr);
     assert!(!policy("display,userptr=off").userptr);
     assert!(!policy("display,hints=off").cache_hints);
@@ -317,14 +326,16 @@ fn the_matrix_follows_the_colors_of_the_format() {
         (8, 2, Matrix::Bt709),
     ] {
         let mut device = display("display,format=NV12");
-        let mut format = device.format();
+        let mut format = device.format(Flow::Output);
         format.color = Colorimetry {
             colorspace,
             ycbcr_enc,
             ..Colorimetry::default()
         };
-        let format = device.try_format(&format);
-        device.set_format(&format).expect("a format it offered");
+        let format = device.try_format(Flow::Output, &format);
+        device
+            .set_format(Flow::Output, &format, false)
+            .expect("a format it offered");
         assert_eq!(device.mode.matrix(), matrix, "{colorspace} {ycbcr_enc}");
     }
 }
@@ -393,9 +404,11 @@ fn buffers_are_held_while_the_recording_has_no_room() {
 #[test]
 fn data_begins_at_its_offset() {
     let mut device = display("display-mplane,size=16x8,format=YUYV");
-    let mut format = device.format();
+    let mut format = device.format(Flow::Output);
     format.planes[0].sizeimage = 256 + 64;
-    device.set_format(&format).expect("a format it offered");
+    device
+        .set_format(Flow::Output, &format, false)
+        .expect("a format it offered");
     let mut bench = Bench::new(device, 2);
     let frame = picture(Layout::Yuyv, 9);
     bench.plane(0, 0)[64..].copy_from_slice(frame.bytes());

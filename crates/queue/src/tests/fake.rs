@@ -535,5 +535,6 @@ pub(crate) fn done() -> Completion {
         sequence: 0,
         field: 1,
         last: false,
+        timecode: None,
     }
 }

@@ -618,6 +618,7 @@ impl Run {
         let completion = Completion {
             outcome,
             last,
+            timecode: None,
             ..done()
         };
         self.bench

@@ -506,6 +506,7 @@ impl Lab {
             sequence: 0,
             field: 1,
             last: false,
+            timecode: None,
         };
         let Side { queue, .. } = &mut self.sides[side];
         queue

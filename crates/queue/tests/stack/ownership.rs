@@ -25,6 +25,7 @@ const DONE: Completion = Completion {
     sequence: 0,
     field: 0,
     last: false,
+    timecode: None,
 };
 
 /// Camera and display stream, the camera's first two buffers being the display's too.

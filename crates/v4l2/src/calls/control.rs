@@ -1,8 +1,8 @@
 //! Control ioctls.
 
 use crate::bytes::{Image, field};
+use crate::context::Context;
 use crate::control::{Control, ControlKind, ControlValue, bits32, class_of};
-use crate::device::VideoDevice;
 use crate::file::FileHandle;
 use crate::{Error, VideoDriver, sys};
 use vb3_plane::MemOps;
@@ -10,7 +10,7 @@ use vb3_plane::MemOps;
 const NEXT_CTRL: u32 = sys::V4L2_CTRL_FLAG_NEXT_CTRL;
 const NEXT_COMPOUND: u32 = sys::V4L2_CTRL_FLAG_NEXT_COMPOUND;
 
-impl<M, D> VideoDevice<M, D>
+impl<M, D> Context<M, D>
 where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,

@@ -1,19 +1,20 @@
 //! SUBSCRIBE_EVENT, UNSUBSCRIBE_EVENT, DQEVENT, and raising events.
 
 use crate::bytes::{Image, field};
+use crate::context::Context;
 use crate::control::ControlFlags;
-use crate::device::{CallContext, VideoDevice};
+use crate::device::CallContext;
 use crate::dispatch::Answer;
-use crate::driver::{DriverEvent, EventKinds};
 use crate::event::{PAYLOAD, Payload, Topic};
 use crate::file::FileHandle;
+use crate::progress::{DriverEvent, EventKinds};
 use crate::{Error, VideoDriver, sys};
 use vb3_plane::MemOps;
 
 /// Events kept of one subscription to something that happens with every frame.
 const DEPTH: usize = 4;
 
-impl<M, D> VideoDevice<M, D>
+impl<M, D> Context<M, D>
 where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,

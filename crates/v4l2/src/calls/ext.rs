@@ -2,8 +2,9 @@
 
 use crate::bytes::{Image, field, read_user, write_user};
 use crate::calls::control::wide;
+use crate::context::Context;
 use crate::control::{Control, ControlFlags, ControlKind, ControlValue, bits32, class_of};
-use crate::device::{CallContext, VideoDevice};
+use crate::device::CallContext;
 use crate::dispatch::Answer;
 use crate::{Error, Program, VideoDriver, sys};
 use vb3_plane::MemOps;
@@ -143,7 +144,7 @@ fn entries(array: &mut [u8]) -> impl Iterator<Item = (u32, Entry<'_>)> {
     )
 }
 
-impl<M, D> VideoDevice<M, D>
+impl<M, D> Context<M, D>
 where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,

@@ -1,7 +1,7 @@
 //! Formats, frame sizes and frame intervals.
 
 use crate::bytes::{Image, field};
-use crate::device::VideoDevice;
+use crate::context::Context;
 use crate::driver::Flow;
 use crate::format::{Colorimetry, FIELD_NONE};
 use crate::pixfmt::{FourCc, PixelFormat};
@@ -137,67 +137,55 @@ fn write_multi(arg: &mut Image<'_>, format: &Format) {
     arg.set_u8(pix_mp!(xfer_func), narrow(format.color.xfer_func));
 }
 
-impl<M, D> VideoDevice<M, D>
+impl<M, D> Context<M, D>
 where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// The device's buffer type (`V4L2_BUF_TYPE_*`).
-    pub(crate) fn buf_type(&self) -> u32 {
-        match (self.driver.flow(), self.driver.planarity()) {
-            (Flow::Capture, Planarity::Single) => sys::V4L2_BUF_TYPE_VIDEO_CAPTURE,
-            (Flow::Capture, Planarity::Multi) => sys::V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE,
-            (Flow::Output, Planarity::Single) => sys::V4L2_BUF_TYPE_VIDEO_OUTPUT,
-            (Flow::Output, Planarity::Multi) => sys::V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE,
-        }
-    }
-
-    /// EINVAL for another buffer type.
-    pub(crate) fn check_type(&self, wanted: u32) -> Result<(), Error> {
-        if wanted == self.buf_type() {
-            Ok(())
-        } else {
-            Err(Error::Invalid)
-        }
-    }
-
     fn pixel_format(&self, fourcc: u32) -> Result<&'static PixelFormat, Error> {
-        let found = self
-            .driver
-            .formats()
-            .iter()
-            .find(|p| p.fourcc == FourCc(fourcc));
-        found.copied().ok_or(Error::Invalid)
+        let flows = self.driver.role().flows();
+        let formats = flows.iter().flat_map(|&flow| self.driver.formats(flow));
+        formats
+            .copied()
+            .find(|p| p.fourcc == FourCc(fourcc))
+            .ok_or(Error::Invalid)
     }
 
     pub(crate) fn enum_fmt(&self, arg: &mut Image<'_>) -> Result<(), Error> {
-        self.check_type(arg.u32(field!(v4l2_fmtdesc.type_)))?;
+        let flow = self.flow_of(arg.u32(field!(v4l2_fmtdesc.type_)))?;
         let index = usize::try_from(arg.u32(field!(v4l2_fmtdesc.index)));
         let pixel = index
             .ok()
-            .and_then(|i| self.driver.formats().get(i).copied());
+            .and_then(|i| self.driver.formats(flow).get(i).copied());
         let pixel = pixel.ok_or(Error::Invalid)?;
+        let compressed = match pixel.is_compressed() {
+            true => sys::V4L2_FMT_FLAG_COMPRESSED,
+            false => 0,
+        };
+        let flags = self.driver.format_flags(flow, pixel).bits() | compressed;
+        arg.set_u32(field!(v4l2_fmtdesc.flags), flags);
         arg.set_text(field!(v4l2_fmtdesc.description), 32, pixel.description);
         arg.set_u32(field!(v4l2_fmtdesc.pixelformat), pixel.fourcc.0);
         Ok(())
     }
 
     pub(crate) fn get_fmt(&self, arg: &mut Image<'_>) -> Result<(), Error> {
-        self.check_type(arg.u32(field!(v4l2_format.type_)))?;
-        write_format(arg, &self.driver.format(), self.driver.planarity());
+        let flow = self.flow_of(arg.u32(field!(v4l2_format.type_)))?;
+        write_format(arg, &self.driver.format(flow), self.driver.planarity());
         Ok(())
     }
 
     /// TRY_FMT; with `set` S_FMT, which is EBUSY while buffers exist.
     pub(crate) fn set_fmt(&mut self, arg: &mut Image<'_>, set: bool) -> Result<(), Error> {
-        self.check_type(arg.u32(field!(v4l2_format.type_)))?;
+        let flow = self.flow_of(arg.u32(field!(v4l2_format.type_)))?;
         let planarity = self.driver.planarity();
-        let format = self.driver.try_format(&read_format(arg, planarity));
+        let format = self.driver.try_format(flow, &read_format(arg, planarity));
         if set {
-            if self.queue.is_busy() {
+            if self.is_busy(flow) {
                 return Err(Error::Busy);
             }
-            self.driver.set_format(&format)?;
+            let peer_busy = self.is_busy(flow.other());
+            self.driver.set_format(flow, &format, peer_busy)?;
         }
         write_format(arg, &format, planarity);
         Ok(())
@@ -237,6 +225,7 @@ where
         let index = arg.u32(field!(v4l2_frmivalenum.index));
         let base = field!(v4l2_frmivalenum.__bindgen_anon_1);
         let intervals = self.driver.frame_intervals(pixel, width, height);
+        let intervals = intervals.ok_or(Error::Invalid)?;
         let (kind, values): (u32, [Option<Fraction>; 3]) = match (intervals, index) {
             (FrameIntervals::Discrete(list), _) => {
                 let index = usize::try_from(index).map_err(|_| Error::Invalid)?;
@@ -265,34 +254,32 @@ where
 
     /// G_PARM; with `set` S_PARM, which changes the interval first.
     pub(crate) fn parm(&mut self, arg: &mut Image<'_>, set: bool) -> Result<(), Error> {
-        self.check_type(arg.u32(field!(v4l2_streamparm.type_)))?;
+        let flow = self.flow_of(arg.u32(field!(v4l2_streamparm.type_)))?;
         let base = field!(v4l2_streamparm.parm);
         // Capture and output parameters have one layout.
         let interval_at = base + field!(v4l2_captureparm.timeperframe);
-        let interval = if set {
-            self.driver.set_interval(Fraction::new(
-                arg.u32(interval_at),
-                arg.u32(interval_at + 4),
-            ))
-        } else {
-            self.driver.interval()
-        };
+        if set {
+            let wanted = Fraction::new(arg.u32(interval_at), arg.u32(interval_at + 4));
+            self.driver.set_interval(flow, wanted);
+        }
+        let interval = self.driver.interval(flow).ok_or(Error::Invalid)?;
         arg.clear_from(base);
         arg.set_u32(
             base + field!(v4l2_captureparm.capability),
             sys::V4L2_CAP_TIMEPERFRAME,
         );
         write_fraction(arg, interval_at, interval);
-        if self.offers_file_io() {
-            let buffers = self.queue.config().min_reqbufs_allocation.clamp(1, 32);
+        let stream = self.stream(flow)?;
+        if stream.offers_file_io() {
+            let buffers = stream.queue.config().min_reqbufs_allocation.clamp(1, 32);
             arg.set_u32(base + field!(v4l2_captureparm.readbuffers), buffers);
         }
         Ok(())
     }
 
     /// The field order that buffers come back with where the program left it open.
-    pub(crate) fn default_field(&self) -> u32 {
-        match self.driver.format().field {
+    pub(crate) fn default_field(&self, flow: Flow) -> u32 {
+        match self.driver.format(flow).field {
             0 => FIELD_NONE,
             field => field,
         }

@@ -1,9 +1,11 @@
 //! mmap, poll, read, write, and the passing of time.
 
 use crate::bytes::write_user;
-use crate::device::{CallContext, Outcome, VideoDevice};
-use crate::driver::Progress;
+use crate::context::Context;
+use crate::device::{CallContext, Outcome};
+use crate::driver::{Flow, Role};
 use crate::file::FileHandle;
+use crate::progress::{FrameMark, Progress};
 use crate::{Bus, Error, Program, VideoDriver};
 use vb3_plane::MemOps;
 use vb3_queue::{Fault, Interest, IoModes, MapAccess, Readiness, Sink, Source};
@@ -37,41 +39,34 @@ impl<M: MemOps> Source for Window<'_, M> {
     }
 }
 
-impl<M, D> VideoDevice<M, D>
+impl<M, D> Context<M, D>
 where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Describes what to map for an mmap of the device. Allowed to every file, as on Linux.
-    ///
-    /// # Errors
-    /// EINVAL for a mapping that is not shared, lacks the access the direction needs, is longer
-    /// than the plane, or is nowhere; EBUSY during read() or write().
-    pub fn mmap(
+    pub(crate) fn mmap(
         &mut self,
         mem: &mut M,
-        file: FileHandle,
         offset: u64,
         len_bytes: u64,
         access: MapAccess,
     ) -> Result<M::Mmap, Error> {
-        if !self.is_open(file) {
-            return Err(Error::NoFile);
-        }
-        self.queue
-            .mmap(mem, offset, len_bytes, access)
-            .map_err(|error| {
-                self.record("mmap", error.into());
-                error.into()
-            })
+        // Cookies of a memory-to-memory device tell its queues apart.
+        let flow = match self.driver.role() {
+            Role::Capture => Flow::Capture,
+            Role::Output => Flow::Output,
+            Role::MemToMem if vb3_queue::is_m2m_capture(offset) => Flow::Capture,
+            Role::MemToMem => Flow::Output,
+        };
+        let stream = self.stream_mut(flow)?;
+        let mapped = stream.queue.mmap(mem, offset, len_bytes, access);
+        mapped.map_err(|error| {
+            self.record("mmap", error.into());
+            error.into()
+        })
     }
 
-    /// Which of POLLIN, POLLRDNORM, POLLOUT, POLLWRNORM, POLLPRI and POLLERR hold for a caller
-    /// interested in `events`. POLLERR is answered unasked.
-    ///
-    /// Where there are no buffers, asking for data starts read() or write(), and the file then
-    /// owns the queue.
-    pub fn poll(&mut self, mem: &mut M, file: FileHandle, events: i16) -> i16 {
+    pub(crate) fn poll(&mut self, mem: &mut M, file: FileHandle, events: i16) -> i16 {
         let Ok(handle) = self.file_mut(file) else {
             return POLL_ERR;
         };
@@ -80,140 +75,152 @@ where
         } else {
             0
         };
+        found |= match self.driver.role() {
+            Role::Capture => self.poll_one(mem, file, events, Flow::Capture),
+            Role::Output => self.poll_one(mem, file, events, Flow::Output),
+            Role::MemToMem => self.poll_both(mem, events),
+        };
+        found & (events | POLL_ERR)
+    }
+
+    fn poll_one(&mut self, mem: &mut M, file: FileHandle, events: i16, flow: Flow) -> i16 {
         let interest = Interest {
             readable: events & POLL_IN != 0,
             writable: events & POLL_OUT != 0,
         };
-        let ready = if self.is_output() { POLL_OUT } else { POLL_IN };
-        found |= match self.queue.poll(mem, &mut self.driver, interest) {
+        let Ok((stream, mut driver)) = self.parts(flow) else {
+            return POLL_ERR;
+        };
+        let found = match stream.queue.poll(mem, &mut *driver, interest) {
             Readiness::Nothing => 0,
-            Readiness::Ready => ready,
+            Readiness::Ready if flow == Flow::Output => POLL_OUT,
+            Readiness::Ready => POLL_IN,
             Readiness::Error => POLL_ERR,
         };
-        self.settle_owner(file);
-        found & (events | POLL_ERR)
+        stream.settle_owner(file);
+        found
     }
 
-    /// read() of at most `len_bytes` to `addr` in the program.
-    pub fn read(
-        &mut self,
-        mem: &mut M,
-        cx: CallContext,
-        addr: u64,
-        len_bytes: u64,
-        program: &dyn Program<M>,
-    ) -> Outcome {
-        self.transfer(
-            mem,
-            cx,
-            IoModes::READ,
-            &mut Window { program, addr },
-            len_bytes,
-        )
-    }
-
-    /// write() of at most `len_bytes` from `addr` in the program.
-    pub fn write(
-        &mut self,
-        mem: &mut M,
-        cx: CallContext,
-        addr: u64,
-        len_bytes: u64,
-        program: &dyn Program<M>,
-    ) -> Outcome {
-        self.transfer(
-            mem,
-            cx,
-            IoModes::WRITE,
-            &mut Window { program, addr },
-            len_bytes,
-        )
-    }
-
-    fn transfer(
-        &mut self,
-        mem: &mut M,
-        cx: CallContext,
-        mode: IoModes,
-        window: &mut Window<'_, M>,
-        len_bytes: u64,
-    ) -> Outcome {
-        if !self.is_open(cx.file) {
-            return Outcome::Fail(Error::NoFile);
+    /// Source: Linux 7.2 `v4l2_m2m_poll`.
+    fn poll_both(&mut self, mem: &mut M, events: i16) -> i16 {
+        if events & (POLL_IN | POLL_OUT) == 0 {
+            return 0;
         }
-        self.wake_up(cx);
-        if !self.queue.config().io_modes.contains(mode) {
-            return Outcome::Fail(Error::Invalid);
-        }
-        if let Err(error) = self.check_owner(cx.file) {
-            return Outcome::Fail(error);
-        }
-        if window.addr == 0 && len_bytes != 0 {
-            return Outcome::Fail(Error::Invalid);
-        }
-        let moved = if mode == IoModes::READ {
-            self.queue.read(mem, &mut self.driver, window, len_bytes)
-        } else {
-            self.queue
-                .write(mem, &mut self.driver, window, len_bytes, cx.now_ns)
-        };
-        self.settle_owner(cx.file);
-        let result = match moved {
-            Ok(bytes) => {
-                self.wake = true;
-                Ok(Some(i64::try_from(bytes).unwrap_or(i64::MAX)))
-            }
-            Err(error) => self.sleep(cx, error),
-        };
-        if let Err(error) = result {
-            self.record(
-                if mode == IoModes::READ {
-                    "read"
+        let mut useful = false;
+        let mut found = 0;
+        for stream in self.streams_mut() {
+            stream.queue.reap(mem);
+            useful |= stream.queue.is_worth_waiting();
+            if stream.queue.is_ready() {
+                found |= if stream.is_output() {
+                    POLL_OUT
                 } else {
-                    "write"
-                },
-                error,
-            );
+                    POLL_IN
+                };
+            }
+        }
+        if useful { found } else { POLL_ERR }
+    }
+
+    /// read() of a CAPTURE queue to, or write() to an OUTPUT queue from, the program's memory
+    /// `window`: its address and bytes.
+    pub(crate) fn transfer(
+        &mut self,
+        mem: &mut M,
+        cx: CallContext,
+        flow: Flow,
+        (addr, len_bytes): (u64, u64),
+        program: &dyn Program<M>,
+    ) -> Outcome {
+        let window = &mut Window { program, addr };
+        let result = self.transfer_through(mem, cx, flow, window, len_bytes);
+        if let Err(error) = result {
+            let call = match flow {
+                Flow::Capture => "read",
+                Flow::Output => "write",
+            };
+            self.record(call, error);
         }
         result.into()
     }
 
-    /// Time has passed: the driver works, what it finished can be dequeued, what happened is
-    /// raised as events. `now_ns` is the monotonic clock.
-    pub fn tick(&mut self, mem: &mut M, now_ns: u64)
-    where
-        M: Bus<M::Cookie>,
-    {
-        self.tick_through(mem, now_ns, |mem, work| work(mem));
+    fn transfer_through(
+        &mut self,
+        mem: &mut M,
+        cx: CallContext,
+        flow: Flow,
+        window: &mut Window<'_, M>,
+        len_bytes: u64,
+    ) -> Result<Option<i64>, Error> {
+        let mode = match flow {
+            Flow::Capture => IoModes::READ,
+            Flow::Output => IoModes::WRITE,
+        };
+        let (stream, mut driver) = self.parts(flow)?;
+        stream.wake_up(cx.call);
+        if !stream.queue.config().io_modes.contains(mode) {
+            return Err(Error::Invalid);
+        }
+        stream.check_owner(cx.file)?;
+        if window.addr == 0 && len_bytes != 0 {
+            return Err(Error::Invalid);
+        }
+        let moved = match flow {
+            Flow::Capture => stream.queue.read(mem, &mut *driver, window, len_bytes),
+            Flow::Output => stream
+                .queue
+                .write(mem, &mut *driver, window, len_bytes, cx.now_ns),
+        };
+        stream.settle_owner(cx.file);
+        match moved {
+            Ok(bytes) => {
+                drop(driver);
+                self.wake = true;
+                Ok(Some(i64::try_from(bytes).unwrap_or(i64::MAX)))
+            }
+            Err(error) => stream.sleep(cx, error),
+        }
     }
 
-    /// As [`tick`](Self::tick), for a host whose bus is not its memory itself: `with_bus` makes
-    /// one and calls what it is given with it, once.
-    pub fn tick_through(
+    pub(crate) fn tick(
         &mut self,
         mem: &mut M,
         now_ns: u64,
-        with_bus: impl FnOnce(&mut M, &mut dyn FnMut(&mut dyn Bus<M::Cookie>)),
+        mut with_bus: impl FnMut(&mut M, &mut dyn FnMut(&mut dyn Bus<M::Cookie>)),
     ) {
         let mut progress = Progress::default();
         let driver = &mut self.driver;
         with_bus(mem, &mut |bus| driver.tick(now_ns, bus, &mut progress));
-        for (token, completion) in progress.finished {
+        for finished in progress.finished {
+            let index = finished.token.index();
+            let flags = match finished.mark {
+                FrameMark::Keep => None,
+                FrameMark::Own(flags) => Some(flags.bits()),
+                FrameMark::CopyOf(source) => Some(
+                    self.output
+                        .as_ref()
+                        .map_or(0, |from| from.frame_flags(source)),
+                ),
+            };
+            let Ok(stream) = self.stream_mut(finished.flow) else {
+                continue;
+            };
             // A stale token is counted by the queue, and says nothing about the device.
-            let _ = self.queue.complete(mem, token, completion);
+            let taken = stream
+                .queue
+                .complete(mem, finished.token, finished.completion);
+            if let (Ok(()), Some(flags)) = (taken, flags) {
+                stream.keep_frame_flags(index, flags);
+            }
         }
-        self.queue.reap(mem);
-        if progress.broken {
-            self.queue.set_error();
+        for stream in self.streams_mut() {
+            stream.queue.reap(mem);
+            if progress.broken {
+                stream.queue.set_error();
+            }
         }
         for event in progress.events {
             self.raise_driver_event(event, now_ns);
         }
-    }
-
-    /// When the next [`tick`](Self::tick) is due, on the monotonic clock.
-    #[must_use]
-    pub fn next_tick(&self) -> Option<u64> {
-        self.driver.next_tick()
     }
 }

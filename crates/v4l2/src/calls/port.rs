@@ -1,24 +1,26 @@
 //! QUERYCAP, inputs and outputs, and priorities.
 
 use crate::bytes::{Image, field};
-use crate::device::VideoDevice;
-use crate::driver::{Flow, Port};
+use crate::context::Context;
+use crate::driver::{Port, Role};
 use crate::file::FileHandle;
 use crate::{Error, Planarity, VideoDriver, sys};
 use vb3_plane::MemOps;
 
-impl<M, D> VideoDevice<M, D>
+impl<M, D> Context<M, D>
 where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
     /// The device's capabilities (`device_caps`).
     pub(crate) fn capabilities(&self) -> u32 {
-        let video = match (self.driver.flow(), self.driver.planarity()) {
-            (Flow::Capture, Planarity::Single) => sys::V4L2_CAP_VIDEO_CAPTURE,
-            (Flow::Capture, Planarity::Multi) => sys::V4L2_CAP_VIDEO_CAPTURE_MPLANE,
-            (Flow::Output, Planarity::Single) => sys::V4L2_CAP_VIDEO_OUTPUT,
-            (Flow::Output, Planarity::Multi) => sys::V4L2_CAP_VIDEO_OUTPUT_MPLANE,
+        let video = match (self.driver.role(), self.driver.planarity()) {
+            (Role::Capture, Planarity::Single) => sys::V4L2_CAP_VIDEO_CAPTURE,
+            (Role::Capture, Planarity::Multi) => sys::V4L2_CAP_VIDEO_CAPTURE_MPLANE,
+            (Role::Output, Planarity::Single) => sys::V4L2_CAP_VIDEO_OUTPUT,
+            (Role::Output, Planarity::Multi) => sys::V4L2_CAP_VIDEO_OUTPUT_MPLANE,
+            (Role::MemToMem, Planarity::Single) => sys::V4L2_CAP_VIDEO_M2M,
+            (Role::MemToMem, Planarity::Multi) => sys::V4L2_CAP_VIDEO_M2M_MPLANE,
         };
         let file_io = if self.offers_file_io() {
             sys::V4L2_CAP_READWRITE
@@ -73,14 +75,19 @@ where
         if index == self.driver.port() {
             return Ok(());
         }
-        if self.queue.is_busy() {
+        if self.streams().any(|stream| stream.queue.is_busy()) {
             return Err(Error::Busy);
         }
         Ok(self.driver.set_port(index)?)
     }
 
-    /// The highest priority of all files.
+    /// The highest priority of the device's files.
     pub(crate) fn top_priority(&self) -> u32 {
+        self.own_priority().max(self.other_priority)
+    }
+
+    /// The highest priority of the files here.
+    pub(crate) fn own_priority(&self) -> u32 {
         self.files
             .values()
             .map(|file| file.priority)

@@ -4,7 +4,7 @@ use crate::pixfmt::lookup;
 use crate::{
     Bus, ControlFlags, ControlKind, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow,
     Format, FourCc, Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Port,
-    Progress, QueuePolicy, VideoDriver, sys,
+    Progress, QueuePolicy, Role, VideoDriver, sys,
 };
 use std::collections::VecDeque;
 use vb3_queue::{
@@ -151,19 +151,28 @@ impl Driver for TestDriver {
 }
 
 impl VideoDriver for TestDriver {
+    type Cookie = u64;
+
     fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    fn flow(&self) -> Flow {
-        self.flow
+    fn role(&self) -> Role {
+        match self.flow {
+            Flow::Capture => Role::Capture,
+            Flow::Output => Role::Output,
+        }
+    }
+
+    fn queue_driver(&mut self, _: Flow) -> Box<dyn Driver<Cookie = u64> + '_> {
+        Box::new(self)
     }
 
     fn planarity(&self) -> Planarity {
         self.planarity
     }
 
-    fn formats(&self) -> &[&'static PixelFormat] {
+    fn formats(&self, _: Flow) -> &[&'static PixelFormat] {
         &self.formats
     }
 
@@ -174,9 +183,9 @@ impl VideoDriver for TestDriver {
         }
     }
 
-    fn frame_intervals(&self, pixel: &PixelFormat, _: u32, _: u32) -> FrameIntervals {
+    fn frame_intervals(&self, pixel: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals> {
         let (min, max) = (Fraction::new(1, 120), Fraction::new(1, 1));
-        match pixel.fourcc {
+        Some(match pixel.fourcc {
             FourCc::YUYV => FrameIntervals::Discrete(&[Fraction {
                 numerator: 1,
                 denominator: 30,
@@ -187,32 +196,31 @@ impl VideoDriver for TestDriver {
                 max,
                 step: Fraction::new(1, 120),
             },
-        }
+        })
     }
 
-    fn format(&self) -> Format {
+    fn format(&self, _: Flow) -> Format {
         self.format
     }
 
-    fn try_format(&self, wanted: &Format) -> Format {
+    fn try_format(&self, _: Flow, wanted: &Format) -> Format {
         let sizes = self.frame_sizes(self.formats[0]);
         Format::negotiate(wanted, &self.formats, sizes, self.flow == Flow::Output)
             .unwrap_or(self.format)
     }
 
-    fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
+    fn set_format(&mut self, _: Flow, format: &Format, _: bool) -> Result<(), DriverError> {
         self.format = *format;
         Ok(())
     }
 
-    fn interval(&self) -> Fraction {
-        self.interval
+    fn interval(&self, _: Flow) -> Option<Fraction> {
+        Some(self.interval)
     }
 
-    fn set_interval(&mut self, wanted: Fraction) -> Fraction {
+    fn set_interval(&mut self, _: Flow, wanted: Fraction) {
         let valid = wanted.numerator != 0 && wanted.denominator != 0;
         self.interval = if valid { wanted } else { Fraction::new(1, 30) };
-        self.interval
     }
 
     fn ports(&self) -> &[Port] {
@@ -299,7 +307,7 @@ impl VideoDriver for TestDriver {
         EventKinds::FRAME_SYNC | EventKinds::EOS | EventKinds::SOURCE_CHANGE
     }
 
-    fn queue_policy(&self) -> QueuePolicy {
+    fn queue_policy(&self, _: Flow) -> QueuePolicy {
         self.policy
     }
 
@@ -336,8 +344,9 @@ impl VideoDriver for TestDriver {
             sequence,
             field: 1,
             last: self.last,
+            timecode: None,
         };
-        progress.finished.push((token, completion));
+        progress.finish(self.flow, token, completion);
         if self.flow == Flow::Capture {
             progress.events.push(DriverEvent::FrameSync { sequence });
         }

@@ -58,7 +58,7 @@ fn userptr_that_is_not_offered() {
 #[test]
 fn only_the_owner_may() {
     both(|mut b| {
-        let (one, two) = (b.file, b.device.open().unwrap());
+        let (one, two) = (b.file, b.open());
         assert_eq!(b.reqbufs(2, MMAP), 2);
         let ty = b.ty();
         let (mut q, mut p, mut d, mut y) = (
@@ -236,7 +236,7 @@ fn waiting() {
         assert_eq!(b.call_at(b.file, sys::VIDIOC_DQBUF, ARG, true), 0);
 
         assert_eq!(b.dqbuf(), WAIT);
-        b.device.abandon(b.file);
+        b.abandon(b.file);
         assert_eq!(
             b.dqbuf(),
             WAIT,
@@ -255,7 +255,7 @@ fn waiting() {
 
 fn transfer(b: &mut Bench, len: u64) -> i32 {
     let cx = b.cx(b.file, false);
-    code(if b.device.is_output() {
+    code(if b.flow == Flow::Output {
         b.device.write(&mut b.mem, cx, ARRAY, len, &b.program)
     } else {
         b.device.read(&mut b.mem, cx, ARRAY, len, &b.program)
@@ -266,7 +266,7 @@ fn transfer(b: &mut Bench, len: u64) -> i32 {
 fn a_waiting_file_that_closes_frees_the_queue() {
     let mut b = Bench::capture();
     b.nonblocking = false;
-    let two = b.device.open().unwrap();
+    let two = b.open();
     assert_eq!(b.reqbufs(2, MMAP), 2);
     assert_eq!((b.stream(true), b.dqbuf()), (0, WAIT));
     b.device.release(&mut b.mem, b.file);
@@ -287,7 +287,7 @@ fn a_broken_device() {
         b.device.driver_mut().held.clear();
         b.tick();
         b.device.take_wake();
-        let events = if b.device.is_output() {
+        let events = if b.flow == Flow::Output {
             POLL_OUT
         } else {
             POLL_IN
@@ -409,7 +409,7 @@ fn creating() {
             ("X9 the rest", b.remove(0, 5) + b.remove(6, 26), 0),
             ("X11 S_FMT after removing all", set_same_format(&mut b), 0),
         ]);
-        let two = b.device.open().unwrap();
+        let two = b.open();
         assert_eq!(
             b.reqbufs_by(two, 2, MMAP),
             2,
@@ -517,7 +517,7 @@ fn mapping() {
     both(|mut b| {
         assert_eq!(b.mmap(0, 4096, SHARED), EINVAL, "M24 no buffers");
         assert_eq!(b.reqbufs(2, MMAP), 2);
-        let output = b.device.is_output();
+        let output = b.flow == Flow::Output;
         let only = |read, write| MapAccess {
             shared: true,
             read,

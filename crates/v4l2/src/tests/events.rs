@@ -115,7 +115,7 @@ fn the_first_event_tells_the_state() {
 #[test]
 fn who_made_a_change_is_told_only_if_asked() {
     let mut b = Bench::capture();
-    let (one, two, three) = (b.file, b.device.open().unwrap(), b.device.open().unwrap());
+    let (one, two, three) = (b.file, b.open(), b.open());
     for (file, flags) in [(one, 0), (two, 0), (three, FEEDBACK)] {
         assert_eq!(subscribe(&mut b, file, CTRL, BRIGHTNESS, flags), 0);
     }
@@ -217,7 +217,7 @@ fn unsubscribing_from_all() {
     subscribe(&mut b, None, CTRL, BRIGHTNESS, INITIAL);
     assert_eq!(unsubscribe(&mut b, sys::V4L2_EVENT_ALL, 0), 0);
     assert_eq!(dequeue(&mut b, None), Err(ENOENT));
-    let other = b.device.open().unwrap();
+    let other = b.open();
     set(&mut b, other, 1);
     assert_eq!(dequeue(&mut b, None), Err(ENOENT));
     b.close();

@@ -12,7 +12,8 @@ fn read_by(
 ) -> i32 {
     let file = file.into().unwrap_or(b.file);
     let cx = b.cx(file, retry);
-    code(b.device.read(&mut b.mem, cx, addr, len, &b.program))
+    let outcome = b.device.read(&mut b.mem, cx, addr, len, &b.program);
+    b.settle(cx, outcome)
 }
 
 fn read(b: &mut Bench, len: u64) -> i32 {
@@ -22,7 +23,8 @@ fn read(b: &mut Bench, len: u64) -> i32 {
 fn write_by(b: &mut Bench, file: impl Into<Option<FileHandle>>, addr: u64, len: u64) -> i32 {
     let file = file.into().unwrap_or(b.file);
     let cx = b.cx(file, false);
-    code(b.device.write(&mut b.mem, cx, addr, len, &b.program))
+    let outcome = b.device.write(&mut b.mem, cx, addr, len, &b.program);
+    b.settle(cx, outcome)
 }
 
 fn poll(b: &mut Bench, events: i16) -> i16 {
@@ -124,7 +126,7 @@ fn everything_else_is_busy_meanwhile() {
         for (id, got, wanted) in rows {
             assert_eq!(got, wanted, "{id}");
         }
-        let two = b.device.open().unwrap();
+        let two = b.open();
         let other = if output {
             write_by(&mut b, two, ARRAY, 8)
         } else {
@@ -181,7 +183,7 @@ fn polling() {
     assert_eq!((b.qbuf(0), poll(&mut b, POLL_IN)), (0, 0));
     b.tick();
     assert_eq!(poll(&mut b, 1), 1, "L3, POLLIN alone");
-    let two = b.device.open().unwrap();
+    let two = b.open();
     assert_eq!(
         b.device.poll(&mut b.mem, two, POLL_IN),
         POLL_IN,
@@ -192,7 +194,7 @@ fn polling() {
     let mut b = Bench::capture();
     assert_eq!(poll(&mut b, POLL_IN), 0, "L5: this starts reading");
     assert_eq!(b.reqbufs(2, MMAP), -EBUSY, "L6");
-    let two = b.device.open().unwrap();
+    let two = b.open();
     assert_eq!(
         read_by(&mut b, two, ARRAY, 8, false),
         EBUSY,

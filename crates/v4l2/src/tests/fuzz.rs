@@ -88,8 +88,8 @@ fn seen(b: &mut Bench) -> Vec<Vec<u8>> {
         all.push(control.to_vec());
     }
     all.push(vec![
-        u8::from(b.device.queue().is_streaming()),
-        u8::from(b.device.queue().is_busy()),
+        u8::from(b.device.context().queue(b.flow).unwrap().is_streaming()),
+        u8::from(b.device.context().queue(b.flow).unwrap().is_busy()),
     ]);
     all
 }
@@ -145,7 +145,7 @@ fn random_call(b: &mut Bench, random: &mut Random) {
     );
     if errno == WAIT {
         let file = b.file;
-        b.device.abandon(file);
+        b.abandon(file);
     }
     if errno != 0 && !may_leave_traces(number, errno) {
         assert_eq!(
@@ -160,7 +160,7 @@ fn random_call(b: &mut Bench, random: &mut Random) {
 fn run(seed: u64, flow: Flow, planarity: Planarity) {
     let mut b = Bench::new(flow, planarity);
     let mut random = Random(seed);
-    let files = [b.file, b.device.open().unwrap()];
+    let files = [b.file, b.open()];
     let fds = [
         b.program.open_dmabuf(&mut b.mem, 1024),
         b.program.open_dmabuf(&mut b.mem, 1 << 20),
@@ -190,7 +190,7 @@ fn run(seed: u64, flow: Flow, planarity: Planarity) {
                 let (addr, len) = (random.address(), random.below(8192));
                 b.device.read(&mut b.mem, cx, addr, len, &b.program);
                 b.device.write(&mut b.mem, cx, addr, len, &b.program);
-                b.device.abandon(b.file);
+                b.abandon(b.file);
             }
             4 => {
                 let count = u32::try_from(random.below(4)).unwrap();

@@ -23,6 +23,7 @@ use crate::{CallContext, FileHandle, Flow, Outcome, Planarity, VideoDevice};
 pub(crate) use driver::TestDriver;
 pub(crate) use memory::TestMemory;
 pub(crate) use program::TestProgram;
+use std::cell::Cell;
 use vb3_queue::MapAccess;
 
 /// Where a test's structure lies in the program.
@@ -38,24 +39,35 @@ struct Bench {
     mem: TestMemory,
     program: TestProgram,
     device: VideoDevice<TestMemory, TestDriver>,
+    flow: Flow,
     /// The file most calls are made on.
     file: FileHandle,
     now_ns: u64,
     nonblocking: bool,
+    /// The number of the next call.
+    next_call: Cell<u64>,
+    /// The call that waited last.
+    waited: Cell<u64>,
 }
 
 impl Bench {
     fn with(driver: TestDriver) -> Self {
         let mem = TestMemory::default();
+        let [flow] = *crate::VideoDriver::role(&driver).flows() else {
+            unreachable!("the test driver has one queue");
+        };
         let mut device = VideoDevice::new(&mem, driver, ()).unwrap();
-        let file = device.open().unwrap();
+        let file = device.open(&mem).unwrap();
         Self {
             mem,
             program: TestProgram::default(),
             device,
+            flow,
             file,
             now_ns: 1_000_000_000,
             nonblocking: true,
+            next_call: Cell::new(1),
+            waited: Cell::new(0),
         }
     }
 
@@ -72,14 +84,23 @@ impl Bench {
     }
 
     fn ty(&self) -> u32 {
-        self.device.buf_type()
+        self.device.context().buf_type(self.flow)
+    }
+
+    fn open(&mut self) -> FileHandle {
+        self.device.open(&self.mem).unwrap()
     }
 
     fn cx(&self, file: FileHandle, retry: bool) -> CallContext {
+        let call = if retry {
+            self.waited.get()
+        } else {
+            self.next_call.replace(self.next_call.get() + 1)
+        };
         CallContext {
             file,
             nonblocking: self.nonblocking,
-            retry,
+            call,
             now_ns: self.now_ns,
         }
     }
@@ -94,10 +115,23 @@ impl Bench {
 
     fn call_at(&mut self, file: FileHandle, request: u32, arg: u64, retry: bool) -> i32 {
         let cx = self.cx(file, retry);
-        code(
-            self.device
-                .ioctl(&mut self.mem, cx, request, arg, &self.program),
-        )
+        let outcome = self
+            .device
+            .ioctl(&mut self.mem, cx, request, arg, &self.program);
+        self.settle(cx, outcome)
+    }
+
+    /// What a call came to.
+    fn settle(&self, cx: CallContext, outcome: Outcome) -> i32 {
+        if outcome == Outcome::Wait {
+            self.waited.set(cx.call);
+        }
+        code(outcome)
+    }
+
+    /// The call that waits is given up.
+    fn abandon(&mut self, file: FileHandle) {
+        self.device.abandon(file, self.waited.get());
     }
 
     fn call(&mut self, request: u32, arg: &mut [u8]) -> i32 {
@@ -127,8 +161,7 @@ impl Bench {
 
     /// Closes everything and checks that nothing is held.
     fn close(mut self) {
-        let files: Vec<_> = self.device.files.keys().copied().collect();
-        for file in files {
+        for file in self.device.open_files() {
             self.device.release(&mut self.mem, file);
         }
         self.program.close_all(&mut self.mem);
@@ -220,7 +253,7 @@ impl Bench {
         let at = field!(v4l2_create_buffers.format);
         let ty = self.ty();
         let format = self.device.driver().format_now();
-        let planarity = crate::VideoDriver::planarity(self.device.driver());
+        let planarity = self.device.planarity();
         Image(&mut arg[at..]).set_u32(0, ty);
         crate::calls::format::write_format(&mut Image(&mut arg[at..]), &format, planarity);
         Image(&mut arg).set_u32(field!(v4l2_create_buffers.count), count);

@@ -6,13 +6,12 @@ use crate::report::Refusal;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
-use vb3_devices::Device;
 use vb3_dmabuf::{IOCTL_SYNC, Name};
 use vb3_intercept::{
     Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, NodeId, Outcome, Tag,
 };
 use vb3_queue::MapAccess;
-use vb3_v4l2::{CallContext, FileHandle, VideoDriver};
+use vb3_v4l2::{CallContext, FileHandle};
 
 const ENODEV: Errno = Errno(19);
 const EINVAL: Errno = Errno(22);
@@ -70,11 +69,10 @@ impl World {
         let Some(node) = self.nodes.get_mut(at) else {
             return Outcome::Fail(ENODEV);
         };
-        let retry = self.waiting.remove(&caller.call());
         let context = CallContext {
             file: handle,
             nonblocking,
-            retry,
+            call: caller.call().0,
             now_ns,
         };
         let program = Call {
@@ -98,9 +96,6 @@ impl World {
                 times: 1,
             });
         }
-        if result == vb3_v4l2::Outcome::Wait {
-            self.waiting.insert(caller.call());
-        }
         self.look_around();
         outcome(result)
     }
@@ -108,7 +103,7 @@ impl World {
 
 /// What a call works on.
 struct Target<'a> {
-    video: &'a mut vb3_v4l2::VideoDevice<super::memory::Memory, Device<vb3_plane::Cookie>>,
+    video: &'a mut super::summary::Video,
     memory: &'a mut super::memory::Memory,
 }
 
@@ -131,7 +126,10 @@ impl Backend for World {
             .position(|n| n.number() == node.0)
             .ok_or(ENODEV)?;
         let node = self.nodes.get_mut(at).ok_or(ENODEV)?;
-        let handle = node.video.open().map_err(|e| Errno(e.errno()))?;
+        let handle = node
+            .video
+            .open(&self.memory)
+            .map_err(|e| Errno(e.errno()))?;
         self.next_file = self.next_file.wrapping_add(1);
         let id = FileId(self.next_file);
         self.files.insert(id, (at, handle));
@@ -173,12 +171,11 @@ impl Backend for World {
     }
 
     fn abandon(&mut self, file: FileId, call: CallId) {
-        self.waiting.remove(&call);
         let Ok((at, handle)) = self.file(file) else {
             return;
         };
         if let Some(node) = self.nodes.get_mut(at) {
-            node.video.abandon(handle);
+            node.video.abandon(handle, call.0);
         }
         self.look_around();
     }
@@ -327,7 +324,7 @@ impl Backend for World {
         self.nodes
             .iter()
             .flat_map(|node| {
-                let card = &node.video.driver().identity().card;
+                let card = &node.video.identity().card;
                 [
                     file(node, "name", format!("{card}\n")),
                     file(node, "index", "0\n".to_owned()),
@@ -365,7 +362,8 @@ impl Backend for World {
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
         self.nodes
             .iter()
-            .filter_map(|node| node.video.driver().wake_fd())
+            .flat_map(|node| node.video.contexts())
+            .filter_map(|context| context.driver().wake_fd())
             .collect()
     }
 

@@ -24,7 +24,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_devices::spec::DeviceSpec;
 use vb3_dma::Mapper;
-use vb3_intercept::{CallId, FileId};
+use vb3_intercept::FileId;
 use vb3_machine::{Machine, Profile};
 use vb3_plane::Planes;
 use vb3_v4l2::FileHandle;
@@ -47,8 +47,6 @@ pub struct World {
     last_look_ns: u64,
     /// Where memory that missed a sync was, by its number.
     places: BTreeMap<u64, summary::Place>,
-    /// Calls that were answered with a wait.
-    waiting: BTreeSet<CallId>,
     /// Descriptors this process had open once the devices stood.
     own_fds: usize,
 }
@@ -91,7 +89,6 @@ impl World {
             peak_bytes: 0,
             last_look_ns: 0,
             places: BTreeMap::new(),
-            waiting: BTreeSet::new(),
             own_fds: open_fds(),
         })
     }

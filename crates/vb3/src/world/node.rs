@@ -5,12 +5,15 @@ use super::summary;
 use crate::report::DeviceReport;
 use anyhow::{Context as _, Result, anyhow};
 use std::path::PathBuf;
-use vb3_devices::spec::{Allocator, DeviceKind, DeviceSpec};
+use vb3_devices::spec::{Allocator, DeviceSpec};
 use vb3_devices::{Device, Place};
 use vb3_dma::DmaAddr;
 use vb3_machine::{DeviceLimits, Profile};
 use vb3_plane::Cookie;
-use vb3_v4l2::VideoDevice;
+use vb3_queue::DriverError;
+use vb3_v4l2::{Error, Opener, Role, VideoDevice, VideoDriver};
+
+const EIO: i32 = 5;
 
 /// Gives a device what the profile says of its memory and its mappings.
 fn own_ways(
@@ -30,6 +33,12 @@ fn own_ways(
     Ok(())
 }
 
+/// Makes the driver of each open file of a memory-to-memory device.
+fn opener(spec: &DeviceSpec, place: Place) -> Opener<Device<Cookie>> {
+    let spec = spec.clone();
+    Box::new(move || Device::new(&spec, &place).map_err(|_| Error::Driver(DriverError(EIO))))
+}
+
 /// A device node.
 pub(super) struct Node {
     number: u32,
@@ -38,9 +47,9 @@ pub(super) struct Node {
     pub(super) kind: String,
     pub(super) allocator: Allocator,
     pub(super) dma: vb3_machine::Device,
-    pub(super) video: VideoDevice<Memory, Device<Cookie>>,
+    pub(super) video: summary::Video,
     /// When frames were completed, and which memory was used last.
-    pub(super) watch: summary::StreamWatch,
+    pub(super) watch: summary::Watch,
 }
 
 impl Node {
@@ -77,12 +86,12 @@ impl Node {
         } else {
             vb3_plane::Device::contig(dma)
         };
-        let video = VideoDevice::new(memory, device, plane_device)
-            .with_context(|| format!("{}: no queue can be made", path.display()))?;
-        let name = match spec.kind {
-            DeviceKind::Camera { .. } => "camera",
-            DeviceKind::Display { .. } => "display",
+        let video = match device.role() {
+            Role::MemToMem => VideoDevice::per_open(memory, opener(spec, place), plane_device),
+            Role::Capture | Role::Output => VideoDevice::new(memory, device, plane_device),
         };
+        let video = video.with_context(|| format!("{}: no queue can be made", path.display()))?;
+        let name = spec.kind.name();
         Ok(Self {
             number,
             path,
@@ -94,7 +103,7 @@ impl Node {
             allocator: spec.allocator,
             dma,
             video,
-            watch: summary::StreamWatch::default(),
+            watch: summary::Watch::default(),
         })
     }
 
@@ -114,9 +123,9 @@ impl Node {
 
     /// Finishes what the device records; a sentence where that failed.
     pub(super) fn finish(&mut self) -> Option<String> {
-        self.video
-            .driver_mut()
-            .finish()
+        let mut contexts = self.video.contexts_mut();
+        contexts
+            .find_map(|context| context.driver_mut().finish())
             .map(|failure| format!("{}: {}", self.path.display(), failure.sentence()))
     }
 

@@ -8,12 +8,41 @@ use vb3_devices::spec::Allocator;
 use vb3_dmabuf::SyncKind;
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_plane::Cookie;
-use vb3_queue::Memory as MemoryModel;
-use vb3_v4l2::{Flow, Planarity, VideoDevice, VideoDriver};
+use vb3_queue::{Memory as MemoryModel, Queue};
+use vb3_v4l2::{Flow, Planarity, VideoDevice};
+
+/// A device of a run.
+pub(super) type Video = VideoDevice<Memory, Device<Cookie>>;
+
+/// Sees the frames of a device come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watch {
+    capture: StreamWatch,
+    output: StreamWatch,
+}
+
+impl Watch {
+    /// Looks at the queues after a tick or call.
+    pub(super) fn look(&mut self, video: &Video, now_ns: u64) {
+        for &flow in video.role().flows() {
+            match flow {
+                Flow::Capture => self.capture.look(video, flow, now_ns),
+                Flow::Output => self.output.look(video, flow, now_ns),
+            }
+        }
+    }
+
+    const fn of(&self, flow: Flow) -> &StreamWatch {
+        match flow {
+            Flow::Capture => &self.capture,
+            Flow::Output => &self.output,
+        }
+    }
+}
 
 /// Sees frames come, and which memory they came in.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct StreamWatch {
+struct StreamWatch {
     memory: Option<MemoryModel>,
     done: u64,
     first_ns: Option<u64>,
@@ -21,13 +50,17 @@ pub(super) struct StreamWatch {
 }
 
 impl StreamWatch {
-    /// Looks at the queue after a tick or call.
-    pub(super) fn look(&mut self, video: &VideoDevice<Memory, Device<Cookie>>, now_ns: u64) {
-        self.memory = video.queue().memory().or(self.memory);
-        if !video.queue().is_streaming() {
+    /// Looks at the queues that go one way, after a tick or call.
+    fn look(&mut self, video: &Video, flow: Flow, now_ns: u64) {
+        let mut streaming = false;
+        for queue in video.contexts().filter_map(|context| context.queue(flow)) {
+            self.memory = queue.memory().or(self.memory);
+            streaming |= queue.is_streaming();
+        }
+        if !streaming {
             self.first_ns = None;
         }
-        let done = video.statistics().queue.done;
+        let done = video.statistics(flow).queue.done;
         if done != self.done {
             self.done = done;
             let first = *self.first_ns.get_or_insert(now_ns);
@@ -45,8 +78,8 @@ const fn model_name(memory: Option<MemoryModel>) -> &'static str {
     }
 }
 
-fn queue_name(driver: &Device<Cookie>) -> &'static str {
-    match (driver.flow(), driver.planarity()) {
+const fn queue_name(flow: Flow, planarity: Planarity) -> &'static str {
+    match (flow, planarity) {
         (Flow::Capture, Planarity::Single) => "video-capture",
         (Flow::Capture, Planarity::Multi) => "video-capture-mplane",
         (Flow::Output, Planarity::Single) => "video-output",
@@ -54,11 +87,40 @@ fn queue_name(driver: &Device<Cookie>) -> &'static str {
     }
 }
 
-/// What a device did.
+/// What a device did. What it did to memory is counted by device; where it has two queues, that
+/// stands with the first.
 pub(super) fn device(node: &Node, memory: &Memory) -> DeviceReport {
-    let statistics = node.video.statistics();
     let planes = memory.counters(node.dma);
     let mapper = memory.ops().counters(node.dma);
+    let queue = |flow| {
+        let statistics = node.video.statistics(flow);
+        let watch = node.watch.of(flow);
+        QueueReport {
+            queue: queue_name(flow, node.video.planarity()).to_owned(),
+            memory: model_name(watch.memory).to_owned(),
+            frames: statistics.queue.done,
+            dropped: statistics.driver.dropped,
+            span_ns: watch.longest_ns,
+            ..QueueReport::default()
+        }
+    };
+    let mut queues: Vec<_> = node
+        .video
+        .role()
+        .flows()
+        .iter()
+        .copied()
+        .map(queue)
+        .collect();
+    if let Some(first) = queues.first_mut() {
+        first.bytes_copied = planes.copied_bytes;
+        first.bytes_bounced = mapper.bytes_bounced;
+        first.syncs_for_device = planes.syncs_for_device;
+        first.syncs_for_cpu = planes.syncs_for_cpu;
+        first.maps = planes.maps;
+        first.unmaps = planes.unmaps;
+        first.peak_bytes = planes.peak_bytes;
+    }
     DeviceReport {
         node: node.path.display().to_string(),
         kind: node.kind.clone(),
@@ -67,20 +129,7 @@ pub(super) fn device(node: &Node, memory: &Memory) -> DeviceReport {
             Allocator::Vmalloc => "vmalloc",
         }
         .to_owned(),
-        queues: vec![QueueReport {
-            queue: queue_name(node.video.driver()).to_owned(),
-            memory: model_name(node.watch.memory).to_owned(),
-            frames: statistics.queue.done,
-            dropped: statistics.driver.dropped,
-            bytes_copied: planes.copied_bytes,
-            bytes_bounced: mapper.bytes_bounced,
-            syncs_for_device: planes.syncs_for_device,
-            syncs_for_cpu: planes.syncs_for_cpu,
-            maps: planes.maps,
-            unmaps: planes.unmaps,
-            span_ns: node.watch.longest_ns,
-            peak_bytes: planes.peak_bytes,
-        }],
+        queues,
     }
 }
 
@@ -91,6 +140,15 @@ pub(super) fn memory(memory: &Memory, peak_bytes: u64) -> MemoryReport {
         peak_bytes,
         peak_contiguous_bytes: machine.cma_peak(),
     }
+}
+
+/// All queues of a node, of all its files.
+fn queues(node: &Node) -> impl Iterator<Item = (Flow, &Queue<Memory>)> {
+    let flows = node.video.role().flows();
+    node.video.contexts().flat_map(move |context| {
+        let queue = |&flow| Some((flow, context.queue(flow)?));
+        flows.iter().filter_map(queue)
+    })
 }
 
 /// What is held now.
@@ -105,7 +163,8 @@ pub(super) fn held(memory: &Memory, nodes: &[Node], files: usize) -> Held {
         bounce_slots: mapper.bounce_bytes,
         buffers: nodes
             .iter()
-            .map(|node| u64::from(node.video.queue().num_buffers()))
+            .flat_map(queues)
+            .map(|(_, queue)| u64::from(queue.num_buffers()))
             .sum(),
         dmabufs: planes.buffers.bufs,
         attachments: planes.buffers.attachments,
@@ -128,10 +187,11 @@ pub(super) fn place(nodes: &[Node], memory: u64) -> Option<Place> {
     nodes.iter().find_map(|node| {
         let is_it =
             |plane: &vb3_plane::Plane<_>| plane.memory().is_some_and(|id| id.get() == memory);
-        let (buffer, plane) = node.video.queue().find_plane(is_it)?;
+        let (flow, (buffer, plane)) =
+            queues(node).find_map(|(flow, queue)| Some((flow, queue.find_plane(is_it)?)))?;
         Some(Place {
             device: node.path.display().to_string(),
-            queue: queue_name(node.video.driver()),
+            queue: queue_name(flow, node.video.planarity()),
             buffer,
             plane,
         })

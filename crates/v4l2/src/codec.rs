@@ -1,0 +1,19 @@
+//! Commands of codecs.
+
+/// Which commands a codec takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CommandSet {
+    /// `VIDIOC_DECODER_CMD`.
+    Decoder,
+    /// `VIDIOC_ENCODER_CMD`.
+    Encoder,
+}
+
+/// A command to a codec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// Works off what is queued at OUTPUT, and marks the last CAPTURE buffer (`_CMD_STOP`).
+    Stop,
+    /// Goes on after the last buffer (`_CMD_START`).
+    Start,
+}

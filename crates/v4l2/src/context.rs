@@ -1,0 +1,214 @@
+//! What the files of a device share: its driver, its queues and its controls.
+
+use crate::control::Handler;
+use crate::device::{CallContext, Outcome};
+use crate::driver::{Flow, Role};
+use crate::file::{File, FileHandle};
+use crate::refusal::{Refusal, Refusals};
+use crate::request;
+use crate::stream::Stream;
+use crate::{Error, Planarity, Program, VideoDriver, sys};
+use std::collections::BTreeMap;
+use vb3_plane::MemOps;
+use vb3_queue::{Driver, Queue};
+
+/// The driver of one queue, and the queue.
+pub(crate) type Parts<'a, M> = (
+    &'a mut Stream<M>,
+    Box<dyn Driver<Cookie = <M as MemOps>::Cookie> + 'a>,
+);
+
+/// A driver with its queues. A camera or a display has one that all its files share; of a
+/// memory-to-memory device each file has its own.
+pub struct Context<M: MemOps, D> {
+    pub(crate) driver: D,
+    pub(crate) capture: Option<Stream<M>>,
+    pub(crate) output: Option<Stream<M>>,
+    pub(crate) controls: Handler,
+    pub(crate) files: BTreeMap<FileHandle, File>,
+    /// The highest priority of the device's files elsewhere.
+    pub(crate) other_priority: u32,
+    refusals: Refusals,
+    /// Something happened that those who wait may have waited for.
+    pub(crate) wake: bool,
+}
+
+impl<M: MemOps, D> core::fmt::Debug for Context<M, D> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Context")
+            .field("files", &self.files.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M, D> Context<M, D>
+where
+    M: MemOps,
+    D: VideoDriver<Cookie = M::Cookie>,
+{
+    /// Makes the queues of a driver.
+    pub(crate) fn new(mem: &M, driver: D, device: M::Device) -> Result<Self, Error> {
+        let is_mem_to_mem = driver.role() == Role::MemToMem;
+        let flows = driver.role().flows();
+        let stream = |flow| {
+            let policy = driver.queue_policy(flow);
+            flows
+                .contains(&flow)
+                .then(|| Stream::new(mem, flow, &policy, is_mem_to_mem, device))
+                .transpose()
+        };
+        Ok(Self {
+            capture: stream(Flow::Capture)?,
+            output: stream(Flow::Output)?,
+            controls: Handler::new(&driver.controls()),
+            driver,
+            files: BTreeMap::new(),
+            other_priority: sys::V4L2_PRIORITY_UNSET,
+            refusals: Refusals::default(),
+            wake: false,
+        })
+    }
+
+    /// The driver.
+    #[must_use]
+    pub fn driver(&self) -> &D {
+        &self.driver
+    }
+
+    /// The driver.
+    pub fn driver_mut(&mut self) -> &mut D {
+        &mut self.driver
+    }
+
+    /// A queue, if there is one that goes this way.
+    #[must_use]
+    pub fn queue(&self, flow: Flow) -> Option<&Queue<M>> {
+        self.stream(flow).ok().map(|stream| &stream.queue)
+    }
+
+    /// What a queue is called by programs (`V4L2_BUF_TYPE_*`).
+    pub(crate) fn buf_type(&self, flow: Flow) -> u32 {
+        match (flow, self.driver.planarity()) {
+            (Flow::Capture, Planarity::Single) => sys::V4L2_BUF_TYPE_VIDEO_CAPTURE,
+            (Flow::Capture, Planarity::Multi) => sys::V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE,
+            (Flow::Output, Planarity::Single) => sys::V4L2_BUF_TYPE_VIDEO_OUTPUT,
+            (Flow::Output, Planarity::Multi) => sys::V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE,
+        }
+    }
+
+    /// The queue of a buffer type. EINVAL for another type.
+    pub(crate) fn flow_of(&self, buf_type: u32) -> Result<Flow, Error> {
+        let flows = self.driver.role().flows().iter().copied();
+        flows
+            .into_iter()
+            .find(|&flow| self.buf_type(flow) == buf_type)
+            .ok_or(Error::Invalid)
+    }
+
+    pub(crate) fn stream(&self, flow: Flow) -> Result<&Stream<M>, Error> {
+        let stream = match flow {
+            Flow::Capture => &self.capture,
+            Flow::Output => &self.output,
+        };
+        stream.as_ref().ok_or(Error::Invalid)
+    }
+
+    /// A queue with its driver. EINVAL where there is none.
+    pub(crate) fn parts(&mut self, flow: Flow) -> Result<Parts<'_, M>, Error> {
+        let stream = match flow {
+            Flow::Capture => &mut self.capture,
+            Flow::Output => &mut self.output,
+        };
+        let stream = stream.as_mut().ok_or(Error::Invalid)?;
+        Ok((stream, self.driver.queue_driver(flow)))
+    }
+
+    pub(crate) fn stream_mut(&mut self, flow: Flow) -> Result<&mut Stream<M>, Error> {
+        Ok(self.parts(flow)?.0)
+    }
+
+    /// All queues.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = &Stream<M>> {
+        self.capture.iter().chain(&self.output)
+    }
+
+    pub(crate) fn streams_mut(&mut self) -> impl Iterator<Item = &mut Stream<M>> {
+        self.capture.iter_mut().chain(&mut self.output)
+    }
+
+    /// Whether a queue is in use.
+    pub(crate) fn is_busy(&self, flow: Flow) -> bool {
+        self.queue(flow).is_some_and(Queue::is_busy)
+    }
+
+    pub(crate) fn file_mut(&mut self, file: FileHandle) -> Result<&mut File, Error> {
+        self.files.get_mut(&file).ok_or(Error::NoFile)
+    }
+
+    /// Whether read() or write() is offered.
+    pub(crate) fn offers_file_io(&self) -> bool {
+        self.streams().any(Stream::offers_file_io)
+    }
+
+    pub(crate) fn record(&mut self, call: &'static str, error: Error) {
+        self.refusals.record(call, error);
+    }
+
+    pub(crate) fn take_refusals(&mut self) -> Vec<Refusal> {
+        self.refusals.take()
+    }
+
+    /// A file is closed. Its buffers are freed.
+    pub(crate) fn release(&mut self, mem: &mut M, file: FileHandle) {
+        self.files.remove(&file);
+        for &flow in self.driver.role().flows() {
+            let Ok((stream, mut driver)) = self.parts(flow) else {
+                continue;
+            };
+            if stream.owner == Some(file) {
+                if stream.waiting.take().is_some() {
+                    stream.queue.end_wait();
+                }
+                stream.queue.release(mem, &mut *driver);
+                stream.owner = None;
+            }
+        }
+        self.wake = true;
+    }
+
+    /// Whether poll states or waiting calls may have changed since the last call.
+    pub(crate) fn take_wake(&mut self) -> bool {
+        let mut wake = core::mem::take(&mut self.wake);
+        for stream in self.streams_mut() {
+            wake |= stream.queue.take_wake();
+        }
+        wake
+    }
+
+    /// Answers an ioctl. `arg` is an address in the program.
+    pub(crate) fn ioctl(
+        &mut self,
+        mem: &mut M,
+        cx: CallContext,
+        request: u32,
+        arg: u64,
+        program: &dyn Program<M>,
+    ) -> Outcome {
+        let Some(request) = request::lookup(request) else {
+            return Outcome::Fail(Error::NotTty);
+        };
+        let result = self.run(mem, cx, request, arg, program);
+        match result {
+            Err(error) => self.record(request.name, error),
+            // It succeeded, perhaps with less than it was asked for.
+            Ok(_) => {
+                for stream in self.capture.iter_mut().chain(&mut self.output) {
+                    if let Some(reason) = stream.queue.take_shortfall() {
+                        self.refusals.record_shortfall(request.name, reason);
+                    }
+                }
+            }
+        }
+        result.into()
+    }
+}

@@ -1,0 +1,193 @@
+//! One queue of a device, with what V4L2 keeps of it.
+
+use crate::device::CallContext;
+use crate::driver::{Flow, QueuePolicy};
+use crate::file::FileHandle;
+use crate::{Error, sys};
+use vb3_plane::MemOps;
+use vb3_queue::{BufferInfo, Config, IoModes, Queue, QueueType, TimestampKind};
+
+/// A queue of a device.
+///
+/// # Invariants
+/// `owner` is an open file, and there is one whenever the queue is busy.
+pub(crate) struct Stream<M: MemOps> {
+    pub(crate) flow: Flow,
+    pub(crate) queue: Queue<M>,
+    pub(crate) owner: Option<FileHandle>,
+    /// The call that waits in DQBUF, read() or write().
+    pub(crate) waiting: Option<u64>,
+    /// By buffer index: the frame-type flags that a program gave to an OUTPUT buffer, or the
+    /// device to a CAPTURE buffer.
+    frame_flags: Vec<u32>,
+    /// `V4L2_BUF_FLAG_TIMESTAMP_*` and `_TSTAMP_SRC_*` of all buffers.
+    timestamp_flags: u32,
+}
+
+impl<M: MemOps> Stream<M> {
+    /// Makes the queue. `device` is whose memory constraints hold for the planes.
+    pub(crate) fn new(
+        mem: &M,
+        flow: Flow,
+        policy: &QueuePolicy,
+        is_mem_to_mem: bool,
+        device: M::Device,
+    ) -> Result<Self, Error> {
+        let mut modes = IoModes::MMAP;
+        modes.set(IoModes::USERPTR, policy.userptr && mem.supports_userptr());
+        modes.set(IoModes::DMABUF, policy.dmabuf);
+        let (queue_type, file_io) = match flow {
+            Flow::Capture => (QueueType::Capture, IoModes::READ),
+            Flow::Output => (QueueType::Output, IoModes::WRITE),
+        };
+        modes.set(file_io, policy.file_io);
+        let config = Config {
+            io_modes: modes,
+            max_num_buffers: policy.max_buffers,
+            min_queued_buffers: policy.min_queued,
+            min_reqbufs_allocation: policy.min_reqbufs,
+            allow_cache_hints: policy.cache_hints,
+            timestamps: policy.timestamps,
+            allow_zero_bytesused: policy.allow_zero_bytesused,
+            m2m_capture: is_mem_to_mem && flow == Flow::Capture,
+            ..Config::new(device, queue_type)
+        };
+        Ok(Self {
+            flow,
+            queue: Queue::new(config)?,
+            owner: None,
+            waiting: None,
+            frame_flags: Vec::new(),
+            timestamp_flags: timestamp_flags(policy),
+        })
+    }
+
+    /// Whether read() or write() is offered.
+    pub(crate) fn offers_file_io(&self) -> bool {
+        self.queue
+            .config()
+            .io_modes
+            .intersects(IoModes::READ | IoModes::WRITE)
+    }
+
+    /// EBUSY if another file owns the queue.
+    pub(crate) fn check_owner(&self, file: FileHandle) -> Result<(), Error> {
+        match self.owner {
+            Some(owner) if owner != file => Err(Error::Busy),
+            _ => Ok(()),
+        }
+    }
+
+    /// After a call that may have made or freed buffers: who owns the queue now.
+    ///
+    /// Source: Linux `vb2_ioctl_reqbufs` and others, differs: a queue that is no longer in use has
+    /// no owner, however that came.
+    pub(crate) fn settle_owner(&mut self, file: FileHandle) {
+        if !self.queue.is_busy() {
+            self.owner = None;
+            self.frame_flags.clear();
+        } else if self.owner.is_none() {
+            self.owner = Some(file);
+        }
+    }
+
+    /// A call that waited is made again.
+    pub(crate) fn wake_up(&mut self, call: u64) {
+        if self.waiting == Some(call) {
+            self.waiting = None;
+            self.queue.end_wait();
+        }
+    }
+
+    /// `V4L2_BUF_CAP_*`.
+    pub(crate) fn buf_caps(&self) -> u32 {
+        let config = self.queue.config();
+        let mut caps =
+            sys::V4L2_BUF_CAP_SUPPORTS_ORPHANED_BUFS | sys::V4L2_BUF_CAP_SUPPORTS_REMOVE_BUFS;
+        for (mode, cap) in [
+            (IoModes::MMAP, sys::V4L2_BUF_CAP_SUPPORTS_MMAP),
+            (IoModes::USERPTR, sys::V4L2_BUF_CAP_SUPPORTS_USERPTR),
+            (IoModes::DMABUF, sys::V4L2_BUF_CAP_SUPPORTS_DMABUF),
+        ] {
+            if config.io_modes.contains(mode) {
+                caps |= cap;
+            }
+        }
+        if config.allow_cache_hints && config.io_modes.contains(IoModes::MMAP) {
+            caps |= sys::V4L2_BUF_CAP_SUPPORTS_MMAP_CACHE_HINTS;
+        }
+        caps
+    }
+
+    /// What becomes of a call on the queue that failed: it waits, where that would help and is
+    /// wanted.
+    pub(crate) fn sleep<T>(
+        &mut self,
+        cx: CallContext,
+        error: vb3_queue::Error,
+    ) -> Result<Option<T>, Error> {
+        if error != vb3_queue::Error::WouldBlock || cx.nonblocking {
+            return Err(error.into());
+        }
+        self.queue.begin_wait()?;
+        self.waiting = Some(cx.call);
+        Ok(None)
+    }
+
+    pub(crate) fn is_output(&self) -> bool {
+        self.flow == Flow::Output
+    }
+
+    pub(crate) fn clear_frame_flags(&mut self) {
+        self.frame_flags.clear();
+    }
+
+    /// The frame-type flags kept of a buffer.
+    pub(crate) fn frame_flags(&self, index: u32) -> u32 {
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        self.frame_flags.get(at).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn keep_frame_flags(&mut self, index: u32, flags: u32) {
+        let max = usize::try_from(self.queue.config().max_num_buffers).unwrap_or(0);
+        let Ok(at) = usize::try_from(index) else {
+            return;
+        };
+        if at < max && (flags != 0 || at < self.frame_flags.len()) {
+            if self.frame_flags.len() <= at {
+                self.frame_flags.resize(at + 1, 0);
+            }
+            if let Some(slot) = self.frame_flags.get_mut(at) {
+                *slot = flags;
+            }
+        }
+    }
+
+    /// The flags of a buffer that are the device's and not the queue's.
+    pub(crate) fn buffer_flags(&self, info: &BufferInfo) -> u32 {
+        let kept = self.frame_flags(info.index);
+        let policy = self.timestamp_flags;
+        // Copied timestamps come with the program's word on where they were taken.
+        let src = sys::V4L2_BUF_FLAG_TSTAMP_SRC_MASK;
+        let copies =
+            policy & sys::V4L2_BUF_FLAG_TIMESTAMP_MASK == sys::V4L2_BUF_FLAG_TIMESTAMP_COPY;
+        if copies {
+            policy & !src | kept
+        } else {
+            policy | kept & !src
+        }
+    }
+}
+
+fn timestamp_flags(policy: &QueuePolicy) -> u32 {
+    let kind = match policy.timestamps {
+        TimestampKind::Monotonic => sys::V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC,
+        TimestampKind::Copy => sys::V4L2_BUF_FLAG_TIMESTAMP_COPY,
+    };
+    let source = if policy.start_of_exposure {
+        sys::V4L2_BUF_FLAG_TSTAMP_SRC_SOE
+    } else {
+        sys::V4L2_BUF_FLAG_TSTAMP_SRC_EOF
+    };
+    kind | source
+}
