@@ -39,6 +39,8 @@ struct Stream {
     /// Nothing can be decoded before an IDR picture; whether that was said.
     needs_key: Option<bool>,
     stamps: VecDeque<Stamp>,
+    /// Whether the last unit's picture has parts missing.
+    open: bool,
     count: u64,
 }
 
@@ -56,6 +58,7 @@ impl Decoder {
                 format: None,
                 needs_key: Some(false),
                 stamps: VecDeque::new(),
+                open: false,
                 count: 0,
             },
         }
@@ -127,6 +130,7 @@ impl Codec for Decoder {
         self.units.clear();
         self.stream.raw = None;
         self.stream.stamps.clear();
+        self.stream.open = false;
         self.stream.sps.clear();
         // After a seek, pictures before the next IDR picture are nobody's fault.
         self.stream.needs_key = Some(true);
@@ -151,6 +155,7 @@ impl Stream {
         }
         self.drain(out)?;
         self.raw = None;
+        self.open = false;
         self.sps = bytes.to_vec();
         self.refused = false;
         match format(sps) {
@@ -212,24 +217,34 @@ impl Stream {
         let Some(raw) = self.raw.as_mut() else {
             return Ok(());
         };
-        let mut state = 0;
-        for half in [Some(unit.bytes.as_slice()), None] {
-            let given = match half {
-                Some(bytes) => raw.decode(bytes, number),
-                None => raw.end_unit(number),
-            };
-            state |= given.state;
-            if state != 0
-                && let Some(stamp) = self.stamps.iter_mut().find(|s| s.number == number)
-            {
-                stamp.damaged = true;
-            }
-            give(&mut self.stamps, self.format.as_ref(), given, out)?;
+        // A picture with parts missing stays open: the library makes up the rest when the next
+        // unit begins, and tells then.
+        let before = std::mem::replace(&mut self.open, false);
+        let mut pictures = raw.held();
+        let given = raw.decode(&unit.bytes, number);
+        let mut state = if before { 0 } else { given.state };
+        let mut came = usize::from(given.picture.is_some());
+        give(&mut self.stamps, self.format.as_ref(), given, out)?;
+        // A picture of before that was made whole just now.
+        pictures += usize::from(before && came + raw.held() > pictures);
+        let given = raw.end_unit(number);
+        state |= given.state;
+        came += usize::from(given.picture.is_some());
+        // Whether this unit's picture is among those held and those that came is known only after
+        // the call, but the picture itself may come with it: tell damage first.
+        if state != 0 {
+            mark(&mut self.stamps, number);
         }
-        if state == 0 {
-            return Ok(());
+        give(&mut self.stamps, self.format.as_ref(), given, out)?;
+        self.open = raw.held() + came <= pictures;
+        if self.open {
+            mark(&mut self.stamps, number);
         }
-        out.corrupt(unit.tag, &sentence(state))
+        match (state, self.open) {
+            (0, false) => Ok(()),
+            (0, true) => out.corrupt(unit.tag, "parts of the picture are missing"),
+            (state, _) => out.corrupt(unit.tag, &sentence(state)),
+        }
     }
 
     /// Gives all pictures that the library holds.
@@ -246,6 +261,13 @@ impl Stream {
         }
         self.stamps.clear();
         Ok(())
+    }
+}
+
+/// Remembers that a unit's picture is damaged.
+fn mark(stamps: &mut VecDeque<Stamp>, number: u64) {
+    if let Some(stamp) = stamps.iter_mut().find(|stamp| stamp.number == number) {
+        stamp.damaged = true;
     }
 }
 

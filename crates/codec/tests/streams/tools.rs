@@ -87,8 +87,6 @@ pub(crate) fn decoded_by_ffmpeg(stream: &[u8], format: &str) -> Vec<u8> {
             "INPUT",
             "-vsync",
             "0",
-            "-pix_fmt",
-            "yuv420p",
             "-f",
             "rawvideo",
         ],
