@@ -221,6 +221,7 @@ impl<C> Camera<C> {
                 field: FIELD_NONE,
                 last,
                 timecode: None,
+                frame_flags: None,
             };
             progress.finish(Flow::Capture, token, completion);
             return true;
@@ -246,6 +247,7 @@ impl<C> Camera<C> {
             field: FIELD_NONE,
             last: true,
             timecode: None,
+            frame_flags: None,
         };
         progress.finish(Flow::Capture, token, completion);
         progress.events.push(DriverEvent::Eos);

@@ -189,6 +189,7 @@ impl<C> Display<C> {
             field: FIELD_NONE,
             last: false,
             timecode: None,
+            frame_flags: None,
         };
         progress.finish(Flow::Output, token, completion);
     }

@@ -209,6 +209,7 @@ pub struct Active<C> {
     timestamp_ns: u64,
     field: u32,
     timecode: Option<Timecode>,
+    frame_flags: u32,
 }
 
 /// What a token tells about its buffer, besides the planes.
@@ -219,6 +220,7 @@ pub(crate) struct TokenFacts {
     pub(crate) timestamp_ns: u64,
     pub(crate) field: u32,
     pub(crate) timecode: Option<Timecode>,
+    pub(crate) frame_flags: u32,
 }
 
 impl<C> Active<C> {
@@ -239,6 +241,7 @@ impl<C> Active<C> {
             timestamp_ns: facts.timestamp_ns,
             field: facts.field,
             timecode: facts.timecode,
+            frame_flags: facts.frame_flags,
         }
     }
 
@@ -304,6 +307,12 @@ impl<C> Active<C> {
     #[must_use]
     pub fn timecode(&self) -> Option<Timecode> {
         self.timecode
+    }
+
+    /// OUTPUT: what the program says of the frame.
+    #[must_use]
+    pub fn frame_flags(&self) -> u32 {
+        self.frame_flags
     }
 
     /// Whether the token belongs to the queue with `ownership` and still counts. Consumes the

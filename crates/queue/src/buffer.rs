@@ -90,6 +90,8 @@ pub struct QueueBuffer<M: MemOps> {
     pub hints: HintSkip,
     /// OUTPUT: a timecode.
     pub timecode: Option<Timecode>,
+    /// OUTPUT: what the program says of the frame, passed through without being looked at.
+    pub frame_flags: u32,
     /// The program named a media request.
     pub with_request: bool,
 }
@@ -106,6 +108,7 @@ impl<M: MemOps> QueueBuffer<M> {
             field: 0,
             hints: HintSkip::empty(),
             timecode: None,
+            frame_flags: 0,
             with_request: false,
         }
     }
@@ -207,6 +210,8 @@ pub struct BufferInfo {
     pub field: u32,
     /// The program's timecode.
     pub timecode: Option<Timecode>,
+    /// What is said of the frame: by the program on OUTPUT, by the device on CAPTURE.
+    pub frame_flags: u32,
     /// Its planes, from the first on.
     pub planes: [Option<PlaneInfo>; MAX_PLANES],
 }
@@ -254,6 +259,7 @@ pub(crate) struct Buffer<M: MemOps> {
     pub(crate) sequence: u32,
     pub(crate) field: u32,
     pub(crate) timecode: Option<Timecode>,
+    pub(crate) frame_flags: u32,
     pub(crate) last: bool,
 }
 
@@ -271,6 +277,7 @@ impl<M: MemOps> Buffer<M> {
             sequence: 0,
             field: 0,
             timecode: None,
+            frame_flags: 0,
             last: false,
         }
     }
@@ -329,6 +336,7 @@ impl<M: MemOps> Buffer<M> {
             sequence: self.sequence,
             field: self.field,
             timecode: self.timecode,
+            frame_flags: self.frame_flags,
             planes: core::array::from_fn(|i| self.planes.get(i).map(Plane::info)),
         }
     }

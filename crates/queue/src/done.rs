@@ -71,6 +71,7 @@ impl<M: MemOps> Queue<M> {
                 field: buffer.field,
                 last: false,
                 timecode: None,
+                frame_flags: None,
             };
             self.ownership.revoke(index);
             self.statistics.dropped_tokens = self.statistics.dropped_tokens.saturating_add(1);
@@ -97,6 +98,9 @@ impl<M: MemOps> Queue<M> {
         buffer.last = completion.last;
         if completion.timecode.is_some() {
             buffer.timecode = completion.timecode;
+        }
+        if let Some(flags) = completion.frame_flags {
+            buffer.frame_flags = flags;
         }
         buffer.generation = 0;
         let counter = match completion.outcome {
@@ -129,6 +133,7 @@ impl<M: MemOps> Queue<M> {
             timestamp_ns: buffer.timestamp_ns,
             field: buffer.field,
             timecode: buffer.timecode,
+            frame_flags: buffer.frame_flags,
         };
         let views = buffer.views();
         Ok(Active::new(&self.ownership, facts, views))

@@ -206,6 +206,8 @@ pub struct Completion {
     /// The timecode of the OUTPUT buffer that a CAPTURE buffer was made from; `None` keeps what
     /// was there.
     pub timecode: Option<Timecode>,
+    /// What is said of the frame, passed through; `None` keeps what was there.
+    pub frame_flags: Option<u32>,
 }
 
 /// The two states a buffer can come back in.

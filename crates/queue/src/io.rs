@@ -126,6 +126,7 @@ impl<M: MemOps> Queue<M> {
         if is_output {
             buffer.timestamp_ns = timestamp_ns;
             buffer.timecode = request.timecode;
+            buffer.frame_flags = request.frame_flags;
         }
         Ok(())
     }

@@ -48,6 +48,7 @@ impl<M: MemOps> Queue<M> {
         buffer.prepared = true;
         buffer.timestamp_ns = timestamp_ns;
         buffer.timecode = request.timecode.filter(|_| is_output);
+        buffer.frame_flags = if is_output { request.frame_flags } else { 0 };
         buffer.sequence = 0;
         buffer.last = false;
         Ok(())

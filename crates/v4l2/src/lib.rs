@@ -43,9 +43,7 @@ pub use format::{
 };
 pub use pixfmt::{FourCc, PixelFormat};
 pub use program::Program;
-pub use progress::{
-    DriverEvent, EventKinds, Finished, FrameFlags, FrameMark, Progress, Statistics,
-};
+pub use progress::{DriverEvent, EventKinds, Finished, FrameFlags, Progress, Statistics};
 pub use refusal::Refusal;
 pub use selection::{Rect, SelectionFlags, SelectionTarget};
 

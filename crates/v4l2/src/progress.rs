@@ -52,7 +52,8 @@ pub enum DriverEvent {
 }
 
 bitflags! {
-    /// What a device says of the frame in a buffer that it gives back (`V4L2_BUF_FLAG_*`).
+    /// What a device says of the frame in a buffer that it gives back (`V4L2_BUF_FLAG_*`, in
+    /// `Completion::frame_flags`).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct FrameFlags: u32 {
         /// It can be decoded alone.
@@ -64,18 +65,6 @@ bitflags! {
     }
 }
 
-/// Where the flags of a finished buffer come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameMark {
-    /// They stay as they were: what the program said of an OUTPUT buffer, none on CAPTURE.
-    Keep,
-    /// From the device.
-    Own(FrameFlags),
-    /// From the OUTPUT buffer of this index, which this CAPTURE buffer was made from and which
-    /// the program has not got back yet.
-    CopyOf(u32),
-}
-
 /// A buffer that a device is finished with.
 #[derive(Debug)]
 pub struct Finished<C> {
@@ -85,8 +74,6 @@ pub struct Finished<C> {
     pub token: Active<C>,
     /// How it went.
     pub completion: Completion,
-    /// What is said of the frame.
-    pub mark: FrameMark,
 }
 
 /// What a tick of a device brought about.
@@ -101,13 +88,12 @@ pub struct Progress<C> {
 }
 
 impl<C> Progress<C> {
-    /// A buffer is finished, with nothing to say of its frame.
+    /// A buffer is finished.
     pub fn finish(&mut self, flow: Flow, token: Active<C>, completion: Completion) {
         self.finished.push(Finished {
             flow,
             token,
             completion,
-            mark: FrameMark::Keep,
         });
     }
 }

@@ -17,9 +17,6 @@ pub(crate) struct Stream<M: MemOps> {
     pub(crate) owner: Option<FileHandle>,
     /// The call that waits in DQBUF, read() or write().
     pub(crate) waiting: Option<u64>,
-    /// By buffer index: the frame-type flags that a program gave to an OUTPUT buffer, or the
-    /// device to a CAPTURE buffer.
-    frame_flags: Vec<u32>,
     /// `V4L2_BUF_FLAG_TIMESTAMP_*` and `_TSTAMP_SRC_*` of all buffers.
     timestamp_flags: u32,
 }
@@ -57,7 +54,6 @@ impl<M: MemOps> Stream<M> {
             queue: Queue::new(config)?,
             owner: None,
             waiting: None,
-            frame_flags: Vec::new(),
             timestamp_flags: timestamp_flags(policy),
         })
     }
@@ -85,7 +81,6 @@ impl<M: MemOps> Stream<M> {
     pub(crate) fn settle_owner(&mut self, file: FileHandle) {
         if !self.queue.is_busy() {
             self.owner = None;
-            self.frame_flags.clear();
         } else if self.owner.is_none() {
             self.owner = Some(file);
         }
@@ -138,34 +133,9 @@ impl<M: MemOps> Stream<M> {
         self.flow == Flow::Output
     }
 
-    pub(crate) fn clear_frame_flags(&mut self) {
-        self.frame_flags.clear();
-    }
-
-    /// The frame-type flags kept of a buffer.
-    pub(crate) fn frame_flags(&self, index: u32) -> u32 {
-        let at = usize::try_from(index).unwrap_or(usize::MAX);
-        self.frame_flags.get(at).copied().unwrap_or(0)
-    }
-
-    pub(crate) fn keep_frame_flags(&mut self, index: u32, flags: u32) {
-        let max = usize::try_from(self.queue.config().max_num_buffers).unwrap_or(0);
-        let Ok(at) = usize::try_from(index) else {
-            return;
-        };
-        if at < max && (flags != 0 || at < self.frame_flags.len()) {
-            if self.frame_flags.len() <= at {
-                self.frame_flags.resize(at + 1, 0);
-            }
-            if let Some(slot) = self.frame_flags.get_mut(at) {
-                *slot = flags;
-            }
-        }
-    }
-
     /// The flags of a buffer that are the device's and not the queue's.
     pub(crate) fn buffer_flags(&self, info: &BufferInfo) -> u32 {
-        let kept = self.frame_flags(info.index);
+        let kept = info.frame_flags;
         let policy = self.timestamp_flags;
         // Copied timestamps come with the program's word on where they were taken.
         let src = sys::V4L2_BUF_FLAG_TSTAMP_SRC_MASK;

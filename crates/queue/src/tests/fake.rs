@@ -536,5 +536,6 @@ pub(crate) fn done() -> Completion {
         field: 1,
         last: false,
         timecode: None,
+        frame_flags: None,
     }
 }

@@ -619,6 +619,7 @@ impl Run {
             outcome,
             last,
             timecode: None,
+            frame_flags: None,
             ..done()
         };
         self.bench

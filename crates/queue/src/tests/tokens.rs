@@ -177,6 +177,7 @@ fn an_index_is_listed_once_however_often_it_is_dropped() {
             timestamp_ns: 0,
             field: 0,
             timecode: None,
+            frame_flags: 0,
         };
         Active::<u64>::new(&ownership, facts, Default::default())
     };

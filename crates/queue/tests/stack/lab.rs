@@ -507,6 +507,7 @@ impl Lab {
             field: 1,
             last: false,
             timecode: None,
+            frame_flags: None,
         };
         let Side { queue, .. } = &mut self.sides[side];
         queue

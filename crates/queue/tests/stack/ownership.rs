@@ -26,6 +26,7 @@ const DONE: Completion = Completion {
     field: 0,
     last: false,
     timecode: None,
+    frame_flags: None,
 };
 
 /// Camera and display stream, the camera's first two buffers being the display's too.

@@ -82,7 +82,6 @@ where
         let made = stream.queue.reqbufs(mem, &mut *driver, memory, count, wish);
         stream.settle_owner(file);
         let made = made?;
-        stream.clear_frame_flags();
         arg.set_u32(field!(v4l2_requestbuffers.count), made.count);
         arg.set_u32(field!(v4l2_requestbuffers.capabilities), stream.buf_caps());
         drop(driver);
@@ -231,12 +230,6 @@ where
         } else {
             stream.queue.prepare_buf(mem, &mut *driver, request)?
         };
-        let flags = if stream.is_output() {
-            user.frame_flags()
-        } else {
-            0
-        };
-        stream.keep_frame_flags(info.index, flags);
         drop(driver);
         self.wake = true;
         Ok(info)

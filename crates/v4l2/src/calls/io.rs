@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::device::{CallContext, Outcome};
 use crate::driver::{Flow, Role};
 use crate::file::FileHandle;
-use crate::progress::{FrameMark, Progress};
+use crate::progress::Progress;
 use crate::{Bus, Error, Program, VideoDriver};
 use vb3_plane::MemOps;
 use vb3_queue::{Fault, Interest, IoModes, MapAccess, Readiness, Sink, Source};
@@ -192,26 +192,13 @@ where
         let driver = &mut self.driver;
         with_bus(mem, &mut |bus| driver.tick(now_ns, bus, &mut progress));
         for finished in progress.finished {
-            let index = finished.token.index();
-            let flags = match finished.mark {
-                FrameMark::Keep => None,
-                FrameMark::Own(flags) => Some(flags.bits()),
-                FrameMark::CopyOf(source) => Some(
-                    self.output
-                        .as_ref()
-                        .map_or(0, |from| from.frame_flags(source)),
-                ),
-            };
             let Ok(stream) = self.stream_mut(finished.flow) else {
                 continue;
             };
             // A stale token is counted by the queue, and says nothing about the device.
-            let taken = stream
+            let _ = stream
                 .queue
                 .complete(mem, finished.token, finished.completion);
-            if let (Ok(()), Some(flags)) = (taken, flags) {
-                stream.keep_frame_flags(index, flags);
-            }
         }
         for stream in self.streams_mut() {
             stream.queue.reap(mem);

@@ -126,11 +126,6 @@ impl UserBuffer {
         self.array.as_ref().map_or(1, |array| array.count)
     }
 
-    /// Frame-type and timestamp-source flags.
-    pub(crate) fn frame_flags(&self) -> u32 {
-        self.flags & FRAME_FLAGS
-    }
-
     /// What the program asks of the queue, its first `num_planes` planes. References to dma-bufs
     /// are in it.
     ///
@@ -149,6 +144,7 @@ impl UserBuffer {
         request.with_request = self.flags & sys::V4L2_BUF_FLAG_REQUEST_FD != 0;
         let has_timecode = self.flags & sys::V4L2_BUF_FLAG_TIMECODE != 0;
         request.timecode = has_timecode.then_some(self.timecode);
+        request.frame_flags = self.flags & FRAME_FLAGS;
         for (flag, hint) in HINTS {
             request.hints.set(hint, self.flags & flag != 0);
         }

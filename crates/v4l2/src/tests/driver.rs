@@ -345,6 +345,7 @@ impl VideoDriver for TestDriver {
             field: 1,
             last: self.last,
             timecode: None,
+            frame_flags: None,
         };
         progress.finish(self.flow, token, completion);
         if self.flow == Flow::Capture {
