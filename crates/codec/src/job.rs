@@ -182,7 +182,7 @@ pub struct StreamFormat {
 }
 
 /// An I420 picture to read: planes Y, U, V. Chroma has half the columns and rows, rounded up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Planes<'a> {
     /// Columns of luma.
     pub width: u32,
@@ -192,6 +192,16 @@ pub struct Planes<'a> {
     pub data: [&'a [u8]; 3],
     /// Bytes from one row to the next.
     pub strides: [usize; 3],
+}
+
+impl core::fmt::Debug for Planes<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Planes")
+            .field("width", &self.width)
+            .field("height", &self.height)
+            .field("strides", &self.strides)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An I420 picture to write, rows without gaps.

@@ -1,1 +1,140 @@
-//! soon
+//! Workers that come to a bad end.
+
+use crate::tools::*;
+use rustix::process::{Pid, Signal, kill_process};
+use vb3_codec::{Job, Kind, MAX_IN_FLIGHT, Refused};
+
+fn death(data: &[u8]) -> String {
+    let mut driven = Driven::new(Kind::Harm, &process());
+    driven.submit(Job::Decode { tag: 1, data });
+    driven.wait_for(|said| matches!(said, Said::Died(_)));
+    let Some(Said::Died(sentence)) = driven.said.pop() else {
+        panic!("something comes after the end");
+    };
+    assert!(driven.worker.poll().is_none(), "it is told once");
+    assert_eq!(driven.worker.submit(Job::Drain), Err(Refused::Dead));
+    sentence
+}
+
+#[test]
+fn every_end_is_told_as_what_it_is() {
+    assert_eq!(death(b"abort"), "the codec process gave up (signal 6)");
+    assert_eq!(death(b"exit"), "the codec process ended with status 7");
+    assert_eq!(death(b"memory"), "the codec process gave up (signal 6)");
+    assert_eq!(
+        death(b"nonsense"),
+        "the codec process sent nonsense and was ended"
+    );
+    assert_eq!(
+        death(b"lie"),
+        "the codec process sent a picture unasked and was ended"
+    );
+}
+
+#[test]
+fn a_killed_worker_is_noticed_with_jobs_under_way() {
+    let mut driven = Driven::new(Kind::Harm, &process());
+    for tag in 0..MAX_IN_FLIGHT as u64 {
+        let data = b"hang";
+        driven.worker.submit(Job::Decode { tag, data }).unwrap();
+    }
+    let full = driven.worker.submit(Job::Decode { tag: 9, data: b"" });
+    assert_eq!(full, Err(Refused::Full(MAX_IN_FLIGHT)));
+    let pid = driven.worker.pid().unwrap();
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    driven.wait_for(|said| matches!(said, Said::Died(_)));
+    assert_eq!(
+        driven.said,
+        [Said::Died(
+            "the codec process was killed (signal 9)".to_owned()
+        )]
+    );
+    assert!(
+        kill_process(pid, Signal::KILL).is_err(),
+        "it was waited for"
+    );
+}
+
+#[test]
+fn dropping_a_worker_ends_one_that_hangs() {
+    let mut driven = Driven::new(Kind::Harm, &process());
+    let data = b"hang";
+    driven.submit(Job::Decode { tag: 1, data });
+    let pid = driven.worker.pid().unwrap();
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    drop(driven);
+    assert!(kill_process(pid, Signal::KILL).is_err());
+}
+
+#[test]
+#[cfg(feature = "h264")]
+fn pictures_outlive_their_worker() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let stream = x264("64x64", 3, "baseline", "");
+    let mut driven = Driven::new(Kind::H264Decoder, &process());
+    driven.proceeds = true;
+    let mut kept = Vec::new();
+    for (tag, data) in (1..).zip(access_units(&stream)) {
+        driven.submit(Job::Decode { tag, data });
+    }
+    driven.submit(Job::Drain);
+    let mut drained = false;
+    while !drained {
+        while let Some(event) = driven.worker.poll() {
+            match event {
+                vb3_codec::Event::Format(_) => driven.worker.submit(Job::Proceed).unwrap(),
+                vb3_codec::Event::Picture { picture, .. } => kept.push(picture),
+                vb3_codec::Event::Drained => drained = true,
+                _ => {}
+            }
+        }
+        std::thread::yield_now();
+    }
+    drop(driven);
+    let pictures: Vec<Vec<u8>> = kept.iter().map(|p| pixels(&p.planes())).collect();
+    let pictures: Vec<&[u8]> = pictures.iter().map(Vec::as_slice).collect();
+    assert_same_pictures("kept", &pictures, &decoded_by_ffmpeg(&stream, "h264"));
+}
+
+/// A host that holds all pictures makes the worker wait, not the other way round.
+#[test]
+#[cfg(feature = "h264")]
+fn a_worker_waits_for_slots_and_a_flush_frees_it() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let stream = x264("64x64", 24, "baseline", "keyint=1");
+    let units = access_units(&stream);
+    let mut driven = Driven::new(Kind::H264Decoder, &process());
+    let mut kept = Vec::new();
+    let mut next = 0;
+    let mut tags = Vec::new();
+    while kept.len() < vb3_codec::OUTPUT_SLOTS || driven.worker.room() > 0 {
+        if let Some(data) = units.get(next) {
+            let tag = next as u64;
+            next += usize::from(driven.worker.submit(Job::Decode { tag, data }).is_ok());
+        }
+        while let Some(event) = driven.worker.poll() {
+            match event {
+                vb3_codec::Event::Format(_) => driven.worker.submit(Job::Proceed).unwrap(),
+                vb3_codec::Event::Picture { picture, tag, .. } => {
+                    tags.push(tag);
+                    kept.push(picture);
+                }
+                _ => {}
+            }
+        }
+        std::thread::yield_now();
+    }
+    assert_eq!(kept.len(), vb3_codec::OUTPUT_SLOTS);
+    driven.submit(Job::Flush);
+    driven.wait_for(|said| *said == Said::Flushed);
+    assert_eq!(driven.pictures().len(), 0);
+    drop(kept);
+    driven.said.clear();
+    driven.decode(units[20..].iter().copied());
+    assert_eq!(driven.pictures().len(), 4);
+}

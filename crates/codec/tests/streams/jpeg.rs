@@ -1,1 +1,167 @@
-//! soon
+//! JPEG files, both ways.
+#![cfg(feature = "jpeg")]
+
+use crate::tools::*;
+use vb3_codec::{Config, Job, Kind, Launch, Planes};
+
+/// Raw I420 of ffmpeg's test pictures.
+fn source(size: &str, frames: u32) -> Vec<u8> {
+    // Scaled: the source itself would round odd sizes.
+    let source = format!("testsrc2=size=640x480:rate=25,scale={size}");
+    let frames = frames.to_string();
+    ffmpeg(
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            &source,
+            "-frames:v",
+            &frames,
+            "-pix_fmt",
+            "yuvj420p",
+            "-f",
+            "rawvideo",
+        ],
+        &[],
+    )
+}
+
+fn file(size: &str, format: &str, quality: &str) -> Vec<u8> {
+    let source = format!("testsrc2=size={size}:rate=25");
+    ffmpeg(
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            &source,
+            "-frames:v",
+            "1",
+            "-pix_fmt",
+            format,
+            "-q:v",
+            quality,
+            "-f",
+            "mjpeg",
+        ],
+        &[],
+    )
+}
+
+fn planes(picture: &[u8], width: u32, height: u32) -> Planes<'_> {
+    let half = (width.div_ceil(2), height.div_ceil(2));
+    let (y, rest) = picture.split_at((width * height) as usize);
+    let (u, v) = rest.split_at((half.0 * half.1) as usize);
+    let half = half.0 as usize;
+    Planes {
+        width,
+        height,
+        data: [y, u, v],
+        strides: [width as usize, half, half],
+    }
+}
+
+#[test]
+fn files_decode_as_by_ffmpeg() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    for (size, format) in [
+        ("320x240", "yuvj420p"),
+        ("322x242", "yuvj422p"),
+        ("66x50", "yuvj444p"),
+        ("1920x1080", "yuvj420p"),
+        ("320x240", "gray"),
+    ] {
+        let file = file(size, format, "2");
+        let mut driven = Driven::new(Kind::JpegDecoder, &Launch::in_thread());
+        driven.decode([file.as_slice()]);
+        assert_eq!(driven.faults(), Vec::<&Said>::new(), "{size} {format}");
+        let theirs = ffmpeg(
+            &[
+                "-f", "mjpeg", "-i", "INPUT", "-pix_fmt", "yuvj420p", "-f", "rawvideo",
+            ],
+            &file,
+        );
+        let ours = driven.pictures().concat();
+        let ratio = psnr(&ours, &theirs);
+        assert!(ratio > 35.0, "{size} {format}: {ratio:.1} dB");
+        assert!(driven.formats()[0].colour.full_range);
+    }
+}
+
+#[test]
+fn a_damaged_file_is_told_and_the_next_one_is_whole() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let good = file("320x240", "yuvj420p", "5");
+    let cut = &good[..good.len() / 2];
+    let large = {
+        let mut large = good.clone();
+        let sof = large.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+        large[sof + 5..sof + 9].copy_from_slice(&[0x23, 0x28, 0x10, 0x01]);
+        large
+    };
+    let mut driven = Driven::new(Kind::JpegDecoder, &process());
+    driven.decode([cut, b"no file", &[], &large, &good]);
+    for tag in [1, 2, 4] {
+        assert_eq!(
+            driven.count(|s| matches!(s, Said::Corrupt(t, _) if *t == tag)),
+            1,
+            "{tag}"
+        );
+    }
+    let numbers =
+        |s: &Said| matches!(s, Said::Corrupt(4, sentence) if sentence.contains("4097x9000"));
+    assert_eq!(driven.count(numbers), 1, "{:?}", driven.faults());
+    let whole = |s: &Said| {
+        matches!(
+            s,
+            Said::Picture {
+                tag: 5,
+                damaged: false,
+                ..
+            }
+        )
+    };
+    assert_eq!(driven.count(whole), 1);
+    let broken = |s: &Said| matches!(s, Said::Picture { damaged: false, .. });
+    assert_eq!(driven.count(broken), 1, "damage is marked");
+    assert_eq!(driven.count(|s| matches!(s, Said::Consumed(_))), 5);
+}
+
+#[test]
+fn encoded_files_decode_by_ffmpeg() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    for (width, height) in [(320, 240), (65, 33), (1920, 1080)] {
+        let pictures = source(&format!("{width}:{height}"), 2);
+        let one = pictures.len() / 2;
+        let mut driven = Driven::new(Kind::JpegEncoder, &Launch::in_thread());
+        driven.submit(Job::Configure(Config::JpegEncoder {
+            width,
+            height,
+            quality: 90,
+        }));
+        for (tag, picture) in (1..).zip(pictures.chunks(one)) {
+            driven.submit(Job::Encode {
+                tag,
+                picture: planes(picture, width, height),
+                force_key: false,
+            });
+        }
+        driven.submit(Job::Drain);
+        driven.wait_for(|said| *said == Said::Drained);
+        let mut files = Vec::new();
+        for said in &driven.said {
+            if let Said::Packet { bytes, key, .. } = said {
+                assert!(key);
+                files.extend_from_slice(bytes);
+            }
+        }
+        let theirs = ffmpeg(&["-f", "mjpeg", "-i", "INPUT", "-f", "rawvideo"], &files);
+        let ratio = psnr(&pictures, &theirs);
+        assert!(ratio > 30.0, "{width}x{height}: {ratio:.1} dB");
+    }
+}

@@ -247,7 +247,7 @@ impl Driven {
             match self.worker.submit(job) {
                 Ok(()) => return,
                 Err(Refused::Full(_)) => self.wait(),
-                Err(e) => panic!("{job:?}: {e}"),
+                Err(e) => panic!("a job was refused: {e}"),
             }
         }
     }

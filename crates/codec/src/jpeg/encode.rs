@@ -1,0 +1,105 @@
+//! The encoder: baseline, 4:2:0.
+
+use crate::job::{Config, Planes};
+use crate::serve::{Codec, Out, Stop};
+use jpeg_encoder::{
+    ChromaSubsamplingMethod, Encoder as Library, ImageBuffer, JpegColorType, SamplingFactor,
+};
+
+/// Pictures to files.
+#[derive(Default)]
+pub(crate) struct Encoder {
+    quality: Option<u8>,
+    file: Vec<u8>,
+}
+
+impl Encoder {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// A picture as the library reads it: row by row, with as much chroma as luma. Of each 2x2 block
+/// it takes one pixel's chroma, which is the picture's own.
+struct Rows<'a> {
+    planes: &'a Planes<'a>,
+    width: u16,
+    height: u16,
+}
+
+impl ImageBuffer for Rows<'_> {
+    fn get_jpeg_color_type(&self) -> JpegColorType {
+        JpegColorType::Ycbcr
+    }
+
+    fn width(&self) -> u16 {
+        self.width
+    }
+
+    fn height(&self) -> u16 {
+        self.height
+    }
+
+    fn fill_buffers(&self, y: u16, buffers: &mut [Vec<u8>; 4]) {
+        let width = usize::from(self.width);
+        let [luma, cb, cr, _] = buffers;
+        luma.extend_from_slice(self.row(0, usize::from(y), width));
+        for (plane, buffer) in [(1, cb), (2, cr)] {
+            let row = self.row(plane, usize::from(y / 2), width.div_ceil(2));
+            let twice = row.iter().flat_map(|value| [*value, *value]);
+            buffer.extend(twice.take(width));
+        }
+    }
+}
+
+impl Rows<'_> {
+    fn row(&self, plane: usize, y: usize, len: usize) -> &[u8] {
+        let start = y * self.planes.strides[plane];
+        self.planes.data[plane]
+            .get(start..start + len)
+            .unwrap_or_default()
+    }
+}
+
+impl Codec for Encoder {
+    fn configure(&mut self, config: Config) {
+        if let Config::JpegEncoder { quality, .. } = config {
+            self.quality = Some(quality);
+        }
+    }
+
+    fn encode(
+        &mut self,
+        tag: u64,
+        picture: &Planes<'_>,
+        _force_key: bool,
+        out: &mut Out,
+    ) -> Result<(), Stop> {
+        let (Some(quality), Ok(width), Ok(height)) = (
+            self.quality,
+            u16::try_from(picture.width),
+            u16::try_from(picture.height),
+        ) else {
+            return out.corrupt(tag, "the encoder is not set up");
+        };
+        self.file.clear();
+        let mut library = Library::new(&mut self.file, quality);
+        library.set_sampling_factor(SamplingFactor::F_2_2);
+        library.set_chroma_subsampling_method(ChromaSubsamplingMethod::Nearest);
+        let rows = Rows {
+            planes: picture,
+            width,
+            height,
+        };
+        match library.encode_image(rows) {
+            Ok(()) => out.packet(tag, true, &[&self.file]),
+            Err(e) => out.corrupt(tag, &format!("the picture cannot be encoded: {e}")),
+        }
+    }
+
+    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn flush(&mut self) {}
+}
