@@ -56,7 +56,7 @@ rustc $flags -Clto=fat --edition=2024 --crate-name vb3_kernel --crate-type stati
     "$sources/kernel/src/lib.rs"
 
 # Only what the shim calls stays.
-roots=$(sed -n 's/.*fn \(vb3_rs_[a-z_]*\)(.*/\1/p' "$sources/kernel/src/entry.rs")
+roots=$(sed -n 's/.*fn \(vb3_rs_[a-z_]*\)(.*/\1/p' "$sources"/kernel/src/*.rs)
 ld -r --gc-sections $(printf -- '-u %s ' $roots) -o "$out/vb3rust.bin" "$out/libvb3_kernel.a"
 strip --strip-debug "$out/vb3rust.bin"
 

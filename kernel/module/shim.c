@@ -3,15 +3,14 @@
  * The C side of videobuf2-dma-contig: entry points, and accessors for whatever a kernel may
  * inline or lay out differently. Nothing is decided here.
  */
-#include <linux/debugfs.h>
 #include <linux/dma-buf.h>
+#include <linux/dma-direct.h>
 #include <linux/dma-mapping.h>
 #include <linux/highmem.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/scatterlist.h>
-#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/version.h>
 
@@ -19,47 +18,8 @@
 #include <media/videobuf2-core.h>
 #include <media/videobuf2-memops.h>
 
+#include "buffer.h"
 #include "vb3.h"
-
-/* mem_priv: what the kernel must find by itself, and the Rust object behind it. */
-struct vb3_buf {
-	dma_addr_t dma_addr;	/* what the cookie points at */
-	struct vb2_buffer *vb;
-	refcount_t users;	/* of allocated memory: plane, mappings, exports */
-	struct mutex lock;
-	u64 rust[];
-};
-
-#define RUST(buf) ((void *)(buf)->rust)
-#define BUF(payload) container_of((void *)(payload), struct vb3_buf, rust)
-
-/* The Rust object, in src/entry.rs. Addresses are u64 there. */
-size_t vb3_rs_bytes(void);
-int vb3_rs_alloc(void *to, struct device *dev, u64 bytes, int direction, unsigned int gfp,
-		 unsigned long attrs, bool non_coherent, u64 *addr);
-void vb3_rs_add_user(void *rust, int kind);
-void vb3_rs_drop_user(void *rust, int kind);
-void vb3_rs_release(void *rust);
-void *vb3_rs_export(void *rust, unsigned long flags);
-void *vb3_rs_vaddr(void *rust);
-void vb3_rs_hand_over(void *rust, bool to_device, bool skip);
-int vb3_rs_mmap(void *rust, struct vm_area_struct *vma, u64 offset, u64 bytes);
-int vb3_rs_get_userptr(void *to, struct device *dev, u64 at, u64 bytes, int direction, u64 *addr);
-void vb3_rs_put_userptr(void *rust);
-int vb3_rs_import(void *to, struct device *dev, struct dma_buf *buf, u64 bytes, int direction);
-int vb3_rs_import_map(void *rust, u64 *addr);
-void vb3_rs_import_unmap(void *rust);
-void vb3_rs_import_detach(void *rust);
-int vb3_rs_attach(void *rust, struct device *dev, u64 *key);
-void vb3_rs_detach(void *rust, u64 key);
-struct sg_table *vb3_rs_map(void *rust, u64 key, int direction);
-void vb3_rs_unmap(void *rust, u64 key);
-void vb3_rs_cpu_access(void *rust, int direction, bool begin);
-bool vb3_rs_is_idle(s64 *held);
-s64 vb3_rs_counter(unsigned int index);
-
-/* Kinds of users; UserKind in src/entry.rs. */
-enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT };
 
 /*
  * Failures on purpose, for tests: each Nth call that can fail does. Who may write it may load
@@ -70,7 +30,7 @@ module_param(fail_every, uint, 0600);
 MODULE_PARM_DESC(fail_every, "debug: let each Nth step that can fail do so (0: none)");
 static atomic_t fail_steps = ATOMIC_INIT(0);
 
-static bool fails(void)
+bool vb3_fails(void)
 {
 	unsigned int every = READ_ONCE(fail_every);
 
@@ -81,7 +41,7 @@ static bool fails(void)
 
 void *vb3_alloc(size_t bytes)
 {
-	return fails() ? NULL : kmalloc(bytes, GFP_KERNEL);
+	return vb3_fails() ? NULL : kmalloc(bytes, GFP_KERNEL);
 }
 
 void vb3_free(void *at)
@@ -99,6 +59,8 @@ static struct vb3_buf *new_buf(struct vb2_buffer *vb)
 	buf->vb = vb;
 	buf->dma_addr = 0;
 	refcount_set(&buf->users, 0);
+	atomic_set(&buf->synced, 0);
+	atomic_set(&buf->skipped, 0);
 	return buf;
 }
 
@@ -154,13 +116,6 @@ u64 vb3_dma_mask(struct device *dev)
 	return dma_get_mask(dev);
 }
 
-void vb3_refused(struct device *dev, const char *what, int what_len, const char *constraint,
-		 int constraint_len, u64 wanted, u64 found)
-{
-	dev_info_ratelimited(dev, "vb2-dma-contig: %.*s refused (%.*s: wanted %llu, found %llu)\n",
-			     what_len, what, constraint_len, constraint, wanted, found);
-}
-
 /* Allocation. No warnings, no OOM killer: a refusal is an answer. */
 
 #define VB3_GFP (GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
@@ -172,7 +127,7 @@ void *vb3_alloc_coherent(struct device *dev, size_t bytes, unsigned int gfp, uns
 	dma_addr_t at = 0;
 	void *cookie = NULL;
 
-	if (!fails())
+	if (!vb3_fails())
 		cookie = dma_alloc_attrs(dev, bytes, &at, VB3_GFP | (__force gfp_t)gfp, attrs);
 	*addr = at;
 	return cookie;
@@ -190,18 +145,51 @@ int vb3_mmap_coherent(struct device *dev, struct vm_area_struct *vma, void *cook
 	return dma_mmap_attrs(dev, vma, cookie, addr, bytes, attrs);
 }
 
-struct sg_table *vb3_get_sgtable(struct device *dev, void *cookie, u64 addr, size_t bytes,
-				 unsigned long attrs)
+/* Whether all of a table's entries have pages. What has none got its page by arithmetic. */
+static bool has_pages(struct sg_table *sgt)
 {
-	struct sg_table *sgt = fails() ? NULL : kzalloc(sizeof(*sgt), GFP_KERNEL);
+	struct scatterlist *at;
+	unsigned int i;
+
+	for_each_sgtable_sg(sgt, at, i)
+		if (!pfn_valid(page_to_pfn(sg_page(at))))
+			return false;
+	return true;
+}
+
+/*
+ * Makes of a table with one entry, whose page is none, a table without pages, if what it says and
+ * the device's address agree on where the memory is; U64_MAX if they do not.
+ */
+static u64 without_pages(struct device *dev, struct sg_table *sgt, u64 addr, size_t bytes)
+{
+	u64 phys = sg_phys(sgt->sgl);
+
+	if (sgt->orig_nents != 1 || bytes > UINT_MAX || phys != dma_to_phys(dev, addr))
+		return U64_MAX;
+	sg_set_page(sgt->sgl, NULL, bytes, 0);
+	return phys;
+}
+
+/* *phys stays as it is for memory with pages, and is where memory without pages is. */
+struct sg_table *vb3_get_sgtable(struct device *dev, void *cookie, u64 addr, size_t bytes,
+				 unsigned long attrs, u64 *phys)
+{
+	struct sg_table *sgt = vb3_fails() ? NULL : kzalloc(sizeof(*sgt), GFP_KERNEL);
 
 	if (!sgt)
 		return NULL;
-	if (dma_get_sgtable_attrs(dev, sgt, cookie, addr, bytes, attrs) < 0) {
-		kfree(sgt);
-		return NULL;
-	}
-	return sgt;
+	if (dma_get_sgtable_attrs(dev, sgt, cookie, addr, bytes, attrs) < 0)
+		goto free;
+	if (has_pages(sgt))
+		return sgt;
+	*phys = without_pages(dev, sgt, addr, bytes);
+	if (*phys != U64_MAX)
+		return sgt;
+	sg_free_table(sgt);
+free:
+	kfree(sgt);
+	return NULL;
 }
 
 /* Zone wishes make this call warn and fail; the device's mask says the same. */
@@ -210,7 +198,7 @@ struct sg_table *vb3_alloc_noncontiguous(struct device *dev, size_t bytes, int d
 {
 	gfp_t flags = (VB3_GFP | __GFP_ZERO | (__force gfp_t)gfp) & ~VB3_ZONES;
 
-	return fails() ? NULL : dma_alloc_noncontiguous(dev, bytes, direction, flags, attrs);
+	return vb3_fails() ? NULL : dma_alloc_noncontiguous(dev, bytes, direction, flags, attrs);
 }
 
 void vb3_free_noncontiguous(struct device *dev, size_t bytes, struct sg_table *sgt, int direction)
@@ -226,7 +214,7 @@ int vb3_mmap_noncontiguous(struct device *dev, struct vm_area_struct *vma, size_
 
 void *vb3_vmap_noncontiguous(struct device *dev, size_t bytes, struct sg_table *sgt)
 {
-	return fails() ? NULL : dma_vmap_noncontiguous(dev, bytes, sgt);
+	return vb3_fails() ? NULL : dma_vmap_noncontiguous(dev, bytes, sgt);
 }
 
 void vb3_vunmap_noncontiguous(struct device *dev, void *vaddr)
@@ -263,7 +251,7 @@ struct frame_vector *vb3_pin(u64 addr, u64 bytes, bool write, struct sg_table **
 	struct sg_table *sgt;
 	int ret;
 
-	if (fails())
+	if (vb3_fails())
 		return ERR_PTR(-ENOMEM);
 	if (addr > ULONG_MAX || bytes > ULONG_MAX)
 		return ERR_PTR(-EFAULT);
@@ -310,7 +298,7 @@ void vb3_unpin(struct frame_vector *pinned, struct sg_table *sgt, bool dirty)
 
 struct sg_table *vb3_sgt_copy(struct sg_table *from)
 {
-	struct sg_table *sgt = fails() ? NULL : kzalloc(sizeof(*sgt), GFP_KERNEL);
+	struct sg_table *sgt = vb3_fails() ? NULL : kzalloc(sizeof(*sgt), GFP_KERNEL);
 	struct scatterlist *rd = from->sgl;
 	struct scatterlist *wr;
 	unsigned int i;
@@ -330,7 +318,7 @@ struct sg_table *vb3_sgt_copy(struct sg_table *from)
 
 int vb3_sgt_map(struct device *dev, struct sg_table *sgt, int direction, bool skip)
 {
-	if (fails())
+	if (vb3_fails())
 		return -EIO;
 	return dma_map_sgtable(dev, sgt, direction, skip ? DMA_ATTR_SKIP_CPU_SYNC : 0);
 }
@@ -338,6 +326,27 @@ int vb3_sgt_map(struct device *dev, struct sg_table *sgt, int direction, bool sk
 void vb3_sgt_unmap(struct device *dev, struct sg_table *sgt, int direction, bool skip)
 {
 	dma_unmap_sgtable(dev, sgt, direction, skip ? DMA_ATTR_SKIP_CPU_SYNC : 0);
+}
+
+/* Maps a table of one entry without a page. */
+int vb3_map_resource(struct device *dev, struct sg_table *sgt, u64 phys, int direction)
+{
+	dma_addr_t at;
+
+	if (vb3_fails())
+		return -EIO;
+	at = dma_map_resource(dev, phys, sgt->sgl->length, direction, 0);
+	if (dma_mapping_error(dev, at))
+		return -EIO;
+	sg_dma_address(sgt->sgl) = at;
+	sg_dma_len(sgt->sgl) = sgt->sgl->length;
+	sgt->nents = 1;
+	return 0;
+}
+
+void vb3_unmap_resource(struct device *dev, struct sg_table *sgt, int direction)
+{
+	dma_unmap_resource(dev, sg_dma_address(sgt->sgl), sg_dma_len(sgt->sgl), direction, 0);
 }
 
 unsigned int vb3_sgt_segments(struct sg_table *sgt)
@@ -386,7 +395,7 @@ u64 vb3_buf_size(struct dma_buf *buf)
 
 struct dma_buf_attachment *vb3_buf_attach(struct dma_buf *buf, struct device *dev)
 {
-	return fails() ? ERR_PTR(-ENOMEM) : dma_buf_attach(buf, dev);
+	return vb3_fails() ? ERR_PTR(-ENOMEM) : dma_buf_attach(buf, dev);
 }
 
 void vb3_buf_detach(struct dma_buf_attachment *attachment)
@@ -396,7 +405,7 @@ void vb3_buf_detach(struct dma_buf_attachment *attachment)
 
 struct sg_table *vb3_buf_map(struct dma_buf_attachment *attachment, int direction)
 {
-	if (fails())
+	if (vb3_fails())
 		return ERR_PTR(-ENOMEM);
 	return dma_buf_map_attachment_unlocked(attachment, direction);
 }
@@ -420,7 +429,7 @@ void *vb3_buf_vmap(struct dma_buf *buf)
 {
 	struct iosys_map map;
 
-	if (fails() || dma_buf_vmap_unlocked(buf, &map))
+	if (vb3_fails() || dma_buf_vmap_unlocked(buf, &map))
 		return NULL;
 	return map.vaddr;
 }
@@ -469,15 +478,20 @@ static void buf_unmap(struct dma_buf_attachment *attachment, struct sg_table *sg
 	vb3_rs_unmap(RUST(buf), key_of(attachment));
 }
 
+static void cpu_access(struct vb3_buf *buf, enum dma_data_direction direction, bool begin)
+{
+	atomic_add(vb3_rs_cpu_access(RUST(buf), direction, begin), &buf->synced);
+}
+
 static int buf_begin(struct dma_buf *dbuf, enum dma_data_direction direction)
 {
-	vb3_rs_cpu_access(RUST((struct vb3_buf *)dbuf->priv), direction, true);
+	cpu_access(dbuf->priv, direction, true);
 	return 0;
 }
 
 static int buf_end(struct dma_buf *dbuf, enum dma_data_direction direction)
 {
-	vb3_rs_cpu_access(RUST((struct vb3_buf *)dbuf->priv), direction, false);
+	cpu_access(dbuf->priv, direction, false);
 	return 0;
 }
 
@@ -508,6 +522,7 @@ static void drop_user(struct vb3_buf *buf, int kind)
 	vb3_rs_drop_user(RUST(buf), kind);
 	if (!refcount_dec_and_test(&buf->users))
 		return;
+	vb3_unlist(buf);
 	vb3_rs_release(RUST(buf));
 	kfree(buf);
 }
@@ -539,7 +554,7 @@ struct dma_buf *vb3_export(const void *payload, u64 bytes, unsigned long flags)
 	info.flags = flags;
 	info.priv = BUF(payload);
 	add_user(info.priv, VB3_EXPORT);
-	dbuf = fails() ? ERR_PTR(-ENOMEM) : dma_buf_export(&info);
+	dbuf = vb3_fails() ? ERR_PTR(-ENOMEM) : dma_buf_export(&info);
 	if (!IS_ERR(dbuf))
 		return dbuf;
 	drop_user(info.priv, VB3_EXPORT);
@@ -567,8 +582,8 @@ void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size
 		kfree(buf);
 		return ERR_PTR(ret);
 	}
-	buf->dma_addr = addr;
 	refcount_set(&buf->users, 1);
+	vb3_list(buf, dev, addr);
 	return buf;
 }
 
@@ -597,18 +612,28 @@ unsigned int vb3_op_num_users(void *priv)
 	return refcount_read(&((struct vb3_buf *)priv)->users);
 }
 
+static void hand_over(struct vb3_buf *buf, bool to_device, bool skip)
+{
+	int done = vb3_rs_hand_over(RUST(buf), to_device, skip);
+
+	if (done > 0)
+		atomic_inc(&buf->synced);
+	else if (done < 0)
+		atomic_inc(&buf->skipped);
+}
+
 void vb3_op_prepare(void *priv)
 {
 	struct vb3_buf *buf = priv;
 
-	vb3_rs_hand_over(RUST(buf), true, buf->vb->skip_cache_sync_on_prepare);
+	hand_over(buf, true, buf->vb->skip_cache_sync_on_prepare);
 }
 
 void vb3_op_finish(void *priv)
 {
 	struct vb3_buf *buf = priv;
 
-	vb3_rs_hand_over(RUST(buf), false, buf->vb->skip_cache_sync_on_finish);
+	hand_over(buf, false, buf->vb->skip_cache_sync_on_finish);
 }
 
 static void vma_open(struct vm_area_struct *vma)
@@ -662,7 +687,7 @@ void *vb3_op_get_userptr(struct vb2_buffer *vb, struct device *dev, unsigned lon
 		kfree(buf);
 		return ERR_PTR(ret);
 	}
-	buf->dma_addr = addr;
+	vb3_list(buf, dev, addr);
 	return buf;
 }
 
@@ -670,6 +695,7 @@ void vb3_op_put_userptr(void *priv)
 {
 	struct vb3_buf *buf = priv;
 
+	vb3_unlist(buf);
 	vb3_rs_put_userptr(RUST(buf));
 	kfree(buf);
 }
@@ -680,8 +706,6 @@ void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma
 	struct vb3_buf *buf;
 	int ret;
 
-	if (dbuf->size < size)
-		return ERR_PTR(-EFAULT);
 	if (WARN_ON(!dev))
 		return ERR_PTR(-EINVAL);
 	buf = new_buf(vb);
@@ -694,6 +718,7 @@ void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma
 		kfree(buf);
 		return ERR_PTR(ret);
 	}
+	vb3_list(buf, dev, 0);
 	return buf;
 }
 
@@ -720,33 +745,14 @@ void vb3_op_detach_dmabuf(void *priv)
 {
 	struct vb3_buf *buf = priv;
 
+	vb3_unlist(buf);
 	vb3_rs_import_detach(RUST(buf));
 	kfree(buf);
 }
 
-/* Counters for people: /sys/kernel/debug/vb2-dma-contig/counters. */
-
-static const char *const counter_names[] = {
-	"bytes", "objects", "attachments", "mappings", "syncs", "skipped",
-};
-
-static int counters_show(struct seq_file *file, void *unused)
-{
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(counter_names); i++)
-		seq_printf(file, "%s %lld\n", counter_names[i], vb3_rs_counter(i));
-	return 0;
-}
-DEFINE_SHOW_ATTRIBUTE(counters);
-
-static struct dentry *debug_dir;
-
 static int __init vb3_init(void)
 {
-	debug_dir = debugfs_create_dir("vb2-dma-contig", NULL);
-	debugfs_create_file("counters", 0444, debug_dir, NULL, &counters_fops);
-	return 0;
+	return vb3_debug_init();
 }
 
 /* The numbers are those of src/ledger.rs: all zero, or something was leaked. */
@@ -754,7 +760,7 @@ static void __exit vb3_exit(void)
 {
 	s64 held[4] = {};
 
-	debugfs_remove(debug_dir);
+	vb3_debug_exit();
 	if (vb3_rs_is_idle(held))
 		pr_info("vb2-dma-contig: unloaded, nothing held\n");
 	else

@@ -15,7 +15,7 @@ use core::ffi::{c_int, c_uint, c_ulong, c_void};
 use core::ptr::{self, NonNull};
 use vb3_dma::{Coherency, DmaAddr, SyncFor};
 use vb3_dmabuf::UserKind;
-use vb3_plane::AllocArgs;
+use vb3_plane::{AllocArgs, Due};
 
 const _: () = assert!(align_of::<Object>() <= align_of::<u64>());
 
@@ -23,7 +23,7 @@ const _: () = assert!(align_of::<Object>() <= align_of::<u64>());
 ///
 /// # Safety
 /// As the module's head says; nobody ends it during `'a`.
-unsafe fn object<'a>(rust: *mut c_void) -> Option<&'a Object> {
+pub(crate) unsafe fn object<'a>(rust: *mut c_void) -> Option<&'a Object> {
     // SAFETY: the caller's promise.
     unsafe { rust.cast::<Object>().as_ref() }
 }
@@ -188,20 +188,22 @@ pub unsafe extern "C" fn vb3_rs_vaddr(rust: *mut c_void) -> *mut c_void {
     }
 }
 
-/// `prepare` and `finish`. Does not sleep.
+/// `prepare` and `finish`. Does not sleep. 1 if there was a sync, -1 if a hint left it out, else 0.
 ///
 /// # Safety
 /// As the module's head says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_hand_over(rust: *mut c_void, to_device: bool, skip: bool) {
+pub unsafe extern "C" fn vb3_rs_hand_over(rust: *mut c_void, to_device: bool, skip: bool) -> c_int {
     let sync = if to_device {
         SyncFor::Device
     } else {
         SyncFor::Cpu
     };
     // SAFETY: the caller's promise.
-    if let Some(object) = unsafe { object(rust) } {
-        object.hand_over(sync, skip);
+    match unsafe { object(rust) }.map(|object| object.hand_over(sync, skip)) {
+        Some(Due::Sync) => 1,
+        Some(Due::Skipped) => -1,
+        _ => 0,
     }
 }
 
@@ -416,15 +418,20 @@ pub unsafe extern "C" fn vb3_rs_unmap(rust: *mut c_void, key: u64) {
     }
 }
 
-/// Begins or ends an access by the CPU.
+/// Begins or ends an access by the CPU; how many devices were synced.
 ///
 /// # Safety
 /// As the module's head says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_cpu_access(rust: *mut c_void, direction: c_int, begin: bool) {
+pub unsafe extern "C" fn vb3_rs_cpu_access(
+    rust: *mut c_void,
+    direction: c_int,
+    begin: bool,
+) -> c_uint {
     // SAFETY: the caller's promise.
-    if let (Some(a), Some(direction)) = (unsafe { allocated(rust) }, direction_from_c(direction)) {
-        a.cpu_access(direction, begin);
+    match (unsafe { allocated(rust) }, direction_from_c(direction)) {
+        (Some(a), Some(direction)) => a.cpu_access(direction, begin),
+        _ => 0,
     }
 }
 
@@ -441,7 +448,7 @@ pub unsafe extern "C" fn vb3_rs_is_idle(held: *mut i64) -> bool {
 }
 
 /// A counter, for debugfs: bytes, objects, attachments, mappings held; hand-overs synced, and left
-/// out by a hint. 0 past the last.
+/// out by a hint; linked ranges held; refusals. 0 past the last.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_counter(index: c_uint) -> i64 {
     match index {
@@ -451,6 +458,8 @@ pub extern "C" fn vb3_rs_counter(index: c_uint) -> i64 {
         3 => ledger::MAPPINGS.get(),
         4 => ledger::SYNCS.get(),
         5 => ledger::SKIPPED.get(),
+        6 => ledger::LINKS.get(),
+        7 => ledger::REFUSALS.get(),
         _ => 0,
     }
 }

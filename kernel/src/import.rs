@@ -3,6 +3,7 @@
 
 use crate::kernel::{Errno, pointer};
 use crate::ledger;
+use crate::link::Link;
 use crate::linux::{Cursor, Dev, Linux, direction_to_c};
 use crate::sys;
 use core::cell::Cell;
@@ -29,6 +30,11 @@ impl Buf {
         }
     }
 
+    /// The kernel's dma-buf.
+    pub const fn raw(&self) -> *mut sys::DmaBuf {
+        self.at.as_ptr()
+    }
+
     /// Its kernel mapping; NULL without one.
     pub fn vaddr(&self) -> *mut c_void {
         self.vaddr.get()
@@ -38,12 +44,32 @@ impl Buf {
 /// A device attached to a dma-buf.
 pub struct Attached {
     at: NonNull<sys::DmaBufAttachment>,
+    dev: Dev,
+    /// Bytes that must be one run.
+    wanted: u64,
     mapped: Option<Mapped>,
+}
+
+impl Attached {
+    /// Says how much of the dma-buf must be one run; none, until it is said.
+    #[must_use]
+    pub fn wanting(self, len_bytes: u64) -> Self {
+        Self {
+            wanted: len_bytes,
+            ..self
+        }
+    }
+
+    /// Whether it is mapped, and which way.
+    pub fn direction(&self) -> Option<Direction> {
+        self.mapped.as_ref().map(|mapped| mapped.direction)
+    }
 }
 
 struct Mapped {
     sgt: NonNull<sys::SgTable>,
     direction: Direction,
+    link: Option<Link>,
     cursor: Cursor,
 }
 
@@ -66,7 +92,12 @@ impl Importer for Linux {
         let at = pointer(unsafe { sys::vb3_buf_attach(buf.at.as_ptr(), dev.raw()) })
             .map_err(exporter)?;
         ledger::ATTACHMENTS.add(1);
-        Ok(Attached { at, mapped: None })
+        Ok(Attached {
+            at,
+            dev,
+            wanted: 0,
+            mapped: None,
+        })
     }
 
     fn map(&mut self, attachment: &mut Attached, direction: Direction) -> Result<(), Error> {
@@ -75,9 +106,12 @@ impl Importer for Linux {
         }
         // SAFETY: the attachment is there and not mapped.
         let sgt = unsafe { sys::vb3_buf_map(attachment.at.as_ptr(), direction_to_c(direction)) };
+        let sgt = pointer(sgt).map_err(exporter)?;
         attachment.mapped = Some(Mapped {
-            sgt: pointer(sgt).map_err(exporter)?,
+            sgt,
             direction,
+            // SAFETY: mapped above, and unmapped after the link went.
+            link: unsafe { Link::over(attachment.dev, sgt, attachment.wanted, direction) },
             cursor: Cursor::new(),
         });
         ledger::MAPPINGS.add(1);
@@ -86,6 +120,9 @@ impl Importer for Linux {
 
     fn segment(&self, attachment: &Attached, index: usize) -> Option<DmaSegment> {
         let mapped = attachment.mapped.as_ref()?;
+        if let Some(link) = &mapped.link {
+            return link.segment(index);
+        }
         // SAFETY: the table is mapped for as long as `mapped` is there.
         unsafe { mapped.cursor.segment(mapped.sgt, index) }
     }
@@ -95,6 +132,7 @@ impl Importer for Linux {
             return;
         };
         let direction = direction_to_c(mapped.direction);
+        drop(mapped.link);
         // SAFETY: mapped by `map` with these values, and ends here.
         unsafe {
             sys::vb3_buf_unmap(attachment.at.as_ptr(), mapped.sgt.as_ptr(), direction);

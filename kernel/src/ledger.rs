@@ -36,13 +36,22 @@ pub static MAPPINGS: Count = Count::new();
 pub static SYNCS: Count = Count::new();
 /// Hand-overs whose sync a program's hint left out.
 pub static SKIPPED: Count = Count::new();
+/// Ranges laid over mappings in pieces.
+pub static LINKS: Count = Count::new();
+/// Refusals with a reason.
+pub static REFUSALS: Count = Count::new();
 
 /// Counts.
-pub struct Ledger;
+#[derive(Default)]
+pub struct Ledger {
+    /// Syncs done through this one.
+    pub syncs: u32,
+}
 
 impl Watch<Linux> for Ledger {
     fn synced(&mut self, _dev: Dev, _sync: SyncFor) {
         SYNCS.add(1);
+        self.syncs = self.syncs.saturating_add(1);
     }
 
     fn allocated(&mut self, _dev: Dev, len_bytes: u64) {

@@ -10,8 +10,10 @@ pub mod entry;
 mod import;
 mod kernel;
 mod ledger;
+mod link;
 mod linux;
 mod object;
+mod show;
 mod sys;
 
 /// Nothing reaches this: the build checks that the linked object does not hold it.

@@ -2,6 +2,8 @@
 // UNSAFETY: this file, `kernel.rs` and `entry.rs` talk to the kernel. What they rely on is in SOUNDNESS.md.
 
 use crate::kernel::{Errno, pointer};
+use crate::ledger;
+use crate::link::Link;
 use crate::sys;
 use core::cell::Cell;
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
@@ -110,6 +112,7 @@ impl Dev {
             return;
         };
         let name = reason.constraint.name();
+        ledger::REFUSALS.add(1);
         // SAFETY: the device is there (`new`); the texts are as long as said.
         unsafe {
             sys::vb3_refused(
@@ -176,6 +179,8 @@ enum TableKind {
     Borrowed,
     /// Pinned user memory. Its first mapping uses the table itself.
     Pinned(NonNull<sys::FrameVector>, Cell<bool>),
+    /// A physical range without pages: the table has the length, and no page.
+    PageLess(u64),
 }
 
 /// A scatter table mapped for a device.
@@ -183,8 +188,21 @@ pub struct Mapping {
     dev: Dev,
     sgt: NonNull<sys::SgTable>,
     direction: Direction,
-    owned: bool,
+    kind: MappingKind,
+    /// One range over it all, for a table that is mapped in pieces.
+    link: Option<Link>,
     cursor: Cursor,
+}
+
+/// Whose the table of a mapping is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MappingKind {
+    /// The CPU's table itself.
+    Own,
+    /// A copy.
+    Copy,
+    /// A copy of a table without pages, mapped by physical address.
+    PageLess,
 }
 
 impl Mapping {
@@ -457,20 +475,31 @@ impl DmaOps for Linux {
     fn table_of(&mut self, alloc: &Alloc) -> Result<Table, Error> {
         match alloc {
             Alloc::Coherent(c) => {
-                // SAFETY: the values are those of the allocation.
-                let sgt = unsafe {
-                    sys::vb3_get_sgtable(c.dev.raw(), c.cookie.as_ptr(), c.addr, c.len, c.attrs)
-                };
                 let len = u64::try_from(c.len).unwrap_or(u64::MAX);
+                let mut phys = u64::MAX;
                 let none = Reason {
                     constraint: Constraint::PagesBehind,
                     wanted: len,
                     found: 0,
                 };
+                // SAFETY: the values are those of the allocation; `phys` can be written.
+                let sgt = unsafe {
+                    sys::vb3_get_sgtable(
+                        c.dev.raw(),
+                        c.cookie.as_ptr(),
+                        c.addr,
+                        c.len,
+                        c.attrs,
+                        &raw mut phys,
+                    )
+                };
                 Ok(Table {
                     sgt: NonNull::new(sgt).ok_or(Error::NoSuchMemory(none))?,
                     len,
-                    kind: TableKind::Owned,
+                    kind: match phys {
+                        u64::MAX => TableKind::Owned,
+                        phys => TableKind::PageLess(phys),
+                    },
                 })
             }
             Alloc::NonCoherent(n) => Ok(Table {
@@ -516,7 +545,9 @@ impl DmaOps for Linux {
     fn free_table(&mut self, table: Table, device_wrote: bool) {
         match table.kind {
             // SAFETY: the table was made by `table_of`, and ends here.
-            TableKind::Owned => unsafe { sys::vb3_sgt_free(table.sgt.as_ptr()) },
+            TableKind::Owned | TableKind::PageLess(_) => unsafe {
+                sys::vb3_sgt_free(table.sgt.as_ptr());
+            },
             TableKind::Borrowed => {}
             // SAFETY: both were made by `pin_user`, and end here.
             TableKind::Pinned(pinned, _) => unsafe {
@@ -537,11 +568,12 @@ impl DmaOps for Linux {
         attrs: Attrs,
     ) -> Result<Mapping, Error> {
         // A table holds the addresses of one mapping.
-        let own = match &table.kind {
-            TableKind::Pinned(_, mapped) => !mapped.replace(true),
-            TableKind::Owned | TableKind::Borrowed => false,
+        let kind = match &table.kind {
+            TableKind::Pinned(_, mapped) if !mapped.replace(true) => MappingKind::Own,
+            TableKind::PageLess(_) => MappingKind::PageLess,
+            _ => MappingKind::Copy,
         };
-        let sgt = if own {
+        let sgt = if kind == MappingKind::Own {
             table.sgt
         } else {
             // SAFETY: the table is there.
@@ -551,22 +583,33 @@ impl DmaOps for Linux {
                 0,
             ))?
         };
-        let mapping = Mapping {
+        let mut mapping = Mapping {
             dev,
             sgt,
             direction,
-            owned: !own,
+            kind,
+            link: None,
             cursor: Cursor::new(),
         };
         let skip = attrs.contains(Attrs::SKIP_CPU_SYNC);
-        // SAFETY: nobody else maps this table.
-        let ret =
-            unsafe { sys::vb3_sgt_map(dev.raw(), sgt.as_ptr(), direction_to_c(direction), skip) };
+        let raw = direction_to_c(direction);
+        let ret = match table.kind {
+            // SAFETY: nobody else maps this table, which has one entry.
+            TableKind::PageLess(phys) => unsafe {
+                sys::vb3_map_resource(dev.raw(), sgt.as_ptr(), phys, raw)
+            },
+            // SAFETY: nobody else maps this table.
+            _ => unsafe { sys::vb3_sgt_map(dev.raw(), sgt.as_ptr(), raw, skip) },
+        };
         if ret == 0 {
+            if matches!(table.kind, TableKind::Pinned(..)) {
+                // SAFETY: mapped above, and unmapped after the link went.
+                mapping.link = unsafe { Link::over(dev, sgt, table.len, direction) };
+            }
             return Ok(mapping);
         }
         let reason = unmappable(dev, sgt, table.len);
-        if mapping.owned {
+        if kind != MappingKind::Own {
             // SAFETY: the copy made above; it is not mapped.
             unsafe { sys::vb3_sgt_free(sgt.as_ptr()) };
         }
@@ -580,17 +623,25 @@ impl DmaOps for Linux {
     fn unmap(&mut self, mapping: Mapping, attrs: Attrs) {
         let skip = attrs.contains(Attrs::SKIP_CPU_SYNC);
         let direction = direction_to_c(mapping.direction);
-        // SAFETY: mapped by `map` with these values, and ends here.
-        unsafe {
-            sys::vb3_sgt_unmap(mapping.dev.raw(), mapping.sgt.as_ptr(), direction, skip);
+        drop(mapping.link);
+        let (dev, sgt) = (mapping.dev.raw(), mapping.sgt.as_ptr());
+        match mapping.kind {
+            // SAFETY: mapped by `map` with these values, and ends here.
+            MappingKind::PageLess => unsafe { sys::vb3_unmap_resource(dev, sgt, direction) },
+            // SAFETY: as above.
+            _ => unsafe { sys::vb3_sgt_unmap(dev, sgt, direction, skip) },
         }
-        if mapping.owned {
+        if mapping.kind != MappingKind::Own {
             // SAFETY: the copy made by `map`; nothing names it any more.
-            unsafe { sys::vb3_sgt_free(mapping.sgt.as_ptr()) };
+            unsafe { sys::vb3_sgt_free(sgt) };
         }
     }
 
     fn sync(&mut self, mapping: &Mapping, direction: Direction, sync: SyncFor) -> bool {
+        // No cache lies before memory without pages.
+        if mapping.kind == MappingKind::PageLess {
+            return false;
+        }
         // SAFETY: the table is mapped.
         unsafe {
             sys::vb3_sync(
@@ -606,6 +657,9 @@ impl DmaOps for Linux {
     }
 
     fn segment(&self, mapping: &Mapping, index: usize) -> Option<DmaSegment> {
+        if let Some(link) = &mapping.link {
+            return link.segment(index);
+        }
         // SAFETY: the table is mapped, and a mapping keeps to one table.
         unsafe { mapping.cursor.segment(mapping.sgt, index) }
     }

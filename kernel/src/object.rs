@@ -5,11 +5,12 @@ use crate::import::{Attached, Buf};
 use crate::kernel::{DeviceRef, Errno, Locked, now_ns};
 use crate::ledger::{self, Ledger};
 use crate::linux::{Alloc, Dev, Linux, Mmap, NonCoherent};
+use crate::sys::DmaBuf;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, SyncFor};
-use vb3_dmabuf::{Attachment, Cx, Error, Importer, Shared, UserKind};
+use vb3_dmabuf::{Attachment, Cx, Error, Holder, Importer, Shared, UserKind};
 use vb3_plane::{AllocArgs, Due, HintSkip, Memory, PlaneError, UserMemory, contig, due};
 
 /// Memory with the devices attached to it.
@@ -17,7 +18,7 @@ pub type Exporter = Shared<Linux, List<Attachment<Linux>>>;
 
 /// Runs `f` with what a call of our crates needs.
 fn with_cx<R>(now_ns: u64, f: impl FnOnce(&mut Cx<'_, Linux, Ledger>) -> R) -> R {
-    let (mut ops, mut watch) = (Linux, Ledger);
+    let (mut ops, mut watch) = (Linux, Ledger::default());
     f(&mut Cx {
         ops: &mut ops,
         watch: &mut watch,
@@ -212,8 +213,9 @@ impl Allocated {
             .with(|shared| with_cx(0, |cx| shared.unmap(cx, key)));
     }
 
-    /// Begins or ends an access by the CPU: syncs for the own and all mapped devices.
-    pub fn cpu_access(&self, direction: Direction, begin: bool) {
+    /// Begins or ends an access by the CPU: syncs for the own and all mapped devices; gives how
+    /// many.
+    pub fn cpu_access(&self, direction: Direction, begin: bool) -> u32 {
         self.shared.with(|shared| {
             with_cx(0, |cx| {
                 if begin {
@@ -221,8 +223,28 @@ impl Allocated {
                 } else {
                     shared.end_cpu_access(cx, direction);
                 }
-            });
+                cx.watch.syncs
+            })
+        })
+    }
+
+    /// Shows who holds the memory, in turn.
+    pub fn each_holder(&self, mut show: impl FnMut(Holder<Dev>)) {
+        self.shared.with(|shared| {
+            for holder in shared.holders() {
+                show(holder);
+            }
         });
+    }
+
+    /// Bytes, device and kind of the memory.
+    pub fn facts(&self) -> (u64, Direction, Coherency) {
+        let coherency = match self.own {
+            Some(_) => Coherency::NonCoherent,
+            None => Coherency::Coherent,
+        };
+        let bytes = self.shared.with(|shared| shared.len_bytes());
+        (bytes, self.direction, coherency)
     }
 
     /// Gives all back.
@@ -262,6 +284,11 @@ impl User {
         Ok((Self { memory, direction }, addr))
     }
 
+    /// Bytes, and which way they go.
+    pub fn facts(&self) -> (u64, Direction) {
+        (Linux.table_len(self.memory.table()), self.direction)
+    }
+
     /// Unmaps and unpins.
     pub fn put(self) {
         with_cx(0, |cx| self.memory.put(cx));
@@ -299,10 +326,12 @@ impl Import {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self, Errno> {
-        let attached = contig::attach(&mut Linux, &buf, dev, len_bytes).map_err(|e| {
-            dev.refused("a dma-buf", e.reason());
-            errno(e)
-        })?;
+        let attached = contig::attach(&mut Linux, &buf, dev, len_bytes)
+            .map_err(|e| {
+                dev.refused("a dma-buf", e.reason());
+                errno(e)
+            })?
+            .wanting(len_bytes);
         ledger::OBJECTS.add(1);
         let inner = Imported {
             buf,
@@ -341,6 +370,18 @@ impl Import {
             self.dev.refused("a dma-buf", e.reason());
             errno(e)
         })
+    }
+
+    /// Bytes, which way they go, and the dma-buf.
+    pub fn facts(&self) -> (u64, Direction, *mut DmaBuf) {
+        let buf = self.inner.with(|inner| inner.buf.raw());
+        (self.len_bytes, self.direction, buf)
+    }
+
+    /// The device, and which way it has the dma-buf mapped; `None` while it has not.
+    pub fn mapped(&self) -> (Dev, Option<Direction>) {
+        let direction = self.inner.with(|inner| inner.attached.direction());
+        (self.dev, direction)
     }
 
     /// Unmaps, for kernel and device.
@@ -387,11 +428,11 @@ impl Linux {
 }
 
 impl Object {
-    /// Hands the memory to the device or back, with the sync that is due.
+    /// Hands the memory to the device or back, with the sync that is due; gives what came of it.
     ///
     /// # Context
     /// Does not sleep.
-    pub fn hand_over(&self, sync: SyncFor, skip: bool) {
+    pub fn hand_over(&self, sync: SyncFor, skip: bool) -> Due {
         let skip = if skip {
             HintSkip::all()
         } else {
@@ -427,5 +468,6 @@ impl Object {
             (_, Due::Skipped) => ledger::SKIPPED.add(1),
             _ => {}
         }
+        step
     }
 }

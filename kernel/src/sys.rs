@@ -1,6 +1,6 @@
 //! The C side, as the shim offers it: kernel structures are pointers to nothing known.
 //!
-//! Declared in the order of `module/shim.c`, which says what each function wraps.
+//! Declared in the order of `module/shim.c`, `link.c` and `debug.c`, which say what each wraps.
 
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
 
@@ -32,6 +32,10 @@ opaque! {
     DmaBufAttachment,
     /// `struct vm_area_struct`.
     Vma,
+    /// `struct vb3_link`.
+    Link,
+    /// `struct seq_file`.
+    SeqFile,
 }
 
 unsafe extern "C" {
@@ -86,6 +90,7 @@ unsafe extern "C" {
         addr: u64,
         bytes: usize,
         attrs: c_ulong,
+        phys: *mut u64,
     ) -> *mut SgTable;
     pub fn vb3_alloc_noncontiguous(
         dev: *mut Device,
@@ -125,6 +130,13 @@ unsafe extern "C" {
     pub fn vb3_sgt_free(sgt: *mut SgTable);
     pub fn vb3_sgt_map(dev: *mut Device, sgt: *mut SgTable, direction: c_int, skip: bool) -> c_int;
     pub fn vb3_sgt_unmap(dev: *mut Device, sgt: *mut SgTable, direction: c_int, skip: bool);
+    pub fn vb3_map_resource(
+        dev: *mut Device,
+        sgt: *mut SgTable,
+        phys: u64,
+        direction: c_int,
+    ) -> c_int;
+    pub fn vb3_unmap_resource(dev: *mut Device, sgt: *mut SgTable, direction: c_int);
     pub fn vb3_sgt_segments(sgt: *mut SgTable) -> c_uint;
     pub fn vb3_sgt_first(sgt: *mut SgTable) -> *mut Scatterlist;
     pub fn vb3_sg_next(at: *mut Scatterlist) -> *mut Scatterlist;
@@ -143,4 +155,23 @@ unsafe extern "C" {
     pub fn vb3_buf_vunmap(buf: *mut DmaBuf, vaddr: *mut c_void);
 
     pub fn vb3_export(payload: *const c_void, bytes: u64, flags: c_ulong) -> *mut DmaBuf;
+
+    pub fn vb3_link(
+        dev: *mut Device,
+        sgt: *mut SgTable,
+        bytes: u64,
+        direction: c_int,
+        addr: *mut u64,
+    ) -> *mut Link;
+    pub fn vb3_unlink(link: *mut Link);
+
+    pub fn vb3_show_holder(
+        file: *mut SeqFile,
+        kind: *const u8,
+        kind_len: c_int,
+        count: u32,
+        dev: *mut Device,
+        direction: c_int,
+        since_ns: u64,
+    );
 }

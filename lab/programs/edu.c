@@ -5,282 +5,7 @@
  * module. One line of JSON for each step on stdout; the prefix of the names is the argument.
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/dma-buf.h>
-#include <linux/dma-heap.h>
-#include <linux/udmabuf.h>
-#include <linux/videodev2.h>
-#include <poll.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#define OUT V4L2_BUF_TYPE_VIDEO_OUTPUT
-#define CAP V4L2_BUF_TYPE_VIDEO_CAPTURE
-#define CHUNK 2048
-
-static const char *prefix = "";
-static int video = -1;
-static uint32_t bytes;
-
-static void step(const char *name, const char *format, ...)
-{
-	va_list args;
-
-	printf("{\"step\":\"%s.%s\",", prefix, name);
-	va_start(args, format);
-	vprintf(format, args);
-	va_end(args);
-	puts("}");
-	fflush(stdout);
-}
-
-/* errno of a call, 0 for success. */
-static int call(int fd, unsigned long request, void *arg)
-{
-	int ret;
-
-	do
-		ret = ioctl(fd, request, arg);
-	while (ret < 0 && errno == EINTR);
-	return ret < 0 ? errno : 0;
-}
-
-static void parameter(const char *name, const char *value)
-{
-	char path[128];
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/module/vb3edu/parameters/%s", name);
-	fd = open(path, O_WRONLY);
-	if (fd < 0 || write(fd, value, strlen(value)) < 0)
-		step("parameter", "\"ok\":false,\"name\":\"%s\"", name);
-	close(fd);
-}
-
-static int set_size(uint32_t size)
-{
-	struct v4l2_format f = { .type = OUT };
-	int ret;
-
-	f.fmt.pix.sizeimage = size;
-	ret = call(video, VIDIOC_S_FMT, &f);
-	bytes = size;
-	return ret;
-}
-
-static int reqbufs(int type, int memory, int count, unsigned int flags)
-{
-	struct v4l2_requestbuffers r = {
-		.type = type, .memory = memory, .count = count, .flags = flags,
-	};
-
-	return call(video, VIDIOC_REQBUFS, &r);
-}
-
-/* A buffer of one of the three kinds, with the view a program has of it. */
-struct buffer {
-	int type, memory;
-	uint8_t *view;
-	int fd;
-};
-
-static int mmap_buffer(struct buffer *b)
-{
-	struct v4l2_buffer v = { .type = b->type, .memory = V4L2_MEMORY_MMAP };
-	int ret = call(video, VIDIOC_QUERYBUF, &v);
-
-	if (ret)
-		return ret;
-	b->view = mmap(NULL, v.length, PROT_READ | PROT_WRITE, MAP_SHARED, video, v.m.offset);
-	return b->view == MAP_FAILED ? errno : 0;
-}
-
-static int qbuf(struct buffer *b)
-{
-	struct v4l2_buffer v = { .type = b->type, .memory = b->memory, .field = V4L2_FIELD_NONE };
-
-	if (b->memory == V4L2_MEMORY_USERPTR)
-		v.m.userptr = (unsigned long)b->view;
-	if (b->memory == V4L2_MEMORY_DMABUF)
-		v.m.fd = b->fd;
-	if (b->memory != V4L2_MEMORY_MMAP)
-		v.length = bytes;
-	v.bytesused = bytes;
-	return call(video, VIDIOC_QBUF, &v);
-}
-
-static int dqbuf(struct buffer *b)
-{
-	struct v4l2_buffer v = { .type = b->type, .memory = b->memory };
-	int ret = call(video, VIDIOC_DQBUF, &v);
-
-	if (ret)
-		return ret;
-	return v.flags & V4L2_BUF_FLAG_ERROR ? EIO : 0;
-}
-
-/* User memory whose pages are not next to one another: every second page of a larger range is
- * touched first, then the others, and huge pages are kept out. */
-static uint8_t *scattered(uint32_t size)
-{
-	uint8_t *at = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uint32_t page;
-
-	madvise(at, 2 * size, MADV_NOHUGEPAGE);
-	for (page = 0; page < size; page += 8192)
-		at[page] = 1;
-	for (page = size; page < 2 * size; page += 4096)
-		at[page] = 1;
-	for (page = 4096; page < size; page += 8192)
-		at[page] = 1;
-	munmap(at + size, size);
-	return at;
-}
-
-static int heap_buffer(uint32_t size)
-{
-	struct dma_heap_allocation_data a = { .len = size, .fd_flags = O_RDWR | O_CLOEXEC };
-	int heap = open("/dev/dma_heap/system", O_RDONLY);
-	int ret;
-
-	if (heap < 0)
-		return -1;
-	ret = call(heap, DMA_HEAP_IOCTL_ALLOC, &a);
-	close(heap);
-	return ret ? -1 : (int)a.fd;
-}
-
-static int udmabuf(uint32_t size)
-{
-	struct udmabuf_create c = { .flags = UDMABUF_FLAGS_CLOEXEC, .size = size };
-	int dev = open("/dev/udmabuf", O_RDWR), fd;
-	uint8_t *view;
-
-	c.memfd = memfd_create("frame", MFD_ALLOW_SEALING);
-	if (dev < 0 || (int)c.memfd < 0 || ftruncate(c.memfd, size))
-		return -1;
-	view = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, c.memfd, 0);
-	for (uint32_t page = 0; page < size; page += 8192)
-		view[page] = 1;
-	free(malloc(1 << 20));
-	for (uint32_t page = 4096; page < size; page += 8192)
-		view[page] = 1;
-	munmap(view, size);
-	fcntl(c.memfd, F_ADD_SEALS, F_SEAL_SHRINK);
-	fd = ioctl(dev, UDMABUF_CREATE, &c);
-	close(dev);
-	close(c.memfd);
-	return fd;
-}
-
-static void cpu_access(struct buffer *b, int begin)
-{
-	struct dma_buf_sync s = {
-		.flags = DMA_BUF_SYNC_RW | (begin ? DMA_BUF_SYNC_START : DMA_BUF_SYNC_END),
-	};
-
-	if (b->memory == V4L2_MEMORY_DMABUF)
-		call(b->fd, DMA_BUF_IOCTL_SYNC, &s);
-}
-
-static uint8_t pattern(uint32_t at, uint32_t seed)
-{
-	return (uint8_t)((at * 2654435761u + seed * 40503u) >> 11);
-}
-
-/* Wrong bytes in what the device copied: SAMPLES chunks spread over the frame, or all of it. */
-static int wrong(const uint8_t *view, uint32_t seed, int samples)
-{
-	uint32_t chunk = samples ? CHUNK : bytes, n = samples ? samples : 1;
-	int bad = 0;
-
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t at = n > 1 ? (uint64_t)(bytes - chunk) * i / (n - 1) : 0;
-
-		for (uint32_t j = 0; j < chunk; j++)
-			bad += view[at + j] != pattern(at + j, seed);
-	}
-	return bad;
-}
-
-/* Bytes go through the device from one buffer to the other; tells how it went. */
-static void round_trip(const char *name, struct buffer *out, struct buffer *cap, int samples)
-{
-	int on[2] = { OUT, CAP }, error = 0, bad = -1;
-	static uint32_t seed;
-
-	seed++;
-	cpu_access(out, 1);
-	for (uint32_t i = 0; i < bytes; i++)
-		out->view[i] = pattern(i, seed);
-	cpu_access(out, 0);
-	cpu_access(cap, 1);
-	memset(cap->view, 0xee, bytes);
-	cpu_access(cap, 0);
-	error = qbuf(out);
-	if (!error)
-		error = qbuf(cap);
-	if (!error)
-		error = call(video, VIDIOC_STREAMON, &on[0]);
-	if (!error)
-		error = call(video, VIDIOC_STREAMON, &on[1]);
-	if (!error)
-		error = dqbuf(out);
-	if (!error)
-		error = dqbuf(cap);
-	if (!error) {
-		cpu_access(cap, 1);
-		bad = wrong(cap->view, seed, samples);
-		cpu_access(cap, 0);
-	}
-	call(video, VIDIOC_STREAMOFF, &on[0]);
-	call(video, VIDIOC_STREAMOFF, &on[1]);
-	step(name, "\"bytes\":%u,\"errno\":%d,\"wrong\":%d", bytes, error, bad);
-}
-
-/* Kinds of buffer, by name. */
-static int make(struct buffer *b, int type, const char *kind)
-{
-	int ret = 0;
-
-	*b = (struct buffer){ .type = type, .fd = -1 };
-	if (!strcmp(kind, "coherent") || !strcmp(kind, "noncoherent")) {
-		b->memory = V4L2_MEMORY_MMAP;
-		ret = reqbufs(type, b->memory, 1,
-			      kind[0] == 'n' ? V4L2_MEMORY_FLAG_NON_COHERENT : 0);
-		return ret ? ret : mmap_buffer(b);
-	}
-	b->memory = !strcmp(kind, "userptr") ? V4L2_MEMORY_USERPTR : V4L2_MEMORY_DMABUF;
-	ret = reqbufs(type, b->memory, 1, 0);
-	if (ret)
-		return ret;
-	if (b->memory == V4L2_MEMORY_USERPTR) {
-		b->view = scattered(bytes);
-		return b->view == MAP_FAILED ? errno : 0;
-	}
-	b->fd = !strcmp(kind, "heap") ? heap_buffer(bytes) : udmabuf(bytes);
-	if (b->fd < 0)
-		return ENODEV;
-	b->view = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0);
-	return b->view == MAP_FAILED ? errno : 0;
-}
-
-static void unmake(struct buffer *b)
-{
-	if (b->view && b->view != MAP_FAILED)
-		munmap(b->view, bytes);
-	if (b->fd >= 0)
-		close(b->fd);
-	reqbufs(b->type, b->memory, 0, 0);
-}
+#include "edu.h"
 
 /* Every kind of memory on each side, by DMA and through the kernel's mapping. */
 static void kinds(void)
@@ -330,40 +55,70 @@ next:
 	parameter("cpu", "0");
 }
 
-static long pages_not_zero(void)
+static long pages_not_zero(uint32_t index)
 {
-	struct buffer b = { .type = CAP, .memory = V4L2_MEMORY_MMAP };
+	struct v4l2_buffer v = { .type = CAP, .memory = V4L2_MEMORY_MMAP, .index = index };
+	uint8_t *view;
 	long bad = 0;
 
-	if (mmap_buffer(&b))
+	if (call(video, VIDIOC_QUERYBUF, &v))
 		return -1;
-	for (uint32_t page = 0; page < bytes; page += 4096)
+	view = mmap(NULL, v.length, PROT_READ | PROT_WRITE, MAP_SHARED, video, v.m.offset);
+	for (uint32_t page = 0; page < v.length; page += 4096)
 		for (uint32_t i = 0; i < 4096; i++)
-			if (b.view[page + i]) {
+			if (view[page + i]) {
 				bad++;
 				break;
 			}
-	munmap(b.view, bytes);
+	munmap(view, v.length);
 	return bad;
 }
 
+/* Another program fills most of the memory, and ends. */
+static void dirty_memory(void)
+{
+	unsigned long free_kb = 0;
+	char line[128];
+	FILE *info = fopen("/proc/meminfo", "r");
+
+	while (info && fgets(line, sizeof(line), info))
+		if (sscanf(line, "MemAvailable: %lu", &free_kb) == 1)
+			break;
+	if (info)
+		fclose(info);
+	if (fork() == 0) {
+		size_t size = (free_kb - free_kb / 8) << 10;
+		void *at = mmap(NULL, size, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+		if (at != MAP_FAILED)
+			memset(at, 0xa5, size);
+		_exit(0);
+	}
+	wait(NULL);
+}
+
 /* Memory handed out is clear, also where it is allocated in the unusual ways. */
+static void zeroed_of(const char *name, unsigned int flags)
+{
+	int error = reqbufs(CAP, V4L2_MEMORY_MMAP, 8, flags);
+	long dirty = 0;
+
+	for (uint32_t index = 0; index < 8 && !error; index++)
+		dirty += pages_not_zero(index);
+	step(name, "\"defect\":3,\"errno\":%d,\"pages\":%u,\"dirty_pages\":%ld", error,
+	     8 * bytes / 4096, dirty);
+	reqbufs(CAP, V4L2_MEMORY_MMAP, 0, 0);
+}
+
 static void zeroed(void)
 {
-	uint32_t dirty = 1200u << 20;
-	uint8_t *other = mmap(NULL, dirty, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-
-	memset(other, 0xa5, dirty);
-	munmap(other, dirty);
-	set_size(2 << 20);
-	if (!reqbufs(CAP, V4L2_MEMORY_MMAP, 1, V4L2_MEMORY_FLAG_NON_COHERENT))
-		step("zero.noncoherent", "\"dirty_pages\":%ld", pages_not_zero());
-	reqbufs(CAP, V4L2_MEMORY_MMAP, 0, 0);
+	set_size(4 << 20);
+	dirty_memory();
+	zeroed_of("zero.noncoherent", V4L2_MEMORY_FLAG_NON_COHERENT);
 	parameter("attrs", "16");
-	if (!reqbufs(CAP, V4L2_MEMORY_MMAP, 1, 0))
-		step("zero.no-kernel-mapping", "\"dirty_pages\":%ld", pages_not_zero());
-	reqbufs(CAP, V4L2_MEMORY_MMAP, 0, 0);
+	dirty_memory();
+	zeroed_of("zero.no-kernel-mapping", 0);
 	parameter("attrs", "0");
 }
 
@@ -392,6 +147,14 @@ static void wishes(void)
 	set_size(65536);
 }
 
+static void refused(const char *what, int wanted, int error)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "refuse.%s", what);
+	step(name, "\"errno\":%d,\"want\":%d", error, wanted);
+}
+
 /* The errno of each refusal a program can provoke here. */
 static void refusals(void)
 {
@@ -402,23 +165,83 @@ static void refusals(void)
 	reqbufs(CAP, V4L2_MEMORY_USERPTR, 1, 0);
 	b.memory = V4L2_MEMORY_USERPTR;
 	b.view = (uint8_t *)0x10000;
-	step("refuse.userptr.unmapped", "\"errno\":%d", qbuf(&b));
+	refused("userptr.unmapped", EFAULT, qbuf(&b));
 	at = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	b.view = at;
-	step("refuse.userptr.read-only", "\"errno\":%d", qbuf(&b));
+	refused("userptr.read-only", EFAULT, qbuf(&b));
 	munmap(at, bytes);
 	at = scattered(bytes);
 	munmap(at + bytes - 4096, 4096);
 	b.view = at;
-	step("refuse.userptr.short", "\"errno\":%d", qbuf(&b));
+	refused("userptr.short", EFAULT, qbuf(&b));
 	munmap(at, bytes - 4096);
 	reqbufs(CAP, V4L2_MEMORY_DMABUF, 1, 0);
 	b.memory = V4L2_MEMORY_DMABUF;
 	b.fd = heap_buffer(4096);
-	step("refuse.dmabuf.small", "\"errno\":%d", qbuf(&b));
+	refused("dmabuf.small", EFAULT, qbuf(&b));
 	close(b.fd);
 	b.fd = 0;
-	step("refuse.dmabuf.no-dmabuf", "\"errno\":%d", qbuf(&b));
+	refused("dmabuf.no-dmabuf", EINVAL, qbuf(&b));
+	reqbufs(CAP, V4L2_MEMORY_DMABUF, 0, 0);
+}
+
+/* Whether a file in debugfs has all these words in one line or in lines behind it, in order. */
+static void tells(const char *file, const char *const *words, int count)
+{
+	static char text[1 << 20];
+	const char *at = text;
+	char path[128];
+	ssize_t got;
+	int fd, i;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/vb2-dma-contig/%s", file);
+	fd = open(path, O_RDONLY);
+	for (got = 0; fd >= 0 && got < (ssize_t)sizeof(text) - 1;) {
+		ssize_t more = read(fd, text + got, sizeof(text) - 1 - got);
+
+		if (more <= 0)
+			break;
+		got += more;
+	}
+	text[got] = 0;
+	for (i = 0; i < count && at; i++)
+		at = strstr(at, words[i]);
+	snprintf(path, sizeof(path), "debugfs.%s", file);
+	step(path, "\"ok\":%s,\"missing\":\"%s\"", at ? "true" : "false", at ? "" : words[i - 1]);
+	if (!at)
+		fprintf(stderr, "%s:\n%s\n", file, text);
+	close(fd);
+}
+
+/* debugfs names a buffer, who holds it, and what was refused last. Ours only. */
+static void told(void)
+{
+	static const char *const buffers[] = {
+		"MMAP non-coherent, 65536 bytes at 0x", "by edu[", "queue 0000:", "mapping in a program",
+		"dma-buf", "mapped 0000:", "to device", "DMABUF, 65536 bytes at 0x", "inode",
+		"65536 bytes", "mapped 0000:",
+	};
+	static const char *const refusals[] = { "edu[", "a dma-buf", "wanted 65536, found 4096" };
+	struct v4l2_exportbuffer e = { .type = CAP, .flags = O_RDWR | O_CLOEXEC };
+	struct buffer cap, out = { .type = OUT, .memory = V4L2_MEMORY_DMABUF };
+	int error;
+
+	set_size(65536);
+	error = make(&cap, CAP, "noncoherent");
+	error = error ? error : call(video, VIDIOC_EXPBUF, &e);
+	out.fd = e.fd;
+	error = error ? error : reqbufs(OUT, V4L2_MEMORY_DMABUF, 1, 0);
+	error = error ? error : qbuf(&out);
+	step("debugfs.set-up", "\"errno\":%d,\"want\":0", error);
+	tells("buffers", buffers, sizeof(buffers) / sizeof(buffers[0]));
+	reqbufs(OUT, V4L2_MEMORY_DMABUF, 0, 0);
+	close(e.fd);
+	unmake(&cap);
+	reqbufs(CAP, V4L2_MEMORY_DMABUF, 1, 0);
+	out = (struct buffer){ .type = CAP, .memory = V4L2_MEMORY_DMABUF, .fd = heap_buffer(4096) };
+	qbuf(&out);
+	tells("refusals", refusals, 3);
+	close(out.fd);
 	reqbufs(CAP, V4L2_MEMORY_DMABUF, 0, 0);
 }
 
@@ -432,6 +255,8 @@ int main(int argc, char **argv)
 	}
 	kinds();
 	refusals();
+	if (strcmp(prefix, "c"))
+		told();
 	zeroed();
 	wishes();
 	return 0;

@@ -12,7 +12,7 @@ for which in $MODULES; do
     node=$(node vb3edu)
     timeout 250 /scenario/edu "$node" "$which" >/dev/ttyS1
     complaints "$which"
-    [ "$which" = rust ] && step rust.counters "\"ok\":true,\"counters\":\"$(tr "\n" "," </sys/kernel/debug/vb2-dma-contig/counters)\""
+    show_debug "$which"
     rmmod vb3edu
     drop_module "$which"
 done

@@ -45,6 +45,17 @@ drop_module() {
     fi
 }
 
+# What our module tells in debugfs, on the console, and whether the counters are there.
+show_debug() {
+    [ "$1" = rust ] || return
+    dir=/sys/kernel/debug/vb2-dma-contig
+    for file in counters buffers refusals; do
+        echo "--- $file"
+        cat $dir/$file
+    done
+    step rust.counters "\"counters\":\"$(tr "\n" "," <$dir/counters)\""
+}
+
 module_facts() {
     printf '"text":%s' "$(cat /sys/module/videobuf2_dma_contig/coresize)"
 }
@@ -57,7 +68,8 @@ node() {
             return
         fi
     done
-    step "node" "\"missing\":\"$1\""
+    step "node" "\"ok\":false,\"missing\":\"$1\""
+    dmesg | tail -n 20 >/dev/console
 }
 
 # Runs v4l2-compliance and reports its totals.

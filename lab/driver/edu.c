@@ -9,6 +9,8 @@
  *   instant=1  completes at once without touching the memory, for measurements
  *   cpu=1      the driver copies all bytes through the kernel's mapping instead
  *   samples=N  samples for each buffer
+ * and by others at load: mask, boundary and max_seg limit the device; other= adds a node that
+ * allocates for another device, so that ours has something to import.
  */
 #include <linux/delay.h>
 #include <linux/dma-mapping.h>
@@ -25,6 +27,8 @@
 #include <media/v4l2-ioctl.h>
 #include <media/videobuf2-dma-contig.h>
 #include <media/videobuf2-v4l2.h>
+
+#include "pool.h"
 
 #define EDU_MEMORY 0x40000
 #define EDU_SRC 0x80
@@ -52,6 +56,11 @@ static unsigned long mask = DMA_BIT_MASK(28);
 module_param(mask, ulong, 0444);
 static unsigned long boundary;
 module_param(boundary, ulong, 0444);
+static unsigned int max_seg = UINT_MAX;
+module_param(max_seg, uint, 0444);
+static char *other = "";
+module_param(other, charp, 0444);
+MODULE_PARM_DESC(other, "pool or far: another device, for which a node vb3other allocates");
 
 struct edu_buffer {
 	struct vb2_v4l2_buffer vb;
@@ -59,8 +68,8 @@ struct edu_buffer {
 };
 
 struct edu {
-	struct pci_dev *pci;
-	void __iomem *regs;
+	struct edu *other;
+	void __iomem *regs;		/* NULL: moves no bytes */
 	struct v4l2_device v4l2;
 	struct video_device video;
 	struct mutex lock;
@@ -93,6 +102,9 @@ static int copy_by_device(struct edu *edu, dma_addr_t src, dma_addr_t dst, u32 b
 	u32 chunk = min_t(u32, bytes, EDU_BYTES);
 	u32 i, n = max(samples, 2u);
 	int ret;
+
+	if (!edu->regs)
+		return -ENODEV;
 
 	for (i = 0; i < n; i++) {
 		u32 at = div_u64((u64)(bytes - chunk) * i, n - 1);
@@ -404,7 +416,7 @@ static const struct v4l2_file_operations edu_fops = {
 	.poll = poll,
 };
 
-static int init_queue(struct edu *edu, int at)
+static int init_queue(struct edu *edu, int at, struct device *dev)
 {
 	struct vb2_queue *q = &edu->queue[at];
 
@@ -417,47 +429,38 @@ static int init_queue(struct edu *edu, int at)
 	q->mem_ops = &vb2_dma_contig_memops;
 	q->timestamp_flags = V4L2_BUF_FLAG_TIMESTAMP_COPY;
 	q->lock = &edu->lock;
-	q->dev = &edu->pci->dev;
+	q->dev = dev;
 	q->allow_cache_hints = 1;
 	return vb2_queue_init(q);
 }
 
-static int probe(struct pci_dev *pci, const struct pci_device_id *id)
+/* The state of a node, and its two queues, which allocate for `dev`. */
+static struct edu *make(struct pci_dev *pci, struct device *dev)
 {
-	struct edu *edu;
+	struct edu *edu = devm_kzalloc(&pci->dev, sizeof(*edu), GFP_KERNEL);
 	int ret, i;
 
-	ret = pcim_enable_device(pci);
-	if (ret)
-		return ret;
-	edu = devm_kzalloc(&pci->dev, sizeof(*edu), GFP_KERNEL);
 	if (!edu)
-		return -ENOMEM;
-	edu->regs = pcim_iomap(pci, 0, 0);
-	if (!edu->regs)
-		return -ENOMEM;
-	edu->pci = pci;
+		return ERR_PTR(-ENOMEM);
 	edu->bytes = 65536;
 	mutex_init(&edu->lock);
 	spin_lock_init(&edu->ready_lock);
 	INIT_WORK(&edu->work, work);
-	pci_set_drvdata(pci, edu);
-	pci_set_master(pci);
-	ret = dma_set_mask_and_coherent(&pci->dev, mask);
-	if (ret)
-		return ret;
-	vb2_dma_contig_set_max_seg_size(&pci->dev, UINT_MAX);
-	if (boundary)
-		dma_set_seg_boundary(&pci->dev, boundary);
 	for (i = 0; i < 2; i++) {
-		ret = init_queue(edu, i);
+		ret = init_queue(edu, i, dev);
 		if (ret)
-			return ret;
+			return ERR_PTR(ret);
 	}
-	ret = v4l2_device_register(&pci->dev, &edu->v4l2);
+	return edu;
+}
+
+static int show(struct edu *edu, struct pci_dev *pci, const char *name)
+{
+	int ret = v4l2_device_register(&pci->dev, &edu->v4l2);
+
 	if (ret)
 		return ret;
-	strscpy(edu->video.name, "vb3edu", sizeof(edu->video.name));
+	strscpy(edu->video.name, name, sizeof(edu->video.name));
 	edu->video.fops = &edu_fops;
 	edu->video.ioctl_ops = &edu_ioctl_ops;
 	edu->video.release = video_device_release_empty;
@@ -472,9 +475,8 @@ static int probe(struct pci_dev *pci, const struct pci_device_id *id)
 	return ret;
 }
 
-static void remove(struct pci_dev *pci)
+static void hide(struct edu *edu)
 {
-	struct edu *edu = pci_get_drvdata(pci);
 	int q;
 
 	video_unregister_device(&edu->video);
@@ -483,6 +485,67 @@ static void remove(struct pci_dev *pci)
 		vb2_queue_release(&edu->queue[q]);
 	mutex_unlock(&edu->lock);
 	v4l2_device_unregister(&edu->v4l2);
+}
+
+/* A second node, vb3other, which allocates for another device and moves no bytes. */
+static int show_other(struct edu *edu, struct pci_dev *pci)
+{
+	struct device *dev;
+	int ret;
+
+	if (!*other)
+		return 0;
+	dev = !strcmp(other, "pool") ? pool_open() : far_open();
+	edu->other = IS_ERR(dev) ? ERR_CAST(dev) : make(pci, dev);
+	ret = IS_ERR(edu->other) ? PTR_ERR(edu->other) : show(edu->other, pci, "vb3other");
+	if (ret) {
+		edu->other = NULL;
+		pool_close();
+	}
+	return ret;
+}
+
+static int probe(struct pci_dev *pci, const struct pci_device_id *id)
+{
+	struct edu *edu;
+	int ret;
+
+	ret = pcim_enable_device(pci);
+	if (ret)
+		return ret;
+	ret = dma_set_mask_and_coherent(&pci->dev, mask);
+	if (ret)
+		return ret;
+	pci_set_master(pci);
+	vb2_dma_contig_set_max_seg_size(&pci->dev, max_seg);
+	if (boundary)
+		dma_set_seg_boundary(&pci->dev, boundary);
+	edu = make(pci, &pci->dev);
+	if (IS_ERR(edu))
+		return PTR_ERR(edu);
+	edu->regs = pcim_iomap(pci, 0, 0);
+	if (!edu->regs)
+		return -ENOMEM;
+	pci_set_drvdata(pci, edu);
+	ret = show_other(edu, pci);
+	if (ret)
+		return ret;
+	ret = show(edu, pci, "vb3edu");
+	if (ret && edu->other) {
+		hide(edu->other);
+		pool_close();
+	}
+	return ret;
+}
+
+static void remove(struct pci_dev *pci)
+{
+	struct edu *edu = pci_get_drvdata(pci);
+
+	hide(edu);
+	if (edu->other)
+		hide(edu->other);
+	pool_close();
 }
 
 static const struct pci_device_id edu_ids[] = {

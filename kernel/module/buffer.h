@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of the shim know of one another. The file that exports symbols does not include
+ * this one: its list of includes is fixed.
+ */
+#ifndef VB3_BUFFER_H
+#define VB3_BUFFER_H
+
+#include <linux/atomic.h>
+#include <linux/device.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/sched.h>
+#include <linux/types.h>
+
+struct dma_buf;
+struct seq_file;
+struct sg_table;
+struct vb2_buffer;
+struct vm_area_struct;
+
+/* mem_priv: what the kernel must find by itself, and the Rust object behind it. */
+struct vb3_buf {
+	dma_addr_t dma_addr;	/* what the cookie points at */
+	struct vb2_buffer *vb;
+	refcount_t users;	/* of allocated memory: plane, mappings, exports */
+	struct mutex lock;
+	/* For debug.c. */
+	struct list_head all;
+	struct device *dev;
+	u64 number;
+	pid_t pid;		/* of the program that made it */
+	char comm[TASK_COMM_LEN];
+	atomic_t synced;
+	atomic_t skipped;
+	u64 rust[];
+};
+
+#define RUST(buf) ((void *)(buf)->rust)
+#define BUF(payload) container_of((void *)(payload), struct vb3_buf, rust)
+
+/* What a buffer is, for people; Facts in src/show.rs. */
+struct vb3_facts {
+	u64 bytes;
+	u32 kind;
+	u32 direction;
+	struct dma_buf *import;
+};
+
+enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_USERPTR, VB3_DMABUF };
+
+/* The Rust object, in src/entry.rs. Addresses are u64 there. */
+size_t vb3_rs_bytes(void);
+int vb3_rs_alloc(void *to, struct device *dev, u64 bytes, int direction, unsigned int gfp,
+		 unsigned long attrs, bool non_coherent, u64 *addr);
+void vb3_rs_add_user(void *rust, int kind);
+void vb3_rs_drop_user(void *rust, int kind);
+void vb3_rs_release(void *rust);
+void *vb3_rs_export(void *rust, unsigned long flags);
+void *vb3_rs_vaddr(void *rust);
+int vb3_rs_hand_over(void *rust, bool to_device, bool skip);
+int vb3_rs_mmap(void *rust, struct vm_area_struct *vma, u64 offset, u64 bytes);
+int vb3_rs_get_userptr(void *to, struct device *dev, u64 at, u64 bytes, int direction, u64 *addr);
+void vb3_rs_put_userptr(void *rust);
+int vb3_rs_import(void *to, struct device *dev, struct dma_buf *buf, u64 bytes, int direction);
+int vb3_rs_import_map(void *rust, u64 *addr);
+void vb3_rs_import_unmap(void *rust);
+void vb3_rs_import_detach(void *rust);
+int vb3_rs_attach(void *rust, struct device *dev, u64 *key);
+void vb3_rs_detach(void *rust, u64 key);
+struct sg_table *vb3_rs_map(void *rust, u64 key, int direction);
+void vb3_rs_unmap(void *rust, u64 key);
+unsigned int vb3_rs_cpu_access(void *rust, int direction, bool begin);
+bool vb3_rs_is_idle(s64 *held);
+s64 vb3_rs_counter(unsigned int index);
+void vb3_rs_describe(void *rust, struct vb3_facts *facts);
+void vb3_rs_holders(void *rust, struct seq_file *file);
+
+/* Kinds of users; UserKind in src/entry.rs. */
+enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT };
+
+/* Whether the next step that can fail is to fail, for tests. */
+bool vb3_fails(void);
+
+/* The list of all buffers, in debug.c. */
+void vb3_list(struct vb3_buf *buf, struct device *dev, u64 addr);
+void vb3_unlist(struct vb3_buf *buf);
+int vb3_debug_init(void);
+void vb3_debug_exit(void);
+
+#endif

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * For people, in /sys/kernel/debug/vb2-dma-contig: what there is (buffers), who holds it, what was
+ * done (counters), and what was refused and why (refusals, and the log).
+ */
+#include <linux/debugfs.h>
+#include <linux/dma-buf.h>
+#include <linux/fs.h>
+#include <linux/ktime.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+#include <linux/spinlock.h>
+
+#include "buffer.h"
+
+/* Taken before a buffer's mutex, and by nobody who has one. */
+static DEFINE_MUTEX(list_lock);
+static LIST_HEAD(list);
+static u64 last_number;
+
+void vb3_list(struct vb3_buf *buf, struct device *dev, u64 addr)
+{
+	buf->dma_addr = addr;
+	buf->dev = dev;
+	buf->pid = task_tgid_nr(current);
+	get_task_comm(buf->comm, current);
+	mutex_lock(&list_lock);
+	buf->number = ++last_number;
+	list_add_tail(&buf->all, &list);
+	mutex_unlock(&list_lock);
+}
+
+/* Before it is taken apart: who reads the list finds it whole. */
+void vb3_unlist(struct vb3_buf *buf)
+{
+	mutex_lock(&list_lock);
+	list_del(&buf->all);
+	mutex_unlock(&list_lock);
+}
+
+static const char *const kind_names[] = {
+	[VB3_COHERENT] = "MMAP coherent",
+	[VB3_NON_COHERENT] = "MMAP non-coherent",
+	[VB3_USERPTR] = "USERPTR",
+	[VB3_DMABUF] = "DMABUF",
+};
+
+static const char *const direction_names[] = { "both ways", "to device", "from device" };
+
+static const char *name_in(const char *const *names, unsigned int count, unsigned int at)
+{
+	return at < count ? names[at] : "?";
+}
+
+#define NAME(names, at) name_in(names, ARRAY_SIZE(names), at)
+
+static u64 seconds_since(u64 since_ns)
+{
+	u64 now = ktime_get_coarse_ns();
+
+	return now > since_ns ? div_u64(now - since_ns, NSEC_PER_SEC) : 0;
+}
+
+/* Called by vb3_rs_holders for each holder; in src/show.rs. */
+void vb3_show_holder(struct seq_file *file, const char *kind, int kind_len, u32 count,
+		     struct device *dev, int direction, u64 since_ns)
+{
+	seq_printf(file, "  %.*s", kind_len, kind);
+	if (dev)
+		seq_printf(file, " %s", dev_name(dev));
+	if (direction >= 0)
+		seq_printf(file, " %s", NAME(direction_names, direction));
+	if (count != 1)
+		seq_printf(file, " x%u", count);
+	if (since_ns != U64_MAX)
+		seq_printf(file, ", %llu s", seconds_since(since_ns));
+	seq_putc(file, '\n');
+}
+
+static int buffers_show(struct seq_file *file, void *unused)
+{
+	struct vb3_buf *buf;
+
+	mutex_lock(&list_lock);
+	list_for_each_entry(buf, &list, all) {
+		struct vb3_facts facts = {};
+
+		vb3_rs_describe(RUST(buf), &facts);
+		seq_printf(file, "%llu %s: %s, %llu bytes at %#llx, %s, by %s[%d], synced %d, skipped %d\n",
+			   buf->number, dev_name(buf->dev), NAME(kind_names, facts.kind),
+			   facts.bytes, (u64)READ_ONCE(buf->dma_addr),
+			   NAME(direction_names, facts.direction), buf->comm, buf->pid,
+			   atomic_read(&buf->synced), atomic_read(&buf->skipped));
+		if (facts.import)
+			seq_printf(file, "  of %s, inode %llu, %zu bytes\n", facts.import->exp_name,
+				   (u64)file_inode(facts.import->file)->i_ino, facts.import->size);
+		vb3_rs_holders(RUST(buf), file);
+	}
+	mutex_unlock(&list_lock);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(buffers);
+
+static const char *const counter_names[] = {
+	"bytes", "objects", "attachments", "mappings", "syncs", "skipped", "links", "refusals",
+};
+
+static int counters_show(struct seq_file *file, void *unused)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(counter_names); i++)
+		seq_printf(file, "%s %lld\n", counter_names[i], vb3_rs_counter(i));
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(counters);
+
+/* The last refusals. The texts are constants of the Rust object; the device may be gone. */
+#define REFUSALS 32
+
+struct refusal {
+	u64 at_ns;
+	char device[32];
+	char comm[TASK_COMM_LEN];
+	pid_t pid;
+	const char *what, *constraint;
+	int what_len, constraint_len;
+	u64 wanted, found;
+};
+
+static DEFINE_SPINLOCK(refusals_lock);
+static struct refusal refusals[REFUSALS];
+static u64 refusals_made;
+
+void vb3_refused(struct device *dev, const char *what, int what_len, const char *constraint,
+		 int constraint_len, u64 wanted, u64 found)
+{
+	struct refusal made = {
+		.at_ns = ktime_get_coarse_ns(),
+		.pid = task_tgid_nr(current),
+		.what = what, .what_len = what_len,
+		.constraint = constraint, .constraint_len = constraint_len,
+		.wanted = wanted, .found = found,
+	};
+
+	strscpy(made.device, dev_name(dev), sizeof(made.device));
+	get_task_comm(made.comm, current);
+	spin_lock(&refusals_lock);
+	refusals[refusals_made++ % REFUSALS] = made;
+	spin_unlock(&refusals_lock);
+	dev_info_ratelimited(dev, "vb2-dma-contig: %.*s refused (%.*s: wanted %llu, found %llu)\n",
+			     what_len, what, constraint_len, constraint, wanted, found);
+}
+
+static int refusals_show(struct seq_file *file, void *unused)
+{
+	u64 at, end;
+
+	spin_lock(&refusals_lock);
+	end = refusals_made;
+	spin_unlock(&refusals_lock);
+	for (at = end > REFUSALS ? end - REFUSALS : 0; at < end; at++) {
+		struct refusal r;
+
+		spin_lock(&refusals_lock);
+		r = refusals[at % REFUSALS];
+		spin_unlock(&refusals_lock);
+		seq_printf(file, "%llu %s, %s[%d], %llu s ago: %.*s, %.*s: wanted %llu, found %llu\n",
+			   at + 1, r.device, r.comm, r.pid, seconds_since(r.at_ns),
+			   r.what_len, r.what, r.constraint_len, r.constraint, r.wanted, r.found);
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(refusals);
+
+static struct dentry *dir;
+
+int vb3_debug_init(void)
+{
+	dir = debugfs_create_dir("vb2-dma-contig", NULL);
+	debugfs_create_file("buffers", 0400, dir, NULL, &buffers_fops);
+	debugfs_create_file("counters", 0444, dir, NULL, &counters_fops);
+	debugfs_create_file("refusals", 0400, dir, NULL, &refusals_fops);
+	return 0;
+}
+
+void vb3_debug_exit(void)
+{
+	debugfs_remove(dir);
+}

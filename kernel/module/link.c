@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One range of addresses over a mapping that is scattered behind an IOMMU, on kernels that let
+ * drivers lay out such ranges themselves. Elsewhere there is none.
+ *
+ * The memory is found by the IOMMU's own translation of the mapping, not by pages, so it may be
+ * anybody's: what the device could reach in pieces it reaches once more in one. The mapping stays,
+ * and all cache maintenance is done by it.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/iommu.h>
+#include <linux/module.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/version.h>
+
+#include "buffer.h"
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0) && IS_ENABLED(CONFIG_IOMMU_DMA)
+#define HAS_LINKS 1
+#else
+#define HAS_LINKS 0
+#endif
+
+#if HAS_LINKS
+
+struct vb3_link {
+	struct device *dev;
+	struct dma_iova_state state;
+	size_t linked;
+	enum dma_data_direction direction;
+	/* A stretch of memory that is not linked yet. */
+	phys_addr_t run;
+	size_t run_bytes;
+};
+
+static unsigned long link_attrs(phys_addr_t phys)
+{
+	unsigned long attrs = DMA_ATTR_SKIP_CPU_SYNC;
+
+#ifdef DMA_ATTR_MMIO
+	if (!pfn_valid(PHYS_PFN(phys)))
+		attrs |= DMA_ATTR_MMIO;
+#endif
+	return attrs;
+}
+
+/* Links what has been gathered. */
+static int link_run(struct vb3_link *link)
+{
+	int ret;
+
+	if (!link->run_bytes)
+		return 0;
+	ret = dma_iova_link(link->dev, &link->state, link->run, link->linked, link->run_bytes,
+			    link->direction, link_attrs(link->run));
+	if (ret)
+		return ret;
+	link->linked += link->run_bytes;
+	link->run_bytes = 0;
+	return 0;
+}
+
+static int add_piece(struct vb3_link *link, phys_addr_t phys, size_t bytes)
+{
+	int ret;
+
+	if (link->run_bytes && link->run + link->run_bytes == phys) {
+		link->run_bytes += bytes;
+		return 0;
+	}
+	ret = link_run(link);
+	link->run = phys;
+	link->run_bytes = bytes;
+	return ret;
+}
+
+/* Goes through the pages of the device's view. Only the first may begin and only the last may end
+ * within one, or there can be no one range. */
+static int add_all(struct vb3_link *link, struct iommu_domain *domain, struct sg_table *sgt,
+		   size_t bytes, size_t granule)
+{
+	struct scatterlist *sg;
+	size_t done = 0;
+	unsigned int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		u64 at = sg_dma_address(sg), end = at + sg_dma_len(sg);
+
+		while (at < end && done < bytes) {
+			size_t room = granule - (at & (granule - 1));
+			size_t piece = min_t(u64, room, end - at);
+			phys_addr_t phys = iommu_iova_to_phys(domain, at);
+			int ret;
+
+			if (!phys || (done && room != granule))
+				return -EINVAL;
+			piece = min(piece, bytes - done);
+			if (done + piece < bytes && piece != room)
+				return -EINVAL;
+			ret = add_piece(link, phys, piece);
+			if (ret)
+				return ret;
+			at += piece;
+			done += piece;
+		}
+	}
+	return done == bytes ? link_run(link) : -EINVAL;
+}
+
+void vb3_unlink(struct vb3_link *link)
+{
+	dma_iova_destroy(link->dev, &link->state, link->linked, link->direction,
+			 DMA_ATTR_SKIP_CPU_SYNC);
+	kfree(link);
+}
+
+struct vb3_link *vb3_link(struct device *dev, struct sg_table *sgt, u64 bytes, int direction,
+			  u64 *addr)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	struct vb3_link *link;
+	size_t granule;
+	phys_addr_t first;
+
+	if (!domain || !sgt->nents || bytes > SIZE_MAX / 2)
+		return NULL;
+	granule = 1UL << __ffs(domain->pgsize_bitmap);
+	first = iommu_iova_to_phys(domain, sg_dma_address(sgt->sgl));
+	link = vb3_fails() ? NULL : kzalloc(sizeof(*link), GFP_KERNEL);
+	if (!link)
+		return NULL;
+	link->dev = dev;
+	link->direction = direction;
+	/* Refused where addresses are not translated by this interface's rules. */
+	if (!dma_iova_try_alloc(dev, &link->state, first, bytes)) {
+		kfree(link);
+		return NULL;
+	}
+	if (vb3_fails() || add_all(link, domain, sgt, bytes, granule) ||
+	    dma_iova_sync(dev, &link->state, 0, link->linked)) {
+		vb3_unlink(link);
+		return NULL;
+	}
+	*addr = link->state.addr;
+	return link;
+}
+
+#else
+
+void vb3_unlink(void *link)
+{
+}
+
+void *vb3_link(struct device *dev, struct sg_table *sgt, u64 bytes, int direction, u64 *addr)
+{
+	return NULL;
+}
+
+#endif

@@ -1,0 +1,122 @@
+//! What a buffer is and who holds it, for debugfs.
+// UNSAFETY: like `entry.rs`. What it relies on is in SOUNDNESS.md.
+
+use crate::entry::object;
+use crate::linux::{Dev, direction_to_c};
+use crate::object::Object;
+use crate::sys;
+use core::ffi::{c_int, c_void};
+use core::ptr;
+use vb3_dma::{Coherency, Direction};
+use vb3_dmabuf::{HolderKind, UserKind};
+
+/// `struct vb3_facts` of module/buffer.h.
+#[repr(C)]
+pub struct Facts {
+    bytes: u64,
+    kind: u32,
+    direction: u32,
+    import: *mut sys::DmaBuf,
+}
+
+fn facts(object: &Object) -> Facts {
+    let (bytes, kind, direction, import) = match object {
+        Object::Allocated(a) => match a.facts() {
+            (bytes, direction, Coherency::Coherent) => (bytes, 0, direction, ptr::null_mut()),
+            (bytes, direction, Coherency::NonCoherent) => (bytes, 1, direction, ptr::null_mut()),
+        },
+        Object::User(u) => {
+            let (bytes, direction) = u.facts();
+            (bytes, 2, direction, ptr::null_mut())
+        }
+        Object::Import(i) => {
+            let (bytes, direction, buf) = i.facts();
+            (bytes, 3, direction, buf)
+        }
+    };
+    Facts {
+        bytes,
+        kind,
+        direction: u32::try_from(direction_to_c(direction)).unwrap_or(u32::MAX),
+        import,
+    }
+}
+
+/// Says what a buffer is. May sleep.
+///
+/// # Safety
+/// As the head of `entry.rs` says; `to` can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_describe(rust: *mut c_void, to: *mut Facts) {
+    // SAFETY: the caller's promise.
+    if let Some(object) = unsafe { object(rust) } {
+        // SAFETY: the caller's promise.
+        unsafe { to.write(facts(object)) };
+    }
+}
+
+/// Calls `vb3_show_holder` for each holder of a buffer. May sleep.
+///
+/// # Safety
+/// As the head of `entry.rs` says; `file` is being shown.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_holders(rust: *mut c_void, file: *mut sys::SeqFile) {
+    // SAFETY: the caller's promise.
+    match unsafe { object(rust) } {
+        Some(Object::Allocated(a)) => a.each_holder(|holder| {
+            let (name, direction) = match holder.kind {
+                HolderKind::User(UserKind::Plane) => ("queue", None),
+                HolderKind::User(UserKind::Mapping) => ("mapping in a program", None),
+                HolderKind::User(UserKind::Export) => ("dma-buf", None),
+                HolderKind::Vmap => ("kernel mapping", None),
+                HolderKind::Attached => ("attached", None),
+                HolderKind::Mapped(direction) => ("mapped", Some(direction)),
+            };
+            // SAFETY: the caller's promise; the device is a holder's.
+            unsafe {
+                line(
+                    file,
+                    name,
+                    holder.count,
+                    holder.device,
+                    direction,
+                    holder.since_ns,
+                )
+            };
+        }),
+        Some(Object::Import(i)) => {
+            let (dev, direction) = i.mapped();
+            let name = match direction {
+                Some(_) => "mapped",
+                None => "attached",
+            };
+            // SAFETY: the caller's promise.
+            unsafe { line(file, name, 1, Some(dev), direction, u64::MAX) };
+        }
+        Some(Object::User(_)) | None => {}
+    }
+}
+
+/// # Safety
+/// `file` is being shown; the device is there.
+unsafe fn line(
+    file: *mut sys::SeqFile,
+    name: &'static str,
+    count: u32,
+    dev: Option<Dev>,
+    direction: Option<Direction>,
+    since_ns: u64,
+) {
+    // SAFETY: the caller's promise; the text is as long as said.
+    unsafe {
+        sys::vb3_show_holder(
+            file,
+            name.as_ptr(),
+            c_int::try_from(name.len()).unwrap_or(0),
+            count,
+            dev.map_or(ptr::null_mut(), Dev::raw),
+            direction.map_or(-1, direction_to_c),
+            since_ns,
+        );
+    }
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* What programs ask of /dev/vb3probe. */
+#ifndef PROBE_H
+#define PROBE_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define PROBE_CHUNKS 16
+
+/* Makes a dma-buf of chunks of 4096 << order[i] bytes; none lies behind the one before it. */
+struct probe_make {
+	__u32 count;
+	__s32 fd;
+	__u8 order[PROBE_CHUNKS];
+};
+
+/* Calls the allocator in a way that no program can; what the result means is in probe.c. */
+struct probe_check {
+	__s32 fd;
+	__u32 rounds;
+	__s64 result[4];
+};
+
+#define PROBE_MAKE _IOWR('3', 0, struct probe_make)
+#define PROBE_REMAP _IOWR('3', 1, struct probe_check)
+#define PROBE_RACE _IOWR('3', 2, struct probe_check)
+#define PROBE_ZERO _IOWR('3', 3, struct probe_check)
+
+#endif

@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a test needs of a kernel and no program can do: dma-bufs of chosen chunks, and calls of the
+ * loaded videobuf2-dma-contig in the order in which its defects show. The device is edu.
+ */
+#include <linux/completion.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-mapping.h>
+#include <linux/fs.h>
+#include <linux/iommu.h>
+#include <linux/kthread.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/version.h>
+
+#include <media/videobuf2-core.h>
+#include <media/videobuf2-dma-contig.h>
+
+#include "probe.h"
+
+#define BYTES 65536
+
+static struct pci_dev *edu;
+
+/* dma-bufs of chosen chunks. */
+
+struct chunks {
+	unsigned int count;
+	struct page *page[PROBE_CHUNKS];
+	unsigned int order[PROBE_CHUNKS];
+	/* Pages that keep one chunk from lying behind another. */
+	struct page *gap[PROBE_CHUNKS];
+	/* Hands out DMA address 0 without mapping. */
+	bool at_zero;
+	int maps, unmaps;
+};
+
+static struct sg_table *chunks_map(struct dma_buf_attachment *at, enum dma_data_direction direction)
+{
+	struct chunks *c = at->dmabuf->priv;
+	struct sg_table *sgt = kzalloc(sizeof(*sgt), GFP_KERNEL);
+	struct scatterlist *sg;
+	unsigned int i;
+
+	if (!sgt || sg_alloc_table(sgt, c->count, GFP_KERNEL)) {
+		kfree(sgt);
+		return ERR_PTR(-ENOMEM);
+	}
+	for_each_sgtable_sg(sgt, sg, i)
+		sg_set_page(sg, c->page[i], PAGE_SIZE << c->order[i], 0);
+	c->maps++;
+	if (c->at_zero) {
+		sg_dma_address(sgt->sgl) = 0;
+		sg_dma_len(sgt->sgl) = sgt->sgl->length;
+	} else if (dma_map_sgtable(at->dev, sgt, direction, 0)) {
+		c->maps--;
+		sg_free_table(sgt);
+		kfree(sgt);
+		return ERR_PTR(-EIO);
+	}
+	return sgt;
+}
+
+static void chunks_unmap(struct dma_buf_attachment *at, struct sg_table *sgt,
+			 enum dma_data_direction direction)
+{
+	struct chunks *c = at->dmabuf->priv;
+
+	c->unmaps++;
+	if (!c->at_zero)
+		dma_unmap_sgtable(at->dev, sgt, direction, 0);
+	sg_free_table(sgt);
+	kfree(sgt);
+}
+
+static int chunks_mmap(struct dma_buf *buf, struct vm_area_struct *vma)
+{
+	struct chunks *c = buf->priv;
+	unsigned long at = vma->vm_start;
+	unsigned int i;
+
+	if (vma->vm_pgoff)
+		return -EINVAL;
+	for (i = 0; i < c->count && at < vma->vm_end; i++) {
+		unsigned long size = min(PAGE_SIZE << c->order[i], vma->vm_end - at);
+		int ret = remap_pfn_range(vma, at, page_to_pfn(c->page[i]), size,
+					  vma->vm_page_prot);
+
+		if (ret)
+			return ret;
+		at += size;
+	}
+	return 0;
+}
+
+static void chunks_free(struct chunks *c)
+{
+	unsigned int i;
+
+	for (i = 0; i < c->count; i++) {
+		if (c->page[i])
+			__free_pages(c->page[i], c->order[i]);
+		if (c->gap[i])
+			__free_pages(c->gap[i], 0);
+	}
+	kfree(c);
+}
+
+static void chunks_release(struct dma_buf *buf)
+{
+	chunks_free(buf->priv);
+}
+
+static const struct dma_buf_ops chunks_ops = {
+	.map_dma_buf = chunks_map,
+	.unmap_dma_buf = chunks_unmap,
+	.mmap = chunks_mmap,
+	.release = chunks_release,
+};
+
+static struct dma_buf *chunks_make(unsigned int count, const u8 *orders)
+{
+	DEFINE_DMA_BUF_EXPORT_INFO(info);
+	struct chunks *c = kzalloc(sizeof(*c), GFP_KERNEL);
+	struct dma_buf *buf;
+	unsigned int i;
+
+	if (!c)
+		return ERR_PTR(-ENOMEM);
+	c->count = count;
+	for (i = 0; i < count; i++) {
+		c->order[i] = orders[i];
+		c->page[i] = alloc_pages(GFP_KERNEL | __GFP_ZERO, orders[i]);
+		c->gap[i] = alloc_page(GFP_KERNEL);
+		if (!c->page[i] || !c->gap[i]) {
+			chunks_free(c);
+			return ERR_PTR(-ENOMEM);
+		}
+		info.size += PAGE_SIZE << orders[i];
+	}
+	info.ops = &chunks_ops;
+	info.flags = O_RDWR | O_CLOEXEC;
+	info.priv = c;
+	buf = dma_buf_export(&info);
+	if (IS_ERR(buf))
+		chunks_free(c);
+	return buf;
+}
+
+static long make(struct probe_make *p)
+{
+	struct dma_buf *buf;
+	unsigned int i;
+
+	if (!p->count || p->count > PROBE_CHUNKS)
+		return -EINVAL;
+	for (i = 0; i < p->count; i++)
+		if (p->order[i] > MAX_PAGE_ORDER)
+			return -EINVAL;
+	buf = chunks_make(p->count, p->order);
+	if (IS_ERR(buf))
+		return PTR_ERR(buf);
+	p->fd = dma_buf_fd(buf, O_RDWR | O_CLOEXEC);
+	if (p->fd >= 0)
+		return 0;
+	dma_buf_put(buf);
+	return p->fd;
+}
+
+/*
+ * Maps one attachment of an exported buffer both ways, one after the other. result[0]: errno of
+ * the second map; [1]: whether the first one's address still leads anywhere then.
+ */
+static long remap(struct probe_check *p)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(&edu->dev);
+	struct dma_buf *buf = dma_buf_get(p->fd);
+	struct dma_buf_attachment *at;
+	struct sg_table *one, *two;
+	dma_addr_t addr;
+	long ret = 0;
+
+	if (IS_ERR(buf))
+		return PTR_ERR(buf);
+	at = dma_buf_attach(buf, &edu->dev);
+	if (IS_ERR(at)) {
+		ret = PTR_ERR(at);
+		goto put;
+	}
+	one = dma_buf_map_attachment_unlocked(at, DMA_TO_DEVICE);
+	if (IS_ERR(one)) {
+		ret = PTR_ERR(one);
+		goto detach;
+	}
+	addr = sg_dma_address(one->sgl);
+	two = dma_buf_map_attachment_unlocked(at, DMA_FROM_DEVICE);
+	p->result[0] = IS_ERR(two) ? -PTR_ERR(two) : 0;
+	p->result[1] = domain ? iommu_iova_to_phys(domain, addr) != 0 : -1;
+	if (!IS_ERR(two))
+		dma_buf_unmap_attachment_unlocked(at, two, DMA_FROM_DEVICE);
+	dma_buf_unmap_attachment_unlocked(at, one, DMA_TO_DEVICE);
+detach:
+	dma_buf_detach(buf, at);
+put:
+	dma_buf_put(buf);
+	return ret;
+}
+
+/* A queue and a buffer that hold no more than an allocator looks at. */
+struct fake {
+	struct vb2_queue queue;
+	struct vb2_buffer buffer;
+};
+
+static struct fake *fake_make(void)
+{
+	struct fake *f = kzalloc(sizeof(*f), GFP_KERNEL);
+
+	if (f) {
+		f->queue.dma_dir = DMA_BIDIRECTIONAL;
+		f->queue.mem_ops = &vb2_dma_contig_memops;
+		f->buffer.vb2_queue = &f->queue;
+	}
+	return f;
+}
+
+struct racer {
+	struct fake *fake;
+	void *priv;
+	atomic_t *waiting;
+	void *saw;
+	struct completion done;
+};
+
+static int race_one(void *arg)
+{
+	struct racer *r = arg;
+
+	atomic_dec(r->waiting);
+	while (atomic_read(r->waiting) > 0)
+		cpu_relax();
+	r->saw = r->fake->queue.mem_ops->vaddr(&r->fake->buffer, r->priv);
+	complete(&r->done);
+	return 0;
+}
+
+/* Two threads ask for the first kernel mapping of a non-coherent buffer. result[0]: how often they
+ * were given two mappings, of which one is never taken away; [1]: how often there was none. */
+static long race(struct probe_check *p)
+{
+	struct fake *fake = fake_make();
+	unsigned int round;
+	long ret = 0;
+
+	if (!fake)
+		return -ENOMEM;
+	fake->queue.non_coherent_mem = 1;
+	for (round = 0; round < min(p->rounds, 10000u); round++) {
+		void *priv = fake->queue.mem_ops->alloc(&fake->buffer, &edu->dev, BYTES);
+		atomic_t waiting = ATOMIC_INIT(2);
+		struct racer racer[2];
+		unsigned int i;
+
+		if (IS_ERR_OR_NULL(priv)) {
+			ret = -ENOMEM;
+			break;
+		}
+		for (i = 0; i < 2; i++) {
+			struct task_struct *thread;
+
+			racer[i] = (struct racer){ .fake = fake, .priv = priv, .waiting = &waiting };
+			init_completion(&racer[i].done);
+			thread = kthread_run(race_one, &racer[i], "vb3race");
+			if (IS_ERR(thread)) {
+				atomic_dec(&waiting);
+				complete(&racer[i].done);
+			}
+		}
+		for (i = 0; i < 2; i++)
+			wait_for_completion(&racer[i].done);
+		p->result[0] += racer[0].saw != racer[1].saw;
+		p->result[1] += !racer[0].saw || !racer[1].saw;
+		fake->queue.mem_ops->put(priv);
+	}
+	kfree(fake);
+	return ret;
+}
+
+/* Imports a buffer whose DMA address is 0, maps it, and detaches as a core does that leaves the
+ * unmapping to the allocator. result[0]: maps, [1]: unmaps. */
+static long at_zero(struct probe_check *p)
+{
+	static const u8 order[] = { 4 };
+	struct fake *fake = fake_make();
+	struct dma_buf *buf = chunks_make(1, order);
+	struct chunks *c;
+	void *priv;
+	long ret;
+
+	if (!fake || IS_ERR(buf)) {
+		ret = -ENOMEM;
+		goto free;
+	}
+	c = buf->priv;
+	c->at_zero = true;
+	priv = fake->queue.mem_ops->attach_dmabuf(&fake->buffer, &edu->dev, buf, BYTES);
+	if (IS_ERR(priv)) {
+		ret = PTR_ERR(priv);
+		goto put;
+	}
+	ret = fake->queue.mem_ops->map_dmabuf(priv);
+	fake->queue.mem_ops->detach_dmabuf(priv);
+	p->result[0] = c->maps;
+	p->result[1] = c->unmaps;
+put:
+	dma_buf_put(buf);
+free:
+	kfree(fake);
+	return ret;
+}
+
+static long probe_ioctl(struct file *file, unsigned int command, unsigned long arg)
+{
+	void __user *user = (void __user *)arg;
+	struct probe_make m;
+	struct probe_check c;
+	long ret;
+
+	if (command == PROBE_MAKE) {
+		if (copy_from_user(&m, user, sizeof(m)))
+			return -EFAULT;
+		ret = make(&m);
+		return ret ?: copy_to_user(user, &m, sizeof(m)) ? -EFAULT : 0;
+	}
+	if (copy_from_user(&c, user, sizeof(c)))
+		return -EFAULT;
+	memset(c.result, 0, sizeof(c.result));
+	switch (command) {
+	case PROBE_REMAP:
+		ret = remap(&c);
+		break;
+	case PROBE_RACE:
+		ret = race(&c);
+		break;
+	case PROBE_ZERO:
+		ret = at_zero(&c);
+		break;
+	default:
+		return -ENOTTY;
+	}
+	return ret ?: copy_to_user(user, &c, sizeof(c)) ? -EFAULT : 0;
+}
+
+static const struct file_operations probe_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = probe_ioctl,
+};
+
+static struct miscdevice probe_device = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "vb3probe",
+	.fops = &probe_fops,
+};
+
+static int __init probe_init(void)
+{
+	edu = pci_get_device(0x1234, 0x11e8, NULL);
+	if (!edu)
+		return -ENODEV;
+	return misc_register(&probe_device);
+}
+
+static void __exit probe_exit(void)
+{
+	misc_deregister(&probe_device);
+	pci_dev_put(edu);
+}
+
+module_init(probe_init);
+module_exit(probe_exit);
+
+MODULE_DESCRIPTION("Calls of videobuf2-dma-contig that no program can make, for tests");
+MODULE_AUTHOR("videobuf3");
+MODULE_LICENSE("GPL");
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+MODULE_IMPORT_NS("DMA_BUF");
+#else
+MODULE_IMPORT_NS(DMA_BUF);
+#endif

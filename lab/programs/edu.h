@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * What the programs for the test driver share: steps, buffers of every kind, and the way of bytes
+ * from one buffer through the device into the other.
+ */
+#ifndef EDU_H
+#define EDU_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-heap.h>
+#include <linux/udmabuf.h>
+#include <linux/videodev2.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define OUT V4L2_BUF_TYPE_VIDEO_OUTPUT
+#define CAP V4L2_BUF_TYPE_VIDEO_CAPTURE
+#define CHUNK 2048
+#define UNUSED __attribute__((unused))
+
+static const char *prefix = "";
+static int video = -1;
+static uint32_t bytes;
+/* The errno that the next round trips must end with; -1 if that is for others to say. */
+static int want = -1;
+
+static UNUSED void step(const char *name, const char *format, ...)
+{
+	va_list args;
+
+	printf("{\"step\":\"%s.%s\",", prefix, name);
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	puts("}");
+	fflush(stdout);
+}
+
+/* errno of a call, 0 for success. */
+static UNUSED int call(int fd, unsigned long request, void *arg)
+{
+	int ret;
+
+	do
+		ret = ioctl(fd, request, arg);
+	while (ret < 0 && errno == EINTR);
+	return ret < 0 ? errno : 0;
+}
+
+static UNUSED void parameter(const char *name, const char *value)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/module/vb3edu/parameters/%s", name);
+	fd = open(path, O_WRONLY);
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		step("parameter", "\"ok\":false,\"name\":\"%s\"", name);
+	close(fd);
+}
+
+static UNUSED int set_size(uint32_t size)
+{
+	struct v4l2_format f = { .type = OUT };
+	int ret;
+
+	f.fmt.pix.sizeimage = size;
+	ret = call(video, VIDIOC_S_FMT, &f);
+	bytes = size;
+	return ret;
+}
+
+static UNUSED int reqbufs(int type, int memory, int count, unsigned int flags)
+{
+	struct v4l2_requestbuffers r = {
+		.type = type, .memory = memory, .count = count, .flags = flags,
+	};
+
+	return call(video, VIDIOC_REQBUFS, &r);
+}
+
+/* A buffer of one of the three kinds, with the view a program has of it. */
+struct buffer {
+	int type, memory;
+	uint8_t *view;
+	int fd;
+};
+
+static UNUSED int mmap_buffer(struct buffer *b)
+{
+	struct v4l2_buffer v = { .type = b->type, .memory = V4L2_MEMORY_MMAP };
+	int ret = call(video, VIDIOC_QUERYBUF, &v);
+
+	if (ret)
+		return ret;
+	b->view = mmap(NULL, v.length, PROT_READ | PROT_WRITE, MAP_SHARED, video, v.m.offset);
+	return b->view == MAP_FAILED ? errno : 0;
+}
+
+static UNUSED int qbuf(struct buffer *b)
+{
+	struct v4l2_buffer v = { .type = b->type, .memory = b->memory, .field = V4L2_FIELD_NONE };
+
+	if (b->memory == V4L2_MEMORY_USERPTR)
+		v.m.userptr = (unsigned long)b->view;
+	if (b->memory == V4L2_MEMORY_DMABUF)
+		v.m.fd = b->fd;
+	if (b->memory != V4L2_MEMORY_MMAP)
+		v.length = bytes;
+	v.bytesused = bytes;
+	return call(video, VIDIOC_QBUF, &v);
+}
+
+static UNUSED int dqbuf(struct buffer *b)
+{
+	struct v4l2_buffer v = { .type = b->type, .memory = b->memory };
+	int ret = call(video, VIDIOC_DQBUF, &v);
+
+	if (ret)
+		return ret;
+	return v.flags & V4L2_BUF_FLAG_ERROR ? EIO : 0;
+}
+
+/* User memory whose pages are not next to one another: every second page of a larger range is
+ * touched first, then the others, and huge pages are kept out. */
+static UNUSED uint8_t *scattered(uint32_t size)
+{
+	uint8_t *at = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint32_t page;
+
+	madvise(at, 2 * size, MADV_NOHUGEPAGE);
+	for (page = 0; page < size; page += 8192)
+		at[page] = 1;
+	for (page = size; page < 2 * size; page += 4096)
+		at[page] = 1;
+	for (page = 4096; page < size; page += 8192)
+		at[page] = 1;
+	munmap(at + size, size);
+	return at;
+}
+
+static UNUSED int heap_buffer(uint32_t size)
+{
+	struct dma_heap_allocation_data a = { .len = size, .fd_flags = O_RDWR | O_CLOEXEC };
+	int heap = open("/dev/dma_heap/system", O_RDONLY);
+	int ret;
+
+	if (heap < 0)
+		return -1;
+	ret = call(heap, DMA_HEAP_IOCTL_ALLOC, &a);
+	close(heap);
+	return ret ? -1 : (int)a.fd;
+}
+
+static UNUSED int udmabuf(uint32_t size)
+{
+	struct udmabuf_create c = { .flags = UDMABUF_FLAGS_CLOEXEC, .size = size };
+	int dev = open("/dev/udmabuf", O_RDWR), fd;
+	uint8_t *view;
+
+	c.memfd = memfd_create("frame", MFD_ALLOW_SEALING);
+	if (dev < 0 || (int)c.memfd < 0 || ftruncate(c.memfd, size))
+		return -1;
+	view = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, c.memfd, 0);
+	for (uint32_t page = 0; page < size; page += 8192)
+		view[page] = 1;
+	free(malloc(1 << 20));
+	for (uint32_t page = 4096; page < size; page += 8192)
+		view[page] = 1;
+	munmap(view, size);
+	fcntl(c.memfd, F_ADD_SEALS, F_SEAL_SHRINK);
+	fd = ioctl(dev, UDMABUF_CREATE, &c);
+	close(dev);
+	close(c.memfd);
+	return fd;
+}
+
+static UNUSED void cpu_access(struct buffer *b, int begin)
+{
+	struct dma_buf_sync s = {
+		.flags = DMA_BUF_SYNC_RW | (begin ? DMA_BUF_SYNC_START : DMA_BUF_SYNC_END),
+	};
+
+	if (b->memory == V4L2_MEMORY_DMABUF)
+		call(b->fd, DMA_BUF_IOCTL_SYNC, &s);
+}
+
+static UNUSED uint8_t pattern(uint32_t at, uint32_t seed)
+{
+	return (uint8_t)((at * 2654435761u + seed * 40503u) >> 11);
+}
+
+/* Wrong bytes in what the device copied: SAMPLES chunks spread over the frame, or all of it. */
+static UNUSED int wrong(const uint8_t *view, uint32_t seed, int samples)
+{
+	uint32_t chunk = samples ? CHUNK : bytes, n = samples ? samples : 1;
+	int bad = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t at = n > 1 ? (uint64_t)(bytes - chunk) * i / (n - 1) : 0;
+
+		for (uint32_t j = 0; j < chunk; j++)
+			bad += view[at + j] != pattern(at + j, seed);
+	}
+	return bad;
+}
+
+/* Bytes go through the device from one buffer to the other; tells how it went. */
+static UNUSED void round_trip(const char *name, struct buffer *out, struct buffer *cap, int samples)
+{
+	int on[2] = { OUT, CAP }, error = 0, bad = -1;
+	static uint32_t seed;
+
+	seed++;
+	cpu_access(out, 1);
+	for (uint32_t i = 0; i < bytes; i++)
+		out->view[i] = pattern(i, seed);
+	cpu_access(out, 0);
+	cpu_access(cap, 1);
+	memset(cap->view, 0xee, bytes);
+	cpu_access(cap, 0);
+	error = qbuf(out);
+	if (!error)
+		error = qbuf(cap);
+	if (!error)
+		error = call(video, VIDIOC_STREAMON, &on[0]);
+	if (!error)
+		error = call(video, VIDIOC_STREAMON, &on[1]);
+	if (!error)
+		error = dqbuf(out);
+	if (!error)
+		error = dqbuf(cap);
+	if (!error) {
+		cpu_access(cap, 1);
+		bad = wrong(cap->view, seed, samples);
+		cpu_access(cap, 0);
+	}
+	call(video, VIDIOC_STREAMOFF, &on[0]);
+	call(video, VIDIOC_STREAMOFF, &on[1]);
+	if (want < 0)
+		step(name, "\"bytes\":%u,\"errno\":%d,\"wrong\":%d", bytes, error, bad);
+	else
+		step(name, "\"bytes\":%u,\"errno\":%d,\"wrong\":%d,\"want\":%d", bytes, error,
+		     bad, want);
+}
+
+/* Kinds of buffer, by name. */
+static UNUSED int make(struct buffer *b, int type, const char *kind)
+{
+	int ret = 0;
+
+	*b = (struct buffer){ .type = type, .fd = -1 };
+	if (!strcmp(kind, "coherent") || !strcmp(kind, "noncoherent")) {
+		b->memory = V4L2_MEMORY_MMAP;
+		ret = reqbufs(type, b->memory, 1,
+			      kind[0] == 'n' ? V4L2_MEMORY_FLAG_NON_COHERENT : 0);
+		return ret ? ret : mmap_buffer(b);
+	}
+	b->memory = !strcmp(kind, "userptr") ? V4L2_MEMORY_USERPTR : V4L2_MEMORY_DMABUF;
+	ret = reqbufs(type, b->memory, 1, 0);
+	if (ret)
+		return ret;
+	if (b->memory == V4L2_MEMORY_USERPTR) {
+		b->view = scattered(bytes);
+		return b->view == MAP_FAILED ? errno : 0;
+	}
+	b->fd = !strcmp(kind, "heap") ? heap_buffer(bytes) : udmabuf(bytes);
+	if (b->fd < 0)
+		return ENODEV;
+	b->view = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0);
+	return b->view == MAP_FAILED ? errno : 0;
+}
+
+static UNUSED void unmake(struct buffer *b)
+{
+	if (b->view && b->view != MAP_FAILED)
+		munmap(b->view, bytes);
+	if (b->fd >= 0)
+		close(b->fd);
+	reqbufs(b->type, b->memory, 0, 0);
+}
+
+#endif

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * What the stock module cannot do, and its defects that need a kernel's help to show, through the
+ * drivers of lab/driver. One line of JSON for each step on stdout.
+ *
+ *   limits DEVICE PREFIX links ERRNO   memory in pieces, for a device that minds boundaries
+ *   limits DEVICE PREFIX calls         calls in an order that no program has
+ *   limits DEVICE PREFIX pool OTHER    memory without pages, of another device
+ *   limits DEVICE PREFIX far OTHER     memory beyond the device's reach, of another device
+ */
+#define _GNU_SOURCE
+#include "edu.h"
+#include "../driver/probe.h"
+
+#define HUGE (2u << 20)
+
+static int probe = -1;
+
+/* One small page, and behind it pages that lie next to one another. */
+static uint8_t *small_then_large(uint32_t size)
+{
+	uint8_t *at = mmap(NULL, 4 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			   -1, 0);
+	uint8_t *huge = (uint8_t *)(((uintptr_t)at + 2 * HUGE - 1) & ~(uintptr_t)(HUGE - 1));
+
+	if (at == MAP_FAILED || size > HUGE)
+		return MAP_FAILED;
+	madvise(huge, HUGE, MADV_HUGEPAGE);
+	memset(huge, 1, HUGE);
+	memset(huge - 4096, 1, 4096);
+	return huge - 4096;
+}
+
+static int chunked(const char *orders)
+{
+	struct probe_make m = { .count = strlen(orders) };
+
+	for (unsigned int i = 0; i < m.count; i++)
+		m.order[i] = orders[i] - '0';
+	return call(probe, PROBE_MAKE, &m) ? -1 : m.fd;
+}
+
+static void with_each(const char *name, struct buffer *b)
+{
+	struct buffer other;
+	char text[64];
+
+	/* Read by the device, then written. */
+	snprintf(text, sizeof(text), "%s.read", name);
+	b->type = OUT;
+	if (reqbufs(OUT, b->memory, 1, 0) || make(&other, CAP, "coherent"))
+		step(text, "\"ok\":false");
+	else
+		round_trip(text, b, &other, 4);
+	unmake(&other);
+	reqbufs(OUT, b->memory, 0, 0);
+	snprintf(text, sizeof(text), "%s.write", name);
+	b->type = CAP;
+	if (reqbufs(CAP, b->memory, 1, 0) || make(&other, OUT, "coherent"))
+		step(text, "\"ok\":false");
+	else
+		round_trip(text, &other, b, 4);
+	unmake(&other);
+	reqbufs(CAP, b->memory, 0, 0);
+}
+
+static void links(void)
+{
+	/* Chunks of 4096 << N bytes; "424" is 64 KiB, 16 KiB, 64 KiB. */
+	static const char *const patterns[] = { "424", "04", "0404", "4040", "123402" };
+	struct buffer b = { .memory = V4L2_MEMORY_USERPTR, .fd = -1 };
+	char name[64];
+
+	set_size(4096 + 256 * 1024);
+	b.view = small_then_large(bytes);
+	if (b.view != MAP_FAILED)
+		with_each("link.userptr", &b);
+	/* It begins and ends within pages. */
+	set_size(256 * 1024);
+	b.view += 512;
+	with_each("link.userptr-within-pages", &b);
+	b.memory = V4L2_MEMORY_DMABUF;
+	for (unsigned int i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
+		uint32_t size = 0;
+
+		for (const char *order = patterns[i]; *order; order++)
+			size += 4096u << (*order - '0');
+		set_size(size);
+		b.fd = chunked(patterns[i]);
+		b.view = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, b.fd, 0);
+		snprintf(name, sizeof(name), "link.dmabuf-%s", patterns[i]);
+		if (b.fd < 0 || b.view == MAP_FAILED)
+			step(name, "\"ok\":false");
+		else
+			with_each(name, &b);
+		munmap(b.view, bytes);
+		close(b.fd);
+	}
+}
+
+static int exported(int on, int type)
+{
+	struct v4l2_exportbuffer e = { .type = type, .flags = O_RDWR | O_CLOEXEC };
+
+	return call(on, VIDIOC_EXPBUF, &e) ? -1 : e.fd;
+}
+
+static void calls(void)
+{
+	struct probe_check c = { .rounds = 300 };
+	struct buffer cap;
+	int error;
+
+	set_size(65536);
+	error = make(&cap, CAP, "noncoherent");
+	c.fd = exported(video, CAP);
+	error = error ? error : call(probe, PROBE_REMAP, &c);
+	step("remap", "\"defect\":10,\"errno\":%d,\"second_map\":%lld,\"first_leads_somewhere\":%lld,\"ok\":%s",
+	     error, (long long)c.result[0], (long long)c.result[1],
+	     !error && c.result[1] != 0 ? "true" : "false");
+	close(c.fd);
+	unmake(&cap);
+	error = call(probe, PROBE_RACE, &c);
+	step("vaddr-race", "\"defect\":19,\"errno\":%d,\"rounds\":%u,\"two_mappings\":%lld,\"none\":%lld,\"ok\":%s",
+	     error, c.rounds, (long long)c.result[0], (long long)c.result[1],
+	     !error && !c.result[0] && !c.result[1] ? "true" : "false");
+	error = call(probe, PROBE_ZERO, &c);
+	step("detach-at-0", "\"defect\":20,\"errno\":%d,\"maps\":%lld,\"unmaps\":%lld,\"ok\":%s", error,
+	     (long long)c.result[0], (long long)c.result[1],
+	     !error && c.result[0] == c.result[1] ? "true" : "false");
+}
+
+/* A buffer of the other node's queue, exported. Nothing but the dma-buf and the view hold it. */
+static int borrow(const char *path, int flags, struct buffer *b)
+{
+	int own = video, error;
+	struct buffer made = { .type = CAP, .memory = V4L2_MEMORY_MMAP };
+
+	video = open(path, O_RDWR);
+	set_size(65536);
+	error = reqbufs(CAP, V4L2_MEMORY_MMAP, 1, flags);
+	error = error ? error : mmap_buffer(&made);
+	b->memory = V4L2_MEMORY_DMABUF;
+	b->view = made.view;
+	b->fd = error ? -1 : exported(video, CAP);
+	if (!error && b->fd < 0)
+		error = errno;
+	close(video);
+	video = own;
+	return error;
+}
+
+/* The device reads and writes what was allocated for another one. */
+static void other(const char *path, int flags, const char *kind)
+{
+	struct buffer b = { .fd = -1 };
+	char name[64];
+	int error;
+
+	set_size(65536);
+	error = borrow(path, flags, &b);
+	snprintf(name, sizeof(name), "other.%s.export", kind);
+	step(name, "\"errno\":%d,\"want\":0", error);
+	if (!error) {
+		snprintf(name, sizeof(name), "other.%s", kind);
+		with_each(name, &b);
+		munmap(b.view, bytes);
+	}
+	close(b.fd);
+}
+
+/* The same buffer again and again at the same index, so that its mapping stays: the device must
+ * see what the CPU wrote last within begin and end of an access. */
+static void stale(const char *path, int flags, const char *kind)
+{
+	struct buffer b = { .type = OUT, .fd = -1 }, cap;
+	int on[2] = { OUT, CAP }, error, bad[3] = { -1, -1, -1 };
+
+	set_size(CHUNK);
+	error = borrow(path, flags, &b);
+	set_size(CHUNK);
+	error = error ? error : reqbufs(OUT, V4L2_MEMORY_DMABUF, 1, 0);
+	error = error ? error : make(&cap, CAP, "coherent");
+	for (int i = 0; i < 2; i++)
+		error = error ? error : call(video, VIDIOC_STREAMON, &on[i]);
+	for (int round = 0; round < 3 && !error; round++) {
+		cpu_access(&b, 1);
+		memset(b.view, 11 + 11 * round, bytes);
+		cpu_access(&b, 0);
+		memset(cap.view, 0xee, bytes);
+		error = qbuf(&b);
+		error = error ? error : qbuf(&cap);
+		error = error ? error : dqbuf(&b);
+		error = error ? error : dqbuf(&cap);
+		bad[round] = 0;
+		for (uint32_t i = 0; i < bytes; i++)
+			bad[round] += cap.view[i] != 11 + 11 * round;
+	}
+	for (int i = 0; i < 2; i++)
+		call(video, VIDIOC_STREAMOFF, &on[i]);
+	step(kind, "\"defect\":5,\"errno\":%d,\"want\":0,\"first\":%d,\"second\":%d,\"wrong\":%d", error,
+	     bad[0], bad[1], error ? -1 : bad[0] + bad[1] + bad[2]);
+	reqbufs(OUT, V4L2_MEMORY_DMABUF, 0, 0);
+	unmake(&cap);
+	munmap(b.view, 65536);
+	close(b.fd);
+}
+
+int main(int argc, char **argv)
+{
+	const char *mode = argc > 3 ? argv[3] : "";
+	uint32_t flag = V4L2_MEMORY_FLAG_NON_COHERENT;
+
+	prefix = argc > 2 ? argv[2] : "x";
+	video = argc > 1 ? open(argv[1], O_RDWR) : -1;
+	probe = open("/dev/vb3probe", O_RDWR);
+	if (video < 0 || probe < 0) {
+		step("open", "\"ok\":false,\"errno\":%d", errno);
+		return 1;
+	}
+	if (!strcmp(mode, "links") && argc > 4) {
+		want = atoi(argv[4]);
+		links();
+	} else if (!strcmp(mode, "calls")) {
+		calls();
+	} else if (!strcmp(mode, "pool") && argc > 4) {
+		want = 0;
+		other(argv[4], 0, "pool");
+	} else if (!strcmp(mode, "far") && argc > 4) {
+		stale(argv[4], 0, "far.coherent");
+		stale(argv[4], flag, "far.noncoherent");
+	} else {
+		return 2;
+	}
+	return 0;
+}

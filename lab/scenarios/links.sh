@@ -1,0 +1,21 @@
+# Memory in pieces for a device that minds segment boundaries: ours lays one range over it where
+# the kernel lets drivers do so.
+. /scenario/lib.sh
+
+echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
+for which in $MODULES; do
+    use_module "$which" || continue
+    insmod /scenario/vb3edu.ko boundary=0xffff || step "$which.driver" '"ok":false'
+    insmod /scenario/vb3probe.ko || step "$which.probe" '"ok":false'
+    check_iommu
+    case $which-$(uname -r) in
+        rust-6.1[0-5].*) want=14 ;;
+        *) want=0 ;;
+    esac
+    timeout 250 /scenario/limits "$(node vb3edu)" "$which" links "$want" >/dev/ttyS1
+    timeout 250 /scenario/limits "$(node vb3edu)" "$which" calls >/dev/ttyS1
+    complaints "$which"
+    show_debug "$which"
+    rmmod vb3probe vb3edu
+    drop_module "$which"
+done
