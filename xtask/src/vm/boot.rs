@@ -133,31 +133,33 @@ fn pack(lab: &Lab, cell: &Cell, dir: &Path, initrd: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The kernel arguments that a scenario asks for in a line `#append …`.
-fn scenario_arguments(cell: &Cell) -> String {
+/// What a scenario asks for in lines `#KEY …`: arguments of the kernel (`append`), MiB of memory
+/// (`memory`), further devices (`device`).
+fn wishes(cell: &Cell, key: &str) -> Vec<String> {
     let name = format!("lab/scenarios/{}.sh", cell.scenario);
     let script = std::fs::read_to_string(sh::root().join(name)).unwrap_or_default();
-    let wishes = script
-        .lines()
-        .filter_map(|line| line.strip_prefix("#append "));
-    wishes.collect::<Vec<_>>().join(" ")
+    let key = format!("#{key} ");
+    let wishes = script.lines().filter_map(|line| line.strip_prefix(&key));
+    wishes.map(str::to_owned).collect()
 }
 
 /// The machine without its files.
 fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
     let mut qemu = Command::new("nice");
     qemu.arg("qemu-system-x86_64");
+    let memory = wishes(cell, "memory").pop();
+    let memory = memory.unwrap_or_else(|| args.memory.to_string());
     // Not all hosts' KVM runs a stock guest; translation always does.
     let accel = if args.kvm { "kvm" } else { "tcg,thread=multi" };
     qemu.args(["-M", "q35", "-cpu", "max", "-accel", accel])
-        .args(["-smp", "2", "-m", &args.memory.to_string()])
+        .args(["-smp", "2", "-m", &memory])
         .args(["-nodefaults", "-no-reboot", "-display", "none"])
         .arg("-kernel")
         .arg(lab.kernel(&cell.kernel, "vmlinuz"));
     let mut line = format!(
-        "console=ttyS0 quiet oops=panic panic=-1 {} {}",
+        "console=ttyS0 quiet no_timer_check oops=panic panic=-1 {} {}",
         args.append,
-        scenario_arguments(cell)
+        wishes(cell, "append").join(" ")
     );
     match cell.iommu {
         Iommu::None => {}
@@ -168,6 +170,10 @@ fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
         Iommu::Virtio => {
             qemu.args(["-device", "virtio-iommu-pci"]);
         }
+    }
+    if wishes(cell, "device").iter().any(|name| name == "ivshmem") {
+        qemu.args(["-object", "memory-backend-ram,id=ram,size=16M,share=on"])
+            .args(["-device", "ivshmem-plain,memdev=ram"]);
     }
     qemu.args(["-device", "edu,dma_mask=0xffffffff", "-append", line.trim()]);
     qemu

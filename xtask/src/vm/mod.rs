@@ -91,6 +91,9 @@ const EVERYTHING: &[(&str, &[Iommu])] = &[
     ("compliance", &Iommu::ALL),
     ("conformance", &Iommu::ALL),
     ("edu", &Iommu::ALL),
+    ("links", &[Iommu::Intel, Iommu::Virtio]),
+    ("pool", &[Iommu::None, Iommu::Intel]),
+    ("far", &[Iommu::None]),
     ("stress", &[Iommu::None, Iommu::Intel]),
 ];
 
