@@ -1,4 +1,5 @@
-//! Decodes an H.264 byte stream: `decode FILE [process|thread] [OUT]`; prints pictures and time.
+//! Decodes an H.264 byte stream: `decode FILE [process|thread|library] [OUT]`; prints pictures and
+//! time. `library` calls openh264 in this process, for comparison. With one slice in a picture.
 
 use std::io::Write as _;
 use std::time::Instant;
@@ -12,6 +13,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ));
     }
     let stream = std::fs::read(&args[0])?;
+    if args.get(1).is_some_and(|how| how == "library") {
+        return library(&stream);
+    }
     let launch = match args.get(1).map(String::as_str) {
         Some("thread") => Launch::in_thread(),
         _ => Launch::program("/proc/self/exe", [""; 0]),
@@ -67,6 +71,44 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if drained {
             break;
         }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    println!("{pictures} pictures in {seconds:.3} s");
+    Ok(())
+}
+
+/// The library alone; each picture is copied once, as a worker's host does.
+fn library(stream: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
+    use openh264::decoder::{DecodeOptions, DecodedYUV, Decoder, Flush};
+    use openh264::formats::YUVSource as _;
+    let mut decoder = Decoder::new()?;
+    let mut bytes = Vec::new();
+    let mut pictures = 0u64;
+    let mut take = |picture: &DecodedYUV<'_>| {
+        pictures += 1;
+        bytes.clear();
+        let (width, height) = picture.dimensions();
+        let (luma, chroma, _) = picture.strides();
+        let planes = [
+            (picture.y(), luma, width),
+            (picture.u(), chroma, width / 2),
+            (picture.v(), chroma, width / 2),
+        ];
+        for (data, stride, columns) in planes {
+            for row in data.chunks(stride).take(height) {
+                bytes.extend_from_slice(&row[..columns]);
+            }
+        }
+    };
+    let start = Instant::now();
+    for nal in openh264::nal_units(stream) {
+        let options = DecodeOptions::new().flush_after_decode(Flush::NoFlush);
+        if let Some(picture) = decoder.decode_with_options(nal, options)? {
+            take(&picture);
+        }
+    }
+    for picture in decoder.flush_remaining()? {
+        take(&picture);
     }
     let seconds = start.elapsed().as_secs_f64();
     println!("{pictures} pictures in {seconds:.3} s");

@@ -42,8 +42,10 @@ impl RawDecoder {
             return None;
         }
         let decoder = Self(decoder);
-        let mut params = SDecodingParam::default();
-        params.eEcActiveIdc = CONCEAL;
+        let mut params = SDecodingParam {
+            eEcActiveIdc: CONCEAL,
+            ..SDecodingParam::default()
+        };
         params.sVideoProperty.eVideoBsType = openh264_sys2::VIDEO_BITSTREAM_AVC;
         let set_option = decoder.table().SetOption?;
         let initialize = decoder.table().Initialize?;

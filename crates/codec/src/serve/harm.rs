@@ -4,7 +4,7 @@ use super::{Codec, Out, Stop};
 use crate::job::Config;
 use crate::wire::{Message, Op};
 
-/// Does what its input says: `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`.
+/// Does what its input says: `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`, `escape`.
 pub(super) struct Harm;
 
 impl Codec for Harm {
@@ -27,6 +27,19 @@ impl Codec for Harm {
                 .socket
                 .send_bytes(b"\xffnonsense", None, true)
                 .map_err(|_| Stop::Gone),
+            b"escape" => {
+                let parent = rustix::process::getppid();
+                let freed = [
+                    std::fs::File::open("/proc/self/status").is_ok(),
+                    std::net::UdpSocket::bind("127.0.0.1:0").is_ok(),
+                    std::process::Command::new("/bin/true").status().is_ok(),
+                    parent.is_some_and(|p| rustix::process::test_kill_process(p).is_ok()),
+                ];
+                let code = freed
+                    .iter()
+                    .fold(1, |code, free| code << 1 | i32::from(*free));
+                std::process::exit(code)
+            }
             b"lie" => out.send(&Message::new(Op::Picture, &[1, 1, 1])),
             _ => Ok(()),
         }

@@ -20,6 +20,8 @@ fn death(data: &[u8]) -> String {
 fn every_end_is_told_as_what_it_is() {
     assert_eq!(death(b"abort"), "the codec process gave up (signal 6)");
     assert_eq!(death(b"exit"), "the codec process ended with status 7");
+    // Files, network, processes, signals: it could have nothing of these.
+    assert_eq!(death(b"escape"), "the codec process ended with status 16");
     assert_eq!(death(b"memory"), "the codec process gave up (signal 6)");
     assert_eq!(
         death(b"nonsense"),

@@ -1,1 +1,99 @@
+use super::*;
 
+/// Parameter sets of 64x64 pictures.
+const SPS: &[u8] = &[0, 0, 1, 0x67, 0x42, 0xc0, 0x0a, 0xda, 0x10, 0x99];
+const PPS: &[u8] = &[0, 0, 1, 0x68, 0xce, 0x3c, 0x80];
+
+/// A slice that begins a picture, and one that goes on, as far as their first byte says.
+fn slice(kind: u8, first: bool) -> Vec<u8> {
+    let mut slice = vec![0, 0, 1, kind, if first { 0x88 } else { 0x40 }];
+    slice.extend([0x55; 60]);
+    slice
+}
+
+fn units(pieces: &[&[u8]], all: bool) -> Vec<Unit> {
+    let (mut units, mut params) = (Units::default(), Params::default());
+    let mut found = Vec::new();
+    for (tag, piece) in (1..).zip(pieces) {
+        units.push(tag, piece);
+        found.extend(std::iter::from_fn(|| units.next(&mut params, all)));
+    }
+    found.extend(std::iter::from_fn(|| units.next(&mut params, true)));
+    found
+}
+
+#[test]
+fn a_unit_ends_where_the_next_begins() {
+    let (key, more, next) = (slice(0x65, true), slice(0x65, false), slice(0x41, true));
+    let stream = [SPS, PPS, &key, &more, &next, PPS, &next].concat();
+    let found = units(&[&stream], false);
+    let first = [SPS, PPS, &key, &more].concat();
+    let bytes: Vec<&[u8]> = found.iter().map(|unit| unit.bytes.as_slice()).collect();
+    assert_eq!(bytes, [&first[..], &next, &[PPS, &next].concat()]);
+    let keys: Vec<bool> = found.iter().map(|unit| unit.key).collect();
+    assert_eq!(keys, [true, false, false]);
+}
+
+#[test]
+fn cuts_anywhere_give_the_same_units_with_the_tag_of_the_slice() {
+    let (key, next) = (slice(0x65, true), slice(0x41, true));
+    let stream = [SPS, PPS, &key, &next, &next].concat();
+    let whole = units(&[&stream], false);
+    let begins = SPS.len() + PPS.len() + 3;
+    for cut in 1..stream.len() {
+        let (a, b) = stream.split_at(cut);
+        let found = units(&[a, b], false);
+        let bytes = |units: &[Unit]| units.iter().map(|u| u.bytes.clone()).collect::<Vec<_>>();
+        assert_eq!(bytes(&found), bytes(&whole), "cut at {cut}");
+        assert_eq!(
+            found[0].tag,
+            if cut > begins { 1 } else { 2 },
+            "cut at {cut}"
+        );
+    }
+}
+
+#[test]
+fn whole_pieces_are_given_at_once_and_sets_wait_for_a_slice() {
+    let (key, next) = (slice(0x65, true), slice(0x41, true));
+    let (mut units, mut params) = (Units::default(), Params::default());
+    let sets = [SPS, PPS].concat();
+    units.push(1, &sets);
+    assert_eq!(units.next(&mut params, true), None);
+    units.push(2, &key);
+    let unit = units.next(&mut params, true).unwrap();
+    assert_eq!((unit.tag, unit.bytes), (2, [&sets[..], &key].concat()));
+    units.push(3, &next);
+    let unit = units.next(&mut params, true).unwrap();
+    assert_eq!((unit.tag, unit.bytes), (3, next));
+    assert_eq!(units.fault(), None);
+}
+
+#[test]
+fn noise_is_told_and_not_kept() {
+    let (mut units, mut params) = (Units::default(), Params::default());
+    for tag in 0..1000 {
+        units.push(tag, &[0x77; 1000]);
+        assert_eq!(units.next(&mut params, false), None);
+        assert_eq!(units.fault().map(|(tag, _)| tag), Some(tag));
+        assert!(units.bytes.len() < 10);
+    }
+    units.push(1, &[0; 1000]);
+    assert_eq!(units.next(&mut params, false), None);
+    assert!(units.fault().is_some(), "the last of the noise");
+    units.push(2, &[0; 1000]);
+    assert_eq!(units.next(&mut params, false), None);
+    assert_eq!(units.fault(), None, "zeroes may stand between units");
+}
+
+#[test]
+fn a_unit_without_end_is_dropped() {
+    let (mut units, mut params) = (Units::default(), Params::default());
+    units.push(1, &slice(0x65, true));
+    for tag in 2..40 {
+        units.push(tag, &[0x77; 1 << 20]);
+        assert_eq!(units.next(&mut params, false), None);
+        assert!(units.bytes.len() <= MAX_UNIT + (1 << 20));
+    }
+    assert!(units.fault().unwrap().1.contains("more than"));
+}
