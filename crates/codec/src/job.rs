@@ -55,7 +55,8 @@ pub enum Job<'a> {
     Drain,
     /// Forgets everything that is held, for seeking; parameter sets are kept. Answered by
     /// [`Event::Flushed`]. From here on no picture, format or fault of earlier input comes;
-    /// [`Event::Consumed`] of earlier input does, before `Flushed`. Decoding goes on at the next
+    /// [`Event::Consumed`] of earlier input does, before `Flushed`. A format that was announced and
+    /// not proceeded with is taken back, and announced again when it is met again. Decoding goes on at the next
     /// picture that needs no other.
     Flush,
     /// The host is ready for pictures of the format announced last.

@@ -2,6 +2,7 @@
 
 use crate::socket::Socket;
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
@@ -109,26 +110,34 @@ fn run(program: &PathBuf, args: &[OsString], socket: OwnedFd) -> Result<Running,
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())
         .spawn()
-        .map(|child| Running(Some(child)))
+        .map(|child| {
+            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+            let handle = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+            Running(Some((child, handle)))
+        })
         .map_err(|e| io_failure("exec", &e))
 }
 
-/// A process that was started; none for a thread.
+/// A process that was started, and a handle that means no other even if somebody else waited for
+/// it; none for a thread.
 #[derive(Debug)]
-pub(crate) struct Running(Option<Child>);
+pub(crate) struct Running(Option<(Child, Option<OwnedFd>)>);
 
 impl Running {
     pub(crate) fn id(&self) -> Option<u32> {
-        self.0.as_ref().map(Child::id)
+        self.0.as_ref().map(|(child, _)| child.id())
     }
 
     /// Ends it for certain and says how it had ended before, if it had.
     pub(crate) fn end(&mut self) -> String {
-        let Some(mut child) = self.0.take() else {
+        let Some((mut child, handle)) = self.0.take() else {
             return "the codec's thread ended".to_owned();
         };
         // One that has begun to end keeps the status it ended with.
-        let _ = child.kill();
+        let _ = match handle {
+            Some(handle) => pidfd_send_signal(handle, Signal::KILL).is_ok(),
+            None => child.kill().is_ok(),
+        };
         match child.wait() {
             Ok(status) => describe(status),
             Err(_) => "the codec process ended".to_owned(),
@@ -143,7 +152,6 @@ impl Drop for Running {
 }
 
 fn describe(status: ExitStatus) -> String {
-    use rustix::process::Signal;
     let Some(number) = status.signal() else {
         let code = status.code().unwrap_or(-1);
         return format!("the codec process ended with status {code}");

@@ -38,6 +38,10 @@
 //! `h264` (openh264, built from source) and `jpeg`; both on by default. Without one, spawning such
 //! a worker fails and says so.
 #![deny(unsafe_code)]
+#![cfg_attr(
+    not(any(feature = "h264", feature = "jpeg")),
+    expect(dead_code, reason = "without a codec nothing is given")
+)]
 
 mod job;
 mod launch;
