@@ -1,12 +1,12 @@
 //! Colours: between Y'CbCr and R'G'B', and between orders of R'G'B'.
 
 use super::error::{ConvertError, Step};
-use super::form::{Buffer, Form, Picture, PictureMut, Plane, PlaneMut};
+use super::form::{Buffer, Form, Picture, PictureMut, PlaneMut};
 use super::pack;
 use crate::picture::{Matrix, Rect};
 use yuv::{
     BufferStoreMut, YuvBiPlanarImage, YuvBiPlanarImageMut, YuvConversionMode, YuvError,
-    YuvPackedImage, YuvPlanarImage, YuvPlanarImageMut, YuvRange, YuvStandardMatrix,
+    YuvPlanarImage, YuvPlanarImageMut, YuvRange, YuvStandardMatrix,
 };
 
 /// Which values Y'CbCr takes.
@@ -28,14 +28,15 @@ pub struct Color {
     pub range: Range,
 }
 
-/// Lines that are converted by way of memory of our own.
-const TAIL: usize = 2;
+/// Lines that are converted at once where memory of our own lies between: few enough to stay in
+/// a cache.
+const BAND: usize = 16;
 
 /// Brings pictures into other forms of the same measures.
 #[derive(Debug, Default)]
 pub(super) struct Colors {
-    tail_from: Buffer,
-    tail_to: Buffer,
+    band_from: Buffer,
+    band_to: Buffer,
 }
 
 impl Colors {
@@ -46,45 +47,80 @@ impl Colors {
         to: &mut PictureMut<'_>,
         color: Color,
     ) -> Result<(), ConvertError> {
-        if from.form == to.form {
-            copy(from, to);
-            Ok(())
-        } else if from.form.is_yuv() && to.form.is_yuv() {
-            pack::relay(from, to);
-            Ok(())
-        } else if is_whole(from) && is_whole(&to.as_picture()) {
-            convert(from, to, color).map_err(refusal)
-        } else {
-            self.in_parts(from, to, color)
+        if from.form == to.form || (from.form.is_yuv() && to.form.is_yuv()) {
+            move_bytes(from, to);
+            return Ok(());
         }
+        let height = from.height;
+        let packed = from.form == Form::Yuyv || to.form == Form::Yuyv;
+        let direct = if packed {
+            0
+        } else if is_whole(from) && is_whole(&to.as_picture()) {
+            height
+        } else {
+            // The lines before the last are whole.
+            height.saturating_sub(2)
+        };
+        if direct > 0 {
+            let (source, mut target) = band(from, to, 0, direct)?;
+            convert(&source, &mut target, color).map_err(refusal)?;
+        }
+        for first in (direct..height).step_by(BAND) {
+            let (source, mut target) = band(from, to, first, BAND.min(height - first))?;
+            self.by_copies(&source, &mut target, color)?;
+        }
+        Ok(())
     }
 
-    /// The library leaves out a last line behind which the plane ends before its stride does.
-    fn in_parts(
+    /// The library leaves out a last line behind which the plane ends before its stride does,
+    /// and its YUYV is two steps off; so it gets lines of our own, YUYV taken apart.
+    fn by_copies(
         &mut self,
         from: &Picture<'_>,
         to: &mut PictureMut<'_>,
         color: Color,
     ) -> Result<(), ConvertError> {
+        let form = |form| match form {
+            Form::Yuyv => Form::Semi422,
+            other => other,
+        };
         let (width, height) = (from.width, from.height);
-        let body = height.saturating_sub(TAIL);
-        let refused = ConvertError::Refused(Step::Color);
-        if body > 0 {
-            let rect = band(width, 0, body).ok_or(refused)?;
-            let source = from.window(rect).ok_or(refused)?;
-            let mut target = to.window(rect).ok_or(refused)?;
-            convert(&source, &mut target, color).map_err(refusal)?;
-        }
-        let rect = band(width, body, height - body).ok_or(refused)?;
-        let source = from.window(rect).ok_or(refused)?;
-        let mut target = to.window(rect).ok_or(refused)?;
-        let mut whole = self.tail_from.picture(from.form, width, source.height)?;
-        copy(&source, &mut whole);
-        let mut out = self.tail_to.picture(target.form, width, source.height)?;
-        convert(&whole.as_picture(), &mut out, color).map_err(refusal)?;
-        copy(&out.as_picture(), &mut target);
+        let mut source = self.band_from.picture(form(from.form), width, height)?;
+        move_bytes(from, &mut source);
+        let mut target = self.band_to.picture(form(to.form), width, height)?;
+        convert(&source.as_picture(), &mut target, color).map_err(refusal)?;
+        move_bytes(&target.as_picture(), to);
         Ok(())
     }
+}
+
+/// Between forms whose samples are the same.
+fn move_bytes(from: &Picture<'_>, to: &mut PictureMut<'_>) {
+    if from.form == to.form {
+        copy(from, to);
+    } else {
+        pack::relay(from, to);
+    }
+}
+
+const REFUSED: ConvertError = ConvertError::Refused(Step::Color);
+
+/// Some lines of two pictures.
+fn band<'a, 'b>(
+    from: &Picture<'a>,
+    to: &'b mut PictureMut<'_>,
+    first: usize,
+    lines: usize,
+) -> Result<(Picture<'a>, PictureMut<'b>), ConvertError> {
+    let measure = |measure| u32::try_from(measure).map_err(|_| REFUSED);
+    let rect = Rect {
+        x: 0,
+        y: measure(first)?,
+        width: measure(from.width)?,
+        height: measure(lines)?,
+    };
+    let source = from.window(rect).ok_or(REFUSED)?;
+    Ok((source, to.window(rect).ok_or(REFUSED)?))
 }
 
 fn copy(from: &Picture<'_>, to: &mut PictureMut<'_>) {
@@ -93,21 +129,12 @@ fn copy(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     }
 }
 
-fn band(width: usize, y: usize, height: usize) -> Option<Rect> {
-    Some(Rect {
-        x: 0,
-        y: u32::try_from(y).ok()?,
-        width: u32::try_from(width).ok()?,
-        height: u32::try_from(height).ok()?,
-    })
-}
-
 /// Whether every line is followed by all of its stride.
 fn is_whole(picture: &Picture<'_>) -> bool {
-    let planes = picture.planes.iter();
-    planes
-        .filter(|plane| plane.shape.lines > 0)
-        .all(|plane| plane.data.len() / plane.stride.max(1) >= plane.shape.lines)
+    picture
+        .planes
+        .iter()
+        .all(|plane| plane.cells().len() >= plane.stride * plane.shape.lines)
 }
 
 fn refusal(_: YuvError) -> ConvertError {
@@ -150,8 +177,8 @@ fn measures(width: usize, height: usize) -> Result<(u32, u32), YuvError> {
 fn to_rgb(from: &Picture<'_>, to: &mut PictureMut<'_>, color: Color) -> Result<(), YuvError> {
     let (range, matrix) = meant(color);
     let bgra = to.form == Form::Xbgr32;
-    let out = &mut *to.planes[0].data;
     let step = stride(to.planes[0].stride)?;
+    let out = to.planes[0].cells();
     match from.form {
         Form::Semi420 => {
             let run = if bgra {
@@ -177,25 +204,14 @@ fn to_rgb(from: &Picture<'_>, to: &mut PictureMut<'_>, color: Color) -> Result<(
             };
             run(&planar(from)?, out, step, range, matrix)
         }
-        Form::Yuyv => {
-            let run = if bgra {
-                yuv::yuyv422_to_bgra
-            } else {
-                yuv::yuyv422_to_rgb
-            };
-            run(&packed(from)?, out, step, range, matrix)
-        }
-        Form::Rgb24 | Form::Xbgr32 => Err(YuvError::ImagesSizesNotMatch),
+        Form::Yuyv | Form::Rgb24 | Form::Xbgr32 => Err(YuvError::ImagesSizesNotMatch),
     }
 }
 
 fn from_rgb(from: &Picture<'_>, to: &mut PictureMut<'_>, color: Color) -> Result<(), YuvError> {
     let (range, matrix) = meant(color);
     let bgra = from.form == Form::Xbgr32;
-    let Plane {
-        data, stride: step, ..
-    } = from.planes[0];
-    let step = stride(step)?;
+    let (data, step) = (from.planes[0].cells(), stride(from.planes[0].stride)?);
     match to.form {
         Form::Semi420 => {
             let run = if bgra {
@@ -234,16 +250,23 @@ fn reorder(from: &Picture<'_>, to: &mut PictureMut<'_>) -> Result<(), YuvError> 
     };
     let (source, target) = (from.planes[0], &mut to.planes[0]);
     let steps = (stride(source.stride)?, stride(target.stride)?);
-    run(source.data, steps.0, target.data, steps.1, width, height)
+    run(
+        source.cells(),
+        steps.0,
+        target.cells(),
+        steps.1,
+        width,
+        height,
+    )
 }
 
 fn semi<'a>(from: &Picture<'a>) -> Result<YuvBiPlanarImage<'a, u8>, YuvError> {
     let (width, height) = measures(from.width, from.height)?;
     let [y, uv, _] = from.planes;
     Ok(YuvBiPlanarImage {
-        y_plane: y.data,
+        y_plane: y.cells(),
         y_stride: stride(y.stride)?,
-        uv_plane: uv.data,
+        uv_plane: uv.cells(),
         uv_stride: stride(uv.stride)?,
         width,
         height,
@@ -267,11 +290,11 @@ fn planar<'a>(from: &Picture<'a>) -> Result<YuvPlanarImage<'a, u8>, YuvError> {
     let (width, height) = measures(from.width, from.height)?;
     let [y, u, v] = from.planes;
     Ok(YuvPlanarImage {
-        y_plane: y.data,
+        y_plane: y.cells(),
         y_stride: stride(y.stride)?,
-        u_plane: u.data,
+        u_plane: u.cells(),
         u_stride: stride(u.stride)?,
-        v_plane: v.data,
+        v_plane: v.cells(),
         v_stride: stride(v.stride)?,
         width,
         height,
@@ -293,16 +316,6 @@ fn planar_mut<'a>(to: &'a mut PictureMut<'_>) -> Result<YuvPlanarImageMut<'a, u8
     })
 }
 
-fn packed<'a>(from: &Picture<'a>) -> Result<YuvPackedImage<'a, u8>, YuvError> {
-    let (width, height) = measures(from.width, from.height)?;
-    Ok(YuvPackedImage {
-        yuy: from.planes[0].data,
-        yuy_stride: stride(from.planes[0].stride)?,
-        width,
-        height,
-    })
-}
-
-const fn borrowed<'a>(plane: &'a mut PlaneMut<'_>) -> BufferStoreMut<'a, u8> {
-    BufferStoreMut::Borrowed(plane.data)
+fn borrowed<'a>(plane: &'a mut PlaneMut<'_>) -> BufferStoreMut<'a, u8> {
+    BufferStoreMut::Borrowed(plane.cells())
 }

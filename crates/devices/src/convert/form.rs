@@ -60,11 +60,6 @@ impl Form {
     }
 }
 
-/// Whether one pass brings a picture of the first form into the second.
-pub(super) const fn is_direct(from: Form, to: Form) -> bool {
-    !matches!((from, to), (Form::Rgb24 | Form::Xbgr32, Form::Yuyv))
-}
-
 /// The form in which planes of a source are moved: its own where cells are pixels.
 pub(super) const fn to_move(source: Form, target: Form) -> Form {
     match (source, target) {
@@ -96,51 +91,76 @@ pub(super) const fn differ_in_chroma(a: Form, b: Form) -> bool {
 /// A plane to read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Plane<'a> {
+    /// From the beginning of a line of memory.
     pub(super) data: &'a [u8],
+    /// Bytes of a line before its first cell.
+    pub(super) left: usize,
     pub(super) stride: usize,
     pub(super) shape: Shape,
 }
 
-/// Where a window of `inner` cells begins in a plane, in bytes, and how far it may reach: the
-/// rest of its last line is left out if the plane has no more.
-fn span(shape: Shape, stride: usize, inner: Shape, at: (usize, usize)) -> Option<(usize, usize)> {
+/// Where a window of `inner` cells lies in a plane: the first byte of its lines, the byte at
+/// which its cells and all that follows the last of them end, and the bytes of a line before it.
+fn span(plane: Plane<'_>, inner: Shape, at: (usize, usize)) -> Option<(usize, usize, usize)> {
+    let shape = plane.shape;
     let fits = at.0.checked_add(inner.width)? <= shape.width
         && at.1.checked_add(inner.lines)? <= shape.lines;
-    let start = at.1.checked_mul(stride)?.checked_add(at.0 * shape.cell)?;
-    let end = start.checked_add(stride.checked_mul(inner.lines)?)?;
-    fits.then_some((start, end))
+    let left = at.0.checked_mul(shape.cell)?.checked_add(plane.left)?;
+    let start = at.1.checked_mul(plane.stride)?;
+    let end = start
+        .checked_add(plane.stride.checked_mul(inner.lines)?)?
+        .checked_add(left)?;
+    fits.then_some((start, end.min(plane.data.len()), left))
 }
 
 impl<'a> Plane<'a> {
     pub(super) const fn new(data: &'a [u8], stride: usize, shape: Shape) -> Self {
         Self {
             data,
+            left: 0,
             stride,
             shape,
         }
     }
 
+    /// From the first cell on.
+    pub(super) fn cells(self) -> &'a [u8] {
+        self.data.get(self.left..).unwrap_or(&[])
+    }
+
+    /// All of its lines of memory; `None` if the last one is cut off behind its last cell.
+    pub(super) fn whole(self) -> Option<&'a [u8]> {
+        self.data.get(..self.stride.checked_mul(self.shape.lines)?)
+    }
+
     /// Its lines, without what lies between them.
     pub(super) fn lines(self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator {
-        let bytes = self.shape.line_bytes();
+        let columns = self.left..self.left + self.shape.line_bytes();
         // Lines are at least as far apart as they are long; the last may end the plane.
         self.data
             .chunks(self.stride.max(1))
             .take(self.shape.lines)
-            .map(move |line| line.get(..bytes).unwrap_or(&[]))
+            .map(move |line| line.get(columns.clone()).unwrap_or(&[]))
     }
 
     fn window(self, inner: Shape, at: (usize, usize)) -> Option<Self> {
-        let (start, end) = span(self.shape, self.stride, inner, at)?;
-        let data = self.data.get(start..end.min(self.data.len()))?;
-        Some(Self::new(data, self.stride, inner))
+        let (start, end, left) = span(self, inner, at)?;
+        Some(Self {
+            data: self.data.get(start..end)?,
+            left,
+            stride: self.stride,
+            shape: inner,
+        })
     }
 }
 
 /// A plane to write.
 #[derive(Debug, Default)]
 pub(super) struct PlaneMut<'a> {
+    /// From the beginning of a line of memory.
     pub(super) data: &'a mut [u8],
+    /// Bytes of a line before its first cell.
+    pub(super) left: usize,
     pub(super) stride: usize,
     pub(super) shape: Shape,
 }
@@ -149,31 +169,51 @@ impl<'a> PlaneMut<'a> {
     pub(super) const fn new(data: &'a mut [u8], stride: usize, shape: Shape) -> Self {
         Self {
             data,
+            left: 0,
             stride,
             shape,
         }
+    }
+
+    /// As [`Plane::cells`].
+    pub(super) fn cells(&mut self) -> &mut [u8] {
+        self.data.get_mut(self.left..).unwrap_or(&mut [])
+    }
+
+    /// As [`Plane::whole`].
+    pub(super) fn whole(&mut self) -> Option<&mut [u8]> {
+        self.data
+            .get_mut(..self.stride.checked_mul(self.shape.lines)?)
     }
 
     /// As [`Plane::lines`].
     pub(super) fn lines(
         &mut self,
     ) -> impl DoubleEndedIterator<Item = &mut [u8]> + ExactSizeIterator {
-        let bytes = self.shape.line_bytes();
+        let columns = self.left..self.left + self.shape.line_bytes();
         self.data
             .chunks_mut(self.stride.max(1))
             .take(self.shape.lines)
-            .map(move |line| line.get_mut(..bytes).unwrap_or(&mut []))
+            .map(move |line| line.get_mut(columns.clone()).unwrap_or(&mut []))
     }
 
     fn window(&mut self, inner: Shape, at: (usize, usize)) -> Option<PlaneMut<'_>> {
-        let (start, end) = span(self.shape, self.stride, inner, at)?;
-        let end = end.min(self.data.len());
-        let data = self.data.get_mut(start..end)?;
-        Some(PlaneMut::new(data, self.stride, inner))
+        let (start, end, left) = span(self.as_plane(), inner, at)?;
+        Some(PlaneMut {
+            data: self.data.get_mut(start..end)?,
+            left,
+            stride: self.stride,
+            shape: inner,
+        })
     }
 
     pub(super) const fn as_plane(&self) -> Plane<'_> {
-        Plane::new(self.data, self.stride, self.shape)
+        Plane {
+            data: self.data,
+            left: self.left,
+            stride: self.stride,
+            shape: self.shape,
+        }
     }
 }
 

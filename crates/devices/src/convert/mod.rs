@@ -2,7 +2,7 @@
 //!
 //! Pure arithmetic on memory: [`Converter::run`] reads one picture and writes another, knowing
 //! neither devices nor addresses. Scaling (bilinear, with as many taps as a reduction needs) is
-//! the `pic-scale` crate's work and colour conversion the `yuv` crate's; both choose their SIMD
+//! the `fast_image_resize` crate's work and colour conversion the `yuv` crate's; both choose their SIMD
 //! by the CPU at run time. What only moves bytes is ours.
 //!
 //! Planes are scaled as planes: Y'CbCr does not pass through R'G'B' unless its matrix or range
@@ -77,8 +77,8 @@ const fn all(size: Size) -> Rect {
     }
 }
 
-/// Runs jobs, and keeps between them what the next of the same shape needs again: at most four
-/// buffers of one picture each (37.75 MB at most) and eight tables of scaling weights.
+/// Runs jobs, and keeps between them the memory that the next may need again: of its own at most
+/// four pictures and a few lines, of the scaling library's one plane (37.75 MB each at most).
 #[derive(Debug, Default)]
 pub struct Converter {
     /// The source in another form, before it is moved.
@@ -158,7 +158,7 @@ impl Converter {
         } = self;
         let before = turn.swap((target.width, target.height));
         let in_place = turn.is_none() && (source.width, source.height) == before;
-        if in_place && form::is_direct(source.form, target.form) {
+        if in_place {
             return colors.relay(&source, target, color);
         }
 
@@ -171,10 +171,6 @@ impl Converter {
             colors.relay(&source, &mut load, color)?;
             load.as_picture()
         };
-        if in_place {
-            return colors.relay(&planes, target, color);
-        }
-
         let form = form::after_move(form, target.form);
         if form == target.form {
             return scaler.move_planes(turn, &planes, target, Which::All);

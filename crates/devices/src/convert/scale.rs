@@ -4,40 +4,21 @@ use super::error::{ConvertError, Step};
 use super::form::{Buffer, Picture, PictureMut, Plane, PlaneMut, Shape};
 use super::pack;
 use super::turn::{self, Turn};
-use pic_scale::{
-    BufferStore, ImageSize, ImageStore, ImageStoreMut, Resampling, ResamplingFunction,
+use fast_image_resize::images::{
+    TypedCroppedImage, TypedCroppedImageMut, TypedImage, TypedImageRef,
 };
-use std::borrow::Cow;
-use std::sync::Arc;
-
-/// Tables of weights that are kept: those of two jobs of three planes, and some.
-const MAX_PLANS: usize = 8;
-
-/// Weights for one pair of measures, by bytes of a cell.
-enum Weights {
-    One(Arc<Resampling<u8, 1>>),
-    Two(Arc<Resampling<u8, 2>>),
-    Three(Arc<Resampling<u8, 3>>),
-    Four(Arc<Resampling<u8, 4>>),
-}
+use fast_image_resize::pixels::{U8, U8x2, U8x3, U8x4};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 /// Moves planes.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Scaler {
-    /// Least recently made first.
-    plans: Vec<(Shape, Shape, Weights)>,
+    resizer: Resizer,
     /// A plane before it is turned.
     turned: Buffer,
-    /// A few lines for the library.
-    lines: Buffer,
-}
-
-impl std::fmt::Debug for Scaler {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scaler")
-            .field("plans", &self.plans.len())
-            .finish_non_exhaustive()
-    }
+    /// Planes of which the library cannot take the part that is meant.
+    packed_from: Buffer,
+    packed_to: Buffer,
 }
 
 /// Which planes of a picture to move.
@@ -110,75 +91,85 @@ impl Scaler {
     }
 
     fn scale(&mut self, from: Plane<'_>, to: &mut PlaneMut<'_>) -> Result<(), ConvertError> {
-        let key = (from.shape, to.shape);
-        let known = self.plans.iter().position(|plan| (plan.0, plan.1) == key);
-        if known.is_none() {
-            let weights = weights(from.shape, to.shape)?;
-            if self.plans.len() >= MAX_PLANS {
-                self.plans.remove(0);
-            }
-            self.plans
-                .try_reserve(1)
-                .map_err(|_| ConvertError::NoMemory { bytes: MAX_PLANS })?;
-            self.plans.push((key.0, key.1, weights));
+        let Self {
+            packed_from,
+            packed_to,
+            resizer,
+            ..
+        } = self;
+        let mut source = from;
+        if !is_whole(&from) {
+            let mut packed = packed_plane(packed_from, from.shape)?;
+            pack::copy(from, &mut packed);
+            let PlaneMut { data, stride, .. } = packed;
+            source = Plane::new(data, stride, from.shape);
         }
-        let plan = match known {
-            Some(index) => self.plans.get(index),
-            None => self.plans.last(),
-        };
-        match plan.map(|plan| &plan.2) {
-            Some(Weights::One(plan)) => apply(&**plan, from, to, &mut self.lines),
-            Some(Weights::Two(plan)) => apply(&**plan, from, to, &mut self.lines),
-            Some(Weights::Three(plan)) => apply(&**plan, from, to, &mut self.lines),
-            Some(Weights::Four(plan)) => apply(&**plan, from, to, &mut self.lines),
-            None => Err(ConvertError::Refused(Step::Scale)),
+        if is_whole(&to.as_plane()) {
+            return resize(resizer, source, to);
         }
+        let mut packed = packed_plane(packed_to, to.shape)?;
+        resize(resizer, source, &mut packed)?;
+        pack::copy(packed.as_plane(), to);
+        Ok(())
     }
 }
 
-fn weights(from: Shape, to: Shape) -> Result<Weights, ConvertError> {
-    let scaler = pic_scale::Scaler::new(ResamplingFunction::Bilinear);
-    let a = ImageSize::new(from.width, from.lines);
-    let b = ImageSize::new(to.width, to.lines);
-    match from.cell {
-        1 => scaler.plan_planar_resampling(a, b).map(Weights::One),
-        2 => scaler.plan_cbcr_resampling(a, b).map(Weights::Two),
-        3 => scaler.plan_rgb_resampling(a, b).map(Weights::Three),
-        _ => scaler.plan_rgba_resampling(a, b, false).map(Weights::Four),
-    }
-    .map_err(refusal)
+fn packed_plane(buffer: &mut Buffer, shape: Shape) -> Result<PlaneMut<'_>, ConvertError> {
+    let bytes = buffer.bytes(shape.line_bytes() * shape.lines)?;
+    Ok(PlaneMut::new(bytes, shape.line_bytes(), shape))
 }
 
-fn refusal(error: pic_scale::PicScaleError) -> ConvertError {
-    match error {
-        pic_scale::PicScaleError::OutOfMemory(bytes) => ConvertError::NoMemory { bytes },
-        _ => ConvertError::Refused(Step::Scale),
-    }
+/// Whether the plane is a part of an image as the library has them: lines of whole cells, all
+/// there.
+fn is_whole(plane: &Plane<'_>) -> bool {
+    let cell = plane.shape.cell.max(1);
+    plane.stride.is_multiple_of(cell) && plane.left.is_multiple_of(cell) && plane.whole().is_some()
 }
 
-fn apply<const N: usize>(
-    plan: &Resampling<u8, N>,
+fn resize(
+    resizer: &mut Resizer,
     from: Plane<'_>,
     to: &mut PlaneMut<'_>,
-    lines: &mut Buffer,
 ) -> Result<(), ConvertError> {
-    let source = ImageStore::<u8, N> {
-        buffer: Cow::Borrowed(from.data),
-        channels: N,
-        width: from.shape.width,
-        height: from.shape.lines,
-        stride: from.stride,
-        bit_depth: 8,
+    let resized = match from.shape.cell {
+        1 => resize_cells::<U8>(resizer, from, to),
+        2 => resize_cells::<U8x2>(resizer, from, to),
+        3 => resize_cells::<U8x3>(resizer, from, to),
+        4 => resize_cells::<U8x4>(resizer, from, to),
+        _ => None,
     };
-    let mut target = ImageStoreMut::<u8, N> {
-        buffer: BufferStore::Borrowed(to.data),
-        channels: N,
-        width: to.shape.width,
-        height: to.shape.lines,
-        stride: to.stride,
-        bit_depth: 8,
-    };
-    let lines = lines.bytes(plan.scratch_size())?;
-    plan.resample_with_scratch(&source, &mut target, lines)
-        .map_err(refusal)
+    resized.ok_or(ConvertError::Refused(Step::Scale))
+}
+
+/// Measures as the library takes them: of the memory, then of the part.
+fn measures(stride: usize, left: usize, shape: Shape) -> Option<[u32; 4]> {
+    let cell = shape.cell.max(1);
+    let measure = |measure: usize| u32::try_from(measure).ok();
+    Some([
+        measure(stride / cell)?,
+        measure(left / cell)?,
+        measure(shape.width)?,
+        measure(shape.lines)?,
+    ])
+}
+
+/// `None` if the library refuses.
+fn resize_cells<P: PixelTrait>(
+    resizer: &mut Resizer,
+    from: Plane<'_>,
+    to: &mut PlaneMut<'_>,
+) -> Option<()> {
+    let [stride, left, width, lines] = measures(from.stride, from.left, from.shape)?;
+    let source = TypedImageRef::<P>::from_buffer(stride, lines, from.whole()?).ok()?;
+    let source = TypedCroppedImage::new(source, left, 0, width, lines).ok()?;
+
+    let [stride, left, width, lines] = measures(to.stride, to.left, to.shape)?;
+    let target = TypedImage::<P>::from_buffer(stride, lines, to.whole()?).ok()?;
+    let mut target = TypedCroppedImageMut::new(target, left, 0, width, lines).ok()?;
+
+    // Samples of a cell are equals: none of them is an alpha.
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+        .use_alpha(false);
+    resizer.resize_typed(&source, &mut target, &options).ok()
 }

@@ -72,7 +72,10 @@ impl Owned {
     }
 
     fn view(&self) -> View<'_> {
-        let planes = self.planes.iter().map(|(data, stride)| (&data[..], *stride));
+        let planes = self
+            .planes
+            .iter()
+            .map(|(data, stride)| (&data[..], *stride));
         View::new(self.layout, self.size, planes).expect("valid planes")
     }
 
@@ -107,7 +110,8 @@ impl Owned {
 
     /// The three samples of a pixel.
     fn at(&self, x: u32, y: u32) -> [u8; 3] {
-        self.places(x, y).map(|(plane, byte)| self.planes[plane].0[byte])
+        self.places(x, y)
+            .map(|(plane, byte)| self.planes[plane].0[byte])
     }
 
     fn set(&mut self, x: u32, y: u32, samples: [u8; 3]) {
