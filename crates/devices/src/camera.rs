@@ -4,10 +4,11 @@ mod controls;
 
 use crate::Failure;
 use crate::device::Outside;
-use crate::mode::{EIO, FIELD_NONE, INTERVALS, Mode, SIZES, Trouble};
+use crate::mode::{INTERVALS, Mode, SIZES};
 use crate::place::{Place, identity, policy};
 use crate::source::{Ready, Source};
 use crate::spec::{Clock, DeviceSpec, SourceSpec};
+use crate::surface::{EIO, FIELD_NONE, Trouble};
 use controls::Controls;
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
@@ -263,7 +264,7 @@ impl<C> Driver for Camera<C> {
     }
 
     fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
-        self.mode.prepare(buffer, true)
+        self.mode.prepare(buffer, Flow::Capture)
     }
 
     fn buf_queue(&mut self, buffer: Active<C>) {

@@ -2,7 +2,7 @@
 
 use crate::inject::{Fault, Inject};
 use crate::spec::{DeviceKind, DeviceSpec};
-use crate::{Camera, Display, Failure, Place};
+use crate::{Camera, Decoder, Display, Failure, Place};
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare};
 use vb3_v4l2::{
@@ -48,6 +48,9 @@ impl<C: 'static> Device<C> {
         let inner: Box<dyn Outside<Cookie = C>> = match spec.kind {
             DeviceKind::Camera { .. } => Box::new(Camera::new(spec, place)?),
             DeviceKind::Display { .. } => Box::new(Display::new(spec, place)?),
+            DeviceKind::H264Decoder | DeviceKind::JpegDecoder => {
+                Box::new(Decoder::new(spec, place)?)
+            }
         };
         let inject = Inject::new(spec.inject);
         Ok(Self { inner, inject })

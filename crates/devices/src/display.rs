@@ -2,10 +2,11 @@
 
 use crate::Failure;
 use crate::device::Outside;
-use crate::mode::{EINVAL, FIELD_NONE, INTERVALS, Mode, SIZES, Trouble};
+use crate::mode::{INTERVALS, Mode, SIZES};
 use crate::place::{Place, identity, policy};
 use crate::sink::{Record, Shape, Sink};
 use crate::spec::{Clock, DeviceKind, DeviceSpec};
+use crate::surface::{EINVAL, FIELD_NONE, Trouble};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare};
@@ -203,7 +204,7 @@ impl<C> Driver for Display<C> {
     }
 
     fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
-        self.mode.prepare(buffer, false)
+        self.mode.prepare(buffer, Flow::Output)
     }
 
     fn buf_queue(&mut self, buffer: Active<C>) {

@@ -3,7 +3,7 @@
 //! Source: Linux 7.2 drivers/media/test-drivers/vivid, its "Inject" controls; differs: there only
 //! where the SPEC says `inject=on`.
 
-use crate::mode::EINVAL;
+use crate::surface::EINVAL;
 use vb3_queue::DriverError;
 use vb3_v4l2::ControlSpec;
 

@@ -19,12 +19,15 @@ mod device;
 mod display;
 mod failure;
 mod inject;
+mod m2m;
 mod mode;
 mod place;
 mod ring;
+mod surface;
 
 pub use camera::Camera;
 pub use device::Device;
 pub use display::Display;
 pub use failure::Failure;
+pub use m2m::Decoder;
 pub use place::Place;

@@ -1,19 +1,13 @@
-//! What cameras and displays share: the format that is set, and the way of a picture to and from
-//! the planes of a buffer.
+//! What cameras and displays share: the format and rate that are set.
 
 use crate::picture::{Frame, HEIGHT_MAX, Layout, Matrix, SIZE_MIN, Size, WIDTH_MAX};
 use crate::spec::{DeviceSpec, MAX_FPS};
+use crate::surface::{EINVAL, Surface, Trouble};
 use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, Prepare};
 use vb3_v4l2::{
-    Bus, Colorimetry, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat, Planarity,
-    pixfmt,
+    Bus, Colorimetry, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
+    Planarity, pixfmt,
 };
-
-/// `V4L2_FIELD_NONE`: progressive.
-pub(crate) const FIELD_NONE: u32 = 1;
-
-pub(crate) const EIO: DriverError = DriverError(5);
-pub(crate) const EINVAL: DriverError = DriverError(22);
 
 /// What devices say of their colours: sRGB primaries, which for Y'CbCr implies BT.601 in limited
 /// range, as [`crate::picture`] computes it.
@@ -35,17 +29,6 @@ pub(crate) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
     min: Fraction::new(1, MAX_FPS),
     max: Fraction::new(1, 1),
 };
-
-/// Why a picture did not reach a buffer, or was not read from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    /// The buffer is no longer the device's.
-    Stale,
-    /// The buffer lacks a plane or is too small for the picture.
-    TooSmall,
-    /// The bus said no.
-    Fault,
-}
 
 /// The format and rate of a device.
 #[derive(Debug)]
@@ -161,82 +144,33 @@ impl Mode {
         self.interval
     }
 
-    /// Bytes of a picture in memory plane `index`, with its padding but nothing a program asked
-    /// for on top.
-    fn picture_bytes(&self, index: usize) -> Option<u64> {
-        let pixel = pixfmt::lookup(self.format.fourcc)?;
-        let line = self.format.layouts().get(index)?.bytesperline;
-        let (width, height) = (self.format.width, self.format.height);
-        let layout = pixel.plane_layout(index, width, height, line, line)?;
-        Some(u64::from(layout.sizeimage))
+    /// What a buffer of the format holds.
+    const fn surface(&self) -> Surface<'_> {
+        Surface(&self.format)
     }
 
     pub(crate) fn queue_setup(
         &self,
         create: Option<&PlaneSizes>,
     ) -> Result<PlaneSizes, DriverError> {
-        let mut sizes = [0; MAX_PLANES];
-        for (to, layout) in sizes.iter_mut().zip(self.format.layouts()) {
-            *to = u64::from(layout.sizeimage);
-        }
-        let needed = sizes.get(..self.format.num_planes).unwrap_or(&[]);
-        match create {
-            None => PlaneSizes::new(needed).ok_or(EINVAL),
-            Some(asked) => {
-                let asked_sizes = asked.as_slice();
-                let fits = asked_sizes.len() == needed.len()
-                    && asked_sizes
-                        .iter()
-                        .zip(needed)
-                        .all(|(asked, needed)| asked >= needed);
-                if fits { Ok(*asked) } else { Err(EINVAL) }
-            }
-        }
+        self.surface().queue_setup(create)
     }
 
     /// Checks that a buffer can hold a picture, and on CAPTURE sets what it will hold; on OUTPUT
     /// checks that it does.
-    pub(crate) fn prepare(&self, buffer: Prepare<'_>, capture: bool) -> Result<(), DriverError> {
-        *buffer.field = FIELD_NONE;
-        let planes = buffer.lengths.iter().zip(buffer.payloads.iter_mut());
-        let mut checked = 0;
-        for (index, (length, payload)) in planes.enumerate().take(self.format.num_planes) {
-            let needed = self.picture_bytes(index).ok_or(EINVAL)?;
-            if capture {
-                *payload = needed;
-            }
-            if *length < needed || *payload < needed {
-                return Err(EINVAL);
-            }
-            checked += 1;
-        }
-        if checked == self.format.num_planes {
-            Ok(())
-        } else {
-            Err(EINVAL)
-        }
+    pub(crate) fn prepare(&self, buffer: Prepare<'_>, flow: Flow) -> Result<(), DriverError> {
+        self.surface().prepare(buffer, flow)
     }
 
-    /// Writes a picture to a buffer, line by line where lines are padded; answers the bytes used
-    /// in each plane. Padding is not touched.
+    /// Writes a picture to a buffer; answers the bytes used in each plane.
     pub(crate) fn write<C>(
         &self,
         frame: &Frame,
         buffer: &Active<C>,
         bus: &mut dyn Bus<C>,
     ) -> Result<[u64; MAX_PLANES], Trouble> {
-        self.each_run(buffer, false, |cookie, offset, component, range| {
-            let bytes = frame
-                .component(component)
-                .get(range)
-                .ok_or(Trouble::TooSmall)?;
-            bus.write(cookie, offset, bytes).map_err(|_| Trouble::Fault)
-        })?;
-        let mut payloads = [0; MAX_PLANES];
-        for (index, payload) in payloads.iter_mut().enumerate().take(self.format.num_planes) {
-            *payload = self.picture_bytes(index).ok_or(Trouble::TooSmall)?;
-        }
-        Ok(payloads)
+        self.surface()
+            .write(buffer, bus, |component| frame.component(component))
     }
 
     /// Reads a picture from a buffer.
@@ -246,65 +180,13 @@ impl Mode {
         buffer: &Active<C>,
         bus: &mut dyn Bus<C>,
     ) -> Result<(), Trouble> {
-        self.each_run(buffer, true, |cookie, offset, component, range| {
+        self.surface().each_run(buffer, Flow::Output, |run| {
             let bytes = frame
-                .component_mut(component)
-                .get_mut(range)
+                .component_mut(run.component)
+                .get_mut(run.packed)
                 .ok_or(Trouble::TooSmall)?;
-            bus.read(cookie, offset, bytes).map_err(|_| Trouble::Fault)
+            bus.read(run.cookie, run.offset, bytes)
+                .map_err(|_| Trouble::Fault)
         })
-    }
-
-    /// Calls `copy` with each run of bytes that lie together in the buffer: cookie, offset in
-    /// the plane, component, and range of its packed lines.
-    fn each_run<C>(
-        &self,
-        buffer: &Active<C>,
-        output: bool,
-        mut copy: impl FnMut(&C, u64, usize, std::ops::Range<usize>) -> Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
-        let format = &self.format;
-        let pixel = pixfmt::lookup(format.fourcc).ok_or(Trouble::TooSmall)?;
-        for index in 0..pixel.components.len() {
-            let layout = pixel
-                .component_layout(index, format.width, format.height, format.layouts())
-                .ok_or(Trouble::TooSmall)?;
-            let plane = buffer
-                .plane(layout.memory_plane)
-                .map_err(|_| Trouble::Stale)?
-                .ok_or(Trouble::TooSmall)?;
-            let start = if output { plane.data_offset } else { 0 };
-            let filled = if output {
-                plane.payload_bytes
-            } else {
-                plane.length_bytes
-            };
-            let bytes = self
-                .picture_bytes(layout.memory_plane)
-                .ok_or(Trouble::TooSmall)?;
-            if start
-                .checked_add(bytes)
-                .is_none_or(|end| end > filled.min(plane.length_bytes))
-            {
-                return Err(Trouble::TooSmall);
-            }
-            // CAST: widening, on every target there is.
-            let (lines, line_bytes) = (layout.lines as usize, layout.line_bytes as usize);
-            let first = start + layout.offset;
-            if layout.bytesperline == layout.line_bytes {
-                copy(&plane.cookie, first, index, 0..lines * line_bytes)?;
-                continue;
-            }
-            for line in 0..lines {
-                let offset = first + line as u64 * u64::from(layout.bytesperline);
-                copy(
-                    &plane.cookie,
-                    offset,
-                    index,
-                    line * line_bytes..(line + 1) * line_bytes,
-                )?;
-            }
-        }
-        Ok(())
     }
 }

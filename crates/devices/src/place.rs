@@ -1,15 +1,18 @@
 //! What a host decides for a device.
 
 use crate::spec::DeviceSpec;
+use vb3_codec::Launch;
 use vb3_v4l2::{Identity, QueuePolicy};
 
 /// Where a device is put, and what its memory allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Place {
     /// `bus_info` of QUERYCAP, e.g. `platform:vb3-000`.
     pub bus_info: String,
     /// Whether USERPTR is offered where the SPEC leaves it open.
     pub userptr: bool,
+    /// How codecs' processes are started.
+    pub codec: Launch,
 }
 
 /// Who a device is; `card` where the SPEC gives it no name.

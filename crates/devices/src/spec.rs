@@ -51,6 +51,8 @@ pub struct DeviceSpec {
     pub name: Option<String>,
     /// Address bits the device can drive, 20 to 64; `None` for the machine's.
     pub mask_bits: Option<u32>,
+    /// Bytes that lines of pictures are multiples of, a power of two; `None` for any.
+    pub stride: Option<u32>,
     /// Number of its node; `None` for the first that is free.
     pub node: Option<u32>,
 }
@@ -70,6 +72,10 @@ pub enum DeviceKind {
         /// Where it records.
         sink: SinkSpec,
     },
+    /// H.264 to pictures, memory to memory.
+    H264Decoder,
+    /// JPEG to pictures, memory to memory.
+    JpegDecoder,
 }
 
 impl DeviceKind {
@@ -79,6 +85,8 @@ impl DeviceKind {
         match self {
             Self::Camera { .. } => "camera",
             Self::Display { .. } => "display",
+            Self::H264Decoder => "h264dec",
+            Self::JpegDecoder => "jpegdec",
         }
     }
 }
@@ -195,6 +203,8 @@ pub const KINDS: &[OptionHelp] = &[
         SINKS,
         "the same with the multi-planar API",
     ),
+    help("h264dec", "", "a stateful H.264 decoder, memory to memory"),
+    help("jpegdec", "", "a JPEG decoder, memory to memory"),
 ];
 
 /// The options of a device.
@@ -261,6 +271,11 @@ pub const OPTIONS: &[OptionHelp] = &[
         "addresses the device reaches",
     ),
     help(
+        "stride",
+        "a power of two from 1 to 4096",
+        "bytes that lines of pictures are multiples of (codecs and converters)",
+    ),
+    help(
         "node",
         "videoN, N from 0 to 63",
         "which node it becomes (default: the first free)",
@@ -286,6 +301,7 @@ impl DeviceSpec {
             min_queued: 0,
             name: None,
             mask_bits: None,
+            stride: None,
             node: None,
         }
     }
@@ -326,7 +342,8 @@ impl FromStr for DeviceSpec {
             value: value.to_owned(),
             allowed: allowed.to_owned(),
         };
-        let mplane = kind.ends_with("-mplane");
+        // Codecs are multi-planar, as most of the kernel's.
+        let mplane = kind.ends_with("-mplane") || matches!(kind, "h264dec" | "jpegdec");
         let kind = match kind {
             "camera" | "camera-mplane" => DeviceKind::Camera {
                 source: parse_source(value),
@@ -335,10 +352,11 @@ impl FromStr for DeviceSpec {
             "display" | "display-mplane" => DeviceKind::Display {
                 sink: parse_sink(value).map_err(refuse)?,
             },
+            "h264dec" if value.is_empty() => DeviceKind::H264Decoder,
+            "jpegdec" if value.is_empty() => DeviceKind::JpegDecoder,
             _ => {
-                return Err(refuse(
-                    "a device is camera, camera-mplane, display or display-mplane",
-                ));
+                let names: Vec<&str> = KINDS.iter().map(|known| known.name).collect();
+                return Err(refuse(&format!("a device is one of {}", names.join(", "))));
             }
         };
         let mut spec = Self::new(kind, mplane);
@@ -398,6 +416,10 @@ impl DeviceSpec {
             "inject" => self.inject = parse_switch(value).ok_or(None)?,
             "max-buffers" => self.max_buffers = Some(parse_in(value, 32, 32_768).ok_or(None)?),
             "min-queued" => self.min_queued = parse_in(value, 0, 8).ok_or(None)?,
+            "stride" => {
+                let bytes = parse_in(value, 1, 4096).filter(|bytes| bytes.is_power_of_two());
+                self.stride = Some(bytes.ok_or(None)?);
+            }
             "mask" => self.mask_bits = Some(parse_in(value, 20, 64).ok_or(None)?),
             "name" => {
                 let printable = value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');

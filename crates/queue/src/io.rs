@@ -96,10 +96,13 @@ impl<M: MemOps> Queue<M> {
         self.check_request(request)?;
         let index = request.index;
         if self.buffer(index)?.prepared {
-            self.requeue_prepared(request)?;
+            let finish = self.granted_hints(request) & HintSkip::FINISH;
+            let buffer = self.buffer_mut(index)?;
+            buffer.hints = (buffer.hints & HintSkip::PREPARE) | finish;
         } else {
             self.prepare(mem, driver, request)?;
         }
+        self.note_frame(request)?;
         self.buffer_mut(index)?.state = BufferState::Queued;
         self.queued_count = self.queued_count.saturating_add(1);
         self.waiting_for_buffers = false;
@@ -116,14 +119,13 @@ impl<M: MemOps> Queue<M> {
         Ok(())
     }
 
-    /// What QBUF still says of a buffer that is prepared.
-    fn requeue_prepared(&mut self, request: &QueueBuffer<M>) -> Result<(), Error> {
-        let finish = self.granted_hints(request) & HintSkip::FINISH;
-        let timestamp_ns = self.given_timestamp(request);
-        let is_output = self.config.is_output();
-        let buffer = self.buffer_mut(request.index)?;
-        buffer.hints = (buffer.hints & HintSkip::PREPARE) | finish;
-        if is_output {
+    /// OUTPUT: takes what QBUF says of the frame.
+    ///
+    /// Source: Linux 7.2 `__copy_timestamp` of videobuf2-v4l2.c.
+    fn note_frame(&mut self, request: &QueueBuffer<M>) -> Result<(), Error> {
+        if self.config.is_output() {
+            let timestamp_ns = self.given_timestamp(request);
+            let buffer = self.buffer_mut(request.index)?;
             buffer.timestamp_ns = timestamp_ns;
             buffer.timecode = request.timecode;
             buffer.frame_flags = request.frame_flags;

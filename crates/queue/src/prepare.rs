@@ -33,8 +33,6 @@ impl<M: MemOps> Queue<M> {
     {
         let plan = self.plan(mem, request)?;
         let hints = self.granted_hints(request);
-        let timestamp_ns = self.given_timestamp(request);
-        let is_output = self.config.is_output();
         let target = Target {
             device: self.config.device,
             direction: self.config.direction(),
@@ -46,9 +44,10 @@ impl<M: MemOps> Queue<M> {
         buffer.state = BufferState::Dequeued;
         prepared?;
         buffer.prepared = true;
-        buffer.timestamp_ns = timestamp_ns;
-        buffer.timecode = request.timecode.filter(|_| is_output);
-        buffer.frame_flags = if is_output { request.frame_flags } else { 0 };
+        // What is said of the frame counts when it is queued.
+        buffer.timestamp_ns = 0;
+        buffer.timecode = None;
+        buffer.frame_flags = 0;
         buffer.sequence = 0;
         buffer.last = false;
         Ok(())

@@ -38,6 +38,9 @@ pub enum Command {
     Devices,
     /// Say why calls of the last run were refused
     Why(WhyArgs),
+    /// A codec's process; started by `run`
+    #[command(hide = true)]
+    Codec,
 }
 
 /// Arguments of `vb3 run`.
@@ -107,6 +110,11 @@ pub fn main() -> u8 {
         Command::Machines(args) => to_stdout(|out| crate::machines::print(args, out)),
         Command::Devices => to_stdout(devices),
         Command::Why(args) => to_stdout(|out| why(args, out)),
+        Command::Codec => {
+            // Its standard input is the supervisor's socket.
+            let _ = vb3_codec::serve_stdin();
+            Ok(0)
+        }
     };
     match result {
         Ok(status) => status,

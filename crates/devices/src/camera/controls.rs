@@ -1,7 +1,7 @@
 //! The controls of a camera.
 
-use crate::mode::EINVAL;
 use crate::source::{Background, Picture};
+use crate::surface::EINVAL;
 use vb3_queue::DriverError;
 use vb3_v4l2::{ControlFlags, ControlSpec, ControlValue};
 

@@ -102,6 +102,8 @@ const NAMES: &[(&str, FourCc)] = &[
     ("NV12", FourCc::NV12),
     ("RGB24", FourCc::RGB24),
     ("NV12M", FourCc::NV12M),
+    ("YUV420", FourCc::YUV420),
+    ("YU12", FourCc::YUV420),
     ("RGB3", FourCc::RGB24),
     ("NM12", FourCc::NV12M),
 ];

@@ -22,6 +22,7 @@ use node::Node;
 use shares::Shares;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use vb3_codec::Launch;
 use vb3_devices::spec::DeviceSpec;
 use vb3_dma::Mapper;
 use vb3_intercept::FileId;
@@ -156,6 +157,15 @@ impl World {
             self.report
                 .miss_sync(summary::missing(place.unwrap_or_default(), missed));
         }
+    }
+}
+
+/// How codecs' processes are started: from this program, by a command that only it knows of.
+fn codec_launch() -> Launch {
+    if cfg!(test) {
+        Launch::in_thread()
+    } else {
+        Launch::program("/proc/self/exe", ["codec"])
     }
 }
 

@@ -78,6 +78,7 @@ impl Node {
         let place = Place {
             bus_info: format!("platform:vb3-{number:03}"),
             userptr: profile.userptr.unwrap_or(vmalloc),
+            codec: super::codec_launch(),
         };
         let device = Device::new(spec, &place)
             .map_err(|failure| anyhow!("{}: {}", path.display(), failure.sentence()))?;

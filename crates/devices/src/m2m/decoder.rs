@@ -1,0 +1,362 @@
+//! A stateful decoder: a stream of bytes at OUTPUT, pictures at CAPTURE.
+//!
+//! It follows the kernel's stateful decoder interface: the stream's format is announced by an
+//! event, a change of resolution ends with a last buffer, drain and seek are the program's. The
+//! codec library runs in a [`Worker`], a process of its own.
+//!
+//! Source: Linux Documentation/userspace-api/media/v4l/dev-decoder.rst, differs: an OUTPUT buffer
+//! comes back once its bytes are the worker's, which may be before its picture.
+
+mod format;
+mod work;
+
+use super::{Lane, LaneDriver, Meta};
+use crate::Failure;
+use crate::device::Outside;
+use crate::place::{Place, identity, policy};
+use crate::spec::{DeviceKind, DeviceSpec};
+use crate::surface::{EBUSY, EINVAL};
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::BorrowedFd;
+use vb3_codec::{Kind, Launch, Picture, StreamFormat, Worker};
+use vb3_queue::{Driver, DriverError, TimestampKind};
+use vb3_v4l2::{
+    Bus, Command, CommandSet, ControlFlags, ControlSpec, ControlValue, EventKinds, Flow, Format,
+    FormatFlags, Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Progress,
+    QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver,
+};
+
+/// `V4L2_CID_MIN_BUFFERS_FOR_CAPTURE`.
+const MIN_BUFFERS_FOR_CAPTURE: u32 = 0x0098_0927;
+/// CAPTURE buffers it needs: pictures that wait for others are the worker's own.
+const MIN_BUFFERS: i32 = 2;
+
+/// A decoded picture that waits for a buffer.
+#[derive(Debug)]
+struct Decoded {
+    tag: u64,
+    picture: Picture,
+    damaged: bool,
+}
+
+/// What is to be done with the stream's format.
+#[derive(Debug)]
+enum Pending {
+    /// Nothing: pictures are of the format that the buffers have.
+    None,
+    /// A format was found, and the program does not know.
+    Found(StreamFormat),
+    /// The program was told, and is expected to make buffers and start CAPTURE.
+    Told(StreamFormat),
+}
+
+/// How far a drain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    /// None is under way.
+    Idle,
+    /// So many buffers at OUTPUT are still part of it.
+    Feeding(usize),
+    /// The worker brings out what it holds.
+    Asked,
+    /// Everything is out; what waits for a buffer is the rest.
+    Ready,
+    /// The last buffer was given back.
+    Stopped,
+}
+
+/// What one open file has of a decoder.
+#[derive(Debug)]
+pub struct Decoder<C> {
+    identity: Identity,
+    policies: [QueuePolicy; 2],
+    planarity: Planarity,
+    kind: Kind,
+    launch: Launch,
+    coded: Vec<&'static PixelFormat>,
+    raw: Vec<&'static PixelFormat>,
+    /// Lines of pictures are multiples of so many bytes.
+    stride: u32,
+    output: Lane<C>,
+    capture: Lane<C>,
+    /// What the CAPTURE buffers in use were made for.
+    held: Format,
+    /// The stream's size and place in the coded picture; all zero before it is known.
+    visible: Rect,
+    coded_size: (u32, u32),
+    worker: Option<Worker>,
+    failure: Option<Failure>,
+    next_tag: u64,
+    /// By tag: what was said of pieces whose pictures may still come.
+    metas: BTreeMap<u64, Meta>,
+    decoded: VecDeque<Decoded>,
+    pending: Pending,
+    drain: Drain,
+    /// Flushes that the worker has not answered.
+    flushing: usize,
+    seen_output_stops: u64,
+    seen_capture_starts: u64,
+    /// Chroma as pairs.
+    scratch: Vec<u8>,
+    statistics: Statistics,
+}
+
+impl<C> Decoder<C> {
+    /// Makes what one open file has of the decoder of a SPEC. The worker starts with the stream.
+    ///
+    /// # Errors
+    /// A sentence, for a SPEC that is no decoder's.
+    pub fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+        let (kind, card) = match spec.kind {
+            DeviceKind::H264Decoder => (Kind::H264Decoder, "H.264 Decoder"),
+            DeviceKind::JpegDecoder => (Kind::JpegDecoder, "JPEG Decoder"),
+            _ => return Err(Failure::new("the device is no decoder")),
+        };
+        let coded = format::coded(kind);
+        let raw = format::raw(spec);
+        let stride = spec.stride.unwrap_or(1);
+        let none = || Failure::new("the decoder has no format");
+        let size = spec.size.unwrap_or(crate::picture::Size::nearest(640, 480));
+        let start = format::coded_at(&coded, size.width(), size.height()).ok_or_else(none)?;
+        let first = format::first(&raw, spec.format).ok_or_else(none)?;
+        let shown = format::raw_like(&raw, first, &start, stride).ok_or_else(none)?;
+        let policy = QueuePolicy {
+            file_io: false,
+            timestamps: TimestampKind::Copy,
+            min_reqbufs: 1,
+            ..policy(spec, place)
+        };
+        Ok(Self {
+            identity: identity(spec, place, card),
+            policies: [
+                QueuePolicy {
+                    min_reqbufs: MIN_BUFFERS.cast_unsigned(),
+                    ..policy
+                },
+                QueuePolicy {
+                    allow_zero_bytesused: true,
+                    ..policy
+                },
+            ],
+            planarity: if spec.mplane {
+                Planarity::Multi
+            } else {
+                Planarity::Single
+            },
+            kind,
+            launch: place.codec.clone(),
+            coded,
+            raw,
+            stride,
+            output: Lane::new(Flow::Output, start),
+            capture: Lane::new(Flow::Capture, shown),
+            held: shown,
+            visible: Rect::default(),
+            coded_size: (0, 0),
+            worker: None,
+            failure: None,
+            next_tag: 1,
+            metas: BTreeMap::new(),
+            decoded: VecDeque::new(),
+            pending: Pending::None,
+            drain: Drain::Idle,
+            flushing: 0,
+            seen_output_stops: 0,
+            seen_capture_starts: 0,
+            scratch: Vec::new(),
+            statistics: Statistics::default(),
+        })
+    }
+
+    fn lane(&self, flow: Flow) -> &Lane<C> {
+        match flow {
+            Flow::Capture => &self.capture,
+            Flow::Output => &self.output,
+        }
+    }
+
+    /// The part of a CAPTURE buffer that holds the picture.
+    fn shown(&self) -> Rect {
+        Rect::whole(self.capture.format.width, self.capture.format.height)
+    }
+}
+
+impl<C> Outside for Decoder<C> {
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.worker.as_ref().map(Worker::wake_fd)
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+}
+
+impl<C> VideoDriver for Decoder<C> {
+    type Cookie = C;
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn role(&self) -> Role {
+        Role::MemToMem
+    }
+
+    fn planarity(&self) -> Planarity {
+        self.planarity
+    }
+
+    fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
+        Box::new(LaneDriver(match flow {
+            Flow::Capture => &mut self.capture,
+            Flow::Output => &mut self.output,
+        }))
+    }
+
+    fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {
+        match flow {
+            Flow::Capture => &self.raw,
+            Flow::Output => &self.coded,
+        }
+    }
+
+    fn format_flags(&self, flow: Flow, _: &PixelFormat) -> FormatFlags {
+        match (flow, self.kind) {
+            (Flow::Output, Kind::H264Decoder) => {
+                FormatFlags::CONTINUOUS_BYTESTREAM | FormatFlags::DYN_RESOLUTION
+            }
+            (Flow::Output, _) => FormatFlags::DYN_RESOLUTION,
+            (Flow::Capture, _) => FormatFlags::empty(),
+        }
+    }
+
+    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes {
+        format::SIZES
+    }
+
+    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals> {
+        None
+    }
+
+    fn format(&self, flow: Flow) -> Format {
+        self.lane(flow).format
+    }
+
+    fn try_format(&self, flow: Flow, wanted: &Format) -> Format {
+        match flow {
+            Flow::Output => format::try_coded(&self.coded, wanted, &self.output.format),
+            Flow::Capture => format::try_raw(&self.raw, wanted, &self.capture.format, self.stride),
+        }
+    }
+
+    fn set_format(
+        &mut self,
+        flow: Flow,
+        format: &Format,
+        peer_busy: bool,
+    ) -> Result<(), DriverError> {
+        if flow == Flow::Output && !peer_busy {
+            // A guess, until the stream tells.
+            let fourcc = self.capture.format.fourcc;
+            let guess = format::raw_like(&self.raw, fourcc, format, self.stride);
+            self.capture.format = guess.ok_or(EINVAL)?;
+        }
+        match flow {
+            Flow::Capture => self.capture.format = *format,
+            Flow::Output => self.output.format = *format,
+        }
+        Ok(())
+    }
+
+    fn interval(&self, _: Flow) -> Option<Fraction> {
+        None
+    }
+
+    fn has_selection(&self) -> bool {
+        true
+    }
+
+    fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
+        if flow == Flow::Output {
+            return None;
+        }
+        Some(match target {
+            SelectionTarget::CropBounds if self.coded_size.0 != 0 => {
+                Rect::whole(self.coded_size.0, self.coded_size.1)
+            }
+            SelectionTarget::Crop | SelectionTarget::CropDefault if self.visible.width != 0 => {
+                self.visible
+            }
+            _ => self.shown(),
+        })
+    }
+
+    fn set_selection(
+        &mut self,
+        _: Flow,
+        target: SelectionTarget,
+        _: Rect,
+        _: SelectionFlags,
+    ) -> Result<Rect, DriverError> {
+        match target {
+            // The picture is where it is.
+            SelectionTarget::Compose => Ok(self.shown()),
+            _ => Err(EINVAL),
+        }
+    }
+
+    fn commands(&self) -> Option<CommandSet> {
+        Some(CommandSet::Decoder)
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), DriverError> {
+        match (command, self.drain) {
+            (Command::Stop, Drain::Idle) if self.output.streaming => {
+                self.drain = Drain::Feeding(self.output.tokens.len());
+                Ok(())
+            }
+            (Command::Stop, Drain::Idle | Drain::Stopped) | (Command::Start, Drain::Idle) => Ok(()),
+            (Command::Start, Drain::Stopped) => {
+                self.drain = Drain::Idle;
+                Ok(())
+            }
+            (_, Drain::Feeding(_) | Drain::Asked | Drain::Ready) => Err(EBUSY),
+        }
+    }
+
+    fn controls(&self) -> Vec<ControlSpec> {
+        let (id, name) = (MIN_BUFFERS_FOR_CAPTURE, "Min Number of Capture Buffers");
+        vec![
+            ControlSpec::integer(id, name, (1, 32, 1), MIN_BUFFERS)
+                .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE)),
+        ]
+    }
+
+    fn volatile_control(&self, id: u32) -> Option<ControlValue> {
+        (id == MIN_BUFFERS_FOR_CAPTURE).then_some(ControlValue::Number(MIN_BUFFERS.into()))
+    }
+
+    fn events(&self) -> EventKinds {
+        EventKinds::EOS | EventKinds::SOURCE_CHANGE
+    }
+
+    fn queue_policy(&self, flow: Flow) -> QueuePolicy {
+        let [capture, output] = self.policies;
+        match flow {
+            Flow::Capture => capture,
+            Flow::Output => output,
+        }
+    }
+
+    fn tick(&mut self, _: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        self.work(bus, progress);
+    }
+
+    fn next_tick(&self) -> Option<u64> {
+        self.has_work().then_some(0)
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+}

@@ -1,0 +1,405 @@
+//! What a decoder does when it is its turn.
+
+use super::{Decoded, Decoder, Drain, Meta, Pending, format};
+use crate::Failure;
+use crate::surface::{FIELD_NONE, Surface, Trouble};
+use vb3_codec::{Config, Event, Framing, Job, Kind, Planes, Refused, StreamFormat, Worker};
+use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
+use vb3_v4l2::{Bus, DriverEvent, Flow, FourCc, FrameFlags, Progress, Rect};
+
+/// Pieces of a stream that are remembered for pictures still to come.
+const MAX_METAS: usize = 256;
+/// `V4L2_EVENT_SRC_CH_RESOLUTION`.
+const RESOLUTION: u32 = 1;
+
+impl<C> Decoder<C> {
+    /// Whether [`work`](Self::work) would get anything done now, apart from what the worker says.
+    pub(super) fn has_work(&self) -> bool {
+        let room = self.worker.as_ref().is_none_or(|worker| worker.room() > 0);
+        let feeds = match self.drain {
+            Drain::Idle => self.output.is_ready() && room,
+            Drain::Feeding(0) => true,
+            Drain::Feeding(_) => room,
+            Drain::Asked | Drain::Ready | Drain::Stopped => false,
+        };
+        let ends = self.drain == Drain::Ready
+            || matches!(self.pending, Pending::Found(_)) && self.decoded.is_empty();
+        self.output.stops != self.seen_output_stops
+            || self.capture.starts != self.seen_capture_starts
+            || feeds
+            || (!self.decoded.is_empty() || ends) && self.capture.is_ready()
+            || matches!(self.pending, Pending::Found(_)) && !self.capture.streaming
+    }
+
+    pub(super) fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        self.notice_stop();
+        self.notice_start();
+        self.listen(progress);
+        self.feed(bus, progress);
+        self.deliver(bus, progress);
+        self.settle_format(progress);
+        self.settle_drain(progress);
+    }
+
+    /// STREAMOFF at OUTPUT: the program seeks, or is done.
+    fn notice_stop(&mut self) {
+        if self.output.stops == self.seen_output_stops {
+            return;
+        }
+        self.seen_output_stops = self.output.stops;
+        self.decoded.clear();
+        self.metas.clear();
+        self.pending = Pending::None;
+        self.drain = Drain::Idle;
+        if let Some(worker) = &mut self.worker {
+            match worker.submit(Job::Flush) {
+                Ok(()) => self.flushing += 1,
+                // A new one begins afresh.
+                Err(_) => self.restart(),
+            }
+        }
+    }
+
+    fn restart(&mut self) {
+        self.worker = None;
+        self.flushing = 0;
+    }
+
+    /// STREAMON at CAPTURE: there are buffers for the format that the program was told.
+    fn notice_start(&mut self) {
+        if self.capture.starts == self.seen_capture_starts {
+            return;
+        }
+        self.seen_capture_starts = self.capture.starts;
+        self.held = self.capture.format;
+        if self.drain == Drain::Stopped {
+            self.drain = Drain::Idle;
+        }
+        if let Pending::Told(format) = self.pending {
+            self.pending = Pending::None;
+            if !self.suits(&format) {
+                self.pending = Pending::Found(format);
+                return;
+            }
+            self.proceed();
+        }
+    }
+
+    fn proceed(&mut self) {
+        if let Some(worker) = &mut self.worker
+            && worker.submit(Job::Proceed).is_err()
+        {
+            self.restart();
+        }
+    }
+
+    /// Hears what the worker has to say.
+    fn listen(&mut self, progress: &mut Progress<C>) {
+        while let Some(event) = self.worker.as_mut().and_then(Worker::poll) {
+            match event {
+                Event::Format(format) => self.pending = Pending::Found(format),
+                Event::Picture {
+                    tag,
+                    picture,
+                    damaged,
+                } => self.decoded.push_back(Decoded {
+                    tag,
+                    picture,
+                    damaged,
+                }),
+                Event::Drained if self.flushing == 0 && self.drain == Drain::Asked => {
+                    self.drain = Drain::Ready;
+                }
+                Event::Flushed => self.flushing = self.flushing.saturating_sub(1),
+                Event::Corrupt { .. } => {
+                    self.statistics.dropped = self.statistics.dropped.saturating_add(1);
+                }
+                Event::Died { sentence } => {
+                    self.failure = Some(Failure::new(sentence));
+                    self.restart();
+                    progress.broken = true;
+                }
+                Event::Consumed { .. } | Event::Packet { .. } | Event::Drained => {}
+            }
+        }
+    }
+
+    /// Gives the worker what is queued at OUTPUT, as much as it takes.
+    fn feed(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        loop {
+            match &mut self.drain {
+                Drain::Idle => {}
+                Drain::Feeding(0) => return self.ask_to_drain(),
+                Drain::Feeding(left) => *left -= 1,
+                Drain::Asked | Drain::Ready | Drain::Stopped => return,
+            }
+            let fed = match self.output.take() {
+                Some(token) => self.feed_one(token, bus, progress),
+                None => match &mut self.drain {
+                    // Some of them were taken back.
+                    Drain::Feeding(left) => {
+                        *left = 0;
+                        continue;
+                    }
+                    _ => return,
+                },
+            };
+            if !fed {
+                if let Drain::Feeding(left) = &mut self.drain {
+                    *left += 1;
+                }
+                return;
+            }
+        }
+    }
+
+    fn ask_to_drain(&mut self) {
+        self.drain = match &mut self.worker {
+            None => Drain::Ready,
+            Some(worker) => match worker.submit(Job::Drain) {
+                Ok(()) => Drain::Asked,
+                Err(Refused::Dead) => Drain::Ready,
+                // Asked again when it has room.
+                Err(_) => Drain::Feeding(0),
+            },
+        };
+    }
+
+    /// Whether the buffer was used up.
+    fn feed_one(
+        &mut self,
+        token: Active<C>,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) -> bool {
+        let Ok(Some(plane)) = token.plane(0) else {
+            return true;
+        };
+        let payload = plane.payload_bytes.min(plane.length_bytes);
+        let bytes = payload.saturating_sub(plane.data_offset);
+        if bytes == 0 {
+            // An empty buffer is the older way to ask for a drain.
+            self.output.consume(token, DoneState::Done, progress);
+            if self.drain == Drain::Idle {
+                self.drain = Drain::Feeding(0);
+            }
+            return true;
+        }
+        let tag = self.next_tag;
+        let Some(worker) = self.hired(progress) else {
+            self.output.tokens.push_front(token);
+            return false;
+        };
+        let filled = match usize::try_from(bytes) {
+            Ok(len) => worker.decode_with(tag, len, |to| {
+                bus.read(&plane.cookie, plane.data_offset, to)
+            }),
+            Err(_) => Err(Refused::Wrong("longer than memory")),
+        };
+        let outcome = match filled {
+            Ok(Ok(())) => {
+                self.next_tag = tag.wrapping_add(1);
+                self.remember(tag, Meta::of(&token));
+                DoneState::Done
+            }
+            Ok(Err(_)) => {
+                self.statistics.bus_faults = self.statistics.bus_faults.saturating_add(1);
+                DoneState::Error
+            }
+            Err(Refused::Full(_) | Refused::Dead) => {
+                self.output.tokens.push_front(token);
+                return false;
+            }
+            Err(Refused::TooLong { .. } | Refused::Wrong(_)) => {
+                self.statistics.dropped = self.statistics.dropped.saturating_add(1);
+                DoneState::Error
+            }
+        };
+        self.output.consume(token, outcome, progress);
+        true
+    }
+
+    /// The worker, started if there is none.
+    fn hired(&mut self, progress: &mut Progress<C>) -> Option<&mut Worker> {
+        if self.worker.is_none() {
+            let made = Worker::spawn(self.kind, &self.launch).map_err(|e| e.to_string());
+            let set_up = made.and_then(|mut worker| {
+                if self.kind == Kind::H264Decoder {
+                    let config = Config::Decoder(Framing::Auto);
+                    worker
+                        .submit(Job::Configure(config))
+                        .map_err(|e| e.to_string())?;
+                }
+                Ok(worker)
+            });
+            match set_up {
+                Ok(worker) => self.worker = Some(worker),
+                Err(sentence) => {
+                    self.failure = Some(Failure::new(sentence));
+                    progress.broken = true;
+                }
+            }
+        }
+        self.worker.as_mut()
+    }
+
+    fn remember(&mut self, tag: u64, meta: Meta) {
+        if self.metas.len() >= MAX_METAS {
+            self.metas.pop_first();
+        }
+        self.metas.insert(tag, meta);
+    }
+
+    /// Puts decoded pictures into CAPTURE buffers.
+    fn deliver(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        while self.capture.streaming && !self.decoded.is_empty() {
+            let Some(token) = self.capture.take() else {
+                return;
+            };
+            let Some(decoded) = self.decoded.pop_front() else {
+                return;
+            };
+            let written = self.write(&token, &decoded, bus);
+            let (outcome, payloads) = match written {
+                Ok(payloads) if decoded.damaged => (DoneState::Error, payloads),
+                Ok(payloads) => (DoneState::Done, payloads),
+                Err(Trouble::Stale) => {
+                    self.decoded.push_front(decoded);
+                    continue;
+                }
+                Err(Trouble::Fault | Trouble::TooSmall) => {
+                    self.statistics.bus_faults = self.statistics.bus_faults.saturating_add(1);
+                    (DoneState::Error, [0; MAX_PLANES])
+                }
+            };
+            let last = self.drain == Drain::Ready && self.decoded.is_empty();
+            let meta = self.metas.get(&decoded.tag).copied().unwrap_or_default();
+            let meta = meta.with_kind(FrameFlags::empty());
+            let sequence = self.capture.next_sequence();
+            let completion = meta.completion(outcome, payloads, sequence, last);
+            progress.finish(Flow::Capture, token, completion);
+            if last {
+                self.drain = Drain::Stopped;
+                progress.events.push(DriverEvent::Eos);
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        token: &Active<C>,
+        decoded: &Decoded,
+        bus: &mut dyn Bus<C>,
+    ) -> Result<[u64; MAX_PLANES], Trouble> {
+        let planes = decoded.picture.planes();
+        if (planes.width, planes.height) != (self.held.width, self.held.height) {
+            return Err(Trouble::TooSmall);
+        }
+        let [luma, u, v] = planes.data;
+        let surface = Surface(&self.held);
+        if self.held.fourcc == FourCc::YUV420 {
+            return surface.write(token, bus, |component| match component {
+                0 => luma,
+                1 => u,
+                _ => v,
+            });
+        }
+        interleave(&mut self.scratch, &planes);
+        let chroma = &self.scratch;
+        surface.write(token, bus, |component| match component {
+            0 => luma,
+            _ => chroma,
+        })
+    }
+
+    /// Whether the buffers in use hold pictures of a format.
+    const fn suits(&self, format: &StreamFormat) -> bool {
+        format.visible.width == self.held.width && format.visible.height == self.held.height
+    }
+
+    /// Tells the program of the stream's format, once all pictures of the one before are out.
+    fn settle_format(&mut self, progress: &mut Progress<C>) {
+        let Pending::Found(format) = self.pending else {
+            return;
+        };
+        if !self.decoded.is_empty() && self.capture.streaming {
+            return;
+        }
+        if self.capture.streaming && self.suits(&format) {
+            self.note(&format);
+            self.pending = Pending::None;
+            return self.proceed();
+        }
+        if self.capture.streaming && !self.give_last(progress) {
+            return;
+        }
+        self.note(&format);
+        let fourcc = self.capture.format.fourcc;
+        let mut like = self.output.format;
+        (like.width, like.height) = (format.visible.width, format.visible.height);
+        like.color = format::color_of(format.colour, self.output.format.color);
+        if let Some(made) = format::raw_like(&self.raw, fourcc, &like, self.stride) {
+            self.capture.format = made;
+        }
+        progress.events.push(DriverEvent::SourceChange {
+            port: 0,
+            changes: RESOLUTION,
+        });
+        self.pending = Pending::Told(format);
+    }
+
+    /// What the stream says of its pictures.
+    fn note(&mut self, format: &StreamFormat) {
+        let signed = |value: u32| i32::try_from(value).unwrap_or(0);
+        self.coded_size = (format.coded_width, format.coded_height);
+        self.visible = Rect {
+            left: signed(format.visible.left),
+            top: signed(format.visible.top),
+            width: format.visible.width,
+            height: format.visible.height,
+        };
+    }
+
+    /// Everything is out: the last buffer, and the event of the end.
+    fn settle_drain(&mut self, progress: &mut Progress<C>) {
+        if self.drain == Drain::Ready
+            && self.capture.streaming
+            && self.decoded.is_empty()
+            && self.give_last(progress)
+        {
+            self.drain = Drain::Stopped;
+            progress.events.push(DriverEvent::Eos);
+        }
+    }
+
+    /// Gives an empty last buffer back; whether there was one.
+    fn give_last(&mut self, progress: &mut Progress<C>) -> bool {
+        let Some(token) = self.capture.take() else {
+            return false;
+        };
+        let completion = Completion {
+            outcome: DoneState::Done,
+            payloads: Some([0; MAX_PLANES]),
+            timestamp_ns: Some(0),
+            sequence: self.capture.next_sequence(),
+            field: FIELD_NONE,
+            last: true,
+            timecode: None,
+            frame_flags: Some(0),
+        };
+        progress.finish(Flow::Capture, token, completion);
+        true
+    }
+}
+
+/// Chroma as pairs of U and V.
+fn interleave(to: &mut Vec<u8>, planes: &Planes<'_>) {
+    let [_, u, v] = planes.data;
+    to.resize(u.len() + v.len(), 0);
+    for (pair, (u, v)) in to.chunks_exact_mut(2).zip(u.iter().zip(v)) {
+        if let [first, second] = pair {
+            *first = *u;
+            *second = *v;
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! One of the two queues of a memory-to-memory device.
+
+use crate::surface::{FIELD_NONE, Surface};
+use std::collections::VecDeque;
+use vb3_queue::{Active, Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare};
+use vb3_v4l2::{Flow, Format, Progress};
+
+/// What a device has of one queue.
+#[derive(Debug)]
+pub(crate) struct Lane<C> {
+    flow: Flow,
+    /// What G_FMT says, and new buffers are made for.
+    pub(crate) format: Format,
+    /// Buffers to work on, oldest first.
+    pub(crate) tokens: VecDeque<Active<C>>,
+    /// Between STREAMON and STREAMOFF.
+    pub(crate) streaming: bool,
+    /// Number of the next buffer that comes back.
+    sequence: u32,
+    /// How often streaming began.
+    pub(crate) starts: u64,
+    /// How often it ended.
+    pub(crate) stops: u64,
+}
+
+impl<C> Lane<C> {
+    pub(crate) const fn new(flow: Flow, format: Format) -> Self {
+        Self {
+            flow,
+            format,
+            tokens: VecDeque::new(),
+            streaming: false,
+            sequence: 0,
+            starts: 0,
+            stops: 0,
+        }
+    }
+
+    /// Whether there is a buffer to work on.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.streaming && !self.tokens.is_empty()
+    }
+
+    /// The oldest buffer that is still the device's.
+    pub(crate) fn take(&mut self) -> Option<Active<C>> {
+        while let Some(token) = self.tokens.pop_front() {
+            if !token.is_stale() {
+                return Some(token);
+            }
+        }
+        None
+    }
+
+    /// The number of the buffer that comes back next.
+    pub(crate) fn next_sequence(&mut self) -> u32 {
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        sequence
+    }
+
+    /// Gives an OUTPUT buffer back.
+    pub(crate) fn consume(
+        &mut self,
+        token: Active<C>,
+        outcome: DoneState,
+        progress: &mut Progress<C>,
+    ) {
+        let completion = Completion {
+            outcome,
+            payloads: None,
+            timestamp_ns: None,
+            sequence: self.next_sequence(),
+            field: FIELD_NONE,
+            last: false,
+            timecode: None,
+            frame_flags: None,
+        };
+        progress.finish(self.flow, token, completion);
+    }
+}
+
+/// A lane as its queue's driver.
+#[derive(Debug)]
+pub(crate) struct LaneDriver<'a, C>(pub(crate) &'a mut Lane<C>);
+
+impl<C> Driver for LaneDriver<'_, C> {
+    type Cookie = C;
+
+    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
+        Surface(&self.0.format).queue_setup(create)
+    }
+
+    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
+        Surface(&self.0.format).prepare(buffer, self.0.flow)
+    }
+
+    fn buf_queue(&mut self, buffer: Active<C>) {
+        self.0.tokens.push_back(buffer);
+    }
+
+    fn start_streaming(&mut self, _queued: u32) -> Result<(), DriverError> {
+        self.0.streaming = true;
+        self.0.sequence = 0;
+        self.0.starts = self.0.starts.wrapping_add(1);
+        Ok(())
+    }
+
+    fn stop_streaming(&mut self) {
+        self.0.streaming = false;
+        self.0.stops = self.0.stops.wrapping_add(1);
+        self.0.tokens.clear();
+    }
+}

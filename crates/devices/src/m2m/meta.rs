@@ -1,0 +1,50 @@
+//! What a program says of a frame at OUTPUT, and hears again at CAPTURE.
+
+use crate::surface::FIELD_NONE;
+use vb3_queue::{Active, Completion, DoneState, MAX_PLANES, Timecode};
+use vb3_v4l2::FrameFlags;
+
+/// Timestamp, timecode and flags of a frame.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Meta {
+    timestamp_ns: u64,
+    timecode: Option<Timecode>,
+    frame_flags: u32,
+}
+
+impl Meta {
+    /// What the program said of a buffer.
+    pub(crate) fn of<C>(token: &Active<C>) -> Self {
+        Self {
+            timestamp_ns: token.timestamp_ns(),
+            timecode: token.timecode(),
+            frame_flags: token.frame_flags(),
+        }
+    }
+
+    /// The same, but with what the device knows of the kind of frame: a codec does not copy it.
+    pub(crate) const fn with_kind(mut self, kind: FrameFlags) -> Self {
+        self.frame_flags = self.frame_flags & !FrameFlags::all().bits() | kind.bits();
+        self
+    }
+
+    /// How the CAPTURE buffer of the frame comes back.
+    pub(crate) const fn completion(
+        &self,
+        outcome: DoneState,
+        payloads: [u64; MAX_PLANES],
+        sequence: u32,
+        last: bool,
+    ) -> Completion {
+        Completion {
+            outcome,
+            payloads: Some(payloads),
+            timestamp_ns: Some(self.timestamp_ns),
+            sequence,
+            field: FIELD_NONE,
+            last,
+            timecode: self.timecode,
+            frame_flags: Some(self.frame_flags),
+        }
+    }
+}
