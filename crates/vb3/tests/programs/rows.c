@@ -215,15 +215,6 @@ static void creating_and_removing(void)
 	close(fd);
 }
 
-static long queue_user(int fd, unsigned index, void *at, unsigned length)
-{
-	struct v4l2_buffer b = buffer(index);
-	b.memory = V4L2_MEMORY_USERPTR;
-	b.m.userptr = (unsigned long)at;
-	b.length = length;
-	return call(fd, VIDIOC_QBUF, b);
-}
-
 static void user_pointers(void)
 {
 	int fd = device();
@@ -273,16 +264,6 @@ static void user_pointers(void)
 	munmap(good, pages + 4096);
 	munmap(fixed, pages);
 	munmap(torn, pages - 4096);
-}
-
-static long queue_dmabuf(int fd, unsigned index, int dmabuf, unsigned length, unsigned used)
-{
-	struct v4l2_buffer b = buffer(index);
-	b.memory = V4L2_MEMORY_DMABUF;
-	b.m.fd = dmabuf;
-	b.length = length;
-	b.bytesused = used;
-	return call(fd, VIDIOC_QBUF, b);
 }
 
 static void imports(void)

@@ -168,6 +168,25 @@ static long qbuf(int fd, unsigned index)
 	return call(fd, VIDIOC_QBUF, buffer(index));
 }
 
+static long queue_user(int fd, unsigned index, void *at, unsigned length)
+{
+	struct v4l2_buffer b = buffer(index);
+	b.memory = V4L2_MEMORY_USERPTR;
+	b.m.userptr = (unsigned long)at;
+	b.length = length;
+	return call(fd, VIDIOC_QBUF, b);
+}
+
+static long queue_dmabuf(int fd, unsigned index, int dmabuf, unsigned length, unsigned used)
+{
+	struct v4l2_buffer b = buffer(index);
+	b.memory = V4L2_MEMORY_DMABUF;
+	b.m.fd = dmabuf;
+	b.length = length;
+	b.bytesused = used;
+	return call(fd, VIDIOC_QBUF, b);
+}
+
 static long stream_of(int fd, int on, unsigned of)
 {
 	return ioctl(fd, on ? VIDIOC_STREAMON : VIDIOC_STREAMOFF, &of);

@@ -353,3 +353,25 @@ fn caches_go_stale_over_memory_of_other_drivers_until_a_sync() {
     assert!(missed.iter().all(|missed| missed.sync == "for-cpu"));
     expect_nothing_held(&mut bench, "soc-noncoherent");
 }
+
+#[test]
+fn a_new_buffer_each_time_leaves_few_behind() {
+    for machine in ["soc-iommu", "soc-noncoherent"] {
+        let mut bench = camera_and_display(machine, "");
+        let display = bench.open(1);
+        bench.reqbufs(display, OUTPUT, DMABUF, 4);
+        bench.stream(display, OUTPUT, true);
+        for _ in 0..20 {
+            let fd = other_buffer(&bench, LEN);
+            queue(&mut bench, display, (OUTPUT, 0), fd, 0).unwrap();
+            let file = bench.program.identify(fd).unwrap();
+            bench.world.buffer_mapped(file);
+            bench.dequeue(display, OUTPUT, DMABUF);
+            bench.program.others.borrow_mut().clear();
+            assert_eq!(bench.world.shares.borrow().imports.len(), 1, "{machine}");
+        }
+        bench.stream(display, OUTPUT, false);
+        bench.close_all(&[display]);
+        expect_nothing_held(&mut bench, machine);
+    }
+}

@@ -1,0 +1,52 @@
+// Performs the rows of the errno table that need a dma-buf of another driver, and prints
+// `ID value` lines: rows_other cap|out NODE EXPORTER [userptr]. What the kernel here does not
+// offer is told on stderr and left out.
+#include "rows.h"
+#include "other.h"
+
+static void import(const char *id, const char *kind)
+{
+	int other = other_buffer(kind, size), fd = device();
+	if (other < 0) {
+		fprintf(stderr, "%s: no %s here: %s\n", id, kind, strerror(errno));
+		close(fd);
+		return;
+	}
+	if (request(fd, type, V4L2_MEMORY_DMABUF, 4) < 0)
+		die("REQBUFS for DMABUF");
+	say(id, queue_dmabuf(fd, 0, other, 0, 0));
+	// Again and again: nothing of it may stay.
+	for (unsigned i = 0; i < 20; i++)
+		queue_dmabuf(fd, i % 4, other, size, 0);
+	close(other);
+	close(fd);
+}
+
+static void point_into(const char *id, const char *kind)
+{
+	int other = other_buffer(kind, size), fd = device();
+	if (other < 0) {
+		fprintf(stderr, "%s: no %s here: %s\n", id, kind, strerror(errno));
+		close(fd);
+		return;
+	}
+	void *at = map(other, whole_pages(size), PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	if (at == MAP_FAILED || request(fd, type, V4L2_MEMORY_USERPTR, 4) < 0)
+		die("mmap or REQBUFS for USERPTR");
+	say(id, queue_user(fd, 0, at, size));
+	munmap(at, whole_pages(size));
+	close(other);
+	close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	set_up(argc, argv, 0);
+	import("F7", "heap");
+	import("F8", "udmabuf");
+	if (argc > 4 && !strcmp(argv[4], "userptr")) {
+		point_into("U10", "heap");
+		point_into("U11", "udmabuf");
+	}
+	return 0;
+}
