@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use proptest::prelude::*;
 use vb3_dma::{Attrs, Constraint, Direction, DmaOps, Error, Mapper, Platform, SyncFor};
-use vb3_machine::{Device, DeviceLimits, Event, Faults, Machine, Profile, User};
+use vb3_machine::{Device, DeviceLimits, Event, Faults, Foreign, Machine, Profile, User};
 
 const ALL_LAYERS: &str = "coherent = false\ncma = \"8MiB\"\n\
                           [bounce]\nmode = \"always\"\npool = \"128KiB\"";
@@ -47,7 +47,24 @@ fn with_cached(
     let table = mapper.pin_user(user, 0x10_0800, 4 * PAGE, Direction::Bidirectional)?;
     let result = map_and_sync(mapper, dev, &table);
     mapper.free_table(table, true);
+    result?;
+    let pages = mapper.platform_mut().import(other_drivers(3 * PAGE))?;
+    let foreign = mapper.adopt(pages)?;
+    let table = mapper.table_of(&foreign);
+    let result = table.and_then(|table| {
+        let result = map_and_sync(mapper, dev, &table);
+        mapper.free_table(table, true);
+        result
+    });
+    mapper.free(foreign);
     result
+}
+
+/// Memory of another driver, for which a memfd stands here.
+fn other_drivers(len: u64) -> Foreign {
+    let fd = rustix::fs::memfd_create("other", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    rustix::fs::ftruncate(&fd, len).unwrap();
+    Foreign::map(std::rc::Rc::new(fd)).unwrap()
 }
 
 fn map_and_sync(

@@ -25,6 +25,30 @@ fn memory_lives_as_long_as_its_last_handle() {
 }
 
 #[test]
+fn memory_of_another_driver_lives_as_long_as_its_dma_buf() {
+    let mut b = buffers();
+    let alloc = b.ops_mut().alloc_virtual(2 * PAGE).unwrap();
+    let buf = b.adopt(alloc, 2 * PAGE, Name::default()).unwrap();
+    let id = buf.memory();
+    let memory = b.memory(id).unwrap();
+    assert_eq!((memory.num_users(), memory.device()), (1, None));
+    assert_eq!(memory.backing(), Backing::Foreign);
+    assert_eq!(b.size(&buf), 2 * PAGE);
+    let mut attachment = b.attach(&buf, DISPLAY).unwrap();
+    b.map(&mut attachment, Direction::ToDevice).unwrap();
+    let kinds: Vec<HolderKind> = b.memory(id).unwrap().holders().map(|h| h.kind).collect();
+    let mapped = HolderKind::Mapped(Direction::ToDevice);
+    assert_eq!(kinds, [HolderKind::User(UserKind::Export), mapped]);
+    assert!(b.put_buf(buf), "the only handle, with the device's mapping");
+    assert_nothing(&b);
+    // Where it cannot be shown to devices, nothing stays either.
+    let alloc = b.ops_mut().alloc_virtual(PAGE).unwrap();
+    b.ops_mut().fail_after = Some(0);
+    assert!(b.adopt(alloc, PAGE, Name::default()).is_err());
+    assert_nothing(&b);
+}
+
+#[test]
 fn each_export_is_a_dma_buf_of_its_own() {
     let mut b = buffers();
     let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
