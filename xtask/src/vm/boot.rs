@@ -2,7 +2,7 @@
 
 use super::lab::Lab;
 use super::step::{Running, tail};
-use super::{Args, Cell, Iommu, results};
+use super::{Args, Cell, Iommu, build, results};
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -95,6 +95,9 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
         if built.extension().is_some_and(|ext| ext == "ko") {
             std::fs::copy(&built, to.join(entry.file_name()))?;
         }
+    }
+    if cell.is_of_process() {
+        std::fs::copy(build::vb3(lab), to.join("vb3"))?;
     }
     let programs = lab.work().join("programs");
     for entry in programs.read_dir().into_iter().flatten().flatten() {

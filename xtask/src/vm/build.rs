@@ -14,7 +14,7 @@ pub(crate) fn common(lab: &Lab) -> Result<()> {
     let work = lab.work();
     let sources = work.join("src");
     let mut copy = Command::new("sh");
-    copy.args(["-euc", "rm -rf \"$1\"; mkdir -p \"$1/crates\" \"$2/rust\"; cp -r lab \"$1/\"; cp conformance/conform.c \"$1/lab/programs/\"; cp -r kernel \"$1/\"; cp -r crates/dma crates/dmabuf crates/plane \"$1/crates/\"; cp -r \"$3\" \"$1/bitflags\"", "sh"])
+    copy.args(["-euc", "rm -rf \"$1\"; mkdir -p \"$1/crates\" \"$2/rust\"; cp -r lab \"$1/\"; cp conformance/conform.c crates/vb3/tests/programs/rows*.h crates/vb3/tests/programs/*other.[ch] \"$1/lab/programs/\"; cp -r kernel \"$1/\"; cp -r crates/dma crates/dmabuf crates/plane \"$1/crates/\"; cp -r \"$3\" \"$1/bitflags\"", "sh"])
         .arg(&sources)
         .arg(&work)
         .arg(bitflags()?)
@@ -47,6 +47,29 @@ pub(crate) fn common(lab: &Lab) -> Result<()> {
             "/work/programs",
         ]),
     )
+}
+
+/// Builds `vb3` for the guest: with this system's own compiler, since the guest is the newer one as
+/// a rule.
+pub(crate) fn process(lab: &Lab) -> Result<()> {
+    step::run(
+        "building vb3",
+        Duration::from_secs(900),
+        &lab.log("vb3"),
+        sh::cargo().args(["build", "--release", "--package", "vb3", "--bin", "vb3"]),
+    )?;
+    let to = vb3(lab);
+    if let Some(dir) = to.parent() {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    }
+    let from = sh::target().join("release/vb3");
+    std::fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+    Ok(())
+}
+
+/// Where `vb3` is kept for guests.
+pub(crate) fn vb3(lab: &Lab) -> PathBuf {
+    lab.work().join("process/vb3")
 }
 
 /// The source of the one crate of others that the module links.

@@ -20,6 +20,11 @@ impl Cell {
     pub(crate) fn name(&self) -> String {
         format!("{}-{}-{}", self.scenario, self.kernel, self.iommu.name())
     }
+
+    /// Whether it is about the process home, and wants `vb3`.
+    pub(crate) fn is_of_process(&self) -> bool {
+        self.scenario == "process"
+    }
 }
 
 /// What became of a cell.
@@ -105,6 +110,7 @@ fn judge(cell: &Cell, args: &Args, heard: boot::Heard, outcome: &mut Outcome) ->
         .with_context(|| format!("cannot write {}", to.display()))?;
     outcome.c = report::score(&steps, "c");
     outcome.rust = report::score(&steps, "rust");
+    outcome.rust.join(report::score(&steps, "vb3"));
     outcome.faults = report::faults(&steps);
     if cell.scenario != "conformance" {
         return Ok(());

@@ -95,6 +95,7 @@ const EVERYTHING: &[(&str, &[Iommu])] = &[
     ("pool", &[Iommu::None, Iommu::Intel]),
     ("far", &[Iommu::None]),
     ("stress", &[Iommu::None, Iommu::Intel]),
+    ("process", &[Iommu::None]),
 ];
 
 /// Everything, and the package.
@@ -172,8 +173,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for kernel in &kernels {
         build::modules(&lab, kernel)?;
     }
+    let cells = wanted(args, &kernels);
+    if cells.iter().any(Cell::is_of_process) {
+        build::process(&lab)?;
+    }
     std::fs::create_dir_all(results()).context("cannot make the directory of results")?;
-    let outcomes = cells::run(&lab, &wanted(args, &kernels), args);
+    let outcomes = cells::run(&lab, &cells, args);
     print!("{}", cells::table(&outcomes));
     let mut faults = Vec::new();
     for outcome in &outcomes {
