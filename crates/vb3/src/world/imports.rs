@@ -166,12 +166,14 @@ impl Imports {
                 .is_some_and(|m| !m.attachments().is_empty());
             !is_named && which(import, is_attached)
         };
-        let (due, kept) = std::mem::take(&mut self.all)
+        let (due, kept): (HashMap<_, _>, HashMap<_, _>) = std::mem::take(&mut self.all)
             .into_iter()
             .partition(|(_, import)| is_due(import));
         self.all = kept;
-        let due: HashMap<FdIdentity, Import> = due;
-        for import in due.into_values() {
+        let mut due: Vec<Import> = due.into_values().collect();
+        // The order of a run does not hang on the order of a table.
+        due.sort_by_key(|import| import.buf.id());
+        for import in due {
             if import.mapped {
                 memory.vma_close_buf(import.buf.id());
             }

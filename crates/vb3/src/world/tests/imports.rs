@@ -375,3 +375,11 @@ fn a_new_buffer_each_time_leaves_few_behind() {
         expect_nothing_held(&mut bench, machine);
     }
 }
+
+#[test]
+fn bounced_memory_of_other_drivers_is_right_and_its_copies_are_counted() {
+    let mut bench = go_round("vm-bounce", "");
+    let report = bench.world.report();
+    assert!(report.total(|q| q.bytes_bounced) >= 2 * 20 * u64::from(LEN));
+    expect_nothing_held(&mut bench, "vm-bounce");
+}
