@@ -4,7 +4,8 @@
 //! `c.` or `rust.`; a `rust.` step that counts (`total`, `succeeded`) must do as well as the `c.`
 //! step of the same name, refuse (`errno`) nothing that C accepts, leave no `wrong` bytes or
 //! `dirty_pages`, and give the errno it says it `want`s. A step named `dmesg` is a complaint of
-//! the kernel's. A `c.` step with the number of a known `defect` may fail.
+//! the kernel's. A `c.` step with the number of a known `defect` may fail. A `vb3.` step is the
+//! process home's, and counts with ours.
 
 use serde_json::Value;
 use std::fmt;
