@@ -4,6 +4,10 @@
 //! program's set instead, with the program's data: an eventfd each for readable and writable, a
 //! socket with urgent data for POLLPRI, a pipe without a reader for POLLERR. epoll_wait stays the
 //! kernel's own. The objects follow the file's state before the call that changed it is answered.
+//!
+//! Where the kernel tells of all conditions of a file in one event, this tells of them one after
+//! the other. What is urgent is told first: a program that takes one event at a time must hear of
+//! the end of a stream before it takes the last buffer.
 //! When the objects are closed, the kernel takes them out of whatever set they are in.
 
 use std::collections::HashMap;
@@ -151,8 +155,10 @@ fn take(fd: &OwnedFd) {
 #[derive(Debug)]
 struct Registration {
     /// The program's numbers for the set and the file.
-    set: (u32, i32),
+    name: (u32, i32),
     fd: i32,
+    /// The set.
+    set: OwnedFd,
     events: u32,
     data: u64,
     objects: Vec<Object>,
@@ -169,10 +175,11 @@ enum Op {
 }
 
 impl Registration {
-    fn new(set: (u32, i32), fd: i32, events: u32, data: u64) -> Self {
+    fn new(name: (u32, i32), fd: i32, set: OwnedFd, events: u32, data: u64) -> Self {
         Self {
-            set,
+            name,
             fd,
+            set,
             events,
             data,
             objects: Vec::new(),
@@ -247,13 +254,38 @@ impl Registration {
 
     fn show(&mut self, now: i16) {
         let edges = self.events & libc::EPOLLET.cast_unsigned() != 0;
-        for object in &mut self.objects {
-            let (was, is) = (self.shown & object.bit() != 0, now & object.bit() != 0);
-            if was != is || (is && edges) {
-                object.set(is);
+        let urgent = now & !self.shown & libc::POLLPRI != 0;
+        for first in [true, false] {
+            let pass = |object: &&mut Object| (object.bit() == libc::POLLPRI) == first;
+            for object in self.objects.iter_mut().filter(pass) {
+                let (was, is) = (self.shown & object.bit() != 0, now & object.bit() != 0);
+                if was != is || (is && edges) {
+                    object.set(is);
+                }
             }
         }
         self.shown = now;
+        // To put one that was disarmed in the set again would arm it.
+        if urgent && self.events & libc::EPOLLONESHOT.cast_unsigned() == 0 {
+            self.requeue();
+        }
+    }
+
+    /// Puts what is not urgent behind what is in the set's list: an object that was told of last
+    /// time stays at its head, ready or not, until somebody waits.
+    fn requeue(&self) {
+        let asked = normal(self.events);
+        for object in &self.objects {
+            let (fd, conditions) = object.watched();
+            if asked & object.bit() & (libc::POLLIN | libc::POLLOUT) == 0
+                || control(self.set.as_fd(), Op::Delete, fd, 0, 0).is_err()
+            {
+                continue;
+            }
+            let events = conditions | self.events & WAYS;
+            // It was there a moment ago, and there is room for it.
+            control(self.set.as_fd(), Op::Add, fd, events, self.data).ok();
+        }
     }
 }
 
@@ -353,13 +385,13 @@ impl Server<'_> {
             (Op::Modify | Op::Delete, None) => return Err(Errno(libc::ENOENT)),
             (Op::Add, None) => {
                 // The number names another set by now: the old one is gone.
-                all.retain(|r| r.set != name || r.is_in(set.as_fd()));
+                all.retain(|r| r.name != name || r.is_in(set.as_fd()));
                 if all.len() >= MOST {
                     return Err(Errno(libc::ENOSPC));
                 }
-                let mut new = Registration::new(name, n.int(2), events, data);
+                let mut new = Registration::new(name, n.int(2), set, events, data);
                 new.equip()?;
-                new.apply(set.as_fd(), op)?;
+                new.apply(new.set.as_fd(), op)?;
                 all.push(new);
             }
             (Op::Modify, Some((_, registration))) => {

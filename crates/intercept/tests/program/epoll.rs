@@ -36,6 +36,16 @@ impl Set {
     }
 }
 
+impl Set {
+    /// One event, as a program hears of it that takes one at a time.
+    fn wait_one(&self) -> u32 {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        // SAFETY: one live event.
+        let n = unsafe { libc::epoll_wait(self.0.as_raw_fd(), &mut event, 1, 0) };
+        if n == 1 { event.events } else { 0 }
+    }
+}
+
 const ADD: i32 = libc::EPOLL_CTL_ADD;
 const DEL: i32 = libc::EPOLL_CTL_DEL;
 const MOD: i32 = libc::EPOLL_CTL_MOD;
@@ -89,6 +99,19 @@ inside! {
         assert_eq!(set.wait(0), (0, vec![]));
         call(&file, ARM, 10).expect("armed");
         assert_eq!(set.wait(10_000), (1, vec![7]));
+    }
+
+    fn what_is_urgent_is_told_first() {
+        let (file, set) = (device(), Set::new());
+        set.control(ADD, &file, libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLPRI, 7).expect("added");
+        // Readable was told of last, so that it stands first in the set's list.
+        call(&file, STATE, 1).expect("set");
+        assert_eq!(set.wait_one(), 1);
+        call(&file, STATE, 0).expect("set");
+        call(&file, STATE, 1 | 2).expect("set");
+        assert_eq!(set.wait_one(), 2);
+        call(&file, STATE, 1).expect("set");
+        assert_eq!(set.wait_one(), 1);
     }
 
     fn a_closed_file_leaves_its_sets() {
