@@ -2,7 +2,7 @@
 
 use crate::inject::{Fault, Inject};
 use crate::spec::{DeviceKind, DeviceSpec};
-use crate::{Camera, Decoder, Display, Failure, Place};
+use crate::{Camera, Decoder, Display, Encoder, Failure, FrameConverter, Place};
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare};
 use vb3_v4l2::{
@@ -51,6 +51,10 @@ impl<C: 'static> Device<C> {
             DeviceKind::H264Decoder | DeviceKind::JpegDecoder => {
                 Box::new(Decoder::new(spec, place)?)
             }
+            DeviceKind::H264Encoder | DeviceKind::JpegEncoder => {
+                Box::new(Encoder::new(spec, place)?)
+            }
+            DeviceKind::Converter => Box::new(FrameConverter::new(spec, place)?),
         };
         let inject = Inject::new(spec.inject);
         Ok(Self { inner, inject })

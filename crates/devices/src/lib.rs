@@ -29,5 +29,5 @@ pub use camera::Camera;
 pub use device::Device;
 pub use display::Display;
 pub use failure::Failure;
-pub use m2m::Decoder;
+pub use m2m::{Decoder, Encoder, FrameConverter};
 pub use place::Place;

@@ -76,6 +76,12 @@ pub enum DeviceKind {
     H264Decoder,
     /// JPEG to pictures, memory to memory.
     JpegDecoder,
+    /// Pictures to H.264, memory to memory.
+    H264Encoder,
+    /// Pictures to JPEG, memory to memory.
+    JpegEncoder,
+    /// Crops, scales, turns and converts pictures, memory to memory.
+    Converter,
 }
 
 impl DeviceKind {
@@ -87,6 +93,9 @@ impl DeviceKind {
             Self::Display { .. } => "display",
             Self::H264Decoder => "h264dec",
             Self::JpegDecoder => "jpegdec",
+            Self::H264Encoder => "h264enc",
+            Self::JpegEncoder => "jpegenc",
+            Self::Converter => "convert",
         }
     }
 }
@@ -205,6 +214,13 @@ pub const KINDS: &[OptionHelp] = &[
     ),
     help("h264dec", "", "a stateful H.264 decoder, memory to memory"),
     help("jpegdec", "", "a JPEG decoder, memory to memory"),
+    help("h264enc", "", "a stateful H.264 encoder, memory to memory"),
+    help("jpegenc", "", "a JPEG encoder, memory to memory"),
+    help(
+        "convert",
+        "",
+        "crops, scales, turns and converts pictures, memory to memory",
+    ),
 ];
 
 /// The options of a device.
@@ -343,7 +359,11 @@ impl FromStr for DeviceSpec {
             allowed: allowed.to_owned(),
         };
         // Codecs are multi-planar, as most of the kernel's.
-        let mplane = kind.ends_with("-mplane") || matches!(kind, "h264dec" | "jpegdec");
+        let mplane = kind.ends_with("-mplane")
+            || matches!(
+                kind,
+                "h264dec" | "jpegdec" | "h264enc" | "jpegenc" | "convert"
+            );
         let kind = match kind {
             "camera" | "camera-mplane" => DeviceKind::Camera {
                 source: parse_source(value),
@@ -354,6 +374,9 @@ impl FromStr for DeviceSpec {
             },
             "h264dec" if value.is_empty() => DeviceKind::H264Decoder,
             "jpegdec" if value.is_empty() => DeviceKind::JpegDecoder,
+            "h264enc" if value.is_empty() => DeviceKind::H264Encoder,
+            "jpegenc" if value.is_empty() => DeviceKind::JpegEncoder,
+            "convert" if value.is_empty() => DeviceKind::Converter,
             _ => {
                 let names: Vec<&str> = KINDS.iter().map(|known| known.name).collect();
                 return Err(refuse(&format!("a device is one of {}", names.join(", "))));

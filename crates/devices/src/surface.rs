@@ -1,8 +1,9 @@
 //! A picture in the planes of a buffer, and a compressed one: sizes, checks, and the way of bytes
 //! to and fro by the bus.
 
-use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, Prepare};
-use vb3_v4l2::{Bus, Flow, Format, pixfmt};
+use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare};
+use vb3_v4l2::pixfmt::ComponentLayout;
+use vb3_v4l2::{Bus, Flow, Format, FrameSizes, PixelFormat, Rect, pixfmt};
 
 /// `V4L2_FIELD_NONE`: progressive.
 pub(crate) const FIELD_NONE: u32 = 1;
@@ -10,6 +11,7 @@ pub(crate) const FIELD_NONE: u32 = 1;
 pub(crate) const EIO: DriverError = DriverError(5);
 pub(crate) const EBUSY: DriverError = DriverError(16);
 pub(crate) const EINVAL: DriverError = DriverError(22);
+pub(crate) const ERANGE: DriverError = DriverError(34);
 
 /// Why a picture did not reach a buffer, or was not read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,15 @@ pub(crate) struct Run<'a, C> {
     pub(crate) component: usize,
     /// Where they lie among its lines, if those had no padding.
     pub(crate) packed: std::ops::Range<usize>,
+}
+
+/// A plane of samples in a buffer.
+struct Part<'a, C> {
+    plane: &'a PlaneView<C>,
+    /// Bytes from the start of the memory plane.
+    first: u64,
+    bytesperline: u32,
+    layout: ComponentLayout,
 }
 
 /// What a buffer of a format holds.
@@ -140,35 +151,12 @@ impl Surface<'_> {
         flow: Flow,
         mut copy: impl FnMut(Run<'_, C>) -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
-        let format = self.0;
-        let output = flow == Flow::Output;
-        let pixel = pixfmt::lookup(format.fourcc).ok_or(Trouble::TooSmall)?;
+        let pixel = pixfmt::lookup(self.0.fourcc).ok_or(Trouble::TooSmall)?;
         for index in 0..pixel.components.len() {
-            let layout = pixel
-                .component_layout(index, format.width, format.height, format.layouts())
-                .ok_or(Trouble::TooSmall)?;
-            let plane = buffer
-                .plane(layout.memory_plane)
-                .map_err(|_| Trouble::Stale)?
-                .ok_or(Trouble::TooSmall)?;
-            let start = if output { plane.data_offset } else { 0 };
-            let filled = if output {
-                plane.payload_bytes
-            } else {
-                plane.length_bytes
-            };
-            let bytes = self
-                .picture_bytes(layout.memory_plane)
-                .ok_or(Trouble::TooSmall)?;
-            if start
-                .checked_add(bytes)
-                .is_none_or(|end| end > filled.min(plane.length_bytes))
-            {
-                return Err(Trouble::TooSmall);
-            }
+            let part = self.part(pixel, buffer, flow, index)?;
+            let (layout, plane, first) = (part.layout, part.plane, part.first);
             // CAST: widening, on every target there is.
             let (lines, line_bytes) = (layout.lines as usize, layout.line_bytes as usize);
-            let first = start + layout.offset;
             if layout.bytesperline == layout.line_bytes {
                 copy(Run {
                     cookie: &plane.cookie,
@@ -190,4 +178,157 @@ impl Surface<'_> {
         }
         Ok(())
     }
+    /// Where a component lies in a buffer that holds the whole picture.
+    fn part<'b, C>(
+        self,
+        pixel: &PixelFormat,
+        buffer: &'b Active<C>,
+        flow: Flow,
+        index: usize,
+    ) -> Result<Part<'b, C>, Trouble> {
+        let layout = pixel
+            .component_layout(index, self.0.width, self.0.height, self.0.layouts())
+            .ok_or(Trouble::TooSmall)?;
+        let plane = buffer
+            .plane(layout.memory_plane)
+            .map_err(|_| Trouble::Stale)?
+            .ok_or(Trouble::TooSmall)?;
+        let (start, filled) = match flow {
+            Flow::Output => (plane.data_offset, plane.payload_bytes),
+            Flow::Capture => (0, plane.length_bytes),
+        };
+        let bytes = self
+            .picture_bytes(layout.memory_plane)
+            .ok_or(Trouble::TooSmall)?;
+        if start
+            .checked_add(bytes)
+            .is_none_or(|end| end > filled.min(plane.length_bytes))
+        {
+            return Err(Trouble::TooSmall);
+        }
+        Ok(Part {
+            plane,
+            first: start + layout.offset,
+            bytesperline: layout.bytesperline,
+            layout,
+        })
+    }
+
+    /// Bytes of the packed lines of all components inside a rectangle of whole pairs.
+    pub(crate) fn rect_bytes(self, rect: Rect) -> Option<usize> {
+        let pixel = pixfmt::lookup(self.0.fourcc)?;
+        let mut sum = 0_usize;
+        for (index, component) in pixel.components.iter().enumerate() {
+            // CAST: widening, on every target there is.
+            let line = pixel.line_bytes(index, rect.width)? as usize;
+            let lines = rect.height.div_ceil(component.vertical_step.max(1)) as usize;
+            sum = sum.checked_add(line.checked_mul(lines)?)?;
+        }
+        Some(sum)
+    }
+
+    /// Reads what is inside a rectangle of whole pairs; `to` then holds its components one after
+    /// the other, their lines without padding.
+    pub(crate) fn read_rect<C>(
+        self,
+        buffer: &Active<C>,
+        rect: Rect,
+        bus: &mut dyn Bus<C>,
+        to: &mut Vec<u8>,
+    ) -> Result<(), Trouble> {
+        to.resize(self.rect_bytes(rect).ok_or(Trouble::TooSmall)?, 0);
+        self.each_run_in(buffer, Flow::Output, rect, |run| {
+            let bytes = to.get_mut(run.packed).ok_or(Trouble::TooSmall)?;
+            bus.read(run.cookie, run.offset, bytes)
+                .map_err(|_| Trouble::Fault)
+        })
+    }
+
+    /// Writes the inside of a rectangle, laid out as [`read_rect`](Self::read_rect) does it.
+    pub(crate) fn write_rect<C>(
+        self,
+        buffer: &Active<C>,
+        rect: Rect,
+        bus: &mut dyn Bus<C>,
+        from: &[u8],
+    ) -> Result<(), Trouble> {
+        self.each_run_in(buffer, Flow::Capture, rect, |run| {
+            let bytes = from.get(run.packed).ok_or(Trouble::TooSmall)?;
+            bus.write(run.cookie, run.offset, bytes)
+                .map_err(|_| Trouble::Fault)
+        })
+    }
+
+    /// As [`each_run`](Self::each_run) for a part of the picture: `packed` counts from the start
+    /// of the first component's lines, and goes on through all components.
+    fn each_run_in<C>(
+        self,
+        buffer: &Active<C>,
+        flow: Flow,
+        rect: Rect,
+        mut copy: impl FnMut(Run<'_, C>) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let pixel = pixfmt::lookup(self.0.fourcc).ok_or(Trouble::TooSmall)?;
+        let (left, top) = (rect.left.unsigned_abs(), rect.top.unsigned_abs());
+        let mut packed = 0_usize;
+        for index in 0..pixel.components.len() {
+            let part = self.part(pixel, buffer, flow, index)?;
+            let step = pixel.components.get(index).map_or(1, |c| c.vertical_step);
+            let bytes = |columns| pixel.line_bytes(index, columns).ok_or(Trouble::TooSmall);
+            // CAST: widening, on every target there is.
+            let line = bytes(rect.width)? as usize;
+            let from_left = u64::from(bytes(left)?);
+            let lines = rect.height.div_ceil(step.max(1));
+            let first = u64::from(top / step.max(1));
+            let inside = left
+                .checked_add(rect.width)
+                .is_some_and(|x| x <= self.0.width)
+                && top
+                    .checked_add(rect.height)
+                    .is_some_and(|y| y <= self.0.height);
+            if !inside {
+                return Err(Trouble::TooSmall);
+            }
+            let pitch = u64::from(part.bytesperline);
+            let start = part.first + first * pitch + from_left;
+            let whole = u64::from(part.bytesperline) == line as u64;
+            let (runs, length) = if whole {
+                (1, line * lines as usize)
+            } else {
+                (lines, line)
+            };
+            for run in 0..runs {
+                copy(Run {
+                    cookie: &part.plane.cookie,
+                    offset: start + u64::from(run) * pitch,
+                    component: index,
+                    packed: packed..packed + length,
+                })?;
+                packed += length;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A format with lines that are multiples of `stride` bytes; `None` where they would be too long.
+pub(crate) fn align_lines(
+    format: Format,
+    formats: &[&'static PixelFormat],
+    stride: u32,
+) -> Option<Format> {
+    if stride <= 1 {
+        return Some(format);
+    }
+    let mut wanted = format;
+    for plane in &mut wanted.planes {
+        plane.bytesperline = plane.bytesperline.checked_next_multiple_of(stride)?;
+    }
+    let exactly = FrameSizes {
+        width: (format.width, format.width, 1),
+        height: (format.height, format.height, 1),
+    };
+    let mut aligned = Format::negotiate(&wanted, formats, exactly, false)?;
+    aligned.color = format.color;
+    Some(aligned)
 }

@@ -2,7 +2,9 @@
 
 use crate::surface::{FIELD_NONE, Surface};
 use std::collections::VecDeque;
-use vb3_queue::{Active, Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare};
+use vb3_queue::{
+    Active, Completion, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare,
+};
 use vb3_v4l2::{Flow, Format, Progress};
 
 /// What a device has of one queue.
@@ -76,6 +78,25 @@ impl<C> Lane<C> {
             frame_flags: None,
         };
         progress.finish(self.flow, token, completion);
+    }
+
+    /// Gives an empty last CAPTURE buffer back; whether there was one.
+    pub(crate) fn give_last(&mut self, progress: &mut Progress<C>) -> bool {
+        let Some(token) = self.take() else {
+            return false;
+        };
+        let completion = Completion {
+            outcome: DoneState::Done,
+            payloads: Some([0; MAX_PLANES]),
+            timestamp_ns: Some(0),
+            sequence: self.next_sequence(),
+            field: FIELD_NONE,
+            last: true,
+            timecode: None,
+            frame_flags: Some(0),
+        };
+        progress.finish(self.flow, token, completion);
+        true
     }
 }
 

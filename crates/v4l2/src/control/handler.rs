@@ -41,6 +41,7 @@ fn class_name(class: u32) -> &'static str {
         sys::V4L2_CTRL_CLASS_CAMERA => "Camera Controls",
         sys::V4L2_CTRL_CLASS_IMAGE_SOURCE => "Image Source Controls",
         sys::V4L2_CTRL_CLASS_IMAGE_PROC => "Image Processing Controls",
+        sys::V4L2_CTRL_CLASS_JPEG => "JPEG Compression Controls",
         sys::V4L2_CTRL_CLASS_DETECT => "Detection Controls",
         _ => "Controls",
     }

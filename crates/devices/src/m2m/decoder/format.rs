@@ -2,6 +2,7 @@
 
 use crate::picture::{HEIGHT_MAX, WIDTH_MAX};
 use crate::spec::DeviceSpec;
+use crate::surface::align_lines;
 use vb3_codec::{Colour, Kind};
 use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat, PlaneLayout, pixfmt};
 
@@ -87,7 +88,7 @@ pub(super) fn try_raw(
         ..*wanted
     };
     let format = Format::negotiate(&wanted, raw, SIZES, false);
-    let Some(mut format) = format.and_then(|format| aligned(format, raw, stride)) else {
+    let Some(mut format) = format.and_then(|format| align_lines(format, raw, stride)) else {
         return *now;
     };
     format.color = now.color;
@@ -106,23 +107,10 @@ pub(super) fn raw_like(
         planes: [PlaneLayout::default(); vb3_queue::MAX_PLANES],
         ..*like
     };
-    let mut format = aligned(Format::negotiate(&wanted, raw, SIZES, false)?, raw, stride)?;
+    let format = Format::negotiate(&wanted, raw, SIZES, false)?;
+    let mut format = align_lines(format, raw, stride)?;
     format.color = like.color;
     Some(format)
-}
-
-/// The same with lines that are multiples of `stride` bytes.
-pub(super) fn aligned(format: Format, raw: &[&'static PixelFormat], stride: u32) -> Option<Format> {
-    if stride <= 1 {
-        return Some(format);
-    }
-    let mut wanted = format;
-    for plane in &mut wanted.planes {
-        plane.bytesperline = plane.bytesperline.checked_next_multiple_of(stride)?;
-    }
-    let mut aligned = Format::negotiate(&wanted, raw, SIZES, false)?;
-    aligned.color = format.color;
-    Some(aligned)
 }
 
 /// Colours of a stream in V4L2's terms; what it leaves open stays as it was.

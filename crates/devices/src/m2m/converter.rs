@@ -1,0 +1,357 @@
+//! A converter: takes a part of each picture at OUTPUT and puts it, scaled, turned and in another
+//! pixel format, into a part of one at CAPTURE. What s5p-fimc did.
+
+mod select;
+
+use super::{Lane, LaneDriver, Meta};
+use crate::Failure;
+use crate::convert::{self, Color, ConvertError, Job, PixelLayout, Range, Rotate, View, ViewMut};
+use crate::device::Outside;
+use crate::mode::{SIZES, matrix_of};
+use crate::picture::Size;
+use crate::place::{Place, identity, policy};
+use crate::spec::DeviceSpec;
+use crate::surface::{EINVAL, Surface, Trouble, align_lines};
+use std::os::fd::BorrowedFd;
+use vb3_queue::{Active, DoneState, Driver, DriverError, MAX_PLANES, TimestampKind};
+use vb3_v4l2::{
+    Bus, Colorimetry, ControlSpec, ControlValue, Flow, Format, FourCc, Fraction, FrameIntervals,
+    FrameSizes, Identity, PixelFormat, Planarity, Progress, QueuePolicy, Rect, Role,
+    SelectionFlags, SelectionTarget, Statistics, VideoDriver, pixfmt,
+};
+
+const HFLIP: u32 = 0x0098_0914;
+const VFLIP: u32 = 0x0098_0915;
+const ROTATE: u32 = 0x0098_0922;
+
+/// What one open file has of a converter.
+pub struct FrameConverter<C> {
+    identity: Identity,
+    policy: QueuePolicy,
+    planarity: Planarity,
+    formats: Vec<&'static PixelFormat>,
+    /// Lines of pictures are multiples of so many bytes.
+    stride: u32,
+    output: Lane<C>,
+    capture: Lane<C>,
+    /// What is taken of pictures at OUTPUT.
+    crop: Rect,
+    /// Where it is put at CAPTURE.
+    compose: Rect,
+    hflip: bool,
+    vflip: bool,
+    rotate: Rotate,
+    engine: convert::Converter,
+    /// What is taken of a picture, its lines without padding.
+    source: Vec<u8>,
+    /// What is made of it, likewise.
+    target: Vec<u8>,
+    statistics: Statistics,
+}
+
+impl<C> std::fmt::Debug for FrameConverter<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FrameConverter")
+            .field("identity", &self.identity)
+            .field("crop", &self.crop)
+            .field("compose", &self.compose)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C> FrameConverter<C> {
+    /// Makes what one open file has of the converter of a SPEC.
+    ///
+    /// # Errors
+    /// A sentence, for a SPEC that names no format it has.
+    pub fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+        let formats: Vec<&'static PixelFormat> = pixfmt::TABLE
+            .iter()
+            .filter(|pixel| spec.mplane || pixel.memory_planes == 1)
+            .filter(|pixel| PixelLayout::of(pixel.fourcc).is_some())
+            .collect();
+        let none = || Failure::new("the converter has no such format");
+        let size = spec.size.unwrap_or(Size::nearest(640, 480));
+        let wanted = spec.format.unwrap_or(FourCc::NV12);
+        let pixel = formats.iter().find(|pixel| pixel.fourcc == wanted);
+        let made = pixel.and_then(|pixel| Format::new(pixel, size.width(), size.height()));
+        let stride = spec.stride.unwrap_or(1);
+        let mut format = align_lines(made.ok_or_else(none)?, &formats, stride).ok_or_else(none)?;
+        format.color = BT709;
+        let whole = Rect::whole(format.width, format.height);
+        Ok(Self {
+            identity: identity(spec, place, "Converter"),
+            policy: QueuePolicy {
+                file_io: false,
+                timestamps: TimestampKind::Copy,
+                min_reqbufs: 1,
+                ..policy(spec, place)
+            },
+            planarity: if spec.mplane {
+                Planarity::Multi
+            } else {
+                Planarity::Single
+            },
+            formats,
+            stride,
+            output: Lane::new(Flow::Output, format),
+            capture: Lane::new(Flow::Capture, format),
+            crop: whole,
+            compose: whole,
+            hflip: false,
+            vflip: false,
+            rotate: Rotate::None,
+            engine: convert::Converter::new(),
+            source: Vec::new(),
+            target: Vec::new(),
+            statistics: Statistics::default(),
+        })
+    }
+
+    fn lane(&self, flow: Flow) -> &Lane<C> {
+        match flow {
+            Flow::Capture => &self.capture,
+            Flow::Output => &self.output,
+        }
+    }
+
+    /// Converts the oldest picture into the oldest empty buffer, if there are both.
+    fn step(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        if !self.output.is_ready() || !self.capture.is_ready() {
+            return;
+        }
+        let Some(source) = self.output.take() else {
+            return;
+        };
+        let Some(target) = self.capture.take() else {
+            self.output.tokens.push_front(source);
+            return;
+        };
+        let (outcome, payloads) = match self.convert(&source, &target, bus) {
+            Ok(payloads) => (DoneState::Done, payloads),
+            Err(Trouble::Stale) => {
+                // One of the two is no longer ours; the other waits for its next partner.
+                self.put_back(source, target);
+                return;
+            }
+            Err(Trouble::Fault | Trouble::TooSmall) => {
+                self.statistics.bus_faults = self.statistics.bus_faults.saturating_add(1);
+                self.statistics.dropped = self.statistics.dropped.saturating_add(1);
+                (DoneState::Error, [0; MAX_PLANES])
+            }
+        };
+        let sequence = self.capture.next_sequence();
+        let completion = Meta::of(&source).completion(outcome, payloads, sequence, false);
+        self.output.consume(source, outcome, progress);
+        progress.finish(Flow::Capture, target, completion);
+    }
+
+    fn put_back(&mut self, source: Active<C>, target: Active<C>) {
+        if !source.is_stale() {
+            self.output.tokens.push_front(source);
+        }
+        if !target.is_stale() {
+            self.capture.tokens.push_front(target);
+        }
+    }
+
+    fn convert(
+        &mut self,
+        source: &Active<C>,
+        target: &Active<C>,
+        bus: &mut dyn Bus<C>,
+    ) -> Result<[u64; MAX_PLANES], Trouble> {
+        let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
+        let layout_of = |format: &Format| PixelLayout::of(format.fourcc).ok_or(Trouble::TooSmall);
+        let (from_layout, to_layout) = (layout_of(from.0)?, layout_of(to.0)?);
+        let size_of = |rect: Rect| Size::new(rect.width, rect.height).ok_or(Trouble::TooSmall);
+        let (from_size, to_size) = (size_of(self.crop)?, size_of(self.compose)?);
+        from.read_rect(source, self.crop, bus, &mut self.source)?;
+        let bytes = to.rect_bytes(self.compose).ok_or(Trouble::TooSmall)?;
+        self.target.resize(bytes, 0);
+        let job = Job {
+            rotate: self.rotate,
+            hflip: self.hflip,
+            vflip: self.vflip,
+            ..Job::whole(from_size, to_size, color_of(&from.0.color))
+        };
+        let stride = |layout: PixelLayout, size| layout.plane(size, 0).map_or(0, |(line, _)| line);
+        let view = View::contiguous(
+            from_layout,
+            from_size,
+            &self.source,
+            stride(from_layout, from_size),
+        );
+        let made = ViewMut::contiguous(
+            to_layout,
+            to_size,
+            &mut self.target,
+            stride(to_layout, to_size),
+        );
+        let done = view.and_then(|view| self.engine.run(&job, &view, &mut made?));
+        done.map_err(|_: ConvertError| Trouble::Fault)?;
+        to.write_rect(target, self.compose, bus, &self.target)?;
+        to.payloads()
+    }
+}
+
+/// Rec. 709, what is said before a program says anything.
+const BT709: Colorimetry = Colorimetry {
+    colorspace: 3,
+    xfer_func: 0,
+    ycbcr_enc: 0,
+    quantization: 0,
+};
+
+/// How Y'CbCr is meant where V4L2 says so.
+fn color_of(color: &Colorimetry) -> Color {
+    const FULL: u32 = 1;
+    const DEFAULT: u32 = 0;
+    const JPEG: u32 = 7;
+    let full =
+        color.quantization == FULL || color.quantization == DEFAULT && color.colorspace == JPEG;
+    Color {
+        matrix: matrix_of(color),
+        range: if full { Range::Full } else { Range::Limited },
+    }
+}
+
+impl<C> Outside for FrameConverter<C> {
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        None
+    }
+}
+
+impl<C> VideoDriver for FrameConverter<C> {
+    type Cookie = C;
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn role(&self) -> Role {
+        Role::MemToMem
+    }
+
+    fn planarity(&self) -> Planarity {
+        self.planarity
+    }
+
+    fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
+        Box::new(LaneDriver(match flow {
+            Flow::Capture => &mut self.capture,
+            Flow::Output => &mut self.output,
+        }))
+    }
+
+    fn formats(&self, _: Flow) -> &[&'static PixelFormat] {
+        &self.formats
+    }
+
+    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes {
+        SIZES
+    }
+
+    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals> {
+        None
+    }
+
+    fn format(&self, flow: Flow) -> Format {
+        self.lane(flow).format
+    }
+
+    fn try_format(&self, flow: Flow, wanted: &Format) -> Format {
+        let made = Format::negotiate(wanted, &self.formats, SIZES, flow == Flow::Output)
+            .and_then(|format| align_lines(format, &self.formats, self.stride));
+        let Some(mut format) = made else {
+            return self.lane(flow).format;
+        };
+        match flow {
+            // Colours are carried: they change with the numbers, not in meaning.
+            Flow::Capture => format.color = self.output.format.color,
+            Flow::Output if wanted.color.colorspace == 0 => format.color = BT709,
+            Flow::Output => {}
+        }
+        format
+    }
+
+    fn set_format(&mut self, flow: Flow, format: &Format, _: bool) -> Result<(), DriverError> {
+        let whole = Rect::whole(format.width, format.height);
+        match flow {
+            Flow::Capture => {
+                self.capture.format = *format;
+                self.compose = whole;
+            }
+            Flow::Output => {
+                self.output.format = *format;
+                self.capture.format.color = format.color;
+                self.crop = whole;
+            }
+        }
+        Ok(())
+    }
+
+    fn interval(&self, _: Flow) -> Option<Fraction> {
+        None
+    }
+
+    fn has_selection(&self) -> bool {
+        true
+    }
+
+    fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
+        self.rect(flow, target)
+    }
+
+    fn set_selection(
+        &mut self,
+        flow: Flow,
+        target: SelectionTarget,
+        wanted: Rect,
+        flags: SelectionFlags,
+    ) -> Result<Rect, DriverError> {
+        self.set_rect(flow, target, wanted, flags)
+    }
+
+    fn controls(&self) -> Vec<ControlSpec> {
+        vec![
+            ControlSpec::boolean(HFLIP, "Horizontal Flip", false),
+            ControlSpec::boolean(VFLIP, "Vertical Flip", false),
+            ControlSpec::integer(ROTATE, "Rotate", (0, 270, 90), 0),
+        ]
+    }
+
+    fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
+        let number = value.number();
+        match id {
+            HFLIP => self.hflip = number != 0,
+            VFLIP => self.vflip = number != 0,
+            ROTATE => {
+                let degrees = i32::try_from(number).map_err(|_| EINVAL)?;
+                self.rotate = Rotate::from_degrees(degrees).ok_or(EINVAL)?;
+            }
+            _ => return Err(EINVAL),
+        }
+        Ok(())
+    }
+
+    fn queue_policy(&self, _: Flow) -> QueuePolicy {
+        self.policy
+    }
+
+    fn tick(&mut self, _: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        self.step(bus, progress);
+    }
+
+    fn next_tick(&self) -> Option<u64> {
+        (self.output.is_ready() && self.capture.is_ready()).then_some(0)
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+}

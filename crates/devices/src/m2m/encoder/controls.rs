@@ -1,0 +1,130 @@
+//! Controls of encoders.
+
+use super::MIN_BUFFERS;
+use crate::surface::{EBUSY, EINVAL};
+use vb3_codec::{H264Profile, Kind};
+use vb3_queue::DriverError;
+use vb3_v4l2::{ControlFlags, ControlSpec, ControlValue};
+
+const MIN_BUFFERS_FOR_OUTPUT: u32 = 0x0098_0928;
+const GOP_SIZE: u32 = 0x0099_09cb;
+const BITRATE_MODE: u32 = 0x0099_09ce;
+const BITRATE: u32 = 0x0099_09cf;
+const HEADER_MODE: u32 = 0x0099_09d8;
+const FORCE_KEY_FRAME: u32 = 0x0099_09e5;
+const H264_LEVEL: u32 = 0x0099_0a67;
+const H264_PROFILE: u32 = 0x0099_0a6b;
+const JPEG_QUALITY: u32 = 0x009d_0903;
+
+/// The library spends more on one picture and less on another.
+const BITRATE_MODES: &[&str] = &["Variable Bitrate"];
+/// Parameter sets are in the buffer of the picture that needs them.
+const HEADER_MODES: &[&str] = &["", "Joined With 1st Frame"];
+const PROFILES: &[&str] = &["Baseline", "Constrained Baseline", "Main", "", "High"];
+const LEVELS: &[&str] = &[
+    "1", "1b", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4", "4.1", "4.2", "5",
+    "5.1", "5.2",
+];
+/// `level_idc` of each.
+const LEVEL_IDCS: [u8; 17] = [
+    10, 9, 11, 12, 13, 20, 21, 22, 30, 31, 32, 40, 41, 42, 50, 51, 52,
+];
+
+/// Values of an encoder's controls.
+#[derive(Debug)]
+pub(super) struct Controls {
+    kind: Kind,
+    /// Bits a second.
+    pub(super) bitrate: u32,
+    /// Pictures from one IDR picture to the next.
+    pub(super) gop: u32,
+    profile: usize,
+    level: usize,
+    /// The next picture is to be an IDR picture.
+    pub(super) force_key: bool,
+    /// Of JPEG files.
+    pub(super) quality: u8,
+}
+
+impl Controls {
+    pub(super) const fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            bitrate: 2_000_000,
+            gop: 30,
+            profile: 1,
+            level: 11,
+            force_key: false,
+            quality: 80,
+        }
+    }
+
+    pub(super) fn profile(&self) -> H264Profile {
+        match self.profile {
+            2 => H264Profile::Main,
+            4 => H264Profile::High,
+            _ => H264Profile::ConstrainedBaseline,
+        }
+    }
+
+    /// `level_idc`.
+    pub(super) fn level(&self) -> u8 {
+        LEVEL_IDCS.get(self.level).copied().unwrap_or(40)
+    }
+
+    pub(super) fn specs(&self) -> Vec<ControlSpec> {
+        let int = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+        let index = |value: usize| u32::try_from(value).unwrap_or(0);
+        let least = int(MIN_BUFFERS);
+        let buffers = ControlSpec::integer(
+            MIN_BUFFERS_FOR_OUTPUT,
+            "Min Number of Output Buffers",
+            (1, 32, 1),
+            least,
+        )
+        .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE));
+        if self.kind == Kind::JpegEncoder {
+            let quality = i32::from(self.quality);
+            return vec![
+                buffers,
+                ControlSpec::integer(JPEG_QUALITY, "Compression Quality", (1, 100, 1), quality),
+            ];
+        }
+        vec![
+            buffers,
+            ControlSpec::integer(GOP_SIZE, "Video GOP Size", (0, 3600, 1), int(self.gop)),
+            ControlSpec::menu(BITRATE_MODE, "Video Bitrate Mode", BITRATE_MODES, 0),
+            ControlSpec::integer(
+                BITRATE,
+                "Video Bitrate",
+                (16_000, 200_000_000, 1),
+                int(self.bitrate),
+            ),
+            ControlSpec::menu(HEADER_MODE, "Sequence Header Mode", HEADER_MODES, 1),
+            ControlSpec::button(FORCE_KEY_FRAME, "Force Key Frame"),
+            ControlSpec::menu(H264_LEVEL, "H264 Level", LEVELS, index(self.level)),
+            ControlSpec::menu(H264_PROFILE, "H264 Profile", PROFILES, index(self.profile)),
+        ]
+    }
+
+    /// Takes a value in its range. EBUSY for one that a stream cannot change on its way.
+    pub(super) fn set(&mut self, id: u32, value: i64, busy: bool) -> Result<(), DriverError> {
+        let unsigned = || u32::try_from(value).map_err(|_| EINVAL);
+        let index = || usize::try_from(value).map_err(|_| EINVAL);
+        match id {
+            BITRATE => self.bitrate = unsigned()?,
+            GOP_SIZE => self.gop = unsigned()?,
+            FORCE_KEY_FRAME => self.force_key = true,
+            H264_PROFILE | H264_LEVEL if busy => return Err(EBUSY),
+            H264_PROFILE => self.profile = index()?,
+            H264_LEVEL => self.level = index()?,
+            JPEG_QUALITY => self.quality = u8::try_from(value).map_err(|_| EINVAL)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn volatile(id: u32) -> Option<ControlValue> {
+    (id == MIN_BUFFERS_FOR_OUTPUT).then_some(ControlValue::Number(MIN_BUFFERS.into()))
+}
