@@ -96,6 +96,11 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
             std::fs::copy(&built, to.join(entry.file_name()))?;
         }
     }
+    if needs_peers(&cell.scenario) {
+        for entry in lab.peers(&cell.kernel)?.read_dir()?.flatten() {
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
     if cell.is_of_process() {
         std::fs::copy(build::vb3(lab), to.join("vb3"))?;
     }
@@ -136,10 +141,15 @@ fn pack(lab: &Lab, cell: &Cell, dir: &Path, initrd: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether a scenario wants the drivers that are built from the kernel's source.
+pub(crate) fn needs_peers(scenario: &str) -> bool {
+    wishes(scenario, "needs").iter().any(|name| name == "peers")
+}
+
 /// What a scenario asks for in lines `#KEY …`: arguments of the kernel (`append`), MiB of memory
-/// (`memory`), further devices (`device`).
-fn wishes(cell: &Cell, key: &str) -> Vec<String> {
-    let name = format!("lab/scenarios/{}.sh", cell.scenario);
+/// (`memory`), further devices (`device`), drivers (`needs`).
+fn wishes(scenario: &str, key: &str) -> Vec<String> {
+    let name = format!("lab/scenarios/{scenario}.sh");
     let script = std::fs::read_to_string(sh::root().join(name)).unwrap_or_default();
     let key = format!("#{key} ");
     let wishes = script.lines().filter_map(|line| line.strip_prefix(&key));
@@ -150,7 +160,7 @@ fn wishes(cell: &Cell, key: &str) -> Vec<String> {
 fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
     let mut qemu = Command::new("nice");
     qemu.arg("qemu-system-x86_64");
-    let memory = wishes(cell, "memory").pop();
+    let memory = wishes(&cell.scenario, "memory").pop();
     let memory = memory.unwrap_or_else(|| args.memory.to_string());
     // Not all hosts' KVM runs a stock guest; translation always does.
     let accel = if args.kvm { "kvm" } else { "tcg,thread=multi" };
@@ -162,7 +172,7 @@ fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
     let mut line = format!(
         "console=ttyS0 quiet no_timer_check oops=panic panic=-1 {} {}",
         args.append,
-        wishes(cell, "append").join(" ")
+        wishes(&cell.scenario, "append").join(" ")
     );
     match cell.iommu {
         Iommu::None => {}
@@ -174,7 +184,7 @@ fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
             qemu.args(["-device", "virtio-iommu-pci"]);
         }
     }
-    if wishes(cell, "device").iter().any(|name| name == "ivshmem") {
+    if wishes(&cell.scenario, "device").iter().any(|name| name == "ivshmem") {
         qemu.args(["-object", "memory-backend-ram,id=ram,size=16M,share=on"])
             .args(["-device", "ivshmem-plain,memdev=ram"]);
     }

@@ -137,3 +137,24 @@ pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
     }
     Ok(())
 }
+
+/// Builds the drivers that Debian's kernels leave out, from the kernel's source.
+pub(crate) fn peers(lab: &Lab, kernel: &str) -> Result<()> {
+    let _lock = lab.lock()?;
+    let out = lab.peers(kernel)?;
+    if out.exists() {
+        return Ok(());
+    }
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    step::run(
+        &format!("building vimc, vim2m, vicodec and vkms for {kernel}: about 160 MB to load"),
+        Duration::from_secs(600),
+        &lab.log(&format!("peers-{kernel}")),
+        &mut lab.inside(&[
+            "sh",
+            "/work/src/lab/peers.sh",
+            kernel,
+            &format!("/kernels/{kernel}/{name}"),
+        ]),
+    )
+}

@@ -126,6 +126,11 @@ impl Lab {
         Ok(format!("modules-{}.cpio.gz", key("make-modules.sh")?))
     }
 
+    /// Where the drivers are that are built from a kernel's source.
+    pub(crate) fn peers(&self, kernel: &str) -> Result<PathBuf> {
+        Ok(self.kernel(kernel, &format!("peers-{}", key("peers.sh")?)))
+    }
+
     /// Where this tree is built. Inside the build root it is `/work`; other trees have their own.
     pub(crate) fn work(&self) -> PathBuf {
         super::results().join("build")

@@ -94,6 +94,7 @@ const EVERYTHING: &[(&str, &[Iommu])] = &[
     ("links", &[Iommu::Intel, Iommu::Virtio]),
     ("pool", &[Iommu::None, Iommu::Intel]),
     ("far", &[Iommu::None]),
+    ("peers", &[Iommu::None]),
     ("stress", &[Iommu::None, Iommu::Intel]),
     ("process", &[Iommu::None]),
 ];
@@ -174,6 +175,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         build::modules(&lab, kernel)?;
     }
     let cells = wanted(args, &kernels);
+    if cells.iter().any(|cell| boot::needs_peers(&cell.scenario)) {
+        for kernel in &kernels {
+            build::peers(&lab, kernel)?;
+        }
+    }
     if cells.iter().any(Cell::is_of_process) {
         build::process(&lab)?;
     }

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Builds drivers that Debian's kernels leave out, from the same kernel's source: vimc, vim2m,
+# vicodec and vkms.
+#
+#   peers.sh KERNEL OUT
+#
+# vim2m and vicodec allocate by vmalloc only; here they use dma-contig, which is what is tested.
+# OUT appears only when it is complete.
+set -eu
+
+kernel=$1
+out=$2
+series=$(echo "$kernel" | cut -d. -f1-2)
+version=$(dpkg-query -W -f='${Version}' "linux-headers-$kernel")
+work=$out.partial
+rm -rf "$work"
+mkdir -p "$work"
+cd "$work"
+apt-get download -qq "linux-source-$series=$version"
+dpkg-deb --fsys-tarfile ./*.deb | tar -xO "./usr/src/linux-source-$series.tar.xz" |
+    tar -xJ --strip-components=1 --wildcards \
+        '*/drivers/media/test-drivers/vim*' '*/drivers/media/test-drivers/vicodec/*' \
+        '*/drivers/media/v4l2-core/v4l2-mem2mem.c' '*/drivers/gpu/drm/vkms/*'
+rm ./*.deb
+
+media=drivers/media
+echo 'obj-m := v4l2-mem2mem.o' >$media/v4l2-core/Kbuild
+for driver in vim2m.c vicodec/vicodec-core.c; do
+    sed -i -e 's/vb2_vmalloc_memops/vb2_dma_contig_memops/' \
+        -e 's/^\t\(src_vq\|dst_vq\)->mem_ops = .*/&\n\t\1->dev = ctx->dev->v4l2_dev.dev;/' \
+        -e 's,media/videobuf2-vmalloc.h,media/videobuf2-dma-contig.h,' \
+        "$media/test-drivers/$driver"
+done
+mkdir -p $media/test-drivers/vim2m
+mv $media/test-drivers/vim2m.c $media/test-drivers/vim2m/
+echo 'obj-m := vim2m.o' >$media/test-drivers/vim2m/Kbuild
+
+make_in() {
+    dir=$work/$1
+    shift
+    make -C "/lib/modules/$kernel/build" M="$dir" modules "$@"
+    cp "$dir"/*.ko "$work/"
+}
+make_in $media/v4l2-core
+symbols=$work/$media/v4l2-core/Module.symvers
+make_in $media/test-drivers/vim2m KBUILD_EXTRA_SYMBOLS="$symbols"
+make_in $media/test-drivers/vicodec KBUILD_EXTRA_SYMBOLS="$symbols" CONFIG_VIDEO_VICODEC=m
+make_in $media/test-drivers/vimc CONFIG_VIDEO_VIMC=m
+make_in drivers/gpu/drm/vkms CONFIG_DRM_VKMS=m
+mkdir -p "$work/done"
+mv ./*.ko "$work/done/"
+mv "$work/done" "$out"
+rm -rf "$work"
