@@ -184,7 +184,10 @@ fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
             qemu.args(["-device", "virtio-iommu-pci"]);
         }
     }
-    if wishes(&cell.scenario, "device").iter().any(|name| name == "ivshmem") {
+    if wishes(&cell.scenario, "device")
+        .iter()
+        .any(|name| name == "ivshmem")
+    {
         qemu.args(["-object", "memory-backend-ram,id=ram,size=16M,share=on"])
             .args(["-device", "ivshmem-plain,memdev=ram"]);
     }
