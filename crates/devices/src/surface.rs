@@ -261,7 +261,7 @@ impl Surface<'_> {
 
     /// As [`each_run`](Self::each_run) for a part of the picture: `packed` counts from the start
     /// of the first component's lines, and goes on through all components.
-    fn each_run_in<C>(
+    pub(crate) fn each_run_in<C>(
         self,
         buffer: &Active<C>,
         flow: Flow,

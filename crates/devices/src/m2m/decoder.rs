@@ -10,15 +10,15 @@
 mod format;
 mod work;
 
-use super::{Lane, LaneDriver, Meta};
+use super::{Hired, Lane, LaneDriver, Memos, raw};
 use crate::Failure;
 use crate::device::Outside;
 use crate::place::{Place, identity, policy};
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::surface::{EBUSY, EINVAL};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
-use vb3_codec::{Kind, Launch, Picture, StreamFormat, Worker};
+use vb3_codec::{Kind, Picture, StreamFormat};
 use vb3_queue::{Driver, DriverError, TimestampKind};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlFlags, ControlSpec, ControlValue, EventKinds, Flow, Format,
@@ -35,7 +35,8 @@ const MIN_BUFFERS: i32 = 2;
 #[derive(Debug)]
 struct Decoded {
     tag: u64,
-    picture: Picture,
+    /// `None` of a file in which there is none.
+    picture: Option<Picture>,
     damaged: bool,
 }
 
@@ -71,8 +72,6 @@ pub struct Decoder<C> {
     identity: Identity,
     policies: [QueuePolicy; 2],
     planarity: Planarity,
-    kind: Kind,
-    launch: Launch,
     coded: Vec<&'static PixelFormat>,
     raw: Vec<&'static PixelFormat>,
     /// Lines of pictures are multiples of so many bytes.
@@ -84,11 +83,11 @@ pub struct Decoder<C> {
     /// The stream's size and place in the coded picture; all zero before it is known.
     visible: Rect,
     coded_size: (u32, u32),
-    worker: Option<Worker>,
-    failure: Option<Failure>,
-    next_tag: u64,
-    /// By tag: what was said of pieces whose pictures may still come.
-    metas: BTreeMap<u64, Meta>,
+    hired: Hired,
+    /// Of pieces whose pictures may still come.
+    memos: Memos,
+    /// JPEG: the file whose picture came last.
+    answered: u64,
     decoded: VecDeque<Decoded>,
     pending: Pending,
     drain: Drain,
@@ -98,6 +97,8 @@ pub struct Decoder<C> {
     seen_capture_starts: u64,
     /// Chroma as pairs.
     scratch: Vec<u8>,
+    /// Luma of a picture of an odd size.
+    padded: Vec<u8>,
     statistics: Statistics,
 }
 
@@ -113,12 +114,12 @@ impl<C> Decoder<C> {
             _ => return Err(Failure::new("the device is no decoder")),
         };
         let coded = format::coded(kind);
-        let raw = format::raw(spec);
+        let raw = raw::formats(spec);
         let stride = spec.stride.unwrap_or(1);
         let none = || Failure::new("the decoder has no format");
         let size = spec.size.unwrap_or(crate::picture::Size::nearest(640, 480));
         let start = format::coded_at(&coded, size.width(), size.height()).ok_or_else(none)?;
-        let first = format::first(&raw, spec.format).ok_or_else(none)?;
+        let first = raw::first(&raw, spec.format).ok_or_else(none)?;
         let shown = format::raw_like(&raw, first, &start, stride).ok_or_else(none)?;
         let policy = QueuePolicy {
             file_io: false,
@@ -143,8 +144,6 @@ impl<C> Decoder<C> {
             } else {
                 Planarity::Single
             },
-            kind,
-            launch: place.codec.clone(),
             coded,
             raw,
             stride,
@@ -153,10 +152,9 @@ impl<C> Decoder<C> {
             held: shown,
             visible: Rect::default(),
             coded_size: (0, 0),
-            worker: None,
-            failure: None,
-            next_tag: 1,
-            metas: BTreeMap::new(),
+            hired: Hired::new(kind, place.codec.clone()),
+            memos: Memos::new(),
+            answered: 0,
             decoded: VecDeque::new(),
             pending: Pending::None,
             drain: Drain::Idle,
@@ -164,6 +162,7 @@ impl<C> Decoder<C> {
             seen_output_stops: 0,
             seen_capture_starts: 0,
             scratch: Vec::new(),
+            padded: Vec::new(),
             statistics: Statistics::default(),
         })
     }
@@ -177,17 +176,29 @@ impl<C> Decoder<C> {
 
     /// The part of a CAPTURE buffer that holds the picture.
     fn shown(&self) -> Rect {
-        Rect::whole(self.capture.format.width, self.capture.format.height)
+        let (format, visible) = (&self.capture.format, self.visible);
+        // One of an odd size leaves a column or a line.
+        let size = |whole: u32, part: u32| {
+            if part == whole.wrapping_sub(1) {
+                part
+            } else {
+                whole
+            }
+        };
+        Rect::whole(
+            size(format.width, visible.width),
+            size(format.height, visible.height),
+        )
     }
 }
 
 impl<C> Outside for Decoder<C> {
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.worker.as_ref().map(Worker::wake_fd)
+        self.hired.wake_fd()
     }
 
     fn failure(&self) -> Option<&Failure> {
-        self.failure.as_ref()
+        self.hired.failure()
     }
 }
 
@@ -221,7 +232,7 @@ impl<C> VideoDriver for Decoder<C> {
     }
 
     fn format_flags(&self, flow: Flow, _: &PixelFormat) -> FormatFlags {
-        match (flow, self.kind) {
+        match (flow, self.hired.kind()) {
             (Flow::Output, Kind::H264Decoder) => {
                 FormatFlags::CONTINUOUS_BYTESTREAM | FormatFlags::DYN_RESOLUTION
             }

@@ -1,6 +1,7 @@
 //! Raw pictures on one side of a codec.
 
 use crate::spec::DeviceSpec;
+use crate::surface::align_lines;
 use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat, PlaneLayout, pixfmt};
 
 /// `V4L2_COLORSPACE_REC709`, what is said where nobody says anything.
@@ -38,7 +39,7 @@ pub(crate) fn first(raw: &[&'static PixelFormat], wanted: Option<FourCc>) -> Opt
     Some(wanted.or_else(|| raw.first())?.fourcc)
 }
 
-/// A raw format of the size and colours of another.
+/// A raw format of the size of another, and of the colours that its pictures have.
 pub(crate) fn like(
     raw: &[&'static PixelFormat],
     fourcc: FourCc,
@@ -51,7 +52,11 @@ pub(crate) fn like(
         planes: [PlaneLayout::default(); vb3_queue::MAX_PLANES],
         ..*like
     };
-    negotiate(raw, &wanted, sizes, stride)
+    let mut format = negotiate(raw, &wanted, sizes, stride)?;
+    if like.fourcc == FourCc::JPEG {
+        format.color = JPEG_PICTURE;
+    }
+    Some(format)
 }
 
 /// What is made of a wish: lines are multiples of `stride` bytes. Colours are those wished for,
@@ -62,13 +67,8 @@ pub(crate) fn negotiate(
     sizes: FrameSizes,
     stride: u32,
 ) -> Option<Format> {
-    let mut format = Format::negotiate(wanted, raw, sizes, false)?;
-    if stride > 1 {
-        for plane in &mut format.planes {
-            plane.bytesperline = plane.bytesperline.checked_next_multiple_of(stride)?;
-        }
-        format = Format::negotiate(&format, raw, sizes, false)?;
-    }
+    let format = Format::negotiate(wanted, raw, sizes, false)?;
+    let mut format = align_lines(format, raw, stride)?;
     format.color = wanted.color;
     Some(format)
 }

@@ -1,21 +1,19 @@
 //! What a decoder does when it is its turn.
 
-use super::{Decoded, Decoder, Drain, Meta, Pending, format};
-use crate::Failure;
-use crate::surface::{FIELD_NONE, Surface, Trouble};
-use vb3_codec::{Config, Event, Framing, Job, Kind, Planes, Refused, StreamFormat, Worker};
-use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
+use super::{Decoded, Decoder, Drain, Pending, format};
+use crate::m2m::Meta;
+use crate::surface::{Surface, Trouble};
+use vb3_codec::{Config, Event, Framing, Job, Kind, Planes, Refused, StreamFormat};
+use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, DriverEvent, Flow, FourCc, FrameFlags, Progress, Rect};
 
-/// Pieces of a stream that are remembered for pictures still to come.
-const MAX_METAS: usize = 256;
 /// `V4L2_EVENT_SRC_CH_RESOLUTION`.
 const RESOLUTION: u32 = 1;
 
 impl<C> Decoder<C> {
     /// Whether [`work`](Self::work) would get anything done now, apart from what the worker says.
     pub(super) fn has_work(&self) -> bool {
-        let room = self.worker.as_ref().is_none_or(|worker| worker.room() > 0);
+        let room = self.hired.has_room();
         let feeds = match self.drain {
             Drain::Idle => self.output.is_ready() && room,
             Drain::Feeding(0) => true,
@@ -48,20 +46,19 @@ impl<C> Decoder<C> {
         }
         self.seen_output_stops = self.output.stops;
         self.decoded.clear();
-        self.metas.clear();
+        self.memos.clear();
         self.pending = Pending::None;
         self.drain = Drain::Idle;
-        if let Some(worker) = &mut self.worker {
-            match worker.submit(Job::Flush) {
-                Ok(()) => self.flushing += 1,
-                // A new one begins afresh.
-                Err(_) => self.restart(),
-            }
+        let forgot = self.hired.worker().map(|worker| worker.submit(Job::Flush));
+        match forgot {
+            Some(Ok(())) => self.flushing += 1,
+            // A new one begins afresh.
+            Some(Err(_)) | None => self.restart(),
         }
     }
 
     fn restart(&mut self) {
-        self.worker = None;
+        self.hired.dismiss();
         self.flushing = 0;
     }
 
@@ -86,7 +83,7 @@ impl<C> Decoder<C> {
     }
 
     fn proceed(&mut self) {
-        if let Some(worker) = &mut self.worker
+        if let Some(worker) = self.hired.worker()
             && worker.submit(Job::Proceed).is_err()
         {
             self.restart();
@@ -95,18 +92,29 @@ impl<C> Decoder<C> {
 
     /// Hears what the worker has to say.
     fn listen(&mut self, progress: &mut Progress<C>) {
-        while let Some(event) = self.worker.as_mut().and_then(Worker::poll) {
+        while let Some(event) = self.hired.poll() {
             match event {
                 Event::Format(format) => self.pending = Pending::Found(format),
                 Event::Picture {
                     tag,
                     picture,
                     damaged,
-                } => self.decoded.push_back(Decoded {
-                    tag,
-                    picture,
-                    damaged,
-                }),
+                } => {
+                    self.answered = tag;
+                    self.decoded.push_back(Decoded {
+                        tag,
+                        picture: Some(picture),
+                        damaged,
+                    });
+                }
+                // Every file has its buffer, also one without a picture.
+                Event::Consumed { tag } if self.is_unanswered(tag) => {
+                    self.decoded.push_back(Decoded {
+                        tag,
+                        picture: None,
+                        damaged: true,
+                    });
+                }
                 Event::Drained if self.flushing == 0 && self.drain == Drain::Asked => {
                     self.drain = Drain::Ready;
                 }
@@ -114,9 +122,8 @@ impl<C> Decoder<C> {
                 Event::Corrupt { .. } => {
                     self.statistics.dropped = self.statistics.dropped.saturating_add(1);
                 }
-                Event::Died { sentence } => {
-                    self.failure = Some(Failure::new(sentence));
-                    self.restart();
+                Event::Died { .. } => {
+                    self.flushing = 0;
                     progress.broken = true;
                 }
                 Event::Consumed { .. } | Event::Packet { .. } | Event::Drained => {}
@@ -154,7 +161,7 @@ impl<C> Decoder<C> {
     }
 
     fn ask_to_drain(&mut self) {
-        self.drain = match &mut self.worker {
+        self.drain = match self.hired.worker() {
             None => Drain::Ready,
             Some(worker) => match worker.submit(Job::Drain) {
                 Ok(()) => Drain::Asked,
@@ -185,9 +192,15 @@ impl<C> Decoder<C> {
             }
             return true;
         }
-        let tag = self.next_tag;
-        let Some(worker) = self.hired(progress) else {
+        let tag = self.memos.next_tag();
+        let is_stream = self.hired.kind() == Kind::H264Decoder;
+        let hired = self.hired.hire(|worker| match is_stream {
+            true => worker.submit(Job::Configure(Config::Decoder(Framing::Auto))),
+            false => Ok(()),
+        });
+        let Some(worker) = hired else {
             self.output.tokens.push_front(token);
+            progress.broken = true;
             return false;
         };
         let filled = match usize::try_from(bytes) {
@@ -198,8 +211,7 @@ impl<C> Decoder<C> {
         };
         let outcome = match filled {
             Ok(Ok(())) => {
-                self.next_tag = tag.wrapping_add(1);
-                self.remember(tag, Meta::of(&token));
+                self.memos.remember(Meta::of(&token));
                 DoneState::Done
             }
             Ok(Err(_)) => {
@@ -217,37 +229,6 @@ impl<C> Decoder<C> {
         };
         self.output.consume(token, outcome, progress);
         true
-    }
-
-    /// The worker, started if there is none.
-    fn hired(&mut self, progress: &mut Progress<C>) -> Option<&mut Worker> {
-        if self.worker.is_none() {
-            let made = Worker::spawn(self.kind, &self.launch).map_err(|e| e.to_string());
-            let set_up = made.and_then(|mut worker| {
-                if self.kind == Kind::H264Decoder {
-                    let config = Config::Decoder(Framing::Auto);
-                    worker
-                        .submit(Job::Configure(config))
-                        .map_err(|e| e.to_string())?;
-                }
-                Ok(worker)
-            });
-            match set_up {
-                Ok(worker) => self.worker = Some(worker),
-                Err(sentence) => {
-                    self.failure = Some(Failure::new(sentence));
-                    progress.broken = true;
-                }
-            }
-        }
-        self.worker.as_mut()
-    }
-
-    fn remember(&mut self, tag: u64, meta: Meta) {
-        if self.metas.len() >= MAX_METAS {
-            self.metas.pop_first();
-        }
-        self.metas.insert(tag, meta);
     }
 
     /// Puts decoded pictures into CAPTURE buffers.
@@ -273,7 +254,7 @@ impl<C> Decoder<C> {
                 }
             };
             let last = self.drain == Drain::Ready && self.decoded.is_empty();
-            let meta = self.metas.get(&decoded.tag).copied().unwrap_or_default();
+            let meta = self.memos.get(decoded.tag);
             let meta = meta.with_kind(FrameFlags::empty());
             let sequence = self.capture.next_sequence();
             let completion = meta.completion(outcome, payloads, sequence, last);
@@ -291,11 +272,15 @@ impl<C> Decoder<C> {
         decoded: &Decoded,
         bus: &mut dyn Bus<C>,
     ) -> Result<[u64; MAX_PLANES], Trouble> {
-        let planes = decoded.picture.planes();
-        if (planes.width, planes.height) != (self.held.width, self.held.height) {
+        let Some(picture) = &decoded.picture else {
+            return Ok([0; MAX_PLANES]);
+        };
+        let planes = picture.planes();
+        if !self.holds(planes.width, planes.height) {
             return Err(Trouble::TooSmall);
         }
         let [luma, u, v] = planes.data;
+        let luma = pad(&mut self.padded, luma, &planes);
         let surface = Surface(&self.held);
         if self.held.fourcc == FourCc::YUV420 {
             return surface.write(token, bus, |component| match component {
@@ -314,7 +299,17 @@ impl<C> Decoder<C> {
 
     /// Whether the buffers in use hold pictures of a format.
     const fn suits(&self, format: &StreamFormat) -> bool {
-        format.visible.width == self.held.width && format.visible.height == self.held.height
+        self.holds(format.visible.width, format.visible.height)
+    }
+
+    /// Whether they hold pictures of a size; one that is odd has another column or line there.
+    const fn holds(&self, width: u32, height: u32) -> bool {
+        width + width % 2 == self.held.width && height + height % 2 == self.held.height
+    }
+
+    /// Whether a JPEG file that the worker has done with gave nothing.
+    fn is_unanswered(&self, tag: u64) -> bool {
+        self.hired.kind() == Kind::JpegDecoder && self.answered != tag && self.flushing == 0
     }
 
     /// Tells the program of the stream's format, once all pictures of the one before are out.
@@ -330,7 +325,7 @@ impl<C> Decoder<C> {
             self.pending = Pending::None;
             return self.proceed();
         }
-        if self.capture.streaming && !self.give_last(progress) {
+        if self.capture.streaming && !self.capture.give_last(progress) {
             return;
         }
         self.note(&format);
@@ -365,31 +360,30 @@ impl<C> Decoder<C> {
         if self.drain == Drain::Ready
             && self.capture.streaming
             && self.decoded.is_empty()
-            && self.give_last(progress)
+            && self.capture.give_last(progress)
         {
             self.drain = Drain::Stopped;
             progress.events.push(DriverEvent::Eos);
         }
     }
+}
 
-    /// Gives an empty last buffer back; whether there was one.
-    fn give_last(&mut self, progress: &mut Progress<C>) -> bool {
-        let Some(token) = self.capture.take() else {
-            return false;
-        };
-        let completion = Completion {
-            outcome: DoneState::Done,
-            payloads: Some([0; MAX_PLANES]),
-            timestamp_ns: Some(0),
-            sequence: self.capture.next_sequence(),
-            field: FIELD_NONE,
-            last: true,
-            timecode: None,
-            frame_flags: Some(0),
-        };
-        progress.finish(Flow::Capture, token, completion);
-        true
+/// Luma whose columns and lines are even in number: the last ones are there twice if need be.
+fn pad<'a>(padded: &'a mut Vec<u8>, luma: &'a [u8], planes: &Planes<'_>) -> &'a [u8] {
+    if planes.width.is_multiple_of(2) && planes.height.is_multiple_of(2) {
+        return luma;
     }
+    padded.clear();
+    // CAST: widening, on every target there is.
+    let lines = luma.chunks_exact((planes.width as usize).max(1));
+    let below = lines.clone().next_back().filter(|_| planes.height % 2 == 1);
+    for line in lines.chain(below) {
+        padded.extend_from_slice(line);
+        if planes.width % 2 == 1 {
+            padded.extend(line.last());
+        }
+    }
+    padded
 }
 
 /// Chroma as pairs of U and V.
