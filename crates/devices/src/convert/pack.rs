@@ -53,16 +53,54 @@ pub(super) fn chroma(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     }
 }
 
+/// Samples of a block. Loops over blocks of a length that the compiler knows become SIMD.
+const BLOCK: usize = 16;
+/// Bytes of a block of two lines of samples in turn.
+const TWO: usize = 2 * BLOCK;
+/// Samples of a block of chroma at half the width.
+const HALF: usize = BLOCK / 2;
+
 /// The bytes of two lines in turn.
 fn join(a: &[u8], b: &[u8], out: &mut [u8]) {
-    for ((out, a), b) in out.as_chunks_mut().0.iter_mut().zip(a).zip(b) {
+    let (blocks, rest) = out.as_chunks_mut::<TWO>();
+    let (a_blocks, a) = a.as_chunks::<BLOCK>();
+    let (b_blocks, b) = b.as_chunks::<BLOCK>();
+    for ((out, a), b) in blocks.iter_mut().zip(a_blocks).zip(b_blocks) {
+        for i in 0..BLOCK {
+            (out[2 * i], out[2 * i + 1]) = (a[i], b[i]);
+        }
+    }
+    for ((out, a), b) in rest.as_chunks_mut().0.iter_mut().zip(a).zip(b) {
         *out = [*a, *b];
     }
 }
 
+/// The bytes of a block in pairs, the first of each in the low half. Halves narrowed with
+/// [`narrow`] are what the compiler makes packing instructions of.
+fn pairs_of(block: &[u8; TWO]) -> [u16; BLOCK] {
+    let mut pairs = [0; BLOCK];
+    for (pair, bytes) in pairs.iter_mut().zip(block.as_chunks().0) {
+        *pair = u16::from_le_bytes(*bytes);
+    }
+    pairs
+}
+
+fn narrow(sample: u16) -> u8 {
+    // CAST: at most 255.
+    sample.min(255) as u8
+}
+
 /// Undoes [`join`].
 fn part(from: &[u8], a: &mut [u8], b: &mut [u8]) {
-    for ((&[x, y], a), b) in from.as_chunks().0.iter().zip(a).zip(b) {
+    let (blocks, rest) = from.as_chunks::<TWO>();
+    let (a_blocks, a) = a.as_chunks_mut::<BLOCK>();
+    let (b_blocks, b) = b.as_chunks_mut::<BLOCK>();
+    for ((from, a), b) in blocks.iter().zip(a_blocks).zip(b_blocks) {
+        let pairs = pairs_of(from);
+        *a = pairs.map(|pair| narrow(pair & 255));
+        *b = pairs.map(|pair| narrow(pair >> 8));
+    }
+    for ((&[x, y], a), b) in rest.as_chunks().0.iter().zip(a).zip(b) {
         (*a, *b) = (x, y);
     }
 }
@@ -81,10 +119,28 @@ fn pack_planar(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     let chroma = u.lines().zip(v.lines());
     let chroma = chroma.flat_map(|lines| std::iter::repeat_n(lines, 2));
     for ((out, y), (u, v)) in to.planes[0].lines().zip(y.lines()).zip(chroma) {
-        let cells = out.as_chunks_mut().0.iter_mut();
-        for (((out, &[y0, y1]), u), v) in cells.zip(y.as_chunks().0).zip(u).zip(v) {
-            *out = [y0, *u, y1, *v];
+        pack_line(y, u, v, out);
+    }
+}
+
+fn pack_line(y: &[u8], u: &[u8], v: &[u8], out: &mut [u8]) {
+    let (blocks, rest) = out.as_chunks_mut::<TWO>();
+    let (y_blocks, y) = y.as_chunks::<BLOCK>();
+    let (u_blocks, u) = u.as_chunks::<HALF>();
+    let (v_blocks, v) = v.as_chunks::<HALF>();
+    let chroma = u_blocks.iter().zip(v_blocks);
+    for ((out, y), (u, v)) in blocks.iter_mut().zip(y_blocks).zip(chroma) {
+        let mut uv = [0; BLOCK];
+        for i in 0..HALF {
+            (uv[2 * i], uv[2 * i + 1]) = (u[i], v[i]);
         }
+        for i in 0..BLOCK {
+            (out[2 * i], out[2 * i + 1]) = (y[i], uv[i]);
+        }
+    }
+    let cells = rest.as_chunks_mut().0.iter_mut();
+    for (((out, &[y0, y1]), u), v) in cells.zip(y.as_chunks().0).zip(u).zip(v) {
+        *out = [y0, *u, y1, *v];
     }
 }
 
@@ -111,9 +167,31 @@ const fn mean(a: u8, b: u8) -> u8 {
 
 fn luma(from: Plane<'_>, to: &mut PlaneMut<'_>) {
     for (from, to) in from.lines().zip(to.lines()) {
-        for (&[y, _], to) in from.as_chunks().0.iter().zip(to) {
+        let (blocks, rest) = from.as_chunks::<TWO>();
+        let (to_blocks, to) = to.as_chunks_mut::<BLOCK>();
+        for (from, to) in blocks.iter().zip(to_blocks) {
+            *to = pairs_of(from).map(|pair| narrow(pair & 255));
+        }
+        for (&[y, _], to) in rest.as_chunks().0.iter().zip(to) {
             *to = y;
         }
+    }
+}
+
+/// The mean of the chroma of two lines of YUYV.
+fn chroma_of_two(a: &[u8], b: &[u8], uv: &mut [u8]) {
+    let (a_blocks, a) = a.as_chunks::<TWO>();
+    let (b_blocks, b) = b.as_chunks::<TWO>();
+    let (blocks, rest) = uv.as_chunks_mut::<BLOCK>();
+    for ((a, b), out) in a_blocks.iter().zip(b_blocks).zip(blocks) {
+        let (a, b) = (pairs_of(a), pairs_of(b));
+        for i in 0..BLOCK {
+            out[i] = narrow(((a[i] >> 8) + (b[i] >> 8) + 1) >> 1);
+        }
+    }
+    let cells = a.as_chunks().0.iter().zip(b.as_chunks().0);
+    for ((&[_, a], &[_, b]), out) in cells.zip(rest) {
+        *out = mean(a, b);
     }
 }
 
@@ -121,10 +199,7 @@ fn unpack_semi420(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     let [y, uv, _] = &mut to.planes;
     luma(from.planes[0], y);
     for ((a, b), uv) in pairs(from.planes[0]).zip(uv.lines()) {
-        let cells = a.as_chunks().0.iter().zip(b.as_chunks().0);
-        for ((&[_, a], &[_, b]), out) in cells.zip(uv) {
-            *out = mean(a, b);
-        }
+        chroma_of_two(a, b, uv);
     }
 }
 
@@ -133,9 +208,12 @@ fn unpack_planar420(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     luma(from.planes[0], y);
     let chroma = u.lines().zip(v.lines());
     for ((a, b), (u, v)) in pairs(from.planes[0]).zip(chroma) {
-        let cells = a.as_chunks().0.iter().zip(b.as_chunks().0);
-        for (((&[_, u0, _, v0], &[_, u1, _, v1]), u), v) in cells.zip(u).zip(v) {
-            (*u, *v) = (mean(u0, u1), mean(v0, v1));
+        let parts = u.chunks_mut(BLOCK).zip(v.chunks_mut(BLOCK));
+        for ((a, b), (u, v)) in a.chunks(2 * TWO).zip(b.chunks(2 * TWO)).zip(parts) {
+            let mut uv = [0; TWO];
+            let uv = uv.get_mut(..a.len() / 2).unwrap_or(&mut []);
+            chroma_of_two(a, b, uv);
+            part(uv, u, v);
         }
     }
 }

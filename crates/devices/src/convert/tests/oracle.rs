@@ -118,10 +118,11 @@ const COVERING: &str = "flags=neighbor+accurate_rnd+full_chroma_int";
 /// With the mean of the pixels that a chroma sample covers, as here.
 const MEAN: &str = "flags=area+accurate_rnd+full_chroma_inp";
 
-/// Between Y'CbCr and R'G'B', in every matrix and range, to 50 dB; between layouts of one of
+/// Between Y'CbCr and R'G'B', to 50 dB; between layouts of one of
 /// them byte for byte.
 #[test]
 fn conversions_are_close_to_those_of_ffmpeg() {
+    use PixelLayout::{Nv12, Rgb24};
     let matrices = [
         (Matrix::Bt601, "bt601"),
         (Matrix::Bt709, "bt709"),
@@ -150,11 +151,13 @@ fn conversions_are_close_to_those_of_ffmpeg() {
                 let which = format!("{a:?} to {b:?}, {m} {r}: {found:.1} dB");
                 if a.is_yuv() != b.is_yuv() {
                     assert!(found >= 50.0, "{which}");
-                    continue;
+                } else {
+                    assert!(to == wanted, "{which}");
                 }
-                assert!(to == wanted, "{which}");
-                // Their matrix and range play no part.
-                break;
+                // All matrices and ranges on one pair of layouts each way.
+                if !matches!((a, b), (Nv12, Rgb24) | (Rgb24, Nv12)) {
+                    break;
+                }
             }
         }
     }
