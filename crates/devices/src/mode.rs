@@ -30,6 +30,21 @@ pub(crate) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
     max: Fraction::new(1, 1),
 };
 
+/// How Y'CbCr becomes R'G'B'.
+pub(crate) const fn matrix_of(color: &Colorimetry) -> Matrix {
+    const REC709: u32 = 3;
+    const REC2020: u32 = 10;
+    const DCI_P3: u32 = 12;
+    const ENC_709: u32 = 2;
+    const ENC_XV709: u32 = 4;
+    const ENC_2020: u32 = 6;
+    match (color.ycbcr_enc, color.colorspace) {
+        (ENC_709 | ENC_XV709, _) | (0, REC709 | DCI_P3) => Matrix::Bt709,
+        (ENC_2020, _) | (0, REC2020) => Matrix::Bt2020,
+        _ => Matrix::Bt601,
+    }
+}
+
 /// The format and rate of a device.
 #[derive(Debug)]
 pub(crate) struct Mode {
@@ -93,14 +108,7 @@ impl Mode {
 
     /// How Y'CbCr becomes R'G'B' now.
     pub(crate) const fn matrix(&self) -> Matrix {
-        const REC709: u32 = 3;
-        const DCI_P3: u32 = 12;
-        const ENC_709: u32 = 2;
-        const ENC_XV709: u32 = 4;
-        match (self.format.color.ycbcr_enc, self.format.color.colorspace) {
-            (ENC_709 | ENC_XV709, _) | (0, REC709 | DCI_P3) => Matrix::Bt709,
-            _ => Matrix::Bt601,
-        }
+        matrix_of(&self.format.color)
     }
 
     /// Nanoseconds per frame.

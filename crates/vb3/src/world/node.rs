@@ -11,7 +11,7 @@ use vb3_dma::DmaAddr;
 use vb3_machine::{DeviceLimits, Profile};
 use vb3_plane::Cookie;
 use vb3_queue::DriverError;
-use vb3_v4l2::{Error, Opener, Role, VideoDevice, VideoDriver};
+use vb3_v4l2::{Error, MediaDevice, MediaFunction, Opener, Role, VideoDevice, VideoDriver};
 
 const EIO: i32 = 5;
 
@@ -48,6 +48,8 @@ pub(super) struct Node {
     pub(super) allocator: Allocator,
     pub(super) dma: vb3_machine::Device,
     pub(super) video: summary::Video,
+    /// What a memory-to-memory device does.
+    function: Option<MediaFunction>,
     /// When frames were completed, and which memory was used last.
     pub(super) watch: summary::Watch,
 }
@@ -87,6 +89,8 @@ impl Node {
         } else {
             vb3_plane::Device::contig(dma)
         };
+        let is_m2m = device.role() == Role::MemToMem;
+        let function = is_m2m.then(|| MediaFunction::of(&device));
         let video = match device.role() {
             Role::MemToMem => VideoDevice::per_open(memory, opener(spec, place), plane_device),
             Role::Capture | Role::Output => VideoDevice::new(memory, device, plane_device),
@@ -96,7 +100,7 @@ impl Node {
         Ok(Self {
             number,
             path,
-            kind: if spec.mplane {
+            kind: if spec.mplane && video.role() != Role::MemToMem {
                 format!("{name}-mplane")
             } else {
                 name.to_owned()
@@ -104,6 +108,7 @@ impl Node {
             allocator: spec.allocator,
             dma,
             video,
+            function,
             watch: summary::Watch::default(),
         })
     }
@@ -111,6 +116,13 @@ impl Node {
     /// The N of `/dev/videoN`, and the minor.
     pub(super) const fn number(&self) -> u32 {
         self.number
+    }
+
+    /// The media device beside it, if it has one.
+    pub(super) fn media(&self) -> Option<MediaDevice> {
+        let function = self.function?;
+        let identity = self.video.identity();
+        Some(MediaDevice::new(identity, function, self.number))
     }
 
     /// Lets the device work.
