@@ -24,7 +24,7 @@ mod tests;
 use crate::picture::{Rect, Size};
 
 pub use color::{Color, Range};
-pub use error::ConvertError;
+pub use error::{ConvertError, Step};
 pub use turn::Rotate;
 pub use view::{PixelLayout, View, ViewMut};
 
