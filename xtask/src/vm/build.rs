@@ -54,7 +54,7 @@ pub(crate) fn common(lab: &Lab) -> Result<()> {
 pub(crate) fn process(lab: &Lab) -> Result<()> {
     step::run(
         "building vb3",
-        Duration::from_secs(900),
+        Duration::from_secs(1800),
         &lab.log("vb3"),
         sh::cargo().args(["build", "--release", "--package", "vb3", "--bin", "vb3"]),
     )?;
