@@ -91,9 +91,12 @@ impl<C> Camera<C> {
         };
         let source = Source::open(source, *looping)?;
         let native = source.native();
-        let mode = Mode::new(spec, native.map(|info| (info.size, info.interval)), |_| {
-            true
-        })
+        let mode = Mode::new(
+            spec,
+            true,
+            native.map(|info| (info.size, info.interval)),
+            |_| true,
+        )
         .ok_or_else(|| Failure::new("no pixel format fits the camera"))?;
         Ok(Self {
             identity: identity(spec, place, card),

@@ -71,7 +71,7 @@ impl<C> Display<C> {
             return Err(Failure::new("a camera is no display"));
         };
         let sink = Sink::open(sink)?;
-        let mode = Mode::new(spec, None, |layout| sink.accepts(layout))
+        let mode = Mode::new(spec, false, None, |layout| sink.accepts(layout))
             .ok_or_else(|| Failure::new("no pixel format fits the recording"))?;
         Ok(Self {
             identity: identity(spec, place, "Display"),

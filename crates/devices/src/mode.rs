@@ -30,6 +30,11 @@ pub(crate) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
     max: Fraction::new(1, 1),
 };
 
+/// What a display takes pictures for that nobody says anything of.
+fn told_nothing(fourcc: FourCc) -> Colorimetry {
+    pixfmt::lookup(fourcc).map_or(COLOR, |pixel| Colorimetry::for_model(pixel.model))
+}
+
 /// How Y'CbCr becomes R'G'B'.
 pub(crate) const fn matrix_of(color: &Colorimetry) -> Matrix {
     const REC709: u32 = 3;
@@ -60,6 +65,7 @@ impl Mode {
     /// which layouts the device can take.
     pub(crate) fn new(
         spec: &DeviceSpec,
+        captures: bool,
         native: Option<(Size, Fraction)>,
         accepts: impl Fn(Layout) -> bool,
     ) -> Option<Self> {
@@ -81,7 +87,11 @@ impl Mode {
             .find(|pixel| pixel.fourcc == wanted)
             .or(formats.first())?;
         let mut format = Format::new(pixel, size.width(), size.height())?;
-        format.color = COLOR;
+        format.color = if captures {
+            COLOR
+        } else {
+            told_nothing(pixel.fourcc)
+        };
         let interval = spec
             .fps
             .map(|fps| Fraction::new(fps.denominator, fps.numerator))
@@ -120,8 +130,10 @@ impl Mode {
         let Some(mut format) = Format::negotiate(wanted, &self.formats, SIZES, keep_color) else {
             return self.format;
         };
-        if !keep_color || wanted.color.colorspace == 0 {
+        if !keep_color {
             format.color = COLOR;
+        } else if wanted.color.colorspace == 0 {
+            format.color = told_nothing(format.fourcc);
         }
         format
     }

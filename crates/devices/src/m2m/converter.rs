@@ -173,6 +173,7 @@ impl<C> FrameConverter<C> {
             rotate: self.rotate,
             hflip: self.hflip,
             vflip: self.vflip,
+            target_color: color_of(&to.0.color),
             ..Job::whole(from_size, to_size, color_of(&from.0.color))
         };
         let stride = |layout: PixelLayout, size| layout.plane(size, 0).map_or(0, |(line, _)| line);
@@ -265,16 +266,17 @@ impl<C> VideoDriver for FrameConverter<C> {
     }
 
     fn try_format(&self, flow: Flow, wanted: &Format) -> Format {
-        let made = Format::negotiate(wanted, &self.formats, SIZES, flow == Flow::Output)
+        let made = Format::negotiate(wanted, &self.formats, SIZES, true)
             .and_then(|format| align_lines(format, &self.formats, self.stride));
         let Some(mut format) = made else {
             return self.lane(flow).format;
         };
-        match flow {
-            // Colours are carried: they change with the numbers, not in meaning.
-            Flow::Capture => format.color = self.output.format.color,
-            Flow::Output if wanted.color.colorspace == 0 => format.color = BT709,
-            Flow::Output => {}
+        if wanted.color.colorspace == 0 {
+            format.color = match flow {
+                // Carried, unless the program wants others.
+                Flow::Capture => self.output.format.color,
+                Flow::Output => BT709,
+            };
         }
         format
     }
