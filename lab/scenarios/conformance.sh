@@ -1,16 +1,30 @@
-# The conformance calls on vivid, for each module.
+# The conformance calls, for each module: on vivid, and on edu for user pointers, which vivid has
+# none of with contiguous buffers.
 . /scenario/lib.sh
+
+results() {
+    step "$which.conform.exit" "\"result\":\"$1\""
+    while read -r name value; do
+        step "$which.conform.$name" "\"result\":\"$value\""
+    done </tmp/out
+}
 
 for which in $MODULES; do
     use_module "$which" || continue
     modprobe vivid allocators=1,1 n_devs=1 multiplanar=1 num_inputs=1 input_types=0x00 \
-        num_outputs=0 node_types=0x1 no_error_inj=1
-    timeout 120 /scenario/conform "$(node vivid-000-vid-cap)" >/tmp/out
-    step "$which.conform.exit" "\"result\":\"$?\""
-    while read -r name value; do
-        step "$which.conform.$name" "\"result\":\"$value\""
-    done </tmp/out
+        num_outputs=1 output_types=0x00 node_types=0x101 no_error_inj=1
+    capture=$(node vivid-000-vid-cap)
+    timeout 120 /scenario/conform "$capture" >/tmp/out
+    results $?
+    # An exporter's buffers must be no smaller than the importer's.
+    v4l2-ctl -d "$capture" --set-fmt-video=width=1280,height=720
+    timeout 120 /scenario/kinds output "$(node vivid-000-vid-out)" "$capture" >/tmp/out
+    results $?
+    [ "$IOMMU" = none ] && mask=0xffffffff || mask=0xfffffff
+    insmod /scenario/vb3edu.ko mask=$mask
+    timeout 120 /scenario/kinds userptr "$(node vb3edu)" >/tmp/out
+    results $?
     complaints "$which"
-    rmmod vivid
+    rmmod vivid vb3edu
     drop_module "$which"
 done

@@ -14,7 +14,7 @@ pub(crate) fn common(lab: &Lab) -> Result<()> {
     let work = lab.work();
     let sources = work.join("src");
     let mut copy = Command::new("sh");
-    copy.args(["-euc", "rm -rf \"$1\"; mkdir -p \"$1/crates\" \"$2/rust\"; cp -r lab \"$1/\"; cp conformance/conform.c crates/vb3/tests/programs/rows*.h crates/vb3/tests/programs/*other.[ch] \"$1/lab/programs/\"; cp -r kernel \"$1/\"; cp -r crates/dma crates/dmabuf crates/plane \"$1/crates/\"; cp -r \"$3\" \"$1/bitflags\"", "sh"])
+    copy.args(["-euc", "rm -rf \"$1\"; mkdir -p \"$1/crates\" \"$2/rust\"; cp -r lab \"$1/\"; cp conformance/*.[ch] crates/vb3/tests/programs/rows*.h crates/vb3/tests/programs/*other.[ch] \"$1/lab/programs/\"; cp -r kernel \"$1/\"; cp -r crates/dma crates/dmabuf crates/plane \"$1/crates/\"; cp -r \"$3\" \"$1/bitflags\"", "sh"])
         .arg(&sources)
         .arg(&work)
         .arg(bitflags()?)

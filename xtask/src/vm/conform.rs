@@ -78,6 +78,27 @@ pub(crate) fn of_module(steps: &[Value], module: &str) -> BTreeMap<String, Strin
     all.filter(|(name, _)| name != "exit").collect()
 }
 
+/// A program, the devices it runs on, and its arguments.
+type Run = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+const RUNS: &[Run] = &[
+    ("conform", &[], &["/dev/video0"]),
+    (
+        "kinds",
+        &["--device=camera=,size=1280x720", "--device=display"],
+        &["output", "/dev/video1", "/dev/video0"],
+    ),
+    (
+        "kinds",
+        &["--device=camera=,userptr=on"],
+        &["userptr", "/dev/video0"],
+    ),
+];
+
 /// `cargo xtask conformance`: the calls under `vb3 run`.
 ///
 /// # Errors
@@ -86,20 +107,25 @@ pub(crate) fn run() -> Result<()> {
     setup::install(setup::ALL)?;
     let expected = Expected::read()?;
     let vb3 = sh::release_vb3()?;
-    let program = sh::target().join("conform");
-    sh::quietly(
-        Command::new("gcc")
-            .args(["-O2", "-static", "-Wall", "-Wextra", "-Werror", "-o"])
-            .arg(&program)
-            .arg(sh::root().join("conformance/conform.c")),
-    )?;
-    let out = sh::quietly(
-        Command::new(vb3)
-            .args(["run", "--"])
-            .arg(&program)
-            .arg("/dev/video0"),
-    )?;
-    let seen = results(&String::from_utf8_lossy(&out));
+    let mut seen = BTreeMap::new();
+    for (program, devices, words) in RUNS {
+        let built = sh::target().join(program);
+        sh::quietly(
+            Command::new("gcc")
+                .args(["-O2", "-static", "-Wall", "-Wextra", "-Werror", "-o"])
+                .arg(&built)
+                .arg(sh::root().join(format!("conformance/{program}.c"))),
+        )?;
+        let out = sh::quietly(
+            Command::new(&vb3)
+                .arg("run")
+                .args(*devices)
+                .arg("--")
+                .arg(&built)
+                .args(*words),
+        )?;
+        seen.extend(results(&String::from_utf8_lossy(&out)));
+    }
     let faults = expected.faults("process", &seen);
     for fault in &faults {
         eprintln!("conformance: {fault}");
