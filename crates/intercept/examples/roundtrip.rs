@@ -23,11 +23,7 @@ struct Null;
 
 impl Backend for Null {
     fn nodes(&self) -> Vec<Node> {
-        vec![Node {
-            id: NodeId(0),
-            path: "/dev/video0".into(),
-            minor: 0,
-        }]
+        vec![Node::video(NodeId(0), "/dev/video0", 0)]
     }
     fn open(&mut self, _: NodeId, _: i32, _: &dyn Caller) -> Result<FileId, Errno> {
         Ok(FileId(1))

@@ -18,6 +18,9 @@ pub struct NodeId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileId(pub u64);
 
+/// The major number of video devices.
+const VIDEO_MAJOR: u32 = 81;
+
 /// Identity of the file behind a descriptor of the calling program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FdIdentity {
@@ -255,18 +258,65 @@ pub trait Backend {
     fn take_changed(&mut self) -> Vec<FileId>;
 }
 
+/// A kind of nodes: where it stands in /sys, and its major number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeKind {
+    /// `/dev/videoN`, in the class video4linux; the major is 81.
+    Video,
+    /// `/dev/mediaN`, on the bus of media devices.
+    Media {
+        /// Major number. Linux hands one out as it starts.
+        major: u32,
+    },
+}
+
 /// A node the backend offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// Its id.
     pub id: NodeId,
+    /// What it is.
+    pub kind: NodeKind,
     /// Absolute path, e.g. `/dev/video0`.
     pub path: std::path::PathBuf,
-    /// Minor number; the major is 81.
+    /// Minor number.
     pub minor: u32,
+    /// Name under `/sys/devices/platform` of the device it belongs to; by it programs find the
+    /// media node of a video node. A media node without has none in /sys.
+    pub device: Option<String>,
 }
 
 impl Node {
+    /// A video node of no device that programs could look up.
+    #[must_use]
+    pub fn video(id: NodeId, path: impl Into<std::path::PathBuf>, minor: u32) -> Self {
+        Self {
+            id,
+            kind: NodeKind::Video,
+            path: path.into(),
+            minor,
+            device: None,
+        }
+    }
+
+    /// Major number.
+    #[must_use]
+    pub const fn major(&self) -> u32 {
+        match self.kind {
+            NodeKind::Video => VIDEO_MAJOR,
+            NodeKind::Media { major } => major,
+        }
+    }
+
+    /// Its inode number.
+    pub(crate) fn inode(&self) -> u64 {
+        let base = match self.kind {
+            NodeKind::Video => 0x7662_0000,
+            NodeKind::Media { .. } => 0x7662_0800,
+        };
+        base + u64::from(self.minor)
+    }
+
     /// Whether `path` names this node.
     #[must_use]
     pub fn is_at(&self, path: &Path) -> bool {

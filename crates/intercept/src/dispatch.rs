@@ -66,7 +66,7 @@ impl Server<'_> {
                 Ok(Verdict::native())
             }
             Target::Node(_) => Err(Errno(libc::EBADF)),
-            Target::Device(file) if kind == b'V' => {
+            Target::Device(file) if matches!(kind, b'V' | b'|') => {
                 let backend = &mut self.backend;
                 let mut done = backend.ioctl(file, request, arg, false, false, &call);
                 // Most calls never wait: whether this one may is asked only when it would.

@@ -71,8 +71,8 @@ mod sysfs;
 mod transfer;
 
 pub use backend::{
-    Access, Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, Outcome,
-    Tag,
+    Access, Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, NodeKind,
+    Outcome, Tag,
 };
 pub use error::{Error, Feature};
 pub use memory::ProcessMemory;

@@ -28,11 +28,7 @@ impl Listings {
     pub(crate) fn new(nodes: &[Node], tree: Option<&Tree>) -> Self {
         let mut this = Self::default();
         for node in nodes {
-            this.add(
-                &node.path,
-                libc::DT_CHR,
-                0x7662_0000 + u64::from(node.minor),
-            );
+            this.add(&node.path, libc::DT_CHR, node.inode());
         }
         if let Some(tree) = tree {
             this.add(
@@ -45,6 +41,9 @@ impl Listings {
                 libc::DT_DIR,
                 0x7662_1001,
             );
+            for (ino, dir) in (0x7662_1002..).zip(tree.dirs()) {
+                this.add(&Path::new("/sys").join(dir), libc::DT_DIR, ino);
+            }
             for (i, number) in tree.numbers().iter().enumerate() {
                 let path = Path::new("/sys/dev/char").join(number);
                 this.add(&path, libc::DT_LNK, 0x7662_2000 + i as u64);

@@ -152,12 +152,11 @@ impl Server<'_> {
     fn may_be_ours(&self, path: &[u8]) -> bool {
         path.split(|&b| b == b'/').any(|part| {
             part == b"video4linux"
-                || part.starts_with(b"81:")
-                || self
-                    .files
-                    .nodes
-                    .iter()
-                    .any(|node| file_name(&node.path) == part)
+                || self.files.nodes.iter().any(|node| {
+                    file_name(&node.path) == part
+                        || node.device.as_deref().is_some_and(|d| d.as_bytes() == part)
+                        || part.starts_with(format!("{}:", node.major()).as_bytes())
+                })
         })
     }
 

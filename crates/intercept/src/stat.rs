@@ -11,8 +11,6 @@ use crate::path::{Links, Place};
 use crate::raw;
 use crate::serve::{Server, Verdict};
 
-/// The major number of video devices.
-pub(crate) const MAJOR: u32 = 81;
 /// The bytes of a plain structure that the kernel has filled.
 fn bytes_of<T>(value: &T) -> &[u8] {
     // SAFETY: only used with structures of the kernel's interface, which the kernel or
@@ -136,13 +134,15 @@ impl Server<'_> {
     fn node_stat(&self, node: usize) -> libc::stat {
         // SAFETY: a structure of plain integers.
         let mut stat: libc::stat = unsafe { core::mem::zeroed() };
-        let minor = self.files.nodes.get(node).map_or(0, |node| node.minor);
+        let Some(node) = self.files.nodes.get(node) else {
+            return stat;
+        };
         let dev = raw::fstatat(libc::AT_FDCWD, c"/dev", 0).map_or(6, |dev| dev.st_dev);
         stat.st_dev = dev;
-        stat.st_ino = 0x7662_0000 + u64::from(minor);
+        stat.st_ino = node.inode();
         stat.st_mode = libc::S_IFCHR | 0o666;
         stat.st_nlink = 1;
-        stat.st_rdev = libc::makedev(MAJOR, minor);
+        stat.st_rdev = libc::makedev(node.major(), node.minor);
         stat.st_blksize = 4096;
         (stat.st_atime, stat.st_mtime, stat.st_ctime) = (self.started, self.started, self.started);
         stat

@@ -20,6 +20,7 @@ mod error;
 mod event;
 mod file;
 mod format;
+mod media;
 pub mod pixfmt;
 mod program;
 mod progress;
@@ -41,6 +42,7 @@ pub use file::FileHandle;
 pub use format::{
     Colorimetry, Format, Fraction, FrameIntervals, FrameSizes, Planarity, PlaneLayout,
 };
+pub use media::{MEDIA_MAJOR, MediaDevice, MediaFunction};
 pub use pixfmt::{FourCc, PixelFormat};
 pub use program::Program;
 pub use progress::{DriverEvent, EventKinds, Finished, FrameFlags, Progress, Statistics};

@@ -1,5 +1,5 @@
-//! Structures, numbers and constants of `linux/videodev2.h` and `linux/dma-buf.h`, as bindgen
-//! sees them in Linux 6.12's user headers.
+//! Structures, numbers and constants of `linux/videodev2.h`, `linux/dma-buf.h` and `linux/media.h`,
+//! as bindgen sees them in Linux 6.12's user headers.
 //!
 //! `bindings.rs` is checked in, so that a build needs no libclang; `BINDGEN.args` beside it holds
 //! the exact arguments. Nothing here is ever cast to or from a program's bytes: the structures give

@@ -52,6 +52,7 @@ fn every_call_gets_the_intended_verdict() {
             NOTIFY,
         ),
         ("ioctl b", libc::SYS_ioctl, &[3, 0x4008_6200], NOTIFY),
+        ("ioctl |", libc::SYS_ioctl, &[3, 0xc100_7c00], NOTIFY),
         ("TCGETS low", libc::SYS_ioctl, &[3, 0x5401], ALLOW),
         ("TCGETS in range", libc::SYS_ioctl, &[768, 0x5401], NOTIFY),
         ("TCGETS above", libc::SYS_ioctl, &[1024, 0x5401], ALLOW),

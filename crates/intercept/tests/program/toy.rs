@@ -207,11 +207,7 @@ impl Toy {
 impl Backend for Toy {
     fn nodes(&self) -> Vec<Node> {
         [(0, "/dev/video90", 90), (1, "/dev/video91", 91)]
-            .map(|(id, path, minor)| Node {
-                id: NodeId(id),
-                path: path.into(),
-                minor,
-            })
+            .map(|(id, path, minor)| Node::video(NodeId(id), path, minor))
             .into()
     }
 

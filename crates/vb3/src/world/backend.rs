@@ -1,6 +1,7 @@
 //! The world as the front end sees it.
 
 use super::World;
+use super::media::Media;
 use super::program::Call;
 use crate::report::Refusal;
 use std::os::fd::BorrowedFd;
@@ -27,7 +28,7 @@ const SET_NAME: [u32; 2] = [0x4004_6201, 0x4008_6201];
 /// How often real dma-bufs are looked at, whose end nothing tells of.
 const LOOK_NS: u64 = 50_000_000;
 
-fn outcome(outcome: vb3_v4l2::Outcome) -> Outcome {
+pub(super) fn outcome(outcome: vb3_v4l2::Outcome) -> Outcome {
     match outcome {
         vb3_v4l2::Outcome::Done(value) => Outcome::Done(value),
         vb3_v4l2::Outcome::Fail(error) => Outcome::Fail(Errno(error.errno())),
@@ -112,14 +113,23 @@ impl Backend for World {
         self.nodes
             .iter()
             .map(|node| vb3_intercept::Node {
-                id: NodeId(node.number()),
-                path: node.path.clone(),
-                minor: node.number(),
+                device: node.media().map(|media| media.place().to_owned()),
+                ..vb3_intercept::Node::video(
+                    NodeId(node.number()),
+                    node.path.clone(),
+                    node.number(),
+                )
             })
+            .chain(self.media.nodes())
             .collect()
     }
 
     fn open(&mut self, node: NodeId, _: i32, _: &dyn Caller) -> Result<FileId, Errno> {
+        self.next_file = self.next_file.wrapping_add(1);
+        let id = FileId(self.next_file);
+        if self.media.open(node, id) {
+            return Ok(id);
+        }
         let at = self
             .nodes
             .iter()
@@ -130,13 +140,14 @@ impl Backend for World {
             .video
             .open(&self.memory)
             .map_err(|e| Errno(e.errno()))?;
-        self.next_file = self.next_file.wrapping_add(1);
-        let id = FileId(self.next_file);
         self.files.insert(id, (at, handle));
         Ok(id)
     }
 
     fn release(&mut self, file: FileId) {
+        if self.media.release(file) {
+            return;
+        }
         let Some((at, handle)) = self.files.remove(&file) else {
             return;
         };
@@ -163,6 +174,9 @@ impl Backend for World {
         _: bool,
         caller: &dyn Caller,
     ) -> Outcome {
+        if self.media.has(file) {
+            return self.media_ioctl(file, request, arg, caller);
+        }
         self.call(file, nonblocking, caller, |target, context, program| {
             target
                 .video
@@ -181,6 +195,7 @@ impl Backend for World {
     }
 
     fn mmap(&mut self, file: FileId, args: &Mmap, _: &dyn Caller) -> Result<Map, Errno> {
+        // A media device has no memory to map: ENODEV, as its file is none of these.
         let (at, handle) = self.file(file)?;
         self.set_now();
         let node = self.nodes.get_mut(at).ok_or(ENODEV)?;
@@ -210,6 +225,9 @@ impl Backend for World {
     }
 
     fn poll(&mut self, file: FileId, events: i16) -> i16 {
+        if self.media.has(file) {
+            return Media::poll(events);
+        }
         let Ok((at, handle)) = self.file(file) else {
             return POLLERR;
         };
@@ -230,6 +248,9 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> Outcome {
+        if self.media.has(file) {
+            return Outcome::Fail(EINVAL);
+        }
         self.call(file, nonblocking, caller, |target, context, program| {
             target
                 .video
@@ -245,6 +266,9 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> Outcome {
+        if self.media.has(file) {
+            return Outcome::Fail(EINVAL);
+        }
         self.call(file, nonblocking, caller, |target, context, program| {
             target
                 .video
@@ -330,6 +354,7 @@ impl Backend for World {
                     file(node, "index", "0\n".to_owned()),
                 ]
             })
+            .chain(self.media.sysfs())
             .collect()
     }
 

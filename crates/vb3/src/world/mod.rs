@@ -6,6 +6,7 @@
 mod backend;
 mod clock;
 mod imports;
+mod media;
 mod memory;
 mod node;
 mod program;
@@ -17,6 +18,7 @@ mod tests;
 use crate::report::{Refusal, Report};
 use anyhow::{Context as _, Result, bail};
 use clock::Clock;
+use media::Media;
 use memory::{Ear, Memory};
 use node::Node;
 use shares::Shares;
@@ -39,6 +41,7 @@ pub struct World {
     memory: Memory,
     nodes: Vec<Node>,
     files: BTreeMap<FileId, (usize, FileHandle)>,
+    media: Media,
     next_file: u64,
     shares: RefCell<Shares>,
     changed: BTreeSet<FileId>,
@@ -81,6 +84,7 @@ impl World {
         Ok(Self {
             clock: Clock::default(),
             memory,
+            media: Media::new(&nodes),
             nodes,
             files: BTreeMap::new(),
             next_file: 0,
@@ -115,6 +119,7 @@ impl World {
             .collect();
         report.memory = summary::memory(&self.memory, self.peak_bytes);
         report.held = summary::held(&self.memory, &self.nodes, self.files.len());
+        report.held.files += self.media.open_files() as u64;
         report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());
         report.held.fds = open_fds().saturating_sub(self.own_fds) as u64;
         report

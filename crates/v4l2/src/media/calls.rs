@@ -1,0 +1,288 @@
+//! The ioctls of a media device.
+
+use super::{
+    ENTITIES, Entity, FIXED, INTERFACE, INTERFACE_LINKS, LINKS, Link, MediaDevice, Pad,
+    TOPOLOGY_VERSION, VIDEO_MAJOR, at,
+};
+use crate::bytes::{Image, MAX_ARG, field, read_user, write_user};
+use crate::{Error, Outcome, Program, sys};
+use vb3_plane::MemOps;
+
+const PAD_DESC: usize = size_of::<sys::media_pad_desc>();
+const LINK_DESC: usize = size_of::<sys::media_link_desc>();
+
+/// An array for the program: `None` where it did not ask for it.
+struct Array<'a, M: MemOps> {
+    program: &'a dyn Program<M>,
+    next: u64,
+    room: Option<u32>,
+}
+
+impl<'a, M: MemOps> Array<'a, M> {
+    fn new(program: &'a dyn Program<M>, addr: u64, room: Option<u32>) -> Option<Self> {
+        (addr != 0).then_some(Self {
+            program,
+            next: addr,
+            room,
+        })
+    }
+
+    /// Writes the next element: ENOSPC where there is no room for it.
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if let Some(room) = &mut self.room {
+            let needed = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            *room = room.checked_sub(1).ok_or(Error::NoSpace { needed })?;
+        }
+        write_user(self.program, self.next, bytes)?;
+        self.next = self.next.wrapping_add(bytes.len() as u64);
+        Ok(())
+    }
+}
+
+/// Writes all of a list where it was asked for.
+fn give<M: MemOps, const N: usize, T>(
+    array: Option<Array<'_, M>>,
+    all: impl IntoIterator<Item = T>,
+    fill: impl Fn(&mut Image<'_>, T),
+) -> Result<(), Error> {
+    let Some(mut array) = array else {
+        return Ok(());
+    };
+    for item in all {
+        let mut bytes = [0; N];
+        fill(&mut Image(&mut bytes), item);
+        array.push(&bytes)?;
+    }
+    Ok(())
+}
+
+/// The entity with an id, or the next after it.
+fn find(id: u32) -> Result<&'static Entity, Error> {
+    let next = id & sys::MEDIA_ENT_ID_FLAG_NEXT != 0;
+    let id = id & !sys::MEDIA_ENT_ID_FLAG_NEXT;
+    let is_it = |entity: &&Entity| {
+        if next {
+            entity.id > id
+        } else {
+            entity.id == id
+        }
+    };
+    ENTITIES.iter().find(is_it).ok_or(Error::Invalid)
+}
+
+/// The links that leave an entity.
+fn links_of(id: u32) -> impl Iterator<Item = (&'static Link, End, End)> {
+    LINKS.iter().filter_map(move |link| {
+        let (source, sink) = (at(link.source)?, at(link.sink)?);
+        (source.0.id == id).then_some((link, source, sink))
+    })
+}
+
+type End = (&'static Entity, &'static Pad);
+
+/// Fills a `media_pad_desc` that begins at `base`.
+fn put_pad(out: &mut Image<'_>, base: usize, (entity, pad): End) {
+    out.set_u32(base + field!(media_pad_desc.entity), entity.id);
+    let index = base + field!(media_pad_desc.index);
+    out.set_bytes(index, pad.index.to_ne_bytes());
+    out.set_u32(base + field!(media_pad_desc.flags), pad.flags);
+}
+
+impl MediaDevice {
+    /// Answers an ioctl of a media device. `arg` is an address in the program. It never waits.
+    pub fn ioctl<M: MemOps>(&self, request: u32, arg: u64, program: &dyn Program<M>) -> Outcome {
+        Outcome::from(self.run(request, arg, program).map(|()| Some(0)))
+    }
+
+    fn run<M: MemOps>(
+        &self,
+        request: u32,
+        arg: u64,
+        program: &dyn Program<M>,
+    ) -> Result<(), Error> {
+        let mut bytes = [0; MAX_ARG];
+        // CAST: 14 bits.
+        let size = (request >> 16 & 0x3fff) as usize;
+        let whole = bytes.get_mut(..size).ok_or(Error::NotTty)?;
+        let call = match request {
+            sys::MEDIA_IOC_DEVICE_INFO => Self::info,
+            sys::MEDIA_IOC_ENUM_ENTITIES => Self::enum_entities,
+            sys::MEDIA_IOC_ENUM_LINKS => Self::enum_links,
+            sys::MEDIA_IOC_SETUP_LINK => Self::setup_link,
+            sys::MEDIA_IOC_G_TOPOLOGY => Self::topology,
+            _ => return Err(Error::NotTty),
+        };
+        read_user(program, arg, whole)?;
+        call(self, &mut Image(whole), program)?;
+        write_user(program, arg, whole)
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "one of several that may fail")]
+    fn info<M: MemOps>(&self, out: &mut Image<'_>, _: &dyn Program<M>) -> Result<(), Error> {
+        out.clear_from(0);
+        let texts = [
+            (field!(media_device_info.driver), 16, &self.identity.driver),
+            (field!(media_device_info.model), 32, &self.identity.card),
+            (
+                field!(media_device_info.bus_info),
+                32,
+                &self.identity.bus_info,
+            ),
+        ];
+        for (at, len, text) in texts {
+            out.set_text(at, len, text);
+        }
+        out.set_u32(field!(media_device_info.media_version), sys::API_VERSION);
+        out.set_u32(field!(media_device_info.driver_version), sys::API_VERSION);
+        Ok(())
+    }
+
+    fn enum_entities<M: MemOps>(
+        &self,
+        out: &mut Image<'_>,
+        _: &dyn Program<M>,
+    ) -> Result<(), Error> {
+        let entity = find(out.u32(field!(media_entity_desc.id)))?;
+        out.clear_from(0);
+        out.set_u32(field!(media_entity_desc.id), entity.id);
+        out.set_text(field!(media_entity_desc.name), 32, &self.name_of(entity));
+        // Functions newer than this call are told as unknown devices, as on Linux.
+        let old = if entity.is_node {
+            sys::MEDIA_ENT_F_IO_V4L
+        } else {
+            sys::MEDIA_ENT_T_DEVNODE_UNKNOWN
+        };
+        out.set_u32(field!(media_entity_desc.type_), old);
+        let counts = [
+            (field!(media_entity_desc.pads), entity.pads.len()),
+            (field!(media_entity_desc.links), links_of(entity.id).count()),
+        ];
+        for (at, count) in counts {
+            let count = u16::try_from(count).unwrap_or(u16::MAX);
+            out.set_bytes(at, count.to_ne_bytes());
+        }
+        if entity.is_node {
+            let at = field!(media_entity_desc.__bindgen_anon_1);
+            out.set_u32(at, VIDEO_MAJOR);
+            out.set_u32(at + 4, self.minor);
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::unused_self, reason = "one of several")]
+    fn enum_links<M: MemOps>(
+        &self,
+        out: &mut Image<'_>,
+        program: &dyn Program<M>,
+    ) -> Result<(), Error> {
+        let entity = find(out.u32(field!(media_links_enum.entity)))?;
+        let pads = out.u64(field!(media_links_enum.pads));
+        give::<M, PAD_DESC, _>(
+            Array::new(program, pads, None),
+            entity.pads,
+            |image, pad| put_pad(image, 0, (entity, pad)),
+        )?;
+        let links = out.u64(field!(media_links_enum.links));
+        give::<M, LINK_DESC, _>(
+            Array::new(program, links, None),
+            links_of(entity.id),
+            |image, (_, source, sink)| {
+                put_pad(image, field!(media_link_desc.source), source);
+                put_pad(image, field!(media_link_desc.sink), sink);
+                image.set_u32(field!(media_link_desc.flags), FIXED);
+            },
+        )?;
+        out.clear(field!(media_links_enum.reserved), 16);
+        Ok(())
+    }
+
+    /// Links are as they are: asking for just that is granted.
+    #[expect(clippy::unused_self, reason = "one of several")]
+    fn setup_link<M: MemOps>(&self, out: &mut Image<'_>, _: &dyn Program<M>) -> Result<(), Error> {
+        let end = |base: usize| {
+            let id = out.u32(base + field!(media_pad_desc.entity));
+            let index = out.bytes(base + field!(media_pad_desc.index));
+            let index = u16::from_ne_bytes(index);
+            Ok::<_, Error>((find(id)?.id, index))
+        };
+        let source = end(field!(media_link_desc.source))?;
+        let sink = end(field!(media_link_desc.sink))?;
+        let is_it = |&(_, from, to): &(_, End, End)| {
+            (from.1.index, (to.0.id, to.1.index)) == (source.1, sink)
+        };
+        let known = links_of(source.0).any(|link| is_it(&link));
+        if !known || out.u32(field!(media_link_desc.flags)) != FIXED {
+            return Err(Error::Invalid);
+        }
+        out.clear(field!(media_link_desc.reserved), 8);
+        Ok(())
+    }
+
+    fn topology<M: MemOps>(
+        &self,
+        out: &mut Image<'_>,
+        program: &dyn Program<M>,
+    ) -> Result<(), Error> {
+        const ENTITY: usize = size_of::<sys::media_v2_entity>();
+        const INTF: usize = size_of::<sys::media_v2_interface>();
+        const PAD: usize = size_of::<sys::media_v2_pad>();
+        const LINK: usize = size_of::<sys::media_v2_link>();
+        let array = |out: &Image<'_>, at: usize| {
+            // The count, four bytes kept free, the pointer.
+            Array::new(program, out.u64(at + 8), Some(out.u32(at)))
+        };
+        let counts = [
+            field!(media_v2_topology.num_entities),
+            field!(media_v2_topology.num_interfaces),
+            field!(media_v2_topology.num_pads),
+            field!(media_v2_topology.num_links),
+        ];
+        let [entities, interfaces, pads, links] = counts;
+        give::<M, ENTITY, _>(array(out, entities), &ENTITIES, |image, entity| {
+            image.set_u32(field!(media_v2_entity.id), entity.id);
+            image.set_text(field!(media_v2_entity.name), 64, &self.name_of(entity));
+            image.set_u32(field!(media_v2_entity.function), self.function_of(entity));
+        })?;
+        give::<M, INTF, _>(array(out, interfaces), [INTERFACE], |image, id| {
+            image.set_u32(field!(media_v2_interface.id), id);
+            let kind = field!(media_v2_interface.intf_type);
+            image.set_u32(kind, sys::MEDIA_INTF_T_V4L_VIDEO);
+            let node = field!(media_v2_interface.__bindgen_anon_1);
+            image.set_u32(node, VIDEO_MAJOR);
+            image.set_u32(node + 4, self.minor);
+        })?;
+        let all_pads = ENTITIES
+            .iter()
+            .flat_map(|entity| entity.pads.iter().map(move |pad| (entity, pad)));
+        give::<M, PAD, _>(
+            array(out, pads),
+            all_pads.clone(),
+            |image, (entity, pad)| {
+                image.set_u32(field!(media_v2_pad.id), pad.id);
+                image.set_u32(field!(media_v2_pad.entity_id), entity.id);
+                image.set_u32(field!(media_v2_pad.flags), pad.flags);
+                image.set_u32(field!(media_v2_pad.index), pad.index.into());
+            },
+        )?;
+        let data = LINKS
+            .iter()
+            .filter_map(|link| Some((link.id, at(link.source)?.1.id, at(link.sink)?.1.id, FIXED)));
+        let to_node = FIXED | sys::MEDIA_LNK_FL_INTERFACE_LINK;
+        let nodes = INTERFACE_LINKS.map(|(id, entity)| (id, INTERFACE, entity, to_node));
+        let all_links = data.chain(nodes);
+        give::<M, LINK, _>(array(out, links), all_links.clone(), |image, link| {
+            let (id, source, sink, flags) = link;
+            image.set_u32(field!(media_v2_link.id), id);
+            image.set_u32(field!(media_v2_link.source_id), source);
+            image.set_u32(field!(media_v2_link.sink_id), sink);
+            image.set_u32(field!(media_v2_link.flags), flags);
+        })?;
+        out.set_u64(field!(media_v2_topology.topology_version), TOPOLOGY_VERSION);
+        let found = [ENTITIES.len(), 1, all_pads.count(), all_links.count()];
+        for (at, count) in counts.into_iter().zip(found) {
+            out.set_u32(at, u32::try_from(count).unwrap_or(u32::MAX));
+            out.clear(at + 4, 4);
+        }
+        Ok(())
+    }
+}
