@@ -22,7 +22,13 @@ which_module() { modinfo -k "$1" -n videobuf2-dma-contig; }
 dpkg -i "$1"
 for kernel in $(cat /kernels.list); do
     case $(which_module "$kernel") in
-        */updates/dkms/*) echo "$kernel: ours" ;;
+        */updates/dkms/*)
+            echo "$kernel: ours"
+            # For a machine that boots with what is installed now.
+            rm -rf "/work/$kernel/updates"
+            mkdir -p "/work/$kernel/updates"
+            cp -r "/lib/modules/$kernel/updates/dkms" "/work/$kernel/updates/"
+            ;;
         *) echo "$kernel: $(which_module "$kernel")" && exit 1 ;;
     esac
 done

@@ -96,7 +96,13 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
             std::fs::copy(&built, to.join(entry.file_name()))?;
         }
     }
-    if needs_peers(&cell.scenario) {
+    if needs(&cell.scenario, "package") {
+        let installed = lab.work().join(&cell.kernel).join("updates");
+        let tree = overlay.join("usr/lib/modules").join(&cell.kernel);
+        std::fs::create_dir_all(&tree)?;
+        sh::quietly(Command::new("cp").arg("-r").arg(&installed).arg(&tree))?;
+    }
+    if needs(&cell.scenario, "peers") {
         for entry in lab.peers(&cell.kernel)?.read_dir()?.flatten() {
             std::fs::copy(entry.path(), to.join(entry.file_name()))?;
         }
@@ -141,9 +147,10 @@ fn pack(lab: &Lab, cell: &Cell, dir: &Path, initrd: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a scenario wants the drivers that are built from the kernel's source.
-pub(crate) fn needs_peers(scenario: &str) -> bool {
-    wishes(scenario, "needs").iter().any(|name| name == "peers")
+/// Whether a scenario needs `what`: the drivers that are built from the kernel's source (`peers`),
+/// the module as its package installs it (`package`).
+pub(crate) fn needs(scenario: &str, what: &str) -> bool {
+    wishes(scenario, "needs").iter().any(|name| name == what)
 }
 
 /// What a scenario asks for in lines `#KEY …`: arguments of the kernel (`append`), MiB of memory

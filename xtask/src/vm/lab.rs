@@ -93,7 +93,7 @@ impl Lab {
                 .arg(&self.root);
             let what =
                 "making the build root: compilers, headers and kernels, about 700 MB to load";
-            step::run(what, 15 * MINUTE, &self.log("make-root"), &mut make)?;
+            step::run(what, 25 * MINUTE, &self.log("make-root"), &mut make)?;
         }
         if !self.guest.exists() {
             let mut make = namespace();
@@ -103,7 +103,7 @@ impl Lab {
                 .arg(self.cache.join("guest-tree"))
                 .arg(&self.guest);
             let what = "making the guest image";
-            step::run(what, 5 * MINUTE, &self.log("make-guest"), &mut make)?;
+            step::run(what, 10 * MINUTE, &self.log("make-guest"), &mut make)?;
         }
         Ok(())
     }
