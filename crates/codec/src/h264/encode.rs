@@ -47,10 +47,13 @@ impl Codec for Encoder {
         let (frames, seconds) = (u64::from(settings.rate.0), u64::from(settings.rate.1));
         let ms = self.count.saturating_mul(1000 * seconds) / frames.max(1);
         self.count += 1;
-        match raw.encode(picture, force_key, i64::try_from(ms).unwrap_or(i64::MAX)) {
-            Ok((parts, key)) => out.packet(tag, key, &parts),
-            Err(sentence) => out.corrupt(tag, &sentence),
-        }
+        let sentence = match raw.encode(picture, force_key, i64::try_from(ms).unwrap_or(i64::MAX)) {
+            Ok((parts, key)) => return out.packet(tag, key, &parts),
+            Err(sentence) => sentence,
+        };
+        // The library does not recover from a picture that it had no room for.
+        self.flush();
+        out.corrupt(tag, &sentence)
     }
 
     fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
