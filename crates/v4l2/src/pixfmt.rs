@@ -182,7 +182,7 @@ pub static TABLE: &[PixelFormat] = &[
         align: (2, 2),
     },
     compressed(FourCc::H264, "H.264"),
-    compressed(FourCc::JPEG, "JPEG"),
+    compressed(FourCc::JPEG, "JFIF JPEG"),
 ];
 
 /// Finds a format by its code.
