@@ -23,6 +23,11 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// How many planes were made so far.
+    pub(crate) const fn made(&self) -> u32 {
+        self.next
+    }
+
     fn range(
         &self,
         cookie: u32,

@@ -135,7 +135,8 @@ impl<C> Decoder<C> {
                     ..policy
                 },
                 QueuePolicy {
-                    allow_zero_bytesused: true,
+                    // An empty piece of a stream asks for a drain; a file is never empty.
+                    allow_zero_bytesused: kind == Kind::H264Decoder,
                     ..policy
                 },
             ],

@@ -24,9 +24,9 @@ use std::os::fd::BorrowedFd;
 use vb3_codec::{Config, H264Settings, Kind, Packet};
 use vb3_queue::{Driver, DriverError, TimestampKind};
 use vb3_v4l2::{
-    Bus, Command, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, Fraction,
-    FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Progress, QueuePolicy, Rect,
-    Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver,
+    Bus, Command, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags,
+    Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Progress, QueuePolicy,
+    Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver,
 };
 
 /// OUTPUT buffers it needs.
@@ -68,7 +68,10 @@ pub struct Encoder<C> {
     crop: Rect,
     /// Bytes of CAPTURE buffers that the program asked for; 0 if it left that open.
     wanted_bytes: u32,
+    /// At which pictures come.
     interval: Fraction,
+    /// Which the stream says.
+    coded_interval: Fraction,
     default_interval: Fraction,
     controls: Controls,
     hired: Hired,
@@ -142,6 +145,7 @@ impl<C> Encoder<C> {
             crop,
             wanted_bytes: 0,
             interval,
+            coded_interval: interval,
             default_interval: interval,
             controls: Controls::new(kind),
             hired: Hired::new(kind, place.codec.clone()),
@@ -180,15 +184,19 @@ impl<C> Encoder<C> {
                 height,
                 quality: self.controls.quality,
             },
-            _ => Config::H264Encoder(H264Settings {
-                width,
-                height,
-                rate: (self.interval.denominator, self.interval.numerator),
-                bitrate: self.controls.bitrate,
-                gop: self.controls.gop,
-                profile: self.controls.profile(),
-                level: Some(self.controls.level()),
-            }),
+            _ => {
+                let interval = self.coded_interval;
+                let rate = (interval.denominator, interval.numerator);
+                Config::H264Encoder(H264Settings {
+                    width,
+                    height,
+                    rate,
+                    bitrate: self.controls.bitrate,
+                    gop: self.controls.gop,
+                    profile: self.controls.profile(),
+                    level: Some(self.controls.level((width, height), rate)),
+                })
+            }
         }
     }
 }
@@ -229,6 +237,13 @@ impl<C> VideoDriver for Encoder<C> {
         match flow {
             Flow::Capture => &self.coded_formats,
             Flow::Output => &self.raw_formats,
+        }
+    }
+
+    fn format_flags(&self, flow: Flow, _: &PixelFormat) -> FormatFlags {
+        match (flow, self.hired.kind()) {
+            (Flow::Capture, Kind::H264Encoder) => FormatFlags::ENC_CAP_FRAME_INTERVAL,
+            _ => FormatFlags::empty(),
         }
     }
 
@@ -283,17 +298,20 @@ impl<C> VideoDriver for Encoder<C> {
     }
 
     fn interval(&self, flow: Flow) -> Option<Fraction> {
-        let has = flow == Flow::Output && self.hired.kind() == Kind::H264Encoder;
-        has.then_some(self.interval)
+        (self.hired.kind() == Kind::H264Encoder).then_some(match flow {
+            Flow::Capture => self.coded_interval,
+            Flow::Output => self.interval,
+        })
     }
 
     fn set_interval(&mut self, flow: Flow, wanted: Fraction) {
+        self.coded_interval = if wanted.numerator == 0 || wanted.denominator == 0 {
+            self.default_interval
+        } else {
+            format::nearest_interval(wanted)
+        };
         if flow == Flow::Output {
-            self.interval = if wanted.numerator == 0 || wanted.denominator == 0 {
-                self.default_interval
-            } else {
-                format::nearest_interval(wanted)
-            };
+            self.interval = self.coded_interval;
         }
     }
 

@@ -17,3 +17,6 @@ pub(crate) use hired::Hired;
 pub(crate) use lane::{Lane, LaneDriver};
 pub(crate) use memo::Memos;
 pub(crate) use meta::Meta;
+
+#[cfg(test)]
+mod tests;

@@ -72,7 +72,7 @@ fn kinds_and_their_targets() {
 fn options_land_where_they_belong() {
     let spec = parse(
         "camera-mplane=clip.mp4,size=1280x720,fps=30000/1001,format=nv12m,loop=on,clock=free,\
-         alloc=vmalloc,userptr=off,hints=off,inject=on,min-queued=3,max-buffers=128,name=My Camera,mask=32,node=video7",
+         alloc=vmalloc,userptr=off,hints=off,inject=on,min-queued=3,max-buffers=128,name=My Camera,mask=32,stride=64,node=video7",
     );
     assert_eq!(
         spec,
@@ -94,16 +94,47 @@ fn options_land_where_they_belong() {
             max_buffers: Some(128),
             name: Some("My Camera".into()),
             mask_bits: Some(32),
+            stride: Some(64),
             node: Some(7),
         }
     );
 }
 
 #[test]
+fn codecs_are_multi_planar_and_take_what_shapes_their_pictures() {
+    for (word, kind) in [
+        ("h264dec", DeviceKind::H264Decoder),
+        ("jpegdec", DeviceKind::JpegDecoder),
+        ("h264enc", DeviceKind::H264Encoder),
+        ("jpegenc", DeviceKind::JpegEncoder),
+    ] {
+        let spec = parse(&format!(
+            "{word},size=1280x720,fps=25,format=YUV420,stride=128"
+        ));
+        let expected = DeviceSpec {
+            size: Size::new(1280, 720),
+            fps: Some(Fraction::new(25, 1)),
+            format: Some(FourCc::YUV420),
+            stride: Some(128),
+            ..DeviceSpec::new(kind, true)
+        };
+        assert_eq!(spec, expected);
+        assert_eq!(spec.kind.name(), word);
+        assert!(
+            KINDS.iter().any(|known| known.name == word),
+            "{word} in the help"
+        );
+    }
+}
+
+#[test]
 fn refusals_name_option_value_and_what_is_allowed() {
     let table = [
-        ("", "a device is camera, camera-mplane, display"),
-        ("webcam=x", "webcam=x is not understood: a device is camera"),
+        ("", "a device is one of camera, camera-mplane, display"),
+        (
+            "webcam=x",
+            "webcam=x is not understood: a device is one of camera",
+        ),
         (
             "display=out.mp4",
             "display=out.mp4 is not understood: a display records to null",
@@ -178,6 +209,7 @@ fn every_listed_option_is_understood() {
         ("max-buffers", "32"),
         ("name", "x"),
         ("mask", "20"),
+        ("stride", "64"),
         ("node", "video0"),
     ] {
         assert!(
@@ -188,7 +220,7 @@ fn every_listed_option_is_understood() {
     }
     assert_eq!(
         OPTIONS.len(),
-        14,
+        15,
         "an option is listed that this test does not try"
     );
 }

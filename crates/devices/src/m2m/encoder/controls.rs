@@ -25,9 +25,43 @@ const LEVELS: &[&str] = &[
     "1", "1b", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4", "4.1", "4.2", "5",
     "5.1", "5.2",
 ];
-/// `level_idc` of each.
-const LEVEL_IDCS: [u8; 17] = [
-    10, 9, 11, 12, 13, 20, 21, 22, 30, 31, 32, 40, 41, 42, 50, 51, 52,
+/// What a level allows (ITU-T H.264, table A-1).
+struct Limits {
+    level_idc: u8,
+    /// Macroblocks a second, in a picture, and thousands of bits a second.
+    rate: u64,
+    picture: u64,
+    kilobits: u64,
+}
+
+const fn limits(level_idc: u8, rate: u64, picture: u64, kilobits: u64) -> Limits {
+    Limits {
+        level_idc,
+        rate,
+        picture,
+        kilobits,
+    }
+}
+
+/// Of each of [`LEVELS`].
+const LIMITS: [Limits; 17] = [
+    limits(10, 1485, 99, 64),
+    limits(9, 1485, 99, 128),
+    limits(11, 3000, 396, 192),
+    limits(12, 6000, 396, 384),
+    limits(13, 11_880, 396, 768),
+    limits(20, 11_880, 396, 2000),
+    limits(21, 19_800, 792, 4000),
+    limits(22, 20_250, 1620, 4000),
+    limits(30, 40_500, 1620, 10_000),
+    limits(31, 108_000, 3600, 14_000),
+    limits(32, 216_000, 5120, 20_000),
+    limits(40, 245_760, 8192, 20_000),
+    limits(41, 245_760, 8192, 50_000),
+    limits(42, 522_240, 8704, 50_000),
+    limits(50, 589_824, 22_080, 135_000),
+    limits(51, 983_040, 36_864, 240_000),
+    limits(52, 2_073_600, 36_864, 240_000),
 ];
 
 /// Values of an encoder's controls.
@@ -67,9 +101,24 @@ impl Controls {
         }
     }
 
-    /// `level_idc`.
-    pub(super) fn level(&self) -> u8 {
-        LEVEL_IDCS.get(self.level).copied().unwrap_or(40)
+    /// `level_idc` for pictures of a size, so many in so many seconds: what the program said, or
+    /// the lowest above it that allows them.
+    pub(super) fn level(&self, (width, height): (u32, u32), (frames, seconds): (u32, u32)) -> u8 {
+        let blocks = |pixels: u32| u64::from(pixels.div_ceil(16));
+        let (wide, high) = (blocks(width), blocks(height));
+        let picture = wide * high;
+        let rate = picture * u64::from(frames) / u64::from(seconds.max(1));
+        let longest = wide.max(high).pow(2);
+        let allows = |limits: &&Limits| {
+            limits.picture >= picture
+                && limits.picture * 8 >= longest
+                && limits.rate >= rate
+                && limits.kilobits * 1000 >= u64::from(self.bitrate)
+        };
+        let level = LIMITS.iter().skip(self.level).find(allows);
+        level
+            .or(LIMITS.last())
+            .map_or(52, |limits| limits.level_idc)
     }
 
     pub(super) fn specs(&self) -> Vec<ControlSpec> {

@@ -1,0 +1,281 @@
+//! A test bench for devices with two queues: plain memory, and a worker in a thread whose answers
+//! are waited for.
+
+use crate::bench::Memory;
+use crate::device::Outside;
+use crate::spec::DeviceSpec;
+use crate::{Failure, Place};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::time::{Duration, Instant};
+use vb3_codec::Launch;
+use vb3_queue::{
+    Allocated, BufferInfo, Coherency, Config, Error, Memory as Model, PlaneRequest, Queue,
+    QueueBuffer, QueueType, TimestampKind,
+};
+use vb3_v4l2::{Command, DriverEvent, Finished, Flow, Format, Progress};
+
+/// Longest time that a worker may take for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The device of a SPEC, put nowhere in particular.
+pub(crate) fn device<D>(
+    spec: &str,
+    launch: Launch,
+    make: impl FnOnce(&DeviceSpec, &Place) -> Result<D, Failure>,
+) -> D {
+    let place = Place {
+        bus_info: "platform:vb3-000".to_owned(),
+        userptr: false,
+        codec: launch,
+    };
+    let spec = spec.parse().expect("a SPEC");
+    make(&spec, &place).expect("a device")
+}
+
+/// One queue, and where its planes are.
+struct Side {
+    queue: Queue<Memory>,
+    /// Number of the first plane.
+    base: u32,
+    planes: u32,
+}
+
+/// A device with its queues.
+pub(crate) struct Bench<D> {
+    pub(crate) device: D,
+    capture: Side,
+    output: Side,
+    pub(crate) memory: Memory,
+    /// Since they were last taken.
+    pub(crate) events: Vec<DriverEvent>,
+}
+
+impl<D: Outside<Cookie = u32>> Bench<D> {
+    /// A device without buffers.
+    pub(crate) fn new(device: D) -> Self {
+        let side = |flow: Flow, kind| {
+            let policy = device.queue_policy(flow);
+            let config = Config {
+                timestamps: TimestampKind::Copy,
+                min_reqbufs_allocation: policy.min_reqbufs,
+                allow_zero_bytesused: policy.allow_zero_bytesused,
+                m2m_capture: flow == Flow::Capture,
+                ..Config::new((), kind)
+            };
+            Side {
+                queue: Queue::new(config).expect("a valid queue"),
+                base: 1,
+                planes: 1,
+            }
+        };
+        let capture = side(Flow::Capture, QueueType::Capture);
+        let output = side(Flow::Output, QueueType::Output);
+        Self {
+            device,
+            capture,
+            output,
+            memory: Memory::default(),
+            events: Vec::new(),
+        }
+    }
+
+    fn side(&mut self, flow: Flow) -> (&mut Side, &mut D, &mut Memory) {
+        let side = match flow {
+            Flow::Capture => &mut self.capture,
+            Flow::Output => &mut self.output,
+        };
+        (side, &mut self.device, &mut self.memory)
+    }
+
+    /// Sets a format as S_FMT does; gives what was set.
+    pub(crate) fn set_format(&mut self, flow: Flow, wanted: &Format) -> Format {
+        let format = self.device.try_format(flow, wanted);
+        let busy = match flow {
+            Flow::Capture => self.output.queue.is_busy(),
+            Flow::Output => self.capture.queue.is_busy(),
+        };
+        self.device
+            .set_format(flow, &format, busy)
+            .expect("the format can be set");
+        self.device.format(flow)
+    }
+
+    /// Makes `count` buffers for the format that is set; 0 frees them.
+    pub(crate) fn make(&mut self, flow: Flow, count: u32) -> u32 {
+        let planes = self.device.format(flow).num_planes;
+        let base = self.memory.made() + 1;
+        let (side, device, memory) = self.side(flow);
+        let mut driver = device.queue_driver(flow);
+        let made: Allocated = side
+            .queue
+            .reqbufs(memory, &mut *driver, Model::Mmap, count, Coherency::Coherent)
+            .expect("memory enough");
+        side.base = base;
+        side.planes = u32::try_from(planes).expect("a few planes");
+        made.count
+    }
+
+    pub(crate) fn start(&mut self, flow: Flow) {
+        let (side, device, memory) = self.side(flow);
+        let mut driver = device.queue_driver(flow);
+        side.queue
+            .streamon(memory, &mut *driver)
+            .expect("streaming starts");
+    }
+
+    pub(crate) fn stop(&mut self, flow: Flow) {
+        let (side, device, memory) = self.side(flow);
+        let mut driver = device.queue_driver(flow);
+        side.queue
+            .streamoff(memory, &mut *driver)
+            .expect("streaming ends");
+    }
+
+    /// Makes buffers for both queues, starts them and queues all of CAPTURE.
+    pub(crate) fn begin(&mut self, outputs: u32, captures: u32) {
+        self.make(Flow::Output, outputs);
+        let captures = self.make(Flow::Capture, captures);
+        self.start(Flow::Output);
+        self.start(Flow::Capture);
+        (0..captures).for_each(|index| self.queue_empty(index));
+    }
+
+    /// The memory of a plane of a buffer.
+    pub(crate) fn plane(&mut self, flow: Flow, index: u32, plane: u32) -> &mut Vec<u8> {
+        let (side, _, memory) = self.side(flow);
+        let cookie = side.base + index * side.planes + plane;
+        memory.planes.get_mut(&cookie).expect("a plane")
+    }
+
+    /// The number by which the memory of a buffer's first plane is known.
+    pub(crate) fn cookie(&mut self, flow: Flow, index: u32) -> u32 {
+        let (side, ..) = self.side(flow);
+        side.base + index * side.planes
+    }
+
+    /// Queues a buffer as it is described, with so many bytes in each plane.
+    pub(crate) fn queue(
+        &mut self,
+        flow: Flow,
+        index: u32,
+        payloads: &[u64],
+        describe: impl FnOnce(&mut QueueBuffer<Memory>),
+    ) -> Result<BufferInfo, Error> {
+        let mut request = QueueBuffer::new(index, Model::Mmap);
+        for payload in payloads {
+            let plane = PlaneRequest::mmap(*payload);
+            assert!(request.push_plane(plane).is_ok(), "too many planes");
+        }
+        describe(&mut request);
+        let (side, device, memory) = self.side(flow);
+        let mut driver = device.queue_driver(flow);
+        side.queue.qbuf(memory, &mut *driver, request)
+    }
+
+    /// Queues a CAPTURE buffer.
+    pub(crate) fn queue_empty(&mut self, index: u32) {
+        let payloads = vec![0; self.device.format(Flow::Capture).num_planes];
+        self.queue(Flow::Capture, index, &payloads, |_| {})
+            .expect("the buffer can be queued");
+    }
+
+    /// Fills an OUTPUT buffer and queues it with a timestamp.
+    pub(crate) fn send(&mut self, index: u32, planes: &[&[u8]], timestamp_ns: u64) {
+        for (plane, bytes) in planes.iter().enumerate() {
+            let plane = u32::try_from(plane).expect("a few planes");
+            self.plane(Flow::Output, index, plane)[..bytes.len()].copy_from_slice(bytes);
+        }
+        let payloads: Vec<u64> = planes.iter().map(|bytes| bytes.len() as u64).collect();
+        self.queue(Flow::Output, index, &payloads, |request| {
+            request.timestamp_ns = timestamp_ns;
+        })
+        .expect("the buffer can be queued");
+    }
+
+    /// Takes a buffer that is done.
+    pub(crate) fn try_take(&mut self, flow: Flow) -> Result<BufferInfo, Error> {
+        let (side, device, memory) = self.side(flow);
+        let mut driver = device.queue_driver(flow);
+        side.queue.dqbuf(memory, &mut *driver, 8)
+    }
+
+    /// Takes the next buffer that is done, once there is one.
+    pub(crate) fn take(&mut self, flow: Flow) -> BufferInfo {
+        let mut taken = None;
+        self.until("a buffer", |bench| match bench.try_take(flow) {
+            Err(Error::WouldBlock) => false,
+            other => {
+                taken = Some(other);
+                true
+            }
+        });
+        taken.expect("until saw it").expect("a buffer")
+    }
+
+    /// The bytes of the next CAPTURE buffer of one plane, and the buffer.
+    pub(crate) fn receive(&mut self) -> (BufferInfo, Vec<u8>) {
+        let info = self.take(Flow::Capture);
+        let used = info.planes[0].expect("a plane").payload_bytes;
+        let used = usize::try_from(used).expect("a short plane");
+        let bytes = self.plane(Flow::Capture, info.index, 0)[..used].to_vec();
+        (info, bytes)
+    }
+
+    pub(crate) fn command(&mut self, command: Command) -> Result<(), i32> {
+        let done = self.device.command(command).map_err(|e| e.0);
+        if done.is_ok() && command == Command::Start {
+            self.capture.queue.clear_last_buffer();
+        }
+        done
+    }
+
+    /// Lets the device work as long as it has something to do.
+    pub(crate) fn work(&mut self) {
+        for _ in 0..1000 {
+            if self.device.next_tick().is_none() {
+                return;
+            }
+            self.tick();
+        }
+        panic!("the device never has enough");
+    }
+
+    fn tick(&mut self) {
+        let mut progress = Progress::default();
+        self.device.tick(0, &mut self.memory, &mut progress);
+        for Finished {
+            flow,
+            token,
+            completion,
+        } in progress.finished
+        {
+            let (side, _, memory) = self.side(flow);
+            side.queue
+                .complete(memory, token, completion)
+                .expect("a token that counts");
+        }
+        self.events.append(&mut progress.events);
+        if progress.broken {
+            self.capture.queue.set_error();
+            self.output.queue.set_error();
+        }
+    }
+
+    /// Works, and waits for the worker, until `done`.
+    pub(crate) fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.work();
+            if done(self) {
+                return;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "{what} did not come in {PATIENCE:?}");
+            let fd = self.device.wake_fd();
+            let fd = fd.unwrap_or_else(|| panic!("nothing is under way, and {what} did not come"));
+            let left = Timespec::try_from(left).expect("a short time");
+            poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&left)).expect("poll works");
+            self.tick();
+        }
+    }
+}
