@@ -120,8 +120,11 @@ pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
             kernel,
         ]),
     )?;
-    let _lock = lab.lock()?;
     let name = lab.packed()?;
+    if lab.kernel(kernel, &name).exists() {
+        return Ok(());
+    }
+    let _lock = lab.lock()?;
     if !lab.kernel(kernel, &name).exists() {
         step::run(
             &format!("packing the modules of {kernel}"),
