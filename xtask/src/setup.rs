@@ -24,7 +24,13 @@ pub(crate) const DEMO: &[Package] = &[
         "gst-launch-1.0, the program that the demo runs",
     ),
     package("gstreamer1.0-plugins-base", "GStreamer's video caps"),
-    package("gstreamer1.0-plugins-good", "v4l2src and v4l2sink"),
+    package(
+        "gstreamer1.0-plugins-good",
+        "v4l2src, v4l2h264dec, v4l2convert, v4l2sink",
+    ),
+    package("gstreamer1.0-plugins-bad", "h264parse"),
+    package("g++", "compiles the H.264 codec library"),
+    package("nasm", "assembles its fast parts"),
     package("python3-pip", "downloads the clip"),
 ];
 
@@ -39,7 +45,14 @@ pub(crate) const ALL: &[Package] = &[
         "gst-launch-1.0, which demo and tests run",
     ),
     package("gstreamer1.0-plugins-base", "GStreamer's video caps"),
-    package("gstreamer1.0-plugins-good", "v4l2src and v4l2sink"),
+    package(
+        "gstreamer1.0-plugins-good",
+        "v4l2src, v4l2h264dec, v4l2convert, v4l2sink",
+    ),
+    package("gstreamer1.0-plugins-bad", "h264parse"),
+    package("gstreamer1.0-libav", "decoders that the tests compare with"),
+    package("g++", "compiles the H.264 codec library"),
+    package("nasm", "assembles its fast parts"),
     package("python3-pip", "downloads the demo's clip"),
     package(
         "v4l-utils",
