@@ -1,7 +1,7 @@
 //! Ownership of a buffer by the device, as a value.
 
-use crate::Timecode;
 use crate::driver::MAX_PLANES;
+use crate::{RequestId, Timecode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -210,6 +210,7 @@ pub struct Active<C> {
     field: u32,
     timecode: Option<Timecode>,
     frame_flags: u32,
+    request: Option<RequestId>,
 }
 
 /// What a token tells about its buffer, besides the planes.
@@ -221,6 +222,7 @@ pub(crate) struct TokenFacts {
     pub(crate) field: u32,
     pub(crate) timecode: Option<Timecode>,
     pub(crate) frame_flags: u32,
+    pub(crate) request: Option<RequestId>,
 }
 
 impl<C> Active<C> {
@@ -242,6 +244,7 @@ impl<C> Active<C> {
             field: facts.field,
             timecode: facts.timecode,
             frame_flags: facts.frame_flags,
+            request: facts.request,
         }
     }
 
@@ -313,6 +316,12 @@ impl<C> Active<C> {
     #[must_use]
     pub fn frame_flags(&self) -> u32 {
         self.frame_flags
+    }
+
+    /// The media request the buffer was queued by.
+    #[must_use]
+    pub fn request(&self) -> Option<RequestId> {
+        self.request
     }
 
     /// Whether the token belongs to the queue with `ownership` and still counts. Consumes the

@@ -1,7 +1,9 @@
 //! Buffers: what the queue keeps of one, and how it shows it.
 
+use crate::bound::Bond;
 use crate::driver::MAX_PLANES;
-use crate::{Memory, PlaneView};
+use crate::{Memory, PlaneView, RequestId};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 use vb3_plane::{HintSkip, MemOps};
@@ -12,6 +14,8 @@ use vb3_plane::{HintSkip, MemOps};
 pub enum BufferState {
     /// The program.
     Dequeued,
+    /// A media request that is not queued yet.
+    InRequest,
     /// Being prepared.
     Preparing,
     /// The queue; the driver has not been started.
@@ -92,7 +96,8 @@ pub struct QueueBuffer<M: MemOps> {
     pub timecode: Option<Timecode>,
     /// OUTPUT: what the program says of the frame, passed through without being looked at.
     pub frame_flags: u32,
-    /// The program named a media request.
+    /// The program named a media request: for
+    /// [`qbuf_in_request`](crate::Queue::qbuf_in_request), and refused elsewhere.
     pub with_request: bool,
 }
 
@@ -192,7 +197,11 @@ pub struct BufferInfo {
     pub mapped: bool,
     /// Queued, or with the device.
     pub queued: bool,
-    /// Prepared, and with the program.
+    /// In a media request that is not queued yet.
+    pub in_request: bool,
+    /// The descriptor by which QBUF named a media request, until DQBUF.
+    pub request_fd: Option<i32>,
+    /// Prepared, and with the program or in a request.
     pub prepared: bool,
     /// Done, and not dequeued yet.
     pub done: bool,
@@ -261,6 +270,11 @@ pub(crate) struct Buffer<M: MemOps> {
     pub(crate) timecode: Option<Timecode>,
     pub(crate) frame_flags: u32,
     pub(crate) last: bool,
+    /// In a request: one, while the buffer is InRequest; none otherwise.
+    pub(crate) bond: VecDeque<Bond<M>>,
+    /// The request it was queued by, until the device is done with it.
+    pub(crate) request: Option<RequestId>,
+    pub(crate) request_fd: Option<i32>,
 }
 
 impl<M: MemOps> Buffer<M> {
@@ -279,7 +293,20 @@ impl<M: MemOps> Buffer<M> {
             timecode: None,
             frame_flags: 0,
             last: false,
+            bond: VecDeque::new(),
+            request: None,
+            request_fd: None,
         }
+    }
+
+    /// Leaves the request the buffer is in, or was queued by: which it was.
+    pub(crate) fn dissolve(&mut self, mem: &mut M) -> Option<RequestId> {
+        let mut left = self.request.take();
+        for mut bond in self.bond.drain(..) {
+            bond.wanted.release(mem);
+            left = Some(bond.request);
+        }
+        left
     }
 
     /// Hands the planes back to the CPU, if the device has them.
@@ -327,7 +354,10 @@ impl<M: MemOps> Buffer<M> {
             state: self.state,
             mapped,
             queued: matches!(self.state, BufferState::Queued | BufferState::Active),
-            prepared: self.prepared && self.state == BufferState::Dequeued,
+            in_request: self.state == BufferState::InRequest,
+            request_fd: self.request_fd,
+            prepared: self.prepared
+                && matches!(self.state, BufferState::Dequeued | BufferState::InRequest),
             done: matches!(self.state, BufferState::Done | BufferState::Error),
             error: self.state == BufferState::Error,
             last: self.last,

@@ -62,6 +62,18 @@ pub enum TimestampKind {
     Copy,
 }
 
+/// Whether buffers of a queue may be queued by media requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Requests {
+    /// Never: EBADR.
+    #[default]
+    None,
+    /// By requests or directly, all the same way until the stream is ended.
+    Optional,
+    /// Always: EBADR without.
+    Required,
+}
+
 /// Fewest buffers that the limit of a queue may name, and the default limit.
 pub(crate) const MIN_MAX_BUFFERS: u32 = 32;
 
@@ -94,6 +106,9 @@ pub struct Config<Dev> {
     pub m2m_capture: bool,
     /// read() emulation reports the end of the file after one frame.
     pub fileio_read_once: bool,
+    /// Whether buffers may be queued by media requests; not where `min_queued_buffers` is set,
+    /// since queueing a request cannot fail.
+    pub requests: Requests,
     /// write() emulation queues a buffer after every call, not only full ones.
     pub fileio_write_immediately: bool,
     /// Base-2 logarithm of the page size in bytes, 12 to 16; mmap cookies count pages.
@@ -120,6 +135,7 @@ impl<Dev> Config<Dev> {
             quirk_poll_must_check_waiting_for_buffers: true,
             m2m_capture: false,
             fileio_read_once: false,
+            requests: Requests::None,
             fileio_write_immediately: false,
             page_shift: 12,
             max_plane_bytes: 0xffff_f000,
@@ -151,6 +167,11 @@ impl<Dev> Config<Dev> {
                 max: self.max_num_buffers,
                 least: MIN_MAX_BUFFERS,
                 most,
+            });
+        }
+        if self.min_queued_buffers != 0 && self.requests != Requests::None {
+            return Err(ConfigError::RequestsWithMinBuffers {
+                min: self.min_queued_buffers,
             });
         }
         if self.min_queued_buffers != 0 {

@@ -1,8 +1,9 @@
 //! Buffers that come back from the device.
 
 use crate::active::TokenFacts;
+use crate::bound::tell;
 use crate::driver::MAX_PLANES;
-use crate::{Active, BufferState, Completion, DoneState, Error, Queue, Stale};
+use crate::{Active, BufferState, Completion, DoneState, Error, Queue, Stale, Unbound};
 use vb3_plane::MemOps;
 
 impl<M: MemOps> Queue<M> {
@@ -114,6 +115,10 @@ impl<M: MemOps> Queue<M> {
             }
         };
         *counter = counter.saturating_add(1);
+        let request = self.buffer_mut(index).ok().and_then(|b| b.request.take());
+        if let Some(request) = request {
+            tell(&mut self.unbound, Unbound { request, index });
+        }
         self.done.push_back(index);
         self.wake = true;
     }
@@ -134,6 +139,7 @@ impl<M: MemOps> Queue<M> {
             field: buffer.field,
             timecode: buffer.timecode,
             frame_flags: buffer.frame_flags,
+            request: buffer.request,
         };
         let views = buffer.views();
         Ok(Active::new(&self.ownership, facts, views))

@@ -1,6 +1,6 @@
 //! One error type, with the numbers that explain it.
 
-use crate::{DriverError, Memory, Stale};
+use crate::{DriverError, Memory, RequestState, Stale};
 use core::fmt;
 use vb3_plane::{Constraint, PlaneError, Reason};
 
@@ -30,6 +30,19 @@ pub enum Busy {
     },
     /// The buffer is not with the program, so it cannot be removed.
     BufferOwned {
+        /// Its index.
+        index: u32,
+    },
+    /// Buffers have been queued directly, so not by requests until the queue is cancelled, or the
+    /// other way round.
+    OtherWay,
+    /// The media request is queued or complete.
+    Request {
+        /// How far it is.
+        state: RequestState,
+    },
+    /// The media request has a buffer of this queue.
+    RequestHasBuffer {
         /// Its index.
         index: u32,
     },
@@ -92,6 +105,11 @@ pub enum Invalid {
     },
     /// PREPARE_BUF takes no media request.
     Request,
+    /// A file descriptor that names no media request of the device.
+    NoRequest {
+        /// The descriptor's number in the program.
+        fd: i32,
+    },
     /// A file descriptor that names no dma-buf.
     NoDmaBuf {
         /// Which plane.
@@ -177,6 +195,11 @@ pub enum ConfigError {
         /// Largest value.
         most: u32,
     },
+    /// Media requests, and buffers that must be queued before the driver starts.
+    RequestsWithMinBuffers {
+        /// How many buffers must be queued.
+        min: u32,
+    },
     /// More buffers are needed than there can be.
     MinBuffers {
         /// Buffers needed.
@@ -204,6 +227,10 @@ pub enum Error {
     LastBuffer,
     /// EBADR: media requests are not supported.
     RequestUnsupported,
+    /// EBADR: buffers are queued by media requests only.
+    RequestRequired,
+    /// ENOENT: a media request without a buffer.
+    RequestEmpty,
     /// ENOBUFS: the queue is full.
     QueueFull {
         /// Most buffers at a time.
@@ -243,7 +270,8 @@ impl Error {
             Self::WouldBlock => 11,
             Self::QueueError => 5,
             Self::LastBuffer => 32,
-            Self::RequestUnsupported => 53,
+            Self::RequestUnsupported | Self::RequestRequired => 53,
+            Self::RequestEmpty => 2,
             Self::QueueFull { .. } => 105,
             Self::NoMemory { .. } => 12,
             Self::TooManyForFileIo { .. } => 28,
@@ -323,6 +351,14 @@ impl fmt::Display for Busy {
                 write!(f, "a streaming queue stays {found:?}, wanted {wanted:?}")
             }
             Self::BufferOwned { index } => write!(f, "buffer {index} is queued"),
+            Self::OtherWay => f.write_str("buffers were queued the other way, by request or not"),
+            Self::Request { state } => write!(f, "the media request is {state:?}"),
+            Self::RequestHasBuffer { index } => {
+                write!(
+                    f,
+                    "the media request has buffer {index} of this queue already"
+                )
+            }
         }
     }
 }
@@ -353,6 +389,7 @@ impl fmt::Display for Invalid {
             Self::Source { plane } => write!(f, "plane {plane} has a wrong kind of source"),
             Self::State { index } => write!(f, "buffer {index} is queued or prepared already"),
             Self::Request => f.write_str("PREPARE_BUF takes no request"),
+            Self::NoRequest { fd } => write!(f, "fd {fd} is no media request of the device"),
             Self::NoDmaBuf { plane, fd } => write!(f, "fd {fd} of plane {plane} is no dma-buf"),
             Self::LengthBelowSetup {
                 plane,
@@ -402,6 +439,12 @@ impl fmt::Display for ConfigError {
             Self::MaxBuffers { max, least, most } => {
                 write!(f, "limit of {max} buffers is not in {least} to {most}")
             }
+            Self::RequestsWithMinBuffers { min } => {
+                write!(
+                    f,
+                    "media requests, and {min} buffers needed before starting"
+                )
+            }
             Self::MinBuffers { min, max } => write!(f, "{min} buffers needed, {max} possible"),
         }
     }
@@ -417,6 +460,8 @@ impl fmt::Display for Error {
             Self::QueueError => f.write_str("the device has failed"),
             Self::LastBuffer => f.write_str("the last buffer has been dequeued"),
             Self::RequestUnsupported => f.write_str("media requests are not supported"),
+            Self::RequestRequired => f.write_str("buffers are queued by media requests only"),
+            Self::RequestEmpty => f.write_str("the media request has no buffer"),
             Self::QueueFull { max } => write!(f, "the queue has all its {max} buffers"),
             Self::NoMemory { wanted, found, .. } => {
                 write!(f, "{wanted} needed, {found} could be allocated")

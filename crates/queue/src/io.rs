@@ -1,7 +1,9 @@
 //! Passing buffers: PREPARE_BUF, QBUF, DQBUF.
 
+use crate::bound::Way;
 use crate::{
     BufferInfo, BufferState, Busy, Driver, Error, Invalid, Memory, PlaneSource, Queue, QueueBuffer,
+    Requests,
 };
 use vb3_plane::{HintSkip, MemOps};
 
@@ -62,7 +64,8 @@ impl<M: MemOps> Queue<M> {
     ///   [`Invalid::NoDmaBuf`], [`Invalid::LengthBelowSetup`].
     /// * EBUSY: file I/O is active.
     /// * [`Error::QueueError`] (EIO).
-    /// * [`Error::RequestUnsupported`] (EBADR).
+    /// * [`Error::RequestUnsupported`], [`Error::RequestRequired`] (EBADR).
+    /// * [`Busy::OtherWay`] (EBUSY): buffers have been queued by requests.
     /// * What the memory or the driver says. Where it is the driver that could not start, the
     ///   buffer is the program's again, still prepared.
     pub fn qbuf<D>(
@@ -93,6 +96,7 @@ impl<M: MemOps> Queue<M> {
     where
         D: Driver<Cookie = M::Cookie> + ?Sized,
     {
+        self.check_way(request)?;
         self.check_request(request)?;
         let index = request.index;
         if self.buffer(index)?.prepared {
@@ -102,6 +106,21 @@ impl<M: MemOps> Queue<M> {
         } else {
             self.prepare(mem, driver, request)?;
         }
+        self.enqueue(driver, request)?;
+        self.way = Some(Way::Directly);
+        Ok(())
+    }
+
+    /// Queues a prepared buffer.
+    pub(crate) fn enqueue<D>(
+        &mut self,
+        driver: &mut D,
+        request: &QueueBuffer<M>,
+    ) -> Result<(), Error>
+    where
+        D: Driver<Cookie = M::Cookie> + ?Sized,
+    {
+        let index = request.index;
         self.note_frame(request)?;
         self.buffer_mut(index)?.state = BufferState::Queued;
         self.queued_count = self.queued_count.saturating_add(1);
@@ -148,8 +167,39 @@ impl<M: MemOps> Queue<M> {
         })
     }
 
+    /// Whether buffers may be queued directly, after the checks that come before.
+    fn check_way(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
+        self.check_planes(request)?;
+        if request.with_request && self.config.requests == Requests::None {
+            return Err(Error::RequestUnsupported);
+        }
+        if self.config.requests == Requests::Required {
+            return Err(Error::RequestRequired);
+        }
+        if self.way == Some(Way::ByRequests) {
+            return Err(Busy::OtherWay.into());
+        }
+        Ok(())
+    }
+
     /// The checks that PREPARE_BUF and QBUF share.
     fn check_request(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
+        let index = request.index;
+        self.check_planes(request)?;
+        if request.with_request {
+            return Err(Invalid::Request.into());
+        }
+        if self.error {
+            return Err(Error::QueueError);
+        }
+        if self.buffer(index)?.state != BufferState::Dequeued {
+            return Err(Invalid::State { index }.into());
+        }
+        Ok(())
+    }
+
+    /// The checks of what is said of the planes, as far as it does not depend on memory.
+    pub(crate) fn check_planes(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
         let index = request.index;
         let buffer = self.buffer(index)?;
         if self.memory != Some(request.memory) {
@@ -178,15 +228,6 @@ impl<M: MemOps> Queue<M> {
             if !fits {
                 return Err(Invalid::Source { plane: number }.into());
             }
-        }
-        if request.with_request {
-            return Err(Error::RequestUnsupported);
-        }
-        if self.error {
-            return Err(Error::QueueError);
-        }
-        if buffer.state != BufferState::Dequeued {
-            return Err(Invalid::State { index }.into());
         }
         Ok(())
     }
@@ -262,6 +303,7 @@ impl<M: MemOps> Queue<M> {
             error,
             ..buffer.info(mem, index, memory)
         };
+        buffer.request_fd = None;
         self.done.pop_front();
         self.queued_count = self.queued_count.saturating_sub(1);
         if last && !is_output {

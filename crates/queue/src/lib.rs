@@ -11,7 +11,7 @@
 //! memory for any number of queues.
 //!
 //! Source: Linux 7.2 `drivers/media/common/videobuf2/videobuf2-core.c`, differs: a buffer that
-//! the device owns is a value; errors carry numbers; media requests are not there.
+//! the device owns is a value; errors carry numbers.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -20,6 +20,7 @@ extern crate alloc;
 mod acquire;
 mod active;
 mod allocate;
+mod bound;
 mod buffer;
 mod config;
 mod done;
@@ -32,23 +33,28 @@ mod mmap;
 mod poll;
 mod prepare;
 mod queue;
+mod request;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use active::{Active, PlaneView, Stale};
 pub use allocate::{Allocated, Created};
+pub use bound::{Binding, Unbound};
 pub use buffer::{
     BufferInfo, BufferState, PlaneInfo, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer,
     Timecode,
 };
-pub use config::{Config, IoModes, Memory, QueueType, TimestampKind};
+pub use config::{Config, IoModes, Memory, QueueType, Requests, TimestampKind};
 pub use driver::{Completion, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare};
 pub use error::{Busy, ConfigError, Error, Invalid};
 pub use fileio::{Fault, Sink, Source};
 pub use mmap::{MapAccess, is_m2m_capture};
 pub use poll::{Interest, Readiness};
 pub use queue::{Queue, Statistics};
+pub use request::{
+    BoundBuffer, MAX_REQUEST_BUFFERS, Request, RequestHost, RequestId, RequestState,
+};
 pub use vb3_plane::{
     Coherency, Constraint, Direction, ExportAccess, HintSkip, MemOps, PlaneError, Reason,
 };

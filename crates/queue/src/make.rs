@@ -2,7 +2,7 @@
 
 use crate::buffer::{Buffer, Plane};
 use crate::driver::PlaneSizes;
-use crate::{Driver, Error, Memory, PlaneLocation, Queue};
+use crate::{Driver, Error, Memory, PlaneLocation, Queue, Requests};
 use alloc::vec::Vec;
 use core::ops::Range;
 use vb3_plane::{AllocArgs, Constraint, MemOps, PlaneError, Reason};
@@ -107,6 +107,10 @@ impl<M: MemOps> Queue<M> {
         }
         let buffers = usize::try_from(self.num_buffers).ok()?.checked_add(1)?;
         for list in [&mut self.queued, &mut self.done] {
+            list.try_reserve(buffers.saturating_sub(list.len())).ok()?;
+        }
+        if self.config.requests != Requests::None {
+            let list = &mut self.unbound;
             list.try_reserve(buffers.saturating_sub(list.len())).ok()?;
         }
         Some(())

@@ -13,7 +13,7 @@ use vb3_plane::{HintSkip, MemOps, PlaneError};
 const FIELD_ALTERNATE: u32 = 7;
 
 /// What a request comes to, plane by plane, in bytes.
-struct Plan {
+pub(crate) struct Plan {
     lengths: [u64; MAX_PLANES],
     payloads: [u64; MAX_PLANES],
     offsets: [u64; MAX_PLANES],
@@ -69,7 +69,7 @@ impl<M: MemOps> Queue<M> {
 
     /// Checks what the request says of its planes. Lengths are those of the memory it names,
     /// not of what the buffer had before.
-    fn plan(&self, mem: &M, request: &QueueBuffer<M>) -> Result<Plan, Error> {
+    pub(crate) fn plan(&self, mem: &M, request: &QueueBuffer<M>) -> Result<Plan, Error> {
         let is_output = self.config.is_output();
         if is_output && request.field == FIELD_ALTERNATE {
             return Err(Invalid::FieldAlternate.into());

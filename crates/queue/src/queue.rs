@@ -1,6 +1,7 @@
 //! The queue itself: what it keeps, and what it tells about itself.
 
 use crate::active::Ownership;
+use crate::bound::{Unbound, Way};
 use crate::buffer::Buffer;
 use crate::fileio::FileIo;
 use crate::{BufferInfo, Busy, Config, Error, Invalid, Memory};
@@ -45,9 +46,9 @@ impl Statistics {
 /// tokens stale, but cannot give the memory of its planes back.
 ///
 /// # Invariants
-/// A buffer is in exactly one place: Dequeued in none, Queued in `queued`, Active in a token,
-/// Done and Error in `done`. `queued_count` counts all but the Dequeued. Both lists have room
-/// for all buffers. `memory` is there whenever there are buffers, or the queue streams.
+/// A buffer is in exactly one place: Dequeued in none, InRequest in a request, Queued in
+/// `queued`, Active in a token, Done and Error in `done`. `queued_count` counts all but the
+/// Dequeued and InRequest. All lists have room for all buffers. `memory` is there whenever there are buffers, or the queue streams.
 pub struct Queue<M: MemOps> {
     pub(crate) config: Config<M::Device>,
     pub(crate) ownership: Arc<Ownership>,
@@ -60,6 +61,10 @@ pub struct Queue<M: MemOps> {
     pub(crate) queued: VecDeque<u32>,
     /// Done and not dequeued yet, in order.
     pub(crate) done: VecDeque<u32>,
+    /// Buffers that have left their request, since the host asked.
+    pub(crate) unbound: VecDeque<Unbound>,
+    /// `None` after a cancel.
+    pub(crate) way: Option<Way>,
     pub(crate) queued_count: u32,
     pub(crate) next_generation: u64,
     pub(crate) streaming: bool,
@@ -100,6 +105,8 @@ impl<M: MemOps> Queue<M> {
             coherency: Coherency::Coherent,
             queued: VecDeque::new(),
             done: VecDeque::new(),
+            unbound: VecDeque::new(),
+            way: None,
             queued_count: 0,
             next_generation: 1,
             streaming: false,

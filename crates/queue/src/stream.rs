@@ -1,6 +1,7 @@
 //! Starting and stopping: STREAMON, STREAMOFF, errors of the device.
 
-use crate::{BufferState, Driver, Error, Invalid, Queue};
+use crate::bound::tell;
+use crate::{BufferState, Driver, Error, Invalid, Queue, Unbound};
 use vb3_plane::MemOps;
 
 impl<M: MemOps> Queue<M> {
@@ -114,6 +115,10 @@ impl<M: MemOps> Queue<M> {
             let Some(buffer) = place else { continue };
             self.ownership.revoke(index);
             buffer.unprepare(mem, driver, index);
+            if let Some(request) = buffer.dissolve(mem) {
+                tell(&mut self.unbound, Unbound { request, index });
+            }
+            buffer.request_fd = None;
             buffer.state = BufferState::Dequeued;
             buffer.generation = 0;
             buffer.last = false;
@@ -121,6 +126,7 @@ impl<M: MemOps> Queue<M> {
         self.queued.clear();
         self.done.clear();
         self.queued_count = 0;
+        self.way = None;
         self.error = false;
         self.last_buffer_dequeued = false;
         self.wake = true;

@@ -193,7 +193,9 @@ impl Bench {
                 dropped,
             );
             match buffer.state {
-                BufferState::Dequeued => assert_eq!(places, (false, false, 0, false), "{index}"),
+                BufferState::Dequeued | BufferState::InRequest => {
+                    assert_eq!(places, (false, false, 0, false), "{index}");
+                }
                 BufferState::Queued => assert_eq!(places, (true, false, 0, false), "{index}"),
                 BufferState::Active => {
                     assert!(
@@ -209,7 +211,18 @@ impl Bench {
             let with_device =
                 buffer.prepared && !matches!(buffer.state, BufferState::Done | BufferState::Error);
             assert_eq!(buffer.synced, with_device, "{index}: synced");
-            if buffer.state != BufferState::Dequeued {
+            let in_request = buffer.state == BufferState::InRequest;
+            assert_eq!(buffer.bond.len(), usize::from(in_request), "{index}: bond");
+            for plane in buffer
+                .bond
+                .iter()
+                .flat_map(|bond| &bond.wanted.planes)
+                .flatten()
+            {
+                let held = matches!(plane.source, PlaneSource::DmaBuf { buf: Some(_), .. });
+                references += usize::from(held);
+            }
+            if buffer.state != BufferState::Dequeued && !in_request {
                 out += 1;
                 assert!(buffer.prepared, "{index} queued without being prepared");
             }

@@ -20,6 +20,10 @@ fn every_error_has_its_errno() {
         (Error::QueueError, 5),
         (Error::LastBuffer, 32),
         (Error::RequestUnsupported, 53),
+        (Error::RequestRequired, 53),
+        (Error::RequestEmpty, 2),
+        (Error::Busy(Busy::OtherWay), 16),
+        (Error::Invalid(Invalid::NoRequest { fd: -1 }), 22),
         (Error::QueueFull { max: 32 }, 105),
         (
             Error::NoMemory {

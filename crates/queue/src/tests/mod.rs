@@ -16,6 +16,7 @@ mod errors;
 mod fake;
 mod fileio;
 mod model;
+mod requests;
 mod stream;
 mod stream_io;
 mod tokens;

@@ -695,6 +695,7 @@ impl Run {
                     last: info.last,
                 },
                 BufferState::Preparing => panic!("left preparing"),
+                BufferState::InRequest => panic!("in a request"),
             });
             assert_eq!(
                 found,

@@ -178,6 +178,7 @@ fn an_index_is_listed_once_however_often_it_is_dropped() {
             field: 0,
             timecode: None,
             frame_flags: 0,
+            request: None,
         };
         Active::<u64>::new(&ownership, facts, Default::default())
     };
