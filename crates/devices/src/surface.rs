@@ -117,6 +117,17 @@ impl Surface<'_> {
         }
     }
 
+    /// Takes a short payload for a whole picture, as converters in the kernel do: a program that
+    /// has only a part of the picture cropped need not tell of the rest.
+    pub(crate) fn extend_payloads(self, buffer: &mut Prepare<'_>) {
+        if self.is_compressed() {
+            return;
+        }
+        for (index, payload) in buffer.payloads.iter_mut().enumerate() {
+            *payload = self.picture_bytes(index).unwrap_or(0).max(*payload);
+        }
+    }
+
     /// Writes a picture, given as the packed lines of each component, to a buffer, line by line
     /// where lines are padded; answers the bytes used in each plane. Padding is not touched.
     pub(crate) fn write<'p, C>(

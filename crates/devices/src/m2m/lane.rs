@@ -13,6 +13,8 @@ pub(crate) struct Lane<C> {
     flow: Flow,
     /// What G_FMT says, and new buffers are made for.
     pub(crate) format: Format,
+    /// What it was when streaming began: buffers are of this one until streaming ends.
+    streamed: Option<Format>,
     /// Buffers to work on, oldest first.
     pub(crate) tokens: VecDeque<Active<C>>,
     /// Between STREAMON and STREAMOFF.
@@ -30,6 +32,7 @@ impl<C> Lane<C> {
         Self {
             flow,
             format,
+            streamed: None,
             tokens: VecDeque::new(),
             streaming: false,
             sequence: 0,
@@ -111,8 +114,13 @@ impl<C> Driver for LaneDriver<'_, C> {
         Surface(&self.0.format).queue_setup(create)
     }
 
-    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
-        Surface(&self.0.format).prepare(buffer, self.0.flow)
+    fn buf_prepare(&mut self, mut buffer: Prepare<'_>) -> Result<(), DriverError> {
+        // A stream's new format is no matter of the buffers that the old one still uses.
+        let format = self.0.streamed.as_ref().unwrap_or(&self.0.format);
+        if self.0.flow == Flow::Output {
+            Surface(format).extend_payloads(&mut buffer);
+        }
+        Surface(format).prepare(buffer, self.0.flow)
     }
 
     fn buf_queue(&mut self, buffer: Active<C>) {
@@ -121,6 +129,7 @@ impl<C> Driver for LaneDriver<'_, C> {
 
     fn start_streaming(&mut self, _queued: u32) -> Result<(), DriverError> {
         self.0.streaming = true;
+        self.0.streamed = Some(self.0.format);
         self.0.sequence = 0;
         self.0.starts = self.0.starts.wrapping_add(1);
         Ok(())
@@ -128,6 +137,7 @@ impl<C> Driver for LaneDriver<'_, C> {
 
     fn stop_streaming(&mut self) {
         self.0.streaming = false;
+        self.0.streamed = None;
         self.0.stops = self.0.stops.wrapping_add(1);
         self.0.tokens.clear();
     }
