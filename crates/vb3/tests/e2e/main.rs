@@ -3,9 +3,13 @@
 
 mod common;
 mod compliance;
+mod convert;
+mod decoder;
 mod gstreamer;
 mod machines;
 mod media;
+mod pipeline;
 mod rows;
 mod storms;
+mod streams;
 mod v4l2_ctl;

@@ -1,0 +1,1 @@
+//! Pipelines of several devices that share their memory.

@@ -1,0 +1,225 @@
+//! H.264 streams to decode, and what other decoders make of them: openh264 called directly, the
+//! codec crate without devices, and ffmpeg.
+
+use crate::common::lacks;
+use std::ops::Range;
+use std::path::Path;
+use std::process::Command;
+use vb3_codec::{Config, Event, Framing, Job, Kind, Launch, Refused, Worker};
+
+/// A decoded picture as its planes Y, U and V without padding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct I420 {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl I420 {
+    /// The same samples as NV12.
+    pub(crate) fn nv12(&self) -> Vec<u8> {
+        let luma = self.width * self.height;
+        let (y, chroma) = self.bytes.split_at(luma);
+        let (u, v) = chroma.split_at(luma / 4);
+        let pairs = u.iter().zip(v).flat_map(|(u, v)| [*u, *v]);
+        y.iter().copied().chain(pairs).collect()
+    }
+}
+
+/// Encodes moving pictures: `WIDTHxHEIGHT`, how many, and what x264 is told besides.
+pub(crate) fn encoded(size: &str, count: u32, x264: &str) -> Option<Vec<u8>> {
+    if lacks("ffmpeg") {
+        return None;
+    }
+    let out = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i"])
+        .arg(format!("testsrc2=size={size}:rate=25"))
+        .args(["-frames:v", &count.to_string(), "-pix_fmt", "yuv420p"])
+        .args(["-c:v", "libx264", "-preset", "veryfast"])
+        .args(["-profile:v", "main", "-x264-params", &params(x264)])
+        .args(["-f", "h264", "-"])
+        .output()
+        .unwrap();
+    assert!(
+        out.status.success() && !out.stdout.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    Some(out.stdout)
+}
+
+/// Where the access units of a stream of [`encoded`] lie: each begins with a delimiter.
+pub(crate) fn units(stream: &[u8]) -> Vec<Range<usize>> {
+    let begins: Vec<usize> = stream
+        .windows(5)
+        .enumerate()
+        .filter(|(_, window)| **window == [0, 0, 0, 1, 9])
+        .map(|(at, _)| at)
+        .collect();
+    let ends = begins.iter().skip(1).copied().chain([stream.len()]);
+    begins
+        .iter()
+        .copied()
+        .zip(ends)
+        .map(|(a, b)| a..b)
+        .collect()
+}
+
+/// Whether an access unit begins with parameter sets, as those do that can be decoded alone.
+pub(crate) fn is_key(unit: &[u8]) -> bool {
+    unit.windows(4)
+        .any(|window| matches!(window, [0, 0, 1, kind] if kind & 0x1f == 7))
+}
+
+/// What openh264 makes of a stream of one size.
+pub(crate) fn library(stream: &[u8]) -> Vec<I420> {
+    use openh264::decoder::{DecodeOptions, DecodedYUV, Decoder, Flush};
+    use openh264::formats::YUVSource as _;
+    let take = |picture: &DecodedYUV<'_>| {
+        let (width, height) = picture.dimensions();
+        let (luma, chroma, _) = picture.strides();
+        let planes = [
+            (picture.y(), luma, width, height),
+            (picture.u(), chroma, width / 2, height / 2),
+            (picture.v(), chroma, width / 2, height / 2),
+        ];
+        let lines = planes
+            .into_iter()
+            .flat_map(|(data, stride, width, height)| {
+                data.chunks(stride)
+                    .take(height)
+                    .map(move |line| &line[..width])
+            });
+        I420 {
+            width,
+            height,
+            bytes: lines.flatten().copied().collect(),
+        }
+    };
+    let mut decoder = Decoder::new().unwrap();
+    let mut pictures = Vec::new();
+    for nal in openh264::nal_units(stream) {
+        let options = DecodeOptions::new().flush_after_decode(Flush::NoFlush);
+        pictures.extend(
+            decoder
+                .decode_with_options(nal, options)
+                .unwrap()
+                .as_ref()
+                .map(take),
+        );
+    }
+    pictures.extend(decoder.flush_remaining().unwrap().iter().map(take));
+    pictures
+}
+
+/// A picture of [`worker`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Number of the piece it came from, from 1.
+    pub(crate) piece: u64,
+    pub(crate) damaged: bool,
+    pub(crate) picture: I420,
+}
+
+/// What the codec crate makes of pieces of a stream, also of a damaged one.
+pub(crate) fn worker(pieces: &[&[u8]]) -> Vec<Told> {
+    let mut worker = Worker::spawn(Kind::H264Decoder, &Launch::in_thread()).unwrap();
+    let config = Config::Decoder(Framing::Auto);
+    worker.submit(Job::Configure(config)).unwrap();
+    let mut told = Vec::new();
+    let mut next = 0;
+    let mut asked = false;
+    loop {
+        let sent = match pieces.get(next) {
+            Some(data) => worker.submit(Job::Decode {
+                tag: next as u64 + 1,
+                data,
+            }),
+            None if asked => Err(Refused::Full(0)),
+            None => worker.submit(Job::Drain),
+        };
+        match sent {
+            Ok(()) if next < pieces.len() => next += 1,
+            Ok(()) => asked = true,
+            Err(Refused::Full(_)) => wait(&worker),
+            Err(e) => panic!("{e}"),
+        }
+        while let Some(event) = worker.poll() {
+            match event {
+                Event::Format(_) => worker.submit(Job::Proceed).unwrap(),
+                Event::Picture {
+                    tag,
+                    picture,
+                    damaged,
+                } => {
+                    let planes = picture.planes();
+                    told.push(Told {
+                        piece: tag,
+                        damaged,
+                        picture: I420 {
+                            width: planes.width as usize,
+                            height: planes.height as usize,
+                            bytes: planes.data.concat(),
+                        },
+                    });
+                }
+                Event::Drained => return told,
+                Event::Died { sentence } => panic!("{sentence}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn wait(worker: &Worker) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let fd = worker.wake_fd();
+    let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], None);
+}
+
+/// What ffmpeg's own decoder makes of a file, as NV12.
+pub(crate) fn ffmpeg(file: &Path) -> Vec<u8> {
+    let out = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-c:v", "h264", "-i"])
+        .arg(file)
+        .args(["-an", "-fps_mode", "passthrough", "-pix_fmt", "nv12"])
+        .args(["-f", "rawvideo", "-"])
+        .output()
+        .unwrap();
+    out.stdout
+}
+
+/// Numbers, from 1, of the access units of the same stream as [`encoded`], in the order in which
+/// their pictures are shown; from a file that says when each is.
+pub(crate) fn display_order(size: &str, count: u32, x264: &str) -> Vec<u64> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("stream.mp4");
+    let made = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i"])
+        .arg(format!("testsrc2=size={size}:rate=25"))
+        .args(["-frames:v", &count.to_string(), "-pix_fmt", "yuv420p"])
+        .args(["-c:v", "libx264", "-preset", "veryfast"])
+        .args(["-profile:v", "main", "-x264-params", &params(x264)])
+        .arg(&file)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let out = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v", "-of", "csv=p=0"])
+        .args(["-show_entries", "packet=pts"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    let mut shown: Vec<(i64, u64)> = text
+        .lines()
+        .map(|line| line.trim_end_matches(',').parse().unwrap())
+        .zip(1..)
+        .collect();
+    shown.sort_unstable();
+    shown.into_iter().map(|(_, number)| number).collect()
+}
+
+fn params(x264: &str) -> String {
+    format!("aud=1:threads=1:sliced-threads=0:{x264}")
+}
