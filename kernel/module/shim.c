@@ -29,11 +29,19 @@ static unsigned int fail_every;
 module_param(fail_every, uint, 0600);
 MODULE_PARM_DESC(fail_every, "debug: let each Nth step that can fail do so (0: none)");
 static atomic_t fail_steps = ATOMIC_INIT(0);
+static unsigned int fail_at;
+module_param(fail_at, uint, 0600);
+MODULE_PARM_DESC(fail_at, "debug: let the Nth step from now that can fail do so (0: none)");
 
 bool vb3_fails(void)
 {
-	unsigned int every = READ_ONCE(fail_every);
+	unsigned int every = READ_ONCE(fail_every), at = READ_ONCE(fail_at);
 
+	if (unlikely(at)) {
+		WRITE_ONCE(fail_at, at - 1);
+		if (at == 1)
+			return true;
+	}
 	return unlikely(every) && (unsigned int)atomic_inc_return(&fail_steps) % every == 0;
 }
 

@@ -245,6 +245,116 @@ static void told(void)
 	reqbufs(CAP, V4L2_MEMORY_DMABUF, 0, 0);
 }
 
+/* Steps inside the module fail on purpose, the first, the second, and so on, until the operation
+ * goes through: each time the errno that is due, and nothing held afterwards. Ours only. */
+
+static struct buffer failing_on;
+static int failing_fd;
+
+static int do_coherent(void)
+{
+	return reqbufs(CAP, V4L2_MEMORY_MMAP, 1, 0);
+}
+
+static int do_noncoherent(void)
+{
+	return reqbufs(CAP, V4L2_MEMORY_MMAP, 1, V4L2_MEMORY_FLAG_NON_COHERENT);
+}
+
+static int do_qbuf(void)
+{
+	return qbuf(&failing_on);
+}
+
+static int do_export(void)
+{
+	struct v4l2_exportbuffer e = { .type = CAP, .flags = O_RDWR | O_CLOEXEC };
+	int ret = call(video, VIDIOC_EXPBUF, &e);
+
+	failing_fd = ret ? -1 : e.fd;
+	return ret;
+}
+
+static void fail_at(unsigned int step)
+{
+	char text[16];
+	int fd = open("/sys/module/videobuf2_dma_contig/parameters/fail_at", O_WRONLY);
+
+	snprintf(text, sizeof(text), "%u", step);
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		fprintf(stderr, "fail_at: %s\n", strerror(errno));
+	close(fd);
+}
+
+static void held(char *text, size_t size)
+{
+	int fd = open("/sys/kernel/debug/vb2-dma-contig/counters", O_RDONLY);
+	ssize_t got = read(fd, text, size - 1);
+	char *end;
+
+	text[got > 0 ? got : 0] = 0;
+	/* Syncs and refusals only grow. */
+	end = strstr(text, "syncs");
+	if (end)
+		*end = 0;
+	close(fd);
+}
+
+static void fails(const char *what, int (*operation)(void), void (*undo)(void), const char *due)
+{
+	char before[512], after[512], seen[128] = "", name[64];
+	int error = 1, leaks = 0;
+
+	held(before, sizeof(before));
+	for (unsigned int at = 1; error && at < 16; at++) {
+		fail_at(at);
+		error = operation();
+		fail_at(0);
+		snprintf(seen + strlen(seen), sizeof(seen) - strlen(seen), "%s%d", at > 1 ? "," : "",
+			 error);
+		held(after, sizeof(after));
+		leaks += error && strcmp(before, after);
+	}
+	undo();
+	snprintf(name, sizeof(name), "fail.%s", what);
+	step(name, "\"errnos\":\"%s\",\"due\":\"%s\",\"leaks\":%d,\"ok\":%s", seen, due, leaks,
+	     strcmp(seen, due) || leaks ? "false" : "true");
+}
+
+static void undo_buffers(void)
+{
+	call(video, VIDIOC_STREAMOFF, &(int){ CAP });
+	reqbufs(CAP, V4L2_MEMORY_MMAP, 0, 0);
+}
+
+static void undo_export(void)
+{
+	close(failing_fd);
+	undo_buffers();
+}
+
+static void failing(void)
+{
+	set_size(4096);
+	fails("alloc.coherent", do_coherent, undo_buffers, "12,12,0");
+	fails("alloc.noncoherent", do_noncoherent, undo_buffers, "12,12,0");
+	do_coherent();
+	fails("export", do_export, undo_export, "22,22,0");
+	failing_on = (struct buffer){ .type = CAP, .memory = V4L2_MEMORY_USERPTR, .fd = -1 };
+	failing_on.view = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	reqbufs(CAP, V4L2_MEMORY_USERPTR, 1, 0);
+	fails("userptr", do_qbuf, undo_buffers, "12,12,5,0");
+	reqbufs(CAP, V4L2_MEMORY_USERPTR, 0, 0);
+	failing_on.memory = V4L2_MEMORY_DMABUF;
+	failing_on.fd = heap_buffer(4096);
+	reqbufs(CAP, V4L2_MEMORY_DMABUF, 1, 0);
+	fails("dmabuf", do_qbuf, undo_buffers, "12,12,22,0");
+	close(failing_on.fd);
+	munmap(failing_on.view, 4096);
+	reqbufs(CAP, V4L2_MEMORY_DMABUF, 0, 0);
+}
+
 int main(int argc, char **argv)
 {
 	prefix = argc > 2 ? argv[2] : "x";
@@ -255,8 +365,10 @@ int main(int argc, char **argv)
 	}
 	kinds();
 	refusals();
-	if (strcmp(prefix, "c"))
+	if (strcmp(prefix, "c")) {
 		told();
+		failing();
+	}
 	zeroed();
 	wishes();
 	return 0;
