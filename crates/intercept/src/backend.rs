@@ -90,6 +90,22 @@ pub trait Caller {
     /// # Errors
     /// EMFILE when the program's table is full.
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno>;
+    /// Installs a descriptor of a file of the backend that was not opened by a path, and is known
+    /// as `file` from then on: calls on it come to the backend as those on device files do, and
+    /// its end as [`Backend::release`]. Its number, and by what [`identify`](Self::identify) will
+    /// know it. The last step of a call that can fail.
+    ///
+    /// # Errors
+    /// EMFILE; ENOSYS where the front end has no such files. Nothing is left behind.
+    fn install_file(
+        &self,
+        file: FileId,
+        name: &std::ffi::CStr,
+        cloexec: bool,
+    ) -> Result<(i32, FdIdentity), Errno> {
+        let _ = (file, name, cloexec);
+        Err(Errno(libc::ENOSYS))
+    }
     /// A handle to the program's memory that outlives the call (user pointers).
     ///
     /// # Errors
@@ -151,13 +167,13 @@ pub trait Backend {
 
     /// The last descriptor and mapping of a file is gone (also after SIGKILL). Mappings made
     /// through the file have been reported by [`gone`](Self::gone) before. Called once for every
-    /// [`open`](Self::open) that succeeded.
+    /// [`open`](Self::open) and [`Caller::install_file`] that succeeded.
     fn release(&mut self, file: FileId);
 
     /// What was given to a program under `tag` ([`Map`], [`Caller::install`]) is gone.
     fn gone(&mut self, tag: Tag);
 
-    /// ioctl on a device file. One that says `Wait` is made again at once with `nonblocking` where
+    /// ioctl on a device file, of V4L2 or of media devices. One that says `Wait` is made again at once with `nonblocking` where
     /// the file is O_NONBLOCK, and must then not wait. `retry` is true when
     /// an earlier try of this very call has said `Wait`.
     fn ioctl(

@@ -73,6 +73,7 @@ impl Server<'_> {
                 if matches!(done, Outcome::Wait) && look.flags()? & libc::O_NONBLOCK != 0 {
                     done = backend.ioctl(file, request, arg, true, true, &call);
                 }
+                self.adopt();
                 self.refresh(file);
                 Ok(verdict(done, || {
                     let kind = Kind::Ioctl { file, request, arg };
@@ -86,6 +87,14 @@ impl Server<'_> {
                 }))
             }
             Target::Device(_) | Target::Buffer(_) => Err(Errno(libc::ENOTTY)),
+        }
+    }
+
+    /// Takes in files that the backend has made in the call just now.
+    fn adopt(&mut self) {
+        let made = core::mem::take(&mut *self.host.made.borrow_mut());
+        for (file, inode) in made {
+            self.files.insert(file, inode, None);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which inode is which device file.
 
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -12,8 +12,8 @@ use crate::raw;
 #[derive(Debug)]
 pub(crate) struct DeviceFile {
     pub(crate) inode: FdIdentity,
-    /// Index of its node.
-    pub(crate) node: usize,
+    /// Index of its node; `None` where it was not opened by a path.
+    pub(crate) node: Option<usize>,
     /// Descriptors are left.
     pub(crate) open: bool,
     /// Mappings that are left.
@@ -47,7 +47,7 @@ impl Files {
     pub(crate) fn new(nodes: Vec<Node>) -> Result<Self, Errno> {
         let mut references = Vec::new();
         for node in &nodes {
-            let fd = empty_file(node)?;
+            let fd = empty_node(node)?;
             let id = raw::identity(&raw::fstat(fd.as_fd())?);
             references.push((fd, id));
         }
@@ -59,7 +59,7 @@ impl Files {
         })
     }
 
-    pub(crate) fn insert(&mut self, id: FileId, inode: FdIdentity, node: usize) {
+    pub(crate) fn insert(&mut self, id: FileId, inode: FdIdentity, node: Option<usize>) {
         self.by_inode.insert(inode, id);
         self.all.insert(
             id,
@@ -77,8 +77,8 @@ impl Files {
     }
 
     /// The node a file was opened on.
-    pub(crate) fn node_of(&self, id: FileId) -> usize {
-        self.all.get(&id).map_or(0, |file| file.node)
+    pub(crate) fn node_of(&self, id: FileId) -> Option<usize> {
+        self.all.get(&id)?.node
     }
 
     /// The last descriptor of a file is gone.
@@ -127,11 +127,16 @@ impl Files {
     }
 }
 
-/// A memfd that cannot be written to: what a native read or write that no one catches finds.
-pub(crate) fn empty_file(node: &Node) -> Result<OwnedFd, Errno> {
+/// A file for one open of a node.
+pub(crate) fn empty_node(node: &Node) -> Result<OwnedFd, Errno> {
     let name = node.path.file_name().unwrap_or_default();
     let name = CString::new(name.as_bytes()).map_err(|_| Errno(libc::EINVAL))?;
-    let fd = raw::memfd(&name)?;
+    empty_file(&name)
+}
+
+/// A memfd that cannot be written to: what a native read or write that no one catches finds.
+pub(crate) fn empty_file(name: &CStr) -> Result<OwnedFd, Errno> {
+    let fd = raw::memfd(name)?;
     let seals = libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
     // SAFETY: takes integers only.
     raw::check(unsafe {

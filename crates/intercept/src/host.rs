@@ -2,10 +2,12 @@
 //! the descriptions given out, and one call seen from the backend's side.
 
 use std::cell::{OnceCell, RefCell};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use crate::backend::{CallId, Caller, Errno, FdIdentity, Tag};
+use crate::backend::{CallId, Caller, Errno, FdIdentity, FileId, Tag};
+use crate::files;
 use crate::filter::FdRange;
 use crate::held::{Given, Held};
 use crate::listener::{Listener, Notif};
@@ -119,6 +121,8 @@ pub(crate) struct Host {
     pub(crate) events: Events,
     pub(crate) procs: Procs,
     pub(crate) held: RefCell<Held>,
+    /// Files that the backend has made in the call that is being answered.
+    pub(crate) made: RefCell<Vec<(FileId, FdIdentity)>>,
     pub(crate) device_memory: DeviceMemory,
     pub(crate) range: FdRange,
     pub(crate) notes: RefCell<Vec<Note>>,
@@ -263,6 +267,32 @@ impl Caller for Call<'_> {
             self.host.held.borrow_mut().forget(id, byte);
         }
         installed
+    }
+
+    fn install_file(
+        &self,
+        file: FileId,
+        name: &CStr,
+        cloexec: bool,
+    ) -> Result<(i32, FdIdentity), Errno> {
+        let memfd = files::empty_file(name)?;
+        let given = Given::File(file);
+        let made = self
+            .host
+            .held
+            .borrow_mut()
+            .make(memfd.as_fd(), libc::O_RDWR, given);
+        let (made, id, byte) = made?;
+        match self.host.install(self, made.as_fd(), cloexec, false) {
+            Ok(fd) => {
+                self.host.made.borrow_mut().push((file, id));
+                Ok((fd, id))
+            }
+            Err(e) => {
+                self.host.held.borrow_mut().forget(id, byte);
+                Err(e)
+            }
+        }
     }
 
     fn memory(&self) -> Result<ProcessMemory, Errno> {

@@ -12,7 +12,8 @@
 //! of the descriptor: dup, fork, exec, passing it over a socket. poll and select are answered
 //! here, other files in them borrowed; epoll sets get objects that follow the device's state; an
 //! mmap is rewritten in flight to map the buffer's own memfd. Closes are not calls to catch: a
-//! lock on every description given out tells, also after SIGKILL.
+//! lock on every description given out tells, also after SIGKILL. A backend can make files that
+//! have no path ([`Caller::install_file`]); they are device files in all but that.
 //!
 //! # Limits
 //! * The program has `no_new_privs`: set-user-ID programs (sudo) gain nothing.

@@ -81,7 +81,7 @@ impl Server<'_> {
         self.collect();
         let call = Call::new(&self.host, n);
         let spec = self.files.nodes.get(node).ok_or(Errno(libc::ENODEV))?;
-        let memfd = files::empty_file(spec)?;
+        let memfd = files::empty_node(spec)?;
         let file = self.backend.open(spec.id, flags, &call)?;
         let mut kept = flags & KEPT;
         if flags & libc::O_ACCMODE == libc::O_ACCMODE {
@@ -99,7 +99,7 @@ impl Server<'_> {
                 return Err(e);
             }
         };
-        self.files.insert(file, inode, node);
+        self.files.insert(file, inode, Some(node));
         self.report.opens += 1;
         self.sync_wake_fds();
         self.refresh(file);

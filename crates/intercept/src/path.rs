@@ -229,7 +229,7 @@ impl Server<'_> {
         let path = raw::c_path(&format!("/proc/{pid}/fd/{fd}")).ok()?;
         let stat = raw::fstatat(libc::AT_FDCWD, &path, 0).ok()?;
         let node = match self.files.find(raw::identity(&stat))? {
-            Target::Device(file) => self.files.node_of(file),
+            Target::Device(file) => self.files.node_of(file)?,
             Target::Node(node) => node,
             Target::Buffer(_) | Target::Other => return None,
         };

@@ -61,6 +61,7 @@ pub fn run(
         events,
         procs: Procs::new(),
         held: Held::new().into(),
+        made: Vec::new().into(),
         device_memory: DeviceMemory::default(),
         range: child.range,
         notes: Vec::new().into(),

@@ -125,7 +125,10 @@ impl Server<'_> {
             return Place::Native;
         };
         match self.files.find(look.id) {
-            Some(Target::Device(file)) => Place::Node(self.files.node_of(file)),
+            Some(Target::Device(file)) => match self.files.node_of(file) {
+                Some(node) => Place::Node(node),
+                None => Place::Native,
+            },
             Some(Target::Node(node)) => Place::Node(node),
             _ => Place::Native,
         }

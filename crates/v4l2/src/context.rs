@@ -4,8 +4,10 @@ use crate::control::Handler;
 use crate::device::{CallContext, Outcome};
 use crate::driver::{Flow, Role};
 use crate::file::{File, FileHandle};
+use crate::gate::{Gate, GateDriver};
 use crate::refusal::{Refusal, Refusals};
 use crate::request;
+use crate::requests::Scope;
 use crate::stream::Stream;
 use crate::{Error, Planarity, Program, VideoDriver, sys};
 use std::collections::BTreeMap;
@@ -24,6 +26,8 @@ pub struct Context<M: MemOps, D> {
     pub(crate) driver: D,
     pub(crate) capture: Option<Stream<M>>,
     pub(crate) output: Option<Stream<M>>,
+    /// OUTPUT buffers of media requests, before the driver gets them.
+    pub(crate) gate: Gate<M::Cookie>,
     pub(crate) controls: Handler,
     pub(crate) files: BTreeMap<FileHandle, File>,
     /// The highest priority of the device's files elsewhere.
@@ -60,6 +64,7 @@ where
         Ok(Self {
             capture: stream(Flow::Capture)?,
             output: stream(Flow::Output)?,
+            gate: Gate::new(),
             controls: Handler::new(&driver.controls()),
             driver,
             files: BTreeMap::new(),
@@ -120,7 +125,12 @@ where
             Flow::Output => &mut self.output,
         };
         let stream = stream.as_mut().ok_or(Error::Invalid)?;
-        Ok((stream, self.driver.queue_driver(flow)))
+        let driver = self.driver.queue_driver(flow);
+        if !stream.offers_requests() {
+            return Ok((stream, driver));
+        }
+        let gate = &mut self.gate;
+        Ok((stream, Box::new(GateDriver { gate, driver })))
     }
 
     pub(crate) fn stream_mut(&mut self, flow: Flow) -> Result<&mut Stream<M>, Error> {
@@ -193,11 +203,12 @@ where
         request: u32,
         arg: u64,
         program: &dyn Program<M>,
+        scope: &mut Scope<'_>,
     ) -> Outcome {
         let Some(request) = request::lookup(request) else {
             return Outcome::Fail(Error::NotTty);
         };
-        let result = self.run(mem, cx, request, arg, program);
+        let result = self.run(mem, cx, request, arg, program, scope);
         match result {
             Err(error) => self.record(request.name, error),
             // It succeeded, perhaps with less than it was asked for.

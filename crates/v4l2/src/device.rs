@@ -4,6 +4,8 @@ use crate::context::Context;
 use crate::driver::{Flow, Identity, Role};
 use crate::file::{File, FileHandle};
 use crate::refusal::Refusal;
+use crate::requests::{Requests, Scope};
+use crate::stream::Stream;
 use crate::{Bus, Error, Planarity, Program, Statistics, VideoDriver, sys};
 use std::collections::BTreeMap;
 use vb3_plane::MemOps;
@@ -78,10 +80,12 @@ pub struct VideoDevice<M: MemOps, D> {
     /// `None`: all files share one driver.
     opener: Option<Opener<D>>,
     /// By number: the one that all share, or one for each open file.
-    contexts: BTreeMap<u64, Context<M, D>>,
+    pub(crate) contexts: BTreeMap<u64, Context<M, D>>,
     /// Which context each file has.
     files: BTreeMap<FileHandle, u64>,
     next_file: u64,
+    pub(crate) requests: Requests,
+    pub(crate) offers_requests: bool,
     /// What contexts counted that are gone.
     past: [DeviceStatistics; 2],
     past_refusals: Vec<Refusal>,
@@ -128,7 +132,9 @@ where
     pub fn per_open(mem: &M, mut opener: Opener<D>, device: M::Device) -> Result<Self, Error> {
         let first = opener()?;
         let mut made = Self::empty(&first, device);
-        Context::new(mem, first, device)?;
+        let context = Context::new(mem, first, device)?;
+        let output = context.stream(Flow::Output);
+        made.offers_requests = output.is_ok_and(Stream::offers_requests);
         made.opener = Some(opener);
         Ok(made)
     }
@@ -143,6 +149,8 @@ where
             contexts: BTreeMap::new(),
             files: BTreeMap::new(),
             next_file: 1,
+            requests: Requests::new(),
+            offers_requests: false,
             past: [DeviceStatistics::default(); 2],
             past_refusals: Vec::new(),
             wake: false,
@@ -202,9 +210,11 @@ where
             return;
         };
         context.release(mem, file);
+        context.settle(of, &mut self.requests, 0);
         if self.opener.is_some()
             && let Some(mut context) = self.contexts.remove(&of)
         {
+            self.requests.forget_file(of);
             let driver = context.driver.statistics();
             for &flow in self.role.flows() {
                 let queue = context.queue(flow).map(vb3_queue::Queue::statistics);
@@ -257,7 +267,7 @@ where
 
     /// Whether poll states or waiting calls may have changed since the last call.
     pub fn take_wake(&mut self) -> bool {
-        let mut wake = core::mem::take(&mut self.wake);
+        let mut wake = core::mem::take(&mut self.wake) | self.requests.take_wake();
         for context in self.contexts.values_mut() {
             wake |= context.take_wake();
         }
@@ -266,13 +276,19 @@ where
 
     /// The context of a file.
     pub(crate) fn context_mut(&mut self, file: FileHandle) -> Option<&mut Context<M, D>> {
+        self.context_and_scope(file).map(|(context, _)| context)
+    }
+
+    /// The context of a file, and the requests that it may use.
+    fn context_and_scope(&mut self, file: FileHandle) -> Option<(&mut Context<M, D>, Scope<'_>)> {
         let of = *self.files.get(&file)?;
         let others = self.contexts.iter().filter(|(number, _)| **number != of);
         let priorities = others.map(|(_, context)| context.own_priority());
         let other_priority = priorities.max().unwrap_or(sys::V4L2_PRIORITY_UNSET);
         let context = self.contexts.get_mut(&of)?;
         context.other_priority = other_priority;
-        Some(context)
+        let requests = &mut self.requests;
+        Some((context, Scope { requests, of }))
     }
 
     /// Answers an ioctl. `arg` is an address in the program.
@@ -284,10 +300,12 @@ where
         arg: u64,
         program: &dyn Program<M>,
     ) -> Outcome {
-        match self.context_mut(cx.file) {
-            Some(context) => context.ioctl(mem, cx, request, arg, program),
-            None => Outcome::Fail(Error::NoFile),
-        }
+        let Some((context, mut scope)) = self.context_and_scope(cx.file) else {
+            return Outcome::Fail(Error::NoFile);
+        };
+        let outcome = context.ioctl(mem, cx, request, arg, program, &mut scope);
+        context.settle(scope.of, scope.requests, cx.now_ns);
+        outcome
     }
 
     /// Describes what to map for an mmap of the device. Allowed to every file, as on Linux.
@@ -375,8 +393,9 @@ where
         now_ns: u64,
         mut with_bus: impl FnMut(&mut M, &mut dyn FnMut(&mut dyn Bus<M::Cookie>)),
     ) {
-        for context in self.contexts.values_mut() {
+        for (&of, context) in &mut self.contexts {
             context.tick(mem, now_ns, &mut with_bus);
+            context.settle(of, &mut self.requests, now_ns);
         }
     }
 

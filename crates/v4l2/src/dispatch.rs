@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::device::CallContext;
 use crate::driver::Role;
 use crate::request::{Call, Request};
+use crate::requests::Scope;
 use crate::{Error, Program, VideoDriver};
 use vb3_plane::MemOps;
 
@@ -45,6 +46,7 @@ where
         request: &Request,
         arg: u64,
         program: &dyn Program<M>,
+        scope: &mut Scope<'_>,
     ) -> Result<Option<i64>, Error> {
         let mut bytes = [0; MAX_ARG];
         let whole = bytes.get_mut(..request.size()).ok_or(Error::NotTty)?;
@@ -70,11 +72,11 @@ where
             | Call::QueueBuf
             | Call::DequeueBuf
             | Call::StreamOn
-            | Call::StreamOff) => self.buffer_call(mem, cx, call, &mut image, program)?,
+            | Call::StreamOff) => self.buffer_call(mem, cx, call, &mut image, program, scope)?,
             Call::ExportBuf => self.export_buf(mem, cx.file, &mut image, program)?.into(),
-            Call::GetExtCtrls => self.ext_ctrls(&mut image, ExtOp::Get, cx, program)?,
-            Call::SetExtCtrls => self.ext_ctrls(&mut image, ExtOp::Set, cx, program)?,
-            Call::TryExtCtrls => self.ext_ctrls(&mut image, ExtOp::Try, cx, program)?,
+            Call::GetExtCtrls => self.ext_ctrls(&mut image, ExtOp::Get, cx, program, scope)?,
+            Call::SetExtCtrls => self.ext_ctrls(&mut image, ExtOp::Set, cx, program, scope)?,
+            Call::TryExtCtrls => self.ext_ctrls(&mut image, ExtOp::Try, cx, program, scope)?,
             call => self.plain_call(cx, call, &mut image)?,
         };
         if answer == Answer::Wait {

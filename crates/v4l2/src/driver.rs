@@ -7,7 +7,7 @@ use crate::{
     PixelFormat, Planarity, Progress, Statistics,
 };
 use bitflags::bitflags;
-use vb3_queue::{Driver, DriverError, TimestampKind};
+use vb3_queue::{Driver, DriverError, Requests, TimestampKind};
 
 /// Who a device is, as QUERYCAP says. Texts are cut at 15, 31 and 31 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +111,10 @@ pub struct QueuePolicy {
     pub start_of_exposure: bool,
     /// OUTPUT: a payload of zero bytes is one, and does not stand for the whole buffer.
     pub allow_zero_bytesused: bool,
+    /// OUTPUT of a memory-to-memory device: whether buffers are queued by media requests, which
+    /// carry controls. The driver gets them one at a time, each when the one before is finished
+    /// and its controls have been set. Never where `min_queued` is set.
+    pub requests: Requests,
 }
 
 impl Default for QueuePolicy {
@@ -126,6 +130,7 @@ impl Default for QueuePolicy {
             timestamps: TimestampKind::Monotonic,
             start_of_exposure: false,
             allow_zero_bytesused: false,
+            requests: Requests::None,
         }
     }
 }

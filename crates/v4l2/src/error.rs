@@ -55,6 +55,10 @@ pub enum Error {
     Full,
     /// ENOENT: there is no event, and the caller will not wait.
     NoEvent,
+    /// EACCES: the media request is not complete, so that there is nothing to tell yet.
+    RequestIncomplete,
+    /// EPERM: a memory-to-memory device takes requests at OUTPUT only.
+    NotPermitted,
     /// EMFILE: too many files are open.
     TooManyFiles,
     /// EBADF: no such file.
@@ -81,6 +85,8 @@ impl Error {
             Self::NoSpace { .. } => 28,
             Self::Full => 12,
             Self::NoEvent => 2,
+            Self::RequestIncomplete => 13,
+            Self::NotPermitted => 1,
             Self::TooManyFiles => 24,
             Self::NoFile => 9,
             Self::Queue(e) => e.errno(),
@@ -128,6 +134,8 @@ impl fmt::Display for Error {
             Self::NoSpace { needed } => write!(f, "{needed} bytes are needed"),
             Self::Full => f.write_str("a table is full"),
             Self::NoEvent => f.write_str("no event pending"),
+            Self::RequestIncomplete => f.write_str("the media request is not complete"),
+            Self::NotPermitted => f.write_str("requests are for the OUTPUT queue"),
             Self::TooManyFiles => f.write_str("too many open files"),
             Self::NoFile => f.write_str("no such file"),
             Self::Queue(e) => e.fmt(f),

@@ -2,6 +2,7 @@
 
 use crate::Errno;
 use vb3_plane::{ExportAccess, MemOps};
+use vb3_queue::RequestId;
 
 /// The program behind one call: its memory and its file descriptors.
 ///
@@ -28,6 +29,13 @@ pub trait Program<M: MemOps> {
     /// EBADF for no descriptor, EINVAL for one that is no dma-buf (the queue answers EINVAL to
     /// both).
     fn resolve_dmabuf(&self, mem: &mut M, fd: i32) -> Result<M::DmaBuf, Errno>;
+
+    /// Which media request of the device a descriptor of the program names, as the device calls
+    /// it; `None` for any other.
+    fn resolve_request(&self, fd: i32) -> Option<RequestId> {
+        let _ = fd;
+        None
+    }
 
     /// Installs a descriptor for a dma-buf in the program; the descriptor then owns `buf`.
     ///

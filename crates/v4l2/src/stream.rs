@@ -5,7 +5,7 @@ use crate::driver::{Flow, QueuePolicy};
 use crate::file::FileHandle;
 use crate::{Error, sys};
 use vb3_plane::MemOps;
-use vb3_queue::{BufferInfo, Config, IoModes, Queue, QueueType, TimestampKind};
+use vb3_queue::{BufferInfo, Config, IoModes, Queue, QueueType, Requests, TimestampKind};
 
 /// A queue of a device.
 ///
@@ -46,6 +46,10 @@ impl<M: MemOps> Stream<M> {
             allow_cache_hints: policy.cache_hints,
             timestamps: policy.timestamps,
             allow_zero_bytesused: policy.allow_zero_bytesused,
+            requests: match flow {
+                Flow::Output if is_mem_to_mem && policy.min_queued == 0 => policy.requests,
+                _ => Requests::None,
+            },
             m2m_capture: is_mem_to_mem && flow == Flow::Capture,
             ..Config::new(device, queue_type)
         };
@@ -94,6 +98,11 @@ impl<M: MemOps> Stream<M> {
         }
     }
 
+    /// Whether buffers may be queued by media requests.
+    pub(crate) fn offers_requests(&self) -> bool {
+        self.queue.config().requests != Requests::None
+    }
+
     /// `V4L2_BUF_CAP_*`.
     pub(crate) fn buf_caps(&self) -> u32 {
         let config = self.queue.config();
@@ -107,6 +116,9 @@ impl<M: MemOps> Stream<M> {
             if config.io_modes.contains(mode) {
                 caps |= cap;
             }
+        }
+        if self.offers_requests() {
+            caps |= sys::V4L2_BUF_CAP_SUPPORTS_REQUESTS;
         }
         if config.allow_cache_hints && config.io_modes.contains(IoModes::MMAP) {
             caps |= sys::V4L2_BUF_CAP_SUPPORTS_MMAP_CACHE_HINTS;

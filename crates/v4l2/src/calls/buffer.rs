@@ -8,7 +8,8 @@ use crate::device::CallContext;
 use crate::dispatch::Answer;
 use crate::file::FileHandle;
 use crate::request::Call;
-use crate::{Errno, Error, Flow, Program, VideoDriver, sys};
+use crate::requests::Scope;
+use crate::{Errno, Error, Flow, Program, Role, VideoDriver, sys};
 use vb3_plane::{Coherency, ExportAccess, MemOps};
 use vb3_queue::{BufferInfo, MAX_PLANES, Memory};
 
@@ -28,6 +29,7 @@ where
         call: Call,
         arg: &mut Image<'_>,
         program: &dyn Program<M>,
+        scope: &mut Scope<'_>,
     ) -> Result<Answer, Error> {
         match call {
             Call::ReqBufs => self.req_bufs(mem, cx.file, arg)?,
@@ -39,8 +41,8 @@ where
                 let mut user = UserBuffer::read(arg, program)?;
                 let info = match call {
                     Call::QueryBuf => self.query_buf(mem, &user)?,
-                    Call::PrepareBuf => self.give_buf(mem, cx.file, &user, program, false)?,
-                    Call::QueueBuf => self.give_buf(mem, cx.file, &user, program, true)?,
+                    Call::PrepareBuf => self.give_buf(mem, cx.file, &user, program, None)?,
+                    Call::QueueBuf => self.give_buf(mem, cx.file, &user, program, Some(scope))?,
                     _ => match self.dequeue_buf(mem, cx, &user)? {
                         Some(info) => info,
                         None => return Ok(Answer::Wait),
@@ -205,15 +207,20 @@ where
         }
     }
 
-    /// PREPARE_BUF; with `queue` QBUF.
+    /// PREPARE_BUF; with a scope QBUF.
     fn give_buf(
         &mut self,
         mem: &mut M,
         file: FileHandle,
         user: &UserBuffer,
         program: &dyn Program<M>,
-        queue: bool,
+        queue: Option<&mut Scope<'_>>,
     ) -> Result<BufferInfo, Error> {
+        let is_m2m = self.driver.role() == Role::MemToMem;
+        let is_capture = matches!(self.flow_of(user.ty), Ok(Flow::Capture));
+        if is_m2m && is_capture && queue.is_some() && user.request_fd.is_some() {
+            return Err(Error::NotPermitted);
+        }
         let flow = self.owned_flow(file, user.ty)?;
         let default_field = self.default_field(flow);
         let (stream, mut driver) = self.parts(flow)?;
@@ -225,10 +232,13 @@ where
         if stream.is_output() && request.field == 0 {
             request.field = default_field;
         }
-        let info = if queue {
-            stream.queue.qbuf(mem, &mut *driver, request)?
-        } else {
-            stream.queue.prepare_buf(mem, &mut *driver, request)?
+        let info = match (queue, user.request_fd) {
+            (None, _) => stream.queue.prepare_buf(mem, &mut *driver, request)?,
+            (Some(_), None) => stream.queue.qbuf(mem, &mut *driver, request)?,
+            (Some(scope), Some(fd)) => {
+                let binding = scope.binding(program.resolve_request(fd), fd);
+                stream.queue.qbuf_in_request(mem, request, binding)?
+            }
         };
         drop(driver);
         self.wake = true;

@@ -6,7 +6,9 @@ use crate::context::Context;
 use crate::control::{Control, ControlFlags, ControlKind, ControlValue, bits32, class_of};
 use crate::device::CallContext;
 use crate::dispatch::Answer;
-use crate::{Error, Program, VideoDriver, sys};
+use crate::requests::Scope;
+use crate::stream::Stream;
+use crate::{Error, Program, Role, VideoDriver, sys};
 use vb3_plane::MemOps;
 
 /// Most controls in one call (`V4L2_CID_MAX_CTRLS`).
@@ -159,6 +161,7 @@ where
         op: ExtOp,
         cx: CallContext,
         program: &dyn Program<M>,
+        scope: &mut Scope<'_>,
     ) -> Result<Answer, Error> {
         let count = arg.u32(field!(v4l2_ext_controls.count));
         if count > MAX_EXT {
@@ -176,7 +179,11 @@ where
         arg.set_u32(field!(v4l2_ext_controls.reserved), 0);
         entries(&mut array).for_each(|(_, mut entry)| entry.clear_reserved());
         let which = arg.u32(field!(v4l2_ext_controls.__bindgen_anon_1));
-        let done = self.ext_checked(arg, &mut array, which, op, cx, program);
+        let done = if which == sys::V4L2_CTRL_WHICH_REQUEST_VAL {
+            self.ext_request(arg, &mut array, op, program, scope)
+        } else {
+            self.ext_checked(arg, &mut array, which, op, cx, program)
+        };
         if done.is_ok() {
             arg.set_u32(ERROR_IDX, count);
         }
@@ -200,9 +207,7 @@ where
         match (which, mixed) {
             (sys::V4L2_CTRL_WHICH_CUR_VAL, _) => {}
             (sys::V4L2_CTRL_WHICH_DEF_VAL, _) if op == ExtOp::Get => {}
-            (sys::V4L2_CTRL_WHICH_DEF_VAL | sys::V4L2_CTRL_WHICH_REQUEST_VAL, _) => {
-                return Err(Error::Invalid);
-            }
+            (sys::V4L2_CTRL_WHICH_DEF_VAL, _) => return Err(Error::Invalid),
             (_, None) => {}
             (_, Some((index, _))) => {
                 if op == ExtOp::Try {
@@ -228,6 +233,58 @@ where
         }
     }
 
+    /// The controls of a media request: those to be set with it, or those that held when it was
+    /// complete.
+    ///
+    /// Source: Linux 7.2 `v4l2_g_ext_ctrls_request`, `try_set_ext_ctrls_request`, differs:
+    /// TRY_EXT_CTRLS needs no earlier S_EXT_CTRLS.
+    fn ext_request(
+        &self,
+        arg: &mut Image<'_>,
+        array: &mut [u8],
+        op: ExtOp,
+        program: &dyn Program<M>,
+        scope: &mut Scope<'_>,
+    ) -> Result<(), Error> {
+        let fd = arg.i32(field!(v4l2_ext_controls.request_fd));
+        if self.driver.role() != Role::MemToMem || fd < 0 {
+            return Err(Error::Invalid);
+        }
+        if !self.output.as_ref().is_some_and(Stream::offers_requests) {
+            return Err(vb3_queue::Error::RequestUnsupported.into());
+        }
+        let id = program.resolve_request(fd).ok_or(Error::Invalid)?;
+        let of = scope.of;
+        let entry = scope.requests.get_mut(id).ok_or(Error::Invalid)?;
+        if op == ExtOp::Get {
+            let known = entry.completed(of)?;
+            return self.ext_read(arg, array, program, |control| {
+                known.get(&control.id).cloned()
+            });
+        }
+        entry.request.check_idle()?;
+        let mut wanted = Vec::with_capacity(array.len() / ENTRY);
+        for (index, entry) in entries(array) {
+            if op == ExtOp::Try {
+                arg.set_u32(ERROR_IDX, index);
+            }
+            let (control, value) = self.ext_validate(&entry, program)?;
+            if op == ExtOp::Set && control.flags.contains(ControlFlags::GRABBED) {
+                return Err(Error::Busy);
+            }
+            wanted.push((control.id, value));
+        }
+        for ((_, mut entry), (id, value)) in entries(array).zip(&wanted) {
+            if let Some(control) = self.controls.find(*id) {
+                entry.write_back(control, value);
+            }
+        }
+        if op == ExtOp::Set {
+            entry.set(of, wanted);
+        }
+        Ok(())
+    }
+
     fn ext_control(&self, entry: &Entry<'_>) -> Result<&Control, Error> {
         let id = entry.id() & sys::V4L2_CTRL_ID_MASK;
         if id >= sys::V4L2_CID_PRIVATE_BASE {
@@ -247,6 +304,19 @@ where
         default: bool,
         program: &dyn Program<M>,
     ) -> Result<(), Error> {
+        self.ext_read(arg, array, program, |control| {
+            default.then(|| control.default_value())
+        })
+    }
+
+    /// Gives values to the program: what `told` says, or the one now.
+    fn ext_read(
+        &self,
+        arg: &mut Image<'_>,
+        array: &mut [u8],
+        program: &dyn Program<M>,
+        told: impl Fn(&Control) -> Option<ControlValue>,
+    ) -> Result<(), Error> {
         for (_, entry) in entries(array) {
             self.ext_control(&entry)?;
         }
@@ -256,11 +326,8 @@ where
         for (index, mut entry) in entries(array) {
             arg.set_u32(ERROR_IDX, index);
             let control = self.ext_control(&entry)?;
-            let value = if default {
-                control.default_value()
-            } else {
-                self.controls.value(control, &self.driver)
-            };
+            let value = told(control);
+            let value = value.unwrap_or_else(|| self.controls.value(control, &self.driver));
             entry.write(control, &value, program)?;
         }
         Ok(())

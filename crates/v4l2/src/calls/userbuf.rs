@@ -73,6 +73,8 @@ impl PlaneArray {
 pub(crate) struct UserBuffer {
     pub(crate) index: u32,
     pub(crate) ty: u32,
+    /// The descriptor of a media request, where one was given.
+    pub(crate) request_fd: Option<i32>,
     flags: u32,
     field: u32,
     timestamp_ns: u64,
@@ -108,10 +110,14 @@ impl UserBuffer {
             }
             None
         };
+        let flags = arg.u32(field!(v4l2_buffer.flags));
+        let request_fd = arg.i32(field!(v4l2_buffer.__bindgen_anon_1));
+        let named = flags & sys::V4L2_BUF_FLAG_REQUEST_FD != 0;
         Ok(Self {
             index: arg.u32(field!(v4l2_buffer.index)),
             ty,
-            flags: arg.u32(field!(v4l2_buffer.flags)),
+            request_fd: named.then_some(request_fd),
+            flags,
             field: arg.u32(field!(v4l2_buffer.field)),
             timestamp_ns: read_time(arg),
             timecode: arg.bytes(field!(v4l2_buffer.timecode)),
@@ -141,7 +147,7 @@ impl UserBuffer {
         let mut request = QueueBuffer::new(self.index, memory);
         request.timestamp_ns = self.timestamp_ns;
         request.field = self.field;
-        request.with_request = self.flags & sys::V4L2_BUF_FLAG_REQUEST_FD != 0;
+        request.with_request = self.request_fd.is_some();
         let has_timecode = self.flags & sys::V4L2_BUF_FLAG_TIMECODE != 0;
         request.timecode = has_timecode.then_some(self.timecode);
         request.frame_flags = self.flags & FRAME_FLAGS;
@@ -187,7 +193,8 @@ impl UserBuffer {
         arg.set_u32(field!(v4l2_buffer.sequence), info.sequence);
         arg.set_u32(field!(v4l2_buffer.memory), memory_number(info.memory));
         arg.set_u32(field!(v4l2_buffer.reserved2), 0);
-        arg.set_u32(field!(v4l2_buffer.__bindgen_anon_1), 0);
+        let request_fd = info.request_fd.unwrap_or(0);
+        arg.set_i32(field!(v4l2_buffer.__bindgen_anon_1), request_fd);
         if let Some(array) = &mut self.array {
             let planes = array.used().chunks_exact_mut(PLANE);
             for (bytes, plane) in planes.zip(info.planes.iter().flatten()) {
@@ -291,6 +298,8 @@ fn state_flags(info: &BufferInfo) -> u32 {
         (info.done, sys::V4L2_BUF_FLAG_DONE),
         (info.prepared, sys::V4L2_BUF_FLAG_PREPARED),
         (info.error, sys::V4L2_BUF_FLAG_ERROR),
+        (info.in_request, sys::V4L2_BUF_FLAG_IN_REQUEST),
+        (info.request_fd.is_some(), sys::V4L2_BUF_FLAG_REQUEST_FD),
         (info.last, sys::V4L2_BUF_FLAG_LAST),
         (info.timecode.is_some(), sys::V4L2_BUF_FLAG_TIMECODE),
     ] {

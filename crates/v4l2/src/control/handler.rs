@@ -4,6 +4,7 @@ use super::{ControlFlags, ControlKind, ControlSpec, ControlValue, MAX_TEXT};
 use crate::bytes::{Image, field};
 use crate::event::{PAYLOAD, Payload};
 use crate::{Error, VideoDriver, sys};
+use std::collections::BTreeMap;
 
 /// Most controls of one device, classes included.
 pub(crate) const MAX_CONTROLS: usize = 256;
@@ -379,6 +380,12 @@ impl Handler {
             return value;
         }
         control.value.clone()
+    }
+
+    /// All values that can be read.
+    pub(crate) fn values<D: VideoDriver>(&self, driver: &D) -> BTreeMap<u32, ControlValue> {
+        let readable = self.controls.iter().filter(|c| c.readable().is_ok());
+        readable.map(|c| (c.id, self.value(c, driver))).collect()
     }
 
     /// Sets a validated value. Answers whether it is another than before.

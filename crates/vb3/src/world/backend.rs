@@ -1,7 +1,6 @@
 //! The world as the front end sees it.
 
 use super::World;
-use super::media::Media;
 use super::program::Call;
 use crate::report::Refusal;
 use std::os::fd::BorrowedFd;
@@ -38,11 +37,17 @@ pub(super) fn outcome(outcome: vb3_v4l2::Outcome) -> Outcome {
 
 impl World {
     /// The clock, told to all who keep time.
-    fn set_now(&mut self) -> u64 {
+    pub(super) fn set_now(&mut self) -> u64 {
         let now = self.clock.now_ns();
         self.memory.set_now(now);
         self.memory.ops_mut().platform_mut().set_now_ns(now);
         now
+    }
+
+    /// A name for a new file.
+    pub(super) fn new_file(&mut self) -> FileId {
+        self.next_file = self.next_file.wrapping_add(1);
+        FileId(self.next_file)
     }
 
     /// When real dma-bufs are to be looked at again.
@@ -79,6 +84,7 @@ impl World {
         let program = Call {
             caller,
             shares: &self.shares,
+            requests: self.media.names(at),
         };
         let mut target = Target {
             video: &mut node.video,
@@ -125,8 +131,7 @@ impl Backend for World {
     }
 
     fn open(&mut self, node: NodeId, _: i32, _: &dyn Caller) -> Result<FileId, Errno> {
-        self.next_file = self.next_file.wrapping_add(1);
-        let id = FileId(self.next_file);
+        let id = self.new_file();
         if self.media.open(node, id) {
             return Ok(id);
         }
@@ -145,7 +150,7 @@ impl Backend for World {
     }
 
     fn release(&mut self, file: FileId) {
-        if self.media.release(file) {
+        if self.release_media(file) {
             return;
         }
         let Some((at, handle)) = self.files.remove(&file) else {
@@ -226,7 +231,7 @@ impl Backend for World {
 
     fn poll(&mut self, file: FileId, events: i16) -> i16 {
         if self.media.has(file) {
-            return Media::poll(events);
+            return self.media_poll(file, events);
         }
         let Ok((at, handle)) = self.file(file) else {
             return POLLERR;

@@ -1,31 +1,72 @@
-//! Media devices: one beside each memory-to-memory device.
+//! Media devices: one beside each memory-to-memory device; and the media requests that programs
+//! have of them, each a file of its own.
 
 use super::node::Node;
 use super::program::Call;
 use super::{World, backend};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use vb3_intercept::{Caller, Errno, FileId, NodeId, NodeKind, Outcome};
-use vb3_v4l2::{MEDIA_MAJOR, MediaDevice};
+use vb3_intercept::{Caller, Errno, FdIdentity, FileId, NodeId, NodeKind, Outcome};
+use vb3_queue::RequestId;
+use vb3_v4l2::{MEDIA_MAJOR, MediaDevice, POLL_ERR, POLL_IN, POLL_OUT, sys};
 
 /// The ids of media nodes begin here, above those of video nodes.
 const FIRST_ID: u32 = 1 << 16;
-const POLLIN: i16 = 0x041;
-const POLLOUT: i16 = 0x104;
+const ENODEV: Errno = Errno(19);
+const ENOTTY: Errno = Errno(25);
 
-/// The media devices of a run, and their open files.
+/// A media device, and the place of its video device among the nodes.
+#[derive(Debug)]
+struct Entry {
+    at: usize,
+    device: MediaDevice,
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug)]
+enum Opened {
+    /// A media device, by number.
+    Device(usize),
+    /// A request of the video device at a place among the nodes.
+    Request {
+        at: usize,
+        id: RequestId,
+        identity: FdIdentity,
+    },
+}
+
+/// The media devices of a run, and the files open on them.
 #[derive(Debug, Default)]
 pub(super) struct Media {
     /// By number: the N of `/dev/mediaN`.
-    devices: Vec<MediaDevice>,
-    /// Which device each file is open on.
-    files: BTreeMap<FileId, usize>,
+    devices: Vec<Entry>,
+    files: BTreeMap<FileId, Opened>,
+}
+
+/// The requests of one device, by what programs' descriptors name.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'a> {
+    media: &'a Media,
+    at: usize,
+}
+
+impl Names<'_> {
+    /// The request behind a file of a program.
+    pub(super) fn find(&self, file: FdIdentity) -> Option<RequestId> {
+        self.media.files.values().find_map(|opened| match *opened {
+            Opened::Request { at, id, identity } if at == self.at && identity == file => Some(id),
+            _ => None,
+        })
+    }
 }
 
 impl Media {
     /// One for each of the nodes that has one.
     pub(super) fn new(nodes: &[Node]) -> Self {
-        let devices = nodes.iter().filter_map(Node::media);
+        let devices = nodes.iter().enumerate().filter_map(|(at, node)| {
+            let device = node.media()?;
+            Some(Entry { at, device })
+        });
         Self {
             devices: devices.collect(),
             files: BTreeMap::new(),
@@ -39,23 +80,22 @@ impl Media {
 
     /// The nodes.
     pub(super) fn nodes(&self) -> impl Iterator<Item = vb3_intercept::Node> {
-        (0..)
-            .zip(&self.devices)
-            .map(|(minor, device)| vb3_intercept::Node {
-                id: NodeId(FIRST_ID + minor),
-                kind: NodeKind::Media { major: MEDIA_MAJOR },
-                path: PathBuf::from(format!("/dev/media{minor}")),
-                minor,
-                device: Some(device.place().to_owned()),
-            })
+        let all = (0..).zip(&self.devices);
+        all.map(|(minor, entry)| vb3_intercept::Node {
+            id: NodeId(FIRST_ID + minor),
+            kind: NodeKind::Media { major: MEDIA_MAJOR },
+            path: PathBuf::from(format!("/dev/media{minor}")),
+            minor,
+            device: Some(entry.device.place().to_owned()),
+        })
     }
 
     /// Files under /sys.
     pub(super) fn sysfs(&self) -> impl Iterator<Item = (PathBuf, String)> {
-        self.devices.iter().enumerate().map(|(number, device)| {
-            let place = device.place();
+        self.devices.iter().enumerate().map(|(number, entry)| {
+            let (place, model) = (entry.device.place(), entry.device.model());
             let path = format!("/sys/devices/platform/{place}/media{number}/model");
-            (PathBuf::from(path), format!("{}\n", device.model()))
+            (PathBuf::from(path), format!("{model}\n"))
         })
     }
 
@@ -65,13 +105,8 @@ impl Media {
         let Some(number) = number.filter(|&n| n < self.devices.len()) else {
             return false;
         };
-        self.files.insert(file, number);
+        self.files.insert(file, Opened::Device(number));
         true
-    }
-
-    /// The last descriptor of a file is gone; whether it was one of these.
-    pub(super) fn release(&mut self, file: FileId) -> bool {
-        self.files.remove(&file).is_some()
     }
 
     /// Whether a file is one of these.
@@ -79,14 +114,49 @@ impl Media {
         self.files.contains_key(&file)
     }
 
-    /// Always ready, as files are that know no poll.
-    pub(super) const fn poll(events: i16) -> i16 {
-        (POLLIN | POLLOUT) & events
+    /// The requests of the device at a place among the nodes, as descriptors name them.
+    pub(super) const fn names(&self, at: usize) -> Names<'_> {
+        Names { media: self, at }
+    }
+
+    /// The files of requests of the device at a place among the nodes.
+    pub(super) fn requests_of(&self, device: usize) -> impl Iterator<Item = FileId> {
+        let all = self.files.iter();
+        all.filter(move |(_, opened)| matches!(opened, Opened::Request { at, .. } if *at == device))
+            .map(|(file, _)| *file)
     }
 }
 
 impl World {
-    /// A call on a media device.
+    /// The last descriptor of a file is gone; whether it was one of a media device.
+    pub(super) fn release_media(&mut self, file: FileId) -> bool {
+        let Some(opened) = self.media.files.remove(&file) else {
+            return false;
+        };
+        self.changed.remove(&file);
+        if let Opened::Request { at, id, .. } = opened
+            && let Some(node) = self.nodes.get_mut(at)
+        {
+            node.video.close_request(&mut self.memory, id);
+            self.look_around();
+        }
+        true
+    }
+
+    /// poll on a file of a media device. The device itself is always ready, as files are that
+    /// know no poll.
+    pub(super) fn media_poll(&self, file: FileId, events: i16) -> i16 {
+        match self.media.files.get(&file) {
+            Some(Opened::Device(_)) => (POLL_IN | POLL_OUT) & events,
+            Some(&Opened::Request { at, id, .. }) => self
+                .nodes
+                .get(at)
+                .map_or(POLL_ERR, |node| node.video.request_poll(id, events)),
+            None => POLL_ERR,
+        }
+    }
+
+    /// A call on a file of a media device.
     pub(super) fn media_ioctl(
         &mut self,
         file: FileId,
@@ -94,14 +164,60 @@ impl World {
         arg: u64,
         caller: &dyn Caller,
     ) -> Outcome {
-        let device = self.media.files.get(&file);
-        let Some(device) = device.and_then(|&number| self.media.devices.get(number)) else {
-            return Outcome::Fail(Errno(19));
+        match self.media.files.get(&file).copied() {
+            Some(Opened::Device(number)) if request == sys::MEDIA_IOC_REQUEST_ALLOC => {
+                match self.alloc_request(number, arg, caller) {
+                    Ok(()) => Outcome::Done(0),
+                    Err(e) => Outcome::Fail(e),
+                }
+            }
+            Some(Opened::Device(number)) => {
+                let Some(entry) = self.media.devices.get(number) else {
+                    return Outcome::Fail(ENODEV);
+                };
+                let program = Call {
+                    caller,
+                    shares: &self.shares,
+                    requests: self.media.names(entry.at),
+                };
+                backend::outcome(entry.device.ioctl(request, arg, &program))
+            }
+            Some(Opened::Request { at, id, .. }) => {
+                let now_ns = self.set_now();
+                let Some(node) = self.nodes.get_mut(at) else {
+                    return Outcome::Fail(ENODEV);
+                };
+                let memory = &mut self.memory;
+                let done = node.video.request_ioctl(memory, id, request, now_ns);
+                self.look_around();
+                backend::outcome(done)
+            }
+            None => Outcome::Fail(ENODEV),
+        }
+    }
+
+    /// Makes a request, and a descriptor of it in the program.
+    fn alloc_request(&mut self, number: usize, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
+        let entry = self.media.devices.get(number).ok_or(ENODEV)?;
+        let at = entry.at;
+        let video = &mut self.nodes.get_mut(at).ok_or(ENODEV)?.video;
+        if !video.offers_requests() {
+            return Err(ENOTTY);
+        }
+        // A descriptor whose number cannot be told must not be made.
+        caller.write(arg, &0i32.to_ne_bytes())?;
+        let id = video.alloc_request().map_err(|e| Errno(e.errno()))?;
+        let file = self.new_file();
+        let (fd, identity) = match caller.install_file(file, c"request", true) {
+            Ok(made) => made,
+            Err(e) => {
+                let node = self.nodes.get_mut(at).ok_or(ENODEV)?;
+                node.video.close_request(&mut self.memory, id);
+                return Err(e);
+            }
         };
-        let program = Call {
-            caller,
-            shares: &self.shares,
-        };
-        backend::outcome(device.ioctl(request, arg, &program))
+        let opened = Opened::Request { at, id, identity };
+        self.media.files.insert(file, opened);
+        caller.write(arg, &fd.to_ne_bytes())
     }
 }

@@ -1,5 +1,6 @@
 //! The calling program, as the V4L2 layer needs it.
 
+use super::media::Names;
 use super::memory::{Memory, ProgramMemory};
 use super::shares::Shares;
 use std::cell::RefCell;
@@ -7,12 +8,15 @@ use vb3_dmabuf::BufRef;
 use vb3_intercept::Caller;
 use vb3_machine::User;
 use vb3_plane::ExportAccess;
+use vb3_queue::RequestId;
 use vb3_v4l2::{Errno, Program};
 
 /// One call of a program.
 pub(super) struct Call<'a> {
     pub(super) caller: &'a dyn Caller,
     pub(super) shares: &'a RefCell<Shares>,
+    /// The requests of the device that is called.
+    pub(super) requests: Names<'a>,
 }
 
 fn errno(e: vb3_intercept::Errno) -> Errno {
@@ -41,6 +45,10 @@ impl Program<Memory> for Call<'_> {
         };
         mem.get_buf(buf.ok_or(Errno::EINVAL)?)
             .map_err(|e| Errno(e.errno()))
+    }
+
+    fn resolve_request(&self, fd: i32) -> Option<RequestId> {
+        self.requests.find(self.caller.identify(fd).ok()?)
     }
 
     fn install_dmabuf(

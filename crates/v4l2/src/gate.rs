@@ -1,0 +1,143 @@
+//! Where OUTPUT buffers of media requests wait until it is their turn.
+//!
+//! A request's controls are to hold for its buffer and no other, so the driver gets one such
+//! buffer at a time: when the one before is finished, and the controls have been set. A driver
+//! needs to know nothing of this. Buffers queued directly pass.
+
+use crate::context::Context;
+use crate::requests::Requests;
+use crate::{Flow, VideoDriver};
+use std::collections::VecDeque;
+use vb3_plane::MemOps;
+use vb3_queue::{Active, BoundBuffer, Driver, DriverError, PlaneSizes, Prepare, RequestId};
+
+/// Buffers that wait, oldest first; at most as many as the queue has.
+#[derive(Debug)]
+pub(crate) struct Gate<C> {
+    held: VecDeque<Active<C>>,
+    /// Whose buffer the driver has.
+    out: Option<RequestId>,
+}
+
+impl<C> Gate<C> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            held: VecDeque::new(),
+            out: None,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.held.clear();
+        self.out = None;
+    }
+}
+
+/// A queue's driver behind the gate.
+pub(crate) struct GateDriver<'a, C> {
+    pub(crate) gate: &'a mut Gate<C>,
+    pub(crate) driver: Box<dyn Driver<Cookie = C> + 'a>,
+}
+
+impl<C> Driver for GateDriver<'_, C> {
+    type Cookie = C;
+
+    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
+        self.driver.queue_setup(create)
+    }
+
+    fn buffer_count(&mut self, offered: u32) -> Result<u32, DriverError> {
+        self.driver.buffer_count(offered)
+    }
+
+    fn buf_init(&mut self, index: u32) -> Result<(), DriverError> {
+        self.driver.buf_init(index)
+    }
+
+    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
+        self.driver.buf_prepare(buffer)
+    }
+
+    fn buf_finish(&mut self, index: u32) {
+        self.driver.buf_finish(index);
+    }
+
+    fn buf_cleanup(&mut self, index: u32) {
+        self.driver.buf_cleanup(index);
+    }
+
+    fn buf_queue(&mut self, buffer: Active<C>) {
+        if buffer.request().is_some() {
+            self.gate.held.push_back(buffer);
+        } else {
+            self.driver.buf_queue(buffer);
+        }
+    }
+
+    fn prepare_streaming(&mut self) -> Result<(), DriverError> {
+        self.driver.prepare_streaming()
+    }
+
+    fn unprepare_streaming(&mut self) {
+        self.driver.unprepare_streaming();
+    }
+
+    fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
+        self.driver
+            .start_streaming(queued)
+            .inspect_err(|_| self.gate.clear())
+    }
+
+    fn stop_streaming(&mut self) {
+        self.gate.clear();
+        self.driver.stop_streaming();
+    }
+}
+
+impl<M, D> Context<M, D>
+where
+    M: MemOps,
+    D: VideoDriver<Cookie = M::Cookie>,
+{
+    /// After every call and tick: tells requests of their buffers that are done with, and hands
+    /// the next one on. `of` is this context's number.
+    pub(crate) fn settle(&mut self, of: u64, requests: &mut Requests, now_ns: u64) {
+        let Some(stream) = self.output.as_mut().filter(|s| s.offers_requests()) else {
+            return;
+        };
+        while let Some(left) = stream.queue.take_unbound() {
+            if self.gate.out == Some(left.request) {
+                self.gate.out = None;
+            }
+            let buffer = BoundBuffer {
+                queue: of,
+                index: left.index,
+            };
+            let values = || self.controls.values(&self.driver);
+            requests.unbind(left.request, buffer, values);
+        }
+        self.hand_on(of, requests, now_ns);
+    }
+
+    /// Gives the driver the next buffer of a request, if it has none.
+    fn hand_on(&mut self, of: u64, requests: &Requests, now_ns: u64) {
+        if self.gate.out.is_some() {
+            return;
+        }
+        while let Some(token) = self.gate.held.pop_front() {
+            let Some(id) = token.request().filter(|_| !token.is_stale()) else {
+                continue;
+            };
+            for (control, value) in requests.controls(id, of) {
+                // A control that the device refuses stays as it was, as on Linux.
+                let set = self.controls.set(control, value.clone(), &mut self.driver);
+                if set == Ok(true) {
+                    self.raise_control(control, now_ns, None);
+                }
+            }
+            self.gate.out = Some(id);
+            self.driver.queue_driver(Flow::Output).buf_queue(token);
+            return;
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Media requests of a device: what they hold, and the calls on them.
+//!
+//! A request has buffers of OUTPUT queues, one of each open file at most, and controls that are to
+//! hold while the device works on them.
+
+use crate::context::Context;
+use crate::control::ControlValue;
+use crate::{Error, Flow, Outcome, POLL_ERR, POLL_PRI, VideoDevice, VideoDriver, sys};
+use std::collections::BTreeMap;
+use vb3_plane::MemOps;
+use vb3_queue::{Binding, BoundBuffer, Request, RequestHost, RequestId, RequestState};
+
+/// Most requests of a device at a time.
+pub(crate) const MAX_REQUESTS: usize = 4096;
+
+/// Values of controls by id.
+type Values = BTreeMap<u32, ControlValue>;
+
+/// A request, and the controls that each open file has put into it. Of a file whose buffer is done
+/// with, they are all its controls as they were then.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    pub(crate) request: Request,
+    controls: BTreeMap<u64, Values>,
+    /// Its descriptor is gone; it goes when it is complete.
+    closed: bool,
+}
+
+impl Entry {
+    /// Takes values that are to be set for the buffer of a file.
+    pub(crate) fn set(&mut self, of: u64, values: Vec<(u32, ControlValue)>) {
+        self.controls.entry(of).or_default().extend(values);
+    }
+
+    /// The values that held when a file's buffer was done with.
+    ///
+    /// # Errors
+    /// EACCES before that. ENOMEM where the file has no part in the request, as on Linux.
+    pub(crate) fn completed(&self, of: u64) -> Result<&Values, Error> {
+        if self.request.state() != RequestState::Complete {
+            return Err(Error::RequestIncomplete);
+        }
+        self.controls.get(&of).ok_or(Error::Full)
+    }
+}
+
+/// All requests of a device.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    all: BTreeMap<RequestId, Entry>,
+    next: u64,
+    wake: bool,
+}
+
+/// What a call on a file may use besides its context.
+pub(crate) struct Scope<'a> {
+    pub(crate) requests: &'a mut Requests,
+    /// The context's number.
+    pub(crate) of: u64,
+}
+
+impl Scope<'_> {
+    /// What QBUF names by a descriptor.
+    pub(crate) fn binding(&mut self, id: Option<RequestId>, fd: i32) -> Binding<'_> {
+        let queue = self.of;
+        let named = id.and_then(|id| Some((id, &mut self.requests.get_mut(id)?.request)));
+        Binding {
+            request: named,
+            fd,
+            queue,
+        }
+    }
+}
+
+impl Requests {
+    pub(crate) const fn new() -> Self {
+        Self {
+            all: BTreeMap::new(),
+            next: 1,
+            wake: false,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, id: RequestId) -> Option<&mut Entry> {
+        self.all.get_mut(&id)
+    }
+
+    pub(crate) fn take_wake(&mut self) -> bool {
+        core::mem::take(&mut self.wake)
+    }
+
+    /// The controls that a request has for a file.
+    pub(crate) fn controls(
+        &self,
+        id: RequestId,
+        of: u64,
+    ) -> impl Iterator<Item = (u32, &ControlValue)> {
+        let values = self.all.get(&id).and_then(|entry| entry.controls.get(&of));
+        values.into_iter().flatten().map(|(id, value)| (*id, value))
+    }
+
+    /// A buffer is in a request no more. `values` are all controls of its file now.
+    pub(crate) fn unbind(
+        &mut self,
+        id: RequestId,
+        buffer: BoundBuffer,
+        values: impl FnOnce() -> Values,
+    ) {
+        let Some(entry) = self.all.get_mut(&id) else {
+            return;
+        };
+        if entry.request.state() == RequestState::Queued {
+            // What the request itself has set stands.
+            let mut all = values();
+            let known = entry.controls.entry(buffer.queue).or_default();
+            all.append(known);
+            *known = all;
+        }
+        let complete = entry.request.unbind(buffer);
+        if complete && entry.closed {
+            self.all.remove(&id);
+        }
+        self.wake |= complete;
+    }
+
+    /// An open file is gone, and its buffers have left their requests.
+    pub(crate) fn forget_file(&mut self, of: u64) {
+        for entry in self.all.values_mut() {
+            entry.controls.remove(&of);
+        }
+    }
+}
+
+/// The queues of a device, as requests see them.
+struct Host<'a, M: MemOps, D> {
+    mem: &'a mut M,
+    contexts: &'a mut BTreeMap<u64, Context<M, D>>,
+}
+
+type Parts<'a, M> = (&'a mut M, crate::context::Parts<'a, M>);
+
+impl<M, D> Host<'_, M, D>
+where
+    M: MemOps,
+    D: VideoDriver<Cookie = M::Cookie>,
+{
+    fn parts(&mut self, of: u64) -> Option<Parts<'_, M>> {
+        let context = self.contexts.get_mut(&of)?;
+        Some((self.mem, context.parts(Flow::Output).ok()?))
+    }
+}
+
+impl<M, D> RequestHost for Host<'_, M, D>
+where
+    M: MemOps,
+    D: VideoDriver<Cookie = M::Cookie>,
+{
+    fn prepare(&mut self, buffer: BoundBuffer) -> Result<(), vb3_queue::Error> {
+        match self.parts(buffer.queue) {
+            Some((mem, (stream, mut driver))) => {
+                let queue = &mut stream.queue;
+                queue.prepare_bound(mem, &mut *driver, buffer.index)
+            }
+            None => Err(vb3_queue::Error::RequestEmpty),
+        }
+    }
+
+    fn unprepare(&mut self, buffer: BoundBuffer) {
+        if let Some((mem, (stream, mut driver))) = self.parts(buffer.queue) {
+            let queue = &mut stream.queue;
+            queue.unprepare_bound(mem, &mut *driver, buffer.index);
+        }
+    }
+
+    fn queue(&mut self, buffer: BoundBuffer) {
+        if let Some((mem, (stream, mut driver))) = self.parts(buffer.queue) {
+            let queue = &mut stream.queue;
+            queue.queue_bound(mem, &mut *driver, buffer.index);
+        }
+    }
+
+    fn free(&mut self, buffer: BoundBuffer) {
+        if let Some((mem, (stream, mut driver))) = self.parts(buffer.queue) {
+            let queue = &mut stream.queue;
+            queue.free_bound(mem, &mut *driver, buffer.index);
+        }
+    }
+}
+
+/// The calls on media requests, for a host that gives programs descriptors of them.
+impl<M, D> VideoDevice<M, D>
+where
+    M: MemOps,
+    D: VideoDriver<Cookie = M::Cookie>,
+{
+    /// Whether buffers may be queued by media requests.
+    #[must_use]
+    pub const fn offers_requests(&self) -> bool {
+        self.offers_requests
+    }
+
+    /// Makes a request (`MEDIA_IOC_REQUEST_ALLOC`).
+    ///
+    /// # Errors
+    /// ENOMEM when there are 4096 on this device.
+    pub fn alloc_request(&mut self) -> Result<RequestId, Error> {
+        let requests = &mut self.requests;
+        if requests.all.len() >= MAX_REQUESTS {
+            return Err(Error::Full);
+        }
+        let id = RequestId(requests.next);
+        requests.next = requests.next.wrapping_add(1);
+        requests.all.insert(id, Entry::default());
+        Ok(id)
+    }
+
+    /// How many requests there are, those included whose descriptor is gone.
+    #[must_use]
+    pub fn num_requests(&self) -> usize {
+        self.requests.all.len()
+    }
+
+    /// Answers an ioctl on a request's descriptor. It never waits.
+    pub fn request_ioctl(
+        &mut self,
+        mem: &mut M,
+        id: RequestId,
+        request: u32,
+        now_ns: u64,
+    ) -> Outcome {
+        let done = match request {
+            sys::MEDIA_REQUEST_IOC_QUEUE => self.queue_request(mem, id, now_ns),
+            sys::MEDIA_REQUEST_IOC_REINIT => self.empty_request(mem, id),
+            _ => Err(Error::NotTty),
+        };
+        Outcome::from(done.map(|()| Some(0)))
+    }
+
+    /// Linux queues a request that has controls of a file and no buffer; such a one is never
+    /// complete. Here it is ENOENT, as for one without any buffer.
+    fn queue_request(&mut self, mem: &mut M, id: RequestId, now_ns: u64) -> Result<(), Error> {
+        let entry = self.requests.get_mut(id).ok_or(Error::NoFile)?;
+        entry.request.check_idle()?;
+        let buffers = entry.request.buffers();
+        let files: Vec<u64> = buffers.iter().map(|buffer| buffer.queue).collect();
+        if !entry.controls.keys().all(|of| files.contains(of)) {
+            return Err(vb3_queue::Error::RequestEmpty.into());
+        }
+        let contexts = &mut self.contexts;
+        entry.request.enqueue(&mut Host { mem, contexts })?;
+        for of in files {
+            if let Some(context) = self.contexts.get_mut(&of) {
+                context.settle(of, &mut self.requests, now_ns);
+                context.wake = true;
+            }
+        }
+        self.requests.wake = true;
+        Ok(())
+    }
+
+    fn empty_request(&mut self, mem: &mut M, id: RequestId) -> Result<(), Error> {
+        let entry = self.requests.get_mut(id).ok_or(Error::NoFile)?;
+        let contexts = &mut self.contexts;
+        entry.request.reinit(&mut Host { mem, contexts })?;
+        entry.controls.clear();
+        self.requests.wake = true;
+        Ok(())
+    }
+
+    /// The last descriptor of a request is gone. One that is queued goes when it is complete.
+    pub fn close_request(&mut self, mem: &mut M, id: RequestId) {
+        if self.empty_request(mem, id).is_ok() {
+            self.requests.all.remove(&id);
+        } else if let Some(entry) = self.requests.get_mut(id) {
+            entry.closed = true;
+        }
+    }
+
+    /// Which of POLLPRI and POLLERR hold for a caller interested in `events`: a request that is
+    /// complete, and one that will not be without more calls.
+    ///
+    /// Source: Linux 7.2 `media_request_poll`.
+    #[must_use]
+    pub fn request_poll(&self, id: RequestId, events: i16) -> i16 {
+        if events & POLL_PRI == 0 {
+            return 0;
+        }
+        let entry = self.requests.all.get(&id);
+        match entry.map(|entry| entry.request.state()) {
+            Some(RequestState::Complete) => POLL_PRI,
+            Some(RequestState::Queued) => 0,
+            _ => POLL_ERR,
+        }
+    }
+}
