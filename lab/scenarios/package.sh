@@ -3,6 +3,10 @@
 #needs package
 . /scenario/lib.sh
 
+# kmod's tools, as on an installed system; BusyBox's shell would take its own.
+depmod() { /usr/sbin/depmod "$@"; }
+modprobe() { /usr/sbin/modprobe "$@"; }
+
 loaded() {
     [ -d /sys/kernel/debug/vb2-dma-contig ] && echo rust || echo c
 }
