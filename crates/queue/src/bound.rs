@@ -69,13 +69,12 @@ impl<M: MemOps> Queue<M> {
             return Err(e);
         }
         // Bound: nothing fails any more, and the request names the buffer.
-        let timestamp_ns = self.given_timestamp(&wanted);
+        self.note_frame(&wanted)?;
         self.way = Some(Way::ByRequests);
         let buffer = self.buffer_mut(index)?;
         if !buffer.prepared {
             buffer.field = wanted.field;
         }
-        buffer.timestamp_ns = timestamp_ns;
         buffer.state = BufferState::InRequest;
         if let Some(bond) = buffer.bond.front_mut() {
             bond.wanted = wanted;

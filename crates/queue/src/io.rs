@@ -141,7 +141,7 @@ impl<M: MemOps> Queue<M> {
     /// OUTPUT: takes what QBUF says of the frame.
     ///
     /// Source: Linux 7.2 `__copy_timestamp` of videobuf2-v4l2.c.
-    fn note_frame(&mut self, request: &QueueBuffer<M>) -> Result<(), Error> {
+    pub(crate) fn note_frame(&mut self, request: &QueueBuffer<M>) -> Result<(), Error> {
         if self.config.is_output() {
             let timestamp_ns = self.given_timestamp(request);
             let buffer = self.buffer_mut(request.index)?;

@@ -189,6 +189,14 @@ impl<M: MemOps> Queue<M> {
         self.queued_count
     }
 
+    /// Buffers that the device has, each as a token; dropped ones count until they are noticed.
+    #[must_use]
+    pub fn active_count(&self) -> u32 {
+        // CAST: lists hold buffers, of which there are at most 32768.
+        let listed = self.queued.len().saturating_add(self.done.len()) as u32;
+        self.queued_count.saturating_sub(listed)
+    }
+
     /// What has happened so far. Dropped tokens count once they are noticed.
     #[must_use]
     pub fn statistics(&self) -> Statistics {

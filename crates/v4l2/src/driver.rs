@@ -112,8 +112,8 @@ pub struct QueuePolicy {
     /// OUTPUT: a payload of zero bytes is one, and does not stand for the whole buffer.
     pub allow_zero_bytesused: bool,
     /// OUTPUT of a memory-to-memory device: whether buffers are queued by media requests, which
-    /// carry controls. The driver gets them one at a time, each when the one before is finished
-    /// and its controls have been set. Never where `min_queued` is set.
+    /// carry controls. The driver gets them one at a time, each when the one before is finished,
+    /// there is a CAPTURE buffer, and its controls have been set. Never where `min_queued` is set.
     pub requests: Requests,
 }
 

@@ -1,8 +1,8 @@
 //! Where OUTPUT buffers of media requests wait until it is their turn.
 //!
 //! A request's controls are to hold for its buffer and no other, so the driver gets one such
-//! buffer at a time: when the one before is finished, and the controls have been set. A driver
-//! needs to know nothing of this. Buffers queued directly pass.
+//! buffer at a time: when the one before is finished, there is a CAPTURE buffer to fill, and the
+//! controls have been set. A driver needs to know nothing of this. Buffers queued directly pass.
 
 use crate::context::Context;
 use crate::requests::Requests;
@@ -121,7 +121,9 @@ where
 
     /// Gives the driver the next buffer of a request, if it has none.
     fn hand_on(&mut self, of: u64, requests: &Requests, now_ns: u64) {
-        if self.gate.out.is_some() {
+        let capture = self.capture.as_ref().map(|s| &s.queue);
+        let is_job = capture.is_some_and(|q| q.is_started() && q.active_count() != 0);
+        if self.gate.out.is_some() || !is_job {
             return;
         }
         while let Some(token) = self.gate.held.pop_front() {

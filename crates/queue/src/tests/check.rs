@@ -168,7 +168,7 @@ impl Bench {
         let mut counted = 0;
         let mut planes = 0;
         let mut references = 0;
-        let mut out = 0;
+        let (mut out, mut active) = (0, 0);
         for (index, buffer) in (0_u32..).zip(&queue.buffers) {
             let Some(buffer) = buffer else {
                 assert!(
@@ -224,6 +224,7 @@ impl Bench {
             }
             if buffer.state != BufferState::Dequeued && !in_request {
                 out += 1;
+                active += u32::from(buffer.state == BufferState::Active);
                 assert!(buffer.prepared, "{index} queued without being prepared");
             }
             let had = buffer.planes.iter().filter(|p| p.memory.is_some()).count();
@@ -245,6 +246,7 @@ impl Bench {
         }
         assert_eq!(counted, queue.num_buffers());
         assert_eq!(out, queue.queued_count());
+        assert_eq!(active, queue.active_count());
         assert_eq!(planes, self.mem.live_planes(), "planes that nobody has");
         let foreign = self.foreign_references;
         assert_eq!(

@@ -140,7 +140,11 @@ impl Lab {
 #[test]
 fn a_request_goes_its_way() {
     let mut lab = Lab::new(1, 1, Requests::Optional);
-    let info = lab.put(0, 2, 0).unwrap();
+    let mut wanted = mmap_buffer(2, 1);
+    (wanted.frame_flags, wanted.timecode) = (8, Some([7; 16]));
+    let info = lab.put_as(0, wanted, Some(0)).unwrap();
+    let said = |info: BufferInfo| (info.frame_flags, info.timecode);
+    assert_eq!(said(info), (8, Some([7; 16])));
     assert!(info.in_request && !info.queued && !info.prepared);
     assert_eq!(
         (info.state, info.request_fd),
@@ -158,7 +162,11 @@ fn a_request_goes_its_way() {
     lab.queues[0].complete(done()).unwrap();
     lab.settle();
     assert_eq!(lab.state(0), RequestState::Complete);
-    assert_eq!(lab.queues[0].dqbuf().unwrap().request_fd, Some(30));
+    let info = lab.queues[0].dqbuf().unwrap();
+    assert_eq!(
+        (info.request_fd, said(info)),
+        (Some(30), (8, Some([7; 16])))
+    );
     assert_eq!(lab.queues[0].query(2).unwrap().request_fd, None);
     assert_eq!(seen(lab.enqueue(0)), -16, "complete is not idle");
     lab.reinit(0).unwrap();
