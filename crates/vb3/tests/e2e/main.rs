@@ -9,6 +9,7 @@ mod gstreamer;
 mod machines;
 mod media;
 mod pipeline;
+mod requests;
 mod rows;
 mod storms;
 mod streams;

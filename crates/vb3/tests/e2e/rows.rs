@@ -6,12 +6,13 @@ use std::fs::File;
 
 /// What a row must give: [capture, output] for vmalloc and for dma-contig.
 #[derive(Debug, PartialEq, Eq)]
-struct Row {
-    vmalloc: [String; 2],
+pub(crate) struct Row {
+    pub(crate) vmalloc: [String; 2],
     contig: [String; 2],
 }
 
-fn table() -> BTreeMap<String, Row> {
+/// All rows, by id.
+pub(crate) fn table() -> BTreeMap<String, Row> {
     let lines = include_str!("../oracle_rows.txt").lines().map(str::trim);
     let rows = lines
         .filter(|line| !line.is_empty() && !line.starts_with('#'))

@@ -1,0 +1,152 @@
+//! Media devices and media requests, by real clients.
+
+use crate::common::{MACHINES, Outcome, Run, compiled, lacks};
+use crate::rows::table;
+
+const CONVERTER: &str = "convert,size=64x32";
+
+fn client(machine: &str, device: &str, words: &[&str]) -> Option<Outcome> {
+    let program = compiled("requests.c")?;
+    let outcome = Run::on(machine)
+        .device(device)
+        .program([program.as_os_str()])
+        .and(["/dev/video0", "/dev/media0"])
+        .and(words)
+        .run();
+    Some(outcome)
+}
+
+/// What requests do on a queue where they are optional: rows of the table first.
+const STORY: &str = "\
+queued ret=0 rev=0
+early EACCES
+picture0 waited=1 get=0 control=0 turned=0 straight=1
+picture1 waited=1 get=0 control=1 turned=1 straight=0
+picture2 waited=1 get=0 control=1 turned=1 straight=0
+picture3 waited=1 get=0 control=1 turned=1 straight=0
+dequeued request=1 shown=0
+now 1
+idle flags=0
+queued flags=800002
+again 0
+cancelled flags=0
+orphan 1
+empty EBUSY
+reinit 0
+nothing ENOENT
+idle ret=1 rev=8
+uninterested ret=0 rev=0
+";
+
+#[test]
+fn rows_and_pictures() {
+    let table = table();
+    for machine in MACHINES {
+        let Some(outcome) = client(machine, CONVERTER, &[]) else {
+            return;
+        };
+        let (rows, story) = outcome
+            .stdout
+            .split_at(outcome.stdout.find("queued").unwrap());
+        assert_eq!(story, STORY, "{machine}");
+        for line in rows.lines() {
+            let (id, value) = line.split_once(' ').unwrap();
+            let [_, wanted] = &table[id].vmalloc;
+            assert_eq!(value, wanted, "{machine}: row {id}");
+        }
+        assert_eq!(rows.lines().count(), 28, "{rows}");
+        outcome.expect_success();
+    }
+}
+
+#[test]
+fn a_device_without_requests_says_so() {
+    let Some(outcome) = client("pc", "h264dec", &["none"]) else {
+        return;
+    };
+    assert_eq!(outcome.stdout, "alloc ENOTTY\nRQ2n EBADR\ncontrol EBADR\n");
+    outcome.expect_success();
+}
+
+#[test]
+fn a_program_killed_with_requests_holds_nothing() {
+    for machine in MACHINES {
+        let Some(outcome) = client(machine, CONVERTER, &["kill"]) else {
+            return;
+        };
+        assert_eq!(outcome.stdout, "alive\n");
+        assert_eq!(outcome.status, 128 + 9);
+        outcome.expect_nothing_held();
+    }
+}
+
+/// Requests, too, are among the tests of the media device's interfaces.
+#[test]
+fn media_devices_are_compliant() {
+    if lacks("v4l2-compliance") {
+        return;
+    }
+    for (device, requests) in [(CONVERTER, true), ("h264dec", false)] {
+        let outcome = Run::on("soc-cma")
+            .device(device)
+            .patience(240)
+            .program(["v4l2-compliance", "-m", "/dev/media0"])
+            .run();
+        let text = &outcome.stdout;
+        let total = text
+            .lines()
+            .rev()
+            .find(|line| line.starts_with("Grand Total"));
+        let total = total.unwrap_or_else(|| panic!("{device}: no summary in\n{text}"));
+        assert!(
+            total.ends_with("Failed: 0, Warnings: 0"),
+            "{device}:\n{text}"
+        );
+        let supported = text.contains("test Requests: OK\n");
+        assert_eq!(supported, requests, "{device}:\n{text}");
+        outcome.expect_success();
+    }
+}
+
+/// What programs find out by /sys and the media device.
+#[test]
+fn a_program_finds_the_media_device_of_a_video_device() {
+    if lacks("media-ctl") {
+        return;
+    }
+    let script = "
+        ls /sys/dev/char/81:5/device/ /sys/bus/media/devices/ | cat
+        cat /sys/dev/char/81:5/device/media0/uevent /sys/bus/media/devices/media0/model
+        ls /dev /sys/devices/platform | grep -e '^media' -e '^vb3-'
+        media-ctl -p -d /dev/media0 | grep -e entity -e 'device node' -e '->'
+    ";
+    let outcome = Run::on("pc")
+        .device("camera=pattern")
+        .device(format!(
+            "{CONVERTER},node=video5,name=A name of some length to be cut"
+        ))
+        .program(["sh", "-c", script])
+        .run();
+    let wanted = "\
+/sys/bus/media/devices/:
+media0
+
+/sys/dev/char/81:5/device/:
+media0
+MAJOR=384
+MINOR=0
+DEVNAME=media0
+A name of some length to be cut
+media0
+vb3-005
+- entity 1: A name of some length to-source (1 pad, 1 link)
+            device node name /dev/video5
+\t\t-> \"A name of some length to-proc\":0 [ENABLED,IMMUTABLE]
+- entity 3: A name of some length to-proc (2 pads, 2 links)
+\t\t-> \"A name of some length to-sink\":0 [ENABLED,IMMUTABLE]
+- entity 6: A name of some length to-sink (1 pad, 1 link)
+            device node name /dev/video5
+";
+    assert_eq!(outcome.stdout, wanted, "{}", outcome.stderr);
+    outcome.expect_success();
+}
