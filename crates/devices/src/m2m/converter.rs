@@ -13,7 +13,7 @@ use crate::place::{Place, identity, policy};
 use crate::spec::DeviceSpec;
 use crate::surface::{EINVAL, Surface, Trouble, align_lines};
 use std::os::fd::BorrowedFd;
-use vb3_queue::{Active, DoneState, Driver, DriverError, MAX_PLANES, TimestampKind};
+use vb3_queue::{Active, DoneState, Driver, DriverError, MAX_PLANES, Requests, TimestampKind};
 use vb3_v4l2::{
     Bus, Colorimetry, ControlSpec, ControlValue, Flow, Format, FourCc, Fraction, FrameIntervals,
     FrameSizes, Identity, PixelFormat, Planarity, Progress, QueuePolicy, Rect, Role,
@@ -85,6 +85,7 @@ impl<C> FrameConverter<C> {
                 file_io: false,
                 timestamps: TimestampKind::Copy,
                 min_reqbufs: 1,
+                requests: Requests::Optional,
                 ..policy(spec, place)
             },
             planarity: if spec.mplane {

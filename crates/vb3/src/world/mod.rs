@@ -136,6 +136,7 @@ impl World {
             if node.video.take_wake() {
                 let files = self.files.iter().filter(|(_, (of, _))| *of == at);
                 self.changed.extend(files.map(|(id, _)| *id));
+                self.changed.extend(self.media.requests_of(at));
             }
             for refusal in node.video.take_refusals() {
                 self.report.refuse(Refusal {
