@@ -4,8 +4,9 @@
 //! event, a change of resolution ends with a last buffer, drain and seek are the program's. The
 //! codec library runs in a [`Worker`], a process of its own.
 //!
-//! Source: Linux Documentation/userspace-api/media/v4l/dev-decoder.rst, differs: an OUTPUT buffer
-//! comes back once its bytes are the worker's, which may be before its picture.
+//! Source: Linux Documentation/userspace-api/media/v4l/dev-decoder.rst, differs: an OUTPUT buffer of
+//! a stream comes back once its bytes are the worker's, which may be before its picture; one with a
+//! JPEG file comes back with its picture.
 
 mod format;
 mod work;

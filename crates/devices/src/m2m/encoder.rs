@@ -2,10 +2,10 @@
 //!
 //! It follows the kernel's stateful encoder interface: the coded size follows from the OUTPUT
 //! format and its crop rectangle, a drain ends with a last buffer, stopping CAPTURE begins a new
-//! stream. The codec library runs in a process of its own.
+//! stream. The codec library runs in a process of its own. An OUTPUT buffer comes back with its
+//! packet.
 //!
-//! Source: Linux Documentation/userspace-api/media/v4l/dev-encoder.rst, differs: an OUTPUT buffer
-//! comes back once its picture is the worker's, which may be before the packet.
+//! Source: Linux Documentation/userspace-api/media/v4l/dev-encoder.rst.
 
 mod controls;
 mod format;

@@ -7,6 +7,16 @@ use vb3_queue::{
 };
 use vb3_v4l2::{Flow, Format, Progress};
 
+/// An OUTPUT buffer whose frame is with a codec.
+#[derive(Debug)]
+struct Held<C> {
+    /// By which the codec knows it.
+    tag: u64,
+    token: Active<C>,
+    /// What came of it, once that is known.
+    outcome: Option<DoneState>,
+}
+
 /// What a device has of one queue.
 #[derive(Debug)]
 pub(crate) struct Lane<C> {
@@ -17,6 +27,8 @@ pub(crate) struct Lane<C> {
     streamed: Option<Format>,
     /// Buffers to work on, oldest first.
     pub(crate) tokens: VecDeque<Active<C>>,
+    /// OUTPUT buffers whose frames are with a codec, oldest first.
+    held: VecDeque<Held<C>>,
     /// Between STREAMON and STREAMOFF.
     pub(crate) streaming: bool,
     /// Number of the next buffer that comes back.
@@ -34,6 +46,7 @@ impl<C> Lane<C> {
             format,
             streamed: None,
             tokens: VecDeque::new(),
+            held: VecDeque::new(),
             streaming: false,
             sequence: 0,
             starts: 0,
@@ -81,6 +94,37 @@ impl<C> Lane<C> {
             frame_flags: None,
         };
         progress.finish(self.flow, token, completion);
+    }
+
+    /// Keeps an OUTPUT buffer until what comes of it is done.
+    pub(crate) fn hold(&mut self, tag: u64, token: Active<C>) {
+        self.held.push_back(Held {
+            tag,
+            token,
+            outcome: None,
+        });
+    }
+
+    /// What came of a frame is done: gives its OUTPUT buffer back, after those before it.
+    pub(crate) fn release(&mut self, tag: u64, outcome: DoneState, progress: &mut Progress<C>) {
+        let mut waiting = self.held.iter_mut().filter(|held| held.outcome.is_none());
+        if let Some(held) = waiting.find(|held| held.tag == tag) {
+            held.outcome = Some(outcome);
+        }
+        while let Some(held) = self.held.pop_front() {
+            let Some(outcome) = held.outcome else {
+                self.held.push_front(held);
+                return;
+            };
+            self.consume(held.token, outcome, progress);
+        }
+    }
+
+    /// Nothing comes of the frames that are with the codec: they wait again.
+    pub(crate) fn take_back(&mut self) {
+        while let Some(held) = self.held.pop_back() {
+            self.tokens.push_front(held.token);
+        }
     }
 
     /// Gives an empty last CAPTURE buffer back; whether there was one.
@@ -140,5 +184,6 @@ impl<C> Driver for LaneDriver<'_, C> {
         self.0.streamed = None;
         self.0.stops = self.0.stops.wrapping_add(1);
         self.0.tokens.clear();
+        self.0.held.clear();
     }
 }

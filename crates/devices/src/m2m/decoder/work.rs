@@ -124,6 +124,7 @@ impl<C> Decoder<C> {
                 }
                 Event::Died { .. } => {
                     self.flushing = 0;
+                    self.output.take_back();
                     progress.broken = true;
                 }
                 Event::Consumed { .. } | Event::Packet { .. } | Event::Drained => {}
@@ -182,9 +183,10 @@ impl<C> Decoder<C> {
         let Ok(Some(plane)) = token.plane(0) else {
             return true;
         };
+        let is_stream = self.hired.kind() == Kind::H264Decoder;
         let payload = plane.payload_bytes.min(plane.length_bytes);
         let bytes = payload.saturating_sub(plane.data_offset);
-        if bytes == 0 {
+        if bytes == 0 && is_stream {
             // An empty buffer is the older way to ask for a drain.
             self.output.consume(token, DoneState::Done, progress);
             if self.drain == Drain::Idle {
@@ -193,7 +195,6 @@ impl<C> Decoder<C> {
             return true;
         }
         let tag = self.memos.next_tag();
-        let is_stream = self.hired.kind() == Kind::H264Decoder;
         let hired = self.hired.hire(|worker| match is_stream {
             true => worker.submit(Job::Configure(Config::Decoder(Framing::Auto))),
             false => Ok(()),
@@ -212,6 +213,10 @@ impl<C> Decoder<C> {
         let outcome = match filled {
             Ok(Ok(())) => {
                 self.memos.remember(Meta::of(&token));
+                if !is_stream {
+                    self.output.hold(tag, token);
+                    return true;
+                }
                 DoneState::Done
             }
             Ok(Err(_)) => {
@@ -227,7 +232,8 @@ impl<C> Decoder<C> {
                 DoneState::Error
             }
         };
-        self.output.consume(token, outcome, progress);
+        self.output.hold(tag, token);
+        self.output.release(tag, outcome, progress);
         true
     }
 
@@ -258,6 +264,7 @@ impl<C> Decoder<C> {
             let meta = meta.with_kind(FrameFlags::empty());
             let sequence = self.capture.next_sequence();
             let completion = meta.completion(outcome, payloads, sequence, last);
+            self.output.release(decoded.tag, outcome, progress);
             progress.finish(Flow::Capture, token, completion);
             if last {
                 self.drain = Drain::Stopped;

@@ -60,6 +60,7 @@ impl<C> Encoder<C> {
         self.drain = Drain::Idle;
         self.coded.clear();
         self.memos.clear();
+        self.output.take_back();
         self.is_full = false;
         let forgot = self.hired.worker().map(|worker| worker.submit(Job::Flush));
         if self.hired.is_down() || matches!(forgot, Some(Err(_))) {
@@ -95,6 +96,7 @@ impl<C> Encoder<C> {
                 Event::Died { .. } => {
                     self.configured = None;
                     self.memos.clear();
+                    self.output.take_back();
                     progress.broken = true;
                 }
                 _ => {}
@@ -168,7 +170,8 @@ impl<C> Encoder<C> {
             Ok(Ok(())) => {
                 self.memos.remember(Meta::of(&token));
                 self.controls.force_key = false;
-                DoneState::Done
+                self.output.hold(tag, token);
+                return true;
             }
             Ok(Err(Trouble::Stale)) => return true,
             Ok(Err(Trouble::Fault | Trouble::TooSmall)) => {
@@ -186,7 +189,8 @@ impl<C> Encoder<C> {
                 DoneState::Error
             }
         };
-        self.output.consume(token, outcome, progress);
+        self.output.hold(tag, token);
+        self.output.release(tag, outcome, progress);
         true
     }
 
@@ -229,6 +233,7 @@ impl<C> Encoder<C> {
             let completion = meta
                 .with_kind(kind)
                 .completion(outcome, payloads, sequence, last);
+            self.output.release(coded.tag, outcome, progress);
             progress.finish(Flow::Capture, token, completion);
             if last {
                 self.stop(progress);
