@@ -1,15 +1,18 @@
 //! A camera: plays a source into the buffers it is given.
 
 mod controls;
+mod scaler;
 
 use crate::Failure;
 use crate::device::Outside;
 use crate::mode::{INTERVALS, Mode, SIZES};
+use crate::picture::Size;
 use crate::place::{Place, identity, policy};
 use crate::source::{Ready, Source};
-use crate::spec::{Clock, DeviceSpec, SourceSpec};
-use crate::surface::{EIO, FIELD_NONE, Trouble};
+use crate::spec::{Clock, DeviceKind, DeviceSpec, SourceSpec};
+use crate::surface::{EINVAL, EIO, FIELD_NONE, Trouble};
 use controls::Controls;
+use scaler::Scaler;
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use vb3_queue::{
@@ -18,11 +21,14 @@ use vb3_queue::{
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Format, Fraction,
     FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Port, Progress, QueuePolicy,
-    Role, Statistics, VideoDriver,
+    Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver,
 };
 
 /// Most frames of one tick, so that a tick ends.
 const FRAMES_PER_TICK: u32 = 8;
+
+/// What the sensor of a camera with a scaler sees of the test pattern.
+const PATTERN: (u32, u32) = (1280, 720);
 
 const PORTS: &[Port] = &[Port {
     name: "Camera",
@@ -45,6 +51,8 @@ pub struct Camera<C> {
     identity: Identity,
     policy: QueuePolicy,
     mode: Mode,
+    /// Between sensor and buffer, where the device has one.
+    scaler: Option<Scaler>,
     source: Source,
     controls: Controls,
     clock: Clock,
@@ -82,10 +90,17 @@ impl<C> Camera<C> {
     /// # Errors
     /// A sentence, for a clip that cannot be played.
     pub fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
-        let crate::spec::DeviceKind::Camera { source, looping } = &spec.kind else {
+        let DeviceKind::Camera {
+            source,
+            looping,
+            scaler,
+        } = &spec.kind
+        else {
             return Err(Failure::new("a display is no camera"));
         };
+        let has_scaler = *scaler;
         let card = match source {
+            _ if *scaler => "Camera with Scaler",
             SourceSpec::Pattern => "Test Pattern Camera",
             SourceSpec::Clip(_) => "Clip Camera",
         };
@@ -98,9 +113,11 @@ impl<C> Camera<C> {
             |_| true,
         )
         .ok_or_else(|| Failure::new("no pixel format fits the camera"))?;
+        let sensor = native.map_or_else(|| Size::nearest(PATTERN.0, PATTERN.1), |info| info.size);
         Ok(Self {
             identity: identity(spec, place, card),
             policy: policy(spec, place),
+            scaler: has_scaler.then(|| Scaler::new(sensor, &mode)),
             mode,
             source,
             controls: Controls::new(native.is_some()),
@@ -209,7 +226,11 @@ impl<C> Camera<C> {
                 self.tokens.push_front(token);
                 return false;
             };
-            let (outcome, payloads) = match self.mode.write(frame, &token, bus) {
+            let written = match &mut self.scaler {
+                None => self.mode.write(frame, &token, bus),
+                Some(scaler) => scaler.write(frame, &self.mode, &token, bus),
+            };
+            let (outcome, payloads) = match written {
                 Ok(payloads) => (DoneState::Done, payloads),
                 Err(Trouble::Stale) => continue,
                 Err(Trouble::Fault | Trouble::TooSmall) => {
@@ -275,7 +296,11 @@ impl<C> Driver for Camera<C> {
     }
 
     fn start_streaming(&mut self, _queued: u32) -> Result<(), DriverError> {
-        let (layout, size) = (self.mode.layout(), self.mode.size());
+        let layout = self.mode.layout();
+        let size = match &self.scaler {
+            None => self.mode.size(),
+            Some(scaler) => scaler.sensor(),
+        };
         if let Err(failure) = self.source.start(layout, size, self.mode.interval) {
             self.failure = Some(failure);
             self.tokens.clear();
@@ -332,7 +357,30 @@ impl<C> VideoDriver for Camera<C> {
     }
 
     fn set_format(&mut self, _: Flow, format: &Format, _: bool) -> Result<(), DriverError> {
-        self.mode.set_format(format)
+        self.mode.set_format(format)?;
+        if let Some(scaler) = &mut self.scaler {
+            scaler.fill(&self.mode);
+        }
+        Ok(())
+    }
+
+    fn has_selection(&self) -> bool {
+        self.scaler.is_some()
+    }
+
+    fn selection(&self, _: Flow, target: SelectionTarget) -> Option<Rect> {
+        self.scaler.as_ref()?.rect(target, &self.mode)
+    }
+
+    fn set_selection(
+        &mut self,
+        _: Flow,
+        target: SelectionTarget,
+        wanted: Rect,
+        flags: SelectionFlags,
+    ) -> Result<Rect, DriverError> {
+        let scaler = self.scaler.as_mut().ok_or(EINVAL)?;
+        scaler.set_rect(target, wanted, flags, &self.mode)
     }
 
     fn interval(&self, _: Flow) -> Option<Fraction> {

@@ -23,6 +23,7 @@ mod m2m;
 mod mode;
 mod place;
 mod ring;
+mod select;
 mod surface;
 
 pub use camera::Camera;

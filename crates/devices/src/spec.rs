@@ -66,6 +66,8 @@ pub enum DeviceKind {
         source: SourceSpec,
         /// Whether a clip starts again at its end.
         looping: bool,
+        /// Whether a scaler stands between sensor and buffer.
+        scaler: bool,
     },
     /// An OUTPUT device.
     Display {
@@ -89,6 +91,7 @@ impl DeviceKind {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Camera { scaler: true, .. } => "capture-convert",
             Self::Camera { .. } => "camera",
             Self::Display { .. } => "display",
             Self::H264Decoder => "h264dec",
@@ -217,6 +220,11 @@ pub const KINDS: &[OptionHelp] = &[
     help("h264enc", "", "a stateful H.264 encoder, memory to memory"),
     help("jpegenc", "", "a JPEG encoder, memory to memory"),
     help(
+        "capture-convert",
+        "pattern or FILE",
+        "a camera with a scaler: crops what its sensor sees, and writes it in the wanted size",
+    ),
+    help(
         "convert",
         "",
         "crops, scales, turns and converts pictures, memory to memory",
@@ -331,6 +339,7 @@ impl DeviceSpec {
                 DeviceKind::Camera {
                     source: SourceSpec::Pattern,
                     looping: false,
+                    scaler: false,
                 },
                 false,
             ),
@@ -365,9 +374,10 @@ impl FromStr for DeviceSpec {
                 "h264dec" | "jpegdec" | "h264enc" | "jpegenc" | "convert"
             );
         let kind = match kind {
-            "camera" | "camera-mplane" => DeviceKind::Camera {
+            "camera" | "camera-mplane" | "capture-convert" => DeviceKind::Camera {
                 source: parse_source(value),
                 looping: false,
+                scaler: kind == "capture-convert",
             },
             "display" | "display-mplane" => DeviceKind::Display {
                 sink: parse_sink(value).map_err(refuse)?,

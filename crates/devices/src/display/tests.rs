@@ -1,6 +1,6 @@
 use super::*;
 use crate::bench::Bench;
-use crate::picture::{Frame, Layout, Size};
+use crate::picture::{Frame, Layout, Matrix, Size};
 use crate::source::{Background, Picture, read_number, render};
 use vb3_v4l2::{Colorimetry, FourCc};
 
@@ -127,7 +127,11 @@ fn lines_are_read_where_bytesperline_says() {
                 .set_format(Flow::Output, &format, false)
                 .expect("a format it offered");
             let mut bench = Bench::new(device, 2);
-            let frame = picture(layout, 5);
+            let mut frame = picture(layout, 5);
+            if layout != Layout::Rgb24 {
+                // What is taken for granted where nobody says anything.
+                frame.set_matrix(Matrix::Bt709);
+            }
             let mut bytes = frame.bytes().iter();
             let line = layout.component(frame.size(), 0).expect("a component").0;
             for (plane, layout) in format.layouts().iter().enumerate() {
@@ -318,7 +322,6 @@ fn what_a_host_and_a_spec_say_about_the_queue() {
 
 #[test]
 fn the_matrix_follows_the_colors_of_the_format() {
-    use crate::picture::Matrix;
     for (colorspace, ycbcr_enc, matrix) in [
         (8, 0, Matrix::Bt601),
         (1, 0, Matrix::Bt601),
@@ -411,7 +414,8 @@ fn data_begins_at_its_offset() {
         .set_format(Flow::Output, &format, false)
         .expect("a format it offered");
     let mut bench = Bench::new(device, 2);
-    let frame = picture(Layout::Yuyv, 9);
+    let mut frame = picture(Layout::Yuyv, 9);
+    frame.set_matrix(Matrix::Bt709);
     bench.plane(0, 0)[64..].copy_from_slice(frame.bytes());
     bench
         .try_queue_at(0, 256 + 64, 64)

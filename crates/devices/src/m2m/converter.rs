@@ -1,8 +1,6 @@
 //! A converter: takes a part of each picture at OUTPUT and puts it, scaled, turned and in another
 //! pixel format, into a part of one at CAPTURE. What s5p-fimc did.
 
-mod select;
-
 use super::{Lane, LaneDriver, Meta};
 use crate::Failure;
 use crate::convert::{self, Color, ConvertError, Job, PixelLayout, Range, Rotate, View, ViewMut};
@@ -10,6 +8,7 @@ use crate::device::Outside;
 use crate::mode::{SIZES, matrix_of};
 use crate::picture::Size;
 use crate::place::{Place, identity, policy};
+use crate::select::{fit, settable};
 use crate::spec::DeviceSpec;
 use crate::surface::{EINVAL, Surface, Trouble, align_lines};
 use std::os::fd::BorrowedFd;
@@ -165,7 +164,7 @@ impl<C> FrameConverter<C> {
         let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
         let layout_of = |format: &Format| PixelLayout::of(format.fourcc).ok_or(Trouble::TooSmall);
         let (from_layout, to_layout) = (layout_of(from.0)?, layout_of(to.0)?);
-        let size_of = |rect: Rect| Size::new(rect.width, rect.height).ok_or(Trouble::TooSmall);
+        let size_of = |rect: Rect| settable(rect).ok_or(Trouble::TooSmall);
         let (from_size, to_size) = (size_of(self.crop)?, size_of(self.compose)?);
         from.read_rect(source, self.crop, bus, &mut self.source)?;
         let bytes = to.rect_bytes(self.compose).ok_or(Trouble::TooSmall)?;
@@ -215,6 +214,40 @@ fn color_of(color: &Colorimetry) -> Color {
     Color {
         matrix: matrix_of(color),
         range: if full { Range::Full } else { Range::Limited },
+    }
+}
+
+impl<C> FrameConverter<C> {
+    fn rect(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
+        let whole = |format: &Format| Rect::whole(format.width, format.height);
+        match (flow, target) {
+            (Flow::Output, SelectionTarget::Crop) => Some(self.crop),
+            (Flow::Output, SelectionTarget::CropDefault | SelectionTarget::CropBounds) => {
+                Some(whole(&self.output.format))
+            }
+            (Flow::Capture, SelectionTarget::Compose) => Some(self.compose),
+            (Flow::Capture, SelectionTarget::ComposePadded) => Some(self.compose),
+            (Flow::Capture, SelectionTarget::ComposeDefault | SelectionTarget::ComposeBounds) => {
+                Some(whole(&self.capture.format))
+            }
+            _ => None,
+        }
+    }
+
+    fn set_rect(
+        &mut self,
+        flow: Flow,
+        target: SelectionTarget,
+        wanted: Rect,
+        flags: SelectionFlags,
+    ) -> Result<Rect, DriverError> {
+        let (slot, format) = match (flow, target) {
+            (Flow::Output, SelectionTarget::Crop) => (&mut self.crop, &self.output.format),
+            (Flow::Capture, SelectionTarget::Compose) => (&mut self.compose, &self.capture.format),
+            _ => return Err(EINVAL),
+        };
+        *slot = fit(wanted, (format.width, format.height), flags)?;
+        Ok(*slot)
     }
 }
 
@@ -283,16 +316,20 @@ impl<C> VideoDriver for FrameConverter<C> {
     }
 
     fn set_format(&mut self, flow: Flow, format: &Format, _: bool) -> Result<(), DriverError> {
+        let before = self.lane(flow).format;
         let whole = Rect::whole(format.width, format.height);
+        // Programs that stream say the format once more; what they chose of it stays.
+        let is_same_size = (before.width, before.height) == (format.width, format.height);
+        let keep = |chosen: Rect| if is_same_size { chosen } else { whole };
         match flow {
             Flow::Capture => {
                 self.capture.format = *format;
-                self.compose = whole;
+                self.compose = keep(self.compose);
             }
             Flow::Output => {
                 self.output.format = *format;
                 self.capture.format.color = format.color;
-                self.crop = whole;
+                self.crop = keep(self.crop);
             }
         }
         Ok(())

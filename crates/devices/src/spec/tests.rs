@@ -16,11 +16,13 @@ fn kinds_and_their_targets() {
     let clip = |file: &str| DeviceKind::Camera {
         source: SourceSpec::Clip(file.into()),
         looping: false,
+        scaler: false,
     };
     let display = |sink| DeviceKind::Display { sink };
     let pattern = || DeviceKind::Camera {
         source: SourceSpec::Pattern,
         looping: false,
+        scaler: false,
     };
     let table = [
         ("camera", pattern(), false),
@@ -79,7 +81,8 @@ fn options_land_where_they_belong() {
         DeviceSpec {
             kind: DeviceKind::Camera {
                 source: SourceSpec::Clip("clip.mp4".into()),
-                looping: true
+                looping: true,
+                scaler: false,
             },
             mplane: true,
             size: Size::new(1280, 720),

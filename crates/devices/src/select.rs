@@ -1,0 +1,100 @@
+//! Rectangles that programs set: which part of a picture is taken, and where it is put.
+
+use crate::picture::Size;
+use vb3_queue::DriverError;
+use vb3_v4l2::{Rect, SelectionFlags};
+
+const ERANGE: DriverError = DriverError(34);
+/// Chroma is there for pairs of columns and lines.
+const STEP: u32 = 2;
+
+/// The size of a rectangle that [`fit`] made.
+pub(crate) fn settable(rect: Rect) -> Option<Size> {
+    Size::new(rect.width, rect.height)
+}
+
+/// The nearest rectangle of whole pairs inside a picture.
+///
+/// Source: Linux Documentation/userspace-api/media/v4l/vidioc-g-selection.rst.
+pub(crate) fn fit(
+    wanted: Rect,
+    picture: (u32, u32),
+    flags: SelectionFlags,
+) -> Result<Rect, DriverError> {
+    let (width, height) = (
+        side(wanted.width, picture.0, flags)?,
+        side(wanted.height, picture.1, flags)?,
+    );
+    Ok(Rect {
+        left: place(wanted.left, picture.0.saturating_sub(width)),
+        top: place(wanted.top, picture.1.saturating_sub(height)),
+        width,
+        height,
+    })
+}
+
+/// A length from one pair to `most`, which is even. ERANGE where the flags forbid it.
+fn side(wanted: u32, most: u32, flags: SelectionFlags) -> Result<u32, DriverError> {
+    let up = flags.contains(SelectionFlags::GE);
+    let clamped = wanted.clamp(STEP, most.max(STEP));
+    let rounded = if up {
+        clamped.next_multiple_of(STEP)
+    } else {
+        clamped - clamped % STEP
+    };
+    let too_small = up && rounded < wanted;
+    let too_large = flags.contains(SelectionFlags::LE) && rounded > wanted;
+    if too_small || too_large {
+        Err(ERANGE)
+    } else {
+        Ok(rounded)
+    }
+}
+
+/// A place from 0 to `most`, which is even.
+fn place(wanted: i32, most: u32) -> i32 {
+    let most = i32::try_from(most).unwrap_or(i32::MAX);
+    let clamped = wanted.clamp(0, most);
+    clamped - clamped % 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PICTURE: (u32, u32) = (640, 480);
+
+    const fn rect(left: i32, top: i32, width: u32, height: u32) -> Rect {
+        Rect {
+            left,
+            top,
+            width,
+            height,
+        }
+    }
+
+    #[test]
+    fn rectangles_are_moved_and_cut_into_the_picture() {
+        let none = SelectionFlags::empty();
+        for (wanted, got) in [
+            (rect(0, 0, 640, 480), rect(0, 0, 640, 480)),
+            (rect(-5, 700, 101, 0), rect(0, 478, 100, 2)),
+            (rect(601, 3, 64, 64), rect(576, 2, 64, 64)),
+            (rect(i32::MIN, i32::MAX, u32::MAX, 7), rect(0, 474, 640, 6)),
+        ] {
+            assert_eq!(fit(wanted, PICTURE, none), Ok(got), "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn flags_say_which_way_to_round_or_that_it_cannot_be() {
+        let (ge, le) = (SelectionFlags::GE, SelectionFlags::LE);
+        let wide = |width| rect(0, 0, width, 480);
+        assert_eq!(fit(wide(101), PICTURE, ge), Ok(wide(102)));
+        assert_eq!(fit(wide(101), PICTURE, le), Ok(wide(100)));
+        assert_eq!(fit(wide(101), PICTURE, ge | le), Err(ERANGE));
+        assert_eq!(fit(wide(100), PICTURE, ge | le), Ok(wide(100)));
+        assert_eq!(fit(wide(642), PICTURE, ge), Err(ERANGE));
+        assert_eq!(fit(wide(1), PICTURE, le), Err(ERANGE));
+    }
+}
