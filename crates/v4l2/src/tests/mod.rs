@@ -14,9 +14,11 @@ mod events;
 mod fileio;
 mod formats;
 mod fuzz;
+mod media;
 mod memory;
 mod multiplanar;
 mod program;
+mod requests;
 
 use crate::bytes::Image;
 use crate::{CallContext, FileHandle, Flow, Outcome, Planarity, VideoDevice};

@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use vb3_plane::{ExportAccess, MemOps};
+use vb3_queue::RequestId;
 
 /// First address of the program's memory.
 pub(crate) const BASE: u64 = 0x1_0000;
@@ -20,6 +21,8 @@ pub(crate) type Bytes = Rc<RefCell<Vec<u8>>>;
 pub(crate) struct TestProgram {
     bytes: Bytes,
     fds: RefCell<BTreeMap<i32, TestBuf>>,
+    /// Descriptors of media requests.
+    pub(crate) requests: RefCell<BTreeMap<i32, RequestId>>,
     /// Descriptors that can still be made.
     pub(crate) fd_room: Cell<usize>,
     /// Reads and writes, for tests of how often memory is looked at.
@@ -32,6 +35,7 @@ impl Default for TestProgram {
         Self {
             bytes: Rc::new(RefCell::new(vec![0; usize::try_from(SIZE).unwrap()])),
             fds: RefCell::default(),
+            requests: RefCell::default(),
             fd_room: Cell::new(1 << 20),
             reads: Cell::new(0),
             writes: Cell::new(0),
@@ -110,6 +114,10 @@ impl Program<TestMemory> for TestProgram {
         let fds = self.fds.borrow();
         let buf = fds.get(&fd).ok_or(Errno::EBADF)?;
         mem.clone_dmabuf(buf).map_err(|_| Errno::EBADF)
+    }
+
+    fn resolve_request(&self, fd: i32) -> Option<RequestId> {
+        self.requests.borrow().get(&fd).copied()
     }
 
     fn install_dmabuf(

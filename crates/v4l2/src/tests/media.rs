@@ -1,0 +1,209 @@
+//! A media device, call by call.
+
+use super::{ARG, EFAULT, EINVAL, ENOTTY, TestDriver, TestMemory, TestProgram, code, get, program};
+use crate::bytes::{Image, field};
+use crate::{Flow, Identity, MediaDevice, MediaFunction, Planarity, sys};
+
+const ARRAY: u64 = program::BASE + 0x1000;
+const ENOSPC: i32 = 28;
+
+struct Bench {
+    program: TestProgram,
+    device: MediaDevice,
+}
+
+impl Bench {
+    fn new(card: &str) -> Self {
+        let identity = Identity {
+            driver: "test".to_owned(),
+            card: card.to_owned(),
+            bus_info: "platform:vb3-009".to_owned(),
+        };
+        Self {
+            program: TestProgram::default(),
+            device: MediaDevice::new(&identity, MediaFunction::Encoder, 9),
+        }
+    }
+
+    fn call(&self, request: u32, arg: &mut [u8]) -> i32 {
+        self.program.poke(ARG, arg);
+        let done = self.device.ioctl::<TestMemory>(request, ARG, &self.program);
+        self.program.peek(ARG, arg);
+        code(done)
+    }
+
+    fn bytes(&self, at: u64, len: usize) -> Vec<u8> {
+        let mut out = vec![0; len];
+        self.program.peek(at, &mut out);
+        out
+    }
+}
+
+fn text(bytes: &[u8], at: usize) -> String {
+    let text = bytes[at..].split(|&b| b == 0).next().unwrap();
+    String::from_utf8(text.to_vec()).unwrap()
+}
+
+#[test]
+fn a_device_says_who_it_is() {
+    let bench = Bench::new("An encoder");
+    let mut info = [0xff; size_of::<sys::media_device_info>()];
+    assert_eq!(bench.call(sys::MEDIA_IOC_DEVICE_INFO, &mut info), 0);
+    assert_eq!(text(&info, field!(media_device_info.driver)), "test");
+    assert_eq!(text(&info, field!(media_device_info.model)), "An encoder");
+    let bus = text(&info, field!(media_device_info.bus_info));
+    assert_eq!(bus, "platform:vb3-009");
+    assert_eq!(bench.device.place(), "vb3-009");
+    assert_eq!(
+        get(&info, field!(media_device_info.media_version)),
+        sys::API_VERSION
+    );
+    assert!(
+        info[field!(media_device_info.reserved)..]
+            .iter()
+            .all(|&b| b == 0)
+    );
+}
+
+#[test]
+fn names_of_entities_differ_where_programs_cut_them() {
+    let bench = Bench::new("Thirty-one bytes of a long n\u{e4}me");
+    let mut names = Vec::new();
+    let mut next = 0;
+    loop {
+        let mut entity = [0; size_of::<sys::media_entity_desc>()];
+        Image(&mut entity).set_u32(0, next | sys::MEDIA_ENT_ID_FLAG_NEXT);
+        match bench.call(sys::MEDIA_IOC_ENUM_ENTITIES, &mut entity) {
+            0 => {}
+            errno => break assert_eq!(errno, EINVAL),
+        }
+        next = get(&entity, 0);
+        let pads = entity[field!(media_entity_desc.pads)];
+        let links = entity[field!(media_entity_desc.links)];
+        names.push((
+            next,
+            text(&entity, field!(media_entity_desc.name)),
+            pads,
+            links,
+        ));
+    }
+    let entity = |id, ending: &str, pads, links| {
+        (
+            id,
+            format!("Thirty-one bytes of a lo-{ending}"),
+            pads,
+            links,
+        )
+    };
+    let wanted = [
+        entity(1, "source", 1, 1),
+        entity(3, "proc", 2, 1),
+        entity(6, "sink", 1, 0),
+    ];
+    assert_eq!(names, wanted);
+    let mut none = [0; size_of::<sys::media_entity_desc>()];
+    Image(&mut none).set_u32(0, 2);
+    assert_eq!(bench.call(sys::MEDIA_IOC_ENUM_ENTITIES, &mut none), EINVAL);
+}
+
+#[test]
+fn the_topology_fills_what_there_is_room_for() {
+    let bench = Bench::new("x");
+    let size = size_of::<sys::media_v2_topology>();
+    let mut counts = vec![0; size];
+    assert_eq!(bench.call(sys::MEDIA_IOC_G_TOPOLOGY, &mut counts), 0);
+    let kinds = [
+        (
+            field!(media_v2_topology.num_entities),
+            3,
+            size_of::<sys::media_v2_entity>(),
+        ),
+        (
+            field!(media_v2_topology.num_interfaces),
+            1,
+            size_of::<sys::media_v2_interface>(),
+        ),
+        (
+            field!(media_v2_topology.num_pads),
+            4,
+            size_of::<sys::media_v2_pad>(),
+        ),
+        (
+            field!(media_v2_topology.num_links),
+            4,
+            size_of::<sys::media_v2_link>(),
+        ),
+    ];
+    for (at, count, element) in kinds {
+        assert_eq!(get(&counts, at), count);
+        let ask = |room: u32, addr: u64| {
+            let mut topology = vec![0; size];
+            let mut image = Image(&mut topology);
+            image.set_u32(at, room);
+            image.set_u64(at + 8, addr);
+            let before = topology.clone();
+            let errno = bench.call(sys::MEDIA_IOC_G_TOPOLOGY, &mut topology);
+            assert_eq!(
+                topology == before,
+                errno != 0,
+                "told only where it succeeds"
+            );
+            errno
+        };
+        assert_eq!(ask(count - 1, ARRAY), ENOSPC);
+        assert_eq!(ask(count, 4), EFAULT);
+        let end = ARRAY + u64::from(count) * element as u64;
+        bench.program.poke(end, &[0xa5]);
+        assert_eq!(ask(count, ARRAY), 0);
+        assert_ne!(get(&bench.bytes(ARRAY, element), 0), 0, "an id");
+        assert_eq!(bench.bytes(end, 1), [0xa5], "nothing past the last");
+    }
+    let ids: Vec<_> = [0, 1, 2, 3]
+        .map(|n| get(&bench.bytes(ARRAY + n * 40, 40), 0))
+        .into();
+    assert_eq!(ids, [0x0200_0008, 0x0200_000a, 0x0200_000d, 0x0200_000e]);
+}
+
+#[test]
+fn links_stay_as_they_are() {
+    let bench = Bench::new("x");
+    let mut links = vec![0; size_of::<sys::media_links_enum>()];
+    Image(&mut links).set_u32(field!(media_links_enum.entity), 3);
+    Image(&mut links).set_u64(field!(media_links_enum.links), ARRAY);
+    assert_eq!(bench.call(sys::MEDIA_IOC_ENUM_LINKS, &mut links), 0);
+    let mut link = bench.bytes(ARRAY, size_of::<sys::media_link_desc>());
+    let flags = field!(media_link_desc.flags);
+    assert_eq!(get(&link, flags), 3);
+    assert_eq!(bench.call(sys::MEDIA_IOC_SETUP_LINK, &mut link), 0);
+    for other in [0, 1, 7] {
+        Image(&mut link).set_u32(flags, other);
+        assert_eq!(bench.call(sys::MEDIA_IOC_SETUP_LINK, &mut link), EINVAL);
+    }
+    Image(&mut link).set_u32(flags, 3);
+    Image(&mut link).set_u32(field!(media_link_desc.sink), 1);
+    assert_eq!(bench.call(sys::MEDIA_IOC_SETUP_LINK, &mut link), EINVAL);
+}
+
+#[test]
+fn other_calls_are_unknown() {
+    let bench = Bench::new("x");
+    for request in [
+        sys::MEDIA_IOC_REQUEST_ALLOC,
+        sys::MEDIA_REQUEST_IOC_QUEUE,
+        sys::VIDIOC_QUERYCAP,
+        sys::MEDIA_IOC_G_TOPOLOGY ^ 1 << 16,
+        u32::MAX,
+    ] {
+        assert_eq!(bench.call(request, &mut [0; 8]), ENOTTY, "{request:#x}");
+    }
+    let null = bench
+        .device
+        .ioctl::<TestMemory>(sys::MEDIA_IOC_DEVICE_INFO, 0, &bench.program);
+    assert_eq!(code(null), EFAULT);
+}
+
+#[test]
+fn what_a_device_does_is_told_by_its_formats() {
+    let driver = TestDriver::new(Flow::Capture, Planarity::Single);
+    assert_eq!(MediaFunction::of(&driver), MediaFunction::Scaler);
+}

@@ -1,0 +1,481 @@
+//! Media requests: what they hold, when they are complete, and when their controls are set.
+
+use super::{
+    ARG, ARRAY, Buf, EACCES, EBADR, EBUSY, EINVAL, ENOMEM, ENOTTY, MMAP, TestDriver, TestMemory,
+    TestProgram, code, get, record,
+};
+use crate::bytes::{Image, field};
+use crate::requests::MAX_REQUESTS;
+use crate::{
+    Bus, CallContext, ControlSpec, ControlValue, FileHandle, Flow, Format, Fraction,
+    FrameIntervals, FrameSizes, Identity, Opener, POLL_ERR, POLL_IN, POLL_PRI, PixelFormat,
+    Planarity, Progress, QueuePolicy, Role, VideoDevice, VideoDriver, sys,
+};
+use std::cell::RefCell;
+use std::rc::Rc;
+use vb3_queue::{Completion, DoneState, Driver, DriverError, RequestId, Requests};
+
+const EPERM: i32 = 1;
+const ENOENT: i32 = 2;
+const EBADF: i32 = 9;
+
+/// What devices did.
+type Story = Rc<RefCell<Vec<String>>>;
+
+/// Works on one buffer with every tick.
+struct Worker {
+    output: TestDriver,
+    capture: TestDriver,
+    requests: Requests,
+    story: Story,
+}
+
+impl VideoDriver for Worker {
+    type Cookie = u64;
+
+    fn identity(&self) -> &Identity {
+        self.output.identity()
+    }
+    fn role(&self) -> Role {
+        Role::MemToMem
+    }
+    fn planarity(&self) -> Planarity {
+        Planarity::Single
+    }
+    fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = u64> + '_> {
+        match flow {
+            Flow::Capture => Box::new(&mut self.capture),
+            Flow::Output => Box::new(&mut self.output),
+        }
+    }
+    fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {
+        self.output.formats(flow)
+    }
+    fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes {
+        self.output.frame_sizes(pixel)
+    }
+    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals> {
+        None
+    }
+    fn format(&self, flow: Flow) -> Format {
+        self.output.format(flow)
+    }
+    fn try_format(&self, flow: Flow, wanted: &Format) -> Format {
+        self.output.try_format(flow, wanted)
+    }
+    fn set_format(&mut self, _: Flow, _: &Format, _: bool) -> Result<(), DriverError> {
+        Ok(())
+    }
+    fn interval(&self, _: Flow) -> Option<Fraction> {
+        None
+    }
+    fn controls(&self) -> Vec<ControlSpec> {
+        self.output.controls()
+    }
+    fn set_control(&mut self, _: u32, value: &ControlValue) -> Result<(), DriverError> {
+        let said = format!("set {}", value.number());
+        self.story.borrow_mut().push(said);
+        Ok(())
+    }
+    fn queue_policy(&self, _: Flow) -> QueuePolicy {
+        QueuePolicy {
+            requests: self.requests,
+            min_reqbufs: 1,
+            ..QueuePolicy::default()
+        }
+    }
+    fn tick(&mut self, _: u64, _: &mut dyn Bus<u64>, progress: &mut Progress<u64>) {
+        let (from, to) = (&mut self.output.held, &mut self.capture.held);
+        if from.is_empty() || to.is_empty() {
+            return;
+        }
+        let completion = Completion {
+            outcome: DoneState::Done,
+            payloads: None,
+            timestamp_ns: None,
+            sequence: 0,
+            field: 1,
+            last: false,
+            timecode: None,
+            frame_flags: None,
+        };
+        let waiting = from.len();
+        for (flow, tokens) in [(Flow::Output, from), (Flow::Capture, to)] {
+            if let Some(token) = tokens.pop_front() {
+                progress.finish(flow, token, completion);
+            }
+        }
+        self.story.borrow_mut().push(format!("work 1 of {waiting}"));
+    }
+    fn next_tick(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// A device of workers, with one program that has two files of it.
+struct Bench {
+    mem: TestMemory,
+    program: TestProgram,
+    device: VideoDevice<TestMemory, Worker>,
+    files: [FileHandle; 2],
+    story: Story,
+}
+
+impl Bench {
+    fn new(requests: Requests) -> Self {
+        let story = Story::default();
+        let told = Rc::clone(&story);
+        let opener: Opener<Worker> = Box::new(move || {
+            Ok(Worker {
+                output: TestDriver::new(Flow::Output, Planarity::Single),
+                capture: TestDriver::new(Flow::Capture, Planarity::Single),
+                requests,
+                story: Rc::clone(&told),
+            })
+        });
+        let mem = TestMemory::default();
+        let mut device = VideoDevice::per_open(&mem, opener, ()).unwrap();
+        let files = [(); 2].map(|()| device.open(&mem).unwrap());
+        let mut bench = Self {
+            mem,
+            program: TestProgram::default(),
+            device,
+            files,
+            story,
+        };
+        for file in files {
+            for flow in [Flow::Output, Flow::Capture] {
+                let mut arg: [u8; 20] = record(&[(0, 4), (4, kind(flow)), (8, MMAP)]);
+                assert_eq!(bench.call(file, sys::VIDIOC_REQBUFS, &mut arg), 0);
+            }
+        }
+        bench
+    }
+
+    fn call(&mut self, file: FileHandle, request: u32, arg: &mut [u8]) -> i32 {
+        let cx = CallContext {
+            file,
+            nonblocking: true,
+            call: 1,
+            now_ns: 1,
+        };
+        self.program.poke(ARG, arg);
+        let mem = &mut self.mem;
+        let outcome = self.device.ioctl(mem, cx, request, ARG, &self.program);
+        self.program.peek(ARG, arg);
+        code(outcome)
+    }
+
+    fn stream(&mut self, file: FileHandle, flow: Flow, on: bool) {
+        let call = if on {
+            sys::VIDIOC_STREAMON
+        } else {
+            sys::VIDIOC_STREAMOFF
+        };
+        assert_eq!(self.call(file, call, &mut kind(flow).to_ne_bytes()), 0);
+    }
+
+    /// A request, and a descriptor of it.
+    fn alloc(&mut self) -> (RequestId, i32) {
+        let id = self.device.alloc_request().unwrap();
+        let fd = 100 + i32::try_from(id.0).unwrap();
+        self.program.requests.borrow_mut().insert(fd, id);
+        (id, fd)
+    }
+
+    fn close(&mut self, (id, fd): (RequestId, i32)) {
+        self.program.requests.borrow_mut().remove(&fd);
+        self.device.close_request(&mut self.mem, id);
+    }
+
+    fn qbuf(&mut self, file: FileHandle, flow: Flow, index: u32, request: Option<i32>) -> i32 {
+        let mut buf: Buf = record(&[
+            (field!(v4l2_buffer.index), index),
+            (field!(v4l2_buffer.type_), kind(flow)),
+            (field!(v4l2_buffer.memory), MMAP),
+        ]);
+        if let Some(fd) = request {
+            let mut image = Image(&mut buf);
+            image.set_u32(field!(v4l2_buffer.flags), sys::V4L2_BUF_FLAG_REQUEST_FD);
+            image.set_i32(field!(v4l2_buffer.__bindgen_anon_1), fd);
+        }
+        self.call(file, sys::VIDIOC_QBUF, &mut buf)
+    }
+
+    fn put(&mut self, file: FileHandle, index: u32, fd: i32) -> i32 {
+        self.qbuf(file, Flow::Output, index, Some(fd))
+    }
+
+    /// G_, S_ or TRY_EXT_CTRLS of one control in a request; the value after it.
+    fn control(&mut self, call: u32, file: FileHandle, fd: i32, id: u32, value: i32) -> (i32, u32) {
+        let mut one = [0; size_of::<sys::v4l2_ext_control>()];
+        Image(&mut one).set_u32(0, id);
+        Image(&mut one).set_i32(12, value);
+        self.program.poke(ARRAY, &one);
+        let mut arg = [0; size_of::<sys::v4l2_ext_controls>()];
+        let mut image = Image(&mut arg);
+        image.set_u32(0, sys::V4L2_CTRL_WHICH_REQUEST_VAL);
+        image.set_u32(field!(v4l2_ext_controls.count), 1);
+        image.set_i32(field!(v4l2_ext_controls.request_fd), fd);
+        image.set_u64(field!(v4l2_ext_controls.controls), ARRAY);
+        let errno = self.call(file, call, &mut arg);
+        self.program.peek(ARRAY, &mut one);
+        (errno, get(&one, 12))
+    }
+
+    fn set(&mut self, file: FileHandle, fd: i32, value: i32) {
+        let call = sys::VIDIOC_S_EXT_CTRLS;
+        let (errno, _) = self.control(call, file, fd, sys::V4L2_CID_BRIGHTNESS, value);
+        assert_eq!(errno, 0);
+    }
+
+    fn request(&mut self, id: RequestId, call: u32) -> i32 {
+        code(self.device.request_ioctl(&mut self.mem, id, call, 1))
+    }
+
+    fn go(&mut self, id: RequestId) -> i32 {
+        self.request(id, sys::MEDIA_REQUEST_IOC_QUEUE)
+    }
+
+    fn tick(&mut self) {
+        self.device.tick(&mut self.mem, 2);
+    }
+
+    fn poll(&self, id: RequestId) -> i16 {
+        self.device.request_poll(id, POLL_PRI | POLL_IN)
+    }
+
+    fn told(&self) -> Vec<String> {
+        core::mem::take(&mut self.story.borrow_mut())
+    }
+
+    fn finish(mut self) {
+        for file in self.files {
+            self.device.release(&mut self.mem, file);
+        }
+        let ids: Vec<_> = self.program.requests.borrow().values().copied().collect();
+        for id in ids {
+            self.device.close_request(&mut self.mem, id);
+        }
+        assert_eq!(self.device.num_requests(), 0);
+        assert_eq!(self.mem.held(), (0, 0));
+    }
+}
+
+const fn kind(flow: Flow) -> u32 {
+    match flow {
+        Flow::Capture => sys::V4L2_BUF_TYPE_VIDEO_CAPTURE,
+        Flow::Output => sys::V4L2_BUF_TYPE_VIDEO_OUTPUT,
+    }
+}
+
+#[test]
+fn controls_are_set_right_before_the_work_they_are_for() {
+    let mut b = Bench::new(Requests::Optional);
+    let [file, _] = b.files;
+    let requests: Vec<_> = (0..3).map(|_| b.alloc()).collect();
+    for (index, &(id, fd)) in (0..).zip(&requests) {
+        if index != 1 {
+            b.set(file, fd, 10 + index);
+        }
+        assert_eq!(b.put(file, index.cast_unsigned(), fd), 0);
+        assert_eq!(b.go(id), 0);
+    }
+    b.stream(file, Flow::Output, true);
+    b.stream(file, Flow::Capture, true);
+    b.tick();
+    assert!(b.told().is_empty(), "nothing to fill");
+    assert_eq!(b.qbuf(file, Flow::Capture, 0, None), 0);
+    assert_eq!(
+        b.told(),
+        ["set 10"],
+        "the first, as there is a buffer to fill"
+    );
+    b.tick();
+    assert_eq!(b.told(), ["work 1 of 1"], "the second waits for a buffer");
+    for (index, story) in [(1, &["work 1 of 1"][..]), (2, &["set 12", "work 1 of 1"])] {
+        assert_eq!(b.qbuf(file, Flow::Capture, index, None), 0);
+        b.tick();
+        assert_eq!(b.told(), story);
+    }
+    let value = |b: &mut Bench, fd, id| b.control(sys::VIDIOC_G_EXT_CTRLS, file, fd, id, 0);
+    for ((id, fd), brightness) in requests.into_iter().zip([10, 10, 12]) {
+        assert_eq!(b.poll(id), POLL_PRI);
+        assert_eq!(value(&mut b, fd, sys::V4L2_CID_BRIGHTNESS), (0, brightness));
+        assert_eq!(
+            value(&mut b, fd, sys::V4L2_CID_CONTRAST),
+            (0, 50),
+            "as it was"
+        );
+        assert_eq!(value(&mut b, fd, 1).0, EINVAL);
+    }
+    b.finish();
+}
+
+#[test]
+fn a_request_of_two_files_is_complete_with_the_second() {
+    let mut b = Bench::new(Requests::Optional);
+    let [one, two] = b.files;
+    let (id, fd) = b.alloc();
+    assert_eq!(b.put(one, 0, fd), 0);
+    b.set(two, fd, 7);
+    assert_eq!(b.go(id), ENOENT, "controls of a file without a buffer");
+    assert_eq!(b.put(two, 0, fd), 0);
+    assert_eq!(b.put(two, 1, fd), EBUSY, "one of a queue");
+    assert_eq!(b.go(id), 0);
+    for (file, state) in [(one, 0), (two, POLL_PRI)] {
+        b.stream(file, Flow::Output, true);
+        b.stream(file, Flow::Capture, true);
+        assert_eq!(b.qbuf(file, Flow::Capture, 0, None), 0);
+        b.tick();
+        assert_eq!(b.poll(id), state);
+    }
+    assert_eq!(b.told(), ["work 1 of 1", "set 7", "work 1 of 1"]);
+    b.finish();
+}
+
+#[test]
+fn a_file_that_goes_leaves_its_requests() {
+    let mut b = Bench::new(Requests::Optional);
+    let [one, two] = b.files;
+    let (idle, idle_fd) = b.alloc();
+    let (queued, queued_fd) = b.alloc();
+    for file in [one, two] {
+        assert_eq!(b.put(file, 0, idle_fd), 0);
+        assert_eq!(b.put(file, 1, queued_fd), 0);
+        b.set(file, idle_fd, 3);
+    }
+    assert_eq!(b.go(queued), 0);
+    b.device.release(&mut b.mem, one);
+    assert_eq!((b.poll(idle), b.poll(queued)), (POLL_ERR, 0));
+    assert_eq!(b.go(idle), 0, "with what the other has in it");
+    b.device.release(&mut b.mem, two);
+    assert!(b.device.take_wake());
+    assert_eq!((b.poll(idle), b.poll(queued)), (POLL_PRI, POLL_PRI));
+    b.finish();
+}
+
+#[test]
+fn a_request_closed_while_queued_goes_when_it_is_complete() {
+    let mut b = Bench::new(Requests::Optional);
+    let [file, _] = b.files;
+    let request = b.alloc();
+    b.set(file, request.1, 9);
+    assert_eq!(b.put(file, 0, request.1), 0);
+    assert_eq!(b.go(request.0), 0);
+    b.close(request);
+    assert_eq!(b.device.num_requests(), 1);
+    b.stream(file, Flow::Output, true);
+    b.stream(file, Flow::Capture, true);
+    assert_eq!(b.qbuf(file, Flow::Capture, 0, None), 0);
+    b.tick();
+    assert_eq!(b.told(), ["set 9", "work 1 of 1"]);
+    assert_eq!(b.device.num_requests(), 0);
+    // Another, before it is queued, gives its buffer back.
+    let request = b.alloc();
+    assert_eq!(b.put(file, 1, request.1), 0);
+    b.close(request);
+    assert_eq!(b.device.num_requests(), 0);
+    let request = b.alloc();
+    assert_eq!(b.put(file, 1, request.1), 0);
+    // What is left queued is given back by STREAMOFF.
+    assert_eq!(b.go(request.0), 0);
+    b.close(request);
+    b.stream(file, Flow::Output, false);
+    assert_eq!(b.device.num_requests(), 0);
+    b.finish();
+}
+
+#[test]
+fn refusals() {
+    let mut b = Bench::new(Requests::Optional);
+    let [file, _] = b.files;
+    let (id, fd) = b.alloc();
+    assert_eq!(b.qbuf(file, Flow::Capture, 0, Some(fd)), EPERM);
+    assert_eq!(b.put(file, 0, 99), EINVAL, "no request");
+    let (get, set, try_) = (
+        sys::VIDIOC_G_EXT_CTRLS,
+        sys::VIDIOC_S_EXT_CTRLS,
+        sys::VIDIOC_TRY_EXT_CTRLS,
+    );
+    let brightness = sys::V4L2_CID_BRIGHTNESS;
+    for (call, fd, control, value, errno) in [
+        (get, fd, brightness, 0, EACCES),
+        (set, 99, brightness, 0, EINVAL),
+        (set, -1, brightness, 0, EINVAL),
+        (set, fd, 1, 0, EINVAL),
+        (set, fd, sys::V4L2_CID_EXPOSURE_ABSOLUTE, 1, EACCES),
+        (set, fd, super::driver::GRABBED, 0, EBUSY),
+        (try_, fd, super::driver::GRABBED, 0, 0),
+        (set, fd, sys::V4L2_CID_COLORFX, 9, super::ERANGE),
+    ] {
+        let found = b.control(call, file, fd, control, value).0;
+        assert_eq!(found, errno, "{call:#x} {control:#x}");
+    }
+    assert_eq!(b.control(try_, file, fd, brightness, 999), (0, 255));
+    assert_eq!(b.go(id), ENOENT, "TRY and what failed left nothing");
+    assert_eq!(b.put(file, 0, fd), 0);
+    assert_eq!(b.go(id), 0);
+    assert_eq!(b.control(set, file, fd, brightness, 1).0, EBUSY);
+    assert_eq!(b.control(get, file, fd, brightness, 1).0, EACCES);
+    assert_eq!(b.request(id, sys::MEDIA_REQUEST_IOC_REINIT), EBUSY);
+    assert_eq!(b.request(id, sys::MEDIA_IOC_REQUEST_ALLOC), ENOTTY);
+    assert_eq!(b.go(RequestId(999)), EBADF);
+    b.finish();
+}
+
+#[test]
+fn a_device_without_requests() {
+    let mut b = Bench::new(Requests::None);
+    let [file, _] = b.files;
+    assert!(!b.device.offers_requests());
+    let (_, fd) = b.alloc();
+    assert_eq!(b.put(file, 0, fd), EBADR);
+    let control = b.control(
+        sys::VIDIOC_G_EXT_CTRLS,
+        file,
+        fd,
+        sys::V4L2_CID_BRIGHTNESS,
+        0,
+    );
+    assert_eq!(control.0, EBADR);
+    b.finish();
+}
+
+#[test]
+fn there_are_so_many_requests_and_no_more() {
+    let mut b = Bench::new(Requests::Required);
+    let [file, _] = b.files;
+    assert_eq!(b.qbuf(file, Flow::Output, 0, None), EBADR);
+    let made: Vec<_> = (0..MAX_REQUESTS).map(|_| b.alloc()).collect();
+    let refused = b.device.alloc_request().map_err(crate::Error::errno);
+    assert_eq!(refused, Err(ENOMEM));
+    for request in made {
+        b.close(request);
+    }
+    assert!(b.device.alloc_request().is_ok());
+    b.device
+        .close_request(&mut b.mem, RequestId(MAX_REQUESTS as u64 + 1));
+    b.finish();
+}
+
+#[test]
+fn what_waits_when_streaming_cannot_start_is_queued_still() {
+    let mut b = Bench::new(Requests::Optional);
+    let [file, _] = b.files;
+    let (id, fd) = b.alloc();
+    assert_eq!(b.put(file, 0, fd), 0);
+    assert_eq!(b.go(id), 0);
+    b.device.driver_mut().output.start_errno = 5;
+    let mut ty = kind(Flow::Output).to_ne_bytes();
+    assert_eq!(b.call(file, sys::VIDIOC_STREAMON, &mut ty), super::EIO);
+    assert_eq!(b.poll(id), 0);
+    b.device.driver_mut().output.start_errno = 0;
+    b.stream(file, Flow::Output, true);
+    b.stream(file, Flow::Capture, true);
+    assert_eq!(b.qbuf(file, Flow::Capture, 0, None), 0);
+    b.tick();
+    assert_eq!(b.told(), ["work 1 of 1"]);
+    assert_eq!(b.poll(id), POLL_PRI);
+    b.finish();
+}
