@@ -7,7 +7,7 @@ mod decoder;
 mod report;
 mod run;
 
-use crate::pictures::{self, Rgb};
+use crate::pictures::{self, Rgb, Row};
 use crate::{setup, sh, table};
 use anyhow::{Context as _, Result, ensure};
 use clip::Clip;
@@ -50,7 +50,7 @@ struct Shown {
 #[derive(Default)]
 struct Outcome {
     rows: Vec<Vec<String>>,
-    shots: Vec<Vec<Rgb>>,
+    sheet: Vec<Row>,
     skipped: usize,
     faults: Vec<String>,
 }
@@ -60,7 +60,10 @@ impl Outcome {
         let mut row = vec![pipeline.to_owned(), machine.to_owned()];
         row.extend(shown.row);
         self.rows.push(row);
-        self.shots.push(shown.shots);
+        self.sheet.push(Row {
+            label: format!("{machine}: {pipeline}"),
+            pictures: shown.shots,
+        });
         self.skipped += shown.skipped;
         let faults = shown.faults.iter();
         self.faults
@@ -114,14 +117,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Prints the table, draws the contact sheet, and says what was wrong.
 fn conclude(dir: &Path, outcome: &Outcome, keep: bool) -> Result<()> {
     let sheet = dir.join("contact-sheet.png");
-    pictures::write_sheet(&sheet, &outcome.shots)?;
+    pictures::write_sheet(&sheet, &outcome.sheet)?;
     let mut header = vec!["pipeline", "machine"];
     header.extend(report::COLUMNS);
     println!("{}", table::format(&header, &outcome.rows));
-    println!(
-        "contact sheet, a row for each of these: {}",
-        sheet.display()
-    );
+    println!("contact sheet: {}", sheet.display());
     if outcome.skipped > 0 {
         eprintln!(
             "note: {} frames of the clip found no buffer in time and were not sent",

@@ -1,9 +1,13 @@
 //! Reading what a display recorded (y4m), and drawing a contact sheet of it.
 
+mod sheet;
+
 use anyhow::{Context as _, Result, bail};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
+
+pub(crate) use sheet::{Row, write_sheet};
 
 /// Longest header line taken.
 const MAX_HEADER: u64 = 4096;
@@ -198,46 +202,6 @@ fn to_rgb(y: i32, u: i32, v: i32) -> [u8; 3] {
     let (c, d, e) = (298 * (y - 16), u - 128, v - 128);
     [c + 409 * e, c - 100 * d - 208 * e, c + 516 * d]
         .map(|channel| u8::try_from(((channel + 128) >> 8).clamp(0, 255)).unwrap_or(0))
-}
-
-/// Space between pictures, in pixels.
-const GAP: usize = 6;
-
-/// Writes rows of pictures as one PNG; the pictures of a row stand side by side.
-pub(crate) fn write_sheet(path: &Path, rows: &[Vec<Rgb>]) -> Result<()> {
-    let row_width =
-        |row: &Vec<Rgb>| row.iter().map(|picture| picture.width + GAP).sum::<usize>() + GAP;
-    let row_height = |row: &Vec<Rgb>| row.iter().map(|p| p.height).max().unwrap_or(0) + GAP;
-    let width = rows.iter().map(row_width).max().unwrap_or(GAP);
-    let height = rows.iter().map(row_height).sum::<usize>() + GAP;
-    let mut pixels = vec![0x20_u8; width * height * 3];
-    let mut top = GAP;
-    for row in rows {
-        let mut left = GAP;
-        for picture in row {
-            let lines = picture.pixels.chunks_exact(picture.width * 3);
-            for (n, line) in lines.enumerate() {
-                let start = ((top + n) * width + left) * 3;
-                if let Some(to) = pixels.get_mut(start..start + line.len()) {
-                    to.copy_from_slice(line);
-                }
-            }
-            left += picture.width + GAP;
-        }
-        top += row_height(row);
-    }
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    let mut encoder = png::Encoder::new(
-        std::io::BufWriter::new(file),
-        u32::try_from(width).context("the sheet is too wide")?,
-        u32::try_from(height).context("the sheet is too high")?,
-    );
-    encoder.set_color(png::ColorType::Rgb);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(&pixels)?;
-    writer
-        .finish()
-        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -70,15 +70,33 @@ fn sheet_holds_every_picture() {
         height: 1,
         pixels: [255, 0, 0].repeat(2),
     };
-    write_sheet(&path, &[vec![red.clone(), red.clone()], vec![red]]).unwrap();
+    let row = |label: &str, pictures| Row {
+        label: label.to_owned(),
+        pictures,
+    };
+    let rows = [row("", vec![red.clone(), red.clone()]), row("|", vec![red])];
+    write_sheet(&path, &rows).unwrap();
     let decoder = png::Decoder::new(BufReader::new(File::open(&path).unwrap()));
     let mut reader = decoder.read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
     reader.next_frame(&mut pixels).unwrap();
     std::fs::remove_dir_all(&dir).unwrap();
-    assert_eq!((reader.info().width, reader.info().height), (22, 20));
+    assert_eq!((reader.info().width, reader.info().height), (22, 48));
     assert_eq!(
         pixels.chunks_exact(3).filter(|p| p == &[255, 0, 0]).count(),
         6
+    );
+    let ink: Vec<usize> = (0..48)
+        .map(|row| {
+            let line = pixels.chunks_exact(3).skip(row * 22).take(22);
+            line.filter(|pixel| *pixel == [0xe0; 3]).count()
+        })
+        .collect();
+    // The letter of the second row stands above its picture, and the first has none.
+    let second = 6 + 8 + 6 + 1 + 6;
+    assert!(ink[..second].iter().all(|n| *n == 0), "{ink:?}");
+    assert!(
+        ink[second..second + 8].iter().sum::<usize>() >= 8,
+        "{ink:?}"
     );
 }
