@@ -5,6 +5,7 @@
 
 mod epoll;
 mod lifetime;
+mod made;
 mod mapping;
 mod opening;
 mod polling;

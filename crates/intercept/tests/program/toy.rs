@@ -39,6 +39,8 @@ pub(crate) const IMPORT: u64 = request(199);
 pub(crate) const ABANDONED: u64 = request(200);
 /// Bytes of user memory at the address in the u64 at arg that a device could write.
 pub(crate) const PROBE: u64 = request(201);
+/// Makes a file that has no path; its descriptor.
+pub(crate) const MAKE: u64 = request(202);
 /// On a buffer: doubles a number.
 pub(crate) const BUFFER_DOUBLE: u64 = 3 << 30 | 4 << 16 | (b'b' as u64) << 8 | 1;
 
@@ -165,6 +167,17 @@ impl Toy {
                         return Err(e.0);
                     }
                 }
+            }
+            MAKE => {
+                self.next += 1;
+                let file = FileId(self.next);
+                let (fd, id) = caller
+                    .install_file(file, c"toy-made", true)
+                    .map_err(|e| e.0)?;
+                assert_eq!(caller.identify(fd), Ok(id), "known by its identity");
+                self.opened += 1;
+                self.files.insert(file, Open::default());
+                fd.cast_unsigned()
             }
             _ => return Err(libc::ENOTTY),
         })
