@@ -178,12 +178,11 @@ impl<M: MemOps> Queue<M> {
         let cloned = clone_references(mem, wanted, &mut spare);
         let prepared = cloned.and_then(|()| self.prepare(mem, driver, wanted));
         for (plane, spare) in wanted.planes.iter_mut().zip(&mut spare.planes) {
-            if let (Some(plane), Some(spare)) = (plane, spare)
-                && let PlaneSource::DmaBuf {
-                    buf: buf @ None, ..
-                } = &mut plane.source
-                && let PlaneSource::DmaBuf { buf: kept, .. } = &mut spare.source
-            {
+            let (Some(plane), Some(spare)) = (plane, spare) else {
+                continue;
+            };
+            let kept = spare.source.buf_mut();
+            if let (Some(buf @ None), Some(kept)) = (plane.source.buf_mut(), kept) {
                 *buf = kept.take();
             }
         }

@@ -51,6 +51,16 @@ pub enum PlaneSource<M: MemOps> {
     },
 }
 
+impl<M: MemOps> PlaneSource<M> {
+    /// The reference to a dma-buf, where it is one.
+    pub(crate) fn buf_mut(&mut self) -> Option<&mut Option<M::DmaBuf>> {
+        match self {
+            Self::DmaBuf { buf, .. } => Some(buf),
+            Self::Mmap | Self::UserPtr { .. } => None,
+        }
+    }
+}
+
 /// One plane of a buffer that a program queues or prepares.
 pub struct PlaneRequest<M: MemOps> {
     /// OUTPUT: bytes used; 0 for all (unless the queue allows zero).
@@ -140,10 +150,7 @@ impl<M: MemOps> QueueBuffer<M> {
     /// Drops the dma-buf references that nobody took.
     pub(crate) fn release(&mut self, mem: &mut M) {
         for plane in self.planes.iter_mut().flatten() {
-            let PlaneSource::DmaBuf { buf, .. } = &mut plane.source else {
-                continue;
-            };
-            if let Some(buf) = buf.take() {
+            if let Some(buf) = plane.source.buf_mut().and_then(Option::take) {
                 mem.put_dmabuf(buf);
             }
         }
