@@ -97,7 +97,7 @@ pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
         1 | 6 | 14 | 15 => 1,
         7 => 4,
         8 => 5,
-        11 | 12 | 13 => 2,
+        11..=13 => 2,
         16 => 7,
         _ => before.xfer_func,
     };

@@ -108,7 +108,13 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         let mut driver = device.queue_driver(flow);
         let made: Allocated = side
             .queue
-            .reqbufs(memory, &mut *driver, Model::Mmap, count, Coherency::Coherent)
+            .reqbufs(
+                memory,
+                &mut *driver,
+                Model::Mmap,
+                count,
+                Coherency::Coherent,
+            )
             .expect("memory enough");
         side.base = base;
         side.planes = u32::try_from(planes).expect("a few planes");

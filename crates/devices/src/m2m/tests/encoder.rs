@@ -58,7 +58,9 @@ impl Bench<Encoder<u32>> {
 }
 
 fn scenes(width: u32, height: u32, count: u32) -> Vec<Scene> {
-    (0..count).map(|n| Scene::moving(width, height, n)).collect()
+    (0..count)
+        .map(|n| Scene::moving(width, height, n))
+        .collect()
 }
 
 fn bytes_of(packets: Vec<(Vec<u8>, u32, u64)>) -> Vec<Vec<u8>> {
@@ -67,7 +69,9 @@ fn bytes_of(packets: Vec<(Vec<u8>, u32, u64)>) -> Vec<Vec<u8>> {
 
 /// Profile, constraints and level of the first parameter set.
 fn sps(packet: &[u8]) -> [u8; 3] {
-    let at = packet.windows(5).position(|bytes| bytes[..4] == [0, 0, 0, 1] && bytes[4] & 31 == 7);
+    let at = packet
+        .windows(5)
+        .position(|bytes| bytes[..4] == [0, 0, 0, 1] && bytes[4] & 31 == 7);
     let at = at.expect("a sequence parameter set") + 5;
     packet[at..at + 3].try_into().unwrap()
 }
@@ -113,7 +117,10 @@ fn all_layouts_of_a_picture_give_the_same_stream() {
 #[test]
 fn only_what_is_cropped_is_encoded() {
     let whole = scenes(96, 80, 2);
-    let parts: Vec<Scene> = whole.iter().map(|scene| scene.part(8, 18, 64, 48)).collect();
+    let parts: Vec<Scene> = whole
+        .iter()
+        .map(|scene| scene.part(8, 18, 64, 48))
+        .collect();
     let expected = bytes_of(small("").encode(&parts));
     for fourcc in ["NV12", "NV12M", "YUV420"] {
         let mut bench = encoder(&format!(",size=96x80,format={fourcc}"));
@@ -138,7 +145,10 @@ fn key_frames_come_as_often_as_asked() {
     let mut bench = small("");
     bench.set(GOP_SIZE, 3).unwrap();
     let packets = bench.encode(&scenes(64, 48, 7));
-    let keys: Vec<bool> = packets.iter().map(|(bytes, ..)| starts_a_stream(bytes)).collect();
+    let keys: Vec<bool> = packets
+        .iter()
+        .map(|(bytes, ..)| starts_a_stream(bytes))
+        .collect();
     assert_eq!(keys, [true, false, false, true, false, false, true]);
     for ((_, flags, _), key) in packets.iter().zip(keys) {
         assert_eq!(*flags, if key { KEY } else { PREDICTED });
@@ -203,7 +213,11 @@ fn a_drain_ends_with_the_last_packet() {
     (0..3).for_each(|_| assert!(!bench.take(Flow::Output).error));
     (0..3).for_each(|index| bench.queue_empty(index));
     bench.work();
-    assert_eq!(bench.try_take(Flow::Output), Err(Error::WouldBlock), "stopped");
+    assert_eq!(
+        bench.try_take(Flow::Output),
+        Err(Error::WouldBlock),
+        "stopped"
+    );
     bench.command(Command::Start).unwrap();
     let (info, _) = bench.receive();
     assert_eq!(info.timestamp_ns, 3);
@@ -413,7 +427,10 @@ fn the_program_changes_the_size() {
     bench.begin(2, 2);
     packets.extend(bytes_of(bench.encode(&scenes(80, 64, 2))));
     let seen = decoded(Kind::H264Decoder, &packets);
-    let sizes: Vec<(u32, u32)> = seen.iter().map(|scene| (scene.width, scene.height)).collect();
+    let sizes: Vec<(u32, u32)> = seen
+        .iter()
+        .map(|scene| (scene.width, scene.height))
+        .collect();
     assert_eq!(sizes, [(64, 48), (64, 48), (80, 64), (80, 64)]);
     assert!(seen[3].psnr(&Scene::moving(80, 64, 1)) > 35.0);
 }
@@ -446,11 +463,17 @@ fn capture_follows_output() {
 #[test]
 fn formats_do_not_change_under_buffers() {
     let mut bench = encoder("");
-    let (now, mut other) = (bench.device.format(Flow::Output), bench.device.format(Flow::Output));
+    let (now, mut other) = (
+        bench.device.format(Flow::Output),
+        bench.device.format(Flow::Output),
+    );
     other.width = 320;
     let other = bench.device.try_format(Flow::Output, &other);
     let set = |bench: &mut Bench<Encoder<u32>>, flow, format| {
-        bench.device.set_format(flow, &format, true).map_err(|e| e.0)
+        bench
+            .device
+            .set_format(flow, &format, true)
+            .map_err(|e| e.0)
     };
     assert_eq!(set(&mut bench, Flow::Output, other), Err(16));
     assert_eq!(set(&mut bench, Flow::Output, now), Ok(()));
@@ -478,7 +501,10 @@ fn crop_rectangles_are_even_and_inside() {
     let visible = rect(0, 0, 1920, 1080);
     assert_eq!(set(visible, none), Ok(visible));
     assert_eq!(set(rect(-5, 3, 33, 35), none), Ok(rect(0, 2, 32, 34)));
-    assert_eq!(set(rect(0, 0, 33, 35), SelectionFlags::GE), Ok(rect(0, 0, 34, 36)));
+    assert_eq!(
+        set(rect(0, 0, 33, 35), SelectionFlags::GE),
+        Ok(rect(0, 0, 34, 36))
+    );
     assert_eq!(set(rect(0, 0, 8, 35), SelectionFlags::LE), Err(34));
     assert_eq!(set(rect(0, 0, 5000, 35), SelectionFlags::GE), Err(34));
     let far = rect(i32::MAX, i32::MAX, 100, 100);
@@ -493,7 +519,12 @@ fn crop_rectangles_are_even_and_inside() {
         assert_eq!(whole, Some(rect(0, 0, 1920, 1088)));
     }
     assert_eq!(bench.device.selection(Flow::Capture, targets[0]), None);
-    assert_eq!(bench.device.selection(Flow::Output, SelectionTarget::Compose), None);
+    assert_eq!(
+        bench
+            .device
+            .selection(Flow::Output, SelectionTarget::Compose),
+        None
+    );
     let wanted = bench.device.format(Flow::Output);
     bench.set_format(Flow::Output, &wanted);
     let reset = bench.device.selection(Flow::Output, SelectionTarget::Crop);
@@ -510,7 +541,10 @@ fn lines_of_1080_are_not_padded_in_the_stream() {
     let visible = Rect::whole(128, 72);
     let (flow, target) = (Flow::Output, SelectionTarget::Crop);
     let flags = SelectionFlags::empty();
-    bench.device.set_selection(flow, target, visible, flags).unwrap();
+    bench
+        .device
+        .set_selection(flow, target, visible, flags)
+        .unwrap();
     assert_eq!(bench.device.format(Flow::Capture).height, 80);
     bench.begin(2, 2);
     let scene = Scene::moving(128, 88, 3);
@@ -539,8 +573,13 @@ fn intervals_are_those_of_the_library() {
         assert_eq!(now(&bench), expected);
         assert_eq!(bench.device.interval(Flow::Capture), expected, "it follows");
     }
-    bench.device.set_interval(Flow::Capture, Fraction::new(1, 50));
-    assert_eq!(bench.device.interval(Flow::Capture), Some(Fraction::new(1, 50)));
+    bench
+        .device
+        .set_interval(Flow::Capture, Fraction::new(1, 50));
+    assert_eq!(
+        bench.device.interval(Flow::Capture),
+        Some(Fraction::new(1, 50))
+    );
     assert_eq!(now(&bench), Some(Fraction::new(1, 24)), "it does not");
 }
 
@@ -603,7 +642,10 @@ fn formats_and_sizes() {
         let formats = bench.device.formats(flow).iter();
         formats.map(|pixel| pixel.fourcc).collect()
     };
-    assert_eq!(codes(Flow::Output), [FourCc::NV12, FourCc::NV12M, FourCc::YUV420]);
+    assert_eq!(
+        codes(Flow::Output),
+        [FourCc::NV12, FourCc::NV12M, FourCc::YUV420]
+    );
     assert_eq!(codes(Flow::Capture), [FourCc::H264]);
     let mut tiny = bench.device.format(Flow::Output);
     (tiny.width, tiny.height) = (1, 1);

@@ -45,7 +45,12 @@ fn files_hold_the_pictures() {
 fn better_files_are_larger() {
     let scene = Scene::noise(64, 64, 255);
     let (poor, good) = (file(&scene, 5, ""), file(&scene, 98, ""));
-    assert!(good.len() > 3 * poor.len(), "{} and {}", poor.len(), good.len());
+    assert!(
+        good.len() > 3 * poor.len(),
+        "{} and {}",
+        poor.len(),
+        good.len()
+    );
 }
 
 #[test]
@@ -200,10 +205,9 @@ fn pictures_of_odd_sizes_have_one_more_line() {
         bench.begin_capture(2);
         let format = bench.device.format(Flow::Capture);
         assert_eq!((format.width, format.height), (36, 22));
-        let shown = bench.device.selection(
-            Flow::Capture,
-            SelectionTarget::Compose,
-        );
+        let shown = bench
+            .device
+            .selection(Flow::Capture, SelectionTarget::Compose);
         assert_eq!(shown, Some(Rect::whole(35, 21)));
         let info = bench.take(Flow::Capture);
         assert!(!info.error);
@@ -215,7 +219,10 @@ fn pictures_of_odd_sizes_have_one_more_line() {
             assert_eq!(seen[..35], *expected, "line {y}");
             assert_eq!(seen[35], expected[34], "line {y}: the column more");
         }
-        assert_eq!(luma[20 * line..20 * line + 36], luma[21 * line..21 * line + 36]);
+        assert_eq!(
+            luma[20 * line..20 * line + 36],
+            luma[21 * line..21 * line + 36]
+        );
         if format.fourcc == FourCc::YUV420 {
             let u = &luma[line * 22..];
             assert_eq!(u[..18], expected.planes[1][..18]);
