@@ -56,7 +56,7 @@ fn comply(machine: &str, specs: &[&str], words: &[&str]) -> Option<(u32, u32)> {
     Some(found)
 }
 
-fn expect_compliant(machine: &str, specs: &[&str], words: &[&str]) {
+pub(crate) fn expect_compliant(machine: &str, specs: &[&str], words: &[&str]) {
     if let Some(found) = comply(machine, specs, words) {
         assert_eq!(found, (0, 0), "failed and warned: {machine} {specs:?}");
     }

@@ -5,6 +5,7 @@ mod common;
 mod compliance;
 mod convert;
 mod decoder;
+mod encoders;
 mod gstreamer;
 mod machines;
 mod media;

@@ -1,0 +1,330 @@
+//! The encoders, and JPEG both ways, under programs that were not written for them: what comes out
+//! decodes to what went in.
+
+use crate::common::{MACHINES, Outcome, Run, lacks};
+use crate::compliance::expect_compliant;
+use std::path::Path;
+use std::process::Command;
+
+const WIDTH: usize = 320;
+const HEIGHT: usize = 240;
+const PICTURE: usize = WIDTH * HEIGHT * 3 / 2;
+const COUNT: usize = 20;
+/// With a registry of its own, so that other runs' devices are no elements here.
+const GST: &str = "env GST_REGISTRY=registry.bin gst-launch-1.0 -q";
+/// Less than this, in decibels, and the pictures are not the same.
+const ALIKE: f64 = 32.0;
+
+fn ffmpeg(dir: &Path, words: &str) -> String {
+    let out = Command::new("ffmpeg")
+        .current_dir(dir)
+        .args(["-nostdin", "-v", "error", "-y"])
+        .args(words.split(' '))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "ffmpeg {words}: {said}");
+    said
+}
+
+/// What ffprobe says of a file, a line for each packet or frame.
+fn probe(outcome: &Outcome, file: &str, words: &str) -> Vec<String> {
+    let out = Command::new("ffprobe")
+        .current_dir(outcome.dir.path())
+        .args(["-v", "error", "-of", "csv=p=0"])
+        .args(words.split(' '))
+        .arg(file)
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "ffprobe {words} {file}");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    text.lines()
+        .map(|line| line.trim_end_matches(',').to_owned())
+        .collect()
+}
+
+/// Moving pictures as I420, in `source.yuv`.
+fn source(run: &Run) -> Vec<u8> {
+    let size = format!("testsrc2=size={WIDTH}x{HEIGHT}:rate=30");
+    let words = format!("-f lavfi -i {size} -frames:v {COUNT} -pix_fmt yuv420p -f rawvideo");
+    ffmpeg(run.dir.path(), &format!("{words} source.yuv"));
+    std::fs::read(run.file("source.yuv")).unwrap()
+}
+
+fn decoded(outcome: &Outcome, file: &str) -> Vec<u8> {
+    let words = format!("-i {file} -fps_mode passthrough -pix_fmt yuv420p -f rawvideo seen.yuv");
+    ffmpeg(outcome.dir.path(), &words);
+    outcome.read("seen.yuv")
+}
+
+/// Asserts that pictures are there, as many, and each like the one at its place.
+fn expect_alike(sent: &[u8], seen: &[u8], picture: usize) {
+    assert_eq!(seen.len(), sent.len(), "bytes of pictures");
+    let pairs = sent.chunks_exact(picture).zip(seen.chunks_exact(picture));
+    for (number, (sent, seen)) in pairs.enumerate() {
+        let error = |(a, b): (&u8, &u8)| (f64::from(*a) - f64::from(*b)).powi(2);
+        let sum: f64 = sent.iter().zip(seen).map(error).sum();
+        let psnr = 10.0 * (255.0 * 255.0 * picture as f64 / sum.max(1e-9)).log10();
+        assert!(psnr > ALIKE, "picture {number}: {psnr} dB");
+    }
+}
+
+fn all_there(programs: &[&str]) -> bool {
+    programs.iter().all(|program| !lacks(program))
+}
+
+macro_rules! on_machine {
+    ($($module:ident $machine:literal)*) => {$(
+        mod $module {
+            use super::expect_compliant;
+
+            #[test]
+            fn h264enc() {
+                expect_compliant($machine, &["h264enc,size=320x240"], &[]);
+            }
+
+            #[test]
+            fn jpegenc() {
+                expect_compliant($machine, &["jpegenc,size=320x240"], &[]);
+            }
+
+            #[test]
+            fn jpegdec() {
+                expect_compliant($machine, &["jpegdec,size=320x240"], &[]);
+            }
+        }
+    )*};
+}
+
+on_machine! {
+    pc "pc"
+    pc_untrusted "pc-untrusted"
+    soc_boundary "soc-boundary"
+    soc_cma "soc-cma"
+    soc_iommu "soc-iommu"
+    soc_noncoherent "soc-noncoherent"
+    soc_sram "soc-sram"
+    vm_bounce "vm-bounce"
+}
+
+/// Encodes a file by v4l2-ctl; gives what was sent, and the run.
+fn by_v4l2_ctl(machine: &str, options: &str, fourcc: &str) -> Option<(Vec<u8>, Outcome)> {
+    if !all_there(&["v4l2-ctl", "ffmpeg"]) {
+        return None;
+    }
+    let run = Run::on(machine).device(format!("h264enc{options}"));
+    let mut sent = source(&run);
+    if fourcc != "YU12" {
+        let words = format!("-f rawvideo -pix_fmt yuv420p -s {WIDTH}x{HEIGHT} -i source.yuv");
+        ffmpeg(
+            run.dir.path(),
+            &format!("{words} -pix_fmt nv12 -f rawvideo source.nv12"),
+        );
+        std::fs::rename(run.file("source.nv12"), run.file("source.yuv")).unwrap();
+    }
+    sent.truncate(COUNT * PICTURE);
+    let outcome = run
+        .program(["v4l2-ctl", "-d", "/dev/video0"])
+        .and([format!(
+            "--set-fmt-video-out=width={WIDTH},height={HEIGHT},pixelformat={fourcc}"
+        )])
+        .and(["--set-ctrl=video_bitrate=4000000,video_gop_size=5"])
+        .and(["--stream-out-mmap", "--stream-from=source.yuv"])
+        .and(["--stream-mmap", "--stream-to=seen.h264"])
+        .run();
+    outcome.expect_success();
+    Some((sent, outcome))
+}
+
+#[test]
+fn v4l2_ctl_encodes_every_layout() {
+    for (fourcc, options) in [
+        ("YU12", ""),
+        ("NV12", ""),
+        ("NM12", ""),
+        ("YU12", ",stride=32"),
+    ] {
+        let Some((sent, outcome)) = by_v4l2_ctl("pc", options, fourcc) else {
+            return;
+        };
+        expect_alike(&sent, &decoded(&outcome, "seen.h264"), PICTURE);
+    }
+}
+
+#[test]
+fn every_machine_gives_the_same_stream() {
+    let mut streams = Vec::new();
+    for machine in MACHINES {
+        let Some((_, outcome)) = by_v4l2_ctl(machine, "", "NV12") else {
+            return;
+        };
+        streams.push((machine, outcome.read("seen.h264")));
+    }
+    for (machine, stream) in &streams {
+        assert!(stream == &streams[0].1, "{machine}");
+    }
+}
+
+#[test]
+fn key_frames_come_as_often_as_the_control_says() {
+    let Some((_, outcome)) = by_v4l2_ctl("pc", "", "YU12") else {
+        return;
+    };
+    let kinds = probe(&outcome, "seen.h264", "-show_entries frame=pict_type");
+    let expected: Vec<&str> = (0..COUNT)
+        .map(|n| if n % 5 == 0 { "I" } else { "P" })
+        .collect();
+    assert_eq!(kinds, expected);
+}
+
+#[test]
+fn only_the_visible_lines_are_encoded() {
+    if !all_there(&["v4l2-ctl", "ffmpeg", "ffprobe"]) {
+        return;
+    }
+    // As 1080 lines in buffers of 1088.
+    let run = Run::on("pc").device("h264enc");
+    source(&run);
+    let outcome = run
+        .program(["v4l2-ctl", "-d", "/dev/video0"])
+        .and([format!(
+            "--set-fmt-video-out=width={WIDTH},height={HEIGHT},pixelformat=YU12"
+        )])
+        .and(["--set-selection-output=target=crop,top=0,left=0,width=320,height=232"])
+        .and(["--stream-out-mmap", "--stream-from=source.yuv"])
+        .and(["--stream-mmap", "--stream-to=seen.h264"])
+        .run();
+    outcome.expect_success();
+    let sizes = probe(&outcome, "seen.h264", "-show_entries stream=width,height");
+    assert_eq!(sizes, ["320,232"]);
+}
+
+#[test]
+fn ffmpeg_encodes() {
+    if !all_there(&["ffmpeg", "ffprobe"]) {
+        return;
+    }
+    for machine in ["pc", "soc-cma", "soc-noncoherent"] {
+        let run = Run::on(machine).device("h264enc");
+        let sent = source(&run);
+        let outcome = run
+            .program(["ffmpeg", "-nostdin", "-v", "error", "-f", "rawvideo"])
+            .and(["-pix_fmt", "yuv420p", "-r", "30", "-s"])
+            .and([format!("{WIDTH}x{HEIGHT}")])
+            .and([
+                "-i",
+                "source.yuv",
+                "-c:v",
+                "h264_v4l2m2m",
+                "-b:v",
+                "4M",
+                "seen.mp4",
+            ])
+            .run();
+        outcome.expect_success();
+        expect_alike(&sent, &decoded(&outcome, "seen.mp4"), PICTURE);
+        let words = "-select_streams v -show_entries packet=pts_time";
+        let stamps = probe(&outcome, "seen.mp4", words);
+        assert_eq!(stamps.len(), COUNT);
+        for (number, stamp) in stamps.iter().enumerate() {
+            let late = stamp.parse::<f64>().unwrap() - number as f64 / 30.0;
+            assert!(late.abs() < 0.001, "picture {number} at {stamp}");
+        }
+    }
+}
+
+/// Runs a pipeline that writes what it sends to `sent.raw` and what came of it to `seen.raw`.
+fn pipeline(machine: &str, device: &str, caps: &str, codec: &str) -> Option<Outcome> {
+    if !all_there(&["gst-launch-1.0"]) {
+        return None;
+    }
+    let words = format!(
+        "{GST} videotestsrc num-buffers={COUNT} pattern=ball \
+         ! video/x-raw,width={WIDTH},height={HEIGHT},framerate=30/1,{caps} ! tee name=t \
+         ! queue ! filesink location=sent.raw t. ! queue ! {codec} \
+         ! filesink location=seen.raw"
+    );
+    let outcome = Run::on(machine)
+        .device(device)
+        .program(words.split_whitespace())
+        .run();
+    outcome.expect_success();
+    let (sent, seen) = (outcome.read("sent.raw"), outcome.read("seen.raw"));
+    assert_eq!(sent.len(), COUNT * PICTURE);
+    expect_alike(&sent, &seen, PICTURE);
+    Some(outcome)
+}
+
+#[test]
+fn gstreamer_encodes_h264() {
+    for machine in MACHINES {
+        let caps = "format=NV12";
+        let codec = "v4l2h264enc ! video/x-h264,level=(string)4 ! h264parse ! avdec_h264 \
+                     ! videoconvert ! video/x-raw,format=NV12";
+        if pipeline(machine, "h264enc", caps, codec).is_none() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn gstreamer_encodes_with_the_controls_it_sets() {
+    let caps = "format=I420";
+    let codec = "v4l2h264enc extra-controls=c,video_bitrate=6000000,video_gop_size=4 \
+                 ! video/x-h264,profile=main,level=(string)4.1 ! h264parse ! tee name=k \
+                 ! queue ! filesink location=seen.h264 k. ! queue ! avdec_h264";
+    let Some(outcome) = pipeline("pc", "h264enc", caps, codec) else {
+        return;
+    };
+    if lacks("ffprobe") {
+        return;
+    }
+    let said = probe(&outcome, "seen.h264", "-show_entries stream=profile,level");
+    assert_eq!(said, ["Main,41"]);
+    let kinds = probe(&outcome, "seen.h264", "-show_entries frame=pict_type");
+    assert_eq!(kinds[..5], ["I", "P", "P", "P", "I"]);
+}
+
+#[test]
+fn gstreamer_encodes_jpeg() {
+    for machine in MACHINES {
+        let codec = "v4l2jpegenc ! jpegdec ! video/x-raw,format=I420";
+        if pipeline(machine, "jpegenc", "format=I420", codec).is_none() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn gstreamer_decodes_jpeg() {
+    for machine in MACHINES {
+        let codec = "jpegenc quality=95 ! v4l2jpegdec ! videoconvert ! video/x-raw,format=I420";
+        if pipeline(machine, "jpegdec", "format=I420", codec).is_none() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn jpeg_there_and_back() {
+    if !all_there(&["gst-launch-1.0"]) {
+        return;
+    }
+    let words = format!(
+        "{GST} videotestsrc num-buffers={COUNT} pattern=ball \
+         ! video/x-raw,width={WIDTH},height={HEIGHT},framerate=30/1,format=NV12 ! tee name=t \
+         ! queue ! filesink location=sent.raw t. ! queue ! v4l2jpegenc ! v4l2jpegdec \
+         ! video/x-raw,format=NV12 ! filesink location=seen.raw"
+    );
+    let outcome = Run::on("soc-noncoherent")
+        .device("jpegenc")
+        .device("jpegdec")
+        .program(words.split_whitespace())
+        .run();
+    outcome.expect_success();
+    expect_alike(
+        &outcome.read("sent.raw"),
+        &outcome.read("seen.raw"),
+        PICTURE,
+    );
+}
