@@ -46,7 +46,12 @@ impl Bench<Encoder<u32>> {
             assert!(!info.error);
             packets.push((bytes, info.frame_flags, info.timestamp_ns));
             self.queue_empty(info.index);
-            assert_eq!(self.take(Flow::Output).index, 0);
+            let source = self.try_take(Flow::Output);
+            assert_eq!(
+                source.map(|info| info.index),
+                Ok(0),
+                "comes with its packet"
+            );
         }
         packets
     }
@@ -623,6 +628,23 @@ fn more_bits_are_spent_where_more_are_allowed() {
     };
     let (little, much) = (spent(100_000), spent(4_000_000));
     assert!(much > 3 * little, "{little} and {much} bytes");
+}
+
+#[test]
+fn bits_are_spent_by_the_second() {
+    let scenes: Vec<Scene> = (0..6)
+        .map(|n| Scene::noise(160 + n, 144, 64).part(0, 0, 160, 144))
+        .collect();
+    let spent = |frames| {
+        let mut bench = encoder(",size=160x144");
+        let interval = Fraction::new(1, frames);
+        bench.device.set_interval(Flow::Capture, interval);
+        bench.begin(2, 2);
+        let packets = bench.encode(&scenes);
+        packets.iter().map(|(bytes, ..)| bytes.len()).sum::<usize>()
+    };
+    let (few, many) = (spent(10), spent(60));
+    assert!(few > 2 * many, "{few} and {many} bytes");
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn file(scene: &Scene, quality: i64, options: &str) -> Vec<u8> {
     let (info, bytes) = bench.receive();
     assert!(!info.error);
     assert_eq!((info.frame_flags, info.timestamp_ns), (KEY, 77));
+    assert!(bench.try_take(Flow::Output).is_ok(), "comes with its file");
     bytes
 }
 
@@ -151,6 +152,10 @@ fn a_file_without_a_picture_is_an_error_and_no_more() {
         assert_eq!(info.planes[0].unwrap().payload_bytes, 0);
     }
     bench.expect_picture(&good, 4);
+    let outcomes: Vec<bool> = (0..4)
+        .map(|_| bench.try_take(Flow::Output).unwrap().error)
+        .collect();
+    assert_eq!(outcomes, [false, true, true, false]);
     assert_eq!(bench.device.statistics().dropped, 2);
 }
 
