@@ -383,3 +383,91 @@ fn an_error_of_the_device_stops_a_request_before_it_is_queued() {
     assert_eq!(lab.state(0), RequestState::Idle);
     lab.finish();
 }
+
+/// What must hold between requests and queues at any moment.
+fn check_bonds(lab: &mut Lab) {
+    use super::std::collections::BTreeSet;
+    let mut named = BTreeSet::new();
+    for request in &lab.requests {
+        let buffers = request.buffers();
+        let states = buffers.iter().map(|&BoundBuffer { queue, index }| {
+            assert!(named.insert((queue, index)), "in two requests");
+            let bench = &lab.queues[usize::try_from(queue).unwrap()];
+            bench.queue.buffer(index).unwrap().state
+        });
+        let states: Vec<_> = states.collect();
+        let is = |wanted: &[BufferState]| states.iter().all(|state| wanted.contains(state));
+        let queues: BTreeSet<_> = buffers.iter().map(|buffer| buffer.queue).collect();
+        assert_eq!(queues.len(), buffers.len(), "two of a queue");
+        match request.state() {
+            RequestState::Idle => assert!(is(&[BufferState::InRequest])),
+            RequestState::Queued => {
+                assert!(!buffers.is_empty() && is(&[BufferState::Queued, BufferState::Active]));
+            }
+            RequestState::Complete => assert!(buffers.is_empty()),
+            state => panic!("left {state:?}"),
+        }
+    }
+    for (queue, bench) in (0..).zip(&lab.queues) {
+        for (index, place) in (0..).zip(&bench.queue.buffers) {
+            let Some(buffer) = place else { continue };
+            let bound = buffer.request.is_some() || buffer.state == BufferState::InRequest;
+            assert_eq!(bound, named.contains(&(queue, index)), "{queue} {index}");
+        }
+    }
+}
+
+#[test]
+fn whatever_is_called_in_whatever_order() {
+    for seed in 0..40_u64 {
+        let memory = [Memory::Mmap, Memory::DmaBuf][usize::try_from(seed % 2).unwrap()];
+        let mut lab = Lab::of(2, 3, Requests::Optional, memory);
+        let mut word = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut random = |below: usize| {
+            word ^= word << 13;
+            word ^= word >> 7;
+            word ^= word << 17;
+            usize::try_from(word % below as u64).unwrap()
+        };
+        let mut completed = 0;
+        for _ in 0..400 {
+            let (queue, request) = (random(2), random(3));
+            let index = u32::try_from(random(5)).unwrap();
+            let bench = &mut lab.queues[queue];
+            match random(14) {
+                0..=2 => {
+                    let wanted = bench.request(index);
+                    let _ = lab.put_as(queue, wanted, Some(request));
+                }
+                3 | 4 => {
+                    if random(4) == 0 {
+                        lab.queues[random(2)].mem.fail_in = Some(random(6) as u64);
+                    }
+                    let _ = lab.enqueue(request);
+                    lab.queues.iter_mut().for_each(|b| b.mem.fail_in = None);
+                }
+                5 => drop(lab.reinit(request)),
+                6 => drop(bench.qbuf(index)),
+                7 => drop(bench.prepare(index)),
+                8 => drop(bench.streamon()),
+                9 if random(4) == 0 => drop(bench.streamoff()),
+                10 | 11 if !bench.driver.tokens.is_empty() => {
+                    completed += u32::from(bench.complete(done()).is_ok());
+                }
+                12 if random(3) == 0 => bench.driver.tokens.clear(),
+                12 if random(6) == 0 => {
+                    let _ = bench.reqbufs(memory, index);
+                }
+                _ => drop(bench.dqbuf()),
+            }
+            // Tokens that were dropped are noticed with the next call.
+            for bench in &mut lab.queues {
+                bench.queue.reap(&mut bench.mem);
+            }
+            lab.settle();
+            check_bonds(&mut lab);
+        }
+        assert!(completed > 0, "seed {seed}");
+        lab.finish();
+    }
+}
