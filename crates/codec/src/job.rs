@@ -30,7 +30,8 @@ impl Kind {
 #[derive(Clone, Copy, Debug)]
 pub enum Job<'a> {
     /// Sets up the codec. An encoder needs it before its first picture; a decoder may do without.
-    /// An encoder that is set up again starts a new stream at the next picture.
+    /// An encoder that is set up again starts a new stream at the next picture, unless nothing but
+    /// the bitrate is another.
     Configure(Config),
     /// Decodes a piece of a stream. Answered by [`Event::Consumed`], after the events of all
     /// pictures that became ready; its bytes may be used again at once.

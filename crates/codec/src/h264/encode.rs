@@ -23,8 +23,14 @@ impl Encoder {
 impl Codec for Encoder {
     fn configure(&mut self, config: Config) {
         if let Config::H264Encoder(settings) = config {
-            self.settings = Some(settings);
-            self.flush();
+            let before = self.settings.replace(settings);
+            let bitrate = settings.bitrate;
+            let only_that =
+                before.is_some_and(|before| settings == H264Settings { bitrate, ..before });
+            let raw = self.raw.as_mut().filter(|_| only_that);
+            if !raw.is_some_and(|raw| raw.set_bitrate(bitrate)) {
+                self.flush();
+            }
         }
     }
 

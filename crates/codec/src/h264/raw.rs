@@ -4,8 +4,8 @@
 use crate::job::{H264Profile, H264Settings, Planes};
 use openh264_sys2::{
     API as _, DECODER_OPTION_NUM_OF_FRAMES_REMAINING_IN_BUFFER, ISVCDecoder, ISVCDecoderVtbl,
-    ISVCEncoder, ISVCEncoderVtbl, SBufferInfo, SDecodingParam, SEncParamExt, SFrameBSInfo,
-    SSourcePicture, source::APILoader, videoFormatI420,
+    ISVCEncoder, ISVCEncoderVtbl, SBitrateInfo, SBufferInfo, SDecodingParam, SEncParamExt,
+    SFrameBSInfo, SSourcePicture, source::APILoader, videoFormatI420,
 };
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
@@ -236,6 +236,23 @@ impl RawEncoder {
     fn table(&self) -> &ISVCEncoderVtbl {
         // SAFETY: an encoder of the library points to its table of functions, which is static.
         unsafe { &**self.encoder }
+    }
+
+    /// Spends more or less from the next picture on; false if the library refuses that.
+    pub(super) fn set_bitrate(&mut self, bits_per_second: u32) -> bool {
+        let Some(set_option) = self.table().SetOption else {
+            return false;
+        };
+        let mut bitrate = SBitrateInfo {
+            iLayer: openh264_sys2::SPATIAL_LAYER_ALL,
+            iBitrate: c_int::try_from(bits_per_second).unwrap_or(c_int::MAX),
+        };
+        // SAFETY: the option's value is a bitrate's structure, which the call reads.
+        let failed = unsafe {
+            let option = openh264_sys2::ENCODER_OPTION_BITRATE;
+            set_option(self.encoder, option, (&raw mut bitrate).cast::<c_void>())
+        };
+        failed == 0
     }
 
     /// Encodes a picture; gives its NAL units and whether it is an IDR picture, or why not.

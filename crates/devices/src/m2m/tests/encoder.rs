@@ -648,13 +648,26 @@ fn bits_are_spent_by_the_second() {
 }
 
 #[test]
-fn the_bitrate_changes_without_a_gap() {
-    let mut bench = small("");
-    let scenes = scenes(64, 48, 2);
-    let mut packets = bytes_of(bench.encode(&scenes));
-    bench.set(BITRATE, 500_000).unwrap();
-    packets.extend(bytes_of(bench.encode(&scenes)));
-    assert_eq!(decoded(Kind::H264Decoder, &packets).len(), 4);
+fn the_bitrate_changes_within_a_stream() {
+    let scenes: Vec<Scene> = (0..10)
+        .map(|n| Scene::noise(160 + n, 144, 64).part(0, 0, 160, 144))
+        .collect();
+    let mut bench = encoder(",size=160x144");
+    bench.set(GOP_SIZE, 0).unwrap();
+    bench.set(BITRATE, 200_000).unwrap();
+    bench.begin(2, 2);
+    let before = bench.encode(&scenes);
+    bench.set(BITRATE, 1_900_000).unwrap();
+    let after = bench.encode(&scenes);
+    assert_eq!(after[0].1, PREDICTED, "no new stream");
+    let spent = |packets: &[(Vec<u8>, u32, u64)]| -> usize {
+        packets[2..].iter().map(|(bytes, ..)| bytes.len()).sum()
+    };
+    let (little, much) = (spent(&before), spent(&after));
+    assert!(2 * much > 3 * little, "{little} and {much} bytes");
+    let mut packets = bytes_of(before);
+    packets.extend(bytes_of(after));
+    assert_eq!(decoded(Kind::H264Decoder, &packets).len(), 20);
 }
 
 #[test]
