@@ -51,6 +51,9 @@ pub struct DeviceSpec {
     pub name: Option<String>,
     /// Address bits the device can drive, 20 to 64; `None` for the machine's.
     pub mask_bits: Option<u32>,
+    /// Whether its memory must be physically contiguous, also where there is an IOMMU: it does not
+    /// sit behind it.
+    pub contiguous: bool,
     /// Bytes that lines of pictures are multiples of, a power of two; `None` for any.
     pub stride: Option<u32>,
     /// Number of its node; `None` for the first that is free.
@@ -295,6 +298,11 @@ pub const OPTIONS: &[OptionHelp] = &[
         "addresses the device reaches",
     ),
     help(
+        "contiguous",
+        SWITCH,
+        "whether it needs physically contiguous memory, past the machine's IOMMU (default off)",
+    ),
+    help(
         "stride",
         "a power of two from 1 to 4096",
         "bytes that lines of pictures are multiples of (codecs and converters)",
@@ -325,6 +333,7 @@ impl DeviceSpec {
             min_queued: 0,
             name: None,
             mask_bits: None,
+            contiguous: false,
             stride: None,
             node: None,
         }
@@ -453,6 +462,7 @@ impl DeviceSpec {
                 let bytes = parse_in(value, 1, 4096).filter(|bytes| bytes.is_power_of_two());
                 self.stride = Some(bytes.ok_or(None)?);
             }
+            "contiguous" => self.contiguous = parse_switch(value).ok_or(None)?,
             "mask" => self.mask_bits = Some(parse_in(value, 20, 64).ok_or(None)?),
             "name" => {
                 let printable = value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');

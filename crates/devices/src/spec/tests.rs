@@ -74,7 +74,7 @@ fn kinds_and_their_targets() {
 fn options_land_where_they_belong() {
     let spec = parse(
         "camera-mplane=clip.mp4,size=1280x720,fps=30000/1001,format=nv12m,loop=on,clock=free,\
-         alloc=vmalloc,userptr=off,hints=off,inject=on,min-queued=3,max-buffers=128,name=My Camera,mask=32,stride=64,node=video7",
+         alloc=vmalloc,userptr=off,hints=off,inject=on,min-queued=3,max-buffers=128,name=My Camera,mask=32,contiguous=on,stride=64,node=video7",
     );
     assert_eq!(
         spec,
@@ -97,6 +97,7 @@ fn options_land_where_they_belong() {
             max_buffers: Some(128),
             name: Some("My Camera".into()),
             mask_bits: Some(32),
+            contiguous: true,
             stride: Some(64),
             node: Some(7),
         }
@@ -182,6 +183,7 @@ fn refusals_name_option_value_and_what_is_allowed() {
             "1 to 31 printable",
         ),
         ("camera,mask=65", "from 20 to 64"),
+        ("convert,contiguous=yes", "on or off"),
         ("camera,node=video64", "videoN, N from 0 to 63"),
         ("camera,node=7", "videoN"),
         (
@@ -212,6 +214,7 @@ fn every_listed_option_is_understood() {
         ("max-buffers", "32"),
         ("name", "x"),
         ("mask", "20"),
+        ("contiguous", "on"),
         ("stride", "64"),
         ("node", "video0"),
     ] {

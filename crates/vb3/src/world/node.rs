@@ -67,6 +67,7 @@ impl Node {
             mask: spec
                 .mask_bits
                 .map(|bits| u64::MAX.checked_shr(64 - bits.min(64)).unwrap_or(0)),
+            iommu: spec.contiguous.then_some(false),
             ..DeviceLimits::default()
         };
         let dma = memory
