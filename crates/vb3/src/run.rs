@@ -3,7 +3,7 @@
 use crate::cli::{FAILED, RunArgs};
 use crate::report::{self, Report};
 use crate::world::World;
-use crate::{machines, sentence, why};
+use crate::{elements, machines, sentence, why};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -28,7 +28,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     let machine = profile.name.clone();
     let mut world = World::new(profile, &specs, args.seed)?;
     let start = Instant::now();
-    let (status, remarks) = supervise(&mut world, args)?;
+    let (status, remarks) = supervise(&mut world, args, &specs)?;
     let mut report = Report {
         format: report::FORMAT,
         machine,
@@ -80,7 +80,7 @@ fn device_specs(words: &[String]) -> Result<Vec<DeviceSpec>> {
 ///
 /// # Errors
 /// The front end cannot work here. A program that is missing is no error but a status.
-fn supervise(world: &mut World, args: &RunArgs) -> Result<(u8, Vec<String>)> {
+fn supervise(world: &mut World, args: &RunArgs, specs: &[DeviceSpec]) -> Result<(u8, Vec<String>)> {
     let (name, rest) = args
         .program
         .split_first()
@@ -92,7 +92,10 @@ fn supervise(world: &mut World, args: &RunArgs) -> Result<(u8, Vec<String>)> {
             eprintln!("vb3: {text}");
         }
     };
-    let program = Program::new(name).args(rest);
+    let mut program = Program::new(name).args(rest);
+    if let Some((name, file)) = elements::registry(specs) {
+        program = program.env(name, file);
+    }
     let options = Options {
         notes: Some(&mut remark),
         keep_signals: false,
