@@ -24,6 +24,21 @@ fn summary(stdout: &str) -> Option<(u32, u32)> {
 
 /// Runs v4l2-compliance on the first device; gives failures and warnings.
 fn comply(machine: &str, specs: &[&str], words: &[&str]) -> Option<(u32, u32)> {
+    // One of its tests gives threads a quarter of a second, which a busy machine may not keep.
+    for _ in 0..4 {
+        let (stdout, found) = comply_once(machine, specs, words)?;
+        let mut failed = stdout.lines().filter(|line| line.ends_with(": FAIL"));
+        let hurried = failed
+            .next()
+            .is_some_and(|line| line.contains("blocking wait"));
+        if !hurried || failed.next().is_some() {
+            return Some(found);
+        }
+    }
+    comply_once(machine, specs, words).map(|(_, found)| found)
+}
+
+fn comply_once(machine: &str, specs: &[&str], words: &[&str]) -> Option<(String, (u32, u32))> {
     if lacks("v4l2-compliance") {
         return None;
     }
@@ -53,7 +68,7 @@ fn comply(machine: &str, specs: &[&str], words: &[&str]) -> Option<(u32, u32)> {
         eprintln!("{line}");
     }
     outcome.expect_nothing_held();
-    Some(found)
+    Some((outcome.stdout, found))
 }
 
 pub(crate) fn expect_compliant(machine: &str, specs: &[&str], words: &[&str]) {

@@ -1,1 +1,384 @@
-//! Pipelines of several devices that share their memory.
+//! Decoder, converter and display in one pipeline: every hop a dma-buf, no copy on the way; and
+//! what is said where the devices cannot share.
+
+use crate::common::{MACHINES, Outcome, Run, compiled, finish, lacks};
+use crate::streams::{encoded, units};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const COUNT: usize = 30;
+const SIZE: (usize, usize) = (160, 120);
+const DISPLAY: &str = "display-mplane=shown.raw,clock=free,format=NV12,size=160x120";
+
+/// Encodes moving pictures of 320x240 to an MP4 file.
+fn encode(file: &Path) -> bool {
+    if lacks("ffmpeg") || lacks("gst-launch-1.0") {
+        return false;
+    }
+    let made = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-f", "lavfi"])
+        .args(["-i", "testsrc2=size=320x240:rate=25"])
+        .args(["-frames:v", &COUNT.to_string(), "-pix_fmt", "yuv420p"])
+        .args([
+            "-c:v",
+            "libx264",
+            "-preset",
+            "veryfast",
+            "-profile:v",
+            "main",
+        ])
+        .args(["-x264-params", "bframes=0:keyint=10:threads=1"])
+        .arg(file)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    true
+}
+
+/// The pictures of a file, decoded and scaled by ffmpeg, as NV12.
+fn reference(file: &Path, filter: &str) -> Vec<u8> {
+    let out = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-i"])
+        .arg(file)
+        .args(["-an", "-fps_mode", "passthrough", "-vf", filter])
+        .args(["-pix_fmt", "nv12", "-f", "rawvideo", "-"])
+        .output()
+        .unwrap();
+    out.stdout
+}
+
+/// From a file to one of the displays, every hop by dma-buf.
+fn line(file: &str, display: u32) -> String {
+    format!(
+        "gst-launch-1.0 -q filesrc location={file} ! qtdemux ! h264parse \
+         ! v4l2h264dec capture-io-mode=dmabuf \
+         ! v4l2convert output-io-mode=dmabuf-import capture-io-mode=dmabuf \
+         ! video/x-raw,format=NV12,width={},height={} \
+         ! v4l2sink device=/dev/video{display} io-mode=dmabuf-import sync=false \
+         show-preroll-frame=false",
+        SIZE.0, SIZE.1
+    )
+}
+
+fn run(machine: &str, decoder: &str, converter: &str) -> Option<(Outcome, PathBuf)> {
+    let run = Run::on(machine)
+        .device(format!("h264dec{decoder}"))
+        .device(format!("convert{converter}"))
+        .device(DISPLAY)
+        .patience(240);
+    let file = run.file("clip.mp4");
+    if !encode(&file) {
+        return None;
+    }
+    Some((run.program(["sh", "-c", &line("clip.mp4", 2)]).run(), file))
+}
+
+/// Asserts that pictures are those of the file, scaled, in order, and none is missing.
+fn expect_pictures(shown: &[u8], wanted: &[u8]) {
+    let bytes = SIZE.0 * SIZE.1 * 3 / 2;
+    assert_eq!(wanted.len(), bytes * COUNT);
+    assert_eq!(
+        shown.len(),
+        wanted.len(),
+        "of {} pictures",
+        shown.len() / bytes
+    );
+    let pictures = shown.chunks_exact(bytes).zip(wanted.chunks_exact(bytes));
+    for (number, (shown, wanted)) in pictures.enumerate() {
+        // Two scalers round differently; another picture is far off.
+        let off = |(a, b): (&u8, &u8)| u64::from(a.abs_diff(*b));
+        let sum: u64 = shown.iter().zip(wanted).map(off).sum();
+        let most = shown.iter().zip(wanted).map(off).max();
+        assert!(
+            sum < bytes as u64 && most < Some(16),
+            "picture {number}: {sum}, {most:?}"
+        );
+    }
+}
+
+#[test]
+fn no_copy_on_any_machine() {
+    for machine in MACHINES {
+        let Some((outcome, file)) = run(machine, "", "") else {
+            return;
+        };
+        outcome.expect_success();
+        expect_pictures(
+            &outcome.read("shown.raw"),
+            &reference(&file, "scale=160:120:flags=bilinear"),
+        );
+        let report = &outcome.report;
+        assert_eq!(report.total(|q| q.bytes_copied), 0, "{machine}");
+        assert_eq!(report.total(|q| q.bytes_bounced), 0, "{machine}");
+        assert!(
+            report.refusals.is_empty(),
+            "{machine}: {:?}",
+            report.refusals
+        );
+        assert!(
+            report.missing_syncs.is_empty(),
+            "{machine}: {:?}",
+            report.missing_syncs
+        );
+        let memory = |node: &str, queue: &str| {
+            let queues = &outcome.device(node).queues;
+            let queue = queues.iter().find(|q| q.queue.contains(queue)).unwrap();
+            (queue.memory.clone(), queue.frames)
+        };
+        let all = COUNT as u64;
+        assert_eq!(
+            memory("/dev/video1", "output"),
+            ("dmabuf".to_owned(), all),
+            "{machine}"
+        );
+        assert_eq!(
+            memory("/dev/video2", "output"),
+            ("dmabuf".to_owned(), all),
+            "{machine}"
+        );
+    }
+}
+
+/// Two devices that cannot share memory on a machine, and what is to be said about it.
+struct Conflict {
+    machine: &'static str,
+    converter: &'static str,
+    display: &'static str,
+    device: &'static str,
+    constraint: &'static str,
+    /// What must be in the sentence, and in the advice.
+    said: [&'static str; 2],
+}
+
+const CONFLICTS: [Conflict; 3] = [
+    // The decoder's pages lie anywhere, which its IOMMU hides; the converter has none.
+    Conflict {
+        machine: "soc-noncoherent",
+        converter: ",contiguous=on",
+        display: "",
+        device: "/dev/video1",
+        constraint: "contiguous",
+        said: ["in one run of addresses", "let the device allocate"],
+    },
+    // The converter's memory lies above what the display reaches.
+    Conflict {
+        machine: "soc-cma",
+        converter: "",
+        display: ",mask=20",
+        device: "/dev/video2",
+        constraint: "dma-mask",
+        said: ["the device only up to 0xfffff", "a wider DMA mask"],
+    },
+    // Mappings of the decoder's memory do not fit the addresses the converter has.
+    Conflict {
+        machine: "soc-iommu",
+        converter: ",mask=20",
+        display: "",
+        device: "/dev/video1",
+        constraint: "iova-space",
+        said: ["of I/O addresses", "widen the DMA mask"],
+    },
+];
+
+#[test]
+fn who_cannot_share_is_told_why_once() {
+    for conflict in CONFLICTS {
+        let run = Run::on(conflict.machine)
+            .device("h264dec")
+            .device(format!("convert{}", conflict.converter))
+            .device(format!("{DISPLAY}{}", conflict.display))
+            .patience(240);
+        if !encode(&run.file("clip.mp4")) {
+            return;
+        }
+        let outcome = run.program(["sh", "-c", &line("clip.mp4", 2)]).run();
+        outcome.expect_nothing_held();
+        assert_ne!(outcome.status, 0, "{}", conflict.constraint);
+        let [refusal] = &outcome.report.refusals[..] else {
+            panic!("{}: {:?}", conflict.constraint, outcome.report.refusals)
+        };
+        assert_eq!(refusal.device, conflict.device, "{refusal:?}");
+        assert_eq!(refusal.constraint, conflict.constraint, "{refusal:?}");
+        assert_eq!(
+            (refusal.call.as_str(), refusal.times),
+            ("QBUF", 1),
+            "{refusal:?}"
+        );
+        assert!(refusal.found < refusal.wanted, "{refusal:?}");
+        assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
+        expect_sentence(&outcome, &conflict);
+    }
+}
+
+fn expect_sentence(outcome: &Outcome, conflict: &Conflict) {
+    let mut why = Command::new(env!("CARGO_BIN_EXE_vb3"));
+    why.current_dir(outcome.dir.path())
+        .args(["why", "report.json"]);
+    let (status, stdout, stderr) = finish(&mut why, outcome.dir.path(), Duration::from_secs(60));
+    assert_eq!(status, 0, "{stderr}");
+    let told = stdout
+        .lines()
+        .filter(|line| line.contains("failed with"))
+        .count();
+    assert_eq!(told, 1, "{stdout}");
+    for part in conflict.said.iter().chain([&conflict.device]) {
+        assert!(stdout.contains(part), "{part} is missing in:\n{stdout}");
+    }
+}
+
+#[test]
+fn eight_pipelines_at_once() {
+    let mut run = Run::on("soc-noncoherent")
+        .device("h264dec")
+        .device("convert")
+        .patience(300);
+    let file = run.file("clip.mp4");
+    if !encode(&file) {
+        return;
+    }
+    let mut script = String::new();
+    for number in 0..8 {
+        run = run.device(DISPLAY.replace("shown", &format!("shown{number}")));
+        script += &format!("{} & p{number}=$!\n", line("clip.mp4", number + 2));
+    }
+    for number in 0..8 {
+        script += &format!("wait $p{number} || exit 1\n");
+    }
+    let outcome = run.program(["sh", "-c", &script]).run();
+    outcome.expect_success();
+    let wanted = reference(&file, "scale=160:120:flags=bilinear");
+    for number in 0..8 {
+        expect_pictures(&outcome.read(&format!("shown{number}.raw")), &wanted);
+    }
+    assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
+    assert!(
+        outcome.report.refusals.is_empty(),
+        "{:?}",
+        outcome.report.refusals
+    );
+}
+
+/// Waits until the program is the only child of its supervisor: no codec is left.
+const ALONE: &str = "
+i=0
+while [ \"$(echo $(cat /proc/$PPID/task/*/children))\" != $$ ]; do
+    i=$((i + 1))
+    [ $i -lt 600 ] || { echo \"left: $(cat /proc/$PPID/task/*/children)\"; exit 9; }
+    sleep 0.1
+done
+";
+
+#[test]
+fn killed_at_100_random_moments_beside_another() {
+    let (Some(killer), Some(decode)) = (compiled("killer.c"), compiled("decode.c")) else {
+        return;
+    };
+    let run = Run::on("soc-noncoherent")
+        .device("h264dec")
+        .device("convert")
+        .device(DISPLAY)
+        .device("display-mplane=null,clock=free")
+        .patience(500);
+    let file = run.file("clip.mp4");
+    if !encode(&file) {
+        return;
+    }
+    // A program that decodes for longer than it lives.
+    let stream = encoded("320x240", 40, "bframes=0:keyint=10").unwrap();
+    let first = units(&stream)[0].len();
+    let rest = stream.len() - first;
+    let round = format!("feed {rest}\njump 0 1\nfeed {first}\n");
+    let commands = format!("feed {first}\nready\n{}", round.repeat(1000));
+    std::fs::write(run.file("commands"), commands).unwrap();
+    std::fs::write(run.file("clip.h264"), &stream).unwrap();
+    let (killer, decode) = (killer.display(), decode.display());
+    let script = format!(
+        "({killer} 75:60 3 {decode} NV12 clip.h264 /dev/null commands > killed &&
+            {killer} 25:400 4 {} >> killed; touch done) &
+         while [ ! -e done ]; do {} || exit 3; done
+         wait
+         {ALONE}",
+        // At its own pace, so that it does not end by itself.
+        line("clip.mp4", 3).replace("sync=false", "sync=true"),
+        line("clip.mp4", 2),
+    );
+    let outcome = run.program(["sh", "-c", &script]).run();
+    outcome.expect_success();
+    let killed = outcome.read("killed");
+    assert_eq!(
+        String::from_utf8_lossy(&killed),
+        "killed 75\nkilled 25\n",
+        "{}",
+        outcome.stderr
+    );
+    let wanted = reference(&file, "scale=160:120:flags=bilinear");
+    let shown = outcome.read("shown.raw");
+    assert!(!shown.is_empty() && shown.len().is_multiple_of(wanted.len()));
+    for shown in shown.chunks_exact(wanted.len()) {
+        expect_pictures(shown, &wanted);
+    }
+}
+
+/// What GStreamer knows of an element, inside and outside.
+struct Inspect {
+    dir: tempfile::TempDir,
+}
+
+impl Inspect {
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.dir.path())
+            .env("XDG_CACHE_HOME", self.dir.path().join("cache"))
+            .env("XDG_STATE_HOME", self.dir.path().join("state"))
+            .env_remove("GST_REGISTRY");
+        command
+    }
+
+    fn elements(&self, command: &mut Command) -> Vec<String> {
+        let (status, stdout, stderr) = finish(command, self.dir.path(), Duration::from_secs(120));
+        assert_eq!(status, 0, "{stderr}");
+        let names = stdout
+            .lines()
+            .filter_map(|line| line.trim().split_once(": V4L2 "));
+        names.map(|(name, _)| name.to_owned()).collect()
+    }
+
+    fn outside(&self) -> Vec<String> {
+        self.elements(self.command("gst-inspect-1.0").arg("video4linux2"))
+    }
+
+    fn inside(&self, devices: &[&str]) -> Vec<String> {
+        let mut command = self.command(env!("CARGO_BIN_EXE_vb3"));
+        command.arg("run");
+        for device in devices {
+            command.args(["--device", device]);
+        }
+        self.elements(command.args(["--", "gst-inspect-1.0", "video4linux2"]))
+    }
+}
+
+#[test]
+fn elements_are_those_of_the_devices_there_are() {
+    if lacks("gst-inspect-1.0") {
+        return;
+    }
+    let inspect = Inspect {
+        dir: tempfile::tempdir().unwrap(),
+    };
+    // What this system has itself; its cache is made now, before the run.
+    let before = inspect.outside();
+    for (devices, elements) in [
+        (&["h264dec"][..], &["v4l2h264dec"][..]),
+        (&["convert"], &["v4l2convert"]),
+        (&["h264dec"], &["v4l2h264dec"]),
+        (&["h264dec", "convert"], &["v4l2convert", "v4l2h264dec"]),
+        (&["convert", "h264dec"], &["v4l2convert", "v4l2h264dec"]),
+    ] {
+        let mut found = inspect.inside(devices);
+        found.sort_unstable();
+        assert_eq!(found, elements, "{devices:?}");
+        assert_eq!(inspect.outside(), before, "after {devices:?}");
+    }
+}

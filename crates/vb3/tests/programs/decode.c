@@ -1,5 +1,5 @@
 // Speaks to a stateful decoder with plain ioctls, as the kernel's interface for it wants:
-// decode FOURCC STREAM PICTURES, with commands on standard input:
+// decode FOURCC STREAM PICTURES [COMMANDS], with commands in a file or on standard input:
 //
 //   feed N     the next N bytes of STREAM in one OUTPUT buffer; its timestamp is its number, from 1
 //   jump N M   goes on at byte N of STREAM with timestamp M
@@ -356,8 +356,10 @@ static void start(void)
 
 int main(int argc, char **argv)
 {
-	if (argc != 4 || strlen(argv[1]) != 4)
+	if (argc < 4 || strlen(argv[1]) != 4)
 		return 2;
+	if (argc > 4 && !freopen(argv[4], "r", stdin))
+		die(argv[4]);
 	fourcc = v4l2_fourcc(argv[1][0], argv[1][1], argv[1][2], argv[1][3]);
 	int file = open(argv[2], O_RDONLY);
 	pictures = fopen(argv[3], "wb");

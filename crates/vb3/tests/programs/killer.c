@@ -1,5 +1,5 @@
 // Starts a program and kills it with SIGKILL at a random moment, again and again:
-// killer TIMES SEED PROGRAM ARGUMENTS…
+// killer TIMES[:MS] SEED PROGRAM ARGUMENTS…; within the first 12 milliseconds, or MS.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
@@ -25,18 +25,22 @@ int main(int argc, char **argv)
 {
 	if (argc < 4)
 		return 2;
-	int times = atoi(argv[1]), killed = 0;
+	char *rest;
+	int times = (int)strtol(argv[1], &rest, 10), killed = 0;
+	uint64_t within = (*rest == ':' ? strtoull(rest + 1, NULL, 10) : 12) * 1000000;
+	if (within == 0 || within > 999999999)
+		return 2;
 	state = strtoull(argv[2], NULL, 0) * 2654435761u + 88172645463325252u;
 	for (int i = 0; i < times; i++) {
 		pid_t child = fork();
 		if (child < 0)
 			return 1;
 		if (child == 0) {
-			execv(argv[3], argv + 3);
+			execvp(argv[3], argv + 3);
 			_exit(127);
 		}
 		// The moment is what is tested: from before the first call to well into streaming.
-		struct timespec moment = { 0, (long)(random_number() % 12000000) };
+		struct timespec moment = { 0, (long)(random_number() % within) };
 		nanosleep(&moment, NULL);
 		kill(child, SIGKILL);
 		int status;
