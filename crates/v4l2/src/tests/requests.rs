@@ -479,3 +479,43 @@ fn what_waits_when_streaming_cannot_start_is_queued_still() {
     assert_eq!(b.poll(id), POLL_PRI);
     b.finish();
 }
+
+#[test]
+fn a_device_has_one_request_at_a_time() {
+    let mut b = Bench::new(Requests::Optional);
+    let [file, _] = b.files;
+    for index in 0..2 {
+        let (id, fd) = b.alloc();
+        b.set(file, fd, 10 + index);
+        assert_eq!(b.put(file, index.cast_unsigned(), fd), 0);
+        assert_eq!(b.go(id), 0);
+        let buffer = index.cast_unsigned();
+        assert_eq!(b.qbuf(file, Flow::Capture, buffer, None), 0);
+    }
+    b.stream(file, Flow::Output, true);
+    b.stream(file, Flow::Capture, true);
+    assert_eq!(b.told(), ["set 10"]);
+    b.tick();
+    assert_eq!(b.told(), ["work 1 of 1", "set 11"]);
+    b.tick();
+    assert_eq!(b.told(), ["work 1 of 1"]);
+    b.finish();
+}
+
+#[test]
+fn a_request_that_is_cancelled_keeps_what_it_would_have_set() {
+    let mut b = Bench::new(Requests::Optional);
+    let [file, _] = b.files;
+    let (id, fd) = b.alloc();
+    b.set(file, fd, 7);
+    assert_eq!(b.put(file, 0, fd), 0);
+    assert_eq!(b.go(id), 0);
+    b.stream(file, Flow::Output, false);
+    assert_eq!(b.poll(id), POLL_PRI);
+    for (control, value) in [(sys::V4L2_CID_BRIGHTNESS, 7), (sys::V4L2_CID_CONTRAST, 50)] {
+        let found = b.control(sys::VIDIOC_G_EXT_CTRLS, file, fd, control, 0);
+        assert_eq!(found, (0, value));
+    }
+    assert!(b.told().is_empty());
+    b.finish();
+}
