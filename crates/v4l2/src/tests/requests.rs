@@ -494,7 +494,8 @@ fn a_device_has_one_request_at_a_time() {
     }
     b.stream(file, Flow::Output, true);
     b.stream(file, Flow::Capture, true);
-    assert_eq!(b.told(), ["set 10"]);
+    assert_eq!(b.qbuf(file, Flow::Capture, 2, None), 0);
+    assert_eq!(b.told(), ["set 10"], "whatever is called meanwhile");
     b.tick();
     assert_eq!(b.told(), ["work 1 of 1", "set 11"]);
     b.tick();

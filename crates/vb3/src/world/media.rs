@@ -4,7 +4,7 @@
 use super::node::Node;
 use super::program::Call;
 use super::{World, backend};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use vb3_intercept::{Caller, Errno, FdIdentity, FileId, NodeId, NodeKind, Outcome};
 use vb3_queue::RequestId;
@@ -41,6 +41,8 @@ pub(super) struct Media {
     /// By number: the N of `/dev/mediaN`.
     devices: Vec<Entry>,
     files: BTreeMap<FileId, Opened>,
+    /// Requests by what descriptors name: the device's place among the nodes, and the request.
+    requests: HashMap<FdIdentity, (usize, RequestId)>,
 }
 
 /// The requests of one device, by what programs' descriptors name.
@@ -53,10 +55,8 @@ pub(super) struct Names<'a> {
 impl Names<'_> {
     /// The request behind a file of a program.
     pub(super) fn find(&self, file: FdIdentity) -> Option<RequestId> {
-        self.media.files.values().find_map(|opened| match *opened {
-            Opened::Request { at, id, identity } if at == self.at && identity == file => Some(id),
-            _ => None,
-        })
+        let &(at, id) = self.media.requests.get(&file)?;
+        (at == self.at).then_some(id)
     }
 }
 
@@ -70,6 +70,7 @@ impl Media {
         Self {
             devices: devices.collect(),
             files: BTreeMap::new(),
+            requests: HashMap::new(),
         }
     }
 
@@ -134,9 +135,10 @@ impl World {
             return false;
         };
         self.changed.remove(&file);
-        if let Opened::Request { at, id, .. } = opened
+        if let Opened::Request { at, id, identity } = opened
             && let Some(node) = self.nodes.get_mut(at)
         {
+            self.media.requests.remove(&identity);
             node.video.close_request(&mut self.memory, id);
             self.look_around();
         }
@@ -218,6 +220,7 @@ impl World {
         };
         let opened = Opened::Request { at, id, identity };
         self.media.files.insert(file, opened);
+        self.media.requests.insert(identity, (at, id));
         caller.write(arg, &fd.to_ne_bytes())
     }
 }
