@@ -108,7 +108,9 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
         }
     }
     if cell.is_of_process() {
-        std::fs::copy(build::vb3(lab), to.join("vb3"))?;
+        for entry in build::user_programs(lab).read_dir()?.flatten() {
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
     }
     let programs = lab.work().join("programs");
     for entry in programs.read_dir().into_iter().flatten().flatten() {

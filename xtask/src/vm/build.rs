@@ -49,8 +49,8 @@ pub(crate) fn common(lab: &Lab) -> Result<()> {
     )
 }
 
-/// Builds `vb3` for the guest: with this system's own compiler, since the guest is the newer one as
-/// a rule.
+/// Builds `vb3` and the driver over VFIO for the guest: with this system's own compiler, since the
+/// guest is the newer one as a rule.
 pub(crate) fn process(lab: &Lab) -> Result<()> {
     step::run(
         "building vb3",
@@ -58,18 +58,28 @@ pub(crate) fn process(lab: &Lab) -> Result<()> {
         &lab.log("vb3"),
         sh::cargo().args(["build", "--release", "--package", "vb3", "--bin", "vb3"]),
     )?;
-    let to = vb3(lab);
-    if let Some(dir) = to.parent() {
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    step::run(
+        "building the driver over VFIO",
+        Duration::from_secs(300),
+        &lab.log("vfio"),
+        sh::cargo()
+            .args(["build", "--release", "--package", "vb3-dma"])
+            .args(["--example", "vfio_edu"]),
+    )?;
+    let to = user_programs(lab);
+    std::fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
+    for built in ["vb3", "examples/vfio_edu"] {
+        let from = sh::target().join("release").join(built);
+        let name = from.file_name().unwrap_or_default();
+        std::fs::copy(&from, to.join(name))
+            .with_context(|| format!("cannot copy {}", from.display()))?;
     }
-    let from = sh::target().join("release/vb3");
-    std::fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
     Ok(())
 }
 
-/// Where `vb3` is kept for guests.
-pub(crate) fn vb3(lab: &Lab) -> PathBuf {
-    lab.work().join("process/vb3")
+/// Where programs of ours are kept for guests.
+pub(crate) fn user_programs(lab: &Lab) -> PathBuf {
+    lab.work().join("process")
 }
 
 /// The source of the one crate of others that the module links.

@@ -21,9 +21,9 @@ impl Cell {
         format!("{}-{}-{}", self.scenario, self.kernel, self.iommu.name())
     }
 
-    /// Whether it is about the process home, and wants `vb3`.
+    /// Whether it is about a home in user space, and wants its programs.
     pub(crate) fn is_of_process(&self) -> bool {
-        self.scenario == "process"
+        matches!(self.scenario.as_str(), "process" | "vfio")
     }
 }
 

@@ -98,6 +98,7 @@ const EVERYTHING: &[(&str, &[Iommu])] = &[
     ("package", &[Iommu::None]),
     ("stress", &[Iommu::None, Iommu::Intel]),
     ("process", &[Iommu::None]),
+    ("vfio", &[Iommu::Intel]),
 ];
 
 /// Everything, and the package.

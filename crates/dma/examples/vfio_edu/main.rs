@@ -1,0 +1,148 @@
+//! A driver in user space: QEMU's edu device does real DMA both ways, through an IOMMU, at the
+//! addresses that the mapping layer chooses. `platform.rs` is all that it takes over VFIO.
+//!
+//! Usage: vfio_edu BDF, with the device bound to vfio-pci. Prints a line of JSON for each step.
+
+mod platform;
+mod vfio;
+
+use platform::{Driver, PAGE};
+use std::time::{Duration, Instant};
+use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper, SyncFor, contiguous_len};
+use vfio::Vfio;
+
+/// Its identification, in BAR 0 at 0: the last two digits are a constant.
+const EDU: u32 = 0xed;
+const SOURCE: u64 = 0x80;
+const TARGET: u64 = 0x88;
+const COUNT: u64 = 0x90;
+const COMMAND: u64 = 0x98;
+const START: u64 = 1;
+const TO_MEMORY: u64 = 2;
+/// Its own memory: one page.
+const BUFFER: u64 = 0x4_0000;
+/// Bytes moved at a time: QEMU takes the whole of the page for too much.
+const PART: u64 = 2048;
+/// Highest address it puts on the bus, as the lab starts it.
+const MASK: u64 = 0xffff_ffff;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// The device's registers.
+struct Edu {
+    registers: u64,
+}
+
+impl Edu {
+    fn write(&self, dma: &Mapper<Driver>, at: u64, value: u64) -> Result<()> {
+        let vfio = &dma.platform().vfio;
+        Ok(vfio.write(self.registers + at, &value.to_le_bytes())?)
+    }
+
+    /// Moves bytes between its own memory and an address on the bus.
+    fn transfer(&self, dma: &Mapper<Driver>, bus: u64, len: u64, command: u64) -> Result<()> {
+        let (from, to) = match command {
+            TO_MEMORY => (BUFFER, bus),
+            _ => (bus, BUFFER),
+        };
+        for (at, value) in [(SOURCE, from), (TARGET, to), (COUNT, len)] {
+            self.write(dma, at, value)?;
+        }
+        self.write(dma, COMMAND, START | command)?;
+        let begun = Instant::now();
+        loop {
+            let mut now = [0; 8];
+            dma.platform()
+                .vfio
+                .read(self.registers + COMMAND, &mut now)?;
+            if u64::from_le_bytes(now) & START == 0 {
+                return Ok(());
+            }
+            if begun.elapsed() > Duration::from_secs(10) {
+                return Err("the device does not finish".into());
+            }
+        }
+    }
+}
+
+fn step(name: &str, ok: bool, more: &str) {
+    println!("{{\"step\":\"vb3.vfio-{name}\",\"ok\":{ok}{more}}}");
+}
+
+fn main() -> Result<()> {
+    let bdf = std::env::args().nth(1).ok_or("usage: vfio_edu BDF")?;
+    let vfio = Vfio::open(&bdf)?;
+    let edu = Edu {
+        registers: vfio.registers()?,
+    };
+    let mut id = [0; 4];
+    vfio.read(edu.registers, &mut id)?;
+    let id = u32::from_le_bytes(id);
+    step("open", id & 0xff == EDU, &format!(",\"id\":\"{id:#x}\""));
+    let mut dma = Mapper::new(Driver {
+        vfio,
+        mask: MASK,
+        entries: 0,
+    })?;
+    round_trip(&edu, &mut dma)?;
+    fault(&edu, &mut dma)?;
+    let held = !dma.live().is_empty() || dma.platform().entries != 0;
+    step("end", !held, "");
+    Ok(())
+}
+
+fn invalid() -> Error {
+    Error::Invalid
+}
+
+/// Coherent memory to the device, and from there into a program's scattered memory.
+fn round_trip(edu: &Edu, dma: &mut Mapper<Driver>) -> Result<()> {
+    let picture: Vec<u8> = (0..PART).map(|i| (i * 7 % 251) as u8).collect();
+    let source = dma.alloc_coherent((), PAGE, Attrs::empty())?;
+    let view = dma.vmap_alloc(&source)?;
+    dma.vmap_write(&view, 0, &picture)?;
+    let at = dma.alloc_dma_addr(&source).ok_or_else(invalid)?;
+    edu.transfer(dma, at.get(), PART, 0)?;
+    step("to-device", true, &format!(",\"at\":\"{:#x}\"", at.get()));
+
+    // Somewhere inside memory of ours: neither its start nor its end is a page's.
+    let mut heap = vec![0xa5_u8; 3 * PAGE as usize];
+    let inside = PAGE as usize - 1000;
+    let addr = heap.as_mut_ptr() as u64 + inside as u64;
+    let table = dma.pin_user(&(), addr, PART, Direction::FromDevice)?;
+    let mapping = dma.map((), &table, Direction::FromDevice, Attrs::empty())?;
+    let run = contiguous_len(dma, &mapping, PART);
+    let first = dma.segment(&mapping, 0).ok_or_else(invalid)?;
+    let (bus, len) = (first.addr.get(), run.min(PART));
+    edu.transfer(dma, bus, len, TO_MEMORY)?;
+    dma.sync(&mapping, Direction::FromDevice, SyncFor::Cpu);
+    dma.unmap(mapping, Attrs::empty());
+    dma.free_table(table, true);
+    let seen = std::hint::black_box(&heap);
+    let (before, rest) = seen.split_at(inside);
+    let (middle, after) = rest.split_at(PART as usize);
+    let right = middle == picture && before.iter().chain(after).all(|byte| *byte == 0xa5);
+    step(
+        "to-memory",
+        right && len == PART,
+        &format!(",\"at\":\"{bus:#x}\",\"bytes\":{len}"),
+    );
+    dma.vunmap(view);
+    dma.free(source);
+    Ok(())
+}
+
+/// What was unmapped cannot be reached any more.
+fn fault(edu: &Edu, dma: &mut Mapper<Driver>) -> Result<()> {
+    let mut heap = vec![0x5a_u8; 2 * PAGE as usize];
+    let addr = (heap.as_mut_ptr() as u64).next_multiple_of(PAGE);
+    let table = dma.pin_user(&(), addr, PAGE, Direction::FromDevice)?;
+    let mapping = dma.map((), &table, Direction::FromDevice, Attrs::empty())?;
+    let bus = dma.segment(&mapping, 0).ok_or_else(invalid)?.addr.get();
+    dma.unmap(mapping, Attrs::empty());
+    dma.free_table(table, false);
+    edu.transfer(dma, bus, PART, TO_MEMORY)?;
+    let untouched = std::hint::black_box(&heap).iter().all(|byte| *byte == 0x5a);
+    step("unmapped", untouched, "");
+    Ok(())
+}

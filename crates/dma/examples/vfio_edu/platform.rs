@@ -1,0 +1,214 @@
+//! All that a driver in user space brings to the mapping layer: memory of its own, and VFIO's page
+//! table. It has no physical addresses, and uses those of its process in their place.
+
+use crate::vfio::{READ, Vfio, WRITE};
+use std::ptr::NonNull;
+use vb3_dma::{
+    BounceMode, Caching, Coherency, Constraint, DeviceInfo, Error, IommuInfo, Iova, Limits,
+    PageRequest, PhysAddr, Platform, Prot, Reason, Segment, SegmentKind,
+};
+
+pub(crate) const PAGE: u64 = 4096;
+/// Interrupt messages are written here; no memory can be mapped to it.
+const MESSAGES: (u64, u64) = (0xfee0_0000, 0xfeef_ffff);
+
+/// The process and its one device.
+pub(crate) struct Driver {
+    pub(crate) vfio: Vfio,
+    /// Highest address the device puts on the bus.
+    pub(crate) mask: u64,
+    /// Mappings in VFIO's table now.
+    pub(crate) entries: usize,
+}
+
+/// Pages from mmap.
+pub(crate) struct Pages {
+    addr: NonNull<u8>,
+    len: u64,
+}
+
+const fn segment(addr: u64, len: u64) -> Segment {
+    Segment {
+        addr: PhysAddr::new(addr),
+        len,
+        kind: SegmentKind::Pages,
+    }
+}
+
+impl Platform for Driver {
+    type Device = ();
+    type User = ();
+    type Pages = Pages;
+    type Pinned = Segment;
+    type Vmap = Vec<Segment>;
+    type Mmap = ();
+
+    fn page_size(&self) -> u64 {
+        PAGE
+    }
+
+    fn ram_bytes(&self) -> u64 {
+        1 << 30
+    }
+
+    fn device_info(&self, (): ()) -> Option<DeviceInfo> {
+        Some(DeviceInfo {
+            limits: Limits {
+                mask: self.mask,
+                ..Limits::default()
+            },
+            coherency: Coherency::Coherent,
+            cache_alignment: 1,
+            iommu: Some(IommuInfo {
+                page_sizes: self.vfio.page_sizes & !(PAGE - 1) | PAGE,
+                first: Iova::new(PAGE),
+                last: Iova::new(self.mask),
+            }),
+            bounce: BounceMode::Never,
+        })
+    }
+
+    fn alloc_pages(&mut self, request: PageRequest<()>) -> Result<Pages, Error> {
+        let full = Error::NoMemory(Reason {
+            constraint: Constraint::Ram,
+            wanted: request.len,
+            found: 0,
+        });
+        let prot = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: an anonymous mapping at an address of the kernel's choice.
+        let addr = unsafe {
+            libc::mmap(
+                core::ptr::null_mut(),
+                request.len as usize,
+                prot,
+                flags,
+                -1,
+                0,
+            )
+        };
+        if addr == libc::MAP_FAILED {
+            return Err(full);
+        }
+        let addr = NonNull::new(addr.cast()).ok_or(full)?;
+        Ok(Pages {
+            addr,
+            len: request.len,
+        })
+    }
+
+    fn free_pages(&mut self, pages: Pages) {
+        // SAFETY: mapped by `alloc_pages`, and owned: nothing uses it any more.
+        unsafe { libc::munmap(pages.addr.as_ptr().cast(), pages.len as usize) };
+    }
+
+    fn pages_segment(&self, pages: &Pages, index: usize) -> Option<Segment> {
+        (index == 0).then(|| segment(pages.addr.as_ptr() as u64, pages.len))
+    }
+
+    /// The kernel pins what it maps.
+    fn pin_user(&mut self, (): &(), addr: u64, len: u64, _: bool) -> Result<Segment, Error> {
+        Ok(segment(addr, len))
+    }
+
+    fn unpin_user(&mut self, _: Segment, _dirty: bool) {}
+
+    fn pinned_segment(&self, pinned: &Segment, index: usize) -> Option<Segment> {
+        (index == 0).then_some(*pinned)
+    }
+
+    fn pin_is_current(&self, pinned: &Segment, (): &(), addr: u64) -> bool {
+        pinned.addr.get() == addr
+    }
+
+    fn cache_clean(&mut self, _: PhysAddr, _: u64) {}
+
+    fn cache_invalidate(&mut self, _: PhysAddr, _: u64) {}
+
+    fn reserved_iova(&self, (): (), index: usize) -> Option<(Iova, Iova)> {
+        (index == 0).then(|| (Iova::new(MESSAGES.0), Iova::new(MESSAGES.1)))
+    }
+
+    fn iommu_map(
+        &mut self,
+        (): (),
+        iova: Iova,
+        phys: PhysAddr,
+        len: u64,
+        prot: Prot,
+    ) -> Result<(), Error> {
+        let mut flags = 0;
+        for (one, flag) in [(Prot::READ, READ), (Prot::WRITE, WRITE)] {
+            flags |= if prot.contains(one) { flag } else { 0 };
+        }
+        let done = self.vfio.map(iova.get(), phys.get(), len, flags);
+        done.map_err(|_| {
+            Error::BadUserMemory(Reason {
+                constraint: Constraint::Ram,
+                wanted: len,
+                found: 0,
+            })
+        })?;
+        self.entries += 1;
+        Ok(())
+    }
+
+    fn iommu_unmap(&mut self, (): (), iova: Iova, len: u64) {
+        // A range that was mapped whole is unmapped whole, by however many calls.
+        if self.vfio.unmap(iova.get(), len).is_ok() {
+            self.entries = self.entries.saturating_sub(1);
+        }
+    }
+
+    /// VFIO flushes as it unmaps.
+    fn iommu_flush(&mut self, (): ()) {}
+
+    fn vmap(&mut self, runs: &[Segment], _: Caching) -> Result<Vec<Segment>, Error> {
+        Ok(runs.to_vec())
+    }
+
+    fn vunmap(&mut self, _: Vec<Segment>) {}
+
+    fn vmap_read(&mut self, vmap: &Vec<Segment>, at: u64, out: &mut [u8]) -> Result<(), Error> {
+        copy(vmap, at, out.len(), |done, from, len| {
+            // SAFETY: `copy` keeps to runs of live memory of this process.
+            unsafe { core::ptr::copy(from as *const u8, out[done..].as_mut_ptr(), len) };
+        })
+    }
+
+    fn vmap_write(&mut self, vmap: &Vec<Segment>, at: u64, data: &[u8]) -> Result<(), Error> {
+        copy(vmap, at, data.len(), |done, to, len| {
+            // SAFETY: as above; the memory is writable, and no reference to it is held.
+            unsafe { core::ptr::copy(data[done..].as_ptr(), to as *mut u8, len) };
+        })
+    }
+
+    fn mmap(&mut self, _: &Pages, _: u64, _: u64) -> Result<(), Error> {
+        Err(Error::Unsupported)
+    }
+}
+
+/// Calls `part` with each piece of `len` bytes from `at` of a mapping: how many came before it, its
+/// address and its length.
+fn copy(
+    runs: &[Segment],
+    at: u64,
+    len: usize,
+    mut part: impl FnMut(usize, u64, usize),
+) -> Result<(), Error> {
+    let (mut skip, mut done) = (at, 0);
+    for run in runs {
+        if skip >= run.len {
+            skip -= run.len;
+            continue;
+        }
+        let here = ((run.len - skip) as usize).min(len - done);
+        part(done, run.addr.get() + skip, here);
+        (skip, done) = (0, done + here);
+    }
+    if done == len {
+        Ok(())
+    } else {
+        Err(Error::Invalid)
+    }
+}

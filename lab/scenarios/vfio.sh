@@ -1,0 +1,22 @@
+# A driver in user space over our mapping layer: the edu device does DMA at the addresses it chose,
+# and reaches nothing once they are unmapped.
+. /scenario/lib.sh
+
+for module in vfio vfio_iommu_type1 vfio-pci; do
+    modprobe $module || step vb3.vfio-module "\"ok\":false,\"name\":\"$module\""
+done
+for device in /sys/bus/pci/devices/*; do
+    [ "$(cat "$device/device")" = 0x11e8 ] || continue
+    bdf=${device##*/}
+    echo vfio-pci >"$device/driver_override"
+    echo "$bdf" >/sys/bus/pci/drivers_probe
+    [ -e "$device/iommu_group" ] && ok=true || ok=false
+    step vb3.vfio-iommu "\"ok\":$ok"
+    timeout 100 /scenario/vfio_edu "$bdf" >/dev/ttyS1 2>/tmp/err || {
+        says=$(tr -d '"\\' </tmp/err | tr '\n' ' ')
+        step vb3.vfio-exit "\"ok\":false,\"says\":\"$says\""
+    }
+done
+# A write that was not let through is told of by the IOMMU.
+dmesg | grep -q 'DMAR:.*fault' && ok=true || ok=false
+step vb3.vfio-fault "\"ok\":$ok"
