@@ -322,7 +322,11 @@ impl<C> VideoDriver for Decoder<C> {
         Some(CommandSet::Decoder)
     }
 
+    /// A drain that is asked for before CAPTURE streams waits for it, which Linux leaves open.
     fn command(&mut self, command: Command) -> Result<(), DriverError> {
+        // A stream that began since is not the one that was drained.
+        self.notice_stop();
+        self.notice_start();
         match (command, self.drain) {
             (Command::Stop, Drain::Idle) if self.output.streaming => {
                 self.drain = Drain::Feeding(self.output.tokens.len());

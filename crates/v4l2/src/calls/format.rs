@@ -258,6 +258,7 @@ where
         let base = field!(v4l2_streamparm.parm);
         // Capture and output parameters have one layout.
         let interval_at = base + field!(v4l2_captureparm.timeperframe);
+        self.driver.interval(flow).ok_or(Error::Invalid)?;
         if set {
             let wanted = Fraction::new(arg.u32(interval_at), arg.u32(interval_at + 4));
             self.driver.set_interval(flow, wanted);

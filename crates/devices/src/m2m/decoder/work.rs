@@ -5,7 +5,7 @@ use crate::m2m::Meta;
 use crate::surface::{Surface, Trouble};
 use vb3_codec::{Config, Event, Framing, Job, Kind, Planes, Refused, StreamFormat};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
-use vb3_v4l2::{Bus, DriverEvent, Flow, FourCc, FrameFlags, Progress, Rect};
+use vb3_v4l2::{Bus, Colorimetry, DriverEvent, Flow, FourCc, FrameFlags, Progress, Rect};
 
 /// `V4L2_EVENT_SRC_CH_RESOLUTION`.
 const RESOLUTION: u32 = 1;
@@ -40,7 +40,7 @@ impl<C> Decoder<C> {
     }
 
     /// STREAMOFF at OUTPUT: the program seeks, or is done.
-    fn notice_stop(&mut self) {
+    pub(super) fn notice_stop(&mut self) {
         if self.output.stops == self.seen_output_stops {
             return;
         }
@@ -63,7 +63,7 @@ impl<C> Decoder<C> {
     }
 
     /// STREAMON at CAPTURE: there are buffers for the format that the program was told.
-    fn notice_start(&mut self) {
+    pub(super) fn notice_start(&mut self) {
         if self.capture.starts == self.seen_capture_starts {
             return;
         }
@@ -329,6 +329,8 @@ impl<C> Decoder<C> {
         }
         if self.capture.streaming && self.suits(&format) {
             self.note(&format);
+            self.capture.format.color = self.color_of(&format);
+            self.held.color = self.capture.format.color;
             self.pending = Pending::None;
             return self.proceed();
         }
@@ -339,7 +341,7 @@ impl<C> Decoder<C> {
         let fourcc = self.capture.format.fourcc;
         let mut like = self.output.format;
         (like.width, like.height) = (format.visible.width, format.visible.height);
-        like.color = format::color_of(format.colour, self.output.format.color);
+        like.color = self.color_of(&format);
         if let Some(made) = format::raw_like(&self.raw, fourcc, &like, self.stride) {
             self.capture.format = made;
         }
@@ -348,6 +350,11 @@ impl<C> Decoder<C> {
             changes: RESOLUTION,
         });
         self.pending = Pending::Told(format);
+    }
+
+    /// Colours as the stream says, or else the program.
+    fn color_of(&self, format: &StreamFormat) -> Colorimetry {
+        format::color_of(format.colour, self.output.format.color)
     }
 
     /// What the stream says of its pictures.
