@@ -1,6 +1,8 @@
 //! Measurements. Each figure is a ratio of two timings that were taken in the same run, so that
 //! the machine it runs on matters little.
 
+mod pipeline;
+
 use crate::{setup, sh, table};
 use anyhow::{Context as _, Result, bail};
 use std::collections::HashMap;
@@ -37,6 +39,8 @@ enum What {
         #[arg(value_name = "PART", value_parser = clap::builder::PossibleValuesParser::new(DMA_PARTS.iter().copied()))]
         parts: Vec<String>,
     },
+    /// Decoder, converter and display by dma-buf, beside their libraries called directly
+    Pipeline(pipeline::Args),
     /// The kernel module beside the C module, in turn in one virtual machine
     Kernel(crate::vm::bench::Args),
 }
@@ -63,12 +67,13 @@ impl Run {
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.what {
         Some(What::Dma { parts }) => return dma(parts),
+        Some(What::Pipeline(args)) => return pipeline::run(args),
         Some(What::Kernel(args)) => return crate::vm::bench::run(args),
         None => {}
     }
     setup::install(setup::ALL)?;
     let vb3 = sh::release_vb3()?;
-    let client = build_client()?;
+    let client = build_client("bench")?;
     let measure = |spec: &str, words: &[&str]| measure(&vb3, &client, &args.machine, spec, words);
     let cycles = args.cycles.to_string();
     let few = measure("camera=pattern,clock=free", &["cycles", "4", &cycles])?;
@@ -153,16 +158,16 @@ fn dma(parts: &[String]) -> Result<()> {
     parts.iter().try_for_each(|part| example(Some(part)))
 }
 
-/// Compiles the client, statically.
-fn build_client() -> Result<PathBuf> {
+/// Compiles a client, statically.
+fn build_client(name: &str) -> Result<PathBuf> {
     let dir = sh::target().join("bench");
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let client = dir.join("client");
+    let client = dir.join(name);
     sh::quietly(
         Command::new("gcc")
             .args(["-O2", "-static", "-o"])
             .arg(&client)
-            .arg(sh::root().join("xtask/programs/bench.c")),
+            .arg(sh::root().join(format!("xtask/programs/{name}.c"))),
     )?;
     Ok(client)
 }

@@ -1,0 +1,107 @@
+//! Decodes, converts and shows an H.264 byte stream in this process, by the libraries that the
+//! devices use and without devices: `pipeline STREAM SIZE[,SIZE...] [OUT.raw]`. What
+//! `cargo xtask bench pipeline` compares a pipeline of devices with.
+//!
+//! The picture is converted from size to size. Nothing is copied besides: the first conversion
+//! reads the codec's memory, the last one writes the display's.
+
+use openh264::decoder::{DecodeOptions, DecodedYUV, Decoder, Flush};
+use openh264::formats::YUVSource as _;
+use std::error::Error;
+use std::path::PathBuf;
+use vb3_devices::convert::{Color, Converter, Job, PixelLayout, View, ViewMut};
+use vb3_devices::picture::{Frame, Layout, Size};
+use vb3_devices::sink::{Shape, Sink};
+use vb3_devices::spec::SinkSpec;
+use vb3_v4l2::Fraction;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [stream, sizes, rest @ ..] = args.as_slice() else {
+        return Err("pipeline STREAM SIZE[,SIZE...] [OUT.raw]".into());
+    };
+    let stream = std::fs::read(stream)?;
+    let sizes: Result<Vec<Size>, _> = sizes.split(',').map(parse_size).collect();
+    let mut line = Line::new(sizes?, rest.first().map(PathBuf::from))?;
+    let mut decoder = Decoder::new()?;
+    for nal in openh264::nal_units(&stream) {
+        let options = DecodeOptions::new().flush_after_decode(Flush::NoFlush);
+        if let Some(picture) = decoder.decode_with_options(nal, options)? {
+            line.show(&picture)?;
+        }
+    }
+    for picture in decoder.flush_remaining()? {
+        line.show(&picture)?;
+    }
+    println!("frames {}", line.sink.finish().shown);
+    Ok(())
+}
+
+fn parse_size(text: &str) -> Result<Size, Box<dyn Error>> {
+    let (width, height) = text.split_once('x').ok_or("a size is WIDTHxHEIGHT")?;
+    Ok(Size::new(width.parse()?, height.parse()?).ok_or("no such size")?)
+}
+
+/// What comes after the decoder.
+struct Line {
+    engine: Converter,
+    /// Pictures between two conversions.
+    between: Vec<Frame>,
+    size: Size,
+    sink: Sink,
+}
+
+impl Line {
+    fn new(mut sizes: Vec<Size>, out: Option<PathBuf>) -> Result<Self, Box<dyn Error>> {
+        let size = sizes.pop().ok_or("no size")?;
+        let mut sink = Sink::open(&out.map_or(SinkSpec::Null, SinkSpec::Raw))?;
+        let interval = Fraction {
+            numerator: 1,
+            denominator: 25,
+        };
+        sink.begin(Shape {
+            layout: Layout::Nv12,
+            size,
+            interval,
+        })?;
+        let between = sizes.into_iter().map(|size| Frame::new(Layout::Nv12, size));
+        Ok(Self {
+            engine: Converter::new(),
+            between: between.collect(),
+            size,
+            sink,
+        })
+    }
+
+    fn show(&mut self, picture: &DecodedYUV<'_>) -> Result<(), Box<dyn Error>> {
+        let (width, height) = picture.dimensions();
+        let size = Size::new(u32::try_from(width)?, u32::try_from(height)?);
+        let (luma, chroma, _) = picture.strides();
+        let planes = [
+            (picture.y(), luma),
+            (picture.u(), chroma),
+            (picture.v(), chroma),
+        ];
+        let mut view = View::new(PixelLayout::Yuv420, size.ok_or("an odd size")?, planes)?;
+        for next in &mut self.between {
+            convert(&mut self.engine, &view, next)?;
+            let stride = next.size().width() as usize;
+            view = View::contiguous(PixelLayout::Nv12, next.size(), next.bytes(), stride)?;
+        }
+        while !self.sink.has_room() {
+            std::thread::yield_now();
+        }
+        let mut frame = self.sink.take_frame(Layout::Nv12, self.size);
+        convert(&mut self.engine, &view, &mut frame)?;
+        self.sink.show(frame);
+        Ok(())
+    }
+}
+
+fn convert(engine: &mut Converter, from: &View<'_>, to: &mut Frame) -> Result<(), Box<dyn Error>> {
+    let size = to.size();
+    let stride = size.width() as usize;
+    let mut made = ViewMut::contiguous(PixelLayout::Nv12, size, to.bytes_mut(), stride)?;
+    let job = Job::whole(from.size(), size, Color::default());
+    Ok(engine.run(&job, from, &mut made)?)
+}

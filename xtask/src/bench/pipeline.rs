@@ -1,0 +1,410 @@
+//! Decoder, converter and display by dma-buf, beside the libraries they use called directly: both
+//! in turn, on the same stream, until the same pictures are shown.
+
+use super::{build_client, time};
+use crate::{clip, setup, sh, table};
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// What the display shows.
+const SHOWN: &str = "640x360";
+/// What is between two converters.
+const BETWEEN: &str = "960x540";
+/// Buffers of the decoder whose mappings are kept, and so many that none is: an importer keeps 64
+/// that it has no use for.
+const KEPT: u32 = 48;
+const REMAPPED: u32 = 128;
+/// Length of a tick of the CPU times in /proc, in nanoseconds: 100 a second for every program.
+const TICK_NS: u64 = 10_000_000;
+
+/// Arguments of `bench pipeline`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Machine to measure on
+    #[arg(long, value_name = "NAME", default_value = "pc")]
+    machine: String,
+    /// Times that everything is run, in turn
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    runs: u16,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// A stream to show: in a container for GStreamer, and bare.
+struct Stream {
+    size: &'static str,
+    mp4: PathBuf,
+    bare: PathBuf,
+}
+
+/// What is measured.
+struct Tools {
+    vb3: PathBuf,
+    client: PathBuf,
+    libraries: PathBuf,
+    machine: String,
+}
+
+/// CPU time of a run with all its processes, and what the clock on the wall said.
+#[derive(Clone, Copy)]
+struct Cost {
+    cpu_ns: u64,
+    wall_ns: u64,
+}
+
+/// Two commands that are run in turn, and what their ratio says.
+struct Pair {
+    what: String,
+    by_wall: bool,
+    aim: &'static str,
+    this: Vec<String>,
+    over: Vec<String>,
+    costs: Vec<(Cost, Cost)>,
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// A part cannot be built or run, or the pictures differ.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    setup::install(setup::ALL)?;
+    let tools = Tools {
+        vb3: sh::release_vb3()?,
+        client: build_client("pipeline")?,
+        libraries: build_libraries()?,
+        machine: args.machine.clone(),
+    };
+    let streams = [stream("1920x1080", 1)?, stream("1280x720", 3)?];
+    for stream in &streams {
+        tools.compare_pictures(stream)?;
+    }
+    let mut pairs = tools.pairs(&streams);
+    let all = u64::from(args.runs) * pairs.len() as u64;
+    let bar = indicatif::ProgressBar::new(all).with_message("measuring");
+    for _ in 0..args.runs {
+        for pair in &mut pairs {
+            let this = measure(&pair.this)?;
+            pair.costs.push((this, measure(&pair.over)?));
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    if args.json {
+        println!("{:#}", report(args, &pairs));
+    } else {
+        print(args, &pairs);
+    }
+    Ok(())
+}
+
+/// Builds the program that calls the libraries directly.
+fn build_libraries() -> Result<PathBuf> {
+    let mut cargo = sh::cargo();
+    cargo.args(["build", "--release", "--quiet", "--package", "vb3-devices"]);
+    sh::quietly(cargo.args(["--example", "pipeline"]))?;
+    Ok(sh::target().join("release/examples/pipeline"))
+}
+
+/// The clip in a size, again and again so that starting matters little; made once and kept.
+fn stream(size: &'static str, again: u32) -> Result<Stream> {
+    let cache = sh::cache()?;
+    let stream = Stream {
+        size,
+        mp4: cache.join(format!("pipeline-{size}.mp4")),
+        bare: cache.join(format!("pipeline-{size}.h264")),
+    };
+    let clip = clip::fetch()?;
+    let again = again.to_string();
+    make(&stream.mp4, "mp4", |ffmpeg| {
+        ffmpeg.args(["-stream_loop", &again, "-i"]).arg(&clip);
+        ffmpeg.args(["-an", "-vf", &format!("scale={}", size.replace('x', ":"))]);
+        ffmpeg.args(["-c:v", "libx264", "-preset", "medium", "-crf", "23"]);
+    })?;
+    make(&stream.bare, "h264", |ffmpeg| {
+        ffmpeg.arg("-i").arg(&stream.mp4);
+        ffmpeg.args(["-c", "copy", "-bsf:v", "h264_mp4toannexb"]);
+    })?;
+    Ok(stream)
+}
+
+/// Has ffmpeg make a file, unless it is there.
+fn make(path: &Path, format: &str, how: impl FnOnce(&mut Command)) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    eprintln!("making {}", path.display());
+    let part = path.with_extension(format!("part-{}", std::process::id()));
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-nostdin", "-v", "error", "-y"]);
+    how(&mut ffmpeg);
+    sh::quietly(ffmpeg.args(["-f", format]).arg(&part))?;
+    // Same file system: a reader sees the whole file or none.
+    std::fs::rename(&part, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+impl Tools {
+    /// `vb3 run`, up to the program: a decoder with a number of buffers, a converter, a display.
+    fn devices(&self, sink: &str) -> Vec<String> {
+        let decoder = format!("h264dec,max-buffers={REMAPPED}");
+        let display = format!("display-mplane={sink},clock=free");
+        let vb3 = self.vb3.display().to_string();
+        let mut words = vec![vb3, "run".to_owned(), "--machine".to_owned()];
+        words.push(self.machine.clone());
+        for spec in [decoder.as_str(), "convert", &display] {
+            words.extend(["--device".to_owned(), spec.to_owned()]);
+        }
+        words.push("--".to_owned());
+        words
+    }
+
+    /// The small program.
+    fn client(&self, stream: &Stream, sink: &str, buffers: u32, sizes: &[&str]) -> Vec<String> {
+        let mut words = self.devices(sink);
+        words.push(self.client.display().to_string());
+        words.push(stream.bare.display().to_string());
+        words.push(buffers.to_string());
+        words.extend(sizes.iter().map(|size| (*size).to_owned()));
+        words
+    }
+
+    fn gstreamer(&self, stream: &Stream) -> Vec<String> {
+        let (width, height) = SHOWN.split_once('x').unwrap_or_default();
+        let line = format!(
+            "gst-launch-1.0 -q filesrc location={} ! qtdemux ! h264parse \
+             ! v4l2h264dec capture-io-mode=dmabuf \
+             ! v4l2convert output-io-mode=dmabuf-import capture-io-mode=dmabuf \
+             ! video/x-raw,format=NV12,width={width},height={height} \
+             ! v4l2sink device=/dev/video2 io-mode=dmabuf-import sync=false",
+            stream.mp4.display()
+        );
+        let mut words = self.devices("null");
+        words.extend(line.split_whitespace().map(str::to_owned));
+        words
+    }
+
+    fn libraries(&self, stream: &Stream, sizes: &[&str]) -> Vec<String> {
+        let program = self.libraries.display().to_string();
+        vec![program, stream.bare.display().to_string(), sizes.join(",")]
+    }
+
+    /// Proves that both ways show the same pictures.
+    fn compare_pictures(&self, stream: &Stream) -> Result<()> {
+        let file = |name: &str| sh::target().join("bench").join(name);
+        let (devices, libraries) = (file("devices.raw"), file("libraries.raw"));
+        let sizes = [BETWEEN, SHOWN];
+        let mut words = self.libraries(stream, &sizes);
+        words.push(libraries.display().to_string());
+        measure(&words)?;
+        measure(&self.client(stream, &devices.display().to_string(), 8, &sizes))?;
+        let read = |path: &PathBuf| {
+            let bytes = std::fs::read(path).with_context(|| format!("no {}", path.display()));
+            let _ = std::fs::remove_file(path);
+            bytes
+        };
+        let (shown, wanted) = (read(&devices)?, read(&libraries)?);
+        ensure!(!wanted.is_empty(), "no picture was shown");
+        ensure!(shown == wanted, "{}: the pictures differ", stream.size);
+        Ok(())
+    }
+
+    fn pairs(&self, streams: &[Stream; 2]) -> Vec<Pair> {
+        let pair = |what: String, aim, this, over| Pair {
+            what,
+            by_wall: false,
+            aim,
+            this,
+            over,
+            costs: Vec::new(),
+        };
+        let [large, small] = streams;
+        let mut pairs = Vec::new();
+        for (stream, aim) in [(large, "aim 1.05"), (small, "")] {
+            let libraries = self.libraries(stream, &[SHOWN]);
+            let what = |program| format!("{}, {program} / libraries alone, CPU", stream.size);
+            pairs.push(pair(
+                what("a small program"),
+                aim,
+                self.client(stream, "null", 8, &[SHOWN]),
+                libraries.clone(),
+            ));
+            pairs.push(pair(
+                what("GStreamer"),
+                "",
+                self.gstreamer(stream),
+                libraries,
+            ));
+        }
+        pairs.push(pair(
+            format!("one more hop ({BETWEEN}) / without it, CPU"),
+            "",
+            self.client(large, "null", 8, &[BETWEEN, SHOWN]),
+            self.client(large, "null", 8, &[SHOWN]),
+        ));
+        pairs.push(pair(
+            "  the same, libraries alone".to_owned(),
+            "",
+            self.libraries(large, &[BETWEEN, SHOWN]),
+            self.libraries(large, &[SHOWN]),
+        ));
+        let mapped = |buffers| self.client(small, "null", buffers, &[SHOWN]);
+        for (name, by_wall) in [("time", true), ("CPU", false)] {
+            pairs.push(Pair {
+                by_wall,
+                ..pair(
+                    format!("{}, mapped anew for each frame / kept, {name}", small.size),
+                    "",
+                    mapped(REMAPPED),
+                    mapped(KEPT),
+                )
+            });
+        }
+        pairs
+    }
+}
+
+/// Runs a command and tells what it cost.
+fn measure(words: &[String]) -> Result<Cost> {
+    let (program, rest) = words.split_first().context("no command")?;
+    let (cpu, start) = (children_ns()?, Instant::now());
+    let mut command = Command::new(program);
+    let out = command.args(rest).stdin(Stdio::null()).output()?;
+    let wall = start.elapsed();
+    if !out.status.success() {
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        bail!("{} failed: {}\n{said}", sh::shown(&command), out.status);
+    }
+    // A program that timed itself knows better: without starting and ending.
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    let own = said.lines().find_map(|line| line.strip_prefix("wall_ns "));
+    let own = own.and_then(|ns| ns.parse().ok());
+    Ok(Cost {
+        cpu_ns: children_ns()? - cpu,
+        wall_ns: own.unwrap_or(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX)),
+    })
+}
+
+/// CPU time of all processes that this one has waited for, and that those have.
+fn children_ns() -> Result<u64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = rest.split_whitespace().skip(13).take(2).map(str::parse);
+    let ticks: Vec<u64> = ticks
+        .collect::<Result<_, _>>()
+        .context("/proc/self/stat is strange")?;
+    Ok(ticks.iter().sum::<u64>() * TICK_NS)
+}
+
+/// Least, middle and most.
+fn spread<T: Copy>(mut values: Vec<T>, order: impl Fn(&T, &T) -> std::cmp::Ordering) -> [T; 3] {
+    values.sort_by(order);
+    let at = |index: usize| values[index.min(values.len() - 1)];
+    [at(0), at(values.len() / 2), at(values.len())]
+}
+
+impl Pair {
+    fn times(&self, of: impl Fn(&(Cost, Cost)) -> Cost) -> u64 {
+        let by = |cost: Cost| {
+            if self.by_wall {
+                cost.wall_ns
+            } else {
+                cost.cpu_ns
+            }
+        };
+        let [_, middle, _] = spread(self.costs.iter().map(|c| by(of(c))).collect(), u64::cmp);
+        middle
+    }
+
+    /// Of the ratios of runs side by side.
+    fn ratios(&self) -> [f64; 3] {
+        let ratio = |(this, over): &(Cost, Cost)| match self.by_wall {
+            true => this.wall_ns as f64 / over.wall_ns.max(1) as f64,
+            false => this.cpu_ns as f64 / over.cpu_ns.max(1) as f64,
+        };
+        spread(self.costs.iter().map(ratio).collect(), f64::total_cmp)
+    }
+}
+
+fn print(args: &Args, pairs: &[Pair]) {
+    let rows: Vec<Vec<String>> = pairs
+        .iter()
+        .map(|pair| {
+            let [least, middle, most] = pair.ratios();
+            vec![
+                pair.what.clone(),
+                format!("{middle:.2}"),
+                format!("{least:.2} to {most:.2}"),
+                time(pair.times(|c| c.0)),
+                time(pair.times(|c| c.1)),
+                pair.aim.to_owned(),
+            ]
+        })
+        .collect();
+    let header = ["what", "ratio", "least to most", "this", "over", ""];
+    println!("{}", table::format(&header, &rows));
+    println!(
+        "machine {}, {} runs in turn, medians; both ways show the same pictures",
+        args.machine, args.runs
+    );
+    println!("commands:");
+    for pair in pairs {
+        println!(
+            "  {}\n    over {}",
+            pair.this.join(" "),
+            pair.over.join(" ")
+        );
+    }
+}
+
+fn report(args: &Args, pairs: &[Pair]) -> serde_json::Value {
+    let rows: Vec<_> = pairs
+        .iter()
+        .map(|pair| {
+            let [least, middle, most] = pair.ratios();
+            json!({
+                "what": pair.what.trim(),
+                "ratio": middle, "least": least, "most": most,
+                "this_ns": pair.times(|c| c.0), "over_ns": pair.times(|c| c.1),
+                "this": pair.this, "over": pair.over,
+            })
+        })
+        .collect();
+    json!({ "machine": args.machine, "runs": args.runs, "rows": rows })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_has_its_middle_in_the_middle() {
+        assert_eq!(spread(vec![5, 1, 3], u32::cmp), [1, 3, 5]);
+        assert_eq!(spread(vec![7], u32::cmp), [7, 7, 7]);
+    }
+
+    #[test]
+    fn ratios_are_of_runs_side_by_side() {
+        let cost = |cpu_ns| Cost { cpu_ns, wall_ns: 1 };
+        let pair = Pair {
+            what: String::new(),
+            by_wall: false,
+            aim: "",
+            this: Vec::new(),
+            over: Vec::new(),
+            // The machine became half as fast between the two runs.
+            costs: vec![(cost(11), cost(10)), (cost(22), cost(20))],
+        };
+        assert_eq!(pair.ratios(), [1.1; 3]);
+    }
+
+    #[test]
+    fn time_of_children_grows() {
+        let before = children_ns().unwrap();
+        let busy = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
+        sh::quietly(Command::new("sh").args(["-c", busy])).unwrap();
+        assert!(children_ns().unwrap() > before);
+    }
+}
