@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut drained = false;
         while let Some(event) = worker.poll() {
             match event {
-                Event::Format(_) => worker.submit(Job::Proceed)?,
+                Event::Format(_) => worker.submit(Job::Proceed(vb3_codec::Chroma::Planar))?,
                 Event::Picture { picture, .. } => {
                     pictures += 1;
                     let planes = picture.planes();

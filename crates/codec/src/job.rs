@@ -60,8 +60,8 @@ pub enum Job<'a> {
     /// not proceeded with is taken back, and announced again when it is met again. Decoding goes on at the next
     /// picture that needs no other.
     Flush,
-    /// The host is ready for pictures of the format announced last.
-    Proceed,
+    /// The host is ready for pictures of the format announced last, and wants their chroma so.
+    Proceed(Chroma),
 }
 
 /// How a codec is to work.
@@ -163,7 +163,17 @@ impl Default for Colour {
     }
 }
 
-/// Format of decoded pictures. They are I420 and hold the visible part alone.
+/// How chroma of a decoded picture lies in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Chroma {
+    /// All of U, then all of V (I420).
+    #[default]
+    Planar,
+    /// U and V in turn (NV12).
+    Pairs,
+}
+
+/// Format of decoded pictures. They hold the visible part alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamFormat {
     /// Coded width in pixels: whole macroblocks.

@@ -6,7 +6,7 @@
 //! [`Event::Died`] with a sentence to say.
 //!
 //! ```no_run
-//! use vb3_codec::{Config, Event, Framing, Job, Kind, Launch, Worker};
+//! use vb3_codec::{Chroma, Config, Event, Framing, Job, Kind, Launch, Worker};
 //!
 //! let launch = Launch::program("/proc/self/exe", ["codec"]); // its main calls `serve_stdin`
 //! let mut worker = Worker::spawn(Kind::H264Decoder, &launch)?;
@@ -15,7 +15,8 @@
 //! // Wait until `worker.wake_fd()` is readable, then:
 //! while let Some(event) = worker.poll() {
 //!     match event {
-//!         Event::Format(format) => worker.submit(Job::Proceed)?, // after making buffers for it
+//!         // After making buffers for it:
+//!         Event::Format(format) => worker.submit(Job::Proceed(Chroma::Planar))?,
 //!         Event::Picture { tag, picture, .. } => drop((tag, picture.planes())),
 //!         Event::Consumed { tag } => println!("input {tag} may be used again"),
 //!         other => println!("{other:?}"),
@@ -59,8 +60,8 @@ mod h264;
 mod jpeg;
 
 pub use job::{
-    Colour, Config, Event, Framing, H264Profile, H264Settings, Job, Kind, Planes, PlanesMut, Rect,
-    Refused, StreamFormat,
+    Chroma, Colour, Config, Event, Framing, H264Profile, H264Settings, Job, Kind, Planes,
+    PlanesMut, Rect, Refused, StreamFormat,
 };
 pub use launch::{Failure, Launch};
 pub use serve::{serve, serve_stdin};

@@ -1,12 +1,14 @@
 //! The worker's main: takes jobs, lets a codec do them, waits where the parent must be waited for.
 
-use crate::job::{Config, Kind, Planes, StreamFormat};
+use crate::job::{Chroma, Config, Kind, Planes, StreamFormat};
 use crate::limits;
 use crate::shm::Shared;
-use crate::slots::{Layout, copy};
+use crate::slots::{Layout, pack};
 use crate::socket::{Received, Socket};
 use crate::wire::{Message, Op};
-use crate::worker::{CONFIG_WORDS, config_from_words, format_to_words, kind_from_word};
+use crate::worker::{
+    CONFIG_WORDS, chroma_from_word, config_from_words, format_to_words, kind_from_word,
+};
 use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};
 use rustix::io::Errno;
 use std::collections::VecDeque;
@@ -153,7 +155,10 @@ impl Server {
                     return Err(Stop::Gone);
                 };
                 match fd {
-                    Some(fd) => self.out.set_ring(Some(fd), generation, slot_len),
+                    Some(fd) => {
+                        let chroma = Chroma::Planar;
+                        self.out.set_ring(Some(fd), generation, slot_len, chroma)
+                    }
                     None => Ok(()),
                 }
             }
@@ -229,6 +234,7 @@ struct Ring {
     memory: Shared,
     generation: u64,
     slot_len: usize,
+    chroma: Chroma,
 }
 
 /// The way to the parent.
@@ -266,8 +272,8 @@ impl Out {
                 }
             }
             Op::Proceed => {
-                let [generation, slot_len, ..] = message.words;
-                self.set_ring(fd, generation, slot_len)?;
+                let [generation, slot_len, chroma, ..] = message.words;
+                self.set_ring(fd, generation, slot_len, chroma_from_word(chroma))?;
             }
             _ => self.waiting.push_back((message, fd)),
         }
@@ -279,6 +285,7 @@ impl Out {
         memory: Option<OwnedFd>,
         generation: u64,
         slot_len: u64,
+        chroma: Chroma,
     ) -> Result<(), Stop> {
         let slot_len = usize::try_from(slot_len).map_err(|_| Stop::Gone)?;
         let len = slot_len.checked_mul(OUTPUT_SLOTS).ok_or(Stop::Gone)?;
@@ -287,6 +294,7 @@ impl Out {
             memory,
             generation,
             slot_len,
+            chroma,
         });
         self.free = ALL_FREE;
         Ok(())
@@ -348,9 +356,8 @@ impl Out {
         };
         let offset = slot as usize * ring.slot_len;
         let to = ring.memory.bytes_mut(offset, layout.len());
-        let copied = to
-            .and_then(|to| layout.split_mut(to))
-            .is_some_and(|to| copy(&layout, picture, to));
+        let chroma = ring.chroma;
+        let copied = to.is_some_and(|to| pack(&layout, picture, chroma, to));
         if !copied || layout.len() > ring.slot_len {
             return self.corrupt(tag, "the library gave a picture of another size");
         }

@@ -1,6 +1,6 @@
 //! Slots of shared memory that pictures and packets come in.
 
-use crate::job::Planes;
+use crate::job::{Chroma, Planes};
 use crate::shm::Shared;
 use crate::socket::Socket;
 use crate::wire::{Message, Op};
@@ -53,17 +53,24 @@ pub(crate) struct Ring {
     pub(crate) memory: Shared,
     pub(crate) generation: u64,
     pub(crate) slot_len: usize,
+    chroma: Chroma,
     held: AtomicU32,
     link: Arc<Link>,
 }
 
 impl Ring {
-    pub(crate) fn new(link: &Arc<Link>, generation: u64, slot_len: usize) -> Result<Self, Errno> {
+    pub(crate) fn new(
+        link: &Arc<Link>,
+        generation: u64,
+        slot_len: usize,
+        chroma: Chroma,
+    ) -> Result<Self, Errno> {
         let slot_len = slot_len.next_multiple_of(4096);
         Ok(Self {
             memory: Shared::new(slot_len * OUTPUT_SLOTS)?,
             generation,
             slot_len,
+            chroma,
             held: AtomicU32::new(0),
             link: Arc::clone(link),
         })
@@ -122,7 +129,7 @@ impl Packet {
     }
 }
 
-/// A decoded picture: I420. Its memory goes back to the worker when dropped; it outlives the
+/// A decoded picture. Its memory goes back to the worker when dropped; it outlives the
 /// [`Worker`](crate::Worker) if kept.
 #[derive(Debug)]
 pub struct Picture {
@@ -131,17 +138,31 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Its pixels.
+    /// How its chroma lies, as [`Job::Proceed`](crate::Job::Proceed) asked for.
+    #[must_use]
+    pub fn chroma(&self) -> Chroma {
+        self.held.ring.chroma
+    }
+
+    /// Its pixels: Y, U and V, or Y, pairs of U and V, and nothing.
     #[must_use]
     pub fn planes(&self) -> Planes<'_> {
         let bytes = self.held.bytes();
         let (y, rest) = bytes.split_at(self.layout.luma.min(bytes.len()));
-        let (u, v) = rest.split_at(self.layout.chroma.min(rest.len()));
+        let mut strides = self.layout.strides();
+        let first = match self.chroma() {
+            Chroma::Planar => self.layout.chroma,
+            Chroma::Pairs => {
+                strides = [strides[0], 2 * strides[1], 0];
+                rest.len()
+            }
+        };
+        let (u, v) = rest.split_at(first.min(rest.len()));
         Planes {
             width: self.layout.width,
             height: self.layout.height,
             data: [y, u, v],
-            strides: self.layout.strides(),
+            strides,
         }
     }
 }
@@ -206,26 +227,77 @@ impl Layout {
     }
 }
 
-/// Copies a picture to where it has no gaps; false if either is too small for `layout`.
-pub(crate) fn copy(layout: &Layout, from: &Planes<'_>, to: [&mut [u8]; 3]) -> bool {
-    for (plane, to) in to.into_iter().enumerate() {
-        let (columns, rows) = layout.plane(plane);
-        let (Some(from), Some(&stride)) = (from.data.get(plane), from.strides.get(plane)) else {
-            return false;
-        };
-        let last = rows.saturating_sub(1).checked_mul(stride);
-        let needs = last.and_then(|last| last.checked_add(columns));
-        if stride < columns || needs.is_none_or(|needs| needs > from.len()) {
-            return false;
-        }
-        if to.len() < columns * rows {
-            return false;
-        }
-        for (from, to) in from.chunks(stride).zip(to.chunks_exact_mut(columns)) {
-            to.copy_from_slice(from.get(..columns).unwrap_or_default());
-        }
+/// The rows of a plane; `None` if it is too short for `layout`.
+fn rows<'a>(
+    layout: &Layout,
+    from: &Planes<'a>,
+    plane: usize,
+) -> Option<impl Iterator<Item = &'a [u8]> + use<'a>> {
+    let (columns, rows) = layout.plane(plane);
+    let (data, stride) = (*from.data.get(plane)?, *from.strides.get(plane)?);
+    let last = rows.saturating_sub(1).checked_mul(stride)?;
+    let fits = stride >= columns && last.checked_add(columns)? <= data.len();
+    let lines = data.chunks(stride.max(1)).take(rows);
+    fits.then(|| lines.map(move |line| line.get(..columns).unwrap_or_default()))
+}
+
+/// Copies a plane to where it has no gaps; false if either is too small for `layout`.
+fn copy_plane(layout: &Layout, from: &Planes<'_>, plane: usize, to: &mut [u8]) -> bool {
+    let (columns, count) = layout.plane(plane);
+    let Some(rows) = rows(layout, from, plane).filter(|_| to.len() >= columns * count) else {
+        return false;
+    };
+    for (from, to) in rows.zip(to.chunks_exact_mut(columns.max(1))) {
+        to.copy_from_slice(from);
     }
     true
+}
+
+/// Copies a picture to where it has no gaps; false if either is too small for `layout`.
+pub(crate) fn copy(layout: &Layout, from: &Planes<'_>, to: [&mut [u8]; 3]) -> bool {
+    let mut planes = to.into_iter().enumerate();
+    planes.all(|(plane, to)| copy_plane(layout, from, plane, to))
+}
+
+/// As [`copy`], with chroma as it is wanted.
+pub(crate) fn pack(layout: &Layout, from: &Planes<'_>, chroma: Chroma, to: &mut [u8]) -> bool {
+    if chroma == Chroma::Planar {
+        return layout
+            .split_mut(to)
+            .is_some_and(|to| copy(layout, from, to));
+    }
+    let Some((y, uv)) = to.split_at_mut_checked(layout.luma) else {
+        return false;
+    };
+    let (Some(u), Some(v)) = (rows(layout, from, 1), rows(layout, from, 2)) else {
+        return false;
+    };
+    let (columns, _) = layout.plane(1);
+    if uv.len() < 2 * layout.chroma || !copy_plane(layout, from, 0, y) {
+        return false;
+    }
+    for (to, (u, v)) in uv.chunks_exact_mut((2 * columns).max(1)).zip(u.zip(v)) {
+        join(u, v, to);
+    }
+    true
+}
+
+/// Samples of a block. A loop over blocks of a length that the compiler knows becomes SIMD.
+const BLOCK: usize = 16;
+
+/// The bytes of two rows in turn.
+fn join(u: &[u8], v: &[u8], to: &mut [u8]) {
+    let (blocks, rest) = to.as_chunks_mut::<{ 2 * BLOCK }>();
+    let (u_blocks, u) = u.as_chunks::<BLOCK>();
+    let (v_blocks, v) = v.as_chunks::<BLOCK>();
+    for ((to, u), v) in blocks.iter_mut().zip(u_blocks).zip(v_blocks) {
+        for i in 0..BLOCK {
+            (to[2 * i], to[2 * i + 1]) = (u[i], v[i]);
+        }
+    }
+    for ((to, u), v) in rest.as_chunks_mut().0.iter_mut().zip(u).zip(v) {
+        *to = [*u, *v];
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(crate) enum Op {
     Encode,
     Drain,
     Flush,
-    /// With memory for pictures: (generation, bytes of a slot).
+    /// With memory for pictures: (generation, bytes of a slot, how chroma lies).
     Proceed,
     /// (generation, slot)
     Release,

@@ -1,8 +1,8 @@
 //! The parent's side of a worker. It never waits, and trusts nothing that the worker says.
 
 use crate::job::{
-    Colour, Config, Event, Framing, H264Profile, H264Settings, Job, Kind, PlanesMut, Rect, Refused,
-    StreamFormat,
+    Chroma, Colour, Config, Event, Framing, H264Profile, H264Settings, Job, Kind, PlanesMut, Rect,
+    Refused, StreamFormat,
 };
 use crate::launch::{Failure, Launch, Running};
 use crate::shm::Shared;
@@ -142,7 +142,7 @@ impl Worker {
                 self.announced = None;
                 Ok(())
             }
-            Job::Proceed => self.proceed(),
+            Job::Proceed(chroma) => self.proceed(chroma),
         }
     }
 
@@ -231,7 +231,7 @@ impl Worker {
         if self.rings.len() >= MAX_RINGS {
             return Err(Refused::Full(MAX_RINGS));
         }
-        let ring = self.new_ring(layout.len() * 2 + (1 << 16))?;
+        let ring = self.new_ring(layout.len() * 2 + (1 << 16), Chroma::Planar)?;
         let mut words = words.to_vec();
         words.extend([ring.generation, ring.slot_len as u64]);
         self.send(&Message::new(Op::Configure, &words), Some(ring.memory.fd()))?;
@@ -240,14 +240,14 @@ impl Worker {
         Ok(())
     }
 
-    fn proceed(&mut self) -> Result<(), Refused> {
+    fn proceed(&mut self, chroma: Chroma) -> Result<(), Refused> {
         let format = self
             .announced
             .ok_or(Refused::Wrong("no format waits for the host"))?;
         let layout = Layout::new(format.visible.width, format.visible.height)
             .ok_or(Refused::Wrong("no format waits for the host"))?;
-        let ring = self.new_ring(layout.len())?;
-        let words = [ring.generation, ring.slot_len as u64];
+        let ring = self.new_ring(layout.len(), chroma)?;
+        let words = [ring.generation, ring.slot_len as u64, chroma as u64];
         self.send(&Message::new(Op::Proceed, &words), Some(ring.memory.fd()))?;
         self.announced = None;
         self.layout = Some(layout);
@@ -255,9 +255,9 @@ impl Worker {
         Ok(())
     }
 
-    fn new_ring(&mut self, slot_len: usize) -> Result<Arc<Ring>, Refused> {
+    fn new_ring(&mut self, slot_len: usize, chroma: Chroma) -> Result<Arc<Ring>, Refused> {
         self.generation += 1;
-        Ring::new(&self.link, self.generation, slot_len)
+        Ring::new(&self.link, self.generation, slot_len, chroma)
             .map(Arc::new)
             .map_err(|_| Refused::Wrong("no memory for pictures"))
     }
@@ -416,6 +416,13 @@ fn kind_to_word(kind: Kind) -> u64 {
 
 pub(crate) fn kind_from_word(word: u64) -> Option<Kind> {
     KINDS.get(usize::try_from(word).ok()?).copied()
+}
+
+pub(crate) const fn chroma_from_word(word: u64) -> Chroma {
+    match word {
+        0 => Chroma::Planar,
+        _ => Chroma::Pairs,
+    }
 }
 
 /// Numbers of a [`Config`]; after them come generation and slot length of an encoder's memory.

@@ -4,7 +4,7 @@ fn ring() -> (Arc<Ring>, Socket) {
     let (ours, theirs) = Socket::pair().unwrap();
     let link = Arc::new(Link::new(Socket::new(ours)));
     (
-        Arc::new(Ring::new(&link, 7, 100).unwrap()),
+        Arc::new(Ring::new(&link, 7, 100, Chroma::Planar).unwrap()),
         Socket::new(theirs),
     )
 }
@@ -59,4 +59,29 @@ fn a_picture_is_copied_without_its_gaps() {
     assert_eq!(bytes, [1, 2, 3, 4, 5, 6, 7, 8, 7, 8]);
     let short = layout.split_mut(&mut bytes).unwrap();
     assert!(!copy(&layout, &from(&y[..6]), short), "a byte is missing");
+}
+
+#[test]
+fn chroma_is_joined_as_far_as_it_goes() {
+    // One block of the loop, and one sample more; rows with gaps.
+    let layout = Layout::new(33, 3).unwrap();
+    let y = vec![1; layout.luma];
+    let plane = |first: u8| -> Vec<u8> { (0..2 * 20).map(|i| first + i).collect() };
+    let (u, v) = (plane(0), plane(100));
+    let from = |v| Planes {
+        width: 33,
+        height: 3,
+        data: [&y, &u, v],
+        strides: [33, 20, 20],
+    };
+    let mut bytes = vec![0; layout.len()];
+    assert!(pack(&layout, &from(&v), Chroma::Pairs, &mut bytes));
+    let (luma, chroma) = bytes.split_at(layout.luma);
+    assert!(luma.iter().all(|y| *y == 1));
+    let row = |from: u8| (from..from + 17).flat_map(|i| [i, 100 + i]);
+    assert_eq!(chroma, row(0).chain(row(20)).collect::<Vec<_>>());
+    let short = v.get(..36).unwrap();
+    assert!(!pack(&layout, &from(short), Chroma::Pairs, &mut bytes));
+    let end = bytes.len() - 1;
+    assert!(!pack(&layout, &from(&v), Chroma::Pairs, &mut bytes[..end]));
 }

@@ -3,7 +3,7 @@
 
 use crate::tools::*;
 use rand_core::Rng as _;
-use vb3_codec::{Config, Framing, Job, Kind, Launch};
+use vb3_codec::{Chroma, Config, Framing, Job, Kind, Launch};
 
 fn decode(name: &str, stream: &[u8], framing: Framing) -> Driven {
     let units = access_units(stream);
@@ -144,6 +144,32 @@ fn full_hd_is_cropped_to_what_is_visible() {
     assert!(matches!(driven.said[0], Said::Format(_)), "it comes first");
 }
 
+#[test]
+fn chroma_comes_in_pairs_where_that_is_wanted() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let (width, height) = (70, 34);
+    let stream = x264("70x34", 4, "high", "bframes=1:direct=none");
+    let pictures = |chroma| {
+        let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
+        driven.chroma = chroma;
+        driven.decode(access_units(&stream));
+        driven.pictures().concat()
+    };
+    let (planar, pairs) = (pictures(Chroma::Planar), pictures(Chroma::Pairs));
+    let frame = width * height * 3 / 2;
+    assert_eq!(planar.len(), 4 * frame);
+    let mut wanted = Vec::new();
+    for picture in planar.chunks(frame) {
+        let (y, chroma) = picture.split_at(width * height);
+        let (u, v) = chroma.split_at(chroma.len() / 2);
+        wanted.extend_from_slice(y);
+        wanted.extend(u.iter().zip(v).flat_map(|(u, v)| [*u, *v]));
+    }
+    assert!(pairs == wanted);
+}
+
 /// B pictures come after the pictures that follow them: presentation order must come out, with
 /// the tags of the units they came in.
 #[test]
@@ -279,7 +305,7 @@ fn without_proceed_nothing_comes_and_a_flush_takes_the_format_back() {
     let tags: Vec<Said> = (1..=5).map(Said::Consumed).chain([Said::Flushed]).collect();
     assert_eq!(driven.said[1..], tags);
     assert!(
-        driven.worker.submit(Job::Proceed).is_err(),
+        driven.worker.submit(Job::Proceed(Chroma::Planar)).is_err(),
         "it was taken back"
     );
     driven.proceeds = true;

@@ -87,7 +87,10 @@ fn pictures_outlive_their_worker() {
     while !drained {
         while let Some(event) = driven.worker.poll() {
             match event {
-                vb3_codec::Event::Format(_) => driven.worker.submit(Job::Proceed).unwrap(),
+                vb3_codec::Event::Format(_) => driven
+                    .worker
+                    .submit(Job::Proceed(vb3_codec::Chroma::Planar))
+                    .unwrap(),
                 vb3_codec::Event::Picture { picture, .. } => kept.push(picture),
                 vb3_codec::Event::Drained => drained = true,
                 _ => {}
@@ -121,7 +124,10 @@ fn a_worker_waits_for_slots_and_a_flush_frees_it() {
         }
         while let Some(event) = driven.worker.poll() {
             match event {
-                vb3_codec::Event::Format(_) => driven.worker.submit(Job::Proceed).unwrap(),
+                vb3_codec::Event::Format(_) => driven
+                    .worker
+                    .submit(Job::Proceed(vb3_codec::Chroma::Planar))
+                    .unwrap(),
                 vb3_codec::Event::Picture { picture, tag, .. } => {
                     tags.push(tag);
                     kept.push(picture);

@@ -3,7 +3,7 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use vb3_codec::{Event, Job, Kind, Launch, Planes, Refused, StreamFormat, Worker};
+use vb3_codec::{Chroma, Event, Job, Kind, Launch, Planes, Refused, StreamFormat, Worker};
 
 /// Longest wait for a worker that should have something to say.
 const PATIENCE: Timespec = Timespec {
@@ -175,10 +175,14 @@ impl From<Event> for Said {
 /// A picture without gaps.
 pub(crate) fn pixels(planes: &Planes<'_>) -> Vec<u8> {
     let half = (planes.width.div_ceil(2), planes.height.div_ceil(2));
-    let sizes = [(planes.width, planes.height), half, half];
+    let whole = (planes.width, planes.height);
+    let sizes = match planes.strides {
+        [_, _, 0] => [whole, (2 * half.0, half.1), (0, 0)],
+        _ => [whole, half, half],
+    };
     let mut all = Vec::new();
     for ((data, stride), (columns, rows)) in planes.data.iter().zip(planes.strides).zip(sizes) {
-        for row in data.chunks(stride).take(rows as usize) {
+        for row in data.chunks(stride.max(1)).take(rows as usize) {
             all.extend_from_slice(&row[..columns as usize]);
         }
     }
@@ -191,6 +195,8 @@ pub(crate) struct Driven {
     pub(crate) said: Vec<Said>,
     /// Whether formats are proceeded with at once.
     pub(crate) proceeds: bool,
+    /// How chroma is to come.
+    pub(crate) chroma: Chroma,
 }
 
 impl Driven {
@@ -199,6 +205,7 @@ impl Driven {
             worker: Worker::spawn(kind, launch).unwrap(),
             said: Vec::new(),
             proceeds: true,
+            chroma: Chroma::Planar,
         }
     }
 
@@ -208,7 +215,8 @@ impl Driven {
             let format = matches!(event, Event::Format(_));
             self.said.push(event.into());
             if format && self.proceeds {
-                self.worker.submit(Job::Proceed).unwrap();
+                let job = Job::Proceed(self.chroma);
+                self.worker.submit(job).unwrap();
             }
         }
     }

@@ -96,7 +96,7 @@ pub struct Decoder<C> {
     flushing: usize,
     seen_output_stops: u64,
     seen_capture_starts: u64,
-    /// Chroma as pairs.
+    /// Chroma in another order than the worker gave it.
     scratch: Vec<u8>,
     /// Luma of a picture of an odd size.
     padded: Vec<u8>,

@@ -5,7 +5,7 @@ use crate::common::lacks;
 use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
-use vb3_codec::{Config, Event, Framing, Job, Kind, Launch, Refused, Worker};
+use vb3_codec::{Chroma, Config, Event, Framing, Job, Kind, Launch, Refused, Worker};
 
 /// A decoded picture as its planes Y, U and V without padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +146,7 @@ pub(crate) fn worker(pieces: &[&[u8]]) -> Vec<Told> {
         }
         while let Some(event) = worker.poll() {
             match event {
-                Event::Format(_) => worker.submit(Job::Proceed).unwrap(),
+                Event::Format(_) => worker.submit(Job::Proceed(Chroma::Planar)).unwrap(),
                 Event::Picture {
                     tag,
                     picture,

@@ -3,7 +3,7 @@
 use super::{Decoded, Decoder, Drain, Pending, format};
 use crate::m2m::Meta;
 use crate::surface::{Surface, Trouble};
-use vb3_codec::{Config, Event, Framing, Job, Kind, Planes, Refused, StreamFormat};
+use vb3_codec::{Chroma, Config, Event, Framing, Job, Kind, Planes, Refused, StreamFormat};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Colorimetry, DriverEvent, Flow, FourCc, FrameFlags, Progress, Rect};
 
@@ -82,9 +82,18 @@ impl<C> Decoder<C> {
         }
     }
 
+    /// How chroma lies in the buffers in use.
+    fn chroma(&self) -> Chroma {
+        match self.held.fourcc {
+            FourCc::YUV420 => Chroma::Planar,
+            _ => Chroma::Pairs,
+        }
+    }
+
     fn proceed(&mut self) {
+        let chroma = self.chroma();
         if let Some(worker) = self.hired.worker()
-            && worker.submit(Job::Proceed).is_err()
+            && worker.submit(Job::Proceed(chroma)).is_err()
         {
             self.restart();
         }
@@ -286,21 +295,25 @@ impl<C> Decoder<C> {
         if !self.holds(planes.width, planes.height) {
             return Err(Trouble::TooSmall);
         }
+        let wanted = self.chroma();
         let [luma, u, v] = planes.data;
         let luma = pad(&mut self.padded, luma, &planes);
-        let surface = Surface(&self.held);
-        if self.held.fourcc == FourCc::YUV420 {
-            return surface.write(token, bus, |component| match component {
-                0 => luma,
-                1 => u,
-                _ => v,
-            });
-        }
-        interleave(&mut self.scratch, &planes);
-        let chroma = &self.scratch;
-        surface.write(token, bus, |component| match component {
+        // Another order than wanted only where the program changed the format of the buffers.
+        let (u, v): (&[u8], &[u8]) = match (picture.chroma(), wanted) {
+            (Chroma::Planar, Chroma::Pairs) => {
+                interleave(&mut self.scratch, u, v);
+                (&self.scratch, &[])
+            }
+            (Chroma::Pairs, Chroma::Planar) => {
+                take_apart(&mut self.scratch, u);
+                self.scratch.split_at(self.scratch.len() / 2)
+            }
+            _ => (u, v),
+        };
+        Surface(&self.held).write(token, bus, |component| match component {
             0 => luma,
-            _ => chroma,
+            1 => u,
+            _ => v,
         })
     }
 
@@ -401,8 +414,7 @@ fn pad<'a>(padded: &'a mut Vec<u8>, luma: &'a [u8], planes: &Planes<'_>) -> &'a 
 }
 
 /// Chroma as pairs of U and V.
-fn interleave(to: &mut Vec<u8>, planes: &Planes<'_>) {
-    let [_, u, v] = planes.data;
+fn interleave(to: &mut Vec<u8>, u: &[u8], v: &[u8]) {
     to.resize(u.len() + v.len(), 0);
     for (pair, (u, v)) in to.chunks_exact_mut(2).zip(u.iter().zip(v)) {
         if let [first, second] = pair {
@@ -410,4 +422,11 @@ fn interleave(to: &mut Vec<u8>, planes: &Planes<'_>) {
             *second = *v;
         }
     }
+}
+
+/// Undoes [`interleave`].
+fn take_apart(to: &mut Vec<u8>, pairs: &[u8]) {
+    to.clear();
+    to.extend(pairs.iter().step_by(2));
+    to.extend(pairs.iter().skip(1).step_by(2));
 }

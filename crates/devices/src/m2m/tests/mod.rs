@@ -6,7 +6,7 @@ mod jpeg;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::Duration;
-use vb3_codec::{Event, Job, Kind, Launch, Worker};
+use vb3_codec::{Chroma, Event, Job, Kind, Launch, Worker};
 use vb3_v4l2::{Format, pixfmt};
 
 /// What lies between the lines of a picture: nobody may look at it.
@@ -156,7 +156,7 @@ fn until(worker: &mut Worker, scenes: &mut Vec<Scene>, done: impl Fn(&Event) -> 
             continue;
         };
         match &event {
-            Event::Format(_) => worker.submit(Job::Proceed).unwrap(),
+            Event::Format(_) => worker.submit(Job::Proceed(Chroma::Planar)).unwrap(),
             Event::Picture { picture, .. } => {
                 let planes = picture.planes();
                 scenes.push(Scene {
