@@ -6,7 +6,9 @@ use vb3_queue::{
     BufferInfo, Coherency, Config, Driver, Error, Memory as Model, PlaneRequest, Queue,
     QueueBuffer, QueueType,
 };
-use vb3_v4l2::{Bus, BusFault, DriverEvent, Finished, Flow, Progress, Role, VideoDriver};
+use vb3_v4l2::{
+    Bus, BusFault, DriverEvent, Finished, Flow, InPlace, Progress, Role, Span, VideoDriver,
+};
 
 /// What untouched bytes are.
 pub(crate) const FILLER: u8 = 0xa5;
@@ -18,6 +20,8 @@ pub(crate) struct Memory {
     next: u32,
     /// Planes that are not mapped for the device.
     pub(crate) unmapped: Vec<u32>,
+    /// Whether devices may work on planes in place.
+    pub(crate) shows: bool,
     /// Every access: plane, offset, length.
     pub(crate) accesses: Vec<(u32, u64, usize)>,
 }
@@ -65,6 +69,38 @@ impl Bus<u32> for Memory {
         self.accesses.push((*cookie, offset, data.len()));
         self.planes.get_mut(cookie).expect("checked above")[range].copy_from_slice(data);
         Ok(())
+    }
+
+    fn in_place(
+        &mut self,
+        from: &[Span<'_, u32>],
+        to: &[Span<'_, u32>],
+        act: &mut InPlace<'_>,
+    ) -> Option<bool> {
+        let there = |span: &Span<'_, u32>| {
+            let len = usize::try_from(span.len).expect("a short span");
+            let range = self.range(*span.cookie, span.offset, len).ok()?;
+            Some(self.planes[span.cookie][range].to_vec())
+        };
+        let sources: Vec<Vec<u8>> = from.iter().map(there).collect::<Option<_>>()?;
+        let mut targets: Vec<Vec<u8>> = to.iter().map(there).collect::<Option<_>>()?;
+        if !self.shows {
+            return None;
+        }
+        let mut lent: Vec<&mut [u8]> = targets.iter_mut().map(Vec::as_mut_slice).collect();
+        let sources: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
+        let done = act(&sources, &mut lent);
+        let read = from
+            .iter()
+            .zip(&sources)
+            .map(|(span, bytes)| (span, bytes.len()));
+        let accesses = read.map(|(span, len)| (*span.cookie, span.offset, len));
+        self.accesses.extend(accesses);
+        for (span, bytes) in to.iter().zip(&targets) {
+            let written = self.write(span.cookie, span.offset, bytes);
+            written.expect("checked above");
+        }
+        Some(done)
     }
 }
 

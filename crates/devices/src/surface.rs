@@ -3,7 +3,7 @@
 
 use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare};
 use vb3_v4l2::pixfmt::ComponentLayout;
-use vb3_v4l2::{Bus, Flow, Format, FrameSizes, PixelFormat, Rect, pixfmt};
+use vb3_v4l2::{Bus, Flow, Format, FrameSizes, PixelFormat, Rect, Span, pixfmt};
 
 /// `V4L2_FIELD_NONE`: progressive.
 pub(crate) const FIELD_NONE: u32 = 1;
@@ -270,14 +270,39 @@ impl Surface<'_> {
         })
     }
 
-    /// As [`each_run`](Self::each_run) for a part of the picture: `packed` counts from the start
-    /// of the first component's lines, and goes on through all components.
-    pub(crate) fn each_run_in<C>(
+    /// Where the components inside a rectangle lie, if each one's lines lie together: the
+    /// rectangle is as wide as the picture and lines have no padding.
+    pub(crate) fn rect_spans<'b, C>(
         self,
-        buffer: &Active<C>,
+        buffer: &'b Active<C>,
         flow: Flow,
         rect: Rect,
-        mut copy: impl FnMut(Run<'_, C>) -> Result<(), Trouble>,
+    ) -> Result<Option<Vec<Span<'b, C>>>, Trouble> {
+        let mut spans: Vec<Span<'b, C>> = Vec::new();
+        let mut together = true;
+        self.each_run_in(buffer, flow, rect, |run| {
+            together &= run.component == spans.len();
+            if together {
+                spans.push(Span {
+                    cookie: run.cookie,
+                    offset: run.offset,
+                    // CAST: widening, on every target there is.
+                    len: run.packed.len() as u64,
+                });
+            }
+            Ok(())
+        })?;
+        Ok(together.then_some(spans))
+    }
+
+    /// As [`each_run`](Self::each_run) for a part of the picture: `packed` counts from the start
+    /// of the first component's lines, and goes on through all components.
+    pub(crate) fn each_run_in<'b, C>(
+        self,
+        buffer: &'b Active<C>,
+        flow: Flow,
+        rect: Rect,
+        mut copy: impl FnMut(Run<'b, C>) -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
         let pixel = pixfmt::lookup(self.0.fourcc).ok_or(Trouble::TooSmall)?;
         let (left, top) = (rect.left.unsigned_abs(), rect.top.unsigned_abs());

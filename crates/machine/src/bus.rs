@@ -1,7 +1,7 @@
 //! The bus: how devices reach memory, by the addresses they were given and by nothing else.
 
 use crate::machine::{Device, Machine};
-use crate::memory::{Miss, View};
+use crate::memory::{Found, Miss, Place, View};
 use crate::trace::Event;
 use std::fmt;
 use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot};
@@ -78,11 +78,23 @@ pub struct BusStats {
     pub faults: u64,
 }
 
+/// Addresses of a device that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BusSpan {
+    /// The first.
+    pub addr: DmaAddr,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// Most spans of one access in place.
+const MAX_SPANS: usize = 16;
+
 /// Where an access goes: a piece of memory and how it is seen.
 #[derive(Clone, Copy, Debug)]
 struct Target {
     phys: PhysAddr,
-    len: u64,
+    found: Found,
     view: View,
 }
 
@@ -93,14 +105,7 @@ impl Machine {
     /// [`BusFault`]; `out` may be partly written.
     pub fn bus_read(&mut self, dev: Device, addr: DmaAddr, out: &mut [u8]) -> Result<(), BusFault> {
         let result = self.read_pieces(dev, addr, out);
-        let event = Event::BusRead {
-            dev: dev.index(),
-            addr: addr.get(),
-            len: out.len() as u64,
-        };
-        self.account(dev, event, result, |stats| {
-            stats.bytes_read += out.len() as u64
-        })
+        self.account_read(dev, addr, out.len() as u64, result)
     }
 
     /// Writes memory as `dev` does.
@@ -109,13 +114,62 @@ impl Machine {
     /// [`BusFault`]; part of `data` may have arrived.
     pub fn bus_write(&mut self, dev: Device, addr: DmaAddr, data: &[u8]) -> Result<(), BusFault> {
         let result = self.write_pieces(dev, addr, data);
-        let event = Event::BusWrite {
-            dev: dev.index(),
-            addr: addr.get(),
-            len: data.len() as u64,
+        self.account_write(dev, addr, data.len() as u64, result)
+    }
+
+    /// Lets `act` work on memory where it is, as `dev` sees it: on the bytes of `from`, and to
+    /// write on those of `to`. If it says true, all that is as if `dev` had read the ones and
+    /// written the others. Answers what it says.
+    ///
+    /// `None`, and nothing was done, if an access would fault, or a span's bytes do not lie
+    /// together in memory of the machine's own, or spans to write overlap others or lie in memory
+    /// that is also to be read.
+    pub fn bus_in_place(
+        &mut self,
+        dev: Device,
+        from: &[BusSpan],
+        to: &[BusSpan],
+        act: &mut dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool,
+    ) -> Option<bool> {
+        if from.len() > MAX_SPANS || to.len() > MAX_SPANS {
+            return None;
+        }
+        let places = |spans: &[BusSpan], write| {
+            let places = spans.iter().map(|span| self.place(dev, span, write));
+            places.collect::<Option<Vec<Place>>>()
         };
-        self.account(dev, event, result, |stats| {
-            stats.bytes_written += data.len() as u64
+        let (sources, targets) = (places(from, false)?, places(to, true)?);
+        let done = self.memory.in_place(&sources, &targets, act)?;
+        for span in from {
+            let _ = self.account_read(dev, span.addr, span.len, Ok(()));
+        }
+        if done {
+            for span in to {
+                let _ = self.account_write(dev, span.addr, span.len, Ok(()));
+            }
+        }
+        Some(done)
+    }
+
+    /// Where a span lies, if its bytes lie together and `dev` reaches all of them.
+    fn place(&self, dev: Device, span: &BusSpan, write: bool) -> Option<Place> {
+        let first = self.target(dev, span.addr, span.len, write, None).ok()?;
+        let (object, offset) = (first.found.piece.object, first.found.piece.offset);
+        let (mut last, mut done) = (first.found, first.found.piece.len);
+        while done < span.len {
+            let at = span.addr.checked_add(done)?;
+            let target = self.target(dev, at, span.len - done, write, Some(&last));
+            last = target.ok()?.found;
+            if (last.piece.object, last.piece.offset) != (object, offset.checked_add(done)?) {
+                return None;
+            }
+            done += last.piece.len;
+        }
+        Some(Place {
+            object,
+            offset,
+            len: span.len,
+            view: first.view,
         })
     }
 
@@ -129,8 +183,8 @@ impl Machine {
         addr: DmaAddr,
         write: bool,
     ) -> Result<(PhysAddr, u64), BusFault> {
-        let target = self.target(dev, addr, u64::MAX, write)?;
-        Ok((target.phys, target.len))
+        let target = self.target(dev, addr, u64::MAX, write, None)?;
+        Ok((target.phys, target.found.piece.len))
     }
 
     /// What `dev` did on the bus so far.
@@ -138,6 +192,36 @@ impl Machine {
     pub fn bus_stats(&self, dev: Device) -> BusStats {
         self.device(dev)
             .map_or_else(BusStats::default, |device| device.stats)
+    }
+
+    fn account_read(
+        &mut self,
+        dev: Device,
+        addr: DmaAddr,
+        len: u64,
+        result: Result<(), BusFault>,
+    ) -> Result<(), BusFault> {
+        let event = Event::BusRead {
+            dev: dev.index(),
+            addr: addr.get(),
+            len,
+        };
+        self.account(dev, event, result, |stats| stats.bytes_read += len)
+    }
+
+    fn account_write(
+        &mut self,
+        dev: Device,
+        addr: DmaAddr,
+        len: u64,
+        result: Result<(), BusFault>,
+    ) -> Result<(), BusFault> {
+        let event = Event::BusWrite {
+            dev: dev.index(),
+            addr: addr.get(),
+            len,
+        };
+        self.account(dev, event, result, |stats| stats.bytes_written += len)
     }
 
     fn account(
@@ -166,41 +250,49 @@ impl Machine {
     }
 
     fn read_pieces(&self, dev: Device, addr: DmaAddr, out: &mut [u8]) -> Result<(), BusFault> {
-        let mut done = 0usize;
+        let (mut done, mut last) = (0usize, None);
         while done < out.len() {
             let (at, left) = (step(dev, addr, done, false)?, out.len() - done);
-            let target = self.target(dev, at, left as u64, false)?;
-            let end = done + target.len as usize;
+            let target = self.target(dev, at, left as u64, false, last.as_ref())?;
+            let piece = target.found.piece;
+            let end = done + piece.len as usize;
             self.memory
-                .read(target.view, target.phys, &mut out[done..end])
+                .get(piece.object)
+                .ok_or(Miss::Nothing(target.phys.get()))
+                .and_then(|object| object.read(target.view, piece.offset, &mut out[done..end]))
                 .map_err(|miss| self.missed(dev, at, false, miss))?;
-            done = end;
+            (done, last) = (end, Some(target.found));
         }
         Ok(())
     }
 
     fn write_pieces(&mut self, dev: Device, addr: DmaAddr, data: &[u8]) -> Result<(), BusFault> {
-        let mut done = 0usize;
+        let (mut done, mut last) = (0usize, None);
         while done < data.len() {
             let (at, left) = (step(dev, addr, done, true)?, data.len() - done);
-            let target = self.target(dev, at, left as u64, true)?;
-            let end = done + target.len as usize;
+            let target = self.target(dev, at, left as u64, true, last.as_ref())?;
+            let piece = target.found.piece;
+            let end = done + piece.len as usize;
             let result = self
                 .memory
-                .write(target.view, target.phys, &data[done..end]);
+                .get_mut(piece.object)
+                .ok_or(Miss::Nothing(target.phys.get()))
+                .and_then(|object| object.write(target.view, piece.offset, &data[done..end]));
             result.map_err(|miss| self.missed(dev, at, true, miss))?;
-            done = end;
+            (done, last) = (end, Some(target.found));
         }
         Ok(())
     }
 
-    /// Where up to `len` bytes from `addr` lie. The length found is at least one byte.
+    /// Where up to `len` bytes from `addr` lie. The length found is at least one byte. `before` is
+    /// what was found for the bytes before.
     fn target(
         &self,
         dev: Device,
         addr: DmaAddr,
         len: u64,
         write: bool,
+        before: Option<&Found>,
     ) -> Result<Target, BusFault> {
         let fault = |kind| BusFault {
             dev,
@@ -230,13 +322,13 @@ impl Machine {
                 (found.phys, found.len)
             }
         };
-        let piece = self
+        let found = self
             .memory
-            .locate(phys.get(), len.min(run).min(reach))
+            .find(phys.get(), len.min(run).min(reach), before)
             .map_err(|miss| self.missed(dev, addr, write, miss))?;
         let object = self
             .memory
-            .get(piece.object)
+            .get(found.piece.object)
             .ok_or(fault(FaultKind::NoMemory))?;
         if self.profile.private_memory && !object.shared {
             return Err(fault(FaultKind::Private));
@@ -245,11 +337,7 @@ impl Machine {
             Coherency::Coherent => View::Cpu,
             Coherency::NonCoherent => View::Dram,
         };
-        Ok(Target {
-            phys,
-            len: piece.len,
-            view,
-        })
+        Ok(Target { phys, found, view })
     }
 }
 

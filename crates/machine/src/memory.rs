@@ -139,6 +139,23 @@ impl Object {
         }
     }
 
+    /// All bytes, where they can be seen from here.
+    fn bytes(&self, view: View) -> Option<&[u8]> {
+        match (view, &self.dram, &self.backing) {
+            (View::Dram, Some(dram), _) => Some(dram.all()),
+            (_, _, Backing::Shared(store)) => Some(store.all()),
+            _ => None,
+        }
+    }
+
+    fn bytes_mut(&mut self, view: View) -> Option<&mut [u8]> {
+        match (view, &mut self.dram, &mut self.backing) {
+            (View::Dram, Some(dram), _) => Some(dram.all_mut()),
+            (_, _, Backing::Shared(store)) => Some(store.all_mut()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn write(&mut self, view: View, offset: u64, data: &[u8]) -> Result<(), Miss> {
         match (view, &mut self.dram) {
             (View::Dram, Some(dram)) => {
@@ -198,6 +215,8 @@ struct Placement {
     len: u64,
     object: u64,
     offset: u64,
+    /// Which of the object's runs of frames.
+    run: usize,
 }
 
 /// A piece of an object behind a physical address.
@@ -206,6 +225,50 @@ pub(crate) struct Piece {
     pub(crate) object: u64,
     pub(crate) offset: u64,
     pub(crate) len: u64,
+}
+
+/// A piece that was looked for, and where it ended: what follows it is found without looking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) piece: Piece,
+    /// The physical address behind it.
+    end: u64,
+    /// Which of the object's runs of frames it lies in, and bytes of that run behind it.
+    run: usize,
+    left: u64,
+}
+
+/// Bytes of an object that lie together, and whose eyes look at them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) object: u64,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+    pub(crate) view: View,
+}
+
+impl Place {
+    fn of<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let start = usize::try_from(self.offset).ok()?;
+        bytes.get(start..)?.get(..usize::try_from(self.len).ok()?)
+    }
+}
+
+/// Parts of an object's bytes, in the order of `places`; `None` if they overlap or lie outside.
+fn carve<'a>(
+    places: &mut [(&Place, &mut Option<&'a mut [u8]>)],
+    bytes: &'a mut [u8],
+) -> Option<()> {
+    places.sort_by_key(|(place, _)| place.offset);
+    let (mut rest, mut at) = (bytes, 0u64);
+    for (place, part) in places {
+        let gap = usize::try_from(place.offset.checked_sub(at)?).ok()?;
+        let (_, tail) = rest.split_at_mut_checked(gap)?;
+        let (mine, tail) = tail.split_at_mut_checked(usize::try_from(place.len).ok()?)?;
+        **part = Some(mine);
+        (rest, at) = (tail, place.offset.checked_add(place.len)?);
+    }
+    Some(())
 }
 
 /// All memory of the machine that is in use.
@@ -222,7 +285,7 @@ impl Memory {
         let id = self.next;
         self.next += 1;
         let mut offset = 0;
-        for &(first, count) in &object.frames {
+        for (run, &(first, count)) in object.frames.iter().enumerate() {
             let len = count * FRAME;
             self.places.insert(
                 first * FRAME,
@@ -230,6 +293,7 @@ impl Memory {
                     len,
                     object: id,
                     offset,
+                    run,
                 },
             );
             offset += len;
@@ -260,6 +324,15 @@ impl Memory {
 
     /// The object behind `addr`, and how many of `len` bytes lie in it without a gap.
     pub(crate) fn locate(&self, addr: u64, len: u64) -> Result<Piece, Miss> {
+        self.find(addr, len, None).map(|found| found.piece)
+    }
+
+    /// As [`locate`](Self::locate); quicker if `addr` goes on where a piece ended: in the same run
+    /// of frames, or at the start of the object's next.
+    pub(crate) fn find(&self, addr: u64, len: u64, before: Option<&Found>) -> Result<Found, Miss> {
+        if let Some(found) = before.and_then(|before| self.find_next(addr, len, before)) {
+            return Ok(found);
+        }
         let (&start, place) = self
             .places
             .range(..=addr)
@@ -270,10 +343,37 @@ impl Memory {
             return Err(Miss::Nothing(addr));
         }
         let len = len.min(place.len - inside);
-        Ok(Piece {
-            object: place.object,
-            offset: place.offset + inside,
-            len,
+        Ok(Found {
+            piece: Piece {
+                object: place.object,
+                offset: place.offset + inside,
+                len,
+            },
+            end: addr + len,
+            run: place.run,
+            left: place.len - inside - len,
+        })
+    }
+
+    fn find_next(&self, addr: u64, len: u64, before: &Found) -> Option<Found> {
+        let (run, there) = if before.left > 0 {
+            (addr == before.end).then_some((before.run, before.left))?
+        } else {
+            let run = before.run + 1;
+            let frames = &self.objects.get(&before.piece.object)?.frames;
+            let &(first, count) = frames.get(run)?;
+            (addr == first * FRAME).then_some((run, count * FRAME))?
+        };
+        let len = len.min(there);
+        Some(Found {
+            piece: Piece {
+                object: before.piece.object,
+                offset: before.piece.offset + before.piece.len,
+                len,
+            },
+            end: addr + len,
+            run,
+            left: there - len,
         })
     }
 
@@ -319,6 +419,40 @@ impl Memory {
             let (start, end) = (done as usize, (done + piece.len) as usize);
             object.write(view, piece.offset, &data[start..end])
         })
+    }
+
+    /// Lets `act` work on bytes where they are; `None` if they cannot be seen from here, or what
+    /// is written overlaps or lies in an object that is also read.
+    pub(crate) fn in_place(
+        &mut self,
+        from: &[Place],
+        to: &[Place],
+        act: &mut dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool,
+    ) -> Option<bool> {
+        let mut sources: Vec<Option<&[u8]>> = from.iter().map(|_| None).collect();
+        let mut targets: Vec<Option<&mut [u8]>> = to.iter().map(|_| None).collect();
+        for (id, object) in &mut self.objects {
+            let mut read = from.iter().zip(&mut sources);
+            let written = to.iter().zip(&mut targets);
+            let mut written: Vec<_> = written.filter(|(place, _)| place.object == *id).collect();
+            if let Some(&(first, _)) = written.first() {
+                if from.iter().any(|place| place.object == *id) {
+                    return None;
+                }
+                carve(&mut written, object.bytes_mut(first.view)?)?;
+                continue;
+            }
+            let object = &*object;
+            read.try_for_each(|(place, part)| {
+                if place.object == *id {
+                    *part = Some(place.of(object.bytes(place.view)?)?);
+                }
+                Some(())
+            })?;
+        }
+        let sources: Vec<&[u8]> = sources.into_iter().collect::<Option<_>>()?;
+        let mut targets: Vec<&mut [u8]> = targets.into_iter().collect::<Option<_>>()?;
+        Some(act(&sources, &mut targets))
     }
 
     pub(crate) fn clean(&mut self, addr: PhysAddr, len: u64) -> Result<(), Miss> {

@@ -14,7 +14,7 @@ use std::ptr::{self, NonNull};
 ///
 /// # Invariants
 /// `base` is the start of a readable and writable mapping of `len` bytes that stays in place as
-/// long as the value lives. No reference into it is ever made by [`Shared`].
+/// long as the value lives.
 #[derive(Debug)]
 struct Mapped {
     base: NonNull<u8>,
@@ -89,6 +89,24 @@ impl Shared {
         Some(unsafe { self.mapped.base.add(offset) })
     }
 
+    /// All bytes, for what takes no decision on their staying equal: another process may write
+    /// them while they are looked at.
+    pub(crate) fn all(&self) -> &[u8] {
+        // SAFETY:
+        // 1. The mapping is readable for `len` bytes and borrowed with `self`; nothing of this
+        //    process writes it meanwhile, since every writer takes `&mut self`.
+        // 2. Another process may. Every value of a byte is valid, and who looks computes with
+        //    them but bounds nothing by them: what it sees then is a mixture, as on real
+        //    hardware.
+        unsafe { std::slice::from_raw_parts(self.mapped.base.as_ptr(), self.mapped.len) }
+    }
+
+    /// All bytes, to be changed by what takes no decision on what it finds there.
+    pub(crate) fn all_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as for `all`; `&mut self` makes it the only reference of this process.
+        unsafe { std::slice::from_raw_parts_mut(self.mapped.base.as_ptr(), self.mapped.len) }
+    }
+
     /// Copies out; `false` outside the memory.
     pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> bool {
         let Some(from) = self.at(offset, out.len()) else {
@@ -153,12 +171,12 @@ impl Private {
         })
     }
 
-    fn all(&self) -> &[u8] {
+    pub(crate) fn all(&self) -> &[u8] {
         // SAFETY: the mapping is private, readable for `len` bytes, and borrowed with `self`.
         unsafe { std::slice::from_raw_parts(self.mapped.base.as_ptr(), self.mapped.len) }
     }
 
-    fn all_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn all_mut(&mut self) -> &mut [u8] {
         // SAFETY: the mapping is private, writable for `len` bytes, and exclusively borrowed
         // with `self`.
         unsafe { std::slice::from_raw_parts_mut(self.mapped.base.as_ptr(), self.mapped.len) }

@@ -36,6 +36,21 @@ impl fmt::Display for BusFault {
 
 impl core::error::Error for BusFault {}
 
+/// Bytes of a plane that follow each other.
+#[derive(Debug)]
+pub struct Span<'a, C> {
+    /// What finds the plane.
+    pub cookie: &'a C,
+    /// First byte, from the start of the plane.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// What works on memory in place: on bytes to read and bytes to write, in the order in which they
+/// were asked for. Whether it did.
+pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
+
 /// How a device reads and writes the memory of a plane: as hardware does, by the address it was
 /// given, translated, bounced or refused by the machine.
 ///
@@ -55,4 +70,22 @@ pub trait Bus<C> {
     /// # Errors
     /// [`BusFault`]; part of `data` may have arrived.
     fn write(&mut self, cookie: &C, offset: u64, data: &[u8]) -> Result<(), BusFault>;
+
+    /// Lets `act` work where the memory is, as if `from` had been read before and, if it says
+    /// true, `to` written after. Answers what it says.
+    ///
+    /// `None`, and nothing was done, where that cannot be: memory that does not lie together or
+    /// cannot be seen from here, spans to write that overlap others, an access that would fault.
+    /// [`read`](Self::read) and [`write`](Self::write) do in any case what can be done.
+    ///
+    /// Bytes to read may change while `act` looks: a program may write them at any time.
+    fn in_place(
+        &mut self,
+        from: &[Span<'_, C>],
+        to: &[Span<'_, C>],
+        act: &mut InPlace<'_>,
+    ) -> Option<bool> {
+        let _ = (from, to, act);
+        None
+    }
 }

@@ -16,7 +16,7 @@ use vb3_queue::{Active, DoneState, Driver, DriverError, MAX_PLANES, Requests, Ti
 use vb3_v4l2::{
     Bus, Colorimetry, ControlSpec, ControlValue, Flow, Format, FourCc, Fraction, FrameIntervals,
     FrameSizes, Identity, PixelFormat, Planarity, Progress, QueuePolicy, Rect, Role,
-    SelectionFlags, SelectionTarget, Statistics, VideoDriver, pixfmt,
+    SelectionFlags, SelectionTarget, Span, Statistics, VideoDriver, pixfmt,
 };
 
 const HFLIP: u32 = 0x0098_0914;
@@ -166,9 +166,6 @@ impl<C> FrameConverter<C> {
         let (from_layout, to_layout) = (layout_of(from.0)?, layout_of(to.0)?);
         let size_of = |rect: Rect| settable(rect).ok_or(Trouble::TooSmall);
         let (from_size, to_size) = (size_of(self.crop)?, size_of(self.compose)?);
-        from.read_rect(source, self.crop, bus, &mut self.source)?;
-        let bytes = to.rect_bytes(self.compose).ok_or(Trouble::TooSmall)?;
-        self.target.resize(bytes, 0);
         let job = Job {
             rotate: self.rotate,
             hflip: self.hflip,
@@ -176,24 +173,63 @@ impl<C> FrameConverter<C> {
             target_color: color_of(&to.0.color),
             ..Job::whole(from_size, to_size, color_of(&from.0.color))
         };
-        let stride = |layout: PixelLayout, size| layout.plane(size, 0).map_or(0, |(line, _)| line);
+        let shapes = [(from_layout, from_size), (to_layout, to_size)];
+        let sources = from.rect_spans(source, Flow::Output, self.crop)?;
+        let targets = to.rect_spans(target, Flow::Capture, self.compose)?;
+        if let (Some(sources), Some(targets)) = (sources, targets) {
+            match in_place(&mut self.engine, &job, &sources, &targets, shapes, bus) {
+                Some(true) => return to.payloads(),
+                Some(false) => return Err(Trouble::Fault),
+                None => {}
+            }
+        }
+        from.read_rect(source, self.crop, bus, &mut self.source)?;
+        let bytes = to.rect_bytes(self.compose).ok_or(Trouble::TooSmall)?;
+        self.target.resize(bytes, 0);
         let view = View::contiguous(
             from_layout,
             from_size,
             &self.source,
-            stride(from_layout, from_size),
+            line_bytes((from_layout, from_size), 0),
         );
         let made = ViewMut::contiguous(
             to_layout,
             to_size,
             &mut self.target,
-            stride(to_layout, to_size),
+            line_bytes((to_layout, to_size), 0),
         );
         let done = view.and_then(|view| self.engine.run(&job, &view, &mut made?));
         done.map_err(|_: ConvertError| Trouble::Fault)?;
         to.write_rect(target, self.compose, bus, &self.target)?;
         to.payloads()
     }
+}
+
+/// Converts without a copy, where the lines of every plane lie together. Whether it worked; `None`
+/// where memory cannot be seen.
+fn in_place<C>(
+    engine: &mut convert::Converter,
+    job: &Job,
+    from: &[Span<'_, C>],
+    to: &[Span<'_, C>],
+    [from_shape, to_shape]: [(PixelLayout, Size); 2],
+    bus: &mut dyn Bus<C>,
+) -> Option<bool> {
+    bus.in_place(from, to, &mut |from, to| {
+        let planes = from.iter().enumerate();
+        let planes = planes.map(|(i, bytes)| (*bytes, line_bytes(from_shape, i)));
+        let view = View::new(from_shape.0, from_shape.1, planes);
+        let planes = to.iter_mut().enumerate();
+        let planes = planes.map(|(i, bytes)| (&mut **bytes, line_bytes(to_shape, i)));
+        let made = ViewMut::new(to_shape.0, to_shape.1, planes);
+        view.and_then(|view| engine.run(job, &view, &mut made?))
+            .is_ok()
+    })
+}
+
+/// Bytes of a line of a plane.
+fn line_bytes((layout, size): (PixelLayout, Size), plane: usize) -> usize {
+    layout.plane(size, plane).map_or(0, |(line, _)| line)
 }
 
 /// Rec. 709, what is said before a program says anything.

@@ -6,7 +6,7 @@ use vb3_dmabuf::{MissingSync, SyncKind, Watch};
 use vb3_intercept::{Access, ProcessMemory};
 use vb3_machine::{Machine, User, UserFault, UserMemory};
 use vb3_plane::{Cookie, Planes};
-use vb3_v4l2::{Bus, BusFault};
+use vb3_v4l2::{Bus, BusFault, InPlace, Span};
 
 /// All plane memory of a run.
 pub(super) type Memory = Planes<Mapper<Machine>, Ear>;
@@ -73,6 +73,18 @@ fn dma_at(addr: DmaAddr, offset: u64) -> Result<DmaAddr, BusFault> {
         .ok_or(BusFault::Unmapped { addr: addr.get() })
 }
 
+/// Spans as a device has them on the bus; `None` if it does not reach one of them by address.
+fn on_bus(spans: &[Span<'_, Cookie>]) -> Option<Vec<vb3_machine::BusSpan>> {
+    let spans = spans.iter().map(|span| match *span.cookie {
+        Cookie::Dma(addr) => Some(vb3_machine::BusSpan {
+            addr: addr.checked_add(span.offset)?,
+            len: span.len,
+        }),
+        Cookie::Cpu(_) => None,
+    });
+    spans.collect()
+}
+
 impl Bus<Cookie> for DeviceBus<'_> {
     fn read(&mut self, cookie: &Cookie, offset: u64, out: &mut [u8]) -> Result<(), BusFault> {
         match *cookie {
@@ -114,6 +126,17 @@ impl Bus<Cookie> for DeviceBus<'_> {
                     })
             }
         }
+    }
+
+    fn in_place(
+        &mut self,
+        from: &[Span<'_, Cookie>],
+        to: &[Span<'_, Cookie>],
+        act: &mut InPlace<'_>,
+    ) -> Option<bool> {
+        let (from, to) = (on_bus(from)?, on_bus(to)?);
+        let machine = self.memory.ops_mut().platform_mut();
+        machine.bus_in_place(self.dev, &from, &to, act)
     }
 }
 

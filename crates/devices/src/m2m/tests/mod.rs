@@ -1,6 +1,7 @@
 //! What tests of codecs share: pictures, and the codec libraries asked directly.
 
 mod bench;
+mod converter;
 mod encoder;
 mod jpeg;
 

@@ -1,0 +1,121 @@
+//! The converter, on memory that it sees and on memory that it must copy from and to.
+
+use super::bench::{Bench, device};
+use crate::bench::FILLER;
+use crate::m2m::FrameConverter;
+use vb3_codec::Launch;
+use vb3_v4l2::{Flow, Format, FourCc, Rect, SelectionFlags, SelectionTarget, pixfmt};
+
+/// One conversion: formats, sizes, and what of the source.
+struct Case {
+    from: (FourCc, u32, u32),
+    to: (FourCc, u32, u32),
+    crop: Option<Rect>,
+    spec: &'static str,
+    /// Accesses that it takes.
+    accesses: usize,
+}
+
+fn format((fourcc, width, height): (FourCc, u32, u32)) -> Format {
+    let pixel = pixfmt::lookup(fourcc).expect("a format");
+    Format::new(pixel, width, height).expect("a size")
+}
+
+/// What is made of a picture, with all the planes there are, and how memory was reached.
+fn convert(case: &Case, shows: bool) -> (Vec<Vec<u8>>, Vec<(u32, u64, usize)>) {
+    let mut bench = Bench::new(device(case.spec, Launch::in_thread(), FrameConverter::new));
+    bench.memory.shows = shows;
+    let from = bench.set_format(Flow::Output, &format(case.from));
+    let to = bench.set_format(Flow::Capture, &format(case.to));
+    if let Some(crop) = case.crop {
+        use vb3_v4l2::VideoDriver as _;
+        let device = &mut bench.device;
+        let (target, exactly) = (SelectionTarget::Crop, SelectionFlags::empty());
+        let set = device.set_selection(Flow::Output, target, crop, exactly);
+        assert_eq!(set.expect("a crop"), crop);
+    }
+    bench.begin(1, 1);
+    let planes: Vec<Vec<u8>> = from
+        .layouts()
+        .iter()
+        .map(|plane| (0..plane.sizeimage).map(|i| (i * 7 % 253) as u8).collect())
+        .collect();
+    let planes: Vec<&[u8]> = planes.iter().map(Vec::as_slice).collect();
+    bench.send(0, &planes, 1);
+    let info = bench.take(Flow::Capture);
+    assert!(!info.error);
+    let planes = 0..u32::try_from(to.num_planes).expect("a few");
+    let made = planes.map(|plane| bench.plane(Flow::Capture, 0, plane).clone());
+    (made.collect(), bench.memory.accesses)
+}
+
+#[test]
+fn in_place_is_as_by_copies() {
+    let half = Rect {
+        left: 0,
+        top: 16,
+        width: 32,
+        height: 16,
+    };
+    let cases = [
+        Case {
+            from: (FourCc::NV12, 64, 48),
+            to: (FourCc::NV12, 32, 16),
+            crop: None,
+            spec: "convert",
+            accesses: 4,
+        },
+        Case {
+            from: (FourCc::YUYV, 64, 48),
+            to: (FourCc::RGB24, 64, 48),
+            crop: None,
+            spec: "convert",
+            accesses: 2,
+        },
+        Case {
+            from: (FourCc::NV12M, 64, 48),
+            to: (FourCc::YUV420, 128, 96),
+            crop: None,
+            spec: "convert",
+            accesses: 5,
+        },
+        // Lines have gaps: one access for each.
+        Case {
+            from: (FourCc::NV12, 64, 48),
+            to: (FourCc::NV12, 32, 16),
+            crop: Some(half),
+            spec: "convert",
+            accesses: 16 + 8 + 2,
+        },
+        Case {
+            from: (FourCc::NV12, 64, 48),
+            to: (FourCc::NV12, 48, 16),
+            crop: None,
+            spec: "convert,stride=64",
+            accesses: 2 + 16 + 8,
+        },
+    ];
+    for case in cases {
+        let (there, copied) = (convert(&case, true), convert(&case, false));
+        assert_eq!(there.1.len(), case.accesses);
+        assert_eq!(there.1, copied.1, "the same accesses");
+        assert!(there.0 == copied.0, "the same bytes");
+        assert!(copied.0.iter().flatten().any(|byte| *byte != FILLER));
+    }
+}
+
+#[test]
+fn a_plane_that_is_not_mapped_gives_an_error() {
+    for shows in [true, false] {
+        let mut bench = Bench::new(device("convert", Launch::in_thread(), FrameConverter::new));
+        bench.memory.shows = shows;
+        let format = bench.set_format(Flow::Output, &format((FourCc::NV12, 64, 48)));
+        bench.begin(1, 1);
+        let gone = bench.cookie(Flow::Capture, 0);
+        bench.memory.unmapped.push(gone);
+        let bytes = vec![1; format.planes[0].sizeimage as usize];
+        bench.send(0, &[&bytes], 1);
+        let info = bench.take(Flow::Capture);
+        assert!(info.error);
+    }
+}

@@ -1,0 +1,204 @@
+//! Access in place: the same bytes, counts and events as by copying, or nothing at all.
+
+mod common;
+
+use common::*;
+use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps as _, SyncFor};
+use vb3_machine::{BusSpan, BusStats, Device, DeviceLimits, Event, Machine, User};
+
+type Mapper = vb3_dma::Mapper<Machine>;
+
+const LEN: u64 = 5 * PAGE;
+
+fn with_device(lines: &str) -> (Mapper, Device) {
+    let mut mapper = mapper(lines);
+    let dev = mapper
+        .platform_mut()
+        .add_device("dev", DeviceLimits::default())
+        .unwrap();
+    (mapper, dev)
+}
+
+fn at(addr: DmaAddr, offset: u64) -> DmaAddr {
+    addr.checked_add(offset).unwrap()
+}
+
+fn span(addr: DmaAddr, offset: u64, len: u64) -> BusSpan {
+    let addr = at(addr, offset);
+    BusSpan { addr, len }
+}
+
+/// What the bus did while `run` ran, and what it counted in all.
+fn seen(
+    machine: &mut Machine,
+    dev: Device,
+    run: impl FnOnce(&mut Machine),
+) -> (Vec<Event>, BusStats) {
+    machine.trace_mut().start(100);
+    run(machine);
+    let events = machine.trace().events().iter().map(|(_, e)| *e).collect();
+    (events, machine.bus_stats(dev))
+}
+
+/// Adds one to each byte of two spans in turn.
+fn add_one(from: &[&[u8]], to: &mut [&mut [u8]]) -> bool {
+    assert_eq!((from.len(), to.len()), (2, 2));
+    for (from, to) in from.iter().zip(to) {
+        assert_eq!(from.len(), to.len());
+        for (from, to) in from.iter().zip(to.iter_mut()) {
+            *to = from.wrapping_add(1);
+        }
+    }
+    true
+}
+
+fn by_copying(machine: &mut Machine, dev: Device, from: &[BusSpan], to: &[BusSpan]) {
+    let mut read = Vec::new();
+    for span in from {
+        let mut bytes = vec![0; span.len as usize];
+        machine.bus_read(dev, span.addr, &mut bytes).unwrap();
+        read.push(bytes);
+    }
+    for (span, bytes) in to.iter().zip(read) {
+        let made: Vec<u8> = bytes.iter().map(|b| b.wrapping_add(1)).collect();
+        machine.bus_write(dev, span.addr, &made).unwrap();
+    }
+}
+
+#[test]
+fn what_happens_is_what_copying_does() {
+    let scattered = with_iommu(CMA);
+    for lines in [CMA, &scattered, "coherent = false\ncma = \"8MiB\""] {
+        let run = |in_place: bool| {
+            let (mut mapper, dev) = with_device(lines);
+            let make =
+                |mapper: &mut Mapper| mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
+            let (source, target) = (make(&mut mapper), make(&mut mapper));
+            let from = mapper.alloc_dma_addr(&source).unwrap();
+            let to = mapper.alloc_dma_addr(&target).unwrap();
+            let machine = mapper.platform_mut();
+            let data: Vec<u8> = (0..LEN).map(|i| (i % 251) as u8).collect();
+            machine.bus_write(dev, from, &data).unwrap();
+            // The second lies before the first.
+            let from = [span(from, 4000, 9000), span(from, 7, 100)];
+            let to = [span(to, 5000, 9000), span(to, 4100, 100)];
+            let seen = seen(machine, dev, |machine| {
+                if in_place {
+                    let done = machine.bus_in_place(dev, &from, &to, &mut add_one);
+                    assert_eq!(done, Some(true), "{lines}");
+                } else {
+                    by_copying(machine, dev, &from, &to);
+                }
+            });
+            let mut bytes = vec![0; LEN as usize];
+            let start = mapper.alloc_dma_addr(&target).unwrap();
+            mapper
+                .platform_mut()
+                .bus_read(dev, start, &mut bytes)
+                .unwrap();
+            (seen, bytes)
+        };
+        let (there, copied) = (run(true), run(false));
+        assert!(there == copied, "{lines}");
+        assert_eq!(there.1[5000], (4000 % 251 + 1) as u8);
+    }
+}
+
+#[test]
+fn a_device_that_does_not_snoop_sees_its_own_store() {
+    let (mut mapper, dev) = with_device(&with_iommu("coherent = false"));
+    let cached = mapper
+        .alloc_noncontiguous(dev, PAGE, Direction::Bidirectional, Attrs::empty())
+        .unwrap();
+    let addr = mapper.alloc_dma_addr(&cached).unwrap();
+    let vmap = mapper.vmap_alloc(&cached).unwrap();
+    mapper.vmap_write(&vmap, 0, &[7; 64]).unwrap();
+    let mut look = |mapper: &mut Mapper| {
+        let mut first = 0;
+        let mut act = |from: &[&[u8]], _: &mut [&mut [u8]]| {
+            first = from[0][0];
+            true
+        };
+        let from = [span(addr, 0, 64)];
+        let done = mapper
+            .platform_mut()
+            .bus_in_place(dev, &from, &[], &mut act);
+        assert_eq!(done, Some(true));
+        first
+    };
+    assert_eq!(look(&mut mapper), 0, "the CPU's caches were not cleaned");
+    mapper.sync_alloc(&cached, Direction::ToDevice, SyncFor::Device);
+    assert_eq!(look(&mut mapper), 7);
+}
+
+#[test]
+fn what_cannot_be_done_in_place_is_left_alone() {
+    let (mut mapper, dev) = with_device(&with_iommu(COHERENT));
+    let make = |mapper: &mut Mapper| mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
+    let (source, target) = (make(&mut mapper), make(&mut mapper));
+    let from = mapper.alloc_dma_addr(&source).unwrap();
+    let to = mapper.alloc_dma_addr(&target).unwrap();
+    let whole = |addr| span(addr, 0, LEN);
+    let cases: [(&str, Vec<BusSpan>, Vec<BusSpan>); 6] = [
+        ("behind the end", vec![span(from, 0, LEN + 1)], vec![]),
+        ("nothing mapped", vec![whole(at(from, 1 << 28))], vec![]),
+        (
+            "an overlap",
+            vec![],
+            vec![span(to, 0, 64), span(to, 63, 64)],
+        ),
+        (
+            "read and written",
+            vec![span(to, 0, 8)],
+            vec![span(to, 8, 8)],
+        ),
+        (
+            "another's end",
+            vec![whole(from)],
+            vec![span(to, PAGE, LEN)],
+        ),
+        ("too many", vec![span(from, 0, 1); 17], vec![]),
+    ];
+    for (name, from, to) in cases {
+        let machine = mapper.platform_mut();
+        let (events, stats) = seen(machine, dev, |machine| {
+            let mut never = |_: &[&[u8]], _: &mut [&mut [u8]]| unreachable!("{name}");
+            assert_eq!(machine.bus_in_place(dev, &from, &to, &mut never), None);
+        });
+        assert_eq!((events, stats), (vec![], BusStats::default()), "{name}");
+    }
+}
+
+#[test]
+fn what_was_not_made_is_not_counted_as_written() {
+    let (mut mapper, dev) = with_device(&with_iommu(COHERENT));
+    let alloc = mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
+    let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+    let machine = mapper.platform_mut();
+    let mut fails = |_: &[&[u8]], _: &mut [&mut [u8]]| false;
+    let done = machine.bus_in_place(dev, &[], &[span(addr, 0, 8)], &mut fails);
+    assert_eq!(
+        (done, machine.bus_stats(dev)),
+        (Some(false), BusStats::default())
+    );
+}
+
+#[test]
+fn memory_of_a_program_is_not_seen_from_here() {
+    let (mut mapper, dev) = with_device(COHERENT);
+    let program = Program::new(0x10_0000, vec![3; 2 * PAGE as usize]);
+    let user: User = program;
+    let direction = Direction::Bidirectional;
+    let table = mapper
+        .pin_user(&user, 0x10_0000, 2 * PAGE, direction)
+        .unwrap();
+    let mapping = mapper.map(dev, &table, direction, Attrs::empty()).unwrap();
+    let first = segments(&mapper, &mapping)[0].addr;
+    let machine = mapper.platform_mut();
+    let mut never = |_: &[&[u8]], _: &mut [&mut [u8]]| unreachable!();
+    let from = [span(first, 0, 8)];
+    assert_eq!(machine.bus_in_place(dev, &from, &[], &mut never), None);
+    let mut byte = [0];
+    machine.bus_read(dev, first, &mut byte).unwrap();
+    assert_eq!(byte, [3]);
+}
