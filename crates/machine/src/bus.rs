@@ -98,6 +98,9 @@ struct Target {
     view: View,
 }
 
+/// Works on memory where it is: reads the ones, writes the others, and says whether it did.
+pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
+
 impl Machine {
     /// Reads memory as `dev` does.
     ///
@@ -129,7 +132,7 @@ impl Machine {
         dev: Device,
         from: &[BusSpan],
         to: &[BusSpan],
-        act: &mut dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool,
+        act: &mut InPlace<'_>,
     ) -> Option<bool> {
         if from.len() > MAX_SPANS || to.len() > MAX_SPANS {
             return None;

@@ -4,6 +4,7 @@
 //! memfd, or the program's memory) and what devices see. Only cache maintenance moves bytes
 //! between them. All other memory has one.
 
+use crate::bus::InPlace;
 use crate::foreign::Foreign;
 use crate::ram::{FRAME, FrameRuns};
 use crate::store::{Private, Shared};
@@ -427,7 +428,7 @@ impl Memory {
         &mut self,
         from: &[Place],
         to: &[Place],
-        act: &mut dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool,
+        act: &mut InPlace<'_>,
     ) -> Option<bool> {
         let mut sources: Vec<Option<&[u8]>> = from.iter().map(|_| None).collect();
         let mut targets: Vec<Option<&mut [u8]>> = to.iter().map(|_| None).collect();

@@ -114,7 +114,7 @@ pub(crate) fn test() -> Result<()> {
 /// The same, or the reason why virtual machines cannot be had here.
 ///
 /// # Errors
-/// As [`test`].
+/// As [`test()`].
 pub(crate) fn test_if_possible() -> Result<()> {
     let mut args = Args::new(&[]);
     args.everything = true;
