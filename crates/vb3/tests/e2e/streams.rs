@@ -177,18 +177,6 @@ fn wait(worker: &Worker) {
     let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], None);
 }
 
-/// What ffmpeg's own decoder makes of a file, as NV12.
-pub(crate) fn ffmpeg(file: &Path) -> Vec<u8> {
-    let out = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-c:v", "h264", "-i"])
-        .arg(file)
-        .args(["-an", "-fps_mode", "passthrough", "-pix_fmt", "nv12"])
-        .args(["-f", "rawvideo", "-"])
-        .output()
-        .unwrap();
-    out.stdout
-}
-
 /// Numbers, from 1, of the access units of the same stream as [`encoded`], in the order in which
 /// their pictures are shown; from a file that says when each is.
 pub(crate) fn display_order(size: &str, count: u32, x264: &str) -> Vec<u64> {
