@@ -3,7 +3,6 @@
 
 use crate::common::lacks;
 use std::ops::Range;
-use std::path::Path;
 use std::process::Command;
 use vb3_codec::{Chroma, Config, Event, Framing, Job, Kind, Launch, Refused, Worker};
 
