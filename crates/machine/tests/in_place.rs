@@ -113,7 +113,7 @@ fn a_device_that_does_not_snoop_sees_its_own_store() {
     let addr = mapper.alloc_dma_addr(&cached).unwrap();
     let vmap = mapper.vmap_alloc(&cached).unwrap();
     mapper.vmap_write(&vmap, 0, &[7; 64]).unwrap();
-    let mut look = |mapper: &mut Mapper| {
+    let look = |mapper: &mut Mapper| {
         let mut first = 0;
         let mut act = |from: &[&[u8]], _: &mut [&mut [u8]]| {
             first = from[0][0];
