@@ -5,7 +5,7 @@ use crate::m2m::Meta;
 use crate::surface::{Surface, Trouble};
 use vb3_codec::{Chroma, Config, Event, Framing, Job, Kind, Planes, Refused, StreamFormat};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
-use vb3_v4l2::{Bus, Colorimetry, DriverEvent, Flow, FourCc, FrameFlags, Progress, Rect};
+use vb3_v4l2::{Bus, Colorimetry, DriverEvent, Flow, Format, FourCc, FrameFlags, Progress, Rect};
 
 /// `V4L2_EVENT_SRC_CH_RESOLUTION`.
 const RESOLUTION: u32 = 1;
@@ -351,12 +351,20 @@ impl<C> Decoder<C> {
             return;
         }
         self.note(&format);
-        let fourcc = self.capture.format.fourcc;
+        let now = self.capture.format;
         let mut like = self.output.format;
         (like.width, like.height) = (format.visible.width, format.visible.height);
         like.color = self.color_of(&format);
-        if let Some(made) = format::raw_like(&self.raw, fourcc, &like, self.stride) {
-            self.capture.format = made;
+        if let Some(made) = format::raw_like(&self.raw, now.fourcc, &like, self.stride) {
+            let is_same_size = (made.width, made.height) == (now.width, now.height);
+            // The program may have chosen how lines lie before it was told of the size.
+            self.capture.format = match is_same_size {
+                true => Format {
+                    color: made.color,
+                    ..now
+                },
+                false => made,
+            };
         }
         progress.events.push(DriverEvent::SourceChange {
             port: 0,
