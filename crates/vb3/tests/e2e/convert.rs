@@ -336,9 +336,19 @@ fn gstreamer_scales_and_converts() {
     }
 }
 
+const CONVERTER: &str = "convert,size=320x240";
+
 #[test]
 fn complies_on_every_machine() {
     for machine in MACHINES {
-        expect_compliant(machine, &["convert,size=320x240"], &[]);
+        expect_compliant(machine, &[CONVERTER], &[]);
+    }
+}
+
+#[test]
+fn complies_with_the_displays_dmabufs() {
+    let display = "display-mplane=null,format=NV12,size=320x240";
+    for machine in ["soc-noncoherent", "soc-cma"] {
+        expect_compliant(machine, &[CONVERTER, display], &["-e", "/dev/video1"]);
     }
 }

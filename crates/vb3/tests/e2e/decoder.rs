@@ -341,6 +341,11 @@ fn a_truncated_file_loses_its_last_picture_only() {
         return;
     };
     played.expect_told(&told);
+    let alone = library(&cut);
+    assert_eq!(
+        told.iter().map(|t| &t.picture).collect::<Vec<_>>(),
+        alone.iter().collect::<Vec<_>>()
+    );
     let good: Vec<&I420> = told.iter().take(15).map(|t| &t.picture).collect();
     assert_eq!(good, whole[..15].iter().collect::<Vec<_>>());
     assert!(told.iter().take(15).all(|t| !t.damaged));
@@ -444,5 +449,14 @@ const DECODER: &str = "h264dec,size=176x144";
 fn complies_on_every_machine() {
     for machine in MACHINES {
         expect_decoder_compliant(machine, &[DECODER], &[]);
+    }
+}
+
+#[test]
+fn complies_with_the_displays_dmabufs() {
+    // Its buffers must be large enough for the stream too.
+    let display = "display-mplane=null,format=NV12,size=1280x720";
+    for machine in ["soc-noncoherent", "soc-cma"] {
+        expect_decoder_compliant(machine, &[DECODER, display], &["-e", "/dev/video1"]);
     }
 }

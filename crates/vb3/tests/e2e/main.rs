@@ -10,6 +10,7 @@ mod gstreamer;
 mod machines;
 mod media;
 mod pipeline;
+mod players;
 mod requests;
 mod rows;
 mod storms;

@@ -99,13 +99,10 @@ pub(crate) fn library(stream: &[u8]) -> Vec<I420> {
     let mut pictures = Vec::new();
     for nal in openh264::nal_units(stream) {
         let options = DecodeOptions::new().flush_after_decode(Flush::NoFlush);
-        pictures.extend(
-            decoder
-                .decode_with_options(nal, options)
-                .unwrap()
-                .as_ref()
-                .map(take),
-        );
+        // A damaged unit is an error, and the next may be good.
+        if let Ok(Some(picture)) = decoder.decode_with_options(nal, options) {
+            pictures.push(take(&picture));
+        }
     }
     pictures.extend(decoder.flush_remaining().unwrap().iter().map(take));
     pictures
@@ -181,16 +178,7 @@ fn wait(worker: &Worker) {
 pub(crate) fn display_order(size: &str, count: u32, x264: &str) -> Vec<u64> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("stream.mp4");
-    let made = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i"])
-        .arg(format!("testsrc2=size={size}:rate=25"))
-        .args(["-frames:v", &count.to_string(), "-pix_fmt", "yuv420p"])
-        .args(["-c:v", "libx264", "-preset", "veryfast"])
-        .args(["-profile:v", "main", "-x264-params", &params(x264)])
-        .arg(&file)
-        .status()
-        .unwrap();
-    assert!(made.success());
+    encode_to(&file, size, count, x264);
     let out = Command::new("ffprobe")
         .args(["-v", "error", "-select_streams", "v", "-of", "csv=p=0"])
         .args(["-show_entries", "packet=pts"])
@@ -207,6 +195,32 @@ pub(crate) fn display_order(size: &str, count: u32, x264: &str) -> Vec<u64> {
     shown.into_iter().map(|(_, number)| number).collect()
 }
 
+/// Encodes the same stream as [`encoded`] to a file that says when each picture is shown.
+pub(crate) fn encode_to(file: &Path, size: &str, count: u32, x264: &str) {
+    let made = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i"])
+        .arg(format!("testsrc2=size={size}:rate=25"))
+        .args(["-frames:v", &count.to_string(), "-pix_fmt", "yuv420p"])
+        .args(["-c:v", "libx264", "-preset", "veryfast"])
+        .args(["-profile:v", "main", "-x264-params", &params(x264)])
+        .arg(file)
+        .status()
+        .unwrap();
+    assert!(made.success());
+}
+
 fn params(x264: &str) -> String {
     format!("aud=1:threads=1:sliced-threads=0:{x264}")
+}
+
+/// What ffmpeg's own decoder makes of a file, as NV12.
+pub(crate) fn ffmpeg(file: &Path) -> Vec<u8> {
+    let out = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-c:v", "h264", "-i"])
+        .arg(file)
+        .args(["-an", "-fps_mode", "passthrough", "-pix_fmt", "nv12"])
+        .args(["-f", "rawvideo", "-"])
+        .output()
+        .unwrap();
+    out.stdout
 }
