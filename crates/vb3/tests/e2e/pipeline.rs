@@ -264,7 +264,7 @@ const ALONE: &str = "
 i=0
 while [ \"$(echo $(cat /proc/$PPID/task/*/children))\" != $$ ]; do
     i=$((i + 1))
-    [ $i -lt 600 ] || { echo \"left: $(cat /proc/$PPID/task/*/children)\"; exit 9; }
+    [ $i -lt 600 ] || { echo left:; ps --ppid $PPID -o pid,stat,wchan:20,args; exit 9; }
     sleep 0.1
 done
 ";

@@ -3,6 +3,7 @@
 
 use crate::common::lacks;
 use std::ops::Range;
+use std::path::Path;
 use std::process::Command;
 use vb3_codec::{Chroma, Config, Event, Framing, Job, Kind, Launch, Refused, Worker};
 
