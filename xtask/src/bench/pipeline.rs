@@ -72,10 +72,11 @@ struct Pair {
 /// A part cannot be built or run, or the pictures differ.
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(setup::ALL)?;
+    let (vb3, libraries) = build()?;
     let tools = Tools {
-        vb3: sh::release_vb3()?,
+        vb3,
         client: build_client("pipeline")?,
-        libraries: build_libraries()?,
+        libraries,
         machine: args.machine.clone(),
     };
     let streams = [stream("1920x1080", 1)?, stream("1280x720", 3)?];
@@ -101,12 +102,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Builds the program that calls the libraries directly.
-fn build_libraries() -> Result<PathBuf> {
+/// Builds `vb3` and the program that calls the libraries directly, both of the same libraries.
+fn build() -> Result<(PathBuf, PathBuf)> {
     let mut cargo = sh::cargo();
-    cargo.args(["build", "--release", "--quiet", "--package", "vb3-devices"]);
-    sh::quietly(cargo.args(["--example", "pipeline"]))?;
-    Ok(sh::target().join("release/examples/pipeline"))
+    cargo.args(["build", "--release", "--quiet", "-p", "vb3", "-p"]);
+    cargo.args(["vb3-devices", "--bin", "vb3", "--example", "pipeline"]);
+    sh::quietly(&mut cargo)?;
+    let built = sh::target().join("release");
+    Ok((built.join("vb3"), built.join("examples/pipeline")))
 }
 
 /// The clip in a size, again and again so that starting matters little; made once and kept.
