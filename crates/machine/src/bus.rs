@@ -1,7 +1,7 @@
 //! The bus: how devices reach memory, by the addresses they were given and by nothing else.
 
 use crate::machine::{Device, Machine};
-use crate::memory::{Found, Miss, Place, View};
+use crate::memory::{Found, InPlace, Miss, Place, View};
 use crate::trace::Event;
 use std::fmt;
 use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot};

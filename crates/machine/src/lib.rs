@@ -30,6 +30,7 @@ pub use faults::Faults;
 pub use foreign::{Foreign, is_dmabuf};
 pub use iommu::Staleness;
 pub use machine::{Device, DeviceLimits, Held, Machine, Mmap, Pages, Pinned};
+pub use memory::InPlace;
 pub use platform::Vmap;
 pub use profile::{Profile, ProfileError};
 pub use trace::{Event, Trace};

@@ -239,6 +239,9 @@ pub(crate) struct Found {
     left: u64,
 }
 
+/// What works on memory in place: on bytes to read and bytes to write. Whether it did.
+pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
+
 /// Bytes of an object that lie together, and whose eyes look at them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {

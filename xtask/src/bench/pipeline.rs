@@ -49,11 +49,13 @@ struct Tools {
     machine: String,
 }
 
-/// CPU time of a run with all its processes, and what the clock on the wall said.
+/// CPU time of a run with all its processes, what the clock on the wall said, and pictures shown
+/// if the program counts them.
 #[derive(Clone, Copy)]
 struct Cost {
     cpu_ns: u64,
     wall_ns: u64,
+    frames: u64,
 }
 
 /// Two commands that are run in turn, and what their ratio says.
@@ -282,11 +284,14 @@ fn measure(words: &[String]) -> Result<Cost> {
     }
     // A program that timed itself knows better: without starting and ending.
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
-    let own = said.lines().find_map(|line| line.strip_prefix("wall_ns "));
-    let own = own.and_then(|ns| ns.parse().ok());
+    let value = |key| {
+        said.lines()
+            .find_map(|line| line.strip_prefix(key)?.parse().ok())
+    };
     Ok(Cost {
         cpu_ns: children_ns()? - cpu,
-        wall_ns: own.unwrap_or(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX)),
+        wall_ns: value("wall_ns ").unwrap_or(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX)),
+        frames: value("frames ").unwrap_or(0),
     })
 }
 
@@ -321,6 +326,12 @@ impl Pair {
         middle
     }
 
+    /// Frames per second by the wall, of a program that counts them.
+    fn rate(&self, of: impl Fn(&(Cost, Cost)) -> Cost) -> f64 {
+        let frames = self.costs.first().map_or(0, |costs| of(costs).frames);
+        frames as f64 * 1e9 / self.times(of).max(1) as f64
+    }
+
     /// Of the ratios of runs side by side.
     fn ratios(&self) -> [f64; 3] {
         let ratio = |(this, over): &(Cost, Cost)| match self.by_wall {
@@ -352,6 +363,14 @@ fn print(args: &Args, pairs: &[Pair]) {
         "machine {}, {} runs in turn, medians; both ways show the same pictures",
         args.machine, args.runs
     );
+    for pair in pairs.iter().filter(|pair| pair.by_wall) {
+        println!(
+            "{}: {:.0} over {:.0} frames per second",
+            pair.what,
+            pair.rate(|c| c.0),
+            pair.rate(|c| c.1)
+        );
+    }
     println!("commands:");
     for pair in pairs {
         println!(
@@ -371,6 +390,7 @@ fn report(args: &Args, pairs: &[Pair]) -> serde_json::Value {
                 "what": pair.what.trim(),
                 "ratio": middle, "least": least, "most": most,
                 "this_ns": pair.times(|c| c.0), "over_ns": pair.times(|c| c.1),
+                "this_fps": pair.rate(|c| c.0), "over_fps": pair.rate(|c| c.1),
                 "this": pair.this, "over": pair.over,
             })
         })
@@ -390,7 +410,11 @@ mod tests {
 
     #[test]
     fn ratios_are_of_runs_side_by_side() {
-        let cost = |cpu_ns| Cost { cpu_ns, wall_ns: 1 };
+        let cost = |cpu_ns| Cost {
+            cpu_ns,
+            wall_ns: 1_000_000_000,
+            frames: 25,
+        };
         let pair = Pair {
             what: String::new(),
             by_wall: false,
@@ -401,6 +425,11 @@ mod tests {
             costs: vec![(cost(11), cost(10)), (cost(22), cost(20))],
         };
         assert_eq!(pair.ratios(), [1.1; 3]);
+        let pair = Pair {
+            by_wall: true,
+            ..pair
+        };
+        assert!((pair.rate(|c| c.0) - 25.0).abs() < 1e-6);
     }
 
     #[test]

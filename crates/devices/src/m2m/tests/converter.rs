@@ -6,6 +6,9 @@ use crate::m2m::FrameConverter;
 use vb3_codec::Launch;
 use vb3_v4l2::{Flow, Format, FourCc, Rect, SelectionFlags, SelectionTarget, pixfmt};
 
+/// Plane, offset, length.
+type Access = (u32, u64, usize);
+
 /// One conversion: formats, sizes, and what of the source.
 struct Case {
     from: (FourCc, u32, u32),
