@@ -98,9 +98,6 @@ struct Target {
     view: View,
 }
 
-/// Works on memory where it is: reads the ones, writes the others, and says whether it did.
-pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
-
 impl Machine {
     /// Reads memory as `dev` does.
     ///

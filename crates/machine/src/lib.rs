@@ -25,7 +25,7 @@ mod trace;
 mod udmabuf;
 mod user;
 
-pub use bus::{BusFault, BusSpan, BusStats, FaultKind, InPlace};
+pub use bus::{BusFault, BusSpan, BusStats, FaultKind};
 pub use faults::Faults;
 pub use foreign::{Foreign, is_dmabuf};
 pub use iommu::Staleness;

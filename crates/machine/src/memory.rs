@@ -4,7 +4,6 @@
 //! memfd, or the program's memory) and what devices see. Only cache maintenance moves bytes
 //! between them. All other memory has one.
 
-use crate::bus::InPlace;
 use crate::foreign::Foreign;
 use crate::ram::{FRAME, FrameRuns};
 use crate::store::{Private, Shared};
