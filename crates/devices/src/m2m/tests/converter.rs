@@ -24,9 +24,6 @@ fn format((fourcc, width, height): (FourCc, u32, u32)) -> Format {
     Format::new(pixel, width, height).expect("a size")
 }
 
-/// A plane, the offset in it and the bytes of an access.
-type Access = (u32, u64, usize);
-
 /// What is made of a picture, with all the planes there are, and how memory was reached.
 fn convert(case: &Case, shows: bool) -> (Vec<Vec<u8>>, Vec<Access>) {
     let mut bench = Bench::new(device(case.spec, Launch::in_thread(), FrameConverter::new));
