@@ -24,11 +24,34 @@ vb3_fuzz::target!(|input: Input| {
         3 => "",
         _ => "none",
     };
+    // Four machines of five are of a kind of their own, where they have an IOMMU.
+    let (kind, own, more) = match input.format / 5 % 5 {
+        0 => ("", "", ""),
+        1 => (
+            "untrusted = true",
+            "",
+            "[bounce]\nmode = \"when-needed\"\npool = 65536",
+        ),
+        2 => ("", "flush = \"lazy\"", ""),
+        3 => ("", "segments = \"compatible\"", ""),
+        _ => ("sram = \"256KiB\"", "", ""),
+    };
     let table = match iommu {
         "none" => String::new(),
-        format => format!("[iommu]\n{format}\npage_sizes = [\"4KiB\", \"2MiB\"]\naperture = 24"),
+        format => format!(
+            "[iommu]\n{format}\npage_sizes = [\"4KiB\", \"2MiB\"]\naperture = 24\n{own}\n{more}"
+        ),
     };
-    let profile = format!("coherent = {}\ncma = \"8MiB\"\n{table}", input.coherent);
+    // Its own memory is for a device without an IOMMU, distrust for one behind it.
+    let kind = if kind.starts_with("sram") == (iommu == "none") {
+        kind
+    } else {
+        ""
+    };
+    let profile = format!(
+        "coherent = {}\ncma = \"8MiB\"\n{kind}\n{table}",
+        input.coherent
+    );
     let limits = DeviceLimits {
         // At least a page, as every device has it.
         boundary: input.boundary.map(|bits| (1u64 << (12 + bits % 20)) - 1),

@@ -1,11 +1,18 @@
 //! What the targets share: a program's memory, and a device that is used at random.
 #![forbid(unsafe_code)]
 
+pub mod codec;
+pub mod drive;
+pub mod program;
+pub mod random;
+pub mod wire;
+pub mod world;
+
 use arbitrary::Arbitrary;
 use std::rc::Rc;
 use std::sync::Mutex;
 use vb3_dma::wrap::{Checked, Report, Violation};
-use vb3_dma::{Attrs, Direction, DmaOps, Mapper, Platform, SyncFor};
+use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps, FlushPolicy, Mapper, Platform, SyncFor};
 use vb3_machine::{Device, DeviceLimits, Faults, Machine, Profile, User, UserFault, UserMemory};
 
 #[cfg(feature = "libfuzzer")]
@@ -211,11 +218,26 @@ pub fn run(profile: &str, limits: DeviceLimits, steps: &[Step]) {
         .add_device("dev", limits)
         .expect("a device");
     let info = mapper.platform().device_info(dev).expect("its limits");
+    let mut lazy = false;
+    if let Some(iommu) = &profile.iommu {
+        mapper
+            .set_segment_mode(dev, iommu.segments)
+            .expect("memory");
+        mapper.set_flush_policy(dev, iommu.flush).expect("memory");
+        lazy = iommu.flush == FlushPolicy::Lazy;
+    }
+    if profile.sram > 0 {
+        let own = mapper.platform_mut().reserve_physical(profile.sram);
+        let own = own.expect("addresses");
+        let addr = DmaAddr::new(own.addr.get());
+        mapper.declare_coherent(dev, own, addr).expect("in reach");
+    }
     let mut ops: Ops = Checked::new(mapper, complain as Sink, 1 << 16);
     ops.set_limits(dev, info.limits);
     let mut driver = Driver {
         ops,
         dev,
+        lazy,
         user: Rc::new(Program(Mutex::new(vec![0x5a; USER_BYTES]))),
         allocs: Vec::new(),
         tables: Vec::new(),
@@ -230,6 +252,8 @@ pub fn run(profile: &str, limits: DeviceLimits, steps: &[Step]) {
 struct Driver {
     ops: Ops,
     dev: Device,
+    /// What was unmapped is reached until it is flushed.
+    lazy: bool,
     user: User,
     allocs: Vec<Option<<Ops as DmaOps>::Alloc>>,
     tables: Vec<Option<Table>>,
@@ -420,7 +444,7 @@ impl Driver {
         let behind_iommu = machine
             .device_info(self.dev)
             .is_some_and(|info| info.iommu.is_some());
-        if let (Some(segment), true) = (first, behind_iommu) {
+        if let (Some(segment), true) = (first, behind_iommu && !self.lazy) {
             let reached = machine.bus_translate(self.dev, segment.addr, false);
             assert!(reached.is_err(), "reached after the unmap");
         }

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Every target of `fuzz/`.
-const TARGETS: &[&str] = &["iova", "iopt", "mapper", "bounce"];
+const TARGETS: &[&str] = &[
+    "iova", "iopt", "mapper", "bounce", "convert", "worker", "stream", "decoder", "ioctl",
+];
 
 /// Arguments of `fuzz`.
 #[derive(Debug, clap::Args)]
@@ -47,6 +49,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let obstacle = if args.replay { None } else { obstacle(&dir) };
     if let Some(what) = &obstacle {
         eprintln!("not fuzzed, since {what}; the kept inputs are run instead");
+    }
+    // The codec's own process is the program as it is, whatever the target is built like.
+    if targets.contains(&"decoder") {
+        let mut cargo = sh::cargo();
+        cargo.args(["build", "--quiet", "--release", "--package", "vb3-codec"]);
+        sh::run(cargo.args(["--bin", "vb3-codec"]))?;
     }
     for target in targets {
         if args.replay || obstacle.is_some() {
@@ -90,6 +98,19 @@ fn cargo_fuzz(dir: &Path, what: &str) -> Command {
     cargo
 }
 
+/// Bytes of the longest input: streams are not short.
+fn longest(target: &str) -> u32 {
+    match target {
+        "stream" | "decoder" => 8192,
+        _ => 1024,
+    }
+}
+
+/// The program that decodes for the target `decoder`.
+fn codec() -> std::path::PathBuf {
+    sh::target().join("release/vb3-codec")
+}
+
 fn fuzz(dir: &Path, target: &str, seconds: u32) -> Result<()> {
     let corpus = dir.join("corpus").join(target);
     std::fs::create_dir_all(&corpus)
@@ -97,8 +118,10 @@ fn fuzz(dir: &Path, target: &str, seconds: u32) -> Result<()> {
     let mut cargo = cargo_fuzz(dir, "run");
     cargo.arg(target).arg(&corpus).arg(seeds(dir, target));
     cargo.arg("--").arg(format!("-max_total_time={seconds}"));
+    cargo.arg(format!("-max_len={}", longest(target)));
+    cargo.env("VB3_CODEC", codec());
     // Long inputs from the start: a driver's story takes some steps.
-    sh::quietly(cargo.args(["-max_len=1024", "-len_control=0", "-verbosity=0"]))?;
+    sh::quietly(cargo.args(["-len_control=0", "-verbosity=0"]))?;
     eprintln!("{target}: fuzzed for {seconds} s, nothing found");
     Ok(())
 }
@@ -111,6 +134,7 @@ fn replay(dir: &Path, target: &str) -> Result<()> {
     cargo.args(["run", "--quiet", "--release", "--no-default-features"]);
     cargo.arg("--manifest-path").arg(dir.join("Cargo.toml"));
     cargo.arg("--target-dir").arg(sh::target().join("replay"));
+    cargo.env("VB3_CODEC", codec());
     sh::run(cargo.args(["--bin", target, "--"]).arg(seeds))
 }
 

@@ -57,6 +57,7 @@ pub struct Launch(How);
 enum How {
     Program(PathBuf, Vec<OsString>),
     Thread,
+    Handed(fn(OwnedFd)),
 }
 
 impl Launch {
@@ -81,6 +82,16 @@ impl Launch {
         Self(How::Thread)
     }
 
+    /// By handing the worker's end of the socket to `take`, which sees to it that somebody serves
+    /// there, as [`serve`](crate::serve) does. Whoever does is not ended with the [`Worker`]: he
+    /// finds the socket closed.
+    ///
+    /// [`Worker`]: crate::Worker
+    #[must_use]
+    pub const fn handed(take: fn(OwnedFd)) -> Self {
+        Self(How::Handed(take))
+    }
+
     /// Starts it; the socket is ours.
     pub(crate) fn start(&self) -> Result<(Socket, Running), Failure> {
         let (ours, theirs) = Socket::pair().map_err(|e| Failure::system("socketpair", e))?;
@@ -91,6 +102,10 @@ impl Launch {
                     .name("codec".to_owned())
                     .spawn(|| crate::serve::serve_here(theirs))
                     .map_err(|e| io_failure("thread", &e))?;
+                Running(None)
+            }
+            How::Handed(take) => {
+                take(theirs);
                 Running(None)
             }
         };
@@ -119,7 +134,7 @@ fn run(program: &PathBuf, args: &[OsString], socket: OwnedFd) -> Result<Running,
 }
 
 /// A process that was started, and a handle that means no other even if somebody else waited for
-/// it; none for a thread.
+/// it; none for a thread or what was handed over.
 #[derive(Debug)]
 pub(crate) struct Running(Option<(Child, Option<OwnedFd>)>);
 
@@ -131,7 +146,7 @@ impl Running {
     /// Ends it for certain and says how it had ended before, if it had.
     pub(crate) fn end(&mut self) -> String {
         let Some((mut child, handle)) = self.0.take() else {
-            return "the codec's thread ended".to_owned();
+            return "the codec ended".to_owned();
         };
         // One that has begun to end keeps the status it ended with.
         let _ = match handle {

@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// Most jobs without data that may be unanswered: a bound that no sane host meets.
 const MAX_CONTROL: usize = 32;
+/// Most messages without an event that one poll takes: who sends more does not hold up its owner.
+const MAX_SILENT: usize = 64;
 /// Most times an encoder may be set up anew before a packet of the last set-up comes.
 const MAX_RINGS: usize = 4;
 
@@ -282,10 +284,11 @@ impl Worker {
         }
     }
 
-    /// The next thing the worker has to say.
+    /// The next thing the worker has to say. After a `None`, [`wake_fd`](Self::wake_fd) tells
+    /// whether there is more.
     pub fn poll(&mut self) -> Option<Event> {
         self.link.catch_up();
-        loop {
+        for _ in 0..MAX_SILENT {
             match self.state {
                 State::Dead => return None,
                 State::Dying(why) => return Some(self.bury(why)),
@@ -302,6 +305,7 @@ impl Worker {
                 },
             }
         }
+        None
     }
 
     fn bury(&mut self, why: &str) -> Event {
@@ -330,6 +334,9 @@ impl Worker {
                 Some(Event::Consumed { tag: a })
             }
             Op::Format => {
+                if self.kind.encodes() {
+                    return Err("sent a format unasked");
+                }
                 let format =
                     format_from_words(&message.words).ok_or("sent an impossible format")?;
                 if stale {
@@ -339,12 +346,10 @@ impl Worker {
                 Some(Event::Format(format))
             }
             Op::Picture => {
-                let layout = self.layout.ok_or("sent a picture unasked")?;
+                let layout = self.layout.filter(|_| !self.kind.encodes());
+                let layout = layout.ok_or("sent a picture unasked")?;
                 let held = self.current(b)?.take(c, layout.len() as u64);
                 let held = held.ok_or("sent a picture in a slot it does not have")?;
-                if self.kind.encodes() {
-                    return Err("sent a picture unasked");
-                }
                 (!stale).then_some(Event::Picture {
                     tag: a,
                     picture: Picture { held, layout },
@@ -352,6 +357,9 @@ impl Worker {
                 })
             }
             Op::Packet => {
+                if !self.kind.encodes() {
+                    return Err("sent a packet unasked");
+                }
                 let held = self.current(b)?.take(c, d);
                 let held = held.ok_or("sent a packet in a slot it does not have")?;
                 (!stale).then_some(Event::Packet {
@@ -565,3 +573,6 @@ fn format_from_words(words: &[u64]) -> Option<StreamFormat> {
 }
 
 const _: () = assert!(OUTPUT_SLOTS <= 32, "slots are bits of a u32");
+
+#[cfg(test)]
+mod tests;

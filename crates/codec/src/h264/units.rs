@@ -37,8 +37,9 @@ struct First {
 pub(super) struct Units {
     /// Whole NAL units that came with no slice; they go with the next one.
     lead: Vec<u8>,
-    /// What came and was not given.
+    /// What came; from `start` on it was not given.
     bytes: Vec<u8>,
+    start: usize,
     /// Where in `bytes` the pieces begin, and their tags.
     pieces: VecDeque<(usize, u64)>,
     /// Up to here there is no other start code.
@@ -50,6 +51,8 @@ pub(super) struct Units {
     first: Option<First>,
     /// What was wrong, and in which piece.
     faults: VecDeque<(u64, String)>,
+    /// In which piece something was found wrong last.
+    last_fault: Option<u64>,
 }
 
 /// Whether bytes begin with a start code; gives where the NAL unit begins.
@@ -64,6 +67,9 @@ fn start_code(bytes: &[u8]) -> Option<usize> {
 impl Units {
     /// Adds a piece.
     pub(super) fn push(&mut self, tag: u64, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
         self.pieces.push_back((self.bytes.len(), tag));
         self.bytes.extend_from_slice(data);
     }
@@ -193,22 +199,33 @@ impl Units {
             .rposition(|byte| *byte != 0)
             .map_or(0, |at| at + 1);
         if let Err(sentence) = params.take(bytes.get(..len).unwrap_or_default()) {
-            self.faults.push_back((self.tag_at(nal), sentence));
+            self.complain(self.tag_at(nal), sentence);
+        }
+    }
+
+    /// One fault of a piece is told; a piece may have millions.
+    fn complain(&mut self, tag: u64, sentence: String) {
+        if self.last_fault != Some(tag) {
+            self.last_fault = Some(tag);
+            self.faults.push_back((tag, sentence));
         }
     }
 
     /// Takes the unit that ends at `end`; what has no slice stays, to go with the next.
     fn cut(&mut self, end: usize) -> Option<Unit> {
         let first = self.first.take()?;
-        let rest = self.bytes.split_off(end);
         let mut bytes = std::mem::take(&mut self.lead);
-        bytes.append(&mut std::mem::replace(&mut self.bytes, rest));
+        bytes.extend_from_slice(self.bytes.get(self.start..end).unwrap_or_default());
+        self.start = end;
+        // Not each time: a piece may have very many units.
+        if self.start > self.bytes.len() / 2 {
+            self.forget_given();
+        }
         let len = bytes
             .iter()
             .rposition(|byte| *byte != 0)
             .map_or(0, |at| at + 1);
         bytes.truncate(len);
-        self.moved(end);
         Some(Unit {
             bytes,
             tag: first.tag,
@@ -217,8 +234,16 @@ impl Units {
         })
     }
 
+    /// Makes room where what was given lies.
+    fn forget_given(&mut self) {
+        let by = std::mem::take(&mut self.start);
+        self.bytes.drain(..by.min(self.bytes.len()));
+        self.moved(by);
+    }
+
     /// Keeps whole NAL units for the next slice.
     fn set_aside(&mut self) {
+        self.forget_given();
         let end = self.bytes.len();
         if start_code(&self.bytes).is_some() && self.lead.len() + end <= MAX_LEAD {
             self.lead.extend_from_slice(&self.bytes);
@@ -233,8 +258,7 @@ impl Units {
     fn noise(&mut self, bytes: &[u8]) {
         if bytes.iter().any(|byte| *byte != 0) {
             let tag = self.pieces.back().map_or(0, |(_, tag)| *tag);
-            let sentence = "there is no start code".to_owned();
-            self.faults.push_back((tag, sentence));
+            self.complain(tag, "there is no start code".to_owned());
         }
     }
 
@@ -254,6 +278,7 @@ impl Units {
     /// Drops what can be no part of a unit, and units that are too long.
     fn bound(&mut self) {
         let tag = self.pieces.back().map_or(0, |(_, tag)| *tag);
+        self.forget_given();
         if self.nal.is_none() && self.searched > 0 {
             let bytes: Vec<u8> = self.bytes.drain(..self.searched).collect();
             self.noise(&bytes);

@@ -4,6 +4,10 @@ use crate::Failure;
 use std::os::fd::BorrowedFd;
 use vb3_codec::{Event, Kind, Launch, Refused, Worker};
 
+/// Most events of a worker that are heard in one turn: one that speaks without end holds up
+/// nobody, since the rest makes [`Hired::wake_fd`] readable.
+pub(crate) const MAX_HEARD: usize = 64;
+
 /// A [`Worker`] that starts when it is needed. One that died is not followed by another until
 /// [`dismiss`](Self::dismiss): the program must stop streaming first.
 #[derive(Debug)]

@@ -40,6 +40,11 @@ impl Memos {
         self.metas.get(&tag).copied().unwrap_or_default()
     }
 
+    /// Whether a frame is remembered.
+    pub(crate) fn has(&self, tag: u64) -> bool {
+        self.metas.contains_key(&tag)
+    }
+
     /// What was said of a frame of which no more comes.
     pub(crate) fn take(&mut self, tag: u64) -> Option<Meta> {
         self.metas.remove(&tag)

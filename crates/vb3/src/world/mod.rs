@@ -71,6 +71,19 @@ impl World {
     /// A sentence: the machine's memory is not to be had, two devices want one node, a clip
     /// cannot be played, a recording cannot be written.
     pub fn new(profile: Profile, specs: &[DeviceSpec], seed: u64) -> Result<Self> {
+        Self::with(profile, specs, seed, Outside::default())
+    }
+
+    /// As [`new`](Self::new), with a clock and codecs of the caller's.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with(
+        profile: Profile,
+        specs: &[DeviceSpec],
+        seed: u64,
+        outside: Outside,
+    ) -> Result<Self> {
         let machine = Machine::new(&profile, seed)
             .with_context(|| format!("machine {} cannot be set up", profile.name))?;
         let mapper = Mapper::new(machine)
@@ -78,11 +91,12 @@ impl World {
         let mut memory = Planes::new(mapper, Ear::default());
         let mut nodes = Vec::new();
         for (spec, number) in specs.iter().zip(numbers(specs)?) {
-            nodes.push(Node::new(&mut memory, &profile, spec, number)?);
+            let codec = outside.codec.clone();
+            nodes.push(Node::new(&mut memory, &profile, (spec, number), codec)?);
         }
         nodes.sort_by_key(Node::number);
         Ok(Self {
-            clock: Clock::default(),
+            clock: outside.clock,
             memory,
             media: Media::new(&nodes),
             nodes,
@@ -166,12 +180,43 @@ impl World {
     }
 }
 
-/// How codecs' processes are started: from this program, by a command that only it knows of.
-fn codec_launch() -> Launch {
-    if cfg!(test) {
-        Launch::in_thread()
-    } else {
-        Launch::program("/proc/self/exe", ["codec"])
+/// What a world has from outside.
+pub struct Outside {
+    clock: Clock,
+    codec: Launch,
+}
+
+impl Default for Outside {
+    /// The system's monotonic clock; codecs are processes, started from this program by a command
+    /// that only it knows of.
+    fn default() -> Self {
+        let codec = if cfg!(test) {
+            Launch::in_thread()
+        } else {
+            Launch::program("/proc/self/exe", ["codec"])
+        };
+        Self {
+            clock: Clock::Monotonic,
+            codec,
+        }
+    }
+}
+
+impl std::fmt::Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outside")
+            .field("codec", &self.codec)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Outside {
+    /// A clock of the caller's, in nanoseconds, that must never go back; and how codecs start.
+    pub fn new(now_ns: impl Fn() -> u64 + 'static, codec: Launch) -> Self {
+        Self {
+            clock: Clock::Given(Box::new(now_ns)),
+            codec,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::summary;
 use crate::report::DeviceReport;
 use anyhow::{Context as _, Result, anyhow};
 use std::path::PathBuf;
+use vb3_codec::Launch;
 use vb3_devices::spec::{Allocator, DeviceSpec};
 use vb3_devices::{Device, Place};
 use vb3_dma::DmaAddr;
@@ -59,8 +60,8 @@ impl Node {
     pub(super) fn new(
         memory: &mut Memory,
         profile: &Profile,
-        spec: &DeviceSpec,
-        number: u32,
+        (spec, number): (&DeviceSpec, u32),
+        codec: Launch,
     ) -> Result<Self> {
         let path = PathBuf::from(format!("/dev/video{number}"));
         let limits = DeviceLimits {
@@ -81,7 +82,7 @@ impl Node {
         let place = Place {
             bus_info: format!("platform:vb3-{number:03}"),
             userptr: profile.userptr.unwrap_or(vmalloc),
-            codec: super::codec_launch(),
+            codec,
         };
         let device = Device::new(spec, &place)
             .map_err(|failure| anyhow!("{}: {}", path.display(), failure.sentence()))?;

@@ -421,10 +421,8 @@ fn story(machine: &str, pace: &str, seed: u64) -> (String, crate::report::Report
         format!("display,clock={pace}"),
     ];
     let mut bench = Bench::seeded(machine, &[&specs[0], &specs[1]], seed);
-    bench.world.clock = Clock::Stepped {
-        now: Cell::new(1_000_000_000),
-        step: 500_000,
-    };
+    let now = Cell::new(1_000_000_000);
+    bench.world.clock = Clock::Given(Box::new(move || now.replace(now.get() + 500_000)));
     let (mut bench, mut report) = pass_frames(bench, 8);
     // Descriptors are the real machine's.
     report.held.fds = 0;

@@ -87,6 +87,28 @@ fn noise_is_told_and_not_kept() {
 }
 
 #[test]
+fn one_fault_of_a_piece_is_told() {
+    let (mut units, mut params) = (Units::default(), Params::default());
+    for tag in 1..4 {
+        units.push(tag, &[0, 0, 1, 0x67].repeat(1000));
+        assert_eq!(units.next(&mut params, true), None);
+        assert_eq!(units.fault().map(|(tag, _)| tag), Some(tag));
+        assert_eq!(units.fault(), None);
+    }
+}
+
+#[test]
+fn a_piece_may_have_very_many_units() {
+    const UNITS: usize = 100_000;
+    let (mut units, mut params) = (Units::default(), Params::default());
+    let one = [0, 0, 1, 0x65, 0x88, 0x80];
+    units.push(1, &one.repeat(UNITS));
+    let cut = std::iter::from_fn(|| units.next(&mut params, true));
+    assert_eq!(cut.filter(|unit| unit.bytes == one).count(), UNITS);
+    assert!(units.bytes.is_empty() && units.pieces.len() <= 1);
+}
+
+#[test]
 fn a_unit_without_end_is_dropped() {
     let (mut units, mut params) = (Units::default(), Params::default());
     units.push(1, &slice(0x65, true));

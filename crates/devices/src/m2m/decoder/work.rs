@@ -2,6 +2,7 @@
 
 use super::{Decoded, Decoder, Drain, Pending, format};
 use crate::m2m::Meta;
+use crate::m2m::hired::MAX_HEARD;
 use crate::surface::{Surface, Trouble};
 use vb3_codec::{Chroma, Config, Event, Framing, Job, Kind, Planes, Refused, StreamFormat};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
@@ -101,7 +102,10 @@ impl<C> Decoder<C> {
 
     /// Hears what the worker has to say.
     fn listen(&mut self, progress: &mut Progress<C>) {
-        while let Some(event) = self.hired.poll() {
+        for _ in 0..MAX_HEARD {
+            let Some(event) = self.hired.poll() else {
+                return;
+            };
             match event {
                 Event::Format(format) => self.pending = Pending::Found(format),
                 Event::Picture {

@@ -2,6 +2,7 @@
 
 use super::{Coded, Drain, Encoder, read};
 use crate::m2m::Meta;
+use crate::m2m::hired::MAX_HEARD;
 use crate::surface::Trouble;
 use vb3_codec::{Event, Job, Kind, Refused};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
@@ -76,7 +77,10 @@ impl<C> Encoder<C> {
 
     /// Hears what the worker has to say.
     fn listen(&mut self, progress: &mut Progress<C>) {
-        while let Some(event) = self.hired.poll() {
+        for _ in 0..MAX_HEARD {
+            let Some(event) = self.hired.poll() else {
+                return;
+            };
             self.is_full = false;
             match event {
                 Event::Packet { tag, data, key } => self.coded.push_back(Coded {
@@ -87,11 +91,15 @@ impl<C> Encoder<C> {
                 Event::Corrupt { tag, .. } => {
                     self.statistics.dropped = self.statistics.dropped.saturating_add(1);
                     self.controls.force_key = true;
-                    self.coded.push_back(Coded {
-                        tag,
-                        packet: None,
-                        key: false,
-                    });
+                    // Once for each picture: a worker may say it again and again.
+                    let is_told = self.coded.iter().any(|coded| coded.tag == tag);
+                    if self.memos.has(tag) && !is_told {
+                        self.coded.push_back(Coded {
+                            tag,
+                            packet: None,
+                            key: false,
+                        });
+                    }
                 }
                 Event::Died { .. } => {
                     self.configured = None;

@@ -1,0 +1,264 @@
+//! Pictures of any layout, in memory of any measure, with any rectangles: what makes sense is done,
+//! what does not is refused, and no byte outside the compose rectangle is written.
+#![cfg_attr(feature = "libfuzzer", no_main)]
+
+use arbitrary::Arbitrary;
+use vb3_devices::convert::{
+    Color, ConvertError, Converter, Job, PixelLayout, Range, Rotate, View, ViewMut,
+};
+use vb3_devices::picture::{Matrix, Rect, Size};
+use vb3_fuzz::random::Random;
+
+/// A picture's memory.
+#[derive(Arbitrary, Debug)]
+struct Side {
+    layout: u8,
+    width: u8,
+    height: u8,
+    /// A thousand and more pixels across or down.
+    long: u8,
+    pad: u8,
+    /// Bytes of each plane more or less than it needs.
+    slack: [i8; 3],
+    /// Planes more or less than there are; mostly none.
+    planes: u8,
+    in_one: bool,
+}
+
+/// A rectangle: mostly inside.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Place {
+    All,
+    Inside {
+        x: u8,
+        y: u8,
+        width: u8,
+        height: u8,
+    },
+    Any {
+        x: u32,
+        y: u32,
+        width: u32,
+        height: u32,
+    },
+}
+
+#[derive(Arbitrary, Debug)]
+struct Task {
+    crop: Place,
+    compose: Place,
+    rotate: u8,
+    hflip: bool,
+    vflip: bool,
+    colors: u8,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    from: Side,
+    to: Side,
+    seed: u64,
+    tasks: [Task; 2],
+}
+
+impl Side {
+    fn layout(&self) -> PixelLayout {
+        PixelLayout::ALL[usize::from(self.layout) % PixelLayout::ALL.len()]
+    }
+
+    fn size(&self) -> Size {
+        let of = |n: u8, long: bool| u32::from(n).max(1) * if long { 16 } else { 1 };
+        Size::nearest(
+            of(self.width, self.long == 1),
+            of(self.height, self.long == 2),
+        )
+    }
+
+    fn planes(&self) -> usize {
+        match self.planes {
+            0 => self.layout().planes() + 1,
+            1 => self.layout().planes() - 1,
+            _ => self.layout().planes(),
+        }
+    }
+
+    /// Stride and bytes of the planes that are given; of one memory, one.
+    fn measures(&self) -> Vec<(usize, usize)> {
+        let (layout, size, pad) = (self.layout(), self.size(), usize::from(self.pad));
+        let (line, _) = layout.plane(size, 0).expect("the first plane");
+        // Chroma of three planes in one memory has half the stride.
+        let stride = (line + pad).next_multiple_of(2);
+        if self.in_one {
+            let bytes = (0..layout.planes()).filter_map(|i| {
+                let (_, lines) = layout.plane(size, i)?;
+                Some(layout.stride_in_one(stride, i) * lines)
+            });
+            let bytes: usize = bytes.sum();
+            return vec![(stride, bytes.saturating_add_signed(self.slack[0].into()))];
+        }
+        let plane = |i: usize| {
+            let (line, lines) = layout.plane(size, i).unwrap_or((8, 8));
+            let stride = line + pad;
+            let bytes = stride * lines;
+            let slack = self.slack.get(i).copied().unwrap_or(0);
+            (stride, bytes.saturating_add_signed(slack.into()))
+        };
+        (0..self.planes()).map(plane).collect()
+    }
+
+    /// Whether a view of it must come about.
+    fn is_whole(&self) -> bool {
+        let slack = self.slack.iter().take(self.layout().planes());
+        let enough = slack.clone().all(|slack| *slack >= 0);
+        enough && (self.in_one || self.planes() == self.layout().planes())
+    }
+}
+
+impl Place {
+    fn rect(self, size: Size) -> Rect {
+        let (width, height) = (size.width(), size.height());
+        match self {
+            Self::All => Rect {
+                x: 0,
+                y: 0,
+                width,
+                height,
+            },
+            Self::Inside {
+                x,
+                y,
+                width: w,
+                height: h,
+            } => {
+                let x = u32::from(x) % width & !1;
+                let y = u32::from(y) % height & !1;
+                Rect {
+                    x,
+                    y,
+                    width: (u32::from(w) % (width - x) + 2) & !1,
+                    height: (u32::from(h) % (height - y) + 2) & !1,
+                }
+            }
+            Self::Any {
+                x,
+                y,
+                width,
+                height,
+            } => Rect {
+                x,
+                y,
+                width,
+                height,
+            },
+        }
+    }
+}
+
+fn fits(rect: Rect, size: Size) -> bool {
+    let even = (rect.x | rect.y | rect.width | rect.height) % 2 == 0;
+    let inside = |at: u32, len: u32, most: u32| {
+        len > 0 && at.checked_add(len).is_some_and(|end| end <= most)
+    };
+    even && inside(rect.x, rect.width, size.width()) && inside(rect.y, rect.height, size.height())
+}
+
+fn color(bits: u8) -> Color {
+    Color {
+        matrix: [Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020][usize::from(bits / 2 % 3)],
+        range: if bits % 2 == 0 {
+            Range::Limited
+        } else {
+            Range::Full
+        },
+    }
+}
+
+/// Makes what `compose` may have changed as it was, and leaves the rest.
+fn undo(side: &Side, rect: Rect, memory: &mut [Vec<u8>], before: &[Vec<u8>]) {
+    let (layout, size) = (side.layout(), side.size());
+    let measures = side.measures();
+    let mut start = 0;
+    for index in 0..layout.planes() {
+        let (line, lines) = layout.plane(size, index).expect("a plane");
+        let (which, stride) = if side.in_one {
+            (0, layout.stride_in_one(measures[0].0, index))
+        } else {
+            start = 0;
+            (index, measures[index].0)
+        };
+        let scale = |n: u32, all: usize, of: u32| n as usize * all / of as usize;
+        let (left, width) = (
+            scale(rect.x, line, size.width()),
+            scale(rect.width, line, size.width()),
+        );
+        let (top, height) = (
+            scale(rect.y, lines, size.height()),
+            scale(rect.height, lines, size.height()),
+        );
+        for y in top..top + height {
+            let at = start + y * stride + left;
+            memory[which][at..at + width].copy_from_slice(&before[which][at..at + width]);
+        }
+        start += stride * lines;
+    }
+}
+
+vb3_fuzz::target!(|input: Input| {
+    let Input {
+        from,
+        to,
+        seed,
+        tasks,
+    } = input;
+    let mut random = Random(seed);
+    let mut memory_of = |side: &Side| -> Vec<Vec<u8>> {
+        let planes = side.measures().into_iter();
+        planes
+            .map(|(_, bytes)| (0..bytes).map(|_| random.next() as u8).collect())
+            .collect()
+    };
+    let (source, mut target) = (memory_of(&from), memory_of(&to));
+    let strides: Vec<usize> = from.measures().iter().map(|m| m.0).collect();
+    let view = if from.in_one {
+        View::contiguous(from.layout(), from.size(), &source[0], strides[0])
+    } else {
+        let planes = source.iter().map(Vec::as_slice).zip(strides);
+        View::new(from.layout(), from.size(), planes)
+    };
+    assert!(view.is_ok() || !from.is_whole(), "{view:?}");
+    let mut converter = Converter::new();
+    for task in tasks {
+        let Ok(view) = &view else { return };
+        let job = Job {
+            crop: task.crop.rect(from.size()),
+            compose: task.compose.rect(to.size()),
+            rotate: Rotate::from_degrees(i32::from(task.rotate % 4) * 90).expect("a rotation"),
+            hflip: task.hflip,
+            vflip: task.vflip,
+            source_color: color(task.colors % 6),
+            target_color: color(task.colors / 6),
+        };
+        let before = target.clone();
+        let strides: Vec<usize> = to.measures().iter().map(|m| m.0).collect();
+        let done = {
+            let made = if to.in_one {
+                ViewMut::contiguous(to.layout(), to.size(), &mut target[0], strides[0])
+            } else {
+                let planes = target.iter_mut().map(Vec::as_mut_slice).zip(strides);
+                ViewMut::new(to.layout(), to.size(), planes)
+            };
+            assert!(made.is_ok() || !to.is_whole(), "{made:?}");
+            let Ok(mut made) = made else { return };
+            converter.run(&job, view, &mut made)
+        };
+        match (fits(job.crop, from.size()), fits(job.compose, to.size())) {
+            (true, true) => {
+                assert_eq!(done, Ok(()));
+                undo(&to, job.compose, &mut target, &before);
+            }
+            (false, _) => assert_eq!(done, Err(ConvertError::Crop(job.crop))),
+            (true, false) => assert_eq!(done, Err(ConvertError::Compose(job.compose))),
+        }
+        assert!(target == before, "wrote outside its rectangle");
+    }
+});

@@ -1,0 +1,21 @@
+//! H.264 streams in any pieces through a decoder in a process of its own, the program that
+//! `VB3_CODEC` names. The library may fail there; what its owner hears must be right.
+#![cfg_attr(feature = "libfuzzer", no_main)]
+
+use arbitrary::Arbitrary;
+use vb3_codec::{Kind, Launch};
+use vb3_fuzz::drive::{Plan, drive};
+use vb3_fuzz::random::Rest;
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    plan: Plan,
+    data: Rest,
+}
+
+vb3_fuzz::target!(|input: Input| {
+    let program = std::env::var_os("VB3_CODEC");
+    let program = program.expect("VB3_CODEC names the program vb3-codec");
+    let launch = Launch::program(program, [""; 0]);
+    drive(Kind::H264Decoder, &launch, input.plan, &input.data.0);
+});

@@ -1,0 +1,104 @@
+//! What codec workers and their owners say to each other, for workers that lie.
+
+use arbitrary::Arbitrary;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+use vb3_codec::Launch;
+
+/// Numbers in a message.
+pub const WORDS: usize = 16;
+
+/// What a message is about, as its first byte says.
+#[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Op {
+    Hello = 1,
+    Configure,
+    Decode,
+    Encode,
+    Drain,
+    Flush,
+    Proceed,
+    Release,
+    Consumed,
+    Format,
+    Picture,
+    Packet,
+    Drained,
+    Flushed,
+    Corrupt,
+}
+
+const OPS: [Op; 15] = [
+    Op::Hello,
+    Op::Configure,
+    Op::Decode,
+    Op::Encode,
+    Op::Drain,
+    Op::Flush,
+    Op::Proceed,
+    Op::Release,
+    Op::Consumed,
+    Op::Format,
+    Op::Picture,
+    Op::Packet,
+    Op::Drained,
+    Op::Flushed,
+    Op::Corrupt,
+];
+
+/// The worker's end of a socket.
+#[derive(Debug)]
+pub struct End(pub OwnedFd);
+
+thread_local! {
+    static TAKEN: RefCell<Vec<OwnedFd>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Workers that this very thread plays: their ends are then had by [`taken`].
+#[must_use]
+pub const fn played() -> Launch {
+    fn take(end: OwnedFd) {
+        TAKEN.with_borrow_mut(|taken| taken.push(end));
+    }
+    Launch::handed(take)
+}
+
+/// The ends of workers started since the last call.
+#[must_use]
+pub fn taken() -> Vec<End> {
+    TAKEN.take().into_iter().map(End).collect()
+}
+
+impl End {
+    /// Says something; what finds no room is lost.
+    pub fn say(&self, op: Op, words: &[u64], text: &[u8]) {
+        let mut bytes = vec![op as u8];
+        for at in 0..WORDS {
+            bytes.extend(words.get(at).copied().unwrap_or(0).to_le_bytes());
+        }
+        bytes.extend(text);
+        self.say_bytes(&bytes);
+    }
+
+    /// Says what may be no message.
+    pub fn say_bytes(&self, bytes: &[u8]) {
+        let _ = send(&self.0, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    }
+
+    /// What was said here; descriptors with it are let go.
+    #[must_use]
+    pub fn hear(&self) -> Option<(Op, [u64; WORDS])> {
+        let mut bytes = [0u8; 512];
+        let flags = RecvFlags::DONTWAIT;
+        let (len, _) = recv(&self.0, &mut bytes[..], flags).ok()?;
+        let (first, rest) = bytes[..len].split_first()?;
+        let op = OPS.into_iter().find(|op| *op as u8 == *first)?;
+        let mut words = [0; WORDS];
+        for (word, bytes) in words.iter_mut().zip(rest.chunks_exact(8)) {
+            *word = u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+        }
+        Some((op, words))
+    }
+}
