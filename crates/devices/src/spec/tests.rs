@@ -226,7 +226,7 @@ fn every_listed_option_is_understood() {
     }
     assert_eq!(
         OPTIONS.len(),
-        15,
+        16,
         "an option is listed that this test does not try"
     );
 }
