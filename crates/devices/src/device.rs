@@ -29,6 +29,8 @@ pub(crate) trait Outside: VideoDriver {
 pub struct Device<C> {
     inner: Box<dyn Outside<Cookie = C>>,
     inject: Inject,
+    /// The last failure told of.
+    told: Option<Failure>,
 }
 
 impl<C> std::fmt::Debug for Device<C> {
@@ -57,7 +59,11 @@ impl<C: 'static> Device<C> {
             DeviceKind::Converter => Box::new(FrameConverter::new(spec, place)?),
         };
         let inject = Inject::new(spec.inject);
-        Ok(Self { inner, inject })
+        Ok(Self {
+            inner,
+            inject,
+            told: None,
+        })
     }
 
     /// Readable when the device waits for something outside and it has come; `None` where it
@@ -73,10 +79,14 @@ impl<C: 'static> Device<C> {
         self.inner.finish()
     }
 
-    /// What failed outside: why streaming did not start, or broke down.
-    #[must_use]
-    pub fn failure(&self) -> Option<&Failure> {
-        self.inner.failure()
+    /// What failed outside since this was asked last: why streaming did not start, or broke down.
+    pub fn take_failure(&mut self) -> Option<Failure> {
+        let failure = self.inner.failure();
+        if failure == self.told.as_ref() {
+            return None;
+        }
+        self.told = failure.cloned();
+        self.told.clone()
     }
 }
 

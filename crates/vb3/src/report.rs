@@ -19,6 +19,9 @@ pub const MAX_REFUSALS: usize = 256;
 /// [`Report::missing_syncs_left_out`].
 pub const MAX_MISSING_SYNCS: usize = 256;
 
+/// Most failures kept one by one; further ones are counted in [`Report::failures_left_out`].
+pub const MAX_FAILURES: usize = 64;
+
 /// Everything there is to tell about one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -49,6 +52,11 @@ pub struct Report {
     pub missing_syncs: Vec<MissingSync>,
     /// Missing syncs beyond [`MAX_MISSING_SYNCS`].
     pub missing_syncs_left_out: u64,
+    /// What broke down outside a device, oldest first: a clip that cannot be read on, a codec that
+    /// ended, a recording that cannot be written. Equal ones are one entry with a count.
+    pub failures: Vec<DeviceFailure>,
+    /// Failures beyond [`MAX_FAILURES`].
+    pub failures_left_out: u64,
     /// What was still held when the last program had gone; all zero unless something leaked.
     pub held: Held,
     /// Remarks on the run itself: a missing kernel feature, a fallback taken.
@@ -149,6 +157,18 @@ pub struct MissingSync {
     pub times: u64,
 }
 
+/// What broke down outside a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceFailure {
+    /// The device node.
+    pub device: String,
+    /// What failed, why, and what to do.
+    pub sentence: String,
+    /// How often.
+    pub times: u64,
+}
+
 /// Counts of things held. A run that gave everything back has zeros only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -181,44 +201,64 @@ impl Held {
     }
 }
 
+/// What is kept once, with a count.
+trait Repeated: Clone + PartialEq {
+    fn times(&mut self) -> &mut u64;
+}
+
+impl Repeated for Refusal {
+    fn times(&mut self) -> &mut u64 {
+        &mut self.times
+    }
+}
+
+impl Repeated for MissingSync {
+    fn times(&mut self) -> &mut u64 {
+        &mut self.times
+    }
+}
+
+impl Repeated for DeviceFailure {
+    fn times(&mut self) -> &mut u64 {
+        &mut self.times
+    }
+}
+
+/// Adds an item to a list of at most `max`; counts an equal one, and those left out.
+fn count<T: Repeated>(list: &mut Vec<T>, left_out: &mut u64, max: usize, mut item: T) {
+    let times = (*item.times()).max(1);
+    *item.times() = times;
+    let is_same = |known: &&mut T| {
+        let mut known = T::clone(known);
+        *known.times() = times;
+        known == item
+    };
+    if let Some(known) = list.iter_mut().find(is_same) {
+        *known.times() = known.times().saturating_add(times);
+    } else if list.len() < max {
+        list.push(item);
+    } else {
+        *left_out = left_out.saturating_add(times);
+    }
+}
+
 impl Report {
     /// Adds a refusal; an equal one is counted, and beyond [`MAX_REFUSALS`] all are.
     pub fn refuse(&mut self, refusal: Refusal) {
-        let same = self.refusals.iter_mut().find(|r| {
-            r.device == refusal.device
-                && r.call == refusal.call
-                && r.errno == refusal.errno
-                && r.constraint == refusal.constraint
-                && r.wanted == refusal.wanted
-                && r.found == refusal.found
-        });
-        let times = refusal.times.max(1);
-        if let Some(same) = same {
-            same.times = same.times.saturating_add(times);
-        } else if self.refusals.len() < MAX_REFUSALS {
-            self.refusals.push(Refusal { times, ..refusal });
-        } else {
-            self.refusals_left_out = self.refusals_left_out.saturating_add(times);
-        }
+        let left = &mut self.refusals_left_out;
+        count(&mut self.refusals, left, MAX_REFUSALS, refusal);
     }
 
     /// Adds a missing sync; an equal one is counted, and beyond [`MAX_MISSING_SYNCS`] all are.
     pub fn miss_sync(&mut self, missing: MissingSync) {
-        let same = self.missing_syncs.iter_mut().find(|m| {
-            m.device == missing.device
-                && m.queue == missing.queue
-                && m.buffer == missing.buffer
-                && m.plane == missing.plane
-                && m.sync == missing.sync
-        });
-        let times = missing.times.max(1);
-        if let Some(same) = same {
-            same.times = same.times.saturating_add(times);
-        } else if self.missing_syncs.len() < MAX_MISSING_SYNCS {
-            self.missing_syncs.push(MissingSync { times, ..missing });
-        } else {
-            self.missing_syncs_left_out = self.missing_syncs_left_out.saturating_add(times);
-        }
+        let left = &mut self.missing_syncs_left_out;
+        count(&mut self.missing_syncs, left, MAX_MISSING_SYNCS, missing);
+    }
+
+    /// Adds a failure; an equal one is counted, and beyond [`MAX_FAILURES`] all are.
+    pub fn fail(&mut self, failure: DeviceFailure) {
+        let left = &mut self.failures_left_out;
+        count(&mut self.failures, left, MAX_FAILURES, failure);
     }
 
     /// Writes the report as JSON.

@@ -142,6 +142,9 @@ fn summarise(report: &Report) {
         };
         eprintln!("vb3: {missing} {syncs} missing; `vb3 why` says which");
     }
+    for failure in &report.failures {
+        eprintln!("vb3: {}", sentence::failure(failure));
+    }
     if let Some(held) = sentence::held(&report.held) {
         eprintln!("vb3: {held}");
     }

@@ -1,7 +1,7 @@
 //! Turns what a report says into sentences: what failed, on which device, which constraint was
 //! not met, by how much, and what to do about it.
 
-use crate::report::{Held, MissingSync, Refusal};
+use crate::report::{DeviceFailure, Held, MissingSync, Refusal};
 use std::fmt::Write as _;
 
 /// One thing to tell: what happened, and what can be done.
@@ -247,6 +247,20 @@ pub fn missing_sync(missing: &MissingSync) -> Sentence {
             "call DMA_BUF_IOCTL_SYNC with DMA_BUF_SYNC_{flags} around the access, on the dma-buf \
              itself"
         ),
+    }
+}
+
+/// Says what broke down outside a device. What to do is part of the failure's own sentence.
+#[must_use]
+pub fn failure(failure: &DeviceFailure) -> String {
+    let DeviceFailure {
+        device,
+        sentence,
+        times,
+    } = failure;
+    match times {
+        0 | 1 => format!("{device}: {sentence}"),
+        _ => format!("{device}: {sentence} ({times} times)"),
     }
 }
 

@@ -95,6 +95,17 @@ pub fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
             report.missing_syncs_left_out
         )?;
     }
+    for failure in &report.failures {
+        writeln!(out, "\n{}", sentence::failure(failure))?;
+        quiet = false;
+    }
+    if report.failures_left_out > 0 {
+        writeln!(
+            out,
+            "\n{} further failures are not listed.",
+            report.failures_left_out
+        )?;
+    }
     if let Some(held) = sentence::held(&report.held) {
         writeln!(out, "\n{held}.")?;
         quiet = false;

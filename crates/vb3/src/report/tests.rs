@@ -53,6 +53,24 @@ fn miss_sync_is_counted_and_bounded() {
 }
 
 #[test]
+fn fail_is_counted_by_device_and_bounded() {
+    let failure = |n: usize| DeviceFailure {
+        device: format!("/dev/video{n}"),
+        sentence: "the codec process was killed by signal 9".into(),
+        times: 0,
+    };
+    let mut report = Report::default();
+    for n in (0..MAX_FAILURES + 2).chain([1]) {
+        report.fail(failure(n));
+    }
+    let times: Vec<u64> = report.failures.iter().map(|f| f.times).collect();
+    let mut wanted = [1; MAX_FAILURES];
+    wanted[1] = 2;
+    assert_eq!(times, wanted);
+    assert_eq!(report.failures_left_out, 2);
+}
+
+#[test]
 fn json_round_trip_and_unknown_or_missing_fields() {
     let mut report = Report {
         format: FORMAT,

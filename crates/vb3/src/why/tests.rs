@@ -1,5 +1,5 @@
 use super::*;
-use crate::report::{Held, Refusal};
+use crate::report::{DeviceFailure, Held, Refusal};
 
 fn printed(report: &Report) -> String {
     let mut out = Vec::new();
@@ -54,6 +54,24 @@ fn load_says_which_file_is_wrong() {
     assert!(load(&path).unwrap_err().to_string().contains("no report"));
     std::fs::write(&path, "[1").unwrap();
     assert!(load(&path).unwrap_err().to_string().contains("x.json"));
+}
+
+#[test]
+fn print_tells_what_broke_down() {
+    let mut report = Report::default();
+    for _ in 0..2 {
+        report.fail(DeviceFailure {
+            device: "/dev/video3".into(),
+            sentence: "the codec process ended".into(),
+            times: 1,
+        });
+    }
+    let text = printed(&report);
+    assert!(
+        text.contains("/dev/video3: the codec process ended (2 times)"),
+        "{text}"
+    );
+    assert!(!text.contains("Nothing was refused"), "{text}");
 }
 
 #[test]

@@ -115,8 +115,8 @@ impl World {
     /// What the run did, once the last program is gone. Recordings are finished first.
     pub fn report(&mut self) -> Report {
         for node in &mut self.nodes {
-            if let Some(sentence) = node.finish() {
-                self.report.notes.push(sentence);
+            if let Some(failure) = node.finish() {
+                self.report.fail(failure);
             }
         }
         self.shares.get_mut().look(&mut self.memory);
@@ -151,6 +151,9 @@ impl World {
                 let files = self.files.iter().filter(|(_, (of, _))| *of == at);
                 self.changed.extend(files.map(|(id, _)| *id));
                 self.changed.extend(self.media.requests_of(at));
+            }
+            while let Some(failure) = node.take_failure() {
+                self.report.fail(failure);
             }
             for refusal in node.video.take_refusals() {
                 self.report.refuse(Refusal {

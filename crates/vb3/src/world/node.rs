@@ -2,12 +2,12 @@
 
 use super::memory::{DeviceBus, Memory};
 use super::summary;
-use crate::report::DeviceReport;
+use crate::report::{DeviceFailure, DeviceReport};
 use anyhow::{Context as _, Result, anyhow};
 use std::path::PathBuf;
 use vb3_codec::Launch;
 use vb3_devices::spec::{Allocator, DeviceSpec};
-use vb3_devices::{Device, Place};
+use vb3_devices::{Device, Failure, Place};
 use vb3_dma::DmaAddr;
 use vb3_machine::{DeviceLimits, Profile};
 use vb3_plane::Cookie;
@@ -136,12 +136,30 @@ impl Node {
         self.watch.look(&self.video, now_ns);
     }
 
-    /// Finishes what the device records; a sentence where that failed.
-    pub(super) fn finish(&mut self) -> Option<String> {
+    /// Finishes what the device records; what went wrong with it.
+    pub(super) fn finish(&mut self) -> Option<DeviceFailure> {
+        let failure = self.ask(Device::finish)?;
+        Some(self.tell(&failure))
+    }
+
+    /// What failed outside since this was asked last.
+    pub(super) fn take_failure(&mut self) -> Option<DeviceFailure> {
+        let failure = self.ask(Device::take_failure)?;
+        Some(self.tell(&failure))
+    }
+
+    /// The first answer of the drivers of open files.
+    fn ask<T>(&mut self, question: impl Fn(&mut Device<Cookie>) -> Option<T>) -> Option<T> {
         let mut contexts = self.video.contexts_mut();
-        contexts
-            .find_map(|context| context.driver_mut().finish())
-            .map(|failure| format!("{}: {}", self.path.display(), failure.sentence()))
+        contexts.find_map(|context| question(context.driver_mut()))
+    }
+
+    fn tell(&self, failure: &Failure) -> DeviceFailure {
+        DeviceFailure {
+            device: self.path.display().to_string(),
+            sentence: failure.sentence().to_owned(),
+            times: 1,
+        }
     }
 
     /// What the device did.

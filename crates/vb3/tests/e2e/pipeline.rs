@@ -326,6 +326,48 @@ fn killed_at_100_random_moments_beside_another() {
     }
 }
 
+#[test]
+fn a_codec_that_is_killed_is_told_of_and_the_next_one_works() {
+    let run = Run::on("soc-noncoherent")
+        .device("h264dec")
+        .device("convert")
+        .device(DISPLAY)
+        .device("display-mplane=null,clock=free")
+        .patience(240);
+    let file = run.file("clip.mp4");
+    if !encode(&file) {
+        return;
+    }
+    let script = format!(
+        "while :; do {} || break; done & p=$!
+         while [ -z \"$codec\" ]; do
+             for child in $(cat /proc/$PPID/task/*/children); do
+                 ! grep -qz '^codec$' /proc/$child/cmdline || codec=$child
+             done
+         done
+         kill -9 $codec
+         wait $p
+         {} || exit 3
+         {ALONE}",
+        // At its own pace, so that the codec lives for a while.
+        line("clip.mp4", 3).replace("sync=false", "sync=true"),
+        line("clip.mp4", 2),
+    );
+    let outcome = run.program(["sh", "-c", &script]).run();
+    outcome.expect_success();
+    expect_pictures(
+        &outcome.read("shown.raw"),
+        &reference(&file, "scale=160:120:flags=bilinear"),
+    );
+    let [failure] = &outcome.report.failures[..] else {
+        panic!("{:?}", outcome.report.failures)
+    };
+    assert_eq!((&*failure.device, failure.times), ("/dev/video0", 1));
+    assert!(failure.sentence.contains("signal 9"), "{failure:?}");
+    let said = format!("vb3: /dev/video0: {}", failure.sentence);
+    assert!(outcome.stderr.contains(&said), "{}", outcome.stderr);
+}
+
 /// What GStreamer knows of an element, inside and outside.
 struct Inspect {
     dir: tempfile::TempDir,
