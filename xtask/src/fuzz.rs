@@ -1,9 +1,11 @@
 //! Fuzzing where the tools are there; the kept inputs once each where they are not.
 
 use crate::sh;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 /// Every target of `fuzz/`.
 const TARGETS: &[&str] = &[
@@ -16,23 +18,15 @@ pub(crate) struct Args {
     /// Seconds for each target
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
+    /// Targets at a time; as many as there are processors if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs: Option<u32>,
     /// Only run the kept inputs, without fuzzing
     #[arg(long)]
     replay: bool,
     /// Targets; all of them if none is named
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(TARGETS.iter().copied()))]
     targets: Vec<String>,
-}
-
-impl Args {
-    /// All targets, for so long each.
-    pub(crate) const fn all(seconds: u32) -> Self {
-        Self {
-            seconds,
-            replay: false,
-            targets: Vec::new(),
-        }
-    }
 }
 
 /// Fuzzes, or runs the kept inputs.
@@ -56,14 +50,33 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         cargo.args(["build", "--quiet", "--release", "--package", "vb3-codec"]);
         sh::run(cargo.args(["--bin", "vb3-codec"]))?;
     }
-    for target in targets {
-        if args.replay || obstacle.is_some() {
-            replay(&dir, target)?;
-        } else {
-            fuzz(&dir, target, args.seconds)?;
-        }
+    if args.replay || obstacle.is_some() {
+        return targets.iter().try_for_each(|target| replay(&dir, target));
     }
-    Ok(())
+    let jobs = args.jobs.and_then(|jobs| usize::try_from(jobs).ok());
+    let jobs = jobs.or_else(|| thread::available_parallelism().ok().map(usize::from));
+    let jobs = jobs.unwrap_or(1).min(targets.len());
+    let (count, seconds) = (targets.len(), args.seconds);
+    eprintln!("fuzzing {count} targets for {seconds} s each, {jobs} at a time");
+    fuzz_all(&dir, &targets, seconds, jobs)
+}
+
+/// Fuzzes targets, so many at a time. After a failure no further one begins.
+fn fuzz_all(dir: &Path, targets: &[&str], seconds: u32, jobs: usize) -> Result<()> {
+    let rest = Mutex::new(targets.iter());
+    let next = || rest.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let stop = || *rest.lock().unwrap_or_else(PoisonError::into_inner) = [].iter();
+    let work = || {
+        while let Some(target) = next() {
+            fuzz(dir, target, seconds).inspect_err(|_| stop())?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        let mut ends = workers.into_iter().map(thread::ScopedJoinHandle::join);
+        ends.try_for_each(|end| end.unwrap_or_else(|_| Err(anyhow!("a fuzzing thread broke down"))))
+    })
 }
 
 /// What keeps this machine from fuzzing. Nothing is downloaded to find out.

@@ -111,17 +111,6 @@ pub(crate) fn test() -> Result<()> {
     run(&args)
 }
 
-/// The same, or the reason why virtual machines cannot be had here.
-///
-/// # Errors
-/// As [`test()`].
-pub(crate) fn test_if_possible() -> Result<()> {
-    let mut args = Args::new(&[]);
-    args.everything = true;
-    args.if_possible = true;
-    run(&args)
-}
-
 /// What translates the devices' addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Iommu {
