@@ -520,9 +520,9 @@ impl Bench {
         let (request, arg) = match call {
             Call::Number { request, addr } => {
                 let id = self.program.begin_call();
-                let outcome =
-                    self.world
-                        .ioctl(file, request, addr, !blocking, false, &self.program);
+                let outcome = self
+                    .world
+                    .ioctl(file, request, addr, !blocking, &self.program);
                 self.judge(outcome, blocking, "an unknown call");
                 self.world.abandon(file, id);
                 return;
@@ -546,14 +546,12 @@ impl Bench {
         self.program.poke(ARG, &arg.0);
         let outcome = self
             .world
-            .ioctl(file, request, ARG, !blocking, false, &self.program);
+            .ioctl(file, request, ARG, !blocking, &self.program);
         let waits = matches!(outcome, Outcome::Wait);
         self.judge(outcome, blocking, &format!("request {request:#x}"));
         if waits {
             self.world.tick();
-            let again = self
-                .world
-                .ioctl(file, request, ARG, false, true, &self.program);
+            let again = self.world.ioctl(file, request, ARG, false, &self.program);
             self.judge(again, true, "the same call again");
             self.world.abandon(file, id);
         }

@@ -36,7 +36,6 @@ impl Backend for Null {
         request: u32,
         arg: u64,
         _: bool,
-        _: bool,
         caller: &dyn Caller,
     ) -> Outcome {
         if u64::from(request) == NOTHING {

@@ -173,16 +173,15 @@ pub trait Backend {
     /// What was given to a program under `tag` ([`Map`], [`Caller::install`]) is gone.
     fn gone(&mut self, tag: Tag);
 
-    /// ioctl on a device file, of V4L2 or of media devices. One that says `Wait` is made again at once with `nonblocking` where
-    /// the file is O_NONBLOCK, and must then not wait. `retry` is true when
-    /// an earlier try of this very call has said `Wait`.
+    /// ioctl on a device file, of V4L2 or of media devices. One that says `Wait` is made again at
+    /// once with `nonblocking` where the file is O_NONBLOCK, and must then not wait; else it is
+    /// made again, as the same [`Caller::call`], when the file may be ready.
     fn ioctl(
         &mut self,
         file: FileId,
         request: u32,
         arg: u64,
         nonblocking: bool,
-        retry: bool,
         caller: &dyn Caller,
     ) -> Outcome;
 

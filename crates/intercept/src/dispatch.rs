@@ -68,10 +68,10 @@ impl Server<'_> {
             Target::Node(_) => Err(Errno(libc::EBADF)),
             Target::Device(file) if matches!(kind, b'V' | b'|') => {
                 let backend = &mut self.backend;
-                let mut done = backend.ioctl(file, request, arg, false, false, &call);
+                let mut done = backend.ioctl(file, request, arg, false, &call);
                 // Most calls never wait: whether this one may is asked only when it would.
                 if matches!(done, Outcome::Wait) && look.flags()? & libc::O_NONBLOCK != 0 {
-                    done = backend.ioctl(file, request, arg, true, true, &call);
+                    done = backend.ioctl(file, request, arg, true, &call);
                 }
                 self.adopt();
                 self.refresh(file);
@@ -140,7 +140,7 @@ impl Server<'_> {
         (file, request, arg): (FileId, u32, u64),
     ) -> Option<Reply> {
         let call = Call::new(&self.host, n);
-        let done = self.backend.ioctl(file, request, arg, false, true, &call);
+        let done = self.backend.ioctl(file, request, arg, false, &call);
         self.refresh(file);
         reply(done)
     }

@@ -183,14 +183,7 @@ impl Toy {
         })
     }
 
-    fn wait(
-        &mut self,
-        file: FileId,
-        millis: u32,
-        nonblocking: bool,
-        retry: bool,
-        call: CallId,
-    ) -> Outcome {
+    fn wait(&mut self, file: FileId, millis: u32, nonblocking: bool, call: CallId) -> Outcome {
         let Some(open) = self.files.get_mut(&file) else {
             return Outcome::Fail(Errno(libc::EBADF));
         };
@@ -199,11 +192,6 @@ impl Toy {
             return Outcome::Fail(Errno(libc::EAGAIN));
         }
         let now = Instant::now();
-        assert_eq!(
-            retry,
-            open.waits.contains_key(&call),
-            "retried if and only if it waits"
-        );
         let due = *open
             .waits
             .entry(call)
@@ -259,7 +247,6 @@ impl Backend for Toy {
         request: u32,
         arg: u64,
         nonblocking: bool,
-        retry: bool,
         caller: &dyn Caller,
     ) -> Outcome {
         let request = u64::from(request);
@@ -290,7 +277,7 @@ impl Backend for Toy {
         }
         let n = u32::from_ne_bytes(n);
         if request == WAIT {
-            return self.wait(file, n, nonblocking, retry, caller.call());
+            return self.wait(file, n, nonblocking, caller.call());
         }
         match self.numbers(file, request, n, caller) {
             Ok(n) => caller

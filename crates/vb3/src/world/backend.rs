@@ -176,7 +176,6 @@ impl Backend for World {
         request: u32,
         arg: u64,
         nonblocking: bool,
-        _: bool,
         caller: &dyn Caller,
     ) -> Outcome {
         if self.media.has(file) {

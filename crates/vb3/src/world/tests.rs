@@ -144,10 +144,7 @@ impl Bench {
     fn try_ioctl(&mut self, file: FileId, request: u32, arg: &mut Arg) -> Result<i64, i32> {
         self.program.call.set(self.program.call.get() + 1);
         let addr = arg.0.as_mut_ptr() as u64;
-        match self
-            .world
-            .ioctl(file, request, addr, true, false, &self.program)
-        {
+        match self.world.ioctl(file, request, addr, true, &self.program) {
             Outcome::Done(value) => Ok(value),
             Outcome::Fail(e) => Err(e.0),
             Outcome::Wait => panic!("waits although it may not"),
