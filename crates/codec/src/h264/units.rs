@@ -123,6 +123,9 @@ impl Units {
             }
             match next {
                 Some(at) => {
+                    if self.nal.is_none() {
+                        self.skip_to(at);
+                    }
                     self.finish(at, params);
                     self.nal = Some(at + 3);
                     self.seen = false;
@@ -254,11 +257,26 @@ impl Units {
         self.moved(end);
     }
 
+    /// Passes over bytes of no NAL unit, up to a start code.
+    fn skip_to(&mut self, at: usize) {
+        let tag = self.tag_at(self.start);
+        let noise = self.bytes.get(self.start..at).unwrap_or_default();
+        let long = usize::from(noise.last() == Some(&0));
+        if noise.iter().any(|byte| *byte != 0) {
+            self.complain_of_noise(tag);
+        }
+        self.start = at - long;
+    }
+
+    fn complain_of_noise(&mut self, tag: u64) {
+        self.complain(tag, "there is no start code".to_owned());
+    }
+
     /// Says that there were bytes of no NAL unit.
     fn noise(&mut self, bytes: &[u8]) {
         if bytes.iter().any(|byte| *byte != 0) {
             let tag = self.pieces.back().map_or(0, |(_, tag)| *tag);
-            self.complain(tag, "there is no start code".to_owned());
+            self.complain_of_noise(tag);
         }
     }
 

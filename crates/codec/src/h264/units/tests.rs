@@ -119,3 +119,22 @@ fn a_unit_without_end_is_dropped() {
     }
     assert!(units.fault().unwrap().1.contains("more than"));
 }
+
+#[test]
+fn noise_in_front_goes_with_no_unit_however_it_is_cut() {
+    let (key, next) = (slice(0x65, true), slice(0x41, true));
+    let stream = [&[0x85, 0, 7, 0][..], SPS, PPS, &key, &next].concat();
+    for cut in 1..stream.len() {
+        let (a, b) = stream.split_at(cut);
+        let found = units(&[a, b], false);
+        let first = found[0].bytes.iter().position(|byte| *byte != 0);
+        let bare = &found[0].bytes[first.unwrap()..];
+        assert_eq!(bare, &[&SPS[2..], PPS, &key].concat(), "cut at {cut}");
+    }
+    let (mut units, mut params) = (Units::default(), Params::default());
+    units.push(7, &stream);
+    assert!(units.next(&mut params, false).is_some());
+    let (tag, sentence) = units.fault().unwrap();
+    assert_eq!(tag, 7);
+    assert!(sentence.contains("no start code"), "{sentence}");
+}
