@@ -130,8 +130,8 @@ impl Place {
                 width: w,
                 height: h,
             } => {
-                let x = u32::from(x) % width & !1;
-                let y = u32::from(y) % height & !1;
+                let x = (u32::from(x) % width) & !1;
+                let y = (u32::from(y) % height) & !1;
                 Rect {
                     x,
                     y,
@@ -155,7 +155,7 @@ impl Place {
 }
 
 fn fits(rect: Rect, size: Size) -> bool {
-    let even = (rect.x | rect.y | rect.width | rect.height) % 2 == 0;
+    let even = (rect.x | rect.y | rect.width | rect.height).is_multiple_of(2);
     let inside = |at: u32, len: u32, most: u32| {
         len > 0 && at.checked_add(len).is_some_and(|end| end <= most)
     };
@@ -165,7 +165,7 @@ fn fits(rect: Rect, size: Size) -> bool {
 fn color(bits: u8) -> Color {
     Color {
         matrix: [Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020][usize::from(bits / 2 % 3)],
-        range: if bits % 2 == 0 {
+        range: if bits.is_multiple_of(2) {
             Range::Limited
         } else {
             Range::Full

@@ -12,6 +12,7 @@ use vb3_dma::{Error, Iova, PhysAddr, Prot};
 #[path = "../../crates/dma/tests/iopt/manual.rs"]
 mod manual;
 #[allow(dead_code, reason = "the tests use more of it")]
+#[allow(clippy::manual_is_multiple_of, reason = "Rust 1.85 builds it too")]
 #[path = "../../crates/dma/tests/iopt/memory.rs"]
 mod memory;
 

@@ -109,7 +109,7 @@ struct Input {
 }
 
 vb3_fuzz::target!(|input: Input| {
-    if input.kind % 2 == 0 {
+    if input.kind.is_multiple_of(2) {
         h264::compare(input.plan.random, &input.data.0);
     } else {
         drive(

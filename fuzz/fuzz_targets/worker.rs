@@ -275,7 +275,7 @@ impl Owner {
         let room = self.worker.room();
         assert!(self.died || room == MAX_IN_FLIGHT - self.under_way.len());
         let done = if self.kind.encodes() {
-            let filled = self.worker.encode_with(tag, len % 2 == 0, |to| {
+            let filled = self.worker.encode_with(tag, len.is_multiple_of(2), |to| {
                 let size = (to.width, to.height);
                 assert_eq!(Some(size), self.size);
                 to.data.into_iter().for_each(|plane| plane[0] = 1);

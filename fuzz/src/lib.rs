@@ -404,10 +404,10 @@ impl Driver {
     /// were used.
     fn reattribute(&mut self, attrs: Attrs) {
         let sticky = Attrs::NO_KERNEL_MAPPING | Attrs::FORCE_CONTIGUOUS | Attrs::REQUIRE_COHERENT;
-        if attrs.intersects(sticky) {
-            if let Some(mapped) = self.mappings.pop() {
-                self.ops.unmap(mapped.mapping, attrs);
-            }
+        if attrs.intersects(sticky)
+            && let Some(mapped) = self.mappings.pop()
+        {
+            self.ops.unmap(mapped.mapping, attrs);
         }
     }
 

@@ -1,129 +1,31 @@
 //! A world of devices, and a program that does anything to it.
 
+mod arg;
+mod buffer;
+mod call;
+mod tables;
+
+use arg::{ARG, ARRAY};
+pub use call::Call;
+
 use crate::codec::Codecs;
-use crate::program::{BASE, FIRST_FD, Fake};
+use crate::program::{FIRST_FD, Fake};
 use crate::random::{Random, Steps};
 use crate::wire::{played, taken};
 use arbitrary::Arbitrary;
 use std::cell::Cell;
-use std::mem::{offset_of, size_of};
 use std::os::unix::fs::FileExt as _;
 use std::rc::Rc;
 use vb3::world::{Outside, World};
 use vb3_devices::spec::DeviceSpec;
 use vb3_intercept::{Backend as _, FileId, Mmap, NodeId, Outcome, Tag};
 use vb3_machine::Profile;
-use vb3_v4l2::sys::*;
 
-/// Where structures lie, and what they point to.
-const ARG: u64 = BASE + 0x100;
-const ARRAY: u64 = BASE + 0x1000;
 /// Ticks at one time until a world must be at rest.
 const MAX_TICKS: usize = 256;
 /// Where the ids of media nodes begin.
 const MEDIA: u32 = 1 << 16;
 const MS: u64 = 1_000_000;
-
-/// Which queue, or any number.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Type {
-    Capture,
-    Output,
-    Any(u8),
-}
-
-/// A call with its structure mostly right.
-#[derive(Arbitrary, Clone, Debug)]
-pub enum Call {
-    Format {
-        ty: Type,
-        fourcc: u8,
-        width: u16,
-        height: u16,
-        stride: u16,
-        try_only: bool,
-    },
-    Reqbufs {
-        ty: Type,
-        memory: u8,
-        count: u8,
-    },
-    Create {
-        ty: Type,
-        memory: u8,
-        count: u8,
-        bytes: u16,
-    },
-    Remove {
-        ty: Type,
-        index: u8,
-        count: u8,
-    },
-    Query {
-        ty: Type,
-        index: u8,
-    },
-    Queue {
-        ty: Type,
-        index: u8,
-        memory: u8,
-        used: u16,
-        fd: u8,
-        flags: u16,
-        prepare: bool,
-    },
-    Dequeue {
-        ty: Type,
-        memory: u8,
-    },
-    Export {
-        ty: Type,
-        index: u8,
-        plane: u8,
-        flags: u8,
-    },
-    Stream {
-        ty: Type,
-        on: bool,
-    },
-    Select {
-        ty: Type,
-        target: u16,
-        x: u8,
-        y: u8,
-        width: u8,
-        height: u8,
-        flags: u8,
-        set: bool,
-    },
-    Command {
-        encoder: bool,
-        command: u8,
-        flags: u8,
-        try_only: bool,
-    },
-    Control {
-        id: u8,
-        value: i32,
-        ext: bool,
-    },
-    Subscribe {
-        kind: u8,
-        id: u8,
-        flags: u8,
-    },
-    Event,
-    /// Any ioctl with any words.
-    Any {
-        request: u8,
-        words: Vec<(u8, u32)>,
-    },
-    /// Any number.
-    Number {
-        request: u32,
-        addr: u64,
-    },
-}
 
 /// One thing that a program does.
 #[derive(Arbitrary, Clone, Debug)]
@@ -207,92 +109,6 @@ const DEVICES: [&str; 13] = [
     "display,clock=free,size=64x48,inject=on",
 ];
 
-const REQUESTS: [u32; 56] = [
-    VIDIOC_QUERYCAP,
-    VIDIOC_ENUM_FMT,
-    VIDIOC_G_FMT,
-    VIDIOC_S_FMT,
-    VIDIOC_TRY_FMT,
-    VIDIOC_ENUM_FRAMESIZES,
-    VIDIOC_ENUM_FRAMEINTERVALS,
-    VIDIOC_G_PARM,
-    VIDIOC_S_PARM,
-    VIDIOC_ENUMINPUT,
-    VIDIOC_G_INPUT,
-    VIDIOC_S_INPUT,
-    VIDIOC_ENUMOUTPUT,
-    VIDIOC_G_OUTPUT,
-    VIDIOC_S_OUTPUT,
-    VIDIOC_G_PRIORITY,
-    VIDIOC_S_PRIORITY,
-    VIDIOC_QUERYCTRL,
-    VIDIOC_QUERY_EXT_CTRL,
-    VIDIOC_QUERYMENU,
-    VIDIOC_G_CTRL,
-    VIDIOC_S_CTRL,
-    VIDIOC_G_EXT_CTRLS,
-    VIDIOC_S_EXT_CTRLS,
-    VIDIOC_TRY_EXT_CTRLS,
-    VIDIOC_SUBSCRIBE_EVENT,
-    VIDIOC_UNSUBSCRIBE_EVENT,
-    VIDIOC_DQEVENT,
-    VIDIOC_REQBUFS,
-    VIDIOC_CREATE_BUFS,
-    VIDIOC_REMOVE_BUFS,
-    VIDIOC_QUERYBUF,
-    VIDIOC_PREPARE_BUF,
-    VIDIOC_QBUF,
-    VIDIOC_DQBUF,
-    VIDIOC_EXPBUF,
-    VIDIOC_STREAMON,
-    VIDIOC_STREAMOFF,
-    VIDIOC_G_SELECTION,
-    VIDIOC_S_SELECTION,
-    VIDIOC_CROPCAP,
-    VIDIOC_G_CROP,
-    VIDIOC_S_CROP,
-    VIDIOC_DECODER_CMD,
-    VIDIOC_TRY_DECODER_CMD,
-    VIDIOC_ENCODER_CMD,
-    VIDIOC_TRY_ENCODER_CMD,
-    MEDIA_IOC_DEVICE_INFO,
-    MEDIA_IOC_ENUM_ENTITIES,
-    MEDIA_IOC_ENUM_LINKS,
-    MEDIA_IOC_SETUP_LINK,
-    MEDIA_IOC_G_TOPOLOGY,
-    0x8004_7c05,
-    0x7c80,
-    0x7c81,
-    0xc0c0_5640,
-];
-
-const CONTROLS: [u32; 20] = [
-    0x0098_0900,
-    0x0098_0913,
-    0x0098_0914,
-    0x0098_0915,
-    0x0098_0922,
-    0x0098_0927,
-    0x0098_0928,
-    0x0098_f900,
-    0x0098_f910,
-    0x0098_f911,
-    0x0098_f913,
-    0x0099_09cb,
-    0x0099_09ce,
-    0x0099_09cf,
-    0x0099_09d8,
-    0x0099_09e5,
-    0x0099_0a67,
-    0x0099_0a6b,
-    0x009d_0903,
-    0x009f_0903,
-];
-
-const FOURCCS: [&[u8; 4]; 10] = [
-    b"YUYV", b"NV12", b"NM12", b"YU12", b"YM12", b"RGB3", b"XR24", b"H264", b"JPEG", b"MJPG",
-];
-
 struct Bench {
     world: World,
     program: Fake,
@@ -302,27 +118,6 @@ struct Bench {
     files: Vec<(FileId, usize)>,
     maps: Vec<Tag>,
     media: u32,
-}
-
-/// A structure of the API.
-struct Arg(Vec<u8>);
-
-impl Arg {
-    fn new(bytes: usize) -> Self {
-        Self(vec![0; bytes])
-    }
-
-    fn with(mut self, at: usize, value: u32) -> Self {
-        if let Some(to) = self.0.get_mut(at..at + 4) {
-            to.copy_from_slice(&value.to_ne_bytes());
-        }
-        self
-    }
-
-    fn pointer(self, at: usize, value: u64) -> Self {
-        self.with(at, value as u32)
-            .with(at + 4, (value >> 32) as u32)
-    }
 }
 
 /// Runs a program on a world; at its end nothing may be held.
@@ -395,7 +190,7 @@ impl Bench {
                 call,
             } => {
                 if let Some((file, node)) = self.file(which) {
-                    self.call(file, node, blocking, call);
+                    self.call(file, node, blocking, &call);
                 }
             }
             Step::Poll { which, events } => {
@@ -515,43 +310,25 @@ impl Bench {
         }
     }
 
-    fn call(&mut self, file: FileId, node: usize, blocking: bool, call: Call) {
+    fn call(&mut self, file: FileId, node: usize, blocking: bool, call: &Call) {
         let mplane = self.mplane.get(node).copied().unwrap_or(false);
-        let (request, arg) = match call {
-            Call::Number { request, addr } => {
-                let id = self.program.begin_call();
-                let outcome = self
-                    .world
-                    .ioctl(file, request, addr, !blocking, &self.program);
-                self.judge(outcome, blocking, "an unknown call");
-                self.world.abandon(file, id);
-                return;
-            }
-            Call::Any { request, words } => {
-                let request = REQUESTS[usize::from(request) % REQUESTS.len()];
-                let mut arg = Arg::new((request >> 16 & 0x3fff) as usize);
-                for (at, value) in words.into_iter().take(16) {
-                    let value = match value {
-                        // A place where arrays are.
-                        0xffff_0000.. => ARRAY as u32 + (value & 0xfff),
-                        other => other,
-                    };
-                    arg = arg.with(usize::from(at % 64) * 4, value);
-                }
-                (request, arg)
-            }
-            call => structure(call, mplane),
-        };
+        let (request, arg) = call.structure(mplane);
         let id = self.program.begin_call();
-        self.program.poke(ARG, &arg.0);
+        let addr = match arg {
+            Ok(arg) => {
+                self.program.poke(ARG, &arg.0);
+                ARG
+            }
+            Err(addr) => addr,
+        };
         let outcome = self
             .world
-            .ioctl(file, request, ARG, !blocking, &self.program);
+            .ioctl(file, request, addr, !blocking, &self.program);
         let waits = matches!(outcome, Outcome::Wait);
         self.judge(outcome, blocking, &format!("request {request:#x}"));
         if waits {
             self.world.tick();
-            let again = self.world.ioctl(file, request, ARG, false, &self.program);
+            let again = self.world.ioctl(file, request, addr, false, &self.program);
             self.judge(again, true, "the same call again");
             self.world.abandon(file, id);
         }
@@ -574,278 +351,4 @@ impl Bench {
         let report = self.world.report();
         assert!(report.held.is_empty(), "{:?}", report.held);
     }
-}
-
-fn number(ty: Type, mplane: bool) -> u32 {
-    match (ty, mplane) {
-        (Type::Capture, false) => V4L2_BUF_TYPE_VIDEO_CAPTURE,
-        (Type::Output, false) => V4L2_BUF_TYPE_VIDEO_OUTPUT,
-        (Type::Capture, true) => V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE,
-        (Type::Output, true) => V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE,
-        (Type::Any(n), _) => n.into(),
-    }
-}
-
-/// MMAP mostly, and DMABUF.
-fn memory(n: u8) -> u32 {
-    match n {
-        0..160 => 1,
-        160..240 => 4,
-        n => u32::from(n % 8),
-    }
-}
-
-fn format(call: &Call, mplane: bool, at: usize, arg: Arg) -> Arg {
-    let Call::Format {
-        ty,
-        fourcc,
-        width,
-        height,
-        stride,
-        ..
-    } = call
-    else {
-        return arg;
-    };
-    let pix = at + offset_of!(v4l2_format, fmt);
-    let fourcc = u32::from_le_bytes(*FOURCCS[usize::from(*fourcc) % FOURCCS.len()]);
-    let arg = arg
-        .with(at, number(*ty, mplane))
-        .with(pix, (*width % 0x180).into())
-        .with(pix + 4, (*height % 0x180).into())
-        .with(pix + 8, fourcc);
-    if mplane {
-        let planes = offset_of!(v4l2_pix_format_mplane, plane_fmt);
-        let count = offset_of!(v4l2_pix_format_mplane, num_planes);
-        arg.with(pix + planes + 4, (*stride).into())
-            .with(pix + count, u32::from(*stride % 4))
-    } else {
-        arg.with(
-            pix + offset_of!(v4l2_pix_format, bytesperline),
-            (*stride).into(),
-        )
-    }
-}
-
-/// A call's number and structure.
-fn structure(call: Call, mplane: bool) -> (u32, Arg) {
-    match call {
-        Call::Format { try_only, .. } => {
-            let arg = format(&call, mplane, 0, Arg::new(size_of::<v4l2_format>()));
-            (
-                if try_only {
-                    VIDIOC_TRY_FMT
-                } else {
-                    VIDIOC_S_FMT
-                },
-                arg,
-            )
-        }
-        Call::Reqbufs {
-            ty,
-            memory: m,
-            count,
-        } => {
-            let arg = Arg::new(size_of::<v4l2_requestbuffers>())
-                .with(0, (count % 8).into())
-                .with(4, number(ty, mplane))
-                .with(8, memory(m));
-            (VIDIOC_REQBUFS, arg)
-        }
-        Call::Create {
-            ty,
-            memory: m,
-            count,
-            bytes,
-        } => {
-            let at = offset_of!(v4l2_create_buffers, format);
-            let pix = at + offset_of!(v4l2_format, fmt);
-            let arg = Arg::new(size_of::<v4l2_create_buffers>())
-                .with(4, (count % 4).into())
-                .with(8, memory(m))
-                .with(at, number(ty, mplane))
-                .with(pix, 64)
-                .with(pix + 4, 48);
-            let arg = if mplane {
-                let planes = pix + offset_of!(v4l2_pix_format_mplane, plane_fmt);
-                arg.with(planes, bytes.into())
-                    .with(pix + offset_of!(v4l2_pix_format_mplane, num_planes), 1)
-            } else {
-                arg.with(pix + offset_of!(v4l2_pix_format, sizeimage), bytes.into())
-            };
-            (VIDIOC_CREATE_BUFS, arg)
-        }
-        Call::Remove { ty, index, count } => {
-            let arg = Arg::new(size_of::<v4l2_remove_buffers>())
-                .with(0, (index % 16).into())
-                .with(4, (count % 8).into())
-                .with(8, number(ty, mplane));
-            (VIDIOC_REMOVE_BUFS, arg)
-        }
-        Call::Query { ty, index } => (VIDIOC_QUERYBUF, buffer(ty, mplane, index, 1)),
-        Call::Queue {
-            ty,
-            index,
-            memory: m,
-            used,
-            fd,
-            flags,
-            prepare,
-        } => {
-            let m = memory(m);
-            let fd = u32::from(fd % 16) + FIRST_FD as u32;
-            let arg = buffer(ty, mplane, index, m);
-            let arg = arg
-                .with(offset_of!(v4l2_buffer, flags), u32::from(flags) << 8)
-                .with(offset_of!(v4l2_buffer, field), u32::from(used % 3 == 1));
-            let arg = if mplane {
-                arg
-            } else {
-                let arg = arg.with(offset_of!(v4l2_buffer, bytesused), used.into());
-                if m == 4 {
-                    arg.with(offset_of!(v4l2_buffer, m), fd)
-                } else {
-                    arg
-                }
-            };
-            // The planes go before the structure, in the same piece of memory.
-            (
-                if prepare {
-                    VIDIOC_PREPARE_BUF
-                } else {
-                    VIDIOC_QBUF
-                },
-                planes(arg, mplane, used, fd),
-            )
-        }
-        Call::Dequeue { ty, memory: m } => (VIDIOC_DQBUF, buffer(ty, mplane, 0, memory(m))),
-        Call::Export {
-            ty,
-            index,
-            plane,
-            flags,
-        } => {
-            let arg = Arg::new(size_of::<v4l2_exportbuffer>())
-                .with(0, number(ty, mplane))
-                .with(4, (index % 16).into())
-                .with(8, (plane % 4).into())
-                .with(12, (flags % 3).into());
-            (VIDIOC_EXPBUF, arg)
-        }
-        Call::Stream { ty, on } => {
-            let request = if on {
-                VIDIOC_STREAMON
-            } else {
-                VIDIOC_STREAMOFF
-            };
-            (request, Arg::new(4).with(0, number(ty, mplane)))
-        }
-        Call::Select {
-            ty,
-            target,
-            x,
-            y,
-            width,
-            height,
-            flags,
-            set,
-        } => {
-            // The older types without planes are right for both.
-            let arg = Arg::new(size_of::<v4l2_selection>())
-                .with(0, number(ty, flags & 0x80 != 0))
-                .with(4, u32::from(target) % 0x104)
-                .with(8, (flags & 3).into())
-                .with(12, x.into())
-                .with(16, y.into())
-                .with(20, width.into())
-                .with(24, height.into());
-            (
-                if set {
-                    VIDIOC_S_SELECTION
-                } else {
-                    VIDIOC_G_SELECTION
-                },
-                arg,
-            )
-        }
-        Call::Command {
-            encoder,
-            command,
-            flags,
-            try_only,
-        } => {
-            let request = match (encoder, try_only) {
-                (true, false) => VIDIOC_ENCODER_CMD,
-                (true, true) => VIDIOC_TRY_ENCODER_CMD,
-                (false, false) => VIDIOC_DECODER_CMD,
-                (false, true) => VIDIOC_TRY_DECODER_CMD,
-            };
-            let arg = Arg::new((request >> 16 & 0x3fff) as usize)
-                .with(0, (command % 6).into())
-                .with(4, (flags % 4).into());
-            (request, arg)
-        }
-        Call::Control { id, value, ext } => {
-            let id = CONTROLS[usize::from(id) % CONTROLS.len()];
-            if ext {
-                let arg = Arg::new(size_of::<v4l2_ext_controls>())
-                    .with(offset_of!(v4l2_ext_controls, count), 1)
-                    .pointer(
-                        offset_of!(v4l2_ext_controls, controls),
-                        ARG + size_of::<v4l2_ext_controls>() as u64,
-                    );
-                let control = Arg::new(size_of::<v4l2_ext_control>())
-                    .with(0, id)
-                    .with(offset_of!(v4l2_ext_control, __bindgen_anon_1), value as u32);
-                (VIDIOC_S_EXT_CTRLS, Arg([arg.0, control.0].concat()))
-            } else {
-                let arg = Arg::new(size_of::<v4l2_control>()).with(0, id);
-                (VIDIOC_S_CTRL, arg.with(4, value as u32))
-            }
-        }
-        Call::Subscribe { kind, id, flags } => {
-            let id = CONTROLS[usize::from(id) % CONTROLS.len()];
-            let arg = Arg::new(size_of::<v4l2_event_subscription>())
-                .with(0, (kind % 8).into())
-                .with(4, if kind % 8 == 3 { id } else { 0 })
-                .with(8, (flags % 4).into());
-            let request = match flags & 0x40 {
-                0 => VIDIOC_SUBSCRIBE_EVENT,
-                _ => VIDIOC_UNSUBSCRIBE_EVENT,
-            };
-            (request, arg)
-        }
-        Call::Event => (VIDIOC_DQEVENT, Arg::new(size_of::<v4l2_event>())),
-        Call::Any { .. } | Call::Number { .. } => (0, Arg::new(0)),
-    }
-}
-
-fn buffer(ty: Type, mplane: bool, index: u8, memory: u32) -> Arg {
-    let arg = Arg::new(size_of::<v4l2_buffer>())
-        .with(offset_of!(v4l2_buffer, index), (index % 16).into())
-        .with(offset_of!(v4l2_buffer, type_), number(ty, mplane))
-        .with(offset_of!(v4l2_buffer, memory), memory);
-    planes(arg, mplane, 0, 0)
-}
-
-/// Points a buffer to planes that lie behind it.
-fn planes(arg: Arg, mplane: bool, used: u16, fd: u32) -> Arg {
-    if !mplane {
-        return arg;
-    }
-    let each = size_of::<v4l2_plane>();
-    let mut arg = arg
-        .pointer(
-            offset_of!(v4l2_buffer, m),
-            ARG + size_of::<v4l2_buffer>() as u64,
-        )
-        .with(offset_of!(v4l2_buffer, length), 3);
-    arg.0.resize(size_of::<v4l2_buffer>() + 3 * each, 0);
-    for plane in 0..3 {
-        let at = size_of::<v4l2_buffer>() + plane * each;
-        arg = arg
-            .with(at + offset_of!(v4l2_plane, bytesused), used.into())
-            .with(at + offset_of!(v4l2_plane, m), fd);
-    }
-    arg
 }
