@@ -72,7 +72,9 @@ impl Hired {
     fn fail(&mut self, sentence: String) {
         self.worker = None;
         self.is_down = true;
-        self.failure = Some(Failure::new(sentence));
+        self.failure = Some(Failure::new(format!(
+            "{sentence}; its queues are in error until they stop streaming"
+        )));
     }
 
     /// Whether it takes another piece of work; one that is to come does.
