@@ -270,6 +270,12 @@ pub trait Platform {
         0
     }
 
+    /// Bytes that the address of a mapping must be a multiple of for `dev`, a power of two.
+    fn min_address_align(&self, dev: Self::Device) -> u64 {
+        let _ = dev;
+        1
+    }
+
     /// Longest run of the bounce pool that one segment can take, in bytes (Linux: 256 KiB).
     fn bounce_run_bytes(&self) -> u64 {
         u64::MAX

@@ -144,8 +144,24 @@ pub struct Limits {
     pub max_segment: u64,
     /// No segment may cross a multiple of `boundary + 1` (a mask; all ones for none).
     pub boundary: u64,
-    /// Most segments in one table.
+    /// Most segments in one table. A device that takes one alone is refused memory that its
+    /// other limits would split.
     pub max_segments: u32,
+}
+
+impl Limits {
+    /// What the address of `len` bytes must be a multiple of, if they are to be one segment of a
+    /// device that takes no more; 1 where any address does, or none.
+    #[must_use]
+    pub fn block_align(&self, len: u64) -> u64 {
+        match (
+            len.checked_next_power_of_two(),
+            self.boundary.checked_add(1),
+        ) {
+            (Some(align), Some(block)) if self.max_segments == 1 && align <= block => align,
+            _ => 1,
+        }
+    }
 }
 
 impl Default for Limits {

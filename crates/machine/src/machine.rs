@@ -42,6 +42,8 @@ pub struct DeviceLimits {
     pub boundary: Option<u64>,
     /// Most segments in a table.
     pub max_segments: Option<u32>,
+    /// Bytes that its addresses are multiples of, a power of two.
+    pub align: Option<u64>,
     /// Whether it sees the CPU's caches.
     pub coherency: Option<Coherency>,
     /// Whether it sits behind the machine's IOMMU. A machine without one gives it none.
@@ -53,6 +55,7 @@ pub struct DeviceLimits {
 pub(crate) struct DeviceState {
     pub(crate) name: String,
     pub(crate) info: DeviceInfo,
+    pub(crate) align: u64,
     pub(crate) iommu: Option<Iommu>,
     pub(crate) stats: BusStats,
 }
@@ -171,7 +174,7 @@ impl Machine {
     /// Adds a device.
     ///
     /// # Errors
-    /// `Invalid` for a mask or boundary that is not `2^n - 1`, or after 1024 devices; `NoMemory`
+    /// `Invalid` for a mask or boundary that is not `2^n - 1`, an alignment that is not `2^n`, or after 1024 devices; `NoMemory`
     /// for the root of its page table.
     pub fn add_device(&mut self, name: &str, limits: DeviceLimits) -> Result<Device, Error> {
         let profile = &self.profile;
@@ -185,7 +188,8 @@ impl Machine {
         if !is_mask(all.mask) || !is_mask(all.boundary) || all.max_segment == 0 {
             return Err(Error::Invalid);
         }
-        if self.devices.len() >= MAX_DEVICES {
+        let align = limits.align.unwrap_or(1);
+        if self.devices.len() >= MAX_DEVICES || !align.is_power_of_two() {
             return Err(Error::Invalid);
         }
         let iommu = profile
@@ -218,6 +222,7 @@ impl Machine {
         self.devices.push(DeviceState {
             name: name.to_owned(),
             info,
+            align,
             iommu,
             stats,
         });

@@ -56,9 +56,14 @@ impl Machine {
     }
 
     fn new_pages(&mut self, request: &PageRequest<Device>) -> Result<Object, Error> {
+        let device = request.device.and_then(|dev| self.device(dev));
+        let align = device.map_or(1, |device| {
+            let whole = device.info.limits.block_align(request.len);
+            device.align.max(whole)
+        });
         let frames = self
             .ram
-            .take(request.len, request.layout, request.max_addr)?;
+            .take(request.len, (request.layout, align), request.max_addr)?;
         let stores = Shared::new(request.len)
             .and_then(|store| Ok((store, self.dram_for(request.caching, request.len)?)));
         match stores {
@@ -96,7 +101,7 @@ impl Machine {
             return Err(Error::Invalid);
         }
         let everywhere = PhysAddr::new(u64::MAX);
-        let frames = self.ram.take(len, Layout::Scattered, everywhere)?;
+        let frames = self.ram.take(len, (Layout::Scattered, 1), everywhere)?;
         let dram = match self.dram_for(Caching::Cached, len) {
             Ok(dram) => dram,
             Err(_) => {
@@ -223,6 +228,10 @@ impl Platform for Machine {
         Some((Iova::new(first), Iova::new(last)))
     }
 
+    fn min_address_align(&self, dev: Device) -> u64 {
+        self.device(dev).map_or(1, |device| device.align)
+    }
+
     fn is_untrusted(&self, _dev: Device) -> bool {
         self.profile.untrusted
     }
@@ -253,7 +262,7 @@ impl Platform for Machine {
         let size = end.checked_next_multiple_of(FRAME).ok_or(Error::Invalid)? - base;
         let frames = self
             .ram
-            .take(size, Layout::Scattered, PhysAddr::new(u64::MAX))?;
+            .take(size, (Layout::Scattered, 1), PhysAddr::new(u64::MAX))?;
         let dram = match self.dram_for(Caching::Cached, size) {
             Ok(dram) => dram,
             Err(_) => {

@@ -84,22 +84,26 @@ impl Ram {
         (self.cma.frames() + self.general.frames()) * FRAME
     }
 
-    /// Takes frames for `len` bytes (a multiple of the frame) at or below `max_addr`.
+    /// Takes frames for `len` bytes (a multiple of the frame) at or below `max_addr`; contiguous
+    /// ones from a multiple of `align` bytes on.
     pub(crate) fn take(
         &mut self,
         len: u64,
-        layout: Layout,
+        (layout, align): (Layout, u64),
         max_addr: PhysAddr,
     ) -> Result<FrameRuns, Error> {
         let frames = len / FRAME;
+        let align = align.div_ceil(FRAME);
         // Frames that lie at or below `max_addr` with their last byte.
         let end = max_addr
             .checked_add(1)
             .map_or(u64::MAX / FRAME, |end| end.get() / FRAME);
         match layout {
             Layout::Scattered => self.take_scattered(frames, end),
-            Layout::Contiguous if self.cma_bytes > 0 && frames > 1 => self.take_cma(frames, end),
-            Layout::Contiguous => self.take_ordinary(frames, end),
+            Layout::Contiguous if self.cma_bytes > 0 && frames > 1 => {
+                self.take_cma((frames, align), end)
+            }
+            Layout::Contiguous => self.take_ordinary((frames, align), end),
         }
     }
 
@@ -124,8 +128,8 @@ impl Ram {
         Ok(runs)
     }
 
-    fn take_cma(&mut self, frames: u64, end: u64) -> Result<FrameRuns, Error> {
-        if let Some(first) = self.cma.take_run(frames, end) {
+    fn take_cma(&mut self, (frames, align): (u64, u64), end: u64) -> Result<FrameRuns, Error> {
+        if let Some(first) = self.cma.take_run((frames, align), end) {
             self.cma_peak = self.cma_peak.max(self.cma_used());
             return Ok(vec![(first, frames)]);
         }
@@ -134,7 +138,7 @@ impl Ram {
             return Err(short(Constraint::ContiguousPool, frames, free));
         }
         // What is free may lie beyond the device's reach.
-        Err(match self.cma.take_run(frames, u64::MAX / FRAME) {
+        Err(match self.cma.take_run((frames, align), u64::MAX / FRAME) {
             Some(first) => {
                 self.cma.give(first, frames);
                 Error::NoMemory(Reason {
@@ -143,21 +147,21 @@ impl Ram {
                     found: end.saturating_mul(FRAME).saturating_sub(1),
                 })
             }
-            None => short(Constraint::Contiguous, frames, self.cma.largest(end)),
+            None => unplaced((frames, align), self.cma.largest(end)),
         })
     }
 
-    fn take_ordinary(&mut self, frames: u64, end: u64) -> Result<FrameRuns, Error> {
+    fn take_ordinary(&mut self, (frames, align): (u64, u64), end: u64) -> Result<FrameRuns, Error> {
         let longest = self.general.largest(end).min(MAX_ORDINARY_RUN / FRAME);
         if frames <= longest {
-            if frames == 1 {
+            if frames == 1 && align <= 1 {
                 return self.take_scattered(1, end);
             }
-            if let Some(first) = self.general.take_run(frames, end) {
+            if let Some(first) = self.general.take_run((frames, align), end) {
                 return Ok(vec![(first, frames)]);
             }
         }
-        Err(short(Constraint::Contiguous, frames, longest))
+        Err(unplaced((frames, align), longest))
     }
 
     /// Takes frames (a power of two) for a page table, aligned to their length, from the top.
@@ -171,7 +175,7 @@ impl Ram {
     /// Takes a run of the device hole.
     pub(crate) fn take_hole(&mut self, len: u64) -> Result<FrameRuns, Error> {
         let frames = len / FRAME;
-        match self.hole.take_run(frames, u64::MAX / FRAME) {
+        match self.hole.take_run((frames, 1), u64::MAX / FRAME) {
             Some(first) => Ok(vec![(first, frames)]),
             None => Err(short(
                 Constraint::Contiguous,
@@ -193,6 +197,14 @@ impl Ram {
             }
         }
     }
+}
+
+/// There is no run for so many frames, or none that starts as it should.
+fn unplaced((frames, align): (u64, u64), longest: u64) -> Error {
+    if frames <= longest {
+        return short(Constraint::Alignment, align, 1);
+    }
+    short(Constraint::Contiguous, frames, longest)
 }
 
 fn short(constraint: Constraint, wanted_frames: u64, found_frames: u64) -> Error {

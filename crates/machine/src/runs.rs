@@ -71,16 +71,18 @@ impl Runs {
         self.frames -= len;
     }
 
-    /// Takes the run that fits best below frame `end`; the lowest of several.
-    pub(crate) fn take_run(&mut self, len: u64, end: u64) -> Option<u64> {
-        let best = self
-            .runs
-            .range(..end)
-            .filter(|&(&start, &run)| run.min(end - start) >= len)
-            .min_by_key(|&(_, &run)| run)
-            .map(|(&start, _)| start)?;
-        self.take_from(best, best, len);
-        Some(best)
+    /// Takes `len` frames, from a multiple of `align` on, of the run that fits best below frame
+    /// `end`; the lowest of several.
+    pub(crate) fn take_run(&mut self, (len, align): (u64, u64), end: u64) -> Option<u64> {
+        let fits = |(&start, &run): (&u64, &u64)| {
+            let at = start.next_multiple_of(align.max(1));
+            let last = (start + run).min(end).checked_sub(len)?;
+            (at <= last).then_some((run, start, at))
+        };
+        let all = self.runs.range(..end).filter_map(fits);
+        let (_, best, at) = all.min_by_key(|&(run, ..)| run)?;
+        self.take_from(best, at, len);
+        Some(at)
     }
 
     /// Takes the highest run of `len` frames (a power of two) that starts on a multiple of `len`.

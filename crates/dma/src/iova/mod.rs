@@ -20,6 +20,8 @@ pub enum IovaAlign {
     Preferred,
     /// On the next power of two above the length, or not at all.
     Natural,
+    /// On a multiple of so many bytes, a power of two, or not at all.
+    To(u64),
 }
 
 /// Hands out I/O virtual addresses from the top of an aperture.
@@ -125,7 +127,8 @@ impl IovaAllocator {
     /// Takes `len` bytes (rounded up to granules), none above `limit`.
     ///
     /// # Errors
-    /// * `Invalid` for length zero, or one that overflows when rounded.
+    /// * `Invalid` for length zero, one that overflows when rounded, or an alignment that is no
+    ///   power of two.
     /// * `NoMemory` with `IovaSpace`: the bytes wanted and the longest free run.
     pub fn alloc(&mut self, len: u64, limit: u64, align: IovaAlign) -> Result<Iova, Error> {
         let units = self.units(len)?;
@@ -164,6 +167,7 @@ impl IovaAllocator {
                 Some(align) => align,
                 None => return Err(RangeError::Exhausted(0)),
             },
+            IovaAlign::To(bytes) => bytes.div_ceil(self.granule).max(1),
         };
         self.space.take(units, align, last)
     }

@@ -112,6 +112,7 @@ impl<P: Platform> Mapper<P> {
         match segments {
             &[only] => {
                 let addr = self.bus_run(dev, info, only)?;
+                self.check_alone(dev, info, addr, only.len)?;
                 Ok(Home {
                     dev,
                     addr,
@@ -233,7 +234,7 @@ impl<P: Platform> Mapper<P> {
 }
 
 /// An allocation that cannot be mapped is memory of the right kind running out.
-fn as_shortage(err: Error) -> Error {
+pub(super) fn as_shortage(err: Error) -> Error {
     match err {
         Error::Unmappable(reason) => Error::NoMemory(reason),
         other => other,

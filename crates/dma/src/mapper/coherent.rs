@@ -8,6 +8,7 @@
 //! Source: Linux 7.2 kernel/dma/coherent.c and pool.c, differs: allocations are of any number of
 //! pages; sharing works.
 
+use super::alloc::as_shortage;
 use super::{Alloc, Home, Mapper, copy_segments, push, push_segment};
 use crate::ranges::{RangeAllocator, RangeError};
 use crate::{
@@ -131,8 +132,15 @@ impl<P: Platform> Mapper<P> {
         len: u64,
     ) -> Result<Alloc<P>, Error> {
         let page = self.platform.page_size();
+        let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        let align = self.placing(dev, &info, len).div_ceil(page);
         let region = self.state_mut(dev)?.region.as_mut().ok_or(Error::Invalid)?;
-        let unit = take_pages(&mut region.space, len, page, Constraint::CoherentRegion)?;
+        let unit = take_pages(
+            &mut region.space,
+            len,
+            (page, align),
+            Constraint::CoherentRegion,
+        )?;
         // No overflow: the unit lies in the region.
         let offset = unit.saturating_mul(page);
         let memory = Segment {
@@ -142,7 +150,10 @@ impl<P: Platform> Mapper<P> {
         };
         let addr = DmaAddr::new(region.addr.get().saturating_add(offset));
         let mut segments = Vec::new();
-        let ready = push(&mut segments, memory);
+        let ready = self
+            .check_alone(dev, &info, addr, len)
+            .map_err(as_shortage)
+            .and_then(|()| push(&mut segments, memory));
         if let Err(err) = ready.and_then(|()| self.platform.claim_physical(memory)) {
             self.give_to_region(dev, unit, len);
             return Err(err);
@@ -372,11 +383,11 @@ fn pages_of_len(len: u64, page: u64) -> Result<RangeAllocator, Error> {
 fn take_pages(
     space: &mut RangeAllocator,
     len: u64,
-    page: u64,
+    (page, align): (u64, u64),
     constraint: Constraint,
 ) -> Result<u64, Error> {
     space
-        .take(len / page, 1, u64::MAX)
+        .take(len / page, align, u64::MAX)
         .map_err(|err| match err {
             RangeError::Exhausted(found) => no_pages(constraint, len, found.saturating_mul(page)),
             RangeError::Invalid => Error::Invalid,

@@ -1,7 +1,7 @@
 //! Bus addresses: the device's segments, and mapping without an IOMMU.
 
 use super::iommu::Shape;
-use super::layout::push_counted;
+use super::layout::{not_one, of_whole, push_counted};
 use super::{Mapper, total_len};
 use crate::{
     Constraint, DeviceInfo, DmaAddr, DmaSegment, Error, Limits, Platform, Reason, Segment,
@@ -102,8 +102,58 @@ impl<P: Platform> Mapper<P> {
         }
     }
 
+    /// Refuses an address that lies otherwise than the device needs.
+    pub(super) fn check_align(&self, dev: P::Device, addr: DmaAddr) -> Result<(), Error> {
+        let align = self.platform.min_address_align(dev);
+        if align <= 1 || addr.is_aligned(align) {
+            return Ok(());
+        }
+        Err(Error::Unmappable(Reason {
+            constraint: Constraint::Alignment,
+            wanted: align,
+            found: 1 << addr.get().trailing_zeros(),
+        }))
+    }
+
+    /// Refuses a run of memory, allocated for the device, that it does not take as it lies.
+    pub(super) fn check_alone(
+        &self,
+        dev: P::Device,
+        info: &DeviceInfo,
+        addr: DmaAddr,
+        len: u64,
+    ) -> Result<(), Error> {
+        self.check_align(dev, addr)?;
+        match not_one(&info.limits, None, addr, len) {
+            Some(reason) => Err(Error::Unmappable(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// What the address of `len` bytes must be a multiple of for the device to take them whole.
+    pub(super) fn placing(&self, dev: P::Device, info: &DeviceInfo, len: u64) -> u64 {
+        let own = self.platform.min_address_align(dev);
+        own.max(info.limits.block_align(len))
+    }
+
     /// Maps physical runs at their own bus addresses.
     pub(super) fn map_direct(
+        &self,
+        dev: P::Device,
+        info: &DeviceInfo,
+        targets: &[Segment],
+        shape: Shape,
+    ) -> Result<Vec<DmaSegment>, Error> {
+        let list = self
+            .list_direct(dev, info, targets, shape)
+            .map_err(|err| of_whole(err, targets))?;
+        if let Some(first) = list.first() {
+            self.check_align(dev, first.addr)?;
+        }
+        Ok(list)
+    }
+
+    fn list_direct(
         &self,
         dev: P::Device,
         info: &DeviceInfo,

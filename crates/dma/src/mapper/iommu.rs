@@ -5,12 +5,12 @@
 //! whole pages, so only pinned user memory has such a rest, and it is the program's own. An
 //! untrusted device does not see even that: there the head and the tail bounce.
 
-use super::layout::{Layouter, Report, check_one_run};
+use super::layout::{Layouter, Report, check_one_run, of_whole};
 use super::{IovaRange, Mapper};
 use crate::iova::{IovaAlign, IovaAllocator};
 use crate::{
-    Caching, Coherency, Constraint, DeviceInfo, Direction, DmaSegment, Error, IommuInfo, Iova,
-    Platform, Prot, Reason, Segment, SegmentKind, SegmentMode,
+    Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, IommuInfo,
+    Iova, Platform, Prot, Reason, Segment, SegmentKind, SegmentMode,
 };
 use alloc::vec::Vec;
 
@@ -70,16 +70,23 @@ impl<P: Platform> Mapper<P> {
         for &segment in targets {
             plan.place(segment)?;
         }
+        let needed = self.placing(dev, info, plan.total());
+        if let Some(first) = targets.first() {
+            // The rest of the address is ours to choose.
+            self.check_align(dev, DmaAddr::new(first.addr.get() & (granule - 1)))?;
+        }
         let align = match shape.mode {
-            SegmentMode::Contiguous => IovaAlign::Preferred,
-            SegmentMode::Compatible => IovaAlign::Natural,
+            SegmentMode::Contiguous if needed <= granule => IovaAlign::Preferred,
+            SegmentMode::Contiguous => IovaAlign::To(needed),
+            SegmentMode::Compatible if needed <= plan.total() => IovaAlign::Natural,
+            SegmentMode::Compatible => IovaAlign::To(needed),
         };
         let range = self.take_iova(dev, info, plan.total(), align)?;
         match self.enter(dev, info, range, targets, shape) {
             Ok(output) => Ok((output, range)),
             Err(err) => {
                 self.give_iova(dev, range);
-                Err(err)
+                Err(of_whole(err, targets))
             }
         }
     }

@@ -9,7 +9,7 @@
 //! memory that belongs to somebody else.
 
 use super::direct::Output;
-use super::{push, round_up};
+use super::{push, round_up, total_len};
 use crate::{
     Constraint, DmaAddr, DmaSegment, Error, Limits, PhysAddr, Reason, Segment, SegmentMode,
 };
@@ -158,7 +158,56 @@ impl Finalise {
     }
 }
 
-/// Appends a segment if the device takes one more.
+/// Why a device that takes one segment alone does not take `len` bytes at `addr` behind `before`.
+pub(super) fn not_one(
+    limits: &Limits,
+    before: Option<&DmaSegment>,
+    addr: DmaAddr,
+    len: u64,
+) -> Option<Reason> {
+    if limits.max_segments != 1 {
+        return None;
+    }
+    let first = before.map_or(addr, |before| before.addr).get();
+    let touches = before.is_none_or(|before| before.addr.checked_add(before.len) == Some(addr));
+    let run = before.map_or(0, |before| before.len).saturating_add(len);
+    let differing = first ^ first.saturating_add(run.saturating_sub(1));
+    let (constraint, wanted, found) = if !touches {
+        (Constraint::Contiguous, run, run.saturating_sub(len))
+    } else if run > limits.max_segment {
+        (Constraint::MaxSegment, run, limits.max_segment)
+    } else if differing > limits.boundary {
+        // The smallest boundary that would not be crossed.
+        let mask = u64::MAX.checked_shr(differing.leading_zeros());
+        (Constraint::Boundary, mask.unwrap_or(0), limits.boundary)
+    } else {
+        return None;
+    };
+    Some(Reason {
+        constraint,
+        wanted,
+        found,
+    })
+}
+
+/// Where a device takes one segment, the whole of the memory is what was wanted in one.
+pub(super) fn of_whole(err: Error, segments: &[Segment]) -> Error {
+    match err {
+        Error::Unmappable(
+            reason @ Reason {
+                constraint: Constraint::Contiguous | Constraint::MaxSegment,
+                ..
+            },
+        ) => Error::Unmappable(Reason {
+            wanted: total_len(segments).unwrap_or(reason.wanted),
+            ..reason
+        }),
+        other => other,
+    }
+}
+
+/// Appends a segment if the device takes one more. A device that takes one alone is told by which
+/// of its limits the memory is more.
 pub(super) fn push_counted(
     list: &mut Vec<DmaSegment>,
     limits: &Limits,
@@ -167,6 +216,9 @@ pub(super) fn push_counted(
 ) -> Result<(), Error> {
     // CAST: a vector's length fits 64 bits.
     let count = (list.len() as u64).saturating_add(1);
+    if let Some(reason) = not_one(limits, list.last(), addr, len) {
+        return Err(Error::Unmappable(reason));
+    }
     if count > u64::from(limits.max_segments) {
         return Err(Error::Unmappable(Reason {
             constraint: Constraint::SegmentCount,

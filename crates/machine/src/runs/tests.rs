@@ -9,7 +9,8 @@ const FRAMES: u64 = 200;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Run(u64, u64),
+    /// Frames, their alignment, and where they end.
+    Run(u64, u64, u64),
     Scattered(u64, u64),
     Lowest(u64, u64),
     Give(usize),
@@ -18,17 +19,25 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let end = prop_oneof![Just(u64::MAX), 0u64..FRAMES + 20];
     prop_oneof![
-        (1u64..40, end.clone()).prop_map(|(len, end)| Op::Run(len, end)),
+        (1u64..40, 0u32..6, end.clone()).prop_map(|(len, align, end)| Op::Run(
+            len,
+            1 << align,
+            end
+        )),
         (1u64..60, end.clone()).prop_map(|(len, end)| Op::Scattered(len, end)),
         (1u64..60, end).prop_map(|(len, end)| Op::Lowest(len, end)),
         any::<usize>().prop_map(Op::Give),
     ]
 }
 
-fn longest(free: &BTreeSet<u64>, end: u64) -> u64 {
+/// The longest run that starts on a multiple of `align`.
+fn longest(free: &BTreeSet<u64>, align: u64, end: u64) -> u64 {
     let (mut best, mut run, mut before) = (0, 0, None);
     for &frame in free.range(..end) {
-        run = if before == Some(frame) { run + 1 } else { 1 };
+        run = match before == Some(frame) && run > 0 {
+            true => run + 1,
+            false => u64::from(frame % align == 0),
+        };
         before = Some(frame + 1);
         best = best.max(run);
     }
@@ -47,9 +56,10 @@ proptest! {
         let mut taken: Vec<Vec<u64>> = Vec::new();
         for op in ops {
             let (frames, wanted, room) = match op {
-                Op::Run(len, end) => {
-                    let got = runs.take_run(len, end);
-                    let room = longest(&free, end) >= len;
+                Op::Run(len, align, end) => {
+                    let got = runs.take_run((len, align), end);
+                    let room = longest(&free, align, end) >= len;
+                    prop_assert!(got.is_none_or(|at| at % align == 0));
                     (got.map(|at| (at..at + len).collect::<Vec<_>>()), (len, end), room)
                 }
                 Op::Scattered(len, end) => {
@@ -86,7 +96,7 @@ proptest! {
                 taken.push(frames);
             }
             prop_assert_eq!(runs.frames(), free.len() as u64);
-            prop_assert_eq!(runs.largest(u64::MAX), longest(&free, u64::MAX));
+            prop_assert_eq!(runs.largest(u64::MAX), longest(&free, 1, u64::MAX));
         }
     }
 }
