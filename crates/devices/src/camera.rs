@@ -106,13 +106,8 @@ impl<C> Camera<C> {
         };
         let source = Source::open(source, *looping)?;
         let native = source.native();
-        let mode = Mode::new(
-            spec,
-            true,
-            native.map(|info| (info.size, info.interval)),
-            |_| true,
-        )
-        .ok_or_else(|| Failure::new("no pixel format fits the camera"))?;
+        let mode = Mode::new(spec, true, native.map(|info| (info.size, info.interval)))
+            .ok_or_else(|| spec.no_such_format())?;
         let sensor = native.map_or_else(|| Size::nearest(PATTERN.0, PATTERN.1), |info| info.size);
         Ok(Self {
             identity: identity(spec, place, card),

@@ -71,8 +71,7 @@ impl<C> Display<C> {
             return Err(Failure::new("a camera is no display"));
         };
         let sink = Sink::open(sink)?;
-        let mode = Mode::new(spec, false, None, |layout| sink.accepts(layout))
-            .ok_or_else(|| Failure::new("no pixel format fits the recording"))?;
+        let mode = Mode::new(spec, false, None).ok_or_else(|| spec.no_such_format())?;
         Ok(Self {
             identity: identity(spec, place, "Display"),
             policy: policy(spec, place),

@@ -60,32 +60,38 @@ pub(crate) struct Mode {
     default_interval: Fraction,
 }
 
+/// The formats of a camera or display; `accepts` tells which layouts the device can take.
+pub(crate) fn formats(
+    spec: &DeviceSpec,
+    accepts: impl Fn(Layout) -> bool,
+) -> Vec<&'static PixelFormat> {
+    pixfmt::TABLE
+        .iter()
+        .filter(|pixel| spec.mplane || pixel.memory_planes == 1)
+        .filter(|pixel| Layout::of(pixel.fourcc).is_some_and(&accepts))
+        .collect()
+}
+
 impl Mode {
-    /// The mode a SPEC asks for, with what the source offers for want of it. `accepts` tells
-    /// which layouts the device can take.
+    /// The mode a SPEC asks for, with what the source offers for want of it. `None` if it asks
+    /// for a format that there is not.
     pub(crate) fn new(
         spec: &DeviceSpec,
         captures: bool,
         native: Option<(Size, Fraction)>,
-        accepts: impl Fn(Layout) -> bool,
     ) -> Option<Self> {
         let planarity = if spec.mplane {
             Planarity::Multi
         } else {
             Planarity::Single
         };
-        let formats: Vec<&'static PixelFormat> = pixfmt::TABLE
-            .iter()
-            .filter(|pixel| spec.mplane || pixel.memory_planes == 1)
-            .filter(|pixel| Layout::of(pixel.fourcc).is_some_and(&accepts))
-            .collect();
+        let formats = spec.pixel_formats();
         let (native_size, native_interval) = native.unzip();
         let size = spec.size.or(native_size).unwrap_or(Size::nearest(640, 480));
-        let wanted = spec.format.unwrap_or(FourCc::YUYV);
-        let pixel = formats
-            .iter()
-            .find(|pixel| pixel.fourcc == wanted)
-            .or(formats.first())?;
+        let pixel = match spec.format {
+            Some(wanted) => formats.iter().find(|pixel| pixel.fourcc == wanted),
+            None => formats.first(),
+        }?;
         let mut format = Format::new(pixel, size.width(), size.height())?;
         format.color = if captures {
             COLOR

@@ -3,11 +3,12 @@
 //! A SPEC is a kind with what it sees or where it records, and options after commas. A comma
 //! that belongs to a file's name is written `\,`, a backslash `\\`.
 
+mod formats;
 mod parse;
 
 use crate::picture::Size;
 use parse::{
-    format_name, parse_format, parse_fps, parse_in, parse_sink, parse_size, parse_source,
+    parse_bytes, parse_format, parse_fps, parse_in, parse_sink, parse_size, parse_source,
     parse_switch, split,
 };
 use std::fmt;
@@ -54,6 +55,12 @@ pub struct DeviceSpec {
     /// Whether its memory must be physically contiguous, also where there is an IOMMU: it does not
     /// sit behind it.
     pub contiguous: bool,
+    /// Bytes that addresses of planes are multiples of, a power of two; `None` for any.
+    pub align: Option<u64>,
+    /// Most bytes of a plane, which is one run of addresses; `None` for the machine's.
+    pub max_segment: Option<u64>,
+    /// Bytes, a power of two, of which no plane crosses a multiple; `None` for the machine's.
+    pub boundary: Option<u64>,
     /// Bytes that lines of pictures are multiples of, a power of two; `None` for any.
     pub stride: Option<u32>,
     /// Number of its node; `None` for the first that is free.
@@ -192,7 +199,8 @@ const fn help(name: &'static str, values: &'static str, meaning: &'static str) -
 
 const SIZES: &str = "WIDTHxHEIGHT, even numbers from 2x2 to 4096x2304";
 const RATES: &str = "N or N/D frames per second, from 1 to 120";
-const FORMATS: &str = "YUYV, NV12, RGB24, or NV12M (multi-planar devices only)";
+const FORMATS: &str = "YUYV, NV12, RGB24, NV12M (multi-planar devices only) or YUV420 (codecs and \
+                       converters only)";
 const SWITCH: &str = "on or off";
 const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png";
 
@@ -303,6 +311,21 @@ pub const OPTIONS: &[OptionHelp] = &[
         "whether it needs physically contiguous memory, past the machine's IOMMU (default off)",
     ),
     help(
+        "align",
+        "a power of two from 1 to 16MiB",
+        "bytes that addresses of planes are multiples of, for the device (default 1)",
+    ),
+    help(
+        "max-segment",
+        "bytes from 4KiB to 4GiB",
+        "longest run of addresses that the device takes; a plane is one (default: any)",
+    ),
+    help(
+        "boundary",
+        "a power of two from 4KiB to 4GiB",
+        "bytes of which a plane's addresses cross no multiple (default: any)",
+    ),
+    help(
         "stride",
         "a power of two from 1 to 4096",
         "bytes that lines of pictures are multiples of (codecs and converters)",
@@ -334,6 +357,9 @@ impl DeviceSpec {
             name: None,
             mask_bits: None,
             contiguous: false,
+            align: None,
+            max_segment: None,
+            boundary: None,
             stride: None,
             node: None,
         }
@@ -421,6 +447,7 @@ impl FromStr for DeviceSpec {
                 .map_err(|why| refuse(why.unwrap_or_else(|| format!("use {}", known.values))))?;
         }
         spec.check_format()?;
+        spec.check_addresses()?;
         Ok(spec)
     }
 }
@@ -462,6 +489,18 @@ impl DeviceSpec {
                 let bytes = parse_in(value, 1, 4096).filter(|bytes| bytes.is_power_of_two());
                 self.stride = Some(bytes.ok_or(None)?);
             }
+            "align" => {
+                let bytes = parse_bytes(value, 1, 16 << 20).filter(|bytes| bytes.is_power_of_two());
+                self.align = Some(bytes.ok_or(None)?);
+            }
+            "max-segment" => {
+                self.max_segment = Some(parse_bytes(value, 4 << 10, 4 << 30).ok_or(None)?);
+            }
+            "boundary" => {
+                let bytes = parse_bytes(value, 4 << 10, 4 << 30);
+                let bytes = bytes.filter(|bytes| bytes.is_power_of_two());
+                self.boundary = Some(bytes.ok_or(None)?);
+            }
             "contiguous" => self.contiguous = parse_switch(value).ok_or(None)?,
             "mask" => self.mask_bits = Some(parse_in(value, 20, 64).ok_or(None)?),
             "name" => {
@@ -480,29 +519,25 @@ impl DeviceSpec {
         Ok(())
     }
 
-    /// Checks the format against what the device can do.
-    fn check_format(&self) -> Result<(), SpecError> {
-        let Some(format) = self.format else {
-            return Ok(());
-        };
-        let refuse = |why: &str| {
-            Err(SpecError {
-                option: "format".to_owned(),
-                value: format_name(format).to_owned(),
-                allowed: why.to_owned(),
-            })
-        };
-        if format == FourCc::NV12M && !self.mplane {
-            return refuse("it has two planes; ask for camera-mplane or display-mplane");
-        }
-        if let DeviceKind::Display {
-            sink: SinkSpec::Y4m(_),
-        } = self.kind
-            && format == FourCc::RGB24
+    /// Checks that what is said of the device's addresses is said of a device that has some.
+    fn check_addresses(&self) -> Result<(), SpecError> {
+        let said = [
+            ("align", self.align),
+            ("max-segment", self.max_segment),
+            ("boundary", self.boundary),
+        ];
+        match said
+            .iter()
+            .find_map(|(name, value)| Some((name, (*value)?)))
         {
-            return refuse("y4m holds no RGB; record to NAME%04d.png or FILE.rgb");
+            Some((name, bytes)) if self.allocator == Allocator::Vmalloc => Err(SpecError {
+                option: (*name).to_owned(),
+                value: bytes.to_string(),
+                allowed: "a device with alloc=vmalloc has no DMA addresses; leave one out"
+                    .to_owned(),
+            }),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

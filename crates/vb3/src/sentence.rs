@@ -137,7 +137,8 @@ fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, String)>
         ),
         "max-segment" => (
             format!("one run of {w} was needed and the device takes at most {f} in one"),
-            "use smaller buffers, or raise the largest segment in the machine's profile",
+            "use smaller buffers, or raise max-segment of the device (--device) or of the machine's \
+             profile",
         ),
         "boundary" => (
             match found.checked_add(1) {
@@ -149,7 +150,8 @@ fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, String)>
                 }
                 None => "a run of addresses would cross the device's boundary".to_owned(),
             },
-            "use smaller or aligned buffers, or widen the boundary in the machine's profile",
+            "use smaller or aligned buffers, let the device allocate, or widen the boundary of the \
+             device (--device) or of the machine's profile",
         ),
         "iova-space" => (
             format!("the mapping needs {w} of I/O addresses when {f} were free below the mask"),
@@ -172,7 +174,12 @@ fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, String)>
         ),
         "alignment" => (
             format!("an alignment of {w} is needed and the address has {f}"),
-            "align the memory to a page",
+            if wanted > 4096 {
+                "let the device allocate (MMAP) and share its buffers as dma-bufs, or choose a \
+                 machine with an IOMMU (--machine soc-iommu), which gives memory new addresses"
+            } else {
+                "align the memory to a page"
+            },
         ),
         "buffer-size" => (
             format!("the format needs {w} and the buffer offered has {f}"),

@@ -58,18 +58,23 @@ impl<C> std::fmt::Debug for FrameConverter<C> {
     }
 }
 
+/// The formats of both sides.
+pub(crate) fn formats(spec: &DeviceSpec) -> Vec<&'static PixelFormat> {
+    pixfmt::TABLE
+        .iter()
+        .filter(|pixel| spec.mplane || pixel.memory_planes == 1)
+        .filter(|pixel| PixelLayout::of(pixel.fourcc).is_some())
+        .collect()
+}
+
 impl<C> FrameConverter<C> {
     /// Makes what one open file has of the converter of a SPEC.
     ///
     /// # Errors
     /// A sentence, for a SPEC that names no format it has.
     pub fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
-        let formats: Vec<&'static PixelFormat> = pixfmt::TABLE
-            .iter()
-            .filter(|pixel| spec.mplane || pixel.memory_planes == 1)
-            .filter(|pixel| PixelLayout::of(pixel.fourcc).is_some())
-            .collect();
-        let none = || Failure::new("the converter has no such format");
+        let formats = formats(spec);
+        let none = || spec.no_such_format();
         let size = spec.size.unwrap_or(Size::nearest(640, 480));
         let wanted = spec.format.unwrap_or(FourCc::NV12);
         let pixel = formats.iter().find(|pixel| pixel.fourcc == wanted);

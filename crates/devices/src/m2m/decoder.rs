@@ -117,7 +117,7 @@ impl<C> Decoder<C> {
         let coded = format::coded(kind);
         let raw = raw::formats(spec);
         let stride = spec.stride.unwrap_or(1);
-        let none = || Failure::new("the decoder has no format");
+        let none = || spec.no_such_format();
         let size = spec.size.unwrap_or(crate::picture::Size::nearest(640, 480));
         let start = format::coded_at(&coded, size.width(), size.height()).ok_or_else(none)?;
         let first = raw::first(&raw, spec.format).ok_or_else(none)?;

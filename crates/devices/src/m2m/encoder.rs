@@ -107,7 +107,7 @@ impl<C> Encoder<C> {
         let coded_formats = format::coded(kind);
         let raw_formats = raw::formats(spec);
         let stride = spec.stride.unwrap_or(1);
-        let none = || Failure::new("the encoder has no format");
+        let none = || spec.no_such_format();
         let size = spec.size.unwrap_or(crate::picture::Size::nearest(640, 480));
         let source = format::first(kind, &raw_formats, spec.format, size, stride);
         let source = source.ok_or_else(none)?;

@@ -11,12 +11,14 @@ mod meta;
 mod raw;
 
 pub use converter::FrameConverter;
+pub(crate) use converter::formats as converter_formats;
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub(crate) use hired::Hired;
 pub(crate) use lane::{Lane, LaneDriver};
 pub(crate) use memo::Memos;
 pub(crate) use meta::Meta;
+pub(crate) use raw::formats as codec_formats;
 
 #[cfg(test)]
 mod tests;

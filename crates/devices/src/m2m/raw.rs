@@ -33,10 +33,13 @@ pub(crate) fn formats(spec: &DeviceSpec) -> Vec<&'static PixelFormat> {
         .collect()
 }
 
-/// The format that a SPEC asks for, or the first.
+/// The format that a SPEC asks for, if there is such a one, or the first.
 pub(crate) fn first(raw: &[&'static PixelFormat], wanted: Option<FourCc>) -> Option<FourCc> {
-    let wanted = raw.iter().find(|pixel| Some(pixel.fourcc) == wanted);
-    Some(wanted.or_else(|| raw.first())?.fourcc)
+    let pixel = match wanted {
+        Some(wanted) => raw.iter().find(|pixel| pixel.fourcc == wanted),
+        None => raw.first(),
+    };
+    Some(pixel?.fourcc)
 }
 
 /// A raw format of the size of another, and of the colours that its pictures have.

@@ -90,7 +90,7 @@ impl Sink {
     /// Whether pictures of this layout can be recorded exactly.
     #[must_use]
     pub const fn accepts(&self, layout: Layout) -> bool {
-        !matches!((&self.kind, layout), (SinkSpec::Y4m(_), Layout::Rgb24))
+        self.kind.accepts(layout)
     }
 
     /// The pictures that follow have this shape. Where a file can hold one shape only, another

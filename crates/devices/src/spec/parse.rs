@@ -81,6 +81,17 @@ pub(super) fn parse_in(value: &str, min: u32, max: u32) -> Option<u32> {
         .filter(|number| (min..=max).contains(number))
 }
 
+/// Bytes, plain or in KiB, MiB or GiB, within bounds.
+pub(super) fn parse_bytes(value: &str, min: u64, max: u64) -> Option<u64> {
+    const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    let (digits, unit) = UNITS
+        .iter()
+        .find_map(|&(name, unit)| Some((value.strip_suffix(name)?, unit)))
+        .unwrap_or((value, 1));
+    let bytes = u64::from(parse_in(digits, 0, u32::MAX)?) * unit;
+    (min..=max).contains(&bytes).then_some(bytes)
+}
+
 pub(super) fn parse_size(value: &str) -> Option<Size> {
     let (width, height) = value.split_once('x')?;
     Size::new(

@@ -1,4 +1,14 @@
 use super::*;
+use crate::{Device, Place};
+use vb3_v4l2::{Flow, Role, VideoDriver};
+
+fn place() -> Place {
+    Place {
+        bus_info: "platform:vb3-000".to_owned(),
+        userptr: false,
+        codec: vb3_codec::Launch::in_thread(),
+    }
+}
 
 fn parse(text: &str) -> DeviceSpec {
     text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
@@ -98,6 +108,9 @@ fn options_land_where_they_belong() {
             name: Some("My Camera".into()),
             mask_bits: Some(32),
             contiguous: true,
+            align: None,
+            max_segment: None,
+            boundary: None,
             stride: Some(64),
             node: Some(7),
         }
@@ -129,6 +142,66 @@ fn codecs_are_multi_planar_and_take_what_shapes_their_pictures() {
             "{word} in the help"
         );
     }
+}
+
+/// In the order in which they are listed.
+const OFFERED: [(&str, &[&str]); 11] = [
+    ("camera", &["YUYV", "NV12", "RGB24"]),
+    ("camera-mplane", &["YUYV", "NV12", "RGB24", "NV12M"]),
+    ("capture-convert", &["YUYV", "NV12", "RGB24"]),
+    ("display", &["YUYV", "NV12", "RGB24"]),
+    ("display-mplane", &["YUYV", "NV12", "RGB24", "NV12M"]),
+    ("display-mplane=a.y4m", &["YUYV", "NV12", "NV12M"]),
+    ("h264dec", &["NV12", "NV12M", "YUV420"]),
+    ("h264enc", &["NV12", "NV12M", "YUV420"]),
+    ("jpegdec", &["NV12", "NV12M", "YUV420"]),
+    ("jpegenc", &["NV12", "NV12M", "YUV420"]),
+    ("convert", &["YUYV", "NV12", "RGB24", "NV12M", "YUV420"]),
+];
+
+#[test]
+fn a_format_that_a_device_does_not_offer_is_refused_with_those_it_does() {
+    for (device, offered) in OFFERED {
+        for format in ["YUYV", "NV12", "RGB24", "NV12M", "YUV420"] {
+            let text = format!("{device},format={format}");
+            if offered.contains(&format) {
+                let spec = parse(&text);
+                let device: Device<u64> = Device::new(&spec, &place()).unwrap();
+                let flow = match device.role() {
+                    Role::Capture => Flow::Capture,
+                    Role::Output => Flow::Output,
+                    Role::MemToMem if text.contains("dec") => Flow::Capture,
+                    Role::MemToMem => Flow::Output,
+                };
+                assert_eq!(Some(device.format(flow).fourcc), spec.format, "{text}");
+                continue;
+            }
+            let said = refusal(&text);
+            let kind = device.split('=').next().unwrap();
+            let all = format!(
+                "format={format} is not understood: {kind} offers {}",
+                offered.join(", ")
+            );
+            assert!(said.starts_with(&all), "{said}");
+            // Neither does a SPEC made otherwise go unnoticed.
+            let mut spec = parse(device);
+            spec.format = Some(parse_format(format).unwrap());
+            let made: Result<Device<u64>, _> = Device::new(&spec, &place());
+            let said = made.err().unwrap().sentence().to_owned();
+            assert!(said.contains(&offered.join(", ")), "{said}");
+        }
+    }
+}
+
+#[test]
+fn constraints_are_bytes_plain_or_in_units() {
+    let spec = parse("h264dec,align=8192,max-segment=64KiB,boundary=1GiB");
+    assert_eq!(
+        (spec.align, spec.max_segment, spec.boundary),
+        (Some(8192), Some(65_536), Some(1 << 30))
+    );
+    assert_eq!(parse("display,max-segment=4GiB").max_segment, Some(1 << 32));
+    assert_eq!(parse("display,max-segment=5000").max_segment, Some(5000));
 }
 
 #[test]
@@ -163,7 +236,7 @@ fn refusals_name_option_value_and_what_is_allowed() {
         ("camera,format=NV12M", "ask for camera-mplane"),
         (
             "display=a.y4m,format=RGB24",
-            "format=RGB24 is not understood: y4m holds no RGB",
+            "format=RGB24 is not understood: display offers YUYV, NV12; y4m holds no RGB",
         ),
         (
             "camera,loop=yes",
@@ -184,6 +257,27 @@ fn refusals_name_option_value_and_what_is_allowed() {
         ),
         ("camera,mask=65", "from 20 to 64"),
         ("convert,contiguous=yes", "on or off"),
+        (
+            "display,align=3",
+            "align=3 is not understood: use a power of two from 1 to 16MiB",
+        ),
+        ("display,align=32MiB", "from 1 to 16MiB"),
+        ("display,align=0", "from 1 to 16MiB"),
+        ("display,align=1K", "from 1 to 16MiB"),
+        (
+            "display,max-segment=4095",
+            "max-segment=4095 is not understood: use bytes from 4KiB to 4GiB",
+        ),
+        ("display,max-segment=5GiB", "from 4KiB to 4GiB"),
+        ("display,max-segment=KiB", "from 4KiB to 4GiB"),
+        (
+            "display,boundary=96KiB",
+            "boundary=96KiB is not understood: use a power of two from 4KiB to 4GiB",
+        ),
+        (
+            "camera,alloc=vmalloc,boundary=64KiB",
+            "boundary=65536 is not understood: a device with alloc=vmalloc has no DMA addresses",
+        ),
         ("camera,node=video64", "videoN, N from 0 to 63"),
         ("camera,node=7", "videoN"),
         (
@@ -215,6 +309,9 @@ fn every_listed_option_is_understood() {
         ("name", "x"),
         ("mask", "20"),
         ("contiguous", "on"),
+        ("align", "64KiB"),
+        ("max-segment", "64KiB"),
+        ("boundary", "1MiB"),
         ("stride", "64"),
         ("node", "video0"),
     ] {
@@ -226,7 +323,7 @@ fn every_listed_option_is_understood() {
     }
     assert_eq!(
         OPTIONS.len(),
-        16,
+        19,
         "an option is listed that this test does not try"
     );
 }

@@ -69,6 +69,11 @@ impl Node {
                 .mask_bits
                 .map(|bits| u64::MAX.checked_shr(64 - bits.min(64)).unwrap_or(0)),
             iommu: spec.contiguous.then_some(false),
+            align: spec.align,
+            max_segment: spec.max_segment,
+            boundary: spec.boundary.map(|bytes| bytes - 1),
+            // A plane is one address to it, so that a limit of segments is one of planes.
+            max_segments: (spec.max_segment.is_some() || spec.boundary.is_some()).then_some(1),
             ..DeviceLimits::default()
         };
         let dma = memory
