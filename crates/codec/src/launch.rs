@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Why a worker could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,7 +119,23 @@ fn io_failure(what: &'static str, error: &std::io::Error) -> Failure {
     Failure::System { what, errno }
 }
 
+/// Workers that run, or ran and were not waited for.
+static WORKERS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+fn workers() -> MutexGuard<'static, Vec<u32>> {
+    WORKERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a child of this process is a worker, which its [`Worker`](crate::Worker) waits for: who
+/// reaps other children must leave it alone.
+#[must_use]
+pub fn is_worker(pid: u32) -> bool {
+    workers().contains(&pid)
+}
+
 fn run(program: &PathBuf, args: &[OsString], socket: OwnedFd) -> Result<Running, Failure> {
+    // Nobody sees the process before it is in the list.
+    let mut workers = workers();
     Command::new(program)
         .args(args)
         .stdin(socket)
@@ -126,6 +143,7 @@ fn run(program: &PathBuf, args: &[OsString], socket: OwnedFd) -> Result<Running,
         .stderr(Stdio::inherit())
         .spawn()
         .map(|child| {
+            workers.push(child.id());
             let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
             let handle = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
             Running(Some((child, handle)))
@@ -153,7 +171,11 @@ impl Running {
             Some(handle) => pidfd_send_signal(handle, Signal::KILL).is_ok(),
             None => child.kill().is_ok(),
         };
-        match child.wait() {
+        let pid = child.id();
+        let status = child.wait();
+        // Its number may be another's from now on.
+        workers().retain(|known| *known != pid);
+        match status {
             Ok(status) => describe(status),
             Err(_) => "the codec process ended".to_owned(),
         }

@@ -63,7 +63,7 @@ pub use job::{
     Chroma, Colour, Config, Event, Framing, H264Profile, H264Settings, Job, Kind, Planes,
     PlanesMut, Rect, Refused, StreamFormat,
 };
-pub use launch::{Failure, Launch};
+pub use launch::{Failure, Launch, is_worker};
 pub use serve::{serve, serve_stdin};
 pub use slots::{Packet, Picture};
 pub use worker::Worker;

@@ -268,6 +268,14 @@ pub trait Backend {
     /// number has been used for another file.
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>>;
 
+    /// Whether a child of this process was started by the backend, which waits for it itself.
+    /// Other children that are under a filter of system calls are taken for orphans of programs,
+    /// and reaped.
+    fn is_own_child(&self, pid: u32) -> bool {
+        let _ = pid;
+        false
+    }
+
     /// Files whose poll state or pending calls may have changed since the last look. Cleared by
     /// the call.
     fn take_changed(&mut self) -> Vec<FileId>;

@@ -41,11 +41,13 @@ pub(crate) enum Ended {
     Signal(i32),
 }
 
-/// Reaps ended children that ran under the filter and were never seen calling.
+/// Reaps ended children that ran under the filter, orphans above all: those that were never seen
+/// calling, and those whose end was seen while they had another parent.
 ///
 /// Before Linux 6.11 a process that has ended and was not reaped still counts as one that may
-/// call. Children of other kinds are left to whoever started them.
-pub(crate) fn sweep() {
+/// call. Children of other kinds are left to whoever started them, and so are those that `spares`
+/// names.
+pub(crate) fn sweep(spares: impl Fn(u32) -> bool) {
     let own = filters("self").unwrap_or(0);
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
         return;
@@ -54,10 +56,12 @@ pub(crate) fn sweep() {
         let children = std::fs::read_to_string(thread.path().join("children"));
         for pid in children.unwrap_or_default().split_ascii_whitespace() {
             if filters(pid).is_some_and(|filters| filters > own)
-                && let Ok(pid) = pid.parse::<libc::pid_t>()
+                && let Ok(pid) = pid.parse::<libc::id_t>()
+                && !spares(pid)
             {
-                // SAFETY: takes integers; reaps only what has ended.
-                unsafe { libc::waitpid(pid, core::ptr::null_mut(), libc::WNOHANG) };
+                let exited = libc::WEXITED | libc::WNOHANG;
+                // SAFETY: takes integers and no place for what it finds; reaps only what has ended.
+                unsafe { libc::waitid(libc::P_PID, pid, core::ptr::null_mut(), exited) };
             }
         }
     }

@@ -88,7 +88,7 @@ impl Server<'_> {
             self.free_strays();
             if self.ended.is_some() && self.swept.elapsed() >= AFTERWARDS {
                 self.swept = Instant::now();
-                reap::sweep();
+                self.sweep();
             }
             if calls & libc::POLLIN != 0 {
                 self.one_call();
@@ -234,6 +234,20 @@ impl Server<'_> {
         if thread.tid == thread.tgid && tid != self.main.0 {
             reap::try_reap(&thread.pidfd);
         }
+        // Its children are ours now. Where no signal tells of those, this is when to look.
+        if thread.tid == thread.tgid && self.forward.is_none() {
+            self.sweep();
+        }
+    }
+
+    /// Reaps orphans of programs.
+    pub(crate) fn sweep(&self) {
+        let main = self.ended.is_none().then_some(self.main.0);
+        reap::sweep(|pid| {
+            Some(pid) == main
+                || self.strays.iter().any(|stray| stray.tid() == pid)
+                || self.backend.is_own_child(pid)
+        });
     }
 
     /// Lets go of threads that have stopped by now.

@@ -125,8 +125,14 @@ impl Look {
 /// The end of the pipe that the handler writes to; -1 when nobody listens.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
-/// Signals passed on to the program.
-const FORWARDED: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+/// Signals passed on to the program; and the one that tells of children, which are reaped.
+const CAUGHT: [libc::c_int; 5] = [
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGCHLD,
+];
 
 /// Catches signals sent to the supervisor while it exists.
 #[derive(Debug)]
@@ -183,13 +189,13 @@ impl Forward {
         if !free {
             return Ok(this);
         }
-        for signal in FORWARDED {
+        for signal in CAUGHT {
             // SAFETY: zero is a value of sigaction; both structures are live; the handler is
             // async-signal-safe.
             unsafe {
                 let mut action: libc::sigaction = core::mem::zeroed();
                 action.sa_sigaction = on_signal as *const () as usize;
-                action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+                action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_NOCLDSTOP;
                 let mut before: libc::sigaction = core::mem::zeroed();
                 if libc::sigaction(signal, core::ptr::null(), &raw mut before) == 0
                     && before.sa_sigaction != libc::SIG_IGN
@@ -230,10 +236,17 @@ impl Drop for Forward {
 }
 
 impl crate::serve::Server<'_> {
-    /// Passes on what was sent to the supervisor.
+    /// Passes on what was sent to the supervisor, and reaps the children that it was told of.
     pub(crate) fn forward_signals(&mut self) {
         let Some(forward) = &self.forward else { return };
-        for (signal, from_process) in forward.take() {
+        let (children, signals): (Vec<_>, Vec<_>) = forward
+            .take()
+            .into_iter()
+            .partition(|(signal, _)| *signal == libc::SIGCHLD);
+        if !children.is_empty() {
+            self.sweep();
+        }
+        for (signal, from_process) in signals {
             let pids = match self.ended {
                 None if from_process => vec![self.main.0],
                 // The terminal's signal has reached the program, too.

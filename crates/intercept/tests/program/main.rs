@@ -8,6 +8,7 @@ mod lifetime;
 mod made;
 mod mapping;
 mod opening;
+mod orphans;
 mod polling;
 mod robust;
 mod shell;

@@ -77,6 +77,8 @@ pub(crate) struct Toy {
     pub(crate) gone: u32,
     pub(crate) abandoned: u32,
     pub(crate) written: Vec<u8>,
+    /// Children that it started itself.
+    pub(crate) children: Vec<u32>,
     /// Opens refused from this many on.
     pub(crate) most: usize,
 }
@@ -113,6 +115,7 @@ impl Toy {
             gone: 0,
             abandoned: 0,
             written: Vec::new(),
+            children: Vec::new(),
             most: 200,
         }
     }
@@ -407,6 +410,10 @@ impl Backend for Toy {
 
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
         Vec::new()
+    }
+
+    fn is_own_child(&self, pid: u32) -> bool {
+        self.children.contains(&pid)
     }
 
     fn take_changed(&mut self) -> Vec<FileId> {

@@ -396,6 +396,10 @@ impl Backend for World {
             .collect()
     }
 
+    fn is_own_child(&self, pid: u32) -> bool {
+        vb3_codec::is_worker(pid)
+    }
+
     fn take_changed(&mut self) -> Vec<FileId> {
         std::mem::take(&mut self.changed).into_iter().collect()
     }
