@@ -4,7 +4,7 @@
 
 use arbitrary::Arbitrary;
 use vb3_codec::{
-    Chroma, Config, Event, Framing, H264Profile, H264Settings, Job, Kind, MAX_HEIGHT,
+    Chroma, Colour, Config, Event, Framing, H264Profile, H264Settings, Job, Kind, MAX_HEIGHT,
     MAX_IN_FLIGHT, MAX_WIDTH, Packet, Picture, Refused, StreamFormat, Worker,
 };
 use vb3_fuzz::random::Steps;
@@ -256,6 +256,7 @@ impl Owner {
                 gop: 10,
                 profile: H264Profile::Main,
                 level: None,
+                colour: Colour::default(),
             }),
             Kind::JpegEncoder => Config::JpegEncoder {
                 width,

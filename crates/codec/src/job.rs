@@ -112,6 +112,8 @@ pub struct H264Settings {
     pub profile: H264Profile,
     /// `level_idc`: 10 times the level, 9 for level 1b; `None` for the lowest that fits.
     pub level: Option<u8>,
+    /// What the stream says that the numbers of its pictures mean; nothing if nothing is known.
+    pub colour: Colour,
 }
 
 /// Coding tools of an H.264 encoder. B pictures are never made.

@@ -436,6 +436,20 @@ pub(crate) const fn chroma_from_word(word: u64) -> Chroma {
 /// Numbers of a [`Config`]; after them come generation and slot length of an encoder's memory.
 pub(crate) const CONFIG_WORDS: usize = 10;
 
+fn colour_to_word(c: Colour) -> u64 {
+    u32::from_le_bytes([c.primaries, c.transfer, c.matrix, u8::from(c.full_range)]).into()
+}
+
+const fn colour_from_word(word: u32) -> Colour {
+    let [primaries, transfer, matrix, full_range] = word.to_le_bytes();
+    Colour {
+        primaries,
+        transfer,
+        matrix,
+        full_range: full_range != 0,
+    }
+}
+
 type Checked = ([u64; CONFIG_WORDS], Option<Layout>);
 
 fn check(kind: Kind, config: Config) -> Result<Checked, &'static str> {
@@ -468,6 +482,7 @@ fn check(kind: Kind, config: Config) -> Result<Checked, &'static str> {
                 s.gop.into(),
                 s.profile as u64,
                 s.level.map_or(0, u64::from),
+                colour_to_word(s.colour),
             ]);
             Layout::new(s.width, s.height)
         }
@@ -513,6 +528,7 @@ pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
                 _ => H264Profile::High,
             },
             level: u8::try_from(small(8)?).ok().filter(|level| *level != 0),
+            colour: colour_from_word(small(9)?),
         })),
         _ => Some(Config::JpegEncoder {
             width: small(1)?,

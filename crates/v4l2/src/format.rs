@@ -62,9 +62,9 @@ impl Colorimetry {
         const fn known(value: u32, last: u32) -> u32 {
             if value <= last { value } else { 0 }
         }
-        // 5 is obsolete (BT.878), 7 is JPEG's alone.
+        // 4 is obsolete (BT.878), 7 is JPEG's alone.
         let colorspace = match self.colorspace {
-            1..=4 | 6 | 8..=12 => self.colorspace,
+            1..=3 | 5 | 6 | 8..=12 => self.colorspace,
             _ => return Self::for_model(model),
         };
         Self {

@@ -1,7 +1,7 @@
 //! openh264's C interface, and the only place that calls it.
 #![expect(unsafe_code, reason = "calls a C++ library")]
 
-use crate::job::{H264Profile, H264Settings, Planes};
+use crate::job::{Colour, H264Profile, H264Settings, Planes};
 use openh264_sys2::{
     API as _, DECODER_OPTION_NUM_OF_FRAMES_REMAINING_IN_BUFFER, ISVCDecoder, ISVCDecoderVtbl,
     ISVCEncoder, ISVCEncoderVtbl, SBitrateInfo, SBufferInfo, SDecodingParam, SEncParamExt,
@@ -231,6 +231,18 @@ impl RawEncoder {
         layer.uiLevelIdc = settings
             .level
             .map_or(openh264_sys2::LEVEL_UNKNOWN, i32::from);
+        let colour = settings.colour;
+        let open = Colour {
+            full_range: colour.full_range,
+            ..Colour::default()
+        };
+        layer.bVideoSignalTypePresent = colour != Colour::default();
+        layer.uiVideoFormat = openh264_sys2::VF_UNDEF as u8;
+        layer.bFullRange = colour.full_range;
+        layer.bColorDescriptionPresent = colour != open;
+        layer.uiColorPrimaries = colour.primaries;
+        layer.uiTransferCharacteristics = colour.transfer;
+        layer.uiColorMatrix = colour.matrix;
     }
 
     fn table(&self) -> &ISVCEncoderVtbl {

@@ -2,7 +2,7 @@
 #![cfg(feature = "h264")]
 
 use crate::tools::*;
-use vb3_codec::{Config, H264Profile, H264Settings, Job, Kind, Launch, Planes, Refused};
+use vb3_codec::{Colour, Config, H264Profile, H264Settings, Job, Kind, Launch, Planes, Refused};
 
 const WIDTH: u32 = 320;
 const HEIGHT: u32 = 240;
@@ -17,6 +17,7 @@ fn settings(profile: H264Profile) -> H264Settings {
         gop: 16,
         profile,
         level: None,
+        colour: Colour::default(),
     }
 }
 
@@ -109,6 +110,55 @@ fn every_picture_becomes_a_packet_that_ffmpeg_decodes() {
         let mut back = Driven::new(Kind::H264Decoder, &process());
         back.decode(packets.iter().map(|p| p.2));
         assert_same_pictures("both ways", &back.pictures(), &theirs);
+    }
+}
+
+#[test]
+fn the_stream_says_what_its_numbers_mean() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let pictures = source();
+    let points = |primaries, transfer, matrix, full_range| Colour {
+        primaries,
+        transfer,
+        matrix,
+        full_range,
+    };
+    for (colour, said) in [
+        (Colour::default(), ["unknown"; 4]),
+        (
+            points(2, 2, 2, true),
+            ["pc", "unknown", "unknown", "unknown"],
+        ),
+        (points(1, 1, 1, false), ["tv", "bt709", "bt709", "bt709"]),
+        (
+            points(9, 16, 9, true),
+            ["pc", "bt2020nc", "smpte2084", "bt2020"],
+        ),
+        (
+            points(6, 6, 6, false),
+            ["tv", "smpte170m", "smpte170m", "smpte170m"],
+        ),
+    ] {
+        for profile in [
+            H264Profile::ConstrainedBaseline,
+            H264Profile::Main,
+            H264Profile::High,
+        ] {
+            let settings = H264Settings {
+                colour,
+                ..settings(profile)
+            };
+            let driven = encode(settings, &pictures, &Launch::in_thread());
+            let packets = packets(&driven);
+            let mut back = Driven::new(Kind::H264Decoder, &Launch::in_thread());
+            back.decode(packets.iter().map(|p| p.2));
+            let found: Vec<Colour> = back.formats().iter().map(|f| f.colour).collect();
+            assert_eq!(found, [colour], "{profile:?}");
+            let stream: Vec<u8> = packets.iter().flat_map(|p| p.2.to_vec()).collect();
+            assert_eq!(colours_by_ffprobe(&stream), said, "{profile:?}");
+        }
     }
 }
 

@@ -12,7 +12,7 @@ mod format;
 mod read;
 mod work;
 
-use super::{Hired, Lane, LaneDriver, Memos, raw};
+use super::{Hired, Lane, LaneDriver, Memos, color, raw};
 use crate::Failure;
 use crate::device::Outside;
 use crate::place::{Place, identity, policy};
@@ -195,6 +195,7 @@ impl<C> Encoder<C> {
                     gop: self.controls.gop,
                     profile: self.controls.profile(),
                     level: Some(self.controls.level((width, height), rate)),
+                    colour: color::colour_of(self.output.format.color),
                 })
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::m2m::raw;
 use crate::picture::{HEIGHT_MAX, WIDTH_MAX};
-use vb3_codec::{Colour, Kind};
+use vb3_codec::Kind;
 use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat, pixfmt};
 
 /// Sizes of streams: from one macroblock, pictures of one pair of pixels being cropped ones.
@@ -77,43 +77,4 @@ pub(super) fn raw_like(
         ..*like
     };
     raw::like(raw, fourcc, &like, SIZES, stride)
-}
-
-/// Colours of a stream in V4L2's terms; what it leaves open stays as it was.
-pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
-    let colorspace = match colour.primaries {
-        // sRGB has the same primaries.
-        1 if colour.transfer == 13 => 8,
-        1 => 3,
-        4 => 5,
-        5 => 6,
-        6 => 1,
-        7 => 2,
-        9 => 10,
-        11 | 12 => 12,
-        _ => before.colorspace,
-    };
-    let xfer_func = match colour.transfer {
-        1 | 6 | 14 | 15 => 1,
-        7 => 4,
-        8 => 5,
-        11..=13 => 2,
-        16 => 7,
-        _ => before.xfer_func,
-    };
-    let ycbcr_enc = match colour.matrix {
-        1 => 2,
-        5 | 6 => 1,
-        7 => 8,
-        9 => 6,
-        10 => 7,
-        _ => before.ycbcr_enc,
-    };
-    Colorimetry {
-        colorspace,
-        xfer_func,
-        ycbcr_enc,
-        // Full range is only there if the stream says so.
-        quantization: if colour.full_range { 1 } else { 2 },
-    }
 }

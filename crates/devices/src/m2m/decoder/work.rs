@@ -1,8 +1,8 @@
 //! What a decoder does when it is its turn.
 
 use super::{Decoded, Decoder, Drain, Pending, format};
-use crate::m2m::Meta;
 use crate::m2m::hired::MAX_HEARD;
+use crate::m2m::{Meta, color};
 use crate::surface::{Surface, Trouble};
 use vb3_codec::{Chroma, Config, Event, Framing, Job, Kind, Planes, Refused, StreamFormat};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
@@ -379,7 +379,7 @@ impl<C> Decoder<C> {
 
     /// Colours as the stream says, or else the program.
     fn color_of(&self, format: &StreamFormat) -> Colorimetry {
-        format::color_of(format.colour, self.output.format.color)
+        color::color_of(format.colour, self.output.format.color)
     }
 
     /// What the stream says of its pictures.

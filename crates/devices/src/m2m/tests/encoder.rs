@@ -2,11 +2,11 @@
 
 use super::bench::{Bench, device};
 use super::{Scene, decoded};
-use crate::Encoder;
+use crate::{Decoder, Encoder};
 use vb3_codec::{Kind, Launch};
 use vb3_queue::{Error, Timecode};
 use vb3_v4l2::{
-    Command, ControlValue, DriverEvent, Flow, FourCc, Fraction, Rect, SelectionFlags,
+    Colorimetry, Command, ControlValue, DriverEvent, Flow, FourCc, Fraction, Rect, SelectionFlags,
     SelectionTarget, VideoDriver,
 };
 
@@ -438,6 +438,69 @@ fn the_program_changes_the_size() {
         .collect();
     assert_eq!(sizes, [(64, 48), (64, 48), (80, 64), (80, 64)]);
     assert!(seen[3].psnr(&Scene::moving(80, 64, 1)) > 35.0);
+}
+
+/// What a decoder says of the colours of a stream.
+fn colours_of(packets: &[Vec<u8>]) -> Colorimetry {
+    let mut bench = Bench::new(device("h264dec", Launch::in_thread(), Decoder::<u32>::new));
+    bench.make(Flow::Output, 2);
+    bench.start(Flow::Output);
+    bench.send(0, &[&packets[0]], 0);
+    bench.until("the stream's format", |bench| {
+        let mut events = bench.events.iter();
+        events.any(|event| matches!(event, DriverEvent::SourceChange { .. }))
+    });
+    bench.device.format(Flow::Capture).color
+}
+
+#[test]
+fn colours_are_in_the_stream_and_come_out_of_the_decoder() {
+    let color = |colorspace, xfer_func, ycbcr_enc, quantization| Colorimetry {
+        colorspace,
+        xfer_func,
+        ycbcr_enc,
+        quantization,
+    };
+    for (told, seen) in [
+        // What nobody said: Rec. 709 in limited range.
+        (None, color(3, 1, 2, 2)),
+        (Some(color(1, 0, 0, 0)), color(1, 1, 1, 2)),
+        (Some(color(8, 0, 0, 1)), color(8, 2, 1, 1)),
+        (Some(color(10, 7, 6, 2)), color(10, 7, 6, 2)),
+        (Some(color(3, 1, 1, 1)), color(3, 1, 1, 1)),
+        (Some(color(5, 0, 0, 0)), color(5, 1, 1, 2)),
+    ] {
+        let mut bench = encoder(",size=64x48");
+        if let Some(color) = told {
+            let mut wanted = bench.device.format(Flow::Output);
+            wanted.color = color;
+            assert_eq!(bench.set_format(Flow::Output, &wanted).color, color);
+        }
+        bench.begin(2, 2);
+        let packets = bytes_of(bench.encode(&scenes(64, 48, 2)));
+        assert_eq!(colours_of(&packets), seen, "{told:?}");
+    }
+}
+
+#[test]
+fn other_colours_begin_another_stream() {
+    let mut bench = small("");
+    let first = bytes_of(bench.encode(&scenes(64, 48, 2)));
+    for flow in [Flow::Output, Flow::Capture] {
+        bench.stop(flow);
+        bench.make(flow, 0);
+    }
+    let mut wanted = bench.device.format(Flow::Output);
+    wanted.color = Colorimetry {
+        colorspace: 10,
+        ..Colorimetry::default()
+    };
+    bench.set_format(Flow::Output, &wanted);
+    bench.begin(2, 2);
+    let second = bytes_of(bench.encode(&scenes(64, 48, 1)));
+    assert!(starts_a_stream(&second[0]));
+    assert_eq!(colours_of(&first).colorspace, 3);
+    assert_eq!(colours_of(&second).colorspace, 10);
 }
 
 #[test]

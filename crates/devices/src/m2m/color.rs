@@ -1,0 +1,192 @@
+//! What the numbers of pictures mean: V4L2's terms and those of a stream (ITU-T H.273).
+
+use vb3_codec::Colour;
+use vb3_v4l2::Colorimetry;
+
+/// `V4L2_COLORSPACE_*`.
+mod space {
+    pub(super) const SMPTE170M: u32 = 1;
+    pub(super) const SMPTE240M: u32 = 2;
+    pub(super) const REC709: u32 = 3;
+    pub(super) const SYSTEM_M: u32 = 5;
+    pub(super) const SYSTEM_BG: u32 = 6;
+    pub(super) const JPEG: u32 = 7;
+    pub(super) const SRGB: u32 = 8;
+    pub(super) const OPRGB: u32 = 9;
+    pub(super) const BT2020: u32 = 10;
+    pub(super) const RAW: u32 = 11;
+    pub(super) const DCI_P3: u32 = 12;
+}
+
+/// Colours of a stream in V4L2's terms; what it leaves open stays as it was.
+pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
+    let colorspace = match colour.primaries {
+        // sRGB has the same primaries.
+        1 if colour.transfer == 13 => space::SRGB,
+        1 => space::REC709,
+        4 => space::SYSTEM_M,
+        5 => space::SYSTEM_BG,
+        6 => space::SMPTE170M,
+        7 => space::SMPTE240M,
+        9 => space::BT2020,
+        11 | 12 => space::DCI_P3,
+        _ => before.colorspace,
+    };
+    let xfer_func = match colour.transfer {
+        // 11 and 12 go on beyond black and white, with the same curve between.
+        1 | 6 | 11 | 12 | 14 | 15 => 1,
+        7 => 4,
+        8 => 5,
+        13 => 2,
+        16 => 7,
+        17 => 6,
+        _ => before.xfer_func,
+    };
+    let ycbcr_enc = match (colour.matrix, colour.transfer) {
+        (5 | 6, 11) => 3,
+        (1, 11) => 4,
+        (1, _) => 2,
+        (5 | 6, _) => 1,
+        (7, _) => 8,
+        (9, _) => 6,
+        (10, _) => 7,
+        _ => before.ycbcr_enc,
+    };
+    Colorimetry {
+        colorspace,
+        xfer_func,
+        ycbcr_enc,
+        // Full range is only there if the stream says so.
+        quantization: if colour.full_range { 1 } else { 2 },
+    }
+}
+
+/// What a stream is to say of pictures of Y'CbCr; V4L2's defaults are spelt out. For opRGB there
+/// are no code points.
+pub(super) const fn colour_of(color: Colorimetry) -> Colour {
+    let ycbcr_enc = match (color.ycbcr_enc, color.colorspace) {
+        (0, space::REC709 | space::DCI_P3) => 2,
+        (0, space::BT2020) => 6,
+        (0, space::SMPTE240M) => 8,
+        (0, 0 | space::RAW) => 0,
+        (0, _) => 1,
+        (said, _) => said,
+    };
+    let xfer_func = match (color.xfer_func, color.colorspace) {
+        (0, space::OPRGB) => 3,
+        (0, space::SMPTE240M) => 4,
+        (0, space::DCI_P3) => 6,
+        (0, space::RAW) => 5,
+        (0, space::SRGB | space::JPEG) => 2,
+        (0, 0) => 0,
+        (0, _) => 1,
+        (said, _) => said,
+    };
+    Colour {
+        primaries: match color.colorspace {
+            space::REC709 | space::SRGB | space::JPEG => 1,
+            space::SYSTEM_M => 4,
+            space::SYSTEM_BG => 5,
+            space::SMPTE170M => 6,
+            space::SMPTE240M => 7,
+            space::BT2020 => 9,
+            space::DCI_P3 => 11,
+            _ => 2,
+        },
+        transfer: match (xfer_func, color.colorspace) {
+            (1, _) if ycbcr_enc == 3 || ycbcr_enc == 4 => 11,
+            (1, space::SMPTE170M | space::SYSTEM_BG) => 6,
+            (1, space::BT2020) => 14,
+            (1, _) => 1,
+            (2, _) => 13,
+            (4, _) => 7,
+            (5, _) => 8,
+            (6, _) => 17,
+            (7, _) => 16,
+            _ => 2,
+        },
+        matrix: match (ycbcr_enc, color.colorspace) {
+            (1 | 3 | 5, space::SYSTEM_BG) => 5,
+            (1 | 3 | 5, _) => 6,
+            (2 | 4, _) => 1,
+            (6, _) => 9,
+            (7, _) => 10,
+            (8, _) => 7,
+            _ => 2,
+        },
+        full_range: color.quantization == 1
+            || color.quantization == 0 && color.colorspace == space::JPEG,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn color(colorspace: u32, xfer_func: u32, ycbcr_enc: u32, quantization: u32) -> Colorimetry {
+        Colorimetry {
+            colorspace,
+            xfer_func,
+            ycbcr_enc,
+            quantization,
+        }
+    }
+
+    #[test]
+    fn defaults_are_spelt_out() {
+        // Colour space; what its transfer function, encoding and range are by default.
+        for (space, xfer, enc) in [
+            (1, 1, 1),
+            (2, 4, 8),
+            (3, 1, 2),
+            (5, 1, 1),
+            (6, 1, 1),
+            (8, 2, 1),
+            (10, 1, 6),
+            (12, 6, 2),
+        ] {
+            let said = colour_of(color(space, 0, 0, 0));
+            let back = color_of(said, Colorimetry::default());
+            assert_eq!(back, color(space, xfer, enc, 2), "{said:?}");
+        }
+        let said = colour_of(color(7, 0, 0, 0));
+        let back = color_of(said, Colorimetry::default());
+        assert_eq!(back, color(8, 2, 1, 1));
+    }
+
+    #[test]
+    fn what_is_said_comes_back() {
+        let all = |n: u32| 1..=n;
+        for space in [1, 2, 3, 5, 6, 8, 10, 12] {
+            for (xfer, enc) in all(7).flat_map(|xfer| all(8).map(move |enc| (xfer, enc))) {
+                // No code point: opRGB's curve, and sYCC, which is BT.601.
+                if xfer == 3 || enc == 5 {
+                    continue;
+                }
+                // The wide matrices come with a curve of their own.
+                if (enc == 3 || enc == 4) && xfer != 1 {
+                    continue;
+                }
+                for range in [1, 2] {
+                    // sRGB is Rec. 709 with another curve, and nothing else.
+                    let expected = match (space, xfer) {
+                        (3, 2) => 8,
+                        (8, other) if other != 2 => 3,
+                        _ => space,
+                    };
+                    let said = colour_of(color(space, xfer, enc, range));
+                    let back = color_of(said, Colorimetry::default());
+                    assert_eq!(back, color(expected, xfer, enc, range), "{said:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_where_nothing_is_known() {
+        assert_eq!(colour_of(Colorimetry::default()), Colour::default());
+        let before = color(9, 3, 5, 0);
+        let back = color_of(colour_of(color(9, 0, 5, 0)), before);
+        assert_eq!(back, color(9, 3, 1, 2));
+    }
+}
