@@ -151,7 +151,7 @@ struct Conflict {
     said: [&'static str; 2],
 }
 
-const CONFLICTS: [Conflict; 3] = [
+const CONFLICTS: [Conflict; 7] = [
     // The decoder's pages lie anywhere, which its IOMMU hides; the converter has none.
     Conflict {
         machine: "soc-noncoherent",
@@ -179,12 +179,91 @@ const CONFLICTS: [Conflict; 3] = [
         constraint: "iova-space",
         said: ["of I/O addresses", "widen the DMA mask"],
     },
+    // The IOMMU makes one run of the converter's pages, which is longer than the display takes.
+    Conflict {
+        machine: COMPATIBLE,
+        converter: "",
+        display: ",max-segment=16KiB",
+        device: "/dev/video2",
+        constraint: "max-segment",
+        said: [
+            "run of 32 KiB was needed",
+            "raise max-segment of the device",
+        ],
+    },
+    // Without it, they are pages.
+    Conflict {
+        machine: "pc",
+        converter: "",
+        display: ",contiguous=on,max-segment=64KiB",
+        device: "/dev/video2",
+        constraint: "contiguous",
+        said: ["the memory gives 4 KiB", "let the device allocate"],
+    },
+    // No place is good for addresses that must not cross what is smaller than they.
+    Conflict {
+        machine: "soc-iommu",
+        converter: "",
+        display: ",boundary=16KiB",
+        device: "/dev/video2",
+        constraint: "boundary",
+        said: ["cross a multiple of 16 KiB", "widen the boundary"],
+    },
+    // The converter's memory lies where it lies.
+    Conflict {
+        machine: "soc-cma",
+        converter: "",
+        display: ",align=16MiB",
+        device: "/dev/video2",
+        constraint: "alignment",
+        said: [
+            "an alignment of 16 MiB is needed",
+            "which gives memory new addresses",
+        ],
+    },
 ];
+
+/// A machine whose devices are told segments as Linux tells them.
+const COMPATIBLE: &str = "compatible.toml";
+
+fn on(machine: &str) -> Run {
+    let run = Run::on(machine);
+    if machine == COMPATIBLE {
+        let profile = include_str!("../../../machine/profiles/soc-iommu.toml");
+        let profile = format!("{profile}\nsegments = \"compatible\"\n");
+        std::fs::write(run.file(machine), profile).unwrap();
+    }
+    run
+}
+
+/// What the display needs is found for it where addresses are for choosing.
+#[test]
+fn constraints_are_met_where_they_can_be() {
+    let needs = ",align=1MiB,max-segment=32KiB,boundary=32KiB";
+    for machine in ["pc", COMPATIBLE] {
+        let run = on(machine)
+            .device("h264dec,align=64KiB")
+            .device("convert,align=8KiB,boundary=64MiB,stride=32")
+            .device(format!("{DISPLAY}{needs}"))
+            .patience(240);
+        let file = run.file("clip.mp4");
+        if !encode(&file) {
+            return;
+        }
+        let outcome = run.program(["sh", "-c", &line("clip.mp4", 2)]).run();
+        outcome.expect_success();
+        let wanted = reference(&file, "scale=160:120:flags=bilinear");
+        expect_pictures(&outcome.read("shown.raw"), &wanted);
+        assert_eq!(outcome.report.total(|q| q.bytes_copied), 0, "{machine}");
+        let refused = &outcome.report.refusals;
+        assert!(refused.is_empty(), "{machine}: {refused:?}");
+    }
+}
 
 #[test]
 fn who_cannot_share_is_told_why_once() {
     for conflict in CONFLICTS {
-        let run = Run::on(conflict.machine)
+        let run = on(conflict.machine)
             .device("h264dec")
             .device(format!("convert{}", conflict.converter))
             .device(format!("{DISPLAY}{}", conflict.display))
@@ -259,12 +338,12 @@ fn eight_pipelines_at_once() {
     );
 }
 
-/// Waits until the supervisor has no codec any more. GStreamer's own helper, left by a program that
-/// was killed, is waited for when the run ends.
+/// Waits until the supervisor has no child any more: no codec, and no helper that a program left
+/// which was killed.
 const ALONE: &str = "
 left() {
     for child in $(cat /proc/$PPID/task/*/children); do
-        [ $child = $$ ] || grep -v gst-plugin-scan /proc/$child/comm 2> /dev/null
+        [ $child = $$ ] || cat /proc/$child/comm 2> /dev/null
     done
 }
 i=0
