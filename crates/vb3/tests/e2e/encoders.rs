@@ -137,6 +137,39 @@ fn by_v4l2_ctl(machine: &str, options: &str, fourcc: &str) -> Option<(Vec<u8>, O
 }
 
 #[test]
+fn colours_that_a_program_tells_are_in_the_stream() {
+    if !all_there(&["v4l2-ctl", "ffmpeg", "ffprobe"]) {
+        return;
+    }
+    for (told, said) in [
+        ("", "tv,bt709,bt709,bt709"),
+        (
+            ",colorspace=bt2020,xfer=smpte2084,ycbcr=bt2020,quantization=full-range",
+            "pc,bt2020nc,smpte2084,bt2020",
+        ),
+        (
+            ",colorspace=smpte170m,quantization=lim-range",
+            "tv,smpte170m,smpte170m,smpte170m",
+        ),
+    ] {
+        let run = Run::on("pc").device("h264enc");
+        source(&run);
+        let outcome = run
+            .program(["v4l2-ctl", "-d", "/dev/video0"])
+            .and([format!(
+                "--set-fmt-video-out=width={WIDTH},height={HEIGHT},pixelformat=YU12{told}"
+            )])
+            .and(["--stream-out-mmap", "--stream-from=source.yuv"])
+            .and(["--stream-mmap", "--stream-to=seen.h264"])
+            .run();
+        outcome.expect_success();
+        let entries = "color_range,color_space,color_transfer,color_primaries";
+        let words = format!("-show_entries stream={entries}");
+        assert_eq!(probe(&outcome, "seen.h264", &words), [said], "{told}");
+    }
+}
+
+#[test]
 fn v4l2_ctl_encodes_every_layout() {
     for (fourcc, options) in [
         ("YU12", ""),

@@ -13,6 +13,7 @@ mod pipeline;
 mod players;
 mod requests;
 mod rows;
+mod seek;
 mod storms;
 mod streams;
 mod v4l2_ctl;

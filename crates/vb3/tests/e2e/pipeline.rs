@@ -187,7 +187,7 @@ const CONFLICTS: [Conflict; 7] = [
         device: "/dev/video2",
         constraint: "max-segment",
         said: [
-            "run of 32 KiB was needed",
+            "run of 20 KiB was needed",
             "raise max-segment of the device",
         ],
     },

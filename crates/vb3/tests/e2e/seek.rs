@@ -1,0 +1,183 @@
+//! Seeks as GStreamer makes them: pictures afterwards are those of the place, and no others.
+
+use crate::common::{Outcome, Run, lacks};
+use crate::streams::{I420, library};
+use std::path::Path;
+use std::process::Command;
+
+const COUNT: usize = 100;
+const RATE: f64 = 25.0;
+/// From one key frame to the next.
+const GOP: usize = 10;
+
+/// Moving pictures as an MP4 file; gives the stream in it.
+fn encode(file: &Path, x264: &str) -> Vec<u8> {
+    let ffmpeg = |words: &[&str]| {
+        let out = Command::new("ffmpeg")
+            .args(["-nostdin", "-v", "error"])
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(
+            out.status.success(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        out.stdout
+    };
+    let source = "testsrc2=size=176x144:rate=25";
+    let params = format!("keyint={GOP}:min-keyint={GOP}:scenecut=0:threads=1:{x264}");
+    let mut words = vec!["-f", "lavfi", "-i", source, "-frames:v"];
+    let count = COUNT.to_string();
+    words.extend([&count, "-pix_fmt", "yuv420p", "-c:v", "libx264"]);
+    words.extend(["-profile:v", "main", "-x264-params", &params]);
+    let file = file.to_str().unwrap();
+    words.push(file);
+    ffmpeg(&words);
+    ffmpeg(&["-i", file, "-c", "copy", "-f", "h264", "-"])
+}
+
+/// The decoder, to a file for each picture; at its own pace, so that the end does not come before
+/// the seek.
+const TO_FILES: &str = "v4l2h264dec ! video/x-raw,format=NV12 \
+                        ! multifilesink sync=true location=%05d.raw";
+/// The decoder's dma-bufs, to the display, which leaves none out for being late.
+const TO_DISPLAY: &str = "v4l2h264dec capture-io-mode=dmabuf ! video/x-raw,format=NV12 \
+                          ! v4l2sink device=/dev/video1 io-mode=dmabuf-import \
+                          show-preroll-frame=false max-lateness=-1 qos=false";
+
+/// What came, picture by picture.
+fn seen(outcome: &Outcome, to: &str) -> Vec<Vec<u8>> {
+    if to == TO_DISPLAY {
+        let shown = outcome.read("shown.raw");
+        return shown
+            .chunks(176 * 144 * 3 / 2)
+            .map(<[u8]>::to_vec)
+            .collect();
+    }
+    let file = |n: usize| outcome.dir.path().join(format!("{n:05}.raw"));
+    (0..).map_while(|n| std::fs::read(file(n)).ok()).collect()
+}
+
+/// Plays and seeks; gives the numbers of the pictures that came.
+fn played(machine: &str, to: &str, x264: &str, commands: &str) -> Option<Vec<usize>> {
+    let python = "/usr/bin/python3";
+    if lacks("ffmpeg") || lacks("gst-launch-1.0") || lacks(python) {
+        return None;
+    }
+    let run = Run::on(machine)
+        .device("h264dec")
+        .device("display-mplane=shown.raw,clock=free,format=NV12,size=176x144")
+        .patience(240);
+    let stream = encode(&run.file("clip.mp4"), x264);
+    let pictures: Vec<Vec<u8>> = library(&stream).iter().map(I420::nv12).collect();
+    assert_eq!(pictures.len(), COUNT);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/seek.py");
+    let pipeline = format!("filesrc location=clip.mp4 ! qtdemux ! h264parse ! {to}");
+    let outcome = run
+        .program([Path::new(python), &script])
+        .and([pipeline])
+        .and(commands.split(' '))
+        .run();
+    outcome.expect_success();
+    assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
+    let numbers = seen(&outcome, to).into_iter().enumerate().map(|(n, seen)| {
+        let known = pictures.iter().position(|picture| *picture == seen);
+        known.unwrap_or_else(|| panic!("picture {n} is none of the library's"))
+    });
+    Some(numbers.collect())
+}
+
+/// Asserts that pictures come in runs that begin with these and leave none out. Each ends where it
+/// may; the last, at the end.
+fn expect_runs(numbers: &[usize], begins: &[usize]) {
+    let mut runs: Vec<Vec<usize>> = Vec::new();
+    for &number in numbers {
+        match runs.last_mut() {
+            Some(run) if run.last() == Some(&number.wrapping_sub(1)) => run.push(number),
+            _ => runs.push(vec![number]),
+        }
+    }
+    let found: Vec<usize> = runs.iter().map(|run| run[0]).collect();
+    assert_eq!(found, begins, "{numbers:?}");
+    assert_eq!(numbers.last(), Some(&(COUNT - 1)), "{numbers:?}");
+}
+
+/// The time of a picture, and a little more.
+fn at(number: usize) -> f64 {
+    (number as f64 + 0.25) / RATE
+}
+
+const STREAMS: [&str; 2] = ["bframes=0", "bframes=2:b-adapt=0"];
+
+#[test]
+fn a_seek_to_a_key_frame_begins_there() {
+    for (machine, x264) in ["pc", "soc-noncoherent"].into_iter().zip(STREAMS) {
+        let commands = format!("until 0.3 key {} eos", at(64));
+        let Some(numbers) = played(machine, TO_FILES, x264, &commands) else {
+            return;
+        };
+        expect_runs(&numbers, &[0, 60]);
+        assert!(numbers.len() > 45 && numbers.len() < 80, "{numbers:?}");
+    }
+}
+
+#[test]
+fn an_accurate_seek_begins_between_two() {
+    for x264 in STREAMS {
+        let commands = format!("until 0.3 accurate {} eos", at(66));
+        let Some(numbers) = played("soc-cma", TO_FILES, x264, &commands) else {
+            return;
+        };
+        expect_runs(&numbers, &[0, 66]);
+    }
+}
+
+#[test]
+fn forth_and_back_paused_and_after_the_end() {
+    let (forth, back) = (at(80), at(70));
+    let commands = format!(
+        "until 0.2 key {forth} until {} key {} until {} pause accurate {back} play eos key {} eos",
+        forth + 0.2,
+        at(20),
+        at(25),
+        at(90),
+    );
+    let Some(numbers) = played("pc", TO_FILES, STREAMS[1], &commands) else {
+        return;
+    };
+    // From 70 on it went to the end, and then to it again.
+    expect_runs(&numbers, &[0, 80, 20, 70, 90]);
+}
+
+#[test]
+fn many_seeks_one_after_the_other() {
+    let mut commands = String::from("until 0.1");
+    let mut begins = vec![0];
+    for number in [30, 60, 10, 80, 50, 20, 70] {
+        commands += &format!(" key {} until {}", at(number), at(number + 2));
+        begins.push(number);
+    }
+    commands += &format!(" key {} eos", at(90));
+    begins.push(90);
+    let Some(numbers) = played("soc-iommu", TO_FILES, STREAMS[0], &commands) else {
+        return;
+    };
+    expect_runs(&numbers, &begins);
+}
+
+#[test]
+fn dmabufs_on_their_way_to_a_display_are_given_up() {
+    for (machine, x264) in ["soc-cma", "soc-noncoherent"].into_iter().zip(STREAMS) {
+        let commands = format!(
+            "until 0.3 key {} until {} key {} eos",
+            at(64),
+            at(66),
+            at(30)
+        );
+        let Some(numbers) = played(machine, TO_DISPLAY, x264, &commands) else {
+            return;
+        };
+        expect_runs(&numbers, &[0, 60, 30]);
+    }
+}
