@@ -254,7 +254,11 @@ pub const OPTIONS: &[OptionHelp] = &[
         RATES,
         "first frame rate (default: the clip's, or 30)",
     ),
-    help("format", FORMATS, "first pixel format (default YUYV)"),
+    help(
+        "format",
+        FORMATS,
+        "first pixel format (default YUYV; NV12 for codecs and converters)",
+    ),
     help(
         "loop",
         SWITCH,
@@ -312,18 +316,18 @@ pub const OPTIONS: &[OptionHelp] = &[
     ),
     help(
         "align",
-        "a power of two from 1 to 16MiB",
+        "bytes, a power of two from 1 to 16MiB",
         "bytes that addresses of planes are multiples of, for the device (default 1)",
     ),
     help(
         "max-segment",
         "bytes from 4KiB to 4GiB",
-        "longest run of addresses that the device takes; a plane is one (default: any)",
+        "longest run of addresses that the device takes; a plane is one (default: the machine's)",
     ),
     help(
         "boundary",
-        "a power of two from 4KiB to 4GiB",
-        "bytes of which a plane's addresses cross no multiple (default: any)",
+        "bytes, a power of two from 4KiB to 4GiB",
+        "bytes of which a plane's addresses cross no multiple (default: the machine's)",
     ),
     help(
         "stride",

@@ -259,7 +259,7 @@ fn refusals_name_option_value_and_what_is_allowed() {
         ("convert,contiguous=yes", "on or off"),
         (
             "display,align=3",
-            "align=3 is not understood: use a power of two from 1 to 16MiB",
+            "align=3 is not understood: use bytes, a power of two from 1 to 16MiB",
         ),
         ("display,align=32MiB", "from 1 to 16MiB"),
         ("display,align=0", "from 1 to 16MiB"),
@@ -272,7 +272,7 @@ fn refusals_name_option_value_and_what_is_allowed() {
         ("display,max-segment=KiB", "from 4KiB to 4GiB"),
         (
             "display,boundary=96KiB",
-            "boundary=96KiB is not understood: use a power of two from 4KiB to 4GiB",
+            "boundary=96KiB is not understood: use bytes, a power of two from 4KiB to 4GiB",
         ),
         (
             "camera,alloc=vmalloc,boundary=64KiB",
