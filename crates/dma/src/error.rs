@@ -48,6 +48,9 @@ pub enum Constraint {
     CpuMapping,
     /// Buffers of other drivers that are held at one time.
     Imports,
+    /// Bytes of an IOMMU's page that is larger than the CPU's, and where in one the memory begins
+    /// or ends.
+    IommuGranule,
 }
 
 impl Constraint {
@@ -75,6 +78,7 @@ impl Constraint {
             Self::AtomicPool => "atomic-pool",
             Self::CpuMapping => "cpu-mapping",
             Self::Imports => "imports",
+            Self::IommuGranule => "iommu-granule",
         }
     }
 }

@@ -19,7 +19,7 @@ pub enum BounceMode {
 pub struct IommuInfo {
     /// Sizes one entry of the page table can have: bit `n` set for `2^n` bytes.
     ///
-    /// The smallest is the granule; it must not exceed the CPU's page size.
+    /// The smallest is the granule, which may be larger than the CPU's page.
     pub page_sizes: u64,
     /// Lowest address that may be given out. (Zero is never given, whatever stands here.)
     pub first: Iova,
@@ -66,8 +66,11 @@ pub enum Layout {
 /// A request for pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageRequest<D> {
-    /// Bytes, a non-zero multiple of the page size.
+    /// Bytes, a non-zero multiple of the granule.
     pub len: u64,
+    /// Each physical run starts on a multiple of this and is a multiple of it long: a power of
+    /// two, the page size or more. More than that is asked for where an IOMMU has larger pages.
+    pub granule: u64,
     /// How the pages must lie.
     pub layout: Layout,
     /// Highest physical address a byte may have.
@@ -139,6 +142,15 @@ pub trait Platform {
     /// Bytes of RAM. Requests above it are refused before anything is tried.
     fn ram_bytes(&self) -> u64;
 
+    /// Bytes of the pieces in which memory is allocated that is made for no device, a power of two
+    /// of at least the page size.
+    ///
+    /// An IOMMU with pages larger than the CPU's cannot show a device smaller pieces, so a machine
+    /// that has one says its granule here to let such memory be shared.
+    fn unmapped_granule(&self) -> u64 {
+        self.page_size()
+    }
+
     /// What there is to know about `dev`; `None` if there is no such device.
     fn device_info(&self, dev: Self::Device) -> Option<DeviceInfo>;
 
@@ -153,7 +165,7 @@ pub trait Platform {
 
     /// Physical run `index` of the pages, in order; `None` past the last.
     ///
-    /// The runs cover exactly the length asked for.
+    /// The runs cover exactly the length asked for, in whole granules; others are refused.
     fn pages_segment(&self, pages: &Self::Pages, index: usize) -> Option<Segment>;
 
     /// Pins `len` bytes (not zero, no overflow) of a program's memory from `addr`.
@@ -254,8 +266,10 @@ pub trait Platform {
         Ok(())
     }
 
-    /// Whether `dev` must not see what shares a granule with its memory: what does not fill whole
+    /// Whether `dev` must not see what shares a page with its memory: what does not fill whole
     /// granules bounces. Such a device is never flushed lazily.
+    ///
+    /// What shares a granule, but not a page, with its memory is kept from every device.
     fn is_untrusted(&self, dev: Self::Device) -> bool {
         let _ = dev;
         false

@@ -27,7 +27,20 @@ impl<P: Platform> Mapper<P> {
         round_up(len_bytes, self.platform.page_size()).ok_or(too_big)
     }
 
+    /// Bytes of the pieces that memory for a device is made of: pages, or what its IOMMU has for
+    /// pages if those are larger. A device that is shown such a piece sees nobody else's memory.
+    pub(super) fn piece_bytes(&self, info: &DeviceInfo) -> Result<u64, Error> {
+        let page = self.platform.page_size();
+        match &info.iommu {
+            Some(iommu) => Ok(iommu.granule().ok_or(Error::Invalid)?.max(page)),
+            None => Ok(page),
+        }
+    }
+
     /// Memory for `dev`, mapped as one run of bus addresses.
+    ///
+    /// Source: Linux 7.2 `__iommu_dma_alloc_pages`, which takes no pieces below the smallest page
+    /// of the IOMMU, either.
     pub(super) fn alloc_for(
         &mut self,
         dev: P::Device,
@@ -47,8 +60,10 @@ impl<P: Platform> Mapper<P> {
             Coherency::NonCoherent => Caching::Uncached,
         });
         let scattered = info.iommu.is_some() && !attrs.contains(Attrs::FORCE_CONTIGUOUS);
+        let granule = self.piece_bytes(&info)?;
         let request = PageRequest {
-            len,
+            len: whole_pieces(len, granule)?,
+            granule,
             layout: if scattered {
                 Layout::Scattered
             } else {
@@ -62,20 +77,21 @@ impl<P: Platform> Mapper<P> {
             caching,
             device: Some(dev),
         };
-        let (pages, segments) = self.take_pages(request)?;
+        let (pages, segments) = self.take_pages(request, len)?;
         match self.home(dev, &info, &segments, direction, caching) {
             Ok(home) => {
-                self.count_alloc(dev, len);
+                self.count_alloc(dev, request.len);
                 Ok(Alloc {
                     backing: Backing::Pages(pages),
                     segments,
                     len,
+                    granule,
                     caching,
                     home: Some(home),
                 })
             }
             Err(err) => {
-                self.give_pages(pages, len);
+                self.give_pages(pages, request.len);
                 Err(as_shortage(err))
             }
         }
@@ -139,18 +155,25 @@ impl<P: Platform> Mapper<P> {
     /// Memory for the CPU alone.
     pub(super) fn alloc_unmapped(&mut self, len_bytes: u64) -> Result<Alloc<P>, Error> {
         let len = self.checked_len(len_bytes)?;
-        let (pages, segments) = self.take_pages(PageRequest {
-            len,
+        let granule = self.platform.unmapped_granule();
+        if !granule.is_power_of_two() || granule < self.platform.page_size() {
+            return Err(Error::Invalid);
+        }
+        let request = PageRequest {
+            len: whole_pieces(len, granule)?,
+            granule,
             layout: Layout::Scattered,
             max_addr: PhysAddr::new(u64::MAX),
             caching: Caching::Cached,
             device: None,
-        })?;
+        };
+        let (pages, segments) = self.take_pages(request, len)?;
         self.live.allocs = self.live.allocs.saturating_add(1);
         Ok(Alloc {
             backing: Backing::Pages(pages),
             segments,
             len,
+            granule,
             caching: Caching::Cached,
             home: None,
         })
@@ -178,19 +201,25 @@ impl<P: Platform> Mapper<P> {
             backing: Backing::Pages(pages),
             segments,
             len,
+            granule: self.platform.page_size(),
             caching: Caching::Cached,
             home: None,
         })
     }
 
+    /// Takes pages, and says where the first `len` bytes of them lie.
     fn take_pages(
         &mut self,
         request: PageRequest<P::Device>,
+        len: u64,
     ) -> Result<(P::Pages, Vec<Segment>), Error> {
         let pages = self.platform.alloc_pages(request)?;
         self.live.page_bytes = self.live.page_bytes.saturating_add(request.len);
         match collect(|index| self.platform.pages_segment(&pages, index)) {
-            Ok(segments) if total_len(&segments) == Ok(request.len) => Ok((pages, segments)),
+            Ok(mut segments) if are_pieces(&segments, &request) => {
+                shorten(&mut segments, len);
+                Ok((pages, segments))
+            }
             other => {
                 self.give_pages(pages, request.len);
                 Err(other.err().unwrap_or(Error::Invalid))
@@ -205,18 +234,19 @@ impl<P: Platform> Mapper<P> {
 
     /// Takes the device's view away, then the memory.
     pub(super) fn free_alloc(&mut self, alloc: Alloc<P>) {
+        let held = alloc.held_bytes();
         if let Some(home) = &alloc.home {
             if let Some(range) = home.iova {
                 self.unmap_iommu_now(home.dev, range);
             }
             self.count(home.dev, |c| {
-                c.allocated_bytes = c.allocated_bytes.saturating_sub(alloc.len);
+                c.allocated_bytes = c.allocated_bytes.saturating_sub(held);
             });
         }
         // It may have been mapped through a table, too.
         self.flush_all_lazy();
         match alloc.backing {
-            Backing::Pages(pages) => self.give_pages(pages, alloc.len),
+            Backing::Pages(pages) => self.give_pages(pages, held),
             Backing::Region { unit } => {
                 for &memory in &alloc.segments {
                     self.platform.release_physical(memory);
@@ -226,11 +256,39 @@ impl<P: Platform> Mapper<P> {
                 }
             }
             Backing::Pool { chunk, unit } => {
-                self.give_to_pool(chunk, unit, &alloc.segments, alloc.len);
+                self.give_to_pool(chunk, unit, held);
             }
         }
         self.live.allocs = self.live.allocs.saturating_sub(1);
     }
+}
+
+/// Rounds up to whole pieces.
+fn whole_pieces(len: u64, piece: u64) -> Result<u64, Error> {
+    round_up(len, piece).ok_or(Error::NoMemory(Reason {
+        constraint: Constraint::SizeLimit,
+        wanted: len,
+        found: u64::MAX - (piece - 1),
+    }))
+}
+
+/// Whether runs are what was asked for: as long, and in whole aligned pieces.
+fn are_pieces<D>(runs: &[Segment], request: &PageRequest<D>) -> bool {
+    let piece = request.granule - 1;
+    total_len(runs) == Ok(request.len)
+        && runs
+            .iter()
+            .all(|run| (run.addr.get() | run.len) & piece == 0)
+}
+
+/// Cuts runs off behind their first `len` bytes.
+fn shorten(runs: &mut Vec<Segment>, len: u64) {
+    let mut left = len;
+    runs.retain_mut(|run| {
+        run.len = run.len.min(left);
+        left -= run.len;
+        run.len > 0
+    });
 }
 
 /// An allocation that cannot be mapped is memory of the right kind running out.

@@ -5,12 +5,13 @@
 //! segment: what lies around them in the run is zeroed.
 //!
 //! Memory of an untrusted device that does not fill whole granules bounces at its ends alone; the
-//! middle is mapped as it is.
+//! middle is mapped as it is. So does memory of any device behind an IOMMU whose granule is larger
+//! than a page, where those ends share a granule with pages of other owners.
 //!
 //! Source: Linux 7.2 kernel/dma/swiotlb.c, differs: a run is bounded by the pool unless the
 //! platform says otherwise, and every byte is counted.
 
-use super::{Mapper, push, push_segment, total_len};
+use super::{Mapper, granule_reason, push, push_segment, total_len};
 use crate::ranges::{RangeAllocator, RangeError};
 use crate::{
     Attrs, BounceMode, Constraint, DeviceInfo, Error, PhysAddr, Platform, Reason, Segment,
@@ -58,6 +59,18 @@ impl Plan {
     }
 }
 
+/// What a device must not be shown of a granule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Guard {
+    granule: u64,
+    /// What shares an aligned block of so many bytes with the memory may be shown. Less than the
+    /// granule.
+    unit: u64,
+    untrusted: bool,
+    /// Whether what must not be shown may go through the bounce pool.
+    pool: bool,
+}
+
 /// How a segment falls into granules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ends {
@@ -70,22 +83,32 @@ struct Ends {
 }
 
 impl Ends {
-    const fn of(segment: Segment, granule: u64) -> Self {
-        let inside = segment.addr.get() & (granule - 1);
-        let to_next = if inside == 0 { 0 } else { granule - inside };
-        if segment.len < to_next || (to_next == 0 && segment.len < granule) {
-            return Self {
+    fn of(segment: Segment, guard: Guard) -> Self {
+        let (inside, unit) = (guard.granule - 1, guard.unit - 1);
+        // Counted from the start of the granule it begins in.
+        let start = segment.addr.get() & inside;
+        let end = start.saturating_add(segment.len);
+        let first = if start & !unit == 0 {
+            start
+        } else {
+            guard.granule
+        };
+        let last = match end & inside {
+            // What follows in its unit fills the granule.
+            rest if rest > 0 && (rest - 1) | unit == inside => end,
+            rest => end - rest,
+        };
+        match last.checked_sub(first) {
+            Some(middle) => Self {
+                head: first - start,
+                middle,
+                tail: end - last,
+            },
+            None => Self {
                 head: segment.len,
                 middle: 0,
                 tail: 0,
-            };
-        }
-        let rest = segment.len - to_next;
-        let tail = rest & (granule - 1);
-        Self {
-            head: to_next,
-            middle: rest - tail,
-            tail,
+            },
         }
     }
 
@@ -104,10 +127,12 @@ pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<RangeAllocator>,
     if !pool.base.is_aligned(page) || pool.len % page != 0 || page % SLOT != 0 {
         return Err(Error::Invalid);
     }
-    let Some(last) = (pool.len / SLOT).checked_sub(1) else {
+    let Some(last) = pool.len.checked_sub(1) else {
         return Ok(None);
     };
-    match RangeAllocator::new(0, last) {
+    let last = pool.base.checked_add(last).ok_or(Error::Invalid)?;
+    // Numbered by their addresses, so that what is aligned among them is aligned for an IOMMU.
+    match RangeAllocator::new(pool.base.get() / SLOT, last.get() / SLOT) {
         Ok(slots) => Ok(Some(slots)),
         Err(RangeError::Invalid) => Err(Error::Invalid),
         Err(_) => Err(no_slots(SLOT, 0)),
@@ -136,10 +161,45 @@ impl<P: Platform> Mapper<P> {
         }
     }
 
-    /// The granule that a device must not share with memory that is not its own.
-    fn guarded_granule(&self, dev: P::Device, info: &DeviceInfo) -> Option<u64> {
-        let granule = info.iommu.and_then(|iommu| iommu.granule());
-        granule.filter(|_| self.platform.is_untrusted(dev))
+    /// What a device must not see of the granules that it shares with memory that is not its own.
+    /// `owned` is the alignment to which the memory's owner has what lies around it.
+    ///
+    /// A page is what the CPU keeps programs apart by: a device that is trusted may see the rest of
+    /// one, as in Linux. The rest of a larger granule is pages of other programs and of the kernel,
+    /// and there a driver's mistake, or a frame larger than was agreed on, would reach them.
+    fn guard(&self, dev: P::Device, info: &DeviceInfo, owned: u64) -> Option<Guard> {
+        let granule = info.iommu?.granule()?;
+        let untrusted = self.platform.is_untrusted(dev);
+        let unit = if untrusted {
+            owned
+        } else {
+            owned.max(self.platform.page_size())
+        };
+        let pool = info.bounce != BounceMode::Never && self.bounce.is_some();
+        (unit < granule).then_some(Guard {
+            granule,
+            unit,
+            untrusted,
+            pool,
+        })
+    }
+
+    /// Bytes of a segment that bounce because of what they share a granule with.
+    fn bounced_ends(&self, segment: Segment, guard: Option<Guard>) -> Result<u64, Error> {
+        let Some(guard) = guard else { return Ok(0) };
+        let ends = Ends::of(segment, guard);
+        let copies = guard.untrusted || guard.pool && segment.kind == SegmentKind::Pages;
+        if ends.bytes() == 0 || copies {
+            return Ok(ends.bytes());
+        }
+        let last = if ends.head > 0 { 0 } else { segment.len };
+        let found = segment.addr.get().wrapping_add(last) & (guard.granule - 1);
+        let page = self.platform.page_size();
+        Err(Error::Unmappable(granule_reason(
+            guard.granule,
+            page,
+            found,
+        )))
     }
 
     /// Decides what bounces and takes the slots. All or nothing.
@@ -147,11 +207,11 @@ impl<P: Platform> Mapper<P> {
         &mut self,
         dev: P::Device,
         info: &DeviceInfo,
-        segments: &[Segment],
+        (segments, owned): (&[Segment], u64),
         attrs: Attrs,
     ) -> Result<Plan, Error> {
         let refuses = attrs.intersects(Attrs::NO_BOUNCE | Attrs::REQUIRE_COHERENT);
-        let guarded = self.guarded_granule(dev, info);
+        let guard = self.guard(dev, info, owned);
         let mut wanted = 0u64;
         for &segment in segments {
             let physical = attrs.contains(Attrs::MMIO) || segment.kind == SegmentKind::Physical;
@@ -160,7 +220,12 @@ impl<P: Platform> Mapper<P> {
             } else if !physical && self.platform.is_private(dev, segment) {
                 return Err(refusal(segment.len));
             } else {
-                guarded.map_or(0, |granule| Ends::of(segment, granule).bytes())
+                let kind = if physical {
+                    SegmentKind::Physical
+                } else {
+                    SegmentKind::Pages
+                };
+                self.bounced_ends(Segment { kind, ..segment }, guard)?
             };
             if physical && bounced > 0 {
                 // What no page stands behind is not copied.
@@ -175,7 +240,7 @@ impl<P: Platform> Mapper<P> {
         let result = if wanted == 0 {
             plan_direct(segments, attrs, &mut plan.direct)
         } else {
-            self.plan_bounced(dev, info, segments, &mut plan)
+            self.plan_bounced(dev, info, (segments, guard), &mut plan)
         };
         match result {
             Ok(()) => Ok(plan),
@@ -190,27 +255,40 @@ impl<P: Platform> Mapper<P> {
         &mut self,
         dev: P::Device,
         info: &DeviceInfo,
-        segments: &[Segment],
+        (segments, guard): (&[Segment], Option<Guard>),
         plan: &mut Plan,
     ) -> Result<(), Error> {
         let (mut rest, mut offset) = (segments, 0u64);
-        let guarded = self.guarded_granule(dev, info);
         // Memory that must keep its place in the pool is not put behind other memory there.
         let mask = self.platform.min_align_mask(dev) & (self.platform.page_size() - 1);
-        let joins = mask == 0 && guarded.is_none();
+        let joins = mask == 0 && guard.is_none();
         while let Some(&first) = rest.first() {
             let bounces = self.must_bounce(dev, info, first);
-            let alike = rest
-                .iter()
-                .take_while(|&&segment| self.must_bounce(dev, info, segment) == bounces)
-                .count();
-            let count = if joins { alike.max(1) } else { 1 };
+            let small = guard.filter(|_| mask == 0 && !bounces);
+            let count = match small.map(|guard| self.small_segments(dev, info, (rest, guard))) {
+                Some(count) if count > 1 => {
+                    let Some((group, tail)) = rest.split_at_checked(count) else {
+                        break;
+                    };
+                    let inside = small.map_or(0, |guard| guard.granule - 1);
+                    self.plan_group(info, (group, offset), inside, plan)?;
+                    offset = offset.saturating_add(total_len(group)?);
+                    rest = tail;
+                    continue;
+                }
+                _ if joins => rest
+                    .iter()
+                    .take_while(|&&segment| self.must_bounce(dev, info, segment) == bounces)
+                    .count()
+                    .max(1),
+                _ => 1,
+            };
             let Some((group, tail)) = rest.split_at_checked(count) else {
                 break;
             };
-            match guarded {
-                Some(granule) if !bounces => {
-                    self.plan_ends(info, (first, offset), granule, plan)?;
+            match guard {
+                Some(guard) if !bounces => {
+                    self.plan_ends(info, (first, offset), guard, plan)?;
                 }
                 _ if !bounces => {
                     plan_direct(group, Attrs::empty(), &mut plan.targets)?;
@@ -222,6 +300,24 @@ impl<P: Platform> Mapper<P> {
             rest = tail;
         }
         Ok(())
+    }
+
+    /// How many segments, from the first on, hold no whole granule though it is larger than a page.
+    /// All of each bounces, so that they can share a run.
+    fn small_segments(
+        &self,
+        dev: P::Device,
+        info: &DeviceInfo,
+        (segments, guard): (&[Segment], Guard),
+    ) -> usize {
+        let is_small = |segment: &&Segment| {
+            let ends = Ends::of(**segment, guard);
+            ends.middle == 0 && !self.must_bounce(dev, info, **segment)
+        };
+        if guard.granule <= self.platform.page_size() {
+            return 0;
+        }
+        segments.iter().take_while(is_small).count()
     }
 
     /// Bounces a group: in one run, or piece by piece.
@@ -253,10 +349,10 @@ impl<P: Platform> Mapper<P> {
         &mut self,
         info: &DeviceInfo,
         (segment, offset): (Segment, u64),
-        granule: u64,
+        guard: Guard,
         plan: &mut Plan,
     ) -> Result<(), Error> {
-        let ends = Ends::of(segment, granule);
+        let ends = Ends::of(segment, guard);
         let mut at = segment.addr;
         let mut offset = offset;
         for (len, bounces) in [(ends.head, true), (ends.middle, false), (ends.tail, true)] {
@@ -269,7 +365,7 @@ impl<P: Platform> Mapper<P> {
                 kind: segment.kind,
             };
             if bounces {
-                self.bounce_run(info, (&[part], offset), granule - 1, plan)?;
+                self.bounce_run(info, (&[part], offset), guard.granule - 1, plan)?;
             } else {
                 // Not joined to a slot before it, even where the two touch.
                 push(&mut plan.targets, part)?;
@@ -348,9 +444,7 @@ impl<P: Platform> Mapper<P> {
         };
         let bytes = slots.saturating_mul(SLOT);
         self.live.bounce_bytes = self.live.bounce_bytes.saturating_add(bytes);
-        let start = first_slot
-            .checked_mul(SLOT)
-            .and_then(|offset| pool.base.checked_add(offset));
+        let start = first_slot.checked_mul(SLOT).map(PhysAddr::new);
         let at = start.and_then(|start| start.checked_add(keep));
         let bounced = Bounced {
             at: at.unwrap_or(pool.base),

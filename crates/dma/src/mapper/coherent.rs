@@ -45,6 +45,8 @@ pub(super) struct Chunk<P: Platform> {
     dev: P::Device,
     /// The memory; `None` once it has been drained.
     alloc: Option<Alloc<P>>,
+    /// In units of so many bytes, which no two parts share.
+    unit_bytes: u64,
     space: RangeAllocator,
     /// Parts that could not be zeroed and stay out of use.
     aside: u64,
@@ -163,6 +165,7 @@ impl<P: Platform> Mapper<P> {
             backing: Backing::Region { unit },
             segments,
             len,
+            granule: page,
             caching: Caching::Uncached,
             home: Some(Home {
                 dev,
@@ -198,13 +201,20 @@ impl<P: Platform> Mapper<P> {
                 .try_reserve(1)
                 .map_err(|_| super::heap_exhausted(size_of::<Chunk<P>>()))?;
         }
+        let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        let unit_bytes = match self.state_mut(dev)?.region {
+            Some(_) => self.platform.page_size(),
+            None => self.piece_bytes(&info)?,
+        };
         let len = self.checked_len(len)?;
-        let space = pages_of_len(len, self.platform.page_size())?;
+        let len = super::round_up(len, unit_bytes).ok_or(Error::Invalid)?;
+        let space = pages_of_len(len, unit_bytes)?;
         let direction = Direction::Bidirectional;
         let alloc = self.alloc_for(dev, len, Attrs::empty(), None, direction)?;
         let chunk = Chunk {
             dev,
             alloc: Some(alloc),
+            unit_bytes,
             space,
             aside: 0,
         };
@@ -225,27 +235,27 @@ impl<P: Platform> Mapper<P> {
     /// `NoMemory` with `AtomicPool`; `Invalid` for length zero.
     pub fn alloc_coherent_atomic(&mut self, dev: P::Device, len: u64) -> Result<Alloc<P>, Error> {
         let len = self.checked_len(len)?;
-        let page = self.platform.page_size();
         let mut longest = 0u64;
         for (index, chunk) in self.pools.iter_mut().enumerate() {
             let (true, Some(whole)) = (chunk.dev == dev, &chunk.alloc) else {
                 continue;
             };
-            let unit = match chunk.space.take(len / page, 1, u64::MAX) {
+            let (unit_bytes, units) = (chunk.unit_bytes, len.div_ceil(chunk.unit_bytes));
+            let unit = match chunk.space.take(units, 1, u64::MAX) {
                 Ok(unit) => unit,
                 Err(RangeError::Exhausted(found)) => {
-                    longest = longest.max(found.saturating_mul(page));
+                    longest = longest.max(found.saturating_mul(unit_bytes));
                     continue;
                 }
                 Err(_) => continue,
             };
-            let offset = unit.saturating_mul(page);
+            let offset = unit.saturating_mul(unit_bytes);
             let addr = whole.home.as_ref().map(|home| home.addr);
             let (Ok(segments), Some(addr)) = (
                 part_of(&whole.segments, offset, len),
                 addr.and_then(|addr| addr.checked_add(offset)),
             ) else {
-                let _ = chunk.space.give_back(unit, len / page);
+                let _ = chunk.space.give_back(unit, units);
                 return Err(super::heap_exhausted(size_of::<Segment>()));
             };
             let caching = whole.caching;
@@ -255,6 +265,7 @@ impl<P: Platform> Mapper<P> {
                 backing: Backing::Pool { chunk: index, unit },
                 segments,
                 len,
+                granule: unit_bytes,
                 caching,
                 home: Some(Home {
                     dev,
@@ -268,20 +279,17 @@ impl<P: Platform> Mapper<P> {
     }
 
     /// Zeroes and takes back a part of a pool. What cannot be zeroed is not handed out again.
-    pub(super) fn give_to_pool(&mut self, index: usize, unit: u64, memory: &[Segment], len: u64) {
-        let page = self.platform.page_size();
-        let caching = self
-            .pools
-            .get(index)
-            .and_then(|chunk| chunk.alloc.as_ref())
-            .map_or(Caching::Uncached, |alloc| alloc.caching);
-        let clean = memory
-            .iter()
-            .all(|&segment| self.platform.zero(segment, caching).is_ok());
+    pub(super) fn give_to_pool(&mut self, index: usize, unit: u64, len: u64) {
         let Some(chunk) = self.pools.get_mut(index) else {
             return;
         };
-        if !clean || chunk.space.give_back(unit, len / page).is_err() {
+        // All the device saw, which may be more than was asked for.
+        let offset = unit.saturating_mul(chunk.unit_bytes);
+        let clean = chunk.alloc.as_ref().is_some_and(|whole| {
+            parts_of(&whole.segments, offset, offset.saturating_add(len))
+                .all(|part| self.platform.zero(part, whole.caching).is_ok())
+        });
+        if !clean || chunk.space.give_back(unit, len / chunk.unit_bytes).is_err() {
             chunk.aside = chunk.aside.saturating_add(1);
         }
     }
@@ -342,12 +350,12 @@ impl<P: Platform> Mapper<P> {
                 })
             }
             &Backing::Pool { chunk, unit } => {
-                let first = unit.saturating_mul(self.platform.page_size());
-                let offset = first.checked_add(offset).ok_or(Error::Invalid)?;
-                let whole = self.pools.get(chunk).and_then(|chunk| chunk.alloc.as_ref());
-                match whole.map(|whole| &whole.backing) {
-                    Some(Backing::Pages(pages)) => self.platform.mmap(pages, offset, len),
-                    _ => self.mmap_pool_region(alloc, offset - first, len),
+                let chunk = self.pools.get(chunk).ok_or(Error::Invalid)?;
+                let first = unit.saturating_mul(chunk.unit_bytes);
+                let within = first.checked_add(offset).ok_or(Error::Invalid)?;
+                match chunk.alloc.as_ref().map(|whole| &whole.backing) {
+                    Some(Backing::Pages(pages)) => self.platform.mmap(pages, within, len),
+                    _ => self.mmap_pool_region(alloc, offset, len),
                 }
             }
         }
@@ -407,20 +415,25 @@ fn no_pages(constraint: Constraint, wanted: u64, found: u64) -> Error {
 fn part_of(segments: &[Segment], offset: u64, len: u64) -> Result<Vec<Segment>, Error> {
     let end = offset.checked_add(len).ok_or(Error::Invalid)?;
     let mut list = copy_segments(&[])?;
-    let mut at = 0u64;
-    for segment in segments {
-        let next = at.checked_add(segment.len).ok_or(Error::Invalid)?;
-        let (from, to) = (offset.max(at), end.min(next));
-        if from < to {
-            let addr = segment.addr.checked_add(from - at).ok_or(Error::Invalid)?;
-            let part = Segment {
-                addr,
-                len: to - from,
-                kind: segment.kind,
-            };
-            push_segment(&mut list, part)?;
-        }
-        at = next;
+    for part in parts_of(segments, offset, end) {
+        push_segment(&mut list, part)?;
     }
     Ok(list)
+}
+
+/// The parts of physical runs from byte `start` to byte `end` of them.
+fn parts_of(segments: &[Segment], start: u64, end: u64) -> impl Iterator<Item = Segment> + '_ {
+    let mut at = 0u64;
+    segments.iter().filter_map(move |segment| {
+        let (first, next) = (at, at.saturating_add(segment.len));
+        at = next;
+        let (from, to) = (start.max(first), end.min(next));
+        let len = to.checked_sub(from).filter(|&len| len > 0)?;
+        let addr = segment.addr.checked_add(from - first)?;
+        Some(Segment {
+            addr,
+            len,
+            kind: segment.kind,
+        })
+    })
 }

@@ -2,15 +2,19 @@
 //!
 //! Nothing is ever mapped that belongs to no segment, except the rest of a granule at a segment's
 //! head and tail. That rest is out of software's hands; memory this layer allocates is made of
-//! whole pages, so only pinned user memory has such a rest, and it is the program's own. An
-//! untrusted device does not see even that: there the head and the tail bounce.
+//! whole granules, so only memory of others has such a rest. It is shown as far as it lies in the
+//! memory's own pages: in pinned user memory, it is the program's own. What lies in other pages, in
+//! a granule larger than a page, is shown to no device; to an untrusted device nothing of the rest
+//! is. There the head and the tail bounce, or the mapping is refused.
+//!
+//! Source: Linux 7.2 drivers/iommu/dma-iommu.c, differs: a granule larger than a page works.
 
 use super::layout::{Layouter, Report, check_one_run, of_whole};
 use super::{IovaRange, Mapper};
 use crate::iova::{IovaAlign, IovaAllocator};
 use crate::{
-    Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, IommuInfo,
-    Iova, Platform, Prot, Reason, Segment, SegmentKind, SegmentMode,
+    Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, IommuInfo, Iova,
+    Platform, Prot, Segment, SegmentKind, SegmentMode,
 };
 use alloc::vec::Vec;
 
@@ -39,20 +43,6 @@ pub(super) fn prot(direction: Direction, coherency: Coherency, kind: SegmentKind
 }
 
 impl<P: Platform> Mapper<P> {
-    /// The granule, if it can be worked with.
-    pub(super) fn granule(&self, iommu: &IommuInfo) -> Result<u64, Error> {
-        let granule = iommu.granule().ok_or(Error::Invalid)?;
-        if granule > self.platform.page_size() {
-            // A page would be mapped together with its neighbours.
-            return Err(Error::Unmappable(Reason {
-                constraint: Constraint::Alignment,
-                wanted: granule,
-                found: self.platform.page_size(),
-            }));
-        }
-        Ok(granule)
-    }
-
     /// Maps physical runs for `dev` at I/O virtual addresses. All or nothing.
     pub(super) fn map_iommu(
         &mut self,
@@ -62,9 +52,9 @@ impl<P: Platform> Mapper<P> {
         targets: &[Segment],
         shape: Shape,
     ) -> Result<(Vec<DmaSegment>, IovaRange), Error> {
-        let granule = self.granule(iommu)?;
+        let granule = iommu.granule().ok_or(Error::Invalid)?;
         if shape.one_run {
-            check_one_run(targets, granule)?;
+            check_one_run(targets, granule, self.platform.page_size())?;
         }
         let mut plan = Layouter::new(granule, shape.mode, &info.limits);
         for &segment in targets {

@@ -9,7 +9,7 @@
 //! memory that belongs to somebody else.
 
 use super::direct::Output;
-use super::{push, round_up, total_len};
+use super::{granule_reason, push, round_up, total_len};
 use crate::{
     Constraint, DmaAddr, DmaSegment, Error, Limits, PhysAddr, Reason, Segment, SegmentMode,
 };
@@ -91,7 +91,7 @@ impl Layouter {
 }
 
 /// Refuses a table that page tables cannot show as one run, and says where it breaks.
-pub(super) fn check_one_run(segments: &[Segment], granule: u64) -> Result<(), Error> {
+pub(super) fn check_one_run(segments: &[Segment], granule: u64, page: u64) -> Result<(), Error> {
     for pair in segments.windows(2) {
         let [before, after] = pair else { continue };
         let end = before.addr.get().wrapping_add(before.len) & (granule - 1);
@@ -99,11 +99,7 @@ pub(super) fn check_one_run(segments: &[Segment], granule: u64) -> Result<(), Er
         // The offset that is in the way; if both are, the first.
         let found = if end != 0 { end } else { start };
         if found != 0 {
-            return Err(Error::Unmappable(Reason {
-                constraint: Constraint::Alignment,
-                wanted: granule,
-                found,
-            }));
+            return Err(Error::Unmappable(granule_reason(granule, page, found)));
         }
     }
     Ok(())

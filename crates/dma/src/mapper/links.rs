@@ -7,11 +7,11 @@
 
 use super::bounce::Bounced;
 use super::iommu::prot;
-use super::{IovaRange, Mapper, round_up};
+use super::{IovaRange, Mapper, granule_reason, round_up};
 use crate::iova::IovaAlign;
 use crate::{
     Attrs, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, Error, Iova, PhysAddr, Platform,
-    Reason, Segment, SegmentKind, SyncFor,
+    Segment, SegmentKind, SyncFor,
 };
 use alloc::vec::Vec;
 
@@ -92,7 +92,7 @@ impl<P: Platform> Mapper<P> {
     ) -> Result<Links<P>, Error> {
         let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
         let iommu = info.iommu.ok_or(Error::Unsupported)?;
-        let granule = self.granule(&iommu)?;
+        let granule = iommu.granule().ok_or(Error::Invalid)?;
         if len == 0 {
             return Err(Error::Invalid);
         }
@@ -116,8 +116,10 @@ impl<P: Platform> Mapper<P> {
     /// [`sync_links`](Self::sync_links).
     ///
     /// # Errors
-    /// * `Unmappable` with `Alignment` (EIO): a piece behind the start that does not begin on a
-    ///   granule, or whose offset in a granule is not that of its place.
+    /// * `Unmappable` (EIO) with `Alignment`, or `IommuGranule` where the granule is larger than a
+    ///   page: a piece behind the start that does not begin on a granule, or whose offset in a
+    ///   granule is not that of its place. `IommuGranule`, too, for memory that shares a granule
+    ///   with other pages where nothing bounces.
     /// * `Invalid`: a piece outside the range, or over one that is linked.
     /// * `Forbidden` (EPERM): part of it would have to bounce, and `attrs` has `MMIO`,
     ///   `REQUIRE_COHERENT` or `NO_BOUNCE`.
@@ -139,7 +141,8 @@ impl<P: Platform> Mapper<P> {
         if attrs.contains(Attrs::MMIO) {
             memory.kind = SegmentKind::Physical;
         }
-        let (base, mapped, place) = place_of(links, offset, memory)?;
+        let page = self.platform.page_size();
+        let (base, mapped, place) = place_of(links, offset, memory, page)?;
         let needs_sync =
             memory.kind == SegmentKind::Pages && info.coherency == Coherency::NonCoherent;
         if needs_sync && attrs.contains(Attrs::REQUIRE_COHERENT) {
@@ -176,7 +179,7 @@ impl<P: Platform> Mapper<P> {
         piece: &mut Piece,
     ) -> Result<(), Error> {
         let dev = links.dev;
-        let mut plan = match self.plan(dev, info, &[piece.memory], piece.attrs) {
+        let mut plan = match self.plan(dev, info, (&[piece.memory], 1), piece.attrs) {
             Err(Error::Unmappable(reason)) if reason.constraint == Constraint::NoBounce => {
                 return Err(Error::Forbidden(reason));
             }
@@ -372,6 +375,7 @@ fn place_of<P: Platform>(
     links: &Links<P>,
     offset: u64,
     memory: Segment,
+    page: u64,
 ) -> Result<(u64, u64, usize), Error> {
     let granule = links.range.granule;
     let end = offset
@@ -384,15 +388,12 @@ fn place_of<P: Platform>(
     let inside = memory.addr.get() & (granule - 1);
     let start = links.head.checked_add(offset).ok_or(Error::Invalid)?;
     if start & (granule - 1) != inside || (offset > 0 && inside != 0) {
-        return Err(Error::Unmappable(Reason {
-            constraint: Constraint::Alignment,
-            wanted: granule,
-            found: if inside != 0 {
-                inside
-            } else {
-                start & (granule - 1)
-            },
-        }));
+        let found = if inside != 0 {
+            inside
+        } else {
+            start & (granule - 1)
+        };
+        return Err(Error::Unmappable(granule_reason(granule, page, found)));
     }
     let base = start - inside;
     let stop = links

@@ -65,6 +65,9 @@ pub struct Alloc<P: Platform> {
     backing: coherent::Backing<P::Pages>,
     segments: Vec<Segment>,
     len: u64,
+    /// The memory comes in aligned pieces of so many bytes: what follows the last byte in its piece
+    /// is this allocation's, too.
+    granule: u64,
     caching: Caching,
     home: Option<Home<P::Device>>,
 }
@@ -79,7 +82,8 @@ struct Home<D> {
 }
 
 impl<P: Platform> Alloc<P> {
-    /// The platform's pages; `None` for memory without, and for a part of a pool.
+    /// The platform's pages, which may be more than was asked for; `None` for memory without, and
+    /// for a part of a pool.
     #[must_use]
     pub fn pages(&self) -> Option<&P::Pages> {
         match &self.backing {
@@ -100,6 +104,12 @@ impl<P: Platform> Alloc<P> {
         self.len
     }
 
+    /// Bytes of memory it holds: whole pages of the IOMMU where those are larger than the CPU's.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        round_up(self.len, self.granule).unwrap_or(self.len)
+    }
+
     /// The device it was made for; `None` for virtual memory.
     #[must_use]
     pub fn device(&self) -> Option<P::Device> {
@@ -114,6 +124,9 @@ pub struct Table<P: Platform> {
     pinned: Option<P::Pinned>,
     segments: Vec<Segment>,
     len: u64,
+    /// Each run starts on a multiple of this, and what follows it up to the next multiple has the
+    /// same owner. 1 if nothing is known.
+    granule: u64,
     caching: Caching,
 }
 
@@ -328,6 +341,20 @@ fn heap_exhausted(bytes: usize) -> Error {
         wanted: bytes as u64,
         found: 0,
     })
+}
+
+/// Memory does not fill the granules of an IOMMU: it begins or ends `found` bytes into one.
+const fn granule_reason(granule: u64, page: u64, found: u64) -> Reason {
+    Reason {
+        // Where a granule is a page or less, an alignment is all that is asked for.
+        constraint: if granule > page {
+            Constraint::IommuGranule
+        } else {
+            Constraint::Alignment
+        },
+        wanted: granule,
+        found,
+    }
 }
 
 /// Rounds up to a power of two's multiple.

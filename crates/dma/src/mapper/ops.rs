@@ -30,6 +30,7 @@ impl<P: Platform> Mapper<P> {
             pinned: None,
             segments,
             len,
+            granule: 1,
             caching: Caching::Cached,
         })
     }
@@ -47,7 +48,7 @@ impl<P: Platform> Mapper<P> {
         if needs_sync && attrs.contains(Attrs::REQUIRE_COHERENT) {
             return Err(Error::Unsupported);
         }
-        let plan = self.plan(dev, info, &table.segments, attrs)?;
+        let plan = self.plan(dev, info, (&table.segments, table.granule), attrs)?;
         let shape = Shape {
             direction,
             caching: table.caching,
@@ -191,6 +192,7 @@ impl<P: Platform> DmaOps for Mapper<P> {
             pinned: None,
             segments,
             len: alloc.len,
+            granule: alloc.granule,
             caching: alloc.caching,
         })
     }
@@ -217,6 +219,7 @@ impl<P: Platform> DmaOps for Mapper<P> {
                     pinned: Some(pinned),
                     segments,
                     len: len_bytes,
+                    granule: 1,
                     caching,
                 })
             }

@@ -30,6 +30,9 @@ pub(crate) struct Setup {
     pub(crate) low_first: bool,
     pub(crate) reserved: Vec<(u64, u64)>,
     pub(crate) coherency: Coherency,
+    pub(crate) pool_base: u64,
+    /// What memory for no device is made of.
+    pub(crate) unmapped_granule: u64,
 }
 
 impl Setup {
@@ -50,7 +53,17 @@ impl Setup {
             low_first: false,
             reserved: Vec::new(),
             coherency: Coherency::Coherent,
+            pool_base: POOL,
+            unmapped_granule: PAGE,
         }
+    }
+
+    /// The same with an IOMMU that has pages of this size.
+    pub(crate) fn granule(mut self, granule: u64) -> Self {
+        if let Some(iommu) = &mut self.iommu {
+            iommu.page_sizes = granule;
+        }
+        self
     }
 
     /// A device behind an IOMMU with addresses of so many bits.
@@ -107,7 +120,7 @@ pub(crate) struct Fake {
     setup: Setup,
     memory: BTreeMap<u64, Vec<u8>>,
     next_page: u64,
-    free_pages: Vec<u64>,
+    free_pages: BTreeMap<u64, Vec<u64>>,
     pub(crate) pages_out: u64,
     pub(crate) vmaps: u64,
     pub(crate) pins: u64,
@@ -131,7 +144,7 @@ impl Fake {
             setup,
             memory: BTreeMap::new(),
             next_page: RAM,
-            free_pages: Vec::new(),
+            free_pages: BTreeMap::new(),
             pages_out: 0,
             vmaps: 0,
             pins: 0,
@@ -235,13 +248,27 @@ impl Fake {
         Some(())
     }
 
-    fn take_page(&mut self) -> u64 {
-        let page = self.free_pages.pop().unwrap_or_else(|| {
-            self.next_page += 2 * PAGE;
-            self.next_page
-        });
-        self.pages_out += 1;
-        page
+    /// A piece that touches none handed out before.
+    fn take_piece(&mut self, granule: u64) -> u64 {
+        let free = self.free_pages.get_mut(&granule).and_then(Vec::pop);
+        let piece = free.unwrap_or_else(|| self.take_new(granule, granule));
+        self.pages_out += granule / PAGE;
+        piece
+    }
+
+    fn take_new(&mut self, len: u64, granule: u64) -> u64 {
+        let first = (self.next_page + PAGE).next_multiple_of(granule);
+        self.next_page = first + len;
+        first
+    }
+
+    /// Physical pages that the device gets to, with whatever its buffer still holds.
+    pub(crate) fn reached(&self) -> BTreeSet<u64> {
+        self.tlb.values().map(|entry| entry.phys).collect()
+    }
+
+    fn iommu_granule(&self) -> u64 {
+        self.setup.iommu.and_then(|i| i.granule()).unwrap_or(PAGE)
     }
 
     /// Nothing is out: what a balanced run leaves.
@@ -254,6 +281,7 @@ impl Fake {
 #[derive(Debug)]
 pub(crate) struct Pages {
     pub(crate) runs: Vec<(u64, u64)>,
+    granule: u64,
 }
 
 /// A mapping for the CPU.
@@ -288,6 +316,10 @@ impl Platform for Fake {
         PAGE
     }
 
+    fn unmapped_granule(&self) -> u64 {
+        self.setup.unmapped_granule
+    }
+
     fn ram_bytes(&self) -> u64 {
         1 << 30
     }
@@ -304,17 +336,19 @@ impl Platform for Fake {
 
     fn alloc_pages(&mut self, request: PageRequest<u32>) -> Result<Pages, Error> {
         self.may_fail()?;
-        let count = request.len / PAGE;
+        let granule = request.granule;
+        assert!(granule.is_power_of_two() && granule >= PAGE);
+        assert!(request.len > 0 && request.len % granule == 0);
         let runs = match request.layout {
-            vb3_dma::Layout::Scattered => (0..count).map(|_| (self.take_page(), PAGE)).collect(),
+            vb3_dma::Layout::Scattered => (0..request.len / granule)
+                .map(|_| (self.take_piece(granule), granule))
+                .collect(),
             vb3_dma::Layout::Contiguous => {
-                let first = self.next_page + 2 * PAGE;
-                self.next_page = first + request.len;
-                self.pages_out += count;
-                vec![(first, request.len)]
+                self.pages_out += request.len / PAGE;
+                vec![(self.take_new(request.len, granule), request.len)]
             }
         };
-        let pages = Pages { runs };
+        let pages = Pages { runs, granule };
         for &(first, len) in &pages.runs {
             self.poke(first, &vec![0; len as usize]);
         }
@@ -328,9 +362,11 @@ impl Platform for Fake {
                     self.freed_in_reach.push(page);
                 }
                 self.poke(page, &[DIRT; PAGE as usize]);
-                self.free_pages.push(page);
                 self.pages_out -= 1;
             }
+            let pieces = (first..first + len).step_by(pages.granule as usize);
+            let free = self.free_pages.entry(pages.granule).or_default();
+            free.extend(pieces);
         }
     }
 
@@ -347,6 +383,7 @@ impl Platform for Fake {
         self.pins += 1;
         Ok(Pages {
             runs: vec![(RAM + (addr & 0xfff_ffff), len)],
+            granule: PAGE,
         })
     }
 
@@ -375,7 +412,8 @@ impl Platform for Fake {
         prot: Prot,
     ) -> Result<(), Error> {
         self.may_fail()?;
-        assert_eq!((iova.get() | phys.get() | len) % PAGE, 0, "whole granules");
+        let parts = iova.get() | phys.get() | len;
+        assert_eq!(parts % self.iommu_granule(), 0, "whole granules");
         assert!(iova.get() != 0 && len > 0);
         for offset in (0..len).step_by(PAGE as usize) {
             let (at, phys) = (iova.get() + offset, phys.get() + offset);
@@ -393,7 +431,8 @@ impl Platform for Fake {
     }
 
     fn iommu_unmap(&mut self, _: u32, iova: Iova, len: u64) {
-        assert_eq!((iova.get() | len) % PAGE, 0, "whole granules");
+        let parts = iova.get() | len;
+        assert_eq!(parts % self.iommu_granule(), 0, "whole granules");
         let range = iova.get()..iova.get() + len;
         let gone: Vec<u64> = self.table.range(range).map(|(&at, _)| at).collect();
         for at in gone {
@@ -436,7 +475,7 @@ impl Platform for Fake {
 
     fn bounce_pool(&self) -> Option<BouncePool> {
         (self.setup.pool_bytes > 0).then_some(BouncePool {
-            base: PhysAddr::new(POOL),
+            base: PhysAddr::new(self.setup.pool_base),
             len: self.setup.pool_bytes,
         })
     }

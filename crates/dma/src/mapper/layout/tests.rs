@@ -141,7 +141,7 @@ fn contiguous_mode_leaves_no_gap_for_the_same_lists() {
         contiguous(&ends, &limits(0, 1 << 30)),
         72 * K - 0x123 + 0x777,
     );
-    assert_eq!(check_one_run(&scattered(&ends), G), Ok(()));
+    assert_eq!(check_one_run(&scattered(&ends), G, G), Ok(()));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn one_run_that_cannot_be_is_refused_with_the_offset_in_the_way() {
         (vec![(0, 0x1000), (0x800, 0x800)], 0x800),
         (vec![(0, 0x1000), (0, 0x2001), (5, 0x800)], 1),
     ] {
-        let err = check_one_run(&scattered(&list), G).unwrap_err();
+        let err = check_one_run(&scattered(&list), G, G).unwrap_err();
         let reason = Reason {
             constraint: Constraint::Alignment,
             wanted: G,
@@ -234,7 +234,7 @@ proptest! {
         if !compatible {
             let gaps = output.windows(2)
                 .filter(|pair| pair[0].addr.get() + pair[0].len != pair[1].addr.get()).count();
-            prop_assert_eq!(gaps == 0, check_one_run(&segments, G).is_ok());
+            prop_assert_eq!(gaps == 0, check_one_run(&segments, G, G).is_ok());
         }
     }
 }
