@@ -44,7 +44,19 @@ fn mapped(mapper: &mut Mapper<Fake>, list: &[Segment], attrs: Attrs) -> Result<(
     Ok(())
 }
 
-const OPERATIONS: [(&str, Step); 13] = [
+/// A granule that is larger than a page.
+const BIG: u64 = 16 * PAGE;
+
+fn large(setup: Setup) -> Setup {
+    Setup {
+        iommu: Setup::iommu(24).granule(BIG).iommu,
+        pool_bytes: 4 * setup.pool_bytes,
+        unmapped_granule: BIG,
+        ..setup
+    }
+}
+
+const OPERATIONS: [(&str, Step); 17] = [
     ("map", |m| {
         mapped(m, &[ram(0, 3 * PAGE), ram(9 * PAGE, PAGE)], Attrs::empty())
     }),
@@ -114,6 +126,34 @@ const OPERATIONS: [(&str, Step); 13] = [
         m.free(part);
         m.drain_atomic_pool(0)
     }),
+    ("large pieces", |m| {
+        mapped(m, &[ram(0, 2 * BIG), ram(8 * BIG, BIG)], Attrs::ONE_RUN)
+    }),
+    ("lent", |m| {
+        let alloc = m.alloc_coherent(0, BIG + PAGE, Attrs::empty())?;
+        let table = match m.table_of(&alloc) {
+            Ok(table) => table,
+            Err(err) => {
+                m.free(alloc);
+                return Err(err);
+            }
+        };
+        let mapping = m.map(0, &table, BOTH, Attrs::empty());
+        let result = mapping.map(|mapping| m.unmap(mapping, Attrs::empty()));
+        m.free_table(table, true);
+        m.free(alloc);
+        result
+    }),
+    ("link large pieces", |m| {
+        let list = [ram(0, BIG), sram(0, BIG), ram(5 * BIG, BIG + 3 * PAGE)];
+        let links = m.link_all(0, &list, BOTH, Attrs::empty())?;
+        m.free_links(links);
+        Ok(())
+    }),
+    ("pages together", |m| {
+        let list: Vec<Segment> = (0..5).map(|n| ram((9 - n) * 2 * PAGE, PAGE)).collect();
+        mapped(m, &list, Attrs::ONE_RUN)
+    }),
     ("virtual", |m| {
         let alloc = m.alloc_virtual(2 * PAGE)?;
         m.free(alloc);
@@ -140,6 +180,15 @@ fn a_fault_at_any_call_leaves_the_state_as_it_was() {
                 ..Setup::untrusted()
             },
         ),
+        ("large", large(Setup::direct())),
+        (
+            "large, copying",
+            large(Setup {
+                untrusted: false,
+                ..Setup::untrusted()
+            }),
+        ),
+        ("large, untrusted", large(Setup::untrusted())),
     ];
     let mut faults = 0;
     for (name, setup) in setups {
@@ -178,7 +227,7 @@ fn a_fault_at_any_call_leaves_the_state_as_it_was() {
             }
         }
     }
-    assert!(faults > 300, "{faults} faults");
+    assert!(faults > 600, "{faults} faults");
 }
 
 /// The same addresses can be had after any number of failures: none is lost (N4), also when
