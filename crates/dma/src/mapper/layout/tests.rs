@@ -8,14 +8,16 @@ use std::vec::Vec;
 
 const K: u64 = 1 << 10;
 const G: u64 = 4 * K;
+/// The granules that page tables have. The vectors are told in quarters of one.
+const GRANULES: [u64; 3] = [4 * K, 16 * K, 64 * K];
 
 /// Segments at addresses that do not touch, by offset in their granule and length.
-fn scattered(list: &[(u64, u64)]) -> Vec<Segment> {
+fn scattered(g: u64, list: &[(u64, u64)]) -> Vec<Segment> {
     let mut at = 1u64 << 40;
     list.iter()
         .map(|&(offset, len)| {
             let addr = PhysAddr::new(at + offset);
-            at += (offset + len).next_multiple_of(G) + 16 * G;
+            at += (offset + len).next_multiple_of(g) + 16 * g;
             Segment {
                 addr,
                 len,
@@ -35,11 +37,12 @@ fn limits(block: u64, max_segment: u64) -> Limits {
 
 /// Lays out at a base that is aligned as the allocator aligns it.
 fn lay_out(
+    g: u64,
     mode: SegmentMode,
     list: &[Segment],
     limits: &Limits,
 ) -> (Vec<DmaSegment>, Vec<Placed>, u64) {
-    let mut plan = Layouter::new(G, mode, limits);
+    let mut plan = Layouter::new(g, mode, limits);
     let placed: Vec<Placed> = list.iter().map(|&s| plan.place(s).unwrap()).collect();
     let base = plan.total().next_power_of_two() * 4;
     let mut report = Report::new(mode, *limits).unwrap();
@@ -48,8 +51,8 @@ fn lay_out(
 }
 
 /// Lengths of the segments, and which of them touch the one before.
-fn shape(mode: SegmentMode, list: &[(u64, u64)], limits: &Limits) -> (Vec<u64>, Vec<bool>) {
-    let (output, ..) = lay_out(mode, &scattered(list), limits);
+fn shape(g: u64, mode: SegmentMode, list: &[(u64, u64)], limits: &Limits) -> (Vec<u64>, Vec<bool>) {
+    let (output, ..) = lay_out(g, mode, &scattered(g, list), limits);
     let touch = output
         .windows(2)
         .map(|pair| pair[0].addr.get() + pair[0].len == pair[1].addr.get())
@@ -63,98 +66,119 @@ fn whole(lens: &[u64]) -> Vec<(u64, u64)> {
 
 #[test]
 fn compatible_mode_gives_the_vectors() {
-    let compatible = |list: &[(u64, u64)], l: &Limits| shape(SegmentMode::Compatible, list, l);
-    let three = whole(&[64 * K, 16 * K, 64 * K]);
+    GRANULES.into_iter().for_each(compatible_vectors);
+}
+
+fn compatible_vectors(g: u64) {
+    let k = g / 4;
+    let compatible = |list: &[(u64, u64)], l: &Limits| shape(g, SegmentMode::Compatible, list, l);
+    let three = whole(&[64 * k, 16 * k, 64 * k]);
     // No boundary: three that touch; one where the segment may be long enough.
     assert_eq!(
-        compatible(&three, &limits(0, 64 * K)),
-        (vec![64 * K, 16 * K, 64 * K], vec![true, true])
+        compatible(&three, &limits(0, 64 * k)),
+        (vec![64 * k, 16 * k, 64 * k], vec![true, true])
     );
     assert_eq!(
-        compatible(&three, &limits(0, 144 * K)),
-        (vec![144 * K], vec![])
+        compatible(&three, &limits(0, 144 * k)),
+        (vec![144 * k], vec![])
     );
     assert_eq!(
-        compatible(&three, &limits(0, 143 * K)),
-        (vec![80 * K, 64 * K], vec![true])
+        compatible(&three, &limits(0, 143 * k)),
+        (vec![80 * k, 64 * k], vec![true])
     );
     // 64 KiB blocks.
-    let block = limits(64 * K, 64 * K);
+    let block = limits(64 * k, 64 * k);
     let (output, placed, base) = lay_out(
+        g,
         SegmentMode::Compatible,
-        &scattered(&whole(&[16 * K, 64 * K])),
+        &scattered(g, &whole(&[16 * k, 64 * k])),
         &block,
     );
     assert_eq!(
         output.iter().map(|s| s.len).collect::<Vec<_>>(),
-        [16 * K, 64 * K]
+        [16 * k, 64 * k]
     );
-    assert_eq!(output[1].addr.get() - base, 64 * K, "a gap of 48 KiB");
+    assert_eq!(output[1].addr.get() - base, 64 * k, "a gap of 48 KiB");
     // Defect 4: what fills the gap is not the memory that follows the first segment.
-    assert_eq!((placed[0].base, placed[0].mapped), (0, 16 * K));
+    assert_eq!((placed[0].base, placed[0].mapped), (0, 16 * k));
     assert_eq!(
-        compatible(&whole(&[32 * K, 32 * K]), &block),
-        (vec![64 * K], vec![])
+        compatible(&whole(&[32 * k, 32 * k]), &block),
+        (vec![64 * k], vec![])
     );
     assert_eq!(
-        compatible(&whole(&[64 * K, 4 * K]), &block),
-        (vec![64 * K, 4 * K], vec![true])
+        compatible(&whole(&[64 * k, 4 * k]), &block),
+        (vec![64 * k, 4 * k], vec![true])
     );
     // Joints inside a granule.
     assert_eq!(
-        compatible(&[(0, 0x1800), (0, 0x1000)], &limits(0, 64 * K)),
-        (vec![0x1800, 0x1000], vec![false])
+        compatible(&[(0, 6 * k), (0, 4 * k)], &limits(0, 64 * k)),
+        (vec![6 * k, 4 * k], vec![false])
     );
     assert_eq!(
-        compatible(&[(0, 0x1000), (0x800, 0x800)], &limits(0, 64 * K)),
-        (vec![0x1000, 0x800], vec![false])
+        compatible(&[(0, 4 * k), (2 * k, 2 * k)], &limits(0, 64 * k)),
+        (vec![4 * k, 2 * k], vec![false])
     );
     // A single entry keeps its length, whatever the limit.
-    assert_eq!(compatible(&[(0, 256 * K)], &block), (vec![256 * K], vec![]));
+    assert_eq!(compatible(&[(0, 256 * k)], &block), (vec![256 * k], vec![]));
 }
 
 #[test]
 fn contiguous_mode_leaves_no_gap_for_the_same_lists() {
-    let contiguous = |list: &[(u64, u64)], l: &Limits| shape(SegmentMode::Contiguous, list, l);
+    GRANULES.into_iter().for_each(contiguous_vectors);
+}
+
+fn contiguous_vectors(g: u64) {
+    let k = g / 4;
+    let contiguous = |list: &[(u64, u64)], l: &Limits| shape(g, SegmentMode::Contiguous, list, l);
     let all_touch = |(lens, touch): (Vec<u64>, Vec<bool>), total: u64| {
         assert_eq!(lens.iter().sum::<u64>(), total);
         assert!(touch.iter().all(|&t| t), "{lens:?} {touch:?}");
         lens.len()
     };
-    let three = whole(&[64 * K, 16 * K, 64 * K]);
+    let three = whole(&[64 * k, 16 * k, 64 * k]);
     assert_eq!(
-        all_touch(contiguous(&three, &limits(0, 64 * K)), 144 * K),
+        all_touch(contiguous(&three, &limits(0, 64 * k)), 144 * k),
         3
     );
     assert_eq!(
-        all_touch(contiguous(&three, &limits(0, 144 * K)), 144 * K),
+        all_touch(contiguous(&three, &limits(0, 144 * k)), 144 * k),
         1
     );
-    let block = limits(64 * K, 64 * K);
+    let block = limits(64 * k, 64 * k);
     assert_eq!(
-        all_touch(contiguous(&whole(&[16 * K, 64 * K]), &block), 80 * K),
+        all_touch(contiguous(&whole(&[16 * k, 64 * k]), &block), 80 * k),
         2
     );
     // Sub-page offsets at the head and the tail of the whole.
-    let ends = [(0x123, 8 * K - 0x123), (0, 64 * K), (0, 0x777)];
+    let ends = [(0x123, 8 * k - 0x123), (0, 64 * k), (0, 0x777)];
     all_touch(
         contiguous(&ends, &limits(0, 1 << 30)),
-        72 * K - 0x123 + 0x777,
+        72 * k - 0x123 + 0x777,
     );
-    assert_eq!(check_one_run(&scattered(&ends), G, G), Ok(()));
+    assert_eq!(check_one_run(&scattered(g, &ends), g, 4 * K), Ok(()));
 }
 
 #[test]
 fn one_run_that_cannot_be_is_refused_with_the_offset_in_the_way() {
+    GRANULES.into_iter().for_each(refused_runs);
+}
+
+fn refused_runs(g: u64) {
+    let k = g / 4;
     for (list, found) in [
-        (vec![(0, 0x1800), (0, 0x1000)], 0x800),
-        (vec![(0, 0x1000), (0x800, 0x800)], 0x800),
-        (vec![(0, 0x1000), (0, 0x2001), (5, 0x800)], 1),
+        (vec![(0, 6 * k), (0, 4 * k)], 2 * k),
+        (vec![(0, 4 * k), (2 * k, 2 * k)], 2 * k),
+        (vec![(0, 4 * k), (0, 8 * k + 1), (5, 2 * k)], 1),
     ] {
-        let err = check_one_run(&scattered(&list), G, G).unwrap_err();
+        let err = check_one_run(&scattered(g, &list), g, 4 * K).unwrap_err();
+        let constraint = if g > 4 * K {
+            Constraint::IommuGranule
+        } else {
+            Constraint::Alignment
+        };
         let reason = Reason {
-            constraint: Constraint::Alignment,
-            wanted: G,
+            constraint,
+            wanted: g,
             found,
         };
         assert_eq!((err.errno(), err.reason()), (5, Some(reason)));
@@ -185,15 +209,17 @@ proptest! {
     /// The invariants that hold for every list.
     #[test]
     fn the_invariants_hold(
+        g in prop::sample::select(&GRANULES[..]),
         list in prop::collection::vec((prop_oneof![3 => Just(0u64), 1 => 0..G], 1u64..200 * K), 1..20),
         max_segment in prop_oneof![Just(64 * K), Just(1u64 << 30), G..256 * K],
-        block in prop_oneof![Just(0u64), (12u32..20).prop_map(|bits| 1 << bits)],
+        block in prop_oneof![Just(0u64), (12u32..24).prop_map(|bits| 1 << bits)],
         compatible in any::<bool>(),
     ) {
+        let list: Vec<(u64, u64)> = list.into_iter().map(|(offset, len)| (offset * (g / G), len)).collect();
         let mode = if compatible { SegmentMode::Compatible } else { SegmentMode::Contiguous };
         let limits = limits(block, max_segment);
-        let segments = scattered(&list);
-        let (output, placed, base) = lay_out(mode, &segments, &limits);
+        let segments = scattered(g, &list);
+        let (output, placed, base) = lay_out(g, mode, &segments, &limits);
         // Every byte once.
         let total: u64 = list.iter().map(|&(_, len)| len).sum();
         prop_assert_eq!(output.iter().map(|s| s.len).sum::<u64>(), total);
@@ -211,12 +237,12 @@ proptest! {
         prop_assert!(bytes.next_back() == Some(base + ends[ends.len() - 1]));
         // Only whole granules of the segments are mapped.
         for (p, s) in placed.iter().zip(&segments) {
-            prop_assert_eq!(p.phys.get() & !(G - 1), s.addr.get() & !(G - 1));
-            prop_assert_eq!(p.mapped, ((s.addr.get() & (G - 1)) + s.len).next_multiple_of(G));
+            prop_assert_eq!(p.phys.get() & !(g - 1), s.addr.get() & !(g - 1));
+            prop_assert_eq!(p.mapped, ((s.addr.get() & (g - 1)) + s.len).next_multiple_of(g));
         }
         let longest = list.iter().map(|&(_, len)| len).max().unwrap_or(0);
         let fit_block = block == 0
-            || list.iter().all(|&(off, len)| (off + len).next_multiple_of(G) <= block);
+            || list.iter().all(|&(off, len)| (off + len).next_multiple_of(g) <= block);
         for s in &output {
             if compatible {
                 prop_assert!(s.len <= max_segment.max(longest));
@@ -234,7 +260,7 @@ proptest! {
         if !compatible {
             let gaps = output.windows(2)
                 .filter(|pair| pair[0].addr.get() + pair[0].len != pair[1].addr.get()).count();
-            prop_assert_eq!(gaps == 0, check_one_run(&segments, G, G).is_ok());
+            prop_assert_eq!(gaps == 0, check_one_run(&segments, g, 4 * K).is_ok());
         }
     }
 }
