@@ -269,15 +269,23 @@ proptest! {
     #[test]
     fn mappings_never_share_bytes_of_the_pool(
         ops in prop::collection::vec((any::<bool>(), 0u64..PAGE, 1u64..9000, any::<usize>()), 1..60),
-        untrusted in any::<bool>(),
+        granule in prop::option::of(prop_oneof![Just(PAGE), Just(4 * PAGE), Just(16 * PAGE)]),
+        pages in 0u64..20,
     ) {
-        let setup = if untrusted { Setup::untrusted() } else { Setup::narrow(40 * SLOT) };
+        let setup = match granule {
+            Some(granule) => Setup {
+                pool_bytes: 10 * granule,
+                pool_base: POOL + pages * PAGE,
+                ..Setup::untrusted().granule(granule)
+            },
+            None => Setup::narrow(40 * SLOT),
+        };
         let mut mapper = setup.mapper();
         let mut live: Vec<(Mapping<Fake>, Segment, u8)> = Vec::new();
         for (n, (take, offset, len, which)) in ops.into_iter().enumerate() {
             let mark = n as u8;
             if take || live.is_empty() {
-                let memory = ram(n as u64 * 8 * PAGE + offset, len);
+                let memory = ram(n as u64 * 8 * PAGE + pages * PAGE + offset, len);
                 fill(&mut mapper, memory, mark);
                 if let Ok(mapping) = map(&mut mapper, &[memory], BOTH, Attrs::empty()) {
                     live.push((mapping, memory, mark));

@@ -177,19 +177,23 @@ proptest! {
     fn a_stale_translation_is_never_in_the_way(
         ops in prop::collection::vec(op(), 1..300),
         bits in 17u32..22,
+        large in prop_oneof![Just(0u32), Just(2), Just(4)],
         coherent in any::<bool>(),
     ) {
         let coherency = if coherent { Coherency::Coherent } else { Coherency::NonCoherent };
-        let mut mapper = Setup { coherency, ..Setup::iommu(bits) }.mapper();
+        // Pages of the IOMMU, each as many of the CPU's.
+        let granule = PAGE << large;
+        let setup = Setup::iommu(bits + large).granule(granule);
+        let mut mapper = Setup { coherency, ..setup }.mapper();
         mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
         let (mut maps, mut allocs, mut links) = (Vec::new(), Vec::new(), Vec::new());
         let mut now = 0;
         for op in ops {
             match op {
                 Op::Map(page, pages) => {
-                    let table = table(&mut mapper, page, pages);
+                    let table = table(&mut mapper, page << large, pages << large);
                     if let Ok(mapping) = mapper.map(0, &table, BOTH, Attrs::empty()) {
-                        maps.push((mapping, ram(page * PAGE, pages * PAGE)));
+                        maps.push((mapping, ram(page * granule, pages * granule)));
                     }
                     mapper.free_table(table, false);
                 }
@@ -205,7 +209,7 @@ proptest! {
                     mapper.free(alloc);
                 }
                 Op::Link(pages) => {
-                    let ranges: Vec<Segment> = (0..pages).map(|n| ram(n * 4 * PAGE, PAGE)).collect();
+                    let ranges: Vec<Segment> = (0..pages).map(|n| ram(n * 4 * granule, granule)).collect();
                     links.extend(mapper.link_all(0, &ranges, BOTH, Attrs::empty()));
                 }
                 Op::Unlink(which) if !links.is_empty() => {

@@ -191,17 +191,18 @@ proptest! {
     fn the_device_sees_what_is_linked_and_nothing_else(
         ops in prop::collection::vec((any::<bool>(), 0u64..16, 1u64..5), 1..60),
         fail in prop::option::of(0u64..20),
+        granule in prop_oneof![Just(PAGE), Just(4 * PAGE), Just(16 * PAGE)],
     ) {
-        let mut mapper = Setup::iommu(32).mapper();
-        let mut links = mapper.reserve_links(0, PhysAddr::new(0), 16 * PAGE).unwrap();
+        let mut mapper = Setup::iommu(32).granule(granule).mapper();
+        let mut links = mapper.reserve_links(0, PhysAddr::new(0), 16 * granule).unwrap();
         mapper.platform_mut().fail(fail);
-        // For each page of the range: which piece covers it, as (first page, pages).
+        // For each granule of the range: which piece covers it, as (first granule, granules).
         let mut model: Vec<Option<(u64, u64)>> = vec![None; 16];
         for (link, first, pages) in ops {
             let end = first + pages;
             if link {
-                let memory = ram(first * 2 * PAGE, pages * PAGE);
-                let result = mapper.link(&mut links, first * PAGE, memory, BOTH, Attrs::empty());
+                let memory = ram(first * 2 * granule, pages * granule);
+                let result = mapper.link(&mut links, first * granule, memory, BOTH, Attrs::empty());
                 let free = end <= 16 && (first..end).all(|p| model[p as usize].is_none());
                 if mapper.platform().hits == 0 {
                     prop_assert_eq!(result.is_ok(), free);
@@ -210,7 +211,7 @@ proptest! {
                     model[first as usize..end as usize].fill(Some((first, pages)));
                 }
             } else {
-                let result = mapper.unlink(&mut links, first * PAGE, pages * PAGE);
+                let result = mapper.unlink(&mut links, first * granule, pages * granule);
                 let whole = end <= 16 && model.iter().flatten().all(|&(f, n)| {
                     (f >= first && f + n <= end) || f + n <= first || f >= end
                 });
@@ -220,9 +221,9 @@ proptest! {
                 }
             }
             for page in 0..16 {
-                let at = links.addr().checked_add(page * PAGE).unwrap();
+                let at = links.addr().checked_add(page * granule).unwrap();
                 let expected = model[page as usize].map(|(f, _)| {
-                    ram(f * 2 * PAGE, 1).addr.get() + (page - f) * PAGE
+                    ram(f * 2 * granule, 1).addr.get() + (page - f) * granule
                 });
                 prop_assert_eq!(mapper.platform().reach(at), expected);
             }
