@@ -61,9 +61,11 @@ impl Machine {
             let whole = device.info.limits.block_align(request.len);
             device.align.max(whole)
         });
-        let frames = self
-            .ram
-            .take(request.len, (request.layout, align), request.max_addr)?;
+        let frames = self.ram.take(
+            (request.len, request.granule),
+            (request.layout, align),
+            request.max_addr,
+        )?;
         let stores = Shared::new(request.len)
             .and_then(|store| Ok((store, self.dram_for(request.caching, request.len)?)));
         match stores {
@@ -101,7 +103,9 @@ impl Machine {
             return Err(Error::Invalid);
         }
         let everywhere = PhysAddr::new(u64::MAX);
-        let frames = self.ram.take(len, (Layout::Scattered, 1), everywhere)?;
+        let frames = self
+            .ram
+            .take((len, FRAME), (Layout::Scattered, 1), everywhere)?;
         let dram = match self.dram_for(Caching::Cached, len) {
             Ok(dram) => dram,
             Err(_) => {
@@ -158,13 +162,22 @@ impl Platform for Machine {
         self.ram.bytes()
     }
 
+    fn unmapped_granule(&self) -> u64 {
+        let iommu = self.profile.iommu.as_ref();
+        iommu.map_or(FRAME, |iommu| iommu.granule().max(FRAME))
+    }
+
     fn device_info(&self, dev: Device) -> Option<DeviceInfo> {
         self.device(dev).map(|device| device.info)
     }
 
     fn alloc_pages(&mut self, request: PageRequest<Device>) -> Result<Pages, Error> {
         self.may_fail()?;
-        if request.len == 0 || !request.len.is_multiple_of(FRAME) {
+        let granule = request.granule;
+        if !granule.is_power_of_two() || granule < FRAME {
+            return Err(Error::Invalid);
+        }
+        if request.len == 0 || !request.len.is_multiple_of(granule) {
             return Err(Error::Invalid);
         }
         let object = self.new_pages(&request)?;
@@ -260,9 +273,11 @@ impl Platform for Machine {
         let head = addr & (FRAME - 1);
         let base = addr - head;
         let size = end.checked_next_multiple_of(FRAME).ok_or(Error::Invalid)? - base;
-        let frames = self
-            .ram
-            .take(size, (Layout::Scattered, 1), PhysAddr::new(u64::MAX))?;
+        let frames = self.ram.take(
+            (size, FRAME),
+            (Layout::Scattered, 1),
+            PhysAddr::new(u64::MAX),
+        )?;
         let dram = match self.dram_for(Caching::Cached, size) {
             Ok(dram) => dram,
             Err(_) => {

@@ -84,45 +84,47 @@ impl Ram {
         (self.cma.frames() + self.general.frames()) * FRAME
     }
 
-    /// Takes frames for `len` bytes (a multiple of the frame) at or below `max_addr`; contiguous
-    /// ones from a multiple of `align` bytes on.
+    /// Takes frames for `len` bytes at or below `max_addr`, in aligned pieces of `granule` bytes (a
+    /// power of two, of at least a frame, of which `len` is a multiple); contiguous ones from a
+    /// multiple of `align` bytes on.
     pub(crate) fn take(
         &mut self,
-        len: u64,
+        (len, granule): (u64, u64),
         (layout, align): (Layout, u64),
         max_addr: PhysAddr,
     ) -> Result<FrameRuns, Error> {
-        let frames = len / FRAME;
-        let align = align.div_ceil(FRAME);
+        let (frames, piece) = (len / FRAME, granule / FRAME);
+        let align = align.div_ceil(FRAME).max(piece);
         // Frames that lie at or below `max_addr` with their last byte.
         let end = max_addr
             .checked_add(1)
             .map_or(u64::MAX / FRAME, |end| end.get() / FRAME);
         match layout {
-            Layout::Scattered => self.take_scattered(frames, end),
-            Layout::Contiguous if self.cma_bytes > 0 && frames > 1 => {
+            Layout::Scattered => self.take_scattered(frames, piece, end),
+            Layout::Contiguous if self.cma_bytes > 0 && frames > piece => {
                 self.take_cma((frames, align), end)
             }
-            Layout::Contiguous => self.take_ordinary((frames, align), end),
+            Layout::Contiguous => self.take_ordinary((frames, align), piece, end),
         }
     }
 
-    fn take_scattered(&mut self, frames: u64, end: u64) -> Result<FrameRuns, Error> {
-        let free = self.general.frames_below(end);
+    fn take_scattered(&mut self, frames: u64, piece: u64, end: u64) -> Result<FrameRuns, Error> {
+        let free = self.general.frames_below(piece, end);
         if free < frames {
             return Err(short(Constraint::Ram, frames, free));
         }
         let taken = if self.scattered {
-            self.general.take_scattered(&mut self.rng, frames, end)
+            self.general
+                .take_scattered(&mut self.rng, (frames, piece), end)
         } else {
-            self.general.take_lowest(frames, end)
+            self.general.take_lowest(frames, piece, end)
         };
         let taken = taken.ok_or(short(Constraint::Ram, frames, free))?;
         let mut runs = FrameRuns::new();
         for frame in taken {
             match runs.last_mut() {
-                Some((first, count)) if *first + *count == frame => *count += 1,
-                _ => runs.push((frame, 1)),
+                Some((first, count)) if *first + *count == frame => *count += piece,
+                _ => runs.push((frame, piece)),
             }
         }
         Ok(runs)
@@ -151,11 +153,16 @@ impl Ram {
         })
     }
 
-    fn take_ordinary(&mut self, (frames, align): (u64, u64), end: u64) -> Result<FrameRuns, Error> {
+    fn take_ordinary(
+        &mut self,
+        (frames, align): (u64, u64),
+        piece: u64,
+        end: u64,
+    ) -> Result<FrameRuns, Error> {
         let longest = self.general.largest(end).min(MAX_ORDINARY_RUN / FRAME);
         if frames <= longest {
-            if frames == 1 && align <= 1 {
-                return self.take_scattered(1, end);
+            if frames == piece && align <= piece {
+                return self.take_scattered(piece, piece, end);
             }
             if let Some(first) = self.general.take_run((frames, align), end) {
                 return Ok(vec![(first, frames)]);

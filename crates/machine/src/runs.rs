@@ -19,21 +19,36 @@ impl Runs {
         self.frames
     }
 
-    /// The longest run below frame `end`.
-    pub(crate) fn largest(&self, end: u64) -> u64 {
-        self.runs
-            .range(..end)
-            .map(|(&start, &len)| len.min(end - start))
-            .max()
-            .unwrap_or(0)
+    /// The parts of runs below frame `end` that are whole aligned pieces (of a power of two): the
+    /// run, and where in it the first piece starts and how many frames the pieces have.
+    fn pieces(&self, piece: u64, end: u64) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
+        self.pieces_from(0, piece, end)
     }
 
-    /// Free frames below frame `end`.
-    pub(crate) fn frames_below(&self, end: u64) -> u64 {
-        self.runs
-            .range(..end)
-            .map(|(&start, &len)| len.min(end - start))
-            .sum()
+    /// The same from the run that starts at frame `start` on.
+    fn pieces_from(
+        &self,
+        start: u64,
+        piece: u64,
+        end: u64,
+    ) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
+        let runs = self.runs.range(start.min(end)..end);
+        runs.filter_map(move |(&run, &len)| {
+            let first = run.next_multiple_of(piece);
+            let last = (run + len).min(end) & !(piece - 1);
+            (first < last).then(|| (run, first, last - first))
+        })
+    }
+
+    /// The longest run below frame `end`.
+    pub(crate) fn largest(&self, end: u64) -> u64 {
+        let lens = self.pieces(1, end).map(|(_, _, len)| len);
+        lens.max().unwrap_or(0)
+    }
+
+    /// Free frames in aligned pieces below frame `end`.
+    pub(crate) fn frames_below(&self, piece: u64, end: u64) -> u64 {
+        self.pieces(piece, end).map(|(_, _, len)| len).sum()
     }
 
     /// Adds frames that are not in the set.
@@ -96,44 +111,43 @@ impl Runs {
         Some(at)
     }
 
-    /// Takes one frame below `end`, anywhere.
-    fn take_any(&mut self, rng: &mut impl Rng, end: u64) -> Option<u64> {
+    /// Takes an aligned piece below `end`, anywhere.
+    fn take_any(&mut self, rng: &mut impl Rng, piece: u64, end: u64) -> Option<u64> {
         let (&lowest, _) = self.runs.range(..end).next()?;
         let (&last, &last_len) = self.runs.range(..end).next_back()?;
         let top = (last + last_len).min(end);
-        let wish = lowest + rng.next_u64() % (top - lowest);
-        let holding = self
-            .runs
-            .range(..=wish)
-            .next_back()
-            .map(|(&start, &len)| (start, start + len))
-            .filter(|&(_, run_end)| run_end > wish);
-        let (run, frame) = match holding {
-            Some((start, _)) => (start, wish),
-            // `wish` lies in a gap, and the last run starts behind every gap.
-            None => self
-                .runs
-                .range(wish..end)
-                .next()
-                .map(|(&start, _)| (start, start))?,
+        let wish = (lowest + rng.next_u64() % (top - lowest)) & !(piece - 1);
+        let (&before, _) = self.runs.range(..=wish).next_back().unwrap_or((&0, &0));
+        // Where it is wished, or the next behind; where there is none, the lowest.
+        let behind = |(run, first, len): (u64, u64, u64)| {
+            let at = first.max(wish);
+            (at < first + len).then_some((run, at))
         };
-        self.take_from(run, frame, 1);
-        Some(frame)
+        let (run, at) = match self.pieces_from(before, piece, end).find_map(behind) {
+            Some(found) => found,
+            None => self
+                .pieces(piece, end)
+                .next()
+                .map(|(run, at, _)| (run, at))?,
+        };
+        self.take_from(run, at, piece);
+        Some(at)
     }
 
-    /// Takes `len` frames below `end` so that none lies right behind the one before it.
+    /// Takes `len` frames below `end` in aligned pieces, so that none lies right behind the one
+    /// before it: the first frame of each.
     pub(crate) fn take_scattered(
         &mut self,
         rng: &mut impl Rng,
-        len: u64,
+        (len, piece): (u64, u64),
         end: u64,
     ) -> Option<Vec<u64>> {
         let mut frames = Vec::new();
-        for _ in 0..len {
-            match self.take_any(rng, end) {
+        for _ in 0..len / piece {
+            match self.take_any(rng, piece, end) {
                 Some(frame) => frames.push(frame),
                 None => {
-                    frames.iter().for_each(|&frame| self.give(frame, 1));
+                    frames.iter().for_each(|&frame| self.give(frame, piece));
                     return None;
                 }
             }
@@ -141,26 +155,32 @@ impl Runs {
         // Turning a touching pair round makes no new one: its neighbours would have to be equal
         // to one of the two.
         for i in 1..frames.len() {
-            if frames[i - 1] + 1 == frames[i] {
+            if frames[i - 1] + piece == frames[i] {
                 frames.swap(i - 1, i);
             }
         }
         Some(frames)
     }
 
-    /// Takes the lowest `len` frames below `end`, in order.
-    pub(crate) fn take_lowest(&mut self, len: u64, end: u64) -> Option<Vec<u64>> {
-        if self.frames_below(end) < len {
+    /// Takes the lowest `len` frames below `end` in aligned pieces: the first frame of each, in
+    /// order.
+    pub(crate) fn take_lowest(&mut self, len: u64, piece: u64, end: u64) -> Option<Vec<u64>> {
+        let (mut parts, mut left) = (Vec::new(), len);
+        for (run, first, room) in self.pieces(piece, end) {
+            let part = room.min(left);
+            parts.push((run, first, part));
+            left -= part;
+            if left == 0 {
+                break;
+            }
+        }
+        if left > 0 {
             return None;
         }
         let mut frames = Vec::new();
-        let mut left = len;
-        while left > 0 {
-            let (&start, &run) = self.runs.iter().next()?;
-            let part = run.min(left).min(end - start);
-            self.take_from(start, start, part);
-            frames.extend(start..start + part);
-            left -= part;
+        for (run, first, part) in parts {
+            self.take_from(run, first, part);
+            frames.extend((first..first + part).step_by(piece as usize));
         }
         Some(frames)
     }

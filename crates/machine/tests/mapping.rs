@@ -25,6 +25,7 @@ fn pieces(mapper: &mut Mapper<Machine>, lens: &[u64]) -> Pieces {
         // One page more, so that no two pieces touch.
         let request = PageRequest {
             len: len + PAGE,
+            granule: PAGE,
             layout: Layout::Contiguous,
             max_addr: PhysAddr::new(u64::MAX),
             caching: Caching::Cached,

@@ -35,7 +35,8 @@ const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "iommu.page_sizes",
-        "sizes of its pages; the smallest must be \"4KiB\"",
+        "sizes of its pages: 4KiB, 2MiB and 1GiB; in the Arm formats also 16KiB and 32MiB, or 64KiB \
+         and 512MiB, and memory for devices then comes in pieces of the smallest",
     ),
     (
         "iommu.aperture",

@@ -32,6 +32,12 @@ pub struct IommuProfile {
 }
 
 impl IommuProfile {
+    /// Bytes of its smallest page: that of the machine, or more.
+    #[must_use]
+    pub fn granule(&self) -> u64 {
+        1 << self.page_sizes.trailing_zeros().min(63)
+    }
+
     /// The highest I/O virtual address.
     #[must_use]
     pub fn last(&self) -> u64 {
@@ -130,6 +136,7 @@ pub const BUILTINS: &[(&str, &str)] = &[
         "pc-untrusted",
         include_str!("../../profiles/pc-untrusted.toml"),
     ),
+    ("soc-64k", include_str!("../../profiles/soc-64k.toml")),
     (
         "soc-boundary",
         include_str!("../../profiles/soc-boundary.toml"),

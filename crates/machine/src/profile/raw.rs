@@ -378,25 +378,40 @@ fn check_bounce(
 }
 
 fn check_iommu(source: &Source<'_>, raw: &RawIommu) -> Result<IommuProfile, ProfileError> {
-    // 4 KiB pages, the only ones there are, are in every format.
     let format = raw.format.map_or(Format::VtdSecondStage, Format::from);
     let most = format.max_input_bits();
     let aperture_bits = bits(source, "iommu.aperture", &raw.aperture, 20, most)?;
-    let mut page_sizes = 0u64;
-    for size in raw.page_sizes.get_ref() {
-        let level_size = size.0.is_power_of_two()
-            && size.0 >= PAGE_SIZE
-            && (size.0.trailing_zeros() - PAGE_SIZE.trailing_zeros()).is_multiple_of(9)
-            && size.0 <= mask_of(aperture_bits);
-        if !level_size {
-            let message = format!("{} is no page size: 4KiB, 2MiB or 1GiB are", show(size.0));
-            return Err(source.error("iommu.page_sizes", raw.page_sizes.span(), message));
+    let sizes = raw.page_sizes.get_ref().iter().map(|size| size.0);
+    let wrong = |message| source.error("iommu.page_sizes", raw.page_sizes.span(), message);
+    let smallest = sizes.clone().min().unwrap_or(0);
+    let granule = smallest.checked_ilog2().unwrap_or(0);
+    // Pages as large as the machine's are in every format.
+    let offered = match format.page_sizes(granule) & mask_of(aperture_bits) {
+        0 => {
+            let all = [12, 14, 16].into_iter();
+            let granules = all.filter(|&bits| format.page_sizes(bits) != 0);
+            let message = format!(
+                "the smallest must be {}, not {}",
+                either(granules.map(|bits| 1 << bits)),
+                show(smallest)
+            );
+            return Err(wrong(message));
         }
-        page_sizes |= size.0;
-    }
-    if page_sizes & PAGE_SIZE == 0 {
-        let message = "the page size 4KiB must be among them".into();
-        return Err(source.error("iommu.page_sizes", raw.page_sizes.span(), message));
+        offered => offered,
+    };
+    let mut page_sizes = 0u64;
+    for size in sizes {
+        if !size.is_power_of_two() || size & offered == 0 {
+            let all = (0..64).map(|bit| 1u64 << bit);
+            let sizes = either(all.filter(|size| size & offered != 0));
+            let message = format!(
+                "{} is no page size beside {}: {sizes}",
+                show(size),
+                show(smallest)
+            );
+            return Err(wrong(message));
+        }
+        page_sizes |= size;
     }
     Ok(IommuProfile {
         format,
@@ -502,6 +517,11 @@ fn check_boundary(
             Err(source.error("boundary", raw.span(), message))
         }
     }
+}
+
+/// Sizes to choose from, for people.
+fn either(sizes: impl Iterator<Item = u64>) -> String {
+    sizes.map(show).collect::<Vec<_>>().join(" or ")
 }
 
 /// A size for people.

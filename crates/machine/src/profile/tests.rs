@@ -39,6 +39,11 @@ fn builtins_are_what_they_are_called() {
         (boundary.boundary, boundary.max_segment),
         ((64 << 10) - 1, 64 << 10)
     );
+    let large = by_name("soc-64k");
+    assert_eq!((large.coherent, large.userptr), (true, Some(false)));
+    let iommu = large.iommu.unwrap();
+    assert_eq!(iommu.granule(), 64 << 10);
+    assert_eq!(iommu.page_sizes, 1 << 16 | 1 << 29);
     let sram = by_name("soc-sram");
     assert!(sram.sram > 0 && sram.iommu.is_none() && !sram.coherent);
     let untrusted = by_name("pc-untrusted");
@@ -117,12 +122,37 @@ fn each_mistake_names_its_field_and_line() {
         (
             "[iommu]\npage_sizes = [\"2MiB\"]\naperture = 32",
             "iommu.page_sizes",
-            "4KiB must",
+            "must be 4 KiB, not 2 MiB",
         ),
         (
             "[iommu]\npage_sizes = [\"64KiB\"]\naperture = 32",
             "iommu.page_sizes",
-            "no page size",
+            "must be 4 KiB, not 64 KiB",
+        ),
+        (
+            "[iommu]\npage_sizes = []\naperture = 32",
+            "iommu.page_sizes",
+            "must be 4 KiB, not 0 bytes",
+        ),
+        (
+            "[iommu]\nformat = \"arm-lpae-s2\"\npage_sizes = [\"2MiB\"]\naperture = 32",
+            "iommu.page_sizes",
+            "must be 4 KiB or 16 KiB or 64 KiB",
+        ),
+        (
+            "[iommu]\nformat = \"arm-lpae-s1\"\npage_sizes = [\"64KiB\", \"2MiB\"]\naperture = 32",
+            "iommu.page_sizes",
+            "2 MiB is no page size beside 64 KiB: 64 KiB or 512 MiB",
+        ),
+        (
+            "[iommu]\npage_sizes = [\"4KiB\", 12288]\naperture = 32",
+            "iommu.page_sizes",
+            "12 KiB is no page size beside 4 KiB: 4 KiB or 2 MiB or 1 GiB",
+        ),
+        (
+            "[iommu]\npage_sizes = [\"4KiB\", \"1GiB\"]\naperture = 30",
+            "iommu.page_sizes",
+            "1 GiB is no page size beside 4 KiB: 4 KiB or 2 MiB",
         ),
         (
             "[iommu]\npage_sizes = [\"4KiB\"]\naperture = 90",

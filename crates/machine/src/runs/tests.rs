@@ -9,25 +9,40 @@ const FRAMES: u64 = 200;
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// Frames, their alignment, and where they end.
+    /// Frames, their alignment or their pieces, and where they end.
     Run(u64, u64, u64),
-    Scattered(u64, u64),
-    Lowest(u64, u64),
+    Scattered(u64, u64, u64),
+    Lowest(u64, u64, u64),
     Give(usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let end = prop_oneof![Just(u64::MAX), 0u64..FRAMES + 20];
+    // Frames in pieces, of one frame as a rule, and where they end.
+    let some = (
+        1u64..60,
+        prop_oneof![3 => Just(1u64), 1 => Just(4), 1 => Just(16)],
+        end.clone(),
+    );
+    let some = some.prop_map(|(len, piece, end)| (len.next_multiple_of(piece), piece, end));
     prop_oneof![
         (1u64..40, 0u32..6, end.clone()).prop_map(|(len, align, end)| Op::Run(
             len,
             1 << align,
             end
         )),
-        (1u64..60, end.clone()).prop_map(|(len, end)| Op::Scattered(len, end)),
-        (1u64..60, end).prop_map(|(len, end)| Op::Lowest(len, end)),
+        some.clone()
+            .prop_map(|(len, piece, end)| Op::Scattered(len, piece, end)),
+        some.prop_map(|(len, piece, end)| Op::Lowest(len, piece, end)),
         any::<usize>().prop_map(Op::Give),
     ]
+}
+
+/// The aligned pieces below `end` that are wholly free, by their first frames.
+fn pieces(free: &BTreeSet<u64>, piece: u64, end: u64) -> Vec<u64> {
+    let firsts = (0..FRAMES).step_by(piece as usize);
+    let is_free = |&first: &u64| (first..first + piece).all(|f| f < end && free.contains(&f));
+    firsts.filter(is_free).collect()
 }
 
 /// The longest run that starts on a multiple of `align`.
@@ -42,6 +57,10 @@ fn longest(free: &BTreeSet<u64>, align: u64, end: u64) -> u64 {
         best = best.max(run);
     }
     best
+}
+
+fn frames_of(firsts: &[u64], piece: u64) -> Vec<u64> {
+    firsts.iter().flat_map(|&f| f..f + piece).collect()
 }
 
 proptest! {
@@ -62,21 +81,23 @@ proptest! {
                     prop_assert!(got.is_none_or(|at| at % align == 0));
                     (got.map(|at| (at..at + len).collect::<Vec<_>>()), (len, end), room)
                 }
-                Op::Scattered(len, end) => {
-                    let room = free.range(..end).count() as u64 >= len;
-                    let got = runs.take_scattered(&mut rng, len, end);
-                    if let Some(frames) = &got {
-                        prop_assert!(frames.windows(2).all(|two| two[0] + 1 != two[1]));
+                Op::Scattered(len, piece, end) => {
+                    let room = pieces(&free, piece, end).len() as u64 * piece;
+                    prop_assert_eq!(runs.frames_below(piece, end), room);
+                    let got = runs.take_scattered(&mut rng, (len, piece), end);
+                    if let Some(firsts) = &got {
+                        prop_assert!(firsts.windows(2).all(|two| two[0] + piece != two[1]));
+                        prop_assert!(firsts.iter().all(|first| first % piece == 0));
                     }
-                    (got, (len, end), room)
+                    (got.map(|firsts| frames_of(&firsts, piece)), (len, end), room >= len)
                 }
-                Op::Lowest(len, end) => {
-                    let expected: Vec<u64> =
-                        free.range(..end).take(len as usize).copied().collect();
-                    let room = expected.len() as u64 == len;
-                    let got = runs.take_lowest(len, end);
+                Op::Lowest(len, piece, end) => {
+                    let mut expected = pieces(&free, piece, end);
+                    expected.truncate((len / piece) as usize);
+                    let room = expected.len() as u64 * piece == len;
+                    let got = runs.take_lowest(len, piece, end);
                     prop_assert_eq!(got.as_ref(), room.then_some(&expected));
-                    (got, (len, end), room)
+                    (got.map(|firsts| frames_of(&firsts, piece)), (len, end), room)
                 }
                 Op::Give(which) => {
                     if !taken.is_empty() {
