@@ -6,53 +6,61 @@ use common::*;
 use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps, PhysAddr};
 use vb3_machine::{DeviceLimits, FaultKind};
 
-/// Format, the name of the last level, and the levels below the root: VT-d has three in all, Arm
-/// stage 1 with 32 bits starts at level 1, and stage 2 puts four tables side by side at level 2.
-const FORMATS: [(&str, &str, u32); 3] = [
-    ("vt-d", "SS-PTE", 2),
-    ("arm-lpae-s1", "level 3", 2),
-    ("arm-lpae-s2", "level 3", 1),
+/// Format, bits of a page, the name of the last level, and the levels below the root: VT-d has
+/// three in all, Arm stage 1 with 32 bits starts at level 1, and stage 2 puts four tables side by
+/// side at level 2. With pages of 16 and 64 KiB, stage 1 starts at level 2.
+const FORMATS: [(&str, u32, &str, u32); 5] = [
+    ("vt-d", 12, "SS-PTE", 2),
+    ("arm-lpae-s1", 12, "level 3", 2),
+    ("arm-lpae-s2", 12, "level 3", 1),
+    ("arm-lpae-s1", 14, "level 3", 1),
+    ("arm-lpae-s1", 16, "level 3", 1),
 ];
 
-fn lines(format: &str) -> String {
-    let aperture = 32;
-    format!(
-        "{COHERENT}\n[iommu]\nformat = \"{format}\"\npage_sizes = [\"4KiB\", \"2MiB\"]\n\
-         aperture = {aperture}"
-    )
+fn lines(format: &str, bits: u32) -> String {
+    let page = 1 << bits;
+    format!("{COHERENT}\n[iommu]\nformat = \"{format}\"\npage_sizes = [{page}]\naperture = 32")
 }
 
-/// Where the last entry for an address stands: the way is walked here by hand, nine bits a level.
-/// Tables are aligned, and in all formats bits 47 to 12 of an entry are the next address.
-fn last_entry(machine: &vb3_machine::Machine, root: PhysAddr, iova: u64, tables: u32) -> PhysAddr {
-    let address = ((1u64 << 48) - 1) & !0xfff;
+/// Where the last entry for an address stands: the way is walked here by hand. A table is a page
+/// of eight-byte entries. Tables are aligned, and in all formats bits 47 and below of an entry, down
+/// to those of a page, are the next address.
+fn last_entry(
+    machine: &vb3_machine::Machine,
+    root: PhysAddr,
+    iova: u64,
+    (bits, tables): (u32, u32),
+) -> PhysAddr {
+    let address = ((1u64 << 48) - 1) & !((1 << bits) - 1);
+    let index = bits - 3;
     // The first index takes all bits that are left.
-    let mut at = root.get() | iova >> (12 + 9 * tables) << 3;
+    let mut at = root.get() | iova >> (bits + index * tables) << 3;
     for level in (0..tables).rev() {
         let entry = machine.iommu_word(PhysAddr::new(at)).unwrap();
-        at = entry & address | (iova >> (12 + 9 * level) & 511) << 3;
+        at = entry & address | (iova >> (bits + index * level) & ((1 << index) - 1)) << 3;
     }
     PhysAddr::new(at)
 }
 
 #[test]
 fn a_changed_entry_changes_where_the_device_goes() {
-    for (format, last, below) in FORMATS {
-        let mut mapper = mapper(&lines(format));
+    for (format, bits, last, below) in FORMATS {
+        let page = 1 << bits;
+        let mut mapper = mapper(&lines(format, bits));
         let dev = mapper
             .platform_mut()
             .add_device("dev", DeviceLimits::default())
             .unwrap();
         let alloc = mapper
-            .alloc_coherent(dev, 2 * PAGE, Attrs::empty())
+            .alloc_coherent(dev, 2 * page, Attrs::empty())
             .unwrap();
         let addr = mapper.alloc_dma_addr(&alloc).unwrap();
-        let second = addr.checked_add(PAGE).unwrap();
+        let second = addr.checked_add(page).unwrap();
         let machine = mapper.platform_mut();
         machine.bus_write(dev, addr, &[1; 4096]).unwrap();
         machine.bus_write(dev, second, &[2; 4096]).unwrap();
         let root = machine.iommu_root(dev).unwrap();
-        let entries = [addr, second].map(|a| last_entry(machine, root, a.get(), below));
+        let entries = [addr, second].map(|a| last_entry(machine, root, a.get(), (bits, below)));
         let words = entries.map(|at| machine.iommu_word(at).unwrap());
         // What the table said before is in the translation buffer until a flush.
         machine.set_iommu_word(entries[0], words[1]);
@@ -73,9 +81,10 @@ fn a_changed_entry_changes_where_the_device_goes() {
 
 #[test]
 fn faults_name_the_level_at_which_the_walk_ended() {
-    let tops = ["SS-PDPE", "level 1", "level 2"];
-    for ((format, last, _), top) in FORMATS.into_iter().zip(tops) {
-        let mut mapper = mapper(&lines(format));
+    let tops = ["SS-PDPE", "level 1", "level 2", "level 2", "level 2"];
+    for ((format, bits, last, _), top) in FORMATS.into_iter().zip(tops) {
+        let page = 1 << bits;
+        let mut mapper = mapper(&lines(format, bits));
         let dev = mapper
             .platform_mut()
             .add_device("dev", DeviceLimits::default())
@@ -90,7 +99,7 @@ fn faults_name_the_level_at_which_the_walk_ended() {
         let alloc = mapper.alloc_coherent(dev, PAGE, Attrs::empty()).unwrap();
         let addr = mapper.alloc_dma_addr(&alloc).unwrap().get();
         // The page beside it has an entry in the same last table.
-        assert_eq!(level(&mapper, addr ^ PAGE), Some(last));
+        assert_eq!(level(&mapper, addr ^ page), Some(last));
         assert_eq!(level(&mapper, addr ^ 0x8000_0000), Some(top));
         mapper.free(alloc);
     }
@@ -98,7 +107,7 @@ fn faults_name_the_level_at_which_the_walk_ended() {
 
 #[test]
 fn tables_take_ram_and_give_it_back_and_devices_cannot_reach_them() {
-    let mut mapper = mapper(&lines("vt-d"));
+    let mut mapper = mapper(&lines("vt-d", 12));
     let limits = DeviceLimits::default();
     let dev = mapper.platform_mut().add_device("dev", limits).unwrap();
     let bare = DeviceLimits {
@@ -125,7 +134,7 @@ fn tables_take_ram_and_give_it_back_and_devices_cannot_reach_them() {
 
 #[test]
 fn a_device_that_goes_over_a_buffer_again_hardly_walks() {
-    let mut mapper = mapper(&lines("arm-lpae-s1"));
+    let mut mapper = mapper(&lines("arm-lpae-s1", 12));
     let dev = mapper
         .platform_mut()
         .add_device("dev", DeviceLimits::default())

@@ -19,13 +19,13 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(format: Format, aperture_bits: u32) -> Self {
+    fn new(format: Format, aperture_bits: u32, page_sizes: u64) -> Self {
         let text = "name = \"t\"\nram = \"64MiB\"\ncoherent = true\ndma_mask = 32\n";
         let (mut ram, _) = Ram::new(&Profile::parse(text).unwrap(), 1);
         let mut frames = TableFrames::default();
         let profile = IommuProfile {
             format,
-            page_sizes: SIZES,
+            page_sizes,
             aperture_bits,
             reserved: Vec::new(),
             flush: vb3_dma::FlushPolicy::Strict,
@@ -68,11 +68,15 @@ impl Bench {
     }
 }
 
-fn format() -> impl Strategy<Value = Format> {
+/// A format and the shift from the machine's page to its smallest.
+fn format() -> impl Strategy<Value = (Format, u32)> {
     prop_oneof![
-        Just(Format::VtdSecondStage),
-        Just(Format::ArmLpaeS1),
-        Just(Format::ArmLpaeS2)
+        Just((Format::VtdSecondStage, 0)),
+        Just((Format::ArmLpaeS1, 0)),
+        Just((Format::ArmLpaeS2, 0)),
+        Just((Format::ArmLpaeS1, 2)),
+        Just((Format::ArmLpaeS1, 4)),
+        Just((Format::ArmLpaeS2, 4)),
     ]
 }
 
@@ -104,21 +108,24 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #[test]
     fn it_agrees_with_a_map_of_pages(
-        format in format(),
+        (format, shift) in format(),
         ops in prop::collection::vec(op(), 1..40),
     ) {
-        let mut table = Bench::new(format, 39);
+        // All addresses below are as many times larger as the pages are.
+        let page = PAGE << shift;
+        let mut table = Bench::new(format, 39, format.page_sizes(12 + shift));
         let free_at_first = table.ram.free_bytes();
         let mut model: BTreeMap<u64, u64> = BTreeMap::new();
         let mut live: Vec<(u64, u64)> = Vec::new();
         for op in ops {
             match op {
                 Op::Map { iova, phys, pages } => {
-                    let free = (0..pages).all(|p| !model.contains_key(&(iova + p * PAGE)));
-                    let mapped = table.map(iova, phys, pages * PAGE);
+                    let (iova, phys) = (iova << shift, phys << shift);
+                    let free = (0..pages).all(|p| !model.contains_key(&(iova + p * page)));
+                    let mapped = table.map(iova, phys, pages * page);
                     prop_assert_eq!(mapped, if free { Ok(()) } else { Err(Error::Invalid) });
                     if free {
-                        model.extend((0..pages).map(|p| (iova + p * PAGE, phys + p * PAGE)));
+                        model.extend((0..pages).map(|p| (iova + p * page, phys + p * page)));
                         live.push((iova, pages));
                     }
                 }
@@ -127,25 +134,25 @@ proptest! {
                         continue;
                     }
                     let (iova, pages) = live.swap_remove(which % live.len());
-                    table.unmap(iova, pages * PAGE);
-                    model.retain(|&at, _| !(iova..iova + pages * PAGE).contains(&at));
+                    table.unmap(iova, pages * page);
+                    model.retain(|&at, _| !(iova..iova + pages * page).contains(&at));
                 }
                 Op::Flush => table.flush(),
             }
             for (&iova, &phys) in model.iter().step_by(17) {
                 let found = table.translate(iova + 5).unwrap();
                 prop_assert_eq!(found.phys.get(), phys + 5);
-                prop_assert!(found.len <= (1 << 30) && found.len % PAGE == PAGE - 5);
+                prop_assert!(found.len <= (1 << 30) && found.len % page == page - 5);
             }
         }
         table.flush();
-        for page in 0..3072 {
-            let (iova, expected) = (page * PAGE, model.get(&(page * PAGE)));
+        for n in 0..3072 {
+            let (iova, expected) = (n * page, model.get(&(n * page)));
             let found = table.translate(iova).map(|t| t.phys.get());
             prop_assert_eq!(found, expected.copied());
         }
         for (iova, pages) in live {
-            table.unmap(iova, pages * PAGE);
+            table.unmap(iova, pages * page);
         }
         table.flush();
         prop_assert_eq!(table.iommu.pages(), 0);
@@ -155,7 +162,7 @@ proptest! {
 
 #[test]
 fn large_pages_are_used_where_both_addresses_allow() {
-    let mut table = Bench::new(Format::ArmLpaeS1, 48);
+    let mut table = Bench::new(Format::ArmLpaeS1, 48, SIZES);
     table.map(1 << 30, 2 << 30, 1 << 30).unwrap();
     assert_eq!(table.iommu.pages(), 1);
     table.map(0x20_0000, 0x40_0000, 0x20_1000).unwrap();
@@ -166,11 +173,22 @@ fn large_pages_are_used_where_both_addresses_allow() {
     let found = table.translate((1 << 30) + 0x1234_5678).unwrap();
     assert_eq!(found.phys.get(), (2 << 30) + 0x1234_5678);
     assert_eq!(found.len, (1 << 30) - 0x1234_5678);
+
+    let mut table = Bench::new(Format::ArmLpaeS1, 48, 1 << 16 | 1 << 29);
+    table.map(1 << 30, 3 << 29, (1 << 29) + (1 << 16)).unwrap();
+    assert_eq!(table.iommu.pages(), 2);
+    let found = table.translate((1 << 30) + 0x1234_5678).unwrap();
+    assert_eq!(found.phys.get(), (3 << 29) + 0x1234_5678);
+    assert_eq!(found.len, (1 << 29) - 0x1234_5678);
+    for (iova, phys, len) in [(PAGE, 0, 1 << 16), (0, PAGE, 1 << 16), (0, 0, PAGE)] {
+        assert_eq!(table.map(iova, phys, len), Err(Error::Invalid));
+    }
+    assert_eq!(table.iommu.pages(), 2);
 }
 
 #[test]
 fn a_removed_page_works_until_the_flush() {
-    let mut table = Bench::new(Format::VtdSecondStage, 32);
+    let mut table = Bench::new(Format::VtdSecondStage, 32, SIZES);
     table.map(PAGE, 9 * PAGE, PAGE).unwrap();
     table.unmap(PAGE, PAGE);
     assert_eq!(
@@ -184,7 +202,7 @@ fn a_removed_page_works_until_the_flush() {
 
 #[test]
 fn what_was_used_is_remembered_and_wins_where_hardware_is_meant() {
-    let mut table = Bench::new(Format::VtdSecondStage, 32);
+    let mut table = Bench::new(Format::VtdSecondStage, 32, SIZES);
     table.iommu.set_staleness(Staleness::Cached);
     table.map(PAGE, 9 * PAGE, 2 * PAGE).unwrap();
     table.translate(PAGE).unwrap();
@@ -209,7 +227,7 @@ fn what_was_used_is_remembered_and_wins_where_hardware_is_meant() {
 
 #[test]
 fn ranges_that_make_no_sense_are_refused_whole() {
-    let mut table = Bench::new(Format::VtdSecondStage, 32);
+    let mut table = Bench::new(Format::VtdSecondStage, 32, SIZES);
     let cases = [
         (1, 0, PAGE),
         (0, 1, PAGE),
@@ -240,7 +258,7 @@ fn ranges_that_make_no_sense_are_refused_whole() {
 
 #[test]
 fn a_table_that_finds_no_ram_is_an_error_that_changes_nothing() {
-    let mut table = Bench::new(Format::ArmLpaeS2, 48);
+    let mut table = Bench::new(Format::ArmLpaeS2, 48, SIZES);
     let free = table.ram.free_bytes();
     let mut hoard = Vec::new();
     while table.ram.free_bytes() > 2 * PAGE {
