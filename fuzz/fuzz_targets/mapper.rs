@@ -24,14 +24,17 @@ vb3_fuzz::target!(|input: Input| {
         3 => "",
         _ => "none",
     };
+    // The sizes of the IOMMU's pages, where the format has them: the smallest, and others.
+    let (page, others) = match input.format / 25 % 3 {
+        1 if iommu.contains("arm") => (16 << 10, ""),
+        2 if iommu.contains("arm") => (64 << 10, ""),
+        _ => (4 << 10, ", \"2MiB\""),
+    };
+    let bounce = format!("[bounce]\nmode = \"when-needed\"\npool = {}", 16 * page);
     // Four machines of five are of a kind of their own, where they have an IOMMU.
     let (kind, own, more) = match input.format / 5 % 5 {
         0 => ("", "", ""),
-        1 => (
-            "untrusted = true",
-            "",
-            "[bounce]\nmode = \"when-needed\"\npool = 65536",
-        ),
+        1 => ("untrusted = true", "", &bounce[..]),
         2 => ("", "flush = \"lazy\"", ""),
         3 => ("", "segments = \"compatible\"", ""),
         _ => ("sram = \"256KiB\"", "", ""),
@@ -39,7 +42,7 @@ vb3_fuzz::target!(|input: Input| {
     let table = match iommu {
         "none" => String::new(),
         format => format!(
-            "[iommu]\n{format}\npage_sizes = [\"4KiB\", \"2MiB\"]\naperture = 24\n{own}\n{more}"
+            "[iommu]\n{format}\npage_sizes = [{page}{others}]\naperture = 24\n{own}\n{more}"
         ),
     };
     // Its own memory is for a device without an IOMMU, distrust for one behind it.

@@ -38,9 +38,10 @@ impl<O: DmaOps> UserMemory<O> {
     /// # Errors
     /// `Invalid` (EINVAL) for alignment or length zero; `Fault` (EFAULT) for memory that is
     /// missing, read-only or past the end of the address space; `NoMemory`; `Io` (EIO) when the
-    /// DMA layer cannot map it; `Fault` (EFAULT) when it is no one run for the device.
+    /// DMA layer cannot map it; `Fault` (EFAULT) when it is no one run for the device, or shares
+    /// pages of an IOMMU with memory that is not the program's.
     ///
-    /// Source: Linux 7.2 `vb2_dc_get_userptr`.
+    /// Source: Linux 7.2 `vb2_dc_get_userptr`, differs: such an IOMMU works.
     pub fn contig<W: Watch<O>>(
         cx: &mut Cx<'_, O, W>,
         dev: O::Device,
@@ -63,7 +64,11 @@ impl<O: DmaOps> UserMemory<O> {
             Ok(mapping) => mapping,
             Err(e) => {
                 cx.ops.free_table(table, false);
-                return Err(PlaneError::Io(e.reason()));
+                let reason = e.reason();
+                return Err(match reason.map(|reason| reason.constraint) {
+                    Some(Constraint::IommuGranule) => PlaneError::Fault(reason),
+                    _ => PlaneError::Io(reason),
+                });
             }
         };
         let ops = &*cx.ops;

@@ -9,7 +9,7 @@ use std::path::Path;
 use vb3_dma::iopt::Format;
 use vb3_dma::{BounceMode, FlushPolicy, SegmentMode};
 use vb3_machine::Profile;
-use vb3_machine::profile::{Allocator, BUILTINS, fields};
+use vb3_machine::profile::{Allocator, BUILTINS, PAGE_SIZE, fields};
 
 /// Longest profile file taken, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -110,7 +110,12 @@ fn print_row(p: &Profile, out: &mut dyn Write) -> Result<()> {
                 FlushPolicy::Strict => "",
                 FlushPolicy::Lazy => ", lazily flushed",
             };
-            format!("IOMMU with {}-bit addresses{lazy}", iommu.aperture_bits)
+            let pages = match iommu.granule() {
+                PAGE_SIZE => String::new(),
+                larger => format!(" in pages of {}", bytes(larger)),
+            };
+            let bits = iommu.aperture_bits;
+            format!("IOMMU with {bits}-bit addresses{pages}{lazy}")
         },
     );
     let cma = if p.cma == 0 {
@@ -260,6 +265,10 @@ mod tests {
             serde_json::from_str(&printed(Some("soc-boundary"), true).unwrap()).unwrap();
         assert_eq!(one["boundary"], 64 << 10);
         assert_eq!(one["iommu"]["format"], "arm-lpae-s1");
+        let one: Value = serde_json::from_str(&printed(Some("soc-64k"), true).unwrap()).unwrap();
+        assert_eq!(one["iommu"]["page_sizes"], json!([64 << 10, 512_u64 << 20]));
+        let list = printed(None, false).unwrap();
+        assert_eq!(list.matches(" in pages of 64 KiB,").count(), 1, "{list}");
         assert_eq!(one["iommu"]["flush"], "lazy");
         let one: Value =
             serde_json::from_str(&printed(Some("pc-untrusted"), true).unwrap()).unwrap();

@@ -181,6 +181,15 @@ fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, String)>
                 "align the memory to a page"
             },
         ),
+        "iommu-granule" => (
+            format!(
+                "the IOMMU shows {w} at a time, and the memory begins or ends {f} into that, with \
+                 pages of others beside it"
+            ),
+            "let the device allocate (MMAP) and share its buffers as dma-bufs, or choose a machine \
+             whose IOMMU has pages of 4 KiB (--machine soc-iommu) or that copies through a bounce \
+             pool",
+        ),
         "buffer-size" => (
             format!("the format needs {w} and the buffer offered has {f}"),
             "export a buffer with at least the sizeimage that G_FMT gives at the importer",

@@ -1,7 +1,7 @@
 use super::*;
 use vb3_dma::Constraint;
 
-const ALL: [Constraint; 18] = [
+const ALL: [Constraint; 21] = [
     Constraint::Contiguous,
     Constraint::ContiguousPool,
     Constraint::Ram,
@@ -20,6 +20,9 @@ const ALL: [Constraint; 18] = [
     Constraint::AtomicPool,
     Constraint::SegmentCount,
     Constraint::InjectedFault,
+    Constraint::CpuMapping,
+    Constraint::Imports,
+    Constraint::IommuGranule,
 ];
 
 fn refused(constraint: &str, wanted: u64, found: u64) -> Refusal {

@@ -11,9 +11,10 @@ use vb3_devices::picture::{Frame, Layout, Size};
 use vb3_devices::source::{Background, Picture, read_number, render};
 
 /// The built-in machines that every device must work on.
-pub(crate) const MACHINES: [&str; 8] = [
+pub(crate) const MACHINES: [&str; 9] = [
     "pc",
     "pc-untrusted",
+    "soc-64k",
     "soc-boundary",
     "soc-cma",
     "soc-iommu",

@@ -99,6 +99,7 @@ macro_rules! on_machine {
 on_machine! {
     pc "pc"
     pc_untrusted "pc-untrusted"
+    soc_64k "soc-64k"
     soc_boundary "soc-boundary"
     soc_cma "soc-cma"
     soc_iommu "soc-iommu"

@@ -58,6 +58,27 @@ fn soc_iommu_takes_the_same_user_memory() {
 }
 
 #[test]
+fn soc_64k_refuses_user_memory_that_shares_pages_of_the_iommu_and_says_why() {
+    let Some(outcome) = calls("soc-64k", "", &["userptr"]) else {
+        return;
+    };
+    assert_eq!(outcome.expect_success().stdout, "REQBUFS EINVAL\n");
+    let Some(outcome) = calls("soc-64k", ",userptr=on", &["userptr"]) else {
+        return;
+    };
+    assert_eq!(outcome.expect_success().stdout, "REQBUFS 0\nQBUF EFAULT\n");
+    let [refusal] = &outcome.report.refusals[..] else {
+        panic!("{:?}", outcome.report.refusals)
+    };
+    assert_eq!(
+        (refusal.errno, refusal.constraint.as_str(), refusal.wanted),
+        (14, "iommu-granule", 64 << 10)
+    );
+    assert!(refusal.found > 0 && refusal.found < 64 << 10, "{refusal:?}");
+    assert!(outcome.stderr.contains("vb3 why"), "{}", outcome.stderr);
+}
+
+#[test]
 fn soc_cma_runs_out_of_contiguous_memory_and_says_so() {
     let bytes: u64 = 128 << 20;
     let Some(outcome) = calls("soc-cma", "", &["create", &bytes.to_string()]) else {

@@ -127,7 +127,7 @@ impl Model {
                     return Ok(());
                 }
                 self.buffer(side, index).holds = Holds::Nothing;
-                if self.contig(side) && !self.iommu && !self.private {
+                if self.contig(side) && !self.shows_pages && !self.private {
                     return Err(14);
                 }
                 // A camera's bounced copy begins as what the program has, a display's as zeroes.

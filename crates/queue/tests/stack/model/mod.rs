@@ -13,6 +13,7 @@ use crate::lab::{SLOTS, Setup};
 use std::collections::{BTreeMap, VecDeque};
 use vb3_dma::BounceMode;
 use vb3_machine::Profile;
+use vb3_machine::profile::PAGE_SIZE;
 use vb3_queue::{HintSkip, Memory};
 
 const READS: u8 = 1;
@@ -123,6 +124,8 @@ pub(crate) struct Model {
     coherent: bool,
     private: bool,
     iommu: bool,
+    /// Whether the IOMMU can show single pages, of which memory of programs is made.
+    shows_pages: bool,
     least: [usize; 2],
     streams: [Stream; 2],
     mems: BTreeMap<u32, Mem>,
@@ -144,6 +147,9 @@ impl Model {
             coherent: profile.coherent,
             private: profile.private_memory,
             iommu: profile.iommu.is_some(),
+            shows_pages: profile
+                .iommu
+                .is_some_and(|iommu| iommu.granule() == PAGE_SIZE),
             least: [2, 0],
             streams: Default::default(),
             mems: BTreeMap::new(),
