@@ -201,7 +201,7 @@ impl<P: Platform> Mapper<P> {
             backing: Backing::Pages(pages),
             segments,
             len,
-            granule: self.platform.page_size(),
+            granule: 1,
             caching: Caching::Cached,
             home: None,
         })

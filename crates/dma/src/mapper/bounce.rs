@@ -264,29 +264,24 @@ impl<P: Platform> Mapper<P> {
         let joins = mask == 0 && guard.is_none();
         while let Some(&first) = rest.first() {
             let bounces = self.must_bounce(dev, info, first);
-            let small = guard.filter(|_| mask == 0 && !bounces);
-            let count = match small.map(|guard| self.small_segments(dev, info, (rest, guard))) {
-                Some(count) if count > 1 => {
-                    let Some((group, tail)) = rest.split_at_checked(count) else {
-                        break;
-                    };
-                    let inside = small.map_or(0, |guard| guard.granule - 1);
-                    self.plan_group(info, (group, offset), inside, plan)?;
-                    offset = offset.saturating_add(total_len(group)?);
-                    rest = tail;
-                    continue;
+            let small = match guard {
+                Some(guard) if mask == 0 && !bounces => {
+                    self.small_segments(dev, info, (rest, guard))
                 }
-                _ if joins => rest
-                    .iter()
-                    .take_while(|&&segment| self.must_bounce(dev, info, segment) == bounces)
-                    .count()
-                    .max(1),
-                _ => 1,
+                _ => 0,
             };
+            let alike = rest
+                .iter()
+                .take_while(|&&segment| self.must_bounce(dev, info, segment) == bounces)
+                .count();
+            let count = if joins { alike } else { small }.max(1);
             let Some((group, tail)) = rest.split_at_checked(count) else {
                 break;
             };
             match guard {
+                Some(guard) if small > 1 => {
+                    self.plan_group(info, (group, offset), guard.granule - 1, plan)?;
+                }
                 Some(guard) if !bounces => {
                     self.plan_ends(info, (first, offset), guard, plan)?;
                 }

@@ -66,7 +66,7 @@ pub struct Alloc<P: Platform> {
     segments: Vec<Segment>,
     len: u64,
     /// The memory comes in aligned pieces of so many bytes: what follows the last byte in its piece
-    /// is this allocation's, too.
+    /// is this allocation's, too. 1 if nothing is known.
     granule: u64,
     caching: Caching,
     home: Option<Home<P::Device>>,
