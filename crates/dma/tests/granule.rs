@@ -181,6 +181,25 @@ fn what_is_asked_for_is_bounded_before_it_is_rounded() {
     assert_eq!(err, Error::Invalid, "an IOMMU without pages");
 }
 
+/// A platform that has no such pieces is not believed.
+#[test]
+fn pieces_that_are_too_small_go_back() {
+    for unmapped_granule in [PAGE, 64 * K] {
+        let setup = Setup {
+            small_pieces: true,
+            unmapped_granule,
+            ..trusted(64 * K)
+        };
+        let mut mapper = setup.mapper();
+        let err = mapper.alloc_coherent(0, PAGE, Attrs::empty()).unwrap_err();
+        assert_eq!(err, Error::Invalid);
+        let plain = mapper.alloc_virtual(PAGE);
+        assert_eq!(plain.is_ok(), unmapped_granule == PAGE);
+        plain.into_iter().for_each(|alloc| mapper.free(alloc));
+        done(&mapper);
+    }
+}
+
 /// Pages of a program lie apart. No granule shows one without showing others.
 #[test]
 fn pages_that_share_a_granule_with_others_are_refused_with_the_constraint() {

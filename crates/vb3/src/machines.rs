@@ -265,11 +265,11 @@ mod tests {
             serde_json::from_str(&printed(Some("soc-boundary"), true).unwrap()).unwrap();
         assert_eq!(one["boundary"], 64 << 10);
         assert_eq!(one["iommu"]["format"], "arm-lpae-s1");
+        assert_eq!(one["iommu"]["flush"], "lazy");
         let one: Value = serde_json::from_str(&printed(Some("soc-64k"), true).unwrap()).unwrap();
         assert_eq!(one["iommu"]["page_sizes"], json!([64 << 10, 512_u64 << 20]));
         let list = printed(None, false).unwrap();
         assert_eq!(list.matches(" in pages of 64 KiB,").count(), 1, "{list}");
-        assert_eq!(one["iommu"]["flush"], "lazy");
         let one: Value =
             serde_json::from_str(&printed(Some("pc-untrusted"), true).unwrap()).unwrap();
         assert_eq!(one["untrusted"], true);

@@ -33,6 +33,8 @@ pub(crate) struct Setup {
     pub(crate) pool_base: u64,
     /// What memory for no device is made of.
     pub(crate) unmapped_granule: u64,
+    /// It has pages alone, whatever it is asked for.
+    pub(crate) small_pieces: bool,
 }
 
 impl Setup {
@@ -55,6 +57,7 @@ impl Setup {
             coherency: Coherency::Coherent,
             pool_base: POOL,
             unmapped_granule: PAGE,
+            small_pieces: false,
         }
     }
 
@@ -336,7 +339,10 @@ impl Platform for Fake {
 
     fn alloc_pages(&mut self, request: PageRequest<u32>) -> Result<Pages, Error> {
         self.may_fail()?;
-        let granule = request.granule;
+        let granule = match self.setup.small_pieces {
+            true => PAGE,
+            false => request.granule,
+        };
         assert!(granule.is_power_of_two() && granule >= PAGE);
         assert!(request.len > 0 && request.len % granule == 0);
         let runs = match request.layout {
