@@ -12,7 +12,9 @@ use arbitrary::Arbitrary;
 use std::rc::Rc;
 use std::sync::Mutex;
 use vb3_dma::wrap::{Checked, Report, Violation};
-use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps, FlushPolicy, Mapper, Platform, SyncFor};
+use vb3_dma::{
+    Attrs, Direction, DmaAddr, DmaOps, FlushPolicy, Mapper, Platform, SegmentMode, SyncFor,
+};
 use vb3_machine::{Device, DeviceLimits, Faults, Machine, Profile, User, UserFault, UserMemory};
 
 #[cfg(feature = "libfuzzer")]
@@ -218,13 +220,14 @@ pub fn run(profile: &str, limits: DeviceLimits, steps: &[Step]) {
         .add_device("dev", limits)
         .expect("a device");
     let info = mapper.platform().device_info(dev).expect("its limits");
-    let mut lazy = false;
+    let (mut lazy, mut compatible) = (false, false);
     if let Some(iommu) = &profile.iommu {
         mapper
             .set_segment_mode(dev, iommu.segments)
             .expect("memory");
         mapper.set_flush_policy(dev, iommu.flush).expect("memory");
         lazy = iommu.flush == FlushPolicy::Lazy;
+        compatible = iommu.segments == SegmentMode::Compatible;
     }
     if profile.sram > 0 {
         let own = mapper.platform_mut().reserve_physical(profile.sram);
@@ -233,7 +236,10 @@ pub fn run(profile: &str, limits: DeviceLimits, steps: &[Step]) {
         mapper.declare_coherent(dev, own, addr).expect("in reach");
     }
     let mut ops: Ops = Checked::new(mapper, complain as Sink, 1 << 16);
-    ops.set_limits(dev, info.limits);
+    // Linux's layout keeps a run of memory whole, whatever the device takes.
+    if !compatible {
+        ops.set_limits(dev, info.limits);
+    }
     let mut driver = Driver {
         ops,
         dev,

@@ -53,6 +53,15 @@ fn a_device_never_reaches_what_lies_beside_its_memory() {
                 .platform_mut()
                 .add_device("other", DeviceLimits::default())
                 .unwrap();
+            // Without an IOMMU, memory comes in one piece of any number of pages.
+            let bare = DeviceLimits {
+                iommu: Some(false),
+                ..DeviceLimits::default()
+            };
+            let bare = mapper.platform_mut().add_device("bare", bare).unwrap();
+            let odd = mapper
+                .alloc_coherent(bare, 3 * PAGE, Attrs::empty())
+                .unwrap();
             let mut own = Vec::new();
             let mut foreign = Vec::new();
             let mut pins = Vec::new();
@@ -98,6 +107,7 @@ fn a_device_never_reaches_what_lies_beside_its_memory() {
                 let gone = mapper.platform_mut().bus_read(dev, at, &mut [0]);
                 assert_eq!(gone.unwrap_err().kind, FaultKind::Unmapped);
             }
+            mapper.free(odd);
             pins.into_iter()
                 .for_each(|pin| mapper.free_table(pin, true));
             assert!(mapper.live().is_empty());
