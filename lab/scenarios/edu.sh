@@ -10,7 +10,7 @@ for which in $MODULES; do
     insmod /scenario/vb3edu.ko mask=$mask || step "$which.driver" '"ok":false'
     check_iommu
     node=$(node vb3edu)
-    timeout 250 /scenario/edu "$node" "$which" >/dev/ttyS1
+    report "$which.edu" 250 /scenario/edu "$node" "$which"
     complaints "$which"
     show_debug "$which"
     rmmod vb3edu

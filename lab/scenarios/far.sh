@@ -8,7 +8,7 @@ for which in $MODULES; do
     insmod /scenario/vb3edu.ko mask=0xffffffff other=far || step "$which.driver" '"ok":false'
     insmod /scenario/vb3probe.ko || step "$which.probe" '"ok":false'
     check_iommu
-    timeout 100 /scenario/limits "$(node vb3edu)" "$which" far "$(node vb3other)" >/dev/ttyS1
+    report "$which.far" 100 /scenario/limits "$(node vb3edu)" "$which" far "$(node vb3other)"
     step "$which.bounce-slots" "\"used\":$(cat /sys/kernel/debug/swiotlb/io_tlb_used_hiwater)"
     complaints "$which"
     rmmod vb3probe vb3edu

@@ -86,6 +86,21 @@ comply() {
     cat /tmp/out
 }
 
+# Runs a program that reports its own steps, for at most so many seconds. It must end well: steps
+# that it did not come to would be missed by nobody.
+report() {
+    name=$1 limit=$2
+    shift 2
+    timeout "$limit" "$@" >/dev/ttyS1
+    ended "$name.exit" $?
+}
+
+# A step that went well if a program said so.
+ended() {
+    [ "$2" = 0 ] && ok=true || ok=false
+    step "$1" "\"code\":$2,\"ok\":$ok"
+}
+
 # Counts the kernel's complaints since the last call. The C module's defects cause some: they are
 # told, and are no fault of the run.
 complaints() {

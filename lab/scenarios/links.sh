@@ -12,8 +12,8 @@ for which in $MODULES; do
         rust-6.1[0-5].*) want=14 ;;
         *) want=0 ;;
     esac
-    timeout 250 /scenario/limits "$(node vb3edu)" "$which" links "$want" >/dev/ttyS1
-    timeout 250 /scenario/limits "$(node vb3edu)" "$which" calls >/dev/ttyS1
+    report "$which.links" 250 /scenario/limits "$(node vb3edu)" "$which" links "$want"
+    report "$which.calls" 250 /scenario/limits "$(node vb3edu)" "$which" calls
     complaints "$which"
     show_debug "$which"
     rmmod vb3probe vb3edu

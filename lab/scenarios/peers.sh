@@ -14,6 +14,9 @@ set_up_vimc() {
     v4l2-ctl -d "$1" -v width=640,height=480,pixelformat=BA81
 }
 
+# Frames go from one to another.
+frames() { report "$which.$1" 100 /scenario/peers "$which" "$@"; }
+
 for which in $MODULES; do
     use_module "$which" || continue
     modprobe videobuf2-vmalloc
@@ -36,12 +39,10 @@ for which in $MODULES; do
     comply "$which.vimc" -d "$raw" -s10
     set_up_vimc "$raw"
     comply "$which.vicodec-encoder" -d "$(node stateful-encoder)" -s10
-    timeout 100 /scenario/peers "$which" vivid-to-vim2m m2m "$vivid" RGB3 640 360 \
-        "$m2m" RGB3 640 360 >/dev/ttyS1
+    frames vivid-to-vim2m m2m "$vivid" RGB3 640 360 "$m2m" RGB3 640 360
     # vim2m takes no Bayer pictures; their bytes do for others.
-    timeout 100 /scenario/peers "$which" vimc-to-vim2m m2m "$raw" BA81 640 480 \
-        "$m2m" RGB3 320 320 >/dev/ttyS1
-    timeout 100 /scenario/peers "$which" vivid-to-vkms kms "$vivid" /dev/dri/card0 640 360 >/dev/ttyS1
+    frames vimc-to-vim2m m2m "$raw" BA81 640 480 "$m2m" RGB3 320 320
+    frames vivid-to-vkms kms "$vivid" /dev/dri/card0 640 360
     complaints "$which"
     rmmod vkms vicodec vim2m vimc vivid v4l2-mem2mem
     drop_module "$which"

@@ -14,7 +14,7 @@ load() {
 load
 for seed in 1 2 3; do
     timeout 100 /scenario/stress "$device" $seed 10000
-    step rust.random "\"seed\":$seed,\"code\":$?"
+    ended "rust.random-$seed" $?
 done
 for seed in $(seq 1 30); do
     /scenario/stress "$device" $seed 100000000 &
@@ -27,7 +27,7 @@ step rust.killed '"programs":30'
 for every in 2 3 5 7 13; do
     echo $every >/sys/module/videobuf2_dma_contig/parameters/fail_every
     timeout 100 /scenario/stress "$device" $every 5000 foreign
-    step rust.failing "\"each\":$every,\"code\":$?"
+    ended "rust.failing-each-$every" $?
 done
 echo 0 >/sys/module/videobuf2_dma_contig/parameters/fail_every
 rmmod vb3edu

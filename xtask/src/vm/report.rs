@@ -4,8 +4,9 @@
 //! `c.` or `rust.`; a `rust.` step that counts (`total`, `succeeded`) must do as well as the `c.`
 //! step of the same name, refuse (`errno`) nothing that C accepts, leave no `wrong` bytes or
 //! `dirty_pages`, and give the errno it says it `want`s. A step named `dmesg` is a complaint of
-//! the kernel's. A `c.` step with the number of a known `defect` may fail. A `vb3.` step is the
-//! process home's, and counts with ours.
+//! the kernel's. A `c.` step with the number of a known `defect` may fail. Where both modules ran,
+//! each step that C came to must be there for ours. A `vb3.` step is the process home's, and counts
+//! with ours.
 
 use serde_json::Value;
 use std::fmt;
@@ -33,6 +34,19 @@ fn must_pass(step: &Value) -> bool {
     ["want", "wrong", "dirty_pages"]
         .iter()
         .any(|key| step[*key].as_i64().is_some_and(|n| n >= 0))
+}
+
+/// What the C module came to and ours did not, if both ran. Only failing is done by one alone.
+fn not_reached(steps: &[Value]) -> Vec<String> {
+    let names = || steps.iter().filter_map(|step| step["step"].as_str());
+    if !names().any(|name| name.starts_with("rust.")) {
+        return Vec::new();
+    }
+    let of_c = steps.iter().filter(|step| step["ok"] != false);
+    of_c.filter_map(|step| step["step"].as_str()?.strip_prefix("c."))
+        .filter(|base| named(steps, &format!("rust.{base}")).is_none())
+        .map(|base| format!("rust.{base} was not reached"))
+        .collect()
 }
 
 /// All that is wrong.
@@ -70,6 +84,7 @@ pub(crate) fn faults(steps: &[Value]) -> Vec<String> {
             ));
         }
     }
+    faults.extend(not_reached(steps));
     if named(steps, "end").is_none() {
         faults.push("the scenario did not end".to_owned());
     }
@@ -166,6 +181,20 @@ mod tests {
             json!({"step": "end"}),
         ];
         assert_eq!(faults(&steps).len(), 2);
+    }
+
+    #[test]
+    fn steps_that_only_c_came_to_are_faults() {
+        let mut steps = vec![
+            json!({"step": "c.load", "ok": false}),
+            json!({"step": "c.dma", "errno": 0, "wrong": 0}),
+            json!({"step": "end"}),
+        ];
+        assert_eq!(faults(&steps).len(), 1, "ours did not run");
+        steps.push(json!({"step": "rust.unload", "ok": true}));
+        assert_eq!(faults(&steps).len(), 2);
+        steps.push(json!({"step": "rust.dma", "errno": 0, "wrong": 0}));
+        assert_eq!(faults(&steps).len(), 1);
     }
 
     #[test]
