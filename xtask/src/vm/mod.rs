@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Every scenario on every kernel, with the IOMMUs that it is about, and the package's test
     #[arg(long, conflicts_with_all = ["scenarios", "iommus", "matrix"])]
     everything: bool,
+    /// Make and build what the machines need, and boot none
+    #[arg(long)]
+    prepare: bool,
     /// Where virtual machines cannot be had, say why and succeed
     #[arg(long)]
     if_possible: bool,
@@ -74,6 +77,7 @@ impl Args {
             iommus: Vec::new(),
             matrix: false,
             everything: false,
+            prepare: false,
             if_possible: false,
             jobs: 2,
             modules: "c rust".to_owned(),
@@ -86,18 +90,19 @@ impl Args {
     }
 }
 
-/// What `cargo xtask test --vm` and CI run: each scenario, with the IOMMUs that it is about.
+/// What `cargo xtask test --vm` and CI run: each scenario, with the IOMMUs that it is about. What
+/// takes longest comes first, so that nothing is waited for alone.
 const EVERYTHING: &[(&str, &[Iommu])] = &[
-    ("compliance", &Iommu::ALL),
-    ("conformance", &Iommu::ALL),
-    ("edu", &Iommu::ALL),
-    ("links", &[Iommu::Intel, Iommu::Virtio]),
-    ("pool", &[Iommu::None, Iommu::Intel]),
-    ("far", &[Iommu::None]),
     ("peers", &[Iommu::None]),
     ("package", &[Iommu::None]),
     ("stress", &[Iommu::None, Iommu::Intel]),
     ("process", &[Iommu::None]),
+    ("compliance", &Iommu::ALL),
+    ("edu", &Iommu::ALL),
+    ("links", &[Iommu::Intel, Iommu::Virtio]),
+    ("far", &[Iommu::None]),
+    ("conformance", &Iommu::ALL),
+    ("pool", &[Iommu::None, Iommu::Intel]),
     ("vfio", &[Iommu::Intel]),
 ];
 
@@ -161,22 +166,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if kernels.is_empty() {
         bail!("no such kernel; there are: {}", lab.kernels()?.join(" "));
     }
-    build::common(&lab)?;
-    for kernel in &kernels {
-        build::modules(&lab, kernel)?;
-    }
     let cells = wanted(args, &kernels);
-    let needs = |what: &str| cells.iter().any(|cell| boot::needs(&cell.scenario, what));
-    if needs("peers") {
-        for kernel in &kernels {
-            build::peers(&lab, kernel)?;
-        }
+    prepare(&lab, &kernels, &cells)?;
+    if args.prepare {
+        println!("vm: prepared after {} s", start.elapsed().as_secs());
+        return Ok(());
     }
-    if needs("package") {
+    if need(&cells, "package") {
         dkms::test(&lab)?;
-    }
-    if cells.iter().any(Cell::is_of_process) {
-        build::process(&lab)?;
     }
     std::fs::create_dir_all(results()).context("cannot make the directory of results")?;
     let outcomes = cells::run(&lab, &cells, args);
@@ -202,6 +199,28 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         results().display()
     );
     Ok(())
+}
+
+/// Builds what the cells need.
+fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
+    build::common(lab)?;
+    for kernel in kernels {
+        build::modules(lab, kernel)?;
+    }
+    if need(cells, "peers") {
+        for kernel in kernels {
+            build::peers(lab, kernel)?;
+        }
+    }
+    if cells.iter().any(Cell::is_of_process) {
+        build::process(lab)?;
+    }
+    Ok(())
+}
+
+/// Whether a scenario of one of the cells needs `what`.
+fn need(cells: &[Cell], what: &str) -> bool {
+    cells.iter().any(|cell| boot::needs(&cell.scenario, what))
 }
 
 /// The cells that the arguments ask for.
