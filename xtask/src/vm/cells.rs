@@ -8,6 +8,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// MiB of memory that an emulator needs beside its machine's.
+const EMULATOR_MIB: usize = 256;
+
 /// One machine: a kernel, an IOMMU and what runs on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
@@ -40,12 +43,27 @@ pub(crate) struct Outcome {
     pub(crate) cpu: Duration,
 }
 
-/// Runs all cells, `args.jobs` at a time, and says how far it is.
+/// How many machines this one has the memory for.
+fn room(args: &Args) -> usize {
+    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else {
+        return 1;
+    };
+    let kib = text.lines().find_map(|line| {
+        line.strip_prefix("MemAvailable:")?
+            .split_whitespace()
+            .next()
+    });
+    let mib = kib.and_then(|kib| kib.parse::<usize>().ok()).unwrap_or(0) / 1024;
+    let each = usize::try_from(args.memory).unwrap_or(usize::MAX) + EMULATOR_MIB;
+    (mib / each).max(1)
+}
+
+/// Runs all cells, `args.jobs` at a time where memory allows, and says how far it is.
 pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..args.jobs.clamp(1, 16) {
+        for _ in 0..args.jobs.clamp(1, 16).min(room(args)) {
             scope.spawn(|| {
                 while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcome = one(lab, cell, args);

@@ -45,8 +45,8 @@ pub(crate) struct Args {
     /// Where virtual machines cannot be had, say why and succeed
     #[arg(long)]
     if_possible: bool,
-    /// Machines to run at a time
-    #[arg(long, default_value_t = 2)]
+    /// Machines to run at a time, if there is the memory
+    #[arg(long, default_value_t = 4)]
     jobs: usize,
     /// Modules to load in turn: c, rust
     #[arg(long, default_value = "c rust")]
@@ -79,7 +79,7 @@ impl Args {
             everything: false,
             prepare: false,
             if_possible: false,
-            jobs: 2,
+            jobs: 4,
             modules: "c rust".to_owned(),
             append: String::new(),
             memory: 2048,
