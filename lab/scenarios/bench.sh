@@ -1,7 +1,7 @@
-# Times the C module and ours in turn, in one boot: C, Rust, Rust, C.
+# Times the C module and ours in turn, in one boot: C, Rust, Rust, C, and again.
 . /scenario/lib.sh
 
-for which in c rust rust c; do
+for which in c rust rust c c rust rust c; do
     use_module "$which" || continue
     insmod /scenario/vb3edu.ko instant=1
     timeout 250 /scenario/bench "$(node vb3edu)" "$which" "$([ "$IOMMU" = none ] || echo iommu)" >/tmp/out
