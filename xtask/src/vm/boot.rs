@@ -30,6 +30,34 @@ pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Heard> {
     fill(lab, cell, args, &dir.join("overlay"))?;
     let initrd = dir.join("initrd");
     pack(lab, cell, &dir, &initrd)?;
+    let mut heard = boot(lab, cell, args, &dir)?;
+    if heard.steps.is_empty() && !has_begun(&dir) {
+        // QEMU's translation can run an instruction that another processor has just replaced, and
+        // the kernel dies of it on its way up. No module of anybody's was loaded.
+        eprintln!("vm: {} died before its scenario began: again", cell.name());
+        heard = boot(lab, cell, args, &dir)?;
+    }
+    // Nobody needs it again, and it is large.
+    let _gone = std::fs::remove_file(&initrd);
+    if !heard.is_complete() {
+        bail!(
+            "{} ended early:\n{}{}",
+            cell.name(),
+            tail(&dir.join("qemu.log")),
+            tail(&dir.join("console"))
+        );
+    }
+    Ok(heard)
+}
+
+/// Whether the guest came as far as its scenario.
+fn has_begun(dir: &Path) -> bool {
+    let console = std::fs::read(dir.join("console")).unwrap_or_default();
+    String::from_utf8_lossy(&console).contains("guest: up")
+}
+
+/// Boots it and listens to the end.
+fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
     let (console, serial) = (dir.join("console"), dir.join("serial"));
     eprintln!("vm: booting {} (log: {})", cell.name(), console.display());
     let start = Instant::now();
@@ -37,7 +65,7 @@ pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Heard> {
     let mut qemu = Running::start(
         machine(lab, cell, args)
             .arg("-initrd")
-            .arg(&initrd)
+            .arg(dir.join("initrd"))
             .arg("-serial")
             .arg(format!("file:{}", console.display()))
             .arg("-serial")
@@ -54,25 +82,13 @@ pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Heard> {
             last = Instant::now();
         }
         if ended.is_some() || heard.is_complete() {
-            break;
+            return Ok(heard);
         }
         if start.elapsed() > LIMIT || last.elapsed() > SILENCE {
             bail!("{} says nothing any more:\n{}", cell.name(), tail(&console));
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    drop(qemu);
-    // Nobody needs it again, and it is large.
-    let _gone = std::fs::remove_file(&initrd);
-    if !heard.is_complete() {
-        bail!(
-            "{} ended early:\n{}{}",
-            cell.name(),
-            tail(&dir.join("qemu.log")),
-            tail(&console)
-        );
-    }
-    Ok(heard)
 }
 
 /// What the scenario is given.
