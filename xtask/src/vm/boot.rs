@@ -194,10 +194,8 @@ fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
         .args(["-nodefaults", "-no-reboot", "-display", "none"])
         .arg("-kernel")
         .arg(lab.kernel(&cell.kernel, "vmlinuz"));
-    // On a busy host a guest mistakes the rate of its TSC, by a factor of thirty even, and ends what
-    // has a time limit early. The HPET's rate is known.
     let mut line = format!(
-        "console=ttyS0 quiet no_timer_check clocksource=hpet oops=panic panic=-1 {} {}",
+        "console=ttyS0 quiet no_timer_check oops=panic panic=-1 {} {}",
         args.append,
         wishes(&cell.scenario, "append").join(" ")
     );
