@@ -17,6 +17,7 @@ use crate::device::Outside;
 use crate::place::{Place, identity, policy};
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::surface::{EBUSY, EINVAL};
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use vb3_codec::{Kind, Picture, StreamFormat};
@@ -87,6 +88,10 @@ pub struct Decoder<C> {
     hired: Hired,
     /// Of pieces whose pictures may still come.
     memos: Memos,
+    /// H.264: the last piece while CAPTURE does not stream. Its OUTPUT buffer stays with the
+    /// device until the codec is done with it: a program that polls for the stream's format would
+    /// see POLLERR where nothing is queued at all.
+    kept: Option<u64>,
     /// JPEG: the file whose picture came last.
     answered: u64,
     decoded: VecDeque<Decoded>,
@@ -115,7 +120,10 @@ impl<C> Decoder<C> {
             _ => return Err(Failure::new("the device is no decoder")),
         };
         let coded = format::coded(kind);
-        let raw = raw::formats(spec);
+        let mut raw = raw::formats(spec);
+        // Separate planes first: GStreamer takes a decoder's format as it is, and of two that are
+        // alike it prefers separate planes where it imports.
+        raw.sort_by_key(|pixel| Reverse(pixel.memory_planes));
         let stride = spec.stride.unwrap_or(1);
         let none = || spec.no_such_format();
         let size = spec.size.unwrap_or(crate::picture::Size::nearest(640, 480));
@@ -156,6 +164,7 @@ impl<C> Decoder<C> {
             coded_size: (0, 0),
             hired: Hired::new(kind, place.codec.clone()),
             memos: Memos::new(),
+            kept: None,
             answered: 0,
             decoded: VecDeque::new(),
             pending: Pending::None,
@@ -342,6 +351,9 @@ impl<C> VideoDriver for Decoder<C> {
     }
 
     fn controls(&self) -> Vec<ControlSpec> {
+        if self.hired.kind() == Kind::JpegDecoder {
+            return Vec::new();
+        }
         let (id, name) = (MIN_BUFFERS_FOR_CAPTURE, "Min Number of Capture Buffers");
         vec![
             ControlSpec::integer(id, name, (1, 32, 1), MIN_BUFFERS)

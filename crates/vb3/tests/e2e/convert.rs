@@ -164,7 +164,7 @@ fn a_crop_is_exact_on_every_machine() {
 
 #[test]
 fn v4l2_ctls_own_way_to_crop_works() {
-    // It reads pictures of the crop's size into the corner of larger ones.
+    // 1.22 reads pictures of the crop's size into the corner of larger ones, 1.30 whole ones.
     let Some(pictures) = pictures("nv12") else {
         return;
     };
@@ -177,10 +177,10 @@ fn v4l2_ctls_own_way_to_crop_works() {
         ],
         ..Ctl::default()
     };
-    let Some(made) = ctl.run(&cropped) else {
-        return;
-    };
-    assert!(made == cropped);
+    let made = [&cropped, &pictures].map(|read| ctl.run(read));
+    if made.iter().all(Option::is_some) {
+        assert!(made.contains(&Some(cropped)));
+    }
 }
 
 #[test]

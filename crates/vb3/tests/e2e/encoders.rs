@@ -332,7 +332,8 @@ fn gstreamer_encodes_jpeg() {
 #[test]
 fn gstreamer_decodes_jpeg() {
     for machine in MACHINES {
-        let codec = "jpegenc quality=95 ! v4l2jpegdec ! videoconvert ! video/x-raw,format=I420";
+        let codec =
+            "jpegenc quality=95 ! jpegparse ! v4l2jpegdec ! videoconvert ! video/x-raw,format=I420";
         if pipeline(machine, "jpegdec", "format=I420", codec).is_none() {
             return;
         }

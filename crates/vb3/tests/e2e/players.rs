@@ -108,7 +108,8 @@ fn an_empty_file_ends_well() {
     let Some(outcome) = by_ffmpeg("pc", &[]) else {
         return;
     };
-    assert_eq!(outcome.status, 1, "{}", outcome.stderr);
+    // ffmpeg 5 says 1, ffmpeg 7 its EINVAL.
+    assert!([1, 234].contains(&outcome.status), "{}", outcome.stderr);
     outcome.expect_nothing_held();
     assert!(outcome.report.refusals.is_empty());
 }

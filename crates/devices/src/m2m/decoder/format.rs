@@ -35,13 +35,16 @@ const fn default_color(fourcc: FourCc) -> Colorimetry {
     }
 }
 
-/// What S_FMT makes of a wish for OUTPUT.
+/// What S_FMT makes of a wish for OUTPUT. Colours are those wished for, also of JPEG files, whose
+/// pictures have one kind alone: GStreamer says BT.601 of them and would not go on with another.
 pub(super) fn try_coded(coded: &[&'static PixelFormat], wanted: &Format, now: &Format) -> Format {
     let Some(mut format) = Format::negotiate(wanted, coded, SIZES, true) else {
         return *now;
     };
-    if wanted.color.colorspace == 0 || format.fourcc == FourCc::JPEG {
-        format.color = default_color(format.fourcc);
+    let own = default_color(format.fourcc);
+    let is_jpegs_own = own == raw::JPEG && wanted.color.colorspace == own.colorspace;
+    if wanted.color.colorspace == 0 || is_jpegs_own {
+        format.color = own;
     }
     format
 }

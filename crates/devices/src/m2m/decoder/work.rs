@@ -2,7 +2,7 @@
 
 use super::{Decoded, Decoder, Drain, Pending, format};
 use crate::m2m::hired::MAX_HEARD;
-use crate::m2m::{Meta, color};
+use crate::m2m::{Meta, color, raw};
 use crate::surface::{Surface, Trouble};
 use vb3_codec::{Chroma, Config, Event, Framing, Job, Kind, Planes, Refused, StreamFormat};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
@@ -33,6 +33,7 @@ impl<C> Decoder<C> {
     pub(super) fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         self.notice_stop();
         self.notice_start();
+        self.let_go(progress);
         self.listen(progress);
         self.feed(bus, progress);
         self.deliver(bus, progress);
@@ -46,6 +47,7 @@ impl<C> Decoder<C> {
             return;
         }
         self.seen_output_stops = self.output.stops;
+        self.kept = None;
         self.decoded.clear();
         self.memos.clear();
         self.pending = Pending::None;
@@ -131,12 +133,14 @@ impl<C> Decoder<C> {
                 Event::Drained if self.flushing == 0 && self.drain == Drain::Asked => {
                     self.drain = Drain::Ready;
                 }
+                Event::Consumed { tag } if self.kept == Some(tag) => self.release_kept(progress),
                 Event::Flushed => self.flushing = self.flushing.saturating_sub(1),
                 Event::Corrupt { .. } => {
                     self.statistics.dropped = self.statistics.dropped.saturating_add(1);
                 }
                 Event::Died { .. } => {
                     self.flushing = 0;
+                    self.kept = None;
                     self.output.take_back();
                     progress.broken = true;
                 }
@@ -246,8 +250,26 @@ impl<C> Decoder<C> {
             }
         };
         self.output.hold(tag, token);
-        self.output.release(tag, outcome, progress);
+        if outcome == DoneState::Done && !self.capture.streaming {
+            self.release_kept(progress);
+            self.kept = Some(tag);
+        } else {
+            self.output.release(tag, outcome, progress);
+        }
         true
+    }
+
+    /// With buffers for pictures there is no need to keep one of the stream.
+    fn let_go(&mut self, progress: &mut Progress<C>) {
+        if self.capture.streaming {
+            self.release_kept(progress);
+        }
+    }
+
+    fn release_kept(&mut self, progress: &mut Progress<C>) {
+        if let Some(tag) = self.kept.take() {
+            self.output.release(tag, DoneState::Done, progress);
+        }
     }
 
     /// Puts decoded pictures into CAPTURE buffers.
@@ -379,7 +401,10 @@ impl<C> Decoder<C> {
 
     /// Colours as the stream says, or else the program.
     fn color_of(&self, format: &StreamFormat) -> Colorimetry {
-        color::color_of(format.colour, self.output.format.color)
+        match self.hired.kind() {
+            Kind::JpegDecoder => raw::JPEG_PICTURE,
+            _ => color::color_of(format.colour, self.output.format.color),
+        }
     }
 
     /// What the stream says of its pictures.

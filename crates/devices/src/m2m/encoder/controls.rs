@@ -124,23 +124,19 @@ impl Controls {
     pub(super) fn specs(&self) -> Vec<ControlSpec> {
         let int = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
         let index = |value: usize| u32::try_from(value).unwrap_or(0);
-        let least = int(MIN_BUFFERS);
-        let buffers = ControlSpec::integer(
-            MIN_BUFFERS_FOR_OUTPUT,
-            "Min Number of Output Buffers",
-            (1, 32, 1),
-            least,
-        )
-        .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE));
         if self.kind == Kind::JpegEncoder {
             let quality = i32::from(self.quality);
-            return vec![
-                buffers,
-                ControlSpec::integer(JPEG_QUALITY, "Compression Quality", (1, 100, 1), quality),
-            ];
+            return vec![ControlSpec::integer(
+                JPEG_QUALITY,
+                "Compression Quality",
+                (1, 100, 1),
+                quality,
+            )];
         }
+        let (id, name) = (MIN_BUFFERS_FOR_OUTPUT, "Min Number of Output Buffers");
         vec![
-            buffers,
+            ControlSpec::integer(id, name, (1, 32, 1), int(MIN_BUFFERS))
+                .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE)),
             ControlSpec::integer(GOP_SIZE, "Video GOP Size", (0, 3600, 1), int(self.gop)),
             ControlSpec::menu(BITRATE_MODE, "Video Bitrate Mode", BITRATE_MODES, 0),
             ControlSpec::integer(
