@@ -52,6 +52,7 @@ mod shm;
 mod slots;
 mod socket;
 mod wire;
+mod words;
 mod worker;
 
 #[cfg(feature = "h264")]

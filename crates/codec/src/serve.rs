@@ -6,7 +6,7 @@ use crate::shm::Shared;
 use crate::slots::{Layout, pack};
 use crate::socket::{Received, Socket};
 use crate::wire::{Message, Op};
-use crate::worker::{
+use crate::words::{
     CONFIG_WORDS, chroma_from_word, config_from_words, format_to_words, kind_from_word,
 };
 use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};

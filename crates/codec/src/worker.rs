@@ -1,14 +1,12 @@
 //! The parent's side of a worker. It never waits, and trusts nothing that the worker says.
 
-use crate::job::{
-    Chroma, Colour, Config, Event, Framing, H264Profile, H264Settings, Job, Kind, PlanesMut, Rect,
-    Refused, StreamFormat,
-};
+use crate::job::{Chroma, Config, Event, Job, Kind, PlanesMut, Refused, StreamFormat};
 use crate::launch::{Failure, Launch, Running};
 use crate::shm::Shared;
 use crate::slots::{Layout, Link, Packet, Picture, Ring, copy};
 use crate::socket::Received;
 use crate::wire::{Message, Op};
+use crate::words::{config_to_words, format_from_words, kind_to_word};
 use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
@@ -226,7 +224,7 @@ impl Worker {
     }
 
     fn configure(&mut self, config: Config) -> Result<(), Refused> {
-        let (words, layout) = check(self.kind, config).map_err(Refused::Wrong)?;
+        let (words, layout) = config_to_words(self.kind, config).map_err(Refused::Wrong)?;
         let Some(layout) = layout else {
             return self.send(&Message::new(Op::Configure, &words), None);
         };
@@ -408,184 +406,6 @@ fn built(kind: Kind) -> Result<(), Failure> {
     there
         .then_some(())
         .ok_or(Failure::NotBuilt { codec, feature })
-}
-
-const KINDS: [Kind; 5] = [
-    Kind::H264Decoder,
-    Kind::H264Encoder,
-    Kind::JpegDecoder,
-    Kind::JpegEncoder,
-    Kind::Harm,
-];
-
-fn kind_to_word(kind: Kind) -> u64 {
-    KINDS.iter().position(|known| *known == kind).unwrap_or(0) as u64
-}
-
-pub(crate) fn kind_from_word(word: u64) -> Option<Kind> {
-    KINDS.get(usize::try_from(word).ok()?).copied()
-}
-
-pub(crate) const fn chroma_from_word(word: u64) -> Chroma {
-    match word {
-        0 => Chroma::Planar,
-        _ => Chroma::Pairs,
-    }
-}
-
-/// Numbers of a [`Config`]; after them come generation and slot length of an encoder's memory.
-pub(crate) const CONFIG_WORDS: usize = 10;
-
-fn colour_to_word(c: Colour) -> u64 {
-    u32::from_le_bytes([c.primaries, c.transfer, c.matrix, u8::from(c.full_range)]).into()
-}
-
-const fn colour_from_word(word: u32) -> Colour {
-    let [primaries, transfer, matrix, full_range] = word.to_le_bytes();
-    Colour {
-        primaries,
-        transfer,
-        matrix,
-        full_range: full_range != 0,
-    }
-}
-
-type Checked = ([u64; CONFIG_WORDS], Option<Layout>);
-
-fn check(kind: Kind, config: Config) -> Result<Checked, &'static str> {
-    let mut words = [0; CONFIG_WORDS];
-    let mut set = |given: &[u64]| {
-        for (word, given) in words.iter_mut().zip(given) {
-            *word = *given;
-        }
-    };
-    let layout = match (kind, config) {
-        (Kind::H264Decoder | Kind::JpegDecoder, Config::Decoder(framing)) => {
-            set(&[0, framing as u64]);
-            return Ok((words, None));
-        }
-        (Kind::H264Encoder, Config::H264Encoder(s)) => {
-            let even = s.width % 2 == 0 && s.height % 2 == 0;
-            if !even || s.width < 16 || s.height < 16 {
-                return Err("an H.264 encoder needs an even width and height of at least 16");
-            }
-            if s.rate.0 == 0 || s.rate.1 == 0 || s.bitrate == 0 {
-                return Err("frame rate and bitrate must not be 0");
-            }
-            set(&[
-                1,
-                s.width.into(),
-                s.height.into(),
-                s.rate.0.into(),
-                s.rate.1.into(),
-                s.bitrate.into(),
-                s.gop.into(),
-                s.profile as u64,
-                s.level.map_or(0, u64::from),
-                colour_to_word(s.colour),
-            ]);
-            Layout::new(s.width, s.height)
-        }
-        (
-            Kind::JpegEncoder,
-            Config::JpegEncoder {
-                width,
-                height,
-                quality,
-            },
-        ) => {
-            if !(1..=100).contains(&quality) {
-                return Err("JPEG quality is 1 to 100");
-            }
-            set(&[2, width.into(), height.into(), quality.into()]);
-            Layout::new(width, height)
-        }
-        _ => return Err("the configuration is for another kind of codec"),
-    };
-    layout
-        .map(|layout| (words, Some(layout)))
-        .ok_or("the picture is larger than 4096x2304")
-}
-
-/// Reads what `check` wrote.
-pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
-    let small = |i: usize| u32::try_from(*words.get(i)?).ok();
-    match words.first()? {
-        0 => Some(Config::Decoder(match small(1)? {
-            0 => Framing::Auto,
-            1 => Framing::AccessUnits,
-            _ => Framing::Stream,
-        })),
-        1 => Some(Config::H264Encoder(H264Settings {
-            width: small(1)?,
-            height: small(2)?,
-            rate: (small(3)?, small(4)?),
-            bitrate: small(5)?,
-            gop: small(6)?,
-            profile: match small(7)? {
-                0 => H264Profile::ConstrainedBaseline,
-                1 => H264Profile::Main,
-                _ => H264Profile::High,
-            },
-            level: u8::try_from(small(8)?).ok().filter(|level| *level != 0),
-            colour: colour_from_word(small(9)?),
-        })),
-        _ => Some(Config::JpegEncoder {
-            width: small(1)?,
-            height: small(2)?,
-            quality: u8::try_from(small(3)?).ok()?,
-        }),
-    }
-}
-
-pub(crate) fn format_to_words(f: &StreamFormat) -> [u64; 13] {
-    [
-        f.coded_width.into(),
-        f.coded_height.into(),
-        f.visible.left.into(),
-        f.visible.top.into(),
-        f.visible.width.into(),
-        f.visible.height.into(),
-        f.colour.primaries.into(),
-        f.colour.transfer.into(),
-        f.colour.matrix.into(),
-        f.colour.full_range.into(),
-        f.held_back.into(),
-        f.profile.into(),
-        f.level.into(),
-    ]
-}
-
-/// Reads what `format_to_words` wrote; `None` for sizes that cannot be.
-fn format_from_words(words: &[u64]) -> Option<StreamFormat> {
-    let small = |i: usize| u32::try_from(*words.get(i)?).ok();
-    let byte = |i: usize| u8::try_from(*words.get(i)?).ok();
-    let format = StreamFormat {
-        coded_width: small(0)?,
-        coded_height: small(1)?,
-        visible: Rect {
-            left: small(2)?,
-            top: small(3)?,
-            width: small(4)?,
-            height: small(5)?,
-        },
-        colour: Colour {
-            primaries: byte(6)?,
-            transfer: byte(7)?,
-            matrix: byte(8)?,
-            full_range: small(9)? != 0,
-        },
-        held_back: small(10)?.min(16),
-        profile: byte(11)?,
-        level: byte(12)?,
-    };
-    let inside = |start: u32, len: u32, all: u32| start.checked_add(len).is_some_and(|e| e <= all);
-    let v = format.visible;
-    Layout::new(format.coded_width, format.coded_height)?;
-    Layout::new(v.width, v.height)?;
-    let fits =
-        inside(v.left, v.width, format.coded_width) && inside(v.top, v.height, format.coded_height);
-    fits.then_some(format)
 }
 
 const _: () = assert!(OUTPUT_SLOTS <= 32, "slots are bits of a u32");

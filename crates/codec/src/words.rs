@@ -1,0 +1,186 @@
+//! Jobs and events as the numbers of a message.
+
+use crate::job::{
+    Chroma, Colour, Config, Framing, H264Profile, H264Settings, Kind, Rect, StreamFormat,
+};
+use crate::slots::Layout;
+
+const KINDS: [Kind; 5] = [
+    Kind::H264Decoder,
+    Kind::H264Encoder,
+    Kind::JpegDecoder,
+    Kind::JpegEncoder,
+    Kind::Harm,
+];
+
+pub(crate) fn kind_to_word(kind: Kind) -> u64 {
+    KINDS.iter().position(|known| *known == kind).unwrap_or(0) as u64
+}
+
+pub(crate) fn kind_from_word(word: u64) -> Option<Kind> {
+    KINDS.get(usize::try_from(word).ok()?).copied()
+}
+
+pub(crate) const fn chroma_from_word(word: u64) -> Chroma {
+    match word {
+        0 => Chroma::Planar,
+        _ => Chroma::Pairs,
+    }
+}
+
+/// Numbers of a [`Config`]; after them come generation and slot length of an encoder's memory.
+pub(crate) const CONFIG_WORDS: usize = 10;
+
+fn colour_to_word(c: Colour) -> u64 {
+    u32::from_le_bytes([c.primaries, c.transfer, c.matrix, u8::from(c.full_range)]).into()
+}
+
+const fn colour_from_word(word: u32) -> Colour {
+    let [primaries, transfer, matrix, full_range] = word.to_le_bytes();
+    Colour {
+        primaries,
+        transfer,
+        matrix,
+        full_range: full_range != 0,
+    }
+}
+
+/// A configuration as numbers, and how an encoder's pictures lie.
+type Checked = ([u64; CONFIG_WORDS], Option<Layout>);
+
+/// Writes a configuration that a codec can be given; says what is wrong with another.
+pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'static str> {
+    let mut words = [0; CONFIG_WORDS];
+    let mut set = |given: &[u64]| {
+        for (word, given) in words.iter_mut().zip(given) {
+            *word = *given;
+        }
+    };
+    let layout = match (kind, config) {
+        (Kind::H264Decoder | Kind::JpegDecoder, Config::Decoder(framing)) => {
+            set(&[0, framing as u64]);
+            return Ok((words, None));
+        }
+        (Kind::H264Encoder, Config::H264Encoder(s)) => {
+            let even = s.width % 2 == 0 && s.height % 2 == 0;
+            if !even || s.width < 16 || s.height < 16 {
+                return Err("an H.264 encoder needs an even width and height of at least 16");
+            }
+            if s.rate.0 == 0 || s.rate.1 == 0 || s.bitrate == 0 {
+                return Err("frame rate and bitrate must not be 0");
+            }
+            set(&[
+                1,
+                s.width.into(),
+                s.height.into(),
+                s.rate.0.into(),
+                s.rate.1.into(),
+                s.bitrate.into(),
+                s.gop.into(),
+                s.profile as u64,
+                s.level.map_or(0, u64::from),
+                colour_to_word(s.colour),
+            ]);
+            Layout::new(s.width, s.height)
+        }
+        (
+            Kind::JpegEncoder,
+            Config::JpegEncoder {
+                width,
+                height,
+                quality,
+            },
+        ) => {
+            if !(1..=100).contains(&quality) {
+                return Err("JPEG quality is 1 to 100");
+            }
+            set(&[2, width.into(), height.into(), quality.into()]);
+            Layout::new(width, height)
+        }
+        _ => return Err("the configuration is for another kind of codec"),
+    };
+    layout
+        .map(|layout| (words, Some(layout)))
+        .ok_or("the picture is larger than 4096x2304")
+}
+
+/// Reads what `config_to_words` wrote.
+pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
+    let small = |i: usize| u32::try_from(*words.get(i)?).ok();
+    match words.first()? {
+        0 => Some(Config::Decoder(match small(1)? {
+            0 => Framing::Auto,
+            1 => Framing::AccessUnits,
+            _ => Framing::Stream,
+        })),
+        1 => Some(Config::H264Encoder(H264Settings {
+            width: small(1)?,
+            height: small(2)?,
+            rate: (small(3)?, small(4)?),
+            bitrate: small(5)?,
+            gop: small(6)?,
+            profile: match small(7)? {
+                0 => H264Profile::ConstrainedBaseline,
+                1 => H264Profile::Main,
+                _ => H264Profile::High,
+            },
+            level: u8::try_from(small(8)?).ok().filter(|level| *level != 0),
+            colour: colour_from_word(small(9)?),
+        })),
+        _ => Some(Config::JpegEncoder {
+            width: small(1)?,
+            height: small(2)?,
+            quality: u8::try_from(small(3)?).ok()?,
+        }),
+    }
+}
+
+pub(crate) fn format_to_words(f: &StreamFormat) -> [u64; 13] {
+    [
+        f.coded_width.into(),
+        f.coded_height.into(),
+        f.visible.left.into(),
+        f.visible.top.into(),
+        f.visible.width.into(),
+        f.visible.height.into(),
+        f.colour.primaries.into(),
+        f.colour.transfer.into(),
+        f.colour.matrix.into(),
+        f.colour.full_range.into(),
+        f.held_back.into(),
+        f.profile.into(),
+        f.level.into(),
+    ]
+}
+
+/// Reads what `format_to_words` wrote; `None` for sizes that cannot be.
+pub(crate) fn format_from_words(words: &[u64]) -> Option<StreamFormat> {
+    let small = |i: usize| u32::try_from(*words.get(i)?).ok();
+    let byte = |i: usize| u8::try_from(*words.get(i)?).ok();
+    let format = StreamFormat {
+        coded_width: small(0)?,
+        coded_height: small(1)?,
+        visible: Rect {
+            left: small(2)?,
+            top: small(3)?,
+            width: small(4)?,
+            height: small(5)?,
+        },
+        colour: Colour {
+            primaries: byte(6)?,
+            transfer: byte(7)?,
+            matrix: byte(8)?,
+            full_range: small(9)? != 0,
+        },
+        held_back: small(10)?.min(16),
+        profile: byte(11)?,
+        level: byte(12)?,
+    };
+    let inside = |start: u32, len: u32, all: u32| start.checked_add(len).is_some_and(|e| e <= all);
+    let v = format.visible;
+    Layout::new(format.coded_width, format.coded_height)?;
+    Layout::new(v.width, v.height)?;
+    let fits =
+        inside(v.left, v.width, format.coded_width) && inside(v.top, v.height, format.coded_height);
+    fits.then_some(format)
+}
