@@ -9,6 +9,8 @@ const MAX_UNIT: usize = 16 << 20;
 const MAX_LEAD: usize = 1 << 20;
 /// Bytes of a slice within which lies what tells pictures apart.
 const PEEK: usize = 48;
+/// Bytes of a start code: where one begins within [`PEEK`], the slice is shorter than that.
+const START: usize = 3;
 
 /// An access unit with at least one slice.
 #[derive(Debug, PartialEq, Eq)]
@@ -111,7 +113,7 @@ impl Units {
             let next = self.find();
             if let Some(nal) = self.nal.filter(|_| !self.seen) {
                 let end = next.unwrap_or(self.bytes.len());
-                if end - nal < PEEK && next.is_none() && !all {
+                if end - nal < PEEK + START && next.is_none() && !all {
                     return None;
                 }
                 let head = self.bytes.get(nal..end.min(nal + PEEK)).unwrap_or_default();

@@ -54,6 +54,30 @@ fn cuts_anywhere_give_the_same_units_with_the_tag_of_the_slice() {
 }
 
 #[test]
+fn slices_about_as_long_as_what_is_looked_at_are_cut_alike() {
+    for len in PEEK - 6..PEEK + 6 {
+        let (mut key, mut next) = (slice(0x65, true), slice(0x41, true));
+        key.truncate(START + len);
+        next.truncate(START + len);
+        let stream = [SPS, PPS, &key, &next, &[0], &next].concat();
+        let whole = units(&[&stream], false);
+        assert_eq!(whole.len(), 3, "{len} bytes");
+        for cut in 1..stream.len() {
+            let (a, b) = stream.split_at(cut);
+            let same = |(one, other): (&Unit, &Unit)| {
+                one.bytes == other.bytes && one.slice == other.slice && one.key == other.key
+            };
+            let found = units(&[a, b], false);
+            assert_eq!(found.len(), whole.len(), "{len} bytes, cut at {cut}");
+            assert!(
+                whole.iter().zip(&found).all(same),
+                "{len} bytes, cut at {cut}"
+            );
+        }
+    }
+}
+
+#[test]
 fn whole_pieces_are_given_at_once_and_sets_wait_for_a_slice() {
     let (key, next) = (slice(0x65, true), slice(0x41, true));
     let (mut units, mut params) = (Units::default(), Params::default());
