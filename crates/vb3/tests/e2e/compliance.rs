@@ -9,6 +9,8 @@ const DEVICES: [&str; 4] = [
     "display-mplane=null,clock=free,size=320x240",
 ];
 
+const SCALER: &str = "capture-convert=pattern,clock=free,size=320x240";
+
 /// Failures and warnings of a run, from its last line.
 fn summary(stdout: &str) -> Option<(u32, u32)> {
     let line = stdout
@@ -88,7 +90,7 @@ fn summary_is_read_from_the_last_line() {
 macro_rules! on_machine {
     ($($module:ident $machine:literal)*) => {$(
         mod $module {
-            use super::{DEVICES, expect_compliant};
+            use super::{DEVICES, SCALER, expect_compliant};
 
             #[test]
             fn camera() {
@@ -108,6 +110,11 @@ macro_rules! on_machine {
             #[test]
             fn display_mplane() {
                 expect_compliant($machine, &DEVICES[3..], &[]);
+            }
+
+            #[test]
+            fn capture_convert() {
+                expect_compliant($machine, &[SCALER], &[]);
             }
 
             #[test]

@@ -4,11 +4,11 @@ use crate::common::{MACHINES, Outcome, Run, lacks};
 use crate::compliance::expect_compliant;
 use std::process::Command;
 
-const SIZE: (usize, usize) = (320, 240);
-const COUNT: usize = 4;
+pub(crate) const SIZE: (usize, usize) = (320, 240);
+pub(crate) const COUNT: usize = 4;
 
 /// Moving pictures in one of ffmpeg's pixel formats.
-fn pictures(format: &str) -> Option<Vec<u8>> {
+pub(crate) fn pictures(format: &str) -> Option<Vec<u8>> {
     if lacks("ffmpeg") {
         return None;
     }
@@ -25,7 +25,7 @@ fn pictures(format: &str) -> Option<Vec<u8>> {
 }
 
 /// Pictures after one of ffmpeg's filters.
-fn filtered(pictures: &[u8], format: &str, filter: &str, to: &str) -> Vec<u8> {
+pub(crate) fn filtered(pictures: &[u8], format: &str, filter: &str, to: &str) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("in.raw");
     std::fs::write(&file, pictures).unwrap();
@@ -49,7 +49,7 @@ fn ffmpeg(from: &[&str], and: &[&str], filter: &str, to: &str, file: Option<&str
 }
 
 /// How alike two pictures are, in dB; infinite if they are equal.
-fn psnr(a: &[u8], b: &[u8]) -> f64 {
+pub(crate) fn psnr(a: &[u8], b: &[u8]) -> f64 {
     assert_eq!(a.len(), b.len());
     let square = |(a, b): (&u8, &u8)| f64::from(a.abs_diff(*b)).powi(2);
     let sum: f64 = a.iter().zip(b).map(square).sum();
@@ -101,7 +101,7 @@ impl Ctl<'_> {
     }
 }
 
-fn expect_no_copy(outcome: &Outcome) {
+pub(crate) fn expect_no_copy(outcome: &Outcome) {
     assert_eq!(outcome.report.total(|queue| queue.bytes_copied), 0);
     assert!(
         outcome.report.refusals.is_empty(),

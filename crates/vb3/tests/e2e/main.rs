@@ -13,6 +13,7 @@ mod pipeline;
 mod players;
 mod requests;
 mod rows;
+mod scaler;
 mod seek;
 mod storms;
 mod streams;

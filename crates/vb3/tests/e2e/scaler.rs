@@ -1,0 +1,77 @@
+//! The camera with a scaler: what v4l2-ctl captures of a clip, compared with what ffmpeg makes of
+//! it.
+
+use crate::common::{MACHINES, Run, lacks};
+use crate::convert::{COUNT, SIZE, expect_no_copy, filtered, pictures, psnr};
+use std::process::Command;
+
+/// Captures pictures of a size from a clip of NV12 pictures.
+fn capture(machine: &str, pictures: &[u8], size: (usize, usize), set: &[&str]) -> Option<Vec<u8>> {
+    if lacks("ffmpeg") || lacks("v4l2-ctl") {
+        return None;
+    }
+    let (width, height) = SIZE;
+    // Without an end: v4l2-ctl waits for another event after that of the end.
+    let run = Run::on(machine).device("capture-convert=clip.mkv,clock=free,format=NV12,loop=on");
+    let raw = run.file("clip.raw");
+    std::fs::write(&raw, pictures).unwrap();
+    // Without loss.
+    let made = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-f", "rawvideo"])
+        .args(["-pix_fmt", "nv12", "-s", &format!("{width}x{height}"), "-i"])
+        .arg(&raw)
+        .args(["-pix_fmt", "yuv420p", "-c:v", "ffv1"])
+        .arg(run.file("clip.mkv"))
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let (width, height) = size;
+    let format = format!("width={width},height={height},pixelformat=NV12");
+    let outcome = run
+        .program(["v4l2-ctl", "-d", "/dev/video0", "--set-fmt-video", &format])
+        .and(set)
+        .and(["--stream-mmap", "--stream-count", &COUNT.to_string()])
+        .and(["--stream-to", "out.raw"])
+        .run();
+    outcome.expect_success();
+    expect_no_copy(&outcome);
+    Some(outcome.read("out.raw"))
+}
+
+#[test]
+fn what_the_sensor_sees_is_scaled() {
+    let Some(pictures) = pictures("nv12") else {
+        return;
+    };
+    for (width, height) in [SIZE, (160, 120), (640, 480)] {
+        let Some(made) = capture("soc-cma", &pictures, (width, height), &[]) else {
+            return;
+        };
+        if (width, height) == SIZE {
+            assert!(made == pictures);
+            continue;
+        }
+        let filter = format!("scale={width}:{height}:flags=bilinear");
+        let wanted = filtered(&pictures, "nv12", &filter, "nv12");
+        let likeness = psnr(&made, &wanted);
+        assert!(likeness > 30.0, "{width}x{height}: {likeness:.1} dB");
+    }
+}
+
+#[test]
+fn a_crop_is_exact_on_every_machine() {
+    let Some(pictures) = pictures("nv12") else {
+        return;
+    };
+    let crop = [
+        "--set-selection",
+        "target=crop,left=32,top=16,width=160,height=120",
+    ];
+    let wanted = filtered(&pictures, "nv12", "crop=160:120:32:16", "nv12");
+    for machine in MACHINES {
+        let Some(made) = capture(machine, &pictures, (160, 120), &crop) else {
+            return;
+        };
+        assert!(made == wanted, "{machine}");
+    }
+}
