@@ -9,7 +9,7 @@ const DEVICES: [&str; 4] = [
     "display-mplane=null,clock=free,size=320x240",
 ];
 
-const SCALER: &str = "capture-convert=pattern,clock=free,size=320x240";
+const SCALER: &str = "capture-convert=pattern,clock=free,size=160x120";
 
 /// Failures and warnings of a run, from its last line.
 fn summary(stdout: &str) -> Option<(u32, u32)> {
