@@ -38,6 +38,8 @@ pub(crate) struct Outcome {
     pub(crate) c: report::Score,
     pub(crate) rust: report::Score,
     pub(crate) faults: Vec<String>,
+    /// What was not in order the first time, where there was a second.
+    pub(crate) first: Vec<String>,
     pub(crate) took: Duration,
     /// Processor time of the machine's emulator.
     pub(crate) cpu: Duration,
@@ -66,7 +68,14 @@ pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<Outcome> {
         for _ in 0..args.jobs.clamp(1, 16).min(room(args)) {
             scope.spawn(|| {
                 while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = one(lab, cell, args);
+                    let mut outcome = one(lab, cell, args);
+                    if args.again && !outcome.faults.is_empty() {
+                        let first = outcome.faults.join("; ");
+                        eprintln!("vm: {}: {first}: once more", cell.name());
+                        let first = outcome.faults;
+                        outcome = one(lab, cell, args);
+                        outcome.first = first;
+                    }
                     let Ok(mut done) = done.lock() else {
                         return;
                     };
@@ -108,6 +117,7 @@ fn one(lab: &Lab, cell: &Cell, args: &Args) -> Outcome {
         c: report::Score::default(),
         rust: report::Score::default(),
         faults: Vec::new(),
+        first: Vec::new(),
         took: Duration::ZERO,
         cpu: Duration::ZERO,
     };
@@ -160,10 +170,10 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
     let (mut c, mut rust) = (report::Score::default(), report::Score::default());
     let mut cpu = Duration::ZERO;
     for outcome in outcomes {
-        let verdict = if outcome.faults.is_empty() {
-            "in order"
-        } else {
-            "FAULTY"
+        let verdict = match (outcome.faults.len(), outcome.first.len()) {
+            (0, 0) => "in order",
+            (0, _) => "2nd time",
+            _ => "FAULTY",
         };
         text.push_str(&format!(
             "{:<14} {:<22} {:<7} {:>11} {:>11}  {:<8} {:>6.0} {:>6.0}\n",

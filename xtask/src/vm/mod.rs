@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// Make and build what the machines need, and boot none
     #[arg(long)]
     prepare: bool,
+    /// Boot a machine a second time whose first result was not in order, and say what it was
+    #[arg(long)]
+    again: bool,
     /// Where virtual machines cannot be had, say why and succeed
     #[arg(long)]
     if_possible: bool,
@@ -78,6 +81,7 @@ impl Args {
             matrix: false,
             everything: false,
             prepare: false,
+            again: false,
             if_possible: false,
             jobs: 4,
             modules: "c rust".to_owned(),
