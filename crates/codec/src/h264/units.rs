@@ -2,6 +2,7 @@
 
 use super::params::{Params, SliceId, is_idr, is_slice};
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// Longest access unit, in bytes.
 const MAX_UNIT: usize = 16 << 20;
@@ -64,6 +65,11 @@ fn start_code(bytes: &[u8]) -> Option<usize> {
         [0, 0, 0, 1, ..] => Some(4),
         _ => None,
     }
+}
+
+/// The tag of the last piece.
+fn last_tag(pieces: &VecDeque<(usize, u64)>) -> u64 {
+    pieces.back().map_or(0, |(_, tag)| *tag)
 }
 
 impl Units {
@@ -253,7 +259,7 @@ impl Units {
         if start_code(&self.bytes).is_some() && self.lead.len() + end <= MAX_LEAD {
             self.lead.extend_from_slice(&self.bytes);
         } else {
-            self.noise(&self.bytes.clone());
+            self.noise(last_tag(&self.pieces), 0..end);
         }
         self.bytes.clear();
         self.moved(end);
@@ -262,23 +268,17 @@ impl Units {
     /// Passes over bytes of no NAL unit, up to a start code.
     fn skip_to(&mut self, at: usize) {
         let tag = self.tag_at(self.start);
+        self.noise(tag, self.start..at);
         let noise = self.bytes.get(self.start..at).unwrap_or_default();
-        let long = usize::from(noise.last() == Some(&0));
-        if noise.iter().any(|byte| *byte != 0) {
-            self.complain_of_noise(tag);
-        }
-        self.start = at - long;
-    }
-
-    fn complain_of_noise(&mut self, tag: u64) {
-        self.complain(tag, "there is no start code".to_owned());
+        // The zero of a long start code goes with it.
+        self.start = at - usize::from(noise.last() == Some(&0));
     }
 
     /// Says that there were bytes of no NAL unit.
-    fn noise(&mut self, bytes: &[u8]) {
+    fn noise(&mut self, tag: u64, place: Range<usize>) {
+        let bytes = self.bytes.get(place).unwrap_or_default();
         if bytes.iter().any(|byte| *byte != 0) {
-            let tag = self.pieces.back().map_or(0, |(_, tag)| *tag);
-            self.complain_of_noise(tag);
+            self.complain(tag, "there is no start code".to_owned());
         }
     }
 
@@ -297,11 +297,11 @@ impl Units {
 
     /// Drops what can be no part of a unit, and units that are too long.
     fn bound(&mut self) {
-        let tag = self.pieces.back().map_or(0, |(_, tag)| *tag);
+        let tag = last_tag(&self.pieces);
         self.forget_given();
         if self.nal.is_none() && self.searched > 0 {
-            let bytes: Vec<u8> = self.bytes.drain(..self.searched).collect();
-            self.noise(&bytes);
+            self.noise(tag, 0..self.searched);
+            self.bytes.drain(..self.searched);
             self.moved(self.searched);
         }
         if self.bytes.len() > MAX_UNIT {
