@@ -70,11 +70,7 @@ pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<Outcome> {
                 while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let mut outcome = one(lab, cell, args);
                     if args.again && !outcome.faults.is_empty() {
-                        let first = outcome.faults.join("; ");
-                        eprintln!("vm: {}: {first}: once more", cell.name());
-                        let first = outcome.faults;
-                        outcome = one(lab, cell, args);
-                        outcome.first = first;
+                        outcome = again(lab, cell, args, outcome.faults);
                     }
                     let Ok(mut done) = done.lock() else {
                         return;
@@ -93,6 +89,27 @@ pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<Outcome> {
     };
     done.sort_by_key(place);
     done
+}
+
+/// Boots a machine that was not in order a second time. What is left of the first time is kept.
+fn again(lab: &Lab, cell: &Cell, args: &Args, first: Vec<String>) -> Outcome {
+    let name = cell.name();
+    let (dir, kept) = (
+        results().join(&name),
+        results().join(format!("{name}-first")),
+    );
+    // The time before last is no matter any more; and there may be nothing to keep.
+    let _ = std::fs::remove_dir_all(&kept);
+    let _ = std::fs::rename(&dir, &kept);
+    eprintln!(
+        "vm: {name}: {}: once more (log: {})",
+        first.join("; "),
+        kept.display()
+    );
+    Outcome {
+        first,
+        ..one(lab, cell, args)
+    }
 }
 
 fn line(outcome: &Outcome) -> String {

@@ -17,6 +17,7 @@ use crate::{setup, sh};
 use anyhow::{Context as _, Result, bail};
 use cells::Cell;
 use clap::ValueEnum;
+use clap::builder::PossibleValuesParser;
 use lab::Lab;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -39,11 +40,8 @@ pub(crate) struct Args {
     /// Every scenario on every kernel, with the IOMMUs that it is about, and the package's test
     #[arg(long, conflicts_with_all = ["scenarios", "iommus", "matrix"])]
     everything: bool,
-    /// Make and build what the machines need, and boot none
-    #[arg(long)]
-    prepare: bool,
     /// With --everything: all but this scenario
-    #[arg(long, value_name = "SCENARIO")]
+    #[arg(long, value_name = "SCENARIO", requires = "everything", value_parser = one_of_everything())]
     except: Option<String>,
     /// Boot a machine a second time whose first result was not in order, and say what it was
     #[arg(long)]
@@ -83,7 +81,6 @@ impl Args {
             iommus: Vec::new(),
             matrix: false,
             everything: false,
-            prepare: false,
             except: None,
             again: false,
             if_possible: false,
@@ -98,7 +95,7 @@ impl Args {
     }
 }
 
-/// What `cargo xtask test --vm` and CI run: each scenario, with the IOMMUs that it is about. What
+/// What `cargo xtask test --vm` runs, and CI without `peers`: each scenario, with the IOMMUs that it is about. What
 /// takes longest comes first, so that nothing is waited for alone.
 const EVERYTHING: &[(&str, &[Iommu])] = &[
     ("peers", &[Iommu::None]),
@@ -176,10 +173,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let cells = wanted(args, &kernels);
     prepare(&lab, &kernels, &cells)?;
-    if args.prepare {
-        println!("vm: prepared after {} s", start.elapsed().as_secs());
-        return Ok(());
-    }
     if need(&cells, "package") {
         dkms::test(&lab)?;
     }
@@ -207,6 +200,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         results().display()
     );
     Ok(())
+}
+
+fn one_of_everything() -> PossibleValuesParser {
+    PossibleValuesParser::new(EVERYTHING.iter().map(|(name, _)| *name))
 }
 
 /// Builds what the cells need.
