@@ -72,6 +72,11 @@ fn bytes_of(packets: Vec<(Vec<u8>, u32, u64)>) -> Vec<Vec<u8>> {
     packets.into_iter().map(|(bytes, ..)| bytes).collect()
 }
 
+/// A stream of so many small pictures, in packets.
+pub(super) fn stream(count: u32) -> Vec<Vec<u8>> {
+    bytes_of(small("").encode(&scenes(64, 48, count)))
+}
+
 /// Profile, constraints and level of the first parameter set.
 fn sps(packet: &[u8]) -> [u8; 3] {
     let at = packet

@@ -2,6 +2,7 @@
 
 mod bench;
 mod converter;
+mod decoder;
 mod encoder;
 mod jpeg;
 
