@@ -1,7 +1,4 @@
-# Times the C module and ours in turn, in one boot: C, Rust, Rust, C, and again. On a busy host a
-# guest mistakes the rate of its TSC, by a factor of thirty even, and corrects it meanwhile; the
-# HPET's rate is known.
-#append clocksource=hpet
+# Times the C module and ours in turn, in one boot: C, Rust, Rust, C, and again.
 . /scenario/lib.sh
 
 for which in c rust rust c c rust rust c; do

@@ -12,11 +12,21 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// How often a machine is listened to.
+const TICK: Duration = Duration::from_millis(100);
+
 /// Longest boot with its scenario.
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// Longest time without a result.
 const SILENCE: Duration = Duration::from_secs(300);
+
+/// Longest time that a kernel takes to say what it was doing.
+const LAST_WORDS: Duration = Duration::from_secs(30);
+
+/// An interrupt that nobody expects makes a kernel tell all processors' and tasks' stacks, timers
+/// and locks, and end.
+const LAST_WORDS_OF_KERNEL: &str = "unknown_nmi_panic panic_print=0x4d";
 
 /// Boots a cell; gives the steps its scenario reported.
 ///
@@ -85,10 +95,30 @@ fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
             return Ok(heard);
         }
         if start.elapsed() > LIMIT || last.elapsed() > SILENCE {
-            bail!("{} says nothing any more:\n{}", cell.name(), tail(&console));
+            let said = tail(&console);
+            last_words(&mut qemu)?;
+            bail!(
+                "{} says nothing any more; what it was doing is in {}:\n{said}",
+                cell.name(),
+                console.display()
+            );
         }
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(TICK);
     }
+}
+
+/// Lets a machine that is silent tell what it does: the processors' registers go to the emulator's
+/// log, the kernel's tasks and stacks to the console.
+fn last_words(qemu: &mut Running) -> Result<()> {
+    qemu.tell("info registers -a");
+    qemu.tell("info irq");
+    qemu.tell("info pic");
+    qemu.tell("nmi");
+    let start = Instant::now();
+    while qemu.ended()?.is_none() && start.elapsed() < LAST_WORDS {
+        std::thread::sleep(TICK);
+    }
+    Ok(())
 }
 
 /// What the scenario is given.
@@ -192,13 +222,17 @@ fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
     qemu.args(["-M", "q35", "-cpu", "max", "-accel", accel])
         .args(["-smp", "2", "-m", &memory])
         .args(["-nodefaults", "-no-reboot", "-display", "none"])
+        .args(["-monitor", "stdio"])
         .arg("-kernel")
         .arg(lab.kernel(&cell.kernel, "vmlinuz"));
     let mut line = format!(
-        "console=ttyS0 quiet no_timer_check oops=panic panic=-1 {} {}",
+        "console=ttyS0 quiet no_timer_check oops=panic panic=-1 {LAST_WORDS_OF_KERNEL} {} {}",
         args.append,
         wishes(&cell.scenario, "append").join(" ")
     );
+    if let Some(rate) = lab.tsc_khz().filter(|_| !args.kvm) {
+        line.push_str(&format!(" tsc_early_khz={rate} tsc=reliable"));
+    }
     match cell.iommu {
         Iommu::None => {}
         Iommu::Intel => {

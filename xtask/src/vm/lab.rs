@@ -7,6 +7,7 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -17,6 +18,7 @@ pub(crate) struct Lab {
     root: PathBuf,
     guest: PathBuf,
     cache: PathBuf,
+    tsc_khz: OnceLock<Option<u64>>,
 }
 
 impl Lab {
@@ -46,6 +48,7 @@ impl Lab {
             root: cache.join(format!("root-{}", key("make-root.sh")?)),
             guest: cache.join(format!("guest-{}.cpio.gz", key("make-guest.sh")?)),
             cache,
+            tsc_khz: OnceLock::new(),
         })
     }
 
@@ -134,6 +137,14 @@ impl Lab {
     /// Where this tree is built. Inside the build root it is `/work`; other trees have their own.
     pub(crate) fn work(&self) -> PathBuf {
         super::results().join("build")
+    }
+
+    /// The rate of this machine's time stamp counter in kHz, where it has one; needs the programs.
+    pub(crate) fn tsc_khz(&self) -> Option<u64> {
+        *self.tsc_khz.get_or_init(|| {
+            let said = sh::quietly(&mut Command::new(self.work().join("programs/tsc"))).ok()?;
+            String::from_utf8(said).ok()?.trim().parse().ok()
+        })
     }
 
     /// The guest's image.

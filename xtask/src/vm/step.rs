@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -20,14 +21,21 @@ const SHOWN: usize = 30;
 pub(crate) struct Running(Child);
 
 impl Running {
-    /// Starts a command in a process group of its own.
+    /// Starts a command in a process group of its own, to be spoken to.
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let child = command
             .process_group(0)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot run {}", crate::sh::shown(command)))?;
         Ok(Self(child))
+    }
+
+    /// Tells it something; what does not listen any more needs to be told nothing.
+    pub(crate) fn tell(&mut self, line: &str) {
+        if let Some(input) = &mut self.0.stdin {
+            let _deaf = writeln!(input, "{line}");
+        }
     }
 
     /// Processor time so far; `None` once it has ended.
@@ -69,6 +77,8 @@ pub(crate) fn run(what: &str, limit: Duration, log: &Path, command: &mut Command
     );
     let start = Instant::now();
     let mut running = Running::start(command.stdout(file.try_clone()?).stderr(file))?;
+    // A step is told nothing.
+    drop(running.0.stdin.take());
     loop {
         match running.ended()? {
             Some(true) => break,
