@@ -26,6 +26,7 @@ struct vb3_buf {
 	struct vb2_buffer *vb;
 	refcount_t users;	/* of allocated memory: plane, mappings, exports */
 	struct mutex lock;
+	bool is_handed_over;	/* whether prepare and finish can have anything to do */
 	/* For debug.c. */
 	struct list_head all;
 	struct device *dev;
@@ -50,7 +51,10 @@ struct vb3_facts {
 
 enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_USERPTR, VB3_DMABUF };
 
-/* The Rust object, in src/entry.rs. Addresses are u64 there. */
+/*
+ * The Rust object, in src/entry.rs. Addresses are u64 there. What makes an object says, if it does
+ * not fail, whether prepare and finish can have anything to do for it.
+ */
 size_t vb3_rs_bytes(void);
 int vb3_rs_alloc(void *to, struct device *dev, u64 bytes, int direction, unsigned int gfp,
 		 unsigned long attrs, bool non_coherent, u64 *addr);

@@ -23,7 +23,8 @@ void vb3_list(struct vb3_buf *buf, struct device *dev, u64 addr)
 	buf->dma_addr = addr;
 	buf->dev = dev;
 	buf->pid = task_tgid_nr(current);
-	get_task_comm(buf->comm, current);
+	/* For people: who changes their name at this moment may be called by half of each. */
+	memcpy(buf->comm, current->comm, sizeof(buf->comm));
 	mutex_lock(&list_lock);
 	buf->number = ++last_number;
 	list_add_tail(&buf->all, &list);

@@ -60,7 +60,8 @@ void vb3_free(void *at)
 static struct vb3_buf *new_buf(struct vb2_buffer *vb)
 {
 	/* The payload is written before it is read. */
-	struct vb3_buf *buf = vb3_alloc(sizeof(*buf) + vb3_rs_bytes());
+	size_t bytes = sizeof(struct vb3_buf) + vb3_rs_bytes();
+	struct vb3_buf *buf = vb3_fails() ? NULL : kmalloc(bytes, GFP_KERNEL);
 
 	if (!buf)
 		return NULL;
@@ -357,29 +358,24 @@ void vb3_unmap_resource(struct device *dev, struct sg_table *sgt, int direction)
 	dma_unmap_resource(dev, sg_dma_address(sgt->sgl), sg_dma_len(sgt->sgl), direction, 0);
 }
 
-unsigned int vb3_sgt_segments(struct sg_table *sgt)
+/*
+ * Segment `index` of a mapped table, if there is one. *at and *known say where an earlier call
+ * stood, NULL where there was none.
+ */
+bool vb3_sgt_segment(struct sg_table *sgt, unsigned int index, struct scatterlist **at,
+		     unsigned int *known, u64 *addr, unsigned int *bytes)
 {
-	return sgt->nents;
-}
-
-struct scatterlist *vb3_sgt_first(struct sg_table *sgt)
-{
-	return sgt->sgl;
-}
-
-struct scatterlist *vb3_sg_next(struct scatterlist *at)
-{
-	return sg_next(at);
-}
-
-u64 vb3_sg_dma_addr(struct scatterlist *at)
-{
-	return sg_dma_address(at);
-}
-
-unsigned int vb3_sg_dma_len(struct scatterlist *at)
-{
-	return sg_dma_len(at);
+	if (index >= sgt->nents)
+		return false;
+	if (!*at || *known > index) {
+		*at = sgt->sgl;
+		*known = 0;
+	}
+	for (; *known < index; ++*known)
+		*at = sg_next(*at);
+	*addr = sg_dma_address(*at);
+	*bytes = sg_dma_len(*at);
+	return true;
 }
 
 /* The highest physical address in the table. */
@@ -586,10 +582,11 @@ void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size
 	mutex_init(&buf->lock);
 	ret = vb3_rs_alloc(RUST(buf), dev, size, q->dma_dir, (__force unsigned int)q->gfp_flags,
 			   q->dma_attrs, q->non_coherent_mem, &addr);
-	if (ret) {
+	if (ret < 0) {
 		kfree(buf);
 		return ERR_PTR(ret);
 	}
+	buf->is_handed_over = ret;
 	refcount_set(&buf->users, 1);
 	vb3_list(buf, dev, addr);
 	return buf;
@@ -622,8 +619,11 @@ unsigned int vb3_op_num_users(void *priv)
 
 static void hand_over(struct vb3_buf *buf, bool to_device, bool skip)
 {
-	int done = vb3_rs_hand_over(RUST(buf), to_device, skip);
+	int done;
 
+	if (!buf->is_handed_over)
+		return;
+	done = vb3_rs_hand_over(RUST(buf), to_device, skip);
 	if (done > 0)
 		atomic_inc(&buf->synced);
 	else if (done < 0)
@@ -691,10 +691,11 @@ void *vb3_op_get_userptr(struct vb2_buffer *vb, struct device *dev, unsigned lon
 		return ERR_PTR(-ENOMEM);
 	mutex_init(&buf->lock);
 	ret = vb3_rs_get_userptr(RUST(buf), dev, vaddr, size, vb->vb2_queue->dma_dir, &addr);
-	if (ret) {
+	if (ret < 0) {
 		kfree(buf);
 		return ERR_PTR(ret);
 	}
+	buf->is_handed_over = ret;
 	vb3_list(buf, dev, addr);
 	return buf;
 }
@@ -722,10 +723,11 @@ void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma
 	/* Another class than the exporter's, which is taken below it. */
 	mutex_init(&buf->lock);
 	ret = vb3_rs_import(RUST(buf), dev, dbuf, size, vb->vb2_queue->dma_dir);
-	if (ret) {
+	if (ret < 0) {
 		kfree(buf);
 		return ERR_PTR(ret);
 	}
+	buf->is_handed_over = ret;
 	vb3_list(buf, dev, 0);
 	return buf;
 }

@@ -48,15 +48,6 @@ unsafe fn import<'a>(rust: *mut c_void) -> Option<&'a Import> {
     }
 }
 
-/// Takes the object out of its payload.
-///
-/// # Safety
-/// As [`object`]; it is not used again.
-unsafe fn take(rust: *mut c_void) -> Object {
-    // SAFETY: the caller's promise.
-    unsafe { rust.cast::<Object>().read() }
-}
-
 const fn user_kind(raw: c_int) -> UserKind {
     match raw {
         0 => UserKind::Plane,
@@ -112,16 +103,27 @@ pub unsafe extern "C" fn vb3_rs_alloc(
     }
 }
 
-/// Puts an object into its payload and says where the device finds its memory.
+/// Puts an object into its payload and says where the device finds its memory; 1 if hand-overs can
+/// have anything to do.
 ///
 /// # Safety
 /// `to` is an empty payload, `addr` can be written.
 unsafe fn place(to: NonNull<c_void>, object: Object, addr: *mut u64, at: DmaAddr) -> c_int {
-    // SAFETY: large enough (`vb3_rs_bytes`) and aligned like u64 (asserted above).
-    unsafe { to.cast::<Object>().write(object) };
     // SAFETY: the caller's promise.
     unsafe { addr.write(at.get()) };
-    0
+    // SAFETY: the caller's promise.
+    unsafe { put(to, object) }
+}
+
+/// Puts an object into its payload; 1 if hand-overs can have anything to do.
+///
+/// # Safety
+/// `to` is an empty payload.
+unsafe fn put(to: NonNull<c_void>, object: Object) -> c_int {
+    let is_handed_over = object.is_handed_over();
+    // SAFETY: large enough (`vb3_rs_bytes`) and aligned like u64 (asserted above).
+    unsafe { to.cast::<Object>().write(object) };
+    c_int::from(is_handed_over)
 }
 
 /// Counts a user of allocated memory.
@@ -154,9 +156,12 @@ pub unsafe extern "C" fn vb3_rs_drop_user(rust: *mut c_void, kind: c_int) {
 /// As the module's head says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_release(rust: *mut c_void) {
-    // SAFETY: the caller's promise.
-    if let Object::Allocated(a) = unsafe { take(rust) } {
-        a.release();
+    // SAFETY: the caller's promise; nobody else has it any more.
+    if let Some(Object::Allocated(a)) = unsafe { rust.cast::<Object>().as_mut() } {
+        // In place, because it is large.
+        a.close();
+        // SAFETY: nobody uses what is left behind.
+        unsafe { ptr::read(a) }.release();
     }
 }
 
@@ -265,8 +270,9 @@ pub unsafe extern "C" fn vb3_rs_get_userptr(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_put_userptr(rust: *mut c_void) {
     // SAFETY: the caller's promise.
-    if let Object::User(user) = unsafe { take(rust) } {
-        user.put();
+    if let Some(Object::User(user)) = unsafe { object(rust) } {
+        // SAFETY: nobody uses what is left behind.
+        unsafe { ptr::read(user) }.put();
     }
 }
 
@@ -294,11 +300,8 @@ pub unsafe extern "C" fn vb3_rs_import(
     let (dev, buf) = unsafe { (Dev::new(dev), Buf::new(buf)) };
     // SAFETY: the object is put into the payload below; it has one lock.
     match unsafe { Import::new(to, dev, buf, bytes, direction) } {
-        Ok(made) => {
-            // SAFETY: large enough (`vb3_rs_bytes`) and aligned like u64 (asserted above).
-            unsafe { to.cast::<Object>().write(Object::Import(made)) };
-            0
-        }
+        // SAFETY: the caller's promise.
+        Ok(made) => unsafe { put(to, Object::Import(made)) },
         Err(e) => e.to_c(),
     }
 }
@@ -313,7 +316,8 @@ pub unsafe extern "C" fn vb3_rs_import_map(rust: *mut c_void, addr: *mut u64) ->
     let Some(i) = (unsafe { import(rust) }) else {
         return Errno::INVALID.to_c();
     };
-    match i.map() {
+    // SAFETY: the core maps one plane's dma-buf at a time.
+    match unsafe { i.map() } {
         Ok(Some(at)) => {
             // SAFETY: the caller's promise.
             unsafe { addr.write(at.get()) };
@@ -332,7 +336,8 @@ pub unsafe extern "C" fn vb3_rs_import_map(rust: *mut c_void, addr: *mut u64) ->
 pub unsafe extern "C" fn vb3_rs_import_unmap(rust: *mut c_void) {
     // SAFETY: the caller's promise.
     if let Some(i) = unsafe { import(rust) } {
-        i.unmap();
+        // SAFETY: the core unmaps one plane's dma-buf at a time.
+        unsafe { i.unmap() };
     }
 }
 
@@ -343,8 +348,9 @@ pub unsafe extern "C" fn vb3_rs_import_unmap(rust: *mut c_void) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_import_detach(rust: *mut c_void) {
     // SAFETY: the caller's promise.
-    if let Object::Import(i) = unsafe { take(rust) } {
-        i.detach();
+    if let Some(i) = unsafe { import(rust) } {
+        // SAFETY: nobody else uses it any more.
+        unsafe { i.detach() };
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::kernel::{Errno, pointer};
 use crate::ledger;
-use crate::link::Link;
+use crate::link::Laid;
 use crate::linux::{Cursor, Dev, Linux, direction_to_c};
 use crate::sys;
 use core::cell::Cell;
@@ -69,7 +69,7 @@ impl Attached {
 struct Mapped {
     sgt: NonNull<sys::SgTable>,
     direction: Direction,
-    link: Option<Link>,
+    laid: Laid,
     cursor: Cursor,
 }
 
@@ -110,8 +110,8 @@ impl Importer for Linux {
         attachment.mapped = Some(Mapped {
             sgt,
             direction,
-            // SAFETY: mapped above, and unmapped after the link went.
-            link: unsafe { Link::over(attachment.dev, sgt, attachment.wanted, direction) },
+            // SAFETY: mapped above, and unmapped after this went.
+            laid: unsafe { Laid::new(attachment.dev, sgt, attachment.wanted, direction) },
             cursor: Cursor::new(),
         });
         ledger::MAPPINGS.add(1);
@@ -120,8 +120,8 @@ impl Importer for Linux {
 
     fn segment(&self, attachment: &Attached, index: usize) -> Option<DmaSegment> {
         let mapped = attachment.mapped.as_ref()?;
-        if let Some(link) = &mapped.link {
-            return link.segment(index);
+        if let Some(whole) = mapped.laid.whole() {
+            return (index == 0).then_some(whole);
         }
         // SAFETY: the table is mapped for as long as `mapped` is there.
         unsafe { mapped.cursor.segment(mapped.sgt, index) }
@@ -132,7 +132,7 @@ impl Importer for Linux {
             return;
         };
         let direction = direction_to_c(mapped.direction);
-        drop(mapped.link);
+        drop(mapped.laid);
         // SAFETY: mapped by `map` with these values, and ends here.
         unsafe {
             sys::vb3_buf_unmap(attachment.at.as_ptr(), mapped.sgt.as_ptr(), direction);

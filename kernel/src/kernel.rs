@@ -153,9 +153,34 @@ impl<T> Locked<T> {
         result
     }
 
+    /// The value in place, when nobody else has the buffer.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+
     /// The value, when nobody else has the buffer.
     pub fn into_inner(self) -> T {
         self.value.into_inner()
+    }
+}
+
+/// A value of a plane's memory that only those calls use which videobuf2's core makes one after
+/// another.
+pub struct Serial<T>(UnsafeCell<T>);
+
+impl<T> Serial<T> {
+    /// Wraps a value.
+    pub const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// Uses the value; `f` must not use the same value again.
+    ///
+    /// # Safety
+    /// The caller is one of those calls.
+    pub unsafe fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        // SAFETY: the caller's promise: nobody else uses it now.
+        f(unsafe { &mut *self.0.get() })
     }
 }
 

@@ -1,4 +1,5 @@
-//! One range of addresses over a mapping in pieces, where the kernel lets drivers lay out ranges.
+//! Whether a mapping is one run of addresses; one range over a mapping in pieces, where the kernel
+//! lets drivers lay out ranges.
 // UNSAFETY: like `linux.rs`. What it relies on is in SOUNDNESS.md.
 
 use crate::ledger;
@@ -8,30 +9,41 @@ use core::ptr::NonNull;
 use vb3_dma::{Direction, DmaAddr, DmaSegment};
 use vb3_plane::contig;
 
-/// The one range. Dropping it takes the range away; the mapping below it stays.
+/// How a mapped table lies in the device's addresses.
+pub enum Laid {
+    /// What was wanted is one run.
+    Run(DmaSegment),
+    /// In pieces, with one range over them.
+    Link(Link),
+    /// In pieces.
+    Pieces,
+}
+
+/// One range over pieces. Dropping it takes the range away; the mapping below it stays.
 pub struct Link {
     at: NonNull<sys::Link>,
     whole: DmaSegment,
 }
 
-impl Link {
-    /// Lays one range over the first `len_bytes` of a mapped table. `None` where they are one run
-    /// already, and where that cannot be done: without an IOMMU, on kernels that do not let
-    /// drivers do it, for pieces that end within a page.
+impl Laid {
+    /// Looks at the first `len_bytes` of a mapped table, and lays one range over them where they
+    /// are in pieces. That cannot be done without an IOMMU, on kernels that do not let drivers do
+    /// it, for pieces that end within a page.
     ///
     /// # Safety
     /// `sgt` is mapped for `dev` in this direction, and stays so until the value is dropped.
-    pub unsafe fn over(
+    pub unsafe fn new(
         dev: Dev,
         sgt: NonNull<sys::SgTable>,
         len_bytes: u64,
         direction: Direction,
-    ) -> Option<Self> {
+    ) -> Self {
         let cursor = Cursor::new();
         // SAFETY: the table is mapped.
         let run = contig::run_of(|index| unsafe { cursor.segment(sgt, index) }, len_bytes);
-        if run.is_some_and(|(_, run)| run >= len_bytes) {
-            return None;
+        match run {
+            Some((addr, len)) if len >= len_bytes => return Self::Run(DmaSegment { addr, len }),
+            _ => {}
         }
         let mut addr = 0;
         // SAFETY: device and table are there, `addr` can be written.
@@ -44,22 +56,22 @@ impl Link {
                 &raw mut addr,
             )
         };
-        let at = NonNull::new(at)?;
+        let Some(at) = NonNull::new(at) else {
+            return Self::Pieces;
+        };
         ledger::LINKS.add(1);
-        Some(Self {
-            at,
-            whole: DmaSegment {
-                addr: DmaAddr::new(addr),
-                len: len_bytes,
-            },
-        })
+        let whole = DmaSegment {
+            addr: DmaAddr::new(addr),
+            len: len_bytes,
+        };
+        Self::Link(Link { at, whole })
     }
 
-    /// The range is the only segment.
-    pub const fn segment(&self, index: usize) -> Option<DmaSegment> {
-        match index {
-            0 => Some(self.whole),
-            _ => None,
+    /// The one segment that there is; `None` for pieces, which the table has.
+    pub const fn whole(&self) -> Option<DmaSegment> {
+        match self {
+            Self::Run(whole) | Self::Link(Link { whole, .. }) => Some(*whole),
+            Self::Pieces => None,
         }
     }
 }
@@ -67,7 +79,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         ledger::LINKS.add(-1);
-        // SAFETY: made by `over`, and ends here.
+        // SAFETY: made by `Laid::new`, and ends here.
         unsafe { sys::vb3_unlink(self.at.as_ptr()) };
     }
 }

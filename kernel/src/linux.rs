@@ -3,7 +3,7 @@
 
 use crate::kernel::{Errno, pointer};
 use crate::ledger;
-use crate::link::Link;
+use crate::link::Laid;
 use crate::sys;
 use core::cell::Cell;
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
@@ -190,7 +190,7 @@ pub struct Mapping {
     direction: Direction,
     kind: MappingKind,
     /// One range over it all, for a table that is mapped in pieces.
-    link: Option<Link>,
+    laid: Laid,
     cursor: Cursor,
 }
 
@@ -213,11 +213,11 @@ impl Mapping {
 }
 
 /// Walks the segments of a mapped table; remembers where it stood.
-pub struct Cursor(Cell<Option<(usize, NonNull<sys::Scatterlist>)>>);
+pub struct Cursor(Cell<(c_uint, *mut sys::Scatterlist)>);
 
 impl Cursor {
     pub(crate) const fn new() -> Self {
-        Self(Cell::new(None))
+        Self(Cell::new((0, ptr::null_mut())))
     }
 
     /// Segment `index` of `sgt`.
@@ -229,34 +229,22 @@ impl Cursor {
         sgt: NonNull<sys::SgTable>,
         index: usize,
     ) -> Option<DmaSegment> {
-        // SAFETY: the table is there.
-        let count = unsafe { sys::vb3_sgt_segments(sgt.as_ptr()) };
-        if index >= usize::try_from(count).ok()? {
-            return None;
-        }
-        let start = self.0.get().filter(|(at, _)| *at <= index);
-        let (mut at, mut entry) = match start {
-            Some(known) => known,
-            // SAFETY: the table is there.
-            None => (
-                0,
-                NonNull::new(unsafe { sys::vb3_sgt_first(sgt.as_ptr()) })?,
-            ),
-        };
-        while at < index {
-            // SAFETY: `entry` is an entry of the table, and not the last: `at < index < count`.
-            entry = NonNull::new(unsafe { sys::vb3_sg_next(entry.as_ptr()) })?;
-            at = at.wrapping_add(1);
-        }
-        self.0.set(Some((at, entry)));
-        // SAFETY: an entry of the table.
-        let (addr, len) = unsafe {
-            (
-                sys::vb3_sg_dma_addr(entry.as_ptr()),
-                sys::vb3_sg_dma_len(entry.as_ptr()),
+        let index = c_uint::try_from(index).ok()?;
+        let (mut known, mut at) = self.0.get();
+        let (mut addr, mut len) = (0, 0);
+        // SAFETY: the table is there, and `at` an entry of it or null; the rest can be written.
+        let found = unsafe {
+            sys::vb3_sgt_segment(
+                sgt.as_ptr(),
+                index,
+                &raw mut at,
+                &raw mut known,
+                &raw mut addr,
+                &raw mut len,
             )
         };
-        Some(DmaSegment {
+        self.0.set((known, at));
+        found.then_some(DmaSegment {
             addr: DmaAddr::new(addr),
             len: u64::from(len),
         })
@@ -588,7 +576,7 @@ impl DmaOps for Linux {
             sgt,
             direction,
             kind,
-            link: None,
+            laid: Laid::Pieces,
             cursor: Cursor::new(),
         };
         let skip = attrs.contains(Attrs::SKIP_CPU_SYNC);
@@ -603,8 +591,8 @@ impl DmaOps for Linux {
         };
         if ret == 0 {
             if matches!(table.kind, TableKind::Pinned(..)) {
-                // SAFETY: mapped above, and unmapped after the link went.
-                mapping.link = unsafe { Link::over(dev, sgt, table.len, direction) };
+                // SAFETY: mapped above, and unmapped after this went.
+                mapping.laid = unsafe { Laid::new(dev, sgt, table.len, direction) };
             }
             return Ok(mapping);
         }
@@ -623,7 +611,7 @@ impl DmaOps for Linux {
     fn unmap(&mut self, mapping: Mapping, attrs: Attrs) {
         let skip = attrs.contains(Attrs::SKIP_CPU_SYNC);
         let direction = direction_to_c(mapping.direction);
-        drop(mapping.link);
+        drop(mapping.laid);
         let (dev, sgt) = (mapping.dev.raw(), mapping.sgt.as_ptr());
         match mapping.kind {
             // SAFETY: mapped by `map` with these values, and ends here.
@@ -657,8 +645,8 @@ impl DmaOps for Linux {
     }
 
     fn segment(&self, mapping: &Mapping, index: usize) -> Option<DmaSegment> {
-        if let Some(link) = &mapping.link {
-            return link.segment(index);
+        if let Some(whole) = mapping.laid.whole() {
+            return (index == 0).then_some(whole);
         }
         // SAFETY: the table is mapped, and a mapping keeps to one table.
         unsafe { mapping.cursor.segment(mapping.sgt, index) }

@@ -2,13 +2,13 @@
 
 use crate::attachments::{Key, List};
 use crate::import::{Attached, Buf};
-use crate::kernel::{DeviceRef, Errno, Locked, now_ns};
+use crate::kernel::{DeviceRef, Errno, Locked, Serial, now_ns};
 use crate::ledger::{self, Ledger};
 use crate::linux::{Alloc, Dev, Linux, Mmap, NonCoherent};
 use crate::sys::DmaBuf;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, SyncFor};
 use vb3_dmabuf::{Attachment, Cx, Error, Holder, Importer, Shared, UserKind};
 use vb3_plane::{AllocArgs, Due, HintSkip, Memory, PlaneError, UserMemory, contig, due};
@@ -247,9 +247,14 @@ impl Allocated {
         (bytes, self.direction, coherency)
     }
 
-    /// Gives all back.
+    /// Takes the memory away from all devices; [`Self::release`] is what is left to do.
+    pub fn close(&mut self) {
+        with_cx(0, |cx| self.shared.get_mut().close(cx));
+    }
+
+    /// Gives closed memory back.
     pub fn release(self) {
-        with_cx(0, |cx| self.shared.into_inner().release(cx));
+        with_cx(0, |cx| self.shared.into_inner().free(cx));
         ledger::OBJECTS.add(-1);
     }
 }
@@ -298,17 +303,17 @@ impl User {
 
 /// Somebody else's memory.
 pub struct Import {
-    inner: Locked<Imported>,
+    /// There until it is detached. For `map`, `unmap` and `detach`, which the queue's lock
+    /// makes one after another.
+    attached: Serial<Option<Attached>>,
+    /// The dma-buf, with the kernel's mapping of it.
+    buf: Locked<Buf>,
     vaddr: AtomicPtr<c_void>,
+    raw: *mut DmaBuf,
+    is_mapped: AtomicBool,
     dev: Dev,
     direction: Direction,
     len_bytes: u64,
-}
-
-struct Imported {
-    buf: Buf,
-    attached: Attached,
-    mapped: bool,
 }
 
 impl Import {
@@ -333,15 +338,13 @@ impl Import {
             })?
             .wanting(len_bytes);
         ledger::OBJECTS.add(1);
-        let inner = Imported {
-            buf,
-            attached,
-            mapped: false,
-        };
         Ok(Self {
+            attached: Serial::new(Some(attached)),
+            raw: buf.raw(),
             // SAFETY: the caller's promise.
-            inner: unsafe { Locked::new(payload, inner) },
+            buf: unsafe { Locked::new(payload, buf) },
             vaddr: AtomicPtr::new(ptr::null_mut()),
+            is_mapped: AtomicBool::new(false),
             dev,
             direction,
             len_bytes,
@@ -352,20 +355,20 @@ impl Import {
     ///
     /// # Errors
     /// EINVAL when mapping fails; EFAULT when it is scattered.
-    pub fn map(&self) -> Result<Option<DmaAddr>, Errno> {
-        let mapped = self.inner.with(|inner| {
-            if inner.mapped {
+    ///
+    /// # Safety
+    /// As [`Serial::with`].
+    pub unsafe fn map(&self) -> Result<Option<DmaAddr>, Errno> {
+        let map = |attached: &mut Option<Attached>| {
+            let attached = attached.as_mut().ok_or(PlaneError::Invalid(None))?;
+            if attached.direction().is_some() {
                 return Ok(None);
             }
-            let addr = contig::map(
-                &mut Linux,
-                &mut inner.attached,
-                self.direction,
-                self.len_bytes,
-            )?;
-            inner.mapped = true;
-            Ok(Some(addr))
-        });
+            contig::map(&mut Linux, attached, self.direction, self.len_bytes).map(Some)
+        };
+        // SAFETY: the caller's promise.
+        let mapped = unsafe { self.attached.with(map) };
+        self.is_mapped.store(mapped.is_ok(), Ordering::Relaxed);
         mapped.map_err(|e: PlaneError| {
             self.dev.refused("a dma-buf", e.reason());
             errno(e)
@@ -374,24 +377,34 @@ impl Import {
 
     /// Bytes, which way they go, and the dma-buf.
     pub fn facts(&self) -> (u64, Direction, *mut DmaBuf) {
-        let buf = self.inner.with(|inner| inner.buf.raw());
-        (self.len_bytes, self.direction, buf)
+        (self.len_bytes, self.direction, self.raw)
     }
 
     /// The device, and which way it has the dma-buf mapped; `None` while it has not.
     pub fn mapped(&self) -> (Dev, Option<Direction>) {
-        let direction = self.inner.with(|inner| inner.attached.direction());
-        (self.dev, direction)
+        let is_mapped = self.is_mapped.load(Ordering::Relaxed);
+        (self.dev, is_mapped.then_some(self.direction))
     }
 
     /// Unmaps, for kernel and device.
-    pub fn unmap(&self) {
-        self.inner.with(|inner| {
-            self.vaddr.store(ptr::null_mut(), Ordering::Relaxed);
-            Linux.vunmap_buf(&inner.buf);
-            Linux.unmap_buf(&mut inner.attached);
-            inner.mapped = false;
-        });
+    ///
+    /// # Safety
+    /// As [`Serial::with`].
+    pub unsafe fn unmap(&self) {
+        if !self.vaddr.load(Ordering::Acquire).is_null() {
+            self.buf.with(|buf| {
+                self.vaddr.store(ptr::null_mut(), Ordering::Relaxed);
+                Importer::vunmap(&mut Linux, buf);
+            });
+        }
+        let unmap = |attached: &mut Option<Attached>| {
+            if let Some(attached) = attached {
+                Importer::unmap(&mut Linux, attached);
+            }
+        };
+        // SAFETY: the caller's promise.
+        unsafe { self.attached.with(unmap) };
+        self.is_mapped.store(false, Ordering::Relaxed);
     }
 
     /// The kernel's mapping, made when first asked for; NULL if there is none.
@@ -400,34 +413,54 @@ impl Import {
         if !known.is_null() {
             return known;
         }
-        self.inner.with(|inner| {
-            if inner.buf.vaddr().is_null() && Importer::vmap(&mut Linux, &inner.buf).is_err() {
+        self.buf.with(|buf| {
+            if buf.vaddr().is_null() && Importer::vmap(&mut Linux, buf).is_err() {
                 return ptr::null_mut();
             }
-            self.vaddr.store(inner.buf.vaddr(), Ordering::Release);
-            inner.buf.vaddr()
+            self.vaddr.store(buf.vaddr(), Ordering::Release);
+            buf.vaddr()
         })
     }
 
-    /// Detaches.
-    pub fn detach(self) {
-        self.unmap();
-        Linux.detach(self.inner.into_inner().attached);
-        ledger::OBJECTS.add(-1);
-    }
-}
-
-impl Linux {
-    fn vunmap_buf(&mut self, buf: &Buf) {
-        Importer::vunmap(self, buf);
-    }
-
-    fn unmap_buf(&mut self, attached: &mut Attached) {
-        Importer::unmap(self, attached);
+    /// Unmaps and detaches; later calls do nothing.
+    ///
+    /// # Safety
+    /// As [`Serial::with`].
+    pub unsafe fn detach(&self) {
+        // SAFETY: the caller's promise.
+        let attached = unsafe {
+            self.unmap();
+            self.attached.with(Option::take)
+        };
+        if let Some(attached) = attached {
+            Linux.detach(attached);
+            ledger::OBJECTS.add(-1);
+        }
     }
 }
 
 impl Object {
+    fn memory(&self) -> (Memory, Direction) {
+        match self {
+            Self::Allocated(a) => {
+                let coherency = match a.own {
+                    Some(_) => Coherency::NonCoherent,
+                    None => Coherency::Coherent,
+                };
+                (Memory::Allocated(coherency), a.direction)
+            }
+            Self::User(u) => (Memory::User, u.direction),
+            Self::Import(i) => (Memory::Imported, i.direction),
+        }
+    }
+
+    /// Whether a hand-over can have anything to do.
+    pub fn is_handed_over(&self) -> bool {
+        let (memory, direction) = self.memory();
+        let (prepare, finish) = due(memory, direction, HintSkip::empty());
+        prepare == Due::Sync || finish == Due::Sync
+    }
+
     /// Hands the memory to the device or back, with the sync that is due; gives what came of it.
     ///
     /// # Context
@@ -438,17 +471,7 @@ impl Object {
         } else {
             HintSkip::empty()
         };
-        let (memory, direction) = match self {
-            Self::Allocated(a) => {
-                let coherency = match a.own {
-                    Some(_) => Coherency::NonCoherent,
-                    None => Coherency::Coherent,
-                };
-                (Memory::Allocated(coherency), a.direction)
-            }
-            Self::User(u) => (Memory::User, u.direction),
-            Self::Import(i) => (Memory::Imported, i.direction),
-        };
+        let (memory, direction) = self.memory();
         let (prepare, finish) = due(memory, direction, skip);
         let step = match sync {
             SyncFor::Device => prepare,

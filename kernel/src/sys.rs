@@ -137,11 +137,14 @@ unsafe extern "C" {
         direction: c_int,
     ) -> c_int;
     pub fn vb3_unmap_resource(dev: *mut Device, sgt: *mut SgTable, direction: c_int);
-    pub fn vb3_sgt_segments(sgt: *mut SgTable) -> c_uint;
-    pub fn vb3_sgt_first(sgt: *mut SgTable) -> *mut Scatterlist;
-    pub fn vb3_sg_next(at: *mut Scatterlist) -> *mut Scatterlist;
-    pub fn vb3_sg_dma_addr(at: *mut Scatterlist) -> u64;
-    pub fn vb3_sg_dma_len(at: *mut Scatterlist) -> c_uint;
+    pub fn vb3_sgt_segment(
+        sgt: *mut SgTable,
+        index: c_uint,
+        at: *mut *mut Scatterlist,
+        known: *mut c_uint,
+        addr: *mut u64,
+        bytes: *mut c_uint,
+    ) -> bool;
     pub fn vb3_sgt_top(sgt: *mut SgTable) -> u64;
 
     pub fn vb3_buf_size(buf: *mut DmaBuf) -> u64;

@@ -163,6 +163,13 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Takes the memory away from all devices and gives it back. Handles that are still out
     /// are the host's to forget.
     pub fn release<W: Watch<O>>(mut self, cx: &mut Cx<'_, O, W>) {
+        self.close(cx);
+        self.free(cx);
+    }
+
+    /// The first half of [`Self::release`], for a host that would rather not move the whole:
+    /// takes the memory away from all devices, and its table and kernel mapping away.
+    pub fn close<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>) {
         self.report_unread(cx);
         while let Some(key) = self.list.next(None) {
             if !self.detach(cx, key) {
@@ -175,6 +182,12 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if let Some(table) = self.table.take() {
             cx.ops.free_table(table, false);
         }
+    }
+
+    /// The second half of [`Self::release`]: gives the memory back. Nothing may be attached, nor
+    /// may there be a table or a kernel mapping: they would be lost.
+    #[inline]
+    pub fn free<W: Watch<O>>(self, cx: &mut Cx<'_, O, W>) {
         cx.ops.free(self.alloc);
         if let Some(dev) = self.spec.backing.device() {
             cx.watch.freed(dev, self.spec.len_bytes);
