@@ -81,8 +81,11 @@ comply() {
     line=$(grep '^Total for' /tmp/out | tail -n 1)
     total=$(echo "$line" | sed -n 's/.*: \([0-9]*\), Succeeded.*/\1/p')
     good=$(echo "$line" | sed -n 's/.*Succeeded: \([0-9]*\),.*/\1/p')
-    fails=$(grep -E '(: FAIL|fail:)' /tmp/out | tr -d '"\\' | tr -s '\t ' ' ' | tr '\n' '|')
-    step "$name" "\"code\":$code,\"total\":${total:-0},\"succeeded\":${good:-0},\"fails\":\"$fails\""
+    fails=$(grep -E '(: FAIL|fail:)' /tmp/out | tr -d '"\\' | tr -s '\t\r ' ' ' | tr '\n' '|')
+    # Whether user memory happens to be in one piece.
+    luck=0
+    [ "$IOMMU" = none ] && luck=$(grep -c 'test USERPTR.*: FAIL' /tmp/out)
+    step "$name" "\"code\":$code,\"total\":${total:-0},\"succeeded\":${good:-0},\"luck\":$luck,\"fails\":\"$fails\""
     cat /tmp/out
 }
 

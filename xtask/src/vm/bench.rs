@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Use KVM; without it, instructions are translated, and ratios are of translated code
     #[arg(long)]
     kvm: bool,
+    /// Count instructions, of one processor, instead of time; no two runs differ by much
+    #[arg(long, conflicts_with = "kvm")]
+    count: bool,
 }
 
 /// Measures and prints the table.
@@ -42,14 +45,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let mut how = super::Args::new(&["bench"]);
     how.kvm = args.kvm;
+    how.count = args.count;
     let steps = boot::run(&lab, &cell, &how)?.steps;
     println!(
         "{kernel}, IOMMU {}; order C, Rust, Rust, C, C, Rust, Rust, C; the fastest of each",
         args.iommu.name()
     );
+    let unit = if args.count { "instr." } else { "ns" };
     println!(
         "{:<20} {:>12} {:>12} {:>7}",
-        "operation", "C ns", "Rust ns", "ratio"
+        "operation",
+        format!("C {unit}"),
+        format!("Rust {unit}"),
+        "ratio"
     );
     for (name, c, rust) in pairs(&steps) {
         println!("{name:<20} {c:>12} {rust:>12} {:>7.2}", ratio(rust, c));

@@ -24,6 +24,9 @@ const SILENCE: Duration = Duration::from_secs(300);
 /// Longest time that a kernel takes to say what it was doing.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
+/// Rate of the time stamp counter where each instruction takes a nanosecond.
+const TSC_KHZ_COUNTED: u64 = 1_000_000;
+
 /// An interrupt that nobody expects makes a kernel tell all processors' and tasks' stacks, timers
 /// and locks, and end.
 const LAST_WORDS_OF_KERNEL: &str = "unknown_nmi_panic panic_print=0x4d";
@@ -218,9 +221,16 @@ fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
     let memory = wishes(&cell.scenario, "memory").pop();
     let memory = memory.unwrap_or_else(|| args.memory.to_string());
     // Not all hosts' KVM runs a stock guest; translation always does.
-    let accel = if args.kvm { "kvm" } else { "tcg,thread=multi" };
+    let (accel, processors) = match (args.kvm, args.count) {
+        (true, _) => ("kvm", "2"),
+        (false, true) => ("tcg,thread=single", "1"),
+        (false, false) => ("tcg,thread=multi", "2"),
+    };
+    if args.count {
+        qemu.args(["-icount", "shift=0,sleep=off"]);
+    }
     qemu.args(["-M", "q35", "-cpu", "max", "-accel", accel])
-        .args(["-smp", "2", "-m", &memory])
+        .args(["-smp", processors, "-m", &memory])
         .args(["-nodefaults", "-no-reboot", "-display", "none"])
         .args(["-monitor", "stdio"])
         .arg("-kernel")
@@ -230,7 +240,12 @@ fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
         args.append,
         wishes(&cell.scenario, "append").join(" ")
     );
-    if let Some(rate) = lab.tsc_khz().filter(|_| !args.kvm) {
+    let rate = match (args.kvm, args.count) {
+        (true, _) => None,
+        (false, true) => Some(TSC_KHZ_COUNTED),
+        (false, false) => lab.tsc_khz(),
+    };
+    if let Some(rate) = rate {
         line.push_str(&format!(" tsc_early_khz={rate} tsc=reliable"));
     }
     match cell.iommu {

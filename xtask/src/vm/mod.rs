@@ -64,6 +64,9 @@ pub(crate) struct Args {
     /// Use KVM; without it, instructions are translated
     #[arg(long)]
     kvm: bool,
+    /// A machine of one processor, in whose time each instruction takes a nanosecond
+    #[arg(long, conflicts_with = "kvm")]
+    count: bool,
     /// A Debian mirror, if this system's apt sources name none
     #[arg(long)]
     mirror: Option<String>,
@@ -89,6 +92,7 @@ impl Args {
             append: String::new(),
             memory: 2048,
             kvm: false,
+            count: false,
             mirror: None,
             refresh: false,
         }
