@@ -396,7 +396,7 @@ impl Machine {
     /// `NoMemory` when the device hole is full or the process has none; `Invalid` for a length
     /// that is zero or no multiple of the page size.
     pub fn add_physical(&mut self, len: u64) -> Result<Segment, Error> {
-        if len == 0 || !len.is_multiple_of(FRAME) {
+        if len == 0 || len % FRAME != 0 {
             return Err(Error::Invalid);
         }
         let frames = self.ram.take_hole(len)?;
@@ -420,7 +420,7 @@ impl Machine {
     /// # Errors
     /// As [`add_physical`](Self::add_physical).
     pub fn reserve_physical(&mut self, len: u64) -> Result<Segment, Error> {
-        if len == 0 || !len.is_multiple_of(FRAME) {
+        if len == 0 || len % FRAME != 0 {
             return Err(Error::Invalid);
         }
         let frames = self.ram.take_hole(len)?;

@@ -99,7 +99,7 @@ impl Machine {
     pub fn import(&mut self, foreign: Foreign) -> Result<Pages, Error> {
         self.may_fail()?;
         let len = foreign.len_bytes();
-        if len == 0 || !len.is_multiple_of(FRAME) {
+        if len == 0 || len % FRAME != 0 {
             return Err(Error::Invalid);
         }
         let everywhere = PhysAddr::new(u64::MAX);
@@ -133,10 +133,9 @@ impl Machine {
     pub fn end_foreign_accesses(&self) {
         let objects = self.imported.iter().filter_map(|id| self.memory.get(*id));
         for object in objects {
-            if let Backing::Foreign(foreign) = &object.backing
-                && foreign.is_begun()
-            {
-                foreign.end();
+            match &object.backing {
+                Backing::Foreign(foreign) if foreign.is_begun() => foreign.end(),
+                _ => {}
             }
         }
     }
@@ -177,7 +176,7 @@ impl Platform for Machine {
         if !granule.is_power_of_two() || granule < FRAME {
             return Err(Error::Invalid);
         }
-        if request.len == 0 || !request.len.is_multiple_of(granule) {
+        if request.len == 0 || request.len % granule != 0 {
             return Err(Error::Invalid);
         }
         let object = self.new_pages(&request)?;
@@ -388,9 +387,9 @@ impl Platform for Machine {
     }
 
     fn iommu_unmap(&mut self, dev: Device, iova: Iova, len: u64) {
-        if let Some((iommu, mut mem)) = self.iommu_parts(dev)
-            && iommu.unmap(&mut mem, iova, len).is_err()
-        {
+        let parts = self.iommu_parts(dev);
+        let removed = parts.map(|(iommu, mut mem)| iommu.unmap(&mut mem, iova, len));
+        if let Some(Err(_)) = removed {
             // Whole mappings are removed without any memory; nothing else is asked for.
             self.lost += 1;
         }

@@ -58,12 +58,13 @@ impl Runs {
         }
         self.frames += len;
         let (mut first, mut count) = (start, len);
-        if let Some((&before, &before_len)) = self.runs.range(..start).next_back()
-            && before + before_len == start
-        {
-            self.runs.remove(&before);
-            first = before;
-            count += before_len;
+        match self.runs.range(..start).next_back() {
+            Some((&before, &before_len)) if before + before_len == start => {
+                self.runs.remove(&before);
+                first = before;
+                count += before_len;
+            }
+            _ => {}
         }
         if let Some(after_len) = self.runs.remove(&(start + len)) {
             count += after_len;

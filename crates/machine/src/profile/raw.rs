@@ -330,7 +330,7 @@ fn pages(
     most: u64,
 ) -> Result<u64, ProfileError> {
     let bytes = size.get_ref().0;
-    let message = if !bytes.is_multiple_of(PAGE_SIZE) {
+    let message = if bytes % PAGE_SIZE != 0 {
         format!("{bytes} is no multiple of the page size {PAGE_SIZE}")
     } else if bytes < least {
         format!("{} is less than {}", show(bytes), show(least))
@@ -527,7 +527,7 @@ fn either(sizes: impl Iterator<Item = u64>) -> String {
 /// A size for people.
 fn show(bytes: u64) -> String {
     for (shift, unit) in [(30u32, "GiB"), (20, "MiB"), (10, "KiB")] {
-        if bytes != 0 && bytes.is_multiple_of(1 << shift) {
+        if bytes != 0 && bytes % (1 << shift) == 0 {
             return format!("{} {unit}", bytes >> shift);
         }
     }
