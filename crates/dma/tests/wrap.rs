@@ -526,6 +526,7 @@ fn a_trace_tells_calls_and_results_in_order() {
         (Some(4), addr, 4096)
     );
     assert_eq!(told[0].attrs, Attrs::NO_WARN);
+    assert_eq!((told[1].result, told[1].addr), (Ok(()), addr));
     assert_eq!((told[2].result, told[2].addr), (Err(failed), None));
     assert_eq!((told[3].result, told[3].addr), (Ok(()), addr));
     assert_eq!(told[4].sync, Some(SyncFor::Device));

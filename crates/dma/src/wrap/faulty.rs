@@ -1,9 +1,7 @@
 //! The wrapper that fails.
 
-use crate::{
-    Attrs, Caching, Coherency, Constraint, Direction, DmaAddr, DmaOps, DmaSegment, Error, Reason,
-    SyncFor,
-};
+use super::{Hooked, Hooks};
+use crate::{Constraint, Error, Reason};
 
 /// Which of the calls that may fail do fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,9 +21,11 @@ pub enum Faults {
 }
 
 /// Makes calls fail with `NoMemory`, before they reach the layer below.
+pub type Faulty<O> = Hooked<O, Fail>;
+
+/// The hook of [`Faulty`].
 #[derive(Debug)]
-pub struct Faulty<O> {
-    ops: O,
+pub struct Fail {
     faults: Faults,
     dice: u64,
     calls: u64,
@@ -35,47 +35,37 @@ pub struct Faulty<O> {
 impl<O> Faulty<O> {
     /// Fails nothing, until [`set_faults`](Self::set_faults).
     pub const fn new(ops: O) -> Self {
-        Self {
-            ops,
-            faults: Faults::Off,
-            dice: 0,
-            calls: 0,
-            hits: 0,
-        }
+        Self::with(ops, Fail::by(Faults::Off))
     }
 
     /// Sets which calls fail, and starts counting anew.
-    pub fn set_faults(&mut self, faults: Faults) {
-        self.dice = match faults {
-            Faults::Random { seed, .. } => seed,
-            Faults::Off | Faults::Nth(_) => 0,
-        };
-        (self.faults, self.calls, self.hits) = (faults, 0, 0);
+    pub const fn set_faults(&mut self, faults: Faults) {
+        *self.hooks_mut() = Fail::by(faults);
     }
 
     /// Calls that could have failed since then.
     pub const fn calls(&self) -> u64 {
-        self.calls
+        self.hooks().calls
     }
 
     /// Calls that were made to fail since then.
     pub const fn hits(&self) -> u64 {
-        self.hits
+        self.hooks().hits
     }
+}
 
-    /// The layer below.
-    pub const fn inner(&self) -> &O {
-        &self.ops
-    }
-
-    /// The layer below, to be changed.
-    pub const fn inner_mut(&mut self) -> &mut O {
-        &mut self.ops
-    }
-
-    /// Gives the layer below back.
-    pub fn into_inner(self) -> O {
-        self.ops
+impl Fail {
+    const fn by(faults: Faults) -> Self {
+        let dice = match faults {
+            Faults::Random { seed, .. } => seed,
+            Faults::Off | Faults::Nth(_) => 0,
+        };
+        Self {
+            faults,
+            dice,
+            calls: 0,
+            hits: 0,
+        }
     }
 
     /// The next number of the dice (splitmix64).
@@ -86,8 +76,10 @@ impl<O> Faulty<O> {
         mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ mixed >> 31
     }
+}
 
-    fn check(&mut self) -> Result<(), Error> {
+impl<D> Hooks<D> for Fail {
+    fn before(&mut self) -> Result<(), Error> {
         let call = self.calls;
         self.calls = self.calls.saturating_add(1);
         let fails = match self.faults {
@@ -104,159 +96,5 @@ impl<O> Faulty<O> {
             wanted: call,
             found: 0,
         }))
-    }
-}
-
-impl<O: DmaOps> DmaOps for Faulty<O> {
-    type Device = O::Device;
-    type User = O::User;
-    type Alloc = O::Alloc;
-    type Table = O::Table;
-    type Mapping = O::Mapping;
-    type Vmap = O::Vmap;
-    type Mmap = O::Mmap;
-
-    fn page_size(&self) -> u64 {
-        self.ops.page_size()
-    }
-
-    fn cache_alignment(&self, dev: Self::Device) -> u64 {
-        self.ops.cache_alignment(dev)
-    }
-
-    fn coherency(&self, dev: Self::Device) -> Coherency {
-        self.ops.coherency(dev)
-    }
-
-    fn alloc_coherent(
-        &mut self,
-        dev: Self::Device,
-        len_bytes: u64,
-        attrs: Attrs,
-    ) -> Result<Self::Alloc, Error> {
-        self.check()?;
-        self.ops.alloc_coherent(dev, len_bytes, attrs)
-    }
-
-    fn alloc_noncontiguous(
-        &mut self,
-        dev: Self::Device,
-        len_bytes: u64,
-        direction: Direction,
-        attrs: Attrs,
-    ) -> Result<Self::Alloc, Error> {
-        self.check()?;
-        self.ops
-            .alloc_noncontiguous(dev, len_bytes, direction, attrs)
-    }
-
-    fn alloc_virtual(&mut self, len_bytes: u64) -> Result<Self::Alloc, Error> {
-        self.check()?;
-        self.ops.alloc_virtual(len_bytes)
-    }
-
-    fn free(&mut self, alloc: Self::Alloc) {
-        self.ops.free(alloc);
-    }
-
-    fn alloc_dma_addr(&self, alloc: &Self::Alloc) -> Option<DmaAddr> {
-        self.ops.alloc_dma_addr(alloc)
-    }
-
-    fn sync_alloc(&mut self, alloc: &Self::Alloc, direction: Direction, sync: SyncFor) -> bool {
-        self.ops.sync_alloc(alloc, direction, sync)
-    }
-
-    fn alloc_caching(&self, alloc: &Self::Alloc) -> Caching {
-        self.ops.alloc_caching(alloc)
-    }
-
-    fn table_of(&mut self, alloc: &Self::Alloc) -> Result<Self::Table, Error> {
-        self.check()?;
-        self.ops.table_of(alloc)
-    }
-
-    fn pin_user(
-        &mut self,
-        user: &Self::User,
-        addr: u64,
-        len_bytes: u64,
-        direction: Direction,
-    ) -> Result<Self::Table, Error> {
-        self.check()?;
-        self.ops.pin_user(user, addr, len_bytes, direction)
-    }
-
-    fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool {
-        self.ops.is_current(table, user, addr)
-    }
-
-    fn free_table(&mut self, table: Self::Table, device_wrote: bool) {
-        self.ops.free_table(table, device_wrote);
-    }
-
-    fn table_len(&self, table: &Self::Table) -> u64 {
-        self.ops.table_len(table)
-    }
-
-    fn map(
-        &mut self,
-        dev: Self::Device,
-        table: &Self::Table,
-        direction: Direction,
-        attrs: Attrs,
-    ) -> Result<Self::Mapping, Error> {
-        self.check()?;
-        self.ops.map(dev, table, direction, attrs)
-    }
-
-    fn unmap(&mut self, mapping: Self::Mapping, attrs: Attrs) {
-        self.ops.unmap(mapping, attrs);
-    }
-
-    fn sync(&mut self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool {
-        self.ops.sync(mapping, direction, sync)
-    }
-
-    fn segment(&self, mapping: &Self::Mapping, index: usize) -> Option<DmaSegment> {
-        self.ops.segment(mapping, index)
-    }
-
-    fn bounces(&self, mapping: &Self::Mapping) -> bool {
-        self.ops.bounces(mapping)
-    }
-
-    fn vmap_alloc(&mut self, alloc: &Self::Alloc) -> Result<Self::Vmap, Error> {
-        self.check()?;
-        self.ops.vmap_alloc(alloc)
-    }
-
-    fn vmap_table(&mut self, table: &Self::Table) -> Result<Self::Vmap, Error> {
-        self.check()?;
-        self.ops.vmap_table(table)
-    }
-
-    fn vunmap(&mut self, vmap: Self::Vmap) {
-        self.ops.vunmap(vmap);
-    }
-
-    fn vmap_read(&mut self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        self.check()?;
-        self.ops.vmap_read(vmap, offset, out)
-    }
-
-    fn vmap_write(&mut self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
-        self.check()?;
-        self.ops.vmap_write(vmap, offset, data)
-    }
-
-    fn mmap(
-        &mut self,
-        alloc: &Self::Alloc,
-        offset: u64,
-        len_bytes: u64,
-    ) -> Result<Self::Mmap, Error> {
-        self.check()?;
-        self.ops.mmap(alloc, offset, len_bytes)
     }
 }
