@@ -1,9 +1,10 @@
 //! The bus: how devices reach memory, by the addresses they were given and by nothing else.
 
 use crate::machine::{Device, Machine};
-use crate::memory::{Found, InPlace, Miss, Place, View};
+use crate::memory::{Found, InPlace, Miss, Object, Place, View};
 use crate::trace::Event;
 use std::fmt;
+use std::ops::Range;
 use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot};
 
 /// Why an access did not reach memory.
@@ -104,8 +105,10 @@ impl Machine {
     /// # Errors
     /// [`BusFault`]; `out` may be partly written.
     pub fn bus_read(&mut self, dev: Device, addr: DmaAddr, out: &mut [u8]) -> Result<(), BusFault> {
-        let result = self.read_pieces(dev, addr, out);
-        self.account_read(dev, addr, out.len() as u64, result)
+        let len = out.len();
+        self.access(dev, addr, len, false, |object, view, at, bytes| {
+            object.read(view, at, &mut out[bytes])
+        })
     }
 
     /// Writes memory as `dev` does.
@@ -113,8 +116,10 @@ impl Machine {
     /// # Errors
     /// [`BusFault`]; part of `data` may have arrived.
     pub fn bus_write(&mut self, dev: Device, addr: DmaAddr, data: &[u8]) -> Result<(), BusFault> {
-        let result = self.write_pieces(dev, addr, data);
-        self.account_write(dev, addr, data.len() as u64, result)
+        let len = data.len();
+        self.access(dev, addr, len, true, |object, view, at, bytes| {
+            object.write(view, at, &data[bytes])
+        })
     }
 
     /// Lets `act` work on memory where it is, as `dev` sees it: on the bytes of `from`, and to
@@ -141,11 +146,11 @@ impl Machine {
         let (sources, targets) = (places(from, false)?, places(to, true)?);
         let done = self.memory.in_place(&sources, &targets, act)?;
         for span in from {
-            let _ = self.account_read(dev, span.addr, span.len, Ok(()));
+            let _ = self.account(dev, *span, false, Ok(()));
         }
         if done {
             for span in to {
-                let _ = self.account_write(dev, span.addr, span.len, Ok(()));
+                let _ = self.account(dev, *span, true, Ok(()));
             }
         }
         Some(done)
@@ -194,91 +199,70 @@ impl Machine {
             .map_or_else(BusStats::default, |device| device.stats)
     }
 
-    fn account_read(
-        &mut self,
-        dev: Device,
-        addr: DmaAddr,
-        len: u64,
-        result: Result<(), BusFault>,
-    ) -> Result<(), BusFault> {
-        let event = Event::BusRead {
-            dev: dev.index(),
-            addr: addr.get(),
-            len,
-        };
-        self.account(dev, event, result, |stats| stats.bytes_read += len)
-    }
-
-    fn account_write(
-        &mut self,
-        dev: Device,
-        addr: DmaAddr,
-        len: u64,
-        result: Result<(), BusFault>,
-    ) -> Result<(), BusFault> {
-        let event = Event::BusWrite {
-            dev: dev.index(),
-            addr: addr.get(),
-            len,
-        };
-        self.account(dev, event, result, |stats| stats.bytes_written += len)
-    }
-
+    /// Writes down how an access went.
     fn account(
         &mut self,
         dev: Device,
-        event: Event,
+        span: BusSpan,
+        write: bool,
         result: Result<(), BusFault>,
-        done: impl FnOnce(&mut BusStats),
     ) -> Result<(), BusFault> {
-        match result {
-            Ok(()) => self.note(event),
-            Err(fault) => {
-                self.note(Event::BusFault {
-                    dev: dev.index(),
-                    addr: fault.addr.get(),
-                });
-            }
-        }
         if let Some(device) = self.device_mut(dev) {
             match result {
-                Ok(()) => done(&mut device.stats),
+                Ok(()) if write => device.stats.bytes_written += span.len,
+                Ok(()) => device.stats.bytes_read += span.len,
                 Err(_) => device.stats.faults += 1,
             }
         }
+        let (dev, addr, len) = (dev.index(), span.addr.get(), span.len);
+        self.note(match result {
+            Ok(()) if write => Event::BusWrite { dev, addr, len },
+            Ok(()) => Event::BusRead { dev, addr, len },
+            Err(fault) => Event::BusFault {
+                dev,
+                addr: fault.addr.get(),
+            },
+        });
         result
     }
 
-    fn read_pieces(&self, dev: Device, addr: DmaAddr, out: &mut [u8]) -> Result<(), BusFault> {
-        let (mut done, mut last) = (0usize, None);
-        while done < out.len() {
-            let (at, left) = (step(dev, addr, done, false)?, out.len() - done);
-            let target = self.target(dev, at, left as u64, false, last.as_ref())?;
-            let piece = target.found.piece;
-            let end = done + piece.len as usize;
-            self.memory
-                .get(piece.object)
-                .ok_or(Miss::Nothing(target.phys.get()))
-                .and_then(|object| object.read(target.view, piece.offset, &mut out[done..end]))
-                .map_err(|miss| self.missed(dev, at, false, miss))?;
-            (done, last) = (end, Some(target.found));
-        }
-        Ok(())
+    /// Lets `act` move each piece of an access of `dev`, and writes down how it went. `act` gets
+    /// the object, how it is seen, the offset in it, and which bytes of the access lie there.
+    fn access(
+        &mut self,
+        dev: Device,
+        addr: DmaAddr,
+        len: usize,
+        write: bool,
+        act: impl FnMut(&mut Object, View, u64, Range<usize>) -> Result<(), Miss>,
+    ) -> Result<(), BusFault> {
+        let result = self.pieces(dev, addr, len, write, act);
+        let span = BusSpan {
+            addr,
+            len: len as u64,
+        };
+        self.account(dev, span, write, result)
     }
 
-    fn write_pieces(&mut self, dev: Device, addr: DmaAddr, data: &[u8]) -> Result<(), BusFault> {
+    fn pieces(
+        &mut self,
+        dev: Device,
+        addr: DmaAddr,
+        len: usize,
+        write: bool,
+        mut act: impl FnMut(&mut Object, View, u64, Range<usize>) -> Result<(), Miss>,
+    ) -> Result<(), BusFault> {
         let (mut done, mut last) = (0usize, None);
-        while done < data.len() {
-            let (at, left) = (step(dev, addr, done, true)?, data.len() - done);
-            let target = self.target(dev, at, left as u64, true, last.as_ref())?;
+        while done < len {
+            let (at, left) = (step(dev, addr, done, write)?, len - done);
+            let target = self.target(dev, at, left as u64, write, last.as_ref())?;
             let piece = target.found.piece;
             let end = done + piece.len as usize;
-            let result = self
-                .memory
-                .get_mut(piece.object)
+            let object = self.memory.get_mut(piece.object);
+            object
                 .ok_or(Miss::Nothing(target.phys.get()))
-                .and_then(|object| object.write(target.view, piece.offset, &data[done..end]));
-            result.map_err(|miss| self.missed(dev, at, true, miss))?;
+                .and_then(|object| act(object, target.view, piece.offset, done..end))
+                .map_err(|miss| self.missed(dev, at, write, miss))?;
             (done, last) = (end, Some(target.found));
         }
         Ok(())
