@@ -9,17 +9,31 @@ use vb3_v4l2::{Flow, Format, FourCc, Rect, SelectionFlags, SelectionTarget, pixf
 /// Plane, offset, length.
 type Access = (u32, u64, usize);
 
+/// A format's pixels, width and height.
+type Size = (FourCc, u32, u32);
+
 /// One conversion: formats, sizes, and what of the source.
 struct Case {
-    from: (FourCc, u32, u32),
-    to: (FourCc, u32, u32),
+    from: Size,
+    to: Size,
     crop: Option<Rect>,
     spec: &'static str,
     /// Accesses that it takes.
     accesses: usize,
 }
 
-fn format((fourcc, width, height): (FourCc, u32, u32)) -> Format {
+/// All of the source, without gaps between lines.
+fn whole(from: Size, to: Size, accesses: usize) -> Case {
+    Case {
+        from,
+        to,
+        crop: None,
+        spec: "convert",
+        accesses,
+    }
+}
+
+fn format((fourcc, width, height): Size) -> Format {
     let pixel = pixfmt::lookup(fourcc).expect("a format");
     Format::new(pixel, width, height).expect("a size")
 }
@@ -61,41 +75,17 @@ fn in_place_is_as_by_copies() {
         height: 16,
     };
     let cases = [
-        Case {
-            from: (FourCc::NV12, 64, 48),
-            to: (FourCc::NV12, 32, 16),
-            crop: None,
-            spec: "convert",
-            accesses: 4,
-        },
-        Case {
-            from: (FourCc::YUYV, 64, 48),
-            to: (FourCc::RGB24, 64, 48),
-            crop: None,
-            spec: "convert",
-            accesses: 2,
-        },
-        Case {
-            from: (FourCc::NV12M, 64, 48),
-            to: (FourCc::YUV420, 128, 96),
-            crop: None,
-            spec: "convert",
-            accesses: 5,
-        },
+        whole((FourCc::NV12, 64, 48), (FourCc::NV12, 32, 16), 4),
+        whole((FourCc::YUYV, 64, 48), (FourCc::RGB24, 64, 48), 2),
+        whole((FourCc::NV12M, 64, 48), (FourCc::YUV420, 128, 96), 5),
         // Lines have gaps: one access for each.
         Case {
-            from: (FourCc::NV12, 64, 48),
-            to: (FourCc::NV12, 32, 16),
             crop: Some(half),
-            spec: "convert",
-            accesses: 16 + 8 + 2,
+            ..whole((FourCc::NV12, 64, 48), (FourCc::NV12, 32, 16), 16 + 8 + 2)
         },
         Case {
-            from: (FourCc::NV12, 64, 48),
-            to: (FourCc::NV12, 48, 16),
-            crop: None,
             spec: "convert,stride=64",
-            accesses: 2 + 16 + 8,
+            ..whole((FourCc::NV12, 64, 48), (FourCc::NV12, 48, 16), 2 + 16 + 8)
         },
     ];
     for case in cases {
