@@ -272,7 +272,7 @@ pub const OPTIONS: &[OptionHelp] = &[
     help(
         "alloc",
         "contig or vmalloc",
-        "where buffers come from (default contig)",
+        "where buffers come from (default contig); vmalloc is reached by the CPU, without DMA",
     ),
     help(
         "userptr",
@@ -432,17 +432,17 @@ impl FromStr for DeviceSpec {
             }
         };
         let mut spec = Self::new(kind, mplane);
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: Vec<(&str, &str)> = Vec::new();
         for (option, value) in words {
             let refuse = |allowed: String| SpecError {
                 option: option.to_owned(),
                 value: value.to_owned(),
                 allowed,
             };
-            if seen.contains(&option) {
+            if seen.iter().any(|(name, _)| *name == option) {
                 return Err(refuse("the option is given twice".to_owned()));
             }
-            seen.push(option);
+            seen.push((option, value));
             let Some(known) = OPTIONS.iter().find(|known| known.name == option) else {
                 let names: Vec<&str> = OPTIONS.iter().map(|known| known.name).collect();
                 return Err(refuse(format!("options are {}", names.join(", "))));
@@ -451,7 +451,7 @@ impl FromStr for DeviceSpec {
                 .map_err(|why| refuse(why.unwrap_or_else(|| format!("use {}", known.values))))?;
         }
         spec.check_format()?;
-        spec.check_addresses()?;
+        spec.check_addresses(&seen)?;
         Ok(spec)
     }
 }
@@ -524,21 +524,20 @@ impl DeviceSpec {
     }
 
     /// Checks that what is said of the device's addresses is said of a device that has some.
-    fn check_addresses(&self) -> Result<(), SpecError> {
-        let said = [
-            ("align", self.align),
-            ("max-segment", self.max_segment),
-            ("boundary", self.boundary),
-        ];
-        match said
+    fn check_addresses(&self, said: &[(&str, &str)]) -> Result<(), SpecError> {
+        const OF_ADDRESSES: &[&str] = &["mask", "contiguous", "align", "max-segment", "boundary"];
+        let limit = said
             .iter()
-            .find_map(|(name, value)| Some((name, (*value)?)))
-        {
-            Some((name, bytes)) if self.allocator == Allocator::Vmalloc => Err(SpecError {
-                option: (*name).to_owned(),
-                value: bytes.to_string(),
-                allowed: "a device with alloc=vmalloc has no DMA addresses; leave one out"
-                    .to_owned(),
+            .find(|(option, value)| OF_ADDRESSES.contains(option) && *value != "off");
+        match limit {
+            Some((option, value)) if self.allocator == Allocator::Vmalloc => Err(SpecError {
+                option: (*option).to_owned(),
+                value: (*value).to_owned(),
+                allowed: format!(
+                    "{} does no DMA with alloc=vmalloc, so that there is nothing to limit; leave \
+                     out {option} or alloc",
+                    self.kind.name()
+                ),
             }),
             _ => Ok(()),
         }

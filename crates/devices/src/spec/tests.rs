@@ -84,7 +84,7 @@ fn kinds_and_their_targets() {
 fn options_land_where_they_belong() {
     let spec = parse(
         "camera-mplane=clip.mp4,size=1280x720,fps=30000/1001,format=nv12m,loop=on,clock=free,\
-         alloc=vmalloc,userptr=off,hints=off,inject=on,min-queued=3,max-buffers=128,name=My Camera,mask=32,contiguous=on,stride=64,node=video7",
+         alloc=vmalloc,userptr=off,hints=off,inject=on,min-queued=3,max-buffers=128,name=My Camera,stride=64,node=video7",
     );
     assert_eq!(
         spec,
@@ -106,13 +106,53 @@ fn options_land_where_they_belong() {
             min_queued: 3,
             max_buffers: Some(128),
             name: Some("My Camera".into()),
-            mask_bits: Some(32),
-            contiguous: true,
-            align: None,
-            max_segment: None,
-            boundary: None,
             stride: Some(64),
             node: Some(7),
+            ..DeviceSpec::new(DeviceKind::H264Decoder, true)
+        }
+    );
+}
+
+#[test]
+fn limits_of_addresses_are_for_devices_that_do_dma() {
+    let limits = [
+        ("mask", "32"),
+        ("contiguous", "on"),
+        ("align", "64KiB"),
+        ("max-segment", "1MiB"),
+        ("boundary", "4MiB"),
+    ];
+    let all = limits.map(|(option, value)| format!("{option}={value}"));
+    let plain = DeviceSpec::new(DeviceKind::Converter, true);
+    assert_eq!(
+        parse(&format!("convert,alloc=contig,{}", all.join(","))),
+        DeviceSpec {
+            mask_bits: Some(32),
+            contiguous: true,
+            align: Some(64 << 10),
+            max_segment: Some(1 << 20),
+            boundary: Some(4 << 20),
+            ..plain.clone()
+        }
+    );
+    for (said, (option, _)) in all.iter().zip(limits) {
+        let sentence = format!(
+            "{said} is not understood: convert does no DMA with alloc=vmalloc, so that \
+             there is nothing to limit; leave out {option} or alloc"
+        );
+        for order in [
+            format!("convert,alloc=vmalloc,{said}"),
+            format!("convert,{said},alloc=vmalloc"),
+        ] {
+            assert_eq!(refusal(&order), sentence);
+        }
+    }
+    // Which is so anyway.
+    assert_eq!(
+        parse("convert,alloc=vmalloc,contiguous=off"),
+        DeviceSpec {
+            allocator: Allocator::Vmalloc,
+            ..plain
         }
     );
 }
@@ -273,10 +313,6 @@ fn refusals_name_option_value_and_what_is_allowed() {
         (
             "display,boundary=96KiB",
             "boundary=96KiB is not understood: use bytes, a power of two from 4KiB to 4GiB",
-        ),
-        (
-            "camera,alloc=vmalloc,boundary=64KiB",
-            "boundary=65536 is not understood: a device with alloc=vmalloc has no DMA addresses",
         ),
         ("camera,node=video64", "videoN, N from 0 to 63"),
         ("camera,node=7", "videoN"),

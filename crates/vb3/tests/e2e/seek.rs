@@ -12,19 +12,6 @@ const GOP: usize = 10;
 
 /// Moving pictures as an MP4 file; gives the stream in it.
 fn encode(file: &Path, x264: &str) -> Vec<u8> {
-    let ffmpeg = |words: &[&str]| {
-        let out = Command::new("ffmpeg")
-            .args(["-nostdin", "-v", "error"])
-            .args(words)
-            .output()
-            .unwrap();
-        assert!(
-            out.status.success(),
-            "{}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-        out.stdout
-    };
     let source = "testsrc2=size=176x144:rate=25";
     let params = format!("keyint={GOP}:min-keyint={GOP}:scenecut=0:threads=1:{x264}");
     let mut words = vec!["-f", "lavfi", "-i", source, "-frames:v"];
