@@ -42,6 +42,25 @@ pub(crate) fn lacks(program: &str) -> bool {
     true
 }
 
+/// Runs ffmpeg, which must succeed; gives what it writes to its output.
+pub(crate) fn ffmpeg<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Vec<u8> {
+    ffmpeg_in(Path::new("."), words)
+}
+
+/// The same where its files are.
+pub(crate) fn ffmpeg_in<W: AsRef<OsStr>>(
+    dir: &Path,
+    words: impl IntoIterator<Item = W>,
+) -> Vec<u8> {
+    let mut ffmpeg = Command::new("ffmpeg");
+    let ffmpeg = ffmpeg.current_dir(dir);
+    let ffmpeg = ffmpeg.args(["-nostdin", "-v", "error", "-y"]).args(words);
+    let out = ffmpeg.output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{ffmpeg:?}: {said}");
+    out.stdout
+}
+
 /// One run of vb3 to be.
 pub(crate) struct Run {
     machine: String,

@@ -1,8 +1,7 @@
 //! The converter: what v4l2-ctl and GStreamer make it do, compared with what ffmpeg does.
 
-use crate::common::{MACHINES, Outcome, Run, lacks};
+use crate::common::{MACHINES, Outcome, Run, ffmpeg, lacks};
 use crate::compliance::expect_compliant;
-use std::process::Command;
 
 pub(crate) const SIZE: (usize, usize) = (320, 240);
 pub(crate) const COUNT: usize = 4;
@@ -14,14 +13,9 @@ pub(crate) fn pictures(format: &str) -> Option<Vec<u8>> {
     }
     let (width, height) = SIZE;
     let source = format!("testsrc2=size={width}x{height}:rate=25");
-    let from = ["-f", "lavfi", "-i", &source];
-    Some(ffmpeg(
-        &from,
-        &["-frames:v", &COUNT.to_string()],
-        "null",
-        format,
-        None,
-    ))
+    let count = COUNT.to_string();
+    let from = ["-f", "lavfi", "-i", &source, "-frames:v", &count];
+    Some(through(&from, "null", format))
 }
 
 /// Pictures after one of ffmpeg's filters.
@@ -30,22 +24,18 @@ pub(crate) fn filtered(pictures: &[u8], format: &str, filter: &str, to: &str) ->
     let file = dir.path().join("in.raw");
     std::fs::write(&file, pictures).unwrap();
     let size = format!("{}x{}", SIZE.0, SIZE.1);
-    let from = ["-f", "rawvideo", "-pix_fmt", format, "-s", &size, "-i"];
-    ffmpeg(&from, &[], filter, to, file.to_str())
+    let file = file.to_str().unwrap();
+    let from = [
+        "-f", "rawvideo", "-pix_fmt", format, "-s", &size, "-i", file,
+    ];
+    through(&from, filter, to)
 }
 
-fn ffmpeg(from: &[&str], and: &[&str], filter: &str, to: &str, file: Option<&str>) -> Vec<u8> {
-    let out = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error"])
-        .args(from)
-        .args(file)
-        .args(and)
-        .args(["-vf", filter, "-pix_fmt", to, "-f", "rawvideo", "-"])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success() && !out.stdout.is_empty(), "{said}");
-    out.stdout
+fn through(from: &[&str], filter: &str, to: &str) -> Vec<u8> {
+    let to = ["-vf", filter, "-pix_fmt", to, "-f", "rawvideo", "-"];
+    let pictures = ffmpeg(from.iter().chain(&to));
+    assert!(!pictures.is_empty());
+    pictures
 }
 
 /// How alike two pictures are, in dB; infinite if they are equal.

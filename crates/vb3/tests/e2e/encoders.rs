@@ -1,9 +1,8 @@
 //! The encoders, and JPEG both ways, under programs that were not written for them: what comes out
 //! decodes to what went in.
 
-use crate::common::{MACHINES, Outcome, Run, lacks};
+use crate::common::{MACHINES, Outcome, Run, ffmpeg_in, lacks};
 use crate::compliance::expect_compliant;
-use std::path::Path;
 use std::process::Command;
 
 const WIDTH: usize = 320;
@@ -14,18 +13,6 @@ const COUNT: usize = 20;
 const GST: &str = "env GST_REGISTRY=registry.bin gst-launch-1.0 -q";
 /// Less than this, in decibels, and the pictures are not the same.
 const ALIKE: f64 = 32.0;
-
-fn ffmpeg(dir: &Path, words: &str) -> String {
-    let out = Command::new("ffmpeg")
-        .current_dir(dir)
-        .args(["-nostdin", "-v", "error", "-y"])
-        .args(words.split(' '))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert!(out.status.success(), "ffmpeg {words}: {said}");
-    said
-}
 
 /// What ffprobe says of a file, a line for each packet or frame.
 fn probe(outcome: &Outcome, file: &str, words: &str) -> Vec<String> {
@@ -47,13 +34,13 @@ fn probe(outcome: &Outcome, file: &str, words: &str) -> Vec<String> {
 fn source(run: &Run) -> Vec<u8> {
     let size = format!("testsrc2=size={WIDTH}x{HEIGHT}:rate=30");
     let words = format!("-f lavfi -i {size} -frames:v {COUNT} -pix_fmt yuv420p -f rawvideo");
-    ffmpeg(run.dir.path(), &format!("{words} source.yuv"));
+    ffmpeg_in(run.dir.path(), format!("{words} source.yuv").split(' '));
     std::fs::read(run.file("source.yuv")).unwrap()
 }
 
 fn decoded(outcome: &Outcome, file: &str) -> Vec<u8> {
     let words = format!("-i {file} -fps_mode passthrough -pix_fmt yuv420p -f rawvideo seen.yuv");
-    ffmpeg(outcome.dir.path(), &words);
+    ffmpeg_in(outcome.dir.path(), words.split(' '));
     outcome.read("seen.yuv")
 }
 
@@ -116,11 +103,11 @@ fn by_v4l2_ctl(machine: &str, options: &str, fourcc: &str) -> Option<(Vec<u8>, O
     let run = Run::on(machine).device(format!("h264enc{options}"));
     let mut sent = source(&run);
     if fourcc != "YU12" {
-        let words = format!("-f rawvideo -pix_fmt yuv420p -s {WIDTH}x{HEIGHT} -i source.yuv");
-        ffmpeg(
-            run.dir.path(),
-            &format!("{words} -pix_fmt nv12 -f rawvideo source.nv12"),
+        let words = format!(
+            "-f rawvideo -pix_fmt yuv420p -s {WIDTH}x{HEIGHT} -i source.yuv -pix_fmt nv12 -f rawvideo \
+             source.nv12"
         );
+        ffmpeg_in(run.dir.path(), words.split(' '));
         std::fs::rename(run.file("source.nv12"), run.file("source.yuv")).unwrap();
     }
     sent.truncate(COUNT * PICTURE);

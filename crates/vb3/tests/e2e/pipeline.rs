@@ -2,12 +2,12 @@
 //! what is said where the devices cannot share.
 
 use crate::common::{MACHINES, Outcome, Run, compiled, finish, lacks};
-use crate::streams::{encoded, units};
+use crate::streams::{decoded, encode_to, encoded, units};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-const COUNT: usize = 30;
+const COUNT: u32 = 30;
 const SIZE: (usize, usize) = (160, 120);
 const DISPLAY: &str = "display-mplane=shown.raw,clock=free,format=NV12,size=160x120";
 
@@ -16,36 +16,13 @@ fn encode(file: &Path) -> bool {
     if lacks("ffmpeg") || lacks("gst-launch-1.0") {
         return false;
     }
-    let made = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-f", "lavfi"])
-        .args(["-i", "testsrc2=size=320x240:rate=25"])
-        .args(["-frames:v", &COUNT.to_string(), "-pix_fmt", "yuv420p"])
-        .args([
-            "-c:v",
-            "libx264",
-            "-preset",
-            "veryfast",
-            "-profile:v",
-            "main",
-        ])
-        .args(["-x264-params", "bframes=0:keyint=10:threads=1"])
-        .arg(file)
-        .status()
-        .unwrap();
-    assert!(made.success());
+    encode_to(file, "320x240", COUNT, "bframes=0:keyint=10");
     true
 }
 
-/// The pictures of a file, decoded and scaled by ffmpeg, as NV12.
-fn reference(file: &Path, filter: &str) -> Vec<u8> {
-    let out = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-i"])
-        .arg(file)
-        .args(["-an", "-fps_mode", "passthrough", "-vf", filter])
-        .args(["-pix_fmt", "nv12", "-f", "rawvideo", "-"])
-        .output()
-        .unwrap();
-    out.stdout
+/// The pictures of a file as the converter scales them.
+fn reference(file: &Path) -> Vec<u8> {
+    decoded(file, "scale=160:120:flags=bilinear")
 }
 
 /// From a file to one of the displays, every hop by dma-buf.
@@ -77,7 +54,7 @@ fn run(machine: &str, decoder: &str, converter: &str) -> Option<(Outcome, PathBu
 /// Asserts that pictures are those of the file, scaled, in order, and none is missing.
 fn expect_pictures(shown: &[u8], wanted: &[u8]) {
     let bytes = SIZE.0 * SIZE.1 * 3 / 2;
-    assert_eq!(wanted.len(), bytes * COUNT);
+    assert_eq!(wanted.len(), bytes * COUNT as usize);
     assert_eq!(
         shown.len(),
         wanted.len(),
@@ -104,10 +81,7 @@ fn no_copy_on_any_machine() {
             return;
         };
         outcome.expect_success();
-        expect_pictures(
-            &outcome.read("shown.raw"),
-            &reference(&file, "scale=160:120:flags=bilinear"),
-        );
+        expect_pictures(&outcome.read("shown.raw"), &reference(&file));
         let report = &outcome.report;
         assert_eq!(report.total(|q| q.bytes_copied), 0, "{machine}");
         assert_eq!(report.total(|q| q.bytes_bounced), 0, "{machine}");
@@ -126,7 +100,7 @@ fn no_copy_on_any_machine() {
             let queue = queues.iter().find(|q| q.queue.contains(queue)).unwrap();
             (queue.memory.clone(), queue.frames)
         };
-        let all = COUNT as u64;
+        let all = u64::from(COUNT);
         assert_eq!(
             memory("/dev/video1", "output"),
             ("dmabuf".to_owned(), all),
@@ -252,7 +226,7 @@ fn constraints_are_met_where_they_can_be() {
         }
         let outcome = run.program(["sh", "-c", &line("clip.mp4", 2)]).run();
         outcome.expect_success();
-        let wanted = reference(&file, "scale=160:120:flags=bilinear");
+        let wanted = reference(&file);
         expect_pictures(&outcome.read("shown.raw"), &wanted);
         assert_eq!(outcome.report.total(|q| q.bytes_copied), 0, "{machine}");
         let refused = &outcome.report.refusals;
@@ -326,7 +300,7 @@ fn eight_pipelines_at_once() {
     }
     let outcome = run.program(["sh", "-c", &script]).run();
     outcome.expect_success();
-    let wanted = reference(&file, "scale=160:120:flags=bilinear");
+    let wanted = reference(&file);
     for number in 0..8 {
         expect_pictures(&outcome.read(&format!("shown{number}.raw")), &wanted);
     }
@@ -397,7 +371,7 @@ fn killed_at_100_random_moments_beside_another() {
         "{}",
         outcome.stderr
     );
-    let wanted = reference(&file, "scale=160:120:flags=bilinear");
+    let wanted = reference(&file);
     let shown = outcome.read("shown.raw");
     assert!(!shown.is_empty() && shown.len().is_multiple_of(wanted.len()));
     for shown in shown.chunks_exact(wanted.len()) {
@@ -434,10 +408,7 @@ fn a_codec_that_is_killed_is_told_of_and_the_next_one_works() {
     );
     let outcome = run.program(["sh", "-c", &script]).run();
     outcome.expect_success();
-    expect_pictures(
-        &outcome.read("shown.raw"),
-        &reference(&file, "scale=160:120:flags=bilinear"),
-    );
+    expect_pictures(&outcome.read("shown.raw"), &reference(&file));
     let [failure] = &outcome.report.failures[..] else {
         panic!("{:?}", outcome.report.failures)
     };

@@ -1,7 +1,7 @@
 //! The decoder as GStreamer and ffmpeg use it, compared with ffmpeg's own decoder.
 
 use crate::common::{Outcome, Run, lacks};
-use crate::streams::{encode_to, encoded, ffmpeg, library};
+use crate::streams::{decoded, encode_to, encoded, library};
 use std::path::Path;
 use std::process::Command;
 
@@ -21,7 +21,7 @@ fn wanted(stream: &[u8]) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("stream.h264");
     std::fs::write(&file, stream).unwrap();
-    ffmpeg(&file)
+    decoded(&file, "null")
 }
 
 fn gstreamer(machine: &str, stream: &[u8]) -> Option<Outcome> {

@@ -1,9 +1,8 @@
 //! The camera with a scaler: what v4l2-ctl captures of a clip, compared with what ffmpeg makes of
 //! it.
 
-use crate::common::{MACHINES, Run, lacks};
+use crate::common::{MACHINES, Run, ffmpeg_in, lacks};
 use crate::convert::{COUNT, SIZE, expect_no_copy, filtered, pictures, psnr};
-use std::process::Command;
 
 /// Captures pictures of a size from a clip of NV12 pictures.
 fn capture(machine: &str, pictures: &[u8], size: (usize, usize), set: &[&str]) -> Option<Vec<u8>> {
@@ -13,18 +12,13 @@ fn capture(machine: &str, pictures: &[u8], size: (usize, usize), set: &[&str]) -
     let (width, height) = SIZE;
     // Without an end: v4l2-ctl waits for another event after that of the end.
     let run = Run::on(machine).device("capture-convert=clip.mkv,clock=free,format=NV12,loop=on");
-    let raw = run.file("clip.raw");
-    std::fs::write(&raw, pictures).unwrap();
+    std::fs::write(run.file("clip.raw"), pictures).unwrap();
     // Without loss.
-    let made = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-f", "rawvideo"])
-        .args(["-pix_fmt", "nv12", "-s", &format!("{width}x{height}"), "-i"])
-        .arg(&raw)
-        .args(["-pix_fmt", "yuv420p", "-c:v", "ffv1"])
-        .arg(run.file("clip.mkv"))
-        .status()
-        .unwrap();
-    assert!(made.success());
+    let words = format!(
+        "-f rawvideo -pix_fmt nv12 -s {width}x{height} -i clip.raw -pix_fmt yuv420p -c:v ffv1 \
+         clip.mkv"
+    );
+    ffmpeg_in(run.dir.path(), words.split(' '));
     let (width, height) = size;
     let format = format!("width={width},height={height},pixelformat=NV12");
     let outcome = run

@@ -1,27 +1,27 @@
 //! Seeks as GStreamer makes them: pictures afterwards are those of the place, and no others.
 
-use crate::common::{Outcome, Run, lacks};
-use crate::streams::{I420, library};
+use crate::common::{Outcome, Run, ffmpeg, lacks};
+use crate::streams::{I420, encode_to, library};
 use std::path::Path;
-use std::process::Command;
 
-const COUNT: usize = 100;
+const COUNT: u32 = 100;
 const RATE: f64 = 25.0;
 /// From one key frame to the next.
 const GOP: usize = 10;
 
 /// Moving pictures as an MP4 file; gives the stream in it.
 fn encode(file: &Path, x264: &str) -> Vec<u8> {
-    let source = "testsrc2=size=176x144:rate=25";
-    let params = format!("keyint={GOP}:min-keyint={GOP}:scenecut=0:threads=1:{x264}");
-    let mut words = vec!["-f", "lavfi", "-i", source, "-frames:v"];
-    let count = COUNT.to_string();
-    words.extend([&count, "-pix_fmt", "yuv420p", "-c:v", "libx264"]);
-    words.extend(["-profile:v", "main", "-x264-params", &params]);
-    let file = file.to_str().unwrap();
-    words.push(file);
-    ffmpeg(&words);
-    ffmpeg(&["-i", file, "-c", "copy", "-f", "h264", "-"])
+    let params = format!("keyint={GOP}:min-keyint={GOP}:scenecut=0:{x264}");
+    encode_to(file, "176x144", COUNT, &params);
+    ffmpeg([
+        "-i",
+        file.to_str().unwrap(),
+        "-c",
+        "copy",
+        "-f",
+        "h264",
+        "-",
+    ])
 }
 
 /// The decoder, to a file for each picture; at its own pace, so that the end does not come before
@@ -58,7 +58,7 @@ fn played(machine: &str, to: &str, x264: &str, commands: &str) -> Option<Vec<usi
         .patience(240);
     let stream = encode(&run.file("clip.mp4"), x264);
     let pictures: Vec<Vec<u8>> = library(&stream).iter().map(I420::nv12).collect();
-    assert_eq!(pictures.len(), COUNT);
+    assert_eq!(pictures.len(), COUNT as usize);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/seek.py");
     let pipeline = format!("filesrc location=clip.mp4 ! qtdemux ! h264parse ! {to}");
     let outcome = run
@@ -87,7 +87,7 @@ fn expect_runs(numbers: &[usize], begins: &[usize]) {
     }
     let found: Vec<usize> = runs.iter().map(|run| run[0]).collect();
     assert_eq!(found, begins, "{numbers:?}");
-    assert_eq!(numbers.last(), Some(&(COUNT - 1)), "{numbers:?}");
+    assert_eq!(numbers.last(), Some(&(COUNT as usize - 1)), "{numbers:?}");
 }
 
 /// The time of a picture, and a little more.

@@ -1,7 +1,7 @@
 //! H.264 streams to decode, and what other decoders make of them: openh264 called directly, the
 //! codec crate without devices, and ffmpeg.
 
-use crate::common::lacks;
+use crate::common::{ffmpeg, lacks};
 use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
@@ -31,21 +31,29 @@ pub(crate) fn encoded(size: &str, count: u32, x264: &str) -> Option<Vec<u8>> {
     if lacks("ffmpeg") {
         return None;
     }
-    let out = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i"])
-        .arg(format!("testsrc2=size={size}:rate=25"))
-        .args(["-frames:v", &count.to_string(), "-pix_fmt", "yuv420p"])
-        .args(["-c:v", "libx264", "-preset", "veryfast"])
-        .args(["-profile:v", "main", "-x264-params", &params(x264)])
-        .args(["-f", "h264", "-"])
-        .output()
-        .unwrap();
-    assert!(
-        out.status.success() && !out.stdout.is_empty(),
-        "{}",
-        String::from_utf8_lossy(&out.stderr)
+    let stream = encode(size, count, x264, &["-f", "h264", "-"]);
+    assert!(!stream.is_empty());
+    Some(stream)
+}
+
+/// Encodes the same stream as [`encoded`] to a file that says when each picture is shown.
+pub(crate) fn encode_to(file: &Path, size: &str, count: u32, x264: &str) {
+    encode(size, count, x264, &[file.to_str().unwrap()]);
+}
+
+fn encode(size: &str, count: u32, x264: &str, to: &[&str]) -> Vec<u8> {
+    let source = format!("testsrc2=size={size}:rate=25");
+    let (count, params) = (
+        count.to_string(),
+        format!("aud=1:threads=1:sliced-threads=0:{x264}"),
     );
-    Some(out.stdout)
+    let mut words = vec!["-f", "lavfi", "-i", &source, "-frames:v", &count];
+    words.extend([
+        "-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast",
+    ]);
+    words.extend(["-profile:v", "main", "-x264-params", &params]);
+    words.extend(to);
+    ffmpeg(words)
 }
 
 /// Where the access units of a stream of [`encoded`] lie: each begins with a delimiter.
@@ -196,32 +204,18 @@ pub(crate) fn display_order(size: &str, count: u32, x264: &str) -> Vec<u64> {
     shown.into_iter().map(|(_, number)| number).collect()
 }
 
-/// Encodes the same stream as [`encoded`] to a file that says when each picture is shown.
-pub(crate) fn encode_to(file: &Path, size: &str, count: u32, x264: &str) {
-    let made = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i"])
-        .arg(format!("testsrc2=size={size}:rate=25"))
-        .args(["-frames:v", &count.to_string(), "-pix_fmt", "yuv420p"])
-        .args(["-c:v", "libx264", "-preset", "veryfast"])
-        .args(["-profile:v", "main", "-x264-params", &params(x264)])
-        .arg(file)
-        .status()
-        .unwrap();
-    assert!(made.success());
-}
-
-fn params(x264: &str) -> String {
-    format!("aud=1:threads=1:sliced-threads=0:{x264}")
-}
-
-/// What ffmpeg's own decoder makes of a file, as NV12.
-pub(crate) fn ffmpeg(file: &Path) -> Vec<u8> {
-    let out = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-c:v", "h264", "-i"])
-        .arg(file)
-        .args(["-an", "-fps_mode", "passthrough", "-pix_fmt", "nv12"])
-        .args(["-f", "rawvideo", "-"])
-        .output()
-        .unwrap();
-    out.stdout
+/// What ffmpeg's own decoder and a filter make of a file, as NV12.
+pub(crate) fn decoded(file: &Path, filter: &str) -> Vec<u8> {
+    let file = file.to_str().unwrap();
+    let mut words = vec![
+        "-c:v",
+        "h264",
+        "-i",
+        file,
+        "-an",
+        "-fps_mode",
+        "passthrough",
+    ];
+    words.extend(["-vf", filter, "-pix_fmt", "nv12", "-f", "rawvideo", "-"]);
+    ffmpeg(words)
 }
