@@ -44,8 +44,10 @@ const PORTS: &[Port] = &[Port {
 /// program, and leaves no gap. With [`Clock::Free`] each buffer gets a frame at once, and none is
 /// dropped.
 ///
-/// After the last frame of a clip, which comes with `V4L2_BUF_FLAG_LAST` and an EOS event, there
-/// is none until streaming starts again, which starts the clip again.
+/// After the last frame of a clip, which comes with `V4L2_BUF_FLAG_LAST`, there is none (EPIPE)
+/// until streaming starts again, which starts the clip again. There is no EOS event, as no kernel
+/// driver of a camera has one: programs take it for the end before they took the frames that are
+/// done, or wait for another event after it.
 #[derive(Debug)]
 pub struct Camera<C> {
     identity: Identity,
@@ -196,9 +198,6 @@ impl<C> Camera<C> {
         }
         self.source.advance();
         self.controls.count_frame();
-        if last {
-            progress.events.push(DriverEvent::Eos);
-        }
         true
     }
 
@@ -270,7 +269,6 @@ impl<C> Camera<C> {
             frame_flags: None,
         };
         progress.finish(Flow::Capture, token, completion);
-        progress.events.push(DriverEvent::Eos);
         false
     }
 }
@@ -403,7 +401,7 @@ impl<C> VideoDriver for Camera<C> {
     }
 
     fn events(&self) -> EventKinds {
-        EventKinds::FRAME_SYNC | EventKinds::EOS
+        EventKinds::FRAME_SYNC
     }
 
     fn queue_policy(&self, _: Flow) -> QueuePolicy {

@@ -2,7 +2,7 @@
 //! it.
 
 use crate::common::{MACHINES, Run, ffmpeg_in, lacks};
-use crate::convert::{COUNT, SIZE, expect_no_copy, filtered, pictures, psnr};
+use crate::convert::{SIZE, expect_no_copy, filtered, pictures, psnr};
 
 /// Captures pictures of a size from a clip of NV12 pictures.
 fn capture(machine: &str, pictures: &[u8], size: (usize, usize), set: &[&str]) -> Option<Vec<u8>> {
@@ -10,8 +10,7 @@ fn capture(machine: &str, pictures: &[u8], size: (usize, usize), set: &[&str]) -
         return None;
     }
     let (width, height) = SIZE;
-    // Without an end: v4l2-ctl waits for another event after that of the end.
-    let run = Run::on(machine).device("capture-convert=clip.mkv,clock=free,format=NV12,loop=on");
+    let run = Run::on(machine).device("capture-convert=clip.mkv,clock=free,format=NV12");
     std::fs::write(run.file("clip.raw"), pictures).unwrap();
     // Without loss.
     let words = format!(
@@ -24,8 +23,7 @@ fn capture(machine: &str, pictures: &[u8], size: (usize, usize), set: &[&str]) -
     let outcome = run
         .program(["v4l2-ctl", "-d", "/dev/video0", "--set-fmt-video", &format])
         .and(set)
-        .and(["--stream-mmap", "--stream-count", &COUNT.to_string()])
-        .and(["--stream-to", "out.raw"])
+        .and(["--stream-mmap", "--stream-to", "out.raw"])
         .run();
     outcome.expect_success();
     expect_no_copy(&outcome);

@@ -1,6 +1,6 @@
 //! v4l2-ctl streams by every memory model, in both directions.
 
-use crate::common::{Outcome, Run, SIZE, expect_pattern, lacks, recording, size_option};
+use crate::common::{Outcome, Run, SIZE, expect_pattern, ffmpeg_in, lacks, recording, size_option};
 use vb3_devices::picture::Layout;
 
 const COUNT: u32 = 12;
@@ -64,6 +64,26 @@ fn mmap_on_every_machine() {
             "NV12",
             "--stream-mmap=4",
         );
+    }
+}
+
+/// However the program waits, it takes all frames of a clip and ends with it.
+#[test]
+fn a_clip_ends() {
+    if lacks("ffmpeg") || lacks("v4l2-ctl") {
+        return;
+    }
+    for wait in ["--verbose", "--stream-poll"] {
+        let run = Run::on("pc").device("camera=clip.mkv,clock=free,format=YUYV");
+        let words = format!("-f lavfi -i testsrc2=size=64x48 -frames:v {COUNT} -c:v ffv1 clip.mkv");
+        ffmpeg_in(run.dir.path(), words.split(' '));
+        let outcome = run
+            .program(["v4l2-ctl", "-d", "/dev/video0", "--stream-mmap", wait])
+            .and(["--stream-to=frames.raw"])
+            .run();
+        outcome.expect_success();
+        let pictures = outcome.read("frames.raw").len() / (64 * 48 * 2);
+        assert_eq!(pictures, COUNT as usize, "{wait}");
     }
 }
 
