@@ -57,11 +57,13 @@ void vb3_free(void *at)
 	kfree(at);
 }
 
+/* Bytes of a buffer with its payload. */
+static size_t buf_bytes __ro_after_init;
+
 static struct vb3_buf *new_buf(struct vb2_buffer *vb)
 {
 	/* The payload is written before it is read. */
-	size_t bytes = sizeof(struct vb3_buf) + vb3_rs_bytes();
-	struct vb3_buf *buf = vb3_fails() ? NULL : kmalloc(bytes, GFP_KERNEL);
+	struct vb3_buf *buf = vb3_fails() ? NULL : kmalloc(buf_bytes, GFP_KERNEL);
 
 	if (!buf)
 		return NULL;
@@ -523,7 +525,9 @@ static void add_user(struct vb3_buf *buf, int kind)
 /* The count decides, not the list of users behind the mutex: who frees must not be inside it. */
 static void drop_user(struct vb3_buf *buf, int kind)
 {
-	vb3_rs_drop_user(RUST(buf), kind);
+	/* Of the last one the list need not be told, for it goes as well. */
+	if (refcount_read(&buf->users) > 1)
+		vb3_rs_drop_user(RUST(buf), kind);
 	if (!refcount_dec_and_test(&buf->users))
 		return;
 	vb3_unlist(buf);
@@ -689,7 +693,7 @@ void *vb3_op_get_userptr(struct vb2_buffer *vb, struct device *dev, unsigned lon
 	buf = new_buf(vb);
 	if (!buf)
 		return ERR_PTR(-ENOMEM);
-	mutex_init(&buf->lock);
+	/* Nobody locks user memory. */
 	ret = vb3_rs_get_userptr(RUST(buf), dev, vaddr, size, vb->vb2_queue->dma_dir, &addr);
 	if (ret < 0) {
 		kfree(buf);
@@ -762,6 +766,7 @@ void vb3_op_detach_dmabuf(void *priv)
 
 static int __init vb3_init(void)
 {
+	buf_bytes = sizeof(struct vb3_buf) + vb3_rs_bytes();
 	return vb3_debug_init();
 }
 
