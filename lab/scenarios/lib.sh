@@ -56,8 +56,9 @@ show_debug() {
     step rust.counters "\"counters\":\"$(tr "\n" "," <$dir/counters)\""
 }
 
+# What the loaded module takes of the kernel's memory.
 module_facts() {
-    printf '"text":%s' "$(cat /sys/module/videobuf2_dma_contig/coresize)"
+    printf '"bytes":%s' "$(cat /sys/module/videobuf2_dma_contig/coresize)"
 }
 
 # The device node of the video device with this name.

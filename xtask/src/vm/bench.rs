@@ -62,7 +62,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for (name, c, rust) in pairs(&steps) {
         println!("{name:<20} {c:>12} {rust:>12} {:>7.2}", ratio(rust, c));
     }
+    if let (Some(c), Some(rust)) = (bytes(&steps, "c"), bytes(&steps, "rust")) {
+        let times = ratio(rust, c);
+        println!(
+            "{:<20} {c:>12} {rust:>12} {times:>7.2}",
+            "bytes when loaded"
+        );
+    }
     Ok(())
+}
+
+/// What a module takes of the kernel's memory.
+fn bytes(steps: &[Value], module: &str) -> Option<u64> {
+    let name = format!("{module}.module");
+    steps.iter().find(|step| step["step"] == name)?["bytes"].as_u64()
 }
 
 fn ratio(rust: u64, c: u64) -> f64 {
