@@ -17,7 +17,6 @@ use crate::{setup, sh};
 use anyhow::{Context as _, Result, bail};
 use cells::Cell;
 use clap::ValueEnum;
-use clap::builder::PossibleValuesParser;
 use lab::Lab;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -40,9 +39,6 @@ pub(crate) struct Args {
     /// Every scenario on every kernel, with the IOMMUs that it is about, and the package's test
     #[arg(long, conflicts_with_all = ["scenarios", "iommus", "matrix"])]
     everything: bool,
-    /// With --everything: all but this scenario
-    #[arg(long, value_name = "SCENARIO", requires = "everything", value_parser = one_of_everything())]
-    except: Option<String>,
     /// Boot a machine a second time whose first result was not in order, and say what it was
     #[arg(long)]
     again: bool,
@@ -84,7 +80,6 @@ impl Args {
             iommus: Vec::new(),
             matrix: false,
             everything: false,
-            except: None,
             again: false,
             if_possible: false,
             jobs: 4,
@@ -99,7 +94,7 @@ impl Args {
     }
 }
 
-/// What `cargo xtask test --vm` runs, and CI without `peers`: each scenario, with the IOMMUs that it is about. What
+/// What `cargo xtask test --vm` and CI run: each scenario, with the IOMMUs that it is about. What
 /// takes longest comes first, so that nothing is waited for alone.
 const EVERYTHING: &[(&str, &[Iommu])] = &[
     ("peers", &[Iommu::None]),
@@ -206,10 +201,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn one_of_everything() -> PossibleValuesParser {
-    PossibleValuesParser::new(EVERYTHING.iter().map(|(name, _)| *name))
-}
-
 /// Builds what the cells need.
 fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
     build::common(lab)?;
@@ -240,8 +231,7 @@ fn wanted(args: &Args, kernels: &[String]) -> Vec<Cell> {
         some => some.to_vec(),
     };
     let scenarios: Vec<(&str, Vec<Iommu>)> = if args.everything {
-        let is_left_out = |name: &str| args.except.as_deref() == Some(name);
-        let all = EVERYTHING.iter().filter(|(name, _)| !is_left_out(name));
+        let all = EVERYTHING.iter();
         all.map(|(name, iommus)| (*name, iommus.to_vec())).collect()
     } else {
         let some = args.scenarios.iter();
