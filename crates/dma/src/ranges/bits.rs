@@ -37,25 +37,14 @@ pub(super) const fn largest_order(mask: u64) -> i8 {
     if mask == u64::MAX {
         return 6;
     }
-    let mut order = 0;
-    let mut m = mask;
-    // Five steps: six would be all ones.
-    while order < 5 {
-        let next = m & (m >> (1u32 << order));
-        let next = match order {
-            0 => next & 0x5555_5555_5555_5555,
-            1 => next & 0x1111_1111_1111_1111,
-            2 => next & 0x0101_0101_0101_0101,
-            3 => next & 0x0001_0001_0001_0001,
-            _ => next & 0x0000_0001_0000_0001,
-        };
-        if next == 0 {
-            break;
-        }
-        m = next;
-        order += 1;
-    }
-    order
+    // The last step would leave all ones alone. What fits a larger group fits a smaller one, so
+    // that the steps that left something can be counted.
+    let one = mask & (mask >> 1) & 0x5555_5555_5555_5555;
+    let two = one & (one >> 2) & 0x1111_1111_1111_1111;
+    let three = two & (two >> 4) & 0x0101_0101_0101_0101;
+    let four = three & (three >> 8) & 0x0001_0001_0001_0001;
+    let five = four & (four >> 16) & 0x0000_0001_0000_0001;
+    (one != 0) as i8 + (two != 0) as i8 + (three != 0) as i8 + (four != 0) as i8 + (five != 0) as i8
 }
 
 /// Bits `low` to `high`, both included and below 64.

@@ -29,14 +29,15 @@ const fn place(unit: u32) -> (usize, u32) {
     (((unit >> FAN_BITS) & 63) as usize, unit & 63)
 }
 
-/// The words that units `low` to `high` touch, with the bits they touch there.
-fn pieces(low: u32, high: u32) -> impl Iterator<Item = (usize, u64)> {
-    let (first, last) = (low >> FAN_BITS, high >> FAN_BITS);
-    (first..=last.min(63)).map(move |word| {
-        let from = if word == first { low & 63 } else { 0 };
-        let to = if word == last { high & 63 } else { 63 };
-        ((word & 63) as usize, span(from, to))
-    })
+/// The words that units `low` to `high` touch: the first and the last with the bits they touch
+/// there, and whether those are two.
+const fn ends_of(low: u32, high: u32) -> ((usize, u64), (usize, u64), bool) {
+    let ((first, from), (last, to)) = (place(low), place(high));
+    if first >= last {
+        ((first, span(from, to)), (last, span(from, to)), false)
+    } else {
+        ((first, span(from, 63)), (last, span(0, to)), true)
+    }
 }
 
 impl Leaf {
@@ -58,32 +59,49 @@ impl Leaf {
         if whole != 0 {
             return largest_order(whole).saturating_add(6);
         }
-        let below = self.fits.iter().take_while(|&&mask| mask != 0).count();
+        // What fits a larger block fits a smaller one, so the masks shrink with the order.
         // CAST: at most seven.
-        below as i8 - 1
+        self.fits
+            .iter()
+            .map(|&mask| i8::from(mask != 0))
+            .sum::<i8>()
+            - 1
     }
 
-    fn refit(&mut self, word: usize, before: i8) {
+    /// Brings the masks up to date for a word.
+    fn refit(&mut self, word: usize) {
         let after = largest_order(self.free[word & 63]);
-        if before == after {
-            return;
-        }
         let bit = 1u64 << (word & 63);
         for (order, mask) in (0i8..).zip(self.fits.iter_mut()) {
-            if order <= after {
-                *mask |= bit;
-            } else {
-                *mask &= !bit;
+            let set = if order <= after { bit } else { 0 };
+            *mask = *mask & !bit | set;
+        }
+    }
+
+    /// Makes all words between two free, or taken.
+    fn set_between(&mut self, first: usize, last: usize, free: bool) {
+        let words = if free { u64::MAX } else { 0 };
+        if let Some(between) = self.free.get_mut(first + 1..last) {
+            between.fill(words);
+        }
+        if last - first > 1 {
+            // CAST: below 64.
+            let mask = span(first as u32 + 1, last as u32 - 1);
+            for fits in &mut self.fits {
+                *fits = *fits & !mask | words & mask;
             }
         }
     }
 
     /// Takes units `low` to `high`, which are free.
     pub(super) fn occupy(&mut self, low: u32, high: u32, ends: bool) {
-        for (word, mask) in pieces(low, high) {
-            let before = largest_order(self.free[word & 63]);
-            self.free[word & 63] &= !mask;
-            self.refit(word, before);
+        let ((first, head), (last, tail), two) = ends_of(low, high);
+        self.free[first & 63] &= !head;
+        self.refit(first);
+        if two {
+            self.set_between(first, last, false);
+            self.free[last & 63] &= !tail;
+            self.refit(last);
         }
         if ends {
             let (word, bit) = place(high);
@@ -92,34 +110,48 @@ impl Leaf {
         self.stale = true;
     }
 
-    /// Frees units `low` to `high`.
+    /// Frees units `low` to `high`, which are one range, or the first part of one.
     pub(super) fn release(&mut self, low: u32, high: u32) {
-        for (word, mask) in pieces(low, high) {
-            let before = largest_order(self.free[word & 63]);
-            self.free[word & 63] |= mask;
-            self.ends[word & 63] &= !mask;
-            self.refit(word, before);
+        let ((first, head), (last, tail), two) = ends_of(low, high);
+        self.free[first & 63] |= head;
+        self.refit(first);
+        if two {
+            self.set_between(first, last, true);
+            self.free[last & 63] |= tail;
+            self.refit(last);
         }
+        let (word, bit) = place(high);
+        self.ends[word & 63] &= !(1 << bit);
         self.stale = true;
     }
 
     /// Whether units `low` to `high` are taken and, of their bits in `ends`, exactly the last one
     /// is set, or none if `ends` is false.
     pub(super) fn is_one(&self, low: u32, high: u32, ends: bool) -> bool {
-        let (last_word, last_bit) = place(high);
-        pieces(low, high).all(|(word, mask)| {
-            let expected = if ends && word == last_word {
-                1 << last_bit
-            } else {
-                0
-            };
-            self.free[word & 63] & mask == 0 && self.ends[word & 63] & mask == expected
-        })
+        let ((first, head), (last, tail), two) = ends_of(low, high);
+        let (_, bit) = place(high);
+        let end = if ends { 1 << bit } else { 0 };
+        if self.free[last & 63] & tail != 0 || self.ends[last & 63] & tail != end {
+            return false;
+        }
+        if !two {
+            return true;
+        }
+        let mut any = (self.free[first & 63] | self.ends[first & 63]) & head;
+        for words in [&self.free, &self.ends] {
+            let between = words.get(first + 1..last).unwrap_or_default();
+            any |= between.iter().fold(0, |any, word| any | word);
+        }
+        any == 0
     }
 
     /// Whether units `low` to `high` are free.
     pub(super) fn is_free(&self, low: u32, high: u32) -> bool {
-        pieces(low, high).all(|(word, mask)| self.free[word & 63] & mask == mask)
+        let ((first, head), (last, tail), _) = ends_of(low, high);
+        let between = self.free.get(first + 1..last).unwrap_or_default();
+        self.free[first & 63] & head == head
+            && self.free[last & 63] & tail == tail
+            && between.iter().all(|&word| word == u64::MAX)
     }
 
     /// Whether a range may start right behind `unit`: it is free, or the end of another.
@@ -158,6 +190,18 @@ impl Leaf {
             }
         }
         highest(candidate).map(|start| (top << FAN_BITS) | start)
+    }
+
+    /// The highest aligned free block of `2^order` units, less than a leaf.
+    pub(super) fn top_block(&self, order: u32) -> Option<u32> {
+        let Some(&fits) = self.fits.get(order as usize) else {
+            let [.., whole] = self.fits;
+            let group = order.saturating_sub(FAN_BITS).min(FAN_BITS);
+            return highest(blocks(whole, group)).map(|w| w << FAN_BITS);
+        };
+        let word = highest(fits)?;
+        let start = highest(blocks(self.free[(word & 63) as usize], order))?;
+        Some((word << FAN_BITS) | start)
     }
 
     /// The free runs.

@@ -11,6 +11,7 @@ mod inner;
 mod leaf;
 mod scan;
 mod tree;
+mod way;
 
 use alloc::vec::Vec;
 use inner::{Inner, MAX_HEIGHT, NONE};
@@ -172,6 +173,15 @@ impl RangeAllocator {
             return Err(RangeError::Exhausted(0));
         }
         let block = units.checked_next_power_of_two().map(|n| n.max(align));
+        if let Some(order) = block.map(u64::trailing_zeros) {
+            // Nothing above the last unit is free, so no limit is as good as that one.
+            let short = order < LEAF_BITS && limit == self.last;
+            if let Some(found) = short.then(|| self.highest_in_leaf(order)).flatten() {
+                self.take_in_leaf(found, units)?;
+                self.count_taken(units);
+                return Ok(found.at);
+            }
+        }
         let found = block.and_then(|n| self.highest_block(n.trailing_zeros(), limit));
         let at = match found {
             Some(at) => at,
@@ -182,9 +192,13 @@ impl RangeAllocator {
         };
         self.room_for_path()?;
         self.occupy_units(at, at.saturating_add(units - 1), true);
+        self.count_taken(units);
+        Ok(at)
+    }
+
+    fn count_taken(&mut self, units: u64) {
         self.live = self.live.saturating_add(1);
         self.used = self.used.saturating_add(units);
-        Ok(at)
     }
 
     /// Takes a range back, exactly as it was handed out.
@@ -200,6 +214,21 @@ impl RangeAllocator {
         if at < self.first || end > self.last || self.reserved_at(at).is_some() {
             return Err(RangeError::Invalid);
         }
+        let short = if at >> LEAF_BITS == end >> LEAF_BITS {
+            self.free_in_leaf(at, end)
+        } else {
+            None
+        };
+        match short {
+            Some(done) => done?,
+            None => self.free_anywhere(at, end)?,
+        }
+        self.live = self.live.saturating_sub(1);
+        self.used = self.used.saturating_sub(units);
+        Ok(())
+    }
+
+    fn free_anywhere(&mut self, at: u64, end: u64) -> Result<(), RangeError> {
         let starts_here = at
             .checked_sub(1)
             .is_none_or(|unit| self.may_start_behind(unit));
@@ -207,8 +236,6 @@ impl RangeAllocator {
             return Err(RangeError::Invalid);
         }
         self.release_units(at, end);
-        self.live = self.live.saturating_sub(1);
-        self.used = self.used.saturating_sub(units);
         Ok(())
     }
 

@@ -77,7 +77,7 @@ impl RangeAllocator {
     /// A node for a child that is wholly free. There is room for it.
     ///
     /// A node that was dropped is wholly free, which is what a new one is.
-    fn new_node(&mut self, level: u32) -> u32 {
+    pub(super) fn new_node(&mut self, level: u32) -> u32 {
         let spare = self.spare.get(level as usize).copied().unwrap_or(NONE);
         let next = if level == 0 {
             self.leaves.get(spare as usize).map(|leaf| leaf.next)
@@ -99,7 +99,7 @@ impl RangeAllocator {
         }
     }
 
-    fn drop_node(&mut self, node: u32, level: u32) {
+    pub(super) fn drop_node(&mut self, node: u32, level: u32) {
         let Some(first) = self.spare.get_mut(level as usize) else {
             return;
         };

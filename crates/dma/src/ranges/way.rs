@@ -1,0 +1,159 @@
+//! The short way: what lies in one leaf, as most ranges do, is taken and given back there, and the
+//! nodes above hear of it only as far as it changes something for them.
+
+use super::RangeAllocator;
+use super::bits::highest;
+use super::inner::{MAX_HEIGHT, NONE, child_bits};
+use super::leaf::LEAF_BITS;
+use super::{RangeError, leaf::Leaf};
+
+/// The nodes from the root down to a leaf, by level.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    nodes: [u32; MAX_HEIGHT as usize + 1],
+}
+
+// So that the mask below loses nothing.
+const _: () = assert!(MAX_HEIGHT == 7);
+
+impl Way {
+    const fn at(&self, level: u32) -> u32 {
+        self.nodes[(level & 7) as usize]
+    }
+
+    const fn set(&mut self, level: u32, node: u32) {
+        self.nodes[(level & 7) as usize] = node;
+    }
+}
+
+/// A free block in a leaf.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) at: u64,
+    way: Way,
+    /// The lowest level that has a node on the way.
+    level: u32,
+}
+
+/// The child of a node at `level` that a unit lies in.
+const fn index_of(unit: u64, level: u32) -> u32 {
+    // CAST: six bits.
+    (unit >> child_bits(level)) as u32 & 63
+}
+
+/// The place of a unit in its leaf.
+const fn place_of(unit: u64) -> u32 {
+    // CAST: twelve bits.
+    unit as u32 & ((1 << LEAF_BITS) - 1)
+}
+
+impl RangeAllocator {
+    /// The highest aligned free block of `2^order` units, less than a leaf, anywhere in the space.
+    pub(super) fn highest_in_leaf(&self, order: u32) -> Option<Found> {
+        let mut found = Found {
+            at: 0,
+            way: Way {
+                nodes: [NONE; MAX_HEIGHT as usize + 1],
+            },
+            level: self.height,
+        };
+        let mut node = Self::ROOT;
+        for level in (1..=self.height).rev() {
+            found.way.set(level, node);
+            found.level = level;
+            let inner = self.inner(node)?;
+            let index = highest(inner.fits(order))?;
+            let bits = child_bits(level);
+            found.at |= u64::from(index) << bits;
+            node = inner.child(index);
+            if node == NONE {
+                // Wholly free.
+                found.at |= (1 << bits) - (1 << order);
+                return Some(found);
+            }
+        }
+        found.way.set(0, node);
+        found.level = 0;
+        let start = self.leaves.get(node as usize)?.top_block(order)?;
+        found.at |= u64::from(start);
+        Some(found)
+    }
+
+    /// Takes `units` units from the start of a block that was found.
+    pub(super) fn take_in_leaf(&mut self, found: Found, units: u64) -> Result<(), RangeError> {
+        let Found { at, mut way, level } = found;
+        if level > 0 {
+            self.room_for_path()?;
+        }
+        for level in (1..=level).rev() {
+            let child = self.new_node(level - 1);
+            way.set(level - 1, child);
+            if let Some(inner) = self.inners.get_mut(way.at(level) as usize) {
+                inner.children[index_of(at, level) as usize] = child;
+            }
+        }
+        if let Some(leaf) = self.leaves.get_mut(way.at(0) as usize) {
+            let low = place_of(at);
+            // CAST: the block lies in the leaf.
+            leaf.occupy(low, low + (units - 1) as u32, true);
+            let order = leaf.order();
+            self.settle(&way, at, order);
+        }
+        Ok(())
+    }
+
+    /// Frees the range from `at` to `end`, which lie in one leaf. `None` if they have none; then
+    /// nothing has changed.
+    pub(super) fn free_in_leaf(&mut self, at: u64, end: u64) -> Option<Result<(), RangeError>> {
+        let mut way = Way {
+            nodes: [NONE; MAX_HEIGHT as usize + 1],
+        };
+        let mut node = Self::ROOT;
+        for level in (1..=self.height).rev() {
+            way.set(level, node);
+            node = self.inner(node)?.child(index_of(at, level));
+        }
+        way.set(0, node);
+        let leaf = self.leaves.get(node as usize)?;
+        let (low, high) = (place_of(at), place_of(end));
+        let starts_here = match (low, at) {
+            (_, 0) => true,
+            (0, at) => self.may_start_behind(at - 1),
+            (low, _) => leaf.may_start_behind(low - 1),
+        };
+        if !starts_here || !leaf.is_one(low, high, true) {
+            return Some(Err(RangeError::Invalid));
+        }
+        let order = self.leaves.get_mut(node as usize).map(|leaf: &mut Leaf| {
+            leaf.release(low, high);
+            leaf.order()
+        })?;
+        self.settle(&way, at, order);
+        Some(Ok(()))
+    }
+
+    /// Tells the nodes above a leaf what it has now. A node that is out of date has no others above
+    /// it, so that who finds nothing new need look no further.
+    fn settle(&mut self, way: &Way, unit: u64, leaf_order: i8) {
+        let mut order = leaf_order;
+        for level in 1..=self.height {
+            let (bits, index) = (child_bits(level), index_of(unit, level));
+            let all_free = u32::try_from(order) == Ok(bits);
+            if all_free {
+                self.drop_node(way.at(level - 1), level - 1);
+            }
+            let Some(inner) = self.inners.get_mut(way.at(level) as usize) else {
+                return;
+            };
+            if all_free {
+                inner.children[index as usize] = NONE;
+            }
+            let changed = inner.set_order(index, order);
+            let was_stale = core::mem::replace(&mut inner.stale, true);
+            if !changed && was_stale {
+                return;
+            }
+            order = inner.order(bits);
+        }
+    }
+}
