@@ -45,7 +45,8 @@ pub enum IovaAlign {
 #[derive(Debug)]
 pub struct IovaAllocator {
     space: RangeAllocator,
-    granule: u64,
+    /// Bits of the smallest range.
+    shift: u32,
     low_first: bool,
 }
 
@@ -56,12 +57,13 @@ impl IovaAllocator {
     /// `Invalid` for an aperture that holds no whole granule; `NoMemory`.
     pub fn new(info: &IommuInfo) -> Result<Self, Error> {
         let granule = info.granule().ok_or(Error::Invalid)?;
-        let first = info.first.get().div_ceil(granule).max(1);
-        let last = last_unit(info.last.get(), granule).ok_or(Error::Invalid)?;
+        let shift = granule.trailing_zeros();
+        let first = units_up(info.first.get(), shift).max(1);
+        let last = last_unit(info.last.get(), shift).ok_or(Error::Invalid)?;
         match RangeAllocator::new(first, last) {
             Ok(space) => Ok(Self {
                 space,
-                granule,
+                shift,
                 low_first: false,
             }),
             Err(RangeError::Invalid) => Err(Error::Invalid),
@@ -93,23 +95,23 @@ impl IovaAllocator {
         if first > last {
             return Err(Error::Invalid);
         }
-        let (first, last) = (first.get() / self.granule, last.get() / self.granule);
+        let (first, last) = (first.get() >> self.shift, last.get() >> self.shift);
         self.space.reserve(first, last).map_err(|err| match err {
             RangeError::Invalid => Error::Invalid,
-            RangeError::Exhausted(_) | RangeError::Heap => no_iova(self.granule, 0),
+            RangeError::Exhausted(_) | RangeError::Heap => no_iova(self.granule(), 0),
         })
     }
 
     /// Bytes of the smallest range.
     #[must_use]
-    pub fn granule(&self) -> u64 {
-        self.granule
+    pub const fn granule(&self) -> u64 {
+        1 << self.shift
     }
 
     /// Bytes handed out.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
-        self.space.used().saturating_mul(self.granule)
+        self.space.used().saturating_mul(self.granule())
     }
 
     /// Ranges handed out.
@@ -132,29 +134,30 @@ impl IovaAllocator {
     /// * `NoMemory` with `IovaSpace`: the bytes wanted and the longest free run.
     pub fn alloc(&mut self, len: u64, limit: u64, align: IovaAlign) -> Result<Iova, Error> {
         let units = self.units(len)?;
-        let found = match last_unit(limit.min(LOW), self.granule) {
-            Some(low) if self.low_first && limit > LOW => match self.take(units, align, low) {
+        let found = if self.low_first && limit > LOW {
+            match self.take_below(units, align, LOW) {
                 Err(RangeError::Exhausted(_)) => {
                     self.low_first = false;
                     self.take_below(units, align, limit)
                 }
                 other => other,
-            },
-            _ => self.take_below(units, align, limit),
+            }
+        } else {
+            self.take_below(units, align, limit)
         };
         match found {
             // No overflow: the unit lies within the aperture.
-            Ok(unit) => Ok(Iova::new(unit.saturating_mul(self.granule))),
+            Ok(unit) => Ok(Iova::new(unit << self.shift)),
             Err(RangeError::Invalid) => Err(Error::Invalid),
             Err(RangeError::Heap) => Err(no_iova(len, 0)),
             Err(RangeError::Exhausted(units)) => {
-                Err(no_iova(len, units.saturating_mul(self.granule)))
+                Err(no_iova(len, units.saturating_mul(self.granule())))
             }
         }
     }
 
     fn take_below(&mut self, units: u64, align: IovaAlign, limit: u64) -> Result<u64, RangeError> {
-        match last_unit(limit, self.granule) {
+        match last_unit(limit, self.shift) {
             Some(last) => self.take(units, align, last),
             None => Err(RangeError::Exhausted(0)),
         }
@@ -167,7 +170,7 @@ impl IovaAllocator {
                 Some(align) => align,
                 None => return Err(RangeError::Exhausted(0)),
             },
-            IovaAlign::To(bytes) => bytes.div_ceil(self.granule).max(1),
+            IovaAlign::To(bytes) => units_up(bytes, self.shift).max(1),
         };
         self.space.take(units, align, last)
     }
@@ -178,28 +181,33 @@ impl IovaAllocator {
     /// `Invalid` for any other range; nothing has changed.
     pub fn free(&mut self, at: Iova, len: u64) -> Result<(), Error> {
         let units = self.units(len)?;
-        if !at.is_aligned(self.granule) {
+        if !at.is_aligned(self.granule()) {
             return Err(Error::Invalid);
         }
         self.space
-            .give_back(at.get() / self.granule, units)
+            .give_back(at.get() >> self.shift, units)
             .map_err(|_| Error::Invalid)
     }
 
     fn units(&self, len: u64) -> Result<u64, Error> {
-        match len.div_ceil(self.granule) {
+        match units_up(len, self.shift) {
             0 => Err(Error::Invalid),
-            units if units.checked_mul(self.granule).is_none() => Err(Error::Invalid),
+            units if units > u64::MAX >> self.shift => Err(Error::Invalid),
             units => Ok(units),
         }
     }
 }
 
+/// Units that hold `bytes`, the last one perhaps in part.
+const fn units_up(bytes: u64, shift: u32) -> u64 {
+    (bytes >> shift) + (bytes & ((1 << shift) - 1) != 0) as u64
+}
+
 /// The last unit that lies at or below `limit` as a whole.
-const fn last_unit(limit: u64, granule: u64) -> Option<u64> {
+const fn last_unit(limit: u64, shift: u32) -> Option<u64> {
     match limit.checked_add(1) {
-        Some(end) => (end / granule).checked_sub(1),
-        None => Some(u64::MAX / granule),
+        Some(end) => (end >> shift).checked_sub(1),
+        None => Some(u64::MAX >> shift),
     }
 }
 

@@ -55,16 +55,19 @@ impl Inner {
     }
 
     /// The children that have an aligned free block of `2^order` units.
+    #[inline]
     pub(super) fn fits(&self, order: u32) -> u64 {
         self.fits.get(order as usize).copied().unwrap_or(0)
     }
 
     /// The node of a child.
+    #[inline]
     pub(super) const fn child(&self, index: u32) -> u32 {
         self.children[(index & 63) as usize]
     }
 
     /// Notes the largest block that a child has now. Returns whether anything changed.
+    #[inline]
     pub(super) fn set_order(&mut self, index: u32, order: i8) -> bool {
         let slot = &mut self.orders[(index & 63) as usize];
         let before = core::mem::replace(slot, order);
@@ -107,6 +110,7 @@ impl Inner {
     }
 
     /// The order of the largest aligned free block; -1 if nothing is free.
+    #[inline]
     pub(super) fn order(&self, bits: u32) -> i8 {
         let whole = self.fits(bits);
         if whole != 0 {

@@ -54,6 +54,7 @@ impl Leaf {
     }
 
     /// The order of the largest aligned free block; -1 if nothing is free.
+    #[inline]
     pub(super) fn order(&self) -> i8 {
         let [.., whole] = self.fits;
         if whole != 0 {
@@ -69,6 +70,7 @@ impl Leaf {
     }
 
     /// Brings the masks up to date for a word.
+    #[inline]
     fn refit(&mut self, word: usize) {
         let after = largest_order(self.free[word & 63]);
         let bit = 1u64 << (word & 63);
@@ -94,6 +96,7 @@ impl Leaf {
     }
 
     /// Takes units `low` to `high`, which are free.
+    #[inline]
     pub(super) fn occupy(&mut self, low: u32, high: u32, ends: bool) {
         let ((first, head), (last, tail), two) = ends_of(low, high);
         self.free[first & 63] &= !head;
@@ -111,6 +114,7 @@ impl Leaf {
     }
 
     /// Frees units `low` to `high`, which are one range, or the first part of one.
+    #[inline]
     pub(super) fn release(&mut self, low: u32, high: u32) {
         let ((first, head), (last, tail), two) = ends_of(low, high);
         self.free[first & 63] |= head;
@@ -127,6 +131,7 @@ impl Leaf {
 
     /// Whether units `low` to `high` are taken and, of their bits in `ends`, exactly the last one
     /// is set, or none if `ends` is false.
+    #[inline]
     pub(super) fn is_one(&self, low: u32, high: u32, ends: bool) -> bool {
         let ((first, head), (last, tail), two) = ends_of(low, high);
         let (_, bit) = place(high);
@@ -155,6 +160,7 @@ impl Leaf {
     }
 
     /// Whether a range may start right behind `unit`: it is free, or the end of another.
+    #[inline]
     pub(super) fn may_start_behind(&self, unit: u32) -> bool {
         let (word, bit) = place(unit);
         (self.free[word & 63] | self.ends[word & 63]) >> bit & 1 == 1
@@ -193,6 +199,7 @@ impl Leaf {
     }
 
     /// The highest aligned free block of `2^order` units, less than a leaf.
+    #[inline]
     pub(super) fn top_block(&self, order: u32) -> Option<u32> {
         let Some(&fits) = self.fits.get(order as usize) else {
             let [.., whole] = self.fits;

@@ -16,6 +16,7 @@ mod way;
 use alloc::vec::Vec;
 use inner::{Inner, MAX_HEIGHT, NONE};
 use leaf::{LEAF_BITS, Leaf};
+use way::Recent;
 
 /// Why no range was handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,7 @@ pub struct RangeAllocator {
     leaves: Vec<Leaf>,
     /// The first node of each level that is not in use. Such a node is wholly free.
     spare: [u32; MAX_HEIGHT as usize + 1],
+    recent: Recent,
     reserved: Vec<Run>,
     live: u64,
     used: u64,
@@ -95,6 +97,7 @@ impl RangeAllocator {
             inners: Vec::new(),
             leaves: Vec::new(),
             spare: [NONE; MAX_HEIGHT as usize + 1],
+            recent: Recent::NONE,
             reserved: Vec::new(),
             live: 0,
             used: 0,

@@ -3,6 +3,7 @@
 use super::bits::{FAN_BITS, highest, span};
 use super::inner::{Inner, NONE, child_bits};
 use super::leaf::Leaf;
+use super::way::Recent;
 use super::{RangeAllocator, RangeError};
 
 /// How units `low` to `high` of a node fall to its children.
@@ -104,6 +105,7 @@ impl RangeAllocator {
             return;
         };
         let next = core::mem::replace(first, node);
+        self.recent = Recent::NONE;
         if level == 0 {
             if let Some(leaf) = self.leaves.get_mut(node as usize) {
                 leaf.next = next;

@@ -17,12 +17,41 @@ pub(super) struct Way {
 const _: () = assert!(MAX_HEIGHT == 7);
 
 impl Way {
+    const NONE: Self = Self {
+        nodes: [NONE; MAX_HEIGHT as usize + 1],
+    };
+
     const fn at(&self, level: u32) -> u32 {
         self.nodes[(level & 7) as usize]
     }
 
     const fn set(&mut self, level: u32, node: u32) {
         self.nodes[(level & 7) as usize] = node;
+    }
+}
+
+/// The way on which something was taken last, until a node is dropped.
+///
+/// Who goes the same way again need not look its nodes up one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recent {
+    /// A unit in its leaf; one that there is not if there is no such way.
+    unit: u64,
+    way: Way,
+}
+
+impl Recent {
+    pub(super) const NONE: Self = Self {
+        unit: u64::MAX,
+        way: Way::NONE,
+    };
+
+    /// The lowest level of which the node is that of `unit`, too; `None` if there is none.
+    fn meets(&self, unit: u64, height: u32) -> Option<u32> {
+        (0..=height).find(|&level| {
+            let bits = child_bits(level + 1);
+            unit >> bits == self.unit >> bits
+        })
     }
 }
 
@@ -50,17 +79,28 @@ const fn place_of(unit: u64) -> u32 {
 impl RangeAllocator {
     /// The highest aligned free block of `2^order` units, less than a leaf, anywhere in the space.
     pub(super) fn highest_in_leaf(&self, order: u32) -> Option<Found> {
+        let Recent { unit, way } = self.recent;
+        // As far as the highest is where something was taken last.
+        let mut top = self.height;
+        while top > 0 {
+            let highest = index_of(unit, top);
+            match self.inner(way.at(top)) {
+                Some(inner) if inner.fits(order) >> highest == 1 => top -= 1,
+                _ => break,
+            }
+        }
+        let mut node = Self::ROOT;
         let mut found = Found {
             at: 0,
-            way: Way {
-                nodes: [NONE; MAX_HEIGHT as usize + 1],
-            },
-            level: self.height,
+            way,
+            level: 0,
         };
-        let mut node = Self::ROOT;
-        for level in (1..=self.height).rev() {
+        if top < self.height {
+            node = way.at(top);
+            found.at = unit & (u64::MAX << child_bits(top + 1));
+        }
+        for level in (1..=top).rev() {
             found.way.set(level, node);
-            found.level = level;
             let inner = self.inner(node)?;
             let index = highest(inner.fits(order))?;
             let bits = child_bits(level);
@@ -68,12 +108,12 @@ impl RangeAllocator {
             node = inner.child(index);
             if node == NONE {
                 // Wholly free.
+                found.level = level;
                 found.at |= (1 << bits) - (1 << order);
                 return Some(found);
             }
         }
         found.way.set(0, node);
-        found.level = 0;
         let start = self.leaves.get(node as usize)?.top_block(order)?;
         found.at |= u64::from(start);
         Some(found)
@@ -92,6 +132,7 @@ impl RangeAllocator {
                 inner.children[index_of(at, level) as usize] = child;
             }
         }
+        self.recent = Recent { unit: at, way };
         if let Some(leaf) = self.leaves.get_mut(way.at(0) as usize) {
             let low = place_of(at);
             // CAST: the block lies in the leaf.
@@ -105,11 +146,10 @@ impl RangeAllocator {
     /// Frees the range from `at` to `end`, which lie in one leaf. `None` if they have none; then
     /// nothing has changed.
     pub(super) fn free_in_leaf(&mut self, at: u64, end: u64) -> Option<Result<(), RangeError>> {
-        let mut way = Way {
-            nodes: [NONE; MAX_HEIGHT as usize + 1],
-        };
-        let mut node = Self::ROOT;
-        for level in (1..=self.height).rev() {
+        let Recent { unit: _, mut way } = self.recent;
+        let top = self.recent.meets(at, self.height);
+        let mut node = top.map_or(Self::ROOT, |level| way.at(level));
+        for level in (1..=top.unwrap_or(self.height)).rev() {
             way.set(level, node);
             node = self.inner(node)?.child(index_of(at, level));
         }
