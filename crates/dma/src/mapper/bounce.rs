@@ -11,13 +11,13 @@
 //! Source: Linux 7.2 kernel/dma/swiotlb.c, differs: a run is bounded by the pool unless the
 //! platform says otherwise, and every byte is counted.
 
-use super::{Mapper, granule_reason, push, push_segment, total_len};
+use super::list::List;
+use super::{Mapper, granule_reason, join_segment, total_len};
 use crate::ranges::{RangeAllocator, RangeError};
 use crate::{
     Attrs, BounceMode, Constraint, DeviceInfo, Error, PhysAddr, Platform, Reason, Segment,
     SegmentKind,
 };
-use alloc::vec::Vec;
 
 /// Bytes of a slot.
 const SLOT: u64 = 2048;
@@ -32,7 +32,7 @@ pub(super) struct Bounced {
     /// Bytes of the copy.
     pub(super) len: u64,
     /// What is copied, in order.
-    pub(super) sources: Vec<Segment>,
+    pub(super) sources: List<Segment>,
     first_slot: u64,
     slots: u64,
 }
@@ -41,11 +41,11 @@ pub(super) struct Bounced {
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     /// What the device will be shown, in order, if any of it bounces.
-    targets: Vec<Segment>,
+    targets: List<Segment>,
     /// The parts that do not bounce.
-    pub(super) direct: Vec<Segment>,
+    pub(super) direct: List<Segment>,
     /// The parts that do.
-    pub(super) bounced: Vec<Bounced>,
+    pub(super) bounced: List<Bounced>,
 }
 
 impl Plan {
@@ -363,8 +363,8 @@ impl<P: Platform> Mapper<P> {
                 self.bounce_run(info, (&[part], offset), guard.granule - 1, plan)?;
             } else {
                 // Not joined to a slot before it, even where the two touch.
-                push(&mut plan.targets, part)?;
-                push(&mut plan.direct, part)?;
+                plan.targets.push(part)?;
+                plan.direct.push(part)?;
             }
             offset = offset.saturating_add(len);
             // The last byte of a segment may be the last there is; nothing follows it then.
@@ -382,9 +382,11 @@ impl<P: Platform> Mapper<P> {
         plan: &mut Plan,
     ) -> Result<(), Error> {
         let len = total_len(group)?;
-        let mut sources = Vec::new();
+        let mut sources = List::new();
         for &segment in group {
-            push_segment(&mut sources, segment)?;
+            if !join_segment(sources.last_mut(), segment)? {
+                sources.push(segment)?;
+            }
         }
         let keep = group.first().map_or(0, |first| first.addr.get() & mask);
         let bounced = self.take_slots(info, (keep, mask), (len, offset), sources)?;
@@ -394,14 +396,15 @@ impl<P: Platform> Mapper<P> {
             kind: SegmentKind::Pages,
         };
         // Not joined to a run before it: another device's slots must never be part of a segment.
-        let room = plan.targets.try_reserve(1).is_ok() && plan.bounced.try_reserve(1).is_ok();
-        if !room {
+        if let Err(err) = plan
+            .bounced
+            .reserve(1)
+            .and_then(|()| plan.targets.push(target))
+        {
             self.release_run(&bounced);
-            return Err(super::heap_exhausted(size_of::<Bounced>()));
+            return Err(err);
         }
-        plan.targets.push(target);
-        plan.bounced.push(bounced);
-        Ok(())
+        plan.bounced.push(bounced)
     }
 
     /// Takes slots for `len` bytes that start `keep` bytes into the first.
@@ -410,7 +413,7 @@ impl<P: Platform> Mapper<P> {
         info: &DeviceInfo,
         (keep, mask): (u64, u64),
         (len, offset): (u64, u64),
-        sources: Vec<Segment>,
+        sources: List<Segment>,
     ) -> Result<Bounced, Error> {
         let Some(pool) = self.platform.bounce_pool() else {
             return Err(no_slots(len, 0));
@@ -470,8 +473,8 @@ impl<P: Platform> Mapper<P> {
     }
 
     /// Gives slots back without copying anything.
-    pub(super) fn release_slots(&mut self, runs: Vec<Bounced>) {
-        for run in &runs {
+    pub(super) fn release_slots(&mut self, runs: List<Bounced>) {
+        for run in runs.iter() {
             self.release_run(run);
         }
     }
@@ -486,17 +489,18 @@ fn refusal(bytes: u64) -> Error {
 }
 
 /// Appends segments as they are.
-fn plan_direct(segments: &[Segment], attrs: Attrs, list: &mut Vec<Segment>) -> Result<(), Error> {
-    list.try_reserve(segments.len())
-        .map_err(|_| super::heap_exhausted(size_of_val(segments)))?;
+fn plan_direct(segments: &[Segment], attrs: Attrs, list: &mut List<Segment>) -> Result<(), Error> {
+    list.reserve(segments.len())?;
     // Not joined: what touches by chance may stand apart in the table.
-    list.extend(segments.iter().map(|&segment| Segment {
-        kind: if attrs.contains(Attrs::MMIO) {
-            SegmentKind::Physical
-        } else {
-            segment.kind
-        },
-        ..segment
-    }));
+    for &segment in segments {
+        list.push(Segment {
+            kind: if attrs.contains(Attrs::MMIO) {
+                SegmentKind::Physical
+            } else {
+                segment.kind
+            },
+            ..segment
+        })?;
+    }
     Ok(())
 }

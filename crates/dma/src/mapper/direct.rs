@@ -2,18 +2,18 @@
 
 use super::iommu::Shape;
 use super::layout::{not_one, of_whole, push_counted};
+use super::list::List;
 use super::{Mapper, total_len};
 use crate::{
     Constraint, DeviceInfo, DmaAddr, DmaSegment, Error, Limits, Platform, Reason, Segment,
     SegmentMode,
 };
-use alloc::vec::Vec;
 
 /// Builds the device's segments: joins what touches, splits at the device's limits.
 #[derive(Debug)]
 pub(super) struct Output {
     limits: Limits,
-    segments: Vec<DmaSegment>,
+    segments: List<DmaSegment>,
 }
 
 impl Output {
@@ -23,7 +23,7 @@ impl Output {
         }
         Ok(Self {
             limits,
-            segments: Vec::new(),
+            segments: List::new(),
         })
     }
 
@@ -68,7 +68,7 @@ impl Output {
         Ok(take)
     }
 
-    pub(super) fn finish(self) -> Vec<DmaSegment> {
+    pub(super) fn finish(self) -> List<DmaSegment> {
         self.segments
     }
 }
@@ -143,7 +143,7 @@ impl<P: Platform> Mapper<P> {
         info: &DeviceInfo,
         targets: &[Segment],
         shape: Shape,
-    ) -> Result<Vec<DmaSegment>, Error> {
+    ) -> Result<List<DmaSegment>, Error> {
         let list = self
             .list_direct(dev, info, targets, shape)
             .map_err(|err| of_whole(err, targets))?;
@@ -159,10 +159,10 @@ impl<P: Platform> Mapper<P> {
         info: &DeviceInfo,
         targets: &[Segment],
         shape: Shape,
-    ) -> Result<Vec<DmaSegment>, Error> {
+    ) -> Result<List<DmaSegment>, Error> {
         if shape.mode == SegmentMode::Compatible && !shape.one_run {
             // Each run by itself, whatever its length.
-            let mut list = Vec::new();
+            let mut list = List::new();
             for &segment in targets {
                 let addr = self.bus_run(dev, info, segment)?;
                 push_counted(&mut list, &info.limits, addr, segment.len)?;

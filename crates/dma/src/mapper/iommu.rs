@@ -10,13 +10,13 @@
 //! Source: Linux 7.2 drivers/iommu/dma-iommu.c, differs: a granule larger than a page works.
 
 use super::layout::{Layouter, Report, check_one_run, of_whole};
+use super::list::List;
 use super::{IovaRange, Mapper};
 use crate::iova::{IovaAlign, IovaAllocator};
 use crate::{
     Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, IommuInfo, Iova,
     Platform, Prot, Segment, SegmentKind, SegmentMode,
 };
-use alloc::vec::Vec;
 
 /// What is asked of a mapping behind an IOMMU.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ impl<P: Platform> Mapper<P> {
         iommu: &IommuInfo,
         targets: &[Segment],
         shape: Shape,
-    ) -> Result<(Vec<DmaSegment>, IovaRange), Error> {
+    ) -> Result<(List<DmaSegment>, IovaRange), Error> {
         let granule = iommu.granule().ok_or(Error::Invalid)?;
         if shape.one_run {
             check_one_run(targets, granule, self.platform.page_size())?;
@@ -89,7 +89,7 @@ impl<P: Platform> Mapper<P> {
         range: IovaRange,
         targets: &[Segment],
         shape: Shape,
-    ) -> Result<Vec<DmaSegment>, Error> {
+    ) -> Result<List<DmaSegment>, Error> {
         let mut done = 0u64;
         let result = self.enter_from(dev, info, range, targets, shape, &mut done);
         if result.is_err() && done > 0 {
@@ -107,7 +107,7 @@ impl<P: Platform> Mapper<P> {
         targets: &[Segment],
         shape: Shape,
         done: &mut u64,
-    ) -> Result<Vec<DmaSegment>, Error> {
+    ) -> Result<List<DmaSegment>, Error> {
         let mut report = Report::new(shape.mode, info.limits)?;
         let mut plan = Layouter::new(range.granule, shape.mode, &info.limits);
         // An uncached view and a snooping device would disagree on nothing, but the attribute

@@ -9,11 +9,11 @@
 //! memory that belongs to somebody else.
 
 use super::direct::Output;
-use super::{granule_reason, push, round_up, total_len};
+use super::list::List;
+use super::{granule_reason, round_up, total_len};
 use crate::{
     Constraint, DmaAddr, DmaSegment, Error, Limits, PhysAddr, Reason, Segment, SegmentMode,
 };
-use alloc::vec::Vec;
 
 /// Where a segment goes, in bytes from the start of the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ pub(super) fn check_one_run(segments: &[Segment], granule: u64, page: u64) -> Re
 #[derive(Debug)]
 pub(super) struct Finalise {
     limits: Limits,
-    segments: Vec<DmaSegment>,
+    segments: List<DmaSegment>,
     /// Whether the last segment may still grow.
     open: bool,
 }
@@ -118,7 +118,7 @@ impl Finalise {
     pub(super) const fn new(limits: Limits) -> Self {
         Self {
             limits,
-            segments: Vec::new(),
+            segments: List::new(),
             open: false,
         }
     }
@@ -205,7 +205,7 @@ pub(super) fn of_whole(err: Error, segments: &[Segment]) -> Error {
 /// Appends a segment if the device takes one more. A device that takes one alone is told by which
 /// of its limits the memory is more.
 pub(super) fn push_counted(
-    list: &mut Vec<DmaSegment>,
+    list: &mut List<DmaSegment>,
     limits: &Limits,
     addr: DmaAddr,
     len: u64,
@@ -222,7 +222,7 @@ pub(super) fn push_counted(
             found: u64::from(limits.max_segments),
         }));
     }
-    push(list, DmaSegment { addr, len })
+    list.push(DmaSegment { addr, len })
 }
 
 /// What the device is told, in either mode.
@@ -254,7 +254,7 @@ impl Report {
         }
     }
 
-    pub(super) fn finish(self) -> Vec<DmaSegment> {
+    pub(super) fn finish(self) -> List<DmaSegment> {
         match self {
             Self::Contiguous(output) => output.finish(),
             Self::Compatible(output) => output.segments,

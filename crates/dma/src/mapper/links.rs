@@ -7,6 +7,7 @@
 
 use super::bounce::Bounced;
 use super::iommu::prot;
+use super::list::List;
 use super::{IovaRange, Mapper, granule_reason, round_up};
 use crate::iova::IovaAlign;
 use crate::{
@@ -44,7 +45,7 @@ struct Piece {
     direction: Direction,
     attrs: Attrs,
     /// The parts of it that are shown through the bounce pool.
-    bounced: Vec<Bounced>,
+    bounced: List<Bounced>,
     direct: Option<Segment>,
 }
 
@@ -159,7 +160,7 @@ impl<P: Platform> Mapper<P> {
             memory,
             direction,
             attrs,
-            bounced: Vec::new(),
+            bounced: List::new(),
             direct: None,
         };
         if let Err(err) = self.enter_piece(links, &info, &mut piece) {
@@ -227,7 +228,7 @@ impl<P: Platform> Mapper<P> {
         dev: P::Device,
         piece: &Piece,
     ) -> Result<(), Error> {
-        for run in &piece.bounced {
+        for run in piece.bounced.iter() {
             self.copy_run(dev, run, SyncFor::Device)?;
         }
         if info.coherency == Coherency::NonCoherent && !piece.attrs.contains(Attrs::SKIP_CPU_SYNC) {
@@ -311,7 +312,7 @@ impl<P: Platform> Mapper<P> {
             let reads =
                 piece.direction.device_writes() && !piece.attrs.contains(Attrs::SKIP_CPU_SYNC);
             if reads {
-                for run in &piece.bounced {
+                for run in piece.bounced.iter() {
                     // Nobody can be told; the platform counts what it lost.
                     let _ = self.copy_run(dev, run, SyncFor::Cpu);
                 }

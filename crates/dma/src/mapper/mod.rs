@@ -12,10 +12,12 @@ mod flush;
 mod iommu;
 mod layout;
 mod links;
+mod list;
 mod ops;
 mod sync;
 
 pub use links::Links;
+use list::List;
 
 use crate::iova::IovaAllocator;
 use crate::ranges::RangeAllocator;
@@ -150,10 +152,10 @@ impl<P: Platform> Table<P> {
 pub struct Mapping<P: Platform> {
     dev: P::Device,
     direction: Direction,
-    output: Vec<DmaSegment>,
+    output: List<DmaSegment>,
     /// What cache maintenance works on: the parts that do not bounce.
-    direct: Vec<Segment>,
-    bounced: Vec<bounce::Bounced>,
+    direct: List<Segment>,
+    bounced: List<bounce::Bounced>,
     iova: Option<IovaRange>,
     needs_sync: bool,
 }
@@ -294,17 +296,25 @@ fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
 
 /// Appends a physical run, joined to the last one where they touch.
 fn push_segment(list: &mut Vec<Segment>, segment: Segment) -> Result<(), Error> {
+    if join_segment(list.last_mut(), segment)? {
+        return Ok(());
+    }
+    push(list, segment)
+}
+
+/// Makes a physical run longer by one that begins where it ends; returns whether it does.
+fn join_segment(last: Option<&mut Segment>, segment: Segment) -> Result<bool, Error> {
     if segment.len == 0 || segment.addr.checked_add(segment.len - 1).is_none() {
         return Err(Error::Invalid);
     }
-    if let Some(last) = list.last_mut() {
-        let touches = last.addr.checked_add(last.len) == Some(segment.addr);
-        if touches && last.kind == segment.kind {
+    let touching = last.filter(|last| last.addr.checked_add(last.len) == Some(segment.addr));
+    match touching {
+        Some(last) if last.kind == segment.kind => {
             last.len = last.len.checked_add(segment.len).ok_or(Error::Invalid)?;
-            return Ok(());
+            Ok(true)
         }
+        _ => Ok(false),
     }
-    push(list, segment)
 }
 
 fn copy_segments(from: &[Segment]) -> Result<Vec<Segment>, Error> {

@@ -90,7 +90,7 @@ impl<P: Platform> Mapper<P> {
     fn fill(&mut self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
         let skips = attrs.contains(Attrs::SKIP_CPU_SYNC);
         let zero = skips && !mapping.direction.device_writes();
-        for run in &mapping.bounced {
+        for run in mapping.bounced.iter() {
             if zero {
                 self.platform.bounce_zero(run.at, run.len);
             } else {

@@ -21,7 +21,7 @@ impl<P: Platform> Mapper<P> {
         };
         if copies && !mapping.bounced.is_empty() {
             due = true;
-            for run in &mapping.bounced {
+            for run in mapping.bounced.iter() {
                 failed |= self.copy_run(mapping.dev, run, sync).is_err();
             }
         }
@@ -135,7 +135,7 @@ impl<P: Platform> Mapper<P> {
             self.platform.cache_invalidate(first, len);
         }
         let mut at = 0u64;
-        for source in &run.sources {
+        for source in run.sources.iter() {
             let next = at.checked_add(source.len).ok_or(Error::Invalid)?;
             let (from, to) = (offset.max(at), end.min(next));
             if from < to {

@@ -47,7 +47,7 @@ fn lay_out(
     let base = plan.total().next_power_of_two() * 4;
     let mut report = Report::new(mode, *limits).unwrap();
     placed.iter().for_each(|p| report.push(base, p).unwrap());
-    (report.finish(), placed, base)
+    (report.finish().to_vec(), placed, base)
 }
 
 /// Lengths of the segments, and which of them touch the one before.
