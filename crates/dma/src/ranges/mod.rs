@@ -160,6 +160,7 @@ impl RangeAllocator {
         if limit < self.first {
             return 0;
         }
+        self.settle_idle();
         self.runs_below(limit.min(self.last)).longest
     }
 
@@ -185,6 +186,7 @@ impl RangeAllocator {
                 return Ok(found.at);
             }
         }
+        self.settle_idle();
         let found = block.and_then(|n| self.highest_block(n.trailing_zeros(), limit));
         let at = match found {
             Some(at) => at,
@@ -232,6 +234,7 @@ impl RangeAllocator {
     }
 
     fn free_anywhere(&mut self, at: u64, end: u64) -> Result<(), RangeError> {
+        self.settle_idle();
         let starts_here = at
             .checked_sub(1)
             .is_none_or(|unit| self.may_start_behind(unit));
@@ -253,6 +256,7 @@ impl RangeAllocator {
         if first > last {
             return Err(RangeError::Invalid);
         }
+        self.settle_idle();
         let (first, last) = (first.max(self.first), last.min(self.last));
         if first > last {
             return Ok(());

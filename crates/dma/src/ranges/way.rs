@@ -38,12 +38,16 @@ pub(super) struct Recent {
     /// A unit in its leaf; one that there is not if there is no such way.
     unit: u64,
     way: Way,
+    /// Whether the leaf has become wholly free and the nodes above do not know it yet. Where ranges
+    /// come and go one by one, its nodes need not be dropped and made again each time.
+    idle: bool,
 }
 
 impl Recent {
     pub(super) const NONE: Self = Self {
         unit: u64::MAX,
         way: Way::NONE,
+        idle: false,
     };
 
     /// The lowest level of which the node is that of `unit`, too; `None` if there is none.
@@ -64,6 +68,10 @@ pub(super) struct Found {
     level: u32,
 }
 
+/// The order of a leaf that is wholly free.
+// CAST: twelve.
+const WHOLE: i8 = LEAF_BITS as i8;
+
 /// The child of a node at `level` that a unit lies in.
 const fn index_of(unit: u64, level: u32) -> u32 {
     // CAST: six bits.
@@ -78,8 +86,14 @@ const fn place_of(unit: u64) -> u32 {
 
 impl RangeAllocator {
     /// The highest aligned free block of `2^order` units, less than a leaf, anywhere in the space.
-    pub(super) fn highest_in_leaf(&self, order: u32) -> Option<Found> {
-        let Recent { unit, way } = self.recent;
+    pub(super) fn highest_in_leaf(&mut self, order: u32) -> Option<Found> {
+        if self.recent.idle {
+            if let Some(found) = self.highest_in_idle(order) {
+                return Some(found);
+            }
+            self.settle_idle();
+        }
+        let Recent { unit, way, .. } = self.recent;
         // As far as the highest is where something was taken last.
         let mut top = self.height;
         while top > 0 {
@@ -119,6 +133,33 @@ impl RangeAllocator {
         Some(found)
     }
 
+    /// As [`highest_in_leaf`](Self::highest_in_leaf), if that lies in the idle leaf: no node on the
+    /// way to it has such a block above the way.
+    fn highest_in_idle(&self, order: u32) -> Option<Found> {
+        let Recent { unit, way, .. } = self.recent;
+        for level in 1..=self.height {
+            let fits = self.inner(way.at(level))?.fits(order);
+            if fits >> index_of(unit, level) >> 1 != 0 {
+                return None;
+            }
+        }
+        let base = unit & (u64::MAX << LEAF_BITS);
+        Some(Found {
+            at: base + (1 << LEAF_BITS) - (1 << order),
+            way,
+            level: 0,
+        })
+    }
+
+    /// Tells the nodes above the idle leaf.
+    pub(super) fn settle_idle(&mut self) {
+        let Recent { unit, way, idle } = self.recent;
+        if idle {
+            self.recent.idle = false;
+            self.settle(&way, unit, WHOLE);
+        }
+    }
+
     /// Takes `units` units from the start of a block that was found.
     pub(super) fn take_in_leaf(&mut self, found: Found, units: u64) -> Result<(), RangeError> {
         let Found { at, mut way, level } = found;
@@ -132,7 +173,11 @@ impl RangeAllocator {
                 inner.children[index_of(at, level) as usize] = child;
             }
         }
-        self.recent = Recent { unit: at, way };
+        self.recent = Recent {
+            unit: at,
+            way,
+            idle: false,
+        };
         if let Some(leaf) = self.leaves.get_mut(way.at(0) as usize) {
             let low = place_of(at);
             // CAST: the block lies in the leaf.
@@ -146,7 +191,8 @@ impl RangeAllocator {
     /// Frees the range from `at` to `end`, which lie in one leaf. `None` if they have none; then
     /// nothing has changed.
     pub(super) fn free_in_leaf(&mut self, at: u64, end: u64) -> Option<Result<(), RangeError>> {
-        let Recent { unit: _, mut way } = self.recent;
+        self.settle_idle();
+        let mut way = self.recent.way;
         let top = self.recent.meets(at, self.height);
         let mut node = top.map_or(Self::ROOT, |level| way.at(level));
         for level in (1..=top.unwrap_or(self.height)).rev() {
@@ -168,7 +214,11 @@ impl RangeAllocator {
             leaf.release(low, high);
             leaf.order()
         })?;
-        self.settle(&way, at, order);
+        if order == WHOLE && top == Some(0) {
+            self.recent.idle = true;
+        } else {
+            self.settle(&way, at, order);
+        }
         Some(Ok(()))
     }
 
