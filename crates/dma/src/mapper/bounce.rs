@@ -12,7 +12,7 @@
 //! platform says otherwise, and every byte is counted.
 
 use super::list::List;
-use super::{Mapper, granule_reason, join_segment, total_len};
+use super::{Mapper, granule_reason, join_segment, round_up, total_len};
 use crate::ranges::{RangeAllocator, RangeError};
 use crate::{
     Attrs, BounceMode, Constraint, DeviceInfo, Error, PhysAddr, Platform, Reason, Segment,
@@ -153,10 +153,12 @@ impl<P: Platform> Mapper<P> {
         if segment.kind == SegmentKind::Physical {
             return false;
         }
-        let beyond = info.iommu.is_none() && self.bus_run(dev, info, segment).is_err();
         match info.bounce {
             BounceMode::Always => true,
-            BounceMode::WhenNeeded => beyond || self.platform.is_private(dev, segment),
+            BounceMode::WhenNeeded => {
+                let beyond = info.iommu.is_none() && self.bus_run(dev, info, segment).is_err();
+                beyond || self.platform.is_private(dev, segment)
+            }
             BounceMode::Never => false,
         }
     }
@@ -202,14 +204,15 @@ impl<P: Platform> Mapper<P> {
         )))
     }
 
-    /// Decides what bounces and takes the slots. All or nothing.
+    /// Decides what bounces and takes the slots. All or nothing; the plan is empty before.
     pub(super) fn plan(
         &mut self,
         dev: P::Device,
         info: &DeviceInfo,
         (segments, owned): (&[Segment], u64),
         attrs: Attrs,
-    ) -> Result<Plan, Error> {
+        plan: &mut Plan,
+    ) -> Result<(), Error> {
         let refuses = attrs.intersects(Attrs::NO_BOUNCE | Attrs::REQUIRE_COHERENT);
         let guard = self.guard(dev, info, owned);
         let mut wanted = 0u64;
@@ -236,19 +239,15 @@ impl<P: Platform> Mapper<P> {
         if wanted > 0 && refuses {
             return Err(refusal(wanted));
         }
-        let mut plan = Plan::default();
         let result = if wanted == 0 {
             plan_direct(segments, attrs, &mut plan.direct)
         } else {
-            self.plan_bounced(dev, info, (segments, guard), &mut plan)
+            self.plan_bounced(dev, info, (segments, guard), plan)
         };
-        match result {
-            Ok(()) => Ok(plan),
-            Err(err) => {
-                self.release_slots(plan.bounced);
-                Err(err)
-            }
+        if result.is_err() {
+            self.release_slots(core::mem::take(&mut plan.bounced));
         }
+        result
     }
 
     fn plan_bounced(
@@ -270,11 +269,13 @@ impl<P: Platform> Mapper<P> {
                 }
                 _ => 0,
             };
-            let alike = rest
-                .iter()
-                .take_while(|&&segment| self.must_bounce(dev, info, segment) == bounces)
-                .count();
-            let count = if joins { alike } else { small }.max(1);
+            let alike = |segment: &&Segment| self.must_bounce(dev, info, **segment) == bounces;
+            let count = if joins {
+                // The first is like itself.
+                1 + rest.iter().skip(1).take_while(alike).count()
+            } else {
+                small.max(1)
+            };
             let Some((group, tail)) = rest.split_at_checked(count) else {
                 break;
             };
@@ -425,11 +426,11 @@ impl<P: Platform> Mapper<P> {
         // Behind an IOMMU whole granules become visible, so a run owns whole granules.
         let granule = info.iommu.and_then(|iommu| iommu.granule()).unwrap_or(SLOT);
         let align = granule.max(SLOT).max(mask.saturating_add(1)) / SLOT;
-        let whole = granule.max(SLOT) / SLOT;
         let slots = keep
             .checked_add(len)
-            .and_then(|n| n.div_ceil(SLOT).checked_next_multiple_of(whole))
-            .ok_or(Error::Invalid)?;
+            .and_then(|n| round_up(n, granule.max(SLOT)))
+            .ok_or(Error::Invalid)?
+            / SLOT;
         let Some(space) = &mut self.bounce else {
             return Err(no_slots(len, 0));
         };
@@ -456,9 +457,12 @@ impl<P: Platform> Mapper<P> {
             self.release_run(&bounced);
             return Err(Error::Invalid);
         };
-        self.platform.bounce_zero(start, keep);
         let rest = bytes.saturating_sub(keep).saturating_sub(len);
-        self.platform.bounce_zero(behind, rest);
+        for (at, len) in [(start, keep), (behind, rest)] {
+            if len > 0 {
+                self.platform.bounce_zero(at, len);
+            }
+        }
         Ok(bounced)
     }
 

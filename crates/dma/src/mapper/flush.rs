@@ -104,7 +104,7 @@ impl<P: Platform> Mapper<P> {
         let now = self.now_ns;
         self.platform
             .iommu_unmap(dev, Iova::new(range.base), range.len);
-        let Ok(state) = self.state_mut(dev) else {
+        let Some(state) = self.known_mut(dev) else {
             return;
         };
         let queue = &mut state.queue;

@@ -139,7 +139,9 @@ impl<P: Platform> Mapper<P> {
         len: u64,
         align: IovaAlign,
     ) -> Result<IovaRange, Error> {
-        let first = self.iova_space(dev)?.alloc(len, info.limits.mask, align);
+        let space = self.iova_space(dev)?;
+        let granule = space.granule();
+        let first = space.alloc(len, info.limits.mask, align);
         let base = match first {
             Err(Error::NoMemory(_)) if self.has_queued(dev) => {
                 self.flush_lazy(dev);
@@ -147,7 +149,6 @@ impl<P: Platform> Mapper<P> {
             }
             other => other?,
         };
-        let granule = self.iova_space(dev)?.granule();
         self.live.iova_bytes = self.live.iova_bytes.saturating_add(len);
         Ok(IovaRange {
             base: base.get(),
@@ -162,7 +163,8 @@ impl<P: Platform> Mapper<P> {
             let space = self.new_space(dev)?;
             self.state_mut(dev)?.iova = Some(space);
         }
-        self.state_mut(dev)?.iova.as_mut().ok_or(Error::Invalid)
+        let state = self.known_mut(dev).ok_or(Error::Invalid)?;
+        state.iova.as_mut().ok_or(Error::Invalid)
     }
 
     fn new_space(&self, dev: P::Device) -> Result<IovaAllocator, Error> {
@@ -182,7 +184,7 @@ impl<P: Platform> Mapper<P> {
 
     /// Gives addresses back, of which no translation is left anywhere.
     pub(super) fn give_iova(&mut self, dev: P::Device, range: IovaRange) {
-        let Ok(state) = self.state_mut(dev) else {
+        let Some(state) = self.known_mut(dev) else {
             return;
         };
         let Some(space) = &mut state.iova else { return };

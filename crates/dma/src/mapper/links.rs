@@ -5,7 +5,7 @@
 //! range knows what was reserved and what is linked, so every failure gives all of it back, and
 //! a range that is freed with pieces in it unlinks them.
 
-use super::bounce::Bounced;
+use super::bounce::{Bounced, Plan};
 use super::iommu::prot;
 use super::list::List;
 use super::{IovaRange, Mapper, granule_reason, round_up};
@@ -180,12 +180,13 @@ impl<P: Platform> Mapper<P> {
         piece: &mut Piece,
     ) -> Result<(), Error> {
         let dev = links.dev;
-        let mut plan = match self.plan(dev, info, (&[piece.memory], 1), piece.attrs) {
+        let mut plan = Plan::default();
+        match self.plan(dev, info, (&[piece.memory], 1), piece.attrs, &mut plan) {
             Err(Error::Unmappable(reason)) if reason.constraint == Constraint::NoBounce => {
                 return Err(Error::Forbidden(reason));
             }
             other => other?,
-        };
+        }
         piece.direct = plan.direct.first().copied();
         let mut at = piece.base;
         let first = links.range.base.saturating_add(piece.base);

@@ -46,7 +46,8 @@ impl<T> List<T> {
     #[inline]
     pub(super) fn push(&mut self, item: T) -> Result<(), Error> {
         if let Self::Empty = self {
-            *self = Self::One(item);
+            // Nothing is there to be dropped.
+            core::mem::forget(core::mem::replace(self, Self::One(item)));
             return Ok(());
         }
         self.reserve(1)?;

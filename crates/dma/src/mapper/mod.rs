@@ -258,6 +258,12 @@ impl<P: Platform> Mapper<P> {
         self.devices.iter().find(|state| state.dev == dev)
     }
 
+    /// The state of `dev`, if anything was done for it.
+    #[inline]
+    fn known_mut(&mut self, dev: P::Device) -> Option<&mut DeviceState<P::Device>> {
+        self.devices.iter_mut().find(|state| state.dev == dev)
+    }
+
     /// The state of `dev`, made on first use.
     fn state_mut(&mut self, dev: P::Device) -> Result<&mut DeviceState<P::Device>, Error> {
         let known = self.devices.iter().position(|state| state.dev == dev);
@@ -279,8 +285,11 @@ impl<P: Platform> Mapper<P> {
         self.devices.get_mut(index).ok_or(Error::Invalid)
     }
 
+    #[inline]
     fn count(&mut self, dev: P::Device, change: impl FnOnce(&mut Counters)) {
-        if let Ok(state) = self.state_mut(dev) {
+        if let Some(state) = self.known_mut(dev) {
+            change(&mut state.counters);
+        } else if let Ok(state) = self.state_mut(dev) {
             change(&mut state.counters);
         }
     }

@@ -1,5 +1,6 @@
 //! [`DmaOps`] over a platform.
 
+use super::bounce::Plan;
 use super::iommu::Shape;
 use super::{Alloc, Mapper, Mapping, Table, collect, copy_segments, push_segment, total_len};
 use crate::{
@@ -48,7 +49,14 @@ impl<P: Platform> Mapper<P> {
         if needs_sync && attrs.contains(Attrs::REQUIRE_COHERENT) {
             return Err(Error::Unsupported);
         }
-        let plan = self.plan(dev, info, (&table.segments, table.granule), attrs)?;
+        let mut plan = Plan::default();
+        self.plan(
+            dev,
+            info,
+            (&table.segments, table.granule),
+            attrs,
+            &mut plan,
+        )?;
         let shape = Shape {
             direction,
             caching: table.caching,
@@ -258,7 +266,9 @@ impl<P: Platform> DmaOps for Mapper<P> {
         attrs: Attrs,
     ) -> Result<Self::Mapping, Error> {
         let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
-        self.state_mut(dev)?;
+        if self.known_mut(dev).is_none() {
+            self.state_mut(dev)?;
+        }
         let mapping = self.map_table(dev, &info, table, direction, attrs)?;
         if let Err(err) = self.fill(&mapping, attrs) {
             self.take_down(mapping);
