@@ -33,8 +33,14 @@ pub(super) struct Bounced {
     pub(super) len: u64,
     /// What is copied, in order.
     pub(super) sources: List<Segment>,
-    first_slot: u64,
-    slots: u64,
+    slots: Slots,
+}
+
+/// Slots that are taken.
+#[derive(Clone, Copy, Debug)]
+struct Slots {
+    first: u64,
+    count: u64,
 }
 
 /// Which parts of a table go where.
@@ -390,35 +396,35 @@ impl<P: Platform> Mapper<P> {
             }
         }
         let keep = group.first().map_or(0, |first| first.addr.get() & mask);
-        let bounced = self.take_slots(info, (keep, mask), (len, offset), sources)?;
-        let target = Segment {
-            addr: bounced.at,
+        // Room first, so that slots need not go back for want of it.
+        plan.targets.reserve(1)?;
+        plan.bounced.reserve(1)?;
+        let (at, slots) = self.take_slots(info, (keep, mask), len)?;
+        // Not joined to a run before it: another device's slots must never be part of a segment.
+        plan.targets.push(Segment {
+            addr: at,
             len,
             kind: SegmentKind::Pages,
-        };
-        // Not joined to a run before it: another device's slots must never be part of a segment.
-        if let Err(err) = plan
-            .bounced
-            .reserve(1)
-            .and_then(|()| plan.targets.push(target))
-        {
-            self.release_run(&bounced);
-            return Err(err);
-        }
-        plan.bounced.push(bounced)
+        })?;
+        plan.bounced.push(Bounced {
+            at,
+            offset,
+            len,
+            sources,
+            slots,
+        })
     }
 
-    /// Takes slots for `len` bytes that start `keep` bytes into the first.
+    /// Takes slots for `len` bytes that start `keep` bytes into the first, and says where.
     fn take_slots(
         &mut self,
         info: &DeviceInfo,
         (keep, mask): (u64, u64),
-        (len, offset): (u64, u64),
-        sources: List<Segment>,
-    ) -> Result<Bounced, Error> {
-        let Some(pool) = self.platform.bounce_pool() else {
+        len: u64,
+    ) -> Result<(PhysAddr, Slots), Error> {
+        if self.bounce.is_none() {
             return Err(no_slots(len, 0));
-        };
+        }
         let longest = self.platform.bounce_run_bytes().saturating_sub(keep);
         if len > longest {
             return Err(no_slots(len, longest));
@@ -426,7 +432,7 @@ impl<P: Platform> Mapper<P> {
         // Behind an IOMMU whole granules become visible, so a run owns whole granules.
         let granule = info.iommu.and_then(|iommu| iommu.granule()).unwrap_or(SLOT);
         let align = granule.max(SLOT).max(mask.saturating_add(1)) / SLOT;
-        let slots = keep
+        let count = keep
             .checked_add(len)
             .and_then(|n| round_up(n, granule.max(SLOT)))
             .ok_or(Error::Invalid)?
@@ -434,44 +440,35 @@ impl<P: Platform> Mapper<P> {
         let Some(space) = &mut self.bounce else {
             return Err(no_slots(len, 0));
         };
-        let first_slot = match space.take(slots, align, u64::MAX) {
+        let first = match space.take(count, align, u64::MAX) {
             Ok(slot) => slot,
             Err(RangeError::Exhausted(found)) => {
                 return Err(no_slots(len, found.saturating_mul(SLOT)));
             }
             Err(_) => return Err(no_slots(len, 0)),
         };
-        let bytes = slots.saturating_mul(SLOT);
+        // No overflow: all of it lies in the pool.
+        let (start, bytes) = (first.saturating_mul(SLOT), count.saturating_mul(SLOT));
         self.live.bounce_bytes = self.live.bounce_bytes.saturating_add(bytes);
-        let start = first_slot.checked_mul(SLOT).map(PhysAddr::new);
-        let at = start.and_then(|start| start.checked_add(keep));
-        let bounced = Bounced {
-            at: at.unwrap_or(pool.base),
-            offset,
-            len,
-            sources,
-            first_slot,
-            slots,
-        };
-        let (Some(start), Some(behind)) = (start, bounced.at.checked_add(len)) else {
-            self.release_run(&bounced);
-            return Err(Error::Invalid);
-        };
-        let rest = bytes.saturating_sub(keep).saturating_sub(len);
-        for (at, len) in [(start, keep), (behind, rest)] {
-            if len > 0 {
-                self.platform.bounce_zero(at, len);
-            }
+        let at = start.saturating_add(keep);
+        if keep > 0 {
+            self.platform.bounce_zero(PhysAddr::new(start), keep);
         }
-        Ok(bounced)
+        let rest = bytes.saturating_sub(keep).saturating_sub(len);
+        if rest > 0 {
+            let behind = at.saturating_add(len);
+            self.platform.bounce_zero(PhysAddr::new(behind), rest);
+        }
+        Ok((PhysAddr::new(at), Slots { first, count }))
     }
 
     fn release_run(&mut self, bounced: &Bounced) {
         let Some(space) = &mut self.bounce else {
             return;
         };
-        if space.give_back(bounced.first_slot, bounced.slots).is_ok() {
-            let bytes = bounced.slots.saturating_mul(SLOT);
+        let Slots { first, count } = bounced.slots;
+        if space.give_back(first, count).is_ok() {
+            let bytes = count.saturating_mul(SLOT);
             self.live.bounce_bytes = self.live.bounce_bytes.saturating_sub(bytes);
         }
     }

@@ -29,6 +29,12 @@ impl Output {
 
     /// Appends a run of bus addresses.
     pub(super) fn push(&mut self, addr: DmaAddr, len: u64) -> Result<(), Error> {
+        let limits = &self.limits;
+        let fits =
+            (1..=limits.max_segment).contains(&len) && len <= to_boundary(addr, limits.boundary);
+        if self.segments.is_empty() && fits {
+            return push_counted(&mut self.segments, limits, addr, len);
+        }
         let (mut at, mut left) = (addr, len);
         while left > 0 {
             let done = match self.extend(at, left) {

@@ -22,10 +22,17 @@ impl<T> List<T> {
     ///
     /// # Errors
     /// `NoMemory`; nothing has changed.
+    #[inline]
     pub(super) fn reserve(&mut self, more: usize) -> Result<(), Error> {
-        let no_room = |_| heap_exhausted(size_of::<T>().saturating_mul(more));
         match self {
             Self::Empty if more <= 1 => Ok(()),
+            _ => self.grow(more),
+        }
+    }
+
+    fn grow(&mut self, more: usize) -> Result<(), Error> {
+        let no_room = |_| heap_exhausted(size_of::<T>().saturating_mul(more));
+        match self {
             Self::Many(items) => items.try_reserve(more).map_err(no_room),
             Self::Empty | Self::One(_) => {
                 let mut items = Vec::new();
