@@ -160,7 +160,7 @@ impl RangeAllocator {
         if limit < self.first {
             return 0;
         }
-        self.settle_idle();
+        self.settle_for_runs();
         self.runs_below(limit.min(self.last)).longest
     }
 
@@ -190,10 +190,13 @@ impl RangeAllocator {
         let found = block.and_then(|n| self.highest_block(n.trailing_zeros(), limit));
         let at = match found {
             Some(at) => at,
-            None => match self.highest_run(units, align, limit) {
-                Some(at) => at,
-                None => return Err(RangeError::Exhausted(self.largest_free(limit))),
-            },
+            None => {
+                self.settle_for_runs();
+                match self.highest_run(units, align, limit) {
+                    Some(at) => at,
+                    None => return Err(RangeError::Exhausted(self.largest_free(limit))),
+                }
+            }
         };
         self.room_for_path()?;
         self.occupy_units(at, at.saturating_add(units - 1), true);

@@ -126,6 +126,10 @@ impl Pair {
         self.compare();
     }
 
+    fn largest(&mut self, limit: u64) {
+        assert_eq!(self.space.largest_free(limit), self.model.largest(limit));
+    }
+
     fn give_wrong(&mut self, at: u64, units: u64) {
         if self.live.contains(&(at, units)) {
             return;
@@ -165,6 +169,7 @@ enum Op {
     Take(u64, u32, u64),
     Give(usize),
     GiveWrong(u64, u64),
+    Largest(u64),
 }
 
 fn op(units: u64) -> impl Strategy<Value = Op> {
@@ -185,6 +190,7 @@ fn play(first: u64, last: u64, ops: Vec<Op>) {
             Op::Take(units, align_bits, limit) => pair.take(units, 1 << align_bits, limit),
             Op::Give(which) => pair.give(which),
             Op::GiveWrong(at, units) => pair.give_wrong(at, units),
+            Op::Largest(limit) => pair.largest(limit),
         }
     }
     pair.empty();
@@ -234,6 +240,73 @@ proptest! {
             }
             prop_assert_eq!(large.used(), pair.space.used() * 1024);
         }
+    }
+}
+
+/// Few ranges in leaves that become wholly free time and again.
+fn few() -> impl Strategy<Value = Op> {
+    let size = prop_oneof![6 => 1u64..200, 2 => 1u64..5000, 1 => Just(4096u64)];
+    let limit = prop_oneof![4 => Just(u64::MAX), 1 => 0u64..13_000];
+    prop_oneof![
+        4 => (size.clone(), limit.clone()).prop_map(|(n, limit)| Op::Take(n, 0, limit)),
+        4 => any::<usize>().prop_map(Op::Give),
+        1 => (0u64..13_000, size).prop_map(|(at, n)| Op::GiveWrong(at, n)),
+        2 => limit.prop_map(Op::Largest),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn leaves_that_become_free_agree(ops in prop::collection::vec(few(), 1..40)) {
+        play(0, 3 * 4096 - 1, ops);
+    }
+}
+
+/// A leaf that became free is only told of when that matters; here it does.
+#[test]
+fn a_leaf_that_became_free_is_known_of() {
+    const ALL: u64 = 1 << 18;
+    // As much again, above, is taken: what lies on the way to the limit is never remembered.
+    let space = || {
+        let mut space = RangeAllocator::new(0, 2 * ALL - 1).unwrap();
+        assert_eq!(space.take(ALL, 1, u64::MAX), Ok(ALL));
+        space
+    };
+    let idle = |space: &mut RangeAllocator, look: bool| {
+        let at = space.take(1, 1, u64::MAX).unwrap();
+        assert_eq!(at, ALL - 1);
+        if look {
+            assert_eq!(space.largest_free(u64::MAX), ALL - 1);
+        }
+        space.give_back(at, 1).unwrap();
+    };
+    for look in [false, true] {
+        let mut same = space();
+        idle(&mut same, look);
+        assert_eq!(same.take(100, 1, u64::MAX), Ok(ALL - 128));
+        assert_eq!(same.largest_free(u64::MAX), ALL - 128);
+        let mut runs = space();
+        idle(&mut runs, look);
+        assert_eq!(runs.largest_free(u64::MAX), ALL);
+        let mut below = space();
+        idle(&mut below, look);
+        assert_eq!(below.take(2, 1, ALL - 2), Ok(ALL - 4));
+        let mut whole = space();
+        idle(&mut whole, look);
+        assert_eq!(whole.take(ALL, 1, u64::MAX), Ok(0));
+        let mut kept = space();
+        idle(&mut kept, look);
+        kept.reserve(ALL - 4096, ALL - 1).unwrap();
+        assert_eq!(kept.take(1, 1, u64::MAX), Ok(ALL - 4097));
+        // The leaf in front is the one to take from, once it has room.
+        let mut above = space();
+        let full = above.take(4096, 1, u64::MAX).unwrap();
+        let other = above.take(1, 1, u64::MAX).unwrap();
+        assert_eq!((full, other), (ALL - 4096, ALL - 4097));
+        above.give_back(full, 4096).unwrap();
+        above.give_back(other, 1).unwrap();
+        assert_eq!(above.take(1, 1, u64::MAX), Ok(ALL - 1));
     }
 }
 

@@ -117,6 +117,7 @@ impl RangeAllocator {
 
     /// Marks free units as taken. There is room for the nodes.
     pub(super) fn occupy_units(&mut self, low: u64, high: u64, ends: bool) {
+        self.recent.told = None;
         self.occupy(Self::ROOT, self.height, low, high, ends);
     }
 
@@ -161,6 +162,7 @@ impl RangeAllocator {
 
     /// Marks taken units as free.
     pub(super) fn release_units(&mut self, low: u64, high: u64) {
+        self.recent.told = None;
         self.release(Self::ROOT, self.height, low, high);
     }
 
@@ -255,14 +257,22 @@ impl RangeAllocator {
         };
         let bits = child_bits(level);
         let Cut { whole, parts } = cut(low, high, bits);
-        inner.fits(bits) & whole == whole
-            && parts
-                .into_iter()
-                .flatten()
-                .all(|(index, from, to)| match inner.child(index) {
-                    NONE => inner.fits(bits) >> (index & 63) & 1 == 1,
-                    child => self.is_free_below(child, level - 1, from, to),
-                })
+        // What became free last may not be known of here.
+        let mut others = whole & !inner.fits(bits);
+        while let Some(index) = highest(others) {
+            others &= !(1 << index);
+            let child = inner.child(index);
+            if child == NONE || !self.is_free_below(child, level - 1, 0, (1 << bits) - 1) {
+                return false;
+            }
+        }
+        parts
+            .into_iter()
+            .flatten()
+            .all(|(index, from, to)| match inner.child(index) {
+                NONE => inner.fits(bits) >> (index & 63) & 1 == 1,
+                child => self.is_free_below(child, level - 1, from, to),
+            })
     }
 
     /// Whether a range may start right behind `unit`: it is free, or the end of another.

@@ -41,6 +41,9 @@ pub(super) struct Recent {
     /// Whether the leaf has become wholly free and the nodes above do not know it yet. Where ranges
     /// come and go one by one, its nodes need not be dropped and made again each time.
     idle: bool,
+    /// The order of the leaf that the nodes above were told last, if they are out of date since
+    /// then.
+    pub(super) told: Option<i8>,
 }
 
 impl Recent {
@@ -48,6 +51,7 @@ impl Recent {
         unit: u64::MAX,
         way: Way::NONE,
         idle: false,
+        told: None,
     };
 
     /// The lowest level of which the node is that of `unit`, too; `None` if there is none.
@@ -153,11 +157,19 @@ impl RangeAllocator {
 
     /// Tells the nodes above the idle leaf.
     pub(super) fn settle_idle(&mut self) {
-        let Recent { unit, way, idle } = self.recent;
+        let Recent {
+            unit, way, idle, ..
+        } = self.recent;
         if idle {
             self.recent.idle = false;
             self.settle(&way, unit, WHOLE);
         }
+    }
+
+    /// As [`settle_idle`](Self::settle_idle), before summaries are brought up to date.
+    pub(super) fn settle_for_runs(&mut self) {
+        self.settle_idle();
+        self.recent.told = None;
     }
 
     /// Takes `units` units from the start of a block that was found.
@@ -173,16 +185,21 @@ impl RangeAllocator {
                 inner.children[index_of(at, level) as usize] = child;
             }
         }
+        let Some(leaf) = self.leaves.get_mut(way.at(0) as usize) else {
+            return Err(RangeError::Invalid);
+        };
+        let low = place_of(at);
+        // CAST: the block lies in the leaf.
+        leaf.occupy(low, low + (units - 1) as u32, true);
+        let order = leaf.order();
+        let knows = self.recent.idle && self.recent.told == Some(order);
         self.recent = Recent {
             unit: at,
             way,
             idle: false,
+            told: Some(order),
         };
-        if let Some(leaf) = self.leaves.get_mut(way.at(0) as usize) {
-            let low = place_of(at);
-            // CAST: the block lies in the leaf.
-            leaf.occupy(low, low + (units - 1) as u32, true);
-            let order = leaf.order();
+        if !knows {
             self.settle(&way, at, order);
         }
         Ok(())
@@ -214,10 +231,13 @@ impl RangeAllocator {
             leaf.release(low, high);
             leaf.order()
         })?;
-        if order == WHOLE && top == Some(0) {
-            self.recent.idle = true;
-        } else {
-            self.settle(&way, at, order);
+        match top {
+            Some(0) if order == WHOLE => self.recent.idle = true,
+            Some(0) => {
+                self.recent.told = Some(order);
+                self.settle(&way, at, order);
+            }
+            _ => self.settle(&way, at, order),
         }
         Some(Ok(()))
     }
