@@ -22,6 +22,15 @@ pub struct Counters {
     pub peak_bytes: u64,
 }
 
+impl Counters {
+    /// Counts bytes that were copied into or out of the bounce pool.
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn count_bounced(&mut self, bytes: u64) {
+        self.bytes_bounced = self.bytes_bounced.saturating_add(bytes);
+        self.bytes_copied = self.bytes_copied.saturating_add(bytes);
+    }
+}
+
 /// What the layer holds now. All zero once everything has gone back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Live {

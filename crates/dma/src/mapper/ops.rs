@@ -90,7 +90,7 @@ impl<P: Platform> Mapper<P> {
         })
     }
 
-    /// The first hand-over.
+    /// The first hand-over. Counts the mapping, if it succeeds.
     ///
     /// A bounce slot may hold somebody else's bytes, and what the device leaves unwritten must
     /// come back as it was, so the slot is filled even if the caller syncs later. If the device
@@ -98,18 +98,26 @@ impl<P: Platform> Mapper<P> {
     fn fill(&mut self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
         let skips = attrs.contains(Attrs::SKIP_CPU_SYNC);
         let zero = skips && !mapping.direction.device_writes();
+        let (mut copied, mut result) = (0u64, Ok(()));
         for run in mapping.bounced.iter() {
             if zero {
                 self.platform.bounce_zero(run.at, run.len);
-            } else {
-                self.copy_run(mapping.dev, run, SyncFor::Device)?;
+                continue;
+            }
+            result = self.copy_part_counting(run, (0, run.len), SyncFor::Device, &mut copied);
+            if result.is_err() {
+                break;
             }
         }
-        let maintained = !skips && mapping.needs_sync && self.maintain_direct(mapping);
-        if maintained || (!mapping.bounced.is_empty() && !zero) {
-            self.count_sync(mapping.dev, SyncFor::Device);
-        }
-        Ok(())
+        let done = result.is_ok();
+        let maintained = done && !skips && mapping.needs_sync && self.maintain_direct(mapping);
+        let synced = maintained || (done && !mapping.bounced.is_empty() && !zero);
+        self.count(mapping.dev, |c| {
+            c.maps = c.maps.saturating_add(done.into());
+            c.syncs_for_device = c.syncs_for_device.saturating_add(synced.into());
+            c.count_bounced(copied);
+        });
+        result
     }
 
     /// Takes the device's view away. Slots are used for something else next, so no translation
@@ -274,7 +282,6 @@ impl<P: Platform> DmaOps for Mapper<P> {
             self.take_down(mapping);
             return Err(err);
         }
-        self.count(dev, |c| c.maps = c.maps.saturating_add(1));
         self.live.mappings = self.live.mappings.saturating_add(1);
         Ok(mapping)
     }

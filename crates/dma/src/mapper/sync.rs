@@ -115,14 +115,11 @@ impl<P: Platform> Mapper<P> {
     ) -> Result<(), Error> {
         let mut copied = 0u64;
         let result = self.copy_part_counting(run, (offset, len), sync, &mut copied);
-        self.count(dev, |c| {
-            c.bytes_bounced = c.bytes_bounced.saturating_add(copied);
-            c.bytes_copied = c.bytes_copied.saturating_add(copied);
-        });
+        self.count(dev, |c| c.count_bounced(copied));
         result
     }
 
-    fn copy_part_counting(
+    pub(super) fn copy_part_counting(
         &mut self,
         run: &Bounced,
         (offset, len): (u64, u64),

@@ -29,9 +29,12 @@ const fn place(unit: u32) -> (usize, u32) {
     (((unit >> FAN_BITS) & 63) as usize, unit & 63)
 }
 
+/// The first word and the last with bits in them, and whether those are two.
+type Ends = ((usize, u64), (usize, u64), bool);
+
 /// The words that units `low` to `high` touch: the first and the last with the bits they touch
 /// there, and whether those are two.
-const fn ends_of(low: u32, high: u32) -> ((usize, u64), (usize, u64), bool) {
+const fn ends_of(low: u32, high: u32) -> Ends {
     let ((first, from), (last, to)) = (place(low), place(high));
     if first >= last {
         ((first, span(from, to)), (last, span(from, to)), false)
@@ -114,9 +117,12 @@ impl Leaf {
     }
 
     /// Frees units `low` to `high`, which are one range, or the first part of one.
-    #[inline]
     pub(super) fn release(&mut self, low: u32, high: u32) {
-        let ((first, head), (last, tail), two) = ends_of(low, high);
+        self.release_at(high, ends_of(low, high));
+    }
+
+    #[inline]
+    fn release_at(&mut self, high: u32, ((first, head), (last, tail), two): Ends) {
         self.free[first & 63] |= head;
         self.refit(first);
         if two {
@@ -129,11 +135,25 @@ impl Leaf {
         self.stale = true;
     }
 
+    /// Frees units `low` to `high` if they are one range or its later part; returns whether.
+    #[inline]
+    pub(super) fn release_one(&mut self, low: u32, high: u32) -> bool {
+        let ends = ends_of(low, high);
+        let one = self.is_one_at(high, ends, true);
+        if one {
+            self.release_at(high, ends);
+        }
+        one
+    }
+
     /// Whether units `low` to `high` are taken and, of their bits in `ends`, exactly the last one
     /// is set, or none if `ends` is false.
-    #[inline]
     pub(super) fn is_one(&self, low: u32, high: u32, ends: bool) -> bool {
-        let ((first, head), (last, tail), two) = ends_of(low, high);
+        self.is_one_at(high, ends_of(low, high), ends)
+    }
+
+    #[inline]
+    fn is_one_at(&self, high: u32, ((first, head), (last, tail), two): Ends, ends: bool) -> bool {
         let (_, bit) = place(high);
         let end = if ends { 1 << bit } else { 0 };
         if self.free[last & 63] & tail != 0 || self.ends[last & 63] & tail != end {

@@ -2,10 +2,10 @@
 //! nodes above hear of it only as far as it changes something for them.
 
 use super::RangeAllocator;
+use super::RangeError;
 use super::bits::highest;
 use super::inner::{MAX_HEIGHT, NONE, child_bits};
 use super::leaf::LEAF_BITS;
-use super::{RangeError, leaf::Leaf};
 
 /// The nodes from the root down to a leaf, by level.
 #[derive(Clone, Copy, Debug)]
@@ -217,20 +217,20 @@ impl RangeAllocator {
             node = self.inner(node)?.child(index_of(at, level));
         }
         way.set(0, node);
-        let leaf = self.leaves.get(node as usize)?;
         let (low, high) = (place_of(at), place_of(end));
         let starts_here = match (low, at) {
-            (_, 0) => true,
-            (0, at) => self.may_start_behind(at - 1),
-            (low, _) => leaf.may_start_behind(low - 1),
+            (0, 1..) => self.may_start_behind(at - 1),
+            _ => true,
         };
-        if !starts_here || !leaf.is_one(low, high, true) {
+        let leaf = self.leaves.get_mut(node as usize)?;
+        let starts_here = match low.checked_sub(1) {
+            Some(before) => leaf.may_start_behind(before),
+            None => starts_here,
+        };
+        if !starts_here || !leaf.release_one(low, high) {
             return Some(Err(RangeError::Invalid));
         }
-        let order = self.leaves.get_mut(node as usize).map(|leaf: &mut Leaf| {
-            leaf.release(low, high);
-            leaf.order()
-        })?;
+        let order = leaf.order();
         match top {
             Some(0) if order == WHOLE => self.recent.idle = true,
             Some(0) => {
