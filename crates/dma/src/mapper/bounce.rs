@@ -251,7 +251,7 @@ impl<P: Platform> Mapper<P> {
             self.plan_bounced(dev, info, (segments, guard), plan)
         };
         if result.is_err() {
-            self.release_slots(core::mem::take(&mut plan.bounced));
+            self.release_slots(&core::mem::take(&mut plan.bounced));
         }
         result
     }
@@ -474,8 +474,8 @@ impl<P: Platform> Mapper<P> {
     }
 
     /// Gives slots back without copying anything.
-    pub(super) fn release_slots(&mut self, runs: List<Bounced>) {
-        for run in runs.iter() {
+    pub(super) fn release_slots(&mut self, runs: &[Bounced]) {
+        for run in runs {
             self.release_run(run);
         }
     }

@@ -164,7 +164,7 @@ impl<P: Platform> Mapper<P> {
             direct: None,
         };
         if let Err(err) = self.enter_piece(links, &info, &mut piece) {
-            self.release_slots(piece.bounced);
+            self.release_slots(&piece.bounced);
             return Err(err);
         }
         links.pieces.insert(place, piece);
@@ -322,7 +322,7 @@ impl<P: Platform> Mapper<P> {
                     self.platform.cache_invalidate(direct.addr, direct.len);
                 }
             }
-            self.release_slots(piece.bounced);
+            self.release_slots(&piece.bounced);
         }
     }
 

@@ -74,7 +74,7 @@ impl<P: Platform> Mapper<P> {
         let (output, iova) = match addressed {
             Ok(done) => done,
             Err(err) => {
-                self.release_slots(plan.bounced);
+                self.release_slots(&plan.bounced);
                 return Err(err);
             }
         };
@@ -131,9 +131,9 @@ impl<P: Platform> Mapper<P> {
     }
 
     /// Takes the device's view away and gives slots back, copying nothing.
-    fn take_down(&mut self, mapping: Mapping<P>) {
-        self.end_view(&mapping);
-        self.release_slots(mapping.bounced);
+    fn take_down(&mut self, mapping: &Mapping<P>) {
+        self.end_view(mapping);
+        self.release_slots(&mapping.bounced);
     }
 }
 
@@ -279,7 +279,7 @@ impl<P: Platform> DmaOps for Mapper<P> {
         }
         let mapping = self.map_table(dev, &info, table, direction, attrs)?;
         if let Err(err) = self.fill(&mapping, attrs) {
-            self.take_down(mapping);
+            self.take_down(&mapping);
             return Err(err);
         }
         self.live.mappings = self.live.mappings.saturating_add(1);
@@ -294,7 +294,7 @@ impl<P: Platform> DmaOps for Mapper<P> {
         }
         self.count(mapping.dev, |c| c.unmaps = c.unmaps.saturating_add(1));
         self.live.mappings = self.live.mappings.saturating_sub(1);
-        self.release_slots(mapping.bounced);
+        self.release_slots(&mapping.bounced);
     }
 
     fn sync(&mut self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool {
