@@ -44,21 +44,30 @@ struct Slots {
 }
 
 /// Which parts of a table go where.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
     /// What the device will be shown, in order, if any of it bounces.
     targets: List<Segment>,
     /// The parts that do not bounce.
-    pub(super) direct: List<Segment>,
+    direct: &'a mut List<Segment>,
     /// The parts that do.
-    pub(super) bounced: List<Bounced>,
+    bounced: &'a mut List<Bounced>,
 }
 
-impl Plan {
+impl<'a> Plan<'a> {
+    /// A plan whose parts go into two empty lists.
+    pub(super) const fn new(direct: &'a mut List<Segment>, bounced: &'a mut List<Bounced>) -> Self {
+        Self {
+            targets: List::new(),
+            direct,
+            bounced,
+        }
+    }
+
     /// What the device will be shown, in order.
     pub(super) fn targets(&self) -> &[Segment] {
         if self.bounced.is_empty() {
-            &self.direct
+            self.direct
         } else {
             &self.targets
         }
@@ -217,7 +226,7 @@ impl<P: Platform> Mapper<P> {
         info: &DeviceInfo,
         (segments, owned): (&[Segment], u64),
         attrs: Attrs,
-        plan: &mut Plan,
+        plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
         let refuses = attrs.intersects(Attrs::NO_BOUNCE | Attrs::REQUIRE_COHERENT);
         let guard = self.guard(dev, info, owned);
@@ -246,12 +255,12 @@ impl<P: Platform> Mapper<P> {
             return Err(refusal(wanted));
         }
         let result = if wanted == 0 {
-            plan_direct(segments, attrs, &mut plan.direct)
+            plan_direct(segments, attrs, plan.direct)
         } else {
             self.plan_bounced(dev, info, (segments, guard), plan)
         };
         if result.is_err() {
-            self.release_slots(&core::mem::take(&mut plan.bounced));
+            self.release_slots(&core::mem::take(plan.bounced));
         }
         result
     }
@@ -261,7 +270,7 @@ impl<P: Platform> Mapper<P> {
         dev: P::Device,
         info: &DeviceInfo,
         (segments, guard): (&[Segment], Option<Guard>),
-        plan: &mut Plan,
+        plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
         let (mut rest, mut offset) = (segments, 0u64);
         // Memory that must keep its place in the pool is not put behind other memory there.
@@ -294,7 +303,7 @@ impl<P: Platform> Mapper<P> {
                 }
                 _ if !bounces => {
                     plan_direct(group, Attrs::empty(), &mut plan.targets)?;
-                    plan_direct(group, Attrs::empty(), &mut plan.direct)?;
+                    plan_direct(group, Attrs::empty(), plan.direct)?;
                 }
                 _ => self.plan_group(info, (group, offset), mask, plan)?,
             }
@@ -328,7 +337,7 @@ impl<P: Platform> Mapper<P> {
         info: &DeviceInfo,
         (group, offset): (&[Segment], u64),
         mask: u64,
-        plan: &mut Plan,
+        plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
         let Err(err) = self.bounce_run(info, (group, offset), mask, plan) else {
             return Ok(());
@@ -352,7 +361,7 @@ impl<P: Platform> Mapper<P> {
         info: &DeviceInfo,
         (segment, offset): (Segment, u64),
         guard: Guard,
-        plan: &mut Plan,
+        plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
         let ends = Ends::of(segment, guard);
         let mut at = segment.addr;
@@ -386,7 +395,7 @@ impl<P: Platform> Mapper<P> {
         info: &DeviceInfo,
         (group, offset): (&[Segment], u64),
         mask: u64,
-        plan: &mut Plan,
+        plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
         let len = total_len(group)?;
         let mut sources = List::new();

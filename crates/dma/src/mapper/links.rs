@@ -180,14 +180,14 @@ impl<P: Platform> Mapper<P> {
         piece: &mut Piece,
     ) -> Result<(), Error> {
         let dev = links.dev;
-        let mut plan = Plan::default();
+        let (mut direct, mut bounced) = (List::new(), List::new());
+        let mut plan = Plan::new(&mut direct, &mut bounced);
         match self.plan(dev, info, (&[piece.memory], 1), piece.attrs, &mut plan) {
             Err(Error::Unmappable(reason)) if reason.constraint == Constraint::NoBounce => {
                 return Err(Error::Forbidden(reason));
             }
             other => other?,
         }
-        piece.direct = plan.direct.first().copied();
         let mut at = piece.base;
         let first = links.range.base.saturating_add(piece.base);
         let granule = links.range.granule;
@@ -210,7 +210,8 @@ impl<P: Platform> Mapper<P> {
             }
             at = at.saturating_add(len);
         }
-        piece.bounced = core::mem::take(&mut plan.bounced);
+        piece.direct = direct.first().copied();
+        piece.bounced = bounced;
         if result.is_ok() {
             result = self.fill_piece(info, dev, piece);
         }

@@ -2,6 +2,7 @@
 
 use super::bounce::Plan;
 use super::iommu::Shape;
+use super::list::List;
 use super::{Alloc, Mapper, Mapping, Table, collect, copy_segments, push_segment, total_len};
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment,
@@ -36,27 +37,23 @@ impl<P: Platform> Mapper<P> {
         })
     }
 
+    /// Fills in a mapping that was made for the device and the direction. It is empty if that fails.
     fn map_table(
         &mut self,
-        dev: P::Device,
         info: &DeviceInfo,
         table: &Table<P>,
-        direction: Direction,
         attrs: Attrs,
-    ) -> Result<Mapping<P>, Error> {
+        mapping: &mut Mapping<P>,
+    ) -> Result<(), Error> {
+        let (dev, direction) = (mapping.dev, mapping.direction);
         let cached = table.caching == Caching::Cached && !attrs.contains(Attrs::MMIO);
-        let needs_sync = cached && info.coherency == Coherency::NonCoherent;
-        if needs_sync && attrs.contains(Attrs::REQUIRE_COHERENT) {
+        mapping.needs_sync = cached && info.coherency == Coherency::NonCoherent;
+        if mapping.needs_sync && attrs.contains(Attrs::REQUIRE_COHERENT) {
             return Err(Error::Unsupported);
         }
-        let mut plan = Plan::default();
-        self.plan(
-            dev,
-            info,
-            (&table.segments, table.granule),
-            attrs,
-            &mut plan,
-        )?;
+        let mut plan = Plan::new(&mut mapping.direct, &mut mapping.bounced);
+        let memory = (&table.segments[..], table.granule);
+        self.plan(dev, info, memory, attrs, &mut plan)?;
         let shape = Shape {
             direction,
             caching: table.caching,
@@ -71,23 +68,16 @@ impl<P: Platform> Mapper<P> {
                 .map_iommu(dev, info, iommu, plan.targets(), shape)
                 .map(|(output, range)| (output, Some(range))),
         };
-        let (output, iova) = match addressed {
-            Ok(done) => done,
-            Err(err) => {
-                self.release_slots(&plan.bounced);
-                return Err(err);
+        match addressed {
+            Ok((output, iova)) => {
+                (mapping.output, mapping.iova) = (output, iova);
+                Ok(())
             }
-        };
-        let (direct, bounced) = (plan.direct, plan.bounced);
-        Ok(Mapping {
-            dev,
-            direction,
-            output,
-            direct,
-            bounced,
-            iova,
-            needs_sync,
-        })
+            Err(err) => {
+                self.release_slots(&core::mem::take(&mut mapping.bounced));
+                Err(err)
+            }
+        }
     }
 
     /// The first hand-over. Counts the mapping, if it succeeds.
@@ -277,7 +267,16 @@ impl<P: Platform> DmaOps for Mapper<P> {
         if self.known_mut(dev).is_none() {
             self.state_mut(dev)?;
         }
-        let mapping = self.map_table(dev, &info, table, direction, attrs)?;
+        let mut mapping = Mapping {
+            dev,
+            direction,
+            output: List::new(),
+            direct: List::new(),
+            bounced: List::new(),
+            iova: None,
+            needs_sync: false,
+        };
+        self.map_table(&info, table, attrs, &mut mapping)?;
         if let Err(err) = self.fill(&mapping, attrs) {
             self.take_down(&mapping);
             return Err(err);
