@@ -6,7 +6,7 @@ use super::list::List;
 use super::{Alloc, Mapper, Mapping, Table, collect, copy_segments, push_segment, total_len};
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment,
-    Error, Platform, Reason, Segment, SyncFor,
+    Error, Platform, Reason, Segment, SegmentMode, SyncFor,
 };
 use ::alloc::vec::Vec;
 
@@ -40,7 +40,7 @@ impl<P: Platform> Mapper<P> {
     /// Fills in a mapping that was made for the device and the direction. It is empty if that fails.
     fn map_table(
         &mut self,
-        info: &DeviceInfo,
+        (info, mode): (&DeviceInfo, SegmentMode),
         table: &Table<P>,
         attrs: Attrs,
         mapping: &mut Mapping<P>,
@@ -57,7 +57,7 @@ impl<P: Platform> Mapper<P> {
         let shape = Shape {
             direction,
             caching: table.caching,
-            mode: self.state(dev).map(|state| state.mode).unwrap_or_default(),
+            mode,
             one_run: attrs.contains(Attrs::ONE_RUN),
         };
         let addressed = match &info.iommu {
@@ -264,9 +264,10 @@ impl<P: Platform> DmaOps for Mapper<P> {
         attrs: Attrs,
     ) -> Result<Self::Mapping, Error> {
         let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
-        if self.known_mut(dev).is_none() {
-            self.state_mut(dev)?;
-        }
+        let mode = match self.known_mut(dev) {
+            Some(state) => state.mode,
+            None => self.state_mut(dev)?.mode,
+        };
         let mut mapping = Mapping {
             dev,
             direction,
@@ -276,7 +277,7 @@ impl<P: Platform> DmaOps for Mapper<P> {
             iova: None,
             needs_sync: false,
         };
-        self.map_table(&info, table, attrs, &mut mapping)?;
+        self.map_table((&info, mode), table, attrs, &mut mapping)?;
         if let Err(err) = self.fill(&mapping, attrs) {
             self.take_down(&mapping);
             return Err(err);
