@@ -3,11 +3,13 @@
 use super::heap_exhausted;
 use crate::Error;
 use alloc::vec::Vec;
+use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 
 /// Some items, in order.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum List<T> {
+    #[default]
     Empty,
     One(T),
     Many(Vec<T>),
@@ -54,7 +56,7 @@ impl<T> List<T> {
     pub(super) fn push(&mut self, item: T) -> Result<(), Error> {
         if let Self::Empty = self {
             // Nothing is there to be dropped.
-            core::mem::forget(core::mem::replace(self, Self::One(item)));
+            let _ = ManuallyDrop::new(core::mem::replace(self, Self::One(item)));
             return Ok(());
         }
         self.reserve(1)?;
@@ -62,12 +64,6 @@ impl<T> List<T> {
             items.push(item);
         }
         Ok(())
-    }
-}
-
-impl<T> Default for List<T> {
-    fn default() -> Self {
-        Self::Empty
     }
 }
 

@@ -19,7 +19,8 @@ pub(super) const fn child_bits(level: u32) -> u32 {
 /// Sixty-four children.
 ///
 /// # Invariants
-/// A child with a node is mixed: neither wholly free nor wholly taken by one range. Bit `i` of
+/// A child with a node is mixed: neither wholly free nor wholly taken by one range; one leaf of the
+/// space may be wholly free without the nodes above it knowing (`Recent::idle`). Bit `i` of
 /// `fits[k]` says that child `i` has an aligned free block of `2^k` units, and `orders[i]` is the
 /// largest such `k`. `ends` has a bit for a child without a node whose last unit ends a range.
 #[derive(Clone, Debug)]

@@ -45,7 +45,9 @@ struct Run {
 ///
 /// # Cost
 /// `take` and `give_back` visit one path of the tree, or two for a range over a border: a bound
-/// that depends on the size of the space alone. Only the second search, and the number in
+/// that depends on the size of the space alone. A range inside one leaf (4096 units) that may lie
+/// anywhere costs less: the path taken last is remembered, and followed as far as it is the same.
+/// Only the second search, and the number in
 /// [`RangeError::Exhausted`], bring summaries up to date along the paths that changed since the
 /// last one; a summary is computed once for each change at most. With an alignment above one the
 /// second search may look at runs that are long enough but badly placed.

@@ -1,11 +1,10 @@
 //! The short way: what lies in one leaf, as most ranges do, is taken and given back there, and the
 //! nodes above hear of it only as far as it changes something for them.
 
-use super::RangeAllocator;
-use super::RangeError;
 use super::bits::highest;
 use super::inner::{MAX_HEIGHT, NONE, child_bits};
 use super::leaf::LEAF_BITS;
+use super::{RangeAllocator, RangeError};
 
 /// The nodes from the root down to a leaf, by level.
 #[derive(Clone, Copy, Debug)]
