@@ -299,6 +299,14 @@ fn a_leaf_that_became_free_is_known_of() {
         idle(&mut kept, look);
         kept.reserve(ALL - 4096, ALL - 1).unwrap();
         assert_eq!(kept.take(1, 1, u64::MAX), Ok(ALL - 4097));
+        // What leaves the largest block of a leaf as it is changes the runs all the same.
+        let mut quiet = space();
+        for n in 1..4 {
+            assert_eq!(quiet.take(1, 1, u64::MAX), Ok(ALL - n));
+            assert_eq!(quiet.largest_free(u64::MAX), ALL - n);
+        }
+        quiet.give_back(ALL - 3, 1).unwrap();
+        assert_eq!(quiet.largest_free(u64::MAX), ALL - 2);
         // The leaf in front is the one to take from, once it has room.
         let mut above = space();
         let full = above.take(4096, 1, u64::MAX).unwrap();
