@@ -266,7 +266,8 @@ proptest! {
 /// A leaf that became free is only told of when that matters; here it does.
 #[test]
 fn a_leaf_that_became_free_is_known_of() {
-    const ALL: u64 = 1 << 18;
+    // Nodes of two levels above the leaves, and the root.
+    const ALL: u64 = 1 << 24;
     // As much again, above, is taken: what lies on the way to the limit is never remembered.
     let space = || {
         let mut space = RangeAllocator::new(0, 2 * ALL - 1).unwrap();
