@@ -118,7 +118,12 @@ impl Inner {
             // CAST: at most 54.
             return largest_order(whole).saturating_add(bits as i8);
         }
-        // What fits a larger block fits a smaller one, so the masks shrink with the order.
+        // What fits a larger block fits a smaller one, so the masks shrink with the order. Where
+        // much is live, single units are what is left.
+        let [first, second, ..] = self.fits;
+        if second == 0 {
+            return i8::from(first != 0) - 1;
+        }
         // CAST: at most 49.
         self.fits.partition_point(|&mask| mask != 0) as i8 - 1
     }
