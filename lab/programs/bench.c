@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define OUT V4L2_BUF_TYPE_VIDEO_OUTPUT
+#define IN V4L2_BUF_TYPE_VIDEO_CAPTURE
 #define ROUNDS 21
 
 static const char *prefix;
@@ -168,10 +169,26 @@ static int heap_buffer(void)
 	return a.fd;
 }
 
+/* Buffers of the other queue, as dma-bufs: then both ends are the loaded module's. */
+static void exported(int fds[2])
+{
+	struct v4l2_format f = { .type = IN, .fmt.pix.sizeimage = bytes };
+	struct v4l2_requestbuffers r = { .type = IN, .memory = V4L2_MEMORY_MMAP, .count = 2 };
+
+	must(video, VIDIOC_S_FMT, &f, "format");
+	must(video, VIDIOC_REQBUFS, &r, "reqbufs");
+	for (int i = 0; i < 2; i++) {
+		struct v4l2_exportbuffer e = { .type = IN, .index = i, .flags = O_CLOEXEC };
+
+		must(video, VIDIOC_EXPBUF, &e, "expbuf");
+		fds[i] = e.fd;
+	}
+}
+
 int main(int argc, char **argv)
 {
 	uint8_t *a, *b;
-	int heap[2];
+	int own[2], heap[2];
 
 	prefix = argc > 2 ? argv[2] : "x";
 	video = open(argv[1], O_RDWR);
@@ -182,6 +199,8 @@ int main(int argc, char **argv)
 	allocate("alloc-1m", 1 << 20);
 	map_and_export();
 	streaming("cycle-mmap", V4L2_MEMORY_MMAP, 0, 0, 0);
+	exported(own);
+	streaming("export-moving", V4L2_MEMORY_DMABUF, own[0], own[1], 1);
 	/* Only an IOMMU makes one run of these. */
 	if (argc > 3 && !strcmp(argv[3], "iommu")) {
 		a = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
