@@ -84,7 +84,11 @@ void vb3_rs_holders(void *rust, struct seq_file *file);
 /* Kinds of users; UserKind in src/entry.rs. */
 enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT };
 
-/* Whether the next step that can fail is to fail, for tests. */
+/* Counts who has allocated memory; the last one ends it. In memops.c. */
+void vb3_add_user(struct vb3_buf *buf, int kind);
+void vb3_drop_user(struct vb3_buf *buf, int kind);
+
+/* Whether the next step that can fail is to fail, for tests. In shim.c. */
 bool vb3_fails(void);
 
 /* The list of all buffers, in debug.c. */

@@ -10,7 +10,7 @@
 
 struct vb3_buf;
 
-/* Memory operations, in shim.c. */
+/* Memory operations, in memops.c. */
 void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size);
 void vb3_op_put(void *priv);
 struct dma_buf *vb3_op_get_dmabuf(struct vb2_buffer *vb, void *priv, unsigned long flags);

@@ -1,6 +1,7 @@
 //! The C side, as the shim offers it: kernel structures are pointers to nothing known.
 //!
-//! Declared in the order of `module/shim.c`, `link.c` and `debug.c`, which say what each wraps.
+//! Declared in the order of `module/shim.c`, `dmabuf.c`, `link.c` and `debug.c`, which say what each
+//! wraps.
 
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
 

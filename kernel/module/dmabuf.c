@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* dma-bufs, of others for the Rust object and of the module's own for others. */
+#include <linux/dma-buf.h>
+#include <linux/module.h>
+
+#include <media/videobuf2-core.h>
+
+#include "buffer.h"
+#include "vb3.h"
+
+/* Other people's dma-bufs. */
+
+u64 vb3_buf_size(struct dma_buf *buf)
+{
+	return buf->size;
+}
+
+struct dma_buf_attachment *vb3_buf_attach(struct dma_buf *buf, struct device *dev)
+{
+	return vb3_fails() ? ERR_PTR(-ENOMEM) : dma_buf_attach(buf, dev);
+}
+
+void vb3_buf_detach(struct dma_buf_attachment *attachment)
+{
+	dma_buf_detach(attachment->dmabuf, attachment);
+}
+
+struct sg_table *vb3_buf_map(struct dma_buf_attachment *attachment, int direction)
+{
+	if (vb3_fails())
+		return ERR_PTR(-ENOMEM);
+	return dma_buf_map_attachment_unlocked(attachment, direction);
+}
+
+void vb3_buf_unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt, int direction)
+{
+	dma_buf_unmap_attachment_unlocked(attachment, sgt, direction);
+}
+
+int vb3_buf_begin(struct dma_buf *buf, int direction)
+{
+	return dma_buf_begin_cpu_access(buf, direction);
+}
+
+int vb3_buf_end(struct dma_buf *buf, int direction)
+{
+	return dma_buf_end_cpu_access(buf, direction);
+}
+
+void *vb3_buf_vmap(struct dma_buf *buf)
+{
+	struct iosys_map map;
+
+	if (vb3_fails() || dma_buf_vmap_unlocked(buf, &map))
+		return NULL;
+	return map.vaddr;
+}
+
+void vb3_buf_vunmap(struct dma_buf *buf, void *vaddr)
+{
+	struct iosys_map map = IOSYS_MAP_INIT_VADDR(vaddr);
+
+	dma_buf_vunmap_unlocked(buf, &map);
+}
+
+/* Our own dma-bufs. */
+
+static int buf_attach(struct dma_buf *dbuf, struct dma_buf_attachment *attachment)
+{
+	u64 key = 0;
+	int ret = vb3_rs_attach(RUST((struct vb3_buf *)dbuf->priv), attachment->dev, &key);
+
+	attachment->priv = (void *)(unsigned long)key;
+	return ret;
+}
+
+static u64 key_of(struct dma_buf_attachment *attachment)
+{
+	return (unsigned long)attachment->priv;
+}
+
+static void buf_detach(struct dma_buf *dbuf, struct dma_buf_attachment *attachment)
+{
+	vb3_rs_detach(RUST((struct vb3_buf *)dbuf->priv), key_of(attachment));
+}
+
+static struct sg_table *buf_map(struct dma_buf_attachment *attachment,
+				enum dma_data_direction direction)
+{
+	struct vb3_buf *buf = attachment->dmabuf->priv;
+
+	return vb3_rs_map(RUST(buf), key_of(attachment), direction);
+}
+
+static void buf_unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt,
+		      enum dma_data_direction direction)
+{
+	struct vb3_buf *buf = attachment->dmabuf->priv;
+
+	vb3_rs_unmap(RUST(buf), key_of(attachment));
+}
+
+static void cpu_access(struct vb3_buf *buf, enum dma_data_direction direction, bool begin)
+{
+	atomic_add(vb3_rs_cpu_access(RUST(buf), direction, begin), &buf->synced);
+}
+
+static int buf_begin(struct dma_buf *dbuf, enum dma_data_direction direction)
+{
+	cpu_access(dbuf->priv, direction, true);
+	return 0;
+}
+
+static int buf_end(struct dma_buf *dbuf, enum dma_data_direction direction)
+{
+	cpu_access(dbuf->priv, direction, false);
+	return 0;
+}
+
+static int buf_vmap(struct dma_buf *dbuf, struct iosys_map *map)
+{
+	void *vaddr = vb3_rs_vaddr(RUST((struct vb3_buf *)dbuf->priv));
+
+	if (!vaddr)
+		return -EINVAL;
+	iosys_map_set_vaddr(map, vaddr);
+	return 0;
+}
+
+static int buf_mmap(struct dma_buf *dbuf, struct vm_area_struct *vma)
+{
+	return vb3_op_mmap(dbuf->priv, vma);
+}
+
+static void buf_release(struct dma_buf *dbuf)
+{
+	vb3_drop_user(dbuf->priv, VB3_EXPORT);
+}
+
+static const struct dma_buf_ops vb3_buf_ops = {
+	.attach = buf_attach,
+	.detach = buf_detach,
+	.map_dma_buf = buf_map,
+	.unmap_dma_buf = buf_unmap,
+	.begin_cpu_access = buf_begin,
+	.end_cpu_access = buf_end,
+	.vmap = buf_vmap,
+	.mmap = buf_mmap,
+	.release = buf_release,
+};
+
+struct dma_buf *vb3_export(const void *payload, u64 bytes, unsigned long flags)
+{
+	DEFINE_DMA_BUF_EXPORT_INFO(info);
+	struct dma_buf *dbuf;
+
+	info.ops = &vb3_buf_ops;
+	info.size = bytes;
+	info.flags = flags;
+	info.priv = BUF(payload);
+	vb3_add_user(info.priv, VB3_EXPORT);
+	dbuf = vb3_fails() ? ERR_PTR(-ENOMEM) : dma_buf_export(&info);
+	if (!IS_ERR(dbuf))
+		return dbuf;
+	vb3_drop_user(info.priv, VB3_EXPORT);
+	return NULL;
+}
