@@ -2,7 +2,7 @@
 
 use crate::picture::{Frame, HEIGHT_MAX, Layout, Matrix, SIZE_MIN, Size, WIDTH_MAX};
 use crate::spec::{DeviceSpec, MAX_FPS};
-use crate::surface::{EINVAL, Surface, Trouble};
+use crate::surface::{EINVAL, Surface, Trouble, align_lines};
 use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, Prepare};
 use vb3_v4l2::{
     Bus, Colorimetry, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
@@ -58,6 +58,8 @@ pub(crate) struct Mode {
     pub(crate) format: Format,
     pub(crate) interval: Fraction,
     default_interval: Fraction,
+    /// Bytes that lines are multiples of.
+    stride: u32,
 }
 
 /// The formats of a camera or display; `accepts` tells which layouts the device can take.
@@ -92,7 +94,9 @@ impl Mode {
             Some(wanted) => formats.iter().find(|pixel| pixel.fourcc == wanted),
             None => formats.first(),
         }?;
-        let mut format = Format::new(pixel, size.width(), size.height())?;
+        let stride = spec.stride.unwrap_or(1);
+        let format = Format::new(pixel, size.width(), size.height())?;
+        let mut format = align_lines(format, &formats, stride)?;
         format.color = if captures {
             COLOR
         } else {
@@ -109,6 +113,7 @@ impl Mode {
             format,
             interval,
             default_interval: interval,
+            stride,
         })
     }
 
@@ -133,7 +138,9 @@ impl Mode {
     }
 
     pub(crate) fn try_format(&self, wanted: &Format, keep_color: bool) -> Format {
-        let Some(mut format) = Format::negotiate(wanted, &self.formats, SIZES, keep_color) else {
+        let negotiated = Format::negotiate(wanted, &self.formats, SIZES, keep_color)
+            .and_then(|format| align_lines(format, &self.formats, self.stride));
+        let Some(mut format) = negotiated else {
             return self.format;
         };
         if !keep_color {

@@ -332,7 +332,7 @@ pub const OPTIONS: &[OptionHelp] = &[
     help(
         "stride",
         "a power of two from 1 to 4096",
-        "bytes that lines of pictures are multiples of (codecs and converters)",
+        "bytes that lines of pictures are multiples of (default 1)",
     ),
     help(
         "node",

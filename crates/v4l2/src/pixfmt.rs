@@ -258,7 +258,7 @@ impl PixelFormat {
             return Some(self.compressed_layout(width, height, 0));
         }
         let shortest = self.line_bytes(index, width)?;
-        // Whole macropixels only.
+        // Whole macropixels only, and whole lines of chroma.
         let align = self.line_alignment(index);
         let longest = max_bytesperline - max_bytesperline % align;
         let wanted = bytesperline.min(longest).checked_next_multiple_of(align)?;
@@ -322,6 +322,10 @@ impl PixelFormat {
     }
 
     fn line_alignment(&self, index: usize) -> u32 {
+        if self.align.0 <= 1 {
+            // Pixels that stand alone may end anywhere.
+            return 1;
+        }
         let bytes = self.components.get(index).map_or(1, |c| c.bytes_per_pixel);
         bytes.saturating_mul(self.align.0).max(1)
     }

@@ -182,6 +182,31 @@ fn lines_go_where_bytesperline_says_and_padding_stays() {
 }
 
 #[test]
+fn lines_are_multiples_of_the_stride_of_the_spec() {
+    for (options, lines, longer_lines) in [
+        ("", [32, 48], 132),
+        (",stride=64", [64, 64], 192),
+        (",stride=256", [256, 256], 256),
+    ] {
+        let camera = camera(&format!("camera,size=16x8{options}"));
+        let first = camera.format(Flow::Capture);
+        let mut rgb = first;
+        rgb.fourcc = FourCc::RGB24;
+        rgb.planes[0].bytesperline = 0;
+        let rgb = camera.try_format(Flow::Capture, &rgb);
+        assert_eq!(rgb.fourcc, FourCc::RGB24);
+        let found = [first, rgb].map(|format| format.planes[0].bytesperline);
+        assert_eq!(found, lines, "{options}");
+        let sizes = [first, rgb].map(|format| format.planes[0].sizeimage);
+        assert_eq!(sizes, lines.map(|line| line * 8), "{options}");
+        let mut longer = first;
+        longer.planes[0].bytesperline = 129;
+        let longer = camera.try_format(Flow::Capture, &longer).planes[0].bytesperline;
+        assert_eq!(longer, longer_lines, "{options}");
+    }
+}
+
+#[test]
 fn nv12_lies_in_one_plane_and_nv12m_in_two() {
     let picture = wanted(Layout::Nv12, 0);
     for padding in [0, 16] {

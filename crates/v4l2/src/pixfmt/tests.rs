@@ -21,9 +21,10 @@ fn sizes_of_640x480() {
 fn longer_lines_are_kept_and_rounded() {
     assert_eq!(layout(FourCc::NV12, 0, 1024), Some((1024, 1024 * 720)));
     assert_eq!(layout(FourCc::YUYV, 0, 1281), Some((1284, 1284 * 480)));
+    assert_eq!(layout(FourCc::RGB24, 0, 2048), Some((2048, 2048 * 480)));
     assert_eq!(
         layout(FourCc::RGB24, 0, u32::MAX),
-        Some((16383, 16383 * 480))
+        Some((16384, 16384 * 480))
     );
     assert_eq!(layout(FourCc::RGB24, 0, 1), Some((1920, 1920 * 480)));
 }

@@ -161,6 +161,14 @@ fn mplane_with_the_others_dmabufs() {
 }
 
 #[test]
+fn devices_of_long_lines() {
+    let long = |spec: &str| format!("{spec},stride=1024");
+    for spec in DEVICES.into_iter().chain([SCALER]).map(long) {
+        expect_compliant("soc-iommu", &[&spec], &[]);
+    }
+}
+
+#[test]
 fn vmalloc_devices() {
     let vmalloc = |spec: &str| format!("{spec},alloc=vmalloc");
     for spec in DEVICES.map(vmalloc) {

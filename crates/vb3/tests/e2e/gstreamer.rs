@@ -134,14 +134,17 @@ fn expect_all_shown(outcome: &Outcome) {
 }
 
 /// Camera to display within one pipeline.
-fn expect_passed_on(machine: &str, [src, sink]: [&str; 2]) -> Option<Outcome> {
+fn expect_passed_on(machine: &str, options: &str, [src, sink]: [&str; 2]) -> Option<Outcome> {
     if lacks("gst-launch-1.0") {
         return None;
     }
     let outcome = Run::on(machine)
-        .device(format!("camera=pattern,format=NV12,{}", size_option()))
         .device(format!(
-            "display=shown.raw,format=NV12,clock=free,{}",
+            "camera=pattern,format=NV12,{}{options}",
+            size_option()
+        ))
+        .device(format!(
+            "display=shown.raw,format=NV12,clock=free,{}{options}",
             size_option()
         ))
         .program(["gst-launch-1.0", "-q", "v4l2src", "device=/dev/video0"])
@@ -167,7 +170,7 @@ fn expect_passed_on(machine: &str, [src, sink]: [&str; 2]) -> Option<Outcome> {
 #[test]
 fn camera_to_display_without_a_copy() {
     for machine in crate::common::MACHINES {
-        let Some(outcome) = expect_passed_on(machine, ["dmabuf", "dmabuf-import"]) else {
+        let Some(outcome) = expect_passed_on(machine, "", ["dmabuf", "dmabuf-import"]) else {
             return;
         };
         assert_eq!(outcome.queue("/dev/video1").memory, "dmabuf", "{machine}");
@@ -182,10 +185,30 @@ fn camera_to_display_without_a_copy() {
 #[test]
 fn display_to_camera_without_a_copy() {
     for machine in crate::common::MACHINES {
-        let Some(outcome) = expect_passed_on(machine, ["dmabuf-import", "dmabuf"]) else {
+        let Some(outcome) = expect_passed_on(machine, "", ["dmabuf-import", "dmabuf"]) else {
             return;
         };
         assert_eq!(outcome.queue("/dev/video0").memory, "dmabuf", "{machine}");
+    }
+}
+
+/// Only what is of the picture is shown, and nothing is copied to leave the rest out.
+#[test]
+fn lines_longer_than_a_pictures() {
+    let Some(shown) = show("pc", ",stride=1024", "mmap") else {
+        return;
+    };
+    expect_all_shown(&shown);
+    let lines = u64::from(SIZE.1);
+    let bytes = shown.queue("/dev/video0").peak_bytes;
+    assert_eq!(bytes % (1024 * lines), 0, "{bytes}");
+    for machine in ["pc", "soc-noncoherent"] {
+        let modes = ["dmabuf", "dmabuf-import"];
+        let Some(outcome) = expect_passed_on(machine, ",stride=1024", modes) else {
+            return;
+        };
+        let bytes = outcome.queue("/dev/video0").peak_bytes;
+        assert_eq!(bytes % (1024 * lines * 3 / 2), 0, "{machine}: {bytes}");
     }
 }
 
