@@ -14,18 +14,33 @@
 /* Bytes of a buffer with its payload. */
 static size_t buf_bytes __ro_after_init;
 
-static struct vb3_buf *new_buf(struct vb2_buffer *vb)
+static struct vb3_buf *new_buf(struct vb2_buffer *vb, struct device *dev)
 {
-	/* The payload is written before it is read. */
-	struct vb3_buf *buf = vb3_fails() ? NULL : kmalloc(buf_bytes, GFP_KERNEL);
+	struct vb3_buf *buf;
 
+	if (WARN_ON(!dev))
+		return ERR_PTR(-EINVAL);
+	/* The payload is written before it is read. */
+	buf = vb3_fails() ? NULL : kmalloc(buf_bytes, GFP_KERNEL);
 	if (!buf)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 	buf->vb = vb;
 	buf->dma_addr = 0;
 	refcount_set(&buf->users, 0);
 	atomic_set(&buf->synced, 0);
 	atomic_set(&buf->skipped, 0);
+	return buf;
+}
+
+/* What the Rust object made of a new buffer, by what it returned. */
+static void *made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr)
+{
+	if (ret < 0) {
+		kfree(buf);
+		return ERR_PTR(ret);
+	}
+	buf->is_handed_over = ret;
+	vb3_list(buf, dev, addr);
 	return buf;
 }
 
@@ -51,26 +66,17 @@ void vb3_drop_user(struct vb3_buf *buf, int kind)
 void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size)
 {
 	struct vb2_queue *q = vb->vb2_queue;
-	struct vb3_buf *buf;
+	struct vb3_buf *buf = new_buf(vb, dev);
 	u64 addr = 0;
 	int ret;
 
-	if (WARN_ON(!dev))
-		return ERR_PTR(-EINVAL);
-	buf = new_buf(vb);
-	if (!buf)
-		return ERR_PTR(-ENOMEM);
+	if (IS_ERR(buf))
+		return buf;
 	mutex_init(&buf->lock);
+	refcount_set(&buf->users, 1);
 	ret = vb3_rs_alloc(RUST(buf), dev, size, q->dma_dir, (__force unsigned int)q->gfp_flags,
 			   q->dma_attrs, q->non_coherent_mem, &addr);
-	if (ret < 0) {
-		kfree(buf);
-		return ERR_PTR(ret);
-	}
-	buf->is_handed_over = ret;
-	refcount_set(&buf->users, 1);
-	vb3_list(buf, dev, addr);
-	return buf;
+	return made(buf, ret, dev, addr);
 }
 
 void vb3_op_put(void *priv)
@@ -161,24 +167,15 @@ int vb3_op_mmap(void *priv, struct vm_area_struct *vma)
 void *vb3_op_get_userptr(struct vb2_buffer *vb, struct device *dev, unsigned long vaddr,
 			 unsigned long size)
 {
-	struct vb3_buf *buf;
+	struct vb3_buf *buf = new_buf(vb, dev);
 	u64 addr = 0;
 	int ret;
 
-	if (WARN_ON(!dev))
-		return ERR_PTR(-EINVAL);
-	buf = new_buf(vb);
-	if (!buf)
-		return ERR_PTR(-ENOMEM);
+	if (IS_ERR(buf))
+		return buf;
 	/* Nobody locks user memory. */
 	ret = vb3_rs_get_userptr(RUST(buf), dev, vaddr, size, vb->vb2_queue->dma_dir, &addr);
-	if (ret < 0) {
-		kfree(buf);
-		return ERR_PTR(ret);
-	}
-	buf->is_handed_over = ret;
-	vb3_list(buf, dev, addr);
-	return buf;
+	return made(buf, ret, dev, addr);
 }
 
 void vb3_op_put_userptr(void *priv)
@@ -193,24 +190,15 @@ void vb3_op_put_userptr(void *priv)
 void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma_buf *dbuf,
 			   unsigned long size)
 {
-	struct vb3_buf *buf;
+	struct vb3_buf *buf = new_buf(vb, dev);
 	int ret;
 
-	if (WARN_ON(!dev))
-		return ERR_PTR(-EINVAL);
-	buf = new_buf(vb);
-	if (!buf)
-		return ERR_PTR(-ENOMEM);
+	if (IS_ERR(buf))
+		return buf;
 	/* Another class than the exporter's, which is taken below it. */
 	mutex_init(&buf->lock);
 	ret = vb3_rs_import(RUST(buf), dev, dbuf, size, vb->vb2_queue->dma_dir);
-	if (ret < 0) {
-		kfree(buf);
-		return ERR_PTR(ret);
-	}
-	buf->is_handed_over = ret;
-	vb3_list(buf, dev, 0);
-	return buf;
+	return made(buf, ret, dev, 0);
 }
 
 int vb3_op_map_dmabuf(void *priv)

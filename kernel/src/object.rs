@@ -237,14 +237,17 @@ impl Allocated {
         });
     }
 
-    /// Bytes, device and kind of the memory.
-    pub fn facts(&self) -> (u64, Direction, Coherency) {
-        let coherency = match self.own {
+    const fn coherency(&self) -> Coherency {
+        match self.own {
             Some(_) => Coherency::NonCoherent,
             None => Coherency::Coherent,
-        };
+        }
+    }
+
+    /// Bytes, direction and kind of the memory.
+    pub fn facts(&self) -> (u64, Direction, Coherency) {
         let bytes = self.shared.with(|shared| shared.len_bytes());
-        (bytes, self.direction, coherency)
+        (bytes, self.direction, self.coherency())
     }
 
     /// Takes the memory away from all devices; [`Self::release`] is what is left to do.
@@ -442,13 +445,7 @@ impl Import {
 impl Object {
     fn memory(&self) -> (Memory, Direction) {
         match self {
-            Self::Allocated(a) => {
-                let coherency = match a.own {
-                    Some(_) => Coherency::NonCoherent,
-                    None => Coherency::Coherent,
-                };
-                (Memory::Allocated(coherency), a.direction)
-            }
+            Self::Allocated(a) => (Memory::Allocated(a.coherency()), a.direction),
             Self::User(u) => (Memory::User, u.direction),
             Self::Import(i) => (Memory::Imported, i.direction),
         }
