@@ -2,7 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use vb3_intercept::{CallId, Caller, Errno, FdIdentity, ProcessMemory, Tag};
+use std::sync::Arc;
+use vb3_host::{CallId, Caller, Errno, FdIdentity, ProcessMemory, Tag};
 
 /// Where its memory starts.
 pub const BASE: u64 = 0x1_0000;
@@ -139,7 +140,7 @@ impl Caller for Fake {
         i32::try_from(at + FIRST_FD).map_err(|_| EMFILE)
     }
 
-    fn memory(&self) -> Result<ProcessMemory, Errno> {
+    fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
         Err(EFAULT)
     }
 }

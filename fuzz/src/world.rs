@@ -18,7 +18,7 @@ use std::os::unix::fs::FileExt as _;
 use std::rc::Rc;
 use vb3::world::{Outside, World};
 use vb3_devices::spec::DeviceSpec;
-use vb3_intercept::{Backend as _, FileId, Mmap, NodeId, Outcome, Tag};
+use vb3_host::{Backend as _, FileId, Mmap, NodeId, Outcome, Tag};
 use vb3_machine::Profile;
 
 /// Ticks at one time until a world must be at rest.
@@ -296,7 +296,7 @@ impl Bench {
     }
 
     fn sync(&mut self, fd: u8, flags: u8) {
-        use vb3_intercept::Caller as _;
+        use vb3_host::Caller as _;
         let fd = i32::from(fd % 16) + FIRST_FD as i32;
         let Ok(id) = self.program.identify(fd) else {
             return;

@@ -36,7 +36,9 @@ const ROOMS: &[Room] = &[
         &["vb3-codec", "vb3-dma", "vb3-plane", "vb3-queue", "vb3-v4l2"],
         false,
     ),
-    room("vb3-intercept", &[], true),
+    // What a host of devices and a front end say to each other; depends on nothing of ours.
+    room("vb3-host", &[], false),
+    room("vb3-intercept", &["vb3-host"], true),
     room(
         "vb3",
         &[
@@ -44,6 +46,7 @@ const ROOMS: &[Room] = &[
             "vb3-devices",
             "vb3-dma",
             "vb3-dmabuf",
+            "vb3-host",
             "vb3-intercept",
             "vb3-machine",
             "vb3-plane",

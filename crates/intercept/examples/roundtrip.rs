@@ -8,10 +8,10 @@ use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use vb3_intercept::{
-    Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, Options, Outcome,
-    Program, Tag,
+use vb3_host::{
+    Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, Outcome, Tag,
 };
+use vb3_intercept::{Options, Program};
 
 /// Answered without a look at memory: _IO('V', 200).
 const NOTHING: u64 = 0x56c8;

@@ -1,12 +1,12 @@
 //! Which handler answers which call, and the calls on descriptors that need no file of their own:
 //! ioctl, lseek, ftruncate.
 
-use crate::backend::{Errno, FileId, Outcome};
 use crate::files::Target;
 use crate::host::Call;
 use crate::listener::{Notif, Reply};
 use crate::pending::{Kind, Waiting};
 use crate::serve::{Server, Verdict};
+use vb3_host::{Errno, FileId, Outcome};
 
 impl Server<'_> {
     pub(crate) fn dispatch(&mut self, n: &Notif) -> Result<Verdict, Errno> {

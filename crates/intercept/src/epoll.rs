@@ -13,7 +13,6 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use crate::backend::{Backend, Caller, Errno, FileId};
 use crate::files::Target;
 use crate::host::Call;
 use crate::listener::Notif;
@@ -21,6 +20,7 @@ use crate::note::Note;
 use crate::poll::device_poll;
 use crate::raw;
 use crate::serve::{Server, Verdict};
+use vb3_host::{Backend, Caller, Errno, FileId};
 
 /// Registrations of one file, at most.
 const MOST: usize = 256;

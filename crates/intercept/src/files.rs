@@ -5,8 +5,8 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::backend::{Errno, FdIdentity, FileId, Node};
 use crate::raw;
+use vb3_host::{Errno, FdIdentity, FileId, Node, NodeKind};
 
 /// One open of a node.
 #[derive(Debug)]
@@ -125,6 +125,15 @@ impl Files {
     pub(crate) fn reference(&self, node: usize) -> Option<&OwnedFd> {
         self.references.get(node).map(|(fd, _)| fd)
     }
+}
+
+/// The inode number of a node.
+pub(crate) fn inode(node: &Node) -> u64 {
+    let base = match node.kind {
+        NodeKind::Video => 0x7662_0000,
+        NodeKind::Media { .. } => 0x7662_0800,
+    };
+    base + u64::from(node.minor)
 }
 
 /// A file for one open of a node.

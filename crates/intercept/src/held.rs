@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::backend::{Errno, FdIdentity, FileId, Tag};
 use crate::raw;
+use vb3_host::{Errno, FdIdentity, FileId, Tag};
 
 /// How long a close event without a description gone is believed.
 const DOUBT: Duration = Duration::from_millis(50);

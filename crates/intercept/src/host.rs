@@ -5,16 +5,18 @@ use std::cell::{OnceCell, RefCell};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::backend::{CallId, Caller, Errno, FdIdentity, FileId, Tag};
 use crate::files;
 use crate::filter::FdRange;
 use crate::held::{Given, Held};
 use crate::listener::{Listener, Notif};
-use crate::memory::{self, DeviceMemory, ProcessMemory};
+use crate::lock::lock;
+use crate::memory::{self, DeviceMemory, ProcFiles};
 use crate::note::Note;
 use crate::procs::{Look, Procs, Thread};
 use crate::raw;
+use vb3_host::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 
 /// What an event of the supervisor's own epoll set is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,7 +263,7 @@ impl Caller for Call<'_> {
         let Ok((made, id, byte)) = made else {
             return self.host.install(self, fd, cloexec, false);
         };
-        self.host.device_memory.borrow_mut().insert(id);
+        lock(&self.host.device_memory).insert(id);
         let installed = self.host.install(self, made.as_fd(), cloexec, false);
         if installed.is_err() {
             self.host.held.borrow_mut().forget(id, byte);
@@ -295,9 +297,9 @@ impl Caller for Call<'_> {
         }
     }
 
-    fn memory(&self) -> Result<ProcessMemory, Errno> {
+    fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
         let pid = self.thread().map_err(|_| Errno(libc::EFAULT))?.tgid;
-        ProcessMemory::open(pid, Rc::clone(&self.host.device_memory))
-            .map_err(|_| Errno(libc::EFAULT))
+        let files = ProcFiles::open(pid, Arc::clone(&self.host.device_memory));
+        Ok(Arc::new(files.map_err(|_| Errno(libc::EFAULT))?))
     }
 }

@@ -4,12 +4,12 @@ use std::ffi::{CString, OsStr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::backend::Errno;
 use crate::child::{Prepared, SAYS_NO_EXEC, SAYS_NO_FILTER, SAYS_READY, child};
 use crate::error::{Error, Feature};
 use crate::filter::{self, FdRange};
 use crate::program::Program;
 use crate::raw;
+use vb3_host::Errno;
 
 /// A program under the filter, its execve under way or done.
 #[derive(Debug)]

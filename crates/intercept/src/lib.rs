@@ -1,6 +1,6 @@
 //! Answers an unmodified program's system calls on device files by seccomp user notification.
 //!
-//! [`Backend`] is what a host of devices offers; this crate knows how a program reaches it and
+//! [`Backend`](vb3_host::Backend) is what a host of devices offers; this crate knows how a program reaches it and
 //! nothing of what the devices do. [`run`] starts a program and serves it and its children until
 //! all of them are gone.
 //!
@@ -13,7 +13,7 @@
 //! here, other files in them borrowed; epoll sets get objects that follow the device's state; an
 //! mmap is rewritten in flight to map the buffer's own memfd. Closes are not calls to catch: a
 //! lock on every description given out tells, also after SIGKILL. A backend can make files that
-//! have no path ([`Caller::install_file`]); they are device files in all but that.
+//! have no path ([`Caller::install_file`](vb3_host::Caller::install_file)); they are device files in all but that.
 //!
 //! # Limits
 //! * The program has `no_new_privs`: set-user-ID programs (sudo) gain nothing.
@@ -39,7 +39,6 @@ compile_error!(
      other systems are not supported yet"
 );
 
-mod backend;
 mod child;
 mod dispatch;
 mod epoll;
@@ -51,6 +50,7 @@ mod host;
 mod launch;
 mod listener;
 mod listing;
+mod lock;
 mod memory;
 mod mmap;
 mod note;
@@ -71,12 +71,7 @@ mod stat;
 mod sysfs;
 mod transfer;
 
-pub use backend::{
-    Access, Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, NodeKind,
-    Outcome, Tag,
-};
 pub use error::{Error, Feature};
-pub use memory::ProcessMemory;
 pub use note::Note;
 pub use program::{ExitReport, Options, Program};
 pub use run::run;

@@ -2,8 +2,8 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use crate::backend::Errno;
 use crate::raw;
+use vb3_host::Errno;
 
 const IOC_WRITE: u64 = 1;
 const IOC_READ: u64 = 2;

@@ -8,12 +8,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::backend::{Caller, Errno, FdIdentity, Node};
+use crate::files;
 use crate::host::Call;
 use crate::listener::Notif;
 use crate::raw;
 use crate::serve::{Server, Verdict};
 use crate::sysfs::Tree;
+use vb3_host::{Caller, Errno, FdIdentity, Node};
 
 /// What one getdents64 is answered with, at most.
 const MOST: u64 = 64 << 10;
@@ -28,7 +29,7 @@ impl Listings {
     pub(crate) fn new(nodes: &[Node], tree: Option<&Tree>) -> Self {
         let mut this = Self::default();
         for node in nodes {
-            this.add(&node.path, libc::DT_CHR, node.inode());
+            this.add(&node.path, libc::DT_CHR, files::inode(node));
         }
         if let Some(tree) = tree {
             this.add(

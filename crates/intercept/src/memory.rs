@@ -1,15 +1,15 @@
 //! A program's memory.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
-use crate::backend::{Access, Errno, FdIdentity};
+use crate::lock::lock;
 use crate::raw;
+use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
 
 /// Copies from the memory of thread `tid`; EFAULT unless all of it is readable.
 pub(crate) fn copy_in(tid: u32, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
@@ -98,33 +98,25 @@ pub(crate) fn copy_in_str(tid: u32, addr: u64, max: usize) -> Result<Vec<u8>, Er
 }
 
 /// Files that are device memory when mapped: buffers given to programs.
-pub(crate) type DeviceMemory = Rc<RefCell<HashSet<FdIdentity>>>;
+pub(crate) type DeviceMemory = Arc<Mutex<HashSet<FdIdentity>>>;
 
-/// The memory of a process, for as long as the process runs the same program.
-///
-/// The handle is bound to the address space: after an exec or the end of the process, and
-/// whatever process gets its number later, reads and writes fail.
-#[derive(Clone)]
-pub struct ProcessMemory {
-    inner: Rc<Inner>,
-}
-
-struct Inner {
+/// The memory of a process by its files in /proc, which are bound to the address space.
+pub(crate) struct ProcFiles {
     pid: u32,
     mem: File,
     maps: File,
     device: DeviceMemory,
 }
 
-impl fmt::Debug for ProcessMemory {
+impl fmt::Debug for ProcFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessMemory")
-            .field("pid", &self.inner.pid)
+        f.debug_struct("ProcFiles")
+            .field("pid", &self.pid)
             .finish_non_exhaustive()
     }
 }
 
-impl ProcessMemory {
+impl ProcFiles {
     pub(crate) fn open(pid: u32, device: DeviceMemory) -> Result<Self, Errno> {
         let open = |name: &str, write: bool| {
             File::options()
@@ -133,107 +125,17 @@ impl ProcessMemory {
                 .open(format!("/proc/{pid}/{name}"))
                 .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EFAULT)))
         };
-        let inner = Inner {
+        Ok(Self {
             pid,
             mem: open("mem", true)?,
             maps: open("maps", false)?,
             device,
-        };
-        Ok(Self {
-            inner: Rc::new(inner),
         })
-    }
-
-    /// The process's id.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.inner.pid
-    }
-
-    /// Copies from the program's memory at `addr`.
-    ///
-    /// # Errors
-    /// EFAULT unless all of it is mapped and the program is still the same.
-    pub fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        let mut done = 0;
-        while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let at = offset(addr, done)?;
-            // SAFETY: the length is the buffer's.
-            let n = unsafe {
-                libc::pread(
-                    self.inner.mem.as_raw_fd(),
-                    rest.as_mut_ptr().cast(),
-                    rest.len(),
-                    at,
-                )
-            };
-            done += step(n)?;
-        }
-        Ok(())
-    }
-
-    /// Copies to the program's memory at `addr`, whatever its protection: [`probe`](Self::probe)
-    /// with [`Access::Write`] decides beforehand, as for memory that a device has pinned.
-    ///
-    /// # Errors
-    /// EFAULT unless all of it is mapped and the program is still the same.
-    pub fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        let mut done = 0;
-        while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
-            let at = offset(addr, done)?;
-            // SAFETY: the length is the buffer's.
-            let n = unsafe {
-                libc::pwrite(
-                    self.inner.mem.as_raw_fd(),
-                    rest.as_ptr().cast(),
-                    rest.len(),
-                    at,
-                )
-            };
-            done += step(n)?;
-        }
-        Ok(())
-    }
-
-    /// How many bytes from `addr` on, at most `len`, are mapped with the needed permission and
-    /// are ordinary memory. Memory of a device (a buffer mapped from a device file or from an
-    /// exported buffer) is not: it ends the run, as a device cannot pin it.
-    ///
-    /// # Errors
-    /// EFAULT when the process's table cannot be read; a process that is gone has no memory.
-    pub fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
-        let Some(end) = addr.checked_add(len) else {
-            return Ok(0);
-        };
-        let maps = self.maps()?;
-        let mut at = addr;
-        for line in maps.split(|&b| b == b'\n') {
-            let Some(map) = Mapping::parse(line) else {
-                continue;
-            };
-            if map.end <= at {
-                continue;
-            }
-            if map.start > at || at >= end || !map.allows(access) || self.is_device(&map) {
-                break;
-            }
-            at = map.end;
-        }
-        Ok(at.min(end).saturating_sub(addr))
-    }
-
-    /// Whether the program has a file mapped; `false` for one that is gone.
-    #[must_use]
-    pub fn maps_file(&self, id: FdIdentity) -> bool {
-        let Ok(maps) = self.maps() else { return false };
-        maps.split(|&b| b == b'\n')
-            .filter_map(Mapping::parse)
-            .any(|map| map.ino == id.ino && map.dev == id.dev)
     }
 
     fn maps(&self) -> Result<Vec<u8>, Errno> {
         use std::io::Seek;
-        let mut file = &self.inner.maps;
+        let mut file = &self.maps;
         let fault = |_| Errno(libc::EFAULT);
         file.rewind().map_err(fault)?;
         let mut out = Vec::new();
@@ -254,7 +156,71 @@ impl ProcessMemory {
             || map.name.starts_with(b"[v")
             || map.name.starts_with(b"/dmabuf:")
             || map.name.starts_with(b"anon_inode:")
-            || (map.ino != 0 && self.inner.device.borrow().contains(&id))
+            || (map.ino != 0 && lock(&self.device).contains(&id))
+    }
+}
+
+impl ProcessMemory for ProcFiles {
+    fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        let mut done = 0;
+        while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset(addr, done)?;
+            // SAFETY: the length is the buffer's.
+            let n = unsafe {
+                libc::pread(
+                    self.mem.as_raw_fd(),
+                    rest.as_mut_ptr().cast(),
+                    rest.len(),
+                    at,
+                )
+            };
+            done += step(n)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        let mut done = 0;
+        while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset(addr, done)?;
+            // SAFETY: the length is the buffer's.
+            let n =
+                unsafe { libc::pwrite(self.mem.as_raw_fd(), rest.as_ptr().cast(), rest.len(), at) };
+            done += step(n)?;
+        }
+        Ok(())
+    }
+
+    fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
+        let Some(end) = addr.checked_add(len) else {
+            return Ok(0);
+        };
+        let maps = self.maps()?;
+        let mut at = addr;
+        for line in maps.split(|&b| b == b'\n') {
+            let Some(map) = Mapping::parse(line) else {
+                continue;
+            };
+            if map.end <= at {
+                continue;
+            }
+            if map.start > at || at >= end || !map.allows(access) || self.is_device(&map) {
+                break;
+            }
+            at = map.end;
+        }
+        Ok(at.min(end).saturating_sub(addr))
+    }
+
+    fn maps_file(&self, id: FdIdentity) -> bool {
+        let Ok(maps) = self.maps() else { return false };
+        maps.split(|&b| b == b'\n')
+            .filter_map(Mapping::parse)
+            .any(|map| map.ino == id.ino && map.dev == id.dev)
     }
 }
 
@@ -322,8 +288,8 @@ fn split_hex(word: &[u8], at: u8) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
 
-    fn own() -> ProcessMemory {
-        ProcessMemory::open(std::process::id(), DeviceMemory::default()).expect("own memory")
+    fn own() -> ProcFiles {
+        ProcFiles::open(std::process::id(), DeviceMemory::default()).expect("own memory")
     }
 
     #[test]

@@ -7,15 +7,16 @@
 
 use std::os::fd::AsFd;
 
-use crate::backend::{Errno, FileId, Mmap};
 use crate::files::Target;
 use crate::held::Given;
 use crate::host::Call;
 use crate::listener::{ERESTARTNOINTR, Notif, Reply};
+use crate::lock::lock;
 use crate::note::Note;
 use crate::reap::Ended;
 use crate::rewrite::{self, Left, Stopped};
 use crate::serve::{Server, Verdict};
+use vb3_host::{Errno, FileId, Mmap};
 
 const PAGE: u64 = 4096;
 
@@ -103,7 +104,7 @@ impl Server<'_> {
                 return Ok(self.refuse(n, stopped, e));
             }
         };
-        self.host.device_memory.borrow_mut().insert(id);
+        lock(&self.host.device_memory).insert(id);
         if let Some(file) = self.files.get_mut(file) {
             file.maps = file.maps.saturating_add(1);
         }

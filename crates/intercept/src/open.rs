@@ -3,7 +3,6 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::backend::{Caller, Errno};
 use crate::files;
 use crate::held::Given;
 use crate::host::Call;
@@ -11,6 +10,7 @@ use crate::listener::{Notif, Reply};
 use crate::path::{Links, Place};
 use crate::raw;
 use crate::serve::{Server, Verdict};
+use vb3_host::{Caller, Errno};
 
 /// Flags of open that the description keeps.
 const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_ASYNC;

@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::backend::Errno;
 use crate::files::Target;
 use crate::host::Call;
 use crate::memory;
 use crate::raw;
 use crate::serve::Server;
+use vb3_host::Errno;
 
 /// Symbolic links followed at most.
 const HOPS: u32 = 16;

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::backend::{CallId, FdIdentity, FileId};
 use crate::host::{Call, Host};
 use crate::listener::{ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS, Notif, Reply};
 use crate::poll::Polling;
@@ -12,6 +11,7 @@ use crate::rewrite::{self, Arg};
 use crate::serve::Server;
 use crate::signal::{Signals, Verdict as Interrupt};
 use crate::transfer::Transfer;
+use vb3_host::{CallId, FdIdentity, FileId};
 
 /// How often waiting threads are looked at for signals.
 const LOOK: Duration = Duration::from_millis(4);

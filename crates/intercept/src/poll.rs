@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::backend::{Caller, Errno, FileId};
 use crate::files::Target;
 use crate::host::{Call, Event};
 use crate::listener::{Notif, Reply};
@@ -11,6 +10,7 @@ use crate::note::Note;
 use crate::pending::{Kind, Waiting};
 use crate::select::Sets;
 use crate::serve::{Server, Verdict};
+use vb3_host::{Caller, Errno, FileId};
 
 /// Descriptors in one poll, at most; a longer list is left to the kernel.
 const MOST: usize = 4096;
@@ -288,11 +288,7 @@ impl Server<'_> {
 }
 
 /// What holds on a device file, with the normal-data bits beside theirs.
-pub(crate) fn device_poll(
-    backend: &mut dyn crate::backend::Backend,
-    file: FileId,
-    events: i16,
-) -> i16 {
+pub(crate) fn device_poll(backend: &mut dyn vb3_host::Backend, file: FileId, events: i16) -> i16 {
     let mut asked = events & !(libc::POLLRDNORM | libc::POLLWRNORM);
     if events & libc::POLLRDNORM != 0 {
         asked |= libc::POLLIN;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use crate::backend::{Errno, FdIdentity};
 use crate::raw;
+use vb3_host::{Errno, FdIdentity};
 
 /// Threads remembered at most; others are looked up anew for every call.
 const REMEMBERED: usize = 8192;

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use crate::backend::{Errno, FdIdentity};
+use vb3_host::{Errno, FdIdentity};
 
 /// Flag of `pidfd_open` for a single thread (Linux 6.9).
 const PIDFD_THREAD: libc::c_uint = libc::O_EXCL.cast_unsigned();

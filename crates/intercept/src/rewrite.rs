@@ -7,10 +7,10 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use crate::backend::Errno;
 use crate::filter::MMAP_PASS;
 use crate::raw;
 use crate::reap::Ended;
+use vb3_host::Errno;
 
 /// How long a thread may take from one stop to the next. All programs of a run wait meanwhile.
 const PATIENCE: Duration = Duration::from_millis(1500);

@@ -2,7 +2,6 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::backend::{Backend, Errno};
 use crate::epoll::Epolls;
 use crate::error::{Error, Feature};
 use crate::files::Files;
@@ -19,6 +18,7 @@ use crate::program::{ExitReport, Options, Program};
 use crate::serve::Server;
 use crate::signal::Forward;
 use crate::sysfs::Tree;
+use vb3_host::{Backend, Errno};
 
 /// Runs a program and answers its calls on the backend's devices, until the program and all its
 /// children are gone.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::backend::{Caller, Errno};
 use crate::host::Call;
 use crate::listener::Notif;
 use crate::poll::{self, Entry, Form, Source, Wait, concerns_us};
 use crate::serve::{Server, Verdict};
+use vb3_host::{Caller, Errno};
 
 /// Descriptors looked at, at most; more are left to the kernel.
 const MOST: usize = 4096;

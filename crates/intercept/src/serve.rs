@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::backend::{Backend, Errno, FdIdentity, FileId};
 use crate::epoll::Epolls;
 use crate::error::Error;
 use crate::files::{Files, Target};
@@ -11,6 +10,7 @@ use crate::held::Given;
 use crate::host::{Event, Host};
 use crate::listener::{Notif, Reply};
 use crate::listing::Listings;
+use crate::lock::lock;
 use crate::note::Note;
 use crate::pending::{Pending, Waiting};
 use crate::program::ExitReport;
@@ -18,6 +18,7 @@ use crate::reap::{self, Ended};
 use crate::rewrite;
 use crate::signal::Forward;
 use crate::sysfs::Tree;
+use vb3_host::{Backend, Errno, FdIdentity, FileId};
 
 /// How often ends of processes are looked for once the program itself is gone.
 const AFTERWARDS: Duration = Duration::from_millis(100);
@@ -306,10 +307,7 @@ impl Server<'_> {
             }
         }
         let held = self.host.held.borrow();
-        self.host
-            .device_memory
-            .borrow_mut()
-            .retain(|&id| held.knows(id));
+        lock(&self.host.device_memory).retain(|&id| held.knows(id));
         drop(held);
         self.backend_changed();
         self.retry_changed();

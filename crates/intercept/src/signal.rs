@@ -7,9 +7,9 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use crate::backend::Errno;
 use crate::procs::field;
 use crate::raw;
+use vb3_host::Errno;
 
 /// Looks that a process-wide signal must survive before it is taken for this thread's, if another
 /// thread might take it. A thread that can take it does so in microseconds.

@@ -3,13 +3,13 @@
 use std::ffi::CStr;
 use std::os::fd::AsRawFd;
 
-use crate::backend::{Caller, Errno};
-use crate::files::Target;
+use crate::files::{self, Target};
 use crate::host::Call;
 use crate::listener::Notif;
 use crate::path::{Links, Place};
 use crate::raw;
 use crate::serve::{Server, Verdict};
+use vb3_host::{Caller, Errno};
 
 /// The bytes of a plain structure that the kernel has filled.
 fn bytes_of<T>(value: &T) -> &[u8] {
@@ -142,7 +142,7 @@ impl Server<'_> {
         };
         let dev = raw::fstatat(libc::AT_FDCWD, c"/dev", 0).map_or(6, |dev| dev.st_dev);
         stat.st_dev = dev;
-        stat.st_ino = node.inode();
+        stat.st_ino = files::inode(node);
         stat.st_mode = libc::S_IFCHR | 0o666;
         stat.st_nlink = 1;
         stat.st_rdev = libc::makedev(node.major(), node.minor);

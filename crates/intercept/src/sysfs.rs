@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::backend::{Errno, FdIdentity, Node, NodeKind};
 use crate::raw;
 use crate::stat::path_of;
+use vb3_host::{Errno, FdIdentity, Node, NodeKind};
 
 const CLASS: &str = "class/video4linux";
 const DEVICES: &str = "devices/virtual/video4linux";
@@ -187,7 +187,7 @@ impl Drop for Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::NodeId;
+    use vb3_host::NodeId;
 
     #[test]
     fn the_tree_is_like_sysfs_and_goes_away() {

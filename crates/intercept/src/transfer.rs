@@ -1,12 +1,12 @@
 //! read and write in all their forms. Devices have no position: pread is read.
 
-use crate::backend::{Errno, FileId, Outcome};
 use crate::dispatch::verdict;
 use crate::files::Target;
 use crate::host::Call;
 use crate::listener::{Notif, Reply};
 use crate::pending::{Kind, Waiting};
 use crate::serve::{Server, Verdict};
+use vb3_host::{Errno, FileId, Outcome};
 
 /// UIO_MAXIOV.
 const SEGMENTS: u64 = 1024;

@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 use vb3_dmabuf::{IOCTL_SYNC, Name};
-use vb3_intercept::{
+use vb3_host::{
     Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, NodeId, Outcome, Tag,
 };
 use vb3_queue::MapAccess;
@@ -115,16 +115,12 @@ struct Target<'a> {
 }
 
 impl Backend for World {
-    fn nodes(&self) -> Vec<vb3_intercept::Node> {
+    fn nodes(&self) -> Vec<vb3_host::Node> {
         self.nodes
             .iter()
-            .map(|node| vb3_intercept::Node {
+            .map(|node| vb3_host::Node {
                 device: node.media().map(|media| media.place().to_owned()),
-                ..vb3_intercept::Node::video(
-                    NodeId(node.number()),
-                    node.path.clone(),
-                    node.number(),
-                )
+                ..vb3_host::Node::video(NodeId(node.number()), node.path.clone(), node.number())
             })
             .chain(self.media.nodes())
             .collect()

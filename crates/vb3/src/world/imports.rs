@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use vb3_dma::{Constraint, Reason};
 use vb3_dmabuf::{BufId, BufRef, Store as _};
-use vb3_intercept::{Caller, FdIdentity};
+use vb3_host::{Caller, FdIdentity};
 use vb3_machine::{Foreign, dmabuf_holders, is_dmabuf};
 use vb3_plane::MemOps as _;
 

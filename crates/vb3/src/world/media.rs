@@ -6,7 +6,7 @@ use super::program::Call;
 use super::{World, backend};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use vb3_intercept::{Caller, Errno, FdIdentity, FileId, NodeId, NodeKind, Outcome};
+use vb3_host::{Caller, Errno, FdIdentity, FileId, NodeId, NodeKind, Outcome};
 use vb3_queue::RequestId;
 use vb3_v4l2::{MEDIA_MAJOR, MediaDevice, POLL_ERR, POLL_IN, POLL_OUT, sys};
 
@@ -80,9 +80,9 @@ impl Media {
     }
 
     /// The nodes.
-    pub(super) fn nodes(&self) -> impl Iterator<Item = vb3_intercept::Node> {
+    pub(super) fn nodes(&self) -> impl Iterator<Item = vb3_host::Node> {
         let all = (0..).zip(&self.devices);
-        all.map(|(minor, entry)| vb3_intercept::Node {
+        all.map(|(minor, entry)| vb3_host::Node {
             id: NodeId(FIRST_ID + minor),
             kind: NodeKind::Media { major: MEDIA_MAJOR },
             path: PathBuf::from(format!("/dev/media{minor}")),

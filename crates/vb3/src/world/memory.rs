@@ -1,9 +1,10 @@
 //! The memory of the run: one machine, its mapping layer and the planes on it.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use vb3_dma::{DmaAddr, Mapper};
 use vb3_dmabuf::{MissingSync, SyncKind, Watch};
-use vb3_intercept::{Access, ProcessMemory};
+use vb3_host::{Access, ProcessMemory};
 use vb3_machine::{Machine, User, UserFault, UserMemory};
 use vb3_plane::{Cookie, Planes};
 use vb3_v4l2::{Bus, BusFault, InPlace, Span};
@@ -142,11 +143,11 @@ impl Bus<Cookie> for DeviceBus<'_> {
 
 /// A program's memory, as the machine pins it.
 #[derive(Debug)]
-pub(super) struct ProgramMemory(ProcessMemory);
+pub(super) struct ProgramMemory(Arc<dyn ProcessMemory>);
 
 impl ProgramMemory {
     /// For a program that was reached, or one that is gone: that one faults at every access.
-    pub(super) fn user(memory: Option<ProcessMemory>) -> User {
+    pub(super) fn user(memory: Option<Arc<dyn ProcessMemory>>) -> User {
         match memory {
             Some(memory) => Rc::new(Self(memory)),
             None => Rc::new(Gone),

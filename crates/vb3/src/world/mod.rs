@@ -1,6 +1,6 @@
 //! The world of a run: a machine, the devices on it, and what programs hold of them.
 //!
-//! Everything a program does arrives here through [`vb3_intercept::Backend`], and goes on to the
+//! Everything a program does arrives here through [`vb3_host::Backend`], and goes on to the
 //! device it is for, with the run's memory lent for the call. Time is passed in by the tick.
 
 mod backend;
@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vb3_codec::Launch;
 use vb3_devices::spec::DeviceSpec;
 use vb3_dma::Mapper;
-use vb3_intercept::FileId;
+use vb3_host::FileId;
 use vb3_machine::{Machine, Profile};
 use vb3_plane::Planes;
 use vb3_v4l2::FileHandle;

@@ -5,7 +5,7 @@ use super::memory::{Memory, ProgramMemory};
 use super::shares::Shares;
 use std::cell::RefCell;
 use vb3_dmabuf::BufRef;
-use vb3_intercept::Caller;
+use vb3_host::Caller;
 use vb3_machine::User;
 use vb3_plane::ExportAccess;
 use vb3_queue::RequestId;
@@ -19,7 +19,7 @@ pub(super) struct Call<'a> {
     pub(super) requests: Names<'a>,
 }
 
-fn errno(e: vb3_intercept::Errno) -> Errno {
+fn errno(e: vb3_host::Errno) -> Errno {
     Errno(e.0)
 }
 

@@ -5,7 +5,7 @@ use super::memory::Memory;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use vb3_dmabuf::{BufId, BufRef, MemoryId};
-use vb3_intercept::{Caller, Errno, FdIdentity, Tag};
+use vb3_host::{Caller, Errno, FdIdentity, Tag};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Udmabuf, dmabuf_holders};
 use vb3_plane::{ExportAccess, MemOps};

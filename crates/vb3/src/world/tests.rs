@@ -10,7 +10,8 @@ use std::fs::File;
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use vb3_intercept::{
+use std::sync::Arc;
+use vb3_host::{
     Backend, CallId, Caller, Errno, FdIdentity, FileId, NodeId, Outcome, ProcessMemory, Tag,
 };
 use vb3_machine::Profile;
@@ -96,7 +97,7 @@ impl Caller for Local {
         Ok(number)
     }
 
-    fn memory(&self) -> Result<ProcessMemory, Errno> {
+    fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
         Err(Errno(14))
     }
 }

@@ -1,0 +1,174 @@
+//! The devices' side.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{CallId, Caller, Errno, FdIdentity, FileId, Node, NodeId, Tag};
+
+/// What becomes of a call.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Return this value (not negative).
+    Done(i64),
+    /// Fail.
+    Fail(Errno),
+    /// Nothing yet: the same call is made again when something has happened ([`Backend::tick`]
+    /// or another call), until it says otherwise, the file is closed or a signal ends it.
+    Wait,
+}
+
+/// The arguments of an mmap of a device file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mmap {
+    /// Byte offset.
+    pub offset: u64,
+    /// Length in bytes, as asked.
+    pub len: u64,
+    /// PROT_* bits.
+    pub prot: i32,
+    /// MAP_* bits.
+    pub flags: i32,
+}
+
+/// What to map instead: a file of ordinary memory.
+#[derive(Debug)]
+pub struct Map {
+    /// A memfd. The program maps a fresh open file description of it, with the access mode of
+    /// its device descriptor.
+    pub fd: OwnedFd,
+    /// Offset in it, page-aligned.
+    pub offset: u64,
+    /// Reported by [`Backend::gone`] when the mapping is gone, parts and copies of it (fork,
+    /// mremap) included; also when the kernel refused to make it.
+    pub tag: Tag,
+}
+
+/// A host of devices.
+///
+/// All calls come from one thread, one at a time. A call must not block: one that has to wait
+/// answers [`Outcome::Wait`].
+pub trait Backend {
+    /// The nodes there are; asked once, at the start.
+    fn nodes(&self) -> Vec<Node>;
+
+    /// Opens a node. `flags` are the O_* bits of open. The front end makes the descriptor.
+    ///
+    /// # Errors
+    /// ENODEV, EBUSY, EMFILE.
+    fn open(&mut self, node: NodeId, flags: i32, caller: &dyn Caller) -> Result<FileId, Errno>;
+
+    /// The last descriptor and mapping of a file is gone (also after SIGKILL). Mappings made
+    /// through the file have been reported by [`gone`](Self::gone) before. Called once for every
+    /// [`open`](Self::open) and [`Caller::install_file`] that succeeded.
+    fn release(&mut self, file: FileId);
+
+    /// What was given to a program under `tag` ([`Map`], [`Caller::install`]) is gone.
+    fn gone(&mut self, tag: Tag);
+
+    /// ioctl on a device file, of V4L2 or of media devices. One that says `Wait` is made again at
+    /// once with `nonblocking` where the file is O_NONBLOCK, and must then not wait; else it is
+    /// made again, as the same [`Caller::call`], when the file may be ready.
+    fn ioctl(
+        &mut self,
+        file: FileId,
+        request: u32,
+        arg: u64,
+        nonblocking: bool,
+        caller: &dyn Caller,
+    ) -> Outcome;
+
+    /// A call that waited was given up (signal, thread or file gone).
+    fn abandon(&mut self, file: FileId, call: CallId);
+
+    /// mmap of a device file.
+    ///
+    /// # Errors
+    /// EINVAL and what the device says.
+    fn mmap(&mut self, file: FileId, args: &Mmap, caller: &dyn Caller) -> Result<Map, Errno>;
+
+    /// poll: which of POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP hold now, for a caller
+    /// interested in `events`. POLLERR and POLLHUP are reported unasked.
+    fn poll(&mut self, file: FileId, events: i16) -> i16;
+
+    /// read() of `len` bytes to `addr`; positions do not exist on devices.
+    fn read(
+        &mut self,
+        file: FileId,
+        addr: u64,
+        len: u64,
+        nonblocking: bool,
+        caller: &dyn Caller,
+    ) -> Outcome;
+
+    /// write() of `len` bytes from `addr`.
+    fn write(
+        &mut self,
+        file: FileId,
+        addr: u64,
+        len: u64,
+        nonblocking: bool,
+        caller: &dyn Caller,
+    ) -> Outcome;
+
+    /// Whether a file is one of the backend's exported buffers (dma-bufs).
+    fn is_buffer(&self, id: FdIdentity) -> bool;
+
+    /// ioctl on an exported buffer (`DMA_BUF_IOCTL_*`).
+    fn buffer_ioctl(
+        &mut self,
+        id: FdIdentity,
+        request: u32,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Outcome;
+
+    /// Size in bytes of an exported buffer.
+    fn buffer_len(&self, id: FdIdentity) -> u64;
+
+    /// A program is about to map an exported buffer by its own descriptor. The mapping counts as
+    /// a use of that descriptor: its end is part of what [`gone`](Self::gone) reports.
+    fn buffer_mapped(&mut self, id: FdIdentity) {
+        let _ = id;
+    }
+
+    /// Whether a file is a buffer of another driver that the backend holds. Its own driver answers
+    /// every call on it; [`foreign_ioctl`](Self::foreign_ioctl) and
+    /// [`buffer_mapped`](Self::buffer_mapped) come before.
+    fn is_foreign(&self, id: FdIdentity) -> bool {
+        let _ = id;
+        false
+    }
+
+    /// A program is about to make an ioctl of dma-bufs on a buffer of another driver.
+    fn foreign_ioctl(&mut self, id: FdIdentity, request: u32, arg: u64, caller: &dyn Caller) {
+        let _ = (id, request, arg, caller);
+    }
+
+    /// Content of generated files under /sys (`/sys/class/video4linux/video0/name`, …); asked
+    /// once, at the start. `dev`, `uevent` and `subsystem` of every node are made by the front
+    /// end unless given here.
+    fn sysfs(&self) -> Vec<(PathBuf, String)>;
+
+    /// Time until the next [`tick`](Self::tick) is due; `None` for never. Asked often.
+    fn next_tick(&self) -> Option<Duration>;
+
+    /// Time has passed, or [`wake_fds`](Self::wake_fds) became readable.
+    fn tick(&mut self);
+
+    /// Descriptors whose readability calls for a [`tick`](Self::tick) (frames from a decoder).
+    /// Asked after every open, release and tick; a descriptor must be in the list anew if its
+    /// number has been used for another file.
+    fn wake_fds(&self) -> Vec<BorrowedFd<'_>>;
+
+    /// Whether a child of this process was started by the backend, which waits for it itself.
+    /// A front end that programs' orphans fall to takes other children for such, and reaps them.
+    fn is_own_child(&self, pid: u32) -> bool {
+        let _ = pid;
+        false
+    }
+
+    /// Files whose poll state or pending calls may have changed since the last look. Cleared by
+    /// the call.
+    fn take_changed(&mut self) -> Vec<FileId>;
+}

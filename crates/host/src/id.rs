@@ -1,0 +1,28 @@
+//! Names of nodes, files, calls, and of what programs are given.
+
+/// A device node, e.g. `/dev/video0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+/// One open file description of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId(pub u64);
+
+/// Identity of the file behind a descriptor of the calling program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FdIdentity {
+    /// `st_dev`.
+    pub dev: u64,
+    /// `st_ino`.
+    pub ino: u64,
+}
+
+/// One system call of a program, from its first try to its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub u64);
+
+/// The backend's own name for something it gave to a program: a mapping or a descriptor.
+///
+/// Its end is reported by [`Backend::gone`](crate::Backend::gone), once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag(pub u64);

@@ -1,0 +1,22 @@
+//! The seam between devices and the programs that use them.
+//!
+//! A [`Backend`] is a host of devices: it answers calls on their files. A front end brings the
+//! calls of programs to it: it knows how a program reaches a device (`intercept`: by system calls
+//! of an unmodified program; others may stand beside it) and implements [`Caller`], by which the
+//! backend reaches the program during one call. Neither knows more of the other than this crate.
+//!
+//! Numbers are Linux's: `errno` values, `O_*`, `PROT_*`, `MAP_*` and `POLL*` bits, ioctl requests.
+
+#![forbid(unsafe_code)]
+
+mod backend;
+mod caller;
+mod errno;
+mod id;
+mod node;
+
+pub use backend::{Backend, Map, Mmap, Outcome};
+pub use caller::{Access, Caller, ProcessMemory};
+pub use errno::Errno;
+pub use id::{CallId, FdIdentity, FileId, NodeId, Tag};
+pub use node::{Node, NodeKind};
