@@ -9,7 +9,7 @@ pub mod wire;
 pub mod world;
 
 use arbitrary::Arbitrary;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::Mutex;
 use vb3_dma::wrap::{Checked, Report, Violation};
 use vb3_dma::{
@@ -244,7 +244,7 @@ pub fn run(profile: &str, limits: DeviceLimits, steps: &[Step]) {
         ops,
         dev,
         lazy,
-        user: Rc::new(Program(Mutex::new(vec![0x5a; USER_BYTES]))),
+        user: Arc::new(Program(Mutex::new(vec![0x5a; USER_BYTES]))),
         allocs: Vec::new(),
         tables: Vec::new(),
         mappings: Vec::new(),

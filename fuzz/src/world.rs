@@ -13,9 +13,9 @@ use crate::program::{FIRST_FD, Fake};
 use crate::random::{Random, Steps};
 use crate::wire::{played, taken};
 use arbitrary::Arbitrary;
-use std::cell::Cell;
 use std::os::unix::fs::FileExt as _;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use vb3::world::{Outside, World};
 use vb3_devices::spec::DeviceSpec;
 use vb3_host::{Backend as _, FileId, Mmap, NodeId, Outcome, Tag};
@@ -112,7 +112,7 @@ const DEVICES: [&str; 13] = [
 struct Bench {
     world: World,
     program: Fake,
-    now: Rc<Cell<u64>>,
+    now: Arc<AtomicU64>,
     codecs: Codecs,
     mplane: [bool; 2],
     files: Vec<(FileId, usize)>,
@@ -132,9 +132,9 @@ pub fn run(input: Input) {
         .devices
         .map(|d| DEVICES[usize::from(d) % DEVICES.len()]);
     let specs = names.map(|name| name.parse::<DeviceSpec>().expect("a device of our own"));
-    let now = Rc::new(Cell::new(1_000 * MS));
-    let told = Rc::clone(&now);
-    let outside = Outside::new(move || told.get(), played());
+    let now = Arc::new(AtomicU64::new(1_000 * MS));
+    let told = Arc::clone(&now);
+    let outside = Outside::new(move || told.load(Ordering::Relaxed), played());
     let world = World::with(profile, &specs, 1, outside).expect("a world of our own");
     let media = world.nodes().len() - specs.len();
     let mut bench = Bench {
@@ -252,7 +252,7 @@ impl Bench {
 
     /// Time passes; whoever is due works, and then all are at rest.
     fn time(&mut self, ms: u8, jobs: u8) {
-        self.now.set(self.now.get() + u64::from(ms) * MS);
+        self.now.fetch_add(u64::from(ms) * MS, Ordering::Relaxed);
         self.codecs.work(usize::from(jobs % 8));
         self.world.tick();
         let mut ticks = 0;
@@ -346,7 +346,7 @@ impl Bench {
         }
         drop(self.codecs);
         drop(taken());
-        self.now.set(self.now.get() + 1_000 * MS);
+        self.now.fetch_add(1_000 * MS, Ordering::Relaxed);
         self.world.tick();
         let report = self.world.report();
         assert!(report.held.is_empty(), "{:?}", report.held);

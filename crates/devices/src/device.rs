@@ -27,7 +27,7 @@ pub(crate) trait Outside: VideoDriver {
 
 /// A device, with the faults a program may ask for.
 pub struct Device<C> {
-    inner: Box<dyn Outside<Cookie = C>>,
+    inner: Box<dyn Outside<Cookie = C> + Send>,
     inject: Inject,
     /// The last failure told of.
     told: Option<Failure>,
@@ -41,13 +41,13 @@ impl<C> std::fmt::Debug for Device<C> {
     }
 }
 
-impl<C: 'static> Device<C> {
+impl<C: Send + 'static> Device<C> {
     /// Makes the device of a SPEC; of a memory-to-memory device, what one open file has of it.
     ///
     /// # Errors
     /// A sentence, for a clip that cannot be played or a recording that cannot be written.
     pub fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
-        let inner: Box<dyn Outside<Cookie = C>> = match spec.kind {
+        let inner: Box<dyn Outside<Cookie = C> + Send> = match spec.kind {
             DeviceKind::Camera { .. } => Box::new(Camera::new(spec, place)?),
             DeviceKind::Display { .. } => Box::new(Display::new(spec, place)?),
             DeviceKind::H264Decoder | DeviceKind::JpegDecoder => {

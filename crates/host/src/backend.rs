@@ -46,9 +46,9 @@ pub struct Map {
 
 /// A host of devices.
 ///
-/// All calls come from one thread, one at a time. A call must not block: one that has to wait
-/// answers [`Outcome::Wait`].
-pub trait Backend {
+/// Calls come one at a time, from any thread. A call must not block, as all others stand behind
+/// it: one that has to wait answers [`Outcome::Wait`].
+pub trait Backend: Send {
     /// The nodes there are; asked once, at the start.
     fn nodes(&self) -> Vec<Node>;
 

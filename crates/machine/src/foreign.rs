@@ -16,7 +16,7 @@ use std::ffi::c_void;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// `DMA_BUF_MAGIC` of `linux/magic.h`.
 const DMA_BUF_MAGIC: FsWord = 0x444d_4142;
@@ -37,7 +37,7 @@ pub fn is_dmabuf(fd: BorrowedFd<'_>) -> bool {
 /// [`Machine::import`](crate::Machine::import) makes memory of the machine of it.
 #[derive(Debug)]
 pub struct Foreign {
-    fd: Rc<OwnedFd>,
+    fd: Arc<OwnedFd>,
     window: Window,
     /// An access of ours is open towards the exporter.
     begun: Cell<bool>,
@@ -54,6 +54,9 @@ struct Window {
     len: usize,
 }
 
+// SAFETY: a mapping belongs to the process, and the value is its only owner.
+unsafe impl Send for Window {}
+
 impl Drop for Window {
     fn drop(&mut self) {
         // SAFETY: by the invariant this is a whole mapping of `len` bytes, and nobody uses it
@@ -67,7 +70,7 @@ impl Foreign {
     ///
     /// # Errors
     /// What the exporter says of its size or of the mapping; EINVAL for an empty buffer.
-    pub fn map(fd: Rc<OwnedFd>) -> io::Result<Self> {
+    pub fn map(fd: Arc<OwnedFd>) -> io::Result<Self> {
         let len = seek(&*fd, SeekFrom::End(0))?;
         let len = usize::try_from(len).map_err(|_| Errno::NOMEM)?;
         if len == 0 {
@@ -195,10 +198,10 @@ mod tests {
     use super::*;
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
-    fn memfd(len: u64) -> Rc<OwnedFd> {
+    fn memfd(len: u64) -> Arc<OwnedFd> {
         let fd = memfd_create("foreign", MemfdFlags::CLOEXEC).unwrap();
         ftruncate(&fd, len).unwrap();
-        Rc::new(fd)
+        Arc::new(fd)
     }
 
     #[test]
@@ -230,13 +233,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_mapped_is_refused_and_what_cannot_be_written_is_read() {
-        let null = Rc::new(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
+        let null = Arc::new(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
         assert!(Foreign::map(null).is_err());
         assert!(Foreign::map(memfd(0)).is_err());
         let fd = memfd(4096);
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&*fd));
         let read_only = OwnedFd::from(std::fs::File::open(path).unwrap());
-        let foreign = Foreign::map(Rc::new(read_only)).unwrap();
+        let foreign = Foreign::map(Arc::new(read_only)).unwrap();
         assert!(foreign.read(0, &mut [0; 16]) && !foreign.write(0, &[1]));
     }
 
@@ -258,7 +261,7 @@ mod tests {
         let memfd = memfd_create("foreign", flags).unwrap();
         ftruncate(&memfd, 8192).unwrap();
         rustix::fs::fcntl_add_seals(&memfd, rustix::fs::SealFlags::SHRINK).unwrap();
-        let fd = Rc::new(udmabuf.export(memfd.as_fd(), 8192).unwrap());
+        let fd = Arc::new(udmabuf.export(memfd.as_fd(), 8192).unwrap());
         assert!(is_dmabuf(fd.as_fd()));
         let foreign = Foreign::map(fd.clone()).unwrap();
         assert!(foreign.write(4096, b"seen") && foreign.is_begun());

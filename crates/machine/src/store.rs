@@ -21,6 +21,9 @@ struct Mapped {
     len: usize,
 }
 
+// SAFETY: a mapping belongs to the process, and the value is its only owner.
+unsafe impl Send for Mapped {}
+
 impl Drop for Mapped {
     fn drop(&mut self) {
         // SAFETY: by the invariant this is a whole mapping of `len` bytes, and nobody uses it

@@ -1,7 +1,7 @@
 //! The memory of programs, as the machine reaches it.
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Part of a program's memory could not be reached: it is not mapped, not writable, or the
 /// program is gone.
@@ -22,7 +22,7 @@ impl std::error::Error for UserFault {}
 /// The memory of one program, reached by its addresses.
 ///
 /// A front end implements it with `process_vm_readv` and `process_vm_writev`.
-pub trait UserMemory: fmt::Debug {
+pub trait UserMemory: fmt::Debug + Send + Sync {
     /// Reads `out.len()` bytes at `addr`.
     ///
     /// # Errors
@@ -44,4 +44,4 @@ pub trait UserMemory: fmt::Debug {
 }
 
 /// A program's memory, shared by all who pin from it.
-pub type User = Rc<dyn UserMemory>;
+pub type User = Arc<dyn UserMemory>;

@@ -64,7 +64,7 @@ fn with_cached(
 fn other_drivers(len: u64) -> Foreign {
     let fd = rustix::fs::memfd_create("other", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     rustix::fs::ftruncate(&fd, len).unwrap();
-    Foreign::map(std::rc::Rc::new(fd)).unwrap()
+    Foreign::map(std::sync::Arc::new(fd)).unwrap()
 }
 
 fn map_and_sync(

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use std::rc::Rc;
+use std::sync::Arc;
 use vb3_dma::{Attrs, Constraint, Direction, DmaOps, Error, Reason, SyncFor, contiguous_len};
 use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, User};
 
@@ -458,7 +458,7 @@ fn user_memory_that_is_not_there_is_refused_with_what_is() {
     assert_eq!(pin(0x10_0000, 0, from), Some(Error::Invalid));
     assert_eq!(pin(0x10_0000, u64::MAX, from), Some(Error::Invalid));
     assert_eq!(pin(u64::MAX, 1, from), Some(Error::Invalid));
-    let read_only: User = Rc::new(Program {
+    let read_only: User = Arc::new(Program {
         base: 0x10_0000,
         bytes: vec![0; 10].into(),
         writable: false,

@@ -1,6 +1,6 @@
 //! Planes over the mapping layer and a simulated machine: every built-in one.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::Mutex;
 use vb3_dma::{DmaAddr, Mapper};
 use vb3_dmabuf::{BufRef, MissingSync, SyncKind, Watch};
@@ -237,7 +237,7 @@ fn the_cpu_reads_right_bytes_with_sync_and_stale_ones_without() {
 fn user_memory_is_one_run_where_there_is_an_iommu_or_a_bounce_pool() {
     for name in machines() {
         let mut lab = Lab::new(name);
-        let user: User = Rc::new(Program(Mutex::new(vec![0; 1 << 20])));
+        let user: User = Arc::new(Program(Mutex::new(vec![0; 1 << 20])));
         let camera = lab.camera;
         let taken = lab
             .p
@@ -315,7 +315,7 @@ fn more_than_the_contiguous_area_holds_is_enomem_with_the_reason() {
 /// The life of a shared buffer; what fails ends it.
 fn life(lab: &mut Lab) -> Result<(), PlaneError> {
     let (camera, display) = (lab.camera, lab.display);
-    let user: User = Rc::new(Program(Mutex::new(vec![0; 1 << 20])));
+    let user: User = Arc::new(Program(Mutex::new(vec![0; 1 << 20])));
     if let Ok(plane) = lab
         .p
         .get_userptr(display, &user, BASE, PAGE, Direction::ToDevice)

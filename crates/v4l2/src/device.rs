@@ -68,7 +68,7 @@ impl DeviceStatistics {
 }
 
 /// Makes the driver that one open file of a memory-to-memory device has for itself.
-pub type Opener<D> = Box<dyn FnMut() -> Result<D, Error>>;
+pub type Opener<D> = Box<dyn FnMut() -> Result<D, Error> + Send>;
 
 /// A video device.
 pub struct VideoDevice<M: MemOps, D> {

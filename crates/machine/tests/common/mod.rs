@@ -1,7 +1,7 @@
 //! What the tests share: machines from a few lines, and a program's memory.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::Mutex;
 use vb3_dma::{DmaOps, DmaSegment, Mapper};
 use vb3_machine::{Machine, Profile, UserFault, UserMemory};
@@ -37,8 +37,8 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn new(base: u64, bytes: Vec<u8>) -> Rc<Self> {
-        Rc::new(Self {
+    pub(crate) fn new(base: u64, bytes: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self {
             base,
             bytes: Mutex::new(bytes),
             writable: true,

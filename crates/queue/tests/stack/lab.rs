@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::Mutex;
 use vb3_dma::Mapper;
 use vb3_dmabuf::{BufId, BufRef, MemoryId, MissingSync, Watch};
@@ -296,7 +296,7 @@ impl Lab {
         Self {
             mem: Planes::new(Mapper::new(machine).expect("mapper"), Ear::default()),
             sides: [side(0), side(1)],
-            user: Rc::new(Program(Mutex::new(memory))),
+            user: Arc::new(Program(Mutex::new(memory))),
             bufs: Vec::new(),
             maps: Vec::new(),
             clock: 0,

@@ -11,8 +11,7 @@ use crate::{
     FrameIntervals, FrameSizes, Identity, Opener, POLL_ERR, POLL_IN, POLL_PRI, PixelFormat,
     Planarity, Progress, QueuePolicy, Role, VideoDevice, VideoDriver, sys,
 };
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use vb3_queue::{Completion, DoneState, Driver, DriverError, RequestId, Requests};
 
 const EPERM: i32 = 1;
@@ -20,7 +19,7 @@ const ENOENT: i32 = 2;
 const EBADF: i32 = 9;
 
 /// What devices did.
-type Story = Rc<RefCell<Vec<String>>>;
+type Story = Arc<Mutex<Vec<String>>>;
 
 /// Works on one buffer with every tick.
 struct Worker {
@@ -74,7 +73,7 @@ impl VideoDriver for Worker {
     }
     fn set_control(&mut self, _: u32, value: &ControlValue) -> Result<(), DriverError> {
         let said = format!("set {}", value.number());
-        self.story.borrow_mut().push(said);
+        self.story.lock().unwrap().push(said);
         Ok(())
     }
     fn queue_policy(&self, _: Flow) -> QueuePolicy {
@@ -105,7 +104,10 @@ impl VideoDriver for Worker {
                 progress.finish(flow, token, completion);
             }
         }
-        self.story.borrow_mut().push(format!("work 1 of {waiting}"));
+        self.story
+            .lock()
+            .unwrap()
+            .push(format!("work 1 of {waiting}"));
     }
     fn next_tick(&self) -> Option<u64> {
         None
@@ -124,13 +126,13 @@ struct Bench {
 impl Bench {
     fn new(requests: Requests) -> Self {
         let story = Story::default();
-        let told = Rc::clone(&story);
+        let told = Arc::clone(&story);
         let opener: Opener<Worker> = Box::new(move || {
             Ok(Worker {
                 output: TestDriver::new(Flow::Output, Planarity::Single),
                 capture: TestDriver::new(Flow::Capture, Planarity::Single),
                 requests,
-                story: Rc::clone(&told),
+                story: Arc::clone(&told),
             })
         });
         let mem = TestMemory::default();
@@ -246,7 +248,7 @@ impl Bench {
     }
 
     fn told(&self) -> Vec<String> {
-        core::mem::take(&mut self.story.borrow_mut())
+        core::mem::take(&mut self.story.lock().unwrap())
     }
 
     fn finish(mut self) {

@@ -7,7 +7,7 @@ pub(super) enum Clock {
     #[default]
     Monotonic,
     /// Nanoseconds by whoever owns the world, for runs that can be repeated.
-    Given(Box<dyn Fn() -> u64>),
+    Given(Box<dyn Fn() -> u64 + Send>),
 }
 
 impl Clock {

@@ -7,7 +7,7 @@
 use super::memory::Memory;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::rc::Rc;
+use std::sync::Arc;
 use vb3_dma::{Constraint, Reason};
 use vb3_dmabuf::{BufId, BufRef, Store as _};
 use vb3_host::{Caller, FdIdentity};
@@ -26,7 +26,7 @@ const OWN_HOLDS: u64 = 2;
 /// A buffer of another driver.
 #[derive(Debug)]
 struct Import {
-    fd: Rc<OwnedFd>,
+    fd: Arc<OwnedFd>,
     /// The reference that keeps it between two calls.
     buf: BufRef,
     /// A program has it mapped, as far as is known.
@@ -90,7 +90,7 @@ impl Imports {
         if !is_same || !(self.recognise)(fd.as_fd()) {
             return None;
         }
-        match self.take_in(memory, Rc::new(fd)) {
+        match self.take_in(memory, Arc::new(fd)) {
             Ok(import) => {
                 let id = import.buf.id();
                 self.all.insert(file, import);
@@ -108,7 +108,7 @@ impl Imports {
         }
     }
 
-    fn take_in(&self, memory: &mut Memory, fd: Rc<OwnedFd>) -> Result<Import, Option<Reason>> {
+    fn take_in(&self, memory: &mut Memory, fd: Arc<OwnedFd>) -> Result<Import, Option<Reason>> {
         if self.all.len() >= MAX_IMPORTS {
             return Err(Some(Reason {
                 constraint: Constraint::Imports,
@@ -116,7 +116,7 @@ impl Imports {
                 found: MAX_IMPORTS as u64,
             }));
         }
-        let foreign = Foreign::map(Rc::clone(&fd)).map_err(|_| unmappable(&fd))?;
+        let foreign = Foreign::map(Arc::clone(&fd)).map_err(|_| unmappable(&fd))?;
         let len = foreign.len_bytes();
         let ops = memory.ops_mut();
         let pages = ops.platform_mut().import(foreign).map_err(|e| e.reason())?;

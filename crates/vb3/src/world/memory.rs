@@ -1,6 +1,5 @@
 //! The memory of the run: one machine, its mapping layer and the planes on it.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use vb3_dma::{DmaAddr, Mapper};
 use vb3_dmabuf::{MissingSync, SyncKind, Watch};
@@ -149,8 +148,8 @@ impl ProgramMemory {
     /// For a program that was reached, or one that is gone: that one faults at every access.
     pub(super) fn user(memory: Option<Arc<dyn ProcessMemory>>) -> User {
         match memory {
-            Some(memory) => Rc::new(Self(memory)),
-            None => Rc::new(Gone),
+            Some(memory) => Arc::new(Self(memory)),
+            None => Arc::new(Gone),
         }
     }
 }

@@ -215,7 +215,7 @@ impl std::fmt::Debug for Outside {
 
 impl Outside {
     /// A clock of the caller's, in nanoseconds, that must never go back; and how codecs start.
-    pub fn new(now_ns: impl Fn() -> u64 + 'static, codec: Launch) -> Self {
+    pub fn new(now_ns: impl Fn() -> u64 + Send + 'static, codec: Launch) -> Self {
         Self {
             clock: Clock::Given(Box::new(now_ns)),
             codec,
