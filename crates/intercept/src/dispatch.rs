@@ -1,6 +1,7 @@
 //! Which handler answers which call, and the calls on descriptors that need no file of their own:
 //! ioctl, lseek, ftruncate.
 
+use crate::arch::nr;
 use crate::files::Target;
 use crate::host::Call;
 use crate::listener::{Notif, Reply};
@@ -23,17 +24,15 @@ impl Server<'_> {
             | libc::SYS_pwritev
             | libc::SYS_pwritev2 => self.transfer(n),
             libc::SYS_mmap => self.mmap(n),
-            libc::SYS_poll | libc::SYS_ppoll => self.poll(n),
-            libc::SYS_select | libc::SYS_pselect6 => self.select(n),
+            nr::POLL | libc::SYS_ppoll => self.poll(n),
+            nr::SELECT | libc::SYS_pselect6 => self.select(n),
             libc::SYS_epoll_ctl => self.epoll_ctl(n),
-            libc::SYS_open | libc::SYS_openat | libc::SYS_openat2 | libc::SYS_creat => self.open(n),
-            libc::SYS_stat
-            | libc::SYS_lstat
-            | libc::SYS_newfstatat
-            | libc::SYS_statx
-            | libc::SYS_fstat => self.stat(n),
-            libc::SYS_access | libc::SYS_faccessat | libc::SYS_faccessat2 => self.access(n),
-            libc::SYS_readlink | libc::SYS_readlinkat => self.readlink(n),
+            nr::OPEN | libc::SYS_openat | libc::SYS_openat2 | nr::CREAT => self.open(n),
+            nr::STAT | nr::LSTAT | libc::SYS_newfstatat | libc::SYS_statx | libc::SYS_fstat => {
+                self.stat(n)
+            }
+            nr::ACCESS | libc::SYS_faccessat | libc::SYS_faccessat2 => self.access(n),
+            nr::READLINK | libc::SYS_readlinkat => self.readlink(n),
             libc::SYS_getdents64 => self.getdents(n),
             libc::SYS_statfs | libc::SYS_fstatfs => self.statfs(n),
             libc::SYS_getxattr

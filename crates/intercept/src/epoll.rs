@@ -364,8 +364,11 @@ impl Server<'_> {
         let (events, data) = if op == Op::Delete {
             (0, 0)
         } else {
-            let bytes: [u8; 12] = call.read_bytes(n.arg(3))?;
-            let (events, data) = bytes.split_at(4);
+            let mut bytes = [0; size_of::<libc::epoll_event>()];
+            call.read(n.arg(3), &mut bytes)?;
+            let (events, _) = bytes.split_at(4);
+            // Where it lies depends on the architecture: packed on x86-64 alone.
+            let (_, data) = bytes.split_at(core::mem::offset_of!(libc::epoll_event, u64));
             let events = events.try_into().map_or(0, u32::from_ne_bytes);
             (events, data.try_into().map_or(0, u64::from_ne_bytes))
         };

@@ -4,6 +4,8 @@
 //! table of calls that are always allowed). A call that could concern one is narrowed down by its
 //! number arguments: device descriptors get numbers from a reserved [`FdRange`].
 
+use crate::arch::{AUDIT_ARCH, FOREIGN_CALLS, nr};
+
 /// Descriptor numbers kept for devices and buffers: `start..end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FdRange {
@@ -34,9 +36,6 @@ const LARGE_WRITE: u32 = 32 << 10;
 
 /// fstat by `newfstatat(fd, "", _, AT_EMPTY_PATH)`.
 const AT_EMPTY_PATH: u32 = 0x1000;
-
-const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-const X32_BIT: u32 = 0x4000_0000;
 
 const LD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
 const RSH: u16 = 0x74; // BPF_ALU | BPF_RSH | BPF_K
@@ -118,24 +117,29 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     use Test::{AnyBit, AtLeast, End, Equal, InRange, Load, TypeByte, Unless};
     let mut out = vec![
         op(LD, ARCH, 0, 0),
-        op(JEQ, AUDIT_ARCH_X86_64, 1, 0),
+        op(JEQ, AUDIT_ARCH, 1, 0),
         op(RET, ALLOW, 0, 0),
         op(LD, NR, 0, 0),
-        op(JGE, X32_BIT, 0, 1),
-        op(RET, ALLOW, 0, 0),
     ];
+    if let Some(first) = FOREIGN_CALLS {
+        out.extend([op(JGE, first, 0, 1), op(RET, ALLOW, 0, 0)]);
+    }
     let mut block = |nrs: &[libc::c_long], tests: &[Test]| {
         let mut body = Vec::new();
         for test in tests {
             emit(&mut body, test, range);
         }
         let skip = u8::try_from(body.len()).unwrap_or(u8::MAX);
+        // Numbers below 0 are calls that this architecture does not have.
+        let nrs: Vec<libc::c_long> = nrs.iter().copied().filter(|&nr| nr >= 0).collect();
         for (i, &nr) in nrs.iter().enumerate() {
             // A match jumps over the remaining numbers of the group into the body.
             let left = u8::try_from(nrs.len() - 1 - i).unwrap_or(u8::MAX);
             out.push(op(JEQ, word(nr), left, if left == 0 { skip } else { 0 }));
         }
-        out.extend(body);
+        if !nrs.is_empty() {
+            out.extend(body);
+        }
     };
     block(
         &[libc::SYS_ioctl],
@@ -207,11 +211,11 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         ],
     );
     block(
-        &[libc::SYS_poll, libc::SYS_ppoll],
+        &[nr::POLL, libc::SYS_ppoll],
         &[Load(low(1)), Equal(0, ALLOW), End(NOTIFY)],
     );
     block(
-        &[libc::SYS_select, libc::SYS_pselect6],
+        &[nr::SELECT, libc::SYS_pselect6],
         &[Load(low(0)), Equal(0, ALLOW), End(NOTIFY)],
     );
     block(
@@ -233,16 +237,16 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     block(
         &[
             libc::SYS_openat,
-            libc::SYS_open,
+            nr::OPEN,
             libc::SYS_openat2,
-            libc::SYS_creat,
-            libc::SYS_stat,
-            libc::SYS_lstat,
+            nr::CREAT,
+            nr::STAT,
+            nr::LSTAT,
             libc::SYS_statx,
-            libc::SYS_access,
+            nr::ACCESS,
             libc::SYS_faccessat,
             libc::SYS_faccessat2,
-            libc::SYS_readlink,
+            nr::READLINK,
             libc::SYS_readlinkat,
             libc::SYS_getdents64,
             libc::SYS_epoll_ctl,

@@ -31,14 +31,10 @@
 //! * No security boundary: arguments are copied once and then judged, but a program that means
 //!   ill can reach the kernel by other ways.
 //!
-//! Linux 6.6 or newer; 5.14 works with notes on what is slow or inexact. x86-64.
+//! Linux 6.6 or newer; 5.14 works with notes on what is slow or inexact. x86-64; the code for arm64
+//! builds and has not been run (`arch`).
 
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-compile_error!(
-    "intercept answers system calls by their x86-64 Linux numbers and rewrites x86-64 registers; \
-     other systems are not supported yet"
-);
-
+mod arch;
 mod child;
 mod dispatch;
 mod epoll;

@@ -7,6 +7,7 @@
 
 use std::os::fd::AsFd;
 
+use crate::arch;
 use crate::files::Target;
 use crate::held::Given;
 use crate::host::Call;
@@ -17,8 +18,6 @@ use crate::reap::Ended;
 use crate::rewrite::{self, Left, Stopped};
 use crate::serve::{Server, Verdict};
 use vb3_host::{Errno, FileId, Mmap};
-
-const PAGE: u64 = 4096;
 
 impl Server<'_> {
     pub(crate) fn mmap(&mut self, n: &Notif) -> Result<Verdict, Errno> {
@@ -48,7 +47,10 @@ impl Server<'_> {
                     .offset
                     .checked_add(args.len)
                     .ok_or(Errno(libc::EOVERFLOW))?;
-                let len = self.backend.buffer_len(id).next_multiple_of(PAGE);
+                let len = self
+                    .backend
+                    .buffer_len(id)
+                    .next_multiple_of(arch::page_size());
                 if end > len {
                     return Err(Errno(libc::EINVAL));
                 }
@@ -170,7 +172,7 @@ impl Server<'_> {
 fn check(args: &Mmap, flags: i32) -> Result<(), Errno> {
     let shared = args.flags & libc::MAP_SHARED != 0;
     let access = flags & libc::O_ACCMODE;
-    if args.len == 0 || !args.offset.is_multiple_of(PAGE) {
+    if args.len == 0 || !args.offset.is_multiple_of(arch::page_size()) {
         return Err(Errno(libc::EINVAL));
     }
     if args.len > 1 << 47 {

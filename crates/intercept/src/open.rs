@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::arch::nr;
 use crate::files;
 use crate::held::Given;
 use crate::host::Call;
@@ -18,8 +19,8 @@ const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_
 impl Server<'_> {
     pub(crate) fn open(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         let (dir, addr, flags) = match n.nr {
-            libc::SYS_open => (libc::AT_FDCWD, n.arg(0), n.int(1)),
-            libc::SYS_creat => (
+            nr::OPEN => (libc::AT_FDCWD, n.arg(0), n.int(1)),
+            nr::CREAT => (
                 libc::AT_FDCWD,
                 n.arg(0),
                 libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC,
@@ -117,7 +118,7 @@ impl Server<'_> {
     /// readlink, readlinkat.
     pub(crate) fn readlink(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         let (dir, args) = match n.nr {
-            libc::SYS_readlink => (libc::AT_FDCWD, [n.arg(0), n.arg(1), n.arg(2)]),
+            nr::READLINK => (libc::AT_FDCWD, [n.arg(0), n.arg(1), n.arg(2)]),
             _ => (n.int(0), [n.arg(1), n.arg(2), n.arg(3)]),
         };
         let [path, out, len] = args;

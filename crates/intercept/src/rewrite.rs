@@ -7,6 +7,7 @@
 use core::time::Duration;
 use std::time::Instant;
 
+use crate::arch::Regs;
 use crate::filter::MMAP_PASS;
 use crate::raw;
 use crate::reap::Ended;
@@ -14,8 +15,6 @@ use vb3_host::Errno;
 
 /// How long a thread may take from one stop to the next. All programs of a run wait meanwhile.
 const PATIENCE: Duration = Duration::from_millis(1500);
-/// Length of the `syscall` instruction.
-const INSTRUCTION: u64 = 2;
 
 const PTRACE_SEIZE: libc::c_uint = 0x4206;
 const PTRACE_INTERRUPT: libc::c_uint = 0x4207;
@@ -198,17 +197,12 @@ impl Stopped {
         None
     }
 
-    fn regs(&self) -> Option<libc::user_regs_struct> {
-        // SAFETY: a structure of plain integers.
-        let mut regs: libc::user_regs_struct = unsafe { core::mem::zeroed() };
-        let at = (&raw mut regs).expose_provenance();
-        ptrace(libc::PTRACE_GETREGS, self.tid, 0, at).ok()?;
-        Some(regs)
+    fn regs(&self) -> Option<Regs> {
+        Regs::of(self.tid).ok()
     }
 
-    fn set_regs(&self, regs: &libc::user_regs_struct) -> Option<()> {
-        let at = core::ptr::from_ref(regs).expose_provenance();
-        ptrace(libc::PTRACE_SETREGS, self.tid, 0, at).ok().map(drop)
+    fn set_regs(&self, regs: &Regs) -> Option<()> {
+        regs.give(self.tid).ok()
     }
 
     fn mask(&self) -> Option<u64> {
@@ -265,8 +259,11 @@ impl Stopped {
         self.set_mask(u64::MAX)?;
         let before = self.regs()?;
         let mut regs = before;
-        regs.r8 = u64::from(fd.cast_unsigned()) | u64::from(MMAP_PASS) << 32;
-        regs.r9 = offset;
+        regs.set_arg(
+            4,
+            u64::from(fd.cast_unsigned()) | u64::from(MMAP_PASS) << 32,
+        );
+        regs.set_arg(5, offset);
         let mapped = self
             .set_regs(&regs)
             .and_then(|()| self.run_and_close(fd, &before));
@@ -278,24 +275,20 @@ impl Stopped {
 
     /// From the first stop over the restarted call to its exit; then a close by the same
     /// instruction; then the registers as they were, but for the result.
-    fn run_and_close(&mut self, fd: i32, before: &libc::user_regs_struct) -> Option<u64> {
+    fn run_and_close(&mut self, fd: i32, before: &Regs) -> Option<u64> {
         self.run_to_call()?; // entry
         self.run_to_call()?; // exit
         let after = self.regs()?;
-        let mut close = after;
-        close.rax = libc::SYS_close.cast_unsigned();
-        close.rdi = u64::from(fd.cast_unsigned());
-        close.rip = after.rip.wrapping_sub(INSTRUCTION);
-        close.orig_rax = u64::MAX;
-        self.set_regs(&close)?;
+        let number = u64::from(fd.cast_unsigned());
+        self.set_regs(&after.one_more(libc::SYS_close, [number, 0, 0, 0, 0, 0]))?;
         self.run_to_call()?;
         self.run_to_call()?;
         let mut restored = after;
-        restored.r8 = before.r8;
-        restored.r9 = before.r9;
-        restored.orig_rax = u64::MAX;
+        restored.put_back(before, 4);
+        restored.put_back(before, 5);
+        restored.forget_call();
         self.set_regs(&restored)?;
-        Some(after.rax)
+        Some(after.result())
     }
 
     /// Runs the restarted call with one argument changed, and puts it back at its exit, before
@@ -309,35 +302,31 @@ impl Stopped {
         if let Stop::Signal(signal) = self.next_stop()? {
             return Some(signal);
         }
+        let i = match arg {
+            Arg::First => 0,
+            Arg::Second => 1,
+        };
+        self.resume(libc::PTRACE_SYSCALL, 0)?;
+        match self.next_stop()? {
+            Stop::Call => {}
+            // Something else is due first: the call restarts as it was.
+            Stop::Signal(signal) => return Some(signal),
+            Stop::Event => return Some(0),
+        }
+        // At the entry: the kernel has kept the first argument for a restart by now.
         let before = self.regs()?;
         let mut regs = before;
-        match arg {
-            Arg::First => regs.rdi = value,
-            Arg::Second => regs.rsi = value,
-        }
+        regs.set_arg(i, value);
         self.set_regs(&regs)?;
-        for exit in [false, true] {
-            self.resume(libc::PTRACE_SYSCALL, 0)?;
-            match self.next_stop()? {
-                Stop::Call => {}
-                // Something else is due first: the call restarts as it was.
-                stop => {
-                    let mut now = self.regs()?;
-                    (now.rdi, now.rsi) = (before.rdi, before.rsi);
-                    self.set_regs(&now)?;
-                    return Some(if let Stop::Signal(signal) = stop {
-                        signal
-                    } else {
-                        0
-                    });
-                }
-            }
-            if exit {
-                let mut now = self.regs()?;
-                (now.rdi, now.rsi) = (before.rdi, before.rsi);
-                self.set_regs(&now)?;
-            }
-        }
-        Some(0)
+        self.resume(libc::PTRACE_SYSCALL, 0)?;
+        let stop = self.next_stop()?;
+        let mut now = self.regs()?;
+        now.put_back(&before, i);
+        self.set_regs(&now)?;
+        Some(if let Stop::Signal(signal) = stop {
+            signal
+        } else {
+            0
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::arch::nr;
 use crate::host::Call;
 use crate::listener::Notif;
 use crate::poll::{self, Entry, Form, Source, Wait, concerns_us};
@@ -88,7 +89,7 @@ impl Server<'_> {
 fn select_wait(call: &Call<'_>) -> Result<Wait, Errno> {
     let n = call.notif;
     let at = n.arg(4);
-    if n.nr == libc::SYS_select {
+    if n.nr == nr::SELECT {
         // The kernel takes any number of microseconds here.
         let time = poll::time(call, at, i64::from(u32::MAX))?;
         let time = time.and_then(|(secs, micros)| {

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::AsRawFd;
 
+use crate::arch::nr;
 use crate::files::{self, Target};
 use crate::host::Call;
 use crate::listener::Notif;
@@ -30,13 +31,13 @@ impl Asked {
     fn of(n: &Notif) -> Self {
         let none = libc::AT_FDCWD;
         match n.nr {
-            libc::SYS_stat => Self {
+            nr::STAT => Self {
                 dir: none,
                 path: Some(n.arg(0)),
                 out: n.arg(1),
                 flags: 0,
             },
-            libc::SYS_lstat => Self {
+            nr::LSTAT => Self {
                 dir: none,
                 path: Some(n.arg(0)),
                 out: n.arg(1),
@@ -154,7 +155,7 @@ impl Server<'_> {
     /// access, faccessat, faccessat2.
     pub(crate) fn access(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         let (dir, path, mode, flags) = match n.nr {
-            libc::SYS_access => (libc::AT_FDCWD, n.arg(0), n.int(1), 0),
+            nr::ACCESS => (libc::AT_FDCWD, n.arg(0), n.int(1), 0),
             libc::SYS_faccessat => (n.int(0), n.arg(1), n.int(2), 0),
             _ => (n.int(0), n.arg(1), n.int(2), n.int(3)),
         };

@@ -1,0 +1,90 @@
+//! x86-64.
+
+/// `AUDIT_ARCH_X86_64`: programs of 32 bits carry another.
+pub(crate) const AUDIT_ARCH: u32 = 0xc000_003e;
+
+/// Numbers from here on are calls of another architecture under the same name (x32).
+pub(crate) const FOREIGN_CALLS: Option<u32> = Some(0x4000_0000);
+
+/// Length of the `syscall` instruction.
+const INSTRUCTION: u64 = 2;
+
+/// Whether a call's result lies where its first argument lay, which the kernel keeps elsewhere.
+pub(crate) const FIRST_IS_RESULT: bool = false;
+
+/// In `orig_rax`: no call was made, so none is restarted.
+const NO_CALL: u64 = u64::MAX;
+
+/// System calls that not every architecture has.
+pub(crate) mod nr {
+    pub(crate) const OPEN: libc::c_long = libc::SYS_open;
+    pub(crate) const CREAT: libc::c_long = libc::SYS_creat;
+    pub(crate) const STAT: libc::c_long = libc::SYS_stat;
+    pub(crate) const LSTAT: libc::c_long = libc::SYS_lstat;
+    pub(crate) const ACCESS: libc::c_long = libc::SYS_access;
+    pub(crate) const READLINK: libc::c_long = libc::SYS_readlink;
+    pub(crate) const POLL: libc::c_long = libc::SYS_poll;
+    pub(crate) const SELECT: libc::c_long = libc::SYS_select;
+}
+
+type Regs = libc::user_regs_struct;
+
+pub(super) fn arg(regs: &Regs, i: usize) -> Option<&u64> {
+    [
+        &regs.rdi, &regs.rsi, &regs.rdx, &regs.r10, &regs.r8, &regs.r9,
+    ]
+    .get(i)
+    .copied()
+}
+
+pub(super) fn arg_mut(regs: &mut Regs, i: usize) -> Option<&mut u64> {
+    [
+        &mut regs.rdi,
+        &mut regs.rsi,
+        &mut regs.rdx,
+        &mut regs.r10,
+        &mut regs.r8,
+        &mut regs.r9,
+    ]
+    .into_iter()
+    .nth(i)
+}
+
+pub(super) fn result(regs: &Regs) -> u64 {
+    regs.rax
+}
+
+pub(super) fn forget_call(regs: &mut Regs) {
+    regs.orig_rax = NO_CALL;
+}
+
+pub(super) fn set_call(regs: &mut Regs, nr: libc::c_long) {
+    regs.rax = nr.cast_unsigned();
+    forget_call(regs);
+}
+
+pub(super) fn back_to_instruction(regs: &mut Regs) {
+    regs.rip = regs.rip.wrapping_sub(INSTRUCTION);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Regs;
+
+    #[test]
+    fn another_call_is_made_by_the_same_instruction() {
+        // SAFETY: a structure of plain integers.
+        let mut plain: libc::user_regs_struct = unsafe { core::mem::zeroed() };
+        (plain.rip, plain.orig_rax) = (0x1002, libc::SYS_mmap.cast_unsigned());
+        (plain.rax, plain.r9) = (77, 16);
+        let exit = Regs(plain);
+        assert_eq!((exit.result(), exit.arg(5), exit.arg(6)), (77, 16, 0));
+        let close = exit.one_more(libc::SYS_close, [5, 0, 0, 0, 0, 0]);
+        assert_eq!((close.0.rip, close.0.rax, close.arg(0)), (0x1000, 3, 5));
+        // Else the kernel would take the exit just left for one to restart.
+        assert_eq!(close.0.orig_rax, u64::MAX);
+        let mut now = close;
+        now.put_back(&exit, 5);
+        assert_eq!(now.arg(5), 16);
+    }
+}
