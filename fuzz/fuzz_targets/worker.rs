@@ -372,7 +372,9 @@ impl Owner {
                     .checked_sub(1)
                     .unwrap_or_else(|| unasked("flushed"));
             }
-            Event::Corrupt { sentence, .. } => assert!(!forgotten && sentence.len() <= 300),
+            Event::Corrupt { sentence, .. } | Event::Unsupported { sentence, .. } => {
+                assert!(!forgotten && sentence.len() <= 300);
+            }
             Event::Died { sentence } => {
                 assert!(!sentence.is_empty());
                 self.died = true;

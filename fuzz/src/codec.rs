@@ -158,7 +158,7 @@ impl Codec {
 
     fn lie(&mut self, random: &mut Random) {
         let tag = random.below(40) as u64;
-        match random.below(8) {
+        match random.below(9) {
             0 => self.dead = true,
             1 => self.end.say(Op::Corrupt, &[tag], b"it is broken"),
             2 => {
@@ -180,7 +180,8 @@ impl Codec {
                     .say(Op::Picture, &[tag, self.generation, slot.into(), 0], b"");
             }
             6 => self.end.say(Op::Drained, &[], b""),
-            7 => self.end.say_bytes(&[random.below(20) as u8; 140]),
+            7 => self.end.say(Op::Unsupported, &[tag], b"not this"),
+            8 => self.end.say_bytes(&[random.below(20) as u8; 140]),
             _ => {}
         }
     }

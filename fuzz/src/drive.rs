@@ -154,7 +154,7 @@ impl Owner {
                 }
                 self.kept.push_back(picture);
             }
-            Event::Corrupt { sentence, .. } => {
+            Event::Corrupt { sentence, .. } | Event::Unsupported { sentence, .. } => {
                 assert!(self.flushes == 0 && !sentence.is_empty());
             }
             Event::Drained => {

@@ -28,9 +28,10 @@ pub enum Op {
     Drained,
     Flushed,
     Corrupt,
+    Unsupported,
 }
 
-const OPS: [Op; 15] = [
+const OPS: [Op; 16] = [
     Op::Hello,
     Op::Configure,
     Op::Decode,
@@ -46,6 +47,7 @@ const OPS: [Op; 15] = [
     Op::Drained,
     Op::Flushed,
     Op::Corrupt,
+    Op::Unsupported,
 ];
 
 /// The worker's end of a socket.

@@ -271,6 +271,15 @@ pub enum Event {
         /// What was wrong.
         sentence: String,
     },
+    /// A picture is not decoded, because the library would not decode it exactly or not at all, and
+    /// neither are those after it, until the stream changes its parameter set. Comes once for each
+    /// picture, after all pictures before it.
+    Unsupported {
+        /// Of the input.
+        tag: u64,
+        /// Why, with the numbers, and what to do.
+        sentence: String,
+    },
     /// The process is gone, and what it had with it. Comes once; nothing comes after it.
     Died {
         /// How it ended.

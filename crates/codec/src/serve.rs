@@ -318,6 +318,11 @@ impl Out {
         self.send(&Message::new(Op::Corrupt, &[tag]).with_text(sentence))
     }
 
+    /// Says that a picture is of a kind that is not decoded.
+    pub(crate) fn unsupported(&mut self, tag: u64, sentence: &str) -> Result<(), Stop> {
+        self.send(&Message::new(Op::Unsupported, &[tag]).with_text(sentence))
+    }
+
     /// Announces pictures of a format, and waits until the parent is ready for them.
     pub(crate) fn format(&mut self, format: &StreamFormat) -> Result<(), Stop> {
         self.send(&Message::new(Op::Format, &format_to_words(format)))?;

@@ -37,9 +37,11 @@ pub(crate) enum Op {
     Flushed,
     /// (tag), and a sentence
     Corrupt,
+    /// (tag), and a sentence
+    Unsupported,
 }
 
-const OPS: [Op; 15] = [
+const OPS: [Op; 16] = [
     Op::Hello,
     Op::Configure,
     Op::Decode,
@@ -55,6 +57,7 @@ const OPS: [Op; 15] = [
     Op::Drained,
     Op::Flushed,
     Op::Corrupt,
+    Op::Unsupported,
 ];
 
 /// One message, without its descriptor.

@@ -378,6 +378,10 @@ impl Worker {
                 tag: a,
                 sentence: message.text.clone(),
             }),
+            Op::Unsupported => (!stale).then(|| Event::Unsupported {
+                tag: a,
+                sentence: message.text.clone(),
+            }),
             _ => return Err("sent nonsense"),
         };
         Ok(event)

@@ -119,15 +119,17 @@ fn stream(size: &'static str, again: u32) -> Result<Stream> {
     let cache = sh::cache()?;
     let stream = Stream {
         size,
-        mp4: cache.join(format!("pipeline-{size}.mp4")),
-        bare: cache.join(format!("pipeline-{size}.h264")),
+        mp4: cache.join(format!("pipeline-p-{size}.mp4")),
+        bare: cache.join(format!("pipeline-p-{size}.h264")),
     };
     let clip = clip::fetch()?;
     let again = again.to_string();
     make(&stream.mp4, "mp4", |ffmpeg| {
         ffmpeg.args(["-stream_loop", &again, "-i"]).arg(&clip);
         ffmpeg.args(["-an", "-vf", &format!("scale={}", size.replace('x', ":"))]);
-        ffmpeg.args(["-c:v", "libx264", "-preset", "medium", "-crf", "23"]);
+        ffmpeg.args([
+            "-c:v", "libx264", "-preset", "medium", "-bf", "0", "-crf", "23",
+        ]);
     })?;
     make(&stream.bare, "h264", |ffmpeg| {
         ffmpeg.arg("-i").arg(&stream.mp4);

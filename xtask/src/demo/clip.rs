@@ -119,7 +119,7 @@ pub(super) fn as_h264(clip: &Clip, dir: &Path, frames: u32) -> Result<PathBuf> {
     } else {
         eprintln!("the clip is no H.264: encoding it for the decoder");
         ffmpeg.args([
-            "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p",
+            "-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-pix_fmt", "yuv420p",
         ]);
     }
     sh::quietly(ffmpeg.arg(&path))

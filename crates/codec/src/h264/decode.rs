@@ -32,8 +32,8 @@ struct Stream {
     raw: Option<RawDecoder>,
     /// The sequence parameter set in use, as it came.
     sps: Vec<u8>,
-    /// Why pictures of that set cannot be decoded.
-    refused: bool,
+    /// Why pictures of that set are not decoded.
+    refused: Option<String>,
     /// What the host is ready for.
     format: Option<StreamFormat>,
     /// Nothing can be decoded before an IDR picture; whether that was said.
@@ -54,7 +54,7 @@ impl Decoder {
             stream: Stream {
                 raw: None,
                 sps: Vec::new(),
-                refused: false,
+                refused: None,
                 format: None,
                 needs_key: Some(false),
                 stamps: VecDeque::new(),
@@ -100,8 +100,8 @@ impl Decoder {
             self.stream.unit(&unit, &self.params, out)?;
         }
         // The format is known once an IDR picture begins; the host can get ready meanwhile.
-        if let Some((tag, slice, true)) = self.units.pending() {
-            self.stream.begin(tag, slice, &self.params, out)?;
+        if let Some((slice, true)) = self.units.pending() {
+            self.stream.begin(slice, &self.params, out)?;
         }
         Ok(())
     }
@@ -140,13 +140,7 @@ impl Codec for Decoder {
 impl Stream {
     /// Gets ready for the sequence that an IDR picture begins: if its parameters are new, all
     /// pictures of the old one come out, and the host is told the new format.
-    fn begin(
-        &mut self,
-        tag: u64,
-        slice: &[u8],
-        params: &Params,
-        out: &mut Out,
-    ) -> Result<(), Stop> {
+    fn begin(&mut self, slice: &[u8], params: &Params, out: &mut Out) -> Result<(), Stop> {
         let Some((bytes, sps)) = params.of_slice(slice) else {
             return Ok(());
         };
@@ -157,11 +151,11 @@ impl Stream {
         self.raw = None;
         self.open = false;
         self.sps = bytes.to_vec();
-        self.refused = false;
+        self.refused = None;
         match format(sps) {
             Err(sentence) => {
-                self.refused = true;
-                out.corrupt(tag, &sentence)
+                self.refused = Some(sentence);
+                Ok(())
             }
             Ok(format) if self.format == Some(format) => Ok(()),
             Ok(format) => {
@@ -180,7 +174,7 @@ impl Stream {
             return out.corrupt(unit.tag, sentence);
         }
         if unit.key {
-            self.begin(unit.tag, &unit.slice, params, out)?;
+            self.begin(&unit.slice, params, out)?;
             self.needs_key = None;
         }
         if let Some(said) = self.needs_key.as_mut() {
@@ -190,10 +184,17 @@ impl Stream {
             let sentence = "a picture before the first IDR picture cannot be decoded";
             return out.corrupt(unit.tag, sentence);
         }
-        if self.refused {
-            return Ok(());
+        if let Some(tool) = unit.inexact.filter(|_| self.refused.is_none()) {
+            // Pictures after it may refer to it, and the library would go on with what it has.
+            self.drain(out)?;
+            self.raw = None;
+            self.open = false;
+            self.refused = Some(tool.sentence().to_owned());
         }
-        self.feed(unit, params, out)
+        match &self.refused {
+            Some(sentence) => out.unsupported(unit.tag, sentence),
+            None => self.feed(unit, params, out),
+        }
     }
 
     fn feed(&mut self, unit: &Unit, params: &Params, out: &mut Out) -> Result<(), Stop> {

@@ -32,6 +32,54 @@ pub(super) struct SliceId {
     order: Option<PicOrderCountLsb>,
 }
 
+/// A coding tool that openh264 does not decode bit by bit as the standard says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tool {
+    /// B slices. Direct prediction goes wrong there, and nothing before the macroblocks says whether
+    /// they use it.
+    BSlices,
+    /// SP and SI slices, of the Extended profile.
+    SwitchingSlices,
+    /// Slices in three partitions, of the Extended profile.
+    DataPartitions,
+}
+
+impl Tool {
+    /// Why a stream that uses it is refused, and what to do.
+    pub(super) const fn sentence(self) -> &'static str {
+        match self {
+            Self::BSlices => {
+                "the stream has B pictures, which openh264 does not always decode exactly: it is \
+                 refused from the first one on; encode it without (x264: bframes=0)"
+            }
+            Self::SwitchingSlices => {
+                "the stream has SP or SI slices, which openh264 does not decode"
+            }
+            Self::DataPartitions => {
+                "the stream has data partitions, which openh264 does not decode"
+            }
+        }
+    }
+}
+
+/// The tool in a NAL unit that is not decoded exactly, from its first bytes.
+pub(super) fn inexact(nal: &[u8]) -> Option<Tool> {
+    match nal.first()? & 0x1f {
+        1 | 5 => {
+            let part = RefNal::new(nal, &[], true);
+            let mut bits = part.rbsp_bits();
+            bits.read_ue("first_mb_in_slice").ok()?;
+            match bits.read_ue("slice_type").ok()? % 5 {
+                1 => Some(Tool::BSlices),
+                3 | 4 => Some(Tool::SwitchingSlices),
+                _ => None,
+            }
+        }
+        2..=4 => Some(Tool::DataPartitions),
+        _ => None,
+    }
+}
+
 impl Params {
     /// Takes a whole NAL unit, without start code; says what is wrong with it.
     pub(super) fn take(&mut self, nal: &[u8]) -> Result<(), String> {
@@ -123,6 +171,12 @@ pub(super) fn format(sps: &SeqParameterSet) -> Result<StreamFormat, String> {
     }
     if !matches!(sps.frame_mbs_flags, FrameMbsFlags::Frames) {
         return Err("openh264 does not decode interlaced pictures".to_owned());
+    }
+    let profile = u8::from(sps.profile_idc);
+    if !matches!(profile, 66 | 77 | 100) {
+        return Err(format!(
+            "openh264 decodes the Baseline, Main and High profiles, not profile_idc {profile}"
+        ));
     }
     let chroma = &sps.chroma_info;
     let deep = chroma.bit_depth_luma_minus8 != 0 || chroma.bit_depth_chroma_minus8 != 0;

@@ -1,6 +1,6 @@
 //! Cutting a byte stream into access units (H.264 7.4.1.2.3 and annex B).
 
-use super::params::{Params, SliceId, is_idr, is_slice};
+use super::params::{Params, SliceId, Tool, inexact, is_idr, is_slice};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -24,6 +24,8 @@ pub(super) struct Unit {
     pub(super) key: bool,
     /// The beginning of its first slice.
     pub(super) slice: Vec<u8>,
+    /// A coding tool of one of its slices that the library does not decode exactly.
+    pub(super) inexact: Option<Tool>,
 }
 
 /// The first slice of the access unit that is being collected.
@@ -33,6 +35,7 @@ struct First {
     key: bool,
     id: Option<SliceId>,
     slice: Vec<u8>,
+    inexact: Option<Tool>,
 }
 
 /// Collects pieces of a stream.
@@ -107,10 +110,10 @@ impl Units {
         })
     }
 
-    /// Tag, first slice and key of the unit that is being collected.
-    pub(super) fn pending(&self) -> Option<(u64, &[u8], bool)> {
+    /// First slice and key of the unit that is being collected.
+    pub(super) fn pending(&self) -> Option<(&[u8], bool)> {
         let first = self.first.as_ref()?;
-        Some((first.tag, &first.slice, first.key))
+        Some((&first.slice, first.key))
     }
 
     /// The next access unit that is complete. With `all`, what is here is taken for whole.
@@ -183,7 +186,7 @@ impl Units {
         }
     }
 
-    /// Remembers the first slice of a unit.
+    /// Remembers the first slice of a unit, and the tools that its slices use.
     fn note(&mut self, nal: usize, end: usize, params: &Params) {
         let head = self.bytes.get(nal..end).unwrap_or_default();
         if self.first.is_none() && is_slice(head) {
@@ -192,7 +195,11 @@ impl Units {
                 key: is_idr(head),
                 id: params.slice(head),
                 slice: head.to_vec(),
+                inexact: None,
             });
+        }
+        if let Some(first) = &mut self.first {
+            first.inexact = first.inexact.or_else(|| inexact(head));
         }
     }
 
@@ -242,6 +249,7 @@ impl Units {
             tag: first.tag,
             key: first.key,
             slice: first.slice,
+            inexact: first.inexact,
         })
     }
 

@@ -25,97 +25,88 @@ fn conforming_streams_decode_exactly_and_keep_their_tags() {
         ("slices", "320x240", 12, "baseline", "slices=4"),
         ("main", "320x240", 30, "main", "bframes=0:keyint=12"),
         (
-            "b",
-            "320x240",
-            40,
-            "main",
-            "bframes=3:b-pyramid=none:keyint=15:direct=none",
-        ),
-        (
-            "pyramid",
-            "320x240",
-            50,
-            "high",
-            "bframes=3:b-pyramid=normal:keyint=250:direct=none",
-        ),
-        (
-            "seven b",
-            "320x240",
-            60,
-            "high",
-            "bframes=7:b-adapt=0:b-pyramid=normal:direct=none",
-        ),
-        (
             "refs",
             "320x240",
             40,
             "high",
-            "ref=6:bframes=3:weightp=2:8x8dct=1:direct=none",
+            "ref=6:bframes=0:weightp=2:8x8dct=1",
         ),
-        ("one", "320x240", 1, "high", "bframes=3:direct=none"),
-        ("smallest", "16x16", 20, "high", "bframes=2:direct=none"),
-        ("cropped", "66x50", 10, "high", "bframes=2:direct=none"),
+        ("one", "320x240", 1, "high", "bframes=3"),
+        ("smallest", "16x16", 20, "high", "bframes=0"),
+        ("cropped", "66x50", 10, "high", "bframes=0"),
     ];
     for (name, size, frames, profile, options) in cases {
         let stream = x264(size, frames, profile, options);
         let driven = decode(name, &stream, Framing::AccessUnits);
         assert_eq!(driven.pictures().len(), frames as usize, "{name}");
-        let mut tags = driven.tags();
-        let no_b = profile == "baseline" || options.contains("bframes=0");
-        if no_b {
-            assert!(tags.is_sorted(), "{name}: {tags:?}");
-        }
-        tags.sort_unstable();
-        assert_eq!(tags, (1..=u64::from(frames)).collect::<Vec<_>>(), "{name}");
+        let wanted: Vec<u64> = (1..=frames.into()).collect();
+        assert_eq!(driven.tags(), wanted, "{name}");
     }
 }
 
-/// What the library makes of a stream when it is called directly.
-fn decoded_by_the_library(stream: &[u8]) -> Vec<u8> {
-    use openh264::decoder::{DecodeOptions, DecodedYUV, Decoder, Flush};
-    use openh264::formats::YUVSource as _;
-    let mut all = Vec::new();
-    let mut take = |picture: &DecodedYUV<'_>| {
-        let (width, height) = picture.dimensions();
-        let strides = picture.strides();
-        all.extend(pixels(&vb3_codec::Planes {
-            width: width as u32,
-            height: height as u32,
-            data: [picture.y(), picture.u(), picture.v()],
-            strides: [strides.0, strides.1, strides.2],
-        }));
-    };
-    let mut decoder = Decoder::new().unwrap();
-    for unit in access_units(stream) {
-        let options = DecodeOptions::new().flush_after_decode(Flush::NoFlush);
-        if let Some(picture) = decoder.decode_with_options(unit, options).unwrap() {
-            take(&picture);
-        }
-    }
-    for picture in decoder.flush_remaining().unwrap() {
-        take(&picture);
-    }
-    all
-}
-
-/// openh264 filters some edges of B macroblocks with direct 8x8 parts otherwise than the standard
-/// says: a few pixels in some pictures are off by a little. The streams above do without such
-/// parts; this one has them, and comes as the library makes it.
+/// openh264 spoils B pictures that use direct prediction, and only the macroblocks say which do. No
+/// option of the encoder makes it exact: with these, pictures were seen to differ.
 #[test]
-fn pictures_are_what_the_library_alone_gives() {
+fn b_pictures_are_refused_and_no_wrong_one_comes() {
     if !ffmpeg_is_here() {
         return;
     }
-    for direct in ["spatial", "temporal"] {
-        let stream = x264("320x240", 40, "high", &format!("bframes=3:direct={direct}"));
-        let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
-        driven.submit(Job::Configure(Config::Decoder(Framing::AccessUnits)));
-        driven.decode(access_units(&stream));
-        assert_eq!(driven.faults(), Vec::<&Said>::new());
-        let alone = decoded_by_the_library(&stream);
-        assert_same_pictures(direct, &driven.pictures(), &alone);
-        assert!(psnr(&alone, &decoded_by_ffmpeg(&stream, "h264")) > 50.0);
+    for options in [
+        "bframes=3:direct=spatial",
+        "bframes=3:direct=temporal",
+        "bframes=16:direct=auto:b-adapt=0:b-pyramid=none:weightb=0",
+        "bframes=1:b-adapt=0:direct=temporal:no-deblock=1:cabac=0:8x8dct=0",
+        "bframes=2:b-adapt=0:direct=spatial:slices=3:no-deblock=1",
+    ] {
+        let stream = x264("176x144", 20, "high", options);
+        for framing in [Framing::AccessUnits, Framing::Stream] {
+            let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
+            driven.submit(Job::Configure(Config::Decoder(framing)));
+            let units = access_units(&stream);
+            driven.decode(units.iter().copied());
+            let refused: Vec<u64> = driven
+                .said
+                .iter()
+                .filter_map(|said| match said {
+                    Said::Unsupported(tag, sentence) => {
+                        assert!(sentence.contains("B pictures"), "{sentence}");
+                        Some(*tag)
+                    }
+                    _ => None,
+                })
+                .collect();
+            // All from the first B picture on, each once; what came before is right.
+            let first = refused[0];
+            assert!(first > 1, "{options}");
+            assert_eq!(refused, (first..=units.len() as u64).collect::<Vec<_>>());
+            assert_eq!(driven.faults().len(), refused.len());
+            let good = decoded_by_ffmpeg(&stream, "h264");
+            let pictures = driven.pictures();
+            assert_eq!(pictures.len() as u64, first - 1, "{options}");
+            for picture in pictures {
+                assert!(good.chunks(picture.len()).any(|one| one == picture));
+            }
+        }
     }
+}
+
+#[test]
+fn after_a_refused_stream_the_next_is_decoded() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let refused = x264("176x144", 10, "high", "bframes=2:b-adapt=0");
+    let good = x264("176x144", 10, "baseline", "");
+    let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
+    driven.decode(access_units(&refused));
+    let before = driven.pictures().len();
+    driven.decode(access_units(&good));
+    let pictures = driven.pictures();
+    assert_same_pictures(
+        "after",
+        &pictures[before..],
+        &decoded_by_ffmpeg(&good, "h264"),
+    );
 }
 
 #[test]
@@ -127,7 +118,7 @@ fn full_hd_is_cropped_to_what_is_visible() {
         "1920x1080",
         8,
         "high",
-        "bframes=2:direct=none:colorprim=bt709:transfer=bt709:colormatrix=bt709:fullrange=on",
+        "bframes=0:colorprim=bt709:transfer=bt709:colormatrix=bt709:fullrange=on",
     );
     let driven = decode("full hd", &stream, Framing::AccessUnits);
     let [format] = driven.formats()[..] else {
@@ -150,7 +141,7 @@ fn chroma_comes_in_pairs_where_that_is_wanted() {
         return;
     }
     let (width, height) = (70, 34);
-    let stream = x264("70x34", 4, "high", "bframes=1:direct=none");
+    let stream = x264("70x34", 4, "high", "bframes=0");
     let pictures = |chroma| {
         let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
         driven.chroma = chroma;
@@ -170,35 +161,12 @@ fn chroma_comes_in_pairs_where_that_is_wanted() {
     assert!(pairs == wanted);
 }
 
-/// B pictures come after the pictures that follow them: presentation order must come out, with
-/// the tags of the units they came in.
-#[test]
-fn tags_follow_pictures_through_reordering() {
-    if !ffmpeg_is_here() {
-        return;
-    }
-    let stream = x264(
-        "64x64",
-        9,
-        "main",
-        "bframes=1:b-adapt=0:b-pyramid=none:keyint=250:scenecut=0:direct=none",
-    );
-    let driven = decode("one b", &stream, Framing::AccessUnits);
-    // Coded: I0 P2 b1 P4 b3 P6 b5 P8 b7.
-    assert_eq!(driven.tags(), [1, 3, 2, 5, 4, 7, 6, 9, 8]);
-}
-
 #[test]
 fn pieces_of_any_size_give_the_same_pictures() {
     if !ffmpeg_is_here() {
         return;
     }
-    let stream = x264(
-        "176x144",
-        30,
-        "high",
-        "bframes=3:slices=3:keyint=8:direct=none",
-    );
+    let stream = x264("176x144", 30, "high", "bframes=0:slices=3:keyint=8");
     let whole = decode("units", &stream, Framing::AccessUnits);
     for seed in 0..12 {
         let mut random = rand_pcg::Pcg32::new(seed, 1);
@@ -255,8 +223,8 @@ fn a_new_size_waits_for_the_host_and_comes_after_all_of_the_old() {
     if !ffmpeg_is_here() {
         return;
     }
-    let small = x264("176x144", 10, "high", "bframes=3:direct=none");
-    let large = x264("320x240", 10, "high", "bframes=3:direct=none");
+    let small = x264("176x144", 10, "high", "bframes=0");
+    let large = x264("320x240", 10, "high", "bframes=0");
     let both = [small.as_slice(), &large].concat();
     for framing in [Framing::AccessUnits, Framing::Stream, Framing::Auto] {
         let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
@@ -366,12 +334,7 @@ fn after_a_flush_nothing_of_before_comes() {
     if !ffmpeg_is_here() {
         return;
     }
-    let stream = x264(
-        "176x144",
-        30,
-        "high",
-        "bframes=3:direct=none:keyint=10:scenecut=0:open-gop=0",
-    );
+    let stream = x264("176x144", 30, "high", "bframes=0:keyint=10:scenecut=0");
     let units = access_units(&stream);
     let mut driven = Driven::new(Kind::H264Decoder, &Launch::in_thread());
     driven.submit(Job::Configure(Config::Decoder(Framing::AccessUnits)));
@@ -400,7 +363,7 @@ fn damage_is_told_and_survived() {
         "320x240",
         24,
         "high",
-        "bframes=2:direct=none:keyint=8:scenecut=0:open-gop=0:slices=2",
+        "bframes=0:keyint=8:scenecut=0:slices=2",
     );
     let good = decoded_by_ffmpeg(&stream, "h264");
     let one = 320 * 240 * 3 / 2;
@@ -460,7 +423,7 @@ fn a_truncated_stream_gives_its_pictures() {
     if !ffmpeg_is_here() {
         return;
     }
-    let stream = x264("176x144", 12, "high", "bframes=2:keyint=250");
+    let stream = x264("176x144", 12, "high", "bframes=0:keyint=250");
     for len in [0, 3, 30, stream.len() / 3, stream.len() - 1] {
         let mut driven = Driven::new(Kind::H264Decoder, &process());
         driven.decode(stream[..len].chunks(1000));
@@ -488,13 +451,15 @@ fn what_cannot_be_decoded_is_named_with_its_numbers() {
         (x264("4112x16", 2, "high", ""), "4112x16"),
         (x264("16x2320", 2, "high", ""), "16x2320"),
         (x264("64x64", 2, "high", "interlaced=1"), "interlaced"),
+        (x264("64x64", 2, "high444", "qp=0"), "profile_idc 244"),
     ];
     for (stream, part) in cases {
         let mut driven = Driven::new(Kind::H264Decoder, &process());
         driven.decode(access_units(&stream));
         assert!(driven.pictures().is_empty());
-        let told = |s: &Said| matches!(s, Said::Corrupt(1, sentence) if sentence.contains(part));
-        assert_eq!(driven.count(told), 1, "{:?}", driven.said);
+        let told =
+            |s: &Said| matches!(s, Said::Unsupported(_, sentence) if sentence.contains(part));
+        assert_eq!(driven.count(told), 2, "{:?}", driven.said);
         assert_eq!(driven.count(|s| matches!(s, Said::Consumed(_))), 2);
     }
 }
@@ -504,7 +469,7 @@ fn the_largest_pictures_fit() {
     if !ffmpeg_is_here() {
         return;
     }
-    let stream = x264("4096x2304", 20, "high", "bframes=3:direct=none:ref=4");
+    let stream = x264("4096x2304", 20, "high", "bframes=0:ref=4");
     let mut driven = Driven::new(Kind::H264Decoder, &process());
     driven.decode(access_units(&stream));
     assert_eq!(driven.faults(), Vec::<&Said>::new());
@@ -520,7 +485,7 @@ fn the_same_pieces_give_the_same_events() {
     if !ffmpeg_is_here() {
         return;
     }
-    let mut stream = x264("176x144", 30, "high", "bframes=3:keyint=8");
+    let mut stream = x264("176x144", 30, "high", "bframes=0:keyint=8");
     let middle = stream.len() / 2;
     stream[middle..middle + 60].fill(0xa5);
     let run = |launch: &Launch| {

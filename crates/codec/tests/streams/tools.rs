@@ -162,6 +162,7 @@ pub(crate) enum Said {
     Drained,
     Flushed,
     Corrupt(u64, String),
+    Unsupported(u64, String),
     Died(String),
 }
 
@@ -187,6 +188,7 @@ impl From<Event> for Said {
             Event::Drained => Self::Drained,
             Event::Flushed => Self::Flushed,
             Event::Corrupt { tag, sentence } => Self::Corrupt(tag, sentence),
+            Event::Unsupported { tag, sentence } => Self::Unsupported(tag, sentence),
             Event::Died { sentence } => Self::Died(sentence),
         }
     }
@@ -324,7 +326,12 @@ impl Driven {
     pub(crate) fn faults(&self) -> Vec<&Said> {
         let faults = self.said.iter();
         faults
-            .filter(|said| matches!(said, Said::Corrupt(..) | Said::Died(_)))
+            .filter(|said| {
+                matches!(
+                    said,
+                    Said::Corrupt(..) | Said::Unsupported(..) | Said::Died(_)
+                )
+            })
             .collect()
     }
 }

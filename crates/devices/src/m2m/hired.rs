@@ -77,6 +77,11 @@ impl Hired {
         )));
     }
 
+    /// Keeps a sentence for the report; the worker goes on.
+    pub(crate) fn report(&mut self, sentence: String) {
+        self.failure = Some(Failure::new(sentence));
+    }
+
     /// Whether it takes another piece of work; one that is to come does.
     pub(crate) fn has_room(&self) -> bool {
         let room = self.worker.as_ref().is_none_or(|worker| worker.room() > 0);

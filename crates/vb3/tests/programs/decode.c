@@ -12,7 +12,7 @@
 //   ready      waits until the stream's format is known and CAPTURE streams
 //   capture    starts CAPTURE before the stream's format is known
 //
-// Says what came: "picture TIMESTAMP WIDTHxHEIGHT", "damaged TIMESTAMP …", "change WIDTHxHEIGHT",
+// Says what came: "picture TIMESTAMP WIDTHxHEIGHT", "damaged TIMESTAMP …", "refused TIMESTAMP", "change WIDTHxHEIGHT",
 // "last", "end". Pictures go to a file, lines without padding.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -206,6 +206,8 @@ static void take_capture(void)
 			       (long)b.timestamp.tv_sec, shape.width, shape.height);
 			write_picture(b.index);
 			came++;
+		} else if (b.flags & V4L2_BUF_FLAG_ERROR) {
+			printf("refused %ld\n", (long)b.timestamp.tv_sec);
 		}
 		if (b.flags & V4L2_BUF_FLAG_LAST)
 			last = 1;

@@ -8,6 +8,8 @@ use vb3_codec::{Chroma, Config, Event, Framing, Job, Kind, Planes, Refused, Stre
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Colorimetry, DriverEvent, Flow, Format, FourCc, FrameFlags, Progress, Rect};
 
+/// Most refused pictures that wait for a buffer; of further ones none comes back.
+const MAX_REFUSED: usize = 64;
 /// `V4L2_EVENT_SRC_CH_RESOLUTION`.
 const RESOLUTION: u32 = 1;
 
@@ -138,6 +140,7 @@ impl<C> Decoder<C> {
                 Event::Corrupt { .. } => {
                     self.statistics.dropped = self.statistics.dropped.saturating_add(1);
                 }
+                Event::Unsupported { tag, sentence } => self.refuse(tag, sentence),
                 Event::Died { .. } => {
                     self.flushing = 0;
                     self.kept = None;
@@ -146,6 +149,20 @@ impl<C> Decoder<C> {
                 }
                 Event::Consumed { .. } | Event::Packet { .. } | Event::Drained => {}
             }
+        }
+    }
+
+    /// A picture that is not decoded: a buffer with the error flag, as of a board that cannot; none
+    /// where the stream's format was never announced.
+    fn refuse(&mut self, tag: u64, sentence: String) {
+        self.statistics.dropped = self.statistics.dropped.saturating_add(1);
+        self.hired.report(sentence);
+        if self.visible.width != 0 && self.decoded.len() < MAX_REFUSED {
+            self.decoded.push_back(Decoded {
+                tag,
+                picture: None,
+                damaged: true,
+            });
         }
     }
 

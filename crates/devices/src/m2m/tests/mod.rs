@@ -167,7 +167,9 @@ fn until(worker: &mut Worker, scenes: &mut Vec<Scene>, done: impl Fn(&Event) -> 
                     planes: planes.data.map(<[u8]>::to_vec),
                 });
             }
-            Event::Corrupt { sentence, .. } | Event::Died { sentence } => panic!("{sentence}"),
+            Event::Corrupt { sentence, .. }
+            | Event::Unsupported { sentence, .. }
+            | Event::Died { sentence } => panic!("{sentence}"),
             _ => {}
         }
         if done(&event) {
