@@ -58,6 +58,12 @@ pub(crate) const ALL: &[Package] = &[
         "v4l-utils",
         "v4l2-compliance and v4l2-ctl, which the tests run",
     ),
+    package(
+        "gstreamer1.0-plugins-base-apps",
+        "gst-device-monitor-1.0, which the tests run",
+    ),
+    package("udev", "udevadm, which the tests run"),
+    package("python3-pyudev", "a client of libudev, which the tests run"),
     package("gcc", "compiles the tests' C programs"),
     package("libc6-dev", "links them statically"),
     package("golang-go", "compiles the tests' Go program"),

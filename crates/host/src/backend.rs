@@ -145,10 +145,17 @@ pub trait Backend: Send {
         let _ = (id, request, arg, caller);
     }
 
-    /// Content of generated files under /sys (`/sys/class/video4linux/video0/name`, …); asked
-    /// once, at the start. `dev`, `uevent` and `subsystem` of every node are made by the front
-    /// end unless given here.
-    fn sysfs(&self) -> Vec<(PathBuf, String)>;
+    /// Content of generated files, by absolute path: under /sys
+    /// (`/sys/class/video4linux/video0/name`, …) and in udev's database (`/run/udev/data/c81:0`).
+    /// Asked once, at the start. `dev`, `uevent` and `subsystem` of every node, and the device it
+    /// belongs to, are made by the front end unless given here.
+    fn files(&self) -> Vec<(PathBuf, String)>;
+
+    /// Symbolic links among the generated files, by absolute path, and the path that each leads to
+    /// (`/dev/v4l/by-path/…` to a node). Asked once, at the start.
+    fn links(&self) -> Vec<(PathBuf, PathBuf)> {
+        Vec::new()
+    }
 
     /// Time until the next [`tick`](Self::tick) is due; `None` for never. Asked often.
     fn next_tick(&self) -> Option<Duration>;

@@ -41,6 +41,7 @@ mod epoll;
 mod error;
 mod files;
 mod filter;
+mod folder;
 mod held;
 mod host;
 mod launch;
@@ -64,8 +65,8 @@ mod select;
 mod serve;
 mod signal;
 mod stat;
-mod sysfs;
 mod transfer;
+mod tree;
 
 pub use error::{Error, Feature};
 pub use note::Note;

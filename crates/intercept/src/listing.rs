@@ -13,7 +13,7 @@ use crate::host::Call;
 use crate::listener::Notif;
 use crate::raw;
 use crate::serve::{Server, Verdict};
-use crate::sysfs::Tree;
+use crate::tree::Tree;
 use vb3_host::{Caller, Errno, FdIdentity, Node};
 
 /// What one getdents64 is answered with, at most.
@@ -32,22 +32,8 @@ impl Listings {
             this.add(&node.path, libc::DT_CHR, files::inode(node));
         }
         if let Some(tree) = tree {
-            this.add(
-                Path::new("/sys/class/video4linux"),
-                libc::DT_DIR,
-                0x7662_1000,
-            );
-            this.add(
-                Path::new("/sys/devices/virtual/video4linux"),
-                libc::DT_DIR,
-                0x7662_1001,
-            );
-            for (ino, dir) in (0x7662_1002..).zip(tree.dirs()) {
-                this.add(&Path::new("/sys").join(dir), libc::DT_DIR, ino);
-            }
-            for (i, number) in tree.numbers().iter().enumerate() {
-                let path = Path::new("/sys/dev/char").join(number);
-                this.add(&path, libc::DT_LNK, 0x7662_2000 + i as u64);
+            for (ino, (top, kind)) in (0x7662_1000..).zip(tree.tops()) {
+                this.add(top, kind, ino);
             }
         }
         this

@@ -46,7 +46,10 @@ impl Note {
     pub const fn is_warning(self) -> bool {
         matches!(
             self,
-            Self::MapRefused { .. } | Self::MapLost { .. } | Self::NoWaitKillable
+            Self::MapRefused { .. }
+                | Self::MapLost { .. }
+                | Self::NoSysfs { .. }
+                | Self::NoWaitKillable
         )
     }
 }
@@ -82,7 +85,9 @@ impl fmt::Display for Note {
             }
             Self::NoSysfs { errno } => write!(
                 f,
-                "no directory for generated /sys files: {} (v4l2-ctl needs it)",
+                "programs that look for devices by udev or /sys find none: no directory can be made \
+                 for generated files, in TMPDIR or elsewhere: {} (set TMPDIR to one that can be \
+                 written)",
                 text(errno)
             ),
             Self::NoInotify { errno } => {

@@ -1,6 +1,6 @@
 //! open, openat, openat2, creat.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::arch::nr;
@@ -45,6 +45,13 @@ impl Server<'_> {
         match place {
             Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
             Place::Sys(path) => {
+                let link = libc::O_PATH | libc::O_NOFOLLOW;
+                if flags & link == link
+                    && let Some(fd) = self.tree.as_ref().and_then(|tree| tree.link_file(&path))
+                {
+                    let cloexec = flags & libc::O_CLOEXEC != 0;
+                    return self.publish(n, fd?.as_fd(), cloexec);
+                }
                 let path = crate::path::as_c(&path);
                 let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
                 if writes && flags & libc::O_PATH == 0 {
@@ -127,7 +134,10 @@ impl Server<'_> {
             .place(&call, dir, path, Links::Keep)
             .unwrap_or(Place::Native);
         let target = match place {
-            Place::Native => return Ok(Verdict::native()),
+            Place::Native => match self.link_named(&call, dir, path) {
+                Some(link) => raw::readlink(&link)?,
+                None => return Ok(Verdict::native()),
+            },
             Place::Node(_) => return Err(Errno(libc::EINVAL)),
             Place::Sys(path) => raw::readlink(&path)?,
             Place::DescriptorLink(node) => {
@@ -141,6 +151,13 @@ impl Server<'_> {
         let cut = target.len().min(len.ok_or(Errno(libc::EINVAL))?);
         call.write(out, target.get(..cut).unwrap_or_default())?;
         Ok(Verdict::Reply(Reply::Value(cut as i64)))
+    }
+
+    /// The generated link that a descriptor stands for, where the path at `addr` is empty.
+    fn link_named(&self, call: &Call<'_>, fd: i32, addr: u64) -> Option<CString> {
+        let [first] = call.read_bytes(addr).ok()?;
+        let id = (first == 0u8 && fd >= 0).then(|| call.look(fd).ok())??.id;
+        self.link_of(id)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::host::Call;
 use crate::memory;
 use crate::raw;
 use crate::serve::Server;
+use crate::tree::Found;
 use vb3_host::Errno;
 
 /// Symbolic links followed at most.
@@ -97,24 +98,31 @@ impl Server<'_> {
             return Place::Native;
         }
         let absolute = path.first() == Some(&b'/');
-        let whole = if absolute {
-            normalise(b"", path)
+        let seen = if absolute {
+            path.to_vec()
         } else if self.may_be_ours(path) {
             let Some(base) = base_of(call, dir) else {
                 return Place::Native;
             };
-            normalise(&base, path)
+            let mut seen = self.as_programs_know(base);
+            seen.push(b'/');
+            seen.extend_from_slice(path);
+            seen
         } else {
             Vec::new()
+        };
+        if let Some(place) = self.generated(call, &seen, links) {
+            return place;
+        }
+        let whole = if seen.is_empty() {
+            seen
+        } else {
+            normalise(b"", &seen)
         };
         if !whole.is_empty()
             && let Some(place) = self.known(call, &whole, links)
         {
             return place;
-        }
-        if !whole.is_empty() && self.leaves_the_tree(path) {
-            // The kernel cannot walk through what is not there; from here it can be named.
-            return c_bytes(&whole).map_or(Place::Native, Place::Sys);
         }
         if links == Links::Keep || PLAIN.iter().any(|plain| path.starts_with(plain)) {
             return Place::Native;
@@ -151,21 +159,31 @@ impl Server<'_> {
     /// Whether a relative path has a name in it that occurs in our places.
     fn may_be_ours(&self, path: &[u8]) -> bool {
         path.split(|&b| b == b'/').any(|part| {
-            part == b"video4linux"
-                || self.files.nodes.iter().any(|node| {
-                    file_name(&node.path) == part
-                        || node.device.as_deref().is_some_and(|d| d.as_bytes() == part)
-                        || part.starts_with(format!("{}:", node.major()).as_bytes())
-                })
+            self.tree.as_ref().is_some_and(|tree| tree.has_name(part))
+                || self
+                    .files
+                    .nodes
+                    .iter()
+                    .any(|node| file_name(&node.path) == part)
         })
     }
 
-    /// Whether a path leads through the generated tree and out of it again.
-    fn leaves_the_tree(&self, path: &[u8]) -> bool {
-        let up = b"/..";
-        path.starts_with(b"/sys/")
-            && self.may_be_ours(path)
-            && path.windows(up.len()).any(|part| part == up)
+    /// The path of a directory, as programs know it: one of the generated tree by where it stands
+    /// for them.
+    fn as_programs_know(&self, real: Vec<u8>) -> Vec<u8> {
+        let known = self.tree.as_ref().and_then(|tree| tree.known_as(&real));
+        known.map(<[u8]>::to_vec).unwrap_or(real)
+    }
+
+    /// What an absolute path names that enters the generated tree, if it does.
+    fn generated(&self, call: &Call<'_>, path: &[u8], links: Links) -> Option<Place> {
+        match self.tree.as_ref()?.find(path, links)? {
+            Found::Inside(real) => Some(Place::Sys(real)),
+            // The kernel cannot walk through what is not there; from here it can be named.
+            Found::Outside(path) => self
+                .known(call, &path, links)
+                .or_else(|| c_bytes(&path).map(Place::Sys)),
+        }
     }
 
     /// Our place at a tidy absolute path, if it is one.
@@ -178,7 +196,7 @@ impl Server<'_> {
             return Some(Place::Node(i));
         }
         if let Some(tree) = &self.tree
-            && let Some(real) = tree.real(path)
+            && let Some(Found::Inside(real)) = tree.find(path, links)
         {
             return Some(Place::Sys(real));
         }

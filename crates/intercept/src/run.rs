@@ -17,7 +17,7 @@ use crate::procs::Procs;
 use crate::program::{ExitReport, Options, Program};
 use crate::serve::Server;
 use crate::signal::Forward;
-use crate::sysfs::Tree;
+use crate::tree::Tree;
 use vb3_host::{Backend, Errno};
 
 /// Runs a program and answers its calls on the backend's devices, until the program and all its
@@ -45,7 +45,7 @@ pub fn run(
     let nodes = backend.nodes();
     let events = Events::new().map_err(system("epoll_create"))?;
     let files = Files::new(nodes).map_err(system("memfd_create"))?;
-    let tree = Tree::make(&files.nodes, &backend.sysfs());
+    let tree = Tree::make(&files.nodes, &backend.files(), &backend.links());
     let _subreaper = Subreaper::begin();
     let (limit, range) = launch::limits();
     let _limit = RaisedLimit::begin(limit);

@@ -17,7 +17,7 @@ use crate::program::ExitReport;
 use crate::reap::{self, Ended};
 use crate::rewrite;
 use crate::signal::Forward;
-use crate::sysfs::Tree;
+use crate::tree::Tree;
 use vb3_host::{Backend, Errno, FdIdentity, FileId};
 
 /// How often ends of processes are looked for once the program itself is gone.

@@ -1,6 +1,6 @@
 //! The stat family, access and statfs.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::AsRawFd;
 
 use crate::arch::nr;
@@ -10,7 +10,7 @@ use crate::listener::Notif;
 use crate::path::{Links, Place};
 use crate::raw;
 use crate::serve::{Server, Verdict};
-use vb3_host::{Caller, Errno};
+use vb3_host::{Caller, Errno, FdIdentity};
 
 /// The bytes of a plain structure that the kernel has filled.
 fn bytes_of<T>(value: &T) -> &[u8] {
@@ -68,9 +68,9 @@ impl Asked {
 impl Server<'_> {
     /// stat, lstat, fstat, newfstatat, statx.
     pub(crate) fn stat(&mut self, n: &Notif) -> Result<Verdict, Errno> {
-        let asked = Asked::of(n);
+        let mut asked = Asked::of(n);
         let call = Call::new(&self.host, n);
-        match self.stat_place(&call, &asked) {
+        match self.stat_place(&call, &mut asked) {
             Place::Native => Ok(Verdict::native()),
             Place::Node(node) => {
                 let stat = self.node_stat(node);
@@ -97,7 +97,7 @@ impl Server<'_> {
         }
     }
 
-    fn stat_place(&self, call: &Call<'_>, asked: &Asked) -> Place {
+    fn stat_place(&self, call: &Call<'_>, asked: &mut Asked) -> Place {
         let keep = asked.flags & libc::AT_SYMLINK_NOFOLLOW != 0;
         let links = if keep { Links::Keep } else { Links::Follow };
         let by_fd = match asked.path {
@@ -109,6 +109,8 @@ impl Server<'_> {
             }
         };
         if by_fd {
+            // A descriptor of a link is of the link itself.
+            asked.flags |= libc::AT_SYMLINK_NOFOLLOW;
             return self.place_of_fd(call, asked.dir);
         }
         let Some(path) = asked.path else {
@@ -131,8 +133,13 @@ impl Server<'_> {
                 None => Place::Native,
             },
             Some(Target::Node(node)) => Place::Node(node),
-            _ => Place::Native,
+            _ => self.link_of(look.id).map_or(Place::Native, Place::Sys),
         }
+    }
+
+    /// The link of the generated tree that a descriptor stands for.
+    pub(crate) fn link_of(&self, id: FdIdentity) -> Option<CString> {
+        self.tree.as_ref()?.link_of(id)
     }
 
     fn node_stat(&self, node: usize) -> libc::stat {
@@ -197,26 +204,35 @@ impl Server<'_> {
         }
     }
 
-    /// statfs, fstatfs: the generated tree claims to be sysfs, which device libraries check.
+    /// statfs, fstatfs: a file generated under /sys claims to lie in sysfs, which device libraries
+    /// check; others to lie where /run does.
     pub(crate) fn statfs(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         let Some(tree) = &self.tree else {
             return Ok(Verdict::native());
         };
         let call = Call::new(&self.host, n);
-        let ours = if n.nr == libc::SYS_statfs {
-            let place = self.place(&call, libc::AT_FDCWD, n.arg(0), Links::Follow);
-            matches!(place, Ok(Place::Sys(_)))
+        let known = if n.nr == libc::SYS_statfs {
+            match self.place(&call, libc::AT_FDCWD, n.arg(0), Links::Follow) {
+                Ok(Place::Sys(real)) => tree.known_as(real.as_bytes()).map(<[u8]>::to_vec),
+                _ => None,
+            }
         } else {
-            call.look(n.int(0))
-                .is_ok_and(|look| tree.contains(look.id, look.fd.as_ref()))
+            let look = call.look(n.int(0));
+            look.ok()
+                .and_then(|look| tree.place_of(look.id, look.fd.as_ref()))
         };
-        if !ours {
+        let Some(known) = known else {
             return Ok(Verdict::native());
-        }
+        };
+        let system = if known.starts_with(b"/sys/") {
+            c"/sys"
+        } else {
+            c"/run"
+        };
         // SAFETY: a structure of plain integers.
         let mut statfs: libc::statfs = unsafe { core::mem::zeroed() };
         // SAFETY: the path is NUL-terminated and the structure live.
-        if unsafe { libc::statfs(c"/sys".as_ptr(), &raw mut statfs) } != 0 {
+        if unsafe { libc::statfs(system.as_ptr(), &raw mut statfs) } != 0 {
             return Ok(Verdict::native());
         }
         call.write(n.arg(1), bytes_of(&statfs))?;

@@ -380,7 +380,7 @@ impl Backend for Toy {
         LEN as u64
     }
 
-    fn sysfs(&self) -> Vec<(std::path::PathBuf, String)> {
+    fn files(&self) -> Vec<(std::path::PathBuf, String)> {
         vec![("/sys/class/video4linux/video90/name".into(), "Toy\n".into())]
     }
 

@@ -1,7 +1,7 @@
 //! The world as the front end sees it.
 
-use super::World;
 use super::program::Call;
+use super::{World, udev};
 use crate::report::Refusal;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -119,7 +119,7 @@ impl Backend for World {
         self.nodes
             .iter()
             .map(|node| vb3_host::Node {
-                device: node.media().map(|media| media.place().to_owned()),
+                device: Some(udev::place(node).to_owned()),
                 ..vb3_host::Node::video(NodeId(node.number()), node.path.clone(), node.number())
             })
             .chain(self.media.nodes())
@@ -340,22 +340,12 @@ impl Backend for World {
         self.look_around();
     }
 
-    fn sysfs(&self) -> Vec<(PathBuf, String)> {
-        let file = |node: &super::node::Node, name: &str, text: String| {
-            let path = format!("/sys/class/video4linux/video{}/{name}", node.number());
-            (PathBuf::from(path), text)
-        };
-        self.nodes
-            .iter()
-            .flat_map(|node| {
-                let card = &node.video.identity().card;
-                [
-                    file(node, "name", format!("{card}\n")),
-                    file(node, "index", "0\n".to_owned()),
-                ]
-            })
-            .chain(self.media.sysfs())
-            .collect()
+    fn files(&self) -> Vec<(PathBuf, String)> {
+        udev::files(&self.nodes).chain(self.media.files()).collect()
+    }
+
+    fn links(&self) -> Vec<(PathBuf, PathBuf)> {
+        udev::links(&self.nodes).collect()
     }
 
     fn next_tick(&self) -> Option<Duration> {

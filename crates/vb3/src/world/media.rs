@@ -3,7 +3,7 @@
 
 use super::node::Node;
 use super::program::Call;
-use super::{World, backend};
+use super::{World, backend, udev};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use vb3_host::{Caller, Errno, FdIdentity, FileId, NodeId, NodeKind, Outcome};
@@ -91,12 +91,15 @@ impl Media {
         })
     }
 
-    /// Files under /sys.
-    pub(super) fn sysfs(&self) -> impl Iterator<Item = (PathBuf, String)> {
-        self.devices.iter().enumerate().map(|(number, entry)| {
+    /// Files under /sys and in udev's database.
+    pub(super) fn files(&self) -> impl Iterator<Item = (PathBuf, String)> {
+        self.devices.iter().enumerate().flat_map(|(number, entry)| {
             let (place, model) = (entry.device.place(), entry.device.model());
             let path = format!("/sys/devices/platform/{place}/media{number}/model");
-            (PathBuf::from(path), format!("{model}\n"))
+            [
+                (PathBuf::from(path), format!("{model}\n")),
+                udev::media_record(&format!("{MEDIA_MAJOR}:{number}"), place),
+            ]
         })
     }
 

@@ -14,6 +14,7 @@ mod shares;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod udev;
 
 use crate::report::{Refusal, Report};
 use anyhow::{Context as _, Result, bail};

@@ -17,4 +17,5 @@ mod scaler;
 mod seek;
 mod storms;
 mod streams;
+mod udev;
 mod v4l2_ctl;

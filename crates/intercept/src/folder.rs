@@ -1,0 +1,156 @@
+//! A directory of the run's own for generated files. None outlives the run: one whose owner was
+//! killed is removed when the next run starts.
+
+use std::ffi::{CString, OsStr};
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::raw;
+use vb3_host::Errno;
+
+/// How the names of such directories begin.
+const PREFIX: &str = "vb3-sys-";
+/// Tries against another run that takes a new directory for one left behind.
+const TRIES: u32 = 8;
+
+/// A directory, removed when dropped. Its lock says that its owner lives.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    _lock: OwnedFd,
+}
+
+/// Where it may be, best first.
+fn places() -> Vec<PathBuf> {
+    let mut places = vec![std::env::temp_dir()];
+    places.extend(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from));
+    places.extend(["/dev/shm", "/tmp", "/var/tmp"].map(PathBuf::from));
+    places.retain(|place| place.is_absolute());
+    places
+}
+
+impl Folder {
+    /// Makes one in the temporary directory, or where one can be made.
+    ///
+    /// # Errors
+    /// What the first place said, if none takes it.
+    pub(crate) fn make() -> Result<Self, Errno> {
+        Self::make_in(&places())
+    }
+
+    fn make_in(places: &[PathBuf]) -> Result<Self, Errno> {
+        let mut first = Errno(libc::ENOENT);
+        for (i, place) in places.iter().enumerate() {
+            remove_stale(place);
+            match Self::at(place) {
+                Ok(folder) => return Ok(folder),
+                Err(e) if i == 0 => first = e,
+                Err(_) => {}
+            }
+        }
+        Err(first)
+    }
+
+    fn at(place: &Path) -> Result<Self, Errno> {
+        let template = place.join(format!("{PREFIX}XXXXXX"));
+        for _ in 0..TRIES {
+            let template = CString::new(template.as_os_str().as_bytes());
+            let mut template = template
+                .map_err(|_| Errno(libc::EINVAL))?
+                .into_bytes_with_nul();
+            // SAFETY: a NUL-terminated template that mkdtemp may write to.
+            if unsafe { libc::mkdtemp(template.as_mut_ptr().cast()) }.is_null() {
+                return Err(raw::errno());
+            }
+            template.pop();
+            let path = PathBuf::from(OsStr::from_bytes(&template));
+            if let Some(lock) = lock(&path) {
+                // The program may run as someone else.
+                let mode = fs::Permissions::from_mode(0o755);
+                let folder = Self { path, _lock: lock };
+                fs::set_permissions(&folder.path, mode)
+                    .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EIO)))?;
+                return Ok(folder);
+            }
+        }
+        Err(Errno(libc::EAGAIN))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left behind is removed by the next run.
+        drop(fs::remove_dir_all(&self.path));
+    }
+}
+
+/// The lock of a directory that nobody holds and that still stands at its path.
+fn lock(path: &Path) -> Option<OwnedFd> {
+    let c_path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    let fd = raw::open(&c_path, flags).ok()?;
+    // SAFETY: takes integers only.
+    let taken = unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    let there = fs::symlink_metadata(path).ok()?;
+    let ours = raw::fstat(fd.as_fd()).ok()?;
+    (taken == 0 && there.ino() == ours.st_ino && there.dev() == ours.st_dev).then_some(fd)
+}
+
+/// Removes what runs of this user that were killed have left.
+fn remove_stale(place: &Path) {
+    // SAFETY: takes nothing.
+    let user = unsafe { libc::geteuid() };
+    let Ok(entries) = fs::read_dir(place) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let stale = entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())
+            && entry
+                .metadata()
+                .is_ok_and(|meta| meta.is_dir() && meta.uid() == user);
+        if stale && let Some(_lock) = lock(&entry.path()) {
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_run_left_goes_and_what_lives_stays() {
+        let outer = Folder::make().expect("a folder");
+        let place = [outer.path().to_owned()];
+        let living = Folder::make_in(&place).expect("a folder");
+        let left = outer.path().join(format!("{PREFIX}killed"));
+        fs::create_dir_all(left.join("class")).expect("made");
+        let other = outer.path().join("someone-elses");
+        fs::create_dir(&other).expect("made");
+        let next = Folder::make_in(&place).expect("a folder");
+        assert!(!left.exists());
+        assert!(living.path().is_dir() && next.path().is_dir() && other.is_dir());
+        let path = living.path().to_owned();
+        drop(living);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn an_unusable_place_is_passed_over() {
+        let outer = Folder::make().expect("a folder");
+        let places = [outer.path().join("missing"), outer.path().to_owned()];
+        let folder = Folder::make_in(&places).expect("the second place");
+        assert!(folder.path().starts_with(outer.path()));
+        assert_eq!(
+            Folder::make_in(&places[..1]).expect_err("no place"),
+            Errno(libc::ENOENT)
+        );
+    }
+}

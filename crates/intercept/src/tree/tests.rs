@@ -1,0 +1,157 @@
+use super::*;
+use vb3_host::NodeId;
+
+fn video(device: Option<&str>) -> Node {
+    Node {
+        device: device.map(str::to_owned),
+        ..Node::video(NodeId(0), "/dev/video7", 7)
+    }
+}
+
+fn real(tree: &Tree, path: &str) -> String {
+    match tree.find(path.as_bytes(), Links::Follow) {
+        Some(Found::Inside(real)) => real.into_string().expect("utf-8"),
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+fn read(tree: &Tree, path: &str) -> String {
+    fs::read_to_string(real(tree, path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn outside(tree: &Tree, path: &str) -> String {
+    match tree.find(path.as_bytes(), Links::Follow) {
+        Some(Found::Outside(path)) => String::from_utf8(path).expect("utf-8"),
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_tree_is_like_sysfs_and_goes_away() {
+    let name = PathBuf::from("/sys/class/video4linux/video7/name");
+    let tree = Tree::make(&[video(None)], &[(name, "cam\n".into())], &[]).expect("a tree");
+    assert_eq!(read(&tree, "/sys/class/video4linux/video7/name"), "cam\n");
+    let uevent = "MAJOR=81\nMINOR=7\nDEVNAME=video7\n";
+    assert_eq!(read(&tree, "/sys/dev/char/81:7/uevent"), uevent);
+    assert_eq!(
+        read(&tree, "/sys/dev/char/81:7/subsystem/video7/dev"),
+        "81:7\n"
+    );
+    assert_eq!(tree.find(b"/sys/dev/char/81:70", Links::Follow), None);
+    assert_eq!(tree.find(b"/sys/class/video4linuxes", Links::Follow), None);
+    assert_eq!(tree.find(b"/sys/bus", Links::Follow), None);
+    let root = tree.folder.path().to_owned();
+    drop(tree);
+    assert!(!root.exists());
+}
+
+#[test]
+fn a_video_node_leads_to_its_device_and_the_media_node_of_it() {
+    let media = Node {
+        kind: NodeKind::Media { major: 384 },
+        device: Some("vb3-007".to_owned()),
+        ..Node::video(NodeId(1), "/dev/media1", 1)
+    };
+    let tree = Tree::make(&[video(Some("vb3-007")), media], &[], &[]).expect("a tree");
+    let uevent = "MAJOR=384\nMINOR=1\nDEVNAME=media1\n";
+    for path in [
+        "/sys/dev/char/81:7/device/media1/uevent",
+        "/sys/class/video4linux/video7/../../media1/uevent",
+        "/sys/dev/char/384:1/uevent",
+        "/sys/dev/char/384:1/device/media1/uevent",
+        "/sys/bus/media/devices/media1/uevent",
+        "/sys/bus/platform/devices/vb3-007/media1/uevent",
+        "/sys/devices/platform/vb3-007/media1/subsystem/devices/media1/uevent",
+    ] {
+        assert_eq!(read(&tree, path), uevent, "{path}");
+    }
+    assert_eq!(
+        read(&tree, "/sys/class/video4linux/video7/device/uevent"),
+        ""
+    );
+    assert_eq!(
+        tree.find(b"/sys/devices/platform/vb3-0071", Links::Follow),
+        None
+    );
+}
+
+#[test]
+fn links_are_written_as_the_kernel_writes_them() {
+    let tree = Tree::make(&[video(Some("vb3-007"))], &[], &[]).expect("a tree");
+    let link = |path: &str| match tree.find(path.as_bytes(), Links::Keep) {
+        Some(Found::Inside(real)) => {
+            String::from_utf8(raw::readlink(&real).expect(path)).expect("utf-8")
+        }
+        other => panic!("{path}: {other:?}"),
+    };
+    let here = "../../devices/platform/vb3-007/video4linux/video7";
+    assert_eq!(link("/sys/class/video4linux/video7"), here);
+    assert_eq!(link("/sys/dev/char/81:7"), here);
+    assert_eq!(link("/sys/dev/char/81:7/device"), "../../../vb3-007");
+    assert_eq!(
+        link("/sys/dev/char/81:7/subsystem"),
+        "../../../../../class/video4linux"
+    );
+}
+
+#[test]
+fn a_way_out_of_the_tree_is_found() {
+    let link = (
+        PathBuf::from("/dev/v4l/by-path/platform-vb3-007-video-index0"),
+        PathBuf::from("/dev/video7"),
+    );
+    let record = (PathBuf::from("/run/udev/data/c81:7"), "I:1\n".to_owned());
+    let tree = Tree::make(&[video(Some("vb3-007"))], &[record], &[link]).expect("a tree");
+    let by_path = "/dev/v4l/by-path/platform-vb3-007-video-index0";
+    assert_eq!(outside(&tree, by_path), "/dev/video7");
+    assert!(tree.has_name(b"platform-vb3-007-video-index0") && !tree.has_name(b"name"));
+    assert_eq!(
+        outside(&tree, "/sys/class/video4linux/../net"),
+        "/sys/class/net"
+    );
+    let uevent = "/sys/class/video4linux/video7/device/subsystem/uevent";
+    assert_eq!(outside(&tree, uevent), "/sys/bus/platform/uevent");
+    assert_eq!(read(&tree, "/run/udev/data/c81:7"), "I:1\n");
+    let inside = real(&tree, "/sys/class/video4linux");
+    assert_eq!(
+        tree.known_as(inside.as_bytes()),
+        Some(&b"/sys/class/video4linux"[..])
+    );
+}
+
+#[test]
+fn the_generated_part_begins_below_what_the_system_has() {
+    let record = (PathBuf::from("/run/udev/data/c81:7"), String::new());
+    let mut tree = Tree::make(&[video(Some("vb3-007"))], &[record], &[]).expect("a tree");
+    let system = [
+        "/dev",
+        "/run",
+        "/run/udev",
+        "/run/udev/data",
+        "/sys",
+        "/sys/class",
+        "/sys/dev",
+    ];
+    tree.begin_at(|path| system.contains(&path));
+    let tops = |tree: &Tree| -> Vec<String> {
+        let tops = tree.tops().map(|(top, _)| top.display().to_string());
+        tops.collect()
+    };
+    let want = [
+        "/run/udev/data/c81:7",
+        "/sys/bus",
+        "/sys/class/video4linux",
+        "/sys/dev/char",
+        "/sys/devices",
+    ];
+    assert_eq!(tops(&tree), want);
+    tree.begin_at(|path| matches!(path, "/run" | "/sys"));
+    let want = [
+        "/run/udev",
+        "/sys/bus",
+        "/sys/class",
+        "/sys/dev",
+        "/sys/devices",
+    ];
+    assert_eq!(tops(&tree), want);
+}

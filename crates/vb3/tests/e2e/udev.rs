@@ -1,0 +1,135 @@
+//! Devices as programs find them: libudev's clients, GStreamer's device monitor, listings.
+
+use crate::common::{Outcome, Run, lacks};
+use serde_json::Value;
+use std::path::Path;
+
+/// A run with a camera, a converter (which has a media device) and a display.
+fn devices() -> Run {
+    Run::on("pc")
+        .device("camera=pattern")
+        .device("convert")
+        .device("display=null")
+}
+
+/// What libudev says of the devices, by node.
+fn by_libudev() -> Option<(Outcome, Vec<Value>)> {
+    let python = "/usr/bin/python3";
+    let there = Path::new("/usr/lib/python3/dist-packages/pyudev").is_dir();
+    if lacks(python) || (!there && lacks("python3-pyudev")) {
+        return None;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/udev.py");
+    let outcome = devices().program([Path::new(python), &script]).run();
+    outcome.expect_success();
+    let lines = outcome.stdout.lines();
+    let devices = lines.map(|line| serde_json::from_str(line).unwrap());
+    let devices = devices.collect();
+    Some((outcome, devices))
+}
+
+#[test]
+fn libudev_lists_initialized_devices_with_their_properties() {
+    let Some((outcome, devices)) = by_libudev() else {
+        return;
+    };
+    let find = |node: &str| {
+        let found = devices.iter().find(|device| device["node"] == node);
+        found.unwrap_or_else(|| panic!("no {node}: {}", outcome.stdout))
+    };
+    for (node, place, capabilities) in [
+        ("/dev/video0", "vb3-000", ":capture:"),
+        ("/dev/video1", "vb3-001", ":"),
+        ("/dev/video2", "vb3-002", ":video_output:"),
+    ] {
+        let device = find(node);
+        let name = node.trim_start_matches("/dev/");
+        let path = format!("/sys/devices/platform/{place}/video4linux/{name}");
+        assert_eq!(device["sys_path"], *path);
+        assert_eq!(device["by_file"], *path);
+        let properties = &device["properties"];
+        assert_eq!(properties["ID_V4L_VERSION"], "2");
+        assert_eq!(properties["ID_V4L_CAPABILITIES"], capabilities);
+        assert_eq!(properties["ID_V4L_PRODUCT"], device["attribute"]["name"]);
+        assert_eq!(properties["ID_PATH"], *format!("platform-{place}"));
+        assert_eq!(device["attribute"]["index"], "0");
+        assert!(device["age"].as_f64().unwrap() >= 0.0);
+        let by_path = format!("/dev/v4l/by-path/platform-{place}-video-index0");
+        let links = device["links"].as_array().unwrap();
+        assert_eq!(links.len(), 2, "{links:?}");
+        assert!(links.iter().any(|link| *link == *by_path), "{links:?}");
+        assert_eq!(device["lead_to"], serde_json::json!([node]));
+        let parent = format!("/sys/devices/platform/{place}");
+        let parent = serde_json::json!([parent, "platform", "videobuf3"]);
+        assert_eq!(device["parent"], parent);
+    }
+    let media = find("/dev/media0");
+    assert_eq!(media["sys_path"], "/sys/devices/platform/vb3-001/media0");
+    assert_eq!(media["by_file"], media["sys_path"]);
+    assert_eq!(
+        media["attribute"]["model"],
+        find("/dev/video1")["attribute"]["name"]
+    );
+    assert_eq!(devices.len(), 4, "no devices of this machine among them");
+}
+
+#[test]
+fn udevadm_finds_a_device_by_any_of_its_names() {
+    if lacks("udevadm") {
+        return;
+    }
+    for name in [
+        "/dev/video0",
+        "/dev/v4l/by-path/platform-vb3-000-video-index0",
+        "/sys/class/video4linux/video0",
+        "/sys/dev/char/81:0",
+    ] {
+        let outcome = devices().program(["udevadm", "info", name]).run();
+        outcome.expect_success();
+        let says = |line: &str| outcome.stdout.lines().any(|said| said == line);
+        assert!(
+            says("E: DEVPATH=/devices/platform/vb3-000/video4linux/video0"),
+            "{name}: {}",
+            outcome.stdout
+        );
+        assert!(says("E: ID_V4L_CAPABILITIES=:capture:"), "{name}");
+        let since = "E: USEC_INITIALIZED=";
+        assert!(outcome.stdout.contains(since), "{name}");
+    }
+}
+
+#[test]
+fn gstreamers_device_monitor_lists_camera_and_display() {
+    if lacks("gst-device-monitor-1.0") {
+        return;
+    }
+    // It lists, then waits for more until it is interrupted.
+    let outcome = devices()
+        .program(["timeout", "--signal=INT", "10"])
+        .and(["gst-device-monitor-1.0", "Video"])
+        .run();
+    let said = &outcome.stdout;
+    for (class, node) in [("Source", "/dev/video0"), ("Sink", "/dev/video2")] {
+        assert!(said.contains(&format!("class : Video/{class}")), "{said}");
+        assert!(said.contains(&format!("device.path = {node}")), "{said}");
+    }
+    assert!(said.contains("udev-probed = true"), "{said}");
+    assert_eq!(said.matches("Device found:").count(), 2, "{said}");
+}
+
+#[test]
+fn v4l2_ctl_lists_every_device_under_its_name() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let outcome = devices().program(["v4l2-ctl", "--list-devices"]).run();
+    outcome.expect_success();
+    let said = &outcome.stdout;
+    for want in [
+        "Test Pattern Camera (platform:vb3-000):\n\t/dev/video0\n",
+        "(platform:vb3-001):\n\t/dev/video1\n\t/dev/media0\n",
+        "Display (platform:vb3-002):\n\t/dev/video2\n",
+    ] {
+        assert!(said.contains(want), "{want} in {said}");
+    }
+}
