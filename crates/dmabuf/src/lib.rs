@@ -55,7 +55,7 @@ mod watch;
 pub use access::intersect;
 pub use attach::Attachment;
 #[cfg(feature = "alloc")]
-pub use buffers::{AttachRef, BufId, BufInfo, BufRef, Buffers, Live, Memory, MemoryId};
+pub use buffers::{AttachRef, BufId, BufInfo, BufRef, Buffers, Live, Memory, MemoryId, Vma};
 pub use error::Error;
 pub use file::{Access, IOCTL_SYNC, Name, SyncFlags};
 pub use holders::{Holder, HolderKind, Holders};

@@ -202,7 +202,7 @@ fn the_cpu_reads_right_bytes_with_sync_and_stale_ones_without() {
             let owner = lab.alloc(display, Direction::ToDevice, Coherency::NonCoherent);
             let buf = lab.export(&owner);
             let id = buf.id();
-            lab.p.vma_open_buf(id).expect("there");
+            let vma = lab.p.vma_open_buf(id).expect("there");
             let mut plane = lab.import(camera, &buf, Direction::FromDevice);
             lab.write(camera.dma, &mut plane, HintSkip::empty(), 9);
             if sync {
@@ -217,7 +217,7 @@ fn the_cpu_reads_right_bytes_with_sync_and_stale_ones_without() {
             };
             let noncoherent = Profile::builtin(name).is_some_and(|p| !p.coherent);
             assert_eq!(stale > 0, noncoherent && !sync, "{name}");
-            lab.p.vma_close_buf(id);
+            lab.p.vma_close(vma);
             let told: Vec<_> = lab.p.host().missing.iter().map(|m| m.sync).collect();
             let expected: &[SyncKind] = if noncoherent && !sync {
                 &[SyncKind::BeginRead]

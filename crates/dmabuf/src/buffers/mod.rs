@@ -55,6 +55,25 @@ impl BufRef {
     }
 }
 
+/// One mapping in a program, of a memory or of a dma-buf, as the registry counts it.
+///
+/// It is no number that can be copied: a mapping ends once.
+///
+/// ```compile_fail,E0382
+/// use vb3_dmabuf::{Buffers, Vma, Watch};
+/// fn twice<O: vb3_dma::DmaOps, W: Watch<O>>(buffers: &mut Buffers<O, W>, vma: Vma) {
+///     buffers.vma_close(vma);
+///     buffers.vma_close(vma);
+/// }
+/// ```
+#[must_use = "a mapping ends through `vma_close`"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Vma {
+    memory: MemoryId,
+    /// The dma-buf that was mapped, which the mapping keeps.
+    buf: Option<BufId>,
+}
+
 /// A device attached to a dma-buf of the registry.
 #[must_use = "an attachment goes back through `detach`"]
 #[derive(Debug, PartialEq, Eq)]
@@ -276,41 +295,43 @@ impl<O: DmaOps, W: Watch<O>> Buffers<O, W> {
         }
     }
 
-    /// A program has mapped a memory by its queue's cookie.
+    /// Counts a program's mapping of a memory by its queue's cookie.
     ///
     /// # Errors
     /// `Invalid` for a memory that is gone.
-    pub fn vma_open(&mut self, id: MemoryId) -> Result<(), Error> {
+    pub fn vma_open(&mut self, id: MemoryId) -> Result<Vma, Error> {
         self.with_memory(id, |memory, cx| {
             memory.add_user(UserKind::Mapping, cx.now_ns)
+        })?;
+        Ok(Vma {
+            memory: id,
+            buf: None,
         })
     }
 
-    /// A mapping of a memory is gone.
-    pub fn vma_close(&mut self, id: MemoryId) {
-        self.drop_user(id, UserKind::Mapping);
+    /// Ends a mapping. That of a dma-buf drops its reference; true when that was the last one
+    /// and the dma-buf is gone.
+    pub fn vma_close(&mut self, vma: Vma) -> bool {
+        let Vma { memory, buf } = vma;
+        self.drop_user(memory, UserKind::Mapping);
+        buf.is_some_and(|id| self.put_buf(BufRef { id, memory }))
     }
 
-    /// A program has mapped a dma-buf. The mapping keeps the dma-buf.
+    /// Counts a program's mapping of a dma-buf, which keeps the dma-buf.
     ///
     /// # Errors
     /// `Invalid` for a dma-buf that is gone.
-    pub fn vma_open_buf(&mut self, id: BufId) -> Result<(), Error> {
+    pub fn vma_open_buf(&mut self, id: BufId) -> Result<Vma, Error> {
         let reference = self.get_buf(id)?;
         match self.vma_open(reference.memory) {
-            Ok(()) => Ok(()),
+            Ok(vma) => Ok(Vma {
+                buf: Some(id),
+                ..vma
+            }),
             Err(e) => {
                 self.put_buf(reference);
                 Err(e)
             }
-        }
-    }
-
-    /// A mapping of a dma-buf is gone.
-    pub fn vma_close_buf(&mut self, id: BufId) {
-        if let Some(memory) = self.bufs.get(id.0).map(|buf| buf.memory) {
-            self.drop_user(memory, UserKind::Mapping);
-            self.put_buf(BufRef { id, memory });
         }
     }
 

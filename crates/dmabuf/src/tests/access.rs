@@ -264,7 +264,7 @@ fn a_bounced_copy_that_was_not_written_overwrites_nothing() {
 fn reading_without_begin_is_stale_and_told() {
     let mut s = set(Backing::NonCoherent(DISPLAY), ToDevice, CAMERA, FromDevice);
     s.b.set_now(77);
-    s.b.vma_open_buf(s.buf.id()).unwrap();
+    let vma = s.b.vma_open_buf(s.buf.id()).unwrap();
     s.b.hand_to_device(&s.a).unwrap();
     let addr = s.addr();
     assert!(s.b.ops_mut().dev_write(CAMERA, addr, &[3; 8]));
@@ -282,14 +282,14 @@ fn reading_without_begin_is_stale_and_told() {
     assert_eq!(s.b.watch().missing, [told]);
     s.b.hand_to_device(&s.a).unwrap();
     assert_eq!(s.b.watch().missing.len(), 1, "told once");
-    s.b.vma_close_buf(s.buf.id());
+    s.b.vma_close(vma);
     s.end();
 }
 
 #[test]
 fn reading_with_begin_is_right_and_nothing_is_told() {
     let mut s = set(Backing::NonCoherent(DISPLAY), ToDevice, CAMERA, FromDevice);
-    s.b.vma_open_buf(s.buf.id()).unwrap();
+    let vma = s.b.vma_open_buf(s.buf.id()).unwrap();
     for byte in 1..4 {
         s.b.hand_to_device(&s.a).unwrap();
         let addr = s.addr();
@@ -299,7 +299,7 @@ fn reading_with_begin_is_right_and_nothing_is_told() {
         assert_eq!(s.cpu(), [byte; 8]);
         s.b.sync(s.buf.id(), 5).unwrap();
     }
-    s.b.vma_close_buf(s.buf.id());
+    s.b.vma_close(vma);
     assert_eq!(s.b.watch().missing, []);
     s.end();
 }
@@ -332,7 +332,7 @@ fn coherent_memory_and_coherent_devices_miss_nothing() {
         (Backing::NonCoherent(pc), pc),
     ] {
         let mut s = set(backing, Bidirectional, dev, Bidirectional);
-        s.b.vma_open_buf(s.buf.id()).unwrap();
+        let vma = s.b.vma_open_buf(s.buf.id()).unwrap();
         let at = s.block();
         s.b.ops_mut().cpu_write(at, 0, &[4; 8]);
         s.b.hand_to_device(&s.a).unwrap();
@@ -341,7 +341,7 @@ fn coherent_memory_and_coherent_devices_miss_nothing() {
         assert!(s.b.ops_mut().dev_write(dev, addr, &[6; 8]));
         s.b.take_from_device(&s.a);
         assert_eq!(s.cpu(), [6; 8]);
-        s.b.vma_close_buf(s.buf.id());
+        s.b.vma_close(vma);
         assert_eq!(s.b.watch().missing, [], "{backing:?}");
         s.end();
     }

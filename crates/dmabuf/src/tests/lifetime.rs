@@ -8,17 +8,17 @@ fn memory_lives_as_long_as_its_last_handle() {
     let mut b = buffers();
     let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 2);
     let buf = export(&mut b, id);
-    b.vma_open(id).unwrap();
-    b.vma_open_buf(buf.id()).unwrap();
+    let of_memory = b.vma_open(id).unwrap();
+    let of_buf = b.vma_open_buf(buf.id()).unwrap();
     assert_eq!(b.memory(id).unwrap().num_users(), 4);
     b.drop_user(id, UserKind::Plane);
     assert_eq!(b.memory(id).unwrap().num_users(), 3, "orphaned");
-    b.vma_close(id);
+    assert!(!b.vma_close(of_memory));
     let (at, name) = (buf.id(), Name::new(b"frame").unwrap());
     b.set_name(at, name).unwrap();
     assert!(!b.put_buf(buf), "its mapping keeps the dma-buf");
     assert_eq!(b.buf(at).unwrap().name.as_bytes(), b"frame");
-    b.vma_close_buf(at);
+    assert!(b.vma_close(of_buf), "the last reference");
     assert!(b.buf(at).is_none());
     assert_eq!(b.get_buf(at).unwrap_err(), Error::Invalid);
     assert_nothing(&b);
@@ -65,7 +65,7 @@ fn each_export_is_a_dma_buf_of_its_own() {
 fn a_handle_dropped_too_often_frees_nothing() {
     let mut b = buffers();
     let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
-    b.vma_close(id);
+    b.drop_user(id, UserKind::Mapping);
     b.drop_user(id, UserKind::Export);
     assert_eq!(b.memory(id).unwrap().num_users(), 1);
     end(b, id);
@@ -174,7 +174,7 @@ fn holders_say_who_and_since_when() {
     let camera = b.attach(&buf, BOUNCER).unwrap();
     b.map(&mut display, Direction::ToDevice).unwrap();
     b.set_now(40);
-    b.vma_open(id).unwrap();
+    let vma = b.vma_open(id).unwrap();
     b.vmap(&buf).unwrap();
     let seen: Vec<_> = b
         .memory(id)
@@ -194,7 +194,7 @@ fn holders_say_who_and_since_when() {
         ]
     );
     b.vunmap(&buf);
-    b.vma_close(id);
+    b.vma_close(vma);
     b.detach(display);
     b.detach(camera);
     b.put_buf(buf);
@@ -257,7 +257,7 @@ fn a_program_that_lets_go_unread_is_told_of() {
         Direction::FromDevice,
         1,
     );
-    b.vma_open(id).unwrap();
+    let vma = b.vma_open(id).unwrap();
     let addr = own_addr(&b, id);
     b.with_memory(id, |m, cx| {
         m.owner_to_device(cx, true);
@@ -270,7 +270,7 @@ fn a_program_that_lets_go_unread_is_told_of() {
         Ok(())
     })
     .unwrap();
-    b.vma_close(id);
+    b.vma_close(vma);
     let fact = b.watch().missing[0];
     assert_eq!((fact.sync, fact.tag), (SyncKind::BeginRead, id.get()));
     assert_eq!(fact.stale_bytes, Some(9));

@@ -15,7 +15,7 @@ use counters::Ledger;
 use imports::{Import, ImportKey};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps};
 use vb3_dmabuf::{BufId, BufInfo, BufRef, Buffers, Cx, Error, MemoryId, Name, Slab, SlabKey};
-use vb3_dmabuf::{Store, Watch};
+use vb3_dmabuf::{Store, Vma, Watch};
 
 use crate::UserMemory;
 
@@ -242,32 +242,28 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
         self.buffers.cx()
     }
 
-    /// A program has mapped an allocated plane ([`PlaneMmap::memory`]). Until
+    /// Counts a program's mapping of an allocated plane ([`PlaneMmap::memory`]). Until
     /// [`vma_close`](Self::vma_close) the memory lives on, orphaned if its queue lets go.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for memory that is gone.
-    pub fn vma_open(&mut self, memory: MemoryId) -> Result<(), Error> {
+    pub fn vma_open(&mut self, memory: MemoryId) -> Result<Vma, Error> {
         self.buffers.vma_open(memory)
     }
 
-    /// A program's mapping of an allocated plane is gone.
-    pub fn vma_close(&mut self, memory: MemoryId) {
-        self.buffers.vma_close(memory);
-    }
-
-    /// A program has mapped a dma-buf; the mapping keeps it.
+    /// Counts a program's mapping of a dma-buf, which keeps the dma-buf.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a dma-buf that is gone.
-    pub fn vma_open_buf(&mut self, buf: BufId) -> Result<(), Error> {
+    pub fn vma_open_buf(&mut self, buf: BufId) -> Result<Vma, Error> {
         self.buffers.vma_open_buf(buf)
     }
 
-    /// A program's mapping of a dma-buf is gone.
-    pub fn vma_close_buf(&mut self, buf: BufId) {
-        self.buffers.vma_close_buf(buf);
-        self.forget_gone();
+    /// Ends a program's mapping of a plane or of a dma-buf.
+    pub fn vma_close(&mut self, vma: Vma) {
+        if self.buffers.vma_close(vma) {
+            self.forget_gone();
+        }
     }
 
     /// Takes a reference to a dma-buf, for example when a program hands its file to a queue.

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::Mutex;
 use vb3_dma::Mapper;
-use vb3_dmabuf::{BufId, BufRef, MemoryId, MissingSync, Watch};
+use vb3_dmabuf::{BufRef, MissingSync, Vma, Watch};
 use vb3_machine::{BusFault, Device as Dev, DeviceLimits, Machine, Profile};
 use vb3_machine::{User, UserFault, UserMemory};
 use vb3_plane::{Allocator, Cookie, Device, MemOps, Planes};
@@ -164,19 +164,13 @@ pub(crate) struct Side {
     pub(crate) device: Device<Dev>,
 }
 
-/// What a program has mapped.
-#[derive(Debug)]
-pub(crate) enum Mapped {
-    Memory(MemoryId),
-    Buf(BufId),
-}
-
 pub(crate) struct Lab {
     pub(crate) mem: Mem,
     pub(crate) sides: [Side; 2],
     pub(crate) user: User,
     pub(crate) bufs: Vec<BufRef>,
-    pub(crate) maps: Vec<(Mapped, File)>,
+    /// What the program has mapped.
+    pub(crate) maps: Vec<(Vma, File)>,
     pub(crate) clock: u64,
 }
 
@@ -560,8 +554,8 @@ impl Lab {
                 };
                 let id = self.bufs[at].id();
                 let mmap = self.mem.mmap_buf(id, 0, LEN).map_err(|e| e.errno())?;
-                self.mem.vma_open_buf(id).map_err(|e| e.errno())?;
-                self.maps.push((Mapped::Buf(id), File::from(mmap.fd)));
+                let vma = self.mem.vma_open_buf(id).map_err(|e| e.errno())?;
+                self.maps.push((vma, File::from(mmap.fd)));
             }
             Op::Munmap(nth) => {
                 let Some(at) = pick(&self.maps, nth) else {
@@ -609,17 +603,14 @@ impl Lab {
         let map = queue
             .mmap(&mut self.mem, cookie, LEN, access)
             .map_err(Error::errno)?;
-        self.mem.vma_open(map.memory).map_err(|e| e.errno())?;
-        let file = File::from(map.mmap.fd);
-        self.maps.push((Mapped::Memory(map.memory), file));
+        let vma = self.mem.vma_open(map.memory).map_err(|e| e.errno())?;
+        self.maps.push((vma, File::from(map.mmap.fd)));
         Ok(Reply::Done)
     }
 
     pub(crate) fn munmap(&mut self, at: usize) {
-        match self.maps.swap_remove(at).0 {
-            Mapped::Memory(id) => self.mem.vma_close(id),
-            Mapped::Buf(id) => self.mem.vma_close_buf(id),
-        }
+        let (vma, _) = self.maps.swap_remove(at);
+        self.mem.vma_close(vma);
     }
 
     /// What the program sees through a mapping.

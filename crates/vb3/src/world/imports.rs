@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use vb3_dma::{Constraint, Reason};
-use vb3_dmabuf::{BufId, BufRef, Store as _};
+use vb3_dmabuf::{BufId, BufRef, Store as _, Vma};
 use vb3_host::{Caller, FdIdentity};
 use vb3_machine::{Foreign, dmabuf_holders, is_dmabuf};
 use vb3_plane::MemOps as _;
@@ -30,7 +30,7 @@ struct Import {
     /// The reference that keeps it between two calls.
     buf: BufRef,
     /// A program has it mapped, as far as is known.
-    mapped: bool,
+    mapped: Option<Vma>,
 }
 
 /// The buffers of other drivers that are memory of the machine now.
@@ -125,16 +125,16 @@ impl Imports {
         Ok(Import {
             fd,
             buf,
-            mapped: false,
+            mapped: None,
         })
     }
 
     /// A program maps such a buffer. It may look at the memory from now on.
     pub(super) fn mapped(&mut self, memory: &mut Memory, file: FdIdentity) {
         if let Some(import) = self.all.get_mut(&file)
-            && !import.mapped
+            && import.mapped.is_none()
         {
-            import.mapped = memory.vma_open_buf(import.buf.id()).is_ok();
+            import.mapped = memory.vma_open_buf(import.buf.id()).ok();
         }
     }
 
@@ -158,7 +158,7 @@ impl Imports {
             return;
         }
         let is_due = |import: &Import| {
-            let own = 1 + u32::from(import.mapped);
+            let own = 1 + u32::from(import.mapped.is_some());
             let is_named = memory.buf(import.buf.id()).is_some_and(|b| b.refs > own);
             let is_attached = memory
                 .buffers()
@@ -174,8 +174,8 @@ impl Imports {
         // The order of a run does not hang on the order of a table.
         due.sort_by_key(|import| import.buf.id());
         for import in due {
-            if import.mapped {
-                memory.vma_close_buf(import.buf.id());
+            if let Some(vma) = import.mapped {
+                memory.vma_close(vma);
             }
             memory.put_dmabuf(import.buf);
         }

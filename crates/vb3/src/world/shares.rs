@@ -4,7 +4,7 @@ use super::imports::Imports;
 use super::memory::Memory;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use vb3_dmabuf::{BufId, BufRef, MemoryId};
+use vb3_dmabuf::{BufId, BufRef, MemoryId, Vma};
 use vb3_host::{Caller, Errno, FdIdentity, Tag};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Udmabuf, dmabuf_holders};
@@ -20,7 +20,7 @@ const EIO: Errno = Errno(rustix::io::Errno::IO.raw_os_error());
 #[derive(Debug)]
 enum Given {
     /// A mapping of a queue's buffer.
-    Mapping(MemoryId),
+    Mapping(Vma),
     /// A descriptor of an exported buffer.
     Export { file: FdIdentity, buf: BufRef },
 }
@@ -30,8 +30,8 @@ enum Given {
 struct Export {
     len_bytes: u64,
     bufs: Vec<BufId>,
-    /// The dma-buf that counts as mapped, once a program has mapped the file.
-    mapped: Option<BufId>,
+    /// The mapping that counts, once a program has mapped the file.
+    mapped: Option<Vma>,
 }
 
 /// A real dma-buf that programs were given. Its end is looked for by its count of holders.
@@ -111,8 +111,8 @@ impl Shares {
     /// Counts a mapping of a queue's buffer; gives the tag under which its end is reported.
     pub(super) fn map(&mut self, memory: &mut Memory, id: MemoryId) -> Result<Tag, Errno> {
         let tag = self.tag()?;
-        memory.vma_open(id).map_err(|e| Errno(e.errno()))?;
-        self.given.insert(tag, Given::Mapping(id));
+        let vma = memory.vma_open(id).map_err(|e| Errno(e.errno()))?;
+        self.given.insert(tag, Given::Mapping(vma));
         Ok(tag)
     }
 
@@ -172,7 +172,7 @@ impl Shares {
         };
         if export.mapped.is_none() {
             let first = export.bufs.first().copied();
-            export.mapped = first.filter(|buf| memory.vma_open_buf(*buf).is_ok());
+            export.mapped = first.and_then(|buf| memory.vma_open_buf(buf).ok());
         }
     }
 
@@ -185,17 +185,17 @@ impl Shares {
             export.bufs.swap_remove(at);
         }
         if export.bufs.is_empty() {
-            if let Some(mapped) = export.mapped {
-                memory.vma_close_buf(mapped);
+            let gone = self.exports.remove(&file);
+            if let Some(vma) = gone.and_then(|export| export.mapped) {
+                memory.vma_close(vma);
             }
-            self.exports.remove(&file);
         }
     }
 
     /// What was given under `tag` is gone.
     pub(super) fn gone(&mut self, memory: &mut Memory, tag: Tag) {
         match self.given.remove(&tag) {
-            Some(Given::Mapping(id)) => memory.vma_close(id),
+            Some(Given::Mapping(vma)) => memory.vma_close(vma),
             Some(Given::Export { file, buf }) => {
                 self.forget(memory, file, buf.id());
                 memory.put_dmabuf(buf);

@@ -216,7 +216,7 @@ fn a_program_that_skips_sync_reads_stale_bytes_and_is_told_of() {
         // The camera writes into a buffer of the display's, which the program has mapped.
         let mut owner = alloc(&mut t, HERE, ToDevice, NonCoherent);
         let buf = export(&mut t, &owner);
-        t.vma_open_buf(buf.id()).unwrap();
+        let vma = t.vma_open_buf(buf.id()).unwrap();
         let camera = Device::contig(CAMERA);
         let mut plane = t.attach_dmabuf(camera, &buf, PAGE, FromDevice).unwrap();
         t.map_dmabuf(&mut plane).unwrap();
@@ -243,7 +243,7 @@ fn a_program_that_skips_sync_reads_stale_bytes_and_is_told_of() {
         }
         t.finish(&mut owner, HintSkip::empty());
         t.put(plane);
-        t.vma_close_buf(buf.id());
+        t.vma_close(vma);
         t.put_dmabuf(buf);
         t.put(owner);
         assert_nothing(&t);

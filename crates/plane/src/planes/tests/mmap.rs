@@ -12,18 +12,18 @@ fn orphaned_memory_lives_until_its_last_user_goes() {
         let plane = alloc(&mut t, dev, FromDevice, Coherent);
         let map = t.mmap(&plane, PAGE).unwrap();
         assert_eq!((map.mmap.offset, map.mmap.len), (0, PAGE));
-        t.vma_open(map.memory).unwrap();
+        let of_plane = t.vma_open(map.memory).unwrap();
         let buf = export(&mut t, &plane);
-        t.vma_open_buf(buf.id()).unwrap();
+        let of_buf = t.vma_open_buf(buf.id()).unwrap();
         assert_eq!(t.num_users(&plane), 4);
         t.put(plane);
         assert_eq!(t.live().buffers.memories, 1);
-        t.vma_close(map.memory);
+        t.vma_close(of_plane);
         let id = buf.id();
         assert_eq!(t.mmap_buf(id, PAGE, PAGE).unwrap().offset, PAGE);
         t.put_dmabuf(buf);
         assert_eq!(t.live().buffers.memories, 1, "mapped by a program");
-        t.vma_close_buf(id);
+        t.vma_close(of_buf);
         assert_nothing(&t);
         assert!(t.vma_open(map.memory).is_err());
     }

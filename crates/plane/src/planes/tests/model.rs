@@ -1,5 +1,8 @@
-//! Random operations with faults, against a small model: an error, never a leak.
+//! Random operations with faults, against a small model that foretells each result: an operation
+//! succeeds exactly when the model says so, fails exactly when a fault is injected or the model
+//! says so, and never leaks.
 
+use super::super::Allocator;
 use super::*;
 use alloc::vec;
 use proptest::prelude::*;
@@ -65,9 +68,39 @@ struct Known {
 struct Model {
     planes: Vec<Known>,
     bufs: Vec<(BufRef, usize)>,
-    vmas: Vec<(vb3_dmabuf::MemoryId, usize)>,
-    /// Length of each memory ever made, and whether it was revoked.
-    memories: Vec<(u64, bool)>,
+    vmas: Vec<(vb3_dmabuf::Vma, usize)>,
+    /// Each memory ever made.
+    memories: Vec<Made>,
+}
+
+/// What the model knows of a memory.
+struct Made {
+    len: u64,
+    /// One run for no device without an IOMMU.
+    scattered: bool,
+    revoked: bool,
+}
+
+/// Whether `dev` gets `len` bytes of scattered memory as one run.
+fn is_one_run(dev: Device<FakeDevice>, len: u64) -> bool {
+    let joins = dev.dma.iommu || dev.dma.bounces;
+    dev.allocator == Allocator::Vmalloc || joins || len <= PAGE
+}
+
+/// Compares a result with the foretold one: `Err` has the errno. An injected fault is an error
+/// whatever was foretold.
+fn assert_foretold<T>(
+    what: &Op,
+    done: &Result<T, PlaneError>,
+    foretold: Result<(), i32>,
+    fault: bool,
+) {
+    let found = done.as_ref().map(|_| ()).map_err(|e| e.errno());
+    if fault {
+        assert!(found.is_err(), "{what:?} hid a fault");
+    } else {
+        assert_eq!(found, foretold, "{what:?}");
+    }
 }
 
 impl Model {
@@ -122,8 +155,14 @@ impl Run {
         }
     }
 
+    /// Whether a fault was to come when `to_come` was looked at, and has come since.
+    fn fault_since(&self, to_come: Option<u32>) -> bool {
+        to_come.is_some() && self.t.ops().fail_after.is_none()
+    }
+
     fn acquire(&mut self, op: &Op) {
         let before = (self.t.live(), self.t.ops().live);
+        let to_come = self.t.ops().fail_after;
         let made = match *op {
             Op::Alloc { dev, len, cached } => {
                 let d = DEVICES[usize::from(dev % 5)];
@@ -134,8 +173,13 @@ impl Run {
                 };
                 let len = u64::from(len) * PAGE;
                 let made = self.t.alloc(d, args(len, direction(dev), coherency));
+                assert_foretold(op, &made, Ok(()), self.fault_since(to_come));
                 made.map(|plane| {
-                    self.m.memories.push((len, false));
+                    self.m.memories.push(Made {
+                        len,
+                        scattered: d.allocator == Allocator::Vmalloc,
+                        revoked: false,
+                    });
                     (plane, d, Some(self.m.memories.len() - 1), None)
                 })
             }
@@ -145,10 +189,12 @@ impl Run {
                 let there = len > 0 && addr + len <= 4 * PAGE;
                 let base = FakeUser::BASE + addr;
                 let made = self.t.get_userptr(d, &self.user, base, len, direction(dev));
-                assert!(there || made.is_err());
-                if d == DEVICES[2] && len > PAGE {
-                    assert!(made.is_err(), "scattered");
-                }
+                let foretold = match len {
+                    0 => Err(22),
+                    _ if !there || !is_one_run(d, len) => Err(14),
+                    _ => Ok(()),
+                };
+                assert_foretold(op, &made, foretold, self.fault_since(to_come));
                 made.map(|plane| (plane, d, None, None))
             }
             Op::Import { dev, buf, len } => {
@@ -162,15 +208,21 @@ impl Run {
                     panic!("a reference is always to be had");
                 };
                 let before = (self.t.live(), self.t.ops().live);
-                match self.t.attach_dmabuf(d, &own, len, direction(dev)) {
-                    Ok(plane) => {
-                        assert!(len > 0 && len <= self.m.memories[memory].0);
-                        Ok((plane, d, Some(memory), Some(own)))
-                    }
-                    Err(e) => {
-                        if len > self.m.memories[memory].0 {
-                            assert_eq!(e.errno(), 14);
-                        }
+                let attached = self.t.attach_dmabuf(d, &own, len, direction(dev));
+                let fault = self.fault_since(to_come);
+                let made = &self.m.memories[memory];
+                // Of memory that was taken back, an attachment from before may still be kept.
+                let may_be_kept = made.revoked && d.allocator == Allocator::Contig;
+                let foretold = match len {
+                    _ if len > made.len => Err(14),
+                    0 => Err(22),
+                    _ if may_be_kept && attached.is_err() => Err(22),
+                    _ => Ok(()),
+                };
+                assert_foretold(op, &attached, foretold, fault);
+                match attached {
+                    Ok(plane) => Ok((plane, d, Some(memory), Some(own))),
+                    Err(_) => {
                         // A table made on the way may stay with the memory.
                         let mut after = (self.t.live(), self.t.ops().live);
                         after.1.tables = before.1.tables;
@@ -191,14 +243,14 @@ impl Run {
                 memory,
                 buf,
             }),
-            Err(e) => {
-                assert!((1..4096).contains(&e.errno()));
+            Err(_) => {
                 assert_eq!((self.t.live(), self.t.ops().live), before);
             }
         }
     }
 
     fn plane_op(&mut self, op: &Op) {
+        let to_come = self.t.ops().fail_after;
         let t = &mut self.t;
         let (Op::Map(n) | Op::Unmap(n) | Op::Prepare(n, _) | Op::Finish(n, _) | Op::Copy(n)) = *op
         else {
@@ -208,32 +260,44 @@ impl Run {
             return;
         };
         let plane = &mut known.plane;
-        let revoked = known.memory.is_some_and(|m| self.m.memories[m].1);
+        let made = known.memory.map(|m| &self.m.memories[m]);
+        let revoked = made.is_some_and(|m| m.revoked);
+        let contig = known.dev.allocator == Allocator::Contig;
+        let fault = |t: &Test| to_come.is_some() && t.ops().fail_after.is_none();
         match *op {
-            Op::Map(_) => match t.map_dmabuf(plane) {
-                Ok(()) => {
-                    assert!(known.imported);
+            Op::Map(_) => {
+                let scattered = made.is_some_and(|m| m.scattered);
+                let foretold = match known.mapped {
+                    _ if !known.imported => Err(22),
+                    Some(_) => Ok(()),
+                    None if revoked => Err(if contig { 22 } else { 14 }),
+                    None if scattered && !is_one_run(known.dev, plane.len_bytes()) => Err(14),
+                    None => Ok(()),
+                };
+                let mapped = t.map_dmabuf(plane);
+                assert_foretold(op, &mapped, foretold, fault(t));
+                if mapped.is_ok() {
                     known.mapped = Some(plane.len_bytes());
                 }
-                Err(e) => assert!([22, 14].contains(&e.errno())),
-            },
+            }
             Op::Unmap(_) => {
                 t.unmap_dmabuf(plane);
                 known.mapped = None;
             }
             Op::Prepare(_, h) => {
                 let done = t.prepare(plane, HintSkip::from_bits_truncate(h));
-                let contig = known.dev.allocator == super::super::Allocator::Contig;
                 let must_fail = known.imported && contig && (known.mapped.is_none() || revoked);
                 assert_eq!(done.is_err(), must_fail);
             }
             Op::Finish(_, h) => t.finish(plane, HintSkip::from_bits_truncate(h)),
             _ => {
                 let mut byte = [0];
-                if t.copy_from(plane, 0, &mut byte).is_ok() {
-                    let past = plane.len_bytes();
-                    assert!(t.copy_from(plane, past, &mut byte).is_err());
-                }
+                let foretold = if revoked { Err(22) } else { Ok(()) };
+                let copied = t.copy_from(plane, 0, &mut byte);
+                assert_foretold(op, &copied, foretold, fault(t));
+                let past = plane.len_bytes();
+                let copied = t.copy_from(plane, past, &mut byte);
+                assert_eq!(copied.map_err(PlaneError::errno), Err(22));
             }
         }
         // The whole of a mapped plane is reached from its address.
@@ -254,15 +318,19 @@ impl Run {
     }
 
     fn handle_op(&mut self, op: &Op) {
+        let to_come = self.t.ops().fail_after;
         let t = &mut self.t;
         match *op {
             Op::Export(n) => {
                 let Some((_, known)) = pick(&mut self.m.planes, n) else {
                     return;
                 };
+                let own = known.memory.filter(|_| !known.imported);
+                let there = own.is_some_and(|m| !self.m.memories[m].revoked);
                 let made = t.export(&known.plane, ExportAccess::ReadWrite);
-                if let (Ok(buf), Some(memory)) = (made, known.memory) {
-                    assert!(!known.imported);
+                let fault = to_come.is_some() && t.ops().fail_after.is_none();
+                assert_foretold(op, &made, if there { Ok(()) } else { Err(22) }, fault);
+                if let (Ok(buf), Some(memory)) = (made, own) {
                     self.m.bufs.push((buf, memory));
                 }
             }
@@ -283,15 +351,20 @@ impl Run {
                 let Some((_, known)) = pick(&mut self.m.planes, n) else {
                     return;
                 };
-                if let (Ok(map), Some(memory)) = (t.mmap(&known.plane, 1), known.memory) {
-                    t.vma_open(map.memory).expect("there");
-                    self.m.vmas.push((map.memory, memory));
+                let own = known.memory.filter(|_| !known.imported);
+                let made = t.mmap(&known.plane, 1);
+                let fault = to_come.is_some() && t.ops().fail_after.is_none();
+                let foretold = own.map(|_| ()).ok_or(22);
+                assert_foretold(op, &made, foretold, fault);
+                if let (Ok(map), Some(memory)) = (made, own) {
+                    let vma = t.vma_open(map.memory).expect("there");
+                    self.m.vmas.push((vma, memory));
                 }
             }
             Op::VmaClose(n) => {
                 if let Some((index, _)) = pick(&mut self.m.vmas, n) {
-                    let (memory, _) = self.m.vmas.swap_remove(index);
-                    t.vma_close(memory);
+                    let (vma, _) = self.m.vmas.swap_remove(index);
+                    t.vma_close(vma);
                 }
             }
             Op::Sync(n, flags) => {
@@ -303,7 +376,7 @@ impl Run {
             Op::Revoke(n) => {
                 if let Some((_, (buf, memory))) = pick(&mut self.m.bufs, n) {
                     t.revoke(buf.memory());
-                    self.m.memories[*memory].1 = true;
+                    self.m.memories[*memory].revoked = true;
                 }
             }
             Op::Fault(n) => t.ops_mut().fail_after = Some(u32::from(n)),
@@ -334,8 +407,8 @@ impl Run {
         for (buf, _) in self.m.bufs.drain(..) {
             self.t.put_dmabuf(buf);
         }
-        for (memory, _) in self.m.vmas.drain(..) {
-            self.t.vma_close(memory);
+        for (vma, _) in self.m.vmas.drain(..) {
+            self.t.vma_close(vma);
         }
         assert_nothing(&self.t);
     }
