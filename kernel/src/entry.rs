@@ -306,10 +306,10 @@ pub unsafe extern "C" fn vb3_rs_import(
     }
 }
 
-/// `map_dmabuf`. Mapping twice changes nothing.
+/// `map_dmabuf`. Mapping twice gives the same address.
 ///
 /// # Safety
-/// As the module's head says; `addr` can be written, and has the address of the last map.
+/// As the module's head says; `addr` can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_import_map(rust: *mut c_void, addr: *mut u64) -> c_int {
     // SAFETY: the caller's promise.
@@ -318,12 +318,11 @@ pub unsafe extern "C" fn vb3_rs_import_map(rust: *mut c_void, addr: *mut u64) ->
     };
     // SAFETY: the core maps one plane's dma-buf at a time.
     match unsafe { i.map() } {
-        Ok(Some(at)) => {
+        Ok(at) => {
             // SAFETY: the caller's promise.
             unsafe { addr.write(at.get()) };
             0
         }
-        Ok(None) => 0,
         Err(e) => e.to_c(),
     }
 }

@@ -18,6 +18,8 @@ impl Errno {
     pub const NO_SUCH: Self = Self(6);
     /// ENOMEM.
     pub const NO_MEMORY: Self = Self(12);
+    /// EFAULT.
+    pub const FAULT: Self = Self(14);
     /// EINVAL.
     pub const INVALID: Self = Self(22);
 

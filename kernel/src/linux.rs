@@ -517,7 +517,8 @@ impl DmaOps for Linux {
         let pinned = match pointer(pinned) {
             Ok(pinned) => pinned,
             Err(Errno::NO_MEMORY) => return Err(Error::NoMemory(bad)),
-            Err(_) => return Err(Error::BadUserMemory(bad)),
+            Err(Errno::FAULT) => return Err(Error::BadUserMemory(bad)),
+            Err(e) => return Err(Error::Pin { errno: e.get() }),
         };
         Ok(Table {
             sgt: NonNull::new(sgt).ok_or(Error::BadUserMemory(bad))?,

@@ -354,20 +354,21 @@ impl Import {
         })
     }
 
-    /// Maps as one run; `None` if it is mapped already.
+    /// Maps as one run; where it is mapped already, gives the address it has.
     ///
     /// # Errors
     /// EINVAL when mapping fails; EFAULT when it is scattered.
     ///
     /// # Safety
     /// As [`Serial::with`].
-    pub unsafe fn map(&self) -> Result<Option<DmaAddr>, Errno> {
+    pub unsafe fn map(&self) -> Result<DmaAddr, Errno> {
         let map = |attached: &mut Option<Attached>| {
             let attached = attached.as_mut().ok_or(PlaneError::Invalid(None))?;
             if attached.direction().is_some() {
-                return Ok(None);
+                let first = Importer::segment(&Linux, attached, 0);
+                return first.map(|s| s.addr).ok_or(PlaneError::Invalid(None));
             }
-            contig::map(&mut Linux, attached, self.direction, self.len_bytes).map(Some)
+            contig::map(&mut Linux, attached, self.direction, self.len_bytes)
         };
         // SAFETY: the caller's promise.
         let mapped = unsafe { self.attached.with(map) };

@@ -114,6 +114,11 @@ pub enum Error {
     Forbidden(Reason),
     /// EBUSY: there is one already, or it still is in use.
     Busy,
+    /// The host could not pin user memory, for a reason of its own (EINTR, EOPNOTSUPP, …).
+    Pin {
+        /// Linux errno, positive.
+        errno: i32,
+    },
 }
 
 impl Error {
@@ -129,6 +134,9 @@ impl Error {
             Self::Unsupported => 95,
             Self::Forbidden(_) => 1,
             Self::Busy => 16,
+            Self::Pin { errno } if errno >= 1 && errno <= 4095 => errno,
+            // What is no errno at all must not look like success.
+            Self::Pin { .. } => 14,
         }
     }
 
@@ -141,7 +149,7 @@ impl Error {
             | Self::BadUserMemory(r)
             | Self::NoSuchMemory(r)
             | Self::Forbidden(r) => Some(r),
-            Self::Invalid | Self::Unsupported | Self::Busy => None,
+            Self::Invalid | Self::Unsupported | Self::Busy | Self::Pin { .. } => None,
         }
     }
 }
@@ -157,6 +165,7 @@ impl fmt::Display for Error {
             Self::Unsupported => "not supported",
             Self::Forbidden(_) => "not allowed to bounce",
             Self::Busy => "busy",
+            Self::Pin { .. } => "user memory cannot be pinned",
         };
         f.write_str(what)?;
         match self.reason() {

@@ -102,7 +102,8 @@ pub trait DmaOps {
     ///
     /// # Errors
     /// `BadUserMemory` (EFAULT) when part of it is missing, read-only where `direction` lets the
-    /// device write, or not ordinary memory; `Invalid` for length zero or overflow.
+    /// device write, or not ordinary memory; `NoMemory`; `Pin` with the host's errno for any
+    /// other failure; `Invalid` for length zero or overflow.
     fn pin_user(
         &mut self,
         user: &Self::User,

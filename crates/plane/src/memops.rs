@@ -44,6 +44,8 @@ pub enum PlaneError {
     Busy,
     /// What an exporter that is not ours said, in its own number.
     Exporter(i32),
+    /// What pinning user memory failed with in the host, in its own number.
+    Pin(i32),
 }
 
 impl PlaneError {
@@ -56,7 +58,7 @@ impl PlaneError {
             Self::Fault(_) => 14,
             Self::Io(_) => 5,
             Self::Busy => 16,
-            Self::Exporter(errno) => errno,
+            Self::Exporter(errno) | Self::Pin(errno) => errno,
         }
     }
 
@@ -65,7 +67,7 @@ impl PlaneError {
     pub const fn reason(self) -> Option<Reason> {
         match self {
             Self::Invalid(r) | Self::NoMemory(r) | Self::Fault(r) | Self::Io(r) => r,
-            Self::Busy | Self::Exporter(_) => None,
+            Self::Busy | Self::Exporter(_) | Self::Pin(_) => None,
         }
     }
 }
@@ -79,6 +81,7 @@ impl fmt::Display for PlaneError {
             Self::Io(_) => "plane memory cannot be mapped for the device",
             Self::Busy => "plane memory is in use",
             Self::Exporter(_) => "the exporter of the plane's memory refused",
+            Self::Pin(_) => "user memory cannot be pinned",
         })
     }
 }

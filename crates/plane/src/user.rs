@@ -205,6 +205,7 @@ fn pin<O: DmaOps>(
         Ok(table) => Ok(table),
         Err(Error::NoMemory(reason)) => Err(PlaneError::NoMemory(Some(reason))),
         Err(Error::Invalid) => Err(user_pages(len_bytes)),
+        Err(Error::Pin { errno }) => Err(PlaneError::Pin(errno)),
         Err(e) => Err(PlaneError::Fault(e.reason())),
     }
 }

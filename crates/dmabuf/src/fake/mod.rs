@@ -141,6 +141,8 @@ pub struct Fake {
     pub next_iova: u64,
     /// How many calls that can fail still succeed; the one after them fails, once.
     pub fail_after: Option<u32>,
+    /// Every pinning fails with this errno.
+    pub pin_errno: Option<i32>,
     /// What is held.
     pub live: FakeLive,
     /// Syncs that did something.

@@ -136,6 +136,9 @@ impl DmaOps for Fake {
         if self.fault() {
             return Err(Error::NoMemory(FAULT));
         }
+        if let Some(errno) = self.pin_errno {
+            return Err(Error::Pin { errno });
+        }
         let block = &self.blocks[user.block];
         let len = block.cpu.len() as u64;
         let offset = addr.wrapping_sub(FakeUser::BASE);

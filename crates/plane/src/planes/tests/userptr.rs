@@ -44,6 +44,19 @@ fn checks_come_in_their_order() {
 }
 
 #[test]
+fn a_pin_error_of_the_host_keeps_its_errno() {
+    const EINTR: i32 = 4;
+    for dev in [Device::contig(CAMERA), Device::vmalloc(CAMERA)] {
+        let mut t = planes();
+        let user = t.ops_mut().user(PAGE, false);
+        t.ops_mut().pin_errno = Some(EINTR);
+        let refused = t.get_userptr(dev, &user, BASE, PAGE, FromDevice);
+        assert_eq!(refused.expect_err("refused").errno(), EINTR);
+        assert_nothing(&t);
+    }
+}
+
+#[test]
 fn a_byte_address_is_fine_where_caches_are_coherent() {
     let pc = FakeDevice {
         coherent: true,
