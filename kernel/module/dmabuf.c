@@ -47,20 +47,37 @@ int vb3_buf_end(struct dma_buf *buf, int direction)
 	return dma_buf_end_cpu_access(buf, direction);
 }
 
-void *vb3_buf_vmap(struct dma_buf *buf)
+/* The exporter must be told again whether what it mapped is I/O memory: that decides how it is
+ * unmapped. */
+static void vunmap_buf(struct dma_buf *buf, void *vaddr, bool is_iomem)
+{
+	struct iosys_map map;
+
+	if (is_iomem)
+		iosys_map_set_vaddr_iomem(&map, (void __iomem *)vaddr);
+	else
+		iosys_map_set_vaddr(&map, vaddr);
+	dma_buf_vunmap_unlocked(buf, &map);
+}
+
+/* Drivers read and write the result like memory, which I/O memory allows on x86 alone. */
+void *vb3_buf_vmap(struct dma_buf *buf, bool *is_iomem)
 {
 	struct iosys_map map;
 
 	if (vb3_fails() || dma_buf_vmap_unlocked(buf, &map))
 		return NULL;
+	*is_iomem = map.is_iomem;
+	if (map.is_iomem && !IS_ENABLED(CONFIG_X86)) {
+		vunmap_buf(buf, map.vaddr, true);
+		return NULL;
+	}
 	return map.vaddr;
 }
 
-void vb3_buf_vunmap(struct dma_buf *buf, void *vaddr)
+void vb3_buf_vunmap(struct dma_buf *buf, void *vaddr, bool is_iomem)
 {
-	struct iosys_map map = IOSYS_MAP_INIT_VADDR(vaddr);
-
-	dma_buf_vunmap_unlocked(buf, &map);
+	vunmap_buf(buf, vaddr, is_iomem);
 }
 
 /* Our own dma-bufs. */

@@ -52,6 +52,8 @@ static int link_run(struct vb3_link *link)
 
 	if (!link->run_bytes)
 		return 0;
+	if (vb3_fails())
+		return -ENOMEM;
 	ret = dma_iova_link(link->dev, &link->state, link->run, link->linked, link->run_bytes,
 			    link->direction, link_attrs(link->run));
 	if (ret)
@@ -108,10 +110,24 @@ static int add_all(struct vb3_link *link, struct iommu_domain *domain, struct sg
 	return done == bytes ? link_run(link) : -EINVAL;
 }
 
+/*
+ * The kernel copies to a bounce slot where a device may not see what shares a page with the memory,
+ * and the run begins or ends within a page. The mapping below has done so already, and its syncs
+ * reach its own slots alone: a second slot would never be filled or read again.
+ */
+static bool has_bounced(const struct vb3_link *link)
+{
+	return link->state.__size & DMA_IOVA_USE_SWIOTLB;
+}
+
+/* Takes away what is linked and gives back all that was reserved: dma_iova_destroy() would give
+ * back no more addresses than are linked. */
 void vb3_unlink(struct vb3_link *link)
 {
-	dma_iova_destroy(link->dev, &link->state, link->linked, link->direction,
-			 DMA_ATTR_SKIP_CPU_SYNC);
+	if (link->linked)
+		dma_iova_unlink(link->dev, &link->state, 0, link->linked, link->direction,
+				DMA_ATTR_SKIP_CPU_SYNC);
+	dma_iova_free(link->dev, &link->state);
 	kfree(link);
 }
 
@@ -137,7 +153,7 @@ struct vb3_link *vb3_link(struct device *dev, struct sg_table *sgt, u64 bytes, i
 		kfree(link);
 		return NULL;
 	}
-	if (vb3_fails() || add_all(link, domain, sgt, bytes, granule) ||
+	if (add_all(link, domain, sgt, bytes, granule) || has_bounced(link) ||
 	    dma_iova_sync(dev, &link->state, 0, link->linked)) {
 		vb3_unlink(link);
 		return NULL;

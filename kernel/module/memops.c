@@ -204,7 +204,7 @@ void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma
 int vb3_op_map_dmabuf(void *priv)
 {
 	struct vb3_buf *buf = priv;
-	u64 addr = 0;
+	u64 addr = buf->dma_addr;
 	int ret = vb3_rs_import_map(RUST(buf), &addr);
 
 	if (!ret)

@@ -16,6 +16,8 @@ use vb3_dmabuf::{Error, Importer};
 pub struct Buf {
     at: NonNull<sys::DmaBuf>,
     vaddr: Cell<*mut c_void>,
+    /// Whether `vaddr` is I/O memory, as the exporter said.
+    is_iomem: Cell<bool>,
 }
 
 impl Buf {
@@ -27,6 +29,7 @@ impl Buf {
         Self {
             at,
             vaddr: Cell::new(ptr::null_mut()),
+            is_iomem: Cell::new(false),
         }
     }
 
@@ -167,14 +170,16 @@ impl Importer for Linux {
         if !buf.vaddr.get().is_null() {
             return Err(Error::Busy);
         }
-        // SAFETY: the dma-buf is there.
-        let at = NonNull::new(unsafe { sys::vb3_buf_vmap(buf.at.as_ptr()) });
+        let mut is_iomem = false;
+        // SAFETY: the dma-buf is there, `is_iomem` can be written.
+        let at = NonNull::new(unsafe { sys::vb3_buf_vmap(buf.at.as_ptr(), &raw mut is_iomem) });
         let at = at.ok_or(Error::Dma(vb3_dma::Error::NoSuchMemory(Reason {
             constraint: Constraint::PagesBehind,
             wanted: self.size(buf),
             found: 0,
         })))?;
         buf.vaddr.set(at.as_ptr());
+        buf.is_iomem.set(is_iomem);
         Ok(())
     }
 
@@ -182,7 +187,7 @@ impl Importer for Linux {
         let at = buf.vaddr.replace(ptr::null_mut());
         if !at.is_null() {
             // SAFETY: mapped by `vmap`, and ends here.
-            unsafe { sys::vb3_buf_vunmap(buf.at.as_ptr(), at) };
+            unsafe { sys::vb3_buf_vunmap(buf.at.as_ptr(), at, buf.is_iomem.get()) };
         }
     }
 }

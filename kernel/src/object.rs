@@ -10,7 +10,7 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, SyncFor};
-use vb3_dmabuf::{Attachment, Cx, Error, Holder, Importer, Shared, UserKind};
+use vb3_dmabuf::{Attachment, Cx, Error, Holder, Importer, Shared, Store, UserKind};
 use vb3_plane::{AllocArgs, Due, HintSkip, Memory, PlaneError, UserMemory, contig, due};
 
 /// Memory with the devices attached to it.
@@ -27,6 +27,12 @@ fn with_cx<R>(now_ns: u64, f: impl FnOnce(&mut Cx<'_, Linux, Ledger>) -> R) -> R
 }
 
 fn errno(e: PlaneError) -> Errno {
+    Errno::new(e.errno())
+}
+
+/// Tells the log which device was refused what, and why.
+fn refused(dev: Dev, what: &'static str, e: Error) -> Errno {
+    dev.refused(what, e.reason());
     Errno::new(e.errno())
 }
 
@@ -138,12 +144,7 @@ impl Allocated {
         let done = self
             .shared
             .with(|shared| with_cx(0, |cx| shared.prepare_export(cx)).map(|()| shared.len_bytes()));
-        done.map_err(|e| self.refused("an export", e))
-    }
-
-    fn refused(&self, what: &'static str, e: Error) -> Errno {
-        self.dev.refused(what, e.reason());
-        Errno::new(e.errno())
+        done.map_err(|e| refused(self.dev, "an export", e))
     }
 
     /// Counts a user.
@@ -176,7 +177,7 @@ impl Allocated {
         let key = self
             .shared
             .with(|shared| with_cx(now_ns(), |cx| shared.attach(cx, dev)))
-            .map_err(|e| self.refused("an attachment", e))?;
+            .map_err(|e| refused(dev, "an attachment", e))?;
         ledger::ATTACHMENTS.add(1);
         Ok(key)
     }
@@ -196,15 +197,15 @@ impl Allocated {
     /// # Errors
     /// EBUSY while mapped in a direction that excludes this one; ENOMEM; EIO.
     pub fn map(&self, key: Key, direction: Direction) -> Result<*mut crate::sys::SgTable, Errno> {
-        self.shared
-            .with(|shared| {
-                with_cx(0, |cx| shared.map(cx, key, direction))?;
-                shared
-                    .mapping(key)
-                    .map(crate::linux::Mapping::sgt)
-                    .ok_or(Error::Invalid)
-            })
-            .map_err(|e| self.refused("a mapping for another device", e))
+        let (importer, mapped) = self.shared.with(|shared| {
+            let importer = shared.attachments().get(key).map(Attachment::device);
+            let mapped = with_cx(0, |cx| shared.map(cx, key, direction)).and_then(|()| {
+                let mapping = shared.mapping(key).ok_or(Error::Invalid)?;
+                Ok(crate::linux::Mapping::sgt(mapping))
+            });
+            (importer, mapped)
+        });
+        mapped.map_err(|e| refused(importer.unwrap_or(self.dev), "a shared buffer", e))
     }
 
     /// Undoes one map.

@@ -155,8 +155,8 @@ unsafe extern "C" {
     pub fn vb3_buf_unmap(attachment: *mut DmaBufAttachment, sgt: *mut SgTable, direction: c_int);
     pub fn vb3_buf_begin(buf: *mut DmaBuf, direction: c_int) -> c_int;
     pub fn vb3_buf_end(buf: *mut DmaBuf, direction: c_int) -> c_int;
-    pub fn vb3_buf_vmap(buf: *mut DmaBuf) -> *mut c_void;
-    pub fn vb3_buf_vunmap(buf: *mut DmaBuf, vaddr: *mut c_void);
+    pub fn vb3_buf_vmap(buf: *mut DmaBuf, is_iomem: *mut bool) -> *mut c_void;
+    pub fn vb3_buf_vunmap(buf: *mut DmaBuf, vaddr: *mut c_void, is_iomem: bool);
 
     pub fn vb3_export(payload: *const c_void, bytes: u64, flags: c_ulong) -> *mut DmaBuf;
 

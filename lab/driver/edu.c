@@ -58,6 +58,9 @@ static unsigned long boundary;
 module_param(boundary, ulong, 0444);
 static unsigned int max_seg = UINT_MAX;
 module_param(max_seg, uint, 0444);
+static bool untrusted;
+module_param(untrusted, bool, 0444);
+MODULE_PARM_DESC(untrusted, "the kernel bounces what shares a page with other memory");
 static char *other = "";
 module_param(other, charp, 0444);
 MODULE_PARM_DESC(other, "pool or far: another device, for which a node vb3other allocates");
@@ -516,6 +519,7 @@ static int probe(struct pci_dev *pci, const struct pci_device_id *id)
 	ret = dma_set_mask_and_coherent(&pci->dev, mask);
 	if (ret)
 		return ret;
+	pci->untrusted = untrusted;
 	pci_set_master(pci);
 	vb2_dma_contig_set_max_seg_size(&pci->dev, max_seg);
 	if (boundary)
@@ -546,6 +550,7 @@ static void remove(struct pci_dev *pci)
 	if (edu->other)
 		hide(edu->other);
 	pool_close();
+	pci->untrusted = false;
 }
 
 static const struct pci_device_id edu_ids[] = {

@@ -4,6 +4,10 @@
  * drivers of lab/driver. One line of JSON for each step on stdout.
  *
  *   limits DEVICE PREFIX links ERRNO   memory in pieces, for a device that minds boundaries
+ *   limits DEVICE PREFIX partial       a range over memory in pieces fails half-way, again and again
+ *   limits DEVICE PREFIX untrusted ERRNO ERRNO
+ *                                      memory in pieces, for a device that must not see what shares
+ *                                      a page with it: whole pages, and within pages
  *   limits DEVICE PREFIX calls         calls in an order that no program has
  *   limits DEVICE PREFIX pool OTHER    memory without pages, of another device
  *   limits DEVICE PREFIX far OTHER     memory beyond the device's reach, of another device
@@ -96,6 +100,78 @@ static void links(void)
 		munmap(b.view, bytes);
 		close(b.fd);
 	}
+}
+
+static void untrusted(int whole, int within)
+{
+	struct buffer b = { .memory = V4L2_MEMORY_USERPTR, .fd = -1 };
+
+	set_size(4096 + 256 * 1024);
+	b.view = small_then_large(bytes);
+	want = whole;
+	with_each("untrusted.whole-pages", &b);
+	/* What is bounced must fit between two boundaries. */
+	set_size(4096 + 40 * 1024 + 1536);
+	want = within;
+	with_each("untrusted.within-pages", &b);
+}
+
+/* Where the module says that its only buffer is for the device; 0 if it does not. */
+static unsigned long long dma_addr(void)
+{
+	char text[4096] = "";
+	int fd = open("/sys/kernel/debug/vb2-dma-contig/buffers", O_RDONLY);
+	ssize_t got = read(fd, text, sizeof(text) - 1);
+	const char *at = got > 0 ? strstr(text, " at 0x") : NULL;
+
+	close(fd);
+	return at ? strtoull(at + 4, NULL, 16) : 0;
+}
+
+static int queue_once(struct buffer *b, unsigned int fail_at, unsigned long long *addr)
+{
+	char text[16];
+	int fd = open("/sys/module/videobuf2_dma_contig/parameters/fail_at", O_WRONLY), error;
+
+	snprintf(text, sizeof(text), "%u", fail_at);
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		return ENODEV;
+	error = reqbufs(CAP, b->memory, 1, 0);
+	error = error ? error : qbuf(b);
+	*addr = error ? 0 : dma_addr();
+	reqbufs(CAP, b->memory, 0, 0);
+	if (write(fd, "0", 1) < 0)
+		return ENODEV;
+	close(fd);
+	return error;
+}
+
+/*
+ * The second of two runs cannot be linked: the addresses of both must come back. The kernel hands
+ * out the highest that are free, so if they are lost, each further range lies lower.
+ */
+static void partial(void)
+{
+	struct buffer b = { .type = CAP, .memory = V4L2_MEMORY_USERPTR, .fd = -1 };
+	unsigned long long first = 0, last = 0, none;
+	char errnos[64] = "";
+	int error = 1;
+
+	set_size(4096 + (1u << 20));
+	b.view = small_then_large(bytes);
+	for (unsigned int at = 1; error && at < 16; at++) {
+		error = queue_once(&b, at, &first);
+		snprintf(errnos + strlen(errnos), sizeof(errnos) - strlen(errnos), "%s%d",
+			 at > 1 ? "," : "", error);
+	}
+	for (unsigned int round = 0; round < 50; round++)
+		for (unsigned int at = 4; at <= 6; at++)
+			queue_once(&b, at, &none);
+	error = queue_once(&b, 0, &last);
+	step("link.partial", "\"errnos\":\"%s\",\"errno\":%d,\"lost_bytes\":%lld,\"ok\":%s", errnos,
+	     error, (long long)(first - last),
+	     !error && first && last && first - last < 16 * (1u << 20) &&
+	     !strcmp(errnos, "12,12,5,14,14,14,0") ? "true" : "false");
 }
 
 static int exported(int on, int type)
@@ -221,6 +297,10 @@ int main(int argc, char **argv)
 	if (!strcmp(mode, "links") && argc > 4) {
 		want = atoi(argv[4]);
 		links();
+	} else if (!strcmp(mode, "untrusted") && argc > 5) {
+		untrusted(atoi(argv[4]), atoi(argv[5]));
+	} else if (!strcmp(mode, "partial")) {
+		partial();
 	} else if (!strcmp(mode, "calls")) {
 		calls();
 	} else if (!strcmp(mode, "pool") && argc > 4) {

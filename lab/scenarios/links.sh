@@ -13,6 +13,10 @@ for which in $MODULES; do
         *) want=0 ;;
     esac
     report "$which.links" 250 /scenario/limits "$(node vb3edu)" "$which" links "$want"
+    # Failures on purpose are our module's, ranges over pieces newer kernels'.
+    case $which-$want in
+        rust-0) report "$which.partial" 250 /scenario/limits "$(node vb3edu)" "$which" partial ;;
+    esac
     report "$which.calls" 250 /scenario/limits "$(node vb3edu)" "$which" calls
     complaints "$which"
     show_debug "$which"

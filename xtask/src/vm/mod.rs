@@ -104,6 +104,7 @@ const EVERYTHING: &[(&str, &[Iommu])] = &[
     ("compliance", &Iommu::ALL),
     ("edu", &Iommu::ALL),
     ("links", &[Iommu::Intel, Iommu::Virtio]),
+    ("untrusted", &[Iommu::Intel]),
     ("far", &[Iommu::None]),
     ("conformance", &Iommu::ALL),
     ("pool", &[Iommu::None, Iommu::Intel]),
