@@ -91,6 +91,28 @@ pub(crate) unsafe fn child(p: &Prepared, socket: RawFd) -> ! {
     }
 }
 
+/// The way of a child that powers are tried on: one call that is notified, and no more.
+///
+/// # Safety
+/// Only in the child of a fork.
+pub(crate) unsafe fn subject(filter: &[libc::sock_filter], socket: RawFd) -> ! {
+    // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        match install(filter) {
+            Ok((listener, killable)) => {
+                say(socket, SAYS_READY, killable.into(), Some(listener));
+                libc::close(listener);
+                libc::syscall(libc::SYS_getppid);
+                libc::pause();
+            }
+            Err(e) => say(socket, SAYS_NO_FILTER, e, None),
+        }
+        libc::_exit(0)
+    }
+}
+
 /// Directory, descriptors, limits and signals of the program.
 ///
 /// # Safety

@@ -39,6 +39,10 @@ pub enum Feature {
     Listener,
     /// Installing descriptors in a program (Linux 5.9, atomically 5.14).
     AddFd,
+    /// Files of /proc.
+    Proc,
+    /// The memory of programs, by process_vm_readv or by /proc/PID/mem.
+    Memory,
     /// A listener is installed already: filters with a listener do not nest.
     Nested,
 }
@@ -75,14 +79,26 @@ impl fmt::Display for Error {
             Self::Kernel { feature, errno } => match feature {
                 Feature::Listener => write!(
                     f,
-                    "this kernel offers no seccomp user notification (Linux 5.0 or newer, \
-                     not forbidden by a container's profile): {}",
+                    "this kernel offers no seccomp user notification (Linux 5.14 or newer, \
+                     5.19 for all of it, and not forbidden by a container's profile): {}",
                     text(errno)
                 ),
                 Feature::AddFd => write!(
                     f,
                     "this kernel cannot install descriptors through seccomp (Linux 5.14 or \
                      newer): {}",
+                    text(errno)
+                ),
+                Feature::Proc => write!(
+                    f,
+                    "/proc cannot be read: {} (mount it: mount -t proc proc /proc)",
+                    text(errno)
+                ),
+                Feature::Memory => write!(
+                    f,
+                    "the memory of programs cannot be reached, process_vm_readv and \
+                     /proc/PID/mem are refused: {} (in a container, --cap-add SYS_PTRACE; \
+                     elsewhere, kernel.yama.ptrace_scope must be 0 or 1)",
                     text(errno)
                 ),
                 Feature::Nested => f.write_str(

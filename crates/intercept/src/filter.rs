@@ -112,6 +112,16 @@ fn word(nr: libc::c_long) -> u32 {
     u32::try_from(nr).unwrap_or(u32::MAX)
 }
 
+/// A program that notifies one call.
+pub(crate) fn only(nr: libc::c_long) -> Vec<libc::sock_filter> {
+    vec![
+        op(LD, NR, 0, 0),
+        op(JEQ, word(nr), 0, 1),
+        op(RET, NOTIFY, 0, 0),
+        op(RET, ALLOW, 0, 0),
+    ]
+}
+
 /// The filter's program.
 pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     use Test::{AnyBit, AtLeast, End, Equal, InRange, Load, TypeByte, Unless};

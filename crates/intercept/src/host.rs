@@ -12,8 +12,9 @@ use crate::filter::FdRange;
 use crate::held::{Given, Held};
 use crate::listener::{Listener, Notif};
 use crate::lock::lock;
-use crate::memory::{self, DeviceMemory, ProcFiles};
+use crate::memory::{DeviceMemory, ProcFiles};
 use crate::note::Note;
+use crate::probe::Powers;
 use crate::procs::{Look, Procs, Thread};
 use crate::raw;
 use vb3_host::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
@@ -120,6 +121,7 @@ impl AsFd for Events {
 /// See the module.
 pub(crate) struct Host {
     pub(crate) listener: Listener,
+    pub(crate) powers: Powers,
     pub(crate) events: Events,
     pub(crate) procs: Procs,
     pub(crate) held: RefCell<Held>,
@@ -219,6 +221,25 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// A NUL-terminated string of at most `max` bytes, without the NUL.
+    ///
+    /// # Errors
+    /// EFAULT, ENAMETOOLONG.
+    pub(crate) fn read_str(&self, addr: u64, max: usize) -> Result<Vec<u8>, Errno> {
+        let way = self.host.powers.memory();
+        let done = way.copy_in_str(self.notif.tid, addr, max);
+        done.map_err(|e| self.unreadable(e))
+    }
+
+    /// Says, once, that a program's memory is closed to us; the program sees EFAULT.
+    fn unreadable(&self, e: Errno) -> Errno {
+        if e != Errno(libc::EPERM) {
+            return e;
+        }
+        self.host.note(Note::Unreadable { pid: self.pid() });
+        Errno(libc::EFAULT)
+    }
+
     /// Reads a value of plain integers.
     pub(crate) fn read_bytes<const N: usize>(&self, addr: u64) -> Result<[u8; N], Errno> {
         let mut out = [0; N];
@@ -237,11 +258,15 @@ impl Caller for Call<'_> {
     }
 
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        memory::copy_in(self.notif.tid, addr, out)
+        let way = self.host.powers.memory();
+        let done = way.copy_in(self.notif.tid, addr, out);
+        done.map_err(|e| self.unreadable(e))
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        memory::copy_out(self.notif.tid, addr, data)
+        let way = self.host.powers.memory();
+        let done = way.copy_out(self.notif.tid, addr, data);
+        done.map_err(|e| self.unreadable(e))
     }
 
     fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {

@@ -160,7 +160,7 @@ pub(crate) fn reap(pid: u32) {
     }
 }
 
-fn socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {
+pub(crate) fn socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {
     let mut fds = [-1; 2];
     // SAFETY: room for two descriptors.
     raw::check(unsafe {
@@ -216,6 +216,17 @@ fn receive(socket: &OwnedFd) -> Result<Option<(u8, i32, Option<OwnedFd>)>, Error
     };
     let [kind, number @ ..] = text;
     Ok(Some((kind, i32::from_ne_bytes(number), fd)))
+}
+
+/// What a child says first: its listener and whether its waits ignore signals, or why it has no
+/// filter. For a child that is no program.
+pub(crate) fn first_word(socket: &OwnedFd) -> Result<Result<(OwnedFd, bool), Errno>, Errno> {
+    let first = receive(socket).map_err(|e| Errno(e.errno()))?;
+    match first.ok_or(Errno(libc::ECHILD))? {
+        (SAYS_READY, killable, Some(listener)) => Ok(Ok((listener, killable != 0))),
+        (SAYS_NO_FILTER, errno, _) => Ok(Err(Errno(errno))),
+        (_, errno, _) => Err(Errno(errno)),
+    }
 }
 
 /// Follows the child to its execve.

@@ -55,6 +55,7 @@ mod open;
 mod path;
 mod pending;
 mod poll;
+mod probe;
 mod procs;
 mod program;
 mod raw;
@@ -67,8 +68,10 @@ mod signal;
 mod stat;
 mod transfer;
 mod tree;
+mod vma;
 
 pub use error::{Error, Feature};
 pub use note::Note;
+pub use probe::{Power, Powers, probe};
 pub use program::{ExitReport, Options, Program};
 pub use run::run;

@@ -4,56 +4,192 @@ use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
 use crate::lock::lock;
 use crate::raw;
+use crate::vma::{self, Mapping};
 use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
 
-/// Copies from the memory of thread `tid`; EFAULT unless all of it is readable.
-pub(crate) fn copy_in(tid: u32, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-    if copy_in_some(tid, addr, out)? == out.len() {
-        Ok(())
-    } else {
-        Err(Errno(libc::EFAULT))
+/// How the supervisor reaches the memory of programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// process_vm_readv and process_vm_writev.
+    Calls,
+    /// `/proc/TID/mem`, where a container's profile refuses those calls. The file ignores page
+    /// protections, so they are asked for first.
+    Files,
+}
+
+impl Way {
+    /// Tries it on a word of a process, which is written as it is.
+    ///
+    /// # Errors
+    /// What the kernel says; EIO where it gives another word.
+    pub(crate) fn try_on(self, pid: u32, addr: u64, word: u64) -> Result<(), Errno> {
+        let mut bytes = [0; 8];
+        if self == Self::Files {
+            // For what the kernel says to an open.
+            raw::open(&raw::c_path(&format!("/proc/{pid}/mem"))?, libc::O_RDWR)?;
+        }
+        self.copy_in(pid, addr, &mut bytes)?;
+        if u64::from_ne_bytes(bytes) != word {
+            return Err(Errno(libc::EIO));
+        }
+        self.copy_out(pid, addr, &bytes)
+    }
+
+    /// Copies from the memory of thread `tid`; EFAULT unless all of it is readable, EPERM for a
+    /// program that may not be read at all.
+    pub(crate) fn copy_in(self, tid: u32, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        if self.copy_in_some(tid, addr, out)? == out.len() {
+            Ok(())
+        } else {
+            Err(Errno(libc::EFAULT))
+        }
+    }
+
+    /// Copies what can be read, from the front.
+    pub(crate) fn copy_in_some(self, tid: u32, addr: u64, out: &mut [u8]) -> Result<usize, Errno> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        let remote = remote(addr, out.len())?;
+        let pid = pid(tid)?;
+        if self == Self::Files {
+            let file = Opened::new(tid, addr, out.len(), Access::Read)?;
+            let part = out.get_mut(..file.len).unwrap_or_default();
+            return all(part.len(), |done| {
+                let rest = part.get_mut(done..).unwrap_or_default();
+                let at = offset(addr, done)?;
+                // SAFETY: the length is the buffer's.
+                Ok(unsafe {
+                    libc::pread(
+                        file.mem.as_raw_fd(),
+                        rest.as_mut_ptr().cast(),
+                        rest.len(),
+                        at,
+                    )
+                })
+            });
+        }
+        let local = libc::iovec {
+            iov_base: out.as_mut_ptr().cast(),
+            iov_len: out.len(),
+        };
+        // SAFETY: `local` names `out`; the remote range is checked by the kernel.
+        let n =
+            unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
+        usize::try_from(n).map_err(|_| refusal())
+    }
+
+    /// Copies to the memory of thread `tid`; EFAULT unless all of it is writable, EPERM for a
+    /// program that may not be written to at all.
+    pub(crate) fn copy_out(self, tid: u32, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        let remote = remote(addr, data.len())?;
+        let pid = pid(tid)?;
+        let n = if self == Self::Files {
+            let file = Opened::new(tid, addr, data.len(), Access::Write)?;
+            all(file.len, |done| {
+                let rest = data.get(done..file.len).unwrap_or_default();
+                let at = offset(addr, done)?;
+                // SAFETY: the length is the buffer's.
+                Ok(unsafe {
+                    libc::pwrite(file.mem.as_raw_fd(), rest.as_ptr().cast(), rest.len(), at)
+                })
+            })?
+        } else {
+            let local = libc::iovec {
+                iov_base: data.as_ptr().cast_mut().cast(),
+                iov_len: data.len(),
+            };
+            // SAFETY: `local` names `data`, which is only read; the kernel checks the remote range.
+            let n = unsafe {
+                libc::process_vm_writev(pid, &raw const local, 1, &raw const remote, 1, 0)
+            };
+            usize::try_from(n).map_err(|_| refusal())?
+        };
+        if n == data.len() {
+            Ok(())
+        } else {
+            Err(Errno(libc::EFAULT))
+        }
+    }
+
+    /// Reads a NUL-terminated string of at most `max` bytes, without the NUL.
+    ///
+    /// # Errors
+    /// EFAULT, ENAMETOOLONG.
+    pub(crate) fn copy_in_str(self, tid: u32, addr: u64, max: usize) -> Result<Vec<u8>, Errno> {
+        let mut out = Vec::new();
+        let mut at = addr;
+        let mut chunk = [0u8; 256];
+        while out.len() < max {
+            // Never past a page's end, whatever the size of pages: the next may not be there.
+            let to_page_end = 4096 - (at & 4095);
+            let want = chunk.len().min(usize::try_from(to_page_end).unwrap_or(1));
+            let part = chunk.get_mut(..want).ok_or(Errno(libc::EFAULT))?;
+            self.copy_in(tid, at, part)?;
+            if let Some(end) = part.iter().position(|&b| b == 0) {
+                out.extend_from_slice(part.get(..end).unwrap_or_default());
+                return Ok(out);
+            }
+            out.extend_from_slice(part);
+            at = at.checked_add(want as u64).ok_or(Errno(libc::EFAULT))?;
+        }
+        Err(Errno(libc::ENAMETOOLONG))
     }
 }
 
-/// Copies what can be read, from the front.
-pub(crate) fn copy_in_some(tid: u32, addr: u64, out: &mut [u8]) -> Result<usize, Errno> {
-    if out.is_empty() {
-        return Ok(0);
+/// What a failed call of the kernel means: EPERM, or whatever else as EFAULT.
+fn refusal() -> Errno {
+    match raw::errno() {
+        Errno(libc::EPERM | libc::ENOSYS) => Errno(libc::EPERM),
+        _ => Errno(libc::EFAULT),
     }
-    let local = libc::iovec {
-        iov_base: out.as_mut_ptr().cast(),
-        iov_len: out.len(),
-    };
-    let remote = remote(addr, out.len())?;
-    // SAFETY: `local` names `out`; the remote range is checked by the kernel.
-    let n =
-        unsafe { libc::process_vm_readv(pid(tid)?, &raw const local, 1, &raw const remote, 1, 0) };
-    usize::try_from(n).map_err(|_| Errno(libc::EFAULT))
 }
 
-/// Copies to the memory of thread `tid`; EFAULT unless all of it is writable.
-pub(crate) fn copy_out(tid: u32, addr: u64, data: &[u8]) -> Result<(), Errno> {
-    if data.is_empty() {
-        return Ok(());
+/// A `mem` file for one access. Never kept: after an exec it would still be the old memory, which
+/// a parent that waits in vfork goes on using.
+struct Opened {
+    mem: OwnedFd,
+    /// Bytes from the address on that the program itself may access so.
+    len: usize,
+}
+
+impl Opened {
+    fn new(tid: u32, addr: u64, len: usize, access: Access) -> Result<Self, Errno> {
+        let fault = |e| match e {
+            Errno(libc::EACCES | libc::EPERM) => Errno(libc::EPERM),
+            _ => Errno(libc::EFAULT),
+        };
+        let allowed = vma::accessible(tid, addr, len as u64, access).map_err(fault)?;
+        let flags = match access {
+            Access::Read => libc::O_RDONLY,
+            Access::Write => libc::O_WRONLY,
+        };
+        let mem = raw::open(&raw::c_path(&format!("/proc/{tid}/mem"))?, flags);
+        Ok(Self {
+            mem: mem.map_err(fault)?,
+            len: usize::try_from(allowed).unwrap_or(len).min(len),
+        })
     }
-    let local = libc::iovec {
-        iov_base: data.as_ptr().cast_mut().cast(),
-        iov_len: data.len(),
-    };
-    let remote = remote(addr, data.len())?;
-    // SAFETY: `local` names `data`, which is only read; the kernel checks the remote range.
-    let n =
-        unsafe { libc::process_vm_writev(pid(tid)?, &raw const local, 1, &raw const remote, 1, 0) };
-    if usize::try_from(n) == Ok(data.len()) {
-        Ok(())
-    } else {
-        Err(Errno(libc::EFAULT))
+}
+
+/// Repeats a transfer until `len` bytes are done or no more can be; gives how many were.
+fn all(len: usize, mut some: impl FnMut(usize) -> Result<isize, Errno>) -> Result<usize, Errno> {
+    let mut done = 0;
+    while done < len {
+        match step(some(done)?) {
+            Ok(n) => done += n,
+            Err(_) => break,
+        }
     }
+    Ok(done)
 }
 
 fn pid(tid: u32) -> Result<libc::pid_t, Errno> {
@@ -71,30 +207,6 @@ fn remote(addr: u64, len: usize) -> Result<libc::iovec, Errno> {
         iov_base: base,
         iov_len: len,
     })
-}
-
-/// Reads a NUL-terminated string of at most `max` bytes, without the NUL.
-///
-/// # Errors
-/// EFAULT, ENAMETOOLONG.
-pub(crate) fn copy_in_str(tid: u32, addr: u64, max: usize) -> Result<Vec<u8>, Errno> {
-    let mut out = Vec::new();
-    let mut at = addr;
-    let mut chunk = [0u8; 256];
-    while out.len() < max {
-        // Never past a page's end: the next page may not be there.
-        let to_page_end = 4096 - (at & 4095);
-        let want = chunk.len().min(usize::try_from(to_page_end).unwrap_or(1));
-        let part = chunk.get_mut(..want).ok_or(Errno(libc::EFAULT))?;
-        copy_in(tid, at, part)?;
-        if let Some(end) = part.iter().position(|&b| b == 0) {
-            out.extend_from_slice(part.get(..end).unwrap_or_default());
-            return Ok(out);
-        }
-        out.extend_from_slice(part);
-        at = at.checked_add(want as u64).ok_or(Errno(libc::EFAULT))?;
-    }
-    Err(Errno(libc::ENAMETOOLONG))
 }
 
 /// Files that are device memory when mapped: buffers given to programs.
@@ -236,52 +348,6 @@ fn step(n: isize) -> Result<usize, Errno> {
         Err(_) if raw::errno() == Errno(libc::EINTR) => Ok(0),
         Err(_) => Err(Errno(libc::EFAULT)),
     }
-}
-
-/// One line of a process's `maps` file.
-struct Mapping<'a> {
-    start: u64,
-    end: u64,
-    perms: &'a [u8],
-    dev: u64,
-    ino: u64,
-    name: &'a [u8],
-}
-
-impl<'a> Mapping<'a> {
-    fn parse(line: &'a [u8]) -> Option<Self> {
-        let mut words = line.split(|&b| b == b' ').filter(|word| !word.is_empty());
-        let (start, end) = split_hex(words.next()?, b'-')?;
-        let perms = words.next()?;
-        let _offset = words.next()?;
-        let (major, minor) = split_hex(words.next()?, b':')?;
-        let ino = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
-        let name = words.next().unwrap_or_default();
-        let dev = libc::makedev(u32::try_from(major).ok()?, u32::try_from(minor).ok()?);
-        Some(Self {
-            start,
-            end,
-            perms,
-            dev,
-            ino,
-            name,
-        })
-    }
-
-    fn allows(&self, access: Access) -> bool {
-        let read = self.perms.first() == Some(&b'r');
-        let write = self.perms.get(1) == Some(&b'w');
-        match access {
-            Access::Read => read,
-            Access::Write => write,
-        }
-    }
-}
-
-fn split_hex(word: &[u8], at: u8) -> Option<(u64, u64)> {
-    let mut parts = word.splitn(2, |&b| b == at);
-    let mut hex = || u64::from_str_radix(std::str::from_utf8(parts.next()?).ok()?, 16).ok();
-    Some((hex()?, hex()?))
 }
 
 #[cfg(test)]

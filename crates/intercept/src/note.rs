@@ -10,8 +10,18 @@ pub enum Note {
     NoSyncWakeUp,
     /// A signal may run a call twice (Linux before 5.19).
     NoWaitKillable,
-    /// Descriptors of the program cannot be borrowed (pidfd_getfd refused): no epoll on device
-    /// files, and polls of device files together with others see the device files only.
+    /// Threads cannot be stopped (PTRACE_SEIZE refused): buffers cannot be mapped.
+    NoStop {
+        /// What the kernel said.
+        errno: i32,
+    },
+    /// The memory of a program may not be read: it sees no devices.
+    Unreadable {
+        /// The process.
+        pid: u32,
+    },
+    /// Descriptors of programs cannot be borrowed (pidfd_getfd and ptrace refused): no epoll on
+    /// device files, and polls of device files together with others see the device files only.
     NoBorrow {
         /// What the kernel said.
         errno: i32,
@@ -48,8 +58,11 @@ impl Note {
             self,
             Self::MapRefused { .. }
                 | Self::MapLost { .. }
-                | Self::NoSysfs { .. }
                 | Self::NoWaitKillable
+                | Self::NoStop { .. }
+                | Self::NoBorrow { .. }
+                | Self::NoSysfs { .. }
+                | Self::Unreadable { .. }
         )
     }
 }
@@ -66,9 +79,20 @@ impl fmt::Display for Note {
             ),
             Self::NoBorrow { errno } => write!(
                 f,
-                "epoll on devices, and polls of devices together with other files, do not work \
-                 here, pidfd_getfd is refused: {} (in a container, allow CAP_SYS_PTRACE)",
+                "epoll on devices, and polls of devices together with sockets or other events, do \
+                 not work here, pidfd_getfd is refused: {} (in a container, --cap-add SYS_PTRACE)",
                 text(errno)
+            ),
+            Self::NoStop { errno } => write!(
+                f,
+                "buffers of devices cannot be mapped here, ptrace is refused: {} (in a container, \
+                 --cap-add SYS_PTRACE; or let the program use read() or user pointers)",
+                text(errno)
+            ),
+            Self::Unreadable { pid } => write!(
+                f,
+                "process {pid} sees no devices, its memory may not be read (a program without \
+                 read permission, or one that changed its user or made itself undumpable)"
             ),
             Self::MapRefused { tid, errno } => write!(
                 f,

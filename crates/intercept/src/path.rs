@@ -7,7 +7,6 @@ use std::path::Path;
 
 use crate::files::Target;
 use crate::host::Call;
-use crate::memory;
 use crate::raw;
 use crate::serve::Server;
 use crate::tree::Found;
@@ -89,7 +88,7 @@ impl Server<'_> {
         addr: u64,
         links: Links,
     ) -> Result<Place, Errno> {
-        let path = memory::copy_in_str(call.notif.tid, addr, MAX)?;
+        let path = call.read_str(addr, MAX)?;
         Ok(self.place_of(call, dir, &path, links))
     }
 

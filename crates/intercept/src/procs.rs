@@ -48,16 +48,17 @@ impl Look {
 #[derive(Debug)]
 pub(crate) struct Procs {
     threads: RefCell<HashMap<u32, Rc<Thread>>>,
-    /// Set when the kernel has refused to lend a descriptor.
-    no_borrow: Cell<Option<Errno>>,
+    /// Why no descriptor of any program can be duplicated here, if so.
+    no_borrow: Option<Errno>,
     told: Cell<bool>,
 }
 
 impl Procs {
-    pub(crate) fn new() -> Self {
+    /// `no_borrow`: why pidfd_getfd is refused for every program, if it is.
+    pub(crate) fn new(no_borrow: Option<Errno>) -> Self {
         Self {
             threads: RefCell::default(),
-            no_borrow: Cell::new(None),
+            no_borrow,
             told: Cell::new(false),
         }
     }
@@ -108,7 +109,7 @@ impl Procs {
         if self.told.replace(true) {
             None
         } else {
-            self.no_borrow.get()
+            self.no_borrow
         }
     }
 
@@ -120,7 +121,7 @@ impl Procs {
         if fd < 0 {
             return Err(Errno(libc::EBADF));
         }
-        if self.no_borrow.get().is_none() {
+        if self.no_borrow.is_none() {
             match raw::pidfd_getfd(thread.pidfd.as_fd(), fd) {
                 Ok(copy) => {
                     let id = raw::identity(&raw::fstat(copy.as_fd())?);
@@ -131,8 +132,8 @@ impl Procs {
                     });
                 }
                 Err(Errno(libc::EBADF)) => return Err(Errno(libc::EBADF)),
-                Err(e @ Errno(libc::EPERM | libc::ENOSYS)) => self.no_borrow.set(Some(e)),
-                // The leader has ended, other threads go on: look by path.
+                // The leader has ended, other threads go on; or this one program may not be
+                // asked. Look by path.
                 Err(_) => {}
             }
         }
@@ -148,7 +149,7 @@ impl Procs {
 
     /// Whether descriptor number `fd` of a thread's process is free.
     pub(crate) fn is_free(&self, thread: &Thread, fd: u32) -> bool {
-        if self.no_borrow.get().is_none()
+        if self.no_borrow.is_none()
             && let Err(Errno(libc::EBADF)) =
                 raw::pidfd_getfd(thread.pidfd.as_fd(), fd.cast_signed())
         {

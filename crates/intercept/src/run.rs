@@ -13,6 +13,7 @@ use crate::listing::Listings;
 use crate::memory::DeviceMemory;
 use crate::note::Note;
 use crate::pending::Pending;
+use crate::probe::probe;
 use crate::procs::Procs;
 use crate::program::{ExitReport, Options, Program};
 use crate::serve::Server;
@@ -36,6 +37,8 @@ pub fn run(
     options: Options<'_>,
 ) -> Result<ExitReport, Error> {
     let system = |call: &'static str| move |Errno(errno)| Error::System { call, errno };
+    let powers = probe();
+    powers.suffice()?;
     if !listener::sizes_fit() {
         return Err(Error::Kernel {
             feature: Feature::Listener,
@@ -55,22 +58,20 @@ pub fn run(
         Forward::begin().ok()
     };
     let child = launch::spawn(program, range, Some(limit))?;
-    let (listener, sync) = Listener::new(child.listener);
+    let (listener, _) = Listener::new(child.listener);
     let host = Host {
         listener,
         events,
-        procs: Procs::new(),
+        procs: Procs::new(powers.getfd.err()),
+        powers,
         held: Held::new().into(),
         made: Vec::new().into(),
         device_memory: DeviceMemory::default(),
         range: child.range,
         notes: Vec::new().into(),
     };
-    if !sync {
-        host.note(Note::NoSyncWakeUp);
-    }
-    if !child.wait_killable {
-        host.note(Note::NoWaitKillable);
+    for note in host.powers.notes() {
+        host.note(note);
     }
     if let Err(e) = &tree {
         host.note(Note::NoSysfs { errno: e.0 });
