@@ -9,6 +9,7 @@ mod demo;
 mod fuzz;
 mod nostd;
 mod pictures;
+mod reach;
 mod setup;
 mod sh;
 mod table;
@@ -40,6 +41,8 @@ enum Task {
     Conformance,
     /// Build the kernel module's package
     Dkms(vm::dkms::Args),
+    /// Run a command under a container's profile of system calls: `confine docker-20.10 vb3 …`
+    Confine(reach::ConfineArgs),
     /// Install the system packages that demo and test need
     Setup,
     /// Regenerate the V4L2 bindings and compare them with the ones checked in
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::Vm(args) => vm::run(&args),
         Task::Conformance => vm::conform::run(),
         Task::Dkms(args) => vm::dkms::run(&args),
+        Task::Confine(args) => reach::confine(&args),
         Task::Setup => setup::install(setup::ALL),
         Task::Bindings => bindings::run(),
         Task::Tidy => tidy::run(),

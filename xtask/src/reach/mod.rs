@@ -1,0 +1,37 @@
+//! `cargo xtask confine`: a command as a container's profile would let it run.
+
+mod profile;
+
+use anyhow::{Result, bail};
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+/// Arguments of `confine`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfineArgs {
+    /// Profile; `list` lists them
+    profile: String,
+    /// Command and arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
+
+/// Runs a command under a profile, in place of this process.
+///
+/// # Errors
+/// No such profile or command, or the kernel takes no filter.
+pub(crate) fn confine(args: &ConfineArgs) -> Result<()> {
+    if args.profile == "list" {
+        for profile in profile::ALL {
+            println!("{:18} {}", profile.name, profile.about);
+        }
+        return Ok(());
+    }
+    let profile = profile::find(&args.profile)?;
+    let Some((name, rest)) = args.command.split_first() else {
+        bail!("there is no command to run");
+    };
+    profile.apply()?;
+    Err(Command::new(name).args(rest).exec().into())
+}
