@@ -33,6 +33,8 @@ impl Server<'_> {
             }
             nr::ACCESS | libc::SYS_faccessat | libc::SYS_faccessat2 => self.access(n),
             nr::READLINK | libc::SYS_readlinkat => self.readlink(n),
+            libc::SYS_chdir => self.chdir(n),
+            libc::SYS_getcwd => self.getcwd(n),
             libc::SYS_getdents64 => self.getdents(n),
             libc::SYS_statfs | libc::SYS_fstatfs => self.statfs(n),
             libc::SYS_getxattr

@@ -266,6 +266,8 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             libc::SYS_lgetxattr,
             libc::SYS_listxattr,
             libc::SYS_llistxattr,
+            libc::SYS_chdir,
+            libc::SYS_getcwd,
         ],
         &[End(NOTIFY)],
     );

@@ -36,6 +36,7 @@
 
 mod arch;
 mod child;
+mod cwd;
 mod dispatch;
 mod epoll;
 mod error;

@@ -284,11 +284,37 @@ impl Stopped {
         self.run_to_call()?;
         self.run_to_call()?;
         let mut restored = after;
-        restored.put_back(before, 4);
-        restored.put_back(before, 5);
+        for i in 0..6 {
+            restored.put_back(before, i);
+        }
         restored.forget_call();
         self.set_regs(&restored)?;
         Some(after.result())
+    }
+
+    /// Makes the thread change to the directory that a descriptor of it names, and close that
+    /// descriptor, in place of the call, which returns what the change said. A signal that is due
+    /// comes first, and the call is made again.
+    pub(crate) fn enter(mut self, fd: i32) -> Left {
+        let signal = self.enter_at_stop(fd).unwrap_or(0);
+        self.leave(signal)
+    }
+
+    fn enter_at_stop(&mut self, fd: i32) -> Option<i32> {
+        if let Stop::Signal(signal) = self.next_stop()? {
+            return Some(signal);
+        }
+        let mask = self.mask()?;
+        self.set_mask(u64::MAX)?;
+        let done = self.regs().and_then(|before| {
+            let args = [u64::from(fd.cast_unsigned()), 0, 0, 0, 0, 0];
+            self.set_regs(&before.one_more(libc::SYS_fchdir, args))?;
+            self.run_and_close(fd, &before)
+        });
+        if self.ended.is_none() {
+            self.set_mask(mask);
+        }
+        done.map(|_| 0)
     }
 
     /// Runs the restarted call with one argument changed, and puts it back at its exit, before

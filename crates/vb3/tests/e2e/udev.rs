@@ -118,6 +118,31 @@ fn gstreamers_device_monitor_lists_camera_and_display() {
 }
 
 #[test]
+fn a_device_opens_by_its_link_from_wherever_the_program_stands() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let link = "platform-vb3-000-video-index0";
+    let script = format!(
+        "v4l2-ctl -d /dev/v4l/by-path/{link} --info &&
+         cd /dev/v4l/by-path && pwd -P && v4l2-ctl -d {link} --info && readlink {link} &&
+         cd /sys/class/video4linux && pwd -P && cat video0/name && cat video2/device/uevent &&
+         cd video0 && pwd -P && cat ../../modalias && ls .. && ls /sys/class | grep video4linux &&
+         ls /run/udev/data | grep -c c81:"
+    );
+    let outcome = devices().program(["sh", "-ec", &script]).run();
+    outcome.expect_success();
+    let said = &outcome.stdout;
+    assert_eq!(said.matches("platform:vb3-000").count(), 2, "{said}");
+    let after = said.split_once("../../video0\n").map(|(_, after)| after);
+    let want = "/sys/class/video4linux\nTest Pattern Camera\nDRIVER=videobuf3\n\
+                MODALIAS=platform:videobuf3\n\
+                /sys/devices/platform/vb3-000/video4linux/video0\nplatform:videobuf3\nvideo0\n\
+                video4linux\n3\n";
+    assert_eq!(after, Some(want), "{said}");
+}
+
+#[test]
 fn v4l2_ctl_lists_every_device_under_its_name() {
     if lacks("v4l2-ctl") {
         return;

@@ -1,0 +1,73 @@
+//! chdir and getcwd, for directories of the generated tree.
+
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+
+use crate::host::Call;
+use crate::listener::{ERESTARTNOINTR, Notif, Reply};
+use crate::path::{Links, Place};
+use crate::raw;
+use crate::rewrite::{self, Stopped};
+use crate::serve::{Server, Verdict};
+use vb3_host::{Caller, Errno};
+
+impl Server<'_> {
+    /// chdir: the kernel cannot walk to what is not there, but to an open directory.
+    pub(crate) fn chdir(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let place = {
+            let call = Call::new(&self.host, n);
+            self.place(&call, libc::AT_FDCWD, n.arg(0), Links::Follow)
+                .unwrap_or(Place::Native)
+        };
+        match place {
+            Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
+            Place::Node(_) => Err(Errno(libc::ENOTDIR)),
+            Place::Sys(path) => {
+                let stopped = rewrite::seize(n.tid).map_err(|_| Errno(libc::EPERM))?;
+                Ok(self.enter(n, &path, stopped))
+            }
+        }
+    }
+
+    fn enter(&mut self, n: &Notif, path: &CStr, stopped: Stopped) -> Verdict {
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+        let remote = raw::open(path, flags).and_then(|fd| {
+            let listener = &self.host.listener;
+            listener.add_fd(n.id, fd.as_fd(), None, true, false)
+        });
+        let left = match remote {
+            Err(e) => {
+                self.host.listener.answer(n.id, Reply::from(e));
+                stopped.let_go()
+            }
+            Ok(remote) => {
+                let restart = Reply::Fail(ERESTARTNOINTR);
+                match self.host.listener.send(n.id, restart) {
+                    Ok(_) => stopped.enter(remote),
+                    Err(_) => stopped.let_go(),
+                }
+            }
+        };
+        self.left(n.tid, left);
+        Verdict::Answered
+    }
+
+    /// getcwd: a directory of the tree by the path that programs know it by.
+    pub(crate) fn getcwd(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let real =
+            raw::c_path(&format!("/proc/{}/cwd", n.tid)).and_then(|link| raw::readlink(&link));
+        let known = real.ok().and_then(|real| {
+            let known = self.tree.as_ref()?.known_as(&real)?;
+            Some(known.to_vec())
+        });
+        let Some(mut known) = known else {
+            return Ok(Verdict::native());
+        };
+        known.push(0);
+        if n.arg(1) < known.len() as u64 {
+            return Err(Errno(libc::ERANGE));
+        }
+        Call::new(&self.host, n).write(n.arg(0), &known)?;
+        Ok(Verdict::value(known.len() as i64))
+    }
+}
