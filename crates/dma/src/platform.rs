@@ -54,6 +54,19 @@ pub struct DeviceInfo {
     pub bounce: BounceMode,
 }
 
+impl DeviceInfo {
+    /// Whether its limits can be met at all: masks are `2^n - 1`, segments hold a byte, an IOMMU
+    /// has a page size.
+    #[must_use]
+    pub const fn is_valid(&self) -> bool {
+        self.limits.is_valid()
+            && match &self.iommu {
+                Some(iommu) => iommu.page_sizes != 0,
+                None => true,
+            }
+    }
+}
+
 /// How the pages of an allocation must lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {

@@ -47,7 +47,8 @@ pub enum FlushPolicy {
     #[default]
     Strict,
     /// Many at a time. Until then a device can reach what was unmapped, the addresses are not given
-    /// out again, and no memory that the layer allocated or pinned goes back to its owner.
+    /// out again, and no memory goes back to its owner: freeing an allocation, or a table of pinned
+    /// memory or of the caller's own, flushes first.
     Lazy,
 }
 
@@ -150,6 +151,17 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Whether memory can meet them at all: there is a segment, which has a byte, and `boundary` is
+    /// `2^n - 1` of at least one bit.
+    #[must_use]
+    pub const fn is_valid(&self) -> bool {
+        let block = self.boundary.wrapping_add(1);
+        self.max_segment > 0
+            && self.max_segments > 0
+            && self.boundary > 0
+            && self.boundary & block == 0
+    }
+
     /// What the address of `len` bytes must be a multiple of, if they are to be one segment of a
     /// device that takes no more; 1 where any address does, or none.
     #[must_use]

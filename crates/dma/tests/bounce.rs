@@ -199,6 +199,26 @@ fn address_bits_the_device_depends_on_are_kept() {
     done(&mapper);
 }
 
+/// The copy, not the memory, is what lies at the device's address.
+#[test]
+fn a_copy_lies_as_the_device_needs_it() {
+    let setup = Setup {
+        align: PAGE,
+        ..Setup::narrow(16 * SLOT)
+    };
+    let mut mapper = setup.mapper();
+    // Leaves the next free slot in the middle of a page.
+    let odd = map(&mut mapper, &[ram(0, SLOT)], BOTH, Attrs::empty()).unwrap();
+    for offset in [0, 100] {
+        let memory = ram(PAGE + offset, SLOT);
+        let mapping = map(&mut mapper, &[memory], BOTH, Attrs::empty()).unwrap();
+        assert!(mapping.segments()[0].addr.is_aligned(PAGE));
+        mapper.unmap(mapping, Attrs::empty());
+    }
+    mapper.unmap(odd, Attrs::empty());
+    done(&mapper);
+}
+
 #[test]
 fn running_out_says_how_much_was_wanted_and_found() {
     let mut mapper = Setup::narrow(8 * SLOT).mapper();
@@ -282,13 +302,25 @@ proptest! {
         };
         let mut mapper = setup.mapper();
         let mut live: Vec<(Mapping<Fake>, Segment, u8)> = Vec::new();
+        // Slots or granules of the pool, but for an end that is no whole one.
+        let unit = granule.unwrap_or(SLOT);
+        let units = granule.map_or(40, |_| 9);
         for (n, (take, offset, len, which)) in ops.into_iter().enumerate() {
             let mark = n as u8;
             if take || live.is_empty() {
                 let memory = ram(n as u64 * 8 * PAGE + pages * PAGE + offset, len);
                 fill(&mut mapper, memory, mark);
-                if let Ok(mapping) = map(&mut mapper, &[memory], BOTH, Attrs::empty()) {
-                    live.push((mapping, memory, mark));
+                match map(&mut mapper, &[memory], BOTH, Attrs::empty()) {
+                    Ok(mapping) => live.push((mapping, memory, mark)),
+                    Err(err) => {
+                        prop_assert_eq!(err.reason().unwrap().constraint, Constraint::BouncePool);
+                        // What is free lies in no more gaps than this, all too short: two runs to
+                        // a mapping, and one that this one had got already.
+                        let gaps = 2 + 2 * live.len() as u64;
+                        let free = u64::saturating_sub(units, mapper.live().bounce_bytes / unit);
+                        let wanted = granule.map_or(len.div_ceil(SLOT), |_| 2);
+                        prop_assert!(free < 1 + wanted * gaps, "{} free in {} gaps", free, gaps);
+                    }
                 }
             } else {
                 let (mapping, memory, mark) = live.swap_remove(which % live.len());

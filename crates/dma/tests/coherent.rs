@@ -4,8 +4,8 @@ mod common;
 
 use common::*;
 use vb3_dma::{
-    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps, Error, Prot, Segment, SegmentKind,
-    contiguous_len,
+    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps, Error, Limits, Prot, Segment,
+    SegmentKind, contiguous_len,
 };
 
 const BOTH: Direction = Direction::Bidirectional;
@@ -267,4 +267,45 @@ fn one_run_is_kept_or_refused_with_the_constraint() {
     direct.unmap(mapping, Attrs::empty());
     direct.free_table(table, false);
     assert!(direct.live().is_empty());
+}
+
+/// An allocation has one address: how many segments a table may have is no matter, with an IOMMU
+/// or without.
+#[test]
+fn an_allocation_is_no_table_of_segments() {
+    for setup in [Setup::direct(), Setup::iommu(32)] {
+        let limits = Limits {
+            max_segment: 64 << 10,
+            max_segments: 4,
+            ..setup.limits
+        };
+        let mut mapper = Setup { limits, ..setup }.mapper();
+        let alloc = mapper.alloc_coherent(0, 1 << 20, Attrs::empty()).unwrap();
+        let table = mapper.table_of(&alloc).unwrap();
+        let err = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap_err();
+        let reason = err.reason().unwrap();
+        assert_eq!(
+            (reason.constraint, reason.found),
+            (Constraint::SegmentCount, 4)
+        );
+        mapper.free_table(table, false);
+        mapper.free(alloc);
+        assert!(mapper.live().is_empty() && mapper.platform().is_clean());
+    }
+}
+
+/// What the pool has counts once, however often parts of it go out and come back.
+#[test]
+fn parts_of_a_pool_leave_its_count_as_it_is() {
+    let mut mapper = Setup::direct().mapper();
+    mapper.fill_atomic_pool(0, 8 * PAGE).unwrap();
+    for _ in 0..5 {
+        let part = mapper.alloc_coherent_atomic(0, 3 * PAGE).unwrap();
+        assert_eq!(mapper.counters(0).allocated_bytes, 8 * PAGE);
+        mapper.free(part);
+        assert_eq!(mapper.counters(0).allocated_bytes, 8 * PAGE);
+    }
+    mapper.drain_atomic_pool(0).unwrap();
+    assert_eq!(mapper.counters(0).allocated_bytes, 0);
+    assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 }

@@ -4,7 +4,9 @@ mod common;
 
 use common::*;
 use proptest::prelude::*;
-use vb3_dma::{Attrs, Coherency, Direction, DmaOps, FlushPolicy, Mapper, Mapping, Segment, Table};
+use vb3_dma::{
+    Attrs, Coherency, Constraint, Direction, DmaOps, FlushPolicy, Mapper, Mapping, Segment, Table,
+};
 
 const BOTH: Direction = Direction::Bidirectional;
 
@@ -36,9 +38,11 @@ fn strict_ends_the_devices_reach_at_once() {
 fn lazy_flushes_once_for_many_and_holds_addresses_until_then() {
     let mut mapper = Setup::iommu(32).mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+    let memory = table(&mut mapper, 0, 2);
+    let map = |mapper: &mut Mapper<Fake>| mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
     let mut seen = Vec::new();
     for n in 0..255 {
-        let mapping = map(&mut mapper, 2);
+        let mapping = map(&mut mapper);
         let at = mapping.segments()[0].addr;
         assert!(!seen.contains(&at), "{at} given out again");
         seen.push(at);
@@ -46,11 +50,11 @@ fn lazy_flushes_once_for_many_and_holds_addresses_until_then() {
         assert_eq!(mapper.platform().flushes, 0, "{n}");
         assert_eq!(mapper.live().iova_bytes, 2 * PAGE * (n + 1));
     }
-    let last = map(&mut mapper, 2);
+    let last = map(&mut mapper);
     mapper.unmap(last, Attrs::empty());
     assert_eq!(mapper.platform().flushes, 1, "256 ranges, one flush");
     assert_eq!(mapper.live().iova_bytes, 0);
-    let again = map(&mut mapper, 2);
+    let again = map(&mut mapper);
     assert!(seen.contains(&again.segments()[0].addr));
     mapper.unmap(again, Attrs::empty());
     // Ten milliseconds after the first was queued, by the host's clock.
@@ -62,6 +66,7 @@ fn lazy_flushes_once_for_many_and_holds_addresses_until_then() {
         (2, 0)
     );
     mapper.tick(5);
+    mapper.free_table(memory, false);
     assert!(mapper.live().is_empty());
 }
 
@@ -103,6 +108,20 @@ fn freed_memory_is_out_of_reach_even_when_lazy() {
     let mapping = map(&mut mapper, 1);
     let at = mapping.segments()[0].addr;
     mapper.unmap(mapping, Attrs::empty());
+    assert_eq!(mapper.platform().reach(at), None);
+}
+
+/// The caller's memory is the caller's again once its table is gone.
+#[test]
+fn memory_of_the_caller_is_out_of_reach_when_its_table_is_gone() {
+    let mut mapper = Setup::iommu(32).mapper();
+    mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+    let memory = table(&mut mapper, 0, 2);
+    let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
+    let at = mapping.segments()[0].addr;
+    mapper.unmap(mapping, Attrs::empty());
+    assert!(mapper.platform().reach(at).is_some(), "put off");
+    mapper.free_table(memory, false);
     assert_eq!(mapper.platform().reach(at), None);
 }
 
@@ -187,15 +206,24 @@ proptest! {
         let mut mapper = Setup { coherency, ..setup }.mapper();
         mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
         let (mut maps, mut allocs, mut links) = (Vec::new(), Vec::new(), Vec::new());
-        let mut now = 0;
+        let (mut now, mut tables) = (0, Vec::new());
+        let units = (1u64 << bits) / PAGE - 1;
         for op in ops {
             match op {
                 Op::Map(page, pages) => {
                     let table = table(&mut mapper, page << large, pages << large);
-                    if let Ok(mapping) = mapper.map(0, &table, BOTH, Attrs::empty()) {
-                        maps.push((mapping, ram(page * granule, pages * granule)));
+                    match mapper.map(0, &table, BOTH, Attrs::empty()) {
+                        Ok(mapping) => maps.push((mapping, ram(page * granule, pages * granule))),
+                        Err(err) => {
+                            prop_assert_eq!(err.reason().unwrap().constraint, Constraint::IovaSpace);
+                            // The free addresses lie in no more gaps than this, all too short.
+                            let gaps = 1 + (maps.len() + allocs.len() + links.len()) as u64;
+                            let free = units - mapper.live().iova_bytes / granule;
+                            prop_assert!(free < pages * gaps, "{} free in {} gaps", free, gaps);
+                        }
                     }
-                    mapper.free_table(table, false);
+                    // Freeing it would flush.
+                    tables.push(table);
                 }
                 Op::Unmap(which) if !maps.is_empty() => {
                     let (mapping, _) = maps.swap_remove(which % maps.len());
@@ -235,6 +263,7 @@ proptest! {
         allocs.into_iter().for_each(|alloc| mapper.free(alloc));
         links.into_iter().for_each(|range| mapper.free_links(range));
         mapper.flush_lazy(0);
+        tables.into_iter().for_each(|table| mapper.free_table(table, false));
         prop_assert!(mapper.live().is_empty() && mapper.platform().is_clean());
     }
 }

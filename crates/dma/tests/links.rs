@@ -4,7 +4,9 @@ mod common;
 
 use common::*;
 use proptest::prelude::*;
-use vb3_dma::{Attrs, Coherency, Constraint, Direction, Error, PhysAddr, Segment, SegmentKind};
+use vb3_dma::{
+    Attrs, BounceMode, Coherency, Constraint, Direction, Error, PhysAddr, Segment, SegmentKind,
+};
 
 const BOTH: Direction = Direction::Bidirectional;
 
@@ -231,5 +233,37 @@ proptest! {
         mapper.free_links(links);
         prop_assert!(mapper.live().is_empty() && mapper.platform().is_clean());
         prop_assert!(mapper.platform().stale_reuse.is_empty());
+    }
+}
+
+/// A piece that bounces as a whole begins as far into its granule as the memory does.
+#[test]
+fn a_piece_that_bounces_keeps_its_offset() {
+    for bounce in [BounceMode::Always, BounceMode::WhenNeeded] {
+        let setup = Setup {
+            bounce,
+            untrusted: bounce == BounceMode::WhenNeeded,
+            ..Setup::untrusted()
+        };
+        let mut mapper = setup.mapper();
+        let ranges = [
+            ram(0x234, PAGE - 0x234),
+            ram(8 * PAGE, 2 * PAGE),
+            ram(20 * PAGE, 0x111),
+        ];
+        let len: u64 = ranges.iter().map(|r| r.len).sum();
+        let links = mapper.link_all(0, &ranges, BOTH, Attrs::empty()).unwrap();
+        let bytes: Vec<u8> = (0..len).map(|n| (n % 249) as u8).collect();
+        let written = mapper.platform_mut().dev_write(links.addr(), &bytes);
+        assert_eq!(written, Some(()), "all of it is mapped");
+        mapper.free_links(links);
+        let mut at = 0;
+        for range in &ranges {
+            let seen = mapper.platform_mut().peek(range.addr.get(), range.len);
+            let end = at + range.len as usize;
+            assert!(seen == bytes[at..end], "{bounce:?} {:#x}", range.addr.get());
+            at = end;
+        }
+        assert!(mapper.live().is_empty() && mapper.platform().is_clean());
     }
 }

@@ -49,6 +49,11 @@ impl<D> CpuState<D> {
         }
     }
 
+    /// Whether a device wrote what the CPU's view does not show yet.
+    pub(crate) const fn has_unread(&self) -> bool {
+        self.wrote.is_some()
+    }
+
     /// The CPU's view is what the devices wrote.
     pub(crate) fn synced(&mut self) {
         self.wrote = None;
@@ -258,7 +263,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Invalidates first and copies bounced bytes afterwards: the other way round the copied
     /// bytes would be invalidated.
-    fn sync_for_cpu<W: Watch<O>>(
+    pub(crate) fn sync_for_cpu<W: Watch<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
         direction: Direction,

@@ -105,10 +105,17 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             held.maps = held.maps.checked_add(1).ok_or(Error::Busy)?;
             return Ok(());
         }
-        let mapping = cx
-            .ops
-            .map(attachment.dev, table, direction, Attrs::empty())?;
-        cx.watch.mapped(attachment.dev);
+        let dev = attachment.dev;
+        let mut mapping = cx.ops.map(dev, table, direction, Attrs::empty())?;
+        if self.cpu.has_unread() && cx.ops.bounces(&mapping) {
+            // The CPU made the copy from its view, which is older than what a device wrote.
+            cx.ops.unmap(mapping, Attrs::SKIP_CPU_SYNC);
+            self.sync_for_cpu(cx, Direction::FromDevice, Some(key));
+            let table = self.table.as_ref().ok_or(Error::Invalid)?;
+            mapping = cx.ops.map(dev, table, direction, Attrs::empty())?;
+        }
+        cx.watch.mapped(dev);
+        let attachment = self.list.get_mut(key).ok_or(Error::Invalid)?;
         attachment.held = Some(Held {
             mapping,
             direction,

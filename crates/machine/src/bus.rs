@@ -17,6 +17,8 @@ pub enum FaultKind {
     Unmapped,
     /// The mapping does not allow writing.
     ReadOnly,
+    /// The mapping does not allow reading.
+    WriteOnly,
     /// The device cannot put this address on its bus.
     BeyondMask,
     /// A page table lies there, which no device may reach.
@@ -51,6 +53,7 @@ impl fmt::Display for BusFault {
             FaultKind::NoDevice => "there is no such device",
             FaultKind::Unmapped => "nothing is mapped there for the device",
             FaultKind::ReadOnly => "the device may not write there",
+            FaultKind::WriteOnly => "the device may not read there",
             FaultKind::BeyondMask => "the device cannot reach so high",
             FaultKind::PageTable => "a page table lies there",
             FaultKind::NoMemory => "no memory lies there",
@@ -111,6 +114,30 @@ impl Machine {
         })
     }
 
+    /// What `dev` would find at an address if its mapping allowed reading: a look through its eyes
+    /// that is no access of its own, so nothing is counted or traced.
+    ///
+    /// # Errors
+    /// [`BusFault`] where it reaches no memory, either way; `out` may be partly written.
+    pub fn bus_inspect(&self, dev: Device, addr: DmaAddr, out: &mut [u8]) -> Result<(), BusFault> {
+        let mut done = 0usize;
+        while done < out.len() {
+            let (at, left) = (step(dev, addr, done, false)?, (out.len() - done) as u64);
+            let target = self
+                .target(dev, at, left, false, None)
+                .or_else(|_| self.target(dev, at, left, true, None))?;
+            let piece = target.found.piece;
+            let end = done + piece.len as usize;
+            self.memory
+                .get(piece.object)
+                .ok_or(Miss::Nothing(target.phys.get()))
+                .and_then(|object| object.read(target.view, piece.offset, &mut out[done..end]))
+                .map_err(|miss| self.missed(dev, at, false, miss))?;
+            done = end;
+        }
+        Ok(())
+    }
+
     /// Writes memory as `dev` does.
     ///
     /// # Errors
@@ -126,9 +153,9 @@ impl Machine {
     /// write on those of `to`. If it says true, all that is as if `dev` had read the ones and
     /// written the others. Answers what it says.
     ///
-    /// `None`, and nothing was done, if an access would fault, or a span's bytes do not lie
-    /// together in memory of the machine's own, or spans to write overlap others or lie in memory
-    /// that is also to be read.
+    /// `None`, and nothing was done, if an access would fault, if a span's bytes do not lie
+    /// together, if a program can reach them too (memory with one view, or of a program), or if
+    /// spans to write overlap others or lie in memory that is also to be read.
     pub fn bus_in_place(
         &mut self,
         dev: Device,
@@ -300,8 +327,14 @@ impl Machine {
                             level: Some(level),
                             ..fault(FaultKind::Unmapped)
                         })?;
-                if write && !found.prot.contains(Prot::WRITE) {
-                    return Err(fault(FaultKind::ReadOnly));
+                match write {
+                    true if !found.prot.contains(Prot::WRITE) => {
+                        return Err(fault(FaultKind::ReadOnly));
+                    }
+                    false if !found.prot.contains(Prot::READ) => {
+                        return Err(fault(FaultKind::WriteOnly));
+                    }
+                    _ => {}
                 }
                 (found.phys, found.len)
             }

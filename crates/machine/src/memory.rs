@@ -139,19 +139,18 @@ impl Object {
         }
     }
 
-    /// All bytes, where they can be seen from here.
+    /// All bytes, where nobody but devices reaches them. What a program may write at the same time
+    /// is never lent out as a slice.
     fn bytes(&self, view: View) -> Option<&[u8]> {
-        match (view, &self.dram, &self.backing) {
-            (View::Dram, Some(dram), _) => Some(dram.all()),
-            (_, _, Backing::Shared(store)) => Some(store.all()),
+        match (view, &self.dram) {
+            (View::Dram, Some(dram)) => Some(dram.all()),
             _ => None,
         }
     }
 
     fn bytes_mut(&mut self, view: View) -> Option<&mut [u8]> {
-        match (view, &mut self.dram, &mut self.backing) {
-            (View::Dram, Some(dram), _) => Some(dram.all_mut()),
-            (_, _, Backing::Shared(store)) => Some(store.all_mut()),
+        match (view, &mut self.dram) {
+            (View::Dram, Some(dram)) => Some(dram.all_mut()),
             _ => None,
         }
     }

@@ -33,6 +33,9 @@ impl Drop for Mapped {
 }
 
 /// Memory that programs may map as well: a memfd of fixed size and its mapping.
+///
+/// Its bytes are only ever copied. No slice of them exists, since a program may write them at any
+/// time, and a slice says that nobody does.
 #[derive(Debug)]
 pub(crate) struct Shared {
     fd: OwnedFd,
@@ -90,24 +93,6 @@ impl Shared {
         }
         // SAFETY: `offset` is within the mapping.
         Some(unsafe { self.mapped.base.add(offset) })
-    }
-
-    /// All bytes, for what takes no decision on their staying equal: another process may write
-    /// them while they are looked at.
-    pub(crate) fn all(&self) -> &[u8] {
-        // SAFETY:
-        // 1. The mapping is readable for `len` bytes and borrowed with `self`; nothing of this
-        //    process writes it meanwhile, since every writer takes `&mut self`.
-        // 2. Another process may. Every value of a byte is valid, and who looks computes with
-        //    them but bounds nothing by them: what it sees then is a mixture, as on real
-        //    hardware.
-        unsafe { std::slice::from_raw_parts(self.mapped.base.as_ptr(), self.mapped.len) }
-    }
-
-    /// All bytes, to be changed by what takes no decision on what it finds there.
-    pub(crate) fn all_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as for `all`; `&mut self` makes it the only reference of this process.
-        unsafe { std::slice::from_raw_parts_mut(self.mapped.base.as_ptr(), self.mapped.len) }
     }
 
     /// Copies out; `false` outside the memory.

@@ -67,12 +67,15 @@ fn by_copying(machine: &mut Machine, dev: Device, from: &[BusSpan], to: &[BusSpa
 
 #[test]
 fn what_happens_is_what_copying_does() {
-    let scattered = with_iommu(CMA);
-    for lines in [CMA, &scattered, "coherent = false\ncma = \"8MiB\""] {
+    let lines = "coherent = false\ncma = \"8MiB\"";
+    for lines in [lines, &with_iommu(lines)] {
         let run = |in_place: bool| {
             let (mut mapper, dev) = with_device(lines);
-            let make =
-                |mapper: &mut Mapper| mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
+            let both = Direction::Bidirectional;
+            let make = |mapper: &mut Mapper| {
+                let made = mapper.alloc_noncontiguous(dev, LEN, both, Attrs::empty());
+                made.unwrap()
+            };
             let (source, target) = (make(&mut mapper), make(&mut mapper));
             let from = mapper.alloc_dma_addr(&source).unwrap();
             let to = mapper.alloc_dma_addr(&target).unwrap();
@@ -133,8 +136,12 @@ fn a_device_that_does_not_snoop_sees_its_own_store() {
 
 #[test]
 fn what_cannot_be_done_in_place_is_left_alone() {
-    let (mut mapper, dev) = with_device(&with_iommu(COHERENT));
-    let make = |mapper: &mut Mapper| mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
+    let (mut mapper, dev) = with_device(&with_iommu("coherent = false"));
+    let both = Direction::Bidirectional;
+    let make = |mapper: &mut Mapper| {
+        let made = mapper.alloc_noncontiguous(dev, LEN, both, Attrs::empty());
+        made.unwrap()
+    };
     let (source, target) = (make(&mut mapper), make(&mut mapper));
     let from = mapper.alloc_dma_addr(&source).unwrap();
     let to = mapper.alloc_dma_addr(&target).unwrap();
@@ -171,8 +178,11 @@ fn what_cannot_be_done_in_place_is_left_alone() {
 
 #[test]
 fn what_was_not_made_is_not_counted_as_written() {
-    let (mut mapper, dev) = with_device(&with_iommu(COHERENT));
-    let alloc = mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
+    let (mut mapper, dev) = with_device(&with_iommu("coherent = false"));
+    let both = Direction::Bidirectional;
+    let alloc = mapper
+        .alloc_noncontiguous(dev, LEN, both, Attrs::empty())
+        .unwrap();
     let addr = mapper.alloc_dma_addr(&alloc).unwrap();
     let machine = mapper.platform_mut();
     let mut fails = |_: &[&[u8]], _: &mut [&mut [u8]]| false;
@@ -181,6 +191,24 @@ fn what_was_not_made_is_not_counted_as_written() {
         (done, machine.bus_stats(dev)),
         (Some(false), BusStats::default())
     );
+}
+
+/// A program may write at any time to memory that it has mapped, and a slice of such memory would
+/// say that nobody does.
+#[test]
+fn what_programs_can_write_is_never_lent_out() {
+    let lines = [CMA, &with_iommu(CMA), "coherent = false\ncma = \"8MiB\""];
+    for lines in lines {
+        let (mut mapper, dev) = with_device(lines);
+        let alloc = mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
+        let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+        let machine = mapper.platform_mut();
+        let whole = [span(addr, 0, LEN)];
+        let mut never = |_: &[&[u8]], _: &mut [&mut [u8]]| unreachable!("{lines}");
+        assert_eq!(machine.bus_in_place(dev, &whole, &[], &mut never), None);
+        assert_eq!(machine.bus_in_place(dev, &[], &whole, &mut never), None);
+        mapper.free(alloc);
+    }
 }
 
 #[test]

@@ -334,3 +334,30 @@ fn memory_without_pages_maps_by_its_address() {
         assert!(mapper.live().is_empty());
     }
 }
+
+/// What is mapped for one way alone faults the other way, as on a board.
+#[test]
+fn a_mapping_allows_its_own_direction_alone() {
+    let mut mapper = mapper(&with_iommu(COHERENT));
+    let dev = device(&mut mapper, DeviceLimits::default());
+    let alloc = mapper.alloc_virtual(PAGE).unwrap();
+    let table = mapper.table_of(&alloc).unwrap();
+    let cases = [
+        (Direction::ToDevice, None, Some(FaultKind::ReadOnly)),
+        (Direction::FromDevice, Some(FaultKind::WriteOnly), None),
+        (Direction::Bidirectional, None, None),
+    ];
+    for (direction, read, write) in cases {
+        let mapping = mapper.map(dev, &table, direction, Attrs::empty()).unwrap();
+        let at = segments(&mapper, &mapping)[0].addr;
+        let machine = mapper.platform_mut();
+        let got = machine.bus_read(dev, at, &mut [0; 4]);
+        assert_eq!(got.err().map(|fault| fault.kind), read, "{direction:?}");
+        let put = machine.bus_write(dev, at, &[0; 4]);
+        assert_eq!(put.err().map(|fault| fault.kind), write, "{direction:?}");
+        mapper.unmap(mapping, Attrs::empty());
+    }
+    mapper.free_table(table, false);
+    mapper.free(alloc);
+    assert!(mapper.live().is_empty(), "{:?}", mapper.live());
+}

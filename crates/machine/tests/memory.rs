@@ -203,7 +203,7 @@ fn memory_is_zero_although_it_was_used_before() {
                         let alloc = if coherent {
                             mapper.alloc_coherent(dev, M, attrs)
                         } else {
-                            mapper.alloc_noncontiguous(dev, M, Direction::FromDevice, attrs)
+                            mapper.alloc_noncontiguous(dev, M, Direction::Bidirectional, attrs)
                         }
                         .unwrap();
                         let addr = mapper.alloc_dma_addr(&alloc).unwrap();

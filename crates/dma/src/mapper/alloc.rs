@@ -49,7 +49,7 @@ impl<P: Platform> Mapper<P> {
         caching: Option<Caching>,
         direction: Direction,
     ) -> Result<Alloc<P>, Error> {
-        let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        let info = self.device_info(dev)?;
         let len = self.checked_len(len_bytes)?;
         // The counters' place exists before anything is held.
         if self.state_mut(dev)?.region.is_some() && caching.is_none() {
@@ -82,6 +82,7 @@ impl<P: Platform> Mapper<P> {
             Ok(home) => {
                 self.count_alloc(dev, request.len);
                 Ok(Alloc {
+                    owner: self.id,
                     backing: Backing::Pages(pages),
                     segments,
                     len,
@@ -113,6 +114,7 @@ impl<P: Platform> Mapper<P> {
                 mode: SegmentMode::Contiguous,
                 one_run: true,
             };
+            let info = &as_one_address(info);
             let (output, range) = self.map_iommu(dev, info, iommu, segments, shape)?;
             let Some(first) = output.first() else {
                 self.unmap_iommu_now(dev, range);
@@ -170,6 +172,7 @@ impl<P: Platform> Mapper<P> {
         let (pages, segments) = self.take_pages(request, len)?;
         self.live.allocs = self.live.allocs.saturating_add(1);
         Ok(Alloc {
+            owner: self.id,
             backing: Backing::Pages(pages),
             segments,
             len,
@@ -198,6 +201,7 @@ impl<P: Platform> Mapper<P> {
         self.live.page_bytes = self.live.page_bytes.saturating_add(len);
         self.live.allocs = self.live.allocs.saturating_add(1);
         Ok(Alloc {
+            owner: self.id,
             backing: Backing::Pages(pages),
             segments,
             len,
@@ -239,9 +243,12 @@ impl<P: Platform> Mapper<P> {
             if let Some(range) = home.iova {
                 self.unmap_iommu_now(home.dev, range);
             }
-            self.count(home.dev, |c| {
-                c.allocated_bytes = c.allocated_bytes.saturating_sub(held);
-            });
+            // A part of a pool was counted with the pool.
+            if !matches!(alloc.backing, Backing::Pool { .. }) {
+                self.count(home.dev, |c| {
+                    c.allocated_bytes = c.allocated_bytes.saturating_sub(held);
+                });
+            }
         }
         // It may have been mapped through a table, too.
         self.flush_all_lazy();
@@ -261,6 +268,18 @@ impl<P: Platform> Mapper<P> {
         }
         self.live.allocs = self.live.allocs.saturating_sub(1);
     }
+}
+
+/// Limits for memory that has one address and is no table: how many segments a table may have does
+/// not matter, unless one is all that the device takes.
+///
+/// Source: Linux 7.2 `dma_alloc_attrs`, which knows no segments; differs: a device with one.
+const fn as_one_address(info: &DeviceInfo) -> DeviceInfo {
+    let mut info = *info;
+    if info.limits.max_segments != 1 {
+        info.limits.max_segments = u32::MAX;
+    }
+    info
 }
 
 /// Rounds up to whole pieces.

@@ -52,6 +52,8 @@ pub(super) struct Plan<'a> {
     direct: &'a mut List<Segment>,
     /// The parts that do.
     bounced: &'a mut List<Bounced>,
+    /// Address bits of the memory that its copy must have, too.
+    keep_mask: u64,
 }
 
 impl<'a> Plan<'a> {
@@ -61,7 +63,14 @@ impl<'a> Plan<'a> {
             targets: List::new(),
             direct,
             bounced,
+            keep_mask: 0,
         }
+    }
+
+    /// Makes copies lie in their granules where the memory lies in its own.
+    pub(super) const fn keeping_offsets(mut self, granule: u64) -> Self {
+        self.keep_mask = granule - 1;
+        self
     }
 
     /// What the device will be shown, in order.
@@ -274,7 +283,8 @@ impl<P: Platform> Mapper<P> {
     ) -> Result<(), Error> {
         let (mut rest, mut offset) = (segments, 0u64);
         // Memory that must keep its place in the pool is not put behind other memory there.
-        let mask = self.platform.min_align_mask(dev) & (self.platform.page_size() - 1);
+        let own = self.platform.min_align_mask(dev) & (self.platform.page_size() - 1);
+        let mask = own | plan.keep_mask;
         let joins = mask == 0 && guard.is_none();
         while let Some(&first) = rest.first() {
             let bounces = self.must_bounce(dev, info, first);
@@ -296,16 +306,16 @@ impl<P: Platform> Mapper<P> {
             };
             match guard {
                 Some(guard) if small > 1 => {
-                    self.plan_group(info, (group, offset), guard.granule - 1, plan)?;
+                    self.plan_group((dev, info), (group, offset), guard.granule - 1, plan)?;
                 }
                 Some(guard) if !bounces => {
-                    self.plan_ends(info, (first, offset), guard, plan)?;
+                    self.plan_ends((dev, info), (first, offset), guard, plan)?;
                 }
                 _ if !bounces => {
                     plan_direct(group, Attrs::empty(), &mut plan.targets)?;
                     plan_direct(group, Attrs::empty(), plan.direct)?;
                 }
-                _ => self.plan_group(info, (group, offset), mask, plan)?,
+                _ => self.plan_group((dev, info), (group, offset), mask, plan)?,
             }
             offset = offset.saturating_add(total_len(group)?);
             rest = tail;
@@ -334,12 +344,12 @@ impl<P: Platform> Mapper<P> {
     /// Bounces a group: in one run, or piece by piece.
     fn plan_group(
         &mut self,
-        info: &DeviceInfo,
+        device: (P::Device, &DeviceInfo),
         (group, offset): (&[Segment], u64),
         mask: u64,
         plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
-        let Err(err) = self.bounce_run(info, (group, offset), mask, plan) else {
+        let Err(err) = self.bounce_run(device, (group, offset), mask, plan) else {
             return Ok(());
         };
         if group.len() == 1 {
@@ -348,7 +358,7 @@ impl<P: Platform> Mapper<P> {
         let mut at = offset;
         for segment in group.chunks(1) {
             // If a piece does not fit either, the whole tells more.
-            self.bounce_run(info, (segment, at), mask, plan)
+            self.bounce_run(device, (segment, at), mask, plan)
                 .map_err(|_| err)?;
             at = at.saturating_add(total_len(segment)?);
         }
@@ -358,7 +368,7 @@ impl<P: Platform> Mapper<P> {
     /// Bounces the head and the tail of a segment, where they do not fill a granule.
     fn plan_ends(
         &mut self,
-        info: &DeviceInfo,
+        device: (P::Device, &DeviceInfo),
         (segment, offset): (Segment, u64),
         guard: Guard,
         plan: &mut Plan<'_>,
@@ -376,7 +386,7 @@ impl<P: Platform> Mapper<P> {
                 kind: segment.kind,
             };
             if bounces {
-                self.bounce_run(info, (&[part], offset), guard.granule - 1, plan)?;
+                self.bounce_run(device, (&[part], offset), guard.granule - 1, plan)?;
             } else {
                 // Not joined to a slot before it, even where the two touch.
                 plan.targets.push(part)?;
@@ -392,7 +402,7 @@ impl<P: Platform> Mapper<P> {
     /// Gives a group of segments one run of slots. Nothing is held if it fails.
     fn bounce_run(
         &mut self,
-        info: &DeviceInfo,
+        device: (P::Device, &DeviceInfo),
         (group, offset): (&[Segment], u64),
         mask: u64,
         plan: &mut Plan<'_>,
@@ -408,7 +418,7 @@ impl<P: Platform> Mapper<P> {
         // Room first, so that slots need not go back for want of it.
         plan.targets.reserve(1)?;
         plan.bounced.reserve(1)?;
-        let (at, slots) = self.take_slots(info, (keep, mask), len)?;
+        let (at, slots) = self.take_slots(device, (keep, mask), len)?;
         // Not joined to a run before it: another device's slots must never be part of a segment.
         plan.targets.push(Segment {
             addr: at,
@@ -427,7 +437,7 @@ impl<P: Platform> Mapper<P> {
     /// Takes slots for `len` bytes that start `keep` bytes into the first, and says where.
     fn take_slots(
         &mut self,
-        info: &DeviceInfo,
+        (dev, info): (P::Device, &DeviceInfo),
         (keep, mask): (u64, u64),
         len: u64,
     ) -> Result<(PhysAddr, Slots), Error> {
@@ -440,7 +450,9 @@ impl<P: Platform> Mapper<P> {
         }
         // Behind an IOMMU whole granules become visible, so a run owns whole granules.
         let granule = info.iommu.and_then(|iommu| iommu.granule()).unwrap_or(SLOT);
-        let align = granule.max(SLOT).max(mask.saturating_add(1)) / SLOT;
+        // Without one, the copy's own address is what the device sees.
+        let aligned = self.platform.min_address_align(dev);
+        let align = granule.max(SLOT).max(mask.saturating_add(1)).max(aligned) / SLOT;
         let count = keep
             .checked_add(len)
             .and_then(|n| round_up(n, granule.max(SLOT)))

@@ -79,7 +79,7 @@ impl<P: Platform> Mapper<P> {
         memory: Segment,
         addr: DmaAddr,
     ) -> Result<(), Error> {
-        let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        let info = self.device_info(dev)?;
         let page = self.platform.page_size();
         let last = memory.len.checked_sub(1).ok_or(Error::Invalid)?;
         let whole = memory.len % page == 0 && memory.addr.is_aligned(page) && addr.is_aligned(page);
@@ -134,7 +134,7 @@ impl<P: Platform> Mapper<P> {
         len: u64,
     ) -> Result<Alloc<P>, Error> {
         let page = self.platform.page_size();
-        let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        let info = self.device_info(dev)?;
         let align = self.placing(dev, &info, len).div_ceil(page);
         let region = self.state_mut(dev)?.region.as_mut().ok_or(Error::Invalid)?;
         let unit = take_pages(
@@ -162,6 +162,7 @@ impl<P: Platform> Mapper<P> {
         }
         self.count_alloc(dev, len);
         Ok(Alloc {
+            owner: self.id,
             backing: Backing::Region { unit },
             segments,
             len,
@@ -201,7 +202,7 @@ impl<P: Platform> Mapper<P> {
                 .try_reserve(1)
                 .map_err(|_| super::heap_exhausted(size_of::<Chunk<P>>()))?;
         }
-        let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        let info = self.device_info(dev)?;
         let unit_bytes = match self.state_mut(dev)?.region {
             Some(_) => self.platform.page_size(),
             None => self.piece_bytes(&info)?,
@@ -262,6 +263,7 @@ impl<P: Platform> Mapper<P> {
             self.live.allocs = self.live.allocs.saturating_add(1);
             // Its bytes count as allocated since the pool was filled.
             return Ok(Alloc {
+                owner: self.id,
                 backing: Backing::Pool { chunk: index, unit },
                 segments,
                 len,

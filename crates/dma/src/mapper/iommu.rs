@@ -168,7 +168,7 @@ impl<P: Platform> Mapper<P> {
     }
 
     fn new_space(&self, dev: P::Device) -> Result<IovaAllocator, Error> {
-        let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        let info = self.device_info(dev)?;
         let mut space = IovaAllocator::new(&info.iommu.ok_or(Error::Unsupported)?)?;
         let mut index = 0usize;
         while let Some((first, last)) = self.platform.reserved_iova(dev, index) {

@@ -133,7 +133,7 @@ impl Finalise {
                     && !placed.after_gap
                     && offset == 0
                     && !on_boundary
-                    && self.limits.max_segment.saturating_sub(last.len) >= placed.len =>
+                    && compatible_room(self.limits.max_segment, last.len) >= placed.len =>
             {
                 last.len = last.len.saturating_add(placed.len);
                 true
@@ -152,6 +152,21 @@ impl Finalise {
         self.open = offset.checked_add(placed.len) == Some(placed.mapped);
         Ok(())
     }
+}
+
+/// Bytes by which a segment may grow, in compatible mode.
+///
+/// Source: Linux 7.2 `__finalise_sg`, `max_len - cur_len` of two `unsigned int`: a segment that is
+/// longer than the device takes leaves room for more.
+const fn compatible_room(max_segment: u64, len: u64) -> u64 {
+    let max = if max_segment > u32::MAX as u64 {
+        u32::MAX
+    } else {
+        // CAST: no more than 32 bits.
+        max_segment as u32
+    };
+    // CAST: cut as Linux's counter is.
+    max.wrapping_sub(len as u32) as u64
 }
 
 /// Why a device that takes one segment alone does not take `len` bytes at `addr` behind `before`.

@@ -22,6 +22,7 @@ use alloc::vec::Vec;
 #[derive(Debug)]
 #[must_use = "goes back through Mapper::free_links"]
 pub struct Links<P: Platform> {
+    owner: usize,
     dev: P::Device,
     range: IovaRange,
     /// Offset of the first byte in its granule.
@@ -91,7 +92,7 @@ impl<P: Platform> Mapper<P> {
         first: PhysAddr,
         len: u64,
     ) -> Result<Links<P>, Error> {
-        let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        let info = self.device_info(dev)?;
         let iommu = info.iommu.ok_or(Error::Unsupported)?;
         let granule = iommu.granule().ok_or(Error::Invalid)?;
         if len == 0 {
@@ -104,6 +105,7 @@ impl<P: Platform> Mapper<P> {
             .ok_or(Error::Invalid)?;
         let range = self.take_iova(dev, &info, total, IovaAlign::Preferred)?;
         Ok(Links {
+            owner: self.id,
             dev,
             range,
             head,
@@ -136,8 +138,11 @@ impl<P: Platform> Mapper<P> {
         direction: Direction,
         attrs: Attrs,
     ) -> Result<(), Error> {
+        if !self.is_own(links.owner) {
+            return Err(Error::Invalid);
+        }
         let dev = links.dev;
-        let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        let info = self.device_info(dev)?;
         let mut memory = memory;
         if attrs.contains(Attrs::MMIO) {
             memory.kind = SegmentKind::Physical;
@@ -181,7 +186,8 @@ impl<P: Platform> Mapper<P> {
     ) -> Result<(), Error> {
         let dev = links.dev;
         let (mut direct, mut bounced) = (List::new(), List::new());
-        let mut plan = Plan::new(&mut direct, &mut bounced);
+        let granule = links.range.granule;
+        let mut plan = Plan::new(&mut direct, &mut bounced).keeping_offsets(granule);
         match self.plan(dev, info, (&[piece.memory], 1), piece.attrs, &mut plan) {
             Err(Error::Unmappable(reason)) if reason.constraint == Constraint::NoBounce => {
                 return Err(Error::Forbidden(reason));
@@ -190,7 +196,6 @@ impl<P: Platform> Mapper<P> {
         }
         let mut at = piece.base;
         let first = links.range.base.saturating_add(piece.base);
-        let granule = links.range.granule;
         let mut result = Ok(());
         for target in plan.targets() {
             let offset = target.addr.get() & (granule - 1);
@@ -246,6 +251,9 @@ impl<P: Platform> Mapper<P> {
     /// # Errors
     /// Whatever the hardware says. The pieces stay linked and may be synced again.
     pub fn sync_links(&mut self, links: &mut Links<P>) -> Result<(), Error> {
+        if !self.is_own(links.owner) {
+            return Err(Error::Invalid);
+        }
         let Some((from, to)) = links.unsynced else {
             return Ok(());
         };
@@ -262,6 +270,9 @@ impl<P: Platform> Mapper<P> {
     /// `Invalid` if the bytes are outside the range, or hold part of a piece only. Nothing has
     /// changed.
     pub fn unlink(&mut self, links: &mut Links<P>, offset: u64, len: u64) -> Result<(), Error> {
+        if !self.is_own(links.owner) {
+            return Err(Error::Invalid);
+        }
         let end = offset
             .checked_add(len)
             .filter(|&end| len > 0 && end <= links.len)
@@ -329,6 +340,9 @@ impl<P: Platform> Mapper<P> {
 
     /// Unlinks what is still linked and gives the addresses back.
     pub fn free_links(&mut self, links: Links<P>) {
+        if !self.is_own(links.owner) {
+            return;
+        }
         let mut links = links;
         let all = links.pieces.len();
         self.drop_pieces(&mut links, 0, all);

@@ -22,10 +22,11 @@ use list::List;
 use crate::iova::IovaAllocator;
 use crate::ranges::RangeAllocator;
 use crate::{
-    Caching, Constraint, Counters, Direction, DmaAddr, DmaSegment, Error, Live, Platform, Reason,
-    Segment, SegmentMode,
+    Caching, Constraint, Counters, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, Live,
+    Platform, Reason, Segment, SegmentMode,
 };
 use ::alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Implements [`DmaOps`](crate::DmaOps) over a [`Platform`].
 ///
@@ -38,7 +39,13 @@ pub struct Mapper<P: Platform> {
     bounce: Option<RangeAllocator>,
     live: Live,
     now_ns: u64,
+    /// Tells mappers apart: what one made, another does not take.
+    id: usize,
+    refused: u64,
 }
+
+/// Counts mappers.
+static MAPPERS: AtomicUsize = AtomicUsize::new(0);
 
 #[derive(Debug)]
 struct DeviceState<D> {
@@ -64,6 +71,7 @@ struct IovaRange {
 #[derive(Debug)]
 #[must_use = "goes back through DmaOps::free"]
 pub struct Alloc<P: Platform> {
+    owner: usize,
     backing: coherent::Backing<P::Pages>,
     segments: Vec<Segment>,
     len: u64,
@@ -119,11 +127,23 @@ impl<P: Platform> Alloc<P> {
     }
 }
 
-/// A scatter table: the CPU's side.
+/// Whose memory a table shows.
+#[derive(Debug)]
+enum Memory<Pinned> {
+    /// The layer's own: an allocation, which is flushed for when it is freed.
+    Allocated,
+    /// A program's.
+    Pinned(Pinned),
+    /// The caller's, who may use it for something else once the table is gone.
+    Callers,
+}
+
+/// A scatter table: the CPU's side. It outlives its mappings.
 #[derive(Debug)]
 #[must_use = "goes back through DmaOps::free_table"]
 pub struct Table<P: Platform> {
-    pinned: Option<P::Pinned>,
+    owner: usize,
+    memory: Memory<P::Pinned>,
     segments: Vec<Segment>,
     len: u64,
     /// Each run starts on a multiple of this, and what follows it up to the next multiple has the
@@ -150,6 +170,7 @@ impl<P: Platform> Table<P> {
 #[derive(Debug)]
 #[must_use = "goes back through DmaOps::unmap"]
 pub struct Mapping<P: Platform> {
+    owner: usize,
     dev: P::Device,
     direction: Direction,
     output: List<DmaSegment>,
@@ -206,6 +227,8 @@ impl<P: Platform> Mapper<P> {
             bounce,
             live: Live::default(),
             now_ns: 0,
+            id: MAPPERS.fetch_add(1, Ordering::Relaxed),
+            refused: 0,
         })
     }
 
@@ -238,6 +261,21 @@ impl<P: Platform> Mapper<P> {
         self.live
     }
 
+    /// How often something was given to this mapper that another one made. Each time it was left
+    /// alone, and stays with the mapper that made it.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Whether an object of mapper `owner` is one of this one's; counts it if not.
+    fn is_own(&mut self, owner: usize) -> bool {
+        if owner != self.id {
+            self.refused = self.refused.saturating_add(1);
+        }
+        owner == self.id
+    }
+
     /// Sets how tables are laid out for `dev`. What is mapped stays as it is.
     ///
     /// # Errors
@@ -252,6 +290,17 @@ impl<P: Platform> Mapper<P> {
         self.count(dev, |c| {
             c.bytes_copied = c.bytes_copied.saturating_add(bytes)
         });
+    }
+
+    /// What the platform says of `dev`.
+    ///
+    /// # Errors
+    /// `Invalid` for no device, or one whose limits or page sizes nothing could meet.
+    fn device_info(&self, dev: P::Device) -> Result<DeviceInfo, Error> {
+        match self.platform.device_info(dev) {
+            Some(info) if info.is_valid() => Ok(info),
+            _ => Err(Error::Invalid),
+        }
     }
 
     fn state(&self, dev: P::Device) -> Option<&DeviceState<P::Device>> {

@@ -3,7 +3,9 @@
 use super::bounce::Plan;
 use super::iommu::Shape;
 use super::list::List;
-use super::{Alloc, Mapper, Mapping, Table, collect, copy_segments, push_segment, total_len};
+use super::{
+    Alloc, Mapper, Mapping, Memory, Table, collect, copy_segments, push_segment, total_len,
+};
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment,
     Error, Platform, Reason, Segment, SegmentMode, SyncFor,
@@ -29,7 +31,8 @@ impl<P: Platform> Mapper<P> {
         }
         self.live.tables = self.live.tables.saturating_add(1);
         Ok(Table {
-            pinned: None,
+            owner: self.id,
+            memory: Memory::Callers,
             segments,
             len,
             granule: 1,
@@ -176,7 +179,9 @@ impl<P: Platform> DmaOps for Mapper<P> {
     }
 
     fn free(&mut self, alloc: Self::Alloc) {
-        self.free_alloc(alloc);
+        if self.is_own(alloc.owner) {
+            self.free_alloc(alloc);
+        }
     }
 
     fn alloc_dma_addr(&self, alloc: &Self::Alloc) -> Option<DmaAddr> {
@@ -184,7 +189,7 @@ impl<P: Platform> DmaOps for Mapper<P> {
     }
 
     fn sync_alloc(&mut self, alloc: &Self::Alloc, direction: Direction, sync: SyncFor) -> bool {
-        self.sync_allocation(alloc, direction, sync)
+        self.is_own(alloc.owner) && self.sync_allocation(alloc, direction, sync)
     }
 
     fn alloc_caching(&self, alloc: &Self::Alloc) -> Caching {
@@ -192,10 +197,14 @@ impl<P: Platform> DmaOps for Mapper<P> {
     }
 
     fn table_of(&mut self, alloc: &Self::Alloc) -> Result<Self::Table, Error> {
+        if !self.is_own(alloc.owner) {
+            return Err(Error::Invalid);
+        }
         let segments = copy_segments(&alloc.segments)?;
         self.live.tables = self.live.tables.saturating_add(1);
         Ok(Table {
-            pinned: None,
+            owner: self.id,
+            memory: Memory::Allocated,
             segments,
             len: alloc.len,
             granule: alloc.granule,
@@ -222,7 +231,8 @@ impl<P: Platform> DmaOps for Mapper<P> {
                 self.live.pins = self.live.pins.saturating_add(1);
                 let caching = Caching::Cached;
                 Ok(Table {
-                    pinned: Some(pinned),
+                    owner: self.id,
+                    memory: Memory::Pinned(pinned),
                     segments,
                     len: len_bytes,
                     granule: 1,
@@ -237,17 +247,24 @@ impl<P: Platform> DmaOps for Mapper<P> {
     }
 
     fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool {
-        table
-            .pinned
-            .as_ref()
-            .is_some_and(|pinned| self.platform.pin_is_current(pinned, user, addr))
+        match &table.memory {
+            Memory::Pinned(pinned) => self.platform.pin_is_current(pinned, user, addr),
+            Memory::Allocated | Memory::Callers => false,
+        }
     }
 
     fn free_table(&mut self, table: Self::Table, device_wrote: bool) {
-        if let Some(pinned) = table.pinned {
-            self.flush_all_lazy();
-            self.platform.unpin_user(pinned, device_wrote);
-            self.live.pins = self.live.pins.saturating_sub(1);
+        if !self.is_own(table.owner) {
+            return;
+        }
+        match table.memory {
+            Memory::Allocated => {}
+            Memory::Callers => self.flush_all_lazy(),
+            Memory::Pinned(pinned) => {
+                self.flush_all_lazy();
+                self.platform.unpin_user(pinned, device_wrote);
+                self.live.pins = self.live.pins.saturating_sub(1);
+            }
         }
         self.live.tables = self.live.tables.saturating_sub(1);
     }
@@ -263,12 +280,16 @@ impl<P: Platform> DmaOps for Mapper<P> {
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Self::Mapping, Error> {
-        let info = self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        if !self.is_own(table.owner) {
+            return Err(Error::Invalid);
+        }
+        let info = self.device_info(dev)?;
         let mode = match self.known_mut(dev) {
             Some(state) => state.mode,
             None => self.state_mut(dev)?.mode,
         };
         let mut mapping = Mapping {
+            owner: self.id,
             dev,
             direction,
             output: List::new(),
@@ -287,6 +308,9 @@ impl<P: Platform> DmaOps for Mapper<P> {
     }
 
     fn unmap(&mut self, mapping: Self::Mapping, attrs: Attrs) {
+        if !self.is_own(mapping.owner) {
+            return;
+        }
         // The device's view goes first: what is copied out is what it left.
         self.end_view(&mapping);
         if !attrs.contains(Attrs::SKIP_CPU_SYNC) {
@@ -298,7 +322,7 @@ impl<P: Platform> DmaOps for Mapper<P> {
     }
 
     fn sync(&mut self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool {
-        self.sync_mapping(mapping, direction, sync)
+        self.is_own(mapping.owner) && self.sync_mapping(mapping, direction, sync)
     }
 
     fn segment(&self, mapping: &Self::Mapping, index: usize) -> Option<DmaSegment> {
@@ -310,12 +334,18 @@ impl<P: Platform> DmaOps for Mapper<P> {
     }
 
     fn vmap_alloc(&mut self, alloc: &Self::Alloc) -> Result<Self::Vmap, Error> {
+        if !self.is_own(alloc.owner) {
+            return Err(Error::Invalid);
+        }
         let vmap = self.platform.vmap(&alloc.segments, alloc.caching)?;
         self.live.vmaps = self.live.vmaps.saturating_add(1);
         Ok(vmap)
     }
 
     fn vmap_table(&mut self, table: &Self::Table) -> Result<Self::Vmap, Error> {
+        if !self.is_own(table.owner) {
+            return Err(Error::Invalid);
+        }
         let vmap = self.platform.vmap(&table.segments, table.caching)?;
         self.live.vmaps = self.live.vmaps.saturating_add(1);
         Ok(vmap)
@@ -340,7 +370,10 @@ impl<P: Platform> DmaOps for Mapper<P> {
         offset: u64,
         len_bytes: u64,
     ) -> Result<Self::Mmap, Error> {
-        if len_bytes == 0 || offset & (self.platform.page_size() - 1) != 0 {
+        if !self.is_own(alloc.owner)
+            || len_bytes == 0
+            || offset & (self.platform.page_size() - 1) != 0
+        {
             return Err(Error::Invalid);
         }
         let end = offset.checked_add(len_bytes);

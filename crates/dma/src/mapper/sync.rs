@@ -36,7 +36,7 @@ impl<P: Platform> Mapper<P> {
     /// Returns whether something was due and all of it was done.
     ///
     /// # Errors
-    /// `Invalid` for length zero or a range outside the mapping.
+    /// `Invalid` for length zero, a range outside the mapping, or a mapping of another mapper.
     ///
     /// # Context
     /// Does not sleep.
@@ -48,6 +48,9 @@ impl<P: Platform> Mapper<P> {
         direction: Direction,
         sync: SyncFor,
     ) -> Result<bool, Error> {
+        if !self.is_own(mapping.owner) {
+            return Err(Error::Invalid);
+        }
         let total = super::total_len(&mapping.direct)?.saturating_add(mapping.bounced_bytes());
         let end = offset
             .checked_add(len)

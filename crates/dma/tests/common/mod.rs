@@ -35,6 +35,8 @@ pub(crate) struct Setup {
     pub(crate) unmapped_granule: u64,
     /// It has pages alone, whatever it is asked for.
     pub(crate) small_pieces: bool,
+    /// What addresses of the device must be multiples of.
+    pub(crate) align: u64,
 }
 
 impl Setup {
@@ -58,6 +60,7 @@ impl Setup {
             pool_base: POOL,
             unmapped_granule: PAGE,
             small_pieces: false,
+            align: 1,
         }
     }
 
@@ -469,6 +472,10 @@ impl Platform for Fake {
 
     fn is_untrusted(&self, _: u32) -> bool {
         self.setup.untrusted
+    }
+
+    fn min_address_align(&self, _: u32) -> u64 {
+        self.setup.align
     }
 
     fn min_align_mask(&self, _: u32) -> u64 {

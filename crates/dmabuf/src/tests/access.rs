@@ -199,6 +199,17 @@ fn device_to_device_through_a_bounced_copy() {
     }
 }
 
+/// The first copy is made by the CPU, whose view is older than what the camera wrote.
+#[test]
+fn a_new_bounced_mapping_shows_what_a_device_wrote_last() {
+    let mut s = set(Backing::NonCoherent(CAMERA), FromDevice, BOUNCER, ToDevice);
+    s.b.unmap(&mut s.a);
+    s.capture(7, false);
+    s.b.map(&mut s.a, ToDevice).unwrap();
+    assert_eq!(s.seen_by(BOUNCER), [7; 8]);
+    s.end();
+}
+
 #[test]
 fn a_bounced_writer_reaches_the_cpu_and_other_devices() {
     for backing in [Backing::NonCoherent(DISPLAY), Backing::Coherent(DISPLAY)] {

@@ -306,7 +306,8 @@ impl Lab {
         let dev = self.sides[side].device.dma;
         let mut out = vec![0; LEN as usize];
         match cookie {
-            Cookie::Dma(addr) => self.machine().bus_read(dev, addr, &mut out)?,
+            // The test looks, not the device: a CAPTURE buffer may be mapped for writing alone.
+            Cookie::Dma(addr) => self.machine().bus_inspect(dev, addr, &mut out)?,
             view @ Cookie::Cpu(_) => {
                 let read = self.mem.cpu_read(dev, view, 0, &mut out);
                 read.expect("mapped for the driver");

@@ -185,24 +185,45 @@ fn refused_runs(g: u64) {
     }
 }
 
+/// One segment whose granules pass the end of the numbers, and several that pass it together.
 #[test]
 fn sums_past_the_end_are_refused() {
-    for (addr, len) in [(0, u64::MAX), (u64::MAX - 5, 6), (0xfff, u64::MAX - 0xfff)] {
-        for mode in [SegmentMode::Contiguous, SegmentMode::Compatible] {
-            let mut plan = Layouter::new(G, mode, &limits(64 * K, 64 * K));
-            let segment = Segment {
-                addr: PhysAddr::new(addr),
-                len,
-                kind: SegmentKind::Pages,
-            };
-            let first = plan.place(segment);
-            let second = plan.place(Segment {
-                len: u64::MAX - G,
-                ..segment
-            });
-            assert!(first.is_err() || second.is_err(), "{addr:#x} {len:#x}");
+    let half = 1u64 << 63;
+    let pages = |addr, len| Segment {
+        addr: PhysAddr::new(addr),
+        len,
+        kind: SegmentKind::Pages,
+    };
+    for mode in [SegmentMode::Contiguous, SegmentMode::Compatible] {
+        let plan = || Layouter::new(G, mode, &limits(64 * K, 64 * K));
+        for (addr, len) in [(0, u64::MAX), (1, u64::MAX - 1), (0xfff, u64::MAX - 0xfff)] {
+            let refused = plan().place(pages(addr, len));
+            assert_eq!(refused, Err(crate::Error::Invalid), "{addr:#x} {len:#x}");
+        }
+        // Each fits by itself; where the second would end, there is no number any more.
+        for (first, second) in [
+            (half, half),
+            (half - G, half + G),
+            (u64::MAX - 2 * G, 3 * G),
+        ] {
+            let mut plan = plan();
+            assert!(plan.place(pages(0, first)).is_ok());
+            assert_eq!(plan.place(pages(0, second)), Err(crate::Error::Invalid));
         }
     }
+}
+
+/// Linux subtracts two `unsigned int`: what is longer than a segment may be has all the room.
+#[test]
+fn compatible_mode_appends_to_a_segment_that_is_too_long() {
+    let max = limits(0, 64 * K);
+    let list = [(0, 128 * K), (0, 16 * K), (0, 4 * K)];
+    let lens = |mode| shape(G, mode, &list, &max).0;
+    assert_eq!(lens(SegmentMode::Compatible), [148 * K]);
+    assert_eq!(lens(SegmentMode::Contiguous), [64 * K, 64 * K, 20 * K]);
+    // Of just the longest length, nothing is left.
+    let (full, _) = shape(G, SegmentMode::Compatible, &[(0, 64 * K), (0, 4 * K)], &max);
+    assert_eq!(full, [64 * K, 4 * K]);
 }
 
 proptest! {
@@ -245,7 +266,8 @@ proptest! {
             || list.iter().all(|&(off, len)| (off + len).next_multiple_of(g) <= block);
         for s in &output {
             if compatible {
-                prop_assert!(s.len <= max_segment.max(longest));
+                // Only what begins with a segment that is too long grows past the longest.
+                prop_assert!(s.len <= max_segment || longest > max_segment);
                 // A list whose entries fit a block never crosses one.
                 if fit_block && block != 0 {
                     prop_assert_eq!(s.addr.get() / block, (s.addr.get() + s.len - 1) / block);

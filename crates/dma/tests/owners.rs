@@ -1,0 +1,96 @@
+//! What one mapper made, another does not take; what no memory could meet is an error.
+
+mod common;
+
+use common::*;
+use vb3_dma::{Attrs, Direction, DmaOps, Error, IommuInfo, Iova, Limits, PhysAddr, SyncFor};
+
+const BOTH: Direction = Direction::Bidirectional;
+
+/// A mapping of another mapper would unmap whatever lies at the same address in this one.
+#[test]
+fn what_another_mapper_made_is_left_alone() {
+    let (mut mine, mut other) = (Setup::iommu(32).mapper(), Setup::iommu(32).mapper());
+    let segments = [ram(0, 2 * PAGE)];
+    let make = |mapper: &mut vb3_dma::Mapper<Fake>| {
+        let table = mapper.table_of_segments(&segments).unwrap();
+        let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+        (table, mapping)
+    };
+    let (table, mapping) = make(&mut mine);
+    let (their_table, theirs) = make(&mut other);
+    let at = mapping.segments()[0].addr;
+    assert_eq!(theirs.segments()[0].addr, at, "at the same address");
+    assert!(!mine.sync(&theirs, BOTH, SyncFor::Cpu));
+    assert_eq!(
+        mine.sync_range(&theirs, 0, 8, BOTH, SyncFor::Cpu),
+        Err(Error::Invalid)
+    );
+    let refused = mine.map(0, &their_table, BOTH, Attrs::empty());
+    assert_eq!(refused.unwrap_err(), Error::Invalid);
+    mine.unmap(theirs, Attrs::empty());
+    assert!(mine.platform().reach(at).is_some(), "still mapped here");
+    mine.free_table(their_table, false);
+    let alloc = other.alloc_coherent(0, PAGE, Attrs::empty()).unwrap();
+    let held = mine.platform().pages_out;
+    mine.free(alloc);
+    assert_eq!(mine.platform().pages_out, held);
+    let mut links = other.reserve_links(0, PhysAddr::new(0), PAGE).unwrap();
+    let linked = mine.link(&mut links, 0, segments[0], BOTH, Attrs::empty());
+    assert_eq!(linked, Err(Error::Invalid));
+    mine.free_links(links);
+    assert_eq!(mine.refused(), 8);
+    mine.unmap(mapping, Attrs::empty());
+    mine.free_table(table, false);
+    assert!(mine.live().is_empty() && mine.platform().is_clean());
+    // They stay with the mapper that made them.
+    let live = other.live();
+    assert_eq!((live.mappings, live.tables, live.allocs), (1, 1, 1));
+}
+
+/// No segment can keep to a boundary of nothing, or to a length of nothing.
+#[test]
+fn limits_that_no_memory_meets_are_an_error() {
+    let good = Setup::direct().limits;
+    let bad = [
+        Limits {
+            boundary: 0,
+            ..good
+        },
+        Limits {
+            boundary: 0xfff0,
+            ..good
+        },
+        Limits {
+            max_segment: 0,
+            ..good
+        },
+        Limits {
+            max_segments: 0,
+            ..good
+        },
+    ];
+    let pages = IommuInfo {
+        page_sizes: 0,
+        first: Iova::new(0),
+        last: Iova::new(u32::MAX.into()),
+    };
+    let setups = bad.map(|limits| Setup {
+        limits,
+        ..Setup::direct()
+    });
+    let no_pages = Setup {
+        iommu: Some(pages),
+        ..Setup::direct()
+    };
+    for setup in setups.into_iter().chain([no_pages]) {
+        let mut mapper = setup.clone().mapper();
+        let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+        let mapped = mapper.map(0, &table, BOTH, Attrs::empty());
+        assert_eq!(mapped.unwrap_err(), Error::Invalid, "{setup:?}");
+        let alloc = mapper.alloc_coherent(0, PAGE, Attrs::empty());
+        assert_eq!(alloc.unwrap_err(), Error::Invalid);
+        mapper.free_table(table, false);
+        assert!(mapper.live().is_empty() && mapper.platform().is_clean());
+    }
+}
