@@ -4,10 +4,11 @@
 
 use arbitrary::Arbitrary;
 use vb3_devices::convert::{
-    Color, ConvertError, Converter, Job, PixelLayout, Range, Rotate, View, ViewMut,
+    Color, ConvertError, Converter, Job, Range, Rotate, View, ViewMut, converts,
 };
 use vb3_devices::picture::{Matrix, Rect, Size};
 use vb3_fuzz::random::Random;
+use vb3_v4l2::{PixelFormat, pixfmt};
 
 /// A picture's memory.
 #[derive(Arbitrary, Debug)]
@@ -61,9 +62,18 @@ struct Input {
     tasks: [Task; 2],
 }
 
+/// Bytes of a line and lines of a plane.
+fn plane(layout: &PixelFormat, size: Size, index: usize) -> Option<(usize, usize)> {
+    let line = layout.line_bytes(index, size.width())?;
+    Some((line as usize, layout.lines(index, size.height()) as usize))
+}
+
 impl Side {
-    fn layout(&self) -> PixelLayout {
-        PixelLayout::ALL[usize::from(self.layout) % PixelLayout::ALL.len()]
+    fn layout(&self) -> &'static PixelFormat {
+        let formats: Vec<_> = (pixfmt::TABLE.iter())
+            .filter(|format| converts(format) && format.memory_planes == 1)
+            .collect();
+        formats[usize::from(self.layout) % formats.len()]
     }
 
     fn size(&self) -> Size {
@@ -76,28 +86,28 @@ impl Side {
 
     fn planes(&self) -> usize {
         match self.planes {
-            0 => self.layout().planes() + 1,
-            1 => self.layout().planes() - 1,
-            _ => self.layout().planes(),
+            0 => self.layout().components.len() + 1,
+            1 => self.layout().components.len() - 1,
+            _ => self.layout().components.len(),
         }
     }
 
     /// Stride and bytes of the planes that are given; of one memory, one.
     fn measures(&self) -> Vec<(usize, usize)> {
         let (layout, size, pad) = (self.layout(), self.size(), usize::from(self.pad));
-        let (line, _) = layout.plane(size, 0).expect("the first plane");
+        let (line, _) = plane(layout, size, 0).expect("the first plane");
         // Chroma of three planes in one memory has half the stride.
         let stride = (line + pad).next_multiple_of(2);
         if self.in_one {
-            let bytes = (0..layout.planes()).filter_map(|i| {
-                let (_, lines) = layout.plane(size, i)?;
-                Some(layout.stride_in_one(stride, i) * lines)
+            let bytes = (0..layout.components.len()).filter_map(|i| {
+                let (_, lines) = plane(layout, size, i)?;
+                Some(layout.component_line(i, stride as u32) as usize * lines)
             });
             let bytes: usize = bytes.sum();
             return vec![(stride, bytes.saturating_add_signed(self.slack[0].into()))];
         }
         let plane = |i: usize| {
-            let (line, lines) = layout.plane(size, i).unwrap_or((8, 8));
+            let (line, lines) = plane(layout, size, i).unwrap_or((8, 8));
             let stride = line + pad;
             let bytes = stride * lines;
             let slack = self.slack.get(i).copied().unwrap_or(0);
@@ -108,9 +118,9 @@ impl Side {
 
     /// Whether a view of it must come about.
     fn is_whole(&self) -> bool {
-        let slack = self.slack.iter().take(self.layout().planes());
+        let slack = self.slack.iter().take(self.layout().components.len());
         let enough = slack.clone().all(|slack| *slack >= 0);
-        enough && (self.in_one || self.planes() == self.layout().planes())
+        enough && (self.in_one || self.planes() == self.layout().components.len())
     }
 }
 
@@ -178,10 +188,13 @@ fn undo(side: &Side, rect: Rect, memory: &mut [Vec<u8>], before: &[Vec<u8>]) {
     let (layout, size) = (side.layout(), side.size());
     let measures = side.measures();
     let mut start = 0;
-    for index in 0..layout.planes() {
-        let (line, lines) = layout.plane(size, index).expect("a plane");
+    for index in 0..layout.components.len() {
+        let (line, lines) = plane(layout, size, index).expect("a plane");
         let (which, stride) = if side.in_one {
-            (0, layout.stride_in_one(measures[0].0, index))
+            (
+                0,
+                layout.component_line(index, measures[0].0 as u32) as usize,
+            )
         } else {
             start = 0;
             (index, measures[index].0)

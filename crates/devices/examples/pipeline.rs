@@ -9,11 +9,11 @@ use openh264::decoder::{DecodeOptions, DecodedYUV, Decoder, Flush};
 use openh264::formats::YUVSource as _;
 use std::error::Error;
 use std::path::PathBuf;
-use vb3_devices::convert::{Color, Converter, Job, PixelLayout, View, ViewMut};
-use vb3_devices::picture::{Frame, Layout, Size};
+use vb3_devices::convert::{Color, Converter, Job, View, ViewMut};
+use vb3_devices::picture::{Frame, Size};
 use vb3_devices::sink::{Shape, Sink};
 use vb3_devices::spec::SinkSpec;
-use vb3_v4l2::Fraction;
+use vb3_v4l2::{Fraction, pixfmt};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -60,11 +60,13 @@ impl Line {
             denominator: 25,
         };
         sink.begin(Shape {
-            layout: Layout::Nv12,
+            format: &pixfmt::NV12,
             size,
             interval,
         })?;
-        let between = sizes.into_iter().map(|size| Frame::new(Layout::Nv12, size));
+        let between = sizes
+            .into_iter()
+            .map(|size| Frame::new(&pixfmt::NV12, size));
         Ok(Self {
             engine: Converter::new(),
             between: between.collect(),
@@ -82,16 +84,16 @@ impl Line {
             (picture.u(), chroma),
             (picture.v(), chroma),
         ];
-        let mut view = View::new(PixelLayout::Yuv420, size.ok_or("an odd size")?, planes)?;
+        let mut view = View::new(&pixfmt::YUV420, size.ok_or("an odd size")?, planes)?;
         for next in &mut self.between {
             convert(&mut self.engine, &view, next)?;
             let stride = next.size().width() as usize;
-            view = View::contiguous(PixelLayout::Nv12, next.size(), next.bytes(), stride)?;
+            view = View::contiguous(&pixfmt::NV12, next.size(), next.bytes(), stride)?;
         }
         while !self.sink.has_room() {
             std::thread::yield_now();
         }
-        let mut frame = self.sink.take_frame(Layout::Nv12, self.size);
+        let mut frame = self.sink.take_frame(&pixfmt::NV12, self.size);
         convert(&mut self.engine, &view, &mut frame)?;
         self.sink.show(frame);
         Ok(())
@@ -101,7 +103,7 @@ impl Line {
 fn convert(engine: &mut Converter, from: &View<'_>, to: &mut Frame) -> Result<(), Box<dyn Error>> {
     let size = to.size();
     let stride = size.width() as usize;
-    let mut made = ViewMut::contiguous(PixelLayout::Nv12, size, to.bytes_mut(), stride)?;
+    let mut made = ViewMut::contiguous(&pixfmt::NV12, size, to.bytes_mut(), stride)?;
     let job = Job::whole(from.size(), size, Color::default());
     Ok(engine.run(&job, from, &mut made)?)
 }

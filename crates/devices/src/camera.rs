@@ -289,12 +289,12 @@ impl<C> Driver for Camera<C> {
     }
 
     fn start_streaming(&mut self, _queued: u32) -> Result<(), DriverError> {
-        let layout = self.mode.layout();
+        let format = self.mode.pixel();
         let size = match &self.scaler {
             None => self.mode.size(),
             Some(scaler) => scaler.sensor(),
         };
-        if let Err(failure) = self.source.start(layout, size, self.mode.interval) {
+        if let Err(failure) = self.source.start(format, size, self.mode.interval) {
             self.failure = Some(failure);
             self.tokens.clear();
             return Err(EIO);

@@ -161,7 +161,7 @@ impl<C> Display<C> {
         let (Some(stream), Some(token)) = (&mut self.stream, self.tokens.pop_front()) else {
             return;
         };
-        let mut frame = self.sink.take_frame(self.mode.layout(), self.mode.size());
+        let mut frame = self.sink.take_frame(self.mode.pixel(), self.mode.size());
         frame.set_matrix(self.mode.matrix());
         let outcome = match self.mode.read(&mut frame, &token, bus) {
             Ok(()) => DoneState::Done,
@@ -212,7 +212,7 @@ impl<C> Driver for Display<C> {
 
     fn start_streaming(&mut self, _queued: u32) -> Result<(), DriverError> {
         let shape = Shape {
-            layout: self.mode.layout(),
+            format: self.mode.pixel(),
             size: self.mode.size(),
             interval: self.mode.interval,
         };

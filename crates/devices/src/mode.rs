@@ -1,6 +1,6 @@
 //! What cameras and displays share: the format and rate that are set.
 
-use crate::picture::{Frame, HEIGHT_MAX, Layout, Matrix, SIZE_MIN, Size, WIDTH_MAX};
+use crate::picture::{Frame, HEIGHT_MAX, Matrix, SIZE_MIN, Size, WIDTH_MAX};
 use crate::spec::{DeviceSpec, MAX_FPS};
 use crate::surface::{EINVAL, Surface, Trouble, align_lines};
 use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, Prepare};
@@ -32,7 +32,7 @@ pub(crate) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
 
 /// What a display takes pictures for that nobody says anything of.
 fn told_nothing(fourcc: FourCc) -> Colorimetry {
-    pixfmt::lookup(fourcc).map_or(COLOR, |pixel| Colorimetry::for_model(pixel.model))
+    pixfmt::lookup(fourcc).map_or(COLOR, |pixel| Colorimetry::for_model(pixel.model()))
 }
 
 /// How Y'CbCr becomes R'G'B'.
@@ -62,15 +62,16 @@ pub(crate) struct Mode {
     stride: u32,
 }
 
-/// The formats of a camera or display; `accepts` tells which layouts the device can take.
+/// The formats of a camera or display, of those that `accepts` takes.
 pub(crate) fn formats(
     spec: &DeviceSpec,
-    accepts: impl Fn(Layout) -> bool,
+    accepts: impl Fn(&PixelFormat) -> bool,
 ) -> Vec<&'static PixelFormat> {
     pixfmt::TABLE
         .iter()
+        .copied()
         .filter(|pixel| spec.mplane || pixel.memory_planes == 1)
-        .filter(|pixel| Layout::of(pixel.fourcc).is_some_and(&accepts))
+        .filter(|pixel| !pixel.is_compressed() && accepts(pixel))
         .collect()
 }
 
@@ -117,9 +118,9 @@ impl Mode {
         })
     }
 
-    /// The layout of samples now.
-    pub(crate) fn layout(&self) -> Layout {
-        Layout::of(self.format.fourcc).unwrap_or(Layout::Yuyv)
+    /// The pixel format now.
+    pub(crate) fn pixel(&self) -> &'static PixelFormat {
+        pixfmt::lookup(self.format.fourcc).unwrap_or(&pixfmt::YUYV)
     }
 
     /// The size now.

@@ -1,10 +1,13 @@
 //! Pictures in memory: how samples are laid out, and the colour arithmetic all devices share.
 
-use vb3_v4l2::FourCc;
+use std::ops::Range;
+use vb3_v4l2::{PixelFormat, pixfmt};
 
+mod cell;
 mod color;
 mod paint;
 
+pub(crate) use cell::{Reader, places};
 pub(crate) use color::byte;
 pub use color::{Matrix, Rgb, Yuv};
 pub use paint::Rect;
@@ -68,69 +71,26 @@ impl std::fmt::Display for Size {
     }
 }
 
-/// How the samples of a picture follow each other. Where lines lie in memory, and in how many
-/// planes, is the pixel format's business.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Layout {
-    /// Y0 U Y1 V, 4:2:2.
-    Yuyv,
-    /// A plane of Y, then one of UV pairs for 2x2 pixels, 4:2:0.
-    Nv12,
-    /// R, G, B.
-    Rgb24,
+/// Bytes of a picture without padding: at most 36 MiB. None of a compressed format.
+#[must_use]
+pub fn bytes(format: &PixelFormat, size: Size) -> usize {
+    let planes = 0..format.components.len();
+    planes
+        .map(|index| component_bytes(format, size, index))
+        .sum()
 }
 
-impl Layout {
-    /// The layout behind a pixel format; `None` for one that devices do not speak.
-    #[must_use]
-    pub const fn of(fourcc: FourCc) -> Option<Self> {
-        match fourcc {
-            FourCc::YUYV => Some(Self::Yuyv),
-            FourCc::NV12 | FourCc::NV12M => Some(Self::Nv12),
-            FourCc::RGB24 => Some(Self::Rgb24),
-            _ => None,
-        }
-    }
-
-    /// ffmpeg's name of it.
-    #[must_use]
-    pub const fn ffmpeg_name(self) -> &'static str {
-        match self {
-            Self::Yuyv => "yuyv422",
-            Self::Nv12 => "nv12",
-            Self::Rgb24 => "rgb24",
-        }
-    }
-
-    /// Bytes of a line and lines of component `index`; `None` if there is no such component.
-    #[must_use]
-    pub const fn component(self, size: Size, index: usize) -> Option<(usize, usize)> {
-        let (width, height) = (size.width as usize, size.height as usize);
-        match (self, index) {
-            (Self::Yuyv, 0) => Some((width * 2, height)),
-            (Self::Rgb24, 0) => Some((width * 3, height)),
-            (Self::Nv12, 0) => Some((width, height)),
-            (Self::Nv12, 1) => Some((width, height / 2)),
-            _ => None,
-        }
-    }
-
-    /// Bytes of a picture without padding: at most 27 MiB.
-    #[must_use]
-    pub const fn bytes(self, size: Size) -> usize {
-        let pixels = size.width as usize * size.height as usize;
-        match self {
-            Self::Yuyv => pixels * 2,
-            Self::Nv12 => pixels + pixels / 2,
-            Self::Rgb24 => pixels * 3,
-        }
-    }
+fn component_bytes(format: &PixelFormat, size: Size, index: usize) -> usize {
+    let bytes = format.component_bytes(index, size.width, size.height);
+    // No size there is overflows.
+    bytes.unwrap_or_default()
 }
 
 /// A picture with its lines packed, components one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    layout: Layout,
+    /// Of one memory plane.
+    format: &'static PixelFormat,
     size: Size,
     matrix: Matrix,
     data: Vec<u8>,
@@ -139,20 +99,22 @@ pub struct Frame {
 impl Frame {
     /// A picture of zero bytes.
     #[must_use]
-    pub fn new(layout: Layout, size: Size) -> Self {
+    pub fn new(format: &'static PixelFormat, size: Size) -> Self {
+        let format = format.in_one_plane();
         Self {
-            layout,
+            format,
             size,
             matrix: Matrix::Bt601,
-            data: vec![0; layout.bytes(size)],
+            data: vec![0; bytes(format, size)],
         }
     }
 
     /// Wraps bytes; `None` if their number is wrong.
     #[must_use]
-    pub fn from_bytes(layout: Layout, size: Size, data: Vec<u8>) -> Option<Self> {
-        (data.len() == layout.bytes(size)).then_some(Self {
-            layout,
+    pub fn from_bytes(format: &'static PixelFormat, size: Size, data: Vec<u8>) -> Option<Self> {
+        let format = format.in_one_plane();
+        (data.len() == bytes(format, size)).then_some(Self {
+            format,
             size,
             matrix: Matrix::Bt601,
             data,
@@ -160,15 +122,15 @@ impl Frame {
     }
 
     /// Makes this a picture of another shape, keeping the memory. Contents are unspecified.
-    pub fn reshape(&mut self, layout: Layout, size: Size) {
-        self.data.resize(layout.bytes(size), 0);
-        self.layout = layout;
+    pub fn reshape(&mut self, format: &'static PixelFormat, size: Size) {
+        self.format = format.in_one_plane();
+        self.data.resize(bytes(self.format, size), 0);
         self.size = size;
     }
 
     /// Copies another picture, keeping the memory.
     pub fn copy_from(&mut self, other: &Self) {
-        self.layout = other.layout;
+        self.format = other.format;
         self.size = other.size;
         self.matrix = other.matrix;
         self.data.clear();
@@ -180,10 +142,10 @@ impl Frame {
         self.matrix = matrix;
     }
 
-    /// How samples are laid out.
+    /// How samples are laid out: a format of one memory plane.
     #[must_use]
-    pub const fn layout(&self) -> Layout {
-        self.layout
+    pub const fn format(&self) -> &'static PixelFormat {
+        self.format
     }
 
     /// Width and height.
@@ -206,38 +168,29 @@ impl Frame {
     /// The lines of component `index`, packed; empty if there is no such component.
     #[must_use]
     pub fn component(&self, index: usize) -> &[u8] {
-        match (self.layout, index) {
-            (Layout::Nv12, _) => {
-                let pixels = self.luma_bytes();
-                match index {
-                    0 => self.data.get(..pixels).unwrap_or(&[]),
-                    1 => self.data.get(pixels..).unwrap_or(&[]),
-                    _ => &[],
-                }
-            }
-            (_, 0) => &self.data,
-            _ => &[],
-        }
+        self.data.get(self.range(index)).unwrap_or(&[])
     }
 
     /// As [`component`](Self::component), to change.
     pub fn component_mut(&mut self, index: usize) -> &mut [u8] {
-        match (self.layout, index) {
-            (Layout::Nv12, _) => {
-                let pixels = self.luma_bytes();
-                match index {
-                    0 => self.data.get_mut(..pixels).unwrap_or(&mut []),
-                    1 => self.data.get_mut(pixels..).unwrap_or(&mut []),
-                    _ => &mut [],
-                }
-            }
-            (_, 0) => &mut self.data,
-            _ => &mut [],
-        }
+        let range = self.range(index);
+        self.data.get_mut(range).unwrap_or(&mut [])
     }
 
-    const fn luma_bytes(&self) -> usize {
-        self.size.width as usize * self.size.height as usize
+    fn range(&self, index: usize) -> Range<usize> {
+        let before = 0..index.min(self.format.components.len());
+        let start = before
+            .map(|index| component_bytes(self.format, self.size, index))
+            .sum();
+        start..start + component_bytes(self.format, self.size, index)
+    }
+
+    /// Bytes of a line of component `index`.
+    fn line_bytes(&self, index: usize) -> usize {
+        // CAST: widening, on every target there is.
+        self.format
+            .line_bytes(index, self.size.width)
+            .unwrap_or_default() as usize
     }
 
     /// CRC-32 (IEEE) of all bytes, as `ffmpeg -f framehash -hash crc32` gives it.
@@ -249,81 +202,29 @@ impl Frame {
     /// The colour of a pixel, chroma taken from the sample that covers it; black outside.
     #[must_use]
     pub fn rgb_at(&self, x: u32, y: u32) -> Rgb {
-        let read = || {
-            let (x, y) = (x as usize, y as usize);
-            let width = self.size.width as usize;
-            Some(match self.layout {
-                Layout::Yuyv => {
-                    let line = self.data.get(y * width * 2..)?.get(..width * 2)?;
-                    let pair = line.get(x / 2 * 4..)?.get(..4)?;
-                    Yuv::new(if x & 1 == 0 { pair[0] } else { pair[2] }, pair[1], pair[3])
-                        .to_rgb_by(self.matrix)
-                }
-                Layout::Nv12 => {
-                    let luma = *self.component(0).get(y * width..)?.get(..width)?.get(x)?;
-                    let line = self.component(1).get(y / 2 * width..)?.get(..width)?;
-                    let pair = line.get(x / 2 * 2..)?.get(..2)?;
-                    Yuv::new(luma, pair[0], pair[1]).to_rgb_by(self.matrix)
-                }
-                Layout::Rgb24 => {
-                    let line = self.data.get(y * width * 3..)?.get(..width * 3)?;
-                    let pixel = line.get(x * 3..)?.get(..3)?;
-                    Rgb::new(pixel[0], pixel[1], pixel[2])
-                }
-            })
-        };
-        read().unwrap_or(Rgb::new(0, 0, 0))
+        Reader::new(self).rgb(x, y)
     }
 
     /// Luma of a pixel: the Y sample, or computed from RGB.
     #[must_use]
     pub fn luma_at(&self, x: u32, y: u32) -> u8 {
-        let (column, line) = (x as usize, y as usize);
-        let width = self.size.width as usize;
-        let read = |stride: usize, step: usize| {
-            let line = self.data.get(line * stride..)?.get(..stride)?;
-            line.get(column * step).copied()
-        };
-        match self.layout {
-            Layout::Yuyv => read(width * 2, 2).unwrap_or(16),
-            Layout::Nv12 => read(width, 1).unwrap_or(16),
-            Layout::Rgb24 => self.rgb_at(x, y).to_yuv().y,
-        }
+        Reader::new(self).luma(x, y)
     }
 
-    /// The whole picture as R, G, B bytes. Exact for RGB24; for the others limited range and
-    /// the matrix that was set, each pixel with the chroma sample that covers it (no interpolation).
+    /// The whole picture as R, G, B bytes. Exact for RGB24; for Y'CbCr limited range and the
+    /// matrix that was set. Each pixel has the samples of the cell that covers it (no
+    /// interpolation).
     #[must_use]
     pub fn to_rgb(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.luma_bytes() * 3);
-        let width = self.size.width as usize;
-        match self.layout {
-            Layout::Rgb24 => out.extend_from_slice(&self.data),
-            Layout::Yuyv => {
-                for pair in self.data.chunks_exact(4) {
-                    out.extend(
-                        Yuv::new(pair[0], pair[1], pair[3])
-                            .to_rgb_by(self.matrix)
-                            .bytes(),
-                    );
-                    out.extend(
-                        Yuv::new(pair[2], pair[1], pair[3])
-                            .to_rgb_by(self.matrix)
-                            .bytes(),
-                    );
-                }
-            }
-            Layout::Nv12 => {
-                let chroma = self.component(1).chunks_exact(width);
-                let luma = self.component(0).chunks_exact(width * 2);
-                for (two_lines, chroma_line) in luma.zip(chroma) {
-                    for line in two_lines.chunks_exact(width) {
-                        for (y, uv) in line.chunks_exact(2).zip(chroma_line.chunks_exact(2)) {
-                            out.extend(Yuv::new(y[0], uv[0], uv[1]).to_rgb_by(self.matrix).bytes());
-                            out.extend(Yuv::new(y[1], uv[0], uv[1]).to_rgb_by(self.matrix).bytes());
-                        }
-                    }
-                }
+        if *self.format == pixfmt::RGB24 {
+            return self.data.clone();
+        }
+        let (width, height) = (self.size.width, self.size.height);
+        let mut out = Vec::with_capacity(bytes(&pixfmt::RGB24, self.size));
+        let reader = Reader::new(self);
+        for y in 0..height {
+            for x in 0..width {
+                out.extend(reader.rgb(x, y).bytes());
             }
         }
         out

@@ -14,7 +14,7 @@ use parse::{
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use vb3_v4l2::{FourCc, Fraction};
+use vb3_v4l2::{FourCc, Fraction, pixfmt};
 
 /// Most devices of one run, and one more than the highest `node=videoN`.
 pub const MAX_DEVICES: u32 = 64;
@@ -199,8 +199,7 @@ const fn help(name: &'static str, values: &'static str, meaning: &'static str) -
 
 const SIZES: &str = "WIDTHxHEIGHT, even numbers from 2x2 to 4096x2304";
 const RATES: &str = "N or N/D frames per second, from 1 to 120";
-const FORMATS: &str = "YUYV, NV12, RGB24, NV12M (multi-planar devices only) or YUV420 (codecs and \
-                       converters only)";
+const FORMATS: &str = pixfmt::NAMES;
 const SWITCH: &str = "on or off";
 const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png";
 

@@ -229,11 +229,8 @@ impl Surface<'_> {
     pub(crate) fn rect_bytes(self, rect: Rect) -> Option<usize> {
         let pixel = pixfmt::lookup(self.0.fourcc)?;
         let mut sum = 0_usize;
-        for (index, component) in pixel.components.iter().enumerate() {
-            // CAST: widening, on every target there is.
-            let line = pixel.line_bytes(index, rect.width)? as usize;
-            let lines = rect.height.div_ceil(component.vertical_step.max(1)) as usize;
-            sum = sum.checked_add(line.checked_mul(lines)?)?;
+        for index in 0..pixel.components.len() {
+            sum = sum.checked_add(pixel.component_bytes(index, rect.width, rect.height)?)?;
         }
         Some(sum)
     }
@@ -309,13 +306,12 @@ impl Surface<'_> {
         let mut packed = 0_usize;
         for index in 0..pixel.components.len() {
             let part = self.part(pixel, buffer, flow, index)?;
-            let step = pixel.components.get(index).map_or(1, |c| c.vertical_step);
             let bytes = |columns| pixel.line_bytes(index, columns).ok_or(Trouble::TooSmall);
             // CAST: widening, on every target there is.
             let line = bytes(rect.width)? as usize;
             let from_left = u64::from(bytes(left)?);
-            let lines = rect.height.div_ceil(step.max(1));
-            let first = u64::from(top / step.max(1));
+            let lines = pixel.lines(index, rect.height);
+            let first = u64::from(pixel.lines(index, top));
             let inside = left
                 .checked_add(rect.width)
                 .is_some_and(|x| x <= self.0.width)

@@ -104,7 +104,7 @@ impl Format {
             height,
             fourcc: pixel.fourcc,
             field: FIELD_NONE,
-            color: Colorimetry::for_model(pixel.model),
+            color: Colorimetry::for_model(pixel.model()),
             planes: [PlaneLayout::default(); MAX_PLANES],
             num_planes: pixel.memory_planes.min(MAX_PLANES),
         };
@@ -144,8 +144,8 @@ impl Format {
             .iter()
             .find(|p| p.fourcc == wanted.fourcc)
             .or_else(|| formats.first())?;
-        let width = sizes.nearest_width(wanted.width, pixel.align.0);
-        let height = sizes.nearest_height(wanted.height, pixel.align.1);
+        let width = sizes.nearest_width(wanted.width, pixel.align().0);
+        let height = sizes.nearest_height(wanted.height, pixel.align().1);
         let mut format = Self::new(pixel, width, height)?;
         for (index, plane) in format
             .planes
@@ -162,7 +162,7 @@ impl Format {
             *plane = pixel.plane_layout(index, width, height, line, MAX_BYTESPERLINE)?;
         }
         if keep_color {
-            format.color = wanted.color.sanitized(pixel.model);
+            format.color = wanted.color.sanitized(pixel.model());
         }
         Some(format)
     }

@@ -1,28 +1,18 @@
 //! Pixel formats: names, planes and how many bytes a picture takes.
 
+mod table;
+
 use crate::PlaneLayout;
 use core::fmt;
+use table::TWINS;
+
+pub use table::*;
 
 /// A pixel format's four-character code (`V4L2_PIX_FMT_*`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FourCc(pub u32);
 
 impl FourCc {
-    /// Packed YUV 4:2:2, `V4L2_PIX_FMT_YUYV`.
-    pub const YUYV: Self = Self::new(*b"YUYV");
-    /// Y plane, then interleaved UV at half resolution, in one memory plane.
-    pub const NV12: Self = Self::new(*b"NV12");
-    /// 24-bit R, G, B.
-    pub const RGB24: Self = Self::new(*b"RGB3");
-    /// NV12 in two memory planes.
-    pub const NV12M: Self = Self::new(*b"NM12");
-    /// Y plane, then U and V at half resolution, in one memory plane.
-    pub const YUV420: Self = Self::new(*b"YU12");
-    /// H.264 byte stream with start codes.
-    pub const H264: Self = Self::new(*b"H264");
-    /// One JPEG picture.
-    pub const JPEG: Self = Self::new(*b"JPEG");
-
     /// Packs four characters.
     #[must_use]
     pub const fn new(code: [u8; 4]) -> Self {
@@ -63,132 +53,116 @@ pub enum ColorModel {
     Rgb,
 }
 
-/// One plane of samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Component {
-    /// Bytes of one line per `horizontal_step` pixels of the picture's width.
-    pub bytes_per_pixel: u32,
-    /// Columns of the picture for one column of this plane.
-    pub horizontal_step: u32,
-    /// Lines of the picture for one line of this plane.
-    pub vertical_step: u32,
+/// What one number of a picture says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sample {
+    /// Luma.
+    Y,
+    /// Blue-difference chroma.
+    U,
+    /// Red-difference chroma.
+    V,
+    /// Red.
+    R,
+    /// Green.
+    G,
+    /// Blue.
+    B,
+    /// Nothing: 255 where a device writes it.
+    X,
 }
 
-/// What there is to know of a pixel format.
+/// One plane of samples: rows of equal cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Component {
+    /// The samples of a cell in memory order, line by line.
+    pub cell: &'static [&'static [Sample]],
+    /// Columns of the picture that a cell covers: 1 or 2.
+    pub across: u32,
+    /// Lines of the picture that a cell covers: 1 or 2.
+    pub down: u32,
+}
+
+impl Component {
+    /// Samples in a line of a cell.
+    const fn width(&self) -> u32 {
+        // CAST: a handful.
+        match self.cell.first() {
+            Some(line) => line.len() as u32,
+            None => 0,
+        }
+    }
+
+    /// Whether a cell has such a sample.
+    #[must_use]
+    pub fn has(&self, sample: Sample) -> bool {
+        self.cell.iter().any(|line| line.contains(&sample))
+    }
+}
+
+/// What there is to know of a pixel format: a row of [`TABLE`], from which sizes and strides,
+/// painting, conversion and recording derive.
+#[derive(Clone, Copy)]
 pub struct PixelFormat {
+    /// Its name without `V4L2_PIX_FMT_`.
+    pub name: &'static str,
     /// Its code.
     pub fourcc: FourCc,
     /// What ENUM_FMT says.
     pub description: &'static str,
-    /// Luma and chroma, or primaries.
-    pub model: ColorModel,
+    /// ffmpeg's name of it (`-pix_fmt`), where ffmpeg can write it.
+    pub ffmpeg: Option<&'static str>,
+    /// Bits of a sample: 8, or more in the upper bits of 16, little endian.
+    pub bits: u32,
     /// Planes of memory: 1, or one per component.
     pub memory_planes: usize,
     /// Planes of samples, in memory order; none of a compressed format.
     pub components: &'static [Component],
-    /// Width and height are multiples of these.
-    pub align: (u32, u32),
 }
 
-const NV12_COMPONENTS: &[Component] = &[
-    Component {
-        bytes_per_pixel: 1,
-        horizontal_step: 1,
-        vertical_step: 1,
-    },
-    Component {
-        bytes_per_pixel: 1,
-        horizontal_step: 1,
-        vertical_step: 2,
-    },
-];
-
-const CHROMA_QUARTER: Component = Component {
-    bytes_per_pixel: 1,
-    horizontal_step: 2,
-    vertical_step: 2,
-};
-
-/// A stream of bytes that a codec makes or takes.
-const fn compressed(fourcc: FourCc, description: &'static str) -> PixelFormat {
-    PixelFormat {
-        fourcc,
-        description,
-        model: ColorModel::Yuv,
-        memory_planes: 1,
-        components: &[],
-        align: (2, 2),
+impl PartialEq for PixelFormat {
+    fn eq(&self, other: &Self) -> bool {
+        self.fourcc == other.fourcc
     }
 }
 
-/// All formats known here.
-pub static TABLE: &[PixelFormat] = &[
-    PixelFormat {
-        fourcc: FourCc::YUYV,
-        description: "YUYV 4:2:2",
-        model: ColorModel::Yuv,
-        memory_planes: 1,
-        components: &[Component {
-            bytes_per_pixel: 2,
-            horizontal_step: 1,
-            vertical_step: 1,
-        }],
-        align: (2, 1),
-    },
-    PixelFormat {
-        fourcc: FourCc::NV12,
-        // The words kernels used before 6.2: every v4l2-compliance accepts these.
-        description: "Y/CbCr 4:2:0",
-        model: ColorModel::Yuv,
-        memory_planes: 1,
-        components: NV12_COMPONENTS,
-        align: (2, 2),
-    },
-    PixelFormat {
-        fourcc: FourCc::RGB24,
-        description: "24-bit RGB 8-8-8",
-        model: ColorModel::Rgb,
-        memory_planes: 1,
-        components: &[Component {
-            bytes_per_pixel: 3,
-            horizontal_step: 1,
-            vertical_step: 1,
-        }],
-        align: (1, 1),
-    },
-    PixelFormat {
-        fourcc: FourCc::NV12M,
-        description: "Y/CbCr 4:2:0 (N-C)",
-        model: ColorModel::Yuv,
-        memory_planes: 2,
-        components: NV12_COMPONENTS,
-        align: (2, 2),
-    },
-    PixelFormat {
-        fourcc: FourCc::YUV420,
-        description: "Planar YUV 4:2:0",
-        model: ColorModel::Yuv,
-        memory_planes: 1,
-        components: &[
-            Component {
-                bytes_per_pixel: 1,
-                horizontal_step: 1,
-                vertical_step: 1,
-            },
-            CHROMA_QUARTER,
-            CHROMA_QUARTER,
-        ],
-        align: (2, 2),
-    },
-    compressed(FourCc::H264, "H.264"),
-    compressed(FourCc::JPEG, "JFIF JPEG"),
-];
+impl Eq for PixelFormat {}
+
+impl core::hash::Hash for PixelFormat {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.fourcc.hash(state);
+    }
+}
+
+impl fmt::Debug for PixelFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl fmt::Display for PixelFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
 
 /// Finds a format by its code.
 #[must_use]
 pub fn lookup(fourcc: FourCc) -> Option<&'static PixelFormat> {
-    TABLE.iter().find(|format| format.fourcc == fourcc)
+    let found = TABLE.iter().find(|format| format.fourcc == fourcc);
+    found.copied()
+}
+
+/// Finds a format by its name or its code, in either case.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static PixelFormat> {
+    let found = TABLE.iter().find(|format| {
+        let code = format.fourcc.to_string();
+        [format.name, &code]
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+    });
+    found.copied()
 }
 
 /// Where one plane of samples lies.
@@ -213,12 +187,80 @@ impl PixelFormat {
         self.components.is_empty()
     }
 
+    /// Whether it holds luma (and chroma) or primaries.
+    #[must_use]
+    pub fn model(&self) -> ColorModel {
+        if self.components.iter().any(|plane| plane.has(Sample::R)) {
+            ColorModel::Rgb
+        } else {
+            ColorModel::Yuv
+        }
+    }
+
+    /// Whether some plane has such a sample.
+    #[must_use]
+    pub fn has(&self, sample: Sample) -> bool {
+        self.components.iter().any(|plane| plane.has(sample))
+    }
+
+    /// The format of the same samples in one memory plane: itself, or its twin.
+    #[must_use]
+    pub fn in_one_plane(&'static self) -> &'static Self {
+        let twin = TWINS.iter().find(|(fourcc, _)| *fourcc == self.fourcc);
+        twin.map_or(self, |(_, single)| *single)
+    }
+
+    /// Width and height are multiples of these.
+    #[must_use]
+    pub fn align(&self) -> (u32, u32) {
+        if self.is_compressed() {
+            return (2, 2);
+        }
+        let cells = self.components.iter();
+        cells.fold((1, 1), |(x, y), cell| {
+            (x.max(cell.across), y.max(cell.down))
+        })
+    }
+
+    /// Bytes of a sample.
+    #[must_use]
+    pub const fn sample_bytes(&self) -> u32 {
+        self.bits.div_ceil(8)
+    }
+
+    /// Bytes of a line of a cell of component `index`; 0 if there is no such component.
+    #[must_use]
+    pub fn cell_bytes(&self, index: usize) -> u32 {
+        let component = self.components.get(index);
+        component.map_or(0, |component| component.width() * self.sample_bytes())
+    }
+
     /// Bytes of a line of component `index` without padding; `None` on overflow.
     #[must_use]
     pub fn line_bytes(&self, index: usize, width: u32) -> Option<u32> {
         let component = self.components.get(index)?;
-        let columns = width.div_ceil(component.horizontal_step.max(1));
-        columns.checked_mul(component.bytes_per_pixel)
+        let cells = width.div_ceil(component.across.max(1));
+        cells.checked_mul(self.cell_bytes(index))
+    }
+
+    /// Lines of component `index`; 0 if there is no such component.
+    #[must_use]
+    pub fn lines(&self, index: usize, height: u32) -> u32 {
+        let Some(component) = self.components.get(index) else {
+            return 0;
+        };
+        // CAST: at most 2.
+        let lines = component.cell.len() as u32;
+        height.div_ceil(component.down.max(1)).saturating_mul(lines)
+    }
+
+    /// Bytes of component `index` without padding; `None` if there is no such component, or on
+    /// overflow.
+    #[must_use]
+    pub fn component_bytes(&self, index: usize, width: u32, height: u32) -> Option<usize> {
+        let line = u64::from(self.line_bytes(index, width)?);
+        let bytes = line.checked_mul(u64::from(self.lines(index, height)))?;
+        usize::try_from(bytes).ok()
     }
 
     /// Layout of the plane of a compressed format: no lines, and as many bytes as `wanted`, from
@@ -263,16 +305,17 @@ impl PixelFormat {
         let longest = max_bytesperline - max_bytesperline % align;
         let wanted = bytesperline.min(longest).checked_next_multiple_of(align)?;
         let line = wanted.min(longest).max(shortest);
-        let here: &[Component] = if self.memory_planes == 1 {
-            self.components
+        let here = if self.memory_planes == 1 {
+            0..self.components.len()
         } else {
-            core::slice::from_ref(self.components.get(index)?)
+            index..index + 1
         };
         let mut size = 0u32;
         for component in here {
-            let lines = height.div_ceil(component.vertical_step.max(1));
-            let line = self.component_line(component, line);
-            size = size.checked_add(line.checked_mul(lines)?)?;
+            let bytes = self
+                .component_line(component, line)
+                .checked_mul(self.lines(component, height))?;
+            size = size.checked_add(bytes)?;
         }
         Some(PlaneLayout {
             bytesperline: line,
@@ -290,13 +333,12 @@ impl PixelFormat {
         height: u32,
         layouts: &[PlaneLayout],
     ) -> Option<ComponentLayout> {
-        let component = self.components.get(index)?;
         let memory_plane = if self.memory_planes == 1 { 0 } else { index };
         let layout = layouts.get(memory_plane)?;
         let mut offset = 0u64;
         if self.memory_planes == 1 {
-            for before in self.components.get(..index)? {
-                let lines = u64::from(height.div_ceil(before.vertical_step.max(1)));
+            for before in 0..index {
+                let lines = u64::from(self.lines(before, height));
                 let line = self.component_line(before, layout.bytesperline);
                 let bytes = lines.checked_mul(u64::from(line))?;
                 offset = offset.checked_add(bytes)?;
@@ -305,29 +347,38 @@ impl PixelFormat {
         Some(ComponentLayout {
             memory_plane,
             offset,
-            bytesperline: self.component_line(component, layout.bytesperline),
-            lines: height.div_ceil(component.vertical_step.max(1)),
             line_bytes: self.line_bytes(index, width)?,
+            bytesperline: self.component_line(index, layout.bytesperline),
+            lines: self.lines(index, height),
         })
     }
 
-    /// Bytes from one line of a component to the next, where those of the first component's lines
-    /// in its memory plane are known.
-    const fn component_line(&self, component: &Component, bytesperline: u32) -> u32 {
-        if self.memory_planes == 1 && component.horizontal_step > 1 {
-            bytesperline / component.horizontal_step
-        } else {
-            bytesperline
+    /// Bytes from one line of component `index` to the next, where `bytesperline` is that of the
+    /// first component in the same memory plane.
+    #[must_use]
+    pub fn component_line(&self, index: usize, bytesperline: u32) -> u32 {
+        let (Some(first), Some(here)) = (self.components.first(), self.components.get(index))
+        else {
+            return bytesperline;
+        };
+        if self.memory_planes != 1 || index == 0 {
+            return bytesperline;
         }
+        // As many cells as the first has, where they cover as many pixels.
+        let (upper, lower) = (here.width() * first.across, first.width() * here.across);
+        let line = u64::from(bytesperline) * u64::from(upper) / u64::from(lower.max(1));
+        u32::try_from(line).unwrap_or(u32::MAX)
     }
 
+    /// What lines are rounded up to: whole cells, and as many as the picture's width is a multiple
+    /// of. Pixels of three bytes may end anywhere.
     fn line_alignment(&self, index: usize) -> u32 {
-        if self.align.0 <= 1 {
-            // Pixels that stand alone may end anywhere.
+        let Some(component) = self.components.get(index) else {
             return 1;
-        }
-        let bytes = self.components.get(index).map_or(1, |c| c.bytes_per_pixel);
-        bytes.saturating_mul(self.align.0).max(1)
+        };
+        let cells = self.align().0 / component.across.max(1);
+        let bytes = self.cell_bytes(index).saturating_mul(cells.max(1));
+        if bytes.is_power_of_two() { bytes } else { 1 }
     }
 }
 

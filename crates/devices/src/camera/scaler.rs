@@ -1,7 +1,7 @@
 //! The scaler behind a camera's sensor: takes a part of what the sensor sees, and writes it in
 //! another size into a part of the buffer. fimc's other half.
 
-use crate::convert::{Color, ConvertError, Converter, Job, PixelLayout, Range, View, ViewMut};
+use crate::convert::{self, Color, ConvertError, Converter, Job, Range, View, ViewMut};
 use crate::mode::Mode;
 use crate::picture::{Frame, Size};
 use crate::select::{fit, settable};
@@ -93,7 +93,7 @@ impl Scaler {
         bus: &mut dyn Bus<C>,
     ) -> Result<[u64; MAX_PLANES], Trouble> {
         let surface = Surface(&mode.format);
-        let layout = PixelLayout::from(frame.layout());
+        let format = frame.format();
         let bytes = surface.rect_bytes(self.compose).ok_or(Trouble::TooSmall)?;
         self.target.resize(bytes, 0);
         let color = Color {
@@ -110,9 +110,9 @@ impl Scaler {
             },
             ..Job::whole(frame.size(), to, color)
         };
-        let line = |size| layout.plane(size, 0).map_or(0, |(line, _)| line);
-        let view = View::contiguous(layout, frame.size(), frame.bytes(), line(frame.size()));
-        let made = ViewMut::contiguous(layout, to, &mut self.target, line(to));
+        let line = |size| convert::plane(format, size, 0).map_or(0, |(line, _)| line);
+        let view = View::contiguous(format, frame.size(), frame.bytes(), line(frame.size()));
+        let made = ViewMut::contiguous(format, to, &mut self.target, line(to));
         let done = view.and_then(|view| self.engine.run(&job, &view, &mut made?));
         done.map_err(|_: ConvertError| Trouble::Fault)?;
         surface.write_rect(buffer, self.compose, bus, &self.target)?;

@@ -1,9 +1,9 @@
 use super::*;
 use crate::bench::{Bench, FILLER};
-use crate::picture::{Frame, Layout, Size};
+use crate::picture::{Frame, Size};
 use crate::source::{Background, Picture, read_number, render};
 use vb3_queue::{Error, Invalid};
-use vb3_v4l2::FourCc;
+use vb3_v4l2::{FourCc, pixfmt};
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
@@ -28,7 +28,7 @@ fn bench(options: &str, buffers: u32) -> Bench<Camera<u32>> {
     )
 }
 
-fn wanted(layout: Layout, sequence: u32) -> Frame {
+fn wanted(layout: &'static PixelFormat, sequence: u32) -> Frame {
     render(
         layout,
         Size::nearest(16, 8),
@@ -63,7 +63,7 @@ fn frames_come_at_their_times_with_their_numbers() {
             info.planes[0].map(|plane| plane.payload_bytes),
             Some(16 * 8 * 2)
         );
-        assert!(*bench.plane(info.index, 0) == wanted(Layout::Yuyv, sequence).bytes());
+        assert!(*bench.plane(info.index, 0) == wanted(&pixfmt::YUYV, sequence).bytes());
     }
     let sync = |sequence| DriverEvent::FrameSync { sequence };
     assert_eq!(bench.events, [sync(0), sync(1)]);
@@ -134,7 +134,7 @@ fn a_free_camera_fills_every_buffer_and_drops_none() {
         for _ in 0..3 {
             let info = bench.take().expect("a frame");
             assert_eq!(info.timestamp_ns, START + round);
-            let frame = wanted(Layout::Yuyv, info.sequence);
+            let frame = wanted(&pixfmt::YUYV, info.sequence);
             assert!(*bench.plane(info.index, 0) == frame.bytes());
         }
     }
@@ -167,7 +167,7 @@ fn lines_go_where_bytesperline_says_and_padding_stays() {
             info.planes[0].map(|plane| plane.payload_bytes),
             Some(u64::from(padded) * 8)
         );
-        let layout = Layout::of(format.fourcc).expect("a known format");
+        let layout = pixfmt::lookup(format.fourcc).expect("a known format");
         let picture = wanted(layout, 0);
         let (line, padded) = (line as usize, padded as usize);
         let memory = bench.plane(0, 0).chunks(padded);
@@ -208,7 +208,7 @@ fn lines_are_multiples_of_the_stride_of_the_spec() {
 
 #[test]
 fn nv12_lies_in_one_plane_and_nv12m_in_two() {
-    let picture = wanted(Layout::Nv12, 0);
+    let picture = wanted(&pixfmt::NV12, 0);
     for padding in [0, 16] {
         for (spec, planes) in [
             ("camera,size=16x8,format=NV12", 1),
@@ -348,12 +348,21 @@ fn formats_depend_on_the_planes_a_device_speaks() {
             .map(|pixel| pixel.fourcc)
             .collect()
     };
-    assert_eq!(codes("camera"), [FourCc::YUYV, FourCc::NV12, FourCc::RGB24]);
-    let multi = codes("camera-mplane");
+    let raw = |format: &&&PixelFormat| !format.is_compressed();
+    let raw: Vec<_> = pixfmt::TABLE.iter().filter(raw).collect();
+    let single = raw.iter().filter(|format| format.memory_planes == 1);
     assert_eq!(
-        multi,
-        [FourCc::YUYV, FourCc::NV12, FourCc::RGB24, FourCc::NV12M]
+        codes("camera"),
+        single.map(|format| format.fourcc).collect::<Vec<_>>()
     );
+    assert_eq!(
+        codes("camera-mplane"),
+        raw.iter().map(|format| format.fourcc).collect::<Vec<_>>()
+    );
+    // A scaler has those that it can scale.
+    let scaled = ["YUYV", "NV12", "RGB24", "YUV420", "XBGR32"];
+    let scaled = scaled.map(|name| pixfmt::by_name(name).unwrap().fourcc);
+    assert_eq!(codes("capture-convert"), scaled);
     let camera = camera("camera");
     let format = camera.format(Flow::Capture);
     assert_eq!(
@@ -422,7 +431,7 @@ fn controls_reach_the_picture() {
         ..Picture::default()
     };
     let size = Size::nearest(16, 8);
-    let expected = render(Layout::Nv12, size, 0, Background::Ramp, &picture);
+    let expected = render(&pixfmt::NV12, size, 0, Background::Ramp, &picture);
     assert!(*bench.plane(0, 0) == expected.bytes());
     let specs = bench.device.controls();
     let frames = specs
@@ -506,7 +515,7 @@ fn the_number_is_in_the_memory_of_every_format() {
                 bench.queue(0);
                 bench.tick(START);
                 bench.take().expect("a frame");
-                let (layout, size) = (bench.device.mode.layout(), bench.device.mode.size());
+                let (layout, size) = (bench.device.mode.pixel(), bench.device.mode.size());
                 let bytes = bench.plane(0, 0).clone();
                 let frame = Frame::from_bytes(layout, size, bytes).expect("a whole picture");
                 let (number, bits) = read_number(&frame);

@@ -1,10 +1,12 @@
 //! What a picture costs, against a copy of the same bytes:
 //! `cargo test --release -p vb3-devices -- --ignored --nocapture convert::bench`.
 
-use super::{Color, Converter, Job, PixelLayout, Rotate, View, ViewMut};
+use super::plane;
+use super::{Color, Converter, Job, Rotate, View, ViewMut};
 use crate::picture::Size;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
+use vb3_v4l2::{PixelFormat, pixfmt};
 
 const ROUNDS: usize = 40;
 
@@ -22,21 +24,21 @@ fn median(mut work: impl FnMut()) -> f64 {
     times[ROUNDS / 2].as_secs_f64() * 1e3
 }
 
-fn bytes(layout: PixelLayout, size: Size) -> usize {
-    (0..layout.planes())
-        .filter_map(|index| layout.plane(size, index))
+fn bytes(layout: &'static PixelFormat, size: Size) -> usize {
+    (0..layout.components.len())
+        .filter_map(|index| plane(layout, size, index))
         .map(|(line, lines)| line * lines)
         .sum()
 }
 
-fn stride(layout: PixelLayout, size: Size) -> usize {
-    layout.plane(size, 0).expect("a plane").0
+fn stride(layout: &'static PixelFormat, size: Size) -> usize {
+    plane(layout, size, 0).expect("a plane").0
 }
 
 fn measure(
     name: &str,
-    (a, from): (PixelLayout, Size),
-    (b, to): (PixelLayout, Size),
+    (a, from): (&'static PixelFormat, Size),
+    (b, to): (&'static PixelFormat, Size),
     rotate: Rotate,
 ) {
     let source: Vec<u8> = (0..bytes(a, from)).map(|i| (i * 31 % 251) as u8).collect();
@@ -67,51 +69,65 @@ fn measure(
 #[test]
 #[ignore = "a measurement"]
 fn pictures() {
-    use PixelLayout::{Nv12, Rgb24, Xbgr32, Yuv420, Yuyv};
     let sizes = [(1280, 720), (1920, 1080)];
     let [hd, full] = sizes.map(|(w, h)| Size::new(w, h).expect("a size"));
     for size in [hd, full] {
         for (name, a, b) in [
-            ("NV12 copy", Nv12, Nv12),
-            ("I420 to NV12", Yuv420, Nv12),
-            ("NV12 to I420", Nv12, Yuv420),
-            ("NV12 to YUYV", Nv12, Yuyv),
-            ("I420 to YUYV", Yuv420, Yuyv),
-            ("YUYV to NV12", Yuyv, Nv12),
-            ("NV12 to RGB24", Nv12, Rgb24),
-            ("NV12 to XBGR32", Nv12, Xbgr32),
-            ("YUYV to RGB24", Yuyv, Rgb24),
-            ("RGB24 to NV12", Rgb24, Nv12),
+            ("NV12 copy", &pixfmt::NV12, &pixfmt::NV12),
+            ("I420 to NV12", &pixfmt::YUV420, &pixfmt::NV12),
+            ("NV12 to I420", &pixfmt::NV12, &pixfmt::YUV420),
+            ("NV12 to YUYV", &pixfmt::NV12, &pixfmt::YUYV),
+            ("I420 to YUYV", &pixfmt::YUV420, &pixfmt::YUYV),
+            ("YUYV to NV12", &pixfmt::YUYV, &pixfmt::NV12),
+            ("NV12 to RGB24", &pixfmt::NV12, &pixfmt::RGB24),
+            ("NV12 to XBGR32", &pixfmt::NV12, &pixfmt::XBGR32),
+            ("YUYV to RGB24", &pixfmt::YUYV, &pixfmt::RGB24),
+            ("RGB24 to NV12", &pixfmt::RGB24, &pixfmt::NV12),
         ] {
             measure(name, (a, size), (b, size), Rotate::None);
         }
         let turned = Size::new(size.height(), size.width()).expect("a size");
         measure(
             "NV12 turned by 180",
-            (Nv12, size),
-            (Nv12, size),
+            (&pixfmt::NV12, size),
+            (&pixfmt::NV12, size),
             Rotate::Half,
         );
         measure(
             "NV12 turned by 90",
-            (Nv12, size),
-            (Nv12, turned),
+            (&pixfmt::NV12, size),
+            (&pixfmt::NV12, turned),
             Rotate::Quarter,
         );
     }
-    measure("NV12 scaled", (Nv12, full), (Nv12, hd), Rotate::None);
-    measure("NV12 scaled up", (Nv12, hd), (Nv12, full), Rotate::None);
+    measure(
+        "NV12 scaled",
+        (&pixfmt::NV12, full),
+        (&pixfmt::NV12, hd),
+        Rotate::None,
+    );
+    measure(
+        "NV12 scaled up",
+        (&pixfmt::NV12, hd),
+        (&pixfmt::NV12, full),
+        Rotate::None,
+    );
     measure(
         "I420 scaled to NV12",
-        (Yuv420, full),
-        (Nv12, hd),
+        (&pixfmt::YUV420, full),
+        (&pixfmt::NV12, hd),
         Rotate::None,
     );
     measure(
         "NV12 scaled to RGB24",
-        (Nv12, full),
-        (Rgb24, hd),
+        (&pixfmt::NV12, full),
+        (&pixfmt::RGB24, hd),
         Rotate::None,
     );
-    measure("RGB24 scaled", (Rgb24, full), (Rgb24, hd), Rotate::None);
+    measure(
+        "RGB24 scaled",
+        (&pixfmt::RGB24, full),
+        (&pixfmt::RGB24, hd),
+        Rotate::None,
+    );
 }

@@ -1,14 +1,17 @@
 //! Why a picture cannot be converted.
 
 use crate::picture::Rect;
+use vb3_v4l2::FourCc;
 
 /// A refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConvertError {
-    /// A layout of `wanted` planes was given `found`.
+    /// Pictures of the format are not converted.
+    Format(FourCc),
+    /// A format of `wanted` planes was given `found`.
     Planes {
-        /// Planes of the layout.
+        /// Planes of the format.
         wanted: usize,
         /// Planes given.
         found: usize,
@@ -60,7 +63,8 @@ impl ConvertError {
         match self {
             Self::NoMemory { .. } => 12,
             Self::Refused(_) => 5,
-            Self::Planes { .. }
+            Self::Format(_)
+            | Self::Planes { .. }
             | Self::Stride { .. }
             | Self::Short { .. }
             | Self::Crop(_)
@@ -73,7 +77,8 @@ impl std::fmt::Display for ConvertError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let rect = |r: &Rect| format!("{}x{} at {},{}", r.width, r.height, r.x, r.y);
         match self {
-            Self::Planes { wanted, found } => write!(f, "{found} planes for a layout of {wanted}"),
+            Self::Format(format) => write!(f, "pictures of {format} are not converted"),
+            Self::Planes { wanted, found } => write!(f, "{found} planes for a format of {wanted}"),
             Self::Stride {
                 plane,
                 wanted,

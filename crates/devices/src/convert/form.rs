@@ -2,6 +2,8 @@
 
 use super::error::ConvertError;
 use crate::picture::Rect;
+use vb3_v4l2::PixelFormat;
+use vb3_v4l2::pixfmt::Sample::{B, G, R, U, V, X, Y};
 
 /// How a picture lies in memory on its way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +38,23 @@ impl Shape {
 }
 
 impl Form {
+    /// The form of a format's samples; `None` for one that is not converted.
+    pub(super) fn of(format: &PixelFormat) -> Option<Self> {
+        if format.bits != 8 {
+            return None;
+        }
+        let planes = format.components.iter();
+        let cells: Vec<_> = planes.map(|p| (p.across, p.down, p.cell)).collect();
+        Some(match cells.as_slice() {
+            [(1, 1, [[Y]]), (2, 2, [[U, V]])] => Self::Semi420,
+            [(1, 1, [[Y]]), (2, 2, [[U]]), (2, 2, [[V]])] => Self::Planar420,
+            [(2, 1, [[Y, U, Y, V]])] => Self::Yuyv,
+            [(1, 1, [[R, G, B]])] => Self::Rgb24,
+            [(1, 1, [[B, G, R, X]])] => Self::Xbgr32,
+            _ => return None,
+        })
+    }
+
     pub(super) const fn is_yuv(self) -> bool {
         !matches!(self, Self::Rgb24 | Self::Xbgr32)
     }

@@ -26,7 +26,8 @@ use crate::picture::{Rect, Size};
 pub use color::{Color, Range};
 pub use error::{ConvertError, Step};
 pub use turn::Rotate;
-pub use view::{PixelLayout, View, ViewMut};
+pub(crate) use view::plane;
+pub use view::{View, ViewMut, converts};
 
 use color::Colors;
 use form::{Buffer, Form, Picture, PictureMut};

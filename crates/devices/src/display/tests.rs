@@ -1,8 +1,8 @@
 use super::*;
 use crate::bench::Bench;
-use crate::picture::{Frame, Layout, Matrix, Size};
+use crate::picture::{Frame, Matrix, Size};
 use crate::source::{Background, Picture, read_number, render};
-use vb3_v4l2::{Colorimetry, FourCc};
+use vb3_v4l2::{Colorimetry, FourCc, pixfmt};
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
@@ -23,7 +23,7 @@ fn bench(options: &str, buffers: u32) -> Bench<Display<u32>> {
     )
 }
 
-fn picture(layout: Layout, number: u32) -> Frame {
+fn picture(layout: &'static PixelFormat, number: u32) -> Frame {
     render(
         layout,
         Size::nearest(16, 8),
@@ -35,7 +35,7 @@ fn picture(layout: Layout, number: u32) -> Frame {
 
 /// Queues a buffer with a picture in it.
 fn queue_picture(bench: &mut Bench<Display<u32>>, index: u32, number: u32) {
-    let frame = picture(Layout::Yuyv, number);
+    let frame = picture(&pixfmt::YUYV, number);
     bench.plane(index, 0).copy_from_slice(frame.bytes());
     bench.queue(index);
 }
@@ -67,7 +67,7 @@ fn pictures_are_shown_in_order_at_the_refresh() {
         assert_eq!(kept, Some(256), "the program's own");
     }
     let sums: Vec<u32> = (70..73)
-        .map(|n| picture(Layout::Yuyv, n).checksum())
+        .map(|n| picture(&pixfmt::YUYV, n).checksum())
         .collect();
     assert_eq!(bench.device.sink().checksums(), sums);
     assert_eq!(bench.events.len(), 3);
@@ -111,10 +111,10 @@ fn a_free_display_shows_at_once() {
 #[test]
 fn lines_are_read_where_bytesperline_says() {
     for (spec, layout) in [
-        ("display,size=16x8,format=YUYV", Layout::Yuyv),
-        ("display,size=16x8,format=NV12", Layout::Nv12),
-        ("display,size=16x8,format=RGB24", Layout::Rgb24),
-        ("display-mplane,size=16x8,format=NV12M", Layout::Nv12),
+        ("display,size=16x8,format=YUYV", &pixfmt::YUYV),
+        ("display,size=16x8,format=NV12", &pixfmt::NV12),
+        ("display,size=16x8,format=RGB24", &pixfmt::RGB24),
+        ("display-mplane,size=16x8,format=NV12M", &pixfmt::NV12),
     ] {
         for padding in [0, 48] {
             let mut device = display(spec);
@@ -128,12 +128,17 @@ fn lines_are_read_where_bytesperline_says() {
                 .expect("a format it offered");
             let mut bench = Bench::new(device, 2);
             let mut frame = picture(layout, 5);
-            if layout != Layout::Rgb24 {
+            if layout != &pixfmt::RGB24 {
                 // What is taken for granted where nobody says anything.
                 frame.set_matrix(Matrix::Bt709);
             }
             let mut bytes = frame.bytes().iter();
-            let line = layout.component(frame.size(), 0).expect("a component").0;
+            let line = format.width * if layout == &pixfmt::RGB24 { 3 } else { 2 };
+            let line = if layout == &pixfmt::NV12 {
+                16
+            } else {
+                line as usize
+            };
             for (plane, layout) in format.layouts().iter().enumerate() {
                 let memory = bench.plane(0, plane as u32);
                 for row in memory.chunks_mut(layout.bytesperline as usize) {
@@ -220,7 +225,7 @@ fn every_picture_reaches_the_file_however_slow_it_is() {
         for index in 0..4 {
             if sent < 40 && bench.try_queue(index, &[640 * 480 * 2]).is_ok() {
                 let frame = render(
-                    Layout::Yuyv,
+                    &pixfmt::YUYV,
                     size,
                     sent,
                     Background::Grey,
@@ -254,7 +259,7 @@ fn every_picture_reaches_the_file_however_slow_it_is() {
     assert_eq!(shown, (0..40).collect::<Vec<u32>>());
     let file = std::fs::read(&path).expect("the recording");
     for (number, bytes) in (0..).zip(file.chunks(640 * 480 * 2)) {
-        let frame = Frame::from_bytes(Layout::Yuyv, size, bytes.to_vec()).expect("a picture");
+        let frame = Frame::from_bytes(&pixfmt::YUYV, size, bytes.to_vec()).expect("a picture");
         assert_eq!(read_number(&frame).0, number);
     }
 }
@@ -271,7 +276,21 @@ fn a_y4m_display_offers_what_y4m_holds() {
         .iter()
         .map(|pixel| pixel.fourcc)
         .collect();
-    assert_eq!(codes, [FourCc::YUYV, FourCc::NV12, FourCc::NV12M]);
+    // No R'G'B', no mosaic, nothing compressed.
+    assert_eq!(
+        codes,
+        [
+            FourCc::YUYV,
+            FourCc::NV12,
+            FourCc::NV12M,
+            FourCc::YUV420,
+            FourCc::UYVY,
+            FourCc::NV21,
+            FourCc::NV16,
+            FourCc::P010,
+            FourCc::GREY
+        ]
+    );
 }
 
 #[test]
@@ -414,7 +433,7 @@ fn data_begins_at_its_offset() {
         .set_format(Flow::Output, &format, false)
         .expect("a format it offered");
     let mut bench = Bench::new(device, 2);
-    let mut frame = picture(Layout::Yuyv, 9);
+    let mut frame = picture(&pixfmt::YUYV, 9);
     frame.set_matrix(Matrix::Bt709);
     bench.plane(0, 0)[64..].copy_from_slice(frame.bytes());
     bench

@@ -3,7 +3,7 @@
 
 use super::{Lane, LaneDriver, Meta};
 use crate::Failure;
-use crate::convert::{self, Color, ConvertError, Job, PixelLayout, Range, Rotate, View, ViewMut};
+use crate::convert::{self, Color, ConvertError, Job, Range, Rotate, View, ViewMut};
 use crate::device::Outside;
 use crate::mode::{SIZES, matrix_of};
 use crate::picture::Size;
@@ -62,8 +62,9 @@ impl<C> std::fmt::Debug for FrameConverter<C> {
 pub(crate) fn formats(spec: &DeviceSpec) -> Vec<&'static PixelFormat> {
     pixfmt::TABLE
         .iter()
+        .copied()
         .filter(|pixel| spec.mplane || pixel.memory_planes == 1)
-        .filter(|pixel| PixelLayout::of(pixel.fourcc).is_some())
+        .filter(|pixel| convert::converts(pixel))
         .collect()
 }
 
@@ -167,8 +168,8 @@ impl<C> FrameConverter<C> {
         bus: &mut dyn Bus<C>,
     ) -> Result<[u64; MAX_PLANES], Trouble> {
         let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
-        let layout_of = |format: &Format| PixelLayout::of(format.fourcc).ok_or(Trouble::TooSmall);
-        let (from_layout, to_layout) = (layout_of(from.0)?, layout_of(to.0)?);
+        let pixel_of = |format: &Format| pixfmt::lookup(format.fourcc).ok_or(Trouble::TooSmall);
+        let (from_pixel, to_pixel) = (pixel_of(from.0)?, pixel_of(to.0)?);
         let size_of = |rect: Rect| settable(rect).ok_or(Trouble::TooSmall);
         let (from_size, to_size) = (size_of(self.crop)?, size_of(self.compose)?);
         let job = Job {
@@ -178,7 +179,7 @@ impl<C> FrameConverter<C> {
             target_color: color_of(&to.0.color),
             ..Job::whole(from_size, to_size, color_of(&from.0.color))
         };
-        let shapes = [(from_layout, from_size), (to_layout, to_size)];
+        let shapes = [(from_pixel, from_size), (to_pixel, to_size)];
         let sources = from.rect_spans(source, Flow::Output, self.crop)?;
         let targets = to.rect_spans(target, Flow::Capture, self.compose)?;
         if let (Some(sources), Some(targets)) = (sources, targets) {
@@ -192,16 +193,16 @@ impl<C> FrameConverter<C> {
         let bytes = to.rect_bytes(self.compose).ok_or(Trouble::TooSmall)?;
         self.target.resize(bytes, 0);
         let view = View::contiguous(
-            from_layout,
+            from_pixel,
             from_size,
             &self.source,
-            line_bytes((from_layout, from_size), 0),
+            line_bytes((from_pixel, from_size), 0),
         );
         let made = ViewMut::contiguous(
-            to_layout,
+            to_pixel,
             to_size,
             &mut self.target,
-            line_bytes((to_layout, to_size), 0),
+            line_bytes((to_pixel, to_size), 0),
         );
         let done = view.and_then(|view| self.engine.run(&job, &view, &mut made?));
         done.map_err(|_: ConvertError| Trouble::Fault)?;
@@ -217,7 +218,7 @@ fn in_place<C>(
     job: &Job,
     from: &[Span<'_, C>],
     to: &[Span<'_, C>],
-    [from_shape, to_shape]: [(PixelLayout, Size); 2],
+    [from_shape, to_shape]: [(&'static PixelFormat, Size); 2],
     bus: &mut dyn Bus<C>,
 ) -> Option<bool> {
     bus.in_place(from, to, &mut |from, to| {
@@ -233,8 +234,8 @@ fn in_place<C>(
 }
 
 /// Bytes of a line of a plane.
-fn line_bytes((layout, size): (PixelLayout, Size), plane: usize) -> usize {
-    layout.plane(size, plane).map_or(0, |(line, _)| line)
+fn line_bytes((format, size): (&PixelFormat, Size), plane: usize) -> usize {
+    convert::plane(format, size, plane).map_or(0, |(line, _)| line)
 }
 
 /// Rec. 709, what is said before a program says anything.

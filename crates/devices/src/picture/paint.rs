@@ -1,6 +1,9 @@
 //! Painting: rectangles and mirrors.
 
-use super::{Frame, Layout, Size, Yuv};
+use super::{Frame, Size, Yuv, places};
+use std::ops::Range;
+use vb3_v4l2::PixelFormat;
+use vb3_v4l2::pixfmt::Sample;
 
 /// A rectangle of whole 2x2 blocks; measures in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,42 +41,44 @@ impl Frame {
             return;
         };
         let rgb = color.to_rgb();
-        let (left, top) = (rect.x as usize, rect.y as usize);
-        let (width, height) = (rect.width as usize, rect.height as usize);
-        match self.layout {
-            Layout::Yuyv => {
-                let cell = [color.y, color.u, color.y, color.v];
-                self.fill_lines(0, (left * 2, width * 2), (top, height), &cell);
-            }
-            Layout::Rgb24 => {
-                let cell = [rgb.r, rgb.g, rgb.b];
-                self.fill_lines(0, (left * 3, width * 3), (top, height), &cell);
-            }
-            Layout::Nv12 => {
-                self.fill_lines(0, (left, width), (top, height), &[color.y]);
-                let cell = [color.u, color.v];
-                self.fill_lines(1, (left, width), (top / 2, height / 2), &cell);
+        let format = self.format;
+        let value = |sample| match sample {
+            Sample::Y => color.y,
+            Sample::U => color.u,
+            Sample::V => color.v,
+            Sample::R => rgb.r,
+            Sample::G => rgb.g,
+            Sample::B => rgb.b,
+            Sample::X => 255,
+        };
+        for (index, component) in format.components.iter().enumerate() {
+            let area = Area::new(format, index, rect);
+            for (line, samples) in component.cell.iter().enumerate() {
+                let mut cell = [0; CELL_MAX];
+                let bytes = area.cell_bytes.min(CELL_MAX);
+                let step = (bytes / samples.len().max(1)).max(1);
+                for (to, sample) in cell.chunks_exact_mut(step).zip(*samples) {
+                    // The upper 8 bits are the last byte.
+                    if let Some(upper) = to.last_mut() {
+                        *upper = value(*sample);
+                    }
+                }
+                let cell = cell.get(..bytes).unwrap_or_default();
+                self.fill_lines(index, &area, (line, component.cell.len()), cell);
             }
         }
     }
 
-    /// Fills `columns` (first byte, bytes) of `lines` (first, count) with copies of `cell`.
-    fn fill_lines(
-        &mut self,
-        component: usize,
-        columns: (usize, usize),
-        lines: (usize, usize),
-        cell: &[u8],
-    ) {
-        let Some((line_bytes, _)) = self.layout.component(self.size, component) else {
-            return;
-        };
-        let area = self.component_mut(component).chunks_exact_mut(line_bytes);
-        for line in area.skip(lines.0).take(lines.1) {
-            let Some(part) = line.get_mut(columns.0..columns.0 + columns.1) else {
+    /// Fills every `lines.1`th line of an area, from `lines.0` on, with copies of `cell`.
+    fn fill_lines(&mut self, component: usize, area: &Area, lines: (usize, usize), cell: &[u8]) {
+        let line_bytes = self.line_bytes(component).max(1);
+        let every = self.component_mut(component).chunks_exact_mut(line_bytes);
+        let every = every.skip(area.lines.start).take(area.lines.len());
+        for line in every.skip(lines.0).step_by(lines.1.max(1)) {
+            let Some(part) = line.get_mut(area.columns.clone()) else {
                 return;
             };
-            for to in part.chunks_exact_mut(cell.len()) {
+            for to in part.chunks_exact_mut(cell.len().max(1)) {
                 to.copy_from_slice(cell);
             }
         }
@@ -81,73 +86,145 @@ impl Frame {
 
     /// Copies a rectangle from a picture of the same shape; does nothing for another shape.
     pub fn restore(&mut self, from: &Self, rect: Rect) {
-        if (self.layout, self.size) != (from.layout, from.size) {
+        if (self.format, self.size) != (from.format, from.size) {
             return;
         }
         let Some(rect) = rect.inside(self.size) else {
             return;
         };
-        for index in 0..2 {
-            let Some((line_bytes, lines)) = self.layout.component(self.size, index) else {
-                break;
-            };
-            // Bytes of a line for one pixel, and lines of the picture for one line of this.
-            let (pixel, step) = (
-                line_bytes / self.size.width as usize,
-                self.size.height as usize / lines,
-            );
-            let columns = rect.x as usize * pixel..(rect.x + rect.width) as usize * pixel;
+        for index in 0..self.format.components.len() {
+            let area = Area::new(self.format, index, rect);
+            let line_bytes = self.line_bytes(index).max(1);
             let to = self.component_mut(index).chunks_exact_mut(line_bytes);
             let from = from.component(index).chunks_exact(line_bytes);
-            let (first, count) = (rect.y as usize / step, rect.height as usize / step);
-            for (to, from) in to.zip(from).skip(first).take(count) {
-                if let (Some(to), Some(from)) =
-                    (to.get_mut(columns.clone()), from.get(columns.clone()))
-                {
+            let lines = to.zip(from).skip(area.lines.start);
+            for (to, from) in lines.take(area.lines.len()) {
+                let columns = area.columns.clone();
+                if let (Some(to), Some(from)) = (to.get_mut(columns.clone()), from.get(columns)) {
                     to.copy_from_slice(from);
                 }
             }
         }
     }
 
-    /// Turns the picture over, left to right and upside down.
+    /// Turns the picture over, left to right and upside down. Cells of several lines (a sensor's
+    /// mosaic) change places whole.
     pub fn flip(&mut self, horizontal: bool, vertical: bool) {
-        let components = if self.layout == Layout::Nv12 { 2 } else { 1 };
-        for index in 0..components {
-            let Some((line_bytes, lines)) = self.layout.component(self.size, index) else {
-                return;
-            };
-            let layout = self.layout;
+        let format = self.format;
+        for (index, component) in format.components.iter().enumerate() {
+            let line_bytes = self.line_bytes(index).max(1);
+            let row = line_bytes * component.cell.len().max(1);
             let data = self.component_mut(index);
             if vertical {
-                let (upper, lower) = data.split_at_mut(lines / 2 * line_bytes);
-                let below = lower.chunks_exact_mut(line_bytes).rev();
-                for (a, b) in upper.chunks_exact_mut(line_bytes).zip(below) {
+                let rows = data.len() / row;
+                let (upper, lower) = data.split_at_mut(rows / 2 * row);
+                let below = lower.chunks_exact_mut(row).rev();
+                for (a, b) in upper.chunks_exact_mut(row).zip(below) {
                     a.swap_with_slice(b);
                 }
             }
             if horizontal {
-                for line in data.chunks_exact_mut(line_bytes) {
-                    mirror(line, layout, index);
+                let order: Vec<Vec<usize>> = (component.cell.iter())
+                    .map(|samples| mirrored(format, samples))
+                    .collect();
+                let mut before = Vec::new();
+                for (line, order) in data.chunks_exact_mut(line_bytes).zip(order.iter().cycle()) {
+                    before.clear();
+                    before.extend_from_slice(line);
+                    let cells = before.chunks_exact(order.len().max(1)).rev();
+                    for (to, from) in line.chunks_exact_mut(order.len().max(1)).zip(cells) {
+                        for (to, at) in to.iter_mut().zip(order) {
+                            *to = from.get(*at).copied().unwrap_or_default();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the samples of another picture of the same size, RGB24 or YUYV: for formats whose
+    /// cells have as many lines as they cover, which is all that ffmpeg does not write.
+    pub(crate) fn take_samples(&mut self, from: &Self) {
+        let format = self.format;
+        let Some(source) = from.format.components.first() else {
+            return;
+        };
+        // CAST: widening, on every target there is.
+        let pixel = (from.format.cell_bytes(0) / source.across.max(1)) as usize;
+        let place = |sample| {
+            let found = places(from.format, source, sample);
+            found.first().map_or(0, |(_, byte)| *byte)
+        };
+        for (index, component) in format.components.iter().enumerate() {
+            let across = component.across as usize;
+            // The byte behind that of a cell's first pixel, for each sample.
+            let offsets = component.cell.iter().map(|samples| {
+                let column = |at: usize, sample| match sample {
+                    // Of the cell, whichever pixel it is read at.
+                    Sample::U | Sample::V => 0,
+                    _ => at * across / samples.len(),
+                };
+                let samples = samples.iter().enumerate();
+                samples
+                    .map(|(at, sample)| column(at, *sample) * pixel + place(*sample))
+                    .collect::<Vec<usize>>()
+            });
+            let offsets: Vec<Vec<usize>> = offsets.collect();
+            let lines = self.line_bytes(index).max(1);
+            let lines = self.component_mut(index).chunks_exact_mut(lines);
+            let sources = from.component(0).chunks_exact(from.line_bytes(0).max(1));
+            for ((to, source), offsets) in lines.zip(sources).zip(offsets.iter().cycle()) {
+                let cells = to.chunks_exact_mut(offsets.len().max(1));
+                for (cell, start) in cells.zip((0..).step_by((across * pixel).max(1))) {
+                    for (to, offset) in cell.iter_mut().zip(offsets) {
+                        *to = source.get(start + offset).copied().unwrap_or_default();
+                    }
                 }
             }
         }
     }
 }
 
-fn mirror(line: &mut [u8], layout: Layout, component: usize) {
-    let cell = match (layout, component) {
-        (Layout::Yuyv, _) => 4,
-        (Layout::Rgb24, _) => 3,
-        (Layout::Nv12, 0) => 1,
-        (Layout::Nv12, _) => 2,
-    };
-    // The whole line backwards, then each cell forwards again.
-    line.reverse();
-    for bytes in line.chunks_exact_mut(cell) {
-        bytes.reverse();
-        if layout == Layout::Yuyv {
-            bytes.swap(0, 2);
+/// Most bytes of a line of a cell.
+const CELL_MAX: usize = 8;
+
+/// What a rectangle is in a component: bytes of its lines, and lines.
+struct Area {
+    columns: Range<usize>,
+    lines: Range<usize>,
+    cell_bytes: usize,
+}
+
+impl Area {
+    fn new(format: &PixelFormat, index: usize, rect: Rect) -> Self {
+        // CAST: widening, on every target there is.
+        let column = |x| format.line_bytes(index, x).unwrap_or_default() as usize;
+        let line = |y| format.lines(index, y) as usize;
+        Self {
+            columns: column(rect.x)..column(rect.x + rect.width),
+            lines: line(rect.y)..line(rect.y + rect.height),
+            cell_bytes: format.cell_bytes(index) as usize,
         }
     }
+}
+
+/// For each byte of a line of a cell, the one that takes its place when columns are mirrored:
+/// where each column has a sample of its own, they change places.
+fn mirrored(format: &PixelFormat, samples: &[Sample]) -> Vec<usize> {
+    // CAST: widening, on every target there is.
+    let step = format.sample_bytes() as usize;
+    let place = |at: usize, sample: Sample| {
+        let alike = |index: &usize| samples.get(*index) == Some(&sample);
+        let before = (0..at).filter(alike).count();
+        (0..samples.len())
+            .rev()
+            .filter(alike)
+            .nth(before)
+            .unwrap_or(at)
+    };
+    let order = samples
+        .iter()
+        .enumerate()
+        .map(|(at, sample)| place(at, *sample));
+    order.flat_map(|at| at * step..(at + 1) * step).collect()
 }

@@ -1,10 +1,23 @@
 use super::*;
+use crate::source::{Background, Picture, read_number, render};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use vb3_v4l2::pixfmt::Sample;
 
-const LAYOUTS: [Layout; 3] = [Layout::Yuyv, Layout::Nv12, Layout::Rgb24];
+/// Every format that has samples, in one memory plane.
+fn formats() -> impl Iterator<Item = &'static PixelFormat> {
+    let single = |format: &&PixelFormat| !format.is_compressed() && format.memory_planes == 1;
+    pixfmt::TABLE.iter().copied().filter(single)
+}
+
+/// Whether cells are those of a sensor.
+fn is_mosaic(format: &PixelFormat) -> bool {
+    format.components.iter().any(|plane| plane.cell.len() > 1)
+}
 
 /// A picture in which no two neighbouring bytes are alike.
-fn scrambled(layout: Layout, size: Size) -> Frame {
-    let bytes = (0..layout.bytes(size))
+fn scrambled(layout: &'static PixelFormat, size: Size) -> Frame {
+    let bytes = (0..crate::picture::bytes(layout, size))
         .map(|i| (i * 37 % 251) as u8)
         .collect();
     Frame::from_bytes(layout, size, bytes).expect("as many bytes as the picture has")
@@ -47,7 +60,7 @@ fn colors_match_the_reference_within_one() {
 #[test]
 fn whole_pictures_and_single_pixels_convert_alike() {
     let size = Size::nearest(6, 4);
-    for layout in LAYOUTS {
+    for layout in formats() {
         let frame = scrambled(layout, size);
         let mut one_by_one = Vec::new();
         for y in 0..4 {
@@ -58,7 +71,7 @@ fn whole_pictures_and_single_pixels_convert_alike() {
         assert_eq!(frame.to_rgb(), one_by_one, "{layout:?}");
     }
     let frame = Frame::from_bytes(
-        Layout::Yuyv,
+        &pixfmt::YUYV,
         Size::nearest(2, 2),
         vec![81, 90, 145, 240, 0, 0, 0, 0],
     )
@@ -78,7 +91,7 @@ fn filling_touches_the_rectangle_and_nothing_else() {
         width: 4,
         height: 2,
     };
-    for layout in LAYOUTS {
+    for layout in formats() {
         let mut frame = Frame::new(layout, size);
         frame.fill(
             Rect {
@@ -98,7 +111,12 @@ fn filling_touches_the_rectangle_and_nothing_else() {
                 } else {
                     Yuv::grey(16)
                 };
-                assert_eq!(frame.rgb_at(x, y), color.to_rgb(), "{layout:?} at {x},{y}");
+                let seen = if layout.has(Sample::U) || layout.has(Sample::R) {
+                    color
+                } else {
+                    Yuv::grey(color.y)
+                };
+                assert_eq!(frame.rgb_at(x, y), seen.to_rgb(), "{layout:?} at {x},{y}");
             }
         }
         let before = frame.clone();
@@ -136,7 +154,7 @@ fn restoring_brings_back_one_rectangle() {
         width: 4,
         height: 4,
     };
-    for layout in LAYOUTS {
+    for layout in formats() {
         let original = scrambled(layout, size);
         let mut frame = original.clone();
         frame.fill(rect, Yuv::grey(235));
@@ -149,7 +167,7 @@ fn restoring_brings_back_one_rectangle() {
 #[test]
 fn flips_put_every_pixel_where_it_belongs() {
     let size = Size::nearest(8, 4);
-    for layout in LAYOUTS {
+    for layout in formats().filter(|format| !is_mosaic(format)) {
         let original = scrambled(layout, size);
         for (horizontal, vertical) in [(true, false), (false, true), (true, true)] {
             let mut frame = original.clone();
@@ -174,10 +192,13 @@ fn flips_put_every_pixel_where_it_belongs() {
 #[test]
 fn wrong_numbers_of_bytes_are_no_picture() {
     let size = Size::nearest(4, 2);
-    for (layout, bytes) in [(Layout::Yuyv, 16), (Layout::Nv12, 12), (Layout::Rgb24, 24)] {
+    for (layout, bytes) in [
+        (&pixfmt::YUYV, 16),
+        (&pixfmt::NV12, 12),
+        (&pixfmt::RGB24, 24),
+    ] {
         assert!(Frame::from_bytes(layout, size, vec![0; bytes]).is_some());
         assert!(Frame::from_bytes(layout, size, vec![0; bytes + 1]).is_none());
-        assert_eq!(layout.component(size, 2), None);
     }
 }
 
@@ -195,7 +216,7 @@ fn high_definition_has_its_own_matrix() {
         for (is, should) in got.into_iter().zip(wanted) {
             assert!(is.abs_diff(should) <= 2, "{color:?}: {got:?}");
         }
-        let mut frame = Frame::new(Layout::Nv12, Size::nearest(2, 2));
+        let mut frame = Frame::new(&pixfmt::NV12, Size::nearest(2, 2));
         let everywhere = Rect {
             x: 0,
             y: 0,
@@ -206,5 +227,112 @@ fn high_definition_has_its_own_matrix() {
         frame.set_matrix(Matrix::Bt709);
         assert_eq!(frame.to_rgb(), got.repeat(4));
         assert_eq!(frame.rgb_at(1, 1).bytes(), got);
+    }
+}
+
+/// Cells of a mosaic change places whole, so that each sample keeps its colour.
+#[test]
+fn flips_keep_the_order_of_a_mosaic() {
+    let size = Size::nearest(4, 4);
+    // Cells A B / C D, of lines 1 2 and 3 4.
+    let bytes = b"A1B1A2B2C1D1C2D2".to_vec();
+    let mut frame = Frame::from_bytes(&pixfmt::SBGGR8, size, bytes).expect("16 bytes");
+    frame.flip(true, false);
+    assert_eq!(frame.bytes(), b"B1A1B2A2D1C1D2C2");
+    frame.flip(false, true);
+    assert_eq!(frame.bytes(), b"D1C1D2C2B1A1B2A2");
+}
+
+/// What ffmpeg makes of raw bytes; `None`, with the reason printed, without ffmpeg.
+fn ffmpeg(input: &[u8], pixels: &str, size: Size, filter: &str) -> Option<Vec<u8>> {
+    let started = Command::new("ffmpeg")
+        .args([
+            "-v", "error", "-nostdin", "-f", "rawvideo", "-pix_fmt", pixels,
+        ])
+        .args([
+            "-s",
+            &size.to_string(),
+            "-i",
+            "-",
+            "-vf",
+            filter,
+            "-f",
+            "rawvideo",
+            "-",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut child = match started {
+        Ok(child) => child,
+        Err(e) => {
+            println!("not tested: ffmpeg does not start ({e}); run \"apt install ffmpeg\"");
+            return None;
+        }
+    };
+    let mut pipe = child.stdin.take().expect("a pipe");
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || pipe.write_all(&input));
+    let output = child.wait_with_output().expect("ffmpeg ends");
+    assert!(output.status.success(), "ffmpeg failed: {pixels}, {filter}");
+    writer.join().expect("a writer").expect("ffmpeg reads all");
+    Some(output.stdout)
+}
+
+/// The pattern in each format is, for ffmpeg, the picture that it is in RGB24: luma and primaries
+/// to three levels of 8 bits in each pixel, a mosaic's wherever a cell's neighbours are like it.
+#[test]
+fn ffmpeg_sees_the_same_picture_in_every_format() {
+    let size = Size::nearest(320, 240);
+    let draw = |format| render(format, size, 0x5a5a, Background::Bars, &Picture::default());
+    let rgb = draw(&pixfmt::RGB24);
+    for format in formats() {
+        let frame = draw(format);
+        assert_eq!(read_number(&frame), (0x5a5a, 32), "{format}");
+        let reading = "scale=in_color_matrix=bt601:in_range=tv:\
+                       flags=neighbor+accurate_rnd+full_chroma_int,format=rgb24";
+        let name = match format.fourcc {
+            vb3_v4l2::FourCc::GREY => {
+                // Grey is the Y plane of the same picture, taken from it by ffmpeg.
+                let filter = "extractplanes=y";
+                let Some(luma) = ffmpeg(draw(&pixfmt::NV12).bytes(), "nv12", size, filter) else {
+                    return;
+                };
+                assert!(frame.bytes() == luma, "GREY");
+                continue;
+            }
+            vb3_v4l2::FourCc::NV16 => {
+                // swscale does not read it: its planes are those of yuv422p, chroma in pairs.
+                let yuyv = draw(&pixfmt::YUYV);
+                let Some(planes) = ffmpeg(yuyv.bytes(), "yuyv422", size, "format=yuv422p") else {
+                    return;
+                };
+                let (luma, chroma) = planes.split_at(planes.len() / 2);
+                let (u, v) = chroma.split_at(chroma.len() / 2);
+                let pairs: Vec<u8> = u.iter().zip(v).flat_map(|(u, v)| [*u, *v]).collect();
+                assert!(
+                    frame.component(0) == luma && frame.component(1) == pairs,
+                    "NV16"
+                );
+                continue;
+            }
+            vb3_v4l2::FourCc::SBGGR8 => "bayer_bggr8",
+            vb3_v4l2::FourCc::SRGGB8 => "bayer_rggb8",
+            _ => format.ffmpeg.expect("ffmpeg reads it"),
+        };
+        let Some(seen) = ffmpeg(frame.bytes(), name, size, reading) else {
+            return;
+        };
+        assert_eq!(seen.len(), rgb.bytes().len(), "{format}");
+        let far = seen
+            .iter()
+            .zip(rgb.bytes())
+            .filter(|(a, b)| a.abs_diff(**b) > 3);
+        let share = far.count() * 100 / seen.len();
+        let allowed = if is_mosaic(format) { 6 } else { 0 };
+        assert!(
+            share <= allowed,
+            "{format}: {share} % of all samples differ"
+        );
     }
 }

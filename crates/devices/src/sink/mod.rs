@@ -17,11 +17,11 @@ pub use name::NumberedName;
 pub use thumb::{THUMBNAILS_MAX, Thumbnail};
 
 use crate::Failure;
-use crate::picture::{Frame, Layout, Size};
+use crate::picture::{Frame, Size};
 use crate::spec::SinkSpec;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use vb3_v4l2::Fraction;
+use vb3_v4l2::{Fraction, PixelFormat};
 use writer::Writer;
 
 /// Most checksums kept: those of the first frames.
@@ -31,7 +31,7 @@ pub const CHECKSUMS_MAX: usize = 1 << 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// How samples are laid out.
-    pub layout: Layout,
+    pub format: &'static PixelFormat,
     /// Width and height.
     pub size: Size,
     /// Seconds per frame.
@@ -87,19 +87,19 @@ impl Sink {
         })
     }
 
-    /// Whether pictures of this layout can be recorded exactly.
+    /// Whether pictures of this format can be recorded exactly.
     #[must_use]
-    pub const fn accepts(&self, layout: Layout) -> bool {
-        self.kind.accepts(layout)
+    pub fn accepts(&self, format: &PixelFormat) -> bool {
+        self.kind.accepts(format)
     }
 
     /// The pictures that follow have this shape. Where a file can hold one shape only, another
     /// shape begins another file (`out.y4m`, `out.2.y4m`, …).
     ///
     /// # Errors
-    /// A sentence, for a layout that is not accepted.
+    /// A sentence, for a format that is not accepted.
     pub fn begin(&mut self, shape: Shape) -> Result<(), Failure> {
-        if !self.accepts(shape.layout) {
+        if !self.accepts(shape.format) {
             return Err(Failure::new(
                 "y4m holds no RGB; record RGB24 to NAME%04d.png or FILE.rgb, or stream NV12 or YUYV",
             ));
@@ -118,7 +118,7 @@ impl Sink {
 
     /// A picture to fill and [`show`](Self::show); its contents are unspecified.
     #[must_use]
-    pub fn take_frame(&mut self, layout: Layout, size: Size) -> Frame {
+    pub fn take_frame(&mut self, format: &'static PixelFormat, size: Size) -> Frame {
         let writer = self.writer.as_mut();
         let spare = self
             .spare
@@ -126,10 +126,10 @@ impl Sink {
             .or_else(|| writer.and_then(Writer::take_spare));
         match spare {
             Some(mut frame) => {
-                frame.reshape(layout, size);
+                frame.reshape(format, size);
                 frame
             }
-            None => Frame::new(layout, size),
+            None => Frame::new(format, size),
         }
     }
 
@@ -213,6 +213,11 @@ impl Sink {
         }
         self.record()
     }
+}
+
+/// Whether a y4m file can hold pictures of a format.
+pub(crate) fn y4m_holds(format: &PixelFormat) -> bool {
+    y4m::chroma(format).is_some()
 }
 
 /// What writes pictures, in a thread of its own.

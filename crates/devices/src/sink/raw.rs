@@ -2,10 +2,11 @@
 
 use super::{Recorder, Shape, name};
 use crate::Failure;
-use crate::picture::{Frame, Layout, Size};
+use crate::picture::{Frame, Size};
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use vb3_v4l2::PixelFormat;
 
 /// A recording in one file, or several where pictures change their shape.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ impl Files {
 #[derive(Debug)]
 pub(super) struct Raw {
     files: Files,
-    shape: Option<(Layout, Size)>,
+    shape: Option<(&'static PixelFormat, Size)>,
 }
 
 impl Raw {
@@ -87,7 +88,7 @@ impl Raw {
 
 impl Recorder for Raw {
     fn begin(&mut self, shape: Shape) -> Result<(), Failure> {
-        let shape = (shape.layout, shape.size);
+        let shape = (shape.format, shape.size);
         if self.shape != Some(shape) && !self.files.is_empty() {
             self.files.next()?;
         }

@@ -4,12 +4,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
+use vb3_v4l2::{FourCc, pixfmt};
 
 const RATE: Fraction = Fraction::new(1, 25);
 
-fn shape(layout: Layout) -> Shape {
+fn shape(layout: &'static PixelFormat) -> Shape {
     Shape {
-        layout,
+        format: layout,
         size: Size::nearest(34, 18),
         interval: RATE,
     }
@@ -17,7 +18,7 @@ fn shape(layout: Layout) -> Shape {
 
 fn picture(shape: Shape, number: u32) -> Frame {
     let mut frame = render(
-        shape.layout,
+        shape.format,
         shape.size,
         number,
         Background::Bars,
@@ -26,6 +27,10 @@ fn picture(shape: Shape, number: u32) -> Frame {
     // Samples that differ from their neighbours, so that no mix-up goes unseen.
     for (at, byte) in frame.bytes_mut().iter_mut().enumerate().skip(64) {
         *byte = byte.wrapping_add((at * 37 % 251) as u8);
+        // The lower 6 of 16 bits hold no sample.
+        if shape.format.bits > 8 && at % 2 == 0 {
+            *byte &= 0xc0;
+        }
     }
     frame
 }
@@ -57,7 +62,7 @@ fn record(spec: &SinkSpec, shape: Shape, count: u32) -> Record {
     let mut sink = Sink::open(spec).expect("a sink");
     sink.begin(shape).expect("a layout it takes");
     for number in 0..count {
-        let mut frame = sink.take_frame(shape.layout, shape.size);
+        let mut frame = sink.take_frame(shape.format, shape.size);
         frame.copy_from(&picture(shape, number));
         show(&mut sink, frame);
     }
@@ -87,23 +92,47 @@ fn decode(path: &Path, pixel: &str) -> Option<Vec<u8>> {
     }
 }
 
+/// NV16 with its chroma in planes.
+fn planes_of(frame: &Frame) -> Vec<u8> {
+    let chroma = frame.component(1).chunks_exact(2);
+    let luma = frame.component(0).iter().copied();
+    let (u, v) = (
+        chroma.clone().map(|pair| pair[0]),
+        chroma.map(|pair| pair[1]),
+    );
+    luma.chain(u).chain(v).collect()
+}
+
 #[test]
 fn y4m_comes_back_byte_for_byte() {
     let directory = TempDir::new().expect("a directory");
-    for (layout, chroma) in [(Layout::Nv12, "420jpeg"), (Layout::Yuyv, "422")] {
-        let path = directory.path().join(format!("{chroma}.y4m"));
+    for (layout, chroma, name) in [
+        (&pixfmt::NV12, "420jpeg", "nv12"),
+        (&pixfmt::NV21, "420jpeg", "nv21"),
+        (&pixfmt::YUV420, "420jpeg", "yuv420p"),
+        (&pixfmt::YUYV, "422", "yuyv422"),
+        (&pixfmt::UYVY, "422", "uyvy422"),
+        (&pixfmt::NV16, "422", "yuv422p"),
+        (&pixfmt::P010, "420p10", "p010le"),
+        (&pixfmt::GREY, "mono", "gray"),
+    ] {
+        let path = directory.path().join(format!("{name}.y4m"));
         let done = record(&SinkSpec::Y4m(path.clone()), shape(layout), 20);
         assert_eq!((done.shown, done.written, done.lost), (20, 20, 0));
         let file = std::fs::read(&path).expect("the recording");
         let header = format!("YUV4MPEG2 W34 H18 F25:1 Ip A1:1 C{chroma} XCOLORRANGE=LIMITED\n");
         assert!(file.starts_with(header.as_bytes()));
-        let picture_bytes = "FRAME\n".len() + layout.bytes(shape(layout).size);
+        let picture_bytes = "FRAME\n".len() + crate::picture::bytes(layout, shape(layout).size);
         assert_eq!(file.len(), header.len() + 20 * picture_bytes);
-        let Some(decoded) = decode(&path, layout.ffmpeg_name()) else {
+        let Some(decoded) = decode(&path, name) else {
             continue;
         };
         let shown: Vec<u8> = (0..20)
-            .flat_map(|n| picture(shape(layout), n).bytes().to_vec())
+            .flat_map(|n| match layout.fourcc {
+                // swscale does not write it.
+                FourCc::NV16 => planes_of(&picture(shape(layout), n)),
+                _ => picture(shape(layout), n).bytes().to_vec(),
+            })
             .collect();
         assert!(decoded == shown, "{layout:?}");
     }
@@ -113,15 +142,15 @@ fn y4m_comes_back_byte_for_byte() {
 fn y4m_refuses_rgb() {
     let directory = TempDir::new().expect("a directory");
     let mut sink = Sink::open(&SinkSpec::Y4m(directory.path().join("a.y4m"))).expect("a sink");
-    assert!(!sink.accepts(Layout::Rgb24));
-    let failure = sink.begin(shape(Layout::Rgb24)).expect_err("no RGB");
+    assert!(!sink.accepts(&pixfmt::RGB24));
+    let failure = sink.begin(shape(&pixfmt::RGB24)).expect_err("no RGB");
     assert!(failure.sentence().contains("png"), "{failure}");
 }
 
 #[test]
 fn raw_files_hold_the_bytes_shown() {
     let directory = TempDir::new().expect("a directory");
-    for layout in [Layout::Yuyv, Layout::Nv12, Layout::Rgb24] {
+    for layout in [&pixfmt::YUYV, &pixfmt::NV12, &pixfmt::RGB24] {
         let path = directory.path().join("a.raw");
         record(&SinkSpec::Raw(path.clone()), shape(layout), 3);
         let shown: Vec<u8> = (0..3)
@@ -137,7 +166,7 @@ fn raw_files_hold_the_bytes_shown() {
 #[test]
 fn png_files_hold_the_picture_as_rgb() {
     let directory = TempDir::new().expect("a directory");
-    for layout in [Layout::Rgb24, Layout::Nv12, Layout::Yuyv] {
+    for layout in [&pixfmt::RGB24, &pixfmt::NV12, &pixfmt::YUYV] {
         let name = directory.path().join("made/for/it/%03d.png");
         let name = name.to_str().expect("a name in UTF-8");
         let done = record(&SinkSpec::Png(name.to_owned()), shape(layout), 3);
@@ -165,7 +194,7 @@ fn another_shape_begins_another_file() {
     let directory = TempDir::new().expect("a directory");
     let path = directory.path().join("a.y4m");
     let mut sink = Sink::open(&SinkSpec::Y4m(path.clone())).expect("a sink");
-    let (first, second) = (shape(Layout::Nv12), shape(Layout::Yuyv));
+    let (first, second) = (shape(&pixfmt::NV12), shape(&pixfmt::YUYV));
     for shape in [first, first, second, first] {
         sink.begin(shape).expect("a layout it takes");
         show(&mut sink, picture(shape, 1));
@@ -214,7 +243,7 @@ fn a_full_disk_loses_frames_and_says_so() {
         println!("not tested: there is no /dev/full here");
         return;
     }
-    let done = record(&SinkSpec::Raw("/dev/full".into()), shape(Layout::Nv12), 6);
+    let done = record(&SinkSpec::Raw("/dev/full".into()), shape(&pixfmt::NV12), 6);
     assert_eq!((done.shown, done.written, done.lost), (6, 0, 6));
     let failure = done.failure.expect("a reason");
     assert!(
@@ -225,7 +254,7 @@ fn a_full_disk_loses_frames_and_says_so() {
 
 #[test]
 fn checksums_are_those_of_ffmpeg() {
-    let shape = shape(Layout::Nv12);
+    let shape = shape(&pixfmt::NV12);
     let directory = TempDir::new().expect("a directory");
     let path = directory.path().join("a.yuv");
     let mut sink = Sink::open(&SinkSpec::Raw(path.clone())).expect("a sink");
@@ -259,12 +288,12 @@ fn checksums_are_those_of_ffmpeg() {
 fn small_pictures_are_few_and_evenly_spread() {
     let shape = Shape {
         size: Size::nearest(640, 480),
-        ..shape(Layout::Yuyv)
+        ..shape(&pixfmt::YUYV)
     };
     let mut sink = Sink::open(&SinkSpec::Null).expect("no file");
     sink.begin(shape).expect("a layout it takes");
     let mut frame = render(
-        shape.layout,
+        shape.format,
         shape.size,
         0,
         Background::Bars,
@@ -272,7 +301,7 @@ fn small_pictures_are_few_and_evenly_spread() {
     );
     for _ in 0..100 {
         sink.show(frame);
-        frame = sink.take_frame(shape.layout, shape.size);
+        frame = sink.take_frame(shape.format, shape.size);
     }
     let all = sink.thumbnails(usize::MAX);
     let numbers: Vec<u64> = all.iter().map(|thumb| thumb.number).collect();
@@ -294,19 +323,19 @@ fn small_pictures_are_few_and_evenly_spread() {
 
 #[test]
 fn the_last_picture_stays_at_hand() {
-    let shape = shape(Layout::Rgb24);
+    let shape = shape(&pixfmt::RGB24);
     let mut sink = Sink::open(&SinkSpec::Null).expect("no file");
     sink.begin(shape).expect("a layout it takes");
     assert!(sink.last().is_none());
     for number in 0..4 {
         sink.show(render(
-            shape.layout,
+            shape.format,
             shape.size,
             number,
             Background::Grey,
             &Picture::default(),
         ));
-        let spare = sink.take_frame(Layout::Yuyv, Size::nearest(4, 4));
+        let spare = sink.take_frame(&pixfmt::YUYV, Size::nearest(4, 4));
         assert_eq!(spare.bytes().len(), 32);
         assert_eq!(sink.last().map(read_number).map(|(n, _)| n), Some(number));
         sink.put_back(spare);
@@ -325,7 +354,7 @@ fn the_last_picture_stays_at_hand() {
 #[test]
 fn a_slow_recorder_pushes_back_and_loses_nothing() {
     let (mut sink, gate) = Sink::gated();
-    let shape = shape(Layout::Nv12);
+    let shape = shape(&pixfmt::NV12);
     sink.begin(shape).expect("a layout it takes");
     let mut shown = 0;
     while sink.has_room() {

@@ -1,6 +1,6 @@
 //! Small pictures for a contact sheet: never more than a few, however long the run.
 
-use crate::picture::Frame;
+use crate::picture::{Frame, Reader};
 
 /// Most small pictures kept.
 pub const THUMBNAILS_MAX: usize = 32;
@@ -27,9 +27,10 @@ impl Thumbnail {
         let step = width.max(height).div_ceil(EDGE_MAX).max(1);
         let (columns, lines) = (width.div_ceil(step), height.div_ceil(step));
         let mut rgb = Vec::new();
+        let reader = Reader::new(frame);
         for line in 0..lines {
             for column in 0..columns {
-                rgb.extend(frame.rgb_at(column * step, line * step).bytes());
+                rgb.extend(reader.rgb(column * step, line * step).bytes());
             }
         }
         Self {

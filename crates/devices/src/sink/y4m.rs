@@ -4,8 +4,10 @@
 use super::raw::Files;
 use super::{Recorder, Shape};
 use crate::Failure;
-use crate::picture::{Frame, Layout};
+use crate::picture::{Frame, places};
 use std::path::Path;
+use vb3_v4l2::PixelFormat;
+use vb3_v4l2::pixfmt::Sample;
 
 /// A y4m recording.
 #[derive(Debug)]
@@ -28,10 +30,7 @@ impl Y4m {
 
 /// The file's first line. Rates are frames per second: the interval upside down.
 fn header(shape: &Shape) -> String {
-    let chroma = match shape.layout {
-        Layout::Nv12 => "420jpeg",
-        Layout::Yuyv | Layout::Rgb24 => "422",
-    };
+    let chroma = chroma(shape.format).unwrap_or_default();
     let (width, height) = (shape.size.width(), shape.size.height());
     let (seconds, frames) = (shape.interval.numerator, shape.interval.denominator);
     format!(
@@ -39,10 +38,43 @@ fn header(shape: &Shape) -> String {
     )
 }
 
-/// Appends every `step`th byte, from the one at `first`.
-fn pick(out: &mut Vec<u8>, samples: &[u8], first: usize, step: usize) {
-    let chosen = samples.chunks_exact(step);
-    out.extend(chosen.map(|chunk| chunk.get(first).copied().unwrap_or_default()));
+/// What y4m calls the way of chroma of a format; `None` where it has no word for it.
+pub(super) fn chroma(format: &PixelFormat) -> Option<&'static str> {
+    let plane = |sample| (format.components.iter()).find(move |plane| plane.has(sample));
+    plane(Sample::Y)?;
+    let Some(chroma) = plane(Sample::U) else {
+        return (format.bits == 8).then_some("mono");
+    };
+    match (chroma.across, chroma.down, format.bits) {
+        (2, 2, 8) => Some("420jpeg"),
+        (2, 2, 10) => Some("420p10"),
+        (2, 1, 8) => Some("422"),
+        _ => None,
+    }
+}
+
+/// Appends the samples of one kind, in the lower bits of two bytes where there are more than 8.
+fn pick(out: &mut Vec<u8>, frame: &Frame, sample: Sample) {
+    let format = frame.format();
+    let mut planes = format.components.iter().enumerate();
+    let Some((index, component)) = planes.find(|(_, plane)| plane.has(sample)) else {
+        return;
+    };
+    // CAST: widening, on every target there is.
+    let cell_bytes = format.cell_bytes(index).max(1) as usize;
+    let cells = frame.component(index).chunks_exact(cell_bytes);
+    let places = places(format, component, sample);
+    let byte = |cell: &[u8], at: usize| cell.get(at).copied().unwrap_or_default();
+    match (places.as_slice(), format.bits) {
+        ([(_, at)], 8) => out.extend(cells.map(|cell| byte(cell, *at))),
+        (_, 8) => out.extend(cells.flat_map(|cell| places.iter().map(|(_, at)| byte(cell, *at)))),
+        (_, bits) => out.extend(cells.flat_map(|cell| {
+            places.iter().flat_map(move |(_, at)| {
+                let sample = [byte(cell, at.saturating_sub(1)), byte(cell, *at)];
+                (u16::from_le_bytes(sample) >> 16_u32.saturating_sub(bits)).to_le_bytes()
+            })
+        })),
+    }
 }
 
 impl Recorder for Y4m {
@@ -62,18 +94,11 @@ impl Recorder for Y4m {
             self.out.extend_from_slice(header(shape).as_bytes());
         }
         self.out.extend_from_slice(b"FRAME\n");
-        match frame.layout() {
-            Layout::Nv12 => {
-                self.out.extend_from_slice(frame.component(0));
-                pick(&mut self.out, frame.component(1), 0, 2);
-                pick(&mut self.out, frame.component(1), 1, 2);
-            }
-            Layout::Yuyv => {
-                pick(&mut self.out, frame.bytes(), 0, 2);
-                pick(&mut self.out, frame.bytes(), 1, 4);
-                pick(&mut self.out, frame.bytes(), 3, 4);
-            }
-            Layout::Rgb24 => return Err(Failure::new("y4m holds no RGB")),
+        if chroma(frame.format()).is_none() {
+            return Err(Failure::new(format!("y4m holds no {}", frame.format())));
+        }
+        for sample in [Sample::Y, Sample::U, Sample::V] {
+            pick(&mut self.out, frame, sample);
         }
         self.files.append(&self.out)
     }

@@ -6,7 +6,7 @@
 
 use super::probe::{self, ClipInfo};
 use crate::Failure;
-use crate::picture::{Frame, Layout, Size};
+use crate::picture::{self, Frame, Size};
 use crate::ring::Ring;
 use std::ffi::OsString;
 use std::io::Read;
@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use vb3_v4l2::Fraction;
+use vb3_v4l2::pixfmt::{self, ColorModel};
+use vb3_v4l2::{Fraction, PixelFormat};
 
 /// Pictures kept ready.
 const READY: usize = 4;
@@ -79,11 +80,16 @@ impl Clip {
     ///
     /// # Errors
     /// A sentence, where no thread or descriptor can be had.
-    pub fn start(&mut self, layout: Layout, size: Size, interval: Fraction) -> Result<(), Failure> {
+    pub fn start(
+        &mut self,
+        format: &'static PixelFormat,
+        size: Size,
+        interval: Fraction,
+    ) -> Result<(), Failure> {
         self.stop();
         let job = Job {
             path: self.path.clone(),
-            layout,
+            format,
             size,
             interval,
             looping: self.looping,
@@ -128,10 +134,35 @@ impl Clip {
 #[derive(Debug)]
 struct Job {
     path: PathBuf,
-    layout: Layout,
+    format: &'static PixelFormat,
     size: Size,
     interval: Fraction,
     looping: bool,
+}
+
+impl Job {
+    /// What ffmpeg writes, and its name of it: the wanted format, or where ffmpeg cannot write
+    /// that, one whose samples it is made of.
+    fn decoded(&self) -> (&'static PixelFormat, &'static str) {
+        let format = self.format.in_one_plane();
+        match (format.ffmpeg, format.model()) {
+            (Some(name), _) => (format, name),
+            (None, ColorModel::Rgb) => (&pixfmt::RGB24, "rgb24"),
+            (None, ColorModel::Yuv) => (&pixfmt::YUYV, "yuyv422"),
+        }
+    }
+
+    /// The picture that ffmpeg wrote, in the wanted format.
+    fn picture(&self, data: Vec<u8>) -> Option<Frame> {
+        let (decoded, _) = self.decoded();
+        let frame = Frame::from_bytes(decoded, self.size, data)?;
+        if self.format.in_one_plane() == decoded {
+            return Some(frame);
+        }
+        let mut wanted = Frame::new(self.format, self.size);
+        wanted.take_samples(&frame);
+        Some(wanted)
+    }
 }
 
 #[derive(Debug)]
@@ -249,13 +280,12 @@ fn lap(
     let mut pictures = 0;
     let mut closed = false;
     if let Some(mut stdout) = stdout {
-        let mut data = vec![0; job.layout.bytes(job.size)];
+        let mut data = vec![0; picture::bytes(job.decoded().0, job.size)];
         while stdout.read_exact(&mut data).is_ok() {
             let next = vec![0; data.len()];
             let full = core::mem::replace(&mut data, next);
             pictures += 1;
-            let before =
-                Frame::from_bytes(job.layout, job.size, full).and_then(|frame| held.replace(frame));
+            let before = job.picture(full).and_then(|frame| held.replace(frame));
             if let Some(frame) = before
                 && ring
                     .push_wait(Next::Frame(ClipFrame { frame, last: false }))
@@ -297,10 +327,10 @@ fn command(job: &Job) -> Command {
         job.interval.denominator, job.interval.numerator
     );
     let scale = format!("scale={}:{}", job.size.width(), job.size.height());
-    let colors = if job.layout == Layout::Rgb24 {
-        ""
-    } else {
-        ":out_color_matrix=bt601:out_range=tv"
+    let (decoded, name) = job.decoded();
+    let colors = match decoded.model() {
+        ColorModel::Rgb => "",
+        ColorModel::Yuv => ":out_color_matrix=bt601:out_range=tv",
     };
     let mut input = OsString::from("file:");
     input.push(&job.path);
@@ -309,7 +339,7 @@ fn command(job: &Job) -> Command {
         .args(["-nostdin", "-v", "error", "-i"])
         .arg(input)
         .args(["-map", "0:v:0", "-vf", &format!("{rate},{scale}{colors}")])
-        .args(["-f", "rawvideo", "-pix_fmt", job.layout.ffmpeg_name(), "-"])
+        .args(["-f", "rawvideo", "-pix_fmt", name, "-"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,7 +1,8 @@
 //! The picture controls: what brightness, contrast, saturation, hue, gain and the flips do to
 //! samples. Integers only, so that the same values always give the same bytes.
 
-use crate::picture::{Frame, Layout, Rgb, Yuv};
+use crate::picture::{Frame, Rgb, Yuv, places};
+use vb3_v4l2::pixfmt::{ColorModel, Sample};
 
 /// Values of the picture controls. The default leaves every byte as it is.
 ///
@@ -150,26 +151,79 @@ impl Adjust {
     }
 
     fn apply(&self, frame: &mut Frame) {
-        match frame.layout() {
-            Layout::Yuyv => {
-                for pair in frame.bytes_mut().chunks_exact_mut(4) {
-                    let (u, v) = self.chroma(pair[1], pair[3]);
-                    pair.copy_from_slice(&[self.luma(pair[0]), u, self.luma(pair[2]), v]);
+        let format = frame.format();
+        if format.model() == ColorModel::Rgb {
+            self.apply_to_primaries(frame);
+            return;
+        }
+        let plane_of = |sample| {
+            let mut planes = format.components.iter().enumerate();
+            let (index, component) = planes.find(|(_, component)| component.has(sample))?;
+            Some((index, places(format, component, sample)))
+        };
+        let cell = |index| format.cell_bytes(index).max(1) as usize;
+        if let Some((index, at)) = plane_of(Sample::Y) {
+            for bytes in frame.component_mut(index).chunks_exact_mut(cell(index)) {
+                for (_, byte) in &at {
+                    if let Some(y) = bytes.get_mut(*byte) {
+                        *y = self.luma(*y);
+                    }
                 }
             }
-            Layout::Nv12 => {
-                for y in frame.component_mut(0) {
-                    *y = self.luma(*y);
-                }
-                for pair in frame.component_mut(1).chunks_exact_mut(2) {
-                    let (u, v) = self.chroma(pair[0], pair[1]);
-                    pair.copy_from_slice(&[u, v]);
+        }
+        let (Some((u_plane, u_at)), Some((v_plane, v_at))) =
+            (plane_of(Sample::U), plane_of(Sample::V))
+        else {
+            return;
+        };
+        let (Some((_, u_at)), Some((_, v_at))) = (u_at.first(), v_at.first()) else {
+            return;
+        };
+        if u_plane == v_plane {
+            for bytes in frame.component_mut(u_plane).chunks_exact_mut(cell(u_plane)) {
+                if let Ok([u, v]) = bytes.get_disjoint_mut([*u_at, *v_at]) {
+                    (*u, *v) = self.chroma(*u, *v);
                 }
             }
-            Layout::Rgb24 => {
-                for pixel in frame.bytes_mut().chunks_exact_mut(3) {
-                    let color = Rgb::new(pixel[0], pixel[1], pixel[2]).to_yuv();
-                    pixel.copy_from_slice(&self.color(color).to_rgb().bytes());
+        } else {
+            let mut reds = frame.component(v_plane).to_vec();
+            let blues = frame.component_mut(u_plane).iter_mut();
+            for (u, v) in blues.zip(&mut reds) {
+                (*u, *v) = self.chroma(*u, *v);
+            }
+            frame.component_mut(v_plane).copy_from_slice(&reds);
+        }
+    }
+
+    /// R'G'B', cell by cell; those of a mosaic are 2x2 pixels of one colour.
+    fn apply_to_primaries(&self, frame: &mut Frame) {
+        let format = frame.format();
+        let Some(component) = format.components.first() else {
+            return;
+        };
+        let at = [Sample::R, Sample::G, Sample::B].map(|sample| places(format, component, sample));
+        // CAST: widening, on every target there is.
+        let cell_bytes = format.cell_bytes(0).max(1) as usize;
+        let width = frame.size().width();
+        let line_bytes = format.line_bytes(0, width).unwrap_or(1).max(1) as usize;
+        let rows = component.cell.len().max(1);
+        for row in frame.bytes_mut().chunks_exact_mut(line_bytes * rows) {
+            for cell in (0..line_bytes).step_by(cell_bytes) {
+                let offset = |place: &(usize, usize)| place.0 * line_bytes + cell + place.1;
+                let mean = |places: &Vec<(usize, usize)>| {
+                    let found = places.iter().filter_map(|place| row.get(offset(place)));
+                    let sum: usize = found.map(|byte| usize::from(*byte)).sum();
+                    // CAST: a mean of bytes is a byte.
+                    (sum / places.len().max(1)) as u8
+                };
+                let color = Rgb::new(mean(&at[0]), mean(&at[1]), mean(&at[2])).to_yuv();
+                let color = self.color(color).to_rgb().bytes();
+                for (places, value) in at.iter().zip(color) {
+                    for place in places {
+                        if let Some(byte) = row.get_mut(offset(place)) {
+                            *byte = value;
+                        }
+                    }
                 }
             }
         }

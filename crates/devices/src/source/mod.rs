@@ -11,17 +11,17 @@ pub use pattern::{Background, NUMBER_BITS, Pattern, read_number, render};
 pub use probe::ClipInfo;
 
 use crate::Failure;
-use crate::picture::{Frame, Layout, Size};
+use crate::picture::{Frame, Size};
 use crate::spec::SourceSpec;
 use std::os::fd::BorrowedFd;
-use vb3_v4l2::Fraction;
+use vb3_v4l2::{Fraction, PixelFormat, pixfmt};
 
 /// A test pattern or a clip, one picture after the other.
 #[derive(Debug)]
 pub struct Source {
     clip: Option<Playing>,
     pattern: Pattern,
-    shape: (Layout, Size),
+    shape: (&'static PixelFormat, Size),
 }
 
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Source {
                 })
             }
         };
-        let shape = (Layout::Yuyv, Size::nearest(640, 480));
+        let shape = (&pixfmt::YUYV, Size::nearest(640, 480));
         Ok(Self {
             clip,
             pattern: Pattern::default(),
@@ -86,13 +86,18 @@ impl Source {
     ///
     /// # Errors
     /// A sentence, where the system lacks a thread or descriptor for a clip.
-    pub fn start(&mut self, layout: Layout, size: Size, interval: Fraction) -> Result<(), Failure> {
-        self.shape = (layout, size);
+    pub fn start(
+        &mut self,
+        format: &'static PixelFormat,
+        size: Size,
+        interval: Fraction,
+    ) -> Result<(), Failure> {
+        self.shape = (format, size);
         let Some(playing) = &mut self.clip else {
             return Ok(());
         };
         (playing.current, playing.ended) = (None, false);
-        playing.clip.start(layout, size, interval)
+        playing.clip.start(format, size, interval)
     }
 
     /// Ends; a clip's decoder is stopped.
@@ -138,7 +143,7 @@ impl Source {
         picture: &Picture,
         pattern: Option<Background>,
     ) -> Option<&Frame> {
-        let (layout, size) = self.shape;
+        let (format, size) = self.shape;
         match (&mut self.clip, pattern) {
             (Some(playing), None) => {
                 let frame = &mut playing.current.as_mut()?.frame;
@@ -149,7 +154,7 @@ impl Source {
             }
             (_, background) => {
                 self.pattern.set_background(background.unwrap_or_default());
-                Some(self.pattern.frame(layout, size, sequence, picture))
+                Some(self.pattern.frame(format, size, sequence, picture))
             }
         }
     }

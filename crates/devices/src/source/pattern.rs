@@ -6,7 +6,8 @@
 //! the strip does not, so that it can be read whatever the controls say.
 
 use super::controls::Picture;
-use crate::picture::{Frame, Layout, Rect, Rgb, Size, Yuv};
+use crate::picture::{Frame, Reader, Rect, Rgb, Size, Yuv};
+use vb3_v4l2::{PixelFormat, pixfmt};
 
 /// The backgrounds, in the order of the menu control.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -59,21 +60,26 @@ pub const NUMBER_BITS: u32 = 32;
 /// Renders frame `sequence`, from its inputs alone.
 #[must_use]
 pub fn render(
-    layout: Layout,
+    format: &'static PixelFormat,
     size: Size,
     sequence: u32,
     background: Background,
     picture: &Picture,
 ) -> Frame {
-    let mut frame = base(layout, size, background, picture);
+    let mut frame = base(format, size, background, picture);
     box_rect(size, sequence, picture).draw(&mut frame, picture);
     draw_number(&mut frame, sequence);
     frame
 }
 
 /// What does not move.
-fn base(layout: Layout, size: Size, background: Background, picture: &Picture) -> Frame {
-    let mut frame = Frame::new(layout, size);
+fn base(
+    format: &'static PixelFormat,
+    size: Size,
+    background: Background,
+    picture: &Picture,
+) -> Frame {
+    let mut frame = Frame::new(format, size);
     let (width, height) = (size.width(), size.height());
     let column = |x: u32, width: u32| Rect {
         x,
@@ -234,10 +240,11 @@ fn draw_number(frame: &mut Frame, sequence: u32) {
 #[must_use]
 pub fn read_number(frame: &Frame) -> (u32, u32) {
     let strip = strip(frame.size());
+    let reader = Reader::new(frame);
     let number = (0..strip.bits).fold(0, |number, bit| {
         let block = strip.block(bit);
         let (x, y) = (block.x + block.width / 2, block.y + block.height / 2);
-        number | u32::from(frame.luma_at(x, y) > 125) << bit
+        number | u32::from(reader.luma(x, y) > 125) << bit
     });
     (number, strip.bits)
 }
@@ -246,7 +253,7 @@ pub fn read_number(frame: &Frame) -> (u32, u32) {
 #[derive(Debug)]
 pub struct Pattern {
     background: Background,
-    shape: Option<(Layout, Size, Background, Picture)>,
+    shape: Option<(&'static PixelFormat, Size, Background, Picture)>,
     base: Frame,
     shown: Frame,
     dirty: Option<Rect>,
@@ -254,7 +261,7 @@ pub struct Pattern {
 
 impl Default for Pattern {
     fn default() -> Self {
-        let empty = Frame::new(Layout::Yuyv, Size::nearest(2, 2));
+        let empty = Frame::new(&pixfmt::YUYV, Size::nearest(2, 2));
         Self {
             background: Background::default(),
             shape: None,
@@ -274,14 +281,14 @@ impl Pattern {
     /// Frame `sequence`: the same bytes as [`render`] gives.
     pub fn frame(
         &mut self,
-        layout: Layout,
+        format: &'static PixelFormat,
         size: Size,
         sequence: u32,
         picture: &Picture,
     ) -> &Frame {
-        let shape = (layout, size, self.background, *picture);
+        let shape = (format, size, self.background, *picture);
         if self.shape != Some(shape) {
-            self.base = base(layout, size, self.background, picture);
+            self.base = base(format, size, self.background, picture);
             self.shown.copy_from(&self.base);
             self.shape = Some(shape);
             self.dirty = None;

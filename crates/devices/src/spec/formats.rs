@@ -1,17 +1,18 @@
 //! Which pixel formats the device of a SPEC offers.
 
-use super::parse::format_name;
 use super::{DeviceKind, DeviceSpec, SinkSpec, SpecError};
-use crate::picture::Layout;
-use crate::{Failure, m2m, mode};
+use crate::sink::y4m_holds;
+use crate::{Failure, convert, m2m, mode};
+use vb3_v4l2::pixfmt::{self, ColorModel, Sample};
 use vb3_v4l2::{FourCc, PixelFormat};
 
 impl DeviceSpec {
     /// The formats of its pictures.
     pub(crate) fn pixel_formats(&self) -> Vec<&'static PixelFormat> {
         match &self.kind {
+            DeviceKind::Camera { scaler: true, .. } => mode::formats(self, convert::converts),
             DeviceKind::Camera { .. } => mode::formats(self, |_| true),
-            DeviceKind::Display { sink } => mode::formats(self, |layout| sink.accepts(layout)),
+            DeviceKind::Display { sink } => mode::formats(self, |pixel| sink.accepts(pixel)),
             DeviceKind::Converter => m2m::converter_formats(self),
             DeviceKind::H264Decoder
             | DeviceKind::JpegDecoder
@@ -26,7 +27,7 @@ impl DeviceSpec {
         match self.format {
             Some(format) => Failure::new(format!(
                 "there is no pixel format {}: {offered}",
-                format_name(format)
+                name(format)
             )),
             None => Failure::new(format!("no pixel format fits its pictures: {offered}")),
         }
@@ -34,13 +35,13 @@ impl DeviceSpec {
 
     fn offered(&self) -> String {
         let formats = self.pixel_formats();
-        let names: Vec<&str> = formats.iter().map(|one| format_name(one.fourcc)).collect();
+        let names: Vec<&str> = formats.iter().map(|one| one.name).collect();
         let several = match self.kind {
             DeviceKind::Camera { .. } | DeviceKind::Display { .. } if self.mplane => "-mplane",
             _ => "",
         };
-        let name = self.kind.name();
-        format!("{name}{several} offers {}", names.join(", "))
+        let kind = self.kind.name();
+        format!("{kind}{several} offers {}", names.join(", "))
     }
 
     /// Checks the format against what the device offers.
@@ -59,23 +60,37 @@ impl DeviceSpec {
             }
             DeviceKind::Display {
                 sink: SinkSpec::Y4m(_),
-            } if format == FourCc::RGB24 => {
+            } if pixfmt::lookup(format).is_some_and(|pixel| pixel.model() == ColorModel::Rgb) => {
                 "; y4m holds no RGB: record to NAME%04d.png or FILE.rgb"
             }
             _ => "",
         };
         Err(SpecError {
             option: "format".to_owned(),
-            value: format_name(format).to_owned(),
+            value: name(format),
             allowed: format!("{}{hint}", self.offered()),
         })
     }
 }
 
+/// What a person calls a format.
+fn name(format: FourCc) -> String {
+    pixfmt::lookup(format).map_or_else(|| format.to_string(), |pixel| pixel.name.to_owned())
+}
+
 impl SinkSpec {
-    /// Whether pictures of this layout can be recorded exactly.
+    /// Whether pictures of this format can be recorded exactly: no compressed ones, no mosaic of a
+    /// sensor, and in y4m no R'G'B'.
     #[must_use]
-    pub const fn accepts(&self, layout: Layout) -> bool {
-        !matches!((self, layout), (Self::Y4m(_), Layout::Rgb24))
+    pub fn accepts(&self, format: &PixelFormat) -> bool {
+        let mosaic = |format: &PixelFormat| {
+            let planes = format.components.iter();
+            format.has(Sample::R) && planes.map(|plane| plane.cell.len()).any(|lines| lines > 1)
+        };
+        match self {
+            _ if format.is_compressed() || mosaic(format) => false,
+            Self::Y4m(_) => y4m_holds(format),
+            Self::Null | Self::Raw(_) | Self::Png(_) => true,
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::{MAX_FPS, SinkSpec, SourceSpec};
 use crate::picture::Size;
 use crate::sink::NumberedName;
 use std::path::PathBuf;
-use vb3_v4l2::{FourCc, Fraction};
+use vb3_v4l2::{FourCc, Fraction, pixfmt};
 
 /// Splits at commas; `\,` is a comma and `\\` a backslash.
 pub(super) fn split(text: &str) -> Vec<String> {
@@ -108,27 +108,7 @@ pub(super) fn parse_fps(value: &str) -> Option<Fraction> {
     fits.then(|| Fraction::new(frames, seconds))
 }
 
-const NAMES: &[(&str, FourCc)] = &[
-    ("YUYV", FourCc::YUYV),
-    ("NV12", FourCc::NV12),
-    ("RGB24", FourCc::RGB24),
-    ("NV12M", FourCc::NV12M),
-    ("YUV420", FourCc::YUV420),
-    ("YU12", FourCc::YUV420),
-    ("RGB3", FourCc::RGB24),
-    ("NM12", FourCc::NV12M),
-];
-
+/// A pixel format by its name or its code.
 pub(super) fn parse_format(value: &str) -> Option<FourCc> {
-    NAMES
-        .iter()
-        .find(|(name, _)| value.eq_ignore_ascii_case(name))
-        .map(|(_, format)| *format)
-}
-
-pub(super) fn format_name(format: FourCc) -> &'static str {
-    NAMES
-        .iter()
-        .find(|(_, known)| *known == format)
-        .map_or("?", |(name, _)| name)
+    pixfmt::by_name(value).map(|pixel| pixel.fourcc)
 }

@@ -186,23 +186,58 @@ fn codecs_are_multi_planar_and_take_what_shapes_their_pictures() {
 
 /// In the order in which they are listed.
 const OFFERED: [(&str, &[&str]); 11] = [
-    ("camera", &["YUYV", "NV12", "RGB24"]),
-    ("camera-mplane", &["YUYV", "NV12", "RGB24", "NV12M"]),
-    ("capture-convert", &["YUYV", "NV12", "RGB24"]),
-    ("display", &["YUYV", "NV12", "RGB24"]),
-    ("display-mplane", &["YUYV", "NV12", "RGB24", "NV12M"]),
-    ("display-mplane=a.y4m", &["YUYV", "NV12", "NV12M"]),
+    (
+        "camera",
+        &[
+            "YUYV", "NV12", "RGB24", "YUV420", "UYVY", "NV21", "NV16", "P010", "GREY", "XBGR32",
+            "XRGB32", "SBGGR8", "SRGGB8",
+        ],
+    ),
+    (
+        "camera-mplane",
+        &[
+            "YUYV", "NV12", "NV12M", "RGB24", "YUV420", "UYVY", "NV21", "NV16", "P010", "GREY",
+            "XBGR32", "XRGB32", "SBGGR8", "SRGGB8",
+        ],
+    ),
+    (
+        "capture-convert",
+        &["YUYV", "NV12", "RGB24", "YUV420", "XBGR32"],
+    ),
+    (
+        "display",
+        &[
+            "YUYV", "NV12", "RGB24", "YUV420", "UYVY", "NV21", "NV16", "P010", "GREY", "XBGR32",
+            "XRGB32",
+        ],
+    ),
+    (
+        "display-mplane",
+        &[
+            "YUYV", "NV12", "NV12M", "RGB24", "YUV420", "UYVY", "NV21", "NV16", "P010", "GREY",
+            "XBGR32", "XRGB32",
+        ],
+    ),
+    (
+        "display-mplane=a.y4m",
+        &[
+            "YUYV", "NV12", "NV12M", "YUV420", "UYVY", "NV21", "NV16", "P010", "GREY",
+        ],
+    ),
     ("h264dec", &["NV12", "NV12M", "YUV420"]),
     ("h264enc", &["NV12", "NV12M", "YUV420"]),
     ("jpegdec", &["NV12", "NV12M", "YUV420"]),
     ("jpegenc", &["NV12", "NV12M", "YUV420"]),
-    ("convert", &["YUYV", "NV12", "RGB24", "NV12M", "YUV420"]),
+    (
+        "convert",
+        &["YUYV", "NV12", "NV12M", "RGB24", "YUV420", "XBGR32"],
+    ),
 ];
 
 #[test]
 fn a_format_that_a_device_does_not_offer_is_refused_with_those_it_does() {
     for (device, offered) in OFFERED {
-        for format in ["YUYV", "NV12", "RGB24", "NV12M", "YUV420"] {
+        for format in ["YUYV", "NV12", "RGB24", "NV12M", "YUV420", "P010", "SRGGB8"] {
             let text = format!("{device},format={format}");
             if offered.contains(&format) {
                 let spec = parse(&text);
@@ -270,13 +305,14 @@ fn refusals_name_option_value_and_what_is_allowed() {
         ("camera,fps=1/2", "from 1 to 120"),
         ("camera,fps=1/0", "fps=1/0"),
         (
-            "camera,format=MJPG",
-            "format=MJPG is not understood: use YUYV, NV12, RGB24",
+            "camera,format=BGR9",
+            "format=BGR9 is not understood: use YUYV, MJPEG, NV12",
         ),
         ("camera,format=NV12M", "ask for camera-mplane"),
         (
             "display=a.y4m,format=RGB24",
-            "format=RGB24 is not understood: display offers YUYV, NV12; y4m holds no RGB",
+            "format=RGB24 is not understood: display offers YUYV, NV12, YUV420, UYVY, NV21, NV16, P010, GREY; \
+             y4m holds no RGB",
         ),
         (
             "camera,loop=yes",

@@ -65,3 +65,73 @@ fn codes_print_as_characters() {
     assert_eq!(FourCc::RGB24.to_string(), "RGB3");
     assert_eq!(FourCc(0).to_string(), "????");
 }
+
+#[test]
+fn every_row_is_whole() {
+    for (at, format) in TABLE.iter().enumerate() {
+        let (fourcc, name) = (format.fourcc, format.name);
+        assert_eq!(lookup(fourcc), Some(*format), "{name}");
+        assert_eq!(by_name(name).map(|found| found.fourcc), Some(fourcc));
+        assert_eq!(by_name(&fourcc.to_string()), Some(*format), "{name}");
+        let alike = TABLE.iter().skip(at + 1);
+        assert!(alike.clone().all(|other| other.fourcc != fourcc), "{name}");
+        assert!(format.description.len() < 32, "{name}");
+        for component in format.components {
+            let widths = component.cell.iter().map(|line| line.len());
+            assert!(
+                widths
+                    .clone()
+                    .all(|width| Some(width) == widths.clone().next())
+            );
+            assert!([1, 2].contains(&component.across) && [1, 2].contains(&component.down));
+        }
+        // What ffmpeg does not write is made of samples line by line.
+        let by_line = |component: &Component| component.cell.len() == component.down as usize;
+        assert!(
+            format.ffmpeg.is_some() || format.components.iter().all(by_line),
+            "{name}"
+        );
+        let single = format.in_one_plane();
+        assert_eq!(
+            (single.memory_planes, single.components),
+            (1, format.components)
+        );
+    }
+}
+
+/// Bytes of a line, of a picture and its alignment, as Linux's `v4l2_fill_pixfmt` has them.
+#[test]
+fn sizes_are_those_of_linux() {
+    let table: &[(FourCc, u32, u32, (u32, u32))] = &[
+        (FourCc::UYVY, 1280, 614_400, (2, 1)),
+        (FourCc::NV21, 640, 460_800, (2, 2)),
+        (FourCc::NV16, 640, 614_400, (2, 1)),
+        (FourCc::P010, 1280, 921_600, (2, 2)),
+        (FourCc::GREY, 640, 307_200, (1, 1)),
+        (FourCc::XBGR32, 2560, 1_228_800, (1, 1)),
+        (FourCc::XRGB32, 2560, 1_228_800, (1, 1)),
+        (FourCc::SBGGR8, 640, 307_200, (2, 2)),
+        (FourCc::SRGGB8, 640, 307_200, (2, 2)),
+        (FourCc::YUV420, 640, 460_800, (2, 2)),
+    ];
+    for &(fourcc, line, bytes, align) in table {
+        assert_eq!(layout(fourcc, 0, 0), Some((line, bytes)), "{fourcc}");
+        assert_eq!(
+            lookup(fourcc).map(PixelFormat::align),
+            Some(align),
+            "{fourcc}"
+        );
+    }
+    // Chroma of NV16 has as many lines as luma, each as long.
+    let chroma = NV16.component_layout(
+        1,
+        64,
+        32,
+        &[PlaneLayout {
+            bytesperline: 80,
+            sizeimage: 5120,
+        }],
+    );
+    let chroma = chroma.map(|c| (c.offset, c.bytesperline, c.lines, c.line_bytes));
+    assert_eq!(chroma, Some((80 * 32, 80, 32, 64)));
+}

@@ -7,8 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use vb3::report::{DeviceReport, QueueReport, Report};
-use vb3_devices::picture::{Frame, Layout, Size};
+use vb3_devices::picture::{self, Frame, Size};
 use vb3_devices::source::{Background, Picture, read_number, render};
+use vb3_v4l2::PixelFormat;
 
 /// The built-in machines that every device must work on.
 pub(crate) const MACHINES: [&str; 9] = [
@@ -258,7 +259,7 @@ fn size() -> Size {
 }
 
 /// The pattern's picture with this number.
-pub(crate) fn pattern(layout: Layout, number: u32) -> Frame {
+pub(crate) fn pattern(layout: &'static PixelFormat, number: u32) -> Frame {
     render(
         layout,
         size(),
@@ -269,7 +270,7 @@ pub(crate) fn pattern(layout: Layout, number: u32) -> Frame {
 }
 
 /// A recording of the pattern's pictures 0 to `count - 1`.
-pub(crate) fn recording(layout: Layout, count: u32) -> Vec<u8> {
+pub(crate) fn recording(layout: &'static PixelFormat, count: u32) -> Vec<u8> {
     (0..count)
         .flat_map(|number| pattern(layout, number).bytes().to_vec())
         .collect()
@@ -277,8 +278,8 @@ pub(crate) fn recording(layout: Layout, count: u32) -> Vec<u8> {
 
 /// Asserts that `bytes` are pictures of the pattern, in order, each exactly as it was sent; gives
 /// their numbers.
-pub(crate) fn expect_pattern(layout: Layout, bytes: &[u8]) -> Vec<u32> {
-    let len = layout.bytes(size());
+pub(crate) fn expect_pattern(layout: &'static PixelFormat, bytes: &[u8]) -> Vec<u32> {
+    let len = picture::bytes(layout, size());
     assert_eq!(
         bytes.len() % len,
         0,

@@ -1,7 +1,7 @@
 //! gst-launch-1.0 with every io-mode of v4l2src and v4l2sink.
 
 use crate::common::{Outcome, Run, SIZE, expect_pattern, lacks, recording, size_option};
-use vb3_devices::picture::Layout;
+use vb3_v4l2::pixfmt;
 
 const COUNT: u32 = 12;
 
@@ -24,7 +24,7 @@ fn expect_captured(machine: &str, options: &str, io_mode: &str) -> Option<Outcom
         .and(["!", &caps("YUY2"), "!", "filesink", "location=frames.raw"])
         .run();
     outcome.expect_success();
-    let numbers = expect_pattern(Layout::Yuyv, &outcome.read("frames.raw"));
+    let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read("frames.raw"));
     assert_eq!(numbers.len(), COUNT as usize, "{io_mode}");
     Some(outcome)
 }
@@ -63,7 +63,7 @@ fn show(machine: &str, options: &str, io_mode: &str) -> Option<Outcome> {
         "display=shown.raw,format=YUYV,clock=free,{}{options}",
         size_option()
     ));
-    std::fs::write(run.file("frames.raw"), recording(Layout::Yuyv, COUNT)).unwrap();
+    std::fs::write(run.file("frames.raw"), recording(&pixfmt::YUYV, COUNT)).unwrap();
     let outcome = run
         .program([
             "gst-launch-1.0",
@@ -129,7 +129,7 @@ fn sink_userptr() {
 }
 
 fn expect_all_shown(outcome: &Outcome) {
-    let numbers = expect_pattern(Layout::Yuyv, &outcome.read("shown.raw"));
+    let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read("shown.raw"));
     assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
 }
 
@@ -161,7 +161,7 @@ fn expect_passed_on(machine: &str, options: &str, [src, sink]: [&str; 2]) -> Opt
         .and([format!("io-mode={sink}")])
         .run();
     outcome.expect_success();
-    let numbers = expect_pattern(Layout::Nv12, &outcome.read("shown.raw"));
+    let numbers = expect_pattern(&pixfmt::NV12, &outcome.read("shown.raw"));
     assert_eq!(numbers.len(), COUNT as usize, "{machine}: {numbers:?}");
     assert_eq!(outcome.report.total(|q| q.bytes_copied), 0, "{machine}");
     Some(outcome)
@@ -249,7 +249,7 @@ fn src_userptr() {
             .run();
         outcome.expect_success();
         let frames = nv12_of_i420(&outcome.read("frames.raw"));
-        assert_eq!(expect_pattern(Layout::Nv12, &frames).len(), COUNT as usize);
+        assert_eq!(expect_pattern(&pixfmt::NV12, &frames).len(), COUNT as usize);
         assert_eq!(outcome.queue("/dev/video0").memory, "userptr");
     }
 }

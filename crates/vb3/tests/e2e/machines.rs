@@ -3,7 +3,7 @@
 use crate::common::{Outcome, Run, compiled, expect_pattern, finish, size_option};
 use std::process::Command;
 use std::time::Duration;
-use vb3_devices::picture::Layout;
+use vb3_v4l2::pixfmt;
 
 fn calls(machine: &str, options: &str, words: &[&str]) -> Option<Outcome> {
     let program = compiled("calls.c")?;
@@ -184,7 +184,10 @@ fn soc_noncoherent_shows_the_picture_to_who_syncs() {
             return;
         };
         outcome.expect_success();
-        assert_eq!(expect_pattern(Layout::Yuyv, &outcome.read("seen.raw")), [1]);
+        assert_eq!(
+            expect_pattern(&pixfmt::YUYV, &outcome.read("seen.raw")),
+            [1]
+        );
         assert!(
             outcome.report.missing_syncs.is_empty(),
             "{:?}",
@@ -199,7 +202,10 @@ fn coherent_machine_needs_no_sync() {
         return;
     };
     outcome.expect_success();
-    assert_eq!(expect_pattern(Layout::Yuyv, &outcome.read("seen.raw")), [1]);
+    assert_eq!(
+        expect_pattern(&pixfmt::YUYV, &outcome.read("seen.raw")),
+        [1]
+    );
     assert!(
         outcome.report.missing_syncs.is_empty(),
         "{:?}",

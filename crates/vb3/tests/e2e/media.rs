@@ -4,11 +4,16 @@ use crate::common::{
     Outcome, Run, SIZE, compiled, expect_pattern, lacks, pattern, recording, size_option,
 };
 use std::path::Path;
-use vb3_devices::picture::Layout;
+use vb3_v4l2::{PixelFormat, pixfmt};
 
 const COUNT: u32 = 12;
 
-fn expect_frames(outcome: &Outcome, layout: Layout, file: &str, at_least: u32) -> Vec<u32> {
+fn expect_frames(
+    outcome: &Outcome,
+    layout: &'static PixelFormat,
+    file: &str,
+    at_least: u32,
+) -> Vec<u32> {
     outcome.expect_success();
     let numbers = expect_pattern(layout, &outcome.read(file));
     assert!(
@@ -24,7 +29,7 @@ fn ffmpeg_captures() {
     if lacks("ffmpeg") {
         return;
     }
-    for (name, layout) in [("nv12", Layout::Nv12), ("yuyv422", Layout::Yuyv)] {
+    for (name, layout) in [("nv12", &pixfmt::NV12), ("yuyv422", &pixfmt::YUYV)] {
         let outcome = Run::on("soc-noncoherent")
             .device(format!("camera=pattern,{}", size_option()))
             .program([
@@ -68,7 +73,7 @@ fn ffmpeg_shows_by_write() {
         "display=shown.raw,format=YUYV,clock=free,{}",
         size_option()
     ));
-    std::fs::write(run.file("frames.raw"), recording(Layout::Yuyv, COUNT)).unwrap();
+    std::fs::write(run.file("frames.raw"), recording(&pixfmt::YUYV, COUNT)).unwrap();
     let outcome = run
         .program([
             "ffmpeg", "-nostdin", "-v", "error", "-f", "rawvideo", "-pix_fmt", "yuyv422",
@@ -84,7 +89,7 @@ fn ffmpeg_shows_by_write() {
         ])
         .and(["-f", "v4l2", "/dev/video0"])
         .run();
-    expect_frames(&outcome, Layout::Yuyv, "shown.raw", COUNT - 4);
+    expect_frames(&outcome, &pixfmt::YUYV, "shown.raw", COUNT - 4);
     assert!(
         outcome.queue("/dev/video0").bytes_copied > 0,
         "write() copies"
@@ -115,7 +120,10 @@ fn ffmpeg_sees_the_controls() {
         ])
         .run();
     outcome.expect_success();
-    assert_ne!(outcome.read("frames.raw"), pattern(Layout::Yuyv, 0).bytes());
+    assert_ne!(
+        outcome.read("frames.raw"),
+        pattern(&pixfmt::YUYV, 0).bytes()
+    );
 }
 
 #[test]
@@ -131,7 +139,7 @@ fn opencv_captures() {
         .and([COUNT.to_string(), "frames.raw".to_owned()])
         .and([SIZE.0.to_string(), SIZE.1.to_string()])
         .run();
-    expect_frames(&outcome, Layout::Yuyv, "frames.raw", COUNT);
+    expect_frames(&outcome, &pixfmt::YUYV, "frames.raw", COUNT);
 }
 
 /// Whether Debian's own interpreter finds cv2.
@@ -155,7 +163,7 @@ fn static_c_program_captures() {
             .program([program.as_os_str()])
             .and([memory, &COUNT.to_string(), "frames.raw"])
             .run();
-        let numbers = expect_frames(&outcome, Layout::Yuyv, "frames.raw", COUNT);
+        let numbers = expect_frames(&outcome, &pixfmt::YUYV, "frames.raw", COUNT);
         assert_eq!(numbers.len(), COUNT as usize, "{memory}");
     }
 }
@@ -173,7 +181,7 @@ fn static_go_program_captures() {
         .program([program.as_os_str()])
         .and([COUNT.to_string(), "frames.raw".to_owned()])
         .run();
-    let numbers = expect_frames(&outcome, Layout::Yuyv, "frames.raw", COUNT);
+    let numbers = expect_frames(&outcome, &pixfmt::YUYV, "frames.raw", COUNT);
     assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
 }
 
@@ -194,8 +202,8 @@ fn two_programs_share_the_devices() {
             capture("/dev/video1", "b.raw")
         )])
         .run();
-    expect_frames(&outcome, Layout::Yuyv, "a.raw", COUNT);
-    expect_frames(&outcome, Layout::Yuyv, "b.raw", COUNT);
+    expect_frames(&outcome, &pixfmt::YUYV, "a.raw", COUNT);
+    expect_frames(&outcome, &pixfmt::YUYV, "b.raw", COUNT);
 }
 
 #[test]
@@ -214,7 +222,7 @@ fn a_buffer_goes_from_process_to_process() {
         ))
         .program([program.as_os_str()])
         .run();
-    expect_frames(&outcome, Layout::Nv12, "shown.raw", 8);
+    expect_frames(&outcome, &pixfmt::NV12, "shown.raw", 8);
     assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
     assert_eq!(outcome.queue("/dev/video1").memory, "dmabuf");
 }

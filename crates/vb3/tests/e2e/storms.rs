@@ -3,7 +3,7 @@
 
 use crate::common::{Outcome, Run, compiled, expect_pattern, size_option};
 use std::path::Path;
-use vb3_devices::picture::Layout;
+use vb3_v4l2::pixfmt;
 
 /// Runs `script` and then a capture of four pictures, in one run of vb3.
 fn then_capture(machine: &str, script: &str) -> Option<Outcome> {
@@ -21,7 +21,7 @@ fn then_capture(machine: &str, script: &str) -> Option<Outcome> {
         .run();
     outcome.expect_success();
     assert_eq!(
-        expect_pattern(Layout::Yuyv, &outcome.read("frames.raw")),
+        expect_pattern(&pixfmt::YUYV, &outcome.read("frames.raw")),
         [0, 1, 2, 3]
     );
     Some(outcome)

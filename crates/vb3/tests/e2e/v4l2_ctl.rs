@@ -1,7 +1,7 @@
 //! v4l2-ctl streams by every memory model, in both directions.
 
 use crate::common::{Outcome, Run, SIZE, expect_pattern, ffmpeg_in, lacks, recording, size_option};
-use vb3_devices::picture::Layout;
+use vb3_v4l2::{PixelFormat, pixfmt};
 
 const COUNT: u32 = 12;
 
@@ -33,7 +33,13 @@ fn capture(machine: &str, spec: &str, fourcc: &str, stream: &str) -> Option<Outc
     Some(outcome)
 }
 
-fn expect_captured(machine: &str, spec: &str, layout: Layout, fourcc: &str, stream: &str) {
+fn expect_captured(
+    machine: &str,
+    spec: &str,
+    layout: &'static PixelFormat,
+    fourcc: &str,
+    stream: &str,
+) {
     let Some(outcome) = capture(machine, spec, fourcc, stream) else {
         return;
     };
@@ -45,12 +51,10 @@ fn expect_captured(machine: &str, spec: &str, layout: Layout, fourcc: &str, stre
 
 #[test]
 fn mmap_in_every_format() {
-    for (layout, fourcc) in [
-        (Layout::Yuyv, "YUYV"),
-        (Layout::Nv12, "NV12"),
-        (Layout::Rgb24, "RGB3"),
-    ] {
-        expect_captured("pc", "camera=pattern", layout, fourcc, "--stream-mmap=4");
+    let single = |format: &&PixelFormat| !format.is_compressed() && format.memory_planes == 1;
+    for format in pixfmt::TABLE.iter().copied().filter(single) {
+        let fourcc = format.fourcc.to_string();
+        expect_captured("pc", "camera=pattern", format, &fourcc, "--stream-mmap=4");
     }
 }
 
@@ -60,7 +64,7 @@ fn mmap_on_every_machine() {
         expect_captured(
             machine,
             "camera=pattern",
-            Layout::Nv12,
+            &pixfmt::NV12,
             "NV12",
             "--stream-mmap=4",
         );
@@ -93,7 +97,7 @@ fn mmap_of_separate_planes() {
         expect_captured(
             machine,
             "camera-mplane=pattern",
-            Layout::Nv12,
+            &pixfmt::NV12,
             "NM12",
             "--stream-mmap=4",
         );
@@ -105,7 +109,7 @@ fn userptr() {
     expect_captured(
         "soc-iommu",
         "camera=pattern,userptr=on",
-        Layout::Yuyv,
+        &pixfmt::YUYV,
         "YUYV",
         "--stream-user=4",
     );
@@ -117,7 +121,7 @@ fn userptr() {
     ) else {
         return;
     };
-    let numbers = expect_pattern(Layout::Yuyv, &outcome.read("frames.raw"));
+    let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read("frames.raw"));
     assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
 }
 
@@ -143,7 +147,13 @@ fn userptr_off_a_cache_line_is_refused_without_coherent_caches() {
 }
 
 /// Shows a recording on a display with one of v4l2-ctl's streaming options.
-fn expect_shown(machine: &str, spec: &str, layout: Layout, fourcc: &str, stream: &str) {
+fn expect_shown(
+    machine: &str,
+    spec: &str,
+    layout: &'static PixelFormat,
+    fourcc: &str,
+    stream: &str,
+) {
     if lacks("v4l2-ctl") {
         return;
     }
@@ -191,23 +201,29 @@ fn out_mmap() {
         expect_shown(
             machine,
             "display",
-            Layout::Nv12,
+            &pixfmt::NV12,
             "NV12",
             "--stream-out-mmap=4",
         );
     }
-    expect_shown("pc", "display", Layout::Yuyv, "YUYV", "--stream-out-mmap=4");
     expect_shown(
         "pc",
         "display",
-        Layout::Rgb24,
+        &pixfmt::YUYV,
+        "YUYV",
+        "--stream-out-mmap=4",
+    );
+    expect_shown(
+        "pc",
+        "display",
+        &pixfmt::RGB24,
         "RGB3",
         "--stream-out-mmap=4",
     );
     expect_shown(
         "pc",
         "display-mplane",
-        Layout::Nv12,
+        &pixfmt::NV12,
         "NM12",
         "--stream-out-mmap=4",
     );
@@ -218,7 +234,7 @@ fn out_userptr() {
     expect_shown(
         "soc-iommu",
         "display",
-        Layout::Yuyv,
+        &pixfmt::YUYV,
         "YUYV",
         "--stream-out-user=4",
     );
@@ -238,7 +254,7 @@ fn expect_passed_on(machine: &str, words: [&str; 2], importer: &str) {
         .and([format!("--stream-count={COUNT}")])
         .run();
     outcome.expect_success();
-    let numbers = expect_pattern(Layout::Nv12, &outcome.read("shown.raw"));
+    let numbers = expect_pattern(&pixfmt::NV12, &outcome.read("shown.raw"));
     assert!(numbers.len() >= 8, "{machine}: {numbers:?}");
     assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
     assert_eq!(outcome.queue(importer).memory, "dmabuf");

@@ -2,7 +2,7 @@ use super::*;
 use crate::bench::{Bench, FILLER};
 use crate::source::{Background, Picture, render};
 use crate::{Camera, Place};
-use vb3_v4l2::{Flow, VideoDriver as _};
+use vb3_v4l2::{Flow, VideoDriver as _, pixfmt};
 
 fn camera() -> Camera<u32> {
     let place = Place {
@@ -41,7 +41,7 @@ fn a_part_of_what_the_sensor_sees_is_put_into_a_part_of_the_buffer() {
     assert!(!bench.take().expect("a frame").error);
     let sensor = Size::nearest(1280, 720);
     let seen = render(
-        crate::picture::Layout::Yuyv,
+        &pixfmt::YUYV,
         sensor,
         0,
         Background::Bars,

@@ -5,8 +5,8 @@ use crate::convert::{ConvertError, Converter, Rotate};
 use proptest::prelude::*;
 
 fn attempt(job: &Job) -> Result<(), ConvertError> {
-    let from = Owned::filled(PixelLayout::Nv12, size(64, 48), 0, 1);
-    let mut to = Owned::filled(PixelLayout::Nv12, size(32, 16), 0, 2);
+    let from = Owned::filled(&pixfmt::NV12, size(64, 48), 0, 1);
+    let mut to = Owned::filled(&pixfmt::NV12, size(32, 16), 0, 2);
     let before = to.clone();
     let result = Converter::new().run(job, &from.view(), &mut to.view_mut());
     assert!(result.is_ok() || to == before, "a refused job wrote");
@@ -47,7 +47,7 @@ fn planes_that_do_not_hold_the_picture_are_refused() {
     let bytes = vec![0; 64 * 48 * 3 / 2];
     let view = |luma: usize, chroma: usize, stride: usize| {
         View::new(
-            PixelLayout::Nv12,
+            &pixfmt::NV12,
             size(64, 48),
             [(&bytes[..luma], stride), (&bytes[..chroma], 64)],
         )
@@ -80,7 +80,7 @@ fn planes_that_do_not_hold_the_picture_are_refused() {
     }
     for found in [0, 1, 3] {
         let planes = std::iter::repeat_n((&bytes[..], 64), found);
-        let view = View::new(PixelLayout::Nv12, size(64, 48), planes);
+        let view = View::new(&pixfmt::NV12, size(64, 48), planes);
         let wanted = ConvertError::Planes { wanted: 2, found };
         assert_eq!(view.map(drop), Err(wanted));
     }
@@ -90,11 +90,14 @@ fn planes_that_do_not_hold_the_picture_are_refused() {
 #[test]
 fn one_memory_is_divided_as_v4l2_does() {
     let mut next = noise(8);
-    for layout in PixelLayout::ALL {
+    for layout in FORMATS {
         let size = size(20, 6);
-        let stride = layout.plane(size, 0).expect("a plane").0 + 12;
-        let bytes: usize = (0..layout.planes())
-            .map(|i| layout.stride_in_one(stride, i) * layout.plane(size, i).expect("a plane").1)
+        let stride = plane(layout, size, 0).expect("a plane").0 + 12;
+        let bytes: usize = (0..layout.components.len())
+            .map(|i| {
+                layout.component_line(i, stride as u32) as usize
+                    * plane(layout, size, i).expect("a plane").1
+            })
             .sum();
         let data: Vec<u8> = (0..bytes).map(|_| next()).collect();
         let view = View::contiguous(layout, size, &data, stride).expect("enough memory");
@@ -106,9 +109,9 @@ fn one_memory_is_divided_as_v4l2_does() {
             .expect("a copy");
         let mut at = 0;
         let mut wanted = Vec::new();
-        for index in 0..layout.planes() {
-            let (line, lines) = layout.plane(size, index).expect("a plane");
-            let step = if index > 0 && layout == PixelLayout::Yuv420 {
+        for index in 0..layout.components.len() {
+            let (line, lines) = plane(layout, size, index).expect("a plane");
+            let step = if index > 0 && layout == &pixfmt::YUV420 {
                 stride / 2
             } else {
                 stride
@@ -139,10 +142,10 @@ fn extremes_can_be_done() {
     let (tall, wide) = (size(2, 2304), size(4096, 2));
     let mut converter = Converter::new();
     for (a, b, source, target) in [
-        (small, large, PixelLayout::Nv12, PixelLayout::Yuv420),
-        (large, small, PixelLayout::Nv12, PixelLayout::Rgb24),
-        (tall, wide, PixelLayout::Rgb24, PixelLayout::Yuyv),
-        (wide, tall, PixelLayout::Yuyv, PixelLayout::Xbgr32),
+        (small, large, &pixfmt::NV12, &pixfmt::YUV420),
+        (large, small, &pixfmt::NV12, &pixfmt::RGB24),
+        (tall, wide, &pixfmt::RGB24, &pixfmt::YUYV),
+        (wide, tall, &pixfmt::YUYV, &pixfmt::XBGR32),
     ] {
         let from = Owned::filled(source, a, 0, 128);
         for rotate in [Rotate::None, Rotate::Quarter] {
@@ -179,8 +182,8 @@ fn window() -> impl Strategy<Value = (Size, Rect)> {
     })
 }
 
-fn layout() -> impl Strategy<Value = PixelLayout> {
-    proptest::sample::select(PixelLayout::ALL.to_vec())
+fn layout() -> impl Strategy<Value = &'static PixelFormat> {
+    proptest::sample::select(FORMATS.to_vec())
 }
 
 fn color() -> impl Strategy<Value = Color> {

@@ -7,7 +7,7 @@ use crate::picture::{Rgb, Yuv};
 #[test]
 fn a_copy_has_every_pixel_and_leaves_the_rest() {
     let (crop, compose) = (rect(6, 4, 20, 12), rect(28, 18, 20, 12));
-    for layout in PixelLayout::ALL {
+    for layout in FORMATS {
         let from = Owned::noisy(layout, size(34, 22), 5, 1);
         let mut to = Owned::filled(layout, size(48, 30), 3, 0xa5);
         let before = to.clone();
@@ -30,14 +30,13 @@ fn a_copy_has_every_pixel_and_leaves_the_rest() {
 /// lines become one, their mean.
 #[test]
 fn layouts_of_the_same_colours_are_exact() {
-    use PixelLayout::{Nv12, Yuv420, Yuyv};
     let pairs = [
-        (Nv12, Yuv420),
-        (Yuv420, Nv12),
-        (Nv12, Yuyv),
-        (Yuv420, Yuyv),
-        (Yuyv, Nv12),
-        (Yuyv, Yuv420),
+        (&pixfmt::NV12, &pixfmt::YUV420),
+        (&pixfmt::YUV420, &pixfmt::NV12),
+        (&pixfmt::NV12, &pixfmt::YUYV),
+        (&pixfmt::YUV420, &pixfmt::YUYV),
+        (&pixfmt::YUYV, &pixfmt::NV12),
+        (&pixfmt::YUYV, &pixfmt::YUV420),
     ];
     for (a, b) in pairs {
         let from = Owned::noisy(a, size(46, 30), 7, 2);
@@ -46,7 +45,7 @@ fn layouts_of_the_same_colours_are_exact() {
         for y in 0..30 {
             for x in 0..46 {
                 let mut wanted = from.at(x, y);
-                if a == Yuyv {
+                if a == &pixfmt::YUYV {
                     let (top, bottom) = (from.at(x, y & !1), from.at(x, y | 1));
                     for c in 1..3 {
                         let sum = u16::from(top[c]) + u16::from(bottom[c]);
@@ -61,8 +60,10 @@ fn layouts_of_the_same_colours_are_exact() {
 
 #[test]
 fn orders_of_rgb_are_exact() {
-    use PixelLayout::{Rgb24, Xbgr32};
-    for (a, b) in [(Rgb24, Xbgr32), (Xbgr32, Rgb24)] {
+    for (a, b) in [
+        (&pixfmt::RGB24, &pixfmt::XBGR32),
+        (&pixfmt::XBGR32, &pixfmt::RGB24),
+    ] {
         let from = Owned::noisy(a, size(70, 10), 4, 3);
         let mut to = Owned::filled(b, size(70, 10), 2, 0xa5);
         run(&Job::whole(from.size, to.size, SD), &from, &mut to);
@@ -71,7 +72,7 @@ fn orders_of_rgb_are_exact() {
                 assert_eq!(to.at(x, y), from.at(x, y), "{a:?} to {b:?} at {x},{y}");
             }
         }
-        if b == Xbgr32 {
+        if b == &pixfmt::XBGR32 {
             assert!(to.bytes().chunks(4).all(|pixel| pixel[3] == 255));
         }
     }
@@ -102,10 +103,10 @@ fn turns() -> impl Iterator<Item = (Rotate, bool, bool)> {
 #[test]
 fn turned_pictures_have_every_pixel() {
     let crop = rect(2, 6, 54, 38);
-    for layout in PixelLayout::ALL {
+    for layout in FORMATS {
         for (rotate, hflip, vflip) in turns() {
             // Lines of 4:2:2 that become columns have other chroma.
-            let luma_only = layout == PixelLayout::Yuyv && rotate.swaps();
+            let luma_only = layout == &pixfmt::YUYV && rotate.swaps();
             let (width, height) = if rotate.swaps() { (38, 54) } else { (54, 38) };
             let compose = rect(10, 4, width, height);
             let from = Owned::noisy(layout, size(64, 50), 3, 4);
@@ -139,9 +140,9 @@ fn turned_pictures_have_every_pixel() {
 /// A clockwise quarter brings the upper left corner to the upper right.
 #[test]
 fn a_quarter_is_clockwise() {
-    let mut from = Owned::filled(PixelLayout::Rgb24, size(8, 6), 0, 0);
+    let mut from = Owned::filled(&pixfmt::RGB24, size(8, 6), 0, 0);
     from.set(0, 0, [200, 1, 2]);
-    let mut to = Owned::filled(PixelLayout::Rgb24, size(6, 8), 0, 9);
+    let mut to = Owned::filled(&pixfmt::RGB24, size(6, 8), 0, 9);
     let job = Job {
         rotate: Rotate::Quarter,
         ..Job::whole(from.size, to.size, SD)
@@ -151,7 +152,7 @@ fn a_quarter_is_clockwise() {
     assert_eq!(to.at(0, 0), [0, 0, 0]);
 }
 
-fn flat(layout: PixelLayout, size: Size, samples: [u8; 3]) -> Owned {
+fn flat(layout: &'static PixelFormat, size: Size, samples: [u8; 3]) -> Owned {
     let mut picture = Owned::filled(layout, size, 2, 0);
     for y in 0..size.height() {
         for x in 0..size.width() {
@@ -164,11 +165,8 @@ fn flat(layout: PixelLayout, size: Size, samples: [u8; 3]) -> Owned {
 #[test]
 fn a_flat_colour_stays_itself_at_any_size() {
     let yuv = [[16, 128, 128], [235, 128, 128], [81, 90, 240], [1, 254, 3]];
-    for (a, b) in PixelLayout::ALL
-        .into_iter()
-        .flat_map(|a| PixelLayout::ALL.map(|b| (a, b)))
-    {
-        if a.is_yuv() != b.is_yuv() {
+    for (a, b) in FORMATS.into_iter().flat_map(|a| FORMATS.map(|b| (a, b))) {
+        if is_yuv(a) != is_yuv(b) {
             continue;
         }
         for samples in yuv {
@@ -231,8 +229,8 @@ fn flat_colours_follow_matrix_and_range() {
             [90, 110, 180],
             [150, 90, 60],
         ] {
-            for a in [PixelLayout::Yuyv, PixelLayout::Nv12, PixelLayout::Yuv420] {
-                for b in [PixelLayout::Rgb24, PixelLayout::Xbgr32] {
+            for a in [&pixfmt::YUYV, &pixfmt::NV12, &pixfmt::YUV420] {
+                for b in [&pixfmt::RGB24, &pixfmt::XBGR32] {
                     let from = flat(a, size(66, 6), samples);
                     let mut to = flat(b, size(66, 6), [1, 1, 1]);
                     run(&Job::whole(from.size, to.size, color), &from, &mut to);
@@ -284,8 +282,8 @@ fn colours_are_carried_between_matrices() {
         },
     );
     let samples = [100, 110, 150];
-    for layout in [PixelLayout::Yuyv, PixelLayout::Nv12, PixelLayout::Yuv420] {
-        let from = flat(PixelLayout::Nv12, size(64, 48), samples);
+    for layout in [&pixfmt::YUYV, &pixfmt::NV12, &pixfmt::YUV420] {
+        let from = flat(&pixfmt::NV12, size(64, 48), samples);
         let mut to = flat(layout, size(96, 20), [0, 0, 0]);
         let job = Job {
             source_color: a,
@@ -305,8 +303,8 @@ fn colours_are_carried_between_matrices() {
 /// no line is left out where the memory ends with it.
 #[test]
 fn a_window_is_a_picture() {
-    for a in PixelLayout::ALL {
-        for b in PixelLayout::ALL {
+    for a in FORMATS {
+        for b in FORMATS {
             for (w, h) in [
                 (50, 26),
                 (34, 18),
@@ -363,7 +361,7 @@ fn triangle(from: u32, to: u32) -> Vec<Vec<(usize, f64)>> {
 /// A scaled sample is the mean of its neighbours by a triangle, rounded once in each direction.
 #[test]
 fn scales_are_bilinear() {
-    let from = Owned::noisy(PixelLayout::Rgb24, size(60, 40), 0, 9);
+    let from = Owned::noisy(&pixfmt::RGB24, size(60, 40), 0, 9);
     for (w, h) in [
         (60, 80),
         (90, 40),
@@ -373,7 +371,7 @@ fn scales_are_bilinear() {
         (300, 6),
         (6, 222),
     ] {
-        let mut to = Owned::filled(PixelLayout::Rgb24, size(w, h), 0, 0);
+        let mut to = Owned::filled(&pixfmt::RGB24, size(w, h), 0, 0);
         run(&Job::whole(from.size, to.size, SD), &from, &mut to);
         let (across, down) = (triangle(60, w), triangle(40, h));
         let mut worst = 0.0f64;

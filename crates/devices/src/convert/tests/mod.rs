@@ -4,8 +4,22 @@ mod bounds;
 mod exact;
 mod oracle;
 
-use super::{Color, Job, PixelLayout, Range, View, ViewMut};
+use super::{Color, Job, Range, View, ViewMut, plane};
 use crate::picture::{Matrix, Rect, Size};
+use vb3_v4l2::{FourCc, PixelFormat, pixfmt};
+
+/// Every format that is converted, in one memory plane.
+const FORMATS: [&PixelFormat; 5] = [
+    &pixfmt::YUYV,
+    &pixfmt::NV12,
+    &pixfmt::YUV420,
+    &pixfmt::RGB24,
+    &pixfmt::XBGR32,
+];
+
+fn is_yuv(format: &PixelFormat) -> bool {
+    format.model() == pixfmt::ColorModel::Yuv
+}
 
 /// Limited range, BT.601.
 const SD: Color = Color {
@@ -41,17 +55,17 @@ fn noise(seed: u64) -> impl FnMut() -> u8 {
 /// A picture with planes of its own. A last line is followed by nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Owned {
-    layout: PixelLayout,
+    layout: &'static PixelFormat,
     size: Size,
     planes: Vec<(Vec<u8>, usize)>,
 }
 
 impl Owned {
     /// Filled with one byte, lines `pad` bytes further apart than they are long.
-    fn filled(layout: PixelLayout, size: Size, pad: usize, byte: u8) -> Self {
-        let planes = (0..layout.planes())
+    fn filled(layout: &'static PixelFormat, size: Size, pad: usize, byte: u8) -> Self {
+        let planes = (0..layout.components.len())
             .map(|index| {
-                let (line, lines) = layout.plane(size, index).expect("a plane");
+                let (line, lines) = plane(layout, size, index).expect("a plane");
                 (vec![byte; (line + pad) * (lines - 1) + line], line + pad)
             })
             .collect();
@@ -62,7 +76,7 @@ impl Owned {
         }
     }
 
-    fn noisy(layout: PixelLayout, size: Size, pad: usize, seed: u64) -> Self {
+    fn noisy(layout: &'static PixelFormat, size: Size, pad: usize, seed: u64) -> Self {
         let mut picture = Self::filled(layout, size, pad, 0);
         let mut next = noise(seed);
         for byte in picture.planes.iter_mut().flat_map(|plane| &mut plane.0) {
@@ -91,20 +105,21 @@ impl Owned {
         let at = |plane: usize, column: usize, line: usize| {
             (plane, line * self.planes[plane].1 + column)
         };
-        match self.layout {
-            PixelLayout::Yuyv => [
+        match self.layout.fourcc {
+            FourCc::YUYV => [
                 at(0, x * 2, y),
                 at(0, x / 2 * 4 + 1, y),
                 at(0, x / 2 * 4 + 3, y),
             ],
-            PixelLayout::Nv12 => [
+            FourCc::NV12 => [
                 at(0, x, y),
                 at(1, x / 2 * 2, y / 2),
                 at(1, x / 2 * 2 + 1, y / 2),
             ],
-            PixelLayout::Yuv420 => [at(0, x, y), at(1, x / 2, y / 2), at(2, x / 2, y / 2)],
-            PixelLayout::Rgb24 => [at(0, x * 3, y), at(0, x * 3 + 1, y), at(0, x * 3 + 2, y)],
-            PixelLayout::Xbgr32 => [at(0, x * 4 + 2, y), at(0, x * 4 + 1, y), at(0, x * 4, y)],
+            FourCc::YUV420 => [at(0, x, y), at(1, x / 2, y / 2), at(2, x / 2, y / 2)],
+            FourCc::RGB24 => [at(0, x * 3, y), at(0, x * 3 + 1, y), at(0, x * 3 + 2, y)],
+            FourCc::XBGR32 => [at(0, x * 4 + 2, y), at(0, x * 4 + 1, y), at(0, x * 4, y)],
+            other => unreachable!("{other}"),
         }
     }
 
@@ -126,7 +141,7 @@ impl Owned {
         for y in rect.y..rect.y + rect.height {
             for x in rect.x..rect.x + rect.width {
                 out.set(x, y, other.at(x, y));
-                if self.layout == PixelLayout::Xbgr32 {
+                if self.layout == &pixfmt::XBGR32 {
                     let byte = y as usize * self.planes[0].1 + x as usize * 4 + 3;
                     out.planes[0].0[byte] = other.planes[0].0[byte];
                 }
@@ -150,7 +165,7 @@ impl Owned {
     fn bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for (index, (data, stride)) in self.planes.iter().enumerate() {
-            let (line, lines) = self.layout.plane(self.size, index).expect("a plane");
+            let (line, lines) = plane(self.layout, self.size, index).expect("a plane");
             for y in 0..lines {
                 out.extend_from_slice(&data[y * stride..][..line]);
             }
@@ -159,7 +174,7 @@ impl Owned {
     }
 
     /// Undoes [`bytes`](Self::bytes).
-    fn from_bytes(layout: PixelLayout, size: Size, bytes: &[u8]) -> Self {
+    fn from_bytes(layout: &'static PixelFormat, size: Size, bytes: &[u8]) -> Self {
         let mut picture = Self::filled(layout, size, 0, 0);
         let mut rest = bytes;
         for (data, _) in &mut picture.planes {

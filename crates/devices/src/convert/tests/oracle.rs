@@ -5,14 +5,8 @@ use crate::convert::Rotate;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-const fn name(layout: PixelLayout) -> &'static str {
-    match layout {
-        PixelLayout::Yuyv => "yuyv422",
-        PixelLayout::Nv12 => "nv12",
-        PixelLayout::Yuv420 => "yuv420p",
-        PixelLayout::Rgb24 => "rgb24",
-        PixelLayout::Xbgr32 => "bgr0",
-    }
+fn name(layout: &'static PixelFormat) -> &'static str {
+    layout.ffmpeg.expect("ffmpeg writes it")
 }
 
 /// What ffmpeg writes for `arguments`; `None`, with the reason printed, without ffmpeg.
@@ -41,7 +35,7 @@ fn ffmpeg(arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// A picture with edges, gradients and small print.
-fn scene(layout: PixelLayout, size: Size) -> Option<Owned> {
+fn scene(layout: &'static PixelFormat, size: Size) -> Option<Owned> {
     let source = format!(
         "mandelbrot=size={size}:start_scale=0.2,format={}",
         name(layout)
@@ -51,7 +45,7 @@ fn scene(layout: PixelLayout, size: Size) -> Option<Owned> {
 }
 
 /// The picture after a filter of ffmpeg's.
-fn filtered(from: &Owned, filter: &str, layout: PixelLayout, size: Size) -> Option<Owned> {
+fn filtered(from: &Owned, filter: &str, layout: &'static PixelFormat, size: Size) -> Option<Owned> {
     let (pixels, measures) = (name(from.layout), from.size.to_string());
     let filter = format!("{filter},format={}", name(layout));
     let arguments = [
@@ -90,13 +84,13 @@ const BILINEAR: &str = "flags=bilinear+accurate_rnd+full_chroma_int+full_chroma_
 #[test]
 fn scales_are_close_to_those_of_ffmpeg() {
     let cases = [
-        (PixelLayout::Nv12, (1280, 720), (640, 360)),
-        (PixelLayout::Nv12, (640, 480), (1280, 720)),
-        (PixelLayout::Nv12, (1280, 720), (426, 240)),
-        (PixelLayout::Yuv420, (1280, 720), (854, 480)),
-        (PixelLayout::Yuyv, (640, 480), (320, 400)),
-        (PixelLayout::Rgb24, (640, 480), (400, 300)),
-        (PixelLayout::Xbgr32, (640, 480), (800, 600)),
+        (&pixfmt::NV12, (1280, 720), (640, 360)),
+        (&pixfmt::NV12, (640, 480), (1280, 720)),
+        (&pixfmt::NV12, (1280, 720), (426, 240)),
+        (&pixfmt::YUV420, (1280, 720), (854, 480)),
+        (&pixfmt::YUYV, (640, 480), (320, 400)),
+        (&pixfmt::RGB24, (640, 480), (400, 300)),
+        (&pixfmt::XBGR32, (640, 480), (800, 600)),
     ];
     for (layout, (w, h), (tw, th)) in cases {
         let Some(from) = scene(layout, size(w, h)) else {
@@ -122,7 +116,6 @@ const MEAN: &str = "flags=area+accurate_rnd+full_chroma_inp";
 /// them byte for byte.
 #[test]
 fn conversions_are_close_to_those_of_ffmpeg() {
-    use PixelLayout::{Nv12, Rgb24};
     let matrices = [
         (Matrix::Bt601, "bt601"),
         (Matrix::Bt709, "bt709"),
@@ -131,16 +124,16 @@ fn conversions_are_close_to_those_of_ffmpeg() {
     let ranges = [(Range::Limited, "tv"), (Range::Full, "pc")];
     let colors = || matrices.into_iter().flat_map(|m| ranges.map(|r| (m, r)));
     let shape = size(320, 240);
-    for a in PixelLayout::ALL {
+    for a in FORMATS {
         let Some(from) = scene(a, shape) else {
             return;
         };
-        for b in PixelLayout::ALL.into_iter().filter(|b| *b != a) {
+        for b in FORMATS.into_iter().filter(|b| *b != a) {
             for ((matrix, m), (range, r)) in colors() {
-                let scale = match (a.is_yuv(), b.is_yuv()) {
+                let scale = match (is_yuv(a), is_yuv(b)) {
                     (true, false) => format!("scale=in_color_matrix={m}:in_range={r}:{COVERING}"),
                     (false, true) => format!("scale=out_color_matrix={m}:out_range={r}:{MEAN}"),
-                    _ if a == PixelLayout::Yuyv => format!("scale={MEAN}"),
+                    _ if a == &pixfmt::YUYV => format!("scale={MEAN}"),
                     _ => format!("scale={COVERING}"),
                 };
                 let wanted = filtered(&from, &scale, b, shape).expect("it started before");
@@ -149,13 +142,14 @@ fn conversions_are_close_to_those_of_ffmpeg() {
                 run(&Job::whole(shape, shape, color), &from, &mut to);
                 let found = psnr(&to, &wanted);
                 let which = format!("{a:?} to {b:?}, {m} {r}: {found:.1} dB");
-                if a.is_yuv() != b.is_yuv() {
+                if is_yuv(a) != is_yuv(b) {
                     assert!(found >= 50.0, "{which}");
                 } else {
                     assert!(to == wanted, "{which}");
                 }
                 // All matrices and ranges on one pair of layouts each way.
-                if !matches!((a, b), (Nv12, Rgb24) | (Rgb24, Nv12)) {
+                let pair = [a.fourcc, b.fourcc];
+                if !(pair.contains(&FourCc::NV12) && pair.contains(&FourCc::RGB24)) {
                     break;
                 }
             }
@@ -166,7 +160,7 @@ fn conversions_are_close_to_those_of_ffmpeg() {
 /// ffmpeg's `transpose=clock` is a quarter turn, byte for byte.
 #[test]
 fn turns_are_those_of_ffmpeg() {
-    for layout in [PixelLayout::Nv12, PixelLayout::Yuv420, PixelLayout::Rgb24] {
+    for layout in [&pixfmt::NV12, &pixfmt::YUV420, &pixfmt::RGB24] {
         let Some(from) = scene(layout, size(640, 480)) else {
             return;
         };

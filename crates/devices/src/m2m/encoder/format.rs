@@ -64,7 +64,7 @@ pub(super) fn try_source(
     stride: u32,
 ) -> Option<Format> {
     let mut format = raw::negotiate(formats, wanted, sizes(kind), stride)?;
-    let model = formats.first()?.model;
+    let model = formats.first()?.model();
     format.color = match kind {
         // A JPEG file cannot say anything else.
         Kind::JpegEncoder => raw::JPEG_PICTURE,

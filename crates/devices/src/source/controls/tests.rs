@@ -1,5 +1,6 @@
 use super::*;
 use crate::picture::Size;
+use vb3_v4l2::pixfmt;
 
 /// The documented arithmetic in floating point, written apart from the integers.
 fn reference(picture: &Picture, color: Yuv) -> [f64; 3] {
@@ -132,11 +133,11 @@ fn whole_pictures_change_like_their_colors() {
         width: 4,
         height: 4,
     };
-    for layout in [Layout::Yuyv, Layout::Nv12, Layout::Rgb24] {
+    for layout in [&pixfmt::YUYV, &pixfmt::NV12, &pixfmt::RGB24] {
         let mut frame = Frame::new(layout, size);
         frame.fill(everywhere, color);
         picture.apply(&mut frame);
-        let start = if layout == Layout::Rgb24 {
+        let start = if layout == &pixfmt::RGB24 {
             color.to_rgb().to_yuv()
         } else {
             color

@@ -1,6 +1,6 @@
 use super::*;
 
-const LAYOUTS: [Layout; 3] = [Layout::Yuyv, Layout::Nv12, Layout::Rgb24];
+const LAYOUTS: [&PixelFormat; 3] = [&pixfmt::YUYV, &pixfmt::NV12, &pixfmt::RGB24];
 const SIZES: [(u32, u32); 13] = [
     (2, 2),
     (4, 2),
@@ -57,7 +57,7 @@ fn every_picture_tells_its_number() {
 fn as_many_bits_as_there_is_room_for() {
     let bits = |width, height| {
         let size = Size::new(width, height).expect("an even size");
-        read_number(&Frame::new(Layout::Nv12, size)).1
+        read_number(&Frame::new(&pixfmt::NV12, size)).1
     };
     assert_eq!(bits(2, 2), 1);
     assert_eq!(bits(4, 2), 2);
@@ -71,7 +71,7 @@ fn as_many_bits_as_there_is_room_for() {
 fn large_pictures_have_large_blocks_at_the_top() {
     let size = Size::nearest(640, 480);
     let frame = render(
-        Layout::Yuyv,
+        &pixfmt::YUYV,
         size,
         0b101,
         Background::Grey,
@@ -105,12 +105,18 @@ fn bars_are_where_and_what_they_should_be() {
 #[test]
 fn ramp_and_checkerboard_span_black_to_white() {
     let size = Size::nearest(640, 480);
-    let ramp = render(Layout::Nv12, size, 0, Background::Ramp, &Picture::default());
+    let ramp = render(
+        &pixfmt::NV12,
+        size,
+        0,
+        Background::Ramp,
+        &Picture::default(),
+    );
     let line: Vec<u8> = (0..640).map(|x| ramp.luma_at(x, 400)).collect();
     assert_eq!((line[0], line[639]), (16, 235));
     assert!(line.is_sorted());
     let board = render(
-        Layout::Nv12,
+        &pixfmt::NV12,
         size,
         0,
         Background::Checkerboard,
@@ -125,7 +131,7 @@ fn the_box_moves_by_four_pixels_and_comes_back() {
     let size = Size::nearest(64, 64);
     let left_edge = |sequence| {
         let frame = render(
-            Layout::Yuyv,
+            &pixfmt::YUYV,
             size,
             sequence,
             Background::Grey,

@@ -5,8 +5,9 @@ use super::*;
 use crate::world::imports::Imports;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::os::fd::AsFd;
-use vb3_devices::picture::{Frame, Layout, Size};
+use vb3_devices::picture::{Frame, Size};
 use vb3_devices::source::{Background, Picture, read_number, render};
+use vb3_v4l2::pixfmt;
 
 const WIDTH: u32 = 64;
 const HEIGHT: u32 = 48;
@@ -71,10 +72,10 @@ fn queue(
 /// The number of the pattern's picture in `bytes`, which must be that picture bit by bit.
 fn picture_number(bytes: &[u8]) -> u32 {
     let size = Size::new(WIDTH, HEIGHT).unwrap();
-    let frame = Frame::from_bytes(Layout::Yuyv, size, bytes.to_vec()).unwrap();
+    let frame = Frame::from_bytes(&pixfmt::YUYV, size, bytes.to_vec()).unwrap();
     let (number, _) = read_number(&frame);
     let sent = render(
-        Layout::Yuyv,
+        &pixfmt::YUYV,
         size,
         number,
         Background::Bars,

@@ -1,0 +1,134 @@
+//! Cells of a picture: which byte says what, as the format's row has it.
+
+use super::{Frame, Rgb, Yuv};
+use vb3_v4l2::PixelFormat;
+use vb3_v4l2::pixfmt::{Component, Sample};
+
+/// Bytes from the start of a sample to the one with its upper 8 bits.
+const fn upper(format: &PixelFormat) -> usize {
+    // CAST: 0 or 1.
+    format.sample_bytes() as usize - 1
+}
+
+/// Where a cell of a component has such samples: line of the cell, and byte of that line.
+pub(crate) fn places(
+    format: &PixelFormat,
+    component: &Component,
+    sample: Sample,
+) -> Vec<(usize, usize)> {
+    let step = format.sample_bytes() as usize;
+    let lines = component.cell.iter().enumerate();
+    lines
+        .flat_map(|(line, samples)| samples.iter().enumerate().map(move |(at, s)| (line, at, s)))
+        .filter(|(_, _, found)| **found == sample)
+        .map(|(line, at, _)| (line, at * step + upper(format)))
+        .collect()
+}
+
+/// Where the samples of one kind lie.
+#[derive(Clone, Copy, Debug)]
+struct Taps<'a> {
+    data: &'a [u8],
+    line_bytes: usize,
+    cell_bytes: usize,
+    /// Lines of memory for a cell.
+    lines: usize,
+    across: usize,
+    down: usize,
+    /// For each column of a cell, the two samples of which the mean is taken: line and byte.
+    at: [[(usize, usize); 2]; 2],
+}
+
+impl<'a> Taps<'a> {
+    /// `None` for samples that the picture does not have.
+    fn new(frame: &'a Frame, sample: Sample) -> Option<Self> {
+        let format = frame.format;
+        let mut planes = format.components.iter().enumerate();
+        let (index, component) = planes.find(|(_, component)| component.has(sample))?;
+        let found = places(format, component, sample);
+        let (first, last) = (*found.first()?, *found.last()?);
+        let across = component.across as usize;
+        // Each column has a sample of its own, or all share what there is.
+        let own = found.len() == across && component.cell.len() == 1;
+        Some(Self {
+            data: frame.component(index),
+            line_bytes: frame.line_bytes(index),
+            cell_bytes: format.cell_bytes(index) as usize,
+            lines: component.cell.len(),
+            across,
+            down: component.down as usize,
+            at: if own {
+                [[first; 2], [last; 2]]
+            } else {
+                [[first, last]; 2]
+            },
+        })
+    }
+
+    fn get(&self, x: usize, y: usize) -> Option<u8> {
+        let start = x / self.across * self.cell_bytes;
+        let [a, b] = self.at.get(x % self.across)?.map(|(line, byte)| {
+            let line = (y / self.down * self.lines + line) * self.line_bytes;
+            self.data.get(line + start + byte).copied()
+        });
+        // CAST: a mean of bytes is a byte.
+        Some(((u16::from(a?) + u16::from(b?) + 1) >> 1) as u8)
+    }
+}
+
+/// Reads the pixels of a picture: the upper 8 bits of each sample.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    frame: &'a Frame,
+    /// Y, U, V or R, G, B.
+    taps: [Option<Taps<'a>>; 3],
+    is_rgb: bool,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(frame: &'a Frame) -> Self {
+        let is_rgb = frame.format.has(Sample::R);
+        let kinds = if is_rgb {
+            [Sample::R, Sample::G, Sample::B]
+        } else {
+            [Sample::Y, Sample::U, Sample::V]
+        };
+        Self {
+            frame,
+            taps: kinds.map(|kind| Taps::new(frame, kind)),
+            is_rgb,
+        }
+    }
+
+    /// The three samples of a pixel; chroma is neutral where there is none. `None` outside.
+    fn samples(&self, x: u32, y: u32) -> Option<[u8; 3]> {
+        if x >= self.frame.size.width || y >= self.frame.size.height {
+            return None;
+        }
+        let mut out = [128; 3];
+        for (to, taps) in out.iter_mut().zip(&self.taps) {
+            if let Some(taps) = taps {
+                *to = taps.get(x as usize, y as usize)?;
+            }
+        }
+        Some(out)
+    }
+
+    /// The colour of a pixel; black outside.
+    pub(crate) fn rgb(&self, x: u32, y: u32) -> Rgb {
+        match self.samples(x, y) {
+            Some([r, g, b]) if self.is_rgb => Rgb::new(r, g, b),
+            Some([y, u, v]) => Yuv::new(y, u, v).to_rgb_by(self.frame.matrix),
+            None => Rgb::new(0, 0, 0),
+        }
+    }
+
+    /// Luma of a pixel: the Y sample, or computed from RGB.
+    pub(crate) fn luma(&self, x: u32, y: u32) -> u8 {
+        match self.samples(x, y) {
+            Some([r, g, b]) if self.is_rgb => Rgb::new(r, g, b).to_yuv().y,
+            Some([y, ..]) => y,
+            None => 16,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The pixel formats, one row each.
+
+use super::Sample::{B, G, R, U, V, X, Y};
+use super::{Component, FourCc, PixelFormat, Sample};
+
+/// A plane of samples; each cell covers `across` x `down` pixels.
+const fn plane(across: u32, down: u32, cell: &'static [&'static [Sample]]) -> Component {
+    Component { cell, across, down }
+}
+
+/// Makes of each row a `static`, a name in [`FourCc`], and a place in [`TABLE`]; of its twin, whose
+/// planes lie in memory of their own, too.
+macro_rules! formats {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident $code:literal $description:literal, ffmpeg $ffmpeg:expr, bits $bits:literal,
+        $components:expr
+        $(, twin $twin:ident $twin_code:literal $twin_description:literal)?;
+    )*) => {
+        impl FourCc {
+            $(
+                $(#[$doc])*
+                pub const $name: Self = Self::new(*$code);
+                $(
+                    #[doc = concat!("As [`", stringify!($name), "`](Self::", stringify!($name),
+                        "), each plane in memory of its own.")]
+                    pub const $twin: Self = Self::new(*$twin_code);
+                )?
+            )*
+        }
+        $(
+            $(#[$doc])*
+            pub static $name: PixelFormat = PixelFormat {
+                name: stringify!($name),
+                fourcc: FourCc::$name,
+                description: $description,
+                ffmpeg: $ffmpeg,
+                bits: $bits,
+                memory_planes: 1,
+                components: $components,
+            };
+            $(
+                #[doc = concat!("As [`", stringify!($name),
+                    "`], each plane in memory of its own.")]
+                pub static $twin: PixelFormat = PixelFormat {
+                    name: stringify!($twin),
+                    fourcc: FourCc::$twin,
+                    description: $twin_description,
+                    ffmpeg: $ffmpeg,
+                    bits: $bits,
+                    memory_planes: $name.components.len(),
+                    components: $components,
+                };
+            )?
+        )*
+
+        /// All formats known here, in the order in which devices offer them.
+        pub static TABLE: &[&PixelFormat] = &[$(&$name, $(&$twin,)?)*];
+
+        /// Formats of several memory planes, each with the one of the same samples in one.
+        pub(super) static TWINS: &[(FourCc, &PixelFormat)] = &[$($((FourCc::$twin, &$name),)?)*];
+
+        /// The names of all formats, for a help text.
+        pub const NAMES: &str =
+            concat!($(", ", stringify!($name) $(, ", ", stringify!($twin))?),*).split_at(2).1;
+    };
+}
+
+// Descriptions are the kernel's (`v4l_fill_fmtdesc`); v4l2-compliance compares them.
+formats! {
+    /// Packed Y'CbCr 4:2:2: Y0 U Y1 V.
+    YUYV b"YUYV" "YUYV 4:2:2", ffmpeg Some("yuyv422"), bits 8,
+        &[plane(2, 1, &[&[Y, U, Y, V]])];
+    /// JPEG pictures of a motion picture, each whole by itself.
+    MJPEG b"MJPG" "Motion-JPEG", ffmpeg None, bits 8, &[];
+    /// A plane of Y, then one of UV pairs for 2x2 pixels.
+    // The words kernels used before 6.2: every v4l2-compliance accepts these.
+    NV12 b"NV12" "Y/CbCr 4:2:0", ffmpeg Some("nv12"), bits 8,
+        &[plane(1, 1, &[&[Y]]), plane(2, 2, &[&[U, V]])],
+        twin NV12M b"NM12" "Y/CbCr 4:2:0 (N-C)";
+    /// 24-bit R, G, B.
+    RGB24 b"RGB3" "24-bit RGB 8-8-8", ffmpeg Some("rgb24"), bits 8,
+        &[plane(1, 1, &[&[R, G, B]])];
+    /// Planes of Y, of U and of V, the latter two for 2x2 pixels (I420).
+    YUV420 b"YU12" "Planar YUV 4:2:0", ffmpeg Some("yuv420p"), bits 8,
+        &[plane(1, 1, &[&[Y]]), plane(2, 2, &[&[U]]), plane(2, 2, &[&[V]])];
+    /// Packed Y'CbCr 4:2:2: U Y0 V Y1.
+    UYVY b"UYVY" "UYVY 4:2:2", ffmpeg Some("uyvy422"), bits 8,
+        &[plane(2, 1, &[&[U, Y, V, Y]])];
+    /// A plane of Y, then one of VU pairs for 2x2 pixels.
+    NV21 b"NV21" "Y/CrCb 4:2:0", ffmpeg Some("nv21"), bits 8,
+        &[plane(1, 1, &[&[Y]]), plane(2, 2, &[&[V, U]])];
+    /// A plane of Y, then one of UV pairs for 2x1 pixels.
+    NV16 b"NV16" "Y/CbCr 4:2:2", ffmpeg None, bits 8,
+        &[plane(1, 1, &[&[Y]]), plane(2, 1, &[&[U, V]])];
+    /// NV12 with 10 bits a sample, in the upper bits of 16.
+    P010 b"P010" "10-bit Y/UV 4:2:0", ffmpeg Some("p010le"), bits 10,
+        &[plane(1, 1, &[&[Y]]), plane(2, 2, &[&[U, V]])];
+    /// Y alone.
+    GREY b"GREY" "8-bit Greyscale", ffmpeg None, bits 8, &[plane(1, 1, &[&[Y]])];
+    /// B, G, R and a byte without meaning.
+    XBGR32 b"XR24" "32-bit BGRX 8-8-8-8", ffmpeg Some("bgr0"), bits 8,
+        &[plane(1, 1, &[&[B, G, R, X]])];
+    /// A byte without meaning, R, G, B.
+    XRGB32 b"BX24" "32-bit XRGB 8-8-8-8", ffmpeg Some("0rgb"), bits 8,
+        &[plane(1, 1, &[&[X, R, G, B]])];
+    /// A sensor's mosaic: lines of B and G, then of G and R.
+    SBGGR8 b"BA81" "8-bit Bayer BGBG/GRGR", ffmpeg None, bits 8,
+        &[plane(2, 2, &[&[B, G], &[G, R]])];
+    /// A sensor's mosaic: lines of R and G, then of G and B.
+    SRGGB8 b"RGGB" "8-bit Bayer RGRG/GBGB", ffmpeg None, bits 8,
+        &[plane(2, 2, &[&[R, G], &[G, B]])];
+    /// H.264 byte stream with start codes.
+    H264 b"H264" "H.264", ffmpeg None, bits 8, &[];
+    /// One JPEG picture.
+    JPEG b"JPEG" "JFIF JPEG", ffmpeg None, bits 8, &[];
+}
