@@ -41,6 +41,17 @@ impl Server<'_> {
             | libc::SYS_lgetxattr
             | libc::SYS_listxattr
             | libc::SYS_llistxattr => self.xattr(n),
+            libc::SYS_close => Ok(self.close(n)),
+            libc::SYS_close_range => Ok(self.close_range(n)),
+            nr::DUP2 | libc::SYS_dup3 => self.dup_onto(n),
+            libc::SYS_fcntl => self.fcntl(n),
+            libc::SYS_fsync
+            | libc::SYS_fdatasync
+            | libc::SYS_fallocate
+            | libc::SYS_sendfile
+            | libc::SYS_splice
+            | libc::SYS_copy_file_range => self.not_for_devices(n),
+            libc::SYS_io_uring_setup => Err(self.io_uring_setup()),
             libc::SYS_lseek => self.lseek(n),
             libc::SYS_ftruncate => self.ftruncate(n),
             _ => Ok(Verdict::native()),

@@ -1,172 +1,142 @@
 //! Device files in a program's own epoll sets.
 //!
-//! The kernel cannot watch a device file of ours. The supervisor puts objects of its own into the
-//! program's set instead, with the program's data: an eventfd each for readable and writable, a
-//! socket with urgent data for POLLPRI, a pipe without a reader for POLLERR. epoll_wait stays the
-//! kernel's own. The objects follow the file's state before the call that changed it is answered.
+//! The kernel cannot watch a device file of ours. The supervisor puts an object of its own into the
+//! program's set instead, with the program's data: a socket that is always readable, writable and
+//! has urgent data. What is reported of it is the mask that the supervisor gives the entry: the
+//! conditions that hold on the device, of those that the program asked for. One entry is one event,
+//! as the kernel's own, and epoll_wait stays the kernel's. POLLERR cannot be masked: while it
+//! holds, an object that is in error besides stands in the socket's place.
 //!
-//! Where the kernel tells of all conditions of a file in one event, this tells of them one after
-//! the other. What is urgent is told first: a program that takes one event at a time must hear of
-//! the end of a stream before it takes the last buffer.
-//! When the objects are closed, the kernel takes them out of whatever set they are in.
+//! A mask is set anew when what holds changes; for edges, only when the device wakes those who
+//! wait for it, since setting it anew is an edge. It follows the file's state before the call that
+//! changed it is answered. An entry leaves its set before the last descriptor of its file is
+//! closed.
 
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use vb3_host::{Backend, Caller, Errno, FileId};
+
 use crate::files::Target;
+use crate::holders;
 use crate::host::Call;
 use crate::listener::Notif;
 use crate::note::Note;
 use crate::poll::device_poll;
 use crate::raw;
 use crate::serve::{Server, Verdict};
-use vb3_host::{Backend, Caller, Errno, FileId};
 
-/// Registrations of one file, at most.
-const MOST: usize = 256;
+/// Sets known before those are looked for that no program holds any more.
+const SWEEP_FROM: usize = 64;
 
-const IN: u32 = libc::EPOLLIN.cast_unsigned();
-const OUT: u32 = libc::EPOLLOUT.cast_unsigned();
-const PRI: u32 = libc::EPOLLPRI.cast_unsigned();
+const ERR: u32 = libc::EPOLLERR.cast_unsigned();
+const ONESHOT: u32 = libc::EPOLLONESHOT.cast_unsigned();
+const EDGES: u32 = libc::EPOLLET.cast_unsigned();
+const EXCLUSIVE: u32 = libc::EPOLLEXCLUSIVE.cast_unsigned();
 /// Bits that are no conditions but ways of reporting.
-const WAYS: u32 = (libc::EPOLLET | libc::EPOLLONESHOT | libc::EPOLLEXCLUSIVE).cast_unsigned()
+const WAYS: u32 = EDGES | ONESHOT | EXCLUSIVE | libc::EPOLLWAKEUP.cast_unsigned();
+/// Conditions that poll knows.
+const CONDITIONS: u32 = 0x03ff;
+/// What may stand beside EPOLLEXCLUSIVE.
+///
+/// Source: Linux 7.2 fs/eventpoll.c `EPOLLEXCLUSIVE_OK_BITS`.
+const BESIDE_EXCLUSIVE: u32 = EXCLUSIVE
+    | EDGES
+    | ERR
+    | (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLHUP).cast_unsigned()
     | libc::EPOLLWAKEUP.cast_unsigned();
 
-/// One condition of a file, as something the kernel can watch.
+/// Files that poll as readable, writable, urgent and in error as long as nobody reads them.
+const IN_ERROR: [&CStr; 3] = [
+    c"/sys/kernel/uevent_seqnum",
+    c"/sys/devices/system/cpu/online",
+    c"/proc/pressure/cpu",
+];
+
+/// What the kernel watches in a device's place.
 #[derive(Debug)]
-enum Object {
-    /// Readable when the counter is not 0.
-    Readable(OwnedFd),
-    /// Writable when the counter is not at its end.
-    Writable(OwnedFd),
-    /// Urgent data when the peer has sent a byte out of band.
-    Urgent(OwnedFd, OwnedFd),
-    /// In error when the reader is closed.
-    Error(OwnedFd, Option<OwnedFd>),
+struct Objects {
+    /// Always readable, writable and urgent.
+    ready: OwnedFd,
+    /// The socket's other end, which has sent the urgent byte.
+    _peer: OwnedFd,
+    /// All that and in error; in error and writable where there is nothing better.
+    error: OwnedFd,
 }
 
-/// A counter at which an eventfd is not writable.
-const FULL: u64 = u64::MAX - 1;
-
-impl Object {
-    fn eventfd(start: u64) -> Result<OwnedFd, Errno> {
-        // SAFETY: takes integers only.
-        let fd = raw::owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-        if start > 0 {
-            put(&fd, start);
-        }
-        Ok(fd)
-    }
-
-    fn readable() -> Result<Self, Errno> {
-        Self::eventfd(0).map(Self::Readable)
-    }
-
-    fn writable() -> Result<Self, Errno> {
-        Self::eventfd(FULL).map(Self::Writable)
-    }
-
-    fn urgent() -> Result<Self, Errno> {
+impl Objects {
+    fn new() -> Result<Self, Errno> {
         let mut fds = [-1; 2];
         let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: room for two descriptors.
         raw::check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) })?;
-        Ok(Self::Urgent(raw::owned(fds[0])?, raw::owned(fds[1])?))
-    }
-
-    fn error() -> Result<Self, Errno> {
-        let mut fds = [-1; 2];
-        // SAFETY: room for two descriptors.
-        raw::check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
-        let (reader, writer) = (raw::owned(fds[0])?, raw::owned(fds[1])?);
-        Ok(Self::Error(writer, Some(reader)))
-    }
-
-    /// What goes into the program's set, and the conditions it is watched for.
-    fn watched(&self) -> (BorrowedFd<'_>, u32) {
-        match self {
-            Self::Readable(fd) => (fd.as_fd(), IN),
-            Self::Writable(fd) => (fd.as_fd(), OUT),
-            Self::Urgent(fd, _) => (fd.as_fd(), PRI),
-            Self::Error(fd, _) => (fd.as_fd(), 0),
+        let (ready, peer) = (raw::owned(fds[0])?, raw::owned(fds[1])?);
+        let flags = libc::MSG_OOB | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // SAFETY: one live byte.
+        let sent = unsafe { libc::send(peer.as_raw_fd(), c"!".as_ptr().cast(), 1, flags) };
+        if sent != 1 {
+            return Err(raw::errno());
         }
+        let file = IN_ERROR.iter().find_map(|path| {
+            let fd = raw::open(path, libc::O_RDONLY).ok()?;
+            let all = libc::POLLIN | libc::POLLOUT | libc::POLLPRI | libc::POLLERR;
+            (raw::poll_now(fd.as_fd(), all) & all == all).then_some(fd)
+        });
+        let error = match file {
+            Some(file) => file,
+            None => broken_pipe()?,
+        };
+        Ok(Self {
+            ready,
+            _peer: peer,
+            error,
+        })
     }
 
-    fn bit(&self) -> i16 {
-        match self {
-            Self::Readable(_) => libc::POLLIN,
-            Self::Writable(_) => libc::POLLOUT,
-            Self::Urgent(..) => libc::POLLPRI,
-            Self::Error(..) => libc::POLLERR,
-        }
-    }
-
-    /// Makes the condition hold or not. Where it holds already, an edge is made again.
-    fn set(&mut self, on: bool) {
-        match self {
-            Self::Readable(fd) if on => put(fd, 1),
-            Self::Readable(fd) => take(fd),
-            Self::Writable(fd) if on => {
-                put(fd, 1);
-                take(fd);
-            }
-            Self::Writable(fd) => {
-                take(fd);
-                put(fd, FULL);
-            }
-            Self::Urgent(watched, peer) => {
-                let mut byte = 0u8;
-                // SAFETY: one byte, live; neither end blocks.
-                unsafe {
-                    libc::recv(
-                        watched.as_raw_fd(),
-                        (&raw mut byte).cast(),
-                        1,
-                        libc::MSG_OOB | libc::MSG_DONTWAIT,
-                    );
-                    if on {
-                        let flags = libc::MSG_OOB | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-                        libc::send(peer.as_raw_fd(), (&raw const byte).cast(), 1, flags);
-                    }
-                }
-            }
-            Self::Error(_, reader) if on => *reader = None,
-            Self::Error(writer, reader) => {
-                if reader.is_none() {
-                    // A reader of the same pipe, anew.
-                    *reader = raw::reopen(writer.as_fd(), libc::O_RDONLY | libc::O_NONBLOCK).ok();
-                }
-            }
-        }
+    /// A descriptor of its own for one entry.
+    fn one(&self, error: bool) -> Result<OwnedFd, Errno> {
+        let of = if error { &self.error } else { &self.ready };
+        of.try_clone()
+            .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EMFILE)))
     }
 }
 
-fn put(fd: &OwnedFd, value: u64) {
-    let bytes = value.to_ne_bytes();
-    // SAFETY: eight live bytes; the descriptor does not block.
-    unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
+/// The writing end of a pipe that nobody reads.
+fn broken_pipe() -> Result<OwnedFd, Errno> {
+    let mut fds = [-1; 2];
+    // SAFETY: room for two descriptors.
+    raw::check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
+    drop(raw::owned(fds[0])?);
+    raw::owned(fds[1])
 }
 
-fn take(fd: &OwnedFd) {
-    raw::read(fd.as_fd(), &mut [0; 8]).ok();
-}
+/// Names a program's epoll set here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct SetId(u64);
 
-/// One file in one set.
+/// A program's epoll set.
 #[derive(Debug)]
-struct Registration {
-    /// The program's numbers for the set and the file.
-    name: (u32, i32),
-    fd: i32,
-    /// The set.
-    set: OwnedFd,
+struct Set {
+    fd: OwnedFd,
+    entries: usize,
+}
+
+/// One descriptor of a file in one set.
+#[derive(Debug)]
+struct Entry {
     events: u32,
     data: u64,
-    objects: Vec<Object>,
-    /// Conditions that hold, as the objects show them.
-    shown: i16,
+    object: OwnedFd,
+    /// The object is the one in error.
+    error: bool,
+    /// The conditions in the entry's mask.
+    shown: u32,
+    /// EPOLLONESHOT has not been used up.
+    armed: bool,
 }
 
-/// What is to be done with the objects of a registration.
+/// What is to be done with an entry of a set.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Op {
     Add = 1,
@@ -174,134 +144,92 @@ enum Op {
     Modify = 3,
 }
 
-impl Registration {
-    fn new(name: (u32, i32), fd: i32, set: OwnedFd, events: u32, data: u64) -> Self {
-        Self {
-            name,
-            fd,
-            set,
-            events,
-            data,
-            objects: Vec::new(),
-            shown: 0,
-        }
+/// Why an entry is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A call was made that may have changed what holds.
+    Call,
+    /// The device woke those who wait for it.
+    Wake,
+}
+
+impl Entry {
+    fn asked(&self) -> i16 {
+        // CAST: the conditions of poll have the same bits.
+        (self.events & CONDITIONS) as i16
     }
 
-    /// Makes the objects that the conditions asked for need.
-    fn equip(&mut self) -> Result<(), Errno> {
-        let asked = normal(self.events) | libc::POLLERR;
-        type Maker = fn() -> Result<Object, Errno>;
-        let makers: [(i16, Maker); 4] = [
-            (libc::POLLIN, Object::readable),
-            (libc::POLLOUT, Object::writable),
-            (libc::POLLPRI, Object::urgent),
-            (libc::POLLERR, Object::error),
-        ];
-        for (bit, make) in makers {
-            if asked & bit != 0 && !self.objects.iter().any(|object| object.bit() == bit) {
-                self.objects.push(make()?);
-            }
+    /// Adds the entry to its set, showing `now`.
+    fn add(&mut self, set: BorrowedFd<'_>, objects: &Objects, now: i16) -> Result<(), Errno> {
+        let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
+        let error = mask & ERR != 0;
+        if error != self.error {
+            self.object = objects.one(error)?;
+            self.error = error;
         }
+        let events = mask & !ERR | self.events & WAYS;
+        control(set, Op::Add, self.object.as_fd(), events, self.data)?;
+        self.shown = mask;
         Ok(())
     }
 
-    /// Does something to all objects in a set; back to nothing if one fails.
-    fn apply(&self, set: BorrowedFd<'_>, op: Op) -> Result<(), Errno> {
-        let asked = normal(self.events);
-        for (i, object) in self.objects.iter().enumerate() {
-            let (fd, conditions) = object.watched();
-            let wanted = if asked & object.bit() != 0 {
-                conditions
-            } else {
-                0
-            };
-            let done = control(set, op, fd, wanted | self.events & WAYS, self.data);
-            // An object made for a condition asked for later is not in the set yet.
-            let done = match done {
-                Err(Errno(libc::ENOENT)) if op == Op::Modify && i > 0 => {
-                    control(set, Op::Add, fd, wanted | self.events & WAYS, self.data)
-                }
-                done => done,
-            };
-            if let Err(e) = done
-                && op != Op::Delete
-            {
-                if op == Op::Add {
-                    for object in self.objects.iter().take(i) {
-                        control(set, Op::Delete, object.watched().0, 0, 0).ok();
-                    }
-                }
-                return Err(e);
-            }
+    /// Shows `now` in an entry that stands in its set.
+    fn set(&mut self, set: BorrowedFd<'_>, objects: &Objects, now: i16) -> Result<(), Errno> {
+        let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
+        if (mask & ERR != 0) != self.error || self.events & EXCLUSIVE != 0 {
+            control(set, Op::Delete, self.object.as_fd(), 0, 0)?;
+            return self.add(set, objects, now);
         }
+        let events = mask & !ERR | self.events & WAYS;
+        control(set, Op::Modify, self.object.as_fd(), events, self.data)?;
+        self.shown = mask;
         Ok(())
     }
 
-    /// Whether this registration is in this set.
-    fn is_in(&self, set: BorrowedFd<'_>) -> bool {
-        let Some((fd, _)) = self.objects.first().map(Object::watched) else {
-            return false;
+    /// Follows the device: see the module.
+    fn follow(&mut self, set: BorrowedFd<'_>, objects: &Objects, now: i16, cause: Cause) {
+        let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
+        let due = if self.events & EDGES == 0 || mask & ERR != self.shown & ERR {
+            mask != self.shown
+        } else if cause == Cause::Wake {
+            mask != 0
+        } else {
+            // What holds no longer is not reported; what holds still was reported before.
+            mask == 0 && self.shown != 0
         };
-        match control(set, Op::Add, fd, 0, 0) {
-            Err(Errno(libc::EEXIST)) => true,
-            Err(_) => false,
-            Ok(()) => {
-                control(set, Op::Delete, fd, 0, 0).ok();
-                false
-            }
+        if !due || !self.armed {
+            return;
         }
-    }
-
-    fn show(&mut self, now: i16) {
-        let edges = self.events & libc::EPOLLET.cast_unsigned() != 0;
-        let urgent = now & !self.shown & libc::POLLPRI != 0;
-        for first in [true, false] {
-            let pass = |object: &&mut Object| (object.bit() == libc::POLLPRI) == first;
-            for object in self.objects.iter_mut().filter(pass) {
-                let (was, is) = (self.shown & object.bit() != 0, now & object.bit() != 0);
-                if was != is || (is && edges) {
-                    object.set(is);
-                }
-            }
+        if self.events & ONESHOT != 0 && self.shown != 0 && is_used_up(set, self.object.as_fd()) {
+            self.armed = false;
+            return;
         }
-        self.shown = now;
-        // To put one that was disarmed in the set again would arm it.
-        if urgent && self.events & libc::EPOLLONESHOT.cast_unsigned() == 0 {
-            self.requeue();
-        }
-    }
-
-    /// Puts what is not urgent behind what is in the set's list: an object that was told of last
-    /// time stays at its head, ready or not, until somebody waits.
-    fn requeue(&self) {
-        let asked = normal(self.events);
-        for object in &self.objects {
-            let (fd, conditions) = object.watched();
-            if asked & object.bit() & (libc::POLLIN | libc::POLLOUT) == 0
-                || control(self.set.as_fd(), Op::Delete, fd, 0, 0).is_err()
-            {
-                continue;
-            }
-            let events = conditions | self.events & WAYS;
-            // It was there a moment ago, and there is room for it.
-            control(self.set.as_fd(), Op::Add, fd, events, self.data).ok();
-        }
+        // The set is there and has room for what it had before.
+        self.set(set, objects, now).ok();
     }
 }
 
-/// The conditions of a poll in an epoll mask.
-fn normal(events: u32) -> i16 {
-    let mut out = 0;
-    if events & (IN | libc::EPOLLRDNORM.cast_unsigned()) != 0 {
-        out |= libc::POLLIN;
-    }
-    if events & (OUT | libc::EPOLLWRNORM.cast_unsigned()) != 0 {
-        out |= libc::POLLOUT;
-    }
-    if events & PRI != 0 {
-        out |= libc::POLLPRI;
-    }
-    out
+/// Whether the kernel has disarmed an entry of a set because its one event was delivered.
+fn is_used_up(set: BorrowedFd<'_>, object: BorrowedFd<'_>) -> bool {
+    let Ok(stat) = raw::fstat(object) else {
+        return false;
+    };
+    let path = format!("/proc/self/fdinfo/{}", set.as_raw_fd());
+    let Ok(text) = std::fs::read_to_string(path) else {
+        return false;
+    };
+    let wanted = object.as_raw_fd().to_string();
+    // The program's own entries may have the same number: they are of other files.
+    let inode = format!("ino:{:x}", stat.st_ino);
+    text.lines().any(|line| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let is_it = words.starts_with(&["tfd:", &wanted]) && words.contains(&inode.as_str());
+        let events = words
+            .get(3)
+            .and_then(|events| u32::from_str_radix(events, 16).ok());
+        // An armed entry has EPOLLERR and EPOLLHUP always.
+        is_it && events.is_some_and(|events| events & ERR == 0)
+    })
 }
 
 fn control(
@@ -319,33 +247,295 @@ fn control(
     Ok(())
 }
 
-/// All registrations.
+/// What holds on a file, of what an entry asks for.
+fn holds(backend: &mut dyn Backend, file: FileId, asked: i16) -> i16 {
+    let now = device_poll(backend, file, asked);
+    // Whatever ends a stream shows as an error, too.
+    if now & libc::POLLHUP != 0 {
+        now & !libc::POLLHUP | libc::POLLERR
+    } else {
+        now
+    }
+}
+
+/// The entries of device files in programs' sets.
 #[derive(Debug, Default)]
 pub(crate) struct Epolls {
-    by_file: HashMap<FileId, Vec<Registration>>,
+    objects: Option<Objects>,
+    sets: HashMap<SetId, Set>,
+    /// The sets in the kernel's order of files, for looking one up.
+    order: Vec<SetId>,
+    /// Under which process and number a set was used last.
+    names: HashMap<(u32, i32), SetId>,
+    /// By set and the program's number for the file.
+    by_file: HashMap<FileId, HashMap<(SetId, i32), Entry>>,
+    /// Entries out of their sets because their file is about to be closed.
+    parked: HashMap<FileId, HashMap<(SetId, i32), Entry>>,
+    next: u64,
+    sweep_at: usize,
 }
 
 impl Epolls {
+    /// Whether a file stands in a set.
+    pub(crate) fn has(&self, file: FileId) -> bool {
+        self.by_file.contains_key(&file)
+    }
+
+    /// Whether no file stands in any set.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_file.is_empty()
+    }
+
     /// Shows a file's state in the sets it is in.
-    pub(crate) fn update(&mut self, file: FileId, backend: &mut dyn Backend) {
-        let Some(all) = self.by_file.get_mut(&file) else {
+    pub(crate) fn update(&mut self, file: FileId, cause: Cause, backend: &mut dyn Backend) {
+        let (Some(entries), Some(objects)) = (self.by_file.get_mut(&file), &self.objects) else {
             return;
         };
-        for registration in all {
-            let now = device_poll(backend, file, normal(registration.events));
-            // Whatever ends a stream shows as an error, too.
-            let now = if now & libc::POLLHUP != 0 {
-                now | libc::POLLERR
-            } else {
-                now
+        for ((set, _), entry) in entries {
+            let Some(set) = self.sets.get(set) else {
+                continue;
             };
-            registration.show(now);
+            let now = holds(backend, file, entry.asked());
+            entry.follow(set.fd.as_fd(), objects, now, cause);
         }
     }
 
-    /// A file is no more: neither are its registrations.
+    /// A file is no more: neither are its entries.
     pub(crate) fn forget(&mut self, file: FileId) {
-        self.by_file.remove(&file);
+        for entries in [self.by_file.remove(&file), self.parked.remove(&file)] {
+            for ((set, _), entry) in entries.unwrap_or_default() {
+                self.take_out(set, &entry);
+            }
+        }
+    }
+
+    /// Takes an entry out of its set, and lets go of a set that has none left.
+    fn take_out(&mut self, id: SetId, entry: &Entry) {
+        let Some(set) = self.sets.get_mut(&id) else {
+            return;
+        };
+        // A parked entry is out already.
+        control(set.fd.as_fd(), Op::Delete, entry.object.as_fd(), 0, 0).ok();
+        set.entries = set.entries.saturating_sub(1);
+        if set.entries == 0 {
+            self.sets.remove(&id);
+            self.order.retain(|&known| known != id);
+            self.names.retain(|_, known| *known != id);
+        }
+    }
+
+    /// Takes a file's entries out of their sets: its last descriptor is about to be closed.
+    pub(crate) fn park(&mut self, file: FileId) {
+        let Some(entries) = self.by_file.remove(&file) else {
+            return;
+        };
+        for ((set, _), entry) in &entries {
+            if let Some(set) = self.sets.get(set) {
+                control(set.fd.as_fd(), Op::Delete, entry.object.as_fd(), 0, 0).ok();
+            }
+        }
+        self.parked.insert(file, entries);
+    }
+
+    /// Puts a file's entries back: a descriptor of it is left after all.
+    pub(crate) fn unpark(&mut self, file: FileId, backend: &mut dyn Backend) {
+        let (Some(mut entries), Some(objects)) = (self.parked.remove(&file), &self.objects) else {
+            return;
+        };
+        for ((set, _), entry) in &mut entries {
+            if let Some(set) = self.sets.get(set) {
+                let now = holds(backend, file, entry.asked());
+                entry.add(set.fd.as_fd(), objects, now).ok();
+            }
+        }
+        self.by_file.entry(file).or_default().extend(entries);
+    }
+
+    /// Which set a descriptor of ours names; a new one if it is not known.
+    fn identify(&mut self, fd: OwnedFd, name: (u32, i32)) -> SetId {
+        if let Some(&known) = self.names.get(&name)
+            && self.is_same(known, fd.as_fd())
+        {
+            return known;
+        }
+        let at = match self.find(fd.as_fd()) {
+            Ok(known) => {
+                self.names.insert(name, known);
+                return known;
+            }
+            Err(at) => at,
+        };
+        self.next += 1;
+        let id = SetId(self.next);
+        self.order.insert(at.min(self.order.len()), id);
+        self.sets.insert(id, Set { fd, entries: 0 });
+        self.names.insert(name, id);
+        id
+    }
+
+    fn is_same(&self, id: SetId, fd: BorrowedFd<'_>) -> bool {
+        let Some(set) = self.sets.get(&id) else {
+            return false;
+        };
+        match raw::compare_files(fd, set.fd.as_fd()) {
+            Ok(order) => order.is_eq(),
+            Err(_) => self.is_in(id, fd),
+        }
+    }
+
+    /// Whether an entry of a set is in the set behind `fd`: for kernels that compare no files.
+    fn is_in(&self, id: SetId, fd: BorrowedFd<'_>) -> bool {
+        let mut all = self.by_file.values().chain(self.parked.values());
+        let object = all.find_map(|entries| {
+            let mut of_set = entries.iter().filter(|((set, _), _)| *set == id);
+            of_set.next().map(|(_, entry)| entry.object.as_fd())
+        });
+        let Some(object) = object else { return false };
+        match control(fd, Op::Add, object, 0, 0) {
+            Err(Errno(libc::EEXIST)) => true,
+            Err(_) => false,
+            Ok(()) => {
+                control(fd, Op::Delete, object, 0, 0).ok();
+                false
+            }
+        }
+    }
+
+    /// The set behind `fd`, or where it belongs in the order.
+    fn find(&self, fd: BorrowedFd<'_>) -> Result<SetId, usize> {
+        let (mut low, mut high) = (0, self.order.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let Some((&id, set)) = self
+                .order
+                .get(middle)
+                .and_then(|id| Some((id, self.sets.get(id)?)))
+            else {
+                return Err(low);
+            };
+            match raw::compare_files(set.fd.as_fd(), fd) {
+                Ok(core::cmp::Ordering::Equal) => return Ok(id),
+                Ok(core::cmp::Ordering::Less) => low = middle + 1,
+                Ok(core::cmp::Ordering::Greater) => high = middle,
+                Err(_) => {
+                    let mut all = self.order.iter().copied();
+                    return all.find(|&id| self.is_in(id, fd)).ok_or(self.order.len());
+                }
+            }
+        }
+        Err(low)
+    }
+
+    /// Lets go of sets that no program holds any more, each time there are twice as many as were
+    /// left the last time. The kernel has no other way of telling.
+    fn sweep(&mut self) {
+        if self.sets.len() < self.sweep_at.max(SWEEP_FROM) {
+            return;
+        }
+        let held = holders::epoll_sets(self.sets.iter().map(|(id, set)| (id, set.fd.as_fd())));
+        let gone: Vec<SetId> = self
+            .sets
+            .keys()
+            .copied()
+            .filter(|id| !held.contains(id))
+            .collect();
+        for entries in self.by_file.values_mut().chain(self.parked.values_mut()) {
+            entries.retain(|(set, _), _| !gone.contains(set));
+        }
+        self.by_file.retain(|_, entries| !entries.is_empty());
+        self.parked.retain(|_, entries| !entries.is_empty());
+        self.sets.retain(|id, _| held.contains(id));
+        self.order.retain(|id| held.contains(id));
+        self.names.retain(|_, id| held.contains(id));
+        self.sweep_at = self.sets.len() * 2;
+    }
+
+    fn change(
+        &mut self,
+        (file, number): (FileId, i32),
+        (set, name): (OwnedFd, (u32, i32)),
+        op: Op,
+        (events, data): (u32, u64),
+        backend: &mut dyn Backend,
+    ) -> Result<(), Errno> {
+        let wrong = op == Op::Modify || events & !BESIDE_EXCLUSIVE != 0;
+        if op != Op::Delete && events & EXCLUSIVE != 0 && wrong {
+            return Err(Errno(libc::EINVAL));
+        }
+        self.sweep();
+        let id = self.identify(set, name);
+        let done = self.change_in(id, (file, number), op, (events, data), backend);
+        if self.sets.get(&id).is_some_and(|set| set.entries == 0) {
+            self.sets.remove(&id);
+            self.order.retain(|&known| known != id);
+            self.names.remove(&name);
+        }
+        done
+    }
+
+    fn change_in(
+        &mut self,
+        id: SetId,
+        (file, number): (FileId, i32),
+        op: Op,
+        (events, data): (u32, u64),
+        backend: &mut dyn Backend,
+    ) -> Result<(), Errno> {
+        if self.objects.is_none() {
+            self.objects = Some(Objects::new()?);
+        }
+        let (Some(objects), Some(set)) = (&self.objects, self.sets.get_mut(&id)) else {
+            return Err(Errno(libc::EINVAL));
+        };
+        let fd = set.fd.as_fd();
+        let known = self
+            .by_file
+            .get_mut(&file)
+            .and_then(|entries| entries.get_mut(&(id, number)));
+        match (op, known) {
+            (Op::Add, Some(_)) => return Err(Errno(libc::EEXIST)),
+            (Op::Modify | Op::Delete, None) => {
+                // Not there; or no set at all, as the kernel will say.
+                return Err(match control(fd, op, objects.ready.as_fd(), 0, 0) {
+                    Err(e) => e,
+                    Ok(()) => Errno(libc::ENOENT),
+                });
+            }
+            (Op::Add, None) => {
+                let mut entry = Entry {
+                    events,
+                    data,
+                    object: objects.one(false)?,
+                    error: false,
+                    shown: 0,
+                    armed: true,
+                };
+                let now = holds(backend, file, entry.asked());
+                entry.add(fd, objects, now)?;
+                set.entries += 1;
+                let entries = self.by_file.entry(file).or_default();
+                entries.insert((id, number), entry);
+            }
+            (Op::Modify, Some(entry)) => {
+                if entry.events & EXCLUSIVE != 0 {
+                    return Err(Errno(libc::EINVAL));
+                }
+                (entry.events, entry.data, entry.armed) = (events, data, true);
+                let now = holds(backend, file, entry.asked());
+                entry.set(fd, objects, now)?;
+            }
+            (Op::Delete, Some(entry)) => {
+                control(fd, op, entry.object.as_fd(), 0, 0)?;
+                set.entries = set.entries.saturating_sub(1);
+                if let Some(entries) = self.by_file.get_mut(&file) {
+                    entries.remove(&(id, number));
+                    if entries.is_empty() {
+                        self.by_file.remove(&file);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -361,7 +551,7 @@ impl Server<'_> {
             _ => return Err(Errno(libc::EINVAL)),
         };
         let call = Call::new(&self.host, n);
-        let (events, data) = if op == Op::Delete {
+        let asked = if op == Op::Delete {
             (0, 0)
         } else {
             let mut bytes = [0; size_of::<libc::epoll_event>()];
@@ -379,35 +569,8 @@ impl Server<'_> {
             return Err(Errno(libc::EPERM));
         };
         let name = (call.pid(), n.int(0));
-        let all = self.epolls.by_file.entry(file).or_default();
-        let found = all
-            .iter()
-            .position(|r| r.fd == n.int(2) && r.is_in(set.as_fd()));
-        match (op, found.and_then(|i| all.get_mut(i).map(|r| (i, r)))) {
-            (Op::Add, Some(_)) => return Err(Errno(libc::EEXIST)),
-            (Op::Modify | Op::Delete, None) => return Err(Errno(libc::ENOENT)),
-            (Op::Add, None) => {
-                // The number names another set by now: the old one is gone.
-                all.retain(|r| r.name != name || r.is_in(set.as_fd()));
-                if all.len() >= MOST {
-                    return Err(Errno(libc::ENOSPC));
-                }
-                let mut new = Registration::new(name, n.int(2), set, events, data);
-                new.equip()?;
-                new.apply(new.set.as_fd(), op)?;
-                all.push(new);
-            }
-            (Op::Modify, Some((_, registration))) => {
-                (registration.events, registration.data) = (events, data);
-                registration.equip()?;
-                registration.apply(set.as_fd(), op)?;
-            }
-            (Op::Delete, Some((i, registration))) => {
-                registration.apply(set.as_fd(), op)?;
-                all.swap_remove(i);
-            }
-        }
-        self.refresh(file);
+        self.epolls
+            .change((file, n.int(2)), (set, name), op, asked, self.backend)?;
         Ok(Verdict::value(0))
     }
 }

@@ -37,6 +37,9 @@ const LARGE_WRITE: u32 = 32 << 10;
 /// fstat by `newfstatat(fd, "", _, AT_EMPTY_PATH)`.
 const AT_EMPTY_PATH: u32 = 0x1000;
 
+const F_DUPFD: u32 = libc::F_DUPFD.cast_unsigned();
+const F_DUPFD_CLOEXEC: u32 = libc::F_DUPFD_CLOEXEC.cast_unsigned();
+
 const LD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
 const RSH: u16 = 0x74; // BPF_ALU | BPF_RSH | BPF_K
 const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
@@ -66,8 +69,14 @@ enum Test {
     Equal(u32, u32),
     /// Verdict unless equal.
     Unless(u32, u32),
+    /// Verdict unless equal to one of two.
+    NoneOf(u32, u32, u32),
     /// Verdict if not less.
     AtLeast(u32, u32),
+    /// Verdict if below the device descriptors.
+    BelowRange(u32),
+    /// Verdict if above the device descriptors.
+    AboveRange(u32),
     /// Verdict if any bit is set.
     AnyBit(u32, u32),
     /// Verdict if in the range of device descriptors.
@@ -91,8 +100,17 @@ fn emit(out: &mut Vec<libc::sock_filter>, test: &Test, range: FdRange) {
         Test::Unless(k, verdict) => {
             out.extend([op(JEQ, k, 1, 0), op(RET, verdict, 0, 0)]);
         }
+        Test::NoneOf(a, b, verdict) => {
+            out.extend([op(JEQ, a, 2, 0), op(JEQ, b, 1, 0), op(RET, verdict, 0, 0)]);
+        }
         Test::AtLeast(k, verdict) => {
             out.extend([op(JGE, k, 0, 1), op(RET, verdict, 0, 0)]);
+        }
+        Test::BelowRange(verdict) => {
+            out.extend([op(JGE, range.start, 1, 0), op(RET, verdict, 0, 0)]);
+        }
+        Test::AboveRange(verdict) => {
+            out.extend([op(JGE, range.end, 0, 1), op(RET, verdict, 0, 0)]);
         }
         Test::AnyBit(k, verdict) => {
             out.extend([op(JSET, k, 0, 1), op(RET, verdict, 0, 0)]);
@@ -124,7 +142,10 @@ pub(crate) fn only(nr: libc::c_long) -> Vec<libc::sock_filter> {
 
 /// The filter's program.
 pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
-    use Test::{AnyBit, AtLeast, End, Equal, InRange, Load, TypeByte, Unless};
+    use Test::{
+        AboveRange, AnyBit, AtLeast, BelowRange, End, Equal, InRange, Load, NoneOf, TypeByte,
+        Unless,
+    };
     let mut out = vec![
         op(LD, ARCH, 0, 0),
         op(JEQ, AUDIT_ARCH, 1, 0),
@@ -207,6 +228,62 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             End(ALLOW),
         ],
     );
+    // What ends or copies a descriptor, and what a device or a buffer refuses that a memfd does.
+    block(
+        &[
+            libc::SYS_close,
+            libc::SYS_dup,
+            libc::SYS_flock,
+            libc::SYS_fsync,
+            libc::SYS_fdatasync,
+            libc::SYS_fallocate,
+        ],
+        &[Load(low(0)), InRange(NOTIFY), End(ALLOW)],
+    );
+    block(
+        &[libc::SYS_fcntl],
+        &[
+            Load(low(0)),
+            InRange(NOTIFY),
+            // A copy that may get a kept number.
+            Load(low(1)),
+            NoneOf(F_DUPFD, F_DUPFD_CLOEXEC, ALLOW),
+            Load(low(2)),
+            BelowRange(ALLOW),
+            AboveRange(ALLOW),
+            End(NOTIFY),
+        ],
+    );
+    block(
+        &[nr::DUP2, libc::SYS_dup3, libc::SYS_sendfile],
+        &[
+            Load(low(0)),
+            InRange(NOTIFY),
+            Load(low(1)),
+            InRange(NOTIFY),
+            End(ALLOW),
+        ],
+    );
+    block(
+        &[libc::SYS_splice, libc::SYS_copy_file_range],
+        &[
+            Load(low(0)),
+            InRange(NOTIFY),
+            Load(low(2)),
+            InRange(NOTIFY),
+            End(ALLOW),
+        ],
+    );
+    block(
+        &[libc::SYS_close_range],
+        &[
+            Load(low(0)),
+            AboveRange(ALLOW),
+            Load(low(1)),
+            BelowRange(ALLOW),
+            End(NOTIFY),
+        ],
+    );
     block(
         &[libc::SYS_mmap],
         &[
@@ -268,6 +345,8 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             libc::SYS_llistxattr,
             libc::SYS_chdir,
             libc::SYS_getcwd,
+            libc::SYS_restart_syscall,
+            libc::SYS_io_uring_setup,
         ],
         &[End(NOTIFY)],
     );

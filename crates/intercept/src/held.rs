@@ -1,24 +1,31 @@
 //! What programs hold: open file descriptions given to them, and when the last descriptor and
 //! mapping of one is gone.
 //!
-//! Every description is made by us and carries a lock on a byte of its own of the file, which
-//! only the kernel takes away, when the description ends. An inotify watch on the file says when
-//! to look. The kernel sends the event just before it drops the lock: a look that finds nothing
-//! is repeated for a short while.
+//! A device file has an inode of its own, which nothing keeps but the program's descriptors: an
+//! inotify watch tells when the inode is gone, which is exactly then. Many descriptions can be of
+//! one buffer, whose memory the backend keeps. Each of those carries a lock on a byte of its own
+//! of the file, which only the kernel takes away, when the description ends, and a watch says
+//! when to look. The kernel sends that event just before it drops the lock, and sends one for
+//! several that come together: the file is looked at again, less and less often, for a second.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::raw;
 use vb3_host::{Errno, FdIdentity, FileId, Tag};
 
-/// How long a close event without a description gone is believed.
-const DOUBT: Duration = Duration::from_millis(50);
-/// How often doubtful files are looked at, and all files where there is no inotify.
+use crate::raw;
+
+/// When a buffer with a close event is looked at again: this long after, then four times as long.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// From when on a close event has no more to tell.
+const LOOKED_ENOUGH: Duration = Duration::from_secs(1);
 /// Without inotify: how often everything is looked at.
 pub(crate) const LOOK_AT_ALL: Duration = Duration::from_millis(20);
+/// Descriptions of one buffer up to which each is asked for alone.
+const FEW: usize = 64;
+/// What part of the time may be spent on looking at buffers with more of them.
+const SHARE: u32 = 20;
 
 /// What a description was given for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,15 +38,43 @@ pub(crate) enum Given {
     Buffer(Tag),
 }
 
+/// How the end of descriptions is learnt.
+#[derive(Debug)]
+enum Way {
+    /// The inode goes with its only description.
+    Inode,
+    /// By the locks, seen from a description of our own.
+    Locks(OwnedFd),
+}
+
+/// When a file is looked at next.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    next: Instant,
+    pause: Duration,
+}
+
 /// A file that descriptions were given of.
 #[derive(Debug)]
 struct Inode {
-    /// A description of our own, to look at the locks from.
-    probe: OwnedFd,
+    way: Way,
     watch: Option<i32>,
-    given: Vec<(i64, Given)>,
-    /// Close events not yet explained by a description gone, and until when to look.
-    doubt: Option<(u32, Instant)>,
+    given: BTreeMap<i64, Given>,
+    doubt: Option<Doubt>,
+    /// How long the last look took.
+    cost: Duration,
+    looked: Instant,
+}
+
+impl Inode {
+    /// When looking at it is worth its cost again.
+    fn affordable(&self) -> Instant {
+        if self.given.len() <= FEW {
+            self.looked
+        } else {
+            self.looked + self.cost * SHARE
+        }
+    }
 }
 
 /// All descriptions given and not known to be gone.
@@ -48,8 +83,10 @@ pub(crate) struct Held {
     inotify: Option<OwnedFd>,
     inodes: HashMap<FdIdentity, Inode>,
     watches: HashMap<i32, FdIdentity>,
+    /// Files whose inode is gone.
+    ended: Vec<FdIdentity>,
+    doubtful: HashSet<FdIdentity>,
     next_byte: i64,
-    doubtful: usize,
     unwatched: usize,
     /// Set when a watch was refused.
     pub(crate) refused: Option<Errno>,
@@ -64,8 +101,9 @@ impl Held {
             inotify: made.ok(),
             inodes: HashMap::new(),
             watches: HashMap::new(),
+            ended: Vec::new(),
+            doubtful: HashSet::new(),
             next_byte: 1,
-            doubtful: 0,
             unwatched: 0,
             refused,
         }
@@ -78,11 +116,15 @@ impl Held {
 
     /// Until when [`collect`](Self::collect) wants to be called again without an event.
     pub(crate) fn look_again(&self) -> Option<Duration> {
-        if self.doubtful > 0 {
-            Some(LOOK_AGAIN)
-        } else {
-            (self.unwatched > 0).then_some(LOOK_AT_ALL)
+        if self.unwatched > 0 {
+            return Some(LOOK_AT_ALL);
         }
+        let next = self.doubtful.iter().filter_map(|id| {
+            let inode = self.inodes.get(id)?;
+            Some(inode.doubt?.next.max(inode.affordable()))
+        });
+        next.min()
+            .map(|next| next.saturating_duration_since(Instant::now()))
     }
 
     /// Whether nothing is out.
@@ -92,11 +134,8 @@ impl Held {
 
     /// Gives up on everything: all that is out, as if it were gone.
     pub(crate) fn take_all(&mut self) -> Vec<Given> {
-        let all = self
-            .inodes
-            .values()
-            .flat_map(|inode| inode.given.iter().map(|&(_, g)| g));
-        let mut all: Vec<Given> = all.collect();
+        let all = self.inodes.values().flat_map(|inode| inode.given.values());
+        let mut all: Vec<Given> = all.copied().collect();
         // Mappings and buffers before the files they came from.
         all.sort_by_key(|given| matches!(given, Given::File(_)));
         for inode in self.inodes.values_mut() {
@@ -114,7 +153,8 @@ impl Held {
     }
 
     /// Makes a description of the file behind `fd` with the open flags `flags`, to be given to a
-    /// program. From now on its end is reported, wherever it ends.
+    /// program. From now on its end is reported, wherever it ends. For a device file, `fd` itself
+    /// is to be closed before that: while it is there, nothing ends.
     ///
     /// # Errors
     /// What reopening and locking say: ENOENT or EACCES for what is no memfd, EMFILE.
@@ -127,37 +167,64 @@ impl Held {
         let id = raw::identity(&raw::fstat(fd)?);
         let made = raw::reopen(fd, flags)?;
         let byte = self.next_byte;
-        lock(made.as_fd(), flags, byte)?;
-        self.next_byte += 1;
         if !self.inodes.contains_key(&id) {
-            let probe = raw::reopen(fd, libc::O_RDWR)?;
-            let watch = self.watch(&probe);
-            match watch {
-                Some(watch) => drop(self.watches.insert(watch, id)),
-                None => self.unwatched += 1,
-            }
-            self.inodes.insert(
-                id,
-                Inode {
-                    probe,
-                    watch,
-                    given: Vec::new(),
-                    doubt: None,
-                },
-            );
+            self.watch_inode(fd, id, given)?;
         }
+        let by_lock = self
+            .inodes
+            .get(&id)
+            .is_some_and(|inode| matches!(inode.way, Way::Locks(_)));
+        if by_lock && let Err(e) = lock(made.as_fd(), flags, byte) {
+            self.drop_if_unused(id);
+            return Err(e);
+        }
+        self.next_byte += 1;
         if let Some(inode) = self.inodes.get_mut(&id) {
-            inode.given.push((byte, given));
+            inode.given.insert(byte, given);
         }
         Ok((made, id, byte))
     }
 
-    fn watch(&mut self, fd: &OwnedFd) -> Option<i32> {
+    fn watch_inode(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        id: FdIdentity,
+        given: Given,
+    ) -> Result<(), Errno> {
+        let alone = matches!(given, Given::File(_));
+        let watch = self.watch(fd, alone);
+        let way = if alone && watch.is_some() {
+            Way::Inode
+        } else {
+            Way::Locks(raw::reopen(fd, libc::O_RDWR)?)
+        };
+        match watch {
+            Some(watch) => drop(self.watches.insert(watch, id)),
+            None => self.unwatched += 1,
+        }
+        let inode = Inode {
+            way,
+            watch,
+            given: BTreeMap::new(),
+            doubt: None,
+            cost: Duration::ZERO,
+            looked: Instant::now(),
+        };
+        self.inodes.insert(id, inode);
+        Ok(())
+    }
+
+    fn watch(&mut self, fd: BorrowedFd<'_>, alone: bool) -> Option<i32> {
         let path = raw::c_path(&format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
         let inotify = self.inotify.as_ref()?;
+        let events = if alone {
+            libc::IN_DELETE_SELF
+        } else {
+            libc::IN_CLOSE
+        };
         // SAFETY: the path is NUL-terminated.
         let watch = raw::check(unsafe {
-            libc::inotify_add_watch(inotify.as_raw_fd(), path.as_ptr(), libc::IN_CLOSE)
+            libc::inotify_add_watch(inotify.as_raw_fd(), path.as_ptr(), events)
         });
         watch.map_err(|e| self.refused = Some(e)).ok()
     }
@@ -165,30 +232,32 @@ impl Held {
     /// Takes back a description that was never given: its end is not reported.
     pub(crate) fn forget(&mut self, id: FdIdentity, byte: i64) {
         if let Some(inode) = self.inodes.get_mut(&id) {
-            inode.given.retain(|(known, _)| *known != byte);
+            inode.given.remove(&byte);
             self.drop_if_unused(id);
         }
     }
 
     fn drop_if_unused(&mut self, id: FdIdentity) {
-        let Some(inode) = self.inodes.get(&id) else {
+        if !self
+            .inodes
+            .get(&id)
+            .is_some_and(|inode| inode.given.is_empty())
+        {
+            return;
+        }
+        let Some(inode) = self.inodes.remove(&id) else {
             return;
         };
-        if !inode.given.is_empty() {
-            return;
-        }
-        if inode.doubt.is_some() {
-            self.doubtful -= 1;
-        }
+        self.doubtful.remove(&id);
         match (inode.watch, &self.inotify) {
             (Some(watch), Some(inotify)) => {
+                // The kernel may have taken it away itself, and its number is not used again.
                 // SAFETY: takes two integers.
                 unsafe { libc::inotify_rm_watch(inotify.as_raw_fd(), watch) };
                 self.watches.remove(&watch);
             }
             _ => self.unwatched -= 1,
         }
-        self.inodes.remove(&id);
     }
 
     /// Whether a description of this file is out.
@@ -199,48 +268,84 @@ impl Held {
     /// Adds what is gone by now to `gone`. `all` looks at every file, events or not.
     pub(crate) fn collect(&mut self, all: bool, gone: &mut Vec<Given>) {
         let overflow = self.read_events();
-        if !overflow && !all && self.doubtful == 0 && self.unwatched == 0 {
-            return;
+        if overflow {
+            self.find_ended();
         }
-        let everything = overflow || all;
-        let ids: Vec<FdIdentity> = self
-            .inodes
-            .iter()
-            .filter(|(_, inode)| everything || inode.doubt.is_some() || inode.watch.is_none())
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ids {
-            self.look_at(id, gone);
+        for id in core::mem::take(&mut self.ended) {
+            if let Some(inode) = self.inodes.get_mut(&id) {
+                gone.extend(core::mem::take(&mut inode.given).into_values());
+                self.drop_if_unused(id);
+            }
+        }
+        let now = Instant::now();
+        let due: Vec<FdIdentity> = if overflow || all || self.unwatched > 0 {
+            self.inodes.keys().copied().collect()
+        } else {
+            let due = self.doubtful.iter().filter(|id| {
+                self.inodes.get(id).is_some_and(|inode| {
+                    inode.doubt.is_none_or(|doubt| doubt.next <= now) && inode.affordable() <= now
+                })
+            });
+            due.copied().collect()
+        };
+        let locks = LockTable::default();
+        for id in due {
+            self.look_at(id, &locks, gone);
         }
     }
 
-    fn look_at(&mut self, id: FdIdentity, gone: &mut Vec<Given>) {
+    fn look_at(&mut self, id: FdIdentity, locks: &LockTable, gone: &mut Vec<Given>) {
         let Some(inode) = self.inodes.get_mut(&id) else {
             return;
         };
-        let mut ended = 0u32;
-        let probe = inode.probe.as_fd();
-        inode.given.retain(|&(byte, given)| {
-            let held = is_locked(probe, byte);
+        let Way::Locks(probe) = &inode.way else {
+            return;
+        };
+        let began = Instant::now();
+        let listed = (inode.given.len() > FEW).then(|| locks.of(id)).flatten();
+        inode.given.retain(|&byte, given| {
+            let held = match listed {
+                Some(listed) if listed.contains(&byte) => true,
+                _ => is_locked(probe.as_fd(), byte),
+            };
             if !held {
-                ended += 1;
-                gone.push(given);
+                gone.push(*given);
             }
             held
         });
-        if let Some((events, until)) = inode.doubt {
-            let left = events.saturating_sub(ended);
-            if left == 0 || Instant::now() >= until {
-                inode.doubt = None;
-                self.doubtful -= 1;
-            } else {
-                inode.doubt = Some((left, until));
-            }
+        let now = Instant::now();
+        (inode.cost, inode.looked) = (now - began, now);
+        inode.doubt = inode.doubt.and_then(|doubt| {
+            let pause = doubt.pause * 4;
+            (pause <= LOOKED_ENOUGH).then(|| Doubt {
+                next: now + pause,
+                pause,
+            })
+        });
+        if inode.doubt.is_none() {
+            self.doubtful.remove(&id);
         }
         self.drop_if_unused(id);
     }
 
-    /// Notes the files with close events; true when events were lost.
+    /// Events were lost: finds the watches that the kernel has taken away.
+    fn find_ended(&mut self) {
+        let Some(inotify) = &self.inotify else { return };
+        let path = format!("/proc/self/fdinfo/{}", inotify.as_raw_fd());
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let left: HashSet<i32> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("inotify wd:")?.split(' ').next())
+            .filter_map(|watch| i32::from_str_radix(watch, 16).ok())
+            .collect();
+        let gone = self
+            .watches
+            .iter()
+            .filter(|(watch, _)| !left.contains(watch));
+        self.ended.extend(gone.map(|(_, id)| *id));
+    }
+
+    /// Notes the files with events; true when events were lost.
     fn read_events(&mut self) -> bool {
         let Some(inotify) = &self.inotify else {
             return false;
@@ -253,17 +358,18 @@ impl Held {
             while let Some((watch, mask, tail)) = event(rest) {
                 rest = tail;
                 lost |= mask & libc::IN_Q_OVERFLOW != 0;
-                let inode = self
-                    .watches
-                    .get(&watch)
-                    .and_then(|id| self.inodes.get_mut(id));
-                if let (Some(inode), true) = (inode, mask & libc::IN_CLOSE != 0) {
-                    let until = Instant::now() + DOUBT;
-                    let events = inode.doubt.map_or(0, |(events, _)| events);
-                    if inode.doubt.is_none() {
-                        self.doubtful += 1;
-                    }
-                    inode.doubt = Some((events.saturating_add(1), until));
+                let Some(&id) = self.watches.get(&watch) else {
+                    continue;
+                };
+                if mask & (libc::IN_DELETE_SELF | libc::IN_IGNORED) != 0 {
+                    self.ended.push(id);
+                } else if mask & libc::IN_CLOSE != 0
+                    && let Some(inode) = self.inodes.get_mut(&id)
+                {
+                    let pause = LOOK_AGAIN / 4;
+                    let next = Instant::now();
+                    inode.doubt = Some(Doubt { next, pause });
+                    self.doubtful.insert(id);
                 }
             }
             if n == 0 {
@@ -272,6 +378,37 @@ impl Held {
         }
         lost
     }
+}
+
+/// The locks of all files, read once when they are first asked for.
+#[derive(Debug, Default)]
+struct LockTable(std::cell::OnceCell<HashMap<FdIdentity, HashSet<i64>>>);
+
+impl LockTable {
+    /// The first bytes of the locks on a file; none where the kernel does not list them.
+    fn of(&self, id: FdIdentity) -> Option<&HashSet<i64>> {
+        let all = self.0.get_or_init(|| {
+            let text = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+            let mut all: HashMap<FdIdentity, HashSet<i64>> = HashMap::new();
+            for (id, byte) in text.lines().filter_map(listed_lock) {
+                all.entry(id).or_default().insert(byte);
+            }
+            all
+        });
+        all.get(&id)
+    }
+}
+
+/// One line of /proc/locks, of a lock held: the file and the first byte.
+fn listed_lock(line: &str) -> Option<(FdIdentity, i64)> {
+    let mut words = line.split_ascii_whitespace().skip(1);
+    (words.next()? == "OFDLCK").then_some(())?;
+    let mut file = words.nth(3)?.split(':');
+    let major = u32::from_str_radix(file.next()?, 16).ok()?;
+    let minor = u32::from_str_radix(file.next()?, 16).ok()?;
+    let ino = file.next()?.parse().ok()?;
+    let dev = libc::makedev(major, minor);
+    Some((FdIdentity { dev, ino }, words.next()?.parse().ok()?))
 }
 
 /// Splits the first event off: watch, mask, the rest.
@@ -359,11 +496,105 @@ mod tests {
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
         let (_a, ..) = held
-            .make(memfd.as_fd(), libc::O_RDWR, Given::File(FileId(1)))
+            .make(memfd.as_fd(), libc::O_RDWR, Given::Buffer(Tag(1)))
             .expect("made");
         drop(raw::reopen(memfd.as_fd(), libc::O_RDONLY).expect("stranger"));
         assert_eq!(collect(&mut held), []);
-        assert_eq!(held.look_again(), Some(LOOK_AGAIN));
+        // The kernel says so before the lock is gone: it is looked at again.
+        assert!(held.look_again().is_some_and(|pause| pause <= LOOK_AGAIN));
+    }
+
+    #[test]
+    fn a_device_file_ends_with_its_last_descriptor_and_at_once() {
+        let mut held = Held::new();
+        for n in 0..100 {
+            let memfd = raw::memfd(c"held").expect("memfd");
+            let given = Given::File(FileId(n));
+            let (a, id, _) = held.make(memfd.as_fd(), libc::O_RDWR, given).expect("made");
+            drop(memfd);
+            let copy = a.try_clone().expect("dup");
+            drop(a);
+            assert_eq!(collect(&mut held), []);
+            drop(copy);
+            assert_eq!(collect(&mut held), [given]);
+            assert!(!held.knows(id) && held.look_again().is_none());
+        }
+    }
+
+    #[test]
+    fn locks_of_programs_on_a_device_file_are_free() {
+        let memfd = raw::memfd(c"held").expect("memfd");
+        let mut held = Held::new();
+        let given = Given::File(FileId(1));
+        let (file, ..) = held.make(memfd.as_fd(), libc::O_RDWR, given).expect("made");
+        // As lockf of the whole file.
+        let whole = libc::flock {
+            l_type: libc::F_WRLCK as libc::c_short,
+            l_whence: 0,
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        // SAFETY: the structure is live.
+        let ret = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const whole) };
+        assert_eq!(ret, 0);
+    }
+
+    #[test]
+    fn lost_events_are_made_good() {
+        let mut held = Held::new();
+        let made: Vec<_> = (0..3)
+            .map(|n| {
+                let memfd = raw::memfd(c"held").expect("memfd");
+                let given = Given::File(FileId(n));
+                held.make(memfd.as_fd(), libc::O_RDWR, given).expect("made")
+            })
+            .collect();
+        let [a, b, c] = <[_; 3]>::try_from(made).expect("three");
+        drop(b);
+        // The events are read by somebody else.
+        let inotify = held.inotify.as_ref().expect("inotify").as_fd();
+        raw::read(inotify, &mut [0; 4096]).expect("an event");
+        held.find_ended();
+        assert_eq!(collect(&mut held), [Given::File(FileId(1))]);
+        drop((a, c));
+        assert_eq!(collect(&mut held).len(), 2);
+    }
+
+    #[test]
+    fn of_thousands_of_descriptions_each_end_is_found() {
+        let memfd = raw::memfd(c"held").expect("memfd");
+        let mut held = Held::new();
+        let mut all: Vec<_> = (0..400)
+            .map(|n| {
+                let given = Given::Buffer(Tag(n));
+                held.make(memfd.as_fd(), libc::O_RDWR, given)
+                    .expect("made")
+                    .0
+            })
+            .collect();
+        drop(all.swap_remove(7));
+        drop(all.swap_remove(200));
+        let mut gone = Vec::new();
+        held.collect(true, &mut gone);
+        assert_eq!(gone, [Given::Buffer(Tag(7)), Given::Buffer(Tag(200))]);
+        assert_eq!(held.count(), 398);
+    }
+
+    #[test]
+    fn a_line_of_the_lock_list_is_understood() {
+        let line = "7: OFDLCK ADVISORY  WRITE -1 00:01:1035 12 12";
+        let id = FdIdentity {
+            dev: libc::makedev(0, 1),
+            ino: 1035,
+        };
+        assert_eq!(listed_lock(line), Some((id, 12)));
+        let waits = "7: -> OFDLCK ADVISORY  WRITE -1 00:01:1035 12 12";
+        assert_eq!(listed_lock(waits), None);
+        assert_eq!(
+            listed_lock("1: POSIX  ADVISORY  WRITE 9 00:01:7 0 EOF"),
+            None
+        );
     }
 
     #[test]

@@ -10,9 +10,10 @@
 //! of an empty memfd, from numbers kept for it (256 below 1024), so that the filter can tell
 //! reads and writes of devices by their number. Its inode says which file it is, whatever becomes
 //! of the descriptor: dup, fork, exec, passing it over a socket. poll and select are answered
-//! here, other files in them borrowed; epoll sets get objects that follow the device's state; an
-//! mmap is rewritten in flight to map the buffer's own memfd. Closes are not calls to catch: a
-//! lock on every description given out tells, also after SIGKILL. A backend can make files that
+//! here, other files in them borrowed; epoll sets get one object for each file, whose mask follows
+//! the device's state; an mmap is rewritten in flight to map the buffer's own memfd. Calls that
+//! close or copy a kept number are known before they are made; the end of a device file's inode
+//! says when its last descriptor is gone, also after SIGKILL. A backend can make files that
 //! have no path ([`Caller::install_file`](vb3_host::Caller::install_file)); they are device files in all but that.
 //!
 //! # Limits
@@ -25,7 +26,6 @@
 //! * 32-bit programs and opens through io_uring do not see the devices. A program that installs
 //!   a seccomp listener of its own gets EBUSY.
 //! * Under strace or a debugger a mapping of a device fails with EPERM, and a note says why.
-//! * In epoll sets, conditions of one file are reported as one event each.
 //! * If the supervisor is killed, the program is; what the program has left behind is not, and
 //!   its calls fail with ENOSYS.
 //! * No security boundary: arguments are copied once and then judged, but a program that means
@@ -36,6 +36,7 @@
 
 mod arch;
 mod child;
+mod closing;
 mod cwd;
 mod dispatch;
 mod epoll;
@@ -44,6 +45,7 @@ mod files;
 mod filter;
 mod folder;
 mod held;
+mod holders;
 mod host;
 mod launch;
 mod listener;

@@ -43,6 +43,8 @@ pub enum Note {
         /// What the system said.
         errno: i32,
     },
+    /// The program asked for an io_uring, by which its calls would pass the devices by.
+    NoIoUring,
     /// Close events are lost; closes are looked for by the clock.
     NoInotify {
         /// What the kernel said.
@@ -113,6 +115,9 @@ impl fmt::Display for Note {
                  for generated files, in TMPDIR or elsewhere: {} (set TMPDIR to one that can be \
                  written)",
                 text(errno)
+            ),
+            Self::NoIoUring => f.write_str(
+                "io_uring is refused (ENOSYS): calls made through it would not reach the devices",
             ),
             Self::NoInotify { errno } => {
                 write!(

@@ -1,5 +1,6 @@
 //! System calls that the standard library lacks, with owned descriptors and errno values.
 
+use std::cmp::Ordering;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -54,6 +55,40 @@ pub(crate) fn pidfd_open_thread(tid: u32) -> Result<OwnedFd, Errno> {
 pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: takes three integers.
     owned_long(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) })
+}
+
+/// What poll says of a descriptor at once.
+pub(crate) fn poll_now(fd: BorrowedFd<'_>, events: i16) -> i16 {
+    let mut fd = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events,
+        revents: 0,
+    };
+    // SAFETY: one live pollfd.
+    unsafe { libc::poll(&raw mut fd, 1, 0) };
+    fd.revents
+}
+
+/// How two descriptors of ours stand in the kernel's order of open files; equal ones are the same
+/// file. EPERM or ENOSYS where the kernel does not tell.
+pub(crate) fn compare_files(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Result<Ordering, Errno> {
+    compare_with(a, std::process::id(), b.as_raw_fd())
+}
+
+/// The same with a descriptor of another process.
+pub(crate) fn compare_with(a: BorrowedFd<'_>, pid: u32, fd: i32) -> Result<Ordering, Errno> {
+    const KCMP_FILE: libc::c_int = 0;
+    let own = std::process::id();
+    // SAFETY: takes integers.
+    let order = check_long(unsafe {
+        libc::syscall(libc::SYS_kcmp, own, pid, KCMP_FILE, a.as_raw_fd(), fd)
+    })?;
+    match order {
+        0 => Ok(Ordering::Equal),
+        1 => Ok(Ordering::Less),
+        2 => Ok(Ordering::Greater),
+        _ => Err(Errno(libc::EINVAL)),
+    }
 }
 
 /// Device and inode of an open file, and its mode bits.

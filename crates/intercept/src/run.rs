@@ -2,6 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::closing::Closings;
 use crate::epoll::Epolls;
 use crate::error::{Error, Feature};
 use crate::files::Files;
@@ -87,6 +88,8 @@ pub fn run(
         files,
         pending: Pending::default(),
         epolls: Epolls::default(),
+        closings: Closings::default(),
+        said_no_io_uring: false,
         tree,
         listings,
         report: ExitReport::default(),

@@ -3,7 +3,8 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::epoll::Epolls;
+use crate::closing::Closings;
+use crate::epoll::{Cause, Epolls};
 use crate::error::Error;
 use crate::files::{Files, Target};
 use crate::held::Given;
@@ -53,6 +54,8 @@ pub(crate) struct Server<'a> {
     pub(crate) files: Files,
     pub(crate) pending: Pending,
     pub(crate) epolls: Epolls,
+    pub(crate) closings: Closings,
+    pub(crate) said_no_io_uring: bool,
     pub(crate) tree: Option<Tree>,
     pub(crate) listings: Listings,
     pub(crate) report: ExitReport,
@@ -84,6 +87,7 @@ impl Server<'_> {
             } else if self.host.held.borrow().look_again().is_some() {
                 self.collect();
             }
+            self.after_close(None);
             self.tick_if_due();
             self.pending_due();
             self.free_strays();
@@ -134,6 +138,7 @@ impl Server<'_> {
         [
             self.backend.next_tick(),
             self.pending.next_look(now),
+            self.closings.next_due(),
             self.host.held.borrow().look_again(),
             self.ended.map(|_| AFTERWARDS),
             (!self.strays.is_empty()).then_some(STRAYS),
@@ -185,6 +190,7 @@ impl Server<'_> {
         self.report.notifications += 1;
         // A thread that calls anew no longer waits for its last call.
         self.give_up_thread(n.tid);
+        self.after_close(Some(n.tid));
         let verdict = self
             .dispatch(&n)
             .unwrap_or_else(|e| Verdict::Reply(e.into()));
@@ -359,15 +365,14 @@ impl Server<'_> {
 
     /// Brings the epoll sets of programs up to date before a call on `file` is answered.
     pub(crate) fn refresh(&mut self, file: FileId) {
-        self.pending.mark(file);
         self.backend_changed();
-        self.epolls.update(file, self.backend);
+        self.epolls.update(file, Cause::Call, self.backend);
     }
 
     fn backend_changed(&mut self) {
         for file in self.backend.take_changed() {
             self.pending.mark(file);
-            self.epolls.update(file, self.backend);
+            self.epolls.update(file, Cause::Wake, self.backend);
         }
     }
 

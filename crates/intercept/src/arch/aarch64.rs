@@ -26,6 +26,7 @@ pub(crate) mod nr {
     pub(crate) const READLINK: libc::c_long = -1006;
     pub(crate) const POLL: libc::c_long = -1007;
     pub(crate) const SELECT: libc::c_long = -1008;
+    pub(crate) const DUP2: libc::c_long = -1009;
 }
 
 type Regs = libc::user_regs_struct;

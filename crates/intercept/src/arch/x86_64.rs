@@ -25,6 +25,7 @@ pub(crate) mod nr {
     pub(crate) const READLINK: libc::c_long = libc::SYS_readlink;
     pub(crate) const POLL: libc::c_long = libc::SYS_poll;
     pub(crate) const SELECT: libc::c_long = libc::SYS_select;
+    pub(crate) const DUP2: libc::c_long = libc::SYS_dup2;
 }
 
 type Regs = libc::user_regs_struct;

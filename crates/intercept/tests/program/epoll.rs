@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use crate::toy::{ARM, STATE};
+use crate::toy::{ARM, COUNT, OPENS, STATE};
 use crate::{call, device, errno, inside};
 
 struct Set(OwnedFd);
@@ -101,32 +101,127 @@ inside! {
         assert_eq!(set.wait(10_000), (1, vec![7]));
     }
 
-    fn what_is_urgent_is_told_first() {
+    fn all_conditions_of_a_file_are_one_event() {
         let (file, set) = (device(), Set::new());
         set.control(ADD, &file, libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLPRI, 7).expect("added");
-        // Readable was told of last, so that it stands first in the set's list.
         call(&file, STATE, 1).expect("set");
         assert_eq!(set.wait_one(), 1);
-        call(&file, STATE, 0).expect("set");
         call(&file, STATE, 1 | 2).expect("set");
-        assert_eq!(set.wait_one(), 2);
+        assert_eq!(set.wait(0), (3, vec![7]));
+        call(&file, STATE, 1 | 2 | 4 | 8).expect("set");
+        assert_eq!(set.wait(0), (15, vec![7]));
+        call(&file, STATE, 4).expect("set");
+        assert_eq!(set.wait(0), (4, vec![7]));
+    }
+
+    /// A kernel disarms the entry with its first event, whatever comes later, until the program
+    /// arms it again.
+    fn one_shot_is_one_event() {
+        let (file, set) = (device(), Set::new());
+        let all = libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLONESHOT;
+        set.control(ADD, &file, all, 7).expect("added");
+        call(&file, STATE, 1 | 2).expect("set");
+        assert_eq!(set.wait(0), (3, vec![7]));
+        for state in [1, 2, 0, 3, 8, 0, 1] {
+            call(&file, STATE, state).expect("set");
+            assert_eq!(set.wait(0), (0, vec![]), "after {state}");
+        }
+        set.control(MOD, &file, all, 8).expect("armed");
+        assert_eq!(set.wait(0), (1, vec![8]));
+        set.control(MOD, &file, all, 9).expect("armed");
+        // What held when it was armed and holds no longer is no event, and uses nothing up.
+        call(&file, STATE, 0).expect("set");
+        assert_eq!(set.wait(0), (0, vec![]));
+        call(&file, STATE, 2).expect("set");
+        assert_eq!(set.wait(0), (2, vec![9]));
+        assert_eq!(set.wait(0), (0, vec![]));
+    }
+
+    fn a_call_that_wakes_nobody_is_no_edge() {
+        let (file, set) = (device(), Set::new());
+        set.control(ADD, &file, libc::EPOLLIN | libc::EPOLLET, 7).expect("added");
         call(&file, STATE, 1).expect("set");
-        assert_eq!(set.wait_one(), 1);
+        assert_eq!(set.wait(0), (1, vec![7]));
+        for _ in 0..3 {
+            call(&file, COUNT, 0).expect("counted");
+            assert_eq!(set.wait(0), (0, vec![]));
+        }
+        // A wake while it is readable is an edge, as a second buffer is.
+        call(&file, STATE, 1).expect("set");
+        assert_eq!(set.wait(0), (1, vec![7]));
+    }
+
+    /// Source: Linux 7.2 fs/eventpoll.c `do_epoll_ctl`.
+    fn exclusive_entries_cannot_be_changed() {
+        let (file, set) = (device(), Set::new());
+        let wrong = libc::EPOLLPRI | libc::EPOLLEXCLUSIVE;
+        assert_eq!(set.control(ADD, &file, wrong, 7), Err(libc::EINVAL));
+        let exclusive = libc::EPOLLIN | libc::EPOLLEXCLUSIVE;
+        set.control(ADD, &file, exclusive, 7).expect("added");
+        assert_eq!(set.control(MOD, &file, libc::EPOLLIN, 7), Err(libc::EINVAL));
+        assert_eq!(set.control(MOD, &file, exclusive, 7), Err(libc::EINVAL));
+        for state in [1, 0, 8, 1] {
+            call(&file, STATE, state).expect("set");
+            assert_eq!(set.wait(0).0, state);
+        }
     }
 
     fn a_closed_file_leaves_its_sets() {
-        let (file, set, other) = (device(), Set::new(), device());
-        set.control(ADD, &file, libc::EPOLLIN, 1).expect("added");
+        let (set, other) = (Set::new(), device());
         set.control(ADD, &other, libc::EPOLLIN, 2).expect("added");
+        call(&other, STATE, 1).expect("set");
+        for _ in 0..50 {
+            let file = device();
+            set.control(ADD, &file, libc::EPOLLIN, 1).expect("added");
+            call(&file, STATE, 1).expect("set");
+            assert_eq!(set.wait(0).1.len(), 2);
+            drop(file);
+            assert_eq!(set.wait(0), (1, vec![2]));
+        }
+    }
+
+    /// An entry is of the open file and goes with its last descriptor.
+    fn a_file_with_another_descriptor_stays_in_its_sets() {
+        let (set, file) = (Set::new(), device());
+        set.control(ADD, &file, libc::EPOLLIN, 1).expect("added");
         call(&file, STATE, 1).expect("set");
-        call(&other, STATE, 1).expect("set");
-        let mut data = set.wait(0).1;
-        data.sort_unstable();
-        assert_eq!(data, [1, 2]);
+        let copy = file.try_clone().expect("dup");
         drop(file);
-        // The supervisor sees to it before it answers the next call.
-        call(&other, STATE, 1).expect("set");
-        assert_eq!(set.wait(0), (1, vec![2]));
+        assert_eq!(set.wait(0), (1, vec![1]));
+        // SAFETY: the child waits to be killed, with copies of all descriptors.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            loop {
+                // SAFETY: takes nothing.
+                unsafe { libc::pause() };
+            }
+        }
+        drop(copy);
+        assert_eq!(set.wait(0), (1, vec![1]));
+        // SAFETY: our own child.
+        unsafe {
+            libc::kill(child, libc::SIGKILL);
+            libc::waitpid(child, std::ptr::null_mut(), 0);
+        }
+        call(&device(), COUNT, 0).expect("counted");
+        assert_eq!(set.wait(0), (0, vec![]));
+    }
+
+    fn a_number_that_is_replaced_leaves_its_sets() {
+        let (set, file) = (Set::new(), device());
+        set.control(ADD, &file, libc::EPOLLIN, 1).expect("added");
+        call(&file, STATE, 1).expect("set");
+        assert_eq!(set.wait(0), (1, vec![1]));
+        let (reader, mut writer) = std::io::pipe().expect("pipe");
+        // SAFETY: takes integers; the number is ours.
+        assert!(unsafe { libc::dup2(reader.as_raw_fd(), file.as_raw_fd()) } >= 0);
+        assert_eq!(set.wait(0), (0, vec![]));
+        // And it is the pipe's now.
+        std::io::Write::write_all(&mut writer, b"x").expect("room");
+        let mut byte = [0];
+        std::io::Read::read_exact(&mut &file, &mut byte).expect("a byte");
+        assert_eq!(&byte, b"x");
+        assert_eq!(call(&device(), OPENS, 0), Ok(1));
     }
 
     fn sets_come_and_go() {
@@ -136,6 +231,22 @@ inside! {
             let set = Set::new();
             set.control(ADD, &file, libc::EPOLLIN | libc::EPOLLPRI, n).expect("added");
             assert_eq!(set.wait(0), (1, vec![n]));
+        }
+    }
+
+    fn a_thousand_sets_at_a_time() {
+        let limit = libc::rlimit { rlim_cur: 4096, rlim_max: 4096 };
+        // SAFETY: the structure is live.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+        let file = device();
+        call(&file, STATE, 1).expect("set");
+        let sets: Vec<Set> = (0..1000).map(|_| Set::new()).collect();
+        for (set, n) in sets.iter().zip(0..) {
+            set.control(ADD, &file, libc::EPOLLIN, n).expect("added");
+        }
+        for (set, n) in sets.iter().zip(0..) {
+            assert_eq!(set.wait(0), (1, vec![n]));
+            assert_eq!(set.control(ADD, &file, libc::EPOLLIN, n), Err(libc::EEXIST));
         }
     }
 }

@@ -142,7 +142,10 @@ impl Toy {
         let open = self.files.get_mut(&file).ok_or(libc::EBADF)?;
         match request {
             COUNT => self.count += 1,
-            STATE => open.state = i16::try_from(n).expect("poll bits"),
+            STATE => {
+                open.state = i16::try_from(n).expect("poll bits");
+                self.changed.push(file);
+            }
             ARM => open.armed = Some(Instant::now() + Duration::from_millis(n.into())),
             _ => {}
         }

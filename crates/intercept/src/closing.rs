@@ -1,0 +1,221 @@
+//! Calls that end or copy descriptors of devices, known before the kernel makes them.
+//!
+//! The filter notifies those that concern a kept number. A close is made by the kernel itself; what
+//! must be gone before it is taken away first: the entries of epoll sets. A copy onto a kept number
+//! is made here, so that it cannot meet a descriptor that is being given out.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use vb3_host::{Caller, Errno, FileId};
+
+use crate::files::Target;
+use crate::filter::FdRange;
+use crate::holders;
+use crate::host::Call;
+use crate::listener::Notif;
+use crate::note::Note;
+use crate::serve::{Server, Verdict};
+
+/// How long a close may take of which nothing else is heard.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// A call that closes descriptors, let through and not known to be over.
+#[derive(Debug)]
+struct UnderWay {
+    tid: u32,
+    process: u32,
+    /// Numbers that it closes, the last one included.
+    numbers: (u32, u32),
+    /// Files that it may close for good, out of their epoll sets meanwhile.
+    files: Vec<FileId>,
+    since: Instant,
+}
+
+/// The closes under way.
+#[derive(Debug, Default)]
+pub(crate) struct Closings(Vec<UnderWay>);
+
+impl Closings {
+    /// Time until [`take`](Self::take) gives something up.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        let first = self.0.iter().map(|close| close.since).min()?;
+        Some(PATIENCE.saturating_sub(first.elapsed()))
+    }
+
+    /// The files of closes that are over: those of a thread that calls anew, and those that take
+    /// too long.
+    fn take(&mut self, tid: Option<u32>) -> Vec<FileId> {
+        let mut files = Vec::new();
+        self.0.retain_mut(|close| {
+            let over = Some(close.tid) == tid || close.since.elapsed() >= PATIENCE;
+            if over {
+                files.append(&mut close.files);
+            }
+            !over
+        });
+        files
+    }
+
+    fn closes(&self, process: u32, number: i32) -> bool {
+        u32::try_from(number).is_ok_and(|number| {
+            self.0.iter().any(|close| {
+                let (first, last) = close.numbers;
+                close.process == process && (first..=last).contains(&number)
+            })
+        })
+    }
+}
+
+impl Server<'_> {
+    pub(crate) fn close(&mut self, n: &Notif) -> Verdict {
+        // CAST: a C unsigned int in the kernel.
+        let number = n.arg(0) as u32;
+        self.before_close(n, (number, number));
+        Verdict::native()
+    }
+
+    pub(crate) fn close_range(&mut self, n: &Notif) -> Verdict {
+        const CLOSES_NOTHING: i32 = 1 << 2; // CLOSE_RANGE_CLOEXEC
+        // CAST: C unsigned ints in the kernel.
+        let (first, last) = (n.arg(0) as u32, n.arg(1) as u32);
+        if n.int(2) & CLOSES_NOTHING == 0 {
+            self.before_close(n, (first, last));
+        }
+        Verdict::native()
+    }
+
+    /// dup2, dup3.
+    pub(crate) fn dup_onto(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let (old, new) = (n.int(0), n.arg(1) as u32);
+        let flags = if n.nr == libc::SYS_dup3 { n.int(2) } else { 0 };
+        let FdRange { start, end } = self.host.range;
+        // The kernel has its own answer to these.
+        if old == n.int(1) || flags & !libc::O_CLOEXEC != 0 || !(start..end).contains(&new) {
+            return Ok(Verdict::native());
+        }
+        let copy = Call::new(&self.host, n).borrow_fd(old);
+        self.before_close(n, (new, new));
+        match copy {
+            Ok(copy) => {
+                let cloexec = flags & libc::O_CLOEXEC != 0;
+                let listener = &self.host.listener;
+                listener.add_fd(n.id, copy.as_fd(), Some(new), cloexec, true)?;
+                Ok(Verdict::Answered)
+            }
+            Err(_) => Ok(Verdict::native()),
+        }
+    }
+
+    /// fcntl of a kept number, or one that may give out a kept number.
+    pub(crate) fn fcntl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        if !matches!(n.int(1), libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
+            return Ok(Verdict::native());
+        }
+        // CAST: a C unsigned int in the kernel.
+        let from = n.arg(2) as u32;
+        let FdRange { start, end } = self.host.range;
+        let call = Call::new(&self.host, n);
+        let (Ok(copy), Ok(thread)) = (call.borrow_fd(n.int(0)), call.thread()) else {
+            return Ok(Verdict::native());
+        };
+        let free = (from.max(start)..end).find(|&fd| self.host.procs.is_free(&thread, fd));
+        let Some(at) = free.filter(|_| from >= start) else {
+            return Ok(Verdict::native());
+        };
+        let cloexec = n.int(1) == libc::F_DUPFD_CLOEXEC;
+        let listener = &self.host.listener;
+        listener.add_fd(n.id, copy.as_fd(), Some(at), cloexec, true)?;
+        Ok(Verdict::Answered)
+    }
+
+    /// Takes entries out of epoll sets whose file may end with a close of these numbers.
+    fn before_close(&mut self, n: &Notif, (first, last): (u32, u32)) {
+        if self.epolls.is_empty() {
+            return;
+        }
+        let FdRange { start, end } = self.host.range;
+        let call = Call::new(&self.host, n);
+        let process = call.pid();
+        let mut ends = Vec::new();
+        for number in first.max(start)..=last.min(end.saturating_sub(1)) {
+            let Ok(look) = call.look(number.cast_signed()) else {
+                continue;
+            };
+            let Target::Device(file) = self.target(look.id) else {
+                continue;
+            };
+            if self.epolls.has(file) {
+                ends.push((file, look.id));
+            }
+        }
+        if ends.is_empty() {
+            return;
+        }
+        self.closings.0.push(UnderWay {
+            tid: n.tid,
+            process,
+            numbers: (first, last),
+            files: Vec::new(),
+            since: Instant::now(),
+        });
+        for (file, id) in ends {
+            // As long as one descriptor is left, the kernel leaves a file in its sets.
+            if holders::has_another(id, |pid, number| self.closings.closes(pid, number)) {
+                continue;
+            }
+            self.epolls.park(file);
+            if let Some(close) = self.closings.0.last_mut() {
+                close.files.push(file);
+            }
+        }
+    }
+
+    /// Puts back what was taken out for closes that are over and have not ended its file: a
+    /// descriptor of it was under way between processes.
+    pub(crate) fn after_close(&mut self, tid: Option<u32>) {
+        if self.closings.0.is_empty() {
+            return;
+        }
+        let files = self.closings.take(tid);
+        if !files.is_empty() {
+            self.collect();
+            for file in files {
+                self.epolls.unpark(file, self.backend);
+            }
+        }
+    }
+
+    /// fsync, fdatasync, fallocate, sendfile, splice, copy_file_range: a device and a dma-buf have
+    /// none of these.
+    ///
+    /// Source: Linux 7.2 fs/sync.c `vfs_fsync_range`, fs/open.c `vfs_fallocate`, fs/splice.c
+    /// `do_splice_read`, `do_splice_from`, fs/read_write.c `generic_file_rw_checks`.
+    pub(crate) fn not_for_devices(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let args: &[usize] = match n.nr {
+            libc::SYS_sendfile => &[0, 1],
+            libc::SYS_splice | libc::SYS_copy_file_range => &[0, 2],
+            _ => &[0],
+        };
+        let ours = args.iter().any(|&arg| {
+            let named = self.named(n, arg);
+            matches!(named, Some(Target::Device(_) | Target::Buffer(_)))
+        });
+        if !ours {
+            return Ok(Verdict::native());
+        }
+        if n.nr == libc::SYS_fallocate {
+            let valid = n.arg(2).cast_signed() >= 0 && n.arg(3).cast_signed() > 0;
+            return Err(Errno(if valid { libc::ENODEV } else { libc::EINVAL }));
+        }
+        Err(Errno(libc::EINVAL))
+    }
+
+    /// A program that uses io_uring falls back on system calls that can be answered here.
+    pub(crate) fn io_uring_setup(&mut self) -> Errno {
+        if !core::mem::replace(&mut self.said_no_io_uring, true) {
+            self.host.note(Note::NoIoUring);
+        }
+        Errno::ENOSYS
+    }
+}

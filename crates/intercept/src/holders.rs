@@ -1,0 +1,128 @@
+//! Which programs hold a file, where only looking at all of them can tell.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::os::fd::BorrowedFd;
+
+use vb3_host::FdIdentity;
+
+use crate::raw;
+
+/// Processes looked at, at most.
+const MOST: usize = 1 << 16;
+
+/// All processes that descend from this one.
+fn descendants() -> Vec<u32> {
+    let mut all = vec![std::process::id()];
+    let mut at = 0;
+    while let Some(&pid) = all.get(at) {
+        at += 1;
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+            continue;
+        };
+        for thread in threads.flatten() {
+            let children = std::fs::read_to_string(thread.path().join("children"));
+            let children = children.unwrap_or_default();
+            let room = MOST.saturating_sub(all.len());
+            let pids = children.split_ascii_whitespace();
+            all.extend(pids.filter_map(|pid| pid.parse::<u32>().ok()).take(room));
+        }
+    }
+    all.split_off(1)
+}
+
+/// The descriptor numbers of a process.
+fn numbers(pid: u32) -> Vec<i32> {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// Whether a program has a descriptor of a file, other than those that `spares` names by process
+/// and number.
+pub(crate) fn has_another(id: FdIdentity, spares: impl Fn(u32, i32) -> bool) -> bool {
+    descendants().into_iter().any(|pid| {
+        numbers(pid).into_iter().any(|number| {
+            let path = raw::c_path(&format!("/proc/{pid}/fd/{number}"));
+            let stat = path.and_then(|path| raw::fstatat(libc::AT_FDCWD, &path, 0));
+            stat.is_ok_and(|stat| raw::identity(&stat) == id) && !spares(pid, number)
+        })
+    })
+}
+
+/// Which of these epoll sets some program holds.
+pub(crate) fn epoll_sets<'a, K: Copy + Eq + Hash + 'a>(
+    sets: impl Iterator<Item = (&'a K, BorrowedFd<'a>)>,
+) -> HashSet<K> {
+    let mut left: Vec<(K, BorrowedFd<'_>)> = sets.map(|(id, fd)| (*id, fd)).collect();
+    // In the kernel's order of files, if it tells: then one is found in a few steps.
+    let mut refused = false;
+    left.sort_by(|(_, a), (_, b)| {
+        raw::compare_files(*a, *b).unwrap_or_else(|_| {
+            refused = true;
+            core::cmp::Ordering::Equal
+        })
+    });
+    if refused {
+        // Nothing is known: all are taken for held.
+        return left.into_iter().map(|(id, _)| id).collect();
+    }
+    let mut held = HashSet::new();
+    for pid in descendants() {
+        for number in numbers(pid) {
+            let path = format!("/proc/{pid}/fd/{number}");
+            let is_set = std::fs::read_link(path)
+                .is_ok_and(|link| link.as_os_str() == "anon_inode:[eventpoll]");
+            if !is_set {
+                continue;
+            }
+            let found = left.binary_search_by(|(_, fd)| {
+                let order = raw::compare_with(*fd, pid, number);
+                order.unwrap_or(core::cmp::Ordering::Less)
+            });
+            if let Some((id, _)) = found.ok().and_then(|at| left.get(at)) {
+                held.insert(*id);
+            }
+        }
+    }
+    held
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd, AsRawFd};
+
+    use super::*;
+
+    #[test]
+    fn a_childs_descriptor_is_found() {
+        let (reader, writer) = std::io::pipe().expect("pipe");
+        let id = raw::identity(&raw::fstat(reader.as_fd()).expect("stat"));
+        assert!(!has_another(id, |_, _| false));
+        let mut child = std::process::Command::new("cat")
+            .stdin(reader)
+            .spawn()
+            .expect("cat");
+        assert!(has_another(id, |_, _| false));
+        assert!(!has_another(id, |pid, fd| (pid, fd) == (child.id(), 0)));
+        drop(writer);
+        child.wait().expect("ends");
+        assert!(!has_another(id, |_, _| false));
+    }
+
+    #[test]
+    fn sets_that_nobody_below_holds_are_not_found() {
+        // SAFETY: takes flags; a new descriptor is ours.
+        let set = raw::owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }).expect("set");
+        let own = raw::compare_with(set.as_fd(), std::process::id(), set.as_raw_fd());
+        if own.is_err() {
+            eprintln!("skipped: this kernel compares no files");
+            return;
+        }
+        assert!(epoll_sets([(&1u32, set.as_fd())].into_iter()).is_empty());
+    }
+}
