@@ -106,6 +106,14 @@ impl fmt::Display for Error {
                      inside another",
                 ),
             },
+            Self::System {
+                call,
+                errno: errno @ (libc::EMFILE | libc::ENFILE),
+            } => write!(
+                f,
+                "{call}: {} (raise the limit of descriptors: ulimit -n 1024)",
+                text(errno)
+            ),
             Self::System { call, errno } => write!(f, "{call}: {}", text(errno)),
         }
     }

@@ -71,6 +71,24 @@ pub fn probe() -> Powers {
 }
 
 impl Powers {
+    /// Of a machine that allows everything.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            proc: Ok(()),
+            listener: Ok(()),
+            wait_killable: Ok(()),
+            sync_wake_up: Ok(()),
+            add_fd: Ok(()),
+            add_fd_send: Ok(()),
+            process_vm: Ok(()),
+            proc_mem: Ok(()),
+            getfd: Ok(()),
+            ptrace: Ok(()),
+            kcmp: Ok(()),
+        }
+    }
+
     fn untried() -> Self {
         Self {
             proc: UNTRIED,
@@ -287,19 +305,7 @@ mod tests {
     use super::*;
 
     fn all() -> Powers {
-        Powers {
-            proc: Ok(()),
-            listener: Ok(()),
-            wait_killable: Ok(()),
-            sync_wake_up: Ok(()),
-            add_fd: Ok(()),
-            add_fd_send: Ok(()),
-            process_vm: Ok(()),
-            proc_mem: Ok(()),
-            getfd: Ok(()),
-            ptrace: Ok(()),
-            kcmp: Ok(()),
-        }
+        Powers::all()
     }
 
     const REFUSED: Power = Err(Errno(libc::EPERM));

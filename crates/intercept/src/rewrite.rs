@@ -118,6 +118,23 @@ pub(crate) fn seize(tid: u32) -> Result<Stopped, Errno> {
     Ok(stopped)
 }
 
+/// A thread that makes other calls before its own.
+pub(crate) struct InStead<'a> {
+    thread: &'a mut Stopped,
+    /// Its registers before its own.
+    again: Regs,
+}
+
+impl InStead<'_> {
+    /// Has it make a call; what that returned.
+    pub(crate) fn call(&mut self, nr: libc::c_long, args: [u64; 6]) -> Option<u64> {
+        self.thread.set_regs(&self.again.make_call(nr, args))?;
+        self.thread.run_to_call()?;
+        self.thread.run_to_call()?;
+        Some(self.thread.regs()?.result())
+    }
+}
+
 impl Stopped {
     /// Waits for the next stop.
     fn next_stop(&mut self) -> Option<Stop> {
@@ -308,13 +325,39 @@ impl Stopped {
         self.set_mask(u64::MAX)?;
         let done = self.regs().and_then(|before| {
             let args = [u64::from(fd.cast_unsigned()), 0, 0, 0, 0, 0];
-            self.set_regs(&before.one_more(libc::SYS_fchdir, args))?;
+            self.set_regs(&before.again().make_call(libc::SYS_fchdir, args))?;
             self.run_and_close(fd, &before)
         });
         if self.ended.is_none() {
             self.set_mask(mask);
         }
         done.map(|_| 0)
+    }
+
+    /// Has the thread make other calls on its way to the one that is made again, with all signals
+    /// held back.
+    pub(crate) fn in_its_stead<T>(
+        mut self,
+        calls: impl FnOnce(&mut InStead<'_>) -> Option<T>,
+    ) -> (Option<T>, Left) {
+        match self.next_stop() {
+            None => return (None, self.leave(0)),
+            Some(Stop::Signal(signal)) => return (None, self.leave(signal)),
+            Some(Stop::Call | Stop::Event) => {}
+        }
+        let (Some(mask), Some(before)) = (self.mask(), self.regs()) else {
+            return (None, self.leave(0));
+        };
+        let again = before.again();
+        let done = self.set_mask(u64::MAX).and_then(|()| {
+            calls(&mut InStead {
+                thread: &mut self,
+                again,
+            })
+        });
+        // Whatever became of them, the thread goes on as it was.
+        let _ended = self.set_regs(&again).and_then(|()| self.set_mask(mask));
+        (done, self.leave(0))
     }
 
     /// Runs the restarted call with one argument changed, and puts it back at its exit, before

@@ -38,6 +38,11 @@ pub enum Command {
     Devices,
     /// Say why calls of the last run were refused
     Why(WhyArgs),
+    /// Say what this machine or container allows, and what works here
+    ///
+    /// Exit status: 0 where everything works for programs, 1 where they run and something does
+    /// not, 2 where no program can be run.
+    Doctor(DoctorArgs),
     /// A codec's process; started by `run`
     #[command(hide = true)]
     Codec,
@@ -88,6 +93,14 @@ pub struct WhyArgs {
     pub json: bool,
 }
 
+/// Arguments of `vb3 doctor`.
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Runs the command line; gives the exit status.
 #[must_use]
 pub fn main() -> u8 {
@@ -110,6 +123,14 @@ pub fn main() -> u8 {
         Command::Machines(args) => to_stdout(|out| crate::machines::print(args, out)),
         Command::Devices => to_stdout(devices),
         Command::Why(args) => to_stdout(|out| why(args, out)),
+        Command::Doctor(args) => {
+            let mut status = 0;
+            to_stdout(|out| {
+                status = crate::doctor::print(args, out)?;
+                Ok(())
+            })
+            .map(|_| status)
+        }
         Command::Codec => {
             // Its standard input is the supervisor's socket.
             let _ = vb3_codec::serve_stdin();

@@ -46,6 +46,11 @@ pub(super) fn result(regs: &Regs) -> u64 {
 /// The kernel restarts a call only where the first register says so.
 pub(super) fn forget_call(_: &mut Regs) {}
 
+/// The kernel has put first argument and program counter back before the stop.
+///
+/// Source: Linux 7.2 arch/arm64/kernel/signal.c `do_signal`.
+pub(super) fn again(_: &mut Regs) {}
+
 pub(super) fn set_call(regs: &mut Regs, nr: libc::c_long) {
     regs.regs[NUMBER] = nr.cast_unsigned();
 }

@@ -92,8 +92,16 @@ impl Regs {
         this::forget_call(&mut self.0);
     }
 
+    /// At the stop before an interrupted call is made again: registers with which the thread
+    /// makes that call, once it goes on, after other calls were made in its stead.
+    pub(crate) fn again(&self) -> Self {
+        let mut regs = *self;
+        this::again(&mut regs.0);
+        regs
+    }
+
     /// Registers with which the thread makes another call by the instruction of its last one.
-    fn make_call(&self, nr: libc::c_long, args: [u64; 6]) -> Self {
+    pub(crate) fn make_call(&self, nr: libc::c_long, args: [u64; 6]) -> Self {
         let mut regs = *self;
         this::set_call(&mut regs.0, nr);
         for (i, value) in args.into_iter().enumerate() {

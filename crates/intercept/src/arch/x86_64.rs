@@ -59,6 +59,13 @@ pub(super) fn forget_call(regs: &mut Regs) {
     regs.orig_rax = NO_CALL;
 }
 
+/// The kernel puts number and instruction pointer back only after the stop: here we do.
+pub(super) fn again(regs: &mut Regs) {
+    regs.rax = regs.orig_rax;
+    back_to_instruction(regs);
+    forget_call(regs);
+}
+
 pub(super) fn set_call(regs: &mut Regs, nr: libc::c_long) {
     regs.rax = nr.cast_unsigned();
     forget_call(regs);
@@ -78,6 +85,10 @@ mod tests {
         let mut plain: libc::user_regs_struct = unsafe { core::mem::zeroed() };
         (plain.rip, plain.orig_rax) = (0x1002, libc::SYS_mmap.cast_unsigned());
         (plain.rax, plain.r9) = (77, 16);
+        let again = Regs(plain).again();
+        assert_eq!((again.0.rip, again.0.rax), (0x1000, 9));
+        // Without this the kernel would move the instruction pointer a second time.
+        assert_eq!(again.0.orig_rax, u64::MAX);
         let exit = Regs(plain);
         assert_eq!((exit.result(), exit.arg(5), exit.arg(6)), (77, 16, 0));
         let close = exit.one_more(libc::SYS_close, [5, 0, 0, 0, 0, 0]);

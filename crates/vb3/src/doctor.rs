@@ -1,0 +1,400 @@
+//! `vb3 doctor`: what this machine or container allows, and what works here.
+
+use crate::cli::DoctorArgs;
+use anyhow::Result;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use vb3_intercept::{Power, Powers};
+
+/// Programs run, and something does not work for them.
+pub const SOME: u8 = 1;
+/// No program can be run.
+pub const NOTHING: u8 = 2;
+
+/// Descriptors that a program and its devices need between them.
+const FEW_DESCRIPTORS: u64 = 64;
+
+/// What was found here.
+#[derive(Debug)]
+struct Facts {
+    kernel: String,
+    powers: Powers,
+    /// Filters of system calls on this process; each call of the program runs through them, too.
+    filters: Option<u64>,
+    /// `kernel.yama.ptrace_scope`, where there is Yama.
+    yama: Option<u64>,
+    ffmpeg: Option<String>,
+    udmabuf: bool,
+    /// The temporary directory, and why nothing can be made in it.
+    temp: (PathBuf, Option<String>),
+    descriptors: Option<u64>,
+}
+
+impl Facts {
+    fn find() -> Self {
+        let text = |path: &str| std::fs::read_to_string(path).ok();
+        let uname = rustix::system::uname();
+        let filters = text("/proc/self/status").and_then(|status| {
+            let mut lines = status.lines();
+            let line = lines.find_map(|line| line.strip_prefix("Seccomp_filters:"))?;
+            line.trim().parse().ok()
+        });
+        Self {
+            kernel: format!(
+                "{} {}",
+                uname.release().to_string_lossy(),
+                uname.machine().to_string_lossy()
+            ),
+            powers: vb3_intercept::probe(),
+            filters,
+            yama: text("/proc/sys/kernel/yama/ptrace_scope").and_then(|n| n.trim().parse().ok()),
+            ffmpeg: ffmpeg(),
+            udmabuf: vb3_machine::Udmabuf::open().is_some(),
+            temp: temporary(),
+            descriptors: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
+        }
+    }
+}
+
+/// The first line of what ffmpeg says of itself.
+fn ffmpeg() -> Option<String> {
+    let out = Command::new("ffmpeg")
+        .arg("-version")
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let words: Vec<&str> = text.lines().next()?.split(' ').take(3).collect();
+    Some(words.join(" "))
+}
+
+fn temporary() -> (PathBuf, Option<String>) {
+    let dir = std::env::temp_dir();
+    let own = dir.join(format!("vb3-doctor-{}", std::process::id()));
+    let refused = std::fs::create_dir(&own).err().map(|e| e.to_string());
+    let _gone = std::fs::remove_dir(&own);
+    (dir, refused)
+}
+
+/// One line of the table.
+#[derive(Debug)]
+struct Row {
+    name: &'static str,
+    works: bool,
+    found: String,
+    change: &'static str,
+}
+
+/// Everything about this machine.
+#[derive(Debug)]
+struct Report {
+    /// What is there.
+    parts: Vec<Row>,
+    /// What programs can do by it.
+    uses: Vec<Row>,
+    /// Why no program can be run, if so.
+    refused: Option<String>,
+}
+
+const PTRACE: &str = "in a container, --cap-add SYS_PTRACE";
+
+impl Report {
+    fn of(facts: &Facts) -> Self {
+        let powers = &facts.powers;
+        Self {
+            parts: parts(facts),
+            uses: uses(facts),
+            refused: powers.suffice().err().map(|e| e.to_string()),
+        }
+    }
+
+    fn status(&self) -> u8 {
+        if self.refused.is_some() {
+            NOTHING
+        } else if self.uses.iter().all(|row| row.works) {
+            0
+        } else {
+            SOME
+        }
+    }
+
+    fn json(&self, facts: &Facts) -> Value {
+        let rows = |rows: &[Row]| {
+            rows.iter()
+                .map(|row| json!({"name": row.name, "works": row.works, "found": row.found, "change": row.change}))
+                .collect::<Vec<_>>()
+        };
+        json!({
+            "kernel": facts.kernel,
+            "status": self.status(),
+            "refused": self.refused,
+            "parts": rows(&self.parts),
+            "uses": rows(&self.uses),
+        })
+    }
+}
+
+fn parts(facts: &Facts) -> Vec<Row> {
+    let powers = &facts.powers;
+    let power = |name, power: Power, change| Row {
+        name,
+        works: power.is_ok(),
+        found: power.map_or_else(
+            |e| std::io::Error::from_raw_os_error(e.0).to_string(),
+            |()| "yes".to_owned(),
+        ),
+        change: if power.is_ok() { "" } else { change },
+    };
+    let plain = |name, works, found: String, change| Row {
+        name,
+        works,
+        found,
+        change: if works { "" } else { change },
+    };
+    let yama = facts.yama.unwrap_or(0);
+    let filters = facts.filters.unwrap_or(0);
+    let (dir, refused) = &facts.temp;
+    let descriptors = facts.descriptors.unwrap_or(u64::MAX);
+    let said = match refused {
+        Some(why) => format!("{}: {why}", dir.display()),
+        None => dir.display().to_string(),
+    };
+    vec![
+        plain("kernel", true, facts.kernel.clone(), ""),
+        power("/proc", powers.proc, "mount -t proc proc /proc"),
+        power(
+            "seccomp notification",
+            powers.listener,
+            "Linux 5.19, or a profile that allows it",
+        ),
+        plain("filters around this process", true, filters.to_string(), ""),
+        power("WAIT_KILLABLE", powers.wait_killable, "Linux 5.19 or newer"),
+        power(
+            "SYNC_WAKE_UP",
+            powers.sync_wake_up,
+            "Linux 6.6 or newer: ten times faster",
+        ),
+        power("ADDFD", powers.add_fd, "Linux 5.9 or newer"),
+        power("ADDFD_SEND", powers.add_fd_send, "Linux 5.14 or newer"),
+        power("process_vm_readv, _writev", powers.process_vm, PTRACE),
+        power("/proc/PID/mem", powers.proc_mem, PTRACE),
+        power("pidfd_getfd", powers.getfd, PTRACE),
+        power("ptrace", powers.ptrace, PTRACE),
+        power("kcmp (not needed)", powers.kcmp, PTRACE),
+        plain(
+            "Yama ptrace_scope",
+            yama < 2,
+            facts
+                .yama
+                .map_or_else(|| "none".to_owned(), |n| n.to_string()),
+            "sysctl kernel.yama.ptrace_scope=1",
+        ),
+        plain(
+            "ffmpeg",
+            facts.ffmpeg.is_some(),
+            facts
+                .ffmpeg
+                .clone()
+                .unwrap_or_else(|| "not found".to_owned()),
+            "apt install ffmpeg: clips as cameras",
+        ),
+        plain(
+            "/dev/udmabuf",
+            facts.udmabuf,
+            if facts.udmabuf {
+                "yes"
+            } else {
+                "cannot be opened"
+            }
+            .to_owned(),
+            "modprobe udmabuf: exports that a GPU can import",
+        ),
+        plain(
+            "TMPDIR",
+            refused.is_none(),
+            said,
+            "a directory that can be written to; else another is used",
+        ),
+        plain(
+            "descriptor limit",
+            descriptors >= 1024,
+            if descriptors == u64::MAX {
+                "none".to_owned()
+            } else {
+                descriptors.to_string()
+            },
+            "ulimit -n 1024",
+        ),
+    ]
+}
+
+fn uses(facts: &Facts) -> Vec<Row> {
+    let powers = &facts.powers;
+    let run = powers.suffice().is_ok();
+    let stop = run && powers.ptrace.is_ok();
+    let borrow = run && (powers.getfd.is_ok() || powers.ptrace.is_ok());
+    let enough = facts.descriptors.is_none_or(|n| n >= FEW_DESCRIPTORS);
+    let row = |name, works, change| Row {
+        name,
+        works,
+        found: if works { "works" } else { "does not work" }.to_owned(),
+        change: if works { "" } else { change },
+    };
+    vec![
+        row("devices in a program", run, "see above"),
+        row("read(), write(), user pointers", run, "see above"),
+        row("mapped buffers", stop, PTRACE),
+        row("dma-buf export and import", run, "see above"),
+        row("epoll on devices", borrow, PTRACE),
+        row("poll of devices with other files", borrow, PTRACE),
+        row("listing of /dev and /sys", borrow, PTRACE),
+        row(
+            "signals that come during calls",
+            run && powers.wait_killable.is_ok(),
+            "Linux 5.19 or newer",
+        ),
+        row("many buffers and files at once", enough, "ulimit -n 1024"),
+    ]
+}
+
+/// Prints the table; gives the exit status.
+///
+/// # Errors
+/// `out` cannot be written.
+pub fn print(args: &DoctorArgs, out: &mut dyn Write) -> Result<u8> {
+    let facts = Facts::find();
+    let report = Report::of(&facts);
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &report.json(&facts))?;
+        writeln!(out)?;
+    } else {
+        write(&report, out)?;
+    }
+    Ok(report.status())
+}
+
+fn write(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    let rows = || report.parts.iter().chain(&report.uses);
+    let width = |cell: fn(&Row) -> &str| rows().map(|row| cell(row).chars().count()).max();
+    let name = width(|row| row.name).unwrap_or(0);
+    let found = width(|row| &row.found).unwrap_or(0).min(48);
+    for (title, rows) in [("Here", &report.parts), ("What works", &report.uses)] {
+        writeln!(out, "{title}:")?;
+        for row in rows {
+            let mark = if row.works { "ok" } else { "--" };
+            let line = format!(
+                "  {mark}  {:<name$}  {:<found$}  {}",
+                row.name, row.found, row.change
+            );
+            writeln!(out, "{}", line.trim_end())?;
+        }
+    }
+    match &report.refused {
+        Some(why) => writeln!(out, "\nNo program can be run here: {why}"),
+        None if report.status() == 0 => writeln!(out, "\nEverything works here."),
+        None => writeln!(
+            out,
+            "\nPrograms can be run; what is marked -- does not work."
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vb3_host::Errno;
+
+    const REFUSED: Power = Err(Errno(1));
+
+    fn facts(powers: impl FnOnce(&mut Powers)) -> Facts {
+        let mut all = Powers::all();
+        powers(&mut all);
+        Facts {
+            kernel: "6.12.1 x86_64".into(),
+            powers: all,
+            filters: Some(0),
+            yama: Some(1),
+            ffmpeg: None,
+            udmabuf: false,
+            temp: ("/tmp".into(), None),
+            descriptors: Some(1024),
+        }
+    }
+
+    fn printed(facts: &Facts) -> (u8, String) {
+        let report = Report::of(facts);
+        let mut text = Vec::new();
+        write(&report, &mut text).unwrap();
+        (report.status(), String::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn a_machine_without_ffmpeg_and_udmabuf_runs_programs() {
+        let (status, text) = printed(&facts(|_| {}));
+        assert_eq!(status, 0, "{text}");
+        assert!(text.contains("--  ffmpeg") && text.contains("apt install ffmpeg"));
+        assert!(text.ends_with("Everything works here.\n"));
+    }
+
+    #[test]
+    fn a_container_by_default_loses_nothing_and_shows_what_is_refused() {
+        let docker = facts(|p| (p.process_vm, p.getfd, p.kcmp) = (REFUSED, REFUSED, REFUSED));
+        let (status, text) = printed(&docker);
+        assert_eq!(status, 0, "{text}");
+        let line = text
+            .lines()
+            .find(|line| line.contains("pidfd_getfd"))
+            .unwrap();
+        assert!(
+            line.contains("--  ") && line.contains("Operation not permitted"),
+            "{line}"
+        );
+        assert!(line.contains("--cap-add SYS_PTRACE"), "{line}");
+    }
+
+    #[test]
+    fn what_does_not_work_is_marked_and_changes_the_status() {
+        let (status, text) = printed(&facts(|p| (p.getfd, p.ptrace) = (REFUSED, REFUSED)));
+        assert_eq!(status, SOME);
+        for lost in ["mapped buffers", "epoll on devices", "listing of /dev"] {
+            assert!(
+                text.lines()
+                    .any(|line| line.contains(lost) && line.contains("--  ")),
+                "{lost}"
+            );
+        }
+        let (status, text) = printed(&facts(|p| p.listener = Err(Errno(22))));
+        assert_eq!(status, NOTHING);
+        assert!(
+            text.contains("No program can be run here: this kernel"),
+            "{text}"
+        );
+        let (status, _) = printed(&Facts {
+            descriptors: Some(20),
+            ..facts(|_| {})
+        });
+        assert_eq!(status, SOME);
+    }
+
+    #[test]
+    fn json_says_what_the_table_says() {
+        let facts = facts(|p| p.ptrace = REFUSED);
+        let json = Report::of(&facts).json(&facts);
+        assert_eq!(json["status"], 1);
+        let uses = json["uses"].as_array().unwrap();
+        let maps = uses
+            .iter()
+            .find(|row| row["name"] == "mapped buffers")
+            .unwrap();
+        assert_eq!(maps["works"], false);
+    }
+
+    #[test]
+    fn this_machine_is_examined() {
+        let facts = Facts::find();
+        assert!(facts.kernel.contains('.'), "{facts:?}");
+        assert_eq!(facts.powers.proc, Ok(()));
+    }
+}
