@@ -20,6 +20,10 @@ pub enum Access {
 pub trait Caller {
     /// The process (thread group) id, in the supervisor's pid namespace.
     fn pid(&self) -> u32;
+    /// The thread's id, in the same namespace.
+    fn tid(&self) -> u32 {
+        self.pid()
+    }
     /// Which call this is: the same value for every retry of one call.
     fn call(&self) -> CallId;
     /// Copies from the program's memory. EFAULT unless all of it is readable.

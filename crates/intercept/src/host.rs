@@ -253,6 +253,10 @@ impl Caller for Call<'_> {
         self.thread().map_or(self.notif.tid, |thread| thread.tgid)
     }
 
+    fn tid(&self) -> u32 {
+        self.notif.tid
+    }
+
     fn call(&self) -> CallId {
         CallId(self.notif.id)
     }

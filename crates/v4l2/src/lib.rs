@@ -13,6 +13,7 @@ mod calls;
 mod codec;
 mod context;
 pub mod control;
+pub mod decode;
 mod device;
 mod dispatch;
 mod driver;

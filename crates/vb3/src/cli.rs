@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 /// Exit status when vb3 itself fails; the program's own statuses are passed on.
 pub const FAILED: u8 = 125;
+/// Exit status when calls were refused and `--fail-on-refusal` was given.
+pub const REFUSED: u8 = 123;
 /// Exit status when the program cannot be executed.
 pub const CANNOT_EXECUTE: u8 = 126;
 /// Exit status when the program is not found.
@@ -63,6 +65,23 @@ pub struct RunArgs {
     /// Write the run's report to this file, as JSON
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
+    /// Write every call on a device to this file, as it is answered: time, thread, device, call,
+    /// arguments, result, duration. Calls that only look whether a device is ready (poll, select,
+    /// epoll) are not among them
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// How the trace is written; by the file's extension without
+    #[arg(long, value_name = "FORMAT", requires = "trace")]
+    pub trace_format: Option<crate::trace::Format>,
+    /// Show every call on a device on standard error
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// Say nothing on standard error but why vb3 itself failed
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Exit with 123 when the program succeeds although calls were refused for memory or mapping
+    #[arg(long)]
+    pub fail_on_refusal: bool,
     /// The program and its arguments
     #[arg(
         required = true,

@@ -11,5 +11,6 @@ pub mod machines;
 pub mod report;
 pub mod run;
 pub mod sentence;
+pub mod trace;
 pub mod why;
 pub mod world;

@@ -1,7 +1,8 @@
 //! `vb3 run`: a machine, its devices, a program on them, and a report.
 
-use crate::cli::{FAILED, RunArgs};
+use crate::cli::{FAILED, REFUSED, RunArgs};
 use crate::report::{self, Report};
+use crate::trace::{self, Sink, Traced};
 use crate::world::World;
 use crate::{elements, machines, sentence, why};
 use anyhow::{Context as _, Result, bail};
@@ -9,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::time::Instant;
 use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
+use vb3_host::Backend;
 use vb3_intercept::{Error, Note, Options, Program};
 
 /// Most different remarks of the front end that are kept.
@@ -26,9 +28,18 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     }
     let machine = profile.name.clone();
+    let mut sinks = trace::sinks(args.trace.as_ref(), args.trace_format, args.verbose)?;
     let mut world = World::new(profile, &specs, args.seed)?;
     let start = Instant::now();
-    let (status, remarks) = supervise(&mut world, args, &specs)?;
+    let (status, remarks) = if sinks.is_empty() {
+        supervise(&mut world, args, &specs)?
+    } else {
+        supervise(
+            &mut Traced::new(&mut world, &mut sinks, start),
+            args,
+            &specs,
+        )?
+    };
     let mut report = Report {
         format: report::FORMAT,
         machine,
@@ -44,7 +55,12 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     };
     report.notes.extend(remarks);
     drop(world);
-    summarise(&report);
+    for sink in sinks {
+        report.notes.extend(end_of_trace(sink));
+    }
+    if !args.quiet {
+        summarise(&report);
+    }
     if let Some(path) = &args.report {
         report.write(path)?;
     }
@@ -53,7 +69,38 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     {
         eprintln!("vb3: the report is not kept for `vb3 why`: {e:#}");
     }
-    Ok(status)
+    Ok(exit_status(status, args, &report))
+}
+
+/// What a trace lacks, told to the person as well.
+fn end_of_trace(sink: Sink) -> Vec<String> {
+    let name = sink.name().to_owned();
+    let left = sink.finish();
+    let dropped = (left.dropped > 0).then(|| {
+        let calls = left.dropped;
+        format!("{calls} calls are missing in the trace in {name}: writing was too slow")
+    });
+    let lacks: Vec<String> = left.error.into_iter().chain(dropped).collect();
+    for lack in &lacks {
+        eprintln!("vb3: {lack}");
+    }
+    lacks
+}
+
+/// The program's status, unless it is a success that shall be none.
+fn exit_status(program: u8, args: &RunArgs, report: &Report) -> u8 {
+    if program == 0 && args.fail_on_refusal && refusals(report) > 0 {
+        return REFUSED;
+    }
+    program
+}
+
+/// How many calls were refused.
+fn refusals(report: &Report) -> u64 {
+    report
+        .refusals
+        .iter()
+        .fold(report.refusals_left_out, |n, r| n.saturating_add(r.times))
 }
 
 /// The devices asked for, or the default ones.
@@ -80,7 +127,11 @@ fn device_specs(words: &[String]) -> Result<Vec<DeviceSpec>> {
 ///
 /// # Errors
 /// The front end cannot work here. A program that is missing is no error but a status.
-fn supervise(world: &mut World, args: &RunArgs, specs: &[DeviceSpec]) -> Result<(u8, Vec<String>)> {
+fn supervise(
+    world: &mut dyn Backend,
+    args: &RunArgs,
+    specs: &[DeviceSpec],
+) -> Result<(u8, Vec<String>)> {
     let (name, rest) = args
         .program
         .split_first()
@@ -88,7 +139,8 @@ fn supervise(world: &mut World, args: &RunArgs, specs: &[DeviceSpec]) -> Result<
     let mut remarks = BTreeSet::new();
     let mut remark = |note: Note| {
         let text = note.to_string();
-        if remarks.len() < MAX_REMARKS && remarks.insert(text.clone()) && note.is_warning() {
+        let new = remarks.len() < MAX_REMARKS && remarks.insert(text.clone());
+        if new && note.is_warning() && !args.quiet {
             eprintln!("vb3: {text}");
         }
     };
@@ -116,10 +168,7 @@ fn supervise(world: &mut World, args: &RunArgs, specs: &[DeviceSpec]) -> Result<
 
 /// One or two lines on stderr where something is worth a look; nothing otherwise.
 fn summarise(report: &Report) {
-    let refusals = report
-        .refusals
-        .iter()
-        .fold(report.refusals_left_out, |n, r| n.saturating_add(r.times));
+    let refusals = refusals(report);
     let missing = report
         .missing_syncs
         .iter()

@@ -66,6 +66,7 @@ pub(crate) fn ffmpeg_in<W: AsRef<OsStr>>(
 pub(crate) struct Run {
     machine: String,
     devices: Vec<String>,
+    options: Vec<OsString>,
     program: Vec<OsString>,
     patience: Duration,
     pub(crate) dir: TempDir,
@@ -86,6 +87,7 @@ impl Run {
         Self {
             machine: machine.to_owned(),
             devices: Vec::new(),
+            options: Vec::new(),
             program: Vec::new(),
             patience: Duration::from_secs(60),
             dir: tempfile::tempdir().unwrap(),
@@ -95,6 +97,13 @@ impl Run {
     /// Adds a device.
     pub(crate) fn device(mut self, spec: impl Into<String>) -> Self {
         self.devices.push(spec.into());
+        self
+    }
+
+    /// Adds options of `vb3 run`.
+    pub(crate) fn options<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        let words = words.into_iter().map(|word| word.as_ref().to_owned());
+        self.options.extend(words);
         self
     }
 
@@ -138,7 +147,7 @@ impl Run {
         for device in &self.devices {
             command.args(["--device", device]);
         }
-        command.arg("--").args(&self.program);
+        command.args(&self.options).arg("--").args(&self.program);
         let (status, stdout, stderr) = finish(&mut command, self.dir.path(), self.patience);
         let report = std::fs::read(&report).unwrap_or_default();
         let report = serde_json::from_slice(&report).unwrap_or_else(|e| {

@@ -17,5 +17,6 @@ mod scaler;
 mod seek;
 mod storms;
 mod streams;
+mod trace;
 mod udev;
 mod v4l2_ctl;

@@ -1,0 +1,201 @@
+//! Ioctls in words, for traces: names, arguments and results from the bytes of a structure.
+//!
+//! Nothing here judges a call: any bytes are decoded, those of a refused call as well.
+
+mod layouts;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use crate::pixfmt::FourCc;
+use crate::request::REQUESTS;
+use core::fmt;
+use layouts::{Field, Layout};
+
+/// Longest structure that is decoded, in bytes.
+pub const MAX_STRUCTURE: usize = crate::bytes::MAX_ARG;
+
+/// A value of a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A number.
+    Number(i64),
+    /// An unsigned number.
+    Unsigned(u64),
+    /// A name, flags joined by `|`, a pixel format, a text, a fraction, an area.
+    Word(String),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Unsigned(number) => write!(f, "{number}"),
+            Self::Word(word) if word.is_empty() || word.contains([' ', '"']) => {
+                write!(f, "{word:?}")
+            }
+            Self::Word(word) => f.write_str(word),
+        }
+    }
+}
+
+/// Fields of a structure, by name.
+pub type Fields = Vec<(&'static str, Value)>;
+
+/// The name of an ioctl of V4L2, media devices or dma-bufs.
+#[must_use]
+pub fn name(request: u32) -> Option<&'static str> {
+    let answered = REQUESTS.iter().find(|known| known.number == request);
+    answered.map(|known| known.name).or_else(|| {
+        let others = words::OTHER_CALLS.iter();
+        let mut others = others.filter(|(number, _)| *number == request);
+        others.next().map(|&(_, name)| name)
+    })
+}
+
+/// Bytes of the structure that a call takes.
+#[must_use]
+pub const fn size(request: u32) -> usize {
+    (request >> 16 & 0x3fff) as usize
+}
+
+fn layout(request: u32) -> Option<&'static Layout> {
+    let mut layouts = layouts::LAYOUTS.iter();
+    layouts.find(|layout| layout.number == request)
+}
+
+/// What the program asks for, from the bytes before the call.
+#[must_use]
+pub fn arguments(request: u32, bytes: &[u8]) -> Fields {
+    layout(request).map_or_else(Vec::new, |layout| fields(layout.arguments, bytes))
+}
+
+/// What the device answers, from the bytes after a call that succeeded.
+#[must_use]
+pub fn results(request: u32, bytes: &[u8]) -> Fields {
+    layout(request).map_or_else(Vec::new, |layout| fields(layout.results, bytes))
+}
+
+fn fields(fields: &[Field], bytes: &[u8]) -> Fields {
+    let bytes = Bytes(bytes);
+    fields
+        .iter()
+        .filter(|field| (field.when)(&bytes))
+        .map(|field| (label(field.path), field.kind.read(&bytes, field.at)))
+        .collect()
+}
+
+/// `fmt.pix.width` is called width, `type_` type.
+fn label(path: &'static str) -> &'static str {
+    let last = path.rsplit('.').next().unwrap_or(path);
+    last.trim().trim_end_matches('_')
+}
+
+/// Bytes that a program gave: what is past their end is zero.
+pub(crate) struct Bytes<'a>(&'a [u8]);
+
+impl Bytes<'_> {
+    fn get<const N: usize>(&self, at: usize) -> [u8; N] {
+        let tail = self.0.get(at..).and_then(|tail| tail.first_chunk::<N>());
+        tail.copied().unwrap_or([0; N])
+    }
+
+    pub(crate) fn u32(&self, at: usize) -> u32 {
+        u32::from_ne_bytes(self.get(at))
+    }
+
+    fn i32(&self, at: usize) -> i32 {
+        i32::from_ne_bytes(self.get(at))
+    }
+}
+
+/// How a field is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    U8,
+    U32,
+    I32,
+    I64,
+    U64,
+    Hex,
+    /// One of several values, by name.
+    Enum(&'static [(u32, &'static str)]),
+    /// Bits, by name.
+    Flags(&'static [(u32, &'static str)]),
+    FourCc,
+    /// Text in a field of this length.
+    Text(usize),
+    /// `struct v4l2_fract`.
+    Fraction,
+    /// `struct v4l2_rect`.
+    Rect,
+    /// `struct timeval`.
+    Time,
+}
+
+impl Kind {
+    fn read(self, bytes: &Bytes<'_>, at: usize) -> Value {
+        match self {
+            Self::U8 => Value::Unsigned(u8::from_ne_bytes(bytes.get(at)).into()),
+            Self::U32 => Value::Unsigned(bytes.u32(at).into()),
+            Self::I32 => Value::Number(bytes.i32(at).into()),
+            Self::I64 => Value::Number(i64::from_ne_bytes(bytes.get(at))),
+            Self::U64 => Value::Unsigned(u64::from_ne_bytes(bytes.get(at))),
+            Self::Hex => Value::Word(format!("{:#x}", bytes.u32(at))),
+            Self::Enum(names) => {
+                let value = bytes.u32(at);
+                let known = names.iter().find(|(number, _)| *number == value);
+                known.map_or(Value::Unsigned(value.into()), |(_, name)| {
+                    Value::Word((*name).to_owned())
+                })
+            }
+            Self::Flags(names) => Value::Word(flags(bytes.u32(at), names)),
+            Self::FourCc => Value::Word(FourCc(bytes.u32(at)).to_string()),
+            Self::Text(len) => Value::Word(text(bytes.0, at, len)),
+            Self::Fraction => Value::Word(format!("{}/{}", bytes.u32(at), bytes.u32(at + 4))),
+            Self::Rect => Value::Word(format!(
+                "{}x{}{:+}{:+}",
+                bytes.u32(at + 8),
+                bytes.u32(at + 12),
+                bytes.i32(at),
+                bytes.i32(at + 4)
+            )),
+            Self::Time => {
+                let seconds = i64::from_ne_bytes(bytes.get(at));
+                let micros = i64::from_ne_bytes(bytes.get(at + 8));
+                Value::Word(format!("{seconds}.{micros:06}"))
+            }
+        }
+    }
+}
+
+/// Flags by name, what has none as a number.
+fn flags(value: u32, names: &[(u32, &'static str)]) -> String {
+    let set = names
+        .iter()
+        .filter(|(bit, _)| *bit != 0 && value & bit == *bit);
+    let mut words: Vec<String> = set.clone().map(|(_, name)| (*name).to_owned()).collect();
+    let rest = set.fold(value, |rest, (bit, _)| rest & !bit);
+    if rest != 0 || words.is_empty() {
+        words.push(if rest == 0 {
+            "0".to_owned()
+        } else {
+            format!("{rest:#x}")
+        });
+    }
+    words.join("|")
+}
+
+/// Text up to its first zero, what is not ASCII replaced.
+fn text(bytes: &[u8], at: usize, len: usize) -> String {
+    let tail = bytes.get(at..).unwrap_or_default();
+    let text = tail.iter().take(len).take_while(|&&byte| byte != 0);
+    text.map(|&byte| {
+        if byte.is_ascii_graphic() || byte == b' ' {
+            char::from(byte)
+        } else {
+            '?'
+        }
+    })
+    .collect()
+}

@@ -1,0 +1,119 @@
+use super::*;
+use crate::bytes::field;
+use crate::sys;
+
+fn put(bytes: &mut [u8], at: usize, value: u32) {
+    bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+}
+
+fn said(fields: &Fields) -> String {
+    let words = fields.iter().map(|(name, value)| format!("{name}={value}"));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_call_that_is_answered_has_a_name_and_a_layout_of_its_size() {
+    for known in REQUESTS {
+        assert_eq!(name(known.number), Some(known.name));
+        let layout = layout(known.number).unwrap_or_else(|| panic!("{}", known.name));
+        for field in layout.arguments.iter().chain(layout.results) {
+            assert!(
+                field.at + 4 <= known.size(),
+                "{} {}",
+                known.name,
+                field.path
+            );
+        }
+    }
+    assert_eq!(name(sys::VIDIOC_G_TUNER), Some("VIDIOC_G_TUNER"));
+    assert_eq!(
+        name(sys::MEDIA_IOC_G_TOPOLOGY),
+        Some("MEDIA_IOC_G_TOPOLOGY")
+    );
+    assert_eq!(name(0xc044_5600 | 0xfe), None);
+}
+
+#[test]
+fn a_buffer_is_told_by_its_memory_and_direction() {
+    let mut bytes = [0; size_of::<sys::v4l2_buffer>()];
+    put(
+        &mut bytes,
+        field!(v4l2_buffer.type_),
+        sys::V4L2_BUF_TYPE_VIDEO_CAPTURE,
+    );
+    put(&mut bytes, field!(v4l2_buffer.index), 3);
+    put(
+        &mut bytes,
+        field!(v4l2_buffer.memory),
+        sys::V4L2_MEMORY_DMABUF,
+    );
+    put(&mut bytes, field!(v4l2_buffer.m.fd), 17);
+    put(&mut bytes, field!(v4l2_buffer.length), 614_400);
+    put(
+        &mut bytes,
+        field!(v4l2_buffer.flags),
+        sys::V4L2_BUF_FLAG_LAST | 1 << 31,
+    );
+    assert_eq!(
+        said(&arguments(sys::VIDIOC_QBUF, &bytes)),
+        "type=VIDEO_CAPTURE index=3 memory=DMABUF fd=17 length=614400 flags=LAST|0x80000000"
+    );
+    put(&mut bytes, field!(v4l2_buffer.sequence), 9);
+    bytes[field!(v4l2_buffer.timestamp)] = 2;
+    bytes[field!(v4l2_buffer.timestamp) + 8] = 5;
+    assert_eq!(
+        said(&results(sys::VIDIOC_DQBUF, &bytes)),
+        "index=3 fd=17 bytesused=0 field=ANY sequence=9 timestamp=2.000005 flags=LAST|0x80000000"
+    );
+    put(&mut bytes, field!(v4l2_buffer.type_), 77);
+    put(
+        &mut bytes,
+        field!(v4l2_buffer.memory),
+        sys::V4L2_MEMORY_MMAP,
+    );
+    assert_eq!(
+        said(&arguments(sys::VIDIOC_DQBUF, &bytes)),
+        "type=77 memory=MMAP"
+    );
+}
+
+#[test]
+fn formats_of_one_and_of_several_planes() {
+    let mut bytes = [0; size_of::<sys::v4l2_format>()];
+    for (at, value) in [
+        (field!(v4l2_format.type_), sys::V4L2_BUF_TYPE_VIDEO_OUTPUT),
+        (field!(v4l2_format.fmt.pix.width), 640),
+        (field!(v4l2_format.fmt.pix.height), 480),
+        (
+            field!(v4l2_format.fmt.pix.pixelformat),
+            u32::from_ne_bytes(*b"YUYV"),
+        ),
+        (field!(v4l2_format.fmt.pix.field), sys::V4L2_FIELD_NONE),
+    ] {
+        put(&mut bytes, at, value);
+    }
+    assert_eq!(
+        said(&arguments(sys::VIDIOC_S_FMT, &bytes)),
+        "type=VIDEO_OUTPUT width=640 height=480 pixelformat=YUYV field=NONE"
+    );
+    put(&mut bytes, 0, sys::V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE);
+    bytes[field!(v4l2_format.fmt.pix_mp.num_planes)] = 2;
+    assert_eq!(
+        said(&arguments(sys::VIDIOC_TRY_FMT, &bytes)),
+        "type=VIDEO_OUTPUT_MPLANE width=640 height=480 pixelformat=YUYV num_planes=2"
+    );
+}
+
+#[test]
+fn what_a_program_cut_short_or_filled_with_anything_is_decoded() {
+    for known in REQUESTS {
+        for bytes in [&[][..], &[0xff; 7], &[0xff; MAX_STRUCTURE]] {
+            let fields = arguments(known.number, bytes);
+            let more = results(known.number, bytes);
+            assert!(!said(&fields).contains('\n') && !said(&more).contains('\n'));
+        }
+    }
+    let mut bytes = [0; size_of::<sys::v4l2_capability>()];
+    bytes[..3].copy_from_slice(b"a\nb");
+    assert!(said(&results(sys::VIDIOC_QUERYCAP, &bytes)).starts_with("driver=a?b card=\"\""));
+}

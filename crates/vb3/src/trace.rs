@@ -1,0 +1,354 @@
+//! `vb3 run --trace`: every call of every program on a device, in words.
+//!
+//! [`Traced`] stands between a front end and its devices, and hands each call on as it came. Who
+//! writes is another thread: devices never wait for a disk or a pipe.
+
+mod event;
+mod sink;
+#[cfg(test)]
+mod tests;
+
+pub use event::{Event, Format, Outcome as Answer};
+pub use sink::{Left, Sink, sinks};
+
+use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use vb3_host::{
+    Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, Outcome, Tag,
+};
+use vb3_v4l2::decode::{self, Fields, Value};
+
+/// Most calls that wait at one time and are remembered.
+const MAX_WAITING: usize = 65_536;
+/// Most open files whose device is remembered.
+const MAX_FILES: usize = 65_536;
+/// Bit of a request's number: the program's structure is read; written.
+const READS: u32 = 1 << 30;
+const WRITES: u32 = 1 << 31;
+
+/// A call from its first try on.
+#[derive(Debug)]
+struct Begun {
+    at: Instant,
+    file: Option<FileId>,
+    name: String,
+    arguments: Fields,
+}
+
+/// Devices, every call on which is written down.
+#[derive(Debug)]
+pub struct Traced<'a, B> {
+    devices: &'a mut B,
+    sinks: &'a mut [Sink],
+    start: Instant,
+    /// The path of each node, and of what is open.
+    nodes: HashMap<NodeId, String>,
+    files: HashMap<FileId, String>,
+    waiting: HashMap<CallId, Begun>,
+}
+
+impl<'a, B: Backend> Traced<'a, B> {
+    /// Writes down calls on these devices, with the time since `start`.
+    pub fn new(devices: &'a mut B, sinks: &'a mut [Sink], start: Instant) -> Self {
+        let nodes = devices.nodes().into_iter();
+        let nodes = nodes.map(|node| (node.id, node.path.display().to_string()));
+        Self {
+            nodes: nodes.collect(),
+            devices,
+            sinks,
+            start,
+            files: HashMap::new(),
+            waiting: HashMap::new(),
+        }
+    }
+
+    fn write(&self, event: Event) {
+        let event = Arc::new(event);
+        for sink in &*self.sinks {
+            sink.write(&event);
+        }
+    }
+
+    /// Takes down the start of a call, unless it is a retry.
+    fn begin(
+        &mut self,
+        caller: &dyn Caller,
+        file: Option<FileId>,
+        describe: impl FnOnce() -> (String, Fields),
+    ) -> Begun {
+        self.waiting.remove(&caller.call()).unwrap_or_else(|| {
+            let (name, arguments) = describe();
+            Begun {
+                at: Instant::now(),
+                file,
+                name,
+                arguments,
+            }
+        })
+    }
+
+    /// Takes down the end of a call, or keeps its start if it waits.
+    fn end(&mut self, caller: &dyn Caller, begun: Begun, done: &Outcome, results: Fields) {
+        let outcome = match *done {
+            Outcome::Done(value) => Answer::Value(value),
+            Outcome::Fail(Errno(errno)) => Answer::Errno(errno),
+            Outcome::Wait => {
+                if self.waiting.len() < MAX_WAITING {
+                    self.waiting.insert(caller.call(), begun);
+                }
+                return;
+            }
+        };
+        let device = self.device(begun.file);
+        let thread = Some((caller.pid(), caller.tid()));
+        self.tell(begun, device, thread, outcome, results);
+    }
+
+    fn tell(
+        &self,
+        begun: Begun,
+        device: String,
+        thread: Option<(u32, u32)>,
+        outcome: Answer,
+        results: Fields,
+    ) {
+        self.write(Event {
+            at: begun.at.saturating_duration_since(self.start),
+            took: begun.at.elapsed(),
+            thread,
+            device,
+            file: begun.file.map(|file| file.0),
+            call: begun.name,
+            arguments: begun.arguments,
+            outcome,
+            results,
+        });
+    }
+
+    fn device(&self, file: Option<FileId>) -> String {
+        let path = file.and_then(|file| self.files.get(&file));
+        path.cloned().unwrap_or_default()
+    }
+
+    /// A call that moves a structure: its name and the bytes before it.
+    fn structure(request: u32, arg: u64, caller: &dyn Caller) -> (String, Fields) {
+        let name =
+            decode::name(request).map_or_else(|| format!("ioctl {request:#010x}"), str::to_owned);
+        if request & READS == 0 {
+            return (name, Fields::new());
+        }
+        let arguments = match structure(request, arg, caller) {
+            Some(bytes) => decode::arguments(request, &bytes),
+            None => vec![("argument", Value::Word(format!("{arg:#x}")))],
+        };
+        (name, arguments)
+    }
+
+    fn answered(request: u32, arg: u64, done: &Outcome, caller: &dyn Caller) -> Fields {
+        if !matches!(done, Outcome::Done(_)) || request & WRITES == 0 {
+            return Fields::new();
+        }
+        let bytes = structure(request, arg, caller);
+        bytes.map_or_else(Fields::new, |bytes| decode::results(request, &bytes))
+    }
+}
+
+/// The program's structure, if it can be read and is no larger than any that is known.
+fn structure(request: u32, arg: u64, caller: &dyn Caller) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; decode::size(request).min(decode::MAX_STRUCTURE)];
+    caller.read(arg, &mut bytes).ok()?;
+    Some(bytes)
+}
+
+fn number(name: &'static str, value: u64) -> (&'static str, Value) {
+    (name, Value::Unsigned(value))
+}
+
+fn result<T>(result: &Result<T, Errno>, value: impl FnOnce(&T) -> i64) -> Outcome {
+    match result {
+        Ok(good) => Outcome::Done(value(good)),
+        Err(e) => Outcome::Fail(*e),
+    }
+}
+
+impl<B: Backend> Backend for Traced<'_, B> {
+    fn nodes(&self) -> Vec<Node> {
+        self.devices.nodes()
+    }
+
+    fn open(&mut self, node: NodeId, flags: i32, caller: &dyn Caller) -> Result<FileId, Errno> {
+        let mut begun = self.begin(caller, None, || {
+            let flags = Value::Word(event::open_flags(flags));
+            ("open".to_owned(), vec![("flags", flags)])
+        });
+        let opened = self.devices.open(node, flags, caller);
+        let path = self.nodes.get(&node).cloned().unwrap_or_default();
+        if let Ok(file) = opened {
+            begun.file = Some(file);
+            if self.files.len() < MAX_FILES {
+                self.files.insert(file, path.clone());
+            }
+        }
+        let outcome = match opened {
+            Ok(_) => Answer::Value(0),
+            Err(Errno(errno)) => Answer::Errno(errno),
+        };
+        let thread = Some((caller.pid(), caller.tid()));
+        self.tell(begun, path, thread, outcome, Fields::new());
+        opened
+    }
+
+    fn release(&mut self, file: FileId) {
+        let begun = Begun {
+            at: Instant::now(),
+            file: Some(file),
+            name: "close".to_owned(),
+            arguments: Fields::new(),
+        };
+        self.devices.release(file);
+        let device = self.device(Some(file));
+        self.files.remove(&file);
+        self.tell(begun, device, None, Answer::Value(0), Fields::new());
+    }
+
+    fn gone(&mut self, tag: Tag) {
+        self.devices.gone(tag);
+    }
+
+    fn ioctl(
+        &mut self,
+        file: FileId,
+        request: u32,
+        arg: u64,
+        nonblocking: bool,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        let begun = self.begin(caller, Some(file), || Self::structure(request, arg, caller));
+        let done = self.devices.ioctl(file, request, arg, nonblocking, caller);
+        let results = Self::answered(request, arg, &done, caller);
+        self.end(caller, begun, &done, results);
+        done
+    }
+
+    fn abandon(&mut self, file: FileId, call: CallId) {
+        self.devices.abandon(file, call);
+        if let Some(begun) = self.waiting.remove(&call) {
+            let device = self.device(Some(file));
+            self.tell(begun, device, None, Answer::GivenUp, Fields::new());
+        }
+    }
+
+    fn mmap(&mut self, file: FileId, args: &Mmap, caller: &dyn Caller) -> Result<Map, Errno> {
+        let begun = self.begin(caller, Some(file), || {
+            let arguments = vec![
+                number("length", args.len),
+                ("prot", Value::Word(event::protection(args.prot))),
+                ("offset", Value::Word(format!("{:#x}", args.offset))),
+            ];
+            ("mmap".to_owned(), arguments)
+        });
+        let map = self.devices.mmap(file, args, caller);
+        self.end(caller, begun, &result(&map, |_| 0), Fields::new());
+        map
+    }
+
+    fn poll(&mut self, file: FileId, events: i16) -> i16 {
+        self.devices.poll(file, events)
+    }
+
+    fn read(
+        &mut self,
+        file: FileId,
+        addr: u64,
+        len: u64,
+        nonblocking: bool,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        let begun = self.begin(caller, Some(file), || {
+            ("read".to_owned(), vec![number("length", len)])
+        });
+        let done = self.devices.read(file, addr, len, nonblocking, caller);
+        self.end(caller, begun, &done, Fields::new());
+        done
+    }
+
+    fn write(
+        &mut self,
+        file: FileId,
+        addr: u64,
+        len: u64,
+        nonblocking: bool,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        let begun = self.begin(caller, Some(file), || {
+            ("write".to_owned(), vec![number("length", len)])
+        });
+        let done = self.devices.write(file, addr, len, nonblocking, caller);
+        self.end(caller, begun, &done, Fields::new());
+        done
+    }
+
+    fn is_buffer(&self, id: FdIdentity) -> bool {
+        self.devices.is_buffer(id)
+    }
+
+    fn buffer_ioctl(
+        &mut self,
+        id: FdIdentity,
+        request: u32,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        let begun = self.begin(caller, None, || Self::structure(request, arg, caller));
+        let done = self.devices.buffer_ioctl(id, request, arg, caller);
+        self.end(caller, begun, &done, Fields::new());
+        done
+    }
+
+    fn buffer_len(&self, id: FdIdentity) -> u64 {
+        self.devices.buffer_len(id)
+    }
+
+    fn buffer_mapped(&mut self, id: FdIdentity) {
+        self.devices.buffer_mapped(id);
+    }
+
+    fn is_foreign(&self, id: FdIdentity) -> bool {
+        self.devices.is_foreign(id)
+    }
+
+    fn foreign_ioctl(&mut self, id: FdIdentity, request: u32, arg: u64, caller: &dyn Caller) {
+        self.devices.foreign_ioctl(id, request, arg, caller);
+    }
+
+    fn files(&self) -> Vec<(PathBuf, String)> {
+        self.devices.files()
+    }
+
+    fn links(&self) -> Vec<(PathBuf, PathBuf)> {
+        self.devices.links()
+    }
+
+    fn next_tick(&self) -> Option<Duration> {
+        self.devices.next_tick()
+    }
+
+    fn tick(&mut self) {
+        self.devices.tick();
+    }
+
+    fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.devices.wake_fds()
+    }
+
+    fn is_own_child(&self, pid: u32) -> bool {
+        self.devices.is_own_child(pid)
+    }
+
+    fn take_changed(&mut self) -> Vec<FileId> {
+        self.devices.take_changed()
+    }
+}

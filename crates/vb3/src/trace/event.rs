@@ -1,0 +1,172 @@
+//! One call, as a line of text or of JSON.
+
+use crate::sentence;
+use serde_json::{Map, Value as Json, json};
+use std::fmt::Write as _;
+use std::time::Duration;
+use vb3_v4l2::decode::{Fields, Value};
+
+/// How a trace is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A line of text for each call.
+    Text,
+    /// A JSON object on a line for each call.
+    Json,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With this value.
+    Value(i64),
+    /// With this errno.
+    Errno(i32),
+    /// A signal ended it, its thread ended, or its file was closed.
+    GivenUp,
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When it came, since the run began.
+    pub at: Duration,
+    /// From its coming to its answer.
+    pub took: Duration,
+    /// Process and thread; none where the kernel does not say (the last close of a file).
+    pub thread: Option<(u32, u32)>,
+    /// Path of the node; empty for a dma-buf or a media request.
+    pub device: String,
+    /// Which open file, numbered from 1.
+    pub file: Option<u64>,
+    /// Its name.
+    pub call: String,
+    /// What the program asked.
+    pub arguments: Fields,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the device said.
+    pub results: Fields,
+}
+
+impl Event {
+    /// As a line in this format, with its end.
+    #[must_use]
+    pub fn line(&self, format: Format) -> String {
+        let mut line = match format {
+            Format::Text => self.text(),
+            Format::Json => self.json().to_string(),
+        };
+        line.push('\n');
+        line
+    }
+
+    fn text(&self) -> String {
+        let thread = self
+            .thread
+            .map_or_else(|| "-".to_owned(), |(_, tid)| tid.to_string());
+        let device = match self.file {
+            Some(file) if self.device.is_empty() => format!("request#{file}"),
+            Some(file) => format!("{}#{file}", self.device),
+            None if self.device.is_empty() => "dma-buf".to_owned(),
+            None => self.device.clone(),
+        };
+        let mut line = format!(
+            "{:>12.6} {thread} {device} {}",
+            self.at.as_secs_f64(),
+            self.call
+        );
+        words(&mut line, &self.arguments);
+        let _ = match self.outcome {
+            Outcome::Value(value) => write!(line, " -> {value}"),
+            Outcome::Errno(errno) => write!(line, " -> {}", errno_name(errno)),
+            Outcome::GivenUp => write!(line, " -> given up"),
+        };
+        words(&mut line, &self.results);
+        let _ = write!(line, " ({} us)", self.took.as_micros());
+        line
+    }
+
+    fn json(&self) -> Json {
+        let mut line = json!({
+            "time": self.at.as_secs_f64(),
+            "duration_us": u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
+            "pid": self.thread.map(|(pid, _)| pid),
+            "tid": self.thread.map(|(_, tid)| tid),
+            "device": self.device,
+            "file": self.file,
+            "call": self.call,
+            "arguments": object(&self.arguments),
+            "results": object(&self.results),
+        });
+        let (name, value) = match self.outcome {
+            Outcome::Value(value) => ("result", json!(value)),
+            Outcome::Errno(errno) => ("errno", json!(errno_name(errno))),
+            Outcome::GivenUp => ("given_up", json!(true)),
+        };
+        if let Some(line) = line.as_object_mut() {
+            line.insert(name.to_owned(), value);
+        }
+        line
+    }
+}
+
+fn errno_name(errno: i32) -> String {
+    match sentence::errno(errno).0 {
+        name if name.starts_with('E') => name.to_owned(),
+        _ => format!("errno {errno}"),
+    }
+}
+
+fn words(line: &mut String, fields: &Fields) {
+    for (name, value) in fields {
+        let _ = write!(line, " {name}={value}");
+    }
+}
+
+fn object(fields: &Fields) -> Json {
+    let fields = fields.iter().map(|(name, value)| {
+        let value = match value {
+            Value::Number(number) => json!(number),
+            Value::Unsigned(number) => json!(number),
+            Value::Word(word) => json!(word),
+        };
+        ((*name).to_owned(), value)
+    });
+    Json::Object(fields.collect::<Map<String, Json>>())
+}
+
+const O_ACCMODE: i32 = 3;
+
+/// The flags of open that matter to a device.
+pub(super) fn open_flags(flags: i32) -> String {
+    let mut words = match flags & O_ACCMODE {
+        0 => "O_RDONLY",
+        1 => "O_WRONLY",
+        _ => "O_RDWR",
+    }
+    .to_owned();
+    let more = [
+        (rustix::fs::OFlags::NONBLOCK, "O_NONBLOCK"),
+        (rustix::fs::OFlags::CLOEXEC, "O_CLOEXEC"),
+    ];
+    for (flag, name) in more {
+        if flags.cast_unsigned() & flag.bits() != 0 {
+            words.push('|');
+            words.push_str(name);
+        }
+    }
+    words
+}
+
+/// What a mapping may be used for.
+pub(super) fn protection(prot: i32) -> String {
+    let names = [(1, "PROT_READ"), (2, "PROT_WRITE"), (4, "PROT_EXEC")];
+    let set = names.iter().filter(|(bit, _)| prot & bit != 0);
+    let words: Vec<&str> = set.map(|(_, name)| *name).collect();
+    if words.is_empty() {
+        "PROT_NONE".to_owned()
+    } else {
+        words.join("|")
+    }
+}

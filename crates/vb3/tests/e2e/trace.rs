@@ -1,0 +1,162 @@
+//! `vb3 run --trace`: what a real program did, call by call; and the switches beside it.
+
+use crate::common::{Run, SIZE, lacks, size_option};
+use serde_json::Value;
+
+const COUNT: u32 = 5;
+
+/// A run of v4l2-ctl that captures, with these options for `vb3 run`.
+fn capture(options: &[&str]) -> Run {
+    Run::on("pc")
+        .device(format!("camera=pattern,clock=free,{}", size_option()))
+        .options(options)
+        .program([
+            "v4l2-ctl",
+            "-d",
+            "/dev/video0",
+            &format!(
+                "--set-fmt-video=width={},height={},pixelformat=YUYV",
+                SIZE.0, SIZE.1
+            ),
+            "--stream-mmap=4",
+            &format!("--stream-count={COUNT}"),
+            "--stream-to=frames.raw",
+        ])
+}
+
+#[test]
+fn a_trace_has_every_call_by_name_with_its_arguments() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let outcome = capture(&["--trace", "trace.jsonl"]).run();
+    outcome.expect_success();
+    let text = String::from_utf8(outcome.read("trace.jsonl")).unwrap();
+    let calls: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let named = |name: &str| {
+        calls
+            .iter()
+            .filter(|call| call["call"] == name)
+            .collect::<Vec<_>>()
+    };
+    let first = calls.first().unwrap();
+    assert_eq!(
+        (&first["call"], &first["device"]),
+        (&"open".into(), &"/dev/video0".into())
+    );
+    assert_eq!(calls.last().unwrap()["call"], "close");
+    let formats = named("VIDIOC_S_FMT");
+    assert!(
+        formats
+            .iter()
+            .any(|call| call["results"]["pixelformat"] == "YUYV"
+                && call["results"]["width"] == SIZE.0),
+        "{formats:?}"
+    );
+    let granted = named("VIDIOC_REQBUFS");
+    assert!(
+        granted.iter().any(|call| call["results"]["count"] == 4),
+        "{granted:?}"
+    );
+    assert_eq!(named("mmap").len(), 4);
+    let frames: Vec<_> = named("VIDIOC_DQBUF")
+        .into_iter()
+        .filter(|call| call["result"] == 0)
+        .collect();
+    assert!(frames.len() >= COUNT as usize, "{}", frames.len());
+    for (number, frame) in frames.iter().enumerate() {
+        assert_eq!(frame["results"]["sequence"], number as u64);
+        assert_eq!(frame["arguments"]["memory"], "MMAP");
+        let bytes = u64::from(SIZE.0 * SIZE.1 * 2);
+        assert_eq!(frame["results"]["bytesused"], bytes);
+        assert!(frame["tid"].as_u64().unwrap() > 0 && frame["duration_us"].is_u64());
+    }
+    let times = calls.iter().map(|call| call["time"].as_f64().unwrap());
+    assert!(times.is_sorted_by(|a, b| a <= b || (b - a).abs() < 0.1));
+    let unknown = calls
+        .iter()
+        .find(|call| call["call"].as_str().unwrap().contains("0x"));
+    assert_eq!(unknown, None);
+}
+
+#[test]
+fn verbose_shows_the_calls_and_quiet_nothing() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let outcome = capture(&["--verbose"]).run();
+    outcome.expect_success();
+    let said = &outcome.stderr;
+    assert!(
+        said.contains("/dev/video0#1 VIDIOC_QUERYCAP -> 0 driver=videobuf3"),
+        "{said}"
+    );
+    assert!(
+        said.contains("VIDIOC_STREAMON type=VIDEO_CAPTURE -> 0 ("),
+        "{said}"
+    );
+    let refused = |options: &[&str]| {
+        Run::on("soc-cma")
+            .device("camera=pattern,size=4096x2304")
+            .options(options)
+            .program([
+                "v4l2-ctl",
+                "-d",
+                "/dev/video0",
+                "--stream-mmap=32",
+                "--stream-count=1",
+            ])
+            .run()
+    };
+    let outcome = refused(&["--trace", "trace.txt"]);
+    let text = String::from_utf8(outcome.read("trace.txt")).unwrap();
+    assert!(
+        !outcome.report.refusals.is_empty() && outcome.stderr.contains("refused"),
+        "{text}"
+    );
+    let status = outcome.status;
+    let outcome = refused(&["--quiet"]);
+    assert!(!outcome.stderr.contains("vb3:"), "{}", outcome.stderr);
+    assert_eq!(outcome.status, status);
+    let outcome = refused(&["--fail-on-refusal"]);
+    assert_eq!(outcome.status, if status == 0 { 123 } else { status });
+}
+
+#[test]
+fn a_program_that_succeeds_in_spite_of_a_refusal_can_be_made_to_fail() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let run = |options: &[&str]| {
+        Run::on("soc-cma")
+            .device("camera=pattern,size=4096x2304")
+            .options(options)
+            .program(["sh", "-c"])
+            .and(["v4l2-ctl -d /dev/video0 --stream-mmap=32 --stream-count=1; true"])
+            .run()
+    };
+    assert_eq!(run(&[]).status, 0);
+    assert_eq!(run(&["--fail-on-refusal"]).status, 123);
+}
+
+#[test]
+fn a_trace_that_nobody_reads_stops_nothing() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let run = capture(&["--trace", "fifo"]);
+    let made = std::process::Command::new("mkfifo")
+        .arg(run.file("fifo"))
+        .status();
+    assert!(made.unwrap().success());
+    let outcome = run.run();
+    outcome.expect_success();
+    assert!(
+        outcome.stderr.contains("the trace in fifo is not whole"),
+        "{}",
+        outcome.stderr
+    );
+}
