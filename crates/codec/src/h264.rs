@@ -4,7 +4,7 @@ mod decode;
 mod encode;
 mod params;
 mod raw;
-mod units;
 
 pub(crate) use decode::Decoder;
 pub(crate) use encode::Encoder;
+pub use params::Params;

@@ -7,6 +7,18 @@ use crate::slots::{Packet, Picture};
 pub enum Kind {
     /// H.264 byte stream (Annex B) to pictures.
     H264Decoder,
+    /// HEVC byte stream (annex B) to pictures.
+    HevcDecoder,
+    /// VP8 frames to pictures.
+    Vp8Decoder,
+    /// VP9 frames or superframes to pictures.
+    Vp9Decoder,
+    /// AV1 temporal units to pictures.
+    Av1Decoder,
+    /// MPEG-1 or MPEG-2 video to pictures.
+    Mpeg2Decoder,
+    /// MPEG-4 part 2 video to pictures.
+    Mpeg4Decoder,
     /// Pictures to an H.264 byte stream (Annex B).
     H264Encoder,
     /// JPEG files to pictures.
@@ -19,6 +31,24 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What it does, in words.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::H264Decoder => "decoding H.264",
+            Self::HevcDecoder => "decoding HEVC",
+            Self::Vp8Decoder => "decoding VP8",
+            Self::Vp9Decoder => "decoding VP9",
+            Self::Av1Decoder => "decoding AV1",
+            Self::Mpeg2Decoder => "decoding MPEG-2",
+            Self::Mpeg4Decoder => "decoding MPEG-4",
+            Self::H264Encoder => "encoding H.264",
+            Self::JpegDecoder => "decoding JPEG",
+            Self::JpegEncoder => "encoding JPEG",
+            Self::Harm => "doing harm",
+        }
+    }
+
     /// Whether it takes pictures.
     #[must_use]
     pub const fn encodes(self) -> bool {

@@ -1,5 +1,6 @@
 //! Starting a worker, and finding out how it ended.
 
+use crate::job::Kind;
 use crate::socket::Socket;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -21,6 +22,16 @@ pub enum Failure {
         codec: &'static str,
         /// Of this crate.
         feature: &'static str,
+    },
+    /// No library at hand has the codec.
+    #[error(
+        "{codec} needs libavcodec, by the program vb3-codec, which is not at hand; build it (`cargo \
+         build --release -p vb3-avcodec`, with libavcodec-dev installed) and put it beside vb3, or \
+         name it in VB3_CODEC"
+    )]
+    NoLibrary {
+        /// In words.
+        codec: &'static str,
     },
     /// No process, thread, socket or memory.
     #[error("a codec process cannot be started: {what}: errno {errno}")]
@@ -44,7 +55,7 @@ impl Failure {
     #[must_use]
     pub const fn errno(&self) -> i32 {
         match self {
-            Self::NotBuilt { .. } => Errno::NODEV.raw_os_error(),
+            Self::NotBuilt { .. } | Self::NoLibrary { .. } => Errno::NODEV.raw_os_error(),
             Self::System { errno, .. } => *errno,
         }
     }
@@ -52,7 +63,11 @@ impl Failure {
 
 /// How workers are started.
 #[derive(Clone, Debug)]
-pub struct Launch(How);
+pub struct Launch {
+    how: How,
+    /// Whether the codecs are others than those of this crate.
+    other: bool,
+}
 
 #[derive(Clone, Debug)]
 enum How {
@@ -70,17 +85,32 @@ impl Launch {
         program: impl Into<PathBuf>,
         args: impl IntoIterator<Item = A>,
     ) -> Self {
-        Self(How::Program(
+        Self::by(How::Program(
             program.into(),
             args.into_iter().map(Into::into).collect(),
         ))
+    }
+
+    /// The same with a program whose codecs are those of another library.
+    pub fn other_program(program: impl Into<PathBuf>) -> Self {
+        let how = How::Program(program.into(), Vec::new());
+        Self { how, other: true }
+    }
+
+    const fn by(how: How) -> Self {
+        Self { how, other: false }
+    }
+
+    /// Whether this crate has the codec, where it is this crate that is started.
+    pub(crate) fn check(&self, kind: Kind) -> Result<(), Failure> {
+        if self.other { Ok(()) } else { built(kind) }
     }
 
     /// In a thread of this process, over the same messages: for tests and debuggers. A codec that
     /// crashes takes the process with it, and nothing is limited.
     #[must_use]
     pub const fn in_thread() -> Self {
-        Self(How::Thread)
+        Self::by(How::Thread)
     }
 
     /// By handing the worker's end of the socket to `take`, which sees to it that somebody serves
@@ -90,13 +120,13 @@ impl Launch {
     /// [`Worker`]: crate::Worker
     #[must_use]
     pub const fn handed(take: fn(OwnedFd)) -> Self {
-        Self(How::Handed(take))
+        Self::by(How::Handed(take))
     }
 
     /// Starts it; the socket is ours.
     pub(crate) fn start(&self) -> Result<(Socket, Running), Failure> {
         let (ours, theirs) = Socket::pair().map_err(|e| Failure::system("socketpair", e))?;
-        let running = match &self.0 {
+        let running = match &self.how {
             How::Program(program, args) => run(program, args, theirs)?,
             How::Thread => {
                 std::thread::Builder::new()
@@ -112,6 +142,23 @@ impl Launch {
         };
         Ok((Socket::new(ours), running))
     }
+}
+
+fn built(kind: Kind) -> Result<(), Failure> {
+    let (codec, feature, there) = match kind {
+        Kind::H264Decoder => ("H.264 decoder", "h264", cfg!(feature = "h264")),
+        Kind::H264Encoder => ("H.264 encoder", "h264", cfg!(feature = "h264")),
+        Kind::JpegDecoder => ("JPEG decoder", "jpeg", cfg!(feature = "jpeg")),
+        Kind::JpegEncoder => ("JPEG encoder", "jpeg", cfg!(feature = "jpeg")),
+        Kind::Harm => return Ok(()),
+        _ => {
+            let codec = kind.name();
+            return Err(Failure::NoLibrary { codec });
+        }
+    };
+    there
+        .then_some(())
+        .ok_or(Failure::NotBuilt { codec, feature })
 }
 
 fn io_failure(what: &'static str, error: &std::io::Error) -> Failure {

@@ -51,6 +51,8 @@ mod serve;
 mod shm;
 mod slots;
 mod socket;
+#[cfg(feature = "h264")]
+pub mod units;
 mod wire;
 mod words;
 mod worker;
@@ -60,12 +62,14 @@ mod h264;
 #[cfg(feature = "jpeg")]
 mod jpeg;
 
+#[cfg(feature = "h264")]
+pub use h264::Params as H264Params;
 pub use job::{
     Chroma, Colour, Config, Event, Framing, H264Profile, H264Settings, Job, Kind, Planes,
     PlanesMut, Rect, Refused, StreamFormat,
 };
 pub use launch::{Failure, Launch, is_worker};
-pub use serve::{serve, serve_stdin};
+pub use serve::{Codec, MakeCodec, Out, Stop, serve, serve_stdin, serve_stdin_with};
 pub use slots::{Packet, Picture};
 pub use worker::Worker;
 

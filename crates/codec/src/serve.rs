@@ -22,7 +22,7 @@ const ALL_FREE: u32 = ((1u64 << OUTPUT_SLOTS) - 1) as u32;
 
 /// Why a codec must stop in the middle of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
+pub enum Stop {
     /// The parent wants everything forgotten.
     Flush,
     /// The parent is gone, or sends what it must not.
@@ -30,15 +30,21 @@ pub(crate) enum Stop {
 }
 
 /// A codec. Whatever it has to say, it says to `out`, in order.
-pub(crate) trait Codec {
+pub trait Codec {
     /// Sets up; the parent has checked the numbers.
     fn configure(&mut self, config: Config);
     /// Takes a piece of a stream.
+    ///
+    /// # Errors
+    /// What `out` gave, and no other.
     fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
         let _ = data;
         out.corrupt(tag, "this codec takes pictures")
     }
     /// Takes a picture.
+    ///
+    /// # Errors
+    /// What `out` gave, and no other.
     fn encode(
         &mut self,
         tag: u64,
@@ -50,18 +56,30 @@ pub(crate) trait Codec {
         out.corrupt(tag, "this codec takes streams")
     }
     /// Gives all that is held.
+    ///
+    /// # Errors
+    /// What `out` gave, and no other.
     fn drain(&mut self, out: &mut Out) -> Result<(), Stop>;
     /// Forgets all that is held.
     fn flush(&mut self);
 }
 
-/// Serves one parent on standard input until it is gone; then the program should end with what
-/// this gives. Meant for the main function of the program that
+/// Makes the codec that does what a worker of a kind does; `None` where there is none.
+pub type MakeCodec = fn(Kind) -> Option<Box<dyn Codec>>;
+
+/// Serves one parent on standard input until it is gone, with the codecs of this crate; then the
+/// program should end with what this gives. Meant for the main function of the program that
 /// [`Launch::program`](crate::Launch::program) names.
 #[must_use]
 pub fn serve_stdin() -> ExitCode {
+    serve_stdin_with(built_in)
+}
+
+/// As [`serve_stdin`], with codecs of another library.
+#[must_use]
+pub fn serve_stdin_with(make: MakeCodec) -> ExitCode {
     match std::io::stdin().as_fd().try_clone_to_owned() {
-        Ok(socket) => serve(socket),
+        Ok(socket) => serve_with(socket, make),
         Err(_) => ExitCode::FAILURE,
     }
 }
@@ -70,24 +88,28 @@ pub fn serve_stdin() -> ExitCode {
 /// its files, the CPU time of each job; it dies with its parent.
 #[must_use]
 pub fn serve(socket: OwnedFd) -> ExitCode {
+    serve_with(socket, built_in)
+}
+
+fn serve_with(socket: OwnedFd, make: MakeCodec) -> ExitCode {
     if limits::enter().is_err() {
         return ExitCode::from(2);
     }
-    run(Socket::new(socket), true)
+    run(Socket::new(socket), true, make)
 }
 
 /// As `serve`, in a process that is also for others.
 pub(crate) fn serve_here(socket: OwnedFd) {
-    run(Socket::new(socket), false);
+    run(Socket::new(socket), false, built_in);
 }
 
-fn run(socket: Socket, limited: bool) -> ExitCode {
+fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
     let Received::Message(hello, Some(memory)) = socket.receive(true) else {
         return ExitCode::from(3);
     };
     let input = Shared::open(memory, MAX_INPUT * MAX_IN_FLIGHT);
     let kind = kind_from_word(hello.words[0]).filter(|_| hello.op == Op::Hello);
-    let (Ok(input), Some(codec)) = (input, kind.and_then(codec)) else {
+    let (Ok(input), Some(codec)) = (input, kind.and_then(make)) else {
         return ExitCode::from(4);
     };
     let mut server = Server {
@@ -113,10 +135,10 @@ fn run(socket: Socket, limited: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn codec(kind: Kind) -> Option<Box<dyn Codec>> {
+fn built_in(kind: Kind) -> Option<Box<dyn Codec>> {
     match kind {
         #[cfg(feature = "h264")]
-        Kind::H264Decoder => Some(Box::new(crate::h264::Decoder::new())),
+        Kind::H264Decoder => Some(Box::new(crate::h264::Decoder::default())),
         #[cfg(feature = "h264")]
         Kind::H264Encoder => Some(Box::new(crate::h264::Encoder::new())),
         #[cfg(feature = "jpeg")]
@@ -124,7 +146,6 @@ fn codec(kind: Kind) -> Option<Box<dyn Codec>> {
         #[cfg(feature = "jpeg")]
         Kind::JpegEncoder => Some(Box::new(crate::jpeg::Encoder::new())),
         Kind::Harm => Some(Box::new(harm::Harm)),
-        #[cfg(not(all(feature = "h264", feature = "jpeg")))]
         _ => None,
     }
 }
@@ -230,6 +251,7 @@ impl Server {
 }
 
 /// Memory that pictures or packets are written to.
+#[derive(Debug)]
 struct Ring {
     memory: Shared,
     generation: u64,
@@ -238,7 +260,8 @@ struct Ring {
 }
 
 /// The way to the parent.
-pub(crate) struct Out {
+#[derive(Debug)]
+pub struct Out {
     socket: Socket,
     /// Came while something else was waited for.
     waiting: VecDeque<(Message, Option<OwnedFd>)>,
@@ -314,17 +337,26 @@ impl Out {
     }
 
     /// Says that input was damaged.
-    pub(crate) fn corrupt(&mut self, tag: u64, sentence: &str) -> Result<(), Stop> {
+    ///
+    /// # Errors
+    /// The codec must stop.
+    pub fn corrupt(&mut self, tag: u64, sentence: &str) -> Result<(), Stop> {
         self.send(&Message::new(Op::Corrupt, &[tag]).with_text(sentence))
     }
 
     /// Says that a picture is of a kind that is not decoded.
-    pub(crate) fn unsupported(&mut self, tag: u64, sentence: &str) -> Result<(), Stop> {
+    ///
+    /// # Errors
+    /// The codec must stop.
+    pub fn unsupported(&mut self, tag: u64, sentence: &str) -> Result<(), Stop> {
         self.send(&Message::new(Op::Unsupported, &[tag]).with_text(sentence))
     }
 
     /// Announces pictures of a format, and waits until the parent is ready for them.
-    pub(crate) fn format(&mut self, format: &StreamFormat) -> Result<(), Stop> {
+    ///
+    /// # Errors
+    /// The codec must stop.
+    pub fn format(&mut self, format: &StreamFormat) -> Result<(), Stop> {
         self.send(&Message::new(Op::Format, &format_to_words(format)))?;
         let before = self.ring.as_ref().map(|ring| ring.generation);
         while self.ring.as_ref().map(|ring| ring.generation) == before {
@@ -348,12 +380,10 @@ impl Out {
     }
 
     /// Gives a picture, whose size must be that of the format announced last.
-    pub(crate) fn picture(
-        &mut self,
-        tag: u64,
-        damaged: bool,
-        picture: &Planes<'_>,
-    ) -> Result<(), Stop> {
+    ///
+    /// # Errors
+    /// The codec must stop.
+    pub fn picture(&mut self, tag: u64, damaged: bool, picture: &Planes<'_>) -> Result<(), Stop> {
         let slot = self.slot()?;
         let layout = Layout::new(picture.width, picture.height);
         let (Some(ring), Some(layout)) = (self.ring.as_mut(), layout) else {
@@ -375,7 +405,10 @@ impl Out {
     }
 
     /// Gives a packet made of several parts.
-    pub(crate) fn packet(&mut self, tag: u64, key: bool, parts: &[&[u8]]) -> Result<(), Stop> {
+    ///
+    /// # Errors
+    /// The codec must stop.
+    pub fn packet(&mut self, tag: u64, key: bool, parts: &[&[u8]]) -> Result<(), Stop> {
         let slot = self.slot()?;
         let Some(ring) = self.ring.as_mut() else {
             return Err(Stop::Gone);

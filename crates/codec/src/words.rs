@@ -5,12 +5,18 @@ use crate::job::{
 };
 use crate::slots::Layout;
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 11] = [
     Kind::H264Decoder,
     Kind::H264Encoder,
     Kind::JpegDecoder,
     Kind::JpegEncoder,
     Kind::Harm,
+    Kind::HevcDecoder,
+    Kind::Vp8Decoder,
+    Kind::Vp9Decoder,
+    Kind::Av1Decoder,
+    Kind::Mpeg2Decoder,
+    Kind::Mpeg4Decoder,
 ];
 
 pub(crate) fn kind_to_word(kind: Kind) -> u64 {
@@ -57,7 +63,7 @@ pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'s
         }
     };
     let layout = match (kind, config) {
-        (Kind::H264Decoder | Kind::JpegDecoder, Config::Decoder(framing)) => {
+        (kind, Config::Decoder(framing)) if !kind.encodes() => {
             set(&[0, framing as u64]);
             return Ok((words, None));
         }

@@ -54,7 +54,7 @@ impl Worker {
     /// # Errors
     /// ENODEV if the codec was not built in; else what the system says.
     pub fn spawn(kind: Kind, launch: &Launch) -> Result<Self, Failure> {
-        built(kind)?;
+        launch.check(kind)?;
         let input =
             Shared::new(MAX_INPUT * MAX_IN_FLIGHT).map_err(|e| Failure::system("memfd", e))?;
         let (socket, running) = launch.start()?;
@@ -397,19 +397,6 @@ impl Worker {
             .filter(|_| used.is_some())
             .ok_or("used memory that it was not given")
     }
-}
-
-fn built(kind: Kind) -> Result<(), Failure> {
-    let (codec, feature, there) = match kind {
-        Kind::H264Decoder => ("H.264 decoder", "h264", cfg!(feature = "h264")),
-        Kind::H264Encoder => ("H.264 encoder", "h264", cfg!(feature = "h264")),
-        Kind::JpegDecoder => ("JPEG decoder", "jpeg", cfg!(feature = "jpeg")),
-        Kind::JpegEncoder => ("JPEG encoder", "jpeg", cfg!(feature = "jpeg")),
-        Kind::Harm => return Ok(()),
-    };
-    there
-        .then_some(())
-        .ok_or(Failure::NotBuilt { codec, feature })
 }
 
 const _: () = assert!(OUTPUT_SLOTS <= 32, "slots are bits of a u32");

@@ -1,10 +1,10 @@
 //! The decoder.
 
-use super::params::{Params, format};
+use super::params::{Params, Tool, format};
 use super::raw::{Given, RawDecoder};
-use super::units::{Unit, Units};
-use crate::job::{Config, Framing, StreamFormat};
+use crate::job::{Config, StreamFormat};
 use crate::serve::{Codec, Out, Stop};
+use crate::units::{Cutter, Unit};
 use std::collections::VecDeque;
 
 /// Most units whose pictures have not come: far more than a decoder may hold.
@@ -17,17 +17,27 @@ struct Stamp {
     damaged: bool,
 }
 
+/// Whether nothing can be decoded before an IDR picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum NeedsKey {
+    /// There was one.
+    No,
+    /// There was none, which is a fault of the stream.
+    #[default]
+    Yes,
+    /// There was none, and that was said, or is nobody's fault.
+    Silently,
+}
+
 /// Byte stream to pictures.
+#[derive(Default)]
 pub(crate) struct Decoder {
-    framing: Framing,
-    /// With [`Framing::Auto`]: whether pieces were found to be access units, for now and for ever.
-    aligned: Option<bool>,
-    units: Units,
-    params: Params,
+    cutter: Cutter<Params>,
     stream: Stream,
 }
 
 /// The stream as far as it was given to the library.
+#[derive(Default)]
 struct Stream {
     raw: Option<RawDecoder>,
     /// The sequence parameter set in use, as it came.
@@ -36,8 +46,7 @@ struct Stream {
     refused: Option<String>,
     /// What the host is ready for.
     format: Option<StreamFormat>,
-    /// Nothing can be decoded before an IDR picture; whether that was said.
-    needs_key: Option<bool>,
+    needs_key: NeedsKey,
     stamps: VecDeque<Stamp>,
     /// Whether the last unit's picture has parts missing.
     open: bool,
@@ -45,63 +54,20 @@ struct Stream {
 }
 
 impl Decoder {
-    pub(crate) fn new() -> Self {
-        Self {
-            framing: Framing::Auto,
-            aligned: None,
-            units: Units::default(),
-            params: Params::default(),
-            stream: Stream {
-                raw: None,
-                sps: Vec::new(),
-                refused: None,
-                format: None,
-                needs_key: Some(false),
-                stamps: VecDeque::new(),
-                open: false,
-                count: 0,
-            },
-        }
-    }
-
-    /// Finds out whether pieces are access units, from how one begins.
-    fn learn(&mut self, data: &[u8]) {
-        if data.is_empty() || self.aligned == Some(false) {
-            return;
-        }
-        let begins_nal = data.starts_with(&[0, 0, 1]) || data.starts_with(&[0, 0, 0, 1]);
-        if self.aligned == Some(true) && !(begins_nal && self.units.could_begin(data)) {
-            self.aligned = Some(false);
-        } else if self.aligned.is_none() && self.units.pending().is_some() {
-            self.aligned = self
-                .units
-                .would_begin(data, &self.params)
-                .then_some(true)
-                .or(Some(false));
-        }
-    }
-
-    fn whole(&self) -> bool {
-        match self.framing {
-            Framing::Auto => self.aligned == Some(true),
-            Framing::AccessUnits => true,
-            Framing::Stream => false,
-        }
-    }
-
     /// Decodes what is complete.
     fn go(&mut self, all: bool, out: &mut Out) -> Result<(), Stop> {
         loop {
-            let unit = self.units.next(&mut self.params, all);
-            while let Some((tag, sentence)) = self.units.fault() {
+            let unit = self.cutter.next(all);
+            while let Some((tag, sentence)) = self.cutter.fault() {
                 out.corrupt(tag, &sentence)?;
             }
             let Some(unit) = unit else { break };
-            self.stream.unit(&unit, &self.params, out)?;
+            let inexact = self.cutter.syntax.take_inexact();
+            self.stream.unit(&unit, inexact, &self.cutter.syntax, out)?;
         }
         // The format is known once an IDR picture begins; the host can get ready meanwhile.
-        if let Some((slice, true)) = self.units.pending() {
-            self.stream.begin(slice, &self.params, out)?;
+        if let Some((slice, true)) = self.cutter.pending() {
+            self.stream.begin(slice, &self.cutter.syntax, out)?;
         }
         Ok(())
     }
@@ -110,15 +76,13 @@ impl Decoder {
 impl Codec for Decoder {
     fn configure(&mut self, config: Config) {
         if let Config::Decoder(framing) = config {
-            self.framing = framing;
-            self.aligned = None;
+            self.cutter.set_framing(framing);
         }
     }
 
     fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
-        self.learn(data);
-        self.units.push(tag, data);
-        self.go(self.whole(), out)
+        self.cutter.push(tag, data);
+        self.go(false, out)
     }
 
     fn drain(&mut self, out: &mut Out) -> Result<(), Stop> {
@@ -127,13 +91,13 @@ impl Codec for Decoder {
     }
 
     fn flush(&mut self) {
-        self.units.clear();
+        self.cutter.clear();
         self.stream.raw = None;
         self.stream.stamps.clear();
         self.stream.open = false;
         self.stream.sps.clear();
         // After a seek, pictures before the next IDR picture are nobody's fault.
-        self.stream.needs_key = Some(true);
+        self.stream.needs_key = NeedsKey::Silently;
     }
 }
 
@@ -168,23 +132,31 @@ impl Stream {
         }
     }
 
-    fn unit(&mut self, unit: &Unit, params: &Params, out: &mut Out) -> Result<(), Stop> {
+    fn unit(
+        &mut self,
+        unit: &Unit,
+        inexact: Option<Tool>,
+        params: &Params,
+        out: &mut Out,
+    ) -> Result<(), Stop> {
         if params.of_slice(&unit.slice).is_none() {
             let sentence = "a picture refers to a parameter set that never came";
             return out.corrupt(unit.tag, sentence);
         }
         if unit.key {
             self.begin(&unit.slice, params, out)?;
-            self.needs_key = None;
+            self.needs_key = NeedsKey::No;
         }
-        if let Some(said) = self.needs_key.as_mut() {
-            if std::mem::replace(said, true) {
-                return Ok(());
+        match self.needs_key {
+            NeedsKey::No => {}
+            NeedsKey::Silently => return Ok(()),
+            NeedsKey::Yes => {
+                self.needs_key = NeedsKey::Silently;
+                let sentence = "a picture before the first IDR picture cannot be decoded";
+                return out.corrupt(unit.tag, sentence);
             }
-            let sentence = "a picture before the first IDR picture cannot be decoded";
-            return out.corrupt(unit.tag, sentence);
         }
-        if let Some(tool) = unit.inexact.filter(|_| self.refused.is_none()) {
+        if let Some(tool) = inexact.filter(|_| self.refused.is_none()) {
             // Pictures after it may refer to it, and the library would go on with what it has.
             self.drain(out)?;
             self.raw = None;

@@ -1,6 +1,7 @@
 //! Parameter sets: what a stream says of itself.
 
 use crate::job::{Colour, Rect, StreamFormat};
+use crate::units::Syntax;
 use crate::{MAX_HEIGHT, MAX_WIDTH};
 use h264_reader::Context;
 use h264_reader::nal::pps::{PicParamSetId, PicParameterSet};
@@ -10,21 +11,26 @@ use h264_reader::nal::{Nal as _, NalHeader, RefNal, UnitType};
 use h264_reader::rbsp::BitRead as _;
 use std::collections::BTreeMap;
 
+/// Bytes of a slice within which lies its type.
+const HEAD: usize = 16;
 /// Longest parameter set that is kept, in bytes.
 const MAX_SET: usize = 4096;
 
-/// The parameter sets of a stream so far. Ids bound their number: 32 and 256.
-#[derive(Default)]
-pub(super) struct Params {
+/// The parameter sets of a stream so far, by which it is cut into access units. Ids bound their
+/// number: 32 and 256.
+#[derive(Debug, Default)]
+pub struct Params {
     parsed: Context,
     /// NAL units as they came, for a decoder that begins anew.
     sps: BTreeMap<u8, Vec<u8>>,
     pps: BTreeMap<u8, Vec<u8>>,
+    /// A tool of a slice since [`take_inexact`](Self::take_inexact) was called.
+    inexact: Option<Tool>,
 }
 
 /// What tells slices of one picture from those of the next (H.264 7.4.1.2.4).
 #[derive(Debug, PartialEq)]
-pub(super) struct SliceId {
+pub struct SliceId {
     frame_num: u16,
     pps: u8,
     reference: bool,
@@ -63,7 +69,7 @@ impl Tool {
 }
 
 /// The tool in a NAL unit that is not decoded exactly, from its first bytes.
-pub(super) fn inexact(nal: &[u8]) -> Option<Tool> {
+fn inexact(nal: &[u8]) -> Option<Tool> {
     match nal.first()? & 0x1f {
         1 | 5 => {
             let part = RefNal::new(nal, &[], true);
@@ -80,11 +86,47 @@ pub(super) fn inexact(nal: &[u8]) -> Option<Tool> {
     }
 }
 
-impl Params {
-    /// Takes a whole NAL unit, without start code; says what is wrong with it.
-    pub(super) fn take(&mut self, nal: &[u8]) -> Result<(), String> {
+impl Syntax for Params {
+    type SliceId = SliceId;
+
+    fn is_slice(&self, nal: &[u8]) -> bool {
+        nal.first()
+            .is_some_and(|header| matches!(header & 0x1f, 1..=5))
+    }
+
+    fn is_key(&self, nal: &[u8]) -> bool {
+        let kind = nal.first().and_then(|header| NalHeader::new(*header).ok());
+        kind.is_some_and(|k| k.nal_unit_type() == UnitType::SliceLayerWithoutPartitioningIdr)
+    }
+
+    fn slice_id(&self, nal: &[u8]) -> Option<SliceId> {
+        self.slice(nal)
+    }
+
+    fn begins(&self, first: Option<&SliceId>, nal: &[u8]) -> bool {
+        match nal.first().map_or(0, |header| header & 0x1f) {
+            1 | 5 => match (first, self.slice(nal)) {
+                (Some(id), Some(other)) => *id != other,
+                // The first macroblock's number is 0.
+                _ => nal.get(1).is_some_and(|byte| byte & 0x80 != 0),
+            },
+            6..=9 | 15..=18 => true,
+            _ => false,
+        }
+    }
+
+    fn could_begin(&self, nal: &[u8]) -> bool {
+        match nal {
+            [header, first, ..] if self.is_slice(&[*header]) => first & 0x80 != 0,
+            _ => true,
+        }
+    }
+
+    fn take(&mut self, nal: &[u8]) -> Result<(), String> {
         let kind = nal.first().map_or(0, |header| header & 0x1f);
         if !matches!(kind, 7 | 8) {
+            let head = nal.get(..nal.len().min(HEAD)).unwrap_or_default();
+            self.inexact = self.inexact.or_else(|| inexact(head));
             return Ok(());
         }
         if nal.len() > MAX_SET {
@@ -104,6 +146,13 @@ impl Params {
         }
         Ok(())
     }
+}
+
+impl Params {
+    /// The tool that openh264 does not decode exactly in a slice taken since the last call.
+    pub(super) fn take_inexact(&mut self) -> Option<Tool> {
+        self.inexact.take()
+    }
 
     /// All parameter sets as a byte stream.
     pub(super) fn stream(&self) -> Vec<u8> {
@@ -117,7 +166,7 @@ impl Params {
 
     /// What a slice says of its picture, from its first bytes; `None` if it cannot be read or
     /// belongs to a redundant picture.
-    pub(super) fn slice(&self, nal: &[u8]) -> Option<SliceId> {
+    fn slice(&self, nal: &[u8]) -> Option<SliceId> {
         let header = NalHeader::new(*nal.first()?).ok()?;
         let part = RefNal::new(nal, &[], true);
         let (slice, _, pps) =
@@ -145,18 +194,6 @@ impl Params {
         let sps = self.parsed.sps_by_id(pps.seq_parameter_set_id)?;
         Some((self.sps.get(&sps.id().id())?, sps))
     }
-}
-
-/// Whether a NAL unit has (a part of) a picture.
-pub(super) fn is_slice(nal: &[u8]) -> bool {
-    nal.first()
-        .is_some_and(|header| matches!(header & 0x1f, 1..=5))
-}
-
-/// Whether it has a part of an IDR picture.
-pub(super) fn is_idr(nal: &[u8]) -> bool {
-    let kind = nal.first().and_then(|header| NalHeader::new(*header).ok());
-    kind.is_some_and(|k| k.nal_unit_type() == UnitType::SliceLayerWithoutPartitioningIdr)
 }
 
 /// The format of pictures, or why they cannot be decoded.

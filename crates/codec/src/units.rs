@@ -1,8 +1,128 @@
-//! Cutting a byte stream into access units (H.264 7.4.1.2.3 and annex B).
+//! Cutting a byte stream into access units: of H.264 (7.4.1.2.3 and annex B), and of other codecs
+//! whose streams have start codes.
 
-use super::params::{Params, SliceId, Tool, inexact, is_idr, is_slice};
+use crate::job::Framing;
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::ops::Range;
+
+/// How a codec's stream is cut. What follows a start code is called a NAL unit here, whatever the
+/// codec calls it, and one with (a part of) a picture a slice.
+pub trait Syntax: Default {
+    /// What tells slices of one picture from those of the next.
+    type SliceId: PartialEq + Debug;
+
+    /// Whether zero bytes before a start code belong to no NAL unit.
+    const TRAILING_ZEROS: bool = true;
+
+    /// Whether a NAL unit that begins so is a slice.
+    fn is_slice(&self, nal: &[u8]) -> bool;
+
+    /// Whether a picture whose first slice begins so needs no other picture.
+    fn is_key(&self, nal: &[u8]) -> bool;
+
+    /// What a slice says of its picture; `None` if that cannot be read.
+    fn slice_id(&self, nal: &[u8]) -> Option<Self::SliceId>;
+
+    /// Whether a NAL unit that begins so is the first of an access unit, after a slice that said
+    /// `first` of its picture.
+    fn begins(&self, first: Option<&Self::SliceId>, nal: &[u8]) -> bool;
+
+    /// Whether a NAL unit that begins so may be the first of an access unit: it does not go on with
+    /// a picture.
+    fn could_begin(&self, nal: &[u8]) -> bool;
+
+    /// Takes a whole NAL unit, without start code; says what is wrong with it.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn take(&mut self, nal: &[u8]) -> Result<(), String> {
+        let _ = nal;
+        Ok(())
+    }
+}
+
+/// Cuts pieces of a stream into access units, as [`Framing`] says.
+#[derive(Debug)]
+pub struct Cutter<S: Syntax> {
+    /// What it knows of the stream.
+    pub syntax: S,
+    units: Units<S>,
+    framing: Framing,
+    /// With [`Framing::Auto`]: whether pieces were found to be access units, for now and for ever.
+    aligned: Option<bool>,
+}
+
+impl<S: Syntax> Default for Cutter<S> {
+    fn default() -> Self {
+        Self {
+            syntax: S::default(),
+            units: Units::default(),
+            framing: Framing::Auto,
+            aligned: None,
+        }
+    }
+}
+
+impl<S: Syntax> Cutter<S> {
+    /// Sets how input is cut into pieces.
+    pub fn set_framing(&mut self, framing: Framing) {
+        self.framing = framing;
+        self.aligned = None;
+    }
+
+    /// Adds a piece.
+    pub fn push(&mut self, tag: u64, data: &[u8]) {
+        self.learn(data);
+        self.units.push(tag, data);
+    }
+
+    /// The next access unit that is complete; with `all`, what is here is taken for whole.
+    pub fn next(&mut self, all: bool) -> Option<Unit> {
+        let all = all || self.pieces_are_units();
+        self.units.next(&mut self.syntax, all)
+    }
+
+    /// What was found wrong so far: the piece's tag and a sentence.
+    pub fn fault(&mut self) -> Option<(u64, String)> {
+        self.units.fault()
+    }
+
+    /// The beginning of the first slice of the unit that is being collected, and whether its picture
+    /// needs no other.
+    #[must_use]
+    pub fn pending(&self) -> Option<(&[u8], bool)> {
+        let first = self.units.first.as_ref()?;
+        Some((&first.slice, first.key))
+    }
+
+    /// Forgets what was not given.
+    pub fn clear(&mut self) {
+        self.units.clear();
+    }
+
+    /// Finds out whether pieces are access units, from how one begins.
+    fn learn(&mut self, data: &[u8]) {
+        if data.is_empty() || self.aligned == Some(false) {
+            return;
+        }
+        let nal = start_code(data).and_then(|at| data.get(at..));
+        let could_begin = nal.is_some_and(|nal| self.syntax.could_begin(nal));
+        if self.aligned == Some(true) && !could_begin {
+            self.aligned = Some(false);
+        } else if self.aligned.is_none() && self.units.first.is_some() {
+            self.aligned = Some(self.units.would_begin(data, &self.syntax));
+        }
+    }
+
+    fn pieces_are_units(&self) -> bool {
+        match self.framing {
+            Framing::Auto => self.aligned == Some(true),
+            Framing::AccessUnits => true,
+            Framing::Stream => false,
+        }
+    }
+}
 
 /// Longest access unit, in bytes.
 const MAX_UNIT: usize = 16 << 20;
@@ -14,33 +134,30 @@ const PEEK: usize = 48;
 const START: usize = 3;
 
 /// An access unit with at least one slice.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unit {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
     /// NAL units with start codes.
-    pub(super) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// Of the piece in which its first slice began.
-    pub(super) tag: u64,
+    pub tag: u64,
     /// Whether the picture needs no other.
-    pub(super) key: bool,
+    pub key: bool,
     /// The beginning of its first slice.
-    pub(super) slice: Vec<u8>,
-    /// A coding tool of one of its slices that the library does not decode exactly.
-    pub(super) inexact: Option<Tool>,
+    pub slice: Vec<u8>,
 }
 
 /// The first slice of the access unit that is being collected.
 #[derive(Debug)]
-struct First {
+struct First<I> {
     tag: u64,
     key: bool,
-    id: Option<SliceId>,
+    id: Option<I>,
     slice: Vec<u8>,
-    inexact: Option<Tool>,
 }
 
 /// Collects pieces of a stream.
-#[derive(Default)]
-pub(super) struct Units {
+#[derive(Debug)]
+struct Units<S: Syntax> {
     /// Whole NAL units that came with no slice; they go with the next one.
     lead: Vec<u8>,
     /// What came; from `start` on it was not given.
@@ -54,7 +171,7 @@ pub(super) struct Units {
     nal: Option<usize>,
     /// Whether that NAL unit's kind was looked at.
     seen: bool,
-    first: Option<First>,
+    first: Option<First<S::SliceId>>,
     /// What was wrong, and in which piece.
     faults: VecDeque<(u64, String)>,
     /// In which piece something was found wrong last.
@@ -70,14 +187,37 @@ fn start_code(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// Bytes up to the last that is not 0.
+fn without_zeros(bytes: &[u8]) -> &[u8] {
+    let last = bytes.iter().rposition(|byte| *byte != 0);
+    bytes.get(..last.map_or(0, |at| at + 1)).unwrap_or_default()
+}
+
 /// The tag of the last piece.
 fn last_tag(pieces: &VecDeque<(usize, u64)>) -> u64 {
     pieces.back().map_or(0, |(_, tag)| *tag)
 }
 
-impl Units {
+impl<S: Syntax> Default for Units<S> {
+    fn default() -> Self {
+        Self {
+            lead: Vec::new(),
+            bytes: Vec::new(),
+            start: 0,
+            pieces: VecDeque::new(),
+            searched: 0,
+            nal: None,
+            seen: false,
+            first: None,
+            faults: VecDeque::new(),
+            last_fault: None,
+        }
+    }
+}
+
+impl<S: Syntax> Units<S> {
     /// Adds a piece.
-    pub(super) fn push(&mut self, tag: u64, data: &[u8]) {
+    fn push(&mut self, tag: u64, data: &[u8]) {
         if data.is_empty() {
             return;
         }
@@ -86,38 +226,23 @@ impl Units {
     }
 
     /// Forgets what was not given.
-    pub(super) fn clear(&mut self) {
+    fn clear(&mut self) {
         *self = Self::default();
     }
 
     /// What was found wrong so far.
-    pub(super) fn fault(&mut self) -> Option<(u64, String)> {
+    fn fault(&mut self) -> Option<(u64, String)> {
         self.faults.pop_front()
     }
 
     /// Whether `data`, put after what is here, would begin another access unit.
-    pub(super) fn would_begin(&self, data: &[u8], params: &Params) -> bool {
+    fn would_begin(&self, data: &[u8], syntax: &S) -> bool {
         let nal = start_code(data).and_then(|at| data.get(at..));
-        self.first.is_some() && nal.is_some_and(|nal| self.begins(nal, params))
-    }
-
-    /// Whether `data` may follow a whole access unit: it does not go on with a picture.
-    pub(super) fn could_begin(&self, data: &[u8]) -> bool {
-        let nal = start_code(data).and_then(|at| data.get(at..));
-        nal.is_some_and(|nal| match nal {
-            [header, first, ..] if is_slice(&[*header]) => first & 0x80 != 0,
-            _ => true,
-        })
-    }
-
-    /// First slice and key of the unit that is being collected.
-    pub(super) fn pending(&self) -> Option<(&[u8], bool)> {
-        let first = self.first.as_ref()?;
-        Some((&first.slice, first.key))
+        self.first.is_some() && nal.is_some_and(|nal| self.begins(nal, syntax))
     }
 
     /// The next access unit that is complete. With `all`, what is here is taken for whole.
-    pub(super) fn next(&mut self, params: &mut Params, all: bool) -> Option<Unit> {
+    fn next(&mut self, syntax: &mut S, all: bool) -> Option<Unit> {
         loop {
             let next = self.find();
             if let Some(nal) = self.nal.filter(|_| !self.seen) {
@@ -126,24 +251,24 @@ impl Units {
                     return None;
                 }
                 let head = self.bytes.get(nal..end.min(nal + PEEK)).unwrap_or_default();
-                if self.begins(head, params) && self.first.is_some() {
+                if self.begins(head, syntax) && self.first.is_some() {
                     return self.cut(nal - 3);
                 }
                 self.seen = true;
-                self.note(nal, end.min(nal + PEEK), params);
+                self.note(nal, end.min(nal + PEEK), syntax);
             }
             match next {
                 Some(at) => {
                     if self.nal.is_none() {
                         self.skip_to(at);
                     }
-                    self.finish(at, params);
+                    self.finish(at, syntax);
                     self.nal = Some(at + 3);
                     self.seen = false;
                     self.searched = at + 3;
                 }
                 None if all => {
-                    self.finish(self.bytes.len(), params);
+                    self.finish(self.bytes.len(), syntax);
                     self.nal = None;
                     if self.first.is_none() {
                         self.set_aside();
@@ -174,32 +299,21 @@ impl Units {
     }
 
     /// Whether a NAL unit that begins so begins an access unit, if there was a slice before.
-    fn begins(&self, nal: &[u8], params: &Params) -> bool {
-        match nal.first().map_or(0, |header| header & 0x1f) {
-            1 | 5 => match (&self.first, params.slice(nal)) {
-                (Some(First { id: Some(id), .. }), Some(other)) => *id != other,
-                // The first macroblock's number is 0.
-                _ => nal.get(1).is_some_and(|byte| byte & 0x80 != 0),
-            },
-            6..=9 | 15..=18 => true,
-            _ => false,
-        }
+    fn begins(&self, nal: &[u8], syntax: &S) -> bool {
+        let first = self.first.as_ref().and_then(|first| first.id.as_ref());
+        syntax.begins(first, nal)
     }
 
-    /// Remembers the first slice of a unit, and the tools that its slices use.
-    fn note(&mut self, nal: usize, end: usize, params: &Params) {
+    /// Remembers the first slice of a unit.
+    fn note(&mut self, nal: usize, end: usize, syntax: &S) {
         let head = self.bytes.get(nal..end).unwrap_or_default();
-        if self.first.is_none() && is_slice(head) {
+        if self.first.is_none() && syntax.is_slice(head) {
             self.first = Some(First {
                 tag: self.tag_at(nal),
-                key: is_idr(head),
-                id: params.slice(head),
+                key: syntax.is_key(head),
+                id: syntax.slice_id(head),
                 slice: head.to_vec(),
-                inexact: None,
             });
-        }
-        if let Some(first) = &mut self.first {
-            first.inexact = first.inexact.or_else(|| inexact(head));
         }
     }
 
@@ -209,14 +323,10 @@ impl Units {
     }
 
     /// The last NAL unit ends here.
-    fn finish(&mut self, end: usize, params: &mut Params) {
+    fn finish(&mut self, end: usize, syntax: &mut S) {
         let Some(nal) = self.nal else { return };
         let bytes = self.bytes.get(nal..end).unwrap_or_default();
-        let len = bytes
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |at| at + 1);
-        if let Err(sentence) = params.take(bytes.get(..len).unwrap_or_default()) {
+        if let Err(sentence) = syntax.take(without_zeros(bytes)) {
             self.complain(self.tag_at(nal), sentence);
         }
     }
@@ -239,17 +349,14 @@ impl Units {
         if self.start > self.bytes.len() / 2 {
             self.forget_given();
         }
-        let len = bytes
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |at| at + 1);
-        bytes.truncate(len);
+        if S::TRAILING_ZEROS {
+            bytes.truncate(without_zeros(&bytes).len());
+        }
         Some(Unit {
             bytes,
             tag: first.tag,
             key: first.key,
             slice: first.slice,
-            inexact: first.inexact,
         })
     }
 
@@ -322,5 +429,5 @@ impl Units {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "h264"))]
 mod tests;

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// In the place of avcodec.c where libavcodec's headers are missing.
+#include "shim.h"
+
+uint32_t vb3_av_version(void) { return 0; }
+const char *vb3_av_license(void) { return ""; }
+const char *vb3_av_decoder(uint32_t codec) { (void)codec; return NULL; }
+struct vb3_av *vb3_av_open(uint32_t codec) { (void)codec; return NULL; }
+void vb3_av_close(struct vb3_av *av) { (void)av; }
+void vb3_av_flush(struct vb3_av *av) { (void)av; }
+const char *vb3_av_pixels(const struct vb3_av *av) { (void)av; return ""; }
+
+int vb3_av_send(struct vb3_av *av, const uint8_t *data, size_t len, int64_t number)
+{
+	(void)av, (void)data, (void)len, (void)number;
+	return -1;
+}
+
+int vb3_av_receive(struct vb3_av *av, struct vb3_av_picture *picture)
+{
+	(void)av, (void)picture;
+	return 0;
+}
+
+int vb3_av_coming(const struct vb3_av *av, struct vb3_av_format *format)
+{
+	(void)av, (void)format;
+	return 0;
+}
+
+void vb3_av_error(int error, char *text, size_t len)
+{
+	(void)error;
+	if (len)
+		text[0] = 0;
+}

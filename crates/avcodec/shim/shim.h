@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// What src/library.rs calls. All that is libavcodec's stays behind it: which version it is matters
+// to the compiler of the C alone.
+#ifndef VB3_AVCODEC_SHIM_H
+#define VB3_AVCODEC_SHIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// As the order of src/library.rs: Codec.
+enum vb3_av_codec {
+	VB3_AV_H264,
+	VB3_AV_HEVC,
+	VB3_AV_VP8,
+	VB3_AV_VP9,
+	VB3_AV_AV1,
+	VB3_AV_MPEG2,
+	VB3_AV_MPEG4,
+	VB3_AV_CODECS,
+};
+
+// Of a picture, or of those that are to come.
+struct vb3_av_format {
+	uint32_t coded_width;
+	uint32_t coded_height;
+	// The visible part.
+	uint32_t left;
+	uint32_t top;
+	uint32_t width;
+	uint32_t height;
+	// 1 for 8-bit 4:2:0 in three planes, 0 for all else.
+	uint32_t planar420;
+	// Code points of ITU-T H.273; 1 for full range.
+	uint8_t primaries;
+	uint8_t transfer;
+	uint8_t matrix;
+	uint8_t full_range;
+	int32_t profile;
+	int32_t level;
+	// Pictures that the decoder holds back.
+	uint32_t held_back;
+};
+
+struct vb3_av_picture {
+	struct vb3_av_format format;
+	// Of the packet it came from; negative if the library does not say.
+	int64_t number;
+	// Y, U and V of the visible part.
+	const uint8_t *data[3];
+	size_t strides[3];
+	// 1 if parts are made up.
+	uint32_t damaged;
+	// 0 progressive, 1 top field first, 2 bottom field first.
+	uint32_t interlaced;
+};
+
+struct vb3_av;
+
+// 0 without the library, else its version as major << 16 | minor << 8 | micro.
+uint32_t vb3_av_version(void);
+// Of the library as it was built, e.g. "LGPL version 2.1 or later".
+const char *vb3_av_license(void);
+// The name of the decoder for a codec; NULL without one.
+const char *vb3_av_decoder(uint32_t codec);
+// NULL without decoder or memory.
+struct vb3_av *vb3_av_open(uint32_t codec);
+void vb3_av_close(struct vb3_av *av);
+// Sends a packet; one without bytes asks for all pictures that are held. Gives 0 or a negative error.
+int vb3_av_send(struct vb3_av *av, const uint8_t *data, size_t len, int64_t number);
+// 1 with a picture, whose planes stay until the next call; 0 without; a negative error.
+int vb3_av_receive(struct vb3_av *av, struct vb3_av_picture *picture);
+// Forgets pictures and references.
+void vb3_av_flush(struct vb3_av *av);
+// What a picture under way is like that was not received yet; 0 if there is none.
+int vb3_av_coming(const struct vb3_av *av, struct vb3_av_format *format);
+// Says what an error means; writes at most len bytes with the last 0.
+void vb3_av_error(int error, char *text, size_t len);
+// The name of the pixel format of the picture received, or coming.
+const char *vb3_av_pixels(const struct vb3_av *av);
+
+#endif

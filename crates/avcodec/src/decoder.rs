@@ -1,0 +1,295 @@
+//! Pieces of a stream to pictures, whatever the codec.
+
+use crate::library::{Codec, Error, Library, Picture};
+use std::collections::VecDeque;
+use vb3_codec::units::{Cutter, Syntax, Unit};
+use vb3_codec::{Config, Framing, MAX_HEIGHT, MAX_WIDTH, Out, Stop, StreamFormat};
+
+/// Most units whose pictures have not come: far more than a decoder may hold back.
+const MAX_STAMPS: usize = 64;
+/// Most bytes of units that are kept to decode again after a drain.
+const MAX_KEPT: usize = 32 << 20;
+
+/// How pieces become access units.
+pub(crate) trait Cut: Default {
+    fn set_framing(&mut self, framing: Framing);
+    fn push(&mut self, tag: u64, data: &[u8]);
+    /// The next access unit that is complete; with `all`, what is here is taken for whole.
+    fn next(&mut self, all: bool) -> Option<Unit>;
+    /// What was found wrong: the piece's tag and a sentence.
+    fn fault(&mut self) -> Option<(u64, String)>;
+    fn clear(&mut self);
+}
+
+impl<S: Syntax> Cut for Cutter<S> {
+    fn set_framing(&mut self, framing: Framing) {
+        Self::set_framing(self, framing);
+    }
+
+    fn push(&mut self, tag: u64, data: &[u8]) {
+        Self::push(self, tag, data);
+    }
+
+    fn next(&mut self, all: bool) -> Option<Unit> {
+        Self::next(self, all)
+    }
+
+    fn fault(&mut self) -> Option<(u64, String)> {
+        Self::fault(self)
+    }
+
+    fn clear(&mut self) {
+        Self::clear(self);
+    }
+}
+
+/// A unit that was given to the library.
+struct Stamp {
+    number: u64,
+    tag: u64,
+    damaged: bool,
+}
+
+/// A decoder.
+pub(crate) struct Decoder<C> {
+    cut: C,
+    library: Library,
+    stamps: VecDeque<Stamp>,
+    /// Units so far.
+    count: u64,
+    /// What the host is ready for.
+    format: Option<StreamFormat>,
+    history: History,
+    /// Pictures up to this unit's came before a drain.
+    drained: u64,
+    /// A drain ended, and no unit came since: the library knows no reference pictures.
+    is_cold: bool,
+}
+
+impl<C: Cut> Decoder<C> {
+    /// `None` if the library has no decoder, or no memory.
+    pub(crate) fn new(codec: Codec) -> Option<Self> {
+        Some(Self {
+            cut: C::default(),
+            library: Library::open(codec)?,
+            stamps: VecDeque::new(),
+            count: 0,
+            format: None,
+            history: History::default(),
+            drained: 0,
+            is_cold: false,
+        })
+    }
+
+    /// Decodes what is complete.
+    fn go(&mut self, all: bool, out: &mut Out) -> Result<(), Stop> {
+        loop {
+            let unit = self.cut.next(all);
+            while let Some((tag, sentence)) = self.cut.fault() {
+                out.corrupt(tag, &sentence)?;
+            }
+            let Some(unit) = unit else { return Ok(()) };
+            self.unit(unit, out)?;
+        }
+    }
+
+    fn unit(&mut self, unit: Unit, out: &mut Out) -> Result<(), Stop> {
+        self.warm_up(unit.key, unit.tag, out)?;
+        self.count += 1;
+        if self.stamps.len() >= MAX_STAMPS {
+            self.stamps.pop_front();
+        }
+        self.stamps.push_back(Stamp {
+            number: self.count,
+            tag: unit.tag,
+            damaged: false,
+        });
+        let sent = self.library.send(&unit.bytes, self.count);
+        if self.format.is_none()
+            && let Some((format, true)) = self.library.coming()
+            && check(&format).is_ok()
+        {
+            // Known before the picture is: the host can get ready meanwhile.
+            self.announce(&format, out)?;
+        }
+        if let Err(error) = sent {
+            if let Some(stamp) = self.stamps.back_mut() {
+                stamp.damaged = true;
+            }
+            complain(&error, unit.tag, out)?;
+        }
+        self.history.push(unit, self.count);
+        self.take(out)
+    }
+
+    /// After a drain, decodes again what the next pictures may refer to.
+    fn warm_up(&mut self, is_key: bool, tag: u64, out: &mut Out) -> Result<(), Stop> {
+        if !std::mem::take(&mut self.is_cold) || is_key {
+            return Ok(());
+        }
+        if self.history.units.is_empty() {
+            let sentence = "the last key picture is too far back to go on after a drain";
+            return out.corrupt(tag, sentence);
+        }
+        for (number, bytes) in &self.history.units {
+            // What was wrong with it was said.
+            let _ = self.library.send(bytes, *number);
+            while let Ok(Some(_)) = self.library.receive() {}
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, format: &StreamFormat, out: &mut Out) -> Result<(), Stop> {
+        out.format(format)?;
+        self.format = Some(*format);
+        Ok(())
+    }
+
+    /// Gives the pictures that are ready.
+    fn take(&mut self, out: &mut Out) -> Result<(), Stop> {
+        loop {
+            let tag = self.stamps.back().map_or(0, |stamp| stamp.tag);
+            let picture = match self.library.receive() {
+                Ok(Some(picture)) => picture,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    complain(&error, tag, out)?;
+                    continue;
+                }
+            };
+            if picture.number.is_some_and(|number| number <= self.drained) {
+                continue;
+            }
+            let (tag, damaged) = stamp_of(&mut self.stamps, &picture, tag);
+            if let Err(sentence) = check(&picture.format) {
+                out.unsupported(tag, &sentence)?;
+                continue;
+            }
+            let Some(planes) = picture.planes else {
+                let pixels = self.library.pixels();
+                let sentence =
+                    format!("the stream's pictures are {pixels}; the device has 8-bit 4:2:0 alone");
+                out.unsupported(tag, &sentence)?;
+                continue;
+            };
+            if !self
+                .format
+                .is_some_and(|now| is_alike(&now, &picture.format))
+            {
+                out.format(&picture.format)?;
+                self.format = Some(picture.format);
+            }
+            out.picture(tag, damaged, &planes)?;
+        }
+    }
+}
+
+/// The tag of a picture, and whether it is damaged.
+fn stamp_of(stamps: &mut VecDeque<Stamp>, picture: &Picture<'_>, last: u64) -> (u64, bool) {
+    let at = picture
+        .number
+        .and_then(|number| stamps.iter().position(|stamp| stamp.number == number));
+    match at.and_then(|at| stamps.remove(at)) {
+        Some(stamp) => (stamp.tag, stamp.damaged || picture.damaged),
+        // A picture that the library made up belongs to no unit.
+        None => (last, true),
+    }
+}
+
+/// Whether buffers for the one are right for the other.
+fn is_alike(one: &StreamFormat, other: &StreamFormat) -> bool {
+    let size = |f: &StreamFormat| {
+        let coded = (f.coded_width, f.coded_height);
+        (coded, (f.visible.width, f.visible.height), f.colour)
+    };
+    size(one) == size(other)
+}
+
+/// Says why pictures of a size cannot be given.
+fn check(format: &StreamFormat) -> Result<(), String> {
+    let (width, height) = (format.coded_width, format.coded_height);
+    if width > MAX_WIDTH || height > MAX_HEIGHT {
+        return Err(format!(
+            "pictures of {width}x{height} are larger than {MAX_WIDTH}x{MAX_HEIGHT}"
+        ));
+    }
+    Ok(())
+}
+
+fn complain(error: &Error, tag: u64, out: &mut Out) -> Result<(), Stop> {
+    if error.unsupported {
+        return out.unsupported(tag, &error.sentence);
+    }
+    out.corrupt(tag, &error.sentence)
+}
+
+impl<C: Cut> vb3_codec::Codec for Decoder<C> {
+    fn configure(&mut self, config: Config) {
+        if let Config::Decoder(framing) = config {
+            self.cut.set_framing(framing);
+        }
+    }
+
+    fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
+        self.cut.push(tag, data);
+        self.go(false, out)
+    }
+
+    fn drain(&mut self, out: &mut Out) -> Result<(), Stop> {
+        self.go(true, out)?;
+        if let Err(error) = self.library.end() {
+            let tag = self.stamps.back().map_or(0, |stamp| stamp.tag);
+            complain(&error, tag, out)?;
+        }
+        let done = self.take(out);
+        self.library.flush();
+        self.stamps.clear();
+        self.drained = self.count;
+        self.is_cold = true;
+        done
+    }
+
+    fn flush(&mut self) {
+        self.cut.clear();
+        self.library.flush();
+        self.stamps.clear();
+        self.history = History::default();
+        self.drained = self.count;
+        self.is_cold = false;
+    }
+}
+
+/// Units since the last key picture but one, by which a decoder that was drained goes on: pictures
+/// after a key picture may refer to some before it.
+#[derive(Default)]
+struct History {
+    units: VecDeque<(u64, Vec<u8>)>,
+    bytes: usize,
+    /// Numbers of the last two key pictures.
+    keys: [u64; 2],
+}
+
+impl History {
+    fn push(&mut self, unit: Unit, number: u64) {
+        if unit.key {
+            self.keys = [self.keys[1], number];
+            let first = self.keys[0];
+            while let Some((number, bytes)) = self.units.pop_front() {
+                if number >= first && first != 0 {
+                    self.units.push_front((number, bytes));
+                    break;
+                }
+                self.bytes -= bytes.len();
+            }
+        }
+        // A stream begins with a key picture, and goes on from what is whole alone.
+        if !unit.key && self.units.is_empty() {
+            return;
+        }
+        self.bytes += unit.bytes.len();
+        self.units.push_back((number, unit.bytes));
+        if self.bytes > MAX_KEPT {
+            *self = Self::default();
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! libavcodec by way of `shim/`, and the only place that calls it.
+#![expect(unsafe_code, reason = "calls a C library")]
+
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr::NonNull;
+use vb3_codec::{Colour, Kind, Planes, Rect, StreamFormat};
+
+/// What it decodes. As `enum vb3_av_codec`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Codec {
+    H264,
+    Hevc,
+    Vp8,
+    Vp9,
+    Av1,
+    Mpeg2,
+    Mpeg4,
+}
+
+impl Codec {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::H264,
+        Self::Hevc,
+        Self::Vp8,
+        Self::Vp9,
+        Self::Av1,
+        Self::Mpeg2,
+        Self::Mpeg4,
+    ];
+
+    pub(crate) const fn kind(self) -> Kind {
+        match self {
+            Self::H264 => Kind::H264Decoder,
+            Self::Hevc => Kind::HevcDecoder,
+            Self::Vp8 => Kind::Vp8Decoder,
+            Self::Vp9 => Kind::Vp9Decoder,
+            Self::Av1 => Kind::Av1Decoder,
+            Self::Mpeg2 => Kind::Mpeg2Decoder,
+            Self::Mpeg4 => Kind::Mpeg4Decoder,
+        }
+    }
+}
+
+/// As `struct vb3_av_format`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+struct RawFormat {
+    coded_width: u32,
+    coded_height: u32,
+    left: u32,
+    top: u32,
+    width: u32,
+    height: u32,
+    planar420: u32,
+    primaries: u8,
+    transfer: u8,
+    matrix: u8,
+    full_range: u8,
+    profile: i32,
+    level: i32,
+    held_back: u32,
+}
+
+/// As `struct vb3_av_picture`.
+#[repr(C)]
+struct RawPicture {
+    format: RawFormat,
+    number: i64,
+    data: [*const u8; 3],
+    strides: [usize; 3],
+    damaged: u32,
+    interlaced: u32,
+}
+
+/// As `struct vb3_av`, which the C keeps to itself.
+#[repr(C)]
+struct RawDecoder {
+    _private: [u8; 0],
+}
+
+unsafe extern "C" {
+    fn vb3_av_version() -> u32;
+    fn vb3_av_license() -> *const c_char;
+    fn vb3_av_decoder(codec: u32) -> *const c_char;
+    fn vb3_av_open(codec: u32) -> *mut RawDecoder;
+    fn vb3_av_close(av: *mut RawDecoder);
+    fn vb3_av_send(av: *mut RawDecoder, data: *const u8, len: usize, number: i64) -> c_int;
+    fn vb3_av_receive(av: *mut RawDecoder, picture: *mut RawPicture) -> c_int;
+    fn vb3_av_flush(av: *mut RawDecoder);
+    fn vb3_av_coming(av: *const RawDecoder, format: *mut RawFormat) -> c_int;
+    fn vb3_av_error(error: c_int, text: *mut c_char, len: usize);
+    fn vb3_av_pixels(av: *const RawDecoder) -> *const c_char;
+}
+
+/// A static string of the library.
+fn text(of: *const c_char) -> Option<String> {
+    if of.is_null() {
+        return None;
+    }
+    // SAFETY: the library's names are static and end with 0.
+    let text = unsafe { CStr::from_ptr(of) };
+    Some(text.to_string_lossy().into_owned())
+}
+
+/// The library's version; `None` where it was not there when this was built.
+pub(crate) fn version() -> Option<String> {
+    // SAFETY: no arguments, no state.
+    let version = unsafe { vb3_av_version() };
+    let (major, minor, micro) = (version >> 16, version >> 8 & 0xff, version & 0xff);
+    (version != 0).then(|| format!("{major}.{minor}.{micro}"))
+}
+
+/// Under which licence it was built.
+pub(crate) fn license() -> String {
+    // SAFETY: no arguments, no state.
+    text(unsafe { vb3_av_license() }).unwrap_or_default()
+}
+
+/// What the library calls its decoder of a codec.
+pub(crate) fn decoder_name(codec: Codec) -> Option<String> {
+    // SAFETY: any number is a codec or none.
+    text(unsafe { vb3_av_decoder(codec as u32) })
+}
+
+/// Why nothing came of a call.
+#[derive(Debug)]
+pub(crate) struct Error {
+    pub(crate) sentence: String,
+    /// Whether the library has no code for it, rather than that the stream is damaged.
+    pub(crate) unsupported: bool,
+}
+
+/// `AVERROR_PATCHWELCOME`: 'P', 'A', 'W', 'E'.
+const PATCH_WELCOME: c_int = -0x4557_4150;
+
+fn error(number: c_int) -> Error {
+    let mut buffer = [0u8; 128];
+    // SAFETY: `buffer` has as many bytes as is said, and the library ends it with 0.
+    unsafe { vb3_av_error(number, buffer.as_mut_ptr().cast(), buffer.len()) };
+    let said = CStr::from_bytes_until_nul(&buffer).unwrap_or_default();
+    Error {
+        sentence: format!("libavcodec: {}", said.to_string_lossy()),
+        unsupported: number == PATCH_WELCOME,
+    }
+}
+
+/// A decoder of the library.
+pub(crate) struct Library(NonNull<RawDecoder>);
+
+/// A picture in the library's memory, good until the next call.
+pub(crate) struct Picture<'a> {
+    pub(crate) format: StreamFormat,
+    /// Of the packet it came from.
+    pub(crate) number: Option<u64>,
+    /// `None` where it is no 8-bit 4:2:0.
+    pub(crate) planes: Option<Planes<'a>>,
+    pub(crate) damaged: bool,
+}
+
+impl Library {
+    /// `None` without decoder or memory.
+    pub(crate) fn open(codec: Codec) -> Option<Self> {
+        // SAFETY: any number is a codec or none.
+        NonNull::new(unsafe { vb3_av_open(codec as u32) }).map(Self)
+    }
+
+    /// Decodes an access unit; `number` comes back with its picture.
+    pub(crate) fn send(&mut self, unit: &[u8], number: u64) -> Result<(), Error> {
+        self.call(unit.as_ptr(), unit.len(), number)
+    }
+
+    /// Asks for all pictures that are held back; [`flush`](Self::flush) must follow.
+    pub(crate) fn end(&mut self) -> Result<(), Error> {
+        self.call(std::ptr::null(), 0, 0)
+    }
+
+    fn call(&mut self, data: *const u8, len: usize, number: u64) -> Result<(), Error> {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        // SAFETY: the decoder is ours; `data` has `len` bytes, which the call copies.
+        let failed = unsafe { vb3_av_send(self.0.as_ptr(), data, len, number) };
+        if failed < 0 {
+            return Err(error(failed));
+        }
+        Ok(())
+    }
+
+    /// The next picture that is ready.
+    pub(crate) fn receive(&mut self) -> Result<Option<Picture<'_>>, Error> {
+        let mut raw = RawPicture {
+            format: RawFormat::default(),
+            number: 0,
+            data: [std::ptr::null(); 3],
+            strides: [0; 3],
+            damaged: 0,
+            interlaced: 0,
+        };
+        // SAFETY: the decoder is ours, and `raw` is what the call fills.
+        let found = unsafe { vb3_av_receive(self.0.as_ptr(), &raw mut raw) };
+        if found <= 0 {
+            return if found < 0 {
+                Err(error(found))
+            } else {
+                Ok(None)
+            };
+        }
+        Ok(Some(Picture {
+            format: format(&raw.format),
+            number: u64::try_from(raw.number).ok(),
+            planes: planes(&raw),
+            damaged: raw.damaged != 0,
+        }))
+    }
+
+    /// Forgets all pictures; decoding begins anew.
+    pub(crate) fn flush(&mut self) {
+        // SAFETY: the decoder is ours.
+        unsafe { vb3_av_flush(self.0.as_ptr()) };
+    }
+
+    /// The format of a picture that is being decoded, and whether it is 8-bit 4:2:0.
+    pub(crate) fn coming(&self) -> Option<(StreamFormat, bool)> {
+        let mut raw = RawFormat::default();
+        // SAFETY: the decoder is ours, and `raw` is what the call fills.
+        let is_known = unsafe { vb3_av_coming(self.0.as_ptr(), &raw mut raw) } != 0;
+        is_known.then(|| (format(&raw), raw.planar420 != 0))
+    }
+
+    /// What the library calls the pixel format of the last picture.
+    pub(crate) fn pixels(&self) -> String {
+        // SAFETY: the decoder is ours.
+        text(unsafe { vb3_av_pixels(self.0.as_ptr()) }).unwrap_or_default()
+    }
+}
+
+impl Drop for Library {
+    fn drop(&mut self) {
+        // SAFETY: the decoder is ours and not used again.
+        unsafe { vb3_av_close(self.0.as_ptr()) };
+    }
+}
+
+/// H.273's "unspecified", for numbers that it does not have.
+fn format(raw: &RawFormat) -> StreamFormat {
+    let small = |value: i32| u8::try_from(value).unwrap_or(0);
+    StreamFormat {
+        coded_width: raw.coded_width,
+        coded_height: raw.coded_height,
+        visible: Rect {
+            left: raw.left,
+            top: raw.top,
+            width: raw.width,
+            height: raw.height,
+        },
+        colour: Colour {
+            primaries: raw.primaries,
+            transfer: raw.transfer,
+            matrix: raw.matrix,
+            full_range: raw.full_range != 0,
+        },
+        held_back: raw.held_back.min(16),
+        profile: small(raw.profile),
+        level: small(raw.level),
+    }
+}
+
+fn planes<'a>(raw: &RawPicture) -> Option<Planes<'a>> {
+    let (width, height) = (raw.format.width, raw.format.height);
+    let half = (width.div_ceil(2), height.div_ceil(2));
+    let mut data: [&[u8]; 3] = [&[]; 3];
+    let shapes = [(width, height), half, half];
+    for (i, (columns, rows)) in shapes.into_iter().enumerate() {
+        let (columns, rows) = (columns as usize, rows as usize);
+        let stride = raw.strides[i];
+        if raw.data[i].is_null() || rows == 0 || stride < columns {
+            return None;
+        }
+        let len = stride * (rows - 1) + columns;
+        // SAFETY: a plane of the library's picture has `rows` rows of at least `columns` bytes from
+        // where the visible part begins, that lie `stride` apart; it stays until the next call,
+        // which needs the decoder for itself, and the picture borrows it.
+        data[i] = unsafe { core::slice::from_raw_parts(raw.data[i], len) };
+    }
+    Some(Planes {
+        width,
+        height,
+        data,
+        strides: raw.strides,
+    })
+}

@@ -1,0 +1,62 @@
+//! `vb3-codec`: the process that decodes for a device of `vb3`, by libavcodec.
+//!
+//! A program of its own, so that `vb3` is linked with nothing. `vb3` starts it with a socket as its
+//! standard input; `vb3-codec --list` says which codecs it has.
+#![deny(unsafe_code)]
+
+mod decoder;
+mod frames;
+mod library;
+mod syntax;
+
+use decoder::Decoder;
+use frames::{Av1, Frames, Vp8, Vp9};
+use library::Codec;
+use std::process::ExitCode;
+use syntax::{Hevc, Mpeg2, Mpeg4};
+use vb3_codec::units::Cutter;
+use vb3_codec::{H264Params, Kind};
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    match args.next() {
+        None => vb3_codec::serve_stdin_with(make),
+        Some(word) if word == "--list" => {
+            list();
+            ExitCode::SUCCESS
+        }
+        Some(_) => {
+            eprintln!("vb3-codec is started by vb3; `vb3-codec --list` lists its codecs");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Each codec: what the library calls it, and what makes a decoder.
+fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
+    Some(match kind {
+        Kind::H264Decoder => Box::new(Decoder::<Cutter<H264Params>>::new(Codec::H264)?),
+        Kind::HevcDecoder => Box::new(Decoder::<Cutter<Hevc>>::new(Codec::Hevc)?),
+        Kind::Mpeg2Decoder => Box::new(Decoder::<Cutter<Mpeg2>>::new(Codec::Mpeg2)?),
+        Kind::Mpeg4Decoder => Box::new(Decoder::<Cutter<Mpeg4>>::new(Codec::Mpeg4)?),
+        Kind::Vp8Decoder => Box::new(Decoder::<Frames<Vp8>>::new(Codec::Vp8)?),
+        Kind::Vp9Decoder => Box::new(Decoder::<Frames<Vp9>>::new(Codec::Vp9)?),
+        Kind::Av1Decoder => Box::new(Decoder::<Frames<Av1>>::new(Codec::Av1)?),
+        _ => return None,
+    })
+}
+
+/// Says which library it is and what it decodes, for `vb3_codec::Library::find`.
+fn list() {
+    let Some(version) = library::version() else {
+        println!("library none");
+        return;
+    };
+    println!("library libavcodec {version}");
+    println!("license {}", library::license());
+    for codec in Codec::ALL {
+        if let Some(name) = library::decoder_name(codec) {
+            println!("decodes {} {name}", codec.kind().name());
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! How byte streams of HEVC, MPEG-2 and MPEG-4 part 2 are cut. What follows a start code is called a
+//! NAL unit here, as in H.264.
+
+use vb3_codec::units::Syntax;
+
+/// HEVC (ITU-T H.265 7.4.2.4.4 and annex B).
+#[derive(Debug, Default)]
+pub(crate) struct Hevc;
+
+/// The type of a NAL unit.
+fn hevc_type(nal: &[u8]) -> u8 {
+    nal.first().map_or(0xff, |header| header >> 1 & 0x3f)
+}
+
+/// Whether a slice is the first of its picture.
+fn is_first_segment(nal: &[u8]) -> bool {
+    nal.get(2).is_some_and(|byte| byte & 0x80 != 0)
+}
+
+impl Syntax for Hevc {
+    type SliceId = ();
+
+    fn is_slice(&self, nal: &[u8]) -> bool {
+        hevc_type(nal) < 32
+    }
+
+    fn is_key(&self, nal: &[u8]) -> bool {
+        // IDR and BLA pictures; what follows a CRA picture may refer to pictures before it.
+        matches!(hevc_type(nal), 16..=20)
+    }
+
+    fn slice_id(&self, _: &[u8]) -> Option<()> {
+        None
+    }
+
+    fn begins(&self, _: Option<&()>, nal: &[u8]) -> bool {
+        match hevc_type(nal) {
+            0..32 => is_first_segment(nal),
+            32..=35 | 39 | 41..=44 | 48..=55 => true,
+            _ => false,
+        }
+    }
+
+    fn could_begin(&self, nal: &[u8]) -> bool {
+        !self.is_slice(nal) || is_first_segment(nal)
+    }
+}
+
+/// MPEG-1 and MPEG-2 video (ISO/IEC 13818-2 6.2.2).
+#[derive(Debug, Default)]
+pub(crate) struct Mpeg2 {
+    /// A sequence header came since the last picture.
+    has_header: bool,
+    /// The picture begun last has intra macroblocks alone, after a sequence header.
+    is_key: bool,
+}
+
+/// Start codes.
+const PICTURE: u8 = 0x00;
+const USER_DATA: u8 = 0xb2;
+const SEQUENCE_HEADER: u8 = 0xb3;
+const EXTENSION: u8 = 0xb5;
+const GROUP: u8 = 0xb8;
+
+impl Syntax for Mpeg2 {
+    type SliceId = ();
+
+    // A slice may end with a byte of zeroes.
+    const TRAILING_ZEROS: bool = false;
+
+    fn is_slice(&self, nal: &[u8]) -> bool {
+        matches!(nal.first(), Some(0x01..=0xaf))
+    }
+
+    fn is_key(&self, _: &[u8]) -> bool {
+        self.is_key
+    }
+
+    fn slice_id(&self, _: &[u8]) -> Option<()> {
+        None
+    }
+
+    fn begins(&self, _: Option<&()>, nal: &[u8]) -> bool {
+        matches!(nal.first(), Some(&(PICTURE | SEQUENCE_HEADER | GROUP)))
+    }
+
+    fn could_begin(&self, nal: &[u8]) -> bool {
+        !self.is_slice(nal) && !matches!(nal.first(), Some(&(USER_DATA | EXTENSION)))
+    }
+
+    fn take(&mut self, nal: &[u8]) -> Result<(), String> {
+        match nal {
+            [SEQUENCE_HEADER, ..] => self.has_header = true,
+            // Ten bits of time, three of type: 1 is intra.
+            [PICTURE, _, second, ..] => {
+                self.is_key = std::mem::take(&mut self.has_header) && second >> 3 & 7 == 1;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// MPEG-4 part 2 (ISO/IEC 14496-2 6.2).
+#[derive(Debug, Default)]
+pub(crate) struct Mpeg4;
+
+/// Start code of a VOP, which is a whole picture.
+const VOP: u8 = 0xb6;
+/// Start code of the end of a sequence.
+const SEQUENCE_END: u8 = 0xb1;
+
+impl Syntax for Mpeg4 {
+    type SliceId = ();
+
+    const TRAILING_ZEROS: bool = false;
+
+    fn is_slice(&self, nal: &[u8]) -> bool {
+        nal.first() == Some(&VOP)
+    }
+
+    fn is_key(&self, nal: &[u8]) -> bool {
+        matches!(nal, [VOP, kind, ..] if kind >> 6 == 0)
+    }
+
+    fn slice_id(&self, _: &[u8]) -> Option<()> {
+        None
+    }
+
+    fn begins(&self, _: Option<&()>, nal: &[u8]) -> bool {
+        nal.first() != Some(&SEQUENCE_END)
+    }
+
+    fn could_begin(&self, nal: &[u8]) -> bool {
+        nal.first() != Some(&SEQUENCE_END)
+    }
+}
+
+#[cfg(test)]
+mod tests;
