@@ -23,6 +23,8 @@ fn main() {
             println!("cargo::rustc-link-lib=avutil");
         }
         Err(_) => {
+            // A file that is never there: looked for again each time, since it may be installed.
+            println!("cargo::rerun-if-changed=libavcodec-is-missing");
             println!(
                 "cargo::warning=libavcodec {OLDEST} or later is not installed, so that vb3-codec \
                  decodes nothing; on Debian: apt-get install libavcodec-dev pkg-config"

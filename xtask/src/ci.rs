@@ -18,6 +18,8 @@ pub(crate) struct TestArgs {
 /// Installs what the tests need and runs them.
 pub(crate) fn test(args: &TestArgs) -> Result<()> {
     setup::install(setup::ALL)?;
+    // Programs of other packages are not built for a package's tests.
+    sh::run(sh::cargo().args(["build", "--quiet", "--package", "vb3-avcodec"]))?;
     // With everything installed, a test that would skip itself is a failure.
     let mut cargo = sh::cargo();
     cargo.env("VB3_TESTS_NEED_ALL", "1").arg("test");

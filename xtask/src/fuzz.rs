@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if targets.contains(&"decoder") {
         let mut cargo = sh::cargo();
         cargo.args(["build", "--quiet", "--release", "--package", "vb3-codec"]);
-        sh::run(cargo.args(["--bin", "vb3-codec"]))?;
+        sh::run(cargo.args(["--bin", "codec-worker"]))?;
     }
     if args.replay || obstacle.is_some() {
         return targets.iter().try_for_each(|target| replay(&dir, target));
@@ -121,7 +121,7 @@ fn longest(target: &str) -> u32 {
 
 /// The program that decodes for the target `decoder`.
 fn codec() -> std::path::PathBuf {
-    sh::target().join("release/vb3-codec")
+    sh::target().join("release/codec-worker")
 }
 
 fn fuzz(dir: &Path, target: &str, seconds: u32) -> Result<()> {

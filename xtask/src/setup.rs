@@ -31,6 +31,11 @@ pub(crate) const DEMO: &[Package] = &[
     package("gstreamer1.0-plugins-bad", "h264parse"),
     package("g++", "compiles the H.264 codec library"),
     package("nasm", "assembles its fast parts"),
+    package(
+        "libavcodec-dev",
+        "decodes for h264dec and others, by vb3-codec",
+    ),
+    package("pkg-config", "finds it"),
     package("python3-pip", "downloads the clip"),
 ];
 
@@ -53,6 +58,11 @@ pub(crate) const ALL: &[Package] = &[
     package("gstreamer1.0-libav", "decoders that the tests compare with"),
     package("g++", "compiles the H.264 codec library"),
     package("nasm", "assembles its fast parts"),
+    package(
+        "libavcodec-dev",
+        "decodes for h264dec and others, by vb3-codec",
+    ),
+    package("pkg-config", "finds it"),
     package("python3-pip", "downloads the demo's clip"),
     package(
         "v4l-utils",

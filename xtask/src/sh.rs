@@ -103,9 +103,24 @@ pub(crate) fn has(program: &str) -> bool {
 pub(crate) fn release_vb3() -> Result<PathBuf> {
     let built = target().join("release").join("vb3");
     if built.exists() {
-        quietly(cargo().args(["build", "--release", "--quiet", "--package", "vb3"]))?;
+        quietly(cargo().args([
+            "build",
+            "--release",
+            "--quiet",
+            "--package",
+            "vb3",
+            "--package",
+            "vb3-avcodec",
+        ]))?;
     } else {
-        run(cargo().args(["build", "--release", "--package", "vb3"]))?;
+        run(cargo().args([
+            "build",
+            "--release",
+            "--package",
+            "vb3",
+            "--package",
+            "vb3-avcodec",
+        ]))?;
     }
     Ok(built)
 }

@@ -31,6 +31,8 @@ const ROOMS: &[Room] = &[
     room("vb3-v4l2", &["vb3-dma", "vb3-plane", "vb3-queue"], false),
     // Knows elementary streams and pictures in plain memory; depends on nothing of ours.
     room("vb3-codec", &[], true),
+    // A program of its own: libavcodec's decoders as such a codec.
+    room("vb3-avcodec", &["vb3-codec"], true),
     room(
         "vb3-devices",
         &["vb3-codec", "vb3-dma", "vb3-plane", "vb3-queue", "vb3-v4l2"],

@@ -19,6 +19,14 @@ pub(crate) trait Cut: Default {
     /// What was found wrong: the piece's tag and a sentence.
     fn fault(&mut self) -> Option<(u64, String)>;
     fn clear(&mut self);
+    /// Bytes that were not given.
+    fn waiting(&self) -> usize {
+        0
+    }
+    /// What is here of the unit that is being collected, once its first slice began.
+    fn pending(&self) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 impl<S: Syntax> Cut for Cutter<S> {
@@ -41,6 +49,14 @@ impl<S: Syntax> Cut for Cutter<S> {
     fn clear(&mut self) {
         Self::clear(self);
     }
+
+    fn waiting(&self) -> usize {
+        Self::waiting(self)
+    }
+
+    fn pending(&self) -> Option<Vec<u8>> {
+        self.pending_bytes()
+    }
 }
 
 /// A unit that was given to the library.
@@ -53,6 +69,7 @@ struct Stamp {
 /// A decoder.
 pub(crate) struct Decoder<C> {
     cut: C,
+    codec: Codec,
     library: Library,
     stamps: VecDeque<Stamp>,
     /// Units so far.
@@ -64,6 +81,8 @@ pub(crate) struct Decoder<C> {
     drained: u64,
     /// A drain ended, and no unit came since: the library knows no reference pictures.
     is_cold: bool,
+    /// Bytes of a unit that were not enough to know the format.
+    probed: usize,
 }
 
 impl<C: Cut> Decoder<C> {
@@ -71,6 +90,7 @@ impl<C: Cut> Decoder<C> {
     pub(crate) fn new(codec: Codec) -> Option<Self> {
         Some(Self {
             cut: C::default(),
+            codec,
             library: Library::open(codec)?,
             stamps: VecDeque::new(),
             count: 0,
@@ -78,6 +98,7 @@ impl<C: Cut> Decoder<C> {
             history: History::default(),
             drained: 0,
             is_cold: false,
+            probed: 0,
         })
     }
 
@@ -88,8 +109,34 @@ impl<C: Cut> Decoder<C> {
             while let Some((tag, sentence)) = self.cut.fault() {
                 out.corrupt(tag, &sentence)?;
             }
-            let Some(unit) = unit else { return Ok(()) };
+            let Some(unit) = unit else { break };
             self.unit(unit, out)?;
+        }
+        if self.format.is_none() {
+            self.probe(out)?;
+        }
+        Ok(())
+    }
+
+    /// Finds out the format from the beginning of the first unit, whose end is known only when the
+    /// next begins: a host may wait for the format before it sends more. Another decoder looks at
+    /// what is here, again when that has doubled.
+    fn probe(&mut self, out: &mut Out) -> Result<(), Stop> {
+        if self.cut.waiting() < 2 * self.probed {
+            return Ok(());
+        }
+        let Some(pending) = self.cut.pending() else {
+            return Ok(());
+        };
+        self.probed = self.cut.waiting();
+        let Some(mut other) = Library::open(self.codec) else {
+            return Ok(());
+        };
+        // Its end is missing, which is no fault yet.
+        let _ = other.send(&pending, 0);
+        match other.coming() {
+            Some((format, true)) if check(&format).is_ok() => self.announce(&format, out),
+            _ => Ok(()),
         }
     }
 
@@ -142,6 +189,7 @@ impl<C: Cut> Decoder<C> {
     fn announce(&mut self, format: &StreamFormat, out: &mut Out) -> Result<(), Stop> {
         out.format(format)?;
         self.format = Some(*format);
+        self.probed = 0;
         Ok(())
     }
 
@@ -256,6 +304,7 @@ impl<C: Cut> vb3_codec::Codec for Decoder<C> {
         self.history = History::default();
         self.drained = self.count;
         self.is_cold = false;
+        self.probed = 0;
     }
 }
 

@@ -12,10 +12,11 @@ mod syntax;
 use decoder::Decoder;
 use frames::{Av1, Frames, Vp8, Vp9};
 use library::Codec;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use syntax::{Hevc, Mpeg2, Mpeg4};
 use vb3_codec::units::Cutter;
-use vb3_codec::{H264Params, Kind};
+use vb3_codec::{H264Params, Kind, Library};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
@@ -46,17 +47,20 @@ fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
     })
 }
 
-/// Says which library it is and what it decodes, for `vb3_codec::Library::find`.
+/// Says which library it is and what it decodes, for [`Library::ask`].
 fn list() {
     let Some(version) = library::version() else {
         println!("library none");
         return;
     };
-    println!("library libavcodec {version}");
-    println!("license {}", library::license());
-    for codec in Codec::ALL {
-        if let Some(name) = library::decoder_name(codec) {
-            println!("decodes {} {name}", codec.kind().name());
-        }
-    }
+    let kinds = Codec::ALL
+        .into_iter()
+        .filter_map(|codec| Some((codec.kind(), library::decoder_name(codec)?)));
+    let library = Library {
+        program: PathBuf::new(),
+        name: format!("libavcodec {version}"),
+        license: library::license(),
+        kinds: kinds.collect(),
+    };
+    print!("{}", library.list());
 }

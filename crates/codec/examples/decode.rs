@@ -1,5 +1,5 @@
-//! Decodes an H.264 byte stream: `decode FILE [process|thread|library] [OUT]`; prints pictures and
-//! time. `library` calls openh264 in this process, for comparison. With one slice in a picture.
+//! Decodes a byte stream: `decode FILE [process|thread|library|PROGRAM] [OUT] [KIND]`; prints
+//! pictures and time. PROGRAM is a `vb3-codec`, KIND one that it has (default h264dec). `library` calls openh264 in this process, for comparison. With one slice in a picture.
 
 use std::io::Write as _;
 use std::time::Instant;
@@ -18,10 +18,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let launch = match args.get(1).map(String::as_str) {
         Some("thread") => Launch::in_thread(),
+        Some(program) if program != "process" => Launch::other_program(program),
         _ => Launch::program("/proc/self/exe", [""; 0]),
     };
     let mut out = args.get(2).map(std::fs::File::create).transpose()?;
-    let mut worker = Worker::spawn(Kind::H264Decoder, &launch)?;
+    let kind = args.get(3).map_or("h264dec", String::as_str);
+    let kind = Kind::from_word(kind).ok_or("KIND is a word of `vb3 devices`")?;
+    let mut worker = Worker::spawn(kind, &launch)?;
     worker.submit(Job::Configure(Config::Decoder(Framing::Stream)))?;
     let start = Instant::now();
     let mut pictures = 0u64;

@@ -31,22 +31,48 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What it does, in words.
+    const TABLE: [(Self, &'static str, &'static str); 10] = [
+        (Self::H264Decoder, "h264dec", "decoding H.264"),
+        (Self::HevcDecoder, "hevcdec", "decoding HEVC"),
+        (Self::Vp8Decoder, "vp8dec", "decoding VP8"),
+        (Self::Vp9Decoder, "vp9dec", "decoding VP9"),
+        (Self::Av1Decoder, "av1dec", "decoding AV1"),
+        (Self::Mpeg2Decoder, "mpeg2dec", "decoding MPEG-2"),
+        (Self::Mpeg4Decoder, "mpeg4dec", "decoding MPEG-4"),
+        (Self::JpegDecoder, "jpegdec", "decoding JPEG"),
+        (Self::H264Encoder, "h264enc", "encoding H.264"),
+        (Self::JpegEncoder, "jpegenc", "encoding JPEG"),
+    ];
+
+    /// All kinds that are of use.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::TABLE.into_iter().map(|(kind, ..)| kind)
+    }
+
+    /// One word for it, e.g. `h264dec`.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::H264Decoder => "decoding H.264",
-            Self::HevcDecoder => "decoding HEVC",
-            Self::Vp8Decoder => "decoding VP8",
-            Self::Vp9Decoder => "decoding VP9",
-            Self::Av1Decoder => "decoding AV1",
-            Self::Mpeg2Decoder => "decoding MPEG-2",
-            Self::Mpeg4Decoder => "decoding MPEG-4",
-            Self::H264Encoder => "encoding H.264",
-            Self::JpegDecoder => "decoding JPEG",
-            Self::JpegEncoder => "encoding JPEG",
-            Self::Harm => "doing harm",
-        }
+    pub fn word(self) -> &'static str {
+        let row = Self::TABLE.iter().find(|(kind, ..)| *kind == self);
+        row.map_or("", |(_, word, _)| word)
+    }
+
+    /// What a [`word`](Self::word) stands for.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        let row = Self::TABLE.iter().find(|(_, known, _)| *known == word);
+        row.map(|(kind, ..)| *kind)
+    }
+
+    /// What it does, in words, e.g. `decoding H.264`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let row = Self::TABLE.iter().find(|(kind, ..)| *kind == self);
+        row.map_or("", |(.., name)| name)
+    }
+
+    /// Whether a library beside this crate may do it.
+    pub(crate) const fn has_library(self) -> bool {
+        !self.encodes() && !matches!(self, Self::JpegDecoder | Self::Harm)
     }
 
     /// Whether it takes pictures.

@@ -46,6 +46,7 @@
 
 mod job;
 mod launch;
+mod library;
 mod limits;
 mod serve;
 mod shm;
@@ -69,6 +70,7 @@ pub use job::{
     PlanesMut, Rect, Refused, StreamFormat,
 };
 pub use launch::{Failure, Launch, is_worker};
+pub use library::{Codecs, Library};
 pub use serve::{Codec, MakeCodec, Out, Stop, serve, serve_stdin, serve_stdin_with};
 pub use slots::{Packet, Picture};
 pub use worker::Worker;

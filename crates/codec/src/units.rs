@@ -96,6 +96,23 @@ impl<S: Syntax> Cutter<S> {
         Some((&first.slice, first.key))
     }
 
+    /// What is here of the unit that is being collected, once its first slice began.
+    #[must_use]
+    pub fn pending_bytes(&self) -> Option<Vec<u8>> {
+        let units = &self.units;
+        let rest = units.bytes.get(units.start..).unwrap_or_default();
+        units
+            .first
+            .as_ref()
+            .map(|_| [units.lead.as_slice(), rest].concat())
+    }
+
+    /// Bytes that were not given.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.units.bytes.len().saturating_sub(self.units.start)
+    }
+
     /// Forgets what was not given.
     pub fn clear(&mut self) {
         self.units.clear();

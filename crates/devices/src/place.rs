@@ -1,7 +1,7 @@
 //! What a host decides for a device.
 
 use crate::spec::DeviceSpec;
-use vb3_codec::Launch;
+use vb3_codec::Codecs;
 use vb3_v4l2::{Identity, QueuePolicy};
 
 /// Where a device is put, and what its memory allows.
@@ -11,8 +11,8 @@ pub struct Place {
     pub bus_info: String,
     /// Whether USERPTR is offered where the SPEC leaves it open.
     pub userptr: bool,
-    /// How codecs' processes are started.
-    pub codec: Launch,
+    /// The codecs at hand.
+    pub codecs: Codecs,
 }
 
 /// Who a device is; `card` where the SPEC gives it no name.

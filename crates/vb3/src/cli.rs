@@ -201,6 +201,14 @@ fn devices(out: &mut dyn std::io::Write) -> anyhow::Result<()> {
             writeln!(out, "  {}={}\n      {}", row.name, row.values, row.meaning)?;
         }
     }
+    writeln!(out, "\nCodecs, and by which library:")?;
+    let codecs = crate::world::codecs();
+    for kind in vb3_codec::Kind::all() {
+        match codecs.describe(kind) {
+            Ok(library) => writeln!(out, "  {}\n      {library}", kind.word())?,
+            Err(why) => writeln!(out, "  {}\n      none: {why}", kind.word())?,
+        }
+    }
     Ok(())
 }
 

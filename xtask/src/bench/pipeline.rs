@@ -278,6 +278,8 @@ fn measure(words: &[String]) -> Result<Cost> {
     let (program, rest) = words.split_first().context("no command")?;
     let (cpu, start) = (children_ns()?, Instant::now());
     let mut command = Command::new(program);
+    // The codec that the other program calls.
+    command.env("VB3_CODEC", "none");
     let out = command.args(rest).stdin(Stdio::null()).output()?;
     let wall = start.elapsed();
     if !out.status.success() {

@@ -1,6 +1,7 @@
 //! H.264 streams to pictures.
 #![cfg(feature = "h264")]
 
+use crate::process;
 use crate::tools::*;
 use rand_core::Rng as _;
 use vb3_codec::{Chroma, Config, Framing, Job, Kind, Launch};

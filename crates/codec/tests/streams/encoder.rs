@@ -1,6 +1,7 @@
 //! Pictures to H.264 streams.
 #![cfg(feature = "h264")]
 
+use crate::process;
 use crate::tools::*;
 use vb3_codec::{Colour, Config, H264Profile, H264Settings, Job, Kind, Launch, Planes, Refused};
 

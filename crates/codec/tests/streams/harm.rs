@@ -1,5 +1,6 @@
 //! Workers that come to a bad end.
 
+use crate::process;
 use crate::tools::*;
 use rustix::process::{Pid, Signal, kill_process};
 use vb3_codec::{Job, Kind, MAX_IN_FLIGHT, Refused};

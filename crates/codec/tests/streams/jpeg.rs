@@ -1,6 +1,7 @@
 //! JPEG files, both ways.
 #![cfg(feature = "jpeg")]
 
+use crate::process;
 use crate::tools::*;
 use vb3_codec::{Config, Job, Kind, Launch, Planes};
 

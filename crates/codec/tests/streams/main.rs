@@ -5,3 +5,8 @@ mod encoder;
 mod harm;
 mod jpeg;
 mod tools;
+
+/// The worker as a process.
+pub(crate) fn process() -> vb3_codec::Launch {
+    vb3_codec::Launch::program(env!("CARGO_BIN_EXE_codec-worker"), [""; 0])
+}

@@ -12,7 +12,7 @@ fn place() -> Place {
     Place {
         bus_info: "platform:vb3-000".into(),
         userptr: false,
-        codec: vb3_codec::Launch::in_thread(),
+        codecs: vb3_codec::Launch::in_thread().into(),
     }
 }
 

@@ -11,7 +11,7 @@ fn display(spec: &str) -> Display<u32> {
     let place = Place {
         bus_info: "platform:vb3-001".into(),
         userptr: true,
-        codec: vb3_codec::Launch::in_thread(),
+        codecs: vb3_codec::Launch::in_thread().into(),
     };
     Display::new(&spec.parse().expect("a SPEC"), &place).expect("a display")
 }

@@ -162,7 +162,7 @@ impl<C> Decoder<C> {
             held: shown,
             visible: Rect::default(),
             coded_size: (0, 0),
-            hired: Hired::new(kind, place.codec.clone()),
+            hired: Hired::new(kind, place.codecs.launch(kind)),
             memos: Memos::new(),
             kept: None,
             answered: 0,

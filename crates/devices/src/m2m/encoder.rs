@@ -148,7 +148,7 @@ impl<C> Encoder<C> {
             coded_interval: interval,
             default_interval: interval,
             controls: Controls::new(kind),
-            hired: Hired::new(kind, place.codec.clone()),
+            hired: Hired::new(kind, place.codecs.launch(kind)),
             configured: None,
             is_full: false,
             memos: Memos::new(),

@@ -6,7 +6,7 @@ fn place() -> Place {
     Place {
         bus_info: "platform:vb3-000".to_owned(),
         userptr: false,
-        codec: vb3_codec::Launch::in_thread(),
+        codecs: vb3_codec::Launch::in_thread().into(),
     }
 }
 

@@ -25,7 +25,7 @@ use node::Node;
 use shares::Shares;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use vb3_codec::Launch;
+use vb3_codec::{Codecs, Launch};
 use vb3_devices::spec::DeviceSpec;
 use vb3_dma::Mapper;
 use vb3_host::FileId;
@@ -92,8 +92,8 @@ impl World {
         let mut memory = Planes::new(mapper, Ear::default());
         let mut nodes = Vec::new();
         for (spec, number) in specs.iter().zip(numbers(specs)?) {
-            let codec = outside.codec.clone();
-            nodes.push(Node::new(&mut memory, &profile, (spec, number), codec)?);
+            let codecs = outside.codecs.clone();
+            nodes.push(Node::new(&mut memory, &profile, (spec, number), codecs)?);
         }
         nodes.sort_by_key(Node::number);
         Ok(Self {
@@ -184,24 +184,30 @@ impl World {
     }
 }
 
+/// The codecs of this program, in processes of it, and of `vb3-codec` where that is.
+#[must_use]
+pub fn codecs() -> Codecs {
+    Codecs::with_program(Launch::program("/proc/self/exe", ["codec"]))
+}
+
 /// What a world has from outside.
 pub struct Outside {
     clock: Clock,
-    codec: Launch,
+    codecs: Codecs,
 }
 
 impl Default for Outside {
     /// The system's monotonic clock; codecs are processes, started from this program by a command
     /// that only it knows of.
     fn default() -> Self {
-        let codec = if cfg!(test) {
-            Launch::in_thread()
+        let codecs = if cfg!(test) {
+            Launch::in_thread().into()
         } else {
-            Launch::program("/proc/self/exe", ["codec"])
+            codecs()
         };
         Self {
             clock: Clock::Monotonic,
-            codec,
+            codecs,
         }
     }
 }
@@ -209,17 +215,17 @@ impl Default for Outside {
 impl std::fmt::Debug for Outside {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Outside")
-            .field("codec", &self.codec)
+            .field("codecs", &self.codecs)
             .finish_non_exhaustive()
     }
 }
 
 impl Outside {
     /// A clock of the caller's, in nanoseconds, that must never go back; and how codecs start.
-    pub fn new(now_ns: impl Fn() -> u64 + Send + 'static, codec: Launch) -> Self {
+    pub fn new(now_ns: impl Fn() -> u64 + Send + 'static, codecs: impl Into<Codecs>) -> Self {
         Self {
             clock: Clock::Given(Box::new(now_ns)),
-            codec,
+            codecs: codecs.into(),
         }
     }
 }

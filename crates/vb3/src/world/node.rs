@@ -5,7 +5,7 @@ use super::summary;
 use crate::report::{DeviceFailure, DeviceReport};
 use anyhow::{Context as _, Result, anyhow};
 use std::path::PathBuf;
-use vb3_codec::Launch;
+use vb3_codec::Codecs;
 use vb3_devices::spec::{Allocator, DeviceSpec};
 use vb3_devices::{Device, Failure, Place};
 use vb3_dma::DmaAddr;
@@ -61,7 +61,7 @@ impl Node {
         memory: &mut Memory,
         profile: &Profile,
         (spec, number): (&DeviceSpec, u32),
-        codec: Launch,
+        codecs: Codecs,
     ) -> Result<Self> {
         let path = PathBuf::from(format!("/dev/video{number}"));
         let limits = DeviceLimits {
@@ -87,7 +87,7 @@ impl Node {
         let place = Place {
             bus_info: format!("platform:vb3-{number:03}"),
             userptr: profile.userptr.unwrap_or(vmalloc),
-            codec,
+            codecs,
         };
         let device = Device::new(spec, &place)
             .map_err(|failure| anyhow!("{}: {}", path.display(), failure.sentence()))?;

@@ -43,6 +43,18 @@ pub(crate) fn lacks(program: &str) -> bool {
     true
 }
 
+/// Whether `vb3-codec` with libavcodec is beside `vb3`; says so if not, as [`lacks`].
+pub(crate) fn lacks_libavcodec() -> bool {
+    let program = Path::new(env!("CARGO_BIN_EXE_vb3")).with_file_name("vb3-codec");
+    let Err(why) = vb3_codec::Library::ask(&program) else {
+        return false;
+    };
+    let need = std::env::var_os("VB3_TESTS_NEED_ALL").is_some();
+    assert!(!need, "{why}");
+    eprintln!("skipped: {why}; `cargo build -p vb3-avcodec` makes it");
+    true
+}
+
 /// Runs ffmpeg, which must succeed; gives what it writes to its output.
 pub(crate) fn ffmpeg<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Vec<u8> {
     ffmpeg_in(Path::new("."), words)
@@ -69,6 +81,7 @@ pub(crate) struct Run {
     options: Vec<OsString>,
     program: Vec<OsString>,
     patience: Duration,
+    env: Vec<(&'static str, &'static str)>,
     pub(crate) dir: TempDir,
 }
 
@@ -90,6 +103,7 @@ impl Run {
             options: Vec::new(),
             program: Vec::new(),
             patience: Duration::from_secs(60),
+            env: Vec::new(),
             dir: tempfile::tempdir().unwrap(),
         }
     }
@@ -104,6 +118,12 @@ impl Run {
     pub(crate) fn options<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
         let words = words.into_iter().map(|word| word.as_ref().to_owned());
         self.options.extend(words);
+        self
+    }
+
+    /// Decodes by the library that `vb3` has itself.
+    pub(crate) fn built_in_codecs(mut self) -> Self {
+        self.env.push(("VB3_CODEC", "none"));
         self
     }
 
@@ -148,6 +168,7 @@ impl Run {
             command.args(["--device", device]);
         }
         command.args(&self.options).arg("--").args(&self.program);
+        command.envs(self.env.iter().copied());
         let (status, stdout, stderr) = finish(&mut command, self.dir.path(), self.patience);
         let report = std::fs::read(&report).unwrap_or_default();
         let report = serde_json::from_slice(&report).unwrap_or_else(|e| {

@@ -1,9 +1,11 @@
 //! The H.264 decoder, spoken to as the kernel's interface for stateful decoders wants: its
 //! pictures are those of the library alone, in order, with the timestamps of their pieces.
 
-use crate::common::{MACHINES, Outcome, Run, compiled};
+use crate::common::{MACHINES, Outcome, Run, compiled, lacks_libavcodec};
 use crate::compliance::expect_compliant;
-use crate::streams::{I420, Told, encoded, is_key, library, units, worker};
+use crate::streams::{
+    I420, Told, by_ffmpeg, display_order, encoded, is_key, library, units, worker,
+};
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -11,6 +13,8 @@ use std::ops::Range;
 struct Session {
     stream: Vec<u8>,
     commands: String,
+    /// By the library that `vb3` has itself.
+    built_in: bool,
 }
 
 impl Session {
@@ -18,7 +22,14 @@ impl Session {
         Self {
             stream,
             commands: String::new(),
+            built_in: false,
         }
+    }
+
+    /// Decodes by the library that `vb3` has itself.
+    fn built_in(mut self) -> Self {
+        self.built_in = true;
+        self
     }
 
     fn say(mut self, command: &str) -> Self {
@@ -54,6 +65,11 @@ impl Session {
         let run = Run::on(machine)
             .device(format!("h264dec{options}"))
             .patience(240);
+        let run = if self.built_in {
+            run.built_in_codecs()
+        } else {
+            run
+        };
         std::fs::write(run.file("stream.h264"), &self.stream).unwrap();
         std::fs::write(run.file("commands"), &self.commands).unwrap();
         let outcome = run
@@ -216,7 +232,7 @@ fn b_frames_are_refused_with_the_reason() {
         return;
     };
     let pieces = units(&stream);
-    let session = Session::of(stream).feed(&pieces).say("drain");
+    let session = Session::of(stream).feed(&pieces).say("drain").built_in();
     let Some((played, outcome)) = session.run_to_report("pc", "", "NV12") else {
         return;
     };
@@ -235,6 +251,53 @@ fn b_frames_are_refused_with_the_reason() {
     };
     assert!(failure.sentence.contains("B pictures"), "{failure:?}");
     assert!(outcome.stderr.contains("B pictures"), "{}", outcome.stderr);
+}
+
+/// What encoders make by default.
+#[test]
+fn b_frames_come_in_the_order_they_are_shown() {
+    if lacks_libavcodec() {
+        return;
+    }
+    let x264 = "bframes=3:b-adapt=0:keyint=12:scenecut=0:open-gop=1:b-pyramid=normal";
+    let Some(stream) = encoded(SMALL, 30, x264) else {
+        return;
+    };
+    let pictures = by_ffmpeg(&stream, SMALL);
+    assert_eq!(pictures.len(), 30);
+    let order = display_order(SMALL, 30, x264);
+    assert!(!order.is_sorted(), "there are B-frames");
+    let pieces = units(&stream);
+    let session = Session::of(stream).feed(&pieces).say("drain");
+    let Some(played) = session.run("pc", "", "NV12") else {
+        return;
+    };
+    played.expect(&pictures).expect_stamps(order);
+}
+
+/// Cut and damaged streams give ffmpeg's pictures, parts made up and all; damaged ones are marked.
+#[test]
+fn damaged_streams_give_the_pictures_of_ffmpeg() {
+    if lacks_libavcodec() {
+        return;
+    }
+    let x264 = "bframes=2:keyint=10:scenecut=0";
+    let Some(mut stream) = encoded(SMALL, 30, x264) else {
+        return;
+    };
+    let pieces = units(&stream);
+    let slice = pieces[13].clone();
+    assert!(slice.len() > 60, "{}", slice.len());
+    for byte in &mut stream[slice.start + 30..slice.end.min(slice.start + 50)] {
+        *byte ^= 0x5a;
+    }
+    let pictures = by_ffmpeg(&stream, SMALL);
+    let session = Session::of(stream).feed(&pieces).say("drain");
+    let Some(played) = session.run("pc", "", "NV12") else {
+        return;
+    };
+    played.expect(&pictures);
+    assert!(played.said.iter().any(|(_, damaged, _)| *damaged));
 }
 
 #[test]
@@ -357,7 +420,10 @@ fn a_truncated_file_loses_its_last_picture_only() {
     pieces[15].end = end;
     let parts: Vec<&[u8]> = pieces.iter().map(|piece| &cut[piece.clone()]).collect();
     let told = worker(&parts);
-    let session = Session::of(cut.clone()).feed(&pieces).say("drain");
+    let session = Session::of(cut.clone())
+        .feed(&pieces)
+        .say("drain")
+        .built_in();
     let Some(played) = session.run("pc", "", "NV12") else {
         return;
     };
@@ -390,7 +456,10 @@ fn a_corrupt_slice_spoils_pictures_until_the_next_key() {
         told.iter()
             .any(|t| t.damaged || t.picture != whole[t.piece as usize - 1])
     );
-    let session = Session::of(stream.clone()).feed(&pieces).say("drain");
+    let session = Session::of(stream.clone())
+        .feed(&pieces)
+        .say("drain")
+        .built_in();
     let Some(played) = session.run("pc", "", "NV12") else {
         return;
     };

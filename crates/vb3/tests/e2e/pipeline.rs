@@ -395,7 +395,7 @@ fn a_codec_that_is_killed_is_told_of_and_the_next_one_works() {
         "while :; do {} || break; done & p=$!
          while [ -z \"$codec\" ]; do
              for child in $(cat /proc/$PPID/task/*/children); do
-                 ! grep -qz '^codec$' /proc/$child/cmdline || codec=$child
+                 ! grep -qz -e '^codec$' -e 'vb3-codec$' /proc/$child/cmdline || codec=$child
              done
          done
          kill -9 $codec

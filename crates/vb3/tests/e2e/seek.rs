@@ -1,7 +1,7 @@
 //! Seeks as GStreamer makes them: pictures afterwards are those of the place, and no others.
 
-use crate::common::{Outcome, Run, ffmpeg, lacks};
-use crate::streams::{I420, encode_to, library};
+use crate::common::{Outcome, Run, ffmpeg, lacks, lacks_libavcodec};
+use crate::streams::{I420, by_ffmpeg, encode_to};
 use std::path::Path;
 
 const COUNT: u32 = 100;
@@ -49,7 +49,7 @@ fn seen(outcome: &Outcome, to: &str) -> Vec<Vec<u8>> {
 /// Plays and seeks; gives the numbers of the pictures that came.
 fn played(machine: &str, to: &str, x264: &str, commands: &str) -> Option<Vec<usize>> {
     let python = "/usr/bin/python3";
-    if lacks("ffmpeg") || lacks("gst-launch-1.0") || lacks(python) {
+    if lacks("ffmpeg") || lacks("gst-launch-1.0") || lacks(python) || lacks_libavcodec() {
         return None;
     }
     let run = Run::on(machine)
@@ -57,7 +57,8 @@ fn played(machine: &str, to: &str, x264: &str, commands: &str) -> Option<Vec<usi
         .device("display-mplane=shown.raw,clock=free,format=NV12,size=176x144")
         .patience(240);
     let stream = encode(&run.file("clip.mp4"), x264);
-    let pictures: Vec<Vec<u8>> = library(&stream).iter().map(I420::nv12).collect();
+    let pictures = by_ffmpeg(&stream, "176x144");
+    let pictures: Vec<Vec<u8>> = pictures.iter().map(I420::nv12).collect();
     assert_eq!(pictures.len(), COUNT as usize);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/seek.py");
     let pipeline = format!("filesrc location=clip.mp4 ! qtdemux ! h264parse ! {to}");
@@ -70,7 +71,7 @@ fn played(machine: &str, to: &str, x264: &str, commands: &str) -> Option<Vec<usi
     assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
     let numbers = seen(&outcome, to).into_iter().enumerate().map(|(n, seen)| {
         let known = pictures.iter().position(|picture| *picture == seen);
-        known.unwrap_or_else(|| panic!("picture {n} is none of the library's"))
+        known.unwrap_or_else(|| panic!("picture {n} is none of ffmpeg's"))
     });
     Some(numbers.collect())
 }
@@ -95,7 +96,7 @@ fn at(number: usize) -> f64 {
     (number as f64 + 0.25) / RATE
 }
 
-const STREAMS: [&str; 2] = ["bframes=0", "bframes=0:ref=4"];
+const STREAMS: [&str; 2] = ["bframes=0", "bframes=2:b-adapt=0"];
 
 #[test]
 fn a_seek_to_a_key_frame_begins_there() {

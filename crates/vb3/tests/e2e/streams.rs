@@ -4,6 +4,7 @@
 use crate::common::{ffmpeg, lacks};
 use std::ops::Range;
 use std::path::Path;
+use std::process::Command;
 use vb3_codec::{Chroma, Config, Event, Framing, Job, Kind, Launch, Refused, Worker};
 
 /// A decoded picture as its planes Y, U and V without padding.
@@ -179,6 +180,49 @@ fn wait(worker: &Worker) {
     use rustix::event::{PollFd, PollFlags, poll};
     let fd = worker.wake_fd();
     let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], None);
+}
+
+/// Numbers, from 1, of the access units of the same stream as [`encoded`], in the order in which
+/// their pictures are shown; from a file that says when each is.
+pub(crate) fn display_order(size: &str, count: u32, x264: &str) -> Vec<u64> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("stream.mp4");
+    encode_to(&file, size, count, x264);
+    let out = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v", "-of", "csv=p=0"])
+        .args(["-show_entries", "packet=pts"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    let mut shown: Vec<(i64, u64)> = text
+        .lines()
+        .map(|line| line.trim_end_matches(',').parse().unwrap())
+        .zip(1..)
+        .collect();
+    shown.sort_unstable();
+    shown.into_iter().map(|(_, number)| number).collect()
+}
+
+/// What ffmpeg's own decoder makes of a stream of one size, in one thread.
+pub(crate) fn by_ffmpeg(stream: &[u8], size: &str) -> Vec<I420> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("stream.h264");
+    std::fs::write(&file, stream).unwrap();
+    let (width, height) = size.split_once('x').unwrap();
+    let (width, height): (usize, usize) = (width.parse().unwrap(), height.parse().unwrap());
+    let mut words = vec!["-threads", "1", "-flags", "+unaligned", "-f", "h264"];
+    words.extend(["-i", file.to_str().unwrap(), "-fps_mode", "passthrough"]);
+    words.extend(["-f", "rawvideo", "-"]);
+    let bytes = ffmpeg(words);
+    bytes
+        .chunks(width * height * 3 / 2)
+        .map(|bytes| I420 {
+            width,
+            height,
+            bytes: bytes.to_vec(),
+        })
+        .collect()
 }
 
 /// What ffmpeg's own decoder and a filter make of a file, as NV12.

@@ -8,7 +8,7 @@ fn camera() -> Camera<u32> {
     let place = Place {
         bus_info: "platform:vb3-000".into(),
         userptr: false,
-        codec: vb3_codec::Launch::in_thread(),
+        codecs: vb3_codec::Launch::in_thread().into(),
     };
     let spec = "capture-convert=pattern,size=64x48,format=YUYV";
     Camera::new(&spec.parse().expect("a SPEC"), &place).expect("a camera")

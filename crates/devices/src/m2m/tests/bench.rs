@@ -26,7 +26,7 @@ pub(crate) fn device<D>(
     let place = Place {
         bus_info: "platform:vb3-000".to_owned(),
         userptr: false,
-        codec: launch,
+        codecs: launch.into(),
     };
     let spec = spec.parse().expect("a SPEC");
     make(&spec, &place).expect("a device")

@@ -1,0 +1,284 @@
+//! H.264.
+
+use crate::tools::*;
+use crate::{decode, expect_exact, launch, library};
+use rand_core::Rng as _;
+use vb3_codec::{Config, Framing, Job, Kind};
+
+const KIND: Kind = Kind::H264Decoder;
+
+/// What encoders make by default, and what openh264 does not decode exactly.
+const OPTIONS: [&str; 10] = [
+    "bframes=3:direct=spatial",
+    "bframes=3:direct=temporal:b-pyramid=strict",
+    "bframes=16:direct=auto:b-adapt=0:b-pyramid=normal",
+    "bframes=3:weightp=2:weightb=1:ref=8:8x8dct=1",
+    "bframes=2:direct=auto:slices=4",
+    "bframes=2:open-gop=1:keyint=12:scenecut=0",
+    "bframes=3:interlaced=1",
+    "bframes=2:fake-interlaced=1",
+    "bframes=3:cabac=0:trellis=0:no-deblock=1",
+    "bframes=0:intra-refresh=1:keyint=20",
+];
+
+#[test]
+fn every_coding_tool_is_exact() {
+    if library().is_none() {
+        return;
+    }
+    for options in OPTIONS {
+        for size in ["176x144", "66x52"] {
+            let stream = x264(size, 30, "high", options);
+            let units = access_units(&stream);
+            let driven = decode(KIND, Framing::AccessUnits, &units);
+            expect_exact(options, &driven, &stream, "h264");
+            assert_eq!(driven.pictures().len(), 30, "{options}");
+            let mut tags = driven.tags();
+            tags.sort_unstable();
+            assert_eq!(tags, (1..=30).collect::<Vec<_>>(), "{options}");
+        }
+    }
+}
+
+/// Coded: I0 P2 b1 P4 b3 P6 b5 P8 b7.
+#[test]
+fn tags_follow_pictures_through_reordering() {
+    if library().is_none() {
+        return;
+    }
+    let options = "bframes=1:b-adapt=0:b-pyramid=none:keyint=250:scenecut=0";
+    let stream = x264("64x64", 9, "main", options);
+    let driven = decode(KIND, Framing::AccessUnits, &access_units(&stream));
+    expect_exact("one b", &driven, &stream, "h264");
+    assert_eq!(driven.tags(), [1, 3, 2, 5, 4, 7, 6, 9, 8]);
+}
+
+#[test]
+fn pieces_of_any_size_give_the_same_pictures() {
+    if library().is_none() {
+        return;
+    }
+    let stream = x264("176x144", 30, "high", "bframes=3:slices=3:keyint=8");
+    for seed in 0..8 {
+        let mut random = rand_pcg::Pcg32::new(seed, 1);
+        let most = [1, 7, 300, 5000][seed as usize % 4];
+        let framing = [Framing::Stream, Framing::Auto][seed as usize / 4 % 2];
+        let mut pieces = Vec::new();
+        let mut rest = stream.as_slice();
+        while !rest.is_empty() {
+            let len = (1 + random.next_u32() as usize % most).min(rest.len());
+            let (piece, after) = rest.split_at(len);
+            pieces.push(piece);
+            rest = after;
+        }
+        let driven = decode(KIND, framing, &pieces);
+        expect_exact(&format!("seed {seed}"), &driven, &stream, "h264");
+    }
+}
+
+#[test]
+fn the_format_is_known_from_the_first_unit() {
+    if library().is_none() {
+        return;
+    }
+    let stream = x264(
+        "66x50",
+        9,
+        "high",
+        "bframes=3:fullrange=on:colormatrix=bt709",
+    );
+    let mut driven = Driven::new(KIND, &launch());
+    driven.submit(Job::Decode {
+        tag: 1,
+        data: access_units(&stream)[0],
+    });
+    driven.wait_for(|said| matches!(said, Said::Format(_)));
+    let format = driven.formats()[0];
+    assert_eq!((format.coded_width, format.coded_height), (80, 64));
+    assert_eq!((format.visible.width, format.visible.height), (66, 50));
+    assert!(format.colour.full_range && format.colour.matrix == 1);
+    assert_eq!(format.profile, 100);
+}
+
+/// The pictures after a drain refer to some before it.
+#[test]
+fn decoding_goes_on_after_a_drain() {
+    if library().is_none() {
+        return;
+    }
+    for options in [
+        "bframes=0:keyint=250",
+        "bframes=3:keyint=250:b-pyramid=normal",
+        "bframes=3:keyint=10:open-gop=1:scenecut=0",
+    ] {
+        let stream = x264("176x144", 40, "high", options);
+        let units = access_units(&stream);
+        let good = decoded_by_ffmpeg(&stream, "h264");
+        let one = 176 * 144 * 3 / 2;
+        for at in [1, 7, 23, 31] {
+            let mut driven = Driven::new(KIND, &launch());
+            driven.submit(Job::Configure(Config::Decoder(Framing::AccessUnits)));
+            driven.decode(units[..at].iter().copied());
+            assert_eq!(driven.pictures().len(), at, "{options}");
+            driven.decode(units[at..].iter().copied());
+            assert_eq!(driven.faults(), Vec::<&Said>::new());
+            // A drain may bring a picture out before one that is shown earlier and comes later.
+            let mut found = driven.pictures();
+            let mut wanted: Vec<&[u8]> = good.chunks(one).collect();
+            found.sort_unstable();
+            wanted.sort_unstable();
+            assert!(found == wanted, "{options}: drained after {at}");
+        }
+    }
+}
+
+#[test]
+fn a_new_size_comes_after_all_of_the_old() {
+    if library().is_none() {
+        return;
+    }
+    let small = x264("176x144", 10, "high", "bframes=3");
+    let large = x264("320x240", 10, "high", "bframes=3");
+    let both = [small.as_slice(), &large].concat();
+    for framing in [Framing::AccessUnits, Framing::Stream, Framing::Auto] {
+        let driven = decode(KIND, framing, &access_units(&both));
+        assert_eq!(driven.faults(), Vec::<&Said>::new());
+        let wanted = [&small, &large].map(|stream| decoded_by_ffmpeg(stream, "h264"));
+        assert_same_pictures("two sizes", &driven.pictures(), &wanted.concat());
+        let widths: Vec<u32> = driven.formats().iter().map(|f| f.visible.width).collect();
+        assert_eq!(widths, [176, 320]);
+    }
+}
+
+#[test]
+fn after_a_flush_nothing_of_before_comes() {
+    if library().is_none() {
+        return;
+    }
+    let options = "bframes=3:keyint=10:scenecut=0:open-gop=0";
+    let stream = x264("176x144", 30, "high", options);
+    let units = access_units(&stream);
+    let mut driven = Driven::new(KIND, &launch());
+    driven.submit(Job::Configure(Config::Decoder(Framing::AccessUnits)));
+    for (tag, data) in (1..).zip(units[..8].iter().copied()) {
+        driven.submit(Job::Decode { tag, data });
+    }
+    driven.wait_for(|said| matches!(said, Said::Picture { .. }));
+    driven.submit(Job::Flush);
+    driven.wait_for(|said| *said == Said::Flushed);
+    driven.said.clear();
+    driven.decode(units[13..].iter().copied());
+    let all = decoded_by_ffmpeg(&stream, "h264");
+    let one = 176 * 144 * 3 / 2;
+    assert_same_pictures("flushed", &driven.pictures(), &all[20 * one..]);
+    assert!(driven.formats().is_empty(), "the format is the same");
+}
+
+#[test]
+fn what_the_device_does_not_have_is_refused_with_the_reason() {
+    if library().is_none() {
+        return;
+    }
+    let ten = ffmpeg(
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=64x64",
+            "-frames:v",
+            "4",
+            "-pix_fmt",
+            "yuv420p10le",
+            "-c:v",
+            "libx264",
+            "-f",
+            "h264",
+        ],
+        &[],
+    );
+    let cases = [
+        (ten, "yuv420p10le"),
+        (x264("4112x16", 4, "high", ""), "4112x16"),
+        (x264("64x64", 4, "high444", "qp=0:bframes=0"), ""),
+    ];
+    for (stream, part) in cases {
+        let driven = decode(KIND, Framing::AccessUnits, &access_units(&stream));
+        if part.is_empty() {
+            // 8-bit 4:2:0 all the same.
+            expect_exact("lossless", &driven, &stream, "h264");
+            continue;
+        }
+        assert!(driven.pictures().is_empty(), "{part}");
+        let said = |s: &Said| matches!(s, Said::Unsupported(_, why) if why.contains(part));
+        assert_eq!(driven.count(said), 4, "{:?}", driven.said);
+    }
+}
+
+/// Damaged pictures are ffmpeg's, with the same parts made up, and marked.
+#[test]
+fn damage_is_told_and_survived() {
+    if library().is_none() {
+        return;
+    }
+    let options = "bframes=2:keyint=8:scenecut=0:open-gop=0:slices=2";
+    let mut stream = x264("320x240", 24, "high", options);
+    let units = access_units(&stream);
+    let start = units[0].len();
+    let middle = start + units[1].len() / 3;
+    stream[middle..middle + 40].fill(0x5a);
+    let driven = decode(KIND, Framing::AccessUnits, &access_units(&stream));
+    let wrong = driven.said.iter().filter(|said| {
+        matches!(
+            said,
+            Said::Corrupt(2, _)
+                | Said::Picture {
+                    tag: 2,
+                    damaged: true,
+                    ..
+                }
+        )
+    });
+    assert!(wrong.count() > 0, "{:?}", driven.faults());
+    let theirs = decoded_by_ffmpeg(&stream, "h264");
+    assert_same_pictures("damaged", &driven.pictures(), &theirs);
+}
+
+#[test]
+fn what_is_no_stream_is_survived() {
+    if library().is_none() {
+        return;
+    }
+    let stream = x264("64x64", 4, "high", "bframes=2");
+    let mut noise = vec![0u8; 20_000];
+    rand_pcg::Pcg32::new(5, 5).fill_bytes(&mut noise);
+    let mut driven = Driven::new(KIND, &launch());
+    driven.decode([&[][..], &noise[..], &[0; 100], b"no stream at all"]);
+    assert_eq!(driven.count(|s| matches!(s, Said::Consumed(_))), 4);
+    assert_eq!(driven.count(|s| matches!(s, Said::Died(_))), 0);
+    driven.said.clear();
+    driven.decode(access_units(&stream));
+    let good = decoded_by_ffmpeg(&stream, "h264");
+    assert_same_pictures("after noise", &driven.pictures(), &good);
+}
+
+/// The JVT's own streams, where the variable `VB3_H264_VECTORS` says they are.
+#[test]
+fn the_jvts_streams_are_exact() {
+    if library().is_none() {
+        return;
+    }
+    let Some(dir) = std::env::var_os("VB3_H264_VECTORS") else {
+        println!("not tested: VB3_H264_VECTORS names no directory of streams");
+        return;
+    };
+    let mut streams: Vec<_> = std::fs::read_dir(dir).unwrap().flatten().collect();
+    streams.sort_by_key(|entry| entry.path());
+    for entry in &streams {
+        let stream = std::fs::read(entry.path()).unwrap();
+        let pieces: Vec<&[u8]> = stream.chunks(4096).collect();
+        let driven = decode(KIND, Framing::Stream, &pieces);
+        let name = entry.file_name().to_string_lossy().into_owned();
+        expect_exact(&name, &driven, &stream, "h264");
+    }
+    println!("{} streams are exact", streams.len());
+}

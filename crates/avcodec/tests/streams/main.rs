@@ -1,0 +1,45 @@
+//! Streams through `vb3-codec`, compared with what ffmpeg decodes.
+
+mod h264;
+mod others;
+#[path = "../../../codec/tests/streams/tools.rs"]
+mod tools;
+
+use std::path::Path;
+use tools::{Driven, Said, assert_same_pictures, decoded_by_ffmpeg, ffmpeg_is_here};
+use vb3_codec::{Config, Framing, Job, Kind, Launch, Library};
+
+/// The program's library, or `None` where neither it nor ffmpeg is at hand, which is said. With
+/// `VB3_TESTS_NEED_ALL=1`, as `cargo xtask test` sets it, that is a failure.
+fn library() -> Option<Library> {
+    let program = Path::new(env!("CARGO_BIN_EXE_vb3-codec"));
+    match Library::ask(program) {
+        Ok(library) if ffmpeg_is_here() => Some(library),
+        Ok(_) => None,
+        Err(why) => {
+            let need = std::env::var_os("VB3_TESTS_NEED_ALL").is_some();
+            assert!(!need, "{why}");
+            println!("not tested: {why}");
+            None
+        }
+    }
+}
+
+/// How the program is started.
+fn launch() -> Launch {
+    Launch::other_program(env!("CARGO_BIN_EXE_vb3-codec"))
+}
+
+/// Decodes pieces of a stream.
+fn decode(kind: Kind, framing: Framing, pieces: &[&[u8]]) -> Driven {
+    let mut driven = Driven::new(kind, &launch());
+    driven.submit(Job::Configure(Config::Decoder(framing)));
+    driven.decode(pieces.iter().copied());
+    driven
+}
+
+/// Asserts that pictures are ffmpeg's, in order, and that nothing was wrong.
+fn expect_exact(name: &str, driven: &Driven, stream: &[u8], format: &str) {
+    assert_eq!(driven.faults(), Vec::<&Said>::new(), "{name}");
+    assert_same_pictures(name, &driven.pictures(), &decoded_by_ffmpeg(stream, format));
+}
