@@ -5,6 +5,7 @@
 //! is made here, so that it cannot meet a descriptor that is being given out.
 
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use vb3_host::{Caller, Errno, FileId};
@@ -90,6 +91,7 @@ impl Server<'_> {
         let (old, new) = (n.int(0), n.arg(1) as u32);
         let flags = if n.nr == libc::SYS_dup3 { n.int(2) } else { 0 };
         let FdRange { start, end } = self.host.range;
+        self.note_copy(n, new);
         // The kernel has its own answer to these.
         if old == n.int(1) || flags & !libc::O_CLOEXEC != 0 || !(start..end).contains(&new) {
             return Ok(Verdict::native());
@@ -107,6 +109,19 @@ impl Server<'_> {
         }
     }
 
+    /// dup of a kept number.
+    pub(crate) fn dup(&mut self, n: &Notif) -> Verdict {
+        self.note_copy(n, 0);
+        Verdict::native()
+    }
+
+    /// Notes that a copy gets a number that is not kept.
+    fn note_copy(&mut self, n: &Notif, number: u32) {
+        if matches!(self.named(n, 0), Some(Target::Device(_))) {
+            self.host.note_number(number.cast_signed());
+        }
+    }
+
     /// fcntl of a kept number, or one that may give out a kept number.
     pub(crate) fn fcntl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         if !matches!(n.int(1), libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
@@ -114,6 +129,7 @@ impl Server<'_> {
         }
         // CAST: a C unsigned int in the kernel.
         let from = n.arg(2) as u32;
+        self.note_copy(n, from);
         let FdRange { start, end } = self.host.range;
         let call = Call::new(&self.host, n);
         let (Ok(copy), Ok(thread)) = (call.borrow_fd(n.int(0)), call.thread()) else {
@@ -131,6 +147,7 @@ impl Server<'_> {
 
     /// Takes entries out of epoll sets whose file may end with a close of these numbers.
     fn before_close(&mut self, n: &Notif, (first, last): (u32, u32)) {
+        self.host.closes.fetch_add(1, Ordering::Relaxed);
         if self.epolls.is_empty() {
             return;
         }

@@ -44,6 +44,7 @@ impl Server<'_> {
             libc::SYS_close => Ok(self.close(n)),
             libc::SYS_close_range => Ok(self.close_range(n)),
             nr::DUP2 | libc::SYS_dup3 => self.dup_onto(n),
+            libc::SYS_dup => Ok(self.dup(n)),
             libc::SYS_fcntl => self.fcntl(n),
             libc::SYS_fsync
             | libc::SYS_fdatasync
@@ -51,6 +52,7 @@ impl Server<'_> {
             | libc::SYS_sendfile
             | libc::SYS_splice
             | libc::SYS_copy_file_range => self.not_for_devices(n),
+            libc::SYS_restart_syscall => self.restart(n),
             libc::SYS_io_uring_setup => Err(self.io_uring_setup()),
             libc::SYS_lseek => self.lseek(n),
             libc::SYS_ftruncate => self.ftruncate(n),
@@ -70,7 +72,11 @@ impl Server<'_> {
         // CAST: a C unsigned int in the kernel.
         let (request, arg) = (n.arg(1) as u32, n.arg(2));
         let kind = (request >> 8) as u8;
-        match self.target(look.id) {
+        let target = self.target(look.id);
+        if matches!(target, Target::Device(_)) {
+            self.host.note_number(n.int(0));
+        }
+        match target {
             Target::Other => {
                 if kind == b'b' && self.backend.is_foreign(look.id) {
                     self.backend.foreign_ioctl(look.id, request, arg, &call);

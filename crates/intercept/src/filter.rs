@@ -14,6 +14,11 @@ pub(crate) struct FdRange {
 }
 
 impl FdRange {
+    /// Whether a descriptor's number is one of them.
+    pub(crate) fn has(self, fd: i32) -> bool {
+        u32::try_from(fd).is_ok_and(|fd| (self.start..self.end).contains(&fd))
+    }
+
     /// The range below the descriptor limit that select can still name.
     pub(crate) fn below(limit: u64) -> Self {
         let end = u32::try_from(limit.min(1024)).unwrap_or(1024).max(8);

@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::files;
 use crate::filter::FdRange;
@@ -15,9 +16,13 @@ use crate::lock::lock;
 use crate::memory::{DeviceMemory, ProcFiles};
 use crate::note::Note;
 use crate::probe::Powers;
-use crate::procs::{Look, Procs, Thread};
+use crate::procs::{self, Look, Procs, Thread};
 use crate::raw;
 use vb3_host::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
+
+/// Numbers below the kept ones that must be free for one of those to be given out: more than
+/// a program can open while one call is answered.
+const ROOM: u32 = 64;
 
 /// What an event of the supervisor's own epoll set is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +134,10 @@ pub(crate) struct Host {
     pub(crate) made: RefCell<Vec<(FileId, FdIdentity)>>,
     pub(crate) device_memory: DeviceMemory,
     pub(crate) range: FdRange,
+    /// A device has a descriptor outside the kept numbers.
+    pub(crate) outside: AtomicBool,
+    /// How many calls have closed kept numbers.
+    pub(crate) closes: AtomicU64,
     pub(crate) notes: RefCell<Vec<Note>>,
 }
 
@@ -150,7 +159,11 @@ impl Host {
         }
     }
 
-    /// Installs a descriptor in the caller, in the reserved range if a number is free there.
+    /// Installs a descriptor in the caller, at a kept number if there is one to be had.
+    ///
+    /// The kernel installs at a given number by replacing what is there, and the program may open
+    /// a file at a number that was free a moment ago. It gets the lowest free one: a kept number
+    /// only after [`ROOM`] others are taken. Where so many are not free, the kernel chooses for us.
     pub(crate) fn install(
         &self,
         call: &Call<'_>,
@@ -165,16 +178,37 @@ impl Host {
                 done => return done,
             }
         }
-        self.listener.add_fd(id, fd, None, cloexec, send)
+        let number = self.listener.add_fd(id, fd, None, cloexec, send)?;
+        self.note_number(number);
+        Ok(number)
+    }
+
+    /// Notes a number of a device's descriptor: from the first outside those kept on, any can be.
+    pub(crate) fn note_number(&self, number: i32) {
+        if !self.range.has(number) {
+            self.outside.store(true, Ordering::Relaxed);
+        }
     }
 
     fn free_number(&self, call: &Call<'_>) -> Option<u32> {
         let thread = call.thread().ok()?;
+        let closes = self.closes.load(Ordering::Relaxed);
+        if thread.has_none_free(closes) {
+            return None;
+        }
         let FdRange { start, end } = self.range;
+        let taken = procs::open_descriptors(thread.tid)?;
+        if taken.saturating_add(ROOM.min(start / 2)) > start {
+            return None;
+        }
         let first = thread.next_fd.get().clamp(start, end);
         let at = (first..end)
             .chain(start..first)
-            .find(|&fd| self.procs.is_free(&thread, fd))?;
+            .find(|&fd| self.procs.is_free(&thread, fd));
+        let Some(at) = at else {
+            thread.note_none_free(closes);
+            return None;
+        };
         thread
             .next_fd
             .set(if at + 1 < end { at + 1 } else { start });

@@ -30,6 +30,8 @@ const ADDFD_FLAG_SEND: u32 = 2;
 pub(crate) const ERESTARTNOINTR: i32 = 513;
 /// Makes the kernel run the call again unless a handler without SA_RESTART ran.
 pub(crate) const ERESTARTSYS: i32 = 512;
+/// Makes the kernel make `restart_syscall` instead, only if no handler ran.
+pub(crate) const ERESTART_RESTARTBLOCK: i32 = 516;
 /// Makes the kernel run the call again only if no handler ran.
 pub(crate) const ERESTARTNOHAND: i32 = 514;
 

@@ -85,8 +85,7 @@ impl Server<'_> {
             return Err(Errno(libc::EEXIST));
         }
         // A file closed a moment ago, or held by a process that has just ended, is free now.
-        self.take_events();
-        self.collect();
+        self.settle_ends(node);
         let call = Call::new(&self.host, n);
         let spec = self.files.nodes.get(node).ok_or(Errno(libc::ENODEV))?;
         let memfd = files::empty_node(spec)?;

@@ -1,22 +1,33 @@
 //! Calls that wait.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use crate::arch::nr;
 use crate::host::{Call, Host};
-use crate::listener::{ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS, Notif, Reply};
+use crate::listener::{
+    ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS, Notif, Reply,
+};
 use crate::poll::Polling;
 use crate::rewrite::{self, Arg};
-use crate::serve::Server;
-use crate::signal::{Signals, Verdict as Interrupt};
+use crate::serve::{Server, Verdict};
+use crate::signal::{Pace, Signals, Verdict as Interrupt};
 use crate::transfer::Transfer;
-use vb3_host::{CallId, FdIdentity, FileId};
+use vb3_host::{CallId, Errno, FdIdentity, FileId};
 
-/// How often waiting threads are looked at for signals.
+/// How often a waiting thread is looked at for signals.
 const LOOK: Duration = Duration::from_millis(4);
+/// How often where signals come.
+const LOOK_OFTEN: Duration = Duration::from_micros(500);
+/// For how long after one.
+const RECENTLY: Duration = Duration::from_millis(200);
+/// How often a thread that handles none, and can only be stopped or end with a core dump.
+const LOOK_SELDOM: Duration = Duration::from_millis(50);
+/// What one look may take of the time: about twenty times what it costs.
+const A_LOOK: Duration = Duration::from_micros(100);
 /// Calls that wait at one time, at most; there is at most one for each thread.
-const MOST: usize = 4096;
+const MOST: usize = 1 << 16;
 
 /// What waits.
 #[derive(Debug)]
@@ -42,6 +53,8 @@ pub(crate) struct Waiting {
     pub(crate) kind: Kind,
     pub(crate) deadline: Option<Instant>,
     pub(crate) signals: Signals,
+    /// When it is looked at for signals next.
+    look: Option<Instant>,
     /// The file stays open while the call runs, whoever closes the descriptor.
     _hold: Option<OwnedFd>,
 }
@@ -53,16 +66,16 @@ impl Waiting {
             kind,
             deadline: None,
             signals: Signals::new(n.tid),
+            look: None,
             _hold: hold,
         }
     }
 
-    fn concerns(&self, file: FileId) -> bool {
+    /// The files that it waits for.
+    fn files(&self) -> Vec<FileId> {
         match &self.kind {
-            Kind::Ioctl { file: own, .. } => *own == file,
-            Kind::BufferIoctl { .. } => false,
-            Kind::Transfer(transfer) => transfer.file == file,
-            Kind::Poll(polling) => polling.concerns(file),
+            Kind::Poll(polling) => polling.files(),
+            _ => self.file().into_iter().collect(),
         }
     }
 
@@ -81,10 +94,19 @@ impl Waiting {
 pub(crate) struct Pending {
     slots: HashMap<u32, Waiting>,
     by_tid: HashMap<u32, u32>,
+    by_file: HashMap<FileId, BTreeSet<u32>>,
+    /// Calls on buffers.
+    on_buffers: BTreeSet<u32>,
+    deadlines: BTreeSet<(Instant, u32)>,
+    /// When each is looked at for signals next.
+    looks: BTreeSet<(Instant, u32)>,
     next: u32,
     /// Files that may have changed since the waiting calls were tried.
     changed: Vec<FileId>,
-    next_look: Option<Instant>,
+    /// Threads that a signal has interrupted, and when.
+    interrupted: HashMap<u32, Instant>,
+    /// Polls that a stop has interrupted, which go on until the same time.
+    suspended: HashMap<u32, (i64, Option<Instant>)>,
 }
 
 impl Pending {
@@ -96,8 +118,16 @@ impl Pending {
         self.next = self.next.wrapping_add(1);
         let slot = self.next;
         self.by_tid.insert(waiting.notif.tid, slot);
+        for file in waiting.files() {
+            self.by_file.entry(file).or_default().insert(slot);
+        }
+        if matches!(waiting.kind, Kind::BufferIoctl { .. }) {
+            self.on_buffers.insert(slot);
+        }
+        self.deadlines.extend(waiting.deadline.map(|at| (at, slot)));
+        let tid = waiting.notif.tid;
         self.slots.insert(slot, waiting);
-        self.next_look.get_or_insert_with(|| Instant::now() + LOOK);
+        self.plan_look(slot, tid, LOOK);
         Ok(slot)
     }
 
@@ -111,40 +141,80 @@ impl Pending {
         if self.by_tid.get(&waiting.notif.tid) == Some(&slot) {
             self.by_tid.remove(&waiting.notif.tid);
         }
-        if self.slots.is_empty() {
-            self.next_look = None;
+        for file in waiting.files() {
+            if let Some(slots) = self.by_file.get_mut(&file) {
+                slots.remove(&slot);
+                if slots.is_empty() {
+                    self.by_file.remove(&file);
+                }
+            }
+        }
+        self.on_buffers.remove(&slot);
+        if let Some(at) = waiting.deadline {
+            self.deadlines.remove(&(at, slot));
+        }
+        if let Some(at) = waiting.look {
+            self.looks.remove(&(at, slot));
         }
         Some(waiting)
     }
 
+    /// Plans the next look at a call: after `pause`, sooner where signals come, later where so
+    /// many wait that looking at all of them would take more than a small part of the time.
+    fn plan_look(&mut self, slot: u32, tid: u32, pause: Duration) {
+        let now = Instant::now();
+        let recent = self
+            .interrupted
+            .get(&tid)
+            .is_some_and(|at| now - *at < RECENTLY);
+        let pause = if recent { LOOK_OFTEN } else { pause };
+        let count = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let at = now + pause.max(A_LOOK.saturating_mul(count));
+        if let Some(waiting) = self.slots.get_mut(&slot)
+            && let Some(before) = waiting.look.replace(at)
+        {
+            self.looks.remove(&(before, slot));
+        }
+        self.looks.insert((at, slot));
+    }
+
+    fn note_interrupted(&mut self, tid: u32) {
+        let now = Instant::now();
+        if self.interrupted.len() >= MOST {
+            self.interrupted.retain(|_, at| now - *at < RECENTLY);
+        }
+        self.interrupted.insert(tid, now);
+    }
+
     /// Notes that a file may have changed.
     pub(crate) fn mark(&mut self, file: FileId) {
-        if !self.slots.is_empty() && !self.changed.contains(&file) {
+        if self.by_file.contains_key(&file) && !self.changed.contains(&file) {
             self.changed.push(file);
         }
     }
 
     /// The time until a deadline passes or signals are to be looked for.
     pub(crate) fn next_look(&self, now: Instant) -> Option<Duration> {
-        let next = self
-            .slots
-            .values()
-            .filter_map(|waiting| waiting.deadline)
-            .min();
-        let next = next.into_iter().chain(self.next_look).min()?;
+        let first = [self.deadlines.first(), self.looks.first()];
+        let next = first.into_iter().flatten().map(|(at, _)| *at).min()?;
         Some(next.saturating_duration_since(now))
     }
 
-    fn slots_of(&self, wanted: impl Fn(&Waiting) -> bool) -> Vec<u32> {
-        let mut slots: Vec<u32> = self
-            .slots
-            .iter()
-            .filter(|(_, w)| wanted(w))
-            .map(|(&slot, _)| slot)
-            .collect();
-        // Oldest first, so that waiters are served in the order they came.
-        slots.sort_unstable();
-        slots
+    /// The calls on these files, oldest first, so that they are served in the order they came.
+    fn slots_on(&self, files: &[FileId]) -> Vec<u32> {
+        let on = files.iter().filter_map(|file| self.by_file.get(file));
+        let slots: BTreeSet<u32> = on.flatten().copied().collect();
+        slots.into_iter().collect()
+    }
+
+    /// Those in a list of times that have come.
+    fn due(list: &BTreeSet<(Instant, u32)>, now: Instant) -> Vec<u32> {
+        let due = list.iter().take_while(|(at, _)| *at <= now);
+        due.map(|(_, slot)| *slot).collect()
+    }
+
+    fn all(&self) -> Vec<u32> {
+        self.slots.keys().copied().collect()
     }
 }
 
@@ -157,9 +227,7 @@ impl Server<'_> {
                 return;
             }
             let changed = core::mem::take(&mut self.pending.changed);
-            let slots = self
-                .pending
-                .slots_of(|w| changed.iter().any(|&file| w.concerns(file)));
+            let slots = self.pending.slots_on(&changed);
             let before = self.pending.slots.len();
             slots.into_iter().for_each(|slot| self.retry(slot));
             if self.pending.slots.len() == before {
@@ -171,12 +239,8 @@ impl Server<'_> {
 
     /// Tries waiting calls on buffers once more.
     pub(crate) fn retry_buffers(&mut self) {
-        if !self.pending.slots.is_empty() {
-            let slots = self
-                .pending
-                .slots_of(|w| matches!(w.kind, Kind::BufferIoctl { .. }));
-            slots.into_iter().for_each(|slot| self.retry(slot));
-        }
+        let slots: Vec<u32> = self.pending.on_buffers.iter().copied().collect();
+        slots.into_iter().for_each(|slot| self.retry(slot));
     }
 
     /// Tries one waiting call once more, and answers it if it is done.
@@ -215,43 +279,53 @@ impl Server<'_> {
             return;
         }
         let now = Instant::now();
-        let late = self
-            .pending
-            .slots_of(|w| w.deadline.is_some_and(|deadline| deadline <= now));
-        late.into_iter().for_each(|slot| self.retry(slot));
-        if self.pending.next_look.is_none_or(|look| look > now) {
-            return;
+        for slot in Pending::due(&self.pending.deadlines, now) {
+            self.retry(slot);
         }
-        for slot in self.pending.slots_of(|_| true) {
+        for slot in Pending::due(&self.pending.looks, now) {
             self.look_for_signals(slot);
-        }
-        if !self.pending.slots.is_empty() {
-            self.pending.next_look = Some(now + LOOK);
         }
     }
 
     fn look_for_signals(&mut self, slot: u32) {
-        let Some(waiting) = self.pending.slots.get_mut(&slot) else {
+        let Some(waiting) = self.pending.slots.get(&slot) else {
             return;
         };
+        let tid = waiting.notif.tid;
         if !self.host.listener.is_valid(waiting.notif.id) {
             return self.give_up(slot);
         }
         if let Kind::Poll(polling) = &waiting.kind
             && polling.needs_look()
         {
-            return self.retry(slot);
+            self.retry(slot);
         }
-        if !self.wait_killable {
+        let Some(waiting) = self.pending.slots.get_mut(&slot) else {
             return;
-        }
+        };
+        let found = if self.wait_killable {
+            waiting.signals.look()
+        } else {
+            Interrupt::None
+        };
+        let needs_look = matches!(&waiting.kind, Kind::Poll(polling) if polling.needs_look());
         let polls = matches!(waiting.kind, Kind::Poll(_));
-        let code = match waiting.signals.look() {
+        let pause = match waiting.signals.pace() {
+            Pace::Soon => LOOK_OFTEN,
+            Pace::Seldom if !needs_look => LOOK_SELDOM,
+            Pace::Seldom | Pace::Often => LOOK,
+        };
+        self.pending.plan_look(slot, tid, pause);
+        let code = match found {
             Interrupt::None => return,
-            Interrupt::Certain if polls => ERESTARTNOHAND,
+            Interrupt::Certain if polls => self.restart_of_poll(slot),
             Interrupt::Certain => ERESTARTSYS,
             Interrupt::Ambiguous => libc::EINTR,
             Interrupt::Masked => return self.interrupt_masked(slot),
+        };
+        self.pending.note_interrupted(tid);
+        let Some(waiting) = self.pending.slots.get(&slot) else {
+            return;
         };
         let id = waiting.notif.id;
         if let Kind::Poll(polling) = &waiting.kind {
@@ -260,6 +334,36 @@ impl Server<'_> {
         }
         self.give_up(slot);
         self.host.listener.answer(id, Reply::Fail(code));
+    }
+
+    /// How the kernel is to go on with a poll if no handler runs. Its time is in a register for
+    /// poll alone, and cannot be written back: the kernel makes another call then, of which we
+    /// are notified.
+    ///
+    /// Source: Linux 7.2 fs/select.c `do_restart_poll`.
+    fn restart_of_poll(&mut self, slot: u32) -> i32 {
+        let Some(waiting) = self.pending.slots.get(&slot) else {
+            return ERESTARTNOHAND;
+        };
+        let n = &waiting.notif;
+        if n.nr != nr::POLL {
+            return ERESTARTNOHAND;
+        }
+        self.pending
+            .suspended
+            .insert(n.tid, (n.nr, waiting.deadline));
+        ERESTART_RESTARTBLOCK
+    }
+
+    /// restart_syscall: a poll that was stopped goes on, until the time it had.
+    pub(crate) fn restart(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let Some((nr, deadline)) = self.pending.suspended.remove(&n.tid) else {
+            return Ok(Verdict::native());
+        };
+        let mut again = *n;
+        again.nr = nr;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        self.poll_for(&again, Some(left))
     }
 
     /// Ends a ppoll or pselect6 for a signal that only its own mask lets in: the kernel runs the
@@ -313,18 +417,42 @@ impl Server<'_> {
         }
     }
 
+    /// The same with all that is kept of a thread: it has ended.
+    pub(crate) fn give_up_ended_thread(&mut self, tid: u32) {
+        self.give_up_thread(tid);
+        self.pending.interrupted.remove(&tid);
+        self.pending.suspended.remove(&tid);
+    }
+
     /// Gives up calls whose threads no longer wait.
     pub(crate) fn give_up_ended(&mut self) {
         let listener = &self.host.listener;
-        for slot in self.pending.slots_of(|w| !listener.is_valid(w.notif.id)) {
-            self.give_up(slot);
+        let mut slots = self.pending.all();
+        slots.retain(|slot| {
+            let waiting = self.pending.slots.get(slot);
+            waiting.is_some_and(|w| !listener.is_valid(w.notif.id))
+        });
+        slots.into_iter().for_each(|slot| self.give_up(slot));
+    }
+
+    /// Gives up calls on a file of threads that no longer wait, which keep it open.
+    pub(crate) fn give_up_ended_on(&mut self, file: FileId) {
+        for slot in self.pending.slots_on(&[file]) {
+            let waiting = self.pending.slots.get(&slot);
+            if waiting.is_some_and(|w| !self.host.listener.is_valid(w.notif.id)) {
+                self.give_up(slot);
+            }
         }
     }
 
     /// Gives up calls on a file that is no more.
     pub(crate) fn give_up_file(&mut self, file: FileId) {
-        for slot in self.pending.slots_of(|w| w.file() == Some(file)) {
-            let id = self.pending.slots.get(&slot).map(|w| w.notif.id);
+        for slot in self.pending.slots_on(&[file]) {
+            let waiting = self.pending.slots.get(&slot);
+            let Some(waiting) = waiting.filter(|w| w.file() == Some(file)) else {
+                continue;
+            };
+            let id = Some(waiting.notif.id);
             self.give_up(slot);
             if let Some(id) = id {
                 self.host.listener.answer(id, Reply::Fail(libc::EBADF));
@@ -334,7 +462,7 @@ impl Server<'_> {
 
     /// Gives up everything.
     pub(crate) fn give_up_all(&mut self) {
-        for slot in self.pending.slots_of(|_| true) {
+        for slot in self.pending.all() {
             self.give_up(slot);
         }
     }

@@ -1,6 +1,7 @@
 //! poll, ppoll, select, pselect6, with device files and others mixed.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::files::Target;
@@ -12,8 +13,10 @@ use crate::select::Sets;
 use crate::serve::{Server, Verdict};
 use vb3_host::{Caller, Errno, FileId};
 
-/// Descriptors in one poll, at most; a longer list is left to the kernel.
-const MOST: usize = 4096;
+/// Descriptors in one poll, at most; a longer list is refused as for want of memory.
+const MOST: usize = 1 << 16;
+/// Lists up to this length are looked at descriptor by descriptor, whatever their numbers are.
+const SHORT: usize = 64;
 /// Bits that poll reports unasked.
 const UNASKED: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
 
@@ -72,10 +75,16 @@ pub(crate) struct Polling {
 }
 
 impl Polling {
-    pub(crate) fn concerns(&self, file: FileId) -> bool {
-        self.entries
-            .iter()
-            .any(|e| matches!(&e.source, Source::Device(own, _) if *own == file))
+    /// The device files in it, each once.
+    pub(crate) fn files(&self) -> Vec<FileId> {
+        let files = self.entries.iter().filter_map(|entry| match &entry.source {
+            Source::Device(file, _) => Some(*file),
+            _ => None,
+        });
+        let mut files: Vec<FileId> = files.collect();
+        files.sort_unstable();
+        files.dedup();
+        files
     }
 
     pub(crate) fn borrowed(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
@@ -119,21 +128,44 @@ pub(crate) struct Wait {
 impl Server<'_> {
     /// poll, ppoll.
     pub(crate) fn poll(&mut self, n: &Notif) -> Result<Verdict, Errno> {
-        let count = usize::try_from(n.arg(1)).unwrap_or(usize::MAX);
-        if self.holds_nothing() || count > MOST {
+        self.poll_for(n, None)
+    }
+
+    /// The same for another time than the call's own; `Some(None)` is for ever.
+    pub(crate) fn poll_for(
+        &mut self,
+        n: &Notif,
+        left: Option<Option<Duration>>,
+    ) -> Result<Verdict, Errno> {
+        // CAST: a C unsigned int in the kernel.
+        let count = n.arg(1) as u32 as usize;
+        if self.holds_nothing() {
             return Ok(Verdict::native());
+        }
+        if count > MOST {
+            return Err(Errno(libc::ENOMEM));
         }
         let call = Call::new(&self.host, n);
         let mut bytes = vec![0u8; count * 8];
         if call.read(n.arg(0), &mut bytes).is_err() {
             return Ok(Verdict::native());
         }
+        let asked: Vec<(i32, i16)> = bytes
+            .chunks_exact(8)
+            .map(|b| {
+                let fd = i32::from_ne_bytes([b[0], b[1], b[2], b[3]]);
+                (fd, i16::from_ne_bytes([b[4], b[5]]))
+            })
+            .collect();
+        if count > SHORT && !asked.iter().any(|&(fd, _)| self.may_be_device(fd)) {
+            return Ok(Verdict::native());
+        }
         let mut entries = Vec::with_capacity(count);
-        for pollfd in bytes.chunks_exact(8) {
-            let fd = i32::from_ne_bytes([pollfd[0], pollfd[1], pollfd[2], pollfd[3]]);
-            let events = i16::from_ne_bytes([pollfd[4], pollfd[5]]);
+        for (fd, events) in asked {
             let source = if fd < 0 {
                 Source::Skip
+            } else if count > SHORT && !self.may_be_device(fd) {
+                self.other(&call, fd)
             } else {
                 self.source(&call, fd)
             };
@@ -160,7 +192,24 @@ impl Server<'_> {
                 mask: None,
             }
         };
+        let time = left.unwrap_or(wait.time);
+        let wait = Wait { time, ..wait };
         self.poll_entries(n, entries, Form::Poll(n.arg(0)), wait)
+    }
+
+    /// Whether a descriptor can be of a device: all that programs have asked us about outside the
+    /// kept numbers were not.
+    fn may_be_device(&self, fd: i32) -> bool {
+        self.host.outside.load(Ordering::Relaxed) || self.host.range.has(fd)
+    }
+
+    /// A descriptor that is known not to be ours.
+    fn other(&self, call: &Call<'_>, fd: i32) -> Source {
+        match call.borrow_fd(fd) {
+            Ok(fd) => Source::Other(fd),
+            Err(Errno(libc::EBADF)) => Source::Bad,
+            Err(_) => Source::Unknown,
+        }
     }
 
     /// What stands behind a descriptor in a poll.

@@ -4,12 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use crate::raw;
 use vb3_host::{Errno, FdIdentity};
 
 /// Threads remembered at most; others are looked up anew for every call.
 const REMEMBERED: usize = 8192;
+
+/// How long it is believed that no number is free: an exec, too, may close some.
+const FORGET: Duration = Duration::from_millis(200);
 
 /// A thread that has called.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub(crate) struct Thread {
     pub(crate) pidfd: OwnedFd,
     /// Descriptor numbers last found free in the reserved range (a hint).
     pub(crate) next_fd: Cell<u32>,
+    /// When no kept number was free, and how many closes there had been.
+    none_free: Cell<Option<(Instant, u64)>>,
 }
 
 /// What a descriptor of a program names.
@@ -89,6 +95,15 @@ impl Procs {
             threads.retain(|_, thread| thread.tgid != tid);
         }
         gone
+    }
+
+    /// A thread, and with a process's leader all of the process's that are known.
+    pub(crate) fn threads_of(&self, tid: u32) -> Vec<u32> {
+        let threads = self.threads.borrow();
+        let of = threads
+            .values()
+            .filter(|thread| thread.tid == tid || thread.tgid == tid);
+        of.map(|thread| thread.tid).collect()
     }
 
     /// The processes known, each once.
@@ -161,6 +176,17 @@ impl Procs {
     }
 }
 
+/// How many descriptors a thread has open.
+pub(crate) fn open_descriptors(tid: u32) -> Option<u32> {
+    let path = format!("/proc/{tid}/fd");
+    let stat = raw::fstatat(libc::AT_FDCWD, &raw::c_path(&path).ok()?, 0).ok()?;
+    if stat.st_size > 0 {
+        return u32::try_from(stat.st_size).ok();
+    }
+    // Before Linux 6.2 the directory has no size.
+    u32::try_from(std::fs::read_dir(path).ok()?.count()).ok()
+}
+
 /// A number from a descriptor's fdinfo file.
 pub(crate) fn fd_info(tid: u32, fd: i32, key: &str, radix: u32) -> Result<u64, Errno> {
     let path = raw::c_path(&format!("/proc/{tid}/fdinfo/{fd}"))?;
@@ -180,7 +206,7 @@ pub(crate) fn field(text: &[u8], key: &str, radix: u32) -> Option<u64> {
 
 impl Thread {
     fn new(tid: u32) -> Result<Self, Errno> {
-        let next_fd = Cell::new(0);
+        let (next_fd, none_free) = (Cell::new(0), Cell::new(None));
         // Only a process's first thread has a pidfd in every kernel.
         if let Ok(pidfd) = raw::pidfd_open(tid) {
             return Ok(Self {
@@ -188,6 +214,7 @@ impl Thread {
                 tgid: tid,
                 pidfd,
                 next_fd,
+                none_free,
             });
         }
         let path = raw::c_path(&format!("/proc/{tid}/status"))?;
@@ -201,7 +228,18 @@ impl Thread {
             tgid,
             pidfd,
             next_fd,
+            none_free,
         })
+    }
+
+    /// Whether no kept number was free a moment ago and none was closed since.
+    pub(crate) fn has_none_free(&self, closes: u64) -> bool {
+        let none_free = self.none_free.get();
+        none_free.is_some_and(|(at, then)| then == closes && at.elapsed() < FORGET)
+    }
+
+    pub(crate) fn note_none_free(&self, closes: u64) {
+        self.none_free.set(Some((Instant::now(), closes)));
     }
 
     /// Whether the pidfd's thread or process has ended.

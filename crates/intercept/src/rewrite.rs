@@ -13,8 +13,13 @@ use crate::raw;
 use crate::reap::Ended;
 use vb3_host::Errno;
 
-/// How long a thread may take from one stop to the next. All programs of a run wait meanwhile.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a thread may take from one stop to the next. Time for which this process is stopped
+/// itself does not count.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What counts of the time between two looks, at most.
+const STEP: Duration = Duration::from_millis(5);
+/// How long a call that is to find a signal may take to do so: another thread may have taken it.
+const FINDS_SIGNAL: Duration = Duration::from_millis(20);
 
 const PTRACE_SEIZE: libc::c_uint = 0x4206;
 const PTRACE_INTERRUPT: libc::c_uint = 0x4207;
@@ -40,19 +45,24 @@ pub(crate) enum Left {
 
 /// A thread that did not stop in time.
 #[derive(Debug)]
-pub(crate) struct Stray(libc::pid_t);
+pub(crate) struct Stray {
+    tid: libc::pid_t,
+    /// The signals it had blocked before they were held back.
+    mask: Option<u64>,
+}
 
 impl Stray {
     pub(crate) fn tid(&self) -> u32 {
-        self.0.cast_unsigned()
+        self.tid.cast_unsigned()
     }
 
     /// Lets it go if it has stopped by now, or has ended.
     pub(crate) fn free(self) -> Result<Option<Ended>, Self> {
         let mut stopped = Stopped {
-            tid: self.0,
+            tid: self.tid,
             done: false,
             ended: None,
+            mask: self.mask,
         };
         match stopped.look() {
             Look::Nothing => Err(self),
@@ -75,6 +85,8 @@ pub(crate) struct Stopped {
     tid: libc::pid_t,
     done: bool,
     ended: Option<Ended>,
+    /// The signals it had blocked before they were held back.
+    mask: Option<u64>,
 }
 
 /// What there is to see of a thread at one moment.
@@ -113,6 +125,7 @@ pub(crate) fn seize(tid: u32) -> Result<Stopped, Errno> {
         tid,
         done: false,
         ended: None,
+        mask: None,
     };
     ptrace(PTRACE_INTERRUPT, tid, 0, 0)?;
     Ok(stopped)
@@ -138,13 +151,19 @@ impl InStead<'_> {
 impl Stopped {
     /// Waits for the next stop.
     fn next_stop(&mut self) -> Option<Stop> {
-        let began = Instant::now();
+        self.next_stop_within(PATIENCE)
+    }
+
+    fn next_stop_within(&mut self, patience: Duration) -> Option<Stop> {
+        let mut waited = Duration::ZERO;
+        let mut last = Instant::now();
         let mut pause = Duration::from_micros(20);
         let mut tries = 0u32;
-        while began.elapsed() < PATIENCE {
+        loop {
             match self.look() {
                 Look::Stop(stop) => return Some(stop),
                 Look::Gone => return None,
+                Look::Nothing if waited >= patience => return None,
                 Look::Nothing => {}
             }
             // A stop is a matter of microseconds: stand by first, then sleep.
@@ -155,8 +174,10 @@ impl Stopped {
                 std::thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(2));
             }
+            let now = Instant::now();
+            waited += (now - last).min(STEP);
+            last = now;
         }
-        None
     }
 
     fn look(&mut self) -> Look {
@@ -234,7 +255,26 @@ impl Stopped {
         ptrace(PTRACE_SETSIGMASK, self.tid, 8, at).ok().map(drop)
     }
 
+    /// Holds all signals back.
+    fn hold_signals(&mut self) -> Option<()> {
+        let mask = self.mask()?;
+        self.set_mask(u64::MAX)?;
+        self.mask = Some(mask);
+        Some(())
+    }
+
+    /// Lets them come again; where the thread runs, when it is let go.
+    fn free_signals(&mut self) {
+        if let Some(mask) = self.mask
+            && self.ended.is_none()
+            && self.set_mask(mask).is_some()
+        {
+            self.mask = None;
+        }
+    }
+
     fn detach(&mut self, signal: i32) {
+        self.free_signals();
         if !self.done {
             let signal = usize::try_from(signal).unwrap_or(0);
             // A thread that runs cannot be let go.
@@ -247,7 +287,10 @@ impl Stopped {
         if self.done {
             Left::Free(self.ended)
         } else {
-            Left::Stray(Stray(self.tid))
+            Left::Stray(Stray {
+                tid: self.tid,
+                mask: self.mask,
+            })
         }
     }
 
@@ -272,8 +315,7 @@ impl Stopped {
             self.detach(signal);
             return None;
         }
-        let mask = self.mask()?;
-        self.set_mask(u64::MAX)?;
+        self.hold_signals()?;
         let before = self.regs()?;
         let mut regs = before;
         regs.set_arg(
@@ -284,9 +326,7 @@ impl Stopped {
         let mapped = self
             .set_regs(&regs)
             .and_then(|()| self.run_and_close(fd, &before));
-        if self.ended.is_none() {
-            self.set_mask(mask);
-        }
+        self.free_signals();
         mapped
     }
 
@@ -321,16 +361,13 @@ impl Stopped {
         if let Stop::Signal(signal) = self.next_stop()? {
             return Some(signal);
         }
-        let mask = self.mask()?;
-        self.set_mask(u64::MAX)?;
+        self.hold_signals()?;
         let done = self.regs().and_then(|before| {
             let args = [u64::from(fd.cast_unsigned()), 0, 0, 0, 0, 0];
             self.set_regs(&before.again().make_call(libc::SYS_fchdir, args))?;
             self.run_and_close(fd, &before)
         });
-        if self.ended.is_none() {
-            self.set_mask(mask);
-        }
+        self.free_signals();
         done.map(|_| 0)
     }
 
@@ -388,7 +425,13 @@ impl Stopped {
         regs.set_arg(i, value);
         self.set_regs(&regs)?;
         self.resume(libc::PTRACE_SYSCALL, 0)?;
-        let stop = self.next_stop()?;
+        let mut stop = self.next_stop_within(FINDS_SIGNAL);
+        if stop.is_none() && !self.done {
+            // Nobody is left to wake it: it is made again as it was.
+            ptrace(PTRACE_INTERRUPT, self.tid, 0, 0).ok()?;
+            stop = self.next_stop();
+        }
+        let stop = stop?;
         let mut now = self.regs()?;
         now.put_back(&before, i);
         self.set_regs(&now)?;

@@ -48,6 +48,7 @@ pub fn run(
     }
     let nodes = backend.nodes();
     let events = Events::new().map_err(system("epoll_create"))?;
+    let wakes = Events::new().map_err(system("epoll_create"))?;
     let files = Files::new(nodes).map_err(system("memfd_create"))?;
     let tree = Tree::make(&files.nodes, &backend.files(), &backend.links());
     let _subreaper = Subreaper::begin();
@@ -69,6 +70,8 @@ pub fn run(
         made: Vec::new().into(),
         device_memory: DeviceMemory::default(),
         range: child.range,
+        outside: false.into(),
+        closes: 0.into(),
         notes: Vec::new().into(),
     };
     for note in host.powers.notes() {
@@ -90,6 +93,7 @@ pub fn run(
         epolls: Epolls::default(),
         closings: Closings::default(),
         said_no_io_uring: false,
+        wakes,
         tree,
         listings,
         report: ExitReport::default(),

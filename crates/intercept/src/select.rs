@@ -9,8 +9,8 @@ use crate::poll::{self, Entry, Form, Source, Wait, concerns_us};
 use crate::serve::{Server, Verdict};
 use vb3_host::{Caller, Errno};
 
-/// Descriptors looked at, at most; more are left to the kernel.
-const MOST: usize = 4096;
+/// Descriptors looked at, at most.
+const MOST: usize = 1 << 16;
 
 const IN: i16 = libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLHUP | libc::POLLERR;
 const OUT: i16 = libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND | libc::POLLERR;
@@ -31,7 +31,9 @@ impl Server<'_> {
         let Ok(count) = usize::try_from(n.int(0)) else {
             return Err(Errno(libc::EINVAL));
         };
-        if self.holds_nothing() || count > MOST {
+        // The kernel, too, looks at no more than there can be.
+        let count = count.min(MOST);
+        if self.holds_nothing() {
             return Ok(Verdict::native());
         }
         let call = Call::new(&self.host, n);

@@ -8,7 +8,7 @@ use crate::epoll::{Cause, Epolls};
 use crate::error::Error;
 use crate::files::{Files, Target};
 use crate::held::Given;
-use crate::host::{Event, Host};
+use crate::host::{Event, Events, Host};
 use crate::listener::{Notif, Reply};
 use crate::listing::Listings;
 use crate::lock::lock;
@@ -56,6 +56,8 @@ pub(crate) struct Server<'a> {
     pub(crate) epolls: Epolls,
     pub(crate) closings: Closings,
     pub(crate) said_no_io_uring: bool,
+    /// The backend's wake descriptors.
+    pub(crate) wakes: Events,
     pub(crate) tree: Option<Tree>,
     pub(crate) listings: Listings,
     pub(crate) report: ExitReport,
@@ -119,6 +121,7 @@ impl Server<'_> {
                 })
         };
         add(self.main.1.as_fd(), Event::Main)?;
+        add(self.wakes.as_fd(), Event::Wake)?;
         let held = self.host.held.borrow();
         if let Some(fd) = held.event_fd() {
             add(fd, Event::Held)?;
@@ -232,11 +235,24 @@ impl Server<'_> {
         }
     }
 
+    /// Sees whatever has ended by now that may hold a file of this node.
+    pub(crate) fn settle_ends(&mut self, node: usize) {
+        self.take_events();
+        // Calls of killed threads keep files open, and their end may not be told yet.
+        for file in self.files.on_node(node) {
+            self.give_up_ended_on(file);
+        }
+        self.collect();
+    }
+
     fn thread_ended(&mut self, tid: u32) {
+        let threads = self.host.procs.threads_of(tid);
         let Some(thread) = self.host.procs.forget(tid) else {
             return;
         };
-        self.give_up_ended();
+        threads
+            .into_iter()
+            .for_each(|tid| self.give_up_ended_thread(tid));
         // A process that was orphaned is ours to reap; another's is not, and the kernel knows.
         if thread.tid == thread.tgid && tid != self.main.0 {
             reap::try_reap(&thread.pidfd);
@@ -342,7 +358,8 @@ impl Server<'_> {
         self.retry_buffers();
     }
 
-    /// Keeps the backend's wake descriptors in the supervisor's epoll set.
+    /// Keeps the backend's wake descriptors in an epoll set of their own: one that was closed has
+    /// left it, and its number may be another file's by now.
     pub(crate) fn sync_wake_fds(&mut self) {
         let fds = self.backend.wake_fds();
         if fds.is_empty() && self.wake_fds.is_empty() {
@@ -350,13 +367,12 @@ impl Server<'_> {
         }
         for &old in &self.wake_fds {
             if !fds.iter().any(|fd| fd.as_raw_fd() == old) {
-                self.host.events.remove(old);
+                self.wakes.remove(old);
             }
         }
         for fd in &fds {
             // Already there: EEXIST.
-            self.host
-                .events
+            self.wakes
                 .add(*fd, libc::EPOLLIN.cast_unsigned(), Event::Wake)
                 .ok();
         }

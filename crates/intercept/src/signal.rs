@@ -27,6 +27,17 @@ pub(crate) enum Verdict {
     Masked,
 }
 
+/// How soon a thread is worth another look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// A signal is pending that another thread may take.
+    Soon,
+    /// It handles signals.
+    Often,
+    /// It handles none: it can be stopped, or end with a core dump.
+    Seldom,
+}
+
 /// The signals of one waiting thread.
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -35,6 +46,7 @@ pub(crate) struct Signals {
     /// Blocked signals during this call, where it brings its own (ppoll, pselect6).
     pub(crate) mask: Option<u64>,
     seen: u8,
+    handles: bool,
 }
 
 impl Signals {
@@ -44,6 +56,16 @@ impl Signals {
             status: None,
             mask: None,
             seen: 0,
+            handles: true,
+        }
+    }
+
+    /// How soon the thread is to be looked at again.
+    pub(crate) fn pace(&self) -> Pace {
+        match (self.seen, self.handles) {
+            (0, true) => Pace::Often,
+            (0, false) => Pace::Seldom,
+            _ => Pace::Soon,
         }
     }
 
@@ -53,6 +75,7 @@ impl Signals {
         };
         let mut look = Look::parse(&text);
         look.leader = field(&text, "Tgid:", 10) == Some(self.tid.into());
+        self.handles = look.handled & !self.mask.unwrap_or(look.blocked) != 0;
         if let Some(mask) = self.mask {
             if (look.own | look.shared) & look.blocked & !mask & !look.ignored != 0 {
                 return Verdict::Masked;
@@ -83,6 +106,7 @@ struct Look {
     shared: u64,
     blocked: u64,
     ignored: u64,
+    handled: u64,
     threads: u64,
     leader: bool,
 }
@@ -95,6 +119,7 @@ impl Look {
             shared: hex("ShdPnd:"),
             blocked: hex("SigBlk:"),
             ignored: hex("SigIgn:"),
+            handled: hex("SigCgt:"),
             threads: field(text, "Threads:", 10).unwrap_or(1),
             leader: false,
         }
@@ -272,6 +297,7 @@ mod tests {
             shared,
             blocked,
             ignored: 8,
+            handled: 0,
             threads,
             leader: false,
         }
@@ -302,7 +328,8 @@ mod tests {
     #[test]
     fn a_status_file_is_understood() {
         let text = b"Threads:\t3\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\n\
-                     SigBlk:\t0000000000000004\nSigIgn:\t0000000000000008\n";
+                     SigBlk:\t0000000000000004\nSigIgn:\t0000000000000008\n\
+                     SigCgt:\t0000000000000010\n";
         assert_eq!(
             Look::parse(text),
             Look {
@@ -310,6 +337,7 @@ mod tests {
                 shared: 2,
                 blocked: 4,
                 ignored: 8,
+                handled: 16,
                 threads: 3,
                 leader: false
             }

@@ -15,6 +15,7 @@ mod shell;
 mod signals;
 mod toy;
 mod transfer;
+mod waiting;
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;

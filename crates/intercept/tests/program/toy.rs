@@ -41,6 +41,8 @@ pub(crate) const ABANDONED: u64 = request(200);
 pub(crate) const PROBE: u64 = request(201);
 /// Makes a file that has no path; its descriptor.
 pub(crate) const MAKE: u64 = request(202);
+/// Makes a descriptor that wakes the supervisor when it is readable, or closes it.
+pub(crate) const WAKE_FD: u64 = request(203);
 /// On a buffer: doubles a number.
 pub(crate) const BUFFER_DOUBLE: u64 = 3 << 30 | 4 << 16 | (b'b' as u64) << 8 | 1;
 
@@ -71,6 +73,7 @@ pub(crate) struct Toy {
     given: HashMap<Tag, u64>,
     next: u64,
     changed: Vec<FileId>,
+    wake: Option<OwnedFd>,
     pub(crate) count: u32,
     pub(crate) opened: u32,
     pub(crate) released: u32,
@@ -109,6 +112,7 @@ impl Toy {
             given: HashMap::new(),
             next: 0,
             changed: Vec::new(),
+            wake: None,
             count: 0,
             opened: 0,
             released: 0,
@@ -152,6 +156,12 @@ impl Toy {
         Ok(match request {
             COUNT => self.count,
             STATE | ARM => n,
+            WAKE_FD => {
+                // SAFETY: takes integers; a new descriptor is ours.
+                self.wake = (n > 0)
+                    .then(|| unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC)) });
+                n
+            }
             OPENS => u32::try_from(self.files.len()).expect("few"),
             GIVEN => u32::try_from(self.given.len()).expect("few"),
             ABANDONED => self.abandoned,
@@ -412,7 +422,7 @@ impl Backend for Toy {
     }
 
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
-        Vec::new()
+        self.wake.iter().map(AsFd::as_fd).collect()
     }
 
     fn is_own_child(&self, pid: u32) -> bool {

@@ -1,0 +1,322 @@
+//! Waits as a kernel makes them: their time, their number, what ends them.
+
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::toy::{ARM, EXPORT, WAIT, WAKE_FD};
+use crate::{alone, call, device, errno, inside};
+
+fn entry(file: &impl AsRawFd) -> libc::pollfd {
+    libc::pollfd {
+        fd: file.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    }
+}
+
+fn poll(fds: &mut [libc::pollfd], millis: i32) -> i32 {
+    let count = fds.len() as libc::nfds_t;
+    // SAFETY: the array and its length are live.
+    unsafe { libc::poll(fds.as_mut_ptr(), count, millis) }
+}
+
+static HANDLED: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count(_: i32) {
+    HANDLED.fetch_add(1, Ordering::Relaxed);
+}
+
+inside! {
+    /// The kernel's poll goes on after a stop, and ends when it would have without.
+    fn a_stop_does_not_lengthen_a_poll() {
+        alone(|| {
+            let file = device();
+            // SAFETY: the child only sends signals and ends.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: our own parent.
+                unsafe {
+                    let parent = libc::getppid();
+                    libc::usleep(300_000);
+                    libc::kill(parent, libc::SIGSTOP);
+                    libc::usleep(300_000);
+                    libc::kill(parent, libc::SIGCONT);
+                    libc::_exit(0);
+                }
+            }
+            let began = Instant::now();
+            assert_eq!(poll(&mut [entry(&file)], 1000), 0);
+            let took = began.elapsed();
+            assert!(took >= Duration::from_millis(1000), "{took:?}");
+            assert!(took < Duration::from_millis(1280), "{took:?}: the time began anew");
+            // SAFETY: our own child.
+            unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+        });
+    }
+
+    /// The number of descriptors in a poll is bounded by the limit of descriptors alone.
+    fn a_poll_of_thousands_waits_for_the_device() {
+        let limit = libc::rlimit { rlim_cur: 8192, rlim_max: 8192 };
+        // SAFETY: the structure is live.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+        let (file, (reader, mut writer)) = (device(), std::io::pipe().expect("pipe"));
+        let mut fds = vec![entry(&reader); 5000];
+        fds[4321] = entry(&file);
+        assert_eq!((poll(&mut fds, 30), fds[4321].revents), (0, 0));
+        call(&file, ARM, 20).expect("armed");
+        assert_eq!((poll(&mut fds, 10_000), fds[4321].revents), (1, libc::POLLIN));
+        writer.write_all(b"x").expect("room");
+        assert_eq!(poll(&mut fds, 10_000), 5000);
+    }
+
+    /// A descriptor of the backend's that is gone must not take another with it.
+    fn a_wake_up_is_not_lost_with_another_file() {
+        let (file, other) = (device(), device());
+        for _ in 0..20 {
+            let (reader, mut writer) = std::io::pipe().expect("pipe");
+            call(&file, WAKE_FD, 1).expect("made");
+            call(&other, ARM, 1).expect("armed");
+            assert_eq!(poll(&mut [entry(&other)], 10_000), 1);
+            call(&file, WAKE_FD, 0).expect("closed");
+            // The next tick comes while the poll waits.
+            call(&other, ARM, 5).expect("armed");
+            let writes = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(20));
+                writer.write_all(b"x").expect("room");
+                writer
+            });
+            let mut fds = [entry(&reader), entry(&file)];
+            assert_eq!((poll(&mut fds, 5000), fds[0].revents), (1, libc::POLLIN));
+            writes.join().expect("written");
+        }
+    }
+
+    /// A kernel delivers each of them at once; here most, and none is lost that the thread waits
+    /// through.
+    fn signals_at_one_kilohertz_end_waits_in_time() {
+        alone(|| {
+            let file = device();
+            // SAFETY: a handler that only counts; live structures.
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                action.sa_sigaction = count as *const () as usize;
+                libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut());
+                let every = libc::timeval { tv_sec: 0, tv_usec: 1000 };
+                let timer = libc::itimerval { it_interval: every, it_value: every };
+                libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut());
+            }
+            let began = Instant::now();
+            let mut ended = 0;
+            while began.elapsed() < Duration::from_millis(600) {
+                assert_eq!(call(&file, WAIT, 60_000), Err(libc::EINTR));
+                ended += 1;
+            }
+            assert!(ended > 300, "{ended} of 600 signals ended a wait");
+        });
+    }
+
+    /// A process-wide signal that ppoll lets in and another thread takes: the wait goes on.
+    fn a_signal_that_another_thread_takes_does_not_park_a_poll() {
+        alone(|| {
+            let file = std::sync::Arc::new(device());
+            // SAFETY: a handler that only counts; live structures.
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                action.sa_sigaction = count as *const () as usize;
+                libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut());
+                let mut set: libc::sigset_t = std::mem::zeroed();
+                libc::sigaddset(&raw mut set, libc::SIGUSR1);
+                libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            }
+            let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+            // Takes signals as they come.
+            let taker = std::thread::spawn({
+                let done = std::sync::Arc::clone(&done);
+                move || {
+                    while !done.load(Ordering::SeqCst) {
+                        // SAFETY: live structures.
+                        unsafe {
+                            let mut set: libc::sigset_t = std::mem::zeroed();
+                            libc::sigaddset(&raw mut set, libc::SIGUSR1);
+                            let time = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+                            libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const time);
+                        }
+                    }
+                }
+            });
+            let sender = std::thread::spawn({
+                let done = std::sync::Arc::clone(&done);
+                move || {
+                    while !done.load(Ordering::SeqCst) {
+                        // SAFETY: to ourselves; every thread blocks it.
+                        unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) };
+                        std::thread::sleep(Duration::from_micros(700));
+                    }
+                }
+            });
+            let began = Instant::now();
+            for _ in 0..15 {
+                call(&*file, ARM, 30).expect("armed");
+                loop {
+                    let mut fd = entry(&*file);
+                    let limit = libc::timespec { tv_sec: 20, tv_nsec: 0 };
+                    // SAFETY: zero is the empty set; live structures.
+                    let n = unsafe {
+                        let none: libc::sigset_t = std::mem::zeroed();
+                        libc::ppoll(&raw mut fd, 1, &raw const limit, &raw const none)
+                    };
+                    if n == 1 {
+                        break;
+                    }
+                    assert_eq!((n, errno()), (-1, libc::EINTR));
+                }
+                call(&*file, crate::toy::STATE, 0).expect("set");
+            }
+            let took = began.elapsed();
+            done.store(true, Ordering::SeqCst);
+            taker.join().expect("taker");
+            sender.join().expect("sender");
+            assert!(took < Duration::from_secs(10), "parked for {took:?}");
+        });
+    }
+
+    /// As where a container refuses it: programs fall back on calls that reach the devices.
+    fn io_uring_is_refused() {
+        let mut params = [0u8; 120];
+        // SAFETY: the structure is live.
+        let ret = unsafe { libc::syscall(libc::SYS_io_uring_setup, 8, params.as_mut_ptr()) };
+        assert_eq!((ret, errno()), (-1, libc::ENOSYS));
+    }
+}
+
+/// The supervisor's processor time for one run of a program in `scale`, with so many of what it
+/// makes.
+fn cost(name: &str, count: u32) -> Duration {
+    let used = || {
+        // SAFETY: zero is a value of the structure, and the kernel fills it.
+        let usage = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+            usage
+        };
+        let time = |t: libc::timeval| {
+            Duration::from_secs(t.tv_sec.unsigned_abs())
+                + Duration::from_micros(t.tv_usec.unsigned_abs())
+        };
+        time(usage.ru_utime) + time(usage.ru_stime)
+    };
+    let _one = crate::one_run();
+    let program = crate::itself(name).env("VB3_COUNT", count.to_string());
+    let before = used();
+    let (report, toy, _) = crate::run_alone(&program);
+    let took = used().saturating_sub(before);
+    assert_eq!(report.status, 0, "{name} {count}");
+    toy.assert_nothing_held();
+    took
+}
+
+/// Ten times as many cost no more than ten times as much and a bit, or `most` times.
+fn assert_straight(name: &str, count: u32, most: u32) {
+    let (few, many) = (cost(name, count / 10), cost(name, count));
+    eprintln!("{name}: {} in {few:?}, {count} in {many:?}", count / 10);
+    let most = few * most + Duration::from_millis(100);
+    assert!(many < most, "{name}: {few:?} for a tenth, {many:?}");
+}
+
+#[test]
+fn threads_that_wait_cost_a_straight_line() {
+    assert_straight("waiting::scale::threads", 1000, 16);
+}
+
+#[test]
+fn exported_buffers_cost_a_straight_line() {
+    // All of one buffer: the kernel goes through the locks of a file one by one.
+    assert_straight("waiting::scale::exports", 3000, 50);
+}
+
+#[test]
+fn epoll_sets_cost_a_straight_line() {
+    assert_straight("waiting::scale::sets", 2000, 16);
+}
+
+#[test]
+fn polled_descriptors_cost_a_straight_line() {
+    assert_straight("waiting::scale::descriptors", 5000, 16);
+}
+
+/// Programs for [`cost`]: what they make is held until they end.
+mod scale {
+    use super::*;
+
+    fn size() -> Option<usize> {
+        // Some more than it has by default: they are opened one after the other.
+        let limit = libc::rlimit {
+            rlim_cur: 8192,
+            rlim_max: 8192,
+        };
+        let count = std::env::var("VB3_COUNT").ok()?.parse().ok()?;
+        // SAFETY: the structure is live.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+        crate::is_inside().then_some(count)
+    }
+
+    #[test]
+    #[ignore = "a program for another test"]
+    fn threads() {
+        let Some(count) = size() else { return };
+        let file = device();
+        std::thread::scope(|scope| {
+            for _ in 0..count {
+                let work = || assert_eq!(poll(&mut [entry(&file)], 1500), 0);
+                let thread = std::thread::Builder::new().stack_size(64 << 10);
+                thread.spawn_scoped(scope, work).expect("thread");
+            }
+        });
+    }
+
+    #[test]
+    #[ignore = "a program for another test"]
+    fn exports() {
+        let Some(count) = size() else { return };
+        let file = device();
+        for _ in 0..count {
+            call(&file, EXPORT, 1).expect("exported");
+        }
+    }
+
+    #[test]
+    #[ignore = "a program for another test"]
+    fn sets() {
+        let Some(count) = size() else { return };
+        let file = device();
+        let mut event = libc::epoll_event {
+            events: libc::EPOLLIN as u32,
+            u64: 7,
+        };
+        for _ in 0..count {
+            // SAFETY: the event is live.
+            unsafe {
+                let set = libc::epoll_create1(libc::EPOLL_CLOEXEC);
+                let add = libc::EPOLL_CTL_ADD;
+                assert_eq!(
+                    libc::epoll_ctl(set, add, file.as_raw_fd(), &raw mut event),
+                    0
+                );
+            }
+        }
+    }
+
+    #[test]
+    #[ignore = "a program for another test"]
+    fn descriptors() {
+        let Some(count) = size() else { return };
+        let (file, (reader, _writer)) = (device(), std::io::pipe().expect("pipe"));
+        let mut fds = vec![entry(&reader); count];
+        fds[count / 2] = entry(&file);
+        for _ in 0..20 {
+            assert_eq!(poll(&mut fds, 1), 0);
+        }
+    }
+}
