@@ -236,13 +236,8 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
         };
         bench
             .queue
-            .reqbufs(
-                &mut bench.memory,
-                &mut bench.device,
-                Model::Mmap,
-                buffers,
-                Coherency::Coherent,
-            )
+            .session(&mut bench.memory, &mut bench.device)
+            .reqbufs(Model::Mmap, buffers, Coherency::Coherent)
             .expect("memory enough");
         bench
     }
@@ -257,7 +252,8 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
             );
         }
         self.queue
-            .qbuf(&mut self.memory, &mut self.device, request)
+            .session(&mut self.memory, &mut self.device)
+            .qbuf(request)
             .map(drop)
     }
 
@@ -275,7 +271,8 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
         };
         assert!(request.push_plane(plane).is_ok(), "too many planes");
         self.queue
-            .qbuf(&mut self.memory, &mut self.device, request)
+            .session(&mut self.memory, &mut self.device)
+            .qbuf(request)
             .map(drop)
     }
 
@@ -293,13 +290,15 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
 
     pub(crate) fn start(&mut self) {
         self.queue
-            .streamon(&mut self.memory, &mut self.device)
+            .session(&mut self.memory, &mut self.device)
+            .streamon()
             .expect("streaming starts");
     }
 
     pub(crate) fn stop(&mut self) {
         self.queue
-            .streamoff(&mut self.memory, &mut self.device)
+            .session(&mut self.memory, &mut self.device)
+            .streamoff()
             .expect("streaming ends");
     }
 
@@ -313,7 +312,8 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
         } in progress.finished
         {
             self.queue
-                .complete(&mut self.memory, token, completion)
+                .session(&mut self.memory, &mut self.device)
+                .complete(token, completion)
                 .expect("a token that counts");
         }
         self.events.append(&mut progress.events);
@@ -325,7 +325,9 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
 
     /// Takes a buffer that is done.
     pub(crate) fn take(&mut self) -> Result<BufferInfo, Error> {
-        self.queue.dqbuf(&mut self.memory, &mut self.device, 8)
+        self.queue
+            .session(&mut self.memory, &mut self.device)
+            .dqbuf(8)
     }
 
     /// The memory of a plane of a buffer. Buffers are made one after the other.

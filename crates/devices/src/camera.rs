@@ -235,6 +235,7 @@ impl<C> Camera<C> {
             let completion = Completion {
                 outcome,
                 payloads: Some(payloads),
+                data_offsets: None,
                 timestamp_ns: Some(time_ns),
                 sequence,
                 field: FIELD_NONE,
@@ -261,6 +262,7 @@ impl<C> Camera<C> {
         let completion = Completion {
             outcome: DoneState::Done,
             payloads: Some([0; MAX_PLANES]),
+            data_offsets: None,
             timestamp_ns: Some(time_ns),
             sequence: stream.sequence,
             field: FIELD_NONE,

@@ -184,6 +184,7 @@ impl<C> Display<C> {
         let completion = Completion {
             outcome,
             payloads: None,
+            data_offsets: None,
             timestamp_ns: Some(time_ns),
             sequence,
             field: FIELD_NONE,

@@ -2,13 +2,13 @@
 
 use crate::buffer::{Buffer, Plane};
 use crate::driver::MAX_PLANES;
-use crate::{Driver, Error, Invalid, Memory, PlaneLocation, PlaneSource, QueueBuffer};
+use crate::session::DynDriver;
+use crate::{Error, Invalid, Memory, PlaneLocation, PlaneSource, QueueBuffer};
 use vb3_plane::{Direction, MemOps, PlaneError};
 
 /// For whom a buffer's memory is acquired.
 #[derive(Clone, Copy)]
-pub(crate) struct Target<Dev> {
-    pub(crate) device: Dev,
+pub(crate) struct Target {
     pub(crate) direction: Direction,
     pub(crate) index: u32,
 }
@@ -17,17 +17,14 @@ impl<M: MemOps> Buffer<M> {
     /// Makes sure that the planes have the memory the request names, of the given lengths.
     /// Memory that is still the same is kept. `buf_init` and `buf_cleanup` stay balanced; after
     /// a failure the buffer has either its old memory or none.
-    pub(crate) fn acquire<D>(
+    pub(crate) fn acquire(
         &mut self,
         mem: &mut M,
-        driver: &mut D,
-        target: Target<M::Device>,
+        driver: &mut DynDriver<'_, M>,
+        target: Target,
         request: &mut QueueBuffer<M>,
         lengths: &[u64; MAX_PLANES],
-    ) -> Result<(), Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
+    ) -> Result<(), Error> {
         let stale = self.stale_planes(mem, request, lengths);
         if !stale.contains(&true) {
             return Ok(());
@@ -78,7 +75,7 @@ impl<M: MemOps> Buffer<M> {
     fn take_planes(
         &mut self,
         mem: &mut M,
-        target: Target<M::Device>,
+        target: Target,
         request: &mut QueueBuffer<M>,
         lengths: &[u64; MAX_PLANES],
     ) -> Result<(), Error> {
@@ -98,20 +95,14 @@ impl<M: MemOps> Buffer<M> {
     }
 
     /// Tells the driver that the memory goes, if it was told that it came.
-    fn cleanup<D>(&mut self, driver: &mut D, index: u32)
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
+    fn cleanup(&mut self, driver: &mut DynDriver<'_, M>, index: u32) {
         if core::mem::take(&mut self.initialised) {
             driver.buf_cleanup(index);
         }
     }
 
     /// Gives all memory back, with the driver's knowledge.
-    pub(crate) fn lose_memory<D>(&mut self, mem: &mut M, driver: &mut D, index: u32)
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
+    pub(crate) fn lose_memory(&mut self, mem: &mut M, driver: &mut DynDriver<'_, M>, index: u32) {
         self.cleanup(driver, index);
         self.put_planes(mem);
     }
@@ -141,14 +132,12 @@ impl<M: MemOps> Plane<M> {
     fn take(
         &mut self,
         mem: &mut M,
-        target: Target<M::Device>,
+        target: Target,
         number: usize,
         source: &mut PlaneSource<M>,
         length: u64,
     ) -> Result<(), Error> {
-        let Target {
-            device, direction, ..
-        } = target;
+        let (device, direction) = (self.device, target.direction);
         match source {
             PlaneSource::Mmap => return Err(PlaneError::Invalid(None).into()),
             PlaneSource::UserPtr { user, addr } => {

@@ -47,6 +47,13 @@ pub(crate) struct Ownership {
     epoch: AtomicU64,
     first_dropped: AtomicU32,
     slots: Vec<Slot>,
+    /// Grows with everything that a caller who waits may have waited for.
+    events: AtomicU64,
+    /// Completions pushed in another context and not popped yet.
+    pending: AtomicU64,
+    /// The number of the [`Wait`](crate::Wait) there is; 0 for none.
+    waiter: AtomicU64,
+    last_waiter: AtomicU64,
 }
 
 impl Ownership {
@@ -65,6 +72,10 @@ impl Ownership {
             epoch: AtomicU64::new(1),
             first_dropped: AtomicU32::new(NO_SLOT),
             slots,
+            events: AtomicU64::new(0),
+            pending: AtomicU64::new(0),
+            waiter: AtomicU64::new(0),
+            last_waiter: AtomicU64::new(0),
         }))
     }
 
@@ -79,6 +90,53 @@ impl Ownership {
     /// Makes every token stale.
     pub(crate) fn raise_epoch(&self) {
         self.epoch.fetch_add(1, SeqCst);
+    }
+
+    pub(crate) fn events(&self) -> u64 {
+        self.events.load(SeqCst)
+    }
+
+    /// Something happened that a caller may wait for. Lock-free; may run in any context.
+    pub(crate) fn note_event(&self) {
+        self.events.fetch_add(1, SeqCst);
+    }
+
+    pub(crate) fn has_pending(&self) -> bool {
+        self.pending.load(SeqCst) != 0
+    }
+
+    /// A completion was pushed, and waits to be collected.
+    pub(crate) fn add_pending(&self) {
+        self.pending.fetch_add(1, SeqCst);
+        self.note_event();
+    }
+
+    /// A completion was popped.
+    pub(crate) fn sub_pending(&self) {
+        self.pending.fetch_sub(1, SeqCst);
+    }
+
+    /// The number of the caller that waits; 0 for none.
+    pub(crate) fn waiter(&self) -> u64 {
+        self.waiter.load(SeqCst)
+    }
+
+    /// Lets a caller wait: its number, or `None` while another does.
+    pub(crate) fn begin_wait(&self) -> Option<u64> {
+        let number = self.last_waiter.fetch_add(1, SeqCst).wrapping_add(1);
+        let free = self.waiter.compare_exchange(0, number, SeqCst, SeqCst);
+        free.is_ok().then_some(number)
+    }
+
+    /// The caller with this number no longer waits.
+    pub(crate) fn end_wait(&self, number: u64) {
+        let _ended_before = self.waiter.compare_exchange(number, 0, SeqCst, SeqCst);
+    }
+
+    /// Nobody waits any more: the queue goes.
+    pub(crate) fn end_waits(&self) {
+        self.waiter.store(0, SeqCst);
+        self.note_event();
     }
 
     /// The token with `generation` now counts for `index`; an older one is stale.
@@ -132,7 +190,11 @@ impl Ownership {
             .live
             .compare_exchange(generation, generation | DROPPED, SeqCst, SeqCst)
             .is_ok();
-        if !was_live || slot.listed.swap(true, SeqCst) {
+        if !was_live {
+            return;
+        }
+        if slot.listed.swap(true, SeqCst) {
+            self.note_event();
             return;
         }
         let push = self.first_dropped.fetch_update(SeqCst, SeqCst, |first| {
@@ -140,32 +202,39 @@ impl Ownership {
             Some(index)
         });
         debug_assert!(push.is_ok(), "the update never declines");
+        self.note_event();
     }
 }
 
 /// A buffer that the device owns.
 ///
-/// The queue gives it to [`Driver::buf_queue`](crate::Driver::buf_queue); the driver hands it
-/// back, through its host, to [`Queue::complete`](crate::Queue::complete), which consumes it.
-/// Dropping it returns the buffer with an error, at the queue's next call. STREAMOFF, REQBUFS
-/// and release make it stale: it can neither complete nor reach memory then.
+/// The queue gives it to [`Driver::buf_queue`](crate::Driver::buf_queue). It ends in
+/// [`Session::complete`](crate::Session::complete), or in
+/// [`Completions::push`](crate::Completions::push) where the device finishes in another context
+/// than the queue's; both consume it. Dropping it returns the buffer with an error, at the
+/// queue's next call. STREAMOFF, REQBUFS and release make it stale: it can neither complete nor
+/// reach memory then.
+///
+/// # Context
+/// `Send` and `Sync` where the cookie is. All methods, and dropping it, may run in any context,
+/// interrupt handlers included: they are lock-free.
 ///
 /// It is not `Clone`, so a buffer cannot be completed twice:
 ///
 /// ```compile_fail,E0382
-/// use vb3_queue::{Active, Completion, MemOps, Queue};
-/// fn twice<M: MemOps>(q: &mut Queue<M>, mem: &mut M, a: Active<M::Cookie>, c: Completion) {
-///     let _ = q.complete(mem, a, c);
-///     let _ = q.complete(mem, a, c);
+/// use vb3_queue::{Active, Completion, MemOps, Session};
+/// fn twice<M: MemOps>(s: &mut Session<'_, M>, a: Active<M::Cookie>, c: Completion) {
+///     let _ = s.complete(a, c);
+///     let _ = s.complete(a, c);
 /// }
 /// ```
 ///
 /// nor used after completion:
 ///
 /// ```compile_fail,E0382
-/// use vb3_queue::{Active, Completion, MemOps, Queue};
-/// fn after<M: MemOps>(q: &mut Queue<M>, mem: &mut M, a: Active<M::Cookie>, c: Completion) {
-///     let _ = q.complete(mem, a, c);
+/// use vb3_queue::{Active, Completion, MemOps, Session};
+/// fn after<M: MemOps>(s: &mut Session<'_, M>, a: Active<M::Cookie>, c: Completion) {
+///     let _ = s.complete(a, c);
 ///     let _ = a.plane(0);
 /// }
 /// ```
@@ -191,10 +260,10 @@ impl Ownership {
 /// while one use compiles:
 ///
 /// ```
-/// use vb3_queue::{Active, Completion, MemOps, Queue};
-/// fn once<M: MemOps>(q: &mut Queue<M>, mem: &mut M, a: Active<M::Cookie>, c: Completion) {
+/// use vb3_queue::{Active, Completion, MemOps, Session};
+/// fn once<M: MemOps>(s: &mut Session<'_, M>, a: Active<M::Cookie>, c: Completion) {
 ///     let _ = a.plane(0);
-///     let _ = q.complete(mem, a, c);
+///     let _ = s.complete(a, c);
 /// }
 /// ```
 #[must_use = "dropping the token returns the buffer with an error"]
@@ -322,6 +391,11 @@ impl<C> Active<C> {
     #[must_use]
     pub fn request(&self) -> Option<RequestId> {
         self.request
+    }
+
+    /// What the token shares with its queue.
+    pub(crate) fn ownership(&self) -> &Ownership {
+        &self.ownership
     }
 
     /// Whether the token belongs to the queue with `ownership` and still counts. Consumes the

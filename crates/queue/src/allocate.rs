@@ -1,8 +1,8 @@
 //! Making and removing buffers: REQBUFS, CREATE_BUFS, REMOVE_BUFS.
 
 use crate::driver::PlaneSizes;
-use crate::make::Made;
-use crate::{BufferState, Busy, Driver, Error, Invalid, Memory, Queue};
+use crate::make::NewBuffers;
+use crate::{BufferState, Busy, Error, Invalid, Memory, Queue, Session};
 use core::ops::Range;
 use vb3_plane::{Coherency, MemOps};
 
@@ -26,68 +26,58 @@ pub struct Created {
     pub coherency: Coherency,
 }
 
-impl<M: MemOps> Queue<M> {
+impl<M: MemOps> Session<'_, M> {
     /// Replaces all buffers by `count` new ones; 0 only frees (REQBUFS). The number made lies
     /// between what the driver needs at least and the queue's limit. Memory that programs have
     /// mapped or exported lives on without the queue.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::ModelNotOffered`], [`Invalid::NoPlanes`].
-    /// * EBUSY: file I/O is active, the queue streams, somebody waits in DQBUF.
+    /// * EBUSY: file I/O is active, the queue streams, a caller waits in DQBUF.
     /// * What the driver's `queue_setup` says.
     /// * [`Error::NoMemory`] (ENOMEM): none or too few could be made. There are no buffers then.
-    pub fn reqbufs<D>(
+    pub fn reqbufs(
         &mut self,
-        mem: &mut M,
-        driver: &mut D,
         memory: Memory,
         count: u32,
         coherency: Coherency,
-    ) -> Result<Allocated, Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        self.reap(mem);
-        self.check_model(mem, memory)?;
-        self.check_no_fileio()?;
-        self.core_reqbufs(mem, driver, memory, count, coherency)
+    ) -> Result<Allocated, Error> {
+        self.reap();
+        self.queue.check_model(self.mem, memory)?;
+        self.queue.check_no_fileio()?;
+        self.core_reqbufs(memory, count, coherency)
     }
 
-    pub(crate) fn core_reqbufs<D>(
+    pub(crate) fn core_reqbufs(
         &mut self,
-        mem: &mut M,
-        driver: &mut D,
         memory: Memory,
         count: u32,
         coherency: Coherency,
-    ) -> Result<Allocated, Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        if self.streaming {
+    ) -> Result<Allocated, Error> {
+        if self.queue.streaming {
             return Err(Busy::Streaming.into());
         }
-        if self.waiting_in_dqbuf && count > 0 {
+        if self.queue.is_waiting() && count > 0 {
             return Err(Busy::Waiting.into());
         }
-        let coherency = self.granted(memory, coherency);
-        self.free_all(mem, driver);
+        let coherency = self.queue.granted(memory, coherency);
+        self.free_all();
         if count == 0 {
             return Ok(Allocated {
                 count: 0,
                 coherency,
             });
         }
-        self.memory = Some(memory);
-        self.coherency = coherency;
-        let made = self.request(mem, driver, count);
+        self.queue.memory = Some(memory);
+        self.queue.coherency = coherency;
+        let made = self.request(count);
         match made {
             Ok(count) => {
-                self.waiting_for_buffers = !self.config.is_output();
+                self.queue.waiting_for_buffers = !self.queue.config.is_output();
                 Ok(Allocated { count, coherency })
             }
             Err(e) => {
-                self.free_all(mem, driver);
+                self.free_all();
                 Err(e)
             }
         }
@@ -95,22 +85,23 @@ impl<M: MemOps> Queue<M> {
 
     /// Makes `count` buffers in an empty queue, or more or fewer as the driver needs and the
     /// memory allows.
-    fn request<D>(&mut self, mem: &mut M, driver: &mut D, count: u32) -> Result<u32, Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        let least = self.config.min_reqbufs_allocation;
-        let max = self.config.max_num_buffers;
-        let sizes = driver.queue_setup(None)?;
+    fn request(&mut self, count: u32) -> Result<u32, Error> {
+        let least = self.queue.config.min_reqbufs_allocation;
+        let max = self.queue.config.max_num_buffers;
+        let sizes = self.driver.queue_setup(None)?;
         if sizes.as_slice().is_empty() {
             return Err(Invalid::NoPlanes.into());
         }
-        let wanted = driver.buffer_count(count.max(least).min(max))?.min(max);
-        let made = self.make_buffers(mem, driver, wanted, &sizes);
+        self.queue.check_alloc_devs(&sizes)?;
+        let wanted = self
+            .driver
+            .buffer_count(count.max(least).min(max))?
+            .min(max);
+        let made = self.make_buffers(wanted, &sizes);
         if made.count == 0 || made.count < least {
             return Err(made.shortfall(wanted.max(least)));
         }
-        if made.count < wanted && driver.buffer_count(made.count)? > made.count {
+        if made.count < wanted && self.driver.buffer_count(made.count)? > made.count {
             return Err(made.shortfall(wanted));
         }
         Ok(made.count)
@@ -125,52 +116,47 @@ impl<M: MemOps> Queue<M> {
     /// # Errors
     /// * EINVAL: [`Invalid::ModelNotOffered`], [`Invalid::PlaneSizes`],
     ///   [`Invalid::ModelMismatch`], [`Invalid::CoherencyMismatch`].
-    /// * EBUSY: file I/O is active, somebody waits in DQBUF and there are no buffers,
+    /// * EBUSY: file I/O is active, a caller waits in DQBUF and there are no buffers,
     ///   [`Busy::ModelFixed`]. Not with a count of zero.
     /// * [`Error::QueueFull`] (ENOBUFS).
     /// * What the driver's `queue_setup` says (EINVAL for sizes below the format's).
     /// * [`Error::NoMemory`] (ENOMEM): none, or fewer than the driver needs.
-    pub fn create_bufs<D>(
+    pub fn create_bufs(
         &mut self,
-        mem: &mut M,
-        driver: &mut D,
         memory: Memory,
         count: u32,
         coherency: Coherency,
         sizes: &[u64],
-    ) -> Result<Created, Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        self.reap(mem);
-        self.check_model(mem, memory)?;
-        let coherency = self.granted(memory, coherency);
+    ) -> Result<Created, Error> {
+        self.reap();
+        self.queue.check_model(self.mem, memory)?;
+        let coherency = self.queue.granted(memory, coherency);
         if count == 0 {
             return Ok(Created {
-                first_index: self.num_buffers,
+                first_index: self.queue.num_buffers,
                 count: 0,
                 coherency,
             });
         }
         let sizes = PlaneSizes::new(sizes).ok_or(Invalid::PlaneSizes)?;
-        self.check_no_fileio()?;
-        let max = self.config.max_num_buffers;
-        if self.num_buffers >= max {
+        self.queue.check_no_fileio()?;
+        let max = self.queue.config.max_num_buffers;
+        if self.queue.num_buffers >= max {
             return Err(Error::QueueFull { max });
         }
-        if !self.has_buffers() && self.waiting_in_dqbuf {
+        if !self.queue.has_buffers() && self.queue.is_waiting() {
             return Err(Busy::Waiting.into());
         }
-        self.check_same_model(memory, coherency)?;
-        let first_ones = !self.has_buffers();
-        self.memory = Some(memory);
-        self.coherency = coherency;
-        let wanted = count.min(max.saturating_sub(self.num_buffers));
-        let made = self.create(mem, driver, wanted, &sizes);
+        self.queue.check_same_model(memory, coherency)?;
+        let first_ones = !self.queue.has_buffers();
+        self.queue.memory = Some(memory);
+        self.queue.coherency = coherency;
+        let wanted = count.min(max.saturating_sub(self.queue.num_buffers));
+        let made = self.create(wanted, &sizes);
         if made.is_ok() && first_ones {
-            self.waiting_for_buffers = !self.config.is_output();
+            self.queue.waiting_for_buffers = !self.queue.config.is_output();
         }
-        self.settle_model();
+        self.queue.reset_unused_model();
         made.map(|made| Created {
             first_index: made.first,
             count: made.count,
@@ -178,34 +164,31 @@ impl<M: MemOps> Queue<M> {
         })
     }
 
-    fn create<D>(
-        &mut self,
-        mem: &mut M,
-        driver: &mut D,
-        wanted: u32,
-        sizes: &PlaneSizes,
-    ) -> Result<Made, Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        let sizes = driver.queue_setup(Some(sizes))?;
+    fn create(&mut self, wanted: u32, sizes: &PlaneSizes) -> Result<NewBuffers, Error> {
+        let sizes = self.driver.queue_setup(Some(sizes))?;
         if sizes.as_slice().is_empty() {
             return Err(Invalid::NoPlanes.into());
         }
-        let room = self.config.max_num_buffers.saturating_sub(self.num_buffers);
-        let wanted = driver.buffer_count(wanted)?.min(room);
-        let made = self.make_buffers(mem, driver, wanted, &sizes);
+        self.queue.check_alloc_devs(&sizes)?;
+        let room = self
+            .queue
+            .config
+            .max_num_buffers
+            .saturating_sub(self.queue.num_buffers);
+        let wanted = self.driver.buffer_count(wanted)?.min(room);
+        let made = self.make_buffers(wanted, &sizes);
         if made.count == 0 {
             return Err(made.shortfall(wanted));
         }
         if made.count < wanted {
             // Whatever the driver says here, memory is what is missing.
-            let enough = driver
+            let enough = self
+                .driver
                 .buffer_count(made.count)
                 .is_ok_and(|n| n <= made.count);
             // Fewer because of a hole are as good as any.
             if !enough {
-                self.free_range(mem, driver, made.range());
+                self.free_range(made.range());
                 return Err(made.shortfall(wanted));
             }
         }
@@ -218,91 +201,86 @@ impl<M: MemOps> Queue<M> {
     /// # Errors
     /// * EINVAL: [`Invalid::Range`].
     /// * EBUSY: file I/O is active, [`Busy::BufferOwned`].
-    pub fn remove_bufs<D>(
-        &mut self,
-        mem: &mut M,
-        driver: &mut D,
-        first: u32,
-        count: u32,
-    ) -> Result<(), Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        self.reap(mem);
+    pub fn remove_bufs(&mut self, first: u32, count: u32) -> Result<(), Error> {
+        self.reap();
         if count == 0 {
             return Ok(());
         }
-        self.check_no_fileio()?;
+        self.queue.check_no_fileio()?;
         let bad = Error::from(Invalid::Range {
             first,
             count,
-            buffers: self.num_buffers,
+            buffers: self.queue.num_buffers,
         });
         let end = first.checked_add(count).ok_or(bad)?;
-        if count > self.num_buffers || end > self.config.max_num_buffers {
+        if count > self.queue.num_buffers || end > self.queue.config.max_num_buffers {
             return Err(bad);
         }
         for index in first..end {
-            let buffer = self.buffer(index).map_err(|_| bad)?;
+            let buffer = self.queue.buffer(index).map_err(|_| bad)?;
             if buffer.state != BufferState::Dequeued {
                 return Err(Busy::BufferOwned { index }.into());
             }
         }
-        self.free_range(mem, driver, first..end);
-        self.settle_model();
+        self.free_range(first..end);
+        self.queue.reset_unused_model();
         Ok(())
     }
 
     /// Ends all use of the queue, as when the file that owns it is closed: stops streaming and
     /// file I/O and frees all buffers. The queue can be used again.
-    pub fn release<D>(&mut self, mem: &mut M, driver: &mut D)
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        self.fileio = None;
-        self.waiting_in_dqbuf = false;
-        self.free_all(mem, driver);
+    pub fn release(&mut self) {
+        self.queue.fileio = None;
+        self.queue.ownership.end_waits();
+        self.free_all();
     }
 
     /// Cancels and frees everything.
-    pub(crate) fn free_all<D>(&mut self, mem: &mut M, driver: &mut D)
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        self.cancel(mem, driver);
-        self.free_range(mem, driver, 0..self.config.max_num_buffers);
-        self.settle_model();
+    pub(crate) fn free_all(&mut self) {
+        self.cancel();
+        self.free_range(0..self.queue.config.max_num_buffers);
+        self.queue.reset_unused_model();
     }
 
     /// Frees the buffers there are in `range`. They are with the program.
-    fn free_range<D>(&mut self, mem: &mut M, driver: &mut D, range: Range<u32>)
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
+    fn free_range(&mut self, range: Range<u32>) {
         for index in range {
             let Ok(place) = usize::try_from(index) else {
                 break;
             };
-            let Some(place) = self.buffers.get_mut(place) else {
+            let Some(place) = self.queue.buffers.get_mut(place) else {
                 break;
             };
             if let Some(mut buffer) = place.take() {
-                self.num_buffers = self.num_buffers.saturating_sub(1);
-                buffer.unprepare(mem, driver, index);
-                buffer.lose_memory(mem, driver, index);
+                self.queue.num_buffers = self.queue.num_buffers.saturating_sub(1);
+                buffer.unprepare(self.mem, self.driver, index);
+                buffer.lose_memory(self.mem, self.driver, index);
             }
         }
-        if self.num_buffers == 0 {
-            self.buffers.clear();
+        if self.queue.num_buffers == 0 {
+            self.queue.buffers.clear();
         }
     }
+}
 
+impl<M: MemOps> Queue<M> {
     /// Forgets the memory model where nothing depends on it any more.
-    pub(crate) fn settle_model(&mut self) {
+    pub(crate) fn reset_unused_model(&mut self) {
         if !self.has_buffers() && !self.streaming {
             self.memory = None;
             self.coherency = Coherency::Coherent;
         }
+    }
+
+    /// Whether the queue has all devices that the driver names.
+    fn check_alloc_devs(&self, sizes: &PlaneSizes) -> Result<(), Error> {
+        for (plane, number) in (0..).zip(0..sizes.as_slice().len()) {
+            let wanted = sizes.alloc_dev(number);
+            if self.config.alloc_dev(wanted).is_none() {
+                return Err(Invalid::AllocDev { plane, wanted }.into());
+            }
+        }
+        Ok(())
     }
 
     fn check_model(&self, mem: &M, memory: Memory) -> Result<(), Error> {

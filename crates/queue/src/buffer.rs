@@ -1,7 +1,7 @@
 //! Buffers: what the queue keeps of one, and how it shows it.
 
-use crate::bound::Bond;
 use crate::driver::MAX_PLANES;
+use crate::request_buffer::RequestEntry;
 use crate::{Memory, PlaneView, RequestId};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -67,7 +67,7 @@ pub struct PlaneRequest<M: MemOps> {
     pub payload_bytes: u64,
     /// USERPTR, DMABUF: bytes of the plane; 0 for all of a dma-buf.
     pub length_bytes: u64,
-    /// OUTPUT: where the data begins.
+    /// OUTPUT: first byte of the data.
     pub data_offset: u64,
     /// Where the memory is.
     pub source: PlaneSource<M>,
@@ -107,7 +107,7 @@ pub struct QueueBuffer<M: MemOps> {
     /// OUTPUT: what the program says of the frame, passed through without being looked at.
     pub frame_flags: u32,
     /// The program named a media request: for
-    /// [`qbuf_in_request`](crate::Queue::qbuf_in_request), and refused elsewhere.
+    /// [`qbuf_in_request`](crate::Session::qbuf_in_request), and refused elsewhere.
     pub with_request: bool,
 }
 
@@ -183,9 +183,9 @@ pub enum PlaneLocation {
 pub struct PlaneInfo {
     /// Bytes it can hold.
     pub length_bytes: u64,
-    /// Bytes used.
+    /// Bytes used, those before `data_offset` included.
     pub payload_bytes: u64,
-    /// Where the data begins.
+    /// First byte of the data: the program's on OUTPUT, the device's on CAPTURE.
     pub data_offset: u64,
     /// Where it is.
     pub location: PlaneLocation,
@@ -247,6 +247,8 @@ impl BufferInfo {
 pub(crate) struct Plane<M: MemOps> {
     pub(crate) memory: Option<M::Plane>,
     pub(crate) dmabuf: Option<M::DmaBuf>,
+    /// Whose constraints hold for the memory.
+    pub(crate) device: M::Device,
     /// Where the driver finds it, while the buffer is prepared.
     pub(crate) cookie: Option<M::Cookie>,
     pub(crate) location: PlaneLocation,
@@ -278,7 +280,7 @@ pub(crate) struct Buffer<M: MemOps> {
     pub(crate) frame_flags: u32,
     pub(crate) last: bool,
     /// In a request: one, while the buffer is InRequest; none otherwise.
-    pub(crate) bond: VecDeque<Bond<M>>,
+    pub(crate) in_request: VecDeque<RequestEntry<M>>,
     /// The request it was queued by, until the device is done with it.
     pub(crate) request: Option<RequestId>,
     pub(crate) request_fd: Option<i32>,
@@ -300,18 +302,18 @@ impl<M: MemOps> Buffer<M> {
             timecode: None,
             frame_flags: 0,
             last: false,
-            bond: VecDeque::new(),
+            in_request: VecDeque::new(),
             request: None,
             request_fd: None,
         }
     }
 
     /// Leaves the request the buffer is in, or was queued by: which it was.
-    pub(crate) fn dissolve(&mut self, mem: &mut M) -> Option<RequestId> {
+    pub(crate) fn leave_request(&mut self, mem: &mut M) -> Option<RequestId> {
         let mut left = self.request.take();
-        for mut bond in self.bond.drain(..) {
-            bond.wanted.release(mem);
-            left = Some(bond.request);
+        for mut entry in self.in_request.drain(..) {
+            entry.wanted.release(mem);
+            left = Some(entry.request);
         }
         left
     }
@@ -380,10 +382,16 @@ impl<M: MemOps> Buffer<M> {
 }
 
 impl<M: MemOps> Plane<M> {
-    pub(crate) fn new(setup_bytes: u64, location: PlaneLocation, memory: Option<M::Plane>) -> Self {
+    pub(crate) fn new(
+        device: M::Device,
+        setup_bytes: u64,
+        location: PlaneLocation,
+        memory: Option<M::Plane>,
+    ) -> Self {
         Self {
             memory,
             dmabuf: None,
+            device,
             cookie: None,
             location,
             length_bytes: setup_bytes,
@@ -391,6 +399,12 @@ impl<M: MemOps> Plane<M> {
             payload_bytes: 0,
             data_offset: 0,
         }
+    }
+
+    /// Sets what of the plane is used: no more than there is, and no offset beyond what is used.
+    pub(crate) fn set_payload(&mut self, payload_bytes: u64, data_offset: u64) {
+        self.payload_bytes = payload_bytes.min(self.length_bytes);
+        self.data_offset = data_offset.min(self.payload_bytes);
     }
 
     /// Gives the memory back. The plane is as it was before it ever had any.

@@ -1,6 +1,6 @@
 //! What a queue is: fixed when it is made.
 
-use crate::ConfigError;
+use crate::{ConfigError, MAX_PLANES};
 use bitflags::bitflags;
 use vb3_plane::Direction;
 
@@ -82,6 +82,9 @@ pub(crate) const MIN_MAX_BUFFERS: u32 = 32;
 pub struct Config<Dev> {
     /// The device whose memory constraints hold for the planes.
     pub device: Dev,
+    /// Other devices that planes may be for, for example the two memory ports of a codec. A
+    /// driver names them in [`PlaneSizes::with_alloc_dev`](crate::PlaneSizes::with_alloc_dev).
+    pub alloc_devs: [Option<Dev>; MAX_PLANES],
     /// Which way the data goes.
     pub queue_type: QueueType,
     /// The device also reads what it has captured, or writes to what it is given.
@@ -123,6 +126,7 @@ impl<Dev> Config<Dev> {
     pub const fn new(device: Dev, queue_type: QueueType) -> Self {
         Self {
             device,
+            alloc_devs: [const { None }; MAX_PLANES],
             queue_type,
             bidirectional: false,
             io_modes: IoModes::MMAP.union(IoModes::DMABUF),
@@ -200,5 +204,17 @@ impl<Dev> Config<Dev> {
             (false, QueueType::Capture) => Direction::FromDevice,
             (false, QueueType::Output) => Direction::ToDevice,
         }
+    }
+}
+
+impl<Dev: Copy> Config<Dev> {
+    /// The device that a plane is for: 0 names the queue's own, other numbers those of
+    /// `alloc_devs` from 1 on; `None` for one that is not there.
+    pub(crate) fn alloc_dev(&self, number: u32) -> Option<Dev> {
+        let Some(other) = number.checked_sub(1) else {
+            return Some(self.device);
+        };
+        let other = usize::try_from(other).ok()?;
+        self.alloc_devs.get(other).copied().flatten()
     }
 }

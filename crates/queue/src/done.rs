@@ -1,12 +1,11 @@
 //! Buffers that come back from the device.
 
 use crate::active::TokenFacts;
-use crate::bound::tell;
 use crate::driver::MAX_PLANES;
-use crate::{Active, BufferState, Completion, DoneState, Error, Queue, Stale, Unbound};
+use crate::{Active, BufferState, Completion, DoneState, Error, Finished, Queue, Session, Stale};
 use vb3_plane::MemOps;
 
-impl<M: MemOps> Queue<M> {
+impl<M: MemOps> Session<'_, M> {
     /// Takes a buffer back from the device (`vb2_buffer_done`): hands its planes to the CPU and
     /// puts it at the end of those to be dequeued. Consumes the token, also when it is stale.
     ///
@@ -20,14 +19,13 @@ impl<M: MemOps> Queue<M> {
     /// counts as dropped). Here nothing happens but that it is counted.
     pub fn complete(
         &mut self,
-        mem: &mut M,
         token: Active<M::Cookie>,
         completion: Completion,
     ) -> Result<(), Stale> {
-        self.reap(mem);
-        let taken = token.surrender(&self.ownership);
+        self.reap();
+        let taken = token.surrender(&self.queue.ownership);
         let taken = taken.and_then(|(index, generation)| {
-            let buffer = self.buffer_mut(index).map_err(|_| Stale)?;
+            let buffer = self.queue.buffer_mut(index).map_err(|_| Stale)?;
             if buffer.state != BufferState::Active || buffer.generation != generation {
                 return Err(Stale);
             }
@@ -35,61 +33,79 @@ impl<M: MemOps> Queue<M> {
         });
         match taken {
             Ok(index) => {
-                self.buffer_done(mem, index, &completion);
+                self.buffer_done(index, &completion);
                 Ok(())
             }
             Err(stale) => {
-                self.statistics.stale_tokens = self.statistics.stale_tokens.saturating_add(1);
+                self.queue.statistics.stale_tokens =
+                    self.queue.statistics.stale_tokens.saturating_add(1);
                 Err(stale)
             }
         }
     }
 
-    /// Notices tokens that were dropped: their buffers come back with an error. Every call that
-    /// takes a memory does this first; a host may do it whenever it likes.
-    pub fn reap(&mut self, mem: &mut M) {
-        let Some(first) = self.ownership.take_dropped() else {
+    /// Completes what another context has finished: takes one after another from `next`, which
+    /// pops the host's [`Completions`](crate::Completions) and holds the lock around them only
+    /// while it does. Gives how many there were, stale ones included.
+    ///
+    /// # Context
+    /// Does not sleep, unless the memory's `finish` does.
+    pub fn collect(&mut self, mut next: impl FnMut() -> Option<Finished<M::Cookie>>) -> u32 {
+        let mut collected = 0_u32;
+        while let Some(Finished { token, completion }) = next() {
+            // A stale token is counted; its buffer was given back before.
+            let _ = self.complete(token, completion);
+            collected = collected.saturating_add(1);
+        }
+        collected
+    }
+
+    /// Takes back the buffers whose tokens were dropped, with an error. All other calls of a
+    /// session do this first.
+    pub fn reap(&mut self) {
+        let Some(first) = self.queue.ownership.take_dropped() else {
             return;
         };
         let mut next = Some(first);
         // Each index is in the list at most once.
-        for _ in 0..self.config.max_num_buffers {
+        for _ in 0..self.queue.config.max_num_buffers {
             let Some(index) = next else { break };
-            next = self.ownership.unlist(index);
-            let Ok(buffer) = self.buffer(index) else {
+            next = self.queue.ownership.unlist(index);
+            let Ok(buffer) = self.queue.buffer(index) else {
                 continue;
             };
             if buffer.state != BufferState::Active
-                || !self.ownership.was_dropped(index, buffer.generation)
+                || !self.queue.ownership.was_dropped(index, buffer.generation)
             {
                 continue;
             }
             let completion = Completion {
-                outcome: DoneState::Error,
-                payloads: (!self.config.is_output()).then_some([0; MAX_PLANES]),
-                timestamp_ns: None,
-                sequence: buffer.sequence,
+                payloads: (!self.queue.config.is_output()).then_some([0; MAX_PLANES]),
                 field: buffer.field,
-                last: false,
-                timecode: None,
-                frame_flags: None,
+                ..Completion::new(DoneState::Error, buffer.sequence)
             };
-            self.ownership.revoke(index);
-            self.statistics.dropped_tokens = self.statistics.dropped_tokens.saturating_add(1);
-            self.buffer_done(mem, index, &completion);
+            self.queue.ownership.revoke(index);
+            self.queue.statistics.dropped_tokens =
+                self.queue.statistics.dropped_tokens.saturating_add(1);
+            self.buffer_done(index, &completion);
         }
     }
 
     /// Active → Done or Error. The token is gone already.
-    fn buffer_done(&mut self, mem: &mut M, index: u32, completion: &Completion) {
-        let Ok(buffer) = self.buffer_mut(index) else {
+    fn buffer_done(&mut self, index: u32, completion: &Completion) {
+        let is_output = self.queue.config.is_output();
+        let Ok(buffer) = self.queue.buffer_mut(index) else {
             return;
         };
-        buffer.finish(mem);
-        if let Some(payloads) = &completion.payloads {
-            for (plane, payload) in buffer.planes.iter_mut().zip(payloads) {
-                plane.payload_bytes = (*payload).min(plane.length_bytes);
-            }
+        buffer.finish(self.mem);
+        for (i, plane) in buffer.planes.iter_mut().enumerate() {
+            let given = |of: &Option<[u64; MAX_PLANES]>| of.as_ref()?.get(i).copied();
+            let payload = given(&completion.payloads).unwrap_or(plane.payload_bytes);
+            let offset = match given(&completion.data_offsets) {
+                Some(offset) if !is_output => offset,
+                _ => plane.data_offset,
+            };
+            plane.set_payload(payload, offset);
         }
         if let Some(ns) = completion.timestamp_ns {
             buffer.timestamp_ns = ns;
@@ -107,22 +123,28 @@ impl<M: MemOps> Queue<M> {
         let counter = match completion.outcome {
             DoneState::Done => {
                 buffer.state = BufferState::Done;
-                &mut self.statistics.done
+                &mut self.queue.statistics.done
             }
             DoneState::Error => {
                 buffer.state = BufferState::Error;
-                &mut self.statistics.errors
+                &mut self.queue.statistics.errors
             }
         };
         *counter = counter.saturating_add(1);
-        let request = self.buffer_mut(index).ok().and_then(|b| b.request.take());
+        let request = self
+            .queue
+            .buffer_mut(index)
+            .ok()
+            .and_then(|b| b.request.take());
         if let Some(request) = request {
-            tell(&mut self.unbound, Unbound { request, index });
+            self.driver.buf_request_complete(index, request);
         }
-        self.done.push_back(index);
-        self.wake = true;
+        self.queue.done.push_back(index);
+        self.queue.ownership.note_event();
     }
+}
 
+impl<M: MemOps> Queue<M> {
     /// Queued → Active: makes the token. The buffer leaves the list of queued ones by the
     /// caller's hand.
     pub(crate) fn activate(&mut self, index: u32) -> Result<Active<M::Cookie>, Error> {

@@ -1,16 +1,20 @@
 //! The seam to a device: what it gives a queue, and what it gets.
 
-use crate::{Active, Timecode};
+use crate::{Active, RequestId, Timecode};
 use core::fmt;
 
 /// Most planes of one buffer (`VIDEO_MAX_PLANES`).
 pub const MAX_PLANES: usize = 8;
 
-/// Plane sizes of a buffer, in bytes.
+/// `V4L2_FIELD_NONE`.
+const FIELD_NONE: u32 = 1;
+
+/// Plane sizes of a buffer, in bytes, and the devices that the planes are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct PlaneSizes {
     count: usize,
     bytes: [u64; MAX_PLANES],
+    alloc_devs: [u32; MAX_PLANES],
 }
 
 impl PlaneSizes {
@@ -23,11 +27,32 @@ impl PlaneSizes {
         let mut sizes = Self {
             count: bytes.len(),
             bytes: [0; MAX_PLANES],
+            alloc_devs: [0; MAX_PLANES],
         };
         for (to, from) in sizes.bytes.iter_mut().zip(bytes) {
             *to = *from;
         }
         Some(sizes)
+    }
+
+    /// Says which device a plane is for: 0 for the queue's own
+    /// ([`Config::device`](crate::Config::device)), n for the nth of
+    /// [`Config::alloc_devs`](crate::Config::alloc_devs). A plane that is not there changes
+    /// nothing.
+    ///
+    /// Source: Linux 7.2 `queue_setup`, argument `alloc_devs`, differs: devices are named by
+    /// number, and the choice holds for the buffers that the call makes.
+    #[must_use]
+    pub fn with_alloc_dev(mut self, plane: usize, number: u32) -> Self {
+        if let Some(place) = self.alloc_devs.get_mut(plane) {
+            *place = number;
+        }
+        self
+    }
+
+    /// Number of the device that a plane is for.
+    pub(crate) fn alloc_dev(&self, plane: usize) -> u32 {
+        self.alloc_devs.get(plane).copied().unwrap_or(0)
     }
 
     /// The sizes.
@@ -58,6 +83,9 @@ pub struct Prepare<'a> {
     pub lengths: &'a [u64],
     /// Bytes used in each plane: given by the program on OUTPUT, set by the driver on CAPTURE.
     pub payloads: &'a mut [u64],
+    /// First byte of the data in each plane: given by the program on OUTPUT, set by the driver
+    /// on CAPTURE. Cut to the payload.
+    pub data_offsets: &'a mut [u64],
     /// `V4L2_FIELD_*`, passed through.
     pub field: &'a mut u32,
 }
@@ -66,8 +94,12 @@ pub struct Prepare<'a> {
 ///
 /// All methods are called with the queue borrowed by the caller; a driver never calls back.
 /// It keeps the [`Active`] tokens it is given and hands each one back to
-/// [`Queue::complete`](crate::Queue::complete), through its host, or drops it, which returns the
-/// buffer as an error.
+/// [`Session::complete`](crate::Session::complete), through its host, or from another context to
+/// [`Completions::push`](crate::Completions::push), or drops it, which returns the buffer as an
+/// error.
+///
+/// # Context
+/// May sleep, but for what the host's memory forbids.
 ///
 /// Source: Linux `struct vb2_ops`, differs: ownership is the token.
 pub trait Driver {
@@ -117,6 +149,14 @@ pub trait Driver {
 
     /// The device gets a buffer.
     fn buf_queue(&mut self, buffer: Active<Self::Cookie>);
+
+    /// A buffer has left its media request: the device is done with it, or the queue was
+    /// cancelled. The host takes it out of its [`Request`](crate::Request) by
+    /// [`Request::unbind`](crate::Request::unbind), now or after the call. Not called for
+    /// buffers given back by [`Session::req_release`](crate::Session::req_release).
+    fn buf_request_complete(&mut self, index: u32, request: RequestId) {
+        let _ = (index, request);
+    }
 
     /// STREAMON, before it is known whether enough buffers are queued to start.
     ///
@@ -171,6 +211,10 @@ impl<D: Driver + ?Sized> Driver for &mut D {
         (**self).buf_queue(buffer);
     }
 
+    fn buf_request_complete(&mut self, index: u32, request: RequestId) {
+        (**self).buf_request_complete(index, request);
+    }
+
     fn prepare_streaming(&mut self) -> Result<(), DriverError> {
         (**self).prepare_streaming()
     }
@@ -193,8 +237,11 @@ impl<D: Driver + ?Sized> Driver for &mut D {
 pub struct Completion {
     /// Done, or the data is bad.
     pub outcome: DoneState,
-    /// Bytes used in each plane; `None` keeps what was there.
+    /// Bytes used in each plane; `None` keeps what was there. Cut to the plane's length.
     pub payloads: Option<[u64; MAX_PLANES]>,
+    /// CAPTURE: first byte of the data in each plane, for a device that puts a header before it;
+    /// `None` keeps what was there. Cut to the payload.
+    pub data_offsets: Option<[u64; MAX_PLANES]>,
     /// Nanoseconds on the monotonic clock; `None` keeps the one given by the program.
     pub timestamp_ns: Option<u64>,
     /// Frame sequence number.
@@ -208,6 +255,24 @@ pub struct Completion {
     pub timecode: Option<Timecode>,
     /// What is said of the frame, passed through; `None` keeps what was there.
     pub frame_flags: Option<u32>,
+}
+
+impl Completion {
+    /// Frame `sequence`, progressive; everything else stays as it was.
+    #[must_use]
+    pub const fn new(outcome: DoneState, sequence: u32) -> Self {
+        Self {
+            outcome,
+            payloads: None,
+            data_offsets: None,
+            timestamp_ns: None,
+            sequence,
+            field: FIELD_NONE,
+            last: false,
+            timecode: None,
+            frame_flags: None,
+        }
+    }
 }
 
 /// The two states a buffer can come back in.

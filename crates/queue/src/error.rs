@@ -12,7 +12,7 @@ pub enum Busy {
     FileIo,
     /// The queue streams.
     Streaming,
-    /// Somebody waits in DQBUF, read() or write().
+    /// Another caller waits in DQBUF, read() or write().
     Waiting,
     /// The queue has buffers, so read() and write() cannot start.
     HasBuffers,
@@ -33,9 +33,10 @@ pub enum Busy {
         /// Its index.
         index: u32,
     },
-    /// Buffers have been queued directly, so not by requests until the queue is cancelled, or the
-    /// other way round.
-    OtherWay,
+    /// Buffers have been queued directly, so not by media requests until the queue is cancelled.
+    UsesQbuf,
+    /// Buffers have been queued by media requests, so not directly until the queue is cancelled.
+    UsesRequests,
     /// The media request is queued or complete.
     Request {
         /// How far it is.
@@ -93,6 +94,13 @@ pub enum Invalid {
     NoPlanes,
     /// No plane, too many planes, or a size of zero.
     PlaneSizes,
+    /// The driver named a device for a plane that the queue does not have.
+    AllocDev {
+        /// Which plane.
+        plane: u32,
+        /// The device's number.
+        wanted: u32,
+    },
     /// A plane comes from another kind of source than the queue's memory model.
     Source {
         /// Which plane.
@@ -339,7 +347,7 @@ impl fmt::Display for Busy {
         match self {
             Self::FileIo => f.write_str("read() or write() uses the queue"),
             Self::Streaming => f.write_str("the queue is streaming"),
-            Self::Waiting => f.write_str("somebody waits for a buffer"),
+            Self::Waiting => f.write_str("another caller waits for a buffer"),
             Self::HasBuffers => f.write_str("the queue has buffers already"),
             Self::SeveralPlanes { planes } => {
                 write!(
@@ -351,7 +359,12 @@ impl fmt::Display for Busy {
                 write!(f, "a streaming queue stays {found:?}, wanted {wanted:?}")
             }
             Self::BufferOwned { index } => write!(f, "buffer {index} is queued"),
-            Self::OtherWay => f.write_str("buffers were queued the other way, by request or not"),
+            Self::UsesQbuf => {
+                f.write_str("buffers are queued without media requests until STREAMOFF")
+            }
+            Self::UsesRequests => {
+                f.write_str("buffers are queued by media requests until STREAMOFF")
+            }
             Self::Request { state } => write!(f, "the media request is {state:?}"),
             Self::RequestHasBuffer { index } => {
                 write!(
@@ -386,6 +399,12 @@ impl fmt::Display for Invalid {
             Self::Planes { given, planes } => write!(f, "{given} given, {planes} planes"),
             Self::PlaneSizes => f.write_str("no plane, too many planes, or a size of zero"),
             Self::NoPlanes => f.write_str("the driver named no plane"),
+            Self::AllocDev { plane, wanted } => {
+                write!(
+                    f,
+                    "the driver named device {wanted} for plane {plane}; there is none"
+                )
+            }
             Self::Source { plane } => write!(f, "plane {plane} has a wrong kind of source"),
             Self::State { index } => write!(f, "buffer {index} is queued or prepared already"),
             Self::Request => f.write_str("PREPARE_BUF takes no request"),

@@ -2,7 +2,7 @@
 
 use crate::driver::MAX_PLANES;
 use crate::{
-    BufferInfo, Busy, Driver, Error, Invalid, IoModes, Memory, PlaneRequest, Queue, QueueBuffer,
+    BufferInfo, Busy, Error, Invalid, IoModes, Memory, PlaneRequest, Queue, QueueBuffer, Session,
 };
 use alloc::vec::Vec;
 use core::fmt;
@@ -70,60 +70,51 @@ pub(crate) struct FileIo {
     ended: bool,
 }
 
-impl<M: MemOps> Queue<M> {
+impl<M: MemOps> Session<'_, M> {
     /// Reads captured bytes into `sink`: at most `len_bytes`, at most to the end of a frame.
     /// The first call starts streaming with all buffers queued. Buffers that come back empty
     /// are queued again. A read-once queue says 0 (the end) once after each frame.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::FileIoNotOffered`].
-    /// * EBUSY: somebody waits; there are buffers already; the format has several planes; the
+    /// * EBUSY: another caller waits; there are buffers already; the format has several planes; the
     ///   memory has no CPU view.
     /// * [`Error::Fault`] (EFAULT): `sink` failed; the bytes are read again next time.
-    /// * [`Error::WouldBlock`] (EAGAIN): a caller that waits says
-    ///   [`begin_wait`](Self::begin_wait) now.
+    /// * [`Error::WouldBlock`] (EAGAIN): a caller that is to sleep takes a [`Queue::wait`]
+    ///   now.
     /// * Starting: as [`reqbufs`](Self::reqbufs), [`qbuf`](Self::qbuf),
     ///   [`streamon`](Self::streamon), [`Error::TooManyForFileIo`] (ENOSPC).
     /// * As [`dqbuf`](Self::dqbuf).
-    pub fn read<D>(
-        &mut self,
-        mem: &mut M,
-        driver: &mut D,
-        sink: &mut dyn Sink,
-        len_bytes: u64,
-    ) -> Result<u64, Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        self.reap(mem);
-        self.check_fileio(false)?;
+    pub fn read(&mut self, sink: &mut dyn Sink, len_bytes: u64) -> Result<u64, Error> {
+        self.reap();
+        self.queue.check_fileio(false)?;
         if len_bytes == 0 {
             return Ok(0);
         }
-        if self.fileio_ended() {
-            self.stop_fileio(mem, driver);
+        if self.queue.fileio_ended() {
+            self.stop_fileio();
             return Ok(0);
         }
-        if self.fileio.is_none() {
-            self.start_fileio(mem, driver)?;
+        if self.queue.fileio.is_none() {
+            self.start_fileio()?;
         }
-        let current = self.buffer_to_read(mem, driver)?;
+        let current = self.buffer_to_read()?;
         let count = len_bytes.min(current.left());
-        self.copy_out(mem, current, count, sink)?;
+        self.copy_out(current, count, sink)?;
         let current = Current {
             pos: current.pos.saturating_add(count),
             ..current
         };
-        self.set_current(Some(current));
+        self.queue.set_current(Some(current));
         if current.left() == 0 && count > 0 {
-            if self.config.fileio_read_once {
-                self.cancel(mem, driver);
-                if let Some(fileio) = &mut self.fileio {
+            if self.queue.config.fileio_read_once {
+                self.cancel();
+                if let Some(fileio) = &mut self.queue.fileio {
                     fileio.ended = true;
                 }
-            } else if self.queue_current(mem, driver, current, 0).is_ok() {
+            } else if self.queue_current(current, 0).is_ok() {
                 // Where it could not be queued, the next read() tries again and tells why.
-                self.set_current(None);
+                self.queue.set_current(None);
             }
         }
         Ok(count)
@@ -135,45 +126,192 @@ impl<M: MemOps> Queue<M> {
     ///
     /// # Errors
     /// As [`read`](Self::read). After an error none of the bytes of this call count.
-    pub fn write<D>(
+    pub fn write(
         &mut self,
-        mem: &mut M,
-        driver: &mut D,
         source: &mut dyn Source,
         len_bytes: u64,
         now_ns: u64,
-    ) -> Result<u64, Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        self.reap(mem);
-        self.check_fileio(true)?;
+    ) -> Result<u64, Error> {
+        self.reap();
+        self.queue.check_fileio(true)?;
         if len_bytes == 0 {
             return Ok(0);
         }
-        if self.fileio.is_none() {
-            self.start_fileio(mem, driver)?;
+        if self.queue.fileio.is_none() {
+            self.start_fileio()?;
         }
-        let current = self.buffer_to_write(mem, driver)?;
-        self.set_current(Some(current));
+        let current = self.buffer_to_write()?;
+        self.queue.set_current(Some(current));
         let count = len_bytes.min(current.left());
-        self.copy_in(mem, current, count, source)?;
+        self.copy_in(current, count, source)?;
         let written = Current {
             pos: current.pos.saturating_add(count),
             ..current
         };
-        if written.left() == 0 || self.config.fileio_write_immediately {
-            self.queue_current(mem, driver, written, now_ns)?;
-            self.set_current(None);
-            if let Some(fileio) = self.fileio.as_mut().filter(|f| f.fresh == written.index) {
+        if written.left() == 0 || self.queue.config.fileio_write_immediately {
+            self.queue_current(written, now_ns)?;
+            self.queue.set_current(None);
+            if let Some(fileio) = self
+                .queue
+                .fileio
+                .as_mut()
+                .filter(|f| f.fresh == written.index)
+            {
                 fileio.fresh = fileio.fresh.saturating_add(1);
             }
         } else {
-            self.set_current(Some(written));
+            self.queue.set_current(Some(written));
         }
         Ok(count)
     }
 
+    /// Makes buffers and starts streaming. After a failure there is nothing.
+    pub(crate) fn start_fileio(&mut self) -> Result<(), Error> {
+        if self.queue.streaming || self.queue.has_buffers() {
+            return Err(Busy::HasBuffers.into());
+        }
+        self.core_reqbufs(Memory::Mmap, 1, Coherency::Coherent)?;
+        let started = self.run_fileio();
+        if started.is_err() {
+            self.stop_fileio();
+        }
+        started
+    }
+
+    fn run_fileio(&mut self) -> Result<(), Error> {
+        if self.queue.num_buffers > MAX_BUFFERS {
+            return Err(Error::TooManyForFileIo {
+                wanted: self.queue.num_buffers,
+                max: MAX_BUFFERS,
+            });
+        }
+        let planes = &self.queue.buffer(0)?.planes;
+        let [plane] = planes.as_slice() else {
+            // CAST: at most MAX_PLANES.
+            return Err(Busy::SeveralPlanes {
+                planes: planes.len() as u32,
+            }
+            .into());
+        };
+        let bytes = plane.length_bytes.min(CHUNK_BYTES);
+        let none = Error::NoMemory {
+            wanted: bytes,
+            found: 0,
+            cause: None,
+        };
+        let bytes = usize::try_from(bytes).map_err(|_| none)?;
+        let mut chunk = Vec::new();
+        chunk.try_reserve_exact(bytes).map_err(|_| none)?;
+        chunk.resize(bytes, 0);
+        self.queue.fileio = Some(FileIo {
+            current: None,
+            fresh: 0,
+            chunk,
+            ended: false,
+        });
+        if !self.queue.config.is_output() {
+            for index in 0..self.queue.num_buffers {
+                self.core_qbuf(&mut request(index, 0, 0))?;
+            }
+        }
+        self.core_streamon()
+    }
+
+    /// Ends emulation: no buffers, no streaming.
+    fn stop_fileio(&mut self) {
+        self.queue.fileio = None;
+        self.free_all();
+    }
+
+    /// The buffer to read from: the one begun, or the next done one that is not empty. An empty
+    /// last one is the end.
+    fn buffer_to_read(&mut self) -> Result<Current, Error> {
+        // Each round but the last queues a buffer that was empty or read.
+        for _ in 0..=self.queue.num_buffers.saturating_add(1) {
+            if let Some(current) = self.queue.fileio.as_ref().and_then(|f| f.current) {
+                if current.left() > 0 {
+                    return Ok(current);
+                }
+                self.queue_current(current, 0)?;
+                self.queue.set_current(None);
+            }
+            let info = self.core_dqbuf(MAX_PLANES)?;
+            let current = filled(&info);
+            self.queue.set_current(Some(current));
+            if current.left() > 0 || current.last {
+                return Ok(current);
+            }
+        }
+        Err(Error::WouldBlock)
+    }
+
+    /// The buffer to write to: the one begun, one that was never queued, or the next done one.
+    fn buffer_to_write(&mut self) -> Result<Current, Error> {
+        let (current, fresh) = match &self.queue.fileio {
+            Some(fileio) => (fileio.current, fileio.fresh),
+            None => (None, 0),
+        };
+        if let Some(current) = current {
+            return Ok(current);
+        }
+        let index = if fresh < self.queue.num_buffers {
+            fresh
+        } else {
+            self.core_dqbuf(MAX_PLANES)?.index
+        };
+        let end = self
+            .queue
+            .buffer(index)?
+            .planes
+            .first()
+            .map_or(0, |p| p.length_bytes);
+        Ok(Current {
+            index,
+            pos: 0,
+            end,
+            last: false,
+        })
+    }
+
+    /// Queues the buffer with what is in it. After a failure it is the program's, unprepared.
+    fn queue_current(&mut self, current: Current, now_ns: u64) -> Result<(), Error> {
+        let index = current.index;
+        let payload = if self.queue.config.is_output() {
+            current.pos
+        } else {
+            0
+        };
+        self.core_qbuf(&mut request(index, payload, now_ns))
+            .inspect_err(|_| {
+                if let Ok(buffer) = self.queue.buffer_mut(index) {
+                    buffer.unprepare(self.mem, self.driver, index);
+                }
+            })
+    }
+
+    fn copy_out(&mut self, current: Current, count: u64, sink: &mut dyn Sink) -> Result<(), Error> {
+        self.queue
+            .copy(current, count, |memory, from, offset, chunk| {
+                self.mem.copy_from(memory, from, chunk)?;
+                sink.put(offset, chunk).map_err(|Fault| Error::Fault)
+            })
+    }
+
+    fn copy_in(
+        &mut self,
+        current: Current,
+        count: u64,
+        source: &mut dyn Source,
+    ) -> Result<(), Error> {
+        self.queue
+            .copy(current, count, |memory, to, offset, chunk| {
+                source.get(offset, chunk).map_err(|Fault| Error::Fault)?;
+                Ok(self.mem.copy_to(memory, to, chunk)?)
+            })
+    }
+}
+
+impl<M: MemOps> Queue<M> {
     /// Whether part of a frame is still to be read.
     pub(crate) fn fileio_has_data(&self) -> bool {
         !self.config.is_output()
@@ -194,7 +332,7 @@ impl<M: MemOps> Queue<M> {
         if write != self.config.is_output() || !self.config.io_modes.contains(mode) {
             return Err(Invalid::FileIoNotOffered.into());
         }
-        if self.waiting_in_dqbuf {
+        if self.is_waiting() {
             return Err(Busy::Waiting.into());
         }
         Ok(())
@@ -204,179 +342,6 @@ impl<M: MemOps> Queue<M> {
         if let Some(fileio) = &mut self.fileio {
             fileio.current = current;
         }
-    }
-
-    /// Makes buffers and starts streaming. After a failure there is nothing.
-    pub(crate) fn start_fileio<D>(&mut self, mem: &mut M, driver: &mut D) -> Result<(), Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        if self.streaming || self.has_buffers() {
-            return Err(Busy::HasBuffers.into());
-        }
-        self.core_reqbufs(mem, driver, Memory::Mmap, 1, Coherency::Coherent)?;
-        let started = self.run_fileio(mem, driver);
-        if started.is_err() {
-            self.stop_fileio(mem, driver);
-        }
-        started
-    }
-
-    fn run_fileio<D>(&mut self, mem: &mut M, driver: &mut D) -> Result<(), Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        if self.num_buffers > MAX_BUFFERS {
-            return Err(Error::TooManyForFileIo {
-                wanted: self.num_buffers,
-                max: MAX_BUFFERS,
-            });
-        }
-        let planes = &self.buffer(0)?.planes;
-        let [plane] = planes.as_slice() else {
-            // CAST: at most MAX_PLANES.
-            return Err(Busy::SeveralPlanes {
-                planes: planes.len() as u32,
-            }
-            .into());
-        };
-        let bytes = plane.length_bytes.min(CHUNK_BYTES);
-        let none = Error::NoMemory {
-            wanted: bytes,
-            found: 0,
-            cause: None,
-        };
-        let bytes = usize::try_from(bytes).map_err(|_| none)?;
-        let mut chunk = Vec::new();
-        chunk.try_reserve_exact(bytes).map_err(|_| none)?;
-        chunk.resize(bytes, 0);
-        self.fileio = Some(FileIo {
-            current: None,
-            fresh: 0,
-            chunk,
-            ended: false,
-        });
-        if !self.config.is_output() {
-            for index in 0..self.num_buffers {
-                self.core_qbuf(mem, driver, &mut request(index, 0, 0))?;
-            }
-        }
-        self.core_streamon(driver)
-    }
-
-    /// Ends emulation: no buffers, no streaming.
-    fn stop_fileio<D>(&mut self, mem: &mut M, driver: &mut D)
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        self.fileio = None;
-        self.free_all(mem, driver);
-    }
-
-    /// The buffer to read from: the one begun, or the next done one that is not empty. An empty
-    /// last one is the end.
-    fn buffer_to_read<D>(&mut self, mem: &mut M, driver: &mut D) -> Result<Current, Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        // Each round but the last queues a buffer that was empty or read.
-        for _ in 0..=self.num_buffers.saturating_add(1) {
-            if let Some(current) = self.fileio.as_ref().and_then(|f| f.current) {
-                if current.left() > 0 {
-                    return Ok(current);
-                }
-                self.queue_current(mem, driver, current, 0)?;
-                self.set_current(None);
-            }
-            let info = self.core_dqbuf(mem, driver, MAX_PLANES)?;
-            let current = filled(&info);
-            self.set_current(Some(current));
-            if current.left() > 0 || current.last {
-                return Ok(current);
-            }
-        }
-        Err(Error::WouldBlock)
-    }
-
-    /// The buffer to write to: the one begun, one that was never queued, or the next done one.
-    fn buffer_to_write<D>(&mut self, mem: &mut M, driver: &mut D) -> Result<Current, Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        let (current, fresh) = match &self.fileio {
-            Some(fileio) => (fileio.current, fileio.fresh),
-            None => (None, 0),
-        };
-        if let Some(current) = current {
-            return Ok(current);
-        }
-        let index = if fresh < self.num_buffers {
-            fresh
-        } else {
-            self.core_dqbuf(mem, driver, MAX_PLANES)?.index
-        };
-        let end = self
-            .buffer(index)?
-            .planes
-            .first()
-            .map_or(0, |p| p.length_bytes);
-        Ok(Current {
-            index,
-            pos: 0,
-            end,
-            last: false,
-        })
-    }
-
-    /// Queues the buffer with what is in it. After a failure it is the program's, unprepared.
-    fn queue_current<D>(
-        &mut self,
-        mem: &mut M,
-        driver: &mut D,
-        current: Current,
-        now_ns: u64,
-    ) -> Result<(), Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        let index = current.index;
-        let payload = if self.config.is_output() {
-            current.pos
-        } else {
-            0
-        };
-        self.core_qbuf(mem, driver, &mut request(index, payload, now_ns))
-            .inspect_err(|_| {
-                if let Ok(buffer) = self.buffer_mut(index) {
-                    buffer.unprepare(mem, driver, index);
-                }
-            })
-    }
-
-    fn copy_out(
-        &mut self,
-        mem: &mut M,
-        current: Current,
-        count: u64,
-        sink: &mut dyn Sink,
-    ) -> Result<(), Error> {
-        self.copy(current, count, |memory, from, offset, chunk| {
-            mem.copy_from(memory, from, chunk)?;
-            sink.put(offset, chunk).map_err(|Fault| Error::Fault)
-        })
-    }
-
-    fn copy_in(
-        &mut self,
-        mem: &mut M,
-        current: Current,
-        count: u64,
-        source: &mut dyn Source,
-    ) -> Result<(), Error> {
-        self.copy(current, count, |memory, to, offset, chunk| {
-            source.get(offset, chunk).map_err(|Fault| Error::Fault)?;
-            Ok(mem.copy_to(memory, to, chunk)?)
-        })
     }
 
     /// Moves `count` bytes in chunks: plane, position in the plane, position in the program's

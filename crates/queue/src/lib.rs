@@ -1,14 +1,42 @@
 //! videobuf2's core queue: buffer states, memory models, hints and streaming.
 //!
-//! A [`Queue`] keeps the buffers that a program and a device pass to and fro. It asks
-//! [`MemOps`] for the memory of their planes, tells a [`Driver`] what
-//! happens, and gives the device an [`Active`] token for each buffer that it owns. It knows no
-//! V4L2 structures, no addresses and no allocator, and does no I/O: it never sleeps, takes no
-//! lock and reads no clock. A host that wants to wait asks again when
-//! [`Queue::take_wake`] says so.
+//! A [`Queue`] keeps the buffers that a program and a device exchange. A [`Session`] puts it
+//! together with the memory of their planes ([`MemOps`]) and the device's [`Driver`], and has all
+//! calls: REQBUFS, QBUF, DQBUF, STREAMON, … For each buffer that the device owns, the driver has
+//! an [`Active`] token. The crate knows no V4L2 structures, no addresses and no allocator, and
+//! does no I/O: it never sleeps, takes no lock and reads no clock.
 //!
-//! Every call that may touch memory or the device takes both as arguments, so a host keeps one
-//! memory for any number of queues.
+//! # Waiting, waking, completing
+//!
+//! 1. **The device finishes a buffer.** In the queue's own context, the host hands the token to
+//!    [`Session::complete`]. In another one, an interrupt handler or a second thread, it pushes it
+//!    to a list of [`Completions`], which the host keeps outside the queue, behind a lock that no
+//!    sleeping call holds, and wakes whoever sleeps. A dropped token counts as finished, with an
+//!    error.
+//! 2. **The queue collects.** Before a call that depends on it (DQBUF, poll, read, write), or when
+//!    woken, the host calls [`Session::collect`] with a closure that locks the list and pops one.
+//!    Caches are synced for the CPU here.
+//! 3. **A caller waits.** Where DQBUF, read or write says [`Error::WouldBlock`] and the caller is
+//!    to sleep, the host takes a [`Wait`] ([`Queue::wait`]), lets go of the queue, and sleeps until
+//!    [`Wait::is_over`], which needs no lock: then it drops the `Wait`, collects, and makes the
+//!    call again. A host whose sleep can miss a wake-up looks at `is_over` under the lock that
+//!    step 1 takes.
+//! 4. **The host wakes others.** After a session, where [`Queue::event_count`] grew, it wakes all
+//!    who wait or poll.
+//!
+//! A buffer that leaves its media request is a call of the driver
+//! ([`Driver::buf_request_complete`]), as in videobuf2.
+//!
+//! # Locks and threads
+//!
+//! | what | is | who serialises |
+//! |---|---|---|
+//! | [`Queue`] | `Send`, `Sync` where its memory's types are | the host, as Linux does by `q->lock` |
+//! | [`Session`] | bound to one call | nobody |
+//! | [`Active`] | `Send`, `Sync` where the cookie is; any context | nobody: lock-free |
+//! | [`Completions`] | `Send`, `Sync` where the cookie is; any context | a lock of the host, as `done_lock` |
+//! | [`Wait`] | `Send`, `Sync`; any context | nobody: lock-free |
+//! | all others | plain values | – |
 //!
 //! Source: Linux 7.2 `drivers/media/common/videobuf2/videobuf2-core.c`, differs: a buffer that
 //! the device owns is a value; errors carry numbers.
@@ -20,8 +48,8 @@ extern crate alloc;
 mod acquire;
 mod active;
 mod allocate;
-mod bound;
 mod buffer;
+mod completions;
 mod config;
 mod done;
 mod driver;
@@ -34,17 +62,20 @@ mod poll;
 mod prepare;
 mod queue;
 mod request;
+mod request_buffer;
+mod session;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 pub use active::{Active, PlaneView, Stale};
 pub use allocate::{Allocated, Created};
-pub use bound::{Binding, Unbound};
 pub use buffer::{
     BufferInfo, BufferState, PlaneInfo, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer,
     Timecode,
 };
+pub use completions::{Completions, Finished};
 pub use config::{Config, IoModes, Memory, QueueType, Requests, TimestampKind};
 pub use driver::{Completion, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare};
 pub use error::{Busy, ConfigError, Error, Invalid};
@@ -55,6 +86,9 @@ pub use queue::{Queue, Statistics};
 pub use request::{
     BoundBuffer, MAX_REQUEST_BUFFERS, Request, RequestHost, RequestId, RequestState,
 };
+pub use request_buffer::Binding;
+pub use session::Session;
 pub use vb3_plane::{
     Coherency, Constraint, Direction, ExportAccess, HintSkip, MemOps, PlaneError, Reason,
 };
+pub use wait::Wait;

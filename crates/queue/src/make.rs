@@ -2,19 +2,19 @@
 
 use crate::buffer::{Buffer, Plane};
 use crate::driver::PlaneSizes;
-use crate::{Driver, Error, Memory, PlaneLocation, Queue, Requests};
+use crate::{Error, Memory, PlaneLocation, Queue, Session};
 use alloc::vec::Vec;
 use core::ops::Range;
 use vb3_plane::{AllocArgs, Constraint, MemOps, PlaneError, Reason};
 
-/// How far making buffers got.
-pub(crate) struct Made {
+/// The buffers that one call made, next to each other.
+pub(crate) struct NewBuffers {
     pub(crate) first: u32,
     pub(crate) count: u32,
     pub(crate) cause: Option<Reason>,
 }
 
-impl Made {
+impl NewBuffers {
     pub(crate) fn range(&self) -> Range<u32> {
         self.first..self.first.saturating_add(self.count)
     }
@@ -25,6 +25,108 @@ impl Made {
             found: u64::from(self.count),
             cause: self.cause,
         }
+    }
+}
+
+impl<M: MemOps> Session<'_, M> {
+    /// Makes up to `wanted` buffers, next to each other.
+    pub(crate) fn make_buffers(&mut self, wanted: u32, sizes: &PlaneSizes) -> NewBuffers {
+        self.queue.shortfall = None;
+        let (first, room) = self.queue.find_room(wanted);
+        let mut made = NewBuffers {
+            first,
+            count: 0,
+            cause: None,
+        };
+        for index in first..first.saturating_add(room) {
+            if self.queue.reserve_place(index).is_none() {
+                break;
+            }
+            match self.make_buffer(index, sizes) {
+                Ok(buffer) => {
+                    if let Some(place) = usize::try_from(index)
+                        .ok()
+                        .and_then(|i| self.queue.buffers.get_mut(i))
+                    {
+                        *place = Some(buffer);
+                        self.queue.num_buffers = self.queue.num_buffers.saturating_add(1);
+                        made.count = made.count.saturating_add(1);
+                    }
+                }
+                Err(e) => {
+                    made.cause = e.reason();
+                    self.queue.shortfall = made.cause;
+                    break;
+                }
+            }
+        }
+        made
+    }
+
+    fn make_buffer(&mut self, index: u32, sizes: &PlaneSizes) -> Result<Buffer<M>, Error> {
+        let memory = self.queue.memory.unwrap_or(Memory::Mmap);
+        let mut planes = Vec::new();
+        let count = sizes.as_slice().len();
+        planes
+            .try_reserve_exact(count)
+            .map_err(|_| Error::NoMemory {
+                wanted: count as u64,
+                found: 0,
+                cause: None,
+            })?;
+        let mut buffer = Buffer::new(planes);
+        for plane in 0..count {
+            match self.make_plane(memory, index, plane, sizes) {
+                Ok(plane) => buffer.planes.push(plane),
+                Err(e) => {
+                    buffer.put_planes(self.mem);
+                    return Err(e);
+                }
+            }
+        }
+        if memory == Memory::Mmap {
+            if let Err(e) = self.driver.buf_init(index) {
+                buffer.put_planes(self.mem);
+                return Err(e.into());
+            }
+            buffer.initialised = true;
+        }
+        Ok(buffer)
+    }
+
+    fn make_plane(
+        &mut self,
+        memory: Memory,
+        index: u32,
+        plane: usize,
+        sizes: &PlaneSizes,
+    ) -> Result<Plane<M>, Error> {
+        let size = sizes.as_slice().get(plane).copied().unwrap_or(0);
+        let device = self.queue.config.alloc_dev(sizes.alloc_dev(plane));
+        let device = device.unwrap_or(self.queue.config.device);
+        let location = match memory {
+            Memory::UserPtr => {
+                return Ok(Plane::new(device, size, PlaneLocation::UserPtr(0), None));
+            }
+            Memory::DmaBuf => return Ok(Plane::new(device, size, PlaneLocation::Fd(0), None)),
+            Memory::Mmap => PlaneLocation::Cookie(self.queue.cookie_of(index, plane)),
+        };
+        let most = self.queue.config.max_plane_bytes;
+        if size > most {
+            let reason = Reason {
+                constraint: Constraint::SizeLimit,
+                wanted: size,
+                found: most,
+            };
+            return Err(PlaneError::NoMemory(Some(reason)).into());
+        }
+        let args = AllocArgs {
+            len_bytes: size,
+            direction: self.queue.config.direction(),
+            coherency: self.queue.coherency,
+        };
+        let allocated = self.mem.alloc(device, args)?;
+        Ok(Plane::new(device, size, location, Some(allocated)))
     }
 }
 
@@ -55,49 +157,6 @@ impl<M: MemOps> Queue<M> {
         (best_first, best.min(wanted))
     }
 
-    /// Makes up to `wanted` buffers, next to each other.
-    pub(crate) fn make_buffers<D>(
-        &mut self,
-        mem: &mut M,
-        driver: &mut D,
-        wanted: u32,
-        sizes: &PlaneSizes,
-    ) -> Made
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        self.shortfall = None;
-        let (first, room) = self.find_room(wanted);
-        let mut made = Made {
-            first,
-            count: 0,
-            cause: None,
-        };
-        for index in first..first.saturating_add(room) {
-            if self.reserve_place(index).is_none() {
-                break;
-            }
-            match self.make_buffer(mem, driver, index, sizes) {
-                Ok(buffer) => {
-                    if let Some(place) = usize::try_from(index)
-                        .ok()
-                        .and_then(|i| self.buffers.get_mut(i))
-                    {
-                        *place = Some(buffer);
-                        self.num_buffers = self.num_buffers.saturating_add(1);
-                        made.count = made.count.saturating_add(1);
-                    }
-                }
-                Err(e) => {
-                    made.cause = e.reason();
-                    self.shortfall = made.cause;
-                    break;
-                }
-            }
-        }
-        made
-    }
-
     /// Makes sure that a buffer at `index` has a place in every list; `None` without memory.
     fn reserve_place(&mut self, index: u32) -> Option<()> {
         let count = usize::try_from(index).ok()?.checked_add(1)?;
@@ -109,81 +168,6 @@ impl<M: MemOps> Queue<M> {
         for list in [&mut self.queued, &mut self.done] {
             list.try_reserve(buffers.saturating_sub(list.len())).ok()?;
         }
-        if self.config.requests != Requests::None {
-            let list = &mut self.unbound;
-            list.try_reserve(buffers.saturating_sub(list.len())).ok()?;
-        }
         Some(())
-    }
-
-    fn make_buffer<D>(
-        &self,
-        mem: &mut M,
-        driver: &mut D,
-        index: u32,
-        sizes: &PlaneSizes,
-    ) -> Result<Buffer<M>, Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        let memory = self.memory.unwrap_or(Memory::Mmap);
-        let sizes = sizes.as_slice();
-        let mut planes = Vec::new();
-        planes
-            .try_reserve_exact(sizes.len())
-            .map_err(|_| Error::NoMemory {
-                wanted: sizes.len() as u64,
-                found: 0,
-                cause: None,
-            })?;
-        let mut buffer = Buffer::new(planes);
-        for (i, size) in sizes.iter().enumerate() {
-            match self.make_plane(mem, memory, index, i, *size) {
-                Ok(plane) => buffer.planes.push(plane),
-                Err(e) => {
-                    buffer.put_planes(mem);
-                    return Err(e);
-                }
-            }
-        }
-        if memory == Memory::Mmap {
-            if let Err(e) = driver.buf_init(index) {
-                buffer.put_planes(mem);
-                return Err(e.into());
-            }
-            buffer.initialised = true;
-        }
-        Ok(buffer)
-    }
-
-    fn make_plane(
-        &self,
-        mem: &mut M,
-        memory: Memory,
-        index: u32,
-        plane: usize,
-        size: u64,
-    ) -> Result<Plane<M>, Error> {
-        let location = match memory {
-            Memory::UserPtr => return Ok(Plane::new(size, PlaneLocation::UserPtr(0), None)),
-            Memory::DmaBuf => return Ok(Plane::new(size, PlaneLocation::Fd(0), None)),
-            Memory::Mmap => PlaneLocation::Cookie(self.cookie_of(index, plane)),
-        };
-        let most = self.config.max_plane_bytes;
-        if size > most {
-            let reason = Reason {
-                constraint: Constraint::SizeLimit,
-                wanted: size,
-                found: most,
-            };
-            return Err(PlaneError::NoMemory(Some(reason)).into());
-        }
-        let args = AllocArgs {
-            len_bytes: size,
-            direction: self.config.direction(),
-            coherency: self.coherency,
-        };
-        let allocated = mem.alloc(self.config.device, args)?;
-        Ok(Plane::new(size, location, Some(allocated)))
     }
 }

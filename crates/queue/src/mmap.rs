@@ -1,7 +1,7 @@
 //! Mapping planes into a program, and exporting them.
 
 use crate::driver::MAX_PLANES;
-use crate::{Error, Invalid, Memory, Queue};
+use crate::{Error, Invalid, Memory, Queue, Session};
 use vb3_plane::{ExportAccess, MemOps};
 
 /// Marks the cookies of a mem2mem device's CAPTURE queue.
@@ -29,6 +29,89 @@ pub struct MapAccess {
     pub read: bool,
     /// PROT_WRITE.
     pub write: bool,
+}
+
+impl<M: MemOps> Session<'_, M> {
+    /// Describes the plane at an mmap offset for mapping `len_bytes` of it, from its start.
+    /// Allowed to everyone.
+    ///
+    /// # Errors
+    /// * EINVAL: [`Invalid::MapAccess`], [`Invalid::NotMmap`], [`Invalid::Cookie`],
+    ///   [`Invalid::MapLength`] (longer than the plane in whole pages).
+    /// * EBUSY: file I/O is active.
+    /// * What the memory says.
+    pub fn mmap(
+        &mut self,
+        cookie: u64,
+        len_bytes: u64,
+        access: MapAccess,
+    ) -> Result<M::Mmap, Error> {
+        self.reap();
+        let allowed = if self.queue.config.is_output() {
+            access.write
+        } else {
+            access.read
+        };
+        if !access.shared || !allowed {
+            return Err(Invalid::MapAccess.into());
+        }
+        if self.queue.memory != Some(Memory::Mmap) || !self.queue.has_buffers() {
+            return Err(Invalid::NotMmap.into());
+        }
+        self.queue.check_no_fileio()?;
+        let (index, plane) = self.queue.find_cookie(cookie)?;
+        let plane = self
+            .queue
+            .buffer(index)?
+            .planes
+            .get(plane)
+            .ok_or(Invalid::Cookie { cookie })?;
+        let page = 1_u64 << self.queue.config.page_shift;
+        let found = plane
+            .length_bytes
+            .checked_next_multiple_of(page)
+            .unwrap_or(u64::MAX);
+        if len_bytes > found || len_bytes == 0 {
+            return Err(Invalid::MapLength {
+                wanted: len_bytes,
+                found,
+            }
+            .into());
+        }
+        let memory = plane.memory.as_ref().ok_or(Invalid::Cookie { cookie })?;
+        Ok(self.mem.mmap(memory, len_bytes)?)
+    }
+
+    /// Exports a plane of an MMAP buffer as a new dma-buf.
+    ///
+    /// # Errors
+    /// * EINVAL: [`Invalid::NotMmap`], [`Invalid::Index`], [`Invalid::Planes`], or the export
+    ///   fails.
+    /// * EBUSY: file I/O is active.
+    pub fn expbuf(
+        &mut self,
+        index: u32,
+        plane: u32,
+        access: ExportAccess,
+    ) -> Result<M::DmaBuf, Error> {
+        self.reap();
+        let buffer = self.queue.buffer(index)?;
+        if self.queue.memory != Some(Memory::Mmap) {
+            return Err(Invalid::NotMmap.into());
+        }
+        let planes = buffer.planes.len();
+        let memory = usize::try_from(plane)
+            .ok()
+            .and_then(|p| buffer.planes.get(p))
+            .and_then(|p| p.memory.as_ref())
+            // CAST: at most MAX_PLANES.
+            .ok_or(Invalid::Planes {
+                given: plane,
+                planes: planes as u32,
+            })?;
+        self.queue.check_no_fileio()?;
+        Ok(self.mem.export(memory, access)?)
+    }
 }
 
 impl<M: MemOps> Queue<M> {
@@ -63,87 +146,5 @@ impl<M: MemOps> Queue<M> {
             return Err(bad);
         }
         Ok((index, plane))
-    }
-
-    /// Describes the plane at an mmap offset for mapping `len_bytes` of it, from its start.
-    /// Allowed to everyone.
-    ///
-    /// # Errors
-    /// * EINVAL: [`Invalid::MapAccess`], [`Invalid::NotMmap`], [`Invalid::Cookie`],
-    ///   [`Invalid::MapLength`] (longer than the plane in whole pages).
-    /// * EBUSY: file I/O is active.
-    /// * What the memory says.
-    pub fn mmap(
-        &mut self,
-        mem: &mut M,
-        cookie: u64,
-        len_bytes: u64,
-        access: MapAccess,
-    ) -> Result<M::Mmap, Error> {
-        self.reap(mem);
-        let allowed = if self.config.is_output() {
-            access.write
-        } else {
-            access.read
-        };
-        if !access.shared || !allowed {
-            return Err(Invalid::MapAccess.into());
-        }
-        if self.memory != Some(Memory::Mmap) || !self.has_buffers() {
-            return Err(Invalid::NotMmap.into());
-        }
-        self.check_no_fileio()?;
-        let (index, plane) = self.find_cookie(cookie)?;
-        let plane = self
-            .buffer(index)?
-            .planes
-            .get(plane)
-            .ok_or(Invalid::Cookie { cookie })?;
-        let page = 1_u64 << self.config.page_shift;
-        let found = plane
-            .length_bytes
-            .checked_next_multiple_of(page)
-            .unwrap_or(u64::MAX);
-        if len_bytes > found || len_bytes == 0 {
-            return Err(Invalid::MapLength {
-                wanted: len_bytes,
-                found,
-            }
-            .into());
-        }
-        let memory = plane.memory.as_ref().ok_or(Invalid::Cookie { cookie })?;
-        Ok(mem.mmap(memory, len_bytes)?)
-    }
-
-    /// Exports a plane of an MMAP buffer as a new dma-buf.
-    ///
-    /// # Errors
-    /// * EINVAL: [`Invalid::NotMmap`], [`Invalid::Index`], [`Invalid::Planes`], or the export
-    ///   fails.
-    /// * EBUSY: file I/O is active.
-    pub fn expbuf(
-        &mut self,
-        mem: &mut M,
-        index: u32,
-        plane: u32,
-        access: ExportAccess,
-    ) -> Result<M::DmaBuf, Error> {
-        self.reap(mem);
-        let buffer = self.buffer(index)?;
-        if self.memory != Some(Memory::Mmap) {
-            return Err(Invalid::NotMmap.into());
-        }
-        let planes = buffer.planes.len();
-        let memory = usize::try_from(plane)
-            .ok()
-            .and_then(|p| buffer.planes.get(p))
-            .and_then(|p| p.memory.as_ref())
-            // CAST: at most MAX_PLANES.
-            .ok_or(Invalid::Planes {
-                given: plane,
-                planes: planes as u32,
-            })?;
-        self.check_no_fileio()?;
-        Ok(mem.export(memory, access)?)
     }
 }

@@ -1,6 +1,6 @@
 //! What poll says.
 
-use crate::{Driver, IoModes, Queue};
+use crate::{IoModes, Queue, Session};
 use vb3_plane::MemOps;
 
 /// What a caller of poll asks about.
@@ -23,18 +23,15 @@ pub enum Readiness {
     Error,
 }
 
-impl<M: MemOps> Queue<M> {
+impl<M: MemOps> Session<'_, M> {
     /// Whether a caller would have to wait. Allowed to everyone. Without buffers it starts
     /// read() or write() emulation where that is offered (see
-    /// [`fileio_active`](Self::fileio_active) for who then owns the queue).
+    /// [`Queue::fileio_active`] for who then owns the queue).
     ///
     /// Source: Linux 7.2 `vb2_core_poll`.
-    pub fn poll<D>(&mut self, mem: &mut M, driver: &mut D, interest: Interest) -> Readiness
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        self.reap(mem);
-        let is_output = self.config.is_output();
+    pub fn poll(&mut self, interest: Interest) -> Readiness {
+        self.reap();
+        let is_output = self.queue.config.is_output();
         let interested = if is_output {
             interest.writable
         } else {
@@ -43,17 +40,17 @@ impl<M: MemOps> Queue<M> {
         if !interested {
             return Readiness::Nothing;
         }
-        if self.fileio_ended() {
+        if self.queue.fileio_ended() {
             return Readiness::Ready;
         }
-        if !self.has_buffers() && self.fileio.is_none() {
+        if !self.queue.has_buffers() && self.queue.fileio.is_none() {
             let mode = if is_output {
                 IoModes::WRITE
             } else {
                 IoModes::READ
             };
-            if self.config.io_modes.contains(mode) {
-                if self.start_fileio(mem, driver).is_err() {
+            if self.queue.config.io_modes.contains(mode) {
+                if self.start_fileio().is_err() {
                     return Readiness::Error;
                 }
                 if is_output {
@@ -61,20 +58,27 @@ impl<M: MemOps> Queue<M> {
                 }
             }
         }
-        if !self.streaming || self.error {
+        if !self.queue.streaming || self.queue.error {
             return Readiness::Error;
         }
-        if self.config.quirk_poll_must_check_waiting_for_buffers && self.waiting_for_buffers {
+        if self.queue.config.quirk_poll_must_check_waiting_for_buffers
+            && self.queue.waiting_for_buffers
+        {
             return Readiness::Error;
         }
-        let writable = is_output && self.fileio.is_some() && self.queued_count < self.num_buffers;
-        let ended = !is_output && self.last_buffer_dequeued;
-        if writable || ended || !self.done.is_empty() || self.fileio_has_data() {
+        let writable = is_output
+            && self.queue.fileio.is_some()
+            && self.queue.queued_count < self.queue.num_buffers;
+        let ended = !is_output && self.queue.last_buffer_dequeued;
+        if writable || ended || !self.queue.done.is_empty() || self.queue.fileio_has_data() {
             Readiness::Ready
         } else {
             Readiness::Nothing
         }
     }
+}
+
+impl<M: MemOps> Queue<M> {
     /// Whether a buffer can be dequeued now, or DQBUF would tell of the end.
     #[must_use]
     pub fn is_ready(&self) -> bool {

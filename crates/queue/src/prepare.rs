@@ -3,8 +3,9 @@
 use crate::acquire::Target;
 use crate::buffer::Buffer;
 use crate::driver::MAX_PLANES;
+use crate::session::DynDriver;
 use crate::{
-    BufferState, Driver, Error, Invalid, PlaneRequest, PlaneSource, Prepare, Queue, QueueBuffer,
+    BufferState, Error, Invalid, PlaneRequest, PlaneSource, Prepare, Queue, QueueBuffer, Session,
     TimestampKind,
 };
 use vb3_plane::{HintSkip, MemOps, PlaneError};
@@ -19,28 +20,19 @@ pub(crate) struct Plan {
     offsets: [u64; MAX_PLANES],
 }
 
-impl<M: MemOps> Queue<M> {
+impl<M: MemOps> Session<'_, M> {
     /// Prepares a buffer that is with the program and not prepared. After a failure it is as it
     /// was, but for memory that had to be given back.
-    pub(crate) fn prepare<D>(
-        &mut self,
-        mem: &mut M,
-        driver: &mut D,
-        request: &mut QueueBuffer<M>,
-    ) -> Result<(), Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        let plan = self.plan(mem, request)?;
-        let hints = self.granted_hints(request);
+    pub(crate) fn prepare(&mut self, request: &mut QueueBuffer<M>) -> Result<(), Error> {
+        let plan = self.plan(request)?;
+        let hints = self.queue.granted_hints(request);
         let target = Target {
-            device: self.config.device,
-            direction: self.config.direction(),
+            direction: self.queue.config.direction(),
             index: request.index,
         };
-        let buffer = self.buffer_mut(request.index)?;
+        let buffer = self.queue.buffer_mut(request.index)?;
         buffer.state = BufferState::Preparing;
-        let prepared = buffer.prepare(mem, driver, target, request, &plan, hints);
+        let prepared = buffer.prepare(self.mem, self.driver, target, request, &plan, hints);
         buffer.state = BufferState::Dequeued;
         prepared?;
         buffer.prepared = true;
@@ -53,28 +45,14 @@ impl<M: MemOps> Queue<M> {
         Ok(())
     }
 
-    /// Which cache maintenance the request may leave out.
-    pub(crate) fn granted_hints(&self, request: &QueueBuffer<M>) -> HintSkip {
-        if self.allows_hints(request.memory) {
-            request.hints
-        } else {
-            HintSkip::empty()
-        }
-    }
-
-    pub(crate) fn given_timestamp(&self, request: &QueueBuffer<M>) -> u64 {
-        let copied = self.config.timestamps == TimestampKind::Copy && self.config.is_output();
-        if copied { request.timestamp_ns } else { 0 }
-    }
-
     /// Checks what the request says of its planes. Lengths are those of the memory it names,
     /// not of what the buffer had before.
-    pub(crate) fn plan(&self, mem: &M, request: &QueueBuffer<M>) -> Result<Plan, Error> {
-        let is_output = self.config.is_output();
+    pub(crate) fn plan(&self, request: &QueueBuffer<M>) -> Result<Plan, Error> {
+        let is_output = self.queue.config.is_output();
         if is_output && request.field == FIELD_ALTERNATE {
             return Err(Invalid::FieldAlternate.into());
         }
-        let buffer = self.buffer(request.index)?;
+        let buffer = self.queue.buffer(request.index)?;
         let mut plan = Plan {
             lengths: [0; MAX_PLANES],
             payloads: [0; MAX_PLANES],
@@ -91,14 +69,30 @@ impl<M: MemOps> Queue<M> {
         {
             *length = match &wanted.source {
                 PlaneSource::Mmap => plane.length_bytes,
-                _ => given_length(mem, number, wanted, plane.setup_bytes)?,
+                _ => given_length(self.mem, number, wanted, plane.setup_bytes)?,
             };
             if is_output {
-                *payload = self.given_payload(number, wanted, *length)?;
+                *payload = self.queue.given_payload(number, wanted, *length)?;
                 *offset = wanted.data_offset;
             }
         }
         Ok(plan)
+    }
+}
+
+impl<M: MemOps> Queue<M> {
+    /// Which cache maintenance the request may leave out.
+    pub(crate) fn granted_hints(&self, request: &QueueBuffer<M>) -> HintSkip {
+        if self.allows_hints(request.memory) {
+            request.hints
+        } else {
+            HintSkip::empty()
+        }
+    }
+
+    pub(crate) fn given_timestamp(&self, request: &QueueBuffer<M>) -> u64 {
+        let copied = self.config.timestamps == TimestampKind::Copy && self.config.is_output();
+        if copied { request.timestamp_ns } else { 0 }
     }
 
     fn given_payload(
@@ -165,18 +159,15 @@ fn given_length<M: MemOps>(
 
 impl<M: MemOps> Buffer<M> {
     /// Memory, driver, caches, in this order; undone in reverse.
-    fn prepare<D>(
+    fn prepare(
         &mut self,
         mem: &mut M,
-        driver: &mut D,
-        target: Target<M::Device>,
+        driver: &mut DynDriver<'_, M>,
+        target: Target,
         request: &mut QueueBuffer<M>,
         plan: &Plan,
         hints: HintSkip,
-    ) -> Result<(), Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
+    ) -> Result<(), Error> {
         self.acquire(mem, driver, target, request, &plan.lengths)?;
         for (plane, wanted) in self.planes.iter_mut().zip(request.planes.iter().flatten()) {
             let cookie = plane.memory.as_ref().and_then(|memory| mem.cookie(memory));
@@ -185,11 +176,13 @@ impl<M: MemOps> Buffer<M> {
         }
         let planes = self.planes.len();
         let mut payloads = plan.payloads;
+        let mut offsets = plan.offsets;
         let mut field = request.field;
         driver.buf_prepare(Prepare {
             index: target.index,
             lengths: plan.lengths.get(..planes).unwrap_or(&[]),
             payloads: payloads.get_mut(..planes).unwrap_or(&mut []),
+            data_offsets: offsets.get_mut(..planes).unwrap_or(&mut []),
             field: &mut field,
         })?;
         if let Err(e) = self.hand_over(mem, hints) {
@@ -198,8 +191,8 @@ impl<M: MemOps> Buffer<M> {
         }
         for (i, plane) in self.planes.iter_mut().enumerate() {
             let payload = payloads.get(i).copied().unwrap_or(0);
-            plane.payload_bytes = payload.min(plane.length_bytes);
-            plane.data_offset = plan.offsets.get(i).copied().unwrap_or(0);
+            let offset = offsets.get(i).copied().unwrap_or(0);
+            plane.set_payload(payload, offset);
         }
         self.field = field;
         self.hints = hints;
@@ -242,10 +235,7 @@ impl<M: MemOps> Buffer<M> {
     }
 
     /// Takes preparation back: the buffer goes to the program.
-    pub(crate) fn unprepare<D>(&mut self, mem: &mut M, driver: &mut D, index: u32)
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
+    pub(crate) fn unprepare(&mut self, mem: &mut M, driver: &mut DynDriver<'_, M>, index: u32) {
         self.finish(mem);
         if core::mem::take(&mut self.prepared) {
             driver.buf_finish(index);

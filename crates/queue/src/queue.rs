@@ -1,10 +1,10 @@
 //! The queue itself: what it keeps, and what it tells about itself.
 
 use crate::active::Ownership;
-use crate::bound::{Unbound, Way};
 use crate::buffer::Buffer;
 use crate::fileio::FileIo;
-use crate::{BufferInfo, Busy, Config, Error, Invalid, Memory};
+use crate::request_buffer::QueuedBy;
+use crate::{BufferInfo, Busy, Config, Error, Invalid, Memory, Session};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -42,13 +42,15 @@ impl Statistics {
 
 /// A queue of video buffers.
 ///
-/// A host must end it with [`release`](Self::release); a queue that is dropped without makes its
+/// All calls that touch memory or the device are those of a [`Session`]; what only looks is here.
+/// A host must end it with [`Session::release`]; a queue that is dropped without makes its
 /// tokens stale, but cannot give the memory of its planes back.
 ///
 /// # Invariants
 /// A buffer is in exactly one place: Dequeued in none, InRequest in a request, Queued in
 /// `queued`, Active in a token, Done and Error in `done`. `queued_count` counts all but the
-/// Dequeued and InRequest. All lists have room for all buffers. `memory` is there whenever there are buffers, or the queue streams.
+/// Dequeued and InRequest. The capacity of all lists is enough for all buffers. `memory` is
+/// there whenever there are buffers, or the queue streams.
 pub struct Queue<M: MemOps> {
     pub(crate) config: Config<M::Device>,
     pub(crate) ownership: Arc<Ownership>,
@@ -61,10 +63,8 @@ pub struct Queue<M: MemOps> {
     pub(crate) queued: VecDeque<u32>,
     /// Done and not dequeued yet, in order.
     pub(crate) done: VecDeque<u32>,
-    /// Buffers that have left their request, since the host asked.
-    pub(crate) unbound: VecDeque<Unbound>,
     /// `None` after a cancel.
-    pub(crate) way: Option<Way>,
+    pub(crate) queued_by: Option<QueuedBy>,
     pub(crate) queued_count: u32,
     pub(crate) next_generation: u64,
     pub(crate) streaming: bool,
@@ -76,10 +76,21 @@ pub struct Queue<M: MemOps> {
     pub(crate) waiting_for_buffers: bool,
     /// Why fewer buffers were made than asked for.
     pub(crate) shortfall: Option<Reason>,
-    pub(crate) waiting_in_dqbuf: bool,
     pub(crate) fileio: Option<FileIo>,
-    pub(crate) wake: bool,
     pub(crate) statistics: Statistics,
+}
+
+impl<M: MemOps> Session<'_, M> {
+    /// Describes a buffer (QUERYBUF). Allowed to everyone, also during file I/O; the memory
+    /// model the program believes in does not matter.
+    ///
+    /// # Errors
+    /// [`Invalid::Index`] (EINVAL).
+    pub fn querybuf(&mut self, index: u32) -> Result<BufferInfo, Error> {
+        self.reap();
+        let buffer = self.queue.buffer(index)?;
+        Ok(buffer.info(self.mem, index, self.queue.memory.unwrap_or(Memory::Mmap)))
+    }
 }
 
 impl<M: MemOps> Queue<M> {
@@ -105,8 +116,7 @@ impl<M: MemOps> Queue<M> {
             coherency: Coherency::Coherent,
             queued: VecDeque::new(),
             done: VecDeque::new(),
-            unbound: VecDeque::new(),
-            way: None,
+            queued_by: None,
             queued_count: 0,
             next_generation: 1,
             streaming: false,
@@ -115,9 +125,7 @@ impl<M: MemOps> Queue<M> {
             last_buffer_dequeued: false,
             waiting_for_buffers: false,
             shortfall: None,
-            waiting_in_dqbuf: false,
             fileio: None,
-            wake: false,
             statistics: Statistics::default(),
         })
     }
@@ -189,7 +197,8 @@ impl<M: MemOps> Queue<M> {
         self.queued_count
     }
 
-    /// Buffers that the device has, each as a token; dropped ones count until they are noticed.
+    /// Buffers that the device has, each as a token; dropped ones count until
+    /// [`reap`](Session::reap).
     #[must_use]
     pub fn active_count(&self) -> u32 {
         // CAST: lists hold buffers, of which there are at most 32768.
@@ -197,7 +206,7 @@ impl<M: MemOps> Queue<M> {
         self.queued_count.saturating_sub(listed)
     }
 
-    /// What has happened so far. Dropped tokens count once they are noticed.
+    /// What has happened so far. Dropped tokens count after [`reap`](Session::reap).
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.statistics
@@ -216,24 +225,6 @@ impl<M: MemOps> Queue<M> {
     /// Cleared by the call.
     pub fn take_shortfall(&mut self) -> Option<Reason> {
         self.shortfall.take()
-    }
-
-    /// Whether those who wait in DQBUF, poll, read() or write() should look again. Cleared by
-    /// the call.
-    #[must_use]
-    pub fn take_wake(&mut self) -> bool {
-        core::mem::take(&mut self.wake) || self.ownership.any_dropped()
-    }
-
-    /// Describes a buffer (QUERYBUF). Allowed to everyone, also during file I/O; the memory
-    /// model the program believes in does not matter.
-    ///
-    /// # Errors
-    /// [`Invalid::Index`] (EINVAL).
-    pub fn querybuf(&mut self, mem: &mut M, index: u32) -> Result<BufferInfo, Error> {
-        self.reap(mem);
-        let buffer = self.buffer(index)?;
-        Ok(buffer.info(mem, index, self.memory.unwrap_or(Memory::Mmap)))
     }
 
     /// Whether the program may ask for non-coherent memory and give hints with `memory`.
@@ -278,5 +269,6 @@ impl<M: MemOps> Queue<M> {
 impl<M: MemOps> Drop for Queue<M> {
     fn drop(&mut self) {
         self.ownership.raise_epoch();
+        self.ownership.end_waits();
     }
 }

@@ -43,18 +43,18 @@ pub struct BoundBuffer {
 }
 
 /// What a host does to the buffers of a request, each by the method of
-/// [`Queue`](crate::Queue) named.
+/// [`Session`](crate::Session) named.
 pub trait RequestHost {
-    /// [`prepare_bound`](crate::Queue::prepare_bound).
+    /// [`req_prepare`](crate::Session::req_prepare).
     ///
     /// # Errors
     /// Passed to who queues the request.
     fn prepare(&mut self, buffer: BoundBuffer) -> Result<(), Error>;
-    /// [`unprepare_bound`](crate::Queue::unprepare_bound).
+    /// [`req_unprepare`](crate::Session::req_unprepare).
     fn unprepare(&mut self, buffer: BoundBuffer);
-    /// [`queue_bound`](crate::Queue::queue_bound).
+    /// [`req_queue`](crate::Session::req_queue).
     fn queue(&mut self, buffer: BoundBuffer);
-    /// [`free_bound`](crate::Queue::free_bound).
+    /// [`req_release`](crate::Session::req_release).
     fn free(&mut self, buffer: BoundBuffer);
 }
 
@@ -127,7 +127,7 @@ impl Request {
     }
 
     /// A buffer is in the request no more: the device is done with it, or its queue gave it back
-    /// to the program ([`Queue::take_unbound`](crate::Queue::take_unbound)). Whether the request
+    /// to the program ([`Driver::buf_request_complete`](crate::Driver::buf_request_complete)). Whether the request
     /// is complete by that.
     pub fn unbind(&mut self, buffer: BoundBuffer) -> bool {
         self.buffers.retain(|b| *b != buffer);

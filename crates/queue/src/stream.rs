@@ -1,10 +1,9 @@
 //! Starting and stopping: STREAMON, STREAMOFF, errors of the device.
 
-use crate::bound::tell;
-use crate::{BufferState, Driver, Error, Invalid, Queue, Unbound};
+use crate::{BufferState, Error, Invalid, Queue, Session};
 use vb3_plane::MemOps;
 
-impl<M: MemOps> Queue<M> {
+impl<M: MemOps> Session<'_, M> {
     /// Begins streaming. The driver is started at once if enough buffers are queued, otherwise
     /// by the QBUF that makes it enough. Streaming already is fine.
     ///
@@ -12,68 +11,59 @@ impl<M: MemOps> Queue<M> {
     /// * EBUSY: file I/O is active.
     /// * EINVAL: [`Invalid::TooFewBuffers`], none or fewer than the driver needs queued.
     /// * What the driver says. Buffers stay queued.
-    pub fn streamon<D>(&mut self, mem: &mut M, driver: &mut D) -> Result<(), Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        self.reap(mem);
-        self.check_no_fileio()?;
-        self.core_streamon(driver)
+    pub fn streamon(&mut self) -> Result<(), Error> {
+        self.reap();
+        self.queue.check_no_fileio()?;
+        self.core_streamon()
     }
 
-    pub(crate) fn core_streamon<D>(&mut self, driver: &mut D) -> Result<(), Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        if self.streaming {
+    pub(crate) fn core_streamon(&mut self) -> Result<(), Error> {
+        if self.queue.streaming {
             return Ok(());
         }
-        let least = self.config.min_queued_buffers.max(1);
-        if self.num_buffers < least {
+        let least = self.queue.config.min_queued_buffers.max(1);
+        if self.queue.num_buffers < least {
             return Err(Invalid::TooFewBuffers {
                 wanted: least,
-                found: self.num_buffers,
+                found: self.queue.num_buffers,
             }
             .into());
         }
-        driver.prepare_streaming()?;
-        if self.queued_count >= self.config.min_queued_buffers {
-            self.start(driver)
-                .inspect_err(|_| driver.unprepare_streaming())?;
+        self.driver.prepare_streaming()?;
+        if self.queue.queued_count >= self.queue.config.min_queued_buffers {
+            self.start()
+                .inspect_err(|_| self.driver.unprepare_streaming())?;
         }
-        self.streaming = true;
+        self.queue.streaming = true;
         Ok(())
     }
 
     /// Gives all queued buffers to the driver and starts it. Where it cannot start, they are
     /// queued as before, and tokens it has kept are stale.
-    pub(crate) fn start<D>(&mut self, driver: &mut D) -> Result<(), Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
+    pub(crate) fn start(&mut self) -> Result<(), Error> {
         let mut given = 0_u32;
-        for place in 0..self.queued.len() {
-            let Some(index) = self.queued.get(place).copied() else {
+        for place in 0..self.queue.queued.len() {
+            let Some(index) = self.queue.queued.get(place).copied() else {
                 break;
             };
-            let token = self.activate(index)?;
-            driver.buf_queue(token);
+            let token = self.queue.activate(index)?;
+            self.driver.buf_queue(token);
             given = given.saturating_add(1);
         }
-        match driver.start_streaming(given) {
+        match self.driver.start_streaming(given) {
             Ok(()) => {
-                self.queued.clear();
-                self.started = true;
+                self.queue.queued.clear();
+                self.queue.started = true;
                 Ok(())
             }
             Err(e) => {
-                self.ownership.raise_epoch();
-                for place in 0..self.queued.len() {
-                    let Some(index) = self.queued.get(place).copied() else {
+                self.queue.ownership.raise_epoch();
+                for place in 0..self.queue.queued.len() {
+                    let Some(index) = self.queue.queued.get(place).copied() else {
                         break;
                     };
-                    self.ownership.revoke(index);
-                    if let Ok(buffer) = self.buffer_mut(index) {
+                    self.queue.ownership.revoke(index);
+                    if let Ok(buffer) = self.queue.buffer_mut(index) {
                         buffer.state = BufferState::Queued;
                         buffer.generation = 0;
                     }
@@ -88,57 +78,53 @@ impl<M: MemOps> Queue<M> {
     ///
     /// # Errors
     /// EBUSY: file I/O is active.
-    pub fn streamoff<D>(&mut self, mem: &mut M, driver: &mut D) -> Result<(), Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        self.check_no_fileio()?;
-        self.cancel(mem, driver);
-        self.waiting_for_buffers = !self.config.is_output();
-        self.settle_model();
+    pub fn streamoff(&mut self) -> Result<(), Error> {
+        self.queue.check_no_fileio()?;
+        self.cancel();
+        self.queue.waiting_for_buffers = !self.queue.config.is_output();
+        self.queue.reset_unused_model();
         Ok(())
     }
 
     /// Any state → Dequeued.
-    pub(crate) fn cancel<D>(&mut self, mem: &mut M, driver: &mut D)
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        if core::mem::take(&mut self.started) {
-            driver.stop_streaming();
+    pub(crate) fn cancel(&mut self) {
+        if core::mem::take(&mut self.queue.started) {
+            self.driver.stop_streaming();
         }
-        if core::mem::take(&mut self.streaming) {
-            driver.unprepare_streaming();
+        if core::mem::take(&mut self.queue.streaming) {
+            self.driver.unprepare_streaming();
         }
-        self.ownership.raise_epoch();
-        for (index, place) in (0_u32..).zip(&mut self.buffers) {
+        self.queue.ownership.raise_epoch();
+        for (index, place) in (0_u32..).zip(&mut self.queue.buffers) {
             let Some(buffer) = place else { continue };
-            self.ownership.revoke(index);
-            buffer.unprepare(mem, driver, index);
-            if let Some(request) = buffer.dissolve(mem) {
-                tell(&mut self.unbound, Unbound { request, index });
+            self.queue.ownership.revoke(index);
+            buffer.unprepare(self.mem, self.driver, index);
+            if let Some(request) = buffer.leave_request(self.mem) {
+                self.driver.buf_request_complete(index, request);
             }
             buffer.request_fd = None;
             buffer.state = BufferState::Dequeued;
             buffer.generation = 0;
             buffer.last = false;
         }
-        self.queued.clear();
-        self.done.clear();
-        self.queued_count = 0;
-        self.way = None;
-        self.error = false;
-        self.last_buffer_dequeued = false;
-        self.wake = true;
+        self.queue.queued.clear();
+        self.queue.done.clear();
+        self.queue.queued_count = 0;
+        self.queue.queued_by = None;
+        self.queue.error = false;
+        self.queue.last_buffer_dequeued = false;
+        self.queue.ownership.note_event();
         // What was dropped counts no more; this only empties the list.
-        self.reap(mem);
+        self.reap();
     }
+}
 
+impl<M: MemOps> Queue<M> {
     /// The device has failed (`vb2_queue_error`): nothing can be queued, prepared or dequeued
-    /// until the stream is ended. Wakes all who wait.
+    /// until the stream is ended. An event: all who wait look again.
     pub fn set_error(&mut self) {
         self.error = true;
-        self.wake = true;
+        self.ownership.note_event();
     }
 
     /// The driver goes on after the last buffer (a decoder after a change of resolution).

@@ -176,10 +176,8 @@ where
                 continue;
             };
             if stream.owner == Some(file) {
-                if stream.waiting.take().is_some() {
-                    stream.queue.end_wait();
-                }
-                stream.queue.release(mem, &mut *driver);
+                stream.end_wait();
+                stream.session(mem, &mut *driver).release();
                 stream.owner = None;
             }
         }
@@ -190,7 +188,7 @@ where
     pub(crate) fn take_wake(&mut self) -> bool {
         let mut wake = core::mem::take(&mut self.wake);
         for stream in self.streams_mut() {
-            wake |= stream.queue.take_wake();
+            wake |= stream.take_events();
         }
         wake
     }

@@ -6,6 +6,7 @@
 
 use crate::context::Context;
 use crate::requests::Requests;
+use crate::stream::Stream;
 use crate::{Flow, VideoDriver};
 use std::collections::VecDeque;
 use vb3_plane::MemOps;
@@ -17,6 +18,9 @@ pub(crate) struct Gate<C> {
     held: VecDeque<Active<C>>,
     /// Whose buffer the driver has.
     out: Option<RequestId>,
+    /// Buffers that have left their request, until the requests are told; at most as many as the
+    /// queue has.
+    left: Vec<(u32, RequestId)>,
 }
 
 impl<C> Gate<C> {
@@ -24,6 +28,7 @@ impl<C> Gate<C> {
         Self {
             held: VecDeque::new(),
             out: None,
+            left: Vec::new(),
         }
     }
 
@@ -74,6 +79,10 @@ impl<C> Driver for GateDriver<'_, C> {
         }
     }
 
+    fn buf_request_complete(&mut self, index: u32, request: RequestId) {
+        self.gate.left.push((index, request));
+    }
+
     fn prepare_streaming(&mut self) -> Result<(), DriverError> {
         self.driver.prepare_streaming()
     }
@@ -102,19 +111,16 @@ where
     /// After every call and tick: tells requests of their buffers that are done with, and hands
     /// the next one on. `of` is this context's number.
     pub(crate) fn settle(&mut self, of: u64, requests: &mut Requests, now_ns: u64) {
-        let Some(stream) = self.output.as_mut().filter(|s| s.offers_requests()) else {
+        if !self.output.as_ref().is_some_and(Stream::offers_requests) {
             return;
-        };
-        while let Some(left) = stream.queue.take_unbound() {
-            if self.gate.out == Some(left.request) {
+        }
+        for (index, request) in core::mem::take(&mut self.gate.left) {
+            if self.gate.out == Some(request) {
                 self.gate.out = None;
             }
-            let buffer = BoundBuffer {
-                queue: of,
-                index: left.index,
-            };
+            let buffer = BoundBuffer { queue: of, index };
             let values = || self.controls.values(&self.driver);
-            requests.unbind(left.request, buffer, values);
+            requests.unbind(request, buffer, values);
         }
         self.hand_on(of, requests, now_ns);
     }

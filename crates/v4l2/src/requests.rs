@@ -158,8 +158,8 @@ where
     fn prepare(&mut self, buffer: BoundBuffer) -> Result<(), vb3_queue::Error> {
         match self.parts(buffer.queue) {
             Some((mem, (stream, mut driver))) => {
-                let queue = &mut stream.queue;
-                queue.prepare_bound(mem, &mut *driver, buffer.index)
+                let mut session = stream.session(mem, &mut *driver);
+                session.req_prepare(buffer.index)
             }
             None => Err(vb3_queue::Error::RequestEmpty),
         }
@@ -167,22 +167,22 @@ where
 
     fn unprepare(&mut self, buffer: BoundBuffer) {
         if let Some((mem, (stream, mut driver))) = self.parts(buffer.queue) {
-            let queue = &mut stream.queue;
-            queue.unprepare_bound(mem, &mut *driver, buffer.index);
+            let mut session = stream.session(mem, &mut *driver);
+            session.req_unprepare(buffer.index);
         }
     }
 
     fn queue(&mut self, buffer: BoundBuffer) {
         if let Some((mem, (stream, mut driver))) = self.parts(buffer.queue) {
-            let queue = &mut stream.queue;
-            queue.queue_bound(mem, &mut *driver, buffer.index);
+            let mut session = stream.session(mem, &mut *driver);
+            session.req_queue(buffer.index);
         }
     }
 
     fn free(&mut self, buffer: BoundBuffer) {
         if let Some((mem, (stream, mut driver))) = self.parts(buffer.queue) {
-            let queue = &mut stream.queue;
-            queue.free_bound(mem, &mut *driver, buffer.index);
+            let mut session = stream.session(mem, &mut *driver);
+            session.req_release(buffer.index);
         }
     }
 }

@@ -5,7 +5,9 @@ use crate::driver::{Flow, QueuePolicy};
 use crate::file::FileHandle;
 use crate::{Error, sys};
 use vb3_plane::MemOps;
-use vb3_queue::{BufferInfo, Config, IoModes, Queue, QueueType, Requests, TimestampKind};
+use vb3_queue::{
+    BufferInfo, Config, Driver, IoModes, Queue, QueueType, Requests, Session, TimestampKind, Wait,
+};
 
 /// A queue of a device.
 ///
@@ -16,7 +18,9 @@ pub(crate) struct Stream<M: MemOps> {
     pub(crate) queue: Queue<M>,
     pub(crate) owner: Option<FileHandle>,
     /// The call that waits in DQBUF, read() or write().
-    pub(crate) waiting: Option<u64>,
+    waiting: Option<(u64, Wait)>,
+    /// The queue's events that those who wait were woken for.
+    seen_events: u64,
     /// `V4L2_BUF_FLAG_TIMESTAMP_*` and `_TSTAMP_SRC_*` of all buffers.
     timestamp_flags: u32,
 }
@@ -58,6 +62,7 @@ impl<M: MemOps> Stream<M> {
             queue: Queue::new(config)?,
             owner: None,
             waiting: None,
+            seen_events: 0,
             timestamp_flags: timestamp_flags(policy),
         })
     }
@@ -90,12 +95,29 @@ impl<M: MemOps> Stream<M> {
         }
     }
 
+    /// The queue with its memory and its driver.
+    pub(crate) fn session<'a>(
+        &'a mut self,
+        mem: &'a mut M,
+        driver: &'a mut (dyn Driver<Cookie = M::Cookie> + 'a),
+    ) -> Session<'a, M> {
+        self.queue.session(mem, driver)
+    }
+
     /// A call that waited is made again.
     pub(crate) fn wake_up(&mut self, call: u64) {
-        if self.waiting == Some(call) {
-            self.waiting = None;
-            self.queue.end_wait();
-        }
+        self.waiting.take_if(|(waiting, _)| *waiting == call);
+    }
+
+    /// Nobody waits any more.
+    pub(crate) fn end_wait(&mut self) {
+        self.waiting = None;
+    }
+
+    /// Whether something happened since the last call that callers may wait for.
+    pub(crate) fn take_events(&mut self) -> bool {
+        let seen = core::mem::replace(&mut self.seen_events, self.queue.event_count());
+        seen != self.seen_events
     }
 
     /// Whether buffers may be queued by media requests.
@@ -136,8 +158,7 @@ impl<M: MemOps> Stream<M> {
         if error != vb3_queue::Error::WouldBlock || cx.nonblocking {
             return Err(error.into());
         }
-        self.queue.begin_wait()?;
-        self.waiting = Some(cx.call);
+        self.waiting = Some((cx.call, self.queue.wait()?));
         Ok(None)
     }
 

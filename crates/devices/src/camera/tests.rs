@@ -330,6 +330,7 @@ fn buffers_too_small_are_refused() {
             index: 0,
             lengths,
             payloads: &mut payloads,
+            data_offsets: &mut [],
             field: &mut field,
         })
     };

@@ -86,6 +86,7 @@ impl<C> Lane<C> {
         let completion = Completion {
             outcome,
             payloads: None,
+            data_offsets: None,
             timestamp_ns: None,
             sequence: self.next_sequence(),
             field: FIELD_NONE,
@@ -135,6 +136,7 @@ impl<C> Lane<C> {
         let completion = Completion {
             outcome: DoneState::Done,
             payloads: Some([0; MAX_PLANES]),
+            data_offsets: None,
             timestamp_ns: Some(0),
             sequence: self.next_sequence(),
             field: FIELD_NONE,

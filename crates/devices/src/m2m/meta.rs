@@ -39,6 +39,7 @@ impl Meta {
         Completion {
             outcome,
             payloads: Some(payloads),
+            data_offsets: None,
             timestamp_ns: Some(self.timestamp_ns),
             sequence,
             field: FIELD_NONE,

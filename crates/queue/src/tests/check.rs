@@ -79,7 +79,7 @@ impl Bench {
     }
 
     pub(crate) fn qbuf_as(&mut self, request: QueueBuffer<FakeMem>) -> Result<BufferInfo, Error> {
-        let result = self.queue.qbuf(&mut self.mem, &mut self.driver, request);
+        let result = self.session().qbuf(request);
         self.check();
         result
     }
@@ -93,9 +93,7 @@ impl Bench {
         &mut self,
         request: QueueBuffer<FakeMem>,
     ) -> Result<BufferInfo, Error> {
-        let result = self
-            .queue
-            .prepare_buf(&mut self.mem, &mut self.driver, request);
+        let result = self.session().prepare_buf(request);
         self.check();
         result
     }
@@ -110,39 +108,37 @@ impl Bench {
     }
 
     pub(crate) fn dqbuf_room(&mut self, room: usize) -> Result<BufferInfo, Error> {
-        let result = self.queue.dqbuf(&mut self.mem, &mut self.driver, room);
+        let result = self.session().dqbuf(room);
         self.check();
         result
     }
 
     pub(crate) fn streamon(&mut self) -> Result<(), Error> {
-        let result = self.queue.streamon(&mut self.mem, &mut self.driver);
+        let result = self.session().streamon();
         self.check();
         result
     }
 
     pub(crate) fn streamoff(&mut self) -> Result<(), Error> {
-        let result = self.queue.streamoff(&mut self.mem, &mut self.driver);
+        let result = self.session().streamoff();
         self.check();
         result
     }
 
     pub(crate) fn remove(&mut self, first: u32, count: u32) -> Result<(), Error> {
-        let result = self
-            .queue
-            .remove_bufs(&mut self.mem, &mut self.driver, first, count);
+        let result = self.session().remove_bufs(first, count);
         self.check();
         result
     }
 
     pub(crate) fn query(&mut self, index: u32) -> Result<BufferInfo, Error> {
-        self.queue.querybuf(&mut self.mem, index)
+        self.session().querybuf(index)
     }
 
     /// Completes the oldest token.
     pub(crate) fn complete(&mut self, completion: Completion) -> Result<(), Stale> {
         let token = self.driver.tokens.remove(0);
-        let result = self.queue.complete(&mut self.mem, token, completion);
+        let result = self.session().complete(token, completion);
         self.check();
         result
     }
@@ -212,11 +208,15 @@ impl Bench {
                 buffer.prepared && !matches!(buffer.state, BufferState::Done | BufferState::Error);
             assert_eq!(buffer.synced, with_device, "{index}: synced");
             let in_request = buffer.state == BufferState::InRequest;
-            assert_eq!(buffer.bond.len(), usize::from(in_request), "{index}: bond");
+            assert_eq!(
+                buffer.in_request.len(),
+                usize::from(in_request),
+                "{index}: in a request"
+            );
             for plane in buffer
-                .bond
+                .in_request
                 .iter()
-                .flat_map(|bond| &bond.wanted.planes)
+                .flat_map(|entry| &entry.wanted.planes)
                 .flatten()
             {
                 let held = matches!(plane.source, PlaneSource::DmaBuf { buf: Some(_), .. });

@@ -6,14 +6,9 @@ use super::{BOTH, Bench};
 use crate::{Coherency, Constraint, Created, Error, Invalid, Memory, QueueType, Reason};
 
 fn create(b: &mut Bench, count: u32) -> Result<Created, Error> {
-    let made = b.queue.create_bufs(
-        &mut b.mem,
-        &mut b.driver,
-        Memory::Mmap,
-        count,
-        Coherency::Coherent,
-        &[SIZE],
-    );
+    let made = b
+        .session()
+        .create_bufs(Memory::Mmap, count, Coherency::Coherent, &[SIZE]);
     b.check();
     made
 }
@@ -41,16 +36,8 @@ fn the_first_hole_that_fits_is_taken_otherwise_the_first_largest() {
 fn other_sizes_make_other_buffers() {
     let mut b = Bench::new(QueueType::Output);
     b.reqbufs(Memory::Mmap, 2).unwrap();
-    let (mem, driver) = (&mut b.mem, &mut b.driver);
-    b.queue
-        .create_bufs(
-            mem,
-            driver,
-            Memory::Mmap,
-            1,
-            Coherency::Coherent,
-            &[SIZE * 2],
-        )
+    b.session()
+        .create_bufs(Memory::Mmap, 1, Coherency::Coherent, &[SIZE * 2])
         .unwrap();
     let length = |b: &mut Bench, i| b.query(i).unwrap().planes[0].unwrap().length_bytes;
     assert_eq!((length(&mut b, 1), length(&mut b, 2)), (SIZE, SIZE * 2));
@@ -65,28 +52,20 @@ fn coherency_is_granted_only_to_mmap_with_hints() {
         (Memory::DmaBuf, Coherency::Coherent),
         (Memory::UserPtr, Coherency::Coherent),
     ] {
-        let made = b
-            .queue
-            .reqbufs(&mut b.mem, &mut b.driver, memory, 2, Coherency::NonCoherent);
+        let made = b.session().reqbufs(memory, 2, Coherency::NonCoherent);
         assert_eq!(made.unwrap().coherency, granted, "{memory:?}");
         assert_eq!(b.queue.coherency(), granted);
     }
-    let (mem, driver) = (&mut b.mem, &mut b.driver);
-    b.queue
-        .reqbufs(mem, driver, Memory::Mmap, 2, Coherency::NonCoherent)
+    b.session()
+        .reqbufs(Memory::Mmap, 2, Coherency::NonCoherent)
         .unwrap();
     let other = b
-        .queue
-        .create_bufs(mem, driver, Memory::Mmap, 1, Coherency::Coherent, &[SIZE]);
+        .session()
+        .create_bufs(Memory::Mmap, 1, Coherency::Coherent, &[SIZE]);
     assert_eq!(other, Err(Error::Invalid(Invalid::CoherencyMismatch)));
-    let same = b.queue.create_bufs(
-        mem,
-        driver,
-        Memory::Mmap,
-        1,
-        Coherency::NonCoherent,
-        &[SIZE],
-    );
+    let same = b
+        .session()
+        .create_bufs(Memory::Mmap, 1, Coherency::NonCoherent, &[SIZE]);
     assert_eq!(same.unwrap().count, 1);
     b.finish();
 }
@@ -94,17 +73,9 @@ fn coherency_is_granted_only_to_mmap_with_hints() {
 #[test]
 fn a_refusal_names_its_reason() {
     let mut b = Bench::new(QueueType::Capture);
-    let (mem, driver) = (&mut b.mem, &mut b.driver);
     let big = b
-        .queue
-        .create_bufs(
-            mem,
-            driver,
-            Memory::Mmap,
-            1,
-            Coherency::Coherent,
-            &[0xffff_ffff],
-        )
+        .session()
+        .create_bufs(Memory::Mmap, 1, Coherency::Coherent, &[0xffff_ffff])
         .unwrap_err();
     assert_eq!(big.errno(), 12);
     assert_eq!(
@@ -169,14 +140,9 @@ fn ten_thousand_buffers_are_only_numbers() {
     assert_eq!(b.reqbufs(Memory::DmaBuf, 10_000).unwrap(), 10_000);
     assert_eq!(b.query(9_999).unwrap().index, 9_999);
     b.remove(5_000, 100).unwrap();
-    let made = b.queue.create_bufs(
-        &mut b.mem,
-        &mut b.driver,
-        Memory::DmaBuf,
-        100,
-        Coherency::Coherent,
-        &[SIZE],
-    );
+    let made = b
+        .session()
+        .create_bufs(Memory::DmaBuf, 100, Coherency::Coherent, &[SIZE]);
     assert_eq!(made.unwrap().first_index, 5_000);
     b.finish();
 }

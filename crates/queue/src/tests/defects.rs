@@ -169,10 +169,7 @@ fn defect_16_a_failed_dqbuf_does_not_end_the_stream() {
 
 #[test]
 fn defect_16_the_end_of_a_stream_does_not_reach_the_next_user() {
-    let ends: [fn(&mut Bench); 2] = [
-        |b| b.streamoff().unwrap(),
-        |b| b.queue.release(&mut b.mem, &mut b.driver),
-    ];
+    let ends: [fn(&mut Bench); 2] = [|b| b.streamoff().unwrap(), |b| b.session().release()];
     for end in ends {
         let mut b = Bench::new(QueueType::Capture);
         b.reqbufs(Memory::Mmap, 2).unwrap();
@@ -477,9 +474,8 @@ fn defect_n8_a_stream_keeps_its_memory_model() {
         b.remove(0, 2).unwrap();
         assert_eq!(b.queue.memory(), Some(Memory::Mmap));
         let create = |b: &mut Bench, memory| {
-            let (mem, driver) = (&mut b.mem, &mut b.driver);
-            b.queue
-                .create_bufs(mem, driver, memory, 2, Coherency::Coherent, &[SIZE])
+            b.session()
+                .create_bufs(memory, 2, Coherency::Coherent, &[SIZE])
         };
         let refused = create(&mut b, Memory::DmaBuf);
         let fixed = Busy::ModelFixed {

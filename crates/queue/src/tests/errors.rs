@@ -22,7 +22,8 @@ fn every_error_has_its_errno() {
         (Error::RequestUnsupported, 53),
         (Error::RequestRequired, 53),
         (Error::RequestEmpty, 2),
-        (Error::Busy(Busy::OtherWay), 16),
+        (Error::Busy(Busy::UsesQbuf), 16),
+        (Error::Busy(Busy::UsesRequests), 16),
         (Error::Invalid(Invalid::NoRequest { fd: -1 }), 22),
         (Error::QueueFull { max: 32 }, 105),
         (

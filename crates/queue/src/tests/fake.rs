@@ -6,7 +6,7 @@ use super::std::vec::Vec;
 use super::std::{format, vec};
 use crate::{
     Active, Completion, Constraint, Direction, DoneState, Driver, DriverError, ExportAccess,
-    HintSkip, MemOps, PlaneError, PlaneSizes, Prepare, Reason,
+    HintSkip, MemOps, PlaneError, PlaneSizes, Prepare, Reason, RequestId,
 };
 use vb3_plane::AllocArgs;
 
@@ -27,6 +27,7 @@ pub(crate) struct Record {
     pub(crate) bytes: Vec<u8>,
     pub(crate) extra_users: u32,
     pub(crate) direction: Direction,
+    pub(crate) dev: u32,
 }
 
 #[derive(Debug)]
@@ -128,7 +129,7 @@ impl FakeMem {
         assert_eq!(self.references.len(), 0, "dma-buf references left");
     }
 
-    fn make(&mut self, kind: Kind, bytes: u64, direction: Direction) -> FakePlane {
+    fn make(&mut self, dev: u32, kind: Kind, bytes: u64, direction: Direction) -> FakePlane {
         let id = self.id();
         let record = Record {
             kind,
@@ -136,6 +137,7 @@ impl FakeMem {
             bytes: vec![0; usize::try_from(bytes.min(1 << 17)).unwrap()],
             extra_users: 0,
             direction,
+            dev,
         };
         self.planes.insert(id, record);
         FakePlane(id)
@@ -162,7 +164,7 @@ impl MemOps for FakeMem {
         !self.no_userptr
     }
 
-    fn alloc(&mut self, _dev: u32, args: AllocArgs) -> Result<FakePlane, PlaneError> {
+    fn alloc(&mut self, dev: u32, args: AllocArgs) -> Result<FakePlane, PlaneError> {
         self.may_fail("alloc")?;
         if self.max_alloc.is_some_and(|max| self.planes.len() >= max) {
             return Err(PlaneError::NoMemory(Some(Reason {
@@ -171,12 +173,12 @@ impl MemOps for FakeMem {
                 found: 0,
             })));
         }
-        Ok(self.make(Kind::Mmap, args.len_bytes, args.direction))
+        Ok(self.make(dev, Kind::Mmap, args.len_bytes, args.direction))
     }
 
     fn get_userptr(
         &mut self,
-        _dev: u32,
+        dev: u32,
         user: &u32,
         addr: u64,
         len_bytes: u64,
@@ -186,7 +188,7 @@ impl MemOps for FakeMem {
         if addr == 0 || self.bad_address == Some(addr) {
             return Err(PlaneError::Fault(None));
         }
-        Ok(self.make(Kind::UserPtr { user: *user }, len_bytes, direction))
+        Ok(self.make(dev, Kind::UserPtr { user: *user }, len_bytes, direction))
     }
 
     fn is_current(&self, plane: &FakePlane, user: &u32, _addr: u64) -> bool {
@@ -196,7 +198,7 @@ impl MemOps for FakeMem {
 
     fn attach_dmabuf(
         &mut self,
-        _dev: u32,
+        dev: u32,
         buf: &FakeBuf,
         len_bytes: u64,
         direction: Direction,
@@ -214,7 +216,7 @@ impl MemOps for FakeMem {
             dmabuf: buf.object,
             mapped: false,
         };
-        Ok(self.make(kind, len_bytes, direction))
+        Ok(self.make(dev, kind, len_bytes, direction))
     }
 
     fn map_dmabuf(&mut self, plane: &mut FakePlane) -> Result<(), PlaneError> {
@@ -382,6 +384,12 @@ pub(crate) struct FakeDriver {
     pub(crate) initialised: BTreeMap<u32, i32>,
     pub(crate) prepared: BTreeMap<u32, i32>,
     pub(crate) streaming: bool,
+    /// Buffers that have left their media request.
+    pub(crate) requests_complete: Vec<(u32, RequestId)>,
+    /// CAPTURE: the data offset that `buf_prepare` sets.
+    pub(crate) capture_offset: Option<u64>,
+    /// The device of each plane, by number.
+    pub(crate) alloc_devs: Vec<u32>,
 }
 
 impl Default for FakeDriver {
@@ -401,6 +409,9 @@ impl Default for FakeDriver {
             initialised: BTreeMap::new(),
             prepared: BTreeMap::new(),
             streaming: false,
+            requests_complete: Vec::new(),
+            capture_offset: None,
+            alloc_devs: Vec::new(),
         }
     }
 }
@@ -445,7 +456,9 @@ impl Driver for FakeDriver {
     fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
         self.call("queue_setup")?;
         let Some(asked) = create else {
-            return Ok(PlaneSizes::new(&self.sizes).unwrap_or_default());
+            let sizes = PlaneSizes::new(&self.sizes).unwrap_or_default();
+            let devs = self.alloc_devs.iter().enumerate();
+            return Ok(devs.fold(sizes, |sizes, (plane, n)| sizes.with_alloc_dev(plane, *n)));
         };
         let asked = asked.as_slice();
         if asked.len() != self.sizes.len() || asked.iter().zip(&self.sizes).any(|(a, s)| a < s) {
@@ -470,6 +483,9 @@ impl Driver for FakeDriver {
         self.seen = (buffer.lengths.to_vec(), buffer.payloads.to_vec());
         if let Some(payload) = self.capture_payload {
             buffer.payloads.fill(payload);
+        }
+        if let Some(offset) = self.capture_offset {
+            buffer.data_offsets.fill(offset);
         }
         if self
             .wants_payload
@@ -497,6 +513,10 @@ impl Driver for FakeDriver {
         if !self.drops_tokens {
             self.tokens.push(buffer);
         }
+    }
+
+    fn buf_request_complete(&mut self, index: u32, request: RequestId) {
+        self.requests_complete.push((index, request));
     }
 
     fn prepare_streaming(&mut self) -> Result<(), DriverError> {
@@ -529,13 +549,7 @@ impl Driver for FakeDriver {
 /// A buffer done with everything in it.
 pub(crate) fn done() -> Completion {
     Completion {
-        outcome: DoneState::Done,
-        payloads: None,
         timestamp_ns: Some(1_000),
-        sequence: 0,
-        field: 1,
-        last: false,
-        timecode: None,
-        frame_flags: None,
+        ..Completion::new(DoneState::Done, 0)
     }
 }

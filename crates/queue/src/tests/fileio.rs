@@ -53,13 +53,13 @@ fn bench(queue_type: QueueType) -> Bench {
 }
 
 fn read(b: &mut Bench, user: &mut User, len: u64) -> Result<u64, Error> {
-    let result = b.queue.read(&mut b.mem, &mut b.driver, user, len);
+    let result = b.session().read(user, len);
     b.check();
     result
 }
 
 fn write(b: &mut Bench, user: &mut User, len: u64) -> Result<u64, Error> {
-    let result = b.queue.write(&mut b.mem, &mut b.driver, user, len, 77);
+    let result = b.session().write(user, len, 77);
     b.check();
     result
 }
@@ -117,15 +117,9 @@ fn poll_tells_of_the_rest_of_a_frame() {
         readable: true,
         writable: false,
     };
-    assert_eq!(
-        b.queue.poll(&mut b.mem, &mut b.driver, interest),
-        Readiness::Ready
-    );
+    assert_eq!(b.session().poll(interest), Readiness::Ready);
     read(&mut b, &mut user, SIZE).unwrap();
-    assert_eq!(
-        b.queue.poll(&mut b.mem, &mut b.driver, interest),
-        Readiness::Nothing
-    );
+    assert_eq!(b.session().poll(interest), Readiness::Nothing);
     b.finish();
 }
 
@@ -227,23 +221,14 @@ fn writes_fill_buffers_and_wait_for_them() {
     let mut user = User::new(SIZE);
     assert_eq!(write(&mut b, &mut user, 100), Ok(100));
     assert_eq!(b.driver.tokens.len(), 0, "not full");
-    assert_eq!(
-        b.queue.poll(&mut b.mem, &mut b.driver, interest),
-        Readiness::Ready
-    );
+    assert_eq!(b.session().poll(interest), Readiness::Ready);
     assert_eq!(write(&mut b, &mut user, SIZE), Ok(SIZE - 100));
     assert_eq!(b.driver.tokens[0].timestamp_ns(), 77);
     assert_eq!(write(&mut b, &mut user, SIZE), Ok(SIZE));
-    assert_eq!(
-        b.queue.poll(&mut b.mem, &mut b.driver, interest),
-        Readiness::Nothing
-    );
+    assert_eq!(b.session().poll(interest), Readiness::Nothing);
     assert_eq!(seen(write(&mut b, &mut user, SIZE)), EAGAIN);
     b.frame();
-    assert_eq!(
-        b.queue.poll(&mut b.mem, &mut b.driver, interest),
-        Readiness::Ready
-    );
+    assert_eq!(b.session().poll(interest), Readiness::Ready);
     assert_eq!(write(&mut b, &mut user, SIZE), Ok(SIZE));
     b.finish();
 }
@@ -331,10 +316,7 @@ fn defect_20_a_read_once_file_gives_its_frame_before_its_end() {
             readable: true,
             writable: false,
         };
-        assert_eq!(
-            b.queue.poll(&mut b.mem, &mut b.driver, interest),
-            Readiness::Ready
-        );
+        assert_eq!(b.session().poll(interest), Readiness::Ready);
         assert_eq!(read(&mut b, &mut user, SIZE), Ok(0), "the end, once");
         assert!(!b.queue.is_busy());
     }
@@ -357,7 +339,7 @@ fn what_is_refused() {
         assert_eq!(seen(transfer(&mut b, &mut user, 1)), EBUSY, "IO1");
         b.qbuf(0).unwrap();
         b.streamon().unwrap();
-        b.queue.begin_wait().unwrap();
+        b.begin_wait().unwrap();
         assert_eq!(seen(transfer(&mut b, &mut user, 1)), EBUSY, "D9");
         b.finish();
 
@@ -419,15 +401,15 @@ fn the_only_waiter_is_the_reader() {
     let mut b = bench(QueueType::Capture);
     let mut user = User::new(SIZE);
     read(&mut b, &mut user, SIZE).unwrap_err();
-    b.queue.begin_wait().unwrap();
+    b.begin_wait().unwrap();
     assert_eq!(
         seen(read(&mut b, &mut user, SIZE)),
         EBUSY,
         "IO15, in the same file"
     );
     capture(&mut b, 1, SIZE);
-    assert!(b.queue.take_wake());
-    b.queue.end_wait();
+    assert!(b.take_wake());
+    b.end_wait();
     assert_eq!(read(&mut b, &mut user, SIZE), Ok(SIZE));
     b.finish();
 }

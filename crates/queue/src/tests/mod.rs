@@ -9,6 +9,7 @@ extern crate std;
 
 mod calls;
 mod check;
+mod completions;
 mod config;
 mod create;
 mod defects;
@@ -21,7 +22,7 @@ mod stream;
 mod stream_io;
 mod tokens;
 
-use crate::{Coherency, Config, Memory, Queue, QueueType};
+use crate::{Coherency, Config, Memory, Queue, QueueType, Session, Wait};
 use fake::{FakeDriver, FakeMem};
 
 /// A queue with its surroundings.
@@ -31,6 +32,9 @@ pub(crate) struct Bench {
     pub(crate) queue: Queue<FakeMem>,
     /// dma-buf references that the test itself holds.
     pub(crate) foreign_references: usize,
+    /// The caller that sleeps.
+    pub(crate) wait: Option<Wait>,
+    seen_events: u64,
 }
 
 impl Bench {
@@ -48,24 +52,42 @@ impl Bench {
             driver: FakeDriver::default(),
             queue: Queue::new(config).unwrap(),
             foreign_references: 0,
+            wait: None,
+            seen_events: 0,
         }
     }
 
+    /// What every call needs.
+    pub(crate) fn session(&mut self) -> Session<'_, FakeMem> {
+        self.queue.session(&mut self.mem, &mut self.driver)
+    }
+
+    /// A caller goes to sleep.
+    pub(crate) fn begin_wait(&mut self) -> Result<(), crate::Error> {
+        self.wait = Some(self.queue.wait()?);
+        Ok(())
+    }
+
+    /// The caller that sleeps wakes.
+    pub(crate) fn end_wait(&mut self) {
+        self.wait = None;
+    }
+
+    /// Whether something happened since the last call.
+    pub(crate) fn take_wake(&mut self) -> bool {
+        let seen = core::mem::replace(&mut self.seen_events, self.queue.event_count());
+        seen != self.seen_events
+    }
+
     pub(crate) fn reqbufs(&mut self, memory: Memory, count: u32) -> Result<u32, crate::Error> {
-        self.queue
-            .reqbufs(
-                &mut self.mem,
-                &mut self.driver,
-                memory,
-                count,
-                Coherency::Coherent,
-            )
+        self.session()
+            .reqbufs(memory, count, Coherency::Coherent)
             .map(|a| a.count)
     }
 
     /// Releases everything and insists that nothing is left.
     pub(crate) fn finish(mut self) {
-        self.queue.release(&mut self.mem, &mut self.driver);
+        self.session().release();
         self.check();
         self.driver.tokens.clear();
         self.mem.assert_empty();

@@ -318,7 +318,7 @@ impl Run {
                     };
                     self.model.places.insert(token.index(), place);
                     drop(token);
-                    assert!(self.bench.queue.take_wake());
+                    assert!(self.bench.take_wake());
                 }
             }
             Op::DeviceError => {
@@ -328,18 +328,16 @@ impl Run {
             Op::Export { index } => self.export(index),
             Op::Wait => {
                 let expected = if self.model.sleeper { 16 } else { 0 };
-                assert_eq!(errno(&self.bench.queue.begin_wait()), expected);
+                assert_eq!(errno(&self.bench.begin_wait()), expected);
                 self.model.sleeper = true;
             }
             Op::Wake => {
-                self.bench.queue.end_wait();
+                self.bench.end_wait();
                 self.model.sleeper = false;
             }
             Op::Poll => self.poll(),
             Op::Release => {
-                self.bench
-                    .queue
-                    .release(&mut self.bench.mem, &mut self.bench.driver);
+                self.bench.session().release();
                 self.model.clear();
                 self.model.sleeper = false;
             }
@@ -385,14 +383,10 @@ impl Run {
     fn create(&mut self, memory: Memory, count: u32, size: u64, armed: usize) {
         let planes = self.bench.driver.sizes.len();
         let sizes = vec![size; planes];
-        let result = self.bench.queue.create_bufs(
-            &mut self.bench.mem,
-            &mut self.bench.driver,
-            memory,
-            count,
-            Coherency::Coherent,
-            &sizes,
-        );
+        let result = self
+            .bench
+            .session()
+            .create_bufs(memory, count, Coherency::Coherent, &sizes);
         let struck = self.struck(armed);
         let model = &mut self.model;
         let none = model.places.is_empty();
@@ -622,19 +616,16 @@ impl Run {
             frame_flags: None,
             ..done()
         };
-        self.bench
-            .queue
-            .complete(&mut self.bench.mem, token, completion)
-            .unwrap();
+        self.bench.session().complete(token, completion).unwrap();
         self.model.places.insert(index, Place::Done { error, last });
         self.model.done.push_back(index);
     }
 
     fn export(&mut self, index: u32) {
-        let result =
-            self.bench
-                .queue
-                .expbuf(&mut self.bench.mem, index, 0, ExportAccess::ReadWrite);
+        let result = self
+            .bench
+            .session()
+            .expbuf(index, 0, ExportAccess::ReadWrite);
         let possible =
             self.model.memory == Some(Memory::Mmap) && self.model.places.contains_key(&index);
         match result {
@@ -651,12 +642,11 @@ impl Run {
     }
 
     fn poll(&mut self) {
-        let (mem, driver) = (&mut self.bench.mem, &mut self.bench.driver);
         let interest = Interest {
             readable: true,
             writable: true,
         };
-        let found = self.bench.queue.poll(mem, driver, interest);
+        let found = self.bench.session().poll(interest);
         let model = &self.model;
         let expected = if !model.streaming || model.error || model.idle {
             Readiness::Error

@@ -34,21 +34,19 @@ impl Host<'_> {
 impl RequestHost for Host<'_> {
     fn prepare(&mut self, buffer: BoundBuffer) -> Result<(), Error> {
         let b = self.bench("prepare", buffer);
-        b.queue
-            .prepare_bound(&mut b.mem, &mut b.driver, buffer.index)
+        b.session().req_prepare(buffer.index)
     }
     fn unprepare(&mut self, buffer: BoundBuffer) {
         let b = self.bench("unprepare", buffer);
-        b.queue
-            .unprepare_bound(&mut b.mem, &mut b.driver, buffer.index);
+        b.session().req_unprepare(buffer.index);
     }
     fn queue(&mut self, buffer: BoundBuffer) {
         let b = self.bench("queue", buffer);
-        b.queue.queue_bound(&mut b.mem, &mut b.driver, buffer.index);
+        b.session().req_queue(buffer.index);
     }
     fn free(&mut self, buffer: BoundBuffer) {
         let b = self.bench("free", buffer);
-        b.queue.free_bound(&mut b.mem, &mut b.driver, buffer.index);
+        b.session().req_release(buffer.index);
     }
 }
 
@@ -84,7 +82,7 @@ impl Lab {
             queue: queue as u64,
         };
         let b = &mut self.queues[queue];
-        let made = b.queue.qbuf_in_request(&mut b.mem, wanted, binding);
+        let made = b.session().qbuf_in_request(wanted, binding);
         self.settle();
         made
     }
@@ -119,9 +117,8 @@ impl Lab {
     /// Tells requests of the buffers that left them.
     fn settle(&mut self) {
         for (queue, bench) in (0..).zip(&mut self.queues) {
-            while let Some(unbound) = bench.queue.take_unbound() {
-                let request = usize::try_from(unbound.request.0).unwrap();
-                let index = unbound.index;
+            for (index, request) in bench.driver.requests_complete.drain(..) {
+                let request = usize::try_from(request.0).unwrap();
                 self.requests[request].unbind(BoundBuffer { queue, index });
             }
             bench.check();
@@ -204,7 +201,7 @@ fn rows_of_requests() {
     assert_eq!(seen(lab.queues[0].qbuf(1)), 0, "RQ14");
     assert_eq!(seen(lab.put(0, 2, 2)), -16, "RQ15");
     let no_request = lab.put_as(0, mmap_buffer(2, 1), None);
-    assert_eq!(no_request, Err(Busy::OtherWay.into()), "B12");
+    assert_eq!(no_request, Err(Busy::UsesQbuf.into()), "B12");
     lab.queues[0].streamoff().unwrap();
     let no_request = lab.put_as(0, mmap_buffer(2, 1), None);
     assert_eq!(no_request, Err(Invalid::NoRequest { fd: 30 }.into()), "B13");
@@ -462,7 +459,7 @@ fn whatever_is_called_in_whatever_order() {
             }
             // Tokens that were dropped are noticed with the next call.
             for bench in &mut lab.queues {
-                bench.queue.reap(&mut bench.mem);
+                bench.session().reap();
             }
             lab.settle();
             check_bonds(&mut lab);

@@ -126,10 +126,7 @@ fn the_driver_starts_when_enough_is_queued() {
         assert_eq!(seen(b.dqbuf()), EAGAIN, "MQ8");
         b.streamoff().unwrap();
         b.reqbufs(Memory::Mmap, 0).unwrap();
-        let (mem, driver) = (&mut b.mem, &mut b.driver);
-        let made = b.queue.create_bufs(
-            mem,
-            driver,
+        let made = b.session().create_bufs(
             Memory::Mmap,
             2,
             crate::Coherency::Coherent,
@@ -250,10 +247,10 @@ fn an_error_of_the_device_lasts_until_streamoff() {
         b.reqbufs(Memory::Mmap, 3).unwrap();
         b.qbuf(0).unwrap();
         b.streamon().unwrap();
-        let _ = b.queue.take_wake();
+        let _ = b.take_wake();
         b.queue.set_error();
-        assert!(b.queue.take_wake(), "waiters are woken");
-        assert!(!b.queue.take_wake(), "once");
+        assert!(b.take_wake(), "waiters are woken");
+        assert!(!b.take_wake(), "once");
         b.frame();
         assert_eq!(seen(b.dqbuf()), -5);
         b.streamoff().unwrap();

@@ -116,14 +116,12 @@ impl Run {
     }
 
     fn call(&mut self, len: u64) -> Result<u64, Error> {
-        let Bench {
-            mem, driver, queue, ..
-        } = &mut self.bench;
+        let mut session = self.bench.session();
         if self.output {
-            queue.write(mem, driver, &mut self.program, len, 0)
+            session.write(&mut self.program, len, 0)
         } else {
             self.program.got.clear();
-            queue.read(mem, driver, &mut self.program, len)
+            session.read(&mut self.program, len)
         }
     }
 
@@ -182,10 +180,7 @@ impl Run {
             payloads: (!self.output).then_some(payloads),
             ..done()
         };
-        self.bench
-            .queue
-            .complete(&mut self.bench.mem, token, completion)
-            .unwrap();
+        self.bench.session().complete(token, completion).unwrap();
     }
 
     /// Lets everything through and counts.

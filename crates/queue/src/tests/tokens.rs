@@ -51,10 +51,10 @@ fn a_token_shows_its_planes() {
 fn a_dropped_token_returns_its_buffer_as_an_error() {
     for queue_type in BOTH {
         let mut b = streaming(queue_type);
-        let _ = b.queue.take_wake();
-        assert!(!b.queue.take_wake(), "nothing has happened since");
+        let _ = b.take_wake();
+        assert!(!b.take_wake(), "nothing has happened since");
         drop(b.driver.tokens.remove(1));
-        assert!(b.queue.take_wake(), "waiters are told");
+        assert!(b.take_wake(), "waiters are told");
         let info = b.dqbuf().unwrap();
         assert_eq!((info.index, info.error), (1, true));
         let payload = info.planes[0].unwrap().payload_bytes;
@@ -100,7 +100,7 @@ fn streamoff_reqbufs_and_release_make_tokens_stale() {
             b.streamoff().unwrap();
             b.reqbufs(Memory::Mmap, 3).unwrap();
         },
-        |b| b.queue.release(&mut b.mem, &mut b.driver),
+        |b| b.session().release(),
     ];
     for queue_type in BOTH {
         for end in ends {
@@ -116,7 +116,7 @@ fn streamoff_reqbufs_and_release_make_tokens_stale() {
                 assert_eq!(token.plane(0), Err(Stale));
             }
             let token = kept.remove(0);
-            assert_eq!(b.queue.complete(&mut b.mem, token, done()), Err(Stale));
+            assert_eq!(b.session().complete(token, done()), Err(Stale));
             drop(kept);
             assert!(b.queue.done.is_empty(), "stale tokens return nothing");
             assert_eq!(b.queue.statistics().stale_tokens, 1);
@@ -139,7 +139,7 @@ fn a_stale_token_cannot_touch_the_buffers_next_use() {
         }
         b.streamon().unwrap();
         for token in old {
-            assert_eq!(b.queue.complete(&mut b.mem, token, done()), Err(Stale));
+            assert_eq!(b.session().complete(token, done()), Err(Stale));
         }
         for index in 0..3 {
             assert_eq!(b.query(index).unwrap().state, BufferState::Active);
@@ -159,7 +159,7 @@ fn every_end_of_ownership_raises_the_epoch() {
     b.driver.fail.insert("start_streaming", 5);
     b.streamon().unwrap_err();
     epochs.push(b.queue.ownership.epoch());
-    b.queue.release(&mut b.mem, &mut b.driver);
+    b.session().release();
     epochs.push(b.queue.ownership.epoch());
     assert!(epochs.is_sorted_by(|a, b| a < b), "{epochs:?}");
     b.finish();
@@ -202,7 +202,7 @@ fn a_token_of_another_queue_is_refused_and_goes_home_as_dropped() {
     let mut a = streaming(QueueType::Capture);
     let mut b = streaming(QueueType::Capture);
     let token = a.driver.tokens.remove(0);
-    assert_eq!(b.queue.complete(&mut b.mem, token, done()), Err(Stale));
+    assert_eq!(b.session().complete(token, done()), Err(Stale));
     assert_eq!(b.queue.statistics().stale_tokens, 1);
     assert!(a.dqbuf().unwrap().error);
     a.finish();
@@ -213,7 +213,7 @@ fn a_token_of_another_queue_is_refused_and_goes_home_as_dropped() {
 fn a_token_outlives_its_queue_harmlessly() {
     let mut b = streaming(QueueType::Capture);
     b.driver.keeps_tokens = true;
-    b.queue.release(&mut b.mem, &mut b.driver);
+    b.session().release();
     let token = b.driver.tokens.remove(0);
     drop(b);
     assert!(token.is_stale());
@@ -247,7 +247,7 @@ fn tokens_may_be_dropped_by_other_threads() {
             s.spawn(|| drop(half));
             // Dequeues while they drop.
             while seen < 64 {
-                match b.queue.dqbuf(&mut b.mem, &mut b.driver, 8) {
+                match b.session().dqbuf(8) {
                     Ok(info) => {
                         assert!(info.error);
                         seen += 1;

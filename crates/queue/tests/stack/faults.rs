@@ -87,10 +87,11 @@ type Said = Result<Reply, i32>;
 fn consistent(lab: &mut Lab) {
     for side in 0..=OUTPUT {
         let live = lab.live_tokens(side).len();
-        let queue = &mut lab.sides[side].queue;
+        let most = lab.sides[side].queue.config().max_num_buffers;
+        let mut session = lab.sides[side].session(&mut lab.mem);
         let mut active = 0;
-        for index in 0..queue.config().max_num_buffers {
-            if let Ok(info) = queue.querybuf(&mut lab.mem, index) {
+        for index in 0..most {
+            if let Ok(info) = session.querybuf(index) {
                 assert_ne!(info.state, BufferState::Preparing);
                 active += usize::from(info.state == BufferState::Active);
             }

@@ -12,8 +12,8 @@ use vb3_plane::{Allocator, Cookie, Device, MemOps, Planes};
 use vb3_queue::{
     Active, BufferState, Coherency, Completion, Config, DoneState, Driver, DriverError, Error,
     ExportAccess, Fault, HintSkip, Interest, IoModes, MAX_PLANES, MapAccess, Memory, PlaneLocation,
-    PlaneRequest, PlaneSizes, PlaneSource, Prepare, Queue, QueueBuffer, QueueType, Readiness, Sink,
-    Source,
+    PlaneRequest, PlaneSizes, PlaneSource, Prepare, Queue, QueueBuffer, QueueType, Readiness,
+    Session, Sink, Source, Wait,
 };
 
 pub(crate) type Layer = Mapper<Machine>;
@@ -162,6 +162,15 @@ pub(crate) struct Side {
     pub(crate) queue: Queue<Mem>,
     pub(crate) engine: Engine,
     pub(crate) device: Device<Dev>,
+    /// The caller that sleeps.
+    pub(crate) wait: Option<Wait>,
+}
+
+impl Side {
+    /// What every call needs.
+    pub(crate) fn session<'a>(&'a mut self, mem: &'a mut Mem) -> Session<'a, Mem> {
+        self.queue.session(mem, &mut self.engine)
+    }
 }
 
 pub(crate) struct Lab {
@@ -284,6 +293,7 @@ impl Lab {
                     planes: setup.planes,
                 },
                 device: devices[side],
+                wait: None,
             }
         };
         let memory = vec![0; (SLOTS as u64 * STRIDE) as usize];
@@ -377,10 +387,10 @@ impl Lab {
             Op::Prepare(side, index, offer) | Op::Queue(side, index, offer) => {
                 let planes = self.sides[side].engine.planes;
                 let request = self.request(index, offer, planes);
-                let Side { queue, engine, .. } = &mut self.sides[side];
+                let mut session = self.sides[side].session(&mut self.mem);
                 let done = match op {
-                    Op::Prepare(..) => queue.prepare_buf(&mut self.mem, engine, request),
-                    _ => queue.qbuf(&mut self.mem, engine, request),
+                    Op::Prepare(..) => session.prepare_buf(request),
+                    _ => session.qbuf(request),
                 };
                 done.map(|_| Reply::Done).map_err(Error::errno)
             }
@@ -400,13 +410,12 @@ impl Lab {
     }
 
     fn file(&mut self, side: usize, stamp: u32) -> Result<Reply, i32> {
-        let (mem, now) = (&mut self.mem, self.clock);
-        let Side { queue, engine, .. } = &mut self.sides[side];
+        let mut session = self.sides[side].session(&mut self.mem);
         let mut bytes = Bytes(bytes_of(stamp));
         let moved = if side == OUTPUT {
-            queue.write(mem, engine, &mut bytes, LEN, now)
+            session.write(&mut bytes, LEN, self.clock)
         } else {
-            queue.read(mem, engine, &mut bytes, LEN)
+            session.read(&mut bytes, LEN)
         };
         let moved = moved.map_err(Error::errno)?;
         bytes.0.truncate(moved as usize);
@@ -430,44 +439,46 @@ impl Lab {
         else {
             return Ok(Reply::Nothing);
         };
-        let Side { queue, engine, .. } = &mut self.sides[side];
+        let planes = self.sides[side].engine.planes;
+        let mut session = self.sides[side].session(mem);
         let reply = match op {
-            Op::Reqbufs(_, memory, count, coherency) => queue
-                .reqbufs(mem, engine, memory, count, coherency)
+            Op::Reqbufs(_, memory, count, coherency) => session
+                .reqbufs(memory, count, coherency)
                 .map(|made| Reply::Count(made.count)),
             Op::Create(_, memory, count, coherency) => {
-                let sizes = vec![LEN; engine.planes];
-                queue
-                    .create_bufs(mem, engine, memory, count, coherency, &sizes)
+                let sizes = vec![LEN; planes];
+                session
+                    .create_bufs(memory, count, coherency, &sizes)
                     .map(|made| Reply::Range(made.first_index, made.count))
             }
-            Op::Remove(_, first, count) => queue
-                .remove_bufs(mem, engine, first, count)
-                .map(|()| Reply::Done),
-            Op::Dequeue(_) => queue.dqbuf(mem, engine, MAX_PLANES).map(|info| {
+            Op::Remove(_, first, count) => session.remove_bufs(first, count).map(|()| Reply::Done),
+            Op::Dequeue(_) => session.dqbuf(MAX_PLANES).map(|info| {
                 assert_eq!(info.state, BufferState::Dequeued);
                 Reply::Back {
                     index: info.index,
                     error: info.error,
                 }
             }),
-            Op::On(_) => queue.streamon(mem, engine).map(|()| Reply::Done),
-            Op::Off(_) => queue.streamoff(mem, engine).map(|()| Reply::Done),
-            Op::Wait(_) => queue.begin_wait().map(|()| Reply::Done),
+            Op::On(_) => session.streamon().map(|()| Reply::Done),
+            Op::Off(_) => session.streamoff().map(|()| Reply::Done),
+            Op::Wait(_) => session.queue().wait().map(|wait| {
+                self.sides[side].wait = Some(wait);
+                Reply::Done
+            }),
             Op::Poll(_) => {
-                let found = queue.poll(mem, engine, BOTH);
+                let found = session.poll(BOTH);
                 Ok(Reply::Poll(found))
             }
             Op::SetError(_) => {
-                queue.set_error();
+                self.sides[side].queue.set_error();
                 Ok(Reply::Done)
             }
             Op::Wake(_) => {
-                queue.end_wait();
+                self.sides[side].wait = None;
                 Ok(Reply::Done)
             }
             _ => {
-                queue.release(mem, engine);
+                session.release();
                 Ok(Reply::Done)
             }
         };
@@ -495,19 +506,11 @@ impl Lab {
         }
         let index = token.index();
         let completion = Completion {
-            outcome,
-            payloads: None,
             timestamp_ns: Some(self.clock),
-            sequence: 0,
-            field: 1,
-            last: false,
-            timecode: None,
-            frame_flags: None,
+            ..Completion::new(outcome, 0)
         };
-        let Side { queue, .. } = &mut self.sides[side];
-        queue
-            .complete(&mut self.mem, token, completion)
-            .expect("live");
+        let mut session = self.sides[side].session(&mut self.mem);
+        session.complete(token, completion).expect("live");
         Reply::Worked { index, read }
     }
 
@@ -519,7 +522,7 @@ impl Lab {
         let token = self.sides[side].engine.tokens.remove(live[at]);
         let index = token.index();
         drop(token);
-        self.sides[side].queue.reap(&mut self.mem);
+        self.sides[side].session(&mut self.mem).reap();
         Reply::Worked {
             index,
             read: Frame::default(),
@@ -534,9 +537,9 @@ impl Lab {
                     return Ok(Reply::Nothing);
                 }
                 for plane in 0..self.sides[side].engine.planes as u32 {
-                    let queue = &mut self.sides[side].queue;
-                    let buf = queue
-                        .expbuf(&mut self.mem, index, plane, ExportAccess::ReadWrite)
+                    let mut session = self.sides[side].session(&mut self.mem);
+                    let buf = session
+                        .expbuf(index, plane, ExportAccess::ReadWrite)
                         .map_err(Error::errno)?;
                     self.bufs.push(buf);
                 }
@@ -590,8 +593,8 @@ impl Lab {
         if self.maps.len() >= MOST {
             return Ok(Reply::Nothing);
         }
-        let queue = &mut self.sides[side].queue;
-        let info = queue.querybuf(&mut self.mem, index).map_err(Error::errno)?;
+        let mut session = self.sides[side].session(&mut self.mem);
+        let info = session.querybuf(index).map_err(Error::errno)?;
         let cookie = match info.planes[0].map(|p| p.location) {
             Some(PlaneLocation::Cookie(cookie)) => cookie,
             _ => u64::MAX,
@@ -601,9 +604,7 @@ impl Lab {
             read: true,
             write: true,
         };
-        let map = queue
-            .mmap(&mut self.mem, cookie, LEN, access)
-            .map_err(Error::errno)?;
+        let map = session.mmap(cookie, LEN, access).map_err(Error::errno)?;
         let vma = self.mem.vma_open(map.memory).map_err(|e| e.errno())?;
         self.maps.push((vma, File::from(map.mmap.fd)));
         Ok(Reply::Done)
@@ -624,8 +625,9 @@ impl Lab {
     /// Ends everything, whatever state it is in, and checks that nothing is held.
     pub(crate) fn end(mut self) {
         self.machine().set_faults(vb3_machine::Faults::Off);
-        for Side { queue, engine, .. } in &mut self.sides {
-            queue.release(&mut self.mem, engine);
+        for side in &mut self.sides {
+            side.session(&mut self.mem).release();
+            let Side { queue, engine, .. } = side;
             assert_eq!(queue.num_buffers(), 0);
             assert!(!queue.is_busy() && queue.memory().is_none());
             assert!(engine.tokens.iter().all(Token::is_stale));

@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt as _;
 use vb3_machine::FaultKind;
 use vb3_plane::{Allocator, Cookie, MemOps as _};
 use vb3_queue::{
-    Coherency, Completion, DoneState, HintSkip, Memory, PlaneRequest, PlaneSource, Queue,
-    QueueBuffer, Stale,
+    Coherency, Completion, DoneState, HintSkip, Memory, PlaneRequest, PlaneSource, QueueBuffer,
+    Stale,
 };
 
 const fn offer(memory: Memory, nth: usize) -> Offer {
@@ -18,16 +18,7 @@ const fn offer(memory: Memory, nth: usize) -> Offer {
     }
 }
 
-const DONE: Completion = Completion {
-    outcome: DoneState::Done,
-    payloads: None,
-    timestamp_ns: None,
-    sequence: 0,
-    field: 0,
-    last: false,
-    timecode: None,
-    frame_flags: None,
-};
+const DONE: Completion = Completion::new(DoneState::Done, 0);
 
 /// Camera and display stream, the camera's first two buffers being the display's too.
 fn streaming(setup: Setup, coherency: Coherency) -> Lab {
@@ -99,7 +90,8 @@ fn a_token_reaches_nothing_after_streamoff_reqbufs_and_release() {
                 assert_eq!(live, [2, 3]);
                 let token = lab.sides[0].engine.tokens.remove(0);
                 let Lab { sides, mem, .. } = &mut lab;
-                assert_eq!(sides[0].queue.complete(mem, token, DONE), Err(Stale));
+                let completed = sides[0].session(mem).complete(token, DONE);
+                assert_eq!(completed, Err(Stale));
                 assert_eq!(sides[0].queue.statistics().done, 0);
                 assert_eq!(lab.live_tokens(0).len(), 2);
                 assert_eq!(reaches(&mut lab, 0, old[0]), Ok(()), "the new token's");
@@ -239,12 +231,7 @@ fn queue_user(lab: &mut Lab, side: usize, addr: u64, len: u64) -> Cookie {
         };
         assert!(request.push_plane(plane).is_ok());
         let Lab { sides, mem, .. } = lab;
-        let queued = Queue::qbuf(
-            &mut sides[side].queue,
-            mem,
-            &mut sides[side].engine,
-            request,
-        );
+        let queued = sides[side].session(mem).qbuf(request);
         queued.expect("queued");
     }
     lab.apply(Op::On(side), 0).unwrap();

@@ -81,7 +81,9 @@ where
         stream.check_owner(file)?;
         let count = arg.u32(field!(v4l2_requestbuffers.count));
         let wish = coherency_from(arg.u8(field!(v4l2_requestbuffers.flags)).into());
-        let made = stream.queue.reqbufs(mem, &mut *driver, memory, count, wish);
+        let made = stream
+            .session(mem, &mut *driver)
+            .reqbufs(memory, count, wish);
         stream.settle_owner(file);
         let made = made?;
         arg.set_u32(field!(v4l2_requestbuffers.count), made.count);
@@ -123,8 +125,8 @@ where
             );
         }
         let made = stream
-            .queue
-            .create_bufs(mem, &mut *driver, memory, count, wish, &sizes);
+            .session(mem, &mut *driver)
+            .create_bufs(memory, count, wish, &sizes);
         stream.settle_owner(file);
         let made = made?;
         arg.set_u32(field!(v4l2_create_buffers.index), made.first_index);
@@ -161,7 +163,7 @@ where
         let (stream, mut driver) = self.parts(flow)?;
         stream.check_owner(file)?;
         let first = arg.u32(field!(v4l2_remove_buffers.index));
-        let removed = stream.queue.remove_bufs(mem, &mut *driver, first, count);
+        let removed = stream.session(mem, &mut *driver).remove_bufs(first, count);
         stream.settle_owner(file);
         Ok(removed?)
     }
@@ -176,9 +178,9 @@ where
         let flow = self.owned_flow(file, ty)?;
         let (stream, mut driver) = self.parts(flow)?;
         let done = if on {
-            stream.queue.streamon(mem, &mut *driver)
+            stream.session(mem, &mut *driver).streamon()
         } else {
-            stream.queue.streamoff(mem, &mut *driver)
+            stream.session(mem, &mut *driver).streamoff()
         };
         stream.settle_owner(file);
         drop(driver);
@@ -187,8 +189,8 @@ where
     }
 
     fn query_buf(&mut self, mem: &mut M, user: &UserBuffer) -> Result<BufferInfo, Error> {
-        let stream = self.stream_mut(self.flow_of(user.ty)?)?;
-        let info = stream.queue.querybuf(mem, user.index)?;
+        let (stream, mut driver) = self.parts(self.flow_of(user.ty)?)?;
+        let info = stream.session(mem, &mut *driver).querybuf(user.index)?;
         if user.plane_room() < info.num_planes() {
             return Err(Error::Invalid);
         }
@@ -224,7 +226,8 @@ where
         let flow = self.owned_flow(file, user.ty)?;
         let default_field = self.default_field(flow);
         let (stream, mut driver) = self.parts(flow)?;
-        let num_planes = stream.queue.querybuf(mem, user.index)?.num_planes();
+        let info = stream.session(mem, &mut *driver).querybuf(user.index)?;
+        let num_planes = info.num_planes();
         if user.plane_room() < num_planes {
             return Err(Error::Invalid);
         }
@@ -233,11 +236,13 @@ where
             request.field = default_field;
         }
         let info = match (queue, user.request_fd) {
-            (None, _) => stream.queue.prepare_buf(mem, &mut *driver, request)?,
-            (Some(_), None) => stream.queue.qbuf(mem, &mut *driver, request)?,
+            (None, _) => stream.session(mem, &mut *driver).prepare_buf(request)?,
+            (Some(_), None) => stream.session(mem, &mut *driver).qbuf(request)?,
             (Some(scope), Some(fd)) => {
                 let binding = scope.binding(program.resolve_request(fd), fd);
-                stream.queue.qbuf_in_request(mem, request, binding)?
+                stream
+                    .session(mem, &mut *driver)
+                    .qbuf_in_request(request, binding)?
             }
         };
         drop(driver);
@@ -257,7 +262,7 @@ where
         }
         let flow = self.owned_flow(cx.file, user.ty)?;
         let (stream, mut driver) = self.parts(flow)?;
-        match stream.queue.dqbuf(mem, &mut *driver, user.plane_room()) {
+        match stream.session(mem, &mut *driver).dqbuf(user.plane_room()) {
             Ok(info) => {
                 drop(driver);
                 self.wake = true;
@@ -286,10 +291,10 @@ where
         };
         let index = arg.u32(field!(v4l2_exportbuffer.index));
         let plane = arg.u32(field!(v4l2_exportbuffer.plane));
-        let buf = self
-            .stream_mut(flow)?
-            .queue
-            .expbuf(mem, index, plane, access)?;
+        let (stream, mut driver) = self.parts(flow)?;
+        let buf = stream
+            .session(mem, &mut *driver)
+            .expbuf(index, plane, access)?;
         match program.install_dmabuf(mem, buf, flags & O_CLOEXEC != 0, access) {
             Ok(fd) => {
                 arg.set_i32(field!(v4l2_exportbuffer.fd), fd);

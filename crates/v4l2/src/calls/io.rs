@@ -58,8 +58,11 @@ where
             Role::MemToMem if vb3_queue::is_m2m_capture(offset) => Flow::Capture,
             Role::MemToMem => Flow::Output,
         };
-        let stream = self.stream_mut(flow)?;
-        let mapped = stream.queue.mmap(mem, offset, len_bytes, access);
+        let (stream, mut driver) = self.parts(flow)?;
+        let mapped = stream
+            .session(mem, &mut *driver)
+            .mmap(offset, len_bytes, access);
+        drop(driver);
         mapped.map_err(|error| {
             self.record("mmap", error.into());
             error.into()
@@ -91,7 +94,7 @@ where
         let Ok((stream, mut driver)) = self.parts(flow) else {
             return POLL_ERR;
         };
-        let found = match stream.queue.poll(mem, &mut *driver, interest) {
+        let found = match stream.session(mem, &mut *driver).poll(interest) {
             Readiness::Nothing => 0,
             Readiness::Ready if flow == Flow::Output => POLL_OUT,
             Readiness::Ready => POLL_IN,
@@ -108,8 +111,11 @@ where
         }
         let mut useful = false;
         let mut found = 0;
-        for stream in self.streams_mut() {
-            stream.queue.reap(mem);
+        for flow in [Flow::Capture, Flow::Output] {
+            let Ok((stream, mut driver)) = self.parts(flow) else {
+                continue;
+            };
+            stream.session(mem, &mut *driver).reap();
             useful |= stream.queue.is_worth_waiting();
             if stream.queue.is_ready() {
                 found |= if stream.is_output() {
@@ -166,10 +172,10 @@ where
             return Err(Error::Invalid);
         }
         let moved = match flow {
-            Flow::Capture => stream.queue.read(mem, &mut *driver, window, len_bytes),
+            Flow::Capture => stream.session(mem, &mut *driver).read(window, len_bytes),
             Flow::Output => stream
-                .queue
-                .write(mem, &mut *driver, window, len_bytes, cx.now_ns),
+                .session(mem, &mut *driver)
+                .write(window, len_bytes, cx.now_ns),
         };
         stream.settle_owner(cx.file);
         match moved {
@@ -192,16 +198,19 @@ where
         let driver = &mut self.driver;
         with_bus(mem, &mut |bus| driver.tick(now_ns, bus, &mut progress));
         for finished in progress.finished {
-            let Ok(stream) = self.stream_mut(finished.flow) else {
+            let Ok((stream, mut driver)) = self.parts(finished.flow) else {
                 continue;
             };
             // A stale token is counted by the queue, and says nothing about the device.
             let _ = stream
-                .queue
-                .complete(mem, finished.token, finished.completion);
+                .session(mem, &mut *driver)
+                .complete(finished.token, finished.completion);
         }
-        for stream in self.streams_mut() {
-            stream.queue.reap(mem);
+        for flow in [Flow::Capture, Flow::Output] {
+            let Ok((stream, mut driver)) = self.parts(flow) else {
+                continue;
+            };
+            stream.session(mem, &mut *driver).reap();
             if progress.broken {
                 stream.queue.set_error();
             }

@@ -339,6 +339,7 @@ impl VideoDriver for TestDriver {
         let completion = Completion {
             outcome: DoneState::Done,
             payloads: Some(payloads),
+            data_offsets: None,
             timestamp_ns: (self.policy.timestamps == vb3_queue::TimestampKind::Monotonic)
                 .then_some(now_ns),
             sequence,

@@ -91,6 +91,7 @@ impl VideoDriver for Worker {
         let completion = Completion {
             outcome: DoneState::Done,
             payloads: None,
+            data_offsets: None,
             timestamp_ns: None,
             sequence: 0,
             field: 1,

@@ -108,13 +108,8 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         let mut driver = device.queue_driver(flow);
         let made: Allocated = side
             .queue
-            .reqbufs(
-                memory,
-                &mut *driver,
-                Model::Mmap,
-                count,
-                Coherency::Coherent,
-            )
+            .session(memory, &mut *driver)
+            .reqbufs(Model::Mmap, count, Coherency::Coherent)
             .expect("memory enough");
         side.base = base;
         side.planes = u32::try_from(planes).expect("a few planes");
@@ -125,7 +120,8 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         let (side, device, memory) = self.side(flow);
         let mut driver = device.queue_driver(flow);
         side.queue
-            .streamon(memory, &mut *driver)
+            .session(memory, &mut *driver)
+            .streamon()
             .expect("streaming starts");
     }
 
@@ -133,7 +129,8 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         let (side, device, memory) = self.side(flow);
         let mut driver = device.queue_driver(flow);
         side.queue
-            .streamoff(memory, &mut *driver)
+            .session(memory, &mut *driver)
+            .streamoff()
             .expect("streaming ends");
     }
 
@@ -175,7 +172,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         describe(&mut request);
         let (side, device, memory) = self.side(flow);
         let mut driver = device.queue_driver(flow);
-        side.queue.qbuf(memory, &mut *driver, request)
+        side.queue.session(memory, &mut *driver).qbuf(request)
     }
 
     /// Queues a CAPTURE buffer.
@@ -202,7 +199,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
     pub(crate) fn try_take(&mut self, flow: Flow) -> Result<BufferInfo, Error> {
         let (side, device, memory) = self.side(flow);
         let mut driver = device.queue_driver(flow);
-        side.queue.dqbuf(memory, &mut *driver, 8)
+        side.queue.session(memory, &mut *driver).dqbuf(8)
     }
 
     /// Takes the next buffer that is done, once there is one.
@@ -255,9 +252,11 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
             completion,
         } in progress.finished
         {
-            let (side, _, memory) = self.side(flow);
+            let (side, device, memory) = self.side(flow);
+            let mut driver = device.queue_driver(flow);
             side.queue
-                .complete(memory, token, completion)
+                .session(memory, &mut *driver)
+                .complete(token, completion)
                 .expect("a token that counts");
         }
         self.events.append(&mut progress.events);

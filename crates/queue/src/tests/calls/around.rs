@@ -55,18 +55,11 @@ fn several_planes() {
         }),
         ("MP15", both(EINVAL), |b| {
             two(b);
-            seen(
-                b.queue
-                    .expbuf(&mut b.mem, 0, 2, ExportAccess::ReadOnly)
-                    .map(|_| ()),
-            )
+            seen(b.session().expbuf(0, 2, ExportAccess::ReadOnly).map(|_| ()))
         }),
         ("MP16", both(0), |b| {
             two(b);
-            let buf = b
-                .queue
-                .expbuf(&mut b.mem, 0, 1, ExportAccess::ReadWrite)
-                .unwrap();
+            let buf = b.session().expbuf(0, 1, ExportAccess::ReadWrite).unwrap();
             crate::MemOps::put_dmabuf(&mut b.mem, buf);
             0
         }),
@@ -101,10 +94,7 @@ fn expbuf_and_mmap() {
         write: true,
     };
     fn export(b: &mut Bench, index: u32, plane: u32) -> i32 {
-        match b
-            .queue
-            .expbuf(&mut b.mem, index, plane, ExportAccess::ReadWrite)
-        {
+        match b.session().expbuf(index, plane, ExportAccess::ReadWrite) {
             Ok(buf) => {
                 crate::MemOps::put_dmabuf(&mut b.mem, buf);
                 0
@@ -113,7 +103,7 @@ fn expbuf_and_mmap() {
         }
     }
     fn map(b: &mut Bench, cookie: u64, len: u64, access: MapAccess) -> i32 {
-        seen(b.queue.mmap(&mut b.mem, cookie, len, access))
+        seen(b.session().mmap(cookie, len, access))
     }
     run(&[
         ("E1", both(EINVAL), |b| {
@@ -250,7 +240,7 @@ fn poll() {
     const READY: i32 = 1;
     const ERROR: i32 = 8;
     fn ask(b: &mut Bench, interest: Interest) -> i32 {
-        match b.queue.poll(&mut b.mem, &mut b.driver, interest) {
+        match b.session().poll(interest) {
             Readiness::Nothing => NOTHING,
             Readiness::Ready => READY,
             Readiness::Error => ERROR,
@@ -354,14 +344,10 @@ fn poll() {
 #[test]
 fn file_io_excludes_the_rest() {
     fn started(b: &mut Bench) {
-        b.queue.poll(
-            &mut b.mem,
-            &mut b.driver,
-            Interest {
-                readable: true,
-                writable: true,
-            },
-        );
+        b.session().poll(Interest {
+            readable: true,
+            writable: true,
+        });
         assert!(b.queue.fileio_active());
     }
     run(&[
@@ -387,11 +373,7 @@ fn file_io_excludes_the_rest() {
         }),
         ("IO8", both(EBUSY), |b| {
             started(b);
-            seen(
-                b.queue
-                    .expbuf(&mut b.mem, 0, 0, ExportAccess::ReadOnly)
-                    .map(|_| ()),
-            )
+            seen(b.session().expbuf(0, 0, ExportAccess::ReadOnly).map(|_| ()))
         }),
         ("IO9", both(EBUSY), |b| {
             started(b);
@@ -424,7 +406,7 @@ fn file_io_excludes_the_rest() {
                 read: true,
                 write: true,
             };
-            seen(b.queue.mmap(&mut b.mem, 0, 4096, access))
+            seen(b.session().mmap(0, 4096, access))
         }),
     ]);
 }
@@ -444,7 +426,7 @@ fn streaming_calls() {
         ("S+ no buffers", both(EINVAL), |b| seen(b.streamon())),
         ("S11", both(0), |b| {
             streaming(b);
-            b.queue.begin_wait().unwrap();
+            b.begin_wait().unwrap();
             seen(b.streamoff())
         }),
         ("Z6", both(0), |b| {

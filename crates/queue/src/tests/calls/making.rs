@@ -17,10 +17,7 @@ fn reqbufs() {
             count(b.reqbufs(Memory::DmaBuf, u32::MAX))
         }),
         ("R7", both(0), |b| {
-            let (mem, driver) = (&mut b.mem, &mut b.driver);
-            let made = b
-                .queue
-                .reqbufs(mem, driver, Memory::Mmap, 2, Coherency::NonCoherent);
+            let made = b.session().reqbufs(Memory::Mmap, 2, Coherency::NonCoherent);
             assert_eq!(
                 made.unwrap().coherency,
                 Coherency::Coherent,
@@ -38,17 +35,17 @@ fn reqbufs() {
         }),
         ("D8", both(EBUSY), |b| {
             streaming(b);
-            b.queue.begin_wait().unwrap();
+            b.begin_wait().unwrap();
             count(b.reqbufs(Memory::Mmap, 2))
         }),
         ("D8+ not streaming", both(EBUSY), |b| {
             ready(b);
-            b.queue.begin_wait().unwrap();
+            b.begin_wait().unwrap();
             count(b.reqbufs(Memory::Mmap, 2))
         }),
         ("D8+ to zero", both(0), |b| {
             ready(b);
-            b.queue.begin_wait().unwrap();
+            b.begin_wait().unwrap();
             count(b.reqbufs(Memory::Mmap, 0))
         }),
         ("R+ another model", both(3), |b| {
@@ -135,7 +132,7 @@ fn querybuf() {
                 read: true,
                 write: true,
             };
-            b.queue.mmap(&mut b.mem, 1 << 15, SIZE, access).unwrap();
+            b.session().mmap(1 << 15, SIZE, access).unwrap();
             assert!(b.query(1).unwrap().mapped);
             assert!(!b.query(0).unwrap().mapped);
             0
@@ -239,10 +236,9 @@ fn create_bufs() {
             count(create(b, Memory::Mmap, 1, &[SIZE - 1]))
         }),
         ("C7", both(0), |b| {
-            let (mem, driver) = (&mut b.mem, &mut b.driver);
             let made = b
-                .queue
-                .create_bufs(mem, driver, Memory::Mmap, 0, Coherency::Coherent, &[])
+                .session()
+                .create_bufs(Memory::Mmap, 0, Coherency::Coherent, &[])
                 .unwrap();
             assert_eq!((made.first_index, made.count), (0, 0));
             0
@@ -255,12 +251,12 @@ fn create_bufs() {
             count(create(b, Memory::DmaBuf, 1, &[SIZE]))
         }),
         ("C+ first while one sleeps", both(EBUSY), |b| {
-            b.queue.begin_wait().unwrap();
+            b.begin_wait().unwrap();
             count(create(b, Memory::Mmap, 1, &[SIZE]))
         }),
         ("C+ more while one sleeps", both(1), |b| {
             streaming(b);
-            b.queue.begin_wait().unwrap();
+            b.begin_wait().unwrap();
             count(create(b, Memory::Mmap, 1, &[SIZE]))
         }),
         ("C+ fewer, and that is enough", both(3), |b| {

@@ -81,14 +81,7 @@ fn streaming(b: &mut Bench) {
 }
 
 fn create(b: &mut Bench, memory: Memory, count: u32, sizes: &[u64]) -> Result<u32, Error> {
-    b.queue
-        .create_bufs(
-            &mut b.mem,
-            &mut b.driver,
-            memory,
-            count,
-            Coherency::Coherent,
-            sizes,
-        )
+    b.session()
+        .create_bufs(memory, count, Coherency::Coherent, sizes)
         .map(|c| c.count)
 }

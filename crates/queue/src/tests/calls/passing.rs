@@ -214,30 +214,30 @@ fn dqbuf() {
         }),
         ("D7", both(EBUSY), |b| {
             streaming(b);
-            b.queue.begin_wait().unwrap();
+            b.begin_wait().unwrap();
             seen(b.dqbuf())
         }),
         ("D7+ a second sleeper", both(EBUSY), |b| {
             streaming(b);
-            b.queue.begin_wait().unwrap();
-            seen(b.queue.begin_wait())
+            b.begin_wait().unwrap();
+            seen(b.begin_wait())
         }),
         ("D7+ woken", both(0), |b| {
             streaming(b);
-            b.queue.begin_wait().unwrap();
-            let _ = b.queue.take_wake();
-            assert!(!b.queue.take_wake());
+            b.begin_wait().unwrap();
+            let _ = b.take_wake();
+            assert!(!b.take_wake());
             b.frame();
-            assert!(b.queue.take_wake());
-            b.queue.end_wait();
+            assert!(b.take_wake());
+            b.end_wait();
             seen(b.dqbuf())
         }),
         ("D12", both(EIO), |b| {
             streaming(b);
-            b.queue.begin_wait().unwrap();
+            b.begin_wait().unwrap();
             b.queue.set_error();
-            assert!(b.queue.take_wake());
-            b.queue.end_wait();
+            assert!(b.take_wake());
+            b.end_wait();
             seen(b.dqbuf())
         }),
         ("Z2", both(EIO), |b| {

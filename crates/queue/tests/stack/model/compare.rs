@@ -36,7 +36,7 @@ impl Model {
 
     fn compare_side(&self, lab: &mut Lab, side: usize) {
         let stream = &self.streams[side];
-        let queue = &mut lab.sides[side].queue;
+        let queue = &lab.sides[side].queue;
         assert_eq!(queue.num_buffers() as usize, stream.buffers.len());
         assert_eq!(queue.queued_count() as usize, stream.out());
         assert_eq!(queue.memory(), stream.memory);
@@ -44,8 +44,9 @@ impl Model {
         assert_eq!(queue.is_started(), stream.started);
         assert_eq!(queue.has_error(), stream.error);
         assert_eq!(queue.is_waiting(), stream.sleeper);
+        let mut session = lab.sides[side].session(&mut lab.mem);
         for index in 0..MAX {
-            let found = queue.querybuf(&mut lab.mem, index);
+            let found = session.querybuf(index);
             let Some(buffer) = stream.buffers.get(&index) else {
                 assert_eq!(found.map_err(|e| e.errno()).expect_err("no such"), 22);
                 continue;

@@ -1,17 +1,18 @@
 //! Buffers in media requests, as their queue sees them.
 
 use crate::{
-    BoundBuffer, BufferInfo, BufferState, Busy, Driver, Error, Invalid, PlaneSource, Queue,
-    QueueBuffer, Request, RequestId, Requests,
+    BoundBuffer, BufferInfo, BufferState, Busy, Error, Invalid, PlaneSource, QueueBuffer, Request,
+    RequestId, Requests, Session,
 };
-use alloc::collections::VecDeque;
 use vb3_plane::MemOps;
 
-/// How a queue has been used since it was last cancelled.
+/// How buffers have been queued since the queue was last cancelled; the two do not mix.
+///
+/// Source: Linux 7.2 `vb2_queue`, `uses_qbuf` and `uses_requests`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    Directly,
-    ByRequests,
+pub(crate) enum QueuedBy {
+    Qbuf,
+    Requests,
 }
 
 /// The request that a QBUF names.
@@ -26,25 +27,15 @@ pub struct Binding<'a> {
     pub queue: u64,
 }
 
-/// A buffer that is in its request no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unbound {
-    /// The request.
-    pub request: RequestId,
-    /// The buffer.
-    pub index: u32,
-}
-
-/// A buffer's place in a request.
-pub(crate) struct Bond<M: MemOps> {
+/// What a buffer's QBUF said, kept until the request is queued.
+pub(crate) struct RequestEntry<M: MemOps> {
     pub(crate) request: RequestId,
-    /// What the program said of the buffer.
     pub(crate) wanted: QueueBuffer<M>,
     /// The request has prepared it, not PREPARE_BUF.
     prepared: bool,
 }
 
-impl<M: MemOps> Queue<M> {
+impl<M: MemOps> Session<'_, M> {
     /// Puts a buffer into a request (QBUF with `V4L2_BUF_FLAG_REQUEST_FD`). It is the queue's
     /// until the request is queued or emptied. The references in `wanted` pass to the queue,
     /// whatever comes of it. What is said of its planes is checked now, and memory is taken when
@@ -53,76 +44,73 @@ impl<M: MemOps> Queue<M> {
     /// # Errors
     /// As [`qbuf`](Self::qbuf), and in this order after the checks of the structure:
     /// * [`Error::RequestUnsupported`] (EBADR).
-    /// * [`Busy::OtherWay`] (EBUSY): buffers have been queued directly.
+    /// * [`Busy::UsesQbuf`] (EBUSY): buffers have been queued directly.
     /// * [`Invalid::NoRequest`] (EINVAL).
     /// * [`Busy::Request`], [`Busy::RequestHasBuffer`] (EBUSY), ENOMEM.
     pub fn qbuf_in_request(
         &mut self,
-        mem: &mut M,
         mut wanted: QueueBuffer<M>,
         binding: Binding<'_>,
     ) -> Result<BufferInfo, Error> {
-        self.reap(mem);
+        self.reap();
         let index = wanted.index;
-        if let Err(e) = self.bind(mem, &wanted, binding) {
-            wanted.release(mem);
+        if let Err(e) = self.bind(&wanted, binding) {
+            wanted.release(self.mem);
             return Err(e);
         }
-        // Bound: nothing fails any more, and the request names the buffer.
-        self.note_frame(&wanted)?;
-        self.way = Some(Way::ByRequests);
-        let buffer = self.buffer_mut(index)?;
+        // The request names the buffer now: nothing fails any more.
+        self.queue.set_frame_info(&wanted)?;
+        self.queue.queued_by = Some(QueuedBy::Requests);
+        let buffer = self.queue.buffer_mut(index)?;
         if !buffer.prepared {
             buffer.field = wanted.field;
         }
         buffer.state = BufferState::InRequest;
-        if let Some(bond) = buffer.bond.front_mut() {
-            bond.wanted = wanted;
+        if let Some(entry) = buffer.in_request.front_mut() {
+            entry.wanted = wanted;
         }
-        self.querybuf(mem, index)
+        self.querybuf(index)
     }
 
-    /// Checks everything, and makes the bond.
-    fn bind(
-        &mut self,
-        mem: &M,
-        wanted: &QueueBuffer<M>,
-        binding: Binding<'_>,
-    ) -> Result<(), Error> {
-        self.check_no_fileio()?;
-        self.check_planes(wanted)?;
+    /// Checks everything, and puts the buffer into the request.
+    fn bind(&mut self, wanted: &QueueBuffer<M>, binding: Binding<'_>) -> Result<(), Error> {
+        self.queue.check_no_fileio()?;
+        self.queue.check_planes(wanted)?;
         let index = wanted.index;
-        let buffer = self.buffer(index)?;
+        let buffer = self.queue.buffer(index)?;
         if buffer.state != BufferState::Dequeued {
             return Err(Invalid::State { index }.into());
         }
         if !buffer.prepared {
-            self.plan(mem, wanted)?;
+            self.plan(wanted)?;
         }
-        if self.config.requests == Requests::None {
+        if self.queue.config.requests == Requests::None {
             return Err(Error::RequestUnsupported);
         }
-        if self.way == Some(Way::Directly) {
-            return Err(Busy::OtherWay.into());
+        if self.queue.queued_by == Some(QueuedBy::Qbuf) {
+            return Err(Busy::UsesQbuf.into());
         }
         let fd = binding.fd;
         let (id, request) = binding.request.ok_or(Invalid::NoRequest { fd })?;
         request.check_idle()?;
-        if self.error {
+        if self.queue.error {
             return Err(Error::QueueError);
         }
         let memory = wanted.memory;
-        let buffer = self.buffer_mut(index)?;
-        buffer.bond.try_reserve(1).map_err(|_| Error::NoMemory {
-            wanted: 1,
-            found: 0,
-            cause: None,
-        })?;
+        let buffer = self.queue.buffer_mut(index)?;
+        buffer
+            .in_request
+            .try_reserve(1)
+            .map_err(|_| Error::NoMemory {
+                wanted: 1,
+                found: 0,
+                cause: None,
+            })?;
         request.bind(BoundBuffer {
             queue: binding.queue,
             index,
         })?;
-        buffer.bond.push_back(Bond {
+        buffer.in_request.push_back(RequestEntry {
             request: id,
             wanted: QueueBuffer::new(index, memory),
             prepared: false,
@@ -137,46 +125,35 @@ impl<M: MemOps> Queue<M> {
     /// # Errors
     /// [`Error::QueueError`] (EIO), [`Invalid::State`] (EINVAL) for a buffer in no request, and
     /// what the memory or the driver says: it is in the request as before.
-    pub fn prepare_bound<D>(&mut self, mem: &mut M, driver: &mut D, index: u32) -> Result<(), Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        self.reap(mem);
-        if self.error {
+    pub fn req_prepare(&mut self, index: u32) -> Result<(), Error> {
+        self.reap();
+        if self.queue.error {
             return Err(Error::QueueError);
         }
-        let buffer = self.buffer_mut(index)?;
+        let buffer = self.queue.buffer_mut(index)?;
         if buffer.state != BufferState::InRequest {
             return Err(Invalid::State { index }.into());
         }
         if buffer.prepared {
             return Ok(());
         }
-        let Some(mut bond) = buffer.bond.pop_front() else {
+        let Some(mut entry) = buffer.in_request.pop_front() else {
             return Err(Invalid::State { index }.into());
         };
-        let prepared = self.prepare_again(mem, driver, &mut bond.wanted);
-        bond.prepared = prepared.is_ok();
-        let buffer = self.buffer_mut(index)?;
+        let prepared = self.prepare_again(&mut entry.wanted);
+        entry.prepared = prepared.is_ok();
+        let buffer = self.queue.buffer_mut(index)?;
         buffer.state = BufferState::InRequest;
-        // There is room: it was there before.
-        buffer.bond.push_back(bond);
+        // Popped above: there is room.
+        buffer.in_request.push_back(entry);
         prepared
     }
 
     /// Prepares, and keeps the references in `wanted`, so that it can be done once more.
-    fn prepare_again<D>(
-        &mut self,
-        mem: &mut M,
-        driver: &mut D,
-        wanted: &mut QueueBuffer<M>,
-    ) -> Result<(), Error>
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
+    fn prepare_again(&mut self, wanted: &mut QueueBuffer<M>) -> Result<(), Error> {
         let mut spare = QueueBuffer::new(wanted.index, wanted.memory);
-        let cloned = clone_references(mem, wanted, &mut spare);
-        let prepared = cloned.and_then(|()| self.prepare(mem, driver, wanted));
+        let cloned = clone_references(self.mem, wanted, &mut spare);
+        let prepared = cloned.and_then(|()| self.prepare(wanted));
         for (plane, spare) in wanted.planes.iter_mut().zip(&mut spare.planes) {
             let (Some(plane), Some(spare)) = (plane, spare) else {
                 continue;
@@ -186,69 +163,51 @@ impl<M: MemOps> Queue<M> {
                 *buf = kept.take();
             }
         }
-        spare.release(mem);
+        spare.release(self.mem);
         prepared
     }
 
-    /// Takes back what [`prepare_bound`](Self::prepare_bound) did.
-    pub fn unprepare_bound<D>(&mut self, mem: &mut M, driver: &mut D, index: u32)
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        let Ok(buffer) = self.buffer_mut(index) else {
+    /// Takes back what [`req_prepare`](Self::req_prepare) did.
+    pub fn req_unprepare(&mut self, index: u32) {
+        let Ok(buffer) = self.queue.buffer_mut(index) else {
             return;
         };
-        let bond = buffer.bond.front_mut();
-        if bond.is_some_and(|bond| core::mem::take(&mut bond.prepared)) {
-            buffer.unprepare(mem, driver, index);
+        let entry = buffer.in_request.front_mut();
+        if entry.is_some_and(|entry| core::mem::take(&mut entry.prepared)) {
+            buffer.unprepare(self.mem, self.driver, index);
         }
     }
 
     /// Queues a prepared buffer of a request. One that is not is left alone.
-    pub fn queue_bound<D>(&mut self, mem: &mut M, driver: &mut D, index: u32)
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        self.reap(mem);
-        let Ok(buffer) = self.buffer_mut(index) else {
+    pub fn req_queue(&mut self, index: u32) {
+        self.reap();
+        let Ok(buffer) = self.queue.buffer_mut(index) else {
             return;
         };
         if buffer.state != BufferState::InRequest || !buffer.prepared {
             return;
         }
-        let Some(mut bond) = buffer.bond.pop_front() else {
+        let Some(mut entry) = buffer.in_request.pop_front() else {
             return;
         };
-        buffer.request = Some(bond.request);
+        buffer.request = Some(entry.request);
         // A buffer that is there is queued, and a queue with requests starts without waiting.
-        let _ = self.enqueue(driver, &bond.wanted);
-        bond.wanted.release(mem);
+        let _ = self.enqueue(&entry.wanted);
+        entry.wanted.release(self.mem);
     }
 
     /// Gives a buffer of a request that is emptied, or goes, back to the program. It stays
     /// prepared where PREPARE_BUF has done that.
-    pub fn free_bound<D>(&mut self, mem: &mut M, driver: &mut D, index: u32)
-    where
-        D: Driver<Cookie = M::Cookie> + ?Sized,
-    {
-        self.unprepare_bound(mem, driver, index);
-        let Ok(buffer) = self.buffer_mut(index) else {
+    pub fn req_release(&mut self, index: u32) {
+        self.req_unprepare(index);
+        let Ok(buffer) = self.queue.buffer_mut(index) else {
             return;
         };
         if buffer.state == BufferState::InRequest {
             buffer.state = BufferState::Dequeued;
             buffer.request_fd = None;
-            let _ = buffer.dissolve(mem);
+            let _ = buffer.leave_request(self.mem);
         }
-    }
-
-    /// The next buffer that is in its request no more, since the device is done with it or the
-    /// queue was cancelled. To be asked after every call, until there is none; for each
-    /// [`Request::unbind`] is due. Buffers freed by [`free_bound`](Self::free_bound) are not told
-    /// of.
-    #[must_use]
-    pub fn take_unbound(&mut self) -> Option<Unbound> {
-        self.unbound.pop_front()
     }
 }
 
@@ -271,12 +230,4 @@ fn clone_references<M: MemOps>(
         *copy = Some(made);
     }
     Ok(())
-}
-
-/// Tells of a buffer that left its request. Each buffer is told of once before the host asks, so
-/// that the room made with the buffers is enough.
-pub(crate) fn tell(list: &mut VecDeque<Unbound>, unbound: Unbound) {
-    if list.len() < list.capacity() || list.try_reserve(1).is_ok() {
-        list.push_back(unbound);
-    }
 }

@@ -1,0 +1,116 @@
+//! Buffers finished in another context than the queue's.
+
+use crate::{Active, Completion, Error, Stale};
+use alloc::collections::VecDeque;
+use core::fmt;
+
+/// A buffer that the device has finished with, on its way to its queue.
+#[derive(Debug)]
+pub struct Finished<C> {
+    pub(crate) token: Active<C>,
+    pub(crate) completion: Completion,
+}
+
+/// Buffers that an interrupt handler or another thread has finished, oldest first, until the
+/// queue's own context collects them ([`Session::collect`](crate::Session::collect)).
+///
+/// The host keeps it outside the queue, behind a lock of its own that no sleeping call holds: a
+/// spinlock with interrupts off in a kernel, a mutex in a program. Nothing here takes a lock or
+/// allocates after [`new`](Self::new).
+///
+/// # Context
+/// `Send` and `Sync` where the cookie is. [`push`](Self::push) and [`pop`](Self::pop) do not
+/// sleep and may run in interrupt handlers.
+///
+/// Source: Linux 7.2 `vb2_queue`, `done_list` and `done_lock`, differs: caches are synced for the
+/// CPU when the buffer is collected, not in the interrupt handler.
+pub struct Completions<C> {
+    list: VecDeque<Finished<C>>,
+    limit: usize,
+}
+
+impl<C> Completions<C> {
+    /// An empty list for a queue of at most `max_num_buffers`
+    /// ([`Config::max_num_buffers`](crate::Config::max_num_buffers)).
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] (ENOMEM).
+    pub fn new(max_num_buffers: u32) -> Result<Self, Error> {
+        let none = Error::NoMemory {
+            wanted: u64::from(max_num_buffers),
+            found: 0,
+            cause: None,
+        };
+        let limit = usize::try_from(max_num_buffers).map_err(|_| none)?;
+        let mut list = VecDeque::new();
+        list.try_reserve_exact(limit).map_err(|_| none)?;
+        Ok(Self { list, limit })
+    }
+
+    /// Finishes a buffer. The host then wakes whoever sleeps with a [`Wait`](crate::Wait) on the
+    /// queue, and has it collect.
+    ///
+    /// # Errors
+    /// [`Stale`]: the buffer is no longer the device's; or the list is full, which only tokens of
+    /// more queues than it was made for can do: the buffer is then returned with an error.
+    pub fn push(&mut self, token: Active<C>, completion: Completion) -> Result<(), Stale> {
+        if token.is_stale() {
+            return Err(Stale);
+        }
+        if self.list.len() >= self.limit {
+            self.drop_stale();
+        }
+        if self.list.len() >= self.limit {
+            return Err(Stale);
+        }
+        token.ownership().add_pending();
+        self.list.push_back(Finished { token, completion });
+        Ok(())
+    }
+
+    /// Takes the oldest one.
+    pub fn pop(&mut self) -> Option<Finished<C>> {
+        let finished = self.list.pop_front()?;
+        finished.token.ownership().sub_pending();
+        Some(finished)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Makes space: streaming was stopped while these waited.
+    fn drop_stale(&mut self) {
+        self.list.retain(|finished| {
+            let is_live = !finished.token.is_stale();
+            if !is_live {
+                finished.token.ownership().sub_pending();
+            }
+            is_live
+        });
+    }
+}
+
+impl<C> Drop for Completions<C> {
+    fn drop(&mut self) {
+        // What was not collected comes back with an error, as every dropped token does.
+        while self.pop().is_some() {}
+    }
+}
+
+impl<C> fmt::Debug for Completions<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Completions")
+            .field("len", &self.list.len())
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,80 @@
+//! Waiting for a buffer.
+
+use crate::active::Ownership;
+use crate::{Busy, Error, Queue};
+use alloc::sync::Arc;
+use core::fmt;
+use vb3_plane::MemOps;
+
+/// A caller that sleeps in DQBUF, read() or write().
+///
+/// While it exists nobody else may dequeue, and buffers are not replaced. Dropping it ends the
+/// wait: before the call is made again, or when it is given up (a signal, a timeout, the end of a
+/// process).
+///
+/// # Context
+/// `Send` and `Sync`. All its methods may run in any context, and without the queue.
+#[must_use = "dropping it ends the wait"]
+pub struct Wait {
+    ownership: Arc<Ownership>,
+    number: u64,
+    seen: u64,
+}
+
+impl Wait {
+    /// Whether the caller is to look again: something was done or dropped, the device failed, or
+    /// streaming ended, since the wait began. Stays true.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let shared = &*self.ownership;
+        shared.events() != self.seen
+            || shared.has_pending()
+            || shared.any_dropped()
+            || shared.waiter() != self.number
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.ownership.end_wait(self.number);
+    }
+}
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait")
+            .field("is_over", &self.is_over())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: MemOps> Queue<M> {
+    /// Begins the wait of a caller to whom [`Error::WouldBlock`] was said, before the host lets go
+    /// of the queue.
+    ///
+    /// # Errors
+    /// [`Busy::Waiting`] (EBUSY): another caller waits.
+    pub fn wait(&self) -> Result<Wait, Error> {
+        let seen = self.ownership.events();
+        let number = self.ownership.begin_wait().ok_or(Busy::Waiting)?;
+        Ok(Wait {
+            ownership: Arc::clone(&self.ownership),
+            number,
+            seen,
+        })
+    }
+
+    /// Whether a caller waits.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.ownership.waiter() != 0
+    }
+
+    /// A number that grows whenever something happened that somebody may wait for: a buffer was
+    /// done or its token dropped, in whatever context; the device failed; streaming ended. Where
+    /// it grew since a host last looked, the host wakes all who wait or poll.
+    #[must_use]
+    pub fn event_count(&self) -> u64 {
+        self.ownership.events()
+    }
+}
