@@ -1,0 +1,106 @@
+//! What a device reaches over the buses between it and memory.
+
+use crate::memory::Range;
+use crate::tree::{Id, Tree, take};
+
+/// Most windows of one bus taken.
+const MAX_WINDOWS: usize = 64;
+
+/// A part of memory as a device's bus sees it: `dma-ranges`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// First address that the device puts on its bus.
+    pub bus: u64,
+    /// The memory behind it.
+    pub memory: Range,
+}
+
+/// The bus that a device's accesses to memory take: what `interconnects` calls `dma-mem`, or the
+/// node above it.
+///
+/// Source: Linux 6.12 `drivers/of/address.c` `__of_get_dma_parent`.
+fn parent(tree: &Tree, id: Id) -> Option<Id> {
+    let position = tree
+        .texts(id, "interconnect-names")
+        .position(|name| name == "dma-mem");
+    let named = position.and_then(|position| {
+        let mut cells = tree.cells(id, "interconnects");
+        let mut provider = tree.by_phandle(cells.next()?)?;
+        for _ in 0..position {
+            let width = tree.number(provider, "#interconnect-cells")?;
+            for _ in 0..width.min(16) {
+                cells.next()?;
+            }
+            provider = tree.by_phandle(cells.next()?)?;
+        }
+        Some(provider)
+    });
+    named.or_else(|| tree.parent(id))
+}
+
+/// The windows of a bus; `None` where it has no `dma-ranges`, empty where they are empty, which
+/// means that addresses go through unchanged.
+fn ranges(tree: &Tree, bus: Id) -> Option<Vec<Window>> {
+    tree.property(bus, "dma-ranges")?;
+    let (child, size) = tree.widths(bus);
+    let above = tree.parent(bus).map_or((2, 1), |id| tree.widths(id)).0;
+    let mut cells = tree.cells(bus, "dma-ranges");
+    let mut out = Vec::new();
+    while out.len() < MAX_WINDOWS
+        && child + above + size > 0
+        && let (Some(at), Some(start), Some(bytes)) = (
+            take(&mut cells, child),
+            take(&mut cells, above),
+            take(&mut cells, size),
+        )
+    {
+        out.extend(Range::new(start, bytes).map(|memory| Window { bus: at, memory }));
+    }
+    Some(out)
+}
+
+/// The windows through which a device sees memory; empty where it sees all of it at its physical
+/// addresses. Windows of buses further up are looked through.
+///
+/// Source: Linux 6.12 `drivers/of/address.c` `of_dma_get_range`, differs: several windows stay
+/// several.
+pub(crate) fn windows(tree: &Tree, device: Id) -> Vec<Window> {
+    let mut seen: Option<Vec<Window>> = None;
+    let mut at = device;
+    // As many steps as levels; a circle of interconnects ends here, too.
+    for _ in 0..64 {
+        let Some(bus) = parent(tree, at) else { break };
+        if let Some(found) = ranges(tree, bus).filter(|found| !found.is_empty()) {
+            seen = Some(match seen {
+                None => found,
+                Some(below) => through(&below, &found),
+            });
+        }
+        at = bus;
+    }
+    seen.unwrap_or_default()
+}
+
+/// What of the windows `below` is left when the bus above them has windows of its own.
+fn through(below: &[Window], above: &[Window]) -> Vec<Window> {
+    let mut out = Vec::new();
+    for inner in below {
+        for outer in above {
+            let Some(outer_bus) = Range::new(outer.bus, outer.memory.bytes) else {
+                continue;
+            };
+            let first = inner.memory.start.max(outer_bus.start);
+            let last = inner.memory.last().min(outer_bus.last());
+            if first > last || out.len() >= MAX_WINDOWS {
+                continue;
+            }
+            let memory = outer.memory.start.checked_add(first - outer_bus.start);
+            let bus = inner.bus.checked_add(first - inner.memory.start);
+            let bytes = (last - first).checked_add(1);
+            if let (Some(start), Some(bus), Some(bytes)) = (memory, bus, bytes) {
+                out.extend(Range::new(start, bytes).map(|memory| Window { bus, memory }));
+            }
+        }
+    }
+    out
+}

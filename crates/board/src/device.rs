@@ -1,0 +1,142 @@
+//! The video devices of a tree.
+
+use crate::bus::{self, Window};
+use crate::drivers::{self, Kind};
+use crate::tree::{Id, Tree};
+
+/// Most devices taken.
+const MAX_DEVICES: usize = 64;
+/// Most sentences on what was not understood.
+const MAX_REMARKS: usize = 64;
+
+/// The IOMMU in front of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Iommu {
+    /// Full path of its node.
+    pub path: String,
+    /// Its most specific `compatible`.
+    pub compatible: String,
+}
+
+/// A video device that is enabled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Full path of its node.
+    pub path: String,
+    /// The `compatible` by which its driver is known.
+    pub compatible: String,
+    /// What its driver makes of it.
+    pub kinds: Vec<Kind>,
+    /// Highest address that it can drive.
+    pub last_address: u64,
+    /// Where that is said.
+    pub source: String,
+    /// What it reaches of memory; empty for all of it, at physical addresses.
+    pub windows: Vec<Window>,
+    /// The IOMMU in front of it.
+    pub iommu: Option<Iommu>,
+    /// Whether it sees the CPU's caches.
+    pub coherent: bool,
+    /// Paths of the nodes in `/reserved-memory` that it allocates from.
+    pub memory_regions: Vec<String>,
+}
+
+/// Names under which trees have video devices.
+const NAMES: &[&str] = &[
+    "camera",
+    "csi",
+    "deinterlace",
+    "display-controller",
+    "isp",
+    "jpeg",
+    "jpegdec",
+    "jpegenc",
+    "video-codec",
+    "video-decoder",
+    "video-encoder",
+    "vpu",
+];
+
+/// Finds the devices; what looks like one and has no row is told.
+pub(crate) fn find(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Device> {
+    let mut out = Vec::new();
+    for id in tree.all().filter(|&id| tree.is_enabled(id)) {
+        match drivers::of(tree.texts(id, "compatible")) {
+            Some(_) if out.len() >= MAX_DEVICES => {}
+            Some(driver) => out.extend(one(tree, id, driver, not_taken)),
+            None => remark(tree, id, not_taken),
+        }
+    }
+    out
+}
+
+fn remark(tree: &Tree, id: Id, not_taken: &mut Vec<String>) {
+    let name = tree.name(id).split('@').next().unwrap_or_default();
+    if !NAMES.contains(&name) || not_taken.len() >= MAX_REMARKS {
+        return;
+    }
+    if let Some(compatible) = tree.text(id, "compatible") {
+        let path = tree.path(id);
+        not_taken.push(format!(
+            "{path} looks like a video device; no driver of {compatible} is known"
+        ));
+    }
+}
+
+fn one(
+    tree: &Tree,
+    id: Id,
+    driver: &drivers::Driver,
+    not_taken: &mut Vec<String>,
+) -> Option<Device> {
+    let compatible = tree
+        .texts(id, "compatible")
+        .find(|text| driver.compatible.iter().any(|known| known == text))?;
+    let path = tree.path(id).to_owned();
+    let iommu = iommu(tree, id);
+    if iommu.is_none() && tree.has(id, "iommus") {
+        not_taken.push(format!(
+            "{path} names an IOMMU that is not there or not enabled"
+        ));
+    }
+    let memory_regions = tree
+        .cells(id, "memory-region")
+        .take(16)
+        .filter_map(|phandle| tree.by_phandle(phandle))
+        .map(|id| tree.path(id).to_owned())
+        .collect();
+    Some(Device {
+        path,
+        compatible: compatible.to_owned(),
+        kinds: driver.kinds.clone(),
+        last_address: driver.last_address,
+        source: driver.source.clone(),
+        windows: bus::windows(tree, id),
+        iommu,
+        coherent: is_coherent(tree, id),
+        memory_regions,
+    })
+}
+
+/// Source: Linux 6.12 `drivers/of/address.c` `of_dma_is_coherent`, on architectures that are not
+/// coherent unless told so (arm, arm64).
+fn is_coherent(tree: &Tree, id: Id) -> bool {
+    for at in tree.upwards(id) {
+        if tree.has(at, "dma-coherent") {
+            return true;
+        }
+        if tree.has(at, "dma-noncoherent") {
+            return false;
+        }
+    }
+    false
+}
+
+fn iommu(tree: &Tree, id: Id) -> Option<Iommu> {
+    let at = tree.by_phandle(tree.cells(id, "iommus").next()?)?;
+    let enabled = tree.is_enabled(at);
+    enabled.then(|| Iommu {
+        path: tree.path(at).to_owned(),
+        compatible: tree.text(at, "compatible").unwrap_or_default(),
+    })
+}

@@ -1,0 +1,233 @@
+//! From a board to the profile of a machine and the SPECs of its devices.
+
+use crate::{Board, Device, ReservedKind};
+use std::fmt::Write as _;
+
+/// What a kernel sets aside where the tree does not say.
+///
+/// Source: Debian's arm64 and armhf kernels, `CONFIG_CMA_SIZE_MBYTES`.
+const KERNELS_CMA: u64 = 64 << 20;
+/// What is taken where neither the tree nor the caller gives the memory.
+const UNKNOWN_RAM: u64 = 1 << 30;
+/// The largest machine there is, and the smallest.
+const MAX_RAM: u64 = 256 << 30;
+const MIN_RAM: u64 = 16 << 20;
+const PAGE: u64 = 4096;
+
+impl Board {
+    /// A short name: the last part of the first `compatible`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let first = self.compatible.first().map_or("board", String::as_str);
+        let last = first.rsplit(',').next().unwrap_or(first);
+        let name: String = last
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_lowercase()
+                } else {
+                    '-'
+                }
+            })
+            .take(32)
+            .collect();
+        if name.is_empty() {
+            "board".to_owned()
+        } else {
+            name
+        }
+    }
+
+    /// Bytes of memory: what the tree names, in whole pages.
+    #[must_use]
+    pub fn ram(&self) -> Option<u64> {
+        let sum = self
+            .memory
+            .iter()
+            .fold(0_u64, |sum, range| sum.saturating_add(range.bytes));
+        (sum >= MIN_RAM).then_some(sum.min(MAX_RAM) / PAGE * PAGE)
+    }
+
+    /// Contiguous memory that all devices share, and the node that says so.
+    fn cma(&self) -> (u64, String) {
+        let found = self
+            .reserved
+            .iter()
+            .find(|reserved| reserved.kind == ReservedKind::Cma { is_default: true });
+        match found {
+            Some(reserved) => {
+                let mut from = reserved.path.clone();
+                if let Some(place) = reserved.place {
+                    let _ = write!(from, ", at {:#x} to {:#x}", place.start, place.last());
+                }
+                (reserved.bytes / PAGE * PAGE, from)
+            }
+            None => (
+                KERNELS_CMA,
+                "not in the tree: CONFIG_CMA_SIZE_MBYTES of Debian's kernels".to_owned(),
+            ),
+        }
+    }
+
+    /// The profile of a machine, as TOML. `ram` overrides what the tree says.
+    #[must_use]
+    pub fn profile(&self, ram: Option<u64>) -> String {
+        let (ram, ram_from) = match (ram, self.ram()) {
+            (Some(ram), _) => (ram, "as given"),
+            (None, Some(ram)) => (ram, "/memory: reg"),
+            (None, None) => (
+                UNKNOWN_RAM,
+                "not in the tree, the boot loader knows it: assumed",
+            ),
+        };
+        let (cma, cma_from) = self.cma();
+        let cma = cma.min(ram / 2 / PAGE * PAGE);
+        let coherent = !self.devices.is_empty() && self.devices.iter().all(|d| d.coherent);
+        let behind = self.devices.iter().find_map(|device| device.iommu.as_ref());
+        let mut out = String::new();
+        let mut line = |text: std::fmt::Arguments<'_>| {
+            let _ = writeln!(out, "{text}");
+        };
+        line(format_args!(
+            "# {}, from its device tree.",
+            plain(&self.model)
+        ));
+        for sentence in &self.not_taken {
+            line(format_args!("# Not taken: {}.", plain(sentence)));
+        }
+        for device in &self.devices {
+            device.describe(behind.is_some(), &mut line);
+        }
+        line(format_args!("\nname = \"{}\"", self.name()));
+        line(format_args!("description = \"{}\"\n", plain(&self.model)));
+        line(format_args!("# {ram_from}\nram = {ram}"));
+        line(format_args!("# {}\ncma = {cma}", plain(&cma_from)));
+        line(format_args!(
+            "# dma-coherent of the video devices\ncoherent = {coherent}"
+        ));
+        line(format_args!(
+            "# drivers/of/platform.c; what drivers set is in the SPECs above"
+        ));
+        line(format_args!(
+            "dma_mask = 32\nmax_segment = \"none\"\nboundary = \"none\""
+        ));
+        line(format_args!(
+            "bounce = \"none\"\nscattered = true\nuserptr = true\nallocator = \"contig\""
+        ));
+        match behind {
+            None => line(format_args!(
+                "# no video device has iommus\niommu = \"none\""
+            )),
+            Some(iommu) => {
+                line(format_args!(
+                    "\n# {} ({})",
+                    plain(&iommu.path),
+                    plain(&iommu.compatible)
+                ));
+                line(format_args!("[iommu]\nformat = \"arm-lpae-s1\""));
+                line(format_args!(
+                    "page_sizes = [\"4KiB\", \"2MiB\", \"1GiB\"]\naperture = 32"
+                ));
+            }
+        }
+        out
+    }
+
+    /// The SPECs of the devices, in the order of the tree, for `vb3 run --device`.
+    #[must_use]
+    pub fn specs(&self) -> Vec<String> {
+        let translated = self.devices.iter().any(|device| device.iommu.is_some());
+        self.devices
+            .iter()
+            .flat_map(|device| device.specs(translated))
+            .collect()
+    }
+}
+
+impl Device {
+    /// Address bits that reach no further than the device does, by its mask and its windows.
+    #[must_use]
+    pub fn mask_bits(&self) -> u32 {
+        let furthest = self.windows.iter().map(|window| window.memory.last()).max();
+        let last = furthest.map_or(self.last_address, |last| {
+            // Behind an IOMMU the windows are the IOMMU's business.
+            if self.iommu.is_some() {
+                self.last_address
+            } else {
+                last.min(self.last_address)
+            }
+        });
+        let bits = last.checked_add(1).map_or(64, u64::ilog2);
+        bits.clamp(20, 64)
+    }
+
+    fn specs(&self, translated: bool) -> Vec<String> {
+        let bits = self.mask_bits();
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        self.kinds
+            .iter()
+            .map(|kind| {
+                let mut spec = format!("{},name={}", kind.spec(), card(name));
+                if bits != 32 {
+                    let _ = write!(spec, ",mask={bits}");
+                }
+                if translated && self.iommu.is_none() {
+                    spec.push_str(",contiguous=on");
+                }
+                spec
+            })
+            .collect()
+    }
+
+    fn describe(&self, translated: bool, line: &mut impl FnMut(std::fmt::Arguments<'_>)) {
+        line(format_args!(
+            "#\n# {} ({})",
+            plain(&self.path),
+            plain(&self.compatible)
+        ));
+        line(format_args!(
+            "#   reaches {:#x}: {}",
+            self.last_address,
+            plain(&self.source)
+        ));
+        for window in &self.windows {
+            line(format_args!(
+                "#   dma-ranges: {:#x} on its bus is memory {:#x} to {:#x}",
+                window.bus,
+                window.memory.start,
+                window.memory.last()
+            ));
+        }
+        if let Some(iommu) = &self.iommu {
+            line(format_args!("#   iommus: {}", plain(&iommu.path)));
+        }
+        for region in &self.memory_regions {
+            line(format_args!("#   memory-region: {}", plain(region)));
+        }
+        for spec in self.specs(translated) {
+            line(format_args!("#   --device {spec}"));
+        }
+    }
+}
+
+/// Text of a tree, safe in a comment and in a TOML string.
+fn plain(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control() && !matches!(c, '"' | '\\'))
+        .take(200)
+        .collect()
+}
+
+/// A node's name as the name of a card: at most 31 bytes, no commas.
+fn card(name: &str) -> String {
+    name.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '@' | '-' | '.') {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(31)
+        .collect()
+}

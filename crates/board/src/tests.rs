@@ -1,0 +1,378 @@
+use super::*;
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+use proptest::prelude::*;
+use vb3_machine::Profile;
+
+type Properties<'a> = &'a [(&'a str, Vec<u8>)];
+
+fn cells(values: &[u32]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| value.to_be_bytes())
+        .collect()
+}
+
+fn text(value: &str) -> Vec<u8> {
+    let mut bytes = value.as_bytes().to_vec();
+    bytes.push(0);
+    bytes
+}
+
+fn node(name: &str, properties: Properties<'_>, children: Vec<DeviceTreeNode>) -> DeviceTreeNode {
+    let mut node = DeviceTreeNode::builder(name).expect("a name");
+    for (name, value) in properties {
+        let property = DeviceTreeProperty::new(*name, value.clone()).expect("a property");
+        node = node.property(property);
+    }
+    let mut node = node.build();
+    for child in children {
+        node.add_child(child);
+    }
+    node
+}
+
+fn tree(properties: Properties<'_>, children: Vec<DeviceTreeNode>) -> Vec<u8> {
+    let mut tree = DeviceTree::new();
+    for (name, value) in properties {
+        let property = DeviceTreeProperty::new(*name, value.clone()).expect("a property");
+        tree.root.add_property(property);
+    }
+    for child in children {
+        tree.root.add_child(child);
+    }
+    tree.to_dtb()
+}
+
+fn board(children: Vec<DeviceTreeNode>) -> Board {
+    let root = [
+        ("model", text("A Board")),
+        ("compatible", text("maker,a-board")),
+        ("#address-cells", cells(&[2])),
+        ("#size-cells", cells(&[2])),
+    ];
+    Board::read(&tree(&root, children)).expect("a board")
+}
+
+fn csi(properties: Properties<'_>) -> DeviceTreeNode {
+    let mut all = vec![("compatible", text("allwinner,sun6i-a31-csi"))];
+    all.extend(properties.iter().cloned());
+    node("csi@1000", &all, vec![])
+}
+
+fn bus(properties: Properties<'_>, children: Vec<DeviceTreeNode>) -> DeviceTreeNode {
+    let mut all = vec![
+        ("#address-cells", cells(&[1])),
+        ("#size-cells", cells(&[1])),
+    ];
+    all.extend(properties.iter().cloned());
+    node("soc", &all, children)
+}
+
+#[test]
+fn every_row_of_the_table_is_read_and_no_string_stands_twice() {
+    let rows = drivers::all();
+    assert!(rows.len() > 30, "{}", rows.len());
+    let mut strings: Vec<&str> = rows
+        .iter()
+        .flat_map(|row| row.compatible.iter().map(String::as_str))
+        .collect();
+    let count = strings.len();
+    strings.sort_unstable();
+    strings.dedup();
+    assert_eq!(strings.len(), count);
+    for row in rows {
+        assert!(
+            row.source.starts_with("Linux ") && !row.kinds.is_empty(),
+            "{row:?}"
+        );
+    }
+}
+
+/// What the profile and SPECs say must be what `vb3 run` takes.
+fn is_taken(board: &Board) -> Profile {
+    let toml = board.profile(None);
+    let profile = Profile::parse(&toml).unwrap_or_else(|e| panic!("{e}\n{toml}"));
+    for spec in board.specs() {
+        spec.parse::<vb3_devices::spec::DeviceSpec>()
+            .unwrap_or_else(|e| panic!("{spec}: {e}"));
+    }
+    profile
+}
+
+#[test]
+fn memory_and_its_reservations_are_the_trees() {
+    let reserved = node(
+        "reserved-memory",
+        &[
+            ("#address-cells", cells(&[2])),
+            ("#size-cells", cells(&[2])),
+        ],
+        vec![
+            node(
+                "linux,cma",
+                &[
+                    ("compatible", text("shared-dma-pool")),
+                    ("reusable", vec![]),
+                    ("linux,cma-default", vec![]),
+                    ("size", cells(&[0, 0x800_0000])),
+                    ("alloc-ranges", cells(&[0, 0x4000_0000, 0, 0x1000_0000])),
+                ],
+                vec![],
+            ),
+            node(
+                "rmtfs@9000000",
+                &[
+                    ("reg", cells(&[0, 0x900_0000, 0, 0x10_0000])),
+                    ("no-map", vec![]),
+                ],
+                vec![],
+            ),
+            node("empty", &[], vec![]),
+        ],
+    );
+    let memory = node(
+        "memory@40000000",
+        &[
+            ("device_type", text("memory")),
+            (
+                "reg",
+                cells(&[0, 0x4000_0000, 0, 0x4000_0000, 1, 0, 0, 0x4000_0000]),
+            ),
+        ],
+        vec![],
+    );
+    let board = board(vec![memory, reserved]);
+    assert_eq!(board.ram(), Some(2 << 30));
+    let [cma, carveout] = board.reserved.as_slice() else {
+        panic!("{:?}", board.reserved);
+    };
+    assert_eq!(cma.kind, ReservedKind::Cma { is_default: true });
+    assert_eq!(
+        (cma.bytes, cma.place),
+        (128 << 20, Range::new(0x4000_0000, 256 << 20))
+    );
+    assert_eq!(
+        (carveout.kind, carveout.bytes),
+        (ReservedKind::NoMap, 1 << 20)
+    );
+    assert!(
+        board
+            .not_taken
+            .iter()
+            .any(|s| s.contains("/reserved-memory/empty"))
+    );
+    let profile = is_taken(&board);
+    assert_eq!((profile.ram, profile.cma), (2 << 30, 128 << 20));
+    assert_eq!(profile.name, "a-board");
+}
+
+#[test]
+fn a_bus_that_sees_one_gigabyte_limits_its_devices() {
+    // As on a Raspberry Pi 4: 0xc0000000 on the bus is the lowest gigabyte of memory.
+    let ranges = cells(&[0xc000_0000, 0, 0, 0x4000_0000]);
+    let board = board(vec![bus(&[("dma-ranges", ranges)], vec![csi(&[])])]);
+    let [device] = board.devices.as_slice() else {
+        panic!("{:?}", board.devices);
+    };
+    let memory = Range::new(0, 1 << 30).expect("a range");
+    assert_eq!(
+        device.windows,
+        [Window {
+            bus: 0xc000_0000,
+            memory
+        }]
+    );
+    assert_eq!((device.last_address, device.mask_bits()), (0xffff_ffff, 30));
+    assert_eq!(board.specs(), ["camera,name=csi@1000,mask=30"]);
+    is_taken(&board);
+}
+
+#[test]
+fn windows_of_nested_buses_are_looked_through() {
+    let inner = node(
+        "inner",
+        &[
+            ("#address-cells", cells(&[1])),
+            ("#size-cells", cells(&[1])),
+            ("dma-ranges", cells(&[0, 0x8000_0000, 0x4000_0000])),
+        ],
+        vec![csi(&[])],
+    );
+    let outer = bus(
+        &[("dma-ranges", cells(&[0x8000_0000, 1, 0, 0x2000_0000]))],
+        vec![inner],
+    );
+    let board = board(vec![outer]);
+    let memory = Range::new(1 << 32, 512 << 20).expect("a range");
+    assert_eq!(board.devices[0].windows, [Window { bus: 0, memory }]);
+}
+
+#[test]
+fn empty_dma_ranges_change_nothing() {
+    let board = board(vec![bus(&[("dma-ranges", vec![])], vec![csi(&[])])]);
+    assert_eq!(board.devices[0].windows, []);
+    assert_eq!(board.devices[0].mask_bits(), 32);
+}
+
+#[test]
+fn devices_behind_an_iommu_and_beside_it_are_told_apart() {
+    let iommu = |status: &str| {
+        node(
+            "iommu@2000",
+            &[
+                ("compatible", text("arm,mmu-500")),
+                ("phandle", cells(&[7])),
+                ("#iommu-cells", cells(&[1])),
+                ("status", text(status)),
+            ],
+            vec![],
+        )
+    };
+    let rga = |properties: Properties<'_>| {
+        let mut all = vec![("compatible", text("rockchip,rk3588-rga"))];
+        all.extend(properties.iter().cloned());
+        node("rga@3000", &all, vec![])
+    };
+    let behind = [("iommus", cells(&[7, 1])), ("dma-coherent", vec![])];
+    let on = board(vec![bus(&[], vec![iommu("okay"), csi(&behind), rga(&[])])]);
+    assert_eq!(
+        on.devices[0].iommu.as_ref().map(|i| i.path.as_str()),
+        Some("/soc/iommu@2000")
+    );
+    assert_eq!(
+        on.specs(),
+        [
+            "camera,name=csi@1000",
+            "convert,name=rga@3000,contiguous=on"
+        ]
+    );
+    let profile = is_taken(&on);
+    assert!(profile.iommu.is_some() && !profile.coherent);
+    let off = board(vec![bus(&[], vec![iommu("disabled"), csi(&behind)])]);
+    assert!(
+        off.not_taken[0].contains("/soc/csi@1000 names an IOMMU"),
+        "{:?}",
+        off.not_taken
+    );
+    let profile = is_taken(&off);
+    assert!(profile.iommu.is_none() && profile.coherent);
+}
+
+#[test]
+fn what_is_disabled_is_not_there_and_what_is_unknown_is_told() {
+    let unknown = node(
+        "video-codec@4000",
+        &[("compatible", text("maker,new-codec"))],
+        vec![],
+    );
+    let board = board(vec![bus(
+        &[],
+        vec![csi(&[("status", text("disabled"))]), unknown],
+    )]);
+    assert_eq!(board.devices, []);
+    assert_eq!(board.specs(), Vec::<String>::new());
+    let [sentence] = board.not_taken.as_slice() else {
+        panic!("{:?}", board.not_taken);
+    };
+    assert!(sentence.contains("/soc/video-codec@4000") && sentence.contains("maker,new-codec"));
+}
+
+#[test]
+fn a_driver_that_drives_an_odd_range_keeps_below_it() {
+    let venus = node(
+        "video-codec@5000",
+        &[("compatible", text("qcom,msm8916-venus"))],
+        vec![],
+    );
+    let board = board(vec![bus(&[], vec![venus])]);
+    assert_eq!(board.devices[0].last_address, 0xddbf_ffff);
+    assert_eq!(
+        board.specs(),
+        [
+            "h264dec,name=video-codec@5000,mask=31",
+            "h264enc,name=video-codec@5000,mask=31"
+        ]
+    );
+    is_taken(&board);
+}
+
+#[test]
+fn hostile_text_stays_in_its_line() {
+    let root = [
+        ("model", b"\"\nram = 1\n\\".to_vec()),
+        ("compatible", text("x,\"\n")),
+    ];
+    let board = Board::read(&tree(&root, vec![])).expect("a board");
+    is_taken(&board);
+}
+
+#[test]
+fn circles_of_references_end() {
+    let circle = [
+        ("interconnects", cells(&[1, 0])),
+        ("interconnect-names", text("dma-mem")),
+        ("phandle", cells(&[1])),
+        ("#interconnect-cells", cells(&[1])),
+        ("iommus", cells(&[1])),
+        ("dma-ranges", cells(&[0, 0, 0, 0x1000])),
+    ];
+    let board = board(vec![bus(&[], vec![csi(&circle)])]);
+    assert_eq!(board.devices.len(), 1);
+    is_taken(&board);
+}
+
+#[test]
+fn no_tree_too_large_and_too_deep_are_said() {
+    assert_eq!(Board::read(b"no tree"), Err(Error::Damaged { offset: 0 }));
+    assert_eq!(
+        Board::read(&vec![0; MAX_BYTES + 1]),
+        Err(Error::TooLarge {
+            bytes: MAX_BYTES + 1
+        })
+    );
+    let deep = (0..40).fold(node("leaf", &[], vec![]), |inner, _| {
+        node("n", &[], vec![inner])
+    });
+    assert_eq!(
+        Board::read(&tree(&[], vec![deep])),
+        Err(Error::TooDeep { limit: 32 })
+    );
+}
+
+#[test]
+fn names_that_would_fill_memory_are_refused() {
+    // Each of many nodes would carry the long name above it in its path.
+    let mut dtb = tree(&[], vec![node("short", &[], vec![node("inner", &[], vec![])])]);
+    let at = dtb.windows(6).position(|bytes| bytes == b"short\0").expect("there");
+    let long = [b'x'; 300];
+    dtb.splice(at..at, long);
+    // The structure block is longer now.
+    let len = u32::from_be_bytes(dtb[36..40].try_into().expect("four")) + 300;
+    dtb[36..40].copy_from_slice(&len.to_be_bytes());
+    for field in [4, 12] {
+        let old = u32::from_be_bytes(dtb[field..field + 4].try_into().expect("four"));
+        dtb[field..field + 4].copy_from_slice(&(old + 300).to_be_bytes());
+    }
+    assert_eq!(Board::read(&dtb), Err(Error::Damaged { offset: at }));
+}
+
+proptest! {
+    /// Bytes of a good tree changed anywhere: a board whose profile is taken, or an error.
+    #[test]
+    fn damaged_trees_give_an_error_or_a_board(
+        at in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let ranges = cells(&[0xc000_0000, 0, 0, 0x4000_0000]);
+        let soc = bus(&[("dma-ranges", ranges)], vec![csi(&[("iommus", cells(&[3]))])]);
+        let memory = node("memory@0", &[("reg", cells(&[0, 0, 0, 0x4000_0000]))], vec![]);
+        let root = [("compatible", text("a,b")), ("#size-cells", cells(&[2]))];
+        let mut dtb = tree(&root, vec![memory, soc]);
+        for (index, byte) in at {
+            let i = index.index(dtb.len());
+            dtb[i] = byte;
+        }
+        if let Ok(board) = Board::read(&dtb) {
+            is_taken(&board);
+        }
+    }
+}

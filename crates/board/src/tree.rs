@@ -1,0 +1,193 @@
+//! The tree in memory: nodes with their parents, found by phandle.
+
+use crate::Error;
+use crate::blob::{Reader, Token};
+use std::collections::BTreeMap;
+
+/// Deepest level of a node. The deepest in Linux has 9.
+const MAX_DEPTH: usize = 32;
+/// Most nodes. The largest tree in Linux has some 3,000.
+const MAX_NODES: usize = 65_536;
+
+/// Names a node of one tree.
+pub(crate) type Id = usize;
+
+#[derive(Debug)]
+struct Node {
+    parent: Option<Id>,
+    path: String,
+    properties: BTreeMap<String, Vec<u8>>,
+}
+
+/// A device tree.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    nodes: Vec<Node>,
+    phandles: BTreeMap<u32, Id>,
+}
+
+impl Tree {
+    /// The root.
+    pub(crate) const ROOT: Id = 0;
+
+    /// Reads a flattened tree.
+    pub(crate) fn read(dtb: &[u8]) -> Result<Self, Error> {
+        if dtb.len() > crate::MAX_BYTES {
+            return Err(Error::TooLarge { bytes: dtb.len() });
+        }
+        let mut this = Self {
+            nodes: Vec::new(),
+            phandles: BTreeMap::new(),
+        };
+        this.add_all(&mut Reader::new(dtb)?)?;
+        for id in 0..this.nodes.len() {
+            if let Some(phandle) = this.number(id, "phandle") {
+                this.phandles.entry(phandle).or_insert(id);
+            }
+        }
+        Ok(this)
+    }
+
+    fn add_all(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        let mut open: Vec<Id> = Vec::new();
+        loop {
+            match reader.token()? {
+                Token::Begin(name) => {
+                    if open.len() > MAX_DEPTH {
+                        return Err(Error::TooDeep { limit: MAX_DEPTH });
+                    }
+                    if self.nodes.len() >= MAX_NODES {
+                        return Err(Error::TooManyNodes { limit: MAX_NODES });
+                    }
+                    let parent = open.last().copied();
+                    // One root.
+                    if parent.is_none() && !self.nodes.is_empty() {
+                        return Err(reader.damaged());
+                    }
+                    let path = match parent {
+                        None => String::new(),
+                        Some(parent) => format!("{}/{name}", self.path(parent)),
+                    };
+                    open.push(self.nodes.len());
+                    self.nodes.push(Node {
+                        parent,
+                        path,
+                        properties: BTreeMap::new(),
+                    });
+                }
+                Token::Property(name, value) => {
+                    let node = open.last().and_then(|&id| self.nodes.get_mut(id));
+                    let node = node.ok_or_else(|| reader.damaged())?;
+                    node.properties.insert(name.to_owned(), value.to_owned());
+                }
+                Token::End if open.pop().is_some() => {}
+                Token::Done if open.is_empty() && !self.nodes.is_empty() => return Ok(()),
+                Token::End | Token::Done => return Err(reader.damaged()),
+            }
+        }
+    }
+
+    /// All nodes, parents before their children.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Id> + '_ {
+        0..self.nodes.len()
+    }
+
+    /// The full path; empty for the root.
+    pub(crate) fn path(&self, id: Id) -> &str {
+        self.nodes.get(id).map_or("", |node| &node.path)
+    }
+
+    /// The last part of the path.
+    pub(crate) fn name(&self, id: Id) -> &str {
+        let path = self.path(id);
+        path.rsplit_once('/').map_or(path, |(_, name)| name)
+    }
+
+    /// The node above.
+    pub(crate) fn parent(&self, id: Id) -> Option<Id> {
+        self.nodes.get(id)?.parent
+    }
+
+    /// The node itself and those above it, up to the root.
+    pub(crate) fn upwards(&self, id: Id) -> impl Iterator<Item = Id> + '_ {
+        std::iter::successors(Some(id), |&id| self.parent(id))
+    }
+
+    pub(crate) fn children(&self, of: Id) -> impl Iterator<Item = Id> + '_ {
+        self.all().filter(move |&id| self.parent(id) == Some(of))
+    }
+
+    /// The node at a path.
+    pub(crate) fn find(&self, path: &str) -> Option<Id> {
+        self.nodes.iter().position(|node| node.path == path)
+    }
+
+    /// The node that a reference names.
+    pub(crate) fn by_phandle(&self, phandle: u32) -> Option<Id> {
+        self.phandles.get(&phandle).copied()
+    }
+
+    /// The bytes of a property.
+    pub(crate) fn property(&self, id: Id, name: &str) -> Option<&[u8]> {
+        self.nodes.get(id)?.properties.get(name).map(Vec::as_slice)
+    }
+
+    pub(crate) fn has(&self, id: Id, name: &str) -> bool {
+        self.property(id, name).is_some()
+    }
+
+    /// A property of one cell.
+    pub(crate) fn number(&self, id: Id, name: &str) -> Option<u32> {
+        let bytes: [u8; 4] = self.property(id, name)?.try_into().ok()?;
+        Some(u32::from_be_bytes(bytes))
+    }
+
+    /// The cells of a property; what is left over at its end is passed over.
+    pub(crate) fn cells<'a>(&'a self, id: Id, name: &str) -> impl Iterator<Item = u32> + 'a {
+        let bytes = self.property(id, name).unwrap_or_default();
+        bytes
+            .chunks_exact(4)
+            .filter_map(|cell| Some(u32::from_be_bytes(cell.try_into().ok()?)))
+    }
+
+    /// The strings of a property; those that are no text are passed over.
+    pub(crate) fn texts<'a>(&'a self, id: Id, name: &str) -> impl Iterator<Item = &'a str> + 'a {
+        let bytes = self.property(id, name).unwrap_or_default();
+        bytes
+            .split(|&byte| byte == 0)
+            .filter_map(|text| std::str::from_utf8(text).ok())
+            .filter(|text| !text.is_empty() && !text.chars().any(char::is_control))
+    }
+
+    /// The first string of a property.
+    pub(crate) fn text(&self, id: Id, name: &str) -> Option<String> {
+        self.texts(id, name).next().map(str::to_owned)
+    }
+
+    /// Cells of an address and of a size in `reg` and `ranges` of this node's children.
+    pub(crate) fn widths(&self, id: Id) -> (usize, usize) {
+        let width = |name, default| {
+            let cells = self.number(id, name).unwrap_or(default);
+            usize::try_from(cells).unwrap_or(usize::MAX)
+        };
+        (width("#address-cells", 2), width("#size-cells", 1))
+    }
+
+    /// Whether it and all above it are enabled.
+    pub(crate) fn is_enabled(&self, id: Id) -> bool {
+        self.upwards(id).all(|id| {
+            let status = self.text(id, "status");
+            matches!(status.as_deref(), None | Some("okay" | "ok"))
+        })
+    }
+}
+
+/// Takes a number of so many cells; those above the lowest two carry flags, not addresses.
+pub(crate) fn take(cells: &mut impl Iterator<Item = u32>, width: usize) -> Option<u64> {
+    if width > 4 {
+        return None;
+    }
+    (0..width).try_fold(0_u64, |value, _| {
+        Some(value << 32 | u64::from(cells.next()?))
+    })
+}
