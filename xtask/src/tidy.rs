@@ -41,9 +41,12 @@ const ROOMS: &[Room] = &[
     // What a host of devices and a front end say to each other; depends on nothing of ours.
     room("vb3-host", &[], false),
     room("vb3-intercept", &["vb3-host"], true),
+    // Knows device trees; depends on nothing of ours.
+    room("vb3-board", &[], false),
     room(
         "vb3",
         &[
+            "vb3-board",
             "vb3-codec",
             "vb3-devices",
             "vb3-dma",

@@ -89,9 +89,9 @@ impl<'a> Reader<'a> {
     }
 
     fn property(&mut self) -> Result<Token<'a>, Error> {
-        let (len, name) = (self.word()?, self.word()?);
+        let (len, name_at) = (self.word()?, self.word()?);
         let place = |value: u32| usize::try_from(value).ok();
-        let name = place(name).and_then(|at| name(self.strings.get(at..)?));
+        let name = place(name_at).and_then(|at| name(self.strings.get(at..)?));
         let value = place(len).and_then(|len| self.dtb.get(self.at..self.at.checked_add(len)?));
         let (Some(name), Some(value)) = (name, value) else {
             return Err(self.damaged());
@@ -124,7 +124,10 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 
 /// The name up to the first zero.
 fn name(bytes: &[u8]) -> Option<&str> {
-    let len = bytes.iter().take(MAX_NAME + 1).position(|&byte| byte == 0)?;
+    let len = bytes
+        .iter()
+        .take(MAX_NAME + 1)
+        .position(|&byte| byte == 0)?;
     let name = std::str::from_utf8(bytes.get(..len)?).ok()?;
     (!name.chars().any(char::is_control)).then_some(name)
 }

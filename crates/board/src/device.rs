@@ -75,6 +75,18 @@ fn remark(tree: &Tree, id: Id, not_taken: &mut Vec<String>) {
     if !NAMES.contains(&name) || not_taken.len() >= MAX_REMARKS {
         return;
     }
+    // Parts of a device that is known, and buses, are none by themselves.
+    let parts = tree.upwards(id).skip(1);
+    let is_part = parts
+        .into_iter()
+        .any(|above| drivers::of(tree.texts(above, "compatible")).is_some());
+    if is_part
+        || tree
+            .texts(id, "compatible")
+            .any(|text| text == "simple-bus")
+    {
+        return;
+    }
     if let Some(compatible) = tree.text(id, "compatible") {
         let path = tree.path(id);
         not_taken.push(format!(

@@ -15,19 +15,15 @@ const MIN_RAM: u64 = 16 << 20;
 const PAGE: u64 = 4096;
 
 impl Board {
-    /// A short name: the last part of the first `compatible`.
+    /// A short name: the first `compatible`, which is the most specific.
     #[must_use]
     pub fn name(&self) -> String {
-        let first = self.compatible.first().map_or("board", String::as_str);
-        let last = first.rsplit(',').next().unwrap_or(first);
-        let name: String = last
+        let first = self.compatible.first().map_or("", String::as_str);
+        let name: String = first
             .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() {
-                    c.to_ascii_lowercase()
-                } else {
-                    '-'
-                }
+            .map(|c| match c {
+                c if c.is_ascii_alphanumeric() => c.to_ascii_lowercase(),
+                _ => '-',
             })
             .take(32)
             .collect();

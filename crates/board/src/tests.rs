@@ -163,7 +163,7 @@ fn memory_and_its_reservations_are_the_trees() {
     );
     let profile = is_taken(&board);
     assert_eq!((profile.ram, profile.cma), (2 << 30, 128 << 20));
-    assert_eq!(profile.name, "a-board");
+    assert_eq!(profile.name, "maker-a-board");
 }
 
 #[test]
@@ -342,8 +342,14 @@ fn no_tree_too_large_and_too_deep_are_said() {
 #[test]
 fn names_that_would_fill_memory_are_refused() {
     // Each of many nodes would carry the long name above it in its path.
-    let mut dtb = tree(&[], vec![node("short", &[], vec![node("inner", &[], vec![])])]);
-    let at = dtb.windows(6).position(|bytes| bytes == b"short\0").expect("there");
+    let mut dtb = tree(
+        &[],
+        vec![node("short", &[], vec![node("inner", &[], vec![])])],
+    );
+    let at = dtb
+        .windows(6)
+        .position(|bytes| bytes == b"short\0")
+        .expect("there");
     let long = [b'x'; 300];
     dtb.splice(at..at, long);
     // The structure block is longer now.

@@ -56,6 +56,9 @@ pub struct RunArgs {
     /// Machine to run on: a name from `vb3 machines`, or a TOML file
     #[arg(long, short, value_name = "NAME|FILE.toml", default_value = "pc")]
     pub machine: String,
+    /// Machine and devices of a board, by its device tree
+    #[arg(long, value_name = "FILE.dtb", conflicts_with = "machine")]
+    pub board: Option<PathBuf>,
     /// A device, /dev/video0 first; `vb3 devices` explains SPEC. May be repeated
     #[arg(long = "device", short, value_name = "SPEC")]
     pub devices: Vec<String>,
@@ -97,9 +100,20 @@ pub struct RunArgs {
 pub struct MachinesArgs {
     /// Print this machine's profile as TOML
     pub name: Option<String>,
+    /// Print the profile of a board, from its device tree
+    #[arg(long, value_name = "FILE.dtb", conflicts_with = "name")]
+    pub from: Option<PathBuf>,
+    /// The board's memory, where its boot loader knows it and the tree does not; such as 4GiB
+    #[arg(long, value_name = "SIZE", requires = "from", value_parser = parse_size)]
+    pub ram: Option<u64>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    vb3_machine::profile::parse_size(text)
+        .ok_or_else(|| "a number of bytes, or one with KiB, MiB or GiB".to_owned())
 }
 
 /// Arguments of `vb3 why`.

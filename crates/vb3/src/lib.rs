@@ -4,6 +4,7 @@
 //! mapping works is the business of the crates below; the world module puts them together.
 #![forbid(unsafe_code)]
 
+pub mod board;
 pub mod cli;
 pub mod doctor;
 pub mod elements;

@@ -1,5 +1,6 @@
 //! `vb3 machines`: the machines there are, and what a profile says.
 
+use crate::board;
 use crate::cli::MachinesArgs;
 use crate::sentence::bytes;
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -64,6 +65,9 @@ fn parse(machine: &str, text: &str) -> Result<Profile> {
 /// There is no such machine, or `out` cannot be written.
 pub fn print(args: &MachinesArgs, out: &mut dyn Write) -> Result<()> {
     let profile = |(name, text): &(&str, &str)| parse(name, text);
+    if let Some(path) = &args.from {
+        return print_board(path, args, out);
+    }
     match &args.name {
         Some(name) => {
             let text = text(name)?;
@@ -88,6 +92,18 @@ pub fn print(args: &MachinesArgs, out: &mut dyn Write) -> Result<()> {
             print_fields(out)
         }
     }
+}
+
+fn print_board(path: &Path, args: &MachinesArgs, out: &mut dyn Write) -> Result<()> {
+    let board = board::read(path)?;
+    let (text, profile) = board::profile(&board, args.ram)?;
+    if !args.json {
+        return Ok(out.write_all(text.as_bytes())?);
+    }
+    let mut value = json_of(&profile);
+    value["devices"] = json!(board.specs());
+    value["not_taken"] = json!(board.not_taken);
+    print_json(&value, out)
 }
 
 fn print_json(value: &Value, out: &mut dyn Write) -> Result<()> {
@@ -234,6 +250,8 @@ mod tests {
         print(
             &MachinesArgs {
                 name: name.map(str::to_owned),
+                from: None,
+                ram: None,
                 json,
             },
             &mut out,

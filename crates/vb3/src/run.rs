@@ -4,7 +4,7 @@ use crate::cli::{FAILED, REFUSED, RunArgs};
 use crate::report::{self, Report};
 use crate::trace::{self, Sink, Traced};
 use crate::world::World;
-use crate::{elements, machines, sentence, why};
+use crate::{board, elements, machines, sentence, why};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,6 +12,7 @@ use std::time::Instant;
 use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
 use vb3_host::Backend;
 use vb3_intercept::{Error, Note, Options, Program};
+use vb3_machine::Profile;
 
 /// Most different remarks of the front end that are kept.
 const MAX_REMARKS: usize = 64;
@@ -21,8 +22,7 @@ const MAX_REMARKS: usize = 64;
 /// # Errors
 /// The machine, a device or the report file is not to be had. What the program does is no error.
 pub fn run(args: &RunArgs) -> Result<u8> {
-    let profile = machines::find(&args.machine)?;
-    let specs = device_specs(&args.devices)?;
+    let (profile, specs) = machine_and_devices(args)?;
     if let Some(path) = &args.report {
         // Known to be writable before the program runs for an hour.
         File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -101,6 +101,20 @@ fn refusals(report: &Report) -> u64 {
         .refusals
         .iter()
         .fold(report.refusals_left_out, |n, r| n.saturating_add(r.times))
+}
+
+fn machine_and_devices(args: &RunArgs) -> Result<(Profile, Vec<DeviceSpec>)> {
+    let Some(path) = &args.board else {
+        return Ok((machines::find(&args.machine)?, device_specs(&args.devices)?));
+    };
+    let board = board::read(path)?;
+    let (_, profile) = board::profile(&board, None)?;
+    let specs = if args.devices.is_empty() {
+        board::devices(&board)?
+    } else {
+        device_specs(&args.devices)?
+    };
+    Ok((profile, specs))
 }
 
 /// The devices asked for, or the default ones.

@@ -129,6 +129,12 @@ impl Profile {
     }
 }
 
+/// A number of bytes as profiles write it: a number, or one with `KiB`, `MiB` or `GiB`.
+#[must_use]
+pub fn parse_size(text: &str) -> Option<u64> {
+    raw::Size::parse(text)
+}
+
 /// The built-in profiles: name, and the file's text with a comment on each field.
 pub const BUILTINS: &[(&str, &str)] = &[
     ("pc", include_str!("../../profiles/pc.toml")),

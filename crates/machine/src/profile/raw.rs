@@ -25,7 +25,7 @@ const LOW_END: u64 = 3 << 30;
 pub(super) struct Size(pub(super) u64);
 
 impl Size {
-    fn parse(text: &str) -> Option<u64> {
+    pub(super) fn parse(text: &str) -> Option<u64> {
         let digits = text
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(text.len());

@@ -1,6 +1,7 @@
 //! Real programs, unmodified, on devices and machines that are not there; the pixels that arrive
 //! are compared with those that were sent.
 
+mod board;
 mod common;
 mod compliance;
 mod convert;
