@@ -45,6 +45,7 @@ impl Server<'_> {
             libc::SYS_close_range => Ok(self.close_range(n)),
             nr::DUP2 | libc::SYS_dup3 => self.dup_onto(n),
             libc::SYS_dup => Ok(self.dup(n)),
+            libc::SYS_flock => self.flock(n),
             libc::SYS_fcntl => self.fcntl(n),
             libc::SYS_fsync
             | libc::SYS_fdatasync

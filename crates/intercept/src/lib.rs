@@ -53,6 +53,7 @@ mod lend;
 mod listener;
 mod listing;
 mod lock;
+mod locks;
 mod memory;
 mod mmap;
 mod note;

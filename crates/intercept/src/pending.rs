@@ -44,6 +44,11 @@ pub(crate) enum Kind {
     },
     Transfer(Transfer),
     Poll(Polling),
+    /// flock.
+    Lock {
+        file: FileId,
+        op: i32,
+    },
 }
 
 /// A call that waits.
@@ -84,7 +89,7 @@ impl Waiting {
         match &self.kind {
             Kind::Ioctl { file, .. } => Some(*file),
             Kind::Transfer(transfer) => Some(transfer.file),
-            Kind::BufferIoctl { .. } | Kind::Poll(_) => None,
+            Kind::BufferIoctl { .. } | Kind::Poll(_) | Kind::Lock { .. } => None,
         }
     }
 }
@@ -97,6 +102,7 @@ pub(crate) struct Pending {
     by_file: HashMap<FileId, BTreeSet<u32>>,
     /// Calls on buffers.
     on_buffers: BTreeSet<u32>,
+    on_locks: BTreeSet<u32>,
     deadlines: BTreeSet<(Instant, u32)>,
     /// When each is looked at for signals next.
     looks: BTreeSet<(Instant, u32)>,
@@ -121,8 +127,10 @@ impl Pending {
         for file in waiting.files() {
             self.by_file.entry(file).or_default().insert(slot);
         }
-        if matches!(waiting.kind, Kind::BufferIoctl { .. }) {
-            self.on_buffers.insert(slot);
+        match waiting.kind {
+            Kind::BufferIoctl { .. } => drop(self.on_buffers.insert(slot)),
+            Kind::Lock { .. } => drop(self.on_locks.insert(slot)),
+            _ => {}
         }
         self.deadlines.extend(waiting.deadline.map(|at| (at, slot)));
         let tid = waiting.notif.tid;
@@ -150,6 +158,7 @@ impl Pending {
             }
         }
         self.on_buffers.remove(&slot);
+        self.on_locks.remove(&slot);
         if let Some(at) = waiting.deadline {
             self.deadlines.remove(&(at, slot));
         }
@@ -243,6 +252,12 @@ impl Server<'_> {
         slots.into_iter().for_each(|slot| self.retry(slot));
     }
 
+    /// Tries waiting locks once more, in the order they came.
+    pub(crate) fn retry_locks(&mut self) {
+        let slots: Vec<u32> = self.pending.on_locks.iter().copied().collect();
+        slots.into_iter().for_each(|slot| self.retry(slot));
+    }
+
     /// Tries one waiting call once more, and answers it if it is done.
     pub(crate) fn retry(&mut self, slot: u32) {
         let Some(mut waiting) = self.pending.slots.remove(&slot) else {
@@ -262,6 +277,7 @@ impl Server<'_> {
             }
             Kind::Transfer(transfer) => self.transfer_again(&n, transfer),
             Kind::Poll(polling) => self.poll_again(&n, polling, waiting.deadline),
+            Kind::Lock { file, op } => self.lock_again(*file, *op),
         };
         self.pending.slots.insert(slot, waiting);
         if let Some(reply) = done {

@@ -11,6 +11,7 @@ use crate::host::{Events, Host};
 use crate::launch;
 use crate::listener::{self, Listener};
 use crate::listing::Listings;
+use crate::locks::Locks;
 use crate::memory::DeviceMemory;
 use crate::note::Note;
 use crate::pending::Pending;
@@ -92,6 +93,7 @@ pub fn run(
         pending: Pending::default(),
         epolls: Epolls::default(),
         closings: Closings::default(),
+        locks: Locks::default(),
         said_no_io_uring: false,
         wakes,
         tree,

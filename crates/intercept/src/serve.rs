@@ -12,6 +12,7 @@ use crate::host::{Event, Events, Host};
 use crate::listener::{Notif, Reply};
 use crate::listing::Listings;
 use crate::lock::lock;
+use crate::locks::Locks;
 use crate::note::Note;
 use crate::pending::{Pending, Waiting};
 use crate::program::ExitReport;
@@ -55,6 +56,7 @@ pub(crate) struct Server<'a> {
     pub(crate) pending: Pending,
     pub(crate) epolls: Epolls,
     pub(crate) closings: Closings,
+    pub(crate) locks: Locks,
     pub(crate) said_no_io_uring: bool,
     /// The backend's wake descriptors.
     pub(crate) wakes: Events,
@@ -324,6 +326,9 @@ impl Server<'_> {
                 Given::File(file) => {
                     self.files.close(file);
                     self.epolls.forget(file);
+                    if self.locks.forget(file) {
+                        self.retry_locks();
+                    }
                     self.release_if_gone(file);
                 }
             }

@@ -379,3 +379,20 @@ pub(crate) fn compiled(source: &str) -> Option<PathBuf> {
     }
     Some(binary)
 }
+
+/// Runs one word of `files.c` on a camera, which must succeed and leave nothing behind; gives what
+/// it says, or nothing without a compiler.
+pub(crate) fn runs_files(word: &str) -> Option<String> {
+    let files = compiled("files.c")?;
+    let outcome = Run::on("pc")
+        .device(format!(
+            "camera=pattern,format=YUYV,fps=60,{}",
+            size_option()
+        ))
+        .patience(240)
+        .program([files.as_os_str()])
+        .and([word, "/dev/video0"])
+        .run();
+    outcome.expect_success();
+    Some(outcome.stdout)
+}

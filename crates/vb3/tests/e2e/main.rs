@@ -2,10 +2,12 @@
 //! are compared with those that were sent.
 
 mod board;
+mod closing;
 mod common;
 mod compliance;
 mod convert;
 mod decoder;
+mod descriptors;
 mod encoders;
 mod gstreamer;
 mod machines;
@@ -21,3 +23,4 @@ mod streams;
 mod trace;
 mod udev;
 mod v4l2_ctl;
+mod waiting;

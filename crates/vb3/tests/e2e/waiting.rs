@@ -1,0 +1,35 @@
+//! poll and epoll as a kernel does them.
+
+use crate::common::runs_files;
+
+/// All conditions of an entry are one event, and EPOLLONESHOT disarms with it. Measured with
+/// sockets on the same kernel.
+#[test]
+fn one_entry_is_one_event() {
+    runs_files("epoll-one");
+}
+
+/// An edge is a wake-up of those who wait for the file; QUERYCAP wakes nobody.
+#[test]
+fn a_call_that_wakes_nobody_is_no_edge() {
+    runs_files("epoll-edges");
+}
+
+/// The number of sets is bounded by memory alone, and those of ended processes are gone.
+#[test]
+fn a_file_stands_in_hundreds_of_sets() {
+    runs_files("epoll-sets");
+}
+
+/// poll keeps its deadline over SIGSTOP and SIGCONT (`restart_syscall`). Measured with pipes on
+/// the same kernel.
+#[test]
+fn a_stopped_poll_ends_in_time() {
+    runs_files("poll-stopped");
+}
+
+/// The number of descriptors in a poll is bounded by RLIMIT_NOFILE alone.
+#[test]
+fn a_poll_of_five_thousand_waits() {
+    runs_files("poll-many");
+}

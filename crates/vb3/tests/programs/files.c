@@ -1,0 +1,470 @@
+/*
+ * One thing a kernel does with an open device file, for each word on the command line. A failed
+ * check says which and ends the program with 1.
+ *
+ *   files WORD /dev/video0
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/dma-buf.h>
+#include <linux/videodev2.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *node;
+
+#define CHECK(what)                                                                     \
+	do {                                                                            \
+		if (!(what)) {                                                          \
+			printf("line %d: %s (errno %d)\n", __LINE__, #what, errno);     \
+			exit(1);                                                        \
+		}                                                                       \
+	} while (0)
+
+#define FAILS(call, with) CHECK((errno = 0, (long)(call) == -1) && errno == (with))
+
+static int device(void)
+{
+	int fd = open(node, O_RDWR);
+
+	CHECK(fd >= 0);
+	return fd;
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* An event is pending from now on: POLLPRI. Without IN or OUT, poll asks for nothing else. */
+static void make_urgent(int fd)
+{
+	struct v4l2_event_subscription sub = {
+		.type = V4L2_EVENT_CTRL,
+		.id = V4L2_CID_BRIGHTNESS,
+		.flags = V4L2_EVENT_SUB_FL_SEND_INITIAL,
+	};
+	struct v4l2_queryctrl query = { .id = V4L2_CTRL_FLAG_NEXT_CTRL };
+
+	do {
+		CHECK(ioctl(fd, VIDIOC_QUERYCTRL, &query) == 0);
+		sub.id = query.id;
+		query.id |= V4L2_CTRL_FLAG_NEXT_CTRL;
+	} while (query.type == V4L2_CTRL_TYPE_CTRL_CLASS);
+	CHECK(ioctl(fd, VIDIOC_SUBSCRIBE_EVENT, &sub) == 0);
+}
+
+static void request(int fd, unsigned count)
+{
+	struct v4l2_requestbuffers req = {
+		.count = count,
+		.type = V4L2_BUF_TYPE_VIDEO_CAPTURE,
+		.memory = V4L2_MEMORY_MMAP,
+	};
+
+	CHECK(ioctl(fd, VIDIOC_REQBUFS, &req) == 0);
+}
+
+static void stream(int fd, unsigned count)
+{
+	int type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
+
+	request(fd, count);
+	for (unsigned i = 0; i < count; i++) {
+		struct v4l2_buffer b = {
+			.index = i,
+			.type = V4L2_BUF_TYPE_VIDEO_CAPTURE,
+			.memory = V4L2_MEMORY_MMAP,
+		};
+
+		CHECK(ioctl(fd, VIDIOC_QBUF, &b) == 0);
+	}
+	CHECK(ioctl(fd, VIDIOC_STREAMON, &type) == 0);
+}
+
+static int export(int fd, unsigned index)
+{
+	struct v4l2_exportbuffer e = {
+		.type = V4L2_BUF_TYPE_VIDEO_CAPTURE,
+		.index = index,
+		.flags = O_RDWR | O_CLOEXEC,
+	};
+
+	CHECK(ioctl(fd, VIDIOC_EXPBUF, &e) == 0);
+	return e.fd;
+}
+
+static void control(int set, int op, int fd, uint32_t events, uint64_t data)
+{
+	struct epoll_event e = { .events = events, .data.u64 = data };
+
+	CHECK(epoll_ctl(set, op, fd, &e) == 0);
+}
+
+/* The events at once: their number, and those of the first. */
+static int wait_for(int set, uint32_t *events)
+{
+	struct epoll_event e[8] = { 0 };
+	int n = epoll_wait(set, e, 8, 0);
+
+	*events = e[0].events;
+	return n;
+}
+
+/* After close() returns, epoll_wait reports nothing of the file: its data may be freed. */
+static void close_epoll(void)
+{
+	uint32_t events;
+	int set = epoll_create1(0);
+
+	for (int i = 0; i < 200; i++) {
+		int fd = device();
+
+		make_urgent(fd);
+		control(set, EPOLL_CTL_ADD, fd, EPOLLPRI, i);
+		CHECK(wait_for(set, &events) == 1 && events == EPOLLPRI);
+		if (i % 3 == 0)
+			CHECK(close(fd) == 0);
+		else if (i % 3 == 1)
+			CHECK(syscall(SYS_close_range, fd, fd, 0) == 0);
+		else
+			CHECK(dup2(0, fd) == fd);
+		CHECK(wait_for(set, &events) == 0);
+		if (i % 3 == 2)
+			close(fd);
+	}
+}
+
+/* An entry belongs to the open file: it stays until its last descriptor is closed. */
+static void close_copies(void)
+{
+	uint32_t events;
+	int set = epoll_create1(0), fd = device(), copy = dup(fd), high = fcntl(fd, F_DUPFD, 900);
+
+	CHECK(copy >= 0 && high >= 900);
+	make_urgent(fd);
+	control(set, EPOLL_CTL_ADD, fd, EPOLLPRI, 1);
+	close(fd);
+	CHECK(wait_for(set, &events) == 1);
+	close(copy);
+	CHECK(wait_for(set, &events) == 1);
+	close(high);
+	CHECK(wait_for(set, &events) == 0);
+}
+
+/* Whoever has waited for a killed process finds its queue free. */
+static void close_killed(void)
+{
+	for (int i = 0; i < 200; i++) {
+		int fd, pipes[2];
+		char byte;
+		pid_t child;
+
+		CHECK(pipe(pipes) == 0);
+		child = fork();
+		if (child == 0) {
+			struct v4l2_buffer b = {
+				.type = V4L2_BUF_TYPE_VIDEO_CAPTURE,
+				.memory = V4L2_MEMORY_MMAP,
+			};
+
+			fd = device();
+			stream(fd, 2);
+			export(fd, 0);
+			CHECK(write(pipes[1], "x", 1) == 1);
+			for (;;)
+				if (ioctl(fd, VIDIOC_DQBUF, &b) == 0)
+					ioctl(fd, VIDIOC_QBUF, &b);
+		}
+		CHECK(read(pipes[0], &byte, 1) == 1);
+		if (i % 2)
+			usleep(i * 20);
+		kill(child, SIGKILL);
+		CHECK(waitpid(child, NULL, 0) == child);
+		fd = device();
+		request(fd, 1);
+		request(fd, 0);
+		close(fd);
+		close(pipes[0]);
+		close(pipes[1]);
+	}
+}
+
+/* One entry, one event: whatever holds comes in it, once if EPOLLONESHOT. */
+static void epoll_one(void)
+{
+	uint32_t events, all = EPOLLIN | EPOLLPRI | EPOLLONESHOT;
+	struct pollfd p;
+	int set = epoll_create1(0), fd = device();
+
+	stream(fd, 2);
+	make_urgent(fd);
+	p = (struct pollfd){ .fd = fd, .events = POLLIN };
+	CHECK(poll(&p, 1, 10000) == 1 && p.revents == POLLIN);
+	control(set, EPOLL_CTL_ADD, fd, all, 1);
+	CHECK(wait_for(set, &events) == 1 && events == (EPOLLIN | EPOLLPRI));
+	CHECK(wait_for(set, &events) == 0);
+	usleep(100000);
+	CHECK(wait_for(set, &events) == 0);
+	control(set, EPOLL_CTL_MOD, fd, all, 2);
+	CHECK(wait_for(set, &events) == 1 && events == (EPOLLIN | EPOLLPRI));
+}
+
+/* An edge is a wake-up: a call that wakes nobody makes none. */
+static void epoll_edges(void)
+{
+	struct v4l2_capability cap;
+	uint32_t events;
+	int set = epoll_create1(0), fd = device();
+
+	make_urgent(fd);
+	control(set, EPOLL_CTL_ADD, fd, EPOLLPRI | EPOLLET, 1);
+	CHECK(wait_for(set, &events) == 1 && events == EPOLLPRI);
+	for (int i = 0; i < 10; i++) {
+		CHECK(ioctl(fd, VIDIOC_QUERYCAP, &cap) == 0);
+		CHECK(wait_for(set, &events) == 0);
+	}
+}
+
+static void more_files(rlim_t wanted)
+{
+	struct rlimit limit;
+
+	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+	CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+static void epoll_sets(void)
+{
+	uint32_t events;
+	int fd, sets[600];
+
+	more_files(4096);
+	fd = device();
+	/* Those of a process that has ended count no more. */
+	if (fork() == 0) {
+		for (int i = 0; i < 300; i++)
+			control(epoll_create1(0), EPOLL_CTL_ADD, fd, EPOLLPRI, i);
+		_exit(0);
+	}
+	CHECK(wait(NULL) > 0);
+	for (int i = 0; i < 600; i++) {
+		sets[i] = epoll_create1(0);
+		control(sets[i], EPOLL_CTL_ADD, fd, EPOLLPRI, i);
+	}
+	make_urgent(fd);
+	for (int i = 0; i < 600; i++)
+		CHECK(wait_for(sets[i], &events) == 1 && events == EPOLLPRI);
+}
+
+/* A poll that is stopped and continued ends when it would have without. */
+static void poll_stopped(void)
+{
+	int fd = device();
+	struct pollfd p = { .fd = fd, .events = POLLPRI };
+	double began;
+	pid_t child = fork();
+
+	if (child == 0) {
+		usleep(400000);
+		kill(getppid(), SIGSTOP);
+		usleep(400000);
+		kill(getppid(), SIGCONT);
+		_exit(0);
+	}
+	began = now();
+	CHECK(poll(&p, 1, 1200) == 0);
+	began = now() - began;
+	printf("took %.3f s\n", began);
+	CHECK(began >= 1.2 && began < 1.58);
+	waitpid(child, NULL, 0);
+}
+
+static void poll_many(void)
+{
+	static struct pollfd p[5000];
+	int pipes[2], fd;
+
+	more_files(8192);
+	CHECK(pipe(pipes) == 0);
+	fd = device();
+	for (int i = 0; i < 5000; i++)
+		p[i] = (struct pollfd){ .fd = pipes[0], .events = POLLIN };
+	p[4999] = (struct pollfd){ .fd = fd, .events = POLLPRI };
+	CHECK(poll(p, 5000, 50) == 0);
+	make_urgent(fd);
+	CHECK(poll(p, 5000, 10000) == 1 && p[4999].revents == POLLPRI);
+}
+
+/* What has no meaning for a device or a dma-buf fails as the kernel has it fail. */
+static void refused(void)
+{
+	char page[4096] = { 0 };
+	int fd = device(), pipes[2], out = memfd_create("out", 0), buffer;
+
+	CHECK(pipe(pipes) == 0 && ftruncate(out, 4096) == 0);
+	request(fd, 1);
+	buffer = export(fd, 0);
+	for (int i = 0; i < 2; i++) {
+		int of = i ? buffer : fd;
+
+		FAILS(sendfile(out, of, NULL, 100), EINVAL);
+		FAILS(sendfile(of, out, NULL, 100), EINVAL);
+		FAILS(splice(of, NULL, pipes[1], NULL, 100, 0), EINVAL);
+		FAILS(copy_file_range(of, NULL, out, NULL, 100, 0), EINVAL);
+		FAILS(fsync(of), EINVAL);
+		FAILS(fallocate(of, 0, 0, 8192), ENODEV);
+		FAILS(ftruncate(of, 1 << 20), EINVAL);
+	}
+	FAILS(write(buffer, page, sizeof(page)), EINVAL);
+	FAILS(read(buffer, page, sizeof(page)), EINVAL);
+	FAILS(syscall(SYS_io_uring_setup, 8, page), ENOSYS);
+}
+
+/* POSIX locks on a node are the program's: none of somebody else's is in the way. */
+static void locks(void)
+{
+	struct flock whole = { .l_type = F_WRLCK };
+	int fd = device(), again = device();
+
+	CHECK(lockf(fd, F_TLOCK, 0) == 0);
+	CHECK(lockf(fd, F_ULOCK, 0) == 0);
+	CHECK(fcntl(fd, F_SETLK, &whole) == 0);
+	whole.l_type = F_WRLCK;
+	CHECK(fcntl(fd, F_GETLK, &whole) == 0 && whole.l_type == F_UNLCK);
+	CHECK(flock(fd, LOCK_EX | LOCK_NB) == 0);
+	/* Two opens of one node exclude each other. */
+	FAILS(flock(again, LOCK_EX | LOCK_NB), EWOULDBLOCK);
+	FAILS(flock(again, LOCK_SH | LOCK_NB), EWOULDBLOCK);
+	CHECK(flock(fd, LOCK_SH) == 0);
+	CHECK(flock(again, LOCK_SH | LOCK_NB) == 0);
+	FAILS(flock(again, LOCK_EX | LOCK_NB), EWOULDBLOCK);
+	/* One that waits gets it with the other's last close. */
+	if (fork() == 0) {
+		close(again);
+		usleep(200000);
+		_exit(0);
+	}
+	close(fd);
+	CHECK(flock(again, LOCK_EX) == 0);
+	CHECK(wait(NULL) > 0);
+}
+
+static unsigned long opens;
+static volatile int over;
+
+/* Each descriptor must be what was opened, with the number that was written into it. */
+static void *churn_own(void *arg)
+{
+	enum { HELD = 210 };
+	static unsigned long next;
+	int held[HELD];
+	uint64_t marks[HELD], mark;
+
+	(void)arg;
+	for (int i = 0; i < HELD; i++)
+		held[i] = -1;
+	for (unsigned i = 0; !over; i = (i + 1) % HELD) {
+		if (held[i] >= 0) {
+			CHECK(read(held[i], &mark, sizeof(mark)) == sizeof(mark));
+			CHECK(mark == marks[i]);
+			CHECK(close(held[i]) == 0);
+		}
+		marks[i] = __atomic_add_fetch(&next, 1, __ATOMIC_RELAXED);
+		held[i] = eventfd(0, EFD_NONBLOCK);
+		if (held[i] < 0) {
+			CHECK(errno == EMFILE);
+			continue;
+		}
+		CHECK(write(held[i], &marks[i], sizeof(mark)) == sizeof(mark));
+		__atomic_add_fetch(&opens, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* Files opened all the time, up to the limit, while devices are: nothing of them is lost. */
+static void churn(void)
+{
+	enum { WANTED = 1000000 };
+	unsigned long devices = 0;
+	pthread_t threads[4];
+
+	for (int i = 0; i < 4; i++)
+		CHECK(pthread_create(&threads[i], NULL, churn_own, NULL) == 0);
+	while (__atomic_load_n(&opens, __ATOMIC_RELAXED) < WANTED) {
+		struct v4l2_capability cap;
+		int fd = open(node, O_RDWR);
+
+		if (fd < 0) {
+			CHECK(errno == EMFILE);
+			continue;
+		}
+		CHECK(ioctl(fd, VIDIOC_QUERYCAP, &cap) == 0);
+		CHECK(close(fd) == 0);
+		devices++;
+	}
+	over = 1;
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	printf("opens %lu devices %lu\n", opens, devices);
+}
+
+/* Thousands of exported buffers are held, and go with the process. */
+static void exports(void)
+{
+	int fd;
+
+	more_files(8192);
+	fd = device();
+	request(fd, 2);
+	for (int i = 0; i < 3000; i++)
+		export(fd, i % 2);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *word;
+		void (*run)(void);
+	} all[] = {
+		{ "close-epoll", close_epoll }, { "close-copies", close_copies },
+		{ "close-killed", close_killed }, { "epoll-one", epoll_one },
+		{ "epoll-edges", epoll_edges }, { "epoll-sets", epoll_sets },
+		{ "poll-stopped", poll_stopped }, { "poll-many", poll_many },
+		{ "refused", refused }, { "locks", locks }, { "churn", churn },
+		{ "exports", exports },
+	};
+
+	if (argc != 3)
+		return 2;
+	node = argv[2];
+	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if (strcmp(all[i].word, argv[1]) == 0) {
+			all[i].run();
+			return 0;
+		}
+	}
+	return 2;
+}
