@@ -8,12 +8,13 @@ use crate::listener::{ERESTARTNOINTR, Notif, Reply};
 use crate::path::{Links, Place};
 use crate::raw;
 use crate::rewrite::{self, Stopped};
-use crate::serve::{Server, Verdict};
+use crate::serve::Verdict;
+use crate::supervisor::Supervisor;
 use vb3_host::{Caller, Errno};
 
-impl Server<'_> {
+impl Supervisor<'_> {
     /// chdir: the kernel cannot walk to what is not there, but to an open directory.
-    pub(crate) fn chdir(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn chdir(&self, n: &Notif) -> Result<Verdict, Errno> {
         let place = {
             let call = Call::new(&self.host, n);
             self.place(&call, libc::AT_FDCWD, n.arg(0), Links::Follow)
@@ -29,7 +30,7 @@ impl Server<'_> {
         }
     }
 
-    fn enter(&mut self, n: &Notif, path: &CStr, stopped: Stopped) -> Verdict {
+    fn enter(&self, n: &Notif, path: &CStr, stopped: Stopped) -> Verdict {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY;
         let remote = raw::open(path, flags).and_then(|fd| {
             let listener = &self.host.listener;
@@ -53,7 +54,7 @@ impl Server<'_> {
     }
 
     /// getcwd: a directory of the tree by the path that programs know it by.
-    pub(crate) fn getcwd(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn getcwd(&self, n: &Notif) -> Result<Verdict, Errno> {
         let real =
             raw::c_path(&format!("/proc/{}/cwd", n.tid)).and_then(|link| raw::readlink(&link));
         let known = real.ok().and_then(|real| {

@@ -5,11 +5,13 @@ use crate::arch::nr;
 use crate::files::Target;
 use crate::host::Call;
 use crate::listener::{Notif, Reply};
+use crate::lock::lock;
 use crate::pending::{Kind, Waiting};
 use crate::serve::{Server, Verdict};
 use vb3_host::{Errno, FileId, Outcome};
 
 impl Server<'_> {
+    /// A call on a descriptor; those that concern paths are the supervisor's.
     pub(crate) fn dispatch(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         match n.nr {
             libc::SYS_ioctl => self.ioctl(n),
@@ -23,24 +25,9 @@ impl Server<'_> {
             | libc::SYS_pwrite64
             | libc::SYS_pwritev
             | libc::SYS_pwritev2 => self.transfer(n),
-            libc::SYS_mmap => self.mmap(n),
             nr::POLL | libc::SYS_ppoll => self.poll(n),
             nr::SELECT | libc::SYS_pselect6 => self.select(n),
             libc::SYS_epoll_ctl => self.epoll_ctl(n),
-            nr::OPEN | libc::SYS_openat | libc::SYS_openat2 | nr::CREAT => self.open(n),
-            nr::STAT | nr::LSTAT | libc::SYS_newfstatat | libc::SYS_statx | libc::SYS_fstat => {
-                self.stat(n)
-            }
-            nr::ACCESS | libc::SYS_faccessat | libc::SYS_faccessat2 => self.access(n),
-            nr::READLINK | libc::SYS_readlinkat => self.readlink(n),
-            libc::SYS_chdir => self.chdir(n),
-            libc::SYS_getcwd => self.getcwd(n),
-            libc::SYS_getdents64 => self.getdents(n),
-            libc::SYS_statfs | libc::SYS_fstatfs => self.statfs(n),
-            libc::SYS_getxattr
-            | libc::SYS_lgetxattr
-            | libc::SYS_listxattr
-            | libc::SYS_llistxattr => self.xattr(n),
             libc::SYS_close => Ok(self.close(n)),
             libc::SYS_close_range => Ok(self.close_range(n)),
             nr::DUP2 | libc::SYS_dup3 => self.dup_onto(n),
@@ -111,7 +98,7 @@ impl Server<'_> {
 
     /// Takes in files that the backend has made in the call just now.
     fn adopt(&mut self) {
-        let made = core::mem::take(&mut *self.host.made.borrow_mut());
+        let made = core::mem::take(&mut *lock(&self.host.made));
         for (file, inode) in made {
             self.files.insert(file, inode, None);
         }

@@ -22,7 +22,6 @@ use crate::files::Target;
 use crate::holders;
 use crate::host::Call;
 use crate::listener::Notif;
-use crate::note::Note;
 use crate::poll::device_poll;
 use crate::raw;
 use crate::serve::{Server, Verdict};
@@ -563,9 +562,7 @@ impl Server<'_> {
             (events, data.try_into().map_or(0, u64::from_ne_bytes))
         };
         let Some(set) = call.look(n.int(0))?.fd else {
-            if let Some(e) = self.host.procs.borrow_refused_once() {
-                self.host.note(Note::NoBorrow { errno: e.0 });
-            }
+            call.note_refusal();
             return Err(Errno(libc::EPERM));
         };
         let name = (call.pid(), n.int(0));

@@ -127,9 +127,10 @@ impl Files {
             .map(Target::Node)
     }
 
-    /// The memfd that stands for a node.
-    pub(crate) fn reference(&self, node: usize) -> Option<&OwnedFd> {
-        self.references.get(node).map(|(fd, _)| fd)
+    /// A description of the memfd that stands for a node.
+    pub(crate) fn reopen_reference(&self, node: usize) -> Result<OwnedFd, Errno> {
+        let (fd, _) = self.references.get(node).ok_or(Errno(libc::ENODEV))?;
+        raw::reopen(fd.as_fd(), libc::O_RDONLY)
     }
 }
 

@@ -1,12 +1,13 @@
 //! What every part of the front end uses while a backend is at work: the listener, the threads,
 //! the descriptions given out, and one call seen from the backend's side.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::OnceCell;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::files;
 use crate::filter::FdRange;
@@ -35,6 +36,8 @@ pub(crate) enum Event {
     Signal,
     /// The backend has something to do.
     Wake,
+    /// No thread is left that could call.
+    Hangup,
     /// A descriptor that a waiting poll is interested in.
     Poll(u32),
     /// The program itself has ended.
@@ -50,6 +53,7 @@ impl Event {
             Self::Wake => 4 << 32,
             Self::Poll(slot) => 5 << 32 | slot as u64,
             Self::Main => 6 << 32,
+            Self::Hangup => 8 << 32,
         }
     }
 
@@ -63,6 +67,7 @@ impl Event {
             4 => Self::Wake,
             5 => Self::Poll(value),
             6 => Self::Main,
+            8 => Self::Hangup,
             _ => return None,
         })
     }
@@ -107,6 +112,40 @@ impl Events {
         };
     }
 
+    /// Waits until something has happened, the time is over, or the alarm (an eventfd) is set,
+    /// which is reset.
+    ///
+    /// # Errors
+    /// What ppoll says, EINTR aside.
+    pub(crate) fn wait(
+        &self,
+        timeout: Option<Duration>,
+        alarm: BorrowedFd<'_>,
+    ) -> Result<(), Errno> {
+        let mut fds = [self.0.as_fd(), alarm].map(|fd| libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        });
+        let timeout = timeout.map(|t| libc::timespec {
+            tv_sec: libc::time_t::try_from(t.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: t.subsec_nanos().into(),
+        });
+        let timeout = timeout
+            .as_ref()
+            .map_or(core::ptr::null(), core::ptr::from_ref);
+        // SAFETY: the array, its length and the timeout are live.
+        let n = unsafe { libc::ppoll(fds.as_mut_ptr(), 2, timeout, core::ptr::null()) };
+        match raw::check(n) {
+            Ok(0) | Err(Errno(libc::EINTR)) => return Ok(()),
+            waited => waited?,
+        };
+        if fds.last().is_some_and(|alarm| alarm.revents != 0) {
+            raw::read(alarm, &mut [0; 8])?;
+        }
+        Ok(())
+    }
+
     /// What has happened, at most 64 at a time.
     pub(crate) fn take(&self, out: &mut Vec<Event>) {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
@@ -129,21 +168,22 @@ pub(crate) struct Host {
     pub(crate) powers: Powers,
     pub(crate) events: Events,
     pub(crate) procs: Procs,
-    pub(crate) held: RefCell<Held>,
+    pub(crate) held: Mutex<Held>,
     /// Files that the backend has made in the call that is being answered.
-    pub(crate) made: RefCell<Vec<(FileId, FdIdentity)>>,
+    pub(crate) made: Mutex<Vec<(FileId, FdIdentity)>>,
     pub(crate) device_memory: DeviceMemory,
     pub(crate) range: FdRange,
     /// A device has a descriptor outside the kept numbers.
     pub(crate) outside: AtomicBool,
     /// How many calls have closed kept numbers.
     pub(crate) closes: AtomicU64,
-    pub(crate) notes: RefCell<Vec<Note>>,
+    /// Remarks for the person who runs the program, said by a thread of their own.
+    pub(crate) notes: SyncSender<Note>,
 }
 
 impl Host {
     /// The thread with this id.
-    pub(crate) fn thread(&self, tid: u32) -> Result<Rc<Thread>, Errno> {
+    pub(crate) fn thread(&self, tid: u32) -> Result<Arc<Thread>, Errno> {
         let known = self.procs.thread(tid, |pidfd, tid| {
             self.events
                 .add(pidfd, libc::EPOLLIN.cast_unsigned(), Event::Thread(tid))
@@ -153,10 +193,8 @@ impl Host {
 
     /// Remembers a remark for the person who runs the program.
     pub(crate) fn note(&self, note: Note) {
-        let mut notes = self.notes.borrow_mut();
-        if notes.len() < 64 {
-            notes.push(note);
-        }
+        // Too many at a time are too many to read.
+        self.notes.try_send(note).ok();
     }
 
     /// Installs a descriptor in the caller, at a kept number if there is one to be had.
@@ -169,16 +207,15 @@ impl Host {
         call: &Call<'_>,
         fd: BorrowedFd<'_>,
         cloexec: bool,
-        send: bool,
     ) -> Result<i32, Errno> {
         let id = call.notif.id;
         if let Some(at) = self.free_number(call) {
-            match self.listener.add_fd(id, fd, Some(at), cloexec, send) {
+            match self.listener.add_fd(id, fd, Some(at), cloexec, false) {
                 Err(Errno(libc::EBADF | libc::EMFILE)) => {}
                 done => return done,
             }
         }
-        let number = self.listener.add_fd(id, fd, None, cloexec, send)?;
+        let number = self.listener.add_fd(id, fd, None, cloexec, false)?;
         self.note_number(number);
         Ok(number)
     }
@@ -201,7 +238,7 @@ impl Host {
         if taken.saturating_add(ROOM.min(start / 2)) > start {
             return None;
         }
-        let first = thread.next_fd.get().clamp(start, end);
+        let first = thread.next_fd.load(Ordering::Relaxed).clamp(start, end);
         let at = (first..end)
             .chain(start..first)
             .find(|&fd| self.procs.is_free(&thread, fd));
@@ -209,9 +246,8 @@ impl Host {
             thread.note_none_free(closes);
             return None;
         };
-        thread
-            .next_fd
-            .set(if at + 1 < end { at + 1 } else { start });
+        let next = if at + 1 < end { at + 1 } else { start };
+        thread.next_fd.store(next, Ordering::Relaxed);
         Some(at)
     }
 }
@@ -220,7 +256,7 @@ impl Host {
 pub(crate) struct Call<'a> {
     pub(crate) host: &'a Host,
     pub(crate) notif: &'a Notif,
-    thread: OnceCell<Rc<Thread>>,
+    thread: OnceCell<Arc<Thread>>,
 }
 
 impl<'a> Call<'a> {
@@ -233,12 +269,12 @@ impl<'a> Call<'a> {
     }
 
     /// The calling thread.
-    pub(crate) fn thread(&self) -> Result<Rc<Thread>, Errno> {
+    pub(crate) fn thread(&self) -> Result<Arc<Thread>, Errno> {
         if let Some(thread) = self.thread.get() {
-            return Ok(Rc::clone(thread));
+            return Ok(Arc::clone(thread));
         }
         let thread = self.host.thread(self.notif.tid)?;
-        Ok(Rc::clone(self.thread.get_or_init(|| thread)))
+        Ok(Arc::clone(self.thread.get_or_init(|| thread)))
     }
 
     /// What a descriptor of the caller names.
@@ -255,7 +291,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A NUL-terminated string of at most `max` bytes, without the NUL.
+    /// A NUL-terminated string of at most `max` bytes, without the NUL. Only while the call is
+    /// not applied.
     ///
     /// # Errors
     /// EFAULT, ENAMETOOLONG.
@@ -272,6 +309,21 @@ impl<'a> Call<'a> {
         }
         self.host.note(Note::Unreadable { pid: self.pid() });
         Errno(libc::EFAULT)
+    }
+
+    /// Copies in what the call will read or has missed. May wait for the program.
+    pub(crate) fn gather(&self, expected: Option<(u64, usize)>) {
+        let (way, tid) = (self.host.powers.memory(), self.notif.tid);
+        if let Err(e) = self.notif.gathered.gather(way, tid, expected) {
+            self.unreadable(e);
+        }
+    }
+
+    /// Says once that descriptors are not lent here, if so.
+    pub(crate) fn note_refusal(&self) {
+        if let Some(e) = self.host.procs.borrow_refused_once() {
+            self.host.note(Note::NoBorrow { errno: e.0 });
+        }
     }
 
     /// Reads a value of plain integers.
@@ -297,13 +349,13 @@ impl Caller for Call<'_> {
 
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
         let way = self.host.powers.memory();
-        let done = way.copy_in(self.notif.tid, addr, out);
+        let done = self.notif.gathered.read(way, self.notif.tid, addr, out);
         done.map_err(|e| self.unreadable(e))
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
         let way = self.host.powers.memory();
-        let done = way.copy_out(self.notif.tid, addr, data);
+        let done = self.notif.gathered.write(way, self.notif.tid, addr, data);
         done.map_err(|e| self.unreadable(e))
     }
 
@@ -318,18 +370,14 @@ impl Caller for Call<'_> {
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {
         let flags = raw::status_flags(fd)?;
         let kept = flags & (libc::O_ACCMODE | libc::O_NONBLOCK);
-        let made = self
-            .host
-            .held
-            .borrow_mut()
-            .make(fd, kept, Given::Buffer(tag));
+        let made = lock(&self.host.held).make(fd, kept, Given::Buffer(tag));
         let Ok((made, id, byte)) = made else {
-            return self.host.install(self, fd, cloexec, false);
+            return self.host.install(self, fd, cloexec);
         };
         lock(&self.host.device_memory).insert(id);
-        let installed = self.host.install(self, made.as_fd(), cloexec, false);
+        let installed = self.host.install(self, made.as_fd(), cloexec);
         if installed.is_err() {
-            self.host.held.borrow_mut().forget(id, byte);
+            lock(&self.host.held).forget(id, byte);
         }
         installed
     }
@@ -342,19 +390,15 @@ impl Caller for Call<'_> {
     ) -> Result<(i32, FdIdentity), Errno> {
         let memfd = files::empty_file(name)?;
         let given = Given::File(file);
-        let made = self
-            .host
-            .held
-            .borrow_mut()
-            .make(memfd.as_fd(), libc::O_RDWR, given);
+        let made = lock(&self.host.held).make(memfd.as_fd(), libc::O_RDWR, given);
         let (made, id, byte) = made?;
-        match self.host.install(self, made.as_fd(), cloexec, false) {
+        match self.host.install(self, made.as_fd(), cloexec) {
             Ok(fd) => {
-                self.host.made.borrow_mut().push((file, id));
+                lock(&self.host.made).push((file, id));
                 Ok((fd, id))
             }
             Err(e) => {
-                self.host.held.borrow_mut().forget(id, byte);
+                lock(&self.host.held).forget(id, byte);
                 Err(e)
             }
         }

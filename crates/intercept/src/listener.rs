@@ -1,7 +1,9 @@
 //! The seccomp listener: receiving calls, answering them, installing descriptors.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
+use crate::gather::Gathered;
 use crate::raw;
 use vb3_host::Errno;
 
@@ -36,7 +38,7 @@ pub(crate) const ERESTART_RESTARTBLOCK: i32 = 516;
 pub(crate) const ERESTARTNOHAND: i32 = 514;
 
 /// One notified call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Notif {
     /// The listener's name for it.
     pub(crate) id: u64,
@@ -46,6 +48,8 @@ pub(crate) struct Notif {
     pub(crate) nr: i64,
     /// Its arguments.
     pub(crate) args: [u64; 6],
+    /// What it has of the program's memory.
+    pub(crate) gathered: Arc<Gathered>,
 }
 
 impl Notif {
@@ -102,7 +106,28 @@ impl Listener {
         raw::check(unsafe { libc::ioctl(self.0.as_raw_fd(), request, core::ptr::from_mut(arg)) })
     }
 
-    /// The oldest call not yet received.
+    /// Waits for a call, or the end of all who could make one.
+    pub(crate) fn wait(&self) {
+        self.look(-1);
+    }
+
+    /// Whether no thread is left that could call.
+    pub(crate) fn is_over(&self) -> bool {
+        self.look(0) & (libc::POLLHUP | libc::POLLERR) != 0
+    }
+
+    fn look(&self, timeout_ms: i32) -> i16 {
+        let mut fd = libc::pollfd {
+            fd: self.0.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one live pollfd.
+        unsafe { libc::poll(&raw mut fd, 1, timeout_ms) };
+        fd.revents
+    }
+
+    /// The oldest call not yet received; waits for one.
     ///
     /// # Errors
     /// ENOENT when it has just been given up (a killed thread), EINTR.
@@ -115,6 +140,7 @@ impl Listener {
             tid: n.pid,
             nr: n.data.nr.into(),
             args: n.data.args,
+            gathered: Arc::default(),
         })
     }
 

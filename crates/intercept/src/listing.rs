@@ -12,7 +12,8 @@ use crate::files;
 use crate::host::Call;
 use crate::listener::Notif;
 use crate::raw;
-use crate::serve::{Server, Verdict};
+use crate::serve::Verdict;
+use crate::supervisor::Supervisor;
 use crate::tree::Tree;
 use vb3_host::{Caller, Errno, FdIdentity, Node};
 
@@ -72,8 +73,8 @@ fn entry(name: &[u8], kind: u8, ino: u64) -> Vec<u8> {
     out
 }
 
-impl Server<'_> {
-    pub(crate) fn getdents(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+impl Supervisor<'_> {
+    pub(crate) fn getdents(&self, n: &Notif) -> Result<Verdict, Errno> {
         if self.listings.by_dir.is_empty() {
             return Ok(Verdict::native());
         }

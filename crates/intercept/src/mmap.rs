@@ -5,7 +5,7 @@
 //! descriptor is installed, the thread is stopped, its descriptor and offset registers are
 //! changed, the call runs, the descriptor is closed and the registers are put back.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use crate::arch;
 use crate::files::Target;
@@ -15,31 +15,20 @@ use crate::listener::{ERESTARTNOINTR, Notif, Reply};
 use crate::lock::lock;
 use crate::note::Note;
 use crate::reap::Ended;
-use crate::rewrite::{self, Left, Stopped};
+use crate::rewrite::{self, Stopped};
 use crate::serve::{Server, Verdict};
-use vb3_host::{Errno, FileId, Mmap};
+use crate::supervisor::Supervisor;
+use vb3_host::{Errno, FdIdentity, FileId, Mmap};
 
 impl Server<'_> {
-    pub(crate) fn mmap(&mut self, n: &Notif) -> Result<Verdict, Errno> {
-        if self.holds_nothing() {
-            return Ok(Verdict::native());
-        }
-        let call = Call::new(&self.host, n);
-        let Ok(look) = call.look(n.int(4)) else {
-            return Ok(Verdict::native());
-        };
-        let args = Mmap {
-            len: n.arg(1),
-            prot: n.int(2),
-            flags: n.int(3),
-            offset: n.arg(5),
-        };
-        match self.target(look.id) {
+    /// Which device file a mapping is of; none where the kernel makes it.
+    fn mapped_file(&mut self, id: FdIdentity, args: &Mmap) -> Result<Option<FileId>, Errno> {
+        match self.target(id) {
             Target::Other => {
-                if self.backend.is_foreign(look.id) {
-                    self.backend.buffer_mapped(look.id);
+                if self.backend.is_foreign(id) {
+                    self.backend.buffer_mapped(id);
                 }
-                Ok(Verdict::native())
+                Ok(None)
             }
             Target::Node(_) => Err(Errno(libc::EBADF)),
             Target::Buffer(id) => {
@@ -55,26 +44,76 @@ impl Server<'_> {
                     return Err(Errno(libc::EINVAL));
                 }
                 self.backend.buffer_mapped(id);
-                Ok(Verdict::native())
+                Ok(None)
             }
-            Target::Device(file) => {
-                let flags = look.flags()?;
-                check(&args, flags)?;
-                // The file is held until the mapping stands.
-                let _hold = look.fd;
-                self.map_device(n, file, &args, flags & libc::O_ACCMODE)
-            }
+            Target::Device(file) => Ok(Some(file)),
         }
     }
 
-    fn map_device(
+    /// What a device maps, as a description for the program, and the offset in it.
+    fn map(
         &mut self,
         n: &Notif,
         file: FileId,
         args: &Mmap,
         mode: i32,
-    ) -> Result<Verdict, Errno> {
+    ) -> Result<(OwnedFd, u64), Errno> {
         let call = Call::new(&self.host, n);
+        let asked = self.backend.mmap(file, args, &call);
+        self.refresh(file);
+        let map = asked?;
+        let given = Given::Mapping(file, map.tag);
+        let made = lock(&self.host.held).make(map.fd.as_fd(), mode, given);
+        let (fd, id, _) = made.inspect_err(|_| self.backend.gone(map.tag))?;
+        lock(&self.host.device_memory).insert(id);
+        if let Some(file) = self.files.get_mut(file) {
+            file.maps = file.maps.saturating_add(1);
+        }
+        Ok((fd, map.offset))
+    }
+
+    /// A traced thread's end is told to its tracer first: it may have been the program itself.
+    pub(crate) fn note_ended(&mut self, tid: u32, ended: Option<Ended>) {
+        if let Some(ended) = ended
+            && tid == self.main.0
+        {
+            self.main_ended(ended);
+        }
+    }
+}
+
+impl Supervisor<'_> {
+    pub(crate) fn mmap(&self, n: &Notif) -> Result<Verdict, Errno> {
+        if self.holds_nothing() {
+            return Ok(Verdict::native());
+        }
+        let call = Call::new(&self.host, n);
+        let Ok(look) = call.look(n.int(4)) else {
+            return Ok(Verdict::native());
+        };
+        let args = Mmap {
+            len: n.arg(1),
+            prot: n.int(2),
+            flags: n.int(3),
+            offset: n.arg(5),
+        };
+        let (file, answers) = self.apply(|server| server.mapped_file(look.id, &args));
+        self.answer_all(answers);
+        let Some(file) = file? else {
+            return Ok(Verdict::native());
+        };
+        let flags = look.flags()?;
+        check(&args, flags)?;
+        self.map_device(n, (file, look.fd), &args, flags & libc::O_ACCMODE)
+    }
+
+    fn map_device(
+        &self,
+        n: &Notif,
+        (file, hold): (FileId, Option<OwnedFd>),
+        args: &Mmap,
+        mode: i32,
+    ) -> Result<Verdict, Errno> {
         let stopped = match rewrite::seize(n.tid) {
             Ok(stopped) => stopped,
             Err(e) => {
@@ -85,55 +124,31 @@ impl Server<'_> {
                 return Err(Errno(libc::EPERM));
             }
         };
-        let asked = self.backend.mmap(file, args, &call);
-        self.refresh(file);
-        let map = match asked {
+        let (asked, answers) = self.apply(|server| server.map(n, file, args, mode));
+        self.answer_all(answers);
+        // The mapping stands for the file now, which the program may close as soon as it is back.
+        drop(hold);
+        let (fd, offset) = match asked {
             Ok(map) => map,
-            Err(e) => {
-                return Ok(self.refuse(n, stopped, e));
-            }
+            Err(e) => return Ok(self.refuse(n, stopped, e)),
         };
-        let given = Given::Mapping(file, map.tag);
-        let made = self
-            .host
-            .held
-            .borrow_mut()
-            .make(map.fd.as_fd(), mode, given);
-        let (fd, id) = match made {
-            Ok((fd, id, _)) => (fd, id),
-            Err(e) => {
-                self.backend.gone(map.tag);
-                return Ok(self.refuse(n, stopped, e));
-            }
-        };
-        lock(&self.host.device_memory).insert(id);
-        if let Some(file) = self.files.get_mut(file) {
-            file.maps = file.maps.saturating_add(1);
-        }
         // From here on a failure ends the description, and its end is reported.
-        let installed = self
-            .host
-            .listener
-            .add_fd(n.id, fd.as_fd(), None, true, false);
+        let listener = &self.host.listener;
+        let installed = listener.add_fd(n.id, fd.as_fd(), None, true, false);
         drop(fd);
         let remote = match installed {
             Ok(remote) => remote,
-            Err(e) => {
-                return Ok(self.refuse(n, stopped, e));
-            }
+            Err(e) => return Ok(self.refuse(n, stopped, e)),
         };
-        if self
-            .host
-            .listener
-            .send(n.id, Reply::Fail(ERESTARTNOINTR))
-            .is_err()
-        {
+        if listener.send(n.id, Reply::Fail(ERESTARTNOINTR)).is_err() {
             self.left(n.tid, stopped.let_go());
             return Ok(Verdict::Answered);
         }
-        let (result, left) = stopped.map(remote, map.offset);
+        let (result, left) = stopped.map(remote, offset);
         match result {
-            Some(value) if !(-4095..0).contains(&value.cast_signed()) => self.report.maps += 1,
+            Some(value) if !(-4095..0).contains(&value.cast_signed()) => {
+                self.server().report.maps += 1;
+            }
             Some(_) => {}
             None => self.host.note(Note::MapLost { tid: n.tid }),
         }
@@ -142,27 +157,10 @@ impl Server<'_> {
     }
 
     /// Refuses a mapping; the thread stops once it has its answer, and is let go.
-    fn refuse(&mut self, n: &Notif, stopped: Stopped, e: Errno) -> Verdict {
+    fn refuse(&self, n: &Notif, stopped: Stopped, e: Errno) -> Verdict {
         self.host.listener.answer(n.id, Reply::from(e));
         self.left(n.tid, stopped.let_go());
         Verdict::Answered
-    }
-
-    /// Takes note of how a thread was let go.
-    pub(crate) fn left(&mut self, tid: u32, left: Left) {
-        match left {
-            Left::Free(ended) => self.note_ended(tid, ended),
-            Left::Stray(stray) => self.strays.push(stray),
-        }
-    }
-
-    /// A traced thread's end is told to its tracer first: it may have been the program itself.
-    pub(crate) fn note_ended(&mut self, tid: u32, ended: Option<Ended>) {
-        if let Some(ended) = ended
-            && tid == self.main.0
-        {
-            self.main_ended(ended);
-        }
     }
 }
 

@@ -45,6 +45,16 @@ pub enum Note {
     },
     /// The program asked for an io_uring, by which its calls would pass the devices by.
     NoIoUring,
+    /// Calls of a process take long in what is the program's own: a page that nobody fills, a file
+    /// system that does not answer.
+    Stalled {
+        /// The process.
+        pid: u32,
+        /// The number of the system call.
+        nr: i64,
+        /// How many of its calls stand so.
+        calls: usize,
+    },
     /// Close events are lost; closes are looked for by the clock.
     NoInotify {
         /// What the kernel said.
@@ -119,6 +129,12 @@ impl fmt::Display for Note {
             Self::NoIoUring => f.write_str(
                 "io_uring is refused (ENOSYS): calls made through it would not reach the devices",
             ),
+            Self::Stalled { pid, nr, calls } => write!(
+                f,
+                "process {pid} waits for itself: {calls} of its calls ({} first) wait for its own \
+                 memory or a file system that does not answer; others go on",
+                name_of(nr)
+            ),
             Self::NoInotify { errno } => {
                 write!(
                     f,
@@ -128,4 +144,30 @@ impl fmt::Display for Note {
             }
         }
     }
+}
+
+/// A system call's name, of those that may stall.
+fn name_of(nr: i64) -> std::borrow::Cow<'static, str> {
+    let names = [
+        (libc::SYS_ioctl, "ioctl"),
+        (libc::SYS_mmap, "mmap"),
+        (libc::SYS_openat, "openat"),
+        (libc::SYS_newfstatat, "newfstatat"),
+        (libc::SYS_statx, "statx"),
+        (libc::SYS_readlinkat, "readlinkat"),
+        (libc::SYS_ppoll, "ppoll"),
+        (libc::SYS_pselect6, "pselect6"),
+        (libc::SYS_epoll_ctl, "epoll_ctl"),
+        (libc::SYS_read, "read"),
+        (libc::SYS_write, "write"),
+        (crate::arch::nr::OPEN, "open"),
+        (crate::arch::nr::STAT, "stat"),
+        (crate::arch::nr::POLL, "poll"),
+        (crate::arch::nr::SELECT, "select"),
+        (crate::arch::nr::ACCESS, "access"),
+    ];
+    names
+        .into_iter()
+        .find(|&(number, _)| number == nr)
+        .map_or_else(|| format!("call {nr}").into(), |(_, name)| name.into())
 }

@@ -8,16 +8,18 @@ use crate::files;
 use crate::held::Given;
 use crate::host::Call;
 use crate::listener::{Notif, Reply};
+use crate::lock::lock;
 use crate::path::{Links, Place};
 use crate::raw;
 use crate::serve::{Server, Verdict};
+use crate::supervisor::Supervisor;
 use vb3_host::{Caller, Errno};
 
 /// Flags of open that the description keeps.
 const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_ASYNC;
 
-impl Server<'_> {
-    pub(crate) fn open(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+impl Supervisor<'_> {
+    pub(crate) fn open(&self, n: &Notif) -> Result<Verdict, Errno> {
         let (dir, addr, flags) = match n.nr {
             nr::OPEN => (libc::AT_FDCWD, n.arg(0), n.int(1)),
             nr::CREAT => (
@@ -50,7 +52,7 @@ impl Server<'_> {
                     && let Some(fd) = self.tree.as_ref().and_then(|tree| tree.link_file(&path))
                 {
                     let cloexec = flags & libc::O_CLOEXEC != 0;
-                    return self.publish(n, fd?.as_fd(), cloexec);
+                    return self.publish(n, fd?, cloexec);
                 }
                 let path = crate::path::as_c(&path);
                 let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
@@ -68,11 +70,10 @@ impl Server<'_> {
         }
     }
 
-    fn open_node(&mut self, n: &Notif, node: usize, flags: i32) -> Result<Verdict, Errno> {
+    fn open_node(&self, n: &Notif, node: usize, flags: i32) -> Result<Verdict, Errno> {
         let cloexec = flags & libc::O_CLOEXEC != 0;
         if flags & libc::O_PATH != 0 {
-            let fd = self.files.reference(node).ok_or(Errno(libc::ENODEV))?;
-            let fd = raw::reopen(fd.as_fd(), libc::O_RDONLY)?;
+            let fd = self.server().files.reopen_reference(node)?;
             self.host
                 .listener
                 .add_fd(n.id, fd.as_fd(), None, cloexec, true)?;
@@ -84,45 +85,24 @@ impl Server<'_> {
         if flags & (libc::O_CREAT | libc::O_EXCL) == libc::O_CREAT | libc::O_EXCL {
             return Err(Errno(libc::EEXIST));
         }
-        // A file closed a moment ago, or held by a process that has just ended, is free now.
-        self.settle_ends(node);
-        let call = Call::new(&self.host, n);
-        let spec = self.files.nodes.get(node).ok_or(Errno(libc::ENODEV))?;
+        let spec = self.nodes.get(node).ok_or(Errno(libc::ENODEV))?;
         let memfd = files::empty_node(spec)?;
-        let file = self.backend.open(spec.id, flags, &call)?;
-        let mut kept = flags & KEPT;
-        if flags & libc::O_ACCMODE == libc::O_ACCMODE {
-            kept = kept & !libc::O_ACCMODE | libc::O_RDWR;
-        }
-        let made = self
-            .host
-            .held
-            .borrow_mut()
-            .make(memfd.as_fd(), kept, Given::File(file));
-        let (fd, inode, _) = match made {
-            Ok(made) => made,
-            Err(e) => {
-                self.backend.release(file);
-                return Err(e);
-            }
-        };
-        self.files.insert(file, inode, Some(node));
-        self.report.opens += 1;
-        self.sync_wake_fds();
-        self.refresh(file);
+        let (opened, answers) = self.apply(|server| server.open(n, node, memfd.as_fd(), flags));
+        self.answer_all(answers);
         // If this fails, the description ends here, and the file with it.
-        self.publish(n, fd.as_fd(), cloexec)
+        self.publish(n, opened?, cloexec)
     }
 
-    /// Hands a device descriptor over: the last step of an open.
-    fn publish(&self, n: &Notif, fd: BorrowedFd<'_>, cloexec: bool) -> Result<Verdict, Errno> {
+    /// Hands a descriptor over, in the range kept for devices: the last step of an open.
+    /// Nothing of ours holds the file when the program has it: it may close it at once.
+    fn publish(&self, n: &Notif, fd: OwnedFd, cloexec: bool) -> Result<Verdict, Errno> {
         let call = Call::new(&self.host, n);
-        self.host.install(&call, fd, cloexec, true)?;
-        Ok(Verdict::Answered)
+        let number = self.host.install(&call, fd.as_fd(), cloexec)?;
+        Ok(Verdict::value(number.into()))
     }
 
     /// readlink, readlinkat.
-    pub(crate) fn readlink(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn readlink(&self, n: &Notif) -> Result<Verdict, Errno> {
         let (dir, args) = match n.nr {
             nr::READLINK => (libc::AT_FDCWD, [n.arg(0), n.arg(1), n.arg(2)]),
             _ => (n.int(0), [n.arg(1), n.arg(2), n.arg(3)]),
@@ -141,7 +121,7 @@ impl Server<'_> {
             Place::Sys(path) => raw::readlink(&path)?,
             Place::DescriptorLink(node) => {
                 use std::os::unix::ffi::OsStrExt;
-                let node = self.files.nodes.get(node).ok_or(Errno(libc::ENOENT))?;
+                let node = self.nodes.get(node).ok_or(Errno(libc::ENOENT))?;
                 node.path.as_os_str().as_bytes().to_vec()
             }
         };
@@ -157,6 +137,33 @@ impl Server<'_> {
         let [first] = call.read_bytes(addr).ok()?;
         let id = (first == 0u8 && fd >= 0).then(|| call.look(fd).ok())??.id;
         self.link_of(id)
+    }
+}
+
+impl Server<'_> {
+    /// Opens a node; gives a description of `memfd` that stands for the file.
+    fn open(
+        &mut self,
+        n: &Notif,
+        node: usize,
+        memfd: BorrowedFd<'_>,
+        flags: i32,
+    ) -> Result<OwnedFd, Errno> {
+        // A file closed a moment ago, or held by a process that has just ended, is free now.
+        self.settle_ends(node);
+        let id = self.files.nodes.get(node).ok_or(Errno(libc::ENODEV))?.id;
+        let file = self.backend.open(id, flags, &Call::new(&self.host, n))?;
+        let mut kept = flags & KEPT;
+        if flags & libc::O_ACCMODE == libc::O_ACCMODE {
+            kept = kept & !libc::O_ACCMODE | libc::O_RDWR;
+        }
+        let made = lock(&self.host.held).make(memfd, kept, Given::File(file));
+        let (fd, inode, _) = made.inspect_err(|_| self.backend.release(file))?;
+        self.files.insert(file, inode, Some(node));
+        self.report.opens += 1;
+        self.sync_wake_fds();
+        self.refresh(file);
+        Ok(fd)
     }
 }
 

@@ -5,10 +5,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::files::Target;
 use crate::host::Call;
 use crate::raw;
-use crate::serve::Server;
+use crate::supervisor::Supervisor;
 use crate::tree::Found;
 use vb3_host::Errno;
 
@@ -76,7 +75,7 @@ fn c_bytes(path: &[u8]) -> Option<CString> {
     CString::new(path).ok()
 }
 
-impl Server<'_> {
+impl Supervisor<'_> {
     /// What the path at `addr` names, relative to `dir`.
     ///
     /// # Errors
@@ -159,11 +158,7 @@ impl Server<'_> {
     fn may_be_ours(&self, path: &[u8]) -> bool {
         path.split(|&b| b == b'/').any(|part| {
             self.tree.as_ref().is_some_and(|tree| tree.has_name(part))
-                || self
-                    .files
-                    .nodes
-                    .iter()
-                    .any(|node| file_name(&node.path) == part)
+                || self.nodes.iter().any(|node| file_name(&node.path) == part)
         })
     }
 
@@ -187,7 +182,7 @@ impl Server<'_> {
 
     /// Our place at a tidy absolute path, if it is one.
     fn known(&self, call: &Call<'_>, path: &[u8], links: Links) -> Option<Place> {
-        let nodes = &self.files.nodes;
+        let nodes = &self.nodes;
         if let Some(i) = nodes
             .iter()
             .position(|node| node.path.as_os_str().as_bytes() == path)
@@ -213,7 +208,7 @@ impl Server<'_> {
 
     /// A descriptor of ours by its path under /proc or /dev/fd.
     fn descriptor(&self, call: &Call<'_>, path: &[u8], links: Links) -> Option<Place> {
-        if self.files.is_empty() && !path.starts_with(b"/proc/") {
+        if self.holds_nothing() && !path.starts_with(b"/proc/") {
             return None;
         }
         let tgid = || {
@@ -245,11 +240,7 @@ impl Server<'_> {
         let fd: i32 = std::str::from_utf8(fd).ok()?.parse().ok()?;
         let path = raw::c_path(&format!("/proc/{pid}/fd/{fd}")).ok()?;
         let stat = raw::fstatat(libc::AT_FDCWD, &path, 0).ok()?;
-        let node = match self.files.find(raw::identity(&stat))? {
-            Target::Device(file) => self.files.node_of(file)?,
-            Target::Node(node) => node,
-            Target::Buffer(_) | Target::Other => return None,
-        };
+        let node = self.node_behind(raw::identity(&stat))?;
         Some(match links {
             Links::Follow => Place::Node(node),
             Links::Keep => Place::DescriptorLink(node),

@@ -6,12 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::arch::nr;
 use crate::host::{Call, Host};
-use crate::listener::{
-    ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS, Notif, Reply,
-};
+use crate::listener::{ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Reply};
 use crate::poll::Polling;
-use crate::rewrite::{self, Arg};
-use crate::serve::{Server, Verdict};
+use crate::rewrite::Arg;
+use crate::serve::{How, Server, Verdict};
 use crate::signal::{Pace, Signals, Verdict as Interrupt};
 use crate::transfer::Transfer;
 use vb3_host::{CallId, Errno, FdIdentity, FileId};
@@ -67,7 +65,7 @@ pub(crate) struct Waiting {
 impl Waiting {
     pub(crate) fn new(n: &Notif, kind: Kind, hold: Option<OwnedFd>) -> Self {
         Self {
-            notif: *n,
+            notif: n.clone(),
             kind,
             deadline: None,
             signals: Signals::new(n.tid),
@@ -268,7 +266,8 @@ impl Server<'_> {
             self.give_up(slot);
             return;
         }
-        let n = waiting.notif;
+        let n = waiting.notif.clone();
+        n.gathered.begin();
         let done = match &mut waiting.kind {
             Kind::Ioctl { file, request, arg } => self.ioctl_again(&n, (*file, *request, *arg)),
             Kind::BufferIoctl { id, request, arg } => {
@@ -280,12 +279,14 @@ impl Server<'_> {
             Kind::Lock { file, op } => self.lock_again(*file, *op),
         };
         self.pending.slots.insert(slot, waiting);
-        if let Some(reply) = done {
+        if n.gathered.lacks() {
+            self.answer(&n, How::Again(slot));
+        } else if let Some(reply) = done {
             // Out of the epoll set and the table before the thread can call again.
             if let Some(waiting) = self.pending.remove(slot) {
                 unregister(&self.host, &waiting);
             }
-            self.host.listener.answer(n.id, reply);
+            self.answer(&n, How::Reply(reply));
         }
     }
 
@@ -309,7 +310,8 @@ impl Server<'_> {
         };
         let tid = waiting.notif.tid;
         if !self.host.listener.is_valid(waiting.notif.id) {
-            return self.give_up(slot);
+            self.give_up(slot);
+            return;
         }
         if let Kind::Poll(polling) = &waiting.kind
             && polling.needs_look()
@@ -343,13 +345,14 @@ impl Server<'_> {
         let Some(waiting) = self.pending.slots.get(&slot) else {
             return;
         };
-        let id = waiting.notif.id;
+        let n = waiting.notif.clone();
+        n.gathered.begin();
         if let Kind::Poll(polling) = &waiting.kind {
             // A restarted call goes on with the time that is left.
-            polling.write_remaining(&Call::new(&self.host, &waiting.notif), waiting.deadline);
+            polling.write_remaining(&Call::new(&self.host, &n), waiting.deadline);
         }
         self.give_up(slot);
-        self.host.listener.answer(id, Reply::Fail(code));
+        self.answer(&n, How::Reply(Reply::Fail(code)));
     }
 
     /// How the kernel is to go on with a poll if no handler runs. Its time is in a register for
@@ -373,50 +376,42 @@ impl Server<'_> {
 
     /// restart_syscall: a poll that was stopped goes on, until the time it had.
     pub(crate) fn restart(&mut self, n: &Notif) -> Result<Verdict, Errno> {
-        let Some((nr, deadline)) = self.pending.suspended.remove(&n.tid) else {
+        let Some(&(nr, deadline)) = self.pending.suspended.get(&n.tid) else {
             return Ok(Verdict::native());
         };
-        let mut again = *n;
+        let mut again = n.clone();
         again.nr = nr;
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        self.poll_for(&again, Some(left))
+        let done = self.poll_for(&again, Some(left));
+        // Where something is to be gathered first, it is asked for once more.
+        if !n.gathered.lacks() {
+            self.pending.suspended.remove(&n.tid);
+        }
+        done
     }
 
-    /// Ends a ppoll or pselect6 for a signal that only its own mask lets in: the kernel runs the
-    /// call itself, without descriptors, finds the signal, and runs the handler as it should.
+    /// Has a ppoll or pselect6 ended for a signal that only its own mask lets in.
     fn interrupt_masked(&mut self, slot: u32) {
         let Some(waiting) = self.pending.slots.get(&slot) else {
             return;
         };
-        let n = waiting.notif;
+        let n = waiting.notif.clone();
         let count = if n.nr == libc::SYS_pselect6 {
             Arg::First
         } else {
             Arg::Second
         };
-        let stopped = rewrite::seize(n.tid);
-        let Ok(stopped) = stopped else { return };
-        self.give_up(slot);
-        if self
-            .host
-            .listener
-            .send(n.id, Reply::Fail(ERESTARTNOINTR))
-            .is_ok()
-        {
-            // What fails here is a thread that has ended or a debugger's affair.
-            let left = stopped.run_with(count, 0);
-            self.left(n.tid, left);
-        } else {
-            self.left(n.tid, stopped.let_go());
-        }
+        self.answer(&n, How::Interrupt(slot, count));
     }
 
-    /// Drops a waiting call without an answer.
-    fn give_up(&mut self, slot: u32) {
-        if let Some(waiting) = self.pending.remove(slot) {
-            unregister(&self.host, &waiting);
-            self.abandon(&waiting);
-        }
+    /// Drops a waiting call without an answer; whether it was there.
+    pub(crate) fn give_up(&mut self, slot: u32) -> bool {
+        let Some(waiting) = self.pending.remove(slot) else {
+            return false;
+        };
+        unregister(&self.host, &waiting);
+        self.abandon(&waiting);
+        true
     }
 
     /// Tells the backend that a call no longer waits.
@@ -448,7 +443,9 @@ impl Server<'_> {
             let waiting = self.pending.slots.get(slot);
             waiting.is_some_and(|w| !listener.is_valid(w.notif.id))
         });
-        slots.into_iter().for_each(|slot| self.give_up(slot));
+        for slot in slots {
+            self.give_up(slot);
+        }
     }
 
     /// Gives up calls on a file of threads that no longer wait, which keep it open.
@@ -468,10 +465,10 @@ impl Server<'_> {
             let Some(waiting) = waiting.filter(|w| w.file() == Some(file)) else {
                 continue;
             };
-            let id = Some(waiting.notif.id);
+            let notif = Some(waiting.notif.clone());
             self.give_up(slot);
-            if let Some(id) = id {
-                self.host.listener.answer(id, Reply::Fail(libc::EBADF));
+            if let Some(n) = notif {
+                self.answer(&n, How::Reply(Reply::Fail(libc::EBADF)));
             }
         }
     }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use crate::files::Target;
 use crate::host::{Call, Event};
 use crate::listener::{Notif, Reply};
-use crate::note::Note;
 use crate::pending::{Kind, Waiting};
 use crate::select::Sets;
 use crate::serve::{Server, Verdict};
@@ -262,11 +261,7 @@ impl Server<'_> {
                         polling.needs_look = true;
                     }
                 }
-                Source::Unknown => {
-                    if let Some(e) = self.host.procs.borrow_refused_once() {
-                        self.host.note(Note::NoBorrow { errno: e.0 });
-                    }
-                }
+                Source::Unknown => Call::new(&self.host, n).note_refusal(),
                 _ => {}
             }
         }

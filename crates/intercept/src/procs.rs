@@ -1,11 +1,12 @@
 //! The threads that call, and what their descriptors name.
 
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::lock::lock;
 use crate::raw;
 use vb3_host::{Errno, FdIdentity};
 
@@ -24,9 +25,9 @@ pub(crate) struct Thread {
     /// Of the thread itself where the kernel can, else of its process.
     pub(crate) pidfd: OwnedFd,
     /// Descriptor numbers last found free in the reserved range (a hint).
-    pub(crate) next_fd: Cell<u32>,
+    pub(crate) next_fd: AtomicU32,
     /// When no kept number was free, and how many closes there had been.
-    none_free: Cell<Option<(Instant, u64)>>,
+    none_free: Mutex<Option<(Instant, u64)>>,
 }
 
 /// What a descriptor of a program names.
@@ -53,19 +54,19 @@ impl Look {
 /// The threads known.
 #[derive(Debug)]
 pub(crate) struct Procs {
-    threads: RefCell<HashMap<u32, Rc<Thread>>>,
+    threads: Mutex<HashMap<u32, Arc<Thread>>>,
     /// Why no descriptor of any program can be duplicated here, if so.
     no_borrow: Option<Errno>,
-    told: Cell<bool>,
+    told: AtomicBool,
 }
 
 impl Procs {
     /// `no_borrow`: why pidfd_getfd is refused for every program, if it is.
     pub(crate) fn new(no_borrow: Option<Errno>) -> Self {
         Self {
-            threads: RefCell::default(),
+            threads: Mutex::default(),
             no_borrow,
-            told: Cell::new(false),
+            told: AtomicBool::new(false),
         }
     }
 
@@ -75,21 +76,21 @@ impl Procs {
         &self,
         tid: u32,
         watch: impl FnOnce(BorrowedFd<'_>, u32) -> Result<(), Errno>,
-    ) -> Result<Rc<Thread>, Errno> {
-        if let Some(thread) = self.threads.borrow().get(&tid) {
-            return Ok(Rc::clone(thread));
+    ) -> Result<Arc<Thread>, Errno> {
+        if let Some(thread) = lock(&self.threads).get(&tid) {
+            return Ok(Arc::clone(thread));
         }
-        let thread = Rc::new(Thread::new(tid)?);
-        let mut threads = self.threads.borrow_mut();
+        let thread = Arc::new(Thread::new(tid)?);
+        let mut threads = lock(&self.threads);
         if threads.len() < REMEMBERED && watch(thread.pidfd.as_fd(), tid).is_ok() {
-            threads.insert(tid, Rc::clone(&thread));
+            threads.insert(tid, Arc::clone(&thread));
         }
         Ok(thread)
     }
 
     /// Drops a thread that has ended, and with a process's leader all of the process's.
-    pub(crate) fn forget(&self, tid: u32) -> Option<Rc<Thread>> {
-        let mut threads = self.threads.borrow_mut();
+    pub(crate) fn forget(&self, tid: u32) -> Option<Arc<Thread>> {
+        let mut threads = lock(&self.threads);
         let gone = threads.remove(&tid);
         if gone.is_some() {
             threads.retain(|_, thread| thread.tgid != tid);
@@ -99,7 +100,7 @@ impl Procs {
 
     /// A thread, and with a process's leader all of the process's that are known.
     pub(crate) fn threads_of(&self, tid: u32) -> Vec<u32> {
-        let threads = self.threads.borrow();
+        let threads = lock(&self.threads);
         let of = threads
             .values()
             .filter(|thread| thread.tid == tid || thread.tgid == tid);
@@ -108,9 +109,7 @@ impl Procs {
 
     /// The processes known, each once.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        let mut all: Vec<u32> = self
-            .threads
-            .borrow()
+        let mut all: Vec<u32> = lock(&self.threads)
             .values()
             .map(|thread| thread.tgid)
             .collect();
@@ -121,7 +120,7 @@ impl Procs {
 
     /// Why descriptors cannot be borrowed, if so; told once.
     pub(crate) fn borrow_refused_once(&self) -> Option<Errno> {
-        if self.told.replace(true) {
+        if self.told.swap(true, Ordering::Relaxed) {
             None
         } else {
             self.no_borrow
@@ -206,7 +205,7 @@ pub(crate) fn field(text: &[u8], key: &str, radix: u32) -> Option<u64> {
 
 impl Thread {
     fn new(tid: u32) -> Result<Self, Errno> {
-        let (next_fd, none_free) = (Cell::new(0), Cell::new(None));
+        let (next_fd, none_free) = (AtomicU32::new(0), Mutex::new(None));
         // Only a process's first thread has a pidfd in every kernel.
         if let Ok(pidfd) = raw::pidfd_open(tid) {
             return Ok(Self {
@@ -234,12 +233,12 @@ impl Thread {
 
     /// Whether no kept number was free a moment ago and none was closed since.
     pub(crate) fn has_none_free(&self, closes: u64) -> bool {
-        let none_free = self.none_free.get();
+        let none_free = *lock(&self.none_free);
         none_free.is_some_and(|(at, then)| then == closes && at.elapsed() < FORGET)
     }
 
     pub(crate) fn note_none_free(&self, closes: u64) {
-        self.none_free.set(Some((Instant::now(), closes)));
+        *lock(&self.none_free) = Some((Instant::now(), closes));
     }
 
     /// Whether the pidfd's thread or process has ended.

@@ -94,7 +94,7 @@ impl Program {
 #[derive(Default)]
 pub struct Options<'a> {
     /// Gets what a person may want to know while the program runs.
-    pub notes: Option<&'a mut dyn FnMut(Note)>,
+    pub notes: Option<&'a mut (dyn FnMut(Note) + Send)>,
     /// Leaves SIGINT, SIGTERM, SIGHUP and SIGQUIT alone. Otherwise they are caught while the
     /// program runs and passed on to it, unless the terminal has sent them to both.
     pub keep_signals: bool,

@@ -52,10 +52,6 @@ pub(crate) struct Stray {
 }
 
 impl Stray {
-    pub(crate) fn tid(&self) -> u32 {
-        self.tid.cast_unsigned()
-    }
-
     /// Lets it go if it has stopped by now, or has ended.
     pub(crate) fn free(self) -> Result<Option<Ended>, Self> {
         let mut stopped = Stopped {

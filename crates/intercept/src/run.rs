@@ -1,5 +1,7 @@
 //! Running a program from start to end.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::closing::Closings;
@@ -15,13 +17,19 @@ use crate::locks::Locks;
 use crate::memory::DeviceMemory;
 use crate::note::Note;
 use crate::pending::Pending;
+use crate::pool::Pool;
 use crate::probe::probe;
 use crate::procs::Procs;
 use crate::program::{ExitReport, Options, Program};
+use crate::raw;
 use crate::serve::Server;
 use crate::signal::Forward;
+use crate::supervisor::Supervisor;
 use crate::tree::Tree;
 use vb3_host::{Backend, Errno};
+
+/// Remarks that wait to be said, at most.
+const REMARKS: usize = 64;
 
 /// Runs a program and answers its calls on the backend's devices, until the program and all its
 /// children are gone.
@@ -62,7 +70,8 @@ pub fn run(
     };
     let child = launch::spawn(program, range, Some(limit))?;
     let (listener, _) = Listener::new(child.listener);
-    let host = Host {
+    let (notes, remarks) = mpsc::sync_channel(REMARKS);
+    let host = Arc::new(Host {
         listener,
         events,
         procs: Procs::new(powers.getfd.err()),
@@ -73,8 +82,8 @@ pub fn run(
         range: child.range,
         outside: false.into(),
         closes: 0.into(),
-        notes: Vec::new().into(),
-    };
+        notes,
+    });
     for note in host.powers.notes() {
         host.note(note);
     }
@@ -82,12 +91,15 @@ pub fn run(
         host.note(Note::NoSysfs { errno: e.0 });
     }
     let tree = tree.ok();
-    let listings = Listings::new(&files.nodes, tree.as_ref());
     let started = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |t| t.as_secs());
-    let mut server = Server {
-        host,
+    // SAFETY: takes flags only.
+    let alarm = raw::owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) });
+    let main = child.pid;
+    let nodes = files.nodes.clone();
+    let server = Server {
+        host: Arc::clone(&host),
         backend,
         files,
         pending: Pending::default(),
@@ -96,24 +108,63 @@ pub fn run(
         locks: Locks::default(),
         said_no_io_uring: false,
         wakes,
-        tree,
-        listings,
         report: ExitReport::default(),
         main: (child.pid, child.pidfd),
         ended: None,
         forward,
         wait_killable: child.wait_killable,
         wake_fds: Vec::new(),
-        notes: options.notes.map(|say| -> &mut dyn FnMut(Note) { say }),
-        started: started.cast_signed(),
-        strays: Vec::new(),
         swept: Instant::now(),
+        answers: Vec::new(),
+        clock_until: None,
+        hung_up: false,
     };
-    let served = server.serve();
-    if served.is_err() && server.ended.is_none() {
-        launch::reap(server.main.0);
+    let supervisor = Supervisor {
+        server: server.into(),
+        next: Mutex::default(),
+        pool: Pool::new(),
+        listings: Listings::new(&nodes, tree.as_ref()),
+        nodes,
+        tree,
+        started: started.cast_signed(),
+        received: AtomicU64::new(0),
+        alarm: alarm.map_err(system("eventfd"))?,
+        receive_ends: receive_ends(),
+        host,
+    };
+    std::thread::scope(|scope| {
+        // What is said may wait for whoever reads it: on a thread of its own.
+        scope.spawn(|| say(remarks, options.notes));
+        let served = supervisor.run();
+        let ended = supervisor.server().ended;
+        if served.is_err() && ended.is_none() {
+            launch::reap(main);
+        }
+        let report = ExitReport {
+            notifications: supervisor.received.load(Ordering::Relaxed),
+            ..supervisor.server().report
+        };
+        // The remarks end with who makes them.
+        drop(supervisor);
+        served.map(|()| report)
+    })
+}
+
+/// Says remarks as they come.
+fn say(remarks: mpsc::Receiver<Note>, mut notes: Option<&mut (dyn FnMut(Note) + Send)>) {
+    for note in remarks {
+        if let Some(say) = &mut notes {
+            say(note);
+        }
     }
-    served.map(|()| server.report)
+}
+
+/// Whether a receive ends when all programs are gone (Linux 6.11). Before, it would wait for ever.
+fn receive_ends() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    let mut number = || numbers.next().and_then(Result::ok).unwrap_or(0);
+    (number(), number()) >= (6, 11)
 }
 
 /// Orphans of the program come to us while this exists.

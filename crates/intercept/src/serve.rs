@@ -1,6 +1,7 @@
-//! The loop that serves a program.
+//! What is under the lock: the devices, and what programs have of them.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::closing::Closings;
@@ -10,23 +11,21 @@ use crate::files::{Files, Target};
 use crate::held::Given;
 use crate::host::{Event, Events, Host};
 use crate::listener::{Notif, Reply};
-use crate::listing::Listings;
 use crate::lock::lock;
 use crate::locks::Locks;
 use crate::note::Note;
 use crate::pending::{Pending, Waiting};
 use crate::program::ExitReport;
 use crate::reap::{self, Ended};
-use crate::rewrite;
+use crate::rewrite::Arg;
 use crate::signal::Forward;
-use crate::tree::Tree;
 use vb3_host::{Backend, Errno, FdIdentity, FileId};
 
 /// How often ends of processes are looked for once the program itself is gone.
 const AFTERWARDS: Duration = Duration::from_millis(100);
 
-/// How often threads are looked for that did not stop in time to be let go.
-const STRAYS: Duration = Duration::from_millis(10);
+/// What the clock may be late by, rather than be woken.
+const SLACK: Duration = Duration::from_micros(50);
 
 /// What becomes of a notified call.
 pub(crate) enum Verdict {
@@ -36,6 +35,24 @@ pub(crate) enum Verdict {
     Answered,
     /// It waits.
     Wait(Box<Waiting>),
+}
+
+/// What is left to do for a call that waited.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) notif: Notif,
+    pub(crate) how: How,
+}
+
+/// How it is answered.
+#[derive(Debug)]
+pub(crate) enum How {
+    /// With what it has written, and this.
+    Reply(Reply),
+    /// Not yet: something of the program's memory is to be gathered first.
+    Again(u32),
+    /// By the kernel, which is to find a signal.
+    Interrupt(u32, Arg),
 }
 
 impl Verdict {
@@ -50,7 +67,7 @@ impl Verdict {
 
 /// The supervisor of one program.
 pub(crate) struct Server<'a> {
-    pub(crate) host: Host,
+    pub(crate) host: Arc<Host>,
     pub(crate) backend: &'a mut dyn Backend,
     pub(crate) files: Files,
     pub(crate) pending: Pending,
@@ -60,76 +77,41 @@ pub(crate) struct Server<'a> {
     pub(crate) said_no_io_uring: bool,
     /// The backend's wake descriptors.
     pub(crate) wakes: Events,
-    pub(crate) tree: Option<Tree>,
-    pub(crate) listings: Listings,
     pub(crate) report: ExitReport,
     pub(crate) main: (u32, OwnedFd),
     pub(crate) ended: Option<Ended>,
     pub(crate) forward: Option<Forward>,
     pub(crate) wait_killable: bool,
     pub(crate) wake_fds: Vec<i32>,
-    pub(crate) notes: Option<&'a mut dyn FnMut(Note)>,
-    /// Seconds since the epoch: the age of the nodes.
-    pub(crate) started: i64,
-    /// Threads that did not stop in time to be let go.
-    pub(crate) strays: Vec<rewrite::Stray>,
     pub(crate) swept: Instant,
+    /// Calls that are done and wait for the lock to be free.
+    pub(crate) answers: Vec<Answer>,
+    /// When the clock wakes by itself.
+    pub(crate) clock_until: Option<Instant>,
+    /// No thread is left that could call.
+    pub(crate) hung_up: bool,
 }
 
 impl Server<'_> {
-    /// Serves until nothing of the program is left.
-    pub(crate) fn serve(&mut self) -> Result<(), Error> {
-        self.watch_all()?;
-        self.sync_wake_fds();
-        loop {
-            self.say_notes();
-            let timeout = self.timeout();
-            let [calls, events] = self.wait(timeout)?;
-            if events != 0 {
-                self.take_events();
-                self.collect();
-            } else if self.host.held.borrow().look_again().is_some() {
-                self.collect();
-            }
-            self.after_close(None);
-            self.tick_if_due();
-            self.pending_due();
-            self.free_strays();
-            if self.ended.is_some() && self.swept.elapsed() >= AFTERWARDS {
-                self.swept = Instant::now();
-                self.sweep();
-            }
-            if calls & libc::POLLIN != 0 {
-                self.one_call();
-            } else if calls & (libc::POLLHUP | libc::POLLERR) != 0 && self.ended.is_some() {
-                break;
-            } else if calls & libc::POLLHUP != 0 {
-                // The program is between its end and our notice of it.
-                self.await_main();
-            }
-        }
-        self.finish();
-        Ok(())
-    }
-
-    fn watch_all(&self) -> Result<(), Error> {
-        let add = |fd, event| {
-            self.host
-                .events
-                .add(fd, libc::EPOLLIN.cast_unsigned(), event)
-                .map_err(|Errno(errno)| Error::System {
-                    call: "epoll_ctl",
-                    errno,
-                })
+    /// Has the supervisor's own epoll set watch what is there from the start.
+    pub(crate) fn watch_all(&self) -> Result<(), Error> {
+        let add = |fd, events: i32, event| {
+            let added = self.host.events.add(fd, events.cast_unsigned(), event);
+            added.map_err(|Errno(errno)| Error::System {
+                call: "epoll_ctl",
+                errno,
+            })
         };
-        add(self.main.1.as_fd(), Event::Main)?;
-        add(self.wakes.as_fd(), Event::Wake)?;
-        let held = self.host.held.borrow();
+        add(self.main.1.as_fd(), libc::EPOLLIN, Event::Main)?;
+        add(self.wakes.as_fd(), libc::EPOLLIN, Event::Wake)?;
+        // Calls wake the thread that receives them, and not this one.
+        add(self.host.listener.as_fd(), 0, Event::Hangup)?;
+        let held = lock(&self.host.held);
         if let Some(fd) = held.event_fd() {
-            add(fd, Event::Held)?;
+            add(fd, libc::EPOLLIN, Event::Held)?;
         }
         if let Some(forward) = &self.forward {
-            add(forward.event_fd(), Event::Signal)?;
+            add(forward.event_fd(), libc::EPOLLIN, Event::Signal)?;
         }
         if let Some(e) = held.refused {
             self.host.note(Note::NoInotify { errno: e.0 });
@@ -137,84 +119,90 @@ impl Server<'_> {
         Ok(())
     }
 
-    /// The time until something is due without an event.
-    fn timeout(&self) -> Option<Duration> {
+    /// When something is due without an event.
+    fn due(&self) -> Option<Instant> {
         let now = Instant::now();
-        [
+        let soonest = [
             self.backend.next_tick(),
             self.pending.next_look(now),
             self.closings.next_due(),
-            self.host.held.borrow().look_again(),
+            lock(&self.host.held).look_again(),
             self.ended.map(|_| AFTERWARDS),
-            (!self.strays.is_empty()).then_some(STRAYS),
         ]
         .into_iter()
         .flatten()
-        .min()
+        .min();
+        soonest.and_then(|soonest| now.checked_add(soonest))
     }
 
-    /// Waits for a call or an event.
-    fn wait(&self, timeout: Option<Duration>) -> Result<[i16; 2], Error> {
-        let fd = |fd| libc::pollfd {
-            fd,
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        let mut fds = [
-            fd(self.host.listener.as_fd().as_raw_fd()),
-            fd(self.host.events.as_fd().as_raw_fd()),
-        ];
-        // With all processes gone the listener stays ready; only the rest is worth waiting for.
-        let timeout = timeout.map(|t| libc::timespec {
-            tv_sec: libc::time_t::try_from(t.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: t.subsec_nanos().into(),
-        });
-        let timeout = timeout
-            .as_ref()
-            .map_or(core::ptr::null(), core::ptr::from_ref);
-        // SAFETY: the array, its length and the timeout are live.
-        let n = unsafe { libc::ppoll(fds.as_mut_ptr(), 2, timeout, core::ptr::null()) };
-        if n < 0 {
-            let e = crate::raw::errno();
-            if e.0 != libc::EINTR {
-                return Err(Error::System {
-                    call: "ppoll",
-                    errno: e.0,
-                });
-            }
-            return Ok([0; 2]);
+    /// Until when the clock may sleep.
+    pub(crate) fn plan(&mut self) -> Option<Instant> {
+        self.clock_until = self.due();
+        self.clock_until
+    }
+
+    /// Whether something is due before the clock wakes by itself. Told once.
+    pub(crate) fn is_due_sooner(&mut self) -> bool {
+        let Some(due) = self.due() else { return false };
+        let sooner = self.clock_until.is_none_or(|until| due + SLACK < until);
+        if sooner {
+            self.clock_until = Some(due);
         }
-        let [calls, events] = fds;
-        Ok([calls.revents, events.revents])
+        sooner
     }
 
-    fn one_call(&mut self) {
-        let Ok(n) = self.host.listener.recv() else {
-            return;
-        };
-        self.report.notifications += 1;
+    /// What happens by itself: ends of things, time. True when nothing of the program is left.
+    pub(crate) fn pass(&mut self) -> bool {
+        self.take_events();
+        self.collect();
+        self.after_close(None);
+        self.tick_if_due();
+        self.pending_due();
+        if self.ended.is_some() && self.swept.elapsed() >= AFTERWARDS {
+            self.swept = Instant::now();
+            self.sweep();
+        }
+        if self.hung_up && self.ended.is_none() {
+            // The program is between its end and our notice of it.
+            self.await_main();
+        }
+        self.hung_up && self.ended.is_some()
+    }
+
+    /// One call on a descriptor.
+    pub(crate) fn call(&mut self, n: &Notif) -> Verdict {
+        n.gathered.begin();
+        // What ended before the call has ended when it is made. Closes are looked for themselves:
+        // epoll_wait may see nothing while the clock looks at the same set.
+        self.take_events();
+        self.collect();
         // A thread that calls anew no longer waits for its last call.
         self.give_up_thread(n.tid);
         self.after_close(Some(n.tid));
         let verdict = self
-            .dispatch(&n)
+            .dispatch(n)
             .unwrap_or_else(|e| Verdict::Reply(e.into()));
-        self.settle(&n, verdict);
+        if n.gathered.lacks() {
+            return Verdict::Answered;
+        }
+        let verdict = match verdict {
+            Verdict::Wait(waiting) => match self.pending.insert(*waiting) {
+                Ok(_) => Verdict::Answered,
+                Err(waiting) => {
+                    self.abandon(&waiting);
+                    Verdict::Reply(Reply::Fail(libc::ENOMEM))
+                }
+            },
+            verdict => verdict,
+        };
         self.retry_changed();
+        verdict
     }
 
-    fn settle(&mut self, n: &Notif, verdict: Verdict) {
-        match verdict {
-            // An answer nobody waits for any more: the thread was killed.
-            Verdict::Reply(reply) => self.host.listener.answer(n.id, reply),
-            Verdict::Answered => {}
-            Verdict::Wait(waiting) => {
-                if let Err(waiting) = self.pending.insert(*waiting) {
-                    self.host.listener.answer(n.id, Reply::Fail(libc::ENOMEM));
-                    self.abandon(&waiting);
-                }
-            }
-        }
+    /// Answers a call that waited, once the lock is free.
+    pub(crate) fn answer(&mut self, n: &Notif, how: How) {
+        let notif = n.clone();
+        self.answers.push(Answer { notif, how });
     }
 
     /// Handles what the supervisor's own epoll set reports.
@@ -222,6 +210,7 @@ impl Server<'_> {
         let mut events = Vec::new();
         self.host.events.take(&mut events);
         let mut tick = false;
+        self.hung_up = false;
         for event in events {
             match event {
                 Event::Thread(tid) => self.thread_ended(tid),
@@ -230,6 +219,7 @@ impl Server<'_> {
                 Event::Wake => tick = true,
                 Event::Poll(slot) => self.retry(slot),
                 Event::Held => {}
+                Event::Hangup => self.hung_up = true,
             }
         }
         if tick {
@@ -268,22 +258,7 @@ impl Server<'_> {
     /// Reaps orphans of programs.
     pub(crate) fn sweep(&self) {
         let main = self.ended.is_none().then_some(self.main.0);
-        reap::sweep(|pid| {
-            Some(pid) == main
-                || self.strays.iter().any(|stray| stray.tid() == pid)
-                || self.backend.is_own_child(pid)
-        });
-    }
-
-    /// Lets go of threads that have stopped by now.
-    fn free_strays(&mut self) {
-        for stray in core::mem::take(&mut self.strays) {
-            let tid = stray.tid();
-            match stray.free() {
-                Ok(ended) => self.note_ended(tid, ended),
-                Err(still) => self.strays.push(still),
-            }
-        }
+        reap::sweep(|pid| Some(pid) == main || self.backend.is_own_child(pid));
     }
 
     fn await_main(&mut self) {
@@ -305,7 +280,7 @@ impl Server<'_> {
     /// Sees what programs have let go of, and tells the backend.
     pub(crate) fn collect(&mut self) {
         let mut gone = Vec::new();
-        self.host.held.borrow_mut().collect(false, &mut gone);
+        lock(&self.host.held).collect(false, &mut gone);
         self.let_go(gone);
     }
 
@@ -333,7 +308,7 @@ impl Server<'_> {
                 }
             }
         }
-        let held = self.host.held.borrow();
+        let held = lock(&self.host.held);
         lock(&self.host.device_memory).retain(|&id| held.knows(id));
         drop(held);
         self.backend_changed();
@@ -408,29 +383,28 @@ impl Server<'_> {
         })
     }
 
-    /// Whether no program holds anything of ours.
-    pub(crate) fn holds_nothing(&self) -> bool {
-        self.files.is_empty() && self.host.held.borrow().is_empty()
+    /// The node that an open file is, if it is one.
+    pub(crate) fn node_behind(&self, id: FdIdentity) -> Option<usize> {
+        match self.files.find(id)? {
+            Target::Device(file) => self.files.node_of(file),
+            Target::Node(node) => Some(node),
+            Target::Buffer(_) | Target::Other => None,
+        }
     }
 
-    fn say_notes(&mut self) {
-        if self.host.notes.borrow().is_empty() {
-            return;
-        }
-        let notes: Vec<Note> = self.host.notes.borrow_mut().drain(..).collect();
-        if let Some(say) = &mut self.notes {
-            notes.into_iter().for_each(say);
-        }
+    /// Whether no program holds anything of ours.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.files.is_empty() && lock(&self.host.held).is_empty()
     }
 
     /// Nothing of the program is left: what is still held was passed to strangers, or its end
     /// has not been seen yet.
-    fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.give_up_all();
         let mut gone = Vec::new();
-        self.host.held.borrow_mut().collect(true, &mut gone);
+        lock(&self.host.held).collect(true, &mut gone);
         self.let_go(gone);
-        let rest = self.host.held.borrow_mut().take_all();
+        let rest = lock(&self.host.held).take_all();
         self.let_go(rest);
         for file in self.files.all() {
             self.files.close(file);
@@ -444,6 +418,5 @@ impl Server<'_> {
             }
             None => {}
         }
-        self.say_notes();
     }
 }

@@ -4,12 +4,13 @@ use std::ffi::{CStr, CString};
 use std::os::fd::AsRawFd;
 
 use crate::arch::nr;
-use crate::files::{self, Target};
+use crate::files;
 use crate::host::Call;
 use crate::listener::Notif;
 use crate::path::{Links, Place};
 use crate::raw;
-use crate::serve::{Server, Verdict};
+use crate::serve::Verdict;
+use crate::supervisor::Supervisor;
 use vb3_host::{Caller, Errno, FdIdentity};
 
 /// The bytes of a plain structure that the kernel has filled.
@@ -65,9 +66,9 @@ impl Asked {
     }
 }
 
-impl Server<'_> {
+impl Supervisor<'_> {
     /// stat, lstat, fstat, newfstatat, statx.
-    pub(crate) fn stat(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn stat(&self, n: &Notif) -> Result<Verdict, Errno> {
         let mut asked = Asked::of(n);
         let call = Call::new(&self.host, n);
         match self.stat_place(&call, &mut asked) {
@@ -127,13 +128,9 @@ impl Server<'_> {
         let Ok(look) = call.look(fd) else {
             return Place::Native;
         };
-        match self.files.find(look.id) {
-            Some(Target::Device(file)) => match self.files.node_of(file) {
-                Some(node) => Place::Node(node),
-                None => Place::Native,
-            },
-            Some(Target::Node(node)) => Place::Node(node),
-            _ => self.link_of(look.id).map_or(Place::Native, Place::Sys),
+        match self.node_behind(look.id) {
+            Some(node) => Place::Node(node),
+            None => self.link_of(look.id).map_or(Place::Native, Place::Sys),
         }
     }
 
@@ -145,7 +142,7 @@ impl Server<'_> {
     fn node_stat(&self, node: usize) -> libc::stat {
         // SAFETY: a structure of plain integers.
         let mut stat: libc::stat = unsafe { core::mem::zeroed() };
-        let Some(node) = self.files.nodes.get(node) else {
+        let Some(node) = self.nodes.get(node) else {
             return stat;
         };
         let dev = raw::fstatat(libc::AT_FDCWD, c"/dev", 0).map_or(6, |dev| dev.st_dev);
@@ -160,7 +157,7 @@ impl Server<'_> {
     }
 
     /// access, faccessat, faccessat2.
-    pub(crate) fn access(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn access(&self, n: &Notif) -> Result<Verdict, Errno> {
         let (dir, path, mode, flags) = match n.nr {
             nr::ACCESS => (libc::AT_FDCWD, n.arg(0), n.int(1), 0),
             libc::SYS_faccessat => (n.int(0), n.arg(1), n.int(2), 0),
@@ -188,7 +185,7 @@ impl Server<'_> {
     }
 
     /// getxattr, lgetxattr, listxattr, llistxattr: there are none.
-    pub(crate) fn xattr(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn xattr(&self, n: &Notif) -> Result<Verdict, Errno> {
         let keep = matches!(n.nr, libc::SYS_lgetxattr | libc::SYS_llistxattr);
         let links = if keep { Links::Keep } else { Links::Follow };
         let call = Call::new(&self.host, n);
@@ -206,7 +203,7 @@ impl Server<'_> {
 
     /// statfs, fstatfs: a file generated under /sys claims to lie in sysfs, which device libraries
     /// check; others to lie where /run does.
-    pub(crate) fn statfs(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn statfs(&self, n: &Notif) -> Result<Verdict, Errno> {
         let Some(tree) = &self.tree else {
             return Ok(Verdict::native());
         };

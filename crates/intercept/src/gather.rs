@@ -1,0 +1,211 @@
+//! What a call has of its program's memory: copied in before the call is applied, copied out after.
+//!
+//! A copy may wait for as long as the program likes (a page that a user-space handler fills, a file
+//! on a file system that has stopped), so none is made while the world is locked. A call reads
+//! from what was gathered for it; what is missing is noted, the call fails without having changed
+//! anything, and is made anew once that is gathered, too. What it writes is kept until it is
+//! answered.
+
+use std::sync::Mutex;
+
+use crate::lock::lock;
+use crate::memory::Way;
+use vb3_host::Errno;
+
+/// Bytes gathered for one call, at most.
+const MOST: usize = 256 << 20;
+/// Times that one call is made anew, at most.
+const ROUNDS: u32 = 4096;
+/// Read ahead where less is needed, within a page.
+const AHEAD: u64 = 256;
+/// No page is smaller.
+const PAGE: u64 = 4096;
+
+/// What stands for a value that has not been gathered yet. No errno of Linux's.
+const MISSING: Errno = Errno(4095);
+
+/// A part of a program's memory, as it was.
+#[derive(Debug)]
+struct Part {
+    addr: u64,
+    bytes: Vec<u8>,
+    /// The byte behind it cannot be read.
+    fault: bool,
+}
+
+impl Part {
+    fn copy(&self, addr: u64, out: &mut [u8]) -> Option<Result<(), Errno>> {
+        let at = usize::try_from(addr.checked_sub(self.addr)?).ok()?;
+        let end = at.checked_add(out.len())?;
+        if let Some(bytes) = self.bytes.get(at..end) {
+            out.copy_from_slice(bytes);
+            return Some(Ok(()));
+        }
+        (self.fault && at <= self.bytes.len()).then_some(Err(Errno(libc::EFAULT)))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The world is locked: nothing is copied now.
+    applied: bool,
+    parts: Vec<Part>,
+    bytes: usize,
+    missing: Vec<(u64, usize)>,
+    rounds: u32,
+    writes: Vec<(u64, Vec<u8>)>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered(Mutex<Inner>);
+
+impl Gathered {
+    /// From now on the program's memory is not touched.
+    pub(crate) fn begin(&self) {
+        let mut inner = lock(&self.0);
+        inner.applied = true;
+        inner.writes.clear();
+        inner.missing.clear();
+    }
+
+    /// Whether the call has come upon something that was not gathered, and is to be made anew.
+    pub(crate) fn lacks(&self) -> bool {
+        !lock(&self.0).missing.is_empty()
+    }
+
+    /// Copies from the memory of thread `tid`, or from what was gathered of it.
+    pub(crate) fn read(&self, way: Way, tid: u32, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        let mut inner = lock(&self.0);
+        if !inner.applied {
+            drop(inner);
+            return way.copy_in(tid, addr, out);
+        }
+        if let Some(done) = inner.parts.iter().find_map(|part| part.copy(addr, out)) {
+            return done;
+        }
+        if inner.bytes.saturating_add(out.len()) > MOST || inner.rounds >= ROUNDS {
+            return Err(Errno(libc::ENOMEM));
+        }
+        inner.missing.push((addr, out.len()));
+        Err(MISSING)
+    }
+
+    /// Copies to the memory of thread `tid`, or keeps what is to be copied.
+    pub(crate) fn write(&self, way: Way, tid: u32, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        let mut inner = lock(&self.0);
+        if !inner.applied {
+            drop(inner);
+            return way.copy_out(tid, addr, data);
+        }
+        inner.writes.push((addr, data.to_vec()));
+        Ok(())
+    }
+
+    /// Copies in what a call will read, or has missed. May wait for the program.
+    ///
+    /// # Errors
+    /// EPERM for a program that may not be read at all: to the call, nothing is there.
+    pub(crate) fn gather(
+        &self,
+        way: Way,
+        tid: u32,
+        expected: Option<(u64, usize)>,
+    ) -> Result<(), Errno> {
+        let wanted = {
+            let mut inner = lock(&self.0);
+            inner.rounds += 1;
+            let mut wanted = core::mem::take(&mut inner.missing);
+            wanted.extend(expected);
+            wanted
+        };
+        let mut refused = Ok(());
+        for (addr, len) in wanted {
+            let to_page_end = PAGE - addr % PAGE;
+            let ahead = usize::try_from(AHEAD.min(to_page_end)).unwrap_or(0);
+            let mut bytes = vec![0; len.max(ahead)];
+            let got = way.copy_in_some(tid, addr, &mut bytes);
+            if got == Err(Errno(libc::EPERM)) {
+                refused = got.map(drop);
+            }
+            let got = got.unwrap_or(0);
+            let fault = got < bytes.len();
+            bytes.truncate(got);
+            let mut inner = lock(&self.0);
+            inner.bytes = inner.bytes.saturating_add(got);
+            inner.parts.push(Part { addr, bytes, fault });
+        }
+        refused
+    }
+
+    /// Copies out what the call has written. May wait for the program.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub(crate) fn copy_out(&self, way: Way, tid: u32) -> Result<(), Errno> {
+        let writes = core::mem::take(&mut lock(&self.0).writes);
+        let mut done = Ok(());
+        // All that can be written is, as the kernel does.
+        for (addr, data) in writes {
+            done = done.and(way.copy_out(tid, addr, &data));
+        }
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(data: &[u8]) -> u64 {
+        data.as_ptr().expose_provenance() as u64
+    }
+
+    #[test]
+    fn what_is_missing_is_gathered_and_then_there() {
+        let (tid, data) = (std::process::id(), *b"0123456789");
+        let gathered = Gathered::default();
+        gathered.begin();
+        let mut out = [0; 4];
+        assert_eq!(
+            gathered.read(Way::Calls, tid, addr(&data) + 2, &mut out),
+            Err(MISSING)
+        );
+        assert!(gathered.lacks());
+        gathered.gather(Way::Calls, tid, None).expect("readable");
+        gathered.begin();
+        assert_eq!(
+            gathered.read(Way::Calls, tid, addr(&data) + 2, &mut out),
+            Ok(())
+        );
+        assert_eq!((out, gathered.lacks()), (*b"2345", false));
+        assert_eq!(gathered.read(Way::Calls, tid, 8, &mut out), Err(MISSING));
+        gathered.gather(Way::Calls, tid, None).expect("readable");
+        gathered.begin();
+        let fault = Err(Errno(libc::EFAULT));
+        assert_eq!(gathered.read(Way::Calls, tid, 8, &mut out), fault);
+        assert!(!gathered.lacks());
+    }
+
+    #[test]
+    fn writes_come_at_the_end_and_only_those_of_the_last_round() {
+        let tid = std::process::id();
+        let mut data = [0u8; 4];
+        let at = data.as_mut_ptr().expose_provenance() as u64;
+        let gathered = Gathered::default();
+        gathered.begin();
+        gathered.write(Way::Calls, tid, at, &[1]).expect("kept");
+        gathered.begin();
+        gathered
+            .write(Way::Calls, tid, at + 1, &[2, 3])
+            .expect("kept");
+        assert_eq!(std::hint::black_box(data), [0; 4]);
+        assert_eq!(gathered.copy_out(Way::Calls, tid), Ok(()));
+        assert_eq!(std::hint::black_box(&data), &[0, 2, 3, 0]);
+        gathered.write(Way::Calls, tid, 8, &[1]).expect("kept");
+        assert_eq!(gathered.copy_out(Way::Calls, tid), Err(Errno(libc::EFAULT)));
+    }
+}

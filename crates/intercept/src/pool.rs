@@ -1,0 +1,369 @@
+//! The threads that serve calls: who receives, who may stall, and how many.
+//!
+//! One thread at a time receives calls and serves them itself, so that a call costs no change of
+//! thread. The clock looks whether it gets on; where it does not, it is left alone with its call
+//! and another thread receives. What the clock itself finds done is answered by the other threads.
+//!
+//! At most [`MOST`] threads exist. A process whose calls stall gets no more than a quarter of those
+//! that are left, so that the calls of others go on; its further calls are held back until one of
+//! those that stalled is over.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::listener::Notif;
+use crate::lock::lock;
+use crate::note::Note;
+use crate::serve::Answer;
+
+/// Threads at one time, at most; those that only wait for work go after a while.
+const MOST: usize = 256;
+/// How often the receiver is looked at while calls come.
+pub(crate) const LOOK: Duration = Duration::from_millis(4);
+/// How often stalled threads are looked at.
+const LOOK_STALLED: Duration = Duration::from_millis(100);
+/// A call that stalls for so long is worth a remark.
+const REMARK: Duration = Duration::from_secs(1);
+/// How long a thread waits for work before it goes.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a thread is to do.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Serve a call that was received.
+    Call(Notif),
+    /// Answer a call that was applied.
+    Answer(Answer),
+}
+
+impl Job {
+    pub(crate) fn notif(&self) -> &Notif {
+        match self {
+            Self::Call(n) => n,
+            Self::Answer(answer) => &answer.notif,
+        }
+    }
+}
+
+/// A thread's part, until it asks again.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// To receive calls.
+    Receive(Term),
+    /// To do this.
+    Work(Work, Job),
+    /// To end.
+    End,
+}
+
+/// The time for which a thread is the receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Term(u64);
+
+/// Bits of a receiver's steps.
+const STEPS: u32 = 40;
+
+impl Term {
+    fn of(state: u64) -> Self {
+        Self(state >> STEPS)
+    }
+
+    /// The state at the start of the next term.
+    fn next(self) -> u64 {
+        self.0.wrapping_add(1) << STEPS
+    }
+}
+
+/// Something a thread is at that is not the receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Work(u64);
+
+/// Whether a call may be served now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Serve,
+    /// It may be served, and the clock is to start a thread that receives.
+    ServeShort,
+    /// Its process has too many that stall.
+    HeldBack,
+}
+
+#[derive(Debug)]
+struct At {
+    pid: u32,
+    nr: i64,
+    since: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    threads: usize,
+    idle: usize,
+    receiver_wanted: bool,
+    jobs: VecDeque<(u32, Job)>,
+    /// What threads are at, the receiver aside.
+    at: HashMap<u64, At>,
+    next: u64,
+    /// What a receiver is at that has lost its part.
+    left: HashMap<u64, u64>,
+    held_back: HashMap<u32, VecDeque<Job>>,
+    named: HashSet<u32>,
+    /// The receiver's state at the last look that found another one than before, and when.
+    seen: u64,
+    seen_at: Option<Instant>,
+    closing: bool,
+}
+
+impl Inner {
+    fn busy(&self, pid: u32) -> usize {
+        self.at.values().filter(|at| at.pid == pid).count()
+    }
+
+    fn may_begin(&self, pid: u32) -> bool {
+        let left = MOST.saturating_sub(self.at.len());
+        self.busy(pid) < (left / 4).max(1)
+    }
+
+    fn begin(&mut self, pid: u32, nr: i64) -> u64 {
+        self.next += 1;
+        let since = Instant::now();
+        self.at.insert(self.next, At { pid, nr, since });
+        self.next
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    inner: Mutex<Inner>,
+    work: Condvar,
+    /// The receiver's term, and in the lower bits its steps: odd while it is at a call.
+    state: AtomicU64,
+    /// Whose call that is.
+    tid: AtomicU32,
+    nr: AtomicU64,
+    /// Threads at work that are not the receiver.
+    busy: AtomicUsize,
+    /// The clock looks at the receiver.
+    watched: AtomicBool,
+}
+
+impl Pool {
+    pub(crate) fn new() -> Self {
+        let pool = Self::default();
+        lock(&pool.inner).receiver_wanted = true;
+        pool
+    }
+
+    /// What a thread is to do next; waits for it.
+    pub(crate) fn next(&self) -> Part {
+        let mut inner = lock(&self.inner);
+        loop {
+            if inner.closing {
+                inner.threads -= 1;
+                return Part::End;
+            }
+            if core::mem::take(&mut inner.receiver_wanted) {
+                return Part::Receive(Term::of(self.state.load(Ordering::Acquire)));
+            }
+            if let Some((pid, job)) = inner.jobs.pop_front() {
+                let work = inner.begin(pid, job.notif().nr);
+                self.busy.store(inner.at.len(), Ordering::Release);
+                return Part::Work(Work(work), job);
+            }
+            inner.idle += 1;
+            let (again, timeout) = self
+                .work
+                .wait_timeout(inner, PATIENCE)
+                .unwrap_or_else(PoisonError::into_inner);
+            inner = again;
+            inner.idle -= 1;
+            let nothing = inner.jobs.is_empty() && !inner.receiver_wanted;
+            if timeout.timed_out() && nothing && inner.idle > 0 {
+                inner.threads -= 1;
+                return Part::End;
+            }
+        }
+    }
+
+    /// What a thread has been at is over. Gives what was held back for it.
+    pub(crate) fn done(&self, work: Work) -> Option<(Work, Job)> {
+        let mut inner = lock(&self.inner);
+        let at = inner.at.remove(&work.0);
+        let next = at.and_then(|at| {
+            let held = inner.held_back.get_mut(&at.pid)?;
+            let job = held.pop_front();
+            if held.is_empty() {
+                inner.held_back.remove(&at.pid);
+            }
+            let job = job?;
+            Some((Work(inner.begin(at.pid, job.notif().nr)), job))
+        });
+        self.busy.store(inner.at.len(), Ordering::Release);
+        next
+    }
+
+    /// Whether a thread is the receiver still.
+    pub(crate) fn receives(&self, term: Term) -> bool {
+        Term::of(self.state.load(Ordering::Acquire)) == term
+    }
+
+    /// The receiver is at a call from now on. True if the clock is to be woken, to look at it.
+    pub(crate) fn step_in(&self, n: &Notif) -> bool {
+        self.tid.store(n.tid, Ordering::Relaxed);
+        self.nr.store(n.nr.cast_unsigned(), Ordering::Relaxed);
+        self.state.fetch_add(1, Ordering::AcqRel);
+        !self.watched.load(Ordering::Relaxed) && !self.watched.swap(true, Ordering::AcqRel)
+    }
+
+    /// The receiver's call is served. Where it has lost its part meanwhile: what it was at.
+    pub(crate) fn step_out(&self, term: Term) -> Option<Work> {
+        let at = self.state.load(Ordering::Acquire);
+        let next = |at| (Term::of(at) == term).then(|| at + 1);
+        let (done, seen) = (Ordering::AcqRel, Ordering::Acquire);
+        if next(at).is_some() && self.state.fetch_update(done, seen, next).is_ok() {
+            return None;
+        }
+        lock(&self.inner).left.remove(&term.0).map(Work)
+    }
+
+    /// Whether any thread stalls, or is at a call beside the receiver.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire) > 0
+    }
+
+    /// Before the receiver serves a call: where another call of the process is being served it may
+    /// stall, and someone else receives. Holds the call back where too many of them stall.
+    pub(crate) fn admit(&self, pid: u32, n: &Notif) -> Admission {
+        let mut inner = lock(&self.inner);
+        if inner.busy(pid) == 0 {
+            return Admission::Serve;
+        }
+        if !inner.may_begin(pid) {
+            let held = inner.held_back.entry(pid).or_default();
+            held.push_back(Job::Call(n.clone()));
+            return Admission::HeldBack;
+        }
+        let state = self.state.load(Ordering::Acquire);
+        self.pass_on(&mut inner, state, pid, n.nr);
+        if inner.idle == 0 {
+            Admission::ServeShort
+        } else {
+            Admission::Serve
+        }
+    }
+
+    /// Someone else becomes the receiver, if the one that is has not moved on from `state`.
+    fn pass_on(&self, inner: &mut Inner, state: u64, pid: u32, nr: i64) {
+        let next = Term::of(state).next();
+        let (done, seen) = (Ordering::AcqRel, Ordering::Acquire);
+        if self
+            .state
+            .compare_exchange(state, next, done, seen)
+            .is_err()
+        {
+            return;
+        }
+        let work = inner.begin(pid, nr);
+        inner.left.insert(Term::of(state).0, work);
+        inner.receiver_wanted = true;
+        self.busy.store(inner.at.len(), Ordering::Release);
+        self.work.notify_one();
+    }
+
+    /// Gives a job to some thread.
+    pub(crate) fn hand_over(&self, pid: u32, job: Job) {
+        let mut inner = lock(&self.inner);
+        if inner.may_begin(pid) {
+            inner.jobs.push_back((pid, job));
+            drop(inner);
+            self.work.notify_one();
+        } else {
+            inner.held_back.entry(pid).or_default().push_back(job);
+        }
+    }
+
+    /// The clock's look: has the receiver got on since the last one? `pid_of` finds a thread's
+    /// process. Gives when to look again, and what is worth a remark.
+    pub(crate) fn look(&self, pid_of: impl Fn(u32) -> u32) -> (Option<Duration>, Vec<Note>) {
+        let mut inner = lock(&self.inner);
+        let state = self.state.load(Ordering::Acquire);
+        let moved = state != inner.seen;
+        if moved {
+            (inner.seen, inner.seen_at) = (state, Some(Instant::now()));
+        }
+        let is_at_a_call = state % 2 == 1;
+        let since = inner.seen_at.map_or(Duration::ZERO, |at| at.elapsed());
+        if is_at_a_call && since >= LOOK {
+            let pid = pid_of(self.tid.load(Ordering::Relaxed));
+            let nr = self.nr.load(Ordering::Relaxed).cast_signed();
+            self.pass_on(&mut inner, state, pid, nr);
+        }
+        let remarks = inner.remarks();
+        let active = is_at_a_call || since < LOOK * 8 || inner.receiver_wanted;
+        self.watched.store(active, Ordering::Release);
+        let again = if active {
+            Some(LOOK)
+        } else {
+            (!inner.at.is_empty()).then_some(LOOK_STALLED)
+        };
+        (again, remarks)
+    }
+
+    /// How many threads are to be started, so that one is always free. They count as started.
+    pub(crate) fn wanted(&self) -> usize {
+        let mut inner = lock(&self.inner);
+        let work = inner.jobs.len() + usize::from(inner.receiver_wanted);
+        let room = MOST.saturating_sub(inner.threads);
+        let wanted = (work + 1).saturating_sub(inner.idle).min(room);
+        inner.threads += wanted;
+        wanted
+    }
+
+    /// A thread could not be started after all.
+    pub(crate) fn unstarted(&self) {
+        lock(&self.inner).threads -= 1;
+    }
+
+    /// Whether a thread is wanted and none is free to take the part.
+    pub(crate) fn is_short(&self) -> bool {
+        let inner = lock(&self.inner);
+        inner.receiver_wanted && inner.idle == 0
+    }
+
+    /// All threads end when they are done with what they are at.
+    pub(crate) fn close(&self) {
+        lock(&self.inner).closing = true;
+        self.work.notify_all();
+    }
+
+    /// Whether all threads are to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        lock(&self.inner).closing
+    }
+}
+
+impl Inner {
+    fn remarks(&mut self) -> Vec<Note> {
+        let late: Vec<(u32, i64)> = self
+            .at
+            .values()
+            .filter(|at| at.since.elapsed() >= REMARK)
+            .map(|at| (at.pid, at.nr))
+            .collect();
+        let mut remarks = Vec::new();
+        for (pid, nr) in late {
+            if self.named.len() < 4096 && self.named.insert(pid) {
+                let held_back = self.held_back.get(&pid).map_or(0, VecDeque::len);
+                remarks.push(Note::Stalled {
+                    pid,
+                    nr,
+                    calls: self.busy(pid) + held_back,
+                });
+            }
+        }
+        remarks
+    }
+}

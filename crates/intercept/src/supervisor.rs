@@ -1,0 +1,367 @@
+//! What all threads of the supervisor share, and the way of a call: gather, apply, answer.
+//!
+//! *Gather*: whose call it is, which file, its path, its arguments copied in. *Apply*: one step in
+//! the world of devices, under the one lock there is. *Answer*: results copied out, descriptors
+//! installed. Only the second is under the lock; the others may wait for as long as the program's
+//! own pages and file systems do.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{Builder, Scope};
+use std::time::{Duration, Instant};
+
+use crate::arch::nr;
+use crate::error::Error;
+use crate::host::{Call, Host};
+use crate::listener::{ERESTARTNOINTR, Notif, Reply};
+use crate::listing::Listings;
+use crate::lock::lock;
+use crate::pool::{Admission, Job, Part, Pool, Term};
+use crate::rewrite::{self, Arg, Left};
+use crate::serve::{Answer, How, Server, Verdict};
+use crate::tree::Tree;
+use vb3_host::{Errno, Node};
+
+/// Bytes of stack of a thread that serves calls.
+const STACK: usize = 512 << 10;
+/// How often a thread is looked at that did not stop in time to be let go.
+const STRAY: Duration = Duration::from_millis(10);
+
+/// See the module.
+pub(crate) struct Supervisor<'a> {
+    pub(crate) host: Arc<Host>,
+    pub(crate) server: Mutex<Server<'a>>,
+    /// Held by who is next to get it.
+    pub(crate) next: Mutex<()>,
+    pub(crate) pool: Pool,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) tree: Option<Tree>,
+    pub(crate) listings: Listings,
+    /// Seconds since the epoch: the age of the nodes.
+    pub(crate) started: i64,
+    /// Calls received.
+    pub(crate) received: AtomicU64,
+    /// Wakes the clock.
+    pub(crate) alarm: OwnedFd,
+    /// A receive ends when nobody is left who could call (Linux 6.11).
+    pub(crate) receive_ends: bool,
+}
+
+impl<'a> Supervisor<'a> {
+    /// Takes the lock, each in turn: a clock that always has something to do leaves room for calls.
+    pub(crate) fn server(&self) -> MutexGuard<'_, Server<'a>> {
+        let _next = lock(&self.next);
+        lock(&self.server)
+    }
+
+    /// One step in the world of devices. What it finds done of other calls is given back: to be
+    /// answered once the lock is free.
+    pub(crate) fn apply<T>(&self, step: impl FnOnce(&mut Server<'a>) -> T) -> (T, Vec<Answer>) {
+        let mut server = self.server();
+        let done = step(&mut server);
+        let answers = core::mem::take(&mut server.answers);
+        let wake = server.is_due_sooner();
+        drop(server);
+        if wake {
+            self.wake_clock();
+        }
+        (done, answers)
+    }
+
+    /// Whether no program holds anything of ours.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.server().holds_nothing()
+    }
+
+    fn wake_clock(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: eight live bytes; the descriptor does not block.
+        unsafe { libc::write(self.alarm.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+
+    /// Serves until nothing of the program is left.
+    pub(crate) fn run(&self) -> Result<(), Error> {
+        std::thread::scope(|scope| {
+            let served = self.clock(scope);
+            self.pool.close();
+            served
+        })?;
+        // Nobody is left to be answered.
+        self.apply(Server::finish);
+        Ok(())
+    }
+
+    /// Keeps the time, and looks after what happens by itself. Never touches a program.
+    fn clock<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) -> Result<(), Error> {
+        self.server().watch_all()?;
+        loop {
+            for _ in 0..self.pool.wanted() {
+                let name = Builder::new().name("vb3-call".into()).stack_size(STACK);
+                if name.spawn_scoped(scope, || self.work()).is_err() {
+                    self.pool.unstarted();
+                }
+            }
+            let look = || self.pool.look(|tid| self.pid_of(tid));
+            let (look_again, remarks) = look();
+            for remark in remarks {
+                self.host.note(remark);
+            }
+            if self.pool.is_short() {
+                continue;
+            }
+            let until = self.server().plan();
+            let due = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let timeout = due.into_iter().chain(look_again).min();
+            let waited = self.host.events.wait(timeout, self.alarm.as_fd());
+            waited.map_err(|Errno(errno)| Error::System {
+                call: "ppoll",
+                errno,
+            })?;
+            let (over, answers) = self.apply(Server::pass);
+            for answer in answers {
+                let pid = self.pid_of(answer.notif.tid);
+                self.pool.hand_over(pid, Job::Answer(answer));
+            }
+            if over || self.pool.is_closing() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn pid_of(&self, tid: u32) -> u32 {
+        self.host.thread(tid).map_or(tid, |thread| thread.tgid)
+    }
+
+    /// A thread's life.
+    fn work(&self) {
+        let _guard = EndOnPanic(self);
+        loop {
+            match self.pool.next() {
+                Part::Receive(term) => self.receive(term),
+                Part::Work(mut work, mut job) => loop {
+                    match job {
+                        Job::Call(n) => self.serve(&n),
+                        Job::Answer(answer) => self.answer(answer),
+                    }
+                    match self.pool.done(work) {
+                        Some(next) => (work, job) = next,
+                        None => break,
+                    }
+                },
+                Part::End => return,
+            }
+        }
+    }
+
+    /// Receives calls and serves them, as long as none of them stalls.
+    fn receive(&self, term: Term) {
+        while self.pool.receives(term) {
+            if !self.receive_ends {
+                self.host.listener.wait();
+            }
+            let n = match self.host.listener.recv() {
+                Ok(n) => n,
+                Err(Errno(libc::ENOENT)) if self.host.listener.is_over() => {
+                    if self.pool.is_closing() {
+                        return;
+                    }
+                    // The clock has not seen the end yet.
+                    std::thread::sleep(Duration::from_millis(1));
+                    continue;
+                }
+                Err(_) => continue,
+            };
+            self.received.fetch_add(1, Ordering::Relaxed);
+            if self.pool.step_in(&n) {
+                self.wake_clock();
+            }
+            let admitted = if self.pool.is_busy() {
+                self.pool.admit(self.pid_of(n.tid), &n)
+            } else {
+                Admission::Serve
+            };
+            if admitted == Admission::ServeShort {
+                self.wake_clock();
+            }
+            if admitted != Admission::HeldBack {
+                self.serve(&n);
+            }
+            if let Some(mut work) = self.pool.step_out(term) {
+                while let Some((next, job)) = self.pool.done(work) {
+                    match job {
+                        Job::Call(n) => self.serve(&n),
+                        Job::Answer(answer) => self.answer(answer),
+                    }
+                    work = next;
+                }
+                return;
+            }
+        }
+    }
+
+    /// One call from its receipt to its answer, or until it waits.
+    fn serve(&self, n: &Notif) {
+        let served = match n.nr {
+            libc::SYS_mmap => self.mmap(n),
+            nr::OPEN | libc::SYS_openat | libc::SYS_openat2 | nr::CREAT => self.open(n),
+            nr::STAT | nr::LSTAT | libc::SYS_newfstatat | libc::SYS_statx | libc::SYS_fstat => {
+                self.stat(n)
+            }
+            nr::ACCESS | libc::SYS_faccessat | libc::SYS_faccessat2 => self.access(n),
+            nr::READLINK | libc::SYS_readlinkat => self.readlink(n),
+            libc::SYS_chdir => self.chdir(n),
+            libc::SYS_getcwd => self.getcwd(n),
+            libc::SYS_getdents64 => self.getdents(n),
+            libc::SYS_statfs | libc::SYS_fstatfs => self.statfs(n),
+            libc::SYS_getxattr
+            | libc::SYS_lgetxattr
+            | libc::SYS_listxattr
+            | libc::SYS_llistxattr => self.xattr(n),
+            _ => Ok(self.call(n)),
+        };
+        let verdict = served.unwrap_or_else(|e| Verdict::Reply(e.into()));
+        if let Verdict::Reply(reply) = verdict {
+            self.reply(n, reply);
+        }
+    }
+
+    /// A call on a descriptor.
+    fn call(&self, n: &Notif) -> Verdict {
+        // This one is refused whatever is open.
+        if n.nr != libc::SYS_io_uring_setup && self.holds_nothing() {
+            return Verdict::native();
+        }
+        let mut expected = expected(n);
+        loop {
+            if expected.is_some() || n.gathered.lacks() {
+                Call::new(&self.host, n).gather(expected.take());
+            }
+            let (verdict, answers) = self.apply(|server| server.call(n));
+            let again = n.gathered.lacks();
+            // Its own answer first.
+            let verdict = match verdict {
+                Verdict::Reply(reply) if !again => {
+                    self.reply(n, reply);
+                    Verdict::Answered
+                }
+                other => other,
+            };
+            self.answer_all(answers);
+            if !again {
+                return verdict;
+            }
+        }
+    }
+
+    /// Copies out what a call has written, and answers it.
+    fn reply(&self, n: &Notif, reply: Reply) {
+        let reply = match n.gathered.copy_out(self.host.powers.memory(), n.tid) {
+            Err(e) if matches!(reply, Reply::Value(_)) => e.into(),
+            _ => reply,
+        };
+        self.host.listener.answer(n.id, reply);
+    }
+
+    /// Answers calls that another one has brought to an end.
+    pub(crate) fn answer_all(&self, answers: Vec<Answer>) {
+        for answer in answers {
+            // Where its process stalls already, this may, too.
+            if self.pool.is_busy() {
+                let pid = self.pid_of(answer.notif.tid);
+                self.pool.hand_over(pid, Job::Answer(answer));
+            } else {
+                self.answer(answer);
+            }
+        }
+    }
+
+    fn answer(&self, answer: Answer) {
+        let Answer { notif: n, how } = answer;
+        match how {
+            How::Reply(reply) => self.reply(&n, reply),
+            How::Again(slot) => {
+                Call::new(&self.host, &n).gather(None);
+                let ((), answers) = self.apply(|server| server.retry(slot));
+                self.answer_all(answers);
+            }
+            How::Interrupt(slot, arg) => self.interrupt(&n, slot, arg),
+        }
+    }
+
+    /// Ends a ppoll or pselect6 for a signal that only its own mask lets in: the kernel runs the
+    /// call itself, without descriptors, finds the signal, and runs the handler as it should.
+    fn interrupt(&self, n: &Notif, slot: u32, count: Arg) {
+        let Ok(stopped) = rewrite::seize(n.tid) else {
+            return;
+        };
+        let (given_up, answers) = self.apply(|server| server.give_up(slot));
+        self.answer_all(answers);
+        let restarted = given_up
+            && self
+                .host
+                .listener
+                .send(n.id, Reply::Fail(ERESTARTNOINTR))
+                .is_ok();
+        // What fails here is a thread that has ended or a debugger's affair.
+        let left = if restarted {
+            stopped.run_with(count, 0)
+        } else {
+            stopped.let_go()
+        };
+        self.left(n.tid, left);
+    }
+
+    /// Takes note of how a thread was let go; waits for one that has not stopped yet.
+    pub(crate) fn left(&self, tid: u32, left: Left) {
+        let ended = match left {
+            Left::Free(ended) => ended,
+            Left::Stray(mut stray) => loop {
+                match stray.free() {
+                    Ok(ended) => break ended,
+                    Err(still) => stray = still,
+                }
+                std::thread::sleep(STRAY);
+            },
+        };
+        if ended.is_some() {
+            let ((), answers) = self.apply(|server| server.note_ended(tid, ended));
+            self.answer_all(answers);
+        }
+    }
+
+    /// The node that an open file is, if it is one.
+    pub(crate) fn node_behind(&self, id: vb3_host::FdIdentity) -> Option<usize> {
+        self.server().node_behind(id)
+    }
+}
+
+/// Ends the run where a thread panics: its part would be taken by nobody.
+struct EndOnPanic<'a, 'b>(&'a Supervisor<'b>);
+
+impl Drop for EndOnPanic<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.pool.close();
+            self.0.wake_clock();
+        }
+    }
+}
+
+/// What a call will read of the program's memory, as far as its arguments tell.
+fn expected(n: &Notif) -> Option<(u64, usize)> {
+    match n.nr {
+        libc::SYS_ioctl => {
+            // CAST: a C unsigned int in the kernel.
+            let request = n.arg(1) as u32;
+            let (writes, size) = (request >> 30 & 1 != 0, request >> 16 & 0x3fff);
+            writes.then_some((n.arg(2), size as usize))
+        }
+        nr::POLL | libc::SYS_ppoll => {
+            let count = usize::try_from(n.arg(1)).ok()?;
+            (count <= 4096).then(|| (n.arg(0), count * 8))
+        }
+        libc::SYS_epoll_ctl => Some((n.arg(3), 12)),
+        _ => None,
+    }
+}
