@@ -5,7 +5,7 @@
 //! reference besides, which locks in its place, and ends with it.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use vb3_host::{Errno, FileId};
 
@@ -53,8 +53,7 @@ impl Server<'_> {
             return Ok(Reply::Native);
         };
         if !self.locks.0.contains_key(&file) {
-            let reference = self.files.reference(node).ok_or(Errno(libc::ENODEV))?;
-            let own = raw::reopen(reference.as_fd(), libc::O_RDONLY)?;
+            let own = self.files.reopen_reference(node)?;
             self.locks.0.insert(file, own);
         }
         let own = self.locks.0.get(&file).ok_or(Errno(libc::ENOLCK))?;
