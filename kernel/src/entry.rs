@@ -159,9 +159,9 @@ pub unsafe extern "C" fn vb3_rs_release(rust: *mut c_void) {
     // SAFETY: the caller's promise; nobody else has it any more.
     if let Some(Object::Allocated(a)) = unsafe { rust.cast::<Object>().as_mut() } {
         // In place, because it is large.
-        a.close();
+        let closed = a.close();
         // SAFETY: nobody uses what is left behind.
-        unsafe { ptr::read(a) }.release();
+        unsafe { ptr::read(a) }.release(closed);
     }
 }
 

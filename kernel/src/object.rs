@@ -10,7 +10,7 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, SyncFor};
-use vb3_dmabuf::{Attachment, Cx, Error, Holder, Importer, Shared, Store, UserKind};
+use vb3_dmabuf::{Attachment, Closed, Cx, Error, Holder, Importer, Shared, Store, UserKind};
 use vb3_plane::{AllocArgs, Due, HintSkip, Memory, PlaneError, UserMemory, contig, due};
 
 /// Memory with the devices attached to it.
@@ -252,13 +252,13 @@ impl Allocated {
     }
 
     /// Takes the memory away from all devices; [`Self::release`] is what is left to do.
-    pub fn close(&mut self) {
-        with_cx(0, |cx| self.shared.get_mut().close(cx));
+    pub fn close(&mut self) -> Closed {
+        with_cx(0, |cx| self.shared.get_mut().close(cx))
     }
 
     /// Gives closed memory back.
-    pub fn release(self) {
-        with_cx(0, |cx| self.shared.into_inner().free(cx));
+    pub fn release(self, closed: Closed) {
+        with_cx(0, |cx| self.shared.into_inner().free(cx, closed));
         ledger::OBJECTS.add(-1);
     }
 }

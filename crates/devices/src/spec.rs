@@ -151,6 +151,8 @@ pub enum Allocator {
     /// videobuf2-dma-contig.
     #[default]
     Contig,
+    /// videobuf2-dma-sg.
+    Sg,
     /// videobuf2-vmalloc.
     Vmalloc,
 }
@@ -270,8 +272,9 @@ pub const OPTIONS: &[OptionHelp] = &[
     ),
     help(
         "alloc",
-        "contig or vmalloc",
-        "where buffers come from (default contig); vmalloc is reached by the CPU, without DMA",
+        "contig, sg or vmalloc",
+        "where buffers come from (default contig); sg takes scattered pages; vmalloc is reached by \
+         the CPU, without DMA",
     ),
     help(
         "userptr",
@@ -479,6 +482,7 @@ impl DeviceSpec {
             "alloc" => {
                 self.allocator = match value {
                     "contig" => Allocator::Contig,
+                    "sg" => Allocator::Sg,
                     "vmalloc" => Allocator::Vmalloc,
                     _ => return Err(None),
                 };

@@ -117,6 +117,69 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         sync && self.sync_own(cx, self.spec.direction, SyncFor::Cpu)
     }
 
+    /// The owner's device is about to use memory that it reaches by an attachment (dma-sg: scattered
+    /// memory is mapped for its own device as for any other). With `sync`, the maintenance that is
+    /// due between it and the CPU is done; the copy of a bounced mapping is made in any case.
+    /// Returns whether something was done.
+    ///
+    /// # Errors
+    /// As [`hand_to_device`](Self::hand_to_device).
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn attached_owner_to_device<W: Watch<O>>(
+        &mut self,
+        cx: &mut Cx<'_, O, W>,
+        key: L::Key,
+        sync: bool,
+    ) -> Result<bool, Error> {
+        self.hand_to_device(cx, key)?;
+        let held = self
+            .list
+            .get(key)
+            .and_then(|a| Some((a.dev, a.held.as_ref()?)));
+        let Some((dev, held)) = held.filter(|(_, held)| sync && !cx.ops.bounces(&held.mapping))
+        else {
+            return Ok(false);
+        };
+        let done = cx.ops.sync(&held.mapping, held.direction, SyncFor::Device);
+        if done {
+            cx.watch.synced(dev, SyncFor::Device);
+        }
+        Ok(done)
+    }
+
+    /// The owner's device, attached, has done with the memory for now. With `sync`, the CPU's view
+    /// is brought up to date; the copy of a bounced mapping is copied back in any case. Returns
+    /// whether something was done.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn attached_owner_from_device<W: Watch<O>>(
+        &mut self,
+        cx: &mut Cx<'_, O, W>,
+        key: L::Key,
+        sync: bool,
+    ) -> bool {
+        self.take_from_device(cx, key);
+        let held = self
+            .list
+            .get(key)
+            .and_then(|a| Some((a.dev, a.held.as_ref()?)));
+        let Some((dev, held)) = held.filter(|(_, held)| sync && !cx.ops.bounces(&held.mapping))
+        else {
+            return false;
+        };
+        let done = cx.ops.sync(&held.mapping, held.direction, SyncFor::Cpu);
+        if done {
+            cx.watch.synced(dev, SyncFor::Cpu);
+        }
+        if held.direction.device_writes() {
+            self.cpu.synced();
+        }
+        done
+    }
+
     /// An attached device is about to use its mapping once more.
     ///
     /// Only a bounced mapping needs anything: its copy is made anew from the memory, after the

@@ -1,4 +1,5 @@
-//! dma-buf: one buffer shared between devices.
+#![doc = include_str!("../README.md")]
+//! # How the parts work together
 //!
 //! [`Shared`] is the exporter: memory that several handles name (a queue's plane, program
 //! mappings, exported dma-bufs) with one lifetime, and the devices attached to it. [`Importer`]
@@ -23,6 +24,15 @@
 //!
 //! A CPU access without its bracket therefore reads or leaves stale bytes here as it would on a
 //! board. Such facts go to [`Watch::missing_sync`].
+//!
+//! # Attach, map, pin
+//!
+//! *Attaching* puts a device into the memory's list; it allocates and maps nothing. *Mapping* is
+//! counted: the first one maps for the device, the last unmap takes the mapping away. While an
+//! attachment is mapped its addresses stay: the memory is *pinned* by the mapping, and there is no
+//! call for that alone, because every importer here is what Linux calls static. The one exception
+//! is [`Shared::revoke`]: the exporter takes the memory back, mappings go, behind an IOMMU accesses
+//! fault, and all later calls fail with ENODEV. Detaching unmaps what is still mapped.
 //!
 //! # Context
 //!
@@ -60,7 +70,7 @@ pub use error::Error;
 pub use file::{Access, IOCTL_SYNC, Name, SyncFlags};
 pub use holders::{Holder, HolderKind, Holders};
 pub use importer::Importer;
-pub use shared::{Backing, Shared, Spec, UserKind};
+pub use shared::{Backing, Closed, Shared, Spec, UserKind};
 #[cfg(feature = "alloc")]
 pub use slab::{Slab, SlabKey};
 pub use store::Store;

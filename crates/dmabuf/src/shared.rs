@@ -88,6 +88,11 @@ pub struct Shared<O: DmaOps, L> {
     exports: UserCount,
 }
 
+/// Says that a memory was closed ([`Shared::close`]), so that it can be freed. Costs nothing.
+#[must_use = "closed memory goes back through `free`"]
+#[derive(Debug)]
+pub struct Closed(());
+
 /// Rounds a length up to pages.
 pub(crate) fn page_align(len_bytes: u64, page: u64) -> Result<u64, Error> {
     if len_bytes == 0 || !page.is_power_of_two() {
@@ -163,13 +168,26 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Takes the memory away from all devices and gives it back. Handles that are still out
     /// are the host's to forget.
     pub fn release<W: Watch<O>>(mut self, cx: &mut Cx<'_, O, W>) {
-        self.close(cx);
-        self.free(cx);
+        let closed = self.close(cx);
+        self.free(cx, closed);
     }
 
-    /// The first half of [`Self::release`], for a host that would rather not move the whole:
-    /// takes the memory away from all devices, and its table and kernel mapping away.
-    pub fn close<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>) {
+    /// The first half of [`Self::release`], for a host that closes in place because the object is
+    /// large: takes the memory away from all devices, and frees its table and kernel mapping.
+    /// What it gives is needed for the second half, [`free`](Self::free).
+    ///
+    /// ```compile_fail,E0061
+    /// use vb3_dmabuf::{Attachment, Cx, Shared, Store, Watch};
+    /// fn unclosed<O, L, W>(shared: Shared<O, L>, cx: &mut Cx<'_, O, W>)
+    /// where
+    ///     O: vb3_dma::DmaOps,
+    ///     L: Store<Attachment<O>>,
+    ///     W: Watch<O>,
+    /// {
+    ///     shared.free(cx);
+    /// }
+    /// ```
+    pub fn close<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>) -> Closed {
         self.report_unread(cx);
         while let Some(key) = self.list.next(None) {
             if !self.detach(cx, key) {
@@ -182,12 +200,13 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if let Some(table) = self.table.take() {
             cx.ops.free_table(table, false);
         }
+        Closed(())
     }
 
-    /// The second half of [`Self::release`]: gives the memory back. Nothing may be attached, nor
-    /// may there be a table or a kernel mapping: they would be lost.
+    /// The second half of [`Self::release`]: gives memory back that was just closed. A host that
+    /// attaches or maps in between loses what it made.
     #[inline]
-    pub fn free<W: Watch<O>>(self, cx: &mut Cx<'_, O, W>) {
+    pub fn free<W: Watch<O>>(self, cx: &mut Cx<'_, O, W>, _: Closed) {
         cx.ops.free(self.alloc);
         if let Some(dev) = self.spec.backing.device() {
             cx.watch.freed(dev, self.spec.len_bytes);

@@ -1,5 +1,5 @@
-//! A machine that is not there: RAM, contiguous memory, caches, an IOMMU, a bounce pool, a clock
-//! and faults.
+#![doc = include_str!("../README.md")]
+//! # How it works
 //!
 //! [`Machine`] implements [`vb3_dma::Platform`]. Physical addresses are made up; bytes exist only
 //! for what is allocated, each allocation in a memfd of its own, so that programs can map it.

@@ -8,6 +8,8 @@ use vb3_dma::{Coherency, Direction};
 pub enum Memory {
     /// Allocated for the device (MMAP).
     Allocated(Coherency),
+    /// Allocated as scattered pages and mapped for the device (MMAP, dma-sg).
+    Scattered,
     /// A program's, mapped for the device (USERPTR).
     User,
     /// Somebody else's, attached and mapped (DMABUF).
@@ -35,7 +37,8 @@ pub enum Due {
 
 /// What is due before the device uses the memory (prepare), and after it (finish).
 ///
-/// Source: Linux 7.2 `vb2_dc_prepare`, `vb2_dc_finish`, differs: hints are not remembered, and
+/// Source: Linux 7.2 `vb2_dc_prepare`, `vb2_dc_finish`, `vb2_dma_sg_prepare`,
+/// `vb2_dma_sg_finish`, differs: hints are not remembered, and
 /// imported and virtual memory is handed over instead of ignored.
 #[must_use]
 pub const fn due(memory: Memory, direction: Direction, skip: HintSkip) -> (Due, Due) {
@@ -43,7 +46,7 @@ pub const fn due(memory: Memory, direction: Direction, skip: HintSkip) -> (Due, 
         Memory::Allocated(Coherency::Coherent) | Memory::UserVirtual => {
             (Due::Nothing, Due::Nothing)
         }
-        Memory::Allocated(Coherency::NonCoherent) | Memory::User => {
+        Memory::Allocated(Coherency::NonCoherent) | Memory::Scattered | Memory::User => {
             let prepare = if skip.contains(HintSkip::PREPARE) {
                 Due::Skipped
             } else {

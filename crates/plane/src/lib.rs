@@ -1,7 +1,8 @@
-//! One plane's memory: contiguous or vmalloc; allocated, taken from a program, or imported.
+#![doc = include_str!("../README.md")]
+//! # How the parts work together
 //!
-//! [`MemOps`] is the seam to the queue above (vb2's `mem_ops`). [`contig`], [`vmalloc`] and
-//! [`UserMemory`] are the allocators themselves: no heap, no tables, usable in a kernel.
+//! [`MemOps`] is the seam to the queue above (vb2's `mem_ops`). [`contig`], [`sg`],
+//! [`vmalloc`] and [`UserMemory`] are the allocators themselves: no heap, no tables, usable in a kernel.
 //! [`Planes`] (feature `alloc`) puts them together with a registry of dma-bufs and implements
 //! [`MemOps`] for a process.
 //!
@@ -13,6 +14,7 @@
 //! |---|---|---|---|
 //! | allocated, coherent | nothing | nothing | no effect |
 //! | allocated, non-coherent | sync for device | sync for CPU, unless TO_DEVICE | leaves it out |
+//! | allocated, scattered (sg) | sync for device | sync for CPU, unless TO_DEVICE | leaves it out |
 //! | a program's (USERPTR) | sync for device | sync for CPU, unless TO_DEVICE | leaves it out |
 //! | imported dma-buf | the exporter's hand-over | the exporter's taking back | no effect |
 //! | vmalloc, allocated or imported | begin CPU access | end CPU access | no effect |
@@ -42,12 +44,15 @@ mod due;
 mod memops;
 #[cfg(feature = "alloc")]
 mod planes;
+pub mod sg;
 mod user;
 pub mod vmalloc;
 
 pub use due::{Due, Memory, due};
 pub use memops::{AllocArgs, ExportAccess, HintSkip, MemOps, PlaneError};
 #[cfg(feature = "alloc")]
-pub use planes::{Allocator, Cookie, Counters, CpuView, Device, Live, Plane, PlaneMmap, Planes};
+pub use planes::{
+    Allocator, Cookie, Counters, CpuView, Device, Live, Plane, PlaneMmap, Planes, SgView,
+};
 pub use user::UserMemory;
 pub use vb3_dma::{Caching, Coherency, Constraint, Direction, Reason};

@@ -1,17 +1,18 @@
 //! A program's memory as a plane (USERPTR).
 
-use crate::{PlaneError, contig};
-use vb3_dma::{Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, Reason, SyncFor};
+use crate::{PlaneError, contig, sg};
+use vb3_dma::{Attrs, Constraint, Direction, DmaAddr, DmaOps, DmaSegment, Error, Reason, SyncFor};
 use vb3_dmabuf::{Cx, Watch};
 
 /// How the driver reaches pinned memory.
 #[derive(Debug)]
 enum Reached<M, V> {
-    Mapped(M, DmaAddr),
+    /// The address of the one run, where it is one.
+    Mapped(M, Option<DmaAddr>),
     Virtual(V),
 }
 
-/// A program's memory, pinned and mapped for a device (contig) or for the CPU (vmalloc).
+/// A program's memory, pinned and mapped for a device (contig, sg) or for the CPU (vmalloc).
 #[must_use = "pinned memory goes back through `put`"]
 #[derive(Debug)]
 pub struct UserMemory<O: DmaOps> {
@@ -77,7 +78,7 @@ impl<O: DmaOps> UserMemory<O> {
                 cx.watch.mapped(dev);
                 Ok(Self {
                     table,
-                    reached: Reached::Mapped(mapping, at),
+                    reached: Reached::Mapped(mapping, Some(at)),
                     dev,
                     direction,
                 })
@@ -86,6 +87,39 @@ impl<O: DmaOps> UserMemory<O> {
                 cx.ops.unmap(mapping, Attrs::SKIP_CPU_SYNC);
                 cx.ops.free_table(table, false);
                 Err(e)
+            }
+        }
+    }
+
+    /// Pins and maps for `dev`, whatever segments come of it. No cache maintenance is done yet, and
+    /// address and length need no alignment. A failed call holds nothing.
+    ///
+    /// # Errors
+    /// `NoMemory` (ENOMEM) whatever the cause, with its reason.
+    ///
+    /// Source: Linux 7.2 `vb2_dma_sg_get_userptr`.
+    pub fn sg<W: Watch<O>>(
+        cx: &mut Cx<'_, O, W>,
+        dev: O::Device,
+        user: &O::User,
+        addr: u64,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Self, PlaneError> {
+        let table = pin(cx.ops, user, addr, len_bytes, direction).map_err(sg::user_error)?;
+        match cx.ops.map(dev, &table, direction, Attrs::SKIP_CPU_SYNC) {
+            Ok(mapping) => {
+                cx.watch.mapped(dev);
+                Ok(Self {
+                    table,
+                    reached: Reached::Mapped(mapping, None),
+                    dev,
+                    direction,
+                })
+            }
+            Err(e) => {
+                cx.ops.free_table(table, false);
+                Err(PlaneError::NoMemory(e.reason()))
             }
         }
     }
@@ -137,10 +171,18 @@ impl<O: DmaOps> UserMemory<O> {
         ops.is_current(&self.table, user, addr)
     }
 
-    /// Where the device finds it; `None` if it is the CPU that does.
+    /// Where the device finds it as one run; `None` if it is scattered, or the CPU's.
     pub const fn dma_addr(&self) -> Option<DmaAddr> {
         match self.reached {
-            Reached::Mapped(_, at) => Some(at),
+            Reached::Mapped(_, at) => at,
+            Reached::Virtual(_) => None,
+        }
+    }
+
+    /// Segment `index` as the device sees it; `None` past the last, and for memory of the CPU's.
+    pub fn segment(&self, ops: &O, index: usize) -> Option<DmaSegment> {
+        match &self.reached {
+            Reached::Mapped(mapping, _) => ops.segment(mapping, index),
             Reached::Virtual(_) => None,
         }
     }

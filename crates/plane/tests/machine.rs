@@ -371,3 +371,36 @@ fn a_fault_at_any_call_of_any_machine_leaks_nothing() {
         assert!(faults >= 3, "{name}: {faults}");
     }
 }
+
+#[test]
+fn scattered_planes_hold_whole_frames_on_every_machine() {
+    for name in machines() {
+        let mut lab = Lab::new(name);
+        let camera = Device::sg(lab.camera.dma);
+        let mut plane = lab.alloc(camera, Direction::FromDevice, Coherency::Coherent);
+        let Some(Cookie::Sg(view)) = lab.p.cookie(&plane) else {
+            panic!("{name}: no segments");
+        };
+        let frame: Vec<u8> = (0..FRAME).map(|at| (at / 3 % 251) as u8).collect();
+        lab.p
+            .prepare(&mut plane, HintSkip::empty())
+            .expect("handed over");
+        let mut at = 0;
+        while at < FRAME {
+            let (addr, len) = lab.p.sg_find(view, at).expect("a segment");
+            let end = at + len.min(FRAME - at);
+            let piece = &frame[at as usize..end as usize];
+            let dev = camera.dma;
+            lab.machine().bus_write(dev, addr, piece).expect("reached");
+            at = end;
+        }
+        lab.p.finish(&mut plane, HintSkip::empty());
+        let mut seen = vec![0; FRAME as usize];
+        lab.p
+            .copy_from(&mut plane, 0, &mut seen)
+            .expect("a CPU view");
+        assert!(seen == frame, "{name}: another frame");
+        lab.p.put(plane);
+        lab.end();
+    }
+}

@@ -1,4 +1,5 @@
-//! videobuf2's core queue: buffer states, memory models, hints and streaming.
+#![doc = include_str!("../README.md")]
+//! # How the parts work together
 //!
 //! A [`Queue`] keeps the buffers that a program and a device exchange. A [`Session`] puts it
 //! together with the memory of their planes ([`MemOps`]) and the device's [`Driver`], and has all

@@ -71,7 +71,7 @@ pub struct DeviceReport {
     pub node: String,
     /// `camera`, `camera-mplane`, `display`, `display-mplane`.
     pub kind: String,
-    /// Allocator of its planes: `contig` or `vmalloc`.
+    /// Allocator of its planes: `contig`, `sg` or `vmalloc`.
     pub allocator: String,
     /// Its queues.
     pub queues: Vec<QueueReport>,

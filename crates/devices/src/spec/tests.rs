@@ -147,6 +147,15 @@ fn limits_of_addresses_are_for_devices_that_do_dma() {
             assert_eq!(refusal(&order), sentence);
         }
     }
+    // Scatter lists are addresses too.
+    assert_eq!(
+        parse("convert,alloc=sg,mask=32"),
+        DeviceSpec {
+            allocator: Allocator::Sg,
+            mask_bits: Some(32),
+            ..plain.clone()
+        }
+    );
     // Which is so anyway.
     assert_eq!(
         parse("convert,alloc=vmalloc,contiguous=off"),

@@ -152,7 +152,7 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
     ) -> Result<(), PlaneError> {
         let len = bytes.len();
         match cookie {
-            Cookie::Dma(_) => return Err(PlaneError::Invalid(None)),
+            Cookie::Dma(_) | Cookie::Sg(_) => return Err(PlaneError::Invalid(None)),
             // Prepare and finish are the brackets here.
             Cookie::Cpu(CpuView(View::Memory(id))) => self.copy_memory(id, offset, bytes, false)?,
             Cookie::Cpu(CpuView(View::User(key))) => self.copy_user(key, offset, bytes)?,

@@ -5,8 +5,8 @@
 //! device and direction goes (the queue has let go of its buffers), when the dma-buf goes, or
 //! when too many lie idle. It holds no reference to the dma-buf.
 
-use super::{Device, Kind, Plane, Planes};
-use crate::{PlaneError, contig};
+use super::{Allocator, Device, Kind, Plane, Planes};
+use crate::{PlaneError, contig, sg};
 use vb3_dma::{Direction, DmaAddr, DmaOps};
 use vb3_dmabuf::{AttachRef, BufId, BufRef, Importer, MemoryId, SlabKey, Store, Watch};
 
@@ -93,10 +93,11 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
         })
     }
 
-    /// Maps an import for one more plane, and finds its address.
+    /// Maps an import for one more plane, and finds where it begins.
     pub(super) fn map_import(
         &mut self,
         key: ImportKey,
+        allocator: Allocator,
         len_bytes: u64,
     ) -> Result<DmaAddr, PlaneError> {
         let import = self
@@ -109,10 +110,21 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
             buffers.unmap(&mut import.attachment);
             import.mapped = false;
         }
-        let addr = if import.mapped {
-            contig::one_run(|i| buffers.segment(&import.attachment, i), len_bytes)?
-        } else {
-            contig::map(buffers, &mut import.attachment, import.direction, len_bytes)?
+        let attachment = &mut import.attachment;
+        let addr = match allocator {
+            Allocator::Sg => {
+                if !import.mapped {
+                    sg::map(buffers, attachment, import.direction)?;
+                }
+                let first = buffers.segment(attachment, 0);
+                first.ok_or(PlaneError::Invalid(None))?.addr
+            }
+            Allocator::Contig | Allocator::Vmalloc if import.mapped => {
+                contig::one_run(|i| buffers.segment(attachment, i), len_bytes)?
+            }
+            Allocator::Contig | Allocator::Vmalloc => {
+                contig::map(buffers, attachment, import.direction, len_bytes)?
+            }
         };
         import.mapped = true;
         import.mapped_planes = import.mapped_planes.saturating_add(1);
@@ -209,6 +221,10 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
         if let Some(import) = self.imports.get(key.0) {
             self.buffers.take_from_device(&import.attachment);
         }
+    }
+
+    pub(super) fn import_attachment(&self, key: ImportKey) -> Option<&AttachRef> {
+        self.imports.get(key.0).map(|i| &i.attachment)
     }
 
     pub(super) fn import_memory(&self, key: ImportKey) -> Option<MemoryId> {

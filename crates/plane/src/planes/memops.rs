@@ -1,10 +1,12 @@
 //! [`MemOps`] for a process.
 
 use super::copy::Bytes;
-use super::{Allocator, Cookie, CpuView, Device, Kind, Plane, PlaneMmap, Planes, View};
+use super::{
+    Allocator, Cookie, CpuView, Device, Kind, Plane, PlaneMmap, Planes, Segments, SgView, View,
+};
 use crate::{
     AllocArgs, Due, ExportAccess, HintSkip, MemOps, Memory, PlaneError, UserMemory, contig, due,
-    vmalloc,
+    sg, vmalloc,
 };
 use vb3_dma::{Direction, DmaOps, SyncFor};
 use vb3_dmabuf::{BufRef, Error, Importer, MemoryId, Name, SlabKey, Store, UserKind, Watch};
@@ -18,7 +20,8 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
     fn due(plane: &Plane<O::Device>, skip: HintSkip) -> (Due, Due) {
         let memory = match (&plane.kind, plane.dev.allocator) {
             (Kind::Allocated { coherency, .. }, Allocator::Contig) => Memory::Allocated(*coherency),
-            (Kind::User(_), Allocator::Contig) => Memory::User,
+            (Kind::Allocated { .. }, Allocator::Sg) => Memory::Scattered,
+            (Kind::User(_), Allocator::Contig | Allocator::Sg) => Memory::User,
             (Kind::User(_), Allocator::Vmalloc) => Memory::UserVirtual,
             (Kind::Imported { .. }, _) => Memory::Imported,
             (Kind::Allocated { .. }, Allocator::Vmalloc) | (Kind::ImportedVirtual { .. }, _) => {
@@ -99,6 +102,14 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
             (_, Due::CpuAccess) => self
                 .bracket(plane, sync_for == SyncFor::Device)
                 .map_err(invalid),
+            (
+                Kind::Allocated {
+                    memory,
+                    own: Some(key),
+                    ..
+                },
+                step,
+            ) => self.hand_own((*memory, *key), sync_for, step == Due::Sync),
             (Kind::Allocated { memory, .. }, step) => {
                 self.owner(*memory, sync_for, step == Due::Sync);
                 Ok(())
@@ -158,13 +169,19 @@ impl<O: DmaOps, H: Watch<O>> MemOps for Planes<O, H> {
     fn alloc(&mut self, dev: Self::Device, args: AllocArgs) -> Result<Self::Plane, PlaneError> {
         let spec = match dev.allocator {
             Allocator::Contig => contig::spec(dev.dma, args, dev.attrs),
+            Allocator::Sg => sg::spec(dev.dma, args),
             Allocator::Vmalloc => vmalloc::spec(dev.dma, args),
         };
         let memory = self.buffers.allocate(spec).map_err(contig::alloc_error)?;
-        if dev.allocator == Allocator::Vmalloc {
-            if let Err(e) = self.vmap(memory) {
-                self.buffers.drop_user(memory, UserKind::Plane);
-                return Err(PlaneError::NoMemory(e.reason()));
+        let mut own = None;
+        match dev.allocator {
+            Allocator::Contig => {}
+            Allocator::Sg => own = Some(self.map_own(memory, dev.dma, args.direction)?),
+            Allocator::Vmalloc => {
+                if let Err(e) = self.vmap(memory) {
+                    self.buffers.drop_user(memory, UserKind::Plane);
+                    return Err(PlaneError::NoMemory(e.reason()));
+                }
             }
         }
         Ok(Plane {
@@ -175,6 +192,7 @@ impl<O: DmaOps, H: Watch<O>> MemOps for Planes<O, H> {
                 memory,
                 coherency: args.coherency,
                 open: false,
+                own,
             },
         })
     }
@@ -192,6 +210,7 @@ impl<O: DmaOps, H: Watch<O>> MemOps for Planes<O, H> {
             Allocator::Contig => {
                 UserMemory::contig(&mut cx, dev.dma, user, addr, len_bytes, direction)?
             }
+            Allocator::Sg => UserMemory::sg(&mut cx, dev.dma, user, addr, len_bytes, direction)?,
             Allocator::Vmalloc => {
                 UserMemory::vmalloc(&mut cx, dev.dma, user, addr, len_bytes, direction)?
             }
@@ -227,7 +246,7 @@ impl<O: DmaOps, H: Watch<O>> MemOps for Planes<O, H> {
         direction: Direction,
     ) -> Result<Self::Plane, PlaneError> {
         match dev.allocator {
-            Allocator::Contig => self.import(dev, buf, len_bytes, direction),
+            Allocator::Contig | Allocator::Sg => self.import(dev, buf, len_bytes, direction),
             Allocator::Vmalloc => self.import_virtual(dev, buf, len_bytes, direction),
         }
     }
@@ -239,7 +258,7 @@ impl<O: DmaOps, H: Watch<O>> MemOps for Planes<O, H> {
                 import,
                 mapped: mapped @ None,
             } => {
-                *mapped = Some(self.map_import(*import, len_bytes)?);
+                *mapped = Some(self.map_import(*import, plane.dev.allocator, len_bytes)?);
                 Ok(())
             }
             Kind::ImportedVirtual {
@@ -278,9 +297,12 @@ impl<O: DmaOps, H: Watch<O>> MemOps for Planes<O, H> {
     fn put(&mut self, mut plane: Self::Plane) {
         self.unmap_dmabuf(&mut plane);
         match plane.kind {
-            Kind::Allocated { memory, .. } => {
+            Kind::Allocated { memory, own, .. } => {
                 if plane.dev.allocator == Allocator::Vmalloc {
                     self.vunmap(memory);
+                }
+                if let Some(key) = own {
+                    self.unmap_own(memory, key);
                 }
                 self.buffers.drop_user(memory, UserKind::Plane);
             }
@@ -310,14 +332,25 @@ impl<O: DmaOps, H: Watch<O>> MemOps for Planes<O, H> {
             Kind::Allocated { memory, .. } if plane.dev.allocator == Allocator::Vmalloc => {
                 Some(Cookie::Cpu(CpuView(View::Memory(memory))))
             }
+            Kind::Allocated {
+                memory,
+                own: own @ Some(_),
+                ..
+            } => Plane::<O::Device>::own_segments(memory, own).map(Cookie::Sg),
             Kind::Allocated { memory, .. } => {
                 let alloc = self.buffers.memory(memory)?.alloc();
                 self.ops().alloc_dma_addr(alloc).map(Cookie::Dma)
+            }
+            Kind::User(key) if plane.dev.allocator == Allocator::Sg => {
+                Some(Cookie::Sg(SgView(Segments::User(key))))
             }
             Kind::User(key) => match self.users.get(key)?.dma_addr() {
                 Some(addr) => Some(Cookie::Dma(addr)),
                 None => Some(Cookie::Cpu(CpuView(View::User(key)))),
             },
+            Kind::Imported { import, mapped } if plane.dev.allocator == Allocator::Sg => {
+                mapped.map(|_| Cookie::Sg(SgView(Segments::Import(import))))
+            }
             Kind::Imported { mapped, .. } => mapped.map(Cookie::Dma),
             Kind::ImportedVirtual { memory, mapped, .. } => {
                 mapped.then_some(Cookie::Cpu(CpuView(View::Memory(memory))))

@@ -4,6 +4,7 @@ mod copy;
 mod counters;
 mod imports;
 mod memops;
+mod scatter;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,8 @@ use crate::UserMemory;
 pub enum Allocator {
     /// dma-contig: one run of addresses for the device.
     Contig,
+    /// dma-sg: pages wherever they are, as a list of segments for the device.
+    Sg,
     /// vmalloc: memory for a driver that uses the CPU.
     Vmalloc,
 }
@@ -49,6 +52,15 @@ impl<D> Device<D> {
         }
     }
 
+    /// A device with scattered planes.
+    pub const fn sg(dma: D) -> Self {
+        Self {
+            dma,
+            allocator: Allocator::Sg,
+            attrs: Attrs::empty(),
+        }
+    }
+
     /// A device whose driver uses the CPU.
     pub const fn vmalloc(dma: D) -> Self {
         Self {
@@ -64,6 +76,8 @@ impl<D> Device<D> {
 pub enum Cookie {
     /// An address of the device's.
     Dma(DmaAddr),
+    /// Segments: [`Planes::sg_segment`] and [`Planes::sg_find`] take it.
+    Sg(SgView),
     /// A CPU mapping: [`Planes::cpu_read`] and [`Planes::cpu_write`] take it.
     Cpu(CpuView),
 }
@@ -76,6 +90,18 @@ pub struct CpuView(View);
 enum View {
     Memory(MemoryId),
     User(SlabKey),
+}
+
+/// Names the segments of a plane for as long as the plane is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SgView(Segments);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Segments {
+    /// Allocated memory, and the attachment of its own device.
+    Own(MemoryId, SlabKey),
+    User(SlabKey),
+    Import(ImportKey),
 }
 
 /// How to map a plane into a program, and whose mapping to count.
@@ -103,10 +129,13 @@ enum Kind {
         coherency: Coherency,
         /// A driver's access is under way (vmalloc).
         open: bool,
+        /// The attachment of its own device (sg).
+        own: Option<SlabKey>,
     },
     User(SlabKey),
     Imported {
         import: ImportKey,
+        /// Where it begins, once it is mapped.
         mapped: Option<DmaAddr>,
     },
     ImportedVirtual {

@@ -53,6 +53,11 @@ fn types_say_which_threads_they_may_visit() {
 }
 
 #[test]
+fn a_token_is_as_large_as_the_readme_says() {
+    assert!(size_of::<Active<u64>>() <= 400);
+}
+
+#[test]
 fn pushed_completions_arrive_in_order_when_collected() {
     for queue_type in BOTH {
         let mut b = streaming(queue_type, 3);

@@ -274,6 +274,7 @@ impl Lab {
             let dev = dev.expect("room");
             match setup.allocators[side] {
                 Allocator::Contig => Device::contig(dev),
+                Allocator::Sg => Device::sg(dev),
                 Allocator::Vmalloc => Device::vmalloc(dev),
             }
         });
@@ -318,6 +319,16 @@ impl Lab {
         match cookie {
             // The test looks, not the device: a CAPTURE buffer may be mapped for writing alone.
             Cookie::Dma(addr) => self.machine().bus_inspect(dev, addr, &mut out)?,
+            Cookie::Sg(view) => {
+                let mut done = 0;
+                while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
+                    let (addr, len) = self.mem.sg_find(view, done as u64).expect("a segment");
+                    let len = rest.len().min(len as usize);
+                    let machine = self.mem.ops_mut().platform_mut();
+                    machine.bus_inspect(dev, addr, &mut rest[..len])?;
+                    done += len;
+                }
+            }
             view @ Cookie::Cpu(_) => {
                 let read = self.mem.cpu_read(dev, view, 0, &mut out);
                 read.expect("mapped for the driver");
@@ -331,6 +342,16 @@ impl Lab {
         let data = bytes_of(stamp);
         match cookie {
             Cookie::Dma(addr) => self.machine().bus_write(dev, addr, &data).expect("reached"),
+            Cookie::Sg(view) => {
+                let mut done = 0;
+                while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
+                    let (addr, len) = self.mem.sg_find(view, done as u64).expect("a segment");
+                    let len = rest.len().min(len as usize);
+                    let written = self.machine().bus_write(dev, addr, &rest[..len]);
+                    written.expect("reached");
+                    done += len;
+                }
+            }
             view @ Cookie::Cpu(_) => {
                 let written = self.mem.cpu_write(dev, view, 0, &data);
                 written.expect("mapped for the driver");

@@ -62,6 +62,10 @@ fn reaches(lab: &mut Lab, side: usize, cookie: Cookie) -> Result<(), Option<Faul
             .machine()
             .bus_write(dev, addr, &byte)
             .map_err(|fault| Some(fault.kind)),
+        Cookie::Sg(view) => match lab.mem.sg_find(view, 0) {
+            Some((addr, _)) => reaches(lab, side, Cookie::Dma(addr)),
+            None => Err(None),
+        },
         view @ Cookie::Cpu(_) => lab.mem.cpu_write(dev, view, 0, &byte).map_err(|_| None),
     }
 }
@@ -106,7 +110,7 @@ fn a_token_reaches_nothing_after_streamoff_reqbufs_and_release() {
             let iommu = lab.machine().profile().iommu.is_some();
             for (side, cookie) in [(0, old[0]), (0, old[1]), (1, display[0])] {
                 let expected = match cookie {
-                    Cookie::Cpu(_) => None,
+                    Cookie::Cpu(_) | Cookie::Sg(_) => None,
                     Cookie::Dma(_) if iommu => Some(FaultKind::Unmapped),
                     // The pool is the machine's: what lies there is nobody's.
                     Cookie::Dma(_) if setup.machine == "vm-bounce" && side == OUTPUT => continue,

@@ -5,7 +5,7 @@ use vb3_dma::{DmaAddr, Mapper};
 use vb3_dmabuf::{MissingSync, SyncKind, Watch};
 use vb3_host::{Access, ProcessMemory};
 use vb3_machine::{Machine, User, UserFault, UserMemory};
-use vb3_plane::{Cookie, Planes};
+use vb3_plane::{Cookie, Planes, SgView};
 use vb3_v4l2::{Bus, BusFault, InPlace, Span};
 
 /// All plane memory of a run.
@@ -68,6 +68,26 @@ pub(super) struct DeviceBus<'a> {
     pub(super) dev: vb3_machine::Device,
 }
 
+impl DeviceBus<'_> {
+    /// Where `done` bytes after `offset` of a scattered plane are, and how many of the `left` bytes
+    /// lie there together: at least one.
+    fn segment(
+        &self,
+        view: SgView,
+        offset: u64,
+        done: usize,
+        left: usize,
+    ) -> Result<(DmaAddr, usize), BusFault> {
+        let outside = BusFault::OutOfRange {
+            offset,
+            len: (done.saturating_add(left)) as u64,
+        };
+        let at = offset.checked_add(done as u64).ok_or(outside)?;
+        let (addr, len) = self.memory.sg_find(view, at).ok_or(outside)?;
+        Ok((addr, usize::try_from(len).unwrap_or(left).min(left)))
+    }
+}
+
 fn dma_at(addr: DmaAddr, offset: u64) -> Result<DmaAddr, BusFault> {
     addr.checked_add(offset)
         .ok_or(BusFault::Unmapped { addr: addr.get() })
@@ -80,7 +100,8 @@ fn on_bus(spans: &[Span<'_, Cookie>]) -> Option<Vec<vb3_machine::BusSpan>> {
             addr: addr.checked_add(span.offset)?,
             len: span.len,
         }),
-        Cookie::Cpu(_) => None,
+        // Scattered planes do not lie together.
+        Cookie::Sg(_) | Cookie::Cpu(_) => None,
     });
     spans.collect()
 }
@@ -96,6 +117,16 @@ impl Bus<Cookie> for DeviceBus<'_> {
                     .map_err(|fault| BusFault::Unmapped {
                         addr: fault.addr.get(),
                     })
+            }
+            Cookie::Sg(view) => {
+                let mut done = 0;
+                while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
+                    let (at, len) = self.segment(view, offset, done, rest.len())?;
+                    let piece = rest.get_mut(..len).unwrap_or_default();
+                    self.read(&Cookie::Dma(at), 0, piece)?;
+                    done += len;
+                }
+                Ok(())
             }
             view @ Cookie::Cpu(_) => {
                 let len = out.len() as u64;
@@ -116,6 +147,16 @@ impl Bus<Cookie> for DeviceBus<'_> {
                     .map_err(|fault| BusFault::Unmapped {
                         addr: fault.addr.get(),
                     })
+            }
+            Cookie::Sg(view) => {
+                let mut done = 0;
+                while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
+                    let (at, len) = self.segment(view, offset, done, rest.len())?;
+                    let piece = rest.get(..len).unwrap_or_default();
+                    self.write(&Cookie::Dma(at), 0, piece)?;
+                    done += len;
+                }
+                Ok(())
             }
             view @ Cookie::Cpu(_) => {
                 self.memory

@@ -72,8 +72,10 @@ impl Node {
             align: spec.align,
             max_segment: spec.max_segment,
             boundary: spec.boundary.map(|bytes| bytes - 1),
-            // A plane is one address to it, so that a limit of segments is one of planes.
-            max_segments: (spec.max_segment.is_some() || spec.boundary.is_some()).then_some(1),
+            // A contiguous plane is one address, so that a limit of segments is one of planes.
+            max_segments: (spec.allocator == Allocator::Contig
+                && (spec.max_segment.is_some() || spec.boundary.is_some()))
+            .then_some(1),
             ..DeviceLimits::default()
         };
         let dma = memory
@@ -83,19 +85,20 @@ impl Node {
             .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
         own_ways(memory, profile, dma)
             .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
-        let vmalloc = spec.allocator == Allocator::Vmalloc;
+        let plane_device = match spec.allocator {
+            Allocator::Contig => vb3_plane::Device::contig(dma),
+            Allocator::Sg => vb3_plane::Device::sg(dma),
+            Allocator::Vmalloc => vb3_plane::Device::vmalloc(dma),
+        };
         let place = Place {
             bus_info: format!("platform:vb3-{number:03}"),
-            userptr: profile.userptr.unwrap_or(vmalloc),
+            userptr: profile
+                .userptr
+                .unwrap_or(spec.allocator != Allocator::Contig),
             codecs,
         };
         let device = Device::new(spec, &place)
             .map_err(|failure| anyhow!("{}: {}", path.display(), failure.sentence()))?;
-        let plane_device = if vmalloc {
-            vb3_plane::Device::vmalloc(dma)
-        } else {
-            vb3_plane::Device::contig(dma)
-        };
         let is_m2m = device.role() == Role::MemToMem;
         let function = is_m2m.then(|| MediaFunction::of(&device));
         let video = match device.role() {

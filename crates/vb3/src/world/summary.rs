@@ -126,6 +126,7 @@ pub(super) fn device(node: &Node, memory: &Memory) -> DeviceReport {
         kind: node.kind.clone(),
         allocator: match node.allocator {
             Allocator::Contig => "contig",
+            Allocator::Sg => "sg",
             Allocator::Vmalloc => "vmalloc",
         }
         .to_owned(),

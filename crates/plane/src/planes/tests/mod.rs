@@ -3,6 +3,7 @@
 mod import;
 mod mmap;
 mod model;
+mod sg;
 mod syncs;
 mod userptr;
 mod vmalloc;

@@ -84,7 +84,7 @@ struct Made {
 /// Whether `dev` gets `len` bytes of scattered memory as one run.
 fn is_one_run(dev: Device<FakeDevice>, len: u64) -> bool {
     let joins = dev.dma.iommu || dev.dma.bounces;
-    dev.allocator == Allocator::Vmalloc || joins || len <= PAGE
+    dev.allocator != Allocator::Contig || joins || len <= PAGE
 }
 
 /// Compares a result with the foretold one: `Err` has the errno. An injected fault is an error
@@ -117,12 +117,13 @@ impl Model {
     }
 }
 
-const DEVICES: [Device<FakeDevice>; 5] = [
+const DEVICES: [Device<FakeDevice>; 6] = [
     Device::contig(CAMERA),
     Device::contig(DISPLAY),
     Device::contig(DIRECT),
     Device::contig(BOUNCER),
     Device::vmalloc(DISPLAY),
+    Device::sg(DIRECT),
 ];
 
 fn pick<T>(list: &mut [T], n: u8) -> Option<(usize, &mut T)> {
@@ -165,7 +166,7 @@ impl Run {
         let to_come = self.t.ops().fail_after;
         let made = match *op {
             Op::Alloc { dev, len, cached } => {
-                let d = DEVICES[usize::from(dev % 5)];
+                let d = DEVICES[usize::from(dev % 6)];
                 let coherency = if cached {
                     Coherency::NonCoherent
                 } else {
@@ -177,19 +178,21 @@ impl Run {
                 made.map(|plane| {
                     self.m.memories.push(Made {
                         len,
-                        scattered: d.allocator == Allocator::Vmalloc,
+                        scattered: d.allocator != Allocator::Contig,
                         revoked: false,
                     });
                     (plane, d, Some(self.m.memories.len() - 1), None)
                 })
             }
             Op::UserPtr { dev, page, len } => {
-                let d = DEVICES[usize::from(dev % 5)];
+                let d = DEVICES[usize::from(dev % 6)];
                 let (addr, len) = (u64::from(page) * PAGE, u64::from(len) * PAGE);
                 let there = len > 0 && addr + len <= 4 * PAGE;
                 let base = FakeUser::BASE + addr;
                 let made = self.t.get_userptr(d, &self.user, base, len, direction(dev));
                 let foretold = match len {
+                    // dma-sg tells no cause.
+                    _ if d.allocator == Allocator::Sg && (len == 0 || !there) => Err(12),
                     0 => Err(22),
                     _ if !there || !is_one_run(d, len) => Err(14),
                     _ => Ok(()),
@@ -198,7 +201,7 @@ impl Run {
                 made.map(|plane| (plane, d, None, None))
             }
             Op::Import { dev, buf, len } => {
-                let d = DEVICES[usize::from(dev % 5)];
+                let d = DEVICES[usize::from(dev % 6)];
                 let Some((_, (buf, memory))) = pick(&mut self.m.bufs, buf) else {
                     return;
                 };
@@ -212,7 +215,7 @@ impl Run {
                 let fault = self.fault_since(to_come);
                 let made = &self.m.memories[memory];
                 // Of memory that was taken back, an attachment from before may still be kept.
-                let may_be_kept = made.revoked && d.allocator == Allocator::Contig;
+                let may_be_kept = made.revoked && d.allocator != Allocator::Vmalloc;
                 let foretold = match len {
                     _ if len > made.len => Err(14),
                     0 => Err(22),
@@ -262,7 +265,7 @@ impl Run {
         let plane = &mut known.plane;
         let made = known.memory.map(|m| &self.m.memories[m]);
         let revoked = made.is_some_and(|m| m.revoked);
-        let contig = known.dev.allocator == Allocator::Contig;
+        let has_device = known.dev.allocator != Allocator::Vmalloc;
         let fault = |t: &Test| to_come.is_some() && t.ops().fail_after.is_none();
         match *op {
             Op::Map(_) => {
@@ -270,7 +273,7 @@ impl Run {
                 let foretold = match known.mapped {
                     _ if !known.imported => Err(22),
                     Some(_) => Ok(()),
-                    None if revoked => Err(if contig { 22 } else { 14 }),
+                    None if revoked => Err(if has_device { 22 } else { 14 }),
                     None if scattered && !is_one_run(known.dev, plane.len_bytes()) => Err(14),
                     None => Ok(()),
                 };
@@ -286,7 +289,10 @@ impl Run {
             }
             Op::Prepare(_, h) => {
                 let done = t.prepare(plane, HintSkip::from_bits_truncate(h));
-                let must_fail = known.imported && contig && (known.mapped.is_none() || revoked);
+                let not_there = known.imported && known.mapped.is_none();
+                let own = known.dev.allocator == Allocator::Sg && known.memory.is_some();
+                let taken_back = revoked && (known.imported || own);
+                let must_fail = has_device && (not_there || taken_back);
                 assert_eq!(done.is_err(), must_fail);
             }
             Op::Finish(_, h) => t.finish(plane, HintSkip::from_bits_truncate(h)),

@@ -153,10 +153,12 @@ fn memory_of_other_drivers_is_one_run_behind_an_iommu_and_stays_mapped() {
 }
 
 #[test]
-fn drivers_that_use_the_cpu_take_scattered_memory_anywhere() {
+fn vmalloc_and_dma_sg_take_scattered_memory_anywhere() {
     for machine in ["pc", "soc-cma", "soc-noncoherent", "vm-bounce"] {
-        let mut bench = go_round(machine, ",alloc=vmalloc");
-        expect_nothing_held(&mut bench, machine);
+        for alloc in [",alloc=vmalloc", ",alloc=sg"] {
+            let mut bench = go_round(machine, alloc);
+            expect_nothing_held(&mut bench, machine);
+        }
     }
 }
 

@@ -1,0 +1,95 @@
+//! Scattered planes: pages mapped for their own device, and the segments that drivers are given.
+
+use super::{Plane, Planes, Segments, SgView};
+use crate::{Direction, PlaneError};
+use vb3_dma::{DmaAddr, DmaOps, DmaSegment, SyncFor};
+use vb3_dmabuf::{Error, Importer, MemoryId, SlabKey, Store, UserKind, Watch};
+
+impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
+    /// Attaches the device that memory was allocated for, and maps it. After a failure the memory
+    /// has been given back.
+    pub(super) fn map_own(
+        &mut self,
+        memory: MemoryId,
+        dev: O::Device,
+        direction: Direction,
+    ) -> Result<SlabKey, PlaneError> {
+        let mapped = self.buffers.with_memory(memory, |shared, cx| {
+            let key = shared.attach(cx, dev)?;
+            shared.map(cx, key, direction)?;
+            Ok(key)
+        });
+        mapped.map_err(|e: Error| {
+            self.buffers.drop_user(memory, UserKind::Plane);
+            PlaneError::NoMemory(e.reason())
+        })
+    }
+
+    /// Unmaps and detaches the device that memory was allocated for.
+    pub(super) fn unmap_own(&mut self, memory: MemoryId, key: SlabKey) {
+        // The plane is a user: its memory is there.
+        let _there = self.buffers.with_memory(memory, |shared, cx| {
+            shared.detach(cx, key);
+            Ok(())
+        });
+    }
+
+    /// Hands scattered memory to its own device or back.
+    pub(super) fn hand_own(
+        &mut self,
+        (memory, key): (MemoryId, SlabKey),
+        sync_for: SyncFor,
+        sync: bool,
+    ) -> Result<(), PlaneError> {
+        let handed = self.buffers.with_memory(memory, |shared, cx| {
+            match sync_for {
+                SyncFor::Device => shared.attached_owner_to_device(cx, key, sync)?,
+                SyncFor::Cpu => shared.attached_owner_from_device(cx, key, sync),
+            };
+            Ok(())
+        });
+        handed.map_err(|e| PlaneError::Invalid(e.reason()))
+    }
+
+    /// Segment `index` of a scattered plane as its device sees it; `None` past the last, and once
+    /// the plane is unmapped.
+    pub fn sg_segment(&self, view: SgView, index: usize) -> Option<DmaSegment> {
+        match view.0 {
+            Segments::Own(memory, key) => {
+                let shared = self.buffers.memory(memory)?;
+                shared.segment(self.ops(), key, index)
+            }
+            Segments::User(key) => self.users.get(key)?.segment(self.ops(), index),
+            Segments::Import(key) => {
+                let attachment = self.import_attachment(key)?;
+                self.buffers.segment(attachment, index)
+            }
+        }
+    }
+
+    /// Where byte `offset` of a scattered plane is for its device, and how many bytes follow there;
+    /// `None` past the end. Looks at the segments before it, one by one.
+    pub fn sg_find(&self, view: SgView, offset: u64) -> Option<(DmaAddr, u64)> {
+        let mut before = 0_u64;
+        for index in 0.. {
+            let segment = self.sg_segment(view, index)?;
+            let end = before.checked_add(segment.len)?;
+            if offset < end {
+                let into = offset.saturating_sub(before);
+                return Some((segment.addr.checked_add(into)?, end.saturating_sub(offset)));
+            }
+            before = end;
+        }
+        None
+    }
+}
+
+impl<D> Plane<D> {
+    /// The segments of allocated memory, where it is scattered.
+    pub(super) const fn own_segments(memory: MemoryId, own: Option<SlabKey>) -> Option<SgView> {
+        match own {
+            Some(key) => Some(SgView(Segments::Own(memory, key))),
+            None => None,
+        }
+    }
+}

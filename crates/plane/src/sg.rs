@@ -1,0 +1,52 @@
+//! dma-sg: a plane is pages wherever they are, mapped for its device as a list of segments.
+//!
+//! For devices that take scatter lists. Nothing has to be one run of addresses, with or without an
+//! IOMMU.
+
+use crate::{AllocArgs, PlaneError, contig};
+use vb3_dma::{Attrs, Direction};
+use vb3_dmabuf::{Backing, Importer, Spec};
+
+/// What to allocate for a plane: cached pages. Its device is then attached to them, as any other
+/// that shares them. Coherency means nothing here: caches are always synced, unless a hint says
+/// not to.
+///
+/// Source: Linux 7.2 `vb2_dma_sg_alloc`.
+#[must_use]
+pub const fn spec<D: Copy>(dev: D, args: AllocArgs) -> Spec<D> {
+    Spec {
+        backing: Backing::Virtual(dev),
+        len_bytes: args.len_bytes,
+        direction: args.direction,
+        attrs: Attrs::empty(),
+    }
+}
+
+/// Maps an attached dma-buf, whatever segments come of it.
+///
+/// # Errors
+/// `Invalid` (EINVAL) when mapping fails, whatever the cause.
+///
+/// Source: Linux 7.2 `vb2_dma_sg_map_dmabuf`.
+pub fn map<I: Importer>(
+    importer: &mut I,
+    attachment: &mut I::Attachment,
+    direction: Direction,
+) -> Result<(), PlaneError> {
+    importer
+        .map(attachment, direction)
+        .map_err(|e| PlaneError::Invalid(e.reason()))
+}
+
+/// What a failed allocation is for the queue: ENOMEM, but for arguments that make no sense.
+#[must_use]
+pub const fn alloc_error(e: vb3_dmabuf::Error) -> PlaneError {
+    contig::alloc_error(e)
+}
+
+/// What failed user memory is for the queue: ENOMEM whatever the cause, with its reason.
+///
+/// Source: Linux 7.2 `vb2_dma_sg_get_userptr`.
+pub(crate) const fn user_error(e: PlaneError) -> PlaneError {
+    PlaneError::NoMemory(e.reason())
+}
