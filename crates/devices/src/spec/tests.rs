@@ -329,7 +329,7 @@ fn refusals_name_option_value_and_what_is_allowed() {
         ),
         ("display,loop=on", "only a camera can loop"),
         ("camera,clock=fast", "use real or free"),
-        ("camera,alloc=cma", "use contig or vmalloc"),
+        ("camera,alloc=cma", "use contig, sg or vmalloc"),
         (
             "camera,userptr",
             "userptr= is not understood: use on or off",
