@@ -18,6 +18,7 @@ mod requests;
 mod rows;
 mod scaler;
 mod seek;
+mod stalls;
 mod storms;
 mod streams;
 mod trace;

@@ -1,0 +1,231 @@
+// Makes a call of its own stall, while another process captures:
+//
+//   stalls watch SECONDS NODE   captures, and tells the longest time between two frames
+//   stalls page                 an argument's page is filled late, by a thread that calls devices
+//   stalls fuse DIR             a path leads through a file system that this program serves
+//   stalls traced               a mapping is refused, of which the supervisor has something to say
+//
+// Each ends with 0 once its call came back as the kernel would have it.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <linux/userfaultfd.h>
+#include <linux/videodev2.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PAGE = 4096, LATE = 2 };
+
+static int must(int result, const char *what)
+{
+	if (result < 0) {
+		fprintf(stderr, "stalls: %s: %s\n", what, strerror(errno));
+		exit(1);
+	}
+	return result;
+}
+
+static double now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+// Buffers of a camera, one mapped to see that this goes on, too.
+static int stream(const char *node, unsigned count)
+{
+	int fd = must(open(node, O_RDWR), node);
+	unsigned type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
+	struct v4l2_requestbuffers request = { .count = count, .type = type, .memory = V4L2_MEMORY_MMAP };
+	must(ioctl(fd, VIDIOC_REQBUFS, &request), "REQBUFS");
+	for (unsigned i = 0; i < request.count; i++) {
+		struct v4l2_buffer b = { .index = i, .type = type, .memory = V4L2_MEMORY_MMAP };
+		must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
+	}
+	must(ioctl(fd, VIDIOC_STREAMON, &type), "STREAMON");
+	return fd;
+}
+
+static int watch(double seconds, const char *node)
+{
+	int fd = stream(node, 4);
+	double start = now(), last = start, longest = 0;
+	unsigned frames = 0, missed = 0, sequence = 0;
+	while (now() - start < seconds) {
+		struct v4l2_buffer b = { .type = V4L2_BUF_TYPE_VIDEO_CAPTURE, .memory = V4L2_MEMORY_MMAP };
+		must(ioctl(fd, VIDIOC_DQBUF, &b), "DQBUF");
+		double at = now();
+		if (frames && at - last > longest)
+			longest = at - last;
+		if (frames && b.sequence != sequence + 1)
+			missed += b.sequence - sequence - 1;
+		last = at;
+		sequence = b.sequence;
+		frames++;
+		must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
+	}
+	printf("frames %u missed %u longest_ms %.0f\n", frames, missed, longest * 1000);
+	return 0;
+}
+
+static int faults;
+
+// Fills the page late, and calls a device first.
+static void *fill(void *page)
+{
+	struct uffd_msg fault;
+	if (read(faults, &fault, sizeof fault) != sizeof fault)
+		return NULL;
+	int fd = must(open("/dev/video1", O_RDWR), "open by the handler");
+	struct v4l2_capability cap;
+	must(ioctl(fd, VIDIOC_QUERYCAP, &cap), "QUERYCAP by the handler");
+	sleep(LATE);
+	static char content[PAGE] __attribute__((aligned(PAGE)));
+	((struct v4l2_format *)content)->type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
+	struct uffdio_copy copy = { .dst = (uintptr_t)page, .src = (uintptr_t)content, .len = PAGE };
+	must(ioctl(faults, UFFDIO_COPY, &copy), "UFFDIO_COPY");
+	return NULL;
+}
+
+static int late_page(void)
+{
+	faults = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (faults < 0) {
+		printf("skipped: userfaultfd: %s\n", strerror(errno));
+		return 0;
+	}
+	struct uffdio_api api = { .api = UFFD_API };
+	must(ioctl(faults, UFFDIO_API, &api), "UFFDIO_API");
+	void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffdio_register range = {
+		.range = { .start = (uintptr_t)page, .len = PAGE },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	must(ioctl(faults, UFFDIO_REGISTER, &range), "UFFDIO_REGISTER");
+	pthread_t handler;
+	pthread_create(&handler, NULL, fill, page);
+	int fd = must(open("/dev/video1", O_RDWR), "/dev/video1");
+	double start = now();
+	must(ioctl(fd, VIDIOC_G_FMT, page), "G_FMT");
+	if (((struct v4l2_format *)page)->fmt.pix.width == 0)
+		return 1;
+	pthread_join(handler, NULL);
+	printf("stalled %.1f\n", now() - start);
+	return 0;
+}
+
+static void reply(int fuse, uint64_t unique, int error, const void *data, size_t len)
+{
+	static char out[PAGE];
+	struct fuse_out_header head = { .len = sizeof head + len, .error = error, .unique = unique };
+	memcpy(out, &head, sizeof head);
+	if (len)
+		memcpy(out + sizeof head, data, len);
+	if (write(fuse, out, head.len) < 0 && errno != ENOENT)
+		exit(3);
+}
+
+// One directory in which every name is a link to a device, told of late.
+static void serve(int fuse)
+{
+	static char in[1 << 17] __attribute__((aligned(8)));
+	for (;;) {
+		ssize_t n = read(fuse, in, sizeof in);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < (ssize_t)sizeof(struct fuse_in_header))
+			exit(0);
+		struct fuse_in_header *head = (void *)in;
+		struct fuse_attr dir = { .ino = 1, .mode = S_IFDIR | 0755, .nlink = 2 };
+		struct fuse_attr link = { .ino = 2, .mode = S_IFLNK | 0777, .nlink = 1, .size = 11 };
+		if (head->opcode == FUSE_INIT) {
+			struct fuse_init_out init = { .major = 7, .minor = 31, .max_write = PAGE };
+			reply(fuse, head->unique, 0, &init, sizeof init);
+		} else if (head->opcode == FUSE_LOOKUP) {
+			// A server makes calls of its own.
+			struct stat st;
+			must(stat("/dev/video1", &st), "stat by the server");
+			sleep(LATE);
+			struct fuse_entry_out entry = { .nodeid = 2, .attr = link };
+			reply(fuse, head->unique, 0, &entry, sizeof entry);
+		} else if (head->opcode == FUSE_GETATTR) {
+			struct fuse_attr_out attr = { .attr = head->nodeid == 1 ? dir : link };
+			reply(fuse, head->unique, 0, &attr, sizeof attr);
+		} else if (head->opcode == FUSE_READLINK) {
+			reply(fuse, head->unique, 0, "/dev/video1", 11);
+		} else if (head->opcode == FUSE_FORGET || head->opcode == FUSE_BATCH_FORGET) {
+			continue;
+		} else {
+			reply(fuse, head->unique, -ENOSYS, NULL, 0);
+		}
+	}
+}
+
+static int own_files(const char *dir)
+{
+	int fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	char options[100];
+	snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=%d,group_id=%d", fuse, getuid(), getgid());
+	if (fuse < 0 || mount("stalls", dir, "fuse.stalls", 0, options)) {
+		printf("skipped: no file system of our own: %s\n", strerror(errno));
+		return 0;
+	}
+	pid_t server = fork();
+	if (!server)
+		serve(fuse);
+	close(fuse);
+	char path[PAGE];
+	snprintf(path, sizeof path, "%s/camera", dir);
+	double start = now();
+	int fd = open(path, O_RDWR);
+	struct v4l2_capability cap;
+	int ok = fd >= 0 && !ioctl(fd, VIDIOC_QUERYCAP, &cap);
+	printf("stalled %.1f\n", now() - start);
+	close(fd);
+	umount2(dir, MNT_DETACH);
+	kill(server, SIGKILL);
+	waitpid(server, NULL, 0);
+	return !ok;
+}
+
+static int traced(void)
+{
+	pid_t child = fork();
+	if (!child) {
+		ptrace(PTRACE_TRACEME, 0, 0, 0);
+		int fd = stream("/dev/video1", 2);
+		void *at = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+		_exit(at == MAP_FAILED && errno == EPERM ? 0 : 1);
+	}
+	int status = 0;
+	waitpid(child, &status, 0);
+	return !WIFEXITED(status) || WEXITSTATUS(status);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 4 && !strcmp(argv[1], "watch"))
+		return watch(atof(argv[2]), argv[3]);
+	if (argc == 2 && !strcmp(argv[1], "page"))
+		return late_page();
+	if (argc == 3 && !strcmp(argv[1], "fuse"))
+		return own_files(argv[2]);
+	if (argc == 2 && !strcmp(argv[1], "traced"))
+		return traced();
+	return 2;
+}
