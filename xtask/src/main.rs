@@ -6,6 +6,7 @@ mod bindings;
 mod ci;
 mod clip;
 mod demo;
+mod exact;
 mod fuzz;
 mod nostd;
 mod pictures;
@@ -43,6 +44,8 @@ enum Task {
     Dkms(vm::dkms::Args),
     /// Run a command under a container's profile of system calls: `confine docker-20.10 vb3 …`
     Confine(reach::ConfineArgs),
+    /// Decode many streams at random, and compare every picture with ffmpeg's
+    Exact(exact::Args),
     /// Install the system packages that demo and test need
     Setup,
     /// Regenerate the V4L2 bindings and compare them with the ones checked in
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Task::Conformance => vm::conform::run(),
         Task::Dkms(args) => vm::dkms::run(&args),
         Task::Confine(args) => reach::confine(&args),
+        Task::Exact(args) => exact::run(&args),
         Task::Setup => setup::install(setup::ALL),
         Task::Bindings => bindings::run(),
         Task::Tidy => tidy::run(),

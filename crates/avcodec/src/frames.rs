@@ -4,12 +4,7 @@ use crate::decoder::Cut;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use vb3_codec::Framing;
-use vb3_codec::units::Unit;
-
-/// How a codec says that a picture needs no other.
-pub(crate) trait Key: Default {
-    fn is_key(frame: &[u8]) -> bool;
-}
+use vb3_codec::units::{Key, Unit};
 
 /// Every piece is a unit.
 #[derive(Default)]
@@ -42,79 +37,5 @@ impl<K: Key> Cut for Frames<K> {
 
     fn clear(&mut self) {
         self.units.clear();
-    }
-}
-
-/// RFC 6386, 9.1.
-#[derive(Default)]
-pub(crate) struct Vp8;
-
-impl Key for Vp8 {
-    fn is_key(frame: &[u8]) -> bool {
-        frame.first().is_some_and(|tag| tag & 1 == 0)
-    }
-}
-
-/// VP9 bitstream specification, 6.2.
-#[derive(Default)]
-pub(crate) struct Vp9;
-
-impl Key for Vp9 {
-    fn is_key(frame: &[u8]) -> bool {
-        let Some(first) = frame.first() else {
-            return false;
-        };
-        // Frame marker, profile (and a reserved bit in the last one), show_existing_frame, type.
-        let bit = |at: u32| first >> (7 - at) & 1;
-        let skipped = if (bit(2), bit(3)) == (1, 1) { 5 } else { 4 };
-        first >> 6 == 2 && bit(skipped) == 0 && bit(skipped + 1) == 0
-    }
-}
-
-/// AV1 bitstream specification, 5.3: a sequence header stands before each key frame.
-#[derive(Default)]
-pub(crate) struct Av1;
-
-/// Types of an OBU.
-const SEQUENCE_HEADER: u8 = 1;
-const TEMPORAL_DELIMITER: u8 = 2;
-
-impl Key for Av1 {
-    fn is_key(unit: &[u8]) -> bool {
-        let mut rest = unit;
-        // The header is the first OBU or follows the delimiter.
-        for _ in 0..2 {
-            let Some((&header, after)) = rest.split_first() else {
-                return false;
-            };
-            match header >> 3 & 0xf {
-                SEQUENCE_HEADER => return true,
-                // With an extension of a byte, and a size, which is 0.
-                TEMPORAL_DELIMITER => {
-                    let skipped = usize::from(header >> 2 & 1) + usize::from(header >> 1 & 1);
-                    rest = after.get(skipped..).unwrap_or_default();
-                }
-                _ => return false,
-            }
-        }
-        false
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn key_frames_are_known_by_their_first_bits() {
-        assert!(Vp8::is_key(&[0x10, 2, 0, 0x9d]));
-        assert!(!Vp8::is_key(&[0x11, 2, 0]));
-        assert!(Vp9::is_key(&[0b1000_0010]) && Vp9::is_key(&[0b1011_0001]));
-        // Shows a frame again; depends on another; is no frame.
-        let others = [[0b1000_1000], [0b1000_0110], [0b0100_0000]];
-        assert!(others.iter().all(|frame| !Vp9::is_key(frame)));
-        assert!(Av1::is_key(&[0x12, 0, 0x0a, 11]) && Av1::is_key(&[0x0a, 11]));
-        assert!(!Av1::is_key(&[0x12, 0, 0x32, 9]) && !Av1::is_key(&[0x12]));
-        assert!(!Vp8::is_key(&[]) && !Vp9::is_key(&[]) && !Av1::is_key(&[]));
     }
 }

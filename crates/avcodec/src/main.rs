@@ -7,16 +7,14 @@
 mod decoder;
 mod frames;
 mod library;
-mod syntax;
 
 use decoder::Decoder;
-use frames::{Av1, Frames, Vp8, Vp9};
+use frames::Frames;
 use library::Codec;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use syntax::{Hevc, Mpeg2, Mpeg4};
-use vb3_codec::units::Cutter;
-use vb3_codec::{H264Params, Kind, Library};
+use vb3_codec::units::{Av1, Cutter, H264, Hevc, Mpeg2, Mpeg4, Vp8, Vp9};
+use vb3_codec::{Kind, Library};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
@@ -36,7 +34,7 @@ fn main() -> ExitCode {
 /// Each codec: what the library calls it, and what makes a decoder.
 fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
     Some(match kind {
-        Kind::H264Decoder => Box::new(Decoder::<Cutter<H264Params>>::new(Codec::H264)?),
+        Kind::H264Decoder => Box::new(Decoder::<Cutter<H264>>::new(Codec::H264)?),
         Kind::HevcDecoder => Box::new(Decoder::<Cutter<Hevc>>::new(Codec::Hevc)?),
         Kind::Mpeg2Decoder => Box::new(Decoder::<Cutter<Mpeg2>>::new(Codec::Mpeg2)?),
         Kind::Mpeg4Decoder => Box::new(Decoder::<Cutter<Mpeg4>>::new(Codec::Mpeg4)?),

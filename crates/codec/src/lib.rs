@@ -63,8 +63,6 @@ mod h264;
 #[cfg(feature = "jpeg")]
 mod jpeg;
 
-#[cfg(feature = "h264")]
-pub use h264::Params as H264Params;
 pub use job::{
     Chroma, Colour, Config, Event, Framing, H264Profile, H264Settings, Job, Kind, Planes,
     PlanesMut, Rect, Refused, StreamFormat,

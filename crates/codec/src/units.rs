@@ -1,10 +1,16 @@
 //! Cutting a byte stream into access units: of H.264 (7.4.1.2.3 and annex B), and of other codecs
 //! whose streams have start codes.
 
+mod frames;
+mod syntax;
+
+pub use crate::h264::Params as H264;
 use crate::job::Framing;
+pub use frames::{Av1, Key, Vp8, Vp9};
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::ops::Range;
+pub use syntax::{Hevc, Mpeg2, Mpeg4};
 
 /// How a codec's stream is cut. What follows a start code is called a NAL unit here, whatever the
 /// codec calls it, and one with (a part of) a picture a slice.

@@ -50,12 +50,8 @@ impl<C: Send + 'static> Device<C> {
         let inner: Box<dyn Outside<Cookie = C> + Send> = match spec.kind {
             DeviceKind::Camera { .. } => Box::new(Camera::new(spec, place)?),
             DeviceKind::Display { .. } => Box::new(Display::new(spec, place)?),
-            DeviceKind::H264Decoder | DeviceKind::JpegDecoder => {
-                Box::new(Decoder::new(spec, place)?)
-            }
-            DeviceKind::H264Encoder | DeviceKind::JpegEncoder => {
-                Box::new(Encoder::new(spec, place)?)
-            }
+            DeviceKind::Decoder(_) => Box::new(Decoder::new(spec, place)?),
+            DeviceKind::Encoder(_) => Box::new(Encoder::new(spec, place)?),
             DeviceKind::Converter => Box::new(FrameConverter::new(spec, place)?),
         };
         let inject = Inject::new(spec.inject);

@@ -14,6 +14,7 @@ use parse::{
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use vb3_codec::Kind;
 use vb3_v4l2::{FourCc, Fraction, pixfmt};
 
 /// Most devices of one run, and one more than the highest `node=videoN`.
@@ -84,14 +85,10 @@ pub enum DeviceKind {
         /// Where it records.
         sink: SinkSpec,
     },
-    /// H.264 to pictures, memory to memory.
-    H264Decoder,
-    /// JPEG to pictures, memory to memory.
-    JpegDecoder,
-    /// Pictures to H.264, memory to memory.
-    H264Encoder,
-    /// Pictures to JPEG, memory to memory.
-    JpegEncoder,
+    /// A stream or files to pictures, memory to memory.
+    Decoder(Kind),
+    /// Pictures to a stream or files, memory to memory.
+    Encoder(Kind),
     /// Crops, scales, turns and converts pictures, memory to memory.
     Converter,
 }
@@ -99,15 +96,12 @@ pub enum DeviceKind {
 impl DeviceKind {
     /// What a SPEC calls it, without `-mplane`.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Camera { scaler: true, .. } => "capture-convert",
             Self::Camera { .. } => "camera",
             Self::Display { .. } => "display",
-            Self::H264Decoder => "h264dec",
-            Self::JpegDecoder => "jpegdec",
-            Self::H264Encoder => "h264enc",
-            Self::JpegEncoder => "jpegenc",
+            Self::Decoder(kind) | Self::Encoder(kind) => kind.word(),
             Self::Converter => "convert",
         }
     }
@@ -228,6 +222,20 @@ pub const KINDS: &[OptionHelp] = &[
         "the same with the multi-planar API",
     ),
     help("h264dec", "", "a stateful H.264 decoder, memory to memory"),
+    help("hevcdec", "", "a stateful HEVC decoder; needs libavcodec"),
+    help("vp8dec", "", "a stateful VP8 decoder; needs libavcodec"),
+    help("vp9dec", "", "a stateful VP9 decoder; needs libavcodec"),
+    help("av1dec", "", "a stateful AV1 decoder; needs libavcodec"),
+    help(
+        "mpeg2dec",
+        "",
+        "a stateful MPEG-2 decoder; needs libavcodec",
+    ),
+    help(
+        "mpeg4dec",
+        "",
+        "a stateful MPEG-4 part 2 decoder; needs libavcodec",
+    ),
     help("jpegdec", "", "a JPEG decoder, memory to memory"),
     help("h264enc", "", "a stateful H.264 encoder, memory to memory"),
     help("jpegenc", "", "a JPEG encoder, memory to memory"),
@@ -408,12 +416,9 @@ impl FromStr for DeviceSpec {
             value: value.to_owned(),
             allowed: allowed.to_owned(),
         };
+        let codec = Kind::from_word(kind);
         // Codecs are multi-planar, as most of the kernel's.
-        let mplane = kind.ends_with("-mplane")
-            || matches!(
-                kind,
-                "h264dec" | "jpegdec" | "h264enc" | "jpegenc" | "convert"
-            );
+        let mplane = kind.ends_with("-mplane") || codec.is_some() || kind == "convert";
         let kind = match kind {
             "camera" | "camera-mplane" | "capture-convert" => DeviceKind::Camera {
                 source: parse_source(value),
@@ -423,11 +428,15 @@ impl FromStr for DeviceSpec {
             "display" | "display-mplane" => DeviceKind::Display {
                 sink: parse_sink(value).map_err(refuse)?,
             },
-            "h264dec" if value.is_empty() => DeviceKind::H264Decoder,
-            "jpegdec" if value.is_empty() => DeviceKind::JpegDecoder,
-            "h264enc" if value.is_empty() => DeviceKind::H264Encoder,
-            "jpegenc" if value.is_empty() => DeviceKind::JpegEncoder,
             "convert" if value.is_empty() => DeviceKind::Converter,
+            _ if value.is_empty()
+                && let Some(codec) = codec =>
+            {
+                match codec.encodes() {
+                    true => DeviceKind::Encoder(codec),
+                    false => DeviceKind::Decoder(codec),
+                }
+            }
             _ => {
                 let names: Vec<&str> = KINDS.iter().map(|known| known.name).collect();
                 return Err(refuse(&format!("a device is one of {}", names.join(", "))));

@@ -183,6 +183,14 @@ impl Params {
         })
     }
 
+    /// The format of the picture of a slice that begins so, or why openh264 does not decode it;
+    /// `None` without its parameter sets.
+    #[must_use]
+    pub fn format(&self, slice: &[u8]) -> Option<Result<StreamFormat, String>> {
+        let (_, sps) = self.of_slice(slice)?;
+        Some(format(sps))
+    }
+
     /// The sequence parameter set that a slice uses, as it came and read.
     pub(super) fn of_slice(&self, nal: &[u8]) -> Option<(&[u8], &SeqParameterSet)> {
         let part = RefNal::new(nal, &[], true);

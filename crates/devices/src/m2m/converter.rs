@@ -1,7 +1,7 @@
 //! A converter: takes a part of each picture at OUTPUT and puts it, scaled, turned and in another
 //! pixel format, into a part of one at CAPTURE. What s5p-fimc did.
 
-use super::{Lane, LaneDriver, Meta};
+use super::{M2mQueue, M2mQueueDriver, Meta};
 use crate::Failure;
 use crate::convert::{self, Color, ConvertError, Job, Range, Rotate, View, ViewMut};
 use crate::device::Outside;
@@ -31,8 +31,8 @@ pub struct FrameConverter<C> {
     formats: Vec<&'static PixelFormat>,
     /// Lines of pictures are multiples of so many bytes.
     stride: u32,
-    output: Lane<C>,
-    capture: Lane<C>,
+    output: M2mQueue<C>,
+    capture: M2mQueue<C>,
     /// What is taken of pictures at OUTPUT.
     crop: Rect,
     /// Where it is put at CAPTURE.
@@ -100,8 +100,8 @@ impl<C> FrameConverter<C> {
             },
             formats,
             stride,
-            output: Lane::new(Flow::Output, format),
-            capture: Lane::new(Flow::Capture, format),
+            output: M2mQueue::new(Flow::Output, format),
+            capture: M2mQueue::new(Flow::Capture, format),
             crop: whole,
             compose: whole,
             hflip: false,
@@ -114,7 +114,7 @@ impl<C> FrameConverter<C> {
         })
     }
 
-    fn lane(&self, flow: Flow) -> &Lane<C> {
+    fn queue(&self, flow: Flow) -> &M2mQueue<C> {
         match flow {
             Flow::Capture => &self.capture,
             Flow::Output => &self.output,
@@ -319,7 +319,7 @@ impl<C> VideoDriver for FrameConverter<C> {
     }
 
     fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
-        Box::new(LaneDriver(match flow {
+        Box::new(M2mQueueDriver(match flow {
             Flow::Capture => &mut self.capture,
             Flow::Output => &mut self.output,
         }))
@@ -338,14 +338,14 @@ impl<C> VideoDriver for FrameConverter<C> {
     }
 
     fn format(&self, flow: Flow) -> Format {
-        self.lane(flow).format
+        self.queue(flow).format
     }
 
     fn try_format(&self, flow: Flow, wanted: &Format) -> Format {
         let made = Format::negotiate(wanted, &self.formats, SIZES, true)
             .and_then(|format| align_lines(format, &self.formats, self.stride));
         let Some(mut format) = made else {
-            return self.lane(flow).format;
+            return self.queue(flow).format;
         };
         if wanted.color.colorspace == 0 {
             format.color = match flow {
@@ -358,7 +358,7 @@ impl<C> VideoDriver for FrameConverter<C> {
     }
 
     fn set_format(&mut self, flow: Flow, format: &Format, _: bool) -> Result<(), DriverError> {
-        let before = self.lane(flow).format;
+        let before = self.queue(flow).format;
         let whole = Rect::whole(format.width, format.height);
         // Programs that stream say the format once more; what they chose of it stays.
         let is_same_size = (before.width, before.height) == (format.width, format.height);

@@ -9,9 +9,10 @@
 //! JPEG file comes back with its picture.
 
 mod format;
+mod table;
 mod work;
 
-use super::{Hired, Lane, LaneDriver, Memos, raw};
+use super::{CodecProcess, M2mQueue, M2mQueueDriver, PendingFrames, raw};
 use crate::Failure;
 use crate::device::Outside;
 use crate::place::{Place, identity, policy};
@@ -20,12 +21,13 @@ use crate::surface::{EBUSY, EINVAL};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
-use vb3_codec::{Kind, Picture, StreamFormat};
+use table::{Input, Row};
+use vb3_codec::{Picture, StreamFormat};
 use vb3_queue::{Driver, DriverError, TimestampKind};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlFlags, ControlSpec, ControlValue, EventKinds, Flow, Format,
     FormatFlags, Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Progress,
-    QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver,
+    QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver, pixfmt,
 };
 
 /// `V4L2_CID_MIN_BUFFERS_FOR_CAPTURE`.
@@ -71,6 +73,7 @@ enum Drain {
 /// What one open file has of a decoder.
 #[derive(Debug)]
 pub struct Decoder<C> {
+    row: &'static Row,
     identity: Identity,
     policies: [QueuePolicy; 2],
     planarity: Planarity,
@@ -78,16 +81,16 @@ pub struct Decoder<C> {
     raw: Vec<&'static PixelFormat>,
     /// Lines of pictures are multiples of so many bytes.
     stride: u32,
-    output: Lane<C>,
-    capture: Lane<C>,
+    output: M2mQueue<C>,
+    capture: M2mQueue<C>,
     /// What the CAPTURE buffers in use were made for.
     held: Format,
     /// The stream's size and place in the coded picture; all zero before it is known.
     visible: Rect,
     coded_size: (u32, u32),
-    hired: Hired,
+    codec: CodecProcess,
     /// Of pieces whose pictures may still come.
-    memos: Memos,
+    frames: PendingFrames,
     /// H.264: the last piece while CAPTURE does not stream. Its OUTPUT buffer stays with the
     /// device until the codec is done with it: a program that polls for the stream's format would
     /// see POLLERR where nothing is queued at all.
@@ -114,12 +117,13 @@ impl<C> Decoder<C> {
     /// # Errors
     /// A sentence, for a SPEC that is no decoder's.
     pub fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
-        let (kind, card) = match spec.kind {
-            DeviceKind::H264Decoder => (Kind::H264Decoder, "H.264 Decoder"),
-            DeviceKind::JpegDecoder => (Kind::JpegDecoder, "JPEG Decoder"),
-            _ => return Err(Failure::new("the device is no decoder")),
+        let row = match spec.kind {
+            DeviceKind::Decoder(kind) => table::row_of(kind),
+            _ => None,
         };
-        let coded = format::coded(kind);
+        let row = row.ok_or_else(|| Failure::new("the device is no decoder"))?;
+        place.codecs.describe(row.kind).map_err(Failure::new)?;
+        let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
         let mut raw = raw::formats(spec);
         // Separate planes first: GStreamer takes a decoder's format as it is, and of two that are
         // alike it prefers separate planes where it imports.
@@ -137,7 +141,8 @@ impl<C> Decoder<C> {
             ..policy(spec, place)
         };
         Ok(Self {
-            identity: identity(spec, place, card),
+            row,
+            identity: identity(spec, place, row.card),
             policies: [
                 QueuePolicy {
                     min_reqbufs: MIN_BUFFERS.cast_unsigned(),
@@ -145,7 +150,7 @@ impl<C> Decoder<C> {
                 },
                 QueuePolicy {
                     // An empty piece of a stream asks for a drain; a file is never empty.
-                    allow_zero_bytesused: kind == Kind::H264Decoder,
+                    allow_zero_bytesused: row.input != Input::File,
                     ..policy
                 },
             ],
@@ -157,13 +162,13 @@ impl<C> Decoder<C> {
             coded,
             raw,
             stride,
-            output: Lane::new(Flow::Output, start),
-            capture: Lane::new(Flow::Capture, shown),
+            output: M2mQueue::new(Flow::Output, start),
+            capture: M2mQueue::new(Flow::Capture, shown),
             held: shown,
             visible: Rect::default(),
             coded_size: (0, 0),
-            hired: Hired::new(kind, place.codecs.launch(kind)),
-            memos: Memos::new(),
+            codec: CodecProcess::new(row.kind, place.codecs.launch(row.kind)),
+            frames: PendingFrames::new(),
             kept: None,
             answered: 0,
             decoded: VecDeque::new(),
@@ -178,7 +183,7 @@ impl<C> Decoder<C> {
         })
     }
 
-    fn lane(&self, flow: Flow) -> &Lane<C> {
+    fn queue(&self, flow: Flow) -> &M2mQueue<C> {
         match flow {
             Flow::Capture => &self.capture,
             Flow::Output => &self.output,
@@ -205,11 +210,11 @@ impl<C> Decoder<C> {
 
 impl<C> Outside for Decoder<C> {
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.hired.wake_fd()
+        self.codec.wake_fd()
     }
 
     fn failure(&self) -> Option<&Failure> {
-        self.hired.failure()
+        self.codec.failure()
     }
 }
 
@@ -229,7 +234,7 @@ impl<C> VideoDriver for Decoder<C> {
     }
 
     fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
-        Box::new(LaneDriver(match flow {
+        Box::new(M2mQueueDriver(match flow {
             Flow::Capture => &mut self.capture,
             Flow::Output => &mut self.output,
         }))
@@ -243,8 +248,8 @@ impl<C> VideoDriver for Decoder<C> {
     }
 
     fn format_flags(&self, flow: Flow, _: &PixelFormat) -> FormatFlags {
-        match (flow, self.hired.kind()) {
-            (Flow::Output, Kind::H264Decoder) => {
+        match (flow, self.row.input) {
+            (Flow::Output, Input::Stream) => {
                 FormatFlags::CONTINUOUS_BYTESTREAM | FormatFlags::DYN_RESOLUTION
             }
             (Flow::Output, _) => FormatFlags::DYN_RESOLUTION,
@@ -261,7 +266,7 @@ impl<C> VideoDriver for Decoder<C> {
     }
 
     fn format(&self, flow: Flow) -> Format {
-        self.lane(flow).format
+        self.queue(flow).format
     }
 
     fn try_format(&self, flow: Flow, wanted: &Format) -> Format {
@@ -351,14 +356,13 @@ impl<C> VideoDriver for Decoder<C> {
     }
 
     fn controls(&self) -> Vec<ControlSpec> {
-        if self.hired.kind() == Kind::JpegDecoder {
+        if self.row.input == Input::File {
             return Vec::new();
         }
         let (id, name) = (MIN_BUFFERS_FOR_CAPTURE, "Min Number of Capture Buffers");
-        vec![
-            ControlSpec::integer(id, name, (1, 32, 1), MIN_BUFFERS)
-                .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE)),
-        ]
+        let least = ControlSpec::integer(id, name, (1, 32, 1), MIN_BUFFERS)
+            .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE));
+        std::iter::once(least).chain(self.row.controls()).collect()
     }
 
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {

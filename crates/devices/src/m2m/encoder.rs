@@ -12,7 +12,7 @@ mod format;
 mod read;
 mod work;
 
-use super::{Hired, Lane, LaneDriver, Memos, color, raw};
+use super::{CodecProcess, M2mQueue, M2mQueueDriver, PendingFrames, color, raw};
 use crate::Failure;
 use crate::device::Outside;
 use crate::place::{Place, identity, policy};
@@ -62,8 +62,8 @@ pub struct Encoder<C> {
     raw_formats: Vec<&'static PixelFormat>,
     /// Lines of pictures are multiples of so many bytes.
     stride: u32,
-    output: Lane<C>,
-    capture: Lane<C>,
+    output: M2mQueue<C>,
+    capture: M2mQueue<C>,
     /// The part of OUTPUT pictures that is encoded.
     crop: Rect,
     /// Bytes of CAPTURE buffers that the program asked for; 0 if it left that open.
@@ -74,13 +74,13 @@ pub struct Encoder<C> {
     coded_interval: Fraction,
     default_interval: Fraction,
     controls: Controls,
-    hired: Hired,
+    codec: CodecProcess,
     /// How the worker is set up.
     configured: Option<Config>,
     /// It takes nothing until it has said something.
     is_full: bool,
     /// Of pictures that the worker has.
-    memos: Memos,
+    frames: PendingFrames,
     coded: VecDeque<Coded>,
     drain: Drain,
     /// How often OUTPUT had begun when the drain did.
@@ -100,8 +100,8 @@ impl<C> Encoder<C> {
     /// A sentence, for a SPEC that is no encoder's.
     pub fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let (kind, card) = match spec.kind {
-            DeviceKind::H264Encoder => (Kind::H264Encoder, "H.264 Encoder"),
-            DeviceKind::JpegEncoder => (Kind::JpegEncoder, "JPEG Encoder"),
+            DeviceKind::Encoder(Kind::H264Encoder) => (Kind::H264Encoder, "H.264 Encoder"),
+            DeviceKind::Encoder(Kind::JpegEncoder) => (Kind::JpegEncoder, "JPEG Encoder"),
             _ => return Err(Failure::new("the device is no encoder")),
         };
         let coded_formats = format::coded(kind);
@@ -140,18 +140,18 @@ impl<C> Encoder<C> {
             coded_formats,
             raw_formats,
             stride,
-            output: Lane::new(Flow::Output, source),
-            capture: Lane::new(Flow::Capture, made),
+            output: M2mQueue::new(Flow::Output, source),
+            capture: M2mQueue::new(Flow::Capture, made),
             crop,
             wanted_bytes: 0,
             interval,
             coded_interval: interval,
             default_interval: interval,
             controls: Controls::new(kind),
-            hired: Hired::new(kind, place.codecs.launch(kind)),
+            codec: CodecProcess::new(kind, place.codecs.launch(kind)),
             configured: None,
             is_full: false,
-            memos: Memos::new(),
+            frames: PendingFrames::new(),
             coded: VecDeque::new(),
             drain: Drain::Idle,
             drained_start: 0,
@@ -162,7 +162,7 @@ impl<C> Encoder<C> {
         })
     }
 
-    fn lane(&self, flow: Flow) -> &Lane<C> {
+    fn queue(&self, flow: Flow) -> &M2mQueue<C> {
         match flow {
             Flow::Capture => &self.capture,
             Flow::Output => &self.output,
@@ -171,14 +171,14 @@ impl<C> Encoder<C> {
 
     /// What CAPTURE becomes for pictures of a format, of which a part is encoded.
     fn coded_for(&self, source: &Format, crop: Rect) -> Result<Format, DriverError> {
-        let (kind, formats) = (self.hired.kind(), &self.coded_formats);
+        let (kind, formats) = (self.codec.kind(), &self.coded_formats);
         format::coded_for(kind, formats, source, crop, self.wanted_bytes).ok_or(EINVAL)
     }
 
     /// How the worker is to be set up.
     fn config(&self) -> Config {
         let (width, height) = (self.crop.width, self.crop.height);
-        match self.hired.kind() {
+        match self.codec.kind() {
             Kind::JpegEncoder => Config::JpegEncoder {
                 width,
                 height,
@@ -204,11 +204,11 @@ impl<C> Encoder<C> {
 
 impl<C> Outside for Encoder<C> {
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.hired.wake_fd()
+        self.codec.wake_fd()
     }
 
     fn failure(&self) -> Option<&Failure> {
-        self.hired.failure()
+        self.codec.failure()
     }
 }
 
@@ -228,7 +228,7 @@ impl<C> VideoDriver for Encoder<C> {
     }
 
     fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
-        Box::new(LaneDriver(match flow {
+        Box::new(M2mQueueDriver(match flow {
             Flow::Capture => &mut self.capture,
             Flow::Output => &mut self.output,
         }))
@@ -242,26 +242,26 @@ impl<C> VideoDriver for Encoder<C> {
     }
 
     fn format_flags(&self, flow: Flow, _: &PixelFormat) -> FormatFlags {
-        match (flow, self.hired.kind()) {
+        match (flow, self.codec.kind()) {
             (Flow::Capture, Kind::H264Encoder) => FormatFlags::ENC_CAP_FRAME_INTERVAL,
             _ => FormatFlags::empty(),
         }
     }
 
     fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes {
-        format::sizes(self.hired.kind())
+        format::sizes(self.codec.kind())
     }
 
     fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals> {
-        (self.hired.kind() == Kind::H264Encoder).then_some(format::INTERVALS)
+        (self.codec.kind() == Kind::H264Encoder).then_some(format::INTERVALS)
     }
 
     fn format(&self, flow: Flow) -> Format {
-        self.lane(flow).format
+        self.queue(flow).format
     }
 
     fn try_format(&self, flow: Flow, wanted: &Format) -> Format {
-        let kind = self.hired.kind();
+        let kind = self.codec.kind();
         match flow {
             Flow::Output => format::try_source(kind, &self.raw_formats, wanted, self.stride)
                 .unwrap_or(self.output.format),
@@ -299,7 +299,7 @@ impl<C> VideoDriver for Encoder<C> {
     }
 
     fn interval(&self, flow: Flow) -> Option<Fraction> {
-        (self.hired.kind() == Kind::H264Encoder).then_some(match flow {
+        (self.codec.kind() == Kind::H264Encoder).then_some(match flow {
             Flow::Capture => self.coded_interval,
             Flow::Output => self.interval,
         })
@@ -344,7 +344,7 @@ impl<C> VideoDriver for Encoder<C> {
         if self.output.streaming || self.capture.streaming {
             return Err(EBUSY);
         }
-        let sizes = format::sizes(self.hired.kind());
+        let sizes = format::sizes(self.codec.kind());
         let crop = format::crop(&self.output.format, wanted, flags, sizes)?;
         let made = self.coded_for(&self.output.format, crop)?;
         self.crop = crop;

@@ -1,4 +1,4 @@
-//! What a program says of a frame at OUTPUT, and hears again at CAPTURE.
+//! What a program says of a frame at OUTPUT, and gets back with it at CAPTURE.
 
 use crate::surface::FIELD_NONE;
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES, Timecode};

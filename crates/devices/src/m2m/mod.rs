@@ -5,20 +5,20 @@ mod color;
 mod converter;
 mod decoder;
 mod encoder;
-mod hired;
-mod lane;
-mod memo;
 mod meta;
+mod pending;
+mod process;
+mod queue;
 mod raw;
 
 pub use converter::FrameConverter;
 pub(crate) use converter::formats as converter_formats;
 pub use decoder::Decoder;
 pub use encoder::Encoder;
-pub(crate) use hired::Hired;
-pub(crate) use lane::{Lane, LaneDriver};
-pub(crate) use memo::Memos;
 pub(crate) use meta::Meta;
+pub(crate) use pending::PendingFrames;
+pub(crate) use process::CodecProcess;
+pub(crate) use queue::{M2mQueue, M2mQueueDriver};
 pub(crate) use raw::formats as codec_formats;
 
 #[cfg(test)]

@@ -14,10 +14,7 @@ impl DeviceSpec {
             DeviceKind::Camera { .. } => mode::formats(self, |_| true),
             DeviceKind::Display { sink } => mode::formats(self, |pixel| sink.accepts(pixel)),
             DeviceKind::Converter => m2m::converter_formats(self),
-            DeviceKind::H264Decoder
-            | DeviceKind::JpegDecoder
-            | DeviceKind::H264Encoder
-            | DeviceKind::JpegEncoder => m2m::codec_formats(self),
+            DeviceKind::Decoder(_) | DeviceKind::Encoder(_) => m2m::codec_formats(self),
         }
     }
 

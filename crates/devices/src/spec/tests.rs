@@ -108,7 +108,7 @@ fn options_land_where_they_belong() {
             name: Some("My Camera".into()),
             stride: Some(64),
             node: Some(7),
-            ..DeviceSpec::new(DeviceKind::H264Decoder, true)
+            ..DeviceSpec::new(DeviceKind::Decoder(Kind::H264Decoder), true)
         }
     );
 }
@@ -169,10 +169,16 @@ fn limits_of_addresses_are_for_devices_that_do_dma() {
 #[test]
 fn codecs_are_multi_planar_and_take_what_shapes_their_pictures() {
     for (word, kind) in [
-        ("h264dec", DeviceKind::H264Decoder),
-        ("jpegdec", DeviceKind::JpegDecoder),
-        ("h264enc", DeviceKind::H264Encoder),
-        ("jpegenc", DeviceKind::JpegEncoder),
+        ("h264dec", DeviceKind::Decoder(Kind::H264Decoder)),
+        ("hevcdec", DeviceKind::Decoder(Kind::HevcDecoder)),
+        ("vp8dec", DeviceKind::Decoder(Kind::Vp8Decoder)),
+        ("vp9dec", DeviceKind::Decoder(Kind::Vp9Decoder)),
+        ("av1dec", DeviceKind::Decoder(Kind::Av1Decoder)),
+        ("mpeg2dec", DeviceKind::Decoder(Kind::Mpeg2Decoder)),
+        ("mpeg4dec", DeviceKind::Decoder(Kind::Mpeg4Decoder)),
+        ("jpegdec", DeviceKind::Decoder(Kind::JpegDecoder)),
+        ("h264enc", DeviceKind::Encoder(Kind::H264Encoder)),
+        ("jpegenc", DeviceKind::Encoder(Kind::JpegEncoder)),
     ] {
         let spec = parse(&format!(
             "{word},size=1280x720,fps=25,format=YUV420,stride=128"

@@ -112,6 +112,18 @@ formats! {
         &[plane(2, 2, &[&[R, G], &[G, B]])];
     /// H.264 byte stream with start codes.
     H264 b"H264" "H.264", ffmpeg None, bits 8, &[];
+    /// HEVC byte stream with start codes.
+    HEVC b"HEVC" "HEVC", ffmpeg None, bits 8, &[];
+    /// VP8 frames.
+    VP8 b"VP80" "VP8", ffmpeg None, bits 8, &[];
+    /// VP9 frames or superframes.
+    VP9 b"VP90" "VP9", ffmpeg None, bits 8, &[];
+    /// AV1 temporal units.
+    AV1 b"AV01" "AV1", ffmpeg None, bits 8, &[];
+    /// MPEG-1 or MPEG-2 video stream with start codes.
+    MPEG2 b"MPG2" "MPEG-2 ES", ffmpeg None, bits 8, &[];
+    /// MPEG-4 part 2 stream with start codes.
+    MPEG4 b"MPG4" "MPEG-4 Part 2 ES", ffmpeg None, bits 8, &[];
     /// One JPEG picture.
     JPEG b"JPEG" "JFIF JPEG", ffmpeg None, bits 8, &[];
 }

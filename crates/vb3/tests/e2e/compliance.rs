@@ -12,7 +12,7 @@ const DEVICES: [&str; 4] = [
 const SCALER: &str = "capture-convert=pattern,clock=free,size=160x120";
 
 /// Failures and warnings of a run, from its last line.
-fn summary(stdout: &str) -> Option<(u32, u32)> {
+pub(crate) fn summary(stdout: &str) -> Option<(u32, u32)> {
     let line = stdout
         .lines()
         .rev()

@@ -3,12 +3,14 @@
 
 mod board;
 mod closing;
+mod codecs;
 mod common;
 mod compliance;
 mod convert;
 mod decoder;
 mod descriptors;
 mod encoders;
+mod exact;
 mod gstreamer;
 mod machines;
 mod media;

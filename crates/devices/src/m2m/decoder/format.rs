@@ -2,23 +2,13 @@
 
 use crate::m2m::raw;
 use crate::picture::{HEIGHT_MAX, WIDTH_MAX};
-use vb3_codec::Kind;
-use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat, pixfmt};
+use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat};
 
 /// Sizes of streams: from one macroblock, pictures of one pair of pixels being cropped ones.
 pub(super) const SIZES: FrameSizes = FrameSizes {
     width: (2, WIDTH_MAX, 2),
     height: (2, HEIGHT_MAX, 2),
 };
-
-/// What a decoder takes.
-pub(super) fn coded(kind: Kind) -> Vec<&'static PixelFormat> {
-    let code = match kind {
-        Kind::JpegDecoder => FourCc::JPEG,
-        _ => FourCc::H264,
-    };
-    pixfmt::lookup(code).into_iter().collect()
-}
 
 /// A stream of so many pixels.
 pub(super) fn coded_at(coded: &[&'static PixelFormat], width: u32, height: u32) -> Option<Format> {

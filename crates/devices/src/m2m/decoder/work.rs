@@ -1,10 +1,11 @@
 //! What a decoder does when it is its turn.
 
+use super::table::Input;
 use super::{Decoded, Decoder, Drain, Pending, format};
-use crate::m2m::hired::MAX_HEARD;
+use crate::m2m::process::MAX_EVENTS;
 use crate::m2m::{Meta, color, raw};
 use crate::surface::{Surface, Trouble};
-use vb3_codec::{Chroma, Config, Event, Framing, Job, Kind, Planes, Refused, StreamFormat};
+use vb3_codec::{Chroma, Config, Event, Framing, Job, Planes, Refused, StreamFormat};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Colorimetry, DriverEvent, Flow, Format, FourCc, FrameFlags, Progress, Rect};
 
@@ -16,7 +17,7 @@ const RESOLUTION: u32 = 1;
 impl<C> Decoder<C> {
     /// Whether [`work`](Self::work) would get anything done now, apart from what the worker says.
     pub(super) fn has_work(&self) -> bool {
-        let room = self.hired.has_room();
+        let room = self.codec.has_room();
         let feeds = match self.drain {
             Drain::Idle => self.output.is_ready() && room,
             Drain::Feeding(0) => true,
@@ -51,10 +52,10 @@ impl<C> Decoder<C> {
         self.seen_output_stops = self.output.stops;
         self.kept = None;
         self.decoded.clear();
-        self.memos.clear();
+        self.frames.clear();
         self.pending = Pending::None;
         self.drain = Drain::Idle;
-        let forgot = self.hired.worker().map(|worker| worker.submit(Job::Flush));
+        let forgot = self.codec.worker().map(|worker| worker.submit(Job::Flush));
         match forgot {
             Some(Ok(())) => self.flushing += 1,
             // A new one begins afresh.
@@ -63,7 +64,7 @@ impl<C> Decoder<C> {
     }
 
     fn restart(&mut self) {
-        self.hired.dismiss();
+        self.codec.stop();
         self.flushing = 0;
     }
 
@@ -97,17 +98,17 @@ impl<C> Decoder<C> {
 
     fn proceed(&mut self) {
         let chroma = self.chroma();
-        if let Some(worker) = self.hired.worker()
+        if let Some(worker) = self.codec.worker()
             && worker.submit(Job::Proceed(chroma)).is_err()
         {
             self.restart();
         }
     }
 
-    /// Hears what the worker has to say.
+    /// Takes the worker's events.
     fn listen(&mut self, progress: &mut Progress<C>) {
-        for _ in 0..MAX_HEARD {
-            let Some(event) = self.hired.poll() else {
+        for _ in 0..MAX_EVENTS {
+            let Some(event) = self.codec.poll() else {
                 return;
             };
             match event {
@@ -156,7 +157,7 @@ impl<C> Decoder<C> {
     /// where the stream's format was never announced.
     fn refuse(&mut self, tag: u64, sentence: String) {
         self.statistics.dropped = self.statistics.dropped.saturating_add(1);
-        self.hired.report(sentence);
+        self.codec.report(sentence);
         if self.visible.width != 0 && self.decoded.len() < MAX_REFUSED {
             self.decoded.push_back(Decoded {
                 tag,
@@ -196,7 +197,7 @@ impl<C> Decoder<C> {
     }
 
     fn ask_to_drain(&mut self) {
-        self.drain = match self.hired.worker() {
+        self.drain = match self.codec.worker() {
             None => Drain::Ready,
             Some(worker) => match worker.submit(Job::Drain) {
                 Ok(()) => Drain::Asked,
@@ -217,7 +218,7 @@ impl<C> Decoder<C> {
         let Ok(Some(plane)) = token.plane(0) else {
             return true;
         };
-        let is_stream = self.hired.kind() == Kind::H264Decoder;
+        let is_stream = self.row.input != Input::File;
         let payload = plane.payload_bytes.min(plane.length_bytes);
         let bytes = payload.saturating_sub(plane.data_offset);
         if bytes == 0 && is_stream {
@@ -228,12 +229,12 @@ impl<C> Decoder<C> {
             }
             return true;
         }
-        let tag = self.memos.next_tag();
-        let hired = self.hired.hire(|worker| match is_stream {
+        let tag = self.frames.next_tag();
+        let codec = self.codec.start(|worker| match is_stream {
             true => worker.submit(Job::Configure(Config::Decoder(Framing::Auto))),
             false => Ok(()),
         });
-        let Some(worker) = hired else {
+        let Some(worker) = codec else {
             self.output.tokens.push_front(token);
             progress.broken = true;
             return false;
@@ -246,7 +247,7 @@ impl<C> Decoder<C> {
         };
         let outcome = match filled {
             Ok(Ok(())) => {
-                self.memos.remember(Meta::of(&token));
+                self.frames.insert(Meta::of(&token));
                 if !is_stream {
                     self.output.hold(tag, token);
                     return true;
@@ -312,7 +313,7 @@ impl<C> Decoder<C> {
                 }
             };
             let last = self.drain == Drain::Ready && self.decoded.is_empty();
-            let meta = self.memos.get(decoded.tag);
+            let meta = self.frames.get(decoded.tag);
             let meta = meta.with_kind(FrameFlags::empty());
             let sequence = self.capture.next_sequence();
             let completion = meta.completion(outcome, payloads, sequence, last);
@@ -372,7 +373,7 @@ impl<C> Decoder<C> {
 
     /// Whether a JPEG file that the worker has done with gave nothing.
     fn is_unanswered(&self, tag: u64) -> bool {
-        self.hired.kind() == Kind::JpegDecoder && self.answered != tag && self.flushing == 0
+        self.row.input == Input::File && self.answered != tag && self.flushing == 0
     }
 
     /// Tells the program of the stream's format, once all pictures of the one before are out.
@@ -418,8 +419,8 @@ impl<C> Decoder<C> {
 
     /// Colours as the stream says, or else the program.
     fn color_of(&self, format: &StreamFormat) -> Colorimetry {
-        match self.hired.kind() {
-            Kind::JpegDecoder => raw::JPEG_PICTURE,
+        match self.row.input {
+            Input::File => raw::JPEG_PICTURE,
             _ => color::color_of(format.colour, self.output.format.color),
         }
     }

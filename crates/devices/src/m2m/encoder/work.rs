@@ -2,7 +2,7 @@
 
 use super::{Coded, Drain, Encoder, read};
 use crate::m2m::Meta;
-use crate::m2m::hired::MAX_HEARD;
+use crate::m2m::process::MAX_EVENTS;
 use crate::surface::Trouble;
 use vb3_codec::{Event, Job, Kind, Refused};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
@@ -50,8 +50,8 @@ impl<C> Encoder<C> {
                 Drain::Stopped if self.output.starts != self.drained_start => Drain::Idle,
                 other => other,
             };
-            if has_stopped && self.hired.is_down() {
-                self.dismiss();
+            if has_stopped && self.codec.is_down() {
+                self.stop_codec();
             }
         }
     }
@@ -60,25 +60,25 @@ impl<C> Encoder<C> {
     fn reset(&mut self) {
         self.drain = Drain::Idle;
         self.coded.clear();
-        self.memos.clear();
+        self.frames.clear();
         self.output.take_back();
         self.is_full = false;
-        let forgot = self.hired.worker().map(|worker| worker.submit(Job::Flush));
-        if self.hired.is_down() || matches!(forgot, Some(Err(_))) {
+        let forgot = self.codec.worker().map(|worker| worker.submit(Job::Flush));
+        if self.codec.is_down() || matches!(forgot, Some(Err(_))) {
             // A new one begins afresh.
-            self.dismiss();
+            self.stop_codec();
         }
     }
 
-    fn dismiss(&mut self) {
-        self.hired.dismiss();
+    fn stop_codec(&mut self) {
+        self.codec.stop();
         self.configured = None;
     }
 
-    /// Hears what the worker has to say.
+    /// Takes the worker's events.
     fn listen(&mut self, progress: &mut Progress<C>) {
-        for _ in 0..MAX_HEARD {
-            let Some(event) = self.hired.poll() else {
+        for _ in 0..MAX_EVENTS {
+            let Some(event) = self.codec.poll() else {
                 return;
             };
             self.is_full = false;
@@ -93,7 +93,7 @@ impl<C> Encoder<C> {
                     self.controls.force_key = true;
                     // Once for each picture: a worker may say it again and again.
                     let is_told = self.coded.iter().any(|coded| coded.tag == tag);
-                    if self.memos.has(tag) && !is_told {
+                    if self.frames.has(tag) && !is_told {
                         self.coded.push_back(Coded {
                             tag,
                             packet: None,
@@ -103,7 +103,7 @@ impl<C> Encoder<C> {
                 }
                 Event::Died { .. } => {
                     self.configured = None;
-                    self.memos.clear();
+                    self.frames.clear();
                     self.output.take_back();
                     progress.broken = true;
                 }
@@ -124,8 +124,8 @@ impl<C> Encoder<C> {
         wanted
             && self.output.is_ready()
             && self.capture.streaming
-            && self.memos.len() < ahead
-            && self.hired.has_room()
+            && self.frames.len() < ahead
+            && self.codec.has_room()
             && !self.is_full
     }
 
@@ -156,10 +156,10 @@ impl<C> Encoder<C> {
         progress: &mut Progress<C>,
     ) -> bool {
         let config = self.config();
-        let (tag, force_key) = (self.memos.next_tag(), self.controls.force_key);
+        let (tag, force_key) = (self.frames.next_tag(), self.controls.force_key);
         let (format, crop) = (&self.output.format, self.crop);
         let (configured, scratch) = (&mut self.configured, &mut self.scratch);
-        let Some(worker) = self.hired.hire(|_| Ok(())) else {
+        let Some(worker) = self.codec.start(|_| Ok(())) else {
             self.output.tokens.push_front(token);
             progress.broken = true;
             return false;
@@ -176,7 +176,7 @@ impl<C> Encoder<C> {
         });
         let outcome = match taken {
             Ok(Ok(())) => {
-                self.memos.remember(Meta::of(&token));
+                self.frames.insert(Meta::of(&token));
                 self.controls.force_key = false;
                 self.output.hold(tag, token);
                 return true;
@@ -187,7 +187,7 @@ impl<C> Encoder<C> {
                 DoneState::Error
             }
             Err(Refused::Full(_) | Refused::Dead) => {
-                // What is under way, or the end, is heard of.
+                // An event follows: of what is under way, or the end.
                 self.is_full = true;
                 self.output.tokens.push_front(token);
                 return false;
@@ -226,12 +226,12 @@ impl<C> Encoder<C> {
                     (DoneState::Error, [0; MAX_PLANES])
                 }
             };
-            let Some(meta) = self.memos.take(coded.tag) else {
+            let Some(meta) = self.frames.take(coded.tag) else {
                 // Not one of this stream.
                 self.capture.tokens.push_front(token);
                 continue;
             };
-            let kind = match (outcome, coded.key || self.hired.kind() == Kind::JpegEncoder) {
+            let kind = match (outcome, coded.key || self.codec.kind() == Kind::JpegEncoder) {
                 (DoneState::Done, true) => FrameFlags::KEYFRAME,
                 (DoneState::Done, false) => FrameFlags::PFRAME,
                 _ => FrameFlags::empty(),
@@ -283,7 +283,7 @@ impl<C> Encoder<C> {
 
     /// Whether everything of a drain has come back.
     fn is_drained(&self) -> bool {
-        self.drain == Drain::Feeding(0) && self.memos.len() == 0 && self.coded.is_empty()
+        self.drain == Drain::Feeding(0) && self.frames.len() == 0 && self.coded.is_empty()
     }
 
     /// The last buffer is given back.

@@ -8,12 +8,12 @@ const MAX: usize = 256;
 
 /// What the program said of each frame, by the tag the codec knows it by.
 #[derive(Debug)]
-pub(crate) struct Memos {
+pub(crate) struct PendingFrames {
     next_tag: u64,
     metas: BTreeMap<u64, Meta>,
 }
 
-impl Memos {
+impl PendingFrames {
     pub(crate) const fn new() -> Self {
         Self {
             next_tag: 1,
@@ -21,13 +21,13 @@ impl Memos {
         }
     }
 
-    /// The tag that [`remember`](Self::remember) gives next.
+    /// The tag that [`insert`](Self::insert) gives next.
     pub(crate) const fn next_tag(&self) -> u64 {
         self.next_tag
     }
 
     /// The codec took a frame under [`next_tag`](Self::next_tag).
-    pub(crate) fn remember(&mut self, meta: Meta) {
+    pub(crate) fn insert(&mut self, meta: Meta) {
         if self.metas.len() >= MAX {
             self.metas.pop_first();
         }

@@ -1,6 +1,6 @@
 use super::*;
-use vb3_codec::Framing;
-use vb3_codec::units::Cutter;
+use crate::job::Framing;
+use crate::units::Cutter;
 
 fn cut<S: Syntax>(pieces: &[&[u8]], framing: Framing) -> Vec<(u64, bool, Vec<u8>)> {
     let mut cutter = Cutter::<S>::default();

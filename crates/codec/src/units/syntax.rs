@@ -1,11 +1,11 @@
 //! How byte streams of HEVC, MPEG-2 and MPEG-4 part 2 are cut. What follows a start code is called a
 //! NAL unit here, as in H.264.
 
-use vb3_codec::units::Syntax;
+use super::Syntax;
 
 /// HEVC (ITU-T H.265 7.4.2.4.4 and annex B).
 #[derive(Debug, Default)]
-pub(crate) struct Hevc;
+pub struct Hevc;
 
 /// The type of a NAL unit.
 fn hevc_type(nal: &[u8]) -> u8 {
@@ -48,7 +48,7 @@ impl Syntax for Hevc {
 
 /// MPEG-1 and MPEG-2 video (ISO/IEC 13818-2 6.2.2).
 #[derive(Debug, Default)]
-pub(crate) struct Mpeg2 {
+pub struct Mpeg2 {
     /// A sequence header came since the last picture.
     has_header: bool,
     /// The picture begun last has intra macroblocks alone, after a sequence header.
@@ -103,7 +103,7 @@ impl Syntax for Mpeg2 {
 
 /// MPEG-4 part 2 (ISO/IEC 14496-2 6.2).
 #[derive(Debug, Default)]
-pub(crate) struct Mpeg4;
+pub struct Mpeg4;
 
 /// Start code of a VOP, which is a whole picture.
 const VOP: u8 = 0xb6;

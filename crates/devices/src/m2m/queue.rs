@@ -19,7 +19,7 @@ struct Held<C> {
 
 /// What a device has of one queue.
 #[derive(Debug)]
-pub(crate) struct Lane<C> {
+pub(crate) struct M2mQueue<C> {
     flow: Flow,
     /// What G_FMT says, and new buffers are made for.
     pub(crate) format: Format,
@@ -39,7 +39,7 @@ pub(crate) struct Lane<C> {
     pub(crate) stops: u64,
 }
 
-impl<C> Lane<C> {
+impl<C> M2mQueue<C> {
     pub(crate) const fn new(flow: Flow, format: Format) -> Self {
         Self {
             flow,
@@ -149,11 +149,11 @@ impl<C> Lane<C> {
     }
 }
 
-/// A lane as its queue's driver.
+/// The same as the driver that `vb3_queue` calls.
 #[derive(Debug)]
-pub(crate) struct LaneDriver<'a, C>(pub(crate) &'a mut Lane<C>);
+pub(crate) struct M2mQueueDriver<'a, C>(pub(crate) &'a mut M2mQueue<C>);
 
-impl<C> Driver for LaneDriver<'_, C> {
+impl<C> Driver for M2mQueueDriver<'_, C> {
     type Cookie = C;
 
     fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {

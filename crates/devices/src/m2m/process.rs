@@ -4,14 +4,14 @@ use crate::Failure;
 use std::os::fd::BorrowedFd;
 use vb3_codec::{Event, Kind, Launch, Refused, Worker};
 
-/// Most events of a worker that are heard in one turn: one that speaks without end holds up
-/// nobody, since the rest makes [`Hired::wake_fd`] readable.
-pub(crate) const MAX_HEARD: usize = 64;
+/// Most events of a worker that are taken in one turn: one that sends without end holds up
+/// nobody, since the rest makes [`CodecProcess::wake_fd`] readable.
+pub(crate) const MAX_EVENTS: usize = 64;
 
 /// A [`Worker`] that starts when it is needed. One that died is not followed by another until
-/// [`dismiss`](Self::dismiss): the program must stop streaming first.
+/// [`stop`](Self::stop): the program must stop streaming first.
 #[derive(Debug)]
-pub(crate) struct Hired {
+pub(crate) struct CodecProcess {
     kind: Kind,
     launch: Launch,
     worker: Option<Worker>,
@@ -19,7 +19,7 @@ pub(crate) struct Hired {
     failure: Option<Failure>,
 }
 
-impl Hired {
+impl CodecProcess {
     pub(crate) const fn new(kind: Kind, launch: Launch) -> Self {
         Self {
             kind,
@@ -36,7 +36,7 @@ impl Hired {
     }
 
     /// The worker, started and set up if there is none. `None` if it cannot be, or is down.
-    pub(crate) fn hire(
+    pub(crate) fn start(
         &mut self,
         set_up: impl FnOnce(&mut Worker) -> Result<(), Refused>,
     ) -> Option<&mut Worker> {
@@ -73,7 +73,7 @@ impl Hired {
         self.worker = None;
         self.is_down = true;
         self.failure = Some(Failure::new(format!(
-            "{sentence}; its queues are in error until they stop streaming"
+            "{sentence}; calls on its queues fail until the program stops streaming"
         )));
     }
 
@@ -94,7 +94,7 @@ impl Hired {
     }
 
     /// Ends the worker; the next one begins afresh.
-    pub(crate) fn dismiss(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.worker = None;
         self.is_down = false;
     }

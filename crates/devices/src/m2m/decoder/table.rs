@@ -1,0 +1,198 @@
+//! The decoders there are, one row each.
+
+use vb3_codec::Kind;
+use vb3_v4l2::{ControlFlags, ControlSpec, FourCc};
+
+/// What a buffer at OUTPUT holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// A piece of a stream, which ends anywhere.
+    Stream,
+    /// A frame, or several that belong together.
+    Frames,
+    /// A file with one picture.
+    File,
+}
+
+/// A menu of profiles or levels.
+#[derive(Debug)]
+struct Menu {
+    id: u32,
+    name: &'static str,
+    /// In the order of the kernel's numbers; one that is not offered has no words.
+    items: &'static [&'static str],
+    default: u32,
+}
+
+/// A decoder.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) kind: Kind,
+    /// The name of the card.
+    pub(crate) card: &'static str,
+    pub(crate) fourcc: FourCc,
+    pub(crate) input: Input,
+    menus: &'static [Menu],
+}
+
+const fn menu(id: u32, name: &'static str, items: &'static [&'static str], default: u32) -> Menu {
+    Menu {
+        id,
+        name,
+        items,
+        default,
+    }
+}
+
+const fn row(
+    kind: Kind,
+    card: &'static str,
+    fourcc: FourCc,
+    input: Input,
+    menus: &'static [Menu],
+) -> Row {
+    Row {
+        kind,
+        card,
+        fourcc,
+        input,
+        menus,
+    }
+}
+
+/// Of VP9 and later codecs.
+const LEVELS_TO_6_2: &[&str] = &[
+    "1", "1.1", "2", "2.1", "3", "3.1", "4", "4.1", "5", "5.1", "5.2", "6", "6.1", "6.2",
+];
+
+/// All decoders. Numbers and words of controls are the kernel's.
+///
+/// Source: Linux include/uapi/linux/v4l2-controls.h, drivers/media/v4l2-core/v4l2-ctrls-defs.c
+/// `v4l2_ctrl_get_menu`.
+static ROWS: [Row; 8] = [
+    row(
+        Kind::H264Decoder,
+        "H.264 Decoder",
+        FourCc::H264,
+        Input::Stream,
+        &[
+            menu(
+                0x0099_0a67,
+                "H264 Level",
+                &[
+                    "1", "1b", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4",
+                    "4.1", "4.2", "5", "5.1", "5.2",
+                ],
+                16,
+            ),
+            menu(
+                0x0099_0a6b,
+                "H264 Profile",
+                &["Baseline", "Constrained Baseline", "Main", "", "High"],
+                4,
+            ),
+        ],
+    ),
+    row(
+        Kind::HevcDecoder,
+        "HEVC Decoder",
+        FourCc::HEVC,
+        Input::Stream,
+        &[
+            menu(
+                0x0099_0b67,
+                "HEVC Profile",
+                &["Main", "Main Still Picture"],
+                0,
+            ),
+            menu(
+                0x0099_0b68,
+                "HEVC Level",
+                &[
+                    "1", "2", "2.1", "3", "3.1", "4", "4.1", "5", "5.1", "5.2", "6", "6.1", "6.2",
+                ],
+                12,
+            ),
+        ],
+    ),
+    row(
+        Kind::Vp8Decoder,
+        "VP8 Decoder",
+        FourCc::VP8,
+        Input::Frames,
+        &[menu(0x0099_0aff, "VP8 Profile", &["0", "1", "2", "3"], 0)],
+    ),
+    row(
+        Kind::Vp9Decoder,
+        "VP9 Decoder",
+        FourCc::VP9,
+        Input::Frames,
+        &[
+            menu(0x0099_0b00, "VP9 Profile", &["0"], 0),
+            menu(0x0099_0b01, "VP9 Level", LEVELS_TO_6_2, 13),
+        ],
+    ),
+    row(
+        Kind::Av1Decoder,
+        "AV1 Decoder",
+        FourCc::AV1,
+        Input::Frames,
+        &[menu(0x0099_0b8f, "AV1 Profile", &["Main"], 0)],
+    ),
+    row(
+        Kind::Mpeg2Decoder,
+        "MPEG-2 Decoder",
+        FourCc::MPEG2,
+        Input::Stream,
+        &[
+            menu(
+                0x0099_0a0e,
+                "MPEG2 Level",
+                &["Low", "Main", "High 1440", "High"],
+                3,
+            ),
+            menu(0x0099_0a0f, "MPEG2 Profile", &["Simple", "Main"], 1),
+        ],
+    ),
+    row(
+        Kind::Mpeg4Decoder,
+        "MPEG-4 Decoder",
+        FourCc::MPEG4,
+        Input::Stream,
+        &[
+            menu(
+                0x0099_0a95,
+                "MPEG4 Level",
+                &["0", "0b", "1", "2", "3", "3b", "4", "5"],
+                7,
+            ),
+            menu(
+                0x0099_0a96,
+                "MPEG4 Profile",
+                &["Simple", "Advanced Simple"],
+                1,
+            ),
+        ],
+    ),
+    row(
+        Kind::JpegDecoder,
+        "JPEG Decoder",
+        FourCc::JPEG,
+        Input::File,
+        &[],
+    ),
+];
+
+/// The row of a decoder.
+pub(crate) fn row_of(kind: Kind) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.kind == kind)
+}
+
+impl Row {
+    /// What the decoder offers of profiles and levels.
+    pub(crate) fn controls(&self) -> impl Iterator<Item = ControlSpec> {
+        let flags = ControlFlags::empty();
+        let menus = self.menus.iter();
+        menus.map(move |m| ControlSpec::menu(m.id, m.name, m.items, m.default).with(flags))
+    }
+}

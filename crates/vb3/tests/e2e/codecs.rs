@@ -1,0 +1,183 @@
+//! Decoders of other codecs than H.264: compliant, and as exact by GStreamer's and ffmpeg's own
+//! wrappers as ffmpeg's decoders.
+
+use crate::common::{Run, ffmpeg, lacks, lacks_libavcodec};
+use crate::compliance::{expect_compliant, summary};
+
+/// A decoder, how a stream for it is made, and how programs have it decoded.
+struct Case {
+    device: &'static str,
+    /// The encoder and its words.
+    encoder: &'static str,
+    file: &'static str,
+    /// GStreamer's elements up to the decoder; none where it has none.
+    elements: Option<&'static str>,
+    /// ffmpeg's wrapper; none where it has none.
+    wrapper: Option<&'static str>,
+    /// Whether a stream may be cut anywhere, as v4l2-compliance cuts it.
+    is_stream: bool,
+}
+
+const CASES: [Case; 6] = [
+    Case {
+        device: "hevcdec",
+        encoder: "libx265 -x265-params log-level=0:bframes=3:keyint=12",
+        file: "stream.hevc",
+        elements: Some("h265parse ! v4l2h265dec"),
+        wrapper: Some("hevc_v4l2m2m"),
+        is_stream: true,
+    },
+    Case {
+        device: "vp8dec",
+        encoder: "libvpx -b:v 500k -auto-alt-ref 1 -lag-in-frames 8 -g 12",
+        file: "stream.webm",
+        elements: Some("matroskademux ! v4l2vp8dec"),
+        wrapper: Some("vp8_v4l2m2m"),
+        is_stream: false,
+    },
+    Case {
+        device: "vp9dec",
+        encoder: "libvpx-vp9 -b:v 500k -auto-alt-ref 1 -lag-in-frames 8 -g 12",
+        file: "stream.webm",
+        elements: Some("matroskademux ! v4l2vp9dec"),
+        wrapper: Some("vp9_v4l2m2m"),
+        is_stream: false,
+    },
+    Case {
+        device: "av1dec",
+        encoder: "libaom-av1 -cpu-used 8 -usage realtime -b:v 500k",
+        file: "stream.webm",
+        elements: None,
+        wrapper: None,
+        is_stream: false,
+    },
+    Case {
+        device: "mpeg2dec",
+        encoder: "mpeg2video -bf 2 -g 12 -b:v 900k",
+        file: "stream.m2v",
+        elements: Some("mpegvideoparse ! v4l2mpeg2dec"),
+        wrapper: Some("mpeg2_v4l2m2m"),
+        is_stream: true,
+    },
+    Case {
+        device: "mpeg4dec",
+        encoder: "mpeg4 -bf 0 -g 12 -b:v 900k -f m4v",
+        file: "stream.m4v",
+        elements: Some("mpeg4videoparse ! v4l2mpeg4dec"),
+        wrapper: Some("mpeg4_v4l2m2m"),
+        is_stream: true,
+    },
+];
+
+impl Case {
+    fn encode(&self, run: &Run, frames: u32) {
+        let file = run.file(self.file);
+        let frames = frames.to_string();
+        let mut words = vec!["-f", "lavfi", "-i", "testsrc2=size=176x144:rate=25"];
+        words.extend(["-frames:v", &frames, "-pix_fmt", "yuv420p", "-threads", "1"]);
+        words.push("-c:v");
+        words.extend(self.encoder.split(' '));
+        words.push(file.to_str().unwrap());
+        ffmpeg(words);
+    }
+
+    /// What ffmpeg's own decoder makes of the file, as NV12.
+    fn wanted(&self, run: &Run) -> Vec<u8> {
+        let file = run.file(self.file);
+        let words = ["-threads", "1", "-i", file.to_str().unwrap()];
+        let form = [
+            "-fps_mode",
+            "passthrough",
+            "-pix_fmt",
+            "nv12",
+            "-f",
+            "rawvideo",
+        ];
+        ffmpeg(words.into_iter().chain(form).chain(["-"]))
+    }
+
+    fn expect_exact(&self, line: &str) {
+        let run = Run::on("soc-noncoherent").device(self.device).patience(240);
+        self.encode(&run, 25);
+        let wanted = self.wanted(&run);
+        assert_eq!(wanted.len(), 25 * 176 * 144 * 3 / 2, "{}", self.device);
+        let outcome = run.program(["sh", "-c", line]).run();
+        outcome.expect_success();
+        let found = outcome.read("pictures.raw");
+        assert_eq!(found.len(), wanted.len(), "{}: {line}", self.device);
+        assert!(found == wanted, "{}: {line}", self.device);
+        assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
+    }
+}
+
+#[test]
+fn gstreamer_gets_ffmpegs_pictures() {
+    if lacks("ffmpeg") || lacks("gst-launch-1.0") || lacks_libavcodec() {
+        return;
+    }
+    for case in &CASES {
+        let Some(elements) = case.elements else {
+            continue;
+        };
+        case.expect_exact(&format!(
+            "gst-launch-1.0 -q filesrc location={} ! {elements} \
+             ! video/x-raw,format=NV12 ! filesink location=pictures.raw",
+            case.file
+        ));
+    }
+}
+
+#[test]
+fn ffmpegs_wrappers_get_ffmpegs_pictures() {
+    if lacks("ffmpeg") || lacks_libavcodec() {
+        return;
+    }
+    for case in &CASES {
+        let Some(wrapper) = case.wrapper else {
+            continue;
+        };
+        case.expect_exact(&format!(
+            "ffmpeg -nostdin -v error -c:v {wrapper} -i {} -fps_mode passthrough \
+             -pix_fmt nv12 -f rawvideo pictures.raw",
+            case.file
+        ));
+    }
+}
+
+#[test]
+fn every_decoder_is_compliant() {
+    if lacks("ffmpeg") || lacks("v4l2-compliance") || lacks_libavcodec() {
+        return;
+    }
+    for case in &CASES {
+        let run = Run::on("pc").device(case.device);
+        let outcome = run.program(["v4l2-compliance", "-d", "/dev/video0"]).run();
+        let found = summary(&outcome.stdout);
+        assert_eq!(found, Some((0, 0)), "{}\n{}", case.device, outcome.stdout);
+        if case.is_stream {
+            let run = Run::on("pc");
+            case.encode(&run, 150);
+            let file = run.file(case.file);
+            let words = ["--stream-from", file.to_str().unwrap()];
+            let device = format!("{},size=176x144", case.device);
+            expect_compliant("pc", &[&device], &words);
+        }
+    }
+}
+
+/// Without libavcodec there is no such device, and `vb3` says what to do.
+#[test]
+fn without_the_library_it_is_refused_with_the_reason() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vb3"));
+    let command = command.env("VB3_CODEC", "none");
+    let out = command
+        .args(["run", "-d", "hevcdec", "--", "true"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(125), "{said}");
+    assert!(
+        said.contains("HEVC") && said.contains("libavcodec-dev"),
+        "{said}"
+    );
+}
