@@ -227,7 +227,7 @@ impl<C: Cut> Decoder<C> {
                 out.format(&picture.format)?;
                 self.format = Some(picture.format);
             }
-            out.picture(tag, damaged, &planes)?;
+            out.picture(tag, damaged, &planes, picture.field)?;
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::NonNull;
-use vb3_codec::{Colour, Kind, Planes, Rect, StreamFormat};
+use vb3_codec::{Colour, Field, Kind, Planes, Rect, StreamFormat};
 
 /// What it decodes. As `enum vb3_av_codec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +156,7 @@ pub(crate) struct Picture<'a> {
     /// `None` where it is no 8-bit 4:2:0.
     pub(crate) planes: Option<Planes<'a>>,
     pub(crate) damaged: bool,
+    pub(crate) field: Field,
 }
 
 impl Library {
@@ -209,6 +210,11 @@ impl Library {
             number: u64::try_from(raw.number).ok(),
             planes: planes(&raw),
             damaged: raw.damaged != 0,
+            field: match raw.interlaced {
+                0 => Field::Progressive,
+                1 => Field::TopFirst,
+                _ => Field::BottomFirst,
+            },
         }))
     }
 

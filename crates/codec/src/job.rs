@@ -197,6 +197,18 @@ pub struct Rect {
     pub height: u32,
 }
 
+/// How the lines of a picture were taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Field {
+    /// All at once.
+    #[default]
+    Progressive,
+    /// Every other line, the topmost among them, before the rest.
+    TopFirst,
+    /// Every other line, the topmost not among them, before the rest.
+    BottomFirst,
+}
+
 /// What the numbers of a picture mean: code points of ITU-T H.273, 2 where the stream does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Colour {

@@ -64,7 +64,7 @@ mod h264;
 mod jpeg;
 
 pub use job::{
-    Chroma, Colour, Config, Event, Framing, H264Profile, H264Settings, Job, Kind, Planes,
+    Chroma, Colour, Config, Event, Field, Framing, H264Profile, H264Settings, Job, Kind, Planes,
     PlanesMut, Rect, Refused, StreamFormat,
 };
 pub use launch::{Failure, Launch, is_worker};

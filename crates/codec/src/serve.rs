@@ -1,6 +1,6 @@
 //! The worker's main: takes jobs, lets a codec do them, waits where the parent must be waited for.
 
-use crate::job::{Chroma, Config, Kind, Planes, StreamFormat};
+use crate::job::{Chroma, Config, Field, Kind, Planes, StreamFormat};
 use crate::limits;
 use crate::shm::Shared;
 use crate::slots::{Layout, pack};
@@ -383,7 +383,13 @@ impl Out {
     ///
     /// # Errors
     /// The codec must stop.
-    pub fn picture(&mut self, tag: u64, damaged: bool, picture: &Planes<'_>) -> Result<(), Stop> {
+    pub fn picture(
+        &mut self,
+        tag: u64,
+        damaged: bool,
+        picture: &Planes<'_>,
+        field: Field,
+    ) -> Result<(), Stop> {
         let slot = self.slot()?;
         let layout = Layout::new(picture.width, picture.height);
         let (Some(ring), Some(layout)) = (self.ring.as_mut(), layout) else {
@@ -400,7 +406,7 @@ impl Out {
         self.free &= !(1 << slot);
         self.send(&Message::new(
             Op::Picture,
-            &[tag, generation, slot.into(), damaged.into()],
+            &[tag, generation, slot.into(), damaged.into(), field as u64],
         ))
     }
 

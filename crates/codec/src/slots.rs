@@ -1,6 +1,6 @@
 //! Slots of shared memory that pictures and packets come in.
 
-use crate::job::{Chroma, Planes};
+use crate::job::{Chroma, Field, Planes};
 use crate::shm::Shared;
 use crate::socket::Socket;
 use crate::wire::{Message, Op};
@@ -135,9 +135,16 @@ impl Packet {
 pub struct Picture {
     pub(crate) held: Held,
     pub(crate) layout: Layout,
+    pub(crate) field: Field,
 }
 
 impl Picture {
+    /// How its lines were taken. Both fields are in it, line by line.
+    #[must_use]
+    pub const fn field(&self) -> Field {
+        self.field
+    }
+
     /// How its chroma lies, as [`Job::Proceed`](crate::Job::Proceed) asked for.
     #[must_use]
     pub fn chroma(&self) -> Chroma {

@@ -29,7 +29,7 @@ pub(crate) enum Op {
     Consumed,
     /// (the format)
     Format,
-    /// (tag, generation, slot, damaged)
+    /// (tag, generation, slot, damaged, field)
     Picture,
     /// (tag, generation, slot, length, key)
     Packet,

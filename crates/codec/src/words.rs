@@ -1,7 +1,7 @@
 //! Jobs and events as the numbers of a message.
 
 use crate::job::{
-    Chroma, Colour, Config, Framing, H264Profile, H264Settings, Kind, Rect, StreamFormat,
+    Chroma, Colour, Config, Field, Framing, H264Profile, H264Settings, Kind, Rect, StreamFormat,
 };
 use crate::slots::Layout;
 
@@ -31,6 +31,14 @@ pub(crate) const fn chroma_from_word(word: u64) -> Chroma {
     match word {
         0 => Chroma::Planar,
         _ => Chroma::Pairs,
+    }
+}
+
+pub(crate) const fn field_from_word(word: u64) -> Field {
+    match word {
+        1 => Field::TopFirst,
+        2 => Field::BottomFirst,
+        _ => Field::Progressive,
     }
 }
 

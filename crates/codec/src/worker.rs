@@ -6,7 +6,7 @@ use crate::shm::Shared;
 use crate::slots::{Layout, Link, Packet, Picture, Ring, copy};
 use crate::socket::Received;
 use crate::wire::{Message, Op};
-use crate::words::{config_to_words, format_from_words, kind_to_word};
+use crate::words::{config_to_words, field_from_word, format_from_words, kind_to_word};
 use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
@@ -350,7 +350,11 @@ impl Worker {
                 let held = held.ok_or("sent a picture in a slot it does not have")?;
                 (!stale).then_some(Event::Picture {
                     tag: a,
-                    picture: Picture { held, layout },
+                    picture: Picture {
+                        held,
+                        layout,
+                        field: field_from_word(e),
+                    },
                     damaged: d != 0,
                 })
             }

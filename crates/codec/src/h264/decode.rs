@@ -2,7 +2,7 @@
 
 use super::params::{Params, Tool, format};
 use super::raw::{Given, RawDecoder};
-use crate::job::{Config, StreamFormat};
+use crate::job::{Config, Field, StreamFormat};
 use crate::serve::{Codec, Out, Stop};
 use crate::units::{Cutter, Unit};
 use std::collections::VecDeque;
@@ -265,7 +265,7 @@ fn give(
         let sentence = format!("openh264 gave a picture of {}x{}", size.0, size.1);
         return out.corrupt(tag, &sentence);
     }
-    out.picture(tag, damaged, &picture.planes)
+    out.picture(tag, damaged, &picture.planes, Field::Progressive)
 }
 
 /// What the library's state means.

@@ -56,7 +56,7 @@ impl Tool {
         match self {
             Self::BSlices => {
                 "the stream has B pictures, which openh264 does not always decode exactly: it is \
-                 refused from the first one on; encode it without (x264: bframes=0)"
+                 refused from the first one on; put vb3-codec (libavcodec) beside vb3, or encode without (x264: bframes=0)"
             }
             Self::SwitchingSlices => {
                 "the stream has SP or SI slices, which openh264 does not decode"

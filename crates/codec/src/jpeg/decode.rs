@@ -1,6 +1,6 @@
 //! The decoder: one file in each piece of input.
 
-use crate::job::{Colour, Config, Planes, Rect, StreamFormat};
+use crate::job::{Colour, Config, Field, Planes, Rect, StreamFormat};
 use crate::serve::{Codec, Out, Stop};
 use crate::slots::Layout;
 use crate::{MAX_HEIGHT, MAX_WIDTH};
@@ -69,7 +69,7 @@ impl Codec for Decoder {
             data: planes.map(|plane| &*plane),
             strides: layout.strides(),
         };
-        out.picture(tag, damaged, &picture)
+        out.picture(tag, damaged, &picture, Field::Progressive)
     }
 
     fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {

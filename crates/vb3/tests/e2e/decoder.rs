@@ -275,6 +275,28 @@ fn b_frames_come_in_the_order_they_are_shown() {
     played.expect(&pictures).expect_stamps(order);
 }
 
+/// Both fields in a buffer, line by line, and which came first.
+#[test]
+fn interlaced_pictures_say_which_field_came_first() {
+    if lacks_libavcodec() {
+        return;
+    }
+    for (x264, field) in [("tff=1", "field 8"), ("bff=1", "field 9")] {
+        let Some(stream) = encoded(SMALL, 12, x264) else {
+            return;
+        };
+        let pictures = by_ffmpeg(&stream, SMALL);
+        let pieces = units(&stream);
+        let session = Session::of(stream).feed(&pieces).say("drain");
+        let Some(played) = session.run("pc", "", "NV12") else {
+            return;
+        };
+        played.expect(&pictures);
+        let fields = played.other.iter().filter(|line| *line == field).count();
+        assert_eq!(fields, 12, "{:?}", played.other);
+    }
+}
+
 /// Cut and damaged streams give ffmpeg's pictures, parts made up and all; damaged ones are marked.
 #[test]
 fn damaged_streams_give_the_pictures_of_ffmpeg() {

@@ -12,8 +12,8 @@
 //   ready      waits until the stream's format is known and CAPTURE streams
 //   capture    starts CAPTURE before the stream's format is known
 //
-// Says what came: "picture TIMESTAMP WIDTHxHEIGHT", "damaged TIMESTAMP …", "refused TIMESTAMP", "change WIDTHxHEIGHT",
-// "last", "end". Pictures go to a file, lines without padding.
+// Says what came: "picture TIMESTAMP WIDTHxHEIGHT", "damaged TIMESTAMP …", "refused TIMESTAMP",
+// "field NUMBER" of a picture that is not progressive, "change WIDTHxHEIGHT", "last", "end". Pictures go to a file, lines without padding.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -201,6 +201,8 @@ static void take_capture(void)
 				die("DQBUF at CAPTURE");
 			return;
 		}
+		if (planes[0].bytesused > 0 && b.field != V4L2_FIELD_NONE)
+			printf("field %u\n", b.field);
 		if (planes[0].bytesused > 0) {
 			printf("%s %ld %ux%u\n", b.flags & V4L2_BUF_FLAG_ERROR ? "damaged" : "picture",
 			       (long)b.timestamp.tv_sec, shape.width, shape.height);

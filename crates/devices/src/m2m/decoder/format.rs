@@ -31,6 +31,12 @@ pub(super) fn try_coded(coded: &[&'static PixelFormat], wanted: &Format, now: &F
     let Some(mut format) = Format::negotiate(wanted, coded, SIZES, true) else {
         return *now;
     };
+    // Not less than the largest frame needs, whatever is asked for: ffmpeg asks for half of it, and
+    // cuts what is longer.
+    if let (Some(pixel), Some(plane)) = (coded.first(), format.planes.first_mut()) {
+        let whole = pixel.compressed_layout(format.width, format.height, 0);
+        plane.sizeimage = plane.sizeimage.max(whole.sizeimage);
+    }
     let own = default_color(format.fourcc);
     let is_jpegs_own = own == raw::JPEG && wanted.color.colorspace == own.colorspace;
     if wanted.color.colorspace == 0 || is_jpegs_own {

@@ -4,9 +4,11 @@ use super::table::Input;
 use super::{Decoded, Decoder, Drain, Pending, format};
 use crate::m2m::process::MAX_EVENTS;
 use crate::m2m::{Meta, color, raw};
-use crate::surface::{Surface, Trouble};
-use vb3_codec::{Chroma, Config, Event, Framing, Job, Planes, Refused, StreamFormat};
-use vb3_queue::{Active, DoneState, MAX_PLANES};
+use crate::surface::{FIELD_NONE, Surface, Trouble};
+use vb3_codec::{
+    Chroma, Config, Event, Field, Framing, Job, Picture, Planes, Refused, StreamFormat,
+};
+use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Colorimetry, DriverEvent, Flow, Format, FourCc, FrameFlags, Progress, Rect};
 
 /// Most refused pictures that wait for a buffer; of further ones none comes back.
@@ -316,7 +318,11 @@ impl<C> Decoder<C> {
             let meta = self.frames.get(decoded.tag);
             let meta = meta.with_kind(FrameFlags::empty());
             let sequence = self.capture.next_sequence();
-            let completion = meta.completion(outcome, payloads, sequence, last);
+            let field = decoded.picture.as_ref().map(Picture::field);
+            let completion = Completion {
+                field: field_of(field.unwrap_or_default()),
+                ..meta.completion(outcome, payloads, sequence, last)
+            };
             self.output.release(decoded.tag, outcome, progress);
             progress.finish(Flow::Capture, token, completion);
             if last {
@@ -447,6 +453,16 @@ impl<C> Decoder<C> {
             self.drain = Drain::Stopped;
             progress.events.push(DriverEvent::Eos);
         }
+    }
+}
+
+/// `V4L2_FIELD_*` of a picture with both fields, line by line.
+const fn field_of(field: Field) -> u32 {
+    match field {
+        Field::Progressive => FIELD_NONE,
+        // `V4L2_FIELD_INTERLACED_TB` and `_BT`.
+        Field::TopFirst => 8,
+        Field::BottomFirst => 9,
     }
 }
 
