@@ -42,6 +42,8 @@ enum Task {
     Conformance,
     /// Build the kernel module's package
     Dkms(vm::dkms::Args),
+    /// Show what works in which container: `reach`, or `reach docker` for some
+    Reach(reach::Args),
     /// Run a command under a container's profile of system calls: `confine docker-20.10 vb3 …`
     Confine(reach::ConfineArgs),
     /// Decode many streams at random, and compare every picture with ffmpeg's
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Task::Vm(args) => vm::run(&args),
         Task::Conformance => vm::conform::run(),
         Task::Dkms(args) => vm::dkms::run(&args),
+        Task::Reach(args) => reach::run(&args),
         Task::Confine(args) => reach::confine(&args),
         Task::Exact(args) => exact::run(&args),
         Task::Setup => setup::install(setup::ALL),

@@ -1,11 +1,28 @@
-//! `cargo xtask confine`: a command as a container's profile would let it run.
+//! `cargo xtask reach`: what works in which container. `cargo xtask confine`: a command as a
+//! container's profile would let it run.
 
+mod matrix;
 mod profile;
 
 use anyhow::{Result, bail};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+
+/// Arguments of `reach`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only places whose name contains one of these
+    only: Vec<String>,
+}
+
+/// Makes the table.
+///
+/// # Errors
+/// Something does not work where everything is to work.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    matrix::run(&args.only)
+}
 
 /// Arguments of `confine`.
 #[derive(Debug, clap::Args)]

@@ -19,6 +19,8 @@ pub(crate) struct Profile {
     refused: &'static [&'static [libc::c_long]],
     /// Makes no name spaces, and takes the capabilities away that engines take away.
     contained: bool,
+    /// Nothing is lost under it.
+    pub(crate) complete: bool,
 }
 
 /// Calls that need capabilities which no default container has.
@@ -96,24 +98,21 @@ pub(crate) const ALL: &[Profile] = &[
         about: "Docker 20.10 (Debian 12), default profile",
         refused: &[ADMIN, TRACING, MEMORY, LATER_THAN_20_10],
         contained: true,
+        complete: true,
     },
     Profile {
         name: "moby",
         about: "today's Docker, default profile",
         refused: &[ADMIN, TRACING, IO_URING],
         contained: true,
+        complete: true,
     },
     Profile {
         name: "no-ptrace",
         about: "a profile that forbids ptrace and its kin (as Flatpak's)",
         refused: &[TRACING, MEMORY, &[libc::SYS_ptrace]],
         contained: false,
-    },
-    Profile {
-        name: "no-ptrace-no-mem",
-        about: "Yama's ptrace_scope 2 and more, as far as calls go",
-        refused: &[TRACING, &[libc::SYS_ptrace]],
-        contained: false,
+        complete: false,
     },
 ];
 
