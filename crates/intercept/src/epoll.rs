@@ -561,10 +561,7 @@ impl Server<'_> {
             let events = events.try_into().map_or(0, u32::from_ne_bytes);
             (events, data.try_into().map_or(0, u64::from_ne_bytes))
         };
-        let Some(set) = call.look(n.int(0))?.fd else {
-            call.note_refusal();
-            return Err(Errno(libc::EPERM));
-        };
+        let set = call.borrow_fd(n.int(0))?;
         let name = (call.pid(), n.int(0));
         self.epolls
             .change((file, n.int(2)), (set, name), op, asked, self.backend)?;

@@ -6,6 +6,7 @@
 //! anything, and is made anew once that is gathered, too. What it writes is kept until it is
 //! answered.
 
+use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 
 use crate::lock::lock;
@@ -54,6 +55,12 @@ struct Inner {
     missing: Vec<(u64, usize)>,
     rounds: u32,
     writes: Vec<(u64, Vec<u8>)>,
+    /// Descriptors that the thread has sent for this call.
+    lent: Vec<(i32, OwnedFd)>,
+    /// Descriptors that it is to send.
+    wanted: Vec<i32>,
+    /// It sends none.
+    sends_none: bool,
 }
 
 /// See the module.
@@ -67,11 +74,49 @@ impl Gathered {
         inner.applied = true;
         inner.writes.clear();
         inner.missing.clear();
+        inner.wanted.clear();
     }
 
     /// Whether the call has come upon something that was not gathered, and is to be made anew.
     pub(crate) fn lacks(&self) -> bool {
-        !lock(&self.0).missing.is_empty()
+        let inner = lock(&self.0);
+        !inner.missing.is_empty() || !inner.wanted.is_empty()
+    }
+
+    /// Takes descriptors in that the thread has sent; without any, it sends none.
+    pub(crate) fn lend(&self, fds: Vec<(i32, OwnedFd)>) {
+        let mut inner = lock(&self.0);
+        inner.sends_none = fds.is_empty();
+        inner.lent = fds;
+        inner.wanted.clear();
+    }
+
+    /// A duplicate of a descriptor that the thread has sent; notes one that it is to send.
+    ///
+    /// # Errors
+    /// EPERM where it sends none; ENOMEM for too many.
+    pub(crate) fn lent(&self, fd: i32) -> Result<OwnedFd, Errno> {
+        let mut inner = lock(&self.0);
+        if let Some((_, file)) = inner.lent.iter().find(|(number, _)| *number == fd) {
+            return file.try_clone().map_err(|_| Errno(libc::EMFILE));
+        }
+        if inner.sends_none {
+            return Err(Errno(libc::EPERM));
+        }
+        if !inner.wanted.contains(&fd) {
+            inner.wanted.push(fd);
+        }
+        Err(MISSING)
+    }
+
+    /// The descriptors that the thread is to send, those that it has sent among them.
+    pub(crate) fn wanted(&self) -> Vec<i32> {
+        let inner = lock(&self.0);
+        if inner.wanted.is_empty() {
+            return Vec::new();
+        }
+        let lent = inner.lent.iter().map(|(number, _)| *number);
+        lent.chain(inner.wanted.iter().copied()).collect()
     }
 
     /// Copies from the memory of thread `tid`, or from what was gathered of it.
@@ -118,6 +163,9 @@ impl Gathered {
         let wanted = {
             let mut inner = lock(&self.0);
             inner.rounds += 1;
+            // Where it could have been asked, it has been.
+            inner.sends_none |= !inner.wanted.is_empty();
+            inner.wanted.clear();
             let mut wanted = core::mem::take(&mut inner.missing);
             wanted.extend(expected);
             wanted

@@ -319,6 +319,22 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// A duplicate of a descriptor, where there is none by [`look`](Self::look): the thread sends
+    /// it, and makes its call anew.
+    ///
+    /// # Errors
+    /// EPERM where it cannot be asked. Until it has sent it, an error that no program sees.
+    pub(crate) fn lent(&self, fd: i32) -> Result<OwnedFd, Errno> {
+        if self.host.powers.ptrace.is_err() {
+            self.notif.gathered.lend(Vec::new());
+        }
+        let lent = self.notif.gathered.lent(fd);
+        if lent.as_ref().err() == Some(&Errno(libc::EPERM)) {
+            self.note_refusal();
+        }
+        lent
+    }
+
     /// Says once that descriptors are not lent here, if so.
     pub(crate) fn note_refusal(&self) {
         if let Some(e) = self.host.procs.borrow_refused_once() {
@@ -364,7 +380,7 @@ impl Caller for Call<'_> {
     }
 
     fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {
-        self.look(fd)?.fd.ok_or(Errno(libc::EPERM))
+        self.look(fd)?.fd.map_or_else(|| self.lent(fd), Ok)
     }
 
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {

@@ -6,51 +6,66 @@
 //! holds, and to close both. Then it makes its call again, and meets us with what it has sent.
 //! Nothing of its own memory is touched.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use crate::arch;
 use crate::filter::MMAP_PASS;
 use crate::listener::{ERESTARTNOINTR, Listener, Notif, Reply};
+use crate::lock::lock;
 use crate::raw;
-use crate::rewrite::{self, Left};
+use crate::rewrite::{self, InStead, Left};
 use vb3_host::Errno;
 
 /// Descriptors that one message carries, at most (the kernel's own limit).
 pub(crate) const MOST: usize = 253;
 
-/// Descriptors that a thread has sent for one call.
+/// How long a thread may take to make its call anew, before what it has sent is dropped.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Descriptors that a thread has sent for one call; none where it could not.
 #[derive(Debug)]
 pub(crate) struct Lent {
     nr: i64,
     args: [u64; 6],
     fds: Vec<(i32, OwnedFd)>,
+    at: Instant,
 }
 
-impl Lent {
-    /// Whether they were sent for this call.
-    pub(crate) fn is_for(&self, n: &Notif) -> bool {
-        self.nr == n.nr && self.args == n.args
+/// What threads have sent that have not made their calls anew yet.
+#[derive(Debug, Default)]
+pub(crate) struct Lending(Mutex<HashMap<u32, Lent>>);
+
+impl Lending {
+    /// Keeps what a thread has sent, and drops what others never asked for again.
+    pub(crate) fn keep(&self, tid: u32, lent: Lent) {
+        let mut all = lock(&self.0);
+        all.retain(|_, lent| lent.at.elapsed() < PATIENCE);
+        all.insert(tid, lent);
     }
 
-    /// The file that a number of the program's named.
-    pub(crate) fn of(&self, fd: i32) -> Option<&OwnedFd> {
-        let found = self.fds.iter().find(|(number, _)| *number == fd);
-        found.map(|(_, file)| file)
+    /// What the thread has sent for this call. What it sent for another is dropped: a handler of
+    /// a signal came first, or the thread is a new one with an old number.
+    pub(crate) fn take(&self, n: &Notif) -> Option<Vec<(i32, OwnedFd)>> {
+        let lent = lock(&self.0).remove(&n.tid)?;
+        (lent.nr == n.nr && lent.args == n.args).then_some(lent.fds)
     }
 }
 
-/// Asks the calling thread for descriptors that it has. Its call is answered by this: it is made
-/// again, or fails. Nothing is lent where the thread ends, a signal comes first, or it may not
-/// send.
+/// Asks the calling thread for descriptors that it has, no more than [`MOST`]. Its call is answered by this: it is made
+/// anew, or fails. What is sent is kept before the thread goes on; nothing is where the thread
+/// ends or a signal comes first.
 ///
 /// # Errors
-/// EPERM where it cannot be stopped: the call waits as before.
+/// EPERM where it cannot be stopped, and what the system lacks: the call waits as before.
 pub(crate) fn ask(
     listener: &Listener,
     n: &Notif,
     fds: &[i32],
-) -> Result<(Option<Lent>, Left), Errno> {
-    let fds = fds.get(..MOST).unwrap_or(fds);
+    keep: impl FnOnce(Lent),
+) -> Result<Left, Errno> {
     let (ours, theirs) = pair()?;
     let page = raw::memfd(c"vb3-lend")?;
     let len = arch::page_size();
@@ -64,44 +79,60 @@ pub(crate) fn ask(
         Err(e) => {
             // The program's table is full.
             listener.answer(n.id, Reply::Fail(e.0));
-            return Ok((None, stopped.let_go()));
+            return Ok(stopped.let_go());
         }
     };
     drop(theirs);
     if listener.send(n.id, Reply::Fail(ERESTARTNOINTR)).is_err() {
-        return Ok((None, stopped.let_go()));
+        return Ok(stopped.let_go());
     }
-    let (sent, left) = stopped.in_its_stead(|thread| {
-        let number = |fd: i32| u64::from(fd.cast_unsigned());
-        let rw = u64::from((libc::PROT_READ | libc::PROT_WRITE).cast_unsigned());
-        let shared = u64::from(libc::MAP_SHARED.cast_unsigned());
-        let file = number(remote_page) | u64::from(MMAP_PASS) << 32;
-        let at = thread.call(libc::SYS_mmap, [0, len, rw, shared, file, 0])?;
-        let mapped = !is_error(at);
-        let sent = mapped && write(&page, &message(at, fds)).is_some() && {
-            let flags = u64::from(libc::MSG_NOSIGNAL.cast_unsigned());
-            let socket = number(remote_socket);
-            let sent = thread.call(libc::SYS_sendmsg, [socket, at, flags, 0, 0, 0])?;
-            !is_error(sent)
+    let (_, left) = stopped.in_its_stead(|thread| {
+        let sent = send(thread, (remote_page, remote_socket), &page, fds)?;
+        let files = if sent {
+            receive(&ours, fds.len())
+        } else {
+            None
         };
-        if mapped {
-            thread.call(libc::SYS_munmap, [at, len, 0, 0, 0, 0])?;
-        }
-        for fd in [remote_page, remote_socket] {
-            thread.call(libc::SYS_close, [number(fd), 0, 0, 0, 0, 0])?;
-        }
-        Some(sent)
+        keep(Lent {
+            nr: n.nr,
+            args: n.args,
+            fds: fds.iter().copied().zip(files.unwrap_or_default()).collect(),
+            at: Instant::now(),
+        });
+        Some(())
     });
-    let received = match sent {
-        Some(true) => receive(&ours, fds.len()),
-        _ => None,
-    };
-    let lent = received.map(|files| Lent {
-        nr: n.nr,
-        args: n.args,
-        fds: fds.iter().copied().zip(files).collect(),
-    });
-    Ok((lent, left))
+    Ok(left)
+}
+
+/// Has the thread map the page, send the message in it, and close what it was given. Whether it
+/// has sent it; none where it has ended.
+fn send(
+    thread: &mut InStead<'_>,
+    (remote_page, remote_socket): (i32, i32),
+    page: &OwnedFd,
+    fds: &[i32],
+) -> Option<bool> {
+    let number = |fd: i32| u64::from(fd.cast_unsigned());
+    let rw = u64::from((libc::PROT_READ | libc::PROT_WRITE).cast_unsigned());
+    let shared = u64::from(libc::MAP_SHARED.cast_unsigned());
+    let (file, len) = (
+        number(remote_page) | u64::from(MMAP_PASS) << 32,
+        arch::page_size(),
+    );
+    let at = thread.call(libc::SYS_mmap, [0, len, rw, shared, file, 0])?;
+    let mut sent = false;
+    if !is_error(at) {
+        if write(page, &message(at, fds)).is_some() {
+            let flags = u64::from(libc::MSG_NOSIGNAL.cast_unsigned());
+            let args = [number(remote_socket), at, flags, 0, 0, 0];
+            sent = !is_error(thread.call(libc::SYS_sendmsg, args)?);
+        }
+        thread.call(libc::SYS_munmap, [at, len, 0, 0, 0, 0])?;
+    }
+    for fd in [remote_page, remote_socket] {
+        thread.call(libc::SYS_close, [number(fd), 0, 0, 0, 0, 0])?;
+    }
+    Some(sent)
 }
 
 fn is_error(value: u64) -> bool {

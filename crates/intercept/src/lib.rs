@@ -49,7 +49,6 @@ mod held;
 mod holders;
 mod host;
 mod launch;
-#[expect(dead_code, reason = "comes into use with the next change")]
 mod lend;
 mod listener;
 mod listing;

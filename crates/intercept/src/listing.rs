@@ -82,8 +82,15 @@ impl Supervisor<'_> {
         let Ok(look) = call.look(n.int(0)) else {
             return Ok(Verdict::native());
         };
-        let (Some(ours), Some(fd)) = (self.listings.by_dir.get(&look.id), look.fd) else {
+        let Some(ours) = self.listings.by_dir.get(&look.id) else {
             return Ok(Verdict::native());
+        };
+        let Ok(fd) = look.fd.map_or_else(|| call.lent(n.int(0)), Ok) else {
+            return Ok(if self.lend(n) {
+                Verdict::Answered
+            } else {
+                Verdict::native()
+            });
         };
         // SAFETY: takes integers only.
         let at = unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_CUR) };

@@ -37,8 +37,8 @@ pub(crate) enum Source {
     Ready,
     /// Another file, borrowed.
     Other(OwnedFd),
-    /// Another file that cannot be borrowed: never ready.
-    Unknown,
+    /// Another file, by its number, that is to be lent, or else is never ready.
+    Unknown(i32),
     /// No file.
     Bad,
     /// A negative number: skipped.
@@ -216,14 +216,17 @@ impl Server<'_> {
         let look = match call.look(fd) {
             Ok(look) => look,
             Err(Errno(libc::EBADF)) => return Source::Bad,
-            Err(_) => return Source::Unknown,
+            Err(_) => return Source::Unknown(fd),
         };
-        match (self.target(look.id), look.fd) {
-            (Target::Device(file), fd) => Source::Device(file, Hold { _fd: fd }),
+        match (self.target(look.id), &look.fd) {
+            (Target::Device(file), _) => Source::Device(file, Hold { _fd: look.fd }),
             (Target::Buffer(_), _) => Source::Ready,
             (Target::Node(_), _) => Source::Bad,
-            (Target::Other, Some(fd)) => Source::Other(fd),
-            (Target::Other, None) => Source::Unknown,
+            (Target::Other, None) if look.is_always_ready() => Source::Ready,
+            (Target::Other, None) => look
+                .reopened_pipe()
+                .map_or(Source::Unknown(fd), Source::Other),
+            (Target::Other, Some(_)) => look.fd.map_or(Source::Unknown(fd), Source::Other),
         }
     }
 
@@ -231,10 +234,11 @@ impl Server<'_> {
     pub(crate) fn poll_entries(
         &mut self,
         n: &Notif,
-        entries: Vec<Entry>,
+        mut entries: Vec<Entry>,
         form: Form,
         wait: Wait,
     ) -> Result<Verdict, Errno> {
+        borrow(&Call::new(&self.host, n), &mut entries)?;
         let mut polling = Polling {
             entries,
             form,
@@ -249,20 +253,10 @@ impl Server<'_> {
         }
         let slot = self.pending.next_slot();
         for entry in &polling.entries {
-            match &entry.source {
-                Source::Other(fd) => {
-                    let events = u32::from(entry.events.cast_unsigned());
-                    if self
-                        .host
-                        .events
-                        .add(fd.as_fd(), events, Event::Poll(slot))
-                        .is_err()
-                    {
-                        polling.needs_look = true;
-                    }
-                }
-                Source::Unknown => Call::new(&self.host, n).note_refusal(),
-                _ => {}
+            if let Source::Other(fd) = &entry.source {
+                let events = u32::from(entry.events.cast_unsigned());
+                let slot = Event::Poll(slot);
+                polling.needs_look |= self.host.events.add(fd.as_fd(), events, slot).is_err();
             }
         }
         let mut waiting = Waiting::new(n, Kind::Poll(polling), None);
@@ -300,7 +294,7 @@ impl Server<'_> {
                 }
                 Source::Other(_) => others.next().map_or(0, |fd| fd.revents),
                 Source::Bad => libc::POLLNVAL,
-                Source::Unknown | Source::Skip => 0,
+                Source::Unknown(_) | Source::Skip => 0,
             };
             ready += usize::from(entry.revents != 0);
         }
@@ -329,6 +323,24 @@ impl Server<'_> {
         let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
         (ready > 0 || late).then(|| self.poll_result(n, polling, deadline))
     }
+}
+
+/// Has the files lent that a poll cannot watch without.
+///
+/// # Errors
+/// They are not all there yet: the call is made anew.
+fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
+    let mut missing = Ok(());
+    for entry in entries {
+        if let Source::Unknown(fd) = entry.source {
+            match call.lent(fd) {
+                Ok(file) => entry.source = Source::Other(file),
+                Err(Errno(libc::EPERM)) => {}
+                Err(e) => missing = Err(e),
+            }
+        }
+    }
+    missing
 }
 
 /// What holds on a device file, with the normal-data bits beside theirs.

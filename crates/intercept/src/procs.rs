@@ -34,10 +34,12 @@ pub(crate) struct Thread {
 #[derive(Debug)]
 pub(crate) struct Look {
     pub(crate) id: FdIdentity,
+    /// Its type and permissions.
+    pub(crate) mode: libc::mode_t,
     /// A duplicate; absent where borrowing is refused.
     pub(crate) fd: Option<OwnedFd>,
-    /// The flags as /proc told them, where there is no duplicate to ask.
-    told: i32,
+    /// Whose descriptor it is, where there is no duplicate to ask.
+    place: (u32, i32),
 }
 
 impl Look {
@@ -46,8 +48,28 @@ impl Look {
     pub(crate) fn flags(&self) -> Result<i32, Errno> {
         match &self.fd {
             Some(fd) => raw::status_flags(fd.as_fd()),
-            None => Ok(self.told),
+            None => {
+                let (tid, fd) = self.place;
+                let flags = fd_info(tid, fd, "flags:", 8)?;
+                i32::try_from(flags).map_err(|_| Errno(libc::EBADF))
+            }
         }
+    }
+
+    /// Another description of the same pipe, which polls as the program's own does.
+    pub(crate) fn reopened_pipe(&self) -> Option<OwnedFd> {
+        if self.mode & libc::S_IFMT != libc::S_IFIFO {
+            return None;
+        }
+        let (tid, fd) = self.place;
+        let mode = self.flags().ok()? & libc::O_ACCMODE;
+        let path = raw::c_path(&format!("/proc/{tid}/fd/{fd}")).ok()?;
+        raw::open(&path, mode | libc::O_NONBLOCK | libc::O_NOCTTY).ok()
+    }
+
+    /// Whether it polls as ready always.
+    pub(crate) fn is_always_ready(&self) -> bool {
+        matches!(self.mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR)
     }
 }
 
@@ -138,11 +160,12 @@ impl Procs {
         if self.no_borrow.is_none() {
             match raw::pidfd_getfd(thread.pidfd.as_fd(), fd) {
                 Ok(copy) => {
-                    let id = raw::identity(&raw::fstat(copy.as_fd())?);
+                    let stat = raw::fstat(copy.as_fd())?;
                     return Ok(Look {
-                        id,
+                        id: raw::identity(&stat),
+                        mode: stat.st_mode,
                         fd: Some(copy),
-                        told: 0,
+                        place: (thread.tid, fd),
                     });
                 }
                 Err(Errno(libc::EBADF)) => return Err(Errno(libc::EBADF)),
@@ -153,11 +176,11 @@ impl Procs {
         }
         let path = raw::c_path(&format!("/proc/{}/fd/{fd}", thread.tid))?;
         let stat = raw::fstatat(libc::AT_FDCWD, &path, 0).map_err(|_| Errno(libc::EBADF))?;
-        let flags = fd_info(thread.tid, fd, "flags:", 8)?;
         Ok(Look {
             id: raw::identity(&stat),
+            mode: stat.st_mode,
             fd: None,
-            told: i32::try_from(flags).map_err(|_| Errno(libc::EBADF))?,
+            place: (thread.tid, fd),
         })
     }
 

@@ -11,6 +11,7 @@ use crate::files::Files;
 use crate::held::Held;
 use crate::host::{Events, Host};
 use crate::launch;
+use crate::lend::Lending;
 use crate::listener::{self, Listener};
 use crate::listing::Listings;
 use crate::locks::Locks;
@@ -128,6 +129,7 @@ pub fn run(
         tree,
         started: started.cast_signed(),
         received: AtomicU64::new(0),
+        lent: Lending::default(),
         alarm: alarm.map_err(system("eventfd"))?,
         receive_ends: receive_ends(),
         host,

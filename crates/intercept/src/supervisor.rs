@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::arch::nr;
 use crate::error::Error;
 use crate::host::{Call, Host};
+use crate::lend::{self, Lending, Lent};
 use crate::listener::{ERESTARTNOINTR, Notif, Reply};
 use crate::listing::Listings;
 use crate::lock::lock;
@@ -42,6 +43,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) started: i64,
     /// Calls received.
     pub(crate) received: AtomicU64,
+    /// Descriptors sent by threads that have not made their calls anew yet.
+    pub(crate) lent: Lending,
     /// Wakes the clock.
     pub(crate) alarm: OwnedFd,
     /// A receive ends when nobody is left who could call (Linux 6.11).
@@ -200,8 +203,34 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// Asks the calling thread for descriptors that its call needs; whether it makes it anew.
+    pub(crate) fn lend(&self, n: &Notif) -> bool {
+        let wanted = n.gathered.wanted();
+        if wanted.is_empty() {
+            return false;
+        }
+        if wanted.len() > lend::MOST {
+            n.gathered.lend(Vec::new());
+            return false;
+        }
+        let keep = |lent: Lent| self.lent.keep(n.tid, lent);
+        match lend::ask(&self.host.listener, n, &wanted, keep) {
+            Ok(left) => {
+                self.left(n.tid, left);
+                true
+            }
+            Err(_) => {
+                n.gathered.lend(Vec::new());
+                false
+            }
+        }
+    }
+
     /// One call from its receipt to its answer, or until it waits.
     fn serve(&self, n: &Notif) {
+        if let Some(fds) = self.lent.take(n) {
+            n.gathered.lend(fds);
+        }
         let served = match n.nr {
             libc::SYS_mmap => self.mmap(n),
             nr::OPEN | libc::SYS_openat | libc::SYS_openat2 | nr::CREAT => self.open(n),
@@ -239,6 +268,10 @@ impl<'a> Supervisor<'a> {
             }
             let (verdict, answers) = self.apply(|server| server.call(n));
             let again = n.gathered.lacks();
+            if again && self.lend(n) {
+                self.answer_all(answers);
+                return Verdict::Answered;
+            }
             // Its own answer first.
             let verdict = match verdict {
                 Verdict::Reply(reply) if !again => {
