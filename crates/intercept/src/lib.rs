@@ -76,6 +76,7 @@ mod stat;
 mod supervisor;
 mod transfer;
 mod tree;
+mod view;
 mod vma;
 
 pub use error::{Error, Feature};

@@ -9,6 +9,7 @@ use crate::host::Call;
 use crate::raw;
 use crate::supervisor::Supervisor;
 use crate::tree::Found;
+use crate::view::View;
 use vb3_host::Errno;
 
 /// Symbolic links followed at most.
@@ -61,7 +62,7 @@ pub(crate) fn normalise(base: &[u8], path: &[u8]) -> Vec<u8> {
     if out.is_empty() { b"/".to_vec() } else { out }
 }
 
-fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&b| b == b'/') {
         Some(at) => (
             path.get(..at).unwrap_or_default(),
@@ -91,16 +92,32 @@ impl Supervisor<'_> {
         Ok(self.place_of(call, dir, &path, links))
     }
 
+    /// By text, as long as the program sees what we see: that is looked at where a path might be
+    /// ours, or is a link.
     fn place_of(&self, call: &Call<'_>, dir: i32, path: &[u8], links: Links) -> Place {
-        if path.is_empty() {
+        let place = self.place_here(call, dir, path, links);
+        if place == Some(Place::Native) {
             return Place::Native;
+        }
+        match View::of(call.notif.tid) {
+            Some(view) => self.place_in(&view, call, dir, path, links),
+            None if links == Links::Keep => place.unwrap_or(Place::Native),
+            None => place.unwrap_or_else(|| self.place_behind(call, dir, path)),
+        }
+    }
+
+    /// What a path names here; none for a link that is to be followed, and for a name like one of
+    /// ours somewhere else.
+    fn place_here(&self, call: &Call<'_>, dir: i32, path: &[u8], links: Links) -> Option<Place> {
+        if path.is_empty() {
+            return Some(Place::Native);
         }
         let absolute = path.first() == Some(&b'/');
         let seen = if absolute {
             path.to_vec()
         } else if self.may_be_ours(path) {
             let Some(base) = base_of(call, dir) else {
-                return Place::Native;
+                return Some(Place::Native);
             };
             let mut seen = self.as_programs_know(base);
             seen.push(b'/');
@@ -110,7 +127,7 @@ impl Supervisor<'_> {
             Vec::new()
         };
         if let Some(place) = self.generated(call, &seen, links) {
-            return place;
+            return Some(place);
         }
         let whole = if seen.is_empty() {
             seen
@@ -120,19 +137,30 @@ impl Supervisor<'_> {
         if !whole.is_empty()
             && let Some(place) = self.known(call, &whole, links)
         {
-            return place;
+            return Some(place);
+        }
+        let name = split_last(path).1;
+        if self.nodes.iter().any(|node| file_name(&node.path) == name) {
+            // In another view its directory may be the one that ours lies in.
+            return None;
         }
         if links == Links::Keep || PLAIN.iter().any(|plain| path.starts_with(plain)) {
-            return Place::Native;
+            return Some(Place::Native);
         }
-        // The program's own link to one of our places: seen from here, through its directory.
-        let seen = if absolute {
-            whole
+        let link = c_bytes(&through(call.notif.tid, dir, path))?;
+        match raw::readlink(&link) {
+            Ok(_) => None,
+            Err(_) => Some(Place::Native),
+        }
+    }
+
+    /// What the program's own link leads to.
+    fn place_behind(&self, call: &Call<'_>, dir: i32, path: &[u8]) -> Place {
+        // Seen from here, through its directory.
+        let seen = if path.first() == Some(&b'/') {
+            normalise(b"", path)
         } else {
-            let mut seen = base_link(call.notif.tid, dir).into_bytes();
-            seen.push(b'/');
-            seen.extend_from_slice(path);
-            seen
+            through(call.notif.tid, dir, path)
         };
         self.follow(call, seen).unwrap_or(Place::Native)
     }
@@ -170,7 +198,7 @@ impl Supervisor<'_> {
     }
 
     /// What an absolute path names that enters the generated tree, if it does.
-    fn generated(&self, call: &Call<'_>, path: &[u8], links: Links) -> Option<Place> {
+    pub(crate) fn generated(&self, call: &Call<'_>, path: &[u8], links: Links) -> Option<Place> {
         match self.tree.as_ref()?.find(path, links)? {
             Found::Inside(real) => Some(Place::Sys(real)),
             // The kernel cannot walk through what is not there; from here it can be named.
@@ -207,7 +235,7 @@ impl Supervisor<'_> {
     }
 
     /// A descriptor of ours by its path under /proc or /dev/fd.
-    fn descriptor(&self, call: &Call<'_>, path: &[u8], links: Links) -> Option<Place> {
+    pub(crate) fn descriptor(&self, call: &Call<'_>, path: &[u8], links: Links) -> Option<Place> {
         if self.holds_nothing() && !path.starts_with(b"/proc/") {
             return None;
         }
@@ -252,8 +280,19 @@ fn file_name(path: &Path) -> &[u8] {
     path.file_name().unwrap_or_default().as_bytes()
 }
 
+/// A path of the program, from its own root or directory.
+fn through(tid: u32, dir: i32, path: &[u8]) -> Vec<u8> {
+    let mut seen = match path.first() {
+        Some(b'/') => format!("/proc/{tid}/root"),
+        _ => base_link(tid, dir) + "/",
+    }
+    .into_bytes();
+    seen.extend_from_slice(path);
+    seen
+}
+
 /// The magic link to the directory that a relative path starts from.
-fn base_link(tid: u32, dir: i32) -> String {
+pub(crate) fn base_link(tid: u32, dir: i32) -> String {
     if dir == libc::AT_FDCWD {
         format!("/proc/{tid}/cwd")
     } else {

@@ -156,6 +156,16 @@ pub(crate) fn readlink(path: &CStr) -> Result<Vec<u8>, Errno> {
     Ok(buffer)
 }
 
+/// Where a symbolic link in a directory points.
+pub(crate) fn readlinkat(dir: RawFd, name: &CStr) -> Result<Vec<u8>, Errno> {
+    let mut buffer = vec![0u8; 4096];
+    let (at, len) = (buffer.as_mut_ptr().cast(), buffer.len());
+    // SAFETY: the name is NUL-terminated and the length is the buffer's.
+    let n = unsafe { libc::readlinkat(dir, name.as_ptr(), at, len) };
+    buffer.truncate(usize::try_from(n).map_err(|_| errno())?);
+    Ok(buffer)
+}
+
 /// Reads from a descriptor; 0 at the end, EAGAIN when there is nothing.
 pub(crate) fn read(fd: BorrowedFd<'_>, out: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: the length is the buffer's.

@@ -11,6 +11,7 @@ mod opening;
 mod orphans;
 mod polling;
 mod robust;
+mod roots;
 mod shell;
 mod signals;
 mod toy;

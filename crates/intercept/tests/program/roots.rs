@@ -1,0 +1,123 @@
+//! Programs that see another file system than the supervisor: after a chroot, with mounts of their
+//! own.
+
+use std::ffi::{CStr, CString};
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::toy::OPENS;
+use crate::{alone, call, errno, inside};
+
+fn c(path: &Path) -> CString {
+    CString::new(path.to_str().expect("utf-8")).expect("no NUL")
+}
+
+/// Mounts of its own for this process; false, with the reason, where the system refuses.
+fn own_mounts() -> bool {
+    // SAFETY: takes flags; this process has one thread.
+    let made = unsafe {
+        libc::unshare(libc::CLONE_NEWNS) == 0
+            || libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWUSER) == 0
+    };
+    if !made {
+        println!(
+            "not tested: unshare of mounts is refused (errno {})",
+            errno()
+        );
+    }
+    made && mount(
+        c"none",
+        Path::new("/"),
+        libc::MS_REC | libc::MS_PRIVATE,
+        None,
+    )
+}
+
+fn mount(from: &CStr, to: &Path, flags: libc::c_ulong, kind: Option<&CStr>) -> bool {
+    let kind = kind.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: the paths are NUL-terminated.
+    let ret = unsafe { libc::mount(from.as_ptr(), c(to).as_ptr(), kind, flags, std::ptr::null()) };
+    assert_eq!(ret, 0, "mount on {}: errno {}", to.display(), errno());
+    true
+}
+
+/// A directory of this test on a file system of its own, and a name in it that outside is a link
+/// to the device.
+fn jail(name: &str) -> (PathBuf, PathBuf) {
+    let own = format!("vb3-{name}-{}", std::process::id());
+    let link = std::env::temp_dir().join(&own);
+    symlink("/dev/video90", &link).expect("a link");
+    assert!(call(&File::open(&link).expect("the device"), OPENS, 0).is_ok());
+    let jail = Path::new("/mnt").to_path_buf();
+    mount(c"none", &jail, 0, Some(c"tmpfs"));
+    let inside = jail.join(link.strip_prefix("/").expect("absolute"));
+    fs::create_dir_all(inside.parent().expect("a parent")).expect("directories");
+    fs::write(&inside, "plain").expect("a file");
+    fs::create_dir(jail.join("dev")).expect("dev");
+    (jail, link)
+}
+
+fn enter(jail: &Path) {
+    // SAFETY: the paths are NUL-terminated.
+    unsafe {
+        assert_eq!(libc::chroot(c(jail).as_ptr()), 0);
+        assert_eq!(libc::chdir(c"/".as_ptr()), 0);
+    }
+}
+
+fn absent(path: &str) {
+    let error = File::open(path).expect_err(path);
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{path}");
+    assert!(fs::metadata(path).is_err(), "{path}");
+}
+
+inside! {
+    fn a_chroot_without_devices_has_none() {
+        alone(|| {
+            if !own_mounts() {
+                return;
+            }
+            let (jail, link) = jail("jail");
+            enter(&jail);
+            assert_eq!(fs::read_to_string(&link).expect("a plain file"), "plain");
+            absent("/dev/video90");
+            absent("dev/video90");
+            absent("/sys/class/video4linux/video90/name");
+            symlink("/dev/video90", "/cam").expect("a link");
+            absent("/cam");
+            fs::write("/dev/video90", "other").expect("a file of that name");
+            assert_eq!(fs::read_to_string("/cam").expect("through the link"), "other");
+        });
+    }
+
+    fn a_chroot_with_the_systems_devices_has_ours() {
+        alone(|| {
+            if !own_mounts() {
+                return;
+            }
+            let (jail, link) = jail("bound");
+            mount(c"/dev", &jail.join("dev"), libc::MS_BIND | libc::MS_REC, None);
+            enter(&jail);
+            assert_eq!(fs::read_to_string(&link).expect("a plain file"), "plain");
+            for name in ["cam", "far"] {
+                symlink(if name == "cam" { "dev/video90" } else { "/cam" }, name).expect("a link");
+            }
+            for path in ["/dev/video90", "dev/video90", "/cam", "far", "/dev/../dev/video90"] {
+                let file = File::open(path).expect(path);
+                assert!(call(&file, OPENS, 0).is_ok(), "{path}");
+            }
+        });
+    }
+
+    fn a_dev_of_its_own_shows_what_is_in_it() {
+        alone(|| {
+            if !own_mounts() {
+                return;
+            }
+            mount(c"none", Path::new("/dev"), 0, Some(c"tmpfs"));
+            absent("/dev/video90");
+            assert!(fs::read_dir("/dev").expect("a directory").next().is_none());
+        });
+    }
+}
