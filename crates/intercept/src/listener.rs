@@ -106,9 +106,9 @@ impl Listener {
         raw::check(unsafe { libc::ioctl(self.0.as_raw_fd(), request, core::ptr::from_mut(arg)) })
     }
 
-    /// Waits for a call, or the end of all who could make one.
-    pub(crate) fn wait(&self) {
-        self.look(-1);
+    /// Waits for a call, or the end of all who could make one; whether there is a call.
+    pub(crate) fn wait(&self) -> bool {
+        self.look(-1) & libc::POLLIN != 0
     }
 
     /// Whether no thread is left that could call.

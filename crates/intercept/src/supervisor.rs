@@ -160,8 +160,13 @@ impl<'a> Supervisor<'a> {
     /// Receives calls and serves them, as long as none of them stalls.
     fn receive(&self, term: Term) {
         while self.pool.receives(term) {
-            if !self.receive_ends {
-                self.host.listener.wait();
+            // A receive after the last caller's end would never return.
+            if !self.receive_ends && !self.host.listener.wait() {
+                if self.pool.is_closing() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
             }
             let n = match self.host.listener.recv() {
                 Ok(n) => n,

@@ -45,10 +45,18 @@ const ROOT: &str = "mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work /mnt/
 /// One hierarchy of control groups, which engines expect; only in our own name space.
 const GROUPS: &str = "umount -R -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup";
 
+/// Starts an engine and a container in it.
+const DOCKER: &str = include_str!("docker.sh");
+
 /// A container: its name, the program it needs, and a script that runs `"$@"` in it. `$BIN` is
 /// the directory with `vb3`.
 const CONTAINERS: &[(&str, &str, &str)] = &[
     ("none", "sh", "exec \"$@\""),
+    (
+        "another user",
+        "setpriv",
+        "exec setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/nonexistent \"$@\"",
+    ),
     (
         "bubblewrap",
         "bwrap",
@@ -67,6 +75,12 @@ const CONTAINERS: &[(&str, &str, &str)] = &[
         "exec unshare -m sh -c '$GROUPS; $ROOT && exec podman run --rm --cgroups=disabled \
          --network=none --ulimit nofile=1024:1024 --ulimit nproc=1000:1000 -e WAITS -e HOME=/root \
          -v $BIN:$BIN:ro --rootfs /mnt/root \"$@\"' sh \"$@\"",
+    ),
+    (
+        "Docker (the system's)",
+        "dockerd",
+        "echo \"$DOCKER\" > /run/vb3-reach-docker.sh; \
+         SCRIPT=/run/vb3-reach-docker.sh exec sh /run/vb3-reach-docker.sh \"$@\"",
     ),
 ];
 
@@ -146,8 +160,8 @@ fn places() -> Vec<Place> {
 
 impl Place {
     fn is_here(&self) -> Result<()> {
-        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-            .any(|dir| dir.join(self.needs).is_file());
+        let mut dirs = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].iter();
+        let found = dirs.any(|dir| Path::new(dir).join(self.needs).is_file());
         if found {
             Ok(())
         } else {
@@ -167,6 +181,9 @@ impl Place {
             .env("BIN", bin)
             .env("XTASK", own)
             .env("WAITS", WAITS)
+            .env("DOCKER", DOCKER)
+            // Not what a person has in front of the system's own.
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
             .stdin(Stdio::null());
         let out = child.output().context("timeout does not start")?;
         if out.status.success() {
