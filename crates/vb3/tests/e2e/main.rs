@@ -6,6 +6,7 @@ mod closing;
 mod codecs;
 mod common;
 mod compliance;
+mod containers;
 mod convert;
 mod decoder;
 mod descriptors;
