@@ -21,6 +21,11 @@ const STEP: Duration = Duration::from_millis(5);
 /// How long a call that is to find a signal may take to do so: another thread may have taken it.
 const FINDS_SIGNAL: Duration = Duration::from_millis(20);
 
+/// Stops between two of a call, at most: SIGSTOP and SIGCONT come in between as often as somebody
+/// sends them, and slow machines see many. Giving up half-way would leave the program in the
+/// middle of a call that it did not make.
+const STOPS: u32 = 10_000;
+
 const PTRACE_SEIZE: libc::c_uint = 0x4206;
 const PTRACE_INTERRUPT: libc::c_uint = 0x4207;
 const PTRACE_GETSIGMASK: libc::c_uint = 0x420a;
@@ -221,7 +226,7 @@ impl Stopped {
     fn run_to_call(&mut self) -> Option<()> {
         self.resume(libc::PTRACE_SYSCALL, 0)?;
         // Group stops come in between; signals are held back, but for SIGSTOP.
-        for _ in 0..16 {
+        for _ in 0..STOPS {
             match self.next_stop()? {
                 Stop::Call => return Some(()),
                 Stop::Event => self.resume(libc::PTRACE_SYSCALL, 0)?,
