@@ -204,10 +204,13 @@ impl Server<'_> {
 
     /// A descriptor that is known not to be ours.
     fn other(&self, call: &Call<'_>, fd: i32) -> Source {
+        if self.host.powers.getfd.is_err() {
+            return self.source(call, fd);
+        }
         match call.borrow_fd(fd) {
-            Ok(fd) => Source::Other(fd),
+            Ok(file) => Source::Other(file),
             Err(Errno(libc::EBADF)) => Source::Bad,
-            Err(_) => Source::Unknown,
+            Err(_) => Source::Unknown(fd),
         }
     }
 

@@ -383,18 +383,18 @@ impl Stopped {
             Some(Stop::Signal(signal)) => return (None, self.leave(signal)),
             Some(Stop::Call | Stop::Event) => {}
         }
-        let (Some(mask), Some(before)) = (self.mask(), self.regs()) else {
+        let Some(before) = self.regs() else {
             return (None, self.leave(0));
         };
         let again = before.again();
-        let done = self.set_mask(u64::MAX).and_then(|()| {
+        let done = self.hold_signals().and_then(|()| {
             calls(&mut InStead {
                 thread: &mut self,
                 again,
             })
         });
         // Whatever became of them, the thread goes on as it was.
-        let _ended = self.set_regs(&again).and_then(|()| self.set_mask(mask));
+        let _ended = self.set_regs(&again);
         (done, self.leave(0))
     }
 
