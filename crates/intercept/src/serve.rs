@@ -179,6 +179,9 @@ impl Server<'_> {
         // A thread that calls anew no longer waits for its last call.
         self.give_up_thread(n.tid);
         self.after_close(Some(n.tid));
+        // What was due before the call comes before it: a display without a clock has shown what
+        // was queued when the program stops it.
+        self.tick_if_due();
         let verdict = self
             .dispatch(n)
             .unwrap_or_else(|e| Verdict::Reply(e.into()));
