@@ -49,6 +49,7 @@ mod held;
 mod holders;
 mod host;
 mod launch;
+mod leftover;
 mod lend;
 mod listener;
 mod listing;
@@ -80,6 +81,7 @@ mod view;
 mod vma;
 
 pub use error::{Error, Feature};
+pub use leftover::Leftover;
 pub use note::Note;
 pub use probe::{Power, Powers, probe};
 pub use program::{ExitReport, Options, Program};

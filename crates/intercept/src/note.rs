@@ -55,6 +55,13 @@ pub enum Note {
         /// How many of its calls stand so.
         calls: usize,
     },
+    /// A process is still running although the program has ended.
+    LeftOver {
+        /// Which.
+        pid: u32,
+        /// Its name, cut by the kernel and ended with zeros.
+        name: [u8; 16],
+    },
     /// Close events are lost; closes are looked for by the clock.
     NoInotify {
         /// What the kernel said.
@@ -68,7 +75,8 @@ impl Note {
     pub const fn is_warning(self) -> bool {
         matches!(
             self,
-            Self::MapRefused { .. }
+            Self::LeftOver { .. }
+                | Self::MapRefused { .. }
                 | Self::MapLost { .. }
                 | Self::NoWaitKillable
                 | Self::NoStop { .. }
@@ -135,6 +143,14 @@ impl fmt::Display for Note {
                  memory or a file system that does not answer; others go on",
                 name_of(nr)
             ),
+            Self::LeftOver { pid, name } => {
+                let name: Vec<u8> = name.into_iter().take_while(|&byte| byte != 0).collect();
+                let name = String::from_utf8_lossy(&name);
+                write!(
+                    f,
+                    "the program has ended; {name} ({pid}), which it started, still runs"
+                )
+            }
             Self::NoInotify { errno } => {
                 write!(
                     f,

@@ -129,17 +129,6 @@ impl Procs {
         of.map(|thread| thread.tid).collect()
     }
 
-    /// The processes known, each once.
-    pub(crate) fn processes(&self) -> Vec<u32> {
-        let mut all: Vec<u32> = lock(&self.threads)
-            .values()
-            .map(|thread| thread.tgid)
-            .collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-
     /// Why descriptors cannot be borrowed, if so; told once.
     pub(crate) fn borrow_refused_once(&self) -> Option<Errno> {
         if self.told.swap(true, Ordering::Relaxed) {

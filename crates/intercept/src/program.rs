@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use crate::leftover::Leftover;
 use crate::note::Note;
 
 /// A program to run.
@@ -96,8 +97,11 @@ pub struct Options<'a> {
     /// Gets what a person may want to know while the program runs.
     pub notes: Option<&'a mut (dyn FnMut(Note) + Send)>,
     /// Leaves SIGINT, SIGTERM, SIGHUP and SIGQUIT alone. Otherwise they are caught while the
-    /// program runs and passed on to it, unless the terminal has sent them to both.
+    /// program runs and passed on to all processes of the run, unless the terminal has sent them
+    /// to both. A second SIGINT or SIGTERM kills them.
     pub keep_signals: bool,
+    /// What becomes of processes that outlive the program.
+    pub leftover: Leftover,
 }
 
 impl core::fmt::Debug for Options<'_> {
@@ -105,6 +109,7 @@ impl core::fmt::Debug for Options<'_> {
         f.debug_struct("Options")
             .field("notes", &self.notes.is_some())
             .field("keep_signals", &self.keep_signals)
+            .field("leftover", &self.leftover)
             .finish()
     }
 }

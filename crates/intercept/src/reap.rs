@@ -49,22 +49,76 @@ pub(crate) enum Ended {
 /// names.
 pub(crate) fn sweep(spares: impl Fn(u32) -> bool) {
     let own = filters("self").unwrap_or(0);
-    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
-        return;
-    };
-    for thread in threads.flatten() {
-        let children = std::fs::read_to_string(thread.path().join("children"));
-        for pid in children.unwrap_or_default().split_ascii_whitespace() {
-            if filters(pid).is_some_and(|filters| filters > own)
-                && let Ok(pid) = pid.parse::<libc::id_t>()
-                && !spares(pid)
-            {
-                let exited = libc::WEXITED | libc::WNOHANG;
-                // SAFETY: takes integers and no place for what it finds; reaps only what has ended.
-                unsafe { libc::waitid(libc::P_PID, pid, core::ptr::null_mut(), exited) };
+    for pid in children("self") {
+        if filters(&pid).is_some_and(|filters| filters > own)
+            && let Ok(pid) = pid.parse::<libc::id_t>()
+            && !spares(pid)
+        {
+            let exited = libc::WEXITED | libc::WNOHANG;
+            // SAFETY: takes integers and no place for what it finds; reaps only what has ended.
+            unsafe { libc::waitid(libc::P_PID, pid, core::ptr::null_mut(), exited) };
+        }
+    }
+}
+
+/// Most processes that are looked for.
+const MOST: usize = 1 << 16;
+
+/// Processes of programs that have not ended: descendants of this one that are under a filter
+/// more than it is. Children that `spares` names are left out, with what they have started.
+pub(crate) fn programs(spares: impl Fn(u32) -> bool) -> Vec<u32> {
+    let own = filters("self").unwrap_or(0);
+    let mut found = Vec::new();
+    let mut todo = vec!["self".to_owned()];
+    while let Some(parent) = todo.pop() {
+        let children = children(&parent);
+        for pid in children {
+            let ours = filters(&pid).is_some_and(|filters| filters > own);
+            let Some(number) = pid.parse().ok().filter(|&pid| ours && !spares(pid)) else {
+                continue;
+            };
+            if found.len() < MOST {
+                if !has_ended(&pid) {
+                    found.push(number);
+                }
+                todo.push(pid);
             }
         }
     }
+    found
+}
+
+/// The children of all threads of a process.
+fn children(pid: &str) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    let lists = threads.map(|thread| std::fs::read_to_string(thread.path().join("children")));
+    lists
+        .flat_map(|list| {
+            let list = list.unwrap_or_default();
+            let pids = list.split_ascii_whitespace().map(str::to_owned);
+            pids.collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Whether a process has ended and was not reaped, or is no more.
+fn has_ended(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before may hold anything, also a parenthesis.
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+    !state.is_some_and(|state| !state.starts_with(['Z', 'X']))
+}
+
+/// The name of a process, ended with zeros.
+pub(crate) fn name_of(pid: u32) -> [u8; 16] {
+    let mut name = [0; 16];
+    let text = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let text = text.strip_suffix(b"\n").unwrap_or(&text);
+    for (to, from) in name.iter_mut().zip(text) {
+        *to = *from;
+    }
+    name
 }
 
 /// How many seccomp filters a process has.

@@ -12,6 +12,7 @@ use crate::held::Held;
 use crate::host::{Events, Host};
 use crate::launch;
 use crate::lend::Lending;
+use crate::leftover::Ending;
 use crate::listener::{self, Listener};
 use crate::listing::Listings;
 use crate::locks::Locks;
@@ -119,6 +120,7 @@ pub fn run(
         answers: Vec::new(),
         clock_until: None,
         hung_up: false,
+        ending: Ending::new(options.leftover),
     };
     let supervisor = Supervisor {
         server: server.into(),

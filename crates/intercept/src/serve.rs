@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::files::{Files, Target};
 use crate::held::Given;
 use crate::host::{Event, Events, Host};
+use crate::leftover::Ending;
 use crate::listener::{Notif, Reply};
 use crate::lock::lock;
 use crate::locks::Locks;
@@ -90,6 +91,7 @@ pub(crate) struct Server<'a> {
     pub(crate) clock_until: Option<Instant>,
     /// No thread is left that could call.
     pub(crate) hung_up: bool,
+    pub(crate) ending: Ending,
 }
 
 impl Server<'_> {
@@ -161,6 +163,7 @@ impl Server<'_> {
         if self.ended.is_some() && self.swept.elapsed() >= AFTERWARDS {
             self.swept = Instant::now();
             self.sweep();
+            self.look_after_leftovers();
         }
         if self.hung_up && self.ended.is_none() {
             // The program is between its end and our notice of it.

@@ -272,16 +272,10 @@ impl crate::serve::Server<'_> {
             self.sweep();
         }
         for (signal, from_process) in signals {
-            let pids = match self.ended {
-                None if from_process => vec![self.main.0],
-                // The terminal's signal has reached the program, too.
-                None => Vec::new(),
-                // What is left when the program is gone: its daemons.
-                Some(_) => self.host.procs.processes(),
-            };
-            for pid in pids {
-                // SAFETY: takes two integers; our own descendants.
-                unsafe { libc::kill(pid.cast_signed(), signal) };
+            // The terminal's signal has reached the programs, too; but not their daemons, which
+            // are left when the program is gone.
+            if from_process || self.ended.is_some() {
+                self.pass_on(signal);
             }
         }
     }

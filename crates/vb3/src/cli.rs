@@ -31,8 +31,9 @@ pub enum Command {
     ///
     /// Without --device there is a camera with a test pattern at /dev/video0 and a display at
     /// /dev/video1. Several programs share the devices within one run: `vb3 run -- sh -c 'a | b'`.
-    /// The exit status is the program's; 125 when vb3 itself fails, 126 or 127 when the program
-    /// cannot be executed or found.
+    /// The exit status is the program's; 125 when vb3 itself fails or a recording is not whole,
+    /// 126 or 127 when the program cannot be executed or found. SIGTERM and SIGINT go to every
+    /// process of the run; a second one kills them.
     Run(RunArgs),
     /// List the machines, or print one as a TOML file to copy and change
     Machines(MachinesArgs),
@@ -85,6 +86,12 @@ pub struct RunArgs {
     /// Exit with 123 when the program succeeds although calls were refused for memory or mapping
     #[arg(long)]
     pub fail_on_refusal: bool,
+    /// End what the program leaves running, by SIGTERM and after two seconds by SIGKILL
+    #[arg(long)]
+    pub kill: bool,
+    /// Wait for what the program leaves running, and name it; this is what happens without --kill
+    #[arg(long, conflicts_with = "kill")]
+    pub wait: bool,
     /// The program and its arguments
     #[arg(
         required = true,

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod doctor;
 pub mod elements;
 pub mod machines;
+mod outputs;
 pub mod report;
 pub mod run;
 pub mod sentence;

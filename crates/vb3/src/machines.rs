@@ -4,14 +4,17 @@ use crate::board;
 use crate::cli::MachinesArgs;
 use crate::sentence::bytes;
 use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::path::Path;
 use vb3_dma::iopt::Format;
 use vb3_dma::{BounceMode, FlushPolicy, SegmentMode};
 use vb3_machine::Profile;
 use vb3_machine::profile::{Allocator, BUILTINS, PAGE_SIZE, fields};
 
+/// Longest sentence of a parser shown, in characters.
+const MAX_SAID: usize = 300;
 /// Longest profile file taken, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -33,17 +36,23 @@ fn text(machine: &str) -> Result<String> {
             names.join(", ")
         );
     }
-    let size = std::fs::metadata(path)
-        .with_context(|| format!("cannot read {machine}"))?
-        .len();
-    if size > MAX_FILE {
-        bail!(
-            "{machine} has {}; a profile has no more than {}",
-            bytes(size),
-            bytes(MAX_FILE)
-        );
+    read(path).with_context(|| format!("cannot read {machine}"))
+}
+
+/// Reads a file that is no device, no pipe and not too long.
+fn read(path: &Path) -> Result<String> {
+    // A FIFO is opened without waiting for one who writes.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        bail!("it is no file");
     }
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {machine}"))
+    let mut text = String::new();
+    // Not by the size it says: a file of /proc has none.
+    if file.take(MAX_FILE + 1).read_to_string(&mut text)? as u64 > MAX_FILE {
+        bail!("a profile has no more than {}", bytes(MAX_FILE));
+    }
+    Ok(text)
 }
 
 /// Finds a machine by name or file.
@@ -55,8 +64,18 @@ pub fn find(machine: &str) -> Result<Profile> {
 }
 
 fn parse(machine: &str, text: &str) -> Result<Profile> {
-    Profile::parse(text)
-        .map_err(|e| anyhow!("{machine}, {e}; `vb3 machines` says what the fields mean"))
+    Profile::parse(text).map_err(|e| {
+        let said = cut(&e.to_string());
+        anyhow!("{machine}, {said}; `vb3 machines` says what the fields mean")
+    })
+}
+
+/// What a parser says, no longer than anyone reads: it may quote what it has found.
+fn cut(said: &str) -> String {
+    match said.char_indices().nth(MAX_SAID) {
+        Some((end, _)) => format!("{}…", said.get(..end).unwrap_or_default()),
+        None => said.to_owned(),
+    }
 }
 
 /// Prints the table of machines, or one profile.
@@ -307,6 +326,30 @@ mod tests {
         );
         let e = format!("{:#}", find("/no/such.toml").unwrap_err());
         assert!(e.contains("/no/such.toml"), "{e}");
+    }
+
+    #[test]
+    fn what_is_no_profile_is_refused_at_once_in_a_short_sentence() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo.toml");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        let huge = dir.path().join("huge.toml");
+        std::fs::write(&huge, vec![b'#'; 2 << 20]).unwrap();
+        let long = dir.path().join("long.toml");
+        std::fs::write(&long, format!("{} = 1\n", "k".repeat(100_000))).unwrap();
+        let dir = dir.path().to_owned();
+        for (path, said) in [
+            (Path::new("/dev/zero"), "it is no file"),
+            (&fifo, "it is no file"),
+            (&dir, "it is no file"),
+            (&huge, "no more than 1 MiB"),
+            (&long, "line 1"),
+        ] {
+            let e = format!("{:#}", find(path.to_str().unwrap()).unwrap_err());
+            assert!(e.contains(said), "{}: {e}", path.display());
+            assert!(e.len() < 800, "{}: {} bytes", path.display(), e.len());
+        }
     }
 
     #[test]

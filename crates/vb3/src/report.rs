@@ -165,6 +165,8 @@ pub struct DeviceFailure {
     pub device: String,
     /// What failed, why, and what to do.
     pub sentence: String,
+    /// Whether a recording is not whole: the run has failed then, whatever the program says.
+    pub recording: bool,
     /// How often.
     pub times: u64,
 }

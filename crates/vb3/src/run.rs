@@ -4,16 +4,20 @@ use crate::cli::{FAILED, REFUSED, RunArgs};
 use crate::report::{self, Report};
 use crate::trace::{self, Sink, Traced};
 use crate::world::World;
-use crate::{board, elements, machines, sentence, why};
+use crate::{board, elements, machines, outputs, sentence, why};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::time::Instant;
 use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
 use vb3_host::Backend;
-use vb3_intercept::{Error, Note, Options, Program};
+use vb3_intercept::{Error, Leftover, Note, Options, Program};
 use vb3_machine::Profile;
 
+/// Open files that a run needs at least, without its devices.
+const FEWEST_DESCRIPTORS: u64 = 64;
+/// Open files that a device needs besides.
+const DESCRIPTORS_PER_DEVICE: u64 = 8;
 /// Most different remarks of the front end that are kept.
 const MAX_REMARKS: usize = 64;
 
@@ -23,6 +27,8 @@ const MAX_REMARKS: usize = 64;
 /// The machine, a device or the report file is not to be had. What the program does is no error.
 pub fn run(args: &RunArgs) -> Result<u8> {
     let (profile, specs) = machine_and_devices(args)?;
+    outputs::check(&specs, args)?;
+    enough_descriptors(specs.len())?;
     if let Some(path) = &args.report {
         // Known to be writable before the program runs for an hour.
         File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -87,8 +93,28 @@ fn end_of_trace(sink: Sink) -> Vec<String> {
     lacks
 }
 
+/// Refuses to begin where descriptors would run out in the midst.
+///
+/// # Errors
+/// The limit is too low, and how high it must be.
+fn enough_descriptors(devices: usize) -> Result<()> {
+    use rustix::process::{Resource, getrlimit};
+    let needed = FEWEST_DESCRIPTORS + devices as u64 * DESCRIPTORS_PER_DEVICE;
+    match getrlimit(Resource::Nofile).maximum {
+        Some(limit) if limit < needed => bail!(
+            "no more than {limit} files may be open here, and {needed} are needed for {devices} \
+             devices; raise the limit (ulimit -n {needed})"
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// The program's status, unless it is a success that shall be none.
 fn exit_status(program: u8, args: &RunArgs, report: &Report) -> u8 {
+    let unrecorded = report.failures.iter().any(|failure| failure.recording);
+    if program == 0 && unrecorded {
+        return FAILED;
+    }
     if program == 0 && args.fail_on_refusal && refusals(report) > 0 {
         return REFUSED;
     }
@@ -155,7 +181,11 @@ fn supervise(
         let text = note.to_string();
         let new = remarks.len() < MAX_REMARKS && remarks.insert(text.clone());
         if new && note.is_warning() && !args.quiet {
-            eprintln!("vb3: {text}");
+            let more = match note {
+                Note::LeftOver { .. } if !args.kill => "; vb3 waits for it (--kill ends it)",
+                _ => "",
+            };
+            eprintln!("vb3: {text}{more}");
         }
     };
     let mut program = Program::new(name).args(rest);
@@ -165,6 +195,11 @@ fn supervise(
     let options = Options {
         notes: Some(&mut remark),
         keep_signals: false,
+        leftover: if args.kill {
+            Leftover::Kill
+        } else {
+            Leftover::Wait
+        },
     };
     let status = match vb3_intercept::run(&program, world, options) {
         Ok(ended) => ended.status,

@@ -273,6 +273,7 @@ pub fn failure(failure: &DeviceFailure) -> String {
         device,
         sentence,
         times,
+        recording: _,
     } = failure;
     match times {
         0 | 1 => format!("{device}: {sentence}"),

@@ -44,6 +44,7 @@ fn run_alone(program: &Program) -> (ExitReport, Toy, Vec<Note>) {
     let options = Options {
         notes: Some(&mut note),
         keep_signals: true,
+        leftover: vb3_intercept::Leftover::Wait,
     };
     let report = vb3_intercept::run(program, &mut toy, options).expect("the program starts");
     (report, toy, notes)

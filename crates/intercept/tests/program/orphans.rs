@@ -55,6 +55,7 @@ fn a_child_of_the_backend_is_left_to_it() {
     let options = Options {
         notes: None,
         keep_signals: true,
+        leftover: vb3_intercept::Leftover::Wait,
     };
     let program = Program::new("sh").args(["-c", "true; ls / > /dev/null; true"]);
     let report = vb3_intercept::run(&program, &mut toy, options).expect("the program starts");

@@ -57,6 +57,7 @@ fn fail_is_counted_by_device_and_bounded() {
     let failure = |n: usize| DeviceFailure {
         device: format!("/dev/video{n}"),
         sentence: "the codec process was killed by signal 9".into(),
+        recording: false,
         times: 0,
     };
     let mut report = Report::default();

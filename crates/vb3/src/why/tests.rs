@@ -63,6 +63,7 @@ fn print_tells_what_broke_down() {
         report.fail(DeviceFailure {
             device: "/dev/video3".into(),
             sentence: "the codec process ended".into(),
+            recording: false,
             times: 1,
         });
     }

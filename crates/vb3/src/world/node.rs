@@ -147,7 +147,10 @@ impl Node {
     /// Finishes what the device records; what went wrong with it.
     pub(super) fn finish(&mut self) -> Option<DeviceFailure> {
         let failure = self.ask(Device::finish)?;
-        Some(self.tell(&failure))
+        Some(DeviceFailure {
+            recording: true,
+            ..self.tell(&failure)
+        })
     }
 
     /// What failed outside since this was asked last.
@@ -166,6 +169,7 @@ impl Node {
         DeviceFailure {
             device: self.path.display().to_string(),
             sentence: failure.sentence().to_owned(),
+            recording: false,
             times: 1,
         }
     }

@@ -13,6 +13,7 @@ mod descriptors;
 mod encoders;
 mod exact;
 mod gstreamer;
+mod lifecycle;
 mod machines;
 mod media;
 mod pipeline;

@@ -1,0 +1,178 @@
+//! What a run writes, and that none of it is what the run reads or writes elsewhere.
+
+use crate::cli::RunArgs;
+use anyhow::{Result, bail};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use vb3_devices::spec::{DeviceKind, DeviceSpec, SinkSpec, SourceSpec};
+
+/// A file, whatever its name: where it exists by its inode, else by its directory's and its name.
+#[derive(Debug, PartialEq, Eq)]
+enum Identity {
+    File(u64, u64),
+    Name(u64, u64, PathBuf),
+}
+
+/// Which file a path names; none for devices and pipes, which any number may write to, and for
+/// what cannot be made.
+fn identity(path: &Path) -> Option<Identity> {
+    if let Ok(meta) = path.metadata() {
+        return meta
+            .is_file()
+            .then(|| Identity::File(meta.dev(), meta.ino()));
+    }
+    // A link to what is not there yet makes it where it leads.
+    if let Ok(target) = path.read_link() {
+        let target = path
+            .parent()
+            .map_or_else(|| target.clone(), |dir| dir.join(&target));
+        return by_name(&target);
+    }
+    by_name(path)
+}
+
+fn by_name(path: &Path) -> Option<Identity> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir: Metadata = dir.unwrap_or(Path::new(".")).metadata().ok()?;
+    let name = PathBuf::from(path.file_name()?);
+    Some(Identity::Name(dir.dev(), dir.ino(), name))
+}
+
+/// A file of the run, and what the run wants with it.
+struct Use<'a> {
+    path: &'a Path,
+    what: String,
+    writes: bool,
+}
+
+/// Refuses a run that would write onto what it plays, or two recordings into one file.
+///
+/// # Errors
+/// A sentence that names both.
+pub(crate) fn check(specs: &[DeviceSpec], args: &RunArgs) -> Result<()> {
+    let mut uses = Vec::new();
+    for spec in specs {
+        match &spec.kind {
+            DeviceKind::Camera {
+                source: SourceSpec::Clip(path),
+                ..
+            } => uses.push(Use {
+                path,
+                what: "the clip of a camera".to_owned(),
+                writes: false,
+            }),
+            DeviceKind::Display {
+                sink: SinkSpec::Y4m(path) | SinkSpec::Raw(path),
+            } => {
+                uses.push(Use {
+                    path,
+                    what: "the recording of a display".to_owned(),
+                    writes: true,
+                });
+            }
+            DeviceKind::Display {
+                sink: SinkSpec::Png(name),
+            } => uses.push(Use {
+                path: Path::new(name),
+                what: "the pictures of a display".to_owned(),
+                writes: true,
+            }),
+            _ => {}
+        }
+    }
+    let files = [("the report", &args.report), ("the trace", &args.trace)];
+    for (what, path) in files {
+        if let Some(path) = path {
+            uses.push(Use {
+                path,
+                what: what.to_owned(),
+                writes: true,
+            });
+        }
+    }
+    let mut known: Vec<(Identity, &Use<'_>)> = Vec::new();
+    for file in &uses {
+        let Some(id) = identity(file.path) else {
+            continue;
+        };
+        let other = known
+            .iter()
+            .find(|(known, other)| *known == id && (other.writes || file.writes));
+        if let Some((_, other)) = other {
+            bail!(
+                "{} ({}) and {} ({}) are one file, which would be overwritten; give one of them \
+                 another name",
+                other.path.display(),
+                other.what,
+                file.path.display(),
+                file.what
+            );
+        }
+        known.push((id, file));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser as _;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn checked(dir: &Path, devices: &[&str], options: &[&str]) -> Result<()> {
+        let mut words: Vec<String> = vec!["vb3".into(), "run".into()];
+        let absolute = |text: &str| text.replace("DIR", &dir.display().to_string());
+        words.extend(options.iter().map(|option| absolute(option)));
+        words.extend(["--".into(), "true".into()]);
+        let Command::Run(args) = Cli::try_parse_from(words).unwrap().command else {
+            panic!("not run")
+        };
+        let specs = devices.iter().map(|spec| absolute(spec).parse().unwrap());
+        check(&specs.collect::<Vec<_>>(), &args)
+    }
+
+    #[test]
+    fn a_file_has_one_use_if_one_of_them_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("clip.mp4"), b"clip").unwrap();
+        symlink("clip.mp4", at("link.y4m")).unwrap();
+        fs::hard_link(at("clip.mp4"), at("hard.rgb")).unwrap();
+        fs::create_dir(at("sub")).unwrap();
+        symlink("new.y4m", at("later.y4m")).unwrap();
+        let camera = "camera=DIR/clip.mp4";
+        let refused: &[(&[&str], &[&str])] = &[
+            (&[camera, "display=DIR/link.y4m"], &[]),
+            (&[camera, "display=DIR/hard.rgb"], &[]),
+            (&["display=DIR/new.y4m", "display=DIR/sub/../new.y4m"], &[]),
+            (&["display=DIR/new.y4m", "display=DIR/later.y4m"], &[]),
+            (&["display=DIR/f%04d.png", "display=DIR/f%04d.png"], &[]),
+            (&[camera], &["--report", "DIR/clip.mp4"]),
+            (&[camera], &["--trace", "DIR/link.y4m"]),
+            (&["display=DIR/new.y4m"], &["--trace", "DIR/new.y4m"]),
+        ];
+        for (devices, options) in refused {
+            let e = checked(dir.path(), devices, options).expect_err(devices[0]);
+            assert!(e.to_string().contains("are one file"), "{e}");
+        }
+        let fine: &[(&[&str], &[&str])] = &[
+            (
+                &[camera, camera, "display=DIR/new.y4m"],
+                &["--report", "DIR/report.json"],
+            ),
+            (&["display=null", "display=null"], &[]),
+            (&["display=DIR/a.y4m", "display=DIR/sub/a.y4m"], &[]),
+            (
+                &[camera],
+                &["--trace", "/dev/null", "--report", "/dev/null"],
+            ),
+        ];
+        for (devices, options) in fine {
+            checked(dir.path(), devices, options).expect(devices[0]);
+        }
+        assert_eq!(fs::read(at("clip.mp4")).unwrap(), b"clip");
+    }
+}

@@ -1,0 +1,277 @@
+//! Begin and end of a run: signals, what the program leaves running, files, limits.
+
+use crate::common::{Run, finish, lacks, size_option};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Looks again until something is there.
+fn wait_for<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn vb3(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vb3"));
+    command.current_dir(dir).env("XDG_STATE_HOME", dir);
+    command
+}
+
+/// A run that lasts, as a process of its own.
+struct Lasting {
+    child: Child,
+    dir: TempDir,
+}
+
+impl Lasting {
+    /// Starts `vb3 run -- sh -c SCRIPT`.
+    fn start(script: &str, env: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let child = vb3(dir.path())
+            .args(["run", "--", "sh", "-c", script])
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(dir.path().join("stderr")).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, dir }
+    }
+
+    /// The process whose number a program writes to this file.
+    fn pid_in(&self, name: &str) -> u32 {
+        let file = self.dir.path().join(name);
+        wait_for(name, || fs::read_to_string(&file).ok()?.trim().parse().ok())
+    }
+
+    fn send(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// The exit status, which must come in time.
+    fn status(&mut self) -> Option<i32> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(start.elapsed() < PATIENCE, "vb3 goes on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Lasting {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether a process lives.
+fn lives(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit_once(") ")
+        .map(|(_, rest)| rest.starts_with('Z'));
+    state == Some(false)
+}
+
+/// Two programs in a pipe, and their shell, which write their numbers.
+const PIPE: &str =
+    "sh -c 'echo $$ > left; exec sleep 300' | sh -c 'echo $$ > right; exec sleep 300'";
+
+#[test]
+fn a_signal_ends_every_program_of_the_run() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut run = Lasting::start(PIPE, &[]);
+        let pids = [run.pid_in("left"), run.pid_in("right")];
+        run.send(signal);
+        // A shell passes on how the last program of a pipe has ended, if it lives to see it.
+        assert_eq!(run.status(), Some(128 + signal.as_raw()), "{signal:?}");
+        assert!(!pids.iter().any(|&pid| lives(pid)), "{signal:?}");
+    }
+}
+
+#[test]
+fn a_second_signal_kills_those_that_do_not_listen() {
+    let script = "sh -c 'trap \"\" TERM; echo $$ > deaf; while :; do sleep 0.1; done' & \
+                  trap '' TERM; echo $$ > shell; while :; do sleep 0.1; done";
+    let mut run = Lasting::start(script, &[]);
+    let pids = [run.pid_in("deaf"), run.pid_in("shell")];
+    run.send(Signal::TERM);
+    run.send(Signal::TERM);
+    // Two signals that come as one are one.
+    let again = Instant::now();
+    while run.child.try_wait().unwrap().is_none() {
+        assert!(again.elapsed() < PATIENCE, "vb3 goes on");
+        run.send(Signal::TERM);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(!pids.iter().any(|&pid| lives(pid)));
+}
+
+#[test]
+fn what_the_program_leaves_running_is_named_and_waited_for() {
+    for options in [&[][..], &["--wait"]] {
+        let outcome = Run::on("pc")
+            .device("camera=pattern")
+            .options(options)
+            .program(["sh", "-c", "sh -c 'sleep 1.5; touch late' & exit 3"])
+            .run();
+        assert_eq!(outcome.status, 3);
+        outcome.read("late");
+        let said = &outcome.stderr;
+        assert!(said.contains("the program has ended; sh ("), "{said}");
+        assert!(
+            said.contains("sleep (") && said.contains("--kill"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn kill_ends_what_the_program_leaves_running() {
+    let deaf = "sh -c 'trap \"\" TERM; while :; do sleep 0.1; done' & exit 4";
+    for (script, status) in [("sleep 300 & exit 3", 3), (deaf, 4)] {
+        let outcome = Run::on("pc")
+            .device("camera=pattern")
+            .options(["--kill"])
+            .program(["sh", "-c", script])
+            .run();
+        assert_eq!(outcome.status, status, "{}", outcome.stderr);
+        assert!(outcome.report.duration_ms < 20_000);
+    }
+}
+
+fn names_in(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect()
+}
+
+#[test]
+fn nothing_stays_in_the_temporary_directory() {
+    let tmp = tempfile::tempdir().unwrap();
+    let env = [("TMPDIR", tmp.path().to_str().unwrap())];
+    let next = |dir: &TempDir| {
+        let mut command = vb3(dir.path());
+        command
+            .args(["run", "--", "ls", "/sys/class/video4linux"])
+            .envs(env);
+        finish(&mut command, dir.path(), PATIENCE)
+    };
+    let mut run = Lasting::start("echo $$ > ready; exec sleep 300", &env);
+    run.pid_in("ready");
+    assert_eq!(names_in(tmp.path()).len(), 1);
+    let (status, listed, _) = next(&run.dir);
+    assert_eq!((status, &*listed), (0, "video0\nvideo1\n"));
+    assert_eq!(
+        names_in(tmp.path()).len(),
+        1,
+        "that of a run that lives is left alone"
+    );
+    run.child.kill().unwrap();
+    run.status();
+    assert_eq!(names_in(tmp.path()).len(), 1, "nobody could remove it");
+    let (status, ..) = next(&run.dir);
+    assert_eq!(status, 0);
+    assert_eq!(names_in(tmp.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_temporary_directory_that_cannot_be_used_is_done_without() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = vb3(dir.path());
+    command.args(["run", "--", "cat", "/sys/class/video4linux/video0/name"]);
+    let (status, said, stderr) = finish(command.env("TMPDIR", "/no/such"), dir.path(), PATIENCE);
+    assert_eq!((status, &*said), (0, "Test Pattern Camera\n"), "{stderr}");
+}
+
+#[test]
+fn a_low_limit_of_descriptors_is_told_in_a_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    for limit in [10, 20, 60] {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {limit}; exec \"$0\" run -- true");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_vb3")]);
+        let (status, _, said) = finish(command.current_dir(dir.path()), dir.path(), PATIENCE);
+        assert_eq!(status, 125, "{said}");
+        assert!(
+            said.contains(&format!("no more than {limit} files")),
+            "{said}"
+        );
+        assert!(
+            said.contains("ulimit -n 80") && said.lines().count() == 1,
+            "{said}"
+        );
+    }
+    // What it says is enough is enough.
+    let mut command = Command::new("sh");
+    let script = "ulimit -n 80; exec \"$0\" run -- v4l2-ctl --stream-mmap=8 --stream-count=3";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_vb3")]);
+    if !lacks("v4l2-ctl") {
+        let (status, _, said) = finish(command.current_dir(dir.path()), dir.path(), PATIENCE);
+        assert_eq!(status, 0, "{said}");
+    }
+}
+
+#[test]
+fn a_recording_that_is_not_whole_is_a_failed_run() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let run = Run::on("pc").device(format!("display=full.y4m,clock=free,{}", size_option()));
+    std::os::unix::fs::symlink("/dev/full", run.file("full.y4m")).unwrap();
+    let outcome = run
+        .program(["v4l2-ctl", "-d", "/dev/video0", "--stream-out-mmap"])
+        .and(["--stream-count=8"])
+        .run();
+    assert_eq!(outcome.status, 125, "{}", outcome.stderr);
+    assert_eq!(
+        outcome.report.exit_status, 0,
+        "the program itself succeeded"
+    );
+    let said = &outcome.stderr;
+    assert!(
+        said.contains("full.y4m") && said.contains("No space"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_display_never_records_onto_a_clip_that_a_camera_plays() {
+    let dir = tempfile::tempdir().unwrap();
+    let clip = dir.path().join("clip.y4m");
+    fs::write(&clip, b"not to be lost").unwrap();
+    std::os::unix::fs::symlink("clip.y4m", dir.path().join("link.y4m")).unwrap();
+    let mut command = vb3(dir.path());
+    command.args([
+        "run",
+        "-d",
+        "camera=clip.y4m",
+        "-d",
+        "display=link.y4m",
+        "--",
+        "true",
+    ]);
+    let (status, _, said) = finish(&mut command, dir.path(), PATIENCE);
+    assert_eq!(status, 125);
+    assert!(
+        said.contains("clip.y4m") && said.contains("link.y4m"),
+        "{said}"
+    );
+    assert_eq!(fs::read(&clip).unwrap(), b"not to be lost");
+}
