@@ -6,6 +6,7 @@ mod bindings;
 mod ci;
 mod clip;
 mod demo;
+mod dist;
 mod exact;
 mod fuzz;
 mod nostd;
@@ -48,6 +49,8 @@ enum Task {
     Confine(reach::ConfineArgs),
     /// Decode many streams at random, and compare every picture with ffmpeg's
     Exact(exact::Args),
+    /// Make what users install: a static binary in a tarball and in a Debian package
+    Dist(dist::Args),
     /// Install the system packages that demo and test need
     Setup,
     /// Regenerate the V4L2 bindings and compare them with the ones checked in
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Task::Reach(args) => reach::run(&args),
         Task::Confine(args) => reach::confine(&args),
         Task::Exact(args) => exact::run(&args),
+        Task::Dist(args) => dist::run(&args),
         Task::Setup => setup::install(setup::ALL),
         Task::Bindings => bindings::run(),
         Task::Tidy => tidy::run(),

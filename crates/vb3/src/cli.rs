@@ -46,6 +46,17 @@ pub enum Command {
     /// Exit status: 0 where everything works for programs, 1 where they run and something does
     /// not, 2 where no program can be run.
     Doctor(DoctorArgs),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Manual {
+        /// The directory; it is made
+        dir: PathBuf,
+    },
     /// A codec's process; started by `run`
     #[command(hide = true)]
     Codec,
@@ -171,6 +182,8 @@ pub fn main() -> u8 {
             })
             .map(|_| status)
         }
+        Command::Completions { shell } => to_stdout(|out| crate::manual::completions(*shell, out)),
+        Command::Manual { dir } => crate::manual::pages(dir).map(|()| 0),
         Command::Codec => {
             // Its standard input is the supervisor's socket.
             let _ = vb3_codec::serve_stdin();

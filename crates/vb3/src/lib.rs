@@ -9,6 +9,7 @@ pub mod cli;
 pub mod doctor;
 pub mod elements;
 pub mod machines;
+pub mod manual;
 mod outputs;
 pub mod report;
 pub mod run;

@@ -1,0 +1,238 @@
+//! What users install: a static binary in a tarball and in a Debian package.
+
+mod licences;
+mod stage;
+mod trial;
+
+use crate::sh;
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Arguments of `dist`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Processor to build for; all whose tools are installed without. May be repeated
+    #[arg(long, value_enum)]
+    arch: Vec<Arch>,
+    /// Try what was made in an empty directory and in roots of Debian 12 and 13, which are made by
+    /// mmdebstrap once and kept
+    #[arg(long = "try")]
+    trial: bool,
+    /// Pack each crate as for a registry instead
+    #[arg(long, conflicts_with_all = ["arch", "trial"])]
+    crates: bool,
+}
+
+/// A processor that is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Arch {
+    #[value(name = "x86-64")]
+    X86_64,
+    Arm64,
+}
+
+impl Arch {
+    /// Rust's target, Debian's name, and the processor's own.
+    const fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::X86_64 => ("x86_64-unknown-linux-gnu", "amd64", "x86_64"),
+            Self::Arm64 => ("aarch64-unknown-linux-gnu", "arm64", "aarch64"),
+        }
+    }
+
+    const fn target(self) -> &'static str {
+        self.names().0
+    }
+
+    const fn debian(self) -> &'static str {
+        self.names().1
+    }
+
+    const fn machine(self) -> &'static str {
+        self.names().2
+    }
+
+    fn is_here(self) -> bool {
+        std::env::consts::ARCH == self.machine()
+    }
+
+    /// A tool of the C compiler for it.
+    fn tool(self, name: &str) -> String {
+        if self.is_here() {
+            name.to_owned()
+        } else {
+            format!("{}-linux-gnu-{name}", self.machine())
+        }
+    }
+
+    /// What is missing to build for it.
+    fn missing(self) -> Option<String> {
+        let tools = ["gcc", "g++"].map(|name| self.tool(name));
+        if let Some(tool) = tools.iter().find(|tool| !sh::has(tool)) {
+            return Some(format!("{tool} is not installed"));
+        }
+        let mut rustc = Command::new("rustc");
+        rustc.args(["--print", "target-libdir", "--target", self.target()]);
+        let dir = sh::quietly(&mut rustc).unwrap_or_default();
+        let there = std::str::from_utf8(&dir).is_ok_and(|dir| Path::new(dir.trim()).is_dir());
+        (!there).then(|| format!("rustc has no standard library for {}", self.target()))
+    }
+}
+
+/// What is being made: name, version and where.
+struct Release {
+    version: String,
+    dir: PathBuf,
+}
+
+/// Makes the packages, and tries them where asked to.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.crates {
+        return pack_crates();
+    }
+    let release = Release {
+        version: version()?,
+        dir: sh::target().join("dist"),
+    };
+    let all = [Arch::X86_64, Arch::Arm64];
+    let wanted = if args.arch.is_empty() {
+        &all[..]
+    } else {
+        &args.arch
+    };
+    let mut made = 0;
+    for &arch in wanted {
+        match arch.missing() {
+            Some(why) if args.arch.is_empty() => println!("{}: not made, {why}", arch.machine()),
+            Some(why) => bail!("{} cannot be made: {why}", arch.machine()),
+            None => {
+                make(&release, arch, args.trial)?;
+                made += 1;
+            }
+        }
+    }
+    if made == 0 {
+        bail!("nothing could be made");
+    }
+    Ok(())
+}
+
+fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
+    let binary = build(arch)?;
+    let size = binary.metadata()?.len();
+    println!(
+        "{}: {} MiB, {}",
+        binary.display(),
+        size / 1024 * 10 / 1024 / 10,
+        needs(arch, &binary)?
+    );
+    let stage = stage::stage(release, arch, &binary)?;
+    let tarball = stage::tarball(release, arch, &stage)?;
+    println!("{}", tarball.display());
+    let package = stage::debian(release, arch, &stage)?;
+    println!("{}", package.display());
+    if try_it && arch.is_here() {
+        trial::everywhere(release, &stage.join("vb3"), &package)?;
+    }
+    Ok(())
+}
+
+/// Builds the binary, linked statically.
+fn build(arch: Arch) -> Result<PathBuf> {
+    let mut cargo = sh::cargo();
+    cargo.args([
+        "build",
+        "--profile",
+        "dist",
+        "--package",
+        "vb3",
+        "--target",
+        arch.target(),
+    ]);
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    if !arch.is_here() {
+        let upper = arch.target().to_uppercase().replace('-', "_");
+        let lower = arch.target().replace('-', "_");
+        cargo.env(format!("CARGO_TARGET_{upper}_LINKER"), arch.tool("gcc"));
+        cargo.env(format!("CC_{lower}"), arch.tool("gcc"));
+        cargo.env(format!("CXX_{lower}"), arch.tool("g++"));
+    }
+    sh::run(&mut cargo)?;
+    Ok(sh::target().join(arch.target()).join("dist/vb3"))
+}
+
+/// What the binary needs of a system.
+///
+/// # Errors
+/// It needs a file: it is not linked statically.
+fn needs(arch: Arch, binary: &Path) -> Result<&'static str> {
+    let mut readelf = Command::new(arch.tool("readelf"));
+    let text = sh::quietly(readelf.args(["-dlW"]).arg(binary))?;
+    let text = String::from_utf8_lossy(&text);
+    if let Some(line) = text
+        .lines()
+        .find(|line| line.contains("(NEEDED)") || line.contains("INTERP"))
+    {
+        bail!("{} is not static: {}", binary.display(), line.trim());
+    }
+    Ok("needs no file of the system")
+}
+
+/// The version of the package.
+fn version() -> Result<String> {
+    let packages = metadata()?;
+    let vb3 = packages.iter().find(|package| package["name"] == "vb3");
+    let version = vb3.and_then(|package| package["version"].as_str());
+    Ok(version.context("cargo knows no package vb3")?.to_owned())
+}
+
+fn metadata() -> Result<Vec<Value>> {
+    let text = sh::quietly(sh::cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
+    let metadata: Value = serde_json::from_slice(&text).context("cargo metadata is no JSON")?;
+    Ok(metadata["packages"].as_array().cloned().unwrap_or_default())
+}
+
+/// Packs each crate as for a registry, and checks that it says what one wants to know.
+fn pack_crates() -> Result<()> {
+    let packages = metadata()?;
+    // Those that may not be published say so by an empty list of registries.
+    let public = packages
+        .iter()
+        .filter(|package| package["publish"].is_null());
+    for package in public.clone() {
+        let name = package["name"].as_str().unwrap_or_default();
+        for field in [
+            "description",
+            "license",
+            "repository",
+            "readme",
+            "rust_version",
+        ] {
+            if package[field].as_str().is_none_or(str::is_empty) {
+                bail!("{name} has no {field}");
+            }
+        }
+        for field in ["keywords", "categories"] {
+            if package[field].as_array().is_none_or(Vec::is_empty) {
+                bail!("{name} has no {field}");
+            }
+        }
+    }
+    let names: Vec<&str> = public
+        .filter_map(|package| package["name"].as_str())
+        .collect();
+    let mut cargo = sh::cargo();
+    cargo.args(["package", "--no-verify", "--allow-dirty", "--quiet"]);
+    for name in &names {
+        cargo.args(["--package", name]);
+    }
+    sh::run(&mut cargo)?;
+    println!(
+        "{} crates are packed in {}",
+        names.len(),
+        sh::target().join("package").display()
+    );
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! The licences of what is linked into the binary.
+
+use crate::sh;
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// What a licence's file is called.
+const NAMES: [&str; 5] = ["license", "licence", "copying", "copyright", "notice"];
+/// How deep below a crate its licences are looked for: crates carry sources of others.
+const DEPTH: usize = 3;
+
+/// Every crate that the binary is made of, with its licence; then every text once, with the crates
+/// that it stands for.
+pub(super) fn text(target: &str) -> Result<String> {
+    let mut cargo = sh::cargo();
+    cargo.args([
+        "metadata",
+        "--format-version=1",
+        "--filter-platform",
+        target,
+    ]);
+    let metadata = sh::quietly(&mut cargo)?;
+    let metadata: Value = serde_json::from_slice(&metadata).context("cargo metadata is no JSON")?;
+    let linked = linked(target)?;
+    let mut list = String::from("vb3 is made of these crates:\n\n");
+    let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        let field = |name: &str| package[name].as_str().unwrap_or_default();
+        let crate_name = format!("{} v{}", field("name"), field("version"));
+        if field("source").is_empty() || !linked.contains(&crate_name) {
+            continue;
+        }
+        let licence = match field("license") {
+            "" => "see its text",
+            licence => licence,
+        };
+        let _ = writeln!(list, "{crate_name}: {licence}");
+        let dir = Path::new(field("manifest_path")).parent();
+        for file in dir.map(|dir| files(dir, DEPTH)).unwrap_or_default() {
+            if let Ok(text) = std::fs::read_to_string(file) {
+                let crates = texts.entry(text.trim().to_owned()).or_default();
+                if !crates.contains(&crate_name) {
+                    crates.push(crate_name.clone());
+                }
+            }
+        }
+    }
+    for (text, crates) in texts {
+        let _ = write!(
+            list,
+            "\n{}\n\n{}:\n\n{text}\n",
+            "-".repeat(78),
+            crates.join(", ")
+        );
+    }
+    Ok(list)
+}
+
+/// The crates that are linked, `name vVERSION`.
+fn linked(target: &str) -> Result<Vec<String>> {
+    let mut cargo = sh::cargo();
+    cargo.args([
+        "tree",
+        "--package",
+        "vb3",
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+    ]);
+    cargo.args(["--target", target, "--format", "{p}"]);
+    let text = String::from_utf8(sh::quietly(&mut cargo)?).context("cargo tree is no text")?;
+    let lines = text.lines().map(|line| {
+        let mut words = line.split(' ');
+        let (name, version) = (
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+        );
+        format!("{name} {version}")
+    });
+    Ok(lines.collect())
+}
+
+fn files(dir: &Path, depth: usize) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().to_lowercase();
+        let path = entry.path();
+        if path.is_dir() && depth > 0 {
+            found.extend(files(&path, depth - 1));
+        } else if path.is_file() && NAMES.iter().any(|known| name.starts_with(known)) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}

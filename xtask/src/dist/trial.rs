@@ -1,0 +1,123 @@
+//! Trying what was made where nothing is installed that it could lean on.
+
+use super::Release;
+use crate::sh;
+use anyhow::{Context as _, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Debian's releases that the package is tried on.
+const SUITES: [(&str, &str); 2] = [("12", "bookworm"), ("13", "trixie")];
+
+/// The page whose lines are run.
+const PAGE: &str = include_str!("../../../docs/ci.md");
+
+/// What is asked of a root of Debian after the page's lines.
+const CHECKS: &str = "
+test \"$(stat --format %s frame.yuv)\" = 153600
+test \"$(tr --delete '\\000' < frame.yuv | wc --bytes)\" -gt 100000
+grep --quiet 'open flags=' trace.txt
+test \"$(vb3 run -- vb3 --version)\" = \"$(vb3 --version)\"
+test -f /usr/share/bash-completion/completions/vb3
+dpkg --status vb3 | grep --quiet 'Suggests: ffmpeg'
+dpkg --listfiles vb3 | grep --quiet /usr/share/man/man1/vb3-run.1.gz
+dpkg --remove vb3 && ! command -v vb3
+";
+
+/// The lines of the page that are run.
+fn recipe(page: &str) -> Option<&str> {
+    let (_, after) = page.split_once("<!-- run in Debian -->\n```sh\n")?;
+    after.split_once("```").map(|(lines, _)| lines)
+}
+
+/// Tries the binary alone, and the package on each Debian.
+pub(super) fn everywhere(release: &Release, binary: &Path, package: &Path) -> Result<()> {
+    alone(release, binary)?;
+    println!("tried alone in an empty directory: it runs itself, and needs nothing else");
+    for (version, suite) in SUITES {
+        let root = debian(release, suite, package)?;
+        let lines = recipe(PAGE).context("docs/ci.md has no lines to run")?;
+        let script = format!("cd /work; export HOME=/work; {lines}{CHECKS}");
+        inside(&root, &["sh", "-exc", &script])
+            .with_context(|| format!("the package does not work on Debian {version}"))?;
+        println!("tried on Debian {version}: installed, a camera's frame read by dd, removed");
+        fs::remove_dir_all(&root)?;
+    }
+    Ok(())
+}
+
+/// Runs a command with a directory as its root, /proc and /dev in it, in namespaces of its own.
+fn inside(root: &Path, command: &[&str]) -> Result<Vec<u8>> {
+    for dir in ["proc", "dev", "sys", "tmp"] {
+        fs::create_dir_all(root.join(dir))?;
+    }
+    let script = "mount --rbind /dev \"$0/dev\" && mount --bind /sys \"$0/sys\" \
+                  && mount -t proc proc \"$0/proc\" && exec chroot \"$0\" \"$@\"";
+    let mut unshare = Command::new("unshare");
+    // Without root, as root of a user namespace of its own.
+    if !rustix::process::geteuid().is_root() {
+        unshare.args(["--map-root-user", "--map-auto"]);
+    }
+    unshare.args(["--mount", "--pid", "--fork", "--kill-child"]);
+    unshare.env(
+        "PATH",
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    );
+    sh::quietly(unshare.args(["sh", "-ec", script]).arg(root).args(command))
+}
+
+fn alone(release: &Release, binary: &Path) -> Result<()> {
+    let root = release.dir.join("empty");
+    if root.exists() {
+        fs::remove_dir_all(&root)?;
+    }
+    fs::create_dir_all(&root)?;
+    fs::copy(binary, root.join("vb3"))?;
+    let said = inside(&root, &["/vb3", "run", "--", "/vb3", "--version"])
+        .context("the binary does not work alone")?;
+    let said = String::from_utf8_lossy(&said);
+    if said.trim() != format!("vb3 {}", release.version) {
+        bail!("alone it says {said:?}");
+    }
+    fs::remove_dir_all(&root)?;
+    Ok(())
+}
+
+/// A fresh root of Debian with the package in it.
+fn debian(release: &Release, suite: &str, package: &Path) -> Result<PathBuf> {
+    let cache = sh::cache()?.join("roots");
+    fs::create_dir_all(&cache)?;
+    let archive = cache.join(format!("{suite}.tar"));
+    if !archive.exists() {
+        let half = archive.with_extension("half.tar");
+        let mut make = Command::new("mmdebstrap");
+        sh::run(make.args(["--variant=essential", suite]).arg(&half))?;
+        fs::rename(&half, &archive)?;
+    }
+    let root = release.dir.join(format!("root-{suite}"));
+    if root.exists() {
+        fs::remove_dir_all(&root)?;
+    }
+    fs::create_dir_all(&root)?;
+    let mut tar = Command::new("tar");
+    tar.args(["--extract", "--exclude=./dev/*", "--file"])
+        .arg(&archive);
+    sh::quietly(tar.arg("--directory").arg(&root))?;
+    fs::create_dir_all(root.join("work"))?;
+    let name = package.file_name().context("the package has a name")?;
+    fs::copy(package, root.join("work").join(name))?;
+    Ok(root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_lines_to_run() {
+        let lines = recipe(PAGE).expect("lines");
+        assert!(lines.contains("dpkg --install") && lines.contains("dd if=/dev/video0"));
+        assert!(!lines.contains("```"));
+    }
+}
