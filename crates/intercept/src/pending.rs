@@ -114,6 +114,11 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     /// Adds a call; gives it back when there are too many.
     pub(crate) fn insert(&mut self, waiting: Waiting) -> Result<u32, Box<Waiting>> {
         if self.slots.len() >= MOST {

@@ -177,7 +177,10 @@ impl Server<'_> {
         n.gathered.begin();
         // What ended before the call has ended when it is made. Closes are looked for themselves:
         // epoll_wait may see nothing while the clock looks at the same set.
-        self.take_events();
+        // Ends of threads matter where their calls keep files open.
+        if !self.pending.is_empty() {
+            self.take_events();
+        }
         self.collect();
         // A thread that calls anew no longer waits for its last call.
         self.give_up_thread(n.tid);
@@ -202,6 +205,8 @@ impl Server<'_> {
             verdict => verdict,
         };
         self.retry_changed();
+        // What is due by now needs no other thread.
+        self.tick_if_due();
         verdict
     }
 
