@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use vb3_dma::wrap::{Checked, Report, Violation};
 use vb3_dma::{
-    Attrs, Direction, DmaAddr, DmaOps, FlushPolicy, Mapper, Platform, SegmentMode, SyncFor,
+    Attrs, Direction, DmaAddr, DmaOps, FlushPolicy, Mapper, PageSource, SegmentMode, SyncFor,
 };
 use vb3_machine::{Device, DeviceLimits, Faults, Machine, Profile, User, UserFault, UserMemory};
 

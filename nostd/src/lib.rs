@@ -22,7 +22,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use platform::Os;
-use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper};
+use vb3_dma::{Attrs, Direction, Error, Mapper};
 
 const HEAP: usize = 8 << 20;
 
@@ -72,17 +72,17 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
 
 fn map() -> Result<(), Error> {
     let os = Os::new()?;
-    let tables = os.ram.in_use();
-    let mut dma = Mapper::new(os)?;
+    let tables = os.ram.borrow().in_use();
+    let dma = Mapper::new(os)?;
     let memory = dma.alloc_virtual(40 << 10)?;
     let table = dma.table_of(&memory)?;
     let mapping = dma.map(0, &table, Direction::FromDevice, Attrs::empty())?;
     let first = dma.segment(&mapping, 0).ok_or(Error::Invalid)?;
-    let written = dma.platform_mut().device_write(first.addr, b"a frame");
+    let written = dma.platform().device_write(first.addr, b"a frame");
     dma.unmap(mapping, Attrs::empty());
     dma.free_table(table, true);
     dma.free(memory);
-    let is_clean = dma.live().is_empty() && dma.platform().ram.in_use() == tables;
+    let is_clean = dma.live().is_empty() && dma.platform().ram.borrow().in_use() == tables;
     written.filter(|()| is_clean).ok_or(Error::Invalid)
 }
 

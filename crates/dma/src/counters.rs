@@ -18,6 +18,8 @@ pub struct Counters {
     pub bytes_copied: u64,
     /// Bytes allocated for the device now.
     pub allocated_bytes: u64,
+    /// Mappings, allocations and links whose view could not be taken from the device.
+    pub failed_unmaps: u64,
     /// Most bytes that were allocated for it at one time.
     pub peak_bytes: u64,
 }
@@ -50,6 +52,9 @@ pub struct Live {
     pub pins: u64,
     /// Bytes of the bounce pool.
     pub bounce_bytes: u64,
+    /// Bytes of addresses and pages that are kept out of use because a device may still reach them:
+    /// the platform could not unmap them.
+    pub quarantined_bytes: u64,
 }
 
 impl Live {

@@ -114,6 +114,8 @@ pub enum Error {
     Forbidden(Reason),
     /// EBUSY: there is one already, or it still is in use.
     Busy,
+    /// ENODEV: the device was removed.
+    Removed,
     /// The host could not pin user memory, for a reason of its own (EINTR, EOPNOTSUPP, …).
     Pin {
         /// Linux errno, positive.
@@ -134,6 +136,7 @@ impl Error {
             Self::Unsupported => 95,
             Self::Forbidden(_) => 1,
             Self::Busy => 16,
+            Self::Removed => 19,
             Self::Pin { errno } if errno >= 1 && errno <= 4095 => errno,
             // What is no errno at all must not look like success.
             Self::Pin { .. } => 14,
@@ -149,7 +152,9 @@ impl Error {
             | Self::BadUserMemory(r)
             | Self::NoSuchMemory(r)
             | Self::Forbidden(r) => Some(r),
-            Self::Invalid | Self::Unsupported | Self::Busy | Self::Pin { .. } => None,
+            Self::Invalid | Self::Unsupported | Self::Busy | Self::Removed | Self::Pin { .. } => {
+                None
+            }
         }
     }
 }
@@ -165,6 +170,7 @@ impl fmt::Display for Error {
             Self::Unsupported => "not supported",
             Self::Forbidden(_) => "not allowed to bounce",
             Self::Busy => "busy",
+            Self::Removed => "the device was removed",
             Self::Pin { .. } => "user memory cannot be pinned",
         };
         f.write_str(what)?;

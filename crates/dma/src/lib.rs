@@ -5,23 +5,28 @@
 //! [`Mapper`] turns the first into the second; an operating system that has a DMA layer of its
 //! own implements [`DmaOps`] directly.
 //!
-//! The crate holds no locks, threads, clocks or files. Nothing here panics on values from
-//! outside; sizes go through checked arithmetic.
+//! The crate brings no locks, threads, clocks or files: the host chooses the [`Lock`]. Nothing here
+//! panics on values from outside; sizes go through checked arithmetic.
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "fake"))]
 extern crate std;
 
 mod addr;
 mod counters;
 mod error;
+#[cfg(feature = "fake")]
+pub mod fake;
 pub mod iopt;
 #[cfg(feature = "alloc")]
 mod iova;
+mod lock;
+#[cfg(feature = "alloc")]
+pub mod mapped;
 #[cfg(feature = "alloc")]
 mod mapper;
 mod ops;
@@ -36,12 +41,14 @@ pub use addr::{DmaAddr, Iova, PhysAddr};
 pub use counters::{Counters, Live};
 pub use error::{Constraint, Error, Reason};
 #[cfg(feature = "alloc")]
-pub use iova::{CachedIova, CpuCache, IovaAlign, IovaAllocator};
+pub use iova::{IovaAlign, IovaAllocator};
+pub use lock::{Lock, Locks, NoLocks};
 #[cfg(feature = "alloc")]
 pub use mapper::{Alloc, Links, Mapper, Mapping, Table};
 pub use ops::{DmaOps, contiguous_len};
 pub use platform::{
-    BounceMode, BouncePool, DeviceInfo, IommuInfo, Layout, PageRequest, Platform, Prot,
+    Bounce, BounceMode, BouncePool, Caches, DeviceInfo, Iommu, IommuInfo, KernelViews, Layout,
+    PageRequest, PageSource, PagesOnly, Platform, Prot, UserPages,
 };
 #[cfg(feature = "alloc")]
 pub use ranges::{RangeAllocator, RangeError};

@@ -1,7 +1,16 @@
-//! The seam below: what a machine must offer to the mapping layer.
+//! The seam below: what a host must offer to the mapping layer, cut by what a host has.
+//!
+//! [`PageSource`] is all that every host has: five methods. [`Caches`], [`Iommu`], [`Bounce`],
+//! [`UserPages`] and [`KernelViews`] are for hosts that have such things; their methods do nothing
+//! or refuse unless a host says otherwise. [`PagesOnly`] makes a whole host of a page source.
+//!
+//! Every method takes `&self`: a host that is called from several contexts brings its own locks,
+//! as it does for its page allocator anyway. The layer holds none of its own locks while it calls
+//! the host.
 
 use crate::{Caching, Coherency, DmaAddr, Error, Iova, Limits, PhysAddr, Segment};
 use bitflags::bitflags;
+use core::sync::atomic::AtomicU8;
 
 /// When a device's memory goes through the bounce pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,12 +129,11 @@ pub struct BouncePool {
     pub len: u64,
 }
 
-/// A machine, as the mapping layer sees it.
+/// Memory, and the devices that are to reach it: what every host has.
 ///
-/// The implementer gives memory, page tables and cache maintenance; it decides nothing about
-/// mappings. A simulated machine, an operating system's page allocator and a user-space driver
-/// over VFIO fit alike: the last one has no physical addresses and uses the addresses of its own
-/// process instead, always behind an IOMMU.
+/// A simulated machine, an operating system's page allocator and a user-space driver over VFIO fit
+/// alike: the last one has no physical addresses and uses the addresses of its own process instead,
+/// always behind an IOMMU.
 ///
 /// # What the implementer owes
 /// * Physical ranges of live allocations and pins never overlap, and stay valid until freed.
@@ -134,26 +142,38 @@ pub struct BouncePool {
 /// * Calls without a `Result` succeed, or the implementer keeps the memory from being reused.
 ///
 /// # Context
-/// Everything may sleep except the cache calls, the bounce copies and the queries.
-pub trait Platform {
+/// `alloc_pages` and `free_pages` may sleep. Queries do not.
+pub trait PageSource {
     /// A device that does DMA.
     type Device: Copy + Eq + core::fmt::Debug;
-    /// The memory of some program.
-    type User: Clone;
-    /// An allocation of pages. Owned: goes back through [`free_pages`](Self::free_pages).
+    /// An allocation of pages. Owned: goes back through [`free_pages`](Self::free_pages). One that
+    /// is dropped stays allocated.
     type Pages;
-    /// Pinned user memory. Owned: goes back through [`unpin_user`](Self::unpin_user).
-    type Pinned;
-    /// A mapping for the CPU. Owned: goes back through [`vunmap`](Self::vunmap).
-    type Vmap;
-    /// A description of memory that a front end can map into a program.
-    type Mmap;
 
     /// Bytes of a CPU page, a power of two.
     fn page_size(&self) -> u64;
 
+    /// What there is to know about `dev`; `None` if there is no such device.
+    fn device_info(&self, dev: Self::Device) -> Option<DeviceInfo>;
+
+    /// Takes pages that are zeroed for the CPU and for every device.
+    ///
+    /// # Errors
+    /// `NoMemory` with the pool that ran out (`ContiguousPool`, `Contiguous`, `Ram`, `Mask`).
+    fn alloc_pages(&self, request: PageRequest<Self::Device>) -> Result<Self::Pages, Error>;
+
+    /// Gives pages back. No device mapping of them is left.
+    fn free_pages(&self, pages: Self::Pages);
+
+    /// Physical run `index` of the pages, in order; `None` past the last.
+    ///
+    /// The runs cover exactly the length asked for, in whole granules; others are refused.
+    fn pages_segment(&self, pages: &Self::Pages, index: usize) -> Option<Segment>;
+
     /// Bytes of RAM. Requests above it are refused before anything is tried.
-    fn ram_bytes(&self) -> u64;
+    fn ram_bytes(&self) -> u64 {
+        u64::MAX
+    }
 
     /// Bytes of the pieces in which memory is allocated that is made for no device, a power of two
     /// of at least the page size.
@@ -164,69 +184,46 @@ pub trait Platform {
         self.page_size()
     }
 
-    /// What there is to know about `dev`; `None` if there is no such device.
-    fn device_info(&self, dev: Self::Device) -> Option<DeviceInfo>;
-
-    /// Takes pages that are zeroed for the CPU and for every device.
-    ///
-    /// # Errors
-    /// `NoMemory` with the pool that ran out (`ContiguousPool`, `Contiguous`, `Ram`, `Mask`).
-    fn alloc_pages(&mut self, request: PageRequest<Self::Device>) -> Result<Self::Pages, Error>;
-
-    /// Gives pages back. No device mapping of them is left.
-    fn free_pages(&mut self, pages: Self::Pages);
-
-    /// Physical run `index` of the pages, in order; `None` past the last.
-    ///
-    /// The runs cover exactly the length asked for, in whole granules; others are refused.
-    fn pages_segment(&self, pages: &Self::Pages, index: usize) -> Option<Segment>;
-
-    /// Pins `len` bytes (not zero, no overflow) of a program's memory from `addr`.
-    ///
-    /// # Errors
-    /// `BadUserMemory` with the bytes wanted and found.
-    fn pin_user(
-        &mut self,
-        user: &Self::User,
-        addr: u64,
-        len: u64,
-        device_writes: bool,
-    ) -> Result<Self::Pinned, Error>;
-
-    /// Ends a pin; `dirty` if a device wrote to it.
-    fn unpin_user(&mut self, pinned: Self::Pinned, dirty: bool);
-
-    /// Physical run `index` of pinned memory, in order; `None` past the last.
-    ///
-    /// The first run starts at `addr`'s offset in its page; the runs cover exactly the length.
-    fn pinned_segment(&self, pinned: &Self::Pinned, index: usize) -> Option<Segment>;
-
-    /// Whether the pin still is what `user` has at `addr`.
-    fn pin_is_current(&self, pinned: &Self::Pinned, user: &Self::User, addr: u64) -> bool;
-
-    /// Writes the CPU's dirty lines of a physical range back, so that devices see them.
-    ///
-    /// # Context
-    /// Does not sleep.
-    fn cache_clean(&mut self, addr: PhysAddr, len: u64);
-
-    /// Drops the CPU's lines of a physical range, so that the CPU sees what devices wrote.
-    ///
-    /// # Context
-    /// Does not sleep.
-    fn cache_invalidate(&mut self, addr: PhysAddr, len: u64);
-
     /// The bus address of a physical address for a device without IOMMU; `None` if it has none.
     fn bus_addr(&self, dev: Self::Device, addr: PhysAddr) -> Option<DmaAddr> {
         let _ = dev;
         Some(DmaAddr::new(addr.get()))
     }
 
-    /// Whether `dev` is kept from a physical range by more than its mask (private memory of a
-    /// confidential machine).
-    fn is_private(&self, dev: Self::Device, segment: Segment) -> bool {
-        let _ = (dev, segment);
-        false
+    /// Bytes that the address of a mapping must be a multiple of for `dev`, a power of two.
+    fn min_address_align(&self, dev: Self::Device) -> u64 {
+        let _ = dev;
+        1
+    }
+}
+
+/// The CPU's caches. A host where every device sees them has nothing to do.
+///
+/// # Context
+/// Does not sleep; may be called in interrupt context.
+pub trait Caches {
+    /// Writes the CPU's dirty lines of a physical range back, so that devices see them.
+    fn cache_clean(&self, addr: PhysAddr, len: u64) {
+        let _ = (addr, len);
+    }
+
+    /// Drops the CPU's lines of a physical range, so that the CPU sees what devices wrote.
+    fn cache_invalidate(&self, addr: PhysAddr, len: u64) {
+        let _ = (addr, len);
+    }
+}
+
+/// I/O page tables. A host without an IOMMU says so in [`DeviceInfo::iommu`] and is never asked.
+///
+/// # Context
+/// As the host says. The layer unmaps in whatever context it is asked to.
+pub trait Iommu: PageSource {
+    /// The device whose page table `dev` uses: itself, or the one that stands for a group of
+    /// devices that the IOMMU cannot tell apart. All calls here name the latter. Never changes.
+    ///
+    /// Source: Linux `struct iommu_group`.
+    fn iommu_group(&self, dev: Self::Device) -> Self::Device {
+        dev
     }
 
     /// Enters `len` bytes at `iova` into the device's page table. All are multiples of the granule.
@@ -236,24 +233,42 @@ pub trait Platform {
     /// # Errors
     /// `NoMemory` for page-table memory. Nothing of the range is mapped then.
     fn iommu_map(
-        &mut self,
+        &self,
         dev: Self::Device,
         iova: Iova,
         phys: PhysAddr,
         len: u64,
         prot: Prot,
-    ) -> Result<(), Error>;
+    ) -> Result<(), Error> {
+        let _ = (dev, iova, phys, len, prot);
+        Err(Error::Unsupported)
+    }
 
     /// Removes a range from the device's page table: one that was mapped whole, possibly by
     /// several calls, or with gaps.
-    fn iommu_unmap(&mut self, dev: Self::Device, iova: Iova, len: u64);
+    ///
+    /// # Errors
+    /// Whatever the hardware says. The device may go on reaching part of the range, so the layer
+    /// never gives its addresses out again, nor memory of its own that lay there
+    /// ([`Live::quarantined_bytes`](crate::Live::quarantined_bytes)).
+    fn iommu_unmap(&self, dev: Self::Device, iova: Iova, len: u64) -> Result<(), Error> {
+        let _ = (dev, iova, len);
+        Err(Error::Unsupported)
+    }
 
     /// Makes removals seen by the device: afterwards accesses there fault.
-    fn iommu_flush(&mut self, dev: Self::Device);
+    fn iommu_flush(&self, dev: Self::Device) {
+        let _ = dev;
+    }
 
-    /// The memory for bouncing, if there is any. Never changes.
-    fn bounce_pool(&self) -> Option<BouncePool> {
-        None
+    /// Makes entries seen by the device that were added since the last call, where the hardware
+    /// keeps the absence of an entry.
+    ///
+    /// # Errors
+    /// Whatever the hardware says. The entries stay.
+    fn iommu_map_done(&self, dev: Self::Device, iova: Iova, len: u64) -> Result<(), Error> {
+        let _ = (dev, iova, len);
+        Ok(())
     }
 
     /// Whether addresses below 4 GiB are tried first for `dev`, as Linux does for PCI devices.
@@ -269,16 +284,6 @@ pub trait Platform {
         None
     }
 
-    /// Makes entries seen by the device that were added since the last call, where the hardware
-    /// keeps the absence of an entry.
-    ///
-    /// # Errors
-    /// Whatever the hardware says. The entries stay.
-    fn iommu_map_done(&mut self, dev: Self::Device, iova: Iova, len: u64) -> Result<(), Error> {
-        let _ = (dev, iova, len);
-        Ok(())
-    }
-
     /// Whether `dev` must not see what shares a page with its memory: what does not fill whole
     /// granules bounces. Such a device is never flushed lazily.
     ///
@@ -286,6 +291,19 @@ pub trait Platform {
     fn is_untrusted(&self, dev: Self::Device) -> bool {
         let _ = dev;
         false
+    }
+}
+
+/// Bouncing: copies for devices that do not reach the memory itself.
+pub trait Bounce: PageSource {
+    /// The memory for bouncing, if there is any. Never changes.
+    fn bounce_pool(&self) -> Option<BouncePool> {
+        None
+    }
+
+    /// Longest run of the bounce pool that one segment can take, in bytes (Linux: 256 KiB).
+    fn bounce_run_bytes(&self) -> u64 {
+        u64::MAX
     }
 
     /// Address bits of the memory that must come out the same in the bounce pool (`2^n - 1`, below
@@ -297,15 +315,11 @@ pub trait Platform {
         0
     }
 
-    /// Bytes that the address of a mapping must be a multiple of for `dev`, a power of two.
-    fn min_address_align(&self, dev: Self::Device) -> u64 {
-        let _ = dev;
-        1
-    }
-
-    /// Longest run of the bounce pool that one segment can take, in bytes (Linux: 256 KiB).
-    fn bounce_run_bytes(&self) -> u64 {
-        u64::MAX
+    /// Whether `dev` is kept from a physical range by more than its mask (private memory of a
+    /// confidential machine).
+    fn is_private(&self, dev: Self::Device, segment: Segment) -> bool {
+        let _ = (dev, segment);
+        false
     }
 
     /// Copies from memory into a bounce slot, as the CPU sees both.
@@ -314,8 +328,8 @@ pub trait Platform {
     /// `BadUserMemory` if the program's memory is gone.
     ///
     /// # Context
-    /// Does not sleep.
-    fn bounce_in(&mut self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
+    /// Does not sleep; may be called in interrupt context.
+    fn bounce_in(&self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
         let _ = (slot, from, len);
         Err(Error::Unsupported)
     }
@@ -326,8 +340,8 @@ pub trait Platform {
     /// As [`bounce_in`](Self::bounce_in).
     ///
     /// # Context
-    /// Does not sleep.
-    fn bounce_out(&mut self, slot: PhysAddr, to: PhysAddr, len: u64) -> Result<(), Error> {
+    /// Does not sleep; may be called in interrupt context.
+    fn bounce_out(&self, slot: PhysAddr, to: PhysAddr, len: u64) -> Result<(), Error> {
         let _ = (slot, to, len);
         Err(Error::Unsupported)
     }
@@ -336,24 +350,94 @@ pub trait Platform {
     ///
     /// # Context
     /// Does not sleep.
-    fn bounce_zero(&mut self, slot: PhysAddr, len: u64) {
+    fn bounce_zero(&self, slot: PhysAddr, len: u64) {
         let _ = (slot, len);
     }
+}
+
+/// The memory of programs. A host without programs says `type User = (); type Pinned = ();`.
+///
+/// # Context
+/// May sleep.
+pub trait UserPages {
+    /// The memory of some program.
+    type User: Clone;
+    /// Pinned user memory. Owned: goes back through [`unpin_user`](Self::unpin_user).
+    type Pinned;
+
+    /// Pins `len` bytes (not zero, no overflow) of a program's memory from `addr`.
+    ///
+    /// # Errors
+    /// `BadUserMemory` with the bytes wanted and found.
+    fn pin_user(
+        &self,
+        user: &Self::User,
+        addr: u64,
+        len: u64,
+        device_writes: bool,
+    ) -> Result<Self::Pinned, Error> {
+        let _ = (user, addr, len, device_writes);
+        Err(Error::Unsupported)
+    }
+
+    /// Ends a pin; `dirty` if a device wrote to it.
+    fn unpin_user(&self, pinned: Self::Pinned, dirty: bool) {
+        let _ = (pinned, dirty);
+    }
+
+    /// Physical run `index` of pinned memory, in order; `None` past the last.
+    ///
+    /// The first run starts at `addr`'s offset in its page; the runs cover exactly the length.
+    fn pinned_segment(&self, pinned: &Self::Pinned, index: usize) -> Option<Segment> {
+        let _ = (pinned, index);
+        None
+    }
+
+    /// Whether the pin still is what `user` has at `addr`.
+    fn pin_is_current(&self, pinned: &Self::Pinned, user: &Self::User, addr: u64) -> bool {
+        let _ = (pinned, user, addr);
+        false
+    }
+}
+
+/// The CPU's own view of memory, and programs' views of it. A host without says
+/// `type Vmap = (); type Mmap = ();`.
+///
+/// # Context
+/// May sleep.
+pub trait KernelViews: PageSource + Caches {
+    /// A mapping for the CPU. Owned: goes back through [`vunmap`](Self::vunmap).
+    type Vmap;
+    /// A description of memory that a front end can map into a program.
+    type Mmap;
 
     /// Maps physical runs for the CPU, one behind the other.
     ///
     /// # Errors
     /// `NoMemory`; `NoSuchMemory` for runs that have no CPU address; `Unsupported`.
-    fn vmap(&mut self, segments: &[Segment], caching: Caching) -> Result<Self::Vmap, Error>;
+    fn vmap(&self, segments: &[Segment], caching: Caching) -> Result<Self::Vmap, Error> {
+        let _ = (segments, caching);
+        Err(Error::Unsupported)
+    }
 
     /// Drops a CPU mapping.
-    fn vunmap(&mut self, vmap: Self::Vmap);
+    fn vunmap(&self, vmap: Self::Vmap) {
+        let _ = vmap;
+    }
+
+    /// The bytes of a CPU mapping where they are, in order, if this host can show them so: memory
+    /// that lies together and that nothing takes away while the mapping lives. They are atomic
+    /// because devices and programs may write them at any time.
+    fn vmap_bytes<'a>(&'a self, vmap: &'a Self::Vmap) -> Option<&'a [AtomicU8]> {
+        let _ = vmap;
+        None
+    }
 
     /// Copies out of a CPU mapping.
     ///
     /// # Errors
     /// `NoSuchMemory` outside the mapping; `Unsupported` where it is read in another way.
-    fn vmap_read(&mut self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+    fn vmap_read(&self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let _ = (vmap, offset, out);
         Err(Error::Unsupported)
     }
@@ -362,7 +446,7 @@ pub trait Platform {
     ///
     /// # Errors
     /// As [`vmap_read`](Self::vmap_read).
-    fn vmap_write(&mut self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
+    fn vmap_write(&self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
         let _ = (vmap, offset, data);
         Err(Error::Unsupported)
     }
@@ -373,13 +457,17 @@ pub trait Platform {
     ///
     /// # Errors
     /// `NoSuchMemory`, `Unsupported`.
-    fn mmap(&mut self, pages: &Self::Pages, offset: u64, len: u64) -> Result<Self::Mmap, Error>;
+    fn mmap(&self, pages: &Self::Pages, offset: u64, len: u64) -> Result<Self::Mmap, Error> {
+        let _ = (pages, offset, len);
+        Err(Error::Unsupported)
+    }
 
-    /// Describes a physical range without pages for mapping into a program, uncached.
+    /// Describes a physical range without pages, or a part of a pool, for mapping into a program,
+    /// uncached.
     ///
     /// # Errors
     /// `NoSuchMemory`, `Unsupported`.
-    fn mmap_physical(&mut self, range: Segment) -> Result<Self::Mmap, Error> {
+    fn mmap_physical(&self, range: Segment) -> Result<Self::Mmap, Error> {
         let _ = range;
         Err(Error::Unsupported)
     }
@@ -388,12 +476,12 @@ pub trait Platform {
     ///
     /// # Errors
     /// As [`zero`](Self::zero). The part is not in use then.
-    fn claim_physical(&mut self, range: Segment) -> Result<(), Error> {
+    fn claim_physical(&self, range: Segment) -> Result<(), Error> {
         self.zero(range, Caching::Uncached)
     }
 
     /// A part that was claimed is no longer in use.
-    fn release_physical(&mut self, range: Segment) {
+    fn release_physical(&self, range: Segment) {
         let _ = range;
     }
 
@@ -401,7 +489,7 @@ pub trait Platform {
     ///
     /// # Errors
     /// As [`vmap`](Self::vmap) and [`vmap_write`](Self::vmap_write).
-    fn zero(&mut self, range: Segment, caching: Caching) -> Result<(), Error> {
+    fn zero(&self, range: Segment, caching: Caching) -> Result<(), Error> {
         const ZEROES: [u8; 512] = [0; 512];
         let vmap = self.vmap(&[range], caching)?;
         let mut done = 0u64;
@@ -418,4 +506,74 @@ pub trait Platform {
         }
         result
     }
+}
+
+/// A host, as the mapping layer sees it: all the traits of this module.
+///
+/// Nobody implements it by hand. A host with pages alone is [`PagesOnly`].
+pub trait Platform: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews {}
+
+impl<T: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews> Platform for T {}
+
+/// A host that has pages alone: devices see the CPU's caches, reach memory at physical addresses,
+/// and what they do not reach is refused.
+///
+/// # Examples
+/// The crate's README has one in full.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PagesOnly<H>(pub H);
+
+impl<H: PageSource> PageSource for PagesOnly<H> {
+    type Device = H::Device;
+    type Pages = H::Pages;
+
+    fn page_size(&self) -> u64 {
+        self.0.page_size()
+    }
+
+    fn device_info(&self, dev: Self::Device) -> Option<DeviceInfo> {
+        self.0.device_info(dev)
+    }
+
+    fn alloc_pages(&self, request: PageRequest<Self::Device>) -> Result<Self::Pages, Error> {
+        self.0.alloc_pages(request)
+    }
+
+    fn free_pages(&self, pages: Self::Pages) {
+        self.0.free_pages(pages);
+    }
+
+    fn pages_segment(&self, pages: &Self::Pages, index: usize) -> Option<Segment> {
+        self.0.pages_segment(pages, index)
+    }
+
+    fn ram_bytes(&self) -> u64 {
+        self.0.ram_bytes()
+    }
+
+    fn unmapped_granule(&self) -> u64 {
+        self.0.unmapped_granule()
+    }
+
+    fn bus_addr(&self, dev: Self::Device, addr: PhysAddr) -> Option<DmaAddr> {
+        self.0.bus_addr(dev, addr)
+    }
+
+    fn min_address_align(&self, dev: Self::Device) -> u64 {
+        self.0.min_address_align(dev)
+    }
+}
+
+impl<H> Caches for PagesOnly<H> {}
+impl<H: PageSource> Iommu for PagesOnly<H> {}
+impl<H: PageSource> Bounce for PagesOnly<H> {}
+
+impl<H> UserPages for PagesOnly<H> {
+    type User = ();
+    type Pinned = ();
+}
+
+impl<H: PageSource> KernelViews for PagesOnly<H> {
+    type Vmap = ();
+    type Mmap = ();
 }

@@ -25,10 +25,10 @@ fn state(mapper: &Mapper<Fake>) -> State {
     let fake = mapper.platform();
     State {
         live: mapper.live(),
-        pages: fake.pages_out,
-        vmaps: fake.vmaps,
-        pins: fake.pins,
-        table: fake.table.len(),
+        pages: fake.pages_out(),
+        vmaps: fake.vmaps_and_pins().0,
+        pins: fake.vmaps_and_pins().1,
+        table: fake.table().len(),
     }
 }
 
@@ -205,7 +205,7 @@ fn a_fault_at_any_call_leaves_the_state_as_it_was() {
                     assert!(n < 1000, "it ends");
                     mapper.platform_mut().fail(Some(n));
                     let result = step(&mut mapper);
-                    let hits = mapper.platform().hits;
+                    let hits = mapper.platform().calls_and_failures().1;
                     mapper.platform_mut().fail(None);
                     assert_eq!(state(&mapper), before, "{name}: {what}, call {n}");
                     if hits == 0 {
@@ -221,8 +221,8 @@ fn a_fault_at_any_call_leaves_the_state_as_it_was() {
                     }
                 }
                 mapper.free(kept);
-                assert!(mapper.platform().stale_reuse.is_empty());
-                assert!(mapper.platform().freed_in_reach.is_empty());
+                assert!(mapper.platform().stale_reuse().is_empty());
+                assert!(mapper.platform().freed_in_reach().is_empty());
                 assert!(mapper.live().is_empty() && mapper.platform().is_clean());
             }
         }
@@ -246,7 +246,7 @@ fn failures_never_wear_the_address_space_out() {
         mapped(&mut mapper, &[ram(0, 31 * PAGE)], Attrs::empty()).unwrap();
         mapper.flush_lazy(0);
         assert!(mapper.live().is_empty());
-        assert!(mapper.platform().stale_reuse.is_empty());
+        assert!(mapper.platform().stale_reuse().is_empty());
     }
 }
 
@@ -256,7 +256,7 @@ fn padding_shows_the_device_nothing() {
     for mode in [SegmentMode::Compatible, SegmentMode::Contiguous] {
         let mut setup = Setup::iommu(32);
         setup.limits.boundary = 0xffff;
-        let mut mapper = setup.mapper();
+        let mapper = setup.mapper();
         mapper.set_segment_mode(0, mode).unwrap();
         let list = [ram(0, 4 * PAGE), ram(1 << 20, 16 * PAGE)];
         let table = mapper.table_of_segments(&list).unwrap();
@@ -268,7 +268,7 @@ fn padding_shows_the_device_nothing() {
             SegmentMode::Contiguous => Some(list[1].addr.get()),
         };
         assert_eq!(mapper.platform().reach(behind), expected, "{mode:?}");
-        assert_eq!(mapper.platform().table.len(), 20, "no page more");
+        assert_eq!(mapper.platform().table().len(), 20, "no page more");
         mapper.unmap(mapping, Attrs::empty());
         mapper.free_table(table, false);
     }
@@ -277,7 +277,7 @@ fn padding_shows_the_device_nothing() {
 /// Defect 14: success with nothing mapped. Defect 21: unmapping what was never mapped.
 #[test]
 fn nothing_is_mapped_or_an_error_and_only_what_was_mapped_is_unmapped() {
-    let mut mapper = Setup::direct().mapper();
+    let mapper = Setup::direct().mapper();
     let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
     let unknown = mapper.map(7, &table, BOTH, Attrs::empty());
     assert_eq!(unknown.err(), Some(Error::Invalid), "no such device");
@@ -297,9 +297,9 @@ fn nothing_is_mapped_or_an_error_and_only_what_was_mapped_is_unmapped() {
 #[test]
 fn sizes_beyond_the_machine_are_refused_before_anything_is_tried() {
     for setup in [Setup::direct(), Setup::iommu(32)] {
-        let mut mapper = setup.mapper();
+        let mapper = setup.mapper();
         for len in [u64::MAX, 1 << 62, 0xffff_f000, (1 << 30) + 1] {
-            let before = mapper.platform().calls;
+            let before = mapper.platform().calls_and_failures().0;
             let errors = [
                 mapper.alloc_coherent(0, len, Attrs::empty()).err(),
                 mapper
@@ -314,7 +314,7 @@ fn sizes_beyond_the_machine_are_refused_before_anything_is_tried() {
                 assert_eq!(reason.constraint, Constraint::SizeLimit);
                 assert_eq!((reason.wanted, reason.found), (len, 1 << 30));
             }
-            assert_eq!(mapper.platform().calls, before, "{len:#x}");
+            assert_eq!(mapper.platform().calls_and_failures().0, before, "{len:#x}");
         }
         assert_eq!(mapper.alloc_virtual(0).err(), Some(Error::Invalid));
         for segment in [
@@ -348,7 +348,7 @@ fn memory_at_the_end_of_the_address_space_maps() {
         len: PAGE,
         kind: vb3_dma::SegmentKind::Physical,
     };
-    let mut mapper = Setup::direct().mapper();
+    let mapper = Setup::direct().mapper();
     let table = mapper.table_of_segments(&[last]).unwrap();
     let mapping = mapper.map(0, &table, BOTH, Attrs::ONE_RUN).unwrap();
     assert_eq!(mapping.segments()[0].addr.get(), u64::MAX - PAGE + 1);
@@ -390,7 +390,7 @@ fn the_platforms_wishes_about_addresses_are_kept() {
         reserved: vec![(0xfee0_0000, 0xfeef_ffff), (0xf000_0000, 0xffff_ffff)],
         ..Setup::iommu(48)
     };
-    let mut mapper = setup.mapper();
+    let mapper = setup.mapper();
     let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
     let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
     assert_eq!(mapping.segments()[0].addr.get(), 0xefff_f000);
@@ -400,7 +400,7 @@ fn the_platforms_wishes_about_addresses_are_kept() {
         reserved: (1..66).map(|n| (n << 20, (n << 20) + 1)).collect(),
         ..Setup::iommu(48)
     };
-    let mut mapper = setup.mapper();
+    let mapper = setup.mapper();
     let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
     let err = mapper.map(0, &table, BOTH, Attrs::empty()).err();
     assert_eq!(err, Some(Error::Invalid), "bounded");

@@ -47,22 +47,22 @@ fn lazy_flushes_once_for_many_and_holds_addresses_until_then() {
         assert!(!seen.contains(&at), "{at} given out again");
         seen.push(at);
         mapper.unmap(mapping, Attrs::empty());
-        assert_eq!(mapper.platform().flushes, 0, "{n}");
+        assert_eq!(mapper.platform().flushes(), 0, "{n}");
         assert_eq!(mapper.live().iova_bytes, 2 * PAGE * (n + 1));
     }
     let last = map(&mut mapper);
     mapper.unmap(last, Attrs::empty());
-    assert_eq!(mapper.platform().flushes, 1, "256 ranges, one flush");
+    assert_eq!(mapper.platform().flushes(), 1, "256 ranges, one flush");
     assert_eq!(mapper.live().iova_bytes, 0);
     let again = map(&mut mapper);
     assert!(seen.contains(&again.segments()[0].addr));
     mapper.unmap(again, Attrs::empty());
     // Ten milliseconds after the first was queued, by the host's clock.
     mapper.tick(9_999_999);
-    assert_eq!(mapper.platform().flushes, 1);
+    assert_eq!(mapper.platform().flushes(), 1);
     mapper.tick(10_000_000);
     assert_eq!(
-        (mapper.platform().flushes, mapper.live().iova_bytes),
+        (mapper.platform().flushes(), mapper.live().iova_bytes),
         (2, 0)
     );
     mapper.tick(5);
@@ -79,7 +79,7 @@ fn running_out_flushes_before_it_refuses() {
         let mapping = map(&mut mapper, 5);
         mapper.unmap(mapping, Attrs::empty());
     }
-    assert!(mapper.platform().stale_reuse.is_empty());
+    assert!(mapper.platform().stale_reuse().is_empty());
     let big = table(&mut mapper, 0, 16);
     let err = mapper.map(0, &big, BOTH, Attrs::empty()).unwrap_err();
     assert_eq!((err.errno(), err.reason().unwrap().found), (12, 15 * PAGE));
@@ -90,11 +90,11 @@ fn running_out_flushes_before_it_refuses() {
 /// CVE class 5: memory that is freed, or slots that others use next, are out of reach first.
 #[test]
 fn freed_memory_is_out_of_reach_even_when_lazy() {
-    let mut mapper = Setup::iommu(32).mapper();
+    let mapper = Setup::iommu(32).mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
     let alloc = mapper.alloc_coherent(0, 3 * PAGE, Attrs::empty()).unwrap();
     mapper.free(alloc);
-    assert_eq!(mapper.platform().freed_in_reach, []);
+    assert_eq!(mapper.platform().freed_in_reach(), []);
 
     let mut mapper = Setup::untrusted().mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
@@ -128,16 +128,16 @@ fn memory_of_the_caller_is_out_of_reach_when_its_table_is_gone() {
 /// The same for memory that was mapped through a table, which outlives its mapping.
 #[test]
 fn memory_goes_back_only_after_a_flush_whoever_had_it_mapped() {
-    let mut mapper = Setup::iommu(32).mapper();
+    let mapper = Setup::iommu(32).mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
     let alloc = mapper.alloc_virtual(3 * PAGE).unwrap();
     let table = mapper.table_of(&alloc).unwrap();
     let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
     mapper.unmap(mapping, Attrs::empty());
-    assert_eq!(mapper.platform().flushes, 0, "nobody else uses it yet");
+    assert_eq!(mapper.platform().flushes(), 0, "nobody else uses it yet");
     mapper.free_table(table, false);
     mapper.free(alloc);
-    assert_eq!(mapper.platform().freed_in_reach, []);
+    assert_eq!(mapper.platform().freed_in_reach(), []);
     assert!(mapper.live().is_empty());
 
     let table = mapper.pin_user(&(), 0, PAGE, BOTH).unwrap();
@@ -252,8 +252,8 @@ proptest! {
                 }
                 _ => {}
             }
-            prop_assert_eq!(&mapper.platform().stale_reuse, &Vec::<u64>::new());
-            prop_assert_eq!(&mapper.platform().freed_in_reach, &Vec::<u64>::new());
+            prop_assert_eq!(&mapper.platform().stale_reuse(), &Vec::<u64>::new());
+            prop_assert_eq!(&mapper.platform().freed_in_reach(), &Vec::<u64>::new());
             for (mapping, memory) in &maps {
                 let reached = mapper.platform().reach(mapping.segments()[0].addr);
                 prop_assert_eq!(reached, Some(memory.addr.get()));

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use vb3_dma::{
     Alloc, Attrs, BounceMode, Caching, Constraint, Direction, DmaAddr, DmaOps, Error, Mapper,
-    Mapping, PhysAddr, Platform, Reason, Segment, SegmentMode, SyncFor, contiguous_len,
+    Mapping, PageSource, PhysAddr, Reason, Segment, SegmentMode, SyncFor, contiguous_len,
 };
 
 const BOTH: Direction = Direction::Bidirectional;
@@ -39,8 +39,8 @@ fn map(mapper: &mut Mapper<Fake>, list: &[Segment], attrs: Attrs) -> Result<Mapp
 fn done(mapper: &Mapper<Fake>) {
     assert!(mapper.live().is_empty(), "{:?}", mapper.live());
     assert!(mapper.platform().is_clean());
-    assert!(mapper.platform().stale_reuse.is_empty());
-    assert!(mapper.platform().freed_in_reach.is_empty());
+    assert!(mapper.platform().stale_reuse().is_empty());
+    assert!(mapper.platform().freed_in_reach().is_empty());
 }
 
 fn own_pages(alloc: &Alloc<Fake>) -> BTreeSet<u64> {
@@ -160,7 +160,7 @@ fn shown(mapper: &mut Mapper<Fake>, alloc: &Alloc<Fake>, len: usize) -> Vec<u8> 
 
 #[test]
 fn what_is_asked_for_is_bounded_before_it_is_rounded() {
-    let mut mapper = trusted(64 * K).mapper();
+    let mapper = trusted(64 * K).mapper();
     let ram = mapper.platform().ram_bytes();
     for len in [ram + 1, u64::MAX - 64 * K, u64::MAX] {
         let err = mapper.alloc_coherent(0, len, Attrs::empty()).unwrap_err();
@@ -190,7 +190,7 @@ fn pieces_that_are_too_small_go_back() {
             unmapped_granule,
             ..trusted(64 * K)
         };
-        let mut mapper = setup.mapper();
+        let mapper = setup.mapper();
         let err = mapper.alloc_coherent(0, PAGE, Attrs::empty()).unwrap_err();
         assert_eq!(err, Error::Invalid);
         let plain = mapper.alloc_virtual(PAGE);
@@ -218,7 +218,7 @@ fn pages_that_share_a_granule_with_others_are_refused_with_the_constraint() {
             ] {
                 let err = map(&mut mapper, &list, Attrs::empty()).unwrap_err();
                 refused(err, granule, found);
-                assert!(mapper.platform().table.is_empty());
+                assert!(mapper.platform().table().is_empty());
             }
             let err = mapper.link_all(0, &[page], BOTH, Attrs::empty());
             refused(err.unwrap_err(), granule, 3 * PAGE);

@@ -32,9 +32,9 @@ fn what_another_mapper_made_is_left_alone() {
     assert!(mine.platform().reach(at).is_some(), "still mapped here");
     mine.free_table(their_table, false);
     let alloc = other.alloc_coherent(0, PAGE, Attrs::empty()).unwrap();
-    let held = mine.platform().pages_out;
+    let held = mine.platform().pages_out();
     mine.free(alloc);
-    assert_eq!(mine.platform().pages_out, held);
+    assert_eq!(mine.platform().pages_out(), held);
     let mut links = other.reserve_links(0, PhysAddr::new(0), PAGE).unwrap();
     let linked = mine.link(&mut links, 0, segments[0], BOTH, Attrs::empty());
     assert_eq!(linked, Err(Error::Invalid));
@@ -84,7 +84,7 @@ fn limits_that_no_memory_meets_are_an_error() {
         ..Setup::direct()
     };
     for setup in setups.into_iter().chain([no_pages]) {
-        let mut mapper = setup.clone().mapper();
+        let mapper = setup.clone().mapper();
         let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
         let mapped = mapper.map(0, &table, BOTH, Attrs::empty());
         assert_eq!(mapped.unwrap_err(), Error::Invalid, "{setup:?}");

@@ -1,6 +1,6 @@
 //! The bus: how devices reach memory, by the addresses they were given and by nothing else.
 
-use crate::machine::{Device, Machine};
+use crate::machine::{Device, State};
 use crate::memory::{Found, InPlace, Miss, Object, Place, View};
 use crate::trace::Event;
 use std::fmt;
@@ -102,12 +102,14 @@ struct Target {
     view: View,
 }
 
-impl Machine {
+impl State {
     /// Reads memory as `dev` does.
-    ///
-    /// # Errors
-    /// [`BusFault`]; `out` may be partly written.
-    pub fn bus_read(&mut self, dev: Device, addr: DmaAddr, out: &mut [u8]) -> Result<(), BusFault> {
+    pub(crate) fn bus_read(
+        &mut self,
+        dev: Device,
+        addr: DmaAddr,
+        out: &mut [u8],
+    ) -> Result<(), BusFault> {
         let len = out.len();
         self.access(dev, addr, len, false, |object, view, at, bytes| {
             object.read(view, at, &mut out[bytes])
@@ -115,11 +117,12 @@ impl Machine {
     }
 
     /// What `dev` would find at an address if its mapping allowed reading: a look through its eyes
-    /// that is no access of its own, so nothing is counted or traced.
-    ///
-    /// # Errors
-    /// [`BusFault`] where it reaches no memory, either way; `out` may be partly written.
-    pub fn bus_inspect(&self, dev: Device, addr: DmaAddr, out: &mut [u8]) -> Result<(), BusFault> {
+    pub(crate) fn bus_inspect(
+        &self,
+        dev: Device,
+        addr: DmaAddr,
+        out: &mut [u8],
+    ) -> Result<(), BusFault> {
         let mut done = 0usize;
         while done < out.len() {
             let (at, left) = (step(dev, addr, done, false)?, (out.len() - done) as u64);
@@ -139,10 +142,12 @@ impl Machine {
     }
 
     /// Writes memory as `dev` does.
-    ///
-    /// # Errors
-    /// [`BusFault`]; part of `data` may have arrived.
-    pub fn bus_write(&mut self, dev: Device, addr: DmaAddr, data: &[u8]) -> Result<(), BusFault> {
+    pub(crate) fn bus_write(
+        &mut self,
+        dev: Device,
+        addr: DmaAddr,
+        data: &[u8],
+    ) -> Result<(), BusFault> {
         let len = data.len();
         self.access(dev, addr, len, true, |object, view, at, bytes| {
             object.write(view, at, &data[bytes])
@@ -150,13 +155,7 @@ impl Machine {
     }
 
     /// Lets `act` work on memory where it is, as `dev` sees it: on the bytes of `from`, and to
-    /// write on those of `to`. If it says true, all that is as if `dev` had read the ones and
-    /// written the others. Answers what it says.
-    ///
-    /// `None`, and nothing was done, if an access would fault, if a span's bytes do not lie
-    /// together, if a program can reach them too (memory with one view, or of a program), or if
-    /// spans to write overlap others or lie in memory that is also to be read.
-    pub fn bus_in_place(
+    pub(crate) fn bus_in_place(
         &mut self,
         dev: Device,
         from: &[BusSpan],
@@ -206,10 +205,7 @@ impl Machine {
     }
 
     /// Where an access of `dev` at `addr` would go, and how many bytes go on from there.
-    ///
-    /// # Errors
-    /// [`BusFault`] if it would go nowhere.
-    pub fn bus_translate(
+    pub(crate) fn bus_translate(
         &self,
         dev: Device,
         addr: DmaAddr,
@@ -220,8 +216,7 @@ impl Machine {
     }
 
     /// What `dev` did on the bus so far.
-    #[must_use]
-    pub fn bus_stats(&self, dev: Device) -> BusStats {
+    pub(crate) fn bus_stats(&self, dev: Device) -> BusStats {
         self.device(dev)
             .map_or_else(BusStats::default, |device| device.stats)
     }
@@ -358,7 +353,7 @@ impl Machine {
     }
 }
 
-impl Machine {
+impl State {
     fn missed(&self, dev: Device, addr: DmaAddr, write: bool, miss: Miss) -> BusFault {
         let kind = match miss {
             Miss::Nothing(at) if self.tables.holds(at) => FaultKind::PageTable,

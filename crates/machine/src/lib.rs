@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 //! # How it works
 //!
-//! [`Machine`] implements [`vb3_dma::Platform`]. Physical addresses are made up; bytes exist only
+//! [`Machine`] is a [`vb3_dma::Platform`]. Physical addresses are made up; bytes exist only
 //! for what is allocated, each allocation in a memfd of its own, so that programs can map it.
 //! Devices reach memory by bus addresses alone ([`Machine::bus_read`], [`Machine::bus_write`]),
 //! through their page table if there is an IOMMU. On a machine without coherent caches, the CPU
@@ -13,6 +13,7 @@
 mod bus;
 mod faults;
 mod foreign;
+mod front;
 mod iommu;
 mod machine;
 mod memory;
@@ -28,8 +29,9 @@ mod user;
 pub use bus::{BusFault, BusSpan, BusStats, FaultKind};
 pub use faults::Faults;
 pub use foreign::{Foreign, is_dmabuf};
+pub use front::Machine;
 pub use iommu::Staleness;
-pub use machine::{Device, DeviceLimits, Held, Machine, Mmap, Pages, Pinned};
+pub use machine::{Device, DeviceLimits, Held, Mmap, Pages, Pinned};
 pub use memory::InPlace;
 pub use platform::Vmap;
 pub use profile::{Profile, ProfileError};

@@ -1,4 +1,4 @@
-//! The machine: its parts, its devices, its clock.
+//! A machine's parts, its devices, its clock.
 
 use crate::bus::BusStats;
 use crate::faults::{Faults, Injector};
@@ -100,11 +100,9 @@ pub struct Held {
     pub iommu_pages: u64,
 }
 
-/// A machine that is not there.
-///
-/// Everything it does is a function of its profile, its seed and the calls made.
+/// A machine's parts and what they hold.
 #[derive(Debug)]
-pub struct Machine {
+pub(crate) struct State {
     pub(crate) profile: Profile,
     pub(crate) ram: Ram,
     pub(crate) memory: Memory,
@@ -125,12 +123,9 @@ pub struct Machine {
     boot_free: u64,
 }
 
-impl Machine {
+impl State {
     /// A machine after a profile. The seed decides where scattered pages lie.
-    ///
-    /// # Errors
-    /// Whatever kept the process from getting memory for the bounce pool.
-    pub fn new(profile: &Profile, seed: u64) -> io::Result<Self> {
+    pub(crate) fn new(profile: &Profile, seed: u64) -> io::Result<Self> {
         let (ram, bounce_at) = Ram::new(profile, seed);
         let bounce = bounce_at.map(|base| BouncePool {
             base,
@@ -165,18 +160,8 @@ impl Machine {
         Ok(machine)
     }
 
-    /// The profile it was made after.
-    #[must_use]
-    pub fn profile(&self) -> &Profile {
-        &self.profile
-    }
-
     /// Adds a device.
-    ///
-    /// # Errors
-    /// `Invalid` for a mask or boundary that is not `2^n - 1`, an alignment that is not `2^n`, or after 1024 devices; `NoMemory`
-    /// for the root of its page table.
-    pub fn add_device(&mut self, name: &str, limits: DeviceLimits) -> Result<Device, Error> {
+    pub(crate) fn add_device(&mut self, name: &str, limits: DeviceLimits) -> Result<Device, Error> {
         let profile = &self.profile;
         let all = Limits {
             mask: limits.mask.unwrap_or(profile.mask()),
@@ -230,53 +215,47 @@ impl Machine {
     }
 
     /// The name a device was added under.
-    #[must_use]
-    pub fn device_name(&self, dev: Device) -> Option<&str> {
+    pub(crate) fn device_name(&self, dev: Device) -> Option<&str> {
         self.device(dev).map(|device| device.name.as_str())
     }
 
     /// Sets the clock, nanoseconds. It never goes back.
-    pub fn set_now_ns(&mut self, now_ns: u64) {
+    pub(crate) fn set_now_ns(&mut self, now_ns: u64) {
         self.now_ns = self.now_ns.max(now_ns);
     }
 
     /// The clock, nanoseconds.
-    #[must_use]
-    pub fn now_ns(&self) -> u64 {
+    pub(crate) fn now_ns(&self) -> u64 {
         self.now_ns
     }
 
     /// Sets the plan of faults and starts counting anew.
-    pub fn set_faults(&mut self, plan: Faults) {
+    pub(crate) fn set_faults(&mut self, plan: Faults) {
         self.faults = Injector::new(plan);
     }
 
     /// Calls that could have failed since the plan of faults was set.
-    #[must_use]
-    pub fn fallible_calls(&self) -> u64 {
+    pub(crate) fn fallible_calls(&self) -> u64 {
         self.faults.calls()
     }
 
     /// Calls that were made to fail since then.
-    #[must_use]
-    pub fn injected_faults(&self) -> u64 {
+    pub(crate) fn injected_faults(&self) -> u64 {
         self.faults.hits()
     }
 
     /// The record of events.
-    #[must_use]
-    pub fn trace(&self) -> &Trace {
+    pub(crate) fn trace(&self) -> &Trace {
         &self.trace
     }
 
     /// The record of events, to start or end it.
-    pub fn trace_mut(&mut self) -> &mut Trace {
+    pub(crate) fn trace_mut(&mut self) -> &mut Trace {
         &mut self.trace
     }
 
     /// What is given out now.
-    #[must_use]
-    pub fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> Held {
         let pages = self
             .devices
             .iter()
@@ -293,65 +272,56 @@ impl Machine {
     }
 
     /// Bytes of RAM that hold page tables.
-    #[must_use]
-    pub fn iommu_table_bytes(&self) -> u64 {
+    pub(crate) fn iommu_table_bytes(&self) -> u64 {
         self.tables.bytes()
     }
 
     /// Where the page table of `dev` starts; `None` without an IOMMU.
-    #[must_use]
-    pub fn iommu_root(&self, dev: Device) -> Option<PhysAddr> {
+    pub(crate) fn iommu_root(&self, dev: Device) -> Option<PhysAddr> {
         Some(self.device(dev)?.iommu.as_ref()?.table().root())
     }
 
     /// The aligned 64-bit word of a page table at a physical address; `None` outside the tables.
-    #[must_use]
-    pub fn iommu_word(&self, addr: PhysAddr) -> Option<u64> {
+    pub(crate) fn iommu_word(&self, addr: PhysAddr) -> Option<u64> {
         self.tables.word(addr.get())
     }
 
     /// Overwrites such a word, as a bug or an attacker would; `false` outside the tables.
-    pub fn set_iommu_word(&mut self, addr: PhysAddr, word: u64) -> bool {
+    pub(crate) fn set_iommu_word(&mut self, addr: PhysAddr, word: u64) -> bool {
         self.tables.set_word(addr.get(), word)
     }
 
     /// Sets what `dev` goes on using between a removal and the flush, and flushes.
-    pub fn set_staleness(&mut self, dev: Device, staleness: Staleness) {
+    pub(crate) fn set_staleness(&mut self, dev: Device, staleness: Staleness) {
         if let Some(iommu) = self.device_mut(dev).and_then(|d| d.iommu.as_mut()) {
             iommu.set_staleness(staleness);
         }
     }
 
     /// Translations of `dev` that were found in its translation buffer, and walks.
-    #[must_use]
-    pub fn iotlb_counts(&self, dev: Device) -> (u64, u64) {
+    pub(crate) fn iotlb_counts(&self, dev: Device) -> (u64, u64) {
         let iommu = self.device(dev).and_then(|d| d.iommu.as_ref());
         iommu.map_or((0, 0), Iommu::tlb_counts)
     }
 
     /// Bytes of devices' own memory that are in use.
-    #[must_use]
-    pub fn claimed_bytes(&self) -> u64 {
+    pub(crate) fn claimed_bytes(&self) -> u64 {
         let objects = self.claimed.values().filter_map(|id| self.memory.get(*id));
         objects.map(|object| object.len).sum()
     }
 
     /// Most bytes of the contiguous area that were in use at one time.
-    #[must_use]
-    pub fn cma_peak(&self) -> u64 {
+    pub(crate) fn cma_peak(&self) -> u64 {
         self.ram.cma_peak()
     }
 
     /// Hand-overs that did not reach a program's memory because it was gone.
-    #[must_use]
-    pub fn lost_syncs(&self) -> u64 {
+    pub(crate) fn lost_syncs(&self) -> u64 {
         self.lost
     }
 
     /// The memfd behind pages: the CPU's view of them, in the order of their runs. `None` for
-    /// memory of another driver, which has a file of its own.
-    #[must_use]
-    pub fn pages_fd(&self, pages: &Pages) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn pages_fd(&self, pages: &Pages) -> Option<BorrowedFd<'_>> {
         match &self.memory.get(pages.id)?.backing {
             Backing::Shared(store) => Some(store.fd()),
             Backing::User { .. } | Backing::Foreign(_) => None,
@@ -359,8 +329,7 @@ impl Machine {
     }
 
     /// Device and inode number of that memfd.
-    #[must_use]
-    pub fn pages_identity(&self, pages: &Pages) -> Option<(u64, u64)> {
+    pub(crate) fn pages_identity(&self, pages: &Pages) -> Option<(u64, u64)> {
         match &self.memory.get(pages.id)?.backing {
             Backing::Shared(store) => Some(store.identity()),
             Backing::User { .. } | Backing::Foreign(_) => None,
@@ -368,14 +337,12 @@ impl Machine {
     }
 
     /// Bytes of a physical range in which the CPU and devices see different things.
-    #[must_use]
-    pub fn stale_bytes(&self, addr: PhysAddr, len: u64) -> u64 {
+    pub(crate) fn stale_bytes(&self, addr: PhysAddr, len: u64) -> u64 {
         self.memory.stale(addr, len)
     }
 
     /// The same over several ranges.
-    #[must_use]
-    pub fn stale_bytes_in(&self, segments: &[Segment]) -> u64 {
+    pub(crate) fn stale_bytes_in(&self, segments: &[Segment]) -> u64 {
         segments
             .iter()
             .map(|s| self.memory.stale(s.addr, s.len))
@@ -383,19 +350,14 @@ impl Machine {
     }
 
     /// The same over an allocation.
-    #[must_use]
-    pub fn stale_bytes_of(&self, pages: &Pages) -> u64 {
+    pub(crate) fn stale_bytes_of(&self, pages: &Pages) -> u64 {
         self.memory
             .get(pages.id)
             .map_or(0, |object| self.stale_bytes_in(&object.segments))
     }
 
     /// Adds `len` bytes of device memory that no page stands behind, for the machine's life.
-    ///
-    /// # Errors
-    /// `NoMemory` when the device hole is full or the process has none; `Invalid` for a length
-    /// that is zero or no multiple of the page size.
-    pub fn add_physical(&mut self, len: u64) -> Result<Segment, Error> {
+    pub(crate) fn add_physical(&mut self, len: u64) -> Result<Segment, Error> {
         if len == 0 || len % FRAME != 0 {
             return Err(Error::Invalid);
         }
@@ -415,11 +377,7 @@ impl Machine {
     }
 
     /// Sets `len` bytes of addresses aside for a device's own memory, for the machine's life. Bytes
-    /// are there only for what is claimed of it, each part in a memfd of its own.
-    ///
-    /// # Errors
-    /// As [`add_physical`](Self::add_physical).
-    pub fn reserve_physical(&mut self, len: u64) -> Result<Segment, Error> {
+    pub(crate) fn reserve_physical(&mut self, len: u64) -> Result<Segment, Error> {
         if len == 0 || len % FRAME != 0 {
             return Err(Error::Invalid);
         }

@@ -1,15 +1,15 @@
-//! The machine as the mapping layer's platform.
+//! What the mapping layer asks of a machine.
 
 use crate::foreign::Foreign;
-use crate::machine::{Device, Machine, Mmap, Pages, Pinned, host_exhausted};
+use crate::machine::{Device, Mmap, Pages, Pinned, State, host_exhausted};
 use crate::memory::{Backing, Miss, Object, Piece, View};
 use crate::ram::FRAME;
 use crate::store::Shared;
 use crate::trace::Event;
 use crate::user::User;
 use vb3_dma::{
-    BouncePool, Caching, Constraint, DeviceInfo, Error, Iova, Layout, PageRequest, PhysAddr,
-    Platform, Prot, Reason, Segment, SegmentKind,
+    Caching, Constraint, DeviceInfo, Error, Iova, Layout, PageRequest, PhysAddr, Prot, Reason,
+    Segment, SegmentKind,
 };
 
 /// A CPU mapping: pieces of memory, one behind the other.
@@ -27,13 +27,9 @@ impl Vmap {
     }
 }
 
-impl Machine {
+impl State {
     /// Reads memory as the CPU does, through a mapping.
-    ///
-    /// # Errors
-    /// `NoSuchMemory` outside the mapping or after its memory has gone; `BadUserMemory` where a
-    /// program's memory is gone.
-    pub fn cpu_read(&self, vmap: &Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+    pub(crate) fn cpu_read(&self, vmap: &Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         for_range(vmap, offset, out.len() as u64, |piece, from, to| {
             let object = self.memory.get(piece.object).ok_or(gone(piece.len))?;
             object
@@ -43,10 +39,7 @@ impl Machine {
     }
 
     /// Writes memory as the CPU does, through a mapping.
-    ///
-    /// # Errors
-    /// As [`cpu_read`](Self::cpu_read).
-    pub fn cpu_write(&mut self, vmap: &Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
+    pub(crate) fn cpu_write(&mut self, vmap: &Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
         for_range(vmap, offset, data.len() as u64, |piece, from, to| {
             let object = self.memory.get_mut(piece.object).ok_or(gone(piece.len))?;
             object
@@ -90,13 +83,7 @@ impl Machine {
     }
 
     /// Takes the memory of another driver in, as pages of this machine: they lie scattered, where
-    /// the profile scatters pages, since nothing is known of the real ones. They go back through
-    /// `free_pages`, as others do; the exporter's mapping then ends.
-    ///
-    /// # Errors
-    /// `Invalid` for a length that is no multiple of pages; `NoMemory` where the machine has less
-    /// RAM, or the process none; `NoSuchMemory` where the exporter has no pages behind it.
-    pub fn import(&mut self, foreign: Foreign) -> Result<Pages, Error> {
+    pub(crate) fn import(&mut self, foreign: Foreign) -> Result<Pages, Error> {
         self.may_fail()?;
         let len = foreign.len_bytes();
         if len == 0 || len % FRAME != 0 {
@@ -129,8 +116,7 @@ impl Machine {
     }
 
     /// Tells the exporters of imported memory that the accesses since the last call are over. To
-    /// be called after each step of the devices' work.
-    pub fn end_foreign_accesses(&self) {
+    pub(crate) fn end_foreign_accesses(&self) {
         let objects = self.imported.iter().filter_map(|id| self.memory.get(*id));
         for object in objects {
             match &object.backing {
@@ -145,32 +131,21 @@ impl Machine {
     }
 }
 
-impl Platform for Machine {
-    type Device = Device;
-    type User = User;
-    type Pages = Pages;
-    type Pinned = Pinned;
-    type Vmap = Vmap;
-    type Mmap = Mmap;
-
-    fn page_size(&self) -> u64 {
-        FRAME
-    }
-
-    fn ram_bytes(&self) -> u64 {
+impl State {
+    pub(crate) fn ram_bytes(&self) -> u64 {
         self.ram.bytes()
     }
 
-    fn unmapped_granule(&self) -> u64 {
+    pub(crate) fn unmapped_granule(&self) -> u64 {
         let iommu = self.profile.iommu.as_ref();
         iommu.map_or(FRAME, |iommu| iommu.granule().max(FRAME))
     }
 
-    fn device_info(&self, dev: Device) -> Option<DeviceInfo> {
+    pub(crate) fn device_info(&self, dev: Device) -> Option<DeviceInfo> {
         self.device(dev).map(|device| device.info)
     }
 
-    fn alloc_pages(&mut self, request: PageRequest<Device>) -> Result<Pages, Error> {
+    pub(crate) fn alloc_pages(&mut self, request: PageRequest<Device>) -> Result<Pages, Error> {
         self.may_fail()?;
         let granule = request.granule;
         if !granule.is_power_of_two() || granule < FRAME {
@@ -191,7 +166,7 @@ impl Platform for Machine {
         Ok(Pages { id })
     }
 
-    fn free_pages(&mut self, pages: Pages) {
+    pub(crate) fn free_pages(&mut self, pages: Pages) {
         let Some(object) = self.memory.remove(pages.id) else {
             return;
         };
@@ -204,14 +179,15 @@ impl Platform for Machine {
         });
     }
 
-    fn pages_segment(&self, pages: &Pages, index: usize) -> Option<Segment> {
+    pub(crate) fn pages_segment(&self, pages: &Pages, index: usize) -> Option<Segment> {
         self.memory.get(pages.id)?.segments.get(index).copied()
     }
 
-    fn claim_physical(&mut self, range: Segment) -> Result<(), Error> {
+    /// Whether the memory is new, and so is zero.
+    pub(crate) fn claim_physical(&mut self, range: Segment) -> Result<bool, Error> {
         self.may_fail()?;
         if self.memory.locate(range.addr.get(), range.len).is_ok() {
-            return self.zero(range, Caching::Uncached);
+            return Ok(false);
         }
         let store = Shared::new(range.len).map_err(|_| host_exhausted(range.len))?;
         let frames = vec![(range.addr.get() / FRAME, range.len / FRAME)];
@@ -222,10 +198,10 @@ impl Platform for Machine {
         self.claimed.insert(range.addr.get(), id);
         let (addr, len, runs) = (range.addr.get(), range.len, 1);
         self.note(Event::Alloc { addr, len, runs });
-        Ok(())
+        Ok(true)
     }
 
-    fn release_physical(&mut self, range: Segment) {
+    pub(crate) fn release_physical(&mut self, range: Segment) {
         // What was there before it was claimed stays.
         if let Some(id) = self.claimed.remove(&range.addr.get()) {
             self.memory.remove(id);
@@ -234,21 +210,17 @@ impl Platform for Machine {
         }
     }
 
-    fn reserved_iova(&self, dev: Device, index: usize) -> Option<(Iova, Iova)> {
+    pub(crate) fn reserved_iova(&self, dev: Device, index: usize) -> Option<(Iova, Iova)> {
         self.device(dev)?.info.iommu?;
         let &(first, last) = self.profile.iommu.as_ref()?.reserved.get(index)?;
         Some((Iova::new(first), Iova::new(last)))
     }
 
-    fn min_address_align(&self, dev: Device) -> u64 {
+    pub(crate) fn min_address_align(&self, dev: Device) -> u64 {
         self.device(dev).map_or(1, |device| device.align)
     }
 
-    fn is_untrusted(&self, _dev: Device) -> bool {
-        self.profile.untrusted
-    }
-
-    fn pin_user(
+    pub(crate) fn pin_user(
         &mut self,
         user: &User,
         addr: u64,
@@ -305,7 +277,7 @@ impl Platform for Machine {
         Ok(Pinned { id })
     }
 
-    fn unpin_user(&mut self, pinned: Pinned, _dirty: bool) {
+    pub(crate) fn unpin_user(&mut self, pinned: Pinned, _dirty: bool) {
         let Some(object) = self.memory.remove(pinned.id) else {
             return;
         };
@@ -319,13 +291,13 @@ impl Platform for Machine {
         }
     }
 
-    fn pinned_segment(&self, pinned: &Pinned, index: usize) -> Option<Segment> {
+    pub(crate) fn pinned_segment(&self, pinned: &Pinned, index: usize) -> Option<Segment> {
         self.memory.get(pinned.id)?.segments.get(index).copied()
     }
 
     /// User memory is reached by address, so what the program has mapped there now is what
     /// devices reach.
-    fn pin_is_current(&self, pinned: &Pinned, user: &User, addr: u64) -> bool {
+    pub(crate) fn pin_is_current(&self, pinned: &Pinned, user: &User, addr: u64) -> bool {
         self.memory
             .get(pinned.id)
             .is_some_and(|object| match &object.backing {
@@ -336,7 +308,7 @@ impl Platform for Machine {
             })
     }
 
-    fn cache_clean(&mut self, addr: PhysAddr, len: u64) {
+    pub(crate) fn cache_clean(&mut self, addr: PhysAddr, len: u64) {
         self.note(Event::Clean {
             addr: addr.get(),
             len,
@@ -346,7 +318,7 @@ impl Platform for Machine {
         }
     }
 
-    fn cache_invalidate(&mut self, addr: PhysAddr, len: u64) {
+    pub(crate) fn cache_invalidate(&mut self, addr: PhysAddr, len: u64) {
         self.note(Event::Invalidate {
             addr: addr.get(),
             len,
@@ -356,7 +328,7 @@ impl Platform for Machine {
         }
     }
 
-    fn is_private(&self, _dev: Device, segment: Segment) -> bool {
+    pub(crate) fn is_private(&self, _dev: Device, segment: Segment) -> bool {
         self.profile.private_memory
             && self
                 .memory
@@ -366,7 +338,7 @@ impl Platform for Machine {
                 .is_none_or(|object| !object.shared)
     }
 
-    fn iommu_map(
+    pub(crate) fn iommu_map(
         &mut self,
         dev: Device,
         iova: Iova,
@@ -386,32 +358,30 @@ impl Platform for Machine {
         Ok(())
     }
 
-    fn iommu_unmap(&mut self, dev: Device, iova: Iova, len: u64) {
-        let parts = self.iommu_parts(dev);
-        let removed = parts.map(|(iommu, mut mem)| iommu.unmap(&mut mem, iova, len));
-        if let Some(Err(_)) = removed {
-            // Whole mappings are removed without any memory; nothing else is asked for.
-            self.lost += 1;
-        }
+    pub(crate) fn iommu_unmap(&mut self, dev: Device, iova: Iova, len: u64) -> Result<(), Error> {
+        let (iommu, mut mem) = self.iommu_parts(dev).ok_or(Error::Unsupported)?;
+        iommu.unmap(&mut mem, iova, len)?;
         self.note(Event::IommuUnmap {
             dev: dev.0,
             iova: iova.get(),
             len,
         });
+        Ok(())
     }
 
-    fn iommu_flush(&mut self, dev: Device) {
+    pub(crate) fn iommu_flush(&mut self, dev: Device) {
         if let Some((iommu, mut mem)) = self.iommu_parts(dev) {
             iommu.flush(&mut mem);
         }
         self.note(Event::IommuFlush { dev: dev.0 });
     }
 
-    fn bounce_pool(&self) -> Option<BouncePool> {
-        self.bounce
-    }
-
-    fn bounce_in(&mut self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
+    pub(crate) fn bounce_in(
+        &mut self,
+        slot: PhysAddr,
+        from: PhysAddr,
+        len: u64,
+    ) -> Result<(), Error> {
         self.may_fail()?;
         self.bounce_copy(slot, from, len)?;
         self.note(Event::BounceIn {
@@ -422,7 +392,12 @@ impl Platform for Machine {
         Ok(())
     }
 
-    fn bounce_out(&mut self, slot: PhysAddr, to: PhysAddr, len: u64) -> Result<(), Error> {
+    pub(crate) fn bounce_out(
+        &mut self,
+        slot: PhysAddr,
+        to: PhysAddr,
+        len: u64,
+    ) -> Result<(), Error> {
         // Not made to fail: nobody could be told, and a copy that fails is a lost one.
         if let Err(err) = self.bounce_copy(to, slot, len) {
             self.lost += 1;
@@ -436,14 +411,14 @@ impl Platform for Machine {
         Ok(())
     }
 
-    fn bounce_zero(&mut self, slot: PhysAddr, len: u64) {
+    pub(crate) fn bounce_zero(&mut self, slot: PhysAddr, len: u64) {
         if self.memory.zero(slot, len).is_ok() {
             // What devices see of it must be zero, too.
             let _ = self.memory.clean(slot, len);
         }
     }
 
-    fn vmap(&mut self, segments: &[Segment], _caching: Caching) -> Result<Vmap, Error> {
+    pub(crate) fn vmap(&mut self, segments: &[Segment], _caching: Caching) -> Result<Vmap, Error> {
         self.may_fail()?;
         let mut pieces: Vec<Piece> = Vec::new();
         let mut total = 0u64;
@@ -472,20 +447,12 @@ impl Platform for Machine {
         Ok(Vmap { pieces, len: total })
     }
 
-    fn vunmap(&mut self, vmap: Vmap) {
+    pub(crate) fn vunmap(&mut self, vmap: Vmap) {
         drop(vmap);
         self.vmaps -= 1;
     }
 
-    fn vmap_read(&mut self, vmap: &Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        self.cpu_read(vmap, offset, out)
-    }
-
-    fn vmap_write(&mut self, vmap: &Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
-        self.cpu_write(vmap, offset, data)
-    }
-
-    fn mmap_physical(&mut self, range: Segment) -> Result<Mmap, Error> {
+    pub(crate) fn mmap_physical(&mut self, range: Segment) -> Result<Mmap, Error> {
         self.may_fail()?;
         let piece = self
             .memory
@@ -508,7 +475,7 @@ impl Platform for Machine {
         }
     }
 
-    fn mmap(&mut self, pages: &Pages, offset: u64, len: u64) -> Result<Mmap, Error> {
+    pub(crate) fn mmap(&mut self, pages: &Pages, offset: u64, len: u64) -> Result<Mmap, Error> {
         self.may_fail()?;
         let fd = self.pages_fd(pages).ok_or(gone(len))?;
         let fd = fd.try_clone_to_owned().map_err(|_| host_exhausted(len))?;

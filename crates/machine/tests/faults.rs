@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use proptest::prelude::*;
-use vb3_dma::{Attrs, Constraint, Direction, DmaOps, Error, Mapper, Platform, SyncFor};
+use vb3_dma::{Attrs, Constraint, Direction, DmaOps, Error, Mapper, PageSource, SyncFor};
 use vb3_machine::{Device, DeviceLimits, Event, Faults, Foreign, Machine, Profile, User};
 
 const ALL_LAYERS: &str = "coherent = false\ncma = \"8MiB\"\n\

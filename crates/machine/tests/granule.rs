@@ -4,8 +4,8 @@ mod common;
 
 use common::*;
 use vb3_dma::{
-    Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, Layout, Mapper, PageRequest, PhysAddr,
-    Platform, contiguous_len,
+    Attrs, Constraint, Direction, DmaAddr, Error, Layout, Mapper, PageRequest, PageSource,
+    PhysAddr, contiguous_len,
 };
 use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, Profile, User};
 
@@ -174,7 +174,7 @@ fn programs_and_devices_see_the_same_bytes_at_the_same_offsets() {
 #[test]
 fn user_memory_is_refused_or_copied() {
     for granule in [16 << 10, 64 << 10] {
-        let (mut mapper, dev) = bench(&lines(granule, ""));
+        let (mapper, dev) = bench(&lines(granule, ""));
         let program = Program::new(0x40_0000, pattern(64 * PAGE as usize));
         let user: User = program.clone();
         for (addr, len) in [(0x40_0000, 32 * PAGE), (0x40_0123, 5), (0x40_1000, PAGE)] {
@@ -217,7 +217,7 @@ fn ram_runs_out_in_whole_pieces() {
         cma: 0,
         ..profile
     };
-    let mut machine = Machine::new(&profile, 1).unwrap();
+    let machine = Machine::new(&profile, 1).unwrap();
     let request = |len, granule| PageRequest {
         len,
         granule,

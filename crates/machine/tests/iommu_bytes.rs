@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps, PhysAddr};
+use vb3_dma::{Attrs, Direction, DmaAddr, PhysAddr};
 use vb3_machine::{DeviceLimits, FaultKind};
 
 /// Format, bits of a page, the name of the last level, and the levels below the root: VT-d has
@@ -64,12 +64,12 @@ fn a_changed_entry_changes_where_the_device_goes() {
         let words = entries.map(|at| machine.iommu_word(at).unwrap());
         // What the table said before is in the translation buffer until a flush.
         machine.set_iommu_word(entries[0], words[1]);
-        vb3_dma::Platform::iommu_flush(machine, dev);
+        vb3_dma::Iommu::iommu_flush(machine, dev);
         let mut out = [0u8; 4];
         machine.bus_read(dev, addr, &mut out).unwrap();
         assert_eq!(out, [2; 4], "{format}: the device did not walk these bytes");
         machine.set_iommu_word(entries[0], 0);
-        vb3_dma::Platform::iommu_flush(machine, dev);
+        vb3_dma::Iommu::iommu_flush(machine, dev);
         let fault = machine.bus_read(dev, addr, &mut out).unwrap_err();
         assert_eq!((fault.kind, fault.level), (FaultKind::Unmapped, Some(last)));
         assert!(fault.to_string().ends_with(&format!("ended at {last})")));

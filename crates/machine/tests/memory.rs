@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use vb3_dma::{Attrs, Caching, Constraint, Direction, DmaOps, Error, Reason, SyncFor};
+use vb3_dma::{Attrs, Caching, Constraint, Direction, Error, Reason, SyncFor};
 use vb3_machine::{Device, DeviceLimits, Machine};
 
 const M: u64 = 1 << 20;
@@ -26,7 +26,7 @@ fn refused(result: Result<vb3_dma::Alloc<Machine>, Error>) -> (i32, Reason) {
 
 #[test]
 fn contiguous_memory_runs_out_with_what_is_left_of_it() {
-    let (mut mapper, dev) = with_device(CMA);
+    let (mapper, dev) = with_device(CMA);
     let first = mapper.alloc_coherent(dev, 10 * M, Attrs::empty()).unwrap();
     assert_eq!(first.segments().len(), 1, "one physical run");
     let constraint = Constraint::ContiguousPool;
@@ -92,7 +92,7 @@ fn contiguous_memory_beyond_a_devices_reach_is_refused_with_both_addresses() {
 
 #[test]
 fn without_a_contiguous_area_four_mib_is_the_most() {
-    let (mut mapper, dev) = with_device(COHERENT);
+    let (mapper, dev) = with_device(COHERENT);
     let some = mapper.alloc_coherent(dev, 4 * M, Attrs::empty()).unwrap();
     let constraint = Constraint::Contiguous;
     let reason = Reason {
@@ -327,7 +327,7 @@ fn a_program_maps_the_very_memory_the_device_writes() {
 
 #[test]
 fn a_cpu_mapping_ends_with_its_memory() {
-    let (mut mapper, _) = with_device(COHERENT);
+    let (mapper, _) = with_device(COHERENT);
     let alloc = mapper.alloc_virtual(2 * PAGE + 1).unwrap();
     assert_eq!(alloc.len_bytes(), 3 * PAGE);
     assert_eq!(mapper.alloc_dma_addr(&alloc), None);
@@ -360,11 +360,11 @@ fn a_cpu_mapping_ends_with_its_memory() {
 
 #[test]
 fn single_pages_lie_side_by_side_only_if_the_profile_says_so() {
-    let (mut mapper, _) = with_device("coherent = true\nscattered = false");
+    let (mapper, _) = with_device("coherent = true\nscattered = false");
     let alloc = mapper.alloc_virtual(M).unwrap();
     assert_eq!(alloc.segments().len(), 1);
     mapper.free(alloc);
-    let (mut mapper, _) = with_device(COHERENT);
+    let (mapper, _) = with_device(COHERENT);
     // All the memory there is: still no two pages that follow each other touch.
     let len = 63 * M;
     let all = mapper.alloc_virtual(len).unwrap();

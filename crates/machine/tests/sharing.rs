@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use std::sync::Arc;
-use vb3_dma::{Attrs, Constraint, Direction, DmaOps, Error, Reason, SyncFor, contiguous_len};
+use vb3_dma::{Attrs, Constraint, Direction, Error, Reason, SyncFor, contiguous_len};
 use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, User};
 
 const PRIVATE: &str = "coherent = true\ncma = \"8MiB\"\nprivate_memory = true\n\
@@ -191,7 +191,7 @@ fn a_mapping_that_must_not_bounce_says_how_many_bytes_would() {
 
 #[test]
 fn a_bounce_pool_that_is_used_up_names_itself() {
-    let (mut mapper, dev) = with_device(PRIVATE);
+    let (mapper, dev) = with_device(PRIVATE);
     let alloc = mapper.alloc_virtual(17 * PAGE).unwrap();
     let table = mapper.table_of(&alloc).unwrap();
     let err = mapper
@@ -436,10 +436,10 @@ fn user_memory_is_reached_through_the_program() {
 
 #[test]
 fn user_memory_that_is_not_there_is_refused_with_what_is() {
-    let (mut mapper, _) = with_device(COHERENT);
+    let (mapper, _) = with_device(COHERENT);
     let program = Program::new(0x10_0000, vec![0; 3 * PAGE as usize]);
     let user: User = program;
-    let mut pin = |addr, len, dir| mapper.pin_user(&user, addr, len, dir).err();
+    let pin = |addr, len, dir| mapper.pin_user(&user, addr, len, dir).err();
     let short = |wanted, found| {
         let constraint = Constraint::UserPages;
         Some(Error::BadUserMemory(Reason {
@@ -477,7 +477,7 @@ fn user_memory_that_is_not_there_is_refused_with_what_is() {
 
 #[test]
 fn scattered_user_memory_is_short_of_one_run_without_an_iommu() {
-    let (mut mapper, dev) = with_device(CMA);
+    let (mapper, dev) = with_device(CMA);
     let user: User = Program::new(0x10_0000, vec![0; 16 * PAGE as usize]);
     let table = mapper
         .pin_user(&user, 0x10_0000, 16 * PAGE, Direction::FromDevice)
@@ -558,7 +558,7 @@ fn only_what_the_mask_does_not_reach_bounces() {
 
 #[test]
 fn memory_for_a_device_lies_where_its_mask_reaches() {
-    let (mut mapper, dev) = large("");
+    let (mapper, dev) = large("");
     for _ in 0..32 {
         let alloc = mapper.alloc_coherent(dev, PAGE, Attrs::empty()).unwrap();
         assert!(mapper.alloc_dma_addr(&alloc).unwrap().get() + PAGE <= 1 << 32);

@@ -6,7 +6,7 @@ use common::*;
 use std::cell::RefCell;
 use std::rc::Rc;
 use vb3_dma::wrap::{Call, Checked, Faults, Faulty, Report, Traced};
-use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper, Platform, SyncFor};
+use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper, PageSource, SyncFor};
 use vb3_machine::{Device, DeviceLimits, Machine, Profile, User, profile};
 
 /// Everything the seam offers, once; gives everything back whether it works or not.

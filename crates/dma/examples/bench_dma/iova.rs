@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
-use vb3_dma::{CpuCache, IommuInfo, Iova, IovaAlign, IovaAllocator};
+use vb3_dma::{IommuInfo, Iova, IovaAlign, IovaAllocator};
 use vm_allocator::{AddressAllocator, AllocPolicy, RangeInclusive};
 
 /// 48-bit addresses in granules of 4 KiB.
@@ -185,7 +185,7 @@ pub(crate) fn single(clock: f64) {
 }
 
 /// Each thread frees and allocates in its own set, through what they share.
-fn threads(count: usize, step: impl Fn(usize, &mut Vec<u64>, &mut Dice) + Sync) -> f64 {
+pub(crate) fn threads(count: usize, step: impl Fn(usize, &mut Vec<u64>, &mut Dice) + Sync) -> f64 {
     const STEPS: u32 = 200_000;
     let barrier = Barrier::new(count);
     let (step, barrier) = (&step, &barrier);
@@ -246,32 +246,6 @@ pub(crate) fn shared() {
                 |at| Contender::free(&mut *lock(), at, 1),
                 || Contender::alloc(&mut *lock(), 1),
             );
-        })
-    });
-    row("ours, a cache for each CPU", &|n| {
-        let space = Mutex::new(ours());
-        let lock = || space.lock().expect("a lock");
-        let cache = || Mutex::new(CpuCache::new(1 << GRANULE_BITS));
-        // Each is used by one thread alone; the lock is never waited for.
-        let caches: Vec<Mutex<CpuCache>> = (0..n).map(|_| cache()).collect();
-        let (len, limit) = (1 << GRANULE_BITS, u64::MAX);
-        threads(n, |thread, held, dice| {
-            let mine = &mut *caches[thread].lock().expect("a lock");
-            let which = if held.len() < PER_THREAD {
-                held.push(0);
-                held.len() - 1
-            } else {
-                dice.below(PER_THREAD as u64) as usize
-            };
-            let old = Iova::new(held[which]);
-            if old.get() != 0 && !mine.give(old, len) {
-                mine.spill(&mut lock(), old, len).expect("live");
-            }
-            let at = match mine.take(len, limit) {
-                Some(at) => at,
-                None => mine.fetch(&mut lock(), len, limit).expect("room"),
-            };
-            held[which] = at.get();
         })
     });
     row("rb-tree, cached node, one lock", &|n| {

@@ -20,6 +20,7 @@ fn main() {
     }
     if wanted("threads") {
         iova::shared();
+        map::parallel();
     }
     if wanted("map") {
         map::mapping(clock);

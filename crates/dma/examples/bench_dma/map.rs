@@ -1,11 +1,11 @@
 //! Mapping and unmapping, flushing, bouncing, and what it takes in memory.
 
 use crate::iova;
-use crate::platform::{BOUNCED, Bench, PAGE, RAM, TRANSLATED, Table};
+use crate::platform::{BOUNCED, Bench, Devices, Mutexes, PAGE, RAM, TRANSLATED, Table};
 use crate::stats::{Summary, time};
 use std::hint::black_box;
 use std::time::Duration;
-use vb3_dma::{Attrs, Direction, DmaOps, FlushPolicy, Mapper, PhysAddr, Segment, SegmentKind};
+use vb3_dma::{Attrs, Direction, FlushPolicy, Mapper, PhysAddr, Segment, SegmentKind};
 
 const LIMIT: Duration = Duration::from_millis(1500);
 const K: u64 = 1 << 10;
@@ -23,7 +23,7 @@ fn pieces(len: u64, piece: u64) -> Vec<Segment> {
 }
 
 fn mapped(list: &[Segment], page_sizes: u64, clock: f64) -> Summary {
-    let mut mapper = Mapper::new(Bench::new(page_sizes)).expect("a mapper");
+    let mapper = Mapper::new(Bench::new(page_sizes)).expect("a mapper");
     let table = mapper.table_of_segments(list).expect("a table");
     time(20_000, LIMIT, clock, || {
         let mapping = mapper.map(TRANSLATED, &table, Direction::Bidirectional, Attrs::empty());
@@ -98,6 +98,30 @@ pub(crate) fn mapping(clock: f64) {
     println!();
 }
 
+/// What a second thread costs the first, with a device each and with one for both.
+pub(crate) fn parallel() {
+    println!("map + unmap of 64 KiB in pages with 1 and 2 threads, ns for each thread's pair");
+    println!("{:<34} {:>9} {:>9}", "", "1 thread", "2 threads");
+    let list = pieces(64 * K, 4 * K);
+    for (name, is_shared) in [("a device each", false), ("one device", true)] {
+        let run = |count: usize| {
+            let dma = Mapper::<_, Mutexes>::with_locks(Devices::new(count), count);
+            let dma = dma.expect("a mapper");
+            let table = dma.table_of_segments(&list).expect("a table");
+            let found = iova::threads(count, |thread, _, _| {
+                let dev = if is_shared { 0 } else { thread as u32 };
+                let both = Direction::Bidirectional;
+                let mapping = dma.map(dev, &table, both, Attrs::empty());
+                dma.unmap(black_box(mapping.expect("mapped")), Attrs::empty());
+            });
+            dma.free_table(table, false);
+            found
+        };
+        println!("{name:<34} {:>9.0} {:>9.0}", run(1), run(2));
+    }
+    println!();
+}
+
 pub(crate) fn flushing(clock: f64) {
     println!("strict and lazy: map + unmap of 64 KiB, ns (median, p99), flushes in 1000 unmaps");
     for wait_ns in [0, 500, 2000] {
@@ -121,7 +145,7 @@ pub(crate) fn flushing(clock: f64) {
                 format!("{policy:?}").to_lowercase(),
                 found.median,
                 found.p99,
-                mapper.platform().flushes as f64 * 1000.0 / unmaps as f64,
+                mapper.platform().flushes.get() as f64 * 1000.0 / unmaps as f64,
             );
         }
     }
@@ -137,14 +161,14 @@ pub(crate) fn bouncing(clock: f64) {
                 len,
                 kind: SegmentKind::Pages,
             };
-            let mut mapper = Mapper::new(Bench::new(PAGE).with_memory()).expect("a mapper");
+            let mapper = Mapper::new(Bench::new(PAGE).with_memory()).expect("a mapper");
             let table = mapper.table_of_segments(&[memory]).expect("a table");
             let ours = time(20_000, LIMIT, clock, || {
                 let mapping = mapper.map(BOUNCED, &table, direction, Attrs::empty());
                 mapper.unmap(mapping.expect("mapped"), Attrs::empty());
             });
             // The slots that the pool gives, so that both touch the same bytes.
-            let mut bytes = mapper.into_platform().bytes;
+            let mut bytes = mapper.into_platform().bytes.into_inner();
             let half = bytes.len() / 2;
             let len_here = len as usize;
             let plain = time(20_000, LIMIT, clock, || {
@@ -183,14 +207,14 @@ pub(crate) fn metadata() {
     );
     for (name, piece) in [("scattered", 4 * K), ("contiguous", 8 * M)] {
         let list = pieces(8 * M, piece);
-        let mut mapper = Mapper::new(Bench::new(PAGE)).expect("a mapper");
+        let mapper = Mapper::new(Bench::new(PAGE)).expect("a mapper");
         let table = mapper.table_of_segments(&list).expect("a table");
         let both = Direction::Bidirectional;
         let mapping = mapper.map(TRANSLATED, &table, both, Attrs::empty());
         let mapping = mapping.expect("mapped");
         // What the mapping keeps: the device's segments, and the CPU's for cache maintenance.
         let kept = size_of_val(mapping.segments()) + size_of_val(table.segments());
-        let tables = mapper.platform().table.table.table_bytes();
+        let tables = mapper.platform().table.borrow().table.table_bytes();
         println!(
             "  8 MiB {name:<11} mapping: {:>8.1}; page tables (not ours to save): {:>8.1}",
             kept as f64 / 8.0,

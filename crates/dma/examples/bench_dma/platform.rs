@@ -1,11 +1,13 @@
 //! A machine that costs nothing: flat memory, and page tables as a VT-d unit would walk them.
 
+use std::cell::{Cell, RefCell};
 use std::hint::black_box;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use vb3_dma::iopt::{Config, EmptyTables, Format, PageTable, TableMemory};
 use vb3_dma::{
-    BounceMode, BouncePool, Caching, Coherency, DeviceInfo, Error, IommuInfo, Iova, Limits,
-    PageRequest, PhysAddr, Platform, Prot, Segment,
+    Bounce, BounceMode, BouncePool, Caches, Coherency, DeviceInfo, Error, Iommu, IommuInfo, Iova,
+    KernelViews, Limits, Lock, Locks, PageRequest, PageSource, PhysAddr, Prot, Segment, UserPages,
 };
 
 pub(crate) const PAGE: u64 = 4096;
@@ -88,133 +90,118 @@ impl Table {
     }
 }
 
-/// The machine.
+/// The machine. `RefCell` stands for its locks; the layer's own are not needed here.
 #[derive(Debug)]
 pub(crate) struct Bench {
     page_sizes: u64,
-    pub(crate) table: Table,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) table: RefCell<Table>,
+    pub(crate) bytes: RefCell<Vec<u8>>,
     /// How long a flush is waited for.
     pub(crate) flush_wait: Duration,
-    pub(crate) flushes: u64,
+    pub(crate) flushes: Cell<u64>,
 }
 
 impl Bench {
     pub(crate) fn new(page_sizes: u64) -> Self {
         Self {
             page_sizes,
-            table: Table::new(page_sizes),
-            bytes: Vec::new(),
+            table: RefCell::new(Table::new(page_sizes)),
+            bytes: RefCell::new(Vec::new()),
             flush_wait: Duration::ZERO,
-            flushes: 0,
+            flushes: Cell::new(0),
         }
     }
 
     /// With memory that can be copied.
     pub(crate) fn with_memory(mut self) -> Self {
-        self.bytes = vec![1; (POOL_BYTES + RAM_BYTES) as usize];
+        self.bytes = RefCell::new(vec![1; (POOL_BYTES + RAM_BYTES) as usize]);
         self
     }
 
-    fn copy(&mut self, to: PhysAddr, from: PhysAddr, len: u64) {
+    fn copy(&self, to: PhysAddr, from: PhysAddr, len: u64) {
         let from = (from.get() - POOL) as usize;
         let to = (to.get() - POOL) as usize;
-        self.bytes.copy_within(from..from + len as usize, to);
+        let mut bytes = self.bytes.borrow_mut();
+        bytes.copy_within(from..from + len as usize, to);
     }
 }
 
-impl Platform for Bench {
+/// What the layer is told of a device.
+pub(crate) fn info(page_sizes: u64, dev: u32) -> DeviceInfo {
+    DeviceInfo {
+        limits: Limits {
+            mask: u64::MAX,
+            max_segment: u64::MAX,
+            ..Limits::default()
+        },
+        coherency: Coherency::Coherent,
+        cache_alignment: 1,
+        iommu: (dev == TRANSLATED).then_some(IommuInfo {
+            page_sizes,
+            first: Iova::new(0),
+            last: Iova::new((1 << 48) - 1),
+        }),
+        bounce: if dev == BOUNCED {
+            BounceMode::Always
+        } else {
+            BounceMode::Never
+        },
+    }
+}
+
+impl PageSource for Bench {
     type Device = u32;
-    type User = ();
     type Pages = ();
-    type Pinned = ();
-    type Vmap = ();
-    type Mmap = ();
 
     fn page_size(&self) -> u64 {
         PAGE
     }
 
-    fn ram_bytes(&self) -> u64 {
-        1 << 40
-    }
-
     fn device_info(&self, dev: u32) -> Option<DeviceInfo> {
-        Some(DeviceInfo {
-            limits: Limits {
-                mask: u64::MAX,
-                max_segment: u64::MAX,
-                ..Limits::default()
-            },
-            coherency: Coherency::Coherent,
-            cache_alignment: 1,
-            iommu: (dev == TRANSLATED).then_some(IommuInfo {
-                page_sizes: self.page_sizes,
-                first: Iova::new(0),
-                last: Iova::new((1 << 48) - 1),
-            }),
-            bounce: if dev == BOUNCED {
-                BounceMode::Always
-            } else {
-                BounceMode::Never
-            },
-        })
+        Some(info(self.page_sizes, dev))
     }
 
-    fn alloc_pages(&mut self, _: PageRequest<u32>) -> Result<(), Error> {
+    fn alloc_pages(&self, _: PageRequest<u32>) -> Result<(), Error> {
         Err(Error::Unsupported)
     }
 
-    fn free_pages(&mut self, (): ()) {}
+    fn free_pages(&self, (): ()) {}
 
     fn pages_segment(&self, (): &(), _: usize) -> Option<Segment> {
         None
     }
+}
 
-    fn pin_user(&mut self, (): &(), _: u64, _: u64, _: bool) -> Result<(), Error> {
-        Err(Error::Unsupported)
-    }
-
-    fn unpin_user(&mut self, (): (), _: bool) {}
-
-    fn pinned_segment(&self, (): &(), _: usize) -> Option<Segment> {
-        None
-    }
-
-    fn pin_is_current(&self, (): &(), (): &(), _: u64) -> bool {
-        true
-    }
-
-    fn cache_clean(&mut self, _: PhysAddr, _: u64) {}
-
-    fn cache_invalidate(&mut self, _: PhysAddr, _: u64) {}
-
+impl Iommu for Bench {
     fn iommu_map(
-        &mut self,
+        &self,
         _: u32,
         iova: Iova,
         phys: PhysAddr,
         len: u64,
         _: Prot,
     ) -> Result<(), Error> {
-        self.table.map(iova.get(), phys, len)
+        self.table.borrow_mut().map(iova.get(), phys, len)
     }
 
-    fn iommu_unmap(&mut self, _: u32, iova: Iova, len: u64) {
-        self.table.unmap(iova.get(), len);
+    fn iommu_unmap(&self, _: u32, iova: Iova, len: u64) -> Result<(), Error> {
+        self.table.borrow_mut().unmap(iova.get(), len);
+        Ok(())
     }
 
-    fn iommu_flush(&mut self, _: u32) {
-        self.flushes += 1;
+    fn iommu_flush(&self, _: u32) {
+        self.flushes.set(self.flushes.get() + 1);
         if !self.flush_wait.is_zero() {
             let begin = Instant::now();
             while begin.elapsed() < self.flush_wait {
                 std::hint::spin_loop();
             }
         }
-        self.table.flush();
+        self.table.borrow_mut().flush();
     }
+}
 
+impl Bounce for Bench {
     fn bounce_pool(&self) -> Option<BouncePool> {
         Some(BouncePool {
             base: PhysAddr::new(POOL),
@@ -222,28 +209,120 @@ impl Platform for Bench {
         })
     }
 
-    fn bounce_in(&mut self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
+    fn bounce_in(&self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
         self.copy(slot, from, len);
         Ok(())
     }
 
-    fn bounce_out(&mut self, slot: PhysAddr, to: PhysAddr, len: u64) -> Result<(), Error> {
+    fn bounce_out(&self, slot: PhysAddr, to: PhysAddr, len: u64) -> Result<(), Error> {
         self.copy(to, slot, len);
         Ok(())
     }
 
-    fn bounce_zero(&mut self, slot: PhysAddr, len: u64) {
+    fn bounce_zero(&self, slot: PhysAddr, len: u64) {
         let at = (slot.get() - POOL) as usize;
-        self.bytes[at..at + len as usize].fill(0);
+        self.bytes.borrow_mut()[at..at + len as usize].fill(0);
+    }
+}
+
+impl Caches for Bench {}
+
+impl UserPages for Bench {
+    type User = ();
+    type Pinned = ();
+}
+
+impl KernelViews for Bench {
+    type Vmap = ();
+    type Mmap = ();
+}
+
+/// What a host with threads brings.
+pub(crate) struct Mutexes;
+
+pub(crate) struct Guarded<T>(Mutex<T>);
+
+impl Locks for Mutexes {
+    type Lock<T> = Guarded<T>;
+}
+
+impl<T> Lock<T> for Guarded<T> {
+    fn new(value: T) -> Self {
+        Self(Mutex::new(value))
     }
 
-    fn vmap(&mut self, _: &[Segment], _: Caching) -> Result<(), Error> {
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Devices with a page table each, behind a lock each.
+pub(crate) struct Devices(pub(crate) Vec<Guarded<Table>>);
+
+impl Devices {
+    pub(crate) fn new(count: usize) -> Self {
+        Self((0..count).map(|_| Guarded::new(Table::new(PAGE))).collect())
+    }
+
+    fn with<R>(&self, dev: u32, act: impl FnOnce(&mut Table) -> R) -> R {
+        self.0[dev as usize].with(act)
+    }
+}
+
+impl PageSource for Devices {
+    type Device = u32;
+    type Pages = ();
+
+    fn page_size(&self) -> u64 {
+        PAGE
+    }
+
+    fn device_info(&self, _: u32) -> Option<DeviceInfo> {
+        Some(info(PAGE, TRANSLATED))
+    }
+
+    fn alloc_pages(&self, _: PageRequest<u32>) -> Result<(), Error> {
+        Err(Error::Unsupported)
+    }
+
+    fn free_pages(&self, (): ()) {}
+
+    fn pages_segment(&self, (): &(), _: usize) -> Option<Segment> {
+        None
+    }
+}
+
+impl Iommu for Devices {
+    fn iommu_map(
+        &self,
+        dev: u32,
+        iova: Iova,
+        phys: PhysAddr,
+        len: u64,
+        _: Prot,
+    ) -> Result<(), Error> {
+        self.with(dev, |table| table.map(iova.get(), phys, len))
+    }
+
+    fn iommu_unmap(&self, dev: u32, iova: Iova, len: u64) -> Result<(), Error> {
+        self.with(dev, |table| table.unmap(iova.get(), len));
         Ok(())
     }
 
-    fn vunmap(&mut self, (): ()) {}
-
-    fn mmap(&mut self, (): &(), _: u64, _: u64) -> Result<(), Error> {
-        Ok(())
+    fn iommu_flush(&self, dev: u32) {
+        self.with(dev, Table::flush);
     }
+}
+
+impl Bounce for Devices {}
+impl Caches for Devices {}
+
+impl UserPages for Devices {
+    type User = ();
+    type Pinned = ();
+}
+
+impl KernelViews for Devices {
+    type Vmap = ();
+    type Mmap = ();
 }

@@ -9,13 +9,13 @@ mod platform;
 mod ram;
 
 use platform::Os;
-use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper, SyncFor, contiguous_len};
+use vb3_dma::{Attrs, Direction, Error, Mapper, SyncFor, contiguous_len};
 
 fn main() -> Result<(), Error> {
     let camera = 0;
     let os = Os::new()?;
-    let frames_at_first = os.ram.in_use();
-    let mut dma = Mapper::new(os)?;
+    let frames_at_first = os.ram.borrow().in_use();
+    let dma = Mapper::new(os)?;
 
     // Memory for a frame, and a scatter table of it for the device that fills it.
     let frame = dma.alloc_virtual(40 << 10)?;
@@ -33,7 +33,7 @@ fn main() -> Result<(), Error> {
     // The device fills the frame; the CPU reads it.
     let picture: Vec<u8> = (0..run).map(|i| (i % 251) as u8).collect();
     dma.sync(&mapping, Direction::FromDevice, SyncFor::Device);
-    let written = dma.platform_mut().device_write(first.addr, &picture);
+    let written = dma.platform().device_write(first.addr, &picture);
     assert_eq!(written, Some(()));
     dma.sync(&mapping, Direction::FromDevice, SyncFor::Cpu);
     let view = dma.vmap_table(&table)?;
@@ -44,11 +44,11 @@ fn main() -> Result<(), Error> {
 
     // Afterwards it can reach nothing any more, and nothing is held.
     dma.unmap(mapping, Attrs::empty());
-    assert_eq!(dma.platform_mut().device_write(first.addr, &picture), None);
+    assert_eq!(dma.platform().device_write(first.addr, &picture), None);
     dma.free_table(table, true);
     dma.free(frame);
     assert!(dma.live().is_empty());
-    assert_eq!(dma.platform().ram.in_use(), frames_at_first);
+    assert_eq!(dma.platform().ram.borrow().in_use(), frames_at_first);
     println!("unmapped: the device faults, and all memory is back");
     Ok(())
 }

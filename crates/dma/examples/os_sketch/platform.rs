@@ -2,16 +2,18 @@
 // its view of memory. Uses `core` and `alloc` alone.
 use crate::ram::{PAGE, PAGES, Ram};
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use vb3_dma::iopt::{Config, EmptyTables, Format, PageTable, TableMemory};
 use vb3_dma::{
-    BounceMode, Caching, Coherency, DeviceInfo, Error, IommuInfo, Iova, Layout, Limits,
-    PageRequest, PhysAddr, Platform, Prot, Segment, SegmentKind,
+    Bounce, BounceMode, Caches, Caching, Coherency, DeviceInfo, Error, Iommu, IommuInfo, Iova,
+    KernelViews, Layout, Limits, PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind,
+    UserPages,
 };
 
-/// The system: one kind of device, all behind one page table.
+/// The system: one kind of device, all behind one page table. `RefCell` stands for its locks.
 pub(crate) struct Os {
-    pub(crate) ram: Ram,
-    pub(crate) table: PageTable,
+    pub(crate) ram: RefCell<Ram>,
+    pub(crate) table: RefCell<PageTable>,
 }
 
 impl Os {
@@ -24,18 +26,15 @@ impl Os {
             output_bits: 39,
             empty_tables: EmptyTables::Free,
         };
-        let table = PageTable::new(&mut ram, &config)?;
+        let table = RefCell::new(PageTable::new(&mut ram, &config)?);
+        let ram = RefCell::new(ram);
         Ok(Self { ram, table })
     }
 }
 
-impl Platform for Os {
+impl PageSource for Os {
     type Device = u8;
-    type User = ();
     type Pages = Vec<Segment>;
-    type Pinned = ();
-    type Vmap = Vec<Segment>;
-    type Mmap = ();
 
     fn page_size(&self) -> u64 {
         PAGE
@@ -60,13 +59,14 @@ impl Platform for Os {
             bounce: BounceMode::Never,
         })
     }
-    fn alloc_pages(&mut self, request: PageRequest<u8>) -> Result<Vec<Segment>, Error> {
+    fn alloc_pages(&self, request: PageRequest<u8>) -> Result<Vec<Segment>, Error> {
         if request.layout == Layout::Contiguous && request.len > PAGE {
             return Err(Error::Unsupported); // the IOMMU makes it unnecessary
         }
         let mut pages = Vec::new();
         for _ in 0..request.len / PAGE {
-            match self.ram.take() {
+            let taken = self.ram.borrow_mut().take();
+            match taken {
                 Ok(frame) => pages.push(Segment {
                     addr: PhysAddr::new(frame * PAGE),
                     len: PAGE,
@@ -80,48 +80,47 @@ impl Platform for Os {
         }
         Ok(pages)
     }
-    fn free_pages(&mut self, pages: Vec<Segment>) {
+    fn free_pages(&self, pages: Vec<Segment>) {
+        let mut ram = self.ram.borrow_mut();
         pages
             .iter()
-            .for_each(|page| self.ram.free_table(page.addr, PAGE));
+            .for_each(|page| ram.free_table(page.addr, PAGE));
     }
     fn pages_segment(&self, pages: &Vec<Segment>, index: usize) -> Option<Segment> {
         pages.get(index).copied()
     }
-    fn pin_user(&mut self, _: &(), _: u64, _: u64, _: bool) -> Result<(), Error> {
-        Err(Error::Unsupported) // no programs here
-    }
-    fn unpin_user(&mut self, (): (), _dirty: bool) {}
-    fn pinned_segment(&self, (): &(), _index: usize) -> Option<Segment> {
-        None
-    }
-    fn pin_is_current(&self, (): &(), (): &(), _addr: u64) -> bool {
-        false
-    }
-    fn cache_clean(&mut self, _addr: PhysAddr, _len: u64) {}
-    fn cache_invalidate(&mut self, _addr: PhysAddr, _len: u64) {}
+}
+
+impl Iommu for Os {
     fn iommu_map(
-        &mut self,
+        &self,
         _dev: u8,
         iova: Iova,
         phys: PhysAddr,
         len: u64,
         prot: Prot,
     ) -> Result<(), Error> {
-        self.table.map(&mut self.ram, iova, phys, len, prot)
+        let (mut table, mut ram) = (self.table.borrow_mut(), self.ram.borrow_mut());
+        table.map(&mut *ram, iova, phys, len, prot)
     }
-    fn iommu_unmap(&mut self, _dev: u8, iova: Iova, len: u64) {
-        // Pages need no splitting, so nothing can run out.
-        let _removed = self.table.unmap(&mut self.ram, iova, len);
+    fn iommu_unmap(&self, _dev: u8, iova: Iova, len: u64) -> Result<(), Error> {
+        let (mut table, mut ram) = (self.table.borrow_mut(), self.ram.borrow_mut());
+        table.unmap(&mut *ram, iova, len).map(|_removed| ())
     }
-    fn iommu_flush(&mut self, _dev: u8) {
-        self.table.reclaim(&mut self.ram); // after writing the IOMMU's invalidation register
+    fn iommu_flush(&self, _dev: u8) {
+        // After writing the IOMMU's invalidation register.
+        self.table.borrow_mut().reclaim(&mut *self.ram.borrow_mut());
     }
-    fn vmap(&mut self, runs: &[Segment], _caching: Caching) -> Result<Vec<Segment>, Error> {
+}
+
+impl KernelViews for Os {
+    type Vmap = Vec<Segment>;
+    type Mmap = ();
+
+    fn vmap(&self, runs: &[Segment], _caching: Caching) -> Result<Vec<Segment>, Error> {
         Ok(runs.to_vec())
     }
-    fn vunmap(&mut self, _vmap: Vec<Segment>) {}
-    fn vmap_read(&mut self, vmap: &Vec<Segment>, at: u64, out: &mut [u8]) -> Result<(), Error> {
+    fn vmap_read(&self, vmap: &Vec<Segment>, at: u64, out: &mut [u8]) -> Result<(), Error> {
         for (mut offset, byte) in (at..).zip(out) {
             let mut runs = vmap.iter();
             let addr = loop {
@@ -131,11 +130,16 @@ impl Platform for Os {
                     Some(left) => offset = left,
                 }
             };
-            *byte = self.ram.at(addr, 1)[0];
+            *byte = self.ram.borrow_mut().at(addr, 1)[0];
         }
         Ok(())
     }
-    fn mmap(&mut self, _pages: &Vec<Segment>, _offset: u64, _len: u64) -> Result<(), Error> {
-        Err(Error::Unsupported)
-    }
+}
+
+// What it does not have: caches that devices do not see, a bounce pool, programs.
+impl Caches for Os {}
+impl Bounce for Os {}
+impl UserPages for Os {
+    type User = ();
+    type Pinned = ();
 }

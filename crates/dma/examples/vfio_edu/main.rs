@@ -7,8 +7,9 @@ mod platform;
 mod vfio;
 
 use platform::{Driver, PAGE};
+use std::cell::Cell;
 use std::time::{Duration, Instant};
-use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper, SyncFor, contiguous_len};
+use vb3_dma::{Attrs, Direction, Error, Mapper, SyncFor, contiguous_len};
 use vfio::Vfio;
 
 /// Its identification, in BAR 0 at 0: the last two digits are a constant.
@@ -79,14 +80,14 @@ fn main() -> Result<()> {
     vfio.read(edu.registers, &mut id)?;
     let id = u32::from_le_bytes(id);
     step("open", id & 0xff == EDU, &format!(",\"id\":\"{id:#x}\""));
-    let mut dma = Mapper::new(Driver {
+    let dma = Mapper::new(Driver {
         vfio,
         mask: MASK,
-        entries: 0,
+        entries: Cell::new(0),
     })?;
-    round_trip(&edu, &mut dma)?;
-    fault(&edu, &mut dma)?;
-    let held = !dma.live().is_empty() || dma.platform().entries != 0;
+    round_trip(&edu, &dma)?;
+    fault(&edu, &dma)?;
+    let held = !dma.live().is_empty() || dma.platform().entries.get() != 0;
     step("end", !held, "");
     Ok(())
 }
@@ -96,7 +97,7 @@ fn invalid() -> Error {
 }
 
 /// Coherent memory to the device, and from there into a program's scattered memory.
-fn round_trip(edu: &Edu, dma: &mut Mapper<Driver>) -> Result<()> {
+fn round_trip(edu: &Edu, dma: &Mapper<Driver>) -> Result<()> {
     let picture: Vec<u8> = (0..PART).map(|i| (i * 7 % 251) as u8).collect();
     let source = dma.alloc_coherent((), PAGE, Attrs::empty())?;
     let view = dma.vmap_alloc(&source)?;
@@ -133,7 +134,7 @@ fn round_trip(edu: &Edu, dma: &mut Mapper<Driver>) -> Result<()> {
 }
 
 /// What was unmapped cannot be reached any more.
-fn fault(edu: &Edu, dma: &mut Mapper<Driver>) -> Result<()> {
+fn fault(edu: &Edu, dma: &Mapper<Driver>) -> Result<()> {
     let mut heap = vec![0x5a_u8; 2 * PAGE as usize];
     let addr = (heap.as_mut_ptr() as u64).next_multiple_of(PAGE);
     let table = dma.pin_user(&(), addr, PAGE, Direction::FromDevice)?;

@@ -2,10 +2,12 @@
 //! table. It has no physical addresses, and uses those of its process in their place.
 
 use crate::vfio::{READ, Vfio, WRITE};
+use std::cell::Cell;
 use std::ptr::NonNull;
 use vb3_dma::{
-    BounceMode, Caching, Coherency, Constraint, DeviceInfo, Error, IommuInfo, Iova, Limits,
-    PageRequest, PhysAddr, Platform, Prot, Reason, Segment, SegmentKind,
+    Bounce, BounceMode, Caches, Caching, Coherency, Constraint, DeviceInfo, Error, Iommu,
+    IommuInfo, Iova, KernelViews, Limits, PageRequest, PageSource, PhysAddr, Prot, Reason, Segment,
+    SegmentKind, UserPages,
 };
 
 pub(crate) const PAGE: u64 = 4096;
@@ -18,7 +20,7 @@ pub(crate) struct Driver {
     /// Highest address the device puts on the bus.
     pub(crate) mask: u64,
     /// Mappings in VFIO's table now.
-    pub(crate) entries: usize,
+    pub(crate) entries: Cell<usize>,
 }
 
 /// Pages from mmap.
@@ -35,13 +37,9 @@ const fn segment(addr: u64, len: u64) -> Segment {
     }
 }
 
-impl Platform for Driver {
+impl PageSource for Driver {
     type Device = ();
-    type User = ();
     type Pages = Pages;
-    type Pinned = Segment;
-    type Vmap = Vec<Segment>;
-    type Mmap = ();
 
     fn page_size(&self) -> u64 {
         PAGE
@@ -68,7 +66,7 @@ impl Platform for Driver {
         })
     }
 
-    fn alloc_pages(&mut self, request: PageRequest<()>) -> Result<Pages, Error> {
+    fn alloc_pages(&self, request: PageRequest<()>) -> Result<Pages, Error> {
         let full = Error::NoMemory(Reason {
             constraint: Constraint::Ram,
             wanted: request.len,
@@ -97,7 +95,7 @@ impl Platform for Driver {
         })
     }
 
-    fn free_pages(&mut self, pages: Pages) {
+    fn free_pages(&self, pages: Pages) {
         // SAFETY: mapped by `alloc_pages`, and owned: nothing uses it any more.
         unsafe { libc::munmap(pages.addr.as_ptr().cast(), pages.len as usize) };
     }
@@ -105,13 +103,16 @@ impl Platform for Driver {
     fn pages_segment(&self, pages: &Pages, index: usize) -> Option<Segment> {
         (index == 0).then(|| segment(pages.addr.as_ptr() as u64, pages.len))
     }
+}
 
-    /// The kernel pins what it maps.
-    fn pin_user(&mut self, (): &(), addr: u64, len: u64, _: bool) -> Result<Segment, Error> {
+/// The kernel pins what it maps.
+impl UserPages for Driver {
+    type User = ();
+    type Pinned = Segment;
+
+    fn pin_user(&self, (): &(), addr: u64, len: u64, _: bool) -> Result<Segment, Error> {
         Ok(segment(addr, len))
     }
-
-    fn unpin_user(&mut self, _: Segment, _dirty: bool) {}
 
     fn pinned_segment(&self, pinned: &Segment, index: usize) -> Option<Segment> {
         (index == 0).then_some(*pinned)
@@ -120,17 +121,16 @@ impl Platform for Driver {
     fn pin_is_current(&self, pinned: &Segment, (): &(), addr: u64) -> bool {
         pinned.addr.get() == addr
     }
+}
 
-    fn cache_clean(&mut self, _: PhysAddr, _: u64) {}
-
-    fn cache_invalidate(&mut self, _: PhysAddr, _: u64) {}
-
+/// VFIO flushes as it unmaps.
+impl Iommu for Driver {
     fn reserved_iova(&self, (): (), index: usize) -> Option<(Iova, Iova)> {
         (index == 0).then(|| (Iova::new(MESSAGES.0), Iova::new(MESSAGES.1)))
     }
 
     fn iommu_map(
-        &mut self,
+        &self,
         (): (),
         iova: Iova,
         phys: PhysAddr,
@@ -149,44 +149,44 @@ impl Platform for Driver {
                 found: 0,
             })
         })?;
-        self.entries += 1;
+        self.entries.set(self.entries.get() + 1);
         Ok(())
     }
 
-    fn iommu_unmap(&mut self, (): (), iova: Iova, len: u64) {
+    fn iommu_unmap(&self, (): (), iova: Iova, len: u64) -> Result<(), Error> {
         // A range that was mapped whole is unmapped whole, by however many calls.
-        if self.vfio.unmap(iova.get(), len).is_ok() {
-            self.entries = self.entries.saturating_sub(1);
-        }
+        let done = self.vfio.unmap(iova.get(), len);
+        done.map_err(|_| Error::Unsupported)?;
+        self.entries.set(self.entries.get().saturating_sub(1));
+        Ok(())
     }
+}
 
-    /// VFIO flushes as it unmaps.
-    fn iommu_flush(&mut self, (): ()) {}
+impl KernelViews for Driver {
+    type Vmap = Vec<Segment>;
+    type Mmap = ();
 
-    fn vmap(&mut self, runs: &[Segment], _: Caching) -> Result<Vec<Segment>, Error> {
+    fn vmap(&self, runs: &[Segment], _: Caching) -> Result<Vec<Segment>, Error> {
         Ok(runs.to_vec())
     }
 
-    fn vunmap(&mut self, _: Vec<Segment>) {}
-
-    fn vmap_read(&mut self, vmap: &Vec<Segment>, at: u64, out: &mut [u8]) -> Result<(), Error> {
+    fn vmap_read(&self, vmap: &Vec<Segment>, at: u64, out: &mut [u8]) -> Result<(), Error> {
         copy(vmap, at, out.len(), |done, from, len| {
             // SAFETY: `copy` keeps to runs of live memory of this process.
             unsafe { core::ptr::copy(from as *const u8, out[done..].as_mut_ptr(), len) };
         })
     }
 
-    fn vmap_write(&mut self, vmap: &Vec<Segment>, at: u64, data: &[u8]) -> Result<(), Error> {
+    fn vmap_write(&self, vmap: &Vec<Segment>, at: u64, data: &[u8]) -> Result<(), Error> {
         copy(vmap, at, data.len(), |done, to, len| {
             // SAFETY: as above; the memory is writable, and no reference to it is held.
             unsafe { core::ptr::copy(data[done..].as_ptr(), to as *mut u8, len) };
         })
     }
-
-    fn mmap(&mut self, _: &Pages, _: u64, _: u64) -> Result<(), Error> {
-        Err(Error::Unsupported)
-    }
 }
+
+impl Caches for Driver {}
+impl Bounce for Driver {}
 
 /// Calls `part` with each piece of `len` bytes from `at` of a mapping: how many came before it, its
 /// address and its length.

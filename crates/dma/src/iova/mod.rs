@@ -3,10 +3,6 @@
 //! Source: Linux 7.2 drivers/iommu/iova.c, differs: no tree to walk, so no cached node and no
 //! remembered failed size; what comes back is checked against what went out.
 
-mod cache;
-
-pub use cache::{CachedIova, CpuCache};
-
 use crate::ranges::{RangeAllocator, RangeError};
 use crate::{Constraint, Error, IommuInfo, Iova, Reason};
 

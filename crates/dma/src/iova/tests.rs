@@ -1,9 +1,7 @@
 //! Addresses in bytes: edges, preference, reserved regions, caches.
 
-use super::{CachedIova, IovaAlign, IovaAllocator};
+use super::{IovaAlign, IovaAllocator};
 use crate::{Constraint, Error, IommuInfo, Iova};
-use proptest::prelude::*;
-use std::collections::BTreeMap;
 use std::vec::Vec;
 
 const G: u64 = 1 << 12;
@@ -139,72 +137,4 @@ fn reserved_addresses_stay_out() {
         space.reserve(Iova::new(1), Iova::new(0)),
         Err(Error::Invalid)
     );
-}
-
-#[test]
-fn a_cache_gives_what_fits_under_the_limit() {
-    let mut cached = CachedIova::<2>::new(space((1 << 40) - 1));
-    let high = cached.alloc(0, G, u64::MAX).unwrap();
-    cached.free(0, high, G).unwrap();
-    let low = cached.alloc(0, G, u32::MAX.into()).unwrap();
-    assert!(
-        low.get() <= u32::MAX.into(),
-        "{low}: the cached one is too high"
-    );
-    let cached_too: Vec<Iova> = (0..100)
-        .map(|_| cached.alloc(0, G, u64::MAX).unwrap())
-        .collect();
-    assert!(cached_too.contains(&high), "but was not lost");
-    assert_eq!(cached.alloc(2, G, u64::MAX), Err(Error::Invalid));
-    assert_eq!(cached.free(2, low, G), Err(Error::Invalid));
-}
-
-#[test]
-fn what_one_cpu_caches_is_there_for_the_others() {
-    // 31 granules for two CPUs: the first takes all and gives all back to its cache.
-    let mut cached = CachedIova::<2>::new(space(32 * G - 1));
-    let all: Vec<Iova> = (0..31)
-        .map(|_| cached.alloc(0, G, u64::MAX).unwrap())
-        .collect();
-    assert!(cached.alloc(1, G, u64::MAX).is_err());
-    for at in all {
-        cached.free(0, at, G).unwrap();
-    }
-    assert_eq!(cached.space().live(), 31, "cached counts as live");
-    let at = cached.alloc(1, 8 * G, u64::MAX).unwrap();
-    assert!(at.is_aligned(8 * G));
-    cached.free(1, at, 8 * G).unwrap();
-    cached.flush();
-    assert_eq!(cached.space().used_bytes(), 0);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Whatever passes through the caches, no two live ranges overlap, and all comes back.
-    #[test]
-    fn caches_never_give_an_address_twice(
-        ops in prop::collection::vec((any::<bool>(), 0usize..3, 1u64..80 * G, any::<usize>()), 1..600),
-        last in prop_oneof![Just(600 * G - 1), Just((1u64 << 32) - 1)],
-    ) {
-        let mut cached = CachedIova::<3>::new(space(last));
-        let mut live: BTreeMap<u64, u64> = BTreeMap::new();
-        for (take, cpu, len, which) in ops {
-            if take || live.is_empty() {
-                let Ok(at) = cached.alloc(cpu, len, u64::MAX) else { continue };
-                let before = live.range(..at.get() + len).next_back();
-                prop_assert!(before.is_none_or(|(start, size)| start + size <= at.get()));
-                prop_assert!(at.get() >= G && at.get() + len - 1 <= last);
-                live.insert(at.get(), len);
-            } else {
-                let (&at, &len) = live.iter().nth(which % live.len()).unwrap();
-                live.remove(&at);
-                cached.free(cpu, Iova::new(at), len).unwrap();
-            }
-        }
-        for (at, len) in live {
-            cached.free(0, Iova::new(at), len).unwrap();
-        }
-        cached.flush();
-        prop_assert_eq!(cached.space().live(), 0);
-    }
 }

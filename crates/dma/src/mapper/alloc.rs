@@ -2,14 +2,14 @@
 
 use super::coherent::Backing;
 use super::iommu::Shape;
-use super::{Alloc, Home, Mapper, collect, round_up, total_len};
+use super::{Alloc, At, Mapper, OwnMapping, collect, round_up, total_len};
 use crate::{
-    Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, Error, Layout, PageRequest,
-    PhysAddr, Platform, Reason, Segment, SegmentMode,
+    Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, Error, Layout, Lock, Locks,
+    PageRequest, PhysAddr, Platform, Reason, Segment, SegmentMode,
 };
 use ::alloc::vec::Vec;
 
-impl<P: Platform> Mapper<P> {
+impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Rounds a size from outside up to pages; refuses what the machine cannot hold.
     pub(super) fn checked_len(&self, len_bytes: u64) -> Result<u64, Error> {
         if len_bytes == 0 {
@@ -42,7 +42,7 @@ impl<P: Platform> Mapper<P> {
     /// Source: Linux 7.2 `__iommu_dma_alloc_pages`, which takes no pieces below the smallest page
     /// of the IOMMU, either.
     pub(super) fn alloc_for(
-        &mut self,
+        &self,
         dev: P::Device,
         len_bytes: u64,
         attrs: Attrs,
@@ -51,9 +51,10 @@ impl<P: Platform> Mapper<P> {
     ) -> Result<Alloc<P>, Error> {
         let info = self.device_info(dev)?;
         let len = self.checked_len(len_bytes)?;
-        // The counters' place exists before anything is held.
-        if self.state_mut(dev)?.region.is_some() && caching.is_none() {
-            return self.alloc_from_region(dev, len);
+        // The device's state exists before anything is held.
+        let at = self.at(dev)?;
+        if caching.is_none() && self.has_region(at) {
+            return self.alloc_from_region(at, len);
         }
         let caching = caching.unwrap_or(match info.coherency {
             Coherency::Coherent => Caching::Cached,
@@ -78,9 +79,9 @@ impl<P: Platform> Mapper<P> {
             device: Some(dev),
         };
         let (pages, segments) = self.take_pages(request, len)?;
-        match self.home(dev, &info, &segments, direction, caching) {
-            Ok(home) => {
-                self.count_alloc(dev, request.len);
+        match self.map_own(at, &info, &segments, direction, caching) {
+            Ok(own) => {
+                self.count_alloc(at.slot, request.len);
                 Ok(Alloc {
                     owner: self.id,
                     backing: Backing::Pages(pages),
@@ -88,7 +89,7 @@ impl<P: Platform> Mapper<P> {
                     len,
                     granule,
                     caching,
-                    home: Some(home),
+                    own: Some(own),
                 })
             }
             Err(err) => {
@@ -98,14 +99,15 @@ impl<P: Platform> Mapper<P> {
         }
     }
 
-    fn home(
-        &mut self,
-        dev: P::Device,
+    /// Maps an allocation for the device it is made for.
+    fn map_own(
+        &self,
+        at: At<P::Device>,
         info: &DeviceInfo,
         segments: &[Segment],
         direction: Direction,
         caching: Caching,
-    ) -> Result<Home<P::Device>, Error> {
+    ) -> Result<OwnMapping<P::Device>, Error> {
         let needs_sync = caching == Caching::Cached && info.coherency == Coherency::NonCoherent;
         if let Some(iommu) = &info.iommu {
             let shape = Shape {
@@ -115,13 +117,13 @@ impl<P: Platform> Mapper<P> {
                 one_run: true,
             };
             let info = &as_one_address(info);
-            let (output, range) = self.map_iommu(dev, info, iommu, segments, shape)?;
+            let (output, range) = self.map_iommu(at, info, iommu, segments, shape)?;
             let Some(first) = output.first() else {
-                self.unmap_iommu_now(dev, range);
+                self.unmap_iommu_now(at, range)?;
                 return Err(Error::Invalid);
             };
-            return Ok(Home {
-                dev,
+            return Ok(OwnMapping {
+                at,
                 addr: first.addr,
                 iova: Some(range),
                 needs_sync,
@@ -129,10 +131,10 @@ impl<P: Platform> Mapper<P> {
         }
         match segments {
             &[only] => {
-                let addr = self.bus_run(dev, info, only)?;
-                self.check_alone(dev, info, addr, only.len)?;
-                Ok(Home {
-                    dev,
+                let addr = self.bus_run(at.dev, info, only)?;
+                self.check_one_address(at.dev, info, addr, only.len)?;
+                Ok(OwnMapping {
+                    at,
                     addr,
                     iova: None,
                     needs_sync,
@@ -146,16 +148,17 @@ impl<P: Platform> Mapper<P> {
         }
     }
 
-    pub(super) fn count_alloc(&mut self, dev: P::Device, len: u64) {
-        self.count(dev, |c| {
+    pub(super) fn count_alloc(&self, slot: usize, len: u64) {
+        self.with_slot(slot, |state| {
+            let c = &mut state.counters;
             c.allocated_bytes = c.allocated_bytes.saturating_add(len);
             c.peak_bytes = c.peak_bytes.max(c.allocated_bytes);
+            state.live.allocs = state.live.allocs.saturating_add(1);
         });
-        self.live.allocs = self.live.allocs.saturating_add(1);
     }
 
     /// Memory for the CPU alone.
-    pub(super) fn alloc_unmapped(&mut self, len_bytes: u64) -> Result<Alloc<P>, Error> {
+    pub(super) fn alloc_unmapped(&self, len_bytes: u64) -> Result<Alloc<P>, Error> {
         let len = self.checked_len(len_bytes)?;
         let granule = self.platform.unmapped_granule();
         if !granule.is_power_of_two() || granule < self.platform.page_size() {
@@ -170,7 +173,8 @@ impl<P: Platform> Mapper<P> {
             device: None,
         };
         let (pages, segments) = self.take_pages(request, len)?;
-        self.live.allocs = self.live.allocs.saturating_add(1);
+        self.live
+            .with(|live| live.allocs = live.allocs.saturating_add(1));
         Ok(Alloc {
             owner: self.id,
             backing: Backing::Pages(pages),
@@ -178,7 +182,7 @@ impl<P: Platform> Mapper<P> {
             len,
             granule,
             caching: Caching::Cached,
-            home: None,
+            own: None,
         })
     }
 
@@ -188,7 +192,7 @@ impl<P: Platform> Mapper<P> {
     ///
     /// # Errors
     /// `Invalid` for no pages; `NoMemory`. The pages have then been given back.
-    pub fn adopt(&mut self, pages: P::Pages) -> Result<Alloc<P>, Error> {
+    pub fn adopt(&self, pages: P::Pages) -> Result<Alloc<P>, Error> {
         let runs = collect(|index| self.platform.pages_segment(&pages, index))
             .and_then(|segments| Ok((total_len(&segments)?, segments)));
         let (len, segments) = match runs {
@@ -198,8 +202,10 @@ impl<P: Platform> Mapper<P> {
                 return Err(other.err().unwrap_or(Error::Invalid));
             }
         };
-        self.live.page_bytes = self.live.page_bytes.saturating_add(len);
-        self.live.allocs = self.live.allocs.saturating_add(1);
+        self.live.with(|live| {
+            live.page_bytes = live.page_bytes.saturating_add(len);
+            live.allocs = live.allocs.saturating_add(1);
+        });
         Ok(Alloc {
             owner: self.id,
             backing: Backing::Pages(pages),
@@ -207,18 +213,19 @@ impl<P: Platform> Mapper<P> {
             len,
             granule: 1,
             caching: Caching::Cached,
-            home: None,
+            own: None,
         })
     }
 
     /// Takes pages, and says where the first `len` bytes of them lie.
     fn take_pages(
-        &mut self,
+        &self,
         request: PageRequest<P::Device>,
         len: u64,
     ) -> Result<(P::Pages, Vec<Segment>), Error> {
         let pages = self.platform.alloc_pages(request)?;
-        self.live.page_bytes = self.live.page_bytes.saturating_add(request.len);
+        self.live
+            .with(|live| live.page_bytes = live.page_bytes.saturating_add(request.len));
         match collect(|index| self.platform.pages_segment(&pages, index)) {
             Ok(mut segments) if are_pieces(&segments, &request) => {
                 shorten(&mut segments, len);
@@ -231,42 +238,59 @@ impl<P: Platform> Mapper<P> {
         }
     }
 
-    fn give_pages(&mut self, pages: P::Pages, len: u64) {
+    fn give_pages(&self, pages: P::Pages, len: u64) {
         self.platform.free_pages(pages);
-        self.live.page_bytes = self.live.page_bytes.saturating_sub(len);
+        self.live
+            .with(|live| live.page_bytes = live.page_bytes.saturating_sub(len));
     }
 
-    /// Takes the device's view away, then the memory.
-    pub(super) fn free_alloc(&mut self, alloc: Alloc<P>) {
+    /// Takes the device's view away, then the memory. If the view does not go, the memory stays.
+    pub(super) fn free_alloc(&self, alloc: Alloc<P>) {
         let held = alloc.held_bytes();
-        if let Some(home) = &alloc.home {
-            if let Some(range) = home.iova {
-                self.unmap_iommu_now(home.dev, range);
+        let mut is_gone = true;
+        if let Some(own) = &alloc.own {
+            if let Some(range) = own.iova {
+                is_gone = self.unmap_iommu_now(own.at, range).is_ok();
             }
-            // A part of a pool was counted with the pool.
-            if !matches!(alloc.backing, Backing::Pool { .. }) {
-                self.count(home.dev, |c| {
-                    c.allocated_bytes = c.allocated_bytes.saturating_sub(held);
-                });
-            }
+            let is_part = matches!(alloc.backing, Backing::Pool { .. });
+            self.with_slot(own.at.slot, |state| {
+                // A part of a pool was counted with the pool.
+                let bytes = if is_part { 0 } else { held };
+                let c = &mut state.counters;
+                c.allocated_bytes = c.allocated_bytes.saturating_sub(bytes);
+                state.live.allocs = state.live.allocs.saturating_sub(1);
+            });
+        } else {
+            self.live
+                .with(|live| live.allocs = live.allocs.saturating_sub(1));
         }
         // It may have been mapped through a table, too.
         self.flush_all_lazy();
         match alloc.backing {
-            Backing::Pages(pages) => self.give_pages(pages, held),
+            Backing::Pages(pages) if is_gone => self.give_pages(pages, held),
+            Backing::Pages(pages) => self.keep_pages(pages, held),
             Backing::Region { unit } => {
                 for &memory in &alloc.segments {
                     self.platform.release_physical(memory);
                 }
-                if let Some(home) = &alloc.home {
-                    self.give_to_region(home.dev, unit, alloc.len);
+                if let Some(own) = &alloc.own {
+                    self.give_to_region(own.at, unit, alloc.len);
                 }
             }
             Backing::Pool { chunk, unit } => {
                 self.give_to_pool(chunk, unit, held);
             }
         }
-        self.live.allocs = self.live.allocs.saturating_sub(1);
+    }
+
+    /// Keeps pages that a device may still reach from being used for anything else.
+    fn keep_pages(&self, pages: P::Pages, len: u64) {
+        self.live.with(|live| {
+            live.page_bytes = live.page_bytes.saturating_sub(len);
+            live.quarantined_bytes = live.quarantined_bytes.saturating_add(len);
+        });
+        // Without room for it, the pages are dropped, which leaves them allocated as well.
+        let _ = self.kept.with(|kept| super::push(kept, pages));
     }
 }
 

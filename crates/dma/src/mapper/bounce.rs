@@ -15,8 +15,8 @@ use super::list::List;
 use super::{Mapper, granule_reason, join_segment, round_up, total_len};
 use crate::ranges::{RangeAllocator, RangeError};
 use crate::{
-    Attrs, BounceMode, Constraint, DeviceInfo, Error, PhysAddr, Platform, Reason, Segment,
-    SegmentKind,
+    Attrs, BounceMode, Constraint, DeviceInfo, Error, Lock, Locks, PhysAddr, Platform, Reason,
+    Segment, SegmentKind,
 };
 
 /// Bytes of a slot.
@@ -143,7 +143,20 @@ impl Ends {
 }
 
 /// The slots of the platform's pool.
-pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<RangeAllocator>, Error> {
+#[derive(Debug)]
+pub(super) struct Pool {
+    space: RangeAllocator,
+}
+
+impl Pool {
+    /// Bytes of slots that are taken.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.space.used().saturating_mul(SLOT)
+    }
+}
+
+/// The slots of the platform's pool, if it has one.
+pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<Pool>, Error> {
     let Some(pool) = platform.bounce_pool() else {
         return Ok(None);
     };
@@ -157,7 +170,7 @@ pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<RangeAllocator>,
     let last = pool.base.checked_add(last).ok_or(Error::Invalid)?;
     // Numbered by their addresses, so that what is aligned among them is aligned for an IOMMU.
     match RangeAllocator::new(pool.base.get() / SLOT, last.get() / SLOT) {
-        Ok(slots) => Ok(Some(slots)),
+        Ok(space) => Ok(Some(Pool { space })),
         Err(RangeError::Invalid) => Err(Error::Invalid),
         Err(_) => Err(no_slots(SLOT, 0)),
     }
@@ -171,7 +184,7 @@ fn no_slots(wanted: u64, found: u64) -> Error {
     })
 }
 
-impl<P: Platform> Mapper<P> {
+impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Whether a segment must bounce. What cannot bounce and cannot be reached fails later.
     fn must_bounce(&self, dev: P::Device, info: &DeviceInfo, segment: Segment) -> bool {
         if segment.kind == SegmentKind::Physical {
@@ -230,7 +243,7 @@ impl<P: Platform> Mapper<P> {
 
     /// Decides what bounces and takes the slots. All or nothing; the plan is empty before.
     pub(super) fn plan(
-        &mut self,
+        &self,
         dev: P::Device,
         info: &DeviceInfo,
         (segments, owned): (&[Segment], u64),
@@ -275,7 +288,7 @@ impl<P: Platform> Mapper<P> {
     }
 
     fn plan_bounced(
-        &mut self,
+        &self,
         dev: P::Device,
         info: &DeviceInfo,
         (segments, guard): (&[Segment], Option<Guard>),
@@ -343,7 +356,7 @@ impl<P: Platform> Mapper<P> {
 
     /// Bounces a group: in one run, or piece by piece.
     fn plan_group(
-        &mut self,
+        &self,
         device: (P::Device, &DeviceInfo),
         (group, offset): (&[Segment], u64),
         mask: u64,
@@ -367,7 +380,7 @@ impl<P: Platform> Mapper<P> {
 
     /// Bounces the head and the tail of a segment, where they do not fill a granule.
     fn plan_ends(
-        &mut self,
+        &self,
         device: (P::Device, &DeviceInfo),
         (segment, offset): (Segment, u64),
         guard: Guard,
@@ -401,7 +414,7 @@ impl<P: Platform> Mapper<P> {
 
     /// Gives a group of segments one run of slots. Nothing is held if it fails.
     fn bounce_run(
-        &mut self,
+        &self,
         device: (P::Device, &DeviceInfo),
         (group, offset): (&[Segment], u64),
         mask: u64,
@@ -436,7 +449,7 @@ impl<P: Platform> Mapper<P> {
 
     /// Takes slots for `len` bytes that start `keep` bytes into the first, and says where.
     fn take_slots(
-        &mut self,
+        &self,
         (dev, info): (P::Device, &DeviceInfo),
         (keep, mask): (u64, u64),
         len: u64,
@@ -458,10 +471,11 @@ impl<P: Platform> Mapper<P> {
             .and_then(|n| round_up(n, granule.max(SLOT)))
             .ok_or(Error::Invalid)?
             / SLOT;
-        let Some(space) = &mut self.bounce else {
+        let Some(pool) = &self.bounce else {
             return Err(no_slots(len, 0));
         };
-        let first = match space.take(count, align, u64::MAX) {
+        let taken = pool.with(|pool| pool.space.take(count, align, u64::MAX));
+        let first = match taken {
             Ok(slot) => slot,
             Err(RangeError::Exhausted(found)) => {
                 return Err(no_slots(len, found.saturating_mul(SLOT)));
@@ -470,7 +484,6 @@ impl<P: Platform> Mapper<P> {
         };
         // No overflow: all of it lies in the pool.
         let (start, bytes) = (first.saturating_mul(SLOT), count.saturating_mul(SLOT));
-        self.live.bounce_bytes = self.live.bounce_bytes.saturating_add(bytes);
         let at = start.saturating_add(keep);
         if keep > 0 {
             self.platform.bounce_zero(PhysAddr::new(start), keep);
@@ -483,19 +496,17 @@ impl<P: Platform> Mapper<P> {
         Ok((PhysAddr::new(at), Slots { first, count }))
     }
 
-    fn release_run(&mut self, bounced: &Bounced) {
-        let Some(space) = &mut self.bounce else {
+    fn release_run(&self, bounced: &Bounced) {
+        let Some(pool) = &self.bounce else {
             return;
         };
         let Slots { first, count } = bounced.slots;
-        if space.give_back(first, count).is_ok() {
-            let bytes = count.saturating_mul(SLOT);
-            self.live.bounce_bytes = self.live.bounce_bytes.saturating_sub(bytes);
-        }
+        // Refuses what is not taken; then nothing has changed.
+        let _ = pool.with(|pool| pool.space.give_back(first, count));
     }
 
     /// Gives slots back without copying anything.
-    pub(super) fn release_slots(&mut self, runs: &[Bounced]) {
+    pub(super) fn release_slots(&self, runs: &[Bounced]) {
         for run in runs {
             self.release_run(run);
         }

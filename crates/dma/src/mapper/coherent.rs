@@ -9,11 +9,11 @@
 //! pages; sharing works.
 
 use super::alloc::as_shortage;
-use super::{Alloc, Home, Mapper, copy_segments, push, push_segment};
+use super::{Alloc, At, Mapper, OwnMapping, copy_segments, push, push_segment};
 use crate::ranges::{RangeAllocator, RangeError};
 use crate::{
-    Attrs, Caching, Constraint, Direction, DmaAddr, Error, PhysAddr, Platform, Reason, Segment,
-    SegmentKind,
+    Attrs, Caching, Constraint, Direction, DmaAddr, Error, Lock, Locks, PhysAddr, Platform, Reason,
+    Segment, SegmentKind,
 };
 use alloc::vec::Vec;
 use core::fmt;
@@ -40,6 +40,13 @@ pub(super) struct Region {
     space: RangeAllocator,
 }
 
+impl Region {
+    /// Whether part of it is allocated.
+    pub(super) fn is_used(&self) -> bool {
+        self.space.live() > 0
+    }
+}
+
 /// A piece of a pool: coherent memory that is handed out by pages.
 pub(super) struct Chunk<P: Platform> {
     dev: P::Device,
@@ -62,7 +69,7 @@ impl<P: Platform> fmt::Debug for Chunk<P> {
     }
 }
 
-impl<P: Platform> Mapper<P> {
+impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Declares a physical range as the coherent memory of `dev`, which has it at `addr` on its
     /// bus. From then on `alloc_coherent` takes from it alone.
     ///
@@ -74,7 +81,7 @@ impl<P: Platform> Mapper<P> {
     ///
     /// Source: Linux `dma_declare_coherent_memory`.
     pub fn declare_coherent(
-        &mut self,
+        &self,
         dev: P::Device,
         memory: Segment,
         addr: DmaAddr,
@@ -96,71 +103,77 @@ impl<P: Platform> Mapper<P> {
             }));
         }
         let space = pages_of_len(memory.len, page)?;
-        let state = self.state_mut(dev)?;
-        if state.region.is_some() {
-            return Err(Error::Busy);
-        }
-        state.region = Some(Region {
-            memory: Segment {
-                kind: SegmentKind::Physical,
-                ..memory
-            },
-            addr,
-            space,
+        let memory = Segment {
+            kind: SegmentKind::Physical,
+            ..memory
+        };
+        let at = self.at(dev)?;
+        let declared = self.with_slot(at.slot, |state| {
+            if state.region.is_some() {
+                return Err(Error::Busy);
+            }
+            state.region = Some(Region {
+                memory,
+                addr,
+                space,
+            });
+            Ok(())
         });
-        Ok(())
+        declared.unwrap_or(Err(Error::Invalid))
     }
 
     /// Takes the declaration back.
     ///
     /// # Errors
     /// `Busy` while anything of it is allocated; `Invalid` if there is none.
-    pub fn release_coherent(&mut self, dev: P::Device) -> Result<(), Error> {
-        let state = self.state_mut(dev)?;
-        match &state.region {
+    pub fn release_coherent(&self, dev: P::Device) -> Result<(), Error> {
+        let slot = self.find(dev).ok_or(Error::Invalid)?;
+        let released = self.with_slot(slot, |state| match &state.region {
             None => Err(Error::Invalid),
-            Some(region) if region.space.live() > 0 => Err(Error::Busy),
+            Some(region) if region.is_used() => Err(Error::Busy),
             Some(_) => {
                 state.region = None;
                 Ok(())
             }
-        }
+        });
+        released.unwrap_or(Err(Error::Invalid))
+    }
+
+    /// Whether a device has memory of its own.
+    pub(super) fn has_region(&self, at: At<P::Device>) -> bool {
+        self.with_slot(at.slot, |state| state.region.is_some()) == Some(true)
     }
 
     /// Takes `len` bytes of whole pages of the device's own memory.
-    pub(super) fn alloc_from_region(
-        &mut self,
-        dev: P::Device,
-        len: u64,
-    ) -> Result<Alloc<P>, Error> {
+    pub(super) fn alloc_from_region(&self, at: At<P::Device>, len: u64) -> Result<Alloc<P>, Error> {
         let page = self.platform.page_size();
-        let info = self.device_info(dev)?;
-        let align = self.placing(dev, &info, len).div_ceil(page);
-        let region = self.state_mut(dev)?.region.as_mut().ok_or(Error::Invalid)?;
-        let unit = take_pages(
-            &mut region.space,
-            len,
-            (page, align),
-            Constraint::CoherentRegion,
-        )?;
-        // No overflow: the unit lies in the region.
-        let offset = unit.saturating_mul(page);
-        let memory = Segment {
-            addr: PhysAddr::new(region.memory.addr.get().saturating_add(offset)),
-            len,
-            kind: SegmentKind::Physical,
-        };
-        let addr = DmaAddr::new(region.addr.get().saturating_add(offset));
+        let info = self.device_info(at.dev)?;
+        let align = self.placing(at.dev, &info, len).div_ceil(page);
+        let taken = self.with_slot(at.slot, |state| {
+            let region = state.region.as_mut().ok_or(Error::Invalid)?;
+            let what = Constraint::CoherentRegion;
+            let unit = take_pages(&mut region.space, len, (page, align), what)?;
+            // No overflow: the unit lies in the region.
+            let offset = unit.saturating_mul(page);
+            let memory = Segment {
+                addr: PhysAddr::new(region.memory.addr.get().saturating_add(offset)),
+                len,
+                kind: SegmentKind::Physical,
+            };
+            let addr = DmaAddr::new(region.addr.get().saturating_add(offset));
+            Ok((unit, memory, addr))
+        });
+        let (unit, memory, addr) = taken.unwrap_or(Err(Error::Invalid))?;
         let mut segments = Vec::new();
         let ready = self
-            .check_alone(dev, &info, addr, len)
+            .check_one_address(at.dev, &info, addr, len)
             .map_err(as_shortage)
             .and_then(|()| push(&mut segments, memory));
         if let Err(err) = ready.and_then(|()| self.platform.claim_physical(memory)) {
-            self.give_to_region(dev, unit, len);
+            self.give_to_region(at, unit, len);
             return Err(err);
         }
-        self.count_alloc(dev, len);
+        self.count_alloc(at.slot, len);
         Ok(Alloc {
             owner: self.id,
             backing: Backing::Region { unit },
@@ -168,8 +181,8 @@ impl<P: Platform> Mapper<P> {
             len,
             granule: page,
             caching: Caching::Uncached,
-            home: Some(Home {
-                dev,
+            own: Some(OwnMapping {
+                at,
                 addr,
                 iova: None,
                 needs_sync: false,
@@ -177,12 +190,13 @@ impl<P: Platform> Mapper<P> {
         })
     }
 
-    pub(super) fn give_to_region(&mut self, dev: P::Device, unit: u64, len: u64) {
+    pub(super) fn give_to_region(&self, at: At<P::Device>, unit: u64, len: u64) {
         let page = self.platform.page_size();
-        if let Ok(Some(region)) = self.state_mut(dev).map(|state| state.region.as_mut()) {
+        self.with_slot(at.slot, |state| {
             // Refuses what is not allocated; then nothing has changed.
-            let _ = region.space.give_back(unit, len / page);
-        }
+            let region = state.region.as_mut();
+            region.map(|region| region.space.give_back(unit, len / page))
+        });
     }
 
     /// Adds `len` bytes to the pool from which [`alloc_coherent_atomic`] takes for `dev`. May
@@ -192,38 +206,46 @@ impl<P: Platform> Mapper<P> {
     /// As `alloc_coherent`; `Busy` after 64 chunks over all devices.
     ///
     /// [`alloc_coherent_atomic`]: Self::alloc_coherent_atomic
-    pub fn fill_atomic_pool(&mut self, dev: P::Device, len: u64) -> Result<(), Error> {
-        let place = self.pools.iter().position(|chunk| chunk.alloc.is_none());
-        if place.is_none() {
-            if self.pools.len() >= MAX_CHUNKS {
-                return Err(Error::Busy);
-            }
-            self.pools
-                .try_reserve(1)
-                .map_err(|_| super::heap_exhausted(size_of::<Chunk<P>>()))?;
-        }
+    pub fn fill_atomic_pool(&self, dev: P::Device, len: u64) -> Result<(), Error> {
         let info = self.device_info(dev)?;
-        let unit_bytes = match self.state_mut(dev)?.region {
-            Some(_) => self.platform.page_size(),
-            None => self.piece_bytes(&info)?,
+        let at = self.at(dev)?;
+        let unit_bytes = if self.has_region(at) {
+            self.platform.page_size()
+        } else {
+            self.piece_bytes(&info)?
         };
         let len = self.checked_len(len)?;
         let len = super::round_up(len, unit_bytes).ok_or(Error::Invalid)?;
         let space = pages_of_len(len, unit_bytes)?;
         let direction = Direction::Bidirectional;
         let alloc = self.alloc_for(dev, len, Attrs::empty(), None, direction)?;
-        let chunk = Chunk {
+        let mut chunk = Some(Chunk {
             dev,
             alloc: Some(alloc),
             unit_bytes,
             space,
             aside: 0,
-        };
-        match place.and_then(|index| self.pools.get_mut(index)) {
-            Some(empty) => *empty = chunk,
-            None => self.pools.push(chunk),
+        });
+        let added = self.pools.with(|pools| {
+            if let Some(empty) = pools.iter_mut().find(|chunk| chunk.alloc.is_none()) {
+                if let Some(chunk) = chunk.take() {
+                    *empty = chunk;
+                }
+                return Ok(());
+            }
+            if pools.len() >= MAX_CHUNKS {
+                return Err(Error::Busy);
+            }
+            pools
+                .try_reserve(1)
+                .map_err(|_| super::heap_exhausted(size_of::<Chunk<P>>()))?;
+            pools.extend(chunk.take());
+            Ok(())
+        });
+        if let Some(alloc) = chunk.and_then(|chunk| chunk.alloc) {
+            self.free_alloc(alloc);
         }
-        Ok(())
+        added
     }
 
     /// Allocates zeroed coherent memory without sleeping: from the device's pool alone.
@@ -234,88 +256,91 @@ impl<P: Platform> Mapper<P> {
     ///
     /// # Errors
     /// `NoMemory` with `AtomicPool`; `Invalid` for length zero.
-    pub fn alloc_coherent_atomic(&mut self, dev: P::Device, len: u64) -> Result<Alloc<P>, Error> {
+    pub fn alloc_coherent_atomic(&self, dev: P::Device, len: u64) -> Result<Alloc<P>, Error> {
         let len = self.checked_len(len)?;
-        let mut longest = 0u64;
-        for (index, chunk) in self.pools.iter_mut().enumerate() {
-            let (true, Some(whole)) = (chunk.dev == dev, &chunk.alloc) else {
-                continue;
-            };
-            let (unit_bytes, units) = (chunk.unit_bytes, len.div_ceil(chunk.unit_bytes));
-            let unit = match chunk.space.take(units, 1, u64::MAX) {
-                Ok(unit) => unit,
-                Err(RangeError::Exhausted(found)) => {
-                    longest = longest.max(found.saturating_mul(unit_bytes));
-                    continue;
-                }
-                Err(_) => continue,
-            };
-            let offset = unit.saturating_mul(unit_bytes);
-            let addr = whole.home.as_ref().map(|home| home.addr);
-            let (Ok(segments), Some(addr)) = (
-                part_of(&whole.segments, offset, len),
-                addr.and_then(|addr| addr.checked_add(offset)),
-            ) else {
-                let _ = chunk.space.give_back(unit, units);
-                return Err(super::heap_exhausted(size_of::<Segment>()));
-            };
-            let caching = whole.caching;
-            self.live.allocs = self.live.allocs.saturating_add(1);
-            // Its bytes count as allocated since the pool was filled.
-            return Ok(Alloc {
-                owner: self.id,
-                backing: Backing::Pool { chunk: index, unit },
-                segments,
-                len,
-                granule: unit_bytes,
-                caching,
-                home: Some(Home {
-                    dev,
-                    addr,
-                    iova: None,
-                    needs_sync: false,
-                }),
-            });
-        }
-        Err(no_pages(Constraint::AtomicPool, len, longest))
+        let part = self.pools.with(|pools| take_part(pools, dev, len))?;
+        let Part {
+            chunk,
+            unit,
+            unit_bytes,
+            segments,
+            caching,
+            at,
+            addr,
+        } = part;
+        self.with_slot(at.slot, |state| {
+            state.live.allocs = state.live.allocs.saturating_add(1);
+        });
+        // Its bytes count as allocated since the pool was filled.
+        Ok(Alloc {
+            owner: self.id,
+            backing: Backing::Pool { chunk, unit },
+            segments,
+            len,
+            granule: unit_bytes,
+            caching,
+            own: Some(OwnMapping {
+                at,
+                addr,
+                iova: None,
+                needs_sync: false,
+            }),
+        })
     }
 
     /// Zeroes and takes back a part of a pool. What cannot be zeroed is not handed out again.
-    pub(super) fn give_to_pool(&mut self, index: usize, unit: u64, len: u64) {
-        let Some(chunk) = self.pools.get_mut(index) else {
-            return;
-        };
+    pub(super) fn give_to_pool(&self, index: usize, unit: u64, len: u64) {
         // All the device saw, which may be more than was asked for.
-        let offset = unit.saturating_mul(chunk.unit_bytes);
-        let clean = chunk.alloc.as_ref().is_some_and(|whole| {
-            parts_of(&whole.segments, offset, offset.saturating_add(len))
-                .all(|part| self.platform.zero(part, whole.caching).is_ok())
+        let memory = self.pools.with(|pools| {
+            let chunk = pools.get(index)?;
+            let whole = chunk.alloc.as_ref()?;
+            let offset = unit.saturating_mul(chunk.unit_bytes);
+            let parts = part_of(&whole.segments, offset, len).ok()?;
+            Some((parts, whole.caching))
         });
-        if !clean || chunk.space.give_back(unit, len / chunk.unit_bytes).is_err() {
-            chunk.aside = chunk.aside.saturating_add(1);
-        }
+        let is_clean = memory.is_some_and(|(parts, caching)| {
+            let mut parts = parts.into_iter();
+            parts.all(|part| self.platform.zero(part, caching).is_ok())
+        });
+        self.pools.with(|pools| {
+            let Some(chunk) = pools.get_mut(index) else {
+                return;
+            };
+            let units = len / chunk.unit_bytes;
+            if !is_clean || chunk.space.give_back(unit, units).is_err() {
+                chunk.aside = chunk.aside.saturating_add(1);
+            }
+        });
     }
 
     /// Gives the pool of `dev` back, with what could not be zeroed.
     ///
     /// # Errors
     /// `Busy` while part of it is allocated. Nothing has changed.
-    pub fn drain_atomic_pool(&mut self, dev: P::Device) -> Result<(), Error> {
-        let mut chunks = self.pools.iter().filter(|chunk| chunk.dev == dev);
-        if chunks.any(|chunk| chunk.alloc.is_some() && chunk.space.live() > chunk.aside) {
+    pub fn drain_atomic_pool(&self, dev: P::Device) -> Result<(), Error> {
+        let is_busy = self.pools.with(|pools| {
+            let mut chunks = pools.iter().filter(|chunk| chunk.dev == dev);
+            chunks.any(|chunk| chunk.alloc.is_some() && chunk.space.live() > chunk.aside)
+        });
+        if is_busy {
             return Err(Error::Busy);
         }
-        for index in 0..self.pools.len() {
-            let taken = self
-                .pools
-                .get_mut(index)
-                .filter(|chunk| chunk.dev == dev)
-                .and_then(|chunk| chunk.alloc.take());
-            if let Some(alloc) = taken {
-                self.free_alloc(alloc);
+        loop {
+            let taken = self.pools.with(|pools| {
+                let mut chunks = pools.iter_mut().filter(|chunk| chunk.dev == dev);
+                chunks.find_map(|chunk| {
+                    // Another context may have taken a part of it meanwhile.
+                    if chunk.space.live() > chunk.aside {
+                        return None;
+                    }
+                    chunk.alloc.take()
+                })
+            });
+            match taken {
+                Some(alloc) => self.free_alloc(alloc),
+                None => return Ok(()),
             }
         }
-        Ok(())
     }
 
     /// The pages of an allocation, for a caller that cannot do without.
@@ -335,14 +360,16 @@ impl<P: Platform> Mapper<P> {
 
     /// Describes part of an allocation, which holds it, for mapping into a program.
     pub(super) fn mmap_part(
-        &mut self,
+        &self,
         alloc: &Alloc<P>,
         offset: u64,
         len: u64,
     ) -> Result<P::Mmap, Error> {
         match &alloc.backing {
             Backing::Pages(pages) => self.platform.mmap(pages, offset, len),
-            Backing::Region { .. } => {
+            // Parts of a pool go by their physical address: whose pages they are part of is known to
+            // the pool alone.
+            Backing::Region { .. } | Backing::Pool { .. } => {
                 let memory = alloc.segments.first().ok_or(Error::Invalid)?;
                 let addr = memory.addr.checked_add(offset).ok_or(Error::Invalid)?;
                 self.platform.mmap_physical(Segment {
@@ -351,33 +378,59 @@ impl<P: Platform> Mapper<P> {
                     kind: memory.kind,
                 })
             }
-            &Backing::Pool { chunk, unit } => {
-                let chunk = self.pools.get(chunk).ok_or(Error::Invalid)?;
-                let first = unit.saturating_mul(chunk.unit_bytes);
-                let within = first.checked_add(offset).ok_or(Error::Invalid)?;
-                match chunk.alloc.as_ref().map(|whole| &whole.backing) {
-                    Some(Backing::Pages(pages)) => self.platform.mmap(pages, within, len),
-                    _ => self.mmap_pool_region(alloc, offset, len),
-                }
-            }
         }
     }
+}
 
-    /// A pool that was filled from the device's own memory.
-    fn mmap_pool_region(
-        &mut self,
-        alloc: &Alloc<P>,
-        offset: u64,
-        len: u64,
-    ) -> Result<P::Mmap, Error> {
-        let memory = alloc.segments.first().ok_or(Error::Invalid)?;
-        let addr = memory.addr.checked_add(offset).ok_or(Error::Invalid)?;
-        self.platform.mmap_physical(Segment {
+/// What a part of a pool is.
+struct Part<D> {
+    chunk: usize,
+    unit: u64,
+    unit_bytes: u64,
+    segments: Vec<Segment>,
+    caching: Caching,
+    at: At<D>,
+    addr: DmaAddr,
+}
+
+/// Takes `len` bytes of whole units of the pools of `dev`.
+fn take_part<P: Platform>(
+    pools: &mut [Chunk<P>],
+    dev: P::Device,
+    len: u64,
+) -> Result<Part<P::Device>, Error> {
+    let mut longest = 0u64;
+    for (index, chunk) in pools.iter_mut().enumerate() {
+        let (true, Some(whole)) = (chunk.dev == dev, &chunk.alloc) else {
+            continue;
+        };
+        let (unit_bytes, units) = (chunk.unit_bytes, len.div_ceil(chunk.unit_bytes));
+        let unit = match chunk.space.take(units, 1, u64::MAX) {
+            Ok(unit) => unit,
+            Err(RangeError::Exhausted(found)) => {
+                longest = longest.max(found.saturating_mul(unit_bytes));
+                continue;
+            }
+            Err(_) => continue,
+        };
+        let offset = unit.saturating_mul(unit_bytes);
+        let own = whole.own.as_ref();
+        let own = own.and_then(|own| Some((own.at, own.addr.checked_add(offset)?)));
+        let (Ok(segments), Some((at, addr))) = (part_of(&whole.segments, offset, len), own) else {
+            let _ = chunk.space.give_back(unit, units);
+            return Err(super::heap_exhausted(size_of::<Segment>()));
+        };
+        return Ok(Part {
+            chunk: index,
+            unit,
+            unit_bytes,
+            segments,
+            caching: whole.caching,
+            at,
             addr,
-            len,
-            kind: memory.kind,
-        })
+        });
     }
+    Err(no_pages(Constraint::AtomicPool, len, longest))
 }
 
 fn pages_of_len(len: u64, page: u64) -> Result<RangeAllocator, Error> {

@@ -1,11 +1,11 @@
 //! Bus addresses: the device's segments, and mapping without an IOMMU.
 
 use super::iommu::Shape;
-use super::layout::{not_one, of_whole, push_counted};
+use super::layout::{one_segment_refusal, push_counted, with_whole_length};
 use super::list::List;
 use super::{Mapper, total_len};
 use crate::{
-    Constraint, DeviceInfo, DmaAddr, DmaSegment, Error, Limits, Platform, Reason, Segment,
+    Constraint, DeviceInfo, DmaAddr, DmaSegment, Error, Limits, Locks, Platform, Reason, Segment,
     SegmentMode,
 };
 
@@ -88,7 +88,7 @@ const fn starts_block(at: DmaAddr, boundary: u64) -> bool {
     boundary != u64::MAX && at.get() & boundary == 0
 }
 
-impl<P: Platform> Mapper<P> {
+impl<P: Platform, L: Locks> Mapper<P, L> {
     /// The bus address of a physical run that the device must reach by itself.
     pub(super) fn bus_run(
         &self,
@@ -122,7 +122,7 @@ impl<P: Platform> Mapper<P> {
     }
 
     /// Refuses a run of memory, allocated for the device, that it does not take as it lies.
-    pub(super) fn check_alone(
+    pub(super) fn check_one_address(
         &self,
         dev: P::Device,
         info: &DeviceInfo,
@@ -130,7 +130,7 @@ impl<P: Platform> Mapper<P> {
         len: u64,
     ) -> Result<(), Error> {
         self.check_align(dev, addr)?;
-        match not_one(&info.limits, None, addr, len) {
+        match one_segment_refusal(&info.limits, None, addr, len) {
             Some(reason) => Err(Error::Unmappable(reason)),
             None => Ok(()),
         }
@@ -152,7 +152,7 @@ impl<P: Platform> Mapper<P> {
     ) -> Result<List<DmaSegment>, Error> {
         let list = self
             .list_direct(dev, info, targets, shape)
-            .map_err(|err| of_whole(err, targets))?;
+            .map_err(|err| with_whole_length(err, targets))?;
         if let Some(first) = list.first() {
             self.check_align(dev, first.addr)?;
         }

@@ -1,14 +1,14 @@
 //! When removed translations are flushed, and when their addresses can be given out again.
 //!
 //! The one rule: an address goes back to the allocator only after a flush that came after its
-//! translation was removed.
+//! translation was removed. What could not be removed never goes back.
 //!
 //! Source: Linux 7.2 drivers/iommu/dma-iommu.c, flush queues; differs: before memory
 //! goes back (pages are freed, a pin ends), all that waits is flushed; what was bounced through, and
 //! untrusted devices, are always flushed at once.
 
-use super::{IovaRange, Mapper};
-use crate::{Error, FlushPolicy, Iova, Platform};
+use super::{At, IovaRange, Mapper, Slot};
+use crate::{Error, FlushPolicy, Iova, Lock, Locks, Platform};
 use alloc::vec::Vec;
 
 /// Ranges that wait at most; one more flushes.
@@ -21,112 +21,200 @@ const WAIT_NS: u64 = 10_000_000;
 pub(super) struct Queue {
     policy: FlushPolicy,
     ranges: Vec<IovaRange>,
+    /// Ranges that have left the queue since it was made.
+    flushed: u64,
     /// When the first of them was queued.
     since_ns: u64,
 }
 
-impl<P: Platform> Mapper<P> {
-    /// Sets when translations of `dev` are flushed. [`FlushPolicy::Lazy`] holds up to 256 ranges
-    /// for up to 10 ms (by the times told to [`tick`](Self::tick)). An untrusted device stays
-    /// strict.
+impl Queue {
+    pub(super) fn has_ranges(&self) -> bool {
+        !self.ranges.is_empty()
+    }
+
+    /// Ranges that were ever queued.
+    fn queued(&self) -> u64 {
+        // CAST: a vector's length fits 64 bits.
+        self.flushed.saturating_add(self.ranges.len() as u64)
+    }
+}
+
+/// What becomes of a range that was removed from a page table.
+enum Removed {
+    /// It waits.
+    Waits,
+    /// It waits, and the queue is full now.
+    Fills,
+    /// It is to be flushed at once.
+    AtOnce,
+}
+
+impl<P: Platform, L: Locks> Mapper<P, L> {
+    /// Sets when translations of `dev` (and of the devices of its group) are flushed.
+    /// [`FlushPolicy::Lazy`] holds up to 256 ranges for up to 10 ms (by the times told to
+    /// [`tick`](Self::tick)). An untrusted device stays strict.
     ///
     /// # Errors
-    /// `NoMemory` for the queue; the device then is strict.
-    pub fn set_flush_policy(&mut self, dev: P::Device, policy: FlushPolicy) -> Result<(), Error> {
-        self.flush_lazy(dev);
+    /// `NoMemory` for the queue; the device then is strict. `Invalid` for no device; `Busy` for one
+    /// too many.
+    pub fn set_flush_policy(&self, dev: P::Device, policy: FlushPolicy) -> Result<(), Error> {
+        let at = self.at(dev)?;
+        self.flush_slot(at.space);
         let untrusted = self.platform.is_untrusted(dev);
-        let queue = &mut self.state_mut(dev)?.queue;
-        queue.policy = FlushPolicy::Strict;
-        if policy == FlushPolicy::Lazy && !untrusted {
-            queue
-                .ranges
-                .try_reserve_exact(QUEUE)
-                .map_err(|_| super::heap_exhausted(QUEUE * size_of::<IovaRange>()))?;
-            queue.policy = FlushPolicy::Lazy;
+        let set = self.with_slot(at.space, |state| {
+            let queue = &mut state.queue;
+            queue.policy = FlushPolicy::Strict;
+            if policy == FlushPolicy::Lazy && !untrusted {
+                let room = QUEUE.saturating_sub(queue.ranges.len());
+                queue
+                    .ranges
+                    .try_reserve_exact(room)
+                    .map_err(|_| super::heap_exhausted(QUEUE * size_of::<IovaRange>()))?;
+                queue.policy = FlushPolicy::Lazy;
+            }
+            Ok(())
+        });
+        set.unwrap_or(Err(Error::Invalid))
+    }
+
+    /// Tells the time. Flushes what has waited for 10 ms.
+    pub fn tick(&self, now_ns: u64) {
+        let now = self.now_ns.with(|now| {
+            *now = now_ns.max(*now);
+            *now
+        });
+        for slot in 0..self.used_slots() {
+            let due = self.with_slot(slot, |state| {
+                let queue = &state.queue;
+                !queue.ranges.is_empty() && now.saturating_sub(queue.since_ns) >= WAIT_NS
+            });
+            if due == Some(true) {
+                self.flush_slot(slot);
+            }
+        }
+    }
+
+    fn used_slots(&self) -> usize {
+        self.known.with(|known| known.len())
+    }
+
+    /// Flushes what waits for `dev` now.
+    pub fn flush_lazy(&self, dev: P::Device) {
+        if let Ok(at) = self.at(dev) {
+            self.flush_slot(at.space);
+        }
+    }
+
+    /// Flushes what waits in one address space. What is queued meanwhile goes on waiting.
+    pub(crate) fn flush_slot(&self, slot: usize) {
+        let waiting = self.with_slot(slot, |state| {
+            let waits = !state.queue.ranges.is_empty();
+            state
+                .dev
+                .filter(|_| waits)
+                .map(|dev| (dev, state.queue.queued()))
+        });
+        let Some(Some((dev, until))) = waiting else {
+            return;
+        };
+        self.platform.iommu_flush(dev);
+        self.with_slot(slot, |state| {
+            // Another context may have flushed some of them meanwhile.
+            let count = until.saturating_sub(state.queue.flushed);
+            // CAST: no more than the queue holds.
+            let count = (count as usize).min(state.queue.ranges.len());
+            for index in 0..count {
+                if let Some(&range) = state.queue.ranges.get(index) {
+                    give_back(state, range);
+                }
+            }
+            // Keeps its room, so that queueing never fails.
+            state.queue.ranges.drain(..count);
+            state.queue.flushed = state.queue.flushed.max(until);
+        });
+    }
+
+    /// Flushes what waits for any device: memory is about to go back to its owner.
+    pub(super) fn flush_all_lazy(&self) {
+        for slot in 0..self.used_slots() {
+            self.flush_slot(slot);
+        }
+    }
+
+    /// Removes a range from the device's view; its addresses go back when that is certain.
+    ///
+    /// # Errors
+    /// What the platform says. The device may still reach what lay there, and the addresses are
+    /// quarantined.
+    pub(super) fn unmap_iommu(&self, at: At<P::Device>, range: IovaRange) -> Result<(), Error> {
+        let removed = self
+            .platform
+            .iommu_unmap(at.group, Iova::new(range.base), range.len);
+        if let Err(err) = removed {
+            self.quarantine(at, range);
+            return Err(err);
+        }
+        let now = self.now_ns.with(|now| *now);
+        let removed = self.with_slot(at.space, |state| {
+            let queue = &mut state.queue;
+            // Full while another context flushes.
+            if queue.policy == FlushPolicy::Strict || queue.ranges.len() >= QUEUE {
+                return Removed::AtOnce;
+            }
+            if queue.ranges.is_empty() {
+                queue.since_ns = now;
+            }
+            // There is room: it was reserved with the policy.
+            queue.ranges.push(range);
+            if queue.ranges.len() >= QUEUE {
+                Removed::Fills
+            } else {
+                Removed::Waits
+            }
+        });
+        match removed {
+            Some(Removed::Waits) | None => {}
+            Some(Removed::Fills) => self.flush_slot(at.space),
+            Some(Removed::AtOnce) => {
+                self.platform.iommu_flush(at.group);
+                self.give_iova(at, range);
+            }
         }
         Ok(())
     }
 
-    /// Tells the time. Flushes what has waited for 10 ms.
-    pub fn tick(&mut self, now_ns: u64) {
-        self.now_ns = self.now_ns.max(now_ns);
-        let now = self.now_ns;
-        for index in 0..self.devices.len() {
-            let due = self.devices.get(index).filter(|state| {
-                let queue = &state.queue;
-                !queue.ranges.is_empty() && now.saturating_sub(queue.since_ns) >= WAIT_NS
-            });
-            if let Some(dev) = due.map(|state| state.dev) {
-                self.flush_lazy(dev);
-            }
-        }
-    }
-
-    /// Flushes what waits for `dev` now.
-    pub fn flush_lazy(&mut self, dev: P::Device) {
-        let Ok(state) = self.state_mut(dev) else {
-            return;
-        };
-        let mut ranges = core::mem::take(&mut state.queue.ranges);
-        if !ranges.is_empty() {
-            self.platform.iommu_flush(dev);
-        }
-        for range in ranges.drain(..) {
-            self.give_iova(dev, range);
-        }
-        // The room goes back with the queue, so that queueing never fails.
-        if let Ok(state) = self.state_mut(dev) {
-            state.queue.ranges = ranges;
-        }
-    }
-
-    /// Flushes what waits for any device: memory is about to go back to its owner.
-    pub(super) fn flush_all_lazy(&mut self) {
-        for index in 0..self.devices.len() {
-            let waits = self
-                .devices
-                .get(index)
-                .filter(|state| !state.queue.ranges.is_empty());
-            if let Some(dev) = waits.map(|state| state.dev) {
-                self.flush_lazy(dev);
-            }
-        }
-    }
-
-    /// Whether ranges of `dev` wait for a flush.
-    pub(super) fn has_queued(&self, dev: P::Device) -> bool {
-        self.state(dev)
-            .is_some_and(|state| !state.queue.ranges.is_empty())
-    }
-
-    /// Removes a range from the device's view; its addresses go back when that is certain.
-    pub(super) fn unmap_iommu(&mut self, dev: P::Device, range: IovaRange) {
-        let now = self.now_ns;
-        self.platform
-            .iommu_unmap(dev, Iova::new(range.base), range.len);
-        let Some(state) = self.known_mut(dev) else {
-            return;
-        };
-        let queue = &mut state.queue;
-        if queue.policy == FlushPolicy::Strict {
-            self.platform.iommu_flush(dev);
-            self.give_iova(dev, range);
-            return;
-        }
-        if queue.ranges.is_empty() {
-            queue.since_ns = now;
-        }
-        // There is room: the queue is emptied when it is full.
-        queue.ranges.push(range);
-        if queue.ranges.len() >= QUEUE {
-            self.flush_lazy(dev);
-        }
-    }
-
     /// As [`unmap_iommu`](Self::unmap_iommu), and certain at once: the memory is used for
     /// something else next.
-    pub(super) fn unmap_iommu_now(&mut self, dev: P::Device, range: IovaRange) {
-        self.unmap_iommu(dev, range);
-        self.flush_lazy(dev);
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn unmap_iommu_now(&self, at: At<P::Device>, range: IovaRange) -> Result<(), Error> {
+        let done = self.unmap_iommu(at, range);
+        self.flush_slot(at.space);
+        done
+    }
+
+    /// Keeps addresses from being given out again: a device may still use them.
+    pub(super) fn quarantine(&self, at: At<P::Device>, range: IovaRange) {
+        self.with_slot(at.space, |state| {
+            let live = &mut state.live;
+            live.iova_bytes = live.iova_bytes.saturating_sub(range.len);
+            live.quarantined_bytes = live.quarantined_bytes.saturating_add(range.len);
+        });
+        self.count(at.slot, |c| {
+            c.failed_unmaps = c.failed_unmaps.saturating_add(1);
+        });
+    }
+
+    /// Gives addresses back, of which no translation is left anywhere.
+    pub(super) fn give_iova(&self, at: At<P::Device>, range: IovaRange) {
+        self.with_slot(at.space, |state| give_back(state, range));
+    }
+}
+
+fn give_back<D>(state: &mut Slot<D>, range: IovaRange) {
+    let Some(space) = &mut state.iova else { return };
+    if space.free(Iova::new(range.base), range.len).is_ok() {
+        state.live.iova_bytes = state.live.iova_bytes.saturating_sub(range.len);
     }
 }

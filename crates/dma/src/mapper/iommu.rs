@@ -9,12 +9,12 @@
 //!
 //! Source: Linux 7.2 drivers/iommu/dma-iommu.c, differs: a granule larger than a page works.
 
-use super::layout::{Layouter, Report, check_one_run, of_whole};
+use super::layout::{Layouter, Report, check_one_run, with_whole_length};
 use super::list::List;
-use super::{IovaRange, Mapper};
+use super::{At, IovaRange, Mapper};
 use crate::iova::{IovaAlign, IovaAllocator};
 use crate::{
-    Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, IommuInfo, Iova,
+    Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, IommuInfo, Iova, Locks,
     Platform, Prot, Segment, SegmentKind, SegmentMode,
 };
 
@@ -42,11 +42,11 @@ pub(super) fn prot(direction: Direction, coherency: Coherency, kind: SegmentKind
     prot
 }
 
-impl<P: Platform> Mapper<P> {
+impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Maps physical runs for `dev` at I/O virtual addresses. All or nothing.
     pub(super) fn map_iommu(
-        &mut self,
-        dev: P::Device,
+        &self,
+        at: At<P::Device>,
         info: &DeviceInfo,
         iommu: &IommuInfo,
         targets: &[Segment],
@@ -60,10 +60,10 @@ impl<P: Platform> Mapper<P> {
         for &segment in targets {
             plan.place(segment)?;
         }
-        let needed = self.placing(dev, info, plan.total());
+        let needed = self.placing(at.dev, info, plan.total());
         if let Some(first) = targets.first() {
             // The rest of the address is ours to choose.
-            self.check_align(dev, DmaAddr::new(first.addr.get() & (granule - 1)))?;
+            self.check_align(at.dev, DmaAddr::new(first.addr.get() & (granule - 1)))?;
         }
         let align = match shape.mode {
             SegmentMode::Contiguous if needed <= granule => IovaAlign::Preferred,
@@ -71,37 +71,60 @@ impl<P: Platform> Mapper<P> {
             SegmentMode::Compatible if needed <= plan.total() => IovaAlign::Natural,
             SegmentMode::Compatible => IovaAlign::To(needed),
         };
-        let range = self.take_iova(dev, info, plan.total(), align)?;
-        match self.enter(dev, info, range, targets, shape) {
-            Ok(output) => Ok((output, range)),
-            Err(err) => {
-                self.give_iova(dev, range);
-                Err(of_whole(err, targets))
-            }
-        }
+        let range = self.take_iova(at, info, plan.total(), align)?;
+        self.map_range(at, info, range, targets, shape)
+            .map(|output| (output, range))
+            .map_err(|err| with_whole_length(err, targets))
     }
 
-    /// Fills the page table; undoes what it entered if it fails.
-    fn enter(
-        &mut self,
-        dev: P::Device,
+    /// Fills the page table. If that fails, it removes what it had mapped and gives the addresses
+    /// back.
+    fn map_range(
+        &self,
+        at: At<P::Device>,
         info: &DeviceInfo,
         range: IovaRange,
         targets: &[Segment],
         shape: Shape,
     ) -> Result<List<DmaSegment>, Error> {
         let mut done = 0u64;
-        let result = self.enter_from(dev, info, range, targets, shape, &mut done);
-        if result.is_err() && done > 0 {
-            self.platform.iommu_unmap(dev, Iova::new(range.base), done);
-            self.platform.iommu_flush(dev);
+        let result = self.map_targets(at, info, range, targets, shape, &mut done);
+        if result.is_err() {
+            self.undo_map(at, range, (range.base, done));
         }
         result
     }
 
-    fn enter_from(
-        &mut self,
-        dev: P::Device,
+    /// Removes `len` bytes from `first` on, which a call that failed had mapped, and gives the whole
+    /// range back; quarantines it if they cannot be removed.
+    pub(super) fn undo_map(&self, at: At<P::Device>, range: IovaRange, (first, len): (u64, u64)) {
+        if self.remove_now(at, (first, len)).is_err() {
+            self.quarantine(at, range);
+        } else {
+            self.give_iova(at, range);
+        }
+    }
+
+    /// Removes part of a range from the device's view, and flushes. The addresses stay taken.
+    ///
+    /// # Errors
+    /// What the platform says.
+    pub(super) fn remove_now(
+        &self,
+        at: At<P::Device>,
+        (first, len): (u64, u64),
+    ) -> Result<(), Error> {
+        if len == 0 {
+            return Ok(());
+        }
+        let removed = self.platform.iommu_unmap(at.group, Iova::new(first), len);
+        self.platform.iommu_flush(at.group);
+        removed
+    }
+
+    fn map_targets(
+        &self,
+        at: At<P::Device>,
         info: &DeviceInfo,
         range: IovaRange,
         targets: &[Segment],
@@ -123,48 +146,71 @@ impl<P: Platform> Mapper<P> {
             let prot = prot(shape.direction, coherency, segment.kind);
             let iova = Iova::new(iova);
             self.platform
-                .iommu_map(dev, iova, placed.phys, placed.mapped, prot)?;
+                .iommu_map(at.group, iova, placed.phys, placed.mapped, prot)?;
             *done = placed.base.saturating_add(placed.mapped);
         }
         let (iova, len) = (Iova::new(range.base), range.len);
-        self.platform.iommu_map_done(dev, iova, len)?;
+        self.platform.iommu_map_done(at.group, iova, len)?;
         Ok(report.finish())
     }
 
     /// Takes addresses for `len` bytes. What waits for a flush is flushed before giving up.
     pub(super) fn take_iova(
-        &mut self,
-        dev: P::Device,
+        &self,
+        at: At<P::Device>,
         info: &DeviceInfo,
         len: u64,
         align: IovaAlign,
     ) -> Result<IovaRange, Error> {
-        let space = self.iova_space(dev)?;
-        let granule = space.granule();
-        let first = space.alloc(len, info.limits.mask, align);
-        let base = match first {
-            Err(Error::NoMemory(_)) if self.has_queued(dev) => {
-                self.flush_lazy(dev);
-                self.iova_space(dev)?.alloc(len, info.limits.mask, align)?
+        let limit = info.limits.mask;
+        match self.try_iova(at, len, limit, align)? {
+            Err(Error::NoMemory(_)) if self.has_queued(at) => {
+                self.flush_slot(at.space);
+                self.try_iova(at, len, limit, align)?
             }
-            other => other?,
-        };
-        self.live.iova_bytes = self.live.iova_bytes.saturating_add(len);
-        Ok(IovaRange {
-            base: base.get(),
-            len,
-            granule,
-        })
+            other => other,
+        }
     }
 
-    /// The addresses of `dev`, made on first use.
-    fn iova_space(&mut self, dev: P::Device) -> Result<&mut IovaAllocator, Error> {
-        if self.state(dev).is_none_or(|state| state.iova.is_none()) {
-            let space = self.new_space(dev)?;
-            self.state_mut(dev)?.iova = Some(space);
+    /// Takes addresses; `Err` of the outer kind if there is nowhere to take them from.
+    fn try_iova(
+        &self,
+        at: At<P::Device>,
+        len: u64,
+        limit: u64,
+        align: IovaAlign,
+    ) -> Result<Result<IovaRange, Error>, Error> {
+        let take = |space: &mut IovaAllocator| {
+            let granule = space.granule();
+            space.alloc(len, limit, align).map(|base| IovaRange {
+                base: base.get(),
+                len,
+                granule,
+            })
+        };
+        let mut new = None;
+        loop {
+            let found = self.with_slot(at.space, |state| {
+                if let (None, Some(space)) = (&state.iova, new.take()) {
+                    state.iova = Some(space);
+                }
+                let found = take(state.iova.as_mut()?);
+                if found.is_ok() {
+                    state.live.iova_bytes = state.live.iova_bytes.saturating_add(len);
+                }
+                Some(found)
+            });
+            match found {
+                Some(Some(found)) => return Ok(found),
+                Some(None) if new.is_none() => new = Some(self.new_space(at.group)?),
+                _ => return Err(Error::Invalid),
+            }
         }
-        let state = self.known_mut(dev).ok_or(Error::Invalid)?;
-        state.iova.as_mut().ok_or(Error::Invalid)
+    }
+
+    /// Whether ranges wait for a flush.
+    fn has_queued(&self, at: At<P::Device>) -> bool {
+        self.with_slot(at.space, |state| state.queue.has_ranges()) == Some(true)
     }
 
     fn new_space(&self, dev: P::Device) -> Result<IovaAllocator, Error> {
@@ -180,16 +226,5 @@ impl<P: Platform> Mapper<P> {
             space.prefer_low();
         }
         Ok(space)
-    }
-
-    /// Gives addresses back, of which no translation is left anywhere.
-    pub(super) fn give_iova(&mut self, dev: P::Device, range: IovaRange) {
-        let Some(state) = self.known_mut(dev) else {
-            return;
-        };
-        let Some(space) = &mut state.iova else { return };
-        if space.free(Iova::new(range.base), range.len).is_ok() {
-            self.live.iova_bytes = self.live.iova_bytes.saturating_sub(range.len);
-        }
     }
 }

@@ -170,7 +170,7 @@ const fn compatible_room(max_segment: u64, len: u64) -> u64 {
 }
 
 /// Why a device that takes one segment alone does not take `len` bytes at `addr` behind `before`.
-pub(super) fn not_one(
+pub(super) fn one_segment_refusal(
     limits: &Limits,
     before: Option<&DmaSegment>,
     addr: DmaAddr,
@@ -202,7 +202,7 @@ pub(super) fn not_one(
 }
 
 /// Where a device takes one segment, the whole of the memory is what was wanted in one.
-pub(super) fn of_whole(err: Error, segments: &[Segment]) -> Error {
+pub(super) fn with_whole_length(err: Error, segments: &[Segment]) -> Error {
     match err {
         Error::Unmappable(
             reason @ Reason {
@@ -227,7 +227,7 @@ pub(super) fn push_counted(
 ) -> Result<(), Error> {
     // CAST: a vector's length fits 64 bits.
     let count = (list.len() as u64).saturating_add(1);
-    if let Some(reason) = not_one(limits, list.last(), addr, len) {
+    if let Some(reason) = one_segment_refusal(limits, list.last(), addr, len) {
         return Err(Error::Unmappable(reason));
     }
     if count > u64::from(limits.max_segments) {

@@ -8,11 +8,11 @@
 use super::bounce::{Bounced, Plan};
 use super::iommu::prot;
 use super::list::List;
-use super::{IovaRange, Mapper, granule_reason, round_up};
+use super::{At, IovaRange, Mapper, granule_reason, round_up};
 use crate::iova::IovaAlign;
 use crate::{
-    Attrs, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, Error, Iova, PhysAddr, Platform,
-    Segment, SegmentKind, SyncFor,
+    Attrs, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, Error, Iova, Locks, PhysAddr,
+    Platform, Segment, SegmentKind, SyncFor,
 };
 use alloc::vec::Vec;
 
@@ -23,7 +23,7 @@ use alloc::vec::Vec;
 #[must_use = "goes back through Mapper::free_links"]
 pub struct Links<P: Platform> {
     owner: usize,
-    dev: P::Device,
+    at: At<P::Device>,
     range: IovaRange,
     /// Offset of the first byte in its granule.
     head: u64,
@@ -32,6 +32,8 @@ pub struct Links<P: Platform> {
     pieces: Vec<Piece>,
     /// Bytes of the range that were linked but not yet synced.
     unsynced: Option<(u64, u64)>,
+    /// Whether a view could not be ended: its addresses are then never given out again.
+    stuck: bool,
 }
 
 /// One linked piece of memory. Places count from the first granule of the range.
@@ -74,11 +76,11 @@ impl<P: Platform> Links<P> {
     /// The device it is for.
     #[must_use]
     pub fn device(&self) -> P::Device {
-        self.dev
+        self.at.dev
     }
 }
 
-impl<P: Platform> Mapper<P> {
+impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Reserves `len` bytes of addresses for `dev`. `first` is the memory that will stand at the
     /// start: its offset in a granule is kept.
     ///
@@ -87,7 +89,7 @@ impl<P: Platform> Mapper<P> {
     /// * `Invalid` for length zero or overflow.
     /// * `NoMemory` with `IovaSpace`.
     pub fn reserve_links(
-        &mut self,
+        &self,
         dev: P::Device,
         first: PhysAddr,
         len: u64,
@@ -103,15 +105,20 @@ impl<P: Platform> Mapper<P> {
             .checked_add(len)
             .and_then(|n| round_up(n, granule))
             .ok_or(Error::Invalid)?;
-        let range = self.take_iova(dev, &info, total, IovaAlign::Preferred)?;
+        let at = self.at(dev)?;
+        let range = self.take_iova(at, &info, total, IovaAlign::Preferred)?;
+        self.with_slot(at.slot, |state| {
+            state.live.links = state.live.links.saturating_add(1);
+        });
         Ok(Links {
             owner: self.id,
-            dev,
+            at,
             range,
             head,
             len,
             pieces: Vec::new(),
             unsynced: None,
+            stuck: false,
         })
     }
 
@@ -131,18 +138,17 @@ impl<P: Platform> Mapper<P> {
     ///
     /// What was linked before stays linked.
     pub fn link(
-        &mut self,
+        &self,
         links: &mut Links<P>,
         offset: u64,
         memory: Segment,
         direction: Direction,
         attrs: Attrs,
     ) -> Result<(), Error> {
-        if !self.is_own(links.owner) {
+        if !self.is_own(links.owner) || links.stuck {
             return Err(Error::Invalid);
         }
-        let dev = links.dev;
-        let info = self.device_info(dev)?;
+        let info = self.device_info(links.at.dev)?;
         let mut memory = memory;
         if attrs.contains(Attrs::MMIO) {
             memory.kind = SegmentKind::Physical;
@@ -168,33 +174,30 @@ impl<P: Platform> Mapper<P> {
             bounced: List::new(),
             direct: None,
         };
-        if let Err(err) = self.enter_piece(links, &info, &mut piece) {
-            self.release_slots(&piece.bounced);
-            return Err(err);
-        }
+        self.map_piece(links, &info, &mut piece)?;
         links.pieces.insert(place, piece);
         let (from, to) = links.unsynced.unwrap_or((base, base));
         links.unsynced = Some((from.min(base), to.max(base.saturating_add(mapped))));
         Ok(())
     }
 
-    fn enter_piece(
-        &mut self,
-        links: &Links<P>,
+    fn map_piece(
+        &self,
+        links: &mut Links<P>,
         info: &DeviceInfo,
         piece: &mut Piece,
     ) -> Result<(), Error> {
-        let dev = links.dev;
+        let at = links.at;
         let (mut direct, mut bounced) = (List::new(), List::new());
         let granule = links.range.granule;
         let mut plan = Plan::new(&mut direct, &mut bounced).keeping_offsets(granule);
-        match self.plan(dev, info, (&[piece.memory], 1), piece.attrs, &mut plan) {
+        match self.plan(at.dev, info, (&[piece.memory], 1), piece.attrs, &mut plan) {
             Err(Error::Unmappable(reason)) if reason.constraint == Constraint::NoBounce => {
                 return Err(Error::Forbidden(reason));
             }
             other => other?,
         }
-        let mut at = piece.base;
+        let mut next = piece.base;
         let first = links.range.base.saturating_add(piece.base);
         let mut result = Ok(());
         for target in plan.targets() {
@@ -207,36 +210,35 @@ impl<P: Platform> Mapper<P> {
                 result = Err(Error::Invalid);
                 break;
             };
-            let iova = Iova::new(links.range.base.saturating_add(at));
+            let iova = Iova::new(links.range.base.saturating_add(next));
             let prot = prot(piece.direction, info.coherency, target.kind);
-            result = self.platform.iommu_map(dev, iova, base, len, prot);
+            result = self.platform.iommu_map(at.group, iova, base, len, prot);
             if result.is_err() {
                 break;
             }
-            at = at.saturating_add(len);
+            next = next.saturating_add(len);
         }
         piece.direct = direct.first().copied();
         piece.bounced = bounced;
         if result.is_ok() {
-            result = self.fill_piece(info, dev, piece);
+            result = self.fill_piece(info, at.slot, piece);
         }
-        if result.is_err() && at > piece.base {
-            let done = at.saturating_sub(piece.base);
-            self.platform.iommu_unmap(dev, Iova::new(first), done);
-            self.platform.iommu_flush(dev);
+        if result.is_err() {
+            let done = next.saturating_sub(piece.base);
+            // What cannot be removed stays where it is, copy and all, until the links go.
+            if self.remove_now(at, (first, done)).is_ok() {
+                self.release_slots(&core::mem::take(&mut piece.bounced));
+            } else {
+                links.stuck = true;
+            }
         }
         result
     }
 
     /// The first hand-over of a piece.
-    fn fill_piece(
-        &mut self,
-        info: &DeviceInfo,
-        dev: P::Device,
-        piece: &Piece,
-    ) -> Result<(), Error> {
+    fn fill_piece(&self, info: &DeviceInfo, slot: usize, piece: &Piece) -> Result<(), Error> {
         for run in piece.bounced.iter() {
-            self.copy_run(dev, run, SyncFor::Device)?;
+            self.copy_run(slot, run, SyncFor::Device)?;
         }
         if info.coherency == Coherency::NonCoherent && !piece.attrs.contains(Attrs::SKIP_CPU_SYNC) {
             if let Some(direct) = piece.direct.filter(|d| d.kind == SegmentKind::Pages) {
@@ -250,7 +252,7 @@ impl<P: Platform> Mapper<P> {
     ///
     /// # Errors
     /// Whatever the hardware says. The pieces stay linked and may be synced again.
-    pub fn sync_links(&mut self, links: &mut Links<P>) -> Result<(), Error> {
+    pub fn sync_links(&self, links: &mut Links<P>) -> Result<(), Error> {
         if !self.is_own(links.owner) {
             return Err(Error::Invalid);
         }
@@ -259,7 +261,7 @@ impl<P: Platform> Mapper<P> {
         };
         let iova = Iova::new(links.range.base.saturating_add(from));
         self.platform
-            .iommu_map_done(links.dev, iova, to.saturating_sub(from))?;
+            .iommu_map_done(links.at.group, iova, to.saturating_sub(from))?;
         links.unsynced = None;
         Ok(())
     }
@@ -269,7 +271,7 @@ impl<P: Platform> Mapper<P> {
     /// # Errors
     /// `Invalid` if the bytes are outside the range, or hold part of a piece only. Nothing has
     /// changed.
-    pub fn unlink(&mut self, links: &mut Links<P>, offset: u64, len: u64) -> Result<(), Error> {
+    pub fn unlink(&self, links: &mut Links<P>, offset: u64, len: u64) -> Result<(), Error> {
         if !self.is_own(links.owner) {
             return Err(Error::Invalid);
         }
@@ -305,41 +307,47 @@ impl<P: Platform> Mapper<P> {
         Ok(())
     }
 
-    /// Ends the view of some pieces, then copies out what bounced.
-    fn drop_pieces(&mut self, links: &mut Links<P>, first: usize, stop: usize) {
-        let dev = links.dev;
+    /// Ends the view of some pieces, then copies out what bounced. Slots of a piece whose view does
+    /// not end stay taken.
+    fn drop_pieces(&self, links: &mut Links<P>, first: usize, stop: usize) {
+        let at = links.at;
         let Some(pieces) = links.pieces.get(first..stop) else {
             return;
         };
         if pieces.is_empty() {
             return;
         }
+        let mut is_gone = true;
         for piece in pieces {
             let iova = Iova::new(links.range.base.saturating_add(piece.base));
-            self.platform.iommu_unmap(dev, iova, piece.mapped);
+            let removed = self.platform.iommu_unmap(at.group, iova, piece.mapped);
+            is_gone &= removed.is_ok();
         }
         // The places can be linked again, so this is not put off.
-        self.platform.iommu_flush(dev);
-        let coherency = self.platform.device_info(dev).map(|info| info.coherency);
+        self.platform.iommu_flush(at.group);
+        links.stuck |= !is_gone;
+        let coherency = self.platform.device_info(at.dev).map(|info| info.coherency);
         for piece in links.pieces.drain(first..stop) {
             let reads =
                 piece.direction.device_writes() && !piece.attrs.contains(Attrs::SKIP_CPU_SYNC);
             if reads {
                 for run in piece.bounced.iter() {
                     // Nobody can be told; the platform counts what it lost.
-                    let _ = self.copy_run(dev, run, SyncFor::Cpu);
+                    let _ = self.copy_run(at.slot, run, SyncFor::Cpu);
                 }
                 let direct = piece.direct.filter(|d| d.kind == SegmentKind::Pages);
                 if let (Some(direct), Some(Coherency::NonCoherent)) = (direct, coherency) {
                     self.platform.cache_invalidate(direct.addr, direct.len);
                 }
             }
-            self.release_slots(&piece.bounced);
+            if is_gone {
+                self.release_slots(&piece.bounced);
+            }
         }
     }
 
     /// Unlinks what is still linked and gives the addresses back.
-    pub fn free_links(&mut self, links: Links<P>) {
+    pub fn free_links(&self, links: Links<P>) {
         if !self.is_own(links.owner) {
             return;
         }
@@ -347,7 +355,14 @@ impl<P: Platform> Mapper<P> {
         let all = links.pieces.len();
         self.drop_pieces(&mut links, 0, all);
         // With the length that was reserved, not that of what was linked.
-        self.give_iova(links.dev, links.range);
+        if links.stuck {
+            self.quarantine(links.at, links.range);
+        } else {
+            self.give_iova(links.at, links.range);
+        }
+        self.with_slot(links.at.slot, |state| {
+            state.live.links = state.live.links.saturating_sub(1);
+        });
     }
 
     /// Shows `ranges` to `dev` as one run: reserves, links each at its own offset, syncs.
@@ -356,7 +371,7 @@ impl<P: Platform> Mapper<P> {
     /// As [`reserve_links`](Self::reserve_links), [`link`](Self::link) and
     /// [`sync_links`](Self::sync_links). Nothing is held afterwards.
     pub fn link_all(
-        &mut self,
+        &self,
         dev: P::Device,
         ranges: &[Segment],
         direction: Direction,

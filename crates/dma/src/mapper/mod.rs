@@ -20,41 +20,101 @@ pub use links::Links;
 use list::List;
 
 use crate::iova::IovaAllocator;
-use crate::ranges::RangeAllocator;
 use crate::{
-    Caching, Constraint, Counters, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, Live,
-    Platform, Reason, Segment, SegmentMode,
+    Caching, Constraint, Counters, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, Live, Lock,
+    Locks, NoLocks, Platform, Reason, Segment, SegmentMode,
 };
 use ::alloc::vec::Vec;
+use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// Implements [`DmaOps`](crate::DmaOps) over a [`Platform`].
+/// Most devices of a mapper that is not told otherwise.
+const DEVICES: usize = 64;
+
+/// Maps memory for devices, over any [`Platform`].
 ///
-/// One I/O address space per device. All calls are `&mut`: the host brings the lock.
-#[derive(Debug)]
-pub struct Mapper<P: Platform> {
+/// All calls take `&self`. State is split into one lock for each device (its addresses, counters
+/// and what waits to be flushed), one for the bounce pool, one for the atomic pools and one for the
+/// list of devices. No lock is held while the platform is called, and never two at a time: two
+/// devices map at the same time, and no call that sleeps holds what another one needs.
+///
+/// [`Self::sync`], [`Self::sync_range`], [`Self::sync_alloc`] and [`Self::alloc_coherent_atomic`]
+/// call nothing of the platform that may sleep, so they may run in interrupt context if `L` keeps
+/// interrupts off.
+///
+/// It is `Send` if the platform and what it hands out are, and `Sync` if, besides, `L`'s locks are.
+/// [`NoLocks`], the default, makes it not `Sync`.
+///
+/// [`DmaOps`](crate::DmaOps) is implemented for it and for a reference to it, so that each context
+/// can have a `DmaOps` of its own.
+pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     platform: P,
-    devices: Vec<DeviceState<P::Device>>,
-    pools: Vec<coherent::Chunk<P>>,
-    bounce: Option<RangeAllocator>,
-    live: Live,
-    now_ns: u64,
+    known: L::Lock<Vec<P::Device>>,
+    slots: Vec<L::Lock<Slot<P::Device>>>,
+    pools: L::Lock<Vec<coherent::Chunk<P>>>,
+    bounce: Option<L::Lock<bounce::Pool>>,
+    live: L::Lock<Live>,
+    /// Pages that a device may still reach, although nobody uses them.
+    kept: L::Lock<Vec<P::Pages>>,
+    now_ns: L::Lock<u64>,
     /// Tells mappers apart: what one made, another does not take.
     id: usize,
-    refused: u64,
+    refused: L::Lock<u64>,
 }
 
 /// Counts mappers.
 static MAPPERS: AtomicUsize = AtomicUsize::new(0);
 
+/// What is kept for a device.
 #[derive(Debug)]
-struct DeviceState<D> {
-    dev: D,
+struct Slot<D> {
+    dev: Option<D>,
     counters: Counters,
-    iova: Option<IovaAllocator>,
     mode: SegmentMode,
-    queue: flush::Queue,
     region: Option<coherent::Region>,
+    /// Where its I/O address space is kept: here, or with the device that stands for its group.
+    space: usize,
+    /// Devices that keep theirs here, this one not counted.
+    members: u32,
+    iova: Option<IovaAllocator>,
+    queue: flush::Queue,
+    live: SlotLive,
+}
+
+/// What is held for a device now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct SlotLive {
+    allocs: u64,
+    mappings: u64,
+    links: u64,
+    iova_bytes: u64,
+    quarantined_bytes: u64,
+}
+
+impl<D> Slot<D> {
+    fn vacant() -> Self {
+        Self {
+            dev: None,
+            counters: Counters::default(),
+            mode: SegmentMode::default(),
+            region: None,
+            space: 0,
+            members: 0,
+            iova: None,
+            queue: flush::Queue::default(),
+            live: SlotLive::default(),
+        }
+    }
+}
+
+/// A device, and where its state is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct At<D> {
+    pub(crate) dev: D,
+    slot: usize,
+    /// The device whose page table it uses, and where that one's state is.
+    group: D,
+    pub(crate) space: usize,
 }
 
 /// A range of I/O virtual addresses, in bytes.
@@ -79,13 +139,13 @@ pub struct Alloc<P: Platform> {
     /// is this allocation's, too. 1 if nothing is known.
     granule: u64,
     caching: Caching,
-    home: Option<Home<P::Device>>,
+    own: Option<OwnMapping<P::Device>>,
 }
 
 /// The mapping an allocation has for the device it was made for.
 #[derive(Debug)]
-struct Home<D> {
-    dev: D,
+struct OwnMapping<D> {
+    at: At<D>,
     addr: DmaAddr,
     iova: Option<IovaRange>,
     needs_sync: bool,
@@ -123,7 +183,7 @@ impl<P: Platform> Alloc<P> {
     /// The device it was made for; `None` for virtual memory.
     #[must_use]
     pub fn device(&self) -> Option<P::Device> {
-        self.home.as_ref().map(|home| home.dev)
+        self.own.as_ref().map(|own| own.at.dev)
     }
 }
 
@@ -171,7 +231,7 @@ impl<P: Platform> Table<P> {
 #[must_use = "goes back through DmaOps::unmap"]
 pub struct Mapping<P: Platform> {
     owner: usize,
-    dev: P::Device,
+    at: At<P::Device>,
     direction: Direction,
     output: List<DmaSegment>,
     /// What cache maintenance works on: the parts that do not bounce.
@@ -185,7 +245,7 @@ impl<P: Platform> Mapping<P> {
     /// The device it was made for.
     #[must_use]
     pub fn device(&self) -> P::Device {
-        self.dev
+        self.at.dev
     }
 
     /// Which way the bytes go.
@@ -210,25 +270,46 @@ impl<P: Platform> Mapping<P> {
 }
 
 impl<P: Platform> Mapper<P> {
-    /// A layer over `platform`.
+    /// A layer over `platform` for one context alone, with up to 64 devices.
+    ///
+    /// # Errors
+    /// As [`with_locks`](Self::with_locks).
+    pub fn new(platform: P) -> Result<Self, Error> {
+        Self::with_locks(platform, DEVICES)
+    }
+}
+
+impl<P: Platform, L: Locks> Mapper<P, L> {
+    /// A layer over `platform` with up to `devices` devices, and locks of a kind of the host's own.
     ///
     /// # Errors
     /// `Invalid` for a page size that is no power of two or a bounce pool that is not page
     /// aligned; `NoMemory`.
-    pub fn new(platform: P) -> Result<Self, Error> {
+    pub fn with_locks(platform: P, devices: usize) -> Result<Self, Error> {
         if !platform.page_size().is_power_of_two() {
             return Err(Error::Invalid);
         }
         let bounce = bounce::slots(&platform)?;
+        let mut slots = Vec::new();
+        slots
+            .try_reserve_exact(devices)
+            .map_err(|_| heap_exhausted(devices.saturating_mul(size_of::<Slot<P::Device>>())))?;
+        slots.extend((0..devices).map(|_| L::Lock::new(Slot::vacant())));
+        let mut known = Vec::new();
+        known
+            .try_reserve_exact(devices)
+            .map_err(|_| heap_exhausted(devices.saturating_mul(size_of::<P::Device>())))?;
         Ok(Self {
             platform,
-            devices: Vec::new(),
-            pools: Vec::new(),
-            bounce,
-            live: Live::default(),
-            now_ns: 0,
+            known: L::Lock::new(known),
+            slots,
+            pools: L::Lock::new(Vec::new()),
+            bounce: bounce.map(L::Lock::new),
+            live: L::Lock::new(Live::default()),
+            kept: L::Lock::new(Vec::new()),
+            now_ns: L::Lock::new(0),
             id: MAPPERS.fetch_add(1, Ordering::Relaxed),
-            refused: 0,
+            refused: L::Lock::new(0),
         })
     }
 
@@ -248,30 +329,46 @@ impl<P: Platform> Mapper<P> {
         self.platform
     }
 
-    /// What was done for `dev` so far.
+    /// What was done for `dev` so far. Nothing for a device that was removed.
     #[must_use]
     pub fn counters(&self, dev: P::Device) -> Counters {
-        self.state(dev)
-            .map_or_else(Counters::default, |state| state.counters)
+        self.find(dev)
+            .and_then(|slot| self.with_slot(slot, |state| state.counters))
+            .unwrap_or_default()
     }
 
     /// What is held now, over all devices.
     #[must_use]
     pub fn live(&self) -> Live {
-        self.live
+        let mut live = self.live.with(|live| *live);
+        for slot in &self.slots {
+            let part = slot.with(|state| state.live);
+            live.mappings = live.mappings.saturating_add(part.mappings);
+            live.allocs = live.allocs.saturating_add(part.allocs);
+            live.iova_bytes = live.iova_bytes.saturating_add(part.iova_bytes);
+            live.quarantined_bytes = live
+                .quarantined_bytes
+                .saturating_add(part.quarantined_bytes);
+        }
+        if let Some(pool) = &self.bounce {
+            live.bounce_bytes = pool.with(|pool| pool.used_bytes());
+        }
+        live
     }
 
     /// How often something was given to this mapper that another one made. Each time it was left
     /// alone, and stays with the mapper that made it.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.refused
+        self.refused.with(|refused| *refused)
     }
 
     /// Whether an object of mapper `owner` is one of this one's; counts it if not.
-    fn is_own(&mut self, owner: usize) -> bool {
+    #[inline]
+    fn is_own(&self, owner: usize) -> bool {
         if owner != self.id {
-            self.refused = self.refused.saturating_add(1);
+            self.refused
+                .with(|refused| *refused = refused.saturating_add(1));
         }
         owner == self.id
     }
@@ -279,17 +376,50 @@ impl<P: Platform> Mapper<P> {
     /// Sets how tables are laid out for `dev`. What is mapped stays as it is.
     ///
     /// # Errors
-    /// `NoMemory`.
-    pub fn set_segment_mode(&mut self, dev: P::Device, mode: SegmentMode) -> Result<(), Error> {
-        self.state_mut(dev)?.mode = mode;
+    /// `Invalid` for no device; `Busy` for one too many.
+    pub fn set_segment_mode(&self, dev: P::Device, mode: SegmentMode) -> Result<(), Error> {
+        let at = self.at(dev)?;
+        self.with_slot(at.slot, |state| state.mode = mode);
         Ok(())
     }
 
     /// Counts bytes that somebody above copied for `dev`.
-    pub fn count_copy(&mut self, dev: P::Device, bytes: u64) {
-        self.count(dev, |c| {
-            c.bytes_copied = c.bytes_copied.saturating_add(bytes)
+    pub fn count_copy(&self, dev: P::Device, bytes: u64) {
+        if let Ok(at) = self.at(dev) {
+            self.count(at.slot, |c| {
+                c.bytes_copied = c.bytes_copied.saturating_add(bytes);
+            });
+        }
+    }
+
+    /// Forgets a device that is gone: its addresses, its pool, its counters. What the platform still
+    /// knows can come back as if it were new.
+    ///
+    /// # Errors
+    /// `Busy` while anything is mapped, linked or allocated for it, or devices of its group are
+    /// left, or addresses are quarantined. Nothing has changed but that what waited was flushed.
+    pub fn remove_device(&self, dev: P::Device) -> Result<(), Error> {
+        let Some(slot) = self.find(dev) else {
+            return Ok(());
+        };
+        self.drain_atomic_pool(dev)?;
+        self.flush_slot(slot);
+        let gone = self.with_slot(slot, |state| {
+            if state.live != SlotLive::default() || state.members > 0 {
+                return Err(Error::Busy);
+            }
+            if state.region.as_ref().is_some_and(coherent::Region::is_used) {
+                return Err(Error::Busy);
+            }
+            Ok(core::mem::replace(state, Slot::vacant()))
         });
+        let gone = gone.ok_or(Error::Invalid)??;
+        if gone.space != slot {
+            self.with_slot(gone.space, |state| {
+                state.members = state.members.saturating_sub(1);
+            });
+        }
+        Ok(())
     }
 
     /// What the platform says of `dev`.
@@ -303,44 +433,124 @@ impl<P: Platform> Mapper<P> {
         }
     }
 
-    fn state(&self, dev: P::Device) -> Option<&DeviceState<P::Device>> {
-        self.devices.iter().find(|state| state.dev == dev)
-    }
-
-    /// The state of `dev`, if anything was done for it.
     #[inline]
-    fn known_mut(&mut self, dev: P::Device) -> Option<&mut DeviceState<P::Device>> {
-        self.devices.iter_mut().find(|state| state.dev == dev)
+    fn with_slot<R>(&self, slot: usize, act: impl FnOnce(&mut Slot<P::Device>) -> R) -> Option<R> {
+        self.slots.get(slot).map(|state| state.with(act))
     }
 
-    /// The state of `dev`, made on first use.
-    fn state_mut(&mut self, dev: P::Device) -> Result<&mut DeviceState<P::Device>, Error> {
-        let known = self.devices.iter().position(|state| state.dev == dev);
-        let index = match known {
-            Some(index) => index,
-            None => {
-                let state = DeviceState {
-                    dev,
-                    counters: Counters::default(),
-                    iova: None,
-                    mode: SegmentMode::default(),
-                    queue: flush::Queue::default(),
-                    region: None,
-                };
-                push(&mut self.devices, state)?;
-                self.devices.len().saturating_sub(1)
-            }
+    /// Where the state of `dev` is, if anything was done for it.
+    fn find(&self, dev: P::Device) -> Option<usize> {
+        let slot = self
+            .known
+            .with(|known| known.iter().position(|&other| other == dev))?;
+        // A device that was removed leaves its place.
+        let is_here = self.with_slot(slot, |state| state.dev == Some(dev));
+        is_here.filter(|&here| here).map(|_| slot)
+    }
+
+    /// A device and its state, made on first use.
+    ///
+    /// # Errors
+    /// `Invalid` for no device; `Busy` for one more than the mapper was made for.
+    pub(crate) fn at(&self, dev: P::Device) -> Result<At<P::Device>, Error> {
+        let group = self.platform.iommu_group(dev);
+        let slot = self.place(dev, None)?;
+        let space = if group == dev {
+            slot
+        } else {
+            self.join(group, slot)?
         };
-        self.devices.get_mut(index).ok_or(Error::Invalid)
+        Ok(At {
+            dev,
+            slot,
+            group,
+            space,
+        })
+    }
+
+    /// The place of a device; makes one on first use.
+    fn place(&self, dev: P::Device, space: Option<usize>) -> Result<usize, Error> {
+        if let Some(slot) = self.find(dev) {
+            return Ok(slot);
+        }
+        self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        let slot = self.known.with(|known| {
+            if let Some(slot) = known.iter().position(|&other| other == dev) {
+                return Some(slot);
+            }
+            if known.len() < self.slots.len() {
+                // There is room: it was reserved when the mapper was made.
+                known.push(dev);
+                return Some(known.len().saturating_sub(1));
+            }
+            None
+        });
+        let slot = match slot {
+            Some(slot) => slot,
+            None => self.reuse(dev).ok_or(Error::Busy)?,
+        };
+        self.with_slot(slot, |state| {
+            if state.dev.is_none() {
+                state.dev = Some(dev);
+                state.space = space.unwrap_or(slot);
+            }
+        });
+        Ok(slot)
+    }
+
+    /// The place of a device that was removed.
+    fn reuse(&self, dev: P::Device) -> Option<usize> {
+        for slot in 0..self.slots.len() {
+            let is_taken = self.with_slot(slot, |state| {
+                let vacant = state.dev.is_none();
+                if vacant {
+                    (state.dev, state.space) = (Some(dev), slot);
+                }
+                vacant
+            })?;
+            if is_taken {
+                self.known.with(|known| {
+                    if let Some(name) = known.get_mut(slot) {
+                        *name = dev;
+                    }
+                });
+                return Some(slot);
+            }
+        }
+        None
+    }
+
+    /// Makes a device use the address space of the one that stands for its group.
+    fn join(&self, group: P::Device, slot: usize) -> Result<usize, Error> {
+        if self.platform.iommu_group(group) != group {
+            return Err(Error::Invalid);
+        }
+        let space = self.place(group, None)?;
+        let joins = self.with_slot(slot, |state| {
+            let joins = state.space != space;
+            state.space = space;
+            joins
+        });
+        if joins == Some(true) {
+            self.with_slot(space, |state| {
+                state.members = state.members.saturating_add(1);
+            });
+        }
+        Ok(space)
     }
 
     #[inline]
-    fn count(&mut self, dev: P::Device, change: impl FnOnce(&mut Counters)) {
-        if let Some(state) = self.known_mut(dev) {
-            change(&mut state.counters);
-        } else if let Ok(state) = self.state_mut(dev) {
-            change(&mut state.counters);
-        }
+    fn count(&self, slot: usize, change: impl FnOnce(&mut Counters)) {
+        self.with_slot(slot, |state| change(&mut state.counters));
+    }
+}
+
+impl<P: Platform, L: Locks> fmt::Debug for Mapper<P, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapper")
+            .field("id", &self.id)
+            .field("live", &self.live())
+            .finish_non_exhaustive()
     }
 }
 

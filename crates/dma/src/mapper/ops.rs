@@ -4,15 +4,15 @@ use super::bounce::Plan;
 use super::iommu::Shape;
 use super::list::List;
 use super::{
-    Alloc, Mapper, Mapping, Memory, Table, collect, copy_segments, push_segment, total_len,
+    Alloc, At, Mapper, Mapping, Memory, Table, collect, copy_segments, push_segment, total_len,
 };
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment,
-    Error, Platform, Reason, Segment, SegmentMode, SyncFor,
+    Error, Lock, Locks, Platform, Reason, Segment, SegmentMode, SyncFor,
 };
 use ::alloc::vec::Vec;
 
-impl<P: Platform> Mapper<P> {
+impl<P: Platform, L: Locks> Mapper<P, L> {
     /// A table of physical ranges the caller vouches for: pages of its own, or ranges no page
     /// stands behind (device memory, a carve-out). Pages count as cached.
     ///
@@ -20,7 +20,7 @@ impl<P: Platform> Mapper<P> {
     ///
     /// # Errors
     /// `Invalid` for no ranges, an empty one or one that wraps; `NoMemory`.
-    pub fn table_of_segments(&mut self, ranges: &[Segment]) -> Result<Table<P>, Error> {
+    pub fn table_of_segments(&self, ranges: &[Segment]) -> Result<Table<P>, Error> {
         let mut segments = Vec::new();
         for &range in ranges {
             push_segment(&mut segments, range)?;
@@ -29,7 +29,8 @@ impl<P: Platform> Mapper<P> {
         if len == 0 {
             return Err(Error::Invalid);
         }
-        self.live.tables = self.live.tables.saturating_add(1);
+        self.live
+            .with(|live| live.tables = live.tables.saturating_add(1));
         Ok(Table {
             owner: self.id,
             memory: Memory::Callers,
@@ -41,34 +42,34 @@ impl<P: Platform> Mapper<P> {
     }
 
     /// Fills in a mapping that was made for the device and the direction. It is empty if that fails.
-    fn map_table(
-        &mut self,
+    fn map_memory(
+        &self,
         (info, mode): (&DeviceInfo, SegmentMode),
-        table: &Table<P>,
+        (segments, owned): (&[Segment], u64),
+        caching: Caching,
         attrs: Attrs,
         mapping: &mut Mapping<P>,
     ) -> Result<(), Error> {
-        let (dev, direction) = (mapping.dev, mapping.direction);
-        let cached = table.caching == Caching::Cached && !attrs.contains(Attrs::MMIO);
+        let (at, direction) = (mapping.at, mapping.direction);
+        let cached = caching == Caching::Cached && !attrs.contains(Attrs::MMIO);
         mapping.needs_sync = cached && info.coherency == Coherency::NonCoherent;
         if mapping.needs_sync && attrs.contains(Attrs::REQUIRE_COHERENT) {
             return Err(Error::Unsupported);
         }
         let mut plan = Plan::new(&mut mapping.direct, &mut mapping.bounced);
-        let memory = (&table.segments[..], table.granule);
-        self.plan(dev, info, memory, attrs, &mut plan)?;
+        self.plan(at.dev, info, (segments, owned), attrs, &mut plan)?;
         let shape = Shape {
             direction,
-            caching: table.caching,
+            caching,
             mode,
             one_run: attrs.contains(Attrs::ONE_RUN),
         };
         let addressed = match &info.iommu {
             None => self
-                .map_direct(dev, info, plan.targets(), shape)
+                .map_direct(at.dev, info, plan.targets(), shape)
                 .map(|output| (output, None)),
             Some(iommu) => self
-                .map_iommu(dev, info, iommu, plan.targets(), shape)
+                .map_iommu(at, info, iommu, plan.targets(), shape)
                 .map(|(output, range)| (output, Some(range))),
         };
         match addressed {
@@ -88,7 +89,7 @@ impl<P: Platform> Mapper<P> {
     /// A bounce slot may hold somebody else's bytes, and what the device leaves unwritten must
     /// come back as it was, so the slot is filled even if the caller syncs later. If the device
     /// only reads, zeroes do until then.
-    fn fill(&mut self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
+    fn fill(&self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
         let skips = attrs.contains(Attrs::SKIP_CPU_SYNC);
         let zero = skips && !mapping.direction.device_writes();
         let (mut copied, mut result) = (0u64, Ok(()));
@@ -105,103 +106,215 @@ impl<P: Platform> Mapper<P> {
         let done = result.is_ok();
         let maintained = done && !skips && mapping.needs_sync && self.maintain_direct(mapping);
         let synced = maintained || (done && !mapping.bounced.is_empty() && !zero);
-        self.count(mapping.dev, |c| {
+        self.with_slot(mapping.at.slot, |state| {
+            let c = &mut state.counters;
             c.maps = c.maps.saturating_add(done.into());
             c.syncs_for_device = c.syncs_for_device.saturating_add(synced.into());
             c.count_bounced(copied);
+            state.live.mappings = state.live.mappings.saturating_add(done.into());
         });
         result
     }
 
     /// Takes the device's view away. Slots are used for something else next, so no translation
     /// to them may be left.
-    fn end_view(&mut self, mapping: &Mapping<P>) {
+    ///
+    /// # Errors
+    /// What the platform says: the device may still have the view.
+    fn end_view(&self, mapping: &Mapping<P>) -> Result<(), Error> {
         match mapping.iova {
-            Some(range) if mapping.bounced.is_empty() => self.unmap_iommu(mapping.dev, range),
-            Some(range) => self.unmap_iommu_now(mapping.dev, range),
-            None => {}
+            Some(range) if mapping.bounced.is_empty() => self.unmap_iommu(mapping.at, range),
+            Some(range) => self.unmap_iommu_now(mapping.at, range),
+            None => Ok(()),
         }
     }
 
-    /// Takes the device's view away and gives slots back, copying nothing.
-    fn take_down(&mut self, mapping: &Mapping<P>) {
-        self.end_view(mapping);
-        self.release_slots(&mapping.bounced);
+    /// Maps runs of memory. `owned` is the alignment to which their owner has what lies around them.
+    pub(crate) fn map_segments(
+        &self,
+        at: At<P::Device>,
+        memory: (&[Segment], u64),
+        caching: Caching,
+        direction: Direction,
+        attrs: Attrs,
+    ) -> Result<Mapping<P>, Error> {
+        let info = self.device_info(at.dev)?;
+        let mode = self.with_slot(at.slot, |state| {
+            (state.dev == Some(at.dev)).then_some(state.mode)
+        });
+        let mode = mode.flatten().ok_or(Error::Removed)?;
+        let mut mapping = Mapping {
+            owner: self.id,
+            at,
+            direction,
+            output: List::new(),
+            direct: List::new(),
+            bounced: List::new(),
+            iova: None,
+            needs_sync: false,
+        };
+        self.map_memory((&info, mode), memory, caching, attrs, &mut mapping)?;
+        if let Err(err) = self.fill(&mapping, attrs) {
+            if self.end_view(&mapping).is_ok() {
+                self.release_slots(&mapping.bounced);
+            }
+            return Err(err);
+        }
+        Ok(mapping)
+    }
+
+    /// Maps a table for a device whose state is known.
+    pub(crate) fn map_for(
+        &self,
+        at: At<P::Device>,
+        table: &Table<P>,
+        direction: Direction,
+        attrs: Attrs,
+    ) -> Result<Mapping<P>, Error> {
+        if !self.is_own(table.owner) {
+            return Err(Error::Invalid);
+        }
+        let memory = (&table.segments[..], table.granule);
+        self.map_segments(at, memory, table.caching, direction, attrs)
+    }
+
+    /// Maps physical runs for the CPU.
+    pub(crate) fn vmap_segments(
+        &self,
+        segments: &[Segment],
+        caching: Caching,
+    ) -> Result<P::Vmap, Error> {
+        let vmap = self.platform.vmap(segments, caching)?;
+        self.live
+            .with(|live| live.vmaps = live.vmaps.saturating_add(1));
+        Ok(vmap)
+    }
+
+    /// Unmaps, and says whether the device's view is gone.
+    ///
+    /// # Errors
+    /// What the platform's `iommu_unmap` says. The device may go on reaching the memory, so its
+    /// addresses and bounce slots are quarantined: never given out again.
+    ///
+    /// # Context
+    /// As the platform's `iommu_unmap` and `iommu_flush`.
+    pub fn try_unmap(&self, mapping: Mapping<P>, attrs: Attrs) -> Result<(), Error> {
+        if !self.is_own(mapping.owner) {
+            return Err(Error::Invalid);
+        }
+        // The device's view goes first: what is copied out is what it left.
+        let ended = self.end_view(&mapping);
+        if !attrs.contains(Attrs::SKIP_CPU_SYNC) {
+            self.sync_mapping(&mapping, mapping.direction, SyncFor::Cpu);
+        }
+        self.with_slot(mapping.at.slot, |state| {
+            state.counters.unmaps = state.counters.unmaps.saturating_add(1);
+            state.live.mappings = state.live.mappings.saturating_sub(1);
+        });
+        if ended.is_ok() {
+            self.release_slots(&mapping.bounced);
+        }
+        ended
     }
 }
 
-impl<P: Platform> DmaOps for Mapper<P> {
-    type Device = P::Device;
-    type User = P::User;
-    type Alloc = Alloc<P>;
-    type Table = Table<P>;
-    type Mapping = Mapping<P>;
-    type Vmap = P::Vmap;
-    type Mmap = P::Mmap;
-
-    fn page_size(&self) -> u64 {
+/// The calls of [`DmaOps`], which need no exclusive access here.
+impl<P: Platform, L: Locks> Mapper<P, L> {
+    /// Bytes of a CPU page.
+    #[must_use]
+    pub fn page_size(&self) -> u64 {
         self.platform.page_size()
     }
 
-    fn cache_alignment(&self, dev: Self::Device) -> u64 {
+    /// As [`DmaOps::cache_alignment`].
+    #[must_use]
+    pub fn cache_alignment(&self, dev: P::Device) -> u64 {
         self.platform
             .device_info(dev)
             .map_or(1, |info| info.cache_alignment.max(1))
     }
 
-    fn coherency(&self, dev: Self::Device) -> Coherency {
+    /// As [`DmaOps::coherency`].
+    #[must_use]
+    pub fn coherency(&self, dev: P::Device) -> Coherency {
         self.platform
             .device_info(dev)
             .map_or(Coherency::NonCoherent, |info| info.coherency)
     }
 
-    fn alloc_coherent(
-        &mut self,
-        dev: Self::Device,
+    /// As [`DmaOps::alloc_coherent`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn alloc_coherent(
+        &self,
+        dev: P::Device,
         len_bytes: u64,
         attrs: Attrs,
-    ) -> Result<Self::Alloc, Error> {
+    ) -> Result<Alloc<P>, Error> {
         self.alloc_for(dev, len_bytes, attrs, None, Direction::Bidirectional)
     }
 
-    fn alloc_noncontiguous(
-        &mut self,
-        dev: Self::Device,
+    /// As [`DmaOps::alloc_noncontiguous`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn alloc_noncontiguous(
+        &self,
+        dev: P::Device,
         len_bytes: u64,
         direction: Direction,
         attrs: Attrs,
-    ) -> Result<Self::Alloc, Error> {
+    ) -> Result<Alloc<P>, Error> {
         self.alloc_for(dev, len_bytes, attrs, Some(Caching::Cached), direction)
     }
 
-    fn alloc_virtual(&mut self, len_bytes: u64) -> Result<Self::Alloc, Error> {
+    /// As [`DmaOps::alloc_virtual`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn alloc_virtual(&self, len_bytes: u64) -> Result<Alloc<P>, Error> {
         self.alloc_unmapped(len_bytes)
     }
 
-    fn free(&mut self, alloc: Self::Alloc) {
+    /// As [`DmaOps::free`].
+    pub fn free(&self, alloc: Alloc<P>) {
         if self.is_own(alloc.owner) {
             self.free_alloc(alloc);
         }
     }
 
-    fn alloc_dma_addr(&self, alloc: &Self::Alloc) -> Option<DmaAddr> {
-        alloc.home.as_ref().map(|home| home.addr)
+    /// As [`DmaOps::alloc_dma_addr`].
+    #[must_use]
+    pub fn alloc_dma_addr(&self, alloc: &Alloc<P>) -> Option<DmaAddr> {
+        alloc.own.as_ref().map(|own| own.addr)
     }
 
-    fn sync_alloc(&mut self, alloc: &Self::Alloc, direction: Direction, sync: SyncFor) -> bool {
+    /// As [`DmaOps::sync_alloc`].
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn sync_alloc(&self, alloc: &Alloc<P>, direction: Direction, sync: SyncFor) -> bool {
         self.is_own(alloc.owner) && self.sync_allocation(alloc, direction, sync)
     }
 
-    fn alloc_caching(&self, alloc: &Self::Alloc) -> Caching {
+    /// As [`DmaOps::alloc_caching`].
+    #[must_use]
+    pub fn alloc_caching(&self, alloc: &Alloc<P>) -> Caching {
         alloc.caching
     }
 
-    fn table_of(&mut self, alloc: &Self::Alloc) -> Result<Self::Table, Error> {
+    /// As [`DmaOps::table_of`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn table_of(&self, alloc: &Alloc<P>) -> Result<Table<P>, Error> {
         if !self.is_own(alloc.owner) {
             return Err(Error::Invalid);
         }
         let segments = copy_segments(&alloc.segments)?;
-        self.live.tables = self.live.tables.saturating_add(1);
+        self.live
+            .with(|live| live.tables = live.tables.saturating_add(1));
         Ok(Table {
             owner: self.id,
             memory: Memory::Allocated,
@@ -212,13 +325,17 @@ impl<P: Platform> DmaOps for Mapper<P> {
         })
     }
 
-    fn pin_user(
-        &mut self,
-        user: &Self::User,
+    /// As [`DmaOps::pin_user`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pin_user(
+        &self,
+        user: &P::User,
         addr: u64,
         len_bytes: u64,
         direction: Direction,
-    ) -> Result<Self::Table, Error> {
+    ) -> Result<Table<P>, Error> {
         if len_bytes == 0 || addr.checked_add(len_bytes).is_none() {
             return Err(Error::Invalid);
         }
@@ -227,8 +344,10 @@ impl<P: Platform> DmaOps for Mapper<P> {
             .pin_user(user, addr, len_bytes, direction.device_writes())?;
         match collect(|index| self.platform.pinned_segment(&pinned, index)) {
             Ok(segments) if total_len(&segments) == Ok(len_bytes) => {
-                self.live.tables = self.live.tables.saturating_add(1);
-                self.live.pins = self.live.pins.saturating_add(1);
+                self.live.with(|live| {
+                    live.tables = live.tables.saturating_add(1);
+                    live.pins = live.pins.saturating_add(1);
+                });
                 let caching = Caching::Cached;
                 Ok(Table {
                     owner: self.id,
@@ -246,14 +365,17 @@ impl<P: Platform> DmaOps for Mapper<P> {
         }
     }
 
-    fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool {
+    /// As [`DmaOps::is_current`].
+    #[must_use]
+    pub fn is_current(&self, table: &Table<P>, user: &P::User, addr: u64) -> bool {
         match &table.memory {
             Memory::Pinned(pinned) => self.platform.pin_is_current(pinned, user, addr),
             Memory::Allocated | Memory::Callers => false,
         }
     }
 
-    fn free_table(&mut self, table: Self::Table, device_wrote: bool) {
+    /// As [`DmaOps::free_table`].
+    pub fn free_table(&self, table: Table<P>, device_wrote: bool) {
         if !self.is_own(table.owner) {
             return;
         }
@@ -263,113 +385,110 @@ impl<P: Platform> DmaOps for Mapper<P> {
             Memory::Pinned(pinned) => {
                 self.flush_all_lazy();
                 self.platform.unpin_user(pinned, device_wrote);
-                self.live.pins = self.live.pins.saturating_sub(1);
+                self.live
+                    .with(|live| live.pins = live.pins.saturating_sub(1));
             }
         }
-        self.live.tables = self.live.tables.saturating_sub(1);
+        self.live
+            .with(|live| live.tables = live.tables.saturating_sub(1));
     }
 
-    fn table_len(&self, table: &Self::Table) -> u64 {
+    /// As [`DmaOps::table_len`].
+    #[must_use]
+    pub fn table_len(&self, table: &Table<P>) -> u64 {
         table.len
     }
 
-    fn map(
-        &mut self,
-        dev: Self::Device,
-        table: &Self::Table,
+    /// As [`DmaOps::map`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn map(
+        &self,
+        dev: P::Device,
+        table: &Table<P>,
         direction: Direction,
         attrs: Attrs,
-    ) -> Result<Self::Mapping, Error> {
-        if !self.is_own(table.owner) {
-            return Err(Error::Invalid);
-        }
-        let info = self.device_info(dev)?;
-        let mode = match self.known_mut(dev) {
-            Some(state) => state.mode,
-            None => self.state_mut(dev)?.mode,
-        };
-        let mut mapping = Mapping {
-            owner: self.id,
-            dev,
-            direction,
-            output: List::new(),
-            direct: List::new(),
-            bounced: List::new(),
-            iova: None,
-            needs_sync: false,
-        };
-        self.map_table((&info, mode), table, attrs, &mut mapping)?;
-        if let Err(err) = self.fill(&mapping, attrs) {
-            self.take_down(&mapping);
-            return Err(err);
-        }
-        self.live.mappings = self.live.mappings.saturating_add(1);
-        Ok(mapping)
+    ) -> Result<Mapping<P>, Error> {
+        self.map_for(self.at(dev)?, table, direction, attrs)
     }
 
-    fn unmap(&mut self, mapping: Self::Mapping, attrs: Attrs) {
-        if !self.is_own(mapping.owner) {
-            return;
-        }
-        // The device's view goes first: what is copied out is what it left.
-        self.end_view(&mapping);
-        if !attrs.contains(Attrs::SKIP_CPU_SYNC) {
-            self.sync_mapping(&mapping, mapping.direction, SyncFor::Cpu);
-        }
-        self.count(mapping.dev, |c| c.unmaps = c.unmaps.saturating_add(1));
-        self.live.mappings = self.live.mappings.saturating_sub(1);
-        self.release_slots(&mapping.bounced);
+    /// As [`DmaOps::unmap`]; [`try_unmap`](Self::try_unmap) says how it went.
+    pub fn unmap(&self, mapping: Mapping<P>, attrs: Attrs) {
+        // What could not be unmapped is quarantined, and counted.
+        let _ = self.try_unmap(mapping, attrs);
     }
 
-    fn sync(&mut self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool {
+    /// As [`DmaOps::sync`].
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn sync(&self, mapping: &Mapping<P>, direction: Direction, sync: SyncFor) -> bool {
         self.is_own(mapping.owner) && self.sync_mapping(mapping, direction, sync)
     }
 
-    fn segment(&self, mapping: &Self::Mapping, index: usize) -> Option<DmaSegment> {
+    /// As [`DmaOps::segment`].
+    #[must_use]
+    pub fn segment(&self, mapping: &Mapping<P>, index: usize) -> Option<DmaSegment> {
         mapping.output.get(index).copied()
     }
 
-    fn bounces(&self, mapping: &Self::Mapping) -> bool {
+    /// As [`DmaOps::bounces`].
+    #[must_use]
+    pub fn bounces(&self, mapping: &Mapping<P>) -> bool {
         !mapping.bounced.is_empty()
     }
 
-    fn vmap_alloc(&mut self, alloc: &Self::Alloc) -> Result<Self::Vmap, Error> {
+    /// As [`DmaOps::vmap_alloc`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn vmap_alloc(&self, alloc: &Alloc<P>) -> Result<P::Vmap, Error> {
         if !self.is_own(alloc.owner) {
             return Err(Error::Invalid);
         }
-        let vmap = self.platform.vmap(&alloc.segments, alloc.caching)?;
-        self.live.vmaps = self.live.vmaps.saturating_add(1);
-        Ok(vmap)
+        self.vmap_segments(&alloc.segments, alloc.caching)
     }
 
-    fn vmap_table(&mut self, table: &Self::Table) -> Result<Self::Vmap, Error> {
+    /// As [`DmaOps::vmap_table`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn vmap_table(&self, table: &Table<P>) -> Result<P::Vmap, Error> {
         if !self.is_own(table.owner) {
             return Err(Error::Invalid);
         }
-        let vmap = self.platform.vmap(&table.segments, table.caching)?;
-        self.live.vmaps = self.live.vmaps.saturating_add(1);
-        Ok(vmap)
+        self.vmap_segments(&table.segments, table.caching)
     }
 
-    fn vunmap(&mut self, vmap: Self::Vmap) {
+    /// As [`DmaOps::vunmap`].
+    pub fn vunmap(&self, vmap: P::Vmap) {
         self.platform.vunmap(vmap);
-        self.live.vmaps = self.live.vmaps.saturating_sub(1);
+        self.live
+            .with(|live| live.vmaps = live.vmaps.saturating_sub(1));
     }
 
-    fn vmap_read(&mut self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+    /// As [`DmaOps::vmap_read`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn vmap_read(&self, vmap: &P::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         self.platform.vmap_read(vmap, offset, out)
     }
 
-    fn vmap_write(&mut self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
+    /// As [`DmaOps::vmap_write`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn vmap_write(&self, vmap: &P::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
         self.platform.vmap_write(vmap, offset, data)
     }
 
-    fn mmap(
-        &mut self,
-        alloc: &Self::Alloc,
-        offset: u64,
-        len_bytes: u64,
-    ) -> Result<Self::Mmap, Error> {
+    /// As [`DmaOps::mmap`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn mmap(&self, alloc: &Alloc<P>, offset: u64, len_bytes: u64) -> Result<P::Mmap, Error> {
         if !self.is_own(alloc.owner)
             || len_bytes == 0
             || offset & (self.platform.page_size() - 1) != 0
@@ -387,3 +506,142 @@ impl<P: Platform> DmaOps for Mapper<P> {
         }
     }
 }
+
+macro_rules! dma_ops {
+    ($mapper:ty) => {
+        impl<P: Platform, L: Locks> DmaOps for $mapper {
+            type Device = P::Device;
+            type User = P::User;
+            type Alloc = Alloc<P>;
+            type Table = Table<P>;
+            type Mapping = Mapping<P>;
+            type Vmap = P::Vmap;
+            type Mmap = P::Mmap;
+
+            fn page_size(&self) -> u64 {
+                Mapper::page_size(self)
+            }
+            fn cache_alignment(&self, dev: P::Device) -> u64 {
+                Mapper::cache_alignment(self, dev)
+            }
+            fn coherency(&self, dev: P::Device) -> Coherency {
+                Mapper::coherency(self, dev)
+            }
+            fn alloc_coherent(
+                &mut self,
+                dev: P::Device,
+                len_bytes: u64,
+                attrs: Attrs,
+            ) -> Result<Alloc<P>, Error> {
+                Mapper::alloc_coherent(self, dev, len_bytes, attrs)
+            }
+            fn alloc_noncontiguous(
+                &mut self,
+                dev: P::Device,
+                len_bytes: u64,
+                direction: Direction,
+                attrs: Attrs,
+            ) -> Result<Alloc<P>, Error> {
+                Mapper::alloc_noncontiguous(self, dev, len_bytes, direction, attrs)
+            }
+            fn alloc_virtual(&mut self, len_bytes: u64) -> Result<Alloc<P>, Error> {
+                Mapper::alloc_virtual(self, len_bytes)
+            }
+            fn free(&mut self, alloc: Alloc<P>) {
+                Mapper::free(self, alloc)
+            }
+            fn alloc_dma_addr(&self, alloc: &Alloc<P>) -> Option<DmaAddr> {
+                Mapper::alloc_dma_addr(self, alloc)
+            }
+            fn sync_alloc(
+                &mut self,
+                alloc: &Alloc<P>,
+                direction: Direction,
+                sync: SyncFor,
+            ) -> bool {
+                Mapper::sync_alloc(self, alloc, direction, sync)
+            }
+            fn alloc_caching(&self, alloc: &Alloc<P>) -> Caching {
+                Mapper::alloc_caching(self, alloc)
+            }
+            fn table_of(&mut self, alloc: &Alloc<P>) -> Result<Table<P>, Error> {
+                Mapper::table_of(self, alloc)
+            }
+            fn pin_user(
+                &mut self,
+                user: &P::User,
+                addr: u64,
+                len_bytes: u64,
+                direction: Direction,
+            ) -> Result<Table<P>, Error> {
+                Mapper::pin_user(self, user, addr, len_bytes, direction)
+            }
+            fn is_current(&self, table: &Table<P>, user: &P::User, addr: u64) -> bool {
+                Mapper::is_current(self, table, user, addr)
+            }
+            fn free_table(&mut self, table: Table<P>, device_wrote: bool) {
+                Mapper::free_table(self, table, device_wrote)
+            }
+            fn table_len(&self, table: &Table<P>) -> u64 {
+                Mapper::table_len(self, table)
+            }
+            fn map(
+                &mut self,
+                dev: P::Device,
+                table: &Table<P>,
+                direction: Direction,
+                attrs: Attrs,
+            ) -> Result<Mapping<P>, Error> {
+                Mapper::map(self, dev, table, direction, attrs)
+            }
+            fn unmap(&mut self, mapping: Mapping<P>, attrs: Attrs) {
+                Mapper::unmap(self, mapping, attrs)
+            }
+            fn sync(&mut self, mapping: &Mapping<P>, direction: Direction, sync: SyncFor) -> bool {
+                Mapper::sync(self, mapping, direction, sync)
+            }
+            fn segment(&self, mapping: &Mapping<P>, index: usize) -> Option<DmaSegment> {
+                Mapper::segment(self, mapping, index)
+            }
+            fn bounces(&self, mapping: &Mapping<P>) -> bool {
+                Mapper::bounces(self, mapping)
+            }
+            fn vmap_alloc(&mut self, alloc: &Alloc<P>) -> Result<P::Vmap, Error> {
+                Mapper::vmap_alloc(self, alloc)
+            }
+            fn vmap_table(&mut self, table: &Table<P>) -> Result<P::Vmap, Error> {
+                Mapper::vmap_table(self, table)
+            }
+            fn vunmap(&mut self, vmap: P::Vmap) {
+                Mapper::vunmap(self, vmap)
+            }
+            fn vmap_read(
+                &mut self,
+                vmap: &P::Vmap,
+                offset: u64,
+                out: &mut [u8],
+            ) -> Result<(), Error> {
+                Mapper::vmap_read(self, vmap, offset, out)
+            }
+            fn vmap_write(
+                &mut self,
+                vmap: &P::Vmap,
+                offset: u64,
+                data: &[u8],
+            ) -> Result<(), Error> {
+                Mapper::vmap_write(self, vmap, offset, data)
+            }
+            fn mmap(
+                &mut self,
+                alloc: &Alloc<P>,
+                offset: u64,
+                len_bytes: u64,
+            ) -> Result<P::Mmap, Error> {
+                Mapper::mmap(self, alloc, offset, len_bytes)
+            }
+        }
+    };
+}
+
+dma_ops!(Mapper<P, L>);
+dma_ops!(&Mapper<P, L>);

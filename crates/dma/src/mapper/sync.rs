@@ -2,19 +2,32 @@
 
 use super::bounce::Bounced;
 use super::{Alloc, Mapper, Mapping};
-use crate::{Direction, Error, Platform, Segment, SegmentKind, SyncFor};
+use crate::{Direction, Error, Locks, Platform, Segment, SegmentKind, SyncFor};
 
-impl<P: Platform> Mapper<P> {
+impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Hands a mapping over. Returns whether something was due and all of it was done.
     pub(super) fn sync_mapping(
-        &mut self,
+        &self,
         mapping: &Mapping<P>,
         direction: Direction,
         sync: SyncFor,
     ) -> bool {
+        self.try_sync(mapping, direction, sync) == Ok(true)
+    }
+
+    /// Hands a mapping over. Returns whether something was due.
+    ///
+    /// # Errors
+    /// What the platform says of a bounce copy. All other copies were made.
+    pub(crate) fn try_sync(
+        &self,
+        mapping: &Mapping<P>,
+        direction: Direction,
+        sync: SyncFor,
+    ) -> Result<bool, Error> {
         let mut due =
-            mapping.needs_sync && maintain(&mut self.platform, &mapping.direct, direction, sync);
-        let mut failed = false;
+            mapping.needs_sync && maintain(&self.platform, &mapping.direct, direction, sync);
+        let mut result = Ok(());
         let copies = match sync {
             SyncFor::Device => direction.device_reads(),
             SyncFor::Cpu => direction.device_writes(),
@@ -22,13 +35,13 @@ impl<P: Platform> Mapper<P> {
         if copies && !mapping.bounced.is_empty() {
             due = true;
             for run in mapping.bounced.iter() {
-                failed |= self.copy_run(mapping.dev, run, sync).is_err();
+                result = result.and(self.copy_run(mapping.at.slot, run, sync));
             }
         }
         if due {
-            self.count_sync(mapping.dev, sync);
+            self.count_sync(mapping.at.slot, sync);
         }
-        due && !failed
+        result.map(|()| due)
     }
 
     /// Hands over `len` bytes from `offset` of a mapping: only these are maintained or copied.
@@ -41,7 +54,7 @@ impl<P: Platform> Mapper<P> {
     /// # Context
     /// Does not sleep.
     pub fn sync_range(
-        &mut self,
+        &self,
         mapping: &Mapping<P>,
         offset: u64,
         len: u64,
@@ -69,7 +82,7 @@ impl<P: Platform> Mapper<P> {
                 if due && from < to {
                     done = true;
                     failed |= self
-                        .copy_part(mapping.dev, run, from - at, to - from, sync)
+                        .copy_part(mapping.at.slot, run, from - at, to - from, sync)
                         .is_err();
                 }
                 at = at.saturating_add(run.len);
@@ -84,12 +97,12 @@ impl<P: Platform> Mapper<P> {
                     len: to - from,
                     kind: part.kind,
                 };
-                done |= maintain(&mut self.platform, &[part], direction, sync);
+                done |= maintain(&self.platform, &[part], direction, sync);
             }
             at = at.saturating_add(part.len);
         }
         if done {
-            self.count_sync(mapping.dev, sync);
+            self.count_sync(mapping.at.slot, sync);
         }
         Ok(done && !failed)
     }
@@ -98,19 +111,14 @@ impl<P: Platform> Mapper<P> {
     ///
     /// The caches are kept in step whatever the device: the pool serves coherent and other
     /// devices alike, and on a coherent machine the calls cost nothing.
-    pub(super) fn copy_run(
-        &mut self,
-        dev: P::Device,
-        run: &Bounced,
-        sync: SyncFor,
-    ) -> Result<(), Error> {
-        self.copy_part(dev, run, 0, run.len, sync)
+    pub(super) fn copy_run(&self, slot: usize, run: &Bounced, sync: SyncFor) -> Result<(), Error> {
+        self.copy_part(slot, run, 0, run.len, sync)
     }
 
     /// Copies `len` bytes from `offset` of a bounced run in or out.
     fn copy_part(
-        &mut self,
-        dev: P::Device,
+        &self,
+        slot: usize,
         run: &Bounced,
         offset: u64,
         len: u64,
@@ -118,12 +126,12 @@ impl<P: Platform> Mapper<P> {
     ) -> Result<(), Error> {
         let mut copied = 0u64;
         let result = self.copy_part_counting(run, (offset, len), sync, &mut copied);
-        self.count(dev, |c| c.count_bounced(copied));
+        self.count(slot, |c| c.count_bounced(copied));
         result
     }
 
     pub(super) fn copy_part_counting(
-        &mut self,
+        &self,
         run: &Bounced,
         (offset, len): (u64, u64),
         sync: SyncFor,
@@ -139,11 +147,11 @@ impl<P: Platform> Mapper<P> {
             let next = at.checked_add(source.len).ok_or(Error::Invalid)?;
             let (from, to) = (offset.max(at), end.min(next));
             if from < to {
-                let slot = run.at.checked_add(from).ok_or(Error::Invalid)?;
+                let copy = run.at.checked_add(from).ok_or(Error::Invalid)?;
                 let memory = source.addr.checked_add(from - at).ok_or(Error::Invalid)?;
                 match sync {
-                    SyncFor::Device => self.platform.bounce_in(slot, memory, to - from)?,
-                    SyncFor::Cpu => self.platform.bounce_out(slot, memory, to - from)?,
+                    SyncFor::Device => self.platform.bounce_in(copy, memory, to - from)?,
+                    SyncFor::Cpu => self.platform.bounce_out(copy, memory, to - from)?,
                 }
                 *copied = copied.saturating_add(to - from);
             }
@@ -156,9 +164,9 @@ impl<P: Platform> Mapper<P> {
     }
 
     /// Cleans what does not bounce, for a first hand-over.
-    pub(super) fn maintain_direct(&mut self, mapping: &Mapping<P>) -> bool {
+    pub(super) fn maintain_direct(&self, mapping: &Mapping<P>) -> bool {
         maintain(
-            &mut self.platform,
+            &self.platform,
             &mapping.direct,
             mapping.direction,
             SyncFor::Device,
@@ -166,23 +174,23 @@ impl<P: Platform> Mapper<P> {
     }
 
     pub(super) fn sync_allocation(
-        &mut self,
+        &self,
         alloc: &Alloc<P>,
         direction: Direction,
         sync: SyncFor,
     ) -> bool {
-        let Some(home) = &alloc.home else {
+        let Some(own) = &alloc.own else {
             return false;
         };
-        if !home.needs_sync || !maintain(&mut self.platform, &alloc.segments, direction, sync) {
+        if !own.needs_sync || !maintain(&self.platform, &alloc.segments, direction, sync) {
             return false;
         }
-        self.count_sync(home.dev, sync);
+        self.count_sync(own.at.slot, sync);
         true
     }
 
-    pub(super) fn count_sync(&mut self, dev: P::Device, sync: SyncFor) {
-        self.count(dev, |c| match sync {
+    pub(super) fn count_sync(&self, slot: usize, sync: SyncFor) {
+        self.count(slot, |c| match sync {
             SyncFor::Device => c.syncs_for_device = c.syncs_for_device.saturating_add(1),
             SyncFor::Cpu => c.syncs_for_cpu = c.syncs_for_cpu.saturating_add(1),
         });
@@ -194,7 +202,7 @@ impl<P: Platform> Mapper<P> {
 /// Lines are cleaned for every direction: a dirty line written back later would overwrite what
 /// the device wrote.
 fn maintain<P: Platform>(
-    platform: &mut P,
+    platform: &P,
     segments: &[Segment],
     direction: Direction,
     sync: SyncFor,

@@ -9,14 +9,14 @@
 mod bits;
 mod inner;
 mod leaf;
+mod path;
 mod scan;
 mod tree;
-mod way;
 
 use alloc::vec::Vec;
 use inner::{Inner, MAX_HEIGHT, NONE};
 use leaf::{LEAF_BITS, Leaf};
-use way::Recent;
+use path::Recent;
 
 /// Why no range was handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

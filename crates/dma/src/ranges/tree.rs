@@ -3,7 +3,7 @@
 use super::bits::{FAN_BITS, highest, span};
 use super::inner::{Inner, NONE, child_bits};
 use super::leaf::Leaf;
-use super::way::Recent;
+use super::path::Recent;
 use super::{RangeAllocator, RangeError};
 
 /// How units `low` to `high` of a node fall to its children.

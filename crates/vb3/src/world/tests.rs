@@ -495,8 +495,7 @@ fn a_device_with_few_address_bits_gets_memory_it_reaches_or_the_reason() {
         bench.dequeue(camera, CAPTURE, MMAP);
         bench.stream(camera, CAPTURE, false);
         let mut written = 0;
-        let trace = bench.world.memory.ops().platform().trace();
-        for (_, event) in trace.events() {
+        for (_, event) in bench.world.memory.ops().platform().trace().events() {
             if let vb3_machine::Event::BusWrite { dev: 0, addr, len } = *event {
                 assert!(addr + len - 1 <= REACH, "{machine}: {event:?}");
                 written += len;

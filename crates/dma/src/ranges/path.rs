@@ -1,5 +1,5 @@
-//! The short way: what lies in one leaf, as most ranges do, is taken and given back there, and the
-//! nodes above hear of it only as far as it changes something for them.
+//! The short path: what lies in one leaf, as most ranges do, is taken and given back there; a node
+//! above is updated only if the largest free block below it changes.
 
 use super::bits::highest;
 use super::inner::{MAX_HEIGHT, NONE, child_bits};
@@ -8,14 +8,14 @@ use super::{RangeAllocator, RangeError};
 
 /// The nodes from the root down to a leaf, by level.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Way {
+pub(super) struct Path {
     nodes: [u32; MAX_HEIGHT as usize + 1],
 }
 
 // So that the mask below loses nothing.
 const _: () = assert!(MAX_HEIGHT == 7);
 
-impl Way {
+impl Path {
     const NONE: Self = Self {
         nodes: [NONE; MAX_HEIGHT as usize + 1],
     };
@@ -29,14 +29,14 @@ impl Way {
     }
 }
 
-/// The way on which something was taken last, until a node is dropped.
+/// The path on which something was taken last, until a node is dropped.
 ///
-/// Who goes the same way again need not look its nodes up one after the other.
+/// Who goes the same path again need not look its nodes up one after the other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recent {
-    /// A unit in its leaf; one that there is not if there is no such way.
+    /// A unit in its leaf; one that there is not if there is no such path.
     unit: u64,
-    way: Way,
+    path: Path,
     /// Whether the leaf has become wholly free and the nodes above do not know it yet. Where ranges
     /// come and go one by one, its nodes need not be dropped and made again each time.
     idle: bool,
@@ -48,7 +48,7 @@ pub(super) struct Recent {
 impl Recent {
     pub(super) const NONE: Self = Self {
         unit: u64::MAX,
-        way: Way::NONE,
+        path: Path::NONE,
         idle: false,
         told: None,
     };
@@ -66,8 +66,8 @@ impl Recent {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
     pub(super) at: u64,
-    way: Way,
-    /// The lowest level that has a node on the way.
+    path: Path,
+    /// The lowest level that has a node on the path.
     level: u32,
 }
 
@@ -96,12 +96,12 @@ impl RangeAllocator {
             }
             self.settle_idle();
         }
-        let Recent { unit, way, .. } = self.recent;
+        let Recent { unit, path, .. } = self.recent;
         // As far as the highest is where something was taken last.
         let mut top = self.height;
         while top > 0 {
             let highest = index_of(unit, top);
-            match self.inner(way.at(top)) {
+            match self.inner(path.at(top)) {
                 Some(inner) if inner.fits(order) >> highest == 1 => top -= 1,
                 _ => break,
             }
@@ -109,15 +109,15 @@ impl RangeAllocator {
         let mut node = Self::ROOT;
         let mut found = Found {
             at: 0,
-            way,
+            path,
             level: 0,
         };
         if top < self.height {
-            node = way.at(top);
+            node = path.at(top);
             found.at = unit & (u64::MAX << child_bits(top + 1));
         }
         for level in (1..=top).rev() {
-            found.way.set(level, node);
+            found.path.set(level, node);
             let inner = self.inner(node)?;
             let index = highest(inner.fits(order))?;
             let bits = child_bits(level);
@@ -130,18 +130,18 @@ impl RangeAllocator {
                 return Some(found);
             }
         }
-        found.way.set(0, node);
+        found.path.set(0, node);
         let start = self.leaves.get(node as usize)?.top_block(order)?;
         found.at |= u64::from(start);
         Some(found)
     }
 
     /// As [`highest_in_leaf`](Self::highest_in_leaf), if that lies in the idle leaf: no node on the
-    /// way to it has such a block above the way.
+    /// path to it has such a block above the path.
     fn highest_in_idle(&self, order: u32) -> Option<Found> {
-        let Recent { unit, way, .. } = self.recent;
+        let Recent { unit, path, .. } = self.recent;
         for level in 1..=self.height {
-            let fits = self.inner(way.at(level))?.fits(order);
+            let fits = self.inner(path.at(level))?.fits(order);
             if fits >> index_of(unit, level) >> 1 != 0 {
                 return None;
             }
@@ -149,7 +149,7 @@ impl RangeAllocator {
         let base = unit & (u64::MAX << LEAF_BITS);
         Some(Found {
             at: base + (1 << LEAF_BITS) - (1 << order),
-            way,
+            path,
             level: 0,
         })
     }
@@ -157,11 +157,11 @@ impl RangeAllocator {
     /// Tells the nodes above the idle leaf.
     pub(super) fn settle_idle(&mut self) {
         let Recent {
-            unit, way, idle, ..
+            unit, path, idle, ..
         } = self.recent;
         if idle {
             self.recent.idle = false;
-            self.settle(&way, unit, WHOLE);
+            self.settle(&path, unit, WHOLE);
         }
     }
 
@@ -173,18 +173,22 @@ impl RangeAllocator {
 
     /// Takes `units` units from the start of a block that was found.
     pub(super) fn take_in_leaf(&mut self, found: Found, units: u64) -> Result<(), RangeError> {
-        let Found { at, mut way, level } = found;
+        let Found {
+            at,
+            mut path,
+            level,
+        } = found;
         if level > 0 {
             self.room_for_path()?;
         }
         for level in (1..=level).rev() {
             let child = self.new_node(level - 1);
-            way.set(level - 1, child);
-            if let Some(inner) = self.inners.get_mut(way.at(level) as usize) {
+            path.set(level - 1, child);
+            if let Some(inner) = self.inners.get_mut(path.at(level) as usize) {
                 inner.children[index_of(at, level) as usize] = child;
             }
         }
-        let Some(leaf) = self.leaves.get_mut(way.at(0) as usize) else {
+        let Some(leaf) = self.leaves.get_mut(path.at(0) as usize) else {
             return Err(RangeError::Invalid);
         };
         let low = place_of(at);
@@ -194,12 +198,12 @@ impl RangeAllocator {
         let knows = self.recent.idle && self.recent.told == Some(order);
         self.recent = Recent {
             unit: at,
-            way,
+            path,
             idle: false,
             told: Some(order),
         };
         if !knows {
-            self.settle(&way, at, order);
+            self.settle(&path, at, order);
         }
         Ok(())
     }
@@ -208,14 +212,14 @@ impl RangeAllocator {
     /// nothing has changed.
     pub(super) fn free_in_leaf(&mut self, at: u64, end: u64) -> Option<Result<(), RangeError>> {
         self.settle_idle();
-        let mut way = self.recent.way;
+        let mut path = self.recent.path;
         let top = self.recent.meets(at, self.height);
-        let mut node = top.map_or(Self::ROOT, |level| way.at(level));
+        let mut node = top.map_or(Self::ROOT, |level| path.at(level));
         for level in (1..=top.unwrap_or(self.height)).rev() {
-            way.set(level, node);
+            path.set(level, node);
             node = self.inner(node)?.child(index_of(at, level));
         }
-        way.set(0, node);
+        path.set(0, node);
         let (low, high) = (place_of(at), place_of(end));
         let starts_here = match (low, at) {
             (0, 1..) => self.may_start_behind(at - 1),
@@ -234,24 +238,24 @@ impl RangeAllocator {
             Some(0) if order == WHOLE => self.recent.idle = true,
             Some(0) => {
                 self.recent.told = Some(order);
-                self.settle(&way, at, order);
+                self.settle(&path, at, order);
             }
-            _ => self.settle(&way, at, order),
+            _ => self.settle(&path, at, order),
         }
         Some(Ok(()))
     }
 
     /// Tells the nodes above a leaf what it has now. A node that is out of date has no others above
     /// it, so that who finds nothing new need look no further.
-    fn settle(&mut self, way: &Way, unit: u64, leaf_order: i8) {
+    fn settle(&mut self, path: &Path, unit: u64, leaf_order: i8) {
         let mut order = leaf_order;
         for level in 1..=self.height {
             let (bits, index) = (child_bits(level), index_of(unit, level));
             let all_free = u32::try_from(order) == Ok(bits);
             if all_free {
-                self.drop_node(way.at(level - 1), level - 1);
+                self.drop_node(path.at(level - 1), level - 1);
             }
-            let Some(inner) = self.inners.get_mut(way.at(level) as usize) else {
+            let Some(inner) = self.inners.get_mut(path.at(level) as usize) else {
                 return;
             };
             if all_free {

@@ -1,0 +1,335 @@
+//! The fake as a platform.
+
+use super::{DIRT, Entry, Fake, PAGE, RAM};
+use crate::{
+    Bounce, BouncePool, Caches, Caching, DeviceInfo, Error, Iommu, Iova, KernelViews, Layout,
+    PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind, UserPages,
+};
+use std::collections::BTreeSet;
+use std::collections::btree_map::Entry as Slot;
+use std::vec;
+use std::vec::Vec;
+
+/// Pages: all apart from each other, or one run.
+#[derive(Debug)]
+pub struct FakePages {
+    /// First byte and bytes of each run.
+    pub runs: Vec<(u64, u64)>,
+    granule: u64,
+}
+
+/// A mapping for the CPU.
+#[derive(Debug)]
+pub struct FakeVmap {
+    segments: Vec<Segment>,
+    caching: Caching,
+}
+
+impl FakeVmap {
+    fn phys(&self, offset: u64) -> Option<u64> {
+        let mut left = offset;
+        for segment in &self.segments {
+            if left < segment.len {
+                return Some(segment.addr.get() + left);
+            }
+            left -= segment.len;
+        }
+        None
+    }
+}
+
+impl PageSource for Fake {
+    type Device = u32;
+    type Pages = FakePages;
+
+    fn page_size(&self) -> u64 {
+        PAGE
+    }
+
+    fn unmapped_granule(&self) -> u64 {
+        self.setup.unmapped_granule
+    }
+
+    fn ram_bytes(&self) -> u64 {
+        1 << 30
+    }
+
+    fn device_info(&self, dev: u32) -> Option<DeviceInfo> {
+        (dev < self.setup.devices).then_some(DeviceInfo {
+            limits: self.setup.limits,
+            coherency: self.setup.coherency,
+            cache_alignment: 1,
+            iommu: self.setup.iommu,
+            bounce: self.setup.bounce,
+        })
+    }
+
+    fn alloc_pages(&self, request: PageRequest<u32>) -> Result<FakePages, Error> {
+        let mut state = self.state();
+        state.may_fail()?;
+        let granule = match self.setup.small_pieces {
+            true => PAGE,
+            false => request.granule,
+        };
+        assert!(granule.is_power_of_two() && granule >= PAGE);
+        assert!(request.len > 0 && request.len % granule == 0);
+        let runs = match request.layout {
+            Layout::Scattered => (0..request.len / granule)
+                .map(|_| (state.take_piece(granule), granule))
+                .collect(),
+            Layout::Contiguous => {
+                state.pages_out += request.len / PAGE;
+                vec![(state.take_new(request.len, granule), request.len)]
+            }
+        };
+        let pages = FakePages { runs, granule };
+        for &(first, len) in &pages.runs {
+            state.memory.set(first, &vec![0; len as usize]);
+        }
+        Ok(pages)
+    }
+
+    fn free_pages(&self, pages: FakePages) {
+        let mut state = self.state();
+        for (first, len) in pages.runs {
+            for page in (first..first + len).step_by(PAGE as usize) {
+                if state.tlb.values().any(|entry| entry.phys == page) {
+                    state.freed_in_reach.push(page);
+                }
+                state.memory.set(page, &[DIRT; PAGE as usize]);
+                state.pages_out -= 1;
+            }
+            let pieces = (first..first + len).step_by(pages.granule as usize);
+            let free = state.free_pages.entry(pages.granule).or_default();
+            free.extend(pieces);
+        }
+    }
+
+    fn pages_segment(&self, pages: &FakePages, index: usize) -> Option<Segment> {
+        pages.runs.get(index).map(|&(first, len)| Segment {
+            addr: PhysAddr::new(first),
+            len,
+            kind: SegmentKind::Pages,
+        })
+    }
+
+    fn min_address_align(&self, _: u32) -> u64 {
+        self.setup.align
+    }
+}
+
+impl Caches for Fake {
+    fn cache_clean(&self, addr: PhysAddr, len: u64) {
+        self.state().memory.clean(addr.get(), len);
+    }
+
+    fn cache_invalidate(&self, addr: PhysAddr, len: u64) {
+        self.state().memory.invalidate(addr.get(), len);
+    }
+}
+
+impl Iommu for Fake {
+    fn iommu_group(&self, dev: u32) -> u32 {
+        self.table_of(dev)
+    }
+
+    fn iommu_map(
+        &self,
+        dev: u32,
+        iova: Iova,
+        phys: PhysAddr,
+        len: u64,
+        prot: Prot,
+    ) -> Result<(), Error> {
+        let mut state = self.state();
+        state.may_fail()?;
+        let granule = self.setup.iommu.and_then(|i| i.granule()).unwrap_or(PAGE);
+        let parts = iova.get() | phys.get() | len;
+        assert_eq!(parts % granule, 0, "whole granules");
+        assert!(iova.get() != 0 && len > 0);
+        for offset in (0..len).step_by(PAGE as usize) {
+            let (at, phys) = (iova.get() + offset, phys.get() + offset);
+            let entry = Entry { phys, prot };
+            let before = state.table.insert((dev, at), entry);
+            assert_eq!(before, None, "{at:#x} mapped twice");
+            // The device has looked at once, and an older translation wins.
+            match state.tlb.entry((dev, at)) {
+                Slot::Occupied(_) => state.stale_reuse.push(at),
+                Slot::Vacant(slot) => {
+                    slot.insert(entry);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn iommu_unmap(&self, dev: u32, iova: Iova, len: u64) -> Result<(), Error> {
+        let mut state = self.state();
+        if state.unmap_fails {
+            return Err(Error::Unsupported);
+        }
+        let granule = self.setup.iommu.and_then(|i| i.granule()).unwrap_or(PAGE);
+        assert_eq!((iova.get() | len) % granule, 0, "whole granules");
+        let range = (dev, iova.get())..(dev, iova.get() + len);
+        let gone: Vec<(u32, u64)> = state.table.range(range).map(|(&at, _)| at).collect();
+        for at in gone {
+            state.table.remove(&at);
+        }
+        Ok(())
+    }
+
+    fn iommu_flush(&self, dev: u32) {
+        let state = &mut *self.state();
+        state.flushes += 1;
+        let table: BTreeSet<(u32, u64)> = state.table.keys().copied().collect();
+        let stays = |at: &(u32, u64)| at.0 != dev || table.contains(at);
+        state.tlb.retain(|at, _| stays(at));
+    }
+
+    fn iommu_map_done(&self, _: u32, iova: Iova, len: u64) -> Result<(), Error> {
+        let mut state = self.state();
+        state.may_fail()?;
+        state.map_done.push((iova.get(), len));
+        Ok(())
+    }
+
+    fn prefers_low_iova(&self, _: u32) -> bool {
+        self.setup.low_first
+    }
+
+    fn reserved_iova(&self, _: u32, index: usize) -> Option<(Iova, Iova)> {
+        let region = self.setup.reserved.get(index)?;
+        Some((Iova::new(region.0), Iova::new(region.1)))
+    }
+
+    fn is_untrusted(&self, _: u32) -> bool {
+        self.setup.untrusted
+    }
+}
+
+impl Bounce for Fake {
+    fn bounce_pool(&self) -> Option<BouncePool> {
+        (self.setup.pool_bytes > 0).then_some(BouncePool {
+            base: PhysAddr::new(self.setup.pool_base),
+            len: self.setup.pool_bytes,
+        })
+    }
+
+    fn bounce_run_bytes(&self) -> u64 {
+        self.setup.run_bytes
+    }
+
+    fn min_align_mask(&self, _: u32) -> u64 {
+        self.setup.min_align
+    }
+
+    fn bounce_in(&self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
+        let mut state = self.state();
+        state.may_fail()?;
+        let bytes = state.memory.cpu_read(from.get(), len);
+        state.memory.cpu_write(slot.get(), &bytes);
+        Ok(())
+    }
+
+    fn bounce_out(&self, slot: PhysAddr, to: PhysAddr, len: u64) -> Result<(), Error> {
+        let mut state = self.state();
+        state.may_fail()?;
+        let bytes = state.memory.cpu_read(slot.get(), len);
+        state.memory.cpu_write(to.get(), &bytes);
+        Ok(())
+    }
+
+    fn bounce_zero(&self, slot: PhysAddr, len: u64) {
+        let mut state = self.state();
+        state.memory.cpu_write(slot.get(), &vec![0; len as usize]);
+        state.memory.clean(slot.get(), len);
+    }
+}
+
+impl UserPages for Fake {
+    type User = ();
+    type Pinned = FakePages;
+
+    fn pin_user(&self, (): &(), addr: u64, len: u64, _: bool) -> Result<FakePages, Error> {
+        let mut state = self.state();
+        state.may_fail()?;
+        state.pins += 1;
+        Ok(FakePages {
+            runs: vec![(RAM + (addr & 0xfff_ffff), len)],
+            granule: PAGE,
+        })
+    }
+
+    fn unpin_user(&self, _: FakePages, _: bool) {
+        self.state().pins -= 1;
+    }
+
+    fn pinned_segment(&self, pinned: &FakePages, index: usize) -> Option<Segment> {
+        self.pages_segment(pinned, index)
+    }
+
+    fn pin_is_current(&self, _: &FakePages, (): &(), _: u64) -> bool {
+        true
+    }
+}
+
+impl KernelViews for Fake {
+    type Vmap = FakeVmap;
+    /// The physical range a program would see.
+    type Mmap = (u64, u64);
+
+    fn vmap(&self, segments: &[Segment], caching: Caching) -> Result<FakeVmap, Error> {
+        let mut state = self.state();
+        state.may_fail()?;
+        state.vmaps += 1;
+        let segments = segments.to_vec();
+        Ok(FakeVmap { segments, caching })
+    }
+
+    fn vunmap(&self, _: FakeVmap) {
+        self.state().vmaps -= 1;
+    }
+
+    fn vmap_read(&self, vmap: &FakeVmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        let mut state = self.state();
+        for (n, byte) in (0u64..).zip(out) {
+            let at = vmap.phys(offset + n).ok_or(Error::Invalid)?;
+            let read = match vmap.caching {
+                Caching::Cached => state.memory.cpu_read(at, 1),
+                Caching::Uncached => state.memory.read(at, 1),
+            };
+            *byte = read[0];
+        }
+        Ok(())
+    }
+
+    fn vmap_write(&self, vmap: &FakeVmap, offset: u64, data: &[u8]) -> Result<(), Error> {
+        let mut state = self.state();
+        state.may_fail()?;
+        for (n, &byte) in (0u64..).zip(data) {
+            let at = vmap.phys(offset + n).ok_or(Error::Invalid)?;
+            match vmap.caching {
+                Caching::Cached => state.memory.cpu_write(at, &[byte]),
+                Caching::Uncached => state.memory.set(at, &[byte]),
+            }
+        }
+        Ok(())
+    }
+
+    fn mmap(&self, pages: &FakePages, offset: u64, len: u64) -> Result<(u64, u64), Error> {
+        self.state().may_fail()?;
+        let mut left = offset;
+        for &(first, run) in &pages.runs {
+            if left < run {
+                return Ok((first + left, len));
+            }
+            left -= run;
+        }
+        Err(Error::Invalid)
+    }
+
+    fn mmap_physical(&self, range: Segment) -> Result<(u64, u64), Error> {
+        self.state().may_fail()?;
+        Ok((range.addr.get(), range.len))
+    }
+}

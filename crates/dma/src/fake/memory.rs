@@ -1,0 +1,162 @@
+//! Bytes: memory, and the lines that the CPU's cache has of it.
+
+use std::collections::BTreeMap;
+use std::vec;
+use std::vec::Vec;
+
+/// Bytes of a page.
+pub const PAGE: u64 = 4096;
+/// Bytes of a cache line.
+pub const LINE: u64 = 64;
+/// What memory holds before anybody has zeroed it.
+pub const DIRT: u8 = 0xa5;
+
+/// A line of the CPU's cache.
+#[derive(Debug)]
+struct Line {
+    bytes: Vec<u8>,
+    is_dirty: bool,
+}
+
+/// Memory, with a write-back cache in front of it unless every device snoops.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pages: BTreeMap<u64, Vec<u8>>,
+    lines: BTreeMap<u64, Line>,
+    has_cache: bool,
+}
+
+/// Calls `part` with the pieces of a range that lie in one block of `block` bytes each.
+fn pieces(addr: u64, len: u64, block: u64, mut part: impl FnMut(u64, core::ops::Range<usize>)) {
+    let mut done = 0;
+    while done < len {
+        let at = addr + done;
+        let here = (len - done).min(block - at % block);
+        part(at, done as usize..(done + here) as usize);
+        done += here;
+    }
+}
+
+impl Memory {
+    pub(super) const fn new(has_cache: bool) -> Self {
+        Self {
+            pages: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            has_cache,
+        }
+    }
+
+    fn page(&mut self, addr: u64) -> &mut Vec<u8> {
+        let dirt = || vec![DIRT; PAGE as usize];
+        self.pages.entry(addr & !(PAGE - 1)).or_insert_with(dirt)
+    }
+
+    /// Reads memory itself, as a device does that does not snoop.
+    pub(super) fn read(&mut self, addr: u64, len: u64) -> Vec<u8> {
+        let mut out = vec![0; len as usize];
+        pieces(addr, len, PAGE, |at, range| {
+            let start = (at % PAGE) as usize;
+            let end = start + range.len();
+            out[range].copy_from_slice(&self.page(at)[start..end]);
+        });
+        out
+    }
+
+    /// Writes memory itself. Lines that the CPU has stay as they are.
+    pub(super) fn write(&mut self, addr: u64, data: &[u8]) {
+        pieces(addr, data.len() as u64, PAGE, |at, range| {
+            let start = (at % PAGE) as usize;
+            let end = start + range.len();
+            self.page(at)[start..end].copy_from_slice(&data[range]);
+        });
+    }
+
+    fn line(&mut self, addr: u64) -> &mut Line {
+        let first = addr & !(LINE - 1);
+        if !self.lines.contains_key(&first) {
+            let bytes = self.read(first, LINE);
+            let is_dirty = false;
+            self.lines.insert(first, Line { bytes, is_dirty });
+        }
+        self.lines.get_mut(&first).expect("just put there")
+    }
+
+    /// Reads as the CPU does: what its cache has, wins.
+    pub(super) fn cpu_read(&mut self, addr: u64, len: u64) -> Vec<u8> {
+        if !self.has_cache {
+            return self.read(addr, len);
+        }
+        let mut out = vec![0; len as usize];
+        pieces(addr, len, LINE, |at, range| {
+            let start = (at % LINE) as usize;
+            let end = start + range.len();
+            out[range].copy_from_slice(&self.line(at).bytes[start..end]);
+        });
+        out
+    }
+
+    /// Writes as the CPU does: into its cache.
+    pub(super) fn cpu_write(&mut self, addr: u64, data: &[u8]) {
+        if !self.has_cache {
+            return self.write(addr, data);
+        }
+        pieces(addr, data.len() as u64, LINE, |at, range| {
+            let start = (at % LINE) as usize;
+            let end = start + range.len();
+            let line = self.line(at);
+            line.bytes[start..end].copy_from_slice(&data[range]);
+            line.is_dirty = true;
+        });
+    }
+
+    fn lines_of(&self, addr: u64, len: u64) -> Vec<u64> {
+        let first = addr & !(LINE - 1);
+        let range = self.lines.range(first..addr.saturating_add(len));
+        range.map(|(&at, _)| at).collect()
+    }
+
+    fn write_back(&mut self, at: u64) {
+        if let Some(line) = self.lines.get_mut(&at) {
+            if line.is_dirty {
+                line.is_dirty = false;
+                let bytes = line.bytes.clone();
+                self.write(at, &bytes);
+            }
+        }
+    }
+
+    /// Writes dirty lines back, whole, whatever a device wrote there meanwhile.
+    pub(super) fn clean(&mut self, addr: u64, len: u64) {
+        for at in self.lines_of(addr, len) {
+            self.write_back(at);
+        }
+    }
+
+    /// Drops lines, with what the CPU wrote there. Lines of which a part lies outside are written
+    /// back before.
+    pub(super) fn invalidate(&mut self, addr: u64, len: u64) {
+        for at in self.lines_of(addr, len) {
+            if at < addr || at + LINE > addr + len {
+                self.write_back(at);
+            }
+            self.lines.remove(&at);
+        }
+    }
+
+    /// What a cache does on its own at any time: everything dirty is written back, the rest dropped.
+    pub(super) fn evict(&mut self) {
+        let all: Vec<u64> = self.lines.keys().copied().collect();
+        for at in all {
+            self.write_back(at);
+            self.lines.remove(&at);
+        }
+    }
+
+    /// Sets memory and drops what the cache has of it: for memory that changes hands.
+    pub(super) fn set(&mut self, addr: u64, data: &[u8]) {
+        for at in self.lines_of(addr, data.len() as u64) {
+            self.lines.remove(&at);
+        }
+        self.write(addr, data);
+    }
+}

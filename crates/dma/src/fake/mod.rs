@@ -1,0 +1,473 @@
+//! A host that hurts on purpose, for tests: of this crate, of code above it, of drivers.
+//!
+//! * Its caches go stale. Lines are 64 bytes; what the CPU wrote reaches memory when somebody cleans
+//!   or the cache evicts, and a line that is invalidated takes the CPU's bytes with it.
+//! * Its devices keep every translation they were ever offered until a flush, obey protection, and
+//!   put no address on the bus beyond their mask.
+//! * Its memory is full of the last user's bytes until somebody zeroes it.
+//! * Any call that may fail can be made to.
+//!
+//! It is `Send` and `Sync`: several threads may map at the same time.
+//!
+//! # Examples
+//! A driver that forgets to hand memory over, found without hardware:
+//! ```
+//! use vb3_dma::fake::{Setup, ram};
+//! use vb3_dma::{Attrs, Direction, SyncFor};
+//!
+//! let dma = Setup::direct().non_coherent().mapper();
+//! let range = ram(0, 4096);
+//! let memory = dma.table_of_segments(&[range])?;
+//! let mapping = dma.map(0, &memory, Direction::FromDevice, Attrs::empty())?;
+//! let at = mapping.segments()[0].addr;
+//! let _ = dma.platform().peek(range.addr.get(), 8); // the CPU has a line of it
+//! dma.platform().dev_write(at, b"a frame").ok_or(vb3_dma::Error::Invalid)?;
+//! let seen = || dma.platform().peek(range.addr.get(), 7);
+//! assert_ne!(seen(), b"a frame");
+//! dma.sync(&mapping, Direction::FromDevice, SyncFor::Cpu);
+//! assert_eq!(seen(), b"a frame");
+//! # dma.unmap(mapping, Attrs::empty());
+//! # dma.free_table(memory, true);
+//! # Ok::<(), vb3_dma::Error>(())
+//! ```
+
+mod host;
+mod memory;
+
+pub use host::{FakePages, FakeVmap};
+pub use memory::{DIRT, LINE, PAGE};
+
+use crate::{
+    BounceMode, Coherency, Constraint, DmaAddr, Error, IommuInfo, Iova, Limits, Mapper, PhysAddr,
+    Prot, Reason, Segment, SegmentKind,
+};
+use memory::Memory;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::vec::Vec;
+
+/// Where RAM begins.
+pub const RAM: u64 = 0x1_0000_0000;
+/// Where the bounce pool lies unless a [`Setup`] says otherwise.
+pub const POOL: u64 = 0x8000_0000;
+/// Where memory without pages lies.
+pub const SRAM: u64 = 0x4000_0000;
+
+/// What a test sets up: a host, and what its devices are like.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What the devices can address.
+    pub limits: Limits,
+    /// Their I/O address space, if they are behind an IOMMU.
+    pub iommu: Option<IommuInfo>,
+    /// When their memory bounces.
+    pub bounce: BounceMode,
+    /// Bytes of the bounce pool; 0 for none.
+    pub pool_bytes: u64,
+    /// Longest run of it, in bytes.
+    pub run_bytes: u64,
+    /// Whether they are trusted.
+    pub untrusted: bool,
+    /// Address bits that must be kept in the bounce pool.
+    pub min_align: u64,
+    /// Whether addresses below 4 GiB are tried first.
+    pub low_first: bool,
+    /// Addresses that are never given out: first and last.
+    pub reserved: Vec<(u64, u64)>,
+    /// Whether they see the CPU's cache. If not, there is one.
+    pub coherency: Coherency,
+    /// Where the bounce pool lies.
+    pub pool_base: u64,
+    /// What memory for no device is made of, bytes.
+    pub unmapped_granule: u64,
+    /// It has pages alone, whatever it is asked for.
+    pub small_pieces: bool,
+    /// What addresses of the devices must be multiples of.
+    pub align: u64,
+    /// How many devices there are, by number from 0.
+    pub devices: u32,
+    /// Which of them share the page table of device 0.
+    pub grouped: Vec<u32>,
+}
+
+impl Setup {
+    /// A device that reaches all memory at its own addresses.
+    #[must_use]
+    pub fn direct() -> Self {
+        Self {
+            limits: Limits {
+                mask: u64::MAX,
+                max_segment: 1 << 30,
+                ..Limits::default()
+            },
+            iommu: None,
+            bounce: BounceMode::Never,
+            pool_bytes: 0,
+            run_bytes: u64::MAX,
+            untrusted: false,
+            min_align: 0,
+            low_first: false,
+            reserved: Vec::new(),
+            coherency: Coherency::Coherent,
+            pool_base: POOL,
+            unmapped_granule: PAGE,
+            small_pieces: false,
+            align: 1,
+            devices: 1,
+            grouped: Vec::new(),
+        }
+    }
+
+    /// The same with devices that do not see the CPU's cache.
+    #[must_use]
+    pub fn non_coherent(self) -> Self {
+        Self {
+            coherency: Coherency::NonCoherent,
+            ..self
+        }
+    }
+
+    /// The same with an IOMMU that has pages of this size.
+    #[must_use]
+    pub fn granule(mut self, granule: u64) -> Self {
+        if let Some(iommu) = &mut self.iommu {
+            iommu.page_sizes = granule;
+        }
+        self
+    }
+
+    /// A device behind an IOMMU with addresses of so many bits.
+    #[must_use]
+    pub fn iommu(bits: u32) -> Self {
+        Self {
+            iommu: Some(IommuInfo {
+                page_sizes: PAGE,
+                first: Iova::new(0),
+                last: Iova::new((1 << bits) - 1),
+            }),
+            ..Self::direct()
+        }
+    }
+
+    /// One behind an IOMMU that is not trusted, with a bounce pool of 64 pages.
+    #[must_use]
+    pub fn untrusted() -> Self {
+        Self {
+            untrusted: true,
+            bounce: BounceMode::WhenNeeded,
+            pool_bytes: 64 * PAGE,
+            ..Self::iommu(32)
+        }
+    }
+
+    /// One that reaches 32 bits, with a bounce pool.
+    #[must_use]
+    pub fn narrow(pool_bytes: u64) -> Self {
+        Self {
+            limits: Limits {
+                mask: u32::MAX.into(),
+                max_segment: 1 << 30,
+                ..Limits::default()
+            },
+            bounce: BounceMode::WhenNeeded,
+            pool_bytes,
+            ..Self::direct()
+        }
+    }
+
+    /// A mapping layer over this host.
+    ///
+    /// # Panics
+    /// If the setup makes none: a bounce pool that is not of whole pages.
+    #[must_use]
+    pub fn mapper(self) -> Mapper<Fake> {
+        Mapper::new(Fake::new(self)).expect("a setup that can be")
+    }
+}
+
+/// An entry of a page table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where the page leads.
+    pub phys: u64,
+    /// What the device may do.
+    pub prot: Prot,
+}
+
+/// The host.
+#[derive(Debug)]
+pub struct Fake {
+    setup: Setup,
+    state: Mutex<State>,
+}
+
+/// By page table and address.
+type Entries = BTreeMap<(u32, u64), Entry>;
+
+#[derive(Debug)]
+struct State {
+    memory: Memory,
+    next_page: u64,
+    free_pages: BTreeMap<u64, Vec<u64>>,
+    pages_out: u64,
+    vmaps: u64,
+    pins: u64,
+    table: Entries,
+    /// What devices have in their translation buffers: everything they could have.
+    tlb: Entries,
+    stale_reuse: Vec<u64>,
+    freed_in_reach: Vec<u64>,
+    flushes: u64,
+    map_done: Vec<(u64, u64)>,
+    fail_at: Option<u64>,
+    calls: u64,
+    hits: u64,
+    unmap_fails: bool,
+}
+
+impl Fake {
+    /// A host of this kind.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let has_cache = setup.coherency == Coherency::NonCoherent;
+        let state = Mutex::new(State {
+            memory: Memory::new(has_cache),
+            next_page: RAM,
+            free_pages: BTreeMap::new(),
+            pages_out: 0,
+            vmaps: 0,
+            pins: 0,
+            table: BTreeMap::new(),
+            tlb: BTreeMap::new(),
+            stale_reuse: Vec::new(),
+            freed_in_reach: Vec::new(),
+            flushes: 0,
+            map_done: Vec::new(),
+            fail_at: None,
+            calls: 0,
+            hits: 0,
+            unmap_fails: false,
+        });
+        Self { setup, state }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes call `n` from now fail, of those that may; `None` for none.
+    pub fn fail(&self, n: Option<u64>) {
+        let mut state = self.state();
+        (state.fail_at, state.calls, state.hits) = (n, 0, 0);
+    }
+
+    /// Whether page tables refuse to let go of anything from now on.
+    pub fn fail_unmaps(&self, fails: bool) {
+        self.state().unmap_fails = fails;
+    }
+
+    /// Calls that may fail, since [`fail`](Self::fail), and how many of them did.
+    #[must_use]
+    pub fn calls_and_failures(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.calls, state.hits)
+    }
+
+    /// Writes memory as the CPU does.
+    pub fn poke(&self, addr: u64, data: &[u8]) {
+        self.state().memory.cpu_write(addr, data);
+    }
+
+    /// Reads memory as the CPU does.
+    #[must_use]
+    pub fn peek(&self, addr: u64, len: u64) -> Vec<u8> {
+        self.state().memory.cpu_read(addr, len)
+    }
+
+    /// The CPU's cache writes back and drops all its lines, as it may at any time.
+    pub fn evict(&self) {
+        self.state().memory.evict();
+    }
+
+    /// Where device 0 gets to, with whatever its translation buffer still holds.
+    #[must_use]
+    pub fn reach(&self, addr: DmaAddr) -> Option<u64> {
+        self.reach_for(0, addr, Prot::empty())
+    }
+
+    fn reach_for(&self, dev: u32, addr: DmaAddr, access: Prot) -> Option<u64> {
+        let addr = addr.get();
+        if addr > self.setup.limits.mask {
+            return None;
+        }
+        if self.setup.iommu.is_none() {
+            return Some(addr);
+        }
+        let page = addr & !(PAGE - 1);
+        let table = self.table_of(dev);
+        let entry = self.state().tlb.get(&(table, page)).copied()?;
+        (entry.prot.contains(access)).then_some(entry.phys + addr % PAGE)
+    }
+
+    /// Whose page table a device uses.
+    fn table_of(&self, dev: u32) -> u32 {
+        if self.setup.grouped.contains(&dev) {
+            0
+        } else {
+            dev
+        }
+    }
+
+    /// Where the parts of a device's access lie, page by page.
+    fn parts(&self, dev: u32, addr: DmaAddr, len: u64, access: Prot) -> Option<Vec<(u64, u64)>> {
+        let (mut list, mut done) = (Vec::new(), 0);
+        while done < len {
+            let at = addr.checked_add(done)?;
+            let part = (len - done).min(PAGE - at.get() % PAGE);
+            list.push((self.reach_for(dev, at, access)?, part));
+            done += part;
+        }
+        Some(list)
+    }
+
+    /// Reads as device 0 does; `None` is a fault.
+    #[must_use]
+    pub fn dev_read(&self, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
+        self.dev_read_as(0, addr, len)
+    }
+
+    /// Reads as a device does; `None` is a fault.
+    #[must_use]
+    pub fn dev_read_as(&self, dev: u32, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
+        let parts = self.parts(dev, addr, len, Prot::READ)?;
+        let memory = &mut self.state().memory;
+        let read = parts.into_iter().map(|(at, len)| memory.read(at, len));
+        Some(read.flatten().collect())
+    }
+
+    /// Writes as device 0 does; `None` is a fault.
+    #[must_use]
+    pub fn dev_write(&self, addr: DmaAddr, data: &[u8]) -> Option<()> {
+        self.dev_write_as(0, addr, data)
+    }
+
+    /// Writes as a device does; `None` is a fault.
+    #[must_use]
+    pub fn dev_write_as(&self, dev: u32, addr: DmaAddr, data: &[u8]) -> Option<()> {
+        let mut done = 0;
+        for (at, len) in self.parts(dev, addr, data.len() as u64, Prot::WRITE)? {
+            let next = done + len as usize;
+            self.state().memory.write(at, &data[done..next]);
+            done = next;
+        }
+        Some(())
+    }
+
+    /// Physical pages that devices get to, with whatever their buffers still hold.
+    #[must_use]
+    pub fn reached(&self) -> BTreeSet<u64> {
+        self.state().tlb.values().map(|entry| entry.phys).collect()
+    }
+
+    /// The page table of device 0.
+    #[must_use]
+    pub fn table(&self) -> BTreeMap<u64, Entry> {
+        let state = self.state();
+        let entries = state.table.iter().filter(|((dev, _), _)| *dev == 0);
+        entries.map(|(&(_, at), &entry)| (at, entry)).collect()
+    }
+
+    /// Addresses that were mapped anew while a device held an older translation of them.
+    #[must_use]
+    pub fn stale_reuse(&self) -> Vec<u64> {
+        self.state().stale_reuse.clone()
+    }
+
+    /// Pages that were freed while a device could still reach them.
+    #[must_use]
+    pub fn freed_in_reach(&self) -> Vec<u64> {
+        self.state().freed_in_reach.clone()
+    }
+
+    /// Flushes so far.
+    #[must_use]
+    pub fn flushes(&self) -> u64 {
+        self.state().flushes
+    }
+
+    /// Ranges whose entries were made seen: address and bytes.
+    #[must_use]
+    pub fn map_done(&self) -> Vec<(u64, u64)> {
+        self.state().map_done.clone()
+    }
+
+    /// Pages that are given out.
+    #[must_use]
+    pub fn pages_out(&self) -> u64 {
+        self.state().pages_out
+    }
+
+    /// Mappings of the CPU, and pins, that are given out.
+    #[must_use]
+    pub fn vmaps_and_pins(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.vmaps, state.pins)
+    }
+
+    /// Nothing is given out: what a balanced run leaves.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let state = self.state();
+        state.pages_out == 0 && state.vmaps == 0 && state.pins == 0 && state.table.is_empty()
+    }
+}
+
+impl State {
+    fn may_fail(&mut self) -> Result<(), Error> {
+        let call = self.calls;
+        self.calls += 1;
+        if self.fail_at != Some(call) {
+            return Ok(());
+        }
+        self.hits += 1;
+        Err(Error::NoMemory(Reason {
+            constraint: Constraint::InjectedFault,
+            wanted: call,
+            found: 0,
+        }))
+    }
+
+    /// A piece that touches none handed out before.
+    fn take_piece(&mut self, granule: u64) -> u64 {
+        let free = self.free_pages.get_mut(&granule).and_then(Vec::pop);
+        let piece = free.unwrap_or_else(|| self.take_new(granule, granule));
+        self.pages_out += granule / PAGE;
+        piece
+    }
+
+    fn take_new(&mut self, len: u64, granule: u64) -> u64 {
+        let first = (self.next_page + PAGE).next_multiple_of(granule);
+        self.next_page = first + len;
+        first
+    }
+}
+
+/// Pages of RAM that start at `offset` bytes into a part of it that is never given out.
+#[must_use]
+pub fn ram(offset: u64, len: u64) -> Segment {
+    Segment {
+        addr: PhysAddr::new(RAM + 0x1000_0000 + offset),
+        len,
+        kind: SegmentKind::Pages,
+    }
+}
+
+/// Memory without pages.
+#[must_use]
+pub fn sram(offset: u64, len: u64) -> Segment {
+    Segment {
+        addr: PhysAddr::new(SRAM + offset),
+        len,
+        kind: SegmentKind::Physical,
+    }
+}

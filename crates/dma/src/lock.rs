@@ -1,0 +1,68 @@
+//! Locks, which the host brings.
+
+use core::cell::RefCell;
+
+/// Keeps a value for one context at a time.
+///
+/// The layer calls nothing of the host's while it holds one: a few hundred instructions at most, no
+/// sleep, and never two at a time. A host whose interrupt handlers call the layer implements it
+/// with a lock that keeps interrupts off; one with threads alone with a mutex.
+///
+/// # What the implementer owes
+/// `with` runs `act` exactly once, and no two at the same time for one value.
+///
+/// # Examples
+/// ```
+/// use std::sync::{Mutex, PoisonError};
+/// use vb3_dma::{Lock, Locks};
+///
+/// struct Mutexes;
+/// struct Guarded<T>(Mutex<T>);
+///
+/// impl Locks for Mutexes {
+///     type Lock<T> = Guarded<T>;
+/// }
+///
+/// impl<T> Lock<T> for Guarded<T> {
+///     fn new(value: T) -> Self {
+///         Self(Mutex::new(value))
+///     }
+///     fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+///         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+///     }
+/// }
+/// ```
+pub trait Lock<T> {
+    /// A lock around a value.
+    fn new(value: T) -> Self;
+
+    /// Lets `act` have the value, alone.
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R;
+}
+
+/// A kind of lock.
+pub trait Locks {
+    /// The lock around a value.
+    type Lock<T>: Lock<T>;
+}
+
+/// No locks: for a host that calls the layer from one context alone. What is made with it is not
+/// `Sync`, so that no other context gets at it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoLocks;
+
+impl Locks for NoLocks {
+    type Lock<T> = RefCell<T>;
+}
+
+impl<T> Lock<T> for RefCell<T> {
+    fn new(value: T) -> Self {
+        Self::new(value)
+    }
+
+    #[inline]
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        // Cannot be in use: `act` never calls anything that could come back here.
+        act(&mut self.borrow_mut())
+    }
+}

@@ -1,0 +1,448 @@
+//! Mappings that say in their type which way bytes go and who has the memory now, and that unmap
+//! when they are dropped.
+//!
+//! Underneath are the plain calls of [`Mapper`], which stay there for hosts that keep their own
+//! books: nothing here is needed to use them.
+//!
+//! # Examples
+//! ```
+//! use vb3_dma::fake::{Setup, ram};
+//! use vb3_dma::mapped::FromDevice;
+//!
+//! let dma = Setup::direct().non_coherent().mapper();
+//! let camera = dma.device(0)?;
+//! let frame = camera.map(ram(0, 4096), FromDevice)?;
+//! dma.platform().dev_write(frame.addr(), b"a frame");
+//! let frame = frame.into_cpu().map_err(|refused| refused.error)?;
+//! let mut seen = [0; 7];
+//! frame.view()?.read(0, &mut seen)?;
+//! assert_eq!(&seen, b"a frame");
+//! drop(frame);
+//! assert!(dma.live().is_empty());
+//! # Ok::<(), vb3_dma::Error>(())
+//! ```
+//! While the CPU has the memory, there is no address to give to the device:
+//! ```compile_fail,E0599
+//! # use vb3_dma::fake::{Setup, ram};
+//! # use vb3_dma::mapped::FromDevice;
+//! # let dma = Setup::direct().mapper();
+//! let frame = dma.device(0).unwrap().map(ram(0, 4096), FromDevice).unwrap();
+//! let frame = frame.into_cpu().ok().unwrap();
+//! frame.addr();
+//! ```
+//! While the device has it, there is nothing to see:
+//! ```compile_fail,E0599
+//! # use vb3_dma::fake::{Setup, ram};
+//! # use vb3_dma::mapped::FromDevice;
+//! # let dma = Setup::direct().mapper();
+//! let frame = dma.device(0).unwrap().map(ram(0, 4096), FromDevice).unwrap();
+//! frame.view();
+//! ```
+//! What a device only reads is not read by the CPU to see what it wrote:
+//! ```compile_fail,E0277
+//! # use vb3_dma::fake::{Setup, ram};
+//! # use vb3_dma::mapped::ToDevice;
+//! # let dma = Setup::direct().mapper();
+//! let frame = dma.device(0).unwrap().map(ram(0, 4096), ToDevice).unwrap();
+//! let frame = frame.into_cpu().ok().unwrap();
+//! frame.view().unwrap().read(0, &mut [0; 4]);
+//! ```
+//! A mapping does not outlive its mapper:
+//! ```compile_fail,E0505
+//! # use vb3_dma::fake::{Setup, ram};
+//! # use vb3_dma::mapped::ToDevice;
+//! let dma = Setup::direct().mapper();
+//! let frame = dma.device(0).unwrap().map(ram(0, 4096), ToDevice).unwrap();
+//! drop(dma);
+//! drop(frame);
+//! ```
+
+#![expect(
+    clippy::result_large_err,
+    reason = "a mapping that is not handed over comes back in the error, and a box for it could fail"
+)]
+
+use crate::mapper::At;
+use crate::{
+    Attrs, Caching, Direction, DmaAddr, DmaSegment, Error, Locks, Mapper, Mapping, NoLocks,
+    Platform, Segment, SegmentKind, SyncFor, Table,
+};
+use core::fmt;
+use core::marker::PhantomData;
+use core::sync::atomic::AtomicU8;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A direction, as a type.
+pub trait MapDirection: sealed::Sealed {
+    /// The direction.
+    const DIRECTION: Direction;
+}
+
+/// A direction in which the device reads what the CPU wrote.
+pub trait CpuWrites: MapDirection {}
+
+/// A direction in which the CPU reads what the device wrote.
+pub trait CpuReads: MapDirection {}
+
+/// The device reads what the CPU wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct ToDevice;
+/// The CPU reads what the device wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct FromDevice;
+/// Both.
+#[derive(Clone, Copy, Debug)]
+pub struct Bidirectional;
+
+impl sealed::Sealed for ToDevice {}
+impl sealed::Sealed for FromDevice {}
+impl sealed::Sealed for Bidirectional {}
+
+impl MapDirection for ToDevice {
+    const DIRECTION: Direction = Direction::ToDevice;
+}
+impl MapDirection for FromDevice {
+    const DIRECTION: Direction = Direction::FromDevice;
+}
+impl MapDirection for Bidirectional {
+    const DIRECTION: Direction = Direction::Bidirectional;
+}
+impl CpuWrites for ToDevice {}
+impl CpuWrites for Bidirectional {}
+impl CpuReads for FromDevice {}
+impl CpuReads for Bidirectional {}
+
+/// Who has mapped memory: [`Cpu`] or [`Device`].
+pub trait Owner: sealed::Sealed {
+    /// What is left to be done by unmapping.
+    const UNMAP: Attrs;
+}
+
+/// The CPU has the memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Cpu;
+/// The device has the memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Device;
+
+impl sealed::Sealed for Cpu {}
+impl sealed::Sealed for Device {}
+
+impl Owner for Cpu {
+    // It was handed over already; a second copy would undo what the CPU wrote since.
+    const UNMAP: Attrs = Attrs::SKIP_CPU_SYNC;
+}
+impl Owner for Device {
+    const UNMAP: Attrs = Attrs::empty();
+}
+
+/// One device of a mapper: what a driver keeps.
+///
+/// It is `Send` and `Sync` if the mapper is `Sync`. After the device was
+/// [removed](Mapper::remove_device) its calls fail with [`Error::Removed`].
+pub struct DmaDevice<'m, P: Platform, L: Locks = NoLocks> {
+    mapper: &'m Mapper<P, L>,
+    at: At<P::Device>,
+}
+
+impl<P: Platform, L: Locks> Clone for DmaDevice<'_, P, L> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P: Platform, L: Locks> Copy for DmaDevice<'_, P, L> {}
+
+impl<P: Platform, L: Locks> fmt::Debug for DmaDevice<'_, P, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DmaDevice").field(&self.at.dev).finish()
+    }
+}
+
+impl<P: Platform, L: Locks> Mapper<P, L> {
+    /// A handle of `dev`, which finds its state without looking for it.
+    ///
+    /// # Errors
+    /// `Invalid` for no device; `Busy` for one more than the mapper was made for.
+    pub fn device(&self, dev: P::Device) -> Result<DmaDevice<'_, P, L>, Error> {
+        let at = self.at(dev)?;
+        Ok(DmaDevice { mapper: self, at })
+    }
+}
+
+impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
+    /// The device's name.
+    #[must_use]
+    pub fn id(&self) -> P::Device {
+        self.at.dev
+    }
+
+    /// The mapper.
+    #[must_use]
+    pub fn mapper(&self) -> &'m Mapper<P, L> {
+        self.mapper
+    }
+
+    /// Maps one run of physically contiguous, cached memory, which the caller vouches for, and hands
+    /// it to the device. Takes no heap for one run of pages that the device takes as it is; the
+    /// address space may, to keep book of what is live.
+    ///
+    /// The memory must stay what it is until the mapping is gone. It is flushed for then, whatever
+    /// the policy.
+    ///
+    /// # Errors
+    /// As [`Mapper::map`](crate::DmaOps::map); `Invalid` for an empty run or one that wraps;
+    /// `Removed` (ENODEV).
+    ///
+    /// # Context
+    /// As the platform's `iommu_map`.
+    ///
+    /// Source: Linux `dma_map_single`.
+    pub fn map<D: MapDirection>(
+        &self,
+        memory: Segment,
+        direction: D,
+    ) -> Result<Mapped<'m, P, L, D, Device>, Error> {
+        let _ = direction;
+        let last = memory.len.checked_sub(1).ok_or(Error::Invalid)?;
+        memory.addr.checked_add(last).ok_or(Error::Invalid)?;
+        let runs = (&[memory][..], 1);
+        let mapping = self.mapper.map_segments(
+            self.at,
+            runs,
+            Caching::Cached,
+            D::DIRECTION,
+            Attrs::empty(),
+        )?;
+        Ok(Mapped::new(*self, Some(memory), mapping))
+    }
+
+    /// Maps a table, which outlives the mapping, and hands it to the device.
+    ///
+    /// # Errors
+    /// As [`Mapper::map`](crate::DmaOps::map); `Removed` (ENODEV).
+    pub fn map_table<'t, D: MapDirection>(
+        &self,
+        table: &'t Table<P>,
+        direction: D,
+        attrs: Attrs,
+    ) -> Result<Mapped<'t, P, L, D, Device>, Error>
+    where
+        'm: 't,
+    {
+        let _ = direction;
+        let mapping = self.mapper.map_for(self.at, table, D::DIRECTION, attrs)?;
+        Ok(Mapped::new(*self, None, mapping))
+    }
+}
+
+/// Mapped memory: `D` says which way bytes go, `O` who has it. Unmaps when it is dropped.
+///
+/// It is `Send` and `Sync` if the mapper is `Sync` and the platform's devices are.
+#[must_use = "unmaps when it is dropped"]
+pub struct Mapped<'m, P: Platform, L: Locks, D: MapDirection, O: Owner> {
+    device: DmaDevice<'m, P, L>,
+    /// What is mapped, if it is one run.
+    memory: Option<Segment>,
+    /// There until it is dropped or changes its owner.
+    mapping: Option<Mapping<P>>,
+    kind: PhantomData<fn() -> (D, O)>,
+}
+
+/// A hand-over that failed, with the mapping: nothing has changed hands.
+#[derive(Debug)]
+pub struct NotHandedOver<M> {
+    /// Why.
+    pub error: Error,
+    /// The mapping, as it was.
+    pub mapping: M,
+}
+
+impl<P: Platform, L: Locks, D: MapDirection, O: Owner> fmt::Debug for Mapped<'_, P, L, D, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapped")
+            .field("device", &self.device)
+            .field("direction", &D::DIRECTION)
+            .field("segments", &self.runs())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform, L: Locks, D: MapDirection, O: Owner> Drop for Mapped<'_, P, L, D, O> {
+    fn drop(&mut self) {
+        // What could not be unmapped is quarantined, and counted.
+        let _ = self.end();
+    }
+}
+
+impl<'m, P: Platform, L: Locks, D: MapDirection, O: Owner> Mapped<'m, P, L, D, O> {
+    fn new(device: DmaDevice<'m, P, L>, memory: Option<Segment>, mapping: Mapping<P>) -> Self {
+        Self {
+            device,
+            memory,
+            mapping: Some(mapping),
+            kind: PhantomData,
+        }
+    }
+
+    fn runs(&self) -> &[DmaSegment] {
+        self.mapping.as_ref().map_or(&[], Mapping::segments)
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        let Some(mapping) = self.mapping.take() else {
+            return Ok(());
+        };
+        let ended = self.device.mapper.try_unmap(mapping, O::UNMAP);
+        if self.memory.is_some() {
+            // The caller's, who may use it for something else at once.
+            self.device.mapper.flush_slot(self.device.at.space);
+        }
+        ended
+    }
+
+    /// Unmaps, and says whether the device's view is gone.
+    ///
+    /// # Errors
+    /// As [`Mapper::try_unmap`]: the device may still reach the memory.
+    pub fn unmap(mut self) -> Result<(), Error> {
+        self.end()
+    }
+
+    /// Hands over, to become a mapping of owner `T`.
+    fn hand_over<T: Owner>(
+        mut self,
+        sync: SyncFor,
+    ) -> Result<Mapped<'m, P, L, D, T>, NotHandedOver<Self>> {
+        let done = match &self.mapping {
+            Some(mapping) => self.device.mapper.try_sync(mapping, D::DIRECTION, sync),
+            None => Err(Error::Invalid),
+        };
+        match (done, self.mapping.take()) {
+            (Ok(_), Some(mapping)) => Ok(Mapped::new(self.device, self.memory, mapping)),
+            (done, mapping) => {
+                self.mapping = mapping;
+                let error = done.err().unwrap_or(Error::Invalid);
+                let mapping = self;
+                Err(NotHandedOver { error, mapping })
+            }
+        }
+    }
+}
+
+impl<'m, P: Platform, L: Locks, D: MapDirection> Mapped<'m, P, L, D, Device> {
+    /// The first address that the device sees.
+    #[must_use]
+    pub fn addr(&self) -> DmaAddr {
+        self.runs().first().map_or(DmaAddr::new(0), |run| run.addr)
+    }
+
+    /// The runs that the device sees, in order.
+    #[must_use]
+    pub fn segments(&self) -> &[DmaSegment] {
+        self.runs()
+    }
+
+    /// Hands the memory to the CPU: what the device wrote is seen.
+    ///
+    /// # Errors
+    /// The mapping comes back in the error if a bounced copy could not be made.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn into_cpu(self) -> Result<Mapped<'m, P, L, D, Cpu>, NotHandedOver<Self>> {
+        self.hand_over(SyncFor::Cpu)
+    }
+}
+
+impl<'m, P: Platform, L: Locks, D: MapDirection> Mapped<'m, P, L, D, Cpu> {
+    /// Hands the memory to the device: what the CPU wrote is seen.
+    ///
+    /// # Errors
+    /// The mapping comes back in the error if a bounced copy could not be made.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn into_device(self) -> Result<Mapped<'m, P, L, D, Device>, NotHandedOver<Self>> {
+        self.hand_over(SyncFor::Device)
+    }
+
+    /// The CPU's view of the memory, as long as the CPU has it.
+    ///
+    /// # Errors
+    /// As the platform's `vmap`; `Unsupported` (EOPNOTSUPP) for memory without pages, and for a
+    /// mapping of a table, whose view is that of [`vmap_table`](crate::DmaOps::vmap_table).
+    ///
+    /// # Context
+    /// May sleep.
+    pub fn view(&self) -> Result<CpuView<'_, P, L, D>, Error> {
+        let memory = self
+            .memory
+            .filter(|memory| memory.kind == SegmentKind::Pages);
+        let memory = memory.ok_or(Error::Unsupported)?;
+        let mapper = self.device.mapper;
+        let vmap = mapper.vmap_segments(&[memory], Caching::Cached)?;
+        Ok(CpuView {
+            mapper,
+            vmap: Some(vmap),
+            kind: PhantomData,
+        })
+    }
+}
+
+/// The CPU's view of mapped memory that it has. Goes when it is dropped.
+pub struct CpuView<'a, P: Platform, L: Locks, D: MapDirection> {
+    mapper: &'a Mapper<P, L>,
+    vmap: Option<P::Vmap>,
+    kind: PhantomData<fn() -> D>,
+}
+
+impl<P: Platform, L: Locks, D: MapDirection> fmt::Debug for CpuView<'_, P, L, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CpuView").finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform, L: Locks, D: MapDirection> Drop for CpuView<'_, P, L, D> {
+    fn drop(&mut self) {
+        if let Some(vmap) = self.vmap.take() {
+            self.mapper.vunmap(vmap);
+        }
+    }
+}
+
+impl<P: Platform, L: Locks, D: MapDirection> CpuView<'_, P, L, D> {
+    /// The bytes where they are, if the host can show them so. They are atomic because programs that
+    /// have the memory mapped may write them at any time.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[AtomicU8]> {
+        self.mapper.platform().vmap_bytes(self.vmap.as_ref()?)
+    }
+
+    /// Copies what the device wrote, from byte `offset` on.
+    ///
+    /// # Errors
+    /// `NoSuchMemory` (ENXIO) outside the memory; `Unsupported`.
+    pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error>
+    where
+        D: CpuReads,
+    {
+        let vmap = self.vmap.as_ref().ok_or(Error::Invalid)?;
+        self.mapper.vmap_read(vmap, offset, out)
+    }
+
+    /// Copies what the device will read, from byte `offset` on.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error>
+    where
+        D: CpuWrites,
+    {
+        let vmap = self.vmap.as_ref().ok_or(Error::Invalid)?;
+        self.mapper.vmap_write(vmap, offset, data)
+    }
+}

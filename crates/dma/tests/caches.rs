@@ -1,0 +1,198 @@
+//! A cache that goes stale between the CPU and a device: every hand-over that is due is done, and a
+//! hand-over that is missing loses bytes, so that these tests would see it.
+
+mod common;
+
+use common::*;
+use proptest::prelude::*;
+use vb3_dma::{Attrs, Caching, Direction, Segment, SyncFor};
+
+const BOTH: Direction = Direction::Bidirectional;
+const WAYS: [Direction; 3] = [Direction::ToDevice, Direction::FromDevice, BOTH];
+
+fn setups() -> [Setup; 4] {
+    [
+        Setup::direct(),
+        Setup::iommu(32),
+        Setup::untrusted(),
+        Setup::narrow(64 * PAGE),
+    ]
+    .map(Setup::non_coherent)
+}
+
+/// What the CPU wrote before the map is what the device sees, and what the device wrote before the
+/// unmap is what the CPU sees, though lines of both lay in the cache.
+#[test]
+fn mapping_and_unmapping_hand_memory_over() {
+    for setup in setups() {
+        for direction in WAYS {
+            let mapper = setup.clone().mapper();
+            let fake = mapper.platform();
+            // An offset that is one of lines, not of pages.
+            let memory = ram(3 * 64, 2 * PAGE);
+            let addr = memory.addr.get();
+            fake.poke(addr, &[1; 2 * PAGE as usize]);
+            let table = mapper.table_of_segments(&[memory]).unwrap();
+            let mapping = mapper.map(0, &table, direction, Attrs::empty()).unwrap();
+            let at = mapping.segments()[0].addr;
+            if direction.device_reads() {
+                let seen = fake.dev_read(at, memory.len).unwrap();
+                assert!(seen.iter().all(|&b| b == 1), "{direction:?} {setup:?}");
+            }
+            // The CPU looks, which it may not, and so has lines that will be old.
+            let _ = fake.peek(addr, memory.len);
+            if direction.device_writes() {
+                fake.dev_write(at, &[2; 2 * PAGE as usize]).unwrap();
+            }
+            mapper.unmap(mapping, Attrs::empty());
+            let seen = fake.peek(addr, memory.len);
+            let byte = if direction.device_writes() { 2 } else { 1 };
+            assert!(seen.iter().all(|&b| b == byte), "{direction:?} {setup:?}");
+            // A line that was still dirty would be written back over the device's bytes now.
+            fake.evict();
+            let seen = fake.peek(addr, memory.len);
+            assert!(seen.iter().all(|&b| b == byte), "{direction:?} {setup:?}");
+            mapper.free_table(table, true);
+            assert!(mapper.live().is_empty());
+        }
+    }
+}
+
+/// Who asks for no sync gets none: the fake shows it.
+#[test]
+fn a_skipped_sync_is_seen() {
+    let mapper = Setup::direct().non_coherent().mapper();
+    let fake = mapper.platform();
+    let memory = ram(0, PAGE);
+    fake.poke(memory.addr.get(), &[1; 64]);
+    let table = mapper.table_of_segments(&[memory]).unwrap();
+    let mapping = mapper.map(0, &table, BOTH, Attrs::SKIP_CPU_SYNC).unwrap();
+    let at = mapping.segments()[0].addr;
+    assert_eq!(fake.dev_read(at, 64).unwrap(), [DIRT; 64], "not cleaned");
+    fake.dev_write(at, &[2; 64]).unwrap();
+    mapper.unmap(mapping, Attrs::SKIP_CPU_SYNC);
+    assert_eq!(fake.peek(memory.addr.get(), 64), [1; 64], "not invalidated");
+    mapper.free_table(table, true);
+}
+
+/// Coherent memory of a device that does not snoop is mapped uncached, and zero for both.
+#[test]
+fn coherent_memory_needs_no_hand_over() {
+    for setup in [
+        Setup::direct().non_coherent(),
+        Setup::iommu(32).non_coherent(),
+    ] {
+        let mapper = setup.mapper();
+        let alloc = mapper.alloc_coherent(0, PAGE, Attrs::empty()).unwrap();
+        assert_eq!(mapper.alloc_caching(&alloc), Caching::Uncached);
+        let at = mapper.alloc_dma_addr(&alloc).unwrap();
+        let view = mapper.vmap_alloc(&alloc).unwrap();
+        assert_eq!(mapper.platform().dev_read(at, 8).unwrap(), [0; 8]);
+        mapper.vmap_write(&view, 0, b"command!").unwrap();
+        assert_eq!(mapper.platform().dev_read(at, 8).unwrap(), b"command!");
+        mapper.platform().dev_write(at, b"answered").unwrap();
+        let mut seen = [0; 8];
+        mapper.vmap_read(&view, 0, &mut seen).unwrap();
+        assert_eq!(&seen, b"answered");
+        mapper.vunmap(view);
+        mapper.free(alloc);
+        assert!(mapper.live().is_empty() && mapper.platform().is_clean());
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    CpuWrites(u64, u64, u8),
+    DeviceWrites(u64, u64, u8),
+    Evict,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let part = || (0u64..3 * PAGE, 1u64..PAGE);
+    prop_oneof![
+        (part(), any::<u8>()).prop_map(|((at, len), byte)| Op::CpuWrites(at, len, byte)),
+        (part(), any::<u8>()).prop_map(|((at, len), byte)| Op::DeviceWrites(at, len, byte)),
+        Just(Op::Evict),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    /// CPU and device take turns, each hand-over for as much as is used and no more: both always
+    /// see what was written last, in one piece or several, bounced or not.
+    #[test]
+    fn turns_with_hand_overs_lose_nothing(
+        which in 0usize..4,
+        cut in 1u64..3 * PAGE,
+        ops in prop::collection::vec(op(), 1..30),
+    ) {
+        let mapper = setups()[which].clone().mapper();
+        let fake = mapper.platform();
+        // Two runs, cut at a line.
+        let cut = (cut.next_multiple_of(64)).min(3 * PAGE - 64);
+        let (first, second) = (ram(0, cut), ram(1 << 20, 4 * PAGE - cut));
+        let phys = |at: u64| if at < cut {
+            (first.addr.get() + at, cut - at)
+        } else {
+            (second.addr.get() + at - cut, 4 * PAGE - at)
+        };
+        let mut model = vec![0u8; 4 * PAGE as usize];
+        for Segment { addr, len, .. } in [first, second] {
+            fake.poke(addr.get(), &vec![0; len as usize]);
+        }
+        let table = mapper.table_of_segments(&[first, second]).unwrap();
+        let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
+        let segments = mapping.segments().to_vec();
+        let bus = |at: u64| {
+            let mut left = at;
+            for segment in &segments {
+                if left < segment.len {
+                    return (segment.addr.checked_add(left).unwrap(), segment.len - left);
+                }
+                left -= segment.len;
+            }
+            unreachable!("inside the mapping");
+        };
+        for op in ops {
+            match op {
+                Op::CpuWrites(at, len, byte) => {
+                    // Whole lines change hands.
+                    let (from, to) = (at & !63, (at + len).next_multiple_of(64));
+                    mapper.sync_range(&mapping, from, to - from, BOTH, SyncFor::Cpu).unwrap();
+                    let mut done = 0;
+                    while done < len {
+                        let (addr, run) = phys(at + done);
+                        let part = run.min(len - done);
+                        fake.poke(addr, &vec![byte; part as usize]);
+                        done += part;
+                    }
+                    mapper.sync_range(&mapping, from, to - from, BOTH, SyncFor::Device).unwrap();
+                    model[at as usize..(at + len) as usize].fill(byte);
+                }
+                Op::DeviceWrites(at, len, byte) => {
+                    let mut done = 0;
+                    while done < len {
+                        let (addr, run) = bus(at + done);
+                        let part = run.min(len - done);
+                        fake.dev_write(addr, &vec![byte; part as usize]).unwrap();
+                        done += part;
+                    }
+                    model[at as usize..(at + len) as usize].fill(byte);
+                }
+                Op::Evict => fake.evict(),
+            }
+            let mut seen = Vec::new();
+            while seen.len() < model.len() {
+                let (addr, run) = bus(seen.len() as u64);
+                seen.extend(fake.dev_read(addr, run).unwrap());
+            }
+            prop_assert!(seen == model, "the device sees something else");
+        }
+        mapper.unmap(mapping, Attrs::empty());
+        let mut seen = fake.peek(first.addr.get(), first.len);
+        seen.extend(fake.peek(second.addr.get(), second.len));
+        prop_assert!(seen == model, "the CPU sees something else");
+        mapper.free_table(table, true);
+        prop_assert!(mapper.live().is_empty());
+    }
+}

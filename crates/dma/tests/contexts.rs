@@ -1,0 +1,265 @@
+//! Several contexts at one mapper: threads that map at the same time, and what an interrupt handler
+//! may call while another context is in the middle of a call that sleeps.
+
+mod common;
+
+use common::*;
+use std::sync::{Barrier, Mutex, PoisonError, mpsc};
+use vb3_dma::{
+    Attrs, Bounce, BouncePool, Caches, Caching, DeviceInfo, Direction, DmaOps, Error, FlushPolicy,
+    Iommu, Iova, KernelViews, Lock, Locks, Mapper, NoLocks, PageRequest, PageSource, PhysAddr,
+    Prot, Segment, SyncFor, UserPages,
+};
+
+const BOTH: Direction = Direction::Bidirectional;
+
+/// What a host with threads brings.
+#[derive(Debug)]
+struct Mutexes;
+
+#[derive(Debug)]
+struct Guarded<T>(Mutex<T>);
+
+impl Locks for Mutexes {
+    type Lock<T> = Guarded<T>;
+}
+
+impl<T> Lock<T> for Guarded<T> {
+    fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn shared(setup: Setup) -> Mapper<Fake, Mutexes> {
+    Mapper::with_locks(Fake::new(setup), 8).unwrap()
+}
+
+const fn is_send<T: Send>() {}
+const fn is_sync<T: Sync>() {}
+
+/// Which of the public types may go to another thread, or be used by several. A type parameter that
+/// is `Send` and `Sync` stands for the host's part.
+#[test]
+fn public_types_are_send_and_sync_as_they_say() {
+    is_send::<Mapper<Fake, Mutexes>>();
+    is_sync::<Mapper<Fake, Mutexes>>();
+    // Without locks, one context at a time.
+    is_send::<Mapper<Fake, NoLocks>>();
+    is_send::<&Mapper<Fake, Mutexes>>();
+    is_send::<vb3_dma::Mapping<Fake>>();
+    is_sync::<vb3_dma::Mapping<Fake>>();
+    is_send::<vb3_dma::Table<Fake>>();
+    is_sync::<vb3_dma::Table<Fake>>();
+    is_send::<vb3_dma::Alloc<Fake>>();
+    is_sync::<vb3_dma::Alloc<Fake>>();
+    is_send::<vb3_dma::Links<Fake>>();
+    is_sync::<vb3_dma::Links<Fake>>();
+    is_send::<Fake>();
+    is_sync::<Fake>();
+    is_send::<vb3_dma::IovaAllocator>();
+    is_sync::<vb3_dma::IovaAllocator>();
+    is_send::<vb3_dma::RangeAllocator>();
+    is_sync::<vb3_dma::RangeAllocator>();
+    is_send::<vb3_dma::iopt::PageTable>();
+    is_sync::<vb3_dma::iopt::PageTable>();
+    is_send::<Error>();
+    is_sync::<Error>();
+}
+
+/// Four threads, two devices each with a thread of its own and two that share one, lazily flushed:
+/// each sees its own bytes, and nothing is held in the end.
+#[test]
+fn threads_map_at_the_same_time() {
+    let setup = Setup {
+        devices: 4,
+        grouped: vec![3],
+        ..Setup::iommu(24)
+    };
+    let dma = shared(setup);
+    for dev in 0..3 {
+        dma.set_flush_policy(dev, FlushPolicy::Lazy).unwrap();
+    }
+    let start = Barrier::new(4);
+    std::thread::scope(|scope| {
+        for thread in 0..4u32 {
+            let (dma, start) = (&dma, &start);
+            scope.spawn(move || {
+                let memory = ram(u64::from(thread) << 20, 3 * PAGE);
+                let table = dma.table_of_segments(&[memory]).unwrap();
+                start.wait();
+                for round in 0..300u32 {
+                    let mapping = dma.map(thread, &table, BOTH, Attrs::empty()).unwrap();
+                    let mark = [(round ^ thread) as u8; 16];
+                    let at = mapping.segments()[0].addr;
+                    let fake = dma.platform();
+                    assert_eq!(fake.dev_write_as(thread, at, &mark), Some(()));
+                    assert_eq!(fake.peek(memory.addr.get(), 16), mark, "its own memory");
+                    dma.unmap(mapping, Attrs::empty());
+                }
+                dma.free_table(table, true);
+            });
+        }
+    });
+    for dev in 0..4 {
+        dma.flush_lazy(dev);
+        let counters = dma.counters(dev);
+        assert_eq!((counters.maps, counters.unmaps), (300, 300));
+    }
+    assert_eq!(dma.platform().stale_reuse(), []);
+    assert!(
+        dma.live().is_empty() && dma.platform().is_clean(),
+        "{:?}",
+        dma.live()
+    );
+}
+
+/// A host whose page allocation sleeps until somebody wakes it.
+struct Sleepy {
+    fake: Fake,
+    asleep: Mutex<mpsc::Sender<()>>,
+    wake: Mutex<mpsc::Receiver<()>>,
+}
+
+impl PageSource for Sleepy {
+    type Device = u32;
+    type Pages = vb3_dma::fake::FakePages;
+
+    fn page_size(&self) -> u64 {
+        self.fake.page_size()
+    }
+    fn device_info(&self, dev: u32) -> Option<DeviceInfo> {
+        self.fake.device_info(dev)
+    }
+    fn alloc_pages(&self, request: PageRequest<u32>) -> Result<Self::Pages, Error> {
+        self.asleep.lock().unwrap().send(()).unwrap();
+        self.wake.lock().unwrap().recv().unwrap();
+        self.fake.alloc_pages(request)
+    }
+    fn free_pages(&self, pages: Self::Pages) {
+        self.fake.free_pages(pages);
+    }
+    fn pages_segment(&self, pages: &Self::Pages, index: usize) -> Option<Segment> {
+        self.fake.pages_segment(pages, index)
+    }
+}
+
+impl Caches for Sleepy {
+    fn cache_clean(&self, addr: PhysAddr, len: u64) {
+        self.fake.cache_clean(addr, len);
+    }
+    fn cache_invalidate(&self, addr: PhysAddr, len: u64) {
+        self.fake.cache_invalidate(addr, len);
+    }
+}
+
+impl Iommu for Sleepy {
+    fn iommu_map(
+        &self,
+        dev: u32,
+        iova: Iova,
+        phys: PhysAddr,
+        len: u64,
+        prot: Prot,
+    ) -> Result<(), Error> {
+        self.fake.iommu_map(dev, iova, phys, len, prot)
+    }
+    fn iommu_unmap(&self, dev: u32, iova: Iova, len: u64) -> Result<(), Error> {
+        self.fake.iommu_unmap(dev, iova, len)
+    }
+    fn iommu_flush(&self, dev: u32) {
+        self.fake.iommu_flush(dev);
+    }
+}
+
+impl Bounce for Sleepy {
+    fn bounce_pool(&self) -> Option<BouncePool> {
+        None
+    }
+}
+
+impl UserPages for Sleepy {
+    type User = ();
+    type Pinned = ();
+}
+
+impl KernelViews for Sleepy {
+    type Vmap = vb3_dma::fake::FakeVmap;
+    type Mmap = ();
+
+    fn vmap(&self, segments: &[Segment], caching: Caching) -> Result<Self::Vmap, Error> {
+        self.fake.vmap(segments, caching)
+    }
+    fn vunmap(&self, vmap: Self::Vmap) {
+        self.fake.vunmap(vmap);
+    }
+    fn vmap_write(&self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
+        self.fake.vmap_write(vmap, offset, data)
+    }
+}
+
+/// While one context sleeps in an allocation for a device, others sync and complete for the same
+/// device, and take from its atomic pool. If a lock were held over the sleep, this would never end.
+#[test]
+fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
+    let (asleep, is_asleep) = mpsc::channel();
+    let (wake, woken) = mpsc::channel();
+    let host = Sleepy {
+        fake: Fake::new(Setup::iommu(32).non_coherent()),
+        asleep: Mutex::new(asleep),
+        wake: Mutex::new(woken),
+    };
+    let dma: Mapper<Sleepy, Mutexes> = Mapper::with_locks(host, 2).unwrap();
+    wake.send(()).unwrap();
+    dma.fill_atomic_pool(0, 4 * PAGE).unwrap();
+    is_asleep.recv().unwrap();
+    let memory = ram(0, PAGE);
+    let table = dma.table_of_segments(&[memory]).unwrap();
+    let mapping = dma.map(0, &table, BOTH, Attrs::empty()).unwrap();
+    std::thread::scope(|scope| {
+        let sleeper = scope.spawn(|| dma.alloc_coherent(0, PAGE, Attrs::empty()).unwrap());
+        is_asleep.recv().unwrap();
+        // What a handler does: the frame has arrived.
+        let at = mapping.segments()[0].addr;
+        let _ = dma.platform().fake.peek(memory.addr.get(), 7);
+        assert_eq!(dma.platform().fake.dev_write(at, b"a frame"), Some(()));
+        assert!(dma.sync(&mapping, BOTH, SyncFor::Cpu));
+        assert_eq!(dma.platform().fake.peek(memory.addr.get(), 7), b"a frame");
+        assert_eq!(
+            dma.sync_range(&mapping, 0, 8, BOTH, SyncFor::Device),
+            Ok(true)
+        );
+        let part = dma.alloc_coherent_atomic(0, PAGE).unwrap();
+        // It could even unmap, as far as this host's page tables do not sleep.
+        dma.unmap(mapping, Attrs::empty());
+        wake.send(()).unwrap();
+        dma.free(sleeper.join().unwrap());
+        dma.free(part);
+    });
+    dma.free_table(table, true);
+    dma.drain_atomic_pool(0).unwrap();
+    assert!(dma.live().is_empty() && dma.platform().fake.is_clean());
+}
+
+/// `DmaOps` for a reference: each context has one of its own, without asking for exclusive access.
+#[test]
+fn each_context_has_ops_of_its_own() {
+    fn stream<D: DmaOps<Device = u32>>(mut ops: D) {
+        let alloc = ops.alloc_coherent(0, PAGE, Attrs::empty()).unwrap();
+        let table = ops.table_of(&alloc).unwrap();
+        let mapping = ops.map(0, &table, BOTH, Attrs::empty()).unwrap();
+        ops.unmap(mapping, Attrs::empty());
+        ops.free_table(table, false);
+        ops.free(alloc);
+    }
+    let dma = shared(Setup::iommu(32));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| stream(&dma));
+        }
+    });
+    assert!(dma.live().is_empty() && dma.platform().is_clean());
+}

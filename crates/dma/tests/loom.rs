@@ -1,0 +1,201 @@
+//! Every order in which two threads can take the layer's locks, as far as two preemptions make one.
+//!
+//! The locks are loom's, so that loom decides who runs next at each of them. What it does not
+//! explore: relaxed orders of the one atomic counter, which only tells mappers apart.
+
+use loom::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use vb3_dma::{
+    Attrs, Bounce, BounceMode, BouncePool, Caches, Coherency, DeviceInfo, Direction, Error,
+    FlushPolicy, Iommu, IommuInfo, Iova, KernelViews, Limits, Lock, Locks, Mapper, PageRequest,
+    PageSource, PhysAddr, Prot, Segment, SegmentKind, UserPages,
+};
+
+const PAGE: u64 = 4096;
+
+#[derive(Debug)]
+struct Modelled;
+
+struct Guarded<T>(Mutex<T>);
+
+impl Locks for Modelled {
+    type Lock<T> = Guarded<T>;
+}
+
+impl<T> Lock<T> for Guarded<T> {
+    fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut self.0.lock().unwrap())
+    }
+}
+
+/// Two devices with page tables, of one group or of two; each bounces if there is a pool.
+#[derive(Default)]
+struct Host {
+    one_group: bool,
+    pool: bool,
+    /// Each of the platform's own calls is one step: what lies between them is explored.
+    entries: std::sync::Mutex<BTreeMap<(u8, u64), u64>>,
+    /// Translations that were not flushed yet.
+    stale: std::sync::Mutex<BTreeMap<(u8, u64), u64>>,
+}
+
+impl PageSource for Host {
+    type Device = u8;
+    type Pages = ();
+
+    fn page_size(&self) -> u64 {
+        PAGE
+    }
+    fn device_info(&self, _: u8) -> Option<DeviceInfo> {
+        Some(DeviceInfo {
+            limits: Limits::default(),
+            coherency: Coherency::Coherent,
+            cache_alignment: 1,
+            iommu: (!self.pool).then_some(IommuInfo {
+                page_sizes: PAGE,
+                first: Iova::new(0),
+                last: Iova::new(3 * PAGE - 1),
+            }),
+            bounce: match self.pool {
+                true => BounceMode::Always,
+                false => BounceMode::Never,
+            },
+        })
+    }
+    fn alloc_pages(&self, _: PageRequest<u8>) -> Result<(), Error> {
+        Err(Error::Unsupported)
+    }
+    fn free_pages(&self, (): ()) {}
+    fn pages_segment(&self, (): &(), _: usize) -> Option<Segment> {
+        None
+    }
+}
+
+impl Iommu for Host {
+    fn iommu_group(&self, dev: u8) -> u8 {
+        if self.one_group { 0 } else { dev }
+    }
+    fn iommu_map(&self, dev: u8, iova: Iova, phys: PhysAddr, _: u64, _: Prot) -> Result<(), Error> {
+        let at = (dev, iova.get());
+        let before = self.entries.lock().unwrap().insert(at, phys.get());
+        assert_eq!(before, None, "mapped twice at once");
+        let stale = self.stale.lock().unwrap().get(&at).copied();
+        assert_eq!(stale, None, "given out before the flush");
+        Ok(())
+    }
+    fn iommu_unmap(&self, dev: u8, iova: Iova, _: u64) -> Result<(), Error> {
+        let at = (dev, iova.get());
+        let gone = self.entries.lock().unwrap().remove(&at);
+        let phys = gone.expect("mapped");
+        self.stale.lock().unwrap().insert(at, phys);
+        Ok(())
+    }
+    fn iommu_flush(&self, dev: u8) {
+        self.stale.lock().unwrap().retain(|at, _| at.0 != dev);
+    }
+}
+
+impl Bounce for Host {
+    fn bounce_pool(&self) -> Option<BouncePool> {
+        self.pool.then_some(BouncePool {
+            base: PhysAddr::new(0x10_0000),
+            len: 2 * PAGE,
+        })
+    }
+    fn bounce_in(&self, _: PhysAddr, _: PhysAddr, _: u64) -> Result<(), Error> {
+        Ok(())
+    }
+    fn bounce_out(&self, _: PhysAddr, _: PhysAddr, _: u64) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl Caches for Host {}
+impl UserPages for Host {
+    type User = ();
+    type Pinned = ();
+}
+impl KernelViews for Host {
+    type Vmap = ();
+    type Mmap = ();
+}
+
+fn memory(dev: u8) -> Segment {
+    Segment {
+        addr: PhysAddr::new(u64::from(dev + 1) << 24),
+        len: PAGE,
+        kind: SegmentKind::Pages,
+    }
+}
+
+/// Maps and unmaps, `rounds` times; says where.
+fn turn(dma: &Mapper<Host, Modelled>, dev: u8, rounds: u32) {
+    let table = dma.table_of_segments(&[memory(dev)]).unwrap();
+    for _ in 0..rounds {
+        match dma.map(dev, &table, Direction::Bidirectional, Attrs::empty()) {
+            Ok(mapping) => dma.unmap(mapping, Attrs::empty()),
+            // The other thread has all there is of what they share.
+            Err(err) => assert_eq!(err.errno(), 12, "{err}"),
+        }
+    }
+    dma.free_table(table, false);
+}
+
+fn explore(host: impl Fn() -> Host + Sync + Send + 'static, lazy: bool, rounds: u32) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(move || {
+        let dma = Mapper::<Host, Modelled>::with_locks(host(), 2).unwrap();
+        if lazy {
+            for dev in 0..2 {
+                dma.set_flush_policy(dev, FlushPolicy::Lazy).unwrap();
+            }
+        }
+        let dma = Arc::new(dma);
+        let other = Arc::clone(&dma);
+        let thread = loom::thread::spawn(move || turn(&other, 1, rounds));
+        turn(&dma, 0, rounds);
+        thread.join().unwrap();
+        for dev in 0..2 {
+            dma.flush_lazy(dev);
+        }
+        assert!(dma.live().is_empty(), "{:?}", dma.live());
+        assert!(dma.platform().entries.lock().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn two_devices_map_at_the_same_time() {
+    explore(Host::default, false, 1);
+}
+
+#[test]
+fn two_devices_of_a_group_never_get_one_address() {
+    let host = || Host {
+        one_group: true,
+        ..Host::default()
+    };
+    explore(host, false, 1);
+}
+
+#[test]
+fn lazy_flushes_that_cross_give_no_address_back_early() {
+    let host = || Host {
+        one_group: true,
+        ..Host::default()
+    };
+    explore(host, true, 1);
+}
+
+#[test]
+fn two_devices_bounce_through_one_pool() {
+    let host = || Host {
+        pool: true,
+        ..Host::default()
+    };
+    explore(host, false, 1);
+}
