@@ -3,7 +3,7 @@
 use crate::linux::{Dev, Linux};
 use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use vb3_dma::SyncFor;
-use vb3_dmabuf::Watch;
+use vb3_dmabuf::Observer;
 
 /// A running count.
 pub struct Count(AtomicI64);
@@ -48,7 +48,7 @@ pub struct Ledger {
     pub syncs: u32,
 }
 
-impl Watch<Linux> for Ledger {
+impl Observer<Linux> for Ledger {
     fn synced(&mut self, _dev: Dev, _sync: SyncFor) {
         SYNCS.add(1);
         self.syncs = self.syncs.saturating_add(1);

@@ -18,10 +18,10 @@ pub type Exporter = Shared<Linux, List<Attachment<Linux>>>;
 
 /// Runs `f` with what a call of our crates needs.
 fn with_cx<R>(now_ns: u64, f: impl FnOnce(&mut Cx<'_, Linux, Ledger>) -> R) -> R {
-    let (mut ops, mut watch) = (Linux, Ledger::default());
+    let (mut ops, mut observer) = (Linux, Ledger::default());
     f(&mut Cx {
         ops: &mut ops,
-        watch: &mut watch,
+        observer: &mut observer,
         now_ns,
     })
 }
@@ -224,7 +224,7 @@ impl Allocated {
                 } else {
                     shared.end_cpu_access(cx, direction);
                 }
-                cx.watch.syncs
+                cx.observer.syncs
             })
         })
     }

@@ -1,4 +1,7 @@
-//! House rules that a machine can check: layers, file lengths, where unsafe stands, leftovers.
+//! House rules that a machine can check: layers, circles of imports, file lengths, where unsafe
+//! stands, documentation, leftovers.
+
+mod circles;
 
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
@@ -63,6 +66,20 @@ const ROOMS: &[Room] = &[
     room("xtask", &[], false),
 ];
 
+/// Libraries for others to build on: their modules import without circles, and their README has a
+/// program that is run as a test. `vb3-host` and `vb3-board` are too small to need one.
+const LIBRARIES: &[(&str, bool)] = &[
+    ("vb3-dma", true),
+    ("vb3-dmabuf", true),
+    ("vb3-plane", true),
+    ("vb3-queue", true),
+    ("vb3-host", false),
+    ("vb3-board", false),
+];
+
+/// Lints by which every public item is documented, with its errors.
+const DOC_LINTS: &[&str] = &["missing_docs", "missing_errors_doc"];
+
 /// Most lines of a source file; tests and generated files aside.
 const MAX_LINES: usize = 800;
 
@@ -89,14 +106,23 @@ pub(crate) fn run() -> Result<()> {
             .iter()
             .any(|r| r.name == text(package, "name") && r.may_unsafe);
         faults.extend(crate_faults(dir, may_unsafe));
+        let library = LIBRARIES
+            .iter()
+            .find(|(name, _)| *name == text(package, "name"));
+        if let Some((_, teaches)) = library {
+            faults.extend(library_faults(dir, *teaches));
+        }
     }
+    faults.extend(doc_faults());
     for fault in &faults {
         eprintln!("tidy: {fault}");
     }
     if !faults.is_empty() {
         bail!("{} faults", faults.len());
     }
-    println!("tidy: layers, file lengths, unsafe and leftovers are in order");
+    println!(
+        "tidy: layers, circles, file lengths, unsafe, documentation and leftovers are in order"
+    );
     Ok(())
 }
 
@@ -152,10 +178,107 @@ fn crate_faults(dir: &Path, may_unsafe: bool) -> Vec<String> {
             faults.push(format!("{} lacks #![forbid(unsafe_code)]", shown(dir)));
         }
     }
+    if may_unsafe
+        && !rust_files(&dir.join("src"))
+            .iter()
+            .any(|file| has_unsafe(file))
+    {
+        faults.push(format!(
+            "{} has no unsafe code; the table of layers says that it may",
+            shown(dir)
+        ));
+    }
     for file in rust_files(dir) {
         match std::fs::read_to_string(&file) {
             Ok(text) => faults.extend(file_faults(&file, &text)),
             Err(e) => faults.push(format!("{} cannot be read: {e}", shown(&file))),
+        }
+    }
+    faults
+}
+
+/// Whether a file has an unsafe block, function or implementation.
+fn has_unsafe(file: &Path) -> bool {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    code.into_iter().any(|line| {
+        ["unsafe {", "unsafe fn", "unsafe impl"]
+            .iter()
+            .any(|w| line.contains(w))
+    })
+}
+
+/// Circles between the modules of a library, and what it lacks to be learnt.
+fn library_faults(dir: &Path, teaches: bool) -> Vec<String> {
+    let src = dir.join("src");
+    let files: Vec<_> = rust_files(&src)
+        .into_iter()
+        .filter(|file| {
+            !file
+                .iter()
+                .any(|part| part == "tests" || part == "tests.rs")
+        })
+        .filter_map(|file| {
+            let module = circles::module_of(file.strip_prefix(&src).ok()?)?;
+            Some((module, std::fs::read_to_string(&file).ok()?))
+        })
+        .collect();
+    let modules = files.iter().map(|(module, _)| module.clone()).collect();
+    let mut imports = circles::Imports::new();
+    for (module, text) in &files {
+        circles::add(&mut imports, &modules, module, text);
+    }
+    let mut faults = Vec::new();
+    let circle = circles::circles(&imports);
+    if !circle.is_empty() {
+        let circle = circle.join(", ");
+        faults.push(format!(
+            "{}: modules import in a circle: {circle}",
+            shown(dir)
+        ));
+    }
+    let root = std::fs::read_to_string(src.join("lib.rs")).unwrap_or_default();
+    if teaches && !root.contains("include_str!(\"../README.md\")") {
+        faults.push(format!(
+            "{}: its README is no part of its tests",
+            shown(dir)
+        ));
+    }
+    faults
+}
+
+/// Whether the lints that demand documentation hold in every crate.
+fn doc_faults() -> Vec<String> {
+    let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+    let workspace = read(sh::root().join("Cargo.toml"));
+    let mut faults: Vec<String> = DOC_LINTS
+        .iter()
+        .filter(|lint| !workspace.contains(&format!("{lint} = \"warn\"")))
+        .map(|lint| format!("Cargo.toml: the lint {lint} is gone"))
+        .collect();
+    for (name, _) in LIBRARIES {
+        let dir = name.strip_prefix("vb3-").unwrap_or(name);
+        let manifest = read(sh::root().join("crates").join(dir).join("Cargo.toml"));
+        if !manifest.contains("[lints]\nworkspace = true") {
+            faults.push(format!(
+                "crates/{dir}/Cargo.toml does not take the workspace's lints"
+            ));
+        }
+    }
+    let contributing = read(sh::root().join("CONTRIBUTING.md"));
+    for room in ROOMS.iter().filter(|room| room.may_unsafe) {
+        let name = room.name.strip_prefix("vb3-").unwrap_or(room.name);
+        let rule = contributing
+            .split("**`unsafe`**")
+            .nth(1)
+            .unwrap_or_default();
+        let rule = rule.split(';').next().unwrap_or_default();
+        if !rule.contains(&format!("`{name}`")) {
+            faults.push(format!(
+                "CONTRIBUTING.md does not say that {name} has unsafe code"
+            ));
         }
     }
     faults

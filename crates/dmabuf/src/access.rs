@@ -1,6 +1,6 @@
 //! Hand-over between CPU and devices: who syncs, and what was left out.
 
-use crate::{Attachment, Backing, Cx, Error, MissingSync, Shared, Store, SyncKind, Watch};
+use crate::{Attachment, Backing, Cx, Error, MissingSync, Observer, Shared, Store, SyncKind};
 use vb3_dma::{Coherency, Constraint, Direction, DmaOps, Reason, SyncFor};
 
 /// The part of `wanted` that a mapping made for `allowed` takes part in.
@@ -67,7 +67,11 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Source: Linux 7.2 `dma_buf_begin_cpu_access` and the system heap's exporter, differs: each
     /// mapping is synced in the part of the direction that it allows, and a bounced copy that
     /// its device did not write to is left alone.
-    pub fn begin_cpu_access<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, direction: Direction) {
+    pub fn begin_cpu_access<W: Observer<O>>(
+        &mut self,
+        cx: &mut Cx<'_, O, W>,
+        direction: Direction,
+    ) {
         if direction.device_reads() {
             self.cpu.open_writes = self.cpu.open_writes.saturating_add(1);
         }
@@ -77,7 +81,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Ends an access by the CPU: makes what it wrote visible to all mapped devices.
     ///
     /// Without a begin before it, it still syncs.
-    pub fn end_cpu_access<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, direction: Direction) {
+    pub fn end_cpu_access<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, direction: Direction) {
         if direction.device_reads() {
             self.cpu.open_writes = self.cpu.open_writes.saturating_sub(1);
         }
@@ -89,7 +93,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// # Context
     /// Does not sleep.
-    pub fn owner_to_device<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, sync: bool) -> bool {
+    pub fn owner_to_device<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, sync: bool) -> bool {
         let Backing::NonCoherent(dev) = self.spec.backing else {
             self.report_unread(cx);
             return false;
@@ -107,7 +111,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// # Context
     /// Does not sleep.
-    pub fn owner_from_device<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, sync: bool) -> bool {
+    pub fn owner_from_device<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, sync: bool) -> bool {
         let Backing::NonCoherent(dev) = self.spec.backing else {
             return false;
         };
@@ -127,7 +131,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// # Context
     /// Does not sleep.
-    pub fn attached_owner_to_device<W: Watch<O>>(
+    pub fn attached_owner_to_device<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
         key: L::Key,
@@ -144,7 +148,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         };
         let done = cx.ops.sync(&held.mapping, held.direction, SyncFor::Device);
         if done {
-            cx.watch.synced(dev, SyncFor::Device);
+            cx.observer.synced(dev, SyncFor::Device);
         }
         Ok(done)
     }
@@ -155,7 +159,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// # Context
     /// Does not sleep.
-    pub fn attached_owner_from_device<W: Watch<O>>(
+    pub fn attached_owner_from_device<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
         key: L::Key,
@@ -172,7 +176,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         };
         let done = cx.ops.sync(&held.mapping, held.direction, SyncFor::Cpu);
         if done {
-            cx.watch.synced(dev, SyncFor::Cpu);
+            cx.observer.synced(dev, SyncFor::Cpu);
         }
         if held.direction.device_writes() {
             self.cpu.synced();
@@ -188,7 +192,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// # Errors
     /// `Revoked`; `Invalid` for what is not attached or not mapped; `Dma` (ENXIO) when the copy
     /// could not be made.
-    pub fn hand_to_device<W: Watch<O>>(
+    pub fn hand_to_device<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
         key: L::Key,
@@ -212,7 +216,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         };
         held.maybe_written = direction.device_writes();
         if cx.ops.sync(&held.mapping, direction, SyncFor::Device) {
-            cx.watch.synced(dev, SyncFor::Device);
+            cx.observer.synced(dev, SyncFor::Device);
         } else if direction.device_reads() {
             // A copy is always due there: the device would read what was in the slots before.
             let len_bytes = self.spec.len_bytes;
@@ -230,7 +234,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// What it wrote to a bounced copy is copied to the memory, and on to the other devices. The
     /// CPU's view of what it wrote to the memory itself stays as it is until
     /// [`begin_cpu_access`](Self::begin_cpu_access).
-    pub fn take_from_device<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
+    pub fn take_from_device<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {
             return;
         };
@@ -248,13 +252,13 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
         held.maybe_written = false;
         if cx.ops.sync(&held.mapping, direction, SyncFor::Cpu) {
-            cx.watch.synced(dev, SyncFor::Cpu);
+            cx.observer.synced(dev, SyncFor::Cpu);
         }
         self.sync_for_device(cx, Direction::ToDevice, Some(key));
     }
 
     /// Records that a device wrote to the memory and no sync for the CPU has followed.
-    fn note_write<W: Watch<O>>(&mut self, cx: &Cx<'_, O, W>, device: O::Device) {
+    fn note_write<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, device: O::Device) {
         if !self.is_cached(cx.ops) || cx.ops.coherency(device) == Coherency::Coherent {
             return;
         }
@@ -266,7 +270,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Syncs between the CPU and the device the memory was made for.
-    fn sync_own<W: Watch<O>>(
+    fn sync_own<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
         direction: Direction,
@@ -280,7 +284,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         };
         let done = cx.ops.sync_alloc(&self.alloc, part, sync);
         if done {
-            cx.watch.synced(dev, sync);
+            cx.observer.synced(dev, sync);
         }
         if sync == SyncFor::Cpu && part.device_writes() {
             self.cpu.synced();
@@ -289,7 +293,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Syncs one kind of mapping (bounced or not) of all attachments but `except`.
-    fn sync_attached<W: Watch<O>>(
+    fn sync_attached<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
         direction: Direction,
@@ -319,14 +323,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
                 continue;
             }
             if cx.ops.sync(&held.mapping, part, sync) {
-                cx.watch.synced(attachment.dev, sync);
+                cx.observer.synced(attachment.dev, sync);
             }
         }
     }
 
     /// Invalidates first and copies bounced bytes afterwards: the other way round the copied
     /// bytes would be invalidated.
-    pub(crate) fn sync_for_cpu<W: Watch<O>>(
+    pub(crate) fn sync_for_cpu<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
         direction: Direction,
@@ -340,7 +344,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    pub(crate) fn sync_for_device<W: Watch<O>>(
+    pub(crate) fn sync_for_device<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
         direction: Direction,
@@ -364,25 +368,25 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         })
     }
 
-    /// Tells the host of a missing sync for the CPU, once for each write of a device.
-    pub(crate) fn report_unread<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>) {
+    /// Reports a missing sync for the CPU, once for each write of a device.
+    pub(crate) fn report_unread<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>) {
         let Some(fact) = self.missing_sync() else {
             return;
         };
         if let Some(wrote) = self.cpu.wrote.as_mut() {
             wrote.exposed = false;
         }
-        let stale_bytes = cx.watch.stale_bytes(cx.ops, &self.alloc);
+        let stale_bytes = cx.observer.stale_bytes(cx.ops, &self.alloc);
         if stale_bytes != Some(0) {
-            cx.watch.missing_sync(MissingSync {
+            cx.observer.missing_sync(MissingSync {
                 stale_bytes,
                 ..fact
             });
         }
     }
 
-    /// Tells the host of a missing sync for the device that is about to read.
-    fn report_unwritten<W: Watch<O>>(
+    /// Reports a missing sync for the device that is about to read.
+    fn report_unwritten<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
         device: O::Device,
@@ -392,11 +396,11 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if !direction.device_reads() || sees_caches || !self.is_cached(cx.ops) {
             return;
         }
-        let stale_bytes = cx.watch.stale_bytes(cx.ops, &self.alloc);
+        let stale_bytes = cx.observer.stale_bytes(cx.ops, &self.alloc);
         // After a device's write, differing bytes may all be the device's.
         let by_cpu = self.cpu.wrote.is_none() && stale_bytes.is_some_and(|bytes| bytes > 0);
         if stale_bytes != Some(0) && (by_cpu || self.cpu.open_writes > 0) {
-            cx.watch.missing_sync(MissingSync {
+            cx.observer.missing_sync(MissingSync {
                 tag: self.tag,
                 sync: SyncKind::EndWrite,
                 device,

@@ -1,6 +1,6 @@
 //! Devices attached to shared memory.
 
-use crate::{Cx, Error, Shared, Store, Watch};
+use crate::{Cx, Error, Observer, Shared, Store};
 use vb3_dma::{Attrs, Direction, DmaOps, DmaSegment};
 
 /// A mapping of shared memory for one device.
@@ -44,7 +44,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// # Errors
     /// `Revoked`; `NoMemory` or `NoSuchMemory` from the DMA layer.
-    pub fn prepare_export<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>) -> Result<(), Error> {
+    pub fn prepare_export<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>) -> Result<(), Error> {
         if self.revoked {
             return Err(Error::Revoked);
         }
@@ -59,7 +59,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// # Errors
     /// `Revoked`; `TableFull` (ENOMEM) when the host's list is full; what the DMA layer says
     /// when the memory cannot be described.
-    pub fn attach<W: Watch<O>>(
+    pub fn attach<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
         dev: O::Device,
@@ -86,7 +86,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// # Errors
     /// `Busy` (EBUSY) while mapped in a direction that excludes this one; `Revoked`; `Invalid`
     /// for a device that is not attached; what the DMA layer says.
-    pub fn map<W: Watch<O>>(
+    pub fn map<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
         key: L::Key,
@@ -114,7 +114,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             let table = self.table.as_ref().ok_or(Error::Invalid)?;
             mapping = cx.ops.map(dev, table, direction, Attrs::empty())?;
         }
-        cx.watch.mapped(dev);
+        cx.observer.mapped(dev);
         let attachment = self.list.get_mut(key).ok_or(Error::Invalid)?;
         attachment.held = Some(Held {
             mapping,
@@ -137,7 +137,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Undoes one [`map`](Self::map); the last one unmaps. Without a mapping nothing happens.
-    pub fn unmap<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
+    pub fn unmap<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {
             return;
         };
@@ -151,7 +151,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Takes the mapping of an attachment away, handing the memory back to the CPU.
-    fn drop_mapping<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
+    fn drop_mapping<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {
             return;
         };
@@ -167,7 +167,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             Attrs::empty()
         };
         cx.ops.unmap(held.mapping, attrs);
-        cx.watch.unmapped(attachment.dev);
+        cx.observer.unmapped(attachment.dev);
         if bounced && held.maybe_written {
             self.sync_for_device(cx, Direction::ToDevice, None);
         } else if !bounced && held.direction.device_writes() {
@@ -176,14 +176,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Detaches a device, unmapping what is still mapped; false if there is no such attachment.
-    pub fn detach<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) -> bool {
+    pub fn detach<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) -> bool {
         self.drop_mapping(cx, key);
         self.list.remove(key).is_some()
     }
 
     /// Takes the memory back from all attached devices: behind an IOMMU their accesses fault from
     /// now on, and nobody can map it again. Handles of the CPU stay.
-    pub fn revoke<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>) {
+    pub fn revoke<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>) {
         self.revoked = true;
         let mut at = self.list.next(None);
         while let Some(key) = at {

@@ -23,7 +23,7 @@
 //!   mapping, since that shows its device a copy of the memory.
 //!
 //! A CPU access without its bracket therefore reads or leaves stale bytes here as it would on a
-//! board. Such facts go to [`Watch::missing_sync`].
+//! board. Such facts go to [`Observer::missing_sync`].
 //!
 //! # Attach, map, pin
 //!
@@ -54,13 +54,13 @@ pub mod fake;
 mod file;
 mod holders;
 mod importer;
+mod observer;
 mod shared;
 #[cfg(feature = "alloc")]
 mod slab;
 mod store;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;
-mod watch;
 
 pub use access::intersect;
 pub use attach::Attachment;
@@ -70,8 +70,8 @@ pub use error::Error;
 pub use file::{Access, IOCTL_SYNC, Name, SyncFlags};
 pub use holders::{Holder, HolderKind, Holders};
 pub use importer::Importer;
+pub use observer::{Cx, MissingSync, Observer, SyncKind};
 pub use shared::{Backing, Closed, Shared, Spec, UserKind};
 #[cfg(feature = "alloc")]
 pub use slab::{Slab, SlabKey};
 pub use store::Store;
-pub use watch::{Cx, MissingSync, SyncKind, Watch};

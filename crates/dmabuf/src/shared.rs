@@ -1,7 +1,7 @@
 //! Memory with several handles and one lifetime: the exporter.
 
 use crate::access::CpuState;
-use crate::{Attachment, Cx, Error, Holder, HolderKind, Holders, Store, Watch};
+use crate::{Attachment, Cx, Error, Holder, HolderKind, Holders, Observer, Store};
 use vb3_dma::{Attrs, Caching, Constraint, Direction, DmaOps, Reason};
 
 /// How memory is allocated.
@@ -12,7 +12,7 @@ pub enum Backing<D> {
     /// Cached memory, one run of addresses for the device; needs syncs.
     NonCoherent(D),
     /// Cached memory for the CPU alone; contiguous for no device (`vmalloc_user`). The device
-    /// only says whose it is.
+    /// only names the owner.
     Virtual(D),
     /// Cached memory that another driver made, for no device.
     Foreign,
@@ -115,7 +115,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// # Errors
     /// `Invalid` for length zero or memory that another driver makes; `NoMemory` (ENOMEM) with
     /// what ran out, also for a length that overflows when rounded to pages.
-    pub fn allocate<W: Watch<O>>(
+    pub fn allocate<W: Observer<O>>(
         cx: &mut Cx<'_, O, W>,
         spec: Spec<O::Device>,
         list: L,
@@ -131,7 +131,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             Backing::Foreign => return Err(Error::Invalid),
         };
         if let Some(dev) = spec.backing.device() {
-            cx.watch.allocated(dev, len_bytes);
+            cx.observer.allocated(dev, len_bytes);
         }
         Ok(Self::new(alloc, Spec { len_bytes, ..spec }, list))
     }
@@ -167,7 +167,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Takes the memory away from all devices and gives it back. Handles that are still out
     /// are the host's to forget.
-    pub fn release<W: Watch<O>>(mut self, cx: &mut Cx<'_, O, W>) {
+    pub fn release<W: Observer<O>>(mut self, cx: &mut Cx<'_, O, W>) {
         let closed = self.close(cx);
         self.free(cx, closed);
     }
@@ -177,17 +177,17 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// What it gives is needed for the second half, [`free`](Self::free).
     ///
     /// ```compile_fail,E0061
-    /// use vb3_dmabuf::{Attachment, Cx, Shared, Store, Watch};
+    /// use vb3_dmabuf::{Attachment, Cx, Shared, Store, Observer};
     /// fn unclosed<O, L, W>(shared: Shared<O, L>, cx: &mut Cx<'_, O, W>)
     /// where
     ///     O: vb3_dma::DmaOps,
     ///     L: Store<Attachment<O>>,
-    ///     W: Watch<O>,
+    ///     W: Observer<O>,
     /// {
     ///     shared.free(cx);
     /// }
     /// ```
-    pub fn close<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>) -> Closed {
+    pub fn close<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>) -> Closed {
         self.report_unread(cx);
         while let Some(key) = self.list.next(None) {
             if !self.detach(cx, key) {
@@ -206,10 +206,10 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// The second half of [`Self::release`]: gives memory back that was just closed. A host that
     /// attaches or maps in between loses what it made.
     #[inline]
-    pub fn free<W: Watch<O>>(self, cx: &mut Cx<'_, O, W>, _: Closed) {
+    pub fn free<W: Observer<O>>(self, cx: &mut Cx<'_, O, W>, _: Closed) {
         cx.ops.free(self.alloc);
         if let Some(dev) = self.spec.backing.device() {
-            cx.watch.freed(dev, self.spec.len_bytes);
+            cx.observer.freed(dev, self.spec.len_bytes);
         }
     }
 
@@ -305,7 +305,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Counts one handle less; true when that was the last of all kinds and the memory is to be
     /// [released](Self::release). A handle that was not counted changes nothing.
-    pub fn drop_user<W: Watch<O>>(&mut self, cx: &mut Cx<'_, O, W>, kind: UserKind) -> bool {
+    pub fn drop_user<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, kind: UserKind) -> bool {
         if kind == UserKind::Mapping && self.mappings.count == 1 {
             self.report_unread(cx);
         }

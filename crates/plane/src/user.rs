@@ -2,7 +2,7 @@
 
 use crate::{PlaneError, contig, sg};
 use vb3_dma::{Attrs, Constraint, Direction, DmaAddr, DmaOps, DmaSegment, Error, Reason, SyncFor};
-use vb3_dmabuf::{Cx, Watch};
+use vb3_dmabuf::{Cx, Observer};
 
 /// How the driver reaches pinned memory.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl<O: DmaOps> UserMemory<O> {
     /// pages of an IOMMU with memory that is not the program's.
     ///
     /// Source: Linux 7.2 `vb2_dc_get_userptr`, differs: such an IOMMU works.
-    pub fn contig<W: Watch<O>>(
+    pub fn contig<W: Observer<O>>(
         cx: &mut Cx<'_, O, W>,
         dev: O::Device,
         user: &O::User,
@@ -75,7 +75,7 @@ impl<O: DmaOps> UserMemory<O> {
         let ops = &*cx.ops;
         match contig::one_run(|index| ops.segment(&mapping, index), len_bytes) {
             Ok(at) => {
-                cx.watch.mapped(dev);
+                cx.observer.mapped(dev);
                 Ok(Self {
                     table,
                     reached: Reached::Mapped(mapping, Some(at)),
@@ -98,7 +98,7 @@ impl<O: DmaOps> UserMemory<O> {
     /// `NoMemory` (ENOMEM) whatever the cause, with its reason.
     ///
     /// Source: Linux 7.2 `vb2_dma_sg_get_userptr`.
-    pub fn sg<W: Watch<O>>(
+    pub fn sg<W: Observer<O>>(
         cx: &mut Cx<'_, O, W>,
         dev: O::Device,
         user: &O::User,
@@ -109,7 +109,7 @@ impl<O: DmaOps> UserMemory<O> {
         let table = pin(cx.ops, user, addr, len_bytes, direction).map_err(sg::user_error)?;
         match cx.ops.map(dev, &table, direction, Attrs::SKIP_CPU_SYNC) {
             Ok(mapping) => {
-                cx.watch.mapped(dev);
+                cx.observer.mapped(dev);
                 Ok(Self {
                     table,
                     reached: Reached::Mapped(mapping, None),
@@ -130,7 +130,7 @@ impl<O: DmaOps> UserMemory<O> {
     /// `Invalid` for length zero; `Fault` (EFAULT) as for [`contig`](Self::contig); `NoMemory`.
     ///
     /// Source: Linux 7.2 `vb2_vmalloc_get_userptr`.
-    pub fn vmalloc<W: Watch<O>>(
+    pub fn vmalloc<W: Observer<O>>(
         cx: &mut Cx<'_, O, W>,
         dev: O::Device,
         user: &O::User,
@@ -154,11 +154,11 @@ impl<O: DmaOps> UserMemory<O> {
     }
 
     /// Unmaps and unpins; pages are marked dirty if the device could write.
-    pub fn put<W: Watch<O>>(self, cx: &mut Cx<'_, O, W>) {
+    pub fn put<W: Observer<O>>(self, cx: &mut Cx<'_, O, W>) {
         match self.reached {
             Reached::Mapped(mapping, _) => {
                 cx.ops.unmap(mapping, Attrs::SKIP_CPU_SYNC);
-                cx.watch.unmapped(self.dev);
+                cx.observer.unmapped(self.dev);
             }
             Reached::Virtual(vmap) => cx.ops.vunmap(vmap),
         }
@@ -208,7 +208,7 @@ impl<O: DmaOps> UserMemory<O> {
     ///
     /// # Context
     /// Does not sleep.
-    pub fn sync<W: Watch<O>>(
+    pub fn sync<W: Observer<O>>(
         &self,
         cx: &mut Cx<'_, O, W>,
         sync: SyncFor,
@@ -218,7 +218,7 @@ impl<O: DmaOps> UserMemory<O> {
         };
         let done = cx.ops.sync(mapping, self.direction, sync);
         if done {
-            cx.watch.synced(self.dev, sync);
+            cx.observer.synced(self.dev, sync);
         } else if sync == SyncFor::Device
             && self.direction.device_reads()
             && cx.ops.bounces(mapping)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use vb3_dma::{DmaAddr, Mapper};
-use vb3_dmabuf::{BufRef, MissingSync, SyncKind, Watch};
+use vb3_dmabuf::{BufRef, MissingSync, Observer, SyncKind};
 use vb3_machine::profile::BUILTINS;
 use vb3_machine::{
     Device as Dev, DeviceLimits, Faults, Machine, Profile, User, UserFault, UserMemory,
@@ -19,11 +19,11 @@ const FRAME: u64 = 640 * 480 * 2;
 type Layer = Mapper<Machine>;
 
 #[derive(Debug, Default)]
-struct Ear {
+struct Log {
     missing: Vec<MissingSync<Dev>>,
 }
 
-impl Watch<Layer> for Ear {
+impl Observer<Layer> for Log {
     fn stale_bytes(&mut self, ops: &Layer, alloc: &vb3_dma::Alloc<Machine>) -> Option<u64> {
         Some(ops.platform().stale_bytes_of(alloc.pages()?))
     }
@@ -67,7 +67,7 @@ impl UserMemory for Program {
 }
 
 struct Lab {
-    p: Planes<Layer, Ear>,
+    p: Planes<Layer, Log>,
     camera: Device<Dev>,
     display: Device<Dev>,
 }
@@ -88,7 +88,7 @@ impl Lab {
             Device::contig(add("display")),
         );
         Self {
-            p: Planes::new(Mapper::new(machine).expect("mapper"), Ear::default()),
+            p: Planes::new(Mapper::new(machine).expect("mapper"), Log::default()),
             camera,
             display,
         }

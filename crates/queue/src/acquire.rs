@@ -94,7 +94,7 @@ impl<M: MemOps> Buffer<M> {
         Ok(())
     }
 
-    /// Tells the driver that the memory goes, if it was told that it came.
+    /// Calls `buf_cleanup` if `buf_init` has succeeded.
     fn cleanup(&mut self, driver: &mut DynDriver<'_, M>, index: u32) {
         if core::mem::take(&mut self.initialised) {
             driver.buf_cleanup(index);

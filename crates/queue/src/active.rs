@@ -282,7 +282,7 @@ pub struct Active<C> {
     request: Option<RequestId>,
 }
 
-/// What a token tells about its buffer, besides the planes.
+/// What a token knows of its buffer, besides the planes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TokenFacts {
     pub(crate) index: u32,

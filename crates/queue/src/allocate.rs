@@ -170,12 +170,12 @@ impl<M: MemOps> Session<'_, M> {
             return Err(Invalid::NoPlanes.into());
         }
         self.queue.check_alloc_devs(&sizes)?;
-        let room = self
+        let free = self
             .queue
             .config
             .max_num_buffers
             .saturating_sub(self.queue.num_buffers);
-        let wanted = self.driver.buffer_count(wanted)?.min(room);
+        let wanted = self.driver.buffer_count(wanted)?.min(free);
         let made = self.make_buffers(wanted, &sizes);
         if made.count == 0 {
             return Err(made.shortfall(wanted));

@@ -113,7 +113,7 @@ impl<M: MemOps> Session<'_, M> {
                     fileio.ended = true;
                 }
             } else if self.queue_current(current, 0).is_ok() {
-                // Where it could not be queued, the next read() tries again and tells why.
+                // Where it could not be queued, the next read() tries again and returns the error.
                 self.queue.set_current(None);
             }
         }
@@ -322,7 +322,7 @@ impl<M: MemOps> Queue<M> {
                 .is_some_and(|c| c.left() > 0)
     }
 
-    /// Whether the next read() is to say that the file has ended.
+    /// Whether the next read() returns 0, the end of the file.
     pub(crate) fn fileio_ended(&self) -> bool {
         self.fileio.as_ref().is_some_and(|f| f.ended)
     }

@@ -32,13 +32,13 @@ impl<M: MemOps> Session<'_, M> {
     /// Makes up to `wanted` buffers, next to each other.
     pub(crate) fn make_buffers(&mut self, wanted: u32, sizes: &PlaneSizes) -> NewBuffers {
         self.queue.shortfall = None;
-        let (first, room) = self.queue.find_room(wanted);
+        let (first, free) = self.queue.find_hole(wanted);
         let mut made = NewBuffers {
             first,
             count: 0,
             cause: None,
         };
-        for index in first..first.saturating_add(room) {
+        for index in first..first.saturating_add(free) {
             if self.queue.reserve_place(index).is_none() {
                 break;
             }
@@ -132,7 +132,7 @@ impl<M: MemOps> Session<'_, M> {
 
 impl<M: MemOps> Queue<M> {
     /// Where `wanted` buffers go: the first hole for all, otherwise the first largest one.
-    fn find_room(&self, wanted: u32) -> (u32, u32) {
+    fn find_hole(&self, wanted: u32) -> (u32, u32) {
         let (mut best_first, mut best) = (0, 0);
         let (mut first, mut run) = (0_u32, 0_u32);
         for index in 0..self.config.max_num_buffers {

@@ -1,4 +1,4 @@
-//! What poll says.
+//! poll.
 
 use crate::{IoModes, Queue, Session};
 use vb3_plane::MemOps;
@@ -19,7 +19,7 @@ pub enum Readiness {
     Nothing,
     /// DQBUF, read() or write() would not wait: POLLIN on CAPTURE, POLLOUT on OUTPUT.
     Ready,
-    /// Waiting is of no use: POLLERR.
+    /// Waiting would never end: POLLERR.
     Error,
 }
 
@@ -79,7 +79,7 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Whether a buffer can be dequeued now, or DQBUF would tell of the end.
+    /// Whether DQBUF would return at once: with a buffer, or with EPIPE after the last one.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.done.is_empty() || self.last_buffer_dequeued

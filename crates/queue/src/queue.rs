@@ -1,4 +1,4 @@
-//! The queue itself: what it keeps, and what it tells about itself.
+//! The queue: its state, and calls that only read it.
 
 use crate::active::Ownership;
 use crate::buffer::Buffer;
@@ -212,7 +212,7 @@ impl<M: MemOps> Queue<M> {
         self.statistics
     }
 
-    /// The buffer and plane whose memory `is_it` picks. Looks through all buffers.
+    /// Finds the buffer and plane whose memory satisfies `is_it`. Searches all buffers.
     pub fn find_plane(&self, is_it: impl Fn(&M::Plane) -> bool) -> Option<(u32, u32)> {
         (0u32..).zip(&self.buffers).find_map(|(index, buffer)| {
             let mut planes = (0u32..).zip(&buffer.as_ref()?.planes);

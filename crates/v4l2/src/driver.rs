@@ -1,4 +1,4 @@
-//! The seam to a video device: what it tells of itself, and what it is told.
+//! The interface to a video device's driver.
 
 use crate::codec::{Command, CommandSet};
 use crate::selection::{Rect, SelectionFlags, SelectionTarget};

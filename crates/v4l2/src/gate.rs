@@ -18,8 +18,8 @@ pub(crate) struct Gate<C> {
     held: VecDeque<Active<C>>,
     /// Whose buffer the driver has.
     out: Option<RequestId>,
-    /// Buffers that have left their request, until the requests are told; at most as many as the
-    /// queue has.
+    /// Buffers that have left their request, until the requests are updated; at most as many as
+    /// the queue has.
     left: Vec<(u32, RequestId)>,
 }
 
@@ -108,7 +108,7 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// After every call and tick: tells requests of their buffers that are done with, and hands
+    /// After every call and tick: removes finished buffers from their requests, and hands
     /// the next one on. `of` is this context's number.
     pub(crate) fn settle(&mut self, of: u64, requests: &mut Requests, now_ns: u64) {
         if !self.output.as_ref().is_some_and(Stream::offers_requests) {

@@ -1,10 +1,10 @@
 //! Importing from the registry.
 
 use super::{AttachRef, BufRef, Buffers};
-use crate::{Error, Importer, Shared, Watch};
+use crate::{Error, Importer, Observer, Shared};
 use vb3_dma::{Direction, DmaOps, DmaSegment};
 
-impl<O: DmaOps, W: Watch<O>> Importer for Buffers<O, W> {
+impl<O: DmaOps, W: Observer<O>> Importer for Buffers<O, W> {
     type Device = O::Device;
     type Buf = BufRef;
     type Attachment = AttachRef;

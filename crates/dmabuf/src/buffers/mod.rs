@@ -3,7 +3,7 @@
 mod importer;
 
 use crate::file::{Access, Name, SyncFlags};
-use crate::{Attachment, Cx, Error, Shared, Slab, SlabKey, Spec, Store, UserKind, Watch};
+use crate::{Attachment, Cx, Error, Observer, Shared, Slab, SlabKey, Spec, Store, UserKind};
 use vb3_dma::DmaOps;
 
 /// The registry's kind of shared memory.
@@ -60,8 +60,8 @@ impl BufRef {
 /// It is no number that can be copied: a mapping ends once.
 ///
 /// ```compile_fail,E0382
-/// use vb3_dmabuf::{Buffers, Vma, Watch};
-/// fn twice<O: vb3_dma::DmaOps, W: Watch<O>>(buffers: &mut Buffers<O, W>, vma: Vma) {
+/// use vb3_dmabuf::{Buffers, Vma, Observer};
+/// fn twice<O: vb3_dma::DmaOps, W: Observer<O>>(buffers: &mut Buffers<O, W>, vma: Vma) {
 ///     buffers.vma_close(vma);
 ///     buffers.vma_close(vma);
 /// }
@@ -130,28 +130,28 @@ pub struct Live {
 /// Memories and dma-bufs by number, over a DMA layer.
 ///
 /// A dma-buf keeps its memory alive; each export makes a dma-buf of its own. The host keeps the
-/// map from a file's identity to a [`BufId`], one [`BufRef`] for each open file, and tells of
-/// mappings in programs with the `vma_` calls.
+/// map from a file's identity to a [`BufId`], one [`BufRef`] for each open file, and opens
+/// and closes a [`Vma`] for each mapping in a program.
 pub struct Buffers<O: DmaOps, W> {
     ops: O,
-    watch: W,
+    observer: W,
     now_ns: u64,
     memories: Slab<Memory<O>>,
     bufs: Slab<Buf>,
     attachment_limit: u32,
 }
 
-impl<O: DmaOps, W: Watch<O>> Buffers<O, W> {
+impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// Most memories and most dma-bufs.
     pub const LIMIT: u32 = 1 << 20;
     /// Most attachments of one memory.
     pub const ATTACHMENT_LIMIT: u32 = 1 << 16;
 
     /// An empty registry.
-    pub const fn new(ops: O, watch: W) -> Self {
+    pub const fn new(ops: O, observer: W) -> Self {
         Self {
             ops,
-            watch,
+            observer,
             now_ns: 0,
             memories: Slab::new(Self::LIMIT),
             bufs: Slab::new(Self::LIMIT),
@@ -169,21 +169,21 @@ impl<O: DmaOps, W: Watch<O>> Buffers<O, W> {
         &mut self.ops
     }
 
-    /// The host's ear.
-    pub const fn watch(&self) -> &W {
-        &self.watch
+    /// The host's observer.
+    pub const fn observer(&self) -> &W {
+        &self.observer
     }
 
-    /// The host's ear.
-    pub const fn watch_mut(&mut self) -> &mut W {
-        &mut self.watch
+    /// The host's observer.
+    pub const fn observer_mut(&mut self) -> &mut W {
+        &mut self.observer
     }
 
     /// What calls on objects of the host's own need.
     pub const fn cx(&mut self) -> Cx<'_, O, W> {
         Cx {
             ops: &mut self.ops,
-            watch: &mut self.watch,
+            observer: &mut self.observer,
             now_ns: self.now_ns,
         }
     }
@@ -205,7 +205,7 @@ impl<O: DmaOps, W: Watch<O>> Buffers<O, W> {
         let memory = self.memories.get_mut(id.0).ok_or(Error::Invalid)?;
         let mut cx = Cx {
             ops: &mut self.ops,
-            watch: &mut self.watch,
+            observer: &mut self.observer,
             now_ns: self.now_ns,
         };
         with(memory, &mut cx)

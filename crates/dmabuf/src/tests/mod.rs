@@ -6,20 +6,20 @@ mod lifetime;
 
 use crate::fake::{Fake, FakeAlloc, FakeDevice, FakeLive, PAGE};
 use crate::{
-    Access, Backing, BufRef, Buffers, Live, MemoryId, MissingSync, Name, Spec, UserKind, Watch,
+    Access, Backing, BufRef, Buffers, Live, MemoryId, MissingSync, Name, Observer, Spec, UserKind,
 };
 use alloc::vec::Vec;
 use vb3_dma::{Attrs, Direction, DmaOps};
 
 /// Hears everything, and knows how many bytes are stale.
 #[derive(Debug, Default)]
-pub(super) struct Ear {
+pub(super) struct Log {
     pub(super) missing: Vec<MissingSync<FakeDevice>>,
     pub(super) maps: i64,
     pub(super) bytes: i64,
 }
 
-impl Watch<Fake> for Ear {
+impl Observer<Fake> for Log {
     fn mapped(&mut self, _: FakeDevice) {
         self.maps += 1;
     }
@@ -45,7 +45,7 @@ impl Watch<Fake> for Ear {
     }
 }
 
-pub(super) type Bufs = Buffers<Fake, Ear>;
+pub(super) type Bufs = Buffers<Fake, Log>;
 
 pub(super) const CAMERA: FakeDevice = FakeDevice::new(1);
 pub(super) const DISPLAY: FakeDevice = FakeDevice::new(2);
@@ -55,7 +55,7 @@ pub(super) const BOUNCER: FakeDevice = FakeDevice {
 };
 
 pub(super) fn buffers() -> Bufs {
-    Buffers::new(Fake::default(), Ear::default())
+    Buffers::new(Fake::default(), Log::default())
 }
 
 pub(super) fn memory(
@@ -96,5 +96,5 @@ pub(super) fn end(mut b: Bufs, id: MemoryId) {
 pub(super) fn assert_nothing(b: &Bufs) {
     assert_eq!(b.live(), Live::default());
     assert_eq!(b.ops().live, FakeLive::default());
-    assert_eq!((b.watch().maps, b.watch().bytes), (0, 0));
+    assert_eq!((b.observer().maps, b.observer().bytes), (0, 0));
 }

@@ -3,7 +3,7 @@
 use super::{Cookie, CpuView, Kind, Plane, Planes, View};
 use crate::{PlaneError, UserMemory};
 use vb3_dma::{Direction, DmaOps};
-use vb3_dmabuf::{Error, MemoryId, SlabKey, Store, Watch};
+use vb3_dmabuf::{Error, MemoryId, Observer, SlabKey, Store};
 
 /// Bytes on their way.
 pub(super) enum Bytes<'a> {
@@ -51,7 +51,7 @@ fn view_error(e: Error) -> PlaneError {
     }
 }
 
-impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
+impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     /// Copies to or from a plane, counted.
     pub(super) fn copy(
         &mut self,
@@ -76,7 +76,7 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
             }
             Kind::User(key) => self.copy_user(key, offset, bytes)?,
         }
-        self.buffers.watch_mut().copied(plane.dev.dma, len);
+        self.buffers.observer_mut().copied(plane.dev.dma, len);
         Ok(())
     }
 
@@ -157,7 +157,7 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
             Cookie::Cpu(CpuView(View::Memory(id))) => self.copy_memory(id, offset, bytes, false)?,
             Cookie::Cpu(CpuView(View::User(key))) => self.copy_user(key, offset, bytes)?,
         }
-        self.buffers.watch_mut().copied(dev, len);
+        self.buffers.observer_mut().copied(dev, len);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use crate::HintSkip;
 use alloc::vec::Vec;
 use vb3_dma::{DmaOps, SyncFor};
-use vb3_dmabuf::{MissingSync, Watch};
+use vb3_dmabuf::{MissingSync, Observer};
 
 /// What was done for one device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,9 +28,9 @@ pub struct Counters {
     pub peak_bytes: u64,
 }
 
-/// Counters of all devices, and the host's ear behind them.
+/// Counters of all devices; every event also goes to the host's observer.
 #[derive(Debug)]
-pub(super) struct Ledger<D, H> {
+pub(super) struct CounterTable<D, H> {
     pub(super) host: H,
     counters: Vec<(D, Counters)>,
 }
@@ -38,7 +38,7 @@ pub(super) struct Ledger<D, H> {
 /// Devices that are counted.
 const LIMIT: usize = 4096;
 
-impl<D: Copy + Eq, H> Ledger<D, H> {
+impl<D: Copy + Eq, H> CounterTable<D, H> {
     pub(super) const fn new(host: H) -> Self {
         Self {
             host,
@@ -83,7 +83,7 @@ impl<D: Copy + Eq, H> Ledger<D, H> {
     }
 }
 
-impl<O: DmaOps, H: Watch<O>> Watch<O> for Ledger<O::Device, H> {
+impl<O: DmaOps, H: Observer<O>> Observer<O> for CounterTable<O::Device, H> {
     fn synced(&mut self, dev: O::Device, sync: SyncFor) {
         self.count(dev, |c| match sync {
             SyncFor::Device => c.syncs_for_device = c.syncs_for_device.saturating_add(1),

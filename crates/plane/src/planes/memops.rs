@@ -9,14 +9,14 @@ use crate::{
     sg, vmalloc,
 };
 use vb3_dma::{Direction, DmaOps, SyncFor};
-use vb3_dmabuf::{BufRef, Error, Importer, MemoryId, Name, SlabKey, Store, UserKind, Watch};
+use vb3_dmabuf::{BufRef, Error, Importer, MemoryId, Name, Observer, SlabKey, Store, UserKind};
 
 /// What a failed sharing call is for the queue.
 fn invalid(e: Error) -> PlaneError {
     PlaneError::Invalid(e.reason())
 }
 
-impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
+impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     fn due(plane: &Plane<O::Device>, skip: HintSkip) -> (Due, Due) {
         let memory = match (&plane.kind, plane.dev.allocator) {
             (Kind::Allocated { coherency, .. }, Allocator::Contig) => Memory::Allocated(*coherency),
@@ -154,7 +154,7 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
     }
 }
 
-impl<O: DmaOps, H: Watch<O>> MemOps for Planes<O, H> {
+impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
     type Device = Device<O::Device>;
     type User = O::User;
     type Plane = Plane<O::Device>;

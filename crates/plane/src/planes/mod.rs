@@ -12,11 +12,11 @@ pub use counters::Counters;
 
 use crate::HintSkip;
 use core::fmt;
-use counters::Ledger;
+use counters::CounterTable;
 use imports::{Import, ImportKey};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps};
 use vb3_dmabuf::{BufId, BufInfo, BufRef, Buffers, Cx, Error, MemoryId, Name, Slab, SlabKey};
-use vb3_dmabuf::{Store, Vma, Watch};
+use vb3_dmabuf::{Observer, Store, Vma};
 
 use crate::UserMemory;
 
@@ -194,9 +194,9 @@ impl Live {
 
 /// All plane memory of a process, over a DMA layer.
 ///
-/// Implements [`MemOps`](crate::MemOps) for any number of queues. `H` hears of missing syncs.
+/// Implements [`MemOps`](crate::MemOps) for any number of queues. `H` observes missing syncs.
 pub struct Planes<O: DmaOps, H> {
-    buffers: Buffers<O, Ledger<O::Device, H>>,
+    buffers: Buffers<O, CounterTable<O::Device, H>>,
     users: Slab<UserMemory<O>>,
     imports: Slab<Import<O::Device>>,
     /// Counts uses of imports, to find the one unused longest.
@@ -212,13 +212,13 @@ impl<O: DmaOps, H> fmt::Debug for Planes<O, H> {
     }
 }
 
-impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
+impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     /// No planes yet.
     pub const fn new(ops: O, host: H) -> Self {
         Self {
-            buffers: Buffers::new(ops, Ledger::new(host)),
-            users: Slab::new(Buffers::<O, Ledger<O::Device, H>>::LIMIT),
-            imports: Slab::new(Buffers::<O, Ledger<O::Device, H>>::LIMIT),
+            buffers: Buffers::new(ops, CounterTable::new(host)),
+            users: Slab::new(Buffers::<O, CounterTable<O::Device, H>>::LIMIT),
+            imports: Slab::new(Buffers::<O, CounterTable<O::Device, H>>::LIMIT),
             clock: 0,
         }
     }
@@ -233,14 +233,14 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
         self.buffers.ops_mut()
     }
 
-    /// The host's ear.
+    /// The host's observer.
     pub fn host(&self) -> &H {
-        &self.buffers.watch().host
+        &self.buffers.observer().host
     }
 
-    /// The host's ear.
+    /// The host's observer.
     pub fn host_mut(&mut self) -> &mut H {
-        &mut self.buffers.watch_mut().host
+        &mut self.buffers.observer_mut().host
     }
 
     /// Sets the clock for what is recorded from now on, in nanoseconds.
@@ -250,7 +250,7 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
 
     /// What was done for a device so far.
     pub fn counters(&self, dev: O::Device) -> Counters {
-        self.buffers.watch().get(dev)
+        self.buffers.observer().get(dev)
     }
 
     /// What is held at the moment.
@@ -263,11 +263,11 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
     }
 
     /// Memories and dma-bufs, to look at: holders, names, counts.
-    pub const fn buffers(&self) -> &Buffers<O, impl Watch<O>> {
+    pub const fn buffers(&self) -> &Buffers<O, impl Observer<O>> {
         &self.buffers
     }
 
-    fn cx(&mut self) -> Cx<'_, O, Ledger<O::Device, H>> {
+    fn cx(&mut self) -> Cx<'_, O, CounterTable<O::Device, H>> {
         self.buffers.cx()
     }
 
@@ -349,7 +349,7 @@ impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
     /// Whether cache maintenance would have been due for a hint to leave out.
     fn count_skip(&mut self, dev: O::Device, skip: HintSkip) {
         if self.ops().coherency(dev) == Coherency::NonCoherent {
-            self.buffers.watch_mut().skipped(dev, skip);
+            self.buffers.observer_mut().skipped(dev, skip);
         }
     }
 }

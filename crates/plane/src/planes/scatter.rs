@@ -3,9 +3,9 @@
 use super::{Plane, Planes, Segments, SgView};
 use crate::{Direction, PlaneError};
 use vb3_dma::{DmaAddr, DmaOps, DmaSegment, SyncFor};
-use vb3_dmabuf::{Error, Importer, MemoryId, SlabKey, Store, UserKind, Watch};
+use vb3_dmabuf::{Error, Importer, MemoryId, Observer, SlabKey, Store, UserKind};
 
-impl<O: DmaOps, H: Watch<O>> Planes<O, H> {
+impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     /// Attaches the device that memory was allocated for, and maps it. After a failure the memory
     /// has been given back.
     pub(super) fn map_own(

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::Mutex;
 use vb3_dma::Mapper;
-use vb3_dmabuf::{BufRef, MissingSync, Vma, Watch};
+use vb3_dmabuf::{BufRef, MissingSync, Observer, Vma};
 use vb3_machine::{BusFault, Device as Dev, DeviceLimits, Machine, Profile};
 use vb3_machine::{User, UserFault, UserMemory};
 use vb3_plane::{Allocator, Cookie, Device, MemOps, Planes};
@@ -17,7 +17,7 @@ use vb3_queue::{
 };
 
 pub(crate) type Layer = Mapper<Machine>;
-pub(crate) type Mem = Planes<Layer, Ear>;
+pub(crate) type Mem = Planes<Layer, Log>;
 pub(crate) type Token = Active<Cookie>;
 
 /// Bytes of a plane: three pages, so that scattered ones show.
@@ -48,11 +48,11 @@ pub(crate) fn bytes_of(stamp: u32) -> Vec<u8> {
 
 /// Hears of missing syncs, as a host does.
 #[derive(Debug, Default)]
-pub(crate) struct Ear {
+pub(crate) struct Log {
     pub(crate) missing: u64,
 }
 
-impl Watch<Layer> for Ear {
+impl Observer<Layer> for Log {
     fn stale_bytes(&mut self, ops: &Layer, alloc: &vb3_dma::Alloc<Machine>) -> Option<u64> {
         Some(ops.platform().stale_bytes_of(alloc.pages()?))
     }
@@ -299,7 +299,7 @@ impl Lab {
         };
         let memory = vec![0; (SLOTS as u64 * STRIDE) as usize];
         Self {
-            mem: Planes::new(Mapper::new(machine).expect("mapper"), Ear::default()),
+            mem: Planes::new(Mapper::new(machine).expect("mapper"), Log::default()),
             sides: [side(0), side(1)],
             user: Arc::new(Program(Mutex::new(memory))),
             bufs: Vec::new(),

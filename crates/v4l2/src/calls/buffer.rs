@@ -191,7 +191,7 @@ where
     fn query_buf(&mut self, mem: &mut M, user: &UserBuffer) -> Result<BufferInfo, Error> {
         let (stream, mut driver) = self.parts(self.flow_of(user.ty)?)?;
         let info = stream.session(mem, &mut *driver).querybuf(user.index)?;
-        if user.plane_room() < info.num_planes() {
+        if user.max_planes() < info.num_planes() {
             return Err(Error::Invalid);
         }
         Ok(info)
@@ -228,7 +228,7 @@ where
         let (stream, mut driver) = self.parts(flow)?;
         let info = stream.session(mem, &mut *driver).querybuf(user.index)?;
         let num_planes = info.num_planes();
-        if user.plane_room() < num_planes {
+        if user.max_planes() < num_planes {
             return Err(Error::Invalid);
         }
         let mut request = user.request(mem, num_planes, program)?;
@@ -262,7 +262,7 @@ where
         }
         let flow = self.owned_flow(cx.file, user.ty)?;
         let (stream, mut driver) = self.parts(flow)?;
-        match stream.session(mem, &mut *driver).dqbuf(user.plane_room()) {
+        match stream.session(mem, &mut *driver).dqbuf(user.max_planes()) {
             Ok(info) => {
                 drop(driver);
                 self.wake = true;

@@ -127,8 +127,8 @@ impl UserBuffer {
         })
     }
 
-    /// How many planes the program can be told of.
-    pub(crate) fn plane_room(&self) -> usize {
+    /// How many planes the program's array holds.
+    pub(crate) fn max_planes(&self) -> usize {
         self.array.as_ref().map_or(1, |array| array.count)
     }
 

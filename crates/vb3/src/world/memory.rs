@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use vb3_dma::{DmaAddr, Mapper};
-use vb3_dmabuf::{MissingSync, SyncKind, Watch};
+use vb3_dmabuf::{MissingSync, Observer, SyncKind};
 use vb3_host::{Access, ProcessMemory};
 use vb3_machine::{Machine, User, UserFault, UserMemory};
 use vb3_plane::{Cookie, Planes, SgView};
@@ -38,7 +38,7 @@ impl Ear {
     }
 }
 
-impl Watch<Mapper<Machine>> for Ear {
+impl Observer<Mapper<Machine>> for Ear {
     fn stale_bytes(
         &mut self,
         ops: &Mapper<Machine>,

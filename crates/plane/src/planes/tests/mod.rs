@@ -13,14 +13,14 @@ use crate::{AllocArgs, ExportAccess, HintSkip, MemOps, PlaneError};
 use alloc::vec::Vec;
 use vb3_dma::{Coherency, Constraint, Direction, DmaAddr, Reason};
 use vb3_dmabuf::fake::{Fake, FakeAlloc, FakeDevice, FakeLive, FakeUser, PAGE};
-use vb3_dmabuf::{BufRef, MissingSync, SyncKind, Watch};
+use vb3_dmabuf::{BufRef, MissingSync, Observer, SyncKind};
 
 #[derive(Debug, Default)]
-pub(super) struct Ear {
+pub(super) struct Log {
     pub(super) missing: Vec<MissingSync<FakeDevice>>,
 }
 
-impl Watch<Fake> for Ear {
+impl Observer<Fake> for Log {
     fn stale_bytes(&mut self, ops: &Fake, alloc: &FakeAlloc) -> Option<u64> {
         Some(ops.stale(alloc.block))
     }
@@ -30,7 +30,7 @@ impl Watch<Fake> for Ear {
     }
 }
 
-pub(super) type Test = Planes<Fake, Ear>;
+pub(super) type Test = Planes<Fake, Log>;
 pub(super) type TestPlane = Plane<FakeDevice>;
 
 /// Behind an IOMMU, caches not coherent.
@@ -47,7 +47,7 @@ pub(super) const BOUNCER: FakeDevice = FakeDevice {
 };
 
 pub(super) fn planes() -> Test {
-    Planes::new(Fake::default(), Ear::default())
+    Planes::new(Fake::default(), Log::default())
 }
 
 pub(super) fn args(len_bytes: u64, direction: Direction, coherency: Coherency) -> AllocArgs {

@@ -1,4 +1,4 @@
-//! What the host is told, and what each call is given.
+//! What a host observes, and what each call needs.
 
 use vb3_dma::{DmaOps, SyncFor};
 
@@ -30,12 +30,11 @@ pub struct MissingSync<D> {
     pub stale_bytes: Option<u64>,
 }
 
-/// What the host hears of and is asked. Everything has a default; `()` is a host that does not
-/// care.
+/// What a host observes of sharing. Every method has a default; `()` observes nothing.
 ///
 /// # Context
 /// Called from whatever calls this crate; must not call back.
-pub trait Watch<O: DmaOps> {
+pub trait Observer<O: DmaOps> {
     /// Cache maintenance or a bounce copy was done for `dev`.
     fn synced(&mut self, dev: O::Device, sync: SyncFor) {
         let _ = (dev, sync);
@@ -74,15 +73,15 @@ pub trait Watch<O: DmaOps> {
     }
 }
 
-impl<O: DmaOps> Watch<O> for () {}
+impl<O: DmaOps> Observer<O> for () {}
 
-/// What a call needs besides its object: the DMA layer, the host's ear and the time.
+/// What a call needs besides its object: the DMA layer, the host's observer and the time.
 #[derive(Debug)]
 pub struct Cx<'a, O, W> {
     /// The DMA layer.
     pub ops: &'a mut O,
-    /// The host's ear.
-    pub watch: &'a mut W,
+    /// The host's observer.
+    pub observer: &'a mut W,
     /// The host's clock in nanoseconds.
     pub now_ns: u64,
 }
