@@ -39,6 +39,8 @@ pub enum Feature {
     Listener,
     /// Installing descriptors in a program (Linux 5.9, atomically 5.14).
     AddFd,
+    /// Calls that nothing takes out of the supervisor's hands (Linux 5.19).
+    Waits,
     /// Files of /proc.
     Proc,
     /// The memory of programs, by process_vm_readv or by /proc/PID/mem.
@@ -79,15 +81,20 @@ impl fmt::Display for Error {
             Self::Kernel { feature, errno } => match feature {
                 Feature::Listener => write!(
                     f,
-                    "this kernel offers no seccomp user notification (Linux 5.14 or newer, \
-                     5.19 for all of it, and not forbidden by a container's profile): {}",
+                    "this kernel offers no seccomp user notification (Linux 5.19 or newer, \
+                     not forbidden by a container's profile): {}",
                     text(errno)
                 ),
                 Feature::AddFd => write!(
                     f,
-                    "this kernel cannot install descriptors through seccomp (Linux 5.14 or \
+                    "this kernel cannot install descriptors through seccomp (Linux 5.19 or \
                      newer): {}",
                     text(errno)
+                ),
+                Feature::Waits => f.write_str(
+                    "this kernel is too old: it lets a signal take a call back that is being \
+                     answered, so that buffers could be queued twice and not be mapped (Linux \
+                     5.19 or newer)",
                 ),
                 Feature::Proc => write!(
                     f,

@@ -31,8 +31,12 @@
 //! * No security boundary: arguments are copied once and then judged, but a program that means
 //!   ill can reach the kernel by other ways.
 //!
-//! Linux 6.6 or newer; 5.14 works with notes on what is slow or inexact. x86-64; the code for arm64
-//! builds and has not been run (`arch`).
+//! * Where pidfd_getfd is refused (containers, by default), each epoll_ctl, and each poll of a
+//!   device together with sockets or other events, stops the calling thread for some tenths of a
+//!   millisecond; and a device that is closed while another thread polls it ends that poll.
+//!
+//! Linux 6.1 or newer; before 6.6 calls are slow, before 5.19 no program is started. x86-64; the
+//! code for arm64 builds and has not been run (`arch`). [`probe`] finds out what is missing.
 
 mod arch;
 mod child;

@@ -8,8 +8,6 @@ use core::fmt;
 pub enum Note {
     /// Every notified call costs two wake-ups across CPUs (Linux before 6.6).
     NoSyncWakeUp,
-    /// A signal may run a call twice (Linux before 5.19).
-    NoWaitKillable,
     /// Threads cannot be stopped (PTRACE_SEIZE refused): buffers cannot be mapped.
     NoStop {
         /// What the kernel said.
@@ -78,7 +76,6 @@ impl Note {
             Self::LeftOver { .. }
                 | Self::MapRefused { .. }
                 | Self::MapLost { .. }
-                | Self::NoWaitKillable
                 | Self::NoStop { .. }
                 | Self::NoBorrow { .. }
                 | Self::NoSysfs { .. }
@@ -93,9 +90,6 @@ impl fmt::Display for Note {
         match *self {
             Self::NoSyncWakeUp => f.write_str(
                 "calls on devices are slow: Linux 6.6 or newer makes them ten times faster",
-            ),
-            Self::NoWaitKillable => f.write_str(
-                "a signal may run a call on a device twice: Linux 5.19 or newer avoids it",
             ),
             Self::NoBorrow { errno } => write!(
                 f,

@@ -169,6 +169,7 @@ impl Powers {
         })?;
         self.add_fd.map_err(without(Feature::AddFd))?;
         self.add_fd_send.map_err(without(Feature::AddFd))?;
+        self.wait_killable.map_err(without(Feature::Waits))?;
         if let (Err(e), Err(_)) = (self.process_vm, self.proc_mem) {
             return Err(without(Feature::Memory)(e));
         }
@@ -185,7 +186,6 @@ impl Powers {
             }
         };
         add(self.sync_wake_up, |_| Note::NoSyncWakeUp);
-        add(self.wait_killable, |_| Note::NoWaitKillable);
         add(self.ptrace, |errno| Note::NoStop { errno });
         if self.ptrace.is_err() {
             add(self.getfd, |errno| Note::NoBorrow { errno });
@@ -349,7 +349,7 @@ mod tests {
                     listener: Err(Errno(libc::EINVAL)),
                     ..all()
                 },
-                &["user notification", "Linux 5.14"],
+                &["user notification", "Linux 5.19"],
             ),
             (
                 "in a run",
@@ -365,7 +365,7 @@ mod tests {
                     add_fd_send: Err(Errno(libc::EINVAL)),
                     ..all()
                 },
-                &["5.14"],
+                &["5.19"],
             ),
             (
                 "Linux 5.15",
