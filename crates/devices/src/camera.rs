@@ -1,17 +1,19 @@
 //! A camera: plays a source into the buffers it is given.
 
 mod controls;
+mod jpeg;
 mod scaler;
 
 use crate::Failure;
 use crate::device::Outside;
-use crate::mode::{INTERVALS, Mode, SIZES};
+use crate::mode::Mode;
 use crate::picture::Size;
 use crate::place::{Place, identity, policy};
 use crate::source::{Ready, Source};
 use crate::spec::{Clock, DeviceKind, DeviceSpec, SourceSpec};
 use crate::surface::{EINVAL, EIO, FIELD_NONE, Trouble};
 use controls::Controls;
+use jpeg::JpegEncoder;
 use scaler::Scaler;
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
@@ -21,11 +23,14 @@ use vb3_queue::{
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Format, Fraction,
     FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Port, Progress, QueuePolicy,
-    Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver,
+    Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver, pixfmt,
 };
 
 /// Most frames of one tick, so that a tick ends.
 const FRAMES_PER_TICK: u32 = 8;
+/// Most pictures of a clip that a late tick leaves out, and most events that it raises for frames
+/// left out; pictures beyond come later.
+const SKIP_MAX: u64 = 64;
 
 /// What the sensor of a camera with a scaler sees of the test pattern.
 const PATTERN: (u32, u32) = (1280, 720);
@@ -39,10 +44,14 @@ const PORTS: &[Port] = &[Port {
 ///
 /// At each frame time it fills the oldest buffer. A frame that finds none waits for one, as in a
 /// sensor's line buffer, until the next is due; then it is dropped, counted, and leaves a gap in
-/// the sequence. Frame 0 is taken when the first buffer is there. A tick that comes later than
-/// that sets the pace anew: what the machine under the camera was too slow for is no fault of the
-/// program, and leaves no gap. With [`Clock::Free`] each buffer gets a frame at once, and none is
-/// dropped.
+/// the sequence. So do the frames of times that a late tick finds in the past: it delivers the
+/// newest, with its own time. Frame 0 is taken when the first buffer is there. Where a clip's
+/// decoder is late, its pictures are shown later and none is left out, but the camera's frames are
+/// numbered by time all the same. With [`Clock::Free`] each buffer gets a frame at once, and none
+/// is dropped.
+///
+/// JPEG files are made by a codec process, while the camera goes on; their buffers come back when
+/// they are ready.
 ///
 /// After the last frame of a clip, which comes with `V4L2_BUF_FLAG_LAST`, there is none (EPIPE)
 /// until streaming starts again, which starts the clip again. There is no EOS event, as no kernel
@@ -56,12 +65,48 @@ pub struct Camera<C> {
     /// Between sensor and buffer, where the device has one.
     scaler: Option<Scaler>,
     source: Source,
+    jpeg: JpegEncoder<C>,
     controls: Controls,
     clock: Clock,
     tokens: VecDeque<Active<C>>,
     stream: Option<Stream>,
     statistics: Statistics,
     failure: Option<Failure>,
+    /// Streams that saw the clip's end.
+    ends: u64,
+}
+
+/// When a frame was taken, and which it is.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    sequence: u32,
+    time_ns: u64,
+    /// None follows.
+    last: bool,
+}
+
+impl Taken {
+    /// Gives its buffer back.
+    fn finish<C>(
+        self,
+        token: Active<C>,
+        outcome: DoneState,
+        payloads: [u64; MAX_PLANES],
+        progress: &mut Progress<C>,
+    ) {
+        let completion = Completion {
+            outcome,
+            payloads: Some(payloads),
+            data_offsets: None,
+            timestamp_ns: Some(self.time_ns),
+            sequence: self.sequence,
+            field: FIELD_NONE,
+            last: self.last,
+            timecode: None,
+            frame_flags: None,
+        };
+        progress.finish(Flow::Capture, token, completion);
+    }
 }
 
 /// From STREAMON to STREAMOFF.
@@ -117,24 +162,27 @@ impl<C> Camera<C> {
             scaler: has_scaler.then(|| Scaler::new(sensor, &mode)),
             mode,
             source,
+            jpeg: JpegEncoder::new(place.codecs.launch(vb3_codec::Kind::JpegEncoder)),
             controls: Controls::new(native.is_some()),
             clock: spec.clock,
             tokens: VecDeque::new(),
             stream: None,
             statistics: Statistics::default(),
             failure: None,
+            ends: 0,
         })
     }
 
-    /// Readable when the camera waits for a picture that has come; `None` where it waits for
-    /// none. Calls for a [`tick`](VideoDriver::tick).
+    /// Readable when the camera waits for a picture or a file that has come; `None` where it waits
+    /// for none. Calls for a [`tick`](VideoDriver::tick).
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         let waits = |stream: &Stream| stream.state == State::AwaitsSource;
-        self.stream
-            .as_ref()
-            .filter(|stream| waits(stream))
-            .and(self.source.wake_fd())
+        let source = || {
+            let waiting = self.stream.as_ref().filter(|stream| waits(stream));
+            waiting.and(self.source.wake_fd())
+        };
+        self.jpeg.wake_fd().or_else(source)
     }
 
     /// Why the source failed, if it did.
@@ -143,13 +191,17 @@ impl<C> Camera<C> {
         self.failure.as_ref()
     }
 
+    /// Whether a frame could go to a buffer now.
+    fn has_buffer(&self) -> bool {
+        !self.tokens.is_empty() && self.jpeg.has_room()
+    }
+
     /// Takes the next frame, if there is one and it is due. Whether to go on.
     fn step(&mut self, now_ns: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) -> bool {
-        let interval_ns = self.mode.interval_ns();
+        let has_buffer = self.has_buffer();
         let Some(stream) = &mut self.stream else {
             return false;
         };
-        let has_buffer = !self.tokens.is_empty();
         if stream.state == State::Ended || (!has_buffer && self.clock == Clock::Free) {
             return false;
         }
@@ -157,20 +209,15 @@ impl<C> Camera<C> {
             return false;
         }
         let due_ns = *stream.due_ns.get_or_insert(now_ns);
-        let late_ns = now_ns.saturating_sub(due_ns);
-        let time_ns = match self.clock {
-            Clock::Free => now_ns,
-            Clock::Real if now_ns < due_ns => return false,
-            // A picture that came late sets the pace anew.
-            Clock::Real if stream.state == State::AwaitsSource => now_ns,
-            Clock::Real if late_ns < interval_ns && !has_buffer => return false,
-            Clock::Real if late_ns < interval_ns.saturating_mul(2) && !has_buffer => due_ns,
-            Clock::Real if !has_buffer => now_ns.saturating_sub(interval_ns),
-            Clock::Real if late_ns < interval_ns => due_ns,
-            Clock::Real => now_ns,
-        };
+        if self.clock == Clock::Real && now_ns < due_ns {
+            return false;
+        }
+        let before = stream.state;
         let last = match self.source.ready() {
-            Ready::Frame { last } => last,
+            Ready::Frame { last } => {
+                stream.state = State::Running;
+                last
+            }
             Ready::Later => {
                 stream.state = State::AwaitsSource;
                 return false;
@@ -181,45 +228,116 @@ impl<C> Camera<C> {
                 progress.broken = true;
                 return false;
             }
-            Ready::End => return self.end_empty(time_ns, progress),
+            Ready::End => return self.end_empty(due_ns, progress),
         };
-        if last && !has_buffer {
-            stream.state = State::AwaitsBuffer;
+        let Some((time_ns, last)) = self.catch_up(before, (now_ns, due_ns), last, progress) else {
+            return false;
+        };
+        let Some(stream) = &mut self.stream else {
+            return false;
+        };
+        if !has_buffer {
+            // The newest frame waits for a buffer.
+            if last {
+                stream.state = State::AwaitsBuffer;
+            }
             return false;
         }
         let sequence = stream.sequence;
         stream.state = if last { State::Ended } else { State::Running };
         stream.sequence = sequence.wrapping_add(1);
-        stream.due_ns = Some(time_ns.saturating_add(interval_ns));
+        stream.due_ns = Some(time_ns.saturating_add(self.mode.interval_ns()));
         progress.events.push(DriverEvent::FrameSync { sequence });
-        let given = self.give(sequence, time_ns, last, bus, progress);
-        if !given {
+        let taken = Taken {
+            sequence,
+            time_ns,
+            last,
+        };
+        self.ends = self.ends.saturating_add(u64::from(last));
+        if !self.give(taken, bus, progress) {
             self.statistics.dropped = self.statistics.dropped.saturating_add(1);
         }
         self.source.advance();
-        self.controls.count_frame();
+        self.controls.count_frames(1);
         true
+    }
+
+    /// Leaves out the frames whose time is over, and answers the time of the newest and whether it
+    /// is the source's last. `None` where the source has no picture for it yet. `before` is the
+    /// state that this tick found.
+    fn catch_up(
+        &mut self,
+        before: State,
+        (now_ns, due_ns): (u64, u64),
+        mut last: bool,
+        progress: &mut Progress<C>,
+    ) -> Option<(u64, bool)> {
+        let stream = self.stream.as_mut()?;
+        if self.clock == Clock::Free {
+            return Some((now_ns, last));
+        }
+        let interval_ns = self.mode.interval_ns();
+        let was_waiting = before == State::AwaitsSource;
+        if was_waiting && stream.sequence == 0 {
+            // The clock begins with the first picture.
+            return Some((now_ns, last));
+        }
+        if before == State::AwaitsBuffer {
+            // The last picture is kept.
+            return Some((due_ns, last));
+        }
+        let missed = (now_ns - due_ns) / interval_ns;
+        let time_ns = due_ns.saturating_add(missed.saturating_mul(interval_ns));
+        // The numbers of an absurd time wrap, as those of a counter do.
+        let first = stream.sequence;
+        stream.sequence = first.wrapping_add(missed as u32);
+        stream.due_ns = Some(time_ns);
+        self.statistics.dropped = self.statistics.dropped.saturating_add(missed);
+        self.controls.count_frames(missed);
+        for sequence in (first..).take(missed.min(SKIP_MAX) as usize) {
+            progress.events.push(DriverEvent::FrameSync { sequence });
+        }
+        // A decoder that is late would never catch up if its pictures were left out, too.
+        let skip = if was_waiting { 0 } else { missed.min(SKIP_MAX) };
+        for _ in 0..skip {
+            if last {
+                break;
+            }
+            self.source.advance();
+            match self.source.ready() {
+                Ready::Frame { last: is_last } => last = is_last,
+                _ => {
+                    stream.state = State::AwaitsSource;
+                    return None;
+                }
+            }
+        }
+        Some((time_ns, last))
     }
 
     /// Writes the source's picture to the oldest buffer that still is the camera's. Whether
     /// there was one.
-    fn give(
-        &mut self,
-        sequence: u32,
-        time_ns: u64,
-        last: bool,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) -> bool {
+    fn give(&mut self, taken: Taken, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) -> bool {
         while let Some(token) = self.tokens.pop_front() {
             let background = self.controls.background();
-            let Some(frame) = self
-                .source
-                .picture(sequence, self.controls.picture(), background)
+            let Some(frame) =
+                self.source
+                    .picture(taken.sequence, self.controls.picture(), background)
             else {
                 self.tokens.push_front(token);
                 return false;
             };
+            if self.mode.pixel().is_compressed() {
+                if token.is_stale() {
+                    continue;
+                }
+                if let Err(failure) = self.jpeg.begin(frame, taken, token) {
+                    self.failure = Some(failure);
+                    progress.broken = true;
+                    return false;
+                }
+                return true;
+            }
             let written = match &mut self.scaler {
                 None => self.mode.write(frame, &token, bus),
                 Some(scaler) => scaler.write(frame, &self.mode, &token, bus),
@@ -232,18 +350,7 @@ impl<C> Camera<C> {
                     (DoneState::Error, [0; MAX_PLANES])
                 }
             };
-            let completion = Completion {
-                outcome,
-                payloads: Some(payloads),
-                data_offsets: None,
-                timestamp_ns: Some(time_ns),
-                sequence,
-                field: FIELD_NONE,
-                last,
-                timecode: None,
-                frame_flags: None,
-            };
-            progress.finish(Flow::Capture, token, completion);
+            taken.finish(token, outcome, payloads, progress);
             return true;
         }
         false
@@ -259,18 +366,13 @@ impl<C> Camera<C> {
             return false;
         };
         stream.state = State::Ended;
-        let completion = Completion {
-            outcome: DoneState::Done,
-            payloads: Some([0; MAX_PLANES]),
-            data_offsets: None,
-            timestamp_ns: Some(time_ns),
+        self.ends = self.ends.saturating_add(1);
+        let taken = Taken {
             sequence: stream.sequence,
-            field: FIELD_NONE,
+            time_ns,
             last: true,
-            timecode: None,
-            frame_flags: None,
         };
-        progress.finish(Flow::Capture, token, completion);
+        taken.finish(token, DoneState::Done, [0; MAX_PLANES], progress);
         false
     }
 }
@@ -291,7 +393,11 @@ impl<C> Driver for Camera<C> {
     }
 
     fn start_streaming(&mut self, _queued: u32) -> Result<(), DriverError> {
-        let format = self.mode.pixel();
+        let format = match self.mode.pixel() {
+            // What a JPEG encoder takes.
+            pixel if pixel.is_compressed() => &pixfmt::YUV420,
+            pixel => pixel,
+        };
         let size = match &self.scaler {
             None => self.mode.size(),
             Some(scaler) => scaler.sensor(),
@@ -308,6 +414,7 @@ impl<C> Driver for Camera<C> {
     fn stop_streaming(&mut self) {
         self.stream = None;
         self.source.stop();
+        self.jpeg.stop();
         self.tokens.clear();
     }
 }
@@ -335,12 +442,12 @@ impl<C> VideoDriver for Camera<C> {
         &self.mode.formats
     }
 
-    fn frame_sizes(&self, _pixel: &PixelFormat) -> FrameSizes {
-        SIZES
+    fn frame_sizes(&self, _pixel: &PixelFormat) -> FrameSizes<'_> {
+        self.mode.sizes()
     }
 
-    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals> {
-        Some(INTERVALS)
+    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
+        Some(self.mode.intervals())
     }
 
     fn format(&self, _: Flow) -> Format {
@@ -413,6 +520,15 @@ impl<C> VideoDriver for Camera<C> {
     fn tick(&mut self, now_ns: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         self.source.acknowledge();
         self.tokens.retain(|token| !token.is_stale());
+        match self.jpeg.finish(bus, progress) {
+            Ok(faults) => {
+                self.statistics.bus_faults = self.statistics.bus_faults.saturating_add(faults);
+            }
+            Err(failure) => {
+                self.failure = Some(failure);
+                progress.broken = true;
+            }
+        }
         for _ in 0..FRAMES_PER_TICK {
             if !self.step(now_ns, bus, progress) {
                 return;
@@ -422,7 +538,7 @@ impl<C> VideoDriver for Camera<C> {
 
     fn next_tick(&self) -> Option<u64> {
         let stream = self.stream.as_ref()?;
-        let at_once = (!self.tokens.is_empty()).then_some(0);
+        let at_once = self.has_buffer().then_some(0);
         match (stream.state, self.clock, stream.due_ns) {
             (State::Ended | State::AwaitsSource, ..) => None,
             (State::AwaitsBuffer, ..) | (_, Clock::Free, _) | (_, _, None) => at_once,
@@ -444,6 +560,20 @@ impl<C> Outside for Camera<C> {
 
     fn failure(&self) -> Option<&Failure> {
         Self::failure(self)
+    }
+
+    fn remark(&self) -> Option<String> {
+        (self.ends > 0).then(|| {
+            format!(
+                "its clip ended {} without loop=on: a program that goes on reading gets EPIPE \
+                 (\"Broken pipe\") until it streams anew; loop=on plays the clip again and again",
+                if self.ends == 1 {
+                    "once".to_owned()
+                } else {
+                    format!("{} times", self.ends)
+                }
+            )
+        })
     }
 }
 

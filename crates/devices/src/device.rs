@@ -23,6 +23,11 @@ pub(crate) trait Outside: VideoDriver {
 
     /// What failed outside.
     fn failure(&self) -> Option<&Failure>;
+
+    /// What a person should know of the run, though nothing failed.
+    fn remark(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A device, with the faults a program may ask for.
@@ -73,6 +78,12 @@ impl<C: Send + 'static> Device<C> {
     /// end of a run; gives what went wrong with the recording.
     pub fn finish(&mut self) -> Option<Failure> {
         self.inner.finish()
+    }
+
+    /// What a person should know of the run, though nothing failed: that a clip ended.
+    #[must_use]
+    pub fn remark(&self) -> Option<String> {
+        self.inner.remark()
     }
 
     /// What failed outside since this was asked last: why streaming did not start, or broke down.
@@ -182,11 +193,11 @@ impl<C: 'static> VideoDriver for Device<C> {
         self.inner.format_flags(flow, pixel)
     }
 
-    fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes {
+    fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes<'_> {
         self.inner.frame_sizes(pixel)
     }
 
-    fn frame_intervals(&self, pixel: &PixelFormat, w: u32, h: u32) -> Option<FrameIntervals> {
+    fn frame_intervals(&self, pixel: &PixelFormat, w: u32, h: u32) -> Option<FrameIntervals<'_>> {
         self.inner.frame_intervals(pixel, w, h)
     }
 

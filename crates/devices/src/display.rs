@@ -255,11 +255,11 @@ impl<C> VideoDriver for Display<C> {
         &self.mode.formats
     }
 
-    fn frame_sizes(&self, _pixel: &PixelFormat) -> FrameSizes {
+    fn frame_sizes(&self, _pixel: &PixelFormat) -> FrameSizes<'_> {
         SIZES
     }
 
-    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals> {
+    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
         Some(INTERVALS)
     }
 

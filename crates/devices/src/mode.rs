@@ -1,7 +1,7 @@
 //! What cameras and displays share: the format and rate that are set.
 
 use crate::picture::{Frame, HEIGHT_MAX, Matrix, SIZE_MIN, Size, WIDTH_MAX};
-use crate::spec::{DeviceSpec, MAX_FPS};
+use crate::spec::{DeviceSpec, MAX_FPS, Profile, same};
 use crate::surface::{EINVAL, Surface, Trouble, align_lines};
 use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, Prepare};
 use vb3_v4l2::{
@@ -19,13 +19,13 @@ const COLOR: Colorimetry = Colorimetry {
 };
 
 /// Every size there is.
-pub(crate) const SIZES: FrameSizes = FrameSizes {
+pub(crate) const SIZES: FrameSizes<'_> = FrameSizes::Stepwise {
     width: (SIZE_MIN, WIDTH_MAX, SIZE_MIN),
     height: (SIZE_MIN, HEIGHT_MAX, SIZE_MIN),
 };
 
 /// Every interval there is.
-pub(crate) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
+pub(crate) const INTERVALS: FrameIntervals<'_> = FrameIntervals::Continuous {
     min: Fraction::new(1, MAX_FPS),
     max: Fraction::new(1, 1),
 };
@@ -33,6 +33,94 @@ pub(crate) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
 /// What a display takes pictures for that nobody says anything of.
 fn told_nothing(fourcc: FourCc) -> Colorimetry {
     pixfmt::lookup(fourcc).map_or(COLOR, |pixel| Colorimetry::for_model(pixel.model()))
+}
+
+/// What a camera says of its colours. Those of JPEG files are of BT.601 in full range.
+fn captured(pixel: &PixelFormat) -> Colorimetry {
+    const ENC_601: u32 = 1;
+    const FULL_RANGE: u32 = 1;
+    match pixel.is_compressed() {
+        true => Colorimetry {
+            ycbcr_enc: ENC_601,
+            quantization: FULL_RANGE,
+            ..COLOR
+        },
+        false => COLOR,
+    }
+}
+
+const fn upside_down(rate: Fraction) -> Fraction {
+    Fraction::new(rate.denominator, rate.numerator)
+}
+
+/// Sizes that webcams have, from the largest.
+const USUAL_SIZES: [(u32, u32); 9] = [
+    (1920, 1080),
+    (1280, 720),
+    (1024, 576),
+    (800, 600),
+    (640, 480),
+    (640, 360),
+    (320, 240),
+    (320, 180),
+    (160, 120),
+];
+/// Frames per second that webcams have, from the most.
+const USUAL_RATES: [u32; 9] = [60, 50, 30, 25, 24, 20, 15, 10, 5];
+
+/// Sizes and intervals that are offered one by one, the first of each at first.
+#[derive(Debug)]
+struct Offer {
+    sizes: Vec<(u32, u32)>,
+    intervals: Vec<Fraction>,
+}
+
+impl Offer {
+    /// The lists of a SPEC; for want of one, what the device begins with, what its clip has, and
+    /// the usual ones that are no larger than the clip's, and no faster than either.
+    fn new(
+        spec: &DeviceSpec,
+        size: Size,
+        interval: Fraction,
+        native: Option<(Size, Fraction)>,
+    ) -> Self {
+        let measures = |size: Size| (size.width(), size.height());
+        let mut sizes: Vec<_> = spec.sizes.iter().copied().map(measures).collect();
+        if sizes.is_empty() {
+            let most = native.map_or(USUAL_SIZES[0], |(size, _)| measures(size));
+            let usual = USUAL_SIZES.into_iter();
+            let usual = usual.filter(|size| size.0 <= most.0 && size.1 <= most.1);
+            let own = [Some(size), native.map(|(size, _)| size)];
+            for size in own.into_iter().flatten().map(measures).chain(usual) {
+                if !sizes.contains(&size) {
+                    sizes.push(size);
+                }
+            }
+        }
+        let mut intervals: Vec<_> = spec.rates.iter().copied().map(upside_down).collect();
+        if intervals.is_empty() {
+            let own = [Some(interval), native.map(|(_, interval)| interval)];
+            let least = own
+                .into_iter()
+                .flatten()
+                .filter_map(Fraction::as_nanos)
+                .min();
+            let usual = USUAL_RATES.map(|rate| Fraction::new(1, rate)).into_iter();
+            let usual = usual.filter(|interval| interval.as_nanos() >= least);
+            for interval in own.into_iter().flatten().chain(usual) {
+                if !intervals.iter().any(|known| same(*known, interval)) {
+                    intervals.push(interval);
+                }
+            }
+        }
+        Self { sizes, intervals }
+    }
+
+    fn nearest_interval(&self, wanted: Fraction) -> Option<Fraction> {
+        let wanted = wanted.as_nanos()?;
+        let far = |interval: &&Fraction| interval.as_nanos().map(|ns| ns.abs_diff(wanted));
+        self.intervals.iter().min_by_key(far).copied()
+    }
 }
 
 /// How Y'CbCr becomes R'G'B'.
@@ -58,6 +146,8 @@ pub(crate) struct Mode {
     pub(crate) format: Format,
     pub(crate) interval: Fraction,
     default_interval: Fraction,
+    /// What is offered one by one; `None` where everything is.
+    offer: Option<Offer>,
     /// Bytes that lines are multiples of.
     stride: u32,
 }
@@ -67,11 +157,16 @@ pub(crate) fn formats(
     spec: &DeviceSpec,
     accepts: impl Fn(&PixelFormat) -> bool,
 ) -> Vec<&'static PixelFormat> {
-    pixfmt::TABLE
-        .iter()
-        .copied()
+    let wanted = spec.formats.iter();
+    let all: Vec<_> = match spec.formats.is_empty() {
+        true => pixfmt::TABLE.to_vec(),
+        false => wanted
+            .filter_map(|fourcc| pixfmt::lookup(*fourcc))
+            .collect(),
+    };
+    all.into_iter()
         .filter(|pixel| spec.mplane || pixel.memory_planes == 1)
-        .filter(|pixel| !pixel.is_compressed() && accepts(pixel))
+        .filter(|pixel| accepts(pixel))
         .collect()
 }
 
@@ -90,7 +185,11 @@ impl Mode {
         };
         let formats = spec.pixel_formats();
         let (native_size, native_interval) = native.unzip();
-        let size = spec.size.or(native_size).unwrap_or(Size::nearest(640, 480));
+        let size = spec
+            .size
+            .or(spec.sizes.first().copied())
+            .or(native_size)
+            .unwrap_or(Size::nearest(640, 480));
         let pixel = match spec.format {
             Some(wanted) => formats.iter().find(|pixel| pixel.fourcc == wanted),
             None => formats.first(),
@@ -99,16 +198,19 @@ impl Mode {
         let format = Format::new(pixel, size.width(), size.height())?;
         let mut format = align_lines(format, &formats, stride)?;
         format.color = if captures {
-            COLOR
+            captured(pixel)
         } else {
             told_nothing(pixel.fourcc)
         };
         let interval = spec
             .fps
-            .map(|fps| Fraction::new(fps.denominator, fps.numerator))
+            .or(spec.rates.first().copied())
+            .map(upside_down)
             .or(native_interval)
             .unwrap_or(Fraction::new(1, 30));
+        let lists = captures && spec.profile() == Profile::Webcam;
         Some(Self {
+            offer: lists.then(|| Offer::new(spec, size, interval, native)),
             planarity,
             formats,
             format,
@@ -133,19 +235,33 @@ impl Mode {
         matrix_of(&self.format.color)
     }
 
+    /// The sizes that are offered.
+    pub(crate) fn sizes(&self) -> FrameSizes<'_> {
+        let offer = self.offer.as_ref();
+        offer.map_or(SIZES, |offer| FrameSizes::Discrete(&offer.sizes))
+    }
+
+    /// The intervals that are offered, for every size.
+    pub(crate) fn intervals(&self) -> FrameIntervals<'_> {
+        let offer = self.offer.as_ref();
+        offer.map_or(INTERVALS, |offer| {
+            FrameIntervals::Discrete(&offer.intervals)
+        })
+    }
+
     /// Nanoseconds per frame.
     pub(crate) fn interval_ns(&self) -> u64 {
         self.interval.as_nanos().unwrap_or(1).max(1)
     }
 
     pub(crate) fn try_format(&self, wanted: &Format, keep_color: bool) -> Format {
-        let negotiated = Format::negotiate(wanted, &self.formats, SIZES, keep_color)
+        let negotiated = Format::negotiate(wanted, &self.formats, self.sizes(), keep_color)
             .and_then(|format| align_lines(format, &self.formats, self.stride));
         let Some(mut format) = negotiated else {
             return self.format;
         };
         if !keep_color {
-            format.color = COLOR;
+            format.color = pixfmt::lookup(format.fourcc).map_or(COLOR, captured);
         } else if wanted.color.colorspace == 0 {
             format.color = told_nothing(format.fourcc);
         }
@@ -168,6 +284,10 @@ impl Mode {
         let (seconds, frames) = (u64::from(wanted.numerator), u64::from(wanted.denominator));
         self.interval = if seconds == 0 || frames == 0 {
             self.default_interval
+        } else if let Some(offer) = &self.offer {
+            offer
+                .nearest_interval(wanted)
+                .unwrap_or(self.default_interval)
         } else if seconds >= frames {
             Fraction::new(1, 1)
         } else if frames > seconds * u64::from(MAX_FPS) {

@@ -4,9 +4,11 @@
 //! that belongs to a file's name is written `\,`, a backslash `\\`.
 
 mod formats;
+mod offer;
 mod parse;
 
 use crate::picture::Size;
+pub(crate) use offer::same;
 use parse::{
     parse_bytes, parse_format, parse_fps, parse_in, parse_sink, parse_size, parse_source,
     parse_switch, split,
@@ -35,6 +37,14 @@ pub struct DeviceSpec {
     pub fps: Option<Fraction>,
     /// Pixel format at first; `None` for YUYV.
     pub format: Option<FourCc>,
+    /// Whether a camera offers lists of sizes and rates or all of them; `None` for its kind's way.
+    pub profile: Option<Profile>,
+    /// Sizes that a camera offers; empty for the usual ones.
+    pub sizes: Vec<Size>,
+    /// Frames per second that a camera offers; empty for the usual ones.
+    pub rates: Vec<Fraction>,
+    /// Pixel formats that a camera offers; empty for all it has.
+    pub formats: Vec<FourCc>,
     /// What paces it.
     pub clock: Clock,
     /// Where its planes come from.
@@ -129,6 +139,15 @@ pub enum SinkSpec {
     Png(String),
 }
 
+/// Which sizes and rates a camera offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Some, one by one, as a webcam does.
+    Webcam,
+    /// All from a smallest to a largest, as a sensor's driver does.
+    Sensor,
+}
+
 /// What paces a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Clock {
@@ -196,6 +215,9 @@ const fn help(name: &'static str, values: &'static str, meaning: &'static str) -
 const SIZES: &str = "WIDTHxHEIGHT, even numbers from 2x2 to 4096x2304";
 const RATES: &str = "N or N/D frames per second, from 1 to 120";
 const FORMATS: &str = pixfmt::NAMES;
+const FORMAT_LIST: &str = "NAME:NAME…, pixel formats of the device";
+const SIZE_LIST: &str = "WIDTHxHEIGHT:WIDTHxHEIGHT…, even numbers from 2x2 to 4096x2304";
+const RATE_LIST: &str = "N:N/D…, frames per second from 1 to 120";
 const SWITCH: &str = "on or off";
 const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png";
 
@@ -267,6 +289,27 @@ pub const OPTIONS: &[OptionHelp] = &[
         "format",
         FORMATS,
         "first pixel format (default YUYV; NV12 for codecs and converters)",
+    ),
+    help(
+        "profile",
+        "webcam or sensor",
+        "whether a camera offers lists of sizes and rates, or every one (default webcam; \
+         capture-convert: sensor)",
+    ),
+    help(
+        "sizes",
+        SIZE_LIST,
+        "the sizes that a camera offers (default: size=, the clip's, and the usual ones below)",
+    ),
+    help(
+        "rates",
+        RATE_LIST,
+        "the rates that a camera offers (default: fps=, the clip's, and the usual ones below)",
+    ),
+    help(
+        "formats",
+        FORMAT_LIST,
+        "the pixel formats that a camera offers, in this order (default: all it has)",
     ),
     help(
         "loop",
@@ -361,6 +404,10 @@ impl DeviceSpec {
             size: None,
             fps: None,
             format: None,
+            profile: None,
+            sizes: Vec::new(),
+            rates: Vec::new(),
+            formats: Vec::new(),
             clock: Clock::Real,
             allocator: Allocator::Contig,
             userptr: None,
@@ -462,6 +509,7 @@ impl FromStr for DeviceSpec {
                 .map_err(|why| refuse(why.unwrap_or_else(|| format!("use {}", known.values))))?;
         }
         spec.check_format()?;
+        spec.check_offer()?;
         spec.check_addresses(&seen)?;
         Ok(spec)
     }
@@ -474,6 +522,12 @@ impl DeviceSpec {
             "size" => self.size = Some(parse_size(value).ok_or(None)?),
             "fps" => self.fps = Some(parse_fps(value).ok_or(None)?),
             "format" => self.format = Some(parse_format(value).ok_or(None)?),
+            "profile" | "sizes" | "rates" | "formats" => {
+                if !matches!(self.kind, DeviceKind::Camera { .. }) {
+                    return Err(Some(format!("only a camera has {option}=")));
+                }
+                self.set_offer(option, value)?;
+            }
             "loop" => {
                 let on = parse_switch(value).ok_or(None)?;
                 let DeviceKind::Camera { looping, .. } = &mut self.kind else {

@@ -356,7 +356,7 @@ pub(crate) fn align_lines(
     for plane in &mut wanted.planes {
         plane.bytesperline = plane.bytesperline.checked_next_multiple_of(stride)?;
     }
-    let exactly = FrameSizes {
+    let exactly = FrameSizes::Stepwise {
         width: (format.width, format.width, 1),
         height: (format.height, format.height, 1),
     };

@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::driver::{Flow, Identity, Role};
 use crate::file::{File, FileHandle};
 use crate::refusal::Refusal;
+use crate::request::{self, Call};
 use crate::requests::{Requests, Scope};
 use crate::stream::Stream;
 use crate::{Bus, Error, Planarity, Program, Statistics, VideoDriver, sys};
@@ -89,7 +90,19 @@ pub struct VideoDevice<M: MemOps, D> {
     /// What contexts counted that are gone.
     past: [DeviceStatistics; 2],
     past_refusals: Vec<Refusal>,
+    interest: Interest,
     wake: bool,
+}
+
+/// How far programs went with a device, whether they streamed or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interest {
+    /// Times it was opened.
+    pub opens: u64,
+    /// Calls that ask what formats, sizes and rates there are, or set one.
+    pub format_calls: u64,
+    /// Calls for buffers, read() and write() among them.
+    pub buffer_calls: u64,
 }
 
 impl<M: MemOps, D> core::fmt::Debug for VideoDevice<M, D> {
@@ -153,6 +166,7 @@ where
             offers_requests: false,
             past: [DeviceStatistics::default(); 2],
             past_refusals: Vec::new(),
+            interest: Interest::default(),
             wake: false,
         }
     }
@@ -193,6 +207,7 @@ where
             }
         };
         let handle = FileHandle(number);
+        self.interest.opens = self.interest.opens.saturating_add(1);
         self.next_file = number.wrapping_add(1);
         self.files.insert(handle, of);
         if let Some(context) = self.contexts.get_mut(&of) {
@@ -256,6 +271,12 @@ where
         sum
     }
 
+    /// How far programs went.
+    #[must_use]
+    pub const fn interest(&self) -> Interest {
+        self.interest
+    }
+
     /// The refusals since the last call, oldest first of each file, at most 256 of each.
     pub fn take_refusals(&mut self) -> Vec<Refusal> {
         let mut taken = core::mem::take(&mut self.past_refusals);
@@ -300,6 +321,20 @@ where
         arg: u64,
         program: &dyn Program<M>,
     ) -> Outcome {
+        let interest = &mut self.interest;
+        match request::lookup(request).map(|request| request.call) {
+            Some(
+                Call::EnumFmt
+                | Call::TryFmt
+                | Call::SetFmt
+                | Call::EnumFrameSizes
+                | Call::EnumFrameIntervals,
+            ) => interest.format_calls = interest.format_calls.saturating_add(1),
+            Some(Call::ReqBufs | Call::CreateBufs) => {
+                interest.buffer_calls = interest.buffer_calls.saturating_add(1);
+            }
+            _ => {}
+        }
         let Some((context, mut scope)) = self.context_and_scope(cx.file) else {
             return Outcome::Fail(Error::NoFile);
         };
@@ -346,6 +381,7 @@ where
         len_bytes: u64,
         program: &dyn Program<M>,
     ) -> Outcome {
+        self.interest.buffer_calls = self.interest.buffer_calls.saturating_add(1);
         match self.context_mut(cx.file) {
             Some(context) => context.transfer(mem, cx, Flow::Capture, (addr, len_bytes), program),
             None => Outcome::Fail(Error::NoFile),
@@ -361,6 +397,7 @@ where
         len_bytes: u64,
         program: &dyn Program<M>,
     ) -> Outcome {
+        self.interest.buffer_calls = self.interest.buffer_calls.saturating_add(1);
         match self.context_mut(cx.file) {
             Some(context) => context.transfer(mem, cx, Flow::Output, (addr, len_bytes), program),
             None => Outcome::Fail(Error::NoFile),

@@ -167,7 +167,7 @@ pub trait VideoDriver {
     }
 
     /// Sizes offered for a format of [`formats`](Self::formats).
-    fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes;
+    fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes<'_>;
 
     /// Intervals offered for a format and an offered size; `None` where frames have no time of
     /// their own.
@@ -176,7 +176,7 @@ pub trait VideoDriver {
         pixel: &PixelFormat,
         width: u32,
         height: u32,
-    ) -> Option<FrameIntervals>;
+    ) -> Option<FrameIntervals<'_>>;
 
     /// The format now.
     fn format(&self, flow: Flow) -> Format;

@@ -137,15 +137,14 @@ impl Format {
     pub fn negotiate(
         wanted: &Self,
         formats: &[&'static PixelFormat],
-        sizes: FrameSizes,
+        sizes: FrameSizes<'_>,
         keep_color: bool,
     ) -> Option<Self> {
         let pixel = formats
             .iter()
             .find(|p| p.fourcc == wanted.fourcc)
             .or_else(|| formats.first())?;
-        let width = sizes.nearest_width(wanted.width, pixel.align().0);
-        let height = sizes.nearest_height(wanted.height, pixel.align().1);
+        let (width, height) = sizes.nearest((wanted.width, wanted.height), pixel.align());
         let mut format = Self::new(pixel, width, height)?;
         for (index, plane) in format
             .planes
@@ -168,32 +167,49 @@ impl Format {
     }
 }
 
-/// Frame sizes from a smallest to a largest, in steps.
+/// Frame sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameSizes {
-    /// Smallest width in pixels, largest, and step.
-    pub width: (u32, u32, u32),
-    /// Smallest height in lines, largest, and step.
-    pub height: (u32, u32, u32),
+pub enum FrameSizes<'a> {
+    /// These and no others, width and height, in the order in which they are enumerated; at least
+    /// one, multiples of what the pixel formats ask for.
+    Discrete(&'a [(u32, u32)]),
+    /// From a smallest to a largest, in steps.
+    Stepwise {
+        /// Smallest width in pixels, largest, and step.
+        width: (u32, u32, u32),
+        /// Smallest height in lines, largest, and step.
+        height: (u32, u32, u32),
+    },
 }
 
-impl FrameSizes {
-    /// The width nearest below `wanted` that is on the steps and a multiple of `align`.
+impl FrameSizes<'_> {
+    /// Of discrete sizes the one that differs least in width and height together; else the size
+    /// nearest below `wanted` that is on the steps and a multiple of `align`.
+    ///
+    /// Source: Linux `v4l2_find_nearest_size`.
     #[must_use]
-    pub fn nearest_width(&self, wanted: u32, align: u32) -> u32 {
-        nearest(wanted, self.width, align)
-    }
-
-    /// The height nearest below `wanted` that is on the steps and a multiple of `align`.
-    #[must_use]
-    pub fn nearest_height(&self, wanted: u32, align: u32) -> u32 {
-        nearest(wanted, self.height, align)
+    pub fn nearest(&self, wanted: (u32, u32), align: (u32, u32)) -> (u32, u32) {
+        match *self {
+            Self::Discrete(sizes) => {
+                let far = |size: &&(u32, u32)| {
+                    u64::from(size.0.abs_diff(wanted.0)) + u64::from(size.1.abs_diff(wanted.1))
+                };
+                sizes.iter().min_by_key(far).copied().unwrap_or_default()
+            }
+            Self::Stepwise { width, height } => (
+                nearest(wanted.0, width, align.0),
+                nearest(wanted.1, height, align.1),
+            ),
+        }
     }
 
     /// Whether a picture of this size is offered.
     #[must_use]
     pub fn contains(&self, width: u32, height: u32) -> bool {
-        nearest(width, self.width, 1) == width && nearest(height, self.height, 1) == height
+        match self {
+            Self::Discrete(sizes) => sizes.contains(&(width, height)),
+            Self::Stepwise { .. } => self.nearest((width, height), (1, 1)) == (width, height),
+        }
     }
 }
 
@@ -234,9 +250,9 @@ impl Fraction {
 
 /// Frame intervals in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameIntervals {
+pub enum FrameIntervals<'a> {
     /// These and no others.
-    Discrete(&'static [Fraction]),
+    Discrete(&'a [Fraction]),
     /// From a shortest to a longest, in steps.
     Stepwise {
         /// Shortest.

@@ -38,7 +38,7 @@ pub use calls::io::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI};
 pub use codec::{Command, CommandSet};
 pub use context::Context;
 pub use control::{ControlFlags, ControlKind, ControlSpec, ControlValue};
-pub use device::{CallContext, DeviceStatistics, Opener, Outcome, VideoDevice};
+pub use device::{CallContext, DeviceStatistics, Interest, Opener, Outcome, VideoDevice};
 pub use driver::{Flow, FormatFlags, Identity, Port, QueuePolicy, Role, VideoDriver};
 pub use error::{Errno, Error};
 pub use file::FileHandle;

@@ -57,9 +57,9 @@ impl Controls {
         }
     }
 
-    /// Another frame was produced, whether a buffer took it or not.
-    pub(super) const fn count_frame(&mut self) {
-        self.frames = self.frames.saturating_add(1);
+    /// More frames were produced, whether buffers took them or not.
+    pub(super) const fn count_frames(&mut self, count: u64) {
+        self.frames = self.frames.saturating_add(count);
     }
 
     pub(super) fn declare(&self) -> Vec<ControlSpec> {

@@ -94,20 +94,22 @@ fn frames_without_a_buffer_are_dropped_and_leave_a_gap() {
     assert_eq!(bench.events.len(), 4, "each frame begins, buffer or not");
 }
 
+/// 600 frames at 100 a second take 6 seconds, however late the ticks.
 #[test]
-fn a_late_tick_drops_nothing_and_sets_the_pace_anew() {
+fn a_late_tick_delivers_the_newest_frame_and_drops_those_before() {
     let mut bench = bench("", 3);
     (0..3).for_each(|index| bench.queue(index));
     bench.start();
     assert_eq!(bench.tick(START), 1);
     assert_eq!(bench.tick(START + 45 * MS), 1);
-    assert_eq!(bench.device.next_tick(), Some(START + 55 * MS));
-    assert_eq!(bench.tick(START + 55 * MS), 1);
+    assert_eq!(bench.device.next_tick(), Some(START + 50 * MS));
+    assert_eq!(bench.tick(START + 59 * MS), 1, "late by less than a frame");
     let taken: Vec<(u32, u64)> = std::iter::from_fn(|| bench.take().ok())
         .map(|info| (info.sequence, (info.timestamp_ns - START) / MS))
         .collect();
-    assert_eq!(taken, [(0, 0), (1, 45), (2, 55)]);
-    assert_eq!(bench.device.statistics().dropped, 0);
+    assert_eq!(taken, [(0, 0), (4, 40), (5, 50)]);
+    assert_eq!(bench.device.statistics().dropped, 3);
+    assert_eq!(bench.events.len(), 6, "each frame begins, delivered or not");
 }
 
 #[test]
@@ -118,7 +120,7 @@ fn a_tick_ends_however_late_it_is() {
     bench.tick(START);
     let late = START + 3_600_000 * MS;
     bench.tick(late);
-    assert_eq!(bench.device.statistics().dropped, 1);
+    assert_eq!(bench.device.statistics().dropped, 359_999);
     assert_eq!(bench.device.next_tick(), Some(late + 10 * MS));
 }
 
@@ -349,7 +351,7 @@ fn formats_depend_on_the_planes_a_device_speaks() {
             .map(|pixel| pixel.fourcc)
             .collect()
     };
-    let raw = |format: &&&PixelFormat| !format.is_compressed();
+    let raw = |format: &&&PixelFormat| !format.is_compressed() || **format == &pixfmt::MJPEG;
     let raw: Vec<_> = pixfmt::TABLE.iter().filter(raw).collect();
     let single = raw.iter().filter(|format| format.memory_planes == 1);
     assert_eq!(
@@ -364,7 +366,7 @@ fn formats_depend_on_the_planes_a_device_speaks() {
     let scaled = ["YUYV", "NV12", "RGB24", "YUV420", "XBGR32"];
     let scaled = scaled.map(|name| pixfmt::by_name(name).unwrap().fourcc);
     assert_eq!(codes("capture-convert"), scaled);
-    let camera = camera("camera");
+    let camera = camera("camera,profile=sensor");
     let format = camera.format(Flow::Capture);
     assert_eq!(
         (format.width, format.height, format.fourcc),
@@ -389,7 +391,7 @@ fn formats_depend_on_the_planes_a_device_speaks() {
 
 #[test]
 fn intervals_are_clamped_and_zero_is_the_default() {
-    let mut camera = camera("camera,fps=30000/1001");
+    let mut camera = camera("camera,fps=30000/1001,profile=sensor");
     let default = Fraction::new(1001, 30_000);
     assert_eq!(camera.interval(Flow::Capture), Some(default));
     for (asked, got) in [
@@ -405,6 +407,128 @@ fn intervals_are_clamped_and_zero_is_the_default() {
         camera.set_interval(Flow::Capture, Fraction::new(asked.0, asked.1));
         assert_eq!(camera.interval(Flow::Capture), Some(got), "{asked:?}");
     }
+}
+
+#[test]
+fn a_webcam_offers_sizes_and_rates_one_by_one() {
+    let sizes = |spec: &str| match camera(spec).frame_sizes(&pixfmt::YUYV) {
+        FrameSizes::Discrete(sizes) => sizes.to_vec(),
+        FrameSizes::Stepwise { .. } => Vec::new(),
+    };
+    let rates = |spec: &str| match camera(spec).frame_intervals(&pixfmt::YUYV, 640, 480) {
+        Some(FrameIntervals::Discrete(intervals)) => intervals
+            .iter()
+            .map(|one| (one.denominator, one.numerator))
+            .collect(),
+        _ => Vec::new(),
+    };
+    let usual = sizes("camera");
+    assert_eq!(usual[..3], [(640, 480), (1920, 1080), (1280, 720)]);
+    assert_eq!(usual.len(), 9);
+    assert_eq!(
+        rates("camera"),
+        [(30, 1), (25, 1), (24, 1), (20, 1), (15, 1), (10, 1), (5, 1)]
+    );
+    // What is asked for comes first.
+    assert_eq!(sizes("camera,size=16x8")[..2], [(16, 8), (1920, 1080)]);
+    assert_eq!(
+        rates("camera,fps=30000/1001")[..2],
+        [(30_000, 1001), (25, 1)]
+    );
+    assert_eq!(
+        sizes("camera,sizes=320x240:64x48,size=64x48"),
+        [(320, 240), (64, 48)]
+    );
+    assert_eq!(rates("camera,rates=15:25/2"), [(15, 1), (25, 2)]);
+    assert!(sizes("camera,profile=sensor").is_empty());
+    assert!(sizes("capture-convert").is_empty() && rates("capture-convert").is_empty());
+
+    let mut camera = camera("camera,sizes=320x240:64x48,rates=15:25/2,formats=GREY:MJPG");
+    let codes: Vec<_> = camera.formats(Flow::Capture).iter().collect();
+    assert_eq!(codes, [&&pixfmt::GREY, &&pixfmt::MJPEG]);
+    let format = camera.format(Flow::Capture);
+    assert_eq!((format.width, format.height), (320, 240));
+    let wanted = Format {
+        width: 100,
+        height: 100,
+        fourcc: FourCc::YUYV,
+        ..format
+    };
+    let got = camera.try_format(Flow::Capture, &wanted);
+    assert_eq!((got.width, got.height, got.fourcc), (64, 48, FourCc::GREY));
+    for (asked, granted) in [((1, 30), (1, 15)), ((1, 1), (2, 25)), ((0, 0), (1, 15))] {
+        camera.set_interval(Flow::Capture, Fraction::new(asked.0, asked.1));
+        let granted = Fraction::new(granted.0, granted.1);
+        assert_eq!(camera.interval(Flow::Capture), Some(granted), "{asked:?}");
+    }
+}
+
+/// The files of a camera are the pictures of the pattern, for ffmpeg; each with its own number.
+#[test]
+fn motion_jpeg_is_the_pattern_in_files() {
+    let size = Size::nearest(320, 240);
+    let camera = camera("camera,format=MJPG,size=320x240,clock=free");
+    let mut bench = Bench::new(camera, 4);
+    (0..4).for_each(|index| bench.queue(index));
+    bench.start();
+    let mut seen = 0;
+    while seen < 4 {
+        bench.tick(START);
+        let Ok(info) = bench.take() else {
+            wait(&bench.device);
+            continue;
+        };
+        assert_eq!((info.sequence, info.error), (seen, false));
+        let bytes = info.planes[0].map_or(0, |plane| plane.payload_bytes) as usize;
+        let file = bench.plane(info.index, 0)[..bytes].to_vec();
+        assert!(file.starts_with(&[0xff, 0xd8]) && file.ends_with(&[0xff, 0xd9]));
+        let Some(rgb) = decoded(&file) else {
+            return;
+        };
+        let frame = Frame::from_bytes(&pixfmt::RGB24, size, rgb).expect("its size");
+        assert_eq!(read_number(&frame), (seen, 32));
+        let pattern = render(
+            &pixfmt::RGB24,
+            size,
+            seen,
+            Background::Bars,
+            &Picture::default(),
+        );
+        let (sent, got) = (pattern.bytes().iter(), frame.bytes());
+        let error: u64 = sent
+            .zip(got)
+            .map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2))
+            .sum();
+        let mean = error / got.len() as u64;
+        assert!(mean < 40, "frame {seen}: mean square error {mean}");
+        seen += 1;
+    }
+}
+
+/// A JPEG file as ffmpeg sees it, in RGB24; `None`, with the reason printed, without ffmpeg.
+fn decoded(file: &[u8]) -> Option<Vec<u8>> {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let started = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-f", "mjpeg", "-i", "-"])
+        .args(["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut child = match started {
+        Ok(child) => child,
+        Err(e) => {
+            println!("not tested: ffmpeg does not start ({e}); run \"apt install ffmpeg\"");
+            return None;
+        }
+    };
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let written = stdin.write_all(file);
+    drop(stdin);
+    let output = child.wait_with_output().expect("ffmpeg ends");
+    written.expect("ffmpeg reads it");
+    assert!(output.status.success());
+    Some(output.stdout)
 }
 
 #[test]
@@ -562,18 +686,22 @@ fn the_last_picture_of_a_clip_awaits_a_buffer() {
     let mut now = START;
     // The first is taken, the second dropped after its wait, the third kept.
     while bench.device.statistics().dropped < 1 {
+        // A decoder that is late would cost frames, too.
         if bench.device.wake_fd().is_some() {
             wait(&bench.device);
+        } else {
+            now += 10 * MS;
         }
         bench.tick(now);
-        now += 10 * MS;
     }
     while bench.device.next_tick().is_some() || bench.device.wake_fd().is_some() {
+        // A decoder that is late would cost frames, too.
         if bench.device.wake_fd().is_some() {
             wait(&bench.device);
+        } else {
+            now += 10 * MS;
         }
         bench.tick(now);
-        now += 10 * MS;
         assert!(now < START + 1000 * MS, "the clip has no end");
     }
     assert_eq!(bench.device.statistics().dropped, 1);

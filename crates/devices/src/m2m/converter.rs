@@ -329,11 +329,11 @@ impl<C> VideoDriver for FrameConverter<C> {
         &self.formats
     }
 
-    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes {
+    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes<'_> {
         SIZES
     }
 
-    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals> {
+    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
         None
     }
 

@@ -257,11 +257,11 @@ impl<C> VideoDriver for Decoder<C> {
         }
     }
 
-    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes {
+    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes<'_> {
         format::SIZES
     }
 
-    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals> {
+    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
         None
     }
 

@@ -248,11 +248,11 @@ impl<C> VideoDriver for Encoder<C> {
         }
     }
 
-    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes {
+    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes<'_> {
         format::sizes(self.codec.kind())
     }
 
-    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals> {
+    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
         (self.codec.kind() == Kind::H264Encoder).then_some(format::INTERVALS)
     }
 

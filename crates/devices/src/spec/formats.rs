@@ -11,7 +11,9 @@ impl DeviceSpec {
     pub(crate) fn pixel_formats(&self) -> Vec<&'static PixelFormat> {
         match &self.kind {
             DeviceKind::Camera { scaler: true, .. } => mode::formats(self, convert::converts),
-            DeviceKind::Camera { .. } => mode::formats(self, |_| true),
+            DeviceKind::Camera { .. } => mode::formats(self, |pixel| {
+                !pixel.is_compressed() || *pixel == pixfmt::MJPEG
+            }),
             DeviceKind::Display { sink } => mode::formats(self, |pixel| sink.accepts(pixel)),
             DeviceKind::Converter => m2m::converter_formats(self),
             DeviceKind::Decoder(_) | DeviceKind::Encoder(_) => m2m::codec_formats(self),
@@ -30,7 +32,7 @@ impl DeviceSpec {
         }
     }
 
-    fn offered(&self) -> String {
+    pub(super) fn offered(&self) -> String {
         let formats = self.pixel_formats();
         let names: Vec<&str> = formats.iter().map(|one| one.name).collect();
         let several = match self.kind {
@@ -41,8 +43,21 @@ impl DeviceSpec {
         format!("{kind}{several} offers {}", names.join(", "))
     }
 
-    /// Checks the format against what the device offers.
+    /// Checks the formats against what the device offers.
     pub(super) fn check_format(&self) -> Result<(), SpecError> {
+        let found = self.pixel_formats();
+        let missing = |format: &&FourCc| !found.iter().any(|one| one.fourcc == **format);
+        if let Some(format) = self.formats.iter().find(missing) {
+            let all = Self {
+                formats: Vec::new(),
+                ..self.clone()
+            };
+            return Err(SpecError {
+                option: "formats".to_owned(),
+                value: name(*format),
+                allowed: all.offered(),
+            });
+        }
         let Some(format) = self.format else {
             return Ok(());
         };

@@ -204,15 +204,15 @@ const OFFERED: [(&str, &[&str]); 11] = [
     (
         "camera",
         &[
-            "YUYV", "NV12", "RGB24", "YUV420", "UYVY", "NV21", "NV16", "P010", "GREY", "XBGR32",
-            "XRGB32", "SBGGR8", "SRGGB8",
+            "YUYV", "MJPEG", "NV12", "RGB24", "YUV420", "UYVY", "NV21", "NV16", "P010", "GREY",
+            "XBGR32", "XRGB32", "SBGGR8", "SRGGB8",
         ],
     ),
     (
         "camera-mplane",
         &[
-            "YUYV", "NV12", "NV12M", "RGB24", "YUV420", "UYVY", "NV21", "NV16", "P010", "GREY",
-            "XBGR32", "XRGB32", "SBGGR8", "SRGGB8",
+            "YUYV", "MJPEG", "NV12", "NV12M", "RGB24", "YUV420", "UYVY", "NV21", "NV16", "P010",
+            "GREY", "XBGR32", "XRGB32", "SBGGR8", "SRGGB8",
         ],
     ),
     (
@@ -372,6 +372,37 @@ fn refusals_name_option_value_and_what_is_allowed() {
             "zoom=2 is not understood: options are size, fps, format",
         ),
         ("camera,fps=30,fps=30", "the option is given twice"),
+        ("display,sizes=640x480", "only a camera has sizes="),
+        (
+            "camera,sizes=640x480:641x480",
+            "use WIDTHxHEIGHT:WIDTHxHEIGHT",
+        ),
+        (
+            "camera,sizes=640x480:640x480",
+            "use WIDTHxHEIGHT:WIDTHxHEIGHT",
+        ),
+        ("camera,rates=0", "use N:N/D"),
+        ("camera,profile=phone", "use webcam or sensor"),
+        (
+            "camera,profile=sensor,sizes=64x48",
+            "sizes=64x48 is not understood: profile=sensor offers every one",
+        ),
+        (
+            "camera,sizes=64x48:32x24,size=640x480",
+            "size=640x480 is not understood: sizes= has 64x48:32x24",
+        ),
+        (
+            "camera,rates=15,fps=30",
+            "fps=30 is not understood: rates= has 15",
+        ),
+        (
+            "camera,formats=YUYV:WEBP",
+            "there is no pixel format \"WEBP\"; use camera offers YUYV, MJPEG",
+        ),
+        (
+            "camera,formats=YUYV:NV12M",
+            "formats=NV12M is not understood: camera offers YUYV, MJPEG",
+        ),
     ];
     for (text, part) in table {
         let said = refusal(text);
@@ -385,6 +416,10 @@ fn every_listed_option_is_understood() {
         ("size", "2x2"),
         ("fps", "1"),
         ("format", "NV12"),
+        ("profile", "webcam"),
+        ("sizes", "640x480:320x240"),
+        ("rates", "30:15/2"),
+        ("formats", "GREY:MJPG"),
         ("loop", "off"),
         ("clock", "real"),
         ("alloc", "contig"),
@@ -410,7 +445,7 @@ fn every_listed_option_is_understood() {
     }
     assert_eq!(
         OPTIONS.len(),
-        19,
+        23,
         "an option is listed that this test does not try"
     );
 }

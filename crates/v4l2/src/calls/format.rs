@@ -5,7 +5,9 @@ use crate::context::Context;
 use crate::driver::Flow;
 use crate::format::{Colorimetry, FIELD_NONE};
 use crate::pixfmt::{FourCc, PixelFormat};
-use crate::{Error, Format, Fraction, FrameIntervals, Planarity, PlaneLayout, VideoDriver, sys};
+use crate::{
+    Error, Format, Fraction, FrameIntervals, FrameSizes, Planarity, PlaneLayout, VideoDriver, sys,
+};
 use vb3_plane::MemOps;
 use vb3_queue::MAX_PLANES;
 
@@ -193,22 +195,34 @@ where
 
     pub(crate) fn enum_frame_sizes(&self, arg: &mut Image<'_>) -> Result<(), Error> {
         let pixel = self.pixel_format(arg.u32(field!(v4l2_frmsizeenum.pixel_format)))?;
-        if arg.u32(field!(v4l2_frmsizeenum.index)) != 0 {
-            return Err(Error::Invalid);
-        }
-        let sizes = self.driver.frame_sizes(pixel);
+        let index = arg.u32(field!(v4l2_frmsizeenum.index));
+        let base = field!(v4l2_frmsizeenum.__bindgen_anon_1);
+        let (width, height) = match (self.driver.frame_sizes(pixel), index) {
+            (FrameSizes::Discrete(sizes), _) => {
+                let index = usize::try_from(index).map_err(|_| Error::Invalid)?;
+                let (width, height) = sizes.get(index).copied().ok_or(Error::Invalid)?;
+                arg.set_u32(
+                    field!(v4l2_frmsizeenum.type_),
+                    sys::V4L2_FRMSIZE_TYPE_DISCRETE,
+                );
+                arg.set_u32(base + field!(v4l2_frmsize_discrete.width), width);
+                arg.set_u32(base + field!(v4l2_frmsize_discrete.height), height);
+                return Ok(());
+            }
+            (FrameSizes::Stepwise { width, height }, 0) => (width, height),
+            (FrameSizes::Stepwise { .. }, _) => return Err(Error::Invalid),
+        };
         arg.set_u32(
             field!(v4l2_frmsizeenum.type_),
             sys::V4L2_FRMSIZE_TYPE_STEPWISE,
         );
-        let base = field!(v4l2_frmsizeenum.__bindgen_anon_1);
         for (at, value) in [
-            (field!(v4l2_frmsize_stepwise.min_width), sizes.width.0),
-            (field!(v4l2_frmsize_stepwise.max_width), sizes.width.1),
-            (field!(v4l2_frmsize_stepwise.step_width), sizes.width.2),
-            (field!(v4l2_frmsize_stepwise.min_height), sizes.height.0),
-            (field!(v4l2_frmsize_stepwise.max_height), sizes.height.1),
-            (field!(v4l2_frmsize_stepwise.step_height), sizes.height.2),
+            (field!(v4l2_frmsize_stepwise.min_width), width.0),
+            (field!(v4l2_frmsize_stepwise.max_width), width.1),
+            (field!(v4l2_frmsize_stepwise.step_width), width.2),
+            (field!(v4l2_frmsize_stepwise.min_height), height.0),
+            (field!(v4l2_frmsize_stepwise.max_height), height.1),
+            (field!(v4l2_frmsize_stepwise.step_height), height.2),
         ] {
             arg.set_u32(base + at, value);
         }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::pixfmt::lookup;
 
-const SIZES: FrameSizes = FrameSizes {
+const SIZES: FrameSizes<'_> = FrameSizes::Stepwise {
     width: (2, 4096, 2),
     height: (2, 2304, 2),
 };
@@ -101,4 +101,21 @@ fn membership_and_intervals() {
     assert!(!SIZES.contains(641, 480) && !SIZES.contains(4098, 480) && !SIZES.contains(0, 2));
     assert_eq!(Fraction::new(1, 30).as_nanos(), Some(33_333_333));
     assert_eq!(Fraction::new(1, 0).as_nanos(), None);
+}
+
+#[test]
+fn discrete_sizes_are_these_and_no_others() {
+    let sizes = FrameSizes::Discrete(&[(1280, 720), (640, 480), (320, 240)]);
+    assert!(sizes.contains(640, 480) && !sizes.contains(640, 360));
+    for (asked, granted) in [
+        ((640, 480), (640, 480)),
+        ((0, 0), (320, 240)),
+        ((u32::MAX, u32::MAX), (1280, 720)),
+        ((640, 360), (640, 480)),
+        ((1000, 650), (1280, 720)),
+    ] {
+        let ask = wanted(FourCc::NV12, asked.0, asked.1);
+        let got = Format::negotiate(&ask, &offered(), sizes, false).unwrap();
+        assert_eq!((got.width, got.height), granted, "{asked:?}");
+    }
 }

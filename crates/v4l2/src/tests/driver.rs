@@ -51,7 +51,7 @@ impl TestDriver {
 
     pub(crate) fn new(flow: Flow, planarity: Planarity) -> Self {
         let codes = match planarity {
-            Planarity::Single => vec![FourCc::YUYV, FourCc::NV12],
+            Planarity::Single => vec![FourCc::YUYV, FourCc::NV12, FourCc::GREY],
             Planarity::Multi => vec![FourCc::NV12M, FourCc::YUYV],
         };
         let formats: Vec<_> = codes.into_iter().filter_map(lookup).collect();
@@ -176,14 +176,17 @@ impl VideoDriver for TestDriver {
         &self.formats
     }
 
-    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes {
-        FrameSizes {
+    fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes<'_> {
+        if pixel.fourcc == FourCc::GREY {
+            return FrameSizes::Discrete(&[(640, 480), (320, 240)]);
+        }
+        FrameSizes::Stepwise {
             width: (2, 4096, 2),
             height: (2, 2304, 2),
         }
     }
 
-    fn frame_intervals(&self, pixel: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals> {
+    fn frame_intervals(&self, pixel: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
         let (min, max) = (Fraction::new(1, 120), Fraction::new(1, 1));
         Some(match pixel.fourcc {
             FourCc::YUYV => FrameIntervals::Discrete(&[Fraction {

@@ -150,7 +150,7 @@ fn formats_are_counted() {
     assert_eq!(&arg[12..25], b"Y/CbCr 4:2:0\0");
     assert_eq!(get(&arg, 44), FourCc::NV12.0);
     assert_eq!(&arg[48..64], &[0; 16], "mbus_code and reserved");
-    for index in [2, 0x8000_0000, u32::MAX] {
+    for index in [3, 0x8000_0000, u32::MAX] {
         assert_eq!(ask(&mut b, index).0, EINVAL);
     }
     b.close();
@@ -170,6 +170,12 @@ fn sizes_and_intervals() {
     assert_eq!((errno, words), (0, vec![3, 2, 4096, 2, 2, 2304, 2]));
     assert_eq!(&arg[36..], &[0; 8]);
     assert_eq!(sizes(1, FourCc::YUYV.0).0, EINVAL);
+    for (index, words) in [(0, [1, 640, 480]), (1, [1, 320, 240])] {
+        let (errno, arg) = sizes(index, FourCc::GREY.0);
+        assert_eq!((errno, [2, 3, 4].map(|i| get(&arg, i * 4))), (0, words));
+        assert_eq!(&arg[20..], &[0; 24]);
+    }
+    assert_eq!(sizes(2, FourCc::GREY.0).0, EINVAL);
     assert_eq!(sizes(0, 0x2020_2020).0, EINVAL);
 
     let mut intervals = |index, fourcc: FourCc, width, height| {
@@ -192,6 +198,7 @@ fn sizes_and_intervals() {
         (1, FourCc::YUYV, 2, 2),
         (1, FourCc::NV12, 2, 2),
         (0, FourCc::YUYV, 1, 2),
+        (0, FourCc::GREY, 640, 482),
         (0, FourCc::YUYV, 4096, 2305),
         (0, FourCc(0x2020_2020), 640, 480),
     ] {

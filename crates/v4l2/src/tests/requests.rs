@@ -50,10 +50,10 @@ impl VideoDriver for Worker {
     fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {
         self.output.formats(flow)
     }
-    fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes {
+    fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes<'_> {
         self.output.frame_sizes(pixel)
     }
-    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals> {
+    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
         None
     }
     fn format(&self, flow: Flow) -> Format {

@@ -120,6 +120,7 @@ impl World {
                 self.report.fail(failure);
             }
         }
+        let remarks: Vec<String> = self.nodes.iter_mut().flat_map(Node::remarks).collect();
         self.shares.get_mut().look(&mut self.memory);
         // What only waits for its flush is not held.
         for node in &self.nodes {
@@ -132,6 +133,7 @@ impl World {
             .iter()
             .map(|node| node.summary(&self.memory))
             .collect();
+        report.notes.extend(remarks);
         report.memory = summary::memory(&self.memory, self.peak_bytes);
         report.held = summary::held(&self.memory, &self.nodes, self.files.len());
         report.held.files += self.media.open_files() as u64;

@@ -12,7 +12,9 @@ use vb3_dma::DmaAddr;
 use vb3_machine::{DeviceLimits, Profile};
 use vb3_plane::Cookie;
 use vb3_queue::DriverError;
-use vb3_v4l2::{Error, MediaDevice, MediaFunction, Opener, Role, VideoDevice, VideoDriver};
+use vb3_v4l2::{
+    Error, MediaDevice, MediaFunction, Opener, PixelFormat, Role, VideoDevice, VideoDriver,
+};
 
 const EIO: i32 = 5;
 
@@ -51,6 +53,8 @@ pub(super) struct Node {
     pub(super) video: summary::Video,
     /// What a memory-to-memory device does.
     function: Option<MediaFunction>,
+    /// Pixel formats of all its queues.
+    formats: Vec<&'static PixelFormat>,
     /// When frames were completed, and which memory was used last.
     pub(super) watch: summary::Watch,
 }
@@ -101,6 +105,10 @@ impl Node {
             .map_err(|failure| anyhow!("{}: {}", path.display(), failure.sentence()))?;
         let is_m2m = device.role() == Role::MemToMem;
         let function = is_m2m.then(|| MediaFunction::of(&device));
+        let flows = device.role().flows().iter();
+        let formats = flows
+            .flat_map(|flow| device.formats(*flow).to_vec())
+            .collect();
         let video = match device.role() {
             Role::MemToMem => VideoDevice::per_open(memory, opener(spec, place), plane_device),
             Role::Capture | Role::Output => VideoDevice::new(memory, device, plane_device),
@@ -119,6 +127,7 @@ impl Node {
             dma,
             video,
             function,
+            formats,
             watch: summary::Watch::default(),
         })
     }
@@ -163,6 +172,34 @@ impl Node {
     fn ask<T>(&mut self, question: impl Fn(&mut Device<Cookie>) -> Option<T>) -> Option<T> {
         let mut contexts = self.video.contexts_mut();
         contexts.find_map(|context| question(context.driver_mut()))
+    }
+
+    /// What a person should know though nothing failed: of the device itself, and of programs that
+    /// looked at it and left.
+    pub(super) fn remarks(&mut self) -> Vec<String> {
+        let path = self.path.display().to_string();
+        let own = self.ask(|device| device.remark());
+        let mut remarks: Vec<String> = own
+            .map(|said| format!("{path}: {said}"))
+            .into_iter()
+            .collect();
+        let interest = self.video.interest();
+        if interest.format_calls > 0 && interest.buffer_calls == 0 {
+            let formats: Vec<&str> = (self.formats.iter()).map(|format| format.name).collect();
+            remarks.push(format!(
+                "{path} was asked for its formats, and nobody asked for a buffer: if a program \
+                 should have used it, none of {}{} may suit it; `vb3 run -- v4l2-ctl \
+                 --list-formats-ext` lists all, and formats=, sizes=, rates= and profile= of \
+                 --device change what a camera offers",
+                formats.join(", "),
+                if self.kind.starts_with("camera") {
+                    " in the sizes and rates on offer"
+                } else {
+                    ""
+                },
+            ));
+        }
+        remarks
     }
 
     fn tell(&self, failure: &Failure) -> DeviceFailure {

@@ -5,7 +5,7 @@ use crate::picture::{HEIGHT_MAX, WIDTH_MAX};
 use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat};
 
 /// Sizes of streams: from one macroblock, pictures of one pair of pixels being cropped ones.
-pub(super) const SIZES: FrameSizes = FrameSizes {
+pub(super) const SIZES: FrameSizes<'_> = FrameSizes::Stepwise {
     width: (2, WIDTH_MAX, 2),
     height: (2, HEIGHT_MAX, 2),
 };

@@ -21,12 +21,12 @@ pub(super) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
 };
 
 /// Sizes of pictures.
-pub(super) const fn sizes(kind: Kind) -> FrameSizes {
+pub(super) const fn sizes(kind: Kind) -> FrameSizes<'static> {
     let least = match kind {
         Kind::H264Encoder => MACROBLOCK,
         _ => SIZE_MIN,
     };
-    FrameSizes {
+    FrameSizes::Stepwise {
         width: (least, WIDTH_MAX, SIZE_MIN),
         height: (least, HEIGHT_MAX, SIZE_MIN),
     }
@@ -139,14 +139,15 @@ pub(super) fn crop(
     format: &Format,
     wanted: Rect,
     flags: SelectionFlags,
-    sizes: FrameSizes,
+    sizes: FrameSizes<'_>,
 ) -> Result<Rect, DriverError> {
     let even = |value: u32| match flags.contains(SelectionFlags::GE) {
         true => value.saturating_add(1) & !1,
         false => value & !1,
     };
-    let width = even(wanted.width).clamp(sizes.width.0.min(format.width), format.width);
-    let height = even(wanted.height).clamp(sizes.height.0.min(format.height), format.height);
+    let least = sizes.nearest((0, 0), (1, 1));
+    let width = even(wanted.width).clamp(least.0.min(format.width), format.width);
+    let height = even(wanted.height).clamp(least.1.min(format.height), format.height);
     let smaller = width < wanted.width || height < wanted.height;
     let larger = width > wanted.width || height > wanted.height;
     if flags.contains(SelectionFlags::GE) && smaller || flags.contains(SelectionFlags::LE) && larger

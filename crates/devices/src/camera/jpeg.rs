@@ -1,0 +1,192 @@
+//! What makes JPEG files of a camera's pictures: a codec process beside the camera, which goes on
+//! meanwhile.
+
+use super::Taken;
+use crate::Failure;
+use crate::picture::Frame;
+use crate::surface::Trouble;
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use vb3_codec::{Config, Event, Job, Kind, Launch, PlanesMut, Refused, Worker};
+use vb3_queue::{Active, DoneState, MAX_PLANES};
+use vb3_v4l2::{Bus, Progress};
+
+/// Most pictures under way.
+const MAX_AHEAD: usize = 3;
+/// Most events that are heard in one turn; the rest makes the descriptor readable again.
+const MAX_EVENTS: usize = 64;
+/// As webcams have it: some 200 kB for 1920x1080.
+const QUALITY: u8 = 85;
+
+/// A picture under way, with the buffer that its file is for.
+#[derive(Debug)]
+struct Coding<C> {
+    taken: Taken,
+    token: Active<C>,
+}
+
+/// The encoder of a stream.
+#[derive(Debug)]
+pub(super) struct JpegEncoder<C> {
+    launch: Launch,
+    worker: Option<Worker>,
+    coding: VecDeque<Coding<C>>,
+}
+
+impl<C> JpegEncoder<C> {
+    pub(super) const fn new(launch: Launch) -> Self {
+        Self {
+            launch,
+            worker: None,
+            coding: VecDeque::new(),
+        }
+    }
+
+    /// Whether it takes another picture now.
+    pub(super) fn has_room(&self) -> bool {
+        self.coding.len() < MAX_AHEAD
+    }
+
+    /// Readable when a file is there; `None` while none is to come.
+    pub(super) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        let worker = self.worker.as_ref().filter(|_| !self.coding.is_empty());
+        worker.map(Worker::wake_fd)
+    }
+
+    /// Forgets what is under way; its buffers come back as errors.
+    pub(super) fn stop(&mut self) {
+        self.coding.clear();
+        self.worker = None;
+    }
+
+    /// Begins to make the file of a YUV420 picture.
+    pub(super) fn begin(
+        &mut self,
+        frame: &Frame,
+        taken: Taken,
+        token: Active<C>,
+    ) -> Result<(), Failure> {
+        let worker = match self.worker.take() {
+            Some(worker) => worker,
+            None => self.start(frame)?,
+        };
+        let worker = self.worker.insert(worker);
+        let tag = u64::from(taken.sequence);
+        let begun = worker.encode_with(tag, false, |to| {
+            fill(frame, to);
+            Ok::<(), Refused>(())
+        });
+        match begun.and_then(|filled| filled) {
+            Ok(()) => {
+                self.coding.push_back(Coding { taken, token });
+                Ok(())
+            }
+            Err(refused) => Err(Failure::new(format!(
+                "the camera's JPEG encoder refused a picture: {refused}"
+            ))),
+        }
+    }
+
+    fn start(&self, frame: &Frame) -> Result<Worker, Failure> {
+        let failed = |why: String| Failure::new(format!("no JPEG encoder for the camera: {why}"));
+        let mut worker =
+            Worker::spawn(Kind::JpegEncoder, &self.launch).map_err(|e| failed(e.to_string()))?;
+        let config = Config::JpegEncoder {
+            width: frame.size().width(),
+            height: frame.size().height(),
+            quality: QUALITY,
+        };
+        worker
+            .submit(Job::Configure(config))
+            .map_err(|e| failed(e.to_string()))?;
+        Ok(worker)
+    }
+
+    /// Gives back the buffers whose files are there. The error is how the encoder ended.
+    pub(super) fn finish(
+        &mut self,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) -> Result<u64, Failure> {
+        let mut faults = 0;
+        for _ in 0..MAX_EVENTS {
+            let Some(event) = self.worker.as_mut().and_then(Worker::poll) else {
+                break;
+            };
+            let (tag, file) = match event {
+                Event::Packet { tag, data, .. } => (tag, Some(data)),
+                Event::Corrupt { tag, .. } => (tag, None),
+                Event::Died { sentence } => {
+                    self.stop();
+                    return Err(Failure::new(sentence));
+                }
+                _ => continue,
+            };
+            // Files come in the order of their pictures.
+            let is_next = |coding: &Coding<C>| u64::from(coding.taken.sequence) == tag;
+            if !self.coding.front().is_some_and(is_next) {
+                continue;
+            }
+            let Some(Coding { taken, token }) = self.coding.pop_front() else {
+                break;
+            };
+            let written = match &file {
+                Some(file) => write(file.bytes(), &token, bus),
+                None => Err(Trouble::TooSmall),
+            };
+            let (outcome, payloads) = match written {
+                Ok(payloads) => (DoneState::Done, payloads),
+                Err(Trouble::Stale) => continue,
+                Err(Trouble::Fault | Trouble::TooSmall) => {
+                    faults += 1;
+                    (DoneState::Error, [0; MAX_PLANES])
+                }
+            };
+            taken.finish(token, outcome, payloads, progress);
+        }
+        Ok(faults)
+    }
+}
+
+/// Takes the picture's samples over, from limited range to the full range of JPEG files.
+fn fill(frame: &Frame, to: PlanesMut<'_>) {
+    let stretch = |index: usize, range: i32, offset: i32| -> [u8; 256] {
+        let mut table = [0; 256];
+        for (to, from) in table.iter_mut().zip(0..) {
+            let middle = if index == 0 { 0 } else { 128 };
+            let value: i32 = (from - offset) * 255;
+            *to = crate::picture::byte((value + range / 2).div_euclid(range) + middle);
+        }
+        table
+    };
+    for (index, plane) in to.data.into_iter().enumerate() {
+        let table = match index {
+            0 => stretch(0, 219, 16),
+            _ => stretch(index, 224, 128),
+        };
+        for (to, from) in plane.iter_mut().zip(frame.component(index)) {
+            *to = table.get(usize::from(*from)).copied().unwrap_or_default();
+        }
+    }
+}
+
+fn write<C>(
+    file: &[u8],
+    token: &Active<C>,
+    bus: &mut dyn Bus<C>,
+) -> Result<[u64; MAX_PLANES], Trouble> {
+    let plane = token.plane(0).map_err(|_| Trouble::Stale)?;
+    let plane = plane.ok_or(Trouble::TooSmall)?;
+    // CAST: widening, on every target there is.
+    let bytes = file.len() as u64;
+    if bytes > plane.length_bytes {
+        return Err(Trouble::TooSmall);
+    }
+    bus.write(&plane.cookie, 0, file)
+        .map_err(|_| Trouble::Fault)?;
+    let mut payloads = [0; MAX_PLANES];
+    if let Some(first) = payloads.first_mut() {
+        *first = bytes;
+    }
+    Ok(payloads)
+}

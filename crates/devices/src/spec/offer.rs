@@ -1,0 +1,111 @@
+//! Which sizes, rates and formats a camera offers.
+
+use super::parse::{parse_format, parse_fps, parse_size};
+use super::{DeviceKind, DeviceSpec, Profile, SpecError};
+use crate::picture::Size;
+use vb3_v4l2::Fraction;
+
+/// Most entries of a list.
+const LIST_MAX: usize = 64;
+
+/// Reads a list with colons between its entries. Nothing twice.
+fn list<T: PartialEq>(value: &str, entry: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let mut found = Vec::new();
+    for word in value.split(':') {
+        let one = entry(word)?;
+        if found.contains(&one) || found.len() >= LIST_MAX {
+            return None;
+        }
+        found.push(one);
+    }
+    Some(found)
+}
+
+impl DeviceSpec {
+    /// What it offers by its kind or by `profile=`.
+    pub(crate) fn profile(&self) -> Profile {
+        self.profile.unwrap_or(match self.kind {
+            DeviceKind::Camera { scaler: false, .. } => Profile::Webcam,
+            _ => Profile::Sensor,
+        })
+    }
+
+    /// Sets one of the options of a camera's offer. The error is what to say, where the list of
+    /// values does not say it.
+    pub(super) fn set_offer(&mut self, option: &str, value: &str) -> Result<(), Option<String>> {
+        match option {
+            "profile" => {
+                self.profile = Some(match value {
+                    "webcam" => Profile::Webcam,
+                    "sensor" => Profile::Sensor,
+                    _ => return Err(None),
+                });
+            }
+            "sizes" => self.sizes = list(value, parse_size).ok_or(None)?,
+            "rates" => self.rates = list(value, parse_fps).ok_or(None)?,
+            _ => {
+                let unknown = value.split(':').find(|name| parse_format(name).is_none());
+                if let Some(name) = unknown {
+                    return Err(Some(format!(
+                        "there is no pixel format \"{name}\"; use {}",
+                        self.offered()
+                    )));
+                }
+                self.formats = list(value, parse_format).ok_or(None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that what is said of a camera's offer agrees.
+    pub(super) fn check_offer(&self) -> Result<(), SpecError> {
+        let refuse = |option: &str, value: String, allowed: String| {
+            Err(SpecError {
+                option: option.to_owned(),
+                value,
+                allowed,
+            })
+        };
+        let sizes = join(&self.sizes, Size::to_string);
+        let rates = join(&self.rates, rate);
+        if self.profile() == Profile::Sensor {
+            let list = [("sizes", &sizes), ("rates", &rates)];
+            if let Some((option, value)) = list.into_iter().find(|(_, list)| !list.is_empty()) {
+                let allowed = "profile=sensor offers every one; leave out one of the two, or use \
+                               profile=webcam";
+                return refuse(option, value.clone(), allowed.to_owned());
+            }
+        }
+        if let Some(size) = self.size
+            && !self.sizes.is_empty()
+            && !self.sizes.contains(&size)
+        {
+            return refuse("size", size.to_string(), format!("sizes= has {sizes}"));
+        }
+        if let Some(fps) = self.fps
+            && !self.rates.is_empty()
+            && !self.rates.iter().any(|rate| same(*rate, fps))
+        {
+            return refuse("fps", rate(&fps), format!("rates= has {rates}"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether two fractions are one number.
+pub(crate) fn same(a: Fraction, b: Fraction) -> bool {
+    let cross = |a: u32, b: u32| u64::from(a) * u64::from(b);
+    cross(a.numerator, b.denominator) == cross(b.numerator, a.denominator)
+}
+
+fn rate(rate: &Fraction) -> String {
+    match rate.denominator {
+        1 => rate.numerator.to_string(),
+        _ => format!("{}/{}", rate.numerator, rate.denominator),
+    }
+}
+
+fn join<T>(list: &[T], word: impl Fn(&T) -> String) -> String {
+    let words: Vec<String> = list.iter().map(word).collect();
+    words.join(":")
+}
