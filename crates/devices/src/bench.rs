@@ -302,6 +302,14 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
             .expect("streaming ends");
     }
 
+    /// Frees all buffers.
+    pub(crate) fn release(&mut self) {
+        self.queue
+            .session(&mut self.memory, &mut self.device)
+            .reqbufs(Model::Mmap, 0, Coherency::Coherent)
+            .expect("buffers are freed");
+    }
+
     /// Lets time pass. How many buffers came back.
     pub(crate) fn tick(&mut self, now_ns: u64) -> usize {
         let mut progress = Progress::default();

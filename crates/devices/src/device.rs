@@ -2,7 +2,10 @@
 
 use crate::inject::{Fault, Inject};
 use crate::spec::{DeviceKind, DeviceSpec};
-use crate::{Camera, Decoder, Display, Encoder, Failure, FrameConverter, Place};
+use crate::{
+    Camera, Decoder, Display, Encoder, Failure, FrameConverter, LoopbackCapture, LoopbackOutput,
+    Place,
+};
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare};
 use vb3_v4l2::{
@@ -55,6 +58,11 @@ impl<C: Send + 'static> Device<C> {
         let inner: Box<dyn Outside<Cookie = C> + Send> = match spec.kind {
             DeviceKind::Camera { .. } => Box::new(Camera::new(spec, place)?),
             DeviceKind::Display { .. } => Box::new(Display::new(spec, place)?),
+            DeviceKind::Loopback { .. } => {
+                return Err(Failure::new("a loopback is several nodes"));
+            }
+            DeviceKind::LoopbackOutput { .. } => Box::new(LoopbackOutput::new(spec, place)?),
+            DeviceKind::LoopbackCapture { .. } => Box::new(LoopbackCapture::new(spec, place)?),
             DeviceKind::Decoder(_) => Box::new(Decoder::new(spec, place)?),
             DeviceKind::Encoder(_) => Box::new(Encoder::new(spec, place)?),
             DeviceKind::Converter => Box::new(FrameConverter::new(spec, place)?),

@@ -7,6 +7,7 @@ mod formats;
 mod offer;
 mod parse;
 
+use crate::loopback::Link;
 use crate::picture::Size;
 pub(crate) use offer::same;
 use parse::{
@@ -95,6 +96,25 @@ pub enum DeviceKind {
         /// Where it records.
         sink: SinkSpec,
     },
+    /// An OUTPUT node and CAPTURE nodes: what is written to the one is read from the others.
+    Loopback {
+        /// CAPTURE nodes, 1 to 8.
+        readers: u32,
+        /// Whether CAPTURE nodes have no format while nobody writes.
+        exclusive: bool,
+    },
+    /// The node of a loopback that is written to; see [`DeviceSpec::nodes`].
+    LoopbackOutput {
+        /// What its nodes share.
+        link: Link,
+    },
+    /// A node of a loopback that is read from.
+    LoopbackCapture {
+        /// What its nodes share.
+        link: Link,
+        /// Whether it has no format while nobody writes.
+        exclusive: bool,
+    },
     /// A stream or files to pictures, memory to memory.
     Decoder(Kind),
     /// Pictures to a stream or files, memory to memory.
@@ -111,6 +131,9 @@ impl DeviceKind {
             Self::Camera { scaler: true, .. } => "capture-convert",
             Self::Camera { .. } => "camera",
             Self::Display { .. } => "display",
+            Self::Loopback { .. } => "loopback",
+            Self::LoopbackOutput { .. } => "loopback-output",
+            Self::LoopbackCapture { .. } => "loopback-capture",
             Self::Decoder(kind) | Self::Encoder(kind) => kind.word(),
             Self::Converter => "convert",
         }
@@ -243,6 +266,12 @@ pub const KINDS: &[OptionHelp] = &[
         SINKS,
         "the same with the multi-planar API",
     ),
+    help(
+        "loopback",
+        "",
+        "two nodes, and more with readers=: what a program writes to the first, others read from \
+         the next",
+    ),
     help("h264dec", "", "a stateful H.264 decoder, memory to memory"),
     help("hevcdec", "", "a stateful HEVC decoder; needs libavcodec"),
     help("vp8dec", "", "a stateful VP8 decoder; needs libavcodec"),
@@ -310,6 +339,16 @@ pub const OPTIONS: &[OptionHelp] = &[
         "formats",
         FORMAT_LIST,
         "the pixel formats that a camera offers, in this order (default: all it has)",
+    ),
+    help(
+        "readers",
+        "a number from 1 to 8",
+        "nodes to read a loopback from (default 1)",
+    ),
+    help(
+        "exclusive-caps",
+        SWITCH,
+        "whether a loopback's nodes to read from have no format while nobody writes (default off)",
     ),
     help(
         "loop",
@@ -475,6 +514,10 @@ impl FromStr for DeviceSpec {
             "display" | "display-mplane" => DeviceKind::Display {
                 sink: parse_sink(value).map_err(refuse)?,
             },
+            "loopback" if value.is_empty() => DeviceKind::Loopback {
+                readers: 1,
+                exclusive: false,
+            },
             "convert" if value.is_empty() => DeviceKind::Converter,
             _ if value.is_empty()
                 && let Some(codec) = codec =>
@@ -527,6 +570,15 @@ impl DeviceSpec {
                     return Err(Some(format!("only a camera has {option}=")));
                 }
                 self.set_offer(option, value)?;
+            }
+            "readers" | "exclusive-caps" => {
+                let DeviceKind::Loopback { readers, exclusive } = &mut self.kind else {
+                    return Err(Some(format!("only a loopback has {option}=")));
+                };
+                match option {
+                    "readers" => *readers = parse_in(value, 1, 8).ok_or(None)?,
+                    _ => *exclusive = parse_switch(value).ok_or(None)?,
+                }
             }
             "loop" => {
                 let on = parse_switch(value).ok_or(None)?;

@@ -173,6 +173,8 @@ pub enum FrameSizes<'a> {
     /// These and no others, width and height, in the order in which they are enumerated; at least
     /// one, multiples of what the pixel formats ask for.
     Discrete(&'a [(u32, u32)]),
+    /// This one, width and height.
+    One(u32, u32),
     /// From a smallest to a largest, in steps.
     Stepwise {
         /// Smallest width in pixels, largest, and step.
@@ -196,6 +198,7 @@ impl FrameSizes<'_> {
                 };
                 sizes.iter().min_by_key(far).copied().unwrap_or_default()
             }
+            Self::One(width, height) => (width, height),
             Self::Stepwise { width, height } => (
                 nearest(wanted.0, width, align.0),
                 nearest(wanted.1, height, align.1),
@@ -208,7 +211,9 @@ impl FrameSizes<'_> {
     pub fn contains(&self, width: u32, height: u32) -> bool {
         match self {
             Self::Discrete(sizes) => sizes.contains(&(width, height)),
-            Self::Stepwise { .. } => self.nearest((width, height), (1, 1)) == (width, height),
+            Self::One(..) | Self::Stepwise { .. } => {
+                self.nearest((width, height), (1, 1)) == (width, height)
+            }
         }
     }
 }
@@ -253,6 +258,8 @@ impl Fraction {
 pub enum FrameIntervals<'a> {
     /// These and no others.
     Discrete(&'a [Fraction]),
+    /// This one.
+    One(Fraction),
     /// From a shortest to a longest, in steps.
     Stepwise {
         /// Shortest.

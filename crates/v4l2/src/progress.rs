@@ -115,11 +115,14 @@ pub struct Statistics {
     pub dropped: u64,
     /// Bus faults the device ran into.
     pub bus_faults: u64,
+    /// Bytes that the device itself copies in memory, not by DMA.
+    pub bytes_copied: u64,
 }
 
 impl Statistics {
     pub(crate) fn add(&mut self, other: Self) {
         self.dropped = self.dropped.saturating_add(other.dropped);
         self.bus_faults = self.bus_faults.saturating_add(other.bus_faults);
+        self.bytes_copied = self.bytes_copied.saturating_add(other.bytes_copied);
     }
 }

@@ -44,7 +44,7 @@ fn cache_dir(cache: Option<OsString>, home: Option<OsString>) -> Option<PathBuf>
 const fn is_element(spec: &DeviceSpec) -> bool {
     !matches!(
         spec.kind,
-        DeviceKind::Camera { .. } | DeviceKind::Display { .. }
+        DeviceKind::Camera { .. } | DeviceKind::Display { .. } | DeviceKind::Loopback { .. }
     )
 }
 

@@ -413,7 +413,7 @@ fn intervals_are_clamped_and_zero_is_the_default() {
 fn a_webcam_offers_sizes_and_rates_one_by_one() {
     let sizes = |spec: &str| match camera(spec).frame_sizes(&pixfmt::YUYV) {
         FrameSizes::Discrete(sizes) => sizes.to_vec(),
-        FrameSizes::Stepwise { .. } => Vec::new(),
+        _ => Vec::new(),
     };
     let rates = |spec: &str| match camera(spec).frame_intervals(&pixfmt::YUYV, 640, 480) {
         Some(FrameIntervals::Discrete(intervals)) => intervals

@@ -2,7 +2,7 @@
 
 use super::{DeviceKind, DeviceSpec, SinkSpec, SpecError};
 use crate::sink::y4m_holds;
-use crate::{Failure, convert, m2m, mode};
+use crate::{Failure, convert, loopback, m2m, mode};
 use vb3_v4l2::pixfmt::{self, ColorModel, Sample};
 use vb3_v4l2::{FourCc, PixelFormat};
 
@@ -15,6 +15,9 @@ impl DeviceSpec {
                 !pixel.is_compressed() || *pixel == pixfmt::MJPEG
             }),
             DeviceKind::Display { sink } => mode::formats(self, |pixel| sink.accepts(pixel)),
+            DeviceKind::Loopback { .. }
+            | DeviceKind::LoopbackOutput { .. }
+            | DeviceKind::LoopbackCapture { .. } => loopback::formats(),
             DeviceKind::Converter => m2m::converter_formats(self),
             DeviceKind::Decoder(_) | DeviceKind::Encoder(_) => m2m::codec_formats(self),
         }

@@ -373,6 +373,9 @@ fn refusals_name_option_value_and_what_is_allowed() {
         ),
         ("camera,fps=30,fps=30", "the option is given twice"),
         ("display,sizes=640x480", "only a camera has sizes="),
+        ("camera,readers=2", "only a loopback has readers="),
+        ("loopback,readers=9", "use a number from 1 to 8"),
+        ("loopback,format=NV12M", "loopback offers YUYV, MJPEG, NV12"),
         (
             "camera,sizes=640x480:641x480",
             "use WIDTHxHEIGHT:WIDTHxHEIGHT",
@@ -420,6 +423,8 @@ fn every_listed_option_is_understood() {
         ("sizes", "640x480:320x240"),
         ("rates", "30:15/2"),
         ("formats", "GREY:MJPG"),
+        ("readers", "3"),
+        ("exclusive-caps", "on"),
         ("loop", "off"),
         ("clock", "real"),
         ("alloc", "contig"),
@@ -441,11 +446,15 @@ fn every_listed_option_is_understood() {
             OPTIONS.iter().any(|known| known.name == option),
             "{option} is not listed"
         );
-        parse(&format!("camera,{option}={value}"));
+        let kind = match option {
+            "readers" | "exclusive-caps" => "loopback",
+            _ => "camera",
+        };
+        parse(&format!("{kind},{option}={value}"));
     }
     assert_eq!(
         OPTIONS.len(),
-        23,
+        25,
         "an option is listed that this test does not try"
     );
 }

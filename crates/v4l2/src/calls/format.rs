@@ -197,7 +197,15 @@ where
         let pixel = self.pixel_format(arg.u32(field!(v4l2_frmsizeenum.pixel_format)))?;
         let index = arg.u32(field!(v4l2_frmsizeenum.index));
         let base = field!(v4l2_frmsizeenum.__bindgen_anon_1);
-        let (width, height) = match (self.driver.frame_sizes(pixel), index) {
+        let one;
+        let sizes = match self.driver.frame_sizes(pixel) {
+            FrameSizes::One(width, height) => {
+                one = [(width, height)];
+                FrameSizes::Discrete(&one)
+            }
+            sizes => sizes,
+        };
+        let (width, height) = match (sizes, index) {
             (FrameSizes::Discrete(sizes), _) => {
                 let index = usize::try_from(index).map_err(|_| Error::Invalid)?;
                 let (width, height) = sizes.get(index).copied().ok_or(Error::Invalid)?;
@@ -210,7 +218,7 @@ where
                 return Ok(());
             }
             (FrameSizes::Stepwise { width, height }, 0) => (width, height),
-            (FrameSizes::Stepwise { .. }, _) => return Err(Error::Invalid),
+            _ => return Err(Error::Invalid),
         };
         arg.set_u32(
             field!(v4l2_frmsizeenum.type_),
@@ -244,6 +252,9 @@ where
             (FrameIntervals::Discrete(list), _) => {
                 let index = usize::try_from(index).map_err(|_| Error::Invalid)?;
                 let one = list.get(index).copied().ok_or(Error::Invalid)?;
+                (sys::V4L2_FRMIVAL_TYPE_DISCRETE, [Some(one), None, None])
+            }
+            (FrameIntervals::One(one), 0) => {
                 (sys::V4L2_FRMIVAL_TYPE_DISCRETE, [Some(one), None, None])
             }
             (FrameIntervals::Stepwise { min, max, step }, 0) => (

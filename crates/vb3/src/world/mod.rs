@@ -17,7 +17,7 @@ mod tests;
 mod udev;
 
 use crate::report::{Refusal, Report};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clock::Clock;
 use media::Media;
 use memory::{Ear, Memory};
@@ -26,7 +26,7 @@ use shares::Shares;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_codec::{Codecs, Launch};
-use vb3_devices::spec::DeviceSpec;
+use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
 use vb3_dma::Mapper;
 use vb3_host::FileId;
 use vb3_machine::{Machine, Profile};
@@ -90,6 +90,12 @@ impl World {
         let mapper = Mapper::new(machine)
             .with_context(|| format!("machine {} cannot map memory", profile.name))?;
         let mut memory = Planes::new(mapper, Ear::default());
+        let mut expanded = Vec::new();
+        for spec in specs {
+            let nodes = spec.nodes();
+            expanded.extend(nodes.map_err(|failure| anyhow!("{}", failure.sentence()))?);
+        }
+        let specs = &expanded;
         let mut nodes = Vec::new();
         for (spec, number) in specs.iter().zip(numbers(specs)?) {
             let codecs = outside.codecs.clone();
@@ -239,6 +245,15 @@ fn numbers(specs: &[DeviceSpec]) -> Result<Vec<u32>> {
         if !taken.insert(number) {
             bail!("two devices want node=video{number}; give one of them another number");
         }
+    }
+    let beyond = taken.iter().any(|number| *number >= MAX_DEVICES);
+    if specs.len() > MAX_DEVICES as usize || beyond {
+        bail!(
+            "the devices are {} nodes, and there may be {MAX_DEVICES}, up to video{}; leave some \
+             out, or give a loopback fewer readers= or another node=",
+            specs.len(),
+            MAX_DEVICES - 1
+        );
     }
     let mut free = (0u32..).filter(|number| !taken.contains(number));
     Ok(specs

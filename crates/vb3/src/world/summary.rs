@@ -113,7 +113,9 @@ pub(super) fn device(node: &Node, memory: &Memory) -> DeviceReport {
         .map(queue)
         .collect();
     if let Some(first) = queues.first_mut() {
-        first.bytes_copied = planes.copied_bytes;
+        let flow = node.video.role().flows().first();
+        let own = flow.map_or(0, |flow| node.video.statistics(*flow).driver.bytes_copied);
+        first.bytes_copied = planes.copied_bytes.saturating_add(own);
         first.bytes_bounced = mapper.bytes_bounced;
         first.syncs_for_device = planes.syncs_for_device;
         first.syncs_for_cpu = planes.syncs_for_cpu;

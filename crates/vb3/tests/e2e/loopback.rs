@@ -1,0 +1,169 @@
+//! Loopbacks: what one unmodified program writes another reads, byte for byte.
+
+use crate::common::{Outcome, Run, expect_pattern, lacks, recording, size_option};
+use vb3_v4l2::pixfmt;
+
+/// Frames that are written, some per second.
+const COUNT: u32 = 40;
+
+/// Runs a shell script on a loopback, beside a recording of the pattern in `pattern.raw`.
+fn script(options: &str, text: &str) -> Outcome {
+    let run = Run::on("pc").device(format!("loopback,{}{options}", size_option()));
+    std::fs::write(run.file("pattern.raw"), recording(&pixfmt::YUYV, COUNT)).unwrap();
+    run.program(["sh", "-c", text]).run()
+}
+
+/// The writer, at 25 frames a second.
+fn ffmpeg() -> String {
+    let (width, height) = crate::common::SIZE;
+    format!(
+        "ffmpeg -v error -re -f rawvideo -pix_fmt yuyv422 -s {width}x{height} -r 25 \
+         -i pattern.raw -c copy -f v4l2 /dev/video0"
+    )
+}
+
+/// Asserts that a reader's file has pictures of the recording, in order.
+fn expect_frames(outcome: &Outcome, file: &str, count: usize) {
+    let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read(file));
+    assert_eq!(numbers.len(), count, "{file}: {numbers:?}");
+    assert!(numbers.iter().all(|number| *number < COUNT), "{numbers:?}");
+}
+
+#[test]
+fn ffmpeg_to_v4l2_ctl_by_mmap_user_pointers_and_read() {
+    if lacks("ffmpeg") || lacks("v4l2-ctl") {
+        return;
+    }
+    for reading in ["--stream-mmap=4", "--stream-user=4"] {
+        let outcome = script(
+            ",userptr=on",
+            &format!(
+                "v4l2-ctl -d /dev/video1 {reading} --stream-count=8 --stream-to=got.raw & \
+                 {}; wait $!",
+                ffmpeg()
+            ),
+        );
+        outcome.expect_success();
+        expect_frames(&outcome, "got.raw", 8);
+        // One copy in, one copy out, and both are said.
+        let frame = u64::from(crate::common::SIZE.0 * crate::common::SIZE.1 * 2);
+        let written = outcome.queue("/dev/video0");
+        assert!(written.bytes_copied >= frame * u64::from(COUNT));
+        assert!(outcome.queue("/dev/video1").bytes_copied >= frame * 8);
+    }
+    let bytes = 4 * crate::common::SIZE.0 * crate::common::SIZE.1 * 2;
+    let outcome = script(
+        "",
+        &format!(
+            "head -c {bytes} /dev/video1 > got.raw & {}; wait $!",
+            ffmpeg()
+        ),
+    );
+    outcome.expect_success();
+    expect_frames(&outcome, "got.raw", 4);
+}
+
+#[test]
+fn gstreamer_to_ffmpeg_and_several_readers() {
+    if lacks("ffmpeg") || lacks("gst-launch-1.0") || lacks("v4l2-ctl") {
+        return;
+    }
+    let (width, height) = crate::common::SIZE;
+    let caps = format!("rawvideoparse format=yuy2 width={width} height={height} framerate=25/1");
+    let outcome = script(
+        ",readers=2,fps=25",
+        &format!(
+            "ffmpeg -v error -f v4l2 -i /dev/video1 -frames:v 6 -fps_mode passthrough -c copy \
+             -f rawvideo one.raw & one=$!; \
+             v4l2-ctl -d /dev/video2 --stream-mmap=4 --stream-count=6 --stream-to=two.raw & two=$!; \
+             gst-launch-1.0 -q filesrc location=pattern.raw ! {caps} ! \
+             capssetter caps=video/x-raw,colorimetry=bt601 ! \
+             v4l2sink device=/dev/video0 sync=true show-preroll-frame=false; wait $one && wait $two"
+        ),
+    );
+    outcome.expect_success();
+    expect_frames(&outcome, "one.raw", 6);
+    expect_frames(&outcome, "two.raw", 6);
+}
+
+#[test]
+fn the_writers_format_is_the_readers() {
+    if lacks("ffmpeg") || lacks("v4l2-ctl") {
+        return;
+    }
+    let outcome = script(
+        "",
+        "v4l2-ctl -d /dev/video0 --set-fmt-video-out=width=64,height=48,pixelformat=MJPG && \
+         v4l2-ctl -d /dev/video1 --list-formats-ext",
+    );
+    outcome.expect_success();
+    for wanted in ["'MJPG'", "Size: Discrete 64x48", "(30.000 fps)"] {
+        assert!(outcome.stdout.contains(wanted), "{}", outcome.stdout);
+    }
+    let outcome = script(
+        ",exclusive-caps=on",
+        "v4l2-ctl -d /dev/video1 --list-formats",
+    );
+    outcome.expect_success();
+    assert!(!outcome.stdout.contains("[0]"), "{}", outcome.stdout);
+}
+
+/// Either side is killed, again and again: nothing hangs, and nothing is held.
+#[test]
+fn kills_of_either_side() {
+    if lacks("ffmpeg") || lacks("v4l2-ctl") {
+        return;
+    }
+    let reader = "v4l2-ctl -d /dev/video1 --stream-mmap=4 --stream-count=500 --stream-to=got.raw";
+    let outcome = script(
+        "",
+        &format!(
+            "for round in 1 2 3 4 5 6 7 8; do \
+               {ffmpeg} & writer=$!; {reader} & reader=$!; \
+               sleep 0.$round; \
+               if [ $((round % 2)) = 0 ]; then kill -9 $writer; sleep 0.1; kill -9 $reader; \
+               else kill -9 $reader; sleep 0.1; kill -9 $writer; fi; \
+               wait $writer $reader; \
+             done; \
+             v4l2-ctl -d /dev/video1 --stream-mmap=4 --stream-count=4 --stream-to=got.raw & \
+             {ffmpeg}; wait $!",
+            ffmpeg = ffmpeg()
+        ),
+    );
+    outcome.expect_success();
+    expect_frames(&outcome, "got.raw", 4);
+}
+
+#[test]
+fn both_nodes_comply() {
+    if lacks("ffmpeg") || lacks("v4l2-compliance") {
+        return;
+    }
+    let total = |outcome: &Outcome| {
+        let line = outcome
+            .stdout
+            .lines()
+            .rfind(|line| line.starts_with("Total for"));
+        line.unwrap_or_else(|| panic!("no summary: {}", outcome.stdout))
+            .to_owned()
+    };
+    let run = |device: &str, text: String| {
+        let run = Run::on("pc").patience(240).device(device);
+        std::fs::write(run.file("pattern.raw"), recording(&pixfmt::YUYV, COUNT)).unwrap();
+        let outcome = run.program(["sh", "-c", &text]).run();
+        outcome.expect_nothing_held();
+        let total = total(&outcome);
+        assert!(
+            total.contains("Failed: 0, Warnings: 0"),
+            "{total}: {}",
+            outcome.stdout
+        );
+    };
+    let device = format!("loopback,{}", size_option());
+    run(&device, "v4l2-compliance -d /dev/video0 -s".to_owned());
+    let writer = ffmpeg().replace("-re", "-re -stream_loop -1");
+    run(
+        &device,
+        format!("{writer} & sleep 1; v4l2-compliance -d /dev/video1 -s; kill $!; wait"),
+    );
+}

@@ -1,0 +1,181 @@
+//! What webcam programs ask of a camera: sizes and rates one by one, JPEG files, no caps at all.
+
+use crate::common::{MACHINES, Outcome, Run, lacks};
+use vb3_devices::picture::{self, Frame, Size};
+use vb3_devices::source::{Background, Picture, read_number, render};
+use vb3_v4l2::pixfmt;
+
+fn size() -> Size {
+    Size::new(320, 240).unwrap()
+}
+
+#[test]
+fn gstreamer_without_caps_on_every_machine() {
+    if lacks("gst-launch-1.0") {
+        return;
+    }
+    for machine in MACHINES {
+        let outcome = Run::on(machine)
+            .device("camera=pattern")
+            .program(["gst-launch-1.0", "-q", "v4l2src", "num-buffers=8"])
+            .and(["!", "fakesink"])
+            .run();
+        outcome.expect_success();
+        assert!(outcome.queue("/dev/video0").frames >= 8, "{machine}");
+    }
+}
+
+/// Frames of the pattern in RGB24 that went through JPEG: their numbers, read from the pictures.
+fn numbers(bytes: &[u8]) -> Vec<u32> {
+    let frames = bytes.chunks_exact(picture::bytes(&pixfmt::RGB24, size()));
+    let number = |data: &[u8]| {
+        let frame = Frame::from_bytes(&pixfmt::RGB24, size(), data.to_vec()).unwrap();
+        let (number, bits) = read_number(&frame);
+        assert_eq!(bits, 32);
+        let sent = render(
+            &pixfmt::RGB24,
+            size(),
+            number,
+            Background::Bars,
+            &Picture::default(),
+        );
+        let samples = sent.bytes().iter().zip(data);
+        let error: u64 = samples.map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum();
+        let mean = error / data.len() as u64;
+        assert!(mean < 40, "frame {number}: mean square error {mean}");
+        number
+    };
+    frames.map(number).collect()
+}
+
+fn expect_numbers(outcome: &Outcome, count: usize) {
+    outcome.expect_success();
+    let numbers = numbers(&outcome.read("frames.rgb"));
+    assert_eq!(numbers.len(), count);
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+}
+
+#[test]
+fn ffmpeg_and_gstreamer_take_motion_jpeg() {
+    if lacks("ffmpeg") || lacks("gst-launch-1.0") {
+        return;
+    }
+    let outcome = Run::on("pc")
+        .device("camera=pattern")
+        .program([
+            "ffmpeg",
+            "-v",
+            "error",
+            "-f",
+            "v4l2",
+            "-input_format",
+            "mjpeg",
+        ])
+        .and([
+            "-video_size",
+            "320x240",
+            "-i",
+            "/dev/video0",
+            "-frames:v",
+            "6",
+        ])
+        .and(["-fps_mode", "passthrough", "-pix_fmt", "rgb24"])
+        .and(["-f", "rawvideo", "frames.rgb"])
+        .run();
+    expect_numbers(&outcome, 6);
+    let outcome = Run::on("soc-iommu")
+        .device("camera=pattern")
+        .program(["gst-launch-1.0", "-q", "v4l2src", "num-buffers=6", "!"])
+        .and([
+            "image/jpeg,width=320,height=240,framerate=30/1",
+            "!",
+            "jpegdec",
+            "!",
+        ])
+        .and(["videoconvert", "!", "video/x-raw,format=RGB", "!"])
+        .and(["filesink", "location=frames.rgb"])
+        .run();
+    expect_numbers(&outcome, 6);
+}
+
+#[test]
+fn sizes_and_rates_are_listed_one_by_one() {
+    if lacks("v4l2-ctl") || lacks("ffmpeg") {
+        return;
+    }
+    let outcome = Run::on("pc")
+        .device("camera=pattern,sizes=640x480:320x240,rates=30:15,formats=YUYV:MJPG")
+        .program(["v4l2-ctl", "-d", "/dev/video0", "--list-formats-ext"])
+        .run();
+    outcome.expect_success();
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines: Vec<String> = outcome.stdout.lines().map(words).collect();
+    let count = |wanted: &str| lines.iter().filter(|line| line.as_str() == wanted).count();
+    for (wanted, times) in [
+        ("[0]: 'YUYV' (YUYV 4:2:2)", 1),
+        ("[1]: 'MJPG' (Motion-JPEG, compressed)", 1),
+        ("Size: Discrete 640x480", 2),
+        ("Size: Discrete 320x240", 2),
+        ("Interval: Discrete 0.033s (30.000 fps)", 4),
+        ("Interval: Discrete 0.067s (15.000 fps)", 4),
+    ] {
+        assert_eq!(count(wanted), times, "{wanted}: {}", outcome.stdout);
+    }
+    assert!(!outcome.stdout.contains("[2]"), "{}", outcome.stdout);
+    // Who looks at the formats and leaves is told of.
+    let looked = |note: &&String| note.starts_with("/dev/video0 was asked for its formats");
+    let notes = &outcome.report.notes;
+    assert!(notes.iter().any(|note| looked(&note)), "{notes:?}");
+
+    let outcome = Run::on("pc")
+        .device("camera=pattern,sizes=640x480:320x240,formats=YUYV:MJPG")
+        .program([
+            "ffmpeg",
+            "-hide_banner",
+            "-f",
+            "v4l2",
+            "-list_formats",
+            "all",
+        ])
+        .and(["-i", "/dev/video0"])
+        .run();
+    for format in ["yuyv422", "mjpeg"] {
+        let line = outcome.stderr.lines().find(|line| line.contains(format));
+        let line = line.unwrap_or_else(|| panic!("no {format}: {}", outcome.stderr));
+        assert!(line.ends_with(": 640x480 320x240"), "{line}");
+    }
+}
+
+#[test]
+fn the_end_of_a_clip_is_said_in_words() {
+    if lacks("ffmpeg") || lacks("v4l2-ctl") {
+        return;
+    }
+    for (looping, said) in [("off", true), ("on", false)] {
+        let run = Run::on("pc").device(format!("camera=clip.mkv,clock=free,loop={looping}"));
+        let path = run.file("clip.mkv");
+        let made = std::process::Command::new("ffmpeg")
+            .args([
+                "-v",
+                "error",
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc=size=64x48:rate=25",
+            ])
+            .args(["-frames:v", "5", "-c:v", "ffv1"])
+            .arg(path)
+            .status();
+        assert!(made.unwrap().success());
+        let outcome = run
+            .program(["v4l2-ctl", "-d", "/dev/video0", "--stream-mmap=4"])
+            .and(["--stream-count=20", "--stream-to=frames.raw"])
+            .run();
+        outcome.expect_nothing_held();
+        let notes = &outcome.report.notes;
+        let ended = |note: &String| note.contains("its clip ended once without loop=on");
+        assert_eq!(notes.iter().any(ended), said, "{notes:?}");
+        let frames = outcome.read("frames.raw").len() / (64 * 48 * 2);
+        assert_eq!(frames, if said { 5 } else { 20 });
+    }
+}
