@@ -15,6 +15,7 @@ use crate::filter::FdRange;
 use crate::holders;
 use crate::host::Call;
 use crate::listener::Notif;
+use crate::lock::lock;
 use crate::note::Note;
 use crate::serve::{Server, Verdict};
 
@@ -80,6 +81,7 @@ impl Server<'_> {
         const CLOSES_NOTHING: i32 = 1 << 2; // CLOSE_RANGE_CLOEXEC
         // CAST: C unsigned ints in the kernel.
         let (first, last) = (n.arg(0) as u32, n.arg(1) as u32);
+        self.kept.closing(n.tid, (first, last));
         if n.int(2) & CLOSES_NOTHING == 0 {
             self.before_close(n, (first, last));
         }
@@ -96,10 +98,14 @@ impl Server<'_> {
         if old == n.int(1) || flags & !libc::O_CLOEXEC != 0 || !(start..end).contains(&new) {
             return Ok(Verdict::native());
         }
-        let copy = Call::new(&self.host, n).borrow_fd(old);
+        let call = Call::new(&self.host, n);
+        let copy = call
+            .thread()
+            .and_then(|thread| Ok((call.borrow_fd(old)?, thread)));
         self.before_close(n, (new, new));
         match copy {
-            Ok(copy) => {
+            Ok((copy, thread)) => {
+                let _one = lock(&thread.installing);
                 let cloexec = flags & libc::O_CLOEXEC != 0;
                 let listener = &self.host.listener;
                 listener.add_fd(n.id, copy.as_fd(), Some(new), cloexec, true)?;
@@ -124,6 +130,9 @@ impl Server<'_> {
 
     /// fcntl of a kept number, or one that may give out a kept number.
     pub(crate) fn fcntl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        if n.int(1) == libc::F_SETFD {
+            self.kept.closing(n.tid, (n.arg(0) as u32, n.arg(0) as u32));
+        }
         if !matches!(n.int(1), libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
             return Ok(Verdict::native());
         }
@@ -135,6 +144,7 @@ impl Server<'_> {
         let (Ok(copy), Ok(thread)) = (call.borrow_fd(n.int(0)), call.thread()) else {
             return Ok(Verdict::native());
         };
+        let _one = lock(&thread.installing);
         let free = (from.max(start)..end).find(|&fd| self.host.procs.is_free(&thread, fd));
         let Some(at) = free.filter(|_| from >= start) else {
             return Ok(Verdict::native());
@@ -148,6 +158,7 @@ impl Server<'_> {
     /// Takes entries out of epoll sets whose file may end with a close of these numbers.
     fn before_close(&mut self, n: &Notif, (first, last): (u32, u32)) {
         self.host.closes.fetch_add(1, Ordering::Relaxed);
+        self.kept.closing(n.tid, (first, last));
         if self.epolls.is_empty() {
             return;
         }

@@ -8,7 +8,11 @@ use crate::listener::{Notif, Reply};
 use crate::lock::lock;
 use crate::pending::{Kind, Waiting};
 use crate::serve::{Server, Verdict};
-use vb3_host::{Errno, FileId, Outcome};
+use vb3_host::{Caller, Errno, FileId, Outcome};
+
+/// ioctls that any descriptor has, and that change whether an exec closes it.
+const FIONCLEX: u32 = 0x5450;
+const FIOCLEX: u32 = 0x5451;
 
 impl Server<'_> {
     /// A call on a descriptor; those that concern paths are the supervisor's.
@@ -52,22 +56,26 @@ impl Server<'_> {
         if self.holds_nothing() {
             return Ok(Verdict::native());
         }
-        let call = Call::new(&self.host, n);
-        // A descriptor that is not there is the kernel's to refuse.
-        let Ok(look) = call.look(n.int(0)) else {
-            return Ok(Verdict::native());
-        };
+        let (call, fd) = (Call::new(&self.host, n), n.int(0));
         // CAST: a C unsigned int in the kernel.
         let (request, arg) = (n.arg(1) as u32, n.arg(2));
+        if matches!(request, FIOCLEX | FIONCLEX) {
+            self.kept.closing(n.tid, (n.arg(0) as u32, n.arg(0) as u32));
+            return Ok(Verdict::native());
+        }
+        // A descriptor that is not there is the kernel's to refuse.
+        let Ok(id) = self.kept.identify(&call, fd) else {
+            return Ok(Verdict::native());
+        };
         let kind = (request >> 8) as u8;
-        let target = self.target(look.id);
+        let target = self.target(id);
         if matches!(target, Target::Device(_)) {
-            self.host.note_number(n.int(0));
+            self.host.note_number(fd);
         }
         match target {
             Target::Other => {
-                if kind == b'b' && self.backend.is_foreign(look.id) {
-                    self.backend.foreign_ioctl(look.id, request, arg, &call);
+                if kind == b'b' && self.backend.is_foreign(id) {
+                    self.backend.foreign_ioctl(id, request, arg, &call);
                 }
                 Ok(Verdict::native())
             }
@@ -75,21 +83,33 @@ impl Server<'_> {
             Target::Device(file) if matches!(kind, b'V' | b'|') => {
                 let backend = &mut self.backend;
                 let mut done = backend.ioctl(file, request, arg, false, &call);
-                // Most calls never wait: whether this one may is asked only when it would.
-                if matches!(done, Outcome::Wait) && look.flags()? & libc::O_NONBLOCK != 0 {
-                    done = backend.ioctl(file, request, arg, true, &call);
+                // Most calls never wait: whether this one may, and what keeps the file open
+                // meanwhile, is asked only when it would.
+                let mut hold = None;
+                if matches!(done, Outcome::Wait) {
+                    let look = call
+                        .look(fd)
+                        .inspect_err(|_| backend.abandon(file, call.call()))?;
+                    if look.flags()? & libc::O_NONBLOCK != 0 {
+                        done = backend.ioctl(file, request, arg, true, &call);
+                    }
+                    hold = look.fd;
                 }
                 self.adopt();
                 self.refresh(file);
                 Ok(verdict(done, || {
                     let kind = Kind::Ioctl { file, request, arg };
-                    Waiting::new(n, kind, look.fd)
+                    Waiting::new(n, kind, hold)
                 }))
             }
             Target::Buffer(id) if kind == b'b' => {
                 let done = self.backend.buffer_ioctl(id, request, arg, &call);
+                let hold = match done {
+                    Outcome::Wait => call.look(fd)?.fd,
+                    _ => None,
+                };
                 Ok(verdict(done, || {
-                    Waiting::new(n, Kind::BufferIoctl { id, request, arg }, look.fd)
+                    Waiting::new(n, Kind::BufferIoctl { id, request, arg }, hold)
                 }))
             }
             Target::Device(_) | Target::Buffer(_) => Err(Errno(libc::ENOTTY)),

@@ -182,8 +182,6 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         &[
             Load(low(1)),
             Equal(0x5421, ALLOW), // FIONBIO
-            Equal(0x5450, ALLOW), // FIONCLEX
-            Equal(0x5451, ALLOW), // FIOCLEX
             Equal(0x5452, ALLOW), // FIOASYNC
             TypeByte,
             Equal(b'V'.into(), NOTIFY),

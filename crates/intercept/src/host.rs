@@ -209,6 +209,8 @@ impl Host {
         cloexec: bool,
     ) -> Result<i32, Errno> {
         let id = call.notif.id;
+        let thread = call.thread()?;
+        let _one = lock(&thread.installing);
         if let Some(at) = self.free_number(call) {
             match self.listener.add_fd(id, fd, Some(at), cloexec, false) {
                 Err(Errno(libc::EBADF | libc::EMFILE)) => {}

@@ -52,6 +52,7 @@ mod gather;
 mod held;
 mod holders;
 mod host;
+mod kept;
 mod launch;
 mod leftover;
 mod lend;

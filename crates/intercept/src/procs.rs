@@ -28,6 +28,8 @@ pub(crate) struct Thread {
     pub(crate) next_fd: AtomicU32,
     /// When no kept number was free, and how many closes there had been.
     none_free: Mutex<Option<(Instant, u64)>>,
+    /// Held while a descriptor is given to the process at a number that was found free.
+    pub(crate) installing: Arc<Mutex<()>>,
 }
 
 /// What a descriptor of a program names.
@@ -102,8 +104,13 @@ impl Procs {
         if let Some(thread) = lock(&self.threads).get(&tid) {
             return Ok(Arc::clone(thread));
         }
-        let thread = Arc::new(Thread::new(tid)?);
+        let mut thread = Thread::new(tid)?;
         let mut threads = lock(&self.threads);
+        let sibling = threads.values().find(|known| known.tgid == thread.tgid);
+        if let Some(sibling) = sibling {
+            thread.installing = Arc::clone(&sibling.installing);
+        }
+        let thread = Arc::new(thread);
         if threads.len() < REMEMBERED && watch(thread.pidfd.as_fd(), tid).is_ok() {
             threads.insert(tid, Arc::clone(&thread));
         }
@@ -118,6 +125,11 @@ impl Procs {
             threads.retain(|_, thread| thread.tgid != tid);
         }
         gone
+    }
+
+    /// Whether a thread is known, so that its end will be.
+    pub(crate) fn remembers(&self, tid: u32) -> bool {
+        lock(&self.threads).contains_key(&tid)
     }
 
     /// A thread, and with a process's leader all of the process's that are known.
@@ -226,6 +238,7 @@ impl Thread {
                 pidfd,
                 next_fd,
                 none_free,
+                installing: Arc::default(),
             });
         }
         let path = raw::c_path(&format!("/proc/{tid}/status"))?;
@@ -240,6 +253,7 @@ impl Thread {
             pidfd,
             next_fd,
             none_free,
+            installing: Arc::default(),
         })
     }
 

@@ -10,6 +10,7 @@ use crate::error::{Error, Feature};
 use crate::files::Files;
 use crate::held::Held;
 use crate::host::{Events, Host};
+use crate::kept::Kept;
 use crate::launch;
 use crate::leftover::Ending;
 use crate::lend::Lending;
@@ -107,6 +108,7 @@ pub fn run(
         pending: Pending::default(),
         epolls: Epolls::default(),
         closings: Closings::default(),
+        kept: Kept::default(),
         locks: Locks::default(),
         said_no_io_uring: false,
         wakes,

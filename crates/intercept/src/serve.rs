@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::files::{Files, Target};
 use crate::held::Given;
 use crate::host::{Event, Events, Host};
+use crate::kept::Kept;
 use crate::leftover::Ending;
 use crate::listener::{Notif, Reply};
 use crate::lock::lock;
@@ -74,6 +75,7 @@ pub(crate) struct Server<'a> {
     pub(crate) pending: Pending,
     pub(crate) epolls: Epolls,
     pub(crate) closings: Closings,
+    pub(crate) kept: Kept,
     pub(crate) locks: Locks,
     pub(crate) said_no_io_uring: bool,
     /// The backend's wake descriptors.
@@ -184,6 +186,7 @@ impl Server<'_> {
         self.collect();
         // A thread that calls anew no longer waits for its last call.
         self.give_up_thread(n.tid);
+        self.kept.over(n.tid);
         self.after_close(Some(n.tid));
         // What was due before the call comes before it: a display without a clock has shown what
         // was queued when the program stops it.

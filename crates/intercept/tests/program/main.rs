@@ -7,6 +7,7 @@ mod epoll;
 mod lifetime;
 mod made;
 mod mapping;
+mod numbers;
 mod opening;
 mod orphans;
 mod polling;

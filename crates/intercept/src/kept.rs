@@ -1,0 +1,144 @@
+//! What the kept numbers name, as far as it is known: asked of the kernel once, not in every call.
+//!
+//! What is known is of one thread and one number, so that it does not matter which threads share a
+//! table. It is forgotten before a call that closes or replaces the number is let through, whoever
+//! makes it, and is not learnt anew until that thread calls again: the kernel may not have made the
+//! close yet. unshare and clone copy a table as it is; an exec closes what is marked for it, and of
+//! those nothing is kept. What is received from another process has a number that was free.
+
+use std::collections::HashMap;
+
+use vb3_host::{Errno, FdIdentity};
+
+use crate::host::Call;
+use crate::procs;
+
+/// Numbers of threads remembered, at most.
+const MOST: usize = 1 << 16;
+
+/// What is known of a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Nothing: it is to be asked for, and what it names may be kept.
+    Nothing,
+    /// It names this.
+    Names(FdIdentity),
+    /// Nothing, and what it names may not be kept.
+    Ask,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// By thread and number; none where an exec would close it.
+    known: HashMap<(u32, i32), Option<FdIdentity>>,
+    /// Calls that close numbers, let through and not known to be over: by whom, and the first and
+    /// last number.
+    under_way: Vec<(u32, u32, u32)>,
+}
+
+impl Kept {
+    /// What a thread's descriptor names.
+    pub(crate) fn get(&self, tid: u32, fd: i32) -> Known {
+        match self.known.get(&(tid, fd)) {
+            Some(Some(id)) => Known::Names(*id),
+            Some(None) => Known::Ask,
+            None if self.known.len() >= MOST || self.is_closing(fd) => Known::Ask,
+            None => Known::Nothing,
+        }
+    }
+
+    fn is_closing(&self, fd: i32) -> bool {
+        u32::try_from(fd).is_ok_and(|fd| {
+            let mut all = self.under_way.iter();
+            all.any(|&(_, first, last)| (first..=last).contains(&fd))
+        })
+    }
+
+    /// What a descriptor of the caller names; of the kept numbers, the kernel is asked once.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub(crate) fn identify(&mut self, call: &Call<'_>, fd: i32) -> Result<FdIdentity, Errno> {
+        let tid = call.notif.tid;
+        let known = self.get(tid, fd);
+        if let Known::Names(id) = known {
+            return Ok(id);
+        }
+        let id = call.look(fd)?.id;
+        let may_be_kept = call.host.range.has(fd) && call.host.procs.remembers(tid);
+        if known == Known::Nothing && may_be_kept {
+            let flags = procs::fd_info(tid, fd, "flags:", 8)?;
+            let stays = flags & u64::from(libc::O_CLOEXEC.cast_unsigned()) == 0;
+            self.keep(tid, fd, stays.then_some(id));
+        }
+        Ok(id)
+    }
+
+    /// Keeps what a descriptor names; none if an exec would close it. Only after
+    /// [`Known::Nothing`], and with nothing in between.
+    pub(crate) fn keep(&mut self, tid: u32, fd: i32, id: Option<FdIdentity>) {
+        self.known.insert((tid, fd), id);
+    }
+
+    /// A thread is about to close or change these numbers, the last one included.
+    pub(crate) fn closing(&mut self, tid: u32, (first, last): (u32, u32)) {
+        self.known
+            .retain(|&(_, fd), _| !u32::try_from(fd).is_ok_and(|fd| (first..=last).contains(&fd)));
+        self.under_way.push((tid, first, last));
+    }
+
+    /// A thread calls anew: what it was about to close is closed.
+    pub(crate) fn over(&mut self, tid: u32) {
+        self.under_way.retain(|&(by, ..)| by != tid);
+    }
+
+    /// A thread has ended.
+    pub(crate) fn ended(&mut self, tid: u32) {
+        self.over(tid);
+        self.known.retain(|&(of, _), _| of != tid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: FdIdentity = FdIdentity { dev: 1, ino: 2 };
+
+    #[test]
+    fn a_close_is_for_all_threads_and_lasts_until_its_thread_calls() {
+        let mut kept = Kept::default();
+        for tid in [10, 11] {
+            assert_eq!(kept.get(tid, 800), Known::Nothing);
+            kept.keep(tid, 800, Some(ID));
+            kept.keep(tid, 801, None);
+        }
+        assert_eq!(kept.get(10, 800), Known::Names(ID));
+        assert_eq!(kept.get(10, 801), Known::Ask);
+        kept.closing(10, (800, 800));
+        // The kernel may not have closed it yet: what it names now says nothing of later.
+        assert_eq!(
+            (kept.get(10, 800), kept.get(11, 800)),
+            (Known::Ask, Known::Ask)
+        );
+        kept.over(11);
+        assert_eq!(kept.get(11, 800), Known::Ask);
+        kept.over(10);
+        assert_eq!(kept.get(11, 800), Known::Nothing);
+        assert_eq!(kept.get(11, 801), Known::Ask);
+        kept.closing(10, (3, u32::MAX));
+        kept.ended(10);
+        assert_eq!(kept.get(11, 801), Known::Nothing);
+    }
+
+    #[test]
+    fn nothing_is_known_of_a_thread_that_has_ended() {
+        let mut kept = Kept::default();
+        kept.keep(10, 800, Some(ID));
+        kept.keep(11, 800, Some(ID));
+        kept.ended(10);
+        assert_eq!(kept.get(10, 800), Known::Nothing);
+        assert_eq!(kept.get(11, 800), Known::Names(ID));
+    }
+}

@@ -1,0 +1,204 @@
+//! What a number names is known after everything that can change it.
+
+use std::ffi::CString;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::toy::{COUNT, STATE};
+use crate::{alone, call, device, errno, inside};
+
+/// Two threads come to this point together, or one of them fails.
+fn meet(steps: &AtomicU32, at: u32) {
+    steps.fetch_add(1, Ordering::SeqCst);
+    let began = Instant::now();
+    while steps.load(Ordering::SeqCst) < 2 * at {
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "the other has failed"
+        );
+        std::thread::yield_now();
+    }
+}
+
+/// A device's number, not closed by itself, and left open by an exec.
+fn number() -> i32 {
+    let path = c"/dev/video90";
+    // SAFETY: the path is NUL-terminated.
+    let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDWR) };
+    assert!(fd >= 0);
+    fd
+}
+
+fn close(fd: i32) {
+    // SAFETY: the number is this test's.
+    assert_eq!(unsafe { libc::close(fd) }, 0);
+}
+
+struct Number(i32);
+
+impl AsRawFd for Number {
+    fn as_raw_fd(&self) -> i32 {
+        self.0
+    }
+}
+
+/// Has the supervisor know what the number names.
+fn use_it(fd: i32) {
+    for _ in 0..3 {
+        call(&Number(fd), COUNT, 0).expect("counted");
+    }
+}
+
+inside! {
+    fn a_number_closed_by_another_thread_names_nothing() {
+        for _ in 0..100 {
+            let fd = number();
+            use_it(fd);
+            std::thread::spawn(move || { use_it(fd); close(fd); }).join().expect("closed");
+            assert_eq!(call(&Number(fd), COUNT, 0), Err(libc::EBADF));
+        }
+    }
+
+    fn a_replaced_number_names_the_other_file() {
+        let (fd, other) = (number(), device());
+        use_it(fd);
+        // SAFETY: the numbers are this test's.
+        assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), fd) }, fd);
+        call(&Number(fd), STATE, 1).expect("set");
+        let mut entry = libc::pollfd { fd: other.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one live pollfd.
+        assert_eq!(unsafe { libc::poll(&raw mut entry, 1, 0) }, 1);
+        let (reader, _writer) = std::io::pipe().expect("pipe");
+        // SAFETY: the numbers are this test's.
+        assert_eq!(unsafe { libc::dup3(reader.as_raw_fd(), fd, libc::O_CLOEXEC) }, fd);
+        assert_eq!(call(&Number(fd), COUNT, 0), Err(libc::ENOTTY));
+        close(fd);
+        // SAFETY: takes integers.
+        let copy = unsafe { libc::fcntl(other.as_raw_fd(), libc::F_DUPFD, fd) };
+        assert!(copy >= fd);
+        use_it(copy);
+        // SAFETY: takes integers.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_close_range, copy, u32::MAX, 0) }, 0);
+        assert_eq!(call(&Number(copy), COUNT, 0), Err(libc::EBADF));
+        std::mem::forget(other);
+    }
+
+    /// As processes that clone makes with CLONE_FILES, and threads without.
+    fn tables_that_are_shared_and_not() {
+        let (fd, kept) = (number(), number());
+        use_it(fd);
+        use_it(kept);
+        let step = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                use_it(fd);
+                // SAFETY: takes flags.
+                assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
+                use_it(fd);
+                meet(&step, 1);
+                // Closed over there, and here still open; the other one the other way round.
+                meet(&step, 2);
+                use_it(fd);
+                close(kept);
+                assert_eq!(call(&Number(kept), COUNT, 0), Err(libc::EBADF));
+                meet(&step, 3);
+            });
+            meet(&step, 1);
+            close(fd);
+            meet(&step, 2);
+            assert_eq!(call(&Number(fd), COUNT, 0), Err(libc::EBADF));
+            meet(&step, 3);
+            use_it(kept);
+        });
+    }
+
+    /// Closed by a process of its own that shares the table.
+    fn a_process_that_shares_the_table_closes() {
+        alone(|| {
+            let fd = number();
+            use_it(fd);
+            let flags = libc::CLONE_FILES | libc::SIGCHLD;
+            // SAFETY: as fork, but for the table; the child makes system calls and ends.
+            let child = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+            if child == 0 {
+                let mut value = 0u32;
+                // SAFETY: a live number, and the end of the child.
+                unsafe {
+                    libc::ioctl(fd, COUNT, &raw mut value);
+                    libc::close(fd);
+                    libc::_exit(0);
+                }
+            }
+            // SAFETY: our own child.
+            unsafe { libc::waitpid(child as i32, std::ptr::null_mut(), 0) };
+            assert_eq!(call(&Number(fd), COUNT, 0), Err(libc::EBADF));
+        });
+    }
+
+    fn closes_and_calls_race() {
+        let fd = std::sync::atomic::AtomicI32::new(number());
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let order = std::sync::atomic::Ordering::SeqCst;
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !over.load(order) {
+                        // Of a number that comes and goes: a device, or nothing.
+                        let done = call(&Number(fd.load(order)), COUNT, 0);
+                        assert!(matches!(done, Ok(_) | Err(libc::EBADF)), "{done:?}");
+                    }
+                });
+            }
+            for _ in 0..1000 {
+                let gone = fd.load(order);
+                close(gone);
+                assert_eq!(call(&Number(gone), COUNT, 0), Err(libc::EBADF));
+                fd.store(number(), order);
+                use_it(fd.load(order));
+            }
+            over.store(true, order);
+        });
+    }
+
+    fn an_exec_closes_what_is_marked_for_it() {
+        alone(|| {
+            let (open, marked) = (number(), number());
+            use_it(open);
+            use_it(marked);
+            // SAFETY: takes integers.
+            unsafe { libc::fcntl(marked, libc::F_SETFD, libc::FD_CLOEXEC) };
+            use_it(marked);
+            let name = std::env::current_exe().expect("own path");
+            let name = CString::new(name.as_os_str().as_bytes()).expect("no NUL");
+            let words = ["numbers::after::an_exec", "--exact", "--ignored", "--test-threads=1"];
+            let words = words.map(|word| CString::new(word).expect("no NUL"));
+            let numbers = CString::new(format!("VB3_NUMBERS={open} {marked}")).expect("no NUL");
+            let inside = c"VB3_INSIDE=1";
+            let mut argv: Vec<_> = words.iter().map(|word| word.as_ptr()).collect();
+            argv.insert(0, name.as_ptr());
+            argv.push(std::ptr::null());
+            let envp = [numbers.as_ptr(), inside.as_ptr(), std::ptr::null()];
+            // SAFETY: terminated lists of terminated strings.
+            unsafe { libc::execve(name.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+            panic!("execve: {}", errno());
+        });
+    }
+}
+
+mod after {
+    use super::*;
+
+    #[test]
+    #[ignore = "a program for another test"]
+    fn an_exec() {
+        let Ok(numbers) = std::env::var("VB3_NUMBERS") else {
+            return;
+        };
+        let mut numbers = numbers.split(' ').map(|n| n.parse().expect("a number"));
+        use_it(numbers.next().expect("open"));
+        let marked = Number(numbers.next().expect("marked"));
+        assert_eq!(call(&marked, COUNT, 0), Err(libc::EBADF));
+    }
+}
