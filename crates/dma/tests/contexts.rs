@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use std::sync::{Barrier, Mutex, PoisonError, mpsc};
+use vb3_dma::mapped::{Cpu, ToDevice};
 use vb3_dma::{
     Attrs, Bounce, BouncePool, Caches, Caching, DeviceInfo, Direction, DmaOps, Error, FlushPolicy,
     Iommu, Iova, KernelViews, Lock, Locks, Mapper, NoLocks, PageRequest, PageSource, PhysAddr,
@@ -58,6 +59,11 @@ fn public_types_are_send_and_sync_as_they_say() {
     is_sync::<vb3_dma::Alloc<Fake>>();
     is_send::<vb3_dma::Links<Fake>>();
     is_sync::<vb3_dma::Links<Fake>>();
+    is_send::<vb3_dma::mapped::DmaDevice<'_, Fake, Mutexes>>();
+    is_sync::<vb3_dma::mapped::DmaDevice<'_, Fake, Mutexes>>();
+    is_send::<vb3_dma::mapped::Mapped<'_, Fake, Mutexes, ToDevice, Cpu>>();
+    is_sync::<vb3_dma::mapped::Mapped<'_, Fake, Mutexes, ToDevice, Cpu>>();
+    is_send::<vb3_dma::mapped::CpuView<'_, Fake, Mutexes, ToDevice>>();
     is_send::<Fake>();
     is_sync::<Fake>();
     is_send::<vb3_dma::IovaAllocator>();

@@ -1,0 +1,197 @@
+//! Mappings that give themselves back, and what may be done with them while who has them.
+
+mod common;
+
+use common::*;
+use std::sync::atomic::{AtomicU8, Ordering};
+use vb3_dma::mapped::{Bidirectional, FromDevice, ToDevice};
+use vb3_dma::{
+    Attrs, Bounce, BounceMode, Caches, Caching, Coherency, DeviceInfo, Error, FlushPolicy, Iommu,
+    KernelViews, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
+    UserPages,
+};
+
+/// Whatever the policy: the memory is the caller's again.
+#[test]
+fn dropping_a_mapping_ends_the_devices_view() {
+    for policy in [FlushPolicy::Strict, FlushPolicy::Lazy] {
+        let dma = Setup::iommu(32).mapper();
+        dma.set_flush_policy(0, policy).unwrap();
+        let device = dma.device(0).unwrap();
+        let mapped = device.map(ram(0x80, 2 * PAGE), Bidirectional).unwrap();
+        let at = mapped.addr();
+        assert!(dma.platform().reach(at).is_some());
+        drop(mapped);
+        assert_eq!(dma.platform().reach(at), None, "{policy:?}");
+        let mapped = device.map(ram(0, PAGE), ToDevice).unwrap();
+        assert_eq!(mapped.unmap(), Ok(()));
+        assert!(dma.live().is_empty() && dma.platform().is_clean());
+    }
+}
+
+#[test]
+fn a_hand_over_that_fails_gives_the_mapping_back() {
+    let dma = Setup::narrow(16 * PAGE).mapper();
+    let memory = ram(0, PAGE);
+    let mapped = dma.device(0).unwrap().map(memory, FromDevice).unwrap();
+    let at = mapped.addr();
+    dma.platform().dev_write(at, b"a frame").unwrap();
+    dma.platform().fail(Some(0));
+    let refused = mapped.into_cpu().unwrap_err();
+    assert_eq!(refused.error.errno(), 12);
+    let mapped = refused.mapping;
+    assert_eq!(mapped.addr(), at, "as it was");
+    dma.platform().fail(None);
+    let mapped = mapped.into_cpu().unwrap();
+    let mut seen = [0; 7];
+    mapped.view().unwrap().read(0, &mut seen).unwrap();
+    assert_eq!(&seen, b"a frame");
+    drop(mapped);
+    assert!(dma.live().is_empty() && dma.platform().is_clean());
+}
+
+/// A copy that the CPU had already is not made again over what the CPU wrote since.
+#[test]
+fn what_the_cpu_wrote_last_stays() {
+    for setup in [
+        Setup::narrow(16 * PAGE),
+        Setup::direct().non_coherent(),
+        Setup::untrusted().non_coherent(),
+    ] {
+        let dma = setup.mapper();
+        let memory = ram(64, 2 * 64);
+        let mapped = dma.device(0).unwrap().map(memory, Bidirectional).unwrap();
+        dma.platform().dev_write(mapped.addr(), &[1; 128]).unwrap();
+        let mapped = mapped.into_cpu().unwrap();
+        mapped.view().unwrap().write(0, &[2; 64]).unwrap();
+        let mapped = mapped.into_device().unwrap();
+        let seen = dma.platform().dev_read(mapped.addr(), 128).unwrap();
+        assert_eq!((seen[0], seen[127]), (2, 1));
+        let mapped = mapped.into_cpu().unwrap();
+        mapped.view().unwrap().write(64, &[3; 64]).unwrap();
+        drop(mapped);
+        let seen = dma.platform().peek(memory.addr.get(), 128);
+        assert_eq!((seen[0], seen[127]), (2, 3));
+        assert!(dma.live().is_empty());
+    }
+}
+
+#[test]
+fn a_handle_of_a_device_that_was_removed_maps_nothing() {
+    let dma = Setup::iommu(32).mapper();
+    let device = dma.device(0).unwrap();
+    let mapped = device.map(ram(0, PAGE), ToDevice).unwrap();
+    assert_eq!(dma.remove_device(0), Err(Error::Busy), "it is mapped");
+    drop(mapped);
+    dma.remove_device(0).unwrap();
+    let refused = device.map(ram(0, PAGE), ToDevice).unwrap_err();
+    assert_eq!((refused, refused.errno()), (Error::Removed, 19));
+    let again = dma.device(0).unwrap();
+    drop(again.map(ram(0, PAGE), ToDevice).unwrap());
+    assert!(dma.live().is_empty() && dma.platform().is_clean());
+}
+
+#[test]
+fn what_cannot_be_one_run_is_refused() {
+    let dma = Setup::iommu(32).mapper();
+    let device = dma.device(0).unwrap();
+    let wraps = Segment {
+        addr: PhysAddr::new(u64::MAX - 5),
+        ..ram(0, 100)
+    };
+    for memory in [ram(0, 0), wraps] {
+        assert_eq!(device.map(memory, ToDevice).unwrap_err(), Error::Invalid);
+    }
+    // Without pages there is nothing for the CPU to see.
+    let mapped = device.map(sram(0, PAGE), Bidirectional).unwrap();
+    let mapped = mapped.into_cpu().unwrap();
+    assert_eq!(mapped.view().unwrap_err(), Error::Unsupported);
+    drop(mapped);
+    let table = dma
+        .table_of_segments(&[ram(0, PAGE), ram(9 * PAGE, 5)])
+        .unwrap();
+    let mapped = device
+        .map_table(&table, FromDevice, Attrs::ONE_RUN)
+        .unwrap();
+    assert_eq!(mapped.segments().len(), 1);
+    drop(mapped);
+    dma.free_table(table, false);
+    assert!(dma.live().is_empty() && dma.platform().is_clean());
+}
+
+/// Memory of this process, at its own offsets.
+struct Flat(Vec<AtomicU8>);
+
+impl PageSource for Flat {
+    type Device = ();
+    type Pages = Segment;
+
+    fn page_size(&self) -> u64 {
+        PAGE
+    }
+    fn device_info(&self, (): ()) -> Option<DeviceInfo> {
+        Some(DeviceInfo {
+            limits: Limits::default(),
+            coherency: Coherency::Coherent,
+            cache_alignment: 1,
+            iommu: None,
+            bounce: BounceMode::Never,
+        })
+    }
+    fn alloc_pages(&self, _: PageRequest<()>) -> Result<Segment, Error> {
+        Err(Error::Unsupported)
+    }
+    fn free_pages(&self, _: Segment) {}
+    fn pages_segment(&self, _: &Segment, _: usize) -> Option<Segment> {
+        None
+    }
+}
+
+impl KernelViews for Flat {
+    type Vmap = Segment;
+    type Mmap = ();
+
+    fn vmap(&self, segments: &[Segment], _: Caching) -> Result<Segment, Error> {
+        segments.first().copied().ok_or(Error::Invalid)
+    }
+    fn vmap_bytes<'a>(&'a self, vmap: &'a Segment) -> Option<&'a [AtomicU8]> {
+        let start = usize::try_from(vmap.addr.get()).ok()?;
+        self.0.get(start..)?.get(..usize::try_from(vmap.len).ok()?)
+    }
+}
+
+impl Caches for Flat {}
+impl Iommu for Flat {}
+impl Bounce for Flat {}
+impl UserPages for Flat {
+    type User = ();
+    type Pinned = ();
+}
+
+#[test]
+fn a_host_that_can_shows_the_bytes_where_they_are() {
+    let host = Flat((0..2 * PAGE).map(|_| AtomicU8::new(7)).collect());
+    let dma = Mapper::new(host).unwrap();
+    let memory = Segment {
+        addr: PhysAddr::new(PAGE),
+        len: 100,
+        kind: SegmentKind::Pages,
+    };
+    let mapped = dma.device(()).unwrap().map(memory, Bidirectional).unwrap();
+    let mapped = mapped.into_cpu().unwrap();
+    let view = mapped.view().unwrap();
+    let bytes = view.bytes().unwrap();
+    assert_eq!((bytes.len(), bytes[0].load(Ordering::Relaxed)), (100, 7));
+    bytes[99].store(9, Ordering::Relaxed);
+    assert_eq!(
+        dma.platform().0[PAGE as usize + 99].load(Ordering::Relaxed),
+        9
+    );
+    drop(view);
+    drop(mapped);
+    assert!(dma.live().is_empty());
+    // One that cannot says so, and copies.
+    let dma = Setup::direct().mapper();
+    let mapped = dma.device(0).unwrap().map(ram(0, 8), FromDevice).unwrap();
+    assert!(mapped.into_cpu().unwrap().view().unwrap().bytes().is_none());
+}
