@@ -22,7 +22,8 @@ test \"$(vb3 run -- vb3 --version)\" = \"$(vb3 --version)\"
 test -f /usr/share/bash-completion/completions/vb3
 dpkg --status vb3 | grep --quiet 'Suggests: ffmpeg'
 dpkg --listfiles vb3 | grep --quiet /usr/share/man/man1/vb3-run.1.gz
-dpkg --remove vb3 && ! command -v vb3
+dpkg --remove vb3
+test ! -e /usr/bin/vb3
 ";
 
 /// The lines of the page that are run.
