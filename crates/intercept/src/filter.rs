@@ -4,7 +4,7 @@
 //! table of calls that are always allowed). A call that could concern one is narrowed down by its
 //! number arguments: device descriptors get numbers from a reserved [`FdRange`].
 
-use crate::arch::{AUDIT_ARCH, FOREIGN_CALLS, nr};
+use crate::arch::{AUDIT_ARCH, FOREIGN_CALLS, OTHER_OPENS, nr};
 
 /// Descriptor numbers kept for devices and buffers: `start..end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,12 +151,21 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         AboveRange, AnyBit, AtLeast, BelowRange, End, Equal, InRange, Load, NoneOf, TypeByte,
         Unless,
     };
-    let mut out = vec![
-        op(LD, ARCH, 0, 0),
+    let mut out = vec![op(LD, ARCH, 0, 0)];
+    if let Some((other, [open, openat])) = OTHER_OPENS {
+        out.extend([
+            op(JEQ, other, 0, 4),
+            op(LD, NR, 0, 0),
+            op(JEQ, open, 1, 0),
+            op(JEQ, openat, 0, 2),
+            op(RET, NOTIFY, 0, 0),
+        ]);
+    }
+    out.extend([
         op(JEQ, AUDIT_ARCH, 1, 0),
         op(RET, ALLOW, 0, 0),
         op(LD, NR, 0, 0),
-    ];
+    ]);
     if let Some(first) = FOREIGN_CALLS {
         out.extend([op(JGE, first, 0, 1), op(RET, ALLOW, 0, 0)]);
     }

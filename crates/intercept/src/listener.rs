@@ -44,6 +44,8 @@ pub(crate) struct Notif {
     pub(crate) id: u64,
     /// The calling thread.
     pub(crate) tid: u32,
+    /// The architecture whose call it is, as in `AUDIT_ARCH_*`.
+    pub(crate) arch: u32,
     /// The call's number.
     pub(crate) nr: i64,
     /// Its arguments.
@@ -138,6 +140,7 @@ impl Listener {
         Ok(Notif {
             id: n.id,
             tid: n.pid,
+            arch: n.data.arch,
             nr: n.data.nr.into(),
             args: n.data.args,
             gathered: Arc::default(),

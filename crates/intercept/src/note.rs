@@ -43,6 +43,12 @@ pub enum Note {
     },
     /// The program asked for an io_uring, by which its calls would pass the devices by.
     NoIoUring,
+    /// A 32-bit program opens files: it sees no devices, and those that the machine has are not
+    /// hidden from it.
+    OtherCalls {
+        /// The process.
+        pid: u32,
+    },
     /// Calls of a process take long in what is the program's own: a page that nobody fills, a file
     /// system that does not answer.
     Stalled {
@@ -74,6 +80,8 @@ impl Note {
         matches!(
             self,
             Self::LeftOver { .. }
+                | Self::OtherCalls { .. }
+                | Self::Stalled { .. }
                 | Self::MapRefused { .. }
                 | Self::MapLost { .. }
                 | Self::NoStop { .. }
@@ -130,6 +138,11 @@ impl fmt::Display for Note {
             ),
             Self::NoIoUring => f.write_str(
                 "io_uring is refused (ENOSYS): calls made through it would not reach the devices",
+            ),
+            Self::OtherCalls { pid } => write!(
+                f,
+                "process {pid} is a 32-bit program: it sees none of the devices here, and those \
+                 that this machine has itself (use a 64-bit build of it)"
             ),
             Self::Stalled { pid, nr, calls } => write!(
                 f,

@@ -12,6 +12,8 @@ use vb3_host::{Errno, FdIdentity};
 
 /// Threads remembered at most; others are looked up anew for every call.
 const REMEMBERED: usize = 8192;
+/// What part of our descriptors they may take.
+const SHARE: usize = 4;
 
 /// How long it is believed that no number is free: an exec, too, may close some.
 const FORGET: Duration = Duration::from_millis(200);
@@ -79,6 +81,8 @@ impl Look {
 #[derive(Debug)]
 pub(crate) struct Procs {
     threads: Mutex<HashMap<u32, Arc<Thread>>>,
+    /// How many are remembered at most: each takes a descriptor of ours.
+    most: usize,
     /// Why no descriptor of any program can be duplicated here, if so.
     no_borrow: Option<Errno>,
     told: AtomicBool,
@@ -86,9 +90,11 @@ pub(crate) struct Procs {
 
 impl Procs {
     /// `no_borrow`: why pidfd_getfd is refused for every program, if it is.
-    pub(crate) fn new(no_borrow: Option<Errno>) -> Self {
+    /// `descriptors`: how many the supervisor may have.
+    pub(crate) fn new(no_borrow: Option<Errno>, descriptors: usize) -> Self {
         Self {
             threads: Mutex::default(),
+            most: (descriptors / SHARE).min(REMEMBERED),
             no_borrow,
             told: AtomicBool::new(false),
         }
@@ -111,7 +117,7 @@ impl Procs {
             thread.installing = Arc::clone(&sibling.installing);
         }
         let thread = Arc::new(thread);
-        if threads.len() < REMEMBERED && watch(thread.pidfd.as_fd(), tid).is_ok() {
+        if threads.len() < self.most && watch(thread.pidfd.as_fd(), tid).is_ok() {
             threads.insert(tid, Arc::clone(&thread));
         }
         Ok(thread)

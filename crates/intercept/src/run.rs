@@ -77,7 +77,10 @@ pub fn run(
     let host = Arc::new(Host {
         listener,
         events,
-        procs: Procs::new(powers.getfd.err()),
+        procs: Procs::new(
+            powers.getfd.err(),
+            usize::try_from(limit.rlim_max).unwrap_or(usize::MAX),
+        ),
         powers,
         held: Held::new().into(),
         made: Vec::new().into(),

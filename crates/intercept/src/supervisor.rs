@@ -11,13 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
-use crate::arch::nr;
+use crate::arch::{AUDIT_ARCH, nr};
 use crate::error::Error;
 use crate::host::{Call, Host};
 use crate::lend::{self, Lending, Lent};
 use crate::listener::{ERESTARTNOINTR, Notif, Reply};
 use crate::listing::Listings;
 use crate::lock::lock;
+use crate::note::Note;
 use crate::pool::{Admission, Job, Part, Pool, Term};
 use crate::rewrite::{self, Arg, Left};
 use crate::serve::{Answer, How, Server, Verdict};
@@ -233,6 +234,12 @@ impl<'a> Supervisor<'a> {
 
     /// One call from its receipt to its answer, or until it waits.
     fn serve(&self, n: &Notif) {
+        if n.arch != AUDIT_ARCH {
+            self.host.note(Note::OtherCalls {
+                pid: self.pid_of(n.tid),
+            });
+            return self.host.listener.answer(n.id, Reply::Native);
+        }
         if let Some(fds) = self.lent.take(n) {
             n.gathered.lend(fds);
         }

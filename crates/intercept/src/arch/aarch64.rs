@@ -3,6 +3,9 @@
 /// `AUDIT_ARCH_AARCH64`: programs of 32 bits carry another.
 pub(crate) const AUDIT_ARCH: u32 = 0xc000_00b7;
 
+/// `AUDIT_ARCH_ARM` and its open and openat: 32-bit programs are notified of these to be named.
+pub(crate) const OTHER_OPENS: Option<(u32, [u32; 2])> = Some((0x4000_0028, [5, 322]));
+
 /// Numbers from here on are calls of another architecture under the same name: there are none.
 pub(crate) const FOREIGN_CALLS: Option<u32> = None;
 

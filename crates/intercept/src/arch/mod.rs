@@ -28,7 +28,7 @@ compile_error!(
      Linux; another processor needs a module beside `arch/x86_64.rs`"
 );
 
-pub(crate) use this::{AUDIT_ARCH, FOREIGN_CALLS, nr};
+pub(crate) use this::{AUDIT_ARCH, FOREIGN_CALLS, OTHER_OPENS, nr};
 
 /// NT_PRSTATUS: the general registers.
 const GENERAL: usize = 1;

@@ -3,6 +3,9 @@
 /// `AUDIT_ARCH_X86_64`: programs of 32 bits carry another.
 pub(crate) const AUDIT_ARCH: u32 = 0xc000_003e;
 
+/// `AUDIT_ARCH_I386` and its open and openat: 32-bit programs are notified of these to be named.
+pub(crate) const OTHER_OPENS: Option<(u32, [u32; 2])> = Some((0x4000_0003, [5, 295]));
+
 /// Numbers from here on are calls of another architecture under the same name (x32).
 pub(crate) const FOREIGN_CALLS: Option<u32> = Some(0x4000_0000);
 

@@ -37,6 +37,17 @@ fn call(nr: libc::c_long, args: &[u64]) -> u32 {
 }
 
 #[test]
+fn opens_of_32_bit_programs_are_noticed_and_nothing_else_of_them() {
+    let (other, [open, openat]) = OTHER_OPENS.expect("there are such programs");
+    for nr in [open, openat] {
+        assert_eq!(verdict(other, nr.into(), [0; 6]), NOTIFY, "{nr}");
+    }
+    for nr in [0, 3, libc::SYS_openat, libc::SYS_close] {
+        assert_eq!(verdict(other, nr, [800; 6]), ALLOW, "{nr}");
+    }
+}
+
+#[test]
 fn every_call_gets_the_intended_verdict() {
     let at_fdcwd = (-100i64) as u64;
     let rows: &[(&str, libc::c_long, &[u64], u32)] = &[
