@@ -25,6 +25,10 @@
 //!   notified call has been received, ends that call with EINTR, whatever call it is.
 //! * 32-bit programs and opens through io_uring do not see the devices. A program that installs
 //!   a seccomp listener of its own gets EBUSY.
+//! * Opens of one node exclude each other by flock of kept numbers, not by POSIX locks.
+//! * A dma-buf's mapping can be punched (MADV_REMOVE) and grown by mremap, past its end without
+//!   memory; a kernel refuses both. Seals cannot: the one that forbids punching forbids mapping.
+//! * Anonymous memory put where a queued user pointer's was gets the bytes; a kernel pins pages.
 //! * Under strace or a debugger a mapping of a device fails with EPERM, and a note says why.
 //! * If the supervisor is killed, the program is; what the program has left behind is not, and
 //!   its calls fail with ENOSYS.
