@@ -107,7 +107,7 @@ fn has_ended(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name before may hold anything, also a parenthesis.
     let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
-    !state.is_some_and(|state| !state.starts_with(['Z', 'X']))
+    state.is_none_or(|state| state.starts_with(['Z', 'X']))
 }
 
 /// The name of a process, ended with zeros.
