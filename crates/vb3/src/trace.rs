@@ -7,6 +7,7 @@ mod event;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use event::{Event, Format, Outcome as Answer};
 pub use sink::{Left, Sink, sinks};
@@ -20,6 +21,7 @@ use vb3_host::{
     Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, Outcome, Tag,
 };
 use vb3_v4l2::decode::{self, Fields, Value};
+use watch::Watched;
 
 /// Most calls that wait at one time and are remembered.
 const MAX_WAITING: usize = 65_536;
@@ -147,12 +149,12 @@ impl<'a, B: Backend> Traced<'a, B> {
         (name, arguments)
     }
 
-    fn answered(request: u32, arg: u64, done: &Outcome, caller: &dyn Caller) -> Fields {
+    /// What a call that succeeded has written to the program's structure.
+    fn answered(request: u32, done: &Outcome, watched: Watched<'_>) -> Fields {
         if !matches!(done, Outcome::Done(_)) || request & WRITES == 0 {
             return Fields::new();
         }
-        let bytes = structure(request, arg, caller);
-        bytes.map_or_else(Fields::new, |bytes| decode::results(request, &bytes))
+        decode::results(request, &watched.into_bytes())
     }
 }
 
@@ -227,8 +229,10 @@ impl<B: Backend> Backend for Traced<'_, B> {
         caller: &dyn Caller,
     ) -> Outcome {
         let begun = self.begin(caller, Some(file), || Self::structure(request, arg, caller));
-        let done = self.devices.ioctl(file, request, arg, nonblocking, caller);
-        let results = Self::answered(request, arg, &done, caller);
+        let watched = Watched::new(caller, request, arg);
+        let devices = &mut self.devices;
+        let done = devices.ioctl(file, request, arg, nonblocking, &watched);
+        let results = Self::answered(request, &done, watched);
         self.end(caller, begun, &done, results);
         done
     }
