@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Why a worker could not be started.
@@ -80,7 +81,7 @@ impl Launch {
     /// By running `program`, whose main must soon call [`serve_stdin`](crate::serve_stdin). Its
     /// standard output is closed, its standard error is the caller's.
     ///
-    /// The process is killed when the thread that spawned it ends.
+    /// The process is killed when this one ends, by whatever thread it was started.
     pub fn program<A: Into<OsString>>(
         program: impl Into<PathBuf>,
         args: impl IntoIterator<Item = A>,
@@ -181,14 +182,15 @@ pub fn is_worker(pid: u32) -> bool {
 }
 
 fn run(program: &PathBuf, args: &[OsString], socket: OwnedFd) -> Result<Running, Failure> {
-    // Nobody sees the process before it is in the list.
-    let mut workers = workers();
-    Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(args)
         .stdin(socket)
         .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .spawn()
+        .stderr(Stdio::inherit());
+    // Nobody sees the process before it is in the list.
+    let mut workers = workers();
+    spawn(command)
         .map(|child| {
             workers.push(child.id());
             let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -196,6 +198,41 @@ fn run(program: &PathBuf, args: &[OsString], socket: OwnedFd) -> Result<Running,
             Running(Some((child, handle)))
         })
         .map_err(|e| io_failure("exec", &e))
+}
+
+/// A command to spawn, and where to send what came of it.
+type Request = (Command, Sender<std::io::Result<Child>>);
+
+/// The thread that spawns all workers, once there is one.
+static SPAWNER: Mutex<Option<Sender<Request>>> = Mutex::new(None);
+
+/// Spawns a process in a thread that lives as long as this process: Linux sends a worker its
+/// parent-death signal when the thread that spawned it ends, and the caller may be a thread of a
+/// pool.
+///
+/// Source: Linux prctl(2), `PR_SET_PDEATHSIG`.
+fn spawn(command: Command) -> std::io::Result<Child> {
+    let (sender, answer) = channel();
+    let mut spawner = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
+    let requests = match spawner.take() {
+        Some(requests) => requests,
+        None => {
+            let (requests, taken) = channel::<Request>();
+            std::thread::Builder::new()
+                .name("codec-spawner".to_owned())
+                .spawn(move || {
+                    for (mut command, sender) in taken {
+                        // Whoever asked waits for it.
+                        let _ = sender.send(command.spawn());
+                    }
+                })?;
+            requests
+        }
+    };
+    let gone = || std::io::Error::from_raw_os_error(Errno::SRCH.raw_os_error());
+    requests.send((command, sender)).map_err(|_| gone())?;
+    *spawner = Some(requests);
+    answer.recv().map_err(|_| gone())?
 }
 
 /// A process that was started, and a handle that means no other even if somebody else waited for

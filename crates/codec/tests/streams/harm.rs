@@ -147,3 +147,24 @@ fn a_worker_waits_for_slots_and_a_flush_frees_it() {
     driven.decode(units[20..].iter().copied());
     assert_eq!(driven.pictures().len(), 4);
 }
+
+/// A host may start a worker in a thread of a pool, which ends when it has nothing to do.
+#[test]
+fn a_worker_outlives_the_thread_that_started_it() {
+    let start = std::thread::spawn(|| {
+        let mut driven = Driven::new(Kind::Harm, &process());
+        // By then it has limited itself.
+        driven.decode([&b"nothing"[..]]);
+        driven
+    });
+    let mut driven = start.join().unwrap();
+    driven.said.clear();
+    driven.submit(Job::Drain);
+    driven.wait_for(|said| matches!(said, Said::Drained | Said::Died(_)));
+    assert_eq!(driven.said, [Said::Drained]);
+    // And no longer than its owner.
+    let pid = driven.worker.pid().unwrap();
+    drop(driven);
+    let gone = !std::path::Path::new(&format!("/proc/{pid}")).exists();
+    assert!(gone, "{pid} is there still");
+}
