@@ -132,12 +132,18 @@ fn a_program_finds_the_media_device_of_a_video_device() {
 media0
 
 /sys/dev/char/81:5/device/:
+driver
 media0
+modalias
+subsystem
+uevent
+video4linux
 MAJOR=384
 MINOR=0
 DEVNAME=media0
 A name of some length to be cut
 media0
+vb3-000
 vb3-005
 - entity 1: A name of some length to-source (1 pad, 1 link)
             device node name /dev/video5
