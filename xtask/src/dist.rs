@@ -153,14 +153,19 @@ fn build(arch: Arch) -> Result<PathBuf> {
     ]);
     cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
     if !arch.is_here() {
-        let upper = arch.target().to_uppercase().replace('-', "_");
-        let lower = arch.target().replace('-', "_");
-        cargo.env(format!("CARGO_TARGET_{upper}_LINKER"), arch.tool("gcc"));
-        cargo.env(format!("CC_{lower}"), arch.tool("gcc"));
-        cargo.env(format!("CXX_{lower}"), arch.tool("g++"));
+        cross(&mut cargo, arch.target(), &arch.tool(""));
     }
     sh::run(&mut cargo)?;
     Ok(sh::target().join(arch.target()).join("dist/vb3"))
+}
+
+/// Lets cargo build for another processor by the tools whose names begin with `prefix`.
+pub(crate) fn cross(cargo: &mut Command, target: &str, prefix: &str) {
+    let lower = target.replace('-', "_");
+    let linker = format!("CARGO_TARGET_{}_LINKER", lower.to_uppercase());
+    cargo.env(linker, format!("{prefix}gcc"));
+    cargo.env(format!("CC_{lower}"), format!("{prefix}gcc"));
+    cargo.env(format!("CXX_{lower}"), format!("{prefix}g++"));
 }
 
 /// What the binary needs of a system.

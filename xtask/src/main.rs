@@ -9,6 +9,7 @@ mod demo;
 mod dist;
 mod exact;
 mod fuzz;
+mod guest;
 mod nostd;
 mod pictures;
 mod reach;
@@ -43,7 +44,7 @@ enum Task {
     Conformance,
     /// Build the kernel module's package
     Dkms(vm::dkms::Args),
-    /// Show what works in which container: `reach`, or `reach docker` for some
+    /// Show what works in which container and on which kernel: `reach`, or `reach docker` for some
     Reach(reach::Args),
     /// Run a command under a container's profile of system calls: `confine docker-20.10 vb3 …`
     Confine(reach::ConfineArgs),

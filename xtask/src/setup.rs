@@ -86,6 +86,17 @@ pub(crate) const VM: &[Package] = &[
     package("mmdebstrap", "makes the build root and the guest image"),
     package("debian-archive-keyring", "checks what mmdebstrap loads"),
     package("cpio", "packs the guest image"),
+    package("kmod", "finds the modules that an initial RAM disk needs"),
+];
+
+/// What arm64's virtual machines need, and building for them.
+pub(crate) const ARM64: &[Package] = &[
+    package("qemu-system-arm", "runs stock kernels of arm64"),
+    package("g++-aarch64-linux-gnu", "compiles and links for arm64"),
+    package("mmdebstrap", "makes the root of the guests"),
+    package("debian-archive-keyring", "checks what mmdebstrap loads"),
+    package("cpio", "packs the initial RAM disk"),
+    package("kmod", "finds the modules that the initial RAM disk needs"),
 ];
 
 /// Installs what is missing, saying what and why.

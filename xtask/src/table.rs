@@ -39,8 +39,34 @@ pub(crate) fn format(header: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
+/// The same as markdown, all columns to the left.
+pub(crate) fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let cells: Vec<&str> = cells.collect();
+        format!("| {} |", cells.join(" | "))
+    };
+    let mut lines = vec![
+        line(&mut header.iter().copied()),
+        format!("|{}", "---|".repeat(header.len())),
+    ];
+    lines.extend(
+        rows.iter()
+            .map(|row| line(&mut row.iter().map(String::as_str))),
+    );
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn markdown_has_a_cell_for_each_column() {
+        let rows = [vec!["none".into(), "ok".into()]];
+        assert_eq!(
+            super::markdown(&["where", "mmap"], &rows),
+            "| where | mmap |\n|---|---|\n| none | ok |"
+        );
+    }
+
     #[test]
     fn columns_line_up() {
         let rows = [

@@ -1,20 +1,20 @@
 //! What works where: containers in rows, ways of using a device in columns.
 
-use super::profile;
-use crate::{sh, table};
+use super::{machine, profile};
+use crate::{guest, sh, table};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// Longest time for one cell.
+/// Longest time for one cell, in seconds.
 const LIMIT: &str = "120";
 
 /// Waits as programs wait, in a language that has no wrappers around them.
-const WAITS: &str = include_str!("waits.py");
+pub(super) const WAITS: &str = include_str!("waits.py");
 
 /// A way to use a device: its name and a shell command that fails unless it works.
-const USES: &[(&str, &str)] = &[
+pub(super) const USES: &[(&str, &str)] = &[
     // v4l2-ctl ends with status 0 whatever came: its frames are counted.
     (
         "mmap",
@@ -52,10 +52,17 @@ const ROOT: &str = "mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work /mnt/
 /// One hierarchy of control groups, which engines expect; only in our own name space.
 const GROUPS: &str = "umount -R -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup";
 
+/// What an engine without root needs besides: a user, and the numbers of users below it.
+const ROOTLESS: &str = "mkdir /mnt/home /mnt/run && chmod 700 /mnt/run \
+     && chown 65534:65534 /mnt/upper /mnt/home /mnt/run && touch /mnt/root/run/.containerenv \
+     && chown 65534 /mnt/root/run/.containerenv && echo 65534:100000:65536 > /mnt/ids \
+     && for file in /etc/subuid /etc/subgid; do [ -e $file ] || touch $file; \
+     mount --bind /mnt/ids $file; done && cd /";
+
 /// Starts an engine and a container in it.
 const DOCKER: &str = include_str!("docker.sh");
 
-/// A container: its name, the program it needs, and a script that runs `"$@"` in it. `$BIN` is
+/// A container: its name, the programs it needs, and a script that runs `"$@"` in it. `$BIN` is
 /// the directory with `vb3`.
 const CONTAINERS: &[(&str, &str, &str)] = &[
     ("none", "sh", "exec \"$@\""),
@@ -84,6 +91,14 @@ const CONTAINERS: &[(&str, &str, &str)] = &[
          -v $BIN:$BIN:ro --rootfs /mnt/root \"$@\"' sh \"$@\"",
     ),
     (
+        "podman (another user)",
+        "podman newuidmap setpriv",
+        "exec unshare -m sh -c '$GROUPS; $ROOT && $ROOTLESS && exec setpriv --reuid=65534 \
+         --regid=65534 --clear-groups env HOME=/mnt/home XDG_RUNTIME_DIR=/mnt/run podman \
+         --cgroup-manager=cgroupfs run --rm --cgroups=disabled --network=none -e WAITS \
+         -e HOME=/tmp -v $BIN:$BIN:ro --rootfs /mnt/root \"$@\"' sh \"$@\"",
+    ),
+    (
         "Docker (the system's)",
         "dockerd",
         "echo \"$DOCKER\" > /run/vb3-reach-docker.sh; \
@@ -97,41 +112,55 @@ const CONTAINERS: &[(&str, &str, &str)] = &[
 /// `vb3` cannot be built. What does not work somewhere is no error, but what does not work
 /// without a container, or under a profile that is to lose nothing.
 pub(crate) fn run(only: &[String]) -> Result<()> {
-    sh::run(Command::new("cargo").args(["build", "-q", "-p", "vb3"]))?;
-    let bin = sh::target().join("debug");
     let mut rows = Vec::new();
     let mut lost = Vec::new();
-    let wanted =
-        |name: &str| only.is_empty() || only.iter().any(|word| name.contains(word.as_str()));
-    for place in places().iter().filter(|place| wanted(&place.name)) {
-        if let Err(why) = place.is_here() {
-            eprintln!("reach: {} is left out: {why:#}", place.name);
-            continue;
-        }
-        let mut cells = vec![place.name.clone()];
-        for (name, command) in USES {
-            let began = Instant::now();
-            let works = place.run(&bin, command)?;
-            let said = works.as_ref().err().map_or("", String::as_str);
-            let verdict = if works.is_ok() { "ok" } else { "lost" };
-            let time = began.elapsed().as_secs_f32();
-            eprintln!(
-                "reach: {}: {name}: {verdict} ({time:.1} s) {said}",
-                place.name
-            );
-            if works.is_err() && place.complete {
-                lost.push(format!("{}: {name}", place.name));
+    let names = places().into_iter().map(|place| place.name);
+    let names: Vec<String> = names
+        .chain(guest::ALL.iter().map(|kind| kind.name.to_owned()))
+        .collect();
+    let wanted = |name: &str| is_wanted(name, only, &names);
+    let mut add = |name: String, complete: bool, found: Vec<Found>| {
+        for (found, (usage, _)) in found.iter().zip(USES) {
+            if complete && !found.works {
+                lost.push(format!("{name}: {usage}"));
             }
-            cells.push(verdict.to_owned());
         }
-        rows.push(cells);
+        let verdicts = found.iter().map(|f| if f.works { "ok" } else { "lost" });
+        rows.push(
+            std::iter::once(name)
+                .chain(verdicts.map(str::to_owned))
+                .collect::<Vec<_>>(),
+        );
+    };
+    let here: Vec<Place> = places().into_iter().filter(|p| wanted(&p.name)).collect();
+    if !here.is_empty() {
+        let vb3 = sh::release_vb3()?;
+        let bin = vb3.parent().context("vb3 lies in a directory")?;
+        for place in here {
+            match place.is_here() {
+                Ok(()) => {
+                    let found = place.uses(bin)?;
+                    add(place.name, place.complete, found);
+                }
+                Err(why) => eprintln!("reach: {} is left out: {why:#}", place.name),
+            }
+        }
+    }
+    for kind in guest::ALL.iter().filter(|kind| wanted(kind.name)) {
+        match guest::Guest::get(*kind) {
+            Ok(guest) => {
+                let (name, found) = machine::uses(&guest)?;
+                add(name, true, found);
+            }
+            Err(why) => eprintln!("reach: {} is left out: {why:#}", kind.name),
+        }
     }
     let header: Vec<&str> = std::iter::once("where")
         .chain(USES.iter().map(|(name, _)| *name))
         .collect();
-    println!("{}", table::format(&header, &rows));
+    println!("{}", table::markdown(&header, &rows));
     if rows.is_empty() {
-        bail!("there is no such place");
+        bail!("there is no such place, or none that can be had here");
     }
     if !lost.is_empty() {
         bail!("lost where nothing is to be lost: {}", lost.join("; "));
@@ -139,10 +168,24 @@ pub(crate) fn run(only: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Whether a place is asked for: by its name, or by a part of it that is no other's name.
+fn is_wanted(name: &str, only: &[String], names: &[String]) -> bool {
+    only.is_empty()
+        || only.iter().any(|word| {
+            let is_whole = names.iter().any(|name| name == word);
+            name == word || (!is_whole && name.contains(word.as_str()))
+        })
+}
+
+/// What was found of one use.
+pub(super) struct Found {
+    pub(super) works: bool,
+}
+
 /// Where programs run.
 struct Place {
     name: String,
-    /// What it needs installed.
+    /// Programs that it needs installed.
     needs: &'static str,
     script: String,
     /// Everything is to work there.
@@ -153,7 +196,10 @@ fn places() -> Vec<Place> {
     let containers = CONTAINERS.iter().map(|&(name, needs, script)| Place {
         name: name.to_owned(),
         needs,
-        script: script.replace("$GROUPS", GROUPS).replace("$ROOT", ROOT),
+        script: script
+            .replace("$GROUPS", GROUPS)
+            .replace("$ROOTLESS", ROOTLESS)
+            .replace("$ROOT ", &format!("{ROOT} ")),
         complete: true,
     });
     let profiles = profile::ALL.iter().map(|profile| Place {
@@ -167,13 +213,32 @@ fn places() -> Vec<Place> {
 
 impl Place {
     fn is_here(&self) -> Result<()> {
-        let mut dirs = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].iter();
-        let found = dirs.any(|dir| Path::new(dir).join(self.needs).is_file());
-        if found {
-            Ok(())
-        } else {
-            bail!("{} is not installed", self.needs)
+        let dirs = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+        let is_missing = |name: &&str| !dirs.iter().any(|dir| Path::new(dir).join(name).is_file());
+        match self.needs.split(' ').find(is_missing) {
+            None => Ok(()),
+            Some(name) => bail!("{name} is not installed"),
         }
+    }
+
+    /// Tries every use in it.
+    fn uses(&self, bin: &Path) -> Result<Vec<Found>> {
+        let mut all = Vec::new();
+        for (name, command) in USES {
+            let began = Instant::now();
+            let works = self.run(bin, command)?;
+            let said = works.as_ref().err().map_or("", String::as_str);
+            let verdict = if works.is_ok() { "ok" } else { "lost" };
+            let time = began.elapsed().as_secs_f32();
+            eprintln!(
+                "reach: {}: {name}: {verdict} ({time:.1} s) {said}",
+                self.name
+            );
+            all.push(Found {
+                works: works.is_ok(),
+            });
+        }
+        Ok(all)
     }
 
     /// Runs a command in it, under `vb3 run`; the inner error is the end of what was said.
@@ -207,5 +272,24 @@ impl Place {
             .get(lines.len().saturating_sub(3)..)
             .unwrap_or_default();
         Ok(Err(format!("{}: {}", out.status, tail.join(" | "))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_wanted;
+
+    #[test]
+    fn a_whole_name_asks_for_one_place() {
+        let names = ["none", "arm64", "arm64-16k", "profile moby"].map(str::to_owned);
+        let asked = |word: &str| {
+            let only = [word.to_owned()];
+            let wanted = names.iter().filter(|name| is_wanted(name, &only, &names));
+            wanted.cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(asked("arm64"), ["arm64"]);
+        assert_eq!(asked("arm"), ["arm64", "arm64-16k"]);
+        assert_eq!(asked("profile"), ["profile moby"]);
+        assert!(is_wanted("none", &[], &names));
     }
 }

@@ -1,6 +1,7 @@
-//! `cargo xtask reach`: what works in which container. `cargo xtask confine`: a command as a
+//! `cargo xtask reach`: what works in which container and on which kernel. `cargo xtask confine`: a command as a
 //! container's profile would let it run.
 
+mod machine;
 mod matrix;
 mod profile;
 
@@ -12,16 +13,24 @@ use std::process::Command;
 /// Arguments of `reach`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only places whose name contains one of these
+    /// Only these places, by name or a part of it
     only: Vec<String>,
+    /// In a virtual machine, the tests with real programs whose names contain this, instead of the
+    /// table; may be given more than once
+    #[arg(long = "e2e", value_name = "FILTER")]
+    tests: Vec<String>,
 }
 
 /// Makes the table.
 ///
 /// # Errors
-/// Something does not work where everything is to work.
+/// Something does not work where everything is to work, or a test fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    matrix::run(&args.only)
+    if args.tests.is_empty() {
+        matrix::run(&args.only)
+    } else {
+        machine::run_tests(&args.only, &args.tests)
+    }
 }
 
 /// Arguments of `confine`.

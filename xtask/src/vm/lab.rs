@@ -188,7 +188,7 @@ impl Lab {
 }
 
 /// What tells versions of a script of lab/ apart.
-fn key(script: &str) -> Result<String> {
+pub(crate) fn key(script: &str) -> Result<String> {
     let path = sh::root().join("lab").join(script);
     let text = std::fs::read(&path).with_context(|| format!("no {}", path.display()))?;
     let mut hasher = DefaultHasher::new();
@@ -196,13 +196,14 @@ fn key(script: &str) -> Result<String> {
     Ok(format!("{:08x}", hasher.finish() & 0xffff_ffff))
 }
 
-fn logs() -> PathBuf {
+/// Where the logs of steps are.
+pub(crate) fn logs() -> PathBuf {
     super::results().join("log")
 }
 
 /// Runs what follows at low priority in namespaces of its own, so that its mounts go with it.
 /// Without root, in a user namespace.
-fn namespace() -> Command {
+pub(crate) fn namespace() -> Command {
     let mut command = Command::new("nice");
     command.args(["unshare", "--mount", "--pid", "--fork", "--kill-child"]);
     if !crate::setup::is_root() {
@@ -212,7 +213,7 @@ fn namespace() -> Command {
 }
 
 /// The Debian mirror in this system's apt sources.
-fn own_mirror() -> Result<String> {
+pub(crate) fn own_mirror() -> Result<String> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(dir) = Path::new("/etc/apt/sources.list.d").read_dir() {
         files.extend(dir.flatten().map(|entry| entry.path()));

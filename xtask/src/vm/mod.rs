@@ -9,9 +9,9 @@ mod build;
 mod cells;
 pub(crate) mod conform;
 pub(crate) mod dkms;
-mod lab;
+pub(crate) mod lab;
 mod report;
-mod step;
+pub(crate) mod step;
 
 use crate::{setup, sh};
 use anyhow::{Context as _, Result, bail};

@@ -1,0 +1,193 @@
+//! Guests whose root is a directory of this machine: a stock Debian kernel of either processor,
+//! translated by QEMU, with the programs of this system, or of a root that is made once and kept.
+
+mod parts;
+
+use crate::sh;
+use crate::vm::step::{Running, tail};
+use anyhow::{Context as _, Result, bail};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How often a guest is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Megabytes of memory: what the guest writes stays there.
+const MEMORY: &str = "3072";
+
+/// What a guest is: a kernel, a processor and a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    /// Debian's release and package of the kernel.
+    suite: &'static str,
+    image: &'static str,
+    pub(crate) arm64: bool,
+}
+
+/// All guests.
+pub(crate) const ALL: &[Kind] = &[
+    Kind {
+        name: "kernel-6.1",
+        suite: "bookworm",
+        image: "linux-image-amd64",
+        arm64: false,
+    },
+    Kind {
+        name: "arm64",
+        suite: "trixie",
+        image: "linux-image-arm64",
+        arm64: true,
+    },
+    Kind {
+        name: "arm64-16k",
+        suite: "trixie",
+        image: "linux-image-arm64-16k",
+        arm64: true,
+    },
+];
+
+/// A guest that can be booted.
+pub(crate) struct Guest {
+    pub(crate) kind: Kind,
+    kernel: PathBuf,
+    root: PathBuf,
+}
+
+impl Guest {
+    /// Gets the kernel and the root, or finds them kept.
+    ///
+    /// # Errors
+    /// A package is missing and cannot be installed, or no mirror can be reached.
+    pub(crate) fn get(kind: Kind) -> Result<Self> {
+        let packages = if kind.arm64 {
+            crate::setup::ARM64
+        } else {
+            crate::setup::VM
+        };
+        crate::setup::install(packages)?;
+        Ok(Self {
+            kind,
+            kernel: parts::kernel(kind)?,
+            root: if kind.arm64 {
+                parts::root()?
+            } else {
+                PathBuf::from("/")
+            },
+        })
+    }
+
+    /// The kernel's version.
+    pub(crate) fn version(&self) -> String {
+        std::fs::read_to_string(self.kernel.join("version"))
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default()
+    }
+
+    /// Boots it and runs `out/run.sh`, in which `out` is `/out`, and this tree lies where it lies
+    /// here. Lines that the script adds to `out/said` are shown as they come. What the script
+    /// prints is in `out/log`.
+    ///
+    /// # Errors
+    /// It does not boot, or has not ended after `limit`; the text has the end of what it said.
+    pub(crate) fn run(&self, out: &Path, limit: Duration) -> Result<()> {
+        let log = out.join("console");
+        std::fs::write(out.join("tree"), sh::root().display().to_string())?;
+        eprintln!(
+            "{}: booting Linux {} (at most {} s; logs: {})",
+            self.kind.name,
+            self.version(),
+            limit.as_secs(),
+            out.display()
+        );
+        let file = File::create(&log)?;
+        let start = Instant::now();
+        let mut running = Running::start(self.machine(out).stdout(file.try_clone()?).stderr(file))?;
+        let mut shown = 0;
+        loop {
+            let ended = running.ended()?.is_some();
+            shown = self.show(out, shown);
+            if ended {
+                break;
+            }
+            if start.elapsed() > limit {
+                let said = tail(&out.join("log"));
+                bail!(
+                    "{} has not ended after {} s:\n{said}",
+                    self.kind.name,
+                    limit.as_secs()
+                );
+            }
+            std::thread::sleep(TICK);
+        }
+        if !out.join("status").exists() {
+            bail!(
+                "{} ended early:\n{}{}",
+                self.kind.name,
+                tail(&log),
+                tail(&out.join("log"))
+            );
+        }
+        let took = start.elapsed().as_secs();
+        eprintln!("{}: ended after {took} s", self.kind.name);
+        Ok(())
+    }
+
+    /// Shows what the script has said since; gives how much that was in all.
+    fn show(&self, out: &Path, shown: usize) -> usize {
+        let text = std::fs::read(out.join("said")).unwrap_or_default();
+        let new = text.get(shown..).unwrap_or_default();
+        let whole = new.iter().rposition(|byte| *byte == b'\n');
+        let Some(end) = whole else {
+            return shown;
+        };
+        for line in String::from_utf8_lossy(&new[..end]).lines() {
+            eprintln!("{}: {line}", self.kind.name);
+        }
+        shown + end + 1
+    }
+
+    fn machine(&self, out: &Path) -> Command {
+        let mut qemu = Command::new("nice");
+        let (program, machine, console) = if self.kind.arm64 {
+            ("qemu-system-aarch64", "virt,gic-version=3", "ttyAMA0")
+        } else {
+            ("qemu-system-x86_64", "q35", "ttyS0")
+        };
+        qemu.args([program, "-M", machine, "-cpu", "max"])
+            .args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", MEMORY])
+            .args(["-nodefaults", "-no-reboot", "-display", "none"])
+            .args(["-serial", "stdio", "-append"])
+            .arg(format!("console={console} quiet oops=panic panic=-1"))
+            .arg("-kernel")
+            .arg(self.kernel.join("vmlinuz"))
+            .arg("-initrd")
+            .arg(self.kernel.join("initrd"));
+        let own = sh::root();
+        let mut shares = vec![
+            (self.root.as_path(), "root", ",readonly=on"),
+            (out, "out", ""),
+        ];
+        if self.kind.arm64 {
+            shares.push((own.as_path(), "tree", ",readonly=on"));
+        }
+        for (dir, tag, how) in shares {
+            qemu.arg("-virtfs").arg(format!(
+                "local,path={},mount_tag={tag},security_model=none,multidevs=remap{how}",
+                dir.display()
+            ));
+        }
+        qemu
+    }
+}
+
+/// Builds `vb3` with optimisation for the guest's processor, linked statically for another than
+/// this machine's, and where asked for the tests with real programs; gives their paths.
+///
+/// # Errors
+/// The build fails, or its tools are missing.
+pub(crate) fn programs(kind: Kind, tests: bool) -> Result<(PathBuf, Option<PathBuf>)> {
+    parts::programs(kind, tests).context("the guest's programs cannot be built")
+}

@@ -1,0 +1,144 @@
+//! What works on other kernels and another processor, in virtual machines.
+
+use super::matrix::{Found, USES, WAITS};
+use crate::guest::{self, Guest, Kind};
+use crate::sh;
+use anyhow::{Context as _, Result, bail};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Longest time for one use: instructions are translated.
+const USE: Duration = Duration::from_secs(300);
+
+/// Longest time for tests.
+const TESTS: Duration = Duration::from_secs(3 * 3600);
+
+/// Tests at a time.
+const THREADS: &str = "2";
+
+/// What every script begins with.
+const BEGIN: &str = "export HOME=/tmp PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\n";
+
+/// An empty directory for what a guest is given and what it says.
+fn out(kind: Kind) -> Result<PathBuf> {
+    let out = sh::target().join("reach").join(kind.name);
+    if out.exists() {
+        std::fs::remove_dir_all(&out)?;
+    }
+    std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    Ok(out)
+}
+
+/// Tries every use of the table in a guest; gives the row's name and what was found.
+///
+/// # Errors
+/// `vb3` cannot be built for it, or it does not boot or ends early.
+pub(super) fn uses(guest: &Guest) -> Result<(String, Vec<Found>)> {
+    let kind = guest.kind;
+    let (vb3, _) = guest::programs(kind, false)?;
+    let out = out(kind)?;
+    std::fs::write(out.join("waits.py"), WAITS)?;
+    std::fs::write(out.join("run.sh"), script(&vb3))?;
+    for (i, (_, command)) in USES.iter().enumerate() {
+        std::fs::write(out.join(format!("use-{i}")), command)?;
+    }
+    let uses = u32::try_from(USES.len()).unwrap_or(u32::MAX);
+    guest.run(&out, USE * uses)?;
+    let said = std::fs::read_to_string(out.join("said")).context("the guest said nothing")?;
+    let found = judge(&said)?;
+    Ok((format!("{} (Linux {})", kind.name, guest.version()), found))
+}
+
+/// The guest's script: each use under `vb3 run`.
+fn script(vb3: &Path) -> String {
+    let mut text = String::from(BEGIN);
+    text.push_str("export WAITS=\"$(cat /out/waits.py)\"\n");
+    for (i, (name, _)) in USES.iter().enumerate() {
+        let _ = writeln!(
+            text,
+            "timeout -k 5 {limit} {vb3} run -d camera=pattern -d display=null -- sh /out/use-{i} \
+             >/out/use-{i}.log 2>&1 && echo 'ok {name}' >>/out/said \
+             || echo \"lost {name}: $(tail -n 3 /out/use-{i}.log | tr '\\n' ' ')\" >>/out/said",
+            limit = USE.as_secs() - 10,
+            vb3 = vb3.display(),
+        );
+    }
+    text
+}
+
+/// Takes one line for each use, in their order.
+fn judge(said: &str) -> Result<Vec<Found>> {
+    let mut lines = said.lines();
+    USES.iter()
+        .map(|(name, _)| {
+            let line = lines.next().unwrap_or_default();
+            if line == format!("ok {name}") {
+                Ok(Found { works: true })
+            } else if line.starts_with(&format!("lost {name}")) {
+                Ok(Found { works: false })
+            } else {
+                bail!("of {name} the guest said {line:?}")
+            }
+        })
+        .collect()
+}
+
+/// Runs tests with real programs in guests.
+pub(super) fn run_tests(only: &[String], filters: &[String]) -> Result<()> {
+    let kinds: Vec<Kind> = guest::ALL
+        .iter()
+        .copied()
+        .filter(|kind| only.iter().any(|name| name == kind.name))
+        .collect();
+    if kinds.is_empty() {
+        let names: Vec<_> = guest::ALL.iter().map(|kind| kind.name).collect();
+        bail!("tests run in a virtual machine: {}", names.join(", "));
+    }
+    let mut failed = Vec::new();
+    for kind in kinds {
+        let guest = Guest::get(kind)?;
+        let (_, e2e) = guest::programs(kind, true)?;
+        let e2e = e2e.context("no tests were built")?;
+        let out = out(kind)?;
+        let temporary = sh::target().join("tmp");
+        let script = format!(
+            "{BEGIN}mkdir -p {tmp}; mount -t tmpfs tmp {tmp}\n\
+             cd {own}/crates/vb3 && {e2e} --test-threads={THREADS} {filters} 2>/out/stderr \
+             | tee -a /out/said | grep -q '^test result: ok'\n",
+            own = sh::root().display(),
+            tmp = temporary.display(),
+            e2e = e2e.display(),
+            filters = filters.join(" "),
+        );
+        std::fs::write(out.join("run.sh"), script)?;
+        guest.run(&out, TESTS)?;
+        let status = std::fs::read_to_string(out.join("status"))?;
+        if status.trim() != "0" {
+            failed.push(format!("{}: see {}", kind.name, out.display()));
+        }
+    }
+    if !failed.is_empty() {
+        bail!("tests failed on {}", failed.join("; "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_stops_half_way_is_a_fault() {
+        let all: String = USES
+            .iter()
+            .map(|(name, _)| format!("ok {name}\n"))
+            .collect();
+        assert!(judge(&all).unwrap().iter().all(|found| found.works));
+        let (name, _) = USES[0];
+        let lost = all.replacen(&format!("ok {name}"), &format!("lost {name}: why"), 1);
+        assert!(!judge(&lost).unwrap()[0].works);
+        let (half, _) = all.split_at(all.len() / 2);
+        assert!(judge(half).is_err());
+    }
+}
