@@ -122,7 +122,7 @@ fn one(
         compatible: compatible.to_owned(),
         kinds: driver.kinds.clone(),
         last_address: driver.last_address,
-        source: driver.source.clone(),
+        source: driver.says(),
         windows: bus::windows(tree, id),
         iommu,
         coherent: is_coherent(tree, id),

@@ -11,9 +11,19 @@ pub enum Kind {
     Camera,
     /// Writes frames to memory, scaled and converted.
     CaptureConverter,
-    /// Reads a coded stream, writes pictures.
+    /// Reads an H.264 stream, writes pictures.
     Decoder,
-    /// Reads pictures, writes a coded stream.
+    /// Reads an HEVC stream, writes pictures.
+    HevcDecoder,
+    /// Reads a VP8 stream, writes pictures.
+    Vp8Decoder,
+    /// Reads a VP9 stream, writes pictures.
+    Vp9Decoder,
+    /// Reads an AV1 stream, writes pictures.
+    Av1Decoder,
+    /// Reads an MPEG-2 stream, writes pictures.
+    Mpeg2Decoder,
+    /// Reads pictures, writes an H.264 stream.
     Encoder,
     /// Reads JPEG files, writes pictures.
     JpegDecoder,
@@ -33,6 +43,11 @@ impl Kind {
             Self::Camera => "camera",
             Self::CaptureConverter => "capture-convert",
             Self::Decoder => "h264dec",
+            Self::HevcDecoder => "hevcdec",
+            Self::Vp8Decoder => "vp8dec",
+            Self::Vp9Decoder => "vp9dec",
+            Self::Av1Decoder => "av1dec",
+            Self::Mpeg2Decoder => "mpeg2dec",
             Self::Encoder => "h264enc",
             Self::JpegDecoder => "jpegdec",
             Self::JpegEncoder => "jpegenc",
@@ -42,20 +57,40 @@ impl Kind {
     }
 }
 
-/// A row of the table.
+/// A row of the table: one driver, and the devices of which it makes the same.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Driver {
+pub struct Driver {
     /// The strings that it matches.
-    pub(crate) compatible: Vec<String>,
+    pub compatible: Vec<String>,
     /// What it makes of the device.
-    pub(crate) kinds: Vec<Kind>,
+    pub kinds: Vec<Kind>,
     /// Highest address that the device can drive.
     #[serde(default = "of_platform")]
-    pub(crate) last_address: u64,
-    /// Where that is said.
-    pub(crate) source: String,
+    pub last_address: u64,
+    /// The file with its match table, below the kernel's source.
+    pub source: String,
+    /// The expression by which it sets its DMA mask, if it does.
+    pub mask: Option<String>,
+    /// The file that sets the mask, where it is another.
+    pub mask_source: Option<String>,
 }
+
+impl Driver {
+    /// Where [`last_address`](Self::last_address) is from.
+    #[must_use]
+    pub fn says(&self) -> String {
+        let file = self.mask_source.as_ref().unwrap_or(&self.source);
+        match &self.mask {
+            Some(mask) => format!("{KERNEL} {file}: {mask}"),
+            None => format!("{KERNEL} {OF_PLATFORM}; driver: {}", self.source),
+        }
+    }
+}
+
+/// The kernel that the table was compared with.
+pub const KERNEL: &str = "Linux 6.12";
+const OF_PLATFORM: &str = "drivers/of/platform.c";
 
 /// Source: Linux 6.12 `drivers/of/platform.c` `of_platform_device_create_pdata`.
 const fn of_platform() -> u64 {
@@ -73,7 +108,8 @@ static TABLE: LazyLock<Vec<Driver>> = LazyLock::new(|| {
 });
 
 /// All rows.
-pub(crate) fn all() -> &'static [Driver] {
+#[must_use]
+pub fn drivers() -> &'static [Driver] {
     &TABLE
 }
 
@@ -81,7 +117,7 @@ pub(crate) fn all() -> &'static [Driver] {
 pub(crate) fn of<'a>(compatible: impl Iterator<Item = &'a str>) -> Option<&'static Driver> {
     compatible
         .filter_map(|wanted| {
-            all()
+            drivers()
                 .iter()
                 .find(|row| row.compatible.iter().any(|known| known == wanted))
         })

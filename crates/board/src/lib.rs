@@ -26,7 +26,7 @@ mod tree;
 
 pub use bus::Window;
 pub use device::{Device, Iommu};
-pub use drivers::Kind;
+pub use drivers::{Driver, KERNEL, Kind, drivers};
 pub use error::Error;
 pub use memory::{Range, Reserved, ReservedKind};
 

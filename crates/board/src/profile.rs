@@ -12,6 +12,8 @@ const UNKNOWN_RAM: u64 = 1 << 30;
 /// The largest machine there is, and the smallest.
 const MAX_RAM: u64 = 256 << 30;
 const MIN_RAM: u64 = 16 << 20;
+/// The least that a SPEC takes as `mask=`.
+const LEAST_REACH: u64 = 0xf_ffff;
 const PAGE: u64 = 4096;
 
 impl Board {
@@ -141,31 +143,33 @@ impl Board {
 }
 
 impl Device {
-    /// Address bits that reach no further than the device does, by its mask and its windows.
+    /// Highest address that it reaches, by its mask and by the windows of its buses.
     #[must_use]
-    pub fn mask_bits(&self) -> u32 {
-        let furthest = self.windows.iter().map(|window| window.memory.last()).max();
-        let last = furthest.map_or(self.last_address, |last| {
-            // Behind an IOMMU the windows are the IOMMU's business.
-            if self.iommu.is_some() {
-                self.last_address
-            } else {
-                last.min(self.last_address)
-            }
-        });
-        let bits = last.checked_add(1).map_or(64, u64::ilog2);
-        bits.clamp(20, 64)
+    pub fn reaches(&self) -> u64 {
+        // Behind an IOMMU the windows are the IOMMU's business.
+        let windows = self.windows.iter().filter(|_| self.iommu.is_none());
+        windows
+            .map(|window| window.memory.last())
+            .max()
+            .map_or(self.last_address, |last| last.min(self.last_address))
+            .max(LEAST_REACH)
     }
 
     fn specs(&self, translated: bool) -> Vec<String> {
-        let bits = self.mask_bits();
+        let last = self.reaches();
         let name = self.path.rsplit('/').next().unwrap_or_default();
         self.kinds
             .iter()
             .map(|kind| {
                 let mut spec = format!("{},name={}", kind.spec(), card(name));
-                if bits != 32 {
-                    let _ = write!(spec, ",mask={bits}");
+                match last.checked_add(1) {
+                    Some(0x1_0000_0000) => {}
+                    Some(end) if !end.is_power_of_two() => {
+                        let _ = write!(spec, ",mask={last:#x}");
+                    }
+                    end => {
+                        let _ = write!(spec, ",mask={}", end.map_or(64, u64::ilog2));
+                    }
                 }
                 if translated && self.iommu.is_none() {
                     spec.push_str(",contiguous=on");

@@ -11,8 +11,8 @@ use crate::loopback::Link;
 use crate::picture::Size;
 pub(crate) use offer::same;
 use parse::{
-    parse_bytes, parse_format, parse_fps, parse_in, parse_sink, parse_size, parse_source,
-    parse_switch, split,
+    parse_bytes, parse_format, parse_fps, parse_in, parse_mask, parse_sink, parse_size,
+    parse_source, parse_switch, split,
 };
 use std::fmt;
 use std::path::PathBuf;
@@ -62,8 +62,8 @@ pub struct DeviceSpec {
     pub min_queued: u32,
     /// Name of the card; `None` for one made from the kind.
     pub name: Option<String>,
-    /// Address bits the device can drive, 20 to 64; `None` for the machine's.
-    pub mask_bits: Option<u32>,
+    /// Highest address the device can drive, at least 2^20 - 1; `None` for the machine's.
+    pub mask: Option<u64>,
     /// Whether its memory must be physically contiguous, also where there is an IOMMU: it does not
     /// sit behind it.
     pub contiguous: bool,
@@ -398,7 +398,7 @@ pub const OPTIONS: &[OptionHelp] = &[
     ),
     help(
         "mask",
-        "a number of bits from 20 to 64",
+        "a number of bits from 20 to 64, or the highest address, such as 0xddbfffff",
         "addresses the device reaches",
     ),
     help(
@@ -455,7 +455,7 @@ impl DeviceSpec {
             max_buffers: None,
             min_queued: 0,
             name: None,
-            mask_bits: None,
+            mask: None,
             contiguous: false,
             align: None,
             max_segment: None,
@@ -624,7 +624,7 @@ impl DeviceSpec {
                 self.boundary = Some(bytes.ok_or(None)?);
             }
             "contiguous" => self.contiguous = parse_switch(value).ok_or(None)?,
-            "mask" => self.mask_bits = Some(parse_in(value, 20, 64).ok_or(None)?),
+            "mask" => self.mask = Some(parse_mask(value).ok_or(None)?),
             "name" => {
                 let printable = value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
                 if !printable || value.is_empty() || value.len() > 31 {

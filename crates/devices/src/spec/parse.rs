@@ -81,6 +81,18 @@ pub(super) fn parse_in(value: &str, min: u32, max: u32) -> Option<u32> {
         .filter(|number| (min..=max).contains(number))
 }
 
+/// A DMA mask by its bits, 20 to 64, or by the highest address in hexadecimal.
+pub(super) fn parse_mask(value: &str) -> Option<u64> {
+    const LEAST: u32 = 20;
+    if let Some(digits) = value.strip_prefix("0x") {
+        let is_number = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        let last = u64::from_str_radix(digits, 16).ok().filter(|_| is_number)?;
+        return (last >= u64::from(u32::MAX >> (32 - LEAST))).then_some(last);
+    }
+    let bits = parse_in(value, LEAST, 64)?;
+    u64::MAX.checked_shr(64 - bits)
+}
+
 /// Bytes, plain or in KiB, MiB or GiB, within bounds.
 pub(super) fn parse_bytes(value: &str, min: u64, max: u64) -> Option<u64> {
     const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];

@@ -127,7 +127,7 @@ fn limits_of_addresses_are_for_devices_that_do_dma() {
     assert_eq!(
         parse(&format!("convert,alloc=contig,{}", all.join(","))),
         DeviceSpec {
-            mask_bits: Some(32),
+            mask: Some(0xffff_ffff),
             contiguous: true,
             align: Some(64 << 10),
             max_segment: Some(1 << 20),
@@ -147,12 +147,21 @@ fn limits_of_addresses_are_for_devices_that_do_dma() {
             assert_eq!(refusal(&order), sentence);
         }
     }
+    // A mask is the highest address, whether or not it is one of whole bits.
+    for (said, last) in [
+        ("20", 0xf_ffff),
+        ("64", u64::MAX),
+        ("0xddbfffff", 0xddbf_ffff),
+        ("0xfffff", 0xf_ffff),
+    ] {
+        assert_eq!(parse(&format!("convert,mask={said}")).mask, Some(last));
+    }
     // Scatter lists are addresses too.
     assert_eq!(
         parse("convert,alloc=sg,mask=32"),
         DeviceSpec {
             allocator: Allocator::Sg,
-            mask_bits: Some(32),
+            mask: Some(0xffff_ffff),
             ..plain.clone()
         }
     );
@@ -347,6 +356,9 @@ fn refusals_name_option_value_and_what_is_allowed() {
             "1 to 31 printable",
         ),
         ("camera,mask=65", "from 20 to 64"),
+        ("camera,mask=0xffff", "from 20 to 64"),
+        ("camera,mask=0x+fffff", "from 20 to 64"),
+        ("camera,mask=0x10000000000000000", "from 20 to 64"),
         ("convert,contiguous=yes", "on or off"),
         (
             "display,align=3",

@@ -69,9 +69,7 @@ impl Node {
     ) -> Result<Self> {
         let path = PathBuf::from(format!("/dev/video{number}"));
         let limits = DeviceLimits {
-            mask: spec
-                .mask_bits
-                .map(|bits| u64::MAX.checked_shr(64 - bits.min(64)).unwrap_or(0)),
+            mask: spec.mask,
             iommu: spec.contiguous.then_some(false),
             align: spec.align,
             max_segment: spec.max_segment,
