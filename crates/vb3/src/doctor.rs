@@ -26,6 +26,8 @@ struct Facts {
     /// `kernel.yama.ptrace_scope`, where there is Yama.
     yama: Option<u64>,
     ffmpeg: Option<String>,
+    /// The library of `vb3-codec`, or why there is none.
+    codec: Result<String, String>,
     udmabuf: bool,
     /// The temporary directory, and why nothing can be made in it.
     temp: (PathBuf, Option<String>),
@@ -51,6 +53,7 @@ impl Facts {
             filters,
             yama: text("/proc/sys/kernel/yama/ptrace_scope").and_then(|n| n.trim().parse().ok()),
             ffmpeg: ffmpeg(),
+            codec: codec(),
             udmabuf: vb3_machine::Udmabuf::open().is_some(),
             temp: temporary(),
             descriptors: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
@@ -68,6 +71,13 @@ fn ffmpeg() -> Option<String> {
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let words: Vec<&str> = text.lines().next()?.split(' ').take(3).collect();
     Some(words.join(" "))
+}
+
+/// The library that decodes, and its licence.
+fn codec() -> Result<String, String> {
+    let codecs = crate::world::codecs();
+    let library = codecs.other().map_err(str::to_owned)?;
+    Ok(format!("{}, {}", library.name, library.license))
 }
 
 fn temporary() -> (PathBuf, Option<String>) {
@@ -201,6 +211,14 @@ fn parts(facts: &Facts) -> Vec<Row> {
             "apt install ffmpeg: clips as cameras",
         ),
         plain(
+            "vb3-codec",
+            facts.codec.is_ok(),
+            match &facts.codec {
+                Ok(found) | Err(found) => found.clone(),
+            },
+            "install the package vb3-codec: decoders other than H.264 without B-frames",
+        ),
+        plain(
             "/dev/udmabuf",
             facts.udmabuf,
             if facts.udmabuf {
@@ -317,6 +335,7 @@ mod tests {
             filters: Some(0),
             yama: Some(1),
             ffmpeg: None,
+            codec: Err("there is no vb3-codec beside vb3 or in PATH".into()),
             udmabuf: false,
             temp: ("/tmp".into(), None),
             descriptors: Some(1024),
@@ -335,6 +354,13 @@ mod tests {
         let (status, text) = printed(&facts(|_| {}));
         assert_eq!(status, 0, "{text}");
         assert!(text.contains("--  ffmpeg") && text.contains("apt install ffmpeg"));
+        assert!(text.contains("--  vb3-codec") && text.contains("the package vb3-codec"));
+        let found = Ok("libavcodec 61, LGPL-2.1-or-later".to_owned());
+        let (_, text) = printed(&Facts {
+            codec: found,
+            ..facts(|_| {})
+        });
+        assert!(text.contains("ok  vb3-codec") && text.contains("libavcodec 61"));
         assert!(text.ends_with("Everything works here.\n"));
     }
 
