@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BUFFERS 4
@@ -47,6 +48,18 @@ static struct v4l2_buffer buffer(unsigned index)
 static long control(int fd, unsigned long request, void *argument)
 {
 	return syscall(SYS_ioctl, fd, request, argument);
+}
+
+/* Waits 5 seconds at most. Not every processor has a call named poll. */
+static long wait_for(struct pollfd *waiting)
+{
+#ifdef SYS_poll
+	return syscall(SYS_poll, waiting, 1, 5000);
+#else
+	struct timespec limit = { .tv_sec = 5 };
+
+	return syscall(SYS_ppoll, waiting, 1, &limit, NULL, 8);
+#endif
 }
 
 int main(int argc, char **argv)
@@ -109,7 +122,7 @@ int main(int argc, char **argv)
 	for (long i = 0; i != count; i++) {
 		struct pollfd waiting = { .fd = fd, .events = POLLIN };
 		if (loop || !strcmp(mode, "poll"))
-			must(syscall(SYS_poll, &waiting, 1, 5000), "poll");
+			must(wait_for(&waiting), "poll");
 		struct v4l2_buffer b = buffer(0);
 		must(control(fd, VIDIOC_DQBUF, &b), "DQBUF");
 		if (!loop)
