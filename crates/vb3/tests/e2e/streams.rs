@@ -225,18 +225,12 @@ pub(crate) fn by_ffmpeg(stream: &[u8], size: &str) -> Vec<I420> {
         .collect()
 }
 
-/// What ffmpeg's own decoder and a filter make of a file, as NV12.
+/// What ffmpeg's own decoder and a filter make of a file, as NV12. In one thread: with several, a
+/// picture that is concealed depends on how many there are and how far the others came.
 pub(crate) fn decoded(file: &Path, filter: &str) -> Vec<u8> {
     let file = file.to_str().unwrap();
-    let mut words = vec![
-        "-c:v",
-        "h264",
-        "-i",
-        file,
-        "-an",
-        "-fps_mode",
-        "passthrough",
-    ];
-    words.extend(["-vf", filter, "-pix_fmt", "nv12", "-f", "rawvideo", "-"]);
+    let mut words = vec!["-threads", "1", "-c:v", "h264", "-i", file, "-an"];
+    words.extend(["-fps_mode", "passthrough", "-vf", filter]);
+    words.extend(["-pix_fmt", "nv12", "-f", "rawvideo", "-"]);
     ffmpeg(words)
 }
