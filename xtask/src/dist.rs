@@ -1,5 +1,6 @@
 //! What users install: a static binary in a tarball and in a Debian package.
 
+mod codec;
 mod licences;
 mod stage;
 mod trial;
@@ -17,7 +18,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum)]
     arch: Vec<Arch>,
     /// Try what was made in an empty directory and in roots of Debian 12 and 13, which are made by
-    /// mmdebstrap once and kept
+    /// mmdebstrap once and kept; what is for another processor, in a virtual machine
     #[arg(long = "try")]
     trial: bool,
     /// Pack each crate as for a registry instead
@@ -135,6 +136,20 @@ fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
     println!("{}", package.display());
     if try_it && arch.is_here() {
         trial::everywhere(release, &stage.join("vb3"), &package)?;
+    } else if try_it && arch == Arch::Arm64 {
+        trial::arm64(release, &stage.join("vb3"))?;
+    }
+    if arch == Arch::X86_64 && arch.is_here() {
+        match codec::missing() {
+            Some(why) => println!("vb3-codec: not made, {why}"),
+            None => {
+                let codec = codec::make(release)?;
+                println!("{}", codec.display());
+                if try_it {
+                    trial::codec(release, &package, &codec, &codec::version()?)?;
+                }
+            }
+        }
     }
     Ok(())
 }

@@ -12,9 +12,9 @@ const NAMES: [&str; 5] = ["license", "licence", "copying", "copyright", "notice"
 /// How deep below a crate its licences are looked for: crates carry sources of others.
 const DEPTH: usize = 3;
 
-/// Every crate that the binary is made of, with its licence; then every text once, with the crates
+/// Every crate that a package's binary is made of, with its licence; then every text once, with the crates
 /// that it stands for.
-pub(super) fn text(target: &str) -> Result<String> {
+pub(super) fn text(package: &str, target: &str) -> Result<String> {
     let mut cargo = sh::cargo();
     cargo.args([
         "metadata",
@@ -24,11 +24,11 @@ pub(super) fn text(target: &str) -> Result<String> {
     ]);
     let metadata = sh::quietly(&mut cargo)?;
     let metadata: Value = serde_json::from_slice(&metadata).context("cargo metadata is no JSON")?;
-    let linked = linked(target)?;
-    let mut list = String::from("vb3 is made of these crates:\n\n");
+    let linked = linked(package, target)?;
+    let mut list = String::from("The program is made of these crates:\n\n");
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for package in metadata["packages"].as_array().into_iter().flatten() {
-        let field = |name: &str| package[name].as_str().unwrap_or_default();
+    for part in metadata["packages"].as_array().into_iter().flatten() {
+        let field = |name: &str| part[name].as_str().unwrap_or_default();
         let crate_name = format!("{} v{}", field("name"), field("version"));
         if field("source").is_empty() || !linked.contains(&crate_name) {
             continue;
@@ -60,12 +60,12 @@ pub(super) fn text(target: &str) -> Result<String> {
 }
 
 /// The crates that are linked, `name vVERSION`.
-fn linked(target: &str) -> Result<Vec<String>> {
+fn linked(package: &str, target: &str) -> Result<Vec<String>> {
     let mut cargo = sh::cargo();
     cargo.args([
         "tree",
         "--package",
-        "vb3",
+        package,
         "--edges",
         "normal",
         "--prefix",

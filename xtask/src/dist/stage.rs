@@ -23,17 +23,23 @@ const COMPLETIONS: [(&str, &str, &str); 3] = [
     ),
 ];
 const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
-const THIRD_PARTY: &str = "THIRD-PARTY-LICENSES.txt";
+pub(super) const THIRD_PARTY: &str = "THIRD-PARTY-LICENSES.txt";
+
+/// What every package's control file has.
+pub(super) const FIELDS: &str = "Maintainer: the videobuf3 project <https://github.com/videobuf3/videobuf3>\n\
+     Section: video\n\
+     Priority: optional\n\
+     Homepage: https://github.com/videobuf3/videobuf3\n";
 
 /// A directory that was not there before.
-fn fresh(dir: &Path) -> Result<()> {
+pub(super) fn fresh(dir: &Path) -> Result<()> {
     if dir.exists() {
         fs::remove_dir_all(dir).with_context(|| format!("cannot empty {}", dir.display()))?;
     }
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))
 }
 
-fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
+pub(super) fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
     if let Some(dir) = to.parent() {
         fs::create_dir_all(dir)?;
     }
@@ -68,7 +74,7 @@ pub(super) fn stage(release: &Release, arch: Arch, binary: &Path) -> Result<Path
     for name in DOCUMENTS {
         copy(&sh::root().join(name), &dir.join(name), 0o644)?;
     }
-    fs::write(dir.join(THIRD_PARTY), licences::text(arch.target())?)?;
+    fs::write(dir.join(THIRD_PARTY), licences::text("vb3", arch.target())?)?;
     Ok(dir)
 }
 
@@ -118,25 +124,33 @@ pub(super) fn debian(release: &Release, arch: Arch, stage: &Path) -> Result<Path
         copy(&stage.join(name), &doc.join(name), 0o644)?;
     }
     fs::write(doc.join("copyright"), copyright()?)?;
-    let kib = sh::quietly(
-        Command::new("du")
-            .args(["--summarize", "--block-size=1024"])
-            .arg(&root),
-    )?;
-    let kib = String::from_utf8_lossy(&kib);
-    let kib = kib.split_whitespace().next().unwrap_or("0").to_owned();
+    let kib = kib(&root)?;
     fs::create_dir_all(root.join("DEBIAN"))?;
     fs::write(root.join("DEBIAN/control"), control(release, arch, &kib))?;
     let package = release
         .dir
         .join(format!("vb3_{}_{}.deb", release.version, arch.debian()));
+    pack(&root, &package)
+}
+
+/// How large the files below a directory are, in KiB.
+pub(super) fn kib(root: &Path) -> Result<String> {
+    let mut du = Command::new("du");
+    let du = du.args(["--summarize", "--block-size=1024"]).arg(root);
+    let text = sh::quietly(du)?;
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.split_whitespace().next().unwrap_or("0").to_owned())
+}
+
+/// Packs a package's files; gives the package.
+pub(super) fn pack(root: &Path, package: &Path) -> Result<PathBuf> {
     let mut dpkg = Command::new("dpkg-deb");
     // xz is what dpkg of both Debian 12 and older ones reads.
     dpkg.args(["--root-owner-group", "-Zxz", "--build"])
-        .arg(&root)
-        .arg(&package);
+        .arg(root)
+        .arg(package);
     sh::quietly(&mut dpkg)?;
-    Ok(package)
+    Ok(package.to_owned())
 }
 
 fn control(release: &Release, arch: Arch, kib: &str) -> String {
@@ -144,23 +158,20 @@ fn control(release: &Release, arch: Arch, kib: &str) -> String {
         "Package: vb3\n\
          Version: {}\n\
          Architecture: {}\n\
-         Maintainer: the videobuf3 project <https://github.com/videobuf3/videobuf3>\n\
+         {FIELDS}\
          Installed-Size: {kib}\n\
-         Suggests: ffmpeg\n\
-         Section: video\n\
-         Priority: optional\n\
-         Homepage: https://github.com/videobuf3/videobuf3\n\
+         Suggests: ffmpeg, vb3-codec\n\
          Description: V4L2 cameras, codecs and displays for unmodified programs\n \
          vb3 run puts cameras, codecs, converters and displays under a program that uses\n \
          V4L2, on a machine of your choice, without a kernel module and without root.\n \
          .\n \
-         With ffmpeg installed, cameras play clips.\n",
+         With ffmpeg installed, cameras play clips; with vb3-codec, libavcodec decodes.\n",
         release.version,
         arch.debian()
     )
 }
 
-fn copyright() -> Result<String> {
+pub(super) fn copyright() -> Result<String> {
     let mit = fs::read_to_string(sh::root().join("LICENSE-MIT"))?;
     Ok(format!(
         "videobuf3, https://github.com/videobuf3/videobuf3\n\n\

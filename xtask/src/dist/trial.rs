@@ -1,11 +1,13 @@
 //! Trying what was made where nothing is installed that it could lean on.
 
 use super::Release;
+use crate::guest::{self, Guest};
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Debian's releases that the package is tried on.
 const SUITES: [(&str, &str); 2] = [("12", "bookworm"), ("13", "trixie")];
@@ -20,10 +22,32 @@ test \"$(tr --delete '\\000' < frame.yuv | wc --bytes)\" -gt 100000
 grep --quiet 'open flags=' trace.txt
 test \"$(vb3 run -- vb3 --version)\" = \"$(vb3 --version)\"
 test -f /usr/share/bash-completion/completions/vb3
-dpkg --status vb3 | grep --quiet 'Suggests: ffmpeg'
+dpkg --status vb3 | grep --quiet 'Suggests: ffmpeg, vb3-codec'
 dpkg --listfiles vb3 | grep --quiet /usr/share/man/man1/vb3-run.1.gz
 dpkg --remove vb3
 test ! -e /usr/bin/vb3
+";
+
+/// What is asked of a root of Debian into which apt installs both packages: the decoder is
+/// libavcodec's, and none of ours once it is removed.
+const CODEC_CHECKS: &str = "
+apt-get update --quiet
+apt-get install --quiet --yes --no-install-recommends ./vb3_*.deb ./vb3-codec_*.deb
+vb3 devices | grep --quiet 'libavcodec.*hevc'
+vb3 doctor | grep --quiet 'ok  vb3-codec .*libavcodec'
+apt-get remove --quiet --yes vb3-codec
+vb3 doctor | grep --quiet -e '--  vb3-codec'
+";
+
+/// What is asked of the binary in a guest.
+const GUEST_CHECKS: &str = "
+set -ex
+export HOME=/tmp
+cd /tmp
+/out/vb3 run --device camera=pattern,size=320x240 -- \\
+    dd if=/dev/video0 of=frame.yuv bs=153600 count=1 iflag=fullblock
+test \"$(tr --delete '\\000' < frame.yuv | wc --bytes)\" -gt 100000
+test \"$(/out/vb3 run -- /out/vb3 --version)\" = \"$(/out/vb3 --version)\"
 ";
 
 /// The lines of the page that are run.
@@ -37,7 +61,7 @@ pub(super) fn everywhere(release: &Release, binary: &Path, package: &Path) -> Re
     alone(release, binary)?;
     println!("tried alone in an empty directory: it runs itself, and needs nothing else");
     for (version, suite) in SUITES {
-        let root = debian(release, suite, package)?;
+        let root = debian(release, suite, "essential", &[package])?;
         let lines = recipe(PAGE).context("docs/ci.md has no lines to run")?;
         let script = format!("cd /work; export HOME=/work; {lines}{CHECKS}");
         inside(&root, &["sh", "-exc", &script])
@@ -45,6 +69,51 @@ pub(super) fn everywhere(release: &Release, binary: &Path, package: &Path) -> Re
         println!("tried on Debian {version}: installed, a camera's frame read by dd, removed");
         fs::remove_dir_all(&root)?;
     }
+    Ok(())
+}
+
+/// Tries `vb3-codec` on the Debian that it was built on.
+pub(super) fn codec(release: &Release, vb3: &Path, codec: &Path, version: &str) -> Result<()> {
+    let Some((_, suite)) = SUITES.iter().find(|(number, _)| *number == version) else {
+        println!("vb3-codec is not tried: there is no root of Debian {version}");
+        return Ok(());
+    };
+    let root = debian(release, suite, "apt", &[vb3, codec])?;
+    // apt in the root reaches its mirror as this system does.
+    for file in ["resolv.conf", "hosts"] {
+        let from = Path::new("/etc").join(file);
+        if from.exists() {
+            fs::copy(from, root.join("etc").join(file))?;
+        }
+    }
+    let script = format!("cd /work; export HOME=/work; {CODEC_CHECKS}");
+    inside(&root, &["sh", "-exc", &script])
+        .with_context(|| format!("vb3-codec does not work on Debian {version}"))?;
+    println!("tried vb3-codec on Debian {version}: installed by apt, found by vb3, removed");
+    fs::remove_dir_all(&root)?;
+    Ok(())
+}
+
+/// Tries arm64's binary in a virtual machine.
+pub(super) fn arm64(release: &Release, binary: &Path) -> Result<()> {
+    let kind = guest::ALL.iter().find(|kind| kind.name == "arm64");
+    let guest = Guest::get(*kind.context("there is no guest of arm64")?)?;
+    let out = release.dir.join("arm64-guest");
+    if out.exists() {
+        fs::remove_dir_all(&out)?;
+    }
+    fs::create_dir_all(&out)?;
+    fs::copy(binary, out.join("vb3"))?;
+    fs::write(out.join("run.sh"), GUEST_CHECKS)?;
+    guest.run(&out, Duration::from_secs(300))?;
+    if fs::read_to_string(out.join("status"))?.trim() != "0" {
+        bail!("the arm64 binary does not work: see {}", out.display());
+    }
+    println!(
+        "tried on arm64, Linux {}: a camera's frame read by dd",
+        guest.version()
+    );
+    fs::remove_dir_all(&out)?;
     Ok(())
 }
 
@@ -85,15 +154,16 @@ fn alone(release: &Release, binary: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A fresh root of Debian with the package in it.
-fn debian(release: &Release, suite: &str, package: &Path) -> Result<PathBuf> {
+/// A fresh root of Debian, of one of mmdebstrap's variants, with the packages in it.
+fn debian(release: &Release, suite: &str, variant: &str, packages: &[&Path]) -> Result<PathBuf> {
     let cache = sh::cache()?.join("roots");
     fs::create_dir_all(&cache)?;
-    let archive = cache.join(format!("{suite}.tar"));
+    let archive = cache.join(format!("{suite}-{variant}.tar"));
     if !archive.exists() {
         let half = archive.with_extension("half.tar");
         let mut make = Command::new("mmdebstrap");
-        sh::run(make.args(["--variant=essential", suite]).arg(&half))?;
+        let variant = format!("--variant={variant}");
+        sh::run(make.args([&variant, suite]).arg(&half))?;
         fs::rename(&half, &archive)?;
     }
     let root = release.dir.join(format!("root-{suite}"));
@@ -106,8 +176,10 @@ fn debian(release: &Release, suite: &str, package: &Path) -> Result<PathBuf> {
         .arg(&archive);
     sh::quietly(tar.arg("--directory").arg(&root))?;
     fs::create_dir_all(root.join("work"))?;
-    let name = package.file_name().context("the package has a name")?;
-    fs::copy(package, root.join("work").join(name))?;
+    for package in packages {
+        let name = package.file_name().context("the package has a name")?;
+        fs::copy(package, root.join("work").join(name))?;
+    }
     Ok(root)
 }
 
