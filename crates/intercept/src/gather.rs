@@ -22,8 +22,8 @@ const AHEAD: u64 = 256;
 /// No page is smaller.
 const PAGE: u64 = 4096;
 
-/// What stands for a value that has not been gathered yet. No errno of Linux's.
-const MISSING: Errno = Errno(4095);
+/// What stands for a value that has not been gathered yet.
+const MISSING: Errno = Errno::NOT_GATHERED;
 
 /// A part of a program's memory, as it was.
 #[derive(Debug)]

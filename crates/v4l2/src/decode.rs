@@ -2,6 +2,7 @@
 //!
 //! Nothing here judges a call: any bytes are decoded, those of a refused call as well.
 
+mod arrays;
 mod layouts;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,7 @@ mod words;
 
 use crate::pixfmt::FourCc;
 use crate::request::REQUESTS;
+pub use arrays::{Array, array};
 use core::fmt;
 use layouts::{Field, Layout};
 
@@ -24,6 +26,10 @@ pub enum Value {
     Unsigned(u64),
     /// A name, flags joined by `|`, a pixel format, a text, a fraction, an area.
     Word(String),
+    /// Elements of an array.
+    List(Vec<Value>),
+    /// Elements of an array that have names.
+    Map(Vec<(String, Value)>),
 }
 
 impl fmt::Display for Value {
@@ -35,6 +41,20 @@ impl fmt::Display for Value {
                 write!(f, "{word:?}")
             }
             Self::Word(word) => f.write_str(word),
+            Self::List(values) => {
+                f.write_str("[")?;
+                for (at, value) in values.iter().enumerate() {
+                    write!(f, "{}{value}", if at == 0 { "" } else { "," })?;
+                }
+                f.write_str("]")
+            }
+            Self::Map(values) => {
+                f.write_str("{")?;
+                for (at, (name, value)) in values.iter().enumerate() {
+                    write!(f, "{}{name}={value}", if at == 0 { "" } else { "," })?;
+                }
+                f.write_str("}")
+            }
         }
     }
 }
@@ -104,6 +124,10 @@ impl Bytes<'_> {
         u32::from_ne_bytes(self.get(at))
     }
 
+    pub(crate) fn u64(&self, at: usize) -> u64 {
+        u64::from_ne_bytes(self.get(at))
+    }
+
     fn i32(&self, at: usize) -> i32 {
         i32::from_ne_bytes(self.get(at))
     }
@@ -123,6 +147,8 @@ pub(crate) enum Kind {
     /// Bits, by name.
     Flags(&'static [(u32, &'static str)]),
     FourCc,
+    /// A control's number, by name.
+    ControlId,
     /// Text in a field of this length.
     Text(usize),
     /// `struct v4l2_fract`.
@@ -151,6 +177,7 @@ impl Kind {
             }
             Self::Flags(names) => Value::Word(flags(bytes.u32(at), names)),
             Self::FourCc => Value::Word(FourCc(bytes.u32(at)).to_string()),
+            Self::ControlId => Value::Word(arrays::control(bytes.u32(at))),
             Self::Text(len) => Value::Word(text(bytes.0, at, len)),
             Self::Fraction => Value::Word(format!("{}/{}", bytes.u32(at), bytes.u32(at + 4))),
             Self::Rect => Value::Word(format!(

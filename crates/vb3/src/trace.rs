@@ -136,33 +136,23 @@ impl<'a, B: Backend> Traced<'a, B> {
     }
 
     /// A call that moves a structure: its name and the bytes before it.
-    fn structure(request: u32, arg: u64, caller: &dyn Caller) -> (String, Fields) {
+    fn structure(request: u32, arg: u64, watched: &Watched<'_>) -> (String, Fields) {
         let name =
             decode::name(request).map_or_else(|| format!("ioctl {request:#010x}"), str::to_owned);
         if request & READS == 0 {
             return (name, Fields::new());
         }
-        let arguments = match structure(request, arg, caller) {
-            Some(bytes) => decode::arguments(request, &bytes),
-            None => vec![("argument", Value::Word(format!("{arg:#x}")))],
-        };
-        (name, arguments)
+        let unread = || vec![("argument", Value::Word(format!("{arg:#x}")))];
+        (name, watched.arguments().unwrap_or_else(unread))
     }
 
     /// What a call that succeeded has written to the program's structure.
-    fn answered(request: u32, done: &Outcome, watched: Watched<'_>) -> Fields {
+    fn answered(request: u32, done: &Outcome, watched: &Watched<'_>) -> Fields {
         if !matches!(done, Outcome::Done(_)) || request & WRITES == 0 {
             return Fields::new();
         }
-        decode::results(request, &watched.into_bytes())
+        watched.results()
     }
-}
-
-/// The program's structure, if it can be read and is no larger than any that is known.
-fn structure(request: u32, arg: u64, caller: &dyn Caller) -> Option<Vec<u8>> {
-    let mut bytes = vec![0; decode::size(request).min(decode::MAX_STRUCTURE)];
-    caller.read(arg, &mut bytes).ok()?;
-    Some(bytes)
 }
 
 fn number(name: &'static str, value: u64) -> (&'static str, Value) {
@@ -228,11 +218,19 @@ impl<B: Backend> Backend for Traced<'_, B> {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> Outcome {
-        let begun = self.begin(caller, Some(file), || Self::structure(request, arg, caller));
-        let watched = Watched::new(caller, request, arg);
+        let watched = match Watched::new(caller, request, arg) {
+            Ok(watched) => watched,
+            Err(errno) => return Outcome::Fail(errno),
+        };
+        let describe = || Self::structure(request, arg, &watched);
+        let begun = self.begin(caller, Some(file), describe);
         let devices = &mut self.devices;
         let done = devices.ioctl(file, request, arg, nonblocking, &watched);
-        let results = Self::answered(request, &done, watched);
+        if watched.lacks() {
+            // Made anew, and described then.
+            return done;
+        }
+        let results = Self::answered(request, &done, &watched);
         self.end(caller, begun, &done, results);
         done
     }
@@ -306,8 +304,13 @@ impl<B: Backend> Backend for Traced<'_, B> {
         arg: u64,
         caller: &dyn Caller,
     ) -> Outcome {
-        let begun = self.begin(caller, None, || Self::structure(request, arg, caller));
-        let done = self.devices.buffer_ioctl(id, request, arg, caller);
+        let watched = match Watched::new(caller, request, arg) {
+            Ok(watched) => watched,
+            Err(errno) => return Outcome::Fail(errno),
+        };
+        let describe = || Self::structure(request, arg, &watched);
+        let begun = self.begin(caller, None, describe);
+        let done = self.devices.buffer_ioctl(id, request, arg, &watched);
         self.end(caller, begun, &done, Fields::new());
         done
     }

@@ -6,7 +6,10 @@ use super::words::{
 };
 use super::{
     Bytes,
-    Kind::{self, Enum, Flags, FourCc, Fraction, Hex, I32, I64, Rect, Text, Time, U8, U32, U64},
+    Kind::{
+        self, ControlId, Enum, Flags, FourCc, Fraction, Hex, I32, I64, Rect, Text, Time, U8, U32,
+        U64,
+    },
 };
 use crate::bytes::field;
 use crate::sys;
@@ -67,21 +70,21 @@ const TYPE: &[Field] = &[plain("type", Enum(TYPES))];
 const PORT: &[Field] = &[plain("index", U32)];
 const PRIORITY: &[Field] = &[plain("priority", U32)];
 
-fn is_mplane(kind: u32) -> bool {
+pub(super) fn is_mplane(kind: u32) -> bool {
     matches!(
         kind,
         sys::V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE | sys::V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE
     )
 }
 
-fn is_output(kind: u32) -> bool {
+pub(super) fn is_output(kind: u32) -> bool {
     matches!(
         kind,
         sys::V4L2_BUF_TYPE_VIDEO_OUTPUT | sys::V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE
     )
 }
 
-fn buffer_type(bytes: &Bytes<'_>) -> u32 {
+pub(super) fn buffer_type(bytes: &Bytes<'_>) -> u32 {
     bytes.u32(field!(v4l2_buffer.type_))
 }
 
@@ -282,12 +285,12 @@ const INTERVAL_WANTED: &[Field] = fields! { v4l2_frmivalenum
 const INPUT: &[Field] = fields! { v4l2_input name = Text(32); status = Hex; };
 const OUTPUT: &[Field] = fields! { v4l2_output name = Text(32); };
 
-const CONTROL_ID: &[Field] = fields! { v4l2_control id = Hex; };
-const CONTROL: &[Field] = fields! { v4l2_control id = Hex; value = I32; };
+const CONTROL_ID: &[Field] = fields! { v4l2_control id = ControlId; };
+const CONTROL: &[Field] = fields! { v4l2_control id = ControlId; value = I32; };
 const CONTROL_VALUE: &[Field] = fields! { v4l2_control value = I32; };
 
 const CONTROL_TOLD: &[Field] = fields! { v4l2_queryctrl
-    id = Hex;
+    id = ControlId;
     name = Text(32);
     minimum = I32;
     maximum = I32;
@@ -296,7 +299,7 @@ const CONTROL_TOLD: &[Field] = fields! { v4l2_queryctrl
 };
 
 const EXT_CONTROL_TOLD: &[Field] = fields! { v4l2_query_ext_ctrl
-    id = Hex;
+    id = ControlId;
     name = Text(32);
     minimum = I64;
     maximum = I64;
@@ -304,7 +307,7 @@ const EXT_CONTROL_TOLD: &[Field] = fields! { v4l2_query_ext_ctrl
     default_value = I64;
 };
 
-const MENU_WANTED: &[Field] = fields! { v4l2_querymenu id = Hex; index = U32; };
+const MENU_WANTED: &[Field] = fields! { v4l2_querymenu id = ControlId; index = U32; };
 const MENU: &[Field] = fields! { v4l2_querymenu __bindgen_anon_1.name = Text(32); };
 
 const CONTROLS: &[Field] = fields! { v4l2_ext_controls

@@ -117,3 +117,93 @@ fn what_a_program_cut_short_or_filled_with_anything_is_decoded() {
     bytes[..3].copy_from_slice(b"a\nb");
     assert!(said(&results(sys::VIDIOC_QUERYCAP, &bytes)).starts_with("driver=a?b card=\"\""));
 }
+
+fn entry(id: u32, size: u32, value: u64) -> Vec<u8> {
+    let mut entry = vec![0; size_of::<sys::v4l2_ext_control>()];
+    put(&mut entry, field!(v4l2_ext_control.id), id);
+    put(&mut entry, field!(v4l2_ext_control.size), size);
+    let at = field!(v4l2_ext_control.__bindgen_anon_1);
+    entry[at..at + 8].copy_from_slice(&value.to_ne_bytes());
+    entry
+}
+
+#[test]
+fn arrays_of_controls_are_shown_by_name_and_value() {
+    let mut bytes = [0; size_of::<sys::v4l2_ext_controls>()];
+    put(&mut bytes, field!(v4l2_ext_controls.count), 4);
+    assert_eq!(array(sys::VIDIOC_S_EXT_CTRLS, &bytes), None);
+    put(&mut bytes, field!(v4l2_ext_controls.controls), 0x1000);
+    let entries = [
+        entry(sys::V4L2_CID_BRIGHTNESS, 0, u64::from(7_u32.wrapping_neg())),
+        entry(0x0099_09cf, 0, 2_000_000),
+        entry(sys::V4L2_CID_PIXEL_RATE, 0, 1 << 33),
+        entry(0x0098_f9ff, 12, 0x2000),
+    ]
+    .concat();
+    let set = array(sys::VIDIOC_S_EXT_CTRLS, &bytes).unwrap();
+    assert_eq!((set.addr, set.len_bytes), (0x1000, entries.len()));
+    let values = "controls={BRIGHTNESS=-7,MPEG_VIDEO_BITRATE=2000000,PIXEL_RATE=8589934592,\
+                  0x98f9ff=\"12 bytes\"}";
+    assert_eq!(said(&set.arguments(&entries)), values);
+    assert_eq!(said(&set.results(&entries)), values);
+    let get = array(sys::VIDIOC_G_EXT_CTRLS, &bytes).unwrap();
+    assert_eq!(
+        said(&get.arguments(&entries)),
+        "controls=[BRIGHTNESS,MPEG_VIDEO_BITRATE,PIXEL_RATE,0x98f9ff]"
+    );
+    assert_eq!(said(&get.results(&entries)), values);
+    put(&mut bytes, field!(v4l2_ext_controls.count), u32::MAX);
+    let cut = array(sys::VIDIOC_G_EXT_CTRLS, &bytes).unwrap();
+    assert_eq!(cut.len_bytes, 64 * size_of::<sys::v4l2_ext_control>());
+}
+
+#[test]
+fn arrays_of_planes_are_shown_by_what_they_hold() {
+    let mut bytes = [0; size_of::<sys::v4l2_buffer>()];
+    put(
+        &mut bytes,
+        field!(v4l2_buffer.type_),
+        sys::V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE,
+    );
+    put(
+        &mut bytes,
+        field!(v4l2_buffer.memory),
+        sys::V4L2_MEMORY_DMABUF,
+    );
+    put(&mut bytes, field!(v4l2_buffer.m.planes), 0x1000);
+    put(&mut bytes, field!(v4l2_buffer.length), 2);
+    let mut planes = vec![0; 2 * size_of::<sys::v4l2_plane>()];
+    for (at, (fd, used)) in [(5, 4096), (6, 2048)].into_iter().enumerate() {
+        let plane = &mut planes[at * size_of::<sys::v4l2_plane>()..];
+        put(plane, field!(v4l2_plane.m.fd), fd);
+        put(plane, field!(v4l2_plane.bytesused), used);
+    }
+    let queued = array(sys::VIDIOC_QBUF, &bytes).unwrap();
+    assert_eq!(
+        said(&queued.arguments(&planes)),
+        "plane_fds=[5,6] plane_bytesused=[4096,2048]"
+    );
+    assert_eq!(queued.results(&planes), Fields::new());
+    let dequeued = array(sys::VIDIOC_DQBUF, &bytes).unwrap();
+    assert_eq!(
+        said(&dequeued.results(&planes)),
+        "plane_fds=[5,6] plane_bytesused=[4096,2048]"
+    );
+    put(
+        &mut bytes,
+        field!(v4l2_buffer.type_),
+        sys::V4L2_BUF_TYPE_VIDEO_OUTPUT,
+    );
+    assert_eq!(array(sys::VIDIOC_QBUF, &bytes), None);
+}
+
+#[test]
+fn a_query_shows_which_control_it_asks_for() {
+    let mut bytes = [0; size_of::<sys::v4l2_query_ext_ctrl>()];
+    let asked = sys::V4L2_CID_BRIGHTNESS | sys::V4L2_CTRL_FLAG_NEXT_CTRL;
+    put(&mut bytes, 0, asked);
+    assert_eq!(
+        said(&arguments(sys::VIDIOC_QUERY_EXT_CTRL, &bytes)),
+        "id=BRIGHTNESS|NEXT_CTRL"
+    );
+}

@@ -125,15 +125,27 @@ fn words(line: &mut String, fields: &Fields) {
 }
 
 fn object(fields: &Fields) -> Json {
-    let fields = fields.iter().map(|(name, value)| {
-        let value = match value {
-            Value::Number(number) => json!(number),
-            Value::Unsigned(number) => json!(number),
-            Value::Word(word) => json!(word),
-        };
-        ((*name).to_owned(), value)
-    });
+    let fields = fields
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), json(value)));
     Json::Object(fields.collect::<Map<String, Json>>())
+}
+
+fn json(value: &Value) -> Json {
+    match value {
+        Value::Number(number) => json!(number),
+        Value::Unsigned(number) => json!(number),
+        Value::Word(word) => json!(word),
+        Value::List(values) => Json::Array(values.iter().map(json).collect()),
+        Value::Map(values) => {
+            let values = values.iter();
+            Json::Object(
+                values
+                    .map(|(name, value)| (name.clone(), json(value)))
+                    .collect(),
+            )
+        }
+    }
 }
 
 const O_ACCMODE: i32 = 3;

@@ -1,38 +1,121 @@
 //! A caller whose structure is looked at on its way: a front end may write a device's answer to
 //! the program only after the call.
 
-use super::decode;
-use std::cell::RefCell;
+use super::{Fields, decode};
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use vb3_host::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
+use vb3_v4l2::decode::Array;
 
-/// Hands everything on, and keeps what is written to the structure of one ioctl.
+/// A part of the program's memory.
+struct Part {
+    addr: u64,
+    bytes: Vec<u8>,
+}
+
+impl Part {
+    /// What the program has there; zeros where it has nothing that can be read.
+    ///
+    /// # Errors
+    /// `NOT_GATHERED`.
+    fn read(caller: &dyn Caller, addr: u64, len: usize) -> Result<(Self, bool), Errno> {
+        let mut bytes = vec![0; len];
+        let is_there = match caller.read(addr, &mut bytes) {
+            Err(Errno::NOT_GATHERED) => return Err(Errno::NOT_GATHERED),
+            Err(_) => {
+                bytes.fill(0);
+                false
+            }
+            Ok(()) => true,
+        };
+        Ok((Self { addr, bytes }, is_there))
+    }
+
+    fn write(&mut self, addr: u64, data: &[u8]) {
+        let from = addr.checked_sub(self.addr);
+        let place = from.and_then(|from| self.bytes.get_mut(usize::try_from(from).ok()?..));
+        for (to, byte) in place.into_iter().flatten().zip(data) {
+            *to = *byte;
+        }
+    }
+}
+
+/// What an ioctl has in the program's memory: its structure, and the array that this points at.
+struct Parts {
+    structure: Part,
+    array: Option<(Array, Part)>,
+}
+
+/// Hands everything on, and keeps what is written to the structure and the array of one ioctl.
 pub(super) struct Watched<'a> {
     caller: &'a dyn Caller,
-    at: u64,
-    bytes: RefCell<Vec<u8>>,
+    request: u32,
+    is_there: bool,
+    parts: RefCell<Parts>,
+    lacks: Cell<bool>,
 }
 
 impl<'a> Watched<'a> {
-    /// Watches the structure at `at` that a request moves. What the program has there is read
+    /// Watches the structure at `addr` that a request moves. What the program has there is read
     /// where the request reads it.
-    pub(super) fn new(caller: &'a dyn Caller, request: u32, at: u64) -> Self {
-        let mut bytes = vec![0; decode::size(request).min(decode::MAX_STRUCTURE)];
-        if request & super::READS != 0 && caller.read(at, &mut bytes).is_err() {
-            bytes.fill(0);
-        }
-        Self {
+    ///
+    /// # Errors
+    /// `NOT_GATHERED`: the call is to be made anew, and must not reach the devices before.
+    pub(super) fn new(caller: &'a dyn Caller, request: u32, addr: u64) -> Result<Self, Errno> {
+        let len = decode::size(request).min(decode::MAX_STRUCTURE);
+        let reads = request & super::READS != 0;
+        let (structure, is_there) = Part::read(caller, addr, if reads { len } else { 0 })?;
+        let array = decode::array(request, &structure.bytes).filter(|_| is_there);
+        let array = match array {
+            Some(array) => {
+                let (part, is_there) = Part::read(caller, array.addr, array.len_bytes)?;
+                is_there.then_some((array, part))
+            }
+            None => None,
+        };
+        let mut parts = Parts { structure, array };
+        parts.structure.bytes.resize(len, 0);
+        Ok(Self {
             caller,
-            at,
-            bytes: RefCell::new(bytes),
-        }
+            request,
+            is_there,
+            parts: RefCell::new(parts),
+            lacks: Cell::new(false),
+        })
     }
 
-    /// The structure as the program finds it after the call.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.bytes.into_inner()
+    /// What the program asks for; `None` where its structure cannot be read.
+    pub(super) fn arguments(&self) -> Option<Fields> {
+        let parts = self.parts.borrow();
+        let mut fields = decode::arguments(self.request, &parts.structure.bytes);
+        if let Some((array, part)) = &parts.array {
+            fields.extend(array.arguments(&part.bytes));
+        }
+        self.is_there.then_some(fields)
+    }
+
+    /// What the device has answered, after a call that succeeded.
+    pub(super) fn results(&self) -> Fields {
+        let parts = self.parts.borrow();
+        let mut fields = decode::results(self.request, &parts.structure.bytes);
+        if let Some((array, part)) = &parts.array {
+            fields.extend(array.results(&part.bytes));
+        }
+        fields
+    }
+
+    /// Whether the call has come upon something that was not gathered, and is to be made anew.
+    pub(super) fn lacks(&self) -> bool {
+        self.lacks.get()
+    }
+
+    fn note<T>(&self, result: Result<T, Errno>) -> Result<T, Errno> {
+        if matches!(result, Err(Errno::NOT_GATHERED)) {
+            self.lacks.set(true);
+        }
+        result
     }
 }
 
@@ -50,26 +133,25 @@ impl Caller for Watched<'_> {
     }
 
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        self.caller.read(addr, out)
+        self.note(self.caller.read(addr, out))
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
         self.caller.write(addr, data)?;
-        let mut bytes = self.bytes.borrow_mut();
-        let from = addr.checked_sub(self.at);
-        let place = from.and_then(|from| bytes.get_mut(usize::try_from(from).ok()?..));
-        for (to, byte) in place.into_iter().flatten().zip(data) {
-            *to = *byte;
+        let mut parts = self.parts.borrow_mut();
+        parts.structure.write(addr, data);
+        if let Some((_, part)) = &mut parts.array {
+            part.write(addr, data);
         }
         Ok(())
     }
 
     fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
-        self.caller.identify(fd)
+        self.note(self.caller.identify(fd))
     }
 
     fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {
-        self.caller.borrow_fd(fd)
+        self.note(self.caller.borrow_fd(fd))
     }
 
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {

@@ -160,3 +160,37 @@ fn a_trace_that_nobody_reads_stops_nothing() {
         outcome.stderr
     );
 }
+
+/// An array that lies far from its structure is gathered by a second look at the program's memory,
+/// and the call is one line all the same.
+#[test]
+fn arrays_of_controls_are_shown_by_name_and_each_call_once() {
+    let python = "/usr/bin/python3";
+    if lacks(python) {
+        return;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/controls.py");
+    let outcome = Run::on("pc")
+        .device(format!("camera=pattern,{}", size_option()))
+        .options(["--trace", "trace.jsonl"])
+        .program([python, script])
+        .run();
+    outcome.expect_success();
+    let text = String::from_utf8(outcome.read("trace.jsonl")).unwrap();
+    let calls = text.lines().map(|line| {
+        let call: Value = serde_json::from_str(line).unwrap();
+        let part = |name: &str| call[name]["controls"].clone();
+        let name = call["call"].as_str().unwrap().to_owned();
+        (name, part("arguments"), part("results"))
+    });
+    let values = serde_json::json!({"BRIGHTNESS": 40, "CONTRAST": 100});
+    let names = serde_json::json!(["BRIGHTNESS", "CONTRAST"]);
+    let wanted = [
+        ("open", Value::Null, Value::Null),
+        ("VIDIOC_S_EXT_CTRLS", values.clone(), values.clone()),
+        ("VIDIOC_G_EXT_CTRLS", names, values),
+        ("close", Value::Null, Value::Null),
+    ];
+    let wanted = wanted.map(|(name, asked, answered)| (name.to_owned(), asked, answered));
+    assert_eq!(calls.collect::<Vec<_>>(), wanted, "{text}");
+}

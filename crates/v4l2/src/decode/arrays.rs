@@ -1,0 +1,169 @@
+//! Arrays that a structure of the program's points at: controls, and planes of a buffer.
+
+use super::layouts::{buffer_type, is_mplane, is_output};
+use super::words::CONTROLS;
+use super::{Bytes, Fields, Value};
+use crate::bytes::field;
+use crate::sys;
+
+/// Most elements of an array that are decoded.
+const MAX_ELEMENTS: u32 = 64;
+
+const CONTROL_BYTES: usize = size_of::<sys::v4l2_ext_control>();
+const PLANE_BYTES: usize = size_of::<sys::v4l2_plane>();
+
+/// What an array's elements are, and what of them means something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Elements {
+    Controls {
+        asked_with_values: bool,
+    },
+    Planes {
+        asked_with_bytes: bool,
+        answered_with_bytes: bool,
+        by_fd: bool,
+    },
+}
+
+/// Where the array of a call lies in the program's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Array {
+    /// Its address.
+    pub addr: u64,
+    /// Its length in bytes; of a long array, that of the part that is decoded.
+    pub len_bytes: usize,
+    elements: Elements,
+}
+
+/// The array of a call, from the bytes of its structure.
+#[must_use]
+pub fn array(request: u32, bytes: &[u8]) -> Option<Array> {
+    let bytes = Bytes(bytes);
+    let (elements, addr, count, each) = match request {
+        sys::VIDIOC_G_EXT_CTRLS | sys::VIDIOC_S_EXT_CTRLS | sys::VIDIOC_TRY_EXT_CTRLS => (
+            Elements::Controls {
+                asked_with_values: request != sys::VIDIOC_G_EXT_CTRLS,
+            },
+            bytes.u64(field!(v4l2_ext_controls.controls)),
+            bytes.u32(field!(v4l2_ext_controls.count)),
+            CONTROL_BYTES,
+        ),
+        sys::VIDIOC_QBUF | sys::VIDIOC_PREPARE_BUF | sys::VIDIOC_DQBUF
+            if is_mplane(buffer_type(&bytes)) =>
+        {
+            let is_dequeued = request == sys::VIDIOC_DQBUF;
+            (
+                Elements::Planes {
+                    asked_with_bytes: !is_dequeued && is_output(buffer_type(&bytes)),
+                    answered_with_bytes: is_dequeued,
+                    by_fd: bytes.u32(field!(v4l2_buffer.memory)) == sys::V4L2_MEMORY_DMABUF,
+                },
+                bytes.u64(field!(v4l2_buffer.m.planes)),
+                bytes.u32(field!(v4l2_buffer.length)),
+                PLANE_BYTES,
+            )
+        }
+        _ => return None,
+    };
+    // CAST: no more than MAX_ELEMENTS.
+    let len_bytes = count.min(MAX_ELEMENTS) as usize * each;
+    (addr != 0 && len_bytes != 0).then_some(Array {
+        addr,
+        len_bytes,
+        elements,
+    })
+}
+
+impl Array {
+    /// What the program asks for, from the array's bytes before the call.
+    #[must_use]
+    pub fn arguments(&self, bytes: &[u8]) -> Fields {
+        match self.elements {
+            Elements::Controls {
+                asked_with_values: true,
+            } => values(bytes),
+            Elements::Controls { .. } => {
+                let names = bytes.chunks_exact(CONTROL_BYTES).map(id);
+                vec![("controls", Value::List(names.map(Value::Word).collect()))]
+            }
+            Elements::Planes {
+                asked_with_bytes,
+                by_fd,
+                ..
+            } => planes(bytes, asked_with_bytes, by_fd),
+        }
+    }
+
+    /// What the device answers, from the array's bytes after a call that succeeded.
+    #[must_use]
+    pub fn results(&self, bytes: &[u8]) -> Fields {
+        match self.elements {
+            Elements::Controls { .. } => values(bytes),
+            Elements::Planes {
+                answered_with_bytes: true,
+                by_fd,
+                ..
+            } => planes(bytes, true, by_fd),
+            Elements::Planes { .. } => Fields::new(),
+        }
+    }
+}
+
+/// The name of a control, with the flags of a query; its number where it has none here.
+pub(super) fn control(id: u32) -> String {
+    const FLAGS: [(u32, &str); 2] = [
+        (sys::V4L2_CTRL_FLAG_NEXT_CTRL, "|NEXT_CTRL"),
+        (sys::V4L2_CTRL_FLAG_NEXT_COMPOUND, "|NEXT_COMPOUND"),
+    ];
+    let plain = id & sys::V4L2_CTRL_ID_MASK;
+    let known = CONTROLS.iter().find(|(number, _)| *number == plain);
+    let mut name = known.map_or_else(|| format!("{plain:#x}"), |(_, name)| (*name).to_owned());
+    for (flag, said) in FLAGS {
+        if id & flag != 0 {
+            name.push_str(said);
+        }
+    }
+    name
+}
+
+fn id(entry: &[u8]) -> String {
+    control(Bytes(entry).u32(field!(v4l2_ext_control.id)))
+}
+
+/// Controls with their values; of one with a payload, how long that is.
+fn values(bytes: &[u8]) -> Fields {
+    let values = bytes.chunks_exact(CONTROL_BYTES).map(|entry| {
+        let fields = Bytes(entry);
+        let value = field!(v4l2_ext_control.__bindgen_anon_1);
+        let value = match fields.u32(field!(v4l2_ext_control.size)) {
+            0 if fields.u32(field!(v4l2_ext_control.id)) == sys::V4L2_CID_PIXEL_RATE => {
+                Value::Unsigned(fields.u64(value))
+            }
+            0 => Value::Number(fields.i32(value).into()),
+            len => Value::Word(format!("{len} bytes")),
+        };
+        (id(entry), value)
+    });
+    vec![("controls", Value::Map(values.collect()))]
+}
+
+fn planes(bytes: &[u8], with_bytes: bool, by_fd: bool) -> Fields {
+    let list = |value: &dyn Fn(&Bytes<'_>) -> Value| {
+        let planes = bytes.chunks_exact(PLANE_BYTES);
+        Value::List(planes.map(|plane| value(&Bytes(plane))).collect())
+    };
+    let mut fields = Fields::new();
+    if by_fd {
+        fields.push((
+            "plane_fds",
+            list(&|plane| Value::Number(plane.i32(field!(v4l2_plane.m.fd)).into())),
+        ));
+    }
+    if with_bytes {
+        fields.push((
+            "plane_bytesused",
+            list(&|plane| Value::Unsigned(plane.u32(field!(v4l2_plane.bytesused)).into())),
+        ));
+    }
+    fields
+}
