@@ -33,19 +33,23 @@ fn places() -> Vec<PathBuf> {
 }
 
 impl Folder {
-    /// Makes one in the temporary directory, or where one can be made.
+    /// Makes one in the temporary directory, or where one can be made and `fill` finds room.
     ///
     /// # Errors
     /// What the first place said, if none takes it.
-    pub(crate) fn make() -> Result<Self, Errno> {
-        Self::make_in(&places())
+    pub(crate) fn make(fill: impl FnMut(&Self) -> Result<(), Errno>) -> Result<Self, Errno> {
+        Self::make_in(&places(), fill)
     }
 
-    fn make_in(places: &[PathBuf]) -> Result<Self, Errno> {
+    fn make_in(
+        places: &[PathBuf],
+        mut fill: impl FnMut(&Self) -> Result<(), Errno>,
+    ) -> Result<Self, Errno> {
         let mut first = Errno(libc::ENOENT);
         for (i, place) in places.iter().enumerate() {
             remove_stale(place);
-            match Self::at(place) {
+            let made = Self::at(place);
+            match made.and_then(|folder| fill(&folder).map(|()| folder)) {
                 Ok(folder) => return Ok(folder),
                 Err(e) if i == 0 => first = e,
                 Err(_) => {}
@@ -125,16 +129,20 @@ fn remove_stale(place: &Path) {
 mod tests {
     use super::*;
 
+    const fn empty(_: &Folder) -> Result<(), Errno> {
+        Ok(())
+    }
+
     #[test]
     fn what_a_killed_run_left_goes_and_what_lives_stays() {
-        let outer = Folder::make().expect("a folder");
+        let outer = Folder::make(empty).expect("a folder");
         let place = [outer.path().to_owned()];
-        let living = Folder::make_in(&place).expect("a folder");
+        let living = Folder::make_in(&place, empty).expect("a folder");
         let left = outer.path().join(format!("{PREFIX}killed"));
         fs::create_dir_all(left.join("class")).expect("made");
         let other = outer.path().join("someone-elses");
         fs::create_dir(&other).expect("made");
-        let next = Folder::make_in(&place).expect("a folder");
+        let next = Folder::make_in(&place, empty).expect("a folder");
         assert!(!left.exists());
         assert!(living.path().is_dir() && next.path().is_dir() && other.is_dir());
         let path = living.path().to_owned();
@@ -144,13 +152,35 @@ mod tests {
 
     #[test]
     fn an_unusable_place_is_passed_over() {
-        let outer = Folder::make().expect("a folder");
+        let outer = Folder::make(empty).expect("a folder");
         let places = [outer.path().join("missing"), outer.path().to_owned()];
-        let folder = Folder::make_in(&places).expect("the second place");
+        let folder = Folder::make_in(&places, empty).expect("the second place");
         assert!(folder.path().starts_with(outer.path()));
         assert_eq!(
-            Folder::make_in(&places[..1]).expect_err("no place"),
+            Folder::make_in(&places[..1], empty).expect_err("no place"),
             Errno(libc::ENOENT)
         );
+    }
+
+    #[test]
+    fn a_full_place_is_passed_over_and_left_clean() {
+        let outer = Folder::make(empty).expect("a folder");
+        let places = ["full", "free"].map(|name| outer.path().join(name));
+        for place in &places {
+            fs::create_dir(place).expect("made");
+        }
+        let fill = |folder: &Folder| {
+            fs::write(folder.path().join("file"), "text").expect("written");
+            match folder.path().starts_with(&places[0]) {
+                true => Err(Errno(libc::ENOSPC)),
+                false => Ok(()),
+            }
+        };
+        let folder = Folder::make_in(&places, fill).expect("the second place");
+        assert!(folder.path().join("file").is_file());
+        assert!(folder.path().starts_with(&places[1]));
+        assert_eq!(fs::read_dir(&places[0]).expect("readable").count(), 0);
+        let none = Folder::make_in(&places[..1], fill).expect_err("no place");
+        assert_eq!(none, Errno(libc::ENOSPC));
     }
 }

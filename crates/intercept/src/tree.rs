@@ -76,8 +76,9 @@ impl LinkFile {
 /// A generated tree; removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    folder: Folder,
-    /// The file system it lies on.
+    /// Where it is written; none before.
+    folder: Option<Folder>,
+    /// The file system that is on.
     dev: u64,
     entries: BTreeMap<String, Entry>,
     /// Where the generated part begins.
@@ -98,11 +99,9 @@ impl Tree {
         files: &[(PathBuf, String)],
         links: &[(PathBuf, PathBuf)],
     ) -> Result<Self, Errno> {
-        let folder = Folder::make()?;
-        let dev = fs::metadata(folder.path()).map_err(errno)?.dev();
         let mut this = Self {
-            folder,
-            dev,
+            folder: None,
+            dev: 0,
             entries: BTreeMap::new(),
             tops: Vec::new(),
             link_files: Mutex::default(),
@@ -121,7 +120,9 @@ impl Tree {
                 this.add(path, Entry::Link(target.to_owned()));
             }
         }
-        this.write().map_err(errno)?;
+        let folder = Folder::make(|folder| this.write(folder).map_err(errno))?;
+        this.dev = fs::metadata(folder.path()).map_err(errno)?.dev();
+        this.folder = Some(folder);
         this.begin_at(|path| Path::new(path).symlink_metadata().is_ok());
         Ok(this)
     }
@@ -199,10 +200,10 @@ impl Tree {
         }
     }
 
-    /// Writes the tree to its directory. Links are relative, as the kernel makes them.
-    fn write(&self) -> std::io::Result<()> {
+    /// Writes the tree to a directory. Links are relative, as the kernel makes them.
+    fn write(&self, folder: &Folder) -> std::io::Result<()> {
         for (path, entry) in &self.entries {
-            let real = self.folder.path().join(path.trim_start_matches('/'));
+            let real = folder.path().join(path.trim_start_matches('/'));
             match entry {
                 Entry::Dir => fs::create_dir_all(real)?,
                 Entry::File(text) => fs::write(real, text)?,
@@ -275,7 +276,7 @@ impl Tree {
             return Some(Found::Outside(normalise(b"", &end)));
         }
         let inside = end.strip_prefix(b"/").unwrap_or(&end);
-        let real = self.folder.path().join(OsStr::from_bytes(inside));
+        let real = self.folder.as_ref()?.path().join(OsStr::from_bytes(inside));
         CString::new(real.into_os_string().into_encoded_bytes())
             .ok()
             .map(Found::Inside)
@@ -283,7 +284,7 @@ impl Tree {
 
     /// The path by which programs know a real path in the tree.
     pub(crate) fn known_as<'a>(&self, real: &'a [u8]) -> Option<&'a [u8]> {
-        let rest = real.strip_prefix(self.folder.path().as_os_str().as_bytes())?;
+        let rest = real.strip_prefix(self.folder.as_ref()?.path().as_os_str().as_bytes())?;
         rest.starts_with(b"/").then_some(rest)
     }
 

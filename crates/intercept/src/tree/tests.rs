@@ -40,7 +40,7 @@ fn the_tree_is_like_sysfs_and_goes_away() {
     assert_eq!(tree.find(b"/sys/dev/char/81:70", Links::Follow), None);
     assert_eq!(tree.find(b"/sys/class/video4linuxes", Links::Follow), None);
     assert_eq!(tree.find(b"/sys/bus", Links::Follow), None);
-    let root = tree.folder.path().to_owned();
+    let root = tree.folder.as_ref().expect("written").path().to_owned();
     drop(tree);
     assert!(!root.exists());
 }
