@@ -5,6 +5,11 @@
 //! loopback between the two sides, which reach memory each by its own addresses: one copy in, and
 //! one copy out for each reader, which the report counts. A writer never waits for readers, and a
 //! reader never sees half a frame.
+//!
+//! No frame is passed by reference. A V4L2 queue fills the buffer that the reader queued: memory of
+//! the reader's queue, of its program, or of a dma-buf that it chose, and mapped since before the
+//! frame was written; none of these is the writer's buffer. v4l2loopback has one set of buffers for
+//! all who open it, which saves the copies and lets a writer change what a reader looks at.
 
 mod link;
 mod output;

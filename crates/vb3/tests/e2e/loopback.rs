@@ -63,6 +63,58 @@ fn ffmpeg_to_v4l2_ctl_by_mmap_user_pointers_and_read() {
     expect_frames(&outcome, "got.raw", 4);
 }
 
+/// A reader with a display's buffers gets frames in them. They are the reader's own memory, so that
+/// what the writer wrote is copied there, and the copies are said.
+#[test]
+fn ffmpeg_to_v4l2_ctl_by_dma_buf() {
+    if lacks("ffmpeg") || lacks("v4l2-ctl") {
+        return;
+    }
+    let run = Run::on("pc")
+        .device(format!("loopback,{}", size_option()))
+        .device(format!("display,format=YUYV,{}", size_option()));
+    std::fs::write(run.file("pattern.raw"), recording(&pixfmt::YUYV, COUNT)).unwrap();
+    let text = format!(
+        "v4l2-ctl -d /dev/video1 --stream-dmabuf -E /dev/video2 --stream-count=8 \
+         --stream-to=got.raw & {}; wait $!",
+        ffmpeg()
+    );
+    let outcome = run.program(["sh", "-c", &text]).run();
+    outcome.expect_success();
+    expect_frames(&outcome, "got.raw", 8);
+    let frame = u64::from(crate::common::SIZE.0 * crate::common::SIZE.1 * 2);
+    let copied = outcome.queue("/dev/video1").bytes_copied;
+    assert!(copied >= frame * 8 && copied % frame == 0, "{copied}");
+    assert_eq!(outcome.queue("/dev/video2").bytes_copied, 0);
+}
+
+#[test]
+fn ffmpeg_to_opencv() {
+    let python = "/usr/bin/python3";
+    if lacks("ffmpeg") || lacks(python) || (!crate::media::has_opencv() && lacks("python3-opencv"))
+    {
+        return;
+    }
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/opencv.py");
+    let (width, height) = crate::common::SIZE;
+    let writer = ffmpeg().replace("-re", "-re -stream_loop -1");
+    let outcome = script(
+        "",
+        &format!(
+            "{writer} & writer=$!; {python} {program} 6 got.raw {width} {height} /dev/video1; \
+             got=$?; kill $writer; wait $writer; exit $got"
+        ),
+    );
+    outcome.expect_success();
+    let len = (width * height * 2) as usize;
+    let (got, sent) = (outcome.read("got.raw"), recording(&pixfmt::YUYV, COUNT));
+    assert_eq!(got.len(), 6 * len);
+    for (place, frame) in got.chunks_exact(len).enumerate() {
+        let found = sent.chunks_exact(len).any(|sent| sent == frame);
+        assert!(found, "frame {place} is none of the writer's");
+    }
+}
+
 #[test]
 fn gstreamer_to_ffmpeg_and_several_readers() {
     if lacks("ffmpeg") || lacks("gst-launch-1.0") || lacks("v4l2-ctl") {

@@ -143,7 +143,7 @@ fn opencv_captures() {
 }
 
 /// Whether Debian's own interpreter finds cv2.
-fn has_opencv() -> bool {
+pub(crate) fn has_opencv() -> bool {
     let cv2 = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("cv2");
     let files = Path::new("/usr/lib/python3/dist-packages").read_dir();
     files.is_ok_and(|mut files| files.any(|file| file.is_ok_and(|file| cv2(&file.file_name()))))

@@ -5,9 +5,10 @@ import cv2
 
 count, path = int(sys.argv[1]), sys.argv[2]
 width, height = int(sys.argv[3]), int(sys.argv[4])
-camera = cv2.VideoCapture("/dev/video0", cv2.CAP_V4L2)
+node = sys.argv[5] if len(sys.argv) > 5 else "/dev/video0"
+camera = cv2.VideoCapture(node, cv2.CAP_V4L2)
 if not camera.isOpened():
-    sys.exit("OpenCV cannot open /dev/video0")
+    sys.exit(f"OpenCV cannot open {node}")
 camera.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*"YUYV"))
 camera.set(cv2.CAP_PROP_CONVERT_RGB, 0)
 camera.set(cv2.CAP_PROP_FRAME_WIDTH, width)
