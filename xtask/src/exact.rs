@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Arguments of `exact`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How many streams x264 makes
+    /// How many streams x264 makes, and as many again of the other codecs in turn
     #[arg(long, value_name = "N", default_value_t = 200)]
     streams: u32,
     /// Which streams; drawn and printed without it

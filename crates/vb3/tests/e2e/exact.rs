@@ -1,8 +1,10 @@
-//! Streams by x264 with options drawn at random, and the JVT's own: every picture that a program
-//! gets of the decoder is ffmpeg's, in order.
+//! Streams with options drawn at random, and the JVT's own: every picture that a program gets of the
+//! decoder is ffmpeg's, in order.
 //!
 //! `cargo xtask exact` runs more of them. `VB3_EXACT_SEED` and `VB3_EXACT_STREAMS` say which and how
 //! many; `VB3_H264_VECTORS` names the directory of the JVT's streams.
+
+mod others;
 
 use crate::common::{Run, ffmpeg, lacks, lacks_libavcodec};
 use crate::streams::by_ffmpeg;
@@ -118,25 +120,25 @@ const PLAYERS: [(&str, &str); 2] = [
 fn expect_exact(name: &str, stream: &[u8], size: &str) -> usize {
     let pictures = by_ffmpeg(stream, size);
     assert!(!pictures.is_empty(), "{name}: ffmpeg gives no pictures");
+    let wanted: Vec<u8> = pictures.iter().flat_map(|picture| picture.nv12()).collect();
+    let picture = wanted.len() / pictures.len();
     for (player, line) in PLAYERS {
         let run = Run::on("pc").device("h264dec").patience(240);
         std::fs::write(run.file("stream.h264"), stream).unwrap();
         let outcome = run.program(["sh", "-c", line]).run();
         outcome.expect_success();
-        let bytes = outcome.read("pictures.raw");
-        let mut rest = &bytes[..];
-        for (number, picture) in pictures.iter().enumerate() {
-            let wanted = picture.nv12();
-            let (found, after) = rest.split_at(wanted.len().min(rest.len()));
-            assert!(
-                found == wanted,
-                "{name}: {player}: picture {number} differs"
-            );
-            rest = after;
-        }
-        assert!(rest.is_empty(), "{name}: {player} gives too many pictures");
+        let name = format!("{name}: {player}");
+        expect_same(&name, &outcome.read("pictures.raw"), &wanted, picture);
     }
     pictures.len()
+}
+
+/// Asserts that pictures of so many bytes each are the wanted ones, as many.
+fn expect_same(name: &str, found: &[u8], wanted: &[u8], picture: usize) {
+    let mut pairs = found.chunks(picture).zip(wanted.chunks(picture));
+    let differs = pairs.position(|(found, wanted)| found != wanted);
+    assert_eq!(differs, None, "{name}: the first picture that differs");
+    assert_eq!(found.len(), wanted.len(), "{name}: bytes of pictures");
 }
 
 fn lacks_players() -> bool {

@@ -1,0 +1,193 @@
+//! Streams of other codecs than H.264, by ffmpeg's encoders with options drawn at random.
+
+use super::{Random, expect_same, number};
+use crate::common::{Run, ffmpeg, lacks, lacks_libavcodec};
+
+/// A codec, and how programs have it decoded.
+struct Codec {
+    device: &'static str,
+    file: &'static str,
+    /// GStreamer's elements up to the decoder.
+    elements: &'static str,
+    /// ffmpeg's wrapper.
+    wrapper: &'static str,
+    /// Draws the encoder's words.
+    draw: fn(&mut Random) -> String,
+}
+
+const CODECS: [Codec; 5] = [
+    Codec {
+        device: "hevcdec",
+        file: "stream.hevc",
+        elements: "h265parse ! v4l2h265dec",
+        wrapper: "hevc_v4l2m2m",
+        draw: hevc,
+    },
+    Codec {
+        device: "vp8dec",
+        file: "stream.webm",
+        elements: "matroskademux ! v4l2vp8dec",
+        wrapper: "vp8_v4l2m2m",
+        draw: vp8,
+    },
+    Codec {
+        device: "vp9dec",
+        file: "stream.webm",
+        elements: "matroskademux ! v4l2vp9dec",
+        wrapper: "vp9_v4l2m2m",
+        draw: vp9,
+    },
+    Codec {
+        device: "mpeg2dec",
+        file: "stream.m2v",
+        elements: "mpegvideoparse ! v4l2mpeg2dec",
+        wrapper: "mpeg2_v4l2m2m",
+        draw: mpeg2,
+    },
+    Codec {
+        device: "mpeg4dec",
+        file: "stream.m4v",
+        elements: "mpeg4videoparse ! v4l2mpeg4dec",
+        wrapper: "mpeg4_v4l2m2m",
+        draw: mpeg4,
+    },
+];
+
+fn hevc(random: &mut Random) -> String {
+    let options = [
+        "log-level=0:pools=none:frame-threads=1".to_owned(),
+        format!("bframes={}", random.one(&[0, 1, 3, 5, 8])),
+        format!("b-adapt={}:b-pyramid={}", random.below(3), random.below(2)),
+        format!("weightb={}:weightp={}", random.below(2), random.below(2)),
+        format!(
+            "ref={}:keyint={}",
+            1 + random.below(5),
+            random.one(&[1, 5, 12, 250])
+        ),
+        format!(
+            "open-gop={}:ctu={}",
+            random.below(2),
+            random.one(&[16, 32, 64])
+        ),
+        format!("rect={}:tskip={}", random.below(2), random.below(2)),
+        format!("sao={}:deblock={}", random.below(2), random.below(2)),
+        format!("crf={}", random.one(&[12, 20, 28, 40])),
+    ];
+    let options = options.join(":");
+    format!("libx265 -preset superfast -x265-params {options}")
+}
+
+fn vp8(random: &mut Random) -> String {
+    format!(
+        "libvpx -cpu-used 8 -b:v {}k -auto-alt-ref {} -lag-in-frames {} -g {} -slices {} -sharpness {}",
+        random.one(&[60, 300, 2000]),
+        random.below(2),
+        random.one(&[0, 4, 16]),
+        random.one(&[1, 5, 12, 250]),
+        random.one(&[1, 2, 4, 8]),
+        random.below(8),
+    )
+}
+
+fn vp9(random: &mut Random) -> String {
+    format!(
+        "libvpx-vp9 -cpu-used 8 -b:v {}k -auto-alt-ref {} -lag-in-frames {} -g {} \
+         -tile-columns {} -tile-rows {} -frame-parallel {} -aq-mode {} -lossless {}",
+        random.one(&[60, 300, 2000]),
+        random.below(2),
+        random.one(&[0, 4, 16]),
+        random.one(&[1, 5, 12, 250]),
+        random.below(3),
+        random.below(3),
+        random.below(2),
+        random.below(4),
+        u8::from(random.below(6) == 0),
+    )
+}
+
+fn mpeg2(random: &mut Random) -> String {
+    format!(
+        "mpeg2video -qmax 28 -bf {} -g {} -q:v {} -intra_vlc {} -non_linear_quant {} -dc {}",
+        random.below(3),
+        random.one(&[1, 5, 12]),
+        random.one(&[2, 6, 15, 28]),
+        random.below(2),
+        random.below(2),
+        8 + random.below(3),
+    )
+}
+
+fn mpeg4(random: &mut Random) -> String {
+    format!(
+        "mpeg4 -bf 0 -g {} -q:v {} -mpeg_quant {} -flags {} -f m4v",
+        random.one(&[1, 5, 12]),
+        random.one(&[2, 6, 15, 28]),
+        random.below(2),
+        random.one(&["+mv4", "+qpel", "+mv4+qpel", "-mv4"]),
+    )
+}
+
+/// Asserts that both programs get ffmpeg's own pictures; gives their number.
+fn expect_exact(codec: &Codec, random: &mut Random, stream: u64) -> u64 {
+    let mut side = |least, most| least + random.below(most);
+    // GStreamer pads lines of other widths.
+    let width = side(64, 300).next_multiple_of(4);
+    let height = side(64, 200).next_multiple_of(2);
+    let frames = 5 + random.below(26);
+    let encoder = (codec.draw)(random);
+    let name = format!(
+        "stream {stream}: {} {width}x{height}: {encoder}",
+        codec.device
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(codec.file);
+    let file = path.to_str().unwrap();
+    let (source, count) = (
+        format!("testsrc2=size={width}x{height}:rate=25"),
+        frames.to_string(),
+    );
+    let mut words = vec!["-f", "lavfi", "-i", &source, "-frames:v", &count];
+    words.extend(["-pix_fmt", "yuv420p", "-threads", "1", "-c:v"]);
+    words.extend(encoder.split(' ').chain([file]));
+    ffmpeg(words);
+    let form = "-fps_mode passthrough -pix_fmt nv12 -f rawvideo";
+    let words = ["-threads", "1", "-i", file].into_iter();
+    let wanted = ffmpeg(words.chain(form.split(' ')).chain(["-"]));
+    let picture = (width * height * 3 / 2) as usize;
+    assert_eq!(wanted.len(), picture * frames as usize, "{name}");
+    let (file, elements, wrapper) = (codec.file, codec.elements, codec.wrapper);
+    let lines = [
+        format!(
+            "gst-launch-1.0 -q filesrc location={file} ! {elements} \
+             ! video/x-raw,format=NV12 ! filesink location=pictures.raw"
+        ),
+        format!("ffmpeg -nostdin -v error -c:v {wrapper} -i {file} {form} pictures.raw"),
+    ];
+    for line in &lines {
+        let run = Run::on("pc").device(codec.device).patience(240);
+        std::fs::copy(&path, run.file(file)).unwrap();
+        let outcome = run.program(["sh", "-c", line]).run();
+        outcome.expect_success();
+        let player = line.split(' ').next().unwrap();
+        let name = format!("{name}: {player}");
+        expect_same(&name, &outcome.read("pictures.raw"), &wanted, picture);
+    }
+    println!("{name}: {frames} pictures");
+    frames
+}
+
+#[test]
+fn streams_of_other_codecs_at_random_are_exact() {
+    if lacks_libavcodec() || lacks("ffmpeg") || lacks("gst-launch-1.0") {
+        return;
+    }
+    let (seed, streams) = (number("VB3_EXACT_SEED", 1), number("VB3_EXACT_STREAMS", 20));
+    println!("VB3_EXACT_SEED={seed} VB3_EXACT_STREAMS={streams}");
+    let mut pictures = 0;
+    for n in 0..streams {
+        let mut random = Random::new(seed.wrapping_mul(1_000_033) + n);
+        let codec = &CODECS[n as usize % CODECS.len()];
+        pictures += expect_exact(codec, &mut random, n);
+    }
+    println!("{streams} streams, {pictures} pictures, each exact by both programs");
+}
