@@ -272,7 +272,11 @@ impl<B: Backend> Backend for Traced<'_, B> {
         let begun = self.begin(caller, Some(file), || {
             ("read".to_owned(), vec![number("length", len)])
         });
-        let done = self.devices.read(file, addr, len, nonblocking, caller);
+        let watched = Watched::plain(caller);
+        let done = self.devices.read(file, addr, len, nonblocking, &watched);
+        if watched.lacks() {
+            return done;
+        }
         self.end(caller, begun, &done, Fields::new());
         done
     }
@@ -288,7 +292,11 @@ impl<B: Backend> Backend for Traced<'_, B> {
         let begun = self.begin(caller, Some(file), || {
             ("write".to_owned(), vec![number("length", len)])
         });
-        let done = self.devices.write(file, addr, len, nonblocking, caller);
+        let watched = Watched::plain(caller);
+        let done = self.devices.write(file, addr, len, nonblocking, &watched);
+        if watched.lacks() {
+            return done;
+        }
         self.end(caller, begun, &done, Fields::new());
         done
     }

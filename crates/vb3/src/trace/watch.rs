@@ -86,6 +86,24 @@ impl<'a> Watched<'a> {
         })
     }
 
+    /// Watches a call without a structure.
+    pub(super) fn plain(caller: &'a dyn Caller) -> Self {
+        let structure = Part {
+            addr: 0,
+            bytes: Vec::new(),
+        };
+        Self {
+            caller,
+            request: 0,
+            is_there: false,
+            parts: RefCell::new(Parts {
+                structure,
+                array: None,
+            }),
+            lacks: Cell::new(false),
+        }
+    }
+
     /// What the program asks for; `None` where its structure cannot be read.
     pub(super) fn arguments(&self) -> Option<Fields> {
         let parts = self.parts.borrow();

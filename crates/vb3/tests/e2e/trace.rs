@@ -194,3 +194,23 @@ fn arrays_of_controls_are_shown_by_name_and_each_call_once() {
     let wanted = wanted.map(|(name, asked, answered)| (name.to_owned(), asked, answered));
     assert_eq!(calls.collect::<Vec<_>>(), wanted, "{text}");
 }
+
+/// What a long write takes from the program is gathered in pieces, and the call is one line.
+#[test]
+fn a_long_write_is_one_line() {
+    let run = Run::on("pc")
+        .device(format!("display,format=YUYV,{}", size_option()))
+        .options(["--trace", "trace.jsonl"]);
+    let frame = (SIZE.0 * SIZE.1 * 2) as usize;
+    std::fs::write(run.file("frame.raw"), vec![7; frame]).unwrap();
+    let copy = format!("dd if=frame.raw of=/dev/video0 bs={frame} conv=notrunc status=none");
+    let outcome = run.program(["sh", "-c", &copy]).run();
+    outcome.expect_success();
+    let text = String::from_utf8(outcome.read("trace.jsonl")).unwrap();
+    let calls = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let writes: Vec<Value> = calls
+        .filter(|call: &Value| call["call"] == "write")
+        .collect();
+    assert_eq!(writes.len(), 1, "{text}");
+    assert_eq!(writes[0]["result"], frame, "{text}");
+}
