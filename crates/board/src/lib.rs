@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod blob;
+mod boards;
 mod bus;
 mod device;
 mod drivers;
@@ -24,6 +25,7 @@ mod profile;
 mod tests;
 mod tree;
 
+pub use boards::{BOARDS, SOURCES, Source};
 pub use bus::Window;
 pub use device::{Device, Iommu};
 pub use drivers::{Driver, KERNEL, Kind, drivers};

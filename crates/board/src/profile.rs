@@ -70,6 +70,12 @@ impl Board {
     /// The profile of a machine, as TOML. `ram` overrides what the tree says.
     #[must_use]
     pub fn profile(&self, ram: Option<u64>) -> String {
+        self.profile_as(&self.name(), ram)
+    }
+
+    /// As [`profile`](Self::profile), under another name: letters, digits and `-`.
+    #[must_use]
+    pub fn profile_as(&self, name: &str, ram: Option<u64>) -> String {
         let (ram, ram_from) = match (ram, self.ram()) {
             (Some(ram), _) => (ram, "as given"),
             (None, Some(ram)) => (ram, "/memory: reg"),
@@ -96,7 +102,7 @@ impl Board {
         for device in &self.devices {
             device.describe(behind.is_some(), &mut line);
         }
-        line(format_args!("\nname = \"{}\"", self.name()));
+        line(format_args!("\nname = \"{name}\""));
         line(format_args!("description = \"{}\"\n", plain(&self.model)));
         line(format_args!("# {ram_from}\nram = {ram}"));
         line(format_args!("# {}\ncma = {cma}", plain(&cma_from)));
@@ -110,8 +116,19 @@ impl Board {
             "dma_mask = 32\nmax_segment = \"none\"\nboundary = \"none\""
         ));
         line(format_args!(
-            "bounce = \"none\"\nscattered = true\nuserptr = true\nallocator = \"contig\""
+            "bounce = \"none\"\nscattered = true\nallocator = \"contig\""
         ));
+        // Programs' memory begins anywhere: that is nothing for caches that must be cleaned, and in
+        // pieces, which is nothing without an IOMMU. A SPEC's userptr=on offers it all the same.
+        line(format_args!("userptr = {}", coherent && behind.is_some()));
+        let specs = self.specs();
+        if !specs.is_empty() {
+            line(format_args!("devices = ["));
+            for spec in specs {
+                line(format_args!("    \"{spec}\","));
+            }
+            line(format_args!("]"));
+        }
         match behind {
             None => line(format_args!(
                 "# no video device has iommus\niommu = \"none\""

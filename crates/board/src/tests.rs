@@ -92,6 +92,7 @@ fn every_row_of_the_table_is_read_and_no_string_stands_twice() {
 fn is_taken(board: &Board) -> Profile {
     let toml = board.profile(None);
     let profile = Profile::parse(&toml).unwrap_or_else(|e| panic!("{e}\n{toml}"));
+    assert_eq!(profile.devices, board.specs());
     for spec in board.specs() {
         spec.parse::<vb3_devices::spec::DeviceSpec>()
             .unwrap_or_else(|e| panic!("{spec}: {e}"));
@@ -382,6 +383,22 @@ proptest! {
         }
         if let Ok(board) = Board::read(&dtb) {
             is_taken(&board);
+        }
+    }
+}
+
+#[test]
+fn boards_that_ship_are_machines_with_devices() {
+    let names: Vec<&str> = SOURCES.iter().map(|source| source.name).collect();
+    let kept: Vec<&str> = BOARDS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, kept);
+    for (name, text) in BOARDS {
+        let profile = Profile::parse(text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(profile.name, *name);
+        assert!(!profile.devices.is_empty(), "{name}");
+        for spec in &profile.devices {
+            spec.parse::<vb3_devices::spec::DeviceSpec>()
+                .unwrap_or_else(|e| panic!("{name}: {spec}: {e}"));
         }
     }
 }

@@ -139,7 +139,8 @@ pub struct DmaSegment {
 /// What a device can address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// Highest address the device can put on its bus, as a mask (`2^n - 1`).
+    /// Highest address the device can put on its bus; of any value, as Linux takes DMA masks
+    /// (`drivers/media/platform/qcom/venus/core.c` has `0xddc00000 - 1`).
     pub mask: u64,
     /// Longest segment in bytes.
     pub max_segment: u64,

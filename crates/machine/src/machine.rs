@@ -169,8 +169,7 @@ impl State {
             boundary: limits.boundary.unwrap_or(profile.boundary),
             max_segments: limits.max_segments.unwrap_or(u32::MAX),
         };
-        let is_mask = |mask: u64| mask & mask.wrapping_add(1) == 0;
-        if !is_mask(all.mask) || !is_mask(all.boundary) || all.max_segment == 0 {
+        if !all.is_valid() {
             return Err(Error::Invalid);
         }
         let align = limits.align.unwrap_or(1);

@@ -213,3 +213,40 @@ fn an_alignment_is_a_power_of_two() {
     let added = mapper.platform_mut().add_device("dev", limits);
     assert_eq!(added, Err(Error::Invalid));
 }
+
+#[test]
+fn a_mask_is_the_highest_address_whatever_its_bits() {
+    // Of venus: dma_mask = 0xddc00000 - 1. As if memory were scarce above, with 48 MiB - 1, too.
+    for (lines, last) in [
+        (with_iommu("coherent = true\ncma = \"16MiB\""), 0xddbf_ffff),
+        ("coherent = true".to_owned(), 48 * M - 1),
+        ("coherent = true".to_owned(), 47 * M + 4 * K - 1),
+    ] {
+        let mut mapper = mapper(&lines);
+        let limits = DeviceLimits {
+            mask: Some(last),
+            ..DeviceLimits::default()
+        };
+        let dev = device(&mut mapper, limits);
+        let mut taken = Vec::new();
+        // With an IOMMU the highest addresses are given first, else the lowest memory.
+        for _ in 0..64 {
+            let Ok(alloc) = mapper.alloc_coherent(dev, M, Attrs::empty()) else {
+                break;
+            };
+            let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+            let end = addr.checked_add(M - 1).unwrap();
+            assert!(end.get() <= last, "{end:?} {last:#x}");
+            // All of it is the device's to write.
+            assert!(mapper.platform().bus_translate(dev, end, true).is_ok());
+            taken.push((alloc, end.get()));
+        }
+        // More than a mask of whole bits below the limit would give.
+        let highest = taken.iter().map(|(_, end)| *end).max().unwrap();
+        assert!(highest > last.next_power_of_two() / 2, "{highest:#x}");
+        for (alloc, _) in taken {
+            mapper.free(alloc);
+        }
+        assert!(mapper.live().is_empty());
+    }
+}

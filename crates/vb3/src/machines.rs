@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write};
 use std::path::Path;
+use vb3_board::BOARDS;
 use vb3_dma::iopt::Format;
 use vb3_dma::{BounceMode, FlushPolicy, SegmentMode};
 use vb3_machine::Profile;
@@ -18,18 +19,23 @@ const MAX_SAID: usize = 300;
 /// Longest profile file taken, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
+/// The machines that ship, by name: simple ones, and boards.
+fn shipped() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    BUILTINS.iter().chain(BOARDS)
+}
+
 /// The text of a profile: a built-in one by name, or a TOML file.
 ///
 /// # Errors
 /// There is neither; the text names what there is.
 fn text(machine: &str) -> Result<String> {
-    if let Some((_, text)) = BUILTINS.iter().find(|(name, _)| *name == machine) {
+    if let Some((_, text)) = shipped().find(|(name, _)| *name == machine) {
         return Ok((*text).to_owned());
     }
     let path = Path::new(machine);
     let looks_like_a_file = machine.contains('/') || machine.ends_with(".toml");
     if !looks_like_a_file && !path.is_file() {
-        let names: Vec<&str> = BUILTINS.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = shipped().map(|(name, _)| *name).collect();
         bail!(
             "there is no machine \"{machine}\"; there are {}, and any TOML file of your own \
              (`vb3 machines NAME` prints one to start from)",
@@ -98,14 +104,13 @@ pub fn print(args: &MachinesArgs, out: &mut dyn Write) -> Result<()> {
             }
         }
         None if args.json => {
-            let all: Result<Vec<Value>> = BUILTINS
-                .iter()
+            let all: Result<Vec<Value>> = shipped()
                 .map(|entry| Ok(json_of(&profile(entry)?)))
                 .collect();
             print_json(&Value::Array(all?), out)
         }
         None => {
-            for entry in BUILTINS {
+            for entry in shipped() {
                 print_row(&profile(entry)?, out)?;
             }
             print_fields(out)
@@ -120,7 +125,6 @@ fn print_board(path: &Path, args: &MachinesArgs, out: &mut dyn Write) -> Result<
         return Ok(out.write_all(text.as_bytes())?);
     }
     let mut value = json_of(&profile);
-    value["devices"] = json!(board.specs());
     value["not_taken"] = json!(board.not_taken);
     print_json(&value, out)
 }
@@ -182,10 +186,14 @@ fn print_row(p: &Profile, out: &mut dyn Write) -> Result<()> {
         0 => String::new(),
         own => format!(", {} of its own for each device", bytes(own)),
     };
+    let devices = match p.devices.len() {
+        0 => String::new(),
+        count => format!(", {count} devices"),
+    };
     writeln!(out, "{:<16} {}", p.name, p.description)?;
     writeln!(
         out,
-        "{:<16} {} RAM, {cma}{sram}, {iommu}, {caches}, {}-bit DMA{}{}{bounce}{private}{untrusted}",
+        "{:<16} {} RAM, {cma}{sram}, {iommu}, {caches}, {}-bit DMA{}{}{bounce}{private}{untrusted}{devices}",
         "",
         bytes(p.ram),
         p.dma_mask_bits,
@@ -257,6 +265,7 @@ fn json_of(p: &Profile) -> Value {
             Allocator::Contig => "contig",
             Allocator::Vmalloc => "vmalloc",
         },
+        "devices": p.devices,
     })
 }
 
@@ -281,7 +290,7 @@ mod tests {
     #[test]
     fn every_builtin_is_listed_and_found() {
         let list = printed(None, false).unwrap();
-        for (name, text) in BUILTINS {
+        for (name, text) in shipped() {
             assert!(list.lines().any(|line| line.starts_with(name)), "{list}");
             assert_eq!(find(name).unwrap().name, *name);
             assert_eq!(printed(Some(name), false).unwrap(), *text);
@@ -294,7 +303,7 @@ mod tests {
     #[test]
     fn json_has_every_machine_and_real_numbers() {
         let all: Value = serde_json::from_str(&printed(None, true).unwrap()).unwrap();
-        assert_eq!(all.as_array().unwrap().len(), BUILTINS.len());
+        assert_eq!(all.as_array().unwrap().len(), shipped().count());
         let one: Value = serde_json::from_str(&printed(Some("soc-cma"), true).unwrap()).unwrap();
         assert_eq!(one["cma"], 64 << 20);
         assert_eq!((&one["iommu"], &one["sram"]), (&Value::Null, &json!(0)));

@@ -131,7 +131,14 @@ fn refusals(report: &Report) -> u64 {
 
 fn machine_and_devices(args: &RunArgs) -> Result<(Profile, Vec<DeviceSpec>)> {
     let Some(path) = &args.board else {
-        return Ok((machines::find(&args.machine)?, device_specs(&args.devices)?));
+        let profile = machines::find(&args.machine)?;
+        let words = if args.devices.is_empty() {
+            &profile.devices
+        } else {
+            &args.devices
+        };
+        let specs = device_specs(words)?;
+        return Ok((profile, specs));
     };
     let board = board::read(path)?;
     let (_, profile) = board::profile(&board, None)?;

@@ -100,4 +100,8 @@ const FIELDS: &[(&str, &str)] = &[
         "allocator",
         "plane memory devices use unless told otherwise: \"contig\" or \"vmalloc\"",
     ),
+    (
+        "devices",
+        "what `vb3 run` offers unless told otherwise, each as for --device",
+    ),
 ];

@@ -93,6 +93,8 @@ pub struct Profile {
     pub userptr: Option<bool>,
     /// Which plane allocator devices use by default.
     pub allocator: Allocator,
+    /// The devices that it has, as `vb3 run --device` takes them; none for what the user names.
+    pub devices: Vec<String>,
 }
 
 impl Profile {

@@ -15,6 +15,8 @@ const MAX_RAM: u64 = 256 << 30;
 const MIN_RAM: u64 = 4 << 20;
 /// The first MiB, which nobody gets.
 const RESERVED: u64 = 1 << 20;
+/// Most devices that a profile names.
+const MAX_DEVICES: usize = 64;
 /// Most memory of its own that a device can have.
 const MAX_SRAM: u64 = 256 << 20;
 /// Where the device hole starts; the contiguous area and the bounce pool lie below.
@@ -218,6 +220,7 @@ struct Raw {
     scattered: Option<bool>,
     userptr: Option<bool>,
     allocator: Option<RawAllocator>,
+    devices: Option<Spanned<Vec<String>>>,
 }
 
 /// The text of a profile, for finding lines.
@@ -318,7 +321,24 @@ fn check(source: &Source<'_>, raw: Raw) -> Result<Profile, ProfileError> {
             None | Some(RawAllocator::Contig) => Allocator::Contig,
             Some(RawAllocator::Vmalloc) => Allocator::Vmalloc,
         },
+        devices: check_devices(source, raw.devices)?,
     })
+}
+
+/// What they are is not this crate's to know.
+fn check_devices(
+    source: &Source<'_>,
+    devices: Option<Spanned<Vec<String>>>,
+) -> Result<Vec<String>, ProfileError> {
+    let Some(devices) = devices else {
+        return Ok(Vec::new());
+    };
+    let count = devices.get_ref().len();
+    if count > MAX_DEVICES {
+        let message = format!("{count} are more than {MAX_DEVICES}");
+        return Err(source.error("devices", devices.span(), message));
+    }
+    Ok(devices.into_inner())
 }
 
 /// A size that is a multiple of the page size within bounds.

@@ -325,3 +325,19 @@ fn every_field_that_parses_is_documented() {
         assert!(fields().iter().any(|(name, _)| *name == field), "{field}");
     }
 }
+
+#[test]
+fn devices_are_kept_as_they_stand_and_bounded() {
+    let text = |devices: &str| {
+        format!("name = \"x\"\nram = \"64MiB\"\ncoherent = true\ndma_mask = 32\n{devices}")
+    };
+    assert!(Profile::parse(&text("")).unwrap().devices.is_empty());
+    let two = Profile::parse(&text("devices = [\"camera\", \"anything,x=y\"]")).unwrap();
+    assert_eq!(two.devices, ["camera", "anything,x=y"]);
+    let many = format!("devices = [{}]", "\"camera\",".repeat(65));
+    let err = Profile::parse(&text(&many)).unwrap_err().to_string();
+    assert!(
+        err.contains("line 5") && err.contains("65 are more than 64"),
+        "{err}"
+    );
+}

@@ -1,6 +1,7 @@
 //! A board by its device tree: its machine, and its devices with their limits.
 
 use crate::common::lacks;
+use crate::compliance::summary;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -79,18 +80,46 @@ fn a_device_tree_gives_machine_and_devices() {
     let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!(json["ram"], 512 << 20);
     assert_eq!(json["iommu"]["aperture"], 32);
-    assert_eq!(json["devices"][1], "convert,name=rga@3000,contiguous=on");
+    assert_eq!(json["devices"][3], "convert,name=rga@3000,contiguous=on");
     let listing = ["--", "v4l2-ctl", "--list-devices"];
     let out = vb3(&["run", "--board"], &board, &listing);
     let said = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success(), "{out:?}");
     for (card, device) in [
         ("video-codec@2000", "/dev/video0"),
-        ("rga@3000", "/dev/video1"),
+        ("rga@3000", "/dev/video3"),
     ] {
         let mut lines = said.lines().skip_while(|line| !line.starts_with(card));
         let shown = lines.any(|line| line.trim() == device);
         assert!(shown, "{card} at {device} in {said}");
+    }
+}
+
+/// Displays and converters; `decoder` and `encoders` have the codecs, which are the same everywhere.
+#[test]
+fn devices_of_boards_that_ship_comply() {
+    if lacks("v4l2-compliance") {
+        return;
+    }
+    for (board, number) in [
+        ("rpi-4", 0),
+        ("imx8mp-evk", 0),
+        ("imx8mp-evk", 1),
+        ("rock-5b", 3),
+        ("db410c", 0),
+        ("am625-sk", 0),
+        ("odroid-u3", 1),
+        ("odroid-u3", 12),
+        ("cubieboard2", 4),
+    ] {
+        let device = format!("/dev/video{number}");
+        let out = Command::new(env!("CARGO_BIN_EXE_vb3"))
+            .args(["run", "--machine", board, "--", "v4l2-compliance", "-s"])
+            .args(["-d", &device])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&out.stdout);
+        assert_eq!(summary(&said), Some((0, 0)), "{board} {device}: {said}");
     }
 }
 

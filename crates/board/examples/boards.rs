@@ -1,0 +1,60 @@
+//! Writes the profiles of the boards that ship from the device trees below a directory, such as
+//! those of Debian's `linux-image` packages for arm64 and armhf; with `--check`, compares them with
+//! those that ship.
+//!
+//! `cargo run -p vb3-board --example boards -- usr/lib/linux-image-*`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use vb3_board::{BOARDS, Board, SOURCES, Source};
+
+fn find(below: &Path, source: &Source) -> Option<PathBuf> {
+    for entry in std::fs::read_dir(below).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let found = if path.is_dir() {
+            find(&path, source)
+        } else {
+            path.ends_with(source.tree).then_some(path)
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+fn profile(source: &Source, below: &[PathBuf]) -> Result<String, String> {
+    let path = below
+        .iter()
+        .find_map(|below| find(below, source))
+        .ok_or_else(|| format!("no {} there", source.tree))?;
+    let dtb = std::fs::read(&path).map_err(|e| e.to_string())?;
+    let board = Board::read(&dtb).map_err(|e| e.to_string())?;
+    Ok(board.profile_as(source.name, source.ram))
+}
+
+fn main() -> ExitCode {
+    let words: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let is_check = words.iter().any(|word| word == Path::new("--check"));
+    let below: Vec<PathBuf> = words.into_iter().filter(|word| word.is_dir()).collect();
+    let mut failed = false;
+    for source in SOURCES {
+        let kept = BOARDS.iter().find(|(name, _)| *name == source.name);
+        let made = profile(source, &below);
+        let said = match made {
+            Ok(text) if kept.is_some_and(|(_, kept)| *kept == text) => "as it ships".to_owned(),
+            Ok(_) if is_check => "differs from what ships".to_owned(),
+            Ok(text) => {
+                let to = format!("{}/boards/{}.toml", env!("CARGO_MANIFEST_DIR"), source.name);
+                match std::fs::write(&to, text) {
+                    Ok(()) => "written".to_owned(),
+                    Err(e) => format!("{to}: {e}"),
+                }
+            }
+            Err(sentence) => sentence,
+        };
+        failed |= !matches!(said.as_str(), "as it ships" | "written");
+        println!("{:<16} {said}", source.name);
+    }
+    ExitCode::from(u8::from(failed))
+}
