@@ -9,7 +9,7 @@ use std::thread;
 
 /// Every target of `fuzz/`.
 const TARGETS: &[&str] = &[
-    "iova", "iopt", "mapper", "bounce", "convert", "worker", "stream", "decoder", "ioctl",
+    "iova", "iopt", "mapper", "bounce", "convert", "worker", "stream", "decoder", "ioctl", "board",
 ];
 
 /// Arguments of `fuzz`.

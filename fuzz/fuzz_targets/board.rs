@@ -1,0 +1,29 @@
+//! Device trees from anywhere: what is read of one is a machine that can be, with devices that can
+//! be offered, or a sentence.
+#![cfg_attr(feature = "libfuzzer", no_main)]
+
+use vb3_board::Board;
+use vb3_devices::spec::DeviceSpec;
+use vb3_fuzz::random::Rest;
+use vb3_machine::Profile;
+
+vb3_fuzz::target!(|dtb: Rest| {
+    let board = match Board::read(&dtb.0) {
+        Ok(board) => board,
+        Err(e) => {
+            assert!(!e.to_string().is_empty());
+            return;
+        }
+    };
+    for ram in [None, Some(1 << 30)] {
+        let text = board.profile(ram);
+        let profile = Profile::parse(&text).unwrap_or_else(|e| panic!("{e} in\n{text}"));
+        assert_eq!(profile.devices, board.specs());
+        for spec in profile.devices {
+            let parsed: Result<DeviceSpec, _> = spec.parse();
+            assert!(parsed.is_ok(), "{spec}: {:?}", parsed.err());
+        }
+    }
+    // What it prints is read by people: no more than a tree's worth.
+    assert!(board.not_taken.len() <= 200, "{}", board.not_taken.len());
+});
