@@ -76,13 +76,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let client = build_client("bench")?;
     let measure = |spec: &str, words: &[&str]| measure(&vb3, &client, &args.machine, spec, words);
     let cycles = args.cycles.to_string();
-    let few = measure("camera=pattern,clock=free", &["cycles", "4", &cycles])?;
+    let few = measure(
+        "camera=pattern,profile=sensor,clock=free",
+        &["cycles", "4", &cycles],
+    )?;
     let many = measure(
-        "camera=pattern,clock=free,max-buffers=1024",
+        "camera=pattern,profile=sensor,clock=free,max-buffers=1024",
         &["cycles", "1024", &cycles],
     )?;
     let frames = args.frames.to_string();
-    let capture = measure("camera=pattern,fps=60", &["capture", &frames])?;
+    let capture = measure(
+        "camera=pattern,profile=sensor,fps=60",
+        &["capture", &frames],
+    )?;
     let startup = startup(&vb3, &args.machine)?;
 
     let bare = few.value("bare_ns")?;
