@@ -6,15 +6,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use vb3_board::{BOARDS, Board, SOURCES, Source};
+use vb3_board::{BOARDS, Board, Shipped};
 
-fn find(below: &Path, source: &Source) -> Option<PathBuf> {
+fn find(below: &Path, tree: &str) -> Option<PathBuf> {
     for entry in std::fs::read_dir(below).into_iter().flatten().flatten() {
         let path = entry.path();
         let found = if path.is_dir() {
-            find(&path, source)
+            find(&path, tree)
         } else {
-            path.ends_with(source.tree).then_some(path)
+            path.ends_with(tree).then_some(path)
         };
         if found.is_some() {
             return found;
@@ -23,14 +23,14 @@ fn find(below: &Path, source: &Source) -> Option<PathBuf> {
     None
 }
 
-fn profile(source: &Source, below: &[PathBuf]) -> Result<String, String> {
+fn profile(board: &Shipped, below: &[PathBuf]) -> Result<String, String> {
     let path = below
         .iter()
-        .find_map(|below| find(below, source))
-        .ok_or_else(|| format!("no {} there", source.tree))?;
+        .find_map(|below| find(below, board.tree))
+        .ok_or_else(|| format!("no {} there", board.tree))?;
     let dtb = std::fs::read(&path).map_err(|e| e.to_string())?;
-    let board = Board::read(&dtb).map_err(|e| e.to_string())?;
-    Ok(board.profile_as(source.name, source.ram))
+    let read = Board::read(&dtb).map_err(|e| e.to_string())?;
+    Ok(read.profile_as(board.name, board.ram))
 }
 
 fn main() -> ExitCode {
@@ -38,14 +38,12 @@ fn main() -> ExitCode {
     let is_check = words.iter().any(|word| word == Path::new("--check"));
     let below: Vec<PathBuf> = words.into_iter().filter(|word| word.is_dir()).collect();
     let mut failed = false;
-    for source in SOURCES {
-        let kept = BOARDS.iter().find(|(name, _)| *name == source.name);
-        let made = profile(source, &below);
-        let said = match made {
-            Ok(text) if kept.is_some_and(|(_, kept)| *kept == text) => "as it ships".to_owned(),
+    for board in BOARDS {
+        let said = match profile(board, &below) {
+            Ok(text) if text == board.profile => "as it ships".to_owned(),
             Ok(_) if is_check => "differs from what ships".to_owned(),
             Ok(text) => {
-                let to = format!("{}/boards/{}.toml", env!("CARGO_MANIFEST_DIR"), source.name);
+                let to = format!("{}/boards/{}.toml", env!("CARGO_MANIFEST_DIR"), board.name);
                 match std::fs::write(&to, text) {
                     Ok(()) => "written".to_owned(),
                     Err(e) => format!("{to}: {e}"),
@@ -54,7 +52,7 @@ fn main() -> ExitCode {
             Err(sentence) => sentence,
         };
         failed |= !matches!(said.as_str(), "as it ships" | "written");
-        println!("{:<16} {said}", source.name);
+        println!("{:<16} {said}", board.name);
     }
     ExitCode::from(u8::from(failed))
 }

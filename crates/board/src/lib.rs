@@ -25,7 +25,7 @@ mod profile;
 mod tests;
 mod tree;
 
-pub use boards::{BOARDS, SOURCES, Source};
+pub use boards::{BOARDS, Shipped};
 pub use bus::Window;
 pub use device::{Device, Iommu};
 pub use drivers::{Driver, KERNEL, Kind, drivers};

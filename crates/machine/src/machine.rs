@@ -34,7 +34,7 @@ impl Device {
 /// What a device has that the profile does not say. `None` takes the profile's value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceLimits {
-    /// Highest bus address, as a mask.
+    /// Highest bus address, of any value.
     pub mask: Option<u64>,
     /// Longest segment in bytes.
     pub max_segment: Option<u64>,

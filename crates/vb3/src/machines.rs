@@ -20,8 +20,9 @@ const MAX_SAID: usize = 300;
 const MAX_FILE: u64 = 1 << 20;
 
 /// The machines that ship, by name: simple ones, and boards.
-fn shipped() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
-    BUILTINS.iter().chain(BOARDS)
+fn shipped() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let boards = BOARDS.iter().map(|board| (board.name, board.profile));
+    BUILTINS.iter().copied().chain(boards)
 }
 
 /// The text of a profile: a built-in one by name, or a TOML file.
@@ -30,12 +31,12 @@ fn shipped() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
 /// There is neither; the text names what there is.
 fn text(machine: &str) -> Result<String> {
     if let Some((_, text)) = shipped().find(|(name, _)| *name == machine) {
-        return Ok((*text).to_owned());
+        return Ok(text.to_owned());
     }
     let path = Path::new(machine);
     let looks_like_a_file = machine.contains('/') || machine.ends_with(".toml");
     if !looks_like_a_file && !path.is_file() {
-        let names: Vec<&str> = shipped().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = shipped().map(|(name, _)| name).collect();
         bail!(
             "there is no machine \"{machine}\"; there are {}, and any TOML file of your own \
              (`vb3 machines NAME` prints one to start from)",
@@ -89,7 +90,7 @@ fn cut(said: &str) -> String {
 /// # Errors
 /// There is no such machine, or `out` cannot be written.
 pub fn print(args: &MachinesArgs, out: &mut dyn Write) -> Result<()> {
-    let profile = |(name, text): &(&str, &str)| parse(name, text);
+    let profile = |(name, text): (&str, &str)| parse(name, text);
     if let Some(path) = &args.from {
         return print_board(path, args, out);
     }
@@ -292,8 +293,8 @@ mod tests {
         let list = printed(None, false).unwrap();
         for (name, text) in shipped() {
             assert!(list.lines().any(|line| line.starts_with(name)), "{list}");
-            assert_eq!(find(name).unwrap().name, *name);
-            assert_eq!(printed(Some(name), false).unwrap(), *text);
+            assert_eq!(find(name).unwrap().name, name);
+            assert_eq!(printed(Some(name), false).unwrap(), text);
         }
         for (field, _) in fields() {
             assert!(list.contains(field), "{field} is not explained");
