@@ -13,7 +13,7 @@ use vb3_queue::{Active, Completion, DoneState, Driver, DriverError, PlaneSizes, 
 use vb3_v4l2::{
     Bus, ControlFlags, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Format, Fraction,
     FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Port, Progress, QueuePolicy,
-    Role, Statistics, VideoDriver,
+    Role, Statistics, VideoDriver, cid,
 };
 
 /// Most frames of one tick, so that a tick ends.
@@ -25,8 +25,8 @@ const PORTS: &[Port] = &[Port {
 }];
 
 /// The first numbers of the user class that are free for drivers' own.
-const FRAMES_SHOWN: u32 = 0x0098_f900;
-const FRAMES_REPEATED: u32 = 0x0098_f901;
+const FRAMES_SHOWN: u32 = cid::DRIVERS_OWN;
+const FRAMES_REPEATED: u32 = cid::DRIVERS_OWN + 1;
 
 /// A display.
 ///

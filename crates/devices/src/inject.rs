@@ -5,7 +5,7 @@
 
 use crate::surface::EINVAL;
 use vb3_queue::DriverError;
-use vb3_v4l2::ControlSpec;
+use vb3_v4l2::{ControlSpec, cid};
 
 const ENXIO: DriverError = DriverError(6);
 
@@ -25,7 +25,7 @@ pub(crate) enum Fault {
 }
 
 /// In the user class, behind what is free for drivers' own and taken by ours.
-const FIRST: u32 = 0x0098_f910;
+const FIRST: u32 = cid::DRIVERS_OWN + 0x10;
 
 const FAULTS: [(Fault, &str); 5] = [
     (Fault::Setup, "Inject Setup Error"),

@@ -10,6 +10,7 @@
 mod bus;
 mod bytes;
 mod calls;
+pub mod cid;
 mod codec;
 mod context;
 pub mod control;

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use vb3_board::{Board, MAX_BYTES};
-use vb3_devices::spec::DeviceSpec;
 use vb3_machine::Profile;
 
 /// Reads a flattened device tree.
@@ -43,13 +42,12 @@ pub fn profile(board: &Board, ram: Option<u64>) -> Result<(String, Profile)> {
     Ok((text, profile))
 }
 
-/// The devices of a board.
+/// Whether a board's profile names devices of its own.
 ///
 /// # Errors
-/// A sentence: it has none that can be offered.
-pub fn devices(board: &Board) -> Result<Vec<DeviceSpec>> {
-    let specs = board.specs();
-    if specs.is_empty() {
+/// A sentence: it names none, and what its device tree has instead.
+pub fn has_devices(board: &Board) -> Result<()> {
+    if board.specs().is_empty() {
         let told: Vec<&str> = board.not_taken.iter().map(String::as_str).collect();
         bail!(
             "{}: its device tree has no enabled video device with a known driver; name devices by \
@@ -58,8 +56,5 @@ pub fn devices(board: &Board) -> Result<Vec<DeviceSpec>> {
             told.join("; ")
         );
     }
-    specs
-        .iter()
-        .map(|spec| spec.parse().map_err(|e| anyhow!("{spec}: {e}")))
-        .collect()
+    Ok(())
 }

@@ -130,23 +130,22 @@ fn refusals(report: &Report) -> u64 {
 }
 
 fn machine_and_devices(args: &RunArgs) -> Result<(Profile, Vec<DeviceSpec>)> {
-    let Some(path) = &args.board else {
-        let profile = machines::find(&args.machine)?;
-        let words = if args.devices.is_empty() {
-            &profile.devices
-        } else {
-            &args.devices
-        };
-        let specs = device_specs(words)?;
-        return Ok((profile, specs));
+    let profile = match &args.board {
+        None => machines::find(&args.machine)?,
+        Some(path) => {
+            let board = board::read(path)?;
+            if args.devices.is_empty() {
+                board::has_devices(&board)?;
+            }
+            board::profile(&board, None)?.1
+        }
     };
-    let board = board::read(path)?;
-    let (_, profile) = board::profile(&board, None)?;
-    let specs = if args.devices.is_empty() {
-        board::devices(&board)?
+    let words = if args.devices.is_empty() {
+        &profile.devices
     } else {
-        device_specs(&args.devices)?
+        &args.devices
     };
+    let specs = device_specs(words)?;
     Ok((profile, specs))
 }
 

@@ -3,18 +3,10 @@
 use crate::source::{Background, Picture};
 use crate::surface::EINVAL;
 use vb3_queue::DriverError;
-use vb3_v4l2::{ControlFlags, ControlSpec, ControlValue};
+use vb3_v4l2::{ControlFlags, ControlSpec, ControlValue, cid};
 
-const BRIGHTNESS: u32 = 0x0098_0900;
-const CONTRAST: u32 = 0x0098_0901;
-const SATURATION: u32 = 0x0098_0902;
-const HUE: u32 = 0x0098_0903;
-const GAIN: u32 = 0x0098_0913;
-const HFLIP: u32 = 0x0098_0914;
-const VFLIP: u32 = 0x0098_0915;
-const TEST_PATTERN: u32 = 0x009f_0903;
 /// The first number of the user class that is free for drivers' own.
-const FRAMES: u32 = 0x0098_f900;
+const FRAMES: u32 = cid::DRIVERS_OWN;
 
 /// [`Background::MENU`] behind an item for the clip itself.
 const CLIP_MENU: &[&str] = &[
@@ -72,30 +64,30 @@ impl Controls {
             Background::MENU
         };
         vec![
-            slider(BRIGHTNESS, "Brightness", (0, 255, 1), 128),
-            slider(CONTRAST, "Contrast", (0, 255, 1), 128),
-            slider(SATURATION, "Saturation", (0, 255, 1), 128),
-            slider(HUE, "Hue", (-128, 127, 1), 0),
-            slider(GAIN, "Gain", (0, 255, 1), 64),
-            ControlSpec::boolean(HFLIP, "Horizontal Flip", false),
-            ControlSpec::boolean(VFLIP, "Vertical Flip", false),
+            slider(cid::BRIGHTNESS, "Brightness", (0, 255, 1), 128),
+            slider(cid::CONTRAST, "Contrast", (0, 255, 1), 128),
+            slider(cid::SATURATION, "Saturation", (0, 255, 1), 128),
+            slider(cid::HUE, "Hue", (-128, 127, 1), 0),
+            slider(cid::GAIN, "Gain", (0, 255, 1), 64),
+            ControlSpec::boolean(cid::HFLIP, "Horizontal Flip", false),
+            ControlSpec::boolean(cid::VFLIP, "Vertical Flip", false),
             ControlSpec::integer(FRAMES, "Frames Produced", (0, i32::MAX, 1), 0)
                 .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE)),
-            ControlSpec::menu(TEST_PATTERN, "Test Pattern", items, 0),
+            ControlSpec::menu(cid::TEST_PATTERN, "Test Pattern", items, 0),
         ]
     }
 
     pub(super) fn set(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
         let byte = || u8::try_from(value).map_err(|_| EINVAL);
         match id {
-            BRIGHTNESS => self.picture.brightness = byte()?,
-            CONTRAST => self.picture.contrast = byte()?,
-            SATURATION => self.picture.saturation = byte()?,
-            HUE => self.picture.hue = i8::try_from(value).map_err(|_| EINVAL)?,
-            GAIN => self.picture.gain = byte()?,
-            HFLIP => self.picture.hflip = value != 0,
-            VFLIP => self.picture.vflip = value != 0,
-            TEST_PATTERN => self.pattern = value,
+            cid::BRIGHTNESS => self.picture.brightness = byte()?,
+            cid::CONTRAST => self.picture.contrast = byte()?,
+            cid::SATURATION => self.picture.saturation = byte()?,
+            cid::HUE => self.picture.hue = i8::try_from(value).map_err(|_| EINVAL)?,
+            cid::GAIN => self.picture.gain = byte()?,
+            cid::HFLIP => self.picture.hflip = value != 0,
+            cid::VFLIP => self.picture.vflip = value != 0,
+            cid::TEST_PATTERN => self.pattern = value,
             _ => return Err(EINVAL),
         }
         Ok(())

@@ -16,12 +16,8 @@ use vb3_queue::{Active, DoneState, Driver, DriverError, MAX_PLANES, Requests, Ti
 use vb3_v4l2::{
     Bus, Colorimetry, ControlSpec, ControlValue, Flow, Format, FourCc, Fraction, FrameIntervals,
     FrameSizes, Identity, PixelFormat, Planarity, Progress, QueuePolicy, Rect, Role,
-    SelectionFlags, SelectionTarget, Span, Statistics, VideoDriver, pixfmt,
+    SelectionFlags, SelectionTarget, Span, Statistics, VideoDriver, cid, pixfmt,
 };
-
-const HFLIP: u32 = 0x0098_0914;
-const VFLIP: u32 = 0x0098_0915;
-const ROTATE: u32 = 0x0098_0922;
 
 /// What one open file has of a converter.
 pub struct FrameConverter<C> {
@@ -401,18 +397,18 @@ impl<C> VideoDriver for FrameConverter<C> {
 
     fn controls(&self) -> Vec<ControlSpec> {
         vec![
-            ControlSpec::boolean(HFLIP, "Horizontal Flip", false),
-            ControlSpec::boolean(VFLIP, "Vertical Flip", false),
-            ControlSpec::integer(ROTATE, "Rotate", (0, 270, 90), 0),
+            ControlSpec::boolean(cid::HFLIP, "Horizontal Flip", false),
+            ControlSpec::boolean(cid::VFLIP, "Vertical Flip", false),
+            ControlSpec::integer(cid::ROTATE, "Rotate", (0, 270, 90), 0),
         ]
     }
 
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
         let number = value.number();
         match id {
-            HFLIP => self.hflip = number != 0,
-            VFLIP => self.vflip = number != 0,
-            ROTATE => {
+            cid::HFLIP => self.hflip = number != 0,
+            cid::VFLIP => self.vflip = number != 0,
+            cid::ROTATE => {
                 let degrees = i32::try_from(number).map_err(|_| EINVAL)?;
                 self.rotate = Rotate::from_degrees(degrees).ok_or(EINVAL)?;
             }

@@ -27,11 +27,9 @@ use vb3_queue::{Driver, DriverError, TimestampKind};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlFlags, ControlSpec, ControlValue, EventKinds, Flow, Format,
     FormatFlags, Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Progress,
-    QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver, pixfmt,
+    QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver, cid, pixfmt,
 };
 
-/// `V4L2_CID_MIN_BUFFERS_FOR_CAPTURE`.
-const MIN_BUFFERS_FOR_CAPTURE: u32 = 0x0098_0927;
 /// CAPTURE buffers it needs: pictures that wait for others are the worker's own.
 const MIN_BUFFERS: i32 = 2;
 
@@ -359,14 +357,17 @@ impl<C> VideoDriver for Decoder<C> {
         if self.row.input == Input::File {
             return Vec::new();
         }
-        let (id, name) = (MIN_BUFFERS_FOR_CAPTURE, "Min Number of Capture Buffers");
+        let (id, name) = (
+            cid::MIN_BUFFERS_FOR_CAPTURE,
+            "Min Number of Capture Buffers",
+        );
         let least = ControlSpec::integer(id, name, (1, 32, 1), MIN_BUFFERS)
             .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE));
         std::iter::once(least).chain(self.row.controls()).collect()
     }
 
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
-        (id == MIN_BUFFERS_FOR_CAPTURE).then_some(ControlValue::Number(MIN_BUFFERS.into()))
+        (id == cid::MIN_BUFFERS_FOR_CAPTURE).then_some(ControlValue::Number(MIN_BUFFERS.into()))
     }
 
     fn events(&self) -> EventKinds {

@@ -1,9 +1,9 @@
 //! Arrays that a structure of the program's points at: controls, and planes of a buffer.
 
 use super::layouts::{buffer_type, is_mplane, is_output};
-use super::words::CONTROLS;
 use super::{Bytes, Fields, Value};
 use crate::bytes::field;
+use crate::cid;
 use crate::sys;
 
 /// Most elements of an array that are decoded.
@@ -116,7 +116,7 @@ pub(super) fn control(id: u32) -> String {
         (sys::V4L2_CTRL_FLAG_NEXT_COMPOUND, "|NEXT_COMPOUND"),
     ];
     let plain = id & sys::V4L2_CTRL_ID_MASK;
-    let known = CONTROLS.iter().find(|(number, _)| *number == plain);
+    let known = cid::NAMES.iter().find(|(number, _)| *number == plain);
     let mut name = known.map_or_else(|| format!("{plain:#x}"), |(_, name)| (*name).to_owned());
     for (flag, said) in FLAGS {
         if id & flag != 0 {

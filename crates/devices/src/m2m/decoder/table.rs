@@ -1,7 +1,7 @@
 //! The decoders there are, one row each.
 
 use vb3_codec::Kind;
-use vb3_v4l2::{ControlFlags, ControlSpec, FourCc};
+use vb3_v4l2::{ControlFlags, ControlSpec, FourCc, cid};
 
 /// What a buffer at OUTPUT holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ static ROWS: [Row; 8] = [
         Input::Stream,
         &[
             menu(
-                0x0099_0a67,
+                cid::MPEG_VIDEO_H264_LEVEL,
                 "H264 Level",
                 &[
                     "1", "1b", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4",
@@ -86,7 +86,7 @@ static ROWS: [Row; 8] = [
                 16,
             ),
             menu(
-                0x0099_0a6b,
+                cid::MPEG_VIDEO_H264_PROFILE,
                 "H264 Profile",
                 &["Baseline", "Constrained Baseline", "Main", "", "High"],
                 4,
@@ -100,13 +100,13 @@ static ROWS: [Row; 8] = [
         Input::Stream,
         &[
             menu(
-                0x0099_0b67,
+                cid::MPEG_VIDEO_HEVC_PROFILE,
                 "HEVC Profile",
                 &["Main", "Main Still Picture"],
                 0,
             ),
             menu(
-                0x0099_0b68,
+                cid::MPEG_VIDEO_HEVC_LEVEL,
                 "HEVC Level",
                 &[
                     "1", "2", "2.1", "3", "3.1", "4", "4.1", "5", "5.1", "5.2", "6", "6.1", "6.2",
@@ -120,7 +120,12 @@ static ROWS: [Row; 8] = [
         "VP8 Decoder",
         FourCc::VP8,
         Input::Frames,
-        &[menu(0x0099_0aff, "VP8 Profile", &["0", "1", "2", "3"], 0)],
+        &[menu(
+            cid::MPEG_VIDEO_VP8_PROFILE,
+            "VP8 Profile",
+            &["0", "1", "2", "3"],
+            0,
+        )],
     ),
     row(
         Kind::Vp9Decoder,
@@ -128,8 +133,8 @@ static ROWS: [Row; 8] = [
         FourCc::VP9,
         Input::Frames,
         &[
-            menu(0x0099_0b00, "VP9 Profile", &["0"], 0),
-            menu(0x0099_0b01, "VP9 Level", LEVELS_TO_6_2, 13),
+            menu(cid::MPEG_VIDEO_VP9_PROFILE, "VP9 Profile", &["0"], 0),
+            menu(cid::MPEG_VIDEO_VP9_LEVEL, "VP9 Level", LEVELS_TO_6_2, 13),
         ],
     ),
     row(
@@ -137,7 +142,12 @@ static ROWS: [Row; 8] = [
         "AV1 Decoder",
         FourCc::AV1,
         Input::Frames,
-        &[menu(0x0099_0b8f, "AV1 Profile", &["Main"], 0)],
+        &[menu(
+            cid::MPEG_VIDEO_AV1_PROFILE,
+            "AV1 Profile",
+            &["Main"],
+            0,
+        )],
     ),
     row(
         Kind::Mpeg2Decoder,
@@ -146,12 +156,17 @@ static ROWS: [Row; 8] = [
         Input::Stream,
         &[
             menu(
-                0x0099_0a0e,
+                cid::MPEG_VIDEO_MPEG2_LEVEL,
                 "MPEG2 Level",
                 &["Low", "Main", "High 1440", "High"],
                 3,
             ),
-            menu(0x0099_0a0f, "MPEG2 Profile", &["Simple", "Main"], 1),
+            menu(
+                cid::MPEG_VIDEO_MPEG2_PROFILE,
+                "MPEG2 Profile",
+                &["Simple", "Main"],
+                1,
+            ),
         ],
     ),
     row(
@@ -161,13 +176,13 @@ static ROWS: [Row; 8] = [
         Input::Stream,
         &[
             menu(
-                0x0099_0a95,
+                cid::MPEG_VIDEO_MPEG4_LEVEL,
                 "MPEG4 Level",
                 &["0", "0b", "1", "2", "3", "3b", "4", "5"],
                 7,
             ),
             menu(
-                0x0099_0a96,
+                cid::MPEG_VIDEO_MPEG4_PROFILE,
                 "MPEG4 Profile",
                 &["Simple", "Advanced Simple"],
                 1,

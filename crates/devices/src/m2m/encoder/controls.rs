@@ -4,17 +4,7 @@ use super::MIN_BUFFERS;
 use crate::surface::{EBUSY, EINVAL};
 use vb3_codec::{H264Profile, Kind};
 use vb3_queue::DriverError;
-use vb3_v4l2::{ControlFlags, ControlSpec, ControlValue};
-
-const MIN_BUFFERS_FOR_OUTPUT: u32 = 0x0098_0928;
-const GOP_SIZE: u32 = 0x0099_09cb;
-const BITRATE_MODE: u32 = 0x0099_09ce;
-const BITRATE: u32 = 0x0099_09cf;
-const HEADER_MODE: u32 = 0x0099_09d8;
-const FORCE_KEY_FRAME: u32 = 0x0099_09e5;
-const H264_LEVEL: u32 = 0x0099_0a67;
-const H264_PROFILE: u32 = 0x0099_0a6b;
-const JPEG_QUALITY: u32 = 0x009d_0903;
+use vb3_v4l2::{ControlFlags, ControlSpec, ControlValue, cid};
 
 /// The library spends more on one picture and less on another.
 const BITRATE_MODES: &[&str] = &["Variable Bitrate"];
@@ -127,28 +117,53 @@ impl Controls {
         if self.kind == Kind::JpegEncoder {
             let quality = i32::from(self.quality);
             return vec![ControlSpec::integer(
-                JPEG_QUALITY,
+                cid::JPEG_COMPRESSION_QUALITY,
                 "Compression Quality",
                 (1, 100, 1),
                 quality,
             )];
         }
-        let (id, name) = (MIN_BUFFERS_FOR_OUTPUT, "Min Number of Output Buffers");
+        let (id, name) = (cid::MIN_BUFFERS_FOR_OUTPUT, "Min Number of Output Buffers");
         vec![
             ControlSpec::integer(id, name, (1, 32, 1), int(MIN_BUFFERS))
                 .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE)),
-            ControlSpec::integer(GOP_SIZE, "Video GOP Size", (0, 3600, 1), int(self.gop)),
-            ControlSpec::menu(BITRATE_MODE, "Video Bitrate Mode", BITRATE_MODES, 0),
             ControlSpec::integer(
-                BITRATE,
+                cid::MPEG_VIDEO_GOP_SIZE,
+                "Video GOP Size",
+                (0, 3600, 1),
+                int(self.gop),
+            ),
+            ControlSpec::menu(
+                cid::MPEG_VIDEO_BITRATE_MODE,
+                "Video Bitrate Mode",
+                BITRATE_MODES,
+                0,
+            ),
+            ControlSpec::integer(
+                cid::MPEG_VIDEO_BITRATE,
                 "Video Bitrate",
                 (16_000, 200_000_000, 1),
                 int(self.bitrate),
             ),
-            ControlSpec::menu(HEADER_MODE, "Sequence Header Mode", HEADER_MODES, 1),
-            ControlSpec::button(FORCE_KEY_FRAME, "Force Key Frame"),
-            ControlSpec::menu(H264_LEVEL, "H264 Level", LEVELS, index(self.level)),
-            ControlSpec::menu(H264_PROFILE, "H264 Profile", PROFILES, index(self.profile)),
+            ControlSpec::menu(
+                cid::MPEG_VIDEO_HEADER_MODE,
+                "Sequence Header Mode",
+                HEADER_MODES,
+                1,
+            ),
+            ControlSpec::button(cid::MPEG_VIDEO_FORCE_KEY_FRAME, "Force Key Frame"),
+            ControlSpec::menu(
+                cid::MPEG_VIDEO_H264_LEVEL,
+                "H264 Level",
+                LEVELS,
+                index(self.level),
+            ),
+            ControlSpec::menu(
+                cid::MPEG_VIDEO_H264_PROFILE,
+                "H264 Profile",
+                PROFILES,
+                index(self.profile),
+            ),
         ]
     }
 
@@ -157,13 +172,15 @@ impl Controls {
         let unsigned = || u32::try_from(value).map_err(|_| EINVAL);
         let index = || usize::try_from(value).map_err(|_| EINVAL);
         match id {
-            BITRATE => self.bitrate = unsigned()?,
-            GOP_SIZE => self.gop = unsigned()?,
-            FORCE_KEY_FRAME => self.force_key = true,
-            H264_PROFILE | H264_LEVEL if busy => return Err(EBUSY),
-            H264_PROFILE => self.profile = index()?,
-            H264_LEVEL => self.level = index()?,
-            JPEG_QUALITY => self.quality = u8::try_from(value).map_err(|_| EINVAL)?,
+            cid::MPEG_VIDEO_BITRATE => self.bitrate = unsigned()?,
+            cid::MPEG_VIDEO_GOP_SIZE => self.gop = unsigned()?,
+            cid::MPEG_VIDEO_FORCE_KEY_FRAME => self.force_key = true,
+            cid::MPEG_VIDEO_H264_PROFILE | cid::MPEG_VIDEO_H264_LEVEL if busy => return Err(EBUSY),
+            cid::MPEG_VIDEO_H264_PROFILE => self.profile = index()?,
+            cid::MPEG_VIDEO_H264_LEVEL => self.level = index()?,
+            cid::JPEG_COMPRESSION_QUALITY => {
+                self.quality = u8::try_from(value).map_err(|_| EINVAL)?
+            }
             _ => {}
         }
         Ok(())
@@ -171,5 +188,5 @@ impl Controls {
 }
 
 pub(super) fn volatile(id: u32) -> Option<ControlValue> {
-    (id == MIN_BUFFERS_FOR_OUTPUT).then_some(ControlValue::Number(MIN_BUFFERS.into()))
+    (id == cid::MIN_BUFFERS_FOR_OUTPUT).then_some(ControlValue::Number(MIN_BUFFERS.into()))
 }

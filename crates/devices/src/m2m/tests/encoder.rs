@@ -7,16 +7,11 @@ use vb3_codec::{Kind, Launch};
 use vb3_queue::{Error, Timecode};
 use vb3_v4l2::{
     Colorimetry, Command, ControlValue, DriverEvent, Flow, FourCc, Fraction, Rect, SelectionFlags,
-    SelectionTarget, VideoDriver,
+    SelectionTarget, VideoDriver, cid,
 };
 
 const KEY: u32 = 0x8;
 const PREDICTED: u32 = 0x10;
-const GOP_SIZE: u32 = 0x0099_09cb;
-const BITRATE: u32 = 0x0099_09cf;
-const FORCE_KEY_FRAME: u32 = 0x0099_09e5;
-const H264_LEVEL: u32 = 0x0099_0a67;
-const H264_PROFILE: u32 = 0x0099_0a6b;
 
 fn encoder(options: &str) -> Bench<Encoder<u32>> {
     let spec = format!("h264enc{options}");
@@ -153,7 +148,7 @@ fn only_what_is_cropped_is_encoded() {
 #[test]
 fn key_frames_come_as_often_as_asked() {
     let mut bench = small("");
-    bench.set(GOP_SIZE, 3).unwrap();
+    bench.set(cid::MPEG_VIDEO_GOP_SIZE, 3).unwrap();
     let packets = bench.encode(&scenes(64, 48, 7));
     let keys: Vec<bool> = packets
         .iter()
@@ -168,10 +163,10 @@ fn key_frames_come_as_often_as_asked() {
 #[test]
 fn a_key_frame_can_be_forced() {
     let mut bench = small("");
-    bench.set(GOP_SIZE, 0).unwrap();
+    bench.set(cid::MPEG_VIDEO_GOP_SIZE, 0).unwrap();
     let scenes = scenes(64, 48, 3);
     let before = bench.encode(&scenes);
-    bench.set(FORCE_KEY_FRAME, 0).unwrap();
+    bench.set(cid::MPEG_VIDEO_FORCE_KEY_FRAME, 0).unwrap();
     let after = bench.encode(&scenes);
     let flags = |packets: &[(Vec<u8>, u32, u64)]| packets.iter().map(|p| p.1).collect::<Vec<_>>();
     assert_eq!(flags(&before), [KEY, PREDICTED, PREDICTED]);
@@ -289,7 +284,7 @@ fn stopping_output_completes_a_drain() {
 #[test]
 fn restarting_capture_begins_a_new_stream() {
     let mut bench = small("");
-    bench.set(GOP_SIZE, 0).unwrap();
+    bench.set(cid::MPEG_VIDEO_GOP_SIZE, 0).unwrap();
     let scenes = scenes(64, 48, 4);
     let first = bytes_of(bench.encode(&scenes));
     // One is under way, and one waits.
@@ -342,8 +337,8 @@ fn a_picture_that_cannot_be_read_is_an_error_and_no_more() {
 #[test]
 fn a_packet_that_does_not_fit_is_an_error_and_the_next_is_whole() {
     let mut bench = encoder(",size=640x480");
-    bench.set(BITRATE, 200_000_000).unwrap();
-    bench.set(GOP_SIZE, 0).unwrap();
+    bench.set(cid::MPEG_VIDEO_BITRATE, 200_000_000).unwrap();
+    bench.set(cid::MPEG_VIDEO_GOP_SIZE, 0).unwrap();
     let mut least = bench.device.format(Flow::Capture);
     least.planes[0].sizeimage = 1;
     let set = bench.set_format(Flow::Capture, &least);
@@ -365,7 +360,7 @@ fn a_packet_that_does_not_fit_is_an_error_and_the_next_is_whole() {
 #[test]
 fn a_picture_that_cannot_be_encoded_is_an_error_and_no_more() {
     let mut bench = encoder(",size=160x144");
-    bench.set(BITRATE, 20_000_000).unwrap();
+    bench.set(cid::MPEG_VIDEO_BITRATE, 20_000_000).unwrap();
     bench.begin(2, 2);
     let good = Scene::moving(160, 144, 0);
     assert_eq!(bench.encode(std::slice::from_ref(&good))[0].1, KEY);
@@ -667,15 +662,23 @@ fn profile_and_level_are_in_the_stream() {
         (4, 9, (100, 31)),
     ] {
         let mut bench = encoder(",size=64x48");
-        bench.set(H264_PROFILE, profile).unwrap();
-        bench.set(H264_LEVEL, level).unwrap();
+        bench.set(cid::MPEG_VIDEO_H264_PROFILE, profile).unwrap();
+        bench.set(cid::MPEG_VIDEO_H264_LEVEL, level).unwrap();
         bench.begin(2, 2);
         let packets = bench.encode(&scenes(64, 48, 1));
         let [idc, constraints, level] = sps(&packets[0].0);
         assert_eq!((idc, level), expected);
         assert!(idc != 66 || constraints & 0x40 != 0, "constrained baseline");
-        assert_eq!(bench.set(H264_PROFILE, 2), Err(16), "while streaming");
-        assert_eq!(bench.set(H264_LEVEL, 2), Err(16), "while streaming");
+        assert_eq!(
+            bench.set(cid::MPEG_VIDEO_H264_PROFILE, 2),
+            Err(16),
+            "while streaming"
+        );
+        assert_eq!(
+            bench.set(cid::MPEG_VIDEO_H264_LEVEL, 2),
+            Err(16),
+            "while streaming"
+        );
     }
 }
 
@@ -689,7 +692,7 @@ fn more_bits_are_spent_where_more_are_allowed() {
         .collect();
     let spent = |bitrate| {
         let mut bench = encoder(",size=160x144");
-        bench.set(BITRATE, bitrate).unwrap();
+        bench.set(cid::MPEG_VIDEO_BITRATE, bitrate).unwrap();
         bench.begin(2, 2);
         let packets = bench.encode(&scenes);
         packets.iter().map(|(bytes, ..)| bytes.len()).sum::<usize>()
@@ -721,11 +724,11 @@ fn the_bitrate_changes_within_a_stream() {
         .map(|n| Scene::noise(160 + n, 144, 64).part(0, 0, 160, 144))
         .collect();
     let mut bench = encoder(",size=160x144");
-    bench.set(GOP_SIZE, 0).unwrap();
-    bench.set(BITRATE, 200_000).unwrap();
+    bench.set(cid::MPEG_VIDEO_GOP_SIZE, 0).unwrap();
+    bench.set(cid::MPEG_VIDEO_BITRATE, 200_000).unwrap();
     bench.begin(2, 2);
     let before = bench.encode(&scenes);
-    bench.set(BITRATE, 1_900_000).unwrap();
+    bench.set(cid::MPEG_VIDEO_BITRATE, 1_900_000).unwrap();
     let after = bench.encode(&scenes);
     assert_eq!(after[0].1, PREDICTED, "no new stream");
     let spent = |packets: &[(Vec<u8>, u32, u64)]| -> usize {

@@ -6,9 +6,9 @@ use crate::{Decoder, Encoder};
 use vb3_codec::{Kind, Launch};
 use vb3_v4l2::{
     Command, ControlValue, DriverEvent, Flow, Format, FourCc, Rect, SelectionTarget, VideoDriver,
+    cid,
 };
 
-const QUALITY: u32 = 0x009d_0903;
 const KEY: u32 = 0x8;
 const CHANGED: DriverEvent = DriverEvent::SourceChange {
     port: 0,
@@ -19,7 +19,10 @@ fn file(scene: &Scene, quality: i64, options: &str) -> Vec<u8> {
     let spec = format!("jpegenc,size={}x{}{options}", scene.width, scene.height);
     let mut bench = Bench::new(device(&spec, Launch::in_thread(), Encoder::new));
     let value = ControlValue::Number(quality);
-    bench.device.set_control(QUALITY, &value).unwrap();
+    bench
+        .device
+        .set_control(cid::JPEG_COMPRESSION_QUALITY, &value)
+        .unwrap();
     bench.begin(2, 2);
     let planes = scene.laid_out(&bench.device.format(Flow::Output));
     let planes: Vec<&[u8]> = planes.iter().map(Vec::as_slice).collect();

@@ -1,0 +1,84 @@
+//! Control ids (`V4L2_CID_*`) of the devices here, and those that programs of cameras ask for.
+
+use crate::sys;
+
+/// `V4L2_CID_CODEC_BASE` and `V4L2_CID_JPEG_CLASS_BASE` of `linux/v4l2-controls.h`, whose sums the
+/// bindings leave out.
+const CODEC: u32 = sys::V4L2_CTRL_CLASS_CODEC | 0x900;
+const JPEG: u32 = sys::V4L2_CTRL_CLASS_JPEG | 0x900;
+
+/// A constant for each control, and the table of their names.
+macro_rules! ids {
+    ($($name:ident = $id:expr;)*) => {
+        $(
+            #[doc = concat!("`V4L2_CID_", stringify!($name), "`.")]
+            pub const $name: u32 = $id;
+        )*
+
+        /// Ids with their names, without `V4L2_CID_`.
+        pub(crate) static NAMES: &[(u32, &str)] = &[$(($name, stringify!($name))),*];
+    };
+}
+
+ids! {
+    BRIGHTNESS = sys::V4L2_CID_BRIGHTNESS;
+    CONTRAST = sys::V4L2_CID_CONTRAST;
+    SATURATION = sys::V4L2_CID_SATURATION;
+    HUE = sys::V4L2_CID_HUE;
+    AUTO_WHITE_BALANCE = sys::V4L2_CID_AUTO_WHITE_BALANCE;
+    DO_WHITE_BALANCE = sys::V4L2_CID_DO_WHITE_BALANCE;
+    GAMMA = sys::V4L2_CID_GAMMA;
+    EXPOSURE = sys::V4L2_CID_EXPOSURE;
+    AUTOGAIN = sys::V4L2_CID_AUTOGAIN;
+    GAIN = sys::V4L2_CID_GAIN;
+    HFLIP = sys::V4L2_CID_HFLIP;
+    VFLIP = sys::V4L2_CID_VFLIP;
+    POWER_LINE_FREQUENCY = sys::V4L2_CID_POWER_LINE_FREQUENCY;
+    HUE_AUTO = sys::V4L2_CID_HUE_AUTO;
+    WHITE_BALANCE_TEMPERATURE = sys::V4L2_CID_WHITE_BALANCE_TEMPERATURE;
+    SHARPNESS = sys::V4L2_CID_SHARPNESS;
+    COLORFX = sys::V4L2_CID_COLORFX;
+    AUTOBRIGHTNESS = sys::V4L2_CID_AUTOBRIGHTNESS;
+    ROTATE = sys::V4L2_CID_ROTATE;
+    BG_COLOR = sys::V4L2_CID_BG_COLOR;
+    MIN_BUFFERS_FOR_CAPTURE = sys::V4L2_CID_MIN_BUFFERS_FOR_CAPTURE;
+    MIN_BUFFERS_FOR_OUTPUT = sys::V4L2_CID_MIN_BUFFERS_FOR_OUTPUT;
+    ALPHA_COMPONENT = sys::V4L2_CID_ALPHA_COMPONENT;
+    EXPOSURE_AUTO = sys::V4L2_CID_EXPOSURE_AUTO;
+    EXPOSURE_ABSOLUTE = sys::V4L2_CID_EXPOSURE_ABSOLUTE;
+    EXPOSURE_AUTO_PRIORITY = sys::V4L2_CID_EXPOSURE_AUTO_PRIORITY;
+    FOCUS_ABSOLUTE = sys::V4L2_CID_FOCUS_ABSOLUTE;
+    FOCUS_AUTO = sys::V4L2_CID_FOCUS_AUTO;
+    ZOOM_ABSOLUTE = sys::V4L2_CID_ZOOM_ABSOLUTE;
+    CAMERA_ORIENTATION = sys::V4L2_CID_CAMERA_ORIENTATION;
+    CAMERA_SENSOR_ROTATION = sys::V4L2_CID_CAMERA_SENSOR_ROTATION;
+    VBLANK = sys::V4L2_CID_VBLANK;
+    HBLANK = sys::V4L2_CID_HBLANK;
+    ANALOGUE_GAIN = sys::V4L2_CID_ANALOGUE_GAIN;
+    LINK_FREQ = sys::V4L2_CID_LINK_FREQ;
+    PIXEL_RATE = sys::V4L2_CID_PIXEL_RATE;
+    TEST_PATTERN = sys::V4L2_CID_TEST_PATTERN;
+    DIGITAL_GAIN = sys::V4L2_CID_DIGITAL_GAIN;
+    MPEG_VIDEO_GOP_SIZE = CODEC + 203;
+    MPEG_VIDEO_BITRATE_MODE = CODEC + 206;
+    MPEG_VIDEO_BITRATE = CODEC + 207;
+    MPEG_VIDEO_HEADER_MODE = CODEC + 216;
+    MPEG_VIDEO_FORCE_KEY_FRAME = CODEC + 229;
+    MPEG_VIDEO_MPEG2_LEVEL = CODEC + 270;
+    MPEG_VIDEO_MPEG2_PROFILE = CODEC + 271;
+    MPEG_VIDEO_H264_LEVEL = CODEC + 359;
+    MPEG_VIDEO_H264_PROFILE = CODEC + 363;
+    MPEG_VIDEO_MPEG4_LEVEL = CODEC + 405;
+    MPEG_VIDEO_MPEG4_PROFILE = CODEC + 406;
+    MPEG_VIDEO_VP8_PROFILE = CODEC + 511;
+    MPEG_VIDEO_VP9_PROFILE = CODEC + 512;
+    MPEG_VIDEO_VP9_LEVEL = CODEC + 513;
+    MPEG_VIDEO_HEVC_PROFILE = CODEC + 615;
+    MPEG_VIDEO_HEVC_LEVEL = CODEC + 616;
+    MPEG_VIDEO_AV1_PROFILE = CODEC + 655;
+    JPEG_COMPRESSION_QUALITY = JPEG + 3;
+}
+
+/// First id of the user class that is free for a driver's own controls (`V4L2_CID_USER_BASE` plus
+/// 0xf000, above every range that `linux/v4l2-controls.h` reserves).
+pub const DRIVERS_OWN: u32 = sys::V4L2_CID_USER_BASE + 0xf000;
