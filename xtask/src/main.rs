@@ -1,6 +1,7 @@
 //! Project tasks: `cargo xtask demo`, `cargo xtask test` and what a developer needs besides.
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod bench;
 mod bindings;
 mod ci;
@@ -60,9 +61,12 @@ enum Task {
     Tidy,
     /// Link the no_std crates without std, and check them for other targets
     Nostd,
+    /// Run other people's drivers over the mapping layer, on a bare machine in QEMU
+    Adopt,
     /// Fuzz the mapping layer, or run the inputs kept where the tools for it are missing
     Fuzz(fuzz::Args),
-    /// Everything that must pass: formatting, clippy, docs, tidy, bindings, nostd, fuzz, tests, VMs
+    /// Everything that must pass: formatting, clippy, docs, tidy, bindings, nostd, adopt, fuzz,
+    /// tests, VMs
     Ci,
 }
 
@@ -82,6 +86,7 @@ fn main() -> ExitCode {
         Task::Bindings => bindings::run(),
         Task::Tidy => tidy::run(),
         Task::Nostd => nostd::run(),
+        Task::Adopt => adopt::run(),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci => ci::run(),
     };

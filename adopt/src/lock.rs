@@ -1,0 +1,29 @@
+//! The lock that this machine brings to the mapping layer.
+
+use vb3_dma::{Lock, Locks};
+
+/// A spin lock. Interrupts are never on here.
+pub(crate) struct Spin<T>(spin::Mutex<T>);
+
+impl<T> Spin<T> {
+    pub(crate) const fn holding(value: T) -> Self {
+        Self(spin::Mutex::new(value))
+    }
+}
+
+impl<T> Lock<T> for Spin<T> {
+    fn new(value: T) -> Self {
+        Self::holding(value)
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut self.0.lock())
+    }
+}
+
+/// [`Spin`] for the layer.
+pub(crate) struct SpinLocks;
+
+impl Locks for SpinLocks {
+    type Lock<T> = Spin<T>;
+}

@@ -1,0 +1,203 @@
+//! What this machine brings to the mapping layer: its pages, and its IOMMU if it has one.
+
+use crate::frames::{Frames, PAGE, view};
+use crate::lock::{Spin, SpinLocks};
+use crate::vtd::{Bdf, Fault, Vtd};
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+use spin::Once;
+use vb3_dma::{
+    Bounce, BounceMode, Caches, Coherency, DeviceInfo, Error, Iommu, Iova, KernelViews, Layout,
+    Limits, Lock as _, Mapper, PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind,
+    UserPages,
+};
+
+/// The mapping layer on this machine.
+pub(crate) type Dma = Mapper<Machine, SpinLocks>;
+
+static DMA: Once<Dma> = Once::new();
+
+/// Most devices.
+const DEVICES: usize = 8;
+
+/// Makes the mapping layer that the program uses from then on.
+pub(crate) fn start(machine: Machine) -> Result<&'static Dma, Error> {
+    DMA.try_call_once(|| Dma::with_locks(machine, DEVICES))
+}
+
+/// A PC whose devices see the CPU's caches, and where the CPU sees all memory where it lies.
+pub(crate) struct Machine {
+    frames: Spin<Frames>,
+    vtd: Option<Spin<Vtd>>,
+}
+
+impl Machine {
+    pub(crate) fn new(frames: Frames, vtd: Option<Vtd>) -> Self {
+        Self {
+            frames: Spin::holding(frames),
+            vtd: vtd.map(Spin::holding),
+        }
+    }
+
+    /// Whether an IOMMU stands between devices and memory.
+    pub(crate) fn translates(&self) -> bool {
+        self.vtd.is_some()
+    }
+
+    /// Lets a device do DMA: to what is mapped for it, where there is an IOMMU.
+    pub(crate) fn attach(&self, device: Bdf) -> Result<(), Error> {
+        self.vtd(|vtd, frames| vtd.attach(device, frames))
+            .unwrap_or(Ok(()))
+    }
+
+    /// Takes the oldest fault that the IOMMU recorded.
+    pub(crate) fn take_fault(&self) -> Option<Fault> {
+        self.vtd(|vtd, _| vtd.take_fault()).flatten()
+    }
+
+    /// Pages that a device reaches through the IOMMU.
+    pub(crate) fn mapped_pages(&self, device: Bdf) -> u64 {
+        self.vtd(|vtd, _| vtd.pages(device)).unwrap_or(0)
+    }
+
+    /// Removes an entry behind the layer's back, as a mistake in it would.
+    pub(crate) fn break_entry(&self, device: Bdf, iova: Iova) -> Result<(), Error> {
+        self.vtd(|vtd, frames| {
+            vtd.unmap(frames, device, iova, PAGE)?;
+            vtd.flush(frames, device)
+        })
+        .unwrap_or(Err(Error::Unsupported))
+    }
+
+    fn vtd<R>(&self, act: impl FnOnce(&mut Vtd, &mut Frames) -> R) -> Option<R> {
+        let vtd = self.vtd.as_ref()?;
+        Some(vtd.with(|vtd| self.frames.with(|frames| act(vtd, frames))))
+    }
+}
+
+/// Memory of this program as the layer takes it: one run, since the CPU sees it where it lies.
+pub(crate) fn run_of(memory: NonNull<[u8]>) -> Segment {
+    Segment {
+        addr: PhysAddr::new(memory.cast::<u8>().as_ptr().expose_provenance() as u64),
+        len: memory.len() as u64,
+        kind: SegmentKind::Pages,
+    }
+}
+
+/// Where the CPU sees the first byte of a run.
+pub(crate) fn view_of(run: &Segment) -> Option<NonNull<u8>> {
+    NonNull::new(view(run.addr))
+}
+
+impl PageSource for Machine {
+    type Device = Bdf;
+    type Pages = Vec<Segment>;
+
+    fn page_size(&self) -> u64 {
+        PAGE
+    }
+
+    fn ram_bytes(&self) -> u64 {
+        self.frames.with(|frames| frames.bytes())
+    }
+
+    fn device_info(&self, _device: Bdf) -> Option<DeviceInfo> {
+        Some(DeviceInfo {
+            limits: Limits {
+                mask: u64::MAX,
+                max_segment: u64::MAX,
+                ..Limits::default()
+            },
+            coherency: Coherency::Coherent,
+            cache_alignment: 1,
+            iommu: self.vtd.as_ref().map(|vtd| vtd.with(|vtd| vtd.info())),
+            bounce: BounceMode::Never,
+        })
+    }
+
+    fn alloc_pages(&self, request: PageRequest<Bdf>) -> Result<Vec<Segment>, Error> {
+        let run = match request.layout {
+            Layout::Contiguous => request.len,
+            Layout::Scattered => PAGE,
+        };
+        let mut pages = Vec::new();
+        for _ in 0..request.len / run {
+            match self
+                .frames
+                .with(|frames| frames.take((run / PAGE) as usize))
+            {
+                Ok(addr) => pages.push(Segment {
+                    addr,
+                    len: run,
+                    kind: SegmentKind::Pages,
+                }),
+                Err(err) => {
+                    self.free_pages(pages);
+                    return Err(err);
+                }
+            }
+        }
+        Ok(pages)
+    }
+
+    fn free_pages(&self, pages: Vec<Segment>) {
+        self.frames
+            .with(|frames| pages.iter().for_each(|run| frames.give(run.addr, run.len)));
+    }
+
+    fn pages_segment(&self, pages: &Vec<Segment>, index: usize) -> Option<Segment> {
+        pages.get(index).copied()
+    }
+}
+
+impl Iommu for Machine {
+    fn iommu_map(
+        &self,
+        device: Bdf,
+        iova: Iova,
+        phys: PhysAddr,
+        len: u64,
+        prot: Prot,
+    ) -> Result<(), Error> {
+        self.vtd(|vtd, frames| vtd.map(frames, device, (iova, phys, len), prot))
+            .unwrap_or(Err(Error::Unsupported))
+    }
+
+    fn iommu_unmap(&self, device: Bdf, iova: Iova, len: u64) -> Result<(), Error> {
+        self.vtd(|vtd, frames| vtd.unmap(frames, device, iova, len))
+            .unwrap_or(Err(Error::Unsupported))
+    }
+
+    fn iommu_flush(&self, device: Bdf) {
+        let done = self.vtd(|vtd, frames| vtd.flush(frames, device));
+        // Without it, memory goes back that the device may still reach.
+        assert_eq!(done, Some(Ok(())), "the IOMMU does not flush");
+    }
+
+    fn iommu_map_done(&self, device: Bdf, _iova: Iova, _len: u64) -> Result<(), Error> {
+        self.vtd(|vtd, frames| match vtd.keeps_absence() {
+            true => vtd.flush(frames, device),
+            false => Ok(()),
+        })
+        .unwrap_or(Ok(()))
+    }
+
+    /// Writes there are interrupts.
+    fn reserved_iova(&self, _device: Bdf, index: usize) -> Option<(Iova, Iova)> {
+        (index == 0).then_some((Iova::new(0xfee0_0000), Iova::new(0xfeef_ffff)))
+    }
+}
+
+// What it does not have: caches that devices do not see, a bounce pool, programs.
+impl Caches for Machine {}
+impl Bounce for Machine {}
+
+impl UserPages for Machine {
+    type User = ();
+    type Pinned = ();
+}
+
+impl KernelViews for Machine {
+    type Vmap = ();
+    type Mmap = ();
+}

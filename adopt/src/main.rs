@@ -1,0 +1,132 @@
+//! Drivers from crates.io, unmodified, on a bare machine, over the mapping layer.
+//!
+//! `cargo xtask adopt` builds this, boots it in QEMU and compares what the drivers did with files
+//! on the host. The words on the command line say what is done; each prints one line.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod boot;
+mod cost;
+mod disk;
+mod frames;
+mod hal;
+mod lock;
+mod machine;
+mod net;
+mod port;
+mod transport;
+mod vtd;
+
+use alloc::string::String;
+use boot::StartInfo;
+use frames::Frames;
+use hal::OnDma;
+use linked_list_allocator::LockedHeap;
+use machine::{Dma, Machine};
+use port::{Config, say};
+use transport::Translated;
+use virtio_drivers::transport::DeviceType;
+use virtio_drivers::transport::pci::bus::{Command, PciRoot};
+use virtio_drivers::transport::pci::{PciTransport, virtio_device_type};
+use vtd::{Bdf, Vtd};
+
+/// What went wrong, in words.
+type Outcome<T = ()> = Result<T, String>;
+
+const HEAP: u64 = 16 << 20;
+
+/// How often a device is asked whether it is done.
+const PATIENCE: u32 = 20_000_000;
+
+#[global_allocator]
+static HEAP_MEMORY: LockedHeap = LockedHeap::empty();
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    say!("fault: {info}");
+    port::exit(false)
+}
+
+/// Where `boot` goes on, with the address of what the boot loader says.
+extern "C" fn start(info: u64) -> ! {
+    // SAFETY: the loader's address, untouched until now.
+    let info = unsafe { StartInfo::at(info) };
+    let (first, end) = info.and_then(StartInfo::free_ram).expect("no memory map");
+    // SAFETY: nothing else uses RAM behind the program; the heap has the first part of it.
+    let frames = unsafe {
+        let heap = core::ptr::with_exposed_provenance_mut(first as usize);
+        HEAP_MEMORY.lock().init(heap, HEAP as usize);
+        Frames::new(first + HEAP, end)
+    };
+    let words = info.map_or("", StartInfo::command_line);
+    match run(words, frames) {
+        Ok(()) => port::exit(true),
+        Err(err) => {
+            say!("failed: {err}");
+            port::exit(false)
+        }
+    }
+}
+
+fn run(words: &str, mut frames: Frames) -> Outcome {
+    let has = |word: &str| words.split_whitespace().any(|w| w == word);
+    let vtd = if has("iommu") {
+        // SAFETY: QEMU was started with its IOMMU, whose registers are there.
+        let vtd = unsafe { Vtd::start(vtd::REGISTERS, &mut frames) };
+        Some(vtd.map_err(|err| alloc::format!("the IOMMU does not start: {err}"))?)
+    } else {
+        None
+    };
+    let dma = machine::start(Machine::new(frames, vtd))
+        .map_err(|err| alloc::format!("the mapping layer does not start: {err}"))?;
+    if has("net") {
+        net::exchange(dma)?;
+    }
+    if has("disk") {
+        disk::copy(dma)?;
+    }
+    if has("break") {
+        disk::read_broken(dma)?;
+    }
+    if has("cost") {
+        cost::measure(dma)?;
+    }
+    Ok(())
+}
+
+/// Takes a device's buffers back after its driver is gone, and looks whether all went well. Returns
+/// how often memory was mapped for it.
+fn finish<const N: usize>(dma: &'static Dma, device: Bdf) -> Outcome<u64> {
+    OnDma::<N>::reclaim();
+    let counters = dma.counters(device);
+    if let Some(fault) = dma.platform().take_fault() {
+        return Err(alloc::format!("the IOMMU refused an access: {fault:?}"));
+    }
+    let (live, pages) = (dma.live(), dma.platform().mapped_pages(device));
+    if counters.maps != counters.unmaps || !live.is_empty() || pages != 0 {
+        return Err(alloc::format!(
+            "{pages} pages are still mapped: {counters:?}, {live:?}"
+        ));
+    }
+    Ok(counters.maps)
+}
+
+/// Finds a virtio device and attaches it as number `N`.
+fn virtio<const N: usize>(
+    dma: &'static Dma,
+    kind: DeviceType,
+) -> Outcome<(Bdf, Translated<PciTransport>)> {
+    let mut bus = PciRoot::new(Config);
+    let mut found = bus.enumerate_bus(0);
+    let found = found.find(|(_, info)| virtio_device_type(info) == Some(kind));
+    let (place, _) = found.ok_or_else(|| alloc::format!("there is no virtio {kind:?} device"))?;
+    let bdf = Bdf(u16::from(place.bus) << 8 | u16::from(place.device << 3 | place.function));
+    OnDma::<N>::attach(dma, bdf)
+        .map_err(|err| alloc::format!("the device does not attach: {err}"))?;
+    bus.set_command(place, Command::MEMORY_SPACE | Command::BUS_MASTER);
+    let transport = PciTransport::new::<OnDma<N>, _>(&mut bus, place)
+        .map_err(|err| alloc::format!("the device has no transport: {err}"))?;
+    Ok((bdf, Translated::new(transport)))
+}

@@ -1,0 +1,229 @@
+//! Other people's drivers over `vb3-dma`, on a bare machine in QEMU (see `adopt/`).
+
+use crate::sh;
+use anyhow::{Context as _, Result, bail, ensure};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+const TARGET: &str = "x86_64-unknown-none";
+const QEMU: &str = "qemu-system-x86_64";
+
+/// Longest boot; they take a second.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// QEMU's exit status when the program says that all went well.
+const GOOD: i32 = 33;
+
+/// Bytes of each half of the disk.
+const HALF: usize = 2 << 20;
+
+/// One boot.
+struct Boot {
+    name: &'static str,
+    /// What the program does.
+    words: &'static str,
+    machine: &'static [&'static str],
+    has_iommu: bool,
+    /// Whether the second half of the disk is then the first, inverted.
+    copies: bool,
+}
+
+const BOOTS: &[Boot] = &[
+    Boot {
+        name: "direct",
+        words: "net disk",
+        machine: VIRTIO,
+        has_iommu: false,
+        copies: true,
+    },
+    Boot {
+        name: "iommu",
+        words: "iommu net disk break",
+        machine: VIRTIO_TRANSLATED,
+        has_iommu: true,
+        copies: true,
+    },
+    Boot {
+        name: "direct, instructions counted",
+        words: "cost",
+        machine: COUNTED,
+        has_iommu: false,
+        copies: false,
+    },
+    Boot {
+        name: "iommu, instructions counted",
+        words: "iommu cost",
+        machine: COUNTED,
+        has_iommu: true,
+        copies: false,
+    },
+];
+
+const VIRTIO: &[&str] = &[
+    "-device",
+    "virtio-blk-pci,drive=disk,disable-legacy=on",
+    "-netdev",
+    "user,id=net,restrict=on",
+    "-device",
+    "virtio-net-pci,netdev=net,disable-legacy=on",
+];
+
+const VIRTIO_TRANSLATED: &[&str] = &[
+    "-device",
+    "virtio-blk-pci,drive=disk,disable-legacy=on,iommu_platform=on",
+    "-netdev",
+    "user,id=net,restrict=on",
+    "-device",
+    "virtio-net-pci,netdev=net,disable-legacy=on,iommu_platform=on",
+];
+
+const COUNTED: &[&str] = &[
+    "-icount",
+    "shift=0",
+    "-device",
+    "virtio-blk-pci,drive=disk,disable-legacy=on",
+];
+
+/// Builds the program, boots it in each way, and compares the disks.
+///
+/// # Errors
+/// It does not build, a boot fails or takes too long, a disk is not as it should be.
+pub(crate) fn run() -> Result<()> {
+    if let Some(missing) = missing()? {
+        eprintln!("adopt: skipped: {missing}");
+        return Ok(());
+    }
+    let target = sh::target().join("adopt");
+    let mut cargo = sh::cargo();
+    // Where its own settings for the bare target are.
+    cargo.current_dir(sh::root().join("adopt"));
+    cargo.args(["build", "--release", "--locked", "--target-dir"]);
+    sh::run(cargo.arg(&target))?;
+    let program = target.join(TARGET).join("release/adopt");
+    for boot in BOOTS {
+        once(boot, &program, &target).with_context(|| format!("adopt: {}", boot.name))?;
+    }
+    println!("adopt: ok: {} boots", BOOTS.len());
+    Ok(())
+}
+
+/// What this machine lacks, if anything.
+fn missing() -> Result<Option<String>> {
+    if !sh::has(QEMU) {
+        return Ok(Some(format!("{QEMU} is not installed")));
+    }
+    let libdir = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()
+        .context("rustc does not start")?;
+    let libdir = PathBuf::from(String::from_utf8_lossy(&libdir.stdout).trim());
+    let is_there = libdir.is_dir();
+    Ok((!is_there).then(|| format!("no core for {TARGET}: rustup target add {TARGET}")))
+}
+
+fn once(boot: &Boot, program: &Path, dir: &Path) -> Result<()> {
+    let (disk, console, log) = (dir.join("disk"), dir.join("console"), dir.join("qemu.log"));
+    let written = noise();
+    std::fs::write(&disk, [&written[..], &vec![0; HALF]].concat())
+        .with_context(|| format!("cannot write {}", disk.display()))?;
+    let mut qemu = Command::new(QEMU);
+    qemu.args(["-machine", "q35,accel=tcg", "-cpu", "max", "-m", "128M"]);
+    qemu.args(["-nodefaults", "-no-reboot", "-display", "none"]);
+    qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+    if boot.has_iommu {
+        // Before the devices that it is to translate for.
+        qemu.args(["-device", "intel-iommu,aw-bits=48"]);
+    }
+    qemu.arg("-drive");
+    qemu.arg(format!(
+        "if=none,id=disk,format=raw,cache=writeback,file={}",
+        disk.display()
+    ));
+    qemu.args(boot.machine);
+    qemu.arg("-serial")
+        .arg(format!("file:{}", console.display()));
+    qemu.arg("-kernel").arg(program);
+    qemu.args(["-append", boot.words]);
+    qemu.stderr(File::create(&log)?);
+    let status = ended(&mut qemu);
+    let said = std::fs::read(&console).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    for line in said.lines() {
+        println!("adopt: {}: {line}", boot.name);
+    }
+    let log = log.display();
+    let status = status.with_context(|| format!("{log} may say why"))?;
+    ensure!(
+        status.code() == Some(GOOD),
+        "the machine ended with {status}; {log} may say why"
+    );
+    if boot.copies {
+        let sectors = compared(&std::fs::read(&disk)?, &written)?;
+        println!(
+            "adopt: {}: {sectors} sectors of the disk are as they should be",
+            boot.name
+        );
+    }
+    Ok(())
+}
+
+/// Starts a machine and waits for its end.
+fn ended(qemu: &mut Command) -> Result<ExitStatus> {
+    let mut running = qemu
+        .spawn()
+        .with_context(|| format!("{QEMU} does not start"))?;
+    let start = Instant::now();
+    loop {
+        if let Some(status) = running.try_wait()? {
+            return Ok(status);
+        }
+        if start.elapsed() > LIMIT {
+            running.kill()?;
+            running.wait()?;
+            bail!("the machine still runs after {} s", LIMIT.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What is on the disk's first half: no two sectors alike.
+fn noise() -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..HALF / 8).flat_map(|_| next()).collect()
+}
+
+/// Whether the disk holds what was `written`, and then the same inverted; gives its sectors.
+fn compared(disk: &[u8], written: &[u8]) -> Result<usize> {
+    let inverted = written.iter().map(|byte| !byte);
+    let expected = written.iter().copied().chain(inverted);
+    ensure!(disk.len() == 2 * HALF, "the disk has {} bytes", disk.len());
+    let wrong = disk.iter().zip(expected).position(|(&is, want)| is != want);
+    match wrong {
+        Some(place) => bail!("sector {} of the disk is wrong", place / 512),
+        None => Ok(disk.len() / 512),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HALF, compared, noise};
+
+    #[test]
+    fn a_byte_that_was_not_copied_is_found() {
+        let written = noise();
+        let mut disk = written.clone();
+        disk.extend(written.iter().map(|byte| !byte));
+        assert_eq!(compared(&disk, &written).ok(), Some(HALF / 256));
+        disk[HALF + 512 * 3] ^= 1;
+        let said = compared(&disk, &written).err().map(|err| err.to_string());
+        assert_eq!(said.as_deref(), Some("sector 4099 of the disk is wrong"));
+    }
+}
