@@ -3,6 +3,8 @@
 use std::ffi::CString;
 use std::os::fd::RawFd;
 
+use crate::filter::PASS;
+
 const FLAG_NEW_LISTENER: libc::c_ulong = 1 << 3;
 const FLAG_WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
 
@@ -79,7 +81,10 @@ pub(crate) unsafe fn child(p: &Prepared, socket: RawFd) -> ! {
         libc::close(listener);
         let mut error = libc::ENOENT;
         for path in &p.paths {
-            libc::execve(path.as_ptr(), p.argv.as_ptr(), p.envp.as_ptr());
+            // Not notified: nobody answers before the program runs.
+            let pass = u64::from(PASS) << 32;
+            let (argv, envp) = (p.argv.as_ptr(), p.envp.as_ptr());
+            libc::syscall(libc::SYS_execve, path.as_ptr(), argv, envp, 0, 0, pass);
             let e = *libc::__errno_location();
             // As the shell: a file that is there but cannot be executed is the better reason.
             if e != libc::ENOENT && e != libc::ENOTDIR {

@@ -130,9 +130,6 @@ impl Server<'_> {
 
     /// fcntl of a kept number, or one that may give out a kept number.
     pub(crate) fn fcntl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
-        if n.int(1) == libc::F_SETFD {
-            self.kept.closing(n.tid, (n.arg(0) as u32, n.arg(0) as u32));
-        }
         if !matches!(n.int(1), libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
             return Ok(Verdict::native());
         }

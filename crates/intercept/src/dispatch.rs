@@ -46,6 +46,7 @@ impl Server<'_> {
             | libc::SYS_copy_file_range => self.not_for_devices(n),
             libc::SYS_restart_syscall => self.restart(n),
             libc::SYS_io_uring_setup => Err(self.io_uring_setup()),
+            libc::SYS_execve | libc::SYS_execveat => Ok(self.exec(n)),
             libc::SYS_lseek => self.lseek(n),
             libc::SYS_ftruncate => self.ftruncate(n),
             _ => Ok(Verdict::native()),
@@ -60,7 +61,6 @@ impl Server<'_> {
         // CAST: a C unsigned int in the kernel.
         let (request, arg) = (n.arg(1) as u32, n.arg(2));
         if matches!(request, FIOCLEX | FIONCLEX) {
-            self.kept.closing(n.tid, (n.arg(0) as u32, n.arg(0) as u32));
             return Ok(Verdict::native());
         }
         // A descriptor that is not there is the kernel's to refuse.
@@ -114,6 +114,14 @@ impl Server<'_> {
             }
             Target::Device(_) | Target::Buffer(_) => Err(Errno(libc::ENOTTY)),
         }
+    }
+
+    /// An exec: the kernel closes what is marked for it.
+    fn exec(&mut self, n: &Notif) -> Verdict {
+        let process = Call::new(&self.host, n).pid();
+        let threads = self.host.procs.threads_of(process);
+        self.kept.exec(n.tid, process, &threads);
+        Verdict::native()
     }
 
     /// Takes in files that the backend has made in the call just now.

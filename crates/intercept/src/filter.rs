@@ -29,9 +29,9 @@ impl FdRange {
     }
 }
 
-/// In the upper half of mmap's descriptor argument, which the kernel ignores: this mapping has
-/// been rewritten by us and passes.
-pub(crate) const MMAP_PASS: u32 = 0x7662_3364;
+/// In the upper half of an argument of which the kernel ignores it (mmap's descriptor, a sixth of
+/// execve): this call is our own and passes.
+pub(crate) const PASS: u32 = 0x7662_3364;
 
 /// Bytes from which on a write to standard output may be a frame for a device it was redirected
 /// to. Smaller ones stay the kernel's: a signal that comes before the supervisor has received a
@@ -300,7 +300,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         &[libc::SYS_mmap],
         &[
             Load(high(4)),
-            Equal(MMAP_PASS, ALLOW),
+            Equal(PASS, ALLOW),
             Load(low(3)),
             AnyBit(0x20, ALLOW),  // MAP_ANONYMOUS
             AnyBit(0x01, NOTIFY), // MAP_SHARED, MAP_SHARED_VALIDATE
@@ -308,6 +308,11 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             InRange(NOTIFY),
             End(ALLOW),
         ],
+    );
+    // It closes descriptors.
+    block(
+        &[libc::SYS_execve, libc::SYS_execveat],
+        &[Load(high(5)), Equal(PASS, ALLOW), End(NOTIFY)],
     );
     block(
         &[nr::POLL, libc::SYS_ppoll],

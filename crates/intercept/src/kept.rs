@@ -3,15 +3,15 @@
 //! What is known is of one thread and one number, so that it does not matter which threads share a
 //! table. It is forgotten before a call that closes or replaces the number is let through, whoever
 //! makes it, and is not learnt anew until that thread calls again: the kernel may not have made the
-//! close yet. unshare and clone copy a table as it is; an exec closes what is marked for it, and of
-//! those nothing is kept. What is received from another process has a number that was free.
+//! close yet. unshare and clone copy a table as it is. An exec closes what is marked for it: it
+//! counts as a close of all numbers by its process. What is received from another process has a
+//! number that was free.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use vb3_host::{Errno, FdIdentity};
+use vb3_host::{Caller as _, Errno, FdIdentity};
 
 use crate::host::Call;
-use crate::procs;
 
 /// Numbers of threads remembered, at most.
 const MOST: usize = 1 << 16;
@@ -30,19 +30,21 @@ pub(crate) enum Known {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    /// By thread and number; none where an exec would close it.
-    known: HashMap<(u32, i32), Option<FdIdentity>>,
+    /// By thread and number.
+    known: HashMap<(u32, i32), FdIdentity>,
     /// Calls that close numbers, let through and not known to be over: by whom, and the first and
     /// last number.
     under_way: Vec<(u32, u32, u32)>,
+    /// Processes of which nothing is kept any more: a thread that was not the leader made an exec,
+    /// and its number is gone when that is over.
+    unkept: HashSet<u32>,
 }
 
 impl Kept {
     /// What a thread's descriptor names.
     pub(crate) fn get(&self, tid: u32, fd: i32) -> Known {
         match self.known.get(&(tid, fd)) {
-            Some(Some(id)) => Known::Names(*id),
-            Some(None) => Known::Ask,
+            Some(id) => Known::Names(*id),
             None if self.known.len() >= MOST || self.is_closing(fd) => Known::Ask,
             None => Known::Nothing,
         }
@@ -67,17 +69,14 @@ impl Kept {
         }
         let id = call.look(fd)?.id;
         let may_be_kept = call.host.range.has(fd) && call.host.procs.remembers(tid);
-        if known == Known::Nothing && may_be_kept {
-            let flags = procs::fd_info(tid, fd, "flags:", 8)?;
-            let stays = flags & u64::from(libc::O_CLOEXEC.cast_unsigned()) == 0;
-            self.keep(tid, fd, stays.then_some(id));
+        if known == Known::Nothing && may_be_kept && !self.unkept.contains(&call.pid()) {
+            self.keep(tid, fd, id);
         }
         Ok(id)
     }
 
-    /// Keeps what a descriptor names; none if an exec would close it. Only after
-    /// [`Known::Nothing`], and with nothing in between.
-    pub(crate) fn keep(&mut self, tid: u32, fd: i32, id: Option<FdIdentity>) {
+    /// Keeps what a descriptor names. Only after [`Known::Nothing`], and with nothing in between.
+    pub(crate) fn keep(&mut self, tid: u32, fd: i32, id: FdIdentity) {
         self.known.insert((tid, fd), id);
     }
 
@@ -88,6 +87,16 @@ impl Kept {
         self.under_way.push((tid, first, last));
     }
 
+    /// A thread is about to make an exec. `threads`: those known of its process.
+    pub(crate) fn exec(&mut self, tid: u32, process: u32, threads: &[u32]) {
+        self.known.retain(|(of, _), _| !threads.contains(of));
+        if tid == process {
+            self.under_way.push((tid, 0, u32::MAX));
+        } else {
+            self.unkept.insert(process);
+        }
+    }
+
     /// A thread calls anew: what it was about to close is closed.
     pub(crate) fn over(&mut self, tid: u32) {
         self.under_way.retain(|&(by, ..)| by != tid);
@@ -96,6 +105,7 @@ impl Kept {
     /// A thread has ended.
     pub(crate) fn ended(&mut self, tid: u32) {
         self.over(tid);
+        self.unkept.remove(&tid);
         self.known.retain(|&(of, _), _| of != tid);
     }
 }
@@ -111,11 +121,11 @@ mod tests {
         let mut kept = Kept::default();
         for tid in [10, 11] {
             assert_eq!(kept.get(tid, 800), Known::Nothing);
-            kept.keep(tid, 800, Some(ID));
-            kept.keep(tid, 801, None);
+            kept.keep(tid, 800, ID);
+            kept.keep(tid, 801, ID);
         }
         assert_eq!(kept.get(10, 800), Known::Names(ID));
-        assert_eq!(kept.get(10, 801), Known::Ask);
+        assert_eq!(kept.get(10, 801), Known::Names(ID));
         kept.closing(10, (800, 800));
         // The kernel may not have closed it yet: what it names now says nothing of later.
         assert_eq!(
@@ -126,7 +136,7 @@ mod tests {
         assert_eq!(kept.get(11, 800), Known::Ask);
         kept.over(10);
         assert_eq!(kept.get(11, 800), Known::Nothing);
-        assert_eq!(kept.get(11, 801), Known::Ask);
+        assert_eq!(kept.get(11, 801), Known::Names(ID));
         kept.closing(10, (3, u32::MAX));
         kept.ended(10);
         assert_eq!(kept.get(11, 801), Known::Nothing);
@@ -135,10 +145,32 @@ mod tests {
     #[test]
     fn nothing_is_known_of_a_thread_that_has_ended() {
         let mut kept = Kept::default();
-        kept.keep(10, 800, Some(ID));
-        kept.keep(11, 800, Some(ID));
+        kept.keep(10, 800, ID);
+        kept.keep(11, 800, ID);
         kept.ended(10);
         assert_eq!(kept.get(10, 800), Known::Nothing);
         assert_eq!(kept.get(11, 800), Known::Names(ID));
+    }
+
+    #[test]
+    fn an_exec_closes_what_its_process_has_and_is_over_with_the_next_call() {
+        let mut kept = Kept::default();
+        for tid in [10, 11, 20] {
+            kept.keep(tid, 800, ID);
+        }
+        kept.exec(10, 10, &[10, 11]);
+        assert_eq!(
+            (kept.get(10, 800), kept.get(11, 800)),
+            (Known::Ask, Known::Ask)
+        );
+        assert_eq!(kept.get(20, 800), Known::Names(ID));
+        kept.over(10);
+        assert_eq!(kept.get(10, 800), Known::Nothing);
+        // Thread 21's number is gone when its exec is over: nobody would say so.
+        kept.exec(21, 20, &[20]);
+        assert_eq!(kept.get(20, 800), Known::Nothing);
+        assert!(kept.unkept.contains(&20));
+        kept.ended(20);
+        assert!(kept.unkept.is_empty());
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::arch;
-use crate::filter::MMAP_PASS;
+use crate::filter::PASS;
 use crate::listener::{ERESTARTNOINTR, Listener, Notif, Reply};
 use crate::lock::lock;
 use crate::raw;
@@ -116,7 +116,7 @@ fn send(
     let rw = u64::from((libc::PROT_READ | libc::PROT_WRITE).cast_unsigned());
     let shared = u64::from(libc::MAP_SHARED.cast_unsigned());
     let (file, len) = (
-        number(remote_page) | u64::from(MMAP_PASS) << 32,
+        number(remote_page) | u64::from(PASS) << 32,
         arch::page_size(),
     );
     let at = thread.call(libc::SYS_mmap, [0, len, rw, shared, file, 0])?;

@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use crate::arch::Regs;
-use crate::filter::MMAP_PASS;
+use crate::filter::PASS;
 use crate::raw;
 use crate::reap::Ended;
 use vb3_host::Errno;
@@ -319,10 +319,7 @@ impl Stopped {
         self.hold_signals()?;
         let before = self.regs()?;
         let mut regs = before;
-        regs.set_arg(
-            4,
-            u64::from(fd.cast_unsigned()) | u64::from(MMAP_PASS) << 32,
-        );
+        regs.set_arg(4, u64::from(fd.cast_unsigned()) | u64::from(PASS) << 32);
         regs.set_arg(5, offset);
         let mapped = self
             .set_regs(&regs)

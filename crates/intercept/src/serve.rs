@@ -208,9 +208,12 @@ impl Server<'_> {
             verdict => verdict,
         };
         self.retry_changed();
-        // What is due by now needs no other thread.
-        self.tick_if_due();
         verdict
+    }
+
+    /// Whether time is to be passed on to the devices now.
+    pub(crate) fn is_tick_due(&self) -> bool {
+        self.backend.next_tick().is_some_and(|due| due.is_zero())
     }
 
     /// Answers a call that waited, once the lock is free.
@@ -338,8 +341,8 @@ impl Server<'_> {
         }
     }
 
-    fn tick_if_due(&mut self) {
-        if self.backend.next_tick().is_some_and(|due| due.is_zero()) {
+    pub(crate) fn tick_if_due(&mut self) {
+        if self.is_tick_due() {
             self.tick();
         }
     }

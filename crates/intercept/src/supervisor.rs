@@ -73,6 +73,21 @@ impl<'a> Supervisor<'a> {
         (done, answers)
     }
 
+    /// [`apply`](Self::apply) of a call, and whether a tick is due after it, which the caller is
+    /// to make: the clock is not woken for that.
+    fn apply_call(&self, n: &Notif) -> (Verdict, Vec<Answer>, bool) {
+        let mut server = self.server();
+        let verdict = server.call(n);
+        let answers = core::mem::take(&mut server.answers);
+        let tick_is_due = server.is_tick_due();
+        let wake = !tick_is_due && server.is_due_sooner();
+        drop(server);
+        if wake {
+            self.wake_clock();
+        }
+        (verdict, answers, tick_is_due)
+    }
+
     /// Whether no program holds anything of ours.
     pub(crate) fn holds_nothing(&self) -> bool {
         self.server().holds_nothing()
@@ -278,22 +293,25 @@ impl<'a> Supervisor<'a> {
             if expected.is_some() || n.gathered.lacks() {
                 Call::new(&self.host, n).gather(expected.take());
             }
-            let (verdict, answers) = self.apply(|server| server.call(n));
+            let (verdict, mut answers, tick_is_due) = self.apply_call(n);
             let again = n.gathered.lacks();
-            if again && self.lend(n) {
-                self.answer_all(answers);
-                return Verdict::Answered;
-            }
             // Its own answer first.
             let verdict = match verdict {
-                Verdict::Reply(reply) if !again => {
+                _ if again && self.lend(n) => Some(Verdict::Answered),
+                _ if again => None,
+                Verdict::Reply(reply) => {
                     self.reply(n, reply);
-                    Verdict::Answered
+                    Some(Verdict::Answered)
                 }
-                other => other,
+                other => Some(other),
             };
+            // What is due by now needs no other thread, and the program need not wait for it.
+            if tick_is_due {
+                let ((), more) = self.apply(Server::tick_if_due);
+                answers.extend(more);
+            }
             self.answer_all(answers);
-            if !again {
+            if let Some(verdict) = verdict {
                 return verdict;
             }
         }

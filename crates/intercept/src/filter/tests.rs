@@ -52,6 +52,14 @@ fn every_call_gets_the_intended_verdict() {
     let at_fdcwd = (-100i64) as u64;
     let rows: &[(&str, libc::c_long, &[u64], u32)] = &[
         ("getpid", libc::SYS_getpid, &[], ALLOW),
+        ("execve", libc::SYS_execve, &[], NOTIFY),
+        ("execveat", libc::SYS_execveat, &[3], NOTIFY),
+        (
+            "our own execve",
+            libc::SYS_execve,
+            &[0, 0, 0, 0, 0, u64::from(PASS) << 32],
+            ALLOW,
+        ),
         ("close 5", libc::SYS_close, &[5], ALLOW),
         ("close 800", libc::SYS_close, &[800], NOTIFY),
         ("dup 800", libc::SYS_dup, &[800], NOTIFY),
@@ -134,7 +142,7 @@ fn every_call_gets_the_intended_verdict() {
         (
             "mmap ours",
             libc::SYS_mmap,
-            &[0, 1, 3, 1, 5 | u64::from(MMAP_PASS) << 32],
+            &[0, 1, 3, 1, 5 | u64::from(PASS) << 32],
             ALLOW,
         ),
         ("poll none", nr::POLL, &[0, 0], ALLOW),

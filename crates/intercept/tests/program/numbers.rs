@@ -164,42 +164,63 @@ inside! {
     }
 
     fn an_exec_closes_what_is_marked_for_it() {
+        alone(|| exec(&Marked::new()));
+    }
+
+    fn an_exec_by_another_thread_closes_it_too() {
         alone(|| {
-            let (open, marked) = (number(), number());
-            use_it(open);
-            use_it(marked);
-            // SAFETY: takes integers.
-            unsafe { libc::fcntl(marked, libc::F_SETFD, libc::FD_CLOEXEC) };
-            use_it(marked);
-            let name = std::env::current_exe().expect("own path");
-            let name = CString::new(name.as_os_str().as_bytes()).expect("no NUL");
-            let words = ["numbers::after::an_exec", "--exact", "--ignored", "--test-threads=1"];
-            let words = words.map(|word| CString::new(word).expect("no NUL"));
-            let numbers = CString::new(format!("VB3_NUMBERS={open} {marked}")).expect("no NUL");
-            let inside = c"VB3_INSIDE=1";
-            let mut argv: Vec<_> = words.iter().map(|word| word.as_ptr()).collect();
-            argv.insert(0, name.as_ptr());
-            argv.push(std::ptr::null());
-            let envp = [numbers.as_ptr(), inside.as_ptr(), std::ptr::null()];
-            // SAFETY: terminated lists of terminated strings.
-            unsafe { libc::execve(name.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
-            panic!("execve: {}", errno());
+            let marked = Marked::new();
+            std::thread::scope(|scope| scope.spawn(|| exec(&marked)).join()).expect("not reached");
         });
     }
 }
 
-mod after {
-    use super::*;
+/// Two numbers of one open file, so that it stays open; an exec closes the second.
+struct Marked {
+    open: i32,
+    marked: i32,
+}
 
-    #[test]
-    #[ignore = "a program for another test"]
-    fn an_exec() {
-        let Ok(numbers) = std::env::var("VB3_NUMBERS") else {
-            return;
-        };
-        let mut numbers = numbers.split(' ').map(|n| n.parse().expect("a number"));
-        use_it(numbers.next().expect("open"));
-        let marked = Number(numbers.next().expect("marked"));
-        assert_eq!(call(&marked, COUNT, 0), Err(libc::EBADF));
+impl Marked {
+    fn new() -> Self {
+        let open = number();
+        // SAFETY: takes integers.
+        let marked = unsafe { libc::fcntl(open, libc::F_DUPFD_CLOEXEC, open) };
+        assert!(marked > open, "{}", errno());
+        use_it(open);
+        use_it(marked);
+        Self { open, marked }
     }
+}
+
+/// Goes on as [`after_exec`].
+fn exec(Marked { open, marked }: &Marked) {
+    use_it(*marked);
+    let name = std::env::current_exe().expect("own path");
+    let name = CString::new(name.as_os_str().as_bytes()).expect("no NUL");
+    let numbers = CString::new(format!("VB3_NUMBERS={open} {marked}")).expect("no NUL");
+    let argv = [name.as_ptr(), std::ptr::null()];
+    let envp = [numbers.as_ptr(), std::ptr::null()];
+    // SAFETY: terminated lists of terminated strings.
+    unsafe { libc::execve(name.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    panic!("execve: {}", errno());
+}
+
+/// Runs before `main`: the test harness makes threads, of whose numbers nothing is known.
+#[used]
+// SAFETY: the C library calls what stands there; it asks for no arguments.
+#[unsafe(link_section = ".init_array")]
+static AFTER_EXEC: extern "C" fn() = after_exec;
+
+/// The program after the exec: the second number is closed, and the first is not.
+extern "C" fn after_exec() {
+    let Ok(numbers) = std::env::var("VB3_NUMBERS") else {
+        return;
+    };
+    let mut numbers = numbers
+        .split(' ')
+        .map(|n| n.parse().map_or(Number(-1), Number));
+    let mut next = || call(&numbers.next().unwrap_or(Number(-1)), COUNT, 0);
+    let is_right = next().is_ok() && next() == Err(libc::EBADF);
+    std::process::exit(i32::from(!is_right));
 }
