@@ -58,6 +58,7 @@ mod observer;
 mod shared;
 #[cfg(feature = "alloc")]
 mod slab;
+pub mod solve;
 mod store;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;

@@ -1,0 +1,122 @@
+//! What `solve` costs for 16 devices and 6 heaps: `cargo run --release -p vb3-dmabuf --example
+//! bench_solve`. One line for each case: the median of 101 rounds of
+//! 1,000 calls.
+
+use std::hint::black_box;
+use std::time::Instant;
+use vb3_dma::Limits;
+use vb3_dmabuf::solve::{Heap, HeapKind, Needs, PictureNeeds, Request, Run, Translation};
+use vb3_dmabuf::solve::{conflict, solve};
+
+const ROUNDS: usize = 101;
+const CALLS: u32 = 1000;
+
+/// 16 devices that differ in everything: half of them behind an IOMMU.
+fn devices(last_mask: u64) -> Vec<Needs> {
+    (0u32..16)
+        .map(|n| Needs {
+            limits: Limits {
+                mask: if n == 15 {
+                    last_mask
+                } else {
+                    (1 << (32 + n % 4)) - 1
+                },
+                max_segment: (8 << 20) << (n % 3),
+                boundary: (1 << (28 + n % 3)) - 1,
+                max_segments: 1,
+            },
+            align: 64 << (n % 7),
+            iommu: (n % 2 == 0).then_some(Translation {
+                granule: 4096 << (n % 3),
+                free_bytes: 1 << 30,
+            }),
+            one_run: true,
+            picture: PictureNeeds {
+                stride_align: 16 << (n % 5),
+                ..PictureNeeds::default()
+            },
+            ..Needs::default()
+        })
+        .collect()
+}
+
+fn heap(kind: HeapKind, free: &[Run]) -> Heap<'_> {
+    Heap {
+        kind,
+        free,
+        directed: true,
+        align: 4096,
+        cached: true,
+        pages: true,
+        protected: false,
+    }
+}
+
+fn measure(name: &str, request: &Request, devices: &[Needs], heaps: &[Heap<'_>]) {
+    let call = || {
+        let (request, devices, heaps) = (black_box(request), black_box(devices), black_box(heaps));
+        let placed = solve(request, devices, heaps);
+        (
+            placed,
+            placed.is_none().then(|| conflict(request, devices, heaps)),
+        )
+    };
+    let mut times: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..CALLS {
+                let _ = black_box(call());
+            }
+            start.elapsed().as_secs_f64() * 1e6 / f64::from(CALLS)
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let said = match call() {
+        (Some(placed), _) => format!("heap {}, {} bytes", placed.heap, placed.len_bytes),
+        (None, refused) => {
+            let count = refused
+                .flatten()
+                .map_or(0, |refused| refused.demands().count());
+            format!("refused for {count} of the demands")
+        }
+    };
+    println!("{name:32} {:8.2} us   ({said})", times[ROUNDS / 2]);
+}
+
+fn main() {
+    let request = Request {
+        len_bytes: 0,
+        line_bytes: 1920,
+        lines: 1620,
+        count: 4,
+        page_bytes: 4096,
+    };
+    // Pages above 4 GiB, small runs, and at last the contiguous area.
+    let high = [Run {
+        first: 1 << 36,
+        len: 1 << 32,
+    }];
+    let small: Vec<Run> = (0..64)
+        .map(|n| Run {
+            first: (1 << 30) + n * (4 << 20),
+            len: 2 << 20,
+        })
+        .collect();
+    let cma = [Run {
+        first: 1 << 20,
+        len: 256 << 20,
+    }];
+    let heaps = [
+        heap(HeapKind::Pieces(4096), &high),
+        heap(HeapKind::Contiguous, &high),
+        heap(HeapKind::Contiguous, &small),
+        heap(HeapKind::Pieces(65536), &small),
+        heap(HeapKind::Contiguous, &small),
+        heap(HeapKind::Contiguous, &cma),
+    ];
+    let suits = devices(u64::from(u32::MAX));
+    let refused = devices((1 << 20) - 1);
+    measure("16 devices, 6 heaps: placed", &request, &suits, &heaps);
+    measure("one of them reaches 1 MiB", &request, &refused, &heaps);
+    measure("without the contiguous area", &request, &suits, &heaps[..5]);
+}

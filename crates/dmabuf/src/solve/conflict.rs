@@ -1,0 +1,137 @@
+//! The fewest demands that no heap meets together, and what would do instead.
+
+use super::needs::{Heap, Needs, Placement, Request};
+use super::place::place;
+use super::rule::{Demand, RULES, Rule, Rules, Strictest};
+
+/// What would be enough, were one demand not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relief {
+    /// The value that the demand's rule would have to allow or to do without, in its unit; 0 for
+    /// demands that are met or not.
+    pub enough: u64,
+    /// Where the buffers would go.
+    pub placement: Placement,
+}
+
+/// A demand that takes part in a conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blamed {
+    /// The demand.
+    pub demand: Demand,
+    /// What would be enough if this demand alone gave way; `None` if that does not help.
+    pub relief: Option<Relief>,
+}
+
+/// Demands that exclude each other on these heaps.
+///
+/// No smaller set of demands does. An empty one says that no heap has room for the request, whatever
+/// the devices are.
+#[derive(Clone, Copy, Debug)]
+pub struct Conflict {
+    blamed: [Option<Blamed>; RULES.len()],
+}
+
+impl Conflict {
+    /// The demands, at most one of each kind.
+    pub fn demands(&self) -> impl Iterator<Item = &Blamed> {
+        self.blamed.iter().flatten()
+    }
+}
+
+/// The first heap that has room under the demands of some rules.
+pub(super) fn first_fit(
+    request: &Request,
+    all: &Strictest,
+    among: Rules,
+    heaps: &[Heap<'_>],
+) -> Option<Placement> {
+    let mut heaps = heaps.iter().enumerate();
+    heaps.find_map(|heap| place(request, all, among, heap))
+}
+
+/// Why nothing fits. `all` has been found to have no place.
+pub(super) fn conflict(
+    request: &Request,
+    devices: &[Needs],
+    heaps: &[Heap<'_>],
+    all: &Strictest,
+) -> Conflict {
+    let excludes = |rules: Rules| first_fit(request, all, rules, heaps).is_none();
+    // Without any of its demands, the rest has a place. None larger need be tried, but there may be
+    // smaller ones that are no part of it.
+    let mut rest = all.rules();
+    for rule in all.rules().iter() {
+        if excludes(rest.without(rule)) {
+            rest = rest.without(rule);
+        }
+    }
+    let smallest = (0..=rest.len())
+        .find_map(|len| subsets(all.rules(), len).find(|rules| excludes(*rules)))
+        .unwrap_or(rest);
+    let mut blamed = [None; RULES.len()];
+    for (slot, rule) in blamed.iter_mut().zip(smallest.iter()) {
+        let Some(demand) = all.demand(rule) else {
+            continue;
+        };
+        let others = Strictest::of(devices, request, Some(demand));
+        let placement = first_fit(request, &others, others.rules(), heaps);
+        let relief = placement.map(|placement| Relief {
+            enough: enough(rule, request, &others, &placement),
+            placement,
+        });
+        *slot = Some(Blamed { demand, relief });
+    }
+    Conflict { blamed }
+}
+
+/// The value of a rule that a placement meets.
+fn enough(rule: Rule, request: &Request, others: &Strictest, at: &Placement) -> u64 {
+    let demanded = |rule| others.value(rule, others.rules(), 1);
+    match rule {
+        Rule::First => at.first,
+        Rule::Last => at.last,
+        Rule::MaxSegment | Rule::SegmentCount | Rule::MinLen => at.len_bytes,
+        Rule::IovaSpace => at.len_bytes.saturating_mul(u64::from(request.count)),
+        Rule::Boundary => {
+            let differing = at.first ^ at.last;
+            u64::MAX.checked_shr(differing.leading_zeros()).unwrap_or(0)
+        }
+        Rule::IoBoundary => match at.len_bytes.checked_next_power_of_two() {
+            Some(block) => block.saturating_sub(1),
+            None => u64::MAX,
+        },
+        Rule::Alignment => demanded(Rule::Alignment)
+            .max(demanded(Rule::Granule))
+            .max(request.page_bytes),
+        Rule::MaxStride => at.stride,
+        Rule::StrideAlign => 1 << at.stride.trailing_zeros().min(63),
+        Rule::LenAlign => 1 << at.len_bytes.trailing_zeros().min(63),
+        Rule::Contiguous
+        | Rule::Granule
+        | Rule::Pages
+        | Rule::Coherent
+        | Rule::Protected
+        | Rule::Unprotected => 0,
+    }
+}
+
+/// All sets of `len` rules out of some.
+fn subsets(of: Rules, len: u32) -> impl Iterator<Item = Rules> {
+    // Each number with `len` bits among as many bits as there are rules, spread over them.
+    let end = 1u32 << of.len();
+    let first = (1u32 << len) - 1;
+    let following = move |bits: &u32| {
+        let low = bits & bits.wrapping_neg();
+        let carried = bits + low;
+        let next = carried | (((bits ^ carried) >> 2).checked_div(low)?);
+        (next < end).then_some(next)
+    };
+    core::iter::successors(Some(first), following).map(move |bits| spread(bits, of))
+}
+
+/// Bit `n` of a number for the rule `n` of some.
+fn spread(bits: u32, over: Rules) -> Rules {
+    let picked = over.iter().zip(0u32..).filter(|(_, n)| bits >> n & 1 != 0);
+    picked.fold(Rules(0), |all, (rule, _)| Rules(all.0 | 1 << rule as u8))
+}

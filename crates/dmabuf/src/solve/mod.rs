@@ -1,0 +1,88 @@
+//! Where a buffer must lie so that all devices attached to it can use it.
+//!
+//! [`solve`] takes what each device needs and what is free in each heap, and answers with the heap,
+//! the length and the stride that suit all of them. Where nothing does, [`conflict`] answers with
+//! the fewest demands that exclude each other, and what would be enough for each of them.
+//!
+//! ```
+//! use vb3_dma::Limits;
+//! use vb3_dmabuf::solve::{Heap, HeapKind, Needs, Request, Rule, Run, conflict, solve};
+//!
+//! // A camera behind an IOMMU takes everything; a converter reaches 4 GiB and needs one run.
+//! let camera = Needs::default();
+//! let mut convert = Needs { one_run: true, ..Needs::default() };
+//! convert.limits = Limits { mask: 0xffff_ffff, ..convert.limits };
+//! convert.picture.stride_align = 64;
+//!
+//! let heap = |kind, free| Heap {
+//!     kind,
+//!     free,
+//!     directed: false,
+//!     align: 4096,
+//!     cached: true,
+//!     pages: true,
+//!     protected: false,
+//! };
+//! let high = [Run { first: 4 << 30, len: 1 << 30 }];
+//! let cma = [Run { first: 1 << 20, len: 64 << 20 }];
+//! let heaps = [heap(HeapKind::Pieces(4096), &high), heap(HeapKind::Contiguous, &cma)];
+//!
+//! let request = Request {
+//!     len_bytes: 0,
+//!     line_bytes: 1900,
+//!     lines: 1620,
+//!     count: 4,
+//!     page_bytes: 4096,
+//! };
+//! let placed = solve(&request, &[camera, convert], &heaps).expect("the second heap");
+//! assert_eq!((placed.heap, placed.stride), (1, 1920));
+//!
+//! // On the first heap alone, either of the converter's demands is enough to refuse it.
+//! let refused = conflict(&request, &[camera, convert], &heaps[..1]).expect("out of reach");
+//! let blamed = refused.demands().next().expect("one demand");
+//! assert_eq!((blamed.demand.device, blamed.demand.rule), (1, Rule::Last));
+//! assert_eq!(refused.demands().count(), 1);
+//! ```
+//!
+//! # Cost
+//!
+//! Nothing is allocated. A placement takes time in proportion to devices, heaps and free runs; a
+//! refusal tries sets of kinds of demand, smallest first, until one is enough.
+//!
+//! # What is promised
+//!
+//! A placement is met by memory as the heap gives it, wherever that lies in pieces: a device that
+//! counts segments is given no more bytes than its segments hold at worst. Nothing is reserved: what
+//! is free may be taken before it is allocated.
+
+mod conflict;
+mod needs;
+mod place;
+mod rule;
+#[cfg(test)]
+mod tests;
+
+pub use conflict::{Blamed, Conflict, Relief};
+pub use needs::{
+    Heap, HeapKind, Needs, PictureNeeds, Placement, Protection, Request, Run, Translation,
+};
+pub use rule::{Demand, Rule};
+
+/// Finds a heap, a length and a stride that suit all devices: the first heap that does, and in it
+/// the lowest addresses. `None` if their demands exclude each other; [`conflict`] says which.
+///
+/// Devices that are not [valid](Needs::is_valid), a page that is no power of two and a count of
+/// zero are the caller's to refuse before; here no memory may suit them.
+#[must_use]
+pub fn solve(request: &Request, devices: &[Needs], heaps: &[Heap<'_>]) -> Option<Placement> {
+    let all = rule::Strictest::of(devices, request, None);
+    conflict::first_fit(request, &all, all.rules(), heaps)
+}
+
+/// The fewest demands that exclude each other; `None` where [`solve`] finds a place.
+#[must_use]
+pub fn conflict(request: &Request, devices: &[Needs], heaps: &[Heap<'_>]) -> Option<Conflict> {
+    let all = rule::Strictest::of(devices, request, None);
+    let is_placed = conflict::first_fit(request, &all, all.rules(), heaps).is_some();
+    (!is_placed).then(|| conflict::conflict(request, devices, heaps, &all))
+}

@@ -1,0 +1,268 @@
+//! The demands one by one, and the strictest of each kind.
+
+use super::needs::{Needs, Protection, Request};
+use vb3_dma::Constraint;
+
+/// A kind of demand. Of two demands of one kind, one always asks for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Rule {
+    /// Lowest physical address.
+    First,
+    /// Highest physical address.
+    Last,
+    /// One physical run (1).
+    Contiguous,
+    /// Most bytes of a buffer that must be one segment.
+    MaxSegment,
+    /// Boundary mask that the physical addresses of a buffer do not cross.
+    Boundary,
+    /// Boundary mask that the I/O addresses of a buffer do not cross.
+    IoBoundary,
+    /// Bytes that a physical address is a multiple of.
+    Alignment,
+    /// Bytes of an IOMMU's page, which memory fills whole.
+    Granule,
+    /// Bytes of I/O addresses.
+    IovaSpace,
+    /// Most bytes for which the segments suffice, however the memory lies.
+    SegmentCount,
+    /// Pages behind the memory (1).
+    Pages,
+    /// The same bytes for CPU and device without a sync (1).
+    Coherent,
+    /// Protected memory (1).
+    Protected,
+    /// Memory that is not protected (1).
+    Unprotected,
+    /// Bytes that a line's length is a multiple of.
+    StrideAlign,
+    /// Most bytes of a line.
+    MaxStride,
+    /// Least bytes of a buffer.
+    MinLen,
+    /// Bytes that a buffer's length is a multiple of.
+    LenAlign,
+}
+
+/// All kinds of demand.
+pub(super) const RULES: [Rule; 18] = [
+    Rule::First,
+    Rule::Last,
+    Rule::Contiguous,
+    Rule::MaxSegment,
+    Rule::Boundary,
+    Rule::IoBoundary,
+    Rule::Alignment,
+    Rule::Granule,
+    Rule::IovaSpace,
+    Rule::SegmentCount,
+    Rule::Pages,
+    Rule::Coherent,
+    Rule::Protected,
+    Rule::Unprotected,
+    Rule::StrideAlign,
+    Rule::MaxStride,
+    Rule::MinLen,
+    Rule::LenAlign,
+];
+
+impl Rule {
+    /// A short stable name, as it stands in reports: where there is a [`Constraint`] for it, its
+    /// name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::First => "first-address",
+            Self::Last => Constraint::Mask.name(),
+            Self::Contiguous => Constraint::Contiguous.name(),
+            Self::MaxSegment => Constraint::MaxSegment.name(),
+            Self::Boundary | Self::IoBoundary => Constraint::Boundary.name(),
+            Self::Alignment => Constraint::Alignment.name(),
+            Self::Granule => Constraint::IommuGranule.name(),
+            Self::IovaSpace => Constraint::IovaSpace.name(),
+            Self::SegmentCount => Constraint::SegmentCount.name(),
+            Self::Pages => Constraint::PagesBehind.name(),
+            Self::Coherent => "coherent",
+            Self::Protected => "protected",
+            Self::Unprotected => "unprotected",
+            Self::StrideAlign => "stride",
+            Self::MaxStride => "max-stride",
+            Self::MinLen => Constraint::BufferSize.name(),
+            Self::LenAlign => "size-align",
+        }
+    }
+
+    /// Whether the smaller of two values asks for more.
+    const fn smaller_is_stricter(self) -> bool {
+        matches!(
+            self,
+            Self::Last
+                | Self::MaxSegment
+                | Self::Boundary
+                | Self::IoBoundary
+                | Self::IovaSpace
+                | Self::SegmentCount
+                | Self::MaxStride
+        )
+    }
+
+    const fn bit(self) -> u32 {
+        1 << self as u8
+    }
+
+    /// What a device demands of this kind; `None` if any memory will do.
+    fn of(self, needs: &Needs, page_bytes: u64) -> Option<u64> {
+        let limits = &needs.limits;
+        let direct = needs.iommu.is_none();
+        let one = limits.max_segments == 1;
+        let picture = &needs.picture;
+        let flag = |is_due: bool| is_due.then_some(1);
+        let below = |value: u64, any: u64| (value < any).then_some(value);
+        let above = |value: u64, any: u64| (value > any).then_some(value);
+        match self {
+            Self::First if direct => above(physical(needs.first, needs.offset), 0),
+            Self::Last if direct => below(physical(limits.mask, needs.offset), u64::MAX),
+            Self::Contiguous if direct => flag(needs.one_run || one),
+            Self::Boundary if direct && one => below(limits.boundary, u64::MAX),
+            Self::IoBoundary if !direct && one => below(limits.boundary, u64::MAX),
+            Self::Alignment if direct => above(needs.align, 1),
+            Self::MaxSegment if one => below(limits.max_segment, u64::MAX),
+            Self::SegmentCount if !one => {
+                let in_pieces = direct && !needs.one_run;
+                below(longest(limits, page_bytes, in_pieces), u64::MAX)
+            }
+            Self::Granule => above(needs.iommu?.granule, page_bytes),
+            Self::IovaSpace => Some(needs.iommu?.free_bytes),
+            Self::Pages => flag(needs.pages),
+            Self::Coherent => flag(needs.coherent && !needs.snoops),
+            Self::Protected => flag(needs.protection == Protection::Required),
+            Self::Unprotected => flag(needs.protection == Protection::Refused),
+            Self::StrideAlign => above(picture.stride_align, 1),
+            Self::MaxStride => below(picture.max_stride, u64::MAX),
+            Self::MinLen => above(picture.min_len, 0),
+            Self::LenAlign => above(picture.len_align, 1),
+            _ => None,
+        }
+    }
+}
+
+/// The physical address behind a bus address, as far as there is one.
+const fn physical(bus: u64, offset: i64) -> u64 {
+    if bus == u64::MAX {
+        return u64::MAX;
+    }
+    if offset >= 0 {
+        bus.saturating_sub(offset.unsigned_abs())
+    } else {
+        bus.saturating_add(offset.unsigned_abs())
+    }
+}
+
+/// Most bytes that a device with several segments takes, however they lie: one run from a page on,
+/// or single pages where it takes pieces.
+pub(super) fn longest(limits: &vb3_dma::Limits, page_bytes: u64, in_pieces: bool) -> u64 {
+    let count = u64::from(limits.max_segments);
+    if limits.max_segments == u32::MAX {
+        return u64::MAX;
+    }
+    let block = limits.boundary.saturating_add(1).max(1);
+    let segment = limits.max_segment.max(1);
+    let in_page = page_bytes.min(block);
+    let of_page = in_page
+        .div_ceil(segment)
+        .saturating_mul(page_bytes.div_ceil(in_page.max(1)));
+    let by_page = (count / of_page.max(1)).saturating_mul(page_bytes);
+    if in_pieces {
+        return by_page;
+    }
+    if limits.boundary == u64::MAX {
+        return count.saturating_mul(segment);
+    }
+    // A block takes this many segments, and the run may begin and end within one.
+    let each = block.div_ceil(segment).max(1);
+    let blocks = (count / each).saturating_sub(1);
+    by_page.max(blocks.saturating_mul(block))
+}
+
+/// A demand of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// Index of the device.
+    pub device: usize,
+    /// What it demands.
+    pub rule: Rule,
+    /// How much, in the rule's unit.
+    pub value: u64,
+}
+
+/// Some of the kinds of demand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rules(pub(super) u32);
+
+impl Rules {
+    pub(super) const fn has(self, rule: Rule) -> bool {
+        self.0 & rule.bit() != 0
+    }
+
+    pub(super) const fn without(self, rule: Rule) -> Self {
+        Self(self.0 & !rule.bit())
+    }
+
+    pub(super) const fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    pub(super) fn iter(self) -> impl Iterator<Item = Rule> {
+        RULES.into_iter().filter(move |rule| self.has(*rule))
+    }
+}
+
+/// The strictest demand of each kind. The others of its kind are met where it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strictest([Option<Demand>; RULES.len()]);
+
+impl Strictest {
+    /// The strictest of all demands of devices, but for one.
+    pub(super) fn of(devices: &[Needs], request: &Request, but: Option<Demand>) -> Self {
+        let mut all = Self([None; RULES.len()]);
+        for (device, needs) in devices.iter().enumerate() {
+            for (rule, slot) in RULES.into_iter().zip(&mut all.0) {
+                let Some(value) = rule.of(needs, request.page_bytes) else {
+                    continue;
+                };
+                let is_left_out = but.is_some_and(|but| (but.device, but.rule) == (device, rule));
+                let is_stricter = slot.is_none_or(|known| match rule.smaller_is_stricter() {
+                    true => value < known.value,
+                    false => value > known.value,
+                });
+                if is_stricter && !is_left_out {
+                    *slot = Some(Demand {
+                        device,
+                        rule,
+                        value,
+                    });
+                }
+            }
+        }
+        all
+    }
+
+    /// The kinds of which there is a demand.
+    pub(super) fn rules(&self) -> Rules {
+        let bits = self.0.iter().flatten().map(|demand| demand.rule.bit());
+        Rules(bits.fold(0, |all, bit| all | bit))
+    }
+
+    pub(super) fn demand(&self, rule: Rule) -> Option<Demand> {
+        *self.0.get(rule as usize)?
+    }
+
+    /// The value of a rule, if it is among those that count; else the other.
+    pub(super) fn value(&self, rule: Rule, among: Rules, otherwise: u64) -> u64 {
+        match self.demand(rule) {
+            Some(demand) if among.has(rule) => demand.value,
+            _ => otherwise,
+        }
+    }
+}
