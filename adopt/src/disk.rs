@@ -1,12 +1,11 @@
 //! `VirtIOBlk`: a disk is read and written; and read once more while an entry is missing.
 
+use crate::Outcome;
+use crate::faults;
 use crate::hal::OnDma;
 use crate::machine::Dma;
 use crate::port::say;
-use crate::vtd::{Bdf, Fault};
-use crate::{Outcome, PATIENCE};
 use alloc::{format, vec};
-use core::iter;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use vb3_dma::Iova;
@@ -22,7 +21,7 @@ const DISK: usize = 0;
 
 /// Copies the first half of the disk to the second, every byte inverted, and reads it back.
 pub(crate) fn copy(dma: &'static Dma) -> Outcome {
-    let (device, transport) = crate::virtio::<DISK>(dma, DeviceType::Block)?;
+    let (_, transport) = crate::virtio::<DISK>(dma, DeviceType::Block)?;
     let mut disk = VirtIOBlk::<OnDma<DISK>, _>::new(transport)
         .map_err(|err| format!("the disk's driver does not start: {err}"))?;
     let half = usize::try_from(disk.capacity() / 2).unwrap_or(0);
@@ -50,7 +49,7 @@ pub(crate) fn copy(dma: &'static Dma) -> Outcome {
     disk.flush()
         .map_err(|err| format!("the disk does not flush: {err}"))?;
     drop(disk);
-    let maps = crate::finish::<DISK>(dma, device)?;
+    let maps = crate::finish(dma, OnDma::<DISK>::driven())?;
     say!("virtio disk: {half} sectors read, written and read again; {maps} maps, all undone");
     Ok(())
 }
@@ -84,7 +83,9 @@ unsafe impl Hal for Breaking {
         let addr = unsafe { OnDma::<DISK>::share(buffer, direction) };
         if buffer.len() == BROKEN {
             let second = (addr & !4095) + 4096;
-            OnDma::<DISK>::break_entry(Iova::new(second)).expect("no entry to break");
+            OnDma::<DISK>::driven()
+                .break_entry(Iova::new(second))
+                .expect("no entry to break");
             BROKEN_AT.store(second, Ordering::Relaxed);
         }
         addr
@@ -106,26 +107,11 @@ pub(crate) fn read_broken(dma: &'static Dma) -> Outcome {
     // SAFETY: none of them is touched until the device has been reset.
     unsafe { disk.read_blocks_nb(0, &mut request, &mut data, &mut response) }
         .map_err(|err| format!("the request is not taken: {err}"))?;
-    let fault = (0..PATIENCE).find_map(|_| dma.platform().take_fault());
+    let addr = BROKEN_AT.load(Ordering::Relaxed);
+    let fault = faults::wait(dma);
     // Resets the device.
     drop(disk);
-    let addr = BROKEN_AT.load(Ordering::Relaxed);
-    let expected = Fault {
-        device,
-        addr,
-        reason: Fault::NO_WRITE,
-    };
-    // A device may try more than once.
-    let mut faults = fault
-        .into_iter()
-        .chain(iter::from_fn(|| dma.platform().take_fault()));
-    let other = match faults.next() {
-        Some(first) if first == expected => faults.find(|fault| *fault != expected),
-        other => return Err(format!("{expected:?} should be seen, and not {other:?}")),
-    };
-    if let Some(other) = other {
-        return Err(format!("{expected:?} should be seen, and not {other:?}"));
-    }
+    faults::only(dma, fault, device, addr)?;
     // The part of the buffer that lies in that page; the disk holds no page of zeros.
     let hidden = 4096 - data.as_ptr().addr() % 4096;
     let hidden = &data[hidden..][..4096.min(BROKEN - hidden)];
@@ -134,8 +120,6 @@ pub(crate) fn read_broken(dma: &'static Dma) -> Outcome {
             "the device wrote to byte {place} of a page it cannot reach"
         ));
     }
-    crate::finish::<DISK>(dma, device)?;
-    let Bdf(bdf) = device;
-    say!("broken entry: the IOMMU refused device {bdf:#06x} page {addr:#x}");
+    crate::finish(dma, OnDma::<DISK>::driven())?;
     copy(dma)
 }

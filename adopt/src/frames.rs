@@ -31,23 +31,23 @@ impl Frames {
         self.used.len() as u64 * PAGE
     }
 
-    pub(crate) fn in_use(&self) -> usize {
-        self.used.iter().filter(|&&used| used).count()
+    fn full(&self, pages: usize) -> Error {
+        let free = self.used.iter().filter(|&&used| !used).count();
+        Error::NoMemory(Reason {
+            constraint: Constraint::Ram,
+            wanted: pages as u64 * PAGE,
+            found: free as u64 * PAGE,
+        })
     }
 
     /// Takes `pages` pages that lie together, zeroed.
     pub(crate) fn take(&mut self, pages: usize) -> Result<PhysAddr, Error> {
-        let starts = (0..self.used.len()).map(|n| (n + self.next) % self.used.len());
+        let mut starts = (0..self.used.len()).map(|n| (n + self.next) % self.used.len());
         let is_free = |&start: &usize| {
             let run = self.used.get(start..start + pages);
             run.is_some_and(|run| run.iter().all(|&used| !used))
         };
-        let mut starts = starts;
-        let start = starts.find(is_free).ok_or(Error::NoMemory(Reason {
-            constraint: Constraint::Ram,
-            wanted: pages as u64 * PAGE,
-            found: (self.used.len() - self.in_use()) as u64 * PAGE,
-        }))?;
+        let start = starts.find(is_free).ok_or_else(|| self.full(pages))?;
         self.used[start..start + pages].fill(true);
         // Leaves a gap, so that pages taken one by one do not lie together.
         self.next = start + pages + 1;

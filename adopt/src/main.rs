@@ -10,17 +10,22 @@ extern crate alloc;
 mod boot;
 mod cost;
 mod disk;
+mod dma_op;
+mod driven;
+mod faults;
 mod frames;
 mod hal;
 mod lock;
 mod machine;
 mod net;
+mod nvme;
 mod port;
 mod transport;
 mod vtd;
 
 use alloc::string::String;
 use boot::StartInfo;
+use driven::Driven;
 use frames::Frames;
 use hal::OnDma;
 use linked_list_allocator::LockedHeap;
@@ -87,8 +92,11 @@ fn run(words: &str, mut frames: Frames) -> Outcome {
     if has("disk") {
         disk::copy(dma)?;
     }
-    if has("break") {
+    if has("disk") && has("break") {
         disk::read_broken(dma)?;
+    }
+    if has("nvme") {
+        nvme::copy(dma, has("break"))?;
     }
     if has("cost") {
         cost::measure(dma)?;
@@ -98,13 +106,11 @@ fn run(words: &str, mut frames: Frames) -> Outcome {
 
 /// Takes a device's buffers back after its driver is gone, and looks whether all went well. Returns
 /// how often memory was mapped for it.
-fn finish<const N: usize>(dma: &'static Dma, device: Bdf) -> Outcome<u64> {
-    OnDma::<N>::reclaim();
-    let counters = dma.counters(device);
-    if let Some(fault) = dma.platform().take_fault() {
-        return Err(alloc::format!("the IOMMU refused an access: {fault:?}"));
-    }
-    let (live, pages) = (dma.live(), dma.platform().mapped_pages(device));
+fn finish(dma: &Dma, driven: &Driven) -> Outcome<u64> {
+    driven.reclaim();
+    faults::none(dma)?;
+    let (counters, live) = (dma.counters(driven.bdf()), dma.live());
+    let pages = dma.platform().mapped_pages(driven.bdf());
     if counters.maps != counters.unmaps || !live.is_empty() || pages != 0 {
         return Err(alloc::format!(
             "{pages} pages are still mapped: {counters:?}, {live:?}"

@@ -19,7 +19,7 @@ const REPLY: [u8; 2] = [0, 2];
 
 /// Asks who has the gateway's address, and waits for what it says.
 pub(crate) fn exchange(dma: &'static Dma) -> Outcome {
-    let (device, transport) = crate::virtio::<NET>(dma, DeviceType::Network)?;
+    let (_, transport) = crate::virtio::<NET>(dma, DeviceType::Network)?;
     let mut net = VirtIONet::<OnDma<NET>, _, 16>::new(transport, 2048)
         .map_err(|err| format!("the network's driver does not start: {err}"))?;
     let own = net.mac_address();
@@ -52,5 +52,5 @@ pub(crate) fn exchange(dma: &'static Dma) -> Outcome {
     }
     say!("virtio net: asked for 10.0.2.2, which is {gateway:02x?}");
     drop(net);
-    crate::finish::<NET>(dma, device).map(|_maps| ())
+    crate::finish(dma, OnDma::<NET>::driven()).map(|_maps| ())
 }

@@ -32,16 +32,30 @@ struct Boot {
 
 const BOOTS: &[Boot] = &[
     Boot {
-        name: "direct",
+        name: "virtio, direct",
         words: "net disk",
         machine: VIRTIO,
         has_iommu: false,
         copies: true,
     },
     Boot {
-        name: "iommu",
+        name: "virtio, iommu",
         words: "iommu net disk break",
         machine: VIRTIO_TRANSLATED,
+        has_iommu: true,
+        copies: true,
+    },
+    Boot {
+        name: "nvme, direct",
+        words: "nvme",
+        machine: NVME,
+        has_iommu: false,
+        copies: true,
+    },
+    Boot {
+        name: "nvme, iommu",
+        words: "iommu nvme break",
+        machine: NVME,
         has_iommu: true,
         copies: true,
     },
@@ -78,6 +92,8 @@ const VIRTIO_TRANSLATED: &[&str] = &[
     "-device",
     "virtio-net-pci,netdev=net,disable-legacy=on,iommu_platform=on",
 ];
+
+const NVME: &[&str] = &["-device", "nvme,drive=disk,serial=adopt"];
 
 const COUNTED: &[&str] = &[
     "-icount",

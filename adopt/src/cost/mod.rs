@@ -1,53 +1,34 @@
-//! What mapping costs a driver, in instructions: `Hal` over the mapping layer, beside one that gives
-//! the device addresses as they are, as the examples of `virtio-drivers` do.
+//! What mapping costs a driver, in instructions: the adapters over the mapping layer, beside ones
+//! that give the device addresses as they are, as drivers' examples do.
 //!
 //! Means something under `-icount shift=0` alone, where the time-stamp counter counts instructions.
 
+mod plain;
+
+use crate::dma_op::OpOnDma;
+use crate::driven::Kind;
 use crate::hal::OnDma;
-use crate::machine::{Dma, run_of};
+use crate::machine::Dma;
 use crate::port::{say, ticks};
 use crate::vtd::Bdf;
 use crate::{Outcome, PATIENCE};
 use alloc::{format, vec};
 use core::hint::black_box;
+use core::num::NonZeroUsize;
 use core::ptr::NonNull;
+use dma_api::{CpuDmaBuffer, DeviceDma, DmaDirection};
+use plain::{AsTheyAre, DISK};
+use spin::Once;
 use virtio_drivers::device::blk::{BlkReq, BlkResp, VirtIOBlk};
 use virtio_drivers::transport::DeviceType;
 use virtio_drivers::{BufferDirection, Hal};
 
-/// A device that is none: mapping for it takes no hardware but the IOMMU.
+/// Devices that are none: mapping for them takes no hardware but the IOMMU.
 const NOBODY: Bdf = Bdf(0xff);
+const NOBODY_ELSE: Bdf = Bdf(0xfe);
 const OURS: usize = 2;
-const DISK: usize = 3;
 
 const ROUNDS: u64 = 1000;
-
-/// Gives the device addresses as they are.
-struct AsTheyAre;
-
-// SAFETY: memory is allocated by `OnDma`; the rest is what the trait asks for where the device sees
-// memory as the CPU does.
-unsafe impl Hal for AsTheyAre {
-    fn dma_alloc(pages: usize, direction: BufferDirection) -> (u64, NonNull<u8>) {
-        OnDma::<DISK>::dma_alloc(pages, direction)
-    }
-
-    unsafe fn dma_dealloc(addr: u64, seen: NonNull<u8>, pages: usize) -> i32 {
-        // SAFETY: by the caller.
-        unsafe { OnDma::<DISK>::dma_dealloc(addr, seen, pages) }
-    }
-
-    unsafe fn mmio_phys_to_virt(addr: u64, size: usize) -> NonNull<u8> {
-        // SAFETY: by the caller.
-        unsafe { OnDma::<DISK>::mmio_phys_to_virt(addr, size) }
-    }
-
-    unsafe fn share(buffer: NonNull<[u8]>, _direction: BufferDirection) -> u64 {
-        run_of(buffer).addr.get()
-    }
-
-    unsafe fn unshare(_addr: u64, _buffer: NonNull<[u8]>, _direction: BufferDirection) {}
-}
 
 /// Counts the instructions of an average round.
 fn count(mut round: impl FnMut()) -> u64 {
@@ -69,9 +50,24 @@ fn map_and_unmap<H: Hal>(memory: &mut [u8]) -> u64 {
     })
 }
 
+/// The same by `dma-api`, and what a request's buffer of a page costs there.
+fn by_dma_api(device: &DeviceDma, memory: &mut [u8]) -> (u64, u64) {
+    let page = NonZeroUsize::new(4096).unwrap_or(NonZeroUsize::MIN);
+    let direction = DmaDirection::FromDevice;
+    let mapped = count(|| {
+        let mapped = device.map_streaming_slice(black_box(&mut *memory), 1, direction);
+        drop(black_box(mapped.expect("a mapping")));
+    });
+    let taken = count(|| {
+        let taken = CpuDmaBuffer::new_zero(device, black_box(page), 4096, direction);
+        drop(black_box(taken.expect("a page")));
+    });
+    (mapped, taken)
+}
+
 /// The driver's own instructions in reading 4 KiB: without those in which it waits.
 fn read<H: Hal>(dma: &'static Dma) -> Outcome<u64> {
-    let (device, transport) = crate::virtio::<DISK>(dma, DeviceType::Block)?;
+    let (_, transport) = crate::virtio::<DISK>(dma, DeviceType::Block)?;
     let mut disk = VirtIOBlk::<H, _>::new(transport)
         .map_err(|err| format!("the disk's driver does not start: {err}"))?;
     let mut data = vec![0; 4096];
@@ -93,7 +89,7 @@ fn read<H: Hal>(dma: &'static Dma) -> Outcome<u64> {
         done.map_err(|err| format!("the disk cannot be read: {err}"))?;
     }
     drop(disk);
-    crate::finish::<DISK>(dma, device)?;
+    crate::finish(dma, OnDma::<DISK>::driven())?;
     Ok(spent / ROUNDS)
 }
 
@@ -117,17 +113,29 @@ pub(crate) fn measure(dma: &'static Dma) -> Outcome {
         let memory = &mut memory[..len];
         let ours = map_and_unmap::<OnDma<OURS>>(memory);
         let theirs = map_and_unmap::<AsTheyAre>(memory);
-        compare(&format!("map and unmap {len} bytes"), ours, theirs);
+        compare(&format!("virtio, map and unmap {len} bytes"), ours, theirs);
     }
     // SAFETY: taken above, and nobody uses it.
     unsafe { OnDma::<OURS>::dma_dealloc(queue.0, queue.1, 1) };
-    crate::finish::<OURS>(dma, NOBODY)?;
+    crate::finish(dma, OnDma::<OURS>::driven())?;
+    static OP: Once<OpOnDma> = Once::new();
+    let op = OP
+        .try_call_once(|| OpOnDma::attach(dma, NOBODY_ELSE))
+        .map_err(|err| format!("the device does not attach: {err}"))?;
+    let device = op.device_dma(dma.platform().translates());
+    let queue = op.driven.alloc(4096, Kind::Coherent).ok_or("no memory")?;
+    let ours = by_dma_api(&device, &mut memory[..4096]);
+    op.driven.free(queue.0);
+    let theirs = by_dma_api(
+        &DeviceDma::new(device.info(), &AsTheyAre),
+        &mut memory[..4096],
+    );
+    compare("dma-api, map and unmap 4096 bytes", ours.0, theirs.0);
+    compare("dma-api, take and give back 4096 bytes", ours.1, theirs.1);
+    crate::finish(dma, &op.driven)?;
     if !dma.platform().translates() {
-        compare(
-            "read 4096 bytes",
-            read::<OnDma<DISK>>(dma)?,
-            read::<AsTheyAre>(dma)?,
-        );
+        let (ours, theirs) = (read::<OnDma<DISK>>(dma)?, read::<AsTheyAre>(dma)?);
+        compare("virtio, read 4096 bytes", ours, theirs);
     }
     Ok(())
 }

@@ -1,0 +1,138 @@
+//! What an adapter keeps for a driver. Drivers' traits give back nothing but addresses, so that is
+//! what memory and mappings are found by.
+
+use crate::lock::{Spin, SpinLocks};
+use crate::machine::{Dma, Machine, run_of, view_of};
+use crate::vtd::Bdf;
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+use vb3_dma::mapped::{Bidirectional, Device, DmaDevice, FromDevice, Mapped, ToDevice};
+use vb3_dma::{Alloc, Attrs, Direction, Error, Iova, Lock as _};
+
+type Mapping<D> = Mapped<'static, Machine, SpinLocks, D, Device>;
+
+/// A buffer that the device has.
+enum Shared {
+    Read(Mapping<ToDevice>),
+    Written(Mapping<FromDevice>),
+    Both(Mapping<Bidirectional>),
+}
+
+impl Shared {
+    fn addr(&self) -> u64 {
+        match self {
+            Self::Read(mapped) => mapped.addr().get(),
+            Self::Written(mapped) => mapped.addr().get(),
+            Self::Both(mapped) => mapped.addr().get(),
+        }
+    }
+
+    fn unmap(self) -> Result<(), Error> {
+        match self {
+            Self::Read(mapped) => mapped.unmap(),
+            Self::Written(mapped) => mapped.unmap(),
+            Self::Both(mapped) => mapped.unmap(),
+        }
+    }
+}
+
+/// Memory that the driver's trait promises to stay cached, or to need no syncs.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Coherent,
+    Cached,
+}
+
+/// One device, with all that its driver has taken.
+pub(crate) struct Driven {
+    device: DmaDevice<'static, Machine, SpinLocks>,
+    memory: Spin<Vec<(u64, Alloc<Machine>)>>,
+    shared: Spin<Vec<(u64, Shared)>>,
+}
+
+impl Driven {
+    /// Lets `device` do DMA.
+    pub(crate) fn attach(dma: &'static Dma, device: Bdf) -> Result<Self, Error> {
+        dma.platform().attach(device)?;
+        Ok(Self {
+            device: dma.device(device)?,
+            memory: Spin::holding(Vec::new()),
+            shared: Spin::holding(Vec::new()),
+        })
+    }
+
+    pub(crate) fn bdf(&self) -> Bdf {
+        self.device.id()
+    }
+
+    /// Zeroed memory: its address for the device, and where the CPU sees it.
+    pub(crate) fn alloc(&self, len: usize, kind: Kind) -> Option<(u64, NonNull<u8>)> {
+        let (dma, device, len) = (self.device.mapper(), self.device.id(), len as u64);
+        // Together in memory, too: the CPU sees it where it lies.
+        let attrs = Attrs::FORCE_CONTIGUOUS;
+        let memory = match kind {
+            Kind::Coherent => dma.alloc_coherent(device, len, attrs),
+            Kind::Cached => dma.alloc_noncontiguous(device, len, Direction::Bidirectional, attrs),
+        };
+        let memory = memory.ok()?;
+        match (dma.alloc_dma_addr(&memory), memory.segments().first()) {
+            (Some(addr), Some(run)) => {
+                let seen = view_of(run)?;
+                self.memory.with(|list| list.push((addr.get(), memory)));
+                Some((addr.get(), seen))
+            }
+            _ => {
+                dma.free(memory);
+                None
+            }
+        }
+    }
+
+    /// Gives memory back; whether there was any.
+    pub(crate) fn free(&self, addr: u64) -> bool {
+        let memory = take(&self.memory, addr);
+        memory
+            .map(|memory| self.device.mapper().free(memory))
+            .is_some()
+    }
+
+    /// Hands a buffer to the device.
+    pub(crate) fn share(&self, buffer: NonNull<[u8]>, direction: Direction) -> Result<u64, Error> {
+        let (device, run) = (&self.device, run_of(buffer));
+        let shared = match direction {
+            Direction::ToDevice => Shared::Read(device.map(run, ToDevice)?),
+            Direction::FromDevice => Shared::Written(device.map(run, FromDevice)?),
+            Direction::Bidirectional => Shared::Both(device.map(run, Bidirectional)?),
+        };
+        let addr = shared.addr();
+        self.shared.with(|list| list.push((addr, shared)));
+        Ok(addr)
+    }
+
+    /// Takes a buffer back. What the caller does next with its memory must not be seen by the device,
+    /// and no trait lets us say that it would be.
+    pub(crate) fn unshare(&self, addr: u64) {
+        let unmapped = take(&self.shared, addr)
+            .ok_or(Error::Invalid)
+            .and_then(Shared::unmap);
+        unmapped.unwrap_or_else(|err| panic!("{addr:#x} is not unmapped: {err}"));
+    }
+
+    /// Takes back the buffers that the driver left with the device, which was reset.
+    pub(crate) fn reclaim(&self) {
+        drop(self.shared.with(core::mem::take));
+    }
+
+    /// Removes a page behind the layer's back.
+    pub(crate) fn break_entry(&self, iova: Iova) -> Result<(), Error> {
+        let machine = self.device.mapper().platform();
+        machine.break_entry(self.bdf(), iova)
+    }
+}
+
+fn take<T>(list: &Spin<Vec<(u64, T)>>, addr: u64) -> Option<T> {
+    list.with(|list| {
+        let place = list.iter().rposition(|(at, _)| *at == addr)?;
+        Some(list.swap_remove(place).1)
+    })
+}

@@ -1,0 +1,44 @@
+//! What the IOMMU refused, and what it should have.
+
+use crate::machine::Dma;
+use crate::port::say;
+use crate::vtd::{Bdf, Fault};
+use crate::{Outcome, PATIENCE};
+use alloc::format;
+use core::iter;
+
+/// Nothing was refused.
+pub(crate) fn none(dma: &Dma) -> Outcome {
+    match dma.platform().take_fault() {
+        Some(fault) => Err(format!("the IOMMU refused an access: {fault:?}")),
+        None => Ok(()),
+    }
+}
+
+/// Waits for a fault.
+pub(crate) fn wait(dma: &Dma) -> Option<Fault> {
+    (0..PATIENCE).find_map(|_| dma.platform().take_fault())
+}
+
+/// `first` and all that came since are a device's writes to one page. (It may try more than once.)
+pub(crate) fn only(dma: &Dma, first: Option<Fault>, device: Bdf, page: u64) -> Outcome {
+    let expected = Fault {
+        device,
+        addr: page,
+        reason: Fault::NO_WRITE,
+    };
+    let mut seen = first.into_iter();
+    let mut seen = seen
+        .by_ref()
+        .chain(iter::from_fn(|| dma.platform().take_fault()));
+    let wrong = match seen.next() {
+        Some(first) if first == expected => seen.find(|fault| *fault != expected),
+        other => return Err(format!("{expected:?} should be seen, and not {other:?}")),
+    };
+    if wrong.is_some() {
+        return Err(format!("{expected:?} should be seen, and not {wrong:?}"));
+    }
+    let Bdf(bdf) = device;
+    say!("broken entry: the IOMMU refused device {bdf:#06x} page {page:#x}");
+    Ok(())
+}
