@@ -31,6 +31,15 @@ pub trait Caller {
     /// # Errors
     /// EFAULT.
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
+    /// Told before [`read`](Self::read)s that lie in `len_bytes` from `addr`. A front end that
+    /// cannot wait for the program during a call gathers all of it before the call is made anew.
+    ///
+    /// # Errors
+    /// [`Errno::NOT_GATHERED`]: the call ends and is made anew; nothing has been changed yet.
+    fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
+        let _ = (addr, len_bytes);
+        Ok(())
+    }
     /// Copies to the program's memory. EFAULT unless all of it is writable.
     ///
     /// # Errors

@@ -35,6 +35,17 @@ struct Part {
 }
 
 impl Part {
+    /// Whether it tells of these bytes, or of the first that cannot be read.
+    fn answers(&self, addr: u64, len: usize) -> bool {
+        let at = addr
+            .checked_sub(self.addr)
+            .and_then(|at| usize::try_from(at).ok());
+        at.is_some_and(|at| {
+            let has = self.bytes.len();
+            at.checked_add(len).is_some_and(|end| end <= has) || self.fault && at <= has
+        })
+    }
+
     fn copy(&self, addr: u64, out: &mut [u8]) -> Option<Result<(), Errno>> {
         let at = usize::try_from(addr.checked_sub(self.addr)?).ok()?;
         let end = at.checked_add(out.len())?;
@@ -136,6 +147,26 @@ impl Gathered {
             return Err(Errno(libc::ENOMEM));
         }
         inner.missing.push((addr, out.len()));
+        Err(MISSING)
+    }
+
+    /// Notes what will be read, in pieces, unless it is gathered. What is too much is left to be
+    /// gathered by the piece.
+    ///
+    /// # Errors
+    /// It is missing.
+    pub(crate) fn prepare(&self, addr: u64, len: u64) -> Result<(), Errno> {
+        let Ok(len) = usize::try_from(len) else {
+            return Ok(());
+        };
+        let mut inner = lock(&self.0);
+        let noted = inner.missing.iter().map(|&(_, len)| len);
+        let bytes = noted.fold(inner.bytes.saturating_add(len), usize::saturating_add);
+        let fits = bytes <= MOST && inner.rounds < ROUNDS;
+        if !inner.applied || len == 0 || !fits || inner.parts.iter().any(|p| p.answers(addr, len)) {
+            return Ok(());
+        }
+        inner.missing.push((addr, len));
         Err(MISSING)
     }
 

@@ -365,6 +365,10 @@ impl Caller for Call<'_> {
         CallId(self.notif.id)
     }
 
+    fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
+        self.notif.gathered.prepare(addr, len_bytes)
+    }
+
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
         let way = self.host.powers.memory();
         let done = self.notif.gathered.read(way, self.notif.tid, addr, out);

@@ -6,7 +6,7 @@ use crate::host::Call;
 use crate::listener::{Notif, Reply};
 use crate::pending::{Kind, Waiting};
 use crate::serve::{Server, Verdict};
-use vb3_host::{Errno, FileId, Outcome};
+use vb3_host::{Caller as _, Errno, FileId, Outcome};
 
 /// UIO_MAXIOV.
 const SEGMENTS: u64 = 1024;
@@ -20,6 +20,18 @@ pub(crate) struct Transfer {
     write: bool,
     segments: Vec<(u64, u64)>,
     nonblocking: bool,
+}
+
+impl Transfer {
+    /// Has all of a vector gathered before any of it is used: a call that came upon something
+    /// missing in a later segment would write the first ones twice.
+    fn prepare(&self, call: &Call<'_>) -> Result<(), Errno> {
+        let mut missing = Ok(());
+        for &(addr, len) in &self.segments {
+            missing = missing.and(call.prepare_read(addr, len));
+        }
+        missing
+    }
 }
 
 impl Server<'_> {
@@ -78,6 +90,12 @@ impl Server<'_> {
     /// Segment by segment, as the kernel does for files that know no vectors: a short one ends it.
     fn move_once(&mut self, n: &Notif, t: &Transfer) -> Outcome {
         let call = Call::new(&self.host, n);
+        if t.write
+            && t.segments.len() > 1
+            && let Err(missing) = t.prepare(&call)
+        {
+            return Outcome::Fail(missing);
+        }
         let mut done = 0i64;
         for (i, &(addr, len)) in t.segments.iter().enumerate() {
             let outcome = if t.write {

@@ -36,6 +36,16 @@ pub trait Sink {
 
 /// Where write() takes its bytes: the program's memory.
 pub trait Source {
+    /// Told, before the first [`get`](Self::get) of a write(), how many bytes will be asked for: a
+    /// source that fetches them from elsewhere can fetch them at once, or fail before any is used.
+    ///
+    /// # Errors
+    /// [`Fault`]: they cannot be had now.
+    fn prepare(&mut self, len_bytes: u64) -> Result<(), Fault> {
+        let _ = len_bytes;
+        Ok(())
+    }
+
     /// Fills `out` from `offset` bytes from the start.
     ///
     /// # Errors
@@ -143,6 +153,7 @@ impl<M: MemOps> Session<'_, M> {
         let current = self.buffer_to_write()?;
         self.queue.set_current(Some(current));
         let count = len_bytes.min(current.left());
+        source.prepare(count).map_err(|Fault| Error::Fault)?;
         self.copy_in(current, count, source)?;
         let written = Current {
             pos: current.pos.saturating_add(count),

@@ -14,6 +14,16 @@ pub trait Program<M: MemOps> {
     /// EFAULT unless all of it is readable.
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
 
+    /// Told before reads that lie in `len_bytes` from `addr`, in pieces: a program whose memory
+    /// takes time to reach can be read at once.
+    ///
+    /// # Errors
+    /// It cannot be read now, and the call is to end: nothing has been changed yet.
+    fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
+        let _ = (addr, len_bytes);
+        Ok(())
+    }
+
     /// Copies to the program's memory.
     ///
     /// # Errors

@@ -33,6 +33,11 @@ impl<M: MemOps> Sink for Window<'_, M> {
 }
 
 impl<M: MemOps> Source for Window<'_, M> {
+    fn prepare(&mut self, len_bytes: u64) -> Result<(), Fault> {
+        let prepared = self.program.prepare_read(self.addr, len_bytes);
+        prepared.map_err(|_| Fault)
+    }
+
     fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
         let addr = self.addr.checked_add(offset).ok_or(Fault)?;
         self.program.read(addr, out).map_err(|_| Fault)

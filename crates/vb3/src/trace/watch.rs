@@ -154,6 +154,10 @@ impl Caller for Watched<'_> {
         self.note(self.caller.read(addr, out))
     }
 
+    fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
+        self.note(self.caller.prepare_read(addr, len_bytes))
+    }
+
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
         self.caller.write(addr, data)?;
         let mut parts = self.parts.borrow_mut();

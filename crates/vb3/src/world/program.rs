@@ -28,6 +28,10 @@ impl Program<Memory> for Call<'_> {
         self.caller.read(addr, out).map_err(errno)
     }
 
+    fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
+        self.caller.prepare_read(addr, len_bytes).map_err(errno)
+    }
+
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
         self.caller.write(addr, data).map_err(errno)
     }

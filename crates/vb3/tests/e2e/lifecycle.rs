@@ -1,6 +1,6 @@
 //! Begin and end of a run: signals, what the program leaves running, files, limits.
 
-use crate::common::{Run, finish, lacks, size_option};
+use crate::common::{Run, SIZE, finish, lacks, size_option};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -274,4 +274,38 @@ fn a_display_never_records_onto_a_clip_that_a_camera_plays() {
         "{said}"
     );
     assert_eq!(fs::read(&clip).unwrap(), b"not to be lost");
+}
+
+/// Each byte once: write() in one piece, and writev() from places far from each other, whose bytes
+/// are gathered before the display is given any.
+#[test]
+fn written_frames_are_copied_once() {
+    let python = "/usr/bin/python3";
+    if lacks(python) {
+        return;
+    }
+    let frame = u64::from(SIZE.0 * SIZE.1 * 2);
+    let script = format!(
+        "import os\n\
+         fd = os.open('/dev/video0', os.O_RDWR)\n\
+         for i in range(8):\n\
+         \x20   assert os.write(fd, bytes([i]) * {frame}) == {frame}\n\
+         \x20   parts = [bytes([100 + i, k]) * ({frame} // 8) for k in range(4)]\n\
+         \x20   assert os.writev(fd, parts) == {frame}\n"
+    );
+    let display = format!("display=shown.raw,format=YUYV,clock=free,{}", size_option());
+    let outcome = Run::on("pc")
+        .device(display)
+        .program([python, "-c", &script])
+        .run();
+    outcome.expect_success();
+    let mut wanted = Vec::new();
+    for i in 0..8u8 {
+        wanted.extend(vec![i; frame as usize]);
+        for k in 0..4 {
+            wanted.extend([100 + i, k].repeat(frame as usize / 8));
+        }
+    }
+    assert!(outcome.read("shown.raw") == wanted, "other bytes are shown");
+    assert_eq!(outcome.report.total(|q| q.bytes_copied), 16 * frame);
 }
