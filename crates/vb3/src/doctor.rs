@@ -80,8 +80,9 @@ fn codec() -> Result<String, String> {
     Ok(format!("{}, {}", library.name, library.license))
 }
 
+/// The first place for the files of a run, and why it takes none.
 fn temporary() -> (PathBuf, Option<String>) {
-    let dir = std::env::temp_dir();
+    let dir = std::env::var_os("TMPDIR").map_or_else(|| "/dev/shm".into(), PathBuf::from);
     let own = dir.join(format!("vb3-doctor-{}", std::process::id()));
     let refused = std::fs::create_dir(&own).err().map(|e| e.to_string());
     let _gone = std::fs::remove_dir(&own);
@@ -230,10 +231,10 @@ fn parts(facts: &Facts) -> Vec<Row> {
             "modprobe udmabuf: exports that a GPU can import",
         ),
         plain(
-            "TMPDIR",
+            "temporary files",
             refused.is_none(),
             said,
-            "a directory that can be written to; else another is used",
+            "TMPDIR, a directory that can be written to; else another is used",
         ),
         plain(
             "descriptor limit",
