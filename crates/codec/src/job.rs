@@ -118,6 +118,9 @@ pub enum Job<'a> {
     Flush,
     /// The host is ready for pictures of the format announced last, and wants their chroma so.
     Proceed(Chroma),
+    /// The same, and pictures go to memory that is lent by [`Worker::lend`](crate::Worker::lend),
+    /// in the order of the loans; those that come in a slot all the same have this chroma.
+    ProceedByLoan(Chroma),
 }
 
 /// How a codec is to work.
@@ -316,6 +319,20 @@ pub enum Event {
         tag: u64,
         /// Its pixels.
         picture: Picture,
+        /// The loan that was for it.
+        loan: Option<u64>,
+        /// Whether parts are made up because the stream was damaged.
+        damaged: bool,
+    },
+    /// A decoded picture lies in the memory that was lent for it.
+    Filled {
+        /// Of the piece in which its first slice began.
+        tag: u64,
+        /// As [`Worker::lend`](crate::Worker::lend) gave it. Older ones were not used and will not
+        /// be.
+        loan: u64,
+        /// How its lines were taken.
+        field: Field,
         /// Whether parts are made up because the stream was damaged.
         damaged: bool,
     },
@@ -345,6 +362,8 @@ pub enum Event {
     Unsupported {
         /// Of the input.
         tag: u64,
+        /// The loan that was for it.
+        loan: Option<u64>,
         /// Why, with the numbers, and what to do.
         sentence: String,
     },

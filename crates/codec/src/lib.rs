@@ -28,8 +28,12 @@
 //! # What travels how
 //! Input and output lie in shared memory that the parent makes (sealed memfds of fixed size);
 //! messages of a few words go over a socket. The parent checks every number a worker sends, and
-//! never waits for it. A worker waits for the parent: when all picture slots are in use, it goes on
+//! waits for it only to take memory back that it lent. A worker waits for the parent: when all picture slots are in use, it goes on
 //! once a [`Picture`] or [`Packet`] is dropped.
+//!
+//! A host may lend memory of its own for decoded pictures ([`Worker::lend`]): the worker maps it and
+//! writes each picture there once. Who has a loan is in a word of shared memory, so that
+//! [`Worker::take_back`] waits for a picture that is being written and for nothing else.
 //!
 //! # Order
 //! Events come in an order that depends on the jobs alone. Pictures come in display order, packets
@@ -48,6 +52,7 @@ mod job;
 mod launch;
 mod library;
 mod limits;
+mod loan;
 mod serve;
 mod shm;
 mod slots;
@@ -69,6 +74,7 @@ pub use job::{
 };
 pub use launch::{Failure, Launch, is_worker};
 pub use library::{Codecs, Library};
+pub use loan::{Lent, LentPlane, MAX_LOANS};
 pub use serve::{Codec, MakeCodec, Out, Stop, serve, serve_stdin, serve_stdin_with};
 pub use slots::{Packet, Picture};
 pub use worker::Worker;

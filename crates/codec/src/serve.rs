@@ -2,8 +2,9 @@
 
 use crate::job::{Chroma, Config, Field, Kind, Planes, StreamFormat};
 use crate::limits;
+use crate::loan::{self, INPUT_LEN};
 use crate::shm::Shared;
-use crate::slots::{Layout, pack};
+use crate::slots::{Layout, NO_SLOT, pack};
 use crate::socket::{Received, Socket};
 use crate::wire::{Message, Op};
 use crate::words::{
@@ -14,8 +15,12 @@ use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 mod harm;
+mod loans;
+
+use loans::{Loan, Loans};
 
 /// Most bits of a mask of free slots.
 const ALL_FREE: u32 = ((1u64 << OUTPUT_SLOTS) - 1) as u32;
@@ -107,13 +112,13 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
     let Received::Message(hello, Some(memory)) = socket.receive(true) else {
         return ExitCode::from(3);
     };
-    let input = Shared::open(memory, MAX_INPUT * MAX_IN_FLIGHT);
+    let input = Shared::open(memory, INPUT_LEN).map(Arc::new);
     let kind = kind_from_word(hello.words[0]).filter(|_| hello.op == Op::Hello);
     let (Ok(input), Some(codec)) = (input, kind.and_then(make)) else {
         return ExitCode::from(4);
     };
     let mut server = Server {
-        input,
+        input: Arc::clone(&input),
         codec,
         layout: None,
         limited,
@@ -122,6 +127,8 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
             waiting: VecDeque::new(),
             ring: None,
             free: 0,
+            input,
+            loans: Loans::default(),
         },
     };
     while let Ok((message, fd)) = server.out.next() {
@@ -151,7 +158,7 @@ fn built_in(kind: Kind) -> Option<Box<dyn Codec>> {
 }
 
 struct Server {
-    input: Shared,
+    input: Arc<Shared>,
     codec: Box<dyn Codec>,
     /// Size of the pictures to encode.
     layout: Option<Layout>,
@@ -178,7 +185,8 @@ impl Server {
                 match fd {
                     Some(fd) => {
                         let chroma = Chroma::Planar;
-                        self.out.set_ring(Some(fd), generation, slot_len, chroma)
+                        self.out
+                            .set_ring(Some(fd), (generation, slot_len), chroma, false)
                     }
                     None => Ok(()),
                 }
@@ -257,6 +265,8 @@ struct Ring {
     generation: u64,
     slot_len: usize,
     chroma: Chroma,
+    /// Whether each picture waits for a loan.
+    by_loan: bool,
 }
 
 /// The way to the parent.
@@ -268,6 +278,9 @@ pub struct Out {
     ring: Option<Ring>,
     /// Slots that may be written.
     free: u32,
+    /// Has the words of loans.
+    input: Arc<Shared>,
+    loans: Loans,
 }
 
 impl Out {
@@ -281,7 +294,8 @@ impl Out {
         }
     }
 
-    /// Waits for a message: takes a release, a proceed or memory, and keeps the rest for later.
+    /// Waits for a message: takes a release, a proceed, memory or a loan, and keeps the rest for
+    /// later.
     fn receive(&mut self) -> Result<(), Stop> {
         let Received::Message(message, fd) = self.socket.receive(true) else {
             return Err(Stop::Gone);
@@ -295,9 +309,13 @@ impl Out {
                 }
             }
             Op::Proceed => {
-                let [generation, slot_len, chroma, ..] = message.words;
-                self.set_ring(fd, generation, slot_len, chroma_from_word(chroma))?;
+                let [generation, slot_len, chroma, by_loan, ..] = message.words;
+                let chroma = chroma_from_word(chroma);
+                self.set_ring(fd, (generation, slot_len), chroma, by_loan != 0)?;
             }
+            Op::Map => self.loans.map(message.words[0], fd)?,
+            Op::Unmap => self.loans.unmap(),
+            Op::Lend => self.loans.push(&message)?,
             _ => self.waiting.push_back((message, fd)),
         }
         Ok(())
@@ -306,9 +324,9 @@ impl Out {
     fn set_ring(
         &mut self,
         memory: Option<OwnedFd>,
-        generation: u64,
-        slot_len: u64,
+        (generation, slot_len): (u64, u64),
         chroma: Chroma,
+        by_loan: bool,
     ) -> Result<(), Stop> {
         let slot_len = usize::try_from(slot_len).map_err(|_| Stop::Gone)?;
         let len = slot_len.checked_mul(OUTPUT_SLOTS).ok_or(Stop::Gone)?;
@@ -318,6 +336,7 @@ impl Out {
             generation,
             slot_len,
             chroma,
+            by_loan,
         });
         self.free = ALL_FREE;
         Ok(())
@@ -349,7 +368,9 @@ impl Out {
     /// # Errors
     /// The codec must stop.
     pub fn unsupported(&mut self, tag: u64, sentence: &str) -> Result<(), Stop> {
-        self.send(&Message::new(Op::Unsupported, &[tag]).with_text(sentence))
+        let loan = self.claim()?.map(|loan| self.let_go(loan));
+        let words = [tag, loan.unwrap_or(0)];
+        self.send(&Message::new(Op::Unsupported, &words).with_text(sentence))
     }
 
     /// Announces pictures of a format, and waits until the parent is ready for them.
@@ -366,6 +387,26 @@ impl Out {
             self.receive()?;
         }
         Ok(())
+    }
+
+    /// Waits for a loan, where pictures need one.
+    fn claim(&mut self) -> Result<Option<Loan>, Stop> {
+        while self.ring.as_ref().is_some_and(|ring| ring.by_loan) {
+            if let Some(loan) = self.loans.claim(&self.input) {
+                return Ok(Some(loan));
+            }
+            if self.flushing() {
+                return Err(Stop::Flush);
+            }
+            self.receive()?;
+        }
+        Ok(None)
+    }
+
+    /// Nothing is written any more to what was lent; gives its number.
+    fn let_go(&self, loan: Loan) -> u64 {
+        loan::let_go(&self.input, loan.number);
+        loan.number
     }
 
     /// Waits for a free slot.
@@ -390,11 +431,19 @@ impl Out {
         picture: &Planes<'_>,
         field: Field,
     ) -> Result<(), Stop> {
-        let slot = self.slot()?;
-        let layout = Layout::new(picture.width, picture.height);
-        let (Some(ring), Some(layout)) = (self.ring.as_mut(), layout) else {
-            return Err(Stop::Gone);
+        let layout = Layout::new(picture.width, picture.height).ok_or(Stop::Gone)?;
+        let loan = self.claim()?;
+        let is_written = loan.as_ref().is_some_and(|l| l.write(&layout, picture));
+        let loan = loan.map_or(0, |loan| self.let_go(loan));
+        let words = |generation, slot: u32| {
+            let (damaged, field) = (damaged.into(), field as u64);
+            [tag, generation, slot.into(), damaged, field, loan]
         };
+        if is_written {
+            return self.send(&Message::new(Op::Picture, &words(0, NO_SLOT)));
+        }
+        let slot = self.slot()?;
+        let ring = self.ring.as_mut().ok_or(Stop::Gone)?;
         let offset = slot as usize * ring.slot_len;
         let to = ring.memory.bytes_mut(offset, layout.len());
         let chroma = ring.chroma;
@@ -404,10 +453,7 @@ impl Out {
         }
         let generation = ring.generation;
         self.free &= !(1 << slot);
-        self.send(&Message::new(
-            Op::Picture,
-            &[tag, generation, slot.into(), damaged.into(), field as u64],
-        ))
+        self.send(&Message::new(Op::Picture, &words(generation, slot)))
     }
 
     /// Gives a packet made of several parts.

@@ -12,6 +12,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
 
 /// Seals that fix a memfd's size: access within it cannot fault.
 const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
@@ -54,6 +55,17 @@ impl Shared {
         Self::map(file, len)
     }
 
+    /// Maps all of what the other side made.
+    ///
+    /// # Errors
+    /// EINVAL if its size is not fixed.
+    pub(crate) fn open_whole(file: OwnedFd) -> Result<Self, Errno> {
+        let file = File::from(file);
+        let found = file.metadata().map_err(|_| Errno::INVAL)?.len();
+        let len = usize::try_from(found).map_err(|_| Errno::INVAL)?;
+        Self::open(file.into(), len)
+    }
+
     fn map(file: File, len: usize) -> Result<Self, Errno> {
         if len == 0 {
             return Err(Errno::INVAL);
@@ -88,6 +100,32 @@ impl Shared {
         // is ready and after it was told that the slot is free. One that breaks this rule changes
         // bytes of which every value is valid, and nobody takes a decision on their staying equal.
         Some(unsafe { core::slice::from_raw_parts(self.start.as_ptr().add(offset), len) })
+    }
+
+    /// Copies `data` to `offset`, where others may read and write at the same time; false outside.
+    pub(crate) fn put(&self, offset: usize, data: &[u8]) -> bool {
+        let end = offset.checked_add(data.len());
+        if end.is_none_or(|end| end > self.len) {
+            return false;
+        }
+        // SAFETY: the range was checked and is mapped as long as `self` lives; the seals keep its
+        // pages from going away. No reference to these bytes exists, and bytes of any value are
+        // valid: who looks at the same time sees a mixture, as on real hardware.
+        unsafe {
+            let to = self.start.as_ptr().add(offset);
+            core::ptr::copy_nonoverlapping(data.as_ptr(), to, data.len());
+        }
+        true
+    }
+
+    /// The word at byte `offset`; `None` outside, or if it does not lie as words do.
+    pub(crate) fn word(&self, offset: usize) -> Option<&AtomicU32> {
+        if offset.checked_add(size_of::<u32>())? > self.len || !offset.is_multiple_of(4) {
+            return None;
+        }
+        // SAFETY: the word was checked to lie inside the mapping, which starts at a page and lasts
+        // as long as `self`. Both processes access it by atomic operations alone.
+        Some(unsafe { AtomicU32::from_ptr(self.start.as_ptr().add(offset).cast()) })
     }
 
     /// `len` bytes at `offset` to write; `None` outside.

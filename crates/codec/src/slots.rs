@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Most slots whose release waits for room in the socket.
 const MAX_BACKLOG: usize = 4 * OUTPUT_SLOTS;
 
+/// In place of a slot: the picture is in memory that was lent.
+pub(crate) const NO_SLOT: u32 = u32::MAX;
+
 /// The parent's end, shared by the worker's handle and what came from it.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -235,7 +238,7 @@ impl Layout {
 }
 
 /// The rows of a plane; `None` if it is too short for `layout`.
-fn rows<'a>(
+pub(crate) fn rows<'a>(
     layout: &Layout,
     from: &Planes<'a>,
     plane: usize,
@@ -293,7 +296,7 @@ pub(crate) fn pack(layout: &Layout, from: &Planes<'_>, chroma: Chroma, to: &mut 
 const BLOCK: usize = 16;
 
 /// The bytes of two rows in turn.
-fn join(u: &[u8], v: &[u8], to: &mut [u8]) {
+pub(crate) fn join(u: &[u8], v: &[u8], to: &mut [u8]) {
     let (blocks, rest) = to.as_chunks_mut::<{ 2 * BLOCK }>();
     let (u_blocks, u) = u.as_chunks::<BLOCK>();
     let (v_blocks, v) = v.as_chunks::<BLOCK>();

@@ -21,7 +21,8 @@ pub(crate) enum Op {
     Encode,
     Drain,
     Flush,
-    /// With memory for pictures: (generation, bytes of a slot, how chroma lies).
+    /// With memory for pictures: (generation, bytes of a slot, how chroma lies, whether pictures
+    /// wait for a loan).
     Proceed,
     /// (generation, slot)
     Release,
@@ -29,7 +30,7 @@ pub(crate) enum Op {
     Consumed,
     /// (the format)
     Format,
-    /// (tag, generation, slot, damaged, field)
+    /// (tag, generation, slot, damaged, field, number of the loan)
     Picture,
     /// (tag, generation, slot, length, key)
     Packet,
@@ -37,11 +38,18 @@ pub(crate) enum Op {
     Flushed,
     /// (tag), and a sentence
     Corrupt,
-    /// (tag), and a sentence
+    /// (tag, number of the loan), and a sentence
     Unsupported,
+    /// To the worker, with memory to map: (its number)
+    Map,
+    /// To the worker: all that was mapped is needed no more.
+    Unmap,
+    /// To the worker: (number of the loan, how the picture lies, width, height, and three times:
+    /// number of the memory, offset, stride)
+    Lend,
 }
 
-const OPS: [Op; 16] = [
+const OPS: [Op; 19] = [
     Op::Hello,
     Op::Configure,
     Op::Decode,
@@ -58,6 +66,9 @@ const OPS: [Op; 16] = [
     Op::Flushed,
     Op::Corrupt,
     Op::Unsupported,
+    Op::Map,
+    Op::Unmap,
+    Op::Lend,
 ];
 
 /// One message, without its descriptor.

@@ -1,9 +1,11 @@
-//! The parent's side of a worker. It never waits, and trusts nothing that the worker says.
+//! The parent's side of a worker. It trusts nothing that the worker says, and waits for it only to
+//! take memory back.
 
 use crate::job::{Chroma, Config, Event, Job, Kind, PlanesMut, Refused, StreamFormat};
 use crate::launch::{Failure, Launch, Running};
+use crate::loan::INPUT_LEN;
 use crate::shm::Shared;
-use crate::slots::{Layout, Link, Packet, Picture, Ring, copy};
+use crate::slots::{Layout, Link, NO_SLOT, Packet, Picture, Ring, copy};
 use crate::socket::Received;
 use crate::wire::{Message, Op};
 use crate::words::{config_to_words, field_from_word, format_from_words, kind_to_word};
@@ -11,6 +13,8 @@ use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+
+mod loans;
 
 /// Most jobs without data that may be unanswered: a bound that no sane host meets.
 const MAX_CONTROL: usize = 32;
@@ -37,6 +41,7 @@ pub struct Worker {
     layout: Option<Layout>,
     drains: usize,
     flushes: usize,
+    loans: loans::Loans,
     state: State,
 }
 
@@ -55,8 +60,7 @@ impl Worker {
     /// ENODEV if the codec was not built in; else what the system says.
     pub fn spawn(kind: Kind, launch: &Launch) -> Result<Self, Failure> {
         launch.check(kind)?;
-        let input =
-            Shared::new(MAX_INPUT * MAX_IN_FLIGHT).map_err(|e| Failure::system("memfd", e))?;
+        let input = Shared::new(INPUT_LEN).map_err(|e| Failure::system("memfd", e))?;
         let (socket, running) = launch.start()?;
         let hello = Message::new(Op::Hello, &[kind_to_word(kind)]);
         // One that is gone already is noticed by the first poll.
@@ -76,6 +80,7 @@ impl Worker {
             layout: None,
             drains: 0,
             flushes: 0,
+            loans: loans::Loans::default(),
             state: State::Alive,
         })
     }
@@ -142,7 +147,8 @@ impl Worker {
                 self.announced = None;
                 Ok(())
             }
-            Job::Proceed(chroma) => self.proceed(chroma),
+            Job::Proceed(chroma) => self.proceed(chroma, false),
+            Job::ProceedByLoan(chroma) => self.proceed(chroma, true),
         }
     }
 
@@ -240,14 +246,15 @@ impl Worker {
         Ok(())
     }
 
-    fn proceed(&mut self, chroma: Chroma) -> Result<(), Refused> {
+    fn proceed(&mut self, chroma: Chroma, by_loan: bool) -> Result<(), Refused> {
         let format = self
             .announced
             .ok_or(Refused::Wrong("no format waits for the host"))?;
         let layout = Layout::new(format.visible.width, format.visible.height)
             .ok_or(Refused::Wrong("no format waits for the host"))?;
         let ring = self.new_ring(layout.len(), chroma)?;
-        let words = [ring.generation, ring.slot_len as u64, chroma as u64];
+        let (slot_len, chroma) = (ring.slot_len as u64, chroma as u64);
+        let words = [ring.generation, slot_len, chroma, by_loan.into()];
         self.send(&Message::new(Op::Proceed, &words), Some(ring.memory.fd()))?;
         self.announced = None;
         self.layout = Some(layout);
@@ -318,7 +325,7 @@ impl Worker {
 
     /// What a message means; an error is the worker's fault.
     fn event(&mut self, message: &Message) -> Result<Option<Event>, &'static str> {
-        let [a, b, c, d, e, ..] = message.words;
+        let [a, b, c, d, e, f, ..] = message.words;
         // What was said before a flush was done is not for the host any more.
         let stale = self.flushes > 0;
         let event = match message.op {
@@ -346,10 +353,22 @@ impl Worker {
             Op::Picture => {
                 let layout = self.layout.filter(|_| !self.kind.encodes());
                 let layout = layout.ok_or("sent a picture unasked")?;
+                let is_lent = f != 0 && self.loans.used(f)?;
+                if f != 0 && c == NO_SLOT.into() {
+                    let filled = Event::Filled {
+                        tag: a,
+                        loan: f,
+                        field: field_from_word(e),
+                        damaged: d != 0,
+                    };
+                    return Ok((is_lent && !stale).then_some(filled));
+                }
                 let held = self.current(b)?.take(c, layout.len() as u64);
                 let held = held.ok_or("sent a picture in a slot it does not have")?;
-                (!stale).then_some(Event::Picture {
+                // What was for memory that was taken back since is not for other memory.
+                (!stale && is_lent == (f != 0)).then_some(Event::Picture {
                     tag: a,
+                    loan: is_lent.then_some(f),
                     picture: Picture {
                         held,
                         layout,
@@ -382,10 +401,14 @@ impl Worker {
                 tag: a,
                 sentence: message.text.clone(),
             }),
-            Op::Unsupported => (!stale).then(|| Event::Unsupported {
-                tag: a,
-                sentence: message.text.clone(),
-            }),
+            Op::Unsupported => {
+                let is_lent = b != 0 && self.loans.used(b)?;
+                (!stale && is_lent == (b != 0)).then(|| Event::Unsupported {
+                    tag: a,
+                    loan: is_lent.then_some(b),
+                    sentence: message.text.clone(),
+                })
+            }
             _ => return Err("sent nonsense"),
         };
         Ok(event)

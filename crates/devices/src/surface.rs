@@ -189,6 +189,28 @@ impl Surface<'_> {
         }
         Ok(())
     }
+
+    /// Where the components lie in a CAPTURE buffer, padding between their lines included, and the
+    /// bytes from one line to the next.
+    pub(crate) fn component_spans<C>(
+        self,
+        buffer: &Active<C>,
+    ) -> Result<Vec<(Span<'_, C>, u64)>, Trouble> {
+        let pixel = pixfmt::lookup(self.0.fourcc).ok_or(Trouble::TooSmall)?;
+        let spans = (0..pixel.components.len()).map(|index| {
+            let part = self.part(pixel, buffer, Flow::Capture, index)?;
+            let stride = u64::from(part.bytesperline);
+            let before = u64::from(part.layout.lines.saturating_sub(1)) * stride;
+            let span = Span {
+                cookie: &part.plane.cookie,
+                offset: part.first,
+                len: before + u64::from(part.layout.line_bytes),
+            };
+            Ok((span, stride))
+        });
+        spans.collect()
+    }
+
     /// Where a component lies in a buffer that holds the whole picture.
     fn part<'b, C>(
         self,

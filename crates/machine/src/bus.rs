@@ -1,11 +1,12 @@
 //! The bus: how devices reach memory, by the addresses they were given and by nothing else.
 
 use crate::machine::{Device, State};
-use crate::memory::{Found, InPlace, Miss, Object, Place, View};
+use crate::memory::{Backing, Found, InPlace, Miss, Object, Place, View};
 use crate::trace::Event;
 use std::fmt;
 use std::ops::Range;
-use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot};
+use std::os::fd::BorrowedFd;
+use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot, SegmentKind};
 
 /// Why an access did not reach memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,21 @@ pub struct BusSpan {
     /// The first.
     pub addr: DmaAddr,
     /// Bytes.
+    pub len: u64,
+}
+
+/// Where a span lies for other processes.
+#[derive(Clone, Copy, Debug)]
+pub struct HostSpan<'a> {
+    /// A memfd of fixed size, with the memory of one allocation.
+    pub fd: BorrowedFd<'a>,
+    /// Of the allocation; never another's.
+    pub number: u64,
+    /// Bytes of the memfd.
+    pub fd_len: u64,
+    /// First byte of the span in the memfd.
+    pub offset: u64,
+    /// Bytes of the span.
     pub len: u64,
 }
 
@@ -180,6 +196,52 @@ impl State {
             }
         }
         Some(done)
+    }
+
+    /// Where spans to write lie for other processes; `None` if one of them does not lie in an
+    pub(crate) fn bus_host_spans(
+        &self,
+        dev: Device,
+        spans: &[BusSpan],
+    ) -> Option<Vec<HostSpan<'_>>> {
+        if spans.len() > MAX_SPANS {
+            return None;
+        }
+        let spans = spans.iter().map(|span| {
+            let place = self.place(dev, span, true)?;
+            let object = self.memory.get(place.object)?;
+            if self.is_everybodys(place.object, object) || object.is_split(place.view) {
+                return None;
+            }
+            let Backing::Shared(store) = &object.backing else {
+                return None;
+            };
+            Some(HostSpan {
+                fd: store.fd(),
+                number: place.object,
+                fd_len: object.bytes_of_frames(),
+                offset: place.offset,
+                len: place.len,
+            })
+        });
+        spans.collect()
+    }
+
+    /// Whether more than one allocation may lie in an object: the bounce pool's, and a device's
+    /// memory of which no parts are claimed.
+    fn is_everybodys(&self, number: u64, object: &Object) -> bool {
+        let is_physical = object
+            .segments
+            .iter()
+            .any(|s| s.kind == SegmentKind::Physical);
+        let is_claimed = || self.claimed.values().any(|claimed| *claimed == number);
+        self.bounce_object == Some(number) || is_physical && !is_claimed()
+    }
+
+    /// Counts a write that was made where [`bus_host_spans`](Self::bus_host_spans) said.
+    pub(crate) fn bus_note_written(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
+        let len = usize::try_from(span.len).unwrap_or(usize::MAX);
+        self.access(dev, span.addr, len, true, |_, _, _, _| Ok(()))
     }
 
     /// Where a span lies, if its bytes lie together and `dev` reaches all of them.

@@ -1,6 +1,6 @@
 //! The machine, as others see it.
 
-use crate::bus::{BusFault, BusSpan, BusStats};
+use crate::bus::{BusFault, BusSpan, BusStats, HostSpan};
 use crate::faults::Faults;
 use crate::foreign::Foreign;
 use crate::iommu::Staleness;
@@ -243,6 +243,25 @@ impl Machine {
         act: &mut InPlace<'_>,
     ) -> Option<bool> {
         self.state.get_mut().bus_in_place(dev, from, to, act)
+    }
+
+    /// Where spans that `dev` may write lie for other processes; who writes there says so by
+    /// [`bus_note_written`](Self::bus_note_written).
+    ///
+    /// `None` if an access would fault, if a span's bytes do not lie together, if what is written
+    /// there is not what the CPU sees, or if the memory is a program's, another driver's or the
+    /// bounce pool's.
+    pub fn bus_host_spans(&mut self, dev: Device, spans: &[BusSpan]) -> Option<Vec<HostSpan<'_>>> {
+        self.state.get_mut().bus_host_spans(dev, spans)
+    }
+
+    /// Counts bytes that were written where [`bus_host_spans`](Self::bus_host_spans) said, as
+    /// [`bus_write`](Self::bus_write) does.
+    ///
+    /// # Errors
+    /// [`BusFault`] where `dev` could not have written them now.
+    pub fn bus_note_written(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
+        self.state.get_mut().bus_note_written(dev, span)
     }
 
     /// Where an access of `dev` at `addr` would go, and how many bytes go on from there.

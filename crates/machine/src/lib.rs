@@ -26,7 +26,7 @@ mod trace;
 mod udmabuf;
 mod user;
 
-pub use bus::{BusFault, BusSpan, BusStats, FaultKind};
+pub use bus::{BusFault, BusSpan, BusStats, FaultKind, HostSpan};
 pub use faults::Faults;
 pub use foreign::{Foreign, is_dmabuf};
 pub use front::Machine;

@@ -114,6 +114,8 @@ pub(crate) struct State {
     pub(crate) devices: Vec<DeviceState>,
     pub(crate) faults: Injector,
     pub(crate) bounce: Option<BouncePool>,
+    /// The number of the pool's memory.
+    pub(crate) bounce_object: Option<u64>,
     pub(crate) pins: u64,
     pub(crate) vmaps: u64,
     /// Cache maintenance or copies that did not reach a program's memory.
@@ -142,6 +144,7 @@ impl State {
             devices: Vec::new(),
             faults: Injector::new(Faults::Off),
             bounce,
+            bounce_object: None,
             pins: 0,
             vmaps: 0,
             lost: 0,
@@ -155,7 +158,7 @@ impl State {
             let frames = vec![(pool.base.get() / FRAME, pool.len / FRAME)];
             let kind = SegmentKind::Pages;
             let object = Object::new(backing, dram, frames, kind, (0, pool.len), true);
-            machine.memory.insert(object);
+            machine.bounce_object = Some(machine.memory.insert(object));
         }
         Ok(machine)
     }

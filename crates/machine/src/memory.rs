@@ -139,6 +139,16 @@ impl Object {
         }
     }
 
+    /// Whether a view has a store of its own, which the memfd is not.
+    pub(crate) fn is_split(&self, view: View) -> bool {
+        view == View::Dram && self.dram.is_some()
+    }
+
+    /// Bytes of its frames, and of the store behind them.
+    pub(crate) fn bytes_of_frames(&self) -> u64 {
+        self.frames.iter().map(|&(_, count)| count * FRAME).sum()
+    }
+
     /// All bytes, where nobody but devices reaches them. What a program may write at the same time
     /// is never lent out as a slice.
     fn bytes(&self, view: View) -> Option<&[u8]> {

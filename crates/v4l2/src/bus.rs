@@ -1,6 +1,7 @@
 //! The way of a device to memory.
 
 use core::fmt;
+use std::os::fd::BorrowedFd;
 
 /// An access that did not reach memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,22 @@ pub struct Span<'a, C> {
     pub len: u64,
 }
 
+/// Where a span lies for other processes. A device passes it on to one that works for it, and looks
+/// at nothing but the offset and the length.
+#[derive(Clone, Copy, Debug)]
+pub struct HostSpan<'a> {
+    /// The memory, as a file to map.
+    pub file: BorrowedFd<'a>,
+    /// Names this memory and no other, also after it is gone.
+    pub number: u64,
+    /// Bytes of the file.
+    pub file_len: u64,
+    /// First byte of the span, from the start of the file.
+    pub offset: u64,
+    /// Bytes of the span.
+    pub len: u64,
+}
+
 /// What works on memory in place: on bytes to read and bytes to write, in the order in which they
 /// were asked for. Whether it did.
 pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
@@ -57,7 +74,7 @@ pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
 /// `C` is what finds the plane (`MemOps::Cookie`).
 ///
 /// # Context
-/// Neither method waits.
+/// No method waits.
 pub trait Bus<C> {
     /// Reads `out.len()` bytes from byte `offset` of the plane.
     ///
@@ -87,5 +104,27 @@ pub trait Bus<C> {
     ) -> Option<bool> {
         let _ = (from, to, act);
         None
+    }
+
+    /// Where spans that the device may write lie for other processes, found by the device's own
+    /// addresses: one may write there what the device would.
+    /// [`note_written`](Self::note_written) then says that it has been.
+    ///
+    /// `None` where the device's writes do not go straight to memory that is a plane's alone and
+    /// that a process can map: memory that bounces, does not lie together, is a program's or
+    /// another driver's, or is not what the CPU sees; and where a write would fault.
+    fn host_spans(&mut self, spans: &[Span<'_, C>]) -> Option<Vec<HostSpan<'_>>> {
+        let _ = spans;
+        None
+    }
+
+    /// Counts bytes that were written where [`host_spans`](Self::host_spans) said, as
+    /// [`write`](Self::write) does.
+    ///
+    /// # Errors
+    /// [`BusFault`] where the device could not have written them now.
+    fn note_written(&mut self, cookie: &C, offset: u64, len: u64) -> Result<(), BusFault> {
+        let _ = cookie;
+        Err(BusFault::OutOfRange { offset, len })
     }
 }

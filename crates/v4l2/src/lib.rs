@@ -34,7 +34,7 @@ mod selection;
 mod stream;
 pub mod sys;
 
-pub use bus::{Bus, BusFault, InPlace, Span};
+pub use bus::{Bus, BusFault, HostSpan, InPlace, Span};
 pub use calls::io::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI};
 pub use codec::{Command, CommandSet};
 pub use context::Context;

@@ -176,6 +176,7 @@ impl From<Event> for Said {
                 tag,
                 picture,
                 damaged,
+                ..
             } => Self::Picture {
                 tag,
                 damaged,
@@ -189,7 +190,7 @@ impl From<Event> for Said {
             Event::Drained => Self::Drained,
             Event::Flushed => Self::Flushed,
             Event::Corrupt { tag, sentence } => Self::Corrupt(tag, sentence),
-            Event::Unsupported { tag, sentence } => Self::Unsupported(tag, sentence),
+            Event::Unsupported { tag, sentence, .. } => Self::Unsupported(tag, sentence),
             Event::Died { sentence } => Self::Died(sentence),
         }
     }

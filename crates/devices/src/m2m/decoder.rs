@@ -9,6 +9,7 @@
 //! JPEG file comes back with its picture.
 
 mod format;
+mod lend;
 mod table;
 mod work;
 
@@ -18,12 +19,13 @@ use crate::device::Outside;
 use crate::place::{Place, identity, policy};
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::surface::{EBUSY, EINVAL};
+use lend::{CaptureDriver, Lending};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use table::{Input, Row};
-use vb3_codec::{Picture, StreamFormat};
-use vb3_queue::{Driver, DriverError, TimestampKind};
+use vb3_codec::{Field, Picture, StreamFormat};
+use vb3_queue::{Active, Driver, DriverError, TimestampKind};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlFlags, ControlSpec, ControlValue, EventKinds, Flow, Format,
     FormatFlags, Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Progress,
@@ -33,13 +35,25 @@ use vb3_v4l2::{
 /// CAPTURE buffers it needs: pictures that wait for others are the worker's own.
 const MIN_BUFFERS: i32 = 2;
 
-/// A decoded picture that waits for a buffer.
+/// A decoded picture that waits for a buffer, or to be given back in one.
 #[derive(Debug)]
-struct Decoded {
+struct Decoded<C> {
     tag: u64,
-    /// `None` of a file in which there is none.
-    picture: Option<Picture>,
+    content: Content,
     damaged: bool,
+    /// The buffer that was lent for it.
+    token: Option<Active<C>>,
+}
+
+/// Where a decoded picture is.
+#[derive(Debug)]
+enum Content {
+    /// There is none: of a file without one, or of what is not decoded.
+    None,
+    /// With the codec process.
+    Slot(Picture),
+    /// In the buffer.
+    Buffer(Field),
 }
 
 /// What is to be done with the stream's format.
@@ -95,7 +109,8 @@ pub struct Decoder<C> {
     kept: Option<u64>,
     /// JPEG: the file whose picture came last.
     answered: u64,
-    decoded: VecDeque<Decoded>,
+    decoded: VecDeque<Decoded<C>>,
+    lent: Lending<C>,
     pending: Pending,
     drain: Drain,
     /// Flushes that the worker has not answered.
@@ -170,6 +185,7 @@ impl<C> Decoder<C> {
             kept: None,
             answered: 0,
             decoded: VecDeque::new(),
+            lent: Lending::new(),
             pending: Pending::None,
             drain: Drain::Idle,
             flushing: 0,
@@ -232,10 +248,15 @@ impl<C> VideoDriver for Decoder<C> {
     }
 
     fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
-        Box::new(M2mQueueDriver(match flow {
-            Flow::Capture => &mut self.capture,
-            Flow::Output => &mut self.output,
-        }))
+        match flow {
+            Flow::Capture => Box::new(CaptureDriver {
+                queue: M2mQueueDriver(&mut self.capture),
+                codec: &mut self.codec,
+                lent: &mut self.lent,
+                decoded: &mut self.decoded,
+            }),
+            Flow::Output => Box::new(M2mQueueDriver(&mut self.output)),
+        }
     }
 
     fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {

@@ -6,7 +6,7 @@ use vb3_dmabuf::{MissingSync, Observer, SyncKind};
 use vb3_host::{Access, ProcessMemory};
 use vb3_machine::{Machine, User, UserFault, UserMemory};
 use vb3_plane::{Cookie, Planes, SgView};
-use vb3_v4l2::{Bus, BusFault, InPlace, Span};
+use vb3_v4l2::{Bus, BusFault, HostSpan, InPlace, Span};
 
 /// All plane memory of a run.
 pub(super) type Memory = Planes<Mapper<Machine>, Ear>;
@@ -178,6 +178,33 @@ impl Bus<Cookie> for DeviceBus<'_> {
         let (from, to) = (on_bus(from)?, on_bus(to)?);
         let machine = self.memory.ops_mut().platform_mut();
         machine.bus_in_place(self.dev, &from, &to, act)
+    }
+
+    fn host_spans(&mut self, spans: &[Span<'_, Cookie>]) -> Option<Vec<HostSpan<'_>>> {
+        let spans = on_bus(spans)?;
+        let machine = self.memory.ops_mut().platform_mut();
+        let found = machine.bus_host_spans(self.dev, &spans)?;
+        let found = found.into_iter().map(|span| HostSpan {
+            file: span.fd,
+            number: span.number,
+            file_len: span.fd_len,
+            offset: span.offset,
+            len: span.len,
+        });
+        Some(found.collect())
+    }
+
+    fn note_written(&mut self, cookie: &Cookie, offset: u64, len: u64) -> Result<(), BusFault> {
+        let Cookie::Dma(addr) = *cookie else {
+            return Err(BusFault::OutOfRange { offset, len });
+        };
+        let addr = dma_at(addr, offset)?;
+        let span = vb3_machine::BusSpan { addr, len };
+        let machine = self.memory.ops_mut().platform_mut();
+        let noted = machine.bus_note_written(self.dev, span);
+        noted.map_err(|fault| BusFault::Unmapped {
+            addr: fault.addr.get(),
+        })
     }
 }
 

@@ -156,6 +156,7 @@ pub(crate) fn worker(pieces: &[&[u8]]) -> Vec<Told> {
                     tag,
                     picture,
                     damaged,
+                    ..
                 } => {
                     let planes = picture.planes();
                     told.push(Told {

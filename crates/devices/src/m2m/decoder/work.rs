@@ -1,7 +1,7 @@
 //! What a decoder does when it is its turn.
 
 use super::table::Input;
-use super::{Decoded, Decoder, Drain, Pending, format};
+use super::{Content, Decoded, Decoder, Drain, Pending, format};
 use crate::m2m::process::MAX_EVENTS;
 use crate::m2m::{Meta, color, raw};
 use crate::surface::{FIELD_NONE, Surface, Trouble};
@@ -31,8 +31,14 @@ impl<C> Decoder<C> {
         self.output.stops != self.seen_output_stops
             || self.capture.starts != self.seen_capture_starts
             || feeds
-            || (!self.decoded.is_empty() || ends) && self.capture.is_ready()
+            || (!self.decoded.is_empty() || ends) && self.has_buffer()
+            || self.can_lend()
             || matches!(self.pending, Pending::Found(_)) && !self.capture.streaming
+    }
+
+    /// Whether a picture can be put into a buffer.
+    fn has_buffer(&self) -> bool {
+        self.capture.is_ready() || self.capture.streaming && !self.lent.is_empty()
     }
 
     pub(super) fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
@@ -44,6 +50,7 @@ impl<C> Decoder<C> {
         self.deliver(bus, progress);
         self.settle_format(progress);
         self.settle_drain(progress);
+        self.lend(bus);
     }
 
     /// STREAMOFF at OUTPUT: the program seeks, or is done.
@@ -53,7 +60,8 @@ impl<C> Decoder<C> {
         }
         self.seen_output_stops = self.output.stops;
         self.kept = None;
-        self.decoded.clear();
+        self.take_back();
+        self.forget_decoded();
         self.frames.clear();
         self.pending = Pending::None;
         self.drain = Drain::Idle;
@@ -67,6 +75,8 @@ impl<C> Decoder<C> {
 
     fn restart(&mut self) {
         self.codec.stop();
+        self.lent.is_on = false;
+        self.take_back();
         self.flushing = 0;
     }
 
@@ -91,7 +101,7 @@ impl<C> Decoder<C> {
     }
 
     /// How chroma lies in the buffers in use.
-    fn chroma(&self) -> Chroma {
+    pub(super) fn chroma(&self) -> Chroma {
         match self.held.fourcc {
             FourCc::YUV420 => Chroma::Planar,
             _ => Chroma::Pairs,
@@ -99,11 +109,16 @@ impl<C> Decoder<C> {
     }
 
     fn proceed(&mut self) {
-        let chroma = self.chroma();
-        if let Some(worker) = self.codec.worker()
-            && worker.submit(Job::Proceed(chroma)).is_err()
-        {
-            self.restart();
+        let (chroma, is_file) = (self.chroma(), self.row.input == Input::File);
+        let job = match is_file {
+            // Files have buffers that no picture comes for.
+            true => Job::Proceed(chroma),
+            false => Job::ProceedByLoan(chroma),
+        };
+        match self.codec.worker().map(|worker| worker.submit(job)) {
+            Some(Ok(())) => self.lent.is_on = !is_file,
+            Some(Err(_)) => self.restart(),
+            None => {}
         }
     }
 
@@ -118,22 +133,21 @@ impl<C> Decoder<C> {
                 Event::Picture {
                     tag,
                     picture,
+                    loan,
                     damaged,
                 } => {
                     self.answered = tag;
-                    self.decoded.push_back(Decoded {
-                        tag,
-                        picture: Some(picture),
-                        damaged,
-                    });
+                    self.decoded(tag, Content::Slot(picture), loan, damaged);
                 }
+                Event::Filled {
+                    tag,
+                    loan,
+                    field,
+                    damaged,
+                } => self.decoded(tag, Content::Buffer(field), Some(loan), damaged),
                 // Every file has its buffer, also one without a picture.
                 Event::Consumed { tag } if self.is_unanswered(tag) => {
-                    self.decoded.push_back(Decoded {
-                        tag,
-                        picture: None,
-                        damaged: true,
-                    });
+                    self.decoded(tag, Content::None, None, true);
                 }
                 Event::Drained if self.flushing == 0 && self.drain == Drain::Asked => {
                     self.drain = Drain::Ready;
@@ -143,8 +157,14 @@ impl<C> Decoder<C> {
                 Event::Corrupt { .. } => {
                     self.statistics.dropped = self.statistics.dropped.saturating_add(1);
                 }
-                Event::Unsupported { tag, sentence } => self.refuse(tag, sentence),
+                Event::Unsupported {
+                    tag,
+                    loan,
+                    sentence,
+                } => self.refuse(tag, loan, sentence),
                 Event::Died { .. } => {
+                    self.lent.is_on = false;
+                    self.take_back();
                     self.flushing = 0;
                     self.kept = None;
                     self.output.take_back();
@@ -155,17 +175,28 @@ impl<C> Decoder<C> {
         }
     }
 
+    /// A picture came, or what takes a picture's place.
+    fn decoded(&mut self, tag: u64, content: Content, loan: Option<u64>, damaged: bool) {
+        let token = loan.and_then(|loan| self.lent.take(loan, &mut self.capture));
+        if token.is_none() && matches!(content, Content::Buffer(_)) {
+            return;
+        }
+        self.decoded.push_back(Decoded {
+            tag,
+            content,
+            damaged,
+            token,
+        });
+    }
+
     /// A picture that is not decoded: a buffer with the error flag, as of a board that cannot; none
     /// where the stream's format was never announced.
-    fn refuse(&mut self, tag: u64, sentence: String) {
+    fn refuse(&mut self, tag: u64, loan: Option<u64>, sentence: String) {
         self.statistics.dropped = self.statistics.dropped.saturating_add(1);
         self.codec.report(sentence);
-        if self.visible.width != 0 && self.decoded.len() < MAX_REFUSED {
-            self.decoded.push_back(Decoded {
-                tag,
-                picture: None,
-                damaged: true,
-            });
+        let has_room = self.visible.width != 0 && self.decoded.len() < MAX_REFUSED;
+        if loan.is_some() || has_room {
+            self.decoded(tag, Content::None, loan, true);
         }
     }
 
@@ -292,21 +323,31 @@ impl<C> Decoder<C> {
         }
     }
 
+    /// The buffer of a picture for which none was lent: only where the process does not heed loans
+    /// are there none but those that it has.
+    fn next_buffer(&mut self) -> Option<Active<C>> {
+        if self.capture.tokens.is_empty() {
+            self.take_back();
+        }
+        self.capture.take()
+    }
+
     /// Puts decoded pictures into CAPTURE buffers.
     fn deliver(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        while self.capture.streaming && !self.decoded.is_empty() {
-            let Some(token) = self.capture.take() else {
-                return;
+        while self.capture.streaming
+            && let Some(mut decoded) = self.decoded.pop_front()
+        {
+            let Some(token) = decoded.token.take().or_else(|| self.next_buffer()) else {
+                return self.decoded.push_front(decoded);
             };
-            let Some(decoded) = self.decoded.pop_front() else {
-                return;
-            };
-            let written = self.write(&token, &decoded, bus);
+            let written = self.write(&token, &decoded.content, bus);
             let (outcome, payloads) = match written {
                 Ok(payloads) if decoded.damaged => (DoneState::Error, payloads),
                 Ok(payloads) => (DoneState::Done, payloads),
                 Err(Trouble::Stale) => {
-                    self.decoded.push_front(decoded);
+                    if !matches!(decoded.content, Content::Buffer(_)) {
+                        self.decoded.push_front(decoded);
+                    }
                     continue;
                 }
                 Err(Trouble::Fault | Trouble::TooSmall) => {
@@ -318,9 +359,8 @@ impl<C> Decoder<C> {
             let meta = self.frames.get(decoded.tag);
             let meta = meta.with_kind(FrameFlags::empty());
             let sequence = self.capture.next_sequence();
-            let field = decoded.picture.as_ref().map(Picture::field);
             let completion = Completion {
-                field: field_of(field.unwrap_or_default()),
+                field: field_of(decoded.content.field()),
                 ..meta.completion(outcome, payloads, sequence, last)
             };
             self.output.release(decoded.tag, outcome, progress);
@@ -335,12 +375,31 @@ impl<C> Decoder<C> {
     fn write(
         &mut self,
         token: &Active<C>,
-        decoded: &Decoded,
+        content: &Content,
         bus: &mut dyn Bus<C>,
     ) -> Result<[u64; MAX_PLANES], Trouble> {
-        let Some(picture) = &decoded.picture else {
-            return Ok([0; MAX_PLANES]);
-        };
+        match content {
+            Content::None => Ok([0; MAX_PLANES]),
+            Content::Slot(picture) => self.write_picture(token, picture, bus),
+            Content::Buffer(_) => {
+                let surface = Surface(&self.held);
+                surface.each_run(token, Flow::Capture, |run| {
+                    // CAST: widening, on every target there is.
+                    let len = run.packed.len() as u64;
+                    bus.note_written(run.cookie, run.offset, len)
+                        .map_err(|_| Trouble::Fault)
+                })?;
+                surface.payloads()
+            }
+        }
+    }
+
+    fn write_picture(
+        &mut self,
+        token: &Active<C>,
+        picture: &Picture,
+        bus: &mut dyn Bus<C>,
+    ) -> Result<[u64; MAX_PLANES], Trouble> {
         let planes = picture.planes();
         if !self.holds(planes.width, planes.height) {
             return Err(Trouble::TooSmall);
@@ -397,8 +456,11 @@ impl<C> Decoder<C> {
             self.pending = Pending::None;
             return self.proceed();
         }
-        if self.capture.streaming && !self.capture.give_last(progress) {
-            return;
+        if self.capture.streaming {
+            self.take_back();
+            if !self.capture.give_last(progress) {
+                return;
+            }
         }
         self.note(&format);
         let now = self.capture.format;
@@ -445,13 +507,23 @@ impl<C> Decoder<C> {
 
     /// Everything is out: the last buffer, and the event of the end.
     fn settle_drain(&mut self, progress: &mut Progress<C>) {
-        if self.drain == Drain::Ready
-            && self.capture.streaming
-            && self.decoded.is_empty()
-            && self.capture.give_last(progress)
-        {
+        if self.drain != Drain::Ready || !self.capture.streaming || !self.decoded.is_empty() {
+            return;
+        }
+        self.take_back();
+        if self.capture.give_last(progress) {
             self.drain = Drain::Stopped;
             progress.events.push(DriverEvent::Eos);
+        }
+    }
+}
+
+impl Content {
+    const fn field(&self) -> Field {
+        match self {
+            Self::None => Field::Progressive,
+            Self::Slot(picture) => picture.field(),
+            Self::Buffer(field) => *field,
         }
     }
 }

@@ -1,0 +1,112 @@
+//! The worker's side of memory that is lent to it.
+
+use super::Stop;
+use crate::job::{Chroma, Planes};
+use crate::loan::{self, BY_SLOT, MAX_LOANS, Spot};
+use crate::shm::Shared;
+use crate::slots::Layout;
+use crate::wire::Message;
+use crate::words::chroma_from_word;
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+#[derive(Debug)]
+struct Plane {
+    memory: Rc<Shared>,
+    offset: usize,
+    stride: usize,
+}
+
+/// One loan: the next picture goes there.
+#[derive(Debug)]
+pub(super) struct Loan {
+    pub(super) number: u64,
+    chroma: Chroma,
+    size: (u32, u32),
+    /// Empty where the picture comes in a slot all the same.
+    planes: Vec<Plane>,
+}
+
+/// What was lent and not used.
+#[derive(Debug, Default)]
+pub(super) struct Loans {
+    mapped: BTreeMap<u64, Rc<Shared>>,
+    waiting: VecDeque<Loan>,
+}
+
+impl Loans {
+    pub(super) fn map(&mut self, number: u64, memory: Option<OwnedFd>) -> Result<(), Stop> {
+        let memory = memory.ok_or(Stop::Gone)?;
+        let memory = Shared::open_whole(memory).map_err(|_| Stop::Gone)?;
+        self.mapped.insert(number, Rc::new(memory));
+        Ok(())
+    }
+
+    pub(super) fn unmap(&mut self) {
+        self.mapped.clear();
+    }
+
+    pub(super) fn push(&mut self, message: &Message) -> Result<(), Stop> {
+        let [number, lies, width, height, rest @ ..] = &message.words;
+        let small = |word: u64| u32::try_from(word).map_err(|_| Stop::Gone);
+        let at = |word: u64| usize::try_from(word).map_err(|_| Stop::Gone);
+        let chroma = chroma_from_word(*lies);
+        let count = match (*lies, chroma) {
+            (BY_SLOT, _) => 0,
+            (_, Chroma::Planar) => 3,
+            (_, Chroma::Pairs) => 2,
+        };
+        let mut planes = Vec::new();
+        for plane in rest.chunks_exact(3).take(count) {
+            let [memory, offset, stride] = plane else {
+                return Err(Stop::Gone);
+            };
+            planes.push(Plane {
+                memory: Rc::clone(self.mapped.get(memory).ok_or(Stop::Gone)?),
+                offset: at(*offset)?,
+                stride: at(*stride)?,
+            });
+        }
+        // Those that were taken back are still in it.
+        if self.waiting.len() >= 64 * MAX_LOANS {
+            return Err(Stop::Gone);
+        }
+        self.waiting.push_back(Loan {
+            number: *number,
+            chroma,
+            size: (small(*width)?, small(*height)?),
+            planes,
+        });
+        Ok(())
+    }
+
+    /// The oldest loan that was not taken back: it is claimed.
+    pub(super) fn claim(&mut self, input: &Shared) -> Option<Loan> {
+        while let Some(loan) = self.waiting.pop_front() {
+            if loan::claim(input, loan.number) {
+                return Some(loan);
+            }
+        }
+        None
+    }
+}
+
+impl Loan {
+    /// Writes a picture; false where it has another size than was told or does not fit.
+    pub(super) fn write(&self, layout: &Layout, picture: &Planes<'_>) -> bool {
+        let spots: Vec<Spot<'_>> = self.planes.iter().map(Plane::spot).collect();
+        self.size == (layout.width, layout.height)
+            && loan::write(layout, picture, self.chroma, &spots)
+    }
+}
+
+impl Plane {
+    fn spot(&self) -> Spot<'_> {
+        Spot {
+            memory: &self.memory,
+            offset: self.offset,
+            stride: self.stride,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The parent's side of memory that is lent to a worker.
+
+use super::{State, Worker};
+use crate::job::Refused;
+use crate::loan::{self, BY_SLOT, Lent, LentPlane, MAX_LOANS, extent, shapes};
+use crate::wire::{Message, Op};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Most memory that a worker maps at a time: files, and bytes. Past it all is mapped anew.
+const MAX_MAPPED: usize = 512;
+const MAX_MAPPED_BYTES: u64 = 512 << 20;
+
+/// What the worker has of memory that is not its own.
+#[derive(Debug, Default)]
+pub(super) struct Loans {
+    /// Numbers of the loans that it has, oldest first.
+    out: VecDeque<u64>,
+    last: u64,
+    /// Memory that it maps, by its number: bytes.
+    mapped: BTreeMap<u64, u64>,
+}
+
+impl Loans {
+    /// The worker says that it used a loan: whether the loan was still its own.
+    pub(super) fn used(&mut self, number: u64) -> Result<bool, &'static str> {
+        if number == 0 || number > self.last {
+            return Err("used a loan that it was not given");
+        }
+        let Some(at) = self.out.iter().position(|out| *out == number) else {
+            return Ok(false);
+        };
+        self.out.drain(..=at);
+        Ok(true)
+    }
+
+    fn has_room(&self, plane: &LentPlane<'_>) -> bool {
+        let bytes = self.mapped.values().fold(plane.len, |sum, len| sum + len);
+        self.mapped.len() < MAX_MAPPED && bytes <= MAX_MAPPED_BYTES
+    }
+}
+
+impl Worker {
+    /// Lends memory for the next picture that has none: after
+    /// [`Job::ProceedByLoan`](crate::Job::ProceedByLoan), each picture waits for a loan, and is
+    /// written there once, where it fits. With `None` it comes in a slot, as without loans. Gives
+    /// the loan's number, which comes back with the picture.
+    ///
+    /// # Errors
+    /// Nothing was lent; the reason says whether it may be tried again.
+    pub fn lend(&mut self, lent: Option<&Lent<'_>>) -> Result<u64, Refused> {
+        let layout = self
+            .layout
+            .filter(|_| !self.kind.encodes())
+            .ok_or(Refused::Wrong("no format was proceeded with"))?;
+        if self.loans.out.len() >= MAX_LOANS {
+            return Err(Refused::Full(MAX_LOANS));
+        }
+        let mut lies = BY_SLOT;
+        let mut words = Vec::new();
+        if let Some(lent) = lent {
+            lies = lent.chroma as u64;
+            let shapes = shapes(&layout, lent.chroma);
+            if shapes.len() != lent.planes.len() {
+                return Err(Refused::Wrong("the memory has planes of another kind"));
+            }
+            for (plane, shape) in lent.planes.iter().zip(shapes) {
+                let extent = extent(shape, plane.stride);
+                let end = extent.and_then(|extent| extent.checked_add(plane.offset));
+                if end.is_none_or(|end| end > plane.len) {
+                    return Err(Refused::Wrong("the memory is too small for the picture"));
+                }
+                words.extend([plane.number, plane.offset, plane.stride]);
+            }
+            self.map(lent.planes)?;
+        }
+        let number = self.loans.last + 1;
+        let mut message = vec![number, lies, layout.width.into(), layout.height.into()];
+        message.extend(words);
+        loan::lend(&self.input, number);
+        self.send(&Message::new(Op::Lend, &message), None)?;
+        self.loans.last = number;
+        self.loans.out.push_back(number);
+        Ok(number)
+    }
+
+    /// Has the worker map what it does not.
+    fn map(&mut self, planes: &[LentPlane<'_>]) -> Result<(), Refused> {
+        let is_new =
+            |loans: &Loans, plane: &LentPlane<'_>| !loans.mapped.contains_key(&plane.number);
+        let new = planes.iter().filter(|plane| is_new(&self.loans, plane));
+        if new.into_iter().any(|plane| !self.loans.has_room(plane)) {
+            self.unmap()?;
+        }
+        for plane in planes {
+            if is_new(&self.loans, plane) {
+                let message = Message::new(Op::Map, &[plane.number]);
+                self.send(&message, Some(plane.memory))?;
+                self.loans.mapped.insert(plane.number, plane.len);
+            }
+        }
+        Ok(())
+    }
+
+    fn unmap(&mut self) -> Result<(), Refused> {
+        if !self.loans.mapped.is_empty() {
+            self.send(&Message::new(Op::Unmap, &[]), None)?;
+            self.loans.mapped.clear();
+        }
+        Ok(())
+    }
+
+    /// Takes all loans back: when this returns, the worker writes to none of them. It waits while
+    /// one is being written, which is as long as copying a picture takes; a worker that takes much
+    /// longer is ended. What it wrote there without having said so is lost.
+    pub fn take_back(&mut self) {
+        let out = std::mem::take(&mut self.loans.out);
+        // One that is to be buried may be there still.
+        let mut is_over = self.state == State::Alive;
+        for number in out {
+            let socket = &self.link.socket;
+            is_over &= loan::take_back(&self.input, number, || {
+                let fd = socket.fd();
+                let now = Timespec::default();
+                let ready = poll(&mut [PollFd::new(&fd, PollFlags::HUP)], Some(&now));
+                ready != Ok(0)
+            });
+        }
+        if !is_over && self.state != State::Dead {
+            self.running.end();
+            if self.state == State::Alive {
+                self.state = State::Dying("did not let go of a buffer");
+            }
+        }
+    }
+
+    /// Takes all loans back and has the worker let go of the memory.
+    pub fn take_all_back(&mut self) {
+        self.take_back();
+        // One that is gone maps nothing; for one without room there is a next time.
+        let _ = self.unmap();
+    }
+}

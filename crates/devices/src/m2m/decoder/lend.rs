@@ -1,0 +1,163 @@
+//! CAPTURE buffers that the codec process writes to itself.
+//!
+//! Where a buffer's memory can be mapped by a process (`Bus::host_spans`), the codec process is
+//! given it, and writes its picture there once. All buffers are lent, oldest first, and pictures
+//! come in their order; one that the process cannot have is lent by number alone, and its picture
+//! comes by the process's own memory and the bus.
+
+use super::{Decoded, Decoder, Drain, Pending};
+use crate::m2m::{CodecProcess, M2mQueue, M2mQueueDriver};
+use crate::surface::Surface;
+use std::collections::VecDeque;
+use vb3_codec::{Lent, LentPlane, MAX_LOANS, Refused};
+use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare};
+use vb3_v4l2::{Bus, Span};
+
+/// Buffers that the codec process has.
+#[derive(Debug)]
+pub(super) struct Lending<C> {
+    /// Whether the process waits for buffers.
+    pub(super) is_on: bool,
+    /// Oldest first, by the numbers of the loans.
+    tokens: VecDeque<(u64, Active<C>)>,
+}
+
+impl<C> Lending<C> {
+    pub(super) const fn new() -> Self {
+        Self {
+            is_on: false,
+            tokens: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The buffer of a loan that was used. Older ones go back to the queue: nothing came of them.
+    pub(super) fn take(&mut self, loan: u64, queue: &mut M2mQueue<C>) -> Option<Active<C>> {
+        let at = self.tokens.iter().position(|(number, _)| *number == loan)?;
+        let token = self.tokens.remove(at).map(|(_, token)| token);
+        let unused: Vec<_> = self.tokens.drain(..at).collect();
+        for (_, token) in unused.into_iter().rev() {
+            queue.tokens.push_front(token);
+        }
+        token
+    }
+}
+
+impl<C> Decoder<C> {
+    /// Whether there are buffers that the process could have.
+    pub(super) fn can_lend(&self) -> bool {
+        self.lent.is_on
+            && self.capture.is_ready()
+            && self.lent.tokens.len() < MAX_LOANS
+            && matches!(self.pending, Pending::None)
+            && self.drain != Drain::Ready
+    }
+
+    /// Gives the process the buffers that there are.
+    pub(super) fn lend(&mut self, bus: &mut dyn Bus<C>) {
+        while self.can_lend() {
+            let Some(token) = self.capture.take() else {
+                return;
+            };
+            match self.lend_one(&token, bus) {
+                Ok(number) => self.lent.tokens.push_back((number, token)),
+                Err(_) => return self.capture.tokens.push_front(token),
+            }
+        }
+    }
+
+    fn lend_one(&mut self, token: &Active<C>, bus: &mut dyn Bus<C>) -> Result<u64, Refused> {
+        let chroma = self.chroma();
+        let is_whole =
+            (self.visible.width, self.visible.height) == (self.held.width, self.held.height);
+        let worker = self.codec.worker().ok_or(Refused::Dead)?;
+        if let Ok(components) = Surface(&self.held).component_spans(token)
+            && is_whole
+        {
+            let strides: Vec<u64> = components.iter().map(|(_, stride)| *stride).collect();
+            let spans: Vec<Span<'_, C>> = components.into_iter().map(|(span, _)| span).collect();
+            if let Some(found) = bus.host_spans(&spans) {
+                let planes = found.iter().zip(strides).map(|(span, stride)| LentPlane {
+                    memory: span.file,
+                    number: span.number,
+                    len: span.file_len,
+                    offset: span.offset,
+                    stride,
+                });
+                let planes: Vec<LentPlane<'_>> = planes.collect();
+                let lent = Lent {
+                    chroma,
+                    planes: &planes,
+                };
+                match worker.lend(Some(&lent)) {
+                    Err(Refused::Wrong(_)) => {}
+                    done => return done,
+                }
+            }
+        }
+        worker.lend(None)
+    }
+
+    /// Takes all buffers back from the process: it writes to none of them any more.
+    pub(super) fn take_back(&mut self) {
+        if self.lent.is_empty() {
+            return;
+        }
+        if let Some(worker) = self.codec.worker() {
+            worker.take_back();
+        }
+        while let Some((_, token)) = self.lent.tokens.pop_back() {
+            self.capture.tokens.push_front(token);
+        }
+    }
+
+    /// Forgets decoded pictures; buffers that they have go back to the queue.
+    pub(super) fn forget_decoded(&mut self) {
+        while let Some(decoded) = self.decoded.pop_back() {
+            if let Some(token) = decoded.token {
+                self.capture.tokens.push_front(token);
+            }
+        }
+    }
+}
+
+/// The driver of CAPTURE: before streaming ends, the process has let go of all buffers.
+#[derive(Debug)]
+pub(super) struct CaptureDriver<'a, C> {
+    pub(super) queue: M2mQueueDriver<'a, C>,
+    pub(super) codec: &'a mut CodecProcess,
+    pub(super) lent: &'a mut Lending<C>,
+    pub(super) decoded: &'a mut VecDeque<Decoded<C>>,
+}
+
+impl<C> Driver for CaptureDriver<'_, C> {
+    type Cookie = C;
+
+    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
+        self.queue.queue_setup(create)
+    }
+
+    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
+        self.queue.buf_prepare(buffer)
+    }
+
+    fn buf_queue(&mut self, buffer: Active<C>) {
+        self.queue.buf_queue(buffer);
+    }
+
+    fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
+        self.queue.start_streaming(queued)
+    }
+
+    fn stop_streaming(&mut self) {
+        if let Some(worker) = self.codec.worker() {
+            worker.take_all_back();
+        }
+        self.lent.tokens.clear();
+        self.decoded.retain(|decoded| decoded.token.is_none());
+        self.queue.stop_streaming();
+    }
+}
