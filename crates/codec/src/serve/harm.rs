@@ -1,10 +1,11 @@
 //! A codec that does what codecs must not, for tests of those who own workers.
 
 use super::{Codec, Out, Stop};
-use crate::job::Config;
+use crate::job::{Colour, Config, Planes, Rect, StreamFormat};
+use crate::slots::Layout;
 use crate::wire::{Message, Op};
 
-/// Does what its input says: `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`, `escape`.
+/// Does what its input says: `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`, `escape`, `hold`.
 pub(super) struct Harm;
 
 impl Codec for Harm {
@@ -39,6 +40,35 @@ impl Codec for Harm {
                     .iter()
                     .fold(1, |code, free| code << 1 | i32::from(*free));
                 std::process::exit(code)
+            }
+            b"hold" => {
+                let format = StreamFormat {
+                    coded_width: 16,
+                    coded_height: 16,
+                    visible: Rect {
+                        width: 16,
+                        height: 16,
+                        ..Rect::default()
+                    },
+                    colour: Colour::default(),
+                    held_back: 0,
+                    profile: 0,
+                    level: 0,
+                };
+                out.format(&format)?;
+                let loan = out.claim()?.ok_or(Stop::Gone)?;
+                for value in (0..=u8::MAX).cycle() {
+                    let plane = [value; 256];
+                    let picture = Planes {
+                        width: 16,
+                        height: 16,
+                        data: [&plane; 3],
+                        strides: [16; 3],
+                    };
+                    let layout = Layout::new(16, 16).ok_or(Stop::Gone)?;
+                    loan.write(&layout, &picture);
+                }
+                Ok(())
             }
             b"lie" => out.send(&Message::new(Op::Picture, &[1, 1, 1])),
             _ => Ok(()),

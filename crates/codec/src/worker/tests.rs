@@ -1,6 +1,7 @@
 //! Owners of workers that lie.
 
 use super::*;
+use crate::loan::{self, Lent, LentPlane};
 use crate::socket::Socket;
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
@@ -26,6 +27,105 @@ fn died(worker: &mut Worker) -> String {
     };
     assert!(worker.poll().is_none(), "it is told once");
     sentence
+}
+
+/// A decoder that the test plays, which was lent memory for a picture of 512x512; with what the
+/// player got of both.
+fn lent() -> (Worker, Socket, Shared, Shared) {
+    let (mut worker, end) = played(Kind::H264Decoder);
+    let mut hear = |wanted| loop {
+        match end.receive(false) {
+            Received::Message(message, fd) if message.op == wanted => return fd,
+            Received::Message(..) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    let input = Shared::open(hear(Op::Hello).unwrap(), INPUT_LEN).unwrap();
+    say(
+        &end,
+        Op::Format,
+        &[512, 512, 0, 0, 512, 512, 2, 2, 2, 0, 0, 66, 10],
+    );
+    assert!(matches!(worker.poll(), Some(Event::Format(_))));
+    worker.submit(Job::ProceedByLoan(Chroma::Pairs)).unwrap();
+    let memory = Shared::new(512 * 768).unwrap();
+    let plane = |offset| LentPlane {
+        memory: memory.fd(),
+        number: 3,
+        len: 512 * 768,
+        offset,
+        stride: 512,
+    };
+    let lent = Lent {
+        chroma: Chroma::Pairs,
+        planes: &[plane(0), plane(512 * 512)],
+    };
+    assert_eq!(worker.lend(Some(&lent)), Ok(1));
+    let seen = Shared::open_whole(hear(Op::Map).unwrap()).unwrap();
+    assert!(hear(Op::Lend).is_none());
+    (worker, end, input, seen)
+}
+
+#[test]
+fn no_byte_is_written_after_a_loan_was_taken_back() {
+    let (mut worker, _end, input, seen) = lent();
+    let memory = || seen.bytes(0, 512 * 768).unwrap().to_vec();
+    std::thread::scope(|scope| {
+        let (began, begins) = std::sync::mpsc::channel();
+        let (input, seen) = (&input, &seen);
+        let player = scope.spawn(move || {
+            assert!(loan::claim(input, 1));
+            began.send(()).unwrap();
+            for pass in 1..=200 {
+                let line = [pass; 512];
+                for row in 0..768 {
+                    assert!(seen.put(row * 512, &line));
+                }
+            }
+            loan::let_go(input, 1);
+        });
+        begins.recv().unwrap();
+        worker.take_back();
+        let after = memory();
+        player.join().unwrap();
+        assert!(memory() == after, "it was written later");
+        assert!(after.iter().all(|byte| *byte == 200));
+    });
+}
+
+#[test]
+fn a_loan_that_was_taken_back_is_no_longer_the_workers() {
+    let (mut worker, end, input, _seen) = lent();
+    worker.take_back();
+    assert!(!loan::claim(&input, 1), "it may not write");
+    // The next has a word of its own, and the old one stays what it is.
+    let next = worker.lend(None).unwrap();
+    assert!(!loan::claim(&input, 1));
+    assert!(loan::claim(&input, next));
+    loan::let_go(&input, next);
+    // What it says of the old one is too late; what it says of the new one is not.
+    say(&end, Op::Picture, &[5, 0, NO_SLOT.into(), 0, 0, 1]);
+    say(&end, Op::Picture, &[6, 0, NO_SLOT.into(), 0, 0, next]);
+    let Some(Event::Filled { tag, loan, .. }) = worker.poll() else {
+        panic!("the picture comes");
+    };
+    assert_eq!((tag, loan), (6, next));
+    // Nor does it come twice, and what was never lent is its death.
+    say(&end, Op::Picture, &[6, 0, NO_SLOT.into(), 0, 0, next]);
+    say(&end, Op::Picture, &[7, 0, NO_SLOT.into(), 0, 0, next + 1]);
+    let sentence = "the codec process used a loan that it was not given and was ended";
+    assert_eq!(died(&mut worker), sentence);
+}
+
+#[test]
+fn a_dead_workers_loans_come_back_at_once() {
+    let (mut worker, end, input, _seen) = lent();
+    assert!(loan::claim(&input, 1));
+    drop(end);
+    let start = std::time::Instant::now();
+    worker.take_back();
+    assert!(start.elapsed() < std::time::Duration::from_millis(400));
+    died(&mut worker);
 }
 
 #[test]

@@ -2,8 +2,12 @@
 
 use crate::process;
 use crate::tools::*;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::process::{Pid, Signal, kill_process};
-use vb3_codec::{Job, Kind, MAX_IN_FLIGHT, Refused};
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt as _;
+use vb3_codec::{Chroma, Event, Job, Kind, Lent, LentPlane, MAX_IN_FLIGHT, Refused};
 
 fn death(data: &[u8]) -> String {
     let mut driven = Driven::new(Kind::Harm, &process());
@@ -68,6 +72,84 @@ fn dropping_a_worker_ends_one_that_hangs() {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     drop(driven);
     assert!(kill_process(pid, Signal::KILL).is_err());
+}
+
+#[test]
+fn a_worker_that_does_not_let_go_of_a_buffer_is_ended() {
+    let file = memfd_create("buffer", MemfdFlags::ALLOW_SEALING).unwrap();
+    let file = File::from(file);
+    file.set_len(4096).unwrap();
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).unwrap();
+    let first = || {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, 0).unwrap();
+        byte[0]
+    };
+    let mut driven = Driven::new(Kind::Harm, &process());
+    driven.proceeds = false;
+    let data = b"hold";
+    driven.submit(Job::Decode { tag: 1, data });
+    driven.wait_for(|said| matches!(said, Said::Format(_)));
+    let worker = &mut driven.worker;
+    worker.submit(Job::ProceedByLoan(Chroma::Pairs)).unwrap();
+    let plane = |offset| LentPlane {
+        memory: file.as_fd(),
+        number: 7,
+        len: 4096,
+        offset,
+        stride: 32,
+    };
+    let planes = [plane(0), plane(512)];
+    let lent = Lent {
+        chroma: Chroma::Pairs,
+        planes: &planes,
+    };
+    assert_eq!(worker.lend(Some(&lent)), Ok(1));
+    while first() == 0 {
+        std::thread::yield_now();
+    }
+    let pid = worker.pid().unwrap();
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    worker.take_back();
+    assert!(kill_process(pid, Signal::KILL).is_err(), "it is gone");
+    let Some(Event::Died { sentence }) = worker.poll() else {
+        panic!("its end is told");
+    };
+    let wanted = "the codec process did not let go of a buffer and was ended";
+    assert_eq!(sentence, wanted);
+}
+
+#[test]
+fn what_does_not_fit_is_not_lent() {
+    let file = memfd_create("buffer", MemfdFlags::ALLOW_SEALING).unwrap();
+    let mut driven = Driven::new(Kind::Harm, &process());
+    driven.proceeds = false;
+    assert!(matches!(driven.worker.lend(None), Err(Refused::Wrong(_))));
+    let data = b"hold";
+    driven.submit(Job::Decode { tag: 1, data });
+    driven.wait_for(|said| matches!(said, Said::Format(_)));
+    let worker = &mut driven.worker;
+    worker.submit(Job::ProceedByLoan(Chroma::Pairs)).unwrap();
+    // The second plane's last line ends at (offset + 7 * stride + 16).
+    for (stride, offset) in [(15, 256), (16, 257), (16, u64::MAX), (u64::MAX, 256)] {
+        let plane = |offset| LentPlane {
+            memory: file.as_fd(),
+            number: 7,
+            len: 384,
+            offset,
+            stride,
+        };
+        let planes = [plane(0), plane(offset)];
+        let lent = Lent {
+            chroma: Chroma::Pairs,
+            planes: &planes,
+        };
+        let refused = Refused::Wrong("the memory is too small for the picture");
+        assert_eq!(worker.lend(Some(&lent)), Err(refused), "{stride} {offset}");
+        let planes = &planes[..1];
+        let lent = Lent { planes, ..lent };
+        assert!(worker.lend(Some(&lent)).is_err());
+    }
 }
 
 #[test]

@@ -164,6 +164,8 @@ pub(crate) enum Said {
     Flushed,
     Corrupt(u64, String),
     Unsupported(u64, String),
+    /// The loan.
+    Filled(u64),
     Died(String),
 }
 
@@ -191,6 +193,7 @@ impl From<Event> for Said {
             Event::Flushed => Self::Flushed,
             Event::Corrupt { tag, sentence } => Self::Corrupt(tag, sentence),
             Event::Unsupported { tag, sentence, .. } => Self::Unsupported(tag, sentence),
+            Event::Filled { loan, .. } => Self::Filled(loan),
             Event::Died { sentence } => Self::Died(sentence),
         }
     }
