@@ -1,13 +1,18 @@
 //! A test bench: a queue with plain memory, a bus that can fail, and a clock that is told.
 
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt as _;
 use vb3_plane::{AllocArgs, Direction, ExportAccess, HintSkip, MemOps, PlaneError};
 use vb3_queue::{
     BufferInfo, Coherency, Config, Driver, Error, Memory as Model, PlaneRequest, Queue,
     QueueBuffer, QueueType,
 };
 use vb3_v4l2::{
-    Bus, BusFault, DriverEvent, Finished, Flow, InPlace, Progress, Role, Span, VideoDriver,
+    Bus, BusFault, DriverEvent, Finished, Flow, HostSpan, InPlace, Progress, Role, Span,
+    VideoDriver,
 };
 
 /// What untouched bytes are.
@@ -22,6 +27,9 @@ pub(crate) struct Memory {
     pub(crate) unmapped: Vec<u32>,
     /// Whether devices may work on planes in place.
     pub(crate) shows: bool,
+    /// Whether other processes may write to planes; what they do is in these files.
+    pub(crate) maps: bool,
+    pub(crate) files: BTreeMap<u32, File>,
     /// Every access: plane, offset, length.
     pub(crate) accesses: Vec<(u32, u64, usize)>,
 }
@@ -54,6 +62,16 @@ impl Memory {
         }
         Ok(range)
     }
+}
+
+/// A file with the bytes of a plane.
+fn file_of(plane: &[u8]) -> File {
+    let fd = memfd_create("plane", MemfdFlags::ALLOW_SEALING).expect("a file in memory");
+    let file = File::from(fd);
+    file.write_all_at(plane, 0).expect("memory enough");
+    let seals = SealFlags::SHRINK | SealFlags::GROW;
+    fcntl_add_seals(&file, seals).expect("a file that may be sealed");
+    file
 }
 
 impl Bus<u32> for Memory {
@@ -101,6 +119,39 @@ impl Bus<u32> for Memory {
             written.expect("checked above");
         }
         Some(done)
+    }
+
+    fn host_spans(&mut self, spans: &[Span<'_, u32>]) -> Option<Vec<HostSpan<'_>>> {
+        let is_there = |span: &Span<'_, u32>| {
+            let len = usize::try_from(span.len).expect("a short span");
+            self.range(*span.cookie, span.offset, len).is_ok()
+        };
+        if !self.maps || !spans.iter().all(is_there) {
+            return None;
+        }
+        for span in spans {
+            let plane = &self.planes[span.cookie];
+            let file = self.files.entry(*span.cookie);
+            file.or_insert_with(|| file_of(plane));
+        }
+        let found = spans.iter().map(|span| HostSpan {
+            file: self.files[span.cookie].as_fd(),
+            number: u64::from(*span.cookie),
+            file_len: self.planes[span.cookie].len() as u64,
+            offset: span.offset,
+            len: span.len,
+        });
+        Some(found.collect())
+    }
+
+    fn note_written(&mut self, cookie: &u32, offset: u64, len: u64) -> Result<(), BusFault> {
+        let len = usize::try_from(len).expect("a short span");
+        let range = self.range(*cookie, offset, len)?;
+        self.accesses.push((*cookie, offset, len));
+        let to = &mut self.planes.get_mut(cookie).expect("checked above")[range];
+        let file = &self.files[cookie];
+        file.read_exact_at(to, offset).expect("a file as long");
+        Ok(())
     }
 }
 

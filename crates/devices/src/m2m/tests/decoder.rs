@@ -3,9 +3,11 @@
 use super::bench::{Bench, device};
 use super::encoder;
 use crate::Decoder;
+use crate::bench::FILLER;
+use std::os::unix::fs::FileExt as _;
 use vb3_codec::Launch;
 use vb3_queue::Error;
-use vb3_v4l2::{DriverEvent, Flow, FourCc, VideoDriver};
+use vb3_v4l2::{DriverEvent, Flow, Format, FourCc, VideoDriver};
 
 const CHANGED: DriverEvent = DriverEvent::SourceChange {
     port: 0,
@@ -34,4 +36,113 @@ fn the_last_piece_is_kept_until_capture_streams() {
 #[test]
 fn separate_planes_come_first() {
     assert_eq!(decoder().device.format(Flow::Capture).fourcc, FourCc::NV12M);
+}
+
+/// A decoder of `stream` that was told of its format and has so many CAPTURE buffers, none queued.
+fn told(stream: &[Vec<u8>], fourcc: FourCc, captures: u32) -> Bench<Decoder<u32>> {
+    let mut bench = decoder();
+    bench.make(Flow::Output, 8);
+    bench.start(Flow::Output);
+    bench.send(0, &[&stream[0]], 0);
+    bench.until("the format", |bench| bench.events.contains(&CHANGED));
+    let wanted = Format {
+        fourcc,
+        ..bench.device.format(Flow::Capture)
+    };
+    bench.set_format(Flow::Capture, &wanted);
+    bench.make(Flow::Capture, captures);
+    bench
+}
+
+/// The pictures of a stream, with how many accesses by the bus each had.
+fn pictures(maps: bool, fourcc: FourCc) -> Vec<Vec<Vec<u8>>> {
+    let stream = encoder::stream(4);
+    let mut bench = told(&stream, fourcc, 2);
+    bench.memory.maps = maps;
+    bench.start(Flow::Capture);
+    bench.queue_empty(0);
+    bench.queue_empty(1);
+    for (index, piece) in (1..).zip(&stream[1..]) {
+        bench.send(index, &[piece], u64::from(index));
+    }
+    let planes = u32::try_from(bench.device.format(Flow::Capture).num_planes).unwrap();
+    let pictures = stream.iter().map(|_| {
+        let index = bench.take(Flow::Capture).index;
+        let plane = |plane| std::mem::take(bench.plane(Flow::Capture, index, plane));
+        let bytes: Vec<Vec<u8>> = (0..planes).map(plane).collect();
+        for (plane, bytes) in (0..).zip(&bytes) {
+            let plane = bench.plane(Flow::Capture, index, plane);
+            plane.resize(bytes.len(), FILLER);
+        }
+        bench.queue_empty(index);
+        bytes
+    });
+    let pictures = pictures.collect();
+    assert_eq!(bench.memory.files.is_empty(), !maps, "who wrote them");
+    pictures
+}
+
+#[test]
+fn pictures_that_the_worker_writes_are_those_of_the_bus() {
+    for fourcc in [FourCc::NV12, FourCc::NV12M, FourCc::YUV420] {
+        let (mapped, written) = (pictures(true, fourcc), pictures(false, fourcc));
+        assert_eq!(mapped.len(), 4);
+        assert!(mapped == written, "{fourcc:?}");
+        assert!(mapped[0] != mapped[1], "they move");
+    }
+}
+
+#[test]
+fn nothing_is_written_to_a_buffer_after_streamoff() {
+    let stream = encoder::stream(4);
+    let mut bench = told(&stream, FourCc::NV12, 4);
+    bench.memory.maps = true;
+    bench.start(Flow::Capture);
+    (0..4).for_each(|index| bench.queue_empty(index));
+    bench.send(1, &[&stream[1]], 1);
+    // Two pictures come, and the worker has two more buffers.
+    assert_eq!(bench.take(Flow::Capture).index, 0);
+    assert_eq!(bench.take(Flow::Capture).index, 1);
+    bench.stop(Flow::Capture);
+    let first = bench.cookie(Flow::Capture, 0);
+    let bytes = |bench: &Bench<Decoder<u32>>, index| {
+        let file = &bench.memory.files[&(first + index)];
+        let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    };
+    let before = [0, 2, 3].map(|index| bytes(&bench, index));
+    assert!(before[1].iter().all(|byte| *byte == FILLER));
+    bench.send(2, &[&stream[2]], 2);
+    bench.send(3, &[&stream[3]], 3);
+    bench.start(Flow::Capture);
+    // Two pictures come in the one buffer that is queued, one after the other.
+    for timestamp_ns in [2, 3] {
+        bench.queue_empty(0);
+        let info = bench.take(Flow::Capture);
+        assert_eq!((info.index, info.timestamp_ns), (0, timestamp_ns));
+    }
+    assert!(bytes(&bench, 0) != before[0]);
+    assert!([2, 3].map(|index| bytes(&bench, index)) == before[1..]);
+}
+
+#[test]
+fn a_buffer_whose_mapping_went_away_comes_back_with_an_error() {
+    let stream = encoder::stream(2);
+    let mut bench = told(&stream, FourCc::NV12, 2);
+    bench.memory.maps = true;
+    bench.start(Flow::Capture);
+    bench.queue_empty(0);
+    bench.queue_empty(1);
+    bench.work();
+    let second = bench.cookie(Flow::Capture, 1);
+    assert!(
+        bench.memory.files.contains_key(&second),
+        "the worker has it"
+    );
+    bench.memory.unmapped.push(second);
+    bench.send(1, &[&stream[1]], 1);
+    assert!(!bench.take(Flow::Capture).error);
+    assert!(bench.take(Flow::Capture).error);
+    assert_eq!(bench.device.statistics().bus_faults, 1);
 }

@@ -1,0 +1,128 @@
+//! Memory that another process writes for a device: where it is, and that it counts as the device's
+//! own writes do.
+
+mod common;
+
+use common::*;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use vb3_dma::{Attrs, Direction, DmaAddr};
+use vb3_machine::{BusSpan, Device, DeviceLimits, Event, FaultKind, Machine};
+
+type Mapper = vb3_dma::Mapper<Machine>;
+
+const LEN: u64 = 5 * PAGE;
+
+fn with_device(lines: &str) -> (Mapper, Device) {
+    let mut mapper = mapper(lines);
+    let dev = mapper
+        .platform_mut()
+        .add_device("dev", DeviceLimits::default())
+        .unwrap();
+    (mapper, dev)
+}
+
+fn span(addr: DmaAddr, offset: u64, len: u64) -> BusSpan {
+    let addr = addr.checked_add(offset).unwrap();
+    BusSpan { addr, len }
+}
+
+#[test]
+fn what_is_written_there_is_what_the_device_writes() {
+    for lines in [CMA, &with_iommu(CMA)] {
+        let (mut mapper, dev) = with_device(lines);
+        let alloc = mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
+        let other = mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
+        let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+        let elsewhere = mapper.alloc_dma_addr(&other).unwrap();
+        let machine = mapper.platform_mut();
+        let spans = [
+            span(addr, 7, 9000),
+            span(addr, LEN - 1, 1),
+            span(elsewhere, 0, LEN),
+        ];
+        let found = machine.bus_host_spans(dev, &spans).unwrap();
+        let places: Vec<_> = found.iter().map(|s| (s.fd_len, s.offset, s.len)).collect();
+        assert_eq!(places, [(LEN, 7, 9000), (LEN, LEN - 1, 1), (LEN, 0, LEN)]);
+        assert_eq!(found[0].number, found[1].number);
+        assert_ne!(found[0].number, found[2].number);
+        let file = File::from(found[0].fd.try_clone_to_owned().unwrap());
+        file.write_all_at(b"written", found[0].offset).unwrap();
+        let before = machine.bus_stats(dev);
+        machine.trace_mut().start(10);
+        machine.bus_note_written(dev, span(addr, 7, 7)).unwrap();
+        let events: Vec<Event> = machine.trace().events().iter().map(|(_, e)| *e).collect();
+        let (dev_index, at) = (dev.index(), addr.get() + 7);
+        let wanted = Event::BusWrite {
+            dev: dev_index,
+            addr: at,
+            len: 7,
+        };
+        assert_eq!(events, [wanted], "{lines}");
+        let after = machine.bus_stats(dev);
+        assert_eq!(after.bytes_written - before.bytes_written, 7);
+        let mut bytes = [0; 7];
+        machine
+            .bus_read(dev, span(addr, 7, 7).addr, &mut bytes)
+            .unwrap();
+        assert_eq!(&bytes, b"written");
+    }
+}
+
+#[test]
+fn a_mapping_that_went_away_is_a_fault() {
+    let (mut mapper, dev) = with_device(&with_iommu(CMA));
+    let alloc = mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
+    let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+    let whole = span(addr, 0, LEN);
+    assert!(
+        mapper
+            .platform_mut()
+            .bus_host_spans(dev, &[whole])
+            .is_some()
+    );
+    mapper.free(alloc);
+    let machine = mapper.platform_mut();
+    assert!(machine.bus_host_spans(dev, &[whole]).is_none());
+    assert_eq!(machine.bus_stats(dev).faults, 0, "nothing was accessed");
+    let fault = machine.bus_note_written(dev, whole).unwrap_err();
+    assert_eq!((fault.addr, fault.kind), (addr, FaultKind::Unmapped));
+    let stats = machine.bus_stats(dev);
+    assert_eq!((stats.faults, stats.bytes_written), (1, 0));
+}
+
+/// Devices that do not snoop write to a store of their own, and a process would write to the CPU's.
+#[test]
+fn what_the_cpu_does_not_see_at_once_is_not_shown() {
+    let (mut mapper, dev) = with_device(&with_iommu("coherent = false"));
+    let cached = mapper
+        .alloc_noncontiguous(dev, LEN, Direction::Bidirectional, Attrs::empty())
+        .unwrap();
+    let addr = mapper.alloc_dma_addr(&cached).unwrap();
+    let machine = mapper.platform_mut();
+    assert!(machine.bus_host_spans(dev, &[span(addr, 0, 64)]).is_none());
+    // Uncached memory has one store for all.
+    let uncached = mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
+    let addr = mapper.alloc_dma_addr(&uncached).unwrap();
+    let machine = mapper.platform_mut();
+    assert!(machine.bus_host_spans(dev, &[span(addr, 0, 64)]).is_some());
+}
+
+/// The bounce pool's memory has bytes of others.
+#[test]
+fn memory_that_bounces_is_not_shown() {
+    let lines = format!("{COHERENT}\n[bounce]\nmode = \"always\"\npool = \"128KiB\"");
+    let (mut mapper, dev) = with_device(&lines);
+    let program = Program::new(0x10_0000, vec![3; 2 * PAGE as usize]);
+    let user: vb3_machine::User = program;
+    let direction = Direction::FromDevice;
+    let table = mapper
+        .pin_user(&user, 0x10_0000, 2 * PAGE, direction)
+        .unwrap();
+    let mapping = mapper.map(dev, &table, direction, Attrs::empty()).unwrap();
+    let first = segments(&mapper, &mapping)[0].addr;
+    let machine = mapper.platform_mut();
+    let spans = [span(first, 0, 64)];
+    assert!(machine.bus_host_spans(dev, &spans).is_none());
+    machine.bus_write(dev, first, &[1; 64]).unwrap();
+}
