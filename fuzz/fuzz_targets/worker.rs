@@ -142,15 +142,22 @@ impl Owner {
             Step::Flush => {
                 let done = self.worker.submit(Job::Flush);
                 if self.took(done) {
+                    self.worker.take_back();
                     self.flushes += 1;
                     self.format = None;
                 }
             }
             Step::Proceed { pairs } => {
                 let chroma = if pairs { Chroma::Pairs } else { Chroma::Planar };
-                let done = self.worker.submit(Job::Proceed(chroma));
+                let job = match pairs {
+                    true => Job::ProceedByLoan(chroma),
+                    false => Job::Proceed(chroma),
+                };
+                let done = self.worker.submit(job);
                 let format = self.format;
                 if self.took(done) {
+                    // Numbers alone: the pictures come in slots.
+                    let _ = self.worker.lend(None);
                     let visible = format.expect("a format to go on with").visible;
                     self.size = Some((visible.width, visible.height));
                     self.format = None;
@@ -355,6 +362,7 @@ impl Owner {
                 }
                 self.given.push(Given::Picture(picture));
             }
+            Event::Filled { .. } => panic!("memory was not lent"),
             Event::Packet { data, .. } => {
                 assert!(self.kind.encodes() && !forgotten, "a packet");
                 assert!(data.bytes().iter().rev().take(4).all(|byte| *byte == 0));

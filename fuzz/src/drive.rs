@@ -173,6 +173,7 @@ impl Owner {
                 self.alive = false;
             }
             Event::Packet { .. } => panic!("a decoder sent a packet"),
+            Event::Filled { .. } => panic!("nothing was lent"),
         }
     }
 }

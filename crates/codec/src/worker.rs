@@ -353,8 +353,9 @@ impl Worker {
             Op::Picture => {
                 let layout = self.layout.filter(|_| !self.kind.encodes());
                 let layout = layout.ok_or("sent a picture unasked")?;
-                let is_lent = f != 0 && self.loans.used(f)?;
-                if f != 0 && c == NO_SLOT.into() {
+                let is_filled = f != 0 && c == NO_SLOT.into();
+                let is_lent = f != 0 && self.loans.used(f, is_filled)?;
+                if is_filled {
                     let filled = Event::Filled {
                         tag: a,
                         loan: f,
@@ -402,7 +403,7 @@ impl Worker {
                 sentence: message.text.clone(),
             }),
             Op::Unsupported => {
-                let is_lent = b != 0 && self.loans.used(b)?;
+                let is_lent = b != 0 && self.loans.used(b, false)?;
                 (!stale && is_lent == (b != 0)).then(|| Event::Unsupported {
                     tag: a,
                     loan: is_lent.then_some(b),

@@ -14,24 +14,27 @@ const MAX_MAPPED_BYTES: u64 = 512 << 20;
 /// What the worker has of memory that is not its own.
 #[derive(Debug, Default)]
 pub(super) struct Loans {
-    /// Numbers of the loans that it has, oldest first.
-    out: VecDeque<u64>,
+    /// Numbers of the loans that it has, oldest first, and whether memory came with them.
+    out: VecDeque<(u64, bool)>,
     last: u64,
     /// Memory that it maps, by its number: bytes.
     mapped: BTreeMap<u64, u64>,
 }
 
 impl Loans {
-    /// The worker says that it used a loan: whether the loan was still its own.
-    pub(super) fn used(&mut self, number: u64) -> Result<bool, &'static str> {
+    /// The worker says that it used a loan, and whether the memory: whether the loan was still its
+    /// own.
+    pub(super) fn used(&mut self, number: u64, is_filled: bool) -> Result<bool, &'static str> {
         if number == 0 || number > self.last {
             return Err("used a loan that it was not given");
         }
-        let Some(at) = self.out.iter().position(|out| *out == number) else {
+        let Some(at) = self.out.iter().position(|(out, _)| *out == number) else {
             return Ok(false);
         };
-        self.out.drain(..=at);
-        Ok(true)
+        match self.out.drain(..=at).next_back() {
+            Some((_, false)) if is_filled => Err("filled memory that it was not lent"),
+            _ => Ok(true),
+        }
     }
 
     fn has_room(&self, plane: &LentPlane<'_>) -> bool {
@@ -80,7 +83,7 @@ impl Worker {
         loan::lend(&self.input, number);
         self.send(&Message::new(Op::Lend, &message), None)?;
         self.loans.last = number;
-        self.loans.out.push_back(number);
+        self.loans.out.push_back((number, lent.is_some()));
         Ok(number)
     }
 
@@ -117,7 +120,7 @@ impl Worker {
         let out = std::mem::take(&mut self.loans.out);
         // One that is to be buried may be there still.
         let mut is_over = self.state == State::Alive;
-        for number in out {
+        for (number, _) in out {
             let socket = &self.link.socket;
             is_over &= loan::take_back(&self.input, number, || {
                 let fd = socket.fd();

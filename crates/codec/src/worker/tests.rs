@@ -29,11 +29,27 @@ fn died(worker: &mut Worker) -> String {
     sentence
 }
 
+/// Lends memory for a picture of 512x512.
+fn lend(worker: &mut Worker, memory: &Shared) -> u64 {
+    let plane = |offset| LentPlane {
+        memory: memory.fd(),
+        number: 3,
+        len: 512 * 768,
+        offset,
+        stride: 512,
+    };
+    let lent = Lent {
+        chroma: Chroma::Pairs,
+        planes: &[plane(0), plane(512 * 512)],
+    };
+    worker.lend(Some(&lent)).unwrap()
+}
+
 /// A decoder that the test plays, which was lent memory for a picture of 512x512; with what the
 /// player got of both.
 fn lent() -> (Worker, Socket, Shared, Shared) {
     let (mut worker, end) = played(Kind::H264Decoder);
-    let mut hear = |wanted| loop {
+    let hear = |wanted| loop {
         match end.receive(false) {
             Received::Message(message, fd) if message.op == wanted => return fd,
             Received::Message(..) => {}
@@ -49,18 +65,7 @@ fn lent() -> (Worker, Socket, Shared, Shared) {
     assert!(matches!(worker.poll(), Some(Event::Format(_))));
     worker.submit(Job::ProceedByLoan(Chroma::Pairs)).unwrap();
     let memory = Shared::new(512 * 768).unwrap();
-    let plane = |offset| LentPlane {
-        memory: memory.fd(),
-        number: 3,
-        len: 512 * 768,
-        offset,
-        stride: 512,
-    };
-    let lent = Lent {
-        chroma: Chroma::Pairs,
-        planes: &[plane(0), plane(512 * 512)],
-    };
-    assert_eq!(worker.lend(Some(&lent)), Ok(1));
+    assert_eq!(lend(&mut worker, &memory), 1);
     let seen = Shared::open_whole(hear(Op::Map).unwrap()).unwrap();
     assert!(hear(Op::Lend).is_none());
     (worker, end, input, seen)
@@ -99,7 +104,8 @@ fn a_loan_that_was_taken_back_is_no_longer_the_workers() {
     worker.take_back();
     assert!(!loan::claim(&input, 1), "it may not write");
     // The next has a word of its own, and the old one stays what it is.
-    let next = worker.lend(None).unwrap();
+    let file = Shared::new(512 * 768).unwrap();
+    let next = lend(&mut worker, &file);
     assert!(!loan::claim(&input, 1));
     assert!(loan::claim(&input, next));
     loan::let_go(&input, next);
@@ -114,6 +120,15 @@ fn a_loan_that_was_taken_back_is_no_longer_the_workers() {
     say(&end, Op::Picture, &[6, 0, NO_SLOT.into(), 0, 0, next]);
     say(&end, Op::Picture, &[7, 0, NO_SLOT.into(), 0, 0, next + 1]);
     let sentence = "the codec process used a loan that it was not given and was ended";
+    assert_eq!(died(&mut worker), sentence);
+}
+
+#[test]
+fn what_is_lent_by_number_alone_cannot_be_filled() {
+    let (mut worker, end, ..) = lent();
+    let loan = worker.lend(None).unwrap();
+    say(&end, Op::Picture, &[5, 0, NO_SLOT.into(), 0, 0, loan]);
+    let sentence = "the codec process filled memory that it was not lent and was ended";
     assert_eq!(died(&mut worker), sentence);
 }
 
