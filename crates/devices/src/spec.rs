@@ -464,29 +464,11 @@ impl DeviceSpec {
             node: None,
         }
     }
-
-    /// The devices of a run that asks for none: a camera with the pattern, and a display that
-    /// records nowhere.
-    #[must_use]
-    pub fn defaults() -> Vec<Self> {
-        vec![
-            Self::new(
-                DeviceKind::Camera {
-                    source: SourceSpec::Pattern,
-                    looping: false,
-                    scaler: false,
-                },
-                false,
-            ),
-            Self::new(
-                DeviceKind::Display {
-                    sink: SinkSpec::Null,
-                },
-                false,
-            ),
-        ]
-    }
 }
+
+/// SPECs of the devices of a run that asks for none: a camera with the pattern, and a display that
+/// records nowhere.
+pub const DEFAULTS: [&str; 2] = ["camera=pattern", "display=null"];
 
 impl FromStr for DeviceSpec {
     type Err = SpecError;

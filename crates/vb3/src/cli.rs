@@ -41,6 +41,14 @@ pub enum Command {
     Devices,
     /// Say why calls of the last run were refused
     Why(WhyArgs),
+    /// Run again what a report tells of: its program, machine, seed and devices
+    ///
+    /// The program runs in the same directory, in today's environment.
+    Replay(ReplayArgs),
+    /// Say in sentences in what two runs differ, by their reports
+    ///
+    /// Times are left out. Exit status: 0 where they do not differ, 1 where they do.
+    Diff(DiffArgs),
     /// Say what this machine or container allows, and what works here
     ///
     /// Exit status: 0 where everything works for programs, 1 where they run and something does
@@ -77,6 +85,22 @@ pub struct RunArgs {
     /// Seed of the machine; the same seed gives the same run
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    /// How it is run and what is told of it
+    #[command(flatten)]
+    pub options: RunOptions,
+    /// The program and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "PROGRAM"
+    )]
+    pub program: Vec<OsString>,
+}
+
+/// How a run goes and what is told of it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct RunOptions {
     /// Write the run's report to this file, as JSON
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
@@ -103,14 +127,25 @@ pub struct RunArgs {
     /// Wait for what the program leaves running, and name it; this is what happens without --kill
     #[arg(long, conflicts_with = "kill")]
     pub wait: bool,
-    /// The program and its arguments
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "PROGRAM"
-    )]
-    pub program: Vec<OsString>,
+}
+
+/// Arguments of `vb3 replay`.
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// A report written by `vb3 run --report`; the last run's without
+    pub recorded: Option<PathBuf>,
+    /// How it is run and what is told of it
+    #[command(flatten)]
+    pub options: RunOptions,
+}
+
+/// Arguments of `vb3 diff`.
+#[derive(Debug, clap::Args)]
+pub struct DiffArgs {
+    /// A report written by `vb3 run --report`
+    pub before: PathBuf,
+    /// Another
+    pub after: PathBuf,
 }
 
 /// Arguments of `vb3 machines`.
@@ -174,6 +209,15 @@ pub fn main() -> u8 {
         Command::Machines(args) => to_stdout(|out| crate::machines::print(args, out)),
         Command::Devices => to_stdout(devices),
         Command::Why(args) => to_stdout(|out| why(args, out)),
+        Command::Replay(args) => crate::replay::replay(args),
+        Command::Diff(args) => {
+            let mut status = 0;
+            to_stdout(|out| {
+                status = crate::diff::print(args, out)?;
+                Ok(())
+            })
+            .map(|_| status)
+        }
         Command::Doctor(args) => {
             let mut status = 0;
             to_stdout(|out| {
@@ -247,13 +291,7 @@ fn devices(out: &mut dyn std::io::Write) -> anyhow::Result<()> {
 }
 
 fn why(args: &WhyArgs, out: &mut dyn std::io::Write) -> anyhow::Result<()> {
-    let path = match &args.report {
-        Some(path) => path.clone(),
-        None => crate::why::last_report_path().ok_or_else(|| {
-            anyhow::anyhow!("neither XDG_STATE_HOME nor HOME is set, so no report was kept")
-        })?,
-    };
-    let report = crate::why::load(&path)?;
+    let report = crate::why::load_or_last(args.report.as_deref())?;
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &report).map_err(std::io::Error::from)?;
         writeln!(out)?;

@@ -6,11 +6,13 @@
 
 pub mod board;
 pub mod cli;
+pub mod diff;
 pub mod doctor;
 pub mod elements;
 pub mod machines;
 pub mod manual;
 mod outputs;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod sentence;

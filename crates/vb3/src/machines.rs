@@ -29,7 +29,7 @@ fn shipped() -> impl Iterator<Item = (&'static str, &'static str)> {
 ///
 /// # Errors
 /// There is neither; the text names what there is.
-fn text(machine: &str) -> Result<String> {
+pub fn text(machine: &str) -> Result<String> {
     if let Some((_, text)) = shipped().find(|(name, _)| *name == machine) {
         return Ok(text.to_owned());
     }
@@ -62,15 +62,11 @@ fn read(path: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Finds a machine by name or file.
+/// Parses the profile of a machine.
 ///
 /// # Errors
-/// There is none, or its file is wrong; the text names the field and its line.
-pub fn find(machine: &str) -> Result<Profile> {
-    parse(machine, &text(machine)?)
-}
-
-fn parse(machine: &str, text: &str) -> Result<Profile> {
+/// The text is wrong; the error names the field and its line.
+pub fn parse(machine: &str, text: &str) -> Result<Profile> {
     Profile::parse(text).map_err(|e| {
         let said = cut(&e.to_string());
         anyhow!("{machine}, {said}; `vb3 machines` says what the fields mean")
@@ -274,6 +270,10 @@ fn json_of(p: &Profile) -> Value {
 mod tests {
     use super::*;
 
+    fn find(machine: &str) -> Result<Profile> {
+        parse(machine, &text(machine)?)
+    }
+
     fn printed(name: Option<&str>, json: bool) -> Result<String> {
         let mut out = Vec::new();
         print(
@@ -293,7 +293,7 @@ mod tests {
         let list = printed(None, false).unwrap();
         for (name, text) in shipped() {
             assert!(list.lines().any(|line| line.starts_with(name)), "{list}");
-            assert_eq!(find(name).unwrap().name, name);
+            assert_eq!(parse(name, text).unwrap().name, name);
             assert_eq!(printed(Some(name), false).unwrap(), text);
         }
         for (field, _) in fields() {

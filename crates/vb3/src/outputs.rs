@@ -1,6 +1,6 @@
 //! What a run writes, and that none of it is what the run reads or writes elsewhere.
 
-use crate::cli::RunArgs;
+use crate::cli::RunOptions;
 use anyhow::{Result, bail};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -50,7 +50,7 @@ struct Use<'a> {
 ///
 /// # Errors
 /// A sentence that names both.
-pub(crate) fn check(specs: &[DeviceSpec], args: &RunArgs) -> Result<()> {
+pub(crate) fn check(specs: &[DeviceSpec], options: &RunOptions) -> Result<()> {
     let mut uses = Vec::new();
     for spec in specs {
         match &spec.kind {
@@ -81,7 +81,10 @@ pub(crate) fn check(specs: &[DeviceSpec], args: &RunArgs) -> Result<()> {
             _ => {}
         }
     }
-    let files = [("the report", &args.report), ("the trace", &args.trace)];
+    let files = [
+        ("the report", &options.report),
+        ("the trace", &options.trace),
+    ];
     for (what, path) in files {
         if let Some(path) = path {
             uses.push(Use {
@@ -131,7 +134,7 @@ mod tests {
             panic!("not run")
         };
         let specs = devices.iter().map(|spec| absolute(spec).parse().unwrap());
-        check(&specs.collect::<Vec<_>>(), &args)
+        check(&specs.collect::<Vec<_>>(), &args.options)
     }
 
     #[test]

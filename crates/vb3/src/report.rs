@@ -32,6 +32,8 @@ pub struct Report {
     pub machine: String,
     /// Seed of the machine: with the same program, it replays the run.
     pub seed: u64,
+    /// What the devices and the machine were, for `vb3 replay`.
+    pub setup: Setup,
     /// The program and its arguments.
     pub program: Vec<String>,
     /// Exit status of the program as a shell gives it: 128 + N for signal N.
@@ -61,6 +63,18 @@ pub struct Report {
     pub held: Held,
     /// Remarks on the run itself: a missing kernel feature, a fallback taken.
     pub notes: Vec<String>,
+}
+
+/// What a run was made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Setup {
+    /// The machine's profile, TOML.
+    pub profile: String,
+    /// A SPEC for each device, `/dev/video0` first.
+    pub devices: Vec<String>,
+    /// The directory that the program was started in.
+    pub directory: String,
 }
 
 /// One device node.
@@ -275,6 +289,22 @@ impl Report {
             file.write_all(b"\n")
         };
         write().with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// How many calls were refused.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        let all = self.refusals.iter();
+        all.fold(self.refusals_left_out, |n, r| n.saturating_add(r.times))
+    }
+
+    /// How many cache syncs were missing.
+    #[must_use]
+    pub fn unsynced(&self) -> u64 {
+        let all = self.missing_syncs.iter();
+        all.fold(self.missing_syncs_left_out, |n, m| {
+            n.saturating_add(m.times)
+        })
     }
 
     /// Sums a counter over all queues.

@@ -1,15 +1,16 @@
 //! `vb3 run`: a machine, its devices, a program on them, and a report.
 
-use crate::cli::{FAILED, REFUSED, RunArgs};
-use crate::report::{self, Report};
+use crate::cli::{FAILED, REFUSED, RunArgs, RunOptions};
+use crate::report::{self, Report, Setup};
 use crate::trace::{self, Sink, Traced};
 use crate::world::World;
 use crate::{board, elements, machines, outputs, sentence, why};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::time::Instant;
-use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
+use vb3_devices::spec::{DEFAULTS, DeviceSpec, MAX_DEVICES};
 use vb3_host::Backend;
 use vb3_intercept::{Error, Leftover, Note, Options, Program};
 use vb3_machine::Profile;
@@ -21,40 +22,110 @@ const DESCRIPTORS_PER_DEVICE: u64 = 8;
 /// Most different remarks of the front end that are kept.
 const MAX_REMARKS: usize = 64;
 
+/// What is run.
+pub(crate) struct Plan {
+    profile: Profile,
+    specs: Vec<DeviceSpec>,
+    setup: Setup,
+    seed: u64,
+    program: Vec<OsString>,
+}
+
+impl Plan {
+    /// `text` is a profile's, `machine` what the user calls it. Without `devices` it is those of
+    /// the profile, or the default ones.
+    ///
+    /// # Errors
+    /// A sentence: the profile or a device is wrong.
+    pub(crate) fn new(
+        machine: &str,
+        text: String,
+        devices: &[String],
+        seed: u64,
+        program: Vec<OsString>,
+    ) -> Result<Self> {
+        let profile = machines::parse(machine, &text)?;
+        let devices = match (devices, profile.devices.as_slice()) {
+            ([], []) => DEFAULTS.map(str::to_owned).to_vec(),
+            ([], own) => own.to_vec(),
+            (named, _) => named.to_vec(),
+        };
+        let specs = device_specs(&devices)?;
+        let directory = std::env::current_dir().unwrap_or_default();
+        let setup = Setup {
+            profile: text,
+            devices,
+            directory: directory.to_string_lossy().into_owned(),
+        };
+        Ok(Self {
+            profile,
+            specs,
+            setup,
+            seed,
+            program,
+        })
+    }
+}
+
 /// Runs the program; gives its exit status.
 ///
 /// # Errors
 /// The machine, a device or the report file is not to be had. What the program does is no error.
 pub fn run(args: &RunArgs) -> Result<u8> {
-    let (profile, specs) = machine_and_devices(args)?;
-    outputs::check(&specs, args)?;
+    let (machine, text) = match &args.board {
+        None => (args.machine.clone(), machines::text(&args.machine)?),
+        Some(path) => {
+            let board = board::read(path)?;
+            if args.devices.is_empty() {
+                board::has_devices(&board)?;
+            }
+            (board.name().to_owned(), board::profile(&board, None)?.0)
+        }
+    };
+    let program = args.program.clone();
+    let plan = Plan::new(&machine, text, &args.devices, args.seed, program)?;
+    execute(plan, &args.options)
+}
+
+/// Runs what is planned; gives the program's exit status.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
+    let Plan {
+        profile,
+        specs,
+        setup,
+        seed,
+        program,
+    } = plan;
+    outputs::check(&specs, options)?;
     enough_descriptors(specs.len())?;
-    if let Some(path) = &args.report {
+    if let Some(path) = &options.report {
         // Known to be writable before the program runs for an hour.
         File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     }
     let machine = profile.name.clone();
-    let mut sinks = trace::sinks(args.trace.as_ref(), args.trace_format, args.verbose)?;
-    let mut world = World::new(profile, &specs, args.seed)?;
+    let mut sinks = trace::sinks(
+        options.trace.as_ref(),
+        options.trace_format,
+        options.verbose,
+    )?;
+    let mut world = World::new(profile, &specs, seed)?;
     let start = Instant::now();
     let (status, remarks) = if sinks.is_empty() {
-        supervise(&mut world, args, &specs)?
+        supervise(&mut world, &program, options, &specs)?
     } else {
-        supervise(
-            &mut Traced::new(&mut world, &mut sinks, start),
-            args,
-            &specs,
-        )?
+        let mut traced = Traced::new(&mut world, &mut sinks, start);
+        supervise(&mut traced, &program, options, &specs)?
     };
+    let words = program.iter().map(|word| word.to_string_lossy());
     let mut report = Report {
         format: report::FORMAT,
         machine,
-        seed: args.seed,
-        program: args
-            .program
-            .iter()
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect(),
+        seed,
+        setup,
+        program: words.map(std::borrow::Cow::into_owned).collect(),
         exit_status: i32::from(status),
         duration_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
         ..world.report()
@@ -64,10 +135,10 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     for sink in sinks {
         report.notes.extend(end_of_trace(sink));
     }
-    if !args.quiet {
+    if !options.quiet {
         summarise(&report);
     }
-    if let Some(path) = &args.report {
+    if let Some(path) = &options.report {
         report.write(path)?;
     }
     if let Some(path) = why::last_report_path()
@@ -75,7 +146,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     {
         eprintln!("vb3: the report is not kept for `vb3 why`: {e:#}");
     }
-    Ok(exit_status(status, args, &report))
+    Ok(exit_status(status, options, &report))
 }
 
 /// What a trace lacks, told to the person as well.
@@ -110,50 +181,18 @@ fn enough_descriptors(devices: usize) -> Result<()> {
 }
 
 /// The program's status, unless it is a success that shall be none.
-fn exit_status(program: u8, args: &RunArgs, report: &Report) -> u8 {
+fn exit_status(program: u8, options: &RunOptions, report: &Report) -> u8 {
     let unrecorded = report.failures.iter().any(|failure| failure.recording);
     if program == 0 && unrecorded {
         return FAILED;
     }
-    if program == 0 && args.fail_on_refusal && refusals(report) > 0 {
+    if program == 0 && options.fail_on_refusal && report.refused() > 0 {
         return REFUSED;
     }
     program
 }
 
-/// How many calls were refused.
-fn refusals(report: &Report) -> u64 {
-    report
-        .refusals
-        .iter()
-        .fold(report.refusals_left_out, |n, r| n.saturating_add(r.times))
-}
-
-fn machine_and_devices(args: &RunArgs) -> Result<(Profile, Vec<DeviceSpec>)> {
-    let profile = match &args.board {
-        None => machines::find(&args.machine)?,
-        Some(path) => {
-            let board = board::read(path)?;
-            if args.devices.is_empty() {
-                board::has_devices(&board)?;
-            }
-            board::profile(&board, None)?.1
-        }
-    };
-    let words = if args.devices.is_empty() {
-        &profile.devices
-    } else {
-        &args.devices
-    };
-    let specs = device_specs(words)?;
-    Ok((profile, specs))
-}
-
-/// The devices asked for, or the default ones.
 fn device_specs(words: &[String]) -> Result<Vec<DeviceSpec>> {
-    if words.is_empty() {
-        return Ok(DeviceSpec::defaults());
-    }
     if words.len() > MAX_DEVICES as usize {
         bail!(
             "{} devices are too many; there may be {MAX_DEVICES}",
@@ -175,20 +214,20 @@ fn device_specs(words: &[String]) -> Result<Vec<DeviceSpec>> {
 /// The front end cannot work here. A program that is missing is no error but a status.
 fn supervise(
     world: &mut dyn Backend,
-    args: &RunArgs,
+    program: &[OsString],
+    how: &RunOptions,
     specs: &[DeviceSpec],
 ) -> Result<(u8, Vec<String>)> {
-    let (name, rest) = args
-        .program
+    let (name, rest) = program
         .split_first()
         .context("there is no program to run")?;
     let mut remarks = BTreeSet::new();
     let mut remark = |note: Note| {
         let text = note.to_string();
         let new = remarks.len() < MAX_REMARKS && remarks.insert(text.clone());
-        if new && note.is_warning() && !args.quiet {
+        if new && note.is_warning() && !how.quiet {
             let more = match note {
-                Note::LeftOver { .. } if !args.kill => "; vb3 waits for it (--kill ends it)",
+                Note::LeftOver { .. } if !how.kill => "; vb3 waits for it (--kill ends it)",
                 _ => "",
             };
             eprintln!("vb3: {text}{more}");
@@ -201,7 +240,7 @@ fn supervise(
     let options = Options {
         notes: Some(&mut remark),
         keep_signals: false,
-        leftover: if args.kill {
+        leftover: if how.kill {
             Leftover::Kill
         } else {
             Leftover::Wait
@@ -223,13 +262,7 @@ fn supervise(
 
 /// One or two lines on stderr where something is worth a look; nothing otherwise.
 fn summarise(report: &Report) {
-    let refusals = refusals(report);
-    let missing = report
-        .missing_syncs
-        .iter()
-        .fold(report.missing_syncs_left_out, |n, m| {
-            n.saturating_add(m.times)
-        });
+    let (refusals, missing) = (report.refused(), report.unsynced());
     if refusals > 0 {
         let calls = if refusals == 1 {
             "call was"
@@ -260,7 +293,7 @@ mod tests {
 
     #[test]
     fn device_specs_name_the_one_that_is_wrong() {
-        assert_eq!(device_specs(&[]).unwrap().len(), 2);
+        assert_eq!(device_specs(&DEFAULTS.map(str::to_owned)).unwrap().len(), 2);
         let e = device_specs(&["camera=pattern".into(), "scanner=x".into()]).unwrap_err();
         assert!(format!("{e:#}").contains("--device scanner=x"), "{e:#}");
         assert!(device_specs(&vec!["camera=pattern".into(); 65]).is_err());

@@ -55,6 +55,20 @@ pub fn load(path: &Path) -> Result<Report> {
     serde_json::from_str(&text).with_context(|| format!("{} is no vb3 report", path.display()))
 }
 
+/// Reads the report of that name, or the last run's.
+///
+/// # Errors
+/// As [`load`]; no report was kept.
+pub fn load_or_last(path: Option<&Path>) -> Result<Report> {
+    match path {
+        Some(path) => load(path),
+        None => load(
+            &last_report_path()
+                .context("neither XDG_STATE_HOME nor HOME is set, so no report was kept")?,
+        ),
+    }
+}
+
 /// Prints what was refused, missed and kept, and what to do.
 ///
 /// # Errors

@@ -184,6 +184,16 @@ impl Run {
     }
 }
 
+/// How long a command may take that takes a second.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// `vb3` in a directory, which keeps its last report, too.
+pub(crate) fn vb3(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vb3"));
+    command.current_dir(dir).env("XDG_STATE_HOME", dir);
+    command
+}
+
 /// Runs a command to its end; gives status, stdout and stderr. Both go to files, so that nothing
 /// can block on a full pipe.
 pub(crate) fn finish(

@@ -1,14 +1,12 @@
 //! Begin and end of a run: signals, what the program leaves running, files, limits.
 
-use crate::common::{Run, SIZE, finish, lacks, size_option};
+use crate::common::{PATIENCE, Run, SIZE, finish, lacks, size_option, vb3};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Looks again until something is there.
 fn wait_for<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
@@ -20,12 +18,6 @@ fn wait_for<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
         assert!(start.elapsed() < PATIENCE, "{what} did not come");
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-fn vb3(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vb3"));
-    command.current_dir(dir).env("XDG_STATE_HOME", dir);
-    command
 }
 
 /// A run that lasts, as a process of its own.

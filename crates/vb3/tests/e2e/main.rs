@@ -19,6 +19,7 @@ mod machines;
 mod media;
 mod pipeline;
 mod players;
+mod replay;
 mod requests;
 mod rows;
 mod scaler;

@@ -1,0 +1,205 @@
+//! `vb3 diff`: in what two runs differ, in sentences.
+
+use crate::cli::DiffArgs;
+use crate::report::{DeviceReport, Held, QueueReport, Report};
+use crate::sentence::{self, bytes};
+use crate::why;
+use anyhow::Result;
+use std::collections::BTreeSet;
+use std::io::Write;
+
+/// How a number is shown.
+type Show = fn(u64) -> String;
+
+/// A number of a report: what it counts, where it stands, how it is shown.
+type Counter<T> = (&'static str, fn(&T) -> u64, Show);
+
+fn plain(count: u64) -> String {
+    count.to_string()
+}
+
+/// Of a queue. Not its span, which is a time.
+const QUEUE: &[Counter<QueueReport>] = &[
+    ("frames", |q| q.frames, plain),
+    ("frames without a buffer", |q| q.dropped, plain),
+    ("copied", |q| q.bytes_copied, bytes),
+    ("bounced", |q| q.bytes_bounced, bytes),
+    ("cache syncs for the device", |q| q.syncs_for_device, plain),
+    ("cache syncs for the CPU", |q| q.syncs_for_cpu, plain),
+    ("mappings made", |q| q.maps, plain),
+    ("mappings given back", |q| q.unmaps, plain),
+    ("most memory of buffers", |q| q.peak_bytes, bytes),
+];
+
+/// Of a run.
+const RUN: &[Counter<Report>] = &[
+    ("calls refused", Report::refused, plain),
+    ("cache syncs missing", Report::unsynced, plain),
+    ("most memory", |r| r.memory.peak_bytes, bytes),
+    (
+        "most contiguous memory",
+        |r| r.memory.peak_contiguous_bytes,
+        bytes,
+    ),
+];
+
+/// Prints the differences; 0 where there are none, else 1.
+///
+/// # Errors
+/// A report cannot be read, or `out` not be written.
+pub fn print(args: &DiffArgs, out: &mut dyn Write) -> Result<u8> {
+    let (before, after) = (why::load(&args.before)?, why::load(&args.after)?);
+    let said = differences(&before, &after);
+    if said.is_empty() {
+        writeln!(out, "The runs do not differ, times aside.")?;
+    }
+    for sentence in &said {
+        writeln!(out, "{sentence}")?;
+    }
+    Ok(u8::from(!said.is_empty()))
+}
+
+/// A sentence for each difference, the cause before what it may have caused.
+fn differences(before: &Report, after: &Report) -> Vec<String> {
+    let mut said = setup(before, after);
+    said.extend(counters("the run", RUN, before, after));
+    said.extend(devices(&before.devices, &after.devices));
+    said.extend(told(before, after));
+    said.extend(changed(
+        "what was still held",
+        held(&before.held),
+        held(&after.held),
+    ));
+    said
+}
+
+/// What was run, and how it ended.
+fn setup(before: &Report, after: &Report) -> Vec<String> {
+    let words = |report: &Report| report.program.join(" ");
+    let specs = |report: &Report| report.setup.devices.join(" ");
+    let mut said = Vec::new();
+    said.extend(changed("program", words(before), words(after)));
+    let machines = changed("machine", before.machine.clone(), after.machine.clone());
+    if machines.is_none() && before.setup.profile != after.setup.profile {
+        said.push(format!(
+            "machine {}: its profile has changed",
+            before.machine
+        ));
+    }
+    said.extend(machines);
+    said.extend(changed("seed", before.seed, after.seed));
+    said.extend(changed("devices", specs(before), specs(after)));
+    said.extend(changed(
+        "exit status",
+        before.exit_status,
+        after.exit_status,
+    ));
+    said
+}
+
+fn changed<T: PartialEq + std::fmt::Display>(what: &str, before: T, after: T) -> Option<String> {
+    (before != after).then(|| format!("{what}: {before} before, {after} after"))
+}
+
+fn counters<T>(whose: &str, counters: &[Counter<T>], before: &T, after: &T) -> Vec<String> {
+    let differ = counters.iter().filter_map(|(what, count, show)| {
+        let (before, after) = (count(before), count(after));
+        (before != after).then(|| {
+            let (by, way) = match after.checked_sub(before) {
+                Some(more) => (more, "more"),
+                None => (before - after, "less"),
+            };
+            let (before, after, by) = (show(before), show(after), show(by));
+            format!("{whose}: {what}: {before} before, {after} after ({by} {way})")
+        })
+    });
+    differ.collect()
+}
+
+fn devices(before: &[DeviceReport], after: &[DeviceReport]) -> Vec<String> {
+    let nodes: BTreeSet<&str> = before
+        .iter()
+        .chain(after)
+        .map(|device| device.node.as_str())
+        .collect();
+    let mut said = Vec::new();
+    for node in nodes {
+        let of = |all: &'_ [DeviceReport]| all.iter().find(|device| device.node == node).cloned();
+        match (of(before), of(after)) {
+            (Some(before), Some(after)) => said.extend(device(&before, &after)),
+            (Some(gone), None) => {
+                said.push(format!("{node}: the {} is not there after", gone.kind))
+            }
+            (None, Some(new)) => {
+                said.push(format!("{node}: the {} was not there before", new.kind))
+            }
+            (None, None) => {}
+        }
+    }
+    said
+}
+
+fn device(before: &DeviceReport, after: &DeviceReport) -> Vec<String> {
+    let node = &before.node;
+    let mut said = Vec::new();
+    let name = |what| format!("{node}: {what}");
+    said.extend(changed(&name("kind"), &before.kind, &after.kind));
+    let allocators = (&before.allocator, &after.allocator);
+    said.extend(changed(&name("allocator"), allocators.0, allocators.1));
+    // By kind, and of the contexts of a codec one after the other.
+    let none = QueueReport::default();
+    let count = before.queues.len().max(after.queues.len());
+    for at in 0..count {
+        let (old, new) = (before.queues.get(at), after.queues.get(at));
+        let Some(named) = old.or(new) else { continue };
+        let whose = format!("{node} {}", named.queue);
+        let (old, new) = (old.unwrap_or(&none), new.unwrap_or(&none));
+        let memory = |queue: &QueueReport| match queue.memory.as_str() {
+            "" => "none".to_owned(),
+            memory => memory.to_owned(),
+        };
+        said.extend(changed(
+            &format!("{whose}: memory"),
+            memory(old),
+            memory(new),
+        ));
+        said.extend(counters(&whose, QUEUE, old, new));
+    }
+    said
+}
+
+/// What one run was told and the other was not, however often.
+fn told(before: &Report, after: &Report) -> Vec<String> {
+    let (old, new) = (sentences(before), sentences(after));
+    let gone = old
+        .difference(&new)
+        .map(|said| format!("only before: {said}"));
+    let come = new
+        .difference(&old)
+        .map(|said| format!("only after: {said}"));
+    gone.chain(come).collect()
+}
+
+fn sentences(report: &Report) -> BTreeSet<String> {
+    let refused = report.refusals.iter().cloned().map(|mut refusal| {
+        refusal.times = 1;
+        sentence::refusal(&refusal).what
+    });
+    let missing = report.missing_syncs.iter().cloned().map(|mut missing| {
+        missing.times = 1;
+        sentence::missing_sync(&missing).what
+    });
+    let failed = report.failures.iter().cloned().map(|mut failure| {
+        failure.times = 1;
+        sentence::failure(&failure)
+    });
+    let all = refused.chain(missing).chain(failed);
+    all.chain(report.notes.iter().cloned()).collect()
+}
+
+fn held(held: &Held) -> String {
+    sentence::held(held).unwrap_or_else(|| "nothing".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+use super::*;
+use crate::report::Refusal;
+
+fn report() -> Report {
+    let queue = QueueReport {
+        queue: "video-capture".into(),
+        memory: "mmap".into(),
+        frames: 100,
+        span_ns: 7,
+        ..QueueReport::default()
+    };
+    let device = DeviceReport {
+        node: "/dev/video0".into(),
+        kind: "camera".into(),
+        allocator: "contig".into(),
+        queues: vec![queue],
+    };
+    Report {
+        machine: "pc".into(),
+        program: vec!["v4l2-ctl".into(), "--all".into()],
+        duration_ms: 5,
+        devices: vec![device],
+        ..Report::default()
+    }
+}
+
+#[test]
+fn times_are_no_difference() {
+    let mut after = report();
+    after.duration_ms = 6000;
+    after.devices[0].queues[0].span_ns = 9;
+    assert_eq!(differences(&report(), &after), Vec::<String>::new());
+}
+
+#[test]
+fn each_difference_is_a_sentence() {
+    let mut after = report();
+    after.machine = "soc-cma".into();
+    after.exit_status = 1;
+    after.devices[0].queues[0].frames = 98;
+    after.devices[0].queues[0].bytes_copied = 2048;
+    after.devices[0].queues[0].memory = String::new();
+    after.devices.push(DeviceReport {
+        node: "/dev/video1".into(),
+        kind: "display".into(),
+        ..DeviceReport::default()
+    });
+    let refusal = Refusal {
+        device: "/dev/video0".into(),
+        call: "REQBUFS".into(),
+        errno: 12,
+        times: 3,
+        ..Refusal::default()
+    };
+    let once = Refusal {
+        times: 1,
+        ..refusal.clone()
+    };
+    let refused = sentence::refusal(&once).what;
+    after.refuse(refusal);
+    assert_eq!(
+        differences(&report(), &after),
+        [
+            "machine: pc before, soc-cma after",
+            "exit status: 0 before, 1 after",
+            "the run: calls refused: 0 before, 3 after (3 more)",
+            "/dev/video0 video-capture: memory: mmap before, none after",
+            "/dev/video0 video-capture: frames: 100 before, 98 after (2 less)",
+            "/dev/video0 video-capture: copied: 0 bytes before, 2 KiB after (2 KiB more)",
+            "/dev/video1: the display was not there before",
+            &format!("only after: {refused}"),
+        ]
+    );
+    let back = differences(&after, &report());
+    assert!(back.contains(&"/dev/video1: the display is not there after".to_owned()));
+    assert!(back.contains(&format!("only before: {refused}")));
+}

@@ -1,0 +1,46 @@
+//! `vb3 replay`: a run made again from its report.
+
+use crate::cli::{ReplayArgs, RunOptions};
+use crate::run::{self, Plan};
+use crate::why;
+use anyhow::{Context as _, Result, bail};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Runs what a report tells of; gives the program's exit status.
+///
+/// # Errors
+/// There is no such report, it does not tell enough, or the run itself is not to be had.
+pub fn replay(args: &ReplayArgs) -> Result<u8> {
+    let report = why::load_or_last(args.recorded.as_deref())?;
+    let setup = &report.setup;
+    if setup.profile.is_empty() || report.program.is_empty() {
+        bail!("the report does not say what was run: it is of an older vb3");
+    }
+    // What was no UTF-8 is not in the report as it was.
+    if let Some(word) = report.program.iter().find(|word| word.contains('\u{fffd}')) {
+        bail!("the report does not have the program's argument {word:?} as it was");
+    }
+    // Named where we are, and written where the program ran.
+    let absolute = |path: &Option<PathBuf>| path.as_deref().map(std::path::absolute).transpose();
+    let options = RunOptions {
+        report: absolute(&args.options.report)?,
+        trace: absolute(&args.options.trace)?,
+        ..args.options.clone()
+    };
+    if !setup.directory.is_empty() {
+        let directory = Path::new(&setup.directory);
+        std::env::set_current_dir(directory)
+            .with_context(|| format!("cannot go to {}", directory.display()))?;
+    }
+    let program = report.program.iter().map(OsString::from).collect();
+    let profile = setup.profile.clone();
+    let plan = Plan::new(
+        &report.machine,
+        profile,
+        &setup.devices,
+        report.seed,
+        program,
+    )?;
+    run::execute(plan, &options)
+}
