@@ -137,7 +137,21 @@ pub trait DmaOps {
     ) -> Result<Self::Mapping, Error>;
 
     /// Unmaps; afterwards the device's accesses fault (behind an IOMMU).
+    ///
+    /// A layer whose page tables may not let go keeps what the device still reaches from being
+    /// used for anything else; [`try_unmap`](Self::try_unmap) tells.
     fn unmap(&mut self, mapping: Self::Mapping, attrs: Attrs);
+
+    /// Unmaps, and says whether the device's view is gone. A layer that always lets go need not
+    /// implement it.
+    ///
+    /// # Errors
+    /// The device may still reach the memory. Whoever owns it must not use it for anything else; the
+    /// layer's own, and what it pinned, it keeps itself.
+    fn try_unmap(&mut self, mapping: Self::Mapping, attrs: Attrs) -> Result<(), Error> {
+        self.unmap(mapping, attrs);
+        Ok(())
+    }
 
     /// Hands mapped memory over. Returns whether maintenance (or a bounce copy) was due and done.
     ///

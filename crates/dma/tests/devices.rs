@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use vb3_dma::{Attrs, Direction, Error, FlushPolicy, PhysAddr};
+use vb3_dma::{Attrs, Direction, DmaOps, Error, FlushPolicy, PhysAddr};
 
 const BOTH: Direction = Direction::Bidirectional;
 
@@ -75,6 +75,88 @@ fn slots_of_a_view_that_does_not_end_stay_taken() {
         "nor addresses of links"
     );
     mapper.free_table(table, false);
+}
+
+/// Memory that a device may still reach goes back to nobody, whoever asked for it to be mapped: it is
+/// neither freed nor unpinned, and no pool lends it again.
+#[test]
+fn memory_in_reach_goes_back_to_nobody() {
+    let setup = Setup {
+        devices: 2,
+        ..Setup::iommu(32)
+    };
+    let mapper = setup.mapper();
+    mapper.fill_atomic_pool(1, 2 * PAGE).unwrap();
+    let memory = mapper.alloc_virtual(2 * PAGE).unwrap();
+    let part = mapper.alloc_coherent_atomic(1, PAGE).unwrap();
+    let (of_memory, of_part) = (mapper.table_of(&memory), mapper.table_of(&part));
+    let pinned = mapper.pin_user(&(), PAGE + 5, 20, BOTH);
+    let tables = [of_memory, of_part, pinned].map(Result::unwrap);
+    let mapped = |table| mapper.map(0, table, BOTH, Attrs::empty()).unwrap();
+    let mappings = tables.each_ref().map(mapped);
+    let in_reach = part.segments()[0];
+    mapper.platform().fail_unmaps(true);
+    for mapping in mappings {
+        // As code knows it that is written for any layer.
+        let mut layer = &mapper;
+        let told = DmaOps::try_unmap(&mut layer, mapping, Attrs::empty());
+        assert_eq!(told, Err(Error::Unsupported));
+    }
+    mapper.platform().fail_unmaps(false);
+    let before = mapper.live().quarantined_bytes;
+    assert_eq!(before, 4 * PAGE, "addresses");
+    let out = mapper.platform().pages_out();
+    for table in tables {
+        mapper.free_table(table, true);
+    }
+    mapper.free(memory);
+    mapper.free(part);
+    assert_eq!(mapper.platform().freed_in_reach(), []);
+    assert_eq!(mapper.platform().pages_out(), out);
+    assert_eq!(mapper.platform().vmaps_and_pins(), (0, 1));
+    let live = mapper.live();
+    assert_eq!((live.tables, live.pins), (0, 0), "none that somebody has");
+    let kept = 2 * PAGE + 20;
+    assert_eq!(live.quarantined_bytes - before, kept);
+    let others = mapper.alloc_coherent_atomic(1, PAGE).unwrap();
+    assert_ne!(others.segments()[0], in_reach);
+    assert!(mapper.alloc_coherent_atomic(1, PAGE).is_err());
+    mapper.free(others);
+}
+
+/// Pages of links whose view does not end are kept as well.
+#[test]
+fn linked_memory_in_reach_is_not_freed() {
+    let mapper = Setup::iommu(32).mapper();
+    let memory = mapper.alloc_virtual(2 * PAGE).unwrap();
+    let links = mapper.link_all(0, memory.segments(), BOTH, Attrs::empty());
+    mapper.platform().fail_unmaps(true);
+    mapper.free_links(links.unwrap());
+    mapper.free(memory);
+    assert_eq!(mapper.platform().freed_in_reach(), []);
+    assert_eq!(mapper.platform().pages_out(), 2);
+}
+
+/// A map that fails half-way, and cannot be undone, lends no slot again that the device may reach.
+#[test]
+fn slots_of_a_map_that_cannot_be_undone_stay_taken() {
+    let mut in_reach = 0;
+    for call in 0.. {
+        let mapper = Setup::untrusted().mapper();
+        let parts = [ram(100, 200), ram(8 * PAGE + 100, 200)];
+        let table = mapper.table_of_segments(&parts).unwrap();
+        mapper.platform().fail_unmaps(true);
+        mapper.platform().fail(Some(call));
+        if mapper.map(0, &table, BOTH, Attrs::empty()).is_ok() {
+            break;
+        }
+        let reached = mapper.platform().reached().len() as u64;
+        assert!(mapper.live().bounce_bytes >= reached * PAGE, "call {call}");
+        assert_eq!(mapper.live().mappings, 0);
+        in_reach += reached;
+        mapper.free_table(table, false);
+    }
+    assert!(in_reach > 0);
 }
 
 #[test]

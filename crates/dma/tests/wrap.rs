@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use vb3_dma::fake::{PAGE, Setup};
 use vb3_dma::wrap::{
     Call, CallKind, Checked, Claim, Faults, Faulty, Kind, Ledger, Report, Site, Traced, Violation,
 };
@@ -554,4 +555,35 @@ fn faults_come_where_they_were_asked_for_and_never_reach_the_layer() {
     assert!((60..140).contains(&hits), "{hits} of 400");
     assert_eq!(draw(7).0, first);
     assert_ne!(draw(8).0, first);
+}
+
+/// An unmap that fails is told through every wrapper, and none makes one fail.
+#[test]
+fn what_still_is_in_reach_is_told_through_wrappers() {
+    let mapper = Setup::iommu(32).mapper();
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let sink = |call: Call<u32>| {
+        if call.kind == CallKind::Unmap {
+            told.borrow_mut().push(call.result);
+        }
+    };
+    let reports = |report: Report<u32>| panic!("{report}");
+    let mut ops = Checked::new(Traced::new(Faulty::new(&mapper), sink), reports, 8);
+    for fails in [false, true] {
+        let pinned = ops.pin_user(&(), 0, PAGE, Direction::ToDevice).unwrap();
+        let mapping = ops.map(0, &pinned, Direction::ToDevice, Attrs::empty());
+        mapper.platform().fail_unmaps(fails);
+        let faulty = ops.inner_mut().inner_mut();
+        faulty.set_faults(Faults::Nth(0));
+        let expected = if fails {
+            Err(Error::Unsupported)
+        } else {
+            Ok(())
+        };
+        assert_eq!(ops.try_unmap(mapping.unwrap(), Attrs::empty()), expected);
+        assert_eq!(told.borrow_mut().pop(), Some(expected));
+        ops.inner_mut().inner_mut().set_faults(Faults::Off);
+        ops.free_table(pinned, false);
+    }
+    assert_eq!(mapper.platform().vmaps_and_pins(), (0, 1));
 }

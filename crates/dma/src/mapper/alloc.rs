@@ -266,9 +266,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         // It may have been mapped through a table, too.
         self.flush_all_lazy();
+        let is_gone = is_gone && !self.is_stuck(&alloc.segments);
         match alloc.backing {
             Backing::Pages(pages) if is_gone => self.give_pages(pages, held),
             Backing::Pages(pages) => self.keep_pages(pages, held),
+            // Never lent again.
+            Backing::Region { .. } if !is_gone => self.count_quarantined(held),
             Backing::Region { unit } => {
                 for &memory in &alloc.segments {
                     self.platform.release_physical(memory);
@@ -278,19 +281,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 }
             }
             Backing::Pool { chunk, unit } => {
-                self.give_to_pool(chunk, unit, held);
+                self.give_to_pool(chunk, unit, held, is_gone);
             }
         }
-    }
-
-    /// Keeps pages that a device may still reach from being used for anything else.
-    fn keep_pages(&self, pages: P::Pages, len: u64) {
-        self.live.with(|live| {
-            live.page_bytes = live.page_bytes.saturating_sub(len);
-            live.quarantined_bytes = live.quarantined_bytes.saturating_add(len);
-        });
-        // Without room for it, the pages are dropped, which leaves them allocated as well.
-        let _ = self.kept.with(|kept| super::push(kept, pages));
     }
 }
 

@@ -505,10 +505,17 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let _ = pool.with(|pool| pool.space.give_back(first, count));
     }
 
-    /// Gives slots back without copying anything.
+    /// Gives slots back without copying anything, but for those that a device may still reach.
     pub(super) fn release_slots(&self, runs: &[Bounced]) {
         for run in runs {
-            self.release_run(run);
+            let slot = Segment {
+                addr: run.at,
+                len: run.len,
+                kind: SegmentKind::Pages,
+            };
+            if !self.is_stuck(&[slot]) {
+                self.release_run(run);
+            }
         }
     }
 }

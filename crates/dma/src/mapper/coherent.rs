@@ -288,8 +288,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Zeroes and takes back a part of a pool. What cannot be zeroed is not handed out again.
-    pub(super) fn give_to_pool(&self, index: usize, unit: u64, len: u64) {
+    /// Zeroes and takes back a part of a pool. What cannot be zeroed is not handed out again, nor
+    /// what a device may still reach.
+    pub(super) fn give_to_pool(&self, index: usize, unit: u64, len: u64, is_gone: bool) {
         // All the device saw, which may be more than was asked for.
         let memory = self.pools.with(|pools| {
             let chunk = pools.get(index)?;
@@ -298,6 +299,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let parts = part_of(&whole.segments, offset, len).ok()?;
             Some((parts, whole.caching))
         });
+        let memory = memory.filter(|_| is_gone);
         let is_clean = memory.is_some_and(|(parts, caching)| {
             let mut parts = parts.into_iter();
             parts.all(|part| self.platform.zero(part, caching).is_ok())

@@ -90,15 +90,22 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let mut done = 0u64;
         let result = self.map_targets(at, info, range, targets, shape, &mut done);
         if result.is_err() {
-            self.undo_map(at, range, (range.base, done));
+            self.undo_map(at, range, (range.base, done), targets);
         }
         result
     }
 
     /// Removes `len` bytes from `first` on, which a call that failed had mapped, and gives the whole
-    /// range back; quarantines it if they cannot be removed.
-    pub(super) fn undo_map(&self, at: At<P::Device>, range: IovaRange, (first, len): (u64, u64)) {
+    /// range back; quarantines it, and what is behind it, if they cannot be removed.
+    fn undo_map(
+        &self,
+        at: At<P::Device>,
+        range: IovaRange,
+        (first, len): (u64, u64),
+        targets: &[Segment],
+    ) {
         if self.remove_now(at, (first, len)).is_err() {
+            self.set_stuck(targets, range.granule);
             self.quarantine(at, range);
         } else {
             self.give_iova(at, range);

@@ -229,6 +229,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             if self.remove_now(at, (first, done)).is_ok() {
                 self.release_slots(&core::mem::take(&mut piece.bounced));
             } else {
+                self.set_stuck(direct_of(piece), granule);
                 links.stuck = true;
             }
         }
@@ -342,6 +343,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             }
             if is_gone {
                 self.release_slots(&piece.bounced);
+            } else {
+                self.set_stuck(direct_of(&piece), links.range.granule);
             }
         }
     }
@@ -400,6 +403,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             }
         }
     }
+}
+
+/// What the device reaches of the memory itself.
+fn direct_of(piece: &Piece) -> &[Segment] {
+    piece.direct.as_slice()
 }
 
 /// The granules for `memory` at `offset`, and the place among the pieces.

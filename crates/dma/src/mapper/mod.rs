@@ -14,6 +14,7 @@ mod layout;
 mod links;
 mod list;
 mod ops;
+mod stuck;
 mod sync;
 
 pub use links::Links;
@@ -54,8 +55,8 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     pools: L::Lock<Vec<coherent::Chunk<P>>>,
     bounce: Option<L::Lock<bounce::Pool>>,
     live: L::Lock<Live>,
-    /// Pages that a device may still reach, although nobody uses them.
-    kept: L::Lock<Vec<P::Pages>>,
+    /// What devices may still reach, although it is mapped no more.
+    stuck: L::Lock<stuck::Stuck<P>>,
     now_ns: L::Lock<u64>,
     /// Tells mappers apart: what one made, another does not take.
     id: usize,
@@ -306,7 +307,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             pools: L::Lock::new(Vec::new()),
             bounce: bounce.map(L::Lock::new),
             live: L::Lock::new(Live::default()),
-            kept: L::Lock::new(Vec::new()),
+            stuck: L::Lock::new(stuck::Stuck::new()),
             now_ns: L::Lock::new(0),
             id: MAPPERS.fetch_add(1, Ordering::Relaxed),
             refused: L::Lock::new(0),

@@ -129,6 +129,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
+    /// What follows the end of a view: slots go back, or what the device may still reach is
+    /// remembered.
+    fn settle(&self, mapping: &Mapping<P>, is_gone: bool) {
+        match mapping.iova {
+            Some(range) if !is_gone => self.set_stuck(&mapping.direct, range.granule),
+            _ => self.release_slots(&mapping.bounced),
+        }
+    }
+
     /// Maps runs of memory. `owned` is the alignment to which their owner has what lies around them.
     pub(crate) fn map_segments(
         &self,
@@ -155,9 +164,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         };
         self.map_memory((&info, mode), memory, caching, attrs, &mut mapping)?;
         if let Err(err) = self.fill(&mapping, attrs) {
-            if self.end_view(&mapping).is_ok() {
-                self.release_slots(&mapping.bounced);
-            }
+            let is_gone = self.end_view(&mapping).is_ok();
+            self.settle(&mapping, is_gone);
             return Err(err);
         }
         Ok(mapping)
@@ -193,8 +201,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Unmaps, and says whether the device's view is gone.
     ///
     /// # Errors
-    /// What the platform's `iommu_unmap` says. The device may go on reaching the memory, so its
-    /// addresses and bounce slots are quarantined: never given out again.
+    /// What the platform's `iommu_unmap` says. The device may go on reaching the memory, so it is
+    /// quarantined, with its addresses and bounce slots: never given out again, never freed or
+    /// unpinned, whoever asks. Memory of the caller's own ([`table_of_segments`]) is the caller's to
+    /// keep.
+    ///
+    /// [`table_of_segments`]: Self::table_of_segments
     ///
     /// # Context
     /// As the platform's `iommu_unmap` and `iommu_flush`.
@@ -211,9 +223,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             state.counters.unmaps = state.counters.unmaps.saturating_add(1);
             state.live.mappings = state.live.mappings.saturating_sub(1);
         });
-        if ended.is_ok() {
-            self.release_slots(&mapping.bounced);
-        }
+        self.settle(&mapping, ended.is_ok());
         ended
     }
 }
@@ -384,7 +394,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             Memory::Callers => self.flush_all_lazy(),
             Memory::Pinned(pinned) => {
                 self.flush_all_lazy();
-                self.platform.unpin_user(pinned, device_wrote);
+                if self.is_stuck(&table.segments) {
+                    self.keep_pin(pinned, table.len);
+                } else {
+                    self.platform.unpin_user(pinned, device_wrote);
+                }
                 self.live
                     .with(|live| live.pins = live.pins.saturating_sub(1));
             }
@@ -596,6 +610,9 @@ macro_rules! dma_ops {
             }
             fn unmap(&mut self, mapping: Mapping<P>, attrs: Attrs) {
                 Mapper::unmap(self, mapping, attrs)
+            }
+            fn try_unmap(&mut self, mapping: Mapping<P>, attrs: Attrs) -> Result<(), Error> {
+                Mapper::try_unmap(self, mapping, attrs)
             }
             fn sync(&mut self, mapping: &Mapping<P>, direction: Direction, sync: SyncFor) -> bool {
                 Mapper::sync(self, mapping, direction, sync)

@@ -166,6 +166,30 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>> Checked<O, S> {
         }
     }
 
+    /// Checks an unmap that is about to be made.
+    #[track_caller]
+    fn note_unmap(&mut self, mapping: &CheckedMapping<O::Mapping, O::Device>, attrs: Attrs) {
+        let by = Site::here(self.tag);
+        let claim = Claim {
+            dev: mapping.dev,
+            kind: Kind::Streaming,
+            direction: mapping.direction,
+            attrs,
+            by,
+        };
+        let (mut count, mut len) = (0u64, 0u64);
+        for segment in segments(&self.ops, &mapping.inner) {
+            count = count.saturating_add(1);
+            len = len.saturating_add(segment.len);
+        }
+        if let Some(first) = self.ops.segment(&mapping.inner, 0) {
+            self.ledger.unmap(claim, first, count, len, &mut self.sink);
+        }
+        if let Some(id) = mapping.table {
+            self.objects.release(id);
+        }
+    }
+
     fn adopt(
         &mut self,
         inner: O::Alloc,
@@ -377,26 +401,14 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>> DmaOps for Checked<O, S> {
 
     #[track_caller]
     fn unmap(&mut self, mapping: Self::Mapping, attrs: Attrs) {
-        let by = Site::here(self.tag);
-        let claim = Claim {
-            dev: mapping.dev,
-            kind: Kind::Streaming,
-            direction: mapping.direction,
-            attrs,
-            by,
-        };
-        let (mut count, mut len) = (0u64, 0u64);
-        for segment in segments(&self.ops, &mapping.inner) {
-            count = count.saturating_add(1);
-            len = len.saturating_add(segment.len);
-        }
-        if let Some(first) = self.ops.segment(&mapping.inner, 0) {
-            self.ledger.unmap(claim, first, count, len, &mut self.sink);
-        }
-        if let Some(id) = mapping.table {
-            self.objects.release(id);
-        }
+        self.note_unmap(&mapping, attrs);
         self.ops.unmap(mapping.inner, attrs);
+    }
+
+    #[track_caller]
+    fn try_unmap(&mut self, mapping: Self::Mapping, attrs: Attrs) -> Result<(), Error> {
+        self.note_unmap(&mapping, attrs);
+        self.ops.try_unmap(mapping.inner, attrs)
     }
 
     #[track_caller]

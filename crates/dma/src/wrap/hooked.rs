@@ -276,6 +276,18 @@ impl<O: DmaOps, H: Hooks<O::Device>> DmaOps for Hooked<O, H> {
         self.make(call, |ops| ops.unmap(mapping, attrs));
     }
 
+    fn try_unmap(&mut self, mapping: Self::Mapping, attrs: Attrs) -> Result<(), Error> {
+        let call = Call {
+            addr: first(&self.ops, &mapping),
+            attrs,
+            ..Call::new(CallKind::Unmap)
+        };
+        // No hook makes it fail: that would leave the mapping with nobody.
+        let result = self.ops.try_unmap(mapping, attrs);
+        self.hooks.after(Call { result, ..call });
+        result
+    }
+
     fn sync(&mut self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool {
         let call = Call {
             addr: first(&self.ops, mapping),
