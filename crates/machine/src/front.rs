@@ -8,7 +8,7 @@ use crate::machine::{Device, DeviceLimits, Held, Mmap, Pages, Pinned, State};
 use crate::memory::InPlace;
 use crate::platform::Vmap;
 use crate::profile::Profile;
-use crate::ram::FRAME;
+use crate::ram::{FRAME, FreeMemory};
 use crate::trace::Trace;
 use crate::user::User;
 use std::cell::{Ref, RefCell};
@@ -147,6 +147,12 @@ impl Machine {
     #[must_use]
     pub fn claimed_bytes(&self) -> u64 {
         self.state.borrow().claimed_bytes()
+    }
+
+    /// The memory that is free.
+    #[must_use]
+    pub fn free_memory(&self) -> FreeMemory {
+        self.state.borrow().free_memory()
     }
 
     /// Most bytes of the contiguous area that were in use at one time.

@@ -35,6 +35,7 @@ pub use machine::{Device, DeviceLimits, Held, Mmap, Pages, Pinned};
 pub use memory::InPlace;
 pub use platform::Vmap;
 pub use profile::{Profile, ProfileError};
+pub use ram::{FreeMemory, MAX_ORDINARY_RUN};
 pub use trace::{Event, Trace};
 pub use udmabuf::{Udmabuf, dmabuf_holders};
 pub use user::{User, UserFault, UserMemory};

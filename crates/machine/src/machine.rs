@@ -5,7 +5,7 @@ use crate::faults::{Faults, Injector};
 use crate::iommu::{Iommu, Staleness, TableFrames, Tables};
 use crate::memory::{Backing, Memory, Object};
 use crate::profile::Profile;
-use crate::ram::{FRAME, Ram};
+use crate::ram::{FRAME, FreeMemory, Ram};
 use crate::store::{Private, Shared};
 use crate::trace::{Event, Trace};
 use std::collections::{BTreeMap, BTreeSet};
@@ -310,6 +310,11 @@ impl State {
     pub(crate) fn claimed_bytes(&self) -> u64 {
         let objects = self.claimed.values().filter_map(|id| self.memory.get(*id));
         objects.map(|object| object.len).sum()
+    }
+
+    /// What is free.
+    pub(crate) fn free_memory(&self) -> FreeMemory {
+        self.ram.free()
     }
 
     /// Most bytes of the contiguous area that were in use at one time.

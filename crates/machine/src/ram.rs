@@ -7,15 +7,15 @@
 use crate::profile::Profile;
 use crate::runs::Runs;
 use rand_pcg::Pcg32;
-use vb3_dma::{Constraint, Error, Layout, PhysAddr, Reason};
+use vb3_dma::{Constraint, Error, Layout, PhysAddr, Reason, Segment, SegmentKind};
 
 /// Bytes of a frame.
 pub(crate) const FRAME: u64 = 4096;
 const RESERVED: u64 = 1 << 20;
 const HOLE: u64 = 3 << 30;
 const BEHIND_HOLE: u64 = 4 << 30;
-/// Longest run ordinary RAM gives, as a buddy allocator would (order 10).
-const MAX_ORDINARY_RUN: u64 = 4 << 20;
+/// Longest run ordinary RAM gives in bytes, as a buddy allocator would (order 10).
+pub const MAX_ORDINARY_RUN: u64 = 4 << 20;
 
 /// The free frames, area by area.
 ///
@@ -31,6 +31,15 @@ pub(crate) struct Ram {
     hole: Runs,
     scattered: bool,
     rng: Pcg32,
+}
+
+/// The memory of a machine that is free, in ascending order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FreeMemory {
+    /// Of the contiguous memory area.
+    pub contiguous: Vec<Segment>,
+    /// Of ordinary RAM.
+    pub ordinary: Vec<Segment>,
 }
 
 /// Frames taken: runs of (first frame, frames), in order.
@@ -189,6 +198,22 @@ impl Ram {
                 frames,
                 self.hole.largest(u64::MAX / FRAME),
             )),
+        }
+    }
+
+    /// The free runs of the contiguous area and of ordinary RAM.
+    pub(crate) fn free(&self) -> FreeMemory {
+        let segments = |runs: &Runs| {
+            let runs = runs.iter().map(|(first, frames)| Segment {
+                addr: PhysAddr::new(first * FRAME),
+                len: frames * FRAME,
+                kind: SegmentKind::Pages,
+            });
+            runs.collect()
+        };
+        FreeMemory {
+            contiguous: segments(&self.cma),
+            ordinary: segments(&self.general),
         }
     }
 

@@ -19,6 +19,11 @@ impl Runs {
         self.frames
     }
 
+    /// The runs, in order: first frame and frames.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.runs.iter().map(|(&first, &len)| (first, len))
+    }
+
     /// The parts of runs below frame `end` that are whole aligned pieces (of a power of two): the
     /// run, and where in it the first piece starts and how many frames the pieces have.
     fn pieces(&self, piece: u64, end: u64) -> impl Iterator<Item = (u64, u64, u64)> + '_ {

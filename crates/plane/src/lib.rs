@@ -52,7 +52,8 @@ pub use due::{Due, Memory, due};
 pub use memops::{AllocArgs, ExportAccess, HintSkip, MemOps, PlaneError};
 #[cfg(feature = "alloc")]
 pub use planes::{
-    Allocator, Cookie, Counters, CpuView, Device, Live, Plane, PlaneMmap, Planes, SgView,
+    Allocator, Cookie, Counters, CpuView, Device, Live, Plane, PlaneMmap, Planes, RefusedImport,
+    SgView,
 };
 pub use user::UserMemory;
 pub use vb3_dma::{Caching, Coherency, Constraint, Direction, Reason};

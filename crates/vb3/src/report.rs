@@ -151,6 +151,54 @@ pub struct Refusal {
     pub found: u64,
     /// How often.
     pub times: u64,
+    /// Where a device could not use a shared buffer: what would have suited all its devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<Remedy>,
+}
+
+/// A buffer that all devices could have shared; or why there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Remedy {
+    /// The devices: what each is, and its node.
+    pub devices: Vec<String>,
+    /// The heap to allocate from, as it is called below `/dev/dma_heap`; empty for none.
+    pub heap: String,
+    /// The device node whose own buffers (MMAP, exported) suit all; empty for none.
+    pub exporter: String,
+    /// How many buffers there is room for: one for each plane of the queue.
+    pub buffers: u32,
+    /// Bytes of a buffer.
+    pub size_bytes: u64,
+    /// Bytes from one line of its picture to the next; zero where that is not known.
+    pub stride_bytes: u64,
+    /// Where no memory of the machine suits: the fewest demands that exclude each other. Empty if
+    /// there is no room.
+    pub conflict: Vec<Demand>,
+}
+
+impl Remedy {
+    /// Whether there is memory that suits.
+    #[must_use]
+    pub fn is_found(&self) -> bool {
+        !(self.heap.is_empty() && self.exporter.is_empty())
+    }
+}
+
+/// What a device demands of a buffer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Demand {
+    /// What it is, and its node.
+    pub device: String,
+    /// [`vb3_dmabuf::solve::Rule::name`].
+    pub constraint: String,
+    /// The value, in the constraint's unit.
+    pub value: u64,
+    /// The value that would have been enough, had the others stayed as they are; zero for one
+    /// that is not a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enough: Option<u64>,
 }
 
 /// A shared buffer that changed hands without the cache sync that was due.
@@ -220,11 +268,28 @@ impl Held {
 /// What is kept once, with a count.
 trait Repeated: Clone + PartialEq {
     fn times(&mut self) -> &mut u64;
+
+    /// Whether it is the other but for the count.
+    fn is_same(&self, other: &Self) -> bool {
+        let (mut this, mut other) = (self.clone(), other.clone());
+        (*this.times(), *other.times()) = (0, 0);
+        this == other
+    }
 }
 
 impl Repeated for Refusal {
     fn times(&mut self) -> &mut u64 {
         &mut self.times
+    }
+
+    /// The remedy of the first one stands for all: it depends on what is free at the time.
+    fn is_same(&self, other: &Self) -> bool {
+        let key = |refusal: &Self| Self {
+            times: 0,
+            remedy: None,
+            ..refusal.clone()
+        };
+        key(self) == key(other)
     }
 }
 
@@ -244,11 +309,7 @@ impl Repeated for DeviceFailure {
 fn count<T: Repeated>(list: &mut Vec<T>, left_out: &mut u64, max: usize, mut item: T) {
     let times = (*item.times()).max(1);
     *item.times() = times;
-    let is_same = |known: &&mut T| {
-        let mut known = T::clone(known);
-        *known.times() = times;
-        known == item
-    };
+    let is_same = |known: &&mut T| known.is_same(&item);
     if let Some(known) = list.iter_mut().find(is_same) {
         *known.times() = known.times().saturating_add(times);
     } else if list.len() < max {
@@ -263,6 +324,12 @@ impl Report {
     pub fn refuse(&mut self, refusal: Refusal) {
         let left = &mut self.refusals_left_out;
         count(&mut self.refusals, left, MAX_REFUSALS, refusal);
+    }
+
+    /// Whether such a refusal is listed already.
+    #[must_use]
+    pub fn has(&self, refusal: &Refusal) -> bool {
+        self.refusals.iter().any(|known| known.is_same(refusal))
     }
 
     /// Adds a missing sync; an equal one is counted, and beyond [`MAX_MISSING_SYNCS`] all are.

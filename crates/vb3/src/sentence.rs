@@ -1,7 +1,7 @@
 //! Turns what a report says into sentences: what failed, on which device, which constraint was
 //! not met, by how much, and what to do about it.
 
-use crate::report::{DeviceFailure, Held, MissingSync, Refusal};
+use crate::report::{Demand, DeviceFailure, Held, MissingSync, Refusal, Remedy};
 use std::fmt::Write as _;
 
 /// One thing to tell: what happened, and what can be done.
@@ -95,7 +95,96 @@ pub fn refusal(refusal: &Refusal) -> Sentence {
         _ => format!("{} on {} failed with {name}", refusal.call, refusal.device),
     };
     let _ = write!(what, "{}: {why}", times(refusal.times));
+    let hint = match &refusal.remedy {
+        Some(found) if found.is_found() => remedy(found),
+        Some(none) => format!("{}; {hint}", exclusion(none)),
+        None => hint,
+    };
     Sentence { what, hint }
+}
+
+/// Says where the buffer could have been.
+fn remedy(remedy: &Remedy) -> String {
+    let heap = format!("allocate from heap {} (/dev/dma_heap/{0})", remedy.heap);
+    let own = format!(
+        "let {} allocate (MMAP) and share its buffers as dma-bufs",
+        remedy.exporter
+    );
+    let from = match (remedy.heap.is_empty(), remedy.exporter.is_empty()) {
+        (false, false) => format!("{heap} or {own}"),
+        (false, true) => heap,
+        (true, _) => own,
+    };
+    let stride = match remedy.stride_bytes {
+        0 => String::new(),
+        stride => format!(", stride {stride}"),
+    };
+    let buffers = match remedy.buffers {
+        0 | 1 => String::new(),
+        count => format!("{count} buffers of "),
+    };
+    format!(
+        "{from}, {buffers}{} bytes{stride}: that suits {}",
+        remedy.size_bytes,
+        all_of(&remedy.devices)
+    )
+}
+
+/// Says which demands exclude each other.
+fn exclusion(remedy: &Remedy) -> String {
+    let devices = all_of(&remedy.devices);
+    if remedy.conflict.is_empty() {
+        return format!("no free memory of this machine is large enough for {devices}");
+    }
+    let each: Vec<String> = remedy.conflict.iter().map(demand).collect();
+    format!(
+        "no memory of this machine suits {devices}: {}",
+        each.join(", and ")
+    )
+}
+
+/// A demand, and what would have been enough.
+fn demand(demand: &Demand) -> String {
+    let say = |value: u64| match &*demand.constraint {
+        "dma-mask" | "first-address" => format!("{value:#x}"),
+        "boundary" => bytes(value.saturating_add(1)),
+        _ => bytes(value),
+    };
+    let value = say(demand.value);
+    let what = match &*demand.constraint {
+        "first-address" => format!("reaches addresses from {value} on"),
+        "dma-mask" => format!("reaches addresses up to {value}"),
+        "contiguous" => "needs one physical run".to_owned(),
+        "max-segment" => format!("takes at most {value} in one segment"),
+        "boundary" => format!("crosses no multiple of {value}"),
+        "alignment" => format!("needs addresses that are multiples of {value}"),
+        "iommu-granule" => format!("needs whole pages of its IOMMU, {value} each"),
+        "iova-space" => format!("has {value} of I/O addresses free"),
+        "segment-count" => format!("takes {value} in its segments"),
+        "pages" => "needs pages behind the memory".to_owned(),
+        "coherent" => "needs memory that no cache stands before".to_owned(),
+        "protected" => "takes protected memory alone".to_owned(),
+        "unprotected" => "has no access to private memory".to_owned(),
+        "stride" => format!("needs lines that are multiples of {value}"),
+        "max-stride" => format!("takes lines of at most {value}"),
+        "buffer-size" => format!("needs buffers of {value}"),
+        "size-align" => format!("needs buffers that are multiples of {value}"),
+        other => format!("needs {other}, {value}"),
+    };
+    let enough = match demand.enough {
+        Some(enough) if enough > 0 => format!(" ({} would be enough)", say(enough)),
+        _ => String::new(),
+    };
+    format!("{} {what}{enough}", demand.device)
+}
+
+/// Names with commas, and the last with "and".
+fn all_of(names: &[String]) -> String {
+    match names {
+        [] => "the devices".to_owned(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
 }
 
 const NO_HINT: &str = "the call's page in the V4L2 documentation lists what this error means there";

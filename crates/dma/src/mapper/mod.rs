@@ -338,6 +338,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .unwrap_or_default()
     }
 
+    /// Bytes of I/O virtual addresses that are taken in the address space that `dev` uses.
+    #[must_use]
+    pub fn iova_bytes(&self, dev: P::Device) -> u64 {
+        self.find(self.platform.iommu_group(dev))
+            .and_then(|slot| self.with_slot(slot, |state| state.live.iova_bytes))
+            .unwrap_or(0)
+    }
+
     /// What is held now, over all devices.
     #[must_use]
     pub fn live(&self) -> Live {

@@ -2,7 +2,8 @@
 
 use super::copy::Bytes;
 use super::{
-    Allocator, Cookie, CpuView, Device, Kind, Plane, PlaneMmap, Planes, Segments, SgView, View,
+    Allocator, Cookie, CpuView, Device, Kind, Plane, PlaneMmap, Planes, RefusedImport, Segments,
+    SgView, View,
 };
 use crate::{
     AllocArgs, Due, ExportAccess, HintSkip, MemOps, Memory, PlaneError, UserMemory, contig, due,
@@ -245,10 +246,18 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self::Plane, PlaneError> {
-        match dev.allocator {
+        let plane = match dev.allocator {
             Allocator::Contig | Allocator::Sg => self.import(dev, buf, len_bytes, direction),
             Allocator::Vmalloc => self.import_virtual(dev, buf, len_bytes, direction),
+        };
+        if plane.is_err() {
+            self.refused = Some(RefusedImport {
+                device: dev.dma,
+                memory: buf.memory(),
+                len_bytes,
+            });
         }
+        plane
     }
 
     fn map_dmabuf(&mut self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
@@ -258,7 +267,15 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
                 import,
                 mapped: mapped @ None,
             } => {
-                *mapped = Some(self.map_import(*import, plane.dev.allocator, len_bytes)?);
+                let addr = self.map_import(*import, plane.dev.allocator, len_bytes);
+                if addr.is_err() {
+                    self.refused = self.import_memory(*import).map(|memory| RefusedImport {
+                        device: plane.dev.dma,
+                        memory,
+                        len_bytes,
+                    });
+                }
+                *mapped = Some(addr?);
                 Ok(())
             }
             Kind::ImportedVirtual {

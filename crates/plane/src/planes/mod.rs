@@ -173,6 +173,17 @@ impl<D> Plane<D> {
     }
 }
 
+/// A dma-buf that a device could not use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedImport<D> {
+    /// The device.
+    pub device: D,
+    /// The memory behind the dma-buf.
+    pub memory: MemoryId,
+    /// Bytes of the plane that it was to be.
+    pub len_bytes: u64,
+}
+
 /// What is held at the moment. All zero when everything has been given back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Live {
@@ -201,6 +212,7 @@ pub struct Planes<O: DmaOps, H> {
     imports: Slab<Import<O::Device>>,
     /// Counts uses of imports, to find the one unused longest.
     clock: u64,
+    refused: Option<RefusedImport<O::Device>>,
 }
 
 impl<O: DmaOps, H> fmt::Debug for Planes<O, H> {
@@ -220,6 +232,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
             users: Slab::new(Buffers::<O, CounterTable<O::Device, H>>::LIMIT),
             imports: Slab::new(Buffers::<O, CounterTable<O::Device, H>>::LIMIT),
             clock: 0,
+            refused: None,
         }
     }
 
@@ -251,6 +264,11 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     /// What was done for a device so far.
     pub fn counters(&self, dev: O::Device) -> Counters {
         self.buffers.observer().get(dev)
+    }
+
+    /// The dma-buf that a device was refused last, since this was asked last.
+    pub const fn take_refused_import(&mut self) -> Option<RefusedImport<O::Device>> {
+        self.refused.take()
     }
 
     /// What is held at the moment.

@@ -9,6 +9,7 @@ fn refusal(call: &str) -> Refusal {
         wanted: 8,
         found: 4,
         times: 0,
+        remedy: None,
     }
 }
 

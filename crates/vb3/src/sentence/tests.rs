@@ -34,6 +34,7 @@ fn refused(constraint: &str, wanted: u64, found: u64) -> Refusal {
         wanted,
         found,
         times: 1,
+        remedy: None,
     }
 }
 
@@ -61,6 +62,76 @@ fn refusal_names_call_device_errno_and_values() {
          and the memory gives 4 KiB"
     );
     assert!(said.hint.contains("IOMMU"));
+}
+
+#[test]
+fn refusal_names_what_would_have_worked() {
+    let mut one = refused("dma-mask", 0x1_2000_0000, 0xffff_ffff);
+    let devices = ["camera", "convert", "display"].map(str::to_owned).to_vec();
+    one.remedy = Some(Remedy {
+        devices: devices.clone(),
+        heap: "default_cma_region".to_owned(),
+        buffers: 1,
+        size_bytes: 3_110_400,
+        stride_bytes: 1920,
+        ..Remedy::default()
+    });
+    assert_eq!(
+        refusal(&one).hint,
+        "allocate from heap default_cma_region (/dev/dma_heap/default_cma_region), 3110400 bytes, \
+         stride 1920: that suits camera, convert and display"
+    );
+    one.remedy = Some(Remedy {
+        devices,
+        conflict: vec![Demand {
+            device: "convert".to_owned(),
+            constraint: "dma-mask".to_owned(),
+            value: 0xfffff,
+            enough: Some(0x40f_ffff),
+        }],
+        ..Remedy::default()
+    });
+    let hint = refusal(&one).hint;
+    assert!(
+        hint.starts_with(
+            "no memory of this machine suits camera, convert and display: convert reaches \
+             addresses up to 0xfffff (0x40fffff would be enough); let the device allocate"
+        ),
+        "{hint}"
+    );
+}
+
+#[test]
+fn every_demand_has_words_of_its_own() {
+    let rules = [
+        "first-address",
+        "dma-mask",
+        "contiguous",
+        "max-segment",
+        "boundary",
+        "alignment",
+        "iommu-granule",
+        "iova-space",
+        "segment-count",
+        "pages",
+        "coherent",
+        "protected",
+        "unprotected",
+        "stride",
+        "max-stride",
+        "buffer-size",
+        "size-align",
+    ];
+    let mut seen = std::collections::BTreeSet::new();
+    for constraint in rules {
+        let said = demand(&Demand {
+            constraint: constraint.to_owned(),
+            value: 4096,
+            ..Demand::default()
+        });
+        assert!(!said.contains(&format!("needs {constraint},")), "{said}");
+        assert!(seen.insert(said), "{constraint} has another one's words");
+    }
 }
 
 #[test]

@@ -90,6 +90,7 @@ fn print_tells_refusals_with_hints_and_what_is_held() {
         wanted: 128 << 20,
         found: 64 << 20,
         times: 1,
+        remedy: None,
     });
     report.held = Held {
         buffers: 2,

@@ -101,6 +101,7 @@ impl World {
                 wanted: reason.wanted,
                 found: reason.found,
                 times: 1,
+                remedy: None,
             });
         }
         self.look_around();

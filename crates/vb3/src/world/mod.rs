@@ -10,6 +10,7 @@ mod media;
 mod memory;
 mod node;
 mod program;
+mod remedy;
 mod shares;
 mod summary;
 #[cfg(test)]
@@ -155,6 +156,7 @@ impl World {
         let ops = self.memory.ops();
         let bytes = ops.live().page_bytes + ops.platform().claimed_bytes();
         self.peak_bytes = self.peak_bytes.max(bytes);
+        let mut refusals = Vec::new();
         for (at, node) in self.nodes.iter_mut().enumerate() {
             if node.video.take_wake() {
                 let files = self.files.iter().filter(|(_, (of, _))| *of == at);
@@ -165,7 +167,7 @@ impl World {
                 self.report.fail(failure);
             }
             for refusal in node.video.take_refusals() {
-                self.report.refuse(Refusal {
+                refusals.push(Refusal {
                     device: node.path.display().to_string(),
                     call: refusal.call.trim_start_matches("VIDIOC_").to_owned(),
                     errno: refusal.errno,
@@ -173,8 +175,18 @@ impl World {
                     wanted: refusal.reason.wanted,
                     found: refusal.reason.found,
                     times: 1,
+                    remedy: None,
                 });
             }
+        }
+        // A call imports for one device, and fails with the first that is refused.
+        let import = self.memory.take_refused_import();
+        for mut refusal in refusals {
+            let import = import.filter(|import| remedy::is_of(&self.nodes, import, &refusal));
+            if let Some(import) = import.filter(|_| !self.report.has(&refusal)) {
+                refusal.remedy = remedy::find(&self.nodes, &self.memory, import, &refusal);
+            }
+            self.report.refuse(refusal);
         }
         for missed in self.memory.host_mut().take() {
             let place = summary::place(&self.nodes, missed.memory);

@@ -50,6 +50,8 @@ pub(super) struct Node {
     pub(super) kind: String,
     pub(super) allocator: Allocator,
     pub(super) dma: vb3_machine::Device,
+    /// Bytes that lines of pictures are multiples of.
+    pub(super) stride_align: u32,
     pub(super) video: summary::Video,
     /// What a memory-to-memory device does.
     function: Option<MediaFunction>,
@@ -123,6 +125,7 @@ impl Node {
             },
             allocator: spec.allocator,
             dma,
+            stride_align: spec.stride.unwrap_or(1),
             video,
             function,
             formats,

@@ -6,6 +6,7 @@ use crate::streams::{decoded, encode_to, encoded, units};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use vb3::report::Refusal;
 
 const COUNT: u32 = 30;
 const SIZE: (usize, usize) = (160, 120);
@@ -123,6 +124,23 @@ struct Conflict {
     constraint: &'static str,
     /// What must be in the sentence, and in the advice.
     said: [&'static str; 2],
+    /// The heap and the device whose memory would suit both; or the one demand that excludes all
+    /// memory, and what would be enough.
+    remedy: Remedy,
+}
+
+#[derive(Clone, Copy)]
+enum Remedy {
+    Found {
+        heap: &'static str,
+        exporter: &'static str,
+    },
+    Excluded {
+        by: &'static str,
+        constraint: &'static str,
+        /// An option with which the device can share.
+        enough: fn(u64) -> String,
+    },
 }
 
 const CONFLICTS: [Conflict; 7] = [
@@ -133,7 +151,14 @@ const CONFLICTS: [Conflict; 7] = [
         display: "",
         device: "/dev/video1",
         constraint: "contiguous",
-        said: ["in one run of addresses", "let the device allocate"],
+        said: [
+            "in one run of addresses",
+            "allocate from heap default_cma_region",
+        ],
+        remedy: Remedy::Found {
+            heap: "default_cma_region",
+            exporter: "/dev/video1",
+        },
     },
     // The converter's memory lies above what the display reaches.
     Conflict {
@@ -142,7 +167,15 @@ const CONFLICTS: [Conflict; 7] = [
         display: ",mask=20",
         device: "/dev/video2",
         constraint: "dma-mask",
-        said: ["the device only up to 0xfffff", "a wider DMA mask"],
+        said: [
+            "the device only up to 0xfffff",
+            "no memory of this machine suits",
+        ],
+        remedy: Remedy::Excluded {
+            by: "display-mplane (/dev/video2)",
+            constraint: "dma-mask",
+            enough: |mask| format!(",mask={mask:#x}"),
+        },
     },
     // Mappings of the decoder's memory do not fit the addresses the converter has.
     Conflict {
@@ -152,6 +185,11 @@ const CONFLICTS: [Conflict; 7] = [
         device: "/dev/video1",
         constraint: "iova-space",
         said: ["of I/O addresses", "widen the DMA mask"],
+        remedy: Remedy::Excluded {
+            by: "convert (/dev/video1)",
+            constraint: "iova-space",
+            enough: |_| ",mask=24".to_owned(),
+        },
     },
     // The IOMMU makes one run of the converter's pages, which is longer than the display takes.
     Conflict {
@@ -164,6 +202,11 @@ const CONFLICTS: [Conflict; 7] = [
             "run of 20 KiB was needed",
             "raise max-segment of the device",
         ],
+        remedy: Remedy::Excluded {
+            by: "display-mplane (/dev/video2)",
+            constraint: "max-segment",
+            enough: |bytes| format!(",max-segment={bytes}"),
+        },
     },
     // Without it, they are pages.
     Conflict {
@@ -172,7 +215,11 @@ const CONFLICTS: [Conflict; 7] = [
         display: ",contiguous=on,max-segment=64KiB",
         device: "/dev/video2",
         constraint: "contiguous",
-        said: ["the memory gives 4 KiB", "let the device allocate"],
+        said: ["the memory gives 4 KiB", "let /dev/video2 allocate"],
+        remedy: Remedy::Found {
+            heap: "",
+            exporter: "/dev/video2",
+        },
     },
     // No place is good for addresses that must not cross what is smaller than they.
     Conflict {
@@ -182,18 +229,27 @@ const CONFLICTS: [Conflict; 7] = [
         device: "/dev/video2",
         constraint: "boundary",
         said: ["cross a multiple of 16 KiB", "widen the boundary"],
+        remedy: Remedy::Excluded {
+            by: "display-mplane (/dev/video2)",
+            constraint: "boundary",
+            enough: |mask| format!(",boundary={}", mask + 1),
+        },
     },
     // The converter's memory lies where it lies.
     Conflict {
         machine: "soc-cma",
         converter: "",
-        display: ",align=16MiB",
+        display: ",align=4MiB",
         device: "/dev/video2",
         constraint: "alignment",
         said: [
-            "an alignment of 16 MiB is needed",
-            "which gives memory new addresses",
+            "an alignment of 4 MiB is needed",
+            "let /dev/video2 allocate",
         ],
+        remedy: Remedy::Found {
+            heap: "",
+            exporter: "/dev/video2",
+        },
     },
 ];
 
@@ -237,15 +293,11 @@ fn constraints_are_met_where_they_can_be() {
 #[test]
 fn who_cannot_share_is_told_why_once() {
     for conflict in CONFLICTS {
-        let run = on(conflict.machine)
-            .device("h264dec")
-            .device(format!("convert{}", conflict.converter))
-            .device(format!("{DISPLAY}{}", conflict.display))
-            .patience(240);
-        if !encode(&run.file("clip.mp4")) {
+        let Some(outcome) =
+            conflict.run(&line("clip.mp4", 2), conflict.converter, conflict.display)
+        else {
             return;
-        }
-        let outcome = run.program(["sh", "-c", &line("clip.mp4", 2)]).run();
+        };
         outcome.expect_nothing_held();
         assert_ne!(outcome.status, 0, "{}", conflict.constraint);
         let [refusal] = &outcome.report.refusals[..] else {
@@ -261,6 +313,79 @@ fn who_cannot_share_is_told_why_once() {
         assert!(refusal.found < refusal.wanted, "{refusal:?}");
         assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
         expect_sentence(&outcome, &conflict);
+        conflict.expect_remedy_helps(refusal);
+    }
+}
+
+impl Conflict {
+    /// Runs a pipeline on the machine, with options for converter and display.
+    fn run(&self, line: &str, converter: &str, display: &str) -> Option<Outcome> {
+        let run = on(self.machine)
+            .device("h264dec")
+            .device(format!("convert{converter}"))
+            .device(format!("{DISPLAY}{display}"))
+            .patience(120);
+        if !encode(&run.file("clip.mp4")) {
+            return None;
+        }
+        Some(run.program(["sh", "-c", line]).run())
+    }
+
+    /// Does what the report says: the same devices then share, without a copy.
+    fn expect_remedy_helps(&self, refusal: &Refusal) {
+        let found = refusal.remedy.as_ref().expect("a remedy");
+        let names: Vec<&str> = found.devices.iter().map(String::as_str).collect();
+        let (first, second, options) = match self.device {
+            "/dev/video1" => ("h264dec (/dev/video0)", "convert (/dev/video1)", 1),
+            _ => ("convert (/dev/video1)", "display-mplane (/dev/video2)", 2),
+        };
+        assert_eq!(names, [first, second]);
+        let outcome = match self.remedy {
+            Remedy::Found { heap, exporter } => {
+                assert_eq!(
+                    (&*found.heap, &*found.exporter),
+                    (heap, exporter),
+                    "{found:?}"
+                );
+                assert!(found.conflict.is_empty(), "{found:?}");
+                let line = line("clip.mp4", 2);
+                let line = if exporter == "/dev/video1" {
+                    line.replace(
+                        "v4l2h264dec capture-io-mode=dmabuf",
+                        "v4l2h264dec capture-io-mode=dmabuf-import",
+                    )
+                    .replace("output-io-mode=dmabuf-import", "output-io-mode=dmabuf")
+                } else {
+                    line.replace(
+                        "dmabuf-import capture-io-mode=dmabuf",
+                        "dmabuf-import capture-io-mode=dmabuf-import",
+                    )
+                    .replace("video2 io-mode=dmabuf-import", "video2 io-mode=dmabuf")
+                };
+                self.run(&line, self.converter, self.display)
+            }
+            Remedy::Excluded {
+                by,
+                constraint,
+                enough,
+            } => {
+                assert!(!found.is_found(), "{found:?}");
+                let [demand] = &found.conflict[..] else {
+                    panic!("{found:?}")
+                };
+                assert_eq!((&*demand.device, &*demand.constraint), (by, constraint));
+                let option = enough(demand.enough.expect("what would be enough"));
+                match options {
+                    1 => self.run(&line("clip.mp4", 2), &option, self.display),
+                    _ => self.run(&line("clip.mp4", 2), self.converter, &option),
+                }
+            }
+        };
+        let outcome = outcome.expect("the programs that the first run had");
+        let refused = &outcome.report.refusals;
+        assert!(refused.is_empty(), "{}: {refused:?}", self.constraint);
+        outcome.expect_success();
+        assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
     }
 }
 
