@@ -53,7 +53,7 @@ pub(crate) struct Driven {
 impl Driven {
     /// Lets `device` do DMA.
     pub(crate) fn attach(dma: &'static Dma, device: Bdf) -> Result<Self, Error> {
-        dma.platform().attach(device)?;
+        dma.platform().attach(device, u64::MAX)?;
         Ok(Self {
             device: dma.device(device)?,
             memory: Spin::holding(Vec::new()),

@@ -1,8 +1,9 @@
 //! The lock that this machine brings to the mapping layer.
 
+use crate::irq;
 use vb3_dma::{Lock, Locks};
 
-/// A spin lock. Interrupts are never on here.
+/// A lock that interrupt handlers may take: it keeps interrupts off while it is held.
 pub(crate) struct Spin<T>(spin::Mutex<T>);
 
 impl<T> Spin<T> {
@@ -17,7 +18,7 @@ impl<T> Lock<T> for Spin<T> {
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        act(&mut self.0.lock())
+        irq::without(|| act(&mut self.0.lock()))
     }
 }
 

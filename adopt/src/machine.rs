@@ -5,11 +5,12 @@ use crate::lock::{Spin, SpinLocks};
 use crate::vtd::{Bdf, Fault, Vtd};
 use alloc::vec::Vec;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Once;
 use vb3_dma::{
-    Bounce, BounceMode, Caches, Coherency, DeviceInfo, Error, Iommu, Iova, KernelViews, Layout,
-    Limits, Lock as _, Mapper, PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind,
-    UserPages,
+    Bounce, BounceMode, Caches, Coherency, DeviceInfo, Error, Iommu, IommuInfo, Iova, KernelViews,
+    Layout, Limits, Lock as _, Mapper, PageRequest, PageSource, PhysAddr, Prot, Segment,
+    SegmentKind, UserPages,
 };
 
 /// The mapping layer on this machine.
@@ -29,13 +30,18 @@ pub(crate) fn start(machine: Machine) -> Result<&'static Dma, Error> {
 pub(crate) struct Machine {
     frames: Spin<Frames>,
     vtd: Option<Spin<Vtd>>,
+    iommu: Option<IommuInfo>,
+    /// The highest address of each device on bus 0; 0 for one that is not attached.
+    masks: [AtomicU64; 256],
 }
 
 impl Machine {
     pub(crate) fn new(frames: Frames, vtd: Option<Vtd>) -> Self {
         Self {
             frames: Spin::holding(frames),
+            iommu: vtd.as_ref().map(Vtd::info),
             vtd: vtd.map(Spin::holding),
+            masks: [const { AtomicU64::new(0) }; 256],
         }
     }
 
@@ -45,7 +51,9 @@ impl Machine {
     }
 
     /// Lets a device do DMA: to what is mapped for it, where there is an IOMMU.
-    pub(crate) fn attach(&self, device: Bdf) -> Result<(), Error> {
+    pub(crate) fn attach(&self, device: Bdf, mask: u64) -> Result<(), Error> {
+        let place = self.masks.get(usize::from(device.0));
+        place.ok_or(Error::Invalid)?.store(mask, Ordering::Relaxed);
         self.vtd(|vtd, frames| vtd.attach(device, frames))
             .unwrap_or(Ok(()))
     }
@@ -101,16 +109,21 @@ impl PageSource for Machine {
         self.frames.with(|frames| frames.bytes())
     }
 
-    fn device_info(&self, _device: Bdf) -> Option<DeviceInfo> {
+    fn device_info(&self, device: Bdf) -> Option<DeviceInfo> {
+        let mask = self.masks.get(usize::from(device.0))?;
+        let mask = mask.load(Ordering::Relaxed);
+        if mask == 0 {
+            return None;
+        }
         Some(DeviceInfo {
             limits: Limits {
-                mask: u64::MAX,
+                mask,
                 max_segment: u64::MAX,
                 ..Limits::default()
             },
             coherency: Coherency::Coherent,
             cache_alignment: 1,
-            iommu: self.vtd.as_ref().map(|vtd| vtd.with(|vtd| vtd.info())),
+            iommu: self.iommu,
             bounce: BounceMode::Never,
         })
     }

@@ -1,4 +1,5 @@
-//! Drivers from crates.io, unmodified, on a bare machine, over the mapping layer.
+//! Drivers from crates.io, unmodified, on a bare machine, over the mapping layer; and devices of our own
+//! over the queue.
 //!
 //! `cargo xtask adopt` builds this, boots it in QEMU and compares what the drivers did with files
 //! on the host. The words on the command line say what is done; each prints one line.
@@ -8,13 +9,16 @@
 extern crate alloc;
 
 mod boot;
+mod capture;
 mod cost;
 mod disk;
 mod dma_op;
 mod driven;
+mod edu;
 mod faults;
 mod frames;
 mod hal;
+mod irq;
 mod lock;
 mod machine;
 mod net;
@@ -33,7 +37,7 @@ use machine::{Dma, Machine};
 use port::{Config, say};
 use transport::Translated;
 use virtio_drivers::transport::DeviceType;
-use virtio_drivers::transport::pci::bus::{Command, PciRoot};
+use virtio_drivers::transport::pci::bus::{Command, DeviceFunction, PciRoot};
 use virtio_drivers::transport::pci::{PciTransport, virtio_device_type};
 use vtd::{Bdf, Vtd};
 
@@ -98,6 +102,9 @@ fn run(words: &str, mut frames: Frames) -> Outcome {
     if has("nvme") {
         nvme::copy(dma, has("break"))?;
     }
+    if has("queue") {
+        capture::stream(dma)?;
+    }
     if has("cost") {
         cost::measure(dma)?;
     }
@@ -119,6 +126,10 @@ fn finish(dma: &Dma, driven: &Driven) -> Outcome<u64> {
     Ok(counters.maps)
 }
 
+fn bdf_of(place: DeviceFunction) -> Bdf {
+    Bdf(u16::from(place.bus) << 8 | u16::from(place.device << 3 | place.function))
+}
+
 /// Finds a virtio device and attaches it as number `N`.
 fn virtio<const N: usize>(
     dma: &'static Dma,
@@ -128,7 +139,7 @@ fn virtio<const N: usize>(
     let mut found = bus.enumerate_bus(0);
     let found = found.find(|(_, info)| virtio_device_type(info) == Some(kind));
     let (place, _) = found.ok_or_else(|| alloc::format!("there is no virtio {kind:?} device"))?;
-    let bdf = Bdf(u16::from(place.bus) << 8 | u16::from(place.device << 3 | place.function));
+    let bdf = bdf_of(place);
     OnDma::<N>::attach(dma, bdf)
         .map_err(|err| alloc::format!("the device does not attach: {err}"))?;
     bus.set_command(place, Command::MEMORY_SPACE | Command::BUS_MASTER);

@@ -214,8 +214,7 @@ fn find() -> Outcome<(DeviceFunction, Bdf, u64, usize)> {
     let registers = registers.and_then(|bar| bar.memory_address_size());
     let (addr, size) = registers.ok_or("the disk has no registers")?;
     bus.set_command(place, Command::MEMORY_SPACE | Command::BUS_MASTER);
-    let bdf = Bdf(u16::from(place.bus) << 8 | u16::from(place.device << 3 | place.function));
-    Ok((place, bdf, addr, size as usize))
+    Ok((place, crate::bdf_of(place), addr, size as usize))
 }
 
 /// Copies the first half of the disk to the second, every byte inverted, and reads it back. With

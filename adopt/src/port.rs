@@ -42,6 +42,15 @@ unsafe fn in32(port: u16) -> u32 {
     value
 }
 
+/// Keeps the PC's old interrupt controllers silent.
+pub(crate) fn mask_old_interrupts() {
+    // SAFETY: no interrupt is wanted of them.
+    unsafe {
+        out8(0x21, 0xff);
+        out8(0xa1, 0xff);
+    }
+}
+
 /// The first serial line, as the firmware left it.
 pub(crate) struct Serial;
 

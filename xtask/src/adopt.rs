@@ -1,4 +1,4 @@
-//! Other people's drivers over `vb3-dma`, on a bare machine in QEMU (see `adopt/`).
+//! Other people's drivers, and one over our queue, on a bare machine in QEMU (see `adopt/`).
 
 use crate::sh;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -26,7 +26,7 @@ struct Boot {
     words: &'static str,
     machine: &'static [&'static str],
     has_iommu: bool,
-    /// Whether the second half of the disk is then the first, inverted.
+    /// Whether the second half of the disk is then to be the first, inverted.
     copies: bool,
 }
 
@@ -58,6 +58,20 @@ const BOOTS: &[Boot] = &[
         machine: NVME,
         has_iommu: true,
         copies: true,
+    },
+    Boot {
+        name: "queue, direct",
+        words: "queue",
+        machine: QUEUE,
+        has_iommu: false,
+        copies: false,
+    },
+    Boot {
+        name: "queue, iommu",
+        words: "iommu queue",
+        machine: QUEUE,
+        has_iommu: true,
+        copies: false,
     },
     Boot {
         name: "direct, instructions counted",
@@ -94,6 +108,16 @@ const VIRTIO_TRANSLATED: &[&str] = &[
 ];
 
 const NVME: &[&str] = &["-device", "nvme,drive=disk,serial=adopt"];
+
+/// The device takes 100 ms for each piece: nobody waits for them while the processor sleeps.
+const QUEUE: &[&str] = &[
+    "-icount",
+    "shift=0,sleep=off",
+    "-device",
+    "edu",
+    "-device",
+    "edu",
+];
 
 const COUNTED: &[&str] = &[
     "-icount",

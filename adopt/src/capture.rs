@@ -1,0 +1,200 @@
+//! A camera and a display over our own queue: frames go from one device's memory through buffers that
+//! both map, dma-bufs, to the other's, and every piece is completed by an interrupt.
+
+use crate::Outcome;
+use crate::edu::{self, Edu, FRAME, Half};
+use crate::frames::view;
+use crate::irq;
+use crate::machine::Dma;
+use crate::port::say;
+use crate::vtd::Bdf;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+use vb3_dma::{Alloc, Attrs};
+use vb3_plane::{Device, ExportAccess, Planes};
+use vb3_queue::{
+    BufferInfo, Coherency, Completions, Config, Error, MAX_PLANES, MemOps, Memory, PlaneRequest,
+    PlaneSource, Queue, QueueBuffer, QueueType, Session,
+};
+
+type Frames = Planes<&'static Dma, ()>;
+type Dmabuf = <Frames as MemOps>::DmaBuf;
+
+const CAMERA: usize = 0;
+const DISPLAY: usize = 1;
+const BUFFERS: u32 = 3;
+const COUNT: u32 = 8;
+
+fn failed<E: Debug>(what: &'static str) -> impl Fn(E) -> String {
+    move |err| format!("{what}: {err:?}")
+}
+
+/// One device, its queue and its driver.
+struct Side {
+    bdf: Bdf,
+    queue: Queue<Frames>,
+    half: Half,
+    /// Its other end.
+    far: Alloc<crate::machine::Machine>,
+}
+
+impl Side {
+    fn new(dma: &'static Dma, number: usize, kind: QueueType) -> Outcome<Self> {
+        let (bdf, edu) = Edu::find(number)?;
+        dma.platform()
+            .attach(bdf, edu::MASK)
+            .map_err(failed("the edu device does not attach"))?;
+        let bytes = u64::from(COUNT) * FRAME;
+        let far = dma
+            .alloc_coherent(bdf, bytes, Attrs::FORCE_CONTIGUOUS)
+            .map_err(failed("no memory for the scene"))?;
+        let addr = dma.alloc_dma_addr(&far).ok_or("no address for the scene")?;
+        let queue = Queue::new(Config::new(Device::contig(bdf), kind));
+        let queue: Queue<Frames> = queue.map_err(failed("no queue"))?;
+        let finished = Completions::new(queue.config().max_num_buffers);
+        let finished = finished.map_err(failed("no list of buffers"))?;
+        let half = Half::new(number, edu, addr.get(), finished);
+        Ok(Self {
+            bdf,
+            queue,
+            half,
+            far,
+        })
+    }
+
+    fn session<'a>(&'a mut self, frames: &'a mut Frames) -> Session<'a, Frames> {
+        self.queue.session(frames, &mut self.half)
+    }
+
+    /// Takes a buffer that the device is done with, if there is one.
+    fn take(&mut self, number: usize, frames: &mut Frames) -> Outcome<Option<BufferInfo>> {
+        let mut session = self.session(frames);
+        session.collect(|| Half::pop(number));
+        match session.dqbuf(MAX_PLANES) {
+            Ok(info) => Ok(Some(info)),
+            Err(Error::WouldBlock) => Ok(None),
+            Err(err) => Err(failed("DQBUF")(err)),
+        }
+    }
+
+    /// The memory at the other end.
+    fn far_bytes(&mut self) -> &mut [u8] {
+        let run = &self.far.segments()[0];
+        // SAFETY: one run of RAM, this allocation's; the device is idle whenever this is called.
+        unsafe { core::slice::from_raw_parts_mut(view(run.addr), run.len as usize) }
+    }
+}
+
+fn buffer(index: u32, dmabuf: Option<Dmabuf>) -> QueueBuffer<Frames> {
+    let (memory, plane) = match dmabuf {
+        None => (Memory::Mmap, PlaneRequest::mmap(0)),
+        Some(buf) => {
+            let (buf, fd) = (Some(buf), 0);
+            let plane = PlaneRequest {
+                payload_bytes: FRAME,
+                length_bytes: 0,
+                data_offset: 0,
+                source: PlaneSource::DmaBuf { buf, fd },
+            };
+            (Memory::DmaBuf, plane)
+        }
+    };
+    let mut buffer = QueueBuffer::new(index, memory);
+    // There is room for one.
+    let _ = buffer.push_plane(plane);
+    buffer
+}
+
+/// Streams, and compares what the display has shown with what the camera saw.
+pub(crate) fn stream(dma: &'static Dma) -> Outcome {
+    let mut camera = Side::new(dma, CAMERA, QueueType::Capture)?;
+    let mut display = Side::new(dma, DISPLAY, QueueType::Output)?;
+    let mut state = 0x2545_f491_u32;
+    for byte in camera.far_bytes() {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        *byte = state as u8;
+    }
+    irq::start();
+
+    let mut frames = Planes::new(dma, ());
+    let mut dmabufs = Vec::new();
+    let mut session = camera.session(&mut frames);
+    session
+        .reqbufs(Memory::Mmap, BUFFERS, Coherency::Coherent)
+        .map_err(failed("REQBUFS"))?;
+    for index in 0..BUFFERS {
+        let exported = session.expbuf(index, 0, ExportAccess::ReadWrite);
+        dmabufs.push(exported.map_err(failed("EXPBUF"))?);
+        session.qbuf(buffer(index, None)).map_err(failed("QBUF"))?;
+    }
+    session.streamon().map_err(failed("STREAMON"))?;
+    let mut session = display.session(&mut frames);
+    session
+        .reqbufs(Memory::DmaBuf, BUFFERS, Coherency::Coherent)
+        .map_err(failed("REQBUFS"))?;
+    session.streamon().map_err(failed("STREAMON"))?;
+
+    let (mut asked, mut shown) = (BUFFERS, 0);
+    while shown < COUNT {
+        let mut is_idle = true;
+        if let Some(info) = camera.take(CAMERA, &mut frames)? {
+            is_idle = false;
+            let dmabuf = frames.clone_dmabuf(&dmabufs[info.index as usize]);
+            let dmabuf = dmabuf.map_err(failed("no reference"))?;
+            let queued = display
+                .session(&mut frames)
+                .qbuf(buffer(info.index, Some(dmabuf)));
+            queued.map_err(failed("QBUF at the display"))?;
+        }
+        if let Some(info) = display.take(DISPLAY, &mut frames)? {
+            is_idle = false;
+            shown += 1;
+            if asked < COUNT {
+                asked += 1;
+                let queued = camera.session(&mut frames).qbuf(buffer(info.index, None));
+                queued.map_err(failed("QBUF"))?;
+            }
+        }
+        if is_idle {
+            let waits = (camera.queue.wait(), display.queue.wait());
+            if let (Ok(camera), Ok(display)) = waits {
+                irq::wait_until(|| camera.is_over() || display.is_over());
+            }
+        }
+    }
+    finish(dma, (camera, display), frames, dmabufs)
+}
+
+fn finish(
+    dma: &'static Dma,
+    (mut camera, mut display): (Side, Side),
+    mut frames: Frames,
+    dmabufs: Vec<Dmabuf>,
+) -> Outcome {
+    if camera.far_bytes() != display.far_bytes() {
+        return Err("the display has shown something else than the camera saw".into());
+    }
+    display.session(&mut frames).release();
+    camera.session(&mut frames).release();
+    dmabufs.into_iter().for_each(|buf| frames.put_dmabuf(buf));
+    let errors = camera.queue.statistics().errors + display.queue.statistics().errors;
+    let (maps, live) = (dma.counters(display.bdf).maps, frames.live());
+    for side in [camera, display] {
+        drop(side.half);
+        dma.free(side.far);
+    }
+    crate::faults::none(dma)?;
+    if errors != 0 || !live.is_empty() || !dma.live().is_empty() {
+        return Err(format!("{errors} errors; left: {live:?}, {:?}", dma.live()));
+    }
+    let interrupts = edu::interrupts();
+    say!(
+        "queue: {COUNT} frames of {FRAME} bytes from camera to display, by {maps} maps of \
+         {BUFFERS} dma-bufs and {interrupts} interrupts"
+    );
+    Ok(())
+}

@@ -1,0 +1,257 @@
+//! QEMU's teaching device as a camera and as a display: it has 4 KiB of its own and copies between
+//! them and memory, one piece at a time, with an interrupt for each. It addresses 28 bits.
+//!
+//! Source: QEMU `docs/specs/edu.rst`.
+
+use crate::frames::view;
+use crate::irq;
+use crate::lock::Spin;
+use crate::port::Config;
+use crate::vtd::Bdf;
+use crate::{Outcome, bdf_of};
+use alloc::collections::VecDeque;
+use alloc::format;
+use core::sync::atomic::{AtomicU32, Ordering};
+use vb3_dma::{Lock as _, PhysAddr};
+use vb3_plane::Cookie;
+use vb3_queue::{
+    Active, Completion, Completions, DoneState, Driver, DriverError, PlaneSizes, Prepare,
+};
+use virtio_drivers::transport::pci::bus::{
+    Command, ConfigurationAccess as _, DeviceFunction, PciRoot,
+};
+
+pub(crate) const MASK: u64 = (1 << 28) - 1;
+
+/// Bytes of a piece, pieces of a frame, and of that three pages.
+const PIECE: u64 = 2048;
+pub(crate) const FRAME: u64 = 6 * PIECE;
+
+const INTERRUPT_STATUS: u64 = 0x24;
+const INTERRUPT_DONE: u64 = 0x64;
+const DMA_FROM: u64 = 0x80;
+const DMA_TO: u64 = 0x88;
+const DMA_BYTES: u64 = 0x90;
+const DMA_COMMAND: u64 = 0x98;
+/// Where the device addresses its own memory.
+const OWN: u64 = 0x4_0000;
+/// Starts, and interrupts at the end.
+const IN: u64 = 1 | 4;
+/// The same, out of the device.
+const OUT: u64 = 1 | 2 | 4;
+
+/// The capability by which a device sends messages for interrupts.
+const MESSAGES: u8 = 5;
+
+/// The device's registers.
+pub(crate) struct Edu {
+    base: u64,
+}
+
+impl Edu {
+    /// Finds the `nth` such device, and has it send interrupts.
+    pub(crate) fn find(nth: usize) -> Outcome<(Bdf, Self)> {
+        let mut bus = PciRoot::new(Config);
+        let is_edu = |id: (u16, u16)| id == (0x1234, 0x11e8);
+        let found = bus.enumerate_bus(0);
+        let mut found = found.filter(|(_, info)| is_edu((info.vendor_id, info.device_id)));
+        let found = found.nth(nth);
+        let (place, _) = found.ok_or_else(|| format!("there is no edu device {nth}"))?;
+        let bar = bus.bar_info(place, 0).ok().flatten();
+        let registers = bar.and_then(|bar| bar.memory_address_size());
+        let (base, _) = registers.ok_or("the edu device has no registers")?;
+        bus.set_command(place, Command::MEMORY_SPACE | Command::BUS_MASTER);
+        let mut all = bus.capabilities(place);
+        let messages = all.find(|capability| capability.id == MESSAGES);
+        send_messages(
+            place,
+            messages.ok_or("the edu device sends no messages")?.offset,
+        );
+        Ok((bdf_of(place), Self { base }))
+    }
+
+    fn register<T>(&self, offset: u64) -> *mut T {
+        view(PhysAddr::new(self.base + offset)).cast::<T>()
+    }
+
+    /// Whether the device interrupts; if so, it stops.
+    fn take_interrupt(&self) -> bool {
+        // SAFETY: registers of a device that is driven from here alone.
+        unsafe {
+            let status = self.register::<u32>(INTERRUPT_STATUS).read_volatile();
+            self.register::<u32>(INTERRUPT_DONE).write_volatile(status);
+            status != 0
+        }
+    }
+
+    /// Copies a piece.
+    fn copy(&self, from: u64, to: u64, command: u64) {
+        let all = [
+            (DMA_FROM, from),
+            (DMA_TO, to),
+            (DMA_BYTES, PIECE),
+            (DMA_COMMAND, command),
+        ];
+        for (register, value) in all {
+            // SAFETY: as above; the device reaches what is mapped for it.
+            unsafe { self.register::<u64>(register).write_volatile(value) };
+        }
+    }
+}
+
+/// Has a device send its interrupts as messages.
+fn send_messages(place: DeviceFunction, at: u8) {
+    let mut config = Config;
+    config.write_word(place, at + 4, irq::MESSAGE_ADDRESS);
+    config.write_word(place, at + 8, 0);
+    config.write_word(place, at + 12, u32::from(irq::VECTOR));
+    let control = config.read_word(place, at);
+    config.write_word(place, at, control | 1 << 16);
+}
+
+/// What a device works on: buffers, and the memory at its other end, where frames lie one behind the
+/// other (what a camera sees, or what a display has shown).
+pub(crate) struct Engine {
+    edu: Edu,
+    is_camera: bool,
+    far: u64,
+    waiting: VecDeque<Active<Cookie>>,
+    /// Bytes of the first buffer that are done, and whether the device has the next piece.
+    done: u64,
+    has_piece: bool,
+    sequence: u32,
+    finished: Completions<Cookie>,
+}
+
+/// The engines, which the interrupt handler shares with everybody else.
+static ENGINES: [Spin<Option<Engine>>; 2] = [const { Spin::holding(None) }; 2];
+
+static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
+
+/// Interrupts that were handled.
+pub(crate) fn interrupts() -> u32 {
+    INTERRUPTS.load(Ordering::Relaxed)
+}
+
+/// Handles an interrupt.
+pub(crate) fn interrupt() {
+    for engine in &ENGINES {
+        engine.with(|engine| {
+            let engine = engine.as_mut().filter(|engine| engine.edu.take_interrupt());
+            if let Some(engine) = engine {
+                INTERRUPTS.fetch_add(1, Ordering::Relaxed);
+                engine.step();
+            }
+        });
+    }
+}
+
+impl Engine {
+    /// Where the next piece of the first buffer is for the device.
+    fn near(&self) -> Option<u64> {
+        let plane = self.waiting.front()?.plane(0).ok().flatten()?;
+        match plane.cookie {
+            Cookie::Dma(addr) => Some(addr.get() + self.done),
+            _ => None,
+        }
+    }
+
+    /// Starts the next copy, if there is one.
+    fn start(&mut self) {
+        // The buffers of a queue that stopped are nobody's.
+        while self.near().is_none() && self.waiting.pop_front().is_some() {
+            (self.done, self.has_piece) = (0, false);
+        }
+        let Some(near) = self.near() else { return };
+        let far = self.far + u64::from(self.sequence) * FRAME + self.done;
+        let (from, to) = if self.is_camera {
+            (far, near)
+        } else {
+            (near, far)
+        };
+        if self.has_piece {
+            self.edu.copy(OWN, to, OUT);
+        } else {
+            self.edu.copy(from, OWN, IN);
+        }
+    }
+
+    /// A copy is done.
+    fn step(&mut self) {
+        self.has_piece = !self.has_piece;
+        if !self.has_piece {
+            self.done += PIECE;
+        }
+        if self.done == FRAME {
+            self.done = 0;
+            if let Some(token) = self.waiting.pop_front() {
+                let done = Completion::new(DoneState::Done, self.sequence);
+                // Of a queue that stopped meanwhile: then nobody waits.
+                let _ = self.finished.push(token, done);
+            }
+            self.sequence += 1;
+        }
+        self.start();
+    }
+}
+
+/// The driver's other half, which the queue calls.
+pub(crate) struct Half(usize);
+
+impl Half {
+    /// Gives device `number` its work: frames between its buffers and `far`.
+    pub(crate) fn new(number: usize, edu: Edu, far: u64, finished: Completions<Cookie>) -> Self {
+        let engine = Engine {
+            edu,
+            is_camera: number == 0,
+            far,
+            waiting: VecDeque::new(),
+            done: 0,
+            has_piece: false,
+            sequence: 0,
+            finished,
+        };
+        ENGINES[number].with(|place| *place = Some(engine));
+        Self(number)
+    }
+
+    /// The oldest buffer that is finished.
+    pub(crate) fn pop(number: usize) -> Option<vb3_queue::Finished<Cookie>> {
+        ENGINES[number].with(|engine| engine.as_mut()?.finished.pop())
+    }
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        drop(ENGINES[self.0].with(Option::take));
+    }
+}
+
+impl Driver for Half {
+    type Cookie = Cookie;
+
+    fn queue_setup(&mut self, _: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
+        PlaneSizes::new(&[FRAME]).ok_or(DriverError(22))
+    }
+
+    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
+        buffer.payloads.fill(FRAME);
+        Ok(())
+    }
+
+    fn buf_queue(&mut self, buffer: Active<Cookie>) {
+        ENGINES[self.0].with(|engine| {
+            let Some(engine) = engine else { return };
+            engine.waiting.push_back(buffer);
+            if engine.waiting.len() == 1 {
+                engine.start();
+            }
+        });
+    }
+
+    fn start_streaming(&mut self, _: u32) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    fn stop_streaming(&mut self) {}
+}
