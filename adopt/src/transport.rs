@@ -1,8 +1,9 @@
 //! Virtio behind an IOMMU.
 //!
-//! A device that is offered addresses of an IOMMU must be told that the driver knows
+//! A device that takes its addresses from an IOMMU must be told that the driver knows
 //! (`VIRTIO_F_ACCESS_PLATFORM`). The drivers of `virtio-drivers` 0.13 never say so, although their
-//! `Hal` makes it true; what stands between them and the device says it for them.
+//! `Hal` makes it true; what stands between them and the device says it for them, and looks whether
+//! the device agrees.
 
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{PhysAddr, Result};
@@ -71,6 +72,14 @@ impl<T: Transport> Transport for Translated<T> {
     ) {
         self.inner
             .queue_set(queue, size, descriptors, driver_area, device_area);
+    }
+
+    fn finish_init(&mut self) {
+        self.inner.finish_init();
+        let status = self.inner.get_status();
+        let agrees = status.contains(DeviceStatus::FEATURES_OK | DeviceStatus::DRIVER_OK);
+        // The trait takes no error.
+        assert!(agrees, "the device refuses its driver: {status:?}");
     }
 
     fn queue_unset(&mut self, queue: u16) {

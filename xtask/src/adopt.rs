@@ -193,11 +193,18 @@ fn once(boot: &Boot, program: &Path, dir: &Path) -> Result<()> {
     for line in said.lines() {
         println!("adopt: {}: {line}", boot.name);
     }
-    let log = log.display();
-    let status = status.with_context(|| format!("{log} may say why"))?;
+    let complaints = || {
+        let text = std::fs::read(&log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines.get(lines.len().saturating_sub(5)..);
+        format!("{QEMU} says: {}", last.unwrap_or(&[]).join("; "))
+    };
+    let status = status.with_context(complaints)?;
     ensure!(
         status.code() == Some(GOOD),
-        "the machine ended with {status}; {log} may say why"
+        "the machine ended with {status}. {}",
+        complaints()
     );
     if boot.copies {
         let sectors = compared(&std::fs::read(&disk)?, &written)?;
