@@ -73,6 +73,7 @@ pub(crate) const ALL: &[Package] = &[
         "gst-device-monitor-1.0, which the tests run",
     ),
     package("udev", "udevadm, which the tests run"),
+    package("chromium", "the browser that opens the report's page"),
     package("python3-pyudev", "a client of libudev, which the tests run"),
     package("gcc", "compiles the tests' C programs"),
     package("libc6-dev", "links them statically"),

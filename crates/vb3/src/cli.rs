@@ -101,15 +101,15 @@ pub struct RunArgs {
 /// How a run goes and what is told of it.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct RunOptions {
-    /// Write the run's report to this file, as JSON
-    #[arg(long, value_name = "FILE.json")]
-    pub report: Option<PathBuf>,
+    /// Write the run's report to this file: as JSON, or as a page to look at. May be repeated
+    #[arg(long, value_name = "FILE.json|FILE.html")]
+    pub report: Vec<PathBuf>,
     /// Write every call on a device to this file, as it is answered: time, thread, device, call,
     /// arguments, result, duration. Calls that only look whether a device is ready (poll, select,
     /// epoll) are not among them
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// How the trace is written; by the file's extension without
+    /// How the trace is written; by the file's name without (*.json, *.perfetto.json, any other)
     #[arg(long, value_name = "FORMAT", requires = "trace")]
     pub trace_format: Option<crate::trace::Format>,
     /// Show every call on a device on standard error

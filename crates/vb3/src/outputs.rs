@@ -81,19 +81,13 @@ pub(crate) fn check(specs: &[DeviceSpec], options: &RunOptions) -> Result<()> {
             _ => {}
         }
     }
-    let files = [
-        ("the report", &options.report),
-        ("the trace", &options.trace),
-    ];
-    for (what, path) in files {
-        if let Some(path) = path {
-            uses.push(Use {
-                path,
-                what: what.to_owned(),
-                writes: true,
-            });
-        }
-    }
+    let reports = options.report.iter().map(|path| ("the report", path));
+    let traces = options.trace.iter().map(|path| ("the trace", path));
+    uses.extend(reports.chain(traces).map(|(what, path)| Use {
+        path,
+        what: what.to_owned(),
+        writes: true,
+    }));
     let mut known: Vec<(Identity, &Use<'_>)> = Vec::new();
     for file in &uses {
         let Some(id) = identity(file.path) else {

@@ -22,10 +22,11 @@ pub fn replay(args: &ReplayArgs) -> Result<u8> {
         bail!("the report does not have the program's argument {word:?} as it was");
     }
     // Named where we are, and written where the program ran.
-    let absolute = |path: &Option<PathBuf>| path.as_deref().map(std::path::absolute).transpose();
+    let absolute = |path: &PathBuf| std::path::absolute(path);
+    let reports: Result<_, _> = args.options.report.iter().map(absolute).collect();
     let options = RunOptions {
-        report: absolute(&args.options.report)?,
-        trace: absolute(&args.options.trace)?,
+        report: reports?,
+        trace: args.options.trace.as_ref().map(absolute).transpose()?,
         ..args.options.clone()
     };
     if !setup.directory.is_empty() {

@@ -2,9 +2,10 @@
 
 use crate::cli::{FAILED, REFUSED, RunArgs, RunOptions};
 use crate::report::{self, Report, Setup};
+use crate::timeline::Timeline;
 use crate::trace::{self, Sink, Traced};
 use crate::world::World;
-use crate::{board, elements, machines, outputs, sentence, why};
+use crate::{board, elements, machines, outputs, page, sentence, why};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -101,7 +102,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
     } = plan;
     outputs::check(&specs, options)?;
     enough_descriptors(specs.len())?;
-    if let Some(path) = &options.report {
+    for path in &options.report {
         // Known to be writable before the program runs for an hour.
         File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -113,10 +114,15 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
     )?;
     let mut world = World::new(profile, &specs, seed)?;
     let start = Instant::now();
-    let (status, remarks) = if sinks.is_empty() {
+    let mut timeline = options
+        .report
+        .iter()
+        .any(|path| page::is_page(path))
+        .then(Timeline::default);
+    let (status, remarks) = if sinks.is_empty() && timeline.is_none() {
         supervise(&mut world, &program, options, &specs)?
     } else {
-        let mut traced = Traced::new(&mut world, &mut sinks, start);
+        let mut traced = Traced::new(&mut world, &mut sinks, start, timeline.as_mut());
         supervise(&mut traced, &program, options, &specs)?
     };
     let words = program.iter().map(|word| word.to_string_lossy());
@@ -138,8 +144,14 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
     if !options.quiet {
         summarise(&report);
     }
-    if let Some(path) = &options.report {
-        report.write(path)?;
+    if let Some(timeline) = &mut timeline {
+        timeline.finish(start.elapsed());
+    }
+    for path in &options.report {
+        match &timeline {
+            Some(timeline) if page::is_page(path) => page::write(&report, timeline, path)?,
+            _ => report.write(path)?,
+        }
     }
     if let Some(path) = why::last_report_path()
         && let Err(e) = why::keep(&report, &path)

@@ -12,6 +12,7 @@ mod watch;
 pub use event::{Event, Format, Outcome as Answer};
 pub use sink::{Left, Sink, sinks};
 
+use crate::timeline::Timeline;
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ struct Begun {
 pub struct Traced<'a, B> {
     devices: &'a mut B,
     sinks: &'a mut [Sink],
+    timeline: Option<&'a mut Timeline>,
     start: Instant,
     /// The path of each node, and of what is open.
     nodes: HashMap<NodeId, String>,
@@ -54,20 +56,29 @@ pub struct Traced<'a, B> {
 
 impl<'a, B: Backend> Traced<'a, B> {
     /// Writes down calls on these devices, with the time since `start`.
-    pub fn new(devices: &'a mut B, sinks: &'a mut [Sink], start: Instant) -> Self {
+    pub fn new(
+        devices: &'a mut B,
+        sinks: &'a mut [Sink],
+        start: Instant,
+        timeline: Option<&'a mut Timeline>,
+    ) -> Self {
         let nodes = devices.nodes().into_iter();
         let nodes = nodes.map(|node| (node.id, node.path.display().to_string()));
         Self {
             nodes: nodes.collect(),
             devices,
             sinks,
+            timeline,
             start,
             files: HashMap::new(),
             waiting: HashMap::new(),
         }
     }
 
-    fn write(&self, event: Event) {
+    fn write(&mut self, event: Event) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.take(&event);
+        }
         let event = Arc::new(event);
         for sink in &*self.sinks {
             sink.write(&event);
@@ -110,7 +121,7 @@ impl<'a, B: Backend> Traced<'a, B> {
     }
 
     fn tell(
-        &self,
+        &mut self,
         begun: Begun,
         device: String,
         thread: Option<(u32, u32)>,

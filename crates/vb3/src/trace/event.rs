@@ -13,6 +13,8 @@ pub enum Format {
     Text,
     /// A JSON object on a line for each call.
     Json,
+    /// Chrome's trace events, which ui.perfetto.dev opens.
+    Perfetto,
 }
 
 /// How a call ended.
@@ -50,15 +52,35 @@ pub struct Event {
 }
 
 impl Event {
-    /// As a line in this format, with its end.
+    /// As a line in this format, without its end.
     #[must_use]
     pub fn line(&self, format: Format) -> String {
-        let mut line = match format {
+        match format {
             Format::Text => self.text(),
             Format::Json => self.json().to_string(),
-        };
-        line.push('\n');
-        line
+            Format::Perfetto => self.perfetto().to_string(),
+        }
+    }
+
+    /// A slice from the call's coming to its answer, times in microseconds.
+    fn perfetto(&self) -> Json {
+        let mut args = self.json();
+        if let Some(args) = args.as_object_mut() {
+            for shown in ["time", "duration_us", "pid", "tid", "call"] {
+                args.remove(shown);
+            }
+        }
+        let (pid, tid) = self.thread.unwrap_or_default();
+        json!({
+            "ph": "X",
+            "name": self.call,
+            "cat": self.device,
+            "ts": self.at.as_secs_f64() * 1e6,
+            "dur": self.took.as_secs_f64() * 1e6,
+            "pid": pid,
+            "tid": tid,
+            "args": args,
+        })
     }
 
     fn text(&self) -> String {

@@ -132,6 +132,38 @@ impl Sink {
     }
 }
 
+/// Lines of a trace as they go out.
+struct Lines {
+    out: io::BufWriter<File>,
+    format: Format,
+    written: u64,
+}
+
+impl Lines {
+    fn put(&mut self, line: &str) -> io::Result<()> {
+        let (before, after) = match (self.format, self.written) {
+            (Format::Text | Format::Json, _) => ("", "\n"),
+            // An array, whose end may be missing.
+            (Format::Perfetto, 0) => ("[\n", ""),
+            (Format::Perfetto, _) => (",\n", ""),
+        };
+        self.written += 1;
+        for part in [before, line, after] {
+            self.out.write_all(part.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<u64> {
+        if self.format == Format::Perfetto {
+            let end: &[u8] = if self.written == 0 { b"[]\n" } else { b"\n]\n" };
+            self.out.write_all(end)?;
+        }
+        self.out.flush()?;
+        Ok(self.written)
+    }
+}
+
 /// Writes calls until no more can come. Lines go out as soon as none waits.
 fn write_all(
     file: File,
@@ -139,37 +171,47 @@ fn write_all(
     events: &Receiver<Arc<Event>>,
     dropped: &AtomicU64,
 ) -> io::Result<u64> {
-    let mut out = io::BufWriter::with_capacity(64 << 10, file);
-    let (mut lines, mut said) = (0u64, 0);
+    let mut lines = Lines {
+        out: io::BufWriter::with_capacity(64 << 10, file),
+        format,
+        written: 0,
+    };
+    let mut said = 0;
     while let Ok(first) = events.recv() {
         let mut next = Some(first);
         while let Some(event) = next {
-            out.write_all(event.line(format).as_bytes())?;
-            lines += 1;
+            lines.put(&event.line(format))?;
             next = events.try_recv().ok();
         }
         let now = dropped.load(Ordering::Relaxed);
         if now > said {
-            out.write_all(gap(now - said, format).as_bytes())?;
+            lines.put(&gap(now - said, format))?;
             said = now;
         }
-        out.flush()?;
+        lines.out.flush()?;
     }
-    out.flush()?;
-    Ok(lines)
+    lines.finish()
 }
 
 /// A line that stands for calls that are missing.
 fn gap(calls: u64, format: Format) -> String {
     match format {
-        Format::Text => format!("... {calls} calls are missing here: writing was too slow\n"),
-        Format::Json => format!("{{\"missing_calls\":{calls}}}\n"),
+        Format::Text => format!("... {calls} calls are missing here: writing was too slow"),
+        Format::Json => format!("{{\"missing_calls\":{calls}}}"),
+        // An instant of the whole trace.
+        Format::Perfetto => {
+            format!("{{\"ph\":\"i\",\"s\":\"g\",\"ts\":0,\"name\":\"{calls} calls are missing\"}}")
+        }
     }
 }
 
 /// The format that a file's name asks for.
 #[must_use]
 pub(super) fn format_of(path: &Path) -> Format {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    if name.is_some_and(|name| name.ends_with(".perfetto.json")) {
+        return Format::Perfetto;
+    }
     let json = path.extension().is_some_and(|ext| {
         ["json", "jsonl", "ndjson"]
             .iter()

@@ -26,7 +26,7 @@ fn a_call_is_a_line_of_text_or_of_json() {
     let call = event("VIDIOC_QBUF");
     assert_eq!(
         call.line(Format::Text),
-        "    1.500020 42 /dev/video0#2 VIDIOC_QBUF type=VIDEO_CAPTURE index=1 -> 0 flags=QUEUED (7 us)\n"
+        "    1.500020 42 /dev/video0#2 VIDIOC_QBUF type=VIDEO_CAPTURE index=1 -> 0 flags=QUEUED (7 us)"
     );
     let json: serde_json::Value = serde_json::from_str(&call.line(Format::Json)).unwrap();
     assert_eq!(json["call"], "VIDIOC_QBUF");
@@ -61,6 +61,7 @@ fn the_extension_chooses_the_format() {
     for (name, format) in [
         ("t.jsonl", Format::Json),
         ("t.JSON", Format::Json),
+        ("t.perfetto.json", Format::Perfetto),
         ("t.txt", Format::Text),
         ("t", Format::Text),
     ] {

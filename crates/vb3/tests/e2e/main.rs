@@ -17,6 +17,7 @@ mod lifecycle;
 mod loopback;
 mod machines;
 mod media;
+mod page;
 mod pipeline;
 mod players;
 mod replay;

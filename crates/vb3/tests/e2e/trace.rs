@@ -214,3 +214,25 @@ fn a_long_write_is_one_line() {
     assert_eq!(writes.len(), 1, "{text}");
     assert_eq!(writes[0]["result"], frame, "{text}");
 }
+
+/// Chrome's trace events: an array, each call a slice of its thread.
+#[test]
+fn perfetto_gets_a_slice_for_each_call() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let outcome = capture(&["--trace", "calls.perfetto.json"]).run();
+    let slices: Vec<Value> = serde_json::from_slice(&outcome.read("calls.perfetto.json")).unwrap();
+    assert!(slices.iter().all(|slice| slice["ph"] == "X"), "{slices:?}");
+    let dequeued: Vec<&Value> = slices
+        .iter()
+        .filter(|slice| slice["name"] == "VIDIOC_DQBUF" && slice["args"]["result"] == 0)
+        .collect();
+    assert!(dequeued.len() >= COUNT as usize, "{slices:?}");
+    for slice in dequeued {
+        assert_eq!(slice["cat"], "/dev/video0");
+        assert!(slice["tid"].as_u64().unwrap() > 1, "{slice}");
+        assert!(slice["dur"].as_f64().unwrap() > 0.0, "{slice}");
+        assert_eq!(slice["args"]["arguments"]["type"], "VIDEO_CAPTURE");
+    }
+}

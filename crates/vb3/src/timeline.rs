@@ -1,0 +1,249 @@
+//! What became of each buffer, and when: taken from the calls on the devices.
+
+use crate::trace::{Answer, Event};
+use std::collections::HashMap;
+use std::time::Duration;
+use vb3_v4l2::decode::{Fields, Value};
+
+/// Most stays of buffers that are kept, and most frames by read() and write(); later ones are
+/// counted.
+const MOST: usize = 200_000;
+/// Most queues.
+const MOST_STREAMS: usize = 64;
+
+/// A buffer with the device, from QBUF to DQBUF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// Index of the buffer.
+    pub index: u64,
+    /// When it was queued, since the run began.
+    pub from: Duration,
+    /// When it came back: by DQBUF, or because streaming ended.
+    pub to: Duration,
+    /// It came back by DQBUF.
+    pub is_done: bool,
+}
+
+/// One queue of one device; of a memory-to-memory device, of one open file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stream {
+    /// `/dev/videoN`.
+    pub device: String,
+    /// `VIDEO_CAPTURE`, …; `read` or `write` for calls without buffers.
+    pub queue: String,
+    file: u64,
+    /// In the order in which they ended.
+    pub stays: Vec<Stay>,
+    /// When each frame reached the program or left it, by DQBUF, read() or write().
+    pub frames: Vec<Duration>,
+    queued: HashMap<u64, Duration>,
+}
+
+impl Stream {
+    fn end(&mut self, index: u64, at: Duration, is_done: bool) {
+        if let Some(from) = self.queued.remove(&index) {
+            self.stays.push(Stay {
+                index,
+                from,
+                to: at,
+                is_done,
+            });
+        }
+    }
+
+    fn end_all(&mut self, at: Duration) {
+        let mut queued: Vec<u64> = self.queued.keys().copied().collect();
+        queued.sort_unstable();
+        for index in queued {
+            self.end(index, at, false);
+        }
+    }
+
+    /// How many buffers the device has, whenever that changes.
+    #[must_use]
+    pub fn depth(&self) -> Vec<(Duration, u64)> {
+        let mut changes: Vec<(Duration, i64)> = self
+            .stays
+            .iter()
+            .flat_map(|stay| [(stay.from, 1), (stay.to, -1)])
+            .collect();
+        changes.sort_unstable();
+        let mut now = 0i64;
+        let depth = changes.into_iter().map(|(at, change)| {
+            now += change;
+            (at, now.unsigned_abs())
+        });
+        depth.collect()
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Timeline {
+    /// In the order of their first use.
+    pub streams: Vec<Stream>,
+    /// Calls that found no room.
+    pub left_out: u64,
+    kept: usize,
+}
+
+impl Timeline {
+    /// Takes a call in.
+    pub fn take(&mut self, event: &Event) {
+        let Answer::Value(value) = event.outcome else {
+            return;
+        };
+        let answered = event.at + event.took;
+        let index = |fields: &Fields| match find(fields, "index") {
+            Some(Value::Unsigned(index)) => Some(*index),
+            Some(Value::Number(index)) => u64::try_from(*index).ok(),
+            _ => None,
+        };
+        let queue = match find(&event.arguments, "type") {
+            Some(Value::Word(word)) => word.as_str(),
+            _ => "",
+        };
+        match event.call.as_str() {
+            "VIDIOC_QBUF" => {
+                if let Some(index) = index(&event.arguments)
+                    && let Some(stream) = self.stream(event, queue)
+                {
+                    stream.queued.insert(index, answered);
+                }
+            }
+            "VIDIOC_DQBUF" => {
+                if let Some(index) = index(&event.results)
+                    && let Some(stream) = self.stream(event, queue)
+                {
+                    stream.end(index, answered, true);
+                    stream.frames.push(answered);
+                }
+            }
+            "read" | "write" if value > 0 => {
+                if let Some(stream) = self.stream(event, &event.call) {
+                    stream.frames.push(answered);
+                }
+            }
+            "VIDIOC_STREAMOFF" | "VIDIOC_REQBUFS" => {
+                self.end_where(answered, |s| s.queue == queue && is_of(s, event));
+            }
+            "close" => self.end_where(answered, |s| is_of(s, event)),
+            _ => {}
+        }
+    }
+
+    /// The run is over.
+    pub fn finish(&mut self, at: Duration) {
+        self.end_where(at, |_| true);
+    }
+
+    fn end_where(&mut self, at: Duration, which: impl Fn(&Stream) -> bool) {
+        for stream in self.streams.iter_mut().filter(|stream| which(stream)) {
+            stream.end_all(at);
+        }
+    }
+
+    /// The queue that a call is on, if there is room for one more.
+    fn stream(&mut self, event: &Event, queue: &str) -> Option<&mut Stream> {
+        let known = self
+            .streams
+            .iter()
+            .position(|s| s.queue == queue && is_of(s, event));
+        let at = match known {
+            Some(at) if self.kept < MOST => at,
+            None if self.kept < MOST && self.streams.len() < MOST_STREAMS => {
+                self.streams.push(Stream {
+                    device: event.device.clone(),
+                    queue: queue.to_owned(),
+                    file: event.file.unwrap_or(0),
+                    ..Stream::default()
+                });
+                self.streams.len() - 1
+            }
+            _ => {
+                self.left_out += 1;
+                return None;
+            }
+        };
+        self.kept += 1;
+        self.streams.get_mut(at)
+    }
+}
+
+fn is_of(stream: &Stream, event: &Event) -> bool {
+    stream.device == event.device && Some(stream.file) == event.file
+}
+
+fn find<'a>(fields: &'a Fields, name: &str) -> Option<&'a Value> {
+    let found = fields.iter().find(|(known, _)| *known == name);
+    found.map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(name: &str, at: u64, index: u64) -> Event {
+        let kind = ("type", Value::Word("VIDEO_CAPTURE".into()));
+        let index = ("index", Value::Unsigned(index));
+        Event {
+            at: Duration::from_millis(at),
+            took: Duration::from_millis(1),
+            thread: None,
+            device: "/dev/video0".into(),
+            file: Some(1),
+            call: name.into(),
+            arguments: vec![kind, index.clone()],
+            outcome: Answer::Value(0),
+            results: vec![index],
+        }
+    }
+
+    #[test]
+    fn stays_end_by_dqbuf_or_with_the_stream() {
+        let mut line = Timeline::default();
+        for (name, at, index) in [
+            ("VIDIOC_QBUF", 0, 0),
+            ("VIDIOC_QBUF", 1, 1),
+            ("VIDIOC_DQBUF", 9, 0),
+            ("VIDIOC_QBUF", 11, 0),
+            ("VIDIOC_STREAMOFF", 19, 0),
+        ] {
+            line.take(&call(name, at, index));
+        }
+        let mut refused = call("VIDIOC_QBUF", 30, 0);
+        refused.outcome = Answer::Errno(22);
+        line.take(&refused);
+        line.finish(Duration::from_millis(50));
+        let ms = Duration::from_millis;
+        let stay = |index, from, to, is_done| Stay {
+            index,
+            from: ms(from),
+            to: ms(to),
+            is_done,
+        };
+        let [stream] = line.streams.as_slice() else {
+            panic!("{line:?}")
+        };
+        let stays = [
+            stay(0, 1, 10, true),
+            stay(0, 12, 20, false),
+            stay(1, 2, 20, false),
+        ];
+        assert_eq!(stream.stays, stays);
+        assert_eq!(stream.frames, [ms(10)]);
+        let depth: Vec<u64> = stream.depth().into_iter().map(|(_, depth)| depth).collect();
+        assert_eq!(depth, [1, 2, 1, 2, 1, 0]);
+    }
+
+    #[test]
+    fn frames_without_buffers_count_too() {
+        let mut line = Timeline::default();
+        let mut read = call("read", 5, 0);
+        read.outcome = Answer::Value(614_400);
+        line.take(&read);
+        read.outcome = Answer::Value(0);
+        line.take(&read);
+        assert_eq!(line.streams[0].frames, [Duration::from_millis(6)]);
+    }
+}
