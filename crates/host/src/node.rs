@@ -17,6 +17,13 @@ pub enum NodeKind {
         /// Major number. Linux hands one out as it starts.
         major: u32,
     },
+    /// A node of no device, in a class of its own: `/dev/dma_heap/NAME`.
+    Class {
+        /// The class, as it is called below `/sys/class`.
+        name: &'static str,
+        /// Major number.
+        major: u32,
+    },
 }
 
 /// A node the backend offers.
@@ -53,7 +60,7 @@ impl Node {
     pub const fn major(&self) -> u32 {
         match self.kind {
             NodeKind::Video => VIDEO_MAJOR,
-            NodeKind::Media { major } => major,
+            NodeKind::Media { major } | NodeKind::Class { major, .. } => major,
         }
     }
 

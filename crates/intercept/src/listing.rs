@@ -30,17 +30,19 @@ impl Listings {
     pub(crate) fn new(nodes: &[Node], tree: Option<&Tree>) -> Self {
         let mut this = Self::default();
         for node in nodes {
-            this.add(&node.path, libc::DT_CHR, files::inode(node));
+            let dir = tree.and_then(|tree| tree.directory_of(&node.path));
+            this.add(dir, &node.path, libc::DT_CHR, files::inode(node));
         }
         if let Some(tree) = tree {
             for (ino, (top, kind)) in (0x7662_1000..).zip(tree.tops()) {
-                this.add(top, kind, ino);
+                this.add(None, top, kind, ino);
             }
         }
         this
     }
 
-    fn add(&mut self, path: &Path, kind: u8, ino: u64) {
+    /// Adds a name to a directory of the system, or to one that was generated, by its real path.
+    fn add(&mut self, generated: Option<CString>, path: &Path, kind: u8, ino: u64) {
         let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
             return;
         };
@@ -48,6 +50,7 @@ impl Listings {
         let (Some(c_dir), Some(c_path)) = (c(dir), c(path)) else {
             return;
         };
+        let c_dir = generated.unwrap_or(c_dir);
         let Ok(stat) = raw::fstatat(libc::AT_FDCWD, &c_dir, 0) else {
             return;
         };

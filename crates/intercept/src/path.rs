@@ -199,8 +199,16 @@ impl Supervisor<'_> {
 
     /// What an absolute path names that enters the generated tree, if it does.
     pub(crate) fn generated(&self, call: &Call<'_>, path: &[u8], links: Links) -> Option<Place> {
-        match self.tree.as_ref()?.find(path, links)? {
-            Found::Inside(real) => Some(Place::Sys(real)),
+        let tree = self.tree.as_ref()?;
+        match tree.find(path, links)? {
+            Found::Inside(real) => {
+                // Nodes in generated directories are no files there.
+                let node = tree.known_as(real.as_bytes()).and_then(|known| {
+                    let mut nodes = self.nodes.iter();
+                    nodes.position(|node| node.path.as_os_str().as_bytes() == known)
+                });
+                Some(node.map_or(Place::Sys(real), Place::Node))
+            }
             // The kernel cannot walk through what is not there; from here it can be named.
             Found::Outside(path) => self
                 .known(call, &path, links)

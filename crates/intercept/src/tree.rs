@@ -24,8 +24,9 @@ use vb3_host::{Errno, FdIdentity, Node, NodeKind};
 const HOPS: u32 = 16;
 
 /// Directories of the system with entries of ours among its own.
-const SHARED: [&str; 10] = [
+const SHARED: [&str; 11] = [
     "/dev",
+    "/dev/dma_heap",
     "/run/udev/data",
     "/sys/bus",
     "/sys/bus/platform/devices",
@@ -150,31 +151,43 @@ impl Tree {
 
     /// Adds the directory of a node, its device, and the links that lead to it.
     fn add_node(&mut self, node: &Node) {
+        let dir = node.path.parent().and_then(allowed);
+        if let Some(dir) = dir.filter(|dir| dir != "/dev") {
+            self.add(dir, Entry::Dir);
+        }
         let name = node.path.file_name().unwrap_or_default();
         let name = name.to_string_lossy();
         let device = node.device.as_deref();
         let parent = device.map(|device| format!("/sys/devices/platform/{device}"));
-        let (here, subsystem, all) = match (node.kind, &parent) {
+        let class = |class: &str| {
+            let all = format!("/sys/class/{class}");
+            (all.clone(), all)
+        };
+        let (here, (subsystem, all)) = match (node.kind, &parent) {
+            (NodeKind::Class { name: of, .. }, _) => {
+                (format!("/sys/devices/virtual/{of}/{name}"), class(of))
+            }
             (NodeKind::Video, None) => (
                 format!("/sys/devices/virtual/video4linux/{name}"),
-                "/sys/class/video4linux",
-                "/sys/class/video4linux",
+                class("video4linux"),
             ),
-            (NodeKind::Video, Some(parent)) => (
-                format!("{parent}/video4linux/{name}"),
-                "/sys/class/video4linux",
-                "/sys/class/video4linux",
-            ),
+            (NodeKind::Video, Some(parent)) => {
+                (format!("{parent}/video4linux/{name}"), class("video4linux"))
+            }
             (NodeKind::Media { .. }, None) => return,
             (NodeKind::Media { .. }, Some(parent)) => (
                 format!("{parent}/{name}"),
-                "/sys/bus/media",
-                "/sys/bus/media/devices",
+                (
+                    "/sys/bus/media".to_owned(),
+                    "/sys/bus/media/devices".to_owned(),
+                ),
             ),
         };
         let (major, minor) = (node.major(), node.minor);
         self.file(&here, "dev", format!("{major}:{minor}\n"));
-        let uevent = format!("MAJOR={major}\nMINOR={minor}\nDEVNAME={name}\n");
+        let below = node.path.strip_prefix("/dev").unwrap_or(&node.path);
+        let below = below.display();
+        let uevent = format!("MAJOR={major}\nMINOR={minor}\nDEVNAME={below}\n");
         self.file(&here, "uevent", uevent);
         self.link(format!("{here}/subsystem"), subsystem);
         self.link(format!("{all}/{name}"), here.clone());
@@ -280,6 +293,14 @@ impl Tree {
         CString::new(real.into_os_string().into_encoded_bytes())
             .ok()
             .map(Found::Inside)
+    }
+
+    /// The real path of the directory that a path lies in, if that is generated.
+    pub(crate) fn directory_of(&self, path: &Path) -> Option<CString> {
+        match self.find(path.parent()?.as_os_str().as_bytes(), Links::Follow)? {
+            Found::Inside(real) => Some(real),
+            Found::Outside(_) => None,
+        }
     }
 
     /// The path by which programs know a real path in the tree.

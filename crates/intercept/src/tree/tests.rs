@@ -95,6 +95,30 @@ fn links_are_written_as_the_kernel_writes_them() {
 }
 
 #[test]
+fn a_node_of_a_class_has_its_directory_below_dev() {
+    let heap = Node {
+        kind: NodeKind::Class {
+            name: "dma_heap",
+            major: 511,
+        },
+        ..Node::video(NodeId(2), "/dev/dma_heap/system", 0)
+    };
+    let mut tree = Tree::make(&[heap], &[], &[]).expect("a tree");
+    tree.begin_at(|path| matches!(path, "/dev" | "/sys"));
+    let uevent = "MAJOR=511\nMINOR=0\nDEVNAME=dma_heap/system\n";
+    assert_eq!(read(&tree, "/sys/class/dma_heap/system/uevent"), uevent);
+    let inside = real(&tree, "/dev/dma_heap");
+    assert!(Path::new(&inside).is_dir());
+    assert_eq!(
+        tree.directory_of(Path::new("/dev/dma_heap/system")),
+        CString::new(inside).ok()
+    );
+    // Where the system has one, heaps of ours stand beside its own.
+    tree.begin_at(|path| matches!(path, "/dev" | "/dev/dma_heap" | "/sys"));
+    assert_eq!(tree.find(b"/dev/dma_heap", Links::Follow), None);
+}
+
+#[test]
 fn a_way_out_of_the_tree_is_found() {
     let link = (
         PathBuf::from("/dev/v4l/by-path/platform-vb3-007-video-index0"),

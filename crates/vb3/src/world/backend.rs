@@ -11,7 +11,7 @@ use vb3_host::{
     Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, NodeId, Outcome, Tag,
 };
 use vb3_queue::MapAccess;
-use vb3_v4l2::{CallContext, FileHandle};
+use vb3_v4l2::{CallContext, FileHandle, POLL_IN, POLL_OUT};
 
 const ENODEV: Errno = Errno(19);
 const EINVAL: Errno = Errno(22);
@@ -124,12 +124,13 @@ impl Backend for World {
                 ..vb3_host::Node::video(NodeId(node.number()), node.path.clone(), node.number())
             })
             .chain(self.media.nodes())
+            .chain(self.heaps.nodes())
             .collect()
     }
 
     fn open(&mut self, node: NodeId, _: i32, _: &dyn Caller) -> Result<FileId, Errno> {
         let id = self.new_file();
-        if self.media.open(node, id) {
+        if self.media.open(node, id) || self.heaps.open(node, id) {
             return Ok(id);
         }
         let at = self
@@ -147,7 +148,7 @@ impl Backend for World {
     }
 
     fn release(&mut self, file: FileId) {
-        if self.release_media(file) {
+        if self.release_media(file) || self.heaps.release(file) {
             return;
         }
         let Some((at, handle)) = self.files.remove(&file) else {
@@ -177,6 +178,9 @@ impl Backend for World {
     ) -> Outcome {
         if self.media.has(file) {
             return self.media_ioctl(file, request, arg, caller);
+        }
+        if self.heaps.has(file) {
+            return self.heap_ioctl(file, request, arg, caller);
         }
         self.call(file, nonblocking, caller, |target, context, program| {
             target
@@ -229,6 +233,10 @@ impl Backend for World {
         if self.media.has(file) {
             return self.media_poll(file, events);
         }
+        if self.heaps.has(file) {
+            // As files that know no poll.
+            return (POLL_IN | POLL_OUT) & events;
+        }
         let Ok((at, handle)) = self.file(file) else {
             return POLLERR;
         };
@@ -249,7 +257,7 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> Outcome {
-        if self.media.has(file) {
+        if self.media.has(file) || self.heaps.has(file) {
             return Outcome::Fail(EINVAL);
         }
         self.call(file, nonblocking, caller, |target, context, program| {
@@ -267,7 +275,7 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> Outcome {
-        if self.media.has(file) {
+        if self.media.has(file) || self.heaps.has(file) {
             return Outcome::Fail(EINVAL);
         }
         self.call(file, nonblocking, caller, |target, context, program| {

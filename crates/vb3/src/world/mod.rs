@@ -5,6 +5,7 @@
 
 mod backend;
 mod clock;
+mod heaps;
 mod imports;
 mod media;
 mod memory;
@@ -20,6 +21,7 @@ mod udev;
 use crate::report::{Refusal, Report};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clock::Clock;
+use heaps::Heaps;
 use media::Media;
 use memory::{Ear, Memory};
 use node::Node;
@@ -44,6 +46,7 @@ pub struct World {
     nodes: Vec<Node>,
     files: BTreeMap<FileId, (usize, FileHandle)>,
     media: Media,
+    heaps: Heaps,
     next_file: u64,
     shares: RefCell<Shares>,
     changed: BTreeSet<FileId>,
@@ -107,6 +110,7 @@ impl World {
             clock: outside.clock,
             memory,
             media: Media::new(&nodes),
+            heaps: Heaps::new(&profile),
             nodes,
             files: BTreeMap::new(),
             next_file: 0,
@@ -143,7 +147,7 @@ impl World {
         report.notes.extend(remarks);
         report.memory = summary::memory(&self.memory, self.peak_bytes);
         report.held = summary::held(&self.memory, &self.nodes, self.files.len());
-        report.held.files += self.media.open_files() as u64;
+        report.held.files += (self.media.open_files() + self.heaps.open_files()) as u64;
         report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());
         report.held.fds = open_fds().saturating_sub(self.own_fds) as u64;
         report

@@ -134,13 +134,15 @@ fn request(importer: &Node, len_bytes: u64) -> Request {
     for context in importer.video.contexts() {
         for &flow in importer.video.role().flows() {
             let format = context.driver().format(flow);
-            let mut planes = format.planes.iter().take(format.num_planes);
-            let plane = planes.find(|plane| u64::from(plane.sizeimage) == len_bytes);
+            // Where a program names no length, the plane is as long as the buffer it offers.
+            let planes = format.planes.iter().take(format.num_planes);
+            let planes = planes.filter(|plane| u64::from(plane.sizeimage) <= len_bytes);
+            let plane = planes.max_by_key(|plane| plane.sizeimage);
             let (Some(plane), Some(queue)) = (plane, context.queue(flow)) else {
                 continue;
             };
-            let planes = u32::try_from(format.num_planes).unwrap_or(1);
-            let count = queue.num_buffers().saturating_mul(planes).max(1);
+            let num_planes = u32::try_from(format.num_planes).unwrap_or(1);
+            let count = queue.num_buffers().saturating_mul(num_planes).max(1);
             if let Some(lines) = plane.sizeimage.checked_div(plane.bytesperline) {
                 request.line_bytes = u64::from(plane.bytesperline);
                 request.lines = u64::from(lines);

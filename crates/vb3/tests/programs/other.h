@@ -5,6 +5,7 @@
 #include <linux/dma-heap.h>
 #include <linux/udmabuf.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -40,7 +41,8 @@ static int udmabuf(size_t bytes)
 
 static int heap_buffer(size_t bytes)
 {
-	int device = open(HEAP, O_RDWR | O_CLOEXEC);
+	const char *heap = getenv("HEAP");
+	int device = open(heap ? heap : HEAP, O_RDWR | O_CLOEXEC);
 	if (device < 0)
 		return -1;
 	struct dma_heap_allocation_data data = { .len = whole_pages(bytes),

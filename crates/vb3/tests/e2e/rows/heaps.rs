@@ -1,0 +1,138 @@
+//! dma-heaps for programs: `/dev/dma_heap`, whatever the host has.
+
+use crate::common::{Run, compiled};
+
+/// What a heap answers, with what Linux 6.12 and 7.2 answer.
+const ANSWERS: &str = "character device: ok
+openat: ok
+alloc: ok
+close on exec: ok
+bytes: 102400
+use: ok
+rename: ok
+2000 times: ok
+read-only, mapped for writing: EACCES
+no bytes: EINVAL
+all bytes: EINVAL
+more bytes: ENOMEM
+more than any machine has: ENOMEM
+fd given: EINVAL
+wrong fd flags: EINVAL
+heap flags: EINVAL
+no structure: EFAULT
+next call: EINVAL
+read: EINVAL
+mmap: ENODEV
+poll: ok
+";
+
+#[test]
+fn heaps_answer_as_the_kernels_do() {
+    let Some(program) = compiled("heap.c") else {
+        return;
+    };
+    for (machine, heap, more, listed) in [
+        (
+            "soc-cma",
+            "system",
+            "0x40000000",
+            "default_cma_region system",
+        ),
+        (
+            "soc-cma",
+            "default_cma_region",
+            "0x4100000",
+            "default_cma_region system",
+        ),
+        (
+            "soc-64k",
+            "system",
+            "0x80000000",
+            "default_cma_region system",
+        ),
+        ("pc", "system", "0x1000000000", "system"),
+    ] {
+        let node = format!("/dev/dma_heap/{heap}");
+        let outcome = Run::on(machine)
+            .device("camera")
+            .program([&program.display().to_string(), &node, more])
+            .run();
+        outcome.expect_success();
+        outcome.expect_nothing_held();
+        let told = format!("listed: {listed}\n{ANSWERS}");
+        assert_eq!(outcome.stdout, told, "{machine}, {heap}");
+    }
+}
+
+/// A program allocates pictures' memory from a heap; the camera writes and the display reads it.
+#[test]
+fn camera_and_display_share_what_a_heap_gives() {
+    let Some(program) = compiled("other.c") else {
+        return;
+    };
+    let program = program.display().to_string();
+    let shape = "format=YUYV,size=320x240,clock=free";
+    for machine in ["soc-iommu", "soc-noncoherent", "pc", "soc-64k"] {
+        for (way, maps) in [("show", [0, 4]), ("pass", [4, 4]), ("many", [0, 12])] {
+            let outcome = Run::on(machine)
+                .device(format!("camera=pattern,{shape}"))
+                .device(format!("display=shown.raw,{shape}"))
+                .program([&program, way, "heap", "12", "seen.raw"])
+                .run();
+            outcome.expect_success();
+            outcome.expect_nothing_held();
+            let seen = outcome.read("seen.raw");
+            assert_eq!(seen.len(), 12 * 320 * 240 * 2, "{machine}, {way}");
+            assert!(seen == outcome.read("shown.raw"), "{machine}, {way}");
+            let report = &outcome.report;
+            assert_eq!(report.total(|q| q.bytes_copied), 0, "{machine}, {way}");
+            assert!(
+                report.refusals.is_empty(),
+                "{machine}: {:?}",
+                report.refusals
+            );
+            let made: Vec<u64> = (report.devices.iter())
+                .map(|device| device.queues.iter().map(|queue| queue.maps).sum())
+                .collect();
+            assert_eq!(made, maps, "{machine}, {way}");
+        }
+    }
+}
+
+/// A device without IOMMU is refused pages, and told the heap that suits it and the camera; the
+/// same program with that heap works.
+#[test]
+fn the_heap_that_a_refusal_names_works() {
+    let Some(program) = compiled("other.c") else {
+        return;
+    };
+    let program = program.display().to_string();
+    let shape = "format=YUYV,size=320x240,clock=free";
+    let run = |heap: &str| {
+        Run::on("soc-noncoherent")
+            .device(format!("camera=pattern,{shape}"))
+            .device(format!("display=shown.raw,{shape},contiguous=on"))
+            .program(["env", &format!("HEAP={heap}"), &program])
+            .and(["pass", "heap", "12", "seen.raw"])
+            .run()
+    };
+    let refused = run("/dev/dma_heap/system");
+    assert_ne!(refused.status, 0);
+    let [refusal] = &refused.report.refusals[..] else {
+        panic!("{:?}", refused.report.refusals)
+    };
+    assert_eq!(
+        (&*refusal.device, &*refusal.constraint),
+        ("/dev/video1", "contiguous")
+    );
+    let remedy = refusal.remedy.as_ref().expect("a remedy");
+    assert_eq!(
+        remedy.devices,
+        ["camera (/dev/video0)", "display (/dev/video1)"]
+    );
+    assert_eq!((remedy.size_bytes, remedy.stride_bytes), (155_648, 640));
+    let outcome = run(&format!("/dev/dma_heap/{}", remedy.heap));
+    outcome.expect_success();
+    assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
+    assert!(outcome.read("seen.raw") == outcome.read("shown.raw"));
+}
