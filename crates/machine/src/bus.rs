@@ -200,15 +200,16 @@ impl State {
 
     /// Where spans to write lie for other processes; `None` if one of them does not lie in an
     pub(crate) fn bus_host_spans(
-        &self,
+        &mut self,
         dev: Device,
         spans: &[BusSpan],
     ) -> Option<Vec<HostSpan<'_>>> {
         if spans.len() > MAX_SPANS {
             return None;
         }
-        let spans = spans.iter().map(|span| {
-            let place = self.place(dev, span, true)?;
+        let places = spans.iter().map(|span| self.proven_place(dev, span));
+        let places: Vec<Place> = places.collect::<Option<_>>()?;
+        let spans = places.into_iter().map(|place| {
             let object = self.memory.get(place.object)?;
             if self.is_everybodys(place.object, object) || object.is_split(place.view) {
                 return None;
@@ -227,6 +228,31 @@ impl State {
         spans.collect()
     }
 
+    /// As [`place`](Self::place) of a write, looked for only if anything changed since it was found.
+    fn proven_place(&mut self, dev: Device, span: &BusSpan) -> Option<Place> {
+        let changes = self.changes();
+        if let Some(place) = self.proven.find(changes, dev, span) {
+            return Some(place);
+        }
+        let place = self.place(dev, span, true)?;
+        self.proven.put(changes, dev, span, place);
+        Some(place)
+    }
+
+    /// Changes that were made to translations and memory so far.
+    fn changes(&self) -> u64 {
+        self.remapped + self.memory.changes()
+    }
+
+    /// Counts a write that was made where [`bus_host_spans`](Self::bus_host_spans) said.
+    pub(crate) fn bus_note_written(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
+        if self.proven_place(dev, &span).is_some() {
+            return self.account(dev, span, true, Ok(()));
+        }
+        let len = usize::try_from(span.len).unwrap_or(usize::MAX);
+        self.access(dev, span.addr, len, true, |_, _, _, _| Ok(()))
+    }
+
     /// Whether more than one allocation may lie in an object: the bounce pool's, and a device's
     /// memory of which no parts are claimed.
     fn is_everybodys(&self, number: u64, object: &Object) -> bool {
@@ -236,12 +262,6 @@ impl State {
             .any(|s| s.kind == SegmentKind::Physical);
         let is_claimed = || self.claimed.values().any(|claimed| *claimed == number);
         self.bounce_object == Some(number) || is_physical && !is_claimed()
-    }
-
-    /// Counts a write that was made where [`bus_host_spans`](Self::bus_host_spans) said.
-    pub(crate) fn bus_note_written(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
-        let len = usize::try_from(span.len).unwrap_or(usize::MAX);
-        self.access(dev, span.addr, len, true, |_, _, _, _| Ok(()))
     }
 
     /// Where a span lies, if its bytes lie together and `dev` reaches all of them.

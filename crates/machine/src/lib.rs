@@ -19,6 +19,7 @@ mod machine;
 mod memory;
 mod platform;
 pub mod profile;
+mod proven;
 mod ram;
 mod runs;
 mod store;

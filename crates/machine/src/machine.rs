@@ -5,6 +5,7 @@ use crate::faults::{Faults, Injector};
 use crate::iommu::{Iommu, Staleness, TableFrames, Tables};
 use crate::memory::{Backing, Memory, Object};
 use crate::profile::Profile;
+use crate::proven::Proven;
 use crate::ram::{FRAME, FreeMemory, Ram};
 use crate::store::{Private, Shared};
 use crate::trace::{Event, Trace};
@@ -116,6 +117,9 @@ pub(crate) struct State {
     pub(crate) bounce: Option<BouncePool>,
     /// The number of the pool's memory.
     pub(crate) bounce_object: Option<u64>,
+    /// Changes of translations.
+    pub(crate) remapped: u64,
+    pub(crate) proven: Proven,
     pub(crate) pins: u64,
     pub(crate) vmaps: u64,
     /// Cache maintenance or copies that did not reach a program's memory.
@@ -145,6 +149,8 @@ impl State {
             faults: Injector::new(Faults::Off),
             bounce,
             bounce_object: None,
+            remapped: 0,
+            proven: Proven::default(),
             pins: 0,
             vmaps: 0,
             lost: 0,
@@ -290,11 +296,13 @@ impl State {
 
     /// Overwrites such a word, as a bug or an attacker would; `false` outside the tables.
     pub(crate) fn set_iommu_word(&mut self, addr: PhysAddr, word: u64) -> bool {
+        self.remapped += 1;
         self.tables.set_word(addr.get(), word)
     }
 
     /// Sets what `dev` goes on using between a removal and the flush, and flushes.
     pub(crate) fn set_staleness(&mut self, dev: Device, staleness: Staleness) {
+        self.remapped += 1;
         if let Some(iommu) = self.device_mut(dev).and_then(|d| d.iommu.as_mut()) {
             iommu.set_staleness(staleness);
         }
@@ -404,6 +412,7 @@ impl State {
 
     /// The IOMMU of a device, with the memory for its tables.
     pub(crate) fn iommu_parts(&mut self, dev: Device) -> Option<(&mut Iommu, Tables<'_>)> {
+        self.remapped += 1;
         let iommu = self.devices.get_mut(dev.0 as usize)?.iommu.as_mut()?;
         let mem = Tables {
             ram: &mut self.ram,

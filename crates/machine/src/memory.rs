@@ -289,6 +289,7 @@ pub(crate) struct Memory {
     objects: BTreeMap<u64, Object>,
     places: BTreeMap<u64, Placement>,
     next: u64,
+    removed: u64,
 }
 
 impl Memory {
@@ -314,8 +315,14 @@ impl Memory {
         id
     }
 
+    /// Objects that came and went so far.
+    pub(crate) fn changes(&self) -> u64 {
+        self.next + self.removed
+    }
+
     pub(crate) fn remove(&mut self, id: u64) -> Option<Object> {
         let object = self.objects.remove(&id)?;
+        self.removed += 1;
         for &(first, _) in &object.frames {
             self.places.remove(&(first * FRAME));
         }

@@ -91,6 +91,37 @@ fn a_mapping_that_went_away_is_a_fault() {
     assert_eq!((stats.faults, stats.bytes_written), (1, 0));
 }
 
+/// What was found once is not looked for again, until anything changes.
+#[test]
+fn a_rewritten_page_table_is_noticed() {
+    let (mut mapper, dev) = with_device(&with_iommu(CMA));
+    let alloc = mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
+    let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+    let machine = mapper.platform_mut();
+    let whole = [span(addr, 0, LEN)];
+    let (_, walks) = machine.iotlb_counts(dev);
+    for _ in 0..3 {
+        assert!(machine.bus_host_spans(dev, &whole).is_some());
+        machine.bus_note_written(dev, whole[0]).unwrap();
+        machine
+            .bus_note_written(dev, span(addr, 1, LEN - 1))
+            .unwrap();
+    }
+    let (hits, found) = machine.iotlb_counts(dev);
+    assert_eq!((hits, found - walks), (0, LEN / PAGE), "each page once");
+    let fault = machine.bus_note_written(dev, span(addr, 0, LEN + 1));
+    assert!(fault.is_err(), "what was not looked for is");
+    // All entries of the root: nothing is mapped any more, once the buffer forgets.
+    let root = machine.iommu_root(dev).unwrap();
+    for entry in 0..512 {
+        let at = root.checked_add(entry * 8).unwrap();
+        assert!(machine.set_iommu_word(at, 0));
+    }
+    machine.set_staleness(dev, vb3_machine::Staleness::default());
+    assert!(machine.bus_note_written(dev, whole[0]).is_err());
+    assert!(machine.bus_host_spans(dev, &whole).is_none());
+}
+
 /// Devices that do not snoop write to a store of their own, and a process would write to the CPU's.
 #[test]
 fn what_the_cpu_does_not_see_at_once_is_not_shown() {
