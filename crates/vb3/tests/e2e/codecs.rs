@@ -3,6 +3,7 @@
 
 use crate::common::{Run, ffmpeg, lacks, lacks_libavcodec};
 use crate::compliance::{expect_compliant, summary};
+use crate::streams::encoded;
 
 /// A decoder, how a stream for it is made, and how programs have it decoded.
 struct Case {
@@ -180,4 +181,57 @@ fn without_the_library_it_is_refused_with_the_reason() {
         said.contains("HEVC") && said.contains("libavcodec-dev"),
         "{said}"
     );
+}
+
+/// Stops in the middle of a stream, and looks which memory the codec process maps: its own is named
+/// vb3-codec, and buffers are named vb3.
+const LOOK: &str = r#"
+mkfifo pictures
+gst-launch-1.0 -q filesrc location=stream.h264 ! h264parse ! v4l2h264dec \
+  ! video/x-raw,format=NV12 ! filesink location=pictures &
+exec 3< pictures
+head -c 1000 <&3 > /dev/null
+for process in /proc/[0-9]*; do
+  grep -q "^PPid:[[:space:]]*$PPID\$" $process/status 2> /dev/null || continue
+  grep -q 'memfd:vb3-codec' $process/maps 2> /dev/null || continue
+  echo "buffers $(grep -c 'memfd:vb3 ' $process/maps)"
+done
+cat <&3 > /dev/null
+wait
+"#;
+
+/// Whether the codec process of a SPEC's device maps the program's buffers.
+fn has_buffers(machine: &str, spec: &str, stream: &[u8]) -> bool {
+    let run = Run::on(machine).device(spec).built_in_codecs();
+    std::fs::write(run.file("stream.h264"), stream).unwrap();
+    let outcome = run.patience(240).program(["sh", "-c", LOOK]).run();
+    outcome.expect_success();
+    let buffers = outcome.stdout.trim().strip_prefix("buffers ");
+    let buffers: u32 = buffers.expect("a codec process").parse().unwrap();
+    buffers > 0
+}
+
+/// The codec process writes pictures where they belong; the bus does where a buffer's memory is
+/// scattered or reached by the CPU.
+#[test]
+fn the_process_has_the_buffers_that_it_can_have() {
+    if lacks("gst-launch-1.0") {
+        return;
+    }
+    let Some(stream) = encoded("320x240", 60, "bframes=0") else {
+        return;
+    };
+    for machine in [
+        "pc",
+        "pc-untrusted",
+        "soc-cma",
+        "soc-noncoherent",
+        "vm-bounce",
+    ] {
+        assert!(has_buffers(machine, "h264dec", &stream), "{machine}");
+    }
+    for alloc in ["sg", "vmalloc"] {
+        let spec = format!("h264dec,alloc={alloc}");
+        assert!(!has_buffers("pc", &spec, &stream), "{spec}");
+    }
 }
