@@ -249,7 +249,7 @@ pub trait Iommu: PageSource {
     ///
     /// # Errors
     /// Whatever the hardware says. The device may go on reaching part of the range, so the layer
-    /// never gives its addresses out again, nor memory of its own that lay there
+    /// never gives its addresses out again, nor frees or unpins memory that lay there
     /// ([`Live::quarantined_bytes`](crate::Live::quarantined_bytes)).
     fn iommu_unmap(&self, dev: Self::Device, iova: Iova, len: u64) -> Result<(), Error> {
         let _ = (dev, iova, len);

@@ -118,6 +118,13 @@ fn memory_in_reach_goes_back_to_nobody() {
     assert_eq!((live.tables, live.pins), (0, 0), "none that somebody has");
     let kept = 2 * PAGE + 20;
     assert_eq!(live.quarantined_bytes - before, kept);
+    // One pin keeps a page: those that follow go.
+    for _ in 0..3 {
+        let again = mapper.pin_user(&(), PAGE + 5, 20, BOTH).unwrap();
+        mapper.free_table(again, true);
+    }
+    assert_eq!(mapper.platform().vmaps_and_pins(), (0, 1));
+    assert_eq!(mapper.live(), live);
     let others = mapper.alloc_coherent_atomic(1, PAGE).unwrap();
     assert_ne!(others.segments()[0], in_reach);
     assert!(mapper.alloc_coherent_atomic(1, PAGE).is_err());

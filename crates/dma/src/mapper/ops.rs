@@ -394,10 +394,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             Memory::Callers => self.flush_all_lazy(),
             Memory::Pinned(pinned) => {
                 self.flush_all_lazy();
-                if self.is_stuck(&table.segments) {
-                    self.keep_pin(pinned, table.len);
-                } else {
+                if self.may_unpin(&table.segments) {
                     self.platform.unpin_user(pinned, device_wrote);
+                } else {
+                    self.keep_pin(pinned, &table.segments, table.len);
                 }
                 self.live
                     .with(|live| live.pins = live.pins.saturating_sub(1));

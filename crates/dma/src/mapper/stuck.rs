@@ -14,8 +14,20 @@ pub(super) struct Stuck<P: Platform> {
     is_all: bool,
     /// Pages that would have been freed.
     pages: Vec<P::Pages>,
-    /// Memory of programs that would have been unpinned.
+    /// Memory of programs that would have been unpinned, and where it lies.
     pins: Vec<P::Pinned>,
+    pinned: Vec<Segment>,
+}
+
+/// First byte, and the one behind the last.
+const fn ends(segment: &Segment) -> (u64, u64) {
+    let first = segment.addr.get();
+    (first, first.saturating_add(segment.len))
+}
+
+fn covers(known: &Segment, segment: &Segment) -> bool {
+    let ((first, stop), (start, end)) = (ends(known), ends(segment));
+    first <= start && end <= stop
 }
 
 impl<P: Platform> Stuck<P> {
@@ -25,11 +37,11 @@ impl<P: Platform> Stuck<P> {
             is_all: false,
             pages: Vec::new(),
             pins: Vec::new(),
+            pinned: Vec::new(),
         }
     }
 
     fn has(&self, segment: &Segment) -> bool {
-        let ends = |s: &Segment| (s.addr.get(), s.addr.get().saturating_add(s.len));
         let (start, end) = ends(segment);
         let overlaps = |run: &Segment| {
             let (first, stop) = ends(run);
@@ -47,7 +59,10 @@ impl<P: Platform> Stuck<P> {
             len: end.saturating_sub(first),
             kind: SegmentKind::Pages,
         };
-        self.is_all |= push(&mut self.runs, run).is_err();
+        // Mapped again and again, it is remembered once.
+        if !self.runs.iter().any(|known| covers(known, &run)) {
+            self.is_all |= push(&mut self.runs, run).is_err();
+        }
     }
 }
 
@@ -83,10 +98,25 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
+    /// Whether a pin of a program's memory may end: a device reaches none of it, or an earlier pin is
+    /// kept for that.
+    pub(super) fn may_unpin(&self, segments: &[Segment]) -> bool {
+        self.stuck.with(|stuck| {
+            let is_kept = |run: &Segment| stuck.pinned.iter().any(|kept| covers(kept, run));
+            segments.iter().all(|run| !stuck.has(run) || is_kept(run))
+        })
+    }
+
     /// Keeps a program's memory pinned.
-    pub(super) fn keep_pin(&self, pinned: P::Pinned, len: u64) {
+    pub(super) fn keep_pin(&self, pinned: P::Pinned, segments: &[Segment], len: u64) {
         self.count_quarantined(len);
-        // Without room for it, it is dropped, and not unpinned, either.
-        let _ = self.stuck.with(|stuck| push(&mut stuck.pins, pinned));
+        self.stuck.with(|stuck| {
+            for &run in segments {
+                // Without room for it, it is kept once more another time.
+                let _ = push(&mut stuck.pinned, run);
+            }
+            // Without room for it, it is dropped, and not unpinned, either.
+            let _ = push(&mut stuck.pins, pinned);
+        });
     }
 }
