@@ -36,7 +36,7 @@ impl Shared {
     }
 }
 
-/// Memory that the driver's trait promises to stay cached, or to need no syncs.
+/// What a driver's trait asks for: memory that needs no syncs, or cached memory.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Coherent,

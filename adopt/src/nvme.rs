@@ -17,7 +17,7 @@ use mmio_api::{MapError, MmioAddr, MmioOp, MmioRaw};
 use nvme_driver::{Config, Nvme, NvmeBlockDriver, NvmeIntxSource};
 use rdif_block::{
     BatchSubmitResult, BlockController, CompletedRequest, CompletionSink, ControllerEvent,
-    ControllerState, ControllerUpdate, HardIrqHandler, HardwareQueue, IrqEndpoint, OwnedRequest,
+    ControllerState, ControllerUpdate, HardIrqHandler, HardwareQueue, OwnedRequest,
     OwnedRequestBatch, RequestFlags, RequestId, RequestOp, SubmissionSink,
 };
 use spin::Once;
@@ -93,9 +93,12 @@ impl Disk {
         let mut update: ControllerUpdate =
             update.map_err(|err| format!("the controller refuses {event:?}: {err:?}"))?;
         self.queues.extend(update.take_queues());
-        let new = update.take_irq_endpoints().into_iter();
-        let new = new.map(|end: IrqEndpoint| (end.source_id(), end.into_handler()));
-        self.handlers.extend(new);
+        for end in update.take_irq_endpoints() {
+            // A later one takes the place of an earlier one of the same source.
+            self.handlers
+                .retain(|(source, _)| *source != end.source_id());
+            self.handlers.push((end.source_id(), end.into_handler()));
+        }
         Ok(update.controller_state())
     }
 

@@ -139,7 +139,7 @@ pub(crate) fn run() -> Result<()> {
     let mut cargo = sh::cargo();
     // Where its own settings for the bare target are.
     cargo.current_dir(sh::root().join("adopt"));
-    cargo.args(["build", "--release", "--locked", "--target-dir"]);
+    cargo.args(["build", "--release", "--target-dir"]);
     sh::run(cargo.arg(&target))?;
     let program = target.join(TARGET).join("release/adopt");
     for boot in BOOTS {
