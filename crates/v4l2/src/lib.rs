@@ -1,10 +1,4 @@
-//! The V4L2 user API: ioctl bytes to typed requests, formats, controls and events.
-//!
-//! A host owns [`VideoDevice`]s and passes in what a program does: ioctl, mmap, poll, read, write
-//! and the end of a file; and the passing of time ([`VideoDevice::tick`]). Nothing in here has a
-//! thread, a clock or a file. A device is a [`VideoDriver`]; the memory of its buffers is the
-//! host's `MemOps`; the program is a [`Program`].
-
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod bus;
