@@ -80,7 +80,7 @@ impl Server<'_> {
                 Ok(Verdict::native())
             }
             Target::Node(_) => Err(Errno(libc::EBADF)),
-            Target::Device(file) if matches!(kind, b'V' | b'|' | b'H') => {
+            Target::Device(file) if matches!(kind, b'V' | b'|' | b'H' | b'u') => {
                 let backend = &mut self.backend;
                 let mut done = backend.ioctl(file, request, arg, false, &call);
                 // Most calls never wait: whether this one may, and what keeps the file open

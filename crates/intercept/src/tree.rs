@@ -24,7 +24,7 @@ use vb3_host::{Errno, FdIdentity, Node, NodeKind};
 const HOPS: u32 = 16;
 
 /// Directories of the system with entries of ours among its own.
-const SHARED: [&str; 11] = [
+const SHARED: [&str; 13] = [
     "/dev",
     "/dev/dma_heap",
     "/run/udev/data",
@@ -32,9 +32,11 @@ const SHARED: [&str; 11] = [
     "/sys/bus/platform/devices",
     "/sys/bus/platform/drivers",
     "/sys/class",
+    "/sys/class/misc",
     "/sys/dev/char",
     "/sys/devices/platform",
     "/sys/devices/virtual",
+    "/sys/devices/virtual/misc",
     "/sys/devices",
 ];
 

@@ -72,6 +72,14 @@ impl Foreign {
     /// What the exporter says of its size or of the mapping; EINVAL for an empty buffer.
     pub fn map(fd: Arc<OwnedFd>) -> io::Result<Self> {
         let len = seek(&*fd, SeekFrom::End(0))?;
+        Self::map_first(fd, len)
+    }
+
+    /// Maps the first `len` bytes of a dma-buf, or of a memfd that a program made one of.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub fn map_first(fd: Arc<OwnedFd>, len: u64) -> io::Result<Self> {
         let len = usize::try_from(len).map_err(|_| Errno::NOMEM)?;
         if len == 0 {
             return Err(Errno::INVAL.into());

@@ -125,12 +125,15 @@ impl Backend for World {
             })
             .chain(self.media.nodes())
             .chain(self.heaps.nodes())
+            .chain(self.udmabufs.node())
             .collect()
     }
 
     fn open(&mut self, node: NodeId, _: i32, _: &dyn Caller) -> Result<FileId, Errno> {
         let id = self.new_file();
-        if self.media.open(node, id) || self.heaps.open(node, id) {
+        let is_other =
+            self.media.open(node, id) || self.heaps.open(node, id) || self.udmabufs.open(node, id);
+        if is_other {
             return Ok(id);
         }
         let at = self
@@ -148,7 +151,9 @@ impl Backend for World {
     }
 
     fn release(&mut self, file: FileId) {
-        if self.release_media(file) || self.heaps.release(file) {
+        let is_other =
+            self.release_media(file) || self.heaps.release(file) || self.udmabufs.release(file);
+        if is_other {
             return;
         }
         let Some((at, handle)) = self.files.remove(&file) else {
@@ -181,6 +186,9 @@ impl Backend for World {
         }
         if self.heaps.has(file) {
             return self.heap_ioctl(file, request, arg, caller);
+        }
+        if self.udmabufs.has(file) {
+            return self.udmabuf_ioctl(request, arg, caller);
         }
         self.call(file, nonblocking, caller, |target, context, program| {
             target
@@ -233,7 +241,7 @@ impl Backend for World {
         if self.media.has(file) {
             return self.media_poll(file, events);
         }
-        if self.heaps.has(file) {
+        if self.heaps.has(file) || self.udmabufs.has(file) {
             // As files that know no poll.
             return (POLL_IN | POLL_OUT) & events;
         }
@@ -257,7 +265,7 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> Outcome {
-        if self.media.has(file) || self.heaps.has(file) {
+        if self.media.has(file) || self.heaps.has(file) || self.udmabufs.has(file) {
             return Outcome::Fail(EINVAL);
         }
         self.call(file, nonblocking, caller, |target, context, program| {
@@ -275,7 +283,7 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> Outcome {
-        if self.media.has(file) || self.heaps.has(file) {
+        if self.media.has(file) || self.heaps.has(file) || self.udmabufs.has(file) {
             return Outcome::Fail(EINVAL);
         }
         self.call(file, nonblocking, caller, |target, context, program| {

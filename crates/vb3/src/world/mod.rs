@@ -17,6 +17,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod udev;
+mod udmabuf;
 
 use crate::report::{Refusal, Report};
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -28,6 +29,7 @@ use node::Node;
 use shares::Shares;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use udmabuf::Udmabufs;
 use vb3_codec::{Codecs, Launch};
 use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
 use vb3_dma::Mapper;
@@ -47,6 +49,7 @@ pub struct World {
     files: BTreeMap<FileId, (usize, FileHandle)>,
     media: Media,
     heaps: Heaps,
+    udmabufs: Udmabufs,
     next_file: u64,
     shares: RefCell<Shares>,
     changed: BTreeSet<FileId>,
@@ -111,6 +114,7 @@ impl World {
             memory,
             media: Media::new(&nodes),
             heaps: Heaps::new(&profile),
+            udmabufs: Udmabufs::new(),
             nodes,
             files: BTreeMap::new(),
             next_file: 0,
@@ -147,7 +151,12 @@ impl World {
         report.notes.extend(remarks);
         report.memory = summary::memory(&self.memory, self.peak_bytes);
         report.held = summary::held(&self.memory, &self.nodes, self.files.len());
-        report.held.files += (self.media.open_files() + self.heaps.open_files()) as u64;
+        let others = [
+            self.media.open_files(),
+            self.heaps.open_files(),
+            self.udmabufs.open_files(),
+        ];
+        report.held.files += others.iter().sum::<usize>() as u64;
         report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());
         report.held.fds = open_fds().saturating_sub(self.own_fds) as u64;
         report

@@ -125,11 +125,8 @@ impl Shares {
         cloexec: bool,
         access: ExportAccess,
     ) -> Result<i32, (Errno, BufRef)> {
-        let ready = self
-            .tag()
-            .and_then(|tag| Ok((tag, file_of(memory, &buf, access)?)));
-        let (tag, (memfd, memfd_file, len_bytes)) = match ready {
-            Ok(ready) => ready,
+        let (memfd, memfd_file, len_bytes) = match file_of(memory, &buf, access) {
+            Ok(made) => made,
             Err(e) => return Err((e, buf)),
         };
         let real = match access {
@@ -137,7 +134,23 @@ impl Shares {
             ExportAccess::ReadOnly | ExportAccess::WriteOnly => None,
         };
         let is_real = real.is_some();
-        let (fd, file) = real.unwrap_or((memfd, memfd_file));
+        let shown = real.unwrap_or((memfd, memfd_file));
+        self.install_as(memory, (buf, len_bytes), (shown, is_real), caller, cloexec)
+    }
+
+    /// Installs a descriptor of a file that shows a dma-buf: a real dma-buf, or a memfd.
+    pub(super) fn install_as(
+        &mut self,
+        memory: &mut Memory,
+        (buf, len_bytes): (BufRef, u64),
+        ((fd, file), is_real): ((OwnedFd, FdIdentity), bool),
+        caller: &dyn Caller,
+        cloexec: bool,
+    ) -> Result<i32, (Errno, BufRef)> {
+        let tag = match self.tag() {
+            Ok(tag) => tag,
+            Err(e) => return Err((e, buf)),
+        };
         // Known before it can be used: another thread may guess the number.
         self.exports
             .entry(file)

@@ -1,8 +1,9 @@
-//! dma-heaps for programs: `/dev/dma_heap`, whatever the host has.
+//! dma-heaps and udmabuf for programs: `/dev/dma_heap`, `/dev/udmabuf`, whatever the host has.
 
 use crate::common::{Run, compiled};
+use std::fs::File;
 
-/// What a heap answers, with what Linux 6.12 and 7.2 answer.
+/// What a heap answers, by the source of Linux 6.12 and 7.2.
 const ANSWERS: &str = "character device: ok
 openat: ok
 alloc: ok
@@ -64,28 +65,97 @@ fn heaps_answer_as_the_kernels_do() {
     }
 }
 
-/// A program allocates pictures' memory from a heap; the camera writes and the display reads it.
+/// What udmabuf answers, by the source of Linux 6.12.
+const UDMABUF_ANSWERS: &str = "character device: ok
+create: ok
+close on exec: ok
+bytes: 16384
+shares: ok
+shares without the memfd: ok
+list of one: ok
+offset within a page: EINVAL
+size within a page: EINVAL
+nothing: EINVAL
+beyond the end: EINVAL
+more than the limit: EINVAL
+empty list: EINVAL
+long list: EINVAL
+no memfd: EBADFD
+no descriptor: EBADFD
+not sealed: EINVAL
+sealed against writing: EINVAL
+no structure: EFAULT
+other call: ENOTTY
+";
+
 #[test]
-fn camera_and_display_share_what_a_heap_gives() {
+fn udmabuf_answers_as_the_kernels_does() {
+    let Some(program) = compiled("udmabuf.c") else {
+        return;
+    };
+    let has_host_its_own = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/udmabuf")
+        .is_ok();
+    let outcome = Run::on("pc")
+        .device("camera")
+        .program([&program])
+        .and(["all"])
+        .run();
+    outcome.expect_success();
+    outcome.expect_nothing_held();
+    let (told, failures) = if has_host_its_own {
+        ("list of two: ok\nfrom the second page on: ok\n", 0)
+    } else {
+        ("list of two: ENOMEM\nfrom the second page on: ENOMEM\n", 1)
+    };
+    assert_eq!(outcome.stdout, format!("{UDMABUF_ANSWERS}{told}"));
+    // What cannot be had says what to do.
+    assert_eq!(outcome.report.failures.len(), failures);
+    for failure in &outcome.report.failures {
+        assert_eq!((&*failure.device, failure.times), ("/dev/udmabuf", 2));
+        assert!(
+            failure.sentence.contains("a memfd of its own"),
+            "{failure:?}"
+        );
+    }
+}
+
+/// A program allocates pictures' memory; the camera writes and the display reads it.
+#[test]
+fn camera_and_display_share_what_heap_and_udmabuf_give() {
     let Some(program) = compiled("other.c") else {
         return;
     };
     let program = program.display().to_string();
     let shape = "format=YUYV,size=320x240,clock=free";
     for machine in ["soc-iommu", "soc-noncoherent", "pc", "soc-64k"] {
-        for (way, maps) in [("show", [0, 4]), ("pass", [4, 4]), ("many", [0, 12])] {
+        let ways = [("show", [0, 4]), ("pass", [4, 4]), ("many", [0, 12])];
+        let kinds = ["heap", "udmabuf"];
+        // A granule of 64 KiB takes whole ones, and nobody makes memfds of them.
+        let kinds = kinds.iter().take(if machine == "soc-64k" { 1 } else { 2 });
+        let all = kinds.flat_map(|kind| ways.map(|(way, maps)| (*kind, way, maps)));
+        for (kind, way, maps) in all {
             let outcome = Run::on(machine)
                 .device(format!("camera=pattern,{shape}"))
                 .device(format!("display=shown.raw,{shape}"))
-                .program([&program, way, "heap", "12", "seen.raw"])
+                .program([&program, way, kind, "12", "seen.raw"])
                 .run();
             outcome.expect_success();
             outcome.expect_nothing_held();
             let seen = outcome.read("seen.raw");
-            assert_eq!(seen.len(), 12 * 320 * 240 * 2, "{machine}, {way}");
-            assert!(seen == outcome.read("shown.raw"), "{machine}, {way}");
+            assert_eq!(seen.len(), 12 * 320 * 240 * 2, "{machine}, {way}, {kind}");
+            assert!(
+                seen == outcome.read("shown.raw"),
+                "{machine}, {way}, {kind}"
+            );
             let report = &outcome.report;
-            assert_eq!(report.total(|q| q.bytes_copied), 0, "{machine}, {way}");
+            assert_eq!(
+                report.total(|q| q.bytes_copied),
+                0,
+                "{machine}, {way}, {kind}"
+            );
             assert!(
                 report.refusals.is_empty(),
                 "{machine}: {:?}",
@@ -94,7 +164,7 @@ fn camera_and_display_share_what_a_heap_gives() {
             let made: Vec<u64> = (report.devices.iter())
                 .map(|device| device.queues.iter().map(|queue| queue.maps).sum())
                 .collect();
-            assert_eq!(made, maps, "{machine}, {way}");
+            assert_eq!(made, maps, "{machine}, {way}, {kind}");
         }
     }
 }
