@@ -26,6 +26,8 @@ pub(crate) const LOOK: Duration = Duration::from_millis(4);
 const LOOK_STALLED: Duration = Duration::from_millis(100);
 /// A call that stalls for so long is worth a remark.
 const REMARK: Duration = Duration::from_secs(1);
+/// Looks further apart than this were lost: the supervisor itself was stopped, or got no CPU.
+const LOST: Duration = Duration::from_millis(400);
 /// How long a thread waits for work before it goes.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -113,6 +115,8 @@ struct Inner {
     /// The receiver's state at the last look that found another one than before, and when.
     seen: u64,
     seen_at: Option<Instant>,
+    /// The last look.
+    looked: Option<Instant>,
     closing: bool,
 }
 
@@ -289,6 +293,7 @@ impl Pool {
     /// process. Gives when to look again, and what is worth a remark.
     pub(crate) fn look(&self, pid_of: impl Fn(u32) -> u32) -> (Option<Duration>, Vec<Note>) {
         let mut inner = lock(&self.inner);
+        inner.forgive(Instant::now());
         let state = self.state.load(Ordering::Acquire);
         let moved = state != inner.seen;
         if moved {
@@ -346,6 +351,17 @@ impl Pool {
 }
 
 impl Inner {
+    /// Time in which nobody looked is not what calls have stalled for.
+    fn forgive(&mut self, now: Instant) {
+        let lost = self.looked.map_or(Duration::ZERO, |looked| now - looked);
+        self.looked = Some(now);
+        if lost > LOST {
+            for at in self.at.values_mut() {
+                at.since = (at.since + lost).min(now);
+            }
+        }
+    }
+
     fn remarks(&mut self) -> Vec<Note> {
         let late: Vec<(u32, i64)> = self
             .at

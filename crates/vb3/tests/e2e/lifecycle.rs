@@ -301,3 +301,30 @@ fn written_frames_are_copied_once() {
     assert!(outcome.read("shown.raw") == wanted, "other bytes are shown");
     assert_eq!(outcome.report.total(|q| q.bytes_copied), 16 * frame);
 }
+
+/// As Ctrl-Z or a paused container does: longer than any wait of the supervisor for a thread.
+#[test]
+fn a_supervisor_that_was_stopped_goes_on_as_if_it_had_not_been() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let stream = "v4l2-ctl --stream-mmap=3 --stream-count=2 --set-fmt-video=width=64,height=48";
+    let script =
+        format!("echo $$ > ready; while [ ! -e enough ]; do {stream} >&2 || exit 1; echo; done");
+    let mut run = Lasting::start(&script, &[]);
+    run.pid_in("ready");
+    let supervisor = Pid::from_child(&run.child);
+    for round in 0..8 {
+        // Somewhere in the midst of opening, mapping and streaming, which takes some 20 ms.
+        std::thread::sleep(Duration::from_millis(31 * (1 + round)));
+        kill_process(supervisor, Signal::STOP).unwrap();
+        std::thread::sleep(Duration::from_millis(1700));
+        kill_process(supervisor, Signal::CONT).unwrap();
+    }
+    fs::write(run.dir.path().join("enough"), "").unwrap();
+    assert_eq!(run.status(), Some(0));
+    let report = vb3::why::load(&run.dir.path().join("vb3/last.json")).unwrap();
+    assert!(report.held.is_empty(), "{:?}", report.held);
+    assert_eq!(report.notes, Vec::<String>::new());
+    assert!(report.refusals.is_empty(), "{:?}", report.refusals);
+}
