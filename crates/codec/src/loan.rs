@@ -54,6 +54,12 @@ pub(crate) fn lend(input: &Shared, number: u64) {
     }
 }
 
+/// Whether a loan that was not claimed still can be.
+pub(crate) fn is_lent(input: &Shared, number: u64) -> bool {
+    let found = of(input, number).map(|state| state.load(Ordering::Acquire));
+    found == Some(word(number, LENT))
+}
+
 /// The worker, before the first byte. False if the loan was taken back.
 pub(crate) fn claim(input: &Shared, number: u64) -> bool {
     let (from, to) = (word(number, LENT), word(number, WRITING));

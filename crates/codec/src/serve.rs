@@ -314,8 +314,8 @@ impl Out {
                 self.set_ring(fd, (generation, slot_len), chroma, by_loan != 0)?;
             }
             Op::Map => self.loans.map(message.words[0], fd)?,
-            Op::Unmap => self.loans.unmap(),
-            Op::Lend => self.loans.push(&message)?,
+            Op::Unmap => self.loans.unmap(&self.input),
+            Op::Lend => self.loans.push(&message, &self.input)?,
             _ => self.waiting.push_back((message, fd)),
         }
         Ok(())
@@ -392,11 +392,12 @@ impl Out {
     /// Waits for a loan, where pictures need one.
     fn claim(&mut self) -> Result<Option<Loan>, Stop> {
         while self.ring.as_ref().is_some_and(|ring| ring.by_loan) {
-            if let Some(loan) = self.loans.claim(&self.input) {
-                return Ok(Some(loan));
-            }
+            // A loan that came after it is for what comes after it.
             if self.flushing() {
                 return Err(Stop::Flush);
+            }
+            if let Some(loan) = self.loans.claim(&self.input) {
+                return Ok(Some(loan));
             }
             self.receive()?;
         }

@@ -5,7 +5,8 @@ use crate::job::{Colour, Config, Planes, Rect, StreamFormat};
 use crate::slots::Layout;
 use crate::wire::{Message, Op};
 
-/// Does what its input says: `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`, `escape`, `hold`.
+/// Does what its input says: `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`, `escape`,
+/// `format`, `hold`.
 pub(super) struct Harm;
 
 impl Codec for Harm {
@@ -41,7 +42,7 @@ impl Codec for Harm {
                     .fold(1, |code, free| code << 1 | i32::from(*free));
                 std::process::exit(code)
             }
-            b"hold" => {
+            b"format" => {
                 let format = StreamFormat {
                     coded_width: 16,
                     coded_height: 16,
@@ -55,7 +56,9 @@ impl Codec for Harm {
                     profile: 0,
                     level: 0,
                 };
-                out.format(&format)?;
+                out.format(&format)
+            }
+            b"hold" => {
                 let loan = out.claim()?.ok_or(Stop::Gone)?;
                 for value in (0..=u8::MAX).cycle() {
                     let plane = [value; 256];

@@ -43,11 +43,19 @@ impl Loans {
         Ok(())
     }
 
-    pub(super) fn unmap(&mut self) {
+    /// Lets go of all memory that no loan needs.
+    pub(super) fn unmap(&mut self, input: &Shared) {
+        self.forget(input);
         self.mapped.clear();
     }
 
-    pub(super) fn push(&mut self, message: &Message) -> Result<(), Stop> {
+    /// Forgets loans that were taken back.
+    fn forget(&mut self, input: &Shared) {
+        self.waiting
+            .retain(|loan| loan::is_lent(input, loan.number));
+    }
+
+    pub(super) fn push(&mut self, message: &Message, input: &Shared) -> Result<(), Stop> {
         let [number, lies, width, height, rest @ ..] = &message.words;
         let small = |word: u64| u32::try_from(word).map_err(|_| Stop::Gone);
         let at = |word: u64| usize::try_from(word).map_err(|_| Stop::Gone);
@@ -68,8 +76,10 @@ impl Loans {
                 stride: at(*stride)?,
             });
         }
-        // Those that were taken back are still in it.
-        if self.waiting.len() >= 64 * MAX_LOANS {
+        if self.waiting.len() >= MAX_LOANS {
+            self.forget(input);
+        }
+        if self.waiting.len() >= MAX_LOANS {
             return Err(Stop::Gone);
         }
         self.waiting.push_back(Loan {

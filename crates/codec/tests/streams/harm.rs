@@ -87,7 +87,7 @@ fn a_worker_that_does_not_let_go_of_a_buffer_is_ended() {
     };
     let mut driven = Driven::new(Kind::Harm, &process());
     driven.proceeds = false;
-    let data = b"hold";
+    let data = b"format";
     driven.submit(Job::Decode { tag: 1, data });
     driven.wait_for(|said| matches!(said, Said::Format(_)));
     let worker = &mut driven.worker;
@@ -105,6 +105,8 @@ fn a_worker_that_does_not_let_go_of_a_buffer_is_ended() {
         planes: &planes,
     };
     assert_eq!(worker.lend(Some(&lent)), Ok(1));
+    let data = b"hold";
+    worker.submit(Job::Decode { tag: 2, data }).unwrap();
     while first() == 0 {
         std::thread::yield_now();
     }
@@ -119,13 +121,36 @@ fn a_worker_that_does_not_let_go_of_a_buffer_is_ended() {
     assert_eq!(sentence, wanted);
 }
 
+/// What it has not heard of when it is taken back is not kept.
+#[test]
+fn loans_may_be_taken_back_without_end() {
+    let mut driven = Driven::new(Kind::Harm, &process());
+    driven.proceeds = false;
+    let data = b"format";
+    driven.submit(Job::Decode { tag: 1, data });
+    driven.wait_for(|said| matches!(said, Said::Format(_)));
+    let worker = &mut driven.worker;
+    worker.submit(Job::ProceedByLoan(Chroma::Pairs)).unwrap();
+    let mut lent = 0;
+    while lent < 3000 {
+        match worker.lend(None) {
+            Ok(_) => lent += 1,
+            Err(Refused::Full(_)) => std::thread::yield_now(),
+            Err(e) => panic!("{e} after {lent} loans"),
+        }
+        worker.take_all_back();
+    }
+    driven.submit(Job::Flush);
+    driven.wait_for(|said| *said == Said::Flushed);
+}
+
 #[test]
 fn what_does_not_fit_is_not_lent() {
     let file = memfd_create("buffer", MemfdFlags::ALLOW_SEALING).unwrap();
     let mut driven = Driven::new(Kind::Harm, &process());
     driven.proceeds = false;
     assert!(matches!(driven.worker.lend(None), Err(Refused::Wrong(_))));
-    let data = b"hold";
+    let data = b"format";
     driven.submit(Job::Decode { tag: 1, data });
     driven.wait_for(|said| matches!(said, Said::Format(_)));
     let worker = &mut driven.worker;
