@@ -49,6 +49,11 @@ pub enum Command {
     ///
     /// Times are left out. Exit status: 0 where they do not differ, 1 where they do.
     Diff(DiffArgs),
+    /// Say whether buffers for devices fit a machine, without running a program
+    ///
+    /// Each queue gets its buffers in turn, in the format that its device has at first, as if a
+    /// program asked for them by REQBUFS. Exit status: 0 where all fit, 1 where they do not.
+    Fits(FitsArgs),
     /// Say what this machine or container allows, and what works here
     ///
     /// Exit status: 0 where everything works for programs, 1 where they run and something does
@@ -148,6 +153,30 @@ pub struct DiffArgs {
     pub after: PathBuf,
 }
 
+/// Arguments of `vb3 fits`.
+#[derive(Debug, clap::Args)]
+pub struct FitsArgs {
+    /// The machine: a name from `vb3 machines`, or a TOML file
+    #[arg(long, short, value_name = "NAME|FILE.toml", default_value = "pc")]
+    pub machine: String,
+    /// Machine and devices of a board, by its device tree
+    #[arg(long, value_name = "FILE.dtb", conflicts_with = "machine")]
+    pub board: Option<PathBuf>,
+    /// Buffers of each queue
+    #[arg(long, short, value_name = "N", default_value_t = 4,
+          value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub buffers: u32,
+    /// Seed of the machine
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The devices; `vb3 devices` explains SPEC
+    #[arg(value_name = "SPEC")]
+    pub devices: Vec<String>,
+}
+
 /// Arguments of `vb3 machines`.
 #[derive(Debug, clap::Args)]
 pub struct MachinesArgs {
@@ -214,6 +243,14 @@ pub fn main() -> u8 {
             let mut status = 0;
             to_stdout(|out| {
                 status = crate::diff::print(args, out)?;
+                Ok(())
+            })
+            .map(|_| status)
+        }
+        Command::Fits(args) => {
+            let mut status = 0;
+            to_stdout(|out| {
+                status = crate::fits::print(args, out)?;
                 Ok(())
             })
             .map(|_| status)

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod diff;
 pub mod doctor;
 pub mod elements;
+pub mod fits;
 pub mod machines;
 pub mod manual;
 mod outputs;

@@ -1,6 +1,6 @@
 //! `vb3 run`: a machine, its devices, a program on them, and a report.
 
-use crate::cli::{FAILED, REFUSED, RunArgs, RunOptions};
+use crate::cli::{FAILED, FitsArgs, REFUSED, RunArgs, RunOptions};
 use crate::report::{self, Report, Setup};
 use crate::timeline::Timeline;
 use crate::trace::{self, Sink, Traced};
@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
+use std::path::Path;
 use std::time::Instant;
 use vb3_devices::spec::{DEFAULTS, DeviceSpec, MAX_DEVICES};
 use vb3_host::Backend;
@@ -68,21 +69,38 @@ impl Plan {
     }
 }
 
+/// What a machine is called, and its profile: a board's, if there is one.
+fn machine_text(
+    machine: &str,
+    board: Option<&Path>,
+    devices: &[String],
+) -> Result<(String, String)> {
+    let Some(path) = board else {
+        return Ok((machine.to_owned(), machines::text(machine)?));
+    };
+    let board = board::read(path)?;
+    if devices.is_empty() {
+        board::has_devices(&board)?;
+    }
+    Ok((board.name().to_owned(), board::profile(&board, None)?.0))
+}
+
+/// The machine and devices that `vb3 fits` looks at.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn machine_and_devices(args: &FitsArgs) -> Result<(Profile, Vec<DeviceSpec>)> {
+    let (machine, text) = machine_text(&args.machine, args.board.as_deref(), &args.devices)?;
+    let plan = Plan::new(&machine, text, &args.devices, args.seed, Vec::new())?;
+    Ok((plan.profile, plan.specs))
+}
+
 /// Runs the program; gives its exit status.
 ///
 /// # Errors
 /// The machine, a device or the report file is not to be had. What the program does is no error.
 pub fn run(args: &RunArgs) -> Result<u8> {
-    let (machine, text) = match &args.board {
-        None => (args.machine.clone(), machines::text(&args.machine)?),
-        Some(path) => {
-            let board = board::read(path)?;
-            if args.devices.is_empty() {
-                board::has_devices(&board)?;
-            }
-            (board.name().to_owned(), board::profile(&board, None)?.0)
-        }
-    };
+    let (machine, text) = machine_text(&args.machine, args.board.as_deref(), &args.devices)?;
     let program = args.program.clone();
     let plan = Plan::new(&machine, text, &args.devices, args.seed, program)?;
     execute(plan, &args.options)

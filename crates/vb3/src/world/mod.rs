@@ -5,6 +5,7 @@
 
 mod backend;
 mod clock;
+mod fits;
 mod heaps;
 mod imports;
 mod media;
@@ -22,6 +23,7 @@ mod udmabuf;
 use crate::report::{Refusal, Report};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clock::Clock;
+pub use fits::Fit;
 use heaps::Heaps;
 use media::Media;
 use memory::{Ear, Memory};

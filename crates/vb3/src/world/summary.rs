@@ -78,7 +78,7 @@ const fn model_name(memory: Option<MemoryModel>) -> &'static str {
     }
 }
 
-const fn queue_name(flow: Flow, planarity: Planarity) -> &'static str {
+pub(super) const fn queue_name(flow: Flow, planarity: Planarity) -> &'static str {
     match (flow, planarity) {
         (Flow::Capture, Planarity::Single) => "video-capture",
         (Flow::Capture, Planarity::Multi) => "video-capture-mplane",

@@ -306,6 +306,66 @@ fn frames_go_from_camera_to_display_without_a_copy_on_every_machine() {
     }
 }
 
+/// What `vb3 fits` says is what a program then gets: REQBUFS of every queue in turn.
+#[test]
+fn what_fits_is_what_reqbufs_gives() {
+    let sizes = ["640x480", "1920x1080"];
+    let bench = |machine: &str, specs: &[&str], seed| {
+        let mut profile = Profile::builtin(machine).unwrap();
+        // Small, so that it is soon full.
+        profile.ram = 128 << 20;
+        profile.cma = profile.cma.min(24 << 20);
+        profile.bounce_pool = profile.bounce_pool.min(16 << 20);
+        let specs: Vec<_> = specs.iter().map(|s| s.parse().unwrap()).collect();
+        Bench {
+            world: World::new(profile, &specs, seed).unwrap(),
+            program: Local::new(),
+        }
+    };
+    let (mut all, mut not_all) = (0, 0);
+    for (machine, _) in BUILTINS {
+        for (seed, size) in (0u64..).zip(sizes) {
+            for (buffers, more) in [(1, ""), (18, ""), (9, ",alloc=sg")] {
+                let specs = [
+                    format!("camera,size={size},sizes={size}"),
+                    format!("display,size=640x480{more}"),
+                    format!("camera,size={size},sizes={size}{more}"),
+                ];
+                let specs: Vec<&str> = specs.iter().map(String::as_str).collect();
+                let fits = bench(machine, &specs, seed).world.fits(buffers);
+                let said: Vec<u32> = fits.iter().map(|fit| fit.buffers).collect();
+                let mut bench = bench(machine, &specs, seed);
+                // Twice the same world: looking gives everything back.
+                assert_eq!(bench.world.fits(buffers), fits, "{machine}, {specs:?}");
+                let files = [0, 1, 2].map(|node| bench.open(node));
+                let mut given = Vec::new();
+                for (file, kind) in files.into_iter().zip([CAPTURE, OUTPUT, CAPTURE]) {
+                    let arg = Arg::new(
+                        size_of::<v4l2_requestbuffers>(),
+                        &[
+                            (offset_of!(v4l2_requestbuffers, count), buffers),
+                            (offset_of!(v4l2_requestbuffers, type_), kind),
+                            (offset_of!(v4l2_requestbuffers, memory), MMAP),
+                        ],
+                    );
+                    let mut arg = arg;
+                    let made = bench.try_ioctl(file, VIDIOC_REQBUFS, &mut arg);
+                    let count = arg.u32(offset_of!(v4l2_requestbuffers, count));
+                    given.push(if made.is_ok() { count } else { 0 });
+                }
+                assert_eq!(given, said, "{machine}, {specs:?}");
+                if said.iter().all(|count| *count >= buffers) {
+                    all += 1;
+                } else {
+                    assert!(fits.iter().any(|fit| fit.reason.is_some()), "{fits:?}");
+                    not_all += 1;
+                }
+            }
+        }
+    }
+    assert!(all >= 20 && not_all >= 10, "{all} fit, {not_all} do not");
+}
+
 /// Seed 001: buffers lie in the camera's own memory, no page stands behind them, and the display
 /// reaches them by physical address.
 #[test]

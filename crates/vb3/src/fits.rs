@@ -1,0 +1,158 @@
+//! `vb3 fits`: whether buffers fit a machine, before anything is allocated by a program.
+
+use crate::cli::FitsArgs;
+use crate::world::{Fit, World};
+use crate::{run, sentence};
+use anyhow::Result;
+use serde::Serialize;
+use std::io::Write;
+use vb3_devices::spec::{DeviceKind, SinkSpec};
+
+/// What is printed as JSON.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    machine: &'a str,
+    /// Whether all fit.
+    fits: bool,
+    queues: Vec<Queue<'a>>,
+}
+
+/// One queue.
+#[derive(Debug, Serialize)]
+struct Queue<'a> {
+    device: &'a str,
+    kind: &'a str,
+    queue: &'a str,
+    /// Buffers asked for.
+    wanted: u32,
+    /// Buffers that fit.
+    buffers: u32,
+    /// Bytes of one.
+    size_bytes: u64,
+    /// What one more would have to meet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shortfall: Option<Shortfall>,
+}
+
+/// A constraint, with the value wanted and the value found, in its unit.
+#[derive(Debug, Serialize)]
+struct Shortfall {
+    constraint: &'static str,
+    wanted: u64,
+    found: u64,
+}
+
+/// Prints how many buffers of each queue fit; gives 0 if all do, 1 if not.
+///
+/// # Errors
+/// The machine or a device is wrong; `out` cannot be written.
+pub fn print(args: &FitsArgs, out: &mut dyn Write) -> Result<u8> {
+    let (profile, mut specs) = run::machine_and_devices(args)?;
+    for spec in &mut specs {
+        // Nothing is shown: a recording that is there stays.
+        if let DeviceKind::Display { sink } = &mut spec.kind {
+            *sink = SinkSpec::Null;
+        }
+    }
+    let machine = profile.name.clone();
+    let fits = World::new(profile, &specs, args.seed)?.fits(args.buffers);
+    let all = fits.iter().all(|fit| fit.buffers >= args.buffers);
+    if args.json {
+        let answer = Answer {
+            machine: &machine,
+            fits: all,
+            queues: fits.iter().map(|fit| queue(fit, args.buffers)).collect(),
+        };
+        serde_json::to_writer_pretty(&mut *out, &answer).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        for fit in &fits {
+            writeln!(out, "{}", line(fit, args.buffers))?;
+        }
+        let all = if all {
+            "all fit"
+        } else {
+            "they do not all fit"
+        };
+        writeln!(out, "{machine}: {all}")?;
+    }
+    Ok(u8::from(!all))
+}
+
+fn queue(fit: &Fit, wanted: u32) -> Queue<'_> {
+    Queue {
+        device: &fit.device,
+        kind: &fit.kind,
+        queue: fit.queue,
+        wanted,
+        buffers: fit.buffers,
+        size_bytes: fit.size_bytes,
+        shortfall: fit.reason.map(|reason| Shortfall {
+            constraint: reason.constraint.name(),
+            wanted: reason.wanted,
+            found: reason.found,
+        }),
+    }
+}
+
+/// One queue, in a sentence.
+fn line(fit: &Fit, wanted: u32) -> String {
+    let Fit {
+        device,
+        kind,
+        queue,
+        buffers,
+        size_bytes,
+        reason,
+    } = fit;
+    let size = sentence::bytes(*size_bytes);
+    let fits = format!("{device} {kind} {queue}: {buffers} of {wanted} buffers of {size}");
+    let why = reason.and_then(|r| sentence::reason(r.constraint.name(), r.wanted, r.found));
+    match why {
+        Some((why, _)) => format!("{fits}; {why}"),
+        None => fits,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(machine: &str, buffers: u32, devices: &[&str]) -> (u8, String) {
+        let args = FitsArgs {
+            machine: machine.to_owned(),
+            board: None,
+            buffers,
+            seed: 0,
+            json: false,
+            devices: devices.iter().map(|&spec| spec.to_owned()).collect(),
+        };
+        let mut out = Vec::new();
+        let status = print(&args, &mut out).expect("a machine");
+        (status, String::from_utf8(out).expect("text"))
+    }
+
+    #[test]
+    fn print_says_how_many_fit_and_what_is_short() {
+        let camera = "camera,size=1920x1080,sizes=1920x1080";
+        let (status, text) = told("soc-cma", 4, &[camera]);
+        assert_eq!(status, 0);
+        let line = "/dev/video0 camera video-capture: 4 of 4 buffers of 3.9 MiB\n";
+        assert_eq!(text, format!("{line}soc-cma: all fit\n"));
+        let (status, text) = told("soc-cma", 18, &[camera]);
+        assert_eq!(status, 1);
+        let short = "/dev/video0 camera video-capture: 16 of 18 buffers of 3.9 MiB; it asked for \
+                     3.9 MiB of contiguous memory when";
+        assert!(text.starts_with(short), "{text}");
+    }
+
+    #[test]
+    fn print_leaves_a_recording_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("shown.raw");
+        std::fs::write(&file, "kept").expect("a file");
+        let spec = format!("display={}", file.display());
+        assert_eq!(told("pc", 4, &[&spec]).0, 0);
+        assert_eq!(std::fs::read(&file).expect("the file"), b"kept");
+    }
+}

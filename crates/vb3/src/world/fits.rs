@@ -1,0 +1,133 @@
+//! Whether buffers fit, before a program asks for any.
+
+use super::World;
+use super::node::Node;
+use super::summary::queue_name;
+use vb3_devices::spec::Allocator;
+use vb3_dma::{Direction, Reason};
+use vb3_plane::{AllocArgs, Coherency, Device, MemOps as _};
+use vb3_v4l2::{Flow, VideoDriver as _};
+
+/// How many buffers of a queue fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fit {
+    /// The device node.
+    pub device: String,
+    /// What it is.
+    pub kind: String,
+    /// The queue, as reports call it.
+    pub queue: &'static str,
+    /// Buffers that fit, no more than were asked for.
+    pub buffers: u32,
+    /// Bytes of one, all planes together.
+    pub size_bytes: u64,
+    /// Why there are no more.
+    pub reason: Option<Reason>,
+}
+
+impl World {
+    /// Allocates `buffers` buffers for every queue in turn, as REQBUFS does, each in the format that
+    /// its device has at first, and gives all back at the end.
+    pub fn fits(&mut self, buffers: u32) -> Vec<Fit> {
+        let (mut fits, mut planes, mut files) = (Vec::new(), Vec::new(), Vec::new());
+        for node in &mut self.nodes {
+            // A memory-to-memory device has its queues once it is open.
+            let file = node.video.open(&self.memory).ok();
+            let flows = node.video.role().flows();
+            for &flow in flows {
+                let Some((sizes, bounds)) = setup(node, flow, buffers) else {
+                    continue;
+                };
+                let mut fit = Fit {
+                    device: node.path.display().to_string(),
+                    kind: node.kind.clone(),
+                    queue: queue_name(flow, node.video.planarity()),
+                    buffers: 0,
+                    size_bytes: sizes.iter().sum(),
+                    reason: None,
+                };
+                let mut made = Vec::new();
+                while fit.buffers < bounds.wanted {
+                    match allocate(&mut self.memory, node, flow, &sizes) {
+                        Ok(buffer) => made.extend(buffer),
+                        Err(reason) => {
+                            fit.reason = reason;
+                            break;
+                        }
+                    }
+                    fit.buffers += 1;
+                }
+                if fit.buffers < bounds.least {
+                    // A queue with too few has none.
+                    made.drain(..).for_each(|plane| self.memory.put(plane));
+                    fit.buffers = 0;
+                }
+                planes.extend(made);
+                fits.push(fit);
+            }
+            files.push(file);
+        }
+        for plane in planes {
+            self.memory.put(plane);
+        }
+        for (node, file) in self.nodes.iter_mut().zip(files) {
+            if let Some(file) = file {
+                node.video.release(&mut self.memory, file);
+            }
+        }
+        fits
+    }
+}
+
+/// How many buffers a queue makes when it is asked for some: as many as wanted, no fewer than least.
+struct Bounds {
+    wanted: u32,
+    least: u32,
+}
+
+/// What a device makes of REQBUFS: bytes of each plane, and how many buffers.
+fn setup(node: &mut Node, flow: Flow, buffers: u32) -> Option<(Vec<u64>, Bounds)> {
+    let context = node.video.contexts_mut().next()?;
+    let config = context.queue(flow)?.config();
+    let (least, max) = (config.min_reqbufs_allocation, config.max_num_buffers);
+    let mut driver = context.driver_mut().queue_driver(flow);
+    let sizes = driver.queue_setup(None).ok()?.as_slice().to_vec();
+    let wanted = driver.buffer_count(buffers.max(least).min(max)).ok()?;
+    let wanted = wanted.min(max);
+    Some((sizes, Bounds { wanted, least }))
+}
+
+type Plane = vb3_plane::Plane<vb3_machine::Device>;
+
+/// The planes of one buffer: all, or the reason why not.
+fn allocate(
+    memory: &mut super::memory::Memory,
+    node: &Node,
+    flow: Flow,
+    sizes: &[u64],
+) -> Result<Vec<Plane>, Option<Reason>> {
+    let device = match node.allocator {
+        Allocator::Contig => Device::contig(node.dma),
+        Allocator::Sg => Device::sg(node.dma),
+        Allocator::Vmalloc => Device::vmalloc(node.dma),
+    };
+    let mut planes = Vec::new();
+    for &len_bytes in sizes {
+        let args = AllocArgs {
+            len_bytes,
+            direction: match flow {
+                Flow::Capture => Direction::FromDevice,
+                Flow::Output => Direction::ToDevice,
+            },
+            coherency: Coherency::Coherent,
+        };
+        match memory.alloc(device, args) {
+            Ok(plane) => planes.push(plane),
+            Err(e) => {
+                planes.into_iter().for_each(|plane| memory.put(plane));
+                return Err(e.reason());
+            }
+        }
+    }
+    Ok(planes)
+}
