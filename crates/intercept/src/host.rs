@@ -199,9 +199,13 @@ impl Host {
 
     /// Installs a descriptor in the caller, at a kept number if there is one to be had.
     ///
-    /// The kernel installs at a given number by replacing what is there, and the program may open
-    /// a file at a number that was free a moment ago. It gets the lowest free one: a kept number
-    /// only after [`ROOM`] others are taken. Where so many are not free, the kernel chooses for us.
+    /// The kernel installs at a given number by replacing what is there, and another thread of the
+    /// program may open a file at a number that was free a moment ago. It gets the lowest free one:
+    /// this one only after all below it, of which [`ROOM`] and more are free. Where no number is so
+    /// far from what is taken, the kernel chooses for us.
+    ///
+    /// # Errors
+    /// EMFILE; ENOENT where the thread no longer waits.
     pub(crate) fn install(
         &self,
         call: &Call<'_>,
@@ -237,18 +241,25 @@ impl Host {
         }
         let FdRange { start, end } = self.range;
         let taken = procs::open_descriptors(thread.tid)?;
-        if taken.saturating_add(ROOM.min(start / 2)) > start {
-            return None;
-        }
-        let first = thread.next_fd.load(Ordering::Relaxed).clamp(start, end);
-        let at = (first..end)
-            .chain(start..first)
-            .find(|&fd| self.procs.is_free(&thread, fd));
+        let safe = taken.saturating_add(ROOM.min(start / 2));
+        // In turn from the top down, so that what is taken is seldom asked for again, and below the
+        // middle only where the upper half is full: however long this thread is kept from going on,
+        // the program has all numbers below to fill first.
+        let middle = start + (end - start) / 2;
+        let last = end.saturating_sub(1);
+        let first = match thread.next_fd.load(Ordering::Relaxed) {
+            0 => last,
+            hint => hint.clamp(middle, last),
+        };
+        let upper = (middle..=first).rev().chain((first + 1..end).rev());
+        let at = upper
+            .chain((start..middle).rev())
+            .find(|&fd| fd >= safe && self.procs.is_free(&thread, fd));
         let Some(at) = at else {
             thread.note_none_free(closes);
             return None;
         };
-        let next = if at + 1 < end { at + 1 } else { start };
+        let next = if at > middle { at - 1 } else { last };
         thread.next_fd.store(next, Ordering::Relaxed);
         Some(at)
     }

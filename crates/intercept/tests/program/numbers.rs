@@ -138,6 +138,20 @@ inside! {
         });
     }
 
+    /// Whatever other threads open while a device's descriptor is on its way has lower numbers.
+    fn numbers_are_far_from_those_that_the_program_gets() {
+        for _ in 0..300 {
+            let fd = number();
+            assert!(fd >= 896, "{fd}");
+            close(fd);
+        }
+        // Many at a time fill the rest, too.
+        let held: std::collections::BTreeSet<i32> = (0..200).map(|_| number()).collect();
+        assert_eq!(held.len(), 200);
+        assert!(held.iter().all(|fd| (768..1024).contains(fd)), "{held:?}");
+        held.into_iter().for_each(close);
+    }
+
     fn closes_and_calls_race() {
         let fd = std::sync::atomic::AtomicI32::new(number());
         let over = std::sync::atomic::AtomicBool::new(false);
