@@ -16,6 +16,8 @@ const TESTS: Duration = Duration::from_secs(3 * 3600);
 
 /// Tests at a time: some have time limits, which translated processors keep only alone.
 const THREADS: &str = "1";
+/// By how much a program may take longer there.
+const SLOWNESS: &str = "10";
 
 /// What every script begins with.
 const BEGIN: &str = "export HOME=/tmp PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\n";
@@ -106,6 +108,7 @@ pub(super) fn run_tests(only: &[String], filters: &[String]) -> Result<()> {
         let temporary = temporary.join("tmp");
         let script = format!(
             "{BEGIN}mkdir -p {tmp}; mount -t tmpfs tmp {tmp}\n\
+             export VB3_SLOWNESS={SLOWNESS}\n\
              cd {own}/crates/vb3 && {e2e} --test-threads={THREADS} {filters} 2>/out/stderr \
              | tee -a /out/said | grep -q '^test result: ok'\n",
             own = sh::root().display(),

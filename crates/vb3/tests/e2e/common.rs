@@ -194,6 +194,13 @@ pub(crate) fn vb3(dir: &Path) -> Command {
     command
 }
 
+/// How many times slower than others the machine is, as who runs the tests knows: a processor that is
+/// emulated takes its time.
+fn slowness() -> u32 {
+    let said = std::env::var("VB3_SLOWNESS").ok();
+    said.and_then(|said| said.parse().ok()).unwrap_or(1)
+}
+
 /// Runs a command to its end; gives status, stdout and stderr. Both go to files, so that nothing
 /// can block on a full pipe.
 pub(crate) fn finish(
@@ -211,6 +218,7 @@ pub(crate) fn finish(
         .stderr(create("stderr"))
         .spawn()
         .unwrap();
+    let patience = patience * slowness();
     let start = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
