@@ -21,7 +21,8 @@ code{background:#f0f0f0;padding:.1em .3em;overflow-wrap:anywhere}\
 .scroll{overflow-x:auto}table{border-collapse:collapse}\
 th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}\
 th:first-child,td:first-child{text-align:left}\
-svg{max-width:100%;height:auto;display:block}\
+figure{margin:1rem 0;overflow-x:auto}\
+svg{width:100%;min-width:36rem;height:auto;display:block}\
 .bad{border-left:.4rem solid #b00020;padding-left:.8rem}\
 .good{border-left:.4rem solid #1b7a3d;padding-left:.8rem}";
 
