@@ -51,6 +51,7 @@ mod buffers;
 mod error;
 #[cfg(any(all(test, feature = "alloc"), feature = "test-utils"))]
 pub mod fake;
+pub mod fence;
 mod file;
 mod holders;
 mod importer;

@@ -57,3 +57,4 @@ pub use planes::{
 };
 pub use user::UserMemory;
 pub use vb3_dma::{Caching, Coherency, Constraint, Direction, Reason};
+pub use vb3_dmabuf::fence::Outcome;

@@ -3,6 +3,7 @@
 use bitflags::bitflags;
 use core::fmt;
 use vb3_dma::{Coherency, Direction, Reason};
+use vb3_dmabuf::fence::Outcome;
 
 pub use vb3_dmabuf::Access as ExportAccess;
 
@@ -171,6 +172,25 @@ pub trait MemOps {
 
     /// Hands the plane back to the CPU; does the cache maintenance that is due, unless skipped.
     fn finish(&mut self, plane: &mut Self::Plane, skip: HintSkip);
+
+    /// The driver gets the plane: from now on its access is a fence in the memory's reservation.
+    /// Where none can be made the access goes on without.
+    fn begin_access(&mut self, plane: &mut Self::Plane) {
+        let _ = plane;
+    }
+
+    /// The driver has the plane no longer. Without a call of
+    /// [`begin_access`](Self::begin_access) before, nothing happens.
+    fn end_access(&mut self, plane: &mut Self::Plane, outcome: Outcome) {
+        let _ = (plane, outcome);
+    }
+
+    /// Whether fences that a program imported for the plane's memory have yet to end before the
+    /// driver gets it.
+    fn is_held_back(&self, plane: &Self::Plane) -> bool {
+        let _ = plane;
+        false
+    }
 
     /// Where the driver finds the plane; `None` while an imported plane is not mapped.
     fn cookie(&mut self, plane: &Self::Plane) -> Option<Self::Cookie>;

@@ -2,8 +2,9 @@
 
 use crate::active::TokenFacts;
 use crate::driver::MAX_PLANES;
+use crate::fences::EIO;
 use crate::{Active, BufferState, Completion, DoneState, Error, Finished, Queue, Session, Stale};
-use vb3_plane::MemOps;
+use vb3_plane::{MemOps, Outcome};
 
 impl<M: MemOps> Session<'_, M> {
     /// Takes a buffer back from the device (`vb2_buffer_done`): hands its planes to the CPU and
@@ -97,6 +98,13 @@ impl<M: MemOps> Session<'_, M> {
         let Ok(buffer) = self.queue.buffer_mut(index) else {
             return;
         };
+        buffer.end_access(
+            self.mem,
+            match completion.outcome {
+                DoneState::Done => Outcome::Done,
+                DoneState::Error => Outcome::Failed(EIO),
+            },
+        );
         buffer.finish(self.mem);
         for (i, plane) in buffer.planes.iter_mut().enumerate() {
             let given = |of: &Option<[u64; MAX_PLANES]>| of.as_ref()?.get(i).copied();

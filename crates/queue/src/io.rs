@@ -39,6 +39,10 @@ impl<M: MemOps> Session<'_, M> {
     /// Queues a buffer. The references in `request` pass to the queue, whatever comes of it.
     /// A buffer that PREPARE_BUF has prepared keeps what was said of its planes then.
     ///
+    /// A buffer whose memory has pending fences that a program imported
+    /// ([`MemOps::is_held_back`]), and all that are queued after it, stay Queued until
+    /// [`settle`](Self::settle) finds that they have ended.
+    ///
     /// The cost does not depend on how many buffers there are.
     ///
     /// # Errors
@@ -90,16 +94,11 @@ impl<M: MemOps> Session<'_, M> {
         self.queue.buffer_mut(index)?.state = BufferState::Queued;
         self.queue.queued_count = self.queue.queued_count.saturating_add(1);
         self.queue.waiting_for_buffers = false;
+        self.queue.queued.push_back(index);
         if self.queue.started {
-            let token = self.queue.activate(index)?;
-            self.driver.buf_queue(token);
-        } else {
-            self.queue.queued.push_back(index);
-            if self.queue.streaming
-                && self.queue.queued_count >= self.queue.config.min_queued_buffers
-            {
-                self.start_with_last(index)?;
-            }
+            self.give_queued()?;
+        } else if self.queue.streaming && self.can_start() {
+            self.start_with_last(index)?;
         }
         self.queue.statistics.queued = self.queue.statistics.queued.saturating_add(1);
         Ok(())

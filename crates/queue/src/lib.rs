@@ -55,6 +55,7 @@ mod config;
 mod done;
 mod driver;
 mod error;
+mod fences;
 mod fileio;
 mod io;
 mod make;

@@ -59,7 +59,8 @@ pub struct Queue<M: MemOps> {
     pub(crate) num_buffers: u32,
     pub(crate) memory: Option<Memory>,
     pub(crate) coherency: Coherency,
-    /// Queued and not given to the driver yet, in order.
+    /// Queued and not given to the driver yet, in order. Of a started queue, the first is held
+    /// back by fences.
     pub(crate) queued: VecDeque<u32>,
     /// Done and not dequeued yet, in order.
     pub(crate) done: VecDeque<u32>,
@@ -71,6 +72,8 @@ pub struct Queue<M: MemOps> {
     /// `start_streaming` has succeeded and `stop_streaming` has not been called.
     pub(crate) started: bool,
     pub(crate) error: bool,
+    /// The fences of what the device had when it failed have been ended.
+    pub(crate) error_settled: bool,
     pub(crate) last_buffer_dequeued: bool,
     /// CAPTURE: no QBUF since allocation or STREAMOFF.
     pub(crate) waiting_for_buffers: bool,
@@ -122,6 +125,7 @@ impl<M: MemOps> Queue<M> {
             streaming: false,
             started: false,
             error: false,
+            error_settled: false,
             last_buffer_dequeued: false,
             waiting_for_buffers: false,
             shortfall: None,

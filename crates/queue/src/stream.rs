@@ -1,7 +1,8 @@
 //! Starting and stopping: STREAMON, STREAMOFF, errors of the device.
 
+use crate::fences::ECANCELED;
 use crate::{BufferState, Error, Invalid, Queue, Session};
-use vb3_plane::MemOps;
+use vb3_plane::{MemOps, Outcome};
 
 impl<M: MemOps> Session<'_, M> {
     /// Begins streaming. The driver is started at once if enough buffers are queued, otherwise
@@ -30,7 +31,7 @@ impl<M: MemOps> Session<'_, M> {
             .into());
         }
         self.driver.prepare_streaming()?;
-        if self.queue.queued_count >= self.queue.config.min_queued_buffers {
+        if self.can_start() {
             self.start()
                 .inspect_err(|_| self.driver.unprepare_streaming())?;
         }
@@ -38,32 +39,33 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Gives all queued buffers to the driver and starts it. Where it cannot start, they are
-    /// queued as before, and tokens it has kept are stale.
+    /// Gives all queued buffers, up to one that is held back, to the driver and starts it. Where
+    /// it cannot start, they are queued as before, and tokens it has kept are stale.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
-        let mut given = 0_u32;
-        for place in 0..self.queue.queued.len() {
+        let ready = self.ready_count();
+        for place in 0..ready {
             let Some(index) = self.queue.queued.get(place).copied() else {
                 break;
             };
-            let token = self.queue.activate(index)?;
+            let token = self.activate(index)?;
             self.driver.buf_queue(token);
-            given = given.saturating_add(1);
         }
-        match self.driver.start_streaming(given) {
+        // CAST: at most as many as there are buffers.
+        match self.driver.start_streaming(ready as u32) {
             Ok(()) => {
-                self.queue.queued.clear();
+                self.queue.queued.drain(..ready);
                 self.queue.started = true;
                 Ok(())
             }
             Err(e) => {
                 self.queue.ownership.raise_epoch();
-                for place in 0..self.queue.queued.len() {
+                for place in 0..ready {
                     let Some(index) = self.queue.queued.get(place).copied() else {
                         break;
                     };
                     self.queue.ownership.revoke(index);
                     if let Ok(buffer) = self.queue.buffer_mut(index) {
+                        buffer.end_access(self.mem, Outcome::Failed(ECANCELED));
                         buffer.state = BufferState::Queued;
                         buffer.generation = 0;
                     }
@@ -98,6 +100,7 @@ impl<M: MemOps> Session<'_, M> {
         for (index, place) in (0_u32..).zip(&mut self.queue.buffers) {
             let Some(buffer) = place else { continue };
             self.queue.ownership.revoke(index);
+            buffer.end_access(self.mem, Outcome::Failed(ECANCELED));
             buffer.unprepare(self.mem, self.driver, index);
             if let Some(request) = buffer.leave_request(self.mem) {
                 self.driver.buf_request_complete(index, request);
@@ -112,6 +115,7 @@ impl<M: MemOps> Session<'_, M> {
         self.queue.queued_count = 0;
         self.queue.queued_by = None;
         self.queue.error = false;
+        self.queue.error_settled = false;
         self.queue.last_buffer_dequeued = false;
         self.queue.ownership.note_event();
         // What was dropped counts no more; this only empties the list.

@@ -436,6 +436,13 @@ where
         }
     }
 
+    /// Fences have ended: the drivers get the buffers that were held back by them.
+    pub fn settle_queues(&mut self, mem: &mut M) {
+        for context in self.contexts.values_mut() {
+            context.settle_queues(mem);
+        }
+    }
+
     /// When the next [`tick`](Self::tick) is due, on the monotonic clock.
     #[must_use]
     pub fn next_tick(&self) -> Option<u64> {

@@ -2,6 +2,7 @@
 
 mod importer;
 
+use crate::fence::{Fences, Owner};
 use crate::file::{Access, Name, SyncFlags};
 use crate::{Attachment, Cx, Error, Observer, Shared, Slab, SlabKey, Spec, Store, UserKind};
 use vb3_dma::DmaOps;
@@ -18,6 +19,11 @@ pub struct MemoryId(SlabKey);
 pub struct BufId(SlabKey);
 
 impl MemoryId {
+    #[cfg(test)]
+    pub(crate) const fn from_raw(raw: u64) -> Self {
+        Self(SlabKey::from_raw(raw))
+    }
+
     /// The id as a number, never zero.
     #[must_use]
     pub const fn get(self) -> u64 {
@@ -138,6 +144,7 @@ pub struct Buffers<O: DmaOps, W> {
     now_ns: u64,
     memories: Slab<Memory<O>>,
     bufs: Slab<Buf>,
+    fences: Fences<Owner<O::Device>>,
     attachment_limit: u32,
 }
 
@@ -155,6 +162,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
             now_ns: 0,
             memories: Slab::new(Self::LIMIT),
             bufs: Slab::new(Self::LIMIT),
+            fences: Fences::new(),
             attachment_limit: Self::ATTACHMENT_LIMIT,
         }
     }
@@ -191,6 +199,17 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// Sets the clock for what is recorded from now on.
     pub const fn set_now(&mut self, now_ns: u64) {
         self.now_ns = now_ns;
+    }
+
+    /// The fences of all memories.
+    #[must_use]
+    pub const fn fences(&self) -> &Fences<Owner<O::Device>> {
+        &self.fences
+    }
+
+    /// The fences of all memories, and the time.
+    pub const fn fences_mut(&mut self) -> (&mut Fences<Owner<O::Device>>, u64) {
+        (&mut self.fences, self.now_ns)
     }
 
     /// Runs `with` on a memory.
@@ -282,6 +301,8 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     }
 
     fn release(&mut self, memory: Memory<O>) {
+        self.fences
+            .forget_memory(MemoryId(SlabKey::from_raw(memory.tag)));
         memory.release(&mut self.cx());
     }
 

@@ -84,6 +84,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
         import.last_use = now;
         Ok(Plane {
             dev,
+            access: None,
             direction,
             len_bytes,
             kind: Kind::Imported {

@@ -10,6 +10,7 @@ use crate::{
     sg, vmalloc,
 };
 use vb3_dma::{Direction, DmaOps, SyncFor};
+use vb3_dmabuf::fence::Outcome;
 use vb3_dmabuf::{BufRef, Error, Importer, MemoryId, Name, Observer, SlabKey, Store, UserKind};
 
 /// What a failed sharing call is for the queue.
@@ -131,6 +132,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
         contig::fits(self.buffers.size(buf), len_bytes)?;
         Ok(Plane {
             dev,
+            access: None,
             direction,
             len_bytes,
             kind: Kind::ImportedVirtual {
@@ -187,6 +189,7 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
         }
         Ok(Plane {
             dev,
+            access: None,
             direction: args.direction,
             len_bytes: args.len_bytes,
             kind: Kind::Allocated {
@@ -219,6 +222,7 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
         match self.users.insert(memory) {
             Ok(key) => Ok(Plane {
                 dev,
+                access: None,
                 direction,
                 len_bytes,
                 kind: Kind::User(key),
@@ -313,6 +317,7 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
 
     fn put(&mut self, mut plane: Self::Plane) {
         self.unmap_dmabuf(&mut plane);
+        self.close_access(&mut plane);
         match plane.kind {
             Kind::Allocated { memory, own, .. } => {
                 if plane.dev.allocator == Allocator::Vmalloc {
@@ -342,6 +347,18 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
         let (_, step) = Self::due(plane, skip);
         // Taking back fails only for what is mapped no longer: there is nothing to take.
         let _unmapped = self.hand_over(plane, step, SyncFor::Cpu);
+    }
+
+    fn begin_access(&mut self, plane: &mut Self::Plane) {
+        self.begin_fence(plane);
+    }
+
+    fn end_access(&mut self, plane: &mut Self::Plane, outcome: Outcome) {
+        self.end_fence(plane, outcome);
+    }
+
+    fn is_held_back(&self, plane: &Self::Plane) -> bool {
+        self.waits_for_fences(plane)
     }
 
     fn cookie(&mut self, plane: &Self::Plane) -> Option<Self::Cookie> {

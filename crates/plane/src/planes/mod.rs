@@ -2,6 +2,7 @@
 
 mod copy;
 mod counters;
+mod fences;
 mod imports;
 mod memops;
 mod scatter;
@@ -15,6 +16,7 @@ use core::fmt;
 use counters::CounterTable;
 use imports::{Import, ImportKey};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps};
+use vb3_dmabuf::fence::{Owner, Timeline};
 use vb3_dmabuf::{BufId, BufInfo, BufRef, Buffers, Cx, Error, MemoryId, Name, Slab, SlabKey};
 use vb3_dmabuf::{Observer, Store, Vma};
 
@@ -120,6 +122,8 @@ pub struct Plane<D> {
     direction: Direction,
     len_bytes: u64,
     kind: Kind,
+    /// What its device does to the memory, once it has had it.
+    access: Option<Timeline<Owner<D>>>,
 }
 
 #[derive(Debug)]

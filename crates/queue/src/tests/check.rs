@@ -263,6 +263,15 @@ impl Bench {
             .map(|b| b.planes.len())
             .sum();
         assert_eq!(owned, synced, "planes the device has");
+        let accessed = self.mem.planes.values().filter(|p| p.accessed).count();
+        let given: usize = queue
+            .buffers
+            .iter()
+            .flatten()
+            .filter(|b| b.state == BufferState::Active && !queue.error_settled)
+            .map(|b| b.planes.len())
+            .sum();
+        assert_eq!(accessed, given, "fences of planes the driver has");
         for plane in self.mem.planes.values() {
             assert_eq!(plane.direction, queue.config.direction());
             if let Kind::Attached { mapped, .. } = plane.kind {

@@ -1,6 +1,6 @@
 //! A memory and a driver that keep books, and fail on demand.
 
-use super::std::collections::BTreeMap;
+use super::std::collections::{BTreeMap, BTreeSet};
 use super::std::string::String;
 use super::std::vec::Vec;
 use super::std::{format, vec};
@@ -8,7 +8,7 @@ use crate::{
     Active, Completion, Constraint, Direction, DoneState, Driver, DriverError, ExportAccess,
     HintSkip, MemOps, PlaneError, PlaneSizes, Prepare, Reason, RequestId,
 };
-use vb3_plane::AllocArgs;
+use vb3_plane::{AllocArgs, Outcome};
 
 /// Bytes that one plane needs by default.
 pub(crate) const SIZE: u64 = 115_200;
@@ -24,6 +24,8 @@ pub(crate) enum Kind {
 pub(crate) struct Record {
     pub(crate) kind: Kind,
     pub(crate) device_owned: bool,
+    /// Its driver has it.
+    pub(crate) accessed: bool,
     pub(crate) bytes: Vec<u8>,
     pub(crate) extra_users: u32,
     pub(crate) direction: Direction,
@@ -58,6 +60,10 @@ pub(crate) struct FakeMem {
     /// The skips that `prepare` and `finish` were given.
     pub(crate) skips: Vec<(&'static str, HintSkip)>,
     pub(crate) violations: Vec<String>,
+    /// How accesses ended, in order.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// Planes with fences that are pending.
+    pub(crate) held_back: BTreeSet<u64>,
     pub(crate) max_alloc: Option<usize>,
     next: u64,
 }
@@ -134,6 +140,7 @@ impl FakeMem {
         let record = Record {
             kind,
             device_owned: false,
+            accessed: false,
             bytes: vec![0; usize::try_from(bytes.min(1 << 17)).unwrap()],
             extra_users: 0,
             direction,
@@ -242,6 +249,9 @@ impl MemOps for FakeMem {
         if record.device_owned {
             self.violation(format!("plane {} freed while the device's", plane.0));
         }
+        if record.accessed {
+            self.violation(format!("plane {} freed with its fence pending", plane.0));
+        }
         if let Kind::Attached { dmabuf, mapped } = record.kind {
             if mapped {
                 self.violation(format!("plane {} freed while mapped", plane.0));
@@ -269,6 +279,29 @@ impl MemOps for FakeMem {
         if !core::mem::replace(&mut record.device_owned, false) {
             self.violation(format!("plane {} finished without being prepared", plane.0));
         }
+    }
+
+    fn begin_access(&mut self, plane: &mut FakePlane) {
+        self.count("begin_access");
+        if self.held_back.contains(&plane.0) {
+            self.violation(format!("plane {} given while held back", plane.0));
+        }
+        let record = self.planes.get_mut(&plane.0).unwrap();
+        if core::mem::replace(&mut record.accessed, true) {
+            self.violation(format!("plane {} given twice", plane.0));
+        }
+    }
+
+    fn end_access(&mut self, plane: &mut FakePlane, outcome: Outcome) {
+        let record = self.planes.get_mut(&plane.0).unwrap();
+        if core::mem::replace(&mut record.accessed, false) {
+            self.count("end_access");
+            self.outcomes.push(outcome);
+        }
+    }
+
+    fn is_held_back(&self, plane: &FakePlane) -> bool {
+        self.held_back.contains(&plane.0)
     }
 
     fn cookie(&mut self, plane: &FakePlane) -> Option<u64> {

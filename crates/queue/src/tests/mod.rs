@@ -15,6 +15,7 @@ mod create;
 mod defects;
 mod errors;
 mod fake;
+mod fences;
 mod fileio;
 mod model;
 mod requests;

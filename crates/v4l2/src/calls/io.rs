@@ -193,6 +193,15 @@ where
         }
     }
 
+    /// Looks again at tokens that were dropped and at buffers held back by fences.
+    pub(crate) fn settle_queues(&mut self, mem: &mut M) {
+        for flow in [Flow::Capture, Flow::Output] {
+            if let Ok((stream, mut driver)) = self.parts(flow) {
+                stream.session(mem, &mut *driver).settle();
+            }
+        }
+    }
+
     pub(crate) fn tick(
         &mut self,
         mem: &mut M,
@@ -211,15 +220,11 @@ where
                 .session(mem, &mut *driver)
                 .complete(finished.token, finished.completion);
         }
-        for flow in [Flow::Capture, Flow::Output] {
-            let Ok((stream, mut driver)) = self.parts(flow) else {
-                continue;
-            };
-            stream.session(mem, &mut *driver).reap();
-            if progress.broken {
-                stream.queue.set_error();
-            }
+        if progress.broken {
+            self.streams_mut()
+                .for_each(|stream| stream.queue.set_error());
         }
+        self.settle_queues(mem);
         for event in progress.events {
             self.raise_driver_event(event, now_ns);
         }

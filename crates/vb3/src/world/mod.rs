@@ -5,6 +5,7 @@
 
 mod backend;
 mod clock;
+mod fences;
 mod fits;
 mod heaps;
 mod imports;
@@ -59,6 +60,8 @@ pub struct World {
     /// Most bytes of plane memory allocated at one time.
     peak_bytes: u64,
     last_look_ns: u64,
+    /// Fences that had ended when who waits for them was looked at last.
+    fences_ended: u64,
     /// Where memory that missed a sync was, by its number.
     places: BTreeMap<u64, summary::Place>,
     /// Descriptors this process had open once the devices stood.
@@ -125,6 +128,7 @@ impl World {
             report: Report::default(),
             peak_bytes: 0,
             last_look_ns: 0,
+            fences_ended: 0,
             places: BTreeMap::new(),
             own_fds: open_fds(),
         })
@@ -168,6 +172,7 @@ impl World {
     fn look_around(&mut self) {
         self.memory.ops().platform().end_foreign_accesses();
         self.shares.get_mut().imports.sweep(&mut self.memory);
+        self.settle_fences();
         let ops = self.memory.ops();
         let bytes = ops.live().page_bytes + ops.platform().claimed_bytes();
         self.peak_bytes = self.peak_bytes.max(bytes);

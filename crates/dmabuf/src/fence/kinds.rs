@@ -1,0 +1,62 @@
+//! The words: who, what, how far.
+
+use vb3_dma::Direction;
+
+/// Who ends a fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Owner<D> {
+    /// A device, once it is done with a buffer.
+    Device(D),
+    /// A program, by its timeline's number.
+    Program(u64),
+}
+
+/// What a fence protects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Usage {
+    /// The memory is being written.
+    Write,
+    /// The memory is being read.
+    Read,
+}
+
+impl Usage {
+    /// What a device does to memory that is transferred in this direction.
+    #[must_use]
+    pub const fn of(direction: Direction) -> Self {
+        match direction {
+            Direction::ToDevice => Self::Read,
+            Direction::FromDevice | Direction::Bidirectional => Self::Write,
+        }
+    }
+
+    /// Whether an access of this kind has to wait for one of kind `other`: readers for writers,
+    /// writers for all.
+    #[must_use]
+    pub const fn waits_for(self, other: Self) -> bool {
+        matches!((self, other), (Self::Write, _) | (_, Self::Write))
+    }
+}
+
+/// How the work behind a fence ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// As it should.
+    Done,
+    /// With this errno, positive.
+    Failed(i32),
+}
+
+/// How far a fence is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// The work goes on.
+    Pending,
+    /// It has ended.
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// When, host's clock.
+        at_ns: u64,
+    },
+}

@@ -1,0 +1,309 @@
+//! Reservations: the fences of one memory.
+
+use super::table::{Fence, is_later};
+use super::{FenceId, Fences, SyncFile, Timeline, Usage};
+use crate::{Error, MemoryId};
+use alloc::vec::Vec;
+
+/// Most early accesses kept until they are taken.
+const MAX_EARLY: usize = 1024;
+
+/// A fence in a reservation.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    fence: FenceId,
+    context: u64,
+    seqno: u64,
+    usage: Usage,
+    /// It was made as a device got the memory. Else the program imported it, and queues wait for
+    /// it.
+    of_device: bool,
+}
+
+#[derive(Debug)]
+struct Reservation {
+    memory: MemoryId,
+    entries: Vec<Entry>,
+}
+
+/// Who accessed memory before the fences on it had ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EarlyAccess<T> {
+    /// A device was given the memory.
+    Device(T),
+    /// A program, by the process's number, said that it would access it.
+    Program(u32),
+}
+
+/// An access to memory that another device had at that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Early<T> {
+    /// The memory.
+    pub memory: MemoryId,
+    /// Who accessed it.
+    pub by: EarlyAccess<T>,
+    /// To do what.
+    pub usage: Usage,
+    /// Whose it was.
+    pub owner: T,
+    /// And what that did.
+    pub owner_usage: Usage,
+    /// How often, since these were taken last.
+    pub times: u64,
+}
+
+/// The reservations of all memories that have one, in the order of their ids.
+#[derive(Debug)]
+pub(super) struct Reservations<T> {
+    all: Vec<Reservation>,
+    early: Vec<Early<T>>,
+}
+
+impl<T> Reservations<T> {
+    pub(super) const fn new() -> Self {
+        Self {
+            all: Vec::new(),
+            early: Vec::new(),
+        }
+    }
+
+    fn find(&self, memory: MemoryId) -> Result<usize, usize> {
+        self.all.binary_search_by_key(&memory, |r| r.memory)
+    }
+
+    fn entries(&self, memory: MemoryId) -> &[Entry] {
+        let found = self.find(memory).ok().and_then(|at| self.all.get(at));
+        found.map_or(&[], |r| &r.entries)
+    }
+
+    fn entries_mut(&mut self, memory: MemoryId) -> Option<&mut Vec<Entry>> {
+        let at = self.find(memory).ok()?;
+        Some(&mut self.all.get_mut(at)?.entries)
+    }
+}
+
+impl<T: Copy + PartialEq> Fences<T> {
+    /// Most fences in one reservation.
+    pub const RESERVATION_LIMIT: usize = 1024;
+
+    /// A device gets the memory: begins the next fence of its timeline, and notes whom it did not
+    /// wait for.
+    ///
+    /// # Errors
+    /// `TableFull` (ENOMEM): the access goes on without a fence.
+    pub fn begin_access(
+        &mut self,
+        memory: MemoryId,
+        timeline: &mut Timeline<T>,
+        usage: Usage,
+    ) -> Result<FenceId, Error> {
+        let by = EarlyAccess::Device(timeline.owner());
+        self.note_access(memory, by, usage);
+        self.make_entry_room(memory)?;
+        let fence = self.begin(timeline)?;
+        // The timeline holds it once, the reservation once.
+        self.hold(fence)?;
+        let (context, seqno) = (timeline.context(), self.seqno(fence));
+        let entry = Entry {
+            fence,
+            context,
+            seqno,
+            usage,
+            of_device: true,
+        };
+        if let Some(entries) = self.reservations.entries_mut(memory) {
+            entries.push(entry);
+        }
+        Ok(fence)
+    }
+
+    /// Adds the fences of a sync file to a memory's: queues wait for them.
+    ///
+    /// # Errors
+    /// `TableFull` (ENOMEM); some may have been added.
+    pub fn import(&mut self, memory: MemoryId, file: &SyncFile, usage: Usage) -> Result<(), Error> {
+        for at in 0..file.fences().len() {
+            let Some(&fence) = file.fences().get(at) else {
+                break;
+            };
+            if self.is_pending(fence) {
+                self.import_fence(memory, fence, usage)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn import_fence(
+        &mut self,
+        memory: MemoryId,
+        fence: FenceId,
+        usage: Usage,
+    ) -> Result<(), Error> {
+        let found = self.table_get(fence).ok_or(Error::Invalid)?;
+        let (context, seqno) = (found.context, found.seqno);
+        self.make_entry_room(memory)?;
+        self.hold(fence)?;
+        let mut replaced = None;
+        if let Some(entries) = self.reservations.entries_mut(memory) {
+            // An earlier one of the same context ends before this one, so that nobody needs to wait
+            // for it. A device's stays as it is: what it was given to do is not for a program to say.
+            let same = entries.iter_mut().find(|e| {
+                !e.of_device
+                    && e.context == context
+                    && (e.fence == fence || e.usage >= usage && is_later(seqno, e.seqno))
+            });
+            match same {
+                Some(entry) => {
+                    replaced = Some(entry.fence);
+                    entry.fence = fence;
+                    entry.seqno = seqno;
+                    entry.usage = entry.usage.min(usage);
+                }
+                None => entries.push(Entry {
+                    fence,
+                    context,
+                    seqno,
+                    usage,
+                    of_device: false,
+                }),
+            }
+        }
+        if let Some(fence) = replaced {
+            self.let_go(fence);
+        }
+        Ok(())
+    }
+
+    /// Whether an access of kind `usage` would find work in progress: of whomever.
+    #[must_use]
+    pub fn is_busy(&self, memory: MemoryId, usage: Usage) -> bool {
+        self.conflicts(memory, usage).next().is_some()
+    }
+
+    /// Whether fences that a program imported hold an access of kind `usage` back.
+    #[must_use]
+    pub fn is_held_back(&self, memory: MemoryId, usage: Usage) -> bool {
+        self.conflicts(memory, usage).any(|entry| !entry.of_device)
+    }
+
+    /// Who ends the imported fences that hold an access of kind `usage` back.
+    pub fn held_back_by(&self, memory: MemoryId, usage: Usage) -> impl Iterator<Item = T> {
+        self.conflicts(memory, usage)
+            .filter(|entry| !entry.of_device)
+            .filter_map(|entry| Some(self.table_get(entry.fence)?.owner))
+    }
+
+    /// The pending fences that a reader or a writer of the memory would wait for.
+    pub(super) fn waited_for(
+        &self,
+        memory: MemoryId,
+        usage: Usage,
+    ) -> impl Iterator<Item = FenceId> {
+        self.conflicts(memory, usage).map(|entry| entry.fence)
+    }
+
+    fn conflicts(&self, memory: MemoryId, usage: Usage) -> impl Iterator<Item = &Entry> {
+        let entries = self.reservations.entries(memory).iter();
+        entries.filter(move |e| usage.waits_for(e.usage) && self.is_pending(e.fence))
+    }
+
+    /// Somebody accesses the memory. Notes each device that has it at this time.
+    pub fn note_access(&mut self, memory: MemoryId, by: EarlyAccess<T>, usage: Usage) {
+        let entries = self.reservations.entries(memory).iter();
+        let conflicts =
+            entries.filter(|e| e.of_device && usage.waits_for(e.usage) && self.is_pending(e.fence));
+        let early: Vec<(FenceId, Usage)> = conflicts.map(|e| (e.fence, e.usage)).collect();
+        for (fence, owner_usage) in early {
+            let Some(owner) = self.table_get(fence).map(|f| f.owner) else {
+                continue;
+            };
+            let new = Early {
+                memory,
+                by,
+                usage,
+                owner,
+                owner_usage,
+                times: 1,
+            };
+            self.add_early(new);
+        }
+    }
+
+    fn add_early(&mut self, new: Early<T>) {
+        let kept = &mut self.reservations.early;
+        let same = kept.iter_mut().find(|e| {
+            (e.memory, e.by, e.usage) == (new.memory, new.by, new.usage)
+                && (e.owner, e.owner_usage) == (new.owner, new.owner_usage)
+        });
+        if let Some(same) = same {
+            same.times = same.times.saturating_add(1);
+        } else if kept.len() < MAX_EARLY && kept.try_reserve(1).is_ok() {
+            kept.push(new);
+        }
+    }
+
+    /// The accesses that did not wait, since the last call.
+    pub fn take_early(&mut self) -> Vec<Early<T>> {
+        core::mem::take(&mut self.reservations.early)
+    }
+
+    /// The memory is gone, and its reservation with it. Fences go on.
+    pub fn forget_memory(&mut self, memory: MemoryId) {
+        if let Ok(at) = self.reservations.find(memory) {
+            let gone = self.reservations.all.remove(at);
+            for entry in gone.entries {
+                self.let_go(entry.fence);
+            }
+        }
+    }
+
+    /// Memories that have a reservation.
+    #[must_use]
+    pub fn reservations(&self) -> usize {
+        self.reservations.all.len()
+    }
+
+    /// Makes room for one more fence, in place of those that have ended.
+    fn make_entry_room(&mut self, memory: MemoryId) -> Result<(), Error> {
+        let full = self.full();
+        let at = match self.reservations.find(memory) {
+            Ok(at) => at,
+            Err(at) => {
+                let all = &mut self.reservations.all;
+                all.try_reserve(1).map_err(|_| full)?;
+                let entries = Vec::new();
+                all.insert(at, Reservation { memory, entries });
+                at
+            }
+        };
+        let Some(reservation) = self.reservations.all.get_mut(at) else {
+            return Err(full);
+        };
+        let mut entries = core::mem::take(&mut reservation.entries);
+        entries.retain(|entry| {
+            let pending = self.is_pending(entry.fence);
+            if !pending {
+                self.let_go(entry.fence);
+            }
+            pending
+        });
+        let is_full = entries.len() >= Self::RESERVATION_LIMIT || entries.try_reserve(1).is_err();
+        if let Some(reservation) = self.reservations.all.get_mut(at) {
+            reservation.entries = entries;
+        }
+        if is_full { Err(full) } else { Ok(()) }
+    }
+
+    fn table_get(&self, fence: FenceId) -> Option<&Fence<T>> {
+        crate::Store::get(&self.table, fence.0)
+    }
+
+    #[cfg(test)]
+    pub(super) fn seqno_of(&self, fence: FenceId) -> u64 {
+        self.seqno(fence)
+    }
+
+    fn seqno(&self, fence: FenceId) -> u64 {
+        self.table_get(fence).map_or(0, |f| f.seqno)
+    }
+}

@@ -1,0 +1,191 @@
+//! Sync files: sets of fences that programs hold.
+
+use super::table::is_later;
+use super::{FenceId, Fences, Outcome, Status, Timeline, Usage};
+use crate::{Error, MemoryId, Store};
+use alloc::vec::Vec;
+
+/// A set of fences, at most one of each context: what a program waits for, merges with another
+/// set, or adds to a memory's fences. An empty set has ended.
+///
+/// ```compile_fail,E0382
+/// use vb3_dmabuf::fence::{Fences, SyncFile};
+/// fn twice(fences: &mut Fences<u32>, file: SyncFile) {
+///     fences.put_sync_file(file);
+///     fences.put_sync_file(file);
+/// }
+/// ```
+#[must_use = "a sync file goes back through `Fences::put_sync_file`"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct SyncFile {
+    /// In the order of their contexts.
+    fences: Vec<FenceId>,
+    since_ns: u64,
+}
+
+/// What is known of a fence in a sync file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FenceInfo<T> {
+    /// The context it belongs to.
+    pub context: u64,
+    /// Its place on it.
+    pub seqno: u64,
+    /// Who ends it.
+    pub owner: T,
+    /// How far it is.
+    pub status: Status,
+}
+
+impl SyncFile {
+    pub(super) fn fences(&self) -> &[FenceId] {
+        &self.fences
+    }
+
+    /// When it was made, host's clock.
+    #[must_use]
+    pub const fn since_ns(&self) -> u64 {
+        self.since_ns
+    }
+
+    /// Fences in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.fences.len()
+    }
+
+    /// Whether it had nothing to wait for when it was made.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fences.is_empty()
+    }
+}
+
+impl<T: Copy + PartialEq> Fences<T> {
+    /// Most fences of one sync file.
+    pub const SYNC_FILE_LIMIT: usize = 4096;
+
+    /// A sync file of one fence with this sequence number of a timeline, which ends when the
+    /// timeline is that far.
+    ///
+    /// # Errors
+    /// `TableFull` (ENOMEM).
+    pub fn sync_file_at(
+        &mut self,
+        timeline: &mut Timeline<T>,
+        seqno: u64,
+        now_ns: u64,
+    ) -> Result<SyncFile, Error> {
+        let mut fences = Vec::new();
+        fences.try_reserve_exact(1).map_err(|_| self.full())?;
+        fences.push(self.begin_at(timeline, seqno, now_ns)?);
+        Ok(SyncFile {
+            fences,
+            since_ns: now_ns,
+        })
+    }
+
+    /// What an access of kind `usage` to a memory has to wait for, as it is now
+    /// (`DMA_BUF_IOCTL_EXPORT_SYNC_FILE`).
+    ///
+    /// # Errors
+    /// `TableFull` (ENOMEM).
+    pub fn export(
+        &mut self,
+        memory: MemoryId,
+        usage: Usage,
+        now_ns: u64,
+    ) -> Result<SyncFile, Error> {
+        let mut found = Vec::new();
+        let count = self.waited_for(memory, usage).count();
+        found.try_reserve_exact(count).map_err(|_| self.full())?;
+        found.extend(self.waited_for(memory, usage));
+        self.sync_file_of(found, now_ns)
+    }
+
+    /// All that is pending of two sync files, without what ends before another fence of the same
+    /// context (`SYNC_IOC_MERGE`).
+    ///
+    /// # Errors
+    /// `TableFull` (ENOMEM).
+    pub fn merge(&mut self, a: &SyncFile, b: &SyncFile, now_ns: u64) -> Result<SyncFile, Error> {
+        let mut found = Vec::new();
+        let both = a.fences.len().saturating_add(b.fences.len());
+        found.try_reserve_exact(both).map_err(|_| self.full())?;
+        let all = a.fences.iter().chain(&b.fences);
+        found.extend(all.copied().filter(|fence| self.is_pending(*fence)));
+        self.sync_file_of(found, now_ns)
+    }
+
+    /// Keeps the last fence of each context, and holds it.
+    fn sync_file_of(&mut self, mut fences: Vec<FenceId>, now_ns: u64) -> Result<SyncFile, Error> {
+        let place = |fence: &FenceId| {
+            let found = self.table.get(fence.0);
+            found.map_or((0, 0), |f| (f.context, f.seqno))
+        };
+        fences.sort_unstable_by_key(|fence| place(fence).0);
+        fences.dedup_by(|next, kept| {
+            let ((context, seqno), (kept_context, kept_seqno)) = (place(next), place(kept));
+            if context == kept_context && is_later(seqno, kept_seqno) {
+                *kept = *next;
+            }
+            context == kept_context
+        });
+        if fences.len() > Self::SYNC_FILE_LIMIT {
+            return Err(self.full());
+        }
+        for (held, fence) in fences.iter().enumerate() {
+            if let Err(e) = self.hold(*fence) {
+                fences.iter().take(held).for_each(|f| self.let_go(*f));
+                return Err(e);
+            }
+        }
+        Ok(SyncFile {
+            fences,
+            since_ns: now_ns,
+        })
+    }
+
+    /// Gives a sync file up.
+    pub fn put_sync_file(&mut self, file: SyncFile) {
+        for fence in file.fences {
+            self.let_go(fence);
+        }
+    }
+
+    /// How far a sync file is: pending until all its fences have ended, and then failed if one
+    /// has. An empty one ended when it was made.
+    #[must_use]
+    pub fn sync_file_status(&self, file: &SyncFile) -> Status {
+        let mut ended = Status::Ended {
+            outcome: Outcome::Done,
+            at_ns: file.since_ns,
+        };
+        for info in self.sync_file_info(file) {
+            let Status::Ended { outcome, at_ns } = info.status else {
+                return Status::Pending;
+            };
+            ended = match ended {
+                Status::Ended {
+                    outcome: failed @ Outcome::Failed(_),
+                    at_ns: before,
+                } => Status::Ended {
+                    outcome: failed,
+                    at_ns: before.max(at_ns),
+                },
+                _ => Status::Ended { outcome, at_ns },
+            };
+        }
+        ended
+    }
+
+    /// The fences of a sync file, in the order of their contexts.
+    pub fn sync_file_info(&self, file: &SyncFile) -> impl Iterator<Item = FenceInfo<T>> {
+        let found = file.fences.iter().filter_map(|f| self.table.get(f.0));
+        found.map(|fence| FenceInfo {
+            context: fence.context,
+            seqno: fence.seqno,
+            owner: fence.owner,
+            status: fence.status,
+        })
+    }
+}

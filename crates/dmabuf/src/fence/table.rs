@@ -1,0 +1,159 @@
+//! The table of fences.
+
+use super::reservation::Reservations;
+use super::{Outcome, Status};
+use crate::{Error, Slab, SlabKey, Store};
+
+/// Names a fence. Not a reference: it may be gone, and then it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FenceId(pub(super) SlabKey);
+
+/// One fence. `T` says who ends it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fence<T> {
+    pub(super) context: u64,
+    pub(super) seqno: u64,
+    pub(super) owner: T,
+    pub(super) status: Status,
+    /// Who looks at it. It is forgotten with the last.
+    holders: u32,
+}
+
+/// Fences begun and ended so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FenceCounts {
+    /// Begun.
+    pub begun: u64,
+    /// Ended, with or without an error, or forgotten by the program that made them.
+    pub ended: u64,
+}
+
+/// All fences of a host, and the reservations they are in.
+///
+/// `T` names who ends a fence: a device, a program's timeline.
+#[derive(Debug)]
+pub struct Fences<T> {
+    pub(super) table: Slab<Fence<T>>,
+    pub(super) reservations: Reservations<T>,
+    pub(super) last_context: u64,
+    counts: FenceCounts,
+}
+
+/// Whether sequence number `a` comes after `b` on one context. They are compared modulo 2^32.
+///
+/// Source: Linux 6.12 include/linux/dma-fence.h `__dma_fence_is_later`.
+pub(super) const fn is_later(a: u64, b: u64) -> bool {
+    // CAST: the low halves; half of all numbers lie ahead of any.
+    ((a as u32).wrapping_sub(b as u32) as i32) > 0
+}
+
+impl<T: Copy> Default for Fences<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Copy> Fences<T> {
+    /// Most fences at one time.
+    pub const LIMIT: u32 = 1 << 18;
+
+    /// No fences yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            table: Slab::new(Self::LIMIT),
+            reservations: Reservations::new(),
+            last_context: 0,
+            counts: FenceCounts { begun: 0, ended: 0 },
+        }
+    }
+
+    /// How many fences there are, ended ones that somebody looks at included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// What has begun and ended. The numbers are equal when nothing is pending; whoever waits for
+    /// fences looks again when they have changed.
+    #[must_use]
+    pub const fn counts(&self) -> FenceCounts {
+        self.counts
+    }
+
+    /// How far a fence is; `None` for one that is gone.
+    #[must_use]
+    pub fn status(&self, fence: FenceId) -> Option<Status> {
+        self.table.get(fence.0).map(|f| f.status)
+    }
+
+    pub(super) fn is_pending(&self, fence: FenceId) -> bool {
+        self.status(fence) == Some(Status::Pending)
+    }
+
+    pub(super) fn insert(&mut self, context: u64, seqno: u64, owner: T) -> Result<FenceId, Error> {
+        let fence = Fence {
+            context,
+            seqno,
+            owner,
+            status: Status::Pending,
+            holders: 1,
+        };
+        let key = self.table.insert(fence).map_err(|_| self.full())?;
+        self.counts.begun = self.counts.begun.saturating_add(1);
+        Ok(FenceId(key))
+    }
+
+    pub(super) fn full(&self) -> Error {
+        Error::TableFull {
+            entries: u64::try_from(self.table.len()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Ends a fence that has not ended; true if it was pending.
+    pub(super) fn end(&mut self, fence: FenceId, outcome: Outcome, at_ns: u64) -> bool {
+        let Some(found) = self.table.get_mut(fence.0) else {
+            return false;
+        };
+        if found.status != Status::Pending {
+            return false;
+        }
+        found.status = Status::Ended { outcome, at_ns };
+        self.counts.ended = self.counts.ended.saturating_add(1);
+        true
+    }
+
+    /// One more looks at the fence.
+    ///
+    /// # Errors
+    /// `Invalid` for a fence that is gone, `TableFull` when the count is at its end.
+    pub(super) fn hold(&mut self, fence: FenceId) -> Result<(), Error> {
+        let found = self.table.get_mut(fence.0).ok_or(Error::Invalid)?;
+        found.holders = found.holders.checked_add(1).ok_or(Error::TableFull {
+            entries: u64::from(u32::MAX),
+        })?;
+        Ok(())
+    }
+
+    /// One fewer looks at the fence. One that nobody looks at is forgotten; nobody learns of its
+    /// end.
+    pub(super) fn let_go(&mut self, fence: FenceId) {
+        let Some(found) = self.table.get_mut(fence.0) else {
+            return;
+        };
+        found.holders = found.holders.saturating_sub(1);
+        if found.holders > 0 {
+            return;
+        }
+        if found.status == Status::Pending {
+            self.counts.ended = self.counts.ended.saturating_add(1);
+        }
+        self.table.remove(fence.0);
+    }
+}

@@ -1,0 +1,227 @@
+//! Fences one by one; the model is in `model`.
+
+mod model;
+
+use super::*;
+use crate::{Error, MemoryId};
+use alloc::vec::Vec;
+
+const MEMORY: MemoryId = MemoryId::from_raw(1 << 32 | 7);
+
+fn ended(fences: &Fences<u32>, file: &SyncFile) -> Option<Outcome> {
+    match fences.sync_file_status(file) {
+        Status::Pending => None,
+        Status::Ended { outcome, .. } => Some(outcome),
+    }
+}
+
+#[test]
+fn a_reader_waits_for_writers_and_a_writer_for_all() {
+    let mut fences = Fences::new();
+    let mut camera = fences.timeline(1);
+    let mut display = fences.timeline(2);
+    fences
+        .begin_access(MEMORY, &mut display, Usage::Read)
+        .unwrap();
+    assert!(!fences.is_busy(MEMORY, Usage::Read));
+    assert!(fences.is_busy(MEMORY, Usage::Write));
+    fences
+        .begin_access(MEMORY, &mut camera, Usage::Write)
+        .unwrap();
+    assert!(fences.is_busy(MEMORY, Usage::Read));
+    fences.end_oldest(&mut camera, Outcome::Done, 5);
+    assert!(!fences.is_busy(MEMORY, Usage::Read));
+    fences.end_oldest(&mut display, Outcome::Done, 6);
+    assert!(!fences.is_busy(MEMORY, Usage::Write));
+    assert_eq!(fences.counts().begun, fences.counts().ended);
+}
+
+#[test]
+fn a_devices_fence_holds_nobody_back_until_it_is_imported() {
+    let mut fences = Fences::new();
+    let mut camera = fences.timeline(1);
+    fences
+        .begin_access(MEMORY, &mut camera, Usage::Write)
+        .unwrap();
+    assert!(!fences.is_held_back(MEMORY, Usage::Read));
+    let file = fences.export(MEMORY, Usage::Read, 0).unwrap();
+    fences.import(MEMORY, &file, Usage::Write).unwrap();
+    assert!(fences.is_held_back(MEMORY, Usage::Read));
+    assert_eq!(
+        fences.held_back_by(MEMORY, Usage::Read).collect::<Vec<_>>(),
+        [1]
+    );
+    fences.end_oldest(&mut camera, Outcome::Failed(5), 9);
+    assert!(!fences.is_held_back(MEMORY, Usage::Read));
+    assert_eq!(ended(&fences, &file), Some(Outcome::Failed(5)));
+    fences.put_sync_file(file);
+    fences.forget_memory(MEMORY);
+    assert!(fences.is_empty());
+}
+
+#[test]
+fn an_export_without_work_in_progress_has_ended() {
+    let mut fences = Fences::<u32>::new();
+    let file = fences.export(MEMORY, Usage::Write, 3).unwrap();
+    assert_eq!(
+        fences.sync_file_status(&file),
+        Status::Ended {
+            outcome: Outcome::Done,
+            at_ns: 3
+        }
+    );
+    fences.put_sync_file(file);
+}
+
+#[test]
+fn a_merge_keeps_the_last_of_each_context_and_what_is_pending() {
+    let mut fences = Fences::new();
+    let (mut a, mut b) = (fences.timeline(1), fences.timeline(2));
+    let [a1, a3] = [1, 3].map(|seqno| fences.sync_file_at(&mut a, seqno, 0).unwrap());
+    let b2 = fences.sync_file_at(&mut b, 2, 0).unwrap();
+    let both = fences.merge(&a3, &a1, 0).unwrap();
+    let all = fences.merge(&both, &b2, 0).unwrap();
+    let seqnos: Vec<u64> = fences.sync_file_info(&all).map(|f| f.seqno).collect();
+    assert_eq!(seqnos, [3, 2]);
+    fences.advance(&mut a, 2, Outcome::Done, 1);
+    assert_eq!(
+        (ended(&fences, &a1), ended(&fences, &all)),
+        (Some(Outcome::Done), None)
+    );
+    fences.advance(&mut b, 2, Outcome::Done, 1);
+    let left = fences.merge(&all, &b2, 2).unwrap();
+    assert_eq!(left.len(), 1, "what has ended is left out");
+    fences.close(a, Outcome::Failed(2), 4);
+    for file in [a1, a3, b2, both, all, left] {
+        assert!(ended(&fences, &file).is_some());
+        fences.put_sync_file(file);
+    }
+    fences.close(b, Outcome::Done, 4);
+    assert!(fences.is_empty());
+}
+
+#[test]
+fn sequence_numbers_may_wrap() {
+    let mut fences = Fences::new();
+    let mut timeline = fences.timeline(1);
+    fences.advance(&mut timeline, 0x7fff_ffff, Outcome::Done, 0);
+    fences.advance(&mut timeline, 0xffff_fffe, Outcome::Done, 0);
+    let file = fences.sync_file_at(&mut timeline, 1, 0).unwrap();
+    assert_eq!(ended(&fences, &file), None);
+    fences.advance(&mut timeline, 0, Outcome::Done, 0);
+    assert_eq!(ended(&fences, &file), None);
+    fences.advance(&mut timeline, 1, Outcome::Done, 0);
+    assert_eq!(ended(&fences, &file), Some(Outcome::Done));
+    fences.put_sync_file(file);
+}
+
+#[test]
+fn sequence_numbers_that_go_round_in_a_circle_are_no_trouble() {
+    let mut fences = Fences::new();
+    let mut timeline = fences.timeline(1);
+    let mut all = fences.export(MEMORY, Usage::Read, 0).unwrap();
+    for seqno in [0x6000_0000, 0x1, 0x7fff_ffff, 0xc000_0000, 0x3000_0000] {
+        let one = fences.sync_file_at(&mut timeline, seqno, 0).unwrap();
+        let merged = fences.merge(&all, &one, 0).unwrap();
+        fences.import(MEMORY, &one, Usage::Write).unwrap();
+        fences.import(MEMORY, &merged, Usage::Read).unwrap();
+        fences.put_sync_file(one);
+        fences.put_sync_file(core::mem::replace(&mut all, merged));
+    }
+    let exported = fences.export(MEMORY, Usage::Write, 0).unwrap();
+    assert!(exported.len() <= 1);
+    fences.put_sync_file(exported);
+    fences.put_sync_file(all);
+    fences.close(timeline, Outcome::Done, 0);
+    fences.forget_memory(MEMORY);
+    assert!(fences.is_empty());
+}
+
+#[test]
+fn a_fence_that_nobody_looks_at_is_forgotten() {
+    let mut fences = Fences::new();
+    let mut timeline = fences.timeline(1);
+    for seqno in 1..100_000 {
+        let file = fences.sync_file_at(&mut timeline, seqno, 0).unwrap();
+        fences.put_sync_file(file);
+    }
+    assert!(fences.is_empty());
+    assert!(timeline.points_len() <= 8, "{}", timeline.points_len());
+    fences.close(timeline, Outcome::Done, 0);
+}
+
+#[test]
+fn an_access_that_did_not_wait_is_noted_with_both_sides() {
+    let mut fences = Fences::new();
+    let (mut camera, mut display) = (fences.timeline(1), fences.timeline(2));
+    fences
+        .begin_access(MEMORY, &mut camera, Usage::Write)
+        .unwrap();
+    fences
+        .begin_access(MEMORY, &mut display, Usage::Read)
+        .unwrap();
+    fences.note_access(MEMORY, EarlyAccess::Program(77), Usage::Read);
+    fences.note_access(MEMORY, EarlyAccess::Program(77), Usage::Read);
+    let early = fences.take_early();
+    let seen: Vec<_> = early
+        .iter()
+        .map(|e| (e.by, e.usage, e.owner, e.times))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (EarlyAccess::Device(2), Usage::Read, 1, 1),
+            (EarlyAccess::Program(77), Usage::Read, 1, 2),
+        ]
+    );
+    fences.end_oldest(&mut camera, Outcome::Done, 0);
+    fences.note_access(MEMORY, EarlyAccess::Program(77), Usage::Read);
+    assert!(
+        fences.take_early().is_empty(),
+        "the writer is done, and readers share"
+    );
+}
+
+#[test]
+fn a_full_table_refuses_and_gets_over_it() {
+    let mut fences = Fences::new();
+    let mut timeline = fences.timeline(1);
+    let files: Vec<SyncFile> = (1..=u64::from(Fences::<u32>::LIMIT))
+        .map(|seqno| fences.sync_file_at(&mut timeline, seqno, 0).unwrap())
+        .collect();
+    let full = Error::TableFull {
+        entries: u64::from(Fences::<u32>::LIMIT),
+    };
+    let mut camera = fences.timeline(2);
+    assert_eq!(fences.sync_file_at(&mut timeline, 1 << 20, 0), Err(full));
+    assert_eq!(
+        fences.begin_access(MEMORY, &mut camera, Usage::Write),
+        Err(full)
+    );
+    files
+        .into_iter()
+        .for_each(|file| fences.put_sync_file(file));
+    fences
+        .begin_access(MEMORY, &mut camera, Usage::Write)
+        .unwrap();
+}
+
+#[test]
+fn a_reservation_is_bounded() {
+    let mut fences = Fences::new();
+    let limit = Fences::<u32>::RESERVATION_LIMIT;
+    let mut timelines = Vec::new();
+    for _ in 0..limit {
+        let mut timeline = fences.timeline(1);
+        let file = fences.sync_file_at(&mut timeline, 1, 0).unwrap();
+        fences.import(MEMORY, &file, Usage::Read).unwrap();
+        fences.put_sync_file(file);
+        timelines.push(timeline);
+    }
+    let mut more = fences.timeline(1);
+    let file = fences.sync_file_at(&mut more, 1, 0).unwrap();
+    assert!(fences.import(MEMORY, &file, Usage::Read).is_err());
+    let first = timelines.pop().unwrap();
+    fences.close(first, Outcome::Done, 0);
+    fences.import(MEMORY, &file, Usage::Read).unwrap();
+}

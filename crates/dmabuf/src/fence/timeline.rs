@@ -1,0 +1,192 @@
+//! Contexts on which fences end in order.
+
+use super::table::is_later;
+use super::{FenceId, Fences, Outcome};
+use crate::Error;
+use alloc::vec::Vec;
+
+/// A fence on its timeline.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    seqno: u64,
+    fence: FenceId,
+    /// The timeline itself holds the fence, until it ends.
+    kept: bool,
+}
+
+/// A context: fences begin and end on it in the order of their sequence numbers.
+///
+/// Not a number that can be copied: who has it is who ends its fences.
+///
+/// ```compile_fail,E0382
+/// use vb3_dmabuf::fence::{Fences, Outcome, Timeline};
+/// fn twice(fences: &mut Fences<u32>, timeline: Timeline<u32>) {
+///     fences.close(timeline, Outcome::Done, 0);
+///     fences.close(timeline, Outcome::Done, 0);
+/// }
+/// ```
+#[must_use = "its fences end through `Fences::close`"]
+#[derive(Debug)]
+pub struct Timeline<T> {
+    context: u64,
+    owner: T,
+    /// All up to here have ended.
+    value: u64,
+    /// Those that have not, in order.
+    points: Vec<Point>,
+}
+
+impl<T: Copy> Timeline<T> {
+    /// Its number, which no other timeline has.
+    #[must_use]
+    pub const fn context(&self) -> u64 {
+        self.context
+    }
+
+    /// The sequence number up to which all has ended.
+    #[must_use]
+    pub const fn value(&self) -> u64 {
+        self.value
+    }
+
+    /// Who ends its fences.
+    #[must_use]
+    pub const fn owner(&self) -> T {
+        self.owner
+    }
+
+    /// Fences that have not ended.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.points.len()
+    }
+}
+
+#[cfg(test)]
+impl<T> Timeline<T> {
+    pub(super) fn points_len(&self) -> usize {
+        self.points.capacity()
+    }
+}
+
+impl<T: Copy> Fences<T> {
+    /// Makes a timeline whose fences `owner` ends.
+    pub const fn timeline(&mut self, owner: T) -> Timeline<T> {
+        // 2^64 are never made.
+        self.last_context = self.last_context.wrapping_add(1);
+        Timeline {
+            context: self.last_context,
+            owner,
+            value: 0,
+            points: Vec::new(),
+        }
+    }
+
+    /// Begins the next fence of a timeline. It stays until it ends, whoever looks at it.
+    ///
+    /// # Errors
+    /// `TableFull` (ENOMEM).
+    pub fn begin(&mut self, timeline: &mut Timeline<T>) -> Result<FenceId, Error> {
+        let last = timeline.points.last().map_or(timeline.value, |p| p.seqno);
+        let seqno = last.wrapping_add(1);
+        let at = timeline.points.len();
+        self.add_point(timeline, at, seqno, true)
+    }
+
+    /// A fence with this sequence number, which has ended if the timeline is that far. Held once
+    /// for the caller, and forgotten with its last holder.
+    ///
+    /// # Errors
+    /// `TableFull` (ENOMEM).
+    pub(super) fn begin_at(
+        &mut self,
+        timeline: &mut Timeline<T>,
+        seqno: u64,
+        now_ns: u64,
+    ) -> Result<FenceId, Error> {
+        if !is_later(seqno, timeline.value) {
+            let fence = self.insert(timeline.context, seqno, timeline.owner)?;
+            self.end(fence, Outcome::Done, now_ns);
+            return Ok(fence);
+        }
+        if timeline.points.len() == timeline.points.capacity() {
+            timeline.points.retain(|p| self.is_pending(p.fence));
+        }
+        let at = timeline
+            .points
+            .partition_point(|p| is_later(seqno, p.seqno));
+        let same = timeline.points.get_mut(at).filter(|p| p.seqno == seqno);
+        if let Some(point) = same {
+            if self.is_pending(point.fence) {
+                self.hold(point.fence)?;
+            } else {
+                point.fence = self.insert(timeline.context, seqno, timeline.owner)?;
+            }
+            return Ok(point.fence);
+        }
+        self.add_point(timeline, at, seqno, false)
+    }
+
+    fn add_point(
+        &mut self,
+        timeline: &mut Timeline<T>,
+        at: usize,
+        seqno: u64,
+        kept: bool,
+    ) -> Result<FenceId, Error> {
+        timeline.points.try_reserve(1).map_err(|_| self.full())?;
+        let fence = self.insert(timeline.context, seqno, timeline.owner)?;
+        timeline.points.insert(at, Point { seqno, fence, kept });
+        Ok(fence)
+    }
+
+    /// Ends all fences of a timeline up to a sequence number, in order. Numbers that have ended
+    /// before change nothing. Gives how many ended.
+    pub fn advance(
+        &mut self,
+        timeline: &mut Timeline<T>,
+        to: u64,
+        outcome: Outcome,
+        now_ns: u64,
+    ) -> usize {
+        if is_later(to, timeline.value) {
+            timeline.value = to;
+        }
+        let value = timeline.value;
+        let due = timeline
+            .points
+            .partition_point(|p| !is_later(p.seqno, value));
+        self.end_first(timeline, due, outcome, now_ns)
+    }
+
+    /// Ends the oldest fence of a timeline, if one is pending.
+    pub fn end_oldest(&mut self, timeline: &mut Timeline<T>, outcome: Outcome, now_ns: u64) {
+        if let Some(seqno) = timeline.points.first().map(|p| p.seqno) {
+            self.advance(timeline, seqno, outcome, now_ns);
+        }
+    }
+
+    /// Ends a timeline with all its fences, in order.
+    pub fn close(&mut self, mut timeline: Timeline<T>, outcome: Outcome, now_ns: u64) {
+        let all = timeline.points.len();
+        self.end_first(&mut timeline, all, outcome, now_ns);
+    }
+
+    fn end_first(
+        &mut self,
+        timeline: &mut Timeline<T>,
+        count: usize,
+        outcome: Outcome,
+        now_ns: u64,
+    ) -> usize {
+        let mut ended = 0_usize;
+        for point in timeline.points.drain(..count) {
+            let is_first_end = self.end(point.fence, outcome, now_ns);
+            ended = ended.saturating_add(usize::from(is_first_end));
+            if point.kept {
+                self.let_go(point.fence);
+            }
+        }
+        ended
+    }
+}

@@ -1,0 +1,101 @@
+//! Fences: what the device does to a buffer as others see it, and what a buffer waits for.
+//!
+//! Source: none in Linux 6.12, whose V4L2 neither adds fences to a buffer's reservation nor waits
+//! for any; a buffer is the device's from QBUF on, whatever fences its memory has.
+
+use crate::buffer::Buffer;
+use crate::{Active, BufferState, Error, Session};
+use vb3_plane::{MemOps, Outcome};
+
+/// How a fence ends whose buffer came back with an error, or whose device failed.
+pub(crate) const EIO: i32 = 5;
+/// How a fence ends whose stream was ended.
+pub(crate) const ECANCELED: i32 = 125;
+
+impl<M: MemOps> Session<'_, M> {
+    /// Looks again at what may have changed since the last call: tokens that were dropped, a
+    /// device that has failed (the fences of what it has end with EIO, though the buffers stay its
+    /// own until the stream is ended), buffers held back by fences that have ended (the driver
+    /// gets them, in the order in which they were queued).
+    ///
+    /// A host calls it after fences have ended and after a device has failed. A driver that
+    /// cannot be started then is a queue in error.
+    pub fn settle(&mut self) {
+        self.reap();
+        if self.queue.error {
+            self.settle_error();
+        } else if self.queue.started {
+            // The buffers are there: they are listed.
+            let _listed = self.give_queued();
+        } else if self.queue.streaming && self.can_start() && self.start().is_err() {
+            self.queue.set_error();
+        }
+    }
+
+    fn settle_error(&mut self) {
+        if core::mem::replace(&mut self.queue.error_settled, true) {
+            return;
+        }
+        for buffer in self.queue.buffers.iter_mut().flatten() {
+            buffer.end_access(self.mem, Outcome::Failed(EIO));
+        }
+    }
+
+    /// Gives queued buffers to a driver that has been started, up to one that is held back.
+    pub(crate) fn give_queued(&mut self) -> Result<(), Error> {
+        while let Some(&index) = self.queue.queued.front() {
+            if self.is_held_back(index) {
+                break;
+            }
+            let token = self.activate(index)?;
+            self.queue.queued.pop_front();
+            self.driver.buf_queue(token);
+        }
+        Ok(())
+    }
+
+    /// Makes the token, and the fences that its end will end.
+    pub(crate) fn activate(&mut self, index: u32) -> Result<Active<M::Cookie>, Error> {
+        let token = self.queue.activate(index)?;
+        let buffer = self.queue.buffer_mut(index)?;
+        for memory in buffer.planes.iter_mut().filter_map(|p| p.memory.as_mut()) {
+            self.mem.begin_access(memory);
+        }
+        Ok(token)
+    }
+
+    /// Whether there are enough buffers for the driver to start with.
+    pub(crate) fn can_start(&self) -> bool {
+        let least = self.queue.config.min_queued_buffers;
+        // CAST: at most as many as there are buffers.
+        self.queue.queued_count >= least && self.ready_count() as u32 >= least
+    }
+
+    /// How many queued buffers come before one that is held back.
+    pub(crate) fn ready_count(&self) -> usize {
+        let queued = self.queue.queued.iter();
+        queued
+            .take_while(|index| !self.is_held_back(**index))
+            .count()
+    }
+
+    fn is_held_back(&self, index: u32) -> bool {
+        let Ok(buffer) = self.queue.buffer(index) else {
+            return false;
+        };
+        let mut memories = buffer.planes.iter().filter_map(|p| p.memory.as_ref());
+        memories.any(|memory| self.mem.is_held_back(memory))
+    }
+}
+
+impl<M: MemOps> Buffer<M> {
+    /// The device has the buffer no longer, or has failed: what it did to the planes has ended.
+    pub(crate) fn end_access(&mut self, mem: &mut M, outcome: Outcome) {
+        if self.state != BufferState::Active {
+            return;
+        }
+        for memory in self.planes.iter_mut().filter_map(|p| p.memory.as_mut()) {
+            mem.end_access(memory, outcome);
+        }
+    }
+}
