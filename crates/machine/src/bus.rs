@@ -178,7 +178,7 @@ impl State {
         to: &[BusSpan],
         act: &mut InPlace<'_>,
     ) -> Option<bool> {
-        if from.len() > MAX_SPANS || to.len() > MAX_SPANS {
+        if from.len() > MAX_SPANS || to.len() > MAX_SPANS || self.is_to_fault(dev) {
             return None;
         }
         let places = |spans: &[BusSpan], write| {
@@ -204,7 +204,7 @@ impl State {
         dev: Device,
         spans: &[BusSpan],
     ) -> Option<Vec<HostSpan<'_>>> {
-        if spans.len() > MAX_SPANS {
+        if spans.len() > MAX_SPANS || self.is_to_fault(dev) {
             return None;
         }
         let places = spans.iter().map(|span| self.proven_place(dev, span));
@@ -246,7 +246,7 @@ impl State {
 
     /// Counts a write that was made where [`bus_host_spans`](Self::bus_host_spans) said.
     pub(crate) fn bus_note_written(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
-        if self.proven_place(dev, &span).is_some() {
+        if !self.is_to_fault(dev) && self.proven_place(dev, &span).is_some() {
             return self.account(dev, span, true, Ok(()));
         }
         let len = usize::try_from(span.len).unwrap_or(usize::MAX);
@@ -303,6 +303,27 @@ impl State {
             .map_or_else(BusStats::default, |device| device.stats)
     }
 
+    /// Lets the next access of `dev` fault, as behind an IOMMU that has nothing mapped there.
+    /// `false` for a device without an IOMMU.
+    pub(crate) fn fault_next_access(&mut self, dev: Device) -> bool {
+        let device = self.device_mut(dev);
+        let Some(device) = device.filter(|device| device.iommu.is_some()) else {
+            return false;
+        };
+        device.faults_next = true;
+        true
+    }
+
+    fn is_to_fault(&self, dev: Device) -> bool {
+        self.device(dev).is_some_and(|device| device.faults_next)
+    }
+
+    /// Whether this access is the one to fault.
+    fn take_fault(&mut self, dev: Device) -> bool {
+        let device = self.device_mut(dev);
+        device.is_some_and(|device| std::mem::take(&mut device.faults_next))
+    }
+
     /// Writes down how an access went.
     fn account(
         &mut self,
@@ -340,7 +361,16 @@ impl State {
         write: bool,
         act: impl FnMut(&mut Object, View, u64, Range<usize>) -> Result<(), Miss>,
     ) -> Result<(), BusFault> {
-        let result = self.pieces(dev, addr, len, write, act);
+        let result = match self.take_fault(dev) {
+            true => Err(BusFault {
+                dev,
+                addr,
+                write,
+                kind: FaultKind::Unmapped,
+                level: None,
+            }),
+            false => self.pieces(dev, addr, len, write, act),
+        };
         let span = BusSpan {
             addr,
             len: len as u64,

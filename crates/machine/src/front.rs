@@ -80,6 +80,23 @@ impl Machine {
         self.state.get_mut().set_faults(plan)
     }
 
+    /// Lets the next access of `dev` to memory fault, as behind an IOMMU that has nothing mapped
+    /// there. `false`, and nothing is done, for a device without one.
+    pub fn fault_next_access(&mut self, dev: Device) -> bool {
+        self.state.get_mut().fault_next_access(dev)
+    }
+
+    /// Takes frames of the contiguous area, as others on the machine do, until no free run is longer
+    /// than `longest` bytes. What is taken is not counted as held. Answers how many bytes it is.
+    pub fn occupy_cma(&mut self, longest: u64) -> u64 {
+        self.state.get_mut().occupy_cma(longest)
+    }
+
+    /// Gives back what [`occupy_cma`](Self::occupy_cma) took. Answers how many bytes that was.
+    pub fn vacate_cma(&mut self) -> u64 {
+        self.state.get_mut().vacate_cma()
+    }
+
     /// Calls that could have failed since the plan of faults was set.
     #[must_use]
     pub fn fallible_calls(&self) -> u64 {

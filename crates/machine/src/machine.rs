@@ -59,6 +59,8 @@ pub(crate) struct DeviceState {
     pub(crate) align: u64,
     pub(crate) iommu: Option<Iommu>,
     pub(crate) stats: BusStats,
+    /// Its next access faults, whatever is mapped.
+    pub(crate) faults_next: bool,
 }
 
 /// Pages the machine gave out.
@@ -111,6 +113,8 @@ pub(crate) struct State {
     pub(crate) claimed: BTreeMap<u64, u64>,
     /// Objects that are memory of other drivers.
     pub(crate) imported: BTreeSet<u64>,
+    /// Frames of the contiguous area that nobody here asked for.
+    occupied: Vec<(u64, u64)>,
     pub(crate) tables: TableFrames,
     pub(crate) devices: Vec<DeviceState>,
     pub(crate) faults: Injector,
@@ -144,6 +148,7 @@ impl State {
             memory: Memory::default(),
             claimed: BTreeMap::new(),
             imported: BTreeSet::new(),
+            occupied: Vec::new(),
             tables: TableFrames::default(),
             devices: Vec::new(),
             faults: Injector::new(Faults::Off),
@@ -218,6 +223,7 @@ impl State {
             align,
             iommu,
             stats,
+            faults_next: false,
         });
         Ok(dev)
     }
@@ -270,8 +276,11 @@ impl State {
             .filter_map(|d| d.iommu.as_ref())
             .map(Iommu::pages);
         Held {
-            ram_bytes: self.boot_free - self.ram.free_bytes() - self.tables.bytes(),
-            cma_bytes: self.ram.cma_used(),
+            ram_bytes: self.boot_free
+                - self.ram.free_bytes()
+                - self.tables.bytes()
+                - self.occupied_bytes(),
+            cma_bytes: self.ram.cma_used() - self.occupied_bytes(),
             objects: (self.memory.objects() - usize::from(self.bounce.is_some())) as u64,
             pins: self.pins,
             vmaps: self.vmaps,
@@ -318,6 +327,26 @@ impl State {
     pub(crate) fn claimed_bytes(&self) -> u64 {
         let objects = self.claimed.values().filter_map(|id| self.memory.get(*id));
         objects.map(|object| object.len).sum()
+    }
+
+    /// Takes frames of the contiguous area, as others on the machine do, until no free run is longer
+    /// than `longest` bytes. Answers how many bytes were taken.
+    pub(crate) fn occupy_cma(&mut self, longest: u64) -> u64 {
+        let taken = self.ram.occupy_cma(longest / FRAME);
+        let bytes = taken.iter().map(|(_, frames)| frames * FRAME).sum();
+        self.occupied.extend(taken);
+        bytes
+    }
+
+    /// Gives back what [`occupy_cma`](Self::occupy_cma) took. Answers how many bytes that was.
+    pub(crate) fn vacate_cma(&mut self) -> u64 {
+        let bytes = self.occupied_bytes();
+        self.ram.give(&std::mem::take(&mut self.occupied));
+        bytes
+    }
+
+    fn occupied_bytes(&self) -> u64 {
+        self.occupied.iter().map(|(_, frames)| frames * FRAME).sum()
     }
 
     /// What is free.

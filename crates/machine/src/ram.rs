@@ -162,6 +162,11 @@ impl Ram {
         })
     }
 
+    /// Takes frames of the contiguous area until no free run is longer than `longest` frames.
+    pub(crate) fn occupy_cma(&mut self, longest: u64) -> FrameRuns {
+        self.cma.shorten(longest)
+    }
+
     fn take_ordinary(
         &mut self,
         (frames, align): (u64, u64),

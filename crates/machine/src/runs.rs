@@ -117,6 +117,31 @@ impl Runs {
         Some(at)
     }
 
+    /// Takes the fewest frames after which no run is longer than `longest` frames.
+    pub(crate) fn shorten(&mut self, longest: u64) -> Vec<(u64, u64)> {
+        let mut taken = Vec::new();
+        let long: Vec<_> = self.iter().filter(|&(_, len)| len > longest).collect();
+        for (run, len) in long {
+            if longest == 0 {
+                self.take_from(run, run, len);
+                taken.push((run, len));
+                continue;
+            }
+            let step = longest + 1;
+            for at in (run + longest..run + len).step_by(step as usize) {
+                // What lies before is a run of its own by now.
+                let rest = if at == run + longest {
+                    run
+                } else {
+                    at - longest
+                };
+                self.take_from(rest, at, 1);
+                taken.push((at, 1));
+            }
+        }
+        taken
+    }
+
     /// Takes an aligned piece below `end`, anywhere.
     fn take_any(&mut self, rng: &mut impl Rng, piece: u64, end: u64) -> Option<u64> {
         let (&lowest, _) = self.runs.range(..end).next()?;
