@@ -1,5 +1,6 @@
 //! A device of any kind, for hosts that keep all of theirs in one table.
 
+use crate::disturb::{NO_SIGNAL, Plan};
 use crate::inject::{Fault, Inject};
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::{
@@ -35,8 +36,10 @@ pub(crate) trait Outside: VideoDriver {
 
 /// A device, with the faults a program may ask for.
 pub struct Device<C> {
-    inner: Box<dyn Outside<Cookie = C> + Send>,
+    pub(crate) inner: Box<dyn Outside<Cookie = C> + Send>,
     inject: Inject,
+    /// What a host wants to happen to it; `None` where nothing ever will.
+    pub(crate) plan: Option<Plan<C>>,
     /// The last failure told of.
     told: Option<Failure>,
 }
@@ -71,6 +74,7 @@ impl<C: Send + 'static> Device<C> {
         Ok(Self {
             inner,
             inject,
+            plan: None,
             told: None,
         })
     }
@@ -105,10 +109,11 @@ impl<C: Send + 'static> Device<C> {
     }
 }
 
-/// A queue's driver that fails when asked to.
+/// A queue's driver that fails when asked to, and tells the plan of streams.
 struct Faulty<'a, C> {
     inner: Box<dyn Driver<Cookie = C> + 'a>,
     inject: &'a mut Inject,
+    plan: Option<&'a mut Plan<C>>,
 }
 
 impl<C> Driver for Faulty<'_, C> {
@@ -159,10 +164,18 @@ impl<C> Driver for Faulty<'_, C> {
             self.inner.stop_streaming();
             return Err(e);
         }
-        self.inner.start_streaming(queued)
+        self.inner.start_streaming(queued)?;
+        if let Some(plan) = &mut self.plan {
+            plan.is_streaming = true;
+        }
+        Ok(())
     }
 
     fn stop_streaming(&mut self) {
+        if let Some(plan) = &mut self.plan {
+            plan.is_streaming = false;
+            plan.frames.stop();
+        }
         self.inner.stop_streaming();
     }
 }
@@ -183,13 +196,17 @@ impl<C: 'static> VideoDriver for Device<C> {
     }
 
     fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
+        if self.plan.is_some() {
+            self.follow_source();
+        }
         let inner = self.inner.queue_driver(flow);
-        if !self.inject.is_on() {
+        if !self.inject.is_on() && self.plan.is_none() {
             return inner;
         }
         Box::new(Faulty {
             inner,
             inject: &mut self.inject,
+            plan: self.plan.as_mut(),
         })
     }
 
@@ -210,11 +227,23 @@ impl<C: 'static> VideoDriver for Device<C> {
     }
 
     fn format(&self, flow: Flow) -> Format {
-        self.inner.format(flow)
+        match self.is_between_sources() {
+            true => self.source_format(),
+            false => self.inner.format(flow),
+        }
     }
 
     fn try_format(&self, flow: Flow, wanted: &Format) -> Format {
-        self.inner.try_format(flow, wanted)
+        let source = self.plan.as_ref().and_then(|plan| plan.source);
+        let Some((width, height)) = source.filter(|_| flow == Flow::Capture) else {
+            return self.inner.try_format(flow, wanted);
+        };
+        let wanted = Format {
+            width,
+            height,
+            ..*wanted
+        };
+        self.inner.try_format(flow, &wanted)
     }
 
     fn set_format(
@@ -289,8 +318,19 @@ impl<C: 'static> VideoDriver for Device<C> {
         self.inner.volatile_control(id)
     }
 
+    fn input_status(&self) -> u32 {
+        match &self.plan {
+            Some(plan) if !plan.frames.has_signal() => NO_SIGNAL,
+            _ => self.inner.input_status(),
+        }
+    }
+
     fn events(&self) -> EventKinds {
-        self.inner.events()
+        let own = self.inner.events();
+        match &self.plan {
+            Some(_) if self.inner.role() == Role::Capture => own | EventKinds::SOURCE_CHANGE,
+            _ => own,
+        }
     }
 
     fn queue_policy(&self, flow: Flow) -> QueuePolicy {
@@ -302,13 +342,16 @@ impl<C: 'static> VideoDriver for Device<C> {
             progress.broken = true;
         }
         self.inner.tick(now_ns, bus, progress);
+        self.disturb_frames(now_ns, bus, progress);
     }
 
     fn next_tick(&self) -> Option<u64> {
-        if self.inject.wants(Fault::Queue) {
+        let tells = |plan: &Plan<C>| !plan.events.is_empty();
+        if self.inject.wants(Fault::Queue) || self.plan.as_ref().is_some_and(tells) {
             return Some(0);
         }
-        self.inner.next_tick()
+        let late = self.plan.as_ref().and_then(|plan| plan.frames.next_tick());
+        self.inner.next_tick().into_iter().chain(late).min()
     }
 
     fn statistics(&self) -> Statistics {

@@ -82,6 +82,15 @@ pub trait Bus<C> {
     /// [`BusFault`]; `out` may be partly written.
     fn read(&mut self, cookie: &C, offset: u64, out: &mut [u8]) -> Result<(), BusFault>;
 
+    /// What the device would find there if it were allowed to read: no access of its own, so nothing
+    /// is counted.
+    ///
+    /// # Errors
+    /// [`BusFault`] where it reaches no memory, either way; `out` may be partly written.
+    fn inspect(&mut self, cookie: &C, offset: u64, out: &mut [u8]) -> Result<(), BusFault> {
+        self.read(cookie, offset, out)
+    }
+
     /// Writes `data` to byte `offset` of the plane.
     ///
     /// # Errors

@@ -73,6 +73,13 @@ pub fn name(request: u32) -> Option<&'static str> {
     })
 }
 
+/// The ioctl of a video device with this name, such as `VIDIOC_QBUF`.
+#[must_use]
+pub fn request(name: &str) -> Option<u32> {
+    let known = REQUESTS.iter().find(|known| known.name == name);
+    known.map(|known| known.number)
+}
+
 /// Bytes of the structure that a call takes.
 #[must_use]
 pub const fn size(request: u32) -> usize {

@@ -224,6 +224,11 @@ pub trait VideoDriver {
         Ok(())
     }
 
+    /// What an input says of what comes in: `V4L2_IN_ST_*`, 0 where all is well.
+    fn input_status(&self) -> u32 {
+        0
+    }
+
     /// Whether the selection calls are offered.
     fn has_selection(&self) -> bool {
         false

@@ -39,6 +39,11 @@ pub enum Command {
     Machines(MachinesArgs),
     /// List what --device understands
     Devices,
+    /// List the scripts of faults, or print one as a TOML file to copy and change
+    Scripts {
+        /// Print this script
+        name: Option<String>,
+    },
     /// Say why calls of the last run were refused
     Why(WhyArgs),
     /// Run again what a report tells of: its program, machine, seed and devices
@@ -90,6 +95,9 @@ pub struct RunArgs {
     /// Seed of the machine; the same seed gives the same run
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    /// What happens to devices and machine, and when: a name from `vb3 scripts`, or a TOML file
+    #[arg(long, value_name = "NAME|FILE.toml")]
+    pub script: Option<String>,
     /// How it is run and what is told of it
     #[command(flatten)]
     pub options: RunOptions,
@@ -237,6 +245,7 @@ pub fn main() -> u8 {
         Command::Run(args) => crate::run::run(args),
         Command::Machines(args) => to_stdout(|out| crate::machines::print(args, out)),
         Command::Devices => to_stdout(devices),
+        Command::Scripts { name } => to_stdout(|out| crate::script::print(name.as_deref(), out)),
         Command::Why(args) => to_stdout(|out| why(args, out)),
         Command::Replay(args) => crate::replay::replay(args),
         Command::Diff(args) => {

@@ -33,6 +33,7 @@ const QUEUE: &[Counter<QueueReport>] = &[
 
 /// Of a run.
 const RUN: &[Counter<Report>] = &[
+    ("things that the script did", Report::scripted, plain),
     ("calls refused", Report::refused, plain),
     ("cache syncs missing", Report::unsynced, plain),
     ("most memory", |r| r.memory.peak_bytes, bytes),
@@ -87,6 +88,9 @@ fn setup(before: &Report, after: &Report) -> Vec<String> {
         ));
     }
     said.extend(machines);
+    if before.setup.script != after.setup.script {
+        said.push("the scripts differ".to_owned());
+    }
     said.extend(changed("seed", before.seed, after.seed));
     said.extend(changed("devices", specs(before), specs(after)));
     said.extend(changed(

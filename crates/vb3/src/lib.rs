@@ -17,6 +17,7 @@ pub mod page;
 pub mod replay;
 pub mod report;
 pub mod run;
+pub mod script;
 pub mod sentence;
 pub mod timeline;
 pub mod trace;

@@ -61,6 +61,7 @@ fn page(report: &Report, timeline: &Timeline) -> Markup {
                     (seconds(Duration::from_millis(report.duration_ms))) "."
                 }
                 (told(report))
+                (script(report))
                 h2 { "The way of the frames" }
                 (plots::way(report))
                 h2 { "Queues" }
@@ -103,6 +104,30 @@ fn told(report: &Report) -> Markup {
         }
         @for note in &report.notes {
             p { (note) }
+        }
+    }
+}
+
+/// What the script did.
+fn script(report: &Report) -> Markup {
+    html! {
+        @if !report.setup.script.is_empty() {
+            h2 { "Script" }
+            @if report.script.is_empty() {
+                p { "Nothing of it happened." }
+            }
+            ul {
+                @for said in sentence::script(&report.script) {
+                    li { (said) "." }
+                }
+            }
+            @if report.script_left_out > 0 {
+                p { "… and " (report.script_left_out) " more." }
+            }
+            details {
+                summary { "The script itself" }
+                pre { (report.setup.script) }
+            }
         }
     }
 }

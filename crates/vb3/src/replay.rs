@@ -36,12 +36,15 @@ pub fn replay(args: &ReplayArgs) -> Result<u8> {
     }
     let program = report.program.iter().map(OsString::from).collect();
     let profile = setup.profile.clone();
-    let plan = Plan::new(
+    let mut plan = Plan::new(
         &report.machine,
         profile,
         &setup.devices,
         report.seed,
         program,
     )?;
+    if !setup.script.is_empty() {
+        plan = plan.with_script("the report's script", setup.script.clone())?;
+    }
     run::execute(plan, &options)
 }

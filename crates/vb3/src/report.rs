@@ -22,6 +22,10 @@ pub const MAX_MISSING_SYNCS: usize = 256;
 /// Most failures kept one by one; further ones are counted in [`Report::failures_left_out`].
 pub const MAX_FAILURES: usize = 64;
 
+/// Most events of a script kept one by one; further ones are counted in
+/// [`Report::script_left_out`].
+pub const MAX_SCRIPT_EVENTS: usize = 1024;
+
 /// Everything there is to tell about one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -59,6 +63,10 @@ pub struct Report {
     pub failures: Vec<DeviceFailure>,
     /// Failures beyond [`MAX_FAILURES`].
     pub failures_left_out: u64,
+    /// What the run's script did, in order.
+    pub script: Vec<ScriptEvent>,
+    /// Events beyond [`MAX_SCRIPT_EVENTS`].
+    pub script_left_out: u64,
     /// What was still held when the last program had gone; all zero unless something leaked.
     pub held: Held,
     /// Remarks on the run itself: a missing kernel feature, a fallback taken.
@@ -75,6 +83,30 @@ pub struct Setup {
     pub devices: Vec<String>,
     /// The directory that the program was started in.
     pub directory: String,
+    /// The script, TOML; empty for none.
+    pub script: String,
+}
+
+/// Something that a script did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ScriptEvent {
+    /// Line of the step in the script.
+    pub line: u64,
+    /// The device node; empty for the machine.
+    pub device: String,
+    /// The step's action, by its key: `fail`, `late`, ….
+    pub action: String,
+    /// How much, or what: as the action has it.
+    pub value: String,
+    /// Nanoseconds from the run's begin, by the devices' clock.
+    pub at_ns: u64,
+    /// The frame that it happened to, counted from 0 over the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frame: Option<u64>,
+    /// The call that it happened to, counted from 1 from when the step began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<u64>,
 }
 
 /// One device node.
@@ -344,6 +376,15 @@ impl Report {
         count(&mut self.failures, left, MAX_FAILURES, failure);
     }
 
+    /// Adds what a script did; beyond [`MAX_SCRIPT_EVENTS`] it is counted.
+    pub fn play(&mut self, event: ScriptEvent) {
+        if self.script.len() < MAX_SCRIPT_EVENTS {
+            self.script.push(event);
+        } else {
+            self.script_left_out = self.script_left_out.saturating_add(1);
+        }
+    }
+
     /// Writes the report as JSON.
     ///
     /// # Errors
@@ -363,6 +404,13 @@ impl Report {
     pub fn refused(&self) -> u64 {
         let all = self.refusals.iter();
         all.fold(self.refusals_left_out, |n, r| n.saturating_add(r.times))
+    }
+
+    /// How many things the script did.
+    #[must_use]
+    pub fn scripted(&self) -> u64 {
+        self.script_left_out
+            .saturating_add(self.script.len() as u64)
     }
 
     /// How many cache syncs were missing.

@@ -2,6 +2,7 @@
 
 use crate::cli::{FAILED, FitsArgs, REFUSED, RunArgs, RunOptions};
 use crate::report::{self, Report, Setup};
+use crate::script::{self, Script};
 use crate::timeline::Timeline;
 use crate::trace::{self, Sink, Traced};
 use crate::world::World;
@@ -31,6 +32,7 @@ pub(crate) struct Plan {
     setup: Setup,
     seed: u64,
     program: Vec<OsString>,
+    script: Option<Script>,
 }
 
 impl Plan {
@@ -58,6 +60,7 @@ impl Plan {
             profile: text,
             devices,
             directory: directory.to_string_lossy().into_owned(),
+            script: String::new(),
         };
         Ok(Self {
             profile,
@@ -65,7 +68,18 @@ impl Plan {
             setup,
             seed,
             program,
+            script: None,
         })
+    }
+
+    /// Plays a script, which the user calls `name`, during the run.
+    ///
+    /// # Errors
+    /// A sentence with the line: the script is wrong.
+    pub(crate) fn with_script(mut self, name: &str, text: String) -> Result<Self> {
+        self.script = Some(script::parse_named(name, &text)?);
+        self.setup.script = text;
+        Ok(self)
     }
 }
 
@@ -102,7 +116,10 @@ pub(crate) fn machine_and_devices(args: &FitsArgs) -> Result<(Profile, Vec<Devic
 pub fn run(args: &RunArgs) -> Result<u8> {
     let (machine, text) = machine_text(&args.machine, args.board.as_deref(), &args.devices)?;
     let program = args.program.clone();
-    let plan = Plan::new(&machine, text, &args.devices, args.seed, program)?;
+    let mut plan = Plan::new(&machine, text, &args.devices, args.seed, program)?;
+    if let Some(name) = &args.script {
+        plan = plan.with_script(name, script::text(name)?)?;
+    }
     execute(plan, &args.options)
 }
 
@@ -117,6 +134,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         setup,
         seed,
         program,
+        script,
     } = plan;
     outputs::check(&specs, options)?;
     enough_descriptors(specs.len())?;
@@ -131,6 +149,9 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         options.verbose,
     )?;
     let mut world = World::new(profile, &specs, seed)?;
+    if let Some(script) = &script {
+        world.play(script).context("the script")?;
+    }
     let start = Instant::now();
     let mut timeline = options
         .report

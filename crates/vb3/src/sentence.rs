@@ -1,7 +1,7 @@
 //! Turns what a report says into sentences: what failed, on which device, which constraint was
 //! not met, by how much, and what to do about it.
 
-use crate::report::{Demand, DeviceFailure, Held, MissingSync, Refusal, Remedy};
+use crate::report::{Demand, DeviceFailure, Held, MissingSync, Refusal, Remedy, ScriptEvent};
 use std::fmt::Write as _;
 
 /// One thing to tell: what happened, and what can be done.
@@ -36,10 +36,98 @@ pub fn errno(number: i32) -> (&'static str, &'static str) {
         32 => ("EPIPE", "no more buffers"),
         34 => ("ERANGE", "out of range"),
         53 => ("EBADR", "bad request"),
+        71 => ("EPROTO", "protocol error"),
+        84 => ("EILSEQ", "illegal sequence"),
         95 => ("EOPNOTSUPP", "not offered"),
         105 => ("ENOBUFS", "no buffers left"),
+        108 => ("ESHUTDOWN", "the endpoint was shut down"),
+        110 => ("ETIMEDOUT", "timed out"),
         121 => ("EREMOTEIO", "remote memory not reachable"),
         _ => ("an unexpected error", "not in the list of errors known"),
+    }
+}
+
+/// The name of an errno, or its number.
+#[must_use]
+pub fn errno_name(number: i32) -> String {
+    match errno(number).0 {
+        name if name.starts_with('E') => name.to_owned(),
+        _ => format!("errno {number}"),
+    }
+}
+
+/// A time for people, exactly.
+#[must_use]
+pub fn time(ns: u64) -> String {
+    let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
+    let unit = units
+        .iter()
+        .find(|(unit, _)| ns >= *unit && ns.is_multiple_of(unit / 1000));
+    match unit {
+        None => format!("{ns} ns"),
+        Some((unit, name)) if ns.is_multiple_of(*unit) => format!("{} {name}", ns / unit),
+        Some((unit, name)) => {
+            let thousandths = format!("{:03}", ns % unit / (unit / 1000));
+            format!("{}.{} {name}", ns / unit, thousandths.trim_end_matches('0'))
+        }
+    }
+}
+
+/// Says what a script did: a sentence for each step and what it did.
+#[must_use]
+pub fn script(events: &[ScriptEvent]) -> Vec<String> {
+    /// Most frames or calls that are named.
+    const NAMED: usize = 6;
+    let same = |a: &ScriptEvent, b: &ScriptEvent| a.line == b.line && a.value == b.value;
+    let mut kinds: Vec<&ScriptEvent> = Vec::new();
+    for event in events {
+        if !kinds.iter().any(|known| same(known, event)) {
+            kinds.push(event);
+        }
+    }
+    let say = |first: &&ScriptEvent| {
+        let all: Vec<&ScriptEvent> = events.iter().filter(|event| same(first, event)).collect();
+        let numbers = all.iter().filter_map(|event| event.frame.or(event.call));
+        let mut named: Vec<String> = numbers.map(|n| n.to_string()).collect();
+        let more = named.len().saturating_sub(NAMED);
+        named.truncate(NAMED);
+        if more > 0 {
+            named.push(format!("{more} more"));
+        }
+        let which = all_of(&named);
+        let what = what_happened(first, named.len() > 1, &which);
+        let at = first.at_ns as f64 / 1e9;
+        format!("script, line {}, at {at:.3} s: {what}", first.line)
+    };
+    kinds.iter().map(say).collect()
+}
+
+/// What one event, or several alike, were.
+fn what_happened(event: &ScriptEvent, several: bool, which: &str) -> String {
+    let ScriptEvent { device, value, .. } = event;
+    let frames = if several { "frames" } else { "frame" };
+    let frame = |what: &str| format!("{frames} {which} of {device} {what}");
+    match &*event.action {
+        "fail" => {
+            let calls = if several { "calls" } else { "call" };
+            format!("{calls} {which} on {device} failed: {value}")
+        }
+        "late" => frame(&format!("came {value} late")),
+        "twice" => frame("came a second time, in place of the next"),
+        "torn" => frame("came torn: the second half is of the frame before"),
+        "error" => frame("came with V4L2_BUF_FLAG_ERROR"),
+        "short" => frame(&format!(
+            "came short: at most {value} are used of each plane"
+        )),
+        "lose" => frame("did not come"),
+        "corrupt" => frame(&format!("came corrupt: {value} of it are inverted")),
+        "source" => format!("the source of {device} has changed to {value}"),
+        "signal" => format!("the signal of {device} was {value}"),
+        "occupy_cma" => format!("contiguous memory: {value}"),
+        "free_cma" => format!("{value} of contiguous memory were given back"),
+        "iommu_fault" => format!("the next access of {device} to memory faults in its IOMMU"),
+        "stop_clock" => format!("the clock of the devices stood still for {value}"),
+        other => format!("{other} {value}"),
     }
 }
 

@@ -87,6 +87,14 @@ pub fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         "  on machine {machine}, seed {seed}: exit status {exit_status}"
     )?;
     let mut quiet = true;
+    for said in sentence::script(&report.script) {
+        writeln!(out, "\n{said}.")?;
+        quiet = false;
+    }
+    if report.script_left_out > 0 {
+        let more = report.script_left_out;
+        writeln!(out, "\n{more} further events of the script are not listed.")?;
+    }
     for said in report.refusals.iter().map(sentence::refusal) {
         tell(&said, out)?;
         quiet = false;

@@ -58,6 +58,7 @@ where
         let port = self.port_at(arg.u32(field!(v4l2_input.index)))?;
         arg.set_text(field!(v4l2_input.name), 32, port.name);
         arg.set_u32(field!(v4l2_input.type_), port.kind);
+        arg.set_u32(field!(v4l2_input.status), self.driver.input_status());
         Ok(())
     }
 

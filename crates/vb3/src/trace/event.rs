@@ -1,6 +1,6 @@
 //! One call, as a line of text or of JSON.
 
-use crate::sentence;
+use crate::sentence::errno_name;
 use serde_json::{Map, Value as Json, json};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -130,13 +130,6 @@ impl Event {
             line.insert(name.to_owned(), value);
         }
         line
-    }
-}
-
-fn errno_name(errno: i32) -> String {
-    match sentence::errno(errno).0 {
-        name if name.starts_with('E') => name.to_owned(),
-        _ => format!("errno {errno}"),
     }
 }
 

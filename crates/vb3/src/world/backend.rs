@@ -190,6 +190,11 @@ impl Backend for World {
         if self.udmabufs.has(file) {
             return self.udmabuf_ioctl(request, arg, caller);
         }
+        if let Ok((at, _)) = self.file(file)
+            && let Some(errno) = self.meet_call(at, request, caller.call())
+        {
+            return Outcome::Fail(errno);
+        }
         self.call(file, nonblocking, caller, |target, context, program| {
             target
                 .video
@@ -372,10 +377,9 @@ impl Backend for World {
             .iter()
             .filter_map(|node| node.video.next_tick())
             .chain(looks.then(|| self.next_look_ns()))
+            .chain(self.play.next_ns())
             .min()?;
-        Some(Duration::from_nanos(
-            due.saturating_sub(self.clock.now_ns()),
-        ))
+        Some(Duration::from_nanos(self.clock.until(due)))
     }
 
     fn tick(&mut self) {

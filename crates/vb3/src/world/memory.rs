@@ -137,6 +137,30 @@ impl Bus<Cookie> for DeviceBus<'_> {
         }
     }
 
+    fn inspect(&mut self, cookie: &Cookie, offset: u64, out: &mut [u8]) -> Result<(), BusFault> {
+        match *cookie {
+            Cookie::Dma(addr) => {
+                let at = dma_at(addr, offset)?;
+                let machine = self.memory.ops().platform();
+                let seen = machine.bus_inspect(self.dev, at, out);
+                seen.map_err(|fault| BusFault::Unmapped {
+                    addr: fault.addr.get(),
+                })
+            }
+            Cookie::Sg(view) => {
+                let mut done = 0;
+                while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
+                    let (at, len) = self.segment(view, offset, done, rest.len())?;
+                    let piece = rest.get_mut(..len).unwrap_or_default();
+                    self.inspect(&Cookie::Dma(at), 0, piece)?;
+                    done += len;
+                }
+                Ok(())
+            }
+            view @ Cookie::Cpu(_) => self.read(&view, offset, out),
+        }
+    }
+
     fn write(&mut self, cookie: &Cookie, offset: u64, data: &[u8]) -> Result<(), BusFault> {
         match *cookie {
             Cookie::Dma(addr) => {

@@ -14,6 +14,7 @@ mod memory;
 mod node;
 mod program;
 mod remedy;
+mod script;
 mod shares;
 mod summary;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use heaps::Heaps;
 use media::Media;
 use memory::{Ear, Memory};
 use node::Node;
+use script::Play;
 use shares::Shares;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +59,7 @@ pub struct World {
     shares: RefCell<Shares>,
     changed: BTreeSet<FileId>,
     report: Report,
+    play: Play,
     /// Most bytes of plane memory allocated at one time.
     peak_bytes: u64,
     last_look_ns: u64,
@@ -126,6 +129,7 @@ impl World {
             shares: RefCell::new(Shares::new()),
             changed: BTreeSet::new(),
             report: Report::default(),
+            play: Play::default(),
             peak_bytes: 0,
             last_look_ns: 0,
             fences_ended: 0,
@@ -155,6 +159,7 @@ impl World {
             .map(|node| node.summary(&self.memory))
             .collect();
         report.notes.extend(remarks);
+        report.notes.extend(self.play.left());
         report.memory = summary::memory(&self.memory, self.peak_bytes);
         report.held = summary::held(&self.memory, &self.nodes, self.files.len());
         let others = [
@@ -170,6 +175,7 @@ impl World {
 
     /// After every call and tick: who is to look again, and what is there to remember.
     fn look_around(&mut self) {
+        self.advance();
         self.memory.ops().platform().end_foreign_accesses();
         self.shares.get_mut().imports.sweep(&mut self.memory);
         self.settle_fences();
@@ -246,7 +252,7 @@ impl Default for Outside {
             codecs()
         };
         Self {
-            clock: Clock::Monotonic,
+            clock: Clock::default(),
             codecs,
         }
     }
@@ -264,7 +270,7 @@ impl Outside {
     /// A clock of the caller's, in nanoseconds, that must never go back; and how codecs start.
     pub fn new(now_ns: impl Fn() -> u64 + Send + 'static, codecs: impl Into<Codecs>) -> Self {
         Self {
-            clock: Clock::Given(Box::new(now_ns)),
+            clock: Clock::given(now_ns),
             codecs: codecs.into(),
         }
     }

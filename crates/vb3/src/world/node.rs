@@ -9,7 +9,7 @@ use vb3_codec::Codecs;
 use vb3_devices::spec::{Allocator, DeviceSpec};
 use vb3_devices::{Device, Failure, Place};
 use vb3_dma::DmaAddr;
-use vb3_machine::{DeviceLimits, Profile};
+use vb3_machine::{DeviceLimits, Machine, Profile};
 use vb3_plane::Cookie;
 use vb3_queue::DriverError;
 use vb3_v4l2::{
@@ -136,6 +136,11 @@ impl Node {
     /// The N of `/dev/videoN`, and the minor.
     pub(super) const fn number(&self) -> u32 {
         self.number
+    }
+
+    /// Whether it is behind an IOMMU.
+    pub(super) fn has_iommu(&self, machine: &Machine) -> bool {
+        machine.iommu_root(self.dma).is_some()
     }
 
     /// The media device beside it, if it has one.

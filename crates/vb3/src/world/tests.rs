@@ -480,7 +480,7 @@ fn story(machine: &str, pace: &str, seed: u64) -> (String, crate::report::Report
     ];
     let mut bench = Bench::seeded(machine, &[&specs[0], &specs[1]], seed);
     let now = Cell::new(1_000_000_000);
-    bench.world.clock = Clock::Given(Box::new(move || now.replace(now.get() + 500_000)));
+    bench.world.clock = Clock::given(move || now.replace(now.get() + 500_000));
     let (mut bench, mut report) = pass_frames(bench, 8);
     // Descriptors are the real machine's.
     report.held.fds = 0;

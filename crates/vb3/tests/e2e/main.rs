@@ -24,6 +24,7 @@ mod replay;
 mod requests;
 mod rows;
 mod scaler;
+mod scripts;
 mod seek;
 mod stalls;
 mod storms;

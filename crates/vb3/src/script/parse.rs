@@ -1,0 +1,388 @@
+//! From TOML to a checked script, keeping track of lines.
+
+use super::{Action, MAX_COUNT, MAX_STEPS, MAX_TIME_NS, Script, ScriptError, Step, When};
+use crate::sentence;
+use serde::Deserialize;
+use std::ops::Range;
+use toml::Spanned;
+use vb3_devices::{FrameFault, MAX_CORRUPT};
+use vb3_machine::profile::parse_size;
+use vb3_v4l2::decode;
+
+/// Largest errno of Linux.
+const MAX_ERRNO: i32 = 133;
+/// Largest picture side that is looked at; devices have their own limits.
+const MAX_SIDE: u32 = 1 << 16;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawScript {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    step: Vec<Spanned<RawStep>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Word {
+    Number(i64),
+    Text(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawStep {
+    device: Option<Spanned<String>>,
+    time: Option<Spanned<Word>>,
+    frame: Option<Spanned<i64>>,
+    call: Option<Spanned<i64>>,
+    of: Option<Spanned<String>>,
+    count: Option<Spanned<i64>>,
+    every: Option<Spanned<i64>>,
+    fail: Option<Spanned<String>>,
+    errno: Option<Spanned<Word>>,
+    late: Option<Spanned<Word>>,
+    twice: Option<bool>,
+    torn: Option<bool>,
+    error: Option<bool>,
+    short: Option<Spanned<Word>>,
+    lose: Option<bool>,
+    corrupt: Option<Spanned<i64>>,
+    source: Option<Spanned<String>>,
+    signal: Option<Spanned<String>>,
+    occupy_cma: Option<Spanned<Word>>,
+    free_cma: Option<bool>,
+    iommu_fault: Option<bool>,
+    stop_clock: Option<Spanned<Word>>,
+}
+
+/// The text of a script, for finding lines.
+struct Source<'a>(&'a str);
+
+impl Source<'_> {
+    fn line(&self, at: usize) -> usize {
+        let before = self.0.as_bytes().iter().take(at);
+        before.filter(|&&byte| byte == b'\n').count() + 1
+    }
+
+    fn error(&self, span: Range<usize>, message: impl Into<String>) -> ScriptError {
+        ScriptError {
+            line: self.line(span.start),
+            message: message.into(),
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, ScriptError>;
+
+pub(super) fn parse(text: &str) -> Result<Script> {
+    let source = Source(text);
+    let raw: RawScript = toml::from_str(text).map_err(|e| {
+        let at = e.span().map_or(0, |span| span.start);
+        source.error(at..at, e.message().trim().replace('\n', ", "))
+    })?;
+    if raw.step.is_empty() {
+        return Err(source.error(0..0, "there is no [[step]] in it, so nothing would happen"));
+    }
+    if let Some(beyond) = raw.step.get(MAX_STEPS) {
+        let message = format!("a script has no more than {MAX_STEPS} steps");
+        return Err(source.error(beyond.span(), message));
+    }
+    let steps = raw.step.into_iter().map(|raw| {
+        let span = raw.span();
+        step(&source, span, raw.into_inner())
+    });
+    Ok(Script {
+        name: raw.name,
+        description: raw.description,
+        steps: steps.collect::<Result<_>>()?,
+    })
+}
+
+fn step(source: &Source<'_>, span: Range<usize>, raw: RawStep) -> Result<Step> {
+    let action = action(source, &span, &raw)?;
+    let when = when(source, &span, &raw, &action)?;
+    let device = raw.device.as_ref().map(|device| node(source, device));
+    let device = device.transpose()?;
+    let of_machine = matches!(
+        action,
+        Action::OccupyCma { .. } | Action::FreeCma | Action::StopClock { .. }
+    );
+    let looks_at_device = matches!(when, When::Frame(_) | When::Call { .. });
+    if device.is_none() && (!of_machine || looks_at_device) {
+        let what = if of_machine {
+            "a frame or a call is"
+        } else {
+            "this happens to"
+        };
+        let message = format!("{what} of a device: say which, as device = \"/dev/video0\"");
+        return Err(source.error(span, message));
+    }
+    let repeats = matches!(action, Action::Fail { .. } | Action::Frame(_));
+    for (key, value) in [("count", &raw.count), ("every", &raw.every)] {
+        if let Some(value) = value.as_ref().filter(|_| !repeats) {
+            let message = format!(
+                "{key} is for frames and failing calls; {} is once",
+                action.name()
+            );
+            return Err(source.error(value.span(), message));
+        }
+    }
+    let number = |value: &Option<Spanned<i64>>| match value {
+        None => Ok(1),
+        Some(value) => within(source, value, 1, MAX_COUNT),
+    };
+    Ok(Step {
+        line: source.line(span.start),
+        device,
+        when,
+        count: number(&raw.count)?,
+        every: number(&raw.every)?,
+        action,
+    })
+}
+
+/// The one action of a step.
+fn action(source: &Source<'_>, span: &Range<usize>, raw: &RawStep) -> Result<Action> {
+    let mut found = Vec::new();
+    if let Some(name) = &raw.fail {
+        found.push(fail(source, name, raw.errno.as_ref())?);
+    } else if let Some(errno) = &raw.errno {
+        let message = "errno says how a call fails: name the call, as fail = \"QBUF\"";
+        return Err(source.error(errno.span(), message));
+    }
+    if let Some(late) = &raw.late {
+        let by_ns = time(source, late)?;
+        found.push(Action::Frame(FrameFault::Late { by_ns }));
+    }
+    if let Some(short) = &raw.short {
+        let len = size(source, short)?;
+        found.push(Action::Frame(FrameFault::Short { len }));
+    }
+    if let Some(corrupt) = &raw.corrupt {
+        let len = within(source, corrupt, 1, MAX_CORRUPT)?;
+        found.push(Action::Frame(FrameFault::Corrupt { len }));
+    }
+    if let Some(size) = &raw.source {
+        found.push(picture(source, size)?);
+    }
+    if let Some(signal) = &raw.signal {
+        found.push(Action::Signal(match signal.get_ref().as_str() {
+            "lost" => false,
+            "found" => true,
+            other => {
+                let message = format!("signal is \"lost\" or \"found\", not {other:?}");
+                return Err(source.error(signal.span(), message));
+            }
+        }));
+    }
+    if let Some(longest) = &raw.occupy_cma {
+        let longest = size(source, longest)?;
+        found.push(Action::OccupyCma { longest });
+    }
+    if let Some(stop) = &raw.stop_clock {
+        let for_ns = time(source, stop)?;
+        found.push(Action::StopClock { for_ns });
+    }
+    let plain = [
+        (raw.twice, Action::Frame(FrameFault::Twice)),
+        (raw.torn, Action::Frame(FrameFault::Torn)),
+        (raw.error, Action::Frame(FrameFault::Flagged)),
+        (raw.lose, Action::Frame(FrameFault::Lost)),
+        (raw.free_cma, Action::FreeCma),
+        (raw.iommu_fault, Action::IommuFault),
+    ];
+    for (asked, action) in plain {
+        match asked {
+            Some(true) => found.push(action),
+            Some(false) => {
+                let message = format!("{} is true or left out", action.name());
+                return Err(source.error(span.clone(), message));
+            }
+            None => {}
+        }
+    }
+    match found.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => Err(source.error(
+            span.clone(),
+            "the step says when and not what: one of fail, late, twice, torn, error, short, \
+             lose, corrupt, source, signal, occupy_cma, free_cma, iommu_fault, stop_clock",
+        )),
+        [first, second, ..] => {
+            let (first, second) = (first.name(), second.name());
+            let message = format!("{first} and {second} are two steps: give each its own [[step]]");
+            Err(source.error(span.clone(), message))
+        }
+    }
+}
+
+fn when(source: &Source<'_>, span: &Range<usize>, raw: &RawStep, action: &Action) -> Result<When> {
+    let given = [
+        raw.time.as_ref().map(|_| "time"),
+        raw.frame.as_ref().map(|_| "frame"),
+        raw.call.as_ref().map(|_| "call"),
+    ];
+    let given: Vec<&str> = given.into_iter().flatten().collect();
+    if let [first, second, ..] = given.as_slice() {
+        let message = format!("{first} and {second} both say when; leave one of them out");
+        return Err(source.error(span.clone(), message));
+    }
+    let counted = match (&raw.of, action) {
+        (Some(of), Action::Fail { .. }) => {
+            let message = "call counts the calls that fail; leave of out";
+            return Err(source.error(of.span(), message));
+        }
+        (Some(of), _) if raw.call.is_none() => {
+            let message = "of says which calls are counted: say how many, as call = 1";
+            return Err(source.error(of.span(), message));
+        }
+        (Some(of), _) => Some(request(source, of)?),
+        (None, Action::Fail { request, .. }) => Some(*request),
+        (None, _) => None,
+    };
+    if let Some(at) = &raw.time {
+        return Ok(When::Time(time(source, at)?));
+    }
+    if let Some(frame) = &raw.frame {
+        return Ok(When::Frame(within(source, frame, 0, MAX_COUNT)?));
+    }
+    if let Some(call) = &raw.call {
+        if matches!(action, Action::Frame(_)) {
+            let message = format!(
+                "{} happens at a time or a frame, not at a call",
+                action.name()
+            );
+            return Err(source.error(call.span(), message));
+        }
+        return Ok(When::Call {
+            number: within(source, call, 1, MAX_COUNT)?,
+            request: counted,
+        });
+    }
+    Ok(When::Start)
+}
+
+fn within(source: &Source<'_>, value: &Spanned<i64>, least: u64, most: u64) -> Result<u64> {
+    let number = u64::try_from(*value.get_ref()).ok();
+    number
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| {
+            let message = format!("{} is not from {least} to {most}", value.get_ref());
+            source.error(value.span(), message)
+        })
+}
+
+/// The N of `/dev/videoN`.
+fn node(source: &Source<'_>, device: &Spanned<String>) -> Result<u32> {
+    let text = device.get_ref();
+    let number = text.strip_prefix("/dev/").unwrap_or(text);
+    let number = number.strip_prefix("video").and_then(|n| n.parse().ok());
+    number.ok_or_else(|| {
+        let message = format!("{text:?} is no device: write \"/dev/video0\"");
+        source.error(device.span(), message)
+    })
+}
+
+/// An ioctl by its name, with or without `VIDIOC_`.
+fn request(source: &Source<'_>, name: &Spanned<String>) -> Result<u32> {
+    let text = name.get_ref();
+    let short = text.strip_prefix("VIDIOC_").unwrap_or(text);
+    decode::request(&format!("VIDIOC_{short}")).ok_or_else(|| {
+        let message = format!("{text:?} is no ioctl that a video device has, such as \"QBUF\"");
+        source.error(name.span(), message)
+    })
+}
+
+fn fail(
+    source: &Source<'_>,
+    name: &Spanned<String>,
+    errno: Option<&Spanned<Word>>,
+) -> Result<Action> {
+    let request = request(source, name)?;
+    let Some(errno) = errno else {
+        let message = "say how it fails, as errno = \"EIO\"";
+        return Err(source.error(name.span(), message));
+    };
+    let number = match errno.get_ref() {
+        Word::Number(number) => i32::try_from(*number).ok(),
+        Word::Text(text) => (1..=MAX_ERRNO).find(|n| sentence::errno(*n).0 == text),
+    };
+    let number = number.filter(|number| (1..=MAX_ERRNO).contains(number));
+    let number = number.ok_or_else(|| {
+        let message = format!("no errno that is known here; its number, 1 to {MAX_ERRNO}, will do");
+        source.error(errno.span(), message)
+    })?;
+    Ok(Action::Fail {
+        request,
+        errno: number,
+    })
+}
+
+/// A size of pictures, as `1280x720`.
+fn picture(source: &Source<'_>, size: &Spanned<String>) -> Result<Action> {
+    let sides = size.get_ref().split_once('x');
+    let sides = sides.and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    let sides = sides.filter(|(w, h)| [w, h].iter().all(|side| (1..=MAX_SIDE).contains(*side)));
+    let (width, height) = sides.ok_or_else(|| {
+        let message = format!("{:?} is no size such as \"1280x720\"", size.get_ref());
+        source.error(size.span(), message)
+    })?;
+    Ok(Action::Source { width, height })
+}
+
+/// A number of bytes.
+fn size(source: &Source<'_>, word: &Spanned<Word>) -> Result<u64> {
+    let bytes = match word.get_ref() {
+        Word::Number(number) => u64::try_from(*number).ok(),
+        Word::Text(text) => parse_size(text),
+    };
+    bytes.ok_or_else(|| {
+        source.error(
+            word.span(),
+            "this is a number of bytes, or a size such as \"64KiB\"",
+        )
+    })
+}
+
+/// A time in nanoseconds.
+fn time(source: &Source<'_>, word: &Spanned<Word>) -> Result<u64> {
+    let time = match word.get_ref() {
+        Word::Number(seconds) => u64::try_from(*seconds)
+            .ok()
+            .and_then(|seconds| seconds.checked_mul(1_000_000_000)),
+        Word::Text(text) => time_of(text),
+    };
+    let time = time.filter(|time| *time <= MAX_TIME_NS);
+    time.ok_or_else(|| {
+        let message = "this is a time of at most a day: seconds, or such as \"40ms\" or \"1.5s\"";
+        source.error(word.span(), message)
+    })
+}
+
+/// Nanoseconds of `1.5s`, `40ms`, `200us` or `2min`: exactly, so that a script says the same
+/// everywhere.
+fn time_of(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at_checked(end)?;
+    let unit_ns: u64 = match unit.trim_start() {
+        "us" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "min" => 60_000_000_000,
+        _ => return None,
+    };
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = u32::try_from(part.len())
+        .ok()
+        .filter(|n| (1..=9).contains(n))?;
+    let part: u64 = part.parse().ok()?;
+    let whole: u64 = whole.parse().ok()?;
+    let fraction = u128::from(part) * u128::from(unit_ns) / 10_u128.pow(digits);
+    whole
+        .checked_mul(unit_ns)?
+        .checked_add(u64::try_from(fraction).ok()?)
+}

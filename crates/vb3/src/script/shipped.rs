@@ -1,0 +1,75 @@
+//! The scripts that ship, and where others are read from.
+
+use super::{MAX_FILE, Script};
+use crate::machines;
+use anyhow::{Context as _, Result, anyhow, bail};
+use std::io::Write;
+use std::path::Path;
+
+/// The scripts that ship: name and text.
+pub const SHIPPED: &[(&str, &str)] = &[
+    (
+        "flaky-usb-camera",
+        include_str!("../../scripts/flaky-usb-camera.toml"),
+    ),
+    (
+        "fragmented-cma",
+        include_str!("../../scripts/fragmented-cma.toml"),
+    ),
+    (
+        "throttled-sensor",
+        include_str!("../../scripts/throttled-sensor.toml"),
+    ),
+];
+
+/// The text of a script: one that ships by its name, or a file.
+///
+/// # Errors
+/// There is neither; the sentence names what there is.
+pub fn text(script: &str) -> Result<String> {
+    if let Some((_, text)) = SHIPPED.iter().find(|(name, _)| *name == script) {
+        return Ok((*text).to_owned());
+    }
+    let path = Path::new(script);
+    let looks_like_a_file = script.contains('/') || script.ends_with(".toml");
+    if !looks_like_a_file && !path.is_file() {
+        let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
+        bail!(
+            "there is no script \"{script}\"; there are {}, and any TOML file of your own \
+             (`vb3 scripts NAME` prints one to start from)",
+            names.join(", ")
+        );
+    }
+    machines::read_at_most(path, MAX_FILE).with_context(|| format!("cannot read {script}"))
+}
+
+/// Parses a script.
+///
+/// # Errors
+/// The text is wrong; the sentence names the line.
+pub(crate) fn parse(name: &str, text: &str) -> Result<Script> {
+    Script::parse(text).map_err(|e| {
+        let said = machines::cut(&e.to_string());
+        anyhow!("{name}, {said}")
+    })
+}
+
+/// Prints the scripts that ship, or one of them.
+///
+/// # Errors
+/// There is no such script, or `out` cannot be written.
+pub fn print(name: Option<&str>, out: &mut dyn Write) -> Result<()> {
+    if let Some(name) = name {
+        return Ok(out.write_all(text(name)?.as_bytes())?);
+    }
+    for (name, text) in SHIPPED {
+        let script = parse(name, text)?;
+        writeln!(out, "{name:<18} {}", script.description)?;
+    }
+    writeln!(
+        out,
+        "\n`vb3 run --script NAME -- PROGRAM` plays one; `vb3 scripts NAME > mine.toml` is one to \
+         change."
+    )?;
+    Ok(())
+}
