@@ -6,6 +6,7 @@
 mod formats;
 mod offer;
 mod parse;
+mod presence;
 
 use crate::loopback::Link;
 use crate::picture::Size;
@@ -14,6 +15,7 @@ use parse::{
     parse_bytes, parse_format, parse_fps, parse_in, parse_mask, parse_sink, parse_size,
     parse_source, parse_switch, split,
 };
+pub use presence::Presence;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -77,6 +79,8 @@ pub struct DeviceSpec {
     pub stride: Option<u32>,
     /// Number of its node; `None` for the first that is free.
     pub node: Option<u32>,
+    /// When it comes and goes by itself.
+    pub presence: Presence,
 }
 
 /// Camera or display.
@@ -431,6 +435,16 @@ pub const OPTIONS: &[OptionHelp] = &[
         "videoN, N from 0 to 63",
         "which node it becomes (default: the first free)",
     ),
+    help(
+        "unplug",
+        presence::TIMES,
+        "when it is unplugged, from the start of the run (default: only by `vb3 ctl unplug`)",
+    ),
+    help(
+        "plug",
+        presence::TIMES,
+        "when it is plugged in; without an earlier unplug= it is not there before",
+    ),
 ];
 
 impl DeviceSpec {
@@ -462,6 +476,7 @@ impl DeviceSpec {
             boundary: None,
             stride: None,
             node: None,
+            presence: Presence::ALWAYS,
         }
     }
 }
@@ -536,6 +551,7 @@ impl FromStr for DeviceSpec {
         spec.check_format()?;
         spec.check_offer()?;
         spec.check_addresses(&seen)?;
+        spec.check_presence(&seen)?;
         Ok(spec)
     }
 }
@@ -618,6 +634,8 @@ impl DeviceSpec {
                 let number = value.strip_prefix("video").ok_or(None)?;
                 self.node = Some(parse_in(number, 0, MAX_DEVICES - 1).ok_or(None)?);
             }
+            "unplug" => self.presence.unplug_ns = Some(presence::parse(value).ok_or(None)?),
+            "plug" => self.presence.plug_ns = Some(presence::parse(value).ok_or(None)?),
             _ => return Err(None),
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{CallId, Caller, Errno, FdIdentity, FileId, Node, NodeId, Tag};
+use crate::{CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Node, NodeId, Tag};
 
 /// What becomes of a call.
 #[derive(Debug)]
@@ -49,7 +49,8 @@ pub struct Map {
 /// Calls come one at a time, from any thread. A call must not block, as all others stand behind
 /// it: one that has to wait answers [`Outcome::Wait`].
 pub trait Backend: Send {
-    /// The nodes there are; asked once, at the start.
+    /// The nodes there are and those that may come; asked once, at the start. All are present until
+    /// [`take_hotplug`](Self::take_hotplug) says otherwise.
     fn nodes(&self) -> Vec<Node>;
 
     /// Opens a node. `flags` are the O_* bits of open. The front end makes the descriptor.
@@ -145,17 +146,27 @@ pub trait Backend: Send {
         let _ = (id, request, arg, caller);
     }
 
-    /// Content of generated files, by absolute path: under /sys
+    /// Content of generated files that tell of a node, by absolute path: under /sys
     /// (`/sys/class/video4linux/video0/name`, …) and in udev's database (`/run/udev/data/c81:0`).
-    /// Asked once, at the start. `dev`, `uevent` and `subsystem` of every node, and the device it
-    /// belongs to, are made by the front end unless given here.
-    fn files(&self) -> Vec<(PathBuf, String)>;
+    /// Asked at the start and whenever the node has come. `dev`, `uevent` and `subsystem` of the
+    /// node, and the device it belongs to, are made by the front end unless given here.
+    fn files(&self, node: NodeId) -> Vec<(PathBuf, String)>;
 
-    /// Symbolic links among the generated files, by absolute path, and the path that each leads to
-    /// (`/dev/v4l/by-path/…` to a node). Asked once, at the start.
-    fn links(&self) -> Vec<(PathBuf, PathBuf)> {
+    /// Symbolic links among the generated files of a node, by absolute path, and the path that
+    /// each leads to (`/dev/v4l/by-path/…` to the node). Asked as [`files`](Self::files).
+    fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
+        let _ = node;
         Vec::new()
     }
+
+    /// Nodes that have come or gone since the last look, in this order. Files of a node that has
+    /// gone stay open, and every call on them fails with ENODEV.
+    fn take_hotplug(&mut self) -> Vec<Hotplug> {
+        Vec::new()
+    }
+
+    /// Programs see now what [`take_hotplug`](Self::take_hotplug) told of.
+    fn hotplug_shown(&mut self) {}
 
     /// Time until the next [`tick`](Self::tick) is due; `None` for never. Asked often.
     fn next_tick(&self) -> Option<Duration>;
@@ -164,7 +175,7 @@ pub trait Backend: Send {
     fn tick(&mut self);
 
     /// Descriptors whose readability calls for a [`tick`](Self::tick) (frames from a decoder).
-    /// Asked after every open, release and tick; a descriptor must be in the list anew if its
+    /// Asked at the start and after every open, release and tick; a descriptor must be in the list anew if its
     /// number has been used for another file.
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>>;
 

@@ -42,6 +42,15 @@ pub struct Node {
     pub device: Option<String>,
 }
 
+/// A node has come or gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hotplug {
+    /// Which one.
+    pub node: NodeId,
+    /// Whether it is there now.
+    pub present: bool,
+}
+
 impl Node {
     /// A video node of no device that programs could look up.
     #[must_use]

@@ -23,6 +23,7 @@ impl Supervisor<'_> {
         match place {
             Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
             Place::Node(_) => Err(Errno(libc::ENOTDIR)),
+            Place::Absent => Err(Errno(libc::ENOENT)),
             Place::Sys(path) => {
                 let stopped = rewrite::seize(n.tid).map_err(|_| Errno(libc::EPERM))?;
                 Ok(self.enter(n, &path, stopped))
@@ -58,7 +59,8 @@ impl Supervisor<'_> {
         let real =
             raw::c_path(&format!("/proc/{}/cwd", n.tid)).and_then(|link| raw::readlink(&link));
         let known = real.ok().and_then(|real| {
-            let known = self.tree.as_ref()?.known_as(&real)?;
+            let shown = self.shown();
+            let known = shown.tree.as_ref()?.known_as(&real)?;
             Some(known.to_vec())
         });
         let Some(mut known) = known else {

@@ -5,7 +5,8 @@
 //! has urgent data. What is reported of it is the mask that the supervisor gives the entry: the
 //! conditions that hold on the device, of those that the program asked for. One entry is one event,
 //! as the kernel's own, and epoll_wait stays the kernel's. POLLERR cannot be masked: while it
-//! holds, an object that is in error besides stands in the socket's place.
+//! holds, an object that is in error besides stands in the socket's place; while POLLHUP does, one
+//! that is in error and hung up.
 //!
 //! A mask is set anew when what holds changes; for edges, only when the device wakes those who
 //! wait for it, since setting it anew is an edge. It follows the file's state before the call that
@@ -30,6 +31,9 @@ use crate::serve::{Server, Verdict};
 const SWEEP_FROM: usize = 64;
 
 const ERR: u32 = libc::EPOLLERR.cast_unsigned();
+const HUP: u32 = libc::EPOLLHUP.cast_unsigned();
+/// Conditions that the kernel reports whatever the mask.
+const UNASKED: u32 = ERR | HUP;
 const ONESHOT: u32 = libc::EPOLLONESHOT.cast_unsigned();
 const EDGES: u32 = libc::EPOLLET.cast_unsigned();
 const EXCLUSIVE: u32 = libc::EPOLLEXCLUSIVE.cast_unsigned();
@@ -62,21 +66,64 @@ struct Objects {
     _peer: OwnedFd,
     /// All that and in error; in error and writable where there is nothing better.
     error: OwnedFd,
+    /// All that, in error and hung up.
+    hung_up: OwnedFd,
+}
+
+/// Which of the objects stands in a device's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Object {
+    Ready,
+    Error,
+    HungUp,
+}
+
+impl Object {
+    /// The one that shows these conditions.
+    const fn of(mask: u32) -> Self {
+        if mask & HUP != 0 {
+            Self::HungUp
+        } else if mask & ERR != 0 {
+            Self::Error
+        } else {
+            Self::Ready
+        }
+    }
+}
+
+/// Two sockets; the first has urgent data.
+fn urgent_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let mut fds = [-1; 2];
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: room for two descriptors.
+    raw::check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) })?;
+    let (ready, peer) = (raw::owned(fds[0])?, raw::owned(fds[1])?);
+    send(&peer, libc::MSG_OOB)?;
+    Ok((ready, peer))
+}
+
+/// Sends one byte.
+fn send(socket: &OwnedFd, flags: i32) -> Result<(), Errno> {
+    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: one live byte.
+    let sent = unsafe { libc::send(socket.as_raw_fd(), c"!".as_ptr().cast(), 1, flags) };
+    if sent == 1 { Ok(()) } else { Err(raw::errno()) }
+}
+
+/// A socket whose other end was closed before it had read everything: it has hung up and is in
+/// error.
+///
+/// Source: Linux 7.2 net/unix/af_unix.c `unix_release_sock`.
+fn reset_socket() -> Result<OwnedFd, Errno> {
+    let (socket, peer) = urgent_pair()?;
+    send(&socket, 0)?;
+    drop(peer);
+    Ok(socket)
 }
 
 impl Objects {
     fn new() -> Result<Self, Errno> {
-        let mut fds = [-1; 2];
-        let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        // SAFETY: room for two descriptors.
-        raw::check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) })?;
-        let (ready, peer) = (raw::owned(fds[0])?, raw::owned(fds[1])?);
-        let flags = libc::MSG_OOB | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        // SAFETY: one live byte.
-        let sent = unsafe { libc::send(peer.as_raw_fd(), c"!".as_ptr().cast(), 1, flags) };
-        if sent != 1 {
-            return Err(raw::errno());
-        }
+        let (ready, peer) = urgent_pair()?;
         let file = IN_ERROR.iter().find_map(|path| {
             let fd = raw::open(path, libc::O_RDONLY).ok()?;
             let all = libc::POLLIN | libc::POLLOUT | libc::POLLPRI | libc::POLLERR;
@@ -90,12 +137,17 @@ impl Objects {
             ready,
             _peer: peer,
             error,
+            hung_up: reset_socket()?,
         })
     }
 
     /// A descriptor of its own for one entry.
-    fn one(&self, error: bool) -> Result<OwnedFd, Errno> {
-        let of = if error { &self.error } else { &self.ready };
+    fn one(&self, object: Object) -> Result<OwnedFd, Errno> {
+        let of = match object {
+            Object::Ready => &self.ready,
+            Object::Error => &self.error,
+            Object::HungUp => &self.hung_up,
+        };
         of.try_clone()
             .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EMFILE)))
     }
@@ -127,8 +179,8 @@ struct Entry {
     events: u32,
     data: u64,
     object: OwnedFd,
-    /// The object is the one in error.
-    error: bool,
+    /// Which object it is.
+    which: Object,
     /// The conditions in the entry's mask.
     shown: u32,
     /// EPOLLONESHOT has not been used up.
@@ -161,12 +213,12 @@ impl Entry {
     /// Adds the entry to its set, showing `now`.
     fn add(&mut self, set: BorrowedFd<'_>, objects: &Objects, now: i16) -> Result<(), Errno> {
         let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
-        let error = mask & ERR != 0;
-        if error != self.error {
-            self.object = objects.one(error)?;
-            self.error = error;
+        let which = Object::of(mask);
+        if which != self.which {
+            self.object = objects.one(which)?;
+            self.which = which;
         }
-        let events = mask & !ERR | self.events & WAYS;
+        let events = mask & !UNASKED | self.events & WAYS;
         control(set, Op::Add, self.object.as_fd(), events, self.data)?;
         self.shown = mask;
         Ok(())
@@ -175,11 +227,11 @@ impl Entry {
     /// Shows `now` in an entry that stands in its set.
     fn set(&mut self, set: BorrowedFd<'_>, objects: &Objects, now: i16) -> Result<(), Errno> {
         let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
-        if (mask & ERR != 0) != self.error || self.events & EXCLUSIVE != 0 {
+        if Object::of(mask) != self.which || self.events & EXCLUSIVE != 0 {
             control(set, Op::Delete, self.object.as_fd(), 0, 0)?;
             return self.add(set, objects, now);
         }
-        let events = mask & !ERR | self.events & WAYS;
+        let events = mask & !UNASKED | self.events & WAYS;
         control(set, Op::Modify, self.object.as_fd(), events, self.data)?;
         self.shown = mask;
         Ok(())
@@ -188,7 +240,7 @@ impl Entry {
     /// Follows the device: see the module.
     fn follow(&mut self, set: BorrowedFd<'_>, objects: &Objects, now: i16, cause: Cause) {
         let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
-        let due = if self.events & EDGES == 0 || mask & ERR != self.shown & ERR {
+        let due = if self.events & EDGES == 0 || mask & UNASKED != self.shown & UNASKED {
             mask != self.shown
         } else if cause == Cause::Wake {
             mask != 0
@@ -249,9 +301,9 @@ fn control(
 /// What holds on a file, of what an entry asks for.
 fn holds(backend: &mut dyn Backend, file: FileId, asked: i16) -> i16 {
     let now = device_poll(backend, file, asked);
-    // Whatever ends a stream shows as an error, too.
+    // What has hung up shows as an error, too.
     if now & libc::POLLHUP != 0 {
-        now & !libc::POLLHUP | libc::POLLERR
+        now | libc::POLLERR
     } else {
         now
     }
@@ -504,8 +556,8 @@ impl Epolls {
                 let mut entry = Entry {
                     events,
                     data,
-                    object: objects.one(false)?,
-                    error: false,
+                    object: objects.one(Object::Ready)?,
+                    which: Object::Ready,
                     shown: 0,
                     armed: true,
                 };

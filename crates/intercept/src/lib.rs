@@ -81,6 +81,7 @@ mod rewrite;
 mod run;
 mod select;
 mod serve;
+mod shown;
 mod signal;
 mod stat;
 mod supervisor;

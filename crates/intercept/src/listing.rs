@@ -78,14 +78,15 @@ fn entry(name: &[u8], kind: u8, ino: u64) -> Vec<u8> {
 
 impl Supervisor<'_> {
     pub(crate) fn getdents(&self, n: &Notif) -> Result<Verdict, Errno> {
-        if self.listings.by_dir.is_empty() {
+        let shown = self.shown();
+        if shown.listings.by_dir.is_empty() {
             return Ok(Verdict::native());
         }
         let call = Call::new(&self.host, n);
         let Ok(look) = call.look(n.int(0)) else {
             return Ok(Verdict::native());
         };
-        let Some(ours) = self.listings.by_dir.get(&look.id) else {
+        let Some(ours) = shown.listings.by_dir.get(&look.id) else {
             return Ok(Verdict::native());
         };
         let Ok(fd) = look.fd.map_or_else(|| call.lent(n.int(0)), Ok) else {

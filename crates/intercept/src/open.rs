@@ -49,7 +49,11 @@ impl Supervisor<'_> {
             Place::Sys(path) => {
                 let link = libc::O_PATH | libc::O_NOFOLLOW;
                 if flags & link == link
-                    && let Some(fd) = self.tree.as_ref().and_then(|tree| tree.link_file(&path))
+                    && let Some(fd) = self
+                        .shown()
+                        .tree
+                        .as_ref()
+                        .and_then(|tree| tree.link_file(&path))
                 {
                     let cloexec = flags & libc::O_CLOEXEC != 0;
                     return self.publish(n, fd?, cloexec);
@@ -67,6 +71,7 @@ impl Supervisor<'_> {
                 Ok(Verdict::Answered)
             }
             Place::Node(node) => self.open_node(n, node, flags),
+            Place::Absent => Err(Errno(libc::ENOENT)),
         }
     }
 
@@ -118,6 +123,7 @@ impl Supervisor<'_> {
                 None => return Ok(Verdict::native()),
             },
             Place::Node(_) => return Err(Errno(libc::EINVAL)),
+            Place::Absent => return Err(Errno(libc::ENOENT)),
             Place::Sys(path) => raw::readlink(&path)?,
             Place::DescriptorLink(node) => {
                 use std::os::unix::ffi::OsStrExt;

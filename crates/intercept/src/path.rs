@@ -24,6 +24,8 @@ const PLAIN: [&[u8]; 6] = [b"/usr/", b"/lib", b"/etc/", b"/bin/", b"/sbin/", b"/
 pub(crate) enum Place {
     /// A node, by index.
     Node(usize),
+    /// Where a node is that has gone.
+    Absent,
     /// A file of the generated tree: its real path.
     Sys(CString),
     /// The link that /proc shows for a descriptor on a node, by index.
@@ -184,8 +186,10 @@ impl Supervisor<'_> {
 
     /// Whether a relative path has a name in it that occurs in our places.
     fn may_be_ours(&self, path: &[u8]) -> bool {
+        let shown = self.shown();
+        let tree = shown.tree.as_ref();
         path.split(|&b| b == b'/').any(|part| {
-            self.tree.as_ref().is_some_and(|tree| tree.has_name(part))
+            tree.is_some_and(|tree| tree.has_name(part))
                 || self.nodes.iter().any(|node| file_name(&node.path) == part)
         })
     }
@@ -193,13 +197,15 @@ impl Supervisor<'_> {
     /// The path of a directory, as programs know it: one of the generated tree by where it stands
     /// for them.
     fn as_programs_know(&self, real: Vec<u8>) -> Vec<u8> {
-        let known = self.tree.as_ref().and_then(|tree| tree.known_as(&real));
+        let shown = self.shown();
+        let known = shown.tree.as_ref().and_then(|tree| tree.known_as(&real));
         known.map(<[u8]>::to_vec).unwrap_or(real)
     }
 
     /// What an absolute path names that enters the generated tree, if it does.
     pub(crate) fn generated(&self, call: &Call<'_>, path: &[u8], links: Links) -> Option<Place> {
-        let tree = self.tree.as_ref()?;
+        let shown = self.shown();
+        let tree = shown.tree.as_ref()?;
         match tree.find(path, links)? {
             Found::Inside(real) => {
                 // Nodes in generated directories are no files there.
@@ -207,7 +213,7 @@ impl Supervisor<'_> {
                     let mut nodes = self.nodes.iter();
                     nodes.position(|node| node.path.as_os_str().as_bytes() == known)
                 });
-                Some(node.map_or(Place::Sys(real), Place::Node))
+                Some(node.map_or(Place::Sys(real), |node| self.node_place(node)))
             }
             // The kernel cannot walk through what is not there; from here it can be named.
             Found::Outside(path) => self
@@ -223,9 +229,9 @@ impl Supervisor<'_> {
             .iter()
             .position(|node| node.path.as_os_str().as_bytes() == path)
         {
-            return Some(Place::Node(i));
+            return Some(self.node_place(i));
         }
-        if let Some(tree) = &self.tree
+        if let Some(tree) = &self.shown().tree
             && let Some(Found::Inside(real)) = tree.find(path, links)
         {
             return Some(Place::Sys(real));
@@ -239,7 +245,7 @@ impl Supervisor<'_> {
             .position(|node| file_name(&node.path) == name)?;
         let parent = real_dir(parent)?;
         let wanted = nodes.get(i)?.path.parent()?;
-        (wanted.as_os_str().as_bytes() == parent).then_some(Place::Node(i))
+        (wanted.as_os_str().as_bytes() == parent).then(|| self.node_place(i))
     }
 
     /// A descriptor of ours by its path under /proc or /dev/fd.

@@ -15,7 +15,6 @@ use crate::launch;
 use crate::leftover::Ending;
 use crate::lend::Lending;
 use crate::listener::{self, Listener};
-use crate::listing::Listings;
 use crate::locks::Locks;
 use crate::memory::DeviceMemory;
 use crate::note::Note;
@@ -26,9 +25,9 @@ use crate::procs::Procs;
 use crate::program::{ExitReport, Options, Program};
 use crate::raw;
 use crate::serve::Server;
+use crate::shown::{Showing, Shown};
 use crate::signal::Forward;
 use crate::supervisor::Supervisor;
-use crate::tree::Tree;
 use vb3_host::{Backend, Errno};
 
 /// Remarks that wait to be said, at most.
@@ -62,7 +61,7 @@ pub fn run(
     let events = Events::new().map_err(system("epoll_create"))?;
     let wakes = Events::new().map_err(system("epoll_create"))?;
     let files = Files::new(nodes).map_err(system("memfd_create"))?;
-    let tree = Tree::make(&files.nodes, &backend.files(), &backend.links());
+    let (shown, no_tree) = Shown::all(&files.nodes, backend);
     let _subreaper = Subreaper::begin();
     let (limit, range) = launch::limits();
     let _limit = RaisedLimit::begin(limit);
@@ -93,10 +92,9 @@ pub fn run(
     for note in host.powers.notes() {
         host.note(note);
     }
-    if let Err(e) = &tree {
-        host.note(Note::NoSysfs { errno: e.0 });
+    if let Some(Errno(errno)) = no_tree {
+        host.note(Note::NoSysfs { errno });
     }
-    let tree = tree.ok();
     let started = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |t| t.as_secs());
@@ -126,14 +124,14 @@ pub fn run(
         clock_until: None,
         hung_up: false,
         ending: Ending::new(options.leftover),
+        hotplug: Vec::new(),
     };
     let supervisor = Supervisor {
         server: server.into(),
         next: Mutex::default(),
         pool: Pool::new(),
-        listings: Listings::new(&nodes, tree.as_ref()),
+        showing: Showing::new(shown),
         nodes,
-        tree,
         started: started.cast_signed(),
         received: AtomicU64::new(0),
         lent: Lending::default(),

@@ -21,7 +21,7 @@ use crate::program::ExitReport;
 use crate::reap::{self, Ended};
 use crate::rewrite::Arg;
 use crate::signal::Forward;
-use vb3_host::{Backend, Errno, FdIdentity, FileId};
+use vb3_host::{Backend, Errno, FdIdentity, FileId, Hotplug};
 
 /// How often ends of processes are looked for once the program itself is gone.
 const AFTERWARDS: Duration = Duration::from_millis(100);
@@ -94,6 +94,8 @@ pub(crate) struct Server<'a> {
     /// No thread is left that could call.
     pub(crate) hung_up: bool,
     pub(crate) ending: Ending,
+    /// Nodes that have come and gone, which programs are yet to see.
+    pub(crate) hotplug: Vec<Hotplug>,
 }
 
 impl Server<'_> {
@@ -147,6 +149,9 @@ impl Server<'_> {
 
     /// Whether something is due before the clock wakes by itself. Told once.
     pub(crate) fn is_due_sooner(&mut self) -> bool {
+        if !self.hotplug.is_empty() {
+            return true;
+        }
         let Some(due) = self.due() else { return false };
         let sooner = self.clock_until.is_none_or(|until| due + SLACK < until);
         if sooner {
@@ -382,7 +387,8 @@ impl Server<'_> {
         self.epolls.update(file, Cause::Call, self.backend);
     }
 
-    fn backend_changed(&mut self) {
+    pub(crate) fn backend_changed(&mut self) {
+        self.hotplug.extend(self.backend.take_hotplug());
         for file in self.backend.take_changed() {
             self.pending.mark(file);
             self.epolls.update(file, Cause::Wake, self.backend);

@@ -73,6 +73,7 @@ impl Supervisor<'_> {
         let call = Call::new(&self.host, n);
         match self.stat_place(&call, &mut asked) {
             Place::Native => Ok(Verdict::native()),
+            Place::Absent => Err(Errno(libc::ENOENT)),
             Place::Node(node) => {
                 let stat = self.node_stat(node);
                 if n.nr == libc::SYS_statx {
@@ -136,7 +137,7 @@ impl Supervisor<'_> {
 
     /// The link of the generated tree that a descriptor stands for.
     pub(crate) fn link_of(&self, id: FdIdentity) -> Option<CString> {
-        self.tree.as_ref()?.link_of(id)
+        self.shown().tree.as_ref()?.link_of(id)
     }
 
     fn node_stat(&self, node: usize) -> libc::stat {
@@ -168,6 +169,7 @@ impl Supervisor<'_> {
         let call = Call::new(&self.host, n);
         match self.place(&call, dir, path, links).unwrap_or(Place::Native) {
             Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
+            Place::Absent => Err(Errno(libc::ENOENT)),
             Place::Node(_) => match mode {
                 mode if mode & !7 != 0 => Err(Errno(libc::EINVAL)),
                 mode if mode & libc::X_OK != 0 => Err(Errno(libc::EACCES)),
@@ -194,6 +196,7 @@ impl Supervisor<'_> {
             .unwrap_or(Place::Native)
         {
             Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
+            Place::Absent => Err(Errno(libc::ENOENT)),
             _ if matches!(n.nr, libc::SYS_listxattr | libc::SYS_llistxattr) => {
                 Ok(Verdict::value(0))
             }
@@ -204,7 +207,8 @@ impl Supervisor<'_> {
     /// statfs, fstatfs: a file generated under /sys claims to lie in sysfs, which device libraries
     /// check; others to lie where /run does.
     pub(crate) fn statfs(&self, n: &Notif) -> Result<Verdict, Errno> {
-        let Some(tree) = &self.tree else {
+        let shown = self.shown();
+        let Some(tree) = &shown.tree else {
             return Ok(Verdict::native());
         };
         let call = Call::new(&self.host, n);

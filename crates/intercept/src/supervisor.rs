@@ -16,13 +16,12 @@ use crate::error::Error;
 use crate::host::{Call, Host};
 use crate::lend::{self, Lending, Lent};
 use crate::listener::{ERESTARTNOINTR, Notif, Reply};
-use crate::listing::Listings;
 use crate::lock::lock;
 use crate::note::Note;
 use crate::pool::{Admission, Job, Part, Pool, Term};
 use crate::rewrite::{self, Arg, Left};
 use crate::serve::{Answer, How, Server, Verdict};
-use crate::tree::Tree;
+use crate::shown::Showing;
 use vb3_host::{Errno, Node};
 
 /// Bytes of stack of a thread that serves calls.
@@ -38,8 +37,7 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) next: Mutex<()>,
     pub(crate) pool: Pool,
     pub(crate) nodes: Vec<Node>,
-    pub(crate) tree: Option<Tree>,
-    pub(crate) listings: Listings,
+    pub(crate) showing: Showing,
     /// Seconds since the epoch: the age of the nodes.
     pub(crate) started: i64,
     /// Calls received.
@@ -114,6 +112,12 @@ impl<'a> Supervisor<'a> {
     /// Keeps the time, and looks after what happens by itself. Never touches a program.
     fn clock<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) -> Result<(), Error> {
         self.server().watch_all()?;
+        // What is not there at the start goes before the first call.
+        self.apply(|server| {
+            server.sync_wake_fds();
+            server.backend_changed();
+        });
+        self.show_hotplug();
         loop {
             for _ in 0..self.pool.wanted() {
                 let name = Builder::new().name("vb3-call".into()).stack_size(STACK);
@@ -142,6 +146,7 @@ impl<'a> Supervisor<'a> {
                 let pid = self.pid_of(answer.notif.tid);
                 self.pool.hand_over(pid, Job::Answer(answer));
             }
+            self.show_hotplug();
             if over || self.pool.is_closing() {
                 return Ok(());
             }

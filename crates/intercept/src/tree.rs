@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::files;
 use crate::folder::Folder;
@@ -76,18 +76,18 @@ impl LinkFile {
     }
 }
 
-/// A generated tree; removed when dropped.
+/// A generated tree; removed when it and those made of it are dropped.
 #[derive(Debug)]
 pub(crate) struct Tree {
     /// Where it is written; none before.
-    folder: Option<Folder>,
+    folder: Option<Arc<Folder>>,
     /// The file system that is on.
     dev: u64,
     entries: BTreeMap<String, Entry>,
-    /// Where the generated part begins.
+    /// Where the generated part begins, whether something is there at present or not.
     tops: Vec<String>,
     /// Those asked for so far, no more than there are links.
-    link_files: Mutex<Vec<LinkFile>>,
+    link_files: Arc<Mutex<Vec<LinkFile>>>,
 }
 
 fn errno(e: std::io::Error) -> Errno {
@@ -102,12 +102,47 @@ impl Tree {
         files: &[(PathBuf, String)],
         links: &[(PathBuf, PathBuf)],
     ) -> Result<Self, Errno> {
+        let mut this = Self::plan(nodes, files, links);
+        let folder = Folder::make(|folder| this.write(folder).map_err(errno))?;
+        this.dev = fs::metadata(folder.path()).map_err(errno)?.dev();
+        this.folder = Some(Arc::new(folder));
+        this.begin_at(|path| Path::new(path).symlink_metadata().is_ok());
+        Ok(this)
+    }
+
+    /// The same tree with these nodes, files and links in place of those it has. What was generated
+    /// at first stays hidden by it. Directories that are in both stay the same for those who have
+    /// them open.
+    pub(crate) fn change(
+        &self,
+        nodes: &[Node],
+        files: &[(PathBuf, String)],
+        links: &[(PathBuf, PathBuf)],
+    ) -> Result<Self, Errno> {
+        let mut next = Self::plan(nodes, files, links);
+        for (path, entry) in &self.entries {
+            if *entry == Entry::Dir && outlives_devices(path) {
+                next.add(path.clone(), Entry::Dir);
+            }
+        }
+        next.folder.clone_from(&self.folder);
+        next.dev = self.dev;
+        next.tops.clone_from(&self.tops);
+        next.link_files = Arc::clone(&self.link_files);
+        if let Some(folder) = &self.folder {
+            self.rewrite(folder, &next).map_err(errno)?;
+        }
+        Ok(next)
+    }
+
+    /// A tree that is not written yet.
+    fn plan(nodes: &[Node], files: &[(PathBuf, String)], links: &[(PathBuf, PathBuf)]) -> Self {
         let mut this = Self {
             folder: None,
             dev: 0,
             entries: BTreeMap::new(),
             tops: Vec::new(),
-            link_files: Mutex::default(),
+            link_files: Arc::default(),
         };
         for node in nodes {
             this.add_node(node);
@@ -123,11 +158,7 @@ impl Tree {
                 this.add(path, Entry::Link(target.to_owned()));
             }
         }
-        let folder = Folder::make(|folder| this.write(folder).map_err(errno))?;
-        this.dev = fs::metadata(folder.path()).map_err(errno)?.dev();
-        this.folder = Some(folder);
-        this.begin_at(|path| Path::new(path).symlink_metadata().is_ok());
-        Ok(this)
+        this
     }
 
     /// Adds an entry and the directories above it.
@@ -215,17 +246,31 @@ impl Tree {
         }
     }
 
-    /// Writes the tree to a directory. Links are relative, as the kernel makes them.
+    /// Writes the tree to a directory.
     fn write(&self, folder: &Folder) -> std::io::Result<()> {
-        for (path, entry) in &self.entries {
-            let real = folder.path().join(path.trim_start_matches('/'));
+        self.entries
+            .iter()
+            .try_for_each(|(path, entry)| write_entry(folder, path, entry))
+    }
+
+    /// Writes what differs in `next`: first what goes, from the leaves on, then what comes.
+    fn rewrite(&self, folder: &Folder, next: &Self) -> std::io::Result<()> {
+        let differs = |a: &Self, b: &Self| {
+            let entries = a.entries.iter();
+            let new = entries.filter(|(path, entry)| b.entries.get(*path) != Some(entry));
+            new.map(|(path, entry)| (path.clone(), entry.clone()))
+                .collect::<Vec<_>>()
+        };
+        for (path, entry) in differs(self, next).iter().rev() {
+            let real = place(folder, path);
             match entry {
-                Entry::Dir => fs::create_dir_all(real)?,
-                Entry::File(text) => fs::write(real, text)?,
-                Entry::Link(target) => symlink(relative(path, target), real)?,
+                Entry::Dir => fs::remove_dir(real)?,
+                Entry::File(_) | Entry::Link(_) => fs::remove_file(real)?,
             }
         }
-        Ok(())
+        differs(next, self)
+            .iter()
+            .try_for_each(|(path, entry)| write_entry(folder, path, entry))
     }
 
     /// Finds where the generated part begins: below directories that the system has.
@@ -360,17 +405,39 @@ impl Tree {
         }
     }
 
-    /// Where the generated part begins, each with the type a listing shows.
+    /// What is there where the generated part begins, each with the type a listing shows.
     pub(crate) fn tops(&self) -> impl Iterator<Item = (&Path, u8)> {
-        self.tops.iter().map(|top| {
-            let kind = match self.entries.get(top) {
-                Some(Entry::Link(_)) => libc::DT_LNK,
-                Some(Entry::File(_)) => libc::DT_REG,
-                Some(Entry::Dir) | None => libc::DT_DIR,
+        self.tops.iter().filter_map(|top| {
+            let kind = match self.entries.get(top)? {
+                Entry::Link(_) => libc::DT_LNK,
+                Entry::File(_) => libc::DT_REG,
+                Entry::Dir => libc::DT_DIR,
             };
-            (Path::new(top), kind)
+            Some((Path::new(top.as_str()), kind))
         })
     }
+}
+
+/// Where an entry is written.
+fn place(folder: &Folder, path: &str) -> PathBuf {
+    folder.path().join(path.trim_start_matches('/'))
+}
+
+/// Writes one entry; links are relative, as the kernel makes them.
+fn write_entry(folder: &Folder, path: &str, entry: &Entry) -> std::io::Result<()> {
+    let real = place(folder, path);
+    match entry {
+        Entry::Dir => fs::create_dir_all(real),
+        Entry::File(text) => fs::write(real, text),
+        Entry::Link(target) => symlink(relative(path, target), real),
+    }
+}
+
+/// Whether a directory of sysfs is there without a device: of a class, a bus or a driver.
+fn outlives_devices(path: &str) -> bool {
+    ["/sys/class", "/sys/bus", "/sys/dev"]
+        .iter()
+        .any(|dir| is_below(path.as_bytes(), dir))
 }
 
 /// A path that files may be generated at, tidied.

@@ -102,7 +102,7 @@ impl Supervisor<'_> {
             }
         }
         self.node_in(view, call, dir, path, links)
-            .map_or(Place::Native, Place::Node)
+            .map_or(Place::Native, |node| self.node_place(node))
     }
 
     /// The node that a path leads to, link by link.

@@ -64,6 +64,10 @@ pub enum Command {
     /// Exit status: 0 where everything works for programs, 1 where they run and something does
     /// not, 2 where no program can be run.
     Doctor(DoctorArgs),
+    /// Plug and unplug devices of a run that is under way
+    ///
+    /// In a program of the run, or elsewhere by the same user. Returns when programs see it.
+    Ctl(CtlArgs),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -216,6 +220,34 @@ pub struct WhyArgs {
     pub json: bool,
 }
 
+/// Arguments of `vb3 ctl`.
+#[derive(Debug, clap::Args)]
+pub struct CtlArgs {
+    /// The run, by the process id of its `vb3 run`; without, the one this is in, or the only one
+    #[arg(long, value_name = "PID")]
+    pub run: Option<u32>,
+    /// What to do
+    #[command(subcommand)]
+    pub order: CtlOrder,
+}
+
+/// What `vb3 ctl` does.
+#[derive(Debug, Subcommand)]
+pub enum CtlOrder {
+    /// Unplug a device: its node goes, and calls on its open files fail with ENODEV
+    Unplug {
+        /// The device: /dev/videoN, videoN or N
+        device: String,
+    },
+    /// Plug a device in again
+    Plug {
+        /// The device: /dev/videoN, videoN or N
+        device: String,
+    },
+    /// List the devices, and which are plugged in
+    Devices,
+}
+
 /// Arguments of `vb3 doctor`.
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
@@ -272,6 +304,7 @@ pub fn main() -> u8 {
             })
             .map(|_| status)
         }
+        Command::Ctl(args) => to_stdout(|out| crate::control::send(args, out)),
         Command::Completions { shell } => to_stdout(|out| crate::manual::completions(*shell, out)),
         Command::Manual { dir } => crate::manual::pages(dir).map(|()| 0),
         Command::Codec => {

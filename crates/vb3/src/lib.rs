@@ -6,6 +6,7 @@
 
 pub mod board;
 pub mod cli;
+pub mod control;
 pub mod diff;
 pub mod doctor;
 pub mod elements;

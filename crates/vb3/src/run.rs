@@ -1,6 +1,7 @@
 //! `vb3 run`: a machine, its devices, a program on them, and a report.
 
 use crate::cli::{FAILED, FitsArgs, REFUSED, RunArgs, RunOptions};
+use crate::control::{self, Control};
 use crate::report::{self, Report, Setup};
 use crate::script::{self, Script};
 use crate::timeline::Timeline;
@@ -152,6 +153,14 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
     if let Some(script) = &script {
         world.play(script).context("the script")?;
     }
+    let orders = match Control::open() {
+        Ok(control) => {
+            let path = control.path().as_os_str().to_owned();
+            world.set_control(control);
+            Ok(path)
+        }
+        Err(e) => Err(format!("`vb3 ctl` cannot reach this run: {e:#}")),
+    };
     let start = Instant::now();
     let mut timeline = options
         .report
@@ -159,10 +168,10 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         .any(|path| page::is_page(path))
         .then(Timeline::default);
     let (status, remarks) = if sinks.is_empty() && timeline.is_none() {
-        supervise(&mut world, &program, options, &specs)?
+        supervise(&mut world, &program, options, &specs, orders.as_ref().ok())?
     } else {
         let mut traced = Traced::new(&mut world, &mut sinks, start, timeline.as_mut());
-        supervise(&mut traced, &program, options, &specs)?
+        supervise(&mut traced, &program, options, &specs, orders.as_ref().ok())?
     };
     let words = program.iter().map(|word| word.to_string_lossy());
     let mut report = Report {
@@ -176,6 +185,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         ..world.report()
     };
     report.notes.extend(remarks);
+    report.notes.extend(orders.err());
     drop(world);
     for sink in sinks {
         report.notes.extend(end_of_trace(sink));
@@ -268,6 +278,7 @@ fn supervise(
     program: &[OsString],
     how: &RunOptions,
     specs: &[DeviceSpec],
+    orders: Option<&OsString>,
 ) -> Result<(u8, Vec<String>)> {
     let (name, rest) = program
         .split_first()
@@ -287,6 +298,9 @@ fn supervise(
     let mut program = Program::new(name).args(rest);
     if let Some((name, file)) = elements::registry(specs) {
         program = program.env(name, file);
+    }
+    if let Some(path) = orders {
+        program = program.env(control::VARIABLE, path);
     }
     let options = Options {
         notes: Some(&mut remark),

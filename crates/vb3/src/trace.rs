@@ -19,7 +19,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vb3_host::{
-    Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, Outcome, Tag,
+    Backend, CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, Node, NodeId, Outcome,
+    Tag,
 };
 use vb3_v4l2::decode::{self, Fields, Value};
 use watch::Watched;
@@ -350,12 +351,20 @@ impl<B: Backend> Backend for Traced<'_, B> {
         self.devices.foreign_ioctl(id, request, arg, caller);
     }
 
-    fn files(&self) -> Vec<(PathBuf, String)> {
-        self.devices.files()
+    fn files(&self, node: NodeId) -> Vec<(PathBuf, String)> {
+        self.devices.files(node)
     }
 
-    fn links(&self) -> Vec<(PathBuf, PathBuf)> {
-        self.devices.links()
+    fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
+        self.devices.links(node)
+    }
+
+    fn take_hotplug(&mut self) -> Vec<Hotplug> {
+        self.devices.take_hotplug()
+    }
+
+    fn hotplug_shown(&mut self) {
+        self.devices.hotplug_shown();
     }
 
     fn next_tick(&self) -> Option<Duration> {

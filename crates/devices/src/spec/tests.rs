@@ -453,6 +453,8 @@ fn every_listed_option_is_understood() {
         ("boundary", "1MiB"),
         ("stride", "64"),
         ("node", "video0"),
+        ("plug", "1s"),
+        ("unplug", "1s"),
     ] {
         assert!(
             OPTIONS.iter().any(|known| known.name == option),
@@ -466,7 +468,7 @@ fn every_listed_option_is_understood() {
     }
     assert_eq!(
         OPTIONS.len(),
-        25,
+        27,
         "an option is listed that this test does not try"
     );
 }

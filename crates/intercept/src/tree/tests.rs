@@ -179,3 +179,49 @@ fn the_generated_part_begins_below_what_the_system_has() {
     ];
     assert_eq!(tops(&tree), want);
 }
+
+#[test]
+fn what_goes_is_hidden_and_what_comes_back_is_where_it_was() {
+    let link = (
+        PathBuf::from("/dev/v4l/by-path/platform-vb3-007-video-index0"),
+        PathBuf::from("/dev/video7"),
+    );
+    let node = video(Some("vb3-007"));
+    let all = Tree::make(
+        std::slice::from_ref(&node),
+        &[],
+        std::slice::from_ref(&link),
+    );
+    let mut all = all.expect("a tree");
+    all.begin_at(|path| matches!(path, "/dev" | "/sys" | "/sys/class" | "/sys/devices"));
+    let tops = |tree: &Tree| -> Vec<String> {
+        let tops = tree.tops().map(|(top, _)| top.display().to_string());
+        tops.collect()
+    };
+    let class = fs::metadata(real(&all, "/sys/class/video4linux")).expect("a class");
+
+    let none = all.change(&[], &[], &[]).expect("an emptier tree");
+    let want = ["/sys/bus", "/sys/class/video4linux", "/sys/dev"];
+    assert_eq!(tops(&none), want);
+    for path in [
+        "/sys/class/video4linux/video7/dev",
+        "/sys/dev/char/81:7",
+        "/sys/devices/platform/vb3-007",
+        "/dev/v4l/by-path/platform-vb3-007-video-index0",
+    ] {
+        let at = real(&none, path);
+        assert!(Path::new(&at).symlink_metadata().is_err(), "{path}");
+    }
+    let left = real(&none, "/sys/class/video4linux");
+    assert_eq!(fs::read_dir(&left).expect("a class").count(), 0);
+
+    let back = none.change(&[node], &[], &[link]).expect("a tree");
+    drop((all, none));
+    assert_eq!(read(&back, "/sys/class/video4linux/video7/dev"), "81:7\n");
+    assert_eq!(
+        outside(&back, "/dev/v4l/by-path/platform-vb3-007-video-index0"),
+        "/dev/video7"
+    );
+    let now = fs::metadata(real(&back, "/sys/class/video4linux")).expect("a class");
+    assert_eq!(class.ino(), now.ino(), "who has it open sees what comes");
+}

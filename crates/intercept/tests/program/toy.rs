@@ -393,7 +393,10 @@ impl Backend for Toy {
         LEN as u64
     }
 
-    fn files(&self) -> Vec<(std::path::PathBuf, String)> {
+    fn files(&self, node: NodeId) -> Vec<(std::path::PathBuf, String)> {
+        if node != NodeId(0) {
+            return Vec::new();
+        }
         vec![("/sys/class/video4linux/video90/name".into(), "Toy\n".into())]
     }
 

@@ -2,21 +2,26 @@
 
 use super::program::Call;
 use super::{World, udev};
+use crate::control::Control;
 use crate::report::Refusal;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 use vb3_dmabuf::{IOCTL_SYNC, Name};
 use vb3_host::{
-    Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, NodeId, Outcome, Tag,
+    Backend, CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId, Outcome, Tag,
 };
 use vb3_queue::MapAccess;
-use vb3_v4l2::{CallContext, FileHandle, POLL_IN, POLL_OUT};
+use vb3_v4l2::{CallContext, FileHandle, POLL_IN, POLL_OUT, POLL_PRI};
 
 const ENODEV: Errno = Errno(19);
 const EINVAL: Errno = Errno(22);
 const ENOTTY: Errno = Errno(25);
 const POLLERR: i16 = 8;
+/// What holds on a file whose device has gone.
+///
+/// Source: Linux 7.2 drivers/media/v4l2-core/v4l2-dev.c `v4l2_poll`.
+const POLL_GONE: i16 = POLLERR | 0x10 | POLL_PRI;
 const MAP_SHARED: i32 = 1;
 const MAP_TYPE: i32 = 0xf;
 const PROT_READ: i32 = 1;
@@ -130,6 +135,9 @@ impl Backend for World {
     }
 
     fn open(&mut self, node: NodeId, _: i32, _: &dyn Caller) -> Result<FileId, Errno> {
+        if !self.is_plugged(node) {
+            return Err(ENODEV);
+        }
         let id = self.new_file();
         let is_other =
             self.media.open(node, id) || self.heaps.open(node, id) || self.udmabufs.open(node, id);
@@ -157,6 +165,7 @@ impl Backend for World {
             return;
         }
         let Some((at, handle)) = self.files.remove(&file) else {
+            self.plugs.forget(file);
             return;
         };
         self.set_now();
@@ -251,7 +260,7 @@ impl Backend for World {
             return (POLL_IN | POLL_OUT) & events;
         }
         let Ok((at, handle)) = self.file(file) else {
-            return POLLERR;
+            return POLL_GONE;
         };
         self.set_now();
         let Some(node) = self.nodes.get_mut(at) else {
@@ -362,12 +371,22 @@ impl Backend for World {
         self.look_around();
     }
 
-    fn files(&self) -> Vec<(PathBuf, String)> {
-        udev::files(&self.nodes).chain(self.media.files()).collect()
+    fn files(&self, node: NodeId) -> Vec<(PathBuf, String)> {
+        let video = self.nodes.iter().find(|n| n.number() == node.0);
+        video.map_or_else(|| self.media.files(node), udev::files)
     }
 
-    fn links(&self) -> Vec<(PathBuf, PathBuf)> {
-        udev::links(&self.nodes).collect()
+    fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
+        let video = self.nodes.iter().find(|n| n.number() == node.0);
+        video.map_or_else(Vec::new, udev::links)
+    }
+
+    fn take_hotplug(&mut self) -> Vec<Hotplug> {
+        self.plugs.take()
+    }
+
+    fn hotplug_shown(&mut self) {
+        self.answer_control();
     }
 
     fn next_tick(&self) -> Option<Duration> {
@@ -378,6 +397,7 @@ impl Backend for World {
             .filter_map(|node| node.video.next_tick())
             .chain(looks.then(|| self.next_look_ns()))
             .chain(self.play.next_ns())
+            .chain(self.plugs.next_due())
             .min()?;
         Some(Duration::from_nanos(self.clock.until(due)))
     }
@@ -392,15 +412,19 @@ impl Backend for World {
             self.last_look_ns = now;
             self.shares.get_mut().look(&mut self.memory);
         }
+        self.plug_on_time(now);
+        self.serve_control();
         self.look_around();
     }
 
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.nodes
+        let devices = self
+            .nodes
             .iter()
             .flat_map(|node| node.video.contexts())
-            .filter_map(|context| context.driver().wake_fd())
-            .collect()
+            .filter_map(|context| context.driver().wake_fd());
+        let control = self.control.iter().flat_map(Control::fds);
+        devices.chain(control).collect()
     }
 
     fn is_own_child(&self, pid: u32) -> bool {

@@ -91,22 +91,52 @@ impl Media {
         })
     }
 
-    /// Files under /sys and in udev's database.
-    pub(super) fn files(&self) -> impl Iterator<Item = (PathBuf, String)> {
-        self.devices.iter().enumerate().flat_map(|(number, entry)| {
-            let (place, model) = (entry.device.place(), entry.device.model());
-            let path = format!("/sys/devices/platform/{place}/media{number}/model");
-            [
-                (PathBuf::from(path), format!("{model}\n")),
-                udev::media_record(&format!("{MEDIA_MAJOR}:{number}"), place),
-            ]
-        })
+    /// The number of a node that is one of these.
+    fn number(&self, node: NodeId) -> Option<usize> {
+        let number = node.0.checked_sub(FIRST_ID)? as usize;
+        (number < self.devices.len()).then_some(number)
+    }
+
+    /// The node beside the video device at a place among the nodes.
+    pub(super) fn node_of(&self, device: usize) -> Option<NodeId> {
+        let mut all = (FIRST_ID..).zip(&self.devices);
+        all.find(|(_, entry)| entry.at == device)
+            .map(|(id, _)| NodeId(id))
+    }
+
+    /// Files of a node under /sys and in udev's database; none of another's.
+    pub(super) fn files(&self, node: NodeId) -> Vec<(PathBuf, String)> {
+        let number = self.number(node);
+        let Some((number, entry)) = number.and_then(|n| Some((n, self.devices.get(n)?))) else {
+            return Vec::new();
+        };
+        let (place, model) = (entry.device.place(), entry.device.model());
+        let path = format!("/sys/devices/platform/{place}/media{number}/model");
+        vec![
+            (PathBuf::from(path), format!("{model}\n")),
+            udev::media_record(&format!("{MEDIA_MAJOR}:{number}"), place),
+        ]
+    }
+
+    /// The files of the media device beside the video device at a place among the nodes, and of
+    /// its requests.
+    pub(super) fn files_of(&self, device: usize) -> Vec<FileId> {
+        let at = |opened: &Opened| match opened {
+            Opened::Device(number) => self.devices.get(*number).map(|entry| entry.at),
+            Opened::Request { at, .. } => Some(*at),
+        };
+        let of = |(_, opened): &(&FileId, &Opened)| at(opened) == Some(device);
+        self.files.iter().filter(of).map(|(id, _)| *id).collect()
+    }
+
+    /// The place among the nodes of the video device that a media node stands beside.
+    pub(super) fn device_at(&self, node: NodeId) -> Option<usize> {
+        self.devices.get(self.number(node)?).map(|entry| entry.at)
     }
 
     /// Opens a node, if it is one of these.
     pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
-        let number = node.0.checked_sub(FIRST_ID).map(|n| n as usize);
-        let Some(number) = number.filter(|&n| n < self.devices.len()) else {
+        let Some(number) = self.number(node) else {
             return false;
         };
         self.files.insert(file, Opened::Device(number));

@@ -8,6 +8,7 @@ mod clock;
 mod fences;
 mod fits;
 mod heaps;
+mod hotplug;
 mod imports;
 mod media;
 mod memory;
@@ -22,11 +23,13 @@ mod tests;
 mod udev;
 mod udmabuf;
 
+use crate::control::Control;
 use crate::report::{Refusal, Report};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clock::Clock;
 pub use fits::Fit;
 use heaps::Heaps;
+use hotplug::Plugs;
 use media::Media;
 use memory::{Ear, Memory};
 use node::Node;
@@ -67,6 +70,10 @@ pub struct World {
     fences_ended: u64,
     /// Where memory that missed a sync was, by its number.
     places: BTreeMap<u64, summary::Place>,
+    /// Which devices come and go.
+    plugs: Plugs,
+    /// Where orders from outside come in.
+    control: Option<Control>,
     /// Descriptors this process had open once the devices stood.
     own_fds: usize,
 }
@@ -117,7 +124,10 @@ impl World {
             nodes.push(Node::new(&mut memory, &profile, (spec, number), codecs)?);
         }
         nodes.sort_by_key(Node::number);
+        let plugs = Plugs::new(&nodes, outside.clock.now_ns());
         Ok(Self {
+            plugs,
+            control: None,
             clock: outside.clock,
             memory,
             media: Media::new(&nodes),
@@ -138,6 +148,12 @@ impl World {
         })
     }
 
+    /// Takes orders from outside from now on.
+    pub fn set_control(&mut self, control: Control) {
+        self.control = Some(control);
+        self.own_fds = open_fds();
+    }
+
     /// What the run did, once the last program is gone. Recordings are finished first.
     pub fn report(&mut self) -> Report {
         for node in &mut self.nodes {
@@ -152,6 +168,9 @@ impl World {
             self.memory.ops_mut().flush_lazy(node.dma);
         }
         self.look_around();
+        if let Some(control) = &mut self.control {
+            control.close();
+        }
         let mut report = self.report.clone();
         report.devices = self
             .nodes
@@ -160,8 +179,10 @@ impl World {
             .collect();
         report.notes.extend(remarks);
         report.notes.extend(self.play.left());
+        report.notes.extend(self.plugs.remarks(&self.nodes));
         report.memory = summary::memory(&self.memory, self.peak_bytes);
-        report.held = summary::held(&self.memory, &self.nodes, self.files.len());
+        let files = self.files.len() + self.plugs.gone_files();
+        report.held = summary::held(&self.memory, &self.nodes, files);
         let others = [
             self.media.open_files(),
             self.heaps.open_files(),

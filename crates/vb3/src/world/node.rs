@@ -6,7 +6,7 @@ use crate::report::{DeviceFailure, DeviceReport};
 use anyhow::{Context as _, Result, anyhow};
 use std::path::PathBuf;
 use vb3_codec::Codecs;
-use vb3_devices::spec::{Allocator, DeviceSpec};
+use vb3_devices::spec::{Allocator, DeviceSpec, Presence};
 use vb3_devices::{Device, Failure, Place};
 use vb3_dma::DmaAddr;
 use vb3_machine::{DeviceLimits, Machine, Profile};
@@ -59,6 +59,8 @@ pub(super) struct Node {
     formats: Vec<&'static PixelFormat>,
     /// When frames were completed, and which memory was used last.
     pub(super) watch: summary::Watch,
+    /// When it comes and goes by itself.
+    pub(super) presence: Presence,
 }
 
 impl Node {
@@ -130,6 +132,7 @@ impl Node {
             function,
             formats,
             watch: summary::Watch::default(),
+            presence: spec.presence,
         })
     }
 

@@ -59,22 +59,20 @@ fn link_names(node: &Node) -> [String; 2] {
     ]
 }
 
-/// Links to nodes and drivers, and the paths they lead to.
-pub(super) fn links(nodes: &[Node]) -> impl Iterator<Item = (PathBuf, PathBuf)> {
-    nodes.iter().flat_map(|node| {
-        let [by_id, by_path] = link_names(node).map(|link| format!("/dev/v4l/{link}"));
-        let device = format!("/sys/devices/{BUS}/{}", place(node));
-        let driver = format!("/sys/bus/{BUS}/drivers/{}", node.video.identity().driver);
-        [
-            (by_id.into(), node.path.clone()),
-            (by_path.into(), node.path.clone()),
-            (
-                format!("{driver}/{}", place(node)).into(),
-                device.clone().into(),
-            ),
-            (format!("{device}/driver").into(), driver.into()),
-        ]
-    })
+/// Links to a node and its driver, and the paths they lead to.
+pub(super) fn links(node: &Node) -> Vec<(PathBuf, PathBuf)> {
+    let [by_id, by_path] = link_names(node).map(|link| format!("/dev/v4l/{link}"));
+    let device = format!("/sys/devices/{BUS}/{}", place(node));
+    let driver = format!("/sys/bus/{BUS}/drivers/{}", node.video.identity().driver);
+    vec![
+        (by_id.into(), node.path.clone()),
+        (by_path.into(), node.path.clone()),
+        (
+            format!("{driver}/{}", place(node)).into(),
+            device.clone().into(),
+        ),
+        (format!("{device}/driver").into(), driver.into()),
+    ]
 }
 
 /// A record of udev's database on a device at this place. It is complete from the start.
@@ -97,41 +95,40 @@ fn record(place: &str, links: &[String], more: &[(&str, &str)]) -> String {
     text
 }
 
-/// The generated files of the nodes.
-pub(super) fn files(nodes: &[Node]) -> impl Iterator<Item = (PathBuf, String)> {
-    nodes.iter().flat_map(|node| {
-        let (number, place) = (node.number(), place(node));
-        let identity = node.video.identity();
-        let (card, driver) = (&identity.card, &identity.driver);
-        let (model, serial) = (plain(card), serial(node));
-        let record = record(
-            place,
-            &link_names(node),
-            &[
-                ("ID_V4L_VERSION", "2"),
-                ("ID_V4L_PRODUCT", card),
-                ("ID_V4L_CAPABILITIES", capabilities(node)),
-                ("ID_BUS", BUS),
-                ("ID_VENDOR", driver),
-                ("ID_MODEL", &model),
-                ("ID_SERIAL", &serial),
-            ],
-        );
-        let here = format!("/sys/class/video4linux/video{number}");
-        let device = format!("/sys/devices/{BUS}/{place}");
-        let alias = format!("{BUS}:{driver}");
-        [
-            (format!("{here}/name"), format!("{card}\n")),
-            (format!("{here}/index"), "0\n".to_owned()),
-            (
-                format!("{device}/uevent"),
-                format!("DRIVER={driver}\nMODALIAS={alias}\n"),
-            ),
-            (format!("{device}/modalias"), format!("{alias}\n")),
-            (format!("/run/udev/data/c81:{number}"), record),
-        ]
-        .map(|(path, text)| (PathBuf::from(path), text))
-    })
+/// The generated files of a node.
+pub(super) fn files(node: &Node) -> Vec<(PathBuf, String)> {
+    let (number, place) = (node.number(), place(node));
+    let identity = node.video.identity();
+    let (card, driver) = (&identity.card, &identity.driver);
+    let (model, serial) = (plain(card), serial(node));
+    let record = record(
+        place,
+        &link_names(node),
+        &[
+            ("ID_V4L_VERSION", "2"),
+            ("ID_V4L_PRODUCT", card),
+            ("ID_V4L_CAPABILITIES", capabilities(node)),
+            ("ID_BUS", BUS),
+            ("ID_VENDOR", driver),
+            ("ID_MODEL", &model),
+            ("ID_SERIAL", &serial),
+        ],
+    );
+    let here = format!("/sys/class/video4linux/video{number}");
+    let device = format!("/sys/devices/{BUS}/{place}");
+    let alias = format!("{BUS}:{driver}");
+    [
+        (format!("{here}/name"), format!("{card}\n")),
+        (format!("{here}/index"), "0\n".to_owned()),
+        (
+            format!("{device}/uevent"),
+            format!("DRIVER={driver}\nMODALIAS={alias}\n"),
+        ),
+        (format!("{device}/modalias"), format!("{alias}\n")),
+        (format!("/run/udev/data/c81:{number}"), record),
+    ]
+    .map(|(path, text)| (PathBuf::from(path), text))
+    .into()
 }
 
 /// The record on a media device with this device number (`384:0`) at this place.

@@ -13,6 +13,7 @@ mod descriptors;
 mod encoders;
 mod exact;
 mod gstreamer;
+mod hotplug;
 mod lifecycle;
 mod loopback;
 mod machines;

@@ -1,0 +1,105 @@
+//! When a device is there.
+
+use super::parse::parse_in;
+use super::{DeviceSpec, SpecError};
+
+/// The values of `plug=` and `unplug=`.
+pub(super) const TIMES: &str = "a whole number of ms, s or min up to 24 hours, such as 1500ms";
+const MAX_NS: u64 = 24 * 3600 * 1_000_000_000;
+
+/// When a device comes and goes by itself, in nanoseconds from the start of the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Presence {
+    /// When it is plugged in.
+    pub plug_ns: Option<u64>,
+    /// When it is unplugged.
+    pub unplug_ns: Option<u64>,
+}
+
+impl Presence {
+    /// There from the start to the end.
+    pub const ALWAYS: Self = Self {
+        plug_ns: None,
+        unplug_ns: None,
+    };
+
+    /// Whether it is there at the start.
+    #[must_use]
+    pub const fn at_start(self) -> bool {
+        match (self.plug_ns, self.unplug_ns) {
+            (Some(plug), Some(unplug)) => unplug < plug,
+            (Some(_), None) => false,
+            (None, _) => true,
+        }
+    }
+}
+
+/// A time with its unit, in nanoseconds.
+pub(super) fn parse(value: &str) -> Option<u64> {
+    const UNITS: [(&str, u64); 3] = [
+        ("ms", 1_000_000),
+        ("min", 60_000_000_000),
+        ("s", 1_000_000_000),
+    ];
+    let (digits, unit) = UNITS
+        .iter()
+        .find_map(|&(name, unit)| Some((value.strip_suffix(name)?, unit)))?;
+    let ns = u64::from(parse_in(digits, 0, u32::MAX)?).checked_mul(unit)?;
+    (ns <= MAX_NS).then_some(ns)
+}
+
+impl DeviceSpec {
+    /// Checks that the device does not come and go at the same time.
+    pub(super) fn check_presence(&self, said: &[(&str, &str)]) -> Result<(), SpecError> {
+        let Presence { plug_ns, unplug_ns } = self.presence;
+        let at = said.iter().find(|(option, _)| *option == "plug");
+        match at {
+            Some((option, value)) if plug_ns == unplug_ns => Err(SpecError {
+                option: (*option).to_owned(),
+                value: (*value).to_owned(),
+                allowed: "plug and unplug are at the same time; make one of them later".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn presence(text: &str) -> Presence {
+        text.parse::<DeviceSpec>().expect(text).presence
+    }
+
+    #[test]
+    fn a_device_is_there_until_unplugged_or_from_when_it_is_plugged_in() {
+        let rows = [
+            ("camera", None, None, true),
+            ("camera,unplug=2s", None, Some(2_000), true),
+            ("camera,plug=1500ms", Some(1_500), None, false),
+            ("camera,unplug=2s,plug=3s", Some(3_000), Some(2_000), true),
+            ("camera,plug=0s,unplug=1min", Some(0), Some(60_000), false),
+        ];
+        for (text, plug_ms, unplug_ms, at_start) in rows {
+            let ns = |ms: Option<u64>| ms.map(|ms| ms * 1_000_000);
+            let found = presence(text);
+            assert_eq!(found.plug_ns, ns(plug_ms), "{text}");
+            assert_eq!(found.unplug_ns, ns(unplug_ms), "{text}");
+            assert_eq!(found.at_start(), at_start, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_have_a_unit_and_an_end() {
+        for text in [
+            "camera,plug=1",
+            "camera,plug=-1s",
+            "camera,unplug=1441min",
+            "camera,unplug=s",
+            "camera,plug=2s,unplug=2000ms",
+        ] {
+            assert!(text.parse::<DeviceSpec>().is_err(), "{text}");
+        }
+    }
+}

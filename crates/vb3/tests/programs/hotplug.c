@@ -1,0 +1,356 @@
+/* A program whose device goes and comes back while it is used.
+ *
+ * hotplug gone DEVICE: unplugs it under waiting calls, a poll, an epoll set, mappings and a dma-buf.
+ * hotplug storm DEVICE ROUNDS SEED: unplugs and plugs at random call numbers while threads stream. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/videodev2.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BUFFERS 4
+#define CHECK(what) \
+	do { \
+		if (!(what)) { \
+			fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #what, errno); \
+			exit(1); \
+		} \
+	} while (0)
+
+static const char *device;
+
+/* Sends an order to the run, and waits until it is carried out; whether it was. */
+static int order(const char *word)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	char text[128], answer[128] = "";
+	int length = 0, got;
+	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	CHECK(s >= 0 && getenv("VB3_CONTROL"));
+	strncpy(address.sun_path, getenv("VB3_CONTROL"), sizeof(address.sun_path) - 1);
+	CHECK(connect(s, (struct sockaddr *)&address, sizeof(address)) == 0);
+	snprintf(text, sizeof(text), "%s %s\n", word, device);
+	CHECK(write(s, text, strlen(text)) == (ssize_t)strlen(text));
+	while ((got = read(s, answer + length, sizeof(answer) - 1 - length)) > 0)
+		length += got;
+	close(s);
+	return strcmp(answer, "ok\n") == 0;
+}
+
+struct stream {
+	int fd;
+	unsigned int count;
+	void *at[BUFFERS];
+	size_t length[BUFFERS];
+};
+
+static struct v4l2_buffer buffer(unsigned int index)
+{
+	return (struct v4l2_buffer){ .index = index,
+				     .type = V4L2_BUF_TYPE_VIDEO_CAPTURE,
+				     .memory = V4L2_MEMORY_MMAP };
+}
+
+/* Opens the device and maps buffers; -1 where a call fails. */
+static int begin(struct stream *s)
+{
+	struct v4l2_requestbuffers req = { .count = BUFFERS,
+					   .type = V4L2_BUF_TYPE_VIDEO_CAPTURE,
+					   .memory = V4L2_MEMORY_MMAP };
+	*s = (struct stream){ .fd = open(device, O_RDWR | O_CLOEXEC) };
+	if (s->fd < 0 || ioctl(s->fd, VIDIOC_REQBUFS, &req))
+		return -1;
+	for (s->count = 0; s->count < BUFFERS; s->count++) {
+		struct v4l2_buffer b = buffer(s->count);
+
+		if (ioctl(s->fd, VIDIOC_QUERYBUF, &b))
+			return -1;
+		s->length[s->count] = b.length;
+		s->at[s->count] = mmap(NULL, b.length, PROT_READ, MAP_SHARED, s->fd, b.m.offset);
+		if (s->at[s->count] == MAP_FAILED)
+			return -1;
+	}
+	return 0;
+}
+
+static int stream_on(struct stream *s)
+{
+	int type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
+
+	return ioctl(s->fd, VIDIOC_STREAMON, &type);
+}
+
+static void end(struct stream *s)
+{
+	for (unsigned int i = 0; i < s->count; i++)
+		munmap(s->at[i], s->length[i]);
+	if (s->fd >= 0)
+		close(s->fd);
+}
+
+/* Waits for frames; -1 where a call fails. */
+static int frames(struct stream *s, int wanted)
+{
+	for (unsigned int i = 0; i < s->count; i++) {
+		struct v4l2_buffer b = buffer(i);
+
+		if (ioctl(s->fd, VIDIOC_QBUF, &b))
+			return -1;
+	}
+	if (stream_on(s))
+		return -1;
+	while (wanted-- > 0) {
+		struct v4l2_buffer b = buffer(0);
+
+		if (ioctl(s->fd, VIDIOC_DQBUF, &b) || ioctl(s->fd, VIDIOC_QBUF, &b))
+			return -1;
+	}
+	return 0;
+}
+
+struct waiter {
+	struct stream *stream;
+	atomic_int tid;
+	int by_poll, error, seen;
+};
+
+static void *waits(void *given)
+{
+	struct waiter *w = given;
+
+	atomic_store(&w->tid, (int)syscall(SYS_gettid));
+	if (w->by_poll) {
+		struct pollfd p = { .fd = w->stream->fd, .events = POLLIN };
+
+		CHECK(poll(&p, 1, -1) == 1);
+		w->seen = p.revents;
+	} else {
+		struct v4l2_buffer b = buffer(0);
+
+		CHECK(ioctl(w->stream->fd, VIDIOC_DQBUF, &b) == -1);
+		w->error = errno;
+	}
+	return NULL;
+}
+
+/* Waits until a thread sleeps. */
+static void until_asleep(atomic_int *tid)
+{
+	for (;;) {
+		char path[64], state = 0;
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%d/stat", atomic_load(tid));
+		f = fopen(path, "r");
+		if (f) {
+			if (fscanf(f, "%*d %*s %c", &state) != 1)
+				state = 0;
+			fclose(f);
+		}
+		if (state == 'S')
+			return;
+		sched_yield();
+	}
+}
+
+/* Whether a directory lists a name. */
+static int lists(const char *path, const char *name)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	int found = 0;
+
+	if (!dir)
+		return 0;
+	while ((entry = readdir(dir)))
+		found |= strcmp(entry->d_name, name) == 0;
+	closedir(dir);
+	return found;
+}
+
+static void gone(void)
+{
+	const char *name = strrchr(device, '/') + 1;
+	const char *link = "platform-vb3-000-video-index0";
+	struct stream s, again;
+	struct waiter dqbuf = { .stream = &s }, polled = { .stream = &s, .by_poll = 1 };
+	struct v4l2_exportbuffer export = { .type = V4L2_BUF_TYPE_VIDEO_CAPTURE, .flags = O_RDWR };
+	struct v4l2_capability cap;
+	struct v4l2_buffer b;
+	struct epoll_event event = { .events = EPOLLIN }, told = { 0 };
+	struct pollfd p;
+	struct stat stat_buf;
+	pthread_t threads[2];
+	char *copy;
+	void *shared;
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+	CHECK(begin(&s) == 0);
+	CHECK(ioctl(s.fd, VIDIOC_EXPBUF, &export) == 0);
+	for (unsigned int i = 0; i < BUFFERS; i++) {
+		b = buffer(i);
+		CHECK(ioctl(s.fd, VIDIOC_QBUF, &b) == 0);
+	}
+	CHECK(stream_on(&s) == 0);
+	for (unsigned int i = 0; i < BUFFERS; i++) {
+		b = buffer(0);
+		CHECK(ioctl(s.fd, VIDIOC_DQBUF, &b) == 0);
+	}
+	copy = malloc(s.length[0]);
+	memcpy(copy, s.at[0], s.length[0]);
+	/* Nothing is queued: who waits, waits. */
+	CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, s.fd, &event) == 0);
+	CHECK(pthread_create(&threads[0], NULL, waits, &dqbuf) == 0);
+	CHECK(pthread_create(&threads[1], NULL, waits, &polled) == 0);
+	until_asleep(&dqbuf.tid);
+	until_asleep(&polled.tid);
+	CHECK(lists("/dev", name) && lists("/sys/class/video4linux", name));
+	CHECK(order("unplug"));
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	CHECK(dqbuf.error == ENODEV);
+	CHECK(polled.seen == (POLLERR | POLLHUP));
+	CHECK(epoll_wait(epoll, &told, 1, -1) == 1 && told.events == (EPOLLERR | EPOLLHUP));
+	p = (struct pollfd){ .fd = s.fd, .events = POLLPRI | POLLOUT };
+	CHECK(poll(&p, 1, -1) == 1 && p.revents == (POLLERR | POLLHUP | POLLPRI));
+
+	/* The file is open, and refuses everything. */
+	CHECK(ioctl(s.fd, VIDIOC_QUERYCAP, &cap) == -1 && errno == ENODEV);
+	CHECK(ioctl(s.fd, VIDIOC_QBUF, &b) == -1 && errno == ENODEV);
+	CHECK(stream_on(&s) == -1 && errno == ENODEV);
+	CHECK(read(s.fd, copy, 0) == -1 && errno == ENODEV);
+	CHECK(mmap(NULL, s.length[1], PROT_READ, MAP_SHARED, s.fd, 0) == MAP_FAILED && errno == ENODEV);
+	CHECK(fstat(s.fd, &stat_buf) == 0 && S_ISCHR(stat_buf.st_mode));
+
+	/* The node is not there, under none of its names. */
+	CHECK(open(device, O_RDWR) == -1 && errno == ENOENT);
+	CHECK(stat(device, &stat_buf) == -1 && errno == ENOENT);
+	CHECK(access(device, F_OK) == -1 && errno == ENOENT);
+	CHECK(!lists("/dev", name) && !lists("/sys/class/video4linux", name));
+	CHECK(lists("/sys/class", "video4linux"));
+	CHECK(!lists("/run/udev/data", "c81:0") && !lists("/dev/v4l/by-path", link));
+	CHECK(access("/run/udev/data/c81:0", F_OK) == -1 && errno == ENOENT);
+	CHECK(!order("unplug"));
+
+	/* What it had given stays, until it is closed. */
+	CHECK(memcmp(copy, s.at[0], s.length[0]) == 0);
+	CHECK(lseek(export.fd, 0, SEEK_END) >= (off_t)s.length[0]);
+	shared = mmap(NULL, s.length[0], PROT_READ, MAP_SHARED, export.fd, 0);
+	CHECK(shared != MAP_FAILED && memcmp(copy, shared, s.length[0]) == 0);
+
+	CHECK(order("plug"));
+	CHECK(!order("plug"));
+	CHECK(lists("/dev", name) && lists("/sys/class/video4linux", name));
+	CHECK(lists("/run/udev/data", "c81:0") && lists("/dev/v4l/by-path", link));
+	CHECK(begin(&again) == 0 && frames(&again, 3) == 0);
+	CHECK(ioctl(s.fd, VIDIOC_QUERYCAP, &cap) == -1 && errno == ENODEV);
+	CHECK(memcmp(copy, s.at[0], s.length[0]) == 0);
+	end(&again);
+	end(&s);
+	CHECK(memcmp(copy, shared, s.length[0]) == 0);
+	munmap(shared, s.length[0]);
+	close(export.fd);
+	close(epoll);
+	puts("gone and back");
+}
+
+static atomic_uint calls;
+static atomic_int over;
+
+/* Streams again and again, whatever becomes of the device. */
+static void *streams(void *given)
+{
+	unsigned int *whole = given;
+
+	while (!atomic_load(&over)) {
+		struct stream s;
+		int done = begin(&s);
+
+		atomic_fetch_add(&calls, 1);
+		for (int i = 0; done == 0 && i < 3; i++) {
+			done = i ? 0 : frames(&s, 1);
+			atomic_fetch_add(&calls, 1);
+		}
+		if (done == 0)
+			(*whole)++;
+		else
+			CHECK(errno == ENODEV || errno == ENOENT || errno == EBUSY);
+		end(&s);
+		atomic_fetch_add(&calls, 1);
+	}
+	return NULL;
+}
+
+/* Polls again and again. */
+static void *polls(void *given)
+{
+	unsigned int *hung_up = given;
+
+	while (!atomic_load(&over)) {
+		struct pollfd p = { .fd = open(device, O_RDWR | O_CLOEXEC), .events = POLLPRI };
+
+		atomic_fetch_add(&calls, 1);
+		if (p.fd < 0) {
+			CHECK(errno == ENODEV || errno == ENOENT);
+			continue;
+		}
+		/* Nothing but the unplugging ends this. */
+		while (!atomic_load(&over) && poll(&p, 1, 100) == 0)
+			;
+		*hung_up += p.revents & POLLHUP ? 1 : 0;
+		close(p.fd);
+	}
+	return NULL;
+}
+
+static void storm(unsigned int rounds, unsigned int seed)
+{
+	pthread_t threads[3];
+	unsigned int whole[2] = { 0 }, hung_up = 0;
+
+	srandom(seed);
+	CHECK(pthread_create(&threads[0], NULL, streams, &whole[0]) == 0);
+	CHECK(pthread_create(&threads[1], NULL, streams, &whole[1]) == 0);
+	CHECK(pthread_create(&threads[2], NULL, polls, &hung_up) == 0);
+	for (unsigned int i = 0; i < rounds; i++) {
+		unsigned int until = atomic_load(&calls) + random() % 8;
+
+		while ((int)(until - atomic_load(&calls)) > 0)
+			sched_yield();
+		CHECK(order("unplug"));
+		until = atomic_load(&calls) + random() % 8;
+		while ((int)(until - atomic_load(&calls)) > 0)
+			sched_yield();
+		CHECK(order("plug"));
+	}
+	atomic_store(&over, 1);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	printf("%u rounds, %u streams, %u hang-ups\n", rounds, whole[0] + whole[1], hung_up);
+}
+
+int main(int argc, char **argv)
+{
+	CHECK(argc >= 3);
+	device = argv[2];
+	if (strcmp(argv[1], "storm") == 0 && argc == 5)
+		storm(atoi(argv[3]), atoi(argv[4]));
+	else
+		gone();
+	return 0;
+}
