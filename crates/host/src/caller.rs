@@ -91,6 +91,15 @@ pub trait Caller {
     /// # Errors
     /// EFAULT when the program's memory cannot be reached.
     fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno>;
+    /// The same, of memory that a device will use: its [`pin`](ProcessMemory::pin) works where the
+    /// front end can have that.
+    ///
+    /// # Errors
+    /// As [`memory`](Self::memory); [`Errno::NOT_GATHERED`]: the call ends and is made anew; nothing
+    /// has been changed yet.
+    fn memory_to_pin(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
+        self.memory()
+    }
 }
 
 /// The memory of a process, for as long as the process runs the same program.
@@ -120,4 +129,16 @@ pub trait ProcessMemory: fmt::Debug + Send + Sync {
     fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno>;
     /// Whether the program has a file mapped; `false` for one that is gone.
     fn maps_file(&self, id: FdIdentity) -> bool;
+    /// Follows `len` bytes at `addr` as long as the value given back lives, by which they are
+    /// reached, still under the addresses they have now: where the program moves them later, and
+    /// not at all where it unmaps them, whatever it maps in their place. `None` where they are
+    /// reached by address alone.
+    fn pin(&self, addr: u64, len: u64) -> Option<Arc<dyn ProcessMemory>> {
+        let _ = (addr, len);
+        None
+    }
+    /// Of what [`pin`](Self::pin) gave: whether all of it is where it was then.
+    fn is_where_it_was(&self) -> bool {
+        true
+    }
 }

@@ -72,6 +72,8 @@ struct Inner {
     wanted: Vec<i32>,
     /// It sends none.
     sends_none: bool,
+    /// It is to make a userfaultfd and to send that, too.
+    wants_watch: bool,
 }
 
 /// See the module.
@@ -86,12 +88,24 @@ impl Gathered {
         inner.writes.clear();
         inner.missing.clear();
         inner.wanted.clear();
+        inner.wants_watch = false;
     }
 
     /// Whether the call has come upon something that was not gathered, and is to be made anew.
     pub(crate) fn lacks(&self) -> bool {
         let inner = lock(&self.0);
-        !inner.missing.is_empty() || !inner.wanted.is_empty()
+        !inner.missing.is_empty() || !inner.wanted.is_empty() || inner.wants_watch
+    }
+
+    /// Notes that the thread is to make a userfaultfd; the error with which the call ends until then.
+    pub(crate) fn want_watch(&self) -> Errno {
+        lock(&self.0).wants_watch = true;
+        MISSING
+    }
+
+    /// Whether it is to make one.
+    pub(crate) fn wants_watch(&self) -> bool {
+        lock(&self.0).wants_watch
     }
 
     /// Takes descriptors in that the thread has sent; without any, it sends none.

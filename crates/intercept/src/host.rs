@@ -16,9 +16,10 @@ use crate::listener::{Listener, Notif};
 use crate::lock::lock;
 use crate::memory::{DeviceMemory, ProcFiles};
 use crate::note::Note;
+use crate::pins::{Known, Pinnable, Pins};
 use crate::probe::Powers;
 use crate::procs::{self, Look, Procs, Thread};
-use crate::raw;
+use crate::{raw, reap};
 use vb3_host::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 
 /// Numbers below the kept ones that must be free for one of those to be given out: more than
@@ -172,6 +173,8 @@ pub(crate) struct Host {
     /// Files that the backend has made in the call that is being answered.
     pub(crate) made: Mutex<Vec<(FileId, FdIdentity)>>,
     pub(crate) device_memory: DeviceMemory,
+    /// Programs whose own memory devices use.
+    pub(crate) pins: Pins,
     pub(crate) range: FdRange,
     /// A device has a descriptor outside the kept numbers.
     pub(crate) outside: AtomicBool,
@@ -195,6 +198,13 @@ impl Host {
     pub(crate) fn note(&self, note: Note) {
         // Too many at a time are too many to read.
         self.notes.try_send(note).ok();
+    }
+
+    /// Follows what a process does to memory that devices use, or says once that it cannot.
+    pub(crate) fn follow(&self, pid: u32, made: Result<OwnedFd, Errno>) {
+        if let Err(e) = self.pins.add(pid, made) {
+            self.note(Note::NoPins { pid, errno: e.0 });
+        }
     }
 
     /// Installs a descriptor in the caller, at a kept number if there is one to be had.
@@ -441,5 +451,31 @@ impl Caller for Call<'_> {
         let pid = self.thread().map_err(|_| Errno(libc::EFAULT))?.tgid;
         let files = ProcFiles::open(pid, Arc::clone(&self.host.device_memory));
         Ok(Arc::new(files.map_err(|_| Errno(libc::EFAULT))?))
+    }
+
+    fn memory_to_pin(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
+        let pid = self.thread().map_err(|_| Errno(libc::EFAULT))?.tgid;
+        let space = match self.host.pins.of(pid) {
+            Known::Followed(space) => space,
+            Known::Refused => return self.memory(),
+            Known::Nothing => {
+                let may = self.host.powers.ptrace.and_then(|()| {
+                    let filtered = reap::has_filter_of_its_own(self.notif.tid);
+                    if filtered {
+                        Err(Errno(libc::EPERM))
+                    } else {
+                        Ok(())
+                    }
+                });
+                let Err(e) = may else {
+                    return Err(self.notif.gathered.want_watch());
+                };
+                self.host.follow(pid, Err(e));
+                return self.memory();
+            }
+        };
+        let files = ProcFiles::open(pid, Arc::clone(&self.host.device_memory));
+        let files = files.map_err(|_| Errno(libc::EFAULT))?;
+        Ok(Arc::new(Pinnable::new(files, space)))
     }
 }

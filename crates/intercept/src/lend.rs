@@ -15,12 +15,16 @@ use crate::arch;
 use crate::filter::PASS;
 use crate::listener::{ERESTARTNOINTR, Listener, Notif, Reply};
 use crate::lock::lock;
+use crate::pins::CREATE_FLAGS;
 use crate::raw;
 use crate::rewrite::{self, InStead, Left};
 use vb3_host::Errno;
 
 /// Descriptors that one message carries, at most (the kernel's own limit).
-pub(crate) const MOST: usize = 253;
+const MESSAGE: usize = 253;
+
+/// Descriptors that a thread is asked for, at most: there is room for a userfaultfd beside them.
+pub(crate) const MOST: usize = MESSAGE - 1;
 
 /// How long a thread may take to make its call anew, before what it has sent is dropped.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -30,8 +34,20 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Lent {
     nr: i64,
     args: [u64; 6],
-    fds: Vec<(i32, OwnedFd)>,
+    /// Those that it was asked for, if it was.
+    pub(crate) fds: Option<Vec<(i32, OwnedFd)>>,
+    /// The userfaultfd that it was to make, if it was.
+    pub(crate) watch: Option<Result<OwnedFd, Errno>>,
     at: Instant,
+}
+
+/// What a thread is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    /// Descriptors that it has, fewer than [`MOST`].
+    pub(crate) fds: &'a [i32],
+    /// A userfaultfd.
+    pub(crate) watch: bool,
 }
 
 /// What threads have sent that have not made their calls anew yet.
@@ -48,13 +64,13 @@ impl Lending {
 
     /// What the thread has sent for this call. What it sent for another is dropped: a handler of
     /// a signal came first, or the thread is a new one with an old number.
-    pub(crate) fn take(&self, n: &Notif) -> Option<Vec<(i32, OwnedFd)>> {
+    pub(crate) fn take(&self, n: &Notif) -> Option<Lent> {
         let lent = lock(&self.0).remove(&n.tid)?;
-        (lent.nr == n.nr && lent.args == n.args).then_some(lent.fds)
+        (lent.nr == n.nr && lent.args == n.args).then_some(lent)
     }
 }
 
-/// Asks the calling thread for descriptors that it has, no more than [`MOST`]. Its call is answered by this: it is made
+/// Asks the calling thread for descriptors. Its call is answered by this: it is made
 /// anew, or fails. What is sent is kept before the thread goes on; nothing is where the thread
 /// ends or a signal comes first.
 ///
@@ -63,7 +79,7 @@ impl Lending {
 pub(crate) fn ask(
     listener: &Listener,
     n: &Notif,
-    fds: &[i32],
+    asked: Asked<'_>,
     keep: impl FnOnce(Lent),
 ) -> Result<Left, Errno> {
     let (ours, theirs) = pair()?;
@@ -87,21 +103,48 @@ pub(crate) fn ask(
         return Ok(stopped.let_go());
     }
     let (_, left) = stopped.in_its_stead(|thread| {
-        let sent = send(thread, (remote_page, remote_socket), &page, fds)?;
-        let files = if sent {
-            receive(&ours, fds.len())
+        let made = if asked.watch {
+            Some(made(thread.call(
+                libc::SYS_userfaultfd,
+                [CREATE_FLAGS, 0, 0, 0, 0, 0],
+            )?))
         } else {
             None
         };
+        let fault = made.and_then(Result::ok);
+        let fds: Vec<i32> = asked.fds.iter().copied().chain(fault).collect();
+        let sent = send(thread, (remote_page, remote_socket), &page, &fds)?;
+        if let Some(fault) = fault {
+            thread.call(libc::SYS_close, [number(fault), 0, 0, 0, 0, 0])?;
+        }
+        let files = sent.then(|| receive(&ours, fds.len())).flatten();
+        let mut files = files.unwrap_or_default();
+        let watch = made.map(|made| made.and_then(|_| files.pop().ok_or(Errno(libc::EPERM))));
+        let files = asked.fds.iter().copied().zip(files).collect();
         keep(Lent {
             nr: n.nr,
             args: n.args,
-            fds: fds.iter().copied().zip(files.unwrap_or_default()).collect(),
+            fds: (!asked.fds.is_empty()).then_some(files),
+            watch,
             at: Instant::now(),
         });
         Some(())
     });
     Ok(left)
+}
+
+fn number(fd: i32) -> u64 {
+    u64::from(fd.cast_unsigned())
+}
+
+/// A descriptor that a call has returned.
+fn made(value: u64) -> Result<i32, Errno> {
+    let value = i32::try_from(value.cast_signed()).map_err(|_| Errno(libc::EBADF))?;
+    if value < 0 {
+        Err(Errno(-value))
+    } else {
+        Ok(value)
+    }
 }
 
 /// Has the thread map the page, send the message in it, and close what it was given. Whether it
@@ -112,7 +155,6 @@ fn send(
     page: &OwnedFd,
     fds: &[i32],
 ) -> Option<bool> {
-    let number = |fd: i32| u64::from(fd.cast_unsigned());
     let rw = u64::from((libc::PROT_READ | libc::PROT_WRITE).cast_unsigned());
     let shared = u64::from(libc::MAP_SHARED.cast_unsigned());
     let (file, len) = (
@@ -189,7 +231,7 @@ fn receive(socket: &OwnedFd, wanted: usize) -> Option<Vec<OwnedFd>> {
         iov_base: (&raw mut byte).cast(),
         iov_len: 1,
     };
-    let mut control = [0u64; 2 + MOST.div_ceil(2)];
+    let mut control = [0u64; 2 + MESSAGE.div_ceil(2)];
     // SAFETY: a structure of integers and pointers, for which zero is a value.
     let mut msg: libc::msghdr = unsafe { core::mem::zeroed() };
     (msg.msg_iov, msg.msg_iovlen) = (&raw mut iov, 1);

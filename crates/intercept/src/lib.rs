@@ -28,7 +28,12 @@
 //! * Opens of one node exclude each other by flock of kept numbers, not by POSIX locks.
 //! * A dma-buf's mapping can be punched (MADV_REMOVE) and grown by mremap, past its end without
 //!   memory; a kernel refuses both. Seals cannot: the one that forbids punching forbids mapping.
-//! * Anonymous memory put where a queued user pointer's was gets the bytes; a kernel pins pages.
+//! * A kernel pins the pages of a user pointer; here they are followed by a userfaultfd that a thread
+//!   of the program makes (`pins`): moved, they get the frame where they are; unmapped, nobody does.
+//!   Where it can have none (containers' default profiles, ptrace refused, a program with a filter of
+//!   its own), for shared mappings of files on a disk and on arm64 before Linux 6.10, what is put in
+//!   their place gets the bytes, and a note says so. A display cannot read what was unmapped after
+//!   QBUF: a bus fault.
 //! * Under strace or a debugger a mapping of a device fails with EPERM, and a note says why.
 //! * If the supervisor is killed, the program is; what the program has left behind is not, and
 //!   its calls fail with ENOSYS.
@@ -39,8 +44,8 @@
 //!   device together with sockets or other events, stops the calling thread for some tenths of a
 //!   millisecond; and a device that is closed while another thread polls it ends that poll.
 //!
-//! Linux 6.1 or newer; before 6.6 calls are slow, before 5.19 no program is started. x86-64; the
-//! code for arm64 builds and has not been run (`arch`). [`probe`] finds out what is missing.
+//! Linux 6.1 or newer; before 6.6 calls are slow, before 5.19 no program is started. x86-64 and arm64
+//! (`arch`). [`probe`] finds out what is missing.
 
 mod arch;
 mod child;
@@ -70,6 +75,7 @@ mod note;
 mod open;
 mod path;
 mod pending;
+mod pins;
 mod poll;
 mod pool;
 mod probe;

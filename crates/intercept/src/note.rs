@@ -24,6 +24,14 @@ pub enum Note {
         /// What the kernel said.
         errno: i32,
     },
+    /// What a process does to memory that it has given to a device is not seen: the device reaches
+    /// it by address.
+    NoPins {
+        /// The process.
+        pid: u32,
+        /// What the kernel said.
+        errno: i32,
+    },
     /// A buffer could not be mapped: the calling thread cannot be stopped.
     MapRefused {
         /// The thread.
@@ -115,6 +123,13 @@ impl fmt::Display for Note {
                 f,
                 "process {pid} sees no devices, its memory may not be read (a program without \
                  read permission, or one that changed its user or made itself undumpable)"
+            ),
+            Self::NoPins { pid, errno } => write!(
+                f,
+                "process {pid} gives memory of its own to a device, which is reached by address here, \
+                 userfaultfd is refused: {}; what the program maps there before the device is done \
+                 is overwritten",
+                text(errno)
             ),
             Self::MapRefused { tid, errno } => write!(
                 f,

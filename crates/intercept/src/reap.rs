@@ -122,6 +122,13 @@ pub(crate) fn name_of(pid: u32) -> [u8; 16] {
 }
 
 /// How many seccomp filters a process has.
+/// Whether a thread is under a filter that is neither ours nor one that we are under: it may not
+/// expect calls that we would have it make.
+pub(crate) fn has_filter_of_its_own(tid: u32) -> bool {
+    let own = filters("self").unwrap_or(0);
+    filters(&tid.to_string()).is_none_or(|filters| filters > own + 1)
+}
+
 fn filters(pid: &str) -> Option<u64> {
     let file = raw::open(
         &raw::c_path(&format!("/proc/{pid}/status")).ok()?,

@@ -19,6 +19,7 @@ use crate::locks::Locks;
 use crate::memory::DeviceMemory;
 use crate::note::Note;
 use crate::pending::Pending;
+use crate::pins::Pins;
 use crate::pool::Pool;
 use crate::probe::probe;
 use crate::procs::Procs;
@@ -84,6 +85,7 @@ pub fn run(
         held: Held::new().into(),
         made: Vec::new().into(),
         device_memory: DeviceMemory::default(),
+        pins: Pins::default(),
         range: child.range,
         outside: false.into(),
         closes: 0.into(),

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::arch::{AUDIT_ARCH, nr};
 use crate::error::Error;
 use crate::host::{Call, Host};
-use crate::lend::{self, Lending, Lent};
+use crate::lend::{self, Asked, Lending, Lent};
 use crate::listener::{ERESTARTNOINTR, Notif, Reply};
 use crate::lock::lock;
 use crate::note::Note;
@@ -231,24 +231,46 @@ impl<'a> Supervisor<'a> {
 
     /// Asks the calling thread for descriptors that its call needs; whether it makes it anew.
     pub(crate) fn lend(&self, n: &Notif) -> bool {
-        let wanted = n.gathered.wanted();
-        if wanted.is_empty() {
-            return false;
-        }
+        let (mut wanted, watch) = (n.gathered.wanted(), n.gathered.wants_watch());
         if wanted.len() > lend::MOST {
             n.gathered.lend(Vec::new());
+            wanted.clear();
+        }
+        if wanted.is_empty() && !watch {
             return false;
         }
+        let asked = Asked {
+            fds: &wanted,
+            watch,
+        };
         let keep = |lent: Lent| self.lent.keep(n.tid, lent);
-        match lend::ask(&self.host.listener, n, &wanted, keep) {
+        match lend::ask(&self.host.listener, n, asked, keep) {
             Ok(left) => {
                 self.left(n.tid, left);
                 true
             }
-            Err(_) => {
-                n.gathered.lend(Vec::new());
+            Err(e) => {
+                if !wanted.is_empty() {
+                    n.gathered.lend(Vec::new());
+                }
+                if watch {
+                    self.host.follow(self.pid_of(n.tid), Err(e));
+                }
                 false
             }
+        }
+    }
+
+    /// What the thread has sent for this call.
+    fn take_lent(&self, n: &Notif) {
+        let Some(lent) = self.lent.take(n) else {
+            return;
+        };
+        if let Some(fds) = lent.fds {
+            n.gathered.lend(fds);
+        }
+        if let Some(watch) = lent.watch {
+            self.host.follow(self.pid_of(n.tid), watch);
         }
     }
 
@@ -260,9 +282,7 @@ impl<'a> Supervisor<'a> {
             });
             return self.host.listener.answer(n.id, Reply::Native);
         }
-        if let Some(fds) = self.lent.take(n) {
-            n.gathered.lend(fds);
-        }
+        self.take_lent(n);
         let served = match n.nr {
             libc::SYS_mmap => self.mmap(n),
             nr::OPEN | libc::SYS_openat | libc::SYS_openat2 | nr::CREAT => self.open(n),

@@ -256,10 +256,8 @@ impl State {
                 return Err(host_exhausted(size));
             }
         };
-        let backing = Backing::User {
-            user: user.clone(),
-            base,
-        };
+        let user = user.pin(addr, len).unwrap_or_else(|| user.clone());
+        let backing = Backing::User { user, base };
         let object = Object::new(
             backing,
             dram,
@@ -295,14 +293,16 @@ impl State {
         self.memory.get(pinned.id)?.segments.get(index).copied()
     }
 
-    /// User memory is reached by address, so what the program has mapped there now is what
-    /// devices reach.
+    /// Whether a pin reaches what the program has at `addr` now. What it has taken away since, or
+    /// moved, is known where its memory can be followed; elsewhere memory is reached by address.
     pub(crate) fn pin_is_current(&self, pinned: &Pinned, user: &User, addr: u64) -> bool {
         self.memory
             .get(pinned.id)
             .is_some_and(|object| match &object.backing {
                 Backing::User { user: known, base } => {
-                    known.id() == user.id() && base.checked_add(object.head) == Some(addr)
+                    known.id() == user.id()
+                        && base.checked_add(object.head) == Some(addr)
+                        && known.is_where_it_was()
                 }
                 Backing::Shared(_) | Backing::Foreign(_) => false,
             })

@@ -39,6 +39,19 @@ pub trait UserMemory: fmt::Debug + Send + Sync {
     /// from the start.
     fn probe(&self, addr: u64, len: u64, write: bool) -> u64;
 
+    /// Follows `len` bytes from `addr` for a device that uses them: what is given back reaches
+    /// those bytes by the same addresses, wherever the program moves them, and none that it maps in
+    /// their place. `None` where memory is reached by address alone.
+    fn pin(&self, addr: u64, len: u64) -> Option<User> {
+        let _ = (addr, len);
+        None
+    }
+
+    /// Of what [`pin`](Self::pin) gave: whether all of it is where it was then.
+    fn is_where_it_was(&self) -> bool {
+        true
+    }
+
     /// Tells programs apart: equal for two values exactly if they are the same address space.
     fn id(&self) -> u64;
 }

@@ -30,8 +30,11 @@ pub trait Program<M: MemOps> {
     /// EFAULT unless all of it is writable.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno>;
 
-    /// The program's memory, for pinning.
-    fn user(&self) -> M::User;
+    /// The program's memory, for pinning. A program that cannot be reached has memory that faults.
+    ///
+    /// # Errors
+    /// What [`prepare_read`](Self::prepare_read) says: the call is made anew.
+    fn user(&self) -> Result<M::User, Errno>;
 
     /// Takes a reference to the dma-buf behind a descriptor of the program.
     ///

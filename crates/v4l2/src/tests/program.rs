@@ -106,8 +106,8 @@ impl Program<TestMemory> for TestProgram {
         Ok(())
     }
 
-    fn user(&self) -> Bytes {
-        Rc::clone(&self.bytes)
+    fn user(&self) -> Result<Bytes, Errno> {
+        Ok(Rc::clone(&self.bytes))
     }
 
     fn resolve_dmabuf(&self, mem: &mut TestMemory, fd: i32) -> Result<TestBuf, Errno> {

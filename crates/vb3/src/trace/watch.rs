@@ -192,4 +192,8 @@ impl Caller for Watched<'_> {
     fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
         self.caller.memory()
     }
+
+    fn memory_to_pin(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
+        self.caller.memory_to_pin()
+    }
 }

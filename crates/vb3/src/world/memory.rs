@@ -260,6 +260,14 @@ impl UserMemory for ProgramMemory {
         self.0.probe(addr, len, access).unwrap_or(0)
     }
 
+    fn pin(&self, addr: u64, len: u64) -> Option<User> {
+        Some(Arc::new(Self(self.0.pin(addr, len)?)))
+    }
+
+    fn is_where_it_was(&self) -> bool {
+        self.0.is_where_it_was()
+    }
+
     fn id(&self) -> u64 {
         u64::from(self.0.pid())
     }

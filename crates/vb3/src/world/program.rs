@@ -36,8 +36,11 @@ impl Program<Memory> for Call<'_> {
         self.caller.write(addr, data).map_err(errno)
     }
 
-    fn user(&self) -> User {
-        ProgramMemory::user(self.caller.memory().ok())
+    fn user(&self) -> Result<User, Errno> {
+        match self.caller.memory_to_pin() {
+            Err(e) if e == vb3_host::Errno::NOT_GATHERED => Err(errno(e)),
+            memory => Ok(ProgramMemory::user(memory.ok())),
+        }
     }
 
     fn resolve_dmabuf(&self, mem: &mut Memory, fd: i32) -> Result<BufRef, Errno> {

@@ -45,7 +45,7 @@ fn part(json: &serde_json::Value, name: &str) -> bool {
 }
 
 #[test]
-fn default_profiles_lose_nothing() {
+fn default_profiles_lose_only_the_following_of_user_pointers() {
     if lacks("v4l2-compliance") {
         return;
     }
@@ -62,7 +62,9 @@ fn default_profiles_lose_nothing() {
         });
         ran.expect_success();
         assert!(ran.stdout.contains("Failed: 0"), "{name}: {}", ran.stdout);
-        assert_eq!(ran.report.notes, Vec::<String>::new(), "{name}");
+        let other = |note: &&String| !note.contains("userfaultfd is refused");
+        let others: Vec<&String> = ran.report.notes.iter().filter(other).collect();
+        assert_eq!(others, Vec::<&String>::new(), "{name}");
         let listed = under(name, || camera().program(["ls", "/dev"]).run());
         let count = |ran: &Outcome| ran.stdout.lines().filter(|l| *l == "video0").count();
         assert_eq!(count(&listed), 1, "{name}: {}", listed.stdout);

@@ -32,6 +32,7 @@ mod storms;
 mod streams;
 mod trace;
 mod udev;
+mod userptr;
 mod v4l2_ctl;
 mod waiting;
 mod webcam;

@@ -1,0 +1,220 @@
+// Gives memory of its own to a camera, and takes it away before there is a frame:
+//
+//   userptr replaced NODE FILE   other memory in its place keeps what is in it, and gets the next frame
+//   userptr moved NODE FILE      the frame comes where the memory is now, and is written to FILE
+//   userptr partly NODE FILE     one page of it is other memory: that page alone is kept
+//   userptr dropped NODE FILE    madvise(MADV_DONTNEED): the program sees zeros
+//   userptr shared NODE FILE     as moved, of shared memory
+//   userptr exec NODE FILE       as replaced, in a program that was started by one that did it before
+//   userptr all NODE FILE        all of it, by two threads, for a hundred buffers
+//
+// A kernel pins the pages at QBUF: the frame goes to these, whoever sees them.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/videodev2.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { FILL = 0x5a };
+
+static unsigned type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
+static size_t page, size, span;
+static int camera;
+
+static void fail(const char *what)
+{
+	fprintf(stderr, "userptr: %s\n", what);
+	exit(1);
+}
+
+static void must(int result, const char *what)
+{
+	if (result < 0) {
+		perror(what);
+		exit(1);
+	}
+}
+
+static void begin(const char *node)
+{
+	camera = open(node, O_RDWR);
+	must(camera, node);
+	struct v4l2_format f = { .type = type };
+	must(ioctl(camera, VIDIOC_G_FMT, &f), "G_FMT");
+	page = sysconf(_SC_PAGESIZE);
+	size = f.fmt.pix.sizeimage;
+	span = (size + page - 1) / page * page;
+	struct v4l2_requestbuffers r = { .count = 1, .type = type, .memory = V4L2_MEMORY_USERPTR };
+	must(ioctl(camera, VIDIOC_REQBUFS, &r), "REQBUFS");
+}
+
+static void end(void)
+{
+	must(ioctl(camera, VIDIOC_STREAMOFF, &type), "STREAMOFF");
+	must(close(camera), "close");
+}
+
+static unsigned char *memory(void *at, size_t len, int flags)
+{
+	unsigned char *new = mmap(at, len, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | flags, -1, 0);
+	if (new == MAP_FAILED)
+		fail("no memory");
+	memset(new, FILL, len);
+	return new;
+}
+
+static void queue(void *at)
+{
+	struct v4l2_buffer b = { .type = type, .memory = V4L2_MEMORY_USERPTR, .m.userptr = (unsigned long)at,
+				 .length = size };
+	must(ioctl(camera, VIDIOC_QBUF, &b), "QBUF");
+}
+
+// The kernel's answer: a frame without an error, of full length.
+static void frame(void)
+{
+	must(ioctl(camera, VIDIOC_STREAMON, &type), "STREAMON");
+	struct v4l2_buffer b = { .type = type, .memory = V4L2_MEMORY_USERPTR };
+	must(ioctl(camera, VIDIOC_DQBUF, &b), "DQBUF");
+	if (b.bytesused != size || b.flags & V4L2_BUF_FLAG_ERROR)
+		fail("the frame is not whole");
+}
+
+static size_t count(const unsigned char *at, size_t len, unsigned char value)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < len; i++)
+		n += at[i] == value;
+	return n;
+}
+
+static void kept(const unsigned char *at, size_t len)
+{
+	if (count(at, len, FILL) != len)
+		fail("memory that was never given to the camera was written to");
+}
+
+static void is_frame(const unsigned char *at, size_t len)
+{
+	if (count(at, len, FILL) > len / 2)
+		fail("no frame where the memory is");
+}
+
+static void save(const char *file, const void *at)
+{
+	int fd = open(file, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+	must(fd, file);
+	if (write(fd, at, size) != (ssize_t)size)
+		fail("FILE is not whole");
+	close(fd);
+}
+
+static void replaced(void)
+{
+	unsigned char *at = memory(NULL, span, MAP_PRIVATE);
+	queue(at);
+	must(munmap(at, span), "munmap");
+	memory(at, span, MAP_PRIVATE | MAP_FIXED_NOREPLACE);
+	frame();
+	kept(at, span);
+	// What is given now is what gets the next. (vb2 goes on with the pages of the first time.)
+	queue(at);
+	frame();
+	is_frame(at, size);
+	must(munmap(at, span), "munmap");
+}
+
+static void moved(const char *file, int flags)
+{
+	unsigned char *at = memory(NULL, span, flags);
+	queue(at);
+	unsigned char *to = mmap(NULL, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mremap(at, span, span, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to)
+		fail("mremap");
+	memory(at, span, MAP_PRIVATE | MAP_FIXED_NOREPLACE);
+	frame();
+	kept(at, span);
+	is_frame(to, size);
+	save(file, to);
+	must(munmap(at, span), "munmap");
+	must(munmap(to, span), "munmap");
+}
+
+static void partly(void)
+{
+	unsigned char *at = memory(NULL, span, MAP_PRIVATE);
+	queue(at);
+	memory(at + page, page, MAP_PRIVATE | MAP_FIXED);
+	frame();
+	is_frame(at, page);
+	kept(at + page, page);
+	is_frame(at + 2 * page, size - 2 * page);
+	must(munmap(at, span), "munmap");
+}
+
+static void dropped(void)
+{
+	unsigned char *at = memory(NULL, span, MAP_PRIVATE);
+	queue(at);
+	must(madvise(at, span, MADV_DONTNEED), "madvise");
+	frame();
+	if (count(at, span, 0) != span)
+		fail("pages that were dropped were written to");
+	must(munmap(at, span), "munmap");
+}
+
+// Another thread maps and unmaps beside, at a place of its own.
+static void *churn(void *stop)
+{
+	unsigned char *at = mmap(NULL, 16 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	while (!__atomic_load_n((int *)stop, __ATOMIC_RELAXED)) {
+		memory(at, 16 * page, MAP_PRIVATE | MAP_FIXED);
+		munmap(at + page, page);
+	}
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 4)
+		return 2;
+	const char *word = argv[1], *node = argv[2], *file = argv[3];
+	if (!strcmp(word, "all")) {
+		int stop = 0;
+		pthread_t thread;
+		page = sysconf(_SC_PAGESIZE);
+		pthread_create(&thread, NULL, churn, &stop);
+		for (int i = 0; i < 25; i++) {
+			begin(node), replaced(), end();
+			begin(node), moved(file, MAP_PRIVATE), end();
+			begin(node), partly(), end();
+			begin(node), dropped(), end();
+		}
+		__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+		pthread_join(thread, NULL);
+		return 0;
+	}
+	begin(node);
+	if (!strcmp(word, "replaced") || !strcmp(word, "exec"))
+		replaced();
+	else if (!strcmp(word, "moved"))
+		moved(file, MAP_PRIVATE);
+	else if (!strcmp(word, "shared"))
+		moved(file, MAP_SHARED);
+	else if (!strcmp(word, "partly"))
+		partly();
+	else if (!strcmp(word, "dropped"))
+		dropped();
+	else
+		return 2;
+	end();
+	if (!strcmp(word, "exec"))
+		execl("/proc/self/exe", "userptr", "replaced", node, file, NULL);
+	return 0;
+}
