@@ -26,7 +26,7 @@ use vb3_dma::{
 pub struct Machine {
     profile: Profile,
     bounce: Option<BouncePool>,
-    state: RefCell<State>,
+    pub(crate) state: RefCell<State>,
 }
 
 impl Machine {

@@ -115,6 +115,10 @@ pub(crate) struct State {
     pub(crate) imported: BTreeSet<u64>,
     /// Frames of the contiguous area that nobody here asked for.
     occupied: Vec<(u64, u64)>,
+    /// Objects that were promised before they were placed, and may be moved.
+    pub(crate) movable: BTreeSet<u64>,
+    /// Bytes of those that lie nowhere yet.
+    pub(crate) promised: u64,
     pub(crate) tables: TableFrames,
     pub(crate) devices: Vec<DeviceState>,
     pub(crate) faults: Injector,
@@ -149,6 +153,8 @@ impl State {
             claimed: BTreeMap::new(),
             imported: BTreeSet::new(),
             occupied: Vec::new(),
+            movable: BTreeSet::new(),
+            promised: 0,
             tables: TableFrames::default(),
             devices: Vec::new(),
             faults: Injector::new(Faults::Off),

@@ -100,21 +100,7 @@ impl Object {
         (head, len): (u64, u64),
         shared: bool,
     ) -> Self {
-        let mut segments = Vec::new();
-        let (mut at, end) = (0u64, head + len);
-        for &(first, count) in &frames {
-            let run_end = at + count * FRAME;
-            let (from, to) = (at.max(head), run_end.min(end));
-            if from < to {
-                let addr = PhysAddr::new(first * FRAME + (from - at));
-                segments.push(Segment {
-                    addr,
-                    len: to - from,
-                    kind,
-                });
-            }
-            at = run_end;
-        }
+        let segments = segments_of(&frames, kind, (head, len));
         Self {
             backing,
             dram,
@@ -219,6 +205,26 @@ impl Object {
     }
 }
 
+/// Where the `len` bytes from `head` on lie, run by run.
+fn segments_of(frames: &[(u64, u64)], kind: SegmentKind, (head, len): (u64, u64)) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    let (mut at, end) = (0u64, head + len);
+    for &(first, count) in frames {
+        let run_end = at + count * FRAME;
+        let (from, to) = (at.max(head), run_end.min(end));
+        if from < to {
+            let addr = PhysAddr::new(first * FRAME + (from - at));
+            segments.push(Segment {
+                addr,
+                len: to - from,
+                kind,
+            });
+        }
+        at = run_end;
+    }
+    segments
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Placement {
     len: u64,
@@ -290,6 +296,7 @@ pub(crate) struct Memory {
     places: BTreeMap<u64, Placement>,
     next: u64,
     removed: u64,
+    moved: u64,
 }
 
 impl Memory {
@@ -297,8 +304,14 @@ impl Memory {
     pub(crate) fn insert(&mut self, object: Object) -> u64 {
         let id = self.next;
         self.next += 1;
+        self.put_at(id, &object.frames);
+        self.objects.insert(id, object);
+        id
+    }
+
+    fn put_at(&mut self, id: u64, frames: &[(u64, u64)]) {
         let mut offset = 0;
-        for (run, &(first, count)) in object.frames.iter().enumerate() {
+        for (run, &(first, count)) in frames.iter().enumerate() {
             let len = count * FRAME;
             self.places.insert(
                 first * FRAME,
@@ -311,13 +324,25 @@ impl Memory {
             );
             offset += len;
         }
-        self.objects.insert(id, object);
-        id
     }
 
-    /// Objects that came and went so far.
+    /// Puts an object of pages at other frames, with its bytes; gives those it had.
+    pub(crate) fn relocate(&mut self, id: u64, frames: FrameRuns) -> Option<FrameRuns> {
+        let object = self.objects.get_mut(&id)?;
+        let part = (object.head, object.len);
+        object.segments = segments_of(&frames, SegmentKind::Pages, part);
+        let old = std::mem::replace(&mut object.frames, frames.clone());
+        for &(first, _) in &old {
+            self.places.remove(&(first * FRAME));
+        }
+        self.put_at(id, &frames);
+        self.moved += 1;
+        Some(old)
+    }
+
+    /// Objects that came, went and moved so far.
     pub(crate) fn changes(&self) -> u64 {
-        self.next + self.removed
+        self.next + self.removed + self.moved
     }
 
     pub(crate) fn remove(&mut self, id: u64) -> Option<Object> {

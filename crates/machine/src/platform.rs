@@ -154,6 +154,7 @@ impl State {
         if request.len == 0 || request.len % granule != 0 {
             return Err(Error::Invalid);
         }
+        self.keep_promises(request.len)?;
         let object = self.new_pages(&request)?;
         let addr = object.segments.first().map_or(0, |s| s.addr.get());
         let runs = object.segments.len() as u64;
@@ -171,6 +172,7 @@ impl State {
             return;
         };
         self.imported.remove(&pages.id);
+        self.release_promise(pages.id, &object);
         self.ram.give(&object.frames);
         let addr = object.segments.first().map_or(0, |s| s.addr.get());
         self.note(Event::Free {

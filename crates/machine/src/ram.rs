@@ -4,6 +4,7 @@
 //! the bounce pool; the rest. At 3 GiB lies a hole of 1 GiB for devices' own memory, and RAM
 //! goes on behind it.
 
+use crate::placed::Spot;
 use crate::profile::Profile;
 use crate::runs::Runs;
 use rand_pcg::Pcg32;
@@ -114,6 +115,32 @@ impl Ram {
                 self.take_cma((frames, align), end)
             }
             Layout::Contiguous => self.take_ordinary((frames, align), piece, end),
+        }
+    }
+
+    /// Takes frames for `len` bytes where they are to be.
+    pub(crate) fn take_at(&mut self, len: u64, spot: Spot) -> Result<FrameRuns, Error> {
+        let frames = len / FRAME;
+        match spot {
+            Spot::Pieces { granule, last } => {
+                self.take((len, granule), (Layout::Scattered, 1), last)
+            }
+            Spot::Run(at) => {
+                let first = at.get() / FRAME;
+                let is_cma = at.get() < self.cma_end;
+                let area = if is_cma {
+                    &mut self.cma
+                } else {
+                    &mut self.general
+                };
+                if !area.take_these(first, frames) {
+                    return Err(short(Constraint::Contiguous, frames, 0));
+                }
+                if is_cma {
+                    self.cma_peak = self.cma_peak.max(self.cma_used());
+                }
+                Ok(vec![(first, frames)])
+            }
         }
     }
 

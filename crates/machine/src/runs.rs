@@ -92,6 +92,20 @@ impl Runs {
         self.frames -= len;
     }
 
+    /// Takes `len` frames from `start` on, if all are free; whether it did.
+    pub(crate) fn take_these(&mut self, start: u64, len: u64) -> bool {
+        let Some((&run, &run_len)) = self.runs.range(..=start).next_back() else {
+            return false;
+        };
+        let fits = start
+            .checked_add(len)
+            .is_some_and(|end| end <= run + run_len);
+        if fits {
+            self.take_from(run, start, len);
+        }
+        fits
+    }
+
     /// Takes `len` frames, from a multiple of `align` on, of the run that fits best below frame
     /// `end`; the lowest of several.
     pub(crate) fn take_run(&mut self, (len, align): (u64, u64), end: u64) -> Option<u64> {

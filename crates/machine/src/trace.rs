@@ -17,6 +17,13 @@ pub enum Event {
     Alloc { addr: u64, len: u64, runs: u64 },
     /// Memory of another driver was taken in; `addr` is the first page.
     Import { addr: u64, len: u64, runs: u64 },
+    /// Pages were moved; `from` is where the first was, `addr` where it is.
+    Move {
+        from: u64,
+        addr: u64,
+        len: u64,
+        runs: u64,
+    },
     /// Pages were freed.
     Free { addr: u64, len: u64 },
     /// User memory was pinned.

@@ -300,7 +300,7 @@ const fn as_one_address(info: &DeviceInfo) -> DeviceInfo {
 }
 
 /// Rounds up to whole pieces.
-fn whole_pieces(len: u64, piece: u64) -> Result<u64, Error> {
+pub(super) fn whole_pieces(len: u64, piece: u64) -> Result<u64, Error> {
     round_up(len, piece).ok_or(Error::NoMemory(Reason {
         constraint: Constraint::SizeLimit,
         wanted: len,
@@ -318,7 +318,7 @@ fn are_pieces<D>(runs: &[Segment], request: &PageRequest<D>) -> bool {
 }
 
 /// Cuts runs off behind their first `len` bytes.
-fn shorten(runs: &mut Vec<Segment>, len: u64) {
+pub(super) fn shorten(runs: &mut Vec<Segment>, len: u64) {
     let mut left = len;
     runs.retain_mut(|run| {
         run.len = run.len.min(left);

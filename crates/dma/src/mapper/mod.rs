@@ -14,6 +14,7 @@ mod layout;
 mod links;
 mod list;
 mod ops;
+mod placed;
 mod stuck;
 mod sync;
 

@@ -1,0 +1,141 @@
+//! Memory that is promised first, placed later and moved.
+
+mod common;
+
+use common::{COHERENT, PAGE, machine, mapper, pattern, with_iommu};
+use vb3_dma::{
+    Attrs, Caching, Constraint, Direction, DmaAddr, Error, Mapper, PageSource, PhysAddr,
+};
+use vb3_machine::{Device, DeviceLimits, Event, Machine, Spot};
+
+const M: u64 = 1 << 20;
+
+fn with_device(lines: &str) -> (Mapper<Machine>, Device) {
+    let mut mapper = mapper(lines);
+    let device = mapper
+        .platform_mut()
+        .add_device("camera", DeviceLimits::default());
+    (mapper, device.unwrap())
+}
+
+const ANYWHERE: Spot = Spot::Pieces {
+    granule: PAGE,
+    last: PhysAddr::new(u64::MAX),
+};
+
+#[test]
+fn bytes_and_file_stay_while_the_place_changes() {
+    for lines in [
+        COHERENT,
+        "coherent = false",
+        "coherent = true\ncma = \"16MiB\"",
+    ] {
+        let (mut mapper, dev) = with_device(&with_iommu(lines));
+        mapper.platform_mut().trace_mut().start(64);
+        let before = mapper.platform().held();
+        let pages = mapper.platform().promise_pages(4 * PAGE, Caching::Cached);
+        let mut alloc = mapper
+            .adopt_unplaced(pages.unwrap(), 4 * PAGE, Caching::Cached)
+            .unwrap();
+        assert_eq!(alloc.segments(), []);
+        assert_eq!(mapper.platform().held().ram_bytes, before.ram_bytes);
+        // A program draws before anybody knows where.
+        let map = mapper.mmap(&alloc, 0, 4 * PAGE).unwrap();
+        rustix::io::pwrite(&map.fd, &pattern(64), 0).unwrap();
+        let place = |mapper: &Mapper<Machine>, alloc: &mut _, spot| {
+            mapper.place_pages(alloc, |machine, pages| machine.place_pages(pages, spot))
+        };
+        let look = |mapper: &mut Mapper<Machine>, alloc: &_| {
+            let table = mapper.table_of(alloc).unwrap();
+            let mapping = mapper
+                .map(dev, &table, Direction::Bidirectional, Attrs::empty())
+                .unwrap();
+            let at: DmaAddr = mapping.segments()[0].addr;
+            let mut seen = [0; 64];
+            mapper.platform_mut().bus_read(dev, at, &mut seen).unwrap();
+            let last = at.checked_add(4 * PAGE - 4).unwrap();
+            mapper.platform_mut().bus_write(dev, last, b"last").unwrap();
+            mapper.unmap(mapping, Attrs::empty());
+            mapper.free_table(table, false);
+            seen.to_vec()
+        };
+        assert_eq!(
+            place(&mapper, &mut alloc, ANYWHERE),
+            Ok(0),
+            "nothing to copy"
+        );
+        assert_eq!(look(&mut mapper, &alloc), pattern(64));
+        let first = mapper.platform().free_memory().ordinary[0];
+        let run = Spot::Run(first.addr);
+        assert_eq!(place(&mapper, &mut alloc, run), Ok(4 * PAGE));
+        assert_eq!(alloc.segments().len(), 1);
+        assert_eq!(alloc.segments()[0].addr, first.addr);
+        assert_eq!(look(&mut mapper, &alloc), pattern(64));
+        let held = mapper.platform().held().ram_bytes - before.ram_bytes;
+        assert_eq!(held, 4 * PAGE, "the old place is free");
+        let mut last = [0; 4];
+        rustix::io::pread(&map.fd, &mut last, 4 * PAGE - 4).unwrap();
+        assert_eq!(&last, b"last", "the same file");
+        // Where something else lies it cannot go, and stays.
+        assert!(place(&mapper, &mut alloc, run).is_err());
+        assert_eq!(alloc.segments()[0].addr, first.addr);
+        let trace = mapper.platform().trace();
+        let moves = trace.events().iter().filter(
+            |(_, event)| matches!(event, Event::Move { addr, .. } if *addr == first.addr.get()),
+        );
+        assert_eq!(moves.count(), 1);
+        drop(trace);
+        mapper.free(alloc);
+        mapper.flush_lazy(dev);
+        assert!(mapper.live().is_empty());
+        assert_eq!(mapper.platform().held().objects, before.objects);
+    }
+}
+
+#[test]
+fn what_is_promised_is_kept_free() {
+    let machine = machine(COHERENT);
+    let free: u64 = machine
+        .free_memory()
+        .ordinary
+        .iter()
+        .map(|run| run.len)
+        .sum();
+    let most = machine.promise_pages(free - M, Caching::Cached).unwrap();
+    assert_eq!(machine.promised_bytes(), free - M);
+    let refused = machine.promise_pages(2 * M, Caching::Cached).unwrap_err();
+    let Error::NoMemory(reason) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(
+        (reason.constraint, reason.wanted, reason.found),
+        (Constraint::Ram, 2 * M, M)
+    );
+    // Others are refused it, too, until it goes.
+    let request = |len| vb3_dma::PageRequest {
+        len,
+        granule: PAGE,
+        layout: vb3_dma::Layout::Scattered,
+        max_addr: PhysAddr::new(u64::MAX),
+        caching: Caching::Cached,
+        device: None,
+    };
+    assert!(machine.alloc_pages(request(2 * M)).is_err());
+    let small = machine.alloc_pages(request(M)).unwrap();
+    assert_eq!(machine.place_pages(&most, ANYWHERE), Ok(0));
+    assert_eq!(machine.promised_bytes(), 0);
+    // Pages that were not promised do not move.
+    assert_eq!(machine.place_pages(&small, ANYWHERE), Err(Error::Invalid));
+    machine.free_pages(small);
+    // Both places are taken at once, and there is only one.
+    assert!(machine.place_pages(&most, ANYWHERE).is_err());
+    machine.free_pages(most);
+    let unplaced = machine.promise_pages(free, Caching::Cached).unwrap();
+    machine.free_pages(unplaced);
+    assert_eq!(machine.promised_bytes(), 0);
+    for bad in [0, 1, PAGE + 1] {
+        let refused = machine.promise_pages(bad, Caching::Cached);
+        assert_eq!(refused.unwrap_err(), Error::Invalid, "{bad}");
+    }
+    assert_eq!(machine.held(), Default::default());
+}
