@@ -200,9 +200,10 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if self.revoked {
             return Err(Error::Revoked);
         }
-        let attachment = self.list.get(key).ok_or(Error::Invalid)?;
+        let attachment = self.list.get_mut(key).ok_or(Error::Invalid)?;
         let held = attachment.held.as_ref().ok_or(Error::Invalid)?;
         let (dev, direction) = (attachment.dev, held.direction);
+        attachment.active = true;
         if !cx.ops.bounces(&held.mapping) {
             self.report_unread(cx);
             self.report_unwritten(cx, dev, direction);
@@ -219,6 +220,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             cx.observer.synced(dev, SyncFor::Device);
         } else if direction.device_reads() {
             // A copy is always due there: the device would read what was in the slots before.
+            if let Some(attachment) = self.list.get_mut(key) {
+                attachment.active = false;
+            }
             let len_bytes = self.spec.len_bytes;
             return Err(Error::Dma(vb3_dma::Error::NoSuchMemory(Reason {
                 constraint: Constraint::BouncePool,
@@ -239,6 +243,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             return;
         };
         let dev = attachment.dev;
+        attachment.active = false;
         let Some(held) = attachment.held.as_mut() else {
             return;
         };

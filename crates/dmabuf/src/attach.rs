@@ -1,5 +1,6 @@
 //! Devices attached to shared memory.
 
+use crate::placing::Place;
 use crate::{Cx, Error, Observer, Shared, Store};
 use vb3_dma::{Attrs, Direction, DmaOps, DmaSegment};
 
@@ -19,6 +20,9 @@ pub struct Attachment<O: DmaOps> {
     pub(crate) dev: O::Device,
     pub(crate) since_ns: u64,
     pub(crate) held: Option<Held<O::Mapping>>,
+    pub(crate) follows: bool,
+    /// Between the hand-over to the device and the one back.
+    pub(crate) active: bool,
 }
 
 impl<O: DmaOps> Attachment<O> {
@@ -36,6 +40,12 @@ impl<O: DmaOps> Attachment<O> {
     pub fn since_ns(&self) -> u64 {
         self.since_ns
     }
+
+    /// Whether the memory must stay where it is for this device: it uses it now, or it has it mapped
+    /// and does not follow moves.
+    pub fn is_pinned(&self) -> bool {
+        self.held.is_some() && (self.active || !self.follows)
+    }
 }
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
@@ -48,13 +58,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if self.revoked {
             return Err(Error::Revoked);
         }
-        if self.table.is_none() {
+        if self.table.is_none() && self.place != Place::Nowhere {
             self.table = Some(cx.ops.table_of(&self.alloc)?);
         }
         Ok(())
     }
 
-    /// Attaches a device. It is not mapped yet.
+    /// Attaches a device that does not follow moves: while it is mapped, the memory is pinned. It is
+    /// not mapped yet.
     ///
     /// # Errors
     /// `Revoked`; `TableFull` (ENOMEM) when the host's list is full; what the DMA layer says
@@ -64,11 +75,40 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         cx: &mut Cx<'_, O, W>,
         dev: O::Device,
     ) -> Result<L::Key, Error> {
+        self.attach_as(cx, dev, false)
+    }
+
+    /// Attaches a device that follows moves: before each use, whoever attached it looks whether it is
+    /// still mapped, and maps it again if not. Between [`hand_to_device`](Self::hand_to_device) and
+    /// [`take_from_device`](Self::take_from_device) the memory is pinned for it.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    ///
+    /// Source: Linux 7.2 `dma_buf_dynamic_attach`, differs: instead of `move_notify`, the mapping is
+    /// found gone.
+    pub fn attach_dynamic<W: Observer<O>>(
+        &mut self,
+        cx: &mut Cx<'_, O, W>,
+        dev: O::Device,
+    ) -> Result<L::Key, Error> {
+        self.attach_as(cx, dev, true)
+    }
+
+    fn attach_as<W: Observer<O>>(
+        &mut self,
+        cx: &mut Cx<'_, O, W>,
+        dev: O::Device,
+        follows: bool,
+    ) -> Result<L::Key, Error> {
         self.prepare_export(cx)?;
+        self.place.attached();
         let attachment = Attachment {
             dev,
             since_ns: cx.now_ns,
             held: None,
+            follows,
+            active: false,
         };
         self.list
             .insert(attachment)
@@ -85,7 +125,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// # Errors
     /// `Busy` (EBUSY) while mapped in a direction that excludes this one; `Revoked`; `Invalid`
-    /// for a device that is not attached; what the DMA layer says.
+    /// for a device that is not attached; `Unplaced` for memory that lies nowhere yet; what the DMA
+    /// layer says.
     pub fn map<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
@@ -94,6 +135,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ) -> Result<(), Error> {
         if self.revoked {
             return Err(Error::Revoked);
+        }
+        if self.place == Place::Nowhere {
+            return Err(Error::Unplaced);
         }
         let (Some(attachment), Some(table)) = (self.list.get_mut(key), self.table.as_ref()) else {
             return Err(Error::Invalid);
@@ -151,10 +195,11 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Takes the mapping of an attachment away, handing the memory back to the CPU.
-    fn drop_mapping<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
+    pub(crate) fn drop_mapping<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {
             return;
         };
+        attachment.active = false;
         let Some(held) = attachment.held.take() else {
             return;
         };

@@ -11,6 +11,10 @@ pub enum Error {
     Invalid,
     /// EBUSY: the attachment is mapped in a direction that excludes this one.
     Busy,
+    /// EINVAL: the memory lies nowhere yet.
+    Unplaced,
+    /// EBUSY: the memory cannot be moved: a device uses it, or has it mapped and does not follow.
+    Pinned,
     /// ENODEV: the exporter has taken the memory back.
     Revoked,
     /// ENOMEM: a table of the host is full.
@@ -34,8 +38,8 @@ impl Error {
     #[must_use]
     pub const fn errno(self) -> i32 {
         match self {
-            Self::Invalid => 22,
-            Self::Busy => 16,
+            Self::Invalid | Self::Unplaced => 22,
+            Self::Busy | Self::Pinned => 16,
             Self::Revoked => 19,
             Self::TableFull { .. } => 12,
             Self::UnknownCall => 25,
@@ -51,6 +55,8 @@ impl Error {
             Self::Dma(e) => e.reason(),
             Self::Invalid
             | Self::Busy
+            | Self::Unplaced
+            | Self::Pinned
             | Self::Revoked
             | Self::TableFull { .. }
             | Self::UnknownCall
@@ -70,6 +76,8 @@ impl fmt::Display for Error {
         match self {
             Self::Invalid => f.write_str("invalid argument"),
             Self::Busy => f.write_str("mapped in another direction"),
+            Self::Unplaced => f.write_str("the memory lies nowhere yet"),
+            Self::Pinned => f.write_str("the memory cannot be moved while a device uses it"),
             Self::Revoked => f.write_str("the exporter has taken the memory back"),
             Self::TableFull { entries } => write!(f, "table full ({entries} entries)"),
             Self::UnknownCall => f.write_str("no such call"),

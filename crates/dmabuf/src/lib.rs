@@ -28,11 +28,26 @@
 //! # Attach, map, pin
 //!
 //! *Attaching* puts a device into the memory's list; it allocates and maps nothing. *Mapping* is
-//! counted: the first one maps for the device, the last unmap takes the mapping away. While an
-//! attachment is mapped its addresses stay: the memory is *pinned* by the mapping, and there is no
-//! call for that alone, because every importer here is what Linux calls static. The one exception
-//! is [`Shared::revoke`]: the exporter takes the memory back, mappings go, behind an IOMMU accesses
-//! fault, and all later calls fail with ENODEV. Detaching unmaps what is still mapped.
+//! counted: the first one maps for the device, the last unmap takes the mapping away. Detaching
+//! unmaps what is still mapped. While a device that was [attached](Shared::attach) is mapped, its
+//! addresses stay: the memory is *pinned*. One that was attached
+//! [dynamically](Shared::attach_dynamic) pins it only while it uses it; otherwise
+//! [`Shared::place`] may take its mapping away and move the memory, and it is mapped again, at
+//! other addresses, before it is used next. [`Shared::revoke`] heeds no pin: the exporter takes the
+//! memory back, mappings go, behind an IOMMU accesses fault, and all later calls fail with ENODEV.
+//!
+//! # Lazy placement
+//!
+//! Memory of [`Backing::Lazy`] has bytes, handles and attachments from the beginning, and no
+//! addresses. [`Shared::place`] gives it some when it is first mapped: the host's [`Placer`] is told
+//! all devices attached by then and finds a place for them with [`solve`]. A device that attaches
+//! later and cannot use that place is a reason to move the memory, once.
+//!
+//! Exact are the addresses: a place is found for the demands of all that are attached, and a device
+//! that finds none changes nothing for the others. Not exact, because it was agreed on before: the
+//! length and the lines of a picture stay as the owner's program set them, so that a device with
+//! another stride is refused as ever. What was promised at the allocation is an amount of memory, not
+//! an address: placing can still fail with ENOMEM where what is left lies in pieces or out of reach.
 //!
 //! # Context
 //!
@@ -56,6 +71,7 @@ mod file;
 mod holders;
 mod importer;
 mod observer;
+mod placing;
 mod shared;
 #[cfg(feature = "alloc")]
 mod slab;
@@ -73,6 +89,7 @@ pub use file::{Access, IOCTL_SYNC, Name, SyncFlags};
 pub use holders::{Holder, HolderKind, Holders};
 pub use importer::Importer;
 pub use observer::{Cx, MissingSync, Observer, SyncKind};
+pub use placing::Placer;
 pub use shared::{Backing, Closed, Shared, Spec, UserKind};
 #[cfg(feature = "alloc")]
 pub use slab::{Slab, SlabKey};

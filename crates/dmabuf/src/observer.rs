@@ -60,6 +60,11 @@ pub trait Observer<O: DmaOps> {
         let _ = dev;
     }
 
+    /// Memory of `dev` was moved, which took a copy of as many bytes.
+    fn moved(&mut self, dev: O::Device, len_bytes: u64) {
+        let _ = (dev, len_bytes);
+    }
+
     /// How many bytes of `alloc` differ between the CPU's view and the devices'; `None` where
     /// nobody can know, as on real hardware.
     fn stale_bytes(&mut self, ops: &O, alloc: &O::Alloc) -> Option<u64> {

@@ -1,8 +1,9 @@
 //! Memory with several handles and one lifetime: the exporter.
 
 use crate::access::CpuState;
+use crate::placing::Place;
 use crate::{Attachment, Cx, Error, Holder, HolderKind, Holders, Observer, Store};
-use vb3_dma::{Attrs, Caching, Constraint, Direction, DmaOps, Reason};
+use vb3_dma::{Attrs, Caching, Coherency, Constraint, Direction, DmaOps, Reason};
 
 /// How memory is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +15,15 @@ pub enum Backing<D> {
     /// Cached memory for the CPU alone; contiguous for no device (`vmalloc_user`). The device
     /// only names the owner.
     Virtual(D),
+    /// Memory that is placed when it is first mapped, for all devices attached then, and moved where
+    /// another one needs it ([`Placer`](crate::Placer)). The device only names the owner, which is
+    /// attached like the others.
+    Lazy {
+        /// The owner.
+        device: D,
+        /// Whether owner and CPU see the same bytes without syncs.
+        coherency: Coherency,
+    },
     /// Cached memory that another driver made, for no device.
     Foreign,
 }
@@ -23,7 +33,10 @@ impl<D: Copy> Backing<D> {
     #[must_use]
     pub const fn device(self) -> Option<D> {
         match self {
-            Self::Coherent(dev) | Self::NonCoherent(dev) | Self::Virtual(dev) => Some(dev),
+            Self::Coherent(device)
+            | Self::NonCoherent(device)
+            | Self::Virtual(device)
+            | Self::Lazy { device, .. } => Some(device),
             Self::Foreign => None,
         }
     }
@@ -79,6 +92,7 @@ pub struct Shared<O: DmaOps, L> {
     pub(crate) list: L,
     pub(crate) spec: Spec<O::Device>,
     pub(crate) revoked: bool,
+    pub(crate) place: Place,
     pub(crate) cpu: CpuState<O::Device>,
     pub(crate) tag: u64,
     vmap: Option<O::Vmap>,
@@ -128,7 +142,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
                 ops.alloc_noncontiguous(dev, len_bytes, spec.direction, spec.attrs)?
             }
             Backing::Virtual(_) => ops.alloc_virtual(len_bytes)?,
-            Backing::Foreign => return Err(Error::Invalid),
+            Backing::Lazy { .. } | Backing::Foreign => return Err(Error::Invalid),
         };
         if let Some(dev) = spec.backing.device() {
             cx.observer.allocated(dev, len_bytes);
@@ -148,13 +162,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Self::new(alloc, spec, list)
     }
 
-    fn new(alloc: O::Alloc, spec: Spec<O::Device>, list: L) -> Self {
+    pub(crate) fn new(alloc: O::Alloc, spec: Spec<O::Device>, list: L) -> Self {
         Self {
             alloc,
             table: None,
             list,
             spec,
             revoked: false,
+            place: Place::Settled,
             cpu: CpuState::default(),
             tag: 0,
             vmap: None,
@@ -337,10 +352,13 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Maps for the CPU. Counted; only the first call maps.
     ///
     /// # Errors
-    /// `Revoked`; what the DMA layer says.
+    /// `Revoked`; `Unplaced`; what the DMA layer says.
     pub fn vmap(&mut self, ops: &mut O, now_ns: u64) -> Result<&O::Vmap, Error> {
         if self.revoked {
             return Err(Error::Revoked);
+        }
+        if self.place == Place::Nowhere {
+            return Err(Error::Unplaced);
         }
         let count = self.vmaps.count.checked_add(1).ok_or(Error::Busy)?;
         let vmap = match self.vmap.take() {

@@ -14,7 +14,7 @@ impl<O: DmaOps, W: Observer<O>> Importer for Buffers<O, W> {
     }
 
     fn attach(&mut self, buf: &BufRef, dev: O::Device) -> Result<AttachRef, Error> {
-        let key = self.with_memory(buf.memory, |memory, cx| memory.attach(cx, dev))?;
+        let key = self.with_memory(buf.memory, |memory, cx| memory.attach_dynamic(cx, dev))?;
         Ok(AttachRef {
             memory: buf.memory,
             key,

@@ -4,7 +4,10 @@ mod importer;
 
 use crate::fence::{Fences, Owner};
 use crate::file::{Access, Name, SyncFlags};
-use crate::{Attachment, Cx, Error, Observer, Shared, Slab, SlabKey, Spec, Store, UserKind};
+use crate::{
+    Attachment, Backing, Cx, Error, Observer, Placer, Shared, Slab, SlabKey, Spec, Store, UserKind,
+};
+use alloc::boxed::Box;
 use vb3_dma::DmaOps;
 
 /// The registry's kind of shared memory.
@@ -146,6 +149,7 @@ pub struct Buffers<O: DmaOps, W> {
     bufs: Slab<Buf>,
     fences: Fences<Owner<O::Device>>,
     attachment_limit: u32,
+    placer: Option<Box<dyn Placer<O> + Send>>,
 }
 
 impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
@@ -164,7 +168,13 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
             bufs: Slab::new(Self::LIMIT),
             fences: Fences::new(),
             attachment_limit: Self::ATTACHMENT_LIMIT,
+            placer: None,
         }
+    }
+
+    /// Sets who places memory of a [lazy](crate::Backing::Lazy) backing. Without, there is none.
+    pub fn set_placer(&mut self, placer: Box<dyn Placer<O> + Send>) {
+        self.placer = Some(placer);
     }
 
     /// The DMA layer.
@@ -247,8 +257,17 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// As [`Shared::allocate`]; `TableFull` (ENOMEM).
     pub fn allocate(&mut self, spec: Spec<O::Device>) -> Result<MemoryId, Error> {
         let list = Slab::new(self.attachment_limit);
-        let mut cx = self.cx();
-        let mut memory = Shared::allocate(&mut cx, spec, list)?;
+        let mut cx = Cx {
+            ops: &mut self.ops,
+            observer: &mut self.observer,
+            now_ns: self.now_ns,
+        };
+        let mut memory = match (spec.backing, &mut self.placer) {
+            (Backing::Lazy { .. }, Some(placer)) => {
+                Shared::allocate_lazy(&mut cx, spec, list, placer.as_mut())?
+            }
+            _ => Shared::allocate(&mut cx, spec, list)?,
+        };
         let counted = memory.add_user(UserKind::Plane, self.now_ns);
         let key = match counted {
             Ok(()) => self.memories.insert(memory),
@@ -268,6 +287,21 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
                 })
             }
         }
+    }
+
+    /// Places lazily placed memory where all attached devices can use it.
+    ///
+    /// # Errors
+    /// As [`Shared::place`]; `Invalid` without a placer.
+    pub fn place(&mut self, id: MemoryId) -> Result<u64, Error> {
+        let placer = self.placer.as_mut().ok_or(Error::Invalid)?;
+        let memory = self.memories.get_mut(id.0).ok_or(Error::Invalid)?;
+        let mut cx = Cx {
+            ops: &mut self.ops,
+            observer: &mut self.observer,
+            now_ns: self.now_ns,
+        };
+        memory.place(&mut cx, placer.as_mut())
     }
 
     /// Makes a dma-buf of memory of `len_bytes` (a multiple of pages) that another driver made,

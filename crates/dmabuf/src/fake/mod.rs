@@ -2,6 +2,9 @@
 //! optional IOMMU and bouncing per device, and a fault at any call.
 
 mod ops;
+mod placer;
+
+pub use placer::FakePlacer;
 
 use alloc::vec;
 use alloc::vec::Vec;

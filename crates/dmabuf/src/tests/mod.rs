@@ -3,6 +3,7 @@
 mod access;
 mod attach;
 mod lifetime;
+mod placing;
 
 use crate::fake::{Fake, FakeAlloc, FakeDevice, FakeLive, PAGE};
 use crate::{
@@ -17,6 +18,7 @@ pub(super) struct Log {
     pub(super) missing: Vec<MissingSync<FakeDevice>>,
     pub(super) maps: i64,
     pub(super) bytes: i64,
+    pub(super) moved: u64,
 }
 
 impl Observer<Fake> for Log {
@@ -26,6 +28,10 @@ impl Observer<Fake> for Log {
 
     fn unmapped(&mut self, _: FakeDevice) {
         self.maps -= 1;
+    }
+
+    fn moved(&mut self, _: FakeDevice, len_bytes: u64) {
+        self.moved += len_bytes;
     }
 
     fn allocated(&mut self, _: FakeDevice, len_bytes: u64) {

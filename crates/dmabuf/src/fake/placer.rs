@@ -1,0 +1,74 @@
+//! Who places memory lazily, for tests.
+
+use super::{FAULT, Fake, FakeAlloc, FakeDevice};
+use crate::solve::Placement;
+use crate::{Placer, Spec};
+use alloc::vec::Vec;
+use vb3_dma::{DmaOps, Error};
+
+/// Places memory in one run where a device without an IOMMU is among those that share it, and page
+/// by page for others.
+#[derive(Debug)]
+pub struct FakePlacer {
+    /// Whether there are runs to place memory in.
+    pub has_runs: bool,
+    placed: Vec<usize>,
+}
+
+impl FakePlacer {
+    /// With runs or without.
+    #[must_use]
+    pub const fn new(has_runs: bool) -> Self {
+        Self {
+            has_runs,
+            placed: Vec::new(),
+        }
+    }
+}
+
+impl Placer<Fake> for FakePlacer {
+    fn allocate(&mut self, ops: &mut Fake, spec: &Spec<FakeDevice>) -> Result<FakeAlloc, Error> {
+        ops.alloc_virtual(spec.len_bytes)
+    }
+
+    fn find(
+        &mut self,
+        _: &Fake,
+        len_bytes: u64,
+        devices: &mut dyn Iterator<Item = FakeDevice>,
+    ) -> Result<Placement, Error> {
+        let in_run = devices.filter(|dev| !dev.iommu).count() > 0;
+        if in_run && !self.has_runs {
+            return Err(Error::NoMemory(FAULT));
+        }
+        Ok(Placement {
+            heap: usize::from(in_run),
+            len_bytes,
+            stride: 0,
+            first: 0,
+            last: u64::MAX,
+        })
+    }
+
+    fn place(
+        &mut self,
+        ops: &mut Fake,
+        alloc: &mut FakeAlloc,
+        placement: &Placement,
+    ) -> Result<u64, Error> {
+        if ops.fault() {
+            return Err(Error::NoMemory(FAULT));
+        }
+        let block = alloc.block;
+        assert!(
+            ops.mapped.iter().all(|mapped| mapped.block != block),
+            "moved while mapped"
+        );
+        ops.blocks[block].scattered = placement.heap == 0;
+        if self.placed.contains(&block) {
+            return Ok(placement.len_bytes);
+        }
+        self.placed.push(block);
+        Ok(0)
+    }
+}

@@ -1,0 +1,167 @@
+//! Memory that is placed when it is first mapped, and moved.
+
+use super::{Bufs, CAMERA, DISPLAY, assert_nothing, block, buffers, end, export, memory};
+use crate::fake::{FakeDevice, FakePlacer, PAGE};
+use crate::{Backing, Error, Importer, MemoryId, UserKind};
+use alloc::boxed::Box;
+use vb3_dma::{Coherency, Direction};
+
+/// Needs one run.
+const DIRECT: FakeDevice = FakeDevice {
+    iommu: false,
+    ..FakeDevice::new(5)
+};
+const LAZY: Backing<FakeDevice> = Backing::Lazy {
+    device: CAMERA,
+    coherency: Coherency::NonCoherent,
+};
+
+fn lazy(has_runs: bool) -> (Bufs, MemoryId) {
+    let mut b = buffers();
+    b.set_placer(Box::new(FakePlacer::new(has_runs)));
+    let id = memory(&mut b, LAZY, Direction::FromDevice, 2);
+    (b, id)
+}
+
+#[test]
+fn there_is_none_without_a_placer() {
+    let mut b = buffers();
+    let spec = crate::Spec {
+        backing: LAZY,
+        len_bytes: PAGE,
+        direction: Direction::FromDevice,
+        attrs: vb3_dma::Attrs::empty(),
+    };
+    assert_eq!(b.allocate(spec), Err(Error::Invalid));
+    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
+    assert_eq!(b.place(id), Err(Error::Invalid));
+    b.set_placer(Box::new(FakePlacer::new(true)));
+    assert_eq!(b.place(id), Err(Error::Invalid), "it has its place");
+    end(b, id);
+}
+
+#[test]
+fn what_lies_nowhere_is_mapped_for_nobody() {
+    let (mut b, id) = lazy(true);
+    let buf = export(&mut b, id);
+    let mut display = b.attach(&buf, DISPLAY).unwrap();
+    assert_eq!(
+        b.map(&mut display, Direction::ToDevice),
+        Err(Error::Unplaced)
+    );
+    assert_eq!(b.vmap(&buf), Err(Error::Unplaced));
+    // A program may have it mapped all the while.
+    assert!(b.mmap_buf(buf.id(), 0, PAGE).is_ok());
+    assert_eq!(b.place(id), Ok(0));
+    b.map(&mut display, Direction::ToDevice).unwrap();
+    b.detach(display);
+    b.put_buf(buf);
+    end(b, id);
+}
+
+#[test]
+fn it_moves_once_for_whom_it_does_not_suit() {
+    let (mut b, id) = lazy(true);
+    let buf = export(&mut b, id);
+    let mut display = b.attach(&buf, DISPLAY).unwrap();
+    b.place(id).unwrap();
+    b.map(&mut display, Direction::ToDevice).unwrap();
+    let number = block(&b, id);
+    b.ops_mut().cpu_write(number, 0, b"kept");
+    let mut direct = b.attach(&buf, DIRECT).unwrap();
+    b.map(&mut direct, Direction::ToDevice).unwrap();
+    assert!(b.segment(&direct, 1).is_some(), "in pages");
+    b.unmap(&mut direct);
+    assert_eq!(b.place(id), Ok(2 * PAGE));
+    assert_eq!(b.observer().moved, 2 * PAGE);
+    assert_eq!(b.segment(&display, 0), None, "the mapping went");
+    for attachment in [&mut display, &mut direct] {
+        b.map(attachment, Direction::ToDevice).unwrap();
+        assert!(b.segment(attachment, 0).is_some());
+        assert!(b.segment(attachment, 1).is_none(), "one run");
+    }
+    assert_eq!(b.ops().cpu_read(number, 0, 4), b"kept");
+    assert_eq!(b.place(id), Err(Error::Invalid), "nobody came since");
+    assert!(b.segment(&display, 0).is_some(), "and nothing changed");
+    b.detach(display);
+    b.detach(direct);
+    b.put_buf(buf);
+    end(b, id);
+}
+
+#[test]
+fn a_device_pins_it_while_it_uses_it() {
+    let (mut b, id) = lazy(true);
+    let buf = export(&mut b, id);
+    let mut display = b.attach(&buf, DISPLAY).unwrap();
+    b.place(id).unwrap();
+    b.map(&mut display, Direction::ToDevice).unwrap();
+    b.hand_to_device(&display).unwrap();
+    let direct = b.attach(&buf, DIRECT).unwrap();
+    let at = b.segment(&display, 0);
+    assert_eq!(b.place(id), Err(Error::Pinned));
+    assert_eq!(b.segment(&display, 0), at, "it stays");
+    b.take_from_device(&display);
+    assert_eq!(b.place(id), Ok(2 * PAGE));
+    // A CPU mapping of a driver pins it as well.
+    b.vmap(&buf).unwrap();
+    let third = b.attach(&buf, DISPLAY).unwrap();
+    assert_eq!(b.place(id), Err(Error::Pinned));
+    b.vunmap(&buf);
+    assert_eq!(b.place(id), Ok(2 * PAGE));
+    for attachment in [display, direct, third] {
+        b.detach(attachment);
+    }
+    b.put_buf(buf);
+    end(b, id);
+}
+
+#[test]
+fn a_device_that_does_not_follow_pins_it_while_mapped() {
+    let (mut b, id) = lazy(true);
+    b.place(id).unwrap();
+    let key = b
+        .with_memory(id, |memory, cx| {
+            let key = memory.attach(cx, DISPLAY)?;
+            memory.map(cx, key, Direction::ToDevice)?;
+            Ok(key)
+        })
+        .unwrap();
+    assert_eq!(b.place(id), Err(Error::Pinned));
+    let unmap = b.with_memory(id, |memory, cx| {
+        memory.unmap(cx, key);
+        Ok(())
+    });
+    assert_eq!(unmap, Ok(()));
+    assert_eq!(b.place(id), Ok(2 * PAGE));
+    end(b, id);
+}
+
+#[test]
+fn where_there_is_no_better_place_it_stays() {
+    let (mut b, id) = lazy(false);
+    let buf = export(&mut b, id);
+    let mut display = b.attach(&buf, DISPLAY).unwrap();
+    b.place(id).unwrap();
+    b.map(&mut display, Direction::ToDevice).unwrap();
+    let at = b.segment(&display, 0);
+    let direct = b.attach(&buf, DIRECT).unwrap();
+    assert!(matches!(b.place(id), Err(Error::Dma(_))));
+    assert_eq!(b.place(id), Err(Error::Invalid), "asked once");
+    assert_eq!(b.segment(&display, 0), at);
+    b.detach(direct);
+    // A placer that fails half-way leaves it where it is, to be mapped again.
+    let other = b.attach(&buf, DISPLAY).unwrap();
+    b.ops_mut().fail_after = Some(0);
+    assert!(matches!(b.place(id), Err(Error::Dma(_))));
+    assert_eq!(b.observer().moved, 0);
+    b.detach(other);
+    b.unmap(&mut display);
+    b.map(&mut display, Direction::ToDevice).unwrap();
+    b.detach(display);
+    b.put_buf(buf);
+    b.revoke(id);
+    assert_eq!(b.place(id), Err(Error::Revoked));
+    b.drop_user(id, UserKind::Plane);
+    assert_nothing(&b);
+}
