@@ -29,6 +29,20 @@ pub const fn spec<D: Copy>(dev: D, args: AllocArgs, attrs: Attrs) -> Spec<D> {
     }
 }
 
+/// What to allocate for a plane that is placed when it is first used.
+#[must_use]
+pub const fn lazy_spec<D: Copy>(device: D, args: AllocArgs) -> Spec<D> {
+    Spec {
+        backing: Backing::Lazy {
+            device,
+            coherency: args.coherency,
+        },
+        len_bytes: args.len_bytes,
+        direction: args.direction,
+        attrs: Attrs::empty(),
+    }
+}
+
 /// Bytes that form one run from the first segment on, as far as `enough`, and where it begins.
 ///
 /// Segments that touch count as one run, merged or not.

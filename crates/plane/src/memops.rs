@@ -164,6 +164,17 @@ pub trait MemOps {
     /// dma-bufs keep allocated memory alive (it is orphaned, not freed).
     fn put(&mut self, plane: Self::Plane);
 
+    /// Sees to it that the device has the plane mapped where its memory lies now: memory may be placed
+    /// when it is first used, and be moved between two uses. To be called before
+    /// [`cookie`](Self::cookie) and [`prepare`](Self::prepare), each time.
+    ///
+    /// # Errors
+    /// As [`map_dmabuf`](Self::map_dmabuf); `NoMemory` where there is no place.
+    fn place(&mut self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
+        let _ = plane;
+        Ok(())
+    }
+
     /// Hands the plane to the device; does the cache maintenance that is due, unless skipped.
     ///
     /// # Errors

@@ -170,6 +170,9 @@ impl<M: MemOps> Buffer<M> {
     ) -> Result<(), Error> {
         self.acquire(mem, driver, target, request, &plan.lengths)?;
         for (plane, wanted) in self.planes.iter_mut().zip(request.planes.iter().flatten()) {
+            if let Some(memory) = &mut plane.memory {
+                mem.place(memory)?;
+            }
             let cookie = plane.memory.as_ref().and_then(|memory| mem.cookie(memory));
             plane.cookie = Some(cookie.ok_or(PlaneError::Invalid(None))?);
             plane.rename(&wanted.source);

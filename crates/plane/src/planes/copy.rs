@@ -88,6 +88,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
         bytes: Bytes<'_>,
         bracket: bool,
     ) -> Result<(), PlaneError> {
+        self.settle(id)?;
         let access = bytes.cpu_access();
         let copied = self.buffers.with_memory(id, |memory, cx| {
             let bracket = bracket && memory.is_shared();

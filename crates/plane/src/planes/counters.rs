@@ -22,6 +22,8 @@ pub struct Counters {
     pub unmaps: u64,
     /// Bytes copied by read() and write() emulation and by drivers that use the CPU.
     pub copied_bytes: u64,
+    /// Bytes copied because memory allocated for the device was moved.
+    pub moved_bytes: u64,
     /// Bytes allocated now.
     pub bytes: u64,
     /// Most bytes allocated at one time.
@@ -113,6 +115,13 @@ impl<O: DmaOps, H: Observer<O>> Observer<O> for CounterTable<O::Device, H> {
     fn unmapped(&mut self, dev: O::Device) {
         self.count(dev, |c| c.unmaps = c.unmaps.saturating_add(1));
         self.host.unmapped(dev);
+    }
+
+    fn moved(&mut self, dev: O::Device, len_bytes: u64) {
+        self.count(dev, |c| {
+            c.moved_bytes = c.moved_bytes.saturating_add(len_bytes);
+        });
+        self.host.moved(dev, len_bytes);
     }
 
     fn stale_bytes(&mut self, ops: &O, alloc: &O::Alloc) -> Option<u64> {

@@ -5,7 +5,7 @@
 //! device and direction goes (the queue has let go of its buffers), when the dma-buf goes, or
 //! when too many lie idle. It holds no reference to the dma-buf.
 
-use super::{Allocator, Device, Kind, Plane, Planes};
+use super::{Allocator, Device, Kind, Plane, Planes, RefusedImport};
 use crate::{PlaneError, contig, sg};
 use vb3_dma::{Direction, DmaAddr, DmaOps};
 use vb3_dmabuf::{AttachRef, BufId, BufRef, Importer, MemoryId, Observer, SlabKey, Store};
@@ -101,6 +101,39 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
         allocator: Allocator,
         len_bytes: u64,
     ) -> Result<DmaAddr, PlaneError> {
+        let addr = self.map_import_again(key, allocator, len_bytes)?;
+        if let Some(import) = self.imports.get_mut(key.0) {
+            import.mapped_planes = import.mapped_planes.saturating_add(1);
+        }
+        Ok(addr)
+    }
+
+    /// Maps an import for the planes that have it; places its memory for that, where it is placed
+    /// lazily.
+    pub(super) fn map_import_again(
+        &mut self,
+        key: ImportKey,
+        allocator: Allocator,
+        len_bytes: u64,
+    ) -> Result<DmaAddr, PlaneError> {
+        let memory = self.import_memory(key).ok_or(PlaneError::Invalid(None))?;
+        self.or_placed(memory, |this| {
+            this.try_map_import(key, allocator, len_bytes)
+        })
+    }
+
+    /// Where an import begins for its device; `None` while that has it not mapped.
+    pub(super) fn import_addr(&self, key: ImportKey) -> Option<DmaAddr> {
+        let attachment = self.import_attachment(key)?;
+        Some(self.buffers.segment(attachment, 0)?.addr)
+    }
+
+    fn try_map_import(
+        &mut self,
+        key: ImportKey,
+        allocator: Allocator,
+        len_bytes: u64,
+    ) -> Result<DmaAddr, PlaneError> {
         let import = self
             .imports
             .get_mut(key.0)
@@ -128,7 +161,6 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
             }
         };
         import.mapped = true;
-        import.mapped_planes = import.mapped_planes.saturating_add(1);
         Ok(addr)
     }
 
@@ -226,6 +258,15 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
 
     pub(super) fn import_attachment(&self, key: ImportKey) -> Option<&AttachRef> {
         self.imports.get(key.0).map(|i| &i.attachment)
+    }
+
+    /// Remembers that a device could not use an import.
+    pub(super) fn note_refused(&mut self, key: ImportKey, device: O::Device, len_bytes: u64) {
+        self.refused = self.import_memory(key).map(|memory| RefusedImport {
+            device,
+            memory,
+            len_bytes,
+        });
     }
 
     pub(super) fn import_memory(&self, key: ImportKey) -> Option<MemoryId> {

@@ -144,6 +144,9 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     }
 
     fn vmap(&mut self, id: MemoryId) -> Result<(), Error> {
+        if self.buffers.memory(id).is_some_and(|m| !m.is_placed()) {
+            self.buffers.place(id)?;
+        }
         self.buffers
             .with_memory(id, |memory, cx| memory.vmap(cx.ops, cx.now_ns).map(|_| ()))
     }
@@ -171,6 +174,7 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
 
     fn alloc(&mut self, dev: Self::Device, args: AllocArgs) -> Result<Self::Plane, PlaneError> {
         let spec = match dev.allocator {
+            Allocator::Contig if dev.lazy => contig::lazy_spec(dev.dma, args),
             Allocator::Contig => contig::spec(dev.dma, args, dev.attrs),
             Allocator::Sg => sg::spec(dev.dma, args),
             Allocator::Vmalloc => vmalloc::spec(dev.dma, args),
@@ -178,6 +182,7 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
         let memory = self.buffers.allocate(spec).map_err(contig::alloc_error)?;
         let mut own = None;
         match dev.allocator {
+            Allocator::Contig if dev.lazy => own = Some(self.attach_own(memory, dev.dma)?),
             Allocator::Contig => {}
             Allocator::Sg => own = Some(self.map_own(memory, dev.dma, args.direction)?),
             Allocator::Vmalloc => {
@@ -273,11 +278,7 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
             } => {
                 let addr = self.map_import(*import, plane.dev.allocator, len_bytes);
                 if addr.is_err() {
-                    self.refused = self.import_memory(*import).map(|memory| RefusedImport {
-                        device: plane.dev.dma,
-                        memory,
-                        len_bytes,
-                    });
+                    self.note_refused(*import, plane.dev.dma, len_bytes);
                 }
                 *mapped = Some(addr?);
                 Ok(())
@@ -338,6 +339,10 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
         }
     }
 
+    fn place(&mut self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
+        self.map_in_place(plane)
+    }
+
     fn prepare(&mut self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError> {
         let (step, _) = Self::due(plane, skip);
         self.hand_over(plane, step, SyncFor::Device)
@@ -366,6 +371,11 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
             Kind::Allocated { memory, .. } if plane.dev.allocator == Allocator::Vmalloc => {
                 Some(Cookie::Cpu(CpuView(View::Memory(memory))))
             }
+            Kind::Allocated {
+                memory,
+                own: Some(key),
+                ..
+            } if plane.dev.lazy => self.own_addr(memory, key).map(Cookie::Dma),
             Kind::Allocated {
                 memory,
                 own: own @ Some(_),

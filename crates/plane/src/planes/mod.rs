@@ -4,6 +4,7 @@ mod copy;
 mod counters;
 mod fences;
 mod imports;
+mod lazy;
 mod memops;
 mod scatter;
 #[cfg(test)]
@@ -12,13 +13,14 @@ mod tests;
 pub use counters::Counters;
 
 use crate::HintSkip;
+use alloc::boxed::Box;
 use core::fmt;
 use counters::CounterTable;
 use imports::{Import, ImportKey};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps};
 use vb3_dmabuf::fence::{Owner, Timeline};
 use vb3_dmabuf::{BufId, BufInfo, BufRef, Buffers, Cx, Error, MemoryId, Name, Slab, SlabKey};
-use vb3_dmabuf::{Observer, Store, Vma};
+use vb3_dmabuf::{Observer, Placer, Store, Vma};
 
 use crate::UserMemory;
 
@@ -42,6 +44,9 @@ pub struct Device<D> {
     pub allocator: Allocator,
     /// Attributes of its coherent allocations (`dma_attrs`).
     pub attrs: Attrs,
+    /// Whether contiguous planes are placed when they are first used, and moved where another device
+    /// needs them; see [`Planes::set_placer`].
+    pub lazy: bool,
 }
 
 impl<D> Device<D> {
@@ -51,6 +56,7 @@ impl<D> Device<D> {
             dma,
             allocator: Allocator::Contig,
             attrs: Attrs::empty(),
+            lazy: false,
         }
     }
 
@@ -60,6 +66,7 @@ impl<D> Device<D> {
             dma,
             allocator: Allocator::Sg,
             attrs: Attrs::empty(),
+            lazy: false,
         }
     }
 
@@ -69,6 +76,7 @@ impl<D> Device<D> {
             dma,
             allocator: Allocator::Vmalloc,
             attrs: Attrs::empty(),
+            lazy: false,
         }
     }
 }
@@ -133,7 +141,7 @@ enum Kind {
         coherency: Coherency,
         /// A driver's access is under way (vmalloc).
         open: bool,
-        /// The attachment of its own device (sg).
+        /// The attachment of its own device (sg, and planes that are placed lazily).
         own: Option<SlabKey>,
     },
     User(SlabKey),
@@ -238,6 +246,11 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
             clock: 0,
             refused: None,
         }
+    }
+
+    /// Sets who places planes of devices that want it ([`Device::lazy`]). Without, they get none.
+    pub fn set_placer(&mut self, placer: Box<dyn Placer<O> + Send>) {
+        self.buffers.set_placer(placer);
     }
 
     /// The DMA layer.

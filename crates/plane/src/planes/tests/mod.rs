@@ -1,6 +1,7 @@
 //! Tests of planes over a DMA layer that is not there.
 
 mod import;
+mod lazy;
 mod mmap;
 mod model;
 mod sg;

@@ -1,0 +1,152 @@
+//! Planes that are placed when they are first used, and mappings that follow when memory moves.
+
+use super::imports::ImportKey;
+use super::{Kind, Plane, Planes};
+use crate::{PlaneError, contig};
+use vb3_dma::{Constraint, Direction, DmaAddr, DmaOps};
+use vb3_dmabuf::{Error, MemoryId, Observer, SlabKey, UserKind};
+
+impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
+    /// Attaches the device that memory was allocated for. After a failure the memory has been given
+    /// back.
+    pub(super) fn attach_own(
+        &mut self,
+        memory: MemoryId,
+        dev: O::Device,
+    ) -> Result<SlabKey, PlaneError> {
+        let attached = self
+            .buffers
+            .with_memory(memory, |shared, cx| shared.attach_dynamic(cx, dev));
+        attached.map_err(|e| {
+            self.buffers.drop_user(memory, UserKind::Plane);
+            PlaneError::NoMemory(e.reason())
+        })
+    }
+
+    /// Sees to it that the device has the plane mapped where its memory lies now.
+    pub(super) fn map_in_place(&mut self, plane: &mut Plane<O::Device>) -> Result<(), PlaneError> {
+        match &mut plane.kind {
+            Kind::Allocated {
+                memory,
+                own: Some(key),
+                ..
+            } if plane.dev.lazy => {
+                let (memory, own) = (*memory, (*key, plane.direction));
+                self.map_lazy(memory, own, plane.len_bytes).map(|_| ())
+            }
+            Kind::Imported {
+                import,
+                mapped: mapped @ Some(_),
+            } => {
+                let (key, allocator) = (*import, plane.dev.allocator);
+                let addr = self.follow_import(key, allocator, plane.len_bytes);
+                if addr.is_err() {
+                    self.note_refused(key, plane.dev.dma, plane.len_bytes);
+                }
+                *mapped = Some(addr?);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where lazily placed memory begins for its own device, which is mapped if it is not.
+    fn map_lazy(
+        &mut self,
+        memory: MemoryId,
+        own: (SlabKey, Direction),
+        len_bytes: u64,
+    ) -> Result<DmaAddr, PlaneError> {
+        if let Some(addr) = self.own_addr(memory, own.0) {
+            return Ok(addr);
+        }
+        self.or_placed(memory, |this| this.map_own_run(memory, own, len_bytes))
+    }
+
+    /// Where memory begins for its own device; `None` while that has it not mapped.
+    pub(super) fn own_addr(&self, memory: MemoryId, key: SlabKey) -> Option<DmaAddr> {
+        let shared = self.buffers.memory(memory)?;
+        Some(shared.segment(self.ops(), key, 0)?.addr)
+    }
+
+    /// Maps memory for its own device as one run.
+    fn map_own_run(
+        &mut self,
+        memory: MemoryId,
+        (key, direction): (SlabKey, Direction),
+        len_bytes: u64,
+    ) -> Result<DmaAddr, PlaneError> {
+        let mapped = self.buffers.with_memory(memory, |shared, cx| {
+            shared.map(cx, key, direction)?;
+            let run = contig::one_run(|index| shared.segment(cx.ops, key, index), len_bytes);
+            if run.is_err() {
+                shared.unmap(cx, key);
+            }
+            Ok(run)
+        });
+        mapped.map_err(|e| PlaneError::Invalid(e.reason()))?
+    }
+
+    /// Maps memory; where that fails and the memory is placed lazily, places it for all attached
+    /// devices and tries again.
+    pub(super) fn or_placed<T>(
+        &mut self,
+        memory: MemoryId,
+        mut map: impl FnMut(&mut Self) -> Result<T, PlaneError>,
+    ) -> Result<T, PlaneError> {
+        let is_placed = self.buffers.memory(memory).is_none_or(|m| m.is_placed());
+        let refused = if is_placed {
+            match map(self) {
+                Err(e) if is_of_place(e) => Some(e),
+                done => return done,
+            }
+        } else {
+            None
+        };
+        match (self.buffers.place(memory), refused) {
+            (Ok(_), _) => map(self),
+            // Why the devices cannot share where it lies says more than why it stays there.
+            (Err(_), Some(refused)) => Err(refused),
+            (Err(e), None) => Err(short(e)),
+        }
+    }
+
+    /// Sees to it that memory lies somewhere, for an access by the CPU.
+    pub(super) fn settle(&mut self, memory: MemoryId) -> Result<(), PlaneError> {
+        let is_placed = self.buffers.memory(memory).is_none_or(|m| m.is_placed());
+        if is_placed {
+            return Ok(());
+        }
+        self.buffers.place(memory).map(|_| ()).map_err(short)
+    }
+
+    /// Where an import begins for its device, which is mapped again if the memory was moved.
+    fn follow_import(
+        &mut self,
+        key: ImportKey,
+        allocator: super::Allocator,
+        len_bytes: u64,
+    ) -> Result<DmaAddr, PlaneError> {
+        match self.import_addr(key) {
+            Some(addr) => Ok(addr),
+            None => self.map_import_again(key, allocator, len_bytes),
+        }
+    }
+}
+
+/// Whether a device might use memory that lay elsewhere.
+fn is_of_place(refused: PlaneError) -> bool {
+    let constraint = refused.reason().map(|reason| reason.constraint);
+    !matches!(
+        constraint,
+        Some(Constraint::IovaSpace | Constraint::BufferSize)
+    )
+}
+
+/// Why memory could not be placed.
+const fn short(e: Error) -> PlaneError {
+    match e {
+        Error::Dma(vb3_dma::Error::NoMemory(_)) => PlaneError::NoMemory(e.reason()),
+        _ => PlaneError::Invalid(e.reason()),
+    }
+}

@@ -1,0 +1,112 @@
+//! Planes that are placed when they are first used.
+
+use super::{BufRef, Coherency, Direction, FakeDevice, HintSkip, MemOps, PAGE, TestPlane};
+use super::{CAMERA, DIRECT, DISPLAY, Device, Test, alloc, assert_nothing, dma, export, planes};
+use alloc::boxed::Box;
+use vb3_dmabuf::fake::FakePlacer;
+
+fn lazy(has_runs: bool) -> (Test, TestPlane) {
+    let mut t = planes();
+    t.set_placer(Box::new(FakePlacer::new(has_runs)));
+    let dev = Device {
+        lazy: true,
+        ..Device::contig(CAMERA)
+    };
+    let plane = alloc(&mut t, dev, Direction::FromDevice, Coherency::NonCoherent);
+    (t, plane)
+}
+
+fn import(t: &mut Test, buf: &BufRef, dev: FakeDevice) -> TestPlane {
+    t.attach_dmabuf(Device::contig(dev), buf, 2 * PAGE, Direction::ToDevice)
+        .expect("attached")
+}
+
+/// As a queue prepares a buffer, and its device writes or reads it.
+fn cycle(t: &mut Test, plane: &mut TestPlane, dev: FakeDevice, write: Option<&[u8]>) -> [u8; 2] {
+    t.place(plane).expect("a place");
+    let at = dma(t, plane);
+    t.prepare(plane, HintSkip::empty()).expect("handed over");
+    if let Some(bytes) = write {
+        assert!(t.ops_mut().dev_write(dev, at, bytes));
+    }
+    let seen = t.ops().dev_read(dev, at, 2).expect("mapped");
+    t.finish(plane, HintSkip::empty());
+    [seen[0], seen[1]]
+}
+
+#[test]
+fn a_plane_follows_its_importers() {
+    let (mut t, mut camera) = lazy(true);
+    assert_eq!(t.cookie(&camera), None, "it lies nowhere");
+    cycle(&mut t, &mut camera, CAMERA, Some(b"ab"));
+    let buf = export(&mut t, &camera);
+    let mut display = import(&mut t, &buf, DISPLAY);
+    t.map_dmabuf(&mut display).expect("behind an IOMMU");
+    assert_eq!(&cycle(&mut t, &mut display, DISPLAY, None), b"ab");
+    assert_eq!(t.counters(CAMERA).moved_bytes, 0);
+    let before = dma(&mut t, &display);
+    // It needs one run: the memory moves, and everybody follows.
+    let mut direct = import(&mut t, &buf, DIRECT);
+    t.map_dmabuf(&mut direct).expect("moved");
+    assert_eq!(t.counters(CAMERA).moved_bytes, 2 * PAGE);
+    assert_eq!(t.cookie(&camera), None, "mapped no more");
+    for round in [b"cd", b"ef"] {
+        cycle(&mut t, &mut camera, CAMERA, Some(round));
+        assert_eq!(&cycle(&mut t, &mut direct, DIRECT, None), round);
+        assert_eq!(&cycle(&mut t, &mut display, DISPLAY, None), round);
+    }
+    assert_ne!(dma(&mut t, &display), before);
+    assert_eq!(t.counters(CAMERA).moved_bytes, 2 * PAGE, "moved once");
+    assert_eq!(t.counters(CAMERA).copied_bytes, 0);
+    for plane in [direct, display] {
+        t.put(plane);
+    }
+    t.put_dmabuf(buf);
+    t.put(camera);
+    assert_nothing(&t);
+}
+
+#[test]
+fn while_a_device_has_it_an_importer_is_refused() {
+    let (mut t, mut camera) = lazy(true);
+    t.place(&mut camera).unwrap();
+    t.prepare(&mut camera, HintSkip::empty()).unwrap();
+    let at = dma(&mut t, &camera);
+    let buf = export(&mut t, &camera);
+    let mut direct = import(&mut t, &buf, DIRECT);
+    let refused = t.map_dmabuf(&mut direct).unwrap_err();
+    assert_eq!(refused.errno(), 14, "why it cannot share: {refused:?}");
+    assert_eq!(dma(&mut t, &camera), at);
+    t.finish(&mut camera, HintSkip::empty());
+    t.map_dmabuf(&mut direct).expect("moved");
+    t.put(direct);
+    t.put_dmabuf(buf);
+    t.put(camera);
+    assert_nothing(&t);
+}
+
+#[test]
+fn without_a_place_for_all_it_stays_with_its_own_device() {
+    let (mut t, mut camera) = lazy(false);
+    cycle(&mut t, &mut camera, CAMERA, Some(b"ab"));
+    let buf = export(&mut t, &camera);
+    let mut direct = import(&mut t, &buf, DIRECT);
+    assert_eq!(t.map_dmabuf(&mut direct).unwrap_err().errno(), 14);
+    assert!(t.cookie(&camera).is_some(), "still mapped");
+    t.put(direct);
+    assert_eq!(&cycle(&mut t, &mut camera, CAMERA, None), b"ab");
+    t.put_dmabuf(buf);
+    t.put(camera);
+    assert_nothing(&t);
+}
+
+#[test]
+fn the_cpu_may_come_first() {
+    let (mut t, mut camera) = lazy(true);
+    t.copy_to(&mut camera, 0, b"ab").expect("placed for that");
+    let mut seen = [0; 2];
+    t.copy_from(&mut camera, 0, &mut seen).unwrap();
+    assert_eq!(&seen, b"ab");
+    t.put(camera);
+    assert_nothing(&t);
+}
