@@ -52,6 +52,9 @@ pub struct DeviceSpec {
     pub clock: Clock,
     /// Where its planes come from.
     pub allocator: Allocator,
+    /// Whether its own buffers are placed when a device first uses them, for all devices that share
+    /// them by then, and moved where another one needs them.
+    pub lazy: bool,
     /// Whether it offers USERPTR; `None` leaves it to the host.
     pub userptr: Option<bool>,
     /// Whether it takes cache hints.
@@ -371,6 +374,13 @@ pub const OPTIONS: &[OptionHelp] = &[
          the CPU, without DMA",
     ),
     help(
+        "place",
+        "fixed or lazy",
+        "when its own buffers get an address: as they are allocated (fixed, the default), or when a \
+         device first uses them, for all that share them then; a device that cannot use the place \
+         later has them moved (lazy)",
+    ),
+    help(
         "userptr",
         SWITCH,
         "whether USERPTR is offered (default: as the machine allows)",
@@ -463,6 +473,7 @@ impl DeviceSpec {
             formats: Vec::new(),
             clock: Clock::Real,
             allocator: Allocator::Contig,
+            lazy: false,
             userptr: None,
             hints: true,
             inject: false,
@@ -552,6 +563,7 @@ impl FromStr for DeviceSpec {
         spec.check_offer()?;
         spec.check_addresses(&seen)?;
         spec.check_presence(&seen)?;
+        spec.check_place()?;
         Ok(spec)
     }
 }
@@ -600,6 +612,13 @@ impl DeviceSpec {
                     _ => return Err(None),
                 };
             }
+            "place" => {
+                self.lazy = match value {
+                    "fixed" => false,
+                    "lazy" => true,
+                    _ => return Err(None),
+                };
+            }
             "userptr" => self.userptr = Some(parse_switch(value).ok_or(None)?),
             "hints" => self.hints = parse_switch(value).ok_or(None)?,
             "inject" => self.inject = parse_switch(value).ok_or(None)?,
@@ -639,6 +658,19 @@ impl DeviceSpec {
             _ => return Err(None),
         }
         Ok(())
+    }
+
+    /// Checks that what is placed lazily is one run of addresses.
+    fn check_place(&self) -> Result<(), SpecError> {
+        if !self.lazy || self.allocator == Allocator::Contig {
+            return Ok(());
+        }
+        Err(SpecError {
+            option: "place".to_owned(),
+            value: "lazy".to_owned(),
+            allowed: "buffers of alloc=contig alone are placed lazily; leave out place or alloc"
+                .to_owned(),
+        })
     }
 
     /// Checks that what is said of the device's addresses is said of a device that has some.

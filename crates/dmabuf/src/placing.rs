@@ -74,10 +74,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let Backing::Lazy { device, .. } = spec.backing else {
             return Err(Error::Invalid);
         };
-        let len_bytes = crate::shared::page_align(spec.len_bytes, cx.ops.page_size())?;
-        let spec = Spec { len_bytes, ..spec };
+        let spec = spec.in_pages(cx.ops.page_size())?;
         let alloc = placer.allocate(cx.ops, &spec)?;
-        cx.observer.allocated(device, len_bytes);
+        cx.observer.allocated(device, spec.len_bytes);
         let mut shared = Self::new(alloc, spec, list);
         shared.place = Place::Nowhere;
         Ok(shared)

@@ -55,6 +55,14 @@ pub struct Spec<D> {
     pub attrs: Attrs,
 }
 
+impl<D: Copy> Spec<D> {
+    /// The same for whole pages.
+    pub(crate) fn in_pages(self, page_bytes: u64) -> Result<Self, Error> {
+        let len_bytes = page_align(self.len_bytes, page_bytes)?;
+        Ok(Self { len_bytes, ..self })
+    }
+}
+
 /// The handles that count as users of memory (`num_users`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UserKind {
@@ -108,7 +116,7 @@ pub struct Shared<O: DmaOps, L> {
 pub struct Closed(());
 
 /// Rounds a length up to pages.
-pub(crate) fn page_align(len_bytes: u64, page: u64) -> Result<u64, Error> {
+fn page_align(len_bytes: u64, page: u64) -> Result<u64, Error> {
     if len_bytes == 0 || !page.is_power_of_two() {
         return Err(Error::Invalid);
     }
@@ -135,7 +143,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         list: L,
     ) -> Result<Self, Error> {
         let ops = &mut *cx.ops;
-        let len_bytes = page_align(spec.len_bytes, ops.page_size())?;
+        let spec = spec.in_pages(ops.page_size())?;
+        let len_bytes = spec.len_bytes;
         let alloc = match spec.backing {
             Backing::Coherent(dev) => ops.alloc_coherent(dev, len_bytes, spec.attrs)?,
             Backing::NonCoherent(dev) => {
@@ -147,7 +156,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if let Some(dev) = spec.backing.device() {
             cx.observer.allocated(dev, len_bytes);
         }
-        Ok(Self::new(alloc, Spec { len_bytes, ..spec }, list))
+        Ok(Self::new(alloc, spec, list))
     }
 
     /// Memory of `len_bytes` (a multiple of pages) that another driver made, as an allocation of

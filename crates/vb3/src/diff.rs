@@ -24,6 +24,7 @@ const QUEUE: &[Counter<QueueReport>] = &[
     ("frames without a buffer", |q| q.dropped, plain),
     ("copied", |q| q.bytes_copied, bytes),
     ("bounced", |q| q.bytes_bounced, bytes),
+    ("moved", |q| q.bytes_moved, bytes),
     ("cache syncs for the device", |q| q.syncs_for_device, plain),
     ("cache syncs for the CPU", |q| q.syncs_for_cpu, plain),
     ("mappings made", |q| q.maps, plain),

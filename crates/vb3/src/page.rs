@@ -142,7 +142,7 @@ fn queues(devices: &[DeviceReport]) -> Markup {
             table {
                 tr {
                     th { "device" } th { "queue" } th { "memory" } th { "frames" } th { "per second" }
-                    th { "dropped" } th { "copied" } th { "bounced" } th { "syncs (device, CPU)" }
+                    th { "dropped" } th { "copied" } th { "bounced" } th { "moved" } th { "syncs (device, CPU)" }
                     th { "mapped, unmapped" } th { "most memory" }
                 }
                 @for (device, queue) in rows() {
@@ -155,6 +155,7 @@ fn queues(devices: &[DeviceReport]) -> Markup {
                         td { (queue.dropped) }
                         td { (bytes(queue.bytes_copied)) }
                         td { (bytes(queue.bytes_bounced)) }
+                        td { (bytes(queue.bytes_moved)) }
                         td { (queue.syncs_for_device) ", " (queue.syncs_for_cpu) }
                         td { (queue.maps) ", " (queue.unmaps) }
                         td { (bytes(queue.peak_bytes)) }

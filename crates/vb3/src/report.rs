@@ -140,6 +140,9 @@ pub struct QueueReport {
     pub bytes_copied: u64,
     /// Bytes moved to or from a bounce pool.
     pub bytes_bounced: u64,
+    /// Bytes of its own buffers that were copied because they were moved to where another device
+    /// reaches them (`place=lazy`).
+    pub bytes_moved: u64,
     /// Cache syncs towards the device.
     pub syncs_for_device: u64,
     /// Cache syncs towards the CPU.

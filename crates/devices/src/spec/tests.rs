@@ -406,6 +406,11 @@ fn refusals_name_option_value_and_what_is_allowed() {
             "camera,sizes=64x48:32x24,size=640x480",
             "size=640x480 is not understood: sizes= has 64x48:32x24",
         ),
+        ("camera,place=later", "use fixed or lazy"),
+        (
+            "camera,place=lazy,alloc=vmalloc",
+            "buffers of alloc=contig alone are placed lazily; leave out place or alloc",
+        ),
         (
             "camera,rates=15,fps=30",
             "fps=30 is not understood: rates= has 15",
@@ -440,6 +445,7 @@ fn every_listed_option_is_understood() {
         ("loop", "off"),
         ("clock", "real"),
         ("alloc", "contig"),
+        ("place", "lazy"),
         ("userptr", "on"),
         ("hints", "on"),
         ("inject", "off"),
@@ -468,7 +474,7 @@ fn every_listed_option_is_understood() {
     }
     assert_eq!(
         OPTIONS.len(),
-        27,
+        28,
         "an option is listed that this test does not try"
     );
 }

@@ -205,15 +205,17 @@ fn hop(device: &DeviceReport, queue: &QueueReport, y: usize) -> Markup {
     // Frames of a capture queue come to the program.
     let to_program = queue.queue.contains("capture");
     let (from, to) = if to_program { (222, 678) } else { (678, 222) };
-    let bounced = match queue.bytes_bounced {
+    let unless_none = |count, what| match count {
         0 => String::new(),
-        count => format!(", {} bounced", bytes(count)),
+        count => format!(", {} {what}", bytes(count)),
     };
+    let bounced = unless_none(queue.bytes_bounced, "bounced");
+    let moved = unless_none(queue.bytes_moved, "moved");
     html! {
         (block(10, y, 52, &format!("{} {}", device.node, device.kind), &queue.queue))
         line x1=(from) y1=(y + 26) x2=(to) y2=(y + 26) stroke="#333" stroke-width="2" marker-end="url(#tip)" {}
         text x="450" y=(y + 18) text-anchor="middle" font-size="13" {
-            (queue.frames) " frames by " (queue.memory) ", " (bytes(queue.bytes_copied)) " copied" (bounced)
+            (queue.frames) " frames by " (queue.memory) ", " (bytes(queue.bytes_copied)) " copied" (bounced) (moved)
         }
     }
 }

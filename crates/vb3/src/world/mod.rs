@@ -12,7 +12,9 @@ mod hotplug;
 mod imports;
 mod media;
 mod memory;
+mod needs;
 mod node;
+mod placer;
 mod program;
 mod remedy;
 mod script;
@@ -33,6 +35,7 @@ use hotplug::Plugs;
 use media::Media;
 use memory::{Ear, Memory};
 use node::Node;
+use placer::Placer;
 use script::Play;
 use shares::Shares;
 use std::cell::RefCell;
@@ -125,6 +128,7 @@ impl World {
         }
         nodes.sort_by_key(Node::number);
         let plugs = Plugs::new(&nodes, outside.clock.now_ns());
+        memory.set_placer(Box::new(Placer::new(&nodes)));
         Ok(Self {
             plugs,
             control: None,

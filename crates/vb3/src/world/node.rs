@@ -1,6 +1,7 @@
 //! One device node: a video device and where it stands.
 
 use super::memory::{DeviceBus, Memory};
+use super::needs::Wants;
 use super::summary;
 use crate::report::{DeviceFailure, DeviceReport};
 use anyhow::{Context as _, Result, anyhow};
@@ -92,7 +93,10 @@ impl Node {
         own_ways(memory, profile, dma)
             .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
         let plane_device = match spec.allocator {
-            Allocator::Contig => vb3_plane::Device::contig(dma),
+            Allocator::Contig => vb3_plane::Device {
+                lazy: spec.lazy,
+                ..vb3_plane::Device::contig(dma)
+            },
             Allocator::Sg => vb3_plane::Device::sg(dma),
             Allocator::Vmalloc => vb3_plane::Device::vmalloc(dma),
         };
@@ -134,6 +138,15 @@ impl Node {
             watch: summary::Watch::default(),
             presence: spec.presence,
         })
+    }
+
+    /// What its device needs of memory.
+    pub(super) const fn wants(&self) -> Wants {
+        Wants {
+            dma: self.dma,
+            allocator: self.allocator,
+            stride_align: self.stride_align,
+        }
     }
 
     /// The N of `/dev/videoN`, and the minor.

@@ -9,10 +9,7 @@ use crate::report::{Demand, Refusal, Remedy};
 use vb3_devices::spec::Allocator;
 use vb3_dma::{Constraint, Limits, PageSource as _, Segment};
 use vb3_dmabuf::Store as _;
-use vb3_dmabuf::solve::{
-    Blamed, Heap, HeapKind, Needs, PictureNeeds, Protection, Request, Run, Translation, conflict,
-    solve,
-};
+use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, Needs, Request, Run, conflict, solve};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Device, MAX_ORDINARY_RUN, Machine};
 use vb3_plane::RefusedImport;
@@ -74,7 +71,7 @@ pub(super) fn find(
     let importer = nodes.iter().find(|node| node.dma == import.device)?;
     let request = request(importer, import.len_bytes);
     let mut needs: Vec<Needs> = (users.iter())
-        .filter_map(|node| needs(node, memory))
+        .filter_map(|node| node.wants().needs(memory.ops()))
         .collect();
     if refusal.constraint == Constraint::IovaSpace.name() {
         // What is free may be free in pieces: the refusal knows the longest.
@@ -151,46 +148,6 @@ fn request(importer: &Node, len_bytes: u64) -> Request {
         }
     }
     request
-}
-
-/// What a device needs of a buffer; `None` for one that the machine does not have.
-fn needs(node: &Node, memory: &Memory) -> Option<Needs> {
-    let ops = memory.ops();
-    let machine = ops.platform();
-    let picture = PictureNeeds {
-        stride_align: u64::from(node.stride_align),
-        ..PictureNeeds::default()
-    };
-    if node.allocator == Allocator::Vmalloc {
-        // It reaches memory by the CPU.
-        return Some(Needs {
-            picture,
-            ..Needs::default()
-        });
-    }
-    let info = machine.device_info(node.dma)?;
-    let iommu = info.iommu.and_then(|iommu| {
-        let last = info.limits.mask.min(iommu.last.get());
-        let held = ops.iova_bytes(node.dma);
-        Some(Translation {
-            granule: iommu.granule()?,
-            // Address 0 is never given.
-            free_bytes: last.saturating_sub(iommu.granule()?).saturating_sub(held),
-        })
-    });
-    Some(Needs {
-        limits: info.limits,
-        align: machine.min_address_align(node.dma),
-        iommu,
-        one_run: node.allocator == Allocator::Contig,
-        snoops: ops.coherency(node.dma) == vb3_dma::Coherency::Coherent,
-        protection: match machine.profile().private_memory {
-            true => Protection::Refused,
-            false => Protection::Either,
-        },
-        picture,
-        ..Needs::default()
-    })
 }
 
 /// A place where buffers can be allocated, and what that is called.
@@ -282,7 +239,7 @@ fn own_memory(node: &Node, machine: &Machine, request: &Request) -> Option<Place
 }
 
 /// Free memory up to an address; runs shorter than a buffer are none for it.
-fn runs(free: &[Segment], last: u64, least: u64) -> Vec<Run> {
+pub(super) fn runs(free: &[Segment], last: u64, least: u64) -> Vec<Run> {
     let runs = free.iter().filter_map(|segment| {
         let first = segment.addr.get();
         let end = first

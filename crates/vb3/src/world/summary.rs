@@ -117,6 +117,7 @@ pub(super) fn device(node: &Node, memory: &Memory) -> DeviceReport {
         let own = flow.map_or(0, |flow| node.video.statistics(*flow).driver.bytes_copied);
         first.bytes_copied = planes.copied_bytes.saturating_add(own);
         first.bytes_bounced = mapper.bytes_bounced;
+        first.bytes_moved = planes.moved_bytes;
         first.syncs_for_device = planes.syncs_for_device;
         first.syncs_for_cpu = planes.syncs_for_cpu;
         first.maps = planes.maps;

@@ -14,6 +14,7 @@ mod encoders;
 mod exact;
 mod gstreamer;
 mod hotplug;
+mod lazy;
 mod lifecycle;
 mod loopback;
 mod machines;

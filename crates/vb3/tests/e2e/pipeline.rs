@@ -8,12 +8,12 @@ use std::process::Command;
 use std::time::Duration;
 use vb3::report::Refusal;
 
-const COUNT: u32 = 30;
+pub(crate) const COUNT: u32 = 30;
 const SIZE: (usize, usize) = (160, 120);
-const DISPLAY: &str = "display-mplane=shown.raw,clock=free,format=NV12,size=160x120";
+pub(crate) const DISPLAY: &str = "display-mplane=shown.raw,clock=free,format=NV12,size=160x120";
 
 /// Encodes moving pictures of 320x240 to an MP4 file.
-fn encode(file: &Path) -> bool {
+pub(crate) fn encode(file: &Path) -> bool {
     if lacks("ffmpeg") || lacks("gst-launch-1.0") {
         return false;
     }
@@ -22,12 +22,12 @@ fn encode(file: &Path) -> bool {
 }
 
 /// The pictures of a file as the converter scales them.
-fn reference(file: &Path) -> Vec<u8> {
+pub(crate) fn reference(file: &Path) -> Vec<u8> {
     decoded(file, "scale=160:120:flags=bilinear")
 }
 
 /// From a file to one of the displays, every hop by dma-buf.
-fn line(file: &str, display: u32) -> String {
+pub(crate) fn line(file: &str, display: u32) -> String {
     format!(
         "gst-launch-1.0 -q filesrc location={file} ! qtdemux ! h264parse \
          ! v4l2h264dec capture-io-mode=dmabuf \
@@ -53,7 +53,7 @@ fn run(machine: &str, decoder: &str, converter: &str) -> Option<(Outcome, PathBu
 }
 
 /// Asserts that pictures are those of the file, scaled, in order, and none is missing.
-fn expect_pictures(shown: &[u8], wanted: &[u8]) {
+pub(crate) fn expect_pictures(shown: &[u8], wanted: &[u8]) {
     let bytes = SIZE.0 * SIZE.1 * 3 / 2;
     assert_eq!(wanted.len(), bytes * COUNT as usize);
     assert_eq!(
@@ -116,21 +116,21 @@ fn no_copy_on_any_machine() {
 }
 
 /// Two devices that cannot share memory on a machine, and what is to be said about it.
-struct Conflict {
-    machine: &'static str,
-    converter: &'static str,
-    display: &'static str,
-    device: &'static str,
-    constraint: &'static str,
+pub(crate) struct Conflict {
+    pub(crate) machine: &'static str,
+    pub(crate) converter: &'static str,
+    pub(crate) display: &'static str,
+    pub(crate) device: &'static str,
+    pub(crate) constraint: &'static str,
     /// What must be in the sentence, and in the advice.
-    said: [&'static str; 2],
+    pub(crate) said: [&'static str; 2],
     /// The heap and the device whose memory would suit both; or the one demand that excludes all
     /// memory, and what would be enough.
-    remedy: Remedy,
+    pub(crate) remedy: Remedy,
 }
 
 #[derive(Clone, Copy)]
-enum Remedy {
+pub(crate) enum Remedy {
     Found {
         heap: &'static str,
         exporter: &'static str,
@@ -143,7 +143,7 @@ enum Remedy {
     },
 }
 
-const CONFLICTS: [Conflict; 7] = [
+pub(crate) const CONFLICTS: [Conflict; 7] = [
     // The decoder's pages lie anywhere, which its IOMMU hides; the converter has none.
     Conflict {
         machine: "soc-noncoherent",
@@ -256,7 +256,7 @@ const CONFLICTS: [Conflict; 7] = [
 /// A machine whose devices are told segments as Linux tells them.
 const COMPATIBLE: &str = "compatible.toml";
 
-fn on(machine: &str) -> Run {
+pub(crate) fn on(machine: &str) -> Run {
     let run = Run::on(machine);
     if machine == COMPATIBLE {
         let profile = include_str!("../../../machine/profiles/soc-iommu.toml");
@@ -320,8 +320,19 @@ fn who_cannot_share_is_told_why_once() {
 impl Conflict {
     /// Runs a pipeline on the machine, with options for converter and display.
     fn run(&self, line: &str, converter: &str, display: &str) -> Option<Outcome> {
+        self.run_with("h264dec", line, converter, display)
+    }
+
+    /// The same with a decoder of one's own.
+    pub(crate) fn run_with(
+        &self,
+        decoder: &str,
+        line: &str,
+        converter: &str,
+        display: &str,
+    ) -> Option<Outcome> {
         let run = on(self.machine)
-            .device("h264dec")
+            .device(decoder)
             .device(format!("convert{converter}"))
             .device(format!("{DISPLAY}{display}"))
             .patience(120);

@@ -1,0 +1,56 @@
+//! What devices need of memory that they share, as the solver is told it.
+
+use vb3_devices::spec::Allocator;
+use vb3_dma::{Mapper, PageSource as _};
+use vb3_dmabuf::solve::{Needs, PictureNeeds, Protection, Translation};
+use vb3_machine::{Device, Machine};
+
+/// A device, and what the machine does not know of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wants {
+    pub(super) dma: Device,
+    pub(super) allocator: Allocator,
+    /// Bytes that lines of pictures are multiples of.
+    pub(super) stride_align: u32,
+}
+
+impl Wants {
+    /// What the device needs of a buffer; `None` for one that the machine does not have.
+    pub(super) fn needs(&self, ops: &Mapper<Machine>) -> Option<Needs> {
+        let machine = ops.platform();
+        let picture = PictureNeeds {
+            stride_align: u64::from(self.stride_align),
+            ..PictureNeeds::default()
+        };
+        if self.allocator == Allocator::Vmalloc {
+            // It reaches memory by the CPU.
+            return Some(Needs {
+                picture,
+                ..Needs::default()
+            });
+        }
+        let info = machine.device_info(self.dma)?;
+        let iommu = info.iommu.and_then(|iommu| {
+            let last = info.limits.mask.min(iommu.last.get());
+            let held = ops.iova_bytes(self.dma);
+            Some(Translation {
+                granule: iommu.granule()?,
+                // Address 0 is never given.
+                free_bytes: last.saturating_sub(iommu.granule()?).saturating_sub(held),
+            })
+        });
+        Some(Needs {
+            limits: info.limits,
+            align: machine.min_address_align(self.dma),
+            iommu,
+            one_run: self.allocator == Allocator::Contig,
+            snoops: ops.coherency(self.dma) == vb3_dma::Coherency::Coherent,
+            protection: match machine.profile().private_memory {
+                true => Protection::Refused,
+                false => Protection::Either,
+            },
+            picture,
+            ..Needs::default()
+        })
+    }
+}
