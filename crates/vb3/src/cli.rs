@@ -99,6 +99,11 @@ pub struct RunArgs {
     /// Seed of the machine; the same seed gives the same run
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    /// How the devices' time passes: real; fast=N, N times as fast; virtual, at once to the next frame
+    /// whenever a program waits for a device, and not at all while none does. Programs see their own
+    /// clocks unchanged, and the devices' in timestamps
+    #[arg(long, value_name = "real|fast=N|virtual", default_value_t)]
+    pub clock: crate::world::Pace,
     /// What happens to devices and machine, and when: a name from `vb3 scripts`, or a TOML file
     #[arg(long, value_name = "NAME|FILE.toml")]
     pub script: Option<String>,

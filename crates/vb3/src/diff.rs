@@ -89,6 +89,11 @@ fn setup(before: &Report, after: &Report) -> Vec<String> {
         ));
     }
     said.extend(machines);
+    let clock = |report: &Report| match &*report.setup.clock {
+        "" => "real".to_owned(),
+        other => other.to_owned(),
+    };
+    said.extend(changed("clock", clock(before), clock(after)));
     if before.setup.script != after.setup.script {
         said.push("the scripts differ".to_owned());
     }

@@ -3,7 +3,7 @@
 use crate::cli::{ReplayArgs, RunOptions};
 use crate::run::{self, Plan};
 use crate::why;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +43,10 @@ pub fn replay(args: &ReplayArgs) -> Result<u8> {
         report.seed,
         program,
     )?;
+    if !setup.clock.is_empty() {
+        let pace = setup.clock.parse();
+        plan = plan.with_pace(pace.map_err(|e| anyhow!("the report's clock: {e}"))?);
+    }
     if !setup.script.is_empty() {
         plan = plan.with_script("the report's script", setup.script.clone())?;
     }

@@ -85,6 +85,8 @@ pub struct Setup {
     pub directory: String,
     /// The script, TOML; empty for none.
     pub script: String,
+    /// How the devices' time passed: `fast=N` or `virtual`; empty for as the system's.
+    pub clock: String,
 }
 
 /// Something that a script did.

@@ -6,7 +6,7 @@ use crate::report::{self, Report, Setup};
 use crate::script::{self, Script};
 use crate::timeline::Timeline;
 use crate::trace::{self, Sink, Traced};
-use crate::world::World;
+use crate::world::{Pace, World};
 use crate::{board, elements, machines, outputs, page, sentence, why};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeSet;
@@ -34,6 +34,7 @@ pub(crate) struct Plan {
     seed: u64,
     program: Vec<OsString>,
     script: Option<Script>,
+    pace: Pace,
 }
 
 impl Plan {
@@ -62,6 +63,7 @@ impl Plan {
             devices,
             directory: directory.to_string_lossy().into_owned(),
             script: String::new(),
+            clock: String::new(),
         };
         Ok(Self {
             profile,
@@ -70,7 +72,17 @@ impl Plan {
             seed,
             program,
             script: None,
+            pace: Pace::Real,
         })
+    }
+
+    /// Lets the devices' time pass in another way.
+    pub(crate) fn with_pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        if pace != Pace::Real {
+            self.setup.clock = pace.to_string();
+        }
+        self
     }
 
     /// Plays a script, which the user calls `name`, during the run.
@@ -117,7 +129,8 @@ pub(crate) fn machine_and_devices(args: &FitsArgs) -> Result<(Profile, Vec<Devic
 pub fn run(args: &RunArgs) -> Result<u8> {
     let (machine, text) = machine_text(&args.machine, args.board.as_deref(), &args.devices)?;
     let program = args.program.clone();
-    let mut plan = Plan::new(&machine, text, &args.devices, args.seed, program)?;
+    let plan = Plan::new(&machine, text, &args.devices, args.seed, program)?;
+    let mut plan = plan.with_pace(args.clock);
     if let Some(name) = &args.script {
         plan = plan.with_script(name, script::text(name)?)?;
     }
@@ -136,6 +149,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         seed,
         program,
         script,
+        pace,
     } = plan;
     outputs::check(&specs, options)?;
     enough_descriptors(specs.len())?;
@@ -150,6 +164,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         options.verbose,
     )?;
     let mut world = World::new(profile, &specs, seed)?;
+    world.set_pace(pace);
     if let Some(script) = &script {
         world.play(script).context("the script")?;
     }

@@ -14,6 +14,7 @@ use vb3_host::{
 use vb3_queue::MapAccess;
 use vb3_v4l2::{CallContext, FileHandle, POLL_IN, POLL_OUT, POLL_PRI};
 
+const EAGAIN: Errno = Errno(11);
 const ENODEV: Errno = Errno(19);
 const EINVAL: Errno = Errno(22);
 const ENOTTY: Errno = Errno(25);
@@ -58,6 +59,24 @@ impl World {
     /// When real dma-bufs are to be looked at again.
     fn next_look_ns(&self) -> u64 {
         self.last_look_ns.saturating_add(LOOK_NS)
+    }
+
+    /// When there is something to do next, on a clock that does not pass by itself.
+    fn next_event(&self) -> Option<u64> {
+        let now = self.clock.now_ns();
+        let ticks = self.nodes.iter().filter_map(|node| node.next_event(now));
+        ticks
+            .chain(self.play.next_ns())
+            .chain(self.plugs.next_due())
+            .min()
+    }
+
+    /// Whether a program that asked a file found nothing, and so waits for time to pass.
+    fn note_wait(&mut self, file: FileId, found_nothing: bool) {
+        match found_nothing && self.clock.is_virtual() {
+            true => self.waiting.insert(file),
+            false => self.waiting.remove(&file),
+        };
     }
 
     fn file(&self, file: FileId) -> Result<(usize, FileHandle), Errno> {
@@ -110,7 +129,10 @@ impl World {
             });
         }
         self.look_around();
-        outcome(result)
+        let result = outcome(result);
+        let found_nothing = matches!(result, Outcome::Wait | Outcome::Fail(EAGAIN));
+        self.note_wait(file, found_nothing);
+        result
     }
 }
 
@@ -173,6 +195,7 @@ impl Backend for World {
             node.video.release(&mut self.memory, handle);
         }
         self.changed.remove(&file);
+        self.waiting.remove(&file);
         self.look_around();
     }
 
@@ -215,6 +238,7 @@ impl Backend for World {
         let Ok((at, handle)) = self.file(file) else {
             return;
         };
+        self.waiting.remove(&file);
         if let Some(node) = self.nodes.get_mut(at) {
             node.video.abandon(handle, call.0);
         }
@@ -268,6 +292,7 @@ impl Backend for World {
         };
         let found = node.video.poll(&mut self.memory, handle, events);
         self.look_around();
+        self.note_wait(file, found == 0);
         found
     }
 
@@ -391,25 +416,43 @@ impl Backend for World {
 
     fn next_tick(&self) -> Option<Duration> {
         let looks = self.shares.borrow().wants_looks();
-        let due = self
-            .nodes
-            .iter()
-            .filter_map(|node| node.video.next_tick())
-            .chain(looks.then(|| self.next_look_ns()))
-            .chain(self.play.next_ns())
-            .chain(self.plugs.next_due())
-            .min()?;
-        Some(Duration::from_nanos(self.clock.until(due)))
+        let look = looks.then(|| {
+            let left = self.next_look_ns().saturating_sub(self.clock.real_ns());
+            Duration::from_nanos(left)
+        });
+        let due = if self.clock.is_virtual() {
+            let waits = !self.waiting.is_empty();
+            let due = self
+                .next_event()
+                .filter(|due| waits || *due <= self.clock.now_ns());
+            due.map(|_| Duration::ZERO)
+        } else {
+            let ticks = self.nodes.iter().filter_map(|node| node.video.next_tick());
+            let due = ticks
+                .chain(self.play.next_ns())
+                .chain(self.plugs.next_due())
+                .min();
+            due.map(|due| Duration::from_nanos(self.clock.until(due)))
+        };
+        due.into_iter().chain(look).min()
     }
 
     fn tick(&mut self) {
+        if self.clock.is_virtual() && !self.waiting.is_empty() {
+            if let Some(due) = self.next_event() {
+                self.clock.jump(due);
+            }
+            // Who still waits says so again, and time goes on.
+            self.changed.append(&mut self.waiting);
+        }
         let now = self.set_now();
         self.memory.ops_mut().tick(now);
         for node in &mut self.nodes {
             node.tick(&mut self.memory, now);
         }
-        if now >= self.next_look_ns() {
-            self.last_look_ns = now;
+        let real = self.clock.real_ns();
+        if real >= self.next_look_ns() {
+            self.last_look_ns = real;
             self.shares.get_mut().look(&mut self.memory);
         }
         self.plug_on_time(now);

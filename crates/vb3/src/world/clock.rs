@@ -1,5 +1,8 @@
 //! The clock of a run.
 
+use std::fmt;
+use std::str::FromStr;
+
 /// Where the world has its time from.
 #[derive(Default)]
 enum Source {
@@ -24,7 +27,48 @@ impl Source {
     }
 }
 
-/// The time of devices: the system's, but for the times that it stood still.
+/// How the time of devices passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// As the system's.
+    #[default]
+    Real,
+    /// So many times as fast.
+    Fast(u32),
+    /// At once to what is due next whenever a program waits for a device, and not at all else.
+    Virtual,
+}
+
+/// Fastest clock that is no virtual one.
+const MAX_RATE: u32 = 1000;
+
+impl FromStr for Pace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rate = text.strip_prefix("fast=").and_then(|n| n.parse().ok());
+        match (text, rate) {
+            ("real", _) => Ok(Self::Real),
+            ("virtual", _) => Ok(Self::Virtual),
+            (_, Some(rate)) if (1..=MAX_RATE).contains(&rate) => Ok(Self::Fast(rate)),
+            _ => Err(format!(
+                "real, virtual, or fast=N for a clock N times as fast (1 to {MAX_RATE})"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Real => f.write_str("real"),
+            Self::Fast(rate) => write!(f, "fast={rate}"),
+            Self::Virtual => f.write_str("virtual"),
+        }
+    }
+}
+
+/// The time of devices.
 #[derive(Default)]
 pub(super) struct Clock {
     source: Source,
@@ -32,6 +76,11 @@ pub(super) struct Clock {
     behind_ns: u64,
     /// The last stop: when it began and when it ends, by the source.
     stop: Option<(u64, u64)>,
+    pace: Pace,
+    /// The time at which its pace was set.
+    origin_ns: u64,
+    /// The time, where it is virtual.
+    virtual_ns: u64,
 }
 
 impl Clock {
@@ -43,14 +92,49 @@ impl Clock {
         }
     }
 
+    /// Lets time pass in another way from now on.
+    pub(super) fn set_pace(&mut self, pace: Pace) {
+        self.origin_ns = self.now_ns();
+        self.virtual_ns = self.origin_ns;
+        self.pace = pace;
+    }
+
+    pub(super) const fn is_virtual(&self) -> bool {
+        matches!(self.pace, Pace::Virtual)
+    }
+
+    const fn rate(&self) -> u64 {
+        match self.pace {
+            // CAST: widening.
+            Pace::Fast(rate) => rate as u64,
+            Pace::Real | Pace::Virtual => 1,
+        }
+    }
+
     /// The time in nanoseconds. It never goes back.
     pub(super) fn now_ns(&self) -> u64 {
+        if self.is_virtual() {
+            return self.virtual_ns;
+        }
         let now = self.source.now_ns();
         let stood = match self.stop {
             Some((from, until)) => now.min(until).saturating_sub(from),
             None => 0,
         };
-        now.saturating_sub(self.behind_ns).saturating_sub(stood)
+        let now = now.saturating_sub(self.behind_ns).saturating_sub(stood);
+        let passed = now.saturating_sub(self.origin_ns);
+        let passed = passed.saturating_mul(self.rate());
+        self.origin_ns.saturating_add(passed)
+    }
+
+    /// The time of the source, for what has to do with programs and not with devices.
+    pub(super) fn real_ns(&self) -> u64 {
+        self.source.now_ns()
+    }
+
+    /// Goes on to a time, where it is virtual.
+    pub(super) fn jump(&mut self, to_ns: u64) {
+        self.virtual_ns = self.virtual_ns.max(to_ns);
     }
 
     /// Stands still for a time of the source; longer, if it stands still already.
@@ -72,7 +156,7 @@ impl Clock {
         let stands = self.stop.map_or(0, |(_, until)| until.saturating_sub(now));
         match due_ns.saturating_sub(self.now_ns()) {
             0 => 0,
-            left => left.saturating_add(stands),
+            left => left.div_ceil(self.rate()).saturating_add(stands),
         }
     }
 }
@@ -102,5 +186,30 @@ mod tests {
         clock.stop(7);
         set(1200);
         assert_eq!(clock.now_ns(), 1043);
+    }
+    #[test]
+    fn a_fast_clock_is_exact() {
+        let time = Arc::new(AtomicU64::new(1000));
+        let source = Arc::clone(&time);
+        let mut clock = Clock::given(move || source.load(Ordering::Relaxed));
+        clock.set_pace("fast=10".parse().unwrap());
+        assert_eq!((clock.now_ns(), clock.until(1025)), (1000, 3));
+        time.store(1003, Ordering::Relaxed);
+        assert_eq!((clock.now_ns(), clock.until(1025)), (1030, 0));
+        clock.stop(5);
+        time.store(1010, Ordering::Relaxed);
+        assert_eq!((clock.now_ns(), clock.until(1051)), (1050, 1));
+        for wrong in ["fast", "fast=0", "fast=1001", "fast=-1", "slow", ""] {
+            assert!(wrong.parse::<Pace>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_virtual_clock_goes_where_it_is_sent_and_never_back() {
+        let mut clock = Clock::given(|| 7);
+        clock.set_pace(Pace::Virtual);
+        clock.jump(100);
+        clock.jump(50);
+        assert_eq!((clock.now_ns(), clock.real_ns()), (100, 7));
     }
 }

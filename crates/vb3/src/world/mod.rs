@@ -29,6 +29,7 @@ use crate::control::Control;
 use crate::report::{Refusal, Report};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clock::Clock;
+pub use clock::Pace;
 pub use fits::Fit;
 use heaps::Heaps;
 use hotplug::Plugs;
@@ -64,6 +65,8 @@ pub struct World {
     next_file: u64,
     shares: RefCell<Shares>,
     changed: BTreeSet<FileId>,
+    /// Files on which a program has found nothing since time went on.
+    waiting: BTreeSet<FileId>,
     report: Report,
     play: Play,
     /// Most bytes of plane memory allocated at one time.
@@ -142,6 +145,7 @@ impl World {
             next_file: 0,
             shares: RefCell::new(Shares::new()),
             changed: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             report: Report::default(),
             play: Play::default(),
             peak_bytes: 0,
@@ -156,6 +160,12 @@ impl World {
     pub fn set_control(&mut self, control: Control) {
         self.control = Some(control);
         self.own_fds = open_fds();
+    }
+
+    /// Lets the devices' time pass in another way than the system's, from now on.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.clock.set_pace(pace);
+        self.last_look_ns = self.clock.real_ns();
     }
 
     /// What the run did, once the last program is gone. Recordings are finished first.

@@ -12,7 +12,7 @@ use vb3_devices::{Device, Failure, Place};
 use vb3_dma::DmaAddr;
 use vb3_machine::{DeviceLimits, Machine, Profile};
 use vb3_plane::Cookie;
-use vb3_queue::DriverError;
+use vb3_queue::{DriverError, Queue};
 use vb3_v4l2::{
     Error, MediaDevice, MediaFunction, Opener, PixelFormat, Role, VideoDevice, VideoDriver,
 };
@@ -164,6 +164,21 @@ impl Node {
         let function = self.function?;
         let identity = self.video.identity();
         Some(MediaDevice::new(identity, function, self.number))
+    }
+
+    /// When the device has something to do on a clock that does not pass by itself: at once, or
+    /// when it fills or shows a buffer that it has. Frames without a buffer do not move time, and
+    /// neither does what another process is still at.
+    pub(super) fn next_event(&self, now_ns: u64) -> Option<u64> {
+        let flows = self.video.role().flows();
+        let due = self.video.contexts().filter_map(|context| {
+            let due = context.driver().next_tick()?;
+            let queues = flows.iter().filter_map(|flow| context.queue(*flow));
+            let has_buffer = queues.map(Queue::active_count).any(|count| count > 0);
+            let waits = !has_buffer || context.driver().wake_fd().is_some();
+            (due <= now_ns || !waits).then_some(due)
+        });
+        due.min()
     }
 
     /// Lets the device work.

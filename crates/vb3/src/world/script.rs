@@ -101,6 +101,9 @@ fn check(world: &World, step: &Step, node: Option<usize>) -> Result<()> {
                 machine.profile().name
             );
         }
+        if matches!(step.action, Action::StopClock { .. }) && world.clock.is_virtual() {
+            bail!("a virtual clock cannot be stopped: it passes only while a program waits");
+        }
         return Ok(());
     };
     let path = node.path.display();

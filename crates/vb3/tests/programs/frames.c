@@ -1,6 +1,7 @@
-// Captures frames and says of each what came: frames COUNT FILE [NODE].
+// Captures frames and says of each what came: frames COUNT FILE [NODE [BUSY_MS]]. Works for
+// BUSY_MS on each.
 //
-//   frame SEQUENCE BYTESUSED ERROR LATE_MS     and its bytes go to FILE
+//   frame SEQUENCE BYTESUSED ERROR LATE_MS TIMESTAMP_US     and its bytes go to FILE
 //   event TYPE CHANGES STATUS                  with the input's status
 //   format WIDTH HEIGHT                        before each stream
 //   failed CALL ERRNO                          and it is tried again
@@ -90,6 +91,7 @@ static long long now_ms(void)
 int main(int argc, char **argv)
 {
 	int count = atoi(argv[1]);
+	int busy_ms = argc > 4 ? atoi(argv[4]) : 0;
 	FILE *file = fopen(argv[2], "wb");
 	struct v4l2_event_subscription sub = { .type = V4L2_EVENT_SOURCE_CHANGE };
 	fd = open(argc > 3 ? argv[3] : "/dev/video0", O_RDWR | O_NONBLOCK);
@@ -123,8 +125,11 @@ int main(int argc, char **argv)
 				continue;
 			}
 			long long taken = b.timestamp.tv_sec * 1000LL + b.timestamp.tv_usec / 1000;
-			printf("frame %u %u %d %lld\n", b.sequence, b.bytesused,
-			       !!(b.flags & V4L2_BUF_FLAG_ERROR), now_ms() - taken);
+			printf("frame %u %u %d %lld %lld\n", b.sequence, b.bytesused,
+			       !!(b.flags & V4L2_BUF_FLAG_ERROR), now_ms() - taken,
+			       b.timestamp.tv_sec * 1000000LL + b.timestamp.tv_usec);
+			for (long long end = now_ms() + busy_ms; busy_ms > 0 && now_ms() < end;)
+				;
 			fwrite(maps[b.index], 1, b.bytesused, file);
 			must(VIDIOC_QBUF, &b, "QBUF");
 			count--;
