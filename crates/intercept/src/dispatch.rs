@@ -47,6 +47,13 @@ impl Server<'_> {
             libc::SYS_restart_syscall => self.restart(n),
             libc::SYS_io_uring_setup => Err(self.io_uring_setup()),
             libc::SYS_execve | libc::SYS_execveat => Ok(self.exec(n)),
+            libc::SYS_bind
+            | libc::SYS_getsockname
+            | libc::SYS_setsockopt
+            | libc::SYS_recvfrom
+            | libc::SYS_recvmsg
+            | libc::SYS_sendto
+            | libc::SYS_sendmsg => self.monitor_call(n),
             libc::SYS_lseek => self.lseek(n),
             libc::SYS_ftruncate => self.ftruncate(n),
             _ => Ok(Verdict::native()),

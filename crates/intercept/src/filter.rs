@@ -42,6 +42,7 @@ const LARGE_WRITE: u32 = 32 << 10;
 /// fstat by `newfstatat(fd, "", _, AT_EMPTY_PATH)`.
 const AT_EMPTY_PATH: u32 = 0x1000;
 
+const SOL_NETLINK: u32 = 270;
 const F_DUPFD: u32 = libc::F_DUPFD.cast_unsigned();
 const F_DUPFD_CLOEXEC: u32 = libc::F_DUPFD_CLOEXEC.cast_unsigned();
 
@@ -366,6 +367,38 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             libc::SYS_io_uring_setup,
         ],
         &[End(NOTIFY)],
+    );
+    // Sockets that tell of devices, and what shows that ours are none of the kernel's.
+    block(
+        &[libc::SYS_socket],
+        &[
+            Load(low(0)),
+            Unless(libc::AF_NETLINK.cast_unsigned(), ALLOW),
+            Load(low(2)),
+            Unless(libc::NETLINK_KOBJECT_UEVENT.cast_unsigned(), ALLOW),
+            End(NOTIFY),
+        ],
+    );
+    block(
+        &[libc::SYS_setsockopt],
+        &[
+            Load(low(1)),
+            Unless(SOL_NETLINK, ALLOW),
+            Load(low(0)),
+            InRange(NOTIFY),
+            End(ALLOW),
+        ],
+    );
+    block(
+        &[
+            libc::SYS_recvmsg,
+            libc::SYS_recvfrom,
+            libc::SYS_sendmsg,
+            libc::SYS_sendto,
+            libc::SYS_bind,
+            libc::SYS_getsockname,
+        ],
+        &[Load(low(0)), InRange(NOTIFY), End(ALLOW)],
     );
     out.push(op(RET, ALLOW, 0, 0));
     out

@@ -71,6 +71,7 @@ mod lock;
 mod locks;
 mod memory;
 mod mmap;
+mod monitor;
 mod note;
 mod open;
 mod path;
@@ -93,6 +94,7 @@ mod stat;
 mod supervisor;
 mod transfer;
 mod tree;
+mod uevent;
 mod view;
 mod vma;
 

@@ -100,7 +100,7 @@ impl Supervisor<'_> {
 
     /// Hands a descriptor over, in the range kept for devices: the last step of an open.
     /// Nothing of ours holds the file when the program has it: it may close it at once.
-    fn publish(&self, n: &Notif, fd: OwnedFd, cloexec: bool) -> Result<Verdict, Errno> {
+    pub(crate) fn publish(&self, n: &Notif, fd: OwnedFd, cloexec: bool) -> Result<Verdict, Errno> {
         let call = Call::new(&self.host, n);
         let number = self.host.install(&call, fd.as_fd(), cloexec)?;
         Ok(Verdict::value(number.into()))

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::arch::nr;
 use crate::host::{Call, Host};
 use crate::listener::{ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Reply};
+use crate::monitor::Receive;
 use crate::poll::Polling;
 use crate::rewrite::Arg;
 use crate::serve::{How, Server, Verdict};
@@ -42,6 +43,8 @@ pub(crate) enum Kind {
     },
     Transfer(Transfer),
     Poll(Polling),
+    /// recvmsg, recvfrom on a monitor's socket.
+    Receive(Receive),
     /// flock.
     Lock {
         file: FileId,
@@ -87,7 +90,7 @@ impl Waiting {
         match &self.kind {
             Kind::Ioctl { file, .. } => Some(*file),
             Kind::Transfer(transfer) => Some(transfer.file),
-            Kind::BufferIoctl { .. } | Kind::Poll(_) | Kind::Lock { .. } => None,
+            Kind::BufferIoctl { .. } | Kind::Poll(_) | Kind::Receive(_) | Kind::Lock { .. } => None,
         }
     }
 }
@@ -281,6 +284,7 @@ impl Server<'_> {
             }
             Kind::Transfer(transfer) => self.transfer_again(&n, transfer),
             Kind::Poll(polling) => self.poll_again(&n, polling, waiting.deadline),
+            Kind::Receive(receive) => self.receive_again(&n, receive),
             Kind::Lock { file, op } => self.lock_again(*file, *op),
         };
         self.pending.slots.insert(slot, waiting);
@@ -489,9 +493,11 @@ impl Server<'_> {
 
 /// Takes a poll's borrowed descriptors out of the supervisor's epoll set.
 fn unregister(host: &Host, waiting: &Waiting) {
-    if let Kind::Poll(polling) = &waiting.kind {
-        polling
+    match &waiting.kind {
+        Kind::Poll(polling) => polling
             .borrowed()
-            .for_each(|fd| host.events.remove(fd.as_raw_fd()));
+            .for_each(|fd| host.events.remove(fd.as_raw_fd())),
+        Kind::Receive(receive) => host.events.remove(receive.socket().as_raw_fd()),
+        _ => {}
     }
 }

@@ -17,6 +17,7 @@ use crate::lend::Lending;
 use crate::listener::{self, Listener};
 use crate::locks::Locks;
 use crate::memory::DeviceMemory;
+use crate::monitor::Monitors;
 use crate::note::Note;
 use crate::pending::Pending;
 use crate::pins::Pins;
@@ -126,6 +127,7 @@ pub fn run(
         clock_until: None,
         hung_up: false,
         ending: Ending::new(options.leftover),
+        monitors: Monitors::default(),
         hotplug: Vec::new(),
     };
     let supervisor = Supervisor {

@@ -15,6 +15,7 @@ use crate::leftover::Ending;
 use crate::listener::{Notif, Reply};
 use crate::lock::lock;
 use crate::locks::Locks;
+use crate::monitor::Monitors;
 use crate::note::Note;
 use crate::pending::{Pending, Waiting};
 use crate::program::ExitReport;
@@ -94,6 +95,8 @@ pub(crate) struct Server<'a> {
     /// No thread is left that could call.
     pub(crate) hung_up: bool,
     pub(crate) ending: Ending,
+    /// Sockets on which programs hear of nodes that come and go.
+    pub(crate) monitors: Monitors,
     /// Nodes that have come and gone, which programs are yet to see.
     pub(crate) hotplug: Vec<Hotplug>,
 }

@@ -8,6 +8,7 @@ use crate::note::Note;
 use crate::path::Place;
 use crate::supervisor::Supervisor;
 use crate::tree::Tree;
+use crate::uevent::{self, Uevent};
 use vb3_host::{Backend, Errno, Hotplug, Node, NodeId};
 
 /// Generated files and links of one node.
@@ -151,7 +152,48 @@ impl Supervisor<'_> {
             .then(|| Told::by(self.server().backend, change.node));
         match before.with(&self.nodes, at, told) {
             Ok(shown) => self.showing.set(shown),
-            Err(Errno(errno)) => self.host.note(Note::NoSysfs { errno }),
+            Err(Errno(errno)) => return self.host.note(Note::NoSysfs { errno }),
         }
+        let node = self.nodes.get(at);
+        if let (Some(node), Some(before), Some(now)) = (node, &before.tree, &self.shown().tree) {
+            self.tell(node, before, now);
+        }
+    }
+
+    /// Tells those who listen what has come to the one tree, or gone from the other: the node, and
+    /// the device that it belongs to.
+    fn tell(&self, node: &Node, before: &Tree, now: &Tree) {
+        let of = |tree: &Tree| tree.device_of(node.major(), node.minor).map(str::to_owned);
+        let parent = node.device.as_ref();
+        let parent = parent.map(|device| format!("/sys/devices/platform/{device}"));
+        let is_in = |tree: &Tree, path: &str| tree.text_at(&format!("{path}/uevent")).is_some();
+        let changed = |path: &Option<String>| {
+            let path = path.as_deref();
+            path.is_some_and(|path| is_in(before, path) != is_in(now, path))
+        };
+        let (gone, come) = (of(before), of(now));
+        let parent = Some(parent).filter(changed).flatten();
+        // A device comes before what belongs to it, and goes after.
+        let (tree, action, mut devices) = match (gone, come) {
+            (Some(gone), None) => (before, "remove", [Some(gone), parent]),
+            (_, come) => (now, "add", [parent, come]),
+        };
+        let numbers = |server: &mut crate::serve::Server<'_>| {
+            let events = devices.iter_mut().flatten().filter_map(|device| {
+                let number = server.monitors.next_number();
+                uevent::of(tree, device, action, number)
+            });
+            let [kernel, udev]: [Vec<Uevent>; 2] = events.fold(
+                [Vec::new(), Vec::new()],
+                |[mut kernel, mut udev], [k, u]| {
+                    kernel.push(k);
+                    udev.push(u);
+                    [kernel, udev]
+                },
+            );
+            server.monitors.send(&[kernel, udev].concat());
+        };
+        let ((), answers) = self.apply(numbers);
+        self.answer_all(answers);
     }
 }

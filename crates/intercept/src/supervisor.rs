@@ -17,6 +17,7 @@ use crate::host::{Call, Host};
 use crate::lend::{self, Asked, Lending, Lent};
 use crate::listener::{ERESTARTNOINTR, Notif, Reply};
 use crate::lock::lock;
+use crate::monitor;
 use crate::note::Note;
 use crate::pool::{Admission, Job, Part, Pool, Term};
 use crate::rewrite::{self, Arg, Left};
@@ -291,6 +292,7 @@ impl<'a> Supervisor<'a> {
             }
             nr::ACCESS | libc::SYS_faccessat | libc::SYS_faccessat2 => self.access(n),
             nr::READLINK | libc::SYS_readlinkat => self.readlink(n),
+            libc::SYS_socket => self.socket(n),
             libc::SYS_chdir => self.chdir(n),
             libc::SYS_getcwd => self.getcwd(n),
             libc::SYS_getdents64 => self.getdents(n),
@@ -309,8 +311,9 @@ impl<'a> Supervisor<'a> {
 
     /// A call on a descriptor.
     fn call(&self, n: &Notif) -> Verdict {
-        // This one is refused whatever is open.
-        if n.nr != libc::SYS_io_uring_setup && self.holds_nothing() {
+        // The one is refused whatever is open, the others are on sockets.
+        let always = n.nr == libc::SYS_io_uring_setup || monitor::CALLS.contains(&n.nr);
+        if !always && self.holds_nothing() {
             return Verdict::native();
         }
         let mut expected = expected(n);
@@ -450,6 +453,7 @@ fn expected(n: &Notif) -> Option<(u64, usize)> {
             (count <= 4096).then(|| (n.arg(0), count * 8))
         }
         libc::SYS_epoll_ctl => Some((n.arg(3), 12)),
+        libc::SYS_recvmsg => Some((n.arg(1), 56)),
         _ => None,
     }
 }

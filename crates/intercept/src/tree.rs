@@ -23,6 +23,9 @@ use vb3_host::{Errno, FdIdentity, Node, NodeKind};
 /// Symbolic links followed at most.
 const HOPS: u32 = 16;
 
+/// By this clients of libudev see that udev runs.
+const UDEV_SOCKET: &str = "/run/udev/control";
+
 /// Directories of the system with entries of ours among its own.
 const SHARED: [&str; 13] = [
     "/dev",
@@ -152,6 +155,11 @@ impl Tree {
                 let path = this.through_links(path);
                 this.add(path, Entry::File(text.clone()));
             }
+        }
+        // Clients of libudev listen only where udev runs.
+        let is_udev = |path: &String| path.starts_with("/run/udev/data/");
+        if this.entries.keys().any(is_udev) && !Path::new(UDEV_SOCKET).exists() {
+            this.add(UDEV_SOCKET.to_owned(), Entry::File(String::new()));
         }
         for (path, target) in links {
             if let (Some(path), Some(target)) = (allowed(path), target.to_str()) {
@@ -354,6 +362,27 @@ impl Tree {
     pub(crate) fn known_as<'a>(&self, real: &'a [u8]) -> Option<&'a [u8]> {
         let rest = real.strip_prefix(self.folder.as_ref()?.path().as_os_str().as_bytes())?;
         rest.starts_with(b"/").then_some(rest)
+    }
+
+    /// The text of a generated file.
+    pub(crate) fn text_at(&self, path: &str) -> Option<&str> {
+        match self.entries.get(path)? {
+            Entry::File(text) => Some(text),
+            Entry::Dir | Entry::Link(_) => None,
+        }
+    }
+
+    /// Where a generated link leads.
+    pub(crate) fn link_at(&self, path: &str) -> Option<&str> {
+        match self.entries.get(path)? {
+            Entry::Link(target) => Some(target),
+            Entry::Dir | Entry::File(_) => None,
+        }
+    }
+
+    /// The directory in sysfs of the device with this number.
+    pub(crate) fn device_of(&self, major: u32, minor: u32) -> Option<&str> {
+        self.link_at(&format!("/sys/dev/char/{major}:{minor}"))
     }
 
     /// Whether the name may lead into the tree, or from it to a node, when it is looked up in an

@@ -51,6 +51,34 @@ fn opens_of_32_bit_programs_are_noticed_and_nothing_else_of_them() {
 fn every_call_gets_the_intended_verdict() {
     let at_fdcwd = (-100i64) as u64;
     let rows: &[(&str, libc::c_long, &[u64], u32)] = &[
+        ("socket", libc::SYS_socket, &[1, 1, 0], ALLOW),
+        ("socket of routes", libc::SYS_socket, &[16, 3, 0], ALLOW),
+        (
+            "socket of events",
+            libc::SYS_socket,
+            &[16, 0x80803, 15],
+            NOTIFY,
+        ),
+        ("recvmsg", libc::SYS_recvmsg, &[7], ALLOW),
+        (
+            "recvmsg of a kept number",
+            libc::SYS_recvmsg,
+            &[1023],
+            NOTIFY,
+        ),
+        ("setsockopt", libc::SYS_setsockopt, &[1023, 1], ALLOW),
+        (
+            "setsockopt of netlink",
+            libc::SYS_setsockopt,
+            &[1023, 270],
+            NOTIFY,
+        ),
+        (
+            "setsockopt of another",
+            libc::SYS_setsockopt,
+            &[7, 270],
+            ALLOW,
+        ),
         ("getpid", libc::SYS_getpid, &[], ALLOW),
         ("execve", libc::SYS_execve, &[], NOTIFY),
         ("execveat", libc::SYS_execveat, &[3], NOTIFY),

@@ -3,6 +3,8 @@
 use crate::common::{
     Outcome, Run, SIZE, compiled, expect_pattern, finish, lacks, size_option, vb3,
 };
+use serde_json::Value;
+use std::path::Path;
 use std::time::Duration;
 use vb3_v4l2::pixfmt;
 
@@ -89,7 +91,9 @@ fn streams_of_v4l2_ctl_and_gstreamer_end_with_their_error_and_begin_again() {
         "{said}"
     );
     let said = String::from_utf8(outcome.read("gstreamer.txt")).unwrap();
-    assert!(said.contains("Could not read from resource"), "{said}");
+    // In a poll, or between two: what it says of the reason differs.
+    assert!(said.contains("ERROR: from element"), "{said}");
+    assert!(said.contains("GstV4l2Src:v4l2src0"), "{said}");
     let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read("three.raw"));
     assert_eq!(numbers.len(), 5);
 }
@@ -149,4 +153,78 @@ fn without_a_run_ctl_says_so() {
     let (status, _, said) = finish(&mut command, dir.path(), Duration::from_secs(30));
     assert_eq!(status, 125);
     assert!(said.contains("no run of this user is under way"), "{said}");
+}
+
+#[test]
+fn sockets_of_the_kernels_tell_of_it_and_of_nothing_else() {
+    let Some(hotplug) = compiled("hotplug.c") else {
+        return;
+    };
+    let outcome = camera()
+        .program([hotplug.as_os_str()])
+        .and(["events", "/dev/video0"])
+        .run();
+    outcome.expect_success();
+    assert_eq!(outcome.stdout, "heard\n");
+}
+
+#[test]
+fn a_client_of_libudev_hears_of_a_camera_that_goes_and_comes_back() {
+    let python = "/usr/bin/python3";
+    let there = Path::new("/usr/lib/python3/dist-packages/pyudev").is_dir();
+    if lacks(python) || (!there && lacks("python3-pyudev")) {
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/hotplug.py");
+    let outcome = camera()
+        .program([Path::new(python), &script])
+        .and([env!("CARGO_BIN_EXE_vb3")])
+        .run();
+    outcome.expect_success();
+    let lines = outcome.stdout.lines();
+    let events: Vec<Value> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(events.len(), 4, "{}", outcome.stdout);
+    for (event, (source, action)) in events.iter().zip([
+        ("udev", "remove"),
+        ("udev", "add"),
+        ("kernel", "remove"),
+        ("kernel", "add"),
+    ]) {
+        assert_eq!(event["source"], source);
+        assert_eq!(event["action"], action);
+        assert_eq!(event["node"], "/dev/video0");
+        let left: &[&str] = match action {
+            "remove" => &["/dev/video1"],
+            _ => &["/dev/video0", "/dev/video1"],
+        };
+        assert_eq!(event["there"], serde_json::json!(left));
+        let capabilities = &event["properties"]["ID_V4L_CAPABILITIES"];
+        let want = (source == "udev").then_some(":capture:");
+        assert_eq!(capabilities.as_str(), want, "{source} {action}");
+    }
+}
+
+#[test]
+fn gstreamers_device_monitor_sees_a_camera_go_and_come_back() {
+    if lacks("gst-device-monitor-1.0") {
+        return;
+    }
+    let outcome = shell(
+        camera(),
+        "gst-device-monitor-1.0 -f Video/Source >monitor.txt 2>&1 & monitor=$!
+         until_said() { while [ $(grep -c \"$1\" monitor.txt) -lt $2 ]; do sleep 0.05; done; }
+         until_said 'device.path = /dev/video0' 1
+         $VB3 ctl unplug video0; until_said 'Device removed:' 1
+         $VB3 ctl plug video0; until_said 'device.path = /dev/video0' 2
+         kill $monitor; wait $monitor; cat monitor.txt",
+    );
+    let said = &outcome.stdout;
+    let (before, after) = said.split_once("Device removed:").unwrap();
+    assert_eq!(before.matches("Device found:").count(), 1, "{said}");
+    let (removed, found) = after.split_once("Device found:").unwrap();
+    for part in [before, removed, found] {
+        assert!(part.contains("name  : Test Pattern Camera"), "{said}");
+    }
 }

@@ -1,11 +1,13 @@
 /* A program whose device goes and comes back while it is used.
  *
  * hotplug gone DEVICE: unplugs it under waiting calls, a poll, an epoll set, mappings and a dma-buf.
+ * hotplug events DEVICE: hears of it on sockets of the kernel's, without a library.
  * hotplug storm DEVICE ROUNDS SEED: unplugs and plugs at random call numbers while threads stream. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <linux/videodev2.h>
 #include <poll.h>
 #include <pthread.h>
@@ -269,6 +271,113 @@ static void gone(void)
 	puts("gone and back");
 }
 
+struct heard {
+	char text[4096];
+	struct sockaddr_nl from;
+	struct ucred who;
+	int length, flags;
+};
+
+/* Receives one message as clients of udev do. */
+static struct heard hear(int fd, int flags, size_t room)
+{
+	struct heard h = { 0 };
+	char control[CMSG_SPACE(sizeof(struct ucred))];
+	struct iovec parts[2] = { { h.text, room / 2 }, { h.text + room / 2, room - room / 2 } };
+	struct msghdr msg = { .msg_name = &h.from,
+			      .msg_namelen = sizeof(h.from),
+			      .msg_iov = parts,
+			      .msg_iovlen = 2,
+			      .msg_control = control,
+			      .msg_controllen = sizeof(control) };
+
+	h.length = recvmsg(fd, &msg, flags);
+	h.flags = msg.msg_flags;
+	if (h.length >= 0) {
+		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+		CHECK(msg.msg_namelen == sizeof(h.from) && c && c->cmsg_type == SCM_CREDENTIALS);
+		memcpy(&h.who, CMSG_DATA(c), sizeof(h.who));
+	}
+	return h;
+}
+
+static void *hears(void *given)
+{
+	struct waiter *w = given;
+	struct heard *h = calloc(1, sizeof(*h));
+
+	atomic_store(&w->tid, (int)syscall(SYS_gettid));
+	*h = hear(w->error, 0, sizeof(h->text));
+	return h;
+}
+
+static int monitor(unsigned int groups, int flags)
+{
+	struct sockaddr_nl name = { .nl_family = AF_NETLINK, .nl_groups = groups };
+	socklen_t length = sizeof(name);
+	int on = 1, fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags, NETLINK_KOBJECT_UEVENT);
+
+	CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0);
+	CHECK(setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0);
+	CHECK(getsockname(fd, (struct sockaddr *)&name, &length) == 0 && length == sizeof(name));
+	CHECK(name.nl_family == AF_NETLINK && name.nl_groups == groups && name.nl_pid);
+	return fd;
+}
+
+static void events(void)
+{
+	static const char path[] = "@/devices/platform/vb3-000/video4linux/video0";
+	int kernel = monitor(1, 0), udev = monitor(2, SOCK_NONBLOCK), none = monitor(0, SOCK_NONBLOCK);
+	int route = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	struct waiter listener = { .error = kernel };
+	struct epoll_event event = { .events = EPOLLIN }, told;
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	struct sockaddr_nl name = { .nl_family = AF_NETLINK, .nl_groups = 2 };
+	struct heard h, *first;
+	pthread_t thread;
+	char text[4096];
+	int on = 0, found;
+
+	CHECK(hear(udev, 0, 100).length == -1 && errno == EAGAIN);
+	CHECK(hear(kernel, MSG_DONTWAIT, 100).length == -1 && errno == EAGAIN);
+	CHECK(sendto(udev, "x", 1, 0, (struct sockaddr *)&name, sizeof(name)) == -1 && errno == EPERM);
+	CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, udev, &event) == 0);
+	CHECK(epoll_wait(epoll, &told, 1, 0) == 0);
+	CHECK(pthread_create(&thread, NULL, hears, &listener) == 0);
+	until_asleep(&listener.tid);
+	CHECK(order("unplug"));
+	pthread_join(thread, (void **)&first);
+	CHECK(strncmp(first->text, "remove", 6) == 0 && strcmp(first->text + 6, path) == 0);
+	CHECK(first->from.nl_groups == 1 && first->from.nl_pid == 0 && first->who.uid == 0);
+	/* The device that the node was on goes after it. */
+	CHECK(recv(kernel, text, sizeof(text), 0) > 0);
+	CHECK(strcmp(text, "remove@/devices/platform/vb3-000") == 0);
+
+	CHECK(epoll_wait(epoll, &told, 1, -1) == 1 && told.events == EPOLLIN);
+	h = hear(udev, MSG_PEEK, 20);
+	CHECK(h.length == 20 && h.flags & MSG_TRUNC && strcmp(h.text, "libudev") == 0);
+	h = hear(udev, 0, sizeof(h.text));
+	CHECK(h.length > 100 && !(h.flags & MSG_TRUNC) && h.from.nl_groups == 2 && h.who.uid == 0);
+	CHECK(read(udev, text, sizeof(text)) > 40);
+
+	CHECK(order("plug"));
+	CHECK(recv(kernel, text, sizeof(text), 0) > 0);
+	CHECK(strcmp(text, "add@/devices/platform/vb3-000") == 0);
+	/* When one hears of a node, it is there. */
+	CHECK(recv(kernel, text, sizeof(text), 0) > 0);
+	CHECK(strncmp(text, "add", 3) == 0 && strcmp(text + 3, path) == 0);
+	CHECK((found = open(device, O_RDWR)) >= 0 && close(found) == 0);
+	CHECK(hear(none, 0, 100).length == -1 && errno == EAGAIN);
+
+	/* Without SO_PASSCRED nobody is told of; other protocols are the kernel's. */
+	CHECK(setsockopt(udev, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0);
+	CHECK(recvfrom(udev, text, sizeof(text), 0, NULL, NULL) > 40);
+	name = (struct sockaddr_nl){ .nl_family = AF_NETLINK };
+	CHECK(bind(route, (struct sockaddr *)&name, sizeof(name)) == 0 && route < 512);
+	puts("heard");
+}
+
 static atomic_uint calls;
 static atomic_int over;
 
@@ -350,6 +459,8 @@ int main(int argc, char **argv)
 	device = argv[2];
 	if (strcmp(argv[1], "storm") == 0 && argc == 5)
 		storm(atoi(argv[3]), atoi(argv[4]));
+	else if (strcmp(argv[1], "events") == 0)
+		events();
 	else
 		gone();
 	return 0;

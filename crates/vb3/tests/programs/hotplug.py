@@ -1,0 +1,26 @@
+"""A client of libudev that hears of a camera that goes and comes back.
+
+hotplug.py VB3: prints an event a line, as JSON.
+"""
+import json
+import subprocess
+import sys
+
+import pyudev
+
+context = pyudev.Context()
+for source in ("udev", "kernel"):
+    monitor = pyudev.Monitor.from_netlink(context, source=source)
+    monitor.filter_by(subsystem="video4linux")
+    monitor.start()
+    for order in ("unplug", "plug"):
+        subprocess.run([sys.argv[1], "ctl", order, "video0"], check=True)
+        device = monitor.poll(timeout=20)
+        there = [found.device_node for found in context.list_devices(subsystem="video4linux")]
+        print(json.dumps({
+            "source": source,
+            "action": device.action,
+            "node": device.device_node,
+            "properties": dict(device.properties),
+            "there": sorted(there),
+        }))
