@@ -87,6 +87,8 @@ pub enum Action {
     },
     /// The source loses its signal, or has it again.
     Signal(bool),
+    /// The device is unplugged, or plugged in again.
+    Plug(bool),
     /// Others take contiguous memory, until no free run is longer than this.
     OccupyCma {
         /// Bytes.
@@ -118,6 +120,8 @@ impl Action {
             Self::Frame(FrameFault::Corrupt { .. }) => "corrupt",
             Self::Source { .. } => "source",
             Self::Signal(_) => "signal",
+            Self::Plug(false) => "unplug",
+            Self::Plug(true) => "plug",
             Self::OccupyCma { .. } => "occupy_cma",
             Self::FreeCma => "free_cma",
             Self::IommuFault => "iommu_fault",

@@ -53,6 +53,8 @@ struct RawStep {
     corrupt: Option<Spanned<i64>>,
     source: Option<Spanned<String>>,
     signal: Option<Spanned<String>>,
+    unplug: Option<bool>,
+    plug: Option<bool>,
     occupy_cma: Option<Spanned<Word>>,
     free_cma: Option<bool>,
     iommu_fault: Option<bool>,
@@ -192,6 +194,8 @@ fn action(source: &Source<'_>, span: &Range<usize>, raw: &RawStep) -> Result<Act
         (raw.torn, Action::Frame(FrameFault::Torn)),
         (raw.error, Action::Frame(FrameFault::Flagged)),
         (raw.lose, Action::Frame(FrameFault::Lost)),
+        (raw.unplug, Action::Plug(false)),
+        (raw.plug, Action::Plug(true)),
         (raw.free_cma, Action::FreeCma),
         (raw.iommu_fault, Action::IommuFault),
     ];
@@ -210,7 +214,7 @@ fn action(source: &Source<'_>, span: &Range<usize>, raw: &RawStep) -> Result<Act
         [] => Err(source.error(
             span.clone(),
             "the step says when and not what: one of fail, late, twice, torn, error, short, \
-             lose, corrupt, source, signal, occupy_cma, free_cma, iommu_fault, stop_clock",
+             lose, corrupt, source, signal, unplug, plug, occupy_cma, free_cma, iommu_fault, stop_clock",
         )),
         [first, second, ..] => {
             let (first, second) = (first.name(), second.name());

@@ -292,6 +292,10 @@ impl World {
                 self.each_device(device, |device| device.set_signal(has_signal));
                 if has_signal { "found" } else { "lost" }.to_owned()
             }
+            Action::Plug(comes) => match node.is_some_and(|node| self.plug(node, comes)) {
+                true => String::new(),
+                false => "it was so already".to_owned(),
+            },
             Action::OccupyCma { longest } => {
                 let taken = machine.occupy_cma(longest);
                 let (taken, longest) = (sentence::bytes(taken), sentence::bytes(longest));

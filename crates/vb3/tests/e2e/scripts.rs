@@ -248,6 +248,29 @@ fn v4l2_ctl_sees_gaps_bad_frames_and_no_signal() {
 }
 
 #[test]
+fn v4l2_ctl_loses_a_camera_that_a_script_unplugs_and_finds_it_again() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let script = [
+        step("frame = 4\nunplug = true"),
+        step("time = \"1500ms\"\nplug = true"),
+    ];
+    let run = scripted("pc", &camera(""), &script.concat());
+    let stream = "v4l2-ctl --stream-mmap=3 --stream-count=100 2>&1
+                  while [ ! -e /dev/video0 ]; do sleep 0.05; done
+                  v4l2-ctl --stream-mmap=3 --stream-count=3 --stream-to=after.raw";
+    let outcome = run.program(["sh", "-c", stream]).run();
+    outcome.expect_success();
+    let said = "VIDIOC_DQBUF: failed: No such device";
+    assert!(outcome.stdout.contains(said), "{}", outcome.stdout);
+    let frame = (SIZE.0 * SIZE.1 * 2) as usize;
+    assert_eq!(outcome.read("after.raw").len(), 3 * frame);
+    let told: Vec<&str> = outcome.report.script.iter().map(|e| &*e.action).collect();
+    assert_eq!(told, ["unplug", "plug"]);
+}
+
+#[test]
 fn ffmpeg_leaves_out_short_and_bad_frames() {
     if lacks("ffmpeg") {
         return;
