@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use crate::{CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Node, NodeId, Tag};
 
+/// POLLIN and POLLOUT.
+const POLL_IN: i16 = 1;
+const POLL_OUT: i16 = 4;
+
 /// What becomes of a call.
 #[derive(Debug)]
 pub enum Outcome {
@@ -123,6 +127,19 @@ pub trait Backend: Send {
         arg: u64,
         caller: &dyn Caller,
     ) -> Outcome;
+
+    /// poll on an exported buffer: which of POLLIN (nobody writes it) and POLLOUT (nobody has it)
+    /// hold now, of those in `events`.
+    fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16 {
+        let _ = id;
+        events & (POLL_IN | POLL_OUT)
+    }
+
+    /// Whether calls on exported buffers that wait, and polls of them, may find something else
+    /// than at the last look. Cleared by the call.
+    fn take_buffers_changed(&mut self) -> bool {
+        false
+    }
 
     /// Size in bytes of an exported buffer.
     fn buffer_len(&self, id: FdIdentity) -> u64;

@@ -24,6 +24,8 @@ pub enum NodeKind {
         /// Major number.
         major: u32,
     },
+    /// A regular file, which nothing in /sys describes: `/sys/kernel/debug/sync/sw_sync`.
+    File,
 }
 
 /// A node the backend offers.
@@ -70,6 +72,7 @@ impl Node {
         match self.kind {
             NodeKind::Video => VIDEO_MAJOR,
             NodeKind::Media { major } | NodeKind::Class { major, .. } => major,
+            NodeKind::File => 0,
         }
     }
 

@@ -87,7 +87,7 @@ impl Server<'_> {
                 Ok(Verdict::native())
             }
             Target::Node(_) => Err(Errno(libc::EBADF)),
-            Target::Device(file) if matches!(kind, b'V' | b'|' | b'H' | b'u') => {
+            Target::Device(file) if matches!(kind, b'V' | b'|' | b'H' | b'u' | b'>' | b'W') => {
                 let backend = &mut self.backend;
                 let mut done = backend.ioctl(file, request, arg, false, &call);
                 // Most calls never wait: whether this one may, and what keeps the file open
@@ -115,6 +115,8 @@ impl Server<'_> {
                     Outcome::Wait => call.look(fd)?.fd,
                     _ => None,
                 };
+                self.adopt();
+                self.backend_changed();
                 Ok(verdict(done, || {
                     Waiting::new(n, Kind::BufferIoctl { id, request, arg }, hold)
                 }))

@@ -140,6 +140,7 @@ pub(crate) fn inode(node: &Node) -> u64 {
         NodeKind::Video => 0x7662_0000,
         NodeKind::Media { .. } => 0x7662_0800,
         NodeKind::Class { .. } => 0x7662_0c00,
+        NodeKind::File => 0x7662_0e00,
     };
     base + u64::from(node.minor)
 }

@@ -197,6 +197,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             Equal(b'V'.into(), NOTIFY),
             Equal(b'b'.into(), NOTIFY),
             Equal(b'|'.into(), NOTIFY),
+            Equal(b'>'.into(), NOTIFY),
             Load(low(0)),
             InRange(NOTIFY),
             End(ALLOW),

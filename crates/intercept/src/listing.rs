@@ -15,7 +15,7 @@ use crate::raw;
 use crate::serve::Verdict;
 use crate::supervisor::Supervisor;
 use crate::tree::Tree;
-use vb3_host::{Caller, Errno, FdIdentity, Node};
+use vb3_host::{Caller, Errno, FdIdentity, Node, NodeKind};
 
 /// What one getdents64 is answered with, at most.
 const MOST: u64 = 64 << 10;
@@ -31,7 +31,11 @@ impl Listings {
         let mut this = Self::default();
         for node in nodes {
             let dir = tree.and_then(|tree| tree.directory_of(&node.path));
-            this.add(dir, &node.path, libc::DT_CHR, files::inode(node));
+            let kind = match node.kind {
+                NodeKind::File => libc::DT_REG,
+                _ => libc::DT_CHR,
+            };
+            this.add(dir, &node.path, kind, files::inode(node));
         }
         if let Some(tree) = tree {
             for (ino, (top, kind)) in (0x7662_1000..).zip(tree.tops()) {

@@ -101,7 +101,7 @@ pub(crate) struct Pending {
     slots: HashMap<u32, Waiting>,
     by_tid: HashMap<u32, u32>,
     by_file: HashMap<FileId, BTreeSet<u32>>,
-    /// Calls on buffers.
+    /// Calls on buffers, and polls of them.
     on_buffers: BTreeSet<u32>,
     on_locks: BTreeSet<u32>,
     deadlines: BTreeSet<(Instant, u32)>,
@@ -110,6 +110,8 @@ pub(crate) struct Pending {
     next: u32,
     /// Files that may have changed since the waiting calls were tried.
     changed: Vec<FileId>,
+    /// Buffers may have.
+    buffers_changed: bool,
     /// Threads that a signal has interrupted, and when.
     interrupted: HashMap<u32, Instant>,
     /// Polls that a stop has interrupted, which go on until the same time.
@@ -135,6 +137,9 @@ impl Pending {
         }
         match waiting.kind {
             Kind::BufferIoctl { .. } => drop(self.on_buffers.insert(slot)),
+            Kind::Poll(ref polling) if polling.has_buffers() => {
+                self.on_buffers.insert(slot);
+            }
             Kind::Lock { .. } => drop(self.on_locks.insert(slot)),
             _ => {}
         }
@@ -208,6 +213,11 @@ impl Pending {
         }
     }
 
+    /// Notes that buffers may have changed.
+    pub(crate) fn mark_buffers(&mut self) {
+        self.buffers_changed = !self.on_buffers.is_empty();
+    }
+
     /// The time until a deadline passes or signals are to be looked for.
     pub(crate) fn next_look(&self, now: Instant) -> Option<Duration> {
         let first = [self.deadlines.first(), self.looks.first()];
@@ -234,8 +244,11 @@ impl Pending {
 }
 
 impl Server<'_> {
-    /// Tries calls once more that wait for files that have changed.
+    /// Tries calls once more that wait for files or buffers that have changed.
     pub(crate) fn retry_changed(&mut self) {
+        if core::mem::take(&mut self.pending.buffers_changed) {
+            self.retry_buffers();
+        }
         // Each round answers a call or ends: as many rounds as calls.
         for _ in 0..=MOST {
             if self.pending.changed.is_empty() {

@@ -10,7 +10,7 @@ use crate::listener::{Notif, Reply};
 use crate::pending::{Kind, Waiting};
 use crate::select::Sets;
 use crate::serve::{Server, Verdict};
-use vb3_host::{Caller, Errno, FileId};
+use vb3_host::{Caller, Errno, FdIdentity, FileId};
 
 /// Descriptors in one poll, at most; a longer list is refused as for want of memory.
 const MOST: usize = 1 << 16;
@@ -33,7 +33,12 @@ pub(crate) enum Source {
         FileId,
         #[expect(dead_code, reason = "held for its drop")] Hold,
     ),
-    /// A file that is always ready (buffers).
+    /// A buffer of the backend.
+    Buffer(
+        FdIdentity,
+        #[expect(dead_code, reason = "held for its drop")] Hold,
+    ),
+    /// A file that is always ready.
     Ready,
     /// Another file, borrowed.
     Other(OwnedFd),
@@ -84,6 +89,12 @@ impl Polling {
         files.sort_unstable();
         files.dedup();
         files
+    }
+
+    /// Whether a buffer is in it.
+    pub(crate) fn has_buffers(&self) -> bool {
+        let mut sources = self.entries.iter().map(|entry| &entry.source);
+        sources.any(|source| matches!(source, Source::Buffer(..)))
     }
 
     pub(crate) fn borrowed(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
@@ -223,7 +234,7 @@ impl Server<'_> {
         };
         match (self.target(look.id), &look.fd) {
             (Target::Device(file), _) => Source::Device(file, Hold { _fd: look.fd }),
-            (Target::Buffer(_), _) => Source::Ready,
+            (Target::Buffer(id), _) => Source::Buffer(id, Hold { _fd: look.fd }),
             (Target::Node(_), _) => Source::Bad,
             (Target::Other, None) if look.is_always_ready() => Source::Ready,
             (Target::Other, None) => look
@@ -290,7 +301,14 @@ impl Server<'_> {
         let mut ready = 0;
         for entry in entries {
             entry.revents = match &entry.source {
-                Source::Device(file, _) => device_poll(self.backend, *file, entry.events),
+                Source::Device(file, _) => {
+                    let backend = &mut *self.backend;
+                    ready_bits(entry.events, |events| backend.poll(*file, events))
+                }
+                Source::Buffer(id, _) => {
+                    let backend = &mut *self.backend;
+                    ready_bits(entry.events, |events| backend.buffer_poll(*id, events))
+                }
                 Source::Ready => {
                     let both = libc::POLLIN | libc::POLLOUT | libc::POLLRDNORM | libc::POLLWRNORM;
                     entry.events & both
@@ -348,6 +366,11 @@ fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
 
 /// What holds on a device file, with the normal-data bits beside theirs.
 pub(crate) fn device_poll(backend: &mut dyn vb3_host::Backend, file: FileId, events: i16) -> i16 {
+    ready_bits(events, |events| backend.poll(file, events))
+}
+
+/// What `poll` says of the bits that devices know, with the normal-data bits beside theirs.
+fn ready_bits(events: i16, poll: impl FnOnce(i16) -> i16) -> i16 {
     let mut asked = events & !(libc::POLLRDNORM | libc::POLLWRNORM);
     if events & libc::POLLRDNORM != 0 {
         asked |= libc::POLLIN;
@@ -355,7 +378,7 @@ pub(crate) fn device_poll(backend: &mut dyn vb3_host::Backend, file: FileId, eve
     if events & libc::POLLWRNORM != 0 {
         asked |= libc::POLLOUT;
     }
-    let mut now = backend.poll(file, asked);
+    let mut now = poll(asked);
     if now & libc::POLLIN != 0 {
         now |= libc::POLLRDNORM;
     }
@@ -369,7 +392,7 @@ pub(crate) fn device_poll(backend: &mut dyn vb3_host::Backend, file: FileId, eve
 pub(crate) fn concerns_us(entries: &[Entry]) -> bool {
     entries
         .iter()
-        .any(|e| matches!(e.source, Source::Device(..)))
+        .any(|e| matches!(e.source, Source::Device(..) | Source::Buffer(..)))
 }
 
 /// Writes back the results only, entry by entry where they lie apart.

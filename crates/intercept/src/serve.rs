@@ -392,6 +392,9 @@ impl Server<'_> {
 
     pub(crate) fn backend_changed(&mut self) {
         self.hotplug.extend(self.backend.take_hotplug());
+        if self.backend.take_buffers_changed() {
+            self.pending.mark_buffers();
+        }
         for file in self.backend.take_changed() {
             self.pending.mark(file);
             self.epolls.update(file, Cause::Wake, self.backend);

@@ -11,7 +11,7 @@ use crate::path::{Links, Place};
 use crate::raw;
 use crate::serve::Verdict;
 use crate::supervisor::Supervisor;
-use vb3_host::{Caller, Errno, FdIdentity};
+use vb3_host::{Caller, Errno, FdIdentity, NodeKind};
 
 /// The bytes of a plain structure that the kernel has filled.
 fn bytes_of<T>(value: &T) -> &[u8] {
@@ -149,7 +149,10 @@ impl Supervisor<'_> {
         let dev = raw::fstatat(libc::AT_FDCWD, c"/dev", 0).map_or(6, |dev| dev.st_dev);
         stat.st_dev = dev;
         stat.st_ino = files::inode(node);
-        stat.st_mode = libc::S_IFCHR | 0o666;
+        stat.st_mode = match node.kind {
+            NodeKind::File => libc::S_IFREG | 0o666,
+            _ => libc::S_IFCHR | 0o666,
+        };
         stat.st_nlink = 1;
         stat.st_rdev = libc::makedev(node.major(), node.minor);
         stat.st_blksize = 4096;

@@ -27,7 +27,7 @@ const HOPS: u32 = 16;
 const UDEV_SOCKET: &str = "/run/udev/control";
 
 /// Directories of the system with entries of ours among its own.
-const SHARED: [&str; 13] = [
+const SHARED: [&str; 14] = [
     "/dev",
     "/dev/dma_heap",
     "/run/udev/data",
@@ -41,6 +41,7 @@ const SHARED: [&str; 13] = [
     "/sys/devices/virtual",
     "/sys/devices/virtual/misc",
     "/sys/devices",
+    "/sys/kernel/debug",
 ];
 
 /// What a generated path is.
@@ -215,7 +216,7 @@ impl Tree {
             (NodeKind::Video, Some(parent)) => {
                 (format!("{parent}/video4linux/{name}"), class("video4linux"))
             }
-            (NodeKind::Media { .. }, None) => return,
+            (NodeKind::Media { .. }, None) | (NodeKind::File, _) => return,
             (NodeKind::Media { .. }, Some(parent)) => (
                 format!("{parent}/{name}"),
                 (

@@ -1,6 +1,8 @@
 //! The world as the front end sees it.
 
 use super::program::Call;
+use super::sw_sync::Timelines;
+use super::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
 use super::{World, udev};
 use crate::control::Control;
 use crate::report::Refusal;
@@ -79,6 +81,16 @@ impl World {
         };
     }
 
+    /// Whether a program waits for time to pass.
+    fn somebody_waits(&self) -> bool {
+        !self.waiting.is_empty() || self.waits_for_buffers
+    }
+
+    /// Whether a file is of a kind that has no poll, and no read and write either.
+    fn knows_no_poll(&self, file: FileId) -> bool {
+        self.heaps.has(file) || self.udmabufs.has(file) || self.timelines.has(file)
+    }
+
     fn file(&self, file: FileId) -> Result<(usize, FileHandle), Errno> {
         self.files.get(&file).copied().ok_or(ENODEV)
     }
@@ -153,16 +165,19 @@ impl Backend for World {
             .chain(self.media.nodes())
             .chain(self.heaps.nodes())
             .chain(self.udmabufs.node())
+            .chain([Timelines::node()])
             .collect()
     }
 
-    fn open(&mut self, node: NodeId, _: i32, _: &dyn Caller) -> Result<FileId, Errno> {
+    fn open(&mut self, node: NodeId, _: i32, caller: &dyn Caller) -> Result<FileId, Errno> {
         if !self.is_plugged(node) {
             return Err(ENODEV);
         }
         let id = self.new_file();
-        let is_other =
-            self.media.open(node, id) || self.heaps.open(node, id) || self.udmabufs.open(node, id);
+        let is_other = self.media.open(node, id)
+            || self.heaps.open(node, id)
+            || self.udmabufs.open(node, id)
+            || (self.timelines).open(node, id, &mut self.memory, caller);
         if is_other {
             return Ok(id);
         }
@@ -181,16 +196,22 @@ impl Backend for World {
     }
 
     fn release(&mut self, file: FileId) {
-        let is_other =
-            self.release_media(file) || self.heaps.release(file) || self.udmabufs.release(file);
+        self.set_now();
+        let is_other = self.release_media(file)
+            || self.heaps.release(file)
+            || self.udmabufs.release(file)
+            || self.release_sync_file(file);
         if is_other {
+            return;
+        }
+        if self.timelines.release(file, &mut self.memory) {
+            self.look_around();
             return;
         }
         let Some((at, handle)) = self.files.remove(&file) else {
             self.plugs.forget(file);
             return;
         };
-        self.set_now();
         if let Some(node) = self.nodes.get_mut(at) {
             node.video.release(&mut self.memory, handle);
         }
@@ -221,6 +242,12 @@ impl Backend for World {
         }
         if self.udmabufs.has(file) {
             return self.udmabuf_ioctl(request, arg, caller);
+        }
+        if self.sync_files.has(file) {
+            return self.sync_file_ioctl(file, request, arg, caller);
+        }
+        if self.timelines.has(file) {
+            return self.timeline_ioctl(file, request, arg, caller);
         }
         if let Ok((at, _)) = self.file(file)
             && let Some(errno) = self.meet_call(at, request, caller.call())
@@ -279,7 +306,12 @@ impl Backend for World {
         if self.media.has(file) {
             return self.media_poll(file, events);
         }
-        if self.heaps.has(file) || self.udmabufs.has(file) {
+        if self.sync_files.has(file) {
+            let found = self.sync_file_poll(file, events);
+            self.note_wait(file, found == 0);
+            return found;
+        }
+        if self.knows_no_poll(file) {
             // As files that know no poll.
             return (POLL_IN | POLL_OUT) & events;
         }
@@ -304,7 +336,7 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> Outcome {
-        if self.media.has(file) || self.heaps.has(file) || self.udmabufs.has(file) {
+        if self.media.has(file) || self.sync_files.has(file) || self.knows_no_poll(file) {
             return Outcome::Fail(EINVAL);
         }
         self.call(file, nonblocking, caller, |target, context, program| {
@@ -322,7 +354,7 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> Outcome {
-        if self.media.has(file) || self.heaps.has(file) || self.udmabufs.has(file) {
+        if self.media.has(file) || self.sync_files.has(file) || self.knows_no_poll(file) {
             return Outcome::Fail(EINVAL);
         }
         self.call(file, nonblocking, caller, |target, context, program| {
@@ -350,12 +382,21 @@ impl Backend for World {
         let done = match request {
             IOCTL_SYNC => {
                 let mut flags = [0; 8];
-                caller.read(arg, &mut flags).and_then(|()| {
+                let read = caller.read(arg, &mut flags);
+                let flags = u64::from_ne_bytes(flags);
+                if read.is_ok() && self.sync_waits(buf, flags, caller) {
+                    self.waits_for_buffers = true;
+                    return Outcome::Wait;
+                }
+                let sync = |()| {
                     self.memory
-                        .sync_buf(buf, u64::from_ne_bytes(flags))
+                        .sync_buf(buf, flags)
                         .map_err(|e| Errno(e.errno()))
-                })
+                };
+                read.and_then(sync)
             }
+            EXPORT_SYNC_FILE => self.export_sync_file(buf, arg, caller),
+            IMPORT_SYNC_FILE => self.import_sync_file(buf, arg, caller),
             request if SET_NAME.contains(&request) => read_name(arg, caller).and_then(|name| {
                 self.memory
                     .set_buf_name(buf, name)
@@ -368,6 +409,18 @@ impl Backend for World {
             Ok(()) => Outcome::Done(0),
             Err(e) => Outcome::Fail(e),
         }
+    }
+
+    fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16 {
+        let asked = (POLL_IN | POLL_OUT) & events;
+        let buf = self.shares.borrow().buf(id);
+        let found = buf.map_or(asked, |buf| self.dmabuf_poll(buf, events));
+        self.waits_for_buffers |= found == 0 && asked != 0;
+        found
+    }
+
+    fn take_buffers_changed(&mut self) -> bool {
+        std::mem::take(&mut self.buffers_changed)
     }
 
     fn buffer_len(&self, id: FdIdentity) -> u64 {
@@ -391,7 +444,9 @@ impl Backend for World {
         let mut flags = [0; 8];
         if request == IOCTL_SYNC && caller.read(arg, &mut flags).is_ok() {
             // What the flags are worth the buffer's own driver says.
-            let _ = self.memory.sync_buf(buf, u64::from_ne_bytes(flags));
+            let flags = u64::from_ne_bytes(flags);
+            let _ = self.sync_waits(buf, flags, caller);
+            let _ = self.memory.sync_buf(buf, flags);
         }
         self.look_around();
     }
@@ -421,7 +476,7 @@ impl Backend for World {
             Duration::from_nanos(left)
         });
         let due = if self.clock.is_virtual() {
-            let waits = !self.waiting.is_empty();
+            let waits = self.somebody_waits();
             let due = self
                 .next_event()
                 .filter(|due| waits || *due <= self.clock.now_ns());
@@ -438,12 +493,13 @@ impl Backend for World {
     }
 
     fn tick(&mut self) {
-        if self.clock.is_virtual() && !self.waiting.is_empty() {
+        if self.clock.is_virtual() && self.somebody_waits() {
             if let Some(due) = self.next_event() {
                 self.clock.jump(due);
             }
             // Who still waits says so again, and time goes on.
             self.changed.append(&mut self.waiting);
+            self.buffers_changed |= std::mem::take(&mut self.waits_for_buffers);
         }
         let now = self.set_now();
         self.memory.ops_mut().tick(now);

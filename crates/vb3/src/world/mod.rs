@@ -20,6 +20,8 @@ mod remedy;
 mod script;
 mod shares;
 mod summary;
+mod sw_sync;
+mod sync_file;
 #[cfg(test)]
 mod tests;
 mod udev;
@@ -41,6 +43,8 @@ use script::Play;
 use shares::Shares;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use sw_sync::Timelines;
+use sync_file::SyncFiles;
 use udmabuf::Udmabufs;
 use vb3_codec::{Codecs, Launch};
 use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
@@ -62,6 +66,8 @@ pub struct World {
     media: Media,
     heaps: Heaps,
     udmabufs: Udmabufs,
+    sync_files: SyncFiles,
+    timelines: Timelines,
     next_file: u64,
     shares: RefCell<Shares>,
     changed: BTreeSet<FileId>,
@@ -74,6 +80,10 @@ pub struct World {
     last_look_ns: u64,
     /// Fences that had ended when who waits for them was looked at last.
     fences_ended: u64,
+    /// poll on a dma-buf may answer otherwise than before.
+    buffers_changed: bool,
+    /// A program found a dma-buf busy, and waits.
+    waits_for_buffers: bool,
     /// Where memory that missed a sync was, by its number.
     places: BTreeMap<u64, summary::Place>,
     /// Which devices come and go.
@@ -140,6 +150,8 @@ impl World {
             media: Media::new(&nodes),
             heaps: Heaps::new(&profile),
             udmabufs: Udmabufs::new(),
+            sync_files: SyncFiles::default(),
+            timelines: Timelines::default(),
             nodes,
             files: BTreeMap::new(),
             next_file: 0,
@@ -151,6 +163,8 @@ impl World {
             peak_bytes: 0,
             last_look_ns: 0,
             fences_ended: 0,
+            buffers_changed: false,
+            waits_for_buffers: false,
             places: BTreeMap::new(),
             own_fds: open_fds(),
         })
@@ -201,6 +215,8 @@ impl World {
             self.media.open_files(),
             self.heaps.open_files(),
             self.udmabufs.open_files(),
+            self.sync_files.open_files(),
+            self.timelines.open_files(),
         ];
         report.held.files += others.iter().sum::<usize>() as u64;
         report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());
