@@ -91,13 +91,15 @@ pub trait Caller {
     /// # Errors
     /// EFAULT when the program's memory cannot be reached.
     fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno>;
-    /// The same, of memory that a device will use: its [`pin`](ProcessMemory::pin) works where the
-    /// front end can have that.
+    /// The same, of `len_bytes` from `addr` that a device will use: its [`pin`](ProcessMemory::pin)
+    /// works where the front end can have that, and the pages are there, so that a device's access
+    /// does not wait for who fills them.
     ///
     /// # Errors
     /// As [`memory`](Self::memory); [`Errno::NOT_GATHERED`]: the call ends and is made anew; nothing
     /// has been changed yet.
-    fn memory_to_pin(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
+    fn memory_to_pin(&self, addr: u64, len_bytes: u64) -> Result<Arc<dyn ProcessMemory>, Errno> {
+        let _ = (addr, len_bytes);
         self.memory()
     }
 }

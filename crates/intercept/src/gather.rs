@@ -64,6 +64,9 @@ struct Inner {
     parts: Vec<Part>,
     bytes: usize,
     missing: Vec<(u64, usize)>,
+    /// Ranges of which every page is to be there, and those of which it has been.
+    absent: Vec<(u64, u64)>,
+    touched: Vec<(u64, u64)>,
     rounds: u32,
     writes: Vec<(u64, Vec<u8>)>,
     /// Descriptors that the thread has sent for this call.
@@ -89,12 +92,14 @@ impl Gathered {
         inner.missing.clear();
         inner.wanted.clear();
         inner.wants_watch = false;
+        inner.absent.clear();
     }
 
     /// Whether the call has come upon something that was not gathered, and is to be made anew.
     pub(crate) fn lacks(&self) -> bool {
         let inner = lock(&self.0);
-        !inner.missing.is_empty() || !inner.wanted.is_empty() || inner.wants_watch
+        let asks = !inner.wanted.is_empty() || inner.wants_watch;
+        asks || !inner.missing.is_empty() || !inner.absent.is_empty()
     }
 
     /// Notes that the thread is to make a userfaultfd; the error with which the call ends until then.
@@ -184,6 +189,21 @@ impl Gathered {
         Err(MISSING)
     }
 
+    /// Notes a range that a device will use, unless its pages have been seen to: one that nobody has
+    /// filled would keep the device, and all programs, waiting. What is too much is left as it is.
+    ///
+    /// # Errors
+    /// They have not.
+    pub(crate) fn touch(&self, addr: u64, len: u64) -> Result<(), Errno> {
+        let mut inner = lock(&self.0);
+        let range = (addr, len);
+        if !inner.applied || len > MOST as u64 || inner.touched.contains(&range) {
+            return Ok(());
+        }
+        inner.absent.push(range);
+        Err(MISSING)
+    }
+
     /// Copies to the memory of thread `tid`, or keeps what is to be copied.
     pub(crate) fn write(&self, way: Way, tid: u32, addr: u64, data: &[u8]) -> Result<(), Errno> {
         let mut inner = lock(&self.0);
@@ -215,6 +235,11 @@ impl Gathered {
             wanted.extend(expected);
             wanted
         };
+        let absent = core::mem::take(&mut lock(&self.0).absent);
+        for &(addr, len) in &absent {
+            way.touch(tid, addr, len);
+        }
+        lock(&self.0).touched.extend(absent);
         let mut refused = Ok(());
         for (addr, len) in wanted {
             let to_page_end = PAGE - addr % PAGE;

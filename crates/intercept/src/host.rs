@@ -16,7 +16,7 @@ use crate::listener::{Listener, Notif};
 use crate::lock::lock;
 use crate::memory::{DeviceMemory, ProcFiles};
 use crate::note::Note;
-use crate::pins::{Known, Pinnable, Pins};
+use crate::pins::{Known, Pinnable, Pins, Space};
 use crate::probe::Powers;
 use crate::procs::{self, Look, Procs, Thread};
 use crate::{raw, reap};
@@ -358,6 +358,32 @@ impl<'a> Call<'a> {
         lent
     }
 
+    /// Where what the process does to its memory is followed; `None` where it cannot be.
+    ///
+    /// # Errors
+    /// The thread is to make what that takes, and its call anew.
+    fn space(&self, pid: u32) -> Result<Option<Arc<Space>>, Errno> {
+        match self.host.pins.of(pid) {
+            Known::Followed(space) => Ok(Some(space)),
+            Known::Refused => Ok(None),
+            Known::Nothing => {
+                let may = self.host.powers.ptrace.and_then(|()| {
+                    let filtered = reap::has_filter_of_its_own(self.notif.tid);
+                    if filtered {
+                        Err(Errno(libc::EPERM))
+                    } else {
+                        Ok(())
+                    }
+                });
+                let Err(e) = may else {
+                    return Err(self.notif.gathered.want_watch());
+                };
+                self.host.follow(pid, Err(e));
+                Ok(None)
+            }
+        }
+    }
+
     /// Says once that descriptors are not lent here, if so.
     pub(crate) fn note_refusal(&self) {
         if let Some(e) = self.host.procs.borrow_refused_once() {
@@ -453,26 +479,17 @@ impl Caller for Call<'_> {
         Ok(Arc::new(files.map_err(|_| Errno(libc::EFAULT))?))
     }
 
-    fn memory_to_pin(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
+    fn memory_to_pin(&self, addr: u64, len_bytes: u64) -> Result<Arc<dyn ProcessMemory>, Errno> {
         let pid = self.thread().map_err(|_| Errno(libc::EFAULT))?.tgid;
-        let space = match self.host.pins.of(pid) {
-            Known::Followed(space) => space,
-            Known::Refused => return self.memory(),
-            Known::Nothing => {
-                let may = self.host.powers.ptrace.and_then(|()| {
-                    let filtered = reap::has_filter_of_its_own(self.notif.tid);
-                    if filtered {
-                        Err(Errno(libc::EPERM))
-                    } else {
-                        Ok(())
-                    }
-                });
-                let Err(e) = may else {
-                    return Err(self.notif.gathered.want_watch());
-                };
-                self.host.follow(pid, Err(e));
-                return self.memory();
-            }
+        let space = self.space(pid)?;
+        if !space
+            .as_ref()
+            .is_some_and(|space| space.has(addr, len_bytes))
+        {
+            self.notif.gathered.touch(addr, len_bytes)?;
+        }
+        let Some(space) = space else {
+            return self.memory();
         };
         let files = ProcFiles::open(pid, Arc::clone(&self.host.device_memory));
         let files = files.map_err(|_| Errno(libc::EFAULT))?;

@@ -84,6 +84,17 @@ impl Way {
         usize::try_from(n).map_err(|_| refusal())
     }
 
+    /// Reads a byte of every page of a range, up to the first that is not there.
+    pub(crate) fn touch(self, tid: u32, addr: u64, len: u64) {
+        let page = crate::arch::page_size();
+        let end = addr.saturating_add(len);
+        let mut at = addr;
+        let mut byte = [0];
+        while at < end && self.copy_in(tid, at, &mut byte).is_ok() {
+            at = (at & !(page - 1)).saturating_add(page);
+        }
+    }
+
     /// Copies to the memory of thread `tid`; EFAULT unless all of it is writable, EPERM for a
     /// program that may not be written to at all.
     pub(crate) fn copy_out(self, tid: u32, addr: u64, data: &[u8]) -> Result<(), Errno> {

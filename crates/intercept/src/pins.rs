@@ -135,6 +135,13 @@ impl Space {
         })
     }
 
+    /// Whether a device has all of a range already, where it is now.
+    pub(crate) fn has(&self, addr: u64, len: u64) -> bool {
+        let mut ranges = lock(&self.ranges);
+        self.look(&mut ranges);
+        ranges.has(addr, len)
+    }
+
     fn release(&self, id: u64) {
         let mut ranges = lock(&self.ranges);
         self.look(&mut ranges);

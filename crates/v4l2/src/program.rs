@@ -30,11 +30,12 @@ pub trait Program<M: MemOps> {
     /// EFAULT unless all of it is writable.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno>;
 
-    /// The program's memory, for pinning. A program that cannot be reached has memory that faults.
+    /// The program's memory, for pinning `len_bytes` at `addr`. A program that cannot be reached has
+    /// memory that faults.
     ///
     /// # Errors
     /// What [`prepare_read`](Self::prepare_read) says: the call is made anew.
-    fn user(&self) -> Result<M::User, Errno>;
+    fn user(&self, addr: u64, len_bytes: u64) -> Result<M::User, Errno>;
 
     /// Takes a reference to the dma-buf behind a descriptor of the program.
     ///

@@ -122,6 +122,17 @@ impl Ranges {
         (None, until)
     }
 
+    /// Whether some range has all of these bytes, which have not moved.
+    pub(crate) fn has(&self, addr: u64, len: u64) -> bool {
+        let has = |piece: &Piece| {
+            piece.now == piece.was
+                && piece
+                    .part(addr, addr.saturating_add(len))
+                    .is_some_and(|part| part.len == len)
+        };
+        self.by_id.values().flat_map(|range| &range.pieces).any(has)
+    }
+
     /// Whether all of the range is where it was at first.
     pub(crate) fn is_whole(&self, id: u64) -> bool {
         self.by_id.get(&id).is_some_and(|range| {
@@ -160,6 +171,7 @@ mod tests {
         let addr = 10 * PAGE + half;
         let id = ranges.insert(addr, len);
         assert!(ranges.is_whole(id));
+        assert!(ranges.has(addr + 1, len - 1) && !ranges.has(addr, len + 1));
         assert_eq!(ranges.find(id, addr, u64::MAX), (Some(addr), len));
         ranges.apply(moved(12, 100, 1));
         ranges.apply(gone(11, 12));
@@ -170,7 +182,8 @@ mod tests {
         assert_eq!(at(12), (Some(100 * PAGE), PAGE));
         assert_eq!(at(13), (Some(13 * PAGE), PAGE + half));
         assert_eq!(ranges.find(id, 13 * PAGE, 16), (Some(13 * PAGE), 16));
-        assert!(!ranges.is_whole(id));
+        assert!(!ranges.is_whole(id) && !ranges.has(addr, len) && ranges.has(13 * PAGE, PAGE));
+        assert!(!ranges.has(12 * PAGE, 1) && !ranges.has(100 * PAGE, 1));
         assert_eq!(ranges.find(id + 1, addr, 8), (None, 8));
     }
 

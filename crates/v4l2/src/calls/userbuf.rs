@@ -162,7 +162,7 @@ impl UserBuffer {
                 source: match memory {
                     Memory::Mmap => PlaneSource::Mmap,
                     Memory::UserPtr => PlaneSource::UserPtr {
-                        user: program.user()?,
+                        user: program.user(plane.place, plane.length.into())?,
                         addr: plane.place,
                     },
                     Memory::DmaBuf => {

@@ -106,7 +106,7 @@ impl Program<TestMemory> for TestProgram {
         Ok(())
     }
 
-    fn user(&self) -> Result<Bytes, Errno> {
+    fn user(&self, _: u64, _: u64) -> Result<Bytes, Errno> {
         Ok(Rc::clone(&self.bytes))
     }
 

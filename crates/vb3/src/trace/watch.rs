@@ -193,7 +193,7 @@ impl Caller for Watched<'_> {
         self.caller.memory()
     }
 
-    fn memory_to_pin(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
-        self.caller.memory_to_pin()
+    fn memory_to_pin(&self, addr: u64, len_bytes: u64) -> Result<Arc<dyn ProcessMemory>, Errno> {
+        self.caller.memory_to_pin(addr, len_bytes)
     }
 }

@@ -36,8 +36,8 @@ impl Program<Memory> for Call<'_> {
         self.caller.write(addr, data).map_err(errno)
     }
 
-    fn user(&self) -> Result<User, Errno> {
-        match self.caller.memory_to_pin() {
+    fn user(&self, addr: u64, len_bytes: u64) -> Result<User, Errno> {
+        match self.caller.memory_to_pin(addr, len_bytes) {
             Err(e) if e == vb3_host::Errno::NOT_GATHERED => Err(errno(e)),
             memory => Ok(ProgramMemory::user(memory.ok())),
         }

@@ -66,6 +66,16 @@ fn a_page_filled_late_by_a_thread_that_calls_devices() {
     );
 }
 
+/// The pages of a user pointer are filled after two seconds. A kernel faults them in when it pins
+/// them, in QBUF; a device never waits for one.
+#[test]
+fn pages_for_a_device_filled_late() {
+    let Some(outcome) = beside_a_capture(|_| "userptr".to_owned()) else {
+        return;
+    };
+    assert!(outcome.stdout.contains("stalled 2."), "{}", outcome.stdout);
+}
+
 /// A path leads over a file system that the program serves, whose server stats a device before it
 /// answers.
 #[test]

@@ -2,6 +2,7 @@
 //
 //   stalls watch SECONDS NODE   captures, and tells the longest time between two frames
 //   stalls page                 an argument's page is filled late, by a thread that calls devices
+//   stalls userptr              so are the pages that a device is to fill
 //   stalls fuse DIR             a path leads through a file system that this program serves
 //   stalls traced               a mapping is refused, of which the supervisor has something to say
 //
@@ -129,6 +130,59 @@ static int late_page(void)
 	return 0;
 }
 
+// Fills every page that is asked for, the first of them late.
+static void *fill_all(void *unused)
+{
+	(void)unused;
+	struct uffd_msg fault;
+	for (int first = 1; read(faults, &fault, sizeof fault) == sizeof fault; first = 0) {
+		if (first)
+			sleep(LATE);
+		struct uffdio_zeropage zero = {
+			.range = { .start = fault.arg.pagefault.address & ~(uint64_t)(PAGE - 1), .len = PAGE },
+		};
+		if (ioctl(faults, UFFDIO_ZEROPAGE, &zero) && errno != EEXIST)
+			must(-1, "UFFDIO_ZEROPAGE");
+	}
+	return NULL;
+}
+
+// A kernel asks for all pages in the call that gives them to the device.
+static int late_buffer(void)
+{
+	int fd = must(open("/dev/video1", O_RDWR), "/dev/video1");
+	unsigned type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
+	struct v4l2_format format = { .type = type };
+	must(ioctl(fd, VIDIOC_G_FMT, &format), "G_FMT");
+	size_t len = (format.fmt.pix.sizeimage + PAGE - 1) / PAGE * PAGE;
+	faults = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (faults < 0) {
+		printf("skipped: userfaultfd: %s\n", strerror(errno));
+		return 0;
+	}
+	struct uffdio_api api = { .api = UFFD_API };
+	must(ioctl(faults, UFFDIO_API, &api), "UFFDIO_API");
+	char *memory = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffdio_register range = {
+		.range = { .start = (uintptr_t)memory, .len = len },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	must(ioctl(faults, UFFDIO_REGISTER, &range), "UFFDIO_REGISTER");
+	pthread_t handler;
+	pthread_create(&handler, NULL, fill_all, NULL);
+	struct v4l2_requestbuffers request = { .count = 1, .type = type, .memory = V4L2_MEMORY_USERPTR };
+	must(ioctl(fd, VIDIOC_REQBUFS, &request), "REQBUFS");
+	must(ioctl(fd, VIDIOC_STREAMON, &type), "STREAMON");
+	struct v4l2_buffer b = {
+		.type = type, .memory = V4L2_MEMORY_USERPTR, .m.userptr = (uintptr_t)memory, .length = len,
+	};
+	double start = now();
+	must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
+	printf("stalled %.1f\n", now() - start);
+	must(ioctl(fd, VIDIOC_DQBUF, &b), "DQBUF");
+	return b.bytesused != format.fmt.pix.sizeimage;
+}
+
 static void reply(int fuse, uint64_t unique, int error, const void *data, size_t len)
 {
 	static char out[PAGE];
@@ -223,6 +277,8 @@ int main(int argc, char **argv)
 		return watch(atof(argv[2]), argv[3]);
 	if (argc == 2 && !strcmp(argv[1], "page"))
 		return late_page();
+	if (argc == 2 && !strcmp(argv[1], "userptr"))
+		return late_buffer();
 	if (argc == 3 && !strcmp(argv[1], "fuse"))
 		return own_files(argv[2]);
 	if (argc == 2 && !strcmp(argv[1], "traced"))
