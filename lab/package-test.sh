@@ -1,7 +1,9 @@
 #!/bin/sh
-# Installs the package in the build root, looks which module each kernel would load, and removes
-# it: package-test.sh PACKAGE
+# Installs packages in the build root, looks which modules each kernel would load, and removes them:
+# package-test.sh PACKAGE...
 set -eu
+
+kinds=$(for package; do dpkg-deb -f "$package" Package; done | sed 's/^videobuf3-\(.*\)-dkms$/\1/')
 
 export DEBIAN_FRONTEND=noninteractive
 dpkg -s dkms >/dev/null 2>&1 || {
@@ -12,30 +14,36 @@ for kernel in $(cat /kernels.list); do
     # What an installed kernel has: the stock module where depmod finds it.
     stock=/lib/modules/$kernel/kernel/drivers/media/common/videobuf2
     mkdir -p "$stock"
-    cp "/kernels/$kernel/tree/usr$stock/videobuf2-dma-contig.ko.xz" "$stock/"
+    for kind in $kinds; do
+        cp "/kernels/$kernel/tree/usr$stock/videobuf2-$kind.ko.xz" "$stock/"
+    done
     for list in modules.order modules.builtin modules.builtin.modinfo; do
         cp "/kernels/$kernel/tree/usr/lib/modules/$kernel/$list" "/lib/modules/$kernel/"
     done
     depmod "$kernel"
 done
-which_module() { modinfo -k "$1" -n videobuf2-dma-contig; }
-dpkg -i "$1"
+# Every kernel must find every module where it is said.
+all_in() {
+    for kernel in $(cat /kernels.list); do
+        for kind in $kinds; do
+            found=$(modinfo -k "$kernel" -n "videobuf2-$kind")
+            echo "$kernel: $found"
+            case $found in
+                */$1/*) ;;
+                *) exit 1 ;;
+            esac
+        done
+    done
+}
+dpkg -i "$@"
+all_in updates/dkms
+# For a machine that boots with what is installed now.
 for kernel in $(cat /kernels.list); do
-    case $(which_module "$kernel") in
-        */updates/dkms/*)
-            echo "$kernel: ours"
-            # For a machine that boots with what is installed now.
-            rm -rf "/work/$kernel/updates"
-            mkdir -p "/work/$kernel/updates"
-            cp -r "/lib/modules/$kernel/updates/dkms" "/work/$kernel/updates/"
-            ;;
-        *) echo "$kernel: $(which_module "$kernel")" && exit 1 ;;
-    esac
+    rm -rf "/work/$kernel/updates"
+    mkdir -p "/work/$kernel/updates"
+    cp -r "/lib/modules/$kernel/updates/dkms" "/work/$kernel/updates/"
 done
-dpkg -r videobuf3-dma-contig-dkms
-for kernel in $(cat /kernels.list); do
-    case $(which_module "$kernel") in
-        */kernel/drivers/*) echo "$kernel: the kernel's own again" ;;
-        *) exit 1 ;;
-    esac
+for kind in $kinds; do
+    dpkg -r "videobuf3-$kind-dkms"
 done
+all_in kernel/drivers

@@ -1,21 +1,30 @@
 #!/bin/sh
-# Makes the package with the module's source and its Rust object: package.sh SOURCES RUST VERSION OUT
+# Makes the package of one module, with its source and its part of the Rust object:
+#
+#   package.sh SOURCES RUST VERSION MODULE OUT
+#
+# MODULE is a directory of kernel/module.
 set -eu
 
 sources=$1
 rust=$2
 version=$3
-out=$4
+module=$4
+out=$5
+kind=$(sed -n 's/^obj-m := videobuf2-\(.*\)\.o$/\1/p' "$sources/kernel/module/$module/Kbuild")
 tree=$out.tree
+source=usr/src/videobuf3-$kind-$version
+docs=usr/share/doc/videobuf3-$kind-dkms
 rm -rf "$tree"
-mkdir -p "$tree/DEBIAN" "$tree/usr/src/videobuf3-dma-contig-$version" \
-    "$tree/usr/share/doc/videobuf3-dma-contig-dkms"
-fill() { sed "s/@VERSION@/$version/g" "$sources/kernel/package/$1" >"$tree/$2"; }
+mkdir -p "$tree/DEBIAN" "$tree/$docs"
+sh "$sources/lab/lay-out.sh" "$sources" "$rust" "$module" "$tree/$source"
+fill() {
+    sed -e "s/@VERSION@/$version/g" -e "s/@KIND@/$kind/g" "$sources/kernel/package/$1" >"$tree/$2"
+}
 fill control DEBIAN/control
 fill postinst DEBIAN/postinst
 fill prerm DEBIAN/prerm
 chmod 755 "$tree/DEBIAN/postinst" "$tree/DEBIAN/prerm"
-fill dkms.conf "usr/src/videobuf3-dma-contig-$version/dkms.conf"
-cp "$sources"/kernel/module/* "$rust/vb3rust.bin" "$tree/usr/src/videobuf3-dma-contig-$version/"
-cp "$sources/kernel/LICENSE" "$tree/usr/share/doc/videobuf3-dma-contig-dkms/copyright"
+fill dkms.conf "$source/dkms.conf"
+cp "$sources/kernel/LICENSE" "$tree/$docs/copyright"
 dpkg-deb --root-owner-group -Zxz -b "$tree" "$out"

@@ -20,6 +20,14 @@ struct sg_table;
 struct vb2_buffer;
 struct vm_area_struct;
 
+/*
+ * Which of the modules this is: VB3_NAME in the log and in debugfs, VB3_WHAT for modinfo. Set in
+ * the Kbuild of each.
+ */
+#ifndef VB3_NAME
+#error "VB3_NAME is not set"
+#endif
+
 /* mem_priv: what the kernel must find by itself, and the Rust object behind it. */
 struct vb3_buf {
 	dma_addr_t dma_addr;	/* what the cookie points at */
@@ -49,7 +57,7 @@ struct vb3_facts {
 	struct dma_buf *import;
 };
 
-enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_USERPTR, VB3_DMABUF };
+enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_USERPTR, VB3_DMABUF, VB3_VIRTUAL };
 
 /*
  * The Rust object, in src/entry.rs. Addresses are u64 there. What makes an object says, if it does
@@ -65,9 +73,13 @@ void *vb3_rs_export(void *rust, unsigned long flags);
 void *vb3_rs_vaddr(void *rust);
 int vb3_rs_hand_over(void *rust, bool to_device, bool skip);
 int vb3_rs_mmap(void *rust, struct vm_area_struct *vma, u64 offset, u64 bytes);
+int vb3_rs_alloc_virtual(void *to, struct device *dev, u64 bytes, int direction);
 int vb3_rs_get_userptr(void *to, struct device *dev, u64 at, u64 bytes, int direction, u64 *addr);
+int vb3_rs_get_userptr_virtual(void *to, struct device *dev, u64 at, u64 bytes, int direction);
 void vb3_rs_put_userptr(void *rust);
 int vb3_rs_import(void *to, struct device *dev, struct dma_buf *buf, u64 bytes, int direction);
+int vb3_rs_import_virtual(void *to, struct device *dev, struct dma_buf *buf, u64 bytes,
+			  int direction);
 int vb3_rs_import_map(void *rust, u64 *addr);
 void vb3_rs_import_unmap(void *rust);
 void vb3_rs_import_detach(void *rust);
@@ -87,6 +99,14 @@ enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT };
 /* Counts who has allocated memory; the last one ends it. In memops.c. */
 void vb3_add_user(struct vb3_buf *buf, int kind);
 void vb3_drop_user(struct vb3_buf *buf, int kind);
+
+/*
+ * Makes a buffer without a payload, or an error pointer; its mutex is the caller's to initialise, so
+ * that importers' are of another class than exporters', which are taken below them. In memops.c.
+ */
+struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb);
+/* What the Rust object made of a new buffer, by what it returned. */
+void *vb3_made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr);
 
 /* Whether the next step that can fail is to fail, for tests. In shim.c. */
 bool vb3_fails(void);

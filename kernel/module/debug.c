@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * For people, in /sys/kernel/debug/vb2-dma-contig: what there is (buffers), who holds it, what was
+ * For people, in /sys/kernel/debug/VB3_NAME: what there is (buffers), who holds it, what was
  * done (counters), and what was refused and why (refusals, and the log).
  */
 #include <linux/debugfs.h>
@@ -44,6 +44,7 @@ static const char *const kind_names[] = {
 	[VB3_NON_COHERENT] = "MMAP non-coherent",
 	[VB3_USERPTR] = "USERPTR",
 	[VB3_DMABUF] = "DMABUF",
+	[VB3_VIRTUAL] = "MMAP",
 };
 
 static const char *const direction_names[] = { "both ways", "to device", "from device" };
@@ -54,6 +55,12 @@ static const char *name_in(const char *const *names, unsigned int count, unsigne
 }
 
 #define NAME(names, at) name_in(names, ARRAY_SIZE(names), at)
+
+/* Queues whose memory only the CPU uses need have no device. */
+static const char *name_of(struct device *dev)
+{
+	return dev ? dev_name(dev) : "no device";
+}
 
 static u64 seconds_since(u64 since_ns)
 {
@@ -88,7 +95,7 @@ static int buffers_show(struct seq_file *file, void *unused)
 
 		vb3_rs_describe(RUST(buf), &facts);
 		seq_printf(file, "%llu %s: %s, %llu bytes at %#llx, %s, by %s[%d], synced %d, skipped %d\n",
-			   buf->number, dev_name(buf->dev), NAME(kind_names, facts.kind),
+			   buf->number, name_of(buf->dev), NAME(kind_names, facts.kind),
 			   facts.bytes, (u64)READ_ONCE(buf->dma_addr),
 			   NAME(direction_names, facts.direction), buf->comm, buf->pid,
 			   atomic_read(&buf->synced), atomic_read(&buf->skipped));
@@ -118,6 +125,7 @@ DEFINE_SHOW_ATTRIBUTE(counters);
 
 /* The last refusals. The texts are constants of the Rust object; the device may be gone. */
 #define REFUSALS 32
+#define REFUSED VB3_NAME ": %.*s refused (%.*s: wanted %llu, found %llu)\n"
 
 struct refusal {
 	u64 at_ns;
@@ -144,13 +152,17 @@ void vb3_refused(struct device *dev, const char *what, int what_len, const char 
 		.wanted = wanted, .found = found,
 	};
 
-	strscpy(made.device, dev_name(dev), sizeof(made.device));
+	strscpy(made.device, name_of(dev), sizeof(made.device));
 	get_task_comm(made.comm, current);
 	spin_lock(&refusals_lock);
 	refusals[refusals_made++ % REFUSALS] = made;
 	spin_unlock(&refusals_lock);
-	dev_info_ratelimited(dev, "vb2-dma-contig: %.*s refused (%.*s: wanted %llu, found %llu)\n",
-			     what_len, what, constraint_len, constraint, wanted, found);
+	if (dev)
+		dev_info_ratelimited(dev, REFUSED, what_len, what, constraint_len, constraint,
+				     wanted, found);
+	else
+		pr_info_ratelimited(REFUSED, what_len, what, constraint_len, constraint, wanted,
+				    found);
 }
 
 static int refusals_show(struct seq_file *file, void *unused)
@@ -178,7 +190,7 @@ static struct dentry *dir;
 
 int vb3_debug_init(void)
 {
-	dir = debugfs_create_dir("vb2-dma-contig", NULL);
+	dir = debugfs_create_dir(VB3_NAME, NULL);
 	debugfs_create_file("buffers", 0400, dir, NULL, &buffers_fops);
 	debugfs_create_file("counters", 0444, dir, NULL, &counters_fops);
 	debugfs_create_file("refusals", 0400, dir, NULL, &refusals_fops);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory operations of a queue, and the module itself. */
+/* Memory operations that are the same for all kinds of memory, and the module itself. */
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -14,14 +14,11 @@
 /* Bytes of a buffer with its payload. */
 static size_t buf_bytes __ro_after_init;
 
-static struct vb3_buf *new_buf(struct vb2_buffer *vb, struct device *dev)
+struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb)
 {
-	struct vb3_buf *buf;
-
-	if (WARN_ON(!dev))
-		return ERR_PTR(-EINVAL);
 	/* The payload is written before it is read. */
-	buf = vb3_fails() ? NULL : kmalloc(buf_bytes, GFP_KERNEL);
+	struct vb3_buf *buf = vb3_fails() ? NULL : kmalloc(buf_bytes, GFP_KERNEL);
+
 	if (!buf)
 		return ERR_PTR(-ENOMEM);
 	buf->vb = vb;
@@ -32,8 +29,7 @@ static struct vb3_buf *new_buf(struct vb2_buffer *vb, struct device *dev)
 	return buf;
 }
 
-/* What the Rust object made of a new buffer, by what it returned. */
-static void *made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr)
+void *vb3_made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr)
 {
 	if (ret < 0) {
 		kfree(buf);
@@ -63,22 +59,6 @@ void vb3_drop_user(struct vb3_buf *buf, int kind)
 	kfree(buf);
 }
 
-void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size)
-{
-	struct vb2_queue *q = vb->vb2_queue;
-	struct vb3_buf *buf = new_buf(vb, dev);
-	u64 addr = 0;
-	int ret;
-
-	if (IS_ERR(buf))
-		return buf;
-	mutex_init(&buf->lock);
-	refcount_set(&buf->users, 1);
-	ret = vb3_rs_alloc(RUST(buf), dev, size, q->dma_dir, (__force unsigned int)q->gfp_flags,
-			   q->dma_attrs, q->non_coherent_mem, &addr);
-	return made(buf, ret, dev, addr);
-}
-
 void vb3_op_put(void *priv)
 {
 	vb3_drop_user(priv, VB3_PLANE);
@@ -94,41 +74,9 @@ void *vb3_op_vaddr(struct vb2_buffer *vb, void *priv)
 	return vb3_rs_vaddr(RUST((struct vb3_buf *)priv));
 }
 
-void *vb3_op_cookie(struct vb2_buffer *vb, void *priv)
-{
-	return &((struct vb3_buf *)priv)->dma_addr;
-}
-
 unsigned int vb3_op_num_users(void *priv)
 {
 	return refcount_read(&((struct vb3_buf *)priv)->users);
-}
-
-static void hand_over(struct vb3_buf *buf, bool to_device, bool skip)
-{
-	int done;
-
-	if (!buf->is_handed_over)
-		return;
-	done = vb3_rs_hand_over(RUST(buf), to_device, skip);
-	if (done > 0)
-		atomic_inc(&buf->synced);
-	else if (done < 0)
-		atomic_inc(&buf->skipped);
-}
-
-void vb3_op_prepare(void *priv)
-{
-	struct vb3_buf *buf = priv;
-
-	hand_over(buf, true, buf->vb->skip_cache_sync_on_prepare);
-}
-
-void vb3_op_finish(void *priv)
-{
-	struct vb3_buf *buf = priv;
-
-	hand_over(buf, false, buf->vb->skip_cache_sync_on_finish);
 }
 
 static void vma_open(struct vm_area_struct *vma)
@@ -164,20 +112,6 @@ int vb3_op_mmap(void *priv, struct vm_area_struct *vma)
 	return 0;
 }
 
-void *vb3_op_get_userptr(struct vb2_buffer *vb, struct device *dev, unsigned long vaddr,
-			 unsigned long size)
-{
-	struct vb3_buf *buf = new_buf(vb, dev);
-	u64 addr = 0;
-	int ret;
-
-	if (IS_ERR(buf))
-		return buf;
-	/* Nobody locks user memory. */
-	ret = vb3_rs_get_userptr(RUST(buf), dev, vaddr, size, vb->vb2_queue->dma_dir, &addr);
-	return made(buf, ret, dev, addr);
-}
-
 void vb3_op_put_userptr(void *priv)
 {
 	struct vb3_buf *buf = priv;
@@ -185,20 +119,6 @@ void vb3_op_put_userptr(void *priv)
 	vb3_unlist(buf);
 	vb3_rs_put_userptr(RUST(buf));
 	kfree(buf);
-}
-
-void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma_buf *dbuf,
-			   unsigned long size)
-{
-	struct vb3_buf *buf = new_buf(vb, dev);
-	int ret;
-
-	if (IS_ERR(buf))
-		return buf;
-	/* Another class than the exporter's, which is taken below it. */
-	mutex_init(&buf->lock);
-	ret = vb3_rs_import(RUST(buf), dev, dbuf, size, vb->vb2_queue->dma_dir);
-	return made(buf, ret, dev, 0);
 }
 
 int vb3_op_map_dmabuf(void *priv)
@@ -242,16 +162,16 @@ static void __exit vb3_exit(void)
 
 	vb3_debug_exit();
 	if (vb3_rs_is_idle(held))
-		pr_info("vb2-dma-contig: unloaded, nothing held\n");
+		pr_info(VB3_NAME ": unloaded, nothing held\n");
 	else
-		pr_err("vb2-dma-contig: unloaded with %lld bytes, %lld allocations, %lld attachments, %lld mappings held\n",
+		pr_err(VB3_NAME ": unloaded with %lld bytes, %lld allocations, %lld attachments, %lld mappings held\n",
 		       held[0], held[1], held[2], held[3]);
 }
 
 module_init(vb3_init);
 module_exit(vb3_exit);
 
-MODULE_DESCRIPTION("DMA-contig memory handling for videobuf2, in Rust (videobuf3)");
+MODULE_DESCRIPTION(VB3_WHAT " memory handling for videobuf2, in Rust (videobuf3)");
 MODULE_AUTHOR("videobuf3");
 MODULE_LICENSE("GPL");
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)

@@ -94,7 +94,7 @@ unsigned int vb3_cache_alignment(void)
 u64 vb3_size_limit(struct device *dev)
 {
 #ifdef CONFIG_DMA_DECLARE_COHERENT
-	if (dev->dma_mem)
+	if (dev && dev->dma_mem)
 		return U64_MAX;
 #endif
 	return (u64)max(si_mem_available(), 0L) << PAGE_SHIFT;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the Rust object and the C shim of videobuf2-dma-contig call of each other.
+ * The memory operations that a module exports.
  *
  * No includes: the file that exports symbols includes this one, and one definition more in its
  * sight would change their CRCs.
@@ -10,7 +10,7 @@
 
 struct vb3_buf;
 
-/* Memory operations, in memops.c. */
+/* Memory operations: of one kind of memory in its ops.c, the others in memops.c. */
 void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size);
 void vb3_op_put(void *priv);
 struct dma_buf *vb3_op_get_dmabuf(struct vb2_buffer *vb, void *priv, unsigned long flags);

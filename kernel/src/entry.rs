@@ -1,4 +1,4 @@
-//! What the shim calls.
+//! What the shim calls; for memory of the CPU, also `entry_cpu.rs`.
 // UNSAFETY: raw pointers come from C. What this relies on is in SOUNDNESS.md.
 //!
 //! Every `rust` is the payload of a C buffer, in which one of the functions that take `to` has
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn vb3_rs_alloc(
     // SAFETY: the object takes a reference of its own.
     let dev = unsafe { Dev::new(dev) }.with_wishes(gfp, attrs);
     // SAFETY: the object is put into the payload below; it has one lock.
-    match unsafe { Allocated::new(to, dev, args, attrs_from_c(attrs)) } {
+    match unsafe { Allocated::contig(to, dev, args, attrs_from_c(attrs)) } {
         // SAFETY: the caller's promise.
         Ok((made, at)) => unsafe { place(to, Object::Allocated(made), addr, at) },
         Err(e) => e.to_c(),
@@ -119,7 +119,7 @@ unsafe fn place(to: NonNull<c_void>, object: Object, addr: *mut u64, at: DmaAddr
 ///
 /// # Safety
 /// `to` is an empty payload.
-unsafe fn put(to: NonNull<c_void>, object: Object) -> c_int {
+pub(crate) unsafe fn put(to: NonNull<c_void>, object: Object) -> c_int {
     let is_handed_over = object.is_handed_over();
     // SAFETY: large enough (`vb3_rs_bytes`) and aligned like u64 (asserted above).
     unsafe { to.cast::<Object>().write(object) };
@@ -189,7 +189,8 @@ pub unsafe extern "C" fn vb3_rs_vaddr(rust: *mut c_void) -> *mut c_void {
     match unsafe { object(rust) } {
         Some(Object::Allocated(a)) => a.vaddr(),
         Some(Object::Import(i)) => i.vaddr(),
-        Some(Object::User(_)) | None => ptr::null_mut(),
+        Some(Object::User(u)) => u.vaddr(),
+        None => ptr::null_mut(),
     }
 }
 
@@ -256,7 +257,7 @@ pub unsafe extern "C" fn vb3_rs_get_userptr(
     };
     // SAFETY: the caller's promise.
     let dev = unsafe { Dev::new(dev) };
-    match User::new(dev, at, bytes, direction) {
+    match User::contig(dev, at, bytes, direction) {
         // SAFETY: the caller's promise.
         Ok((made, at)) => unsafe { place(to, Object::User(made), addr, at) },
         Err(e) => e.to_c(),
@@ -299,7 +300,7 @@ pub unsafe extern "C" fn vb3_rs_import(
     // SAFETY: the caller's promise.
     let (dev, buf) = unsafe { (Dev::new(dev), Buf::new(buf)) };
     // SAFETY: the object is put into the payload below; it has one lock.
-    match unsafe { Import::new(to, dev, buf, bytes, direction) } {
+    match unsafe { Import::contig(to, dev, buf, bytes, direction) } {
         // SAFETY: the caller's promise.
         Ok(made) => unsafe { put(to, Object::Import(made)) },
         Err(e) => e.to_c(),

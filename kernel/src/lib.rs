@@ -1,4 +1,4 @@
-//! videobuf2-dma-contig for stock Linux kernels: `plane` and `dmabuf` over Linux's DMA API.
+//! videobuf2's allocators for stock Linux kernels: `plane` and `dmabuf` over Linux's DMA API.
 //!
 //! One object for all kernels of an architecture: it sees kernel structures only as pointers, and
 //! reaches them through the accessors of `module/shim.c`. No heap, no formatting, no panics: the
@@ -7,6 +7,7 @@
 
 mod attachments;
 pub mod entry;
+pub mod entry_cpu;
 mod import;
 mod kernel;
 mod ledger;

@@ -71,7 +71,8 @@ fn attrs_to_c(attrs: Attrs) -> c_ulong {
 /// A device, and what its queue wishes of allocations beyond what [`Attrs`] can say.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Dev {
-    at: NonNull<sys::Device>,
+    /// NULL for a queue without a device, whose memory only the CPU uses.
+    at: *mut sys::Device,
     /// `gfp_flags` of the queue.
     gfp: c_uint,
     /// `dma_attrs` of the queue that have no name in [`Attrs`].
@@ -84,6 +85,15 @@ impl Dev {
     /// # Safety
     /// The device outlives all values made with this name.
     pub const unsafe fn new(at: NonNull<sys::Device>) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::of_cpu(at.as_ptr()) }
+    }
+
+    /// Names the device, if there is one (NULL: none), of a queue whose memory only the CPU uses.
+    ///
+    /// # Safety
+    /// As [`new`](Self::new). Without a device, nothing is allocated or mapped for it.
+    pub const unsafe fn of_cpu(at: *mut sys::Device) -> Self {
         Self {
             at,
             gfp: 0,
@@ -103,7 +113,7 @@ impl Dev {
     }
 
     pub(crate) const fn raw(self) -> *mut sys::Device {
-        self.at.as_ptr()
+        self.at
     }
 
     /// Tells the log, at a bounded rate, why something was refused.
@@ -157,12 +167,21 @@ pub struct NonCoherent {
     direction: Direction,
 }
 
+/// Where memory for the CPU is.
+#[derive(Clone, Copy)]
+pub struct Virtual {
+    at: NonNull<c_void>,
+    len: usize,
+}
+
 /// Allocated memory.
 pub enum Alloc {
     /// `dma_alloc_attrs`.
     Coherent(Coherent),
     /// `dma_alloc_noncontiguous`.
     NonCoherent(NonCoherent),
+    /// `vmalloc_user`.
+    Virtual(Virtual),
 }
 
 /// A scatter table of the CPU's.
@@ -251,11 +270,20 @@ impl Cursor {
     }
 }
 
-/// The kernel's mapping of an allocation.
+/// The kernel's mapping of an allocation, or of a program's memory.
 pub struct Vmap {
     at: NonNull<c_void>,
-    /// The device whose allocation is to be unmapped; coherent memory stays mapped.
-    unmap: Option<Dev>,
+    unmap: Unmap,
+}
+
+/// How a kernel mapping ends.
+enum Unmap {
+    /// With the allocation.
+    Never,
+    /// That of non-coherent memory of this device.
+    NonCoherent(Dev),
+    /// That of pinned memory.
+    Pinned(NonNull<sys::FrameVector>),
 }
 
 impl Vmap {
@@ -272,6 +300,8 @@ pub enum Mmap {
     Coherent(Coherent),
     /// Non-coherent memory.
     NonCoherent(NonCoherent),
+    /// Memory for the CPU.
+    Virtual(Virtual),
 }
 
 impl Mmap {
@@ -292,6 +322,8 @@ impl Mmap {
             Self::NonCoherent(n) => unsafe {
                 sys::vb3_mmap_noncontiguous(n.dev.raw(), vma, n.len, n.sgt.as_ptr())
             },
+            // SAFETY: the value is that of the allocation.
+            Self::Virtual(v) => unsafe { sys::vb3_virtual_mmap(vma, v.at.as_ptr()) },
         }
     }
 }
@@ -411,8 +443,13 @@ impl DmaOps for Linux {
         }))
     }
 
-    fn alloc_virtual(&mut self, _len_bytes: u64) -> Result<Alloc, Error> {
-        Err(Error::Unsupported)
+    fn alloc_virtual(&mut self, len_bytes: u64) -> Result<Alloc, Error> {
+        // SAFETY: nothing is allocated for a device.
+        let len = size(unsafe { Dev::of_cpu(ptr::null_mut()) }, len_bytes)?;
+        // SAFETY: the length is not zero.
+        let at = unsafe { sys::vb3_virtual_alloc(len) };
+        let at = NonNull::new(at).ok_or(no_memory(Constraint::Ram, len_bytes, 0))?;
+        Ok(Alloc::Virtual(Virtual { at, len }))
     }
 
     fn free(&mut self, alloc: Alloc) {
@@ -430,6 +467,8 @@ impl DmaOps for Linux {
                     direction_to_c(n.direction),
                 );
             },
+            // SAFETY: the value is that of the allocation, which ends here.
+            Alloc::Virtual(v) => unsafe { sys::vb3_virtual_free(v.at.as_ptr()) },
         }
     }
 
@@ -440,12 +479,13 @@ impl DmaOps for Linux {
                 // SAFETY: the allocation's table is mapped for as long as it lives.
                 unsafe { Cursor::new().segment(n.sgt, 0) }.map(|first| first.addr)
             }
+            Alloc::Virtual(_) => None,
         }
     }
 
     fn sync_alloc(&mut self, alloc: &Alloc, direction: Direction, sync: SyncFor) -> bool {
         match alloc {
-            Alloc::Coherent(_) => false,
+            Alloc::Coherent(_) | Alloc::Virtual(_) => false,
             Alloc::NonCoherent(n) => {
                 n.sync(direction, sync, ptr::null_mut());
                 true
@@ -456,7 +496,7 @@ impl DmaOps for Linux {
     fn alloc_caching(&self, alloc: &Alloc) -> Caching {
         match alloc {
             Alloc::Coherent(_) => Caching::Uncached,
-            Alloc::NonCoherent(_) => Caching::Cached,
+            Alloc::NonCoherent(_) | Alloc::Virtual(_) => Caching::Cached,
         }
     }
 
@@ -495,6 +535,16 @@ impl DmaOps for Linux {
                 len: u64::try_from(n.len).unwrap_or(u64::MAX),
                 kind: TableKind::Borrowed,
             }),
+            Alloc::Virtual(v) => {
+                // SAFETY: the values are those of the allocation.
+                let sgt = unsafe { sys::vb3_virtual_sgtable(v.at.as_ptr(), v.len) };
+                let len = u64::try_from(v.len).unwrap_or(u64::MAX);
+                Ok(Table {
+                    sgt: NonNull::new(sgt).ok_or(no_memory(Constraint::Ram, len, 0))?,
+                    len,
+                    kind: TableKind::Owned,
+                })
+            }
         }
     }
 
@@ -657,7 +707,11 @@ impl DmaOps for Linux {
         match alloc {
             Alloc::Coherent(c) => Ok(Vmap {
                 at: c.cookie,
-                unmap: None,
+                unmap: Unmap::Never,
+            }),
+            Alloc::Virtual(v) => Ok(Vmap {
+                at: v.at,
+                unmap: Unmap::Never,
             }),
             Alloc::NonCoherent(n) => {
                 // SAFETY: the values are those of the allocation.
@@ -665,20 +719,32 @@ impl DmaOps for Linux {
                 let len = u64::try_from(n.len).unwrap_or(u64::MAX);
                 Ok(Vmap {
                     at: NonNull::new(at).ok_or(no_memory(Constraint::Ram, len, 0))?,
-                    unmap: Some(n.dev),
+                    unmap: Unmap::NonCoherent(n.dev),
                 })
             }
         }
     }
 
-    fn vmap_table(&mut self, _table: &Table) -> Result<Vmap, Error> {
-        Err(Error::Unsupported)
+    fn vmap_table(&mut self, table: &Table) -> Result<Vmap, Error> {
+        let TableKind::Pinned(pinned, _) = table.kind else {
+            return Err(Error::Unsupported);
+        };
+        // SAFETY: both were made by `pin_user`.
+        let at = unsafe { sys::vb3_pinned_map(pinned.as_ptr(), table.sgt.as_ptr()) };
+        Ok(Vmap {
+            at: NonNull::new(at).ok_or(no_memory(Constraint::Ram, table.len, 0))?,
+            unmap: Unmap::Pinned(pinned),
+        })
     }
 
     fn vunmap(&mut self, vmap: Vmap) {
-        if let Some(dev) = vmap.unmap {
+        let at = vmap.at.as_ptr();
+        match vmap.unmap {
+            Unmap::Never => {}
             // SAFETY: mapped by `vmap_alloc`, and ends here.
-            unsafe { sys::vb3_vunmap_noncontiguous(dev.raw(), vmap.at.as_ptr()) };
+            Unmap::NonCoherent(dev) => unsafe { sys::vb3_vunmap_noncontiguous(dev.raw(), at) },
+            // SAFETY: mapped by `vmap_table`, and ends here, before the memory is unpinned.
+            Unmap::Pinned(pinned) => unsafe { sys::vb3_pinned_unmap(pinned.as_ptr(), at) },
         }
     }
 
@@ -686,6 +752,7 @@ impl DmaOps for Linux {
         Ok(match alloc {
             Alloc::Coherent(c) => Mmap::Coherent(*c),
             Alloc::NonCoherent(n) => Mmap::NonCoherent(*n),
+            Alloc::Virtual(v) => Mmap::Virtual(*v),
         })
     }
 }

@@ -10,8 +10,8 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, SyncFor};
-use vb3_dmabuf::{Attachment, Closed, Cx, Error, Holder, Importer, Shared, Store, UserKind};
-use vb3_plane::{AllocArgs, Due, HintSkip, Memory, PlaneError, UserMemory, contig, due};
+use vb3_dmabuf::{Attachment, Closed, Cx, Error, Holder, Importer, Shared, Spec, Store, UserKind};
+use vb3_plane::{AllocArgs, Due, HintSkip, Memory, PlaneError, UserMemory, contig, due, vmalloc};
 
 /// Memory with the devices attached to it.
 pub type Exporter = Shared<Linux, List<Attachment<Linux>>>;
@@ -50,11 +50,28 @@ pub enum Object {
     Import(Import),
 }
 
-/// Memory allocated for a device, and everybody who uses it.
+/// How memory was allocated, with what a hand-over needs: it may not sleep, so it does not take the
+/// lock.
+enum Kind {
+    Coherent,
+    NonCoherent(NonCoherent),
+    /// For the CPU.
+    Virtual,
+}
+
+/// What allocated memory is, for people.
+#[derive(Clone, Copy)]
+pub enum AllocatedAs {
+    /// For a device.
+    Device(Coherency),
+    /// For the CPU.
+    Virtual,
+}
+
+/// Allocated memory, and everybody who uses it.
 pub struct Allocated {
     shared: Locked<Exporter>,
-    /// What a hand-over needs. It may not sleep, so it does not take the lock.
-    own: Option<NonCoherent>,
+    kind: Kind,
     direction: Direction,
     dev: Dev,
     vaddr: AtomicPtr<c_void>,
@@ -65,21 +82,58 @@ pub struct Allocated {
 }
 
 impl Allocated {
-    /// Allocates.
+    /// Allocates for a device; gives where the device finds the memory.
     ///
     /// # Errors
     /// ENOMEM whatever the cause; EINVAL for length zero.
     ///
     /// # Safety
     /// As [`Locked::new`].
-    pub unsafe fn new(
+    pub unsafe fn contig(
         payload: NonNull<c_void>,
         dev: Dev,
         args: AllocArgs,
         attrs: Attrs,
     ) -> Result<(Self, DmaAddr), Errno> {
+        // SAFETY: the caller's promise.
+        let made = unsafe { Self::new(payload, dev, contig::spec(dev, args, attrs), attrs) }?;
+        let addr = made
+            .shared
+            .with(|shared| Linux.alloc_dma_addr(shared.alloc()));
+        match addr {
+            Some(addr) => Ok((made, addr)),
+            None => {
+                made.end();
+                Err(Errno::NO_MEMORY)
+            }
+        }
+    }
+
+    /// Allocates for the CPU; the device, if there is one, only names the owner.
+    ///
+    /// # Errors
+    /// As [`contig`](Self::contig).
+    ///
+    /// # Safety
+    /// As [`Locked::new`].
+    pub unsafe fn of_cpu(
+        payload: NonNull<c_void>,
+        dev: Dev,
+        args: AllocArgs,
+    ) -> Result<Self, Errno> {
+        // SAFETY: the caller's promise.
+        unsafe { Self::new(payload, dev, vmalloc::spec(dev, args), Attrs::empty()) }
+    }
+
+    /// # Safety
+    /// As [`Locked::new`].
+    unsafe fn new(
+        payload: NonNull<c_void>,
+        dev: Dev,
+        spec: Spec<Dev>,
+        attrs: Attrs,
+    ) -> Result<Self, Errno> {
         let keeps = DeviceRef::new(dev);
-        let spec = contig::spec(dev, args, attrs);
         let now = now_ns();
         let made = with_cx(now, |cx| Exporter::allocate(cx, spec, List::new()));
         let mut shared = made.map_err(|e| {
@@ -87,35 +141,35 @@ impl Allocated {
             dev.refused("an allocation", e.reason());
             errno(e)
         })?;
-        let own = match shared.alloc() {
-            Alloc::Coherent(_) => None,
-            Alloc::NonCoherent(n) => Some(*n),
+        let kind = match shared.alloc() {
+            Alloc::Coherent(_) => Kind::Coherent,
+            Alloc::NonCoherent(n) => Kind::NonCoherent(*n),
+            Alloc::Virtual(_) => Kind::Virtual,
         };
-        let no_vaddr = own.is_none() && attrs.contains(Attrs::NO_KERNEL_MAPPING);
+        let is_mapped = !matches!(kind, Kind::NonCoherent(_));
+        let no_vaddr = is_mapped && attrs.contains(Attrs::NO_KERNEL_MAPPING);
         let mut vaddr = ptr::null_mut();
-        if own.is_none() && !no_vaddr {
-            // Coherent memory is mapped already: this cannot fail.
+        if is_mapped && !no_vaddr {
+            // It is mapped already: this cannot fail.
             if let Ok(vmap) = shared.vmap(&mut Linux, now) {
                 vaddr = vmap.get().as_ptr();
             }
         }
-        let counted = shared.add_user(UserKind::Plane, now);
-        let (Some(addr), Ok(())) = (Linux.alloc_dma_addr(shared.alloc()), counted) else {
+        if shared.add_user(UserKind::Plane, now).is_err() {
             with_cx(now, |cx| shared.release(cx));
             return Err(Errno::NO_MEMORY);
-        };
+        }
         ledger::OBJECTS.add(1);
-        let this = Self {
+        Ok(Self {
             // SAFETY: the caller's promise.
             shared: unsafe { Locked::new(payload, shared) },
-            own,
-            direction: args.direction,
+            kind,
+            direction: spec.direction,
             dev,
             vaddr: AtomicPtr::new(vaddr),
             no_vaddr,
             _keeps: keeps,
-        };
-        Ok((this, addr))
+        })
     }
 
     /// The kernel's mapping, made when first asked for; NULL if there is none.
@@ -238,17 +292,18 @@ impl Allocated {
         });
     }
 
-    const fn coherency(&self) -> Coherency {
-        match self.own {
-            Some(_) => Coherency::NonCoherent,
-            None => Coherency::Coherent,
+    const fn allocated_as(&self) -> AllocatedAs {
+        match self.kind {
+            Kind::Coherent => AllocatedAs::Device(Coherency::Coherent),
+            Kind::NonCoherent(_) => AllocatedAs::Device(Coherency::NonCoherent),
+            Kind::Virtual => AllocatedAs::Virtual,
         }
     }
 
     /// Bytes, direction and kind of the memory.
-    pub fn facts(&self) -> (u64, Direction, Coherency) {
+    pub fn facts(&self) -> (u64, Direction, AllocatedAs) {
         let bytes = self.shared.with(|shared| shared.len_bytes());
-        (bytes, self.direction, self.coherency())
+        (bytes, self.direction, self.allocated_as())
     }
 
     /// Takes the memory away from all devices; [`Self::release`] is what is left to do.
@@ -261,6 +316,12 @@ impl Allocated {
         with_cx(0, |cx| self.shared.into_inner().free(cx, closed));
         ledger::OBJECTS.add(-1);
     }
+
+    /// Closes and gives back.
+    fn end(mut self) {
+        let closed = self.close();
+        self.release(closed);
+    }
 }
 
 /// A program's memory.
@@ -270,12 +331,12 @@ pub struct User {
 }
 
 impl User {
-    /// Pins and maps.
+    /// Pins and maps for a device.
     ///
     /// # Errors
     /// EINVAL for alignment or length zero; EFAULT for memory that is missing, read-only or
     /// scattered; ENOMEM; EIO.
-    pub fn new(
+    pub fn contig(
         dev: Dev,
         at: u64,
         len_bytes: u64,
@@ -284,13 +345,39 @@ impl User {
         let made = with_cx(0, |cx| {
             UserMemory::contig(cx, dev, &(), at, len_bytes, direction)
         });
+        let this = Self::of(dev, direction, made)?;
+        let addr = this.memory.dma_addr().unwrap_or(DmaAddr::new(0));
+        Ok((this, addr))
+    }
+
+    /// Pins and maps for the CPU.
+    ///
+    /// # Errors
+    /// EINVAL for length zero; EFAULT for memory that is missing or read-only; ENOMEM.
+    pub fn of_cpu(dev: Dev, at: u64, len_bytes: u64, direction: Direction) -> Result<Self, Errno> {
+        let made = with_cx(0, |cx| {
+            UserMemory::vmalloc(cx, dev, &(), at, len_bytes, direction)
+        });
+        Self::of(dev, direction, made)
+    }
+
+    fn of(
+        dev: Dev,
+        direction: Direction,
+        made: Result<UserMemory<Linux>, PlaneError>,
+    ) -> Result<Self, Errno> {
         let memory = made.map_err(|e| {
             dev.refused("user memory", e.reason());
             errno(e)
         })?;
-        let addr = memory.dma_addr().unwrap_or(DmaAddr::new(0));
         ledger::OBJECTS.add(1);
-        Ok((Self { memory, direction }, addr))
+        Ok(Self { memory, direction })
+    }
+
+    /// The kernel's mapping; NULL for memory mapped for a device.
+    pub fn vaddr(&self) -> *mut c_void {
+        let vmap = self.memory.vmap();
+        vmap.map_or(ptr::null_mut(), |vmap| vmap.get().as_ptr())
     }
 
     /// Bytes, and which way they go.
@@ -307,9 +394,11 @@ impl User {
 
 /// Somebody else's memory.
 pub struct Import {
-    /// There until it is detached. For `map`, `unmap` and `detach`, which the queue's lock
-    /// makes one after another.
+    /// There until it is detached, and never where only the CPU uses the memory. For `map`,
+    /// `unmap` and `detach`, which the queue's lock makes one after another.
     attached: Serial<Option<Attached>>,
+    /// Whether only the CPU uses the memory.
+    of_cpu: bool,
     /// The dma-buf, with the kernel's mapping of it.
     buf: Locked<Buf>,
     vaddr: AtomicPtr<c_void>,
@@ -321,14 +410,14 @@ pub struct Import {
 }
 
 impl Import {
-    /// Attaches.
+    /// Attaches a device.
     ///
     /// # Errors
     /// EFAULT for a dma-buf that is too small; what the exporter says.
     ///
     /// # Safety
     /// As [`Locked::new`].
-    pub unsafe fn new(
+    pub unsafe fn contig(
         payload: NonNull<c_void>,
         dev: Dev,
         buf: Buf,
@@ -341,9 +430,46 @@ impl Import {
                 errno(e)
             })?
             .wanting(len_bytes);
+        let asked = (len_bytes, direction);
+        // SAFETY: the caller's promise.
+        Ok(unsafe { Self::of(payload, dev, buf, Some(attached), asked) })
+    }
+
+    /// Takes it for the CPU.
+    ///
+    /// # Errors
+    /// EFAULT for a dma-buf that is too small; EINVAL for length zero.
+    ///
+    /// # Safety
+    /// As [`Locked::new`].
+    pub unsafe fn of_cpu(
+        payload: NonNull<c_void>,
+        dev: Dev,
+        buf: Buf,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Self, Errno> {
+        contig::fits(Linux.size(&buf), len_bytes).map_err(|e| {
+            dev.refused("a dma-buf", e.reason());
+            errno(e)
+        })?;
+        // SAFETY: the caller's promise.
+        Ok(unsafe { Self::of(payload, dev, buf, None, (len_bytes, direction)) })
+    }
+
+    /// # Safety
+    /// As [`Locked::new`].
+    unsafe fn of(
+        payload: NonNull<c_void>,
+        dev: Dev,
+        buf: Buf,
+        attached: Option<Attached>,
+        (len_bytes, direction): (u64, Direction),
+    ) -> Self {
         ledger::OBJECTS.add(1);
-        Ok(Self {
-            attached: Serial::new(Some(attached)),
+        Self {
+            of_cpu: attached.is_none(),
+            attached: Serial::new(attached),
             raw: buf.raw(),
             // SAFETY: the caller's promise.
             buf: unsafe { Locked::new(payload, buf) },
@@ -352,13 +478,14 @@ impl Import {
             dev,
             direction,
             len_bytes,
-        })
+        }
     }
 
-    /// Maps as one run; where it is mapped already, gives the address it has.
+    /// Maps as one run; where it is mapped already, gives the address it has. For the CPU, maps for
+    /// the CPU, and gives no address.
     ///
     /// # Errors
-    /// EINVAL when mapping fails; EFAULT when it is scattered.
+    /// EINVAL when mapping fails; EFAULT when it is scattered, or cannot be mapped for the CPU.
     ///
     /// # Safety
     /// As [`Serial::with`].
@@ -371,8 +498,15 @@ impl Import {
             }
             contig::map(&mut Linux, attached, self.direction, self.len_bytes)
         };
-        // SAFETY: the caller's promise.
-        let mapped = unsafe { self.attached.with(map) };
+        let mapped = if self.of_cpu {
+            let is_mapped = !self.vaddr().is_null();
+            is_mapped
+                .then_some(DmaAddr::new(0))
+                .ok_or(PlaneError::Fault(None))
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { self.attached.with(map) }
+        };
         self.is_mapped.store(mapped.is_ok(), Ordering::Relaxed);
         mapped.map_err(|e: PlaneError| {
             self.dev.refused("a dma-buf", e.reason());
@@ -427,7 +561,7 @@ impl Import {
         })
     }
 
-    /// Unmaps and detaches; later calls do nothing.
+    /// Unmaps and detaches. Called once.
     ///
     /// # Safety
     /// As [`Serial::with`].
@@ -440,6 +574,8 @@ impl Import {
         if let Some(attached) = attached {
             Linux.detach(attached);
             ledger::OBJECTS.add(-1);
+        } else if self.of_cpu {
+            ledger::OBJECTS.add(-1);
         }
     }
 }
@@ -447,8 +583,13 @@ impl Import {
 impl Object {
     fn memory(&self) -> (Memory, Direction) {
         match self {
-            Self::Allocated(a) => (Memory::Allocated(a.coherency()), a.direction),
+            Self::Allocated(a) => match a.allocated_as() {
+                AllocatedAs::Device(coherency) => (Memory::Allocated(coherency), a.direction),
+                AllocatedAs::Virtual => (Memory::Virtual, a.direction),
+            },
+            Self::User(u) if u.memory.vmap().is_some() => (Memory::UserVirtual, u.direction),
             Self::User(u) => (Memory::User, u.direction),
+            Self::Import(i) if i.of_cpu => (Memory::Virtual, i.direction),
             Self::Import(i) => (Memory::Imported, i.direction),
         }
     }
@@ -478,7 +619,7 @@ impl Object {
         };
         match (self, step) {
             (Self::Allocated(a), Due::Sync) => {
-                if let Some(own) = &a.own {
+                if let Kind::NonCoherent(own) = &a.kind {
                     own.sync(direction, sync, a.vaddr.load(Ordering::Acquire));
                     ledger::SYNCS.add(1);
                 }

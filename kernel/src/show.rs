@@ -3,7 +3,7 @@
 
 use crate::entry::object;
 use crate::linux::{Dev, direction_to_c};
-use crate::object::Object;
+use crate::object::{AllocatedAs, Object};
 use crate::sys;
 use core::ffi::{c_int, c_void};
 use core::ptr;
@@ -21,10 +21,15 @@ pub struct Facts {
 
 fn facts(object: &Object) -> Facts {
     let (bytes, kind, direction, import) = match object {
-        Object::Allocated(a) => match a.facts() {
-            (bytes, direction, Coherency::Coherent) => (bytes, 0, direction, ptr::null_mut()),
-            (bytes, direction, Coherency::NonCoherent) => (bytes, 1, direction, ptr::null_mut()),
-        },
+        Object::Allocated(a) => {
+            let (bytes, direction, kind) = a.facts();
+            let kind = match kind {
+                AllocatedAs::Device(Coherency::Coherent) => 0,
+                AllocatedAs::Device(Coherency::NonCoherent) => 1,
+                AllocatedAs::Virtual => 4,
+            };
+            (bytes, kind, direction, ptr::null_mut())
+        }
         Object::User(u) => {
             let (bytes, direction) = u.facts();
             (bytes, 2, direction, ptr::null_mut())

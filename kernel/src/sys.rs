@@ -1,6 +1,6 @@
 //! The C side, as the shim offers it: kernel structures are pointers to nothing known.
 //!
-//! Declared in the order of `module/shim.c`, `dmabuf.c`, `link.c` and `debug.c`, which say what each
+//! Declared in the order of `module/shim.c`, `virtual.c`, `dmabuf.c`, `link.c` and `debug.c`, which say what each
 //! wraps.
 
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
@@ -123,6 +123,13 @@ unsafe extern "C" {
         vaddr: *mut c_void,
         bytes: usize,
     );
+
+    pub fn vb3_virtual_alloc(bytes: usize) -> *mut c_void;
+    pub fn vb3_virtual_free(at: *mut c_void);
+    pub fn vb3_virtual_mmap(vma: *mut Vma, at: *mut c_void) -> c_int;
+    pub fn vb3_virtual_sgtable(at: *mut c_void, bytes: usize) -> *mut SgTable;
+    pub fn vb3_pinned_map(pinned: *mut FrameVector, sgt: *mut SgTable) -> *mut c_void;
+    pub fn vb3_pinned_unmap(pinned: *mut FrameVector, at: *mut c_void);
 
     pub fn vb3_pin(addr: u64, bytes: u64, write: bool, sgt: *mut *mut SgTable) -> *mut FrameVector;
     pub fn vb3_unpin(pinned: *mut FrameVector, sgt: *mut SgTable, dirty: bool);

@@ -27,6 +27,7 @@
 #include <media/v4l2-ioctl.h>
 #include <media/videobuf2-dma-contig.h>
 #include <media/videobuf2-v4l2.h>
+#include <media/videobuf2-vmalloc.h>
 
 #include "pool.h"
 
@@ -64,6 +65,9 @@ MODULE_PARM_DESC(untrusted, "the kernel bounces what shares a page with other me
 static char *other = "";
 module_param(other, charp, 0444);
 MODULE_PARM_DESC(other, "pool or far: another device, for which a node vb3other allocates");
+static char *other_memory = "contig";
+module_param(other_memory, charp, 0444);
+MODULE_PARM_DESC(other_memory, "contig or vmalloc: how vb3other allocates");
 
 struct edu_buffer {
 	struct vb2_v4l2_buffer vb;
@@ -419,7 +423,7 @@ static const struct v4l2_file_operations edu_fops = {
 	.poll = poll,
 };
 
-static int init_queue(struct edu *edu, int at, struct device *dev)
+static int init_queue(struct edu *edu, int at, struct device *dev, const struct vb2_mem_ops *ops)
 {
 	struct vb2_queue *q = &edu->queue[at];
 
@@ -429,7 +433,7 @@ static int init_queue(struct edu *edu, int at, struct device *dev)
 	q->drv_priv = edu;
 	q->buf_struct_size = sizeof(struct edu_buffer);
 	q->ops = &edu_queue_ops;
-	q->mem_ops = &vb2_dma_contig_memops;
+	q->mem_ops = ops;
 	q->timestamp_flags = V4L2_BUF_FLAG_TIMESTAMP_COPY;
 	q->lock = &edu->lock;
 	q->dev = dev;
@@ -438,7 +442,7 @@ static int init_queue(struct edu *edu, int at, struct device *dev)
 }
 
 /* The state of a node, and its two queues, which allocate for `dev`. */
-static struct edu *make(struct pci_dev *pci, struct device *dev)
+static struct edu *make(struct pci_dev *pci, struct device *dev, const struct vb2_mem_ops *ops)
 {
 	struct edu *edu = devm_kzalloc(&pci->dev, sizeof(*edu), GFP_KERNEL);
 	int ret, i;
@@ -450,7 +454,7 @@ static struct edu *make(struct pci_dev *pci, struct device *dev)
 	spin_lock_init(&edu->ready_lock);
 	INIT_WORK(&edu->work, work);
 	for (i = 0; i < 2; i++) {
-		ret = init_queue(edu, i, dev);
+		ret = init_queue(edu, i, dev, ops);
 		if (ret)
 			return ERR_PTR(ret);
 	}
@@ -490,20 +494,37 @@ static void hide(struct edu *edu)
 	v4l2_device_unregister(&edu->v4l2);
 }
 
+/* Held while they are used; the module of dma-contig is held by name. */
+static const struct vb2_mem_ops *vmalloc_ops;
+
+static void put_other(void)
+{
+	pool_close();
+	if (vmalloc_ops)
+		symbol_put(vb2_vmalloc_memops);
+	vmalloc_ops = NULL;
+}
+
 /* A second node, vb3other, which allocates for another device and moves no bytes. */
 static int show_other(struct edu *edu, struct pci_dev *pci)
 {
+	const struct vb2_mem_ops *ops = &vb2_dma_contig_memops;
 	struct device *dev;
 	int ret;
 
 	if (!*other)
 		return 0;
+	if (!strcmp(other_memory, "vmalloc")) {
+		ops = vmalloc_ops = symbol_get(vb2_vmalloc_memops);
+		if (!ops)
+			return -ENOENT;
+	}
 	dev = !strcmp(other, "pool") ? pool_open() : far_open();
-	edu->other = IS_ERR(dev) ? ERR_CAST(dev) : make(pci, dev);
+	edu->other = IS_ERR(dev) ? ERR_CAST(dev) : make(pci, dev, ops);
 	ret = IS_ERR(edu->other) ? PTR_ERR(edu->other) : show(edu->other, pci, "vb3other");
 	if (ret) {
 		edu->other = NULL;
-		pool_close();
+		put_other();
 	}
 	return ret;
 }
@@ -524,7 +545,7 @@ static int probe(struct pci_dev *pci, const struct pci_device_id *id)
 	vb2_dma_contig_set_max_seg_size(&pci->dev, max_seg);
 	if (boundary)
 		dma_set_seg_boundary(&pci->dev, boundary);
-	edu = make(pci, &pci->dev);
+	edu = make(pci, &pci->dev, &vb2_dma_contig_memops);
 	if (IS_ERR(edu))
 		return PTR_ERR(edu);
 	edu->regs = pcim_iomap(pci, 0, 0);
@@ -537,7 +558,7 @@ static int probe(struct pci_dev *pci, const struct pci_device_id *id)
 	ret = show(edu, pci, "vb3edu");
 	if (ret && edu->other) {
 		hide(edu->other);
-		pool_close();
+		put_other();
 	}
 	return ret;
 }
@@ -549,7 +570,7 @@ static void remove(struct pci_dev *pci)
 	hide(edu);
 	if (edu->other)
 		hide(edu->other);
-	pool_close();
+	put_other();
 	pci->untrusted = false;
 }
 

@@ -11,6 +11,8 @@
  *   limits DEVICE PREFIX calls         calls in an order that no program has
  *   limits DEVICE PREFIX pool OTHER    memory without pages, of another device
  *   limits DEVICE PREFIX far OTHER     memory beyond the device's reach, of another device
+ *   limits DEVICE PREFIX far-virtual OTHER
+ *                                      the same, from vmalloc; and calls on its dma-buf
  */
 #define _GNU_SOURCE
 #include "edu.h"
@@ -291,6 +293,36 @@ static void stale(const char *path, int flags, const char *kind)
 	close(b.fd);
 }
 
+/* What a dma-buf of memory from vmalloc shows from its sixth page on, and whether it can be mapped
+ * both ways. */
+static void virtual(const char *path)
+{
+	struct probe_check c = { 0 };
+	struct buffer b = { .fd = -1 };
+	uint8_t *view = MAP_FAILED;
+	int error = borrow(path, 0, &b), seen = -1;
+
+	if (!error) {
+		for (int page = 0; page < 16; page++)
+			b.view[page * 4096] = page;
+		view = mmap(NULL, 4096, PROT_READ, MAP_SHARED, b.fd, 5 * 4096);
+		if (view == MAP_FAILED)
+			error = errno;
+		else
+			seen = view[0];
+	}
+	step("export-offset", "\"defect\":11,\"errno\":%d,\"asked_page\":5,\"seen_page\":%d,\"ok\":%s",
+	     error, seen, !error && seen == 5 ? "true" : "false");
+	c.fd = b.fd;
+	error = call(probe, PROBE_REMAP, &c);
+	step("remap", "\"defect\":10,\"errno\":%d,\"second_map\":%lld,\"ok\":%s", error,
+	     (long long)c.result[0], !error && c.result[0] == EBUSY ? "true" : "false");
+	if (view != MAP_FAILED)
+		munmap(view, 4096);
+	munmap(b.view, bytes);
+	close(b.fd);
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 3 ? argv[3] : "";
@@ -318,6 +350,9 @@ int main(int argc, char **argv)
 	} else if (!strcmp(mode, "far") && argc > 4) {
 		stale(argv[4], 0, "far.coherent");
 		stale(argv[4], flag, "far.noncoherent");
+	} else if (!strcmp(mode, "far-virtual") && argc > 4) {
+		virtual(argv[4]);
+		stale(argv[4], 0, "far.virtual");
 	} else {
 		return 2;
 	}

@@ -14,3 +14,18 @@ for which in $MODULES; do
     rmmod vb3probe vb3edu
     drop_module "$which"
 done
+
+# The same for memory from vmalloc, which the other node allocates: of this the vmalloc module is the
+# exporter.
+modprobe videobuf2-dma-contig
+module=videobuf2-vmalloc
+for which in $MODULES; do
+    use_module "$which" || continue
+    insmod /scenario/vb3edu.ko mask=0xffffffff other=far other_memory=vmalloc ||
+        step "$which.virtual-driver" '"ok":false'
+    insmod /scenario/vb3probe.ko || step "$which.virtual-probe" '"ok":false'
+    report "$which.far-virtual" 100 /scenario/limits "$(node vb3edu)" "$which" far-virtual \
+        "$(node vb3other)"
+    rmmod vb3probe vb3edu
+    drop_module "$which"
+done

@@ -6,6 +6,9 @@ step() {
     echo "step: $1 $2"
 }
 
+# The module that a scenario is about; one may say otherwise.
+module=videobuf2-dma-contig
+
 modprobe virtio_pci 2>/dev/null
 [ "$IOMMU" = virtio ] && modprobe virtio-iommu
 
@@ -20,14 +23,53 @@ check_iommu() {
     done
 }
 
+# Whether the kernel has the checkers of the checked one.
+is_checked() { [ -e /sys/kernel/debug/kmemleak ]; }
+
+# Looks for memory that nothing points to, and puts what is found into /tmp/leaks.
+scan_for_leaks() {
+    # The kernel takes nothing for leaked that is younger than five seconds, or has just changed.
+    sleep 6
+    echo scan >/sys/kernel/debug/kmemleak
+    echo scan >/sys/kernel/debug/kmemleak
+    cat /sys/kernel/debug/kmemleak >/tmp/leaks
+}
+
+# What the checkers count that do not complain by themselves, since the last call: memory leaked,
+# faults in the use of the DMA API; and whether all of them still look.
+dma_errors_before=0
+overlaps=0
+checkers() {
+    is_checked || return
+    scan_for_leaks
+    leaks=$(grep -c '^unreferenced object' /tmp/leaks)
+    errors=$(($(cat /sys/kernel/debug/dma-api/error_count) - overlaps - dma_errors_before))
+    dma_errors_before=$((dma_errors_before + errors))
+    locks=$(sed -n 's/^ *debug_locks: *//p' /proc/lockdep_stats)
+    blind=$(cat /sys/kernel/debug/dma-api/disabled)
+    ok=true
+    # Its own memory can be what fails on purpose; then the checker of the DMA API gives up.
+    [ "$blind" = "${may_be_blind:-N}" ] && blind=N
+    [ "$1" = c ] || [ "$leaks $errors $locks $blind" = '0 0 1 N' ] || ok=false
+    [ "$ok" = true ] || cat /tmp/leaks
+    step "$1.checkers" "\"leaks\":$leaks,\"dma_errors\":$errors,\"overlaps\":$overlaps,\"lockdep_looks\":$locks,\"dma_blind\":\"$blind\",\"ok\":$ok"
+    echo clear >/sys/kernel/debug/kmemleak
+}
+
+# Of what was leaked on the way up, nothing is ours.
+if is_checked; then
+    echo clear >/sys/kernel/debug/kmemleak
+    echo 1 >/sys/kernel/debug/dma-api/all_errors
+fi
+
 # Loads the stock C module or ours, with what it needs.
 use_module() {
     for dep in mc videodev videobuf2-common videobuf2-v4l2 videobuf2-memops; do
         modprobe "$dep"
     done
     case $1 in
-        c) modprobe videobuf2-dma-contig ;;
-        rust) insmod /scenario/videobuf2-dma-contig.ko ;;
+        c) modprobe $module ;;
+        rust) insmod /scenario/$module.ko ;;
     esac && return
     step "$1.load" '"ok":false'
     false
@@ -35,7 +77,7 @@ use_module() {
 
 # Unloads it; ours says what it still holds.
 drop_module() {
-    rmmod videobuf2-dma-contig || step "$1.unload" '"ok":false'
+    rmmod $module || step "$1.unload" '"ok":false'
     if [ "$1" = rust ]; then
         if dmesg | tail -n 5 | grep -q 'unloaded, nothing held'; then
             step "$1.unload" '"ok":true'
@@ -43,12 +85,13 @@ drop_module() {
             step "$1.unload" "\"ok\":false"
         fi
     fi
+    checkers "$1"
 }
 
 # What our module tells in debugfs, on the console, and whether the counters are there.
 show_debug() {
     [ "$1" = rust ] || return
-    dir=/sys/kernel/debug/vb2-dma-contig
+    dir=/sys/kernel/debug/vb2-${module#videobuf2-}
     for file in counters buffers refusals; do
         echo "--- $file"
         cat $dir/$file
@@ -58,7 +101,7 @@ show_debug() {
 
 # What the loaded module takes of the kernel's memory.
 module_facts() {
-    printf '"bytes":%s' "$(cat /sys/module/videobuf2_dma_contig/coresize)"
+    printf '"bytes":%s' "$(cat "/sys/module/$(echo $module | tr - _)/coresize")"
 }
 
 # The device node of the video device with this name.
@@ -90,6 +133,24 @@ comply() {
     cat /tmp/out
 }
 
+# The results of conformance calls, as steps: their program's end, and what each gave.
+results() {
+    step "$which.conform.exit" "\"result\":\"$1\""
+    while read -r name value; do
+        step "$which.conform.$name" "\"result\":\"$value\""
+    done </tmp/out
+}
+
+# The conformance calls of a device, and those of one kind.
+conform() {
+    timeout 120 /scenario/conform "$@" >/tmp/out
+    results $?
+}
+kinds() {
+    timeout 120 /scenario/kinds "$@" >/tmp/out
+    results $?
+}
+
 # Runs a program that reports its own steps, for at most so many seconds. It must end well: steps
 # that it did not come to would be missed by nobody.
 report() {
@@ -110,7 +171,12 @@ ended() {
 complaints() {
     dmesg >/tmp/dmesg.now
     dmesg -c >/dev/null
-    grep -E 'WARNING:|BUG:|Oops|Out of memory|oom-kill' /tmp/dmesg.now >/tmp/complaints
+    grep -E 'WARNING:|BUG:|UBSAN:|ODEBUG:|Oops|Out of memory|oom-kill' /tmp/dmesg.now >/tmp/complaints
+    # A program may have one memory at two buffers, which the checker of the DMA API takes for an
+    # error, and calls "not supported": told, and no fault.
+    overlaps_here=$(grep -c 'cacheline tracking EEXIST' /tmp/dmesg.now)
+    overlaps=$((overlaps + overlaps_here))
+    sed -i '/ add_dma_entry+/d' /tmp/complaints
     count=$(wc -l </tmp/complaints)
     first=$(head -n 1 /tmp/complaints | tr -d '"\\\\' | tr -cd ' -~')
     ok=true

@@ -1,5 +1,5 @@
-# A machine that boots with the package installed: the kernel's tools find our module before the
-# stock one, and drivers stream through it; once it is removed, through the stock one again.
+# A machine that boots with the packages installed: the kernel's tools find our modules before the
+# stock ones, and drivers stream through it; once it is removed, through the stock ones again.
 #needs package
 . /scenario/lib.sh
 
@@ -8,7 +8,9 @@ depmod() { /usr/sbin/depmod "$@"; }
 modprobe() { /usr/sbin/modprobe "$@"; }
 
 loaded() {
-    [ -d /sys/kernel/debug/vb2-dma-contig ] && echo rust || echo c
+    for kind in dma-contig vmalloc; do
+        [ -d /sys/kernel/debug/vb2-$kind ] && printf 'rust ' || printf 'c '
+    done
 }
 
 stream() {
@@ -16,7 +18,7 @@ stream() {
     modprobe vivid allocators=1,1 n_devs=1 multiplanar=1 num_inputs=1 input_types=0x00 \
         num_outputs=1 output_types=0x00 node_types=0x101 no_error_inj=1
     found=$(loaded)
-    [ "$found" = "$1" ] && ok=true || ok=false
+    [ "$found" = "$1 $1 " ] && ok=true || ok=false
     step "$1.package" "\"loaded\":\"$found\",\"file\":\"$(modprobe -D videobuf2-dma-contig | tail -n 1)\",\"ok\":$ok"
     comply "$1.package.capture" -d "$(node vivid-000-vid-cap)" -s10
     comply "$1.package.output-imports" -d "$(node vivid-000-vid-out)" -s10

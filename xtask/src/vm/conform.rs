@@ -3,7 +3,7 @@
 use crate::{setup, sh};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// What each call must give.
@@ -64,6 +64,27 @@ fn results(text: &str) -> BTreeMap<String, String> {
     text.lines()
         .filter_map(|line| line.trim().split_once(' '))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// What our module gives other than the C module in the same machine.
+pub(crate) fn differences(
+    c: &BTreeMap<String, String>,
+    rust: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let names: BTreeSet<&String> = c.keys().chain(rust.keys()).collect();
+    let shown = |all: &BTreeMap<String, String>, name: &String| match all.get(name) {
+        Some(value) => value.clone(),
+        None => "nothing".to_owned(),
+    };
+    let differing = names
+        .into_iter()
+        .filter(|name| c.get(*name) != rust.get(*name));
+    differing
+        .map(|name| {
+            let (ours, stock) = (shown(rust, name), shown(c, name));
+            format!("{name} gave {ours}, with the C module {stock}")
+        })
         .collect()
 }
 
@@ -142,7 +163,7 @@ pub(crate) fn run() -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Expected, results};
+    use super::{Expected, differences, results};
 
     #[test]
     fn only_listed_differences_pass() {
@@ -168,6 +189,20 @@ mod tests {
                 .faults("stock", &results("a 0\nb EINVAL\nc 0\n"))
                 .len(),
             1
+        );
+    }
+
+    #[test]
+    fn the_two_modules_must_give_the_same() {
+        let c = results("a 0\nb EINVAL\n");
+        assert!(differences(&c, &c).is_empty());
+        let other = differences(&c, &results("a 0\nb 0\nc 0\n"));
+        assert_eq!(
+            other,
+            [
+                "b gave 0, with the C module EINVAL",
+                "c gave 0, with the C module nothing"
+            ]
         );
     }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask dkms`: the module as a package.
+//! `cargo xtask dkms`: each module as a package.
 
 use super::lab::Lab;
 use super::{build, results, step};
@@ -9,12 +9,12 @@ use std::time::Duration;
 /// Arguments of `dkms`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Install it in the build root, look what each kernel would load, and remove it
+    /// Install them in the build root, look what each kernel would load, and remove them
     #[arg(long)]
     test: bool,
 }
 
-/// Builds the package.
+/// Builds the packages.
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(setup::VM)?;
     let lab = Lab::open(None, false)?;
@@ -22,25 +22,35 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.test {
         test(&lab)
     } else {
-        package(&lab).map(drop)
+        packages(&lab).map(drop)
     }
 }
 
-/// Builds the package; gives its name in the work directory.
-fn package(lab: &Lab) -> Result<String> {
+/// The modules: directories of kernel/module, and what of videobuf2 each takes the place of.
+const MODULES: [(&str, &str); 2] = [("contig", "dma-contig"), ("vmalloc", "vmalloc")];
+
+/// Builds the packages; gives their names in the work directory.
+fn packages(lab: &Lab) -> Result<Vec<String>> {
+    let all = MODULES.iter();
+    all.map(|(module, kind)| package(lab, module, kind))
+        .collect()
+}
+
+fn package(lab: &Lab, module: &str, kind: &str) -> Result<String> {
     let version = version()?;
-    let name = format!("videobuf3-dma-contig-dkms_{version}_amd64.deb");
+    let name = format!("videobuf3-{kind}-dkms_{version}_amd64.deb");
     let inside = format!("/work/{name}");
     step::run(
-        "building the package",
+        &format!("building the package of {kind}"),
         Duration::from_secs(60),
-        &lab.log("package"),
+        &lab.log(&format!("package-{module}")),
         &mut lab.inside(&[
             "sh",
             "/work/src/lab/package.sh",
             "/work/src",
             "/work/rust",
             &version,
+            module,
             &inside,
         ]),
     )?;
@@ -51,23 +61,22 @@ fn package(lab: &Lab) -> Result<String> {
     Ok(name)
 }
 
-/// Builds the package, installs it in the build root, looks what each kernel would load, and
-/// removes it.
+/// Builds the packages, installs them in the build root, looks what each kernel would load, and
+/// removes them.
 ///
 /// # Errors
 /// A step fails; the text has the end of its log.
 pub(crate) fn test(lab: &Lab) -> Result<()> {
-    let name = package(lab)?;
+    let names = packages(lab)?;
+    let inside: Vec<String> = names.iter().map(|name| format!("/work/{name}")).collect();
+    let mut words = vec!["sh", "/work/src/lab/package-test.sh"];
+    words.extend(inside.iter().map(String::as_str));
     let _lock = lab.lock()?;
     step::run(
-        "installing and removing the package in the build root",
+        "installing and removing the packages in the build root",
         Duration::from_secs(600),
         &lab.log("package-test"),
-        &mut lab.inside(&[
-            "sh",
-            "/work/src/lab/package-test.sh",
-            &format!("/work/{name}"),
-        ]),
+        &mut lab.inside(&words),
     )
 }
 

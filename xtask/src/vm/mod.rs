@@ -108,6 +108,7 @@ const EVERYTHING: &[(&str, &[Iommu])] = &[
     ("far", &[Iommu::None]),
     ("conformance", &Iommu::ALL),
     ("pool", &[Iommu::None, Iommu::Intel]),
+    ("vmalloc", &[Iommu::None]),
     ("vfio", &[Iommu::Intel]),
 ];
 

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Memory that the CPU uses: from vmalloc, and a program's. What it is asked for is in pages. */
+#include <linux/mm.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include <media/frame_vector.h>
+
+#include "buffer.h"
+
+/* Cleared, and such that programs may map it. */
+void *vb3_virtual_alloc(size_t bytes)
+{
+	return vb3_fails() ? NULL : vmalloc_user(bytes);
+}
+
+void vb3_virtual_free(void *at)
+{
+	vfree(at);
+}
+
+/* From the page that the VMA asks for. */
+int vb3_virtual_mmap(struct vm_area_struct *vma, void *at)
+{
+	return remap_vmalloc_range(vma, at, vma->vm_pgoff);
+}
+
+struct sg_table *vb3_virtual_sgtable(void *at, size_t bytes)
+{
+	unsigned int i, count = bytes >> PAGE_SHIFT;
+	struct sg_table *sgt = NULL;
+	struct page **pages = NULL;
+
+	if (!vb3_fails())
+		pages = kvmalloc_array(count, sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return NULL;
+	for (i = 0; i < count; i++)
+		pages[i] = vmalloc_to_page(at + ((size_t)i << PAGE_SHIFT));
+	sgt = kzalloc(sizeof(*sgt), GFP_KERNEL);
+	if (sgt && sg_alloc_table_from_pages(sgt, pages, count, 0, bytes, GFP_KERNEL)) {
+		kfree(sgt);
+		sgt = NULL;
+	}
+	kvfree(pages);
+	return sgt;
+}
+
+/* A program's memory, where the CPU finds its first byte. */
+void *vb3_pinned_map(struct frame_vector *pinned, struct sg_table *sgt)
+{
+	void *at = NULL;
+
+	if (!vb3_fails())
+		at = vm_map_ram(frame_vector_pages(pinned), frame_vector_count(pinned), -1);
+	return at ? at + sgt->sgl->offset : NULL;
+}
+
+void vb3_pinned_unmap(struct frame_vector *pinned, void *at)
+{
+	vm_unmap_ram((void *)((unsigned long)at & PAGE_MASK), frame_vector_count(pinned));
+}
