@@ -1,8 +1,11 @@
 //! Buffers that are placed when a device first uses them, and moved to where all devices that share
 //! them reach them: what is refused where each device places its own, works.
 
-use crate::common::Outcome;
-use crate::pipeline::{CONFLICTS, COUNT, Conflict, Remedy, expect_pictures, line, reference};
+use crate::common::{Outcome, finish};
+use crate::pipeline::{CONFLICTS, COUNT, Conflict, DISPLAY, Remedy, encode, expect_pictures};
+use crate::pipeline::{line, on, reference};
+use std::process::Command;
+use std::time::Duration;
 
 /// Runs the devices of a conflict, each exporter with `place=lazy`.
 fn run_lazy(conflict: &Conflict) -> Option<Outcome> {
@@ -13,7 +16,7 @@ fn run_lazy(conflict: &Conflict) -> Option<Outcome> {
 
 /// Asserts that all pictures arrived, that nothing was copied for them, and that buffers were moved
 /// no more than once each.
-fn expect_shared(outcome: &Outcome, name: &str) {
+fn expect_shared(outcome: &Outcome, name: &str, moves: bool) {
     let report = &outcome.report;
     assert!(report.refusals.is_empty(), "{name}: {:?}", report.refusals);
     outcome.expect_success();
@@ -24,10 +27,8 @@ fn expect_shared(outcome: &Outcome, name: &str) {
     assert!(report.missing_syncs.is_empty(), "{name}");
     let moved = report.total(|q| q.bytes_moved);
     let allocated = report.total(|q| q.peak_bytes);
-    assert!(
-        0 < moved && moved <= allocated,
-        "{name}: {moved} of {allocated}"
-    );
+    assert_eq!(moved > 0, moves, "{name}");
+    assert!(moved <= allocated, "{name}: {moved} of {allocated}");
     println!("{name}: {COUNT} pictures, 0 bytes copied, {moved} bytes moved");
 }
 
@@ -39,7 +40,7 @@ fn what_a_fixed_place_excludes_a_lazy_one_solves() {
         };
         outcome.expect_nothing_held();
         match conflict.remedy {
-            Remedy::Found { .. } => expect_shared(&outcome, conflict.constraint),
+            Remedy::Found { .. } => expect_shared(&outcome, conflict.constraint, true),
             // Where no memory suits, none is found later, either.
             Remedy::Excluded { by, constraint, .. } => {
                 let [refusal] = &outcome.report.refusals[..] else {
@@ -55,4 +56,112 @@ fn what_a_fixed_place_excludes_a_lazy_one_solves() {
             }
         }
     }
+}
+
+/// Devices that boards have, and what keeps the second of two from sharing a fixed buffer.
+struct Pair {
+    what: &'static str,
+    machine: &'static str,
+    decoder: &'static str,
+    converter: &'static str,
+    display: &'static str,
+    refused: (&'static str, &'static str),
+    /// What `vb3 why` says of it.
+    said: &'static str,
+    /// Whether the first place does not suit the second device.
+    moves: bool,
+}
+
+const PAIRS: [Pair; 4] = [
+    // The converter's pages lie anywhere, which its IOMMU hides; the display takes a list of pages.
+    Pair {
+        what: "an engine with 28 address bits",
+        machine: "pc",
+        decoder: "",
+        converter: "",
+        display: ",alloc=sg,contiguous=on,mask=28",
+        refused: ("/dev/video2", "dma-mask"),
+        said: "the device only up to 0xfffffff",
+        moves: true,
+    },
+    // As venus has it: no power of two.
+    Pair {
+        what: "a mask of 0xddc00000 - 1",
+        machine: "pc",
+        decoder: "",
+        converter: "",
+        display: ",alloc=sg,contiguous=on,mask=0xddbfffff",
+        refused: ("/dev/video2", "dma-mask"),
+        said: "the device only up to 0xddbfffff",
+        moves: true,
+    },
+    // Without an IOMMU, the decoder counts in pages; the converter's has larger ones, which memory
+    // that is placed for no device alone always fills.
+    Pair {
+        what: "an IOMMU with pages of 64 KiB",
+        machine: "soc-64k",
+        decoder: ",contiguous=on",
+        converter: "",
+        display: "",
+        refused: ("/dev/video1", "iommu-granule"),
+        said: "64 KiB",
+        moves: false,
+    },
+    // The decoder's buffers lie one behind the other in the contiguous area.
+    Pair {
+        what: "a boundary of 128 KiB",
+        machine: "soc-cma",
+        decoder: "",
+        converter: ",boundary=128KiB",
+        display: "",
+        refused: ("/dev/video1", "boundary"),
+        said: "cross a multiple of 128 KiB",
+        moves: true,
+    },
+];
+
+impl Pair {
+    fn run(&self, place: &str) -> Option<Outcome> {
+        let run = on(self.machine)
+            .device(format!("h264dec{}{place}", self.decoder))
+            .device(format!("convert{}{place}", self.converter))
+            .device(format!("{DISPLAY}{}", self.display))
+            .patience(120);
+        if !encode(&run.file("clip.mp4")) {
+            return None;
+        }
+        Some(run.program(["sh", "-c", &line("clip.mp4", 2)]).run())
+    }
+}
+
+#[test]
+fn devices_that_boards_have_share() {
+    for pair in &PAIRS {
+        let Some(fixed) = pair.run("") else {
+            return;
+        };
+        let [refusal] = &fixed.report.refusals[..] else {
+            panic!("{}: {:?}", pair.what, fixed.report.refusals)
+        };
+        let found = (&*refusal.device, &*refusal.constraint);
+        assert_eq!(found, pair.refused, "{}: {refusal:?}", pair.what);
+        assert!(refusal.remedy.is_some(), "{}: {refusal:?}", pair.what);
+        let told = why(&fixed);
+        assert!(told.contains(pair.said), "{}: {told}", pair.what);
+        let lazy = pair
+            .run(",place=lazy")
+            .expect("the programs that the first run had");
+        lazy.expect_nothing_held();
+        expect_shared(&lazy, pair.what, pair.moves);
+    }
+}
+
+/// What `vb3 why` says of a run.
+fn why(outcome: &Outcome) -> String {
+    let mut why = Command::new(env!("CARGO_BIN_EXE_vb3"));
+    why.current_dir(outcome.dir.path())
+        .args(["why", "report.json"]);
+    let (status, stdout, stderr) = finish(&mut why, outcome.dir.path(), Duration::from_secs(60));
+    assert_eq!(status, 0, "{stderr}");
+    stdout
 }
