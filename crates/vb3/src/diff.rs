@@ -199,11 +199,16 @@ fn sentences(report: &Report) -> BTreeSet<String> {
         missing.times = 1;
         sentence::missing_sync(&missing).what
     });
+    let early = report.early_accesses.iter().cloned().map(|mut early| {
+        // A process has another number in each run.
+        (early.times, early.process) = (1, 0);
+        sentence::early_access(&early).what
+    });
     let failed = report.failures.iter().cloned().map(|mut failure| {
         failure.times = 1;
         sentence::failure(&failure)
     });
-    let all = refused.chain(missing).chain(failed);
+    let all = refused.chain(missing).chain(early).chain(failed);
     all.chain(report.notes.iter().cloned()).collect()
 }
 

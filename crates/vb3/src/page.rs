@@ -82,9 +82,11 @@ fn seconds(time: Duration) -> String {
 fn told(report: &Report) -> Markup {
     let refused = report.refusals.iter().map(sentence::refusal);
     let missing = report.missing_syncs.iter().map(sentence::missing_sync);
-    let said: Vec<_> = refused.chain(missing).collect();
+    let early = report.early_accesses.iter().map(sentence::early_access);
+    let said: Vec<_> = refused.chain(missing).chain(early).collect();
     let held = sentence::held(&report.held);
-    let left_out = report.refusals_left_out + report.missing_syncs_left_out;
+    let left_out =
+        report.refusals_left_out + report.missing_syncs_left_out + report.early_accesses_left_out;
     let quiet = said.is_empty() && report.failures.is_empty() && held.is_none();
     html! {
         @if quiet {

@@ -19,6 +19,10 @@ pub const MAX_REFUSALS: usize = 256;
 /// [`Report::missing_syncs_left_out`].
 pub const MAX_MISSING_SYNCS: usize = 256;
 
+/// Most early accesses kept one by one; further ones are counted in
+/// [`Report::early_accesses_left_out`].
+pub const MAX_EARLY_ACCESSES: usize = 256;
+
 /// Most failures kept one by one; further ones are counted in [`Report::failures_left_out`].
 pub const MAX_FAILURES: usize = 64;
 
@@ -58,6 +62,11 @@ pub struct Report {
     pub missing_syncs: Vec<MissingSync>,
     /// Missing syncs beyond [`MAX_MISSING_SYNCS`].
     pub missing_syncs_left_out: u64,
+    /// Accesses to a buffer while a device had it, oldest first. Equal ones are one entry with a
+    /// count.
+    pub early_accesses: Vec<EarlyAccess>,
+    /// Early accesses beyond [`MAX_EARLY_ACCESSES`].
+    pub early_accesses_left_out: u64,
     /// What broke down outside a device, oldest first: a clip that cannot be read on, a codec that
     /// ended, a recording that cannot be written. Equal ones are one entry with a count.
     pub failures: Vec<DeviceFailure>,
@@ -256,6 +265,34 @@ pub struct MissingSync {
     pub times: u64,
 }
 
+/// An access to a buffer that a device had at that time: nobody waited for the device's fence.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EarlyAccess {
+    /// The device node whose buffer it is: whose memory, or, where that is of no device, the owner.
+    pub device: String,
+    /// `video-capture`, ….
+    pub queue: String,
+    /// Buffer index.
+    pub buffer: u32,
+    /// Plane index.
+    pub plane: u32,
+    /// The device node that had it.
+    pub owner: String,
+    /// What that did: `read` or `write`.
+    pub owner_access: String,
+    /// The device node that got it as well; empty for a program.
+    pub by: String,
+    /// The program's process; zero for a device.
+    pub process: u32,
+    /// What the other did: `read` or `write`.
+    pub access: String,
+    /// The call: `QBUF`, `DMA_BUF_IOCTL_SYNC`.
+    pub call: String,
+    /// How often.
+    pub times: u64,
+}
+
 /// What broke down outside a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -336,6 +373,12 @@ impl Repeated for MissingSync {
     }
 }
 
+impl Repeated for EarlyAccess {
+    fn times(&mut self) -> &mut u64 {
+        &mut self.times
+    }
+}
+
 impl Repeated for DeviceFailure {
     fn times(&mut self) -> &mut u64 {
         &mut self.times
@@ -375,6 +418,12 @@ impl Report {
         count(&mut self.missing_syncs, left, MAX_MISSING_SYNCS, missing);
     }
 
+    /// Adds an early access; an equal one is counted, and beyond [`MAX_EARLY_ACCESSES`] all are.
+    pub fn access_early(&mut self, early: EarlyAccess) {
+        let left = &mut self.early_accesses_left_out;
+        count(&mut self.early_accesses, left, MAX_EARLY_ACCESSES, early);
+    }
+
     /// Adds a failure; an equal one is counted, and beyond [`MAX_FAILURES`] all are.
     pub fn fail(&mut self, failure: DeviceFailure) {
         let left = &mut self.failures_left_out;
@@ -409,6 +458,15 @@ impl Report {
     pub fn refused(&self) -> u64 {
         let all = self.refusals.iter();
         all.fold(self.refusals_left_out, |n, r| n.saturating_add(r.times))
+    }
+
+    /// How many accesses did not wait for a device.
+    #[must_use]
+    pub fn accessed_early(&self) -> u64 {
+        let all = self.early_accesses.iter();
+        all.fold(self.early_accesses_left_out, |n, e| {
+            n.saturating_add(e.times)
+        })
     }
 
     /// How many things the script did.

@@ -359,6 +359,12 @@ fn summarise(report: &Report) {
         };
         eprintln!("vb3: {missing} {syncs} missing; `vb3 why` says which");
     }
+    let early = report.accessed_early();
+    if early > 0 {
+        eprintln!(
+            "vb3: buffers that a device had were accessed {early} times; `vb3 why` says which"
+        );
+    }
     for failure in &report.failures {
         eprintln!("vb3: {}", sentence::failure(failure));
     }

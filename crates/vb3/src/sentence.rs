@@ -1,7 +1,9 @@
 //! Turns what a report says into sentences: what failed, on which device, which constraint was
 //! not met, by how much, and what to do about it.
 
-use crate::report::{Demand, DeviceFailure, Held, MissingSync, Refusal, Remedy, ScriptEvent};
+use crate::report::{
+    Demand, DeviceFailure, EarlyAccess, Held, MissingSync, Refusal, Remedy, ScriptEvent,
+};
 use std::fmt::Write as _;
 
 /// One thing to tell: what happened, and what can be done.
@@ -443,6 +445,52 @@ pub fn missing_sync(missing: &MissingSync) -> Sentence {
             "call DMA_BUF_IOCTL_SYNC with DMA_BUF_SYNC_{flags} around the access, on the dma-buf \
              itself"
         ),
+    }
+}
+
+/// Says who accessed a buffer too early.
+#[must_use]
+pub fn early_access(early: &EarlyAccess) -> Sentence {
+    let EarlyAccess {
+        device,
+        queue,
+        buffer,
+        plane,
+        owner,
+        by,
+        process,
+        call,
+        times: n,
+        ..
+    } = early;
+    let does = match early.owner_access.as_str() {
+        "write" => "was writing",
+        _ => "was reading",
+    };
+    let (who, hint) = match by.is_empty() {
+        true => (
+            format!(
+                "process {process} said that it would {} it ({call})",
+                early.access
+            ),
+            format!("take the buffer from {owner} first (DQBUF), or poll the dma-buf"),
+        ),
+        false => (
+            format!("it was queued at {by}, which {}s it", early.access),
+            format!(
+                "wait for {owner}: take the buffer by DQBUF before it is queued elsewhere, or \
+                 import the sync file that DMA_BUF_IOCTL_EXPORT_SYNC_FILE gives of the dma-buf by \
+                 DMA_BUF_IOCTL_IMPORT_SYNC_FILE before QBUF, which then waits"
+            ),
+        ),
+    };
+    Sentence {
+        what: format!(
+            "buffer {buffer}, plane {plane} of {device} ({queue}): while {owner} {does} it, \
+             {who}{}",
+            times(*n)
+        ),
+        hint,
     }
 }
 

@@ -117,6 +117,17 @@ pub fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
             report.missing_syncs_left_out
         )?;
     }
+    for said in report.early_accesses.iter().map(sentence::early_access) {
+        tell(&said, out)?;
+        quiet = false;
+    }
+    if report.early_accesses_left_out > 0 {
+        writeln!(
+            out,
+            "\n{} further early accesses are not listed.",
+            report.early_accesses_left_out
+        )?;
+    }
     for failure in &report.failures {
         writeln!(out, "\n{}", sentence::failure(failure))?;
         quiet = false;

@@ -54,6 +54,22 @@ fn miss_sync_is_counted_and_bounded() {
 }
 
 #[test]
+fn access_early_is_counted_and_bounded() {
+    let mut report = Report::default();
+    for n in 0..u32::try_from(MAX_EARLY_ACCESSES).unwrap() + 3 {
+        for _ in 0..2 {
+            report.access_early(EarlyAccess {
+                buffer: n,
+                ..EarlyAccess::default()
+            });
+        }
+    }
+    assert_eq!(report.early_accesses.len(), MAX_EARLY_ACCESSES);
+    assert_eq!(report.early_accesses_left_out, 6);
+    assert_eq!(report.accessed_early(), 2 * (256 + 3));
+}
+
+#[test]
 fn fail_is_counted_by_device_and_bounded() {
     let failure = |n: usize| DeviceFailure {
         device: format!("/dev/video{n}"),

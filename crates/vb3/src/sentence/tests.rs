@@ -185,6 +185,50 @@ fn held_says_what_and_is_silent_when_empty() {
 }
 
 #[test]
+fn early_access_names_the_buffer_its_owner_and_who_did_not_wait() {
+    let by_device = EarlyAccess {
+        device: "/dev/video0".into(),
+        queue: "video-capture".into(),
+        buffer: 2,
+        owner: "/dev/video0".into(),
+        owner_access: "write".into(),
+        by: "/dev/video1".into(),
+        access: "read".into(),
+        call: "QBUF".into(),
+        times: 3,
+        ..EarlyAccess::default()
+    };
+    let said = early_access(&by_device);
+    assert_eq!(
+        said.what,
+        "buffer 2, plane 0 of /dev/video0 (video-capture): while /dev/video0 was writing it, it was \
+         queued at /dev/video1, which reads it (3 times)"
+    );
+    assert!(
+        said.hint
+            .contains("DMA_BUF_IOCTL_IMPORT_SYNC_FILE before QBUF")
+    );
+    let by_program = EarlyAccess {
+        by: String::new(),
+        process: 77,
+        access: "write".into(),
+        owner_access: "read".into(),
+        call: "DMA_BUF_IOCTL_SYNC".into(),
+        times: 1,
+        ..by_device
+    };
+    let said = early_access(&by_program);
+    assert!(
+        said.what.ends_with(
+            "while /dev/video0 was reading it, process 77 said that it would write it \
+             (DMA_BUF_IOCTL_SYNC)"
+        ),
+        "{}",
+        said.what
+    );
+}
+
+#[test]
 fn missing_sync_names_the_buffer_and_the_call() {
     let missing = MissingSync {
         device: "/dev/video0".into(),

@@ -1,6 +1,16 @@
-//! Fences of a run: who waits for them.
+//! Fences of a run: who waits for them, and who should have.
 
-use super::World;
+use super::{World, summary};
+use crate::report::EarlyAccess;
+use vb3_dmabuf::fence::{Early, EarlyAccess as By, Owner, Usage};
+use vb3_machine::Device;
+
+const fn verb(usage: Usage) -> &'static str {
+    match usage {
+        Usage::Read => "read",
+        Usage::Write => "write",
+    }
+}
 
 impl World {
     /// Gives devices the buffers whose fences have ended, and has those who poll look again.
@@ -18,6 +28,39 @@ impl World {
             for node in &mut self.nodes {
                 node.video.settle_queues(&mut self.memory);
             }
+        }
+    }
+    /// Takes down who accessed a buffer that a device had.
+    pub(super) fn note_early_accesses(&mut self) {
+        let (fences, _) = self.memory.fences_mut();
+        for early in fences.take_early() {
+            let row = self.early_access(early);
+            self.report.access_early(row);
+        }
+    }
+
+    fn early_access(&self, early: Early<Owner<Device>>) -> EarlyAccess {
+        let node = |dma| format!("/dev/{}", self.device_name(dma));
+        let (mut place, mut owner) = (summary::place(&self.nodes, early.memory.get()), None);
+        if let Owner::Device(dma) = early.owner {
+            owner = Some(node(dma));
+            place = place
+                .or_else(|| summary::import_place(&self.nodes, &self.memory, early.memory, dma));
+        }
+        let (by, process, call) = match early.by {
+            By::Device(Owner::Device(dma)) => (node(dma), 0, "QBUF"),
+            By::Device(Owner::Program(_)) => (String::new(), 0, "QBUF"),
+            By::Program(process) => (String::new(), process, "DMA_BUF_IOCTL_SYNC"),
+        };
+        EarlyAccess {
+            owner: owner.unwrap_or_default(),
+            owner_access: verb(early.owner_usage).to_owned(),
+            by,
+            process,
+            access: verb(early.usage).to_owned(),
+            call: call.to_owned(),
+            times: early.times,
+            ..place.unwrap_or_default().early()
         }
     }
 }

@@ -230,6 +230,7 @@ impl World {
         self.memory.ops().platform().end_foreign_accesses();
         self.shares.get_mut().imports.sweep(&mut self.memory);
         self.settle_fences();
+        self.note_early_accesses();
         let ops = self.memory.ops();
         let bytes = ops.live().page_bytes + ops.platform().claimed_bytes();
         self.peak_bytes = self.peak_bytes.max(bytes);

@@ -2,10 +2,10 @@
 
 use super::memory::{Memory, Missed};
 use super::node::Node;
-use crate::report::{DeviceReport, Held, MemoryReport, MissingSync, QueueReport};
+use crate::report::{DeviceReport, EarlyAccess, Held, MemoryReport, MissingSync, QueueReport};
 use vb3_devices::Device;
 use vb3_devices::spec::Allocator;
-use vb3_dmabuf::SyncKind;
+use vb3_dmabuf::{MemoryId, SyncKind};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_plane::Cookie;
 use vb3_queue::{Memory as MemoryModel, Queue};
@@ -184,6 +184,38 @@ pub(super) struct Place {
     queue: &'static str,
     buffer: u32,
     plane: u32,
+}
+
+impl Place {
+    /// An access to its memory that came too early, without who made it.
+    pub(super) fn early(self) -> EarlyAccess {
+        EarlyAccess {
+            device: self.device,
+            queue: self.queue.to_owned(),
+            buffer: self.buffer,
+            plane: self.plane,
+            ..EarlyAccess::default()
+        }
+    }
+}
+
+/// Finds a plane of a device that is imported from a memory.
+pub(super) fn import_place(
+    nodes: &[Node],
+    memory: &Memory,
+    id: MemoryId,
+    dma: vb3_machine::Device,
+) -> Option<Place> {
+    let node = nodes.iter().find(|node| node.dma == dma)?;
+    let is_it = |plane: &vb3_plane::Plane<_>| memory.memory_of(plane) == Some(id);
+    let (flow, (buffer, plane)) =
+        queues(node).find_map(|(flow, queue)| Some((flow, queue.find_plane(is_it)?)))?;
+    Some(Place {
+        device: node.path.display().to_string(),
+        queue: queue_name(flow, node.video.planarity()),
+        buffer,
+        plane,
+    })
 }
 
 /// Finds the plane whose memory has this number.

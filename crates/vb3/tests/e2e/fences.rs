@@ -1,6 +1,8 @@
 //! Fences of buffers: sync files, and queues that wait for them.
 
-use crate::common::{Run, compiled};
+use crate::common::{Outcome, Run, compiled, expect_pattern, size_option, vb3};
+use std::path::Path;
+use vb3_v4l2::pixfmt;
 
 /// What the calls answer, by the source of Linux 6.12; that a device's buffers have fences and that
 /// a queue waits for some is our own.
@@ -76,4 +78,63 @@ fn sync_files_answer_as_the_kernels_do_and_queues_wait_for_them() {
         .run();
     assert_eq!(outcome.stdout, ANSWERS, "{}", outcome.stderr);
     outcome.expect_success();
+}
+
+/// A camera's buffers go to a display, which gets them as `how` says; what the run was, and what the
+/// display showed.
+fn camera_to_display(program: &Path, how: &str, pace: &str) -> (Outcome, Vec<u8>) {
+    let outcome = Run::on("pc")
+        .device(format!(
+            "camera=pattern,format=YUYV,{pace},{}",
+            size_option()
+        ))
+        .device(format!("display=shown.raw,clock=free,{}", size_option()))
+        .program([&program.display().to_string(), "/dev/video0", "/dev/video1"])
+        .and(["9", how])
+        .run();
+    outcome.expect_success();
+    let shown = outcome.read("shown.raw");
+    (outcome, shown)
+}
+
+#[test]
+fn a_program_that_never_waits_is_told_and_one_with_sync_files_need_not_wait() {
+    let Some(program) = compiled("early.c") else {
+        return;
+    };
+    let yuyv = pixfmt::by_name("YUYV").unwrap();
+
+    let (never, _) = camera_to_display(&program, "never", "fps=5");
+    let rows = &never.report.early_accesses;
+    assert!(!rows.is_empty(), "{}", never.stderr);
+    for row in rows {
+        let owner = (&*row.device, &*row.queue, &*row.owner, &*row.owner_access);
+        let wanted = ("/dev/video0", "video-capture", "/dev/video0", "write");
+        assert_eq!((owner, &*row.access), (wanted, "read"), "{row:?}");
+    }
+    // Frames that the camera has for a program at once are no wait, at most one at the start.
+    for (by, call) in [("/dev/video1", "QBUF"), ("", "DMA_BUF_IOCTL_SYNC")] {
+        let of = rows.iter().filter(|row| row.by == by && row.call == call);
+        let times: u64 = of.map(|row| row.times).sum();
+        assert!((6..=9).contains(&times), "{call}: {rows:?}");
+    }
+    let why = vb3(never.dir.path()).arg("why").output().unwrap();
+    let why = String::from_utf8_lossy(&why.stdout);
+    for sentence in [
+        "while /dev/video0 was writing it, it was queued at /dev/video1, which reads it",
+        "said that it would read it (DMA_BUF_IOCTL_SYNC)",
+        "DMA_BUF_IOCTL_IMPORT_SYNC_FILE before QBUF, which then waits",
+    ] {
+        assert!(why.contains(sentence), "{sentence}: {why}");
+    }
+
+    for how in ["fences", "wait"] {
+        let (outcome, shown) = camera_to_display(&program, how, "fps=5");
+        assert_eq!(outcome.report.early_accesses, [], "{how}");
+        assert_eq!(expect_pattern(yuyv, &shown).len(), 9, "{how}");
+    }
+    let [fences, wait] =
+        ["fences", "wait"].map(|how| camera_to_display(&program, how, "clock=free").1);
+    assert_eq!(expect_pattern(yuyv, &wait), (0..9).collect::<Vec<_>>());
+    assert!(fences == wait, "the same pixels");
 }
