@@ -255,7 +255,16 @@ impl Mode {
     }
 
     pub(crate) fn try_format(&self, wanted: &Format, keep_color: bool) -> Format {
-        let negotiated = Format::negotiate(wanted, &self.formats, self.sizes(), keep_color)
+        let mut asked = *wanted;
+        if self.offer.is_some() {
+            // A webcam says itself how long its lines are, whatever was left in the structure.
+            // Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_v4l2_try_format`.
+            asked
+                .planes
+                .iter_mut()
+                .for_each(|plane| plane.bytesperline = 0);
+        }
+        let negotiated = Format::negotiate(&asked, &self.formats, self.sizes(), keep_color)
             .and_then(|format| align_lines(format, &self.formats, self.stride));
         let Some(mut format) = negotiated else {
             return self.format;

@@ -150,7 +150,7 @@ fn a_free_camera_fills_every_buffer_and_drops_none() {
 #[test]
 fn lines_go_where_bytesperline_says_and_padding_stays() {
     for (format, bytes_per_pixel) in [("YUYV", 2), ("RGB24", 3)] {
-        let mut camera = camera(&format!("camera,size=16x8,format={format}"));
+        let mut camera = camera(&format!("camera,profile=sensor,size=16x8,format={format}"));
         let mut wanted_format = camera.format(Flow::Capture);
         let line = 16 * bytes_per_pixel;
         wanted_format.planes[0].bytesperline = line + 24;
@@ -184,13 +184,27 @@ fn lines_go_where_bytesperline_says_and_padding_stays() {
 }
 
 #[test]
+fn a_webcam_says_itself_how_long_its_lines_are() {
+    // As programs ask that take a larger format's structure and write another size into it.
+    for (profile, want) in [("webcam", 640), ("sensor", 1280)] {
+        let camera = camera(&format!("camera,size=640x480,profile={profile}"));
+        let mut wanted = camera.format(Flow::Capture);
+        (wanted.width, wanted.height) = (320, 240);
+        wanted.planes[0].bytesperline = 1280;
+        let format = camera.try_format(Flow::Capture, &wanted);
+        assert_eq!(format.planes[0].bytesperline, want, "{profile}");
+        assert_eq!(format.planes[0].sizeimage, want * 240, "{profile}");
+    }
+}
+
+#[test]
 fn lines_are_multiples_of_the_stride_of_the_spec() {
     for (options, lines, longer_lines) in [
         ("", [32, 48], 132),
         (",stride=64", [64, 64], 192),
         (",stride=256", [256, 256], 256),
     ] {
-        let camera = camera(&format!("camera,size=16x8{options}"));
+        let camera = camera(&format!("camera,profile=sensor,size=16x8{options}"));
         let first = camera.format(Flow::Capture);
         let mut rgb = first;
         rgb.fourcc = FourCc::RGB24;
@@ -213,9 +227,9 @@ fn nv12_lies_in_one_plane_and_nv12m_in_two() {
     let picture = wanted(&pixfmt::NV12, 0);
     for padding in [0, 16] {
         for (spec, planes) in [
-            ("camera,size=16x8,format=NV12", 1),
-            ("camera-mplane,size=16x8,format=NV12", 1),
-            ("camera-mplane,size=16x8,format=NV12M", 2),
+            ("camera,profile=sensor,size=16x8,format=NV12", 1),
+            ("camera-mplane,profile=sensor,size=16x8,format=NV12", 1),
+            ("camera-mplane,profile=sensor,size=16x8,format=NV12M", 2),
         ] {
             let mut camera = camera(spec);
             let mut format = camera.format(Flow::Capture);
