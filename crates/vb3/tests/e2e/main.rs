@@ -11,6 +11,7 @@ mod containers;
 mod convert;
 mod decoder;
 mod descriptors;
+mod desktop;
 mod encoders;
 mod exact;
 mod fences;

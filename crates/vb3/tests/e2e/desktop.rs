@@ -1,0 +1,155 @@
+//! Programs as people have them on a desktop, with a camera: each shows the pattern's pictures.
+
+use crate::common::{Outcome, Run, SIZE, expect_pattern, ffmpeg, lacks, size_option};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+use vb3_devices::picture::{Frame, Size};
+use vb3_devices::source::{Background, Picture, read_number, render};
+use vb3_v4l2::pixfmt;
+
+fn camera() -> Run {
+    Run::on("pc")
+        .device(format!("camera=pattern,format=YUYV,{}", size_option()))
+        .patience(180)
+}
+
+/// What a program makes of black and white.
+#[derive(Clone, Copy)]
+enum Range {
+    /// 0 and 255.
+    Full,
+    /// 16 and 235, as they are in the camera's Y'.
+    Studio,
+}
+
+/// Asserts that bytes are a picture of the pattern after a program has made R'G'B' of it, by way of
+/// whatever it takes; gives its number.
+fn expect_shown(rgb: &[u8], range: Range) -> u32 {
+    let size = Size::new(SIZE.0, SIZE.1).unwrap();
+    let frame = Frame::from_bytes(&pixfmt::RGB24, size, rgb.to_vec()).unwrap();
+    let (number, bits) = read_number(&frame);
+    assert_eq!(bits, 32);
+    let sent = render(
+        &pixfmt::RGB24,
+        size,
+        number,
+        Background::Bars,
+        &Picture::default(),
+    );
+    let sent = sent.bytes().iter().map(|&byte| match range {
+        Range::Full => byte,
+        Range::Studio => (16 + u32::from(byte) * 219 / 255) as u8,
+    });
+    // Colours of neighbours mix where a program halves their lines.
+    let near = sent.zip(rgb);
+    let near = near.filter(|(a, b)| a.abs_diff(**b) <= 12).count();
+    assert!(
+        near * 100 >= rgb.len() * 95,
+        "{near} of {} bytes are as sent in picture {number}",
+        rgb.len()
+    );
+    number
+}
+
+/// A file's pixels.
+fn pixels_of(outcome: &Outcome, name: &str) -> Vec<u8> {
+    let file = outcome.dir.path().join(name);
+    let file = file.to_str().unwrap();
+    ffmpeg(["-i", file, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+}
+
+#[test]
+fn mplayer_shows_the_camera() {
+    if lacks("mplayer") || lacks("ffmpeg") {
+        return;
+    }
+    let outcome = camera()
+        .program(["mplayer", "-really-quiet", "-nosound", "-frames", "5"])
+        .and(["-noconsolecontrols", "-nolirc", "-vo", "pnm:outdir=shown"])
+        .and(["-tv", "driver=v4l2:device=/dev/video0:width=320:height=240"])
+        .and(["tv://"])
+        .run();
+    outcome.expect_success();
+    let shown = (1..=5).map(|n| pixels_of(&outcome, &format!("shown/{n:08}.ppm")));
+    let numbers: Vec<u32> = shown.map(|rgb| expect_shown(&rgb, Range::Full)).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
+}
+
+#[test]
+fn guvcview_takes_photographs_in_a_window() {
+    if lacks("guvcview") || lacks("xvfb-run") || lacks("ffmpeg") {
+        return;
+    }
+    let script = "HOME=$PWD exec xvfb-run -a guvcview -d /dev/video0 -x 320x240 -f YUYV -a none \
+                  -r sdl --image=photo.png --photo_timer=0.3 --photo_total=2 --exit_on_term";
+    let outcome = camera().program(["sh", "-c", script]).run();
+    outcome.expect_success();
+    let numbers = [1, 2].map(|n| pixels_of(&outcome, &format!("photo-{n}.png")));
+    let numbers = numbers.map(|rgb| expect_shown(&rgb, Range::Studio));
+    assert_ne!(numbers[0], numbers[1]);
+}
+
+#[test]
+fn pipewire_hands_the_camera_on_without_being_told_how() {
+    let programs = ["pipewire", "wireplumber", "pw-cli", "dbus-run-session"];
+    if programs.into_iter().any(lacks) || lacks("gst-inspect-1.0") {
+        return;
+    }
+    let mut exists = Command::new("gst-inspect-1.0");
+    let exists = exists.args(["--exists", "pipewiresrc"]).status().unwrap();
+    if !exists.success() && lacks("gstreamer1.0-pipewire") {
+        return;
+    }
+    // A session of its own: nothing of this machine's is asked or left behind.
+    let script = "mkdir -m 700 session && export HOME=$PWD/session
+        export XDG_RUNTIME_DIR=$HOME XDG_CONFIG_HOME=$HOME XDG_STATE_HOME=$HOME
+        exec dbus-run-session -- sh -c '
+            pipewire >pipewire.txt 2>&1 &
+            while [ ! -S $XDG_RUNTIME_DIR/pipewire-0 ]; do sleep 0.05; done
+            wireplumber >wireplumber.txt 2>&1 &
+            while ! pw-cli ls Node | grep -q Video/Source; do sleep 0.05; done
+            gst-launch-1.0 -q pipewiresrc num-buffers=5 ! videoconvert \\
+                ! video/x-raw,format=YUY2 ! filesink location=frames.raw'";
+    let outcome = camera()
+        .options(["--kill"])
+        .program(["sh", "-c", script])
+        .run();
+    outcome.expect_success();
+    let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read("frames.raw"));
+    assert_eq!(numbers.len(), 5);
+}
+
+#[test]
+fn a_page_in_a_browser_shows_the_camera_and_sees_it_go_and_come_back() {
+    let python = "/usr/bin/python3";
+    if lacks("chromium") || lacks(python) {
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/browser.py");
+    let outcome = camera()
+        .options(["--kill"])
+        .program([Path::new(python), &script])
+        .and(["chromium", "3", env!("CARGO_BIN_EXE_vb3")])
+        .run();
+    outcome.expect_success();
+    let lines = outcome.stdout.lines();
+    let said: Vec<Value> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let (frames, events): (Vec<&Value>, Vec<&Value>) =
+        said.iter().partition(|what| what["event"] == "frame");
+    assert_eq!(frames.len(), 3, "{}", outcome.stdout);
+    for frame in frames {
+        assert_eq!(frame["label"], "Test Pattern Camera");
+    }
+    let numbers = [0, 1, 2].map(|n| outcome.read(&format!("{n}.rgb")));
+    let numbers = numbers.map(|rgb| expect_shown(&rgb, Range::Full));
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    let has = |event: &Value| events.contains(&event);
+    assert!(has(&serde_json::json!({"event": "ended"})), "{events:?}");
+    for cameras in [0, 1] {
+        let event = serde_json::json!({"event": "devices", "cameras": cameras});
+        assert!(has(&event), "{events:?}");
+    }
+}
