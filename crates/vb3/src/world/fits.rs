@@ -1,11 +1,11 @@
 //! Whether buffers fit, before a program asks for any.
 
 use super::World;
+use super::memory::Memory;
 use super::node::Node;
 use super::summary::queue_name;
-use vb3_devices::spec::Allocator;
 use vb3_dma::{Direction, Reason};
-use vb3_plane::{AllocArgs, Coherency, Device, MemOps as _};
+use vb3_plane::{AllocArgs, Coherency, MemOps as _};
 use vb3_v4l2::{Flow, VideoDriver as _};
 
 /// How many buffers of a queue fit.
@@ -27,9 +27,10 @@ pub struct Fit {
 
 impl World {
     /// Allocates `buffers` buffers for every queue in turn, as REQBUFS does, each in the format that
-    /// its device has at first, and gives all back at the end.
+    /// its device has at first; then uses all in turn, as QBUF does, where their place is found then;
+    /// and gives all back at the end.
     pub fn fits(&mut self, buffers: u32) -> Vec<Fit> {
-        let (mut fits, mut planes, mut files) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut fits, mut queues, mut files) = (Vec::new(), Vec::new(), Vec::new());
         for node in &mut self.nodes {
             // A memory-to-memory device has its queues once it is open.
             let file = node.video.open(&self.memory).ok();
@@ -49,7 +50,7 @@ impl World {
                 let mut made = Vec::new();
                 while fit.buffers < bounds.wanted {
                     match allocate(&mut self.memory, node, flow, &sizes) {
-                        Ok(buffer) => made.extend(buffer),
+                        Ok(buffer) => made.push(buffer),
                         Err(reason) => {
                             fit.reason = reason;
                             break;
@@ -59,16 +60,29 @@ impl World {
                 }
                 if fit.buffers < bounds.least {
                     // A queue with too few has none.
-                    made.drain(..).for_each(|plane| self.memory.put(plane));
+                    give_back(&mut self.memory, made.drain(..));
                     fit.buffers = 0;
                 }
-                planes.extend(made);
+                queues.push(made);
                 fits.push(fit);
             }
             files.push(file);
         }
-        for plane in planes {
-            self.memory.put(plane);
+        for (fit, made) in fits.iter_mut().zip(&mut queues) {
+            let mut planes = made.iter_mut().map(|buffer| buffer.iter_mut());
+            let mut placed = 0;
+            let refused = planes.find_map(|mut buffer| {
+                let refused = buffer.find_map(|plane| self.memory.place(plane).err());
+                placed += u32::from(refused.is_none());
+                refused
+            });
+            if let Some(refused) = refused {
+                fit.reason = refused.reason();
+                fit.buffers = placed;
+            }
+        }
+        for made in queues {
+            give_back(&mut self.memory, made);
         }
         for (node, file) in self.nodes.iter_mut().zip(files) {
             if let Some(file) = file {
@@ -99,18 +113,19 @@ fn setup(node: &mut Node, flow: Flow, buffers: u32) -> Option<(Vec<u64>, Bounds)
 
 type Plane = vb3_plane::Plane<vb3_machine::Device>;
 
+fn give_back(memory: &mut Memory, buffers: impl IntoIterator<Item = Vec<Plane>>) {
+    for plane in buffers.into_iter().flatten() {
+        memory.put(plane);
+    }
+}
+
 /// The planes of one buffer: all, or the reason why not.
 fn allocate(
-    memory: &mut super::memory::Memory,
+    memory: &mut Memory,
     node: &Node,
     flow: Flow,
     sizes: &[u64],
 ) -> Result<Vec<Plane>, Option<Reason>> {
-    let device = match node.allocator {
-        Allocator::Contig => Device::contig(node.dma),
-        Allocator::Sg => Device::sg(node.dma),
-        Allocator::Vmalloc => Device::vmalloc(node.dma),
-    };
     let mut planes = Vec::new();
     for &len_bytes in sizes {
         let args = AllocArgs {
@@ -121,7 +136,7 @@ fn allocate(
             },
             coherency: Coherency::Coherent,
         };
-        match memory.alloc(device, args) {
+        match memory.alloc(node.planes, args) {
             Ok(plane) => planes.push(plane),
             Err(e) => {
                 planes.into_iter().for_each(|plane| memory.put(plane));

@@ -43,6 +43,21 @@ fn opener(spec: &DeviceSpec, place: Place) -> Opener<Device<Cookie>> {
     Box::new(move || Device::new(&spec, &place).map_err(|_| Error::Driver(DriverError(EIO))))
 }
 
+/// How planes of a device are made.
+const fn plane_device(
+    spec: &DeviceSpec,
+    dma: vb3_machine::Device,
+) -> vb3_plane::Device<vb3_machine::Device> {
+    match spec.allocator {
+        Allocator::Contig => vb3_plane::Device {
+            lazy: spec.lazy,
+            ..vb3_plane::Device::contig(dma)
+        },
+        Allocator::Sg => vb3_plane::Device::sg(dma),
+        Allocator::Vmalloc => vb3_plane::Device::vmalloc(dma),
+    }
+}
+
 /// A device node.
 pub(super) struct Node {
     number: u32,
@@ -51,6 +66,8 @@ pub(super) struct Node {
     pub(super) kind: String,
     pub(super) allocator: Allocator,
     pub(super) dma: vb3_machine::Device,
+    /// How its planes are made.
+    pub(super) planes: vb3_plane::Device<vb3_machine::Device>,
     /// Bytes that lines of pictures are multiples of.
     pub(super) stride_align: u32,
     pub(super) video: summary::Video,
@@ -92,14 +109,7 @@ impl Node {
             .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
         own_ways(memory, profile, dma)
             .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
-        let plane_device = match spec.allocator {
-            Allocator::Contig => vb3_plane::Device {
-                lazy: spec.lazy,
-                ..vb3_plane::Device::contig(dma)
-            },
-            Allocator::Sg => vb3_plane::Device::sg(dma),
-            Allocator::Vmalloc => vb3_plane::Device::vmalloc(dma),
-        };
+        let plane_device = plane_device(spec, dma);
         let place = Place {
             bus_info: format!("platform:vb3-{number:03}"),
             userptr: profile
@@ -131,6 +141,7 @@ impl Node {
             },
             allocator: spec.allocator,
             dma,
+            planes: plane_device,
             stride_align: spec.stride.unwrap_or(1),
             video,
             function,
