@@ -19,6 +19,7 @@ mod bus;
 mod device;
 mod drivers;
 mod error;
+mod iommu;
 mod memory;
 mod profile;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! From a board to the profile of a machine and the SPECs of its devices.
 
-use crate::{Board, Device, ReservedKind};
+use crate::{Board, Device, Iommu, ReservedKind, iommu};
 use std::fmt::Write as _;
 
 /// What a kernel sets aside where the tree does not say.
@@ -14,6 +14,8 @@ const MAX_RAM: u64 = 256 << 30;
 const MIN_RAM: u64 = 16 << 20;
 /// The least that a SPEC takes as `mask=`.
 const LEAST_REACH: u64 = 0xf_ffff;
+/// Longest name of an IOMMU.
+const MAX_NAME: usize = 200;
 const PAGE: u64 = 4096;
 
 impl Board {
@@ -87,7 +89,7 @@ impl Board {
         let (cma, cma_from) = self.cma();
         let cma = cma.min(ram / 2 / PAGE * PAGE);
         let coherent = !self.devices.is_empty() && self.devices.iter().all(|d| d.coherent);
-        let behind = self.devices.iter().find_map(|device| device.iommu.as_ref());
+        let iommus = self.iommus();
         let mut out = String::new();
         let mut line = |text: std::fmt::Arguments<'_>| {
             let _ = writeln!(out, "{text}");
@@ -100,7 +102,7 @@ impl Board {
             line(format_args!("# Not taken: {}.", plain(sentence)));
         }
         for device in &self.devices {
-            device.describe(behind.is_some(), &mut line);
+            device.describe(&mut line);
         }
         line(format_args!("\nname = \"{name}\""));
         line(format_args!("description = \"{}\"\n", plain(&self.model)));
@@ -120,7 +122,7 @@ impl Board {
         ));
         // Programs' memory begins anywhere: that is nothing for caches that must be cleaned, and in
         // pieces, which is nothing without an IOMMU. A SPEC's userptr=on offers it all the same.
-        line(format_args!("userptr = {}", coherent && behind.is_some()));
+        line(format_args!("userptr = {}", coherent && !iommus.is_empty()));
         let specs = self.specs();
         if !specs.is_empty() {
             line(format_args!("devices = ["));
@@ -129,21 +131,27 @@ impl Board {
             }
             line(format_args!("]"));
         }
-        match behind {
-            None => line(format_args!(
-                "# no video device has iommus\niommu = \"none\""
-            )),
-            Some(iommu) => {
-                line(format_args!(
-                    "\n# {} ({})",
-                    plain(&iommu.path),
-                    plain(&iommu.compatible)
-                ));
-                line(format_args!("[iommu]\nformat = \"arm-lpae-s1\""));
-                line(format_args!(
-                    "page_sizes = [\"4KiB\", \"2MiB\", \"1GiB\"]\naperture = 32"
-                ));
+        line(format_args!(
+            "{}\niommu = \"none\"",
+            match iommus.as_slice() {
+                [] => "# no video device has iommus",
+                _ => "# for devices that name none of those below",
             }
+        ));
+        for iommu in iommus {
+            let row = iommu::of(&iommu.compatible);
+            line(format_args!(
+                "\n# {} ({})",
+                plain(&iommu.path),
+                plain(&iommu.compatible)
+            ));
+            line(format_args!("[iommus.\"{}\"]", iommu.name()));
+            line(format_args!("format = \"arm-lpae-s1\""));
+            line(format_args!("# {}", row.source));
+            line(format_args!(
+                "page_sizes = {:?}\naperture = {}",
+                row.page_sizes, row.aperture
+            ));
         }
         out
     }
@@ -151,11 +159,32 @@ impl Board {
     /// The SPECs of the devices, in the order of the tree, for `vb3 run --device`.
     #[must_use]
     pub fn specs(&self) -> Vec<String> {
-        let translated = self.devices.iter().any(|device| device.iommu.is_some());
-        self.devices
+        self.devices.iter().flat_map(Device::specs).collect()
+    }
+
+    /// The IOMMUs in front of the devices, each once.
+    fn iommus(&self) -> Vec<&Iommu> {
+        let mut found: Vec<&Iommu> = Vec::new();
+        for iommu in self
+            .devices
             .iter()
-            .flat_map(|device| device.specs(translated))
-            .collect()
+            .filter_map(|device| device.iommu.as_ref())
+        {
+            if !found.iter().any(|known| known.name() == iommu.name()) {
+                found.push(iommu);
+            }
+        }
+        found
+    }
+}
+
+impl Iommu {
+    /// Its name in profiles and SPECs: its path, with what neither takes as a dash.
+    fn name(&self) -> String {
+        let is_plain =
+            |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '@' | '-' | '.' | '_');
+        let plain = self.path.chars().map(|c| if is_plain(c) { c } else { '-' });
+        plain.take(MAX_NAME).collect()
     }
 }
 
@@ -172,13 +201,16 @@ impl Device {
             .max(LEAST_REACH)
     }
 
-    fn specs(&self, translated: bool) -> Vec<String> {
+    fn specs(&self) -> Vec<String> {
         let last = self.reaches();
         let name = self.path.rsplit('/').next().unwrap_or_default();
         self.kinds
             .iter()
             .map(|kind| {
-                let mut spec = format!("{},name={}", kind.spec(), card(name));
+                let mut spec = kind.spec().to_owned();
+                if !name.is_empty() {
+                    let _ = write!(spec, ",name={}", card(name));
+                }
                 match last.checked_add(1) {
                     Some(0x1_0000_0000) => {}
                     Some(end) if !end.is_power_of_two() => {
@@ -188,15 +220,15 @@ impl Device {
                         let _ = write!(spec, ",mask={}", end.map_or(64, u64::ilog2));
                     }
                 }
-                if translated && self.iommu.is_none() {
-                    spec.push_str(",contiguous=on");
+                if let Some(iommu) = &self.iommu {
+                    let _ = write!(spec, ",iommu={}", iommu.name());
                 }
                 spec
             })
             .collect()
     }
 
-    fn describe(&self, translated: bool, line: &mut impl FnMut(std::fmt::Arguments<'_>)) {
+    fn describe(&self, line: &mut impl FnMut(std::fmt::Arguments<'_>)) {
         line(format_args!(
             "#\n# {} ({})",
             plain(&self.path),
@@ -221,7 +253,7 @@ impl Device {
         for region in &self.memory_regions {
             line(format_args!("#   memory-region: {}", plain(region)));
         }
-        for spec in self.specs(translated) {
+        for spec in self.specs() {
             line(format_args!("#   --device {spec}"));
         }
     }

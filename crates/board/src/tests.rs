@@ -246,12 +246,14 @@ fn devices_behind_an_iommu_and_beside_it_are_told_apart() {
     assert_eq!(
         on.specs(),
         [
-            "camera,name=csi@1000",
-            "convert,name=rga@3000,contiguous=on"
+            "camera,name=csi@1000,iommu=/soc/iommu@2000",
+            "convert,name=rga@3000"
         ]
     );
     let profile = is_taken(&on);
-    assert!(profile.iommu.is_some() && !profile.coherent);
+    assert!(profile.iommu.is_none() && !profile.coherent);
+    let names: Vec<&str> = profile.iommus.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["/soc/iommu@2000"]);
     let off = board(vec![bus(&[], vec![iommu("disabled"), csi(&behind)])]);
     assert!(
         off.not_taken[0].contains("/soc/csi@1000 names an IOMMU"),
@@ -259,7 +261,7 @@ fn devices_behind_an_iommu_and_beside_it_are_told_apart() {
         off.not_taken
     );
     let profile = is_taken(&off);
-    assert!(profile.iommu.is_none() && profile.coherent);
+    assert!(profile.iommus.is_empty() && profile.coherent);
 }
 
 #[test]

@@ -72,6 +72,11 @@ pub struct DeviceSpec {
     /// Whether its memory must be physically contiguous, also where there is an IOMMU: it does not
     /// sit behind it.
     pub contiguous: bool,
+    /// Which of the machine's further IOMMUs it is behind; `None` for the one for all devices.
+    pub iommu: Option<String>,
+    /// Bytes of coherent memory of its own, from which alone it allocates; `None` for the
+    /// machine's.
+    pub sram: Option<u64>,
     /// Bytes that addresses of planes are multiples of, a power of two; `None` for any.
     pub align: Option<u64>,
     /// Most bytes of a plane, which is one run of addresses; `None` for the machine's.
@@ -421,6 +426,16 @@ pub const OPTIONS: &[OptionHelp] = &[
         "whether it needs physically contiguous memory, past the machine's IOMMU (default off)",
     ),
     help(
+        "iommu",
+        "a name in [iommus] of the machine's profile",
+        "the IOMMU that it is behind (default: the one for all devices, if the machine has one)",
+    ),
+    help(
+        "sram",
+        "bytes from 4KiB to 256MiB, a multiple of 4KiB",
+        "coherent memory of its own, from which alone it allocates (default: the machine's)",
+    ),
+    help(
         "align",
         "bytes, a power of two from 1 to 16MiB",
         "bytes that addresses of planes are multiples of, for the device (default 1)",
@@ -482,6 +497,8 @@ impl DeviceSpec {
             name: None,
             mask: None,
             contiguous: false,
+            iommu: None,
+            sram: None,
             align: None,
             max_segment: None,
             boundary: None,
@@ -641,6 +658,12 @@ impl DeviceSpec {
                 self.boundary = Some(bytes.ok_or(None)?);
             }
             "contiguous" => self.contiguous = parse_switch(value).ok_or(None)?,
+            "iommu" if !value.is_empty() => self.iommu = Some(value.to_owned()),
+            "sram" => {
+                let bytes = parse_bytes(value, 4 << 10, 256 << 20);
+                let bytes = bytes.filter(|bytes| bytes.is_multiple_of(4 << 10));
+                self.sram = Some(bytes.ok_or(None)?);
+            }
             "mask" => self.mask = Some(parse_mask(value).ok_or(None)?),
             "name" => {
                 let printable = value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
@@ -675,7 +698,15 @@ impl DeviceSpec {
 
     /// Checks that what is said of the device's addresses is said of a device that has some.
     fn check_addresses(&self, said: &[(&str, &str)]) -> Result<(), SpecError> {
-        const OF_ADDRESSES: &[&str] = &["mask", "contiguous", "align", "max-segment", "boundary"];
+        const OF_ADDRESSES: &[&str] = &[
+            "mask",
+            "contiguous",
+            "iommu",
+            "sram",
+            "align",
+            "max-segment",
+            "boundary",
+        ];
         let limit = said
             .iter()
             .find(|(option, value)| OF_ADDRESSES.contains(option) && *value != "off");

@@ -49,6 +49,8 @@ pub struct DeviceLimits {
     pub coherency: Option<Coherency>,
     /// Whether it sits behind the machine's IOMMU. A machine without one gives it none.
     pub iommu: Option<bool>,
+    /// The IOMMU that it sits behind instead: its place in [`Profile::iommus`].
+    pub further_iommu: Option<usize>,
 }
 
 /// A device and its state.
@@ -58,6 +60,8 @@ pub(crate) struct DeviceState {
     pub(crate) info: DeviceInfo,
     pub(crate) align: u64,
     pub(crate) iommu: Option<Iommu>,
+    /// Addresses that its IOMMU never gives out.
+    pub(crate) reserved: Vec<(u64, u64)>,
     pub(crate) stats: BusStats,
     /// Its next access faults, whatever is mapped.
     pub(crate) faults_next: bool,
@@ -196,10 +200,14 @@ impl State {
         if self.devices.len() >= MAX_DEVICES || !align.is_power_of_two() {
             return Err(Error::Invalid);
         }
-        let iommu = profile
-            .iommu
-            .as_ref()
-            .filter(|_| limits.iommu != Some(false));
+        let iommu = match limits.further_iommu {
+            Some(at) => Some(&profile.iommus.get(at).ok_or(Error::Invalid)?.1),
+            None => {
+                let shared = profile.iommu.as_ref();
+                shared.filter(|_| limits.iommu != Some(false))
+            }
+        };
+        let reserved = iommu.map_or_else(Vec::new, |iommu| iommu.reserved.clone());
         let coherency = limits.coherency.unwrap_or(profile.coherency());
         let info = DeviceInfo {
             limits: all,
@@ -228,6 +236,7 @@ impl State {
             info,
             align,
             iommu,
+            reserved,
             stats,
             faults_next: false,
         });

@@ -137,8 +137,7 @@ impl State {
     }
 
     pub(crate) fn unmapped_granule(&self) -> u64 {
-        let iommu = self.profile.iommu.as_ref();
-        iommu.map_or(FRAME, |iommu| iommu.granule().max(FRAME))
+        self.profile.granule()
     }
 
     pub(crate) fn device_info(&self, dev: Device) -> Option<DeviceInfo> {
@@ -213,8 +212,7 @@ impl State {
     }
 
     pub(crate) fn reserved_iova(&self, dev: Device, index: usize) -> Option<(Iova, Iova)> {
-        self.device(dev)?.info.iommu?;
-        let &(first, last) = self.profile.iommu.as_ref()?.reserved.get(index)?;
+        let &(first, last) = self.device(dev)?.reserved.get(index)?;
         Some((Iova::new(first), Iova::new(last)))
     }
 

@@ -12,7 +12,7 @@ use vb3_board::BOARDS;
 use vb3_dma::iopt::Format;
 use vb3_dma::{BounceMode, FlushPolicy, SegmentMode};
 use vb3_machine::Profile;
-use vb3_machine::profile::{Allocator, BUILTINS, PAGE_SIZE, fields};
+use vb3_machine::profile::{Allocator, BUILTINS, IommuProfile, PAGE_SIZE, fields};
 
 /// Longest sentence of a parser shown, in characters.
 const MAX_SAID: usize = 300;
@@ -154,6 +154,10 @@ fn print_row(p: &Profile, out: &mut dyn Write) -> Result<()> {
             format!("IOMMU with {bits}-bit addresses{pages}{lazy}")
         },
     );
+    let iommu = match p.iommus.len() {
+        0 => iommu,
+        count => format!("{iommu} for all, {count} by name"),
+    };
     let cma = if p.cma == 0 {
         "no CMA".to_owned()
     } else {
@@ -212,14 +216,31 @@ fn print_fields(out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
+fn json_of_iommu(iommu: &IommuProfile) -> Value {
+    let bits = (0..64).filter(|bit| iommu.page_sizes >> bit & 1 == 1);
+    json!({
+        "format": match iommu.format {
+            Format::VtdSecondStage => "vt-d",
+            Format::ArmLpaeS1 => "arm-lpae-s1",
+            Format::ArmLpaeS2 => "arm-lpae-s2",
+        },
+        "page_sizes": bits.map(|bit| 1_u64 << bit).collect::<Vec<_>>(),
+        "aperture": iommu.aperture_bits,
+        "reserved": iommu.reserved,
+        "flush": match iommu.flush {
+            FlushPolicy::Strict => "strict",
+            FlushPolicy::Lazy => "lazy",
+        },
+        "segments": match iommu.segments {
+            SegmentMode::Contiguous => "contiguous",
+            SegmentMode::Compatible => "compatible",
+        },
+    })
+}
+
 /// A profile as JSON: sizes in bytes, `null` for what is absent or without limit.
 fn json_of(p: &Profile) -> Value {
     let limit = |value: u64| (value != u64::MAX).then_some(value);
-    let sizes = |set: u64| {
-        (0..64)
-            .filter(move |bit| set >> bit & 1 == 1)
-            .map(|bit| 1_u64 << bit)
-    };
     json!({
         "name": p.name,
         "description": p.description,
@@ -227,24 +248,12 @@ fn json_of(p: &Profile) -> Value {
         "cma": p.cma,
         "coherent": p.coherent,
         "cache_line": p.cache_line,
-        "iommu": p.iommu.as_ref().map(|iommu| json!({
-            "format": match iommu.format {
-                Format::VtdSecondStage => "vt-d",
-                Format::ArmLpaeS1 => "arm-lpae-s1",
-                Format::ArmLpaeS2 => "arm-lpae-s2",
-            },
-            "page_sizes": sizes(iommu.page_sizes).collect::<Vec<_>>(),
-            "aperture": iommu.aperture_bits,
-            "reserved": iommu.reserved,
-            "flush": match iommu.flush {
-                FlushPolicy::Strict => "strict",
-                FlushPolicy::Lazy => "lazy",
-            },
-            "segments": match iommu.segments {
-                SegmentMode::Contiguous => "contiguous",
-                SegmentMode::Compatible => "compatible",
-            },
-        })),
+        "iommu": p.iommu.as_ref().map(json_of_iommu),
+        "iommus": p
+            .iommus
+            .iter()
+            .map(|(name, iommu)| (name.clone(), json_of_iommu(iommu)))
+            .collect::<serde_json::Map<_, _>>(),
         "dma_mask": p.dma_mask_bits,
         "max_segment": limit(p.max_segment),
         "boundary": limit(p.boundary).map(|mask| mask.saturating_add(1)),

@@ -56,6 +56,11 @@ const FIELDS: &[(&str, &str)] = &[
         "how scattered memory is laid out: \"contiguous\" (the default) for one run without gaps, \
          \"compatible\" for what Linux does, which may leave gaps at boundaries",
     ),
+    (
+        "iommus",
+        "further IOMMUs by name, each a table as iommu is ([iommus.NAME]): a device with iommu=NAME \
+         is behind that one",
+    ),
     ("dma_mask", "address bits of a device, 20 to 64"),
     (
         "max_segment",

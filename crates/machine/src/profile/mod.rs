@@ -71,6 +71,8 @@ pub struct Profile {
     pub cache_line: u64,
     /// The IOMMU; `None` where bus addresses are physical addresses.
     pub iommu: Option<IommuProfile>,
+    /// Further IOMMUs by name, for devices that say which they are behind.
+    pub iommus: Vec<(String, IommuProfile)>,
     /// Address bits of a device.
     pub dma_mask_bits: u32,
     /// Longest segment of a device, bytes.
@@ -102,6 +104,19 @@ impl Profile {
     #[must_use]
     pub fn mask(&self) -> u64 {
         mask_of(self.dma_mask_bits)
+    }
+
+    /// The place of a further IOMMU among [`iommus`](Self::iommus).
+    #[must_use]
+    pub fn iommu_named(&self, name: &str) -> Option<usize> {
+        self.iommus.iter().position(|(known, _)| known == name)
+    }
+
+    /// Bytes of the largest smallest page of the machine and its IOMMUs.
+    pub(crate) fn granule(&self) -> u64 {
+        let further = self.iommus.iter().map(|(_, iommu)| iommu);
+        let all = self.iommu.iter().chain(further);
+        all.map(IommuProfile::granule).fold(PAGE_SIZE, u64::max)
     }
 
     /// Whether devices see the CPU's caches, as the mapping layer says it.

@@ -3,6 +3,7 @@
 use super::{Allocator, CACHE_LINE, IommuProfile, PAGE_SIZE, Profile, ProfileError, mask_of};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use toml::Spanned;
@@ -17,6 +18,10 @@ const MIN_RAM: u64 = 4 << 20;
 const RESERVED: u64 = 1 << 20;
 /// Most devices that a profile names.
 const MAX_DEVICES: usize = 64;
+/// Most IOMMUs besides the one for all devices.
+const MAX_IOMMUS: usize = 64;
+/// Longest name of an IOMMU.
+const MAX_NAME: usize = 200;
 /// Most memory of its own that a device can have.
 const MAX_SRAM: u64 = 256 << 20;
 /// Where the device hole starts; the contiguous area and the bounce pool lie below.
@@ -210,6 +215,8 @@ struct Raw {
     page_size: Option<Spanned<Size>>,
     coherent: bool,
     iommu: Option<OptionalTable<RawIommu>>,
+    #[serde(default)]
+    iommus: BTreeMap<Spanned<String>, RawIommu>,
     dma_mask: Spanned<u32>,
     max_segment: Option<Spanned<OptionalSize>>,
     boundary: Option<Spanned<OptionalSize>>,
@@ -298,6 +305,7 @@ fn check(source: &Source<'_>, raw: Raw) -> Result<Profile, ProfileError> {
     let untrusted = check_untrusted(source, raw.untrusted, iommu.as_ref(), bounce_pool)?;
     let sram = check_sram(source, raw.sram, iommu.is_some())?;
     let iommu = iommu.map(|iommu| check_iommu(source, &iommu)).transpose()?;
+    let iommus = check_iommus(source, raw.iommus)?;
     let mask_bits = bits(source, "dma_mask", &raw.dma_mask, 20, 64)?;
     Ok(Profile {
         name: raw.name.into_inner(),
@@ -307,6 +315,7 @@ fn check(source: &Source<'_>, raw: Raw) -> Result<Profile, ProfileError> {
         coherent: raw.coherent,
         cache_line: CACHE_LINE,
         iommu,
+        iommus,
         dma_mask_bits: mask_bits,
         max_segment: check_max_segment(source, raw.max_segment)?,
         boundary: check_boundary(source, raw.boundary)?,
@@ -395,6 +404,28 @@ fn check_bounce(
         RawBounceMode::Always => BounceMode::Always,
     };
     Ok((mode, pool))
+}
+
+fn check_iommus(
+    source: &Source<'_>,
+    raw: BTreeMap<Spanned<String>, RawIommu>,
+) -> Result<Vec<(String, IommuProfile)>, ProfileError> {
+    let mut iommus = Vec::new();
+    for (name, raw) in raw {
+        let wrong = |message: String| Err(source.error("iommus", name.span(), message));
+        if iommus.len() >= MAX_IOMMUS {
+            return wrong(format!("there are more than {MAX_IOMMUS}"));
+        }
+        let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, ',' | '\\' | '"');
+        let text = name.get_ref();
+        if text.is_empty() || text.len() > MAX_NAME || !text.chars().all(is_plain) {
+            return wrong(format!(
+                "a name has 1 to {MAX_NAME} letters, digits and signs, and no commas"
+            ));
+        }
+        iommus.push((text.clone(), check_iommu(source, &raw)?));
+    }
+    Ok(iommus)
 }
 
 fn check_iommu(source: &Source<'_>, raw: &RawIommu) -> Result<IommuProfile, ProfileError> {

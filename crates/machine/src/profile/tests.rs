@@ -341,3 +341,46 @@ fn devices_are_kept_as_they_stand_and_bounded() {
         "{err}"
     );
 }
+
+#[test]
+fn further_iommus_have_names_and_lines() {
+    let base = "name = \"x\"\nram = \"64MiB\"\ncoherent = true\ndma_mask = 32\niommu = \"none\"\n";
+    let iommu = "page_sizes = [\"4KiB\"]\naperture = 32\n";
+    let text = format!(
+        "{base}[iommus.\"/soc/iommu@2000\"]\n{iommu}[iommus.large]\nformat = \"arm-lpae-s1\"\n\
+         page_sizes = [\"64KiB\"]\naperture = 40\n"
+    );
+    let profile = Profile::parse(&text).unwrap();
+    assert!(profile.iommu.is_none());
+    let last = |name| {
+        let at = profile.iommu_named(name).unwrap();
+        profile.iommus[at].1.last()
+    };
+    assert_eq!(
+        (last("/soc/iommu@2000"), last("large")),
+        (u64::from(u32::MAX), (1 << 40) - 1)
+    );
+    assert_eq!(profile.iommu_named("small"), None);
+    assert_eq!(profile.granule(), 64 << 10);
+    for (lines, line, said) in [
+        ("[iommus.\"a,b\"]\n".to_owned() + iommu, 6, "no commas"),
+        ("[iommus.\"\"]\n".to_owned() + iommu, 6, "no commas"),
+        ("[iommus.a]\naperture = 32\n".to_owned(), 6, "missing field"),
+        (
+            format!("[iommus.a]\n{}", iommu.replace("32", "70")),
+            8,
+            "70 is not between",
+        ),
+    ] {
+        let e = Profile::parse(&format!("{base}{lines}")).unwrap_err();
+        assert!(
+            e.line == line && e.to_string().contains(said),
+            "{lines}: {e}"
+        );
+    }
+    let many: String = (0..65)
+        .map(|n| format!("[iommus.n{n:02}]\n{iommu}"))
+        .collect();
+    let e = Profile::parse(&format!("{base}{many}")).unwrap_err();
+    assert!(e.to_string().contains("more than 64"), "{e}");
+}

@@ -4,12 +4,13 @@ use super::memory::{DeviceBus, Memory};
 use super::needs::Wants;
 use super::summary;
 use crate::report::{DeviceFailure, DeviceReport};
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use std::path::PathBuf;
 use vb3_codec::Codecs;
 use vb3_devices::spec::{Allocator, DeviceSpec, Presence};
 use vb3_devices::{Device, Failure, Place};
 use vb3_dma::DmaAddr;
+use vb3_machine::profile::IommuProfile;
 use vb3_machine::{DeviceLimits, Machine, Profile};
 use vb3_plane::Cookie;
 use vb3_queue::{DriverError, Queue};
@@ -19,19 +20,46 @@ use vb3_v4l2::{
 
 const EIO: i32 = 5;
 
+/// The place of the IOMMU that a device is behind, where that is not the one for all.
+fn further_iommu(spec: &DeviceSpec, profile: &Profile) -> Result<Option<usize>> {
+    let Some(name) = &spec.iommu else {
+        return Ok(None);
+    };
+    if spec.contiguous {
+        bail!("iommu={name} and contiguous=on exclude each other; leave one of them out");
+    }
+    if let found @ Some(_) = profile.iommu_named(name) {
+        return Ok(found);
+    }
+    let names: Vec<&str> = profile.iommus.iter().map(|(name, _)| &**name).collect();
+    match names.as_slice() {
+        [] => bail!(
+            "there is no IOMMU \"{name}\": machine {} has none by a name ([iommus.NAME] in its \
+             profile)",
+            profile.name
+        ),
+        _ => bail!(
+            "there is no IOMMU \"{name}\"; machine {} has {}",
+            profile.name,
+            names.join(", ")
+        ),
+    }
+}
+
 /// Gives a device what the profile says of its memory and its mappings.
 fn own_ways(
     memory: &mut Memory,
-    profile: &Profile,
+    iommu: Option<&IommuProfile>,
+    sram: u64,
     dev: vb3_machine::Device,
 ) -> std::result::Result<(), vb3_dma::Error> {
     let ops = memory.ops_mut();
-    if let Some(iommu) = &profile.iommu {
+    if let Some(iommu) = iommu {
         ops.set_segment_mode(dev, iommu.segments)?;
         ops.set_flush_policy(dev, iommu.flush)?;
     }
-    if profile.sram > 0 {
-        let own = ops.platform_mut().reserve_physical(profile.sram)?;
+    if sram > 0 {
+        let own = ops.platform_mut().reserve_physical(sram)?;
         ops.declare_coherent(dev, own, DmaAddr::new(own.addr.get()))?;
     }
     Ok(())
@@ -90,9 +118,27 @@ impl Node {
         codecs: Codecs,
     ) -> Result<Self> {
         let path = PathBuf::from(format!("/dev/video{number}"));
+        let further = further_iommu(spec, profile).with_context(|| path.display().to_string())?;
+        let iommu = match further {
+            Some(at) => profile.iommus.get(at).map(|(_, iommu)| iommu),
+            None => profile.iommu.as_ref().filter(|_| !spec.contiguous),
+        };
+        // The machine's is for devices that no IOMMU stands before.
+        let sram = spec.sram.unwrap_or(match iommu {
+            None => profile.sram,
+            Some(_) => 0,
+        });
+        if iommu.is_some() && sram > 0 {
+            bail!(
+                "{}: sram= is for devices that are not behind an IOMMU; contiguous=on takes it \
+                 out of the machine's",
+                path.display()
+            );
+        }
         let limits = DeviceLimits {
             mask: spec.mask,
             iommu: spec.contiguous.then_some(false),
+            further_iommu: further,
             align: spec.align,
             max_segment: spec.max_segment,
             boundary: spec.boundary.map(|bytes| bytes - 1),
@@ -107,7 +153,7 @@ impl Node {
             .platform_mut()
             .add_device(&format!("video{number}"), limits)
             .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
-        own_ways(memory, profile, dma)
+        own_ways(memory, iommu, sram, dma)
             .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
         let plane_device = plane_device(spec, dma);
         let place = Place {

@@ -1,6 +1,6 @@
 //! A board by its device tree: its machine, and its devices with their limits.
 
-use crate::common::lacks;
+use crate::common::{Run, lacks};
 use crate::compliance::summary;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use std::path::{Path, PathBuf};
@@ -79,8 +79,15 @@ fn a_device_tree_gives_machine_and_devices() {
     let out = vb3(&["machines", "--json", "--from"], &board, &[]);
     let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!(json["ram"], 512 << 20);
-    assert_eq!(json["iommu"]["aperture"], 32);
-    assert_eq!(json["devices"][3], "convert,name=rga@3000,contiguous=on");
+    assert_eq!(json["iommu"], serde_json::Value::Null);
+    assert_eq!(json["devices"][3], "convert,name=rga@3000");
+    let iommus = json["iommus"].as_object().unwrap();
+    let [name] = iommus.keys().collect::<Vec<_>>()[..] else {
+        panic!("{iommus:?}")
+    };
+    assert_eq!(iommus[name]["aperture"], 32);
+    let behind = format!("name=video-codec@2000,iommu={name}");
+    assert!(json["devices"][0].as_str().unwrap().ends_with(&behind));
     let listing = ["--", "v4l2-ctl", "--list-devices"];
     let out = vb3(&["run", "--board"], &board, &listing);
     let said = String::from_utf8_lossy(&out.stdout);
@@ -120,6 +127,94 @@ fn devices_of_boards_that_ship_comply() {
             .unwrap();
         let said = String::from_utf8_lossy(&out.stdout);
         assert_eq!(summary(&said), Some((0, 0)), "{board} {device}: {said}");
+    }
+}
+
+/// One IOMMU for each of two devices, one device outside, and one with memory of its own.
+#[test]
+fn devices_of_one_machine_have_limits_of_their_own() {
+    if lacks("v4l2-ctl") || lacks("gst-launch-1.0") {
+        return;
+    }
+    let iommu = "page_sizes = [\"4KiB\"]\naperture = 32\n";
+    let profile = format!(
+        "name = \"mixed\"\nram = \"256MiB\"\ncma = \"1MiB\"\ncoherent = true\ndma_mask = 32\n\
+         iommu = \"none\"\n[iommus.left]\n{iommu}[iommus.right]\n{iommu}"
+    );
+    let camera = "camera=pattern,clock=free,size=640x480,format=YUYV";
+    let run = Run::on("mixed.toml")
+        .device(format!("{camera},iommu=left"))
+        .device("display=null,clock=free,iommu=right")
+        .device("display=null,clock=free")
+        .device(format!("{camera},sram=2MiB"));
+    std::fs::write(run.file("mixed.toml"), profile).unwrap();
+    let share = |sink: u32| {
+        format!(
+            "gst-launch-1.0 -q v4l2src io-mode=dmabuf num-buffers=5 ! \
+             v4l2sink sync=false io-mode=dmabuf-import device=/dev/video{sink}"
+        )
+    };
+    let script = format!(
+        "{}; {} 2>/dev/null; v4l2-ctl -d3 --stream-mmap=3 --stream-count=5; \
+         v4l2-ctl -d3 --stream-mmap=8 --stream-count=5",
+        share(1),
+        share(2)
+    );
+    let outcome = run.program(["sh", "-c", &script]).run();
+    let display = outcome.queue("/dev/video1");
+    assert!(
+        display.frames >= 5 && display.bytes_copied == 0,
+        "{display:?}"
+    );
+    assert_eq!(outcome.queue("/dev/video2").frames, 0);
+    let refusals: Vec<(&str, &str)> = outcome
+        .report
+        .refusals
+        .iter()
+        .map(|refusal| (&*refusal.device, &*refusal.constraint))
+        .collect();
+    assert!(
+        refusals.contains(&("/dev/video2", "contiguous")),
+        "{refusals:?}"
+    );
+    // Three buffers of 600 KiB fit 2 MiB, and no fourth does.
+    assert!(
+        refusals.contains(&("/dev/video3", "coherent-region")),
+        "{refusals:?}"
+    );
+    assert!(outcome.queue("/dev/video3").frames >= 5);
+}
+
+#[test]
+fn an_iommu_that_is_not_there_is_said_with_those_that_are() {
+    let dir = TempDir::new().unwrap();
+    for (machine, device, said) in [
+        ("pc", "camera,iommu=left", "machine pc has none by a name"),
+        (
+            "rock-5b",
+            "camera,iommu=left",
+            "has /iommu@fdb50800, /iommu@fdba0800",
+        ),
+        (
+            "pc",
+            "camera,iommu=left,contiguous=on",
+            "exclude each other",
+        ),
+        ("pc", "camera,sram=64KiB", "not behind an IOMMU"),
+        ("soc-cma", "camera,sram=1000", "a multiple of 4KiB"),
+        ("soc-cma", "camera,sram=64KiB,alloc=vmalloc", "does no DMA"),
+    ] {
+        let out = Command::new(env!("CARGO_BIN_EXE_vb3"))
+            .current_dir(dir.path())
+            .args(["run", "-m", machine, "-d", device, "--", "true"])
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&out.stderr);
+        assert!(
+            stderr.contains(said) && stderr.lines().count() == 1,
+            "{stderr}"
+        );
+        assert_eq!(out.status.code(), Some(125));
     }
 }
 
