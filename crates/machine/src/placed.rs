@@ -64,7 +64,8 @@ impl State {
     /// Refuses what would leave less RAM than was promised.
     pub(crate) fn keep_promises(&self, len: u64) -> Result<(), Error> {
         let left = self.ram.free_bytes().saturating_sub(self.promised);
-        if len > left {
+        // Without promises, who takes the frames knows better what there is in whole pieces.
+        if self.promised > 0 && len > left {
             return Err(Error::NoMemory(Reason {
                 constraint: Constraint::Ram,
                 wanted: len,
