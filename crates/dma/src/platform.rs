@@ -156,6 +156,16 @@ pub trait PageSource {
     /// What there is to know about `dev`; `None` if there is no such device.
     fn device_info(&self, dev: Self::Device) -> Option<DeviceInfo>;
 
+    /// A number of the device that no other has, below the count that the mapper is made for
+    /// ([`Mapper::with_locks`](crate::Mapper::with_locks)); the same as long as the device is there,
+    /// also of one that is not known yet. A host that numbers its devices says so, for all of them:
+    /// their state is found without a lock that all of them share. The default, `None`, has it looked
+    /// for.
+    fn device_number(&self, dev: Self::Device) -> Option<usize> {
+        let _ = dev;
+        None
+    }
+
     /// Takes pages that are zeroed for the CPU and for every device.
     ///
     /// # Errors
@@ -533,6 +543,10 @@ impl<H: PageSource> PageSource for PagesOnly<H> {
 
     fn device_info(&self, dev: Self::Device) -> Option<DeviceInfo> {
         self.0.device_info(dev)
+    }
+
+    fn device_number(&self, dev: Self::Device) -> Option<usize> {
+        self.0.device_number(dev)
     }
 
     fn alloc_pages(&self, request: PageRequest<Self::Device>) -> Result<Self::Pages, Error> {

@@ -166,10 +166,20 @@ fn slots_of_a_map_that_cannot_be_undone_stay_taken() {
     assert!(in_reach > 0);
 }
 
+/// Devices are looked for, or found by numbers that the host has for them.
+fn numberings() -> [Vec<usize>; 3] {
+    [vec![], vec![0, 1, 2], vec![2, 0, 1]]
+}
+
 #[test]
 fn a_device_goes_when_nothing_is_held_for_it() {
+    numberings().into_iter().for_each(goes_when_nothing_is_held);
+}
+
+fn goes_when_nothing_is_held(numbers: Vec<usize>) {
     let setup = Setup {
         devices: 3,
+        numbers,
         ..Setup::iommu(32)
     };
     let mapper = setup.mapper();
@@ -211,12 +221,39 @@ fn one_device_too_many_is_busy_until_another_goes() {
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 }
 
+#[test]
+fn a_number_beyond_the_count_is_busy_and_one_of_another_device_invalid() {
+    let setup = Setup {
+        devices: 4,
+        numbers: vec![1, 2, 1, 0],
+        ..Setup::iommu(32)
+    };
+    let mapper: vb3_dma::Mapper<Fake> = vb3_dma::Mapper::with_locks(Fake::new(setup), 2).unwrap();
+    let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+    let map = |dev| mapper.map(dev, &table, BOTH, Attrs::empty());
+    let (first, last) = (map(0).unwrap(), map(3).unwrap());
+    assert_eq!(map(1).unwrap_err(), Error::Busy);
+    assert_eq!(map(2).unwrap_err(), Error::Invalid);
+    mapper.unmap(first, Attrs::empty());
+    mapper.remove_device(0).unwrap();
+    let second = map(2).unwrap();
+    mapper.unmap(second, Attrs::empty());
+    mapper.unmap(last, Attrs::empty());
+    mapper.free_table(table, false);
+    assert!(mapper.live().is_empty() && mapper.platform().is_clean());
+}
+
 /// Devices that the IOMMU cannot tell apart see one address space, so no two ranges of theirs may
 /// overlap, and each reaches what is mapped for the other.
 #[test]
 fn a_group_has_one_address_space() {
+    numberings().into_iter().for_each(has_one_address_space);
+}
+
+fn has_one_address_space(numbers: Vec<usize>) {
     let setup = Setup {
         devices: 3,
+        numbers,
         grouped: vec![2],
         ..Setup::iommu(32)
     };

@@ -256,16 +256,21 @@ impl<T> Lock<T> for Guarded<T> {
     }
 }
 
+/// Alone on its cache lines.
+#[repr(align(128))]
+pub(crate) struct Apart(Guarded<Table>);
+
 /// Devices with a page table each, behind a lock each.
-pub(crate) struct Devices(pub(crate) Vec<Guarded<Table>>);
+pub(crate) struct Devices(Vec<Apart>);
 
 impl Devices {
     pub(crate) fn new(count: usize) -> Self {
-        Self((0..count).map(|_| Guarded::new(Table::new(PAGE))).collect())
+        let table = |_| Apart(Guarded::new(Table::new(PAGE)));
+        Self((0..count).map(table).collect())
     }
 
     fn with<R>(&self, dev: u32, act: impl FnOnce(&mut Table) -> R) -> R {
-        self.0[dev as usize].with(act)
+        self.0[dev as usize].0.with(act)
     }
 }
 
@@ -279,6 +284,10 @@ impl PageSource for Devices {
 
     fn device_info(&self, _: u32) -> Option<DeviceInfo> {
         Some(info(PAGE, TRANSLATED))
+    }
+
+    fn device_number(&self, dev: u32) -> Option<usize> {
+        usize::try_from(dev).ok()
     }
 
     fn alloc_pages(&self, _: PageRequest<u32>) -> Result<(), Error> {

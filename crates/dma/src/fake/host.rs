@@ -64,6 +64,10 @@ impl PageSource for Fake {
         })
     }
 
+    fn device_number(&self, dev: u32) -> Option<usize> {
+        self.setup.numbers.get(usize::try_from(dev).ok()?).copied()
+    }
+
     fn alloc_pages(&self, request: PageRequest<u32>) -> Result<FakePages, Error> {
         let mut state = self.state();
         state.may_fail()?;

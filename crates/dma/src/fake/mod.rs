@@ -88,6 +88,9 @@ pub struct Setup {
     pub devices: u32,
     /// Which of them share the page table of device 0.
     pub grouped: Vec<u32>,
+    /// The number of each, as [`PageSource::device_number`](crate::PageSource::device_number) tells
+    /// it; none where it is empty.
+    pub numbers: Vec<usize>,
 }
 
 impl Setup {
@@ -115,6 +118,7 @@ impl Setup {
             align: 1,
             devices: 1,
             grouped: Vec::new(),
+            numbers: Vec::new(),
         }
     }
 

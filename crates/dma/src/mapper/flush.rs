@@ -10,6 +10,7 @@
 use super::{At, IovaRange, Mapper, Slot};
 use crate::{Error, FlushPolicy, Iova, Lock, Locks, Platform};
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 /// Ranges that wait at most; one more flushes.
 const QUEUE: usize = 256;
@@ -95,7 +96,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     fn used_slots(&self) -> usize {
-        self.known.with(|known| known.len())
+        self.used.load(Ordering::Relaxed).min(self.slots.len())
     }
 
     /// Flushes what waits for `dev` now.

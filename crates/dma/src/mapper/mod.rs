@@ -51,8 +51,11 @@ const DEVICES: usize = 64;
 /// can have a `DmaOps` of its own.
 pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     platform: P,
+    /// Which device has which place, where the platform does not number them.
     known: L::Lock<Vec<P::Device>>,
-    slots: Vec<L::Lock<Slot<P::Device>>>,
+    slots: Vec<Apart<L::Lock<Slot<P::Device>>>>,
+    /// No place from this one on has been used.
+    used: AtomicUsize,
     pools: L::Lock<Vec<coherent::Chunk<P>>>,
     bounce: Option<L::Lock<bounce::Pool>>,
     live: L::Lock<Live>,
@@ -66,6 +69,11 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
 
 /// Counts mappers.
 static MAPPERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Alone on its cache lines, two of which many processors fetch at once: what one device's calls
+/// write is not taken from under another's.
+#[repr(align(128))]
+struct Apart<T>(T);
 
 /// What is kept for a device.
 #[derive(Debug)]
@@ -293,10 +301,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         let bounce = bounce::slots(&platform)?;
         let mut slots = Vec::new();
-        slots
-            .try_reserve_exact(devices)
-            .map_err(|_| heap_exhausted(devices.saturating_mul(size_of::<Slot<P::Device>>())))?;
-        slots.extend((0..devices).map(|_| L::Lock::new(Slot::vacant())));
+        slots.try_reserve_exact(devices).map_err(|_| {
+            heap_exhausted(devices.saturating_mul(size_of::<Apart<L::Lock<Slot<P::Device>>>>()))
+        })?;
+        slots.extend((0..devices).map(|_| Apart(L::Lock::new(Slot::vacant()))));
         let mut known = Vec::new();
         known
             .try_reserve_exact(devices)
@@ -305,6 +313,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             platform,
             known: L::Lock::new(known),
             slots,
+            used: AtomicUsize::new(0),
             pools: L::Lock::new(Vec::new()),
             bounce: bounce.map(L::Lock::new),
             live: L::Lock::new(Live::default()),
@@ -352,7 +361,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub fn live(&self) -> Live {
         let mut live = self.live.with(|live| *live);
         for slot in &self.slots {
-            let part = slot.with(|state| state.live);
+            let part = slot.0.with(|state| state.live);
             live.mappings = live.mappings.saturating_add(part.mappings);
             live.allocs = live.allocs.saturating_add(part.allocs);
             live.iova_bytes = live.iova_bytes.saturating_add(part.iova_bytes);
@@ -445,14 +454,17 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     #[inline]
     fn with_slot<R>(&self, slot: usize, act: impl FnOnce(&mut Slot<P::Device>) -> R) -> Option<R> {
-        self.slots.get(slot).map(|state| state.with(act))
+        self.slots.get(slot).map(|state| state.0.with(act))
     }
 
     /// Where the state of `dev` is, if anything was done for it.
     fn find(&self, dev: P::Device) -> Option<usize> {
-        let slot = self
-            .known
-            .with(|known| known.iter().position(|&other| other == dev))?;
+        let slot = match self.platform.device_number(dev) {
+            Some(number) => number,
+            None => self
+                .known
+                .with(|known| known.iter().position(|&other| other == dev))?,
+        };
         // A device that was removed leaves its place.
         let is_here = self.with_slot(slot, |state| state.dev == Some(dev));
         is_here.filter(|&here| here).map(|_| slot)
@@ -484,6 +496,29 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Ok(slot);
         }
         self.platform.device_info(dev).ok_or(Error::Invalid)?;
+        let slot = match self.platform.device_number(dev) {
+            Some(number) => number,
+            None => self.name(dev)?,
+        };
+        let is_its = self.with_slot(slot, |state| {
+            if state.dev.is_none() {
+                state.dev = Some(dev);
+                state.space = space.unwrap_or(slot);
+            }
+            state.dev == Some(dev)
+        });
+        self.used
+            .fetch_max(slot.saturating_add(1), Ordering::Relaxed);
+        match is_its {
+            Some(true) => Ok(slot),
+            // Two devices of one number.
+            Some(false) => Err(Error::Invalid),
+            None => Err(Error::Busy),
+        }
+    }
+
+    /// A place for a device that has no number.
+    fn name(&self, dev: P::Device) -> Result<usize, Error> {
         let slot = self.known.with(|known| {
             if let Some(slot) = known.iter().position(|&other| other == dev) {
                 return Some(slot);
@@ -495,17 +530,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             }
             None
         });
-        let slot = match slot {
-            Some(slot) => slot,
-            None => self.reuse(dev).ok_or(Error::Busy)?,
-        };
-        self.with_slot(slot, |state| {
-            if state.dev.is_none() {
-                state.dev = Some(dev);
-                state.space = space.unwrap_or(slot);
-            }
-        });
-        Ok(slot)
+        slot.or_else(|| self.reuse(dev)).ok_or(Error::Busy)
     }
 
     /// The place of a device that was removed.
