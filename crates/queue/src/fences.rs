@@ -4,13 +4,26 @@
 //! for any; a buffer is the device's from QBUF on, whatever fences its memory has.
 
 use crate::buffer::Buffer;
-use crate::{Active, BufferState, Error, Session};
+use crate::{Active, BufferState, Error, Queue, Session};
 use vb3_plane::{MemOps, Outcome};
 
 /// How a fence ends whose buffer came back with an error, or whose device failed.
 pub(crate) const EIO: i32 = 5;
 /// How a fence ends whose stream was ended.
 pub(crate) const ECANCELED: i32 = 125;
+
+impl<M: MemOps> Queue<M> {
+    /// The first buffer of a streaming queue that the driver does not get yet because of fences,
+    /// and a plane whose memory they are of.
+    pub fn first_held_back(&self, mem: &M) -> Option<(u32, &M::Plane)> {
+        let mut queued = self.queued.iter().filter(|_| self.streaming);
+        queued.find_map(|&index| {
+            let planes = &self.buffer(index).ok()?.planes;
+            let mut memories = planes.iter().filter_map(|p| p.memory.as_ref());
+            Some((index, memories.find(|memory| mem.is_held_back(memory))?))
+        })
+    }
+}
 
 impl<M: MemOps> Session<'_, M> {
     /// Looks again at what may have changed since the last call: tokens that were dropped, a

@@ -99,7 +99,7 @@ impl<T: Copy + PartialEq> Fences<T> {
     ) -> Result<FenceId, Error> {
         let by = EarlyAccess::Device(timeline.owner());
         self.note_access(memory, by, usage);
-        self.make_entry_room(memory)?;
+        self.make_entry_room(memory, 1)?;
         let fence = self.begin(timeline)?;
         // The timeline holds it once, the reservation once.
         self.hold(fence)?;
@@ -120,14 +120,12 @@ impl<T: Copy + PartialEq> Fences<T> {
     /// Adds the fences of a sync file to a memory's: queues wait for them.
     ///
     /// # Errors
-    /// `TableFull` (ENOMEM); some may have been added.
+    /// `TableFull` (ENOMEM): nothing has been added.
     pub fn import(&mut self, memory: MemoryId, file: &SyncFile, usage: Usage) -> Result<(), Error> {
-        for at in 0..file.fences().len() {
-            let Some(&fence) = file.fences().get(at) else {
-                break;
-            };
-            if self.is_pending(fence) {
-                self.import_fence(memory, fence, usage)?;
+        self.make_entry_room(memory, file.len())?;
+        for fence in file.fences() {
+            if self.is_pending(*fence) {
+                self.import_fence(memory, *fence, usage)?;
             }
         }
         Ok(())
@@ -141,7 +139,6 @@ impl<T: Copy + PartialEq> Fences<T> {
     ) -> Result<(), Error> {
         let found = self.table_get(fence).ok_or(Error::Invalid)?;
         let (context, seqno) = (found.context, found.seqno);
-        self.make_entry_room(memory)?;
         self.hold(fence)?;
         let mut replaced = None;
         if let Some(entries) = self.reservations.entries_mut(memory) {
@@ -186,11 +183,15 @@ impl<T: Copy + PartialEq> Fences<T> {
         self.conflicts(memory, usage).any(|entry| !entry.of_device)
     }
 
-    /// Who ends the imported fences that hold an access of kind `usage` back.
-    pub fn held_back_by(&self, memory: MemoryId, usage: Usage) -> impl Iterator<Item = T> {
+    /// The imported fences that hold an access of kind `usage` back, and who ends them.
+    pub fn held_back_by(
+        &self,
+        memory: MemoryId,
+        usage: Usage,
+    ) -> impl Iterator<Item = (FenceId, T)> {
         self.conflicts(memory, usage)
             .filter(|entry| !entry.of_device)
-            .filter_map(|entry| Some(self.table_get(entry.fence)?.owner))
+            .filter_map(|entry| Some((entry.fence, self.table_get(entry.fence)?.owner)))
     }
 
     /// The pending fences that a reader or a writer of the memory would wait for.
@@ -257,14 +258,21 @@ impl<T: Copy + PartialEq> Fences<T> {
         }
     }
 
+    /// Whether any fence that a program imported is pending.
+    #[must_use]
+    pub fn has_imports(&self) -> bool {
+        let mut all = self.reservations.all.iter().flat_map(|r| &r.entries);
+        all.any(|entry| !entry.of_device && self.is_pending(entry.fence))
+    }
+
     /// Memories that have a reservation.
     #[must_use]
     pub fn reservations(&self) -> usize {
         self.reservations.all.len()
     }
 
-    /// Makes room for one more fence, in place of those that have ended.
-    fn make_entry_room(&mut self, memory: MemoryId) -> Result<(), Error> {
+    /// Makes room for so many fences more, in place of those that have ended.
+    fn make_entry_room(&mut self, memory: MemoryId, more: usize) -> Result<(), Error> {
         let full = self.full();
         let at = match self.reservations.find(memory) {
             Ok(at) => at,
@@ -287,7 +295,8 @@ impl<T: Copy + PartialEq> Fences<T> {
             }
             pending
         });
-        let is_full = entries.len() >= Self::RESERVATION_LIMIT || entries.try_reserve(1).is_err();
+        let is_full = entries.len().saturating_add(more) > Self::RESERVATION_LIMIT
+            || entries.try_reserve(more).is_err();
         if let Some(reservation) = self.reservations.all.get_mut(at) {
             reservation.entries = entries;
         }

@@ -470,7 +470,7 @@ impl Backend for World {
     }
 
     fn next_tick(&self) -> Option<Duration> {
-        let looks = self.shares.borrow().wants_looks();
+        let looks = self.shares.borrow().wants_looks() || self.deadlocks.is_watching();
         let look = looks.then(|| {
             let left = self.next_look_ns().saturating_sub(self.clock.real_ns());
             Duration::from_nanos(left)
@@ -510,6 +510,7 @@ impl Backend for World {
         if real >= self.next_look_ns() {
             self.last_look_ns = real;
             self.shares.get_mut().look(&mut self.memory);
+            self.name_deadlocks(real);
         }
         self.plug_on_time(now);
         self.serve_control();

@@ -5,6 +5,7 @@
 
 mod backend;
 mod clock;
+mod deadlock;
 mod fences;
 mod fits;
 mod heaps;
@@ -32,6 +33,7 @@ use crate::report::{Refusal, Report};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clock::Clock;
 pub use clock::Pace;
+use deadlock::Deadlocks;
 pub use fits::Fit;
 use heaps::Heaps;
 use hotplug::Plugs;
@@ -80,6 +82,7 @@ pub struct World {
     last_look_ns: u64,
     /// Fences that had ended when who waits for them was looked at last.
     fences_ended: u64,
+    deadlocks: Deadlocks,
     /// poll on a dma-buf may answer otherwise than before.
     buffers_changed: bool,
     /// A program found a dma-buf busy, and waits.
@@ -163,6 +166,7 @@ impl World {
             peak_bytes: 0,
             last_look_ns: 0,
             fences_ended: 0,
+            deadlocks: Deadlocks::default(),
             buffers_changed: false,
             waits_for_buffers: false,
             places: BTreeMap::new(),

@@ -147,7 +147,7 @@ pub(super) fn memory(memory: &Memory, peak_bytes: u64) -> MemoryReport {
 }
 
 /// All queues of a node, of all its files.
-fn queues(node: &Node) -> impl Iterator<Item = (Flow, &Queue<Memory>)> {
+pub(super) fn queues(node: &Node) -> impl Iterator<Item = (Flow, &Queue<Memory>)> {
     let flows = node.video.role().flows();
     node.video.contexts().flat_map(move |context| {
         let queue = |&flow| Some((flow, context.queue(flow)?));

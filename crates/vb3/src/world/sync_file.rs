@@ -289,6 +289,7 @@ impl World {
         let identity = identify(caller, word(&data, 4), EINVAL)?;
         let file = self.sync_files.named(identity).ok_or(EINVAL)?;
         let memory = self.memory.buf(buf).ok_or(EINVAL)?.memory;
+        self.deadlocks.watch();
         let (fences, _) = self.memory.fences_mut();
         fences
             .import(memory, file, usage)

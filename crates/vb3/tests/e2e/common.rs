@@ -240,13 +240,15 @@ pub(crate) fn finish(
 }
 
 impl Outcome {
-    /// Asserts that the program succeeded and everything was given back.
+    /// Asserts that the program succeeded, waited for devices before it or another one had their
+    /// buffers, and gave everything back.
     pub(crate) fn expect_success(&self) -> &Self {
         assert_eq!(
             self.status, 0,
             "stdout: {}\nstderr: {}",
             self.stdout, self.stderr
         );
+        assert_eq!(self.report.early_accesses, []);
         self.expect_nothing_held()
     }
 

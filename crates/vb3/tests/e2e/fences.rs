@@ -92,7 +92,8 @@ fn camera_to_display(program: &Path, how: &str, pace: &str) -> (Outcome, Vec<u8>
         .program([&program.display().to_string(), "/dev/video0", "/dev/video1"])
         .and(["9", how])
         .run();
-    outcome.expect_success();
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    outcome.expect_nothing_held();
     let shown = outcome.read("shown.raw");
     (outcome, shown)
 }
@@ -137,4 +138,24 @@ fn a_program_that_never_waits_is_told_and_one_with_sync_files_need_not_wait() {
         ["fences", "wait"].map(|how| camera_to_display(&program, how, "clock=free").1);
     assert_eq!(expect_pattern(yuyv, &wait), (0..9).collect::<Vec<_>>());
     assert!(fences == wait, "the same pixels");
+}
+
+#[test]
+fn a_device_that_waits_for_its_own_fence_is_named() {
+    let Some(program) = compiled("deadlock.c") else {
+        return;
+    };
+    let outcome = Run::on("pc")
+        .device("convert")
+        .program([&program])
+        .and(["/dev/video0"])
+        .run();
+    outcome.expect_success();
+    assert_eq!(outcome.stdout, "after 3 s: 0\nafter STREAMOFF: 1\n");
+    let [failure] = &outcome.report.failures[..] else {
+        panic!("{:?}", outcome.report.failures)
+    };
+    assert_eq!((&*failure.device, failure.times), ("/dev/video0", 1));
+    let wanted = "buffer 0 has been held back for 2 s by a fence that /dev/video0 itself is to end";
+    assert!(failure.sentence.starts_with(wanted), "{failure:?}");
 }
