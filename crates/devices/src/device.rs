@@ -2,6 +2,7 @@
 
 use crate::disturb::{NO_SIGNAL, Plan};
 use crate::inject::{Fault, Inject};
+use crate::sink::{Collection, Thumbnail};
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::{
     Camera, Decoder, Display, Encoder, Failure, FrameConverter, LoopbackCapture, LoopbackOutput,
@@ -25,6 +26,12 @@ pub(crate) trait Outside: VideoDriver {
         None
     }
 
+    /// Small versions of at most so many pictures that it was shown.
+    fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
+        let _ = count;
+        Vec::new()
+    }
+
     /// What failed outside.
     fn failure(&self) -> Option<&Failure>;
 
@@ -40,6 +47,8 @@ pub struct Device<C> {
     inject: Inject,
     /// What a host wants to happen to it; `None` where nothing ever will.
     pub(crate) plan: Option<Plan<C>>,
+    /// What it has delivered, if anyone wants to see it.
+    pub(crate) shots: Option<Collection>,
     /// The last failure told of.
     told: Option<Failure>,
 }
@@ -75,6 +84,7 @@ impl<C: Send + 'static> Device<C> {
             inner,
             inject,
             plan: None,
+            shots: None,
             told: None,
         })
     }
@@ -343,6 +353,7 @@ impl<C: 'static> VideoDriver for Device<C> {
         }
         self.inner.tick(now_ns, bus, progress);
         self.disturb_frames(now_ns, bus, progress);
+        self.look_at_frames(bus, progress);
     }
 
     fn next_tick(&self) -> Option<u64> {

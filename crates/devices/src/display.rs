@@ -4,7 +4,7 @@ use crate::Failure;
 use crate::device::Outside;
 use crate::mode::{INTERVALS, Mode, SIZES};
 use crate::place::{Place, identity, policy};
-use crate::sink::{Record, Shape, Sink};
+use crate::sink::{Record, Shape, Sink, Thumbnail};
 use crate::spec::{Clock, DeviceKind, DeviceSpec};
 use crate::surface::{EINVAL, FIELD_NONE, Trouble};
 use std::collections::VecDeque;
@@ -351,6 +351,10 @@ impl<C> Outside for Display<C> {
 
     fn finish(&mut self) -> Option<Failure> {
         Self::finish(self).failure
+    }
+
+    fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
+        self.sink.thumbnails(count)
     }
 
     fn failure(&self) -> Option<&Failure> {

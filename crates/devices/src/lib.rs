@@ -27,6 +27,7 @@ mod mode;
 mod place;
 mod ring;
 mod select;
+mod shots;
 mod surface;
 
 pub use camera::Camera;

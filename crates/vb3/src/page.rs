@@ -2,6 +2,7 @@
 //! sentences, what went through each queue, and when.
 
 mod plots;
+mod sheet;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,13 @@ use anyhow::{Context as _, Result};
 use maud::{DOCTYPE, Markup, html};
 use std::path::Path;
 use std::time::Duration;
+use vb3_devices::sink::Thumbnail;
+
+/// Small pictures of devices, by their nodes.
+pub type Shots = [(String, Vec<Thumbnail>)];
+
+/// How many pictures of each device are shown.
+pub const SHOTS: usize = 6;
 
 const STYLE: &str = "\
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem;color:#1a1a1a;\
@@ -23,6 +31,8 @@ th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd;white-s
 th:first-child,td:first-child{text-align:left}\
 figure{margin:1rem 0;overflow-x:auto}\
 svg{width:100%;min-width:36rem;height:auto;display:block}\
+.sheet{display:flex;flex-wrap:wrap;gap:.5rem}.sheet figure{margin:0}\
+.sheet img{display:block;max-width:100%}\
 .bad{border-left:.4rem solid #b00020;padding-left:.8rem}\
 .good{border-left:.4rem solid #1b7a3d;padding-left:.8rem}";
 
@@ -37,12 +47,12 @@ pub fn is_page(path: &Path) -> bool {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(report: &Report, timeline: &Timeline, path: &Path) -> Result<()> {
-    let page = page(report, timeline).into_string();
+pub fn write(report: &Report, timeline: &Timeline, shots: &Shots, path: &Path) -> Result<()> {
+    let page = page(report, timeline, shots).into_string();
     std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn page(report: &Report, timeline: &Timeline) -> Markup {
+fn page(report: &Report, timeline: &Timeline, shots: &Shots) -> Markup {
     let program = report.program.join(" ");
     html! {
         (DOCTYPE)
@@ -66,6 +76,7 @@ fn page(report: &Report, timeline: &Timeline) -> Markup {
                 (plots::way(report))
                 h2 { "Queues" }
                 (queues(&report.devices))
+                (sheet::sheet(shots))
                 (streams(timeline))
                 h2 { "Machine" }
                 (machine(report))

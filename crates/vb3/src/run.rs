@@ -182,12 +182,16 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         .iter()
         .any(|path| page::is_page(path))
         .then(Timeline::default);
+    if timeline.is_some() {
+        world.keep_thumbnails();
+    }
     let (status, remarks) = if sinks.is_empty() && timeline.is_none() {
         supervise(&mut world, &program, options, &specs, orders.as_ref().ok())?
     } else {
         let mut traced = Traced::new(&mut world, &mut sinks, start, timeline.as_mut());
         supervise(&mut traced, &program, options, &specs, orders.as_ref().ok())?
     };
+    let shots = world.thumbnails(page::SHOTS);
     let words = program.iter().map(|word| word.to_string_lossy());
     let mut report = Report {
         format: report::FORMAT,
@@ -213,7 +217,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
     }
     for path in &options.report {
         match &timeline {
-            Some(timeline) if page::is_page(path) => page::write(&report, timeline, path)?,
+            Some(timeline) if page::is_page(path) => page::write(&report, timeline, &shots, path)?,
             _ => report.write(path)?,
         }
     }

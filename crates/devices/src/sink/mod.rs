@@ -14,6 +14,7 @@ mod writer;
 mod y4m;
 
 pub use name::NumberedName;
+pub(crate) use thumb::Collection;
 pub use thumb::{THUMBNAILS_MAX, Thumbnail};
 
 use crate::Failure;
@@ -60,7 +61,7 @@ pub struct Sink {
     /// Memory for the next picture.
     spare: Option<Frame>,
     checksums: Vec<u32>,
-    thumbs: thumb::Collection,
+    thumbs: Collection,
     shown: u64,
 }
 
@@ -82,7 +83,7 @@ impl Sink {
             last: None,
             spare: None,
             checksums: Vec::new(),
-            thumbs: thumb::Collection::default(),
+            thumbs: Collection::default(),
             shown: 0,
         })
     }

@@ -21,6 +21,39 @@ pub struct Thumbnail {
 }
 
 impl Thumbnail {
+    /// A smaller one, of which neither side is longer than `edge` pixels.
+    #[must_use]
+    pub fn within(&self, edge: u32) -> Self {
+        let step = self.width.max(self.height).div_ceil(edge.max(1)).max(1);
+        // CAST: widening, on every target there is.
+        let (line, skip) = (self.width.max(1) as usize * 3, step as usize);
+        let lines = self.rgb.chunks_exact(line).step_by(skip);
+        let pixels = lines.flat_map(|line| line.chunks_exact(3).step_by(skip));
+        Self {
+            number: self.number,
+            width: self.width.div_ceil(step),
+            height: self.height.div_ceil(step),
+            rgb: pixels.flatten().copied().collect(),
+        }
+    }
+
+    /// The picture as a PNG file.
+    #[must_use]
+    pub fn png(&self) -> Vec<u8> {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, self.width, self.height);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        let written = encoder
+            .write_header()
+            .and_then(|mut writer| writer.write_image_data(&self.rgb));
+        // Memory takes every byte; a picture without pixels is none.
+        if written.is_err() {
+            file.clear();
+        }
+        file
+    }
+
     /// Every `n`th pixel of every `n`th line, with the smallest `n` that makes it small enough.
     fn of(frame: &Frame, number: u64) -> Self {
         let (width, height) = (frame.size().width(), frame.size().height());
@@ -44,7 +77,7 @@ impl Thumbnail {
 
 /// Every `stride`th picture; the stride doubles when there are too many.
 #[derive(Debug)]
-pub(super) struct Collection {
+pub(crate) struct Collection {
     kept: Vec<Thumbnail>,
     stride: u64,
     offered: u64,
@@ -63,6 +96,15 @@ impl Default for Collection {
 impl Collection {
     /// Counts a picture, and keeps it if it is its turn.
     pub(super) fn offer(&mut self, frame: &Frame) {
+        self.offer_by(|number| Some(Thumbnail::of(frame, number)));
+    }
+
+    /// The same for a picture that is looked at only if it is its turn; `None` if it cannot be.
+    pub(crate) fn offer_frame(&mut self, frame: impl FnOnce() -> Option<Frame>) {
+        self.offer_by(|number| Some(Thumbnail::of(&frame()?, number)));
+    }
+
+    fn offer_by(&mut self, make: impl FnOnce(u64) -> Option<Thumbnail>) {
         let number = self.offered;
         self.offered = self.offered.saturating_add(1);
         if !number.is_multiple_of(self.stride) {
@@ -76,11 +118,11 @@ impl Collection {
                 return;
             }
         }
-        self.kept.push(Thumbnail::of(frame, number));
+        self.kept.extend(make(number));
     }
 
     /// At most `count`, the first and the last among them, evenly spread.
-    pub(super) fn spread(&self, count: usize) -> Vec<Thumbnail> {
+    pub(crate) fn spread(&self, count: usize) -> Vec<Thumbnail> {
         let kept = self.kept.len();
         if count >= kept {
             return self.kept.clone();

@@ -30,7 +30,7 @@ fn report() -> Report {
 
 #[test]
 fn what_comes_from_outside_is_text() {
-    let page = page(&report(), &Timeline::default()).into_string();
+    let page = page(&report(), &Timeline::default(), &[]).into_string();
     assert!(!page.contains("<script"), "{page}");
     assert!(page.contains("&lt;script&gt;alert(1)"), "{page}");
     assert!(page.contains("3 frames by mmap, 0 bytes copied, 2 KiB bounced"));
@@ -41,7 +41,7 @@ fn what_comes_from_outside_is_text() {
 fn refusals_stand_in_sentences_and_nothing_is_said_well_then() {
     let well = "Nothing was refused";
     assert!(
-        page(&report(), &Timeline::default())
+        page(&report(), &Timeline::default(), &[])
             .into_string()
             .contains(well)
     );
@@ -52,7 +52,7 @@ fn refusals_stand_in_sentences_and_nothing_is_said_well_then() {
         errno: 12,
         ..Refusal::default()
     });
-    let page = page(&refused, &Timeline::default()).into_string();
+    let page = page(&refused, &Timeline::default(), &[]).into_string();
     assert!(page.contains("REQBUFS on /dev/video0 failed with ENOMEM") && !page.contains(well));
 }
 
@@ -73,7 +73,7 @@ fn long_runs_stay_small_and_keep_their_peaks() {
     }
     let mut timeline = Timeline::default();
     timeline.streams.push(stream);
-    let page = page(&report(), &timeline).into_string();
+    let page = page(&report(), &timeline, &[]).into_string();
     assert!(page.len() < 1 << 20, "{} bytes", page.len());
     assert!(page.contains("the slowest after 978.00 ms"));
     // The axis reaches to the late one; the other axes end at 4 and 181.

@@ -49,6 +49,7 @@ use sw_sync::Timelines;
 use sync_file::SyncFiles;
 use udmabuf::Udmabufs;
 use vb3_codec::{Codecs, Launch};
+use vb3_devices::sink::Thumbnail;
 use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
 use vb3_dma::Mapper;
 use vb3_host::FileId;
@@ -184,6 +185,29 @@ impl World {
     pub fn set_pace(&mut self, pace: Pace) {
         self.clock.set_pace(pace);
         self.last_look_ns = self.clock.real_ns();
+    }
+
+    /// Keeps small versions of what cameras deliver from now on.
+    pub fn keep_thumbnails(&mut self) {
+        let contexts = self.nodes.iter_mut();
+        contexts
+            .flat_map(|node| node.video.contexts_mut())
+            .for_each(|context| context.driver_mut().keep_thumbnails());
+    }
+
+    /// Small versions of at most `count` frames of each device: what displays were shown, and what
+    /// cameras have delivered.
+    #[must_use]
+    pub fn thumbnails(&self, count: usize) -> Vec<(String, Vec<Thumbnail>)> {
+        let of = |node: &Node| {
+            let contexts = node.video.contexts();
+            let all = contexts.flat_map(|context| context.driver().thumbnails(count));
+            (node.path.display().to_string(), all.collect())
+        };
+        let found = self.nodes.iter().map(of);
+        found
+            .filter(|(_, all): &(_, Vec<_>)| !all.is_empty())
+            .collect()
     }
 
     /// What the run did, once the last program is gone. Recordings are finished first.

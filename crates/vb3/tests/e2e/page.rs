@@ -1,8 +1,9 @@
 //! `--report run.html`: a page that a browser shows.
 
-use crate::common::{Outcome, Run, lacks};
+use crate::common::{Outcome, Run, SIZE, ffmpeg, lacks, pattern};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use vb3_v4l2::pixfmt;
 
 /// Colour of the plots and of stays that ended by DQBUF.
 const BLUE: [u8; 3] = [20, 80, 160];
@@ -56,6 +57,72 @@ fn a_browser_shows_the_plots_and_complains_of_nothing() {
     let blue = raw.stdout.chunks(3).filter(|pixel| **pixel == BLUE).count();
     // Four buffers' bars of 10 lines over most of the width, and two plots.
     assert!(blue > 10_000, "{blue} pixels of the plots in {picture:?}");
+}
+
+/// The pictures of a page as R, G, B bytes of `width` x `height` pixels.
+fn pictures(outcome: &Outcome, page: &Path) -> Vec<(String, (u32, u32), Vec<u8>)> {
+    let text = std::fs::read_to_string(page).unwrap();
+    let images = text.split("<img src=\"data:image/png;base64,").skip(1);
+    let found = images.enumerate().map(|(at, image)| {
+        let (data, rest) = image.split_once("\" alt=\"").unwrap();
+        let (alt, _) = rest.split_once('"').unwrap();
+        let encoded = outcome.dir.path().join(format!("{at}.base64"));
+        std::fs::write(&encoded, data).unwrap();
+        let decoded = Command::new("base64").arg("-d").arg(&encoded).output();
+        let png = outcome.dir.path().join(format!("{at}.png"));
+        std::fs::write(&png, decoded.unwrap().stdout).unwrap();
+        let side = |at: usize| {
+            let png = std::fs::read(&png).unwrap();
+            u32::from_be_bytes(png[at..at + 4].try_into().unwrap())
+        };
+        let size = (side(16), side(20));
+        let png = png.to_str().unwrap();
+        let rgb = ffmpeg(["-i", png, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]);
+        (alt.to_owned(), size, rgb)
+    });
+    found.collect()
+}
+
+#[test]
+fn the_page_shows_what_a_camera_delivered_and_a_display_was_shown() {
+    if ["gst-launch-1.0", "ffmpeg", "base64"]
+        .into_iter()
+        .any(lacks)
+    {
+        return;
+    }
+    let run = Run::on("pc")
+        .device("camera=pattern,clock=free,sizes=320x240,formats=YUYV")
+        .device("display=null,clock=free")
+        .options(["--report", "run.html"]);
+    let page = run.file("run.html");
+    let gst = "gst-launch-1.0 -q v4l2src num-buffers=40 io-mode=dmabuf ! \
+               v4l2sink device=/dev/video1 io-mode=dmabuf-import sync=false";
+    let outcome = run.program(gst.split_whitespace()).run();
+    outcome.expect_success();
+    let pictures = pictures(&outcome, &page);
+    assert_eq!(pictures.len(), 12);
+    for (alt, size, rgb) in &pictures {
+        let number = alt.split(' ').nth(1).unwrap().parse().unwrap();
+        let sent = pattern(&pixfmt::YUYV, number).to_rgb();
+        // Every second pixel of every second line.
+        let lines = sent.chunks(SIZE.0 as usize * 3).step_by(2);
+        let wanted: Vec<u8> = lines
+            .flat_map(|line| line.chunks(3).step_by(2))
+            .flatten()
+            .copied()
+            .collect();
+        assert_eq!(*size, (160, 120));
+        assert!(*rgb == wanted, "{alt} is not what was sent");
+    }
+    let of = |device: &str| {
+        pictures
+            .iter()
+            .filter(|(alt, ..)| alt.ends_with(device))
+            .count()
+    };
+    assert_eq!((of("/dev/video0"), of("/dev/video1")), (6, 6));
+    assert!(std::fs::metadata(page).unwrap().len() < 2 << 20);
 }
 
 #[test]

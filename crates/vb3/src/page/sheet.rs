@@ -1,0 +1,123 @@
+//! The contact sheet: a few small pictures of what each device showed or was shown.
+
+use super::Shots;
+use maud::{Markup, html};
+
+/// Longest side of a picture, in pixels.
+const EDGE: u32 = 160;
+/// Most bytes of all pictures together, as they stand in the page.
+const MAX_BYTES: usize = 1 << 20;
+
+pub(super) fn sheet(shots: &Shots) -> Markup {
+    let mut bytes = 0;
+    let mut left_out = 0;
+    let mut source = |shot: &vb3_devices::sink::Thumbnail| {
+        let data = base64(&shot.within(EDGE).png());
+        if data.is_empty() || bytes + data.len() > MAX_BYTES {
+            left_out += 1;
+            return None;
+        }
+        bytes += data.len();
+        Some((shot.number, format!("data:image/png;base64,{data}")))
+    };
+    let devices: Vec<_> = shots
+        .iter()
+        .map(|(device, shots)| {
+            (
+                device,
+                shots.iter().filter_map(&mut source).collect::<Vec<_>>(),
+            )
+        })
+        .collect();
+    html! {
+        @if !shots.is_empty() {
+            h2 { "Pictures" }
+        }
+        @for (device, pictures) in devices {
+            p { (device) }
+            div.sheet {
+                @for (number, source) in pictures {
+                    figure {
+                        img src=(source) alt={ "frame " (number) " of " (device) };
+                        figcaption { "frame " (number) }
+                    }
+                }
+            }
+        }
+        @if left_out > 0 {
+            p { (left_out) " more pictures found no room." }
+        }
+    }
+}
+
+/// Source: RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            // CAST: six bits.
+            let digit = (bits >> (18 - 6 * at) & 63) as usize;
+            text.push(match at <= three.len() {
+                true => char::from(DIGITS[digit]),
+                false => '=',
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vb3_devices::sink::Thumbnail;
+
+    #[test]
+    fn bytes_become_the_text_of_the_standard() {
+        // RFC 4648, section 10.
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn pictures_beyond_the_bound_are_counted_and_left_out() {
+        // Noise, which no PNG makes smaller.
+        let mut seed = 1_u32;
+        let noise = std::iter::repeat_with(|| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 24) as u8
+        });
+        let rgb: Vec<u8> = noise.take(320 * 320 * 3).collect();
+        let shot = |number| Thumbnail {
+            number,
+            width: 320,
+            height: 320,
+            rgb: rgb.clone(),
+        };
+        let shots: Vec<_> = (0..4)
+            .map(|n| {
+                (
+                    format!("/dev/video{n}"),
+                    (0..6).map(shot).collect::<Vec<_>>(),
+                )
+            })
+            .collect();
+        let page = sheet(&shots).into_string();
+        assert!(page.len() < MAX_BYTES + 10_000, "{}", page.len());
+        let shown = page.matches("<img").count();
+        assert!(shown > 6 && shown < 24, "{shown}");
+        let left = format!("{} more pictures found no room", 24 - shown);
+        assert!(page.contains(&left) && page.contains("alt=\"frame 5 of /dev/video0\""));
+    }
+}
