@@ -251,6 +251,9 @@ pub enum CtlOrder {
     },
     /// List the devices, and which are plugged in
     Devices,
+    /// List the buffers, where they lie, and who holds each: queues, mappings and descriptors of
+    /// processes, devices
+    Buffers,
 }
 
 /// Arguments of `vb3 doctor`.

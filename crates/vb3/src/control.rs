@@ -262,6 +262,7 @@ pub(crate) fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<()> {
         CtlOrder::Plug { device } => format!("plug {device}\n"),
         CtlOrder::Unplug { device } => format!("unplug {device}\n"),
         CtlOrder::Devices => "devices\n".to_owned(),
+        CtlOrder::Buffers => "buffers\n".to_owned(),
     };
     let answer = exchange(&path, &order)
         .with_context(|| format!("the run at {} does not answer", path.display()))?;

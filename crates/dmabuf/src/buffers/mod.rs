@@ -83,6 +83,14 @@ pub struct Vma {
     buf: Option<BufId>,
 }
 
+impl Vma {
+    /// Which memory is mapped.
+    #[must_use]
+    pub const fn memory(&self) -> MemoryId {
+        self.memory
+    }
+}
+
 /// A device attached to a dma-buf of the registry.
 #[must_use = "an attachment goes back through `detach`"]
 #[derive(Debug, PartialEq, Eq)]

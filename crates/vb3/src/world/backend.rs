@@ -272,7 +272,7 @@ impl Backend for World {
         self.look_around();
     }
 
-    fn mmap(&mut self, file: FileId, args: &Mmap, _: &dyn Caller) -> Result<Map, Errno> {
+    fn mmap(&mut self, file: FileId, args: &Mmap, caller: &dyn Caller) -> Result<Map, Errno> {
         // A media device has no memory to map: ENODEV, as its file is none of these.
         let (at, handle) = self.file(file)?;
         self.set_now();
@@ -290,7 +290,7 @@ impl Backend for World {
             Ok(map) => self
                 .shares
                 .get_mut()
-                .map(&mut self.memory, map.memory)
+                .map(&mut self.memory, map.memory, caller.pid())
                 .map(|tag| Map {
                     fd: map.mmap.fd,
                     offset: map.mmap.offset,

@@ -194,6 +194,7 @@ impl World {
         let (word, device) = order.split_once(' ').unwrap_or((order, ""));
         let comes = match word {
             "devices" => return Ok(self.device_list()),
+            "buffers" => return Ok(self.buffer_list()),
             "plug" => true,
             "unplug" => false,
             _ => return Err(format!("\"{word}\" is not understood by this run")),

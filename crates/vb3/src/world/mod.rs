@@ -4,6 +4,7 @@
 //! device it is for, with the run's memory lent for the call. Time is passed in by the tick.
 
 mod backend;
+mod buffers;
 mod clock;
 mod deadlock;
 mod fences;

@@ -19,10 +19,14 @@ const EIO: Errno = Errno(rustix::io::Errno::IO.raw_os_error());
 /// One thing a program was given.
 #[derive(Debug)]
 enum Given {
-    /// A mapping of a queue's buffer.
-    Mapping(Vma),
-    /// A descriptor of an exported buffer.
-    Export { file: FdIdentity, buf: BufRef },
+    /// A mapping of a queue's buffer, in a process.
+    Mapping(Vma, u32),
+    /// A descriptor of an exported buffer, given to a process.
+    Export {
+        file: FdIdentity,
+        buf: BufRef,
+        pid: u32,
+    },
 }
 
 /// A file that shows exported memory, and the dma-bufs it stands for.
@@ -40,6 +44,16 @@ struct Real {
     fd: OwnedFd,
     file: FdIdentity,
     buf: BufRef,
+    pid: u32,
+}
+
+/// In what way a process holds memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum HeldBy {
+    /// It has mapped a queue's buffer.
+    Mapping(u32),
+    /// It was given a descriptor.
+    Descriptor(u32),
 }
 
 /// The tables of what was given out.
@@ -109,10 +123,15 @@ impl Shares {
     }
 
     /// Counts a mapping of a queue's buffer; gives the tag under which its end is reported.
-    pub(super) fn map(&mut self, memory: &mut Memory, id: MemoryId) -> Result<Tag, Errno> {
+    pub(super) fn map(
+        &mut self,
+        memory: &mut Memory,
+        id: MemoryId,
+        pid: u32,
+    ) -> Result<Tag, Errno> {
         let tag = self.tag()?;
         let vma = memory.vma_open(id).map_err(|e| Errno(e.errno()))?;
-        self.given.insert(tag, Given::Mapping(vma));
+        self.given.insert(tag, Given::Mapping(vma, pid));
         Ok(tag)
     }
 
@@ -163,10 +182,11 @@ impl Shares {
             .push(buf.id());
         match caller.install(fd.as_fd(), cloexec, tag) {
             Ok(number) => {
+                let pid = caller.pid();
                 if is_real {
-                    self.real.push(Real { fd, file, buf });
+                    self.real.push(Real { fd, file, buf, pid });
                 } else {
-                    self.given.insert(tag, Given::Export { file, buf });
+                    self.given.insert(tag, Given::Export { file, buf, pid });
                 }
                 Ok(number)
             }
@@ -208,13 +228,28 @@ impl Shares {
     /// What was given under `tag` is gone.
     pub(super) fn gone(&mut self, memory: &mut Memory, tag: Tag) {
         match self.given.remove(&tag) {
-            Some(Given::Mapping(vma)) => memory.vma_close(vma),
-            Some(Given::Export { file, buf }) => {
+            Some(Given::Mapping(vma, _)) => memory.vma_close(vma),
+            Some(Given::Export { file, buf, .. }) => {
                 self.forget(memory, file, buf.id());
                 memory.put_dmabuf(buf);
             }
             None => {}
         }
+    }
+
+    /// Which processes hold memory: each handle once, in order.
+    pub(super) fn holders(&self, id: MemoryId) -> Vec<HeldBy> {
+        let given = self.given.values().filter_map(|given| match given {
+            Given::Mapping(vma, pid) => (vma.memory() == id).then_some(HeldBy::Mapping(*pid)),
+            Given::Export { buf, pid, .. } => {
+                (buf.memory() == id).then_some(HeldBy::Descriptor(*pid))
+            }
+        });
+        let real = self.real.iter().filter(|real| real.buf.memory() == id);
+        let real = real.map(|real| HeldBy::Descriptor(real.pid));
+        let mut holders: Vec<HeldBy> = given.chain(real).collect();
+        holders.sort_unstable();
+        holders
     }
 
     /// The dma-buf behind a file.

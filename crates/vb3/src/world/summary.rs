@@ -180,10 +180,10 @@ pub(super) fn held(memory: &Memory, nodes: &[Node], files: usize) -> Held {
 /// Which plane a memory is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
-    device: String,
-    queue: &'static str,
-    buffer: u32,
-    plane: u32,
+    pub(super) device: String,
+    pub(super) queue: &'static str,
+    pub(super) buffer: u32,
+    pub(super) plane: u32,
 }
 
 impl Place {

@@ -1,5 +1,6 @@
 //! The whole stack in one process: a program's calls are made by hand.
 
+mod buffers;
 mod fits;
 mod imports;
 

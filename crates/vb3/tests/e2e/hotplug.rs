@@ -228,3 +228,29 @@ fn gstreamers_device_monitor_sees_a_camera_go_and_come_back() {
         assert!(part.contains("name  : Test Pattern Camera"), "{said}");
     }
 }
+
+#[test]
+fn who_holds_a_buffer_is_listed_while_a_program_runs() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let script = "v4l2-ctl -d0 --stream-mmap=3 --stream-to=/dev/null > /dev/null 2>&1 & p=$!
+        until $VB3 ctl buffers > list && grep -q \"a mapping in process $p (v4l2-ctl)\" list
+        do :; done
+        kill $p
+        wait $p
+        until $VB3 ctl buffers > after && ! [ -s after ]; do :; done
+        cat list";
+    let outcome = shell(camera(), script);
+    outcome.expect_success();
+    let buffers = outcome.stdout.lines().filter(|line| !line.starts_with(' '));
+    let buffers: Vec<&str> = buffers.collect();
+    assert!((1..=3).contains(&buffers.len()), "{}", outcome.stdout);
+    let first = "/dev/video0 video-capture buffer 0 plane 0: ";
+    assert!(buffers[0].starts_with(first), "{}", outcome.stdout);
+    assert!(
+        outcome.stdout.contains("\n  its queue\n"),
+        "{}",
+        outcome.stdout
+    );
+}

@@ -1,0 +1,125 @@
+//! Who holds which buffer: `vb3 ctl buffers`.
+
+use super::World;
+use super::memory::Memory;
+use super::shares::HeldBy;
+use super::summary;
+use crate::sentence::bytes;
+use std::fmt::Write as _;
+use vb3_dma::Direction;
+use vb3_dmabuf::{Attachment, HolderKind, MemoryId, Store as _, UserKind};
+use vb3_machine::Device;
+
+/// Most bytes of a list: what a socket takes at once. Buffers beyond are counted.
+const MAX_LIST: usize = 64 << 10;
+
+impl World {
+    /// All buffers with their holders, one line each: a buffer's begins at the margin.
+    pub(super) fn buffer_list(&self) -> String {
+        let mut list = String::new();
+        let mut left_out = 0u64;
+        for (id, _) in self.memory.buffers().memories() {
+            let entry = self.buffer_entry(id).unwrap_or_default();
+            if list.len() + entry.len() > MAX_LIST {
+                left_out += 1;
+            } else {
+                list += &entry;
+            }
+        }
+        if left_out > 0 {
+            let _ = writeln!(list, "{left_out} more");
+        }
+        list
+    }
+
+    fn buffer_entry(&self, id: MemoryId) -> Option<String> {
+        let memory = self.memory.buffers().memory(id)?;
+        let mut entry = match summary::place(&self.nodes, id.get()) {
+            Some(place) => format!(
+                "{} {} buffer {} plane {}",
+                place.device, place.queue, place.buffer, place.plane
+            ),
+            None => match memory.device() {
+                Some(dev) => format!("left by {}", self.name_of(dev)),
+                None => "of a heap or another driver".to_owned(),
+            },
+        };
+        let place = where_it_lies(&self.memory, id);
+        let _ = writeln!(entry, ": {} {place}", bytes(memory.len_bytes()));
+        for holder in memory.holders() {
+            // Processes and devices are named one by one.
+            let what = match holder.kind {
+                HolderKind::User(UserKind::Plane) => "its queue",
+                HolderKind::Vmap => "a driver, by the CPU",
+                HolderKind::User(UserKind::Mapping | UserKind::Export)
+                | HolderKind::Attached
+                | HolderKind::Mapped(_) => continue,
+            };
+            let _ = writeln!(entry, "  {what}");
+        }
+        for held in self.shares.borrow().holders(id) {
+            let (what, pid) = match held {
+                HeldBy::Mapping(pid) => ("a mapping in", pid),
+                HeldBy::Descriptor(pid) => ("a descriptor given to", pid),
+            };
+            let _ = writeln!(entry, "  {what} process {pid}{}", comm(pid));
+        }
+        let list = memory.attachments();
+        let keys = std::iter::successors(list.next(None), |key| list.next(Some(*key)));
+        for attachment in keys.filter_map(|key| list.get(key)) {
+            let name = self.name_of(attachment.device());
+            let _ = writeln!(entry, "  {name}, {}", state(attachment));
+        }
+        Some(entry)
+    }
+
+    fn name_of(&self, dev: Device) -> String {
+        let node = self.nodes.iter().find(|node| node.dma == dev);
+        node.map_or_else(
+            || "a device".to_owned(),
+            |node| node.path.display().to_string(),
+        )
+    }
+}
+
+/// What a device has of a buffer.
+fn state(attachment: &Attachment<vb3_dma::Mapper<vb3_machine::Machine>>) -> &'static str {
+    match (attachment.direction(), attachment.is_pinned()) {
+        (None, _) => "attached",
+        (Some(_), true) => "in use",
+        (Some(Direction::ToDevice), false) => "mapped for reading",
+        (Some(Direction::FromDevice), false) => "mapped for writing",
+        (Some(Direction::Bidirectional), false) => "mapped for reading and writing",
+    }
+}
+
+/// Where memory lies.
+fn where_it_lies(memory: &Memory, id: MemoryId) -> String {
+    let Some(shared) = memory.buffers().memory(id) else {
+        return String::new();
+    };
+    let page = memory.ops().page_size();
+    match shared.alloc().segments() {
+        [] => "not placed yet".to_owned(),
+        [run] => format!("at {:#x}", run.addr.get()),
+        runs => format!(
+            "in {} runs of {} pages",
+            runs.len(),
+            shared.len_bytes().div_ceil(page)
+        ),
+    }
+}
+
+/// What a process is called, in brackets; nothing for one that is gone.
+fn comm(pid: u32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    name.map_or_else(
+        |_| String::new(),
+        |name| {
+            let shown: String = (name.trim_end().chars())
+                .map(|c| if c.is_control() { '?' } else { c })
+                .collect();
+            format!(" ({shown})")
+        },
+    )
+}

@@ -1,0 +1,108 @@
+//! Who holds which buffer.
+
+use super::{Bench, CAPTURE, DMABUF, MMAP, OUTPUT};
+use std::mem::offset_of;
+use vb3_host::Backend as _;
+use vb3_machine::profile::PAGE_SIZE;
+use vb3_v4l2::sys::*;
+
+const PROT_READ: i32 = 1;
+const MAP_SHARED: i32 = 1;
+
+/// The entry of a buffer: its own line without its address, and its holders.
+fn entry(bench: &Bench, first: &str) -> (String, Vec<String>) {
+    let list = bench.world.buffer_list();
+    let mut lines = list.lines().skip_while(|line| !line.starts_with(first));
+    let Some(head) = lines.next() else {
+        panic!("{first} is missing in:\n{list}")
+    };
+    let holders = lines.take_while(|line| line.starts_with("  "));
+    (
+        head.to_owned(),
+        holders.map(|line| line.trim_start().to_owned()).collect(),
+    )
+}
+
+#[test]
+fn each_holder_of_a_buffer_is_named_until_it_lets_go() {
+    let mut bench = Bench::new(
+        "soc-noncoherent",
+        &[
+            "camera,sizes=64x48,place=lazy",
+            "display,size=64x48,contiguous=on",
+        ],
+    );
+    let (camera, display) = (bench.open(0), bench.open(1));
+    assert_eq!(bench.world.buffer_list(), "");
+    assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+    let first = "/dev/video0 video-capture buffer 0 plane 0: ";
+    let (head, holders) = entry(&bench, first);
+    assert!(head.ends_with("not placed yet"), "{head}");
+    assert_eq!(holders, ["its queue", "/dev/video0, attached"]);
+    let fd = bench.export(camera, CAPTURE, 0);
+    let args = vb3_host::Mmap {
+        offset: 0,
+        len: PAGE_SIZE,
+        prot: PROT_READ,
+        flags: MAP_SHARED,
+    };
+    let map = bench.world.mmap(camera, &args, &bench.program).unwrap();
+    bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
+    let pid = std::process::id();
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+    let process = format!("process {pid} ({})", name.trim_end());
+    let (head, holders) = entry(&bench, first);
+    assert!(head.contains(" runs of 2 pages"), "{head}");
+    let mapping = format!("a mapping in {process}");
+    let descriptor = format!("a descriptor given to {process}");
+    assert_eq!(
+        holders,
+        ["its queue", &mapping, &descriptor, "/dev/video0, in use"]
+    );
+    // The other buffer has its queue alone.
+    let (_, holders) = entry(&bench, "/dev/video0 video-capture buffer 1 plane 0: ");
+    assert_eq!(holders, ["its queue", "/dev/video0, attached"]);
+    bench.stream(camera, CAPTURE, true);
+    let (_, used) = bench.dequeue(camera, CAPTURE, MMAP);
+    bench.reqbufs(display, OUTPUT, DMABUF, 2);
+    let mut arg = Bench::buffer(OUTPUT, DMABUF, 0);
+    for (at, value) in [
+        (offset_of!(v4l2_buffer, bytesused), used),
+        (offset_of!(v4l2_buffer, m), fd as u32),
+    ] {
+        arg.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    bench.ioctl(display, VIDIOC_QBUF, arg);
+    // It moved for the display, and the camera has to map it anew.
+    let (head, holders) = entry(&bench, first);
+    assert!(head.contains(" at 0x"), "{head}");
+    assert_eq!(
+        holders[3..],
+        ["/dev/video0, attached", "/dev/video1, in use"]
+    );
+    assert_eq!(bench.world.report().total(|q| q.bytes_moved), 2 * PAGE_SIZE);
+    // The queue lets go; what the program holds is left.
+    bench.stream(camera, CAPTURE, false);
+    bench.reqbufs(display, OUTPUT, DMABUF, 0);
+    bench.reqbufs(camera, CAPTURE, MMAP, 0);
+    let (_, holders) = entry(&bench, "left by /dev/video0: ");
+    assert_eq!(holders, [mapping, descriptor]);
+    bench.world.gone(map.tag);
+    bench.close_all(&[camera, display]);
+    bench.world.report();
+    assert_eq!(bench.world.buffer_list(), "");
+}
+
+#[test]
+fn a_long_list_says_how_many_it_leaves_out() {
+    let mut bench = Bench::new("pc", &["camera,sizes=64x48,max-buffers=2048"]);
+    let camera = bench.open(0);
+    assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2048), 2048);
+    let list = bench.world.buffer_list();
+    let last = list.lines().last().unwrap();
+    let left_out: usize = last.strip_suffix(" more").unwrap().parse().unwrap();
+    let listed = list.lines().filter(|line| line.starts_with('/')).count();
+    assert_eq!(listed + left_out, 2048);
+    assert!(list.len() < 80 << 10, "{}", list.len());
+    bench.close_all(&[camera]);
+}
