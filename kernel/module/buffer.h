@@ -31,6 +31,7 @@ struct vm_area_struct;
 /* mem_priv: what the kernel must find by itself, and the Rust object behind it. */
 struct vb3_buf {
 	dma_addr_t dma_addr;	/* what the cookie points at */
+	struct sg_table *sgt;	/* the cookie of dma-sg */
 	struct vb2_buffer *vb;
 	refcount_t users;	/* of allocated memory: plane, mappings, exports */
 	struct mutex lock;
@@ -45,6 +46,10 @@ struct vb3_buf {
 	atomic_t skipped;
 	u64 rust[];
 };
+
+/* No warnings, no OOM killer: a refusal is an answer. */
+#define VB3_GFP (GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
+#define VB3_ZONES (__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM | __GFP_COMP)
 
 #define RUST(buf) ((void *)(buf)->rust)
 #define BUF(payload) container_of((void *)(payload), struct vb3_buf, rust)
@@ -75,6 +80,12 @@ int vb3_rs_hand_over(void *rust, bool to_device, bool skip);
 int vb3_rs_mmap(void *rust, struct vm_area_struct *vma, u64 offset, u64 bytes);
 int vb3_rs_alloc_virtual(void *to, struct device *dev, u64 bytes, int direction);
 int vb3_rs_get_userptr(void *to, struct device *dev, u64 at, u64 bytes, int direction, u64 *addr);
+int vb3_rs_alloc_sg(void *to, struct device *dev, u64 bytes, int direction, unsigned int gfp,
+		    struct sg_table **sgt);
+int vb3_rs_get_userptr_sg(void *to, struct device *dev, u64 at, u64 bytes, int direction,
+			  struct sg_table **sgt);
+int vb3_rs_import_sg(void *to, struct device *dev, struct dma_buf *buf, u64 bytes, int direction);
+int vb3_rs_import_map_sg(void *rust, struct sg_table **sgt);
 int vb3_rs_get_userptr_virtual(void *to, struct device *dev, u64 at, u64 bytes, int direction);
 void vb3_rs_put_userptr(void *rust);
 int vb3_rs_import(void *to, struct device *dev, struct dma_buf *buf, u64 bytes, int direction);

@@ -121,25 +121,6 @@ void vb3_op_put_userptr(void *priv)
 	kfree(buf);
 }
 
-int vb3_op_map_dmabuf(void *priv)
-{
-	struct vb3_buf *buf = priv;
-	u64 addr = buf->dma_addr;
-	int ret = vb3_rs_import_map(RUST(buf), &addr);
-
-	if (!ret)
-		buf->dma_addr = addr;
-	return ret;
-}
-
-void vb3_op_unmap_dmabuf(void *priv)
-{
-	struct vb3_buf *buf = priv;
-
-	vb3_rs_import_unmap(RUST(buf));
-	buf->dma_addr = 0;
-}
-
 void vb3_op_detach_dmabuf(void *priv)
 {
 	struct vb3_buf *buf = priv;

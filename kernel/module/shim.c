@@ -105,10 +105,7 @@ u64 vb3_dma_mask(struct device *dev)
 	return dma_get_mask(dev);
 }
 
-/* Allocation. No warnings, no OOM killer: a refusal is an answer. */
-
-#define VB3_GFP (GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
-#define VB3_ZONES (__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM | __GFP_COMP)
+/* Allocation. */
 
 void *vb3_alloc_coherent(struct device *dev, size_t bytes, unsigned int gfp, unsigned long attrs,
 			 u64 *addr)
@@ -179,36 +176,6 @@ struct sg_table *vb3_get_sgtable(struct device *dev, void *cookie, u64 addr, siz
 free:
 	kfree(sgt);
 	return NULL;
-}
-
-/* Zone wishes make this call warn and fail; the device's mask says the same. */
-struct sg_table *vb3_alloc_noncontiguous(struct device *dev, size_t bytes, int direction,
-					 unsigned int gfp, unsigned long attrs)
-{
-	gfp_t flags = (VB3_GFP | __GFP_ZERO | (__force gfp_t)gfp) & ~VB3_ZONES;
-
-	return vb3_fails() ? NULL : dma_alloc_noncontiguous(dev, bytes, direction, flags, attrs);
-}
-
-void vb3_free_noncontiguous(struct device *dev, size_t bytes, struct sg_table *sgt, int direction)
-{
-	dma_free_noncontiguous(dev, bytes, sgt, direction);
-}
-
-int vb3_mmap_noncontiguous(struct device *dev, struct vm_area_struct *vma, size_t bytes,
-			   struct sg_table *sgt)
-{
-	return dma_mmap_noncontiguous(dev, vma, bytes, sgt);
-}
-
-void *vb3_vmap_noncontiguous(struct device *dev, size_t bytes, struct sg_table *sgt)
-{
-	return vb3_fails() ? NULL : dma_vmap_noncontiguous(dev, bytes, sgt);
-}
-
-void vb3_vunmap_noncontiguous(struct device *dev, void *vaddr)
-{
-	dma_vunmap_noncontiguous(dev, vaddr);
 }
 
 /* Hands memory over, with the alias that a kernel mapping of it may be. */

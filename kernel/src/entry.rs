@@ -1,4 +1,4 @@
-//! What the shim calls; for memory of the CPU, also `entry_cpu.rs`.
+//! What the shim calls; of vmalloc `entry_cpu.rs`, and of dma-sg `entry_sg.rs`.
 // UNSAFETY: raw pointers come from C. What this relies on is in SOUNDNESS.md.
 //!
 //! Every `rust` is the payload of a C buffer, in which one of the functions that take `to` has
@@ -6,10 +6,12 @@
 //! `vb3_rs_import_detach` end it, and are called once, by the last who has it.
 
 use crate::import::Buf;
+use crate::imported::Import;
 use crate::kernel::{Errno, error_pointer};
 use crate::ledger;
 use crate::linux::{Dev, attrs_from_c, direction_from_c};
-use crate::object::{Allocated, Import, Object, User};
+use crate::object::{Allocated, Object};
+use crate::user::User;
 use crate::{attachments::Key, sys};
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
 use core::ptr::{self, NonNull};
@@ -40,7 +42,7 @@ unsafe fn allocated<'a>(rust: *mut c_void) -> Option<&'a Allocated> {
 
 /// # Safety
 /// As [`object`].
-unsafe fn import<'a>(rust: *mut c_void) -> Option<&'a Import> {
+pub(crate) unsafe fn import<'a>(rust: *mut c_void) -> Option<&'a Import> {
     // SAFETY: the caller's promise.
     match unsafe { object(rust) } {
         Some(Object::Import(i)) => Some(i),

@@ -3,10 +3,12 @@
 
 use crate::entry::put;
 use crate::import::Buf;
+use crate::imported::Import;
 use crate::kernel::Errno;
 use crate::linux::{Dev, direction_from_c};
-use crate::object::{Allocated, Import, Object, User};
+use crate::object::{Allocated, Object};
 use crate::sys;
+use crate::user::User;
 use core::ffi::{c_int, c_void};
 use core::ptr::NonNull;
 use vb3_dma::Coherency;

@@ -63,6 +63,11 @@ impl Attached {
         }
     }
 
+    /// The exporter's table, while it is mapped.
+    pub fn sgt(&self) -> Option<*mut sys::SgTable> {
+        self.mapped.as_ref().map(|mapped| mapped.sgt.as_ptr())
+    }
+
     /// Whether it is mapped, and which way.
     pub fn direction(&self) -> Option<Direction> {
         self.mapped.as_ref().map(|mapped| mapped.direction)

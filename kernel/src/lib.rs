@@ -6,9 +6,12 @@
 #![no_std]
 
 mod attachments;
+mod device;
 pub mod entry;
 pub mod entry_cpu;
+pub mod entry_sg;
 mod import;
+mod imported;
 mod kernel;
 mod ledger;
 mod link;
@@ -16,6 +19,7 @@ mod linux;
 mod object;
 mod show;
 mod sys;
+mod user;
 
 /// Nothing reaches this: the build checks that the linked object does not hold it.
 #[panic_handler]

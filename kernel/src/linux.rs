@@ -2,151 +2,43 @@
 // UNSAFETY: this file, `kernel.rs` and `entry.rs` talk to the kernel. What they rely on is in SOUNDNESS.md.
 
 use crate::kernel::{Errno, pointer};
-use crate::ledger;
 use crate::link::Laid;
 use crate::sys;
+
+use crate::device::attrs_to_c;
+pub use crate::device::{Dev, attrs_from_c, direction_from_c, direction_to_c};
 use core::cell::Cell;
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
-use core::fmt;
 use core::ptr::{self, NonNull};
 use vb3_dma::{
     Attrs, Caching, Coherency, Constraint, Direction, DmaAddr, DmaOps, DmaSegment, Error, Reason,
     SyncFor,
 };
 
-/// What makes a kernel wait for memory rather than a program: how its numbers name directions.
-pub const fn direction_to_c(direction: Direction) -> c_int {
-    match direction {
-        Direction::Bidirectional => 0,
-        Direction::ToDevice => 1,
-        Direction::FromDevice => 2,
-    }
-}
-
-/// The direction a kernel means; `None` for `DMA_NONE`.
-pub const fn direction_from_c(raw: c_int) -> Option<Direction> {
-    match raw {
-        0 => Some(Direction::Bidirectional),
-        1 => Some(Direction::ToDevice),
-        2 => Some(Direction::FromDevice),
-        _ => None,
-    }
-}
-
-const ATTR_WRITE_COMBINE: c_ulong = 1 << 2;
-const ATTR_NO_KERNEL_MAPPING: c_ulong = 1 << 4;
-const ATTR_FORCE_CONTIGUOUS: c_ulong = 1 << 6;
-const ATTR_ALLOC_SINGLE_PAGES: c_ulong = 1 << 7;
-const ATTR_NO_WARN: c_ulong = 1 << 8;
-
-const ATTR_TABLE: [(Attrs, c_ulong); 5] = [
-    (Attrs::WRITE_COMBINE, ATTR_WRITE_COMBINE),
-    (Attrs::NO_KERNEL_MAPPING, ATTR_NO_KERNEL_MAPPING),
-    (Attrs::FORCE_CONTIGUOUS, ATTR_FORCE_CONTIGUOUS),
-    (Attrs::ALLOC_SINGLE_PAGES, ATTR_ALLOC_SINGLE_PAGES),
-    (Attrs::NO_WARN, ATTR_NO_WARN),
-];
-
-/// The attributes of a queue that have a name here.
-pub fn attrs_from_c(raw: c_ulong) -> Attrs {
-    let mut attrs = Attrs::empty();
-    for (attr, bit) in ATTR_TABLE {
-        if raw & bit != 0 {
-            attrs |= attr;
-        }
-    }
-    attrs
-}
-
-fn attrs_to_c(attrs: Attrs) -> c_ulong {
-    let mut raw = 0;
-    for (attr, bit) in ATTR_TABLE {
-        if attrs.contains(attr) {
-            raw |= bit;
-        }
-    }
-    raw
-}
-
-/// A device, and what its queue wishes of allocations beyond what [`Attrs`] can say.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Dev {
-    /// NULL for a queue without a device, whose memory only the CPU uses.
-    at: *mut sys::Device,
-    /// `gfp_flags` of the queue.
-    gfp: c_uint,
-    /// `dma_attrs` of the queue that have no name in [`Attrs`].
-    attrs: c_ulong,
-}
-
-impl Dev {
-    /// Names a device.
-    ///
-    /// # Safety
-    /// The device outlives all values made with this name.
-    pub const unsafe fn new(at: NonNull<sys::Device>) -> Self {
-        // SAFETY: the caller's promise.
-        unsafe { Self::of_cpu(at.as_ptr()) }
-    }
-
-    /// Names the device, if there is one (NULL: none), of a queue whose memory only the CPU uses.
-    ///
-    /// # Safety
-    /// As [`new`](Self::new). Without a device, nothing is allocated or mapped for it.
-    pub const unsafe fn of_cpu(at: *mut sys::Device) -> Self {
-        Self {
-            at,
-            gfp: 0,
-            attrs: 0,
-        }
-    }
-
-    /// The same device with a queue's wishes.
-    #[must_use]
-    pub fn with_wishes(self, gfp: c_uint, attrs: c_ulong) -> Self {
-        let named = attrs_to_c(attrs_from_c(attrs));
-        Self {
-            gfp,
-            attrs: attrs & !named,
-            ..self
-        }
-    }
-
-    pub(crate) const fn raw(self) -> *mut sys::Device {
-        self.at
-    }
-
-    /// Tells the log, at a bounded rate, why something was refused.
-    pub fn refused(self, what: &'static str, reason: Option<Reason>) {
-        let Some(reason) = reason else {
-            return;
-        };
-        let name = reason.constraint.name();
-        ledger::REFUSALS.add(1);
-        // SAFETY: the device is there (`new`); the texts are as long as said.
-        unsafe {
-            sys::vb3_refused(
-                self.raw(),
-                what.as_ptr(),
-                c_int::try_from(what.len()).unwrap_or(0),
-                name.as_ptr(),
-                c_int::try_from(name.len()).unwrap_or(0),
-                reason.wanted,
-                reason.found,
-            );
-        }
-    }
-}
-
-impl fmt::Debug for Dev {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("device")
-    }
-}
-
 /// Linux's DMA API.
 #[derive(Debug)]
 pub struct Linux;
+
+impl Linux {
+    /// Syncs a table.
+    ///
+    /// # Safety
+    /// It is mapped for the device in this direction.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub unsafe fn sync_table(
+        self,
+        dev: Dev,
+        sgt: NonNull<sys::SgTable>,
+        direction: Direction,
+        sync: SyncFor,
+    ) {
+        let (raw, for_cpu) = (direction_to_c(direction), sync == SyncFor::Cpu);
+        // SAFETY: the caller's promise.
+        unsafe { sys::vb3_sync(dev.raw(), sgt.as_ptr(), raw, for_cpu, ptr::null_mut(), 0) };
+    }
+}
 
 /// Where coherent memory is.
 #[derive(Clone, Copy)]
@@ -222,6 +114,24 @@ enum MappingKind {
     Copy,
     /// A copy of a table without pages, mapped by physical address.
     PageLess,
+}
+
+impl Table {
+    /// The table.
+    pub const fn sgt(&self) -> *mut sys::SgTable {
+        self.sgt.as_ptr()
+    }
+
+    /// A kernel mapping that [`DmaOps::vmap_table`] made, by its address.
+    pub const fn vmapped(&self, at: NonNull<c_void>) -> Vmap {
+        Vmap {
+            at,
+            unmap: match self.kind {
+                TableKind::Pinned(pinned, _) => Unmap::Pinned(pinned),
+                _ => Unmap::Never,
+            },
+        }
+    }
 }
 
 impl Mapping {
@@ -329,6 +239,11 @@ impl Mmap {
 }
 
 impl NonCoherent {
+    /// The table that is mapped for the device.
+    pub const fn sgt(&self) -> *mut sys::SgTable {
+        self.sgt.as_ptr()
+    }
+
     /// Hands the whole memory over, with its kernel mapping.
     ///
     /// # Context
@@ -641,7 +556,7 @@ impl DmaOps for Linux {
             _ => unsafe { sys::vb3_sgt_map(dev.raw(), sgt.as_ptr(), raw, skip) },
         };
         if ret == 0 {
-            if matches!(table.kind, TableKind::Pinned(..)) {
+            if matches!(table.kind, TableKind::Pinned(..)) && !dev.in_pieces {
                 // SAFETY: mapped above, and unmapped after this went.
                 mapping.laid = unsafe { Laid::new(dev, sgt, table.len, direction) };
             }

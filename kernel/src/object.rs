@@ -1,23 +1,24 @@
 //! What a plane's memory is: allocated, a program's, or imported.
 
 use crate::attachments::{Key, List};
-use crate::import::{Attached, Buf};
-use crate::kernel::{DeviceRef, Errno, Locked, Serial, now_ns};
+use crate::imported::Import;
+use crate::kernel::{DeviceRef, Errno, Locked, now_ns};
 use crate::ledger::{self, Ledger};
 use crate::linux::{Alloc, Dev, Linux, Mmap, NonCoherent};
-use crate::sys::DmaBuf;
+use crate::sys::SgTable;
+use crate::user::User;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, SyncFor};
-use vb3_dmabuf::{Attachment, Closed, Cx, Error, Holder, Importer, Shared, Spec, Store, UserKind};
-use vb3_plane::{AllocArgs, Due, HintSkip, Memory, PlaneError, UserMemory, contig, due, vmalloc};
+use vb3_dmabuf::{Attachment, Closed, Cx, Error, Holder, Shared, Spec, Store, UserKind};
+use vb3_plane::{AllocArgs, Due, HintSkip, Memory, PlaneError, contig, due, vmalloc};
 
 /// Memory with the devices attached to it.
 pub type Exporter = Shared<Linux, List<Attachment<Linux>>>;
 
 /// Runs `f` with what a call of our crates needs.
-fn with_cx<R>(now_ns: u64, f: impl FnOnce(&mut Cx<'_, Linux, Ledger>) -> R) -> R {
+pub(crate) fn with_cx<R>(now_ns: u64, f: impl FnOnce(&mut Cx<'_, Linux, Ledger>) -> R) -> R {
     let (mut ops, mut observer) = (Linux, Ledger::default());
     f(&mut Cx {
         ops: &mut ops,
@@ -26,7 +27,7 @@ fn with_cx<R>(now_ns: u64, f: impl FnOnce(&mut Cx<'_, Linux, Ledger>) -> R) -> R
     })
 }
 
-fn errno(e: PlaneError) -> Errno {
+pub(crate) fn errno(e: PlaneError) -> Errno {
     Errno::new(e.errno())
 }
 
@@ -107,6 +108,33 @@ impl Allocated {
                 Err(Errno::NO_MEMORY)
             }
         }
+    }
+
+    /// Allocates in pieces, mapped for a device; gives the table.
+    ///
+    /// # Errors
+    /// As [`contig`](Self::contig).
+    ///
+    /// # Safety
+    /// As [`Locked::new`].
+    pub unsafe fn sg(
+        payload: NonNull<c_void>,
+        dev: Dev,
+        args: AllocArgs,
+    ) -> Result<(Self, *mut SgTable), Errno> {
+        // The shim's non-coherent memory is in pieces there, and due is the same at hand-overs.
+        let args = AllocArgs {
+            coherency: Coherency::NonCoherent,
+            ..args
+        };
+        let spec = contig::spec(dev, args, Attrs::empty());
+        // SAFETY: the caller's promise.
+        let made = unsafe { Self::new(payload, dev, spec, Attrs::empty()) }?;
+        let sgt = match &made.kind {
+            Kind::NonCoherent(own) => own.sgt(),
+            Kind::Coherent | Kind::Virtual => ptr::null_mut(),
+        };
+        Ok((made, sgt))
     }
 
     /// Allocates for the CPU; the device, if there is one, only names the owner.
@@ -324,262 +352,6 @@ impl Allocated {
     }
 }
 
-/// A program's memory.
-pub struct User {
-    memory: UserMemory<Linux>,
-    direction: Direction,
-}
-
-impl User {
-    /// Pins and maps for a device.
-    ///
-    /// # Errors
-    /// EINVAL for alignment or length zero; EFAULT for memory that is missing, read-only or
-    /// scattered; ENOMEM; EIO.
-    pub fn contig(
-        dev: Dev,
-        at: u64,
-        len_bytes: u64,
-        direction: Direction,
-    ) -> Result<(Self, DmaAddr), Errno> {
-        let made = with_cx(0, |cx| {
-            UserMemory::contig(cx, dev, &(), at, len_bytes, direction)
-        });
-        let this = Self::of(dev, direction, made)?;
-        let addr = this.memory.dma_addr().unwrap_or(DmaAddr::new(0));
-        Ok((this, addr))
-    }
-
-    /// Pins and maps for the CPU.
-    ///
-    /// # Errors
-    /// EINVAL for length zero; EFAULT for memory that is missing or read-only; ENOMEM.
-    pub fn of_cpu(dev: Dev, at: u64, len_bytes: u64, direction: Direction) -> Result<Self, Errno> {
-        let made = with_cx(0, |cx| {
-            UserMemory::vmalloc(cx, dev, &(), at, len_bytes, direction)
-        });
-        Self::of(dev, direction, made)
-    }
-
-    fn of(
-        dev: Dev,
-        direction: Direction,
-        made: Result<UserMemory<Linux>, PlaneError>,
-    ) -> Result<Self, Errno> {
-        let memory = made.map_err(|e| {
-            dev.refused("user memory", e.reason());
-            errno(e)
-        })?;
-        ledger::OBJECTS.add(1);
-        Ok(Self { memory, direction })
-    }
-
-    /// The kernel's mapping; NULL for memory mapped for a device.
-    pub fn vaddr(&self) -> *mut c_void {
-        let vmap = self.memory.vmap();
-        vmap.map_or(ptr::null_mut(), |vmap| vmap.get().as_ptr())
-    }
-
-    /// Bytes, and which way they go.
-    pub fn facts(&self) -> (u64, Direction) {
-        (Linux.table_len(self.memory.table()), self.direction)
-    }
-
-    /// Unmaps and unpins.
-    pub fn put(self) {
-        with_cx(0, |cx| self.memory.put(cx));
-        ledger::OBJECTS.add(-1);
-    }
-}
-
-/// Somebody else's memory.
-pub struct Import {
-    /// There until it is detached, and never where only the CPU uses the memory. For `map`,
-    /// `unmap` and `detach`, which the queue's lock makes one after another.
-    attached: Serial<Option<Attached>>,
-    /// Whether only the CPU uses the memory.
-    of_cpu: bool,
-    /// The dma-buf, with the kernel's mapping of it.
-    buf: Locked<Buf>,
-    vaddr: AtomicPtr<c_void>,
-    raw: *mut DmaBuf,
-    is_mapped: AtomicBool,
-    dev: Dev,
-    direction: Direction,
-    len_bytes: u64,
-}
-
-impl Import {
-    /// Attaches a device.
-    ///
-    /// # Errors
-    /// EFAULT for a dma-buf that is too small; what the exporter says.
-    ///
-    /// # Safety
-    /// As [`Locked::new`].
-    pub unsafe fn contig(
-        payload: NonNull<c_void>,
-        dev: Dev,
-        buf: Buf,
-        len_bytes: u64,
-        direction: Direction,
-    ) -> Result<Self, Errno> {
-        let attached = contig::attach(&mut Linux, &buf, dev, len_bytes)
-            .map_err(|e| {
-                dev.refused("a dma-buf", e.reason());
-                errno(e)
-            })?
-            .wanting(len_bytes);
-        let asked = (len_bytes, direction);
-        // SAFETY: the caller's promise.
-        Ok(unsafe { Self::of(payload, dev, buf, Some(attached), asked) })
-    }
-
-    /// Takes it for the CPU.
-    ///
-    /// # Errors
-    /// EFAULT for a dma-buf that is too small; EINVAL for length zero.
-    ///
-    /// # Safety
-    /// As [`Locked::new`].
-    pub unsafe fn of_cpu(
-        payload: NonNull<c_void>,
-        dev: Dev,
-        buf: Buf,
-        len_bytes: u64,
-        direction: Direction,
-    ) -> Result<Self, Errno> {
-        contig::fits(Linux.size(&buf), len_bytes).map_err(|e| {
-            dev.refused("a dma-buf", e.reason());
-            errno(e)
-        })?;
-        // SAFETY: the caller's promise.
-        Ok(unsafe { Self::of(payload, dev, buf, None, (len_bytes, direction)) })
-    }
-
-    /// # Safety
-    /// As [`Locked::new`].
-    unsafe fn of(
-        payload: NonNull<c_void>,
-        dev: Dev,
-        buf: Buf,
-        attached: Option<Attached>,
-        (len_bytes, direction): (u64, Direction),
-    ) -> Self {
-        ledger::OBJECTS.add(1);
-        Self {
-            of_cpu: attached.is_none(),
-            attached: Serial::new(attached),
-            raw: buf.raw(),
-            // SAFETY: the caller's promise.
-            buf: unsafe { Locked::new(payload, buf) },
-            vaddr: AtomicPtr::new(ptr::null_mut()),
-            is_mapped: AtomicBool::new(false),
-            dev,
-            direction,
-            len_bytes,
-        }
-    }
-
-    /// Maps as one run; where it is mapped already, gives the address it has. For the CPU, maps for
-    /// the CPU, and gives no address.
-    ///
-    /// # Errors
-    /// EINVAL when mapping fails; EFAULT when it is scattered, or cannot be mapped for the CPU.
-    ///
-    /// # Safety
-    /// As [`Serial::with`].
-    pub unsafe fn map(&self) -> Result<DmaAddr, Errno> {
-        let map = |attached: &mut Option<Attached>| {
-            let attached = attached.as_mut().ok_or(PlaneError::Invalid(None))?;
-            if attached.direction().is_some() {
-                let first = Importer::segment(&Linux, attached, 0);
-                return first.map(|s| s.addr).ok_or(PlaneError::Invalid(None));
-            }
-            contig::map(&mut Linux, attached, self.direction, self.len_bytes)
-        };
-        let mapped = if self.of_cpu {
-            let is_mapped = !self.vaddr().is_null();
-            is_mapped
-                .then_some(DmaAddr::new(0))
-                .ok_or(PlaneError::Fault(None))
-        } else {
-            // SAFETY: the caller's promise.
-            unsafe { self.attached.with(map) }
-        };
-        self.is_mapped.store(mapped.is_ok(), Ordering::Relaxed);
-        mapped.map_err(|e: PlaneError| {
-            self.dev.refused("a dma-buf", e.reason());
-            errno(e)
-        })
-    }
-
-    /// Bytes, which way they go, and the dma-buf.
-    pub fn facts(&self) -> (u64, Direction, *mut DmaBuf) {
-        (self.len_bytes, self.direction, self.raw)
-    }
-
-    /// The device, and which way it has the dma-buf mapped; `None` while it has not.
-    pub fn mapped(&self) -> (Dev, Option<Direction>) {
-        let is_mapped = self.is_mapped.load(Ordering::Relaxed);
-        (self.dev, is_mapped.then_some(self.direction))
-    }
-
-    /// Unmaps, for kernel and device.
-    ///
-    /// # Safety
-    /// As [`Serial::with`].
-    pub unsafe fn unmap(&self) {
-        if !self.vaddr.load(Ordering::Acquire).is_null() {
-            self.buf.with(|buf| {
-                self.vaddr.store(ptr::null_mut(), Ordering::Relaxed);
-                Importer::vunmap(&mut Linux, buf);
-            });
-        }
-        let unmap = |attached: &mut Option<Attached>| {
-            if let Some(attached) = attached {
-                Importer::unmap(&mut Linux, attached);
-            }
-        };
-        // SAFETY: the caller's promise.
-        unsafe { self.attached.with(unmap) };
-        self.is_mapped.store(false, Ordering::Relaxed);
-    }
-
-    /// The kernel's mapping, made when first asked for; NULL if there is none.
-    pub fn vaddr(&self) -> *mut c_void {
-        let known = self.vaddr.load(Ordering::Acquire);
-        if !known.is_null() {
-            return known;
-        }
-        self.buf.with(|buf| {
-            if buf.vaddr().is_null() && Importer::vmap(&mut Linux, buf).is_err() {
-                return ptr::null_mut();
-            }
-            self.vaddr.store(buf.vaddr(), Ordering::Release);
-            buf.vaddr()
-        })
-    }
-
-    /// Unmaps and detaches. Called once.
-    ///
-    /// # Safety
-    /// As [`Serial::with`].
-    pub unsafe fn detach(&self) {
-        // SAFETY: the caller's promise.
-        let attached = unsafe {
-            self.unmap();
-            self.attached.with(Option::take)
-        };
-        if let Some(attached) = attached {
-            Linux.detach(attached);
-            ledger::OBJECTS.add(-1);
-        } else if self.of_cpu {
-            ledger::OBJECTS.add(-1);
-        }
-    }
-}
-
 impl Object {
     fn memory(&self) -> (Memory, Direction) {
         match self {
@@ -590,6 +362,8 @@ impl Object {
             Self::User(u) if u.memory.vmap().is_some() => (Memory::UserVirtual, u.direction),
             Self::User(u) => (Memory::User, u.direction),
             Self::Import(i) if i.of_cpu => (Memory::Virtual, i.direction),
+            // As the C module does: an exporter may be one that syncs nothing itself.
+            Self::Import(i) if i.in_pieces => (Memory::Scattered, i.direction),
             Self::Import(i) => (Memory::Imported, i.direction),
         }
     }
@@ -628,6 +402,7 @@ impl Object {
                 // Pinned memory cannot be taken away: a copy to bounce slots does not fail.
                 let _done = with_cx(0, |cx| u.memory.sync(cx, sync));
             }
+            (Self::Import(i), Due::Sync) => i.sync(sync),
             (_, Due::Skipped) => ledger::SKIPPED.add(1),
             _ => {}
         }

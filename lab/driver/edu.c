@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A test driver: QEMU's edu device as a V4L2 memory-to-memory device over dma-contig.
+ * A test driver: QEMU's edu device as a V4L2 memory-to-memory device over dma-contig or dma-sg.
  *
  * The device really does DMA, by an engine with a 28-bit mask and 4096 bytes of memory: bytes go
  * from the OUTPUT buffer into the device and from there into the CAPTURE buffer, in samples
@@ -26,6 +26,7 @@
 #include <media/v4l2-fh.h>
 #include <media/v4l2-ioctl.h>
 #include <media/videobuf2-dma-contig.h>
+#include <media/videobuf2-dma-sg.h>
 #include <media/videobuf2-v4l2.h>
 #include <media/videobuf2-vmalloc.h>
 
@@ -65,6 +66,9 @@ MODULE_PARM_DESC(untrusted, "the kernel bounces what shares a page with other me
 static char *other = "";
 module_param(other, charp, 0444);
 MODULE_PARM_DESC(other, "pool or far: another device, for which a node vb3other allocates");
+static char *memory = "contig";
+module_param(memory, charp, 0444);
+MODULE_PARM_DESC(memory, "contig or sg: how vb3edu allocates");
 static char *other_memory = "contig";
 module_param(other_memory, charp, 0444);
 MODULE_PARM_DESC(other_memory, "contig or vmalloc: how vb3other allocates");
@@ -104,21 +108,64 @@ static int transfer(struct edu *edu, u64 src, u64 dst, u32 bytes, u32 command)
 	return -ETIMEDOUT;
 }
 
-static int copy_by_device(struct edu *edu, dma_addr_t src, dma_addr_t dst, u32 bytes)
+/* Held while they are used; the module of dma-contig is held by name. */
+static const struct vb2_mem_ops *sg_ops, *vmalloc_ops;
+
+/* Where the device finds byte `at` of a buffer, and how many bytes follow there, at most *bytes. */
+static dma_addr_t find(struct vb2_buffer *vb, u32 at, u32 *bytes)
+{
+	struct scatterlist *sg;
+	struct sg_table *sgt;
+	unsigned int i;
+
+	if (!sg_ops)
+		return vb2_dma_contig_plane_dma_addr(vb, 0) + at;
+	sgt = vb2_dma_sg_plane_desc(vb, 0);
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		if (at < sg_dma_len(sg)) {
+			*bytes = min(*bytes, sg_dma_len(sg) - at);
+			return sg_dma_address(sg) + at;
+		}
+		at -= sg_dma_len(sg);
+	}
+	/* The table is too short. The device does nothing. */
+	*bytes = 0;
+	return 0;
+}
+
+/* A few bytes from one buffer through the device into the other, segment by segment. */
+static int copy_chunk(struct edu *edu, struct vb2_buffer *src, struct vb2_buffer *dst, u32 at,
+		      u32 chunk)
+{
+	while (chunk) {
+		u32 bytes = chunk;
+		dma_addr_t from = find(src, at, &bytes), to = find(dst, at, &bytes);
+		int ret;
+
+		if (!bytes)
+			return -EFAULT;
+		ret = transfer(edu, from, EDU_MEMORY, bytes, 0);
+		if (!ret)
+			ret = transfer(edu, EDU_MEMORY, to, bytes, EDU_TO_RAM);
+		if (ret)
+			return ret;
+		at += bytes;
+		chunk -= bytes;
+	}
+	return 0;
+}
+
+static int copy_by_device(struct edu *edu, struct vb2_buffer *src, struct vb2_buffer *dst,
+			  u32 bytes)
 {
 	u32 chunk = min_t(u32, bytes, EDU_BYTES);
 	u32 i, n = max(samples, 2u);
-	int ret;
 
 	if (!edu->regs)
 		return -ENODEV;
-
 	for (i = 0; i < n; i++) {
-		u32 at = div_u64((u64)(bytes - chunk) * i, n - 1);
+		int ret = copy_chunk(edu, src, dst, div_u64((u64)(bytes - chunk) * i, n - 1), chunk);
 
-		ret = transfer(edu, src + at, EDU_MEMORY, chunk, 0);
-		if (!ret)
-			ret = transfer(edu, EDU_MEMORY, dst + at, chunk, EDU_TO_RAM);
 		if (ret)
 			return ret;
 	}
@@ -177,8 +224,7 @@ static void work(struct work_struct *at)
 		if (cpu)
 			ret = copy_by_cpu(src, dst, edu->bytes);
 		else
-			ret = copy_by_device(edu, vb2_dma_contig_plane_dma_addr(src, 0),
-					     vb2_dma_contig_plane_dma_addr(dst, 0), edu->bytes);
+			ret = copy_by_device(edu, src, dst, edu->bytes);
 		done(edu, pair[0], !ret);
 		done(edu, pair[1], !ret);
 		edu->sequence++;
@@ -494,15 +540,19 @@ static void hide(struct edu *edu)
 	v4l2_device_unregister(&edu->v4l2);
 }
 
-/* Held while they are used; the module of dma-contig is held by name. */
-static const struct vb2_mem_ops *vmalloc_ops;
-
 static void put_other(void)
 {
 	pool_close();
 	if (vmalloc_ops)
 		symbol_put(vb2_vmalloc_memops);
 	vmalloc_ops = NULL;
+}
+
+static void put_own(void)
+{
+	if (sg_ops)
+		symbol_put(vb2_dma_sg_memops);
+	sg_ops = NULL;
 }
 
 /* A second node, vb3other, which allocates for another device and moves no bytes. */
@@ -545,21 +595,32 @@ static int probe(struct pci_dev *pci, const struct pci_device_id *id)
 	vb2_dma_contig_set_max_seg_size(&pci->dev, max_seg);
 	if (boundary)
 		dma_set_seg_boundary(&pci->dev, boundary);
-	edu = make(pci, &pci->dev, &vb2_dma_contig_memops);
-	if (IS_ERR(edu))
-		return PTR_ERR(edu);
+	if (!strcmp(memory, "sg")) {
+		sg_ops = symbol_get(vb2_dma_sg_memops);
+		if (!sg_ops)
+			return -ENOENT;
+	}
+	edu = make(pci, &pci->dev, sg_ops ?: &vb2_dma_contig_memops);
+	ret = PTR_ERR_OR_ZERO(edu);
+	if (ret)
+		goto put;
 	edu->regs = pcim_iomap(pci, 0, 0);
-	if (!edu->regs)
-		return -ENOMEM;
+	ret = edu->regs ? 0 : -ENOMEM;
+	if (ret)
+		goto put;
 	pci_set_drvdata(pci, edu);
 	ret = show_other(edu, pci);
 	if (ret)
-		return ret;
+		goto put;
 	ret = show(edu, pci, "vb3edu");
-	if (ret && edu->other) {
+	if (!ret)
+		return 0;
+	if (edu->other) {
 		hide(edu->other);
 		put_other();
 	}
+put:
+	put_own();
 	return ret;
 }
 
@@ -571,6 +632,7 @@ static void remove(struct pci_dev *pci)
 	if (edu->other)
 		hide(edu->other);
 	put_other();
+	put_own();
 	pci->untrusted = false;
 }
 

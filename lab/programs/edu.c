@@ -2,7 +2,10 @@
 /*
  * What only a device with real DMA shows, through the driver of lab/driver: user pointers,
  * scattered imports, non-coherent buffers, exports, kernel mappings, and the defects of the stock
- * module. One line of JSON for each step on stdout; the prefix of the names is the argument.
+ * module. One line of JSON for each step on stdout.
+ *
+ *   edu DEVICE PREFIX [sg]    steps whose names begin with PREFIX; of dma-contig, or of dma-sg
+ *   edu DEVICE PREFIX zero    whether non-coherent memory is clear
  */
 #define _GNU_SOURCE
 #include "edu.h"
@@ -106,8 +109,8 @@ static void zeroed_of(const char *name, unsigned int flags)
 
 	for (uint32_t index = 0; index < 8 && !error; index++)
 		dirty += pages_not_zero(index);
-	step(name, "\"defect\":3,\"errno\":%d,\"pages\":%u,\"dirty_pages\":%ld", error,
-	     8 * bytes / 4096, dirty);
+	step(name, "\"defect\":3,\"errno\":%d,\"pages\":%u,\"dirty_pages\":%ld,\"ok\":%s", error,
+	     8 * bytes / 4096, dirty, dirty ? "false" : "true");
 	reqbufs(CAP, V4L2_MEMORY_MMAP, 0, 0);
 }
 
@@ -147,6 +150,9 @@ static void wishes(void)
 	set_size(65536);
 }
 
+/* What pinning a program's memory fails with: dma-sg has one errno for everything. */
+static int unpinned = EFAULT;
+
 static void refused(const char *what, int wanted, int error)
 {
 	char name[64];
@@ -165,15 +171,15 @@ static void refusals(void)
 	reqbufs(CAP, V4L2_MEMORY_USERPTR, 1, 0);
 	b.memory = V4L2_MEMORY_USERPTR;
 	b.view = (uint8_t *)0x10000;
-	refused("userptr.unmapped", EFAULT, qbuf(&b));
+	refused("userptr.unmapped", unpinned, qbuf(&b));
 	at = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	b.view = at;
-	refused("userptr.read-only", EFAULT, qbuf(&b));
+	refused("userptr.read-only", unpinned, qbuf(&b));
 	munmap(at, bytes);
 	at = scattered(bytes);
 	munmap(at + bytes - 4096, 4096);
 	b.view = at;
-	refused("userptr.short", EFAULT, qbuf(&b));
+	refused("userptr.short", unpinned, qbuf(&b));
 	munmap(at, bytes - 4096);
 	reqbufs(CAP, V4L2_MEMORY_DMABUF, 1, 0);
 	b.memory = V4L2_MEMORY_DMABUF;
@@ -362,6 +368,20 @@ int main(int argc, char **argv)
 	if (video < 0) {
 		step("open", "\"ok\":false,\"errno\":%d", errno);
 		return 1;
+	}
+	if (argc > 3 && !strcmp(argv[3], "zero")) {
+		set_size(4 << 20);
+		dirty_memory();
+		zeroed_of("zero.noncoherent", V4L2_MEMORY_FLAG_NON_COHERENT);
+		return 0;
+	}
+	if (argc > 3 && !strcmp(argv[3], "sg")) {
+		unpinned = ENOMEM;
+		kinds();
+		refusals();
+		zeroed();
+		wishes();
+		return 0;
 	}
 	kinds();
 	refusals();

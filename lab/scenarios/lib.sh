@@ -50,7 +50,7 @@ checkers() {
     ok=true
     # Its own memory can be what fails on purpose; then the checker of the DMA API gives up.
     [ "$blind" = "${may_be_blind:-N}" ] && blind=N
-    [ "$1" = c ] || [ "$leaks $errors $locks $blind" = '0 0 1 N' ] || ok=false
+    [ "$1" != rust ] || [ "$leaks $errors $locks $blind" = '0 0 1 N' ] || ok=false
     [ "$ok" = true ] || cat /tmp/leaks
     step "$1.checkers" "\"leaks\":$leaks,\"dma_errors\":$errors,\"overlaps\":$overlaps,\"lockdep_looks\":$locks,\"dma_blind\":\"$blind\",\"ok\":$ok"
     echo clear >/sys/kernel/debug/kmemleak
@@ -62,7 +62,7 @@ if is_checked; then
     echo 1 >/sys/kernel/debug/dma-api/all_errors
 fi
 
-# Loads the stock C module or ours, with what it needs.
+# Loads the stock C module, ours, or the C module with the patches of docs/upstream, with what it needs.
 use_module() {
     for dep in mc videodev videobuf2-common videobuf2-v4l2 videobuf2-memops; do
         modprobe "$dep"
@@ -70,6 +70,7 @@ use_module() {
     case $1 in
         c) modprobe $module ;;
         rust) insmod /scenario/$module.ko ;;
+        patched) insmod /scenario/patched-$module.ko ;;
     esac && return
     step "$1.load" '"ok":false'
     false
@@ -180,7 +181,7 @@ complaints() {
     count=$(wc -l </tmp/complaints)
     first=$(head -n 1 /tmp/complaints | tr -d '"\\\\' | tr -cd ' -~')
     ok=true
-    [ "$1" = c ] || [ "$count" = 0 ] || ok=false
+    [ "$1" != rust ] || [ "$count" = 0 ] || ok=false
     [ "$ok" = true ] || cat /tmp/dmesg.now
     step "$1.complaints" "\"count\":$count,\"first\":\"$first\",\"ok\":$ok"
 }

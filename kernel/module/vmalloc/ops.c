@@ -47,3 +47,22 @@ void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma
 	ret = vb3_rs_import_virtual(RUST(buf), dev, dbuf, size, vb->vb2_queue->dma_dir);
 	return vb3_made(buf, ret, dev, 0);
 }
+
+int vb3_op_map_dmabuf(void *priv)
+{
+	struct vb3_buf *buf = priv;
+	u64 addr = buf->dma_addr;
+	int ret = vb3_rs_import_map(RUST(buf), &addr);
+
+	if (!ret)
+		buf->dma_addr = addr;
+	return ret;
+}
+
+void vb3_op_unmap_dmabuf(void *priv)
+{
+	struct vb3_buf *buf = priv;
+
+	vb3_rs_import_unmap(RUST(buf));
+	buf->dma_addr = 0;
+}

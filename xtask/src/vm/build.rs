@@ -14,7 +14,7 @@ pub(crate) fn common(lab: &Lab) -> Result<()> {
     let work = lab.work();
     let sources = work.join("src");
     let mut copy = Command::new("sh");
-    copy.args(["-euc", "rm -rf \"$1\"; mkdir -p \"$1/crates\" \"$2/rust\"; cp -r lab \"$1/\"; cp conformance/*.[ch] crates/vb3/tests/programs/rows*.h crates/vb3/tests/programs/*other.[ch] \"$1/lab/programs/\"; cp -r kernel \"$1/\"; cp -r crates/dma crates/dmabuf crates/plane \"$1/crates/\"; cp -r \"$3\" \"$1/bitflags\"", "sh"])
+    copy.args(["-euc", "rm -rf \"$1\"; mkdir -p \"$1/crates\" \"$2/rust\"; cp -r lab \"$1/\"; cp conformance/*.[ch] crates/vb3/tests/programs/rows*.h crates/vb3/tests/programs/*other.[ch] \"$1/lab/programs/\"; cp -r kernel \"$1/\"; cp -r docs/upstream \"$1/\"; cp -r crates/dma crates/dmabuf crates/plane \"$1/crates/\"; cp -r \"$3\" \"$1/bitflags\"", "sh"])
         .arg(&sources)
         .arg(&work)
         .arg(bitflags()?)
@@ -149,6 +149,22 @@ pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Builds the C modules with the patches of docs/upstream.
+pub(crate) fn patched(lab: &Lab, kernel: &str) -> Result<()> {
+    step::run(
+        &format!("building the C modules with patches for {kernel}: about 160 MB to load"),
+        Duration::from_secs(600),
+        &lab.log(&format!("patched-{kernel}")),
+        &mut lab.inside(&[
+            "sh",
+            "/work/src/lab/patched.sh",
+            "/work/src/upstream",
+            kernel,
+            &format!("/work/{kernel}"),
+        ]),
+    )
 }
 
 /// Builds the drivers that Debian's kernels leave out, from the kernel's source.

@@ -27,7 +27,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// The modules: directories of kernel/module, and what of videobuf2 each takes the place of.
-const MODULES: [(&str, &str); 2] = [("contig", "dma-contig"), ("vmalloc", "vmalloc")];
+const MODULES: [(&str, &str); 3] = [
+    ("contig", "dma-contig"),
+    ("sg", "dma-sg"),
+    ("vmalloc", "vmalloc"),
+];
 
 /// Builds the packages; gives their names in the work directory.
 fn packages(lab: &Lab) -> Result<Vec<String>> {

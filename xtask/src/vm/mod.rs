@@ -109,6 +109,7 @@ const EVERYTHING: &[(&str, &[Iommu])] = &[
     ("conformance", &Iommu::ALL),
     ("pool", &[Iommu::None, Iommu::Intel]),
     ("vmalloc", &[Iommu::None]),
+    ("sg", &[Iommu::None, Iommu::Intel]),
     ("vfio", &[Iommu::Intel]),
 ];
 
@@ -212,6 +213,11 @@ fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
     if need(cells, "peers") {
         for kernel in kernels {
             build::peers(lab, kernel)?;
+        }
+    }
+    if need(cells, "patched") {
+        for kernel in kernels {
+            build::patched(lab, kernel)?;
         }
     }
     if cells.iter().any(Cell::is_of_process) {

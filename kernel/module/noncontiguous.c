@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Cached memory that is one run of addresses for its device. dma-sg has its own, sg/pages.c. */
+#include <linux/dma-mapping.h>
+#include <linux/gfp.h>
+#include <linux/scatterlist.h>
+
+#include "buffer.h"
+
+/* Zone wishes make this call warn and fail; the device's mask says the same. */
+struct sg_table *vb3_alloc_noncontiguous(struct device *dev, size_t bytes, int direction,
+					 unsigned int gfp, unsigned long attrs)
+{
+	gfp_t flags = (VB3_GFP | __GFP_ZERO | (__force gfp_t)gfp) & ~VB3_ZONES;
+
+	return vb3_fails() ? NULL : dma_alloc_noncontiguous(dev, bytes, direction, flags, attrs);
+}
+
+void vb3_free_noncontiguous(struct device *dev, size_t bytes, struct sg_table *sgt, int direction)
+{
+	dma_free_noncontiguous(dev, bytes, sgt, direction);
+}
+
+int vb3_mmap_noncontiguous(struct device *dev, struct vm_area_struct *vma, size_t bytes,
+			   struct sg_table *sgt)
+{
+	return dma_mmap_noncontiguous(dev, vma, bytes, sgt);
+}
+
+void *vb3_vmap_noncontiguous(struct device *dev, size_t bytes, struct sg_table *sgt)
+{
+	return vb3_fails() ? NULL : dma_vmap_noncontiguous(dev, bytes, sgt);
+}
+
+void vb3_vunmap_noncontiguous(struct device *dev, void *vaddr)
+{
+	dma_vunmap_noncontiguous(dev, vaddr);
+}

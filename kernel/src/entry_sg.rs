@@ -1,0 +1,149 @@
+//! What the shim of `videobuf2-dma-sg` calls: memory that devices take in pieces.
+// UNSAFETY: like `entry.rs`. What it relies on is in SOUNDNESS.md.
+
+use crate::entry::{import, put};
+use crate::import::Buf;
+use crate::imported::Import;
+use crate::kernel::Errno;
+use crate::linux::{Dev, direction_from_c};
+use crate::object::{Allocated, Object};
+use crate::sys;
+use crate::user::User;
+use core::ffi::{c_int, c_uint, c_void};
+use core::ptr::NonNull;
+use vb3_dma::Coherency;
+use vb3_plane::AllocArgs;
+
+/// Puts an object into its payload, and tells its table.
+///
+/// # Safety
+/// `to` is an empty payload, `table` can be written.
+unsafe fn place(
+    to: NonNull<c_void>,
+    (object, sgt): (Object, *mut sys::SgTable),
+    table: *mut *mut sys::SgTable,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe {
+        table.write(sgt);
+        put(to, object)
+    }
+}
+
+/// `alloc`.
+///
+/// # Safety
+/// `to` is an empty payload, `dev` a device that the caller has, `table` can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_alloc_sg(
+    to: *mut c_void,
+    dev: *mut sys::Device,
+    bytes: u64,
+    direction: c_int,
+    gfp: c_uint,
+    table: *mut *mut sys::SgTable,
+) -> c_int {
+    let (Some(to), Some(dev), Some(direction)) = (
+        NonNull::new(to),
+        NonNull::new(dev),
+        direction_from_c(direction),
+    ) else {
+        return Errno::INVALID.to_c();
+    };
+    let args = AllocArgs {
+        len_bytes: bytes,
+        direction,
+        coherency: Coherency::NonCoherent,
+    };
+    // SAFETY: the object takes a reference of its own.
+    let dev = unsafe { Dev::new(dev) }.with_wishes(gfp, 0);
+    // SAFETY: the object is put into the payload below; it has one lock.
+    match unsafe { Allocated::sg(to, dev, args) } {
+        // SAFETY: the caller's promise.
+        Ok((made, sgt)) => unsafe { place(to, (Object::Allocated(made), sgt), table) },
+        Err(e) => e.to_c(),
+    }
+}
+
+/// `get_userptr`.
+///
+/// # Safety
+/// As for `vb3_rs_alloc_sg`; the device outlives the object.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_get_userptr_sg(
+    to: *mut c_void,
+    dev: *mut sys::Device,
+    at: u64,
+    bytes: u64,
+    direction: c_int,
+    table: *mut *mut sys::SgTable,
+) -> c_int {
+    let (Some(to), Some(dev), Some(direction)) = (
+        NonNull::new(to),
+        NonNull::new(dev),
+        direction_from_c(direction),
+    ) else {
+        return Errno::INVALID.to_c();
+    };
+    // SAFETY: the caller's promise.
+    let dev = unsafe { Dev::new(dev) };
+    match User::sg(dev, at, bytes, direction) {
+        // SAFETY: the caller's promise.
+        Ok((made, sgt)) => unsafe { place(to, (Object::User(made), sgt), table) },
+        Err(e) => e.to_c(),
+    }
+}
+
+/// `attach_dmabuf`.
+///
+/// # Safety
+/// As for `vb3_rs_get_userptr_sg`; the dma-buf outlives the object.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_import_sg(
+    to: *mut c_void,
+    dev: *mut sys::Device,
+    buf: *mut sys::DmaBuf,
+    bytes: u64,
+    direction: c_int,
+) -> c_int {
+    let (Some(to), Some(dev), Some(buf), Some(direction)) = (
+        NonNull::new(to),
+        NonNull::new(dev),
+        NonNull::new(buf),
+        direction_from_c(direction),
+    ) else {
+        return Errno::INVALID.to_c();
+    };
+    // SAFETY: the caller's promise.
+    let (dev, buf) = unsafe { (Dev::new(dev), Buf::new(buf)) };
+    // SAFETY: the object is put into the payload below; it has one lock.
+    match unsafe { Import::sg(to, dev, buf, bytes, direction) } {
+        // SAFETY: the caller's promise.
+        Ok(made) => unsafe { put(to, Object::Import(made)) },
+        Err(e) => e.to_c(),
+    }
+}
+
+/// `map_dmabuf`. Mapping twice gives the same table.
+///
+/// # Safety
+/// As the head of `entry.rs` says; `table` can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_import_map_sg(
+    rust: *mut c_void,
+    table: *mut *mut sys::SgTable,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let Some(i) = (unsafe { import(rust) }) else {
+        return Errno::INVALID.to_c();
+    };
+    // SAFETY: the core maps one plane's dma-buf at a time.
+    match unsafe { i.map_sg() } {
+        Ok(sgt) => {
+            // SAFETY: the caller's promise.
+            unsafe { table.write(sgt) };
+            0
+        }
+        Err(e) => e.to_c(),
+    }
+}

@@ -1,0 +1,271 @@
+//! Somebody else's memory as a plane's.
+
+use crate::import::{Attached, Buf};
+use crate::kernel::{Errno, Locked, Serial};
+use crate::ledger;
+use crate::linux::{Dev, Linux};
+use crate::object::errno;
+use crate::sys::{DmaBuf, SgTable};
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use vb3_dma::{Direction, DmaAddr, SyncFor};
+use vb3_dmabuf::Importer;
+use vb3_plane::{PlaneError, contig, sg};
+
+/// Somebody else's memory.
+pub struct Import {
+    /// There until it is detached, and never where only the CPU uses the memory. For `map`,
+    /// `unmap` and `detach`, which the queue's lock makes one after another.
+    attached: Serial<Option<Attached>>,
+    /// Whether only the CPU uses the memory.
+    pub(crate) of_cpu: bool,
+    /// The dma-buf, with the kernel's mapping of it.
+    buf: Locked<Buf>,
+    vaddr: AtomicPtr<c_void>,
+    raw: *mut DmaBuf,
+    is_mapped: AtomicBool,
+    /// Whether the device takes it in pieces, and while it is mapped, the table, which is synced at
+    /// hand-overs.
+    pub(crate) in_pieces: bool,
+    pieces: AtomicPtr<SgTable>,
+    dev: Dev,
+    pub(crate) direction: Direction,
+    len_bytes: u64,
+}
+
+impl Import {
+    /// Attaches a device.
+    ///
+    /// # Errors
+    /// EFAULT for a dma-buf that is too small; what the exporter says.
+    ///
+    /// # Safety
+    /// As [`Locked::new`].
+    pub unsafe fn contig(
+        payload: NonNull<c_void>,
+        dev: Dev,
+        buf: Buf,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Self, Errno> {
+        let attached = contig::attach(&mut Linux, &buf, dev, len_bytes)
+            .map_err(|e| {
+                dev.refused("a dma-buf", e.reason());
+                errno(e)
+            })?
+            .wanting(len_bytes);
+        let asked = (len_bytes, direction);
+        // SAFETY: the caller's promise.
+        Ok(unsafe { Self::of(payload, dev, buf, Some(attached), asked) })
+    }
+
+    /// Takes it for the CPU.
+    ///
+    /// # Errors
+    /// EFAULT for a dma-buf that is too small; EINVAL for length zero.
+    ///
+    /// # Safety
+    /// As [`Locked::new`].
+    pub unsafe fn of_cpu(
+        payload: NonNull<c_void>,
+        dev: Dev,
+        buf: Buf,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Self, Errno> {
+        contig::fits(Linux.size(&buf), len_bytes).map_err(|e| {
+            dev.refused("a dma-buf", e.reason());
+            errno(e)
+        })?;
+        // SAFETY: the caller's promise.
+        Ok(unsafe { Self::of(payload, dev, buf, None, (len_bytes, direction)) })
+    }
+
+    /// # Safety
+    /// As [`Locked::new`].
+    unsafe fn of(
+        payload: NonNull<c_void>,
+        dev: Dev,
+        buf: Buf,
+        attached: Option<Attached>,
+        (len_bytes, direction): (u64, Direction),
+    ) -> Self {
+        ledger::OBJECTS.add(1);
+        Self {
+            of_cpu: attached.is_none(),
+            attached: Serial::new(attached),
+            raw: buf.raw(),
+            // SAFETY: the caller's promise.
+            buf: unsafe { Locked::new(payload, buf) },
+            vaddr: AtomicPtr::new(ptr::null_mut()),
+            is_mapped: AtomicBool::new(false),
+            in_pieces: false,
+            pieces: AtomicPtr::new(ptr::null_mut()),
+            dev,
+            direction,
+            len_bytes,
+        }
+    }
+
+    /// Attaches a device that takes it in pieces.
+    ///
+    /// # Errors
+    /// As [`contig`](Self::contig).
+    ///
+    /// # Safety
+    /// As [`Locked::new`].
+    pub unsafe fn sg(
+        payload: NonNull<c_void>,
+        dev: Dev,
+        buf: Buf,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<Self, Errno> {
+        let attached = contig::attach(&mut Linux, &buf, dev, len_bytes).map_err(|e| {
+            dev.refused("a dma-buf", e.reason());
+            errno(e)
+        })?;
+        let asked = (len_bytes, direction);
+        // SAFETY: the caller's promise.
+        let made = unsafe { Self::of(payload, dev, buf, Some(attached), asked) };
+        Ok(Self {
+            in_pieces: true,
+            ..made
+        })
+    }
+
+    /// Maps in pieces, and gives the table; where it is mapped already, the one there is.
+    ///
+    /// # Errors
+    /// EINVAL when mapping fails.
+    ///
+    /// # Safety
+    /// As [`Serial::with`].
+    pub unsafe fn map_sg(&self) -> Result<*mut SgTable, Errno> {
+        let map = |attached: &mut Option<Attached>| {
+            let attached = attached.as_mut().ok_or(PlaneError::Invalid(None))?;
+            if attached.direction().is_none() {
+                sg::map(&mut Linux, attached, self.direction)?;
+            }
+            attached.sgt().ok_or(PlaneError::Invalid(None))
+        };
+        // SAFETY: the caller's promise.
+        let mapped = unsafe { self.attached.with(map) };
+        self.is_mapped.store(mapped.is_ok(), Ordering::Relaxed);
+        let sgt = mapped.map_err(|e: PlaneError| {
+            self.dev.refused("a dma-buf", e.reason());
+            errno(e)
+        })?;
+        self.pieces.store(sgt, Ordering::Release);
+        Ok(sgt)
+    }
+
+    /// Syncs the table, while it is mapped.
+    pub(crate) fn sync(&self, sync: SyncFor) {
+        if let Some(sgt) = NonNull::new(self.pieces.load(Ordering::Acquire)) {
+            // SAFETY: the core unmaps no buffer that it hands over.
+            unsafe { Linux.sync_table(self.dev, sgt, self.direction, sync) };
+            ledger::SYNCS.add(1);
+        }
+    }
+
+    /// Maps as one run; where it is mapped already, gives the address it has. For the CPU, maps for
+    /// the CPU, and gives no address.
+    ///
+    /// # Errors
+    /// EINVAL when mapping fails; EFAULT when it is scattered, or cannot be mapped for the CPU.
+    ///
+    /// # Safety
+    /// As [`Serial::with`].
+    pub unsafe fn map(&self) -> Result<DmaAddr, Errno> {
+        let map = |attached: &mut Option<Attached>| {
+            let attached = attached.as_mut().ok_or(PlaneError::Invalid(None))?;
+            if attached.direction().is_some() {
+                let first = Importer::segment(&Linux, attached, 0);
+                return first.map(|s| s.addr).ok_or(PlaneError::Invalid(None));
+            }
+            contig::map(&mut Linux, attached, self.direction, self.len_bytes)
+        };
+        let mapped = if self.of_cpu {
+            let is_mapped = !self.vaddr().is_null();
+            is_mapped
+                .then_some(DmaAddr::new(0))
+                .ok_or(PlaneError::Fault(None))
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { self.attached.with(map) }
+        };
+        self.is_mapped.store(mapped.is_ok(), Ordering::Relaxed);
+        mapped.map_err(|e: PlaneError| {
+            self.dev.refused("a dma-buf", e.reason());
+            errno(e)
+        })
+    }
+
+    /// Bytes, which way they go, and the dma-buf.
+    pub fn facts(&self) -> (u64, Direction, *mut DmaBuf) {
+        (self.len_bytes, self.direction, self.raw)
+    }
+
+    /// The device, and which way it has the dma-buf mapped; `None` while it has not.
+    pub fn mapped(&self) -> (Dev, Option<Direction>) {
+        let is_mapped = self.is_mapped.load(Ordering::Relaxed);
+        (self.dev, is_mapped.then_some(self.direction))
+    }
+
+    /// Unmaps, for kernel and device.
+    ///
+    /// # Safety
+    /// As [`Serial::with`].
+    pub unsafe fn unmap(&self) {
+        if !self.vaddr.load(Ordering::Acquire).is_null() {
+            self.buf.with(|buf| {
+                self.vaddr.store(ptr::null_mut(), Ordering::Relaxed);
+                Importer::vunmap(&mut Linux, buf);
+            });
+        }
+        self.pieces.store(ptr::null_mut(), Ordering::Release);
+        let unmap = |attached: &mut Option<Attached>| {
+            if let Some(attached) = attached {
+                Importer::unmap(&mut Linux, attached);
+            }
+        };
+        // SAFETY: the caller's promise.
+        unsafe { self.attached.with(unmap) };
+        self.is_mapped.store(false, Ordering::Relaxed);
+    }
+
+    /// The kernel's mapping, made when first asked for; NULL if there is none.
+    pub fn vaddr(&self) -> *mut c_void {
+        let known = self.vaddr.load(Ordering::Acquire);
+        if !known.is_null() {
+            return known;
+        }
+        self.buf.with(|buf| {
+            if buf.vaddr().is_null() && Importer::vmap(&mut Linux, buf).is_err() {
+                return ptr::null_mut();
+            }
+            self.vaddr.store(buf.vaddr(), Ordering::Release);
+            buf.vaddr()
+        })
+    }
+
+    /// Unmaps and detaches. Called once.
+    ///
+    /// # Safety
+    /// As [`Serial::with`].
+    pub unsafe fn detach(&self) {
+        // SAFETY: the caller's promise.
+        let attached = unsafe {
+            self.unmap();
+            self.attached.with(Option::take)
+        };
+        if let Some(attached) = attached {
+            Linux.detach(attached);
+            ledger::OBJECTS.add(-1);
+        } else if self.of_cpu {
+            ledger::OBJECTS.add(-1);
+        }
+    }
+}

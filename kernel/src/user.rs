@@ -1,0 +1,133 @@
+//! A program's memory as a plane's.
+
+use crate::kernel::Errno;
+use crate::ledger;
+use crate::linux::{Dev, Linux};
+use crate::object::{errno, with_cx};
+use crate::sys::SgTable;
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering};
+use vb3_dma::{Direction, DmaAddr, DmaOps};
+use vb3_plane::{PlaneError, UserMemory};
+
+/// A program's memory.
+pub struct User {
+    pub(crate) memory: UserMemory<Linux>,
+    pub(crate) direction: Direction,
+    /// The kernel's mapping of memory that a device takes in pieces, made when first asked for.
+    view: AtomicPtr<c_void>,
+    in_pieces: bool,
+}
+
+impl User {
+    /// Pins and maps for a device.
+    ///
+    /// # Errors
+    /// EINVAL for alignment or length zero; EFAULT for memory that is missing, read-only or
+    /// scattered; ENOMEM; EIO.
+    pub fn contig(
+        dev: Dev,
+        at: u64,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<(Self, DmaAddr), Errno> {
+        let made = with_cx(0, |cx| {
+            UserMemory::contig(cx, dev, &(), at, len_bytes, direction)
+        });
+        let this = Self::of(dev, direction, made)?;
+        let addr = this.memory.dma_addr().unwrap_or(DmaAddr::new(0));
+        Ok((this, addr))
+    }
+
+    /// Pins and maps for a device, in pieces; gives the table.
+    ///
+    /// # Errors
+    /// ENOMEM whatever the cause.
+    pub fn sg(
+        dev: Dev,
+        at: u64,
+        len_bytes: u64,
+        direction: Direction,
+    ) -> Result<(Self, *mut SgTable), Errno> {
+        let made = with_cx(0, |cx| {
+            UserMemory::sg(cx, dev.in_pieces(), &(), at, len_bytes, direction)
+        });
+        let mut this = Self::of(dev, direction, made)?;
+        this.in_pieces = true;
+        // Its first mapping is in the table itself.
+        let sgt = this.memory.table().sgt();
+        Ok((this, sgt))
+    }
+
+    /// Pins and maps for the CPU.
+    ///
+    /// # Errors
+    /// EINVAL for length zero; EFAULT for memory that is missing or read-only; ENOMEM.
+    pub fn of_cpu(dev: Dev, at: u64, len_bytes: u64, direction: Direction) -> Result<Self, Errno> {
+        let made = with_cx(0, |cx| {
+            UserMemory::vmalloc(cx, dev, &(), at, len_bytes, direction)
+        });
+        Self::of(dev, direction, made)
+    }
+
+    fn of(
+        dev: Dev,
+        direction: Direction,
+        made: Result<UserMemory<Linux>, PlaneError>,
+    ) -> Result<Self, Errno> {
+        let memory = made.map_err(|e| {
+            dev.refused("user memory", e.reason());
+            errno(e)
+        })?;
+        ledger::OBJECTS.add(1);
+        Ok(Self {
+            memory,
+            direction,
+            view: AtomicPtr::new(ptr::null_mut()),
+            in_pieces: false,
+        })
+    }
+
+    /// The kernel's mapping; NULL if there is none, as for memory that is one run for a device.
+    pub fn vaddr(&self) -> *mut c_void {
+        if let Some(vmap) = self.memory.vmap() {
+            return vmap.get().as_ptr();
+        }
+        let known = self.view.load(Ordering::Acquire);
+        if !known.is_null() || !self.in_pieces {
+            return known;
+        }
+        let table = self.memory.table();
+        let Ok(made) = Linux.vmap_table(table) else {
+            return ptr::null_mut();
+        };
+        let at = made.get().as_ptr();
+        let order = (Ordering::AcqRel, Ordering::Acquire);
+        match self
+            .view
+            .compare_exchange(ptr::null_mut(), at, order.0, order.1)
+        {
+            Ok(_) => at,
+            Err(first) => {
+                // Somebody else asked at the same time.
+                DmaOps::vunmap(&mut Linux, made);
+                first
+            }
+        }
+    }
+
+    /// Bytes, and which way they go.
+    pub fn facts(&self) -> (u64, Direction) {
+        (Linux.table_len(self.memory.table()), self.direction)
+    }
+
+    /// Unmaps and unpins.
+    pub fn put(self) {
+        if let Some(at) = NonNull::new(self.view.load(Ordering::Acquire)) {
+            DmaOps::vunmap(&mut Linux, self.memory.table().vmapped(at));
+        }
+        with_cx(0, |cx| self.memory.put(cx));
+        ledger::OBJECTS.add(-1);
+    }
+}

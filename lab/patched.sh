@@ -1,0 +1,32 @@
+#!/bin/sh
+# Builds the C modules of one kernel with the patches of docs/upstream, in the build root.
+#
+#   patched.sh PATCHES KERNEL OUT
+#
+# Leaves OUT/patched-videobuf2-*.ko. A patch that does not apply, and a warning, is an error.
+set -eu
+
+patches=$1
+kernel=$2
+out=$3
+series=$(echo "$kernel" | cut -d. -f1-2)
+version=$(dpkg-query -W -f='${Version}' "linux-headers-$kernel")
+work=$out/patched
+rm -rf "$work"
+mkdir -p "$work"
+cd "$work"
+command -v patch >/dev/null || apt-get install -y -qq --no-install-recommends patch
+apt-get download -qq "linux-source-$series=$version"
+dpkg-deb --fsys-tarfile ./*.deb | tar -xO "./usr/src/linux-source-$series.tar.xz" |
+    tar -xJ --strip-components=1 --wildcards '*/drivers/media/common/videobuf2/videobuf2-*'
+rm ./*.deb
+for patch in "$patches"/*.patch; do
+    echo "applying ${patch##*/}"
+    patch -s -p1 <"$patch"
+done
+dir=$work/drivers/media/common/videobuf2
+echo 'obj-m := videobuf2-dma-contig.o videobuf2-dma-sg.o videobuf2-vmalloc.o' >"$dir/Kbuild"
+make -C "/lib/modules/$kernel/build" M="$dir" KCFLAGS=-Werror modules
+for module in "$dir"/*.ko; do
+    cp "$module" "$out/patched-${module##*/}"
+done

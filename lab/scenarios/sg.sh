@@ -1,0 +1,34 @@
+# The dma-sg allocator, on the C module and ours: every kind of memory by DMA and by the kernel's
+# mapping, errnos, old contents, the conformance calls of user pointers; and random operations on ours.
+#append init_on_alloc=0
+. /scenario/lib.sh
+
+modprobe udmabuf 2>/dev/null
+modprobe videobuf2-dma-contig
+module=videobuf2-dma-sg
+[ "$IOMMU" = none ] && mask=0xffffffff || mask=0xfffffff
+for which in $MODULES; do
+    use_module "$which" || continue
+    insmod /scenario/vb3edu.ko mask=$mask memory=sg || step "$which.driver" '"ok":false'
+    insmod /scenario/vb3probe.ko || step "$which.probe" '"ok":false'
+    check_iommu
+    step "$which.module" "$(module_facts)"
+    edu=$(node vb3edu)
+    report "$which.sg" 250 /scenario/edu "$edu" "$which" sg
+    kinds userptr "$edu"
+    complaints "$which"
+    show_debug "$which"
+    rmmod vb3probe vb3edu
+    drop_module "$which"
+done
+
+use_module rust
+insmod /scenario/vb3edu.ko mask=$mask memory=sg instant=1
+for every in 0 2 3 7; do
+    echo $every >/sys/module/videobuf2_dma_sg/parameters/fail_every
+    timeout 100 /scenario/stress "$(node vb3edu)" "$every" 5000 foreign
+    ended "rust.random-failing-each-$every" $?
+done
+complaints rust
+rmmod vb3edu
+drop_module rust
