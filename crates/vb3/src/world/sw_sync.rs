@@ -1,6 +1,7 @@
 //! `/sys/kernel/debug/sync/sw_sync`: timelines of programs, for tests of what waits for fences.
 //!
-//! Source: Linux 6.12 drivers/dma-buf/sw_sync.c; differs: `SW_SYNC_GET_DEADLINE` knows of no
+//! Source: Linux 6.12 drivers/dma-buf/sw_sync.c; differs: a timeline is called
+//! after the number of its program's process, not its name; `SW_SYNC_GET_DEADLINE` knows of no
 //! deadline.
 
 use super::World;

@@ -6,7 +6,12 @@ use vb3_v4l2::pixfmt;
 
 /// What the calls answer, by the source of Linux 6.12; that a device's buffers have fences and that
 /// a queue waits for some is our own.
-const ANSWERS: &str = "sw_sync: ok
+const ANSWERS: &str = "passed on: as it should
+epoll_ctl: ok
+epoll_wait: as it should
+after a kill: as it should
+  status: as it should
+sw_sync: ok
 export of what nobody has: ok
   it has ended: as it should
   one fence: as it should

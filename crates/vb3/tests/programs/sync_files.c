@@ -7,9 +7,11 @@
 #include <linux/sync_file.h>
 #include <linux/videodev2.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/select.h>
@@ -141,6 +143,71 @@ static void make_buffers(void)
 		}
 		bufs[i] = export.fd;
 	}
+}
+
+static void open_devices(char **argv)
+{
+	camera = open(argv[1], O_RDWR);
+	display = open(argv[2], O_RDWR);
+	make_buffers();
+}
+
+static void send_fd(int socket, int fd)
+{
+	char byte = 'f', control[CMSG_SPACE(sizeof(fd))] = { 0 };
+	struct iovec data = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control,
+				  .msg_controllen = sizeof(control) };
+	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+	*head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(fd)), .cmsg_level = SOL_SOCKET,
+				  .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(head), &fd, sizeof(fd));
+	if (sendmsg(socket, &message, 0) != 1)
+		perror("sendmsg");
+}
+
+static int receive_fd(int socket)
+{
+	int fd = -1;
+	char byte, control[CMSG_SPACE(sizeof(fd))];
+	struct iovec data = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control,
+				  .msg_controllen = sizeof(control) };
+	if (recvmsg(socket, &message, 0) == 1 && CMSG_FIRSTHDR(&message))
+		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+	return fd;
+}
+
+// Another program streams, passes a fence of its camera's on, and is killed.
+static void of_a_dead_program(char **argv)
+{
+	int pair[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
+		perror("socketpair");
+	fflush(stdout);
+	pid_t child = fork();
+	if (!child) {
+		open_devices(argv);
+		for (int i = 0; i < BUFFERS; i++)
+			queue(camera, i, -1);
+		stream(camera, 1);
+		send_fd(pair[1], export_fences(bufs[BUFFERS - 1], DMA_BUF_SYNC_READ));
+		pause();
+	}
+	int passed = receive_fd(pair[0]);
+	expect("passed on", status(passed), 0);
+	int set = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = passed };
+	say("epoll_ctl", epoll_ctl(set, EPOLL_CTL_ADD, passed, &event));
+	expect("epoll_wait", epoll_wait(set, &event, 1, 0), 0);
+	kill(child, SIGKILL);
+	waitpid(child, 0, 0);
+	expect("after a kill", epoll_wait(set, &event, 1, 10000), 1);
+	expect("  status", status(passed), -ECANCELED);
+	close(set);
+	close(passed);
+	close(pair[0]);
+	close(pair[1]);
 }
 
 static void wrong_calls(void)
@@ -279,11 +346,10 @@ int main(int argc, char **argv)
 {
 	if (argc < 3)
 		return 2;
-	camera = open(argv[1], O_RDWR);
-	display = open(argv[2], O_RDWR);
+	of_a_dead_program(argv);
+	open_devices(argv);
 	timeline = open("/sys/kernel/debug/sync/sw_sync", O_RDWR);
 	say("sw_sync", timeline);
-	make_buffers();
 	wrong_calls();
 	of_a_device();
 	of_a_program();
