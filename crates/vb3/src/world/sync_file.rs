@@ -142,6 +142,13 @@ impl World {
         if ended { POLL_IN & events } else { 0 }
     }
 
+    /// How far a sync file is.
+    #[cfg(test)]
+    pub(super) fn sync_file_status(&self, file: FileId) -> Option<Status> {
+        let open = self.sync_files.open.get(&file)?;
+        Some(self.memory.fences().sync_file_status(&open.file))
+    }
+
     /// A call on a sync file.
     pub(super) fn sync_file_ioctl(
         &mut self,

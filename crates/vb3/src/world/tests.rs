@@ -1,6 +1,7 @@
 //! The whole stack in one process: a program's calls are made by hand.
 
 mod buffers;
+mod fences;
 mod fits;
 mod imports;
 
@@ -8,6 +9,7 @@ use super::World;
 use super::clock::Clock;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::ffi::CStr;
 use std::fs::File;
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -32,6 +34,8 @@ struct Local {
     given: RefCell<Vec<(OwnedFd, Tag)>>,
     /// Descriptors of its own.
     others: RefCell<Vec<OwnedFd>>,
+    /// Files that the world has made, and their descriptors' numbers.
+    made: RefCell<Vec<(FileId, i32)>>,
     /// Its memory is read-only.
     unwritable: Cell<bool>,
 }
@@ -48,6 +52,7 @@ impl Local {
             call: Cell::new(0),
             given: RefCell::default(),
             others: RefCell::default(),
+            made: RefCell::default(),
             unwritable: Cell::new(false),
         }
     }
@@ -97,6 +102,14 @@ impl Caller for Local {
         let number = fd.as_raw_fd();
         self.given.borrow_mut().push((fd, tag));
         Ok(number)
+    }
+
+    fn install_file(&self, file: FileId, name: &CStr, _: bool) -> Result<(i32, FdIdentity), Errno> {
+        let fd = rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let number = fd.as_raw_fd();
+        self.others.borrow_mut().push(fd);
+        self.made.borrow_mut().push((file, number));
+        Ok((number, self.identify(number)?))
     }
 
     fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
