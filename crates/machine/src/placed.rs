@@ -53,6 +53,15 @@ impl Machine {
         self.state.borrow_mut().place_pages(pages, spot)
     }
 
+    /// Takes `len` bytes (whole pages) of a reserved area, by its number in the profile: one run, made
+    /// for no device. They go back as all pages do.
+    ///
+    /// # Errors
+    /// `Invalid` for a length of zero or not of whole pages, and for no area; `NoMemory` (ENOMEM).
+    pub fn alloc_in_area(&self, area: usize, len: u64) -> Result<Pages, Error> {
+        self.state.borrow_mut().alloc_in_area(area, len)
+    }
+
     /// Bytes that were promised and lie nowhere yet.
     #[must_use]
     pub fn promised_bytes(&self) -> u64 {
@@ -63,7 +72,7 @@ impl Machine {
 impl State {
     /// Refuses what would leave less RAM than was promised.
     pub(crate) fn keep_promises(&self, len: u64) -> Result<(), Error> {
-        let left = self.ram.free_bytes().saturating_sub(self.promised);
+        let left = self.ram.unreserved_bytes().saturating_sub(self.promised);
         // Without promises, who takes the frames knows better what there is in whole pieces.
         if self.promised > 0 && len > left {
             return Err(Error::NoMemory(Reason {
@@ -73,6 +82,26 @@ impl State {
             }));
         }
         Ok(())
+    }
+
+    fn alloc_in_area(&mut self, area: usize, len: u64) -> Result<Pages, Error> {
+        self.may_fail()?;
+        if len == 0 || len % FRAME != 0 {
+            return Err(Error::Invalid);
+        }
+        let frames = self.ram.take_area(area, len)?;
+        let stores =
+            Shared::new(len).and_then(|store| Ok((store, self.dram_for(Caching::Cached, len)?)));
+        let Ok((store, dram)) = stores else {
+            self.ram.give(&frames);
+            return Err(host_exhausted(len));
+        };
+        let (backing, kind) = (Backing::Shared(store), SegmentKind::Pages);
+        let object = Object::new(backing, dram, frames, kind, (0, len), false);
+        let addr = object.segments.first().map_or(0, |s| s.addr.get());
+        let id = self.memory.insert(object);
+        self.note(Event::Alloc { addr, len, runs: 1 });
+        Ok(Pages { id })
     }
 
     fn promise_pages(&mut self, len: u64, caching: Caching) -> Result<Pages, Error> {

@@ -1,7 +1,7 @@
 //! Physical memory as a map of frames. No byte of it exists until it is allocated.
 //!
 //! The layout, from address zero: the first MiB, which nobody gets; the contiguous memory area;
-//! the bounce pool; the rest. At 3 GiB lies a hole of 1 GiB for devices' own memory, and RAM
+//! the bounce pool; reserved areas; the rest. At 3 GiB lies a hole of 1 GiB for devices' own memory, and RAM
 //! goes on behind it.
 
 use crate::placed::Spot;
@@ -28,10 +28,19 @@ pub(crate) struct Ram {
     cma_end: u64,
     cma: Runs,
     cma_peak: u64,
+    areas: Vec<Area>,
     general: Runs,
     hole: Runs,
     scattered: bool,
     rng: Pcg32,
+}
+
+/// A part of RAM that is reserved by name.
+#[derive(Debug)]
+struct Area {
+    first: u64,
+    end: u64,
+    runs: Runs,
 }
 
 /// The memory of a machine that is free, in ascending order.
@@ -41,6 +50,8 @@ pub struct FreeMemory {
     pub contiguous: Vec<Segment>,
     /// Of ordinary RAM.
     pub ordinary: Vec<Segment>,
+    /// Of each reserved area, as the profile lists them.
+    pub areas: Vec<Vec<Segment>>,
 }
 
 /// Frames taken: runs of (first frame, frames), in order.
@@ -53,7 +64,19 @@ impl Ram {
         let cma_end = RESERVED + profile.cma;
         cma.give(RESERVED / FRAME, profile.cma / FRAME);
         let bounce = (profile.bounce_pool > 0).then_some(PhysAddr::new(cma_end));
-        let start = cma_end + profile.bounce_pool;
+        let mut start = cma_end + profile.bounce_pool;
+        let areas = profile.areas.iter().map(|(_, bytes)| {
+            let mut runs = Runs::default();
+            runs.give(start / FRAME, bytes / FRAME);
+            let first = start;
+            start += bytes;
+            Area {
+                first,
+                end: first + bytes,
+                runs,
+            }
+        });
+        let areas = areas.collect();
         let mut general = Runs::default();
         let low_end = profile.ram.min(HOLE);
         if start < low_end {
@@ -70,6 +93,7 @@ impl Ram {
             cma_end,
             cma,
             cma_peak: 0,
+            areas,
             general,
             hole,
             scattered: profile.scattered,
@@ -91,7 +115,41 @@ impl Ram {
     }
 
     pub(crate) fn free_bytes(&self) -> u64 {
+        let areas: u64 = self.areas.iter().map(|area| area.runs.frames()).sum();
+        areas * FRAME + self.unreserved_bytes()
+    }
+
+    /// Free bytes outside reserved areas.
+    pub(crate) fn unreserved_bytes(&self) -> u64 {
         (self.cma.frames() + self.general.frames()) * FRAME
+    }
+
+    /// Takes a run of a reserved area, by its number.
+    pub(crate) fn take_area(&mut self, area: usize, len: u64) -> Result<FrameRuns, Error> {
+        let frames = len / FRAME;
+        let runs = &mut self.areas.get_mut(area).ok_or(Error::Invalid)?.runs;
+        let end = u64::MAX / FRAME;
+        match runs.take_run((frames, 1), end) {
+            Some(first) => Ok(vec![(first, frames)]),
+            None if runs.frames() < frames => {
+                Err(short(Constraint::ContiguousPool, frames, runs.frames()))
+            }
+            None => Err(short(Constraint::Contiguous, frames, runs.largest(end))),
+        }
+    }
+
+    /// The free frames that an address belongs to.
+    fn part_of(&mut self, addr: u64) -> &mut Runs {
+        let is_in = |area: &&mut Area| (area.first..area.end).contains(&addr);
+        if addr < self.cma_end {
+            &mut self.cma
+        } else if let Some(area) = self.areas.iter_mut().find(is_in) {
+            &mut area.runs
+        } else if (HOLE..BEHIND_HOLE).contains(&addr) {
+            &mut self.hole
+        } else {
+            &mut self.general
+        }
     }
 
     /// Takes frames for `len` bytes at or below `max_addr`, in aligned pieces of `granule` bytes (a
@@ -128,12 +186,7 @@ impl Ram {
             Spot::Run(at) => {
                 let first = at.get() / FRAME;
                 let is_cma = at.get() < self.cma_end;
-                let area = if is_cma {
-                    &mut self.cma
-                } else {
-                    &mut self.general
-                };
-                if !area.take_these(first, frames) {
+                if !self.part_of(at.get()).take_these(first, frames) {
                     return Err(short(Constraint::Contiguous, frames, 0));
                 }
                 if is_cma {
@@ -246,19 +299,13 @@ impl Ram {
         FreeMemory {
             contiguous: segments(&self.cma),
             ordinary: segments(&self.general),
+            areas: self.areas.iter().map(|area| segments(&area.runs)).collect(),
         }
     }
 
     pub(crate) fn give(&mut self, runs: &[(u64, u64)]) {
         for &(first, count) in runs {
-            let addr = first * FRAME;
-            if addr < self.cma_end {
-                self.cma.give(first, count);
-            } else if (HOLE..BEHIND_HOLE).contains(&addr) {
-                self.hole.give(first, count);
-            } else {
-                self.general.give(first, count);
-            }
+            self.part_of(first * FRAME).give(first, count);
         }
     }
 }

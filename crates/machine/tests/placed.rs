@@ -139,3 +139,46 @@ fn what_is_promised_is_kept_free() {
     }
     assert_eq!(machine.held(), Default::default());
 }
+
+#[test]
+fn a_reserved_area_is_kept_for_who_names_it() {
+    const AREA: u64 = 4 * M;
+    let machine =
+        machine("coherent = true\ncma = \"8MiB\"\n[areas]\nvpu = \"4MiB\"\nwifi = \"1MiB\"");
+    let free = machine.free_memory();
+    let [vpu, wifi] = &free.areas[..] else {
+        panic!("{free:?}")
+    };
+    assert_eq!((vpu[0].len, wifi[0].len), (AREA, M));
+    // All that is not reserved is taken, and the area is still whole.
+    let request = |len, layout| vb3_dma::PageRequest {
+        len,
+        granule: PAGE,
+        layout,
+        max_addr: PhysAddr::new(u64::MAX),
+        caching: Caching::Cached,
+        device: None,
+    };
+    let rest = free.ordinary.iter().map(|run| run.len).sum();
+    let all = machine.alloc_pages(request(rest, vb3_dma::Layout::Scattered));
+    let cma = machine.alloc_pages(request(8 * M, vb3_dma::Layout::Contiguous));
+    let (all, cma) = (all.unwrap(), cma.unwrap());
+    let first = machine.alloc_in_area(0, 3 * M).unwrap();
+    assert_eq!(machine.pages_segment(&first, 0).unwrap().addr, vpu[0].addr);
+    assert_eq!(machine.pages_segment(&first, 1), None, "one run");
+    let Err(Error::NoMemory(reason)) = machine.alloc_in_area(0, 2 * M) else {
+        panic!("more than there is")
+    };
+    assert_eq!(
+        (reason.constraint, reason.wanted, reason.found),
+        (Constraint::ContiguousPool, 2 * M, M)
+    );
+    for (area, bad) in [(0, 0), (0, 1), (2, PAGE)] {
+        assert!(machine.alloc_in_area(area, bad).is_err(), "{area}, {bad}");
+    }
+    for pages in [first, all, cma] {
+        machine.free_pages(pages);
+    }
+    assert_eq!(machine.free_memory(), free);
+    assert_eq!(machine.held(), Default::default());
+}

@@ -18,6 +18,11 @@ const FIELDS: &[(&str, &str)] = &[
         "bytes of that memory set aside for physically contiguous buffers; 0 for none, and then \
          a contiguous buffer is at most 4 MiB",
     ),
+    (
+        "areas",
+        "further parts of that memory that are reserved, by name ([areas] NAME = \"8MiB\"): each is a \
+         dma-heap of that name for physically contiguous buffers",
+    ),
     ("page_size", "bytes of a page; only 4096"),
     (
         "coherent",

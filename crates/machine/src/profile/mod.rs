@@ -65,6 +65,9 @@ pub struct Profile {
     pub ram: u64,
     /// Bytes of RAM set aside for contiguous memory; zero for none.
     pub cma: u64,
+    /// Further parts of RAM that are reserved for physically contiguous buffers, by name, in bytes.
+    /// No device allocates from them; programs do, by heaps.
+    pub areas: Vec<(String, u64)>,
     /// Whether devices see the CPU's caches.
     pub coherent: bool,
     /// Bytes of a cache line, for machines that are not coherent.

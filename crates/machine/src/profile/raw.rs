@@ -20,6 +20,9 @@ const RESERVED: u64 = 1 << 20;
 const MAX_DEVICES: usize = 64;
 /// Most IOMMUs besides the one for all devices.
 const MAX_IOMMUS: usize = 64;
+/// Most reserved areas, and most letters of a name.
+const MAX_AREAS: usize = 16;
+const MAX_AREA_NAME: usize = 63;
 /// Longest name of an IOMMU.
 const MAX_NAME: usize = 200;
 /// Most memory of its own that a device can have.
@@ -212,6 +215,8 @@ struct Raw {
     description: String,
     ram: Spanned<Size>,
     cma: Option<Spanned<Size>>,
+    #[serde(default)]
+    areas: BTreeMap<Spanned<String>, Spanned<Size>>,
     page_size: Option<Spanned<Size>>,
     coherent: bool,
     iommu: Option<OptionalTable<RawIommu>>,
@@ -293,6 +298,7 @@ fn check(source: &Source<'_>, raw: Raw) -> Result<Profile, ProfileError> {
         None => 0,
     };
     let (bounce, bounce_pool) = check_bounce(source, raw.bounce.and_then(|b| b.0), room - cma)?;
+    let areas = check_areas(source, raw.areas, room - cma - bounce_pool)?;
     let private_memory = raw.private_memory.as_ref().is_some_and(|p| *p.get_ref());
     if let Some(private) = raw
         .private_memory
@@ -312,6 +318,7 @@ fn check(source: &Source<'_>, raw: Raw) -> Result<Profile, ProfileError> {
         description: raw.description,
         ram,
         cma,
+        areas,
         coherent: raw.coherent,
         cache_line: CACHE_LINE,
         iommu,
@@ -404,6 +411,37 @@ fn check_bounce(
         RawBounceMode::Always => BounceMode::Always,
     };
     Ok((mode, pool))
+}
+
+/// Names become files, and none may be that of another heap.
+fn check_areas(
+    source: &Source<'_>,
+    raw: BTreeMap<Spanned<String>, Spanned<Size>>,
+    room: u64,
+) -> Result<Vec<(String, u64)>, ProfileError> {
+    let (mut areas, mut left) = (Vec::new(), room);
+    for (name, size) in raw {
+        let text = name.get_ref();
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '@' | '.');
+        let is_file = (1..=MAX_AREA_NAME).contains(&text.len())
+            && text.chars().all(is_plain)
+            && !text.starts_with('.');
+        let is_taken = matches!(text.as_str(), "system" | "default_cma_region");
+        let message = if areas.len() >= MAX_AREAS {
+            format!("there are more than {MAX_AREAS}")
+        } else if is_taken {
+            format!("{text} is a heap of every machine that has such memory")
+        } else if !is_file {
+            format!("\"{text}\" is no name of up to {MAX_AREA_NAME} letters, digits and -_@.")
+        } else {
+            let bytes = pages(source, "areas", &size, PAGE_SIZE, left)?;
+            left -= bytes;
+            areas.push((name.into_inner(), bytes));
+            continue;
+        };
+        return Err(source.error("areas", name.span(), message));
+    }
+    Ok(areas)
 }
 
 fn check_iommus(

@@ -189,6 +189,18 @@ fn each_mistake_names_its_field_and_line() {
         ("untrusted = true", "untrusted", "needs an IOMMU"),
         ("untrusted = 1", "untrusted", "invalid type"),
         ("sram = 5000", "sram", "no multiple"),
+        ("[areas]\nvpu = 5000", "areas", "no multiple"),
+        ("[areas]\na = \"40MiB\"\nb = \"40MiB\"", "areas", "room for"),
+        (
+            "[areas]\n\"a/b\" = \"1MiB\"",
+            "areas",
+            "is no name of up to",
+        ),
+        (
+            "[areas]\nsystem = \"1MiB\"",
+            "areas",
+            "a heap of every machine",
+        ),
         ("sram = \"1GiB\"", "sram", "room for"),
         ("flush = \"lazy\"", "flush", "unknown field"),
         ("allocator = \"slab\"", "allocator", "unknown variant"),

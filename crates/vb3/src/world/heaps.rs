@@ -31,10 +31,19 @@ const DATA: usize = 24;
 const FD_AT: u64 = 8;
 
 /// A heap of the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Heap {
-    name: &'static str,
-    layout: Layout,
+    name: String,
+    of: Memory,
+}
+
+/// What memory a heap gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    /// That which is laid out so.
+    Any(Layout),
+    /// That of a reserved area, by its number.
+    Area(usize),
 }
 
 /// The heaps of a run, and the files open on them.
@@ -82,18 +91,28 @@ impl Wanted {
 }
 
 impl Heaps {
-    /// Those that a machine has: pages, and its contiguous memory area.
+    /// Those that a machine has: pages, its contiguous memory area, and each reserved area.
     pub(super) fn new(profile: &Profile) -> Self {
         let mut all = vec![Heap {
-            name: SYSTEM_HEAP,
-            layout: Layout::Scattered,
+            name: SYSTEM_HEAP.to_owned(),
+            of: Memory::Any(Layout::Scattered),
         }];
         if profile.cma > 0 {
             all.push(Heap {
-                name: CMA_HEAP,
-                layout: Layout::Contiguous,
+                name: CMA_HEAP.to_owned(),
+                of: Memory::Any(Layout::Contiguous),
             });
         }
+        all.extend(
+            profile
+                .areas
+                .iter()
+                .enumerate()
+                .map(|(area, (name, _))| Heap {
+                    name: name.clone(),
+                    of: Memory::Area(area),
+                }),
+        );
         Self {
             all,
             files: BTreeMap::new(),
@@ -137,7 +156,7 @@ impl Heaps {
     }
 
     fn of(&self, file: FileId) -> Option<Heap> {
-        self.all.get(*self.files.get(&file)?).copied()
+        self.all.get(*self.files.get(&file)?).cloned()
     }
 }
 
@@ -199,24 +218,27 @@ impl World {
     fn heap_buffer(&mut self, heap: Heap, len: u64) -> Result<BufRef, Errno> {
         let ops = self.memory.ops_mut();
         let machine = ops.platform();
-        let granule = match heap.layout {
-            Layout::Scattered => machine.unmapped_granule(),
-            Layout::Contiguous => PAGE_SIZE,
+        let granule = match heap.of {
+            Memory::Any(Layout::Scattered) => machine.unmapped_granule(),
+            Memory::Any(Layout::Contiguous) | Memory::Area(_) => PAGE_SIZE,
         };
         let pages = len
             .checked_next_multiple_of(granule)
             .filter(|len| *len <= machine.ram_bytes())
             .ok_or(ENOMEM)
             .and_then(|len| {
-                let request = PageRequest {
-                    len,
-                    granule,
-                    layout: heap.layout,
-                    max_addr: PhysAddr::new(u64::MAX),
-                    caching: Caching::Cached,
-                    device: None,
+                let pages = match heap.of {
+                    Memory::Area(area) => machine.alloc_in_area(area, len),
+                    Memory::Any(layout) => machine.alloc_pages(PageRequest {
+                        len,
+                        granule,
+                        layout,
+                        max_addr: PhysAddr::new(u64::MAX),
+                        caching: Caching::Cached,
+                        device: None,
+                    }),
                 };
-                machine.alloc_pages(request).map_err(|e| {
+                pages.map_err(|e| {
                     if let Some(reason) = e.reason() {
                         self.report.refuse(Refusal {
                             device: path(&heap).display().to_string(),

@@ -73,7 +73,7 @@ impl Area {
 }
 
 /// Where a machine has memory, the least precious first: ordinary pages, what ordinary memory has
-/// in one run, and the contiguous area.
+/// in one run, the contiguous area, and what is reserved by name.
 fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
     let free = machine.free_memory();
     let area = |kind, free: &[_]| Area {
@@ -86,6 +86,8 @@ fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
         areas.push(area(HeapKind::Contiguous, &free.ordinary));
     }
     areas.push(area(HeapKind::Contiguous, &free.contiguous));
+    let reserved = free.areas.iter();
+    areas.extend(reserved.map(|free| area(HeapKind::Contiguous, free)));
     areas
 }
 

@@ -194,6 +194,9 @@ fn heaps(machine: &Machine) -> Vec<Place> {
     if profile.cma > 0 {
         heaps.push(heap(CMA_HEAP, HeapKind::Contiguous, &free.contiguous));
     }
+    for ((name, _), free) in profile.areas.iter().zip(&free.areas) {
+        heaps.push(heap(name, HeapKind::Contiguous, free));
+    }
     heaps
 }
 

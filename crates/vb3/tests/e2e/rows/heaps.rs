@@ -27,6 +27,9 @@ mmap: ENODEV
 poll: ok
 ";
 
+/// A machine with reserved areas.
+const AREAS: &str = "areas.toml";
+
 #[test]
 fn heaps_answer_as_the_kernels_do() {
     let Some(program) = compiled("heap.c") else {
@@ -52,9 +55,22 @@ fn heaps_answer_as_the_kernels_do() {
             "default_cma_region system",
         ),
         ("pc", "system", "0x1000000000", "system"),
+        // What is reserved by name is a heap of that name.
+        (
+            AREAS,
+            "vpu",
+            "0x801000",
+            "cam_buf default_cma_region system vpu",
+        ),
     ] {
         let node = format!("/dev/dma_heap/{heap}");
-        let outcome = Run::on(machine)
+        let run = Run::on(machine);
+        if machine == AREAS {
+            let profile = include_str!("../../../../machine/profiles/soc-cma.toml");
+            let areas = "[areas]\nvpu = \"8MiB\"\ncam_buf = \"1MiB\"\n";
+            std::fs::write(run.file(machine), format!("{profile}\n{areas}")).unwrap();
+        }
+        let outcome = run
             .device("camera")
             .program([&program.display().to_string(), &node, more])
             .run();
