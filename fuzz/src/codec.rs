@@ -74,6 +74,7 @@ impl Codec {
         while let Some((op, words)) = self.end.hear() {
             match op {
                 Op::Hello => {
+                    self.end.say(Op::Version, &words[1..2], b"");
                     self.encodes = matches!(words[0], 1 | 3);
                     self.jpeg = matches!(words[0], 2 | 3);
                 }

@@ -29,9 +29,10 @@ pub enum Op {
     Flushed,
     Corrupt,
     Unsupported,
+    Version = 20,
 }
 
-const OPS: [Op; 16] = [
+const OPS: [Op; 17] = [
     Op::Hello,
     Op::Configure,
     Op::Decode,
@@ -48,6 +49,7 @@ const OPS: [Op; 16] = [
     Op::Flushed,
     Op::Corrupt,
     Op::Unsupported,
+    Op::Version,
 ];
 
 /// The worker's end of a socket.

@@ -124,6 +124,14 @@ impl Launch {
         Self::by(How::Handed(take))
     }
 
+    /// What is started, in words.
+    pub(crate) fn name(&self) -> String {
+        match &self.how {
+            How::Program(program, _) => program.display().to_string(),
+            How::Thread | How::Handed(_) => "the codec".to_owned(),
+        }
+    }
+
     /// Starts it; the socket is ours.
     pub(crate) fn start(&self) -> Result<(Socket, Running), Failure> {
         let (ours, theirs) = Socket::pair().map_err(|e| Failure::system("socketpair", e))?;

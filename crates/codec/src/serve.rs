@@ -6,7 +6,7 @@ use crate::loan::{self, INPUT_LEN};
 use crate::shm::Shared;
 use crate::slots::{Layout, NO_SLOT, pack};
 use crate::socket::{Received, Socket};
-use crate::wire::{Message, Op};
+use crate::wire::{Message, Op, VERSION};
 use crate::words::{
     CONFIG_WORDS, chroma_from_word, config_from_words, format_to_words, kind_from_word,
 };
@@ -112,6 +112,9 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
     let Received::Message(hello, Some(memory)) = socket.receive(true) else {
         return ExitCode::from(3);
     };
+    if !agree(&socket, &hello) {
+        return ExitCode::from(5);
+    }
     let input = Shared::open(memory, INPUT_LEN).map(Arc::new);
     let kind = kind_from_word(hello.words[0]).filter(|_| hello.op == Op::Hello);
     let (Ok(input), Some(codec)) = (input, kind.and_then(make)) else {
@@ -140,6 +143,25 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Tells which messages this program speaks; whether those of its parent are the same.
+fn agree(socket: &Socket, hello: &Message) -> bool {
+    let own = env!("CARGO_PKG_VERSION");
+    let [_, found, ..] = hello.words;
+    let answer = if found == 0 {
+        // A vb3 from before versions were told shows this as what its stream fails by.
+        let sentence = format!(
+            "vb3-codec {own} does not fit this vb3: of what they say to each other, it wants \
+             version {VERSION}, and vb3 speaks one from before versions were told; install the \
+             vb3 of the same release"
+        );
+        Message::new(Op::Unsupported, &[]).with_text(&sentence)
+    } else {
+        let program = format!("vb3-codec {own}");
+        Message::new(Op::Version, &[VERSION]).with_text(&program)
+    };
+    socket.send(&answer, None, true).is_ok() && found == VERSION
 }
 
 fn built_in(kind: Kind) -> Option<Box<dyn Codec>> {

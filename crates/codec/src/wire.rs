@@ -1,5 +1,8 @@
 //! Messages between the two processes: an operation, some numbers, a sentence.
 
+/// Which messages these are: one more with every change of what they mean. Programs from before
+/// versions were told say 0, or nothing.
+pub(crate) const VERSION: u64 = 1;
 /// Numbers in a message.
 pub(crate) const WORDS: usize = 16;
 /// Longest sentence, in bytes.
@@ -11,7 +14,7 @@ pub(crate) const MAX_LEN: usize = 1 + WORDS * 8 + MAX_TEXT;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Op {
-    /// To the worker, first, with the input's memory: (kind, what it may use).
+    /// To the worker, first, with the input's memory: (kind, version of these messages).
     Hello = 1,
     /// (what, settings...), for encoders with memory for packets as in `Proceed`.
     Configure,
@@ -47,9 +50,11 @@ pub(crate) enum Op {
     /// To the worker: (number of the loan, how the picture lies, width, height, and three times:
     /// number of the memory, offset, stride)
     Lend,
+    /// To the parent, first: (version of these messages), and the program's own.
+    Version,
 }
 
-const OPS: [Op; 19] = [
+const OPS: [Op; 20] = [
     Op::Hello,
     Op::Configure,
     Op::Decode,
@@ -69,6 +74,7 @@ const OPS: [Op; 19] = [
     Op::Map,
     Op::Unmap,
     Op::Lend,
+    Op::Version,
 ];
 
 /// One message, without its descriptor.

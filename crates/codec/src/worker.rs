@@ -7,7 +7,7 @@ use crate::loan::INPUT_LEN;
 use crate::shm::Shared;
 use crate::slots::{Layout, Link, NO_SLOT, Packet, Picture, Ring, copy};
 use crate::socket::Received;
-use crate::wire::{Message, Op};
+use crate::wire::{Message, Op, VERSION};
 use crate::words::{config_to_words, field_from_word, format_from_words, kind_to_word};
 use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};
 use rustix::io::Errno;
@@ -43,6 +43,12 @@ pub struct Worker {
     flushes: usize,
     loans: loans::Loans,
     state: State,
+    /// What is started, for a sentence.
+    program: String,
+    /// It has told its version, which is ours.
+    agrees: bool,
+    /// Why its version is not ours.
+    mismatch: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +68,7 @@ impl Worker {
         launch.check(kind)?;
         let input = Shared::new(INPUT_LEN).map_err(|e| Failure::system("memfd", e))?;
         let (socket, running) = launch.start()?;
-        let hello = Message::new(Op::Hello, &[kind_to_word(kind)]);
+        let hello = Message::new(Op::Hello, &[kind_to_word(kind), VERSION]);
         // One that is gone already is noticed by the first poll.
         match socket.send(&hello, Some(input.fd()), false) {
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
@@ -82,6 +88,9 @@ impl Worker {
             flushes: 0,
             loans: loans::Loans::default(),
             state: State::Alive,
+            program: launch.name(),
+            agrees: false,
+            mismatch: None,
         })
     }
 
@@ -317,14 +326,39 @@ impl Worker {
         self.state = State::Dead;
         self.in_flight = [None; MAX_IN_FLIGHT];
         let mut sentence = self.running.end();
-        if !why.is_empty() {
+        if let Some(mismatch) = self.mismatch.take() {
+            sentence = mismatch;
+        } else if !why.is_empty() {
             sentence = format!("the codec process {why} and was ended");
         }
         Event::Died { sentence }
     }
 
+    /// Takes the first message, which tells the worker's version.
+    fn compare(&mut self, message: &Message) -> Result<(), &'static str> {
+        let found = match (message.op, message.words.first()) {
+            (Op::Version, Some(&VERSION)) => {
+                self.agrees = true;
+                return Ok(());
+            }
+            (Op::Version, Some(found)) => format!("version {found}, as of {}", message.text),
+            _ => "a version from before versions were told".to_owned(),
+        };
+        self.mismatch = Some(format!(
+            "{} does not fit this vb3: of what they say to each other, vb3 {} wants version \
+             {VERSION}, and it speaks {found}; install the vb3-codec of the same release, or set \
+             VB3_CODEC=none to do without",
+            self.program,
+            env!("CARGO_PKG_VERSION"),
+        ));
+        Err("is of another version")
+    }
+
     /// What a message means; an error is the worker's fault.
     fn event(&mut self, message: &Message) -> Result<Option<Event>, &'static str> {
+        if !self.agrees {
+            return self.compare(message).map(|()| None);
+        }
         let [a, b, c, d, e, f, ..] = message.words;
         // What was said before a flush was done is not for the host any more.
         let stale = self.flushes > 0;

@@ -10,11 +10,18 @@ thread_local! {
     static END: Cell<Option<OwnedFd>> = const { Cell::new(None) };
 }
 
-/// A worker that the test plays.
-fn played(kind: Kind) -> (Worker, Socket) {
+/// A worker that the test plays, of which nothing is known yet.
+fn unknown(kind: Kind) -> (Worker, Socket) {
     let launch = Launch::handed(|end| END.set(Some(end)));
     let worker = Worker::spawn(kind, &launch).unwrap();
     (worker, Socket::new(END.take().unwrap()))
+}
+
+/// A worker that the test plays.
+fn played(kind: Kind) -> (Worker, Socket) {
+    let (worker, end) = unknown(kind);
+    say(&end, Op::Version, &[VERSION]);
+    (worker, end)
 }
 
 fn say(end: &Socket, op: Op, words: &[u64]) {
@@ -192,4 +199,49 @@ fn a_flood_of_what_is_not_for_the_owner_does_not_hold_it_up() {
     assert!(polls > 1);
     say(&end, Op::Flushed, &[]);
     assert!(matches!(worker.poll(), Some(Event::Flushed)));
+}
+
+#[test]
+fn a_program_of_another_version_is_named_with_both_versions_and_a_way_out() {
+    let newer = Message::new(Op::Version, &[VERSION + 1]).with_text("vb3-codec 9.9.9");
+    let silent = Message::new(Op::Consumed, &[1, 0]);
+    for (first, found) in [
+        (newer, "version 2, as of vb3-codec 9.9.9;"),
+        (silent, "a version from before versions were told;"),
+    ] {
+        let (mut worker, end) = unknown(Kind::H264Decoder);
+        end.send(&first, None, false).unwrap();
+        let sentence = died(&mut worker);
+        assert!(
+            sentence.starts_with("the codec does not fit this vb3: "),
+            "{sentence}"
+        );
+        for part in [found, "wants version 1", "install", "VB3_CODEC=none"] {
+            assert!(sentence.contains(part), "{part}: {sentence}");
+        }
+    }
+}
+
+#[test]
+fn a_worker_tells_owners_of_another_version_and_ends() {
+    let memory = Shared::new(INPUT_LEN).unwrap();
+    for (told, op, said) in [
+        (0, Op::Unsupported, "install the vb3 of the same release"),
+        (VERSION + 1, Op::Version, "vb3-codec "),
+    ] {
+        let (ours, theirs) = Socket::pair().unwrap();
+        let ours = Socket::new(ours);
+        let hello = Message::new(Op::Hello, &[kind_to_word(Kind::JpegDecoder), told]);
+        ours.send(&hello, Some(memory.fd()), false).unwrap();
+        crate::serve::serve_here(theirs);
+        let Received::Message(answer, None) = ours.receive(true) else {
+            panic!("no answer")
+        };
+        assert_eq!((answer.op, answer.words[0] == VERSION), (op, told != 0));
+        assert!(answer.text.contains(said), "{}", answer.text);
+        assert!(matches!(
+            ours.receive(true),
+            Received::Closed | Received::Nonsense
+        ));
+    }
 }
