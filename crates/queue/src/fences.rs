@@ -80,16 +80,20 @@ impl<M: MemOps> Session<'_, M> {
     /// Whether there are enough buffers for the driver to start with.
     pub(crate) fn can_start(&self) -> bool {
         let least = self.queue.config.min_queued_buffers;
-        // CAST: at most as many as there are buffers.
-        self.queue.queued_count >= least && self.ready_count() as u32 >= least
+        // CAST: lossless where there are buffers at all.
+        self.queue.queued_count >= least
+            && self.ready().take(least as usize).count() as u32 == least
     }
 
     /// How many queued buffers come before one that is held back.
     pub(crate) fn ready_count(&self) -> usize {
-        let queued = self.queue.queued.iter();
-        queued
-            .take_while(|index| !self.is_held_back(**index))
-            .count()
+        self.ready().count()
+    }
+
+    /// The queued buffers before one that is held back.
+    fn ready(&self) -> impl Iterator<Item = u32> {
+        let queued = self.queue.queued.iter().copied();
+        queued.take_while(|index| !self.is_held_back(*index))
     }
 
     fn is_held_back(&self, index: u32) -> bool {
