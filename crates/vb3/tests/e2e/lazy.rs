@@ -3,14 +3,17 @@
 
 use crate::common::{Outcome, finish};
 use crate::pipeline::{CONFLICTS, COUNT, Conflict, DISPLAY, Remedy, encode, expect_pictures};
-use crate::pipeline::{line, on, reference};
+use crate::pipeline::{failing, line, on, reference};
 use std::process::Command;
 use std::time::Duration;
 
 /// Runs the devices of a conflict, each exporter with `place=lazy`.
 fn run_lazy(conflict: &Conflict) -> Option<Outcome> {
     let converter = format!("{},place=lazy", conflict.converter);
-    let line = line("clip.mp4", 2);
+    let mut line = line("clip.mp4", 2);
+    if matches!(conflict.remedy, Remedy::Excluded { .. }) {
+        line = failing(&line);
+    }
     conflict.run_with("h264dec,place=lazy", &line, &converter, conflict.display)
 }
 
@@ -130,7 +133,13 @@ impl Pair {
         if !encode(&run.file("clip.mp4")) {
             return None;
         }
-        Some(run.program(["sh", "-c", &line("clip.mp4", 2)]).run())
+        let line = line("clip.mp4", 2);
+        let line = if place.is_empty() {
+            failing(&line)
+        } else {
+            line
+        };
+        Some(run.program(["sh", "-c", &line]).run())
     }
 }
 

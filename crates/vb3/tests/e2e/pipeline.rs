@@ -39,6 +39,13 @@ pub(crate) fn line(file: &str, display: u32) -> String {
     )
 }
 
+/// A pipeline that is to fail. GStreamer's decoder wakes the thread that feeds it before it stops its
+/// own task; where that one looks in between, it takes the error for a flush, and nobody says that
+/// there was one: gst-launch-1.0 waits for ever.
+pub(crate) fn failing(line: &str) -> String {
+    format!("timeout 60 {line}")
+}
+
 fn run(machine: &str, decoder: &str, converter: &str) -> Option<(Outcome, PathBuf)> {
     let run = Run::on(machine)
         .device(format!("h264dec{decoder}"))
@@ -293,10 +300,7 @@ fn constraints_are_met_where_they_can_be() {
 #[test]
 fn who_cannot_share_is_told_why_once() {
     for conflict in CONFLICTS {
-        // GStreamer's decoder wakes the thread that feeds it before it stops its own task; where
-        // that one looks in between, it takes the error for a flush, and nobody says that there was
-        // one: gst-launch-1.0 waits for ever.
-        let line = format!("timeout 60 {}", line("clip.mp4", 2));
+        let line = failing(&line("clip.mp4", 2));
         let Some(outcome) = conflict.run(&line, conflict.converter, conflict.display) else {
             return;
         };
