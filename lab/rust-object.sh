@@ -1,14 +1,17 @@
 #!/bin/sh
 # Builds the Rust object of the kernel module, with the rustc and rust-src of the build root.
 #
-#   rust-object.sh SOURCES OUT
+#   rust-object.sh SOURCES OUT [kasan]
 #
 # SOURCES holds kernel/, crates/ and bitflags/ (that crate's source); OUT keeps core between
-# builds. Leaves OUT/vb3rust.bin. No cargo and no network: a handful of rustc calls.
+# builds. Leaves OUT/libvb3_kernel.a, and OUT/vb3rust.bin, which is what is called of it. With
+# `kasan`, each access to memory is checked by the kernel's KASAN. No cargo and no network: a
+# handful of rustc calls.
 set -eu
 
 sources=$1
 out=$2
+checker=${3:-}
 src=$(rustc --print sysroot)/lib/rustlib/src/rust/library
 [ -d "$src/core" ] || src=/usr/src/rustc-$(rustc -V | cut -d' ' -f2)/library
 
@@ -23,6 +26,17 @@ case $(rustc -V) in
     "rustc 1.8"* | "rustc 1.90"*) flags="$flags -Zno-jump-tables" ;;
     *) flags="$flags -Cjump-tables=n" ;;
 esac
+
+# As scripts/Makefile.kasan has them for the kernel's own Rust; and with frame pointers, by which that
+# kernel finds out who called.
+calls='core::none'
+if [ "$checker" = kasan ]; then
+    flags="$flags -Zsanitizer=kernel-address -Zsanitizer-recover=kernel-address -Cforce-frame-pointers=y
+      -Cllvm-args=-asan-mapping-offset=0xdffffc0000000000
+      -Cllvm-args=-asan-instrumentation-with-call-threshold=0 -Cllvm-args=-asan-stack=0
+      -Cllvm-args=-asan-globals=0 -Cllvm-args=-asan-kernel-mem-intrinsic-prefix=1"
+    calls='__asan_[a-zA-Z0-9_]+'
+fi
 
 mkdir -p "$out/sysroot"
 stamp="$(rustc -V) $flags"
@@ -65,7 +79,7 @@ if nm "$out/vb3rust.bin" | grep -E 'core.*(panicking|fmt)|alloc.*alloc'; then
     exit 1
 fi
 unknown=$(nm -u "$out/vb3rust.bin" | awk '{print $2}' |
-    grep -vE '^(vb3_[a-z_]+|mem(cpy|set|move|cmp)|__x86_(return_thunk|indirect_thunk_r..)|bcmp)$' || true)
+    grep -vE '^(vb3_[a-z_]+|mem(cpy|set|move|cmp)|__x86_(return_thunk|indirect_thunk_r..)|bcmp|'"$calls"')$' || true)
 if [ -n "$unknown" ]; then
     echo "error: the Rust object needs symbols that no kernel offers: $unknown" >&2
     exit 1

@@ -6,13 +6,14 @@
  * hand out pieces of the RAM behind ivshmem's BAR, which has no pages, and that describe them as
  * the kernel's direct mapping describes all memory, by a page found by arithmetic.
  */
+#include <linux/bitmap.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
-#include <linux/genalloc.h>
 #include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
 #include <linux/platform_device.h>
+#include <linux/spinlock.h>
 
 #include "pool.h"
 
@@ -22,23 +23,39 @@
 
 static struct platform_device *pool_device, *far_device;
 static struct pci_dev *ivshmem;
-static struct gen_pool *pieces;
 static void *view;
+static resource_size_t start;
+
+/* Which pages of it are taken. */
+#define MOST_PAGES 4096
+static DECLARE_BITMAP(taken, MOST_PAGES);
+static DEFINE_SPINLOCK(taken_lock);
+static unsigned long pages;
 
 static void *pool_alloc(struct device *dev, size_t size, dma_addr_t *at, gfp_t gfp,
 			unsigned long attrs)
 {
-	void *piece = gen_pool_dma_alloc(pieces, PAGE_ALIGN(size), at);
+	unsigned long first, count = PFN_UP(size);
+	void *piece;
 
-	if (piece)
-		memset(piece, 0, size);
-	return piece;
+	spin_lock(&taken_lock);
+	first = bitmap_find_next_zero_area(taken, pages, 0, count, 0);
+	if (first < pages)
+		bitmap_set(taken, first, count);
+	spin_unlock(&taken_lock);
+	if (first >= pages)
+		return NULL;
+	piece = view + (first << PAGE_SHIFT);
+	*at = start + (first << PAGE_SHIFT);
+	return memset(piece, 0, size);
 }
 
 static void pool_free(struct device *dev, size_t size, void *piece, dma_addr_t at,
 		      unsigned long attrs)
 {
-	gen_pool_free(pieces, (unsigned long)piece, PAGE_ALIGN(size));
+	spin_lock(&taken_lock);
+	bitmap_clear(taken, (piece - view) >> PAGE_SHIFT, PFN_UP(size));
+	spin_unlock(&taken_lock);
 }
 
 static int pool_mmap(struct device *dev, struct vm_area_struct *vma, void *piece, dma_addr_t at,
@@ -66,7 +83,7 @@ static const struct dma_map_ops pool_ops = {
 
 static int open_memory(void)
 {
-	resource_size_t start, size;
+	resource_size_t size;
 
 	ivshmem = pci_get_device(IVSHMEM_VENDOR, IVSHMEM_DEVICE, NULL);
 	if (!ivshmem || pci_enable_device(ivshmem))
@@ -74,10 +91,8 @@ static int open_memory(void)
 	start = pci_resource_start(ivshmem, IVSHMEM_RAM);
 	size = pci_resource_len(ivshmem, IVSHMEM_RAM);
 	view = memremap(start, size, MEMREMAP_WB);
-	pieces = gen_pool_create(PAGE_SHIFT, -1);
-	if (!view || !pieces)
-		return -ENOMEM;
-	return gen_pool_add_virt(pieces, (unsigned long)view, start, size, -1);
+	pages = min_t(resource_size_t, size >> PAGE_SHIFT, MOST_PAGES);
+	return view ? 0 : -ENOMEM;
 }
 
 struct device *pool_open(void)
@@ -109,8 +124,6 @@ void pool_close(void)
 		platform_device_unregister(pool_device);
 	if (!IS_ERR_OR_NULL(far_device))
 		platform_device_unregister(far_device);
-	if (pieces)
-		gen_pool_destroy(pieces);
 	if (view)
 		memunmap(view);
 	if (ivshmem)

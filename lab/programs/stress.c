@@ -4,10 +4,13 @@
  * that outlive their queue, mappings, imports, user pointers, streaming. Ends by itself after
  * COUNT operations, or whenever it is killed.
  *
- *   stress DEVICE SEED COUNT [foreign]
+ *   stress DEVICE SEED COUNT [foreign|failing]
  *
- * With `foreign`, imports are of a dma-buf of the system heap: videobuf2's core leaks its reference
+ * With `foreign`, imports are of dma-bufs of the system heap: videobuf2's core leaks its reference
  * to a dma-buf whose import fails, and one of the device's own would keep the module for good.
+ *
+ * With `failing`, it is so as well, and the kernel lets allocations for this program fail, as its
+ * fault injection is set.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -30,7 +33,9 @@ static int fds[KEPT];
 static void *views[KEPT];
 static uint32_t bytes = 65536;
 static uint8_t *user;
-static int foreign = -1;
+/* One for each buffer: what is mapped twice at a time, checkers take for a mistake. */
+static int foreign[2][4];
+static int is_foreign;
 
 static uint32_t pick(uint32_t n)
 {
@@ -100,7 +105,7 @@ static void one(void)
 	case 7:
 	case 8:
 		b.memory = V4L2_MEMORY_DMABUF;
-		b.m.fd = foreign >= 0 ? foreign : fds[at];
+		b.m.fd = is_foreign ? foreign[type == type_of(1)][b.index] : fds[at];
 		b.length = bytes;
 		b.bytesused = bytes;
 		ioctl(video, VIDIOC_QBUF, &b);
@@ -130,13 +135,25 @@ int main(int argc, char **argv)
 		fds[i] = -1;
 	user = mmap(NULL, 2 * bytes, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (argc > 4) {
-		struct dma_heap_allocation_data a = { .len = bytes, .fd_flags = O_RDWR };
+	is_foreign = argc > 4;
+	if (is_foreign) {
 		int heap = open("/dev/dma_heap/system", O_RDONLY);
 
-		if (ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &a))
-			return 2;
-		foreign = a.fd;
+		for (int i = 0; i < 8; i++) {
+			struct dma_heap_allocation_data a = { .len = bytes, .fd_flags = O_RDWR };
+
+			if (ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &a))
+				return 2;
+			foreign[i / 4][i % 4] = a.fd;
+		}
+		close(heap);
+	}
+	if (argc > 4 && !strcmp(argv[4], "failing")) {
+		int fail = open("/proc/self/make-it-fail", O_WRONLY);
+
+		if (fail < 0 || write(fail, "1", 1) != 1)
+			return 1;
+		close(fail);
 	}
 	while (count--)
 		one();

@@ -49,7 +49,10 @@ grown=$(($(slab) - before_slab))
 lost=$((before_free - $(free_kb)))
 held=$(dmesg | grep -c 'unloaded with')
 ok=true
-# 150 rounds that lost one page each would show.
-[ "$grown" -lt 512 ] && [ "$lost" -lt 8192 ] && [ "$held" = 0 ] || ok=false
+# 150 rounds that lost one page each would show. Where leaks are counted, freed memory is kept for
+# a while, and these figures say nothing.
+is_checked || { [ "$grown" -lt 512 ] && [ "$lost" -lt 8192 ]; } || ok=false
+[ "$held" = 0 ] || ok=false
 step rust.growth "\"slab_kb\":$grown,\"lost_kb\":$lost,\"unloads_with_something_held\":$held,\"ok\":$ok"
 complaints rust
+checkers rust

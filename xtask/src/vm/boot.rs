@@ -21,6 +21,9 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// Longest time without a result.
 const SILENCE: Duration = Duration::from_secs(300);
 
+/// How many times slower the checked kernel may be.
+const CHECKED_FACTOR: u32 = 4;
+
 /// Longest time that a kernel takes to say what it was doing.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
@@ -88,6 +91,7 @@ fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
     )?;
     let mut heard = Heard::default();
     let mut last = Instant::now();
+    let factor = if args.checked { CHECKED_FACTOR } else { 1 };
     loop {
         let ended = qemu.ended()?;
         heard.cpu = qemu.cpu().unwrap_or(heard.cpu);
@@ -97,7 +101,7 @@ fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
         if ended.is_some() || heard.is_complete() {
             return Ok(heard);
         }
-        if start.elapsed() > LIMIT || last.elapsed() > SILENCE {
+        if start.elapsed() > LIMIT * factor || last.elapsed() > SILENCE * factor {
             let said = tail(&console);
             last_words(&mut qemu)?;
             bail!(
@@ -131,7 +135,7 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
     let path = from.join("scenarios").join(format!("{}.sh", cell.scenario));
     let script = std::fs::read_to_string(&path)
         .with_context(|| format!("there is no scenario {}", path.display()))?;
-    let modules = &args.modules;
+    let modules = args.modules();
     let iommu = cell.iommu.name();
     std::fs::write(
         to.join("run.sh"),

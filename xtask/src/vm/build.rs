@@ -1,6 +1,6 @@
 //! Building the kernel module, and what else a guest is given.
 
-use super::lab::Lab;
+use super::lab::{Lab, is_checked};
 use super::step;
 use crate::sh;
 use anyhow::{Context as _, Result};
@@ -25,17 +25,7 @@ pub(crate) fn common(lab: &Lab) -> Result<()> {
         &lab.log("copy"),
         &mut copy,
     )?;
-    step::run(
-        "building the Rust object",
-        Duration::from_secs(600),
-        &lab.log("rust-object"),
-        &mut lab.inside(&[
-            "sh",
-            "/work/src/lab/rust-object.sh",
-            "/work/src",
-            "/work/rust",
-        ]),
-    )?;
+    object(lab, None)?;
     step::run(
         "building the guest's programs",
         Duration::from_secs(120),
@@ -46,6 +36,28 @@ pub(crate) fn common(lab: &Lab) -> Result<()> {
             "/work/src/lab/programs",
             "/work/programs",
         ]),
+    )
+}
+
+/// Where the Rust object is built, inside the build root.
+fn object_dir(checker: Option<&str>) -> String {
+    match checker {
+        Some(checker) => format!("/work/rust-{checker}"),
+        None => "/work/rust".to_owned(),
+    }
+}
+
+/// Builds the Rust object, with a checker of the kernel's (`kasan`) or without.
+pub(crate) fn object(lab: &Lab, checker: Option<&str>) -> Result<()> {
+    let out = object_dir(checker);
+    let mut words = vec!["sh", "/work/src/lab/rust-object.sh", "/work/src", &out];
+    words.extend(checker);
+    let with = checker.map(|name| format!(" for {name}"));
+    step::run(
+        &format!("building the Rust object{}", with.unwrap_or_default()),
+        Duration::from_secs(600),
+        &lab.log("rust-object"),
+        &mut lab.inside(&words),
     )
 }
 
@@ -102,18 +114,19 @@ fn bitflags() -> Result<PathBuf> {
         .context("the kernel crate does not use bitflags")
 }
 
-/// Builds the module for a kernel, and packs the kernel's own modules.
+/// Builds the modules for a kernel, and packs the kernel's own.
 pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
     let out = format!("/work/{kernel}");
+    let object = object_dir(is_checked(kernel).then_some("kasan"));
     step::run(
-        &format!("building the module for {kernel}"),
+        &format!("building the modules for {kernel}"),
         Duration::from_secs(300),
         &lab.log(&format!("module-{kernel}")),
         &mut lab.inside(&[
             "sh",
             "/work/src/lab/module.sh",
             "/work/src",
-            "/work/rust",
+            &object,
             kernel,
             &out,
         ]),

@@ -172,7 +172,7 @@ fn judge(cell: &Cell, args: &Args, heard: boot::Heard, outcome: &mut Outcome) ->
     }
     let expected = conform::Expected::read()?;
     for (module, home) in [("c", "stock"), ("rust", "kernel")] {
-        if !args.modules.split(' ').any(|wanted| wanted == module) {
+        if !args.modules().split(' ').any(|wanted| wanted == module) {
             continue;
         }
         let seen = conform::of_module(&steps, module);

@@ -119,6 +119,48 @@ impl Lab {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
+    /// The checked kernel; builds it if there is none for this source and configuration.
+    ///
+    /// # Errors
+    /// No stock kernel has the source, or the build fails.
+    pub(crate) fn checked(&self) -> Result<String> {
+        let stock = self.kernels()?.into_iter().next();
+        let stock = stock.context("the build root has no kernel")?;
+        let version = stock.split('+').next().unwrap_or(&stock);
+        let stamp = format!("{}-{}", key("make-checked.sh")?, key("checked.config")?);
+        let name = format!("{version}{CHECKED}");
+        let lock = self.cache.join("checked.lock");
+        let lock = File::create(&lock).with_context(|| format!("no {}", lock.display()))?;
+        lock.lock().context("cannot lock the checked kernel")?;
+        let made = std::fs::read_to_string(self.kernel(&name, "stamp")).unwrap_or_default();
+        if made.trim() == stamp {
+            return Ok(name);
+        }
+        let mut copy = Command::new("sh");
+        copy.args([
+            "-euc",
+            "mkdir -p \"$1\"; cp make-checked.sh checked.config \"$1/\"",
+            "sh",
+        ])
+        .arg(self.work().join("checked"))
+        .current_dir(sh::root().join("lab"));
+        sh::quietly(&mut copy)?;
+        step::run(
+            &format!("building {name}, once: about 150 MB to load, and seven minutes of two cores"),
+            60 * MINUTE,
+            &self.log("make-checked"),
+            &mut self.inside(&[
+                "sh",
+                "/work/checked/make-checked.sh",
+                &stock,
+                "/work/checked/checked.config",
+                &stamp,
+                &format!("/kernels/{name}"),
+            ]),
+        )?;
+        Ok(name)
+    }
+
     /// A file of a kernel's, in the build root.
     pub(crate) fn kernel(&self, kernel: &str, file: &str) -> PathBuf {
         self.root.join("kernels").join(kernel).join(file)
@@ -185,6 +227,14 @@ impl Lab {
             .args(words);
         command
     }
+}
+
+/// What follows the version in the name of a checked kernel.
+const CHECKED: &str = "-checked";
+
+/// Whether this is the checked kernel.
+pub(crate) fn is_checked(kernel: &str) -> bool {
+    kernel.ends_with(CHECKED)
 }
 
 /// What tells versions of a script of lab/ apart.
