@@ -1,6 +1,6 @@
 //! From a board to the profile of a machine and the SPECs of its devices.
 
-use crate::{Board, Device, Iommu, ReservedKind, iommu};
+use crate::{Board, Device, Iommu, ReservedKind, Window, iommu};
 use std::fmt::Write as _;
 
 /// What a kernel sets aside where the tree does not say.
@@ -201,6 +201,19 @@ impl Device {
             .max(LEAST_REACH)
     }
 
+    /// The one window of its bus that shows memory at other addresses, as far as a SPEC has it:
+    /// whole pages that its mask reaches.
+    fn window(&self) -> Option<Window> {
+        let [window] = self.windows.as_slice() else {
+            return None;
+        };
+        let end = window.bus.checked_add(window.memory.bytes)?;
+        let parts = [window.bus, window.memory.start, window.memory.bytes];
+        let whole = parts.iter().all(|part| part.is_multiple_of(PAGE));
+        let seen = self.iommu.is_none() && end.checked_sub(1)? <= self.last_address;
+        (whole && seen && window.bus != window.memory.start).then_some(*window)
+    }
+
     fn specs(&self) -> Vec<String> {
         let last = self.reaches();
         let name = self.path.rsplit('/').next().unwrap_or_default();
@@ -211,6 +224,11 @@ impl Device {
                 if !name.is_empty() {
                     let _ = write!(spec, ",name={}", card(name));
                 }
+                let last = match self.window() {
+                    // On its bus, where the mask counts.
+                    Some(_) => self.last_address,
+                    None => last,
+                };
                 match last.checked_add(1) {
                     Some(0x1_0000_0000) => {}
                     Some(end) if !end.is_power_of_two() => {
@@ -219,6 +237,15 @@ impl Device {
                     end => {
                         let _ = write!(spec, ",mask={}", end.map_or(64, u64::ilog2));
                     }
+                }
+                if let Some(window) = self.window() {
+                    let (bus, memory) = (window.bus, window.memory);
+                    let _ = write!(
+                        spec,
+                        ",window={:#x}-{:#x}@{bus:#x}",
+                        memory.start,
+                        memory.last()
+                    );
                 }
                 if let Some(iommu) = &self.iommu {
                     let _ = write!(spec, ",iommu={}", iommu.name());

@@ -187,7 +187,10 @@ fn a_bus_that_sees_one_gigabyte_limits_its_devices() {
         (device.last_address, device.reaches()),
         (0xffff_ffff, 0x3fff_ffff)
     );
-    assert_eq!(board.specs(), ["camera,name=csi@1000,mask=30"]);
+    assert_eq!(
+        board.specs(),
+        ["camera,name=csi@1000,window=0x0-0x3fffffff@0xc0000000"]
+    );
     is_taken(&board);
 }
 

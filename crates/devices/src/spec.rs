@@ -13,7 +13,7 @@ use crate::picture::Size;
 pub(crate) use offer::same;
 use parse::{
     parse_bytes, parse_format, parse_fps, parse_in, parse_mask, parse_sink, parse_size,
-    parse_source, parse_switch, split,
+    parse_source, parse_switch, parse_window, split,
 };
 pub use presence::Presence;
 use std::fmt;
@@ -77,6 +77,9 @@ pub struct DeviceSpec {
     /// Bytes of coherent memory of its own, from which alone it allocates; `None` for the
     /// machine's.
     pub sram: Option<u64>,
+    /// What it sees of memory: first and last byte, and the bus address of the first; `None` for all
+    /// of it at its own addresses.
+    pub window: Option<(u64, u64, u64)>,
     /// Bytes that addresses of planes are multiples of, a power of two; `None` for any.
     pub align: Option<u64>,
     /// Most bytes of a plane, which is one run of addresses; `None` for the machine's.
@@ -436,6 +439,11 @@ pub const OPTIONS: &[OptionHelp] = &[
         "coherent memory of its own, from which alone it allocates (default: the machine's)",
     ),
     help(
+        "window",
+        "FIRST-LAST@BUS in hexadecimal, whole pages, such as 0x0-0x3fffffff@0xc0000000",
+        "the memory that its bus shows it, and at which address (default: all, at its own)",
+    ),
+    help(
         "align",
         "bytes, a power of two from 1 to 16MiB",
         "bytes that addresses of planes are multiples of, for the device (default 1)",
@@ -499,6 +507,7 @@ impl DeviceSpec {
             contiguous: false,
             iommu: None,
             sram: None,
+            window: None,
             align: None,
             max_segment: None,
             boundary: None,
@@ -664,6 +673,7 @@ impl DeviceSpec {
                 let bytes = bytes.filter(|bytes| bytes.is_multiple_of(4 << 10));
                 self.sram = Some(bytes.ok_or(None)?);
             }
+            "window" => self.window = Some(parse_window(value).ok_or(None)?),
             "mask" => self.mask = Some(parse_mask(value).ok_or(None)?),
             "name" => {
                 let printable = value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
@@ -703,6 +713,7 @@ impl DeviceSpec {
             "contiguous",
             "iommu",
             "sram",
+            "window",
             "align",
             "max-segment",
             "boundary",

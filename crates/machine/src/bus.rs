@@ -425,7 +425,10 @@ impl State {
         }
         let reach = (device.info.limits.mask - addr.get()).saturating_add(1);
         let (phys, run) = match &device.iommu {
-            None => (PhysAddr::new(addr.get()), u64::MAX),
+            None => match &device.window {
+                None => (PhysAddr::new(addr.get()), u64::MAX),
+                Some(window) => window.physical(addr).ok_or(fault(FaultKind::NoMemory))?,
+            },
             Some(iommu) => {
                 let found =
                     iommu

@@ -4,7 +4,7 @@ use crate::bus::{BusFault, BusSpan, BusStats, HostSpan};
 use crate::faults::Faults;
 use crate::foreign::Foreign;
 use crate::iommu::Staleness;
-use crate::machine::{Device, DeviceLimits, Held, Mmap, Pages, Pinned, State};
+use crate::machine::{BusWindow, Device, DeviceLimits, Held, Mmap, Pages, Pinned, State};
 use crate::memory::InPlace;
 use crate::platform::Vmap;
 use crate::profile::Profile;
@@ -56,6 +56,12 @@ impl Machine {
     /// for the root of its page table.
     pub fn add_device(&mut self, name: &str, limits: DeviceLimits) -> Result<Device, Error> {
         self.state.get_mut().add_device(name, limits)
+    }
+
+    /// What a device sees of memory; `None` where that is all, or it is behind an IOMMU.
+    #[must_use]
+    pub fn bus_window(&self, dev: Device) -> Option<BusWindow> {
+        self.state.borrow().device(dev)?.window
     }
 
     /// The name a device was added under.
@@ -371,6 +377,10 @@ impl PageSource for Machine {
 
     fn unmapped_granule(&self) -> u64 {
         self.state.borrow().unmapped_granule()
+    }
+
+    fn bus_addr(&self, dev: Device, addr: PhysAddr) -> Option<DmaAddr> {
+        self.state.borrow().bus_addr(dev, addr)
     }
 
     fn min_address_align(&self, dev: Device) -> u64 {

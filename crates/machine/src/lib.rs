@@ -33,7 +33,7 @@ pub use faults::Faults;
 pub use foreign::{Foreign, is_dmabuf};
 pub use front::Machine;
 pub use iommu::Staleness;
-pub use machine::{Device, DeviceLimits, Held, Mmap, Pages, Pinned};
+pub use machine::{BusWindow, Device, DeviceLimits, Held, Mmap, Pages, Pinned};
 pub use memory::InPlace;
 pub use placed::Spot;
 pub use platform::Vmap;

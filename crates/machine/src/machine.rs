@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use vb3_dma::{
-    BouncePool, Caching, Coherency, Constraint, DeviceInfo, Error, IommuInfo, Iova, Limits,
-    PhysAddr, Reason, Segment, SegmentKind,
+    BouncePool, Caching, Coherency, Constraint, DeviceInfo, DmaAddr, Error, IommuInfo, Iova,
+    Limits, PhysAddr, Reason, Segment, SegmentKind,
 };
 
 /// Most devices of a machine.
@@ -51,6 +51,44 @@ pub struct DeviceLimits {
     pub iommu: Option<bool>,
     /// The IOMMU that it sits behind instead: its place in [`Profile::iommus`].
     pub further_iommu: Option<usize>,
+    /// What it sees of memory; `None` for all of it at its own addresses. Not for one behind an
+    /// IOMMU.
+    pub window: Option<BusWindow>,
+}
+
+/// What a device without an IOMMU sees of memory, where its bus does not show all of it at its own
+/// addresses (`dma-ranges` of a device tree).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BusWindow {
+    /// First byte of the memory that it sees.
+    pub memory: PhysAddr,
+    /// Where on its bus that is.
+    pub bus: DmaAddr,
+    /// Bytes.
+    pub len: u64,
+}
+
+impl BusWindow {
+    /// The last byte of the memory, and its bus address; `None` where there is no such address.
+    #[must_use]
+    pub fn last(&self) -> Option<(PhysAddr, DmaAddr)> {
+        let len = self.len.checked_sub(1)?;
+        let memory = self.memory.get().checked_add(len).map(PhysAddr::new)?;
+        Some((memory, self.bus.checked_add(len)?))
+    }
+
+    /// The bus address of a physical address.
+    pub(crate) fn bus_addr(&self, addr: PhysAddr) -> Option<DmaAddr> {
+        let offset = addr.get().checked_sub(self.memory.get())?;
+        self.bus.checked_add(offset).filter(|_| offset < self.len)
+    }
+
+    /// The physical address behind a bus address, and how many bytes go on from there.
+    pub(crate) fn physical(&self, addr: DmaAddr) -> Option<(PhysAddr, u64)> {
+        let offset = addr.get().checked_sub(self.bus.get())?;
+        let left = self.len.checked_sub(offset).filter(|left| *left > 0)?;
+        Some((PhysAddr::new(self.memory.get().checked_add(offset)?), left))
+    }
 }
 
 /// A device and its state.
@@ -62,6 +100,8 @@ pub(crate) struct DeviceState {
     pub(crate) iommu: Option<Iommu>,
     /// Addresses that its IOMMU never gives out.
     pub(crate) reserved: Vec<(u64, u64)>,
+    /// What it sees of memory.
+    pub(crate) window: Option<BusWindow>,
     pub(crate) stats: BusStats,
     /// Its next access faults, whatever is mapped.
     pub(crate) faults_next: bool,
@@ -207,6 +247,13 @@ impl State {
                 shared.filter(|_| limits.iommu != Some(false))
             }
         };
+        let sees = |window: BusWindow| window.last().is_some_and(|(_, bus)| bus.get() <= all.mask);
+        if limits
+            .window
+            .is_some_and(|window| iommu.is_some() || !sees(window))
+        {
+            return Err(Error::Invalid);
+        }
         let reserved = iommu.map_or_else(Vec::new, |iommu| iommu.reserved.clone());
         let coherency = limits.coherency.unwrap_or(profile.coherency());
         let info = DeviceInfo {
@@ -237,6 +284,7 @@ impl State {
             align,
             iommu,
             reserved,
+            window: limits.window,
             stats,
             faults_next: false,
         });

@@ -8,8 +8,8 @@ use crate::store::Shared;
 use crate::trace::Event;
 use crate::user::User;
 use vb3_dma::{
-    Caching, Constraint, DeviceInfo, Error, Iova, Layout, PageRequest, PhysAddr, Prot, Reason,
-    Segment, SegmentKind,
+    Caching, Constraint, DeviceInfo, DmaAddr, Error, Iova, Layout, PageRequest, PhysAddr, Prot,
+    Reason, Segment, SegmentKind,
 };
 
 /// A CPU mapping: pieces of memory, one behind the other.
@@ -54,10 +54,12 @@ impl State {
             let whole = device.info.limits.block_align(request.len);
             device.align.max(whole)
         });
+        let window = device.and_then(|device| device.window?.last());
+        let seen = window.map_or(request.max_addr, |(last, _)| last.min(request.max_addr));
         let frames = self.ram.take(
             (request.len, request.granule),
             (request.layout, align),
-            request.max_addr,
+            seen,
         )?;
         let stores = Shared::new(request.len)
             .and_then(|store| Ok((store, self.dram_for(request.caching, request.len)?)));
@@ -214,6 +216,13 @@ impl State {
     pub(crate) fn reserved_iova(&self, dev: Device, index: usize) -> Option<(Iova, Iova)> {
         let &(first, last) = self.device(dev)?.reserved.get(index)?;
         Some((Iova::new(first), Iova::new(last)))
+    }
+
+    pub(crate) fn bus_addr(&self, dev: Device, addr: PhysAddr) -> Option<DmaAddr> {
+        match self.device(dev)?.window {
+            None => Some(DmaAddr::new(addr.get())),
+            Some(window) => window.bus_addr(addr),
+        }
     }
 
     pub(crate) fn min_address_align(&self, dev: Device) -> u64 {

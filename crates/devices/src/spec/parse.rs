@@ -124,3 +124,20 @@ pub(super) fn parse_fps(value: &str) -> Option<Fraction> {
 pub(super) fn parse_format(value: &str) -> Option<FourCc> {
     pixfmt::by_name(value).map(|pixel| pixel.fourcc)
 }
+
+/// Memory and where a bus shows it, as `0x0-0x3fffffff@0xc0000000`: first byte, last byte, bus
+/// address; whole pages.
+pub(super) fn parse_window(value: &str) -> Option<(u64, u64, u64)> {
+    const PAGE: u64 = 4096;
+    let number = |text: &str| {
+        let digits = text.strip_prefix("0x")?;
+        let is_number = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        u64::from_str_radix(digits, 16).ok().filter(|_| is_number)
+    };
+    let (memory, bus) = value.split_once('@')?;
+    let (first, last) = memory.split_once('-')?;
+    let (first, last, bus) = (number(first)?, number(last)?, number(bus)?);
+    let len = last.checked_sub(first)?.checked_add(1)?;
+    let whole = [first, len, bus].iter().all(|n| n.is_multiple_of(PAGE));
+    (whole && bus.checked_add(len).is_some()).then_some((first, last, bus))
+}

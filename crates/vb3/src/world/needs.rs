@@ -39,8 +39,20 @@ impl Wants {
                 free_bytes: last.saturating_sub(iommu.granule()?).saturating_sub(held),
             })
         });
+        let mut limits = info.limits;
+        let (mut first, mut offset) = (0, 0);
+        if let Some(window) = machine.bus_window(self.dma)
+            && let Some((_, last)) = window.last()
+        {
+            limits.mask = limits.mask.min(last.get());
+            first = window.bus.get();
+            // Two's complement: a window below its memory is a negative offset.
+            offset = first.wrapping_sub(window.memory.get()).cast_signed();
+        }
         Some(Needs {
-            limits: info.limits,
+            limits,
+            first,
+            offset,
             align: machine.min_address_align(self.dma),
             iommu,
             one_run: self.allocator == Allocator::Contig,

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use vb3_codec::Codecs;
 use vb3_devices::spec::{Allocator, DeviceSpec, Presence};
 use vb3_devices::{Device, Failure, Place};
-use vb3_dma::DmaAddr;
+use vb3_dma::{DmaAddr, PhysAddr};
 use vb3_machine::profile::IommuProfile;
-use vb3_machine::{DeviceLimits, Machine, Profile};
+use vb3_machine::{BusWindow, DeviceLimits, Machine, Profile};
 use vb3_plane::Cookie;
 use vb3_queue::{DriverError, Queue};
 use vb3_v4l2::{
@@ -44,6 +44,24 @@ fn further_iommu(spec: &DeviceSpec, profile: &Profile) -> Result<Option<usize>> 
             names.join(", ")
         ),
     }
+}
+
+/// What a device sees of memory. `elsewhere`: it is behind an IOMMU, or has memory of its own.
+fn window(spec: &DeviceSpec, elsewhere: bool) -> Result<Option<BusWindow>> {
+    let Some((first, last, bus)) = spec.window else {
+        return Ok(None);
+    };
+    if elsewhere || spec.lazy {
+        bail!(
+            "window= is for devices that are not behind an IOMMU, have no memory of their own and \
+             whose buffers are not placed lazily"
+        );
+    }
+    Ok(Some(BusWindow {
+        memory: PhysAddr::new(first),
+        bus: DmaAddr::new(bus),
+        len: last.saturating_sub(first).saturating_add(1),
+    }))
 }
 
 /// Gives a device what the profile says of its memory and its mappings.
@@ -139,6 +157,8 @@ impl Node {
             mask: spec.mask,
             iommu: spec.contiguous.then_some(false),
             further_iommu: further,
+            window: window(spec, iommu.is_some() || sram > 0)
+                .with_context(|| path.display().to_string())?,
             align: spec.align,
             max_segment: spec.max_segment,
             boundary: spec.boundary.map(|bytes| bytes - 1),

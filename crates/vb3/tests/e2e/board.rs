@@ -1,11 +1,12 @@
 //! A board by its device tree: its machine, and its devices with their limits.
 
-use crate::common::{Run, lacks};
+use crate::common::{Run, expect_pattern, lacks};
 use crate::compliance::summary;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
+use vb3_v4l2::pixfmt;
 
 fn node(name: &str, properties: &[(&str, &[u8])], children: Vec<DeviceTreeNode>) -> DeviceTreeNode {
     let mut node = DeviceTreeNode::builder(name).unwrap();
@@ -130,6 +131,29 @@ fn devices_of_boards_that_ship_comply() {
     }
 }
 
+/// The lowest 4 MiB, as a Raspberry Pi 4 shows the lowest GiB to most of its devices.
+#[test]
+fn a_device_sees_its_window_of_memory_alone() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let camera = "camera=pattern,clock=free,size=320x240,format=YUYV";
+    let run = Run::on("soc-cma").device(format!("{camera},window=0x0-0x3fffff@0xc0000000"));
+    let script = "v4l2-ctl --stream-mmap=4 --stream-count=8 --stream-to=shot.raw; \
+                  v4l2-ctl --stream-mmap=32 --stream-count=2";
+    let outcome = run.program(["sh", "-c", script]).run();
+    outcome.expect_success();
+    let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read("shot.raw"));
+    assert_eq!(numbers, (0..8).collect::<Vec<_>>());
+    // 20 of 32 buffers fit the 3 MiB of contiguous memory that it sees of 64.
+    let refusal = &outcome.report.refusals[0];
+    assert_eq!(
+        (refusal.errno, &*refusal.constraint),
+        (0, "dma-mask"),
+        "{refusal:?}"
+    );
+}
+
 /// One IOMMU for each of two devices, one device outside, and one with memory of its own.
 #[test]
 fn devices_of_one_machine_have_limits_of_their_own() {
@@ -202,6 +226,22 @@ fn an_iommu_that_is_not_there_is_said_with_those_that_are() {
         ),
         ("pc", "camera,sram=64KiB", "not behind an IOMMU"),
         ("soc-cma", "camera,sram=1000", "a multiple of 4KiB"),
+        (
+            "pc",
+            "camera,window=0x0-0xfffff@0xc0000000",
+            "not behind an IOMMU",
+        ),
+        ("soc-cma", "camera,window=0x0-0xfff@0x800", "whole pages"),
+        (
+            "soc-cma",
+            "camera,window=0x0-0xffffffffffffffff@0x0",
+            "whole pages",
+        ),
+        (
+            "soc-cma",
+            "camera,window=0x0-0xfffff@0xfffff000",
+            "takes no such device",
+        ),
         ("soc-cma", "camera,sram=64KiB,alloc=vmalloc", "does no DMA"),
     ] {
         let out = Command::new(env!("CARGO_BIN_EXE_vb3"))

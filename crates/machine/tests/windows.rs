@@ -1,0 +1,87 @@
+//! Devices whose bus shows them a part of memory, at other addresses.
+
+mod common;
+
+use common::*;
+use vb3_dma::{Attrs, Constraint, DmaAddr, Error, PhysAddr};
+use vb3_machine::{BusWindow, Device, DeviceLimits, FaultKind, Machine};
+
+type Mapper = vb3_dma::Mapper<Machine>;
+
+const BUS: u64 = 0xc000_0000;
+
+/// A device that sees so many bytes of memory from 0 on, at [`BUS`].
+fn with_window(lines: &str, len: u64) -> (Mapper, Device) {
+    let mut mapper = mapper(lines);
+    let window = BusWindow {
+        memory: PhysAddr::new(0),
+        bus: DmaAddr::new(BUS),
+        len,
+    };
+    let limits = DeviceLimits {
+        window: Some(window),
+        ..DeviceLimits::default()
+    };
+    let dev = mapper.platform_mut().add_device("dev", limits).unwrap();
+    (mapper, dev)
+}
+
+#[test]
+fn what_it_allocates_is_seen_in_the_window_and_nowhere_else() {
+    let (mut mapper, dev) = with_window(CMA, 8 << 20);
+    let alloc = mapper
+        .alloc_coherent(dev, 4 * PAGE, Attrs::empty())
+        .unwrap();
+    let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+    assert!((BUS..BUS + (8 << 20)).contains(&addr.get()), "{addr}");
+    let machine = mapper.platform_mut();
+    machine.bus_write(dev, addr, b"seen").unwrap();
+    let (phys, _) = machine.bus_translate(dev, addr, true).unwrap();
+    assert_eq!(phys.get(), addr.get() - BUS);
+    for at in [phys.get(), BUS - 4, BUS + (8 << 20)] {
+        let fault = machine
+            .bus_write(dev, DmaAddr::new(at), b"lost")
+            .unwrap_err();
+        assert_eq!(fault.kind, FaultKind::NoMemory, "{at:#x}");
+    }
+    // An access ends where the window does.
+    let end = DmaAddr::new(BUS + (8 << 20) - 2);
+    assert!(machine.bus_write(dev, end, b"lost").is_err());
+    mapper.free(alloc);
+}
+
+#[test]
+fn it_gets_no_memory_from_beyond_its_window() {
+    // 16 MiB of contiguous memory from 1 MiB on, of which it sees 3 MiB.
+    let (mapper, dev) = with_window(CMA, 4 << 20);
+    let all = mapper.alloc_coherent(dev, 3 << 20, Attrs::empty()).unwrap();
+    let error = mapper
+        .alloc_coherent(dev, 2 * PAGE, Attrs::empty())
+        .unwrap_err();
+    assert_eq!(error.reason().unwrap().constraint, Constraint::Mask);
+    mapper.free(all);
+}
+
+#[test]
+fn a_window_that_cannot_be_is_refused() {
+    let window = |memory, bus, len| DeviceLimits {
+        window: Some(BusWindow {
+            memory: PhysAddr::new(memory),
+            bus: DmaAddr::new(bus),
+            len,
+        }),
+        ..DeviceLimits::default()
+    };
+    let mut plain = machine(CMA);
+    for limits in [
+        window(0, BUS, 0),
+        window(0, BUS, 1 << 31),
+        window(u64::MAX, 0, 2),
+        window(0, u64::MAX, 2),
+    ] {
+        assert_eq!(plain.add_device("dev", limits), Err(Error::Invalid));
+    }
+    let mut translated = machine(&with_iommu(COHERENT));
+    let limits = window(0, BUS, PAGE);
+    assert_eq!(translated.add_device("dev", limits), Err(Error::Invalid));
+}
