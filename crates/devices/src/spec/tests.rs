@@ -411,6 +411,11 @@ fn refusals_name_option_value_and_what_is_allowed() {
             "camera,place=lazy,alloc=vmalloc",
             "buffers of alloc=contig alone are placed lazily; leave out place or alloc",
         ),
+        ("camera,iommu=", "a name in [iommus]"),
+        ("camera,sram=5000", "a multiple of 4KiB"),
+        ("camera,window=0x0-0xfff", "whole pages"),
+        ("camera,window=0x1000-0xfff@0x0", "whole pages"),
+        ("camera,window=0x0-0x+fff@0x0", "whole pages"),
         (
             "camera,rates=15,fps=30",
             "fps=30 is not understood: rates= has 15",
@@ -454,6 +459,9 @@ fn every_listed_option_is_understood() {
         ("name", "x"),
         ("mask", "20"),
         ("contiguous", "on"),
+        ("iommu", "left"),
+        ("sram", "2MiB"),
+        ("window", "0x0-0x3fffffff@0xc0000000"),
         ("align", "64KiB"),
         ("max-segment", "64KiB"),
         ("boundary", "1MiB"),
@@ -474,7 +482,7 @@ fn every_listed_option_is_understood() {
     }
     assert_eq!(
         OPTIONS.len(),
-        28,
+        31,
         "an option is listed that this test does not try"
     );
 }
