@@ -212,6 +212,9 @@ pub struct Remedy {
     pub heap: String,
     /// The device node whose own buffers (MMAP, exported) suit all; empty for none.
     pub exporter: String,
+    /// The device node whose buffers, were they placed lazily (`place=lazy`), would suit all; empty for
+    /// none.
+    pub lazy: String,
     /// How many buffers there is room for: one for each plane of the queue.
     pub buffers: u32,
     /// Bytes of a buffer.
@@ -227,7 +230,7 @@ impl Remedy {
     /// Whether there is memory that suits.
     #[must_use]
     pub fn is_found(&self) -> bool {
-        !(self.heap.is_empty() && self.exporter.is_empty())
+        !(self.heap.is_empty() && self.exporter.is_empty() && self.lazy.is_empty())
     }
 }
 

@@ -198,6 +198,14 @@ pub fn refusal(refusal: &Refusal) -> Sentence {
 
 /// Says where the buffer could have been.
 fn remedy(remedy: &Remedy) -> String {
+    let lazy = format!(
+        "give {} place=lazy, which places its buffers where {} reach them",
+        remedy.lazy,
+        all_of(&remedy.devices)
+    );
+    if remedy.heap.is_empty() && remedy.exporter.is_empty() {
+        return lazy;
+    }
     let heap = format!("allocate from heap {} (/dev/dma_heap/{0})", remedy.heap);
     let own = format!(
         "let {} allocate (MMAP) and share its buffers as dma-bufs",
@@ -216,8 +224,12 @@ fn remedy(remedy: &Remedy) -> String {
         0 | 1 => String::new(),
         count => format!("{count} buffers of "),
     };
+    let or_lazy = match remedy.lazy.is_empty() {
+        true => String::new(),
+        false => format!("; or give {} place=lazy", remedy.lazy),
+    };
     format!(
-        "{from}, {buffers}{} bytes{stride}: that suits {}",
+        "{from}, {buffers}{} bytes{stride}: that suits {}{or_lazy}",
         remedy.size_bytes,
         all_of(&remedy.devices)
     )

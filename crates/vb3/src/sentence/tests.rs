@@ -81,6 +81,24 @@ fn refusal_names_what_would_have_worked() {
         "allocate from heap default_cma_region (/dev/dma_heap/default_cma_region), 3110400 bytes, \
          stride 1920: that suits camera, convert and display"
     );
+    if let Some(found) = &mut one.remedy {
+        found.lazy = "/dev/video0".to_owned();
+    }
+    let hint = refusal(&one).hint;
+    assert!(
+        hint.ends_with("and display; or give /dev/video0 place=lazy"),
+        "{hint}"
+    );
+    one.remedy = Some(Remedy {
+        devices: devices.clone(),
+        lazy: "/dev/video0".to_owned(),
+        ..Remedy::default()
+    });
+    assert_eq!(
+        refusal(&one).hint,
+        "give /dev/video0 place=lazy, which places its buffers where camera, convert and display \
+         reach them"
+    );
     one.remedy = Some(Remedy {
         devices,
         conflict: vec![Demand {

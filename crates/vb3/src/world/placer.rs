@@ -109,6 +109,13 @@ fn place(machine: &Machine, request: &Request, needs: &[Needs]) -> Result<Placem
     Ok(placement)
 }
 
+/// Whether the machine has a place for as many buffers that suits all devices.
+pub(super) fn suits(machine: &Machine, request: &Request, needs: &[Needs]) -> bool {
+    let areas = areas(machine, request.len_bytes);
+    let heaps: Vec<Heap<'_>> = areas.iter().map(Area::heap).collect();
+    solve(request, needs, &heaps).is_some()
+}
+
 /// What devices ask for and the machine has not.
 fn shortage(machine: &Machine, request: &Request, needs: &[Needs], heaps: &[Heap<'_>]) -> Reason {
     let free = machine.free_memory();

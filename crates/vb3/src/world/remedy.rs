@@ -5,6 +5,7 @@
 
 use super::memory::Memory;
 use super::node::Node;
+use super::placer;
 use crate::report::{Demand, Refusal, Remedy};
 use vb3_devices::spec::Allocator;
 use vb3_dma::{Constraint, Limits, PageSource as _, Segment};
@@ -100,11 +101,21 @@ pub(super) fn find(
     if let Some(place) = from_device.and_then(|placed| own.get(placed.heap)) {
         remedy.exporter.clone_from(&place.name);
     }
+    let owner = nodes
+        .iter()
+        .find(|node| Some(node.dma) == shared.device() && node.allocator == Allocator::Contig);
+    let is_of_place = refusal.constraint != Constraint::IovaSpace.name();
+    if let Some(owner) = owner
+        && is_of_place
+        && placer::suits(machine, &request, &needs)
+    {
+        remedy.lazy = owner.path.display().to_string();
+    }
     if let Some(placement) = from_heap.or(from_device) {
         remedy.buffers = request.count;
         remedy.size_bytes = placement.len_bytes;
         remedy.stride_bytes = placement.stride;
-    } else {
+    } else if remedy.lazy.is_empty() {
         let all: Vec<Heap<'_>> = heap_views.into_iter().chain(own_views).collect();
         let refused = conflict(&request, &needs, &all)?;
         let demand = |blamed: &Blamed| Demand {

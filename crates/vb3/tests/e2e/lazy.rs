@@ -154,9 +154,16 @@ fn devices_that_boards_have_share() {
         };
         let found = (&*refusal.device, &*refusal.constraint);
         assert_eq!(found, pair.refused, "{}: {refusal:?}", pair.what);
-        assert!(refusal.remedy.is_some(), "{}: {refusal:?}", pair.what);
+        let remedy = refusal.remedy.as_ref().expect("a remedy");
+        let exporter = match pair.refused.0 {
+            "/dev/video1" => "/dev/video0",
+            _ => "/dev/video1",
+        };
+        assert_eq!(remedy.lazy, exporter, "{}: {refusal:?}", pair.what);
         let told = why(&fixed);
         assert!(told.contains(pair.said), "{}: {told}", pair.what);
+        let advice = format!("give {exporter} place=lazy");
+        assert!(told.contains(&advice), "{}: {told}", pair.what);
         let lazy = pair
             .run(",place=lazy")
             .expect("the programs that the first run had");
