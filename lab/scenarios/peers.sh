@@ -26,9 +26,9 @@ for which in $MODULES; do
     modprobe vivid allocators=1,1 n_devs=1 multiplanar=1 num_inputs=1 input_types=0x00 \
         num_outputs=0 node_types=0x1 no_error_inj=1
     ok=true
-    for module in v4l2-mem2mem "vimc allocator=1" vim2m vicodec vkms; do
+    for driver in v4l2-mem2mem "vimc allocator=1" vim2m vicodec vkms; do
         # shellcheck disable=SC2086 # a module and its parameters
-        insmod /scenario/${module%% *}.ko ${module#"${module%% *}"} || ok=false
+        insmod /scenario/${driver%% *}.ko ${driver#"${driver%% *}"} || ok=false
     done
     step "$which.load" "\"ok\":$ok"
     vivid=$(node vivid-000-vid-cap)
