@@ -402,6 +402,11 @@ fn count<T: Repeated>(list: &mut Vec<T>, left_out: &mut u64, max: usize, mut ite
     }
 }
 
+/// A number of what is left out and of what is listed; the largest there is if it is larger.
+fn sum(left_out: u64, listed: impl Iterator<Item = u64>) -> u64 {
+    listed.fold(left_out, u64::saturating_add)
+}
+
 impl Report {
     /// Adds a refusal; an equal one is counted, and beyond [`MAX_REFUSALS`] all are.
     pub fn refuse(&mut self, refusal: Refusal) {
@@ -459,17 +464,17 @@ impl Report {
     /// How many calls were refused.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        let all = self.refusals.iter();
-        all.fold(self.refusals_left_out, |n, r| n.saturating_add(r.times))
+        sum(
+            self.refusals_left_out,
+            self.refusals.iter().map(|r| r.times),
+        )
     }
 
     /// How many accesses did not wait for a device.
     #[must_use]
     pub fn accessed_early(&self) -> u64 {
-        let all = self.early_accesses.iter();
-        all.fold(self.early_accesses_left_out, |n, e| {
-            n.saturating_add(e.times)
-        })
+        let listed = self.early_accesses.iter().map(|early| early.times);
+        sum(self.early_accesses_left_out, listed)
     }
 
     /// How many things the script did.
@@ -482,19 +487,14 @@ impl Report {
     /// How many cache syncs were missing.
     #[must_use]
     pub fn unsynced(&self) -> u64 {
-        let all = self.missing_syncs.iter();
-        all.fold(self.missing_syncs_left_out, |n, m| {
-            n.saturating_add(m.times)
-        })
+        let listed = self.missing_syncs.iter().map(|missing| missing.times);
+        sum(self.missing_syncs_left_out, listed)
     }
 
     /// Sums a counter over all queues.
     #[must_use]
     pub fn total(&self, counter: impl Fn(&QueueReport) -> u64) -> u64 {
-        self.devices
-            .iter()
-            .flat_map(|d| &d.queues)
-            .fold(0, |sum, queue| sum.saturating_add(counter(queue)))
+        sum(0, self.devices.iter().flat_map(|d| &d.queues).map(counter))
     }
 }
 

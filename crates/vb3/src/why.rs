@@ -91,54 +91,27 @@ pub fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "\n{said}.")?;
         quiet = false;
     }
-    if report.script_left_out > 0 {
-        let more = report.script_left_out;
-        writeln!(out, "\n{more} further events of the script are not listed.")?;
-    }
+    left_out(report.script_left_out, "events of the script", out)?;
     for said in report.refusals.iter().map(sentence::refusal) {
         tell(&said, out)?;
         quiet = false;
     }
-    if report.refusals_left_out > 0 {
-        writeln!(
-            out,
-            "\n{} further refusals are not listed.",
-            report.refusals_left_out
-        )?;
-    }
+    left_out(report.refusals_left_out, "refusals", out)?;
     for said in report.missing_syncs.iter().map(sentence::missing_sync) {
         tell(&said, out)?;
         quiet = false;
     }
-    if report.missing_syncs_left_out > 0 {
-        writeln!(
-            out,
-            "\n{} further missing syncs are not listed.",
-            report.missing_syncs_left_out
-        )?;
-    }
+    left_out(report.missing_syncs_left_out, "missing syncs", out)?;
     for said in report.early_accesses.iter().map(sentence::early_access) {
         tell(&said, out)?;
         quiet = false;
     }
-    if report.early_accesses_left_out > 0 {
-        writeln!(
-            out,
-            "\n{} further early accesses are not listed.",
-            report.early_accesses_left_out
-        )?;
-    }
+    left_out(report.early_accesses_left_out, "early accesses", out)?;
     for failure in &report.failures {
         writeln!(out, "\n{}", sentence::failure(failure))?;
         quiet = false;
     }
-    if report.failures_left_out > 0 {
-        writeln!(
-            out,
-            "\n{} further failures are not listed.",
-            report.failures_left_out
-        )?;
-    }
+    left_out(report.failures_left_out, "failures", out)?;
     if let Some(held) = sentence::held(&report.held) {
         writeln!(out, "\n{held}.")?;
         quiet = false;
@@ -153,6 +126,14 @@ pub fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Says how many of a kind found no room in the report.
+fn left_out(count: u64, what: &str, out: &mut dyn Write) -> std::io::Result<()> {
+    match count {
+        0 => Ok(()),
+        more => writeln!(out, "\n{more} further {what} are not listed."),
+    }
 }
 
 fn tell(said: &Sentence, out: &mut dyn Write) -> std::io::Result<()> {

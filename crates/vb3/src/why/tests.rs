@@ -109,3 +109,25 @@ fn print_tells_refusals_with_hints_and_what_is_held() {
     }
     assert!(!text.contains("Nothing was refused"));
 }
+
+#[test]
+fn print_counts_what_found_no_room() {
+    let report = Report {
+        script_left_out: 1,
+        refusals_left_out: 2,
+        missing_syncs_left_out: 3,
+        early_accesses_left_out: 4,
+        failures_left_out: 5,
+        ..Report::default()
+    };
+    let said = printed(&report);
+    for line in [
+        "1 further events of the script are not listed.",
+        "2 further refusals are not listed.",
+        "3 further missing syncs are not listed.",
+        "4 further early accesses are not listed.",
+        "5 further failures are not listed.",
+    ] {
+        assert!(said.lines().any(|found| found == line), "{line}: {said}");
+    }
+}
