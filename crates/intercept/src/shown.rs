@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::listing::Listings;
 use crate::note::Note;
 use crate::path::Place;
+use crate::serve::Server;
 use crate::supervisor::Supervisor;
 use crate::tree::Tree;
 use crate::uevent::{self, Uevent};
@@ -178,22 +179,15 @@ impl Supervisor<'_> {
             (Some(gone), None) => (before, "remove", [Some(gone), parent]),
             (_, come) => (now, "add", [parent, come]),
         };
-        let numbers = |server: &mut crate::serve::Server<'_>| {
+        let send = |server: &mut Server<'_>| {
             let events = devices.iter_mut().flatten().filter_map(|device| {
                 let number = server.monitors.next_number();
                 uevent::of(tree, device, action, number)
             });
-            let [kernel, udev]: [Vec<Uevent>; 2] = events.fold(
-                [Vec::new(), Vec::new()],
-                |[mut kernel, mut udev], [k, u]| {
-                    kernel.push(k);
-                    udev.push(u);
-                    [kernel, udev]
-                },
-            );
+            let (kernel, udev): (Vec<Uevent>, Vec<Uevent>) = events.unzip();
             server.monitors.send(&[kernel, udev].concat());
         };
-        let ((), answers) = self.apply(numbers);
+        let ((), answers) = self.apply(send);
         self.answer_all(answers);
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn group_of(bytes: &[u8]) -> u32 {
 }
 
 /// What the kernel and udev say of a device of the tree, by its path from `/sys` on.
-pub(crate) fn of(tree: &Tree, device: &str, action: &str, number: u64) -> Option<[Uevent; 2]> {
+pub(crate) fn of(tree: &Tree, device: &str, action: &str, number: u64) -> Option<(Uevent, Uevent)> {
     let path = device.strip_prefix("/sys")?;
     let subsystem = tree.link_at(&format!("{device}/subsystem"))?;
     let subsystem = subsystem.rsplit('/').next()?;
@@ -52,7 +52,7 @@ pub(crate) fn of(tree: &Tree, device: &str, action: &str, number: u64) -> Option
     let record = known.and_then(|known| tree.text_at(&format!("/run/udev/data/c{known}")));
     lines.extend(by_record(record.unwrap_or("")));
     let properties = format!("{}\0", lines.join("\0"));
-    Some([
+    Some((
         Uevent {
             group: KERNEL,
             bytes: kernel.into_bytes(),
@@ -61,7 +61,7 @@ pub(crate) fn of(tree: &Tree, device: &str, action: &str, number: u64) -> Option
             group: UDEV,
             bytes: with_header(subsystem, properties.as_bytes()),
         },
-    ])
+    ))
 }
 
 /// The properties that a record of udev's database gives a device.
@@ -145,7 +145,7 @@ mod tests {
         let device = tree.device_of(81, 7).expect("a device").to_owned();
         let path = "/devices/platform/vb3-007/video4linux/video7";
         assert_eq!(device, format!("/sys{path}"));
-        let [kernel, udev] = of(&tree, &device, "remove", 9).expect("messages");
+        let (kernel, udev) = of(&tree, &device, "remove", 9).expect("messages");
         let want = format!(
             "remove@{path}\0ACTION=remove\0DEVPATH={path}\0SUBSYSTEM=video4linux\0MAJOR=81\0\
              MINOR=7\0DEVNAME=video7\0SEQNUM=9\0"
@@ -161,7 +161,7 @@ mod tests {
              USEC_INITIALIZED=12\0DEVLINKS=/dev/v4l/by-path/x\0"
         );
         assert_eq!(String::from_utf8_lossy(properties), want);
-        let [kernel, _] = of(&tree, "/sys/devices/platform/vb3-007", "add", 1).expect("messages");
+        let (kernel, _) = of(&tree, "/sys/devices/platform/vb3-007", "add", 1).expect("messages");
         assert!(kernel.bytes.starts_with(b"add@/devices/platform/vb3-007\0"));
     }
 }
