@@ -1,9 +1,7 @@
 //! The bounce pool: what goes through it, where it lies, what it shows and what it costs.
 
-mod common;
-
-use common::*;
 use proptest::prelude::*;
+use vb3_dma::fake::{DIRT, Fake, PAGE, POOL, Setup, ram, sram};
 use vb3_dma::{Attrs, Constraint, Direction, DmaOps, Error, Mapper, Mapping, Segment, SyncFor};
 
 const BOTH: Direction = Direction::Bidirectional;

@@ -1,10 +1,8 @@
 //! A cache that goes stale between the CPU and a device: every hand-over that is due is done, and a
 //! hand-over that is missing loses bytes, so that these tests would see it.
 
-mod common;
-
-use common::*;
 use proptest::prelude::*;
+use vb3_dma::fake::{DIRT, PAGE, Setup, ram};
 use vb3_dma::{Attrs, Caching, Direction, Segment, SyncFor};
 
 const BOTH: Direction = Direction::Bidirectional;

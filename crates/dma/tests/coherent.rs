@@ -1,8 +1,6 @@
 //! A device's own memory without pages, and the pool for callers that may not sleep.
 
-mod common;
-
-use common::*;
+use vb3_dma::fake::{PAGE, SRAM, Setup, ram, sram};
 use vb3_dma::{
     Attrs, Caching, Constraint, Direction, DmaAddr, Error, Limits, Prot, Segment, SegmentKind,
     contiguous_len,

@@ -1,10 +1,8 @@
 //! Several contexts at one mapper: threads that map at the same time, and what an interrupt handler
 //! may call while another context is in the middle of a call that sleeps.
 
-mod common;
-
-use common::*;
 use std::sync::{Barrier, Mutex, PoisonError, mpsc};
+use vb3_dma::fake::{Fake, PAGE, Setup, ram};
 use vb3_dma::mapped::{Cpu, ToDevice};
 use vb3_dma::{
     Attrs, Bounce, BouncePool, Caches, Caching, DeviceInfo, Direction, DmaOps, Error, FlushPolicy,

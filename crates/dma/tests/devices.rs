@@ -1,8 +1,6 @@
 //! Devices that come, go, share an address space, and whose page table does not let go.
 
-mod common;
-
-use common::*;
+use vb3_dma::fake::{Fake, PAGE, Setup, ram};
 use vb3_dma::{Attrs, Direction, DmaOps, Error, FlushPolicy, PhysAddr};
 
 const BOTH: Direction = Direction::Bidirectional;

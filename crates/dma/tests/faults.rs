@@ -1,9 +1,7 @@
 //! A fault at every call of the platform, in every operation: the state afterwards is the state
 //! before. And the defects and classes of defects that this layer must not have.
 
-mod common;
-
-use common::*;
+use vb3_dma::fake::{Fake, PAGE, Setup, ram, sram};
 use vb3_dma::{
     Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, FlushPolicy, Live, Mapper, PhysAddr,
     Segment, SegmentMode, SyncFor,

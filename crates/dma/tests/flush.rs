@@ -1,9 +1,7 @@
 //! No address is given out again while a device may still use its old translation.
 
-mod common;
-
-use common::*;
 use proptest::prelude::*;
+use vb3_dma::fake::{Fake, PAGE, Setup, ram};
 use vb3_dma::{
     Attrs, Coherency, Constraint, Direction, DmaOps, FlushPolicy, Mapper, Mapping, Segment, Table,
 };

@@ -1,10 +1,8 @@
 //! IOMMUs whose pages are as large as the CPU's, or larger: whose memory a device gets to see.
 
-mod common;
-
-use common::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use vb3_dma::fake::{DIRT, Fake, PAGE, POOL, RAM, Setup, ram, sram};
 use vb3_dma::{
     Alloc, Attrs, BounceMode, Caching, Constraint, Direction, DmaAddr, DmaOps, Error, Mapper,
     Mapping, PageSource, PhysAddr, Reason, Segment, SegmentMode, SyncFor, contiguous_len,

@@ -1,9 +1,7 @@
 //! Link as you go: several pieces in one run, and nothing left behind when one of them fails.
 
-mod common;
-
-use common::*;
 use proptest::prelude::*;
+use vb3_dma::fake::{PAGE, Setup, ram, sram};
 use vb3_dma::{
     Attrs, BounceMode, Coherency, Constraint, Direction, Error, PhysAddr, Segment, SegmentKind,
 };

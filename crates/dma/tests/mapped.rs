@@ -1,9 +1,7 @@
 //! Mappings that give themselves back, and what may be done with them while who has them.
 
-mod common;
-
-use common::*;
 use std::sync::atomic::{AtomicU8, Ordering};
+use vb3_dma::fake::{PAGE, Setup, ram, sram};
 use vb3_dma::mapped::{Bidirectional, FromDevice, ToDevice};
 use vb3_dma::{
     Attrs, Bounce, BounceMode, Caches, Caching, Coherency, DeviceInfo, Error, FlushPolicy, Iommu,

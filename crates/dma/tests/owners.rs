@@ -1,8 +1,6 @@
 //! What one mapper made, another does not take; what no memory could meet is an error.
 
-mod common;
-
-use common::*;
+use vb3_dma::fake::{Fake, PAGE, Setup, ram};
 use vb3_dma::{Attrs, Direction, DmaOps, Error, IommuInfo, Iova, Limits, PhysAddr, SyncFor};
 
 const BOTH: Direction = Direction::Bidirectional;

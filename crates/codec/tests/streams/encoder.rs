@@ -3,6 +3,7 @@
 
 use crate::process;
 use crate::tools::*;
+use std::process::Command;
 use vb3_codec::{Colour, Config, H264Profile, H264Settings, Job, Kind, Launch, Planes, Refused};
 
 const WIDTH: u32 = 320;
@@ -264,4 +265,24 @@ fn settings_that_cannot_be_are_refused_at_once() {
     };
     assert!(driven.worker.submit(Job::Configure(jpeg)).is_err());
     driven.submit(Job::Configure(Config::H264Encoder(good)));
+}
+
+/// Range, matrix, transfer and primaries that ffprobe finds in an H.264 byte stream.
+fn colours_by_ffprobe(stream: &[u8]) -> [String; 4] {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("stream.h264");
+    std::fs::write(&file, stream).unwrap();
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-of", "json", "-show_streams"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    ["range", "space", "transfer", "primaries"].map(|name| {
+        let key = format!("\"color_{name}\": \"");
+        let found = text
+            .split_once(&key)
+            .and_then(|(_, rest)| rest.split_once('"'));
+        found.map_or("unknown", |(value, _)| value).to_owned()
+    })
 }

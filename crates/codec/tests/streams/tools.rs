@@ -45,30 +45,6 @@ pub(crate) fn ffmpeg(args: &[&str], input: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-#[allow(
-    dead_code,
-    reason = "of the encoders' tests, while the file is for more"
-)]
-/// Range, matrix, transfer and primaries that ffprobe finds in an H.264 byte stream.
-pub(crate) fn colours_by_ffprobe(stream: &[u8]) -> [String; 4] {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("stream.h264");
-    std::fs::write(&file, stream).unwrap();
-    let output = Command::new("ffprobe")
-        .args(["-v", "error", "-of", "json", "-show_streams"])
-        .arg(&file)
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    ["range", "space", "transfer", "primaries"].map(|name| {
-        let key = format!("\"color_{name}\": \"");
-        let found = text
-            .split_once(&key)
-            .and_then(|(_, rest)| rest.split_once('"'));
-        found.map_or("unknown", |(value, _)| value).to_owned()
-    })
-}
-
 /// An H.264 byte stream of moving pictures, with x264's options.
 pub(crate) fn x264(size: &str, frames: u32, profile: &str, options: &str) -> Vec<u8> {
     let source = format!("testsrc2=size={size}:rate=25");

@@ -3,26 +3,42 @@
 use crate::{Attrs, Direction, DmaAddr, Error, SyncFor};
 
 /// Which call was made.
-#[allow(missing_docs, reason = "named after the methods of DmaOps")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CallKind {
+    /// [`DmaOps::alloc_coherent`](crate::DmaOps::alloc_coherent).
     AllocCoherent,
+    /// [`DmaOps::alloc_noncontiguous`](crate::DmaOps::alloc_noncontiguous).
     AllocNoncontiguous,
+    /// [`DmaOps::alloc_virtual`](crate::DmaOps::alloc_virtual).
     AllocVirtual,
+    /// [`DmaOps::free`](crate::DmaOps::free).
     Free,
+    /// [`DmaOps::sync_alloc`](crate::DmaOps::sync_alloc).
     SyncAlloc,
+    /// [`DmaOps::table_of`](crate::DmaOps::table_of).
     TableOf,
+    /// [`DmaOps::pin_user`](crate::DmaOps::pin_user).
     PinUser,
+    /// [`DmaOps::free_table`](crate::DmaOps::free_table).
     FreeTable,
+    /// [`DmaOps::map`](crate::DmaOps::map).
     Map,
+    /// [`DmaOps::unmap`](crate::DmaOps::unmap).
     Unmap,
+    /// [`DmaOps::sync`](crate::DmaOps::sync).
     Sync,
+    /// [`DmaOps::vmap_alloc`](crate::DmaOps::vmap_alloc).
     VmapAlloc,
+    /// [`DmaOps::vmap_table`](crate::DmaOps::vmap_table).
     VmapTable,
+    /// [`DmaOps::vunmap`](crate::DmaOps::vunmap).
     Vunmap,
+    /// [`DmaOps::vmap_read`](crate::DmaOps::vmap_read).
     VmapRead,
+    /// [`DmaOps::vmap_write`](crate::DmaOps::vmap_write).
     VmapWrite,
+    /// [`DmaOps::mmap`](crate::DmaOps::mmap).
     Mmap,
 }
 
