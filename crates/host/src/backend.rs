@@ -22,6 +22,16 @@ pub enum Outcome {
     Wait,
 }
 
+/// A call that returns 0 if it does not fail.
+impl From<Result<(), Errno>> for Outcome {
+    fn from(done: Result<(), Errno>) -> Self {
+        match done {
+            Ok(()) => Self::Done(0),
+            Err(e) => Self::Fail(e),
+        }
+    }
+}
+
 /// The arguments of an mmap of a device file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mmap {

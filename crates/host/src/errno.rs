@@ -7,8 +7,28 @@ pub struct Errno(pub i32);
 impl Errno {
     /// Operation not permitted.
     pub const EPERM: Self = Self(1);
+    /// No such file or directory.
+    pub const ENOENT: Self = Self(2);
+    /// Input/output error.
+    pub const EIO: Self = Self(5);
+    /// Try again.
+    pub const EAGAIN: Self = Self(11);
+    /// Out of memory.
+    pub const ENOMEM: Self = Self(12);
+    /// Bad address.
+    pub const EFAULT: Self = Self(14);
+    /// No such device.
+    pub const ENODEV: Self = Self(19);
+    /// Invalid argument.
+    pub const EINVAL: Self = Self(22);
+    /// Too many open files in the system.
+    pub const ENFILE: Self = Self(23);
+    /// No such call on this kind of file.
+    pub const ENOTTY: Self = Self(25);
     /// Function not implemented.
     pub const ENOSYS: Self = Self(38);
+    /// File descriptor in bad state.
+    pub const EBADFD: Self = Self(77);
     /// A value of the program's that the front end has yet to gather, as a [`Caller`](crate::Caller)
     /// answers. The call then fails with any errno and changes nothing, and is made anew once the
     /// value is there. No errno of Linux's.

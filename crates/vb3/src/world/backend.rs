@@ -16,10 +16,6 @@ use vb3_host::{
 use vb3_queue::MapAccess;
 use vb3_v4l2::{CallContext, FileHandle, POLL_IN, POLL_OUT, POLL_PRI};
 
-const EAGAIN: Errno = Errno(11);
-const ENODEV: Errno = Errno(19);
-const EINVAL: Errno = Errno(22);
-const ENOTTY: Errno = Errno(25);
 const POLLERR: i16 = 8;
 /// What holds on a file whose device has gone.
 ///
@@ -92,7 +88,7 @@ impl World {
     }
 
     fn file(&self, file: FileId) -> Result<(usize, FileHandle), Errno> {
-        self.files.get(&file).copied().ok_or(ENODEV)
+        self.files.get(&file).copied().ok_or(Errno::ENODEV)
     }
 
     /// A call on a device file.
@@ -109,7 +105,7 @@ impl World {
         };
         let now_ns = self.set_now();
         let Some(node) = self.nodes.get_mut(at) else {
-            return Outcome::Fail(ENODEV);
+            return Outcome::Fail(Errno::ENODEV);
         };
         let context = CallContext {
             file: handle,
@@ -132,7 +128,7 @@ impl World {
             self.report.refuse(Refusal {
                 device: node.path.display().to_string(),
                 call: "QBUF".to_owned(),
-                errno: EINVAL.0,
+                errno: Errno::EINVAL.0,
                 constraint: reason.constraint.name().to_owned(),
                 wanted: reason.wanted,
                 found: reason.found,
@@ -142,7 +138,7 @@ impl World {
         }
         self.look_around();
         let result = outcome(result);
-        let found_nothing = matches!(result, Outcome::Wait | Outcome::Fail(EAGAIN));
+        let found_nothing = matches!(result, Outcome::Wait | Outcome::Fail(Errno::EAGAIN));
         self.note_wait(file, found_nothing);
         result
     }
@@ -171,7 +167,7 @@ impl Backend for World {
 
     fn open(&mut self, node: NodeId, _: i32, caller: &dyn Caller) -> Result<FileId, Errno> {
         if !self.is_plugged(node) {
-            return Err(ENODEV);
+            return Err(Errno::ENODEV);
         }
         let id = self.new_file();
         let is_other = self.media.open(node, id)
@@ -185,8 +181,8 @@ impl Backend for World {
             .nodes
             .iter()
             .position(|n| n.number() == node.0)
-            .ok_or(ENODEV)?;
-        let node = self.nodes.get_mut(at).ok_or(ENODEV)?;
+            .ok_or(Errno::ENODEV)?;
+        let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
         let handle = node
             .video
             .open(&self.memory)
@@ -276,7 +272,7 @@ impl Backend for World {
         // A media device has no memory to map: ENODEV, as its file is none of these.
         let (at, handle) = self.file(file)?;
         self.set_now();
-        let node = self.nodes.get_mut(at).ok_or(ENODEV)?;
+        let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
         let access = MapAccess {
             // MAP_SHARED_VALIDATE is shared too.
             shared: args.flags & MAP_TYPE & MAP_SHARED != 0,
@@ -337,7 +333,7 @@ impl Backend for World {
         caller: &dyn Caller,
     ) -> Outcome {
         if self.media.has(file) || self.sync_files.has(file) || self.knows_no_poll(file) {
-            return Outcome::Fail(EINVAL);
+            return Outcome::Fail(Errno::EINVAL);
         }
         self.call(file, nonblocking, caller, |target, context, program| {
             target
@@ -355,7 +351,7 @@ impl Backend for World {
         caller: &dyn Caller,
     ) -> Outcome {
         if self.media.has(file) || self.sync_files.has(file) || self.knows_no_poll(file) {
-            return Outcome::Fail(EINVAL);
+            return Outcome::Fail(Errno::EINVAL);
         }
         self.call(file, nonblocking, caller, |target, context, program| {
             target
@@ -376,7 +372,7 @@ impl Backend for World {
         caller: &dyn Caller,
     ) -> Outcome {
         let Some(buf) = self.shares.borrow().buf(id) else {
-            return Outcome::Fail(ENOTTY);
+            return Outcome::Fail(Errno::ENOTTY);
         };
         self.set_now();
         let done = match request {
@@ -402,13 +398,10 @@ impl Backend for World {
                     .set_buf_name(buf, name)
                     .map_err(|e| Errno(e.errno()))
             }),
-            _ => Err(ENOTTY),
+            _ => Err(Errno::ENOTTY),
         };
         self.look_around();
-        match done {
-            Ok(()) => Outcome::Done(0),
-            Err(e) => Outcome::Fail(e),
-        }
+        done.into()
     }
 
     fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16 {
@@ -548,5 +541,5 @@ fn read_name(addr: u64, caller: &dyn Caller) -> Result<Name, Errno> {
             return Name::new(bytes.get(..at).unwrap_or(&[])).map_err(|e| Errno(e.errno()));
         }
     }
-    Err(EINVAL)
+    Err(Errno::EINVAL)
 }

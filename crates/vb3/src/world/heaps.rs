@@ -20,9 +20,6 @@ const FIRST_ID: u32 = 1 << 17;
 /// The major number of heaps. Linux hands one out as it starts.
 const MAJOR: u32 = 511;
 
-const EFAULT: Errno = Errno(14);
-const EINVAL: Errno = Errno(22);
-const ENOMEM: Errno = Errno(12);
 const O_ACCMODE: u32 = 3;
 const O_CLOEXEC: u32 = 0o2_000_000;
 
@@ -67,16 +64,16 @@ impl Wanted {
         let (len, rest) = data.split_at(8);
         let (fd, rest) = rest.split_at(4);
         let (fd_flags, heap_flags) = rest.split_at(4);
-        let fd_flags = u32::from_ne_bytes(fd_flags.try_into().map_err(|_| EINVAL)?);
+        let fd_flags = u32::from_ne_bytes(fd_flags.try_into().map_err(|_| Errno::EINVAL)?);
         let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
         if !is_zero(fd) || fd_flags & !(O_CLOEXEC | O_ACCMODE) != 0 || !is_zero(heap_flags) {
-            return Err(EINVAL);
+            return Err(Errno::EINVAL);
         }
-        let len = u64::from_ne_bytes(len.try_into().map_err(|_| EINVAL)?);
+        let len = u64::from_ne_bytes(len.try_into().map_err(|_| Errno::EINVAL)?);
         // Linux rounds what overflows down to nothing, and refuses that.
         let len = len.checked_next_multiple_of(PAGE_SIZE).unwrap_or(0);
         if len == 0 {
-            return Err(EINVAL);
+            return Err(Errno::EINVAL);
         }
         Ok(Self {
             len,
@@ -174,15 +171,12 @@ impl World {
         caller: &dyn Caller,
     ) -> Outcome {
         let Some(heap) = self.heaps.of(file).filter(|_| request & 0xff == 0) else {
-            return Outcome::Fail(EINVAL);
+            return Outcome::Fail(Errno::EINVAL);
         };
         self.set_now();
         let done = self.allocate_dmabuf(heap, request, arg, caller);
         self.look_around();
-        match done {
-            Ok(()) => Outcome::Done(0),
-            Err(e) => Outcome::Fail(e),
-        }
+        done.into()
     }
 
     /// `DMA_HEAP_IOCTL_ALLOC`.
@@ -196,10 +190,10 @@ impl World {
         let mut data = [0; DATA];
         // As many bytes as the call's number says: what is left out is zero.
         let size = (request >> 16 & 0x3fff) as usize;
-        let given = data.get_mut(..size.min(DATA)).ok_or(EFAULT)?;
+        let given = data.get_mut(..size.min(DATA)).ok_or(Errno::EFAULT)?;
         caller.read(arg, given)?;
         let wanted = Wanted::parse(data)?;
-        let number_at = arg.checked_add(FD_AT).ok_or(EFAULT)?;
+        let number_at = arg.checked_add(FD_AT).ok_or(Errno::EFAULT)?;
         caller.write(number_at, &0u32.to_ne_bytes())?;
         let buf = self.heap_buffer(heap, wanted.len)?;
         let shares = self.shares.get_mut();
@@ -225,7 +219,7 @@ impl World {
         let pages = len
             .checked_next_multiple_of(granule)
             .filter(|len| *len <= machine.ram_bytes())
-            .ok_or(ENOMEM)
+            .ok_or(Errno::ENOMEM)
             .and_then(|len| {
                 let pages = match heap.of {
                     Memory::Area(area) => machine.alloc_in_area(area, len),
@@ -243,7 +237,7 @@ impl World {
                         self.report.refuse(Refusal {
                             device: path(&heap).display().to_string(),
                             call: "DMA_HEAP_IOCTL_ALLOC".to_owned(),
-                            errno: ENOMEM.0,
+                            errno: Errno::ENOMEM.0,
                             constraint: reason.constraint.name().to_owned(),
                             wanted: reason.wanted,
                             found: reason.found,
@@ -251,11 +245,11 @@ impl World {
                             remedy: None,
                         });
                     }
-                    ENOMEM
+                    Errno::ENOMEM
                 })
             })?;
-        let alloc = ops.adopt(pages).map_err(|_| ENOMEM)?;
-        self.memory.adopt(alloc, len).map_err(|_| ENOMEM)
+        let alloc = ops.adopt(pages).map_err(|_| Errno::ENOMEM)?;
+        self.memory.adopt(alloc, len).map_err(|_| Errno::ENOMEM)
     }
 }
 
@@ -281,7 +275,7 @@ mod tests {
             data(4096, 0, 0o4000, 0),
             data(4096, 0, 0, 1),
         ] {
-            assert_eq!(Wanted::parse(bad), Err(EINVAL), "{bad:?}");
+            assert_eq!(Wanted::parse(bad), Err(Errno::EINVAL), "{bad:?}");
         }
         let good = Wanted::parse(data(1, 0, O_CLOEXEC | 2, 0));
         assert_eq!(

@@ -12,8 +12,6 @@ use vb3_v4l2::{MEDIA_MAJOR, MediaDevice, POLL_ERR, POLL_IN, POLL_OUT, sys};
 
 /// The ids of media nodes begin here, above those of video nodes.
 const FIRST_ID: u32 = 1 << 16;
-const ENODEV: Errno = Errno(19);
-const ENOTTY: Errno = Errno(25);
 
 /// A media device, and the place of its video device among the nodes.
 #[derive(Debug)]
@@ -201,14 +199,11 @@ impl World {
     ) -> Outcome {
         match self.media.files.get(&file).copied() {
             Some(Opened::Device(number)) if request == sys::MEDIA_IOC_REQUEST_ALLOC => {
-                match self.alloc_request(number, arg, caller) {
-                    Ok(()) => Outcome::Done(0),
-                    Err(e) => Outcome::Fail(e),
-                }
+                self.alloc_request(number, arg, caller).into()
             }
             Some(Opened::Device(number)) => {
                 let Some(entry) = self.media.devices.get(number) else {
-                    return Outcome::Fail(ENODEV);
+                    return Outcome::Fail(Errno::ENODEV);
                 };
                 let program = Call {
                     caller,
@@ -220,24 +215,24 @@ impl World {
             Some(Opened::Request { at, id, .. }) => {
                 let now_ns = self.set_now();
                 let Some(node) = self.nodes.get_mut(at) else {
-                    return Outcome::Fail(ENODEV);
+                    return Outcome::Fail(Errno::ENODEV);
                 };
                 let memory = &mut self.memory;
                 let done = node.video.request_ioctl(memory, id, request, now_ns);
                 self.look_around();
                 backend::outcome(done)
             }
-            None => Outcome::Fail(ENODEV),
+            None => Outcome::Fail(Errno::ENODEV),
         }
     }
 
     /// Makes a request, and a descriptor of it in the program.
     fn alloc_request(&mut self, number: usize, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
-        let entry = self.media.devices.get(number).ok_or(ENODEV)?;
+        let entry = self.media.devices.get(number).ok_or(Errno::ENODEV)?;
         let at = entry.at;
-        let video = &mut self.nodes.get_mut(at).ok_or(ENODEV)?.video;
+        let video = &mut self.nodes.get_mut(at).ok_or(Errno::ENODEV)?.video;
         if !video.offers_requests() {
-            return Err(ENOTTY);
+            return Err(Errno::ENOTTY);
         }
         // A descriptor whose number cannot be told must not be made.
         caller.write(arg, &0i32.to_ne_bytes())?;
@@ -246,7 +241,7 @@ impl World {
         let (fd, identity) = match caller.install_file(file, c"request", true) {
             Ok(made) => made,
             Err(e) => {
-                let node = self.nodes.get_mut(at).ok_or(ENODEV)?;
+                let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
                 node.video.close_request(&mut self.memory, id);
                 return Err(e);
             }

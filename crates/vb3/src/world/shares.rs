@@ -13,9 +13,6 @@ use vb3_plane::{ExportAccess, MemOps};
 /// Most things held by programs at one time.
 const MAX_GIVEN: usize = 1 << 20;
 
-const ENFILE: Errno = Errno(rustix::io::Errno::NFILE.raw_os_error());
-const EIO: Errno = Errno(rustix::io::Errno::IO.raw_os_error());
-
 /// One thing a program was given.
 #[derive(Debug)]
 enum Given {
@@ -116,7 +113,7 @@ impl Shares {
 
     fn tag(&mut self) -> Result<Tag, Errno> {
         if self.given.len() + self.real.len() >= MAX_GIVEN {
-            return Err(ENFILE);
+            return Err(Errno::ENFILE);
         }
         self.next_tag = self.next_tag.wrapping_add(1);
         Ok(Tag(self.next_tag))
@@ -290,7 +287,7 @@ fn file_of(
     let path = format!("/proc/self/fd/{}", map.fd.as_raw_fd());
     let file = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| Errno(e.raw_os_error()))?;
-    let stat = rustix::fs::fstat(&file).map_err(|_| EIO)?;
+    let stat = rustix::fs::fstat(&file).map_err(|_| Errno::EIO)?;
     Ok((
         file,
         FdIdentity {

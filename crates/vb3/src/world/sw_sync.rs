@@ -22,10 +22,6 @@ const GET_DEADLINE: u32 = 0xc010_5702;
 const CREATE_BYTES: usize = 40;
 const FENCE_AT: u64 = 36;
 
-const ENOENT: Errno = Errno(2);
-const EFAULT: Errno = Errno(14);
-const ENOTTY: Errno = Errno(25);
-
 /// A timeline, and the program that made it.
 #[derive(Debug)]
 struct Open {
@@ -72,7 +68,7 @@ impl Timelines {
             return false;
         };
         let (fences, now_ns) = memory.fences_mut();
-        fences.close(open.timeline, Ending::Failed(ENOENT.0), now_ns);
+        fences.close(open.timeline, Ending::Failed(Errno::ENOENT.0), now_ns);
         true
     }
 
@@ -106,14 +102,11 @@ impl World {
         let done = match request {
             CREATE_FENCE => self.create_fence(file, arg, caller),
             INC => self.increment(file, arg, caller),
-            GET_DEADLINE => Err(ENOENT),
-            _ => Err(ENOTTY),
+            GET_DEADLINE => Err(Errno::ENOENT),
+            _ => Err(Errno::ENOTTY),
         };
         self.look_around();
-        match done {
-            Ok(()) => Outcome::Done(0),
-            Err(e) => Outcome::Fail(e),
-        }
+        done.into()
     }
 
     /// `SW_SYNC_IOC_CREATE_FENCE`.
@@ -121,11 +114,11 @@ impl World {
         let mut data = [0; CREATE_BYTES];
         caller.read(arg, &mut data)?;
         let value = data.first_chunk().map_or(0, |b| u32::from_ne_bytes(*b));
-        let open = self.timelines.open.get_mut(&file).ok_or(ENOTTY)?;
+        let open = self.timelines.open.get_mut(&file).ok_or(Errno::ENOTTY)?;
         let (fences, now_ns) = self.memory.fences_mut();
         let made = fences.sync_file_at(&mut open.timeline, value.into(), now_ns);
         let made = made.map_err(|e| Errno(e.errno()))?;
-        let number_at = arg.checked_add(FENCE_AT).ok_or(EFAULT);
+        let number_at = arg.checked_add(FENCE_AT).ok_or(Errno::EFAULT);
         self.install_sync_file(made, [0; 32], number_at, caller)
     }
 
@@ -134,7 +127,8 @@ impl World {
         let mut value = [0; 4];
         caller.read(arg, &mut value)?;
         let mut left = u32::from_ne_bytes(value);
-        let timeline = &mut self.timelines.open.get_mut(&file).ok_or(ENOTTY)?.timeline;
+        let open = self.timelines.open.get_mut(&file).ok_or(Errno::ENOTTY)?;
+        let timeline = &mut open.timeline;
         let (fences, now_ns) = self.memory.fences_mut();
         // What lies further ahead than half of all numbers would count as past.
         while left > 0 {

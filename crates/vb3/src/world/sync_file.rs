@@ -33,11 +33,6 @@ const FENCE_BYTES: usize = 80;
 /// Bytes of a name, its NUL included.
 const NAME: usize = 32;
 
-const ENOENT: Errno = Errno(2);
-const EFAULT: Errno = Errno(14);
-const EINVAL: Errno = Errno(22);
-const ENOTTY: Errno = Errno(25);
-
 type Info = FenceInfo<Owner<vb3_machine::Device>>;
 
 /// A sync file, as it is open in programs.
@@ -162,12 +157,9 @@ impl World {
             SYNC_IOC_MERGE => self.merge_sync_files(file, arg, caller),
             SYNC_IOC_FILE_INFO => self.sync_file_info(file, arg, caller),
             SYNC_IOC_SET_DEADLINE => set_deadline(arg, caller),
-            _ => Err(ENOTTY),
+            _ => Err(Errno::ENOTTY),
         };
-        match done {
-            Ok(()) => Outcome::Done(0),
-            Err(e) => Outcome::Fail(e),
-        }
+        done.into()
     }
 
     /// `SYNC_IOC_MERGE`.
@@ -181,17 +173,18 @@ impl World {
         caller.read(arg, &mut data)?;
         let [fd2, _, flags, pad] = [32, 36, 40, 44].map(|at| word(&data, at));
         if flags != 0 || pad != 0 {
-            return Err(EINVAL);
+            return Err(Errno::EINVAL);
         }
-        let other = identify(caller, fd2, ENOENT)?;
-        let own = self.sync_files.open.get(&file).ok_or(ENOENT)?;
-        let other = self.sync_files.named(other).ok_or(ENOENT)?;
+        let other = identify(caller, fd2, Errno::ENOENT)?;
+        let own = self.sync_files.open.get(&file).ok_or(Errno::ENOENT)?;
+        let other = self.sync_files.named(other).ok_or(Errno::ENOENT)?;
         let (fences, now_ns) = self.memory.fences_mut();
         let merged = fences.merge(&own.file, other, now_ns);
         let merged = merged.map_err(|e| Errno(e.errno()))?;
         let mut name = [0; NAME];
         name[..NAME - 1].copy_from_slice(&data[..NAME - 1]);
-        self.install_sync_file(merged, name, arg.checked_add(36).ok_or(EFAULT), caller)
+        let number_at = arg.checked_add(36).ok_or(Errno::EFAULT);
+        self.install_sync_file(merged, name, number_at, caller)
     }
 
     /// `SYNC_IOC_FILE_INFO`.
@@ -200,14 +193,14 @@ impl World {
         caller.read(arg, &mut data)?;
         let [flags, room, pad] = [36, 40, 44].map(|at| word(&data, at));
         if flags != 0 || pad != 0 {
-            return Err(EINVAL);
+            return Err(Errno::EINVAL);
         }
-        let open = self.sync_files.open.get(&file).ok_or(ENOENT)?;
+        let open = self.sync_files.open.get(&file).ok_or(Errno::ENOENT)?;
         let facts = self.facts(&open.file);
         let mut status = status_of(self.memory.fences().sync_file_status(&open.file));
         if room != 0 {
             if (room as usize) < facts.len() {
-                return Err(EINVAL);
+                return Err(Errno::EINVAL);
             }
             let statuses = facts.iter().map(|fact| status_of(fact.status));
             // As Linux adds them up: the last one counts, unless one is pending or has failed.
@@ -275,11 +268,11 @@ impl World {
         caller.read(arg, &mut data)?;
         // A reader waits for writers, a writer for all.
         let usage = usage_of(word(&data, 0))?;
-        let memory = self.memory.buf(buf).ok_or(EINVAL)?.memory;
+        let memory = self.memory.buf(buf).ok_or(Errno::EINVAL)?.memory;
         let (fences, now_ns) = self.memory.fences_mut();
         let file = fences.export(memory, usage, now_ns);
         let file = file.map_err(|e| Errno(e.errno()))?;
-        let number_at = arg.checked_add(4).ok_or(EFAULT);
+        let number_at = arg.checked_add(4).ok_or(Errno::EFAULT);
         self.install_sync_file(file, [0; NAME], number_at, caller)
     }
 
@@ -293,9 +286,9 @@ impl World {
         let mut data = [0; 8];
         caller.read(arg, &mut data)?;
         let usage = usage_of(word(&data, 0))?;
-        let identity = identify(caller, word(&data, 4), EINVAL)?;
-        let file = self.sync_files.named(identity).ok_or(EINVAL)?;
-        let memory = self.memory.buf(buf).ok_or(EINVAL)?.memory;
+        let identity = identify(caller, word(&data, 4), Errno::EINVAL)?;
+        let file = self.sync_files.named(identity).ok_or(Errno::EINVAL)?;
+        let memory = self.memory.buf(buf).ok_or(Errno::EINVAL)?.memory;
         self.deadlocks.watch();
         let (fences, _) = self.memory.fences_mut();
         fences
@@ -406,7 +399,7 @@ fn usage_of(flags: u32) -> Result<Usage, Errno> {
     match flags {
         SYNC_READ => Ok(Usage::Read),
         flags if flags != 0 && flags & !(SYNC_READ | SYNC_WRITE) == 0 => Ok(Usage::Write),
-        _ => Err(EINVAL),
+        _ => Err(Errno::EINVAL),
     }
 }
 
@@ -416,7 +409,7 @@ fn set_deadline(arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
     caller.read(arg, &mut data)?;
     match data {
         [.., 0, 0, 0, 0, 0, 0, 0, 0] => Ok(()),
-        _ => Err(EINVAL),
+        _ => Err(Errno::EINVAL),
     }
 }
 

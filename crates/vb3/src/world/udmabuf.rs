@@ -37,11 +37,6 @@ const MAX_BYTES: u64 = 64 << 20;
 /// the flags.
 const ITEM: usize = 24;
 
-const EINVAL: Errno = Errno(22);
-const ENOMEM: Errno = Errno(12);
-const ENOTTY: Errno = Errno(25);
-const EBADFD: Errno = Errno(77);
-
 /// Part of a memfd of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Item {
@@ -123,26 +118,30 @@ fn checked_len(items: &[Item]) -> Result<u64, Errno> {
     let mut len = 0u64;
     for item in items {
         if item.offset % PAGE_SIZE != 0 || item.size % PAGE_SIZE != 0 {
-            return Err(EINVAL);
+            return Err(Errno::EINVAL);
         }
-        len = len.checked_add(item.size).ok_or(EINVAL)?;
+        len = len.checked_add(item.size).ok_or(Errno::EINVAL)?;
         if len > MAX_BYTES {
-            return Err(EINVAL);
+            return Err(Errno::EINVAL);
         }
     }
-    if len == 0 { Err(EINVAL) } else { Ok(len) }
+    if len == 0 {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(len)
+    }
 }
 
 /// A description of our own of a memfd, which must not shrink and must be writable; and its bytes.
 fn memfd_of(caller: &dyn Caller, number: i32) -> Result<(OwnedFd, u64), Errno> {
     caller.identify(number).map_err(|e| match e {
         Errno::NOT_GATHERED => e,
-        _ => EBADFD,
+        _ => Errno::EBADFD,
     })?;
     let fd = caller.borrow_fd(number)?;
-    let seals = fcntl_get_seals(&fd).map_err(|_| EBADFD)?;
+    let seals = fcntl_get_seals(&fd).map_err(|_| Errno::EBADFD)?;
     if !seals.contains(SealFlags::SHRINK) || seals.contains(SealFlags::WRITE) {
-        return Err(EINVAL);
+        return Err(Errno::EINVAL);
     }
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let own = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
@@ -158,7 +157,7 @@ impl World {
         let done = match request {
             UDMABUF_CREATE => self.create_udmabuf(arg, caller),
             UDMABUF_CREATE_LIST => self.create_udmabuf_of_list(arg, caller),
-            _ => Err(ENOTTY),
+            _ => Err(Errno::ENOTTY),
         };
         self.look_around();
         match done {
@@ -181,10 +180,10 @@ impl World {
         let word = |bytes: &[u8]| u32::from_ne_bytes(bytes.try_into().unwrap_or_default());
         let (flags, count) = (word(flags), word(count));
         if count > MAX_ITEMS {
-            return Err(EINVAL);
+            return Err(Errno::EINVAL);
         }
         let mut bytes = vec![0; ITEM * count as usize];
-        caller.read(arg.checked_add(8).ok_or(EINVAL)?, &mut bytes)?;
+        caller.read(arg.checked_add(8).ok_or(Errno::EINVAL)?, &mut bytes)?;
         let (items, _) = bytes.as_chunks::<ITEM>();
         let items: Vec<Item> = items.iter().map(|bytes| Item::parse(bytes).0).collect();
         self.make_udmabuf(&items, flags, caller)
@@ -205,7 +204,7 @@ impl World {
                 .checked_add(item.size)
                 .is_none_or(|end| end > bytes)
             {
-                return Err(EINVAL);
+                return Err(Errno::EINVAL);
             }
             memfds.push(fd);
         }
@@ -219,19 +218,22 @@ impl World {
                 recording: false,
                 times: 1,
             });
-            return Err(ENOMEM);
+            return Err(Errno::ENOMEM);
         };
         let stat = fstat(&fd).map_err(|e| Errno(e.raw_os_error()))?;
         let file = FdIdentity {
             dev: stat.st_dev,
             ino: stat.st_ino,
         };
-        let shown = fd.try_clone().map_err(|_| ENOMEM)?;
-        let foreign = Foreign::map_first(Arc::new(fd), len).map_err(|_| ENOMEM)?;
+        let shown = fd.try_clone().map_err(|_| Errno::ENOMEM)?;
+        let foreign = Foreign::map_first(Arc::new(fd), len).map_err(|_| Errno::ENOMEM)?;
         let ops = self.memory.ops_mut();
-        let pages = ops.platform_mut().import(foreign).map_err(|_| ENOMEM)?;
-        let alloc = ops.adopt(pages).map_err(|_| ENOMEM)?;
-        let buf = self.memory.adopt(alloc, len).map_err(|_| ENOMEM)?;
+        let pages = ops
+            .platform_mut()
+            .import(foreign)
+            .map_err(|_| Errno::ENOMEM)?;
+        let alloc = ops.adopt(pages).map_err(|_| Errno::ENOMEM)?;
+        let buf = self.memory.adopt(alloc, len).map_err(|_| Errno::ENOMEM)?;
         let cloexec = flags & FLAGS_CLOEXEC != 0;
         let shares = self.shares.get_mut();
         let installed = shares.install_as(
@@ -275,7 +277,7 @@ mod tests {
             &[(0, MAX_BYTES + 4096)],
             &[(0, u64::MAX - 4095), (0, 8192)],
         ] {
-            assert_eq!(len(bad), Err(EINVAL), "{bad:?}");
+            assert_eq!(len(bad), Err(Errno::EINVAL), "{bad:?}");
         }
     }
 }
