@@ -53,11 +53,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// the release.
     ///
     /// # Errors
-    /// `Revoked`; `NoMemory` or `NoSuchMemory` from the DMA layer.
+    /// `Revoked`; `Quarantined`; `NoMemory` or `NoSuchMemory` from the DMA layer.
     pub fn prepare_export<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>) -> Result<(), Error> {
-        if self.revoked {
-            return Err(Error::Revoked);
-        }
+        self.check_usable()?;
         if self.table.is_none() && self.place != Place::Nowhere {
             self.table = Some(cx.ops.table_of(&self.alloc)?);
         }
@@ -68,7 +66,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// not mapped yet.
     ///
     /// # Errors
-    /// `Revoked`; `TableFull` (ENOMEM) when the host's list is full; what the DMA layer says
+    /// `Revoked`; `Quarantined`; `TableFull` (ENOMEM) when the host's list is full; what the DMA layer says
     /// when the memory cannot be described.
     pub fn attach<W: Observer<O>>(
         &mut self,
@@ -124,9 +122,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// replaces it: who mapped first may be using its addresses.
     ///
     /// # Errors
-    /// `Busy` (EBUSY) while mapped in a direction that excludes this one; `Revoked`; `Invalid`
-    /// for a device that is not attached; `Unplaced` for memory that lies nowhere yet; what the DMA
-    /// layer says.
+    /// `Busy` (EBUSY) while mapped in a direction that excludes this one; `Revoked`; `Quarantined`
+    /// (EIO) for a device that has it not mapped yet, after an unmap failed; `Invalid` for a device
+    /// that is not attached; `Unplaced` for memory that lies nowhere yet; what the DMA layer says.
     pub fn map<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
@@ -149,11 +147,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             held.maps = held.maps.checked_add(1).ok_or(Error::Busy)?;
             return Ok(());
         }
+        if self.quarantined {
+            return Err(Error::Quarantined);
+        }
         let dev = attachment.dev;
         let mut mapping = cx.ops.map(dev, table, direction, Attrs::empty())?;
         if self.cpu.has_unread() && cx.ops.bounces(&mapping) {
             // The CPU made the copy from its view, which is older than what a device wrote.
-            cx.ops.unmap(mapping, Attrs::SKIP_CPU_SYNC);
+            self.end_mapping(cx, dev, mapping, Attrs::SKIP_CPU_SYNC)?;
             self.sync_for_cpu(cx, Direction::FromDevice, Some(key));
             let table = self.table.as_ref().ok_or(Error::Invalid)?;
             mapping = cx.ops.map(dev, table, direction, Attrs::empty())?;
@@ -180,7 +181,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Some(&self.list.get(key)?.held.as_ref()?.mapping)
     }
 
-    /// Undoes one [`map`](Self::map); the last one unmaps. Without a mapping nothing happens.
+    /// Undoes one [`map`](Self::map); the last one unmaps. Without a mapping nothing happens. If the
+    /// unmap fails, the memory [is quarantined](Self::is_quarantined).
     pub fn unmap<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {
             return;
@@ -211,12 +213,47 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         } else {
             Attrs::empty()
         };
-        cx.ops.unmap(held.mapping, attrs);
-        cx.observer.unmapped(attachment.dev);
+        let dev = attachment.dev;
+        // What failed is remembered, whoever asked for it.
+        let _quarantined = self.end_mapping(cx, dev, held.mapping, attrs);
+        cx.observer.unmapped(dev);
         if bounced && held.maybe_written {
             self.sync_for_device(cx, Direction::ToDevice, None);
         } else if !bounced && held.direction.device_writes() {
             self.cpu.synced();
+        }
+    }
+
+    /// Ends a mapping; quarantines the memory if the device may still reach it.
+    fn end_mapping<W: Observer<O>>(
+        &mut self,
+        cx: &mut Cx<'_, O, W>,
+        dev: O::Device,
+        mapping: O::Mapping,
+        attrs: Attrs,
+    ) -> Result<(), Error> {
+        if cx.ops.try_unmap(mapping, attrs).is_ok() {
+            return Ok(());
+        }
+        self.quarantined = true;
+        cx.observer.quarantined(dev, self.spec.len_bytes);
+        Err(Error::Quarantined)
+    }
+
+    /// Whether an unmap failed, so that a device may still reach the memory although it is mapped
+    /// for it no more. See the crate's head for what follows.
+    pub fn is_quarantined(&self) -> bool {
+        self.quarantined
+    }
+
+    /// Refuses memory that nobody new may get.
+    pub(crate) fn check_usable(&self) -> Result<(), Error> {
+        if self.revoked {
+            Err(Error::Revoked)
+        } else if self.quarantined {
+            Err(Error::Quarantined)
+        } else {
+            Ok(())
         }
     }
 
@@ -228,13 +265,21 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Takes the memory back from all attached devices: behind an IOMMU their accesses fault from
     /// now on, and nobody can map it again. Handles of the CPU stay.
-    pub fn revoke<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>) {
+    ///
+    /// # Errors
+    /// `Quarantined` (EIO) where an unmap failed, now or before: a device may still reach the memory.
+    /// All the same nobody can map it again.
+    pub fn revoke<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>) -> Result<(), Error> {
         self.revoked = true;
         let mut at = self.list.next(None);
         while let Some(key) = at {
             self.drop_mapping(cx, key);
             at = self.list.next(Some(key));
         }
+        if self.quarantined {
+            return Err(Error::Quarantined);
+        }
+        Ok(())
     }
 
     /// Whether the memory was taken back.

@@ -17,6 +17,8 @@ pub enum Error {
     Pinned,
     /// ENODEV: the exporter has taken the memory back.
     Revoked,
+    /// EIO: an unmap failed, so that a device may still reach the memory. Nobody else gets it.
+    Quarantined,
     /// ENOMEM: a table of the host is full.
     TableFull {
         /// Entries it holds.
@@ -41,6 +43,7 @@ impl Error {
             Self::Invalid | Self::Unplaced => 22,
             Self::Busy | Self::Pinned => 16,
             Self::Revoked => 19,
+            Self::Quarantined => 5,
             Self::TableFull { .. } => 12,
             Self::UnknownCall => 25,
             Self::Exporter { errno } => errno,
@@ -58,6 +61,7 @@ impl Error {
             | Self::Unplaced
             | Self::Pinned
             | Self::Revoked
+            | Self::Quarantined
             | Self::TableFull { .. }
             | Self::UnknownCall
             | Self::Exporter { .. } => None,
@@ -79,6 +83,9 @@ impl fmt::Display for Error {
             Self::Unplaced => f.write_str("the memory lies nowhere yet"),
             Self::Pinned => f.write_str("the memory cannot be moved while a device uses it"),
             Self::Revoked => f.write_str("the exporter has taken the memory back"),
+            Self::Quarantined => {
+                f.write_str("a device may still reach the memory, because an unmap failed")
+            }
             Self::TableFull { entries } => write!(f, "table full ({entries} entries)"),
             Self::UnknownCall => f.write_str("no such call"),
             Self::Exporter { errno } => write!(f, "the exporter refused (errno {errno})"),

@@ -36,6 +36,14 @@
 //! other addresses, before it is used next. [`Shared::revoke`] heeds no pin: the exporter takes the
 //! memory back, mappings go, behind an IOMMU accesses fault, and all later calls fail with ENODEV.
 //!
+//! # When an unmap fails
+//!
+//! A page table may not let go ([`DmaOps::try_unmap`](vb3_dma::DmaOps::try_unmap)). The device may
+//! then reach the memory as long as the machine runs, so the memory is *quarantined*
+//! ([`Shared::is_quarantined`]): those who have it may go on, nobody else gets it ([`Error::Quarantined`]
+//! for attaching, a first mapping, exporting and moving), and when the last handle goes the DMA layer
+//! keeps it from being handed out again. [`Observer::quarantined`] says which device and how much.
+//!
 //! # Lazy placement
 //!
 //! Memory of [`Backing::Lazy`] has bytes, handles and attachments from the beginning, and no

@@ -60,6 +60,11 @@ pub trait Observer<O: DmaOps> {
         let _ = dev;
     }
 
+    /// An unmap failed: `dev` may still reach as many bytes, which are kept from every other use.
+    fn quarantined(&mut self, dev: O::Device, len_bytes: u64) {
+        let _ = (dev, len_bytes);
+    }
+
     /// Memory of `dev` was moved, which took a copy of as many bytes.
     fn moved(&mut self, dev: O::Device, len_bytes: u64) {
         let _ = (dev, len_bytes);

@@ -106,7 +106,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for memory that is not placed lazily, or lies already where the placer
-    /// would put it; `Revoked`; `Pinned` (EBUSY); what the placer says. The memory then lies where
+    /// would put it; `Revoked`; `Pinned` (EBUSY); `Quarantined` (EIO) where a device may still reach
+    /// where it lies now, because an unmap failed; what the placer says. The memory then lies where
     /// it lay.
     pub fn place<W: Observer<O>>(
         &mut self,
@@ -116,9 +117,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let Backing::Lazy { device, .. } = self.spec.backing else {
             return Err(Error::Invalid);
         };
-        if self.revoked {
-            return Err(Error::Revoked);
-        }
+        self.check_usable()?;
         if self.place == Place::Settled {
             return Err(Error::Invalid);
         }
@@ -130,6 +129,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         while let Some(key) = at {
             self.drop_mapping(cx, key);
             at = self.list.next(Some(key));
+        }
+        if self.quarantined {
+            return Err(Error::Quarantined);
         }
         if let Some(table) = self.table.take() {
             cx.ops.free_table(table, false);

@@ -100,6 +100,8 @@ pub struct Shared<O: DmaOps, L> {
     pub(crate) list: L,
     pub(crate) spec: Spec<O::Device>,
     pub(crate) revoked: bool,
+    /// A device may still reach the memory although it is mapped for it no more.
+    pub(crate) quarantined: bool,
     pub(crate) place: Place,
     pub(crate) cpu: CpuState<O::Device>,
     pub(crate) tag: u64,
@@ -178,6 +180,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             list,
             spec,
             revoked: false,
+            quarantined: false,
             place: Place::Settled,
             cpu: CpuState::default(),
             tag: 0,
@@ -228,7 +231,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// The second half of [`Self::release`]: gives memory back that was just closed. A host that
-    /// attaches or maps in between loses what it made.
+    /// attaches or maps in between loses what it made. [Quarantined](Self::is_quarantined) memory
+    /// goes back, too; the DMA layer, whose it is, keeps it from being used again.
     #[inline]
     pub fn free<W: Observer<O>>(self, cx: &mut Cx<'_, O, W>, _: Closed) {
         cx.ops.free(self.alloc);

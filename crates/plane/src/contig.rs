@@ -145,6 +145,7 @@ const fn attach_error(e: vb3_dmabuf::Error) -> PlaneError {
             PlaneError::NoMemory(e.reason())
         }
         vb3_dmabuf::Error::Exporter { errno } => PlaneError::Exporter(errno),
+        vb3_dmabuf::Error::Quarantined => PlaneError::Io(e.reason()),
         _ => PlaneError::Invalid(e.reason()),
     }
 }

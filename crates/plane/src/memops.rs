@@ -141,7 +141,8 @@ pub trait MemOps {
     /// caller keeps `buf` until after [`put`](Self::put).
     ///
     /// # Errors
-    /// `Fault` when the dma-buf is smaller than `len_bytes` (before all else), `NoMemory`.
+    /// `Fault` when the dma-buf is smaller than `len_bytes` (before all else), `NoMemory`, `Io` (EIO)
+    /// where a device may still reach the memory because an unmap failed.
     fn attach_dmabuf(
         &mut self,
         dev: Self::Device,

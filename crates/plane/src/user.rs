@@ -84,7 +84,7 @@ impl<O: DmaOps> UserMemory<O> {
                 })
             }
             Err(e) => {
-                cx.ops.unmap(mapping, Attrs::SKIP_CPU_SYNC);
+                end_mapping(cx, dev, mapping, &table);
                 cx.ops.free_table(table, false);
                 Err(e)
             }
@@ -153,11 +153,13 @@ impl<O: DmaOps> UserMemory<O> {
         }
     }
 
-    /// Unmaps and unpins; pages are marked dirty if the device could write.
+    /// Unmaps and unpins; pages are marked dirty if the device could write. If the unmap fails, the
+    /// observer is told, and the DMA layer keeps the pages pinned: the program's memory is never
+    /// handed out to anybody else.
     pub fn put<W: Observer<O>>(self, cx: &mut Cx<'_, O, W>) {
         match self.reached {
             Reached::Mapped(mapping, _) => {
-                cx.ops.unmap(mapping, Attrs::SKIP_CPU_SYNC);
+                end_mapping(cx, self.dev, mapping, &self.table);
                 cx.observer.unmapped(self.dev);
             }
             Reached::Virtual(vmap) => cx.ops.vunmap(vmap),
@@ -227,6 +229,18 @@ impl<O: DmaOps> UserMemory<O> {
             return Err(user_pages(cx.ops.table_len(&self.table)));
         }
         Ok(done)
+    }
+}
+
+/// Unmaps, and says what the device may still reach.
+fn end_mapping<O: DmaOps, W: Observer<O>>(
+    cx: &mut Cx<'_, O, W>,
+    dev: O::Device,
+    mapping: O::Mapping,
+    table: &O::Table,
+) {
+    if cx.ops.try_unmap(mapping, Attrs::SKIP_CPU_SYNC).is_err() {
+        cx.observer.quarantined(dev, cx.ops.table_len(table));
     }
 }
 

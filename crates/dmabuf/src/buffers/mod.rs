@@ -401,7 +401,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// Exports a memory as a new dma-buf.
     ///
     /// # Errors
-    /// `Invalid` for a memory that is gone, `Revoked`, `TableFull` (ENOMEM), and what the DMA
+    /// `Invalid` for a memory that is gone, `Revoked`, `Quarantined`, `TableFull` (ENOMEM), what the DMA
     /// layer says when the memory cannot be shown to other devices.
     pub fn export(
         &mut self,
@@ -516,13 +516,15 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
         Ok(())
     }
 
-    /// Takes a memory back from all attached devices.
-    pub fn revoke(&mut self, id: MemoryId) {
-        // A memory that is gone is attached to nothing.
-        let _gone = self.with_memory(id, |memory, cx| {
-            memory.revoke(cx);
-            Ok(())
-        });
+    /// Takes a memory back from all attached devices. One that is gone is attached to nothing.
+    ///
+    /// # Errors
+    /// As [`Shared::revoke`].
+    pub fn revoke(&mut self, id: MemoryId) -> Result<(), Error> {
+        match self.memory(id) {
+            Some(_) => self.with_memory(id, |memory, cx| memory.revoke(cx)),
+            None => Ok(()),
+        }
     }
 
     /// What is held at the moment.

@@ -99,6 +99,8 @@ struct Mapped {
     offset: u64,
     direction: Direction,
     segments: Vec<DmaSegment>,
+    /// Its unmap failed: the device goes on reaching it.
+    stuck: bool,
     slot: Option<Vec<u8>>,
 }
 
@@ -144,6 +146,8 @@ pub struct Fake {
     pub next_iova: u64,
     /// How many calls that can fail still succeed; the one after them fails, once.
     pub fail_after: Option<u32>,
+    /// Page tables let go of nothing.
+    pub unmap_fails: bool,
     /// Every pinning fails with this errno.
     pub pin_errno: Option<i32>,
     /// What is held.
@@ -241,6 +245,12 @@ impl Fake {
     #[must_use]
     pub fn user_block(&self, user: FakeUser) -> usize {
         user.block
+    }
+
+    /// Whether memory is allocated, or kept because a device may still reach it.
+    #[must_use]
+    pub fn is_kept(&self, block: usize) -> bool {
+        self.blocks[block].live
     }
 
     /// Reads as the CPU does.

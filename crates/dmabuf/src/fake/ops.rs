@@ -80,10 +80,13 @@ impl DmaOps for Fake {
         self.live.allocs -= 1;
         assert!(self.blocks[alloc.block].live, "freed twice");
         assert!(
-            self.mapped.iter().all(|m| m.block != alloc.block),
+            self.mapped
+                .iter()
+                .all(|m| m.block != alloc.block || m.stuck),
             "freed while mapped"
         );
-        self.blocks[alloc.block].live = false;
+        // What a device may still reach is kept.
+        self.blocks[alloc.block].live = self.mapped.iter().any(|m| m.block == alloc.block);
     }
 
     fn alloc_dma_addr(&self, alloc: &FakeAlloc) -> Option<DmaAddr> {
@@ -196,6 +199,7 @@ impl DmaOps for Fake {
             direction,
             slot: dev.bounces.then(copy),
             segments,
+            stuck: false,
         });
         if !attrs.contains(Attrs::SKIP_CPU_SYNC) {
             self.sync_mapped(id, direction, SyncFor::Device);
@@ -205,6 +209,10 @@ impl DmaOps for Fake {
     }
 
     fn unmap(&mut self, mapping: FakeMapping, attrs: Attrs) {
+        let _ = self.try_unmap(mapping, attrs);
+    }
+
+    fn try_unmap(&mut self, mapping: FakeMapping, attrs: Attrs) -> Result<(), Error> {
         self.live.mappings -= 1;
         let index = self.mapped.iter().position(|m| m.id == mapping.id);
         let index = index.expect("unmapped twice");
@@ -212,7 +220,12 @@ impl DmaOps for Fake {
             let direction = self.mapped[index].direction;
             self.sync_mapped(mapping.id, direction, SyncFor::Cpu);
         }
+        if self.unmap_fails {
+            self.mapped[index].stuck = true;
+            return Err(Error::Unsupported);
+        }
         self.mapped.remove(index);
+        Ok(())
     }
 
     fn sync(&mut self, mapping: &FakeMapping, direction: Direction, sync: SyncFor) -> bool {

@@ -70,7 +70,7 @@ fn revoked_memory_is_reached_by_no_device_and_mapped_no_more() {
     b.map(&mut one, Direction::ToDevice).unwrap();
     b.map(&mut two, Direction::FromDevice).unwrap();
     let (at_one, at_two) = (addr(&b, &one), addr(&b, &two));
-    b.revoke(id);
+    b.revoke(id).unwrap();
     assert!(b.ops().dev_read(DISPLAY, at_one, 1).is_none());
     assert!(!b.ops_mut().dev_write(BOUNCER, at_two, &[1]));
     assert_eq!(b.segment(&one, 0), None);
@@ -101,6 +101,43 @@ fn what_is_gone_is_refused_without_harm() {
     b.take_from_device(&a);
     b.detach(a);
     assert_nothing(&b);
+}
+
+/// Who has the memory goes on, nobody else gets it, and it is not freed.
+#[test]
+fn memory_whose_unmap_failed_is_quarantined() {
+    let mut b = buffers();
+    let id = memory(
+        &mut b,
+        Backing::NonCoherent(CAMERA),
+        Direction::FromDevice,
+        1,
+    );
+    let (buf, block) = (export(&mut b, id), block(&b, id));
+    let mut one = b.attach(&buf, DISPLAY).unwrap();
+    let mut two = b.attach(&buf, BOUNCER).unwrap();
+    b.map(&mut one, Direction::ToDevice).unwrap();
+    let at = addr(&b, &one);
+    b.ops_mut().unmap_fails = true;
+    b.unmap(&mut one);
+    b.ops_mut().unmap_fails = false;
+    assert!(b.ops().dev_read(DISPLAY, at, 1).is_some(), "in reach");
+    assert!(b.memory(id).unwrap().is_quarantined());
+    assert_eq!(b.observer().quarantined, [(DISPLAY.id, PAGE)]);
+    let refused = Err(Error::Quarantined);
+    assert_eq!(b.map(&mut one, Direction::ToDevice), refused);
+    assert_eq!(b.map(&mut two, Direction::ToDevice), refused);
+    assert_eq!(b.attach(&buf, DISPLAY).unwrap_err().errno(), 5);
+    let exported = b.export(id, Access::ReadWrite, Name::default());
+    assert_eq!(exported.unwrap_err(), Error::Quarantined);
+    assert_eq!(b.revoke(id), refused, "it was not taken back");
+    assert!(b.mmap_buf(buf.id(), 0, PAGE).is_ok(), "the CPU goes on");
+    b.detach(one);
+    b.detach(two);
+    b.put_buf(buf);
+    b.drop_user(id, UserKind::Plane);
+    assert_nothing(&b);
+    assert!(b.ops().is_kept(block));
 }
 
 /// Runs the life of a shared buffer with the fault at call `n`; false once `n` is past the end.

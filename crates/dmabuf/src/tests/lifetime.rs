@@ -154,6 +154,7 @@ fn every_error_has_its_errno() {
         (Error::Invalid, 22),
         (Error::Busy, 16),
         (Error::Revoked, 19),
+        (Error::Quarantined, 5),
         (Error::TableFull { entries: 1 }, 12),
         (Error::UnknownCall, 25),
         (Error::Dma(vb3_dma::Error::Unsupported), 95),

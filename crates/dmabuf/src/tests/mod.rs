@@ -19,6 +19,7 @@ pub(super) struct Log {
     pub(super) maps: i64,
     pub(super) bytes: i64,
     pub(super) moved: u64,
+    pub(super) quarantined: Vec<(u8, u64)>,
 }
 
 impl Observer<Fake> for Log {
@@ -28,6 +29,10 @@ impl Observer<Fake> for Log {
 
     fn unmapped(&mut self, _: FakeDevice) {
         self.maps -= 1;
+    }
+
+    fn quarantined(&mut self, dev: FakeDevice, len_bytes: u64) {
+        self.quarantined.push((dev.id, len_bytes));
     }
 
     fn moved(&mut self, _: FakeDevice, len_bytes: u64) {

@@ -160,8 +160,29 @@ fn where_there_is_no_better_place_it_stays() {
     b.map(&mut display, Direction::ToDevice).unwrap();
     b.detach(display);
     b.put_buf(buf);
-    b.revoke(id);
+    b.revoke(id).unwrap();
     assert_eq!(b.place(id), Err(Error::Revoked));
+    b.drop_user(id, UserKind::Plane);
+    assert_nothing(&b);
+}
+
+/// Its old place would be given to somebody else.
+#[test]
+fn what_a_device_may_still_reach_is_not_moved() {
+    let (mut b, id) = lazy(true);
+    let buf = export(&mut b, id);
+    let mut display = b.attach(&buf, DISPLAY).unwrap();
+    b.place(id).unwrap();
+    b.map(&mut display, Direction::ToDevice).unwrap();
+    let other = b.attach(&buf, DIRECT).unwrap();
+    b.ops_mut().unmap_fails = true;
+    assert_eq!(b.place(id), Err(Error::Quarantined));
+    b.ops_mut().unmap_fails = false;
+    assert_eq!(b.observer().moved, 0);
+    assert_eq!(b.place(id), Err(Error::Quarantined), "for ever");
+    b.detach(display);
+    b.detach(other);
+    b.put_buf(buf);
     b.drop_user(id, UserKind::Plane);
     assert_nothing(&b);
 }

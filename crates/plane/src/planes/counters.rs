@@ -24,6 +24,8 @@ pub struct Counters {
     pub copied_bytes: u64,
     /// Bytes copied because memory allocated for the device was moved.
     pub moved_bytes: u64,
+    /// Bytes that the device may still reach after an unmap that failed.
+    pub quarantined_bytes: u64,
     /// Bytes allocated now.
     pub bytes: u64,
     /// Most bytes allocated at one time.
@@ -115,6 +117,13 @@ impl<O: DmaOps, H: Observer<O>> Observer<O> for CounterTable<O::Device, H> {
     fn unmapped(&mut self, dev: O::Device) {
         self.count(dev, |c| c.unmaps = c.unmaps.saturating_add(1));
         self.host.unmapped(dev);
+    }
+
+    fn quarantined(&mut self, dev: O::Device, len_bytes: u64) {
+        self.count(dev, |c| {
+            c.quarantined_bytes = c.quarantined_bytes.saturating_add(len_bytes);
+        });
+        self.host.quarantined(dev, len_bytes);
     }
 
     fn moved(&mut self, dev: O::Device, len_bytes: u64) {

@@ -12,7 +12,7 @@ mod tests;
 
 pub use counters::Counters;
 
-use crate::HintSkip;
+use crate::{HintSkip, PlaneError};
 use alloc::boxed::Box;
 use core::fmt;
 use counters::CounterTable;
@@ -377,8 +377,12 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     }
 
     /// Takes a memory back from all devices that imported it.
-    pub fn revoke(&mut self, memory: MemoryId) {
-        self.buffers.revoke(memory);
+    ///
+    /// # Errors
+    /// `Io` (EIO) where an unmap failed: a device may still reach the memory.
+    pub fn revoke(&mut self, memory: MemoryId) -> Result<(), PlaneError> {
+        let revoked = self.buffers.revoke(memory);
+        revoked.map_err(|e| PlaneError::Io(e.reason()))
     }
 
     /// Whether cache maintenance would have been due for a hint to leave out.

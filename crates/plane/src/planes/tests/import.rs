@@ -288,7 +288,7 @@ fn revoked_memory_fails_at_the_next_hand_over() {
     let mut plane = mapped(&mut t, &buf);
     let addr = dma(&mut t, &plane);
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
-    t.revoke(owner.memory().unwrap());
+    t.revoke(owner.memory().unwrap()).unwrap();
     assert!(t.ops().dev_read(DISPLAY, addr, 1).is_none());
     t.finish(&mut plane, HintSkip::empty());
     assert_eq!(

@@ -381,7 +381,7 @@ impl Run {
             }
             Op::Revoke(n) => {
                 if let Some((_, (buf, memory))) = pick(&mut self.m.bufs, n) {
-                    t.revoke(buf.memory());
+                    t.revoke(buf.memory()).unwrap();
                     self.m.memories[*memory].revoked = true;
                 }
             }

@@ -1,0 +1,92 @@
+//! Memory whose unmap failed, on a host whose page tables do not let go: a device may still reach it,
+//! so nobody else is given it.
+
+use std::collections::BTreeSet;
+use vb3_dma::fake::{Fake, Setup};
+use vb3_dma::{DmaAddr, Mapper};
+use vb3_plane::{
+    AllocArgs, Coherency, Cookie, Device, Direction, ExportAccess, MemOps, Plane, Planes,
+};
+
+const LEN: u64 = 2 * vb3_dma::fake::PAGE;
+const CAMERA: Device<u32> = Device::contig(0);
+const DISPLAY: Device<u32> = Device::contig(1);
+
+type Test = Planes<Mapper<Fake>, ()>;
+
+fn planes() -> Test {
+    let setup = Setup {
+        devices: 2,
+        ..Setup::iommu(32)
+    };
+    Planes::new(setup.mapper(), ())
+}
+
+fn alloc(t: &mut Test) -> Plane<u32> {
+    let args = AllocArgs {
+        len_bytes: LEN,
+        direction: Direction::FromDevice,
+        coherency: Coherency::NonCoherent,
+    };
+    t.alloc(CAMERA, args).unwrap()
+}
+
+/// Physical pages that a plane's memory is made of.
+fn pages_of(t: &Test, plane: &Plane<u32>) -> BTreeSet<u64> {
+    let memory = t.buffers().memory(plane.memory().unwrap()).unwrap();
+    let runs = memory.alloc().segments().iter();
+    runs.flat_map(|run| (run.addr.get()..run.addr.get() + run.len).step_by(4096))
+        .collect()
+}
+
+fn dma(t: &mut Test, plane: &Plane<u32>) -> DmaAddr {
+    match t.cookie(plane) {
+        Some(Cookie::Dma(addr)) => addr,
+        other => panic!("no DMA address: {other:?}"),
+    }
+}
+
+#[test]
+fn an_imported_buffer_goes_to_nobody_else() {
+    let mut t = planes();
+    let owner = alloc(&mut t);
+    let buf = t.export(&owner, ExportAccess::ReadWrite).unwrap();
+    let mut import = t
+        .attach_dmabuf(DISPLAY, &buf, LEN, Direction::ToDevice)
+        .unwrap();
+    t.map_dmabuf(&mut import).unwrap();
+    let at = dma(&mut t, &import);
+    let pages = pages_of(&t, &owner);
+    t.ops().platform().fail_unmaps(true);
+    t.put(import);
+    t.ops().platform().fail_unmaps(false);
+    assert!(t.ops().platform().dev_read_as(1, at, 1).is_some());
+    assert_eq!(t.counters(DISPLAY.dma).quarantined_bytes, LEN);
+    let again = t.attach_dmabuf(DISPLAY, &buf, LEN, Direction::ToDevice);
+    assert_eq!(again.unwrap_err().errno(), 5);
+    assert_eq!(t.revoke(buf.memory()).unwrap_err().errno(), 5);
+    t.put_dmabuf(buf);
+    t.put(owner);
+    assert_eq!(t.ops().platform().freed_in_reach(), []);
+    // Who allocates next gets none of its pages.
+    for _ in 0..8 {
+        let other = alloc(&mut t);
+        assert!(pages.is_disjoint(&pages_of(&t, &other)));
+        t.put(other);
+    }
+    assert_eq!(t.counters(CAMERA.dma).bytes, 0);
+}
+
+#[test]
+fn a_programs_memory_stays_pinned() {
+    let mut t = planes();
+    let (addr, direction) = (64 * LEN, Direction::FromDevice);
+    let plane = t.get_userptr(CAMERA, &(), addr, LEN, direction).unwrap();
+    let at = dma(&mut t, &plane);
+    t.ops().platform().fail_unmaps(true);
+    t.put(plane);
+    t.ops().platform().fail_unmaps(false);
+    assert!(t.ops().platform().dev_write_as(0, at, &[1]).is_some());
+    assert_eq!(t.counters(CAMERA.dma).quarantined_bytes, LEN);
+    assert_eq!(t.ops().platform().vmaps_and_pins(), (0, 1));
+}
