@@ -10,7 +10,7 @@
 
 struct vb3_buf;
 
-/* Memory operations: of one kind of memory in its ops.c, the others in memops.c. */
+/* Memory operations: those in which the kinds of memory differ are in ops.c, the others in memops.c. */
 void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size);
 void vb3_op_put(void *priv);
 struct dma_buf *vb3_op_get_dmabuf(struct vb2_buffer *vb, void *priv, unsigned long flags);
@@ -28,5 +28,24 @@ void *vb3_op_vaddr(struct vb2_buffer *vb, void *priv);
 void *vb3_op_cookie(struct vb2_buffer *vb, void *priv);
 unsigned int vb3_op_num_users(void *priv);
 int vb3_op_mmap(void *priv, struct vm_area_struct *vma);
+
+/* Those of every module, and those of modules whose memory a device uses. */
+#define VB3_MEM_OPS \
+	.alloc = vb3_op_alloc, \
+	.put = vb3_op_put, \
+	.get_dmabuf = vb3_op_get_dmabuf, \
+	.vaddr = vb3_op_vaddr, \
+	.mmap = vb3_op_mmap, \
+	.get_userptr = vb3_op_get_userptr, \
+	.put_userptr = vb3_op_put_userptr, \
+	.map_dmabuf = vb3_op_map_dmabuf, \
+	.unmap_dmabuf = vb3_op_unmap_dmabuf, \
+	.attach_dmabuf = vb3_op_attach_dmabuf, \
+	.detach_dmabuf = vb3_op_detach_dmabuf, \
+	.num_users = vb3_op_num_users
+#define VB3_DEVICE_OPS \
+	.cookie = vb3_op_cookie, \
+	.prepare = vb3_op_prepare, \
+	.finish = vb3_op_finish
 
 #endif

@@ -15,7 +15,7 @@ use crate::user::User;
 use crate::{attachments::Key, sys};
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
 use core::ptr::{self, NonNull};
-use vb3_dma::{Coherency, DmaAddr, SyncFor};
+use vb3_dma::{Coherency, Direction, DmaAddr, SyncFor};
 use vb3_dmabuf::UserKind;
 use vb3_plane::{AllocArgs, Due};
 
@@ -58,6 +58,30 @@ const fn user_kind(raw: c_int) -> UserKind {
     }
 }
 
+/// What C is told of `made`: 1 or 0 as it says, or the negative errno.
+#[inline]
+pub(crate) fn answer(made: impl FnOnce() -> Result<c_int, Errno>) -> c_int {
+    made().unwrap_or_else(Errno::to_c)
+}
+
+/// A pointer of C's that must be there.
+///
+/// # Errors
+/// EINVAL for NULL.
+#[inline]
+pub(crate) fn given<T>(pointer: *mut T) -> Result<NonNull<T>, Errno> {
+    NonNull::new(pointer).ok_or(Errno::INVALID)
+}
+
+/// A direction of C's.
+///
+/// # Errors
+/// EINVAL for what is none.
+#[inline]
+pub(crate) fn direction(raw: c_int) -> Result<Direction, Errno> {
+    direction_from_c(raw).ok_or(Errno::INVALID)
+}
+
 /// Bytes of a payload.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_bytes() -> usize {
@@ -79,30 +103,24 @@ pub unsafe extern "C" fn vb3_rs_alloc(
     non_coherent: bool,
     addr: *mut u64,
 ) -> c_int {
-    let (Some(to), Some(dev), Some(direction)) = (
-        NonNull::new(to),
-        NonNull::new(dev),
-        direction_from_c(direction),
-    ) else {
-        return Errno::INVALID.to_c();
-    };
-    let args = AllocArgs {
-        len_bytes: bytes,
-        direction,
-        coherency: if non_coherent {
-            Coherency::NonCoherent
-        } else {
-            Coherency::Coherent
-        },
-    };
-    // SAFETY: the object takes a reference of its own.
-    let dev = unsafe { Dev::new(dev) }.with_wishes(gfp, attrs);
-    // SAFETY: the object is put into the payload below; it has one lock.
-    match unsafe { Allocated::contig(to, dev, args, attrs_from_c(attrs)) } {
+    answer(|| {
+        let (to, dev) = (given(to)?, given(dev)?);
+        let args = AllocArgs {
+            len_bytes: bytes,
+            direction: self::direction(direction)?,
+            coherency: if non_coherent {
+                Coherency::NonCoherent
+            } else {
+                Coherency::Coherent
+            },
+        };
+        // SAFETY: the object takes a reference of its own.
+        let dev = unsafe { Dev::new(dev) }.with_wishes(gfp, attrs);
+        // SAFETY: the object is put into the payload below; it has one lock.
+        let (made, at) = unsafe { Allocated::contig(to, dev, args, attrs_from_c(attrs)) }?;
         // SAFETY: the caller's promise.
-        Ok((made, at)) => unsafe { place(to, Object::Allocated(made), addr, at) },
-        Err(e) => e.to_c(),
-    }
+        Ok(unsafe { place(to, Object::Allocated(made), addr, at) })
+    })
 }
 
 /// Puts an object into its payload and says where the device finds its memory; 1 if hand-overs can
@@ -250,20 +268,14 @@ pub unsafe extern "C" fn vb3_rs_get_userptr(
     direction: c_int,
     addr: *mut u64,
 ) -> c_int {
-    let (Some(to), Some(dev), Some(direction)) = (
-        NonNull::new(to),
-        NonNull::new(dev),
-        direction_from_c(direction),
-    ) else {
-        return Errno::INVALID.to_c();
-    };
-    // SAFETY: the caller's promise.
-    let dev = unsafe { Dev::new(dev) };
-    match User::contig(dev, at, bytes, direction) {
+    answer(|| {
+        let (to, dev) = (given(to)?, given(dev)?);
         // SAFETY: the caller's promise.
-        Ok((made, at)) => unsafe { place(to, Object::User(made), addr, at) },
-        Err(e) => e.to_c(),
-    }
+        let dev = unsafe { Dev::new(dev) };
+        let (made, at) = User::contig(dev, at, bytes, self::direction(direction)?)?;
+        // SAFETY: the caller's promise.
+        Ok(unsafe { place(to, Object::User(made), addr, at) })
+    })
 }
 
 /// `put_userptr`.
@@ -291,22 +303,16 @@ pub unsafe extern "C" fn vb3_rs_import(
     bytes: u64,
     direction: c_int,
 ) -> c_int {
-    let (Some(to), Some(dev), Some(buf), Some(direction)) = (
-        NonNull::new(to),
-        NonNull::new(dev),
-        NonNull::new(buf),
-        direction_from_c(direction),
-    ) else {
-        return Errno::INVALID.to_c();
-    };
-    // SAFETY: the caller's promise.
-    let (dev, buf) = unsafe { (Dev::new(dev), Buf::new(buf)) };
-    // SAFETY: the object is put into the payload below; it has one lock.
-    match unsafe { Import::contig(to, dev, buf, bytes, direction) } {
+    answer(|| {
+        let (to, dev, buf) = (given(to)?, given(dev)?, given(buf)?);
+        let direction = self::direction(direction)?;
         // SAFETY: the caller's promise.
-        Ok(made) => unsafe { put(to, Object::Import(made)) },
-        Err(e) => e.to_c(),
-    }
+        let (dev, buf) = unsafe { (Dev::new(dev), Buf::new(buf)) };
+        // SAFETY: the object is put into the payload below; it has one lock.
+        let made = unsafe { Import::contig(to, dev, buf, bytes, direction) }?;
+        // SAFETY: the caller's promise.
+        Ok(unsafe { put(to, Object::Import(made)) })
+    })
 }
 
 /// `map_dmabuf`. Mapping twice gives the same address.
@@ -315,19 +321,15 @@ pub unsafe extern "C" fn vb3_rs_import(
 /// As the module's head says; `addr` can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_import_map(rust: *mut c_void, addr: *mut u64) -> c_int {
-    // SAFETY: the caller's promise.
-    let Some(i) = (unsafe { import(rust) }) else {
-        return Errno::INVALID.to_c();
-    };
-    // SAFETY: the core maps one plane's dma-buf at a time.
-    match unsafe { i.map() } {
-        Ok(at) => {
-            // SAFETY: the caller's promise.
-            unsafe { addr.write(at.get()) };
-            0
-        }
-        Err(e) => e.to_c(),
-    }
+    answer(|| {
+        // SAFETY: the caller's promise.
+        let import = unsafe { import(rust) }.ok_or(Errno::INVALID)?;
+        // SAFETY: the core maps one plane's dma-buf at a time.
+        let at = unsafe { import.map() }?;
+        // SAFETY: the caller's promise.
+        unsafe { addr.write(at.get()) };
+        Ok(0)
+    })
 }
 
 /// `unmap_dmabuf`.
@@ -366,19 +368,15 @@ pub unsafe extern "C" fn vb3_rs_attach(
     dev: *mut sys::Device,
     key: *mut u64,
 ) -> c_int {
-    // SAFETY: the caller's promise.
-    let (Some(a), Some(dev)) = (unsafe { allocated(rust) }, NonNull::new(dev)) else {
-        return Errno::INVALID.to_c();
-    };
-    // SAFETY: the caller's promise.
-    match a.attach(unsafe { Dev::new(dev) }) {
-        Ok(made) => {
-            // SAFETY: the caller's promise.
-            unsafe { key.write(made.get()) };
-            0
-        }
-        Err(e) => e.to_c(),
-    }
+    answer(|| {
+        // SAFETY: the caller's promise.
+        let allocated = unsafe { allocated(rust) }.ok_or(Errno::INVALID)?;
+        // SAFETY: the caller's promise.
+        let made = allocated.attach(unsafe { Dev::new(given(dev)?) })?;
+        // SAFETY: the caller's promise.
+        unsafe { key.write(made.get()) };
+        Ok(0)
+    })
 }
 
 /// A device detaches.

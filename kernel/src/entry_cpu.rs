@@ -1,16 +1,14 @@
 //! What the shim of `videobuf2-vmalloc` calls: memory that drivers use by the CPU.
 // UNSAFETY: like `entry.rs`. What it relies on is in SOUNDNESS.md.
 
-use crate::entry::put;
+use crate::entry::{self, answer, given, put};
 use crate::import::Buf;
 use crate::imported::Import;
-use crate::kernel::Errno;
-use crate::linux::{Dev, direction_from_c};
+use crate::linux::Dev;
 use crate::object::{Allocated, Object};
 use crate::sys;
 use crate::user::User;
 use core::ffi::{c_int, c_void};
-use core::ptr::NonNull;
 use vb3_dma::Coherency;
 use vb3_plane::AllocArgs;
 
@@ -25,21 +23,19 @@ pub unsafe extern "C" fn vb3_rs_alloc_virtual(
     bytes: u64,
     direction: c_int,
 ) -> c_int {
-    let (Some(to), Some(direction)) = (NonNull::new(to), direction_from_c(direction)) else {
-        return Errno::INVALID.to_c();
-    };
-    let args = AllocArgs {
-        len_bytes: bytes,
-        direction,
-        coherency: Coherency::Coherent,
-    };
-    // SAFETY: the object takes a reference of its own, and is put into the payload below; it has
-    // one lock.
-    match unsafe { Allocated::of_cpu(to, Dev::of_cpu(dev), args) } {
+    answer(|| {
+        let to = given(to)?;
+        let args = AllocArgs {
+            len_bytes: bytes,
+            direction: entry::direction(direction)?,
+            coherency: Coherency::Coherent,
+        };
+        // SAFETY: the object takes a reference of its own, and is put into the payload below; it
+        // has one lock.
+        let made = unsafe { Allocated::of_cpu(to, Dev::of_cpu(dev), args) }?;
         // SAFETY: the caller's promise.
-        Ok(made) => unsafe { put(to, Object::Allocated(made)) },
-        Err(e) => e.to_c(),
-    }
+        Ok(unsafe { put(to, Object::Allocated(made)) })
+    })
 }
 
 /// `get_userptr`.
@@ -54,16 +50,14 @@ pub unsafe extern "C" fn vb3_rs_get_userptr_virtual(
     bytes: u64,
     direction: c_int,
 ) -> c_int {
-    let (Some(to), Some(direction)) = (NonNull::new(to), direction_from_c(direction)) else {
-        return Errno::INVALID.to_c();
-    };
-    // SAFETY: the caller's promise.
-    let dev = unsafe { Dev::of_cpu(dev) };
-    match User::of_cpu(dev, at, bytes, direction) {
+    answer(|| {
+        let to = given(to)?;
         // SAFETY: the caller's promise.
-        Ok(made) => unsafe { put(to, Object::User(made)) },
-        Err(e) => e.to_c(),
-    }
+        let dev = unsafe { Dev::of_cpu(dev) };
+        let made = User::of_cpu(dev, at, bytes, entry::direction(direction)?)?;
+        // SAFETY: the caller's promise.
+        Ok(unsafe { put(to, Object::User(made)) })
+    })
 }
 
 /// `attach_dmabuf`.
@@ -78,19 +72,14 @@ pub unsafe extern "C" fn vb3_rs_import_virtual(
     bytes: u64,
     direction: c_int,
 ) -> c_int {
-    let (Some(to), Some(buf), Some(direction)) = (
-        NonNull::new(to),
-        NonNull::new(buf),
-        direction_from_c(direction),
-    ) else {
-        return Errno::INVALID.to_c();
-    };
-    // SAFETY: the caller's promise.
-    let (dev, buf) = unsafe { (Dev::of_cpu(dev), Buf::new(buf)) };
-    // SAFETY: the object is put into the payload below; it has one lock.
-    match unsafe { Import::of_cpu(to, dev, buf, bytes, direction) } {
+    answer(|| {
+        let (to, buf) = (given(to)?, given(buf)?);
+        let direction = entry::direction(direction)?;
         // SAFETY: the caller's promise.
-        Ok(made) => unsafe { put(to, Object::Import(made)) },
-        Err(e) => e.to_c(),
-    }
+        let (dev, buf) = unsafe { (Dev::of_cpu(dev), Buf::new(buf)) };
+        // SAFETY: the object is put into the payload below; it has one lock.
+        let made = unsafe { Import::of_cpu(to, dev, buf, bytes, direction) }?;
+        // SAFETY: the caller's promise.
+        Ok(unsafe { put(to, Object::Import(made)) })
+    })
 }

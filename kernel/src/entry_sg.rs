@@ -1,11 +1,11 @@
 //! What the shim of `videobuf2-dma-sg` calls: memory that devices take in pieces.
 // UNSAFETY: like `entry.rs`. What it relies on is in SOUNDNESS.md.
 
-use crate::entry::{import, put};
+use crate::entry::{self, answer, given, import, put};
 use crate::import::Buf;
 use crate::imported::Import;
 use crate::kernel::Errno;
-use crate::linux::{Dev, direction_from_c};
+use crate::linux::Dev;
 use crate::object::{Allocated, Object};
 use crate::sys;
 use crate::user::User;
@@ -43,26 +43,20 @@ pub unsafe extern "C" fn vb3_rs_alloc_sg(
     gfp: c_uint,
     table: *mut *mut sys::SgTable,
 ) -> c_int {
-    let (Some(to), Some(dev), Some(direction)) = (
-        NonNull::new(to),
-        NonNull::new(dev),
-        direction_from_c(direction),
-    ) else {
-        return Errno::INVALID.to_c();
-    };
-    let args = AllocArgs {
-        len_bytes: bytes,
-        direction,
-        coherency: Coherency::NonCoherent,
-    };
-    // SAFETY: the object takes a reference of its own.
-    let dev = unsafe { Dev::new(dev) }.with_wishes(gfp, 0);
-    // SAFETY: the object is put into the payload below; it has one lock.
-    match unsafe { Allocated::sg(to, dev, args) } {
+    answer(|| {
+        let (to, dev) = (given(to)?, given(dev)?);
+        let args = AllocArgs {
+            len_bytes: bytes,
+            direction: entry::direction(direction)?,
+            coherency: Coherency::NonCoherent,
+        };
+        // SAFETY: the object takes a reference of its own.
+        let dev = unsafe { Dev::new(dev) }.with_wishes(gfp, 0);
+        // SAFETY: the object is put into the payload below; it has one lock.
+        let (made, sgt) = unsafe { Allocated::sg(to, dev, args) }?;
         // SAFETY: the caller's promise.
-        Ok((made, sgt)) => unsafe { place(to, (Object::Allocated(made), sgt), table) },
-        Err(e) => e.to_c(),
-    }
+        Ok(unsafe { place(to, (Object::Allocated(made), sgt), table) })
+    })
 }
 
 /// `get_userptr`.
@@ -78,20 +72,14 @@ pub unsafe extern "C" fn vb3_rs_get_userptr_sg(
     direction: c_int,
     table: *mut *mut sys::SgTable,
 ) -> c_int {
-    let (Some(to), Some(dev), Some(direction)) = (
-        NonNull::new(to),
-        NonNull::new(dev),
-        direction_from_c(direction),
-    ) else {
-        return Errno::INVALID.to_c();
-    };
-    // SAFETY: the caller's promise.
-    let dev = unsafe { Dev::new(dev) };
-    match User::sg(dev, at, bytes, direction) {
+    answer(|| {
+        let (to, dev) = (given(to)?, given(dev)?);
         // SAFETY: the caller's promise.
-        Ok((made, sgt)) => unsafe { place(to, (Object::User(made), sgt), table) },
-        Err(e) => e.to_c(),
-    }
+        let dev = unsafe { Dev::new(dev) };
+        let (made, sgt) = User::sg(dev, at, bytes, entry::direction(direction)?)?;
+        // SAFETY: the caller's promise.
+        Ok(unsafe { place(to, (Object::User(made), sgt), table) })
+    })
 }
 
 /// `attach_dmabuf`.
@@ -106,22 +94,16 @@ pub unsafe extern "C" fn vb3_rs_import_sg(
     bytes: u64,
     direction: c_int,
 ) -> c_int {
-    let (Some(to), Some(dev), Some(buf), Some(direction)) = (
-        NonNull::new(to),
-        NonNull::new(dev),
-        NonNull::new(buf),
-        direction_from_c(direction),
-    ) else {
-        return Errno::INVALID.to_c();
-    };
-    // SAFETY: the caller's promise.
-    let (dev, buf) = unsafe { (Dev::new(dev), Buf::new(buf)) };
-    // SAFETY: the object is put into the payload below; it has one lock.
-    match unsafe { Import::sg(to, dev, buf, bytes, direction) } {
+    answer(|| {
+        let (to, dev, buf) = (given(to)?, given(dev)?, given(buf)?);
+        let direction = entry::direction(direction)?;
         // SAFETY: the caller's promise.
-        Ok(made) => unsafe { put(to, Object::Import(made)) },
-        Err(e) => e.to_c(),
-    }
+        let (dev, buf) = unsafe { (Dev::new(dev), Buf::new(buf)) };
+        // SAFETY: the object is put into the payload below; it has one lock.
+        let made = unsafe { Import::sg(to, dev, buf, bytes, direction) }?;
+        // SAFETY: the caller's promise.
+        Ok(unsafe { put(to, Object::Import(made)) })
+    })
 }
 
 /// `map_dmabuf`. Mapping twice gives the same table.
@@ -133,17 +115,13 @@ pub unsafe extern "C" fn vb3_rs_import_map_sg(
     rust: *mut c_void,
     table: *mut *mut sys::SgTable,
 ) -> c_int {
-    // SAFETY: the caller's promise.
-    let Some(i) = (unsafe { import(rust) }) else {
-        return Errno::INVALID.to_c();
-    };
-    // SAFETY: the core maps one plane's dma-buf at a time.
-    match unsafe { i.map_sg() } {
-        Ok(sgt) => {
-            // SAFETY: the caller's promise.
-            unsafe { table.write(sgt) };
-            0
-        }
-        Err(e) => e.to_c(),
-    }
+    answer(|| {
+        // SAFETY: the caller's promise.
+        let import = unsafe { import(rust) }.ok_or(Errno::INVALID)?;
+        // SAFETY: the core maps one plane's dma-buf at a time.
+        let sgt = unsafe { import.map_sg() }?;
+        // SAFETY: the caller's promise.
+        unsafe { table.write(sgt) };
+        Ok(0)
+    })
 }

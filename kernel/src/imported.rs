@@ -34,6 +34,12 @@ pub struct Import {
     len_bytes: u64,
 }
 
+/// Says in the log why a dma-buf was refused; gives the errno.
+fn refused(dev: Dev, error: PlaneError) -> Errno {
+    dev.refused("a dma-buf", error.reason());
+    errno(error)
+}
+
 impl Import {
     /// Attaches a device.
     ///
@@ -50,10 +56,7 @@ impl Import {
         direction: Direction,
     ) -> Result<Self, Errno> {
         let attached = contig::attach(&mut Linux, &buf, dev, len_bytes)
-            .map_err(|e| {
-                dev.refused("a dma-buf", e.reason());
-                errno(e)
-            })?
+            .map_err(|e| refused(dev, e))?
             .wanting(len_bytes);
         let asked = (len_bytes, direction);
         // SAFETY: the caller's promise.
@@ -74,10 +77,7 @@ impl Import {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self, Errno> {
-        contig::fits(Linux.size(&buf), len_bytes).map_err(|e| {
-            dev.refused("a dma-buf", e.reason());
-            errno(e)
-        })?;
+        contig::fits(Linux.size(&buf), len_bytes).map_err(|e| refused(dev, e))?;
         // SAFETY: the caller's promise.
         Ok(unsafe { Self::of(payload, dev, buf, None, (len_bytes, direction)) })
     }
@@ -122,10 +122,8 @@ impl Import {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self, Errno> {
-        let attached = contig::attach(&mut Linux, &buf, dev, len_bytes).map_err(|e| {
-            dev.refused("a dma-buf", e.reason());
-            errno(e)
-        })?;
+        let attached =
+            contig::attach(&mut Linux, &buf, dev, len_bytes).map_err(|e| refused(dev, e))?;
         let asked = (len_bytes, direction);
         // SAFETY: the caller's promise.
         let made = unsafe { Self::of(payload, dev, buf, Some(attached), asked) };
@@ -153,10 +151,7 @@ impl Import {
         // SAFETY: the caller's promise.
         let mapped = unsafe { self.attached.with(map) };
         self.is_mapped.store(mapped.is_ok(), Ordering::Relaxed);
-        let sgt = mapped.map_err(|e: PlaneError| {
-            self.dev.refused("a dma-buf", e.reason());
-            errno(e)
-        })?;
+        let sgt = mapped.map_err(|e| refused(self.dev, e))?;
         self.pieces.store(sgt, Ordering::Release);
         Ok(sgt)
     }
@@ -197,10 +192,7 @@ impl Import {
             unsafe { self.attached.with(map) }
         };
         self.is_mapped.store(mapped.is_ok(), Ordering::Relaxed);
-        mapped.map_err(|e: PlaneError| {
-            self.dev.refused("a dma-buf", e.reason());
-            errno(e)
-        })
+        mapped.map_err(|e| refused(self.dev, e))
     }
 
     /// Bytes, which way they go, and the dma-buf.

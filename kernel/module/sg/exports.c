@@ -20,20 +20,7 @@
 #include "vb3.h"
 
 const struct vb2_mem_ops vb2_dma_sg_memops = {
-	.alloc = vb3_op_alloc,
-	.put = vb3_op_put,
-	.get_dmabuf = vb3_op_get_dmabuf,
-	.cookie = vb3_op_cookie,
-	.vaddr = vb3_op_vaddr,
-	.prepare = vb3_op_prepare,
-	.finish = vb3_op_finish,
-	.mmap = vb3_op_mmap,
-	.get_userptr = vb3_op_get_userptr,
-	.put_userptr = vb3_op_put_userptr,
-	.map_dmabuf = vb3_op_map_dmabuf,
-	.unmap_dmabuf = vb3_op_unmap_dmabuf,
-	.attach_dmabuf = vb3_op_attach_dmabuf,
-	.detach_dmabuf = vb3_op_detach_dmabuf,
-	.num_users = vb3_op_num_users,
+	VB3_MEM_OPS,
+	VB3_DEVICE_OPS,
 };
 EXPORT_SYMBOL_GPL(vb2_dma_sg_memops);

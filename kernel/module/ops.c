@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory operations of dma-contig. */
+/* Memory operations in which the kinds of memory differ; how they do, is in the kind.h of each. */
 #include <linux/device.h>
 #include <linux/slab.h>
 
@@ -7,15 +7,15 @@
 
 #include "buffer.h"
 #include "vb3.h"
+#include "kind.h"
 
 static struct vb3_buf *new_buf(struct vb2_buffer *vb, struct device *dev)
 {
-	return WARN_ON(!dev) ? ERR_PTR(-EINVAL) : vb3_new_buf(vb);
+	return WARN_ON(VB3_NEEDS_DEVICE && !dev) ? ERR_PTR(-EINVAL) : vb3_new_buf(vb);
 }
 
 void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size)
 {
-	struct vb2_queue *q = vb->vb2_queue;
 	struct vb3_buf *buf = new_buf(vb, dev);
 	u64 addr = 0;
 	int ret;
@@ -24,15 +24,16 @@ void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size
 		return buf;
 	mutex_init(&buf->lock);
 	refcount_set(&buf->users, 1);
-	ret = vb3_rs_alloc(RUST(buf), dev, size, q->dma_dir, (__force unsigned int)q->gfp_flags,
-			   q->dma_attrs, q->non_coherent_mem, &addr);
+	ret = kind_alloc(buf, dev, size, vb->vb2_queue, &addr);
 	return vb3_made(buf, ret, dev, addr);
 }
 
+#ifdef VB3_COOKIE
 void *vb3_op_cookie(struct vb2_buffer *vb, void *priv)
 {
-	return &((struct vb3_buf *)priv)->dma_addr;
+	return VB3_COOKIE((struct vb3_buf *)priv);
 }
+#endif
 
 void *vb3_op_get_userptr(struct vb2_buffer *vb, struct device *dev, unsigned long vaddr,
 			 unsigned long size)
@@ -44,7 +45,7 @@ void *vb3_op_get_userptr(struct vb2_buffer *vb, struct device *dev, unsigned lon
 	if (IS_ERR(buf))
 		return buf;
 	/* Nobody locks user memory. */
-	ret = vb3_rs_get_userptr(RUST(buf), dev, vaddr, size, vb->vb2_queue->dma_dir, &addr);
+	ret = kind_get_userptr(buf, dev, vaddr, size, vb->vb2_queue->dma_dir, &addr);
 	return vb3_made(buf, ret, dev, addr);
 }
 
@@ -58,19 +59,13 @@ void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma
 		return buf;
 	/* Another class than the exporter's, which is taken below it. */
 	mutex_init(&buf->lock);
-	ret = vb3_rs_import(RUST(buf), dev, dbuf, size, vb->vb2_queue->dma_dir);
+	ret = kind_import(buf, dev, dbuf, size, vb->vb2_queue->dma_dir);
 	return vb3_made(buf, ret, dev, 0);
 }
 
 int vb3_op_map_dmabuf(void *priv)
 {
-	struct vb3_buf *buf = priv;
-	u64 addr = buf->dma_addr;
-	int ret = vb3_rs_import_map(RUST(buf), &addr);
-
-	if (!ret)
-		buf->dma_addr = addr;
-	return ret;
+	return kind_map(priv);
 }
 
 void vb3_op_unmap_dmabuf(void *priv)
@@ -79,4 +74,5 @@ void vb3_op_unmap_dmabuf(void *priv)
 
 	vb3_rs_import_unmap(RUST(buf));
 	buf->dma_addr = 0;
+	buf->sgt = NULL;
 }
