@@ -1,11 +1,26 @@
-//! Compares the table of drivers with a kernel's source: each string stands in the file that its
-//! row names, and so does the expression that sets the mask.
+//! Compares the table of drivers with kernels' sources: each string stands in the file that its
+//! row names, and so does the expression that sets the mask. A row that names a kernel is compared
+//! with the first of the directories whose Makefile has its version.
 //!
-//! `cargo run -p vb3-board --example sources -- linux-source-6.12`
+//! `cargo run -p vb3-board --example sources -- linux-source-6.12 linux-source-7.2`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vb3_board::{Driver, KERNEL, drivers};
+
+/// The kernel whose source lies in a directory, as rows name it.
+fn kernel_of(linux: &Path) -> Option<String> {
+    let makefile = std::fs::read_to_string(linux.join("Makefile")).ok()?;
+    let value = |name: &str| {
+        let mut lines = makefile.lines().filter_map(|line| line.split_once(" = "));
+        lines.find_map(|(key, value)| (key == name).then(|| value.to_owned()))
+    };
+    Some(format!(
+        "Linux {}.{}",
+        value("VERSION")?,
+        value("PATCHLEVEL")?
+    ))
+}
 
 /// What a row says and the source does not.
 fn differences(linux: &Path, row: &Driver) -> Vec<String> {
@@ -36,16 +51,30 @@ fn differences(linux: &Path, row: &Driver) -> Vec<String> {
 }
 
 fn main() -> ExitCode {
-    let Some(linux) = std::env::args_os().nth(1) else {
-        eprintln!("sources: name the directory of a kernel's source, such as {KERNEL}'s");
+    let sources: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    if sources.is_empty() {
+        eprintln!("sources: name directories of kernels' sources, such as {KERNEL}'s");
         return ExitCode::from(2);
-    };
+    }
+    let kernels: Vec<Option<String>> = sources.iter().map(|path| kernel_of(path)).collect();
     let rows = drivers();
     let strings: usize = rows.iter().map(|row| row.compatible.len()).sum();
-    let found: Vec<String> = rows
-        .iter()
-        .flat_map(|row| differences(Path::new(&linux), row))
-        .collect();
+    let mut found: Vec<String> = Vec::new();
+    for row in rows {
+        let wanted = row.kernel();
+        match kernels
+            .iter()
+            .position(|has| has.as_deref() == Some(wanted))
+        {
+            Some(at) => found.extend(
+                sources
+                    .get(at)
+                    .iter()
+                    .flat_map(|path| differences(path, row)),
+            ),
+            None => found.push(format!("{}: no source of {wanted} is given", row.source)),
+        }
+    }
     for sentence in &found {
         println!("{sentence}");
     }

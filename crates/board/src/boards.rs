@@ -24,9 +24,11 @@ macro_rules! board {
     };
 }
 
-/// Boards, from the trees of Linux 6.12.107 as Debian packages them.
+/// Boards, from the trees of Linux 6.12.107 as Debian packages them; the Raspberry Pi 5 from 7.2.13's
+/// (`linux-binary-*-arm64-16k`, which has trees below `dtb`), since 6.12's has no video devices.
 pub const BOARDS: &[Shipped] = &[
     board!("rpi-4", "broadcom/bcm2711-rpi-4-b.dtb", Some(4 << 30)),
+    board!("rpi-5", "dtb/broadcom/bcm2712-rpi-5-b.dtb", Some(8 << 30)),
     board!("imx8mp-evk", "freescale/imx8mp-evk.dtb", None),
     board!("rock-5b", "rockchip/rk3588-rock-5b.dtb", Some(8 << 30)),
     board!("db410c", "qcom/apq8016-sbc.dtb", Some(1 << 30)),

@@ -68,6 +68,8 @@ pub struct Driver {
     /// Highest address that the device can drive.
     #[serde(default = "of_platform")]
     pub last_address: u64,
+    /// The kernel that has it, where [`KERNEL`] has not.
+    pub kernel: Option<String>,
     /// The file with its match table, below the kernel's source.
     pub source: String,
     /// The expression by which it sets its DMA mask, if it does.
@@ -77,18 +79,25 @@ pub struct Driver {
 }
 
 impl Driver {
+    /// The kernel that this row was compared with.
+    #[must_use]
+    pub fn kernel(&self) -> &str {
+        self.kernel.as_deref().unwrap_or(KERNEL)
+    }
+
     /// Where [`last_address`](Self::last_address) is from.
     #[must_use]
     pub fn says(&self) -> String {
         let file = self.mask_source.as_ref().unwrap_or(&self.source);
+        let kernel = self.kernel();
         match &self.mask {
-            Some(mask) => format!("{KERNEL} {file}: {mask}"),
-            None => format!("{KERNEL} {OF_PLATFORM}; driver: {}", self.source),
+            Some(mask) => format!("{kernel} {file}: {mask}"),
+            None => format!("{kernel} {OF_PLATFORM}; driver: {}", self.source),
         }
     }
 }
 
-/// The kernel that the table was compared with.
+/// The kernel that rows were compared with, where they name no other.
 pub const KERNEL: &str = "Linux 6.12";
 const OF_PLATFORM: &str = "drivers/of/platform.c";
 

@@ -306,6 +306,28 @@ fn a_mask_that_is_no_power_of_two_is_kept_exactly() {
 }
 
 #[test]
+fn a_row_of_a_later_kernel_says_which() {
+    let device = |compatible| node("hvs@7000", &[("compatible", text(compatible))], vec![]);
+    let mask = |compatible| {
+        let board = board(vec![device(compatible)]);
+        (
+            board.devices[0].last_address,
+            board.devices[0].source.clone(),
+        )
+    };
+    let (old, new) = (mask("brcm,bcm2711-hvs"), mask("brcm,bcm2712-hvs"));
+    assert_eq!((old.0, new.0), (0xffff_ffff, 0xf_ffff_ffff));
+    assert!(
+        old.1.starts_with("Linux 6.12 drivers/gpu/drm/vc4"),
+        "{old:?}"
+    );
+    assert!(
+        new.1.starts_with("Linux 7.2 drivers/gpu/drm/vc4"),
+        "{new:?}"
+    );
+}
+
+#[test]
 fn hostile_text_stays_in_its_line() {
     let root = [
         ("model", b"\"\nram = 1\n\\".to_vec()),

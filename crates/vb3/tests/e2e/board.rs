@@ -111,6 +111,8 @@ fn devices_of_boards_that_ship_comply() {
     }
     for (board, number) in [
         ("rpi-4", 0),
+        ("rpi-5", 0),
+        ("rpi-5", 1),
         ("imx8mp-evk", 0),
         ("imx8mp-evk", 1),
         ("rock-5b", 3),
