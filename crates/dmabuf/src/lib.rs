@@ -67,8 +67,6 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
-mod access;
-mod attach;
 #[cfg(feature = "alloc")]
 mod buffers;
 mod error;
@@ -76,10 +74,10 @@ mod error;
 pub mod fake;
 pub mod fence;
 mod file;
-mod holders;
+#[cfg(feature = "alloc")]
+mod ids;
 mod importer;
 mod observer;
-mod placing;
 mod shared;
 #[cfg(feature = "alloc")]
 mod slab;
@@ -88,17 +86,18 @@ mod store;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;
 
-pub use access::intersect;
-pub use attach::Attachment;
 #[cfg(feature = "alloc")]
-pub use buffers::{AttachRef, BufId, BufInfo, BufRef, Buffers, Live, Memory, MemoryId, Vma};
+pub use buffers::{AttachRef, BufInfo, BufRef, Buffers, Live, Memory, Vma};
 pub use error::Error;
 pub use file::{Access, IOCTL_SYNC, Name, SyncFlags};
-pub use holders::{Holder, HolderKind, Holders};
+#[cfg(feature = "alloc")]
+pub use ids::{BufId, MemoryId};
 pub use importer::Importer;
 pub use observer::{Cx, MissingSync, Observer, SyncKind};
-pub use placing::Placer;
-pub use shared::{Backing, Closed, Shared, Spec, UserKind};
+pub use shared::{
+    Attachment, Backing, Closed, Holder, HolderKind, Holders, Placer, Shared, Spec, UserKind,
+    intersect,
+};
 #[cfg(feature = "alloc")]
 pub use slab::{Slab, SlabKey};
 pub use store::Store;

@@ -1,8 +1,18 @@
 //! Memory with several handles and one lifetime: the exporter.
 
-use crate::access::CpuState;
-use crate::placing::Place;
-use crate::{Attachment, Cx, Error, Holder, HolderKind, Holders, Observer, Store};
+mod access;
+mod attach;
+mod holders;
+mod placing;
+
+pub use access::intersect;
+pub use attach::Attachment;
+pub use holders::{Holder, HolderKind, Holders};
+pub use placing::Placer;
+
+use crate::{Cx, Error, Observer, Store};
+use access::CpuState;
+use placing::Place;
 use vb3_dma::{Attrs, Caching, Coherency, Constraint, Direction, DmaOps, Reason};
 
 /// How memory is allocated.

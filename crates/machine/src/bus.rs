@@ -1,111 +1,11 @@
 //! The bus: how devices reach memory, by the addresses they were given and by nothing else.
 
-use crate::machine::{Device, State};
+use crate::device::{BusFault, BusSpan, BusStats, Device, FaultKind, HostSpan};
+use crate::machine::State;
 use crate::memory::{Backing, Found, InPlace, Miss, Object, Place, View};
 use crate::trace::Event;
-use std::fmt;
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
 use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot, SegmentKind};
-
-/// Why an access did not reach memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FaultKind {
-    /// There is no such device.
-    NoDevice,
-    /// The IOMMU has nothing mapped there.
-    Unmapped,
-    /// The mapping does not allow writing.
-    ReadOnly,
-    /// The mapping does not allow reading.
-    WriteOnly,
-    /// The device cannot put this address on its bus.
-    BeyondMask,
-    /// A page table lies there, which no device may reach.
-    PageTable,
-    /// No memory lies there.
-    NoMemory,
-    /// The memory is private to a confidential machine.
-    Private,
-    /// The program whose memory it was is gone, or has unmapped it.
-    UserGone,
-}
-
-/// An access that did not reach memory. Bytes before `addr` may have been moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BusFault {
-    /// Whose access it was.
-    pub dev: Device,
-    /// The first address that did not work.
-    pub addr: DmaAddr,
-    /// Whether the device wrote.
-    pub write: bool,
-    /// Why.
-    pub kind: FaultKind,
-    /// The entry of the page table at which the walk ended, by the manual's name for its level,
-    /// where that is why.
-    pub level: Option<&'static str>,
-}
-
-impl fmt::Display for BusFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.kind {
-            FaultKind::NoDevice => "there is no such device",
-            FaultKind::Unmapped => "nothing is mapped there for the device",
-            FaultKind::ReadOnly => "the device may not write there",
-            FaultKind::WriteOnly => "the device may not read there",
-            FaultKind::BeyondMask => "the device cannot reach so high",
-            FaultKind::PageTable => "a page table lies there",
-            FaultKind::NoMemory => "no memory lies there",
-            FaultKind::Private => "the memory is private",
-            FaultKind::UserGone => "the program's memory is gone",
-        };
-        let access = if self.write { "write" } else { "read" };
-        write!(f, "{access} at bus address {}: {what}", self.addr)?;
-        match self.level {
-            Some(level) => write!(f, " (the walk ended at {level})"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for BusFault {}
-
-/// What a device did on the bus.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BusStats {
-    /// Bytes read from memory.
-    pub bytes_read: u64,
-    /// Bytes written to memory.
-    pub bytes_written: u64,
-    /// Accesses that did not reach memory.
-    pub faults: u64,
-}
-
-/// Addresses of a device that follow each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BusSpan {
-    /// The first.
-    pub addr: DmaAddr,
-    /// Bytes.
-    pub len: u64,
-}
-
-/// Where a span lies for other processes.
-#[derive(Clone, Copy, Debug)]
-pub struct HostSpan<'a> {
-    /// A memfd of fixed size, with the memory of one allocation.
-    pub fd: BorrowedFd<'a>,
-    /// Of the allocation; never another's.
-    pub number: u64,
-    /// Bytes of the memfd.
-    pub fd_len: u64,
-    /// First byte of the span in the memfd.
-    pub offset: u64,
-    /// Bytes of the span.
-    pub len: u64,
-}
 
 /// Most spans of one access in place.
 const MAX_SPANS: usize = 16;

@@ -1,10 +1,10 @@
 //! The machine, as others see it.
 
-use crate::bus::{BusFault, BusSpan, BusStats, HostSpan};
+use crate::device::{BusFault, BusSpan, BusStats, Device, HostSpan};
 use crate::faults::Faults;
 use crate::foreign::Foreign;
 use crate::iommu::Staleness;
-use crate::machine::{BusWindow, Device, DeviceLimits, Held, Mmap, Pages, Pinned, State};
+use crate::machine::{BusWindow, DeviceLimits, Held, Mmap, Pages, Pinned, State};
 use crate::memory::InPlace;
 use crate::platform::Vmap;
 use crate::profile::Profile;

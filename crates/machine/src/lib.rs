@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 
 mod bus;
+mod device;
 mod faults;
 mod foreign;
 mod front;
@@ -28,17 +29,16 @@ mod trace;
 mod udmabuf;
 mod user;
 
-pub use bus::{BusFault, BusSpan, BusStats, FaultKind, HostSpan};
+pub use device::{BusFault, BusSpan, BusStats, Device, FaultKind, HostSpan};
 pub use faults::Faults;
 pub use foreign::{Foreign, is_dmabuf};
 pub use front::Machine;
 pub use iommu::Staleness;
-pub use machine::{BusWindow, Device, DeviceLimits, Held, Mmap, Pages, Pinned};
+pub use machine::{BusWindow, DeviceLimits, Held, Mmap, Pages, Pinned};
 pub use memory::InPlace;
-pub use placed::Spot;
 pub use platform::Vmap;
 pub use profile::{Profile, ProfileError};
-pub use ram::{FreeMemory, MAX_ORDINARY_RUN};
+pub use ram::{FreeMemory, MAX_ORDINARY_RUN, Spot};
 pub use trace::{Event, Trace};
 pub use udmabuf::{Udmabuf, dmabuf_holders};
 pub use user::{User, UserFault, UserMemory};

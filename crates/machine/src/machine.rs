@@ -1,6 +1,6 @@
 //! A machine's parts, its devices, its clock.
 
-use crate::bus::BusStats;
+use crate::device::{BusStats, Device};
 use crate::faults::{Faults, Injector};
 use crate::iommu::{Iommu, Staleness, TableFrames, Tables};
 use crate::memory::{Backing, Memory, Object};
@@ -19,18 +19,6 @@ use vb3_dma::{
 
 /// Most devices of a machine.
 const MAX_DEVICES: usize = 1024;
-
-/// A device of the machine, by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Device(pub(crate) u32);
-
-impl Device {
-    /// Its number, from zero in the order of adding.
-    #[must_use]
-    pub const fn index(self) -> u32 {
-        self.0
-    }
-}
 
 /// What a device has that the profile does not say. `None` takes the profile's value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,25 +4,10 @@
 use crate::front::Machine;
 use crate::machine::{Pages, State, host_exhausted};
 use crate::memory::{Backing, Object};
-use crate::ram::FRAME;
+use crate::ram::{FRAME, Spot};
 use crate::store::Shared;
 use crate::trace::Event;
-use vb3_dma::{Caching, Constraint, Error, PhysAddr, Reason, SegmentKind};
-
-/// Where memory is to lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spot {
-    /// In one run that begins there.
-    Run(PhysAddr),
-    /// In aligned pieces of as many bytes, a power of two of at least a page, wherever ordinary RAM
-    /// has them free up to an address.
-    Pieces {
-        /// Bytes of a piece.
-        granule: u64,
-        /// Last byte that may be used.
-        last: PhysAddr,
-    },
-}
+use vb3_dma::{Caching, Constraint, Error, Reason, SegmentKind};
 
 impl Machine {
     /// Promises `len` bytes (whole pages), zeroed for the CPU and every device. They lie nowhere,

@@ -1,7 +1,8 @@
 //! What the mapping layer asks of a machine.
 
+use crate::device::Device;
 use crate::foreign::Foreign;
-use crate::machine::{Device, Mmap, Pages, Pinned, State, host_exhausted};
+use crate::machine::{Mmap, Pages, Pinned, State, host_exhausted};
 use crate::memory::{Backing, Miss, Object, Piece, View};
 use crate::ram::FRAME;
 use crate::store::Shared;

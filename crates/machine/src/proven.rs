@@ -1,7 +1,6 @@
 //! Spans that devices were found to write to: not looked for again while nothing changed.
 
-use crate::bus::BusSpan;
-use crate::machine::Device;
+use crate::device::{BusSpan, Device};
 use crate::memory::Place;
 use std::collections::BTreeMap;
 

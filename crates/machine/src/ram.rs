@@ -4,11 +4,25 @@
 //! the bounce pool; reserved areas; the rest. At 3 GiB lies a hole of 1 GiB for devices' own memory, and RAM
 //! goes on behind it.
 
-use crate::placed::Spot;
 use crate::profile::Profile;
 use crate::runs::Runs;
 use rand_pcg::Pcg32;
 use vb3_dma::{Constraint, Error, Layout, PhysAddr, Reason, Segment, SegmentKind};
+
+/// Where memory is to lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spot {
+    /// In one run that begins there.
+    Run(PhysAddr),
+    /// In aligned pieces of as many bytes, a power of two of at least a page, wherever ordinary RAM
+    /// has them free up to an address.
+    Pieces {
+        /// Bytes of a piece.
+        granule: u64,
+        /// Last byte that may be used.
+        last: PhysAddr,
+    },
+}
 
 /// Bytes of a frame.
 pub(crate) const FRAME: u64 = 4096;

@@ -1,7 +1,7 @@
 //! Getting, keeping and losing the memory of a buffer's planes (USERPTR and DMABUF).
 
 use crate::buffer::{Buffer, Plane};
-use crate::driver::MAX_PLANES;
+use crate::config::MAX_PLANES;
 use crate::session::DynDriver;
 use crate::{Error, Invalid, Memory, PlaneLocation, PlaneSource, QueueBuffer};
 use vb3_plane::{Direction, MemOps, PlaneError};

@@ -1,11 +1,14 @@
 //! Ownership of a buffer by the device, as a value.
 
-use crate::driver::MAX_PLANES;
-use crate::{RequestId, Timecode};
+use crate::RequestId;
+use crate::config::MAX_PLANES;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+
+/// A timecode, passed through without being looked at.
+pub type Timecode = [u8; 16];
 
 /// The buffer went back to the program, or its memory is gone: the token is worth nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,8 +1,7 @@
 //! Buffers: what the queue keeps of one, and how it shows it.
 
-use crate::driver::MAX_PLANES;
-use crate::request_buffer::RequestEntry;
-use crate::{Memory, PlaneView, RequestId};
+use crate::config::MAX_PLANES;
+use crate::{Memory, PlaneView, RequestId, Timecode};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
@@ -27,9 +26,6 @@ pub enum BufferState {
     /// The queue; the contents are not to be trusted.
     Error,
 }
-
-/// A timecode, passed through without being looked at.
-pub type Timecode = [u8; 16];
 
 /// Where the memory of a plane is to come from.
 pub enum PlaneSource<M: MemOps> {
@@ -438,4 +434,12 @@ impl<M: MemOps> Plane<M> {
             location: self.location,
         }
     }
+}
+
+/// What a buffer's QBUF said, kept until the request is queued.
+pub(crate) struct RequestEntry<M: MemOps> {
+    pub(crate) request: RequestId,
+    pub(crate) wanted: QueueBuffer<M>,
+    /// The request has prepared it, not PREPARE_BUF.
+    pub(crate) prepared: bool,
 }

@@ -1,8 +1,11 @@
 //! What a queue is: fixed when it is made.
 
-use crate::{ConfigError, MAX_PLANES};
 use bitflags::bitflags;
+use core::fmt;
 use vb3_plane::Direction;
+
+/// Most planes of one buffer (`VIDEO_MAX_PLANES`).
+pub const MAX_PLANES: usize = 8;
 
 bitflags! {
     /// Which ways of passing data a queue offers.
@@ -216,5 +219,58 @@ impl<Dev: Copy> Config<Dev> {
         };
         let other = usize::try_from(other).ok()?;
         self.alloc_devs.get(other).copied().flatten()
+    }
+}
+
+/// What is wrong with a [`Config`] (EINVAL).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// No memory model is offered.
+    NoMemoryModel,
+    /// The page size is not supported.
+    PageShift {
+        /// The shift given.
+        shift: u32,
+    },
+    /// `max_num_buffers` is out of range.
+    MaxBuffers {
+        /// The value given.
+        max: u32,
+        /// Least value.
+        least: u32,
+        /// Largest value.
+        most: u32,
+    },
+    /// Media requests, and buffers that must be queued before the driver starts.
+    RequestsWithMinBuffers {
+        /// How many buffers must be queued.
+        min: u32,
+    },
+    /// More buffers are needed than there can be.
+    MinBuffers {
+        /// Buffers needed.
+        min: u32,
+        /// Buffers possible.
+        max: u32,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMemoryModel => f.write_str("no memory model offered"),
+            Self::PageShift { shift } => write!(f, "page shift {shift} is not supported"),
+            Self::MaxBuffers { max, least, most } => {
+                write!(f, "limit of {max} buffers is not in {least} to {most}")
+            }
+            Self::RequestsWithMinBuffers { min } => {
+                write!(
+                    f,
+                    "media requests, and {min} buffers needed before starting"
+                )
+            }
+            Self::MinBuffers { min, max } => write!(f, "{min} buffers needed, {max} possible"),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Buffers that come back from the device.
 
 use crate::active::TokenFacts;
-use crate::driver::MAX_PLANES;
+use crate::config::MAX_PLANES;
 use crate::fences::EIO;
 use crate::{Active, BufferState, Completion, DoneState, Error, Finished, Queue, Session, Stale};
 use vb3_plane::{MemOps, Outcome};

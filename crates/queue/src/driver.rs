@@ -1,10 +1,7 @@
 //! The seam to a device: what it gives a queue, and what it gets.
 
-use crate::{Active, RequestId, Timecode};
+use crate::{Active, MAX_PLANES, RequestId, Timecode};
 use core::fmt;
-
-/// Most planes of one buffer (`VIDEO_MAX_PLANES`).
-pub const MAX_PLANES: usize = 8;
 
 /// `V4L2_FIELD_NONE`.
 const FIELD_NONE: u32 = 1;

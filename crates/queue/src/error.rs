@@ -1,6 +1,6 @@
 //! One error type, with the numbers that explain it.
 
-use crate::{DriverError, Memory, RequestState, Stale};
+use crate::{ConfigError, DriverError, Memory, RequestState, Stale};
 use core::fmt;
 use vb3_plane::{Constraint, PlaneError, Reason};
 
@@ -181,40 +181,6 @@ pub enum Invalid {
     },
     /// read() or write() on a queue that does not offer it.
     FileIoNotOffered,
-}
-
-/// What is wrong with a [`Config`](crate::Config) (EINVAL).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// No memory model is offered.
-    NoMemoryModel,
-    /// The page size is not supported.
-    PageShift {
-        /// The shift given.
-        shift: u32,
-    },
-    /// `max_num_buffers` is out of range.
-    MaxBuffers {
-        /// The value given.
-        max: u32,
-        /// Least value.
-        least: u32,
-        /// Largest value.
-        most: u32,
-    },
-    /// Media requests, and buffers that must be queued before the driver starts.
-    RequestsWithMinBuffers {
-        /// How many buffers must be queued.
-        min: u32,
-    },
-    /// More buffers are needed than there can be.
-    MinBuffers {
-        /// Buffers needed.
-        min: u32,
-        /// Buffers possible.
-        max: u32,
-    },
 }
 
 /// Why a queue refused.
@@ -446,25 +412,6 @@ impl fmt::Display for Invalid {
                 write!(f, "mapping of {wanted} bytes on a plane of {found}")
             }
             Self::FileIoNotOffered => f.write_str("read() or write() is not offered"),
-        }
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoMemoryModel => f.write_str("no memory model offered"),
-            Self::PageShift { shift } => write!(f, "page shift {shift} is not supported"),
-            Self::MaxBuffers { max, least, most } => {
-                write!(f, "limit of {max} buffers is not in {least} to {most}")
-            }
-            Self::RequestsWithMinBuffers { min } => {
-                write!(
-                    f,
-                    "media requests, and {min} buffers needed before starting"
-                )
-            }
-            Self::MinBuffers { min, max } => write!(f, "{min} buffers needed, {max} possible"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! read() and write() on top of MMAP buffers.
 
-use crate::driver::MAX_PLANES;
+use crate::config::MAX_PLANES;
+use crate::queue::{Current, FileIo};
 use crate::{
     BufferInfo, Busy, Error, Invalid, IoModes, Memory, PlaneRequest, Queue, QueueBuffer, Session,
 };
@@ -51,33 +52,6 @@ pub trait Source {
     /// # Errors
     /// [`Fault`]: not all of it could be loaded.
     fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault>;
-}
-
-/// A buffer between the program and the device, in bytes.
-#[derive(Clone, Copy, Debug)]
-struct Current {
-    index: u32,
-    pos: u64,
-    end: u64,
-    last: bool,
-}
-
-impl Current {
-    fn left(&self) -> u64 {
-        self.end.saturating_sub(self.pos)
-    }
-}
-
-/// The state of emulation.
-#[derive(Debug)]
-pub(crate) struct FileIo {
-    current: Option<Current>,
-    /// write(): the next buffer that was never queued.
-    fresh: u32,
-    /// What bytes pass through on their way.
-    chunk: Vec<u8>,
-    /// The one frame of a read-once queue was read; the next read() says so.
-    ended: bool,
 }
 
 impl<M: MemOps> Session<'_, M> {

@@ -1,6 +1,6 @@
 //! Passing buffers: PREPARE_BUF, QBUF, DQBUF.
 
-use crate::request_buffer::QueuedBy;
+use crate::queue::QueuedBy;
 use crate::{
     BufferInfo, BufferState, Busy, Error, Invalid, Memory, PlaneSource, Queue, QueueBuffer,
     Requests, Session,

@@ -65,30 +65,31 @@ mod prepare;
 mod queue;
 mod request;
 mod request_buffer;
+mod request_state;
 mod session;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod wait;
 
-pub use active::{Active, PlaneView, Stale};
+pub use active::{Active, PlaneView, Stale, Timecode};
 pub use allocate::{Allocated, Created};
 pub use buffer::{
     BufferInfo, BufferState, PlaneInfo, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer,
-    Timecode,
 };
 pub use completions::{Completions, Finished};
-pub use config::{Config, IoModes, Memory, QueueType, Requests, TimestampKind};
-pub use driver::{Completion, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare};
-pub use error::{Busy, ConfigError, Error, Invalid};
+pub use config::{
+    Config, ConfigError, IoModes, MAX_PLANES, Memory, QueueType, Requests, TimestampKind,
+};
+pub use driver::{Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare};
+pub use error::{Busy, Error, Invalid};
 pub use fileio::{Fault, Sink, Source};
 pub use mmap::{MapAccess, is_m2m_capture};
 pub use poll::{Interest, Readiness};
 pub use queue::{Queue, Statistics};
-pub use request::{
-    BoundBuffer, MAX_REQUEST_BUFFERS, Request, RequestHost, RequestId, RequestState,
-};
+pub use request::{BoundBuffer, MAX_REQUEST_BUFFERS, Request, RequestHost};
 pub use request_buffer::Binding;
+pub use request_state::{RequestId, RequestState};
 pub use session::Session;
 pub use vb3_plane::{
     Coherency, Constraint, Direction, ExportAccess, HintSkip, MemOps, PlaneError, Reason,

@@ -1,6 +1,6 @@
 //! Mapping planes into a program, and exporting them.
 
-use crate::driver::MAX_PLANES;
+use crate::config::MAX_PLANES;
 use crate::{Error, Invalid, Memory, Queue, Session};
 use vb3_plane::{ExportAccess, MemOps};
 

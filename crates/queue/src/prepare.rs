@@ -2,7 +2,7 @@
 
 use crate::acquire::Target;
 use crate::buffer::Buffer;
-use crate::driver::MAX_PLANES;
+use crate::config::MAX_PLANES;
 use crate::session::DynDriver;
 use crate::{
     BufferState, Error, Invalid, PlaneRequest, PlaneSource, Prepare, Queue, QueueBuffer, Session,

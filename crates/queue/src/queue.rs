@@ -2,13 +2,47 @@
 
 use crate::active::Ownership;
 use crate::buffer::Buffer;
-use crate::fileio::FileIo;
-use crate::request_buffer::QueuedBy;
-use crate::{BufferInfo, Busy, Config, Error, Invalid, Memory, Session};
+use crate::{Busy, Config, Error, Invalid, Memory};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use vb3_plane::{Coherency, MemOps, Reason};
+
+/// How buffers have been queued since the queue was last cancelled; the two do not mix.
+///
+/// Source: Linux 7.2 `vb2_queue`, `uses_qbuf` and `uses_requests`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QueuedBy {
+    Qbuf,
+    Requests,
+}
+
+/// A buffer between the program and the device, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Current {
+    pub(crate) index: u32,
+    pub(crate) pos: u64,
+    pub(crate) end: u64,
+    pub(crate) last: bool,
+}
+
+impl Current {
+    pub(crate) fn left(&self) -> u64 {
+        self.end.saturating_sub(self.pos)
+    }
+}
+
+/// The state of emulation.
+#[derive(Debug)]
+pub(crate) struct FileIo {
+    pub(crate) current: Option<Current>,
+    /// write(): the next buffer that was never queued.
+    pub(crate) fresh: u32,
+    /// What bytes pass through on their way.
+    pub(crate) chunk: Vec<u8>,
+    /// The one frame of a read-once queue was read; the next read() says so.
+    pub(crate) ended: bool,
+}
 
 /// What has happened on a queue since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -42,8 +76,8 @@ impl Statistics {
 
 /// A queue of video buffers.
 ///
-/// All calls that touch memory or the device are those of a [`Session`]; what only looks is here.
-/// A host must end it with [`Session::release`]; a queue that is dropped without makes its
+/// All calls that touch memory or the device are those of a [`Session`](crate::Session); what only looks is here.
+/// A host must end it with [`Session::release`](crate::Session::release); a queue that is dropped without makes its
 /// tokens stale, but cannot give the memory of its planes back.
 ///
 /// # Invariants
@@ -81,19 +115,6 @@ pub struct Queue<M: MemOps> {
     pub(crate) shortfall: Option<Reason>,
     pub(crate) fileio: Option<FileIo>,
     pub(crate) statistics: Statistics,
-}
-
-impl<M: MemOps> Session<'_, M> {
-    /// Describes a buffer (QUERYBUF). Allowed to everyone, also during file I/O; the memory
-    /// model the program believes in does not matter.
-    ///
-    /// # Errors
-    /// [`Invalid::Index`] (EINVAL).
-    pub fn querybuf(&mut self, index: u32) -> Result<BufferInfo, Error> {
-        self.reap();
-        let buffer = self.queue.buffer(index)?;
-        Ok(buffer.info(self.mem, index, self.queue.memory.unwrap_or(Memory::Mmap)))
-    }
 }
 
 impl<M: MemOps> Queue<M> {
@@ -202,7 +223,7 @@ impl<M: MemOps> Queue<M> {
     }
 
     /// Buffers that the device has, each as a token; dropped ones count until
-    /// [`reap`](Session::reap).
+    /// [`reap`](crate::Session::reap).
     #[must_use]
     pub fn active_count(&self) -> u32 {
         // CAST: lists hold buffers, of which there are at most 32768.
@@ -210,7 +231,7 @@ impl<M: MemOps> Queue<M> {
         self.queued_count.saturating_sub(listed)
     }
 
-    /// What has happened so far. Dropped tokens count after [`reap`](Session::reap).
+    /// What has happened so far. Dropped tokens count after [`reap`](crate::Session::reap).
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.statistics

@@ -7,31 +7,11 @@
 //! takes one buffer of a queue at most (Linux takes more, and warns when they complete); one that
 //! goes before it was queued gives its buffers back at once (Linux keeps them until STREAMOFF).
 
-use crate::{Busy, Error};
+use crate::{Busy, Error, RequestState};
 use alloc::vec::Vec;
 
 /// Most buffers of a request, each of another queue.
 pub const MAX_REQUEST_BUFFERS: usize = 64;
-
-/// The host's name for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(pub u64);
-
-/// How far a request is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum RequestState {
-    /// Being filled.
-    #[default]
-    Idle,
-    /// Being looked at, so that queueing it cannot fail.
-    Validating,
-    /// Its buffers are queued.
-    Queued,
-    /// The device is done with all of them.
-    Complete,
-    /// Being emptied.
-    Cleaning,
-}
 
 /// A buffer in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

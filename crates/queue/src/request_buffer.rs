@@ -1,19 +1,12 @@
 //! Buffers in media requests, as their queue sees them.
 
+use crate::buffer::RequestEntry;
+use crate::queue::QueuedBy;
 use crate::{
     BoundBuffer, BufferInfo, BufferState, Busy, Error, Invalid, PlaneSource, QueueBuffer, Request,
     RequestId, Requests, Session,
 };
 use vb3_plane::MemOps;
-
-/// How buffers have been queued since the queue was last cancelled; the two do not mix.
-///
-/// Source: Linux 7.2 `vb2_queue`, `uses_qbuf` and `uses_requests`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum QueuedBy {
-    Qbuf,
-    Requests,
-}
 
 /// The request that a QBUF names.
 #[derive(Debug)]
@@ -25,14 +18,6 @@ pub struct Binding<'a> {
     pub fd: i32,
     /// The host's number for this queue.
     pub queue: u64,
-}
-
-/// What a buffer's QBUF said, kept until the request is queued.
-pub(crate) struct RequestEntry<M: MemOps> {
-    pub(crate) request: RequestId,
-    pub(crate) wanted: QueueBuffer<M>,
-    /// The request has prepared it, not PREPARE_BUF.
-    prepared: bool,
 }
 
 impl<M: MemOps> Session<'_, M> {

@@ -1,6 +1,6 @@
 //! One call, or several, on a queue with its memory and its device.
 
-use crate::{Driver, Queue};
+use crate::{BufferInfo, Driver, Error, Memory, Queue};
 use core::fmt;
 use vb3_plane::MemOps;
 
@@ -51,5 +51,16 @@ impl<M: MemOps> Session<'_, M> {
     #[must_use]
     pub fn queue(&self) -> &Queue<M> {
         self.queue
+    }
+
+    /// Describes a buffer (QUERYBUF). Allowed to everyone, also during file I/O; the memory
+    /// model the program believes in does not matter.
+    ///
+    /// # Errors
+    /// [`Invalid::Index`](crate::Invalid::Index) (EINVAL).
+    pub fn querybuf(&mut self, index: u32) -> Result<BufferInfo, Error> {
+        self.reap();
+        let buffer = self.queue.buffer(index)?;
+        Ok(buffer.info(self.mem, index, self.queue.memory.unwrap_or(Memory::Mmap)))
     }
 }

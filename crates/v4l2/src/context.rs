@@ -1,10 +1,11 @@
 //! What the files of a device share: its driver, its queues and its controls.
 
-use crate::control::Handler;
-use crate::device::{CallContext, Outcome};
-use crate::driver::{Flow, Role};
+use crate::driver::Role;
 use crate::file::{File, FileHandle};
+use crate::flow::Flow;
 use crate::gate::{Gate, GateDriver};
+use crate::handler::Handler;
+use crate::program::{CallContext, Outcome};
 use crate::refusal::{Refusal, Refusals};
 use crate::request;
 use crate::requests::Scope;

@@ -1,8 +1,10 @@
 //! A video device: its files, and what they share.
 
 use crate::context::Context;
-use crate::driver::{Flow, Identity, Role};
+use crate::driver::{Identity, Role};
 use crate::file::{File, FileHandle};
+use crate::flow::Flow;
+use crate::program::{CallContext, Outcome};
 use crate::refusal::Refusal;
 use crate::request::{self, Call};
 use crate::requests::{Requests, Scope};
@@ -14,41 +16,6 @@ use vb3_queue::MapAccess;
 
 /// Most files open at a time.
 pub(crate) const MAX_FILES: usize = 1 << 16;
-
-/// Who calls, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallContext {
-    /// The file the call is made on.
-    pub file: FileHandle,
-    /// Whether the file is O_NONBLOCK now.
-    pub nonblocking: bool,
-    /// The call: no other has this number, and it keeps it when it is made again after
-    /// [`Outcome::Wait`].
-    pub call: u64,
-    /// The monotonic clock.
-    pub now_ns: u64,
-}
-
-/// What becomes of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It returns this value, not negative.
-    Done(i64),
-    /// It fails.
-    Fail(Error),
-    /// Nothing yet: to be made again when [`VideoDevice::take_wake`] says so.
-    Wait,
-}
-
-impl From<Result<Option<i64>, Error>> for Outcome {
-    fn from(result: Result<Option<i64>, Error>) -> Self {
-        match result {
-            Ok(Some(value)) => Self::Done(value),
-            Ok(None) => Self::Wait,
-            Err(error) => Self::Fail(error),
-        }
-    }
-}
 
 /// What a queue of a device counted, and its driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,32 +1,15 @@
 //! From an ioctl's number to what it does: copies in, runs, copies out.
 
 use crate::bytes::{Image, MAX_ARG, read_user, write_user};
-use crate::calls::ExtOp;
+use crate::calls::{Answer, ExtOp};
 use crate::codec::CommandSet;
 use crate::context::Context;
-use crate::device::CallContext;
 use crate::driver::Role;
+use crate::program::CallContext;
 use crate::request::{Call, Request};
 use crate::requests::Scope;
 use crate::{Error, Program, VideoDriver};
 use vb3_plane::MemOps;
-
-/// How far a call got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// It succeeded; the structure goes back.
-    Done,
-    /// It failed, and the structure goes back all the same.
-    Failed(Error),
-    /// It must wait.
-    Wait,
-}
-
-impl From<()> for Answer {
-    fn from((): ()) -> Self {
-        Self::Done
-    }
-}
 
 impl<M, D> Context<M, D>
 where

@@ -3,7 +3,7 @@
 use crate::codec::{Command, CommandSet};
 use crate::selection::{Rect, SelectionFlags, SelectionTarget};
 use crate::{
-    Bus, ControlSpec, ControlValue, EventKinds, Format, Fraction, FrameIntervals, FrameSizes,
+    Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, Fraction, FrameIntervals, FrameSizes,
     PixelFormat, Planarity, Progress, Statistics,
 };
 use bitflags::bitflags;
@@ -18,26 +18,6 @@ pub struct Identity {
     pub card: String,
     /// Where it is, e.g. `platform:vb3-000`.
     pub bus_info: String,
-}
-
-/// Which way pictures go on a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Flow {
-    /// From the device to the program.
-    Capture,
-    /// From the program to the device.
-    Output,
-}
-
-impl Flow {
-    /// The other way.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        match self {
-            Self::Capture => Self::Output,
-            Self::Output => Self::Capture,
-        }
-    }
 }
 
 /// What a device does, and so which queues it has.

@@ -1,6 +1,6 @@
 //! Picture formats, frame sizes and intervals.
 
-use crate::pixfmt::{ColorModel, FourCc, PixelFormat};
+use crate::pixfmt::{ColorModel, FourCc, PixelFormat, PlaneLayout};
 use vb3_queue::MAX_PLANES;
 
 /// `V4L2_FIELD_NONE`: progressive.
@@ -15,15 +15,6 @@ pub enum Planarity {
     Single,
     /// `V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE` or `_OUTPUT_MPLANE`.
     Multi,
-}
-
-/// Bytes of one memory plane.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PlaneLayout {
-    /// Bytes from one line to the next.
-    pub bytesperline: u32,
-    /// Bytes of the plane.
-    pub sizeimage: u32,
 }
 
 /// How numbers become colours, as `V4L2_COLORSPACE_*`, `V4L2_XFER_FUNC_*`, `V4L2_YCBCR_ENC_*` and

@@ -2,11 +2,19 @@
 
 mod table;
 
-use crate::PlaneLayout;
 use core::fmt;
 use table::TWINS;
 
 pub use table::*;
+
+/// Bytes of one memory plane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlaneLayout {
+    /// Bytes from one line to the next.
+    pub bytesperline: u32,
+    /// Bytes of the plane.
+    pub sizeimage: u32,
+}
 
 /// A pixel format's four-character code (`V4L2_PIX_FMT_*`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,6 +1,7 @@
 //! The calling program, as the ioctl layer needs it.
 
-use crate::Errno;
+use crate::file::FileHandle;
+use crate::{Errno, Error};
 use vb3_plane::{ExportAccess, MemOps};
 use vb3_queue::RequestId;
 
@@ -62,4 +63,39 @@ pub trait Program<M: MemOps> {
         cloexec: bool,
         access: ExportAccess,
     ) -> Result<i32, (Errno, M::DmaBuf)>;
+}
+
+/// Who calls, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallContext {
+    /// The file the call is made on.
+    pub file: FileHandle,
+    /// Whether the file is O_NONBLOCK now.
+    pub nonblocking: bool,
+    /// The call: no other has this number, and it keeps it when it is made again after
+    /// [`Outcome::Wait`].
+    pub call: u64,
+    /// The monotonic clock.
+    pub now_ns: u64,
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It returns this value, not negative.
+    Done(i64),
+    /// It fails.
+    Fail(Error),
+    /// Nothing yet: to be made again when [`VideoDevice::take_wake`](crate::VideoDevice::take_wake) says so.
+    Wait,
+}
+
+impl From<Result<Option<i64>, Error>> for Outcome {
+    fn from(result: Result<Option<i64>, Error>) -> Self {
+        match result {
+            Ok(Some(value)) => Self::Done(value),
+            Ok(None) => Self::Wait,
+            Err(error) => Self::Fail(error),
+        }
+    }
 }

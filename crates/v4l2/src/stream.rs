@@ -1,8 +1,9 @@
 //! One queue of a device, with what V4L2 keeps of it.
 
-use crate::device::CallContext;
-use crate::driver::{Flow, QueuePolicy};
+use crate::driver::QueuePolicy;
 use crate::file::FileHandle;
+use crate::flow::Flow;
+use crate::program::CallContext;
 use crate::{Error, sys};
 use vb3_plane::MemOps;
 use vb3_queue::{

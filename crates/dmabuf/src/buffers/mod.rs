@@ -4,6 +4,7 @@ mod importer;
 
 use crate::fence::{Fences, Owner};
 use crate::file::{Access, Name, SyncFlags};
+use crate::ids::{BufId, MemoryId};
 use crate::{
     Attachment, Backing, Cx, Error, Observer, Placer, Shared, Slab, SlabKey, Spec, Store, UserKind,
 };
@@ -12,35 +13,6 @@ use vb3_dma::DmaOps;
 
 /// The registry's kind of shared memory.
 pub type Memory<O> = Shared<O, Slab<Attachment<O>>>;
-
-/// Names a memory: what a queue's plane and mappings of it in programs refer to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MemoryId(SlabKey);
-
-/// Names a dma-buf. Not a reference: it may be gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BufId(SlabKey);
-
-impl MemoryId {
-    #[cfg(test)]
-    pub(crate) const fn from_raw(raw: u64) -> Self {
-        Self(SlabKey::from_raw(raw))
-    }
-
-    /// The id as a number, never zero.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0.get()
-    }
-}
-
-impl BufId {
-    /// The id as a number, never zero.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0.get()
-    }
-}
 
 /// One counted reference to a dma-buf, for example that of its file.
 #[must_use = "a reference goes back through `put_buf`"]

@@ -2,11 +2,11 @@
 
 use super::userbuf::{UserBuffer, memory_from};
 use crate::bytes::{Image, field};
+use crate::calls::Answer;
 use crate::calls::format::read_format;
 use crate::context::Context;
-use crate::device::CallContext;
-use crate::dispatch::Answer;
 use crate::file::FileHandle;
+use crate::program::CallContext;
 use crate::request::Call;
 use crate::requests::Scope;
 use crate::{Errno, Error, Flow, Program, Role, VideoDriver, sys};

@@ -3,7 +3,7 @@
 use crate::bytes::Image;
 use crate::codec::Command;
 use crate::context::Context;
-use crate::driver::Flow;
+use crate::flow::Flow;
 use crate::{Error, VideoDriver, sys};
 use vb3_plane::MemOps;
 

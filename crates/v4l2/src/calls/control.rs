@@ -2,8 +2,9 @@
 
 use crate::bytes::{Image, field};
 use crate::context::Context;
-use crate::control::{Control, ControlKind, ControlValue, bits32, class_of};
+use crate::control::{ControlKind, ControlValue};
 use crate::file::FileHandle;
+use crate::handler::{Control, bits32, class_of};
 use crate::{Error, VideoDriver, sys};
 use vb3_plane::MemOps;
 

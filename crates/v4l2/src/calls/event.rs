@@ -1,12 +1,12 @@
 //! SUBSCRIBE_EVENT, UNSUBSCRIBE_EVENT, DQEVENT, and raising events.
 
 use crate::bytes::{Image, field};
+use crate::calls::Answer;
 use crate::context::Context;
 use crate::control::ControlFlags;
-use crate::device::CallContext;
-use crate::dispatch::Answer;
 use crate::event::{PAYLOAD, Payload, Topic};
 use crate::file::FileHandle;
+use crate::program::CallContext;
 use crate::progress::{DriverEvent, EventKinds};
 use crate::{Error, VideoDriver, sys};
 use vb3_plane::MemOps;

@@ -1,11 +1,12 @@
 //! G_EXT_CTRLS, S_EXT_CTRLS and TRY_EXT_CTRLS.
 
 use crate::bytes::{Image, field, read_user, write_user};
+use crate::calls::Answer;
 use crate::calls::control::wide;
 use crate::context::Context;
-use crate::control::{Control, ControlFlags, ControlKind, ControlValue, bits32, class_of};
-use crate::device::CallContext;
-use crate::dispatch::Answer;
+use crate::control::{ControlFlags, ControlKind, ControlValue};
+use crate::handler::{Control, bits32, class_of};
+use crate::program::CallContext;
 use crate::requests::Scope;
 use crate::stream::Stream;
 use crate::{Error, Program, Role, VideoDriver, sys};

@@ -2,7 +2,7 @@
 
 use crate::bytes::{Image, field};
 use crate::context::Context;
-use crate::driver::Flow;
+use crate::flow::Flow;
 use crate::format::{Colorimetry, FIELD_NONE};
 use crate::pixfmt::{FourCc, PixelFormat};
 use crate::{

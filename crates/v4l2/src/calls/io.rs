@@ -2,22 +2,15 @@
 
 use crate::bytes::write_user;
 use crate::context::Context;
-use crate::device::{CallContext, Outcome};
-use crate::driver::{Flow, Role};
+use crate::driver::Role;
 use crate::file::FileHandle;
+use crate::flow::Flow;
+use crate::poll::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI};
+use crate::program::{CallContext, Outcome};
 use crate::progress::Progress;
 use crate::{Bus, Error, Program, VideoDriver};
 use vb3_plane::MemOps;
 use vb3_queue::{Fault, Interest, IoModes, MapAccess, Readiness, Sink, Source};
-
-/// POLLIN and POLLRDNORM.
-pub const POLL_IN: i16 = 0x041;
-/// POLLOUT and POLLWRNORM.
-pub const POLL_OUT: i16 = 0x104;
-/// POLLPRI.
-pub const POLL_PRI: i16 = 0x002;
-/// POLLERR.
-pub const POLL_ERR: i16 = 0x008;
 
 /// A program's memory as bytes go to and come from it.
 struct Window<'a, M: MemOps> {

@@ -2,7 +2,7 @@
 
 use crate::bytes::{Image, field};
 use crate::context::Context;
-use crate::driver::Flow;
+use crate::flow::Flow;
 use crate::selection::{Rect, SelectionFlags, SelectionTarget};
 use crate::{Error, VideoDriver, sys};
 use vb3_plane::MemOps;

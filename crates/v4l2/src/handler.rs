@@ -1,7 +1,7 @@
 //! The controls of a device: their table, their values, and what may be written.
 
-use super::{ControlFlags, ControlKind, ControlSpec, ControlValue, MAX_TEXT};
 use crate::bytes::{Image, field};
+use crate::control::{ControlFlags, ControlKind, ControlSpec, ControlValue, MAX_TEXT};
 use crate::event::{PAYLOAD, Payload};
 use crate::{Error, VideoDriver, sys};
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Devices attached to shared memory.
 
-use crate::placing::Place;
+use super::placing::Place;
 use crate::{Cx, Error, Observer, Shared, Store};
 use vb3_dma::{Attrs, Direction, DmaOps, DmaSegment};
 

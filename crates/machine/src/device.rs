@@ -1,0 +1,116 @@
+//! Devices of a machine by number, and what is said of their accesses.
+
+use std::fmt;
+use std::os::fd::BorrowedFd;
+use vb3_dma::DmaAddr;
+
+/// A device of the machine, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Device(pub(crate) u32);
+
+impl Device {
+    /// Its number, from zero in the order of adding.
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.0
+    }
+}
+
+/// Why an access did not reach memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// There is no such device.
+    NoDevice,
+    /// The IOMMU has nothing mapped there.
+    Unmapped,
+    /// The mapping does not allow writing.
+    ReadOnly,
+    /// The mapping does not allow reading.
+    WriteOnly,
+    /// The device cannot put this address on its bus.
+    BeyondMask,
+    /// A page table lies there, which no device may reach.
+    PageTable,
+    /// No memory lies there.
+    NoMemory,
+    /// The memory is private to a confidential machine.
+    Private,
+    /// The program whose memory it was is gone, or has unmapped it.
+    UserGone,
+}
+
+/// An access that did not reach memory. Bytes before `addr` may have been moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BusFault {
+    /// Whose access it was.
+    pub dev: Device,
+    /// The first address that did not work.
+    pub addr: DmaAddr,
+    /// Whether the device wrote.
+    pub write: bool,
+    /// Why.
+    pub kind: FaultKind,
+    /// The entry of the page table at which the walk ended, by the manual's name for its level,
+    /// where that is why.
+    pub level: Option<&'static str>,
+}
+
+impl fmt::Display for BusFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            FaultKind::NoDevice => "there is no such device",
+            FaultKind::Unmapped => "nothing is mapped there for the device",
+            FaultKind::ReadOnly => "the device may not write there",
+            FaultKind::WriteOnly => "the device may not read there",
+            FaultKind::BeyondMask => "the device cannot reach so high",
+            FaultKind::PageTable => "a page table lies there",
+            FaultKind::NoMemory => "no memory lies there",
+            FaultKind::Private => "the memory is private",
+            FaultKind::UserGone => "the program's memory is gone",
+        };
+        let access = if self.write { "write" } else { "read" };
+        write!(f, "{access} at bus address {}: {what}", self.addr)?;
+        match self.level {
+            Some(level) => write!(f, " (the walk ended at {level})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for BusFault {}
+
+/// What a device did on the bus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BusStats {
+    /// Bytes read from memory.
+    pub bytes_read: u64,
+    /// Bytes written to memory.
+    pub bytes_written: u64,
+    /// Accesses that did not reach memory.
+    pub faults: u64,
+}
+
+/// Addresses of a device that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BusSpan {
+    /// The first.
+    pub addr: DmaAddr,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// Where a span lies for other processes.
+#[derive(Clone, Copy, Debug)]
+pub struct HostSpan<'a> {
+    /// A memfd of fixed size, with the memory of one allocation.
+    pub fd: BorrowedFd<'a>,
+    /// Of the allocation; never another's.
+    pub number: u64,
+    /// Bytes of the memfd.
+    pub fd_len: u64,
+    /// First byte of the span in the memfd.
+    pub offset: u64,
+    /// Bytes of the span.
+    pub len: u64,
+}
