@@ -121,6 +121,7 @@ impl<C: Send + 'static> Device<C> {
 
 /// A queue's driver that fails when asked to, and tells the plan of streams.
 struct Faulty<'a, C> {
+    flow: Flow,
     inner: Box<dyn Driver<Cookie = C> + 'a>,
     inject: &'a mut Inject,
     plan: Option<&'a mut Plan<C>>,
@@ -176,15 +177,15 @@ impl<C> Driver for Faulty<'_, C> {
         }
         self.inner.start_streaming(queued)?;
         if let Some(plan) = &mut self.plan {
-            plan.is_streaming = true;
+            plan.is_streaming |= self.flow == Flow::Capture;
         }
         Ok(())
     }
 
     fn stop_streaming(&mut self) {
         if let Some(plan) = &mut self.plan {
-            plan.is_streaming = false;
-            plan.frames.stop();
+            plan.is_streaming &= self.flow != Flow::Capture;
+            plan.frames.stop(self.flow);
         }
         self.inner.stop_streaming();
     }
@@ -214,6 +215,7 @@ impl<C: 'static> VideoDriver for Device<C> {
             return inner;
         }
         Box::new(Faulty {
+            flow,
             inner,
             inject: &mut self.inject,
             plan: self.plan.as_mut(),
@@ -357,11 +359,10 @@ impl<C: 'static> VideoDriver for Device<C> {
     }
 
     fn next_tick(&self) -> Option<u64> {
-        let tells = |plan: &Plan<C>| !plan.events.is_empty();
-        if self.inject.wants(Fault::Queue) || self.plan.as_ref().is_some_and(tells) {
+        if self.inject.wants(Fault::Queue) || self.plan.as_ref().is_some_and(Plan::has_events) {
             return Some(0);
         }
-        let late = self.plan.as_ref().and_then(|plan| plan.frames.next_tick());
+        let late = self.next_late_frame();
         self.inner.next_tick().into_iter().chain(late).min()
     }
 

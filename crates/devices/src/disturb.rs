@@ -1,8 +1,8 @@
 //! What a host does to a device without the device's doing.
 
 use crate::Device;
-use crate::fault::{FaultHit, FaultPlan, FrameFaults};
-use vb3_v4l2::{Bus, DriverEvent, Flow, Format, Progress, VideoDriver, pixfmt};
+use crate::fault::{FaultPlan, FaultSchedule};
+use vb3_v4l2::{Bus, DriverEvent, Flow, Format, Progress, Role, VideoDriver, pixfmt};
 
 /// What happens to a device and its frames without its doing.
 pub(crate) struct Plan<C> {
@@ -12,6 +12,8 @@ pub(crate) struct Plan<C> {
     pub(crate) is_streaming: bool,
     /// What is not told of yet.
     pub(crate) events: Vec<DriverEvent>,
+    /// What the device tells behind frames that are late.
+    behind: Vec<DriverEvent>,
 }
 
 /// `V4L2_EVENT_SRC_CH_RESOLUTION`.
@@ -26,39 +28,47 @@ impl<C> Plan<C> {
             changes: RESOLUTION,
         });
     }
+
+    /// Whether there is an event to tell at once.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty() || !self.behind.is_empty() && self.frames.next_tick().is_none()
+    }
+
+    /// A stream's end, or its next format, is told when the frames before have come.
+    fn hold_events(&mut self, events: &mut Vec<DriverEvent>) {
+        let is_behind = |event: &DriverEvent| {
+            matches!(event, DriverEvent::Eos | DriverEvent::SourceChange { .. })
+        };
+        if self.frames.next_tick().is_none() {
+            self.behind.append(events);
+            std::mem::swap(&mut self.behind, events);
+            return;
+        }
+        let (behind, now) = events.drain(..).partition(is_behind);
+        *events = now;
+        self.behind.extend::<Vec<_>>(behind);
+    }
 }
 
 impl<C: 'static> Device<C> {
-    /// Lets a host disturb the device from now on: it has `V4L2_EVENT_SOURCE_CHANGE`, and frames
-    /// are counted.
-    pub fn disturb(&mut self) {
+    /// Lets a host disturb the device from now on: one with a source has
+    /// `V4L2_EVENT_SOURCE_CHANGE`, and frames are counted in the schedule, which the other files of
+    /// the same device share.
+    pub fn disturb(&mut self, schedule: &FaultSchedule) {
+        let is_m2m = self.inner.role() == Role::MemToMem;
         self.plan.get_or_insert_with(|| Plan {
-            frames: FaultPlan::default(),
+            frames: FaultPlan::new(schedule.clone(), is_m2m),
             source: None,
             is_streaming: false,
             events: Vec::new(),
+            behind: Vec::new(),
         });
     }
 
-    /// Plans a fault of CAPTURE frames, for a device that may be
-    /// [disturbed](Self::disturb).
-    pub fn plan_fault(&mut self, faults: FrameFaults) {
-        if let Some(plan) = &mut self.plan {
-            plan.frames.add(faults);
-        }
-    }
-
-    /// CAPTURE frames that the device has finished, whether they reached the program or not; 0 for
-    /// one that may not be disturbed.
+    /// When a frame comes that a fault made late, in nanoseconds of the host's clock.
     #[must_use]
-    pub fn frames(&self) -> u64 {
-        self.plan.as_ref().map_or(0, |plan| plan.frames.frames())
-    }
-
-    /// The faults that frames had since the last call.
-    pub fn take_fault_hits(&mut self) -> Vec<FaultHit> {
-        let plan = self.plan.as_mut();
-        plan.map_or_else(Vec::new, |plan| plan.frames.take_hits())
+    pub fn next_late_frame(&self) -> Option<u64> {
+        self.plan.as_ref()?.frames.next_tick()
     }
 
     /// The source loses or finds its signal: ENUMINPUT says so, programs hear of it as a change of
@@ -138,7 +148,6 @@ impl<C: 'static> Device<C> {
         let Some(plan) = &mut self.plan else {
             return;
         };
-        progress.events.append(&mut plan.events);
         let mut back = Vec::new();
         if is_outdated {
             let frames = progress.finished.drain(..);
@@ -146,6 +155,8 @@ impl<C: 'static> Device<C> {
         }
         plan.frames
             .apply(now_ns, bus, &mut progress.finished, &mut back);
+        plan.hold_events(&mut progress.events);
+        progress.events.append(&mut plan.events);
         for token in back {
             self.inner.queue_driver(Flow::Capture).buf_queue(token);
         }

@@ -1,8 +1,9 @@
 //! What happens to frames on their way from a device to the program, by a plan of the host.
 
 use std::collections::VecDeque;
-use vb3_queue::{Active, DoneState, MAX_PLANES};
-use vb3_v4l2::{Bus, Finished, Flow};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
+use vb3_v4l2::{Bus, Finished, Flow, FrameFlags};
 
 /// Most bytes that [`FrameFault::Corrupt`] changes in a frame.
 pub const MAX_CORRUPT: u64 = 4096;
@@ -12,12 +13,15 @@ const MAX_HITS: usize = 4096;
 /// What happens to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameFault {
-    /// It can be dequeued later by this time; frames behind it wait for it.
+    /// It can be dequeued later by this time; frames behind it wait for it, and so does the OUTPUT
+    /// buffer that came back with it.
     Late {
         /// Nanoseconds.
         by_ns: u64,
     },
-    /// It comes again in the next buffer, with its number and time, in place of the next frame.
+    /// It comes again in the next buffer, with its number and time, in place of the next frame. Of
+    /// a memory-to-memory device it is the content that comes again: number, timestamp and what
+    /// else was copied from the OUTPUT buffer are those of the frame whose place it takes.
     Twice,
     /// The second half of each plane is that of the frame before it; zeros without one.
     Torn,
@@ -76,53 +80,89 @@ pub struct FaultHit {
     pub frame: u64,
 }
 
-/// The bytes of a frame, by plane.
-type Bytes = [Vec<u8>; MAX_PLANES];
+/// The faults of one device's CAPTURE frames, for all of its open files together.
+#[derive(Clone, Debug, Default)]
+pub struct FaultSchedule(Arc<Mutex<Scheduled>>);
 
-/// A plan of faults at work.
-#[derive(Debug)]
-pub(crate) struct FaultPlan<C> {
+#[derive(Debug, Default)]
+struct Scheduled {
     faults: Vec<FrameFaults>,
     /// Frames so far.
     frames: u64,
     hits: Vec<FaultHit>,
-    /// Frames that are late, and those behind them, with the time that each is due at.
+}
+
+impl FaultSchedule {
+    fn lock(&self) -> MutexGuard<'_, Scheduled> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a fault for frames by their numbers.
+    pub fn add(&self, faults: FrameFaults) {
+        self.lock().faults.push(faults);
+    }
+
+    /// CAPTURE frames that the device has finished, whether they reached the program or not.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        self.lock().frames
+    }
+
+    /// The faults that frames had since the last call; at most 4096.
+    #[must_use]
+    pub fn take_hits(&self) -> Vec<FaultHit> {
+        std::mem::take(&mut self.lock().hits)
+    }
+
+    /// Counts a frame: its number, the faults it has, and whether the next one is to be torn.
+    fn count(&self) -> (u64, Vec<FrameFaults>, bool) {
+        let mut scheduled = self.lock();
+        let number = scheduled.frames;
+        scheduled.frames = number.saturating_add(1);
+        scheduled.faults.retain(|fault| !fault.is_over(number));
+        let faults = scheduled.faults.iter();
+        let due = faults.clone().filter(|fault| fault.strikes(number));
+        let mut next = faults.filter(|fault| fault.strikes(number.saturating_add(1)));
+        let tears_next = next.any(|fault| fault.fault == FrameFault::Torn);
+        (number, due.copied().collect(), tears_next)
+    }
+
+    fn hit(&self, step: u32, frame: u64) {
+        let hits = &mut self.lock().hits;
+        if hits.len() < MAX_HITS {
+            hits.push(FaultHit { step, frame });
+        }
+    }
+}
+
+/// The bytes of a frame, by plane.
+type Bytes = [Vec<u8>; MAX_PLANES];
+
+/// The faults of the frames of one stream.
+#[derive(Debug)]
+pub(crate) struct FaultPlan<C> {
+    schedule: FaultSchedule,
+    /// Whether frames are made of OUTPUT buffers, whose timestamps they have.
+    is_m2m: bool,
+    /// Frames that are late, and what is behind them, with the time that each is due at.
     held: VecDeque<(u64, Finished<C>)>,
     /// What the frame before looked like, where the next one is to be torn.
     before: Option<Bytes>,
     /// What is to come again.
-    again: Option<(Bytes, vb3_queue::Completion)>,
+    again: Option<(Bytes, Completion)>,
     has_signal: bool,
 }
 
-impl<C> Default for FaultPlan<C> {
-    fn default() -> Self {
+impl<C> FaultPlan<C> {
+    pub(crate) const fn new(schedule: FaultSchedule, is_m2m: bool) -> Self {
         Self {
-            faults: Vec::new(),
-            frames: 0,
-            hits: Vec::new(),
+            schedule,
+            is_m2m,
             held: VecDeque::new(),
             before: None,
             again: None,
             has_signal: true,
         }
-    }
-}
-
-impl<C> FaultPlan<C> {
-    /// Adds a fault for frames by their numbers.
-    pub(crate) fn add(&mut self, faults: FrameFaults) {
-        self.faults.push(faults);
-    }
-
-    /// Frames so far.
-    pub(crate) const fn frames(&self) -> u64 {
-        self.frames
-    }
-
-    /// The faults that frames had since the last call.
-    pub(crate) fn take_hits(&mut self) -> Vec<FaultHit> {
-        std::mem::take(&mut self.hits)
     }
 
     /// Whether the source shows anything. Frames are lost while it does not.
@@ -139,15 +179,18 @@ impl<C> FaultPlan<C> {
         self.held.front().map(|(due_ns, _)| *due_ns)
     }
 
-    /// The stream has ended: frames that are late will not come.
-    pub(crate) fn stop(&mut self) {
-        self.held.clear();
-        self.before = None;
-        self.again = None;
+    /// A queue has stopped: its buffers that are late will not come.
+    pub(crate) fn stop(&mut self, flow: Flow) {
+        self.held.retain(|(_, frame)| frame.flow != flow);
+        if flow == Flow::Capture {
+            self.before = None;
+            self.again = None;
+        }
     }
 
     /// Lets the plan have its way with frames that the device has finished. Buffers of frames that
-    /// are lost are in `back`.
+    /// are lost are in `back`. OUTPUT buffers are not changed, but those that a late frame was made
+    /// of are late with it, as a driver finishes both with the job.
     pub(crate) fn apply(
         &mut self,
         now_ns: u64,
@@ -155,54 +198,67 @@ impl<C> FaultPlan<C> {
         finished: &mut Vec<Finished<C>>,
         back: &mut Vec<Active<C>>,
     ) {
+        let mut sources = Vec::new();
         for frame in std::mem::take(finished) {
-            if frame.flow != Flow::Capture {
-                finished.push(frame);
+            if frame.flow == Flow::Output {
+                sources.push(frame);
                 continue;
             }
-            self.frame(now_ns, bus, frame, back);
+            let (due_ns, frame) = self.frame(now_ns, bus, frame, back);
+            for frame in sources.drain(..).chain(frame) {
+                self.hold(due_ns, frame);
+            }
+        }
+        for frame in sources {
+            self.hold(now_ns, frame);
         }
         while let Some((_, frame)) = self.held.pop_front_if(|(due_ns, _)| *due_ns <= now_ns) {
             finished.push(frame);
         }
     }
 
+    /// In order: nothing overtakes a frame that is late.
+    fn hold(&mut self, due_ns: u64, frame: Finished<C>) {
+        let last = self.held.back();
+        let due_ns = last.map_or(due_ns, |(last, _)| due_ns.max(*last));
+        self.held.push_back((due_ns, frame));
+    }
+
+    /// When a frame comes, and the frame unless it is lost.
     fn frame(
         &mut self,
         now_ns: u64,
         bus: &mut dyn Bus<C>,
         mut frame: Finished<C>,
         back: &mut Vec<Active<C>>,
-    ) {
-        let number = self.frames;
-        self.frames = number.saturating_add(1);
-        let before = self.before.take();
+    ) -> (u64, Option<Finished<C>>) {
         let ends = frame.completion.last;
+        if self.is_m2m && ends && is_empty(&frame.completion) {
+            // The end of a drain or of a resolution, and no picture.
+            return (now_ns, Some(frame));
+        }
+        let (number, faults, tears_next) = self.schedule.count();
+        let before = self.before.take();
         if !self.has_signal && !ends {
             back.push(frame.token);
-            return;
+            return (now_ns, None);
         }
-        if let Some((bytes, completion)) = self.again.take() {
+        if let Some((bytes, earlier)) = self.again.take() {
             write(bus, &frame.token, &bytes);
-            frame.completion = vb3_queue::Completion {
-                last: ends,
-                ..completion
+            frame.completion = match self.is_m2m {
+                true => same_content(&frame, &earlier),
+                false => Completion {
+                    last: ends,
+                    ..earlier
+                },
             };
         }
-        let (faults, over): (Vec<_>, Vec<_>) = std::mem::take(&mut self.faults)
-            .into_iter()
-            .partition(|fault| !fault.is_over(number));
-        drop(over);
-        let due = |number| {
-            let faults = faults.iter();
-            faults.filter(move |fault: &&FrameFaults| fault.strikes(number))
-        };
-        if due(number.saturating_add(1)).any(|fault| fault.fault == FrameFault::Torn) {
+        if tears_next {
             self.before = Some(read(bus, &frame));
         }
         let mut late_ns = now_ns;
         let mut is_lost = false;
-        for fault in due(number) {
+        for fault in faults {
             let payloads = frame.completion.payloads.get_or_insert([0; MAX_PLANES]);
             match fault.fault {
                 FrameFault::Late { by_ns } => late_ns = late_ns.saturating_add(by_ns),
@@ -217,25 +273,37 @@ impl<C> FaultPlan<C> {
                 FrameFault::Lost => is_lost = true,
                 FrameFault::Corrupt { len } => corrupt(bus, &frame, number, len),
             }
-            if self.hits.len() < MAX_HITS {
-                let step = fault.step;
-                self.hits.push(FaultHit {
-                    step,
-                    frame: number,
-                });
-            }
+            self.schedule.hit(fault.step, number);
         }
-        self.faults = faults;
         if is_lost {
             back.push(frame.token);
-            return;
+            return (now_ns, None);
         }
-        // In order: nothing overtakes a frame that is late.
-        let due_ns = self
-            .held
-            .back()
-            .map_or(late_ns, |(due, _)| late_ns.max(*due));
-        self.held.push_back((due_ns, frame));
+        (late_ns, Some(frame))
+    }
+}
+
+fn is_empty(completion: &Completion) -> bool {
+    let payloads = completion.payloads.unwrap_or_default();
+    payloads.iter().all(|used| *used == 0)
+}
+
+/// How a frame comes back that has the content of an earlier one: what says how much there is and
+/// of which kind is the earlier one's, what was copied from the OUTPUT buffer its own.
+fn same_content<C>(frame: &Finished<C>, earlier: &Completion) -> Completion {
+    let own = frame.completion;
+    let kinds = FrameFlags::all().bits();
+    let kind = earlier.frame_flags.unwrap_or_default() & kinds;
+    let mut payloads = earlier.payloads.unwrap_or_default();
+    let planes = frame.token.planes().into_iter().flatten();
+    for (used, plane) in payloads.iter_mut().zip(planes) {
+        *used = plane.length_bytes.min(*used);
+    }
+    Completion {
+        outcome: earlier.outcome,
+        payloads: Some(payloads),
+        frame_flags: own.frame_flags.map(|flags| flags & !kinds | kind),
+        ..own
     }
 }
 

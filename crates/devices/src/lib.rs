@@ -34,7 +34,7 @@ pub use camera::Camera;
 pub use device::Device;
 pub use display::Display;
 pub use failure::Failure;
-pub use fault::{FaultHit, FrameFault, FrameFaults, MAX_CORRUPT};
+pub use fault::{FaultHit, FaultSchedule, FrameFault, FrameFaults, MAX_CORRUPT};
 pub use loopback::{Link, LoopbackCapture, LoopbackOutput};
 pub use m2m::{Decoder, Encoder, FrameConverter};
 pub use place::Place;

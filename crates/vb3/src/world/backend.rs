@@ -183,10 +183,7 @@ impl Backend for World {
             .position(|n| n.number() == node.0)
             .ok_or(Errno::ENODEV)?;
         let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
-        let handle = node
-            .video
-            .open(&self.memory)
-            .map_err(|e| Errno(e.errno()))?;
+        let handle = node.open(&self.memory).map_err(|e| Errno(e.errno()))?;
         self.files.insert(id, (at, handle));
         Ok(id)
     }

@@ -8,14 +8,15 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use std::path::PathBuf;
 use vb3_codec::Codecs;
 use vb3_devices::spec::{Allocator, DeviceSpec, Presence};
-use vb3_devices::{Device, Failure, Place};
+use vb3_devices::{Device, Failure, FaultSchedule, Place};
 use vb3_dma::{DmaAddr, PhysAddr};
 use vb3_machine::profile::IommuProfile;
 use vb3_machine::{BusWindow, DeviceLimits, Machine, Profile};
 use vb3_plane::Cookie;
 use vb3_queue::{DriverError, Queue};
 use vb3_v4l2::{
-    Error, MediaDevice, MediaFunction, Opener, PixelFormat, Role, VideoDevice, VideoDriver,
+    Error, FileHandle, MediaDevice, MediaFunction, Opener, PixelFormat, Role, VideoDevice,
+    VideoDriver,
 };
 
 const EIO: i32 = 5;
@@ -125,6 +126,8 @@ pub(super) struct Node {
     pub(super) watch: summary::Watch,
     /// When it comes and goes by itself.
     pub(super) presence: Presence,
+    /// What a script does to its frames; `None` where it does nothing to the device.
+    pub(super) faults: Option<FaultSchedule>,
 }
 
 impl Node {
@@ -214,6 +217,7 @@ impl Node {
             formats,
             watch: summary::Watch::default(),
             presence: spec.presence,
+            faults: None,
         })
     }
 
@@ -253,9 +257,34 @@ impl Node {
             let queues = flows.iter().filter_map(|flow| context.queue(*flow));
             let has_buffer = queues.map(Queue::active_count).any(|count| count > 0);
             let waits = !has_buffer || context.driver().wake_fd().is_some();
-            (due <= now_ns || !waits).then_some(due)
+            let late = context.driver().next_late_frame();
+            match due <= now_ns || !waits {
+                true => Some(due),
+                false => late,
+            }
         });
         due.min()
+    }
+
+    /// Lets a script disturb the device from now on: all that is open, and what will be.
+    pub(super) fn disturb(&mut self) -> &FaultSchedule {
+        let schedule = &*self.faults.get_or_insert_with(FaultSchedule::default);
+        for context in self.video.contexts_mut() {
+            context.driver_mut().disturb(schedule);
+        }
+        schedule
+    }
+
+    /// Opens the device once more.
+    ///
+    /// # Errors
+    /// As [`VideoDevice::open`].
+    pub(super) fn open(&mut self, memory: &Memory) -> std::result::Result<FileHandle, Error> {
+        let handle = self.video.open(memory)?;
+        if self.faults.is_some() {
+            self.disturb();
+        }
+        Ok(handle)
     }
 
     /// Lets the device work.

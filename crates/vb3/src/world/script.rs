@@ -1,12 +1,13 @@
 //! A script at work: what is due, and what has happened.
 
 use super::World;
+use super::node::Node;
 use crate::report::ScriptEvent;
 use crate::script::{Action, Script, Step, When};
 use crate::sentence;
 use anyhow::{Result, bail};
 use std::collections::VecDeque;
-use vb3_devices::{Device, FrameFault, FrameFaults};
+use vb3_devices::{Device, FaultSchedule, FrameFault, FrameFaults};
 use vb3_host::{CallId, Errno};
 use vb3_plane::Cookie;
 use vb3_v4l2::{Flow, Role, decode};
@@ -109,9 +110,14 @@ fn check(world: &World, step: &Step, node: Option<usize>) -> Result<()> {
     let path = node.path.display();
     let is_capture = node.video.role() == Role::Capture;
     match &step.action {
-        Action::Frame(_) | Action::Source { .. } | Action::Signal(_) if !is_capture => bail!(
-            "{} is for devices that deliver frames of their own (cameras, loopbacks), and {path} \
-             is a {}",
+        Action::Frame(_) if node.video.role() == Role::Output => bail!(
+            "{} is for devices that deliver frames (cameras, loopbacks, codecs, converters), and \
+             {path} is a {}",
+            step.action.name(),
+            node.kind
+        ),
+        Action::Source { .. } | Action::Signal(_) if !is_capture => bail!(
+            "{} is for devices with a source of their own (cameras, loopbacks), and {path} is a {}",
             step.action.name(),
             node.kind
         ),
@@ -158,7 +164,7 @@ impl World {
             });
         }
         for at in steps.iter().filter_map(|playing| playing.node) {
-            self.each_device(at, Device::disturb);
+            self.nodes.get_mut(at).map(Node::disturb);
         }
         self.play = Play {
             steps,
@@ -203,7 +209,9 @@ impl World {
             every: playing.step.every,
             count: playing.step.count,
         };
-        self.each_device(node, |device| device.plan_fault(faults));
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.disturb().add(faults);
+        }
     }
 
     /// Frames that a device has finished.
@@ -211,10 +219,9 @@ impl World {
         let Some(node) = self.nodes.get(at) else {
             return 0;
         };
-        match node.video.role() {
-            Role::Capture => node.video.contexts().map(|c| c.driver().frames()).sum(),
-            Role::Output => node.video.statistics(Flow::Output).queue.done,
-            Role::MemToMem => node.video.statistics(Flow::Capture).queue.done,
+        match (node.video.role(), &node.faults) {
+            (Role::Capture | Role::MemToMem, Some(faults)) => faults.frames(),
+            _ => node.video.statistics(Flow::Output).queue.done,
         }
     }
 
@@ -243,12 +250,8 @@ impl World {
     /// What happened to frames, by what their devices say.
     fn note_frames(&mut self) {
         for at in 0..self.nodes.len() {
-            let node = &mut self.nodes[at];
-            let contexts = node.video.contexts_mut();
-            let hits: Vec<_> = contexts
-                .flat_map(|context| context.driver_mut().take_fault_hits())
-                .collect();
-            for hit in hits {
+            let faults = self.nodes[at].faults.as_ref();
+            for hit in faults.map_or_else(Vec::new, FaultSchedule::take_hits) {
                 let value = match self
                     .play
                     .steps

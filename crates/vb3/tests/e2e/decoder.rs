@@ -10,20 +10,29 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 /// A stream and what to do with it.
-struct Session {
+pub(crate) struct Session {
     stream: Vec<u8>,
     commands: String,
     /// By the library that `vb3` has itself.
     built_in: bool,
+    /// What happens meanwhile, and on which clock.
+    script: Option<(String, &'static str)>,
 }
 
 impl Session {
-    fn of(stream: Vec<u8>) -> Self {
+    pub(crate) fn of(stream: Vec<u8>) -> Self {
         Self {
             stream,
             commands: String::new(),
             built_in: false,
+            script: None,
         }
+    }
+
+    /// Plays a script on a clock.
+    pub(crate) fn with_script(mut self, script: String, clock: &'static str) -> Self {
+        self.script = Some((script, clock));
+        self
     }
 
     /// Decodes by the library that `vb3` has itself.
@@ -32,14 +41,14 @@ impl Session {
         self
     }
 
-    fn say(mut self, command: &str) -> Self {
+    pub(crate) fn say(mut self, command: &str) -> Self {
         self.commands.push_str(command);
         self.commands.push('\n');
         self
     }
 
     /// Feeds what lies next in the stream; after the first piece, waits until it is understood.
-    fn feed(mut self, pieces: &[Range<usize>]) -> Self {
+    pub(crate) fn feed(mut self, pieces: &[Range<usize>]) -> Self {
         for piece in pieces {
             let _ = writeln!(self.commands, "feed {}", piece.len());
             if piece.start == 0 {
@@ -55,7 +64,7 @@ impl Session {
         Some(played)
     }
 
-    fn run_to_report(
+    pub(crate) fn run_to_report(
         self,
         machine: &str,
         options: &str,
@@ -72,6 +81,13 @@ impl Session {
         };
         std::fs::write(run.file("stream.h264"), &self.stream).unwrap();
         std::fs::write(run.file("commands"), &self.commands).unwrap();
+        let run = match &self.script {
+            None => run,
+            Some((script, clock)) => {
+                std::fs::write(run.file("script.toml"), script).unwrap();
+                run.options(["--script", "script.toml", "--clock", clock])
+            }
+        };
         let outcome = run
             .program([program.as_os_str()])
             .and([fourcc, "stream.h264", "pictures.raw", "commands"])
@@ -83,12 +99,12 @@ impl Session {
 
 /// What the program said.
 #[derive(Debug)]
-struct Played {
+pub(crate) struct Played {
     /// Timestamp, whether it is damaged, and size of each picture.
-    said: Vec<(u64, bool, String)>,
+    pub(crate) said: Vec<(u64, bool, String)>,
     /// Everything else it said.
-    other: Vec<String>,
-    bytes: Vec<u8>,
+    pub(crate) other: Vec<String>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Played {

@@ -1,5 +1,8 @@
 //! `--script`: what a script says happens, to a small client and to real programs, and is told.
 
+mod m2m;
+mod programs;
+
 use crate::common::{
     Outcome, PATIENCE, Run, SIZE, compiled, finish, lacks, pattern, size_option, vb3,
 };
@@ -386,6 +389,11 @@ fn a_bad_script_is_one_sentence_with_its_line() {
             "[[step]]\ndevice = \"/dev/video1\"\nlose = true\n",
             &[],
             "line 1: lose is for devices",
+        ),
+        (
+            "[[step]]\ndevice = \"/dev/video0\"\nsignal = \"lost\"\n",
+            &["-d", "convert"],
+            "line 1: signal is for devices with a source",
         ),
         (
             "[[step]]\noccupy_cma = 0\n",

@@ -48,6 +48,8 @@ pub(crate) struct Bench<D> {
     pub(crate) memory: Memory,
     /// Since they were last taken.
     pub(crate) events: Vec<DriverEvent>,
+    /// The time, in nanoseconds.
+    pub(crate) now_ns: u64,
 }
 
 impl<D: Outside<Cookie = u32>> Bench<D> {
@@ -76,6 +78,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
             output,
             memory: Memory::default(),
             events: Vec::new(),
+            now_ns: 0,
         }
     }
 
@@ -235,7 +238,8 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
     /// Lets the device work as long as it has something to do.
     pub(crate) fn work(&mut self) {
         for _ in 0..1000 {
-            if self.device.next_tick().is_none() {
+            let due = self.device.next_tick();
+            if due.is_none_or(|due| due > self.now_ns) {
                 return;
             }
             self.tick();
@@ -245,7 +249,8 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
 
     fn tick(&mut self) {
         let mut progress = Progress::default();
-        self.device.tick(0, &mut self.memory, &mut progress);
+        let (now_ns, memory) = (self.now_ns, &mut self.memory);
+        self.device.tick(now_ns, memory, &mut progress);
         for Finished {
             flow,
             token,

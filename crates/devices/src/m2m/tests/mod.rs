@@ -4,6 +4,7 @@ mod bench;
 mod converter;
 mod decoder;
 mod encoder;
+mod faults;
 mod jpeg;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

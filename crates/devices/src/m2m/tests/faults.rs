@@ -1,0 +1,196 @@
+//! What a host does to the frames of memory-to-memory devices: timestamps and pairs stay.
+
+use super::bench::{Bench, device};
+use crate::device::Outside;
+use crate::{Device, Failure, FaultSchedule, FrameFault, FrameFaults};
+use std::os::fd::BorrowedFd;
+use vb3_codec::Launch;
+use vb3_queue::Error;
+use vb3_v4l2::{Command, DriverEvent, Flow, Format, FourCc, pixfmt};
+
+impl Outside for Device<u32> {
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        Self::wake_fd(self)
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        None
+    }
+}
+
+/// Buffers of each queue.
+const BUFFERS: u32 = 4;
+const BYTES: usize = 64 * 48 * 3 / 2;
+
+/// A converter that makes NV12 of NV12, whose frames have these faults.
+fn converter(faults: &[(u64, FrameFault)]) -> (Bench<Device<u32>>, FaultSchedule) {
+    let schedule = FaultSchedule::default();
+    for (step, (first, fault)) in (0..).zip(faults) {
+        schedule.add(FrameFaults {
+            step,
+            fault: *fault,
+            first: *first,
+            every: 1,
+            count: 1,
+        });
+    }
+    let mut device = device("convert", Launch::in_thread(), Device::new);
+    device.disturb(&schedule);
+    let mut bench = Bench::new(device);
+    let pixel = pixfmt::lookup(FourCc::NV12).expect("a format");
+    let format = Format::new(pixel, 64, 48).expect("a size");
+    bench.set_format(Flow::Output, &format);
+    bench.set_format(Flow::Capture, &format);
+    bench.begin(BUFFERS, BUFFERS);
+    (bench, schedule)
+}
+
+/// Sends a picture of one value, by which it is known.
+fn send(bench: &mut Bench<Device<u32>>, index: u32, value: u8) {
+    bench.send(index, &[&[value; BYTES]], stamp(value));
+}
+
+fn stamp(value: u8) -> u64 {
+    1_000_000 * u64::from(value)
+}
+
+/// Sequence number, timestamp, whether it is bad, and bytes of the next picture.
+fn receive(bench: &mut Bench<Device<u32>>) -> (u32, u64, bool, Vec<u8>) {
+    let (info, bytes) = bench.receive();
+    bench.queue_empty(info.index);
+    (info.sequence, info.timestamp_ns, info.error, bytes)
+}
+
+fn is_empty(bench: &mut Bench<Device<u32>>, flow: Flow) -> bool {
+    bench.work();
+    matches!(bench.try_take(flow), Err(Error::WouldBlock))
+}
+
+#[test]
+fn pictures_keep_their_timestamps_whatever_happens_to_them() {
+    let faults = [
+        (1, FrameFault::Twice),
+        (4, FrameFault::Torn),
+        (5, FrameFault::Lost),
+        (6, FrameFault::Flagged),
+        (7, FrameFault::Short { len: 100 }),
+        (8, FrameFault::Corrupt { len: 3 }),
+    ];
+    let (mut bench, schedule) = converter(&faults);
+    let mut got = Vec::new();
+    for value in 0..10u8 {
+        send(&mut bench, 0, value);
+        let source = bench.take(Flow::Output);
+        assert_eq!((source.index, source.sequence), (0, value.into()));
+        assert!(!source.error, "the OUTPUT buffer was read");
+        if value != 5 {
+            got.push(receive(&mut bench));
+        }
+    }
+    assert!(is_empty(&mut bench, Flow::Capture));
+    let sequences: Vec<u32> = got.iter().map(|frame| frame.0).collect();
+    assert_eq!(sequences, [0, 1, 2, 3, 4, 6, 7, 8, 9]);
+    for (sequence, timestamp, is_bad, bytes) in &got {
+        let value = u8::try_from(*sequence).expect("a small number");
+        assert_eq!(*timestamp, stamp(value));
+        assert_eq!(*is_bad, value == 6);
+        let mut wanted = match value {
+            2 => vec![1; BYTES],
+            _ => vec![value; BYTES],
+        };
+        match value {
+            4 => wanted[BYTES / 2..].fill(3),
+            7 => wanted.truncate(100),
+            _ => {}
+        }
+        let wrong = wanted.iter().zip(bytes).filter(|(a, b)| a != b).count();
+        let corrupt = if value == 8 { 3 } else { 0 };
+        assert_eq!((bytes.len(), wrong), (wanted.len(), corrupt), "{value}");
+    }
+    let hits: Vec<u64> = schedule.take_hits().iter().map(|hit| hit.frame).collect();
+    assert_eq!(hits, [1, 4, 5, 6, 7, 8]);
+    assert_eq!(schedule.frames(), 10);
+}
+
+#[test]
+fn a_late_picture_and_what_it_was_made_of_come_back_together() {
+    let (mut bench, _) = converter(&[(1, FrameFault::Late { by_ns: 500 })]);
+    for value in 0..4 {
+        send(&mut bench, value.into(), value);
+    }
+    assert_eq!(receive(&mut bench).0, 0);
+    assert_eq!(bench.take(Flow::Output).index, 0);
+    bench.now_ns = 499;
+    for flow in [Flow::Output, Flow::Capture] {
+        assert!(is_empty(&mut bench, flow), "{flow:?}");
+    }
+    assert_eq!(bench.device.next_late_frame(), Some(500));
+    bench.now_ns = 500;
+    for value in 1..4 {
+        assert_eq!(bench.take(Flow::Output).index, value);
+        let (sequence, timestamp, ..) = receive(&mut bench);
+        assert_eq!((sequence, timestamp), (value, u64::from(value) * 1_000_000));
+    }
+    assert_eq!(bench.device.next_late_frame(), None);
+}
+
+#[test]
+fn a_queue_that_stops_takes_only_its_own_late_buffers_back() {
+    let (mut bench, _) = converter(&[(0, FrameFault::Late { by_ns: 500 })]);
+    send(&mut bench, 0, 7);
+    bench.work();
+    bench.stop(Flow::Output);
+    bench.now_ns = 500;
+    let (sequence, timestamp, is_bad, bytes) = receive(&mut bench);
+    assert_eq!((sequence, timestamp, is_bad), (0, stamp(7), false));
+    assert_eq!(bytes, [7; BYTES]);
+}
+
+#[test]
+fn files_of_one_device_count_its_frames_together() {
+    let (mut first, schedule) = converter(&[(2, FrameFault::Flagged)]);
+    for value in 0..2 {
+        send(&mut first, 0, value);
+        assert!(!receive(&mut first).2);
+        first.take(Flow::Output);
+    }
+    let (mut second, _) = converter(&[]);
+    second.device = device("convert", Launch::in_thread(), Device::new);
+    second.device.disturb(&schedule);
+    let pixel = pixfmt::lookup(FourCc::NV12).expect("a format");
+    let format = Format::new(pixel, 64, 48).expect("a size");
+    let mut second = Bench::new(second.device);
+    second.set_format(Flow::Output, &format);
+    second.set_format(Flow::Capture, &format);
+    second.begin(BUFFERS, BUFFERS);
+    send(&mut second, 0, 9);
+    assert!(receive(&mut second).2, "the device's third frame");
+}
+
+#[test]
+fn the_end_of_a_stream_is_told_when_its_last_frame_comes() {
+    let schedule = FaultSchedule::default();
+    schedule.add(FrameFaults {
+        step: 0,
+        fault: FrameFault::Late { by_ns: 500 },
+        first: 0,
+        every: 1,
+        count: 1,
+    });
+    let mut device = device("jpegenc", Launch::in_thread(), Device::new);
+    device.disturb(&schedule);
+    let mut bench: Bench<Device<u32>> = Bench::new(device);
+    let pixel = pixfmt::lookup(FourCc::NV12).expect("a format");
+    let format = Format::new(pixel, 64, 48).expect("a size");
+    bench.set_format(Flow::Output, &format);
+    bench.begin(BUFFERS, BUFFERS);
+    send(&mut bench, 0, 7);
+    bench.command(Command::Stop).expect("a drain begins");
+    bench.until("a late frame", |bench| {
+        bench.device.next_late_frame().is_some()
+    });
+    assert!(bench.events.is_empty(), "{:?}", bench.events);
+    bench.now_ns = 500;
+    assert_eq!(bench.take(Flow::Capture).timestamp_ns, stamp(7));
+    assert_eq!(bench.events, [DriverEvent::Eos]);
+}
