@@ -5,7 +5,7 @@ use crate::machine::State;
 use crate::memory::{Backing, Found, InPlace, Miss, Object, Place, View};
 use crate::trace::Event;
 use std::ops::Range;
-use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot, SegmentKind};
+use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot};
 
 /// Most spans of one access in place.
 const MAX_SPANS: usize = 16;
@@ -111,7 +111,7 @@ impl State {
         let places: Vec<Place> = places.collect::<Option<_>>()?;
         let spans = places.into_iter().map(|place| {
             let object = self.memory.get(place.object)?;
-            if self.is_everybodys(place.object, object) || object.is_split(place.view) {
+            if self.common.contains(&place.object) || object.is_split(place.view) {
                 return None;
             }
             let Backing::Shared(store) = &object.backing else {
@@ -151,17 +151,6 @@ impl State {
         }
         let len = usize::try_from(span.len).unwrap_or(usize::MAX);
         self.access(dev, span.addr, len, true, |_, _, _, _| Ok(()))
-    }
-
-    /// Whether more than one allocation may lie in an object: the bounce pool's, and a device's
-    /// memory of which no parts are claimed.
-    fn is_everybodys(&self, number: u64, object: &Object) -> bool {
-        let is_physical = object
-            .segments
-            .iter()
-            .any(|s| s.kind == SegmentKind::Physical);
-        let is_claimed = || self.claimed.values().any(|claimed| *claimed == number);
-        self.bounce_object == Some(number) || is_physical && !is_claimed()
     }
 
     /// Where a span lies, if its bytes lie together and `dev` reaches all of them.

@@ -143,6 +143,8 @@ pub(crate) struct State {
     pub(crate) memory: Memory,
     /// Parts of devices' own memory that are in use: their address and object.
     pub(crate) claimed: BTreeMap<u64, u64>,
+    /// Objects in which more than one allocation may lie.
+    pub(crate) common: BTreeSet<u64>,
     /// Objects that are memory of other drivers.
     pub(crate) imported: BTreeSet<u64>,
     /// Frames of the contiguous area that nobody here asked for.
@@ -155,8 +157,6 @@ pub(crate) struct State {
     pub(crate) devices: Vec<DeviceState>,
     pub(crate) faults: Injector,
     pub(crate) bounce: Option<BouncePool>,
-    /// The number of the pool's memory.
-    pub(crate) bounce_object: Option<u64>,
     /// Changes of translations.
     pub(crate) remapped: u64,
     pub(crate) proven: Proven,
@@ -183,6 +183,7 @@ impl State {
             ram,
             memory: Memory::default(),
             claimed: BTreeMap::new(),
+            common: BTreeSet::new(),
             imported: BTreeSet::new(),
             occupied: Vec::new(),
             movable: BTreeSet::new(),
@@ -191,7 +192,6 @@ impl State {
             devices: Vec::new(),
             faults: Injector::new(Faults::Off),
             bounce,
-            bounce_object: None,
             remapped: 0,
             proven: Proven::default(),
             pins: 0,
@@ -207,7 +207,7 @@ impl State {
             let frames = vec![(pool.base.get() / FRAME, pool.len / FRAME)];
             let kind = SegmentKind::Pages;
             let object = Object::new(backing, dram, frames, kind, (0, pool.len), true);
-            machine.bounce_object = Some(machine.memory.insert(object));
+            machine.common.insert(machine.memory.insert(object));
         }
         Ok(machine)
     }
@@ -467,7 +467,7 @@ impl State {
         let addr = PhysAddr::new(frames.first().map_or(0, |&(first, _)| first * FRAME));
         let kind = SegmentKind::Physical;
         let object = Object::new(Backing::Shared(store), None, frames, kind, (0, len), true);
-        self.memory.insert(object);
+        self.common.insert(self.memory.insert(object));
         Ok(Segment { addr, len, kind })
     }
 

@@ -326,11 +326,20 @@ impl Memory {
         }
     }
 
-    /// Puts an object of pages at other frames, with its bytes; gives those it had.
-    pub(crate) fn relocate(&mut self, id: u64, frames: FrameRuns) -> Option<FrameRuns> {
+    /// Puts an object at other frames, with the bytes that the CPU sees; gives those it had.
+    pub(crate) fn relocate(
+        &mut self,
+        id: u64,
+        (frames, kind, dram): (FrameRuns, SegmentKind, Option<Private>),
+    ) -> Option<FrameRuns> {
         let object = self.objects.get_mut(&id)?;
         let part = (object.head, object.len);
-        object.segments = segments_of(&frames, SegmentKind::Pages, part);
+        object.segments = segments_of(&frames, kind, part);
+        if object.dram.is_some() != dram.is_some() {
+            object.dram = dram;
+            // A store of its own begins as the CPU leaves it, whose memory that is until now.
+            object.clean(part.0, part.1).ok();
+        }
         let old = std::mem::replace(&mut object.frames, frames.clone());
         for &(first, _) in &old {
             self.places.remove(&(first * FRAME));

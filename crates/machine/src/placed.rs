@@ -4,7 +4,7 @@
 use crate::front::Machine;
 use crate::machine::{Pages, State, host_exhausted};
 use crate::memory::{Backing, Object};
-use crate::ram::{FRAME, Spot};
+use crate::ram::{FRAME, Ram, Spot};
 use crate::store::Shared;
 use crate::trace::Event;
 use vb3_dma::{Caching, Constraint, Error, Reason, SegmentKind};
@@ -25,7 +25,8 @@ impl Machine {
     }
 
     /// Lets pages lie somewhere, or somewhere else: their bytes, and the file that programs map,
-    /// stay the same. No device may have them mapped. Gives the bytes that a machine would have
+    /// stay the same. No device may have them mapped. From then on the CPU sees them by `caching`;
+    /// no cache stands before an area without pages. Gives the bytes that a machine would have
     /// copied: none if they lay nowhere before.
     ///
     /// While they are moved, both places are taken.
@@ -34,8 +35,8 @@ impl Machine {
     /// `Invalid` for pages that are gone or were not promised by
     /// [`promise_pages`](Self::promise_pages); `NoMemory` (ENOMEM) where the spot is not free. They
     /// then lie where they lay.
-    pub fn place_pages(&self, pages: &Pages, spot: Spot) -> Result<u64, Error> {
-        self.state.borrow_mut().place_pages(pages, spot)
+    pub fn place_pages(&self, pages: &Pages, spot: Spot, caching: Caching) -> Result<u64, Error> {
+        self.state.borrow_mut().place_pages(pages, spot, caching)
     }
 
     /// Takes `len` bytes (whole pages) of a reserved area, by its number in the profile: one run, made
@@ -75,14 +76,20 @@ impl State {
             return Err(Error::Invalid);
         }
         let frames = self.ram.take_area(area, len)?;
-        let stores =
-            Shared::new(len).and_then(|store| Ok((store, self.dram_for(Caching::Cached, len)?)));
+        let kind = kind_of(&self.ram, &frames);
+        let stores = Shared::new(len).and_then(|store| {
+            Ok((
+                store,
+                self.dram_for(caching_of(kind, Caching::Cached), len)?,
+            ))
+        });
         let Ok((store, dram)) = stores else {
             self.ram.give(&frames);
             return Err(host_exhausted(len));
         };
-        let (backing, kind) = (Backing::Shared(store), SegmentKind::Pages);
-        let object = Object::new(backing, dram, frames, kind, (0, len), false);
+        let backing = Backing::Shared(store);
+        let shared = kind == SegmentKind::Physical;
+        let object = Object::new(backing, dram, frames, kind, (0, len), shared);
         let addr = object.segments.first().map_or(0, |s| s.addr.get());
         let id = self.memory.insert(object);
         self.note(Event::Alloc { addr, len, runs: 1 });
@@ -106,7 +113,7 @@ impl State {
         Ok(Pages { id })
     }
 
-    fn place_pages(&mut self, pages: &Pages, spot: Spot) -> Result<u64, Error> {
+    fn place_pages(&mut self, pages: &Pages, spot: Spot, caching: Caching) -> Result<u64, Error> {
         self.may_fail()?;
         let object = self.memory.get(pages.id).ok_or(Error::Invalid)?;
         if !self.movable.contains(&pages.id) {
@@ -128,7 +135,13 @@ impl State {
             self.keep_promises(len)?;
         }
         let frames = self.ram.take_at(len, spot)?;
-        let old = self.memory.relocate(pages.id, frames).unwrap_or_default();
+        let kind = kind_of(&self.ram, &frames);
+        let Ok(dram) = self.dram_for(caching_of(kind, caching), len) else {
+            self.ram.give(&frames);
+            return Err(host_exhausted(len));
+        };
+        let place = (frames, kind, dram);
+        let old = self.memory.relocate(pages.id, place).unwrap_or_default();
         self.ram.give(&old);
         let object = self.memory.get(pages.id).ok_or(Error::Invalid)?;
         let addr = object.segments.first().map_or(0, |s| s.addr.get());
@@ -152,5 +165,19 @@ impl State {
         if self.movable.remove(&id) && object.frames.is_empty() {
             self.promised -= object.len;
         }
+    }
+}
+
+/// What stands behind frames, which all lie in one part of memory.
+fn kind_of(ram: &Ram, frames: &[(u64, u64)]) -> SegmentKind {
+    let first = frames.first().map_or(0, |&(first, _)| first);
+    ram.kind_at(first.saturating_mul(FRAME))
+}
+
+/// How the CPU sees memory that it would see by `caching` if pages stood behind it.
+const fn caching_of(kind: SegmentKind, caching: Caching) -> Caching {
+    match kind {
+        SegmentKind::Pages => caching,
+        SegmentKind::Physical => Caching::Uncached,
     }
 }

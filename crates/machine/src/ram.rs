@@ -1,8 +1,8 @@
 //! Physical memory as a map of frames. No byte of it exists until it is allocated.
 //!
 //! The layout, from address zero: the first MiB, which nobody gets; the contiguous memory area;
-//! the bounce pool; reserved areas; the rest. At 3 GiB lies a hole of 1 GiB for devices' own memory, and RAM
-//! goes on behind it.
+//! the bounce pool; reserved areas; the rest. At 3 GiB lies a hole of 1 GiB for the chip's memory: areas
+//! without pages first, then devices' own. RAM goes on behind it.
 
 use crate::profile::Profile;
 use crate::runs::Runs;
@@ -49,12 +49,13 @@ pub(crate) struct Ram {
     rng: Pcg32,
 }
 
-/// A part of RAM that is reserved by name.
+/// A part of RAM, or of the chip's memory, that is reserved by name.
 #[derive(Debug)]
 struct Area {
     first: u64,
     end: u64,
     runs: Runs,
+    kind: SegmentKind,
 }
 
 /// The memory of a machine that is free, in ascending order.
@@ -79,18 +80,24 @@ impl Ram {
         cma.give(RESERVED / FRAME, profile.cma / FRAME);
         let bounce = (profile.bounce_pool > 0).then_some(PhysAddr::new(cma_end));
         let mut start = cma_end + profile.bounce_pool;
-        let areas = profile.areas.iter().map(|(_, bytes)| {
+        let mut hole_start = HOLE;
+        let areas = profile.areas.iter().map(|area| {
+            let (from, kind) = match area.pages {
+                true => (&mut start, SegmentKind::Pages),
+                false => (&mut hole_start, SegmentKind::Physical),
+            };
             let mut runs = Runs::default();
-            runs.give(start / FRAME, bytes / FRAME);
-            let first = start;
-            start += bytes;
+            runs.give(*from / FRAME, area.bytes / FRAME);
+            let first = *from;
+            *from += area.bytes;
             Area {
                 first,
-                end: first + bytes,
+                end: *from,
                 runs,
+                kind,
             }
         });
-        let areas = areas.collect();
+        let areas: Vec<Area> = areas.collect();
         let mut general = Runs::default();
         let low_end = profile.ram.min(HOLE);
         if start < low_end {
@@ -100,7 +107,7 @@ impl Ram {
             general.give(BEHIND_HOLE / FRAME, (profile.ram - HOLE) / FRAME);
         }
         let mut hole = Runs::default();
-        hole.give(HOLE / FRAME, (BEHIND_HOLE - HOLE) / FRAME);
+        hole.give(hole_start / FRAME, (BEHIND_HOLE - hole_start) / FRAME);
         let ram = Self {
             bytes: profile.ram,
             cma_bytes: profile.cma,
@@ -150,6 +157,13 @@ impl Ram {
             }
             None => Err(short(Constraint::Contiguous, frames, runs.largest(end))),
         }
+    }
+
+    /// What stands behind the memory at an address that pages or an area have.
+    pub(crate) fn kind_at(&self, addr: u64) -> SegmentKind {
+        let mut areas = self.areas.iter();
+        let area = areas.find(|area| (area.first..area.end).contains(&addr));
+        area.map_or(SegmentKind::Pages, |area| area.kind)
     }
 
     /// The free frames that an address belongs to.
@@ -302,18 +316,19 @@ impl Ram {
 
     /// The free runs of the contiguous area and of ordinary RAM.
     pub(crate) fn free(&self) -> FreeMemory {
-        let segments = |runs: &Runs| {
+        let segments = |runs: &Runs, kind| {
             let runs = runs.iter().map(|(first, frames)| Segment {
                 addr: PhysAddr::new(first * FRAME),
                 len: frames * FRAME,
-                kind: SegmentKind::Pages,
+                kind,
             });
             runs.collect()
         };
+        let areas = self.areas.iter();
         FreeMemory {
-            contiguous: segments(&self.cma),
-            ordinary: segments(&self.general),
-            areas: self.areas.iter().map(|area| segments(&area.runs)).collect(),
+            contiguous: segments(&self.cma, SegmentKind::Pages),
+            ordinary: segments(&self.general, SegmentKind::Pages),
+            areas: areas.map(|area| segments(&area.runs, area.kind)).collect(),
         }
     }
 

@@ -4,7 +4,8 @@ mod common;
 
 use common::{COHERENT, PAGE, machine, mapper, pattern, with_iommu};
 use vb3_dma::{
-    Attrs, Caching, Constraint, Direction, DmaAddr, Error, Mapper, PageSource, PhysAddr,
+    Attrs, Caching, Constraint, Direction, DmaAddr, Error, KernelViews as _, Mapper, PageSource,
+    PhysAddr,
 };
 use vb3_machine::{Device, DeviceLimits, Event, Machine, Spot};
 
@@ -43,7 +44,9 @@ fn bytes_and_file_stay_while_the_place_changes() {
         let map = mapper.mmap(&alloc, 0, 4 * PAGE).unwrap();
         rustix::io::pwrite(&map.fd, &pattern(64), 0).unwrap();
         let place = |mapper: &Mapper<Machine>, alloc: &mut _, spot| {
-            mapper.place_pages(alloc, |machine, pages| machine.place_pages(pages, spot))
+            mapper.place_pages(alloc, Caching::Cached, |machine, pages| {
+                machine.place_pages(pages, spot, Caching::Cached)
+            })
         };
         let look = |mapper: &mut Mapper<Machine>, alloc: &_| {
             let table = mapper.table_of(alloc).unwrap();
@@ -122,13 +125,18 @@ fn what_is_promised_is_kept_free() {
     };
     assert!(machine.alloc_pages(request(2 * M)).is_err());
     let small = machine.alloc_pages(request(M)).unwrap();
-    assert_eq!(machine.place_pages(&most, ANYWHERE), Ok(0));
+    assert_eq!(machine.place_pages(&most, ANYWHERE, Caching::Cached), Ok(0));
     assert_eq!(machine.promised_bytes(), 0);
     // Pages that were not promised do not move.
-    assert_eq!(machine.place_pages(&small, ANYWHERE), Err(Error::Invalid));
+    let refused = machine.place_pages(&small, ANYWHERE, Caching::Cached);
+    assert_eq!(refused, Err(Error::Invalid));
     machine.free_pages(small);
     // Both places are taken at once, and there is only one.
-    assert!(machine.place_pages(&most, ANYWHERE).is_err());
+    assert!(
+        machine
+            .place_pages(&most, ANYWHERE, Caching::Cached)
+            .is_err()
+    );
     machine.free_pages(most);
     let unplaced = machine.promise_pages(free, Caching::Cached).unwrap();
     machine.free_pages(unplaced);
@@ -181,4 +189,44 @@ fn a_reserved_area_is_kept_for_who_names_it() {
     }
     assert_eq!(machine.free_memory(), free);
     assert_eq!(machine.held(), Default::default());
+}
+
+/// Memory of the chip is one run among devices' addresses, uncached; what moves there and back keeps
+/// its bytes.
+#[test]
+fn what_is_placed_on_the_chip_is_seen_without_syncs() {
+    let lines = "coherent = false\n[areas]\nocram = { size = \"1MiB\", pages = false }";
+    let machine = machine(lines);
+    let free = machine.free_memory();
+    let chip = free.areas[0][0];
+    assert_eq!((chip.addr.get(), chip.len), (3 << 30, M));
+    assert_eq!(chip.kind, vb3_dma::SegmentKind::Physical);
+    let total = |runs: &[vb3_dma::Segment]| runs.iter().map(|run| run.len).sum::<u64>();
+    assert_eq!(total(&free.ordinary) + M, 64 * M, "it is no part of RAM");
+    let given = machine.alloc_in_area(0, PAGE).unwrap();
+    assert_eq!(machine.pages_segment(&given, 0).unwrap().kind, chip.kind);
+    machine.free_pages(given);
+
+    let pages = machine.promise_pages(2 * PAGE, Caching::Cached).unwrap();
+    let stale = |machine: &Machine| {
+        let fd = machine.mmap(&pages, 0, 2 * PAGE).unwrap().fd;
+        rustix::io::pwrite(&fd, &pattern(64), 0).unwrap();
+        machine.stale_bytes_of(&pages)
+    };
+    machine
+        .place_pages(&pages, ANYWHERE, Caching::Cached)
+        .unwrap();
+    assert_ne!(stale(&machine), 0, "behind a cache");
+    let spot = Spot::Run(chip.addr);
+    assert_eq!(
+        machine.place_pages(&pages, spot, Caching::Cached),
+        Ok(2 * PAGE)
+    );
+    assert_eq!(machine.pages_segment(&pages, 0).unwrap().kind, chip.kind);
+    assert_eq!(stale(&machine), 0, "without one");
+    let back = machine.place_pages(&pages, ANYWHERE, Caching::Cached);
+    assert_eq!(back, Ok(2 * PAGE));
+    assert_eq!(machine.stale_bytes_of(&pages), 0, "with its bytes");
+    machine.free_pages(pages);
+    assert_eq!(machine.free_memory(), free);
 }

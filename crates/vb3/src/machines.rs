@@ -187,6 +187,12 @@ fn print_row(p: &Profile, out: &mut dyn Write) -> Result<()> {
         0 => String::new(),
         own => format!(", {} of its own for each device", bytes(own)),
     };
+    let areas: String = (p.areas.iter())
+        .map(|area| match area.pages {
+            true => format!(", {} reserved as {}", bytes(area.bytes), area.name),
+            false => format!(", {} on the chip as {}", bytes(area.bytes), area.name),
+        })
+        .collect();
     let devices = match p.devices.len() {
         0 => String::new(),
         count => format!(", {count} devices"),
@@ -194,7 +200,7 @@ fn print_row(p: &Profile, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "{:<16} {}", p.name, p.description)?;
     writeln!(
         out,
-        "{:<16} {} RAM, {cma}{sram}, {iommu}, {caches}, {}-bit DMA{}{}{bounce}{private}{untrusted}{devices}",
+        "{:<16} {} RAM, {cma}{areas}{sram}, {iommu}, {caches}, {}-bit DMA{}{}{bounce}{private}{untrusted}{devices}",
         "",
         bytes(p.ram),
         p.dma_mask_bits,
@@ -265,6 +271,9 @@ fn json_of(p: &Profile) -> Value {
         "private_memory": p.private_memory,
         "untrusted": p.untrusted,
         "sram": p.sram,
+        "areas": p.areas.iter().map(|area| {
+            json!({ "name": area.name, "bytes": area.bytes, "pages": area.pages })
+        }).collect::<Vec<_>>(),
         "scattered": p.scattered,
         "userptr": p.userptr,
         "allocator": match p.allocator {

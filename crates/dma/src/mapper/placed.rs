@@ -46,8 +46,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Lets an allocation lie where `place` puts its pages. It must be mapped for no device, and
-    /// tables of it show where it lay before. Answers what `place` says.
+    /// Lets an allocation lie where `place` puts its pages, and the CPU see it by `caching` from then
+    /// on. It must be mapped for no device, and tables of it show where it lay before. Answers what
+    /// `place` says.
     ///
     /// # Errors
     /// * `Invalid` for an allocation that was made for a device or is not of pages, and for pages
@@ -57,6 +58,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub fn place_pages<R>(
         &self,
         alloc: &mut Alloc<P>,
+        caching: Caching,
         place: impl FnOnce(&P, &P::Pages) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let Backing::Pages(pages) = &alloc.backing else {
@@ -79,6 +81,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         super::alloc::shorten(&mut segments, alloc.len);
         let is_whole = in_pieces && total_len(&segments) == Ok(alloc.len);
         alloc.segments = segments;
+        alloc.caching = caching;
         is_whole.then_some(answer).ok_or(Error::Invalid)
     }
 }

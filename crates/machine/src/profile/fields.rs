@@ -20,8 +20,13 @@ const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "areas",
-        "further parts of that memory that are reserved, by name ([areas] NAME = \"8MiB\"): each is a \
-         dma-heap of that name for physically contiguous buffers",
+        "further memory that is reserved, by name ([areas] NAME = \"8MiB\"): each is a dma-heap of \
+         that name for physically contiguous buffers, and a place for buffers with place=lazy",
+    ),
+    (
+        "areas.pages",
+        "of an area as a table ([areas.NAME] size = \"8MiB\"), false for memory of the chip, such as \
+         SRAM: not of RAM, from 3 GiB on, uncached and without pages behind it",
     ),
     ("page_size", "bytes of a page; only 4096"),
     (

@@ -45,6 +45,18 @@ impl IommuProfile {
     }
 }
 
+/// A part of the machine's memory that is reserved by name for physically contiguous buffers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AreaProfile {
+    /// Its name, which is that of its dma-heap.
+    pub name: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// Whether pages stand behind it. If not, it is no RAM but memory of the chip (SRAM) among
+    /// devices' addresses, and no cache stands before it.
+    pub pages: bool,
+}
+
 /// Which of the plane allocators devices use unless told otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allocator {
@@ -65,9 +77,9 @@ pub struct Profile {
     pub ram: u64,
     /// Bytes of RAM set aside for contiguous memory; zero for none.
     pub cma: u64,
-    /// Further parts of RAM that are reserved for physically contiguous buffers, by name, in bytes.
-    /// No device allocates from them; programs do, by heaps.
-    pub areas: Vec<(String, u64)>,
+    /// Further memory that is reserved by name. No device allocates from it; programs do, by heaps,
+    /// and buffers without a place of their own yet may be put there.
+    pub areas: Vec<AreaProfile>,
     /// Whether devices see the CPU's caches.
     pub coherent: bool,
     /// Bytes of a cache line, for machines that are not coherent.

@@ -1,6 +1,8 @@
 //! From TOML to a checked profile, keeping track of lines.
 
-use super::{Allocator, CACHE_LINE, IommuProfile, PAGE_SIZE, Profile, ProfileError, mask_of};
+use super::{
+    Allocator, AreaProfile, CACHE_LINE, IommuProfile, PAGE_SIZE, Profile, ProfileError, mask_of,
+};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use std::collections::BTreeMap;
@@ -27,6 +29,8 @@ const MAX_AREA_NAME: usize = 63;
 const MAX_NAME: usize = 200;
 /// Most memory of its own that a device can have.
 const MAX_SRAM: u64 = 256 << 20;
+/// Most memory of the chip in areas without pages.
+const MAX_CHIP: u64 = 512 << 20;
 /// Where the device hole starts; the contiguous area and the bounce pool lie below.
 const LOW_END: u64 = 3 << 30;
 
@@ -140,6 +144,55 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OptionalTable<T> {
     }
 }
 
+/// A reserved area: its size, or a table with that.
+#[derive(Clone, Debug)]
+struct RawArea {
+    size: Size,
+    pages: bool,
+}
+
+impl<'de> Deserialize<'de> for RawArea {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            size: Size,
+            #[serde(default = "yes")]
+            pages: bool,
+        }
+        fn yes() -> bool {
+            true
+        }
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = RawArea;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of bytes, a size like \"8MiB\", or a table with size")
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<RawArea, E> {
+                SizeVisitor.visit_i64(value).map(RawArea::of_ram)
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawArea, E> {
+                SizeVisitor.visit_str(text).map(RawArea::of_ram)
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<RawArea, A::Error> {
+                let table = Table::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(RawArea {
+                    size: table.size,
+                    pages: table.pages,
+                })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl RawArea {
+    const fn of_ram(size: Size) -> Self {
+        Self { size, pages: true }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Deserialize)]
 enum RawFormat {
     #[serde(rename = "vt-d")]
@@ -216,7 +269,7 @@ struct Raw {
     ram: Spanned<Size>,
     cma: Option<Spanned<Size>>,
     #[serde(default)]
-    areas: BTreeMap<Spanned<String>, Spanned<Size>>,
+    areas: BTreeMap<Spanned<String>, Spanned<RawArea>>,
     page_size: Option<Spanned<Size>>,
     coherent: bool,
     iommu: Option<OptionalTable<RawIommu>>,
@@ -416,17 +469,18 @@ fn check_bounce(
 /// Names become files, and none may be that of another heap.
 fn check_areas(
     source: &Source<'_>,
-    raw: BTreeMap<Spanned<String>, Spanned<Size>>,
+    raw: BTreeMap<Spanned<String>, Spanned<RawArea>>,
     room: u64,
-) -> Result<Vec<(String, u64)>, ProfileError> {
-    let (mut areas, mut left) = (Vec::new(), room);
-    for (name, size) in raw {
+) -> Result<Vec<AreaProfile>, ProfileError> {
+    let (mut areas, mut left, mut left_on_chip) = (Vec::new(), room, MAX_CHIP);
+    for (name, area) in raw {
         let text = name.get_ref();
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '@' | '.');
         let is_file = (1..=MAX_AREA_NAME).contains(&text.len())
             && text.chars().all(is_plain)
             && !text.starts_with('.');
-        let is_taken = matches!(text.as_str(), "system" | "default_cma_region");
+        let is_taken = matches!(text.as_str(), "system" | "default_cma_region")
+            || text.ends_with("-sram") && text.starts_with("video");
         let message = if areas.len() >= MAX_AREAS {
             format!("there are more than {MAX_AREAS}")
         } else if is_taken {
@@ -434,9 +488,19 @@ fn check_areas(
         } else if !is_file {
             format!("\"{text}\" is no name of up to {MAX_AREA_NAME} letters, digits and -_@.")
         } else {
-            let bytes = pages(source, "areas", &size, PAGE_SIZE, left)?;
-            left -= bytes;
-            areas.push((name.into_inner(), bytes));
+            let has_pages = area.get_ref().pages;
+            let left = match has_pages {
+                true => &mut left,
+                false => &mut left_on_chip,
+            };
+            let size = Spanned::new(area.span(), area.get_ref().size);
+            let bytes = pages(source, "areas", &size, PAGE_SIZE, *left)?;
+            *left -= bytes;
+            areas.push(AreaProfile {
+                name: name.into_inner(),
+                bytes,
+                pages: has_pages,
+            });
             continue;
         };
         return Err(source.error("areas", name.span(), message));

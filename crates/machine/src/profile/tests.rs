@@ -190,6 +190,12 @@ fn each_mistake_names_its_field_and_line() {
         ("untrusted = 1", "untrusted", "invalid type"),
         ("sram = 5000", "sram", "no multiple"),
         ("[areas]\nvpu = 5000", "areas", "no multiple"),
+        (
+            "[areas.ocram]\nsize = \"513MiB\"\npages = false",
+            "areas",
+            "room for",
+        ),
+        ("[areas]\nvideo0-sram = \"1MiB\"", "areas", "every machine"),
         ("[areas]\na = \"40MiB\"\nb = \"40MiB\"", "areas", "room for"),
         (
             "[areas]\n\"a/b\" = \"1MiB\"",

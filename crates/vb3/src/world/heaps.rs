@@ -4,15 +4,18 @@
 //! no descriptor is left behind where its number cannot be told.
 
 use super::World;
+use super::node::Node;
 use super::remedy::{CMA_HEAP, SYSTEM_HEAP};
 use crate::report::Refusal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use vb3_dma::{Caching, Layout, PageRequest, PageSource as _, PhysAddr};
+use vb3_dma::{
+    Attrs, Caching, DmaOps as _, Layout, Mapper, PageRequest, PageSource as _, PhysAddr,
+};
 use vb3_dmabuf::BufRef;
 use vb3_host::{Caller, Errno, FileId, NodeId, NodeKind, Outcome};
-use vb3_machine::Profile;
 use vb3_machine::profile::PAGE_SIZE;
+use vb3_machine::{Device, Machine, Profile};
 use vb3_plane::{ExportAccess, MemOps as _};
 
 /// The ids of heaps begin here, above those of media nodes.
@@ -26,6 +29,8 @@ const O_CLOEXEC: u32 = 0o2_000_000;
 /// Bytes of `struct dma_heap_allocation_data`: len, fd, fd_flags, heap_flags.
 const DATA: usize = 24;
 const FD_AT: u64 = 8;
+
+type Alloc = vb3_dma::Alloc<Machine>;
 
 /// A heap of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +46,8 @@ enum Memory {
     Any(Layout),
     /// That of a reserved area, by its number.
     Area(usize),
+    /// That which a device has for itself.
+    Own(Device),
 }
 
 /// The heaps of a run, and the files open on them.
@@ -88,8 +95,9 @@ impl Wanted {
 }
 
 impl Heaps {
-    /// Those that a machine has: pages, its contiguous memory area, and each reserved area.
-    pub(super) fn new(profile: &Profile) -> Self {
+    /// Those that a machine has: pages, its contiguous memory area, each reserved area, and what its
+    /// devices have for themselves.
+    pub(super) fn new(profile: &Profile, nodes: &[Node]) -> Self {
         let mut all = vec![Heap {
             name: SYSTEM_HEAP.to_owned(),
             of: Memory::Any(Layout::Scattered),
@@ -100,16 +108,15 @@ impl Heaps {
                 of: Memory::Any(Layout::Contiguous),
             });
         }
-        all.extend(
-            profile
-                .areas
-                .iter()
-                .enumerate()
-                .map(|(area, (name, _))| Heap {
-                    name: name.clone(),
-                    of: Memory::Area(area),
-                }),
-        );
+        all.extend(profile.areas.iter().enumerate().map(|(number, area)| Heap {
+            name: area.name.clone(),
+            of: Memory::Area(number),
+        }));
+        let with_own = nodes.iter().filter(|node| node.sram > 0);
+        all.extend(with_own.map(|node| Heap {
+            name: node.sram_heap(),
+            of: Memory::Own(node.dma),
+        }));
         Self {
             all,
             files: BTreeMap::new(),
@@ -210,47 +217,52 @@ impl World {
 
     /// Memory of a heap as a dma-buf.
     fn heap_buffer(&mut self, heap: Heap, len: u64) -> Result<BufRef, Errno> {
-        let ops = self.memory.ops_mut();
-        let machine = ops.platform();
-        let granule = match heap.of {
-            Memory::Any(Layout::Scattered) => machine.unmapped_granule(),
-            Memory::Any(Layout::Contiguous) | Memory::Area(_) => PAGE_SIZE,
-        };
-        let pages = len
-            .checked_next_multiple_of(granule)
-            .filter(|len| *len <= machine.ram_bytes())
-            .ok_or(Errno::ENOMEM)
-            .and_then(|len| {
-                let pages = match heap.of {
-                    Memory::Area(area) => machine.alloc_in_area(area, len),
-                    Memory::Any(layout) => machine.alloc_pages(PageRequest {
-                        len,
-                        granule,
-                        layout,
-                        max_addr: PhysAddr::new(u64::MAX),
-                        caching: Caching::Cached,
-                        device: None,
-                    }),
-                };
-                pages.map_err(|e| {
-                    if let Some(reason) = e.reason() {
-                        self.report.refuse(Refusal {
-                            device: path(&heap).display().to_string(),
-                            call: "DMA_HEAP_IOCTL_ALLOC".to_owned(),
-                            errno: Errno::ENOMEM.0,
-                            constraint: reason.constraint.name().to_owned(),
-                            wanted: reason.wanted,
-                            found: reason.found,
-                            times: 1,
-                            remedy: None,
-                        });
-                    }
-                    Errno::ENOMEM
-                })
-            })?;
-        let alloc = ops.adopt(pages).map_err(|_| Errno::ENOMEM)?;
+        if len > self.memory.ops().platform().ram_bytes() {
+            return Err(Errno::ENOMEM);
+        }
+        let alloc = allocate(self.memory.ops_mut(), heap.of, len).map_err(|e| {
+            if let Some(reason) = e.reason() {
+                self.report.refuse(Refusal {
+                    device: path(&heap).display().to_string(),
+                    call: "DMA_HEAP_IOCTL_ALLOC".to_owned(),
+                    errno: Errno::ENOMEM.0,
+                    constraint: reason.constraint.name().to_owned(),
+                    wanted: reason.wanted,
+                    found: reason.found,
+                    times: 1,
+                    remedy: None,
+                });
+            }
+            Errno::ENOMEM
+        })?;
         self.memory.adopt(alloc, len).map_err(|_| Errno::ENOMEM)
     }
+}
+
+/// Takes `len` bytes, whole pages.
+fn allocate(ops: &mut Mapper<Machine>, of: Memory, len: u64) -> Result<Alloc, vb3_dma::Error> {
+    let machine = ops.platform();
+    let pages = match of {
+        Memory::Own(dev) => return ops.alloc_coherent(dev, len, Attrs::empty()),
+        Memory::Area(area) => machine.alloc_in_area(area, len)?,
+        Memory::Any(layout) => {
+            let granule = match layout {
+                Layout::Scattered => machine.unmapped_granule(),
+                Layout::Contiguous => PAGE_SIZE,
+            };
+            machine.alloc_pages(PageRequest {
+                len: len
+                    .checked_next_multiple_of(granule)
+                    .ok_or(vb3_dma::Error::Invalid)?,
+                granule,
+                layout,
+                max_addr: PhysAddr::new(u64::MAX),
+                caching: Caching::Cached,
+                device: None,
+            })?
+        }
+    };
+    ops.adopt(pages)
 }
 
 #[cfg(test)]

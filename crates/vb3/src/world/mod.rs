@@ -153,7 +153,7 @@ impl World {
             clock: outside.clock,
             memory,
             media: Media::new(&nodes),
-            heaps: Heaps::new(&profile),
+            heaps: Heaps::new(&profile, &nodes),
             udmabufs: Udmabufs::new(),
             sync_files: SyncFiles::default(),
             timelines: Timelines::default(),

@@ -117,6 +117,8 @@ pub(super) struct Node {
     pub(super) planes: vb3_plane::Device<vb3_machine::Device>,
     /// Bytes that lines of pictures are multiples of.
     pub(super) stride_align: u32,
+    /// Bytes of memory that it has for itself.
+    pub(super) sram: u64,
     pub(super) video: summary::Video,
     /// What a memory-to-memory device does.
     function: Option<MediaFunction>,
@@ -212,6 +214,7 @@ impl Node {
             dma,
             planes: plane_device,
             stride_align: spec.stride.unwrap_or(1),
+            sram,
             video,
             function,
             formats,
@@ -228,6 +231,11 @@ impl Node {
             allocator: self.allocator,
             stride_align: self.stride_align,
         }
+    }
+
+    /// What the heap of its own memory is called.
+    pub(super) fn sram_heap(&self) -> String {
+        format!("video{}-sram", self.number)
     }
 
     /// The N of `/dev/videoN`, and the minor.

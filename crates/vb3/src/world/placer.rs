@@ -56,6 +56,8 @@ fn request(machine: &Machine, len_bytes: u64, count: u32) -> Request {
 struct Area {
     kind: HeapKind,
     free: Vec<Run>,
+    /// Whether pages, and a cache, stand before it.
+    pages: bool,
 }
 
 impl Area {
@@ -65,20 +67,21 @@ impl Area {
             free: &self.free,
             directed: true,
             align: PAGE_SIZE,
-            cached: true,
-            pages: true,
+            cached: self.pages,
+            pages: self.pages,
             protected: false,
         }
     }
 }
 
 /// Where a machine has memory, the least precious first: ordinary pages, what ordinary memory has
-/// in one run, the contiguous area, and what is reserved by name.
+/// in one run, the contiguous area, what is reserved by name in RAM, and then on the chip.
 fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
     let free = machine.free_memory();
     let area = |kind, free: &[_]| Area {
         kind,
         free: runs(free, u64::MAX, 0),
+        pages: true,
     };
     let pieces = HeapKind::Pieces(machine.unmapped_granule());
     let mut areas = vec![area(pieces, &free.ordinary)];
@@ -86,8 +89,15 @@ fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
         areas.push(area(HeapKind::Contiguous, &free.ordinary));
     }
     areas.push(area(HeapKind::Contiguous, &free.contiguous));
-    let reserved = free.areas.iter();
-    areas.extend(reserved.map(|free| area(HeapKind::Contiguous, free)));
+    let named = machine.profile().areas.iter().zip(&free.areas);
+    let mut reserved: Vec<Area> = named
+        .map(|(known, free)| Area {
+            pages: known.pages,
+            ..area(HeapKind::Contiguous, free)
+        })
+        .collect();
+    reserved.sort_by_key(|area| !area.pages);
+    areas.append(&mut reserved);
     areas
 }
 
@@ -224,6 +234,9 @@ impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
             },
             _ => Spot::Run(PhysAddr::new(placement.first)),
         };
-        ops.place_pages(alloc, |machine, pages| machine.place_pages(pages, spot))
+        let caching = ops.alloc_caching(alloc);
+        ops.place_pages(alloc, caching, |machine, pages| {
+            machine.place_pages(pages, spot, caching)
+        })
     }
 }

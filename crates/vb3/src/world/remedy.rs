@@ -167,6 +167,8 @@ struct Place {
     kind: HeapKind,
     free: Vec<Run>,
     align: u64,
+    /// Whether pages, and a cache, stand before it.
+    pages: bool,
     protected: bool,
 }
 
@@ -177,8 +179,8 @@ impl Place {
             free: &self.free,
             directed: false,
             align: self.align,
-            cached: true,
-            pages: true,
+            cached: self.pages,
+            pages: self.pages,
             protected: self.protected,
         }
     }
@@ -188,7 +190,7 @@ fn views(places: &[Place]) -> Vec<Heap<'_>> {
     places.iter().map(Place::view).collect()
 }
 
-/// The heaps of the machine.
+/// The heaps of the machine. What a device has for itself is left out.
 fn heaps(machine: &Machine) -> Vec<Place> {
     let free = machine.free_memory();
     let profile = machine.profile();
@@ -197,6 +199,7 @@ fn heaps(machine: &Machine) -> Vec<Place> {
         kind,
         free: runs(free, u64::MAX, 0),
         align: PAGE_SIZE,
+        pages: true,
         // Memory that is for no device is not shared with any.
         protected: profile.private_memory,
     };
@@ -205,8 +208,11 @@ fn heaps(machine: &Machine) -> Vec<Place> {
     if profile.cma > 0 {
         heaps.push(heap(CMA_HEAP, HeapKind::Contiguous, &free.contiguous));
     }
-    for ((name, _), free) in profile.areas.iter().zip(&free.areas) {
-        heaps.push(heap(name, HeapKind::Contiguous, free));
+    for (area, free) in profile.areas.iter().zip(&free.areas) {
+        heaps.push(Place {
+            pages: area.pages,
+            ..heap(&area.name, HeapKind::Contiguous, free)
+        });
     }
     heaps
 }
@@ -248,6 +254,7 @@ fn own_memory(node: &Node, machine: &Machine, request: &Request) -> Option<Place
         kind,
         free,
         align,
+        pages: true,
         protected: false,
     })
 }

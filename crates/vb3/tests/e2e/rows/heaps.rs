@@ -27,7 +27,7 @@ mmap: ENODEV
 poll: ok
 ";
 
-/// A machine with reserved areas.
+/// A machine with reserved areas, one of them on the chip.
 const AREAS: &str = "areas.toml";
 
 #[test]
@@ -60,14 +60,29 @@ fn heaps_answer_as_the_kernels_do() {
             AREAS,
             "vpu",
             "0x801000",
-            "cam_buf default_cma_region system vpu",
+            "cam_buf default_cma_region ocram system vpu",
+        ),
+        // So is memory of the chip, which no page stands behind.
+        (
+            AREAS,
+            "ocram",
+            "0x401000",
+            "cam_buf default_cma_region ocram system vpu",
+        ),
+        // And what a device has for itself.
+        (
+            "soc-sram",
+            "video0-sram",
+            "0x2001000",
+            "default_cma_region system video0-sram",
         ),
     ] {
         let node = format!("/dev/dma_heap/{heap}");
         let run = Run::on(machine);
         if machine == AREAS {
             let profile = include_str!("../../../../machine/profiles/soc-cma.toml");
-            let areas = "[areas]\nvpu = \"8MiB\"\ncam_buf = \"1MiB\"\n";
+            let areas = "[areas]\nvpu = \"8MiB\"\ncam_buf = \"1MiB\"\n\
+                         ocram = { size = \"4MiB\", pages = false }\n";
             std::fs::write(run.file(machine), format!("{profile}\n{areas}")).unwrap();
         }
         let outcome = run
