@@ -213,3 +213,21 @@ complaints() {
     [ "$ok" = true ] || cat /tmp/dmesg.now
     step "$1.complaints" "\"count\":$count,\"first\":\"$first\",\"ok\":$ok"
 }
+
+# Loads vivid with a capture and an output node, $capture and $output; takes more parameters.
+load_vivid() {
+    modprobe vivid n_devs=1 multiplanar=1 num_inputs=1 input_types=0x00 \
+        num_outputs=1 output_types=0x00 node_types=0x101 no_error_inj=1 "$@"
+    capture=$(node vivid-000-vid-cap)
+    output=$(node vivid-000-vid-out)
+}
+
+# Runs v4l2-compliance on both of vivid's nodes, alone and with the other's buffers.
+comply_vivid() {
+    comply "$1.capture" -d "$capture" -s10
+    comply "$1.output" -d "$output" -s10
+    comply "$1.capture-imports" -d "$capture" -s10 -e "$output"
+    # An exporter's buffers must be no smaller than the importer's.
+    v4l2-ctl -d "$capture" --set-fmt-video=width=1280,height=720
+    comply "$1.output-imports" -d "$output" -s10 -e "$capture"
+}

@@ -15,13 +15,12 @@ loaded() {
 
 stream() {
     depmod -a
-    modprobe vivid allocators=1,1 n_devs=1 multiplanar=1 num_inputs=1 input_types=0x00 \
-        num_outputs=1 output_types=0x00 node_types=0x101 no_error_inj=1
+    load_vivid allocators=1,1
     found=$(loaded)
     [ "$found" = "$1 $1 " ] && ok=true || ok=false
     step "$1.package" "\"loaded\":\"$found\",\"file\":\"$(modprobe -D videobuf2-dma-contig | tail -n 1)\",\"ok\":$ok"
-    comply "$1.package.capture" -d "$(node vivid-000-vid-cap)" -s10
-    comply "$1.package.output-imports" -d "$(node vivid-000-vid-out)" -s10
+    comply "$1.package.capture" -d "$capture" -s10
+    comply "$1.package.output-imports" -d "$output" -s10
     complaints "$1"
     modprobe -r vivid
 }

@@ -26,16 +26,16 @@ pub(crate) fn common(lab: &Lab) -> Result<()> {
         &mut copy,
     )?;
     object(lab, None)?;
-    step::run(
+    lab.step(
         "building the guest's programs",
-        Duration::from_secs(120),
-        &lab.log("programs"),
-        &mut lab.inside(&[
+        120,
+        "programs",
+        &[
             "sh",
             "/work/src/lab/programs.sh",
             "/work/src/lab/programs",
             "/work/programs",
-        ]),
+        ],
     )
 }
 
@@ -53,11 +53,11 @@ pub(crate) fn object(lab: &Lab, checker: Option<&str>) -> Result<()> {
     let mut words = vec!["sh", "/work/src/lab/rust-object.sh", "/work/src", &out];
     words.extend(checker);
     let with = checker.map(|name| format!(" for {name}"));
-    step::run(
+    lab.step(
         &format!("building the Rust object{}", with.unwrap_or_default()),
-        Duration::from_secs(600),
-        &lab.log("rust-object"),
-        &mut lab.inside(&words),
+        600,
+        "rust-object",
+        &words,
     )
 }
 
@@ -118,30 +118,30 @@ fn bitflags() -> Result<PathBuf> {
 pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
     let out = format!("/work/{kernel}");
     let object = object_dir(is_checked(kernel).then_some("kasan"));
-    step::run(
+    lab.step(
         &format!("building the modules for {kernel}"),
-        Duration::from_secs(300),
-        &lab.log(&format!("module-{kernel}")),
-        &mut lab.inside(&[
+        300,
+        &format!("module-{kernel}"),
+        &[
             "sh",
             "/work/src/lab/module.sh",
             "/work/src",
             &object,
             kernel,
             &out,
-        ]),
+        ],
     )?;
-    step::run(
+    lab.step(
         &format!("building the test driver for {kernel}"),
-        Duration::from_secs(300),
-        &lab.log(&format!("driver-{kernel}")),
-        &mut lab.inside(&[
+        300,
+        &format!("driver-{kernel}"),
+        &[
             "sh",
             "/work/src/lab/driver.sh",
             "/work/src/lab/driver",
             &out,
             kernel,
-        ]),
+        ],
     )?;
     let name = lab.packed()?;
     if lab.kernel(kernel, &name).exists() {
@@ -149,16 +149,16 @@ pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
     }
     let _lock = lab.lock()?;
     if !lab.kernel(kernel, &name).exists() {
-        step::run(
+        lab.step(
             &format!("packing the modules of {kernel}"),
-            Duration::from_secs(300),
-            &lab.log(&format!("pack-{kernel}")),
-            &mut lab.inside(&[
+            300,
+            &format!("pack-{kernel}"),
+            &[
                 "sh",
                 "/work/src/lab/make-modules.sh",
                 kernel,
                 &format!("/kernels/{kernel}/{name}"),
-            ]),
+            ],
         )?;
     }
     Ok(())
@@ -166,17 +166,17 @@ pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
 
 /// Builds the C modules with the patches of docs/upstream.
 pub(crate) fn patched(lab: &Lab, kernel: &str) -> Result<()> {
-    step::run(
+    lab.step(
         &format!("building the C modules with patches for {kernel}: about 160 MB to load"),
-        Duration::from_secs(600),
-        &lab.log(&format!("patched-{kernel}")),
-        &mut lab.inside(&[
+        600,
+        &format!("patched-{kernel}"),
+        &[
             "sh",
             "/work/src/lab/patched.sh",
             "/work/src/upstream",
             kernel,
             &format!("/work/{kernel}"),
-        ]),
+        ],
     )
 }
 
@@ -188,15 +188,15 @@ pub(crate) fn peers(lab: &Lab, kernel: &str) -> Result<()> {
         return Ok(());
     }
     let name = out.file_name().unwrap_or_default().to_string_lossy();
-    step::run(
+    lab.step(
         &format!("building vimc, vim2m, vicodec and vkms for {kernel}: about 160 MB to load"),
-        Duration::from_secs(600),
-        &lab.log(&format!("peers-{kernel}")),
-        &mut lab.inside(&[
+        600,
+        &format!("peers-{kernel}"),
+        &[
             "sh",
             "/work/src/lab/peers.sh",
             kernel,
             &format!("/kernels/{kernel}/{name}"),
-        ]),
+        ],
     )
 }

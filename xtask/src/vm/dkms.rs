@@ -1,10 +1,9 @@
 //! `cargo xtask dkms`: each module as a package.
 
 use super::lab::Lab;
-use super::{build, results, step};
+use super::{build, results};
 use crate::{setup, sh};
 use anyhow::{Context as _, Result};
-use std::time::Duration;
 
 /// Arguments of `dkms`.
 #[derive(Debug, clap::Args)]
@@ -44,11 +43,11 @@ fn package(lab: &Lab, module: &str, kind: &str) -> Result<String> {
     let version = version()?;
     let name = format!("videobuf3-{kind}-dkms_{version}_amd64.deb");
     let inside = format!("/work/{name}");
-    step::run(
+    lab.step(
         &format!("building the package of {kind}"),
-        Duration::from_secs(60),
-        &lab.log(&format!("package-{module}")),
-        &mut lab.inside(&[
+        60,
+        &format!("package-{module}"),
+        &[
             "sh",
             "/work/src/lab/package.sh",
             "/work/src",
@@ -56,7 +55,7 @@ fn package(lab: &Lab, module: &str, kind: &str) -> Result<String> {
             &version,
             module,
             &inside,
-        ]),
+        ],
     )?;
     std::fs::create_dir_all(results()).context("cannot make the directory of results")?;
     let to = results().join(&name);
@@ -76,11 +75,11 @@ pub(crate) fn test(lab: &Lab) -> Result<()> {
     let mut words = vec!["sh", "/work/src/lab/package-test.sh"];
     words.extend(inside.iter().map(String::as_str));
     let _lock = lab.lock()?;
-    step::run(
+    lab.step(
         "installing and removing the packages in the build root",
-        Duration::from_secs(600),
-        &lab.log("package-test"),
-        &mut lab.inside(&words),
+        600,
+        "package-test",
+        &words,
     )
 }
 

@@ -211,6 +211,15 @@ impl Lab {
         Ok(file)
     }
 
+    /// Runs a command inside the build root, with a log of its own, for so many seconds at most.
+    ///
+    /// # Errors
+    /// It fails; the text names the log.
+    pub(crate) fn step(&self, what: &str, seconds: u64, log: &str, words: &[&str]) -> Result<()> {
+        let limit = Duration::from_secs(seconds);
+        step::run(what, limit, &self.log(log), &mut self.inside(words))
+    }
+
     /// A command inside the build root, as if run there by root.
     pub(crate) fn inside(&self, words: &[&str]) -> Command {
         let mut command = namespace();

@@ -1,5 +1,6 @@
 //! The memory of the run: one machine, its mapping layer and the planes on it.
 
+use std::ops::Range;
 use std::sync::Arc;
 use vb3_dma::{DmaAddr, Mapper};
 use vb3_dmabuf::{MissingSync, Observer, SyncKind};
@@ -86,6 +87,25 @@ impl DeviceBus<'_> {
         let (addr, len) = self.memory.sg_find(view, at).ok_or(outside)?;
         Ok((addr, usize::try_from(len).unwrap_or(left).min(left)))
     }
+
+    /// Does `each` for every run of `len` bytes after `offset` of a scattered plane: where it is,
+    /// and which of the bytes lie there.
+    fn for_segments(
+        &mut self,
+        view: SgView,
+        offset: u64,
+        len: usize,
+        mut each: impl FnMut(&mut Self, &Cookie, Range<usize>) -> Result<(), BusFault>,
+    ) -> Result<(), BusFault> {
+        let mut done = 0;
+        while done < len {
+            let (at, here) = self.segment(view, offset, done, len - done)?;
+            let end = done + here;
+            each(self, &Cookie::Dma(at), done..end)?;
+            done = end;
+        }
+        Ok(())
+    }
 }
 
 fn dma_at(addr: DmaAddr, offset: u64) -> Result<DmaAddr, BusFault> {
@@ -118,16 +138,9 @@ impl Bus<Cookie> for DeviceBus<'_> {
                         addr: fault.addr.get(),
                     })
             }
-            Cookie::Sg(view) => {
-                let mut done = 0;
-                while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
-                    let (at, len) = self.segment(view, offset, done, rest.len())?;
-                    let piece = rest.get_mut(..len).unwrap_or_default();
-                    self.read(&Cookie::Dma(at), 0, piece)?;
-                    done += len;
-                }
-                Ok(())
-            }
+            Cookie::Sg(view) => self.for_segments(view, offset, out.len(), |bus, cookie, bytes| {
+                bus.read(cookie, 0, out.get_mut(bytes).unwrap_or_default())
+            }),
             view @ Cookie::Cpu(_) => {
                 let len = out.len() as u64;
                 self.memory
@@ -147,16 +160,9 @@ impl Bus<Cookie> for DeviceBus<'_> {
                     addr: fault.addr.get(),
                 })
             }
-            Cookie::Sg(view) => {
-                let mut done = 0;
-                while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
-                    let (at, len) = self.segment(view, offset, done, rest.len())?;
-                    let piece = rest.get_mut(..len).unwrap_or_default();
-                    self.inspect(&Cookie::Dma(at), 0, piece)?;
-                    done += len;
-                }
-                Ok(())
-            }
+            Cookie::Sg(view) => self.for_segments(view, offset, out.len(), |bus, cookie, bytes| {
+                bus.inspect(cookie, 0, out.get_mut(bytes).unwrap_or_default())
+            }),
             view @ Cookie::Cpu(_) => self.read(&view, offset, out),
         }
     }
@@ -173,14 +179,9 @@ impl Bus<Cookie> for DeviceBus<'_> {
                     })
             }
             Cookie::Sg(view) => {
-                let mut done = 0;
-                while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
-                    let (at, len) = self.segment(view, offset, done, rest.len())?;
-                    let piece = rest.get(..len).unwrap_or_default();
-                    self.write(&Cookie::Dma(at), 0, piece)?;
-                    done += len;
-                }
-                Ok(())
+                self.for_segments(view, offset, data.len(), |bus, cookie, bytes| {
+                    bus.write(cookie, 0, data.get(bytes).unwrap_or_default())
+                })
             }
             view @ Cookie::Cpu(_) => {
                 self.memory

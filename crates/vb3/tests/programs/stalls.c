@@ -103,23 +103,32 @@ static void *fill(void *page)
 	return NULL;
 }
 
-static int late_page(void)
+// Memory whose pages a thread of this program fills; NULL, and told, where that is not allowed.
+static void *memory_filled_by(void *(*fill)(void *), size_t len, pthread_t *handler)
 {
 	faults = syscall(SYS_userfaultfd, O_CLOEXEC);
 	if (faults < 0) {
 		printf("skipped: userfaultfd: %s\n", strerror(errno));
-		return 0;
+		return NULL;
 	}
 	struct uffdio_api api = { .api = UFFD_API };
 	must(ioctl(faults, UFFDIO_API, &api), "UFFDIO_API");
-	void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *memory = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct uffdio_register range = {
-		.range = { .start = (uintptr_t)page, .len = PAGE },
+		.range = { .start = (uintptr_t)memory, .len = len },
 		.mode = UFFDIO_REGISTER_MODE_MISSING,
 	};
 	must(ioctl(faults, UFFDIO_REGISTER, &range), "UFFDIO_REGISTER");
+	pthread_create(handler, NULL, fill, memory);
+	return memory;
+}
+
+static int late_page(void)
+{
 	pthread_t handler;
-	pthread_create(&handler, NULL, fill, page);
+	void *page = memory_filled_by(fill, PAGE, &handler);
+	if (!page)
+		return 0;
 	int fd = must(open("/dev/video1", O_RDWR), "/dev/video1");
 	double start = now();
 	must(ioctl(fd, VIDIOC_G_FMT, page), "G_FMT");
@@ -155,21 +164,10 @@ static int late_buffer(void)
 	struct v4l2_format format = { .type = type };
 	must(ioctl(fd, VIDIOC_G_FMT, &format), "G_FMT");
 	size_t len = (format.fmt.pix.sizeimage + PAGE - 1) / PAGE * PAGE;
-	faults = syscall(SYS_userfaultfd, O_CLOEXEC);
-	if (faults < 0) {
-		printf("skipped: userfaultfd: %s\n", strerror(errno));
-		return 0;
-	}
-	struct uffdio_api api = { .api = UFFD_API };
-	must(ioctl(faults, UFFDIO_API, &api), "UFFDIO_API");
-	char *memory = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct uffdio_register range = {
-		.range = { .start = (uintptr_t)memory, .len = len },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	must(ioctl(faults, UFFDIO_REGISTER, &range), "UFFDIO_REGISTER");
 	pthread_t handler;
-	pthread_create(&handler, NULL, fill_all, NULL);
+	char *memory = memory_filled_by(fill_all, len, &handler);
+	if (!memory)
+		return 0;
 	struct v4l2_requestbuffers request = { .count = 1, .type = type, .memory = V4L2_MEMORY_USERPTR };
 	must(ioctl(fd, VIDIOC_REQBUFS, &request), "REQBUFS");
 	must(ioctl(fd, VIDIOC_STREAMON, &type), "STREAMON");
