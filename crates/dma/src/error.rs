@@ -51,6 +51,8 @@ pub enum Constraint {
     /// Bytes of an IOMMU's page that is larger than the CPU's, and where in one the memory begins
     /// or ends.
     IommuGranule,
+    /// Buffers whose exporter has not taken their memory back.
+    Revoked,
 }
 
 impl Constraint {
@@ -79,6 +81,7 @@ impl Constraint {
             Self::CpuMapping => "cpu-mapping",
             Self::Imports => "imports",
             Self::IommuGranule => "iommu-granule",
+            Self::Revoked => "revoked",
         }
     }
 }

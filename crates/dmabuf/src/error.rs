@@ -1,7 +1,7 @@
 //! One error type, with the numbers that explain it.
 
 use core::fmt;
-use vb3_dma::Reason;
+use vb3_dma::{Constraint, Reason};
 
 /// Why sharing was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,11 +56,15 @@ impl Error {
     pub const fn reason(self) -> Option<Reason> {
         match self {
             Self::Dma(e) => e.reason(),
+            Self::Revoked => Some(Reason {
+                constraint: Constraint::Revoked,
+                wanted: 1,
+                found: 0,
+            }),
             Self::Invalid
             | Self::Busy
             | Self::Unplaced
             | Self::Pinned
-            | Self::Revoked
             | Self::Quarantined
             | Self::TableFull { .. }
             | Self::UnknownCall

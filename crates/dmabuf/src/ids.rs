@@ -1,6 +1,7 @@
 //! Names of what the registry has.
 
 use crate::SlabKey;
+use core::fmt;
 
 /// Names a memory: what a queue's plane and mappings of it in programs refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +21,13 @@ impl MemoryId {
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0.get()
+    }
+}
+
+/// As a host may show it to people: `3.1`.
+impl fmt::Display for MemoryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 

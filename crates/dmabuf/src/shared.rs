@@ -360,8 +360,11 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for an offset that is no page, a length of zero, or a range outside
-    /// the memory.
+    /// the memory; `Revoked` (ENODEV).
     pub fn mmap(&self, ops: &mut O, offset: u64, len_bytes: u64) -> Result<O::Mmap, Error> {
+        if self.revoked {
+            return Err(Error::Revoked);
+        }
         let end = page_align(len_bytes, ops.page_size())
             .ok()
             .and_then(|len| offset.checked_add(len))

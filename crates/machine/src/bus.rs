@@ -111,7 +111,10 @@ impl State {
         let places: Vec<Place> = places.collect::<Option<_>>()?;
         let spans = places.into_iter().map(|place| {
             let object = self.memory.get(place.object)?;
-            if self.common.contains(&place.object) || object.is_split(place.view) {
+            if object.withdrawn
+                || self.common.contains(&place.object)
+                || object.is_split(place.view)
+            {
                 return None;
             }
             let Backing::Shared(store) = &object.backing else {
@@ -150,7 +153,13 @@ impl State {
             return self.account(dev, span, true, Ok(()));
         }
         let len = usize::try_from(span.len).unwrap_or(usize::MAX);
-        self.access(dev, span.addr, len, true, |_, _, _, _| Ok(()))
+        self.access(dev, span.addr, len, true, |object, _, at, _| {
+            // It was written after it was taken away: nobody is to see that.
+            if object.wipe_withdrawn() {
+                return Err(Miss::Nothing(at));
+            }
+            Ok(())
+        })
     }
 
     /// Where a span lies, if its bytes lie together and `dev` reaches all of them.

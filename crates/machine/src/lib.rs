@@ -28,6 +28,7 @@ mod store;
 mod trace;
 mod udmabuf;
 mod user;
+mod withdraw;
 
 pub use device::{BusFault, BusSpan, BusStats, Device, FaultKind, HostSpan};
 pub use faults::Faults;
@@ -42,3 +43,4 @@ pub use ram::{FreeMemory, MAX_ORDINARY_RUN, Spot};
 pub use trace::{Event, Trace};
 pub use udmabuf::{Udmabuf, dmabuf_holders};
 pub use user::{User, UserFault, UserMemory};
+pub use withdraw::OwnMemory;

@@ -78,7 +78,7 @@ fn reached(inside: bool, offset: u64) -> Result<(), Miss> {
 pub(crate) struct Object {
     pub(crate) backing: Backing,
     /// What devices see, where that is not what the CPU sees.
-    dram: Option<Private>,
+    pub(crate) dram: Option<Private>,
     pub(crate) frames: FrameRuns,
     /// The part that was asked for, run by run.
     pub(crate) segments: Vec<Segment>,
@@ -88,6 +88,8 @@ pub(crate) struct Object {
     pub(crate) len: u64,
     /// Offset of that part in the object.
     pub(crate) head: u64,
+    /// Nothing is behind its addresses any more, for devices and drivers.
+    pub(crate) withdrawn: bool,
 }
 
 impl Object {
@@ -109,10 +111,14 @@ impl Object {
             shared,
             len,
             head,
+            withdrawn: false,
         }
     }
 
     pub(crate) fn read(&self, view: View, offset: u64, out: &mut [u8]) -> Result<(), Miss> {
+        if self.withdrawn {
+            return Err(Miss::Nothing(offset));
+        }
         match (view, &self.dram) {
             (View::Dram, Some(dram)) => {
                 let from = dram
@@ -152,6 +158,9 @@ impl Object {
     }
 
     pub(crate) fn write(&mut self, view: View, offset: u64, data: &[u8]) -> Result<(), Miss> {
+        if self.withdrawn {
+            return Err(Miss::Nothing(offset));
+        }
         match (view, &mut self.dram) {
             (View::Dram, Some(dram)) => {
                 let to = dram
@@ -347,6 +356,11 @@ impl Memory {
         self.put_at(id, &frames);
         self.moved += 1;
         Some(old)
+    }
+
+    /// What was found of an object holds no longer.
+    pub(crate) const fn note_change(&mut self) {
+        self.moved += 1;
     }
 
     /// Objects that came, went and moved so far.

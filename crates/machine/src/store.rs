@@ -3,7 +3,10 @@
 //! One of the files of the crate that need `unsafe`: also `foreign.rs` and `udmabuf.rs`.
 #![allow(unsafe_code, reason = "maps memory and copies to and from it")]
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fstat, ftruncate,
+    memfd_create,
+};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use std::io;
@@ -118,6 +121,21 @@ impl Shared {
         // SAFETY: as in `read`, the other way round.
         unsafe { ptr::copy_nonoverlapping(data.as_ptr(), to.as_ptr(), data.len()) };
         true
+    }
+
+    /// Zeroes all of it and gives its pages back to the system. Who has it mapped, this process
+    /// included, finds zeroes, and new pages where it writes. Pages that somebody else has pinned
+    /// are zeroed in their place.
+    pub(crate) fn scrub(&mut self) {
+        let len = self.mapped.len as u64;
+        self.zero(0, len);
+        // Zeroed it is in any case.
+        let _ = fallocate(
+            &self.fd,
+            FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+            0,
+            len,
+        );
     }
 
     /// Zeroes a range; `false` outside the memory.

@@ -131,7 +131,7 @@ pub fn map<I: Importer>(
 ) -> Result<DmaAddr, PlaneError> {
     importer
         .map(attachment, direction)
-        .map_err(|e| PlaneError::Invalid(e.reason()))?;
+        .map_err(PlaneError::shared)?;
     let found = one_run(|index| importer.segment(attachment, index), len_bytes);
     if found.is_err() {
         importer.unmap(attachment);
@@ -146,7 +146,7 @@ const fn attach_error(e: vb3_dmabuf::Error) -> PlaneError {
         }
         vb3_dmabuf::Error::Exporter { errno } => PlaneError::Exporter(errno),
         vb3_dmabuf::Error::Quarantined => PlaneError::Io(e.reason()),
-        _ => PlaneError::Invalid(e.reason()),
+        _ => PlaneError::shared(e),
     }
 }
 

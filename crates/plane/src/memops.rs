@@ -43,6 +43,8 @@ pub enum PlaneError {
     Io(Option<Reason>),
     /// EBUSY: somebody else has it in a way that excludes this use.
     Busy,
+    /// ENODEV: its exporter has taken the memory back.
+    Revoked,
     /// What an exporter that is not ours said, in its own number.
     Exporter(i32),
     /// What pinning user memory failed with in the host, in its own number.
@@ -59,7 +61,17 @@ impl PlaneError {
             Self::Fault(_) => 14,
             Self::Io(_) => 5,
             Self::Busy => 16,
+            Self::Revoked => vb3_dmabuf::Error::Revoked.errno(),
             Self::Exporter(errno) | Self::Pin(errno) => errno,
+        }
+    }
+
+    /// What a failed sharing call is for the queue: EINVAL with its reason, but for memory that was
+    /// taken back.
+    pub(crate) const fn shared(e: vb3_dmabuf::Error) -> Self {
+        match e {
+            vb3_dmabuf::Error::Revoked => Self::Revoked,
+            _ => Self::Invalid(e.reason()),
         }
     }
 
@@ -68,6 +80,7 @@ impl PlaneError {
     pub const fn reason(self) -> Option<Reason> {
         match self {
             Self::Invalid(r) | Self::NoMemory(r) | Self::Fault(r) | Self::Io(r) => r,
+            Self::Revoked => vb3_dmabuf::Error::Revoked.reason(),
             Self::Busy | Self::Exporter(_) | Self::Pin(_) => None,
         }
     }
@@ -81,6 +94,7 @@ impl fmt::Display for PlaneError {
             Self::Fault(_) => "plane memory is missing, read-only, too small or scattered",
             Self::Io(_) => "plane memory cannot be mapped for the device",
             Self::Busy => "plane memory is in use",
+            Self::Revoked => "the exporter has taken the plane's memory back",
             Self::Exporter(_) => "the exporter of the plane's memory refused",
             Self::Pin(_) => "user memory cannot be pinned",
         })

@@ -35,7 +35,7 @@ pub fn map<I: Importer>(
 ) -> Result<(), PlaneError> {
     importer
         .map(attachment, direction)
-        .map_err(|e| PlaneError::Invalid(e.reason()))
+        .map_err(PlaneError::shared)
 }
 
 /// What a failed allocation is for the queue: ENOMEM, but for arguments that make no sense.

@@ -243,6 +243,9 @@ pub enum CtlOrder {
     Unplug {
         /// The device: /dev/videoN, videoN or N
         device: String,
+        /// Revoke the buffers that it has exported, too; without, they live on with who holds them
+        #[arg(long)]
+        revoke: bool,
     },
     /// Plug a device in again
     Plug {
@@ -254,6 +257,13 @@ pub enum CtlOrder {
     /// List the buffers, where they lie, and who holds each: queues, mappings and descriptors of
     /// processes, devices
     Buffers,
+    /// Revoke a buffer: devices reach its memory no more, programs that have it mapped read zeroes,
+    /// the fences of devices that have it end with an error, and QBUF, EXPBUF and mmap of it fail with
+    /// ENODEV
+    Revoke {
+        /// The buffer, by its number in `vb3 ctl buffers`
+        buffer: String,
+    },
 }
 
 /// Arguments of `vb3 doctor`.

@@ -260,9 +260,13 @@ pub(crate) fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<()> {
     let path = socket(args.run)?;
     let order = match &args.order {
         CtlOrder::Plug { device } => format!("plug {device}\n"),
-        CtlOrder::Unplug { device } => format!("unplug {device}\n"),
+        CtlOrder::Unplug { device, revoke } => match revoke {
+            true => format!("unplug-and-revoke {device}\n"),
+            false => format!("unplug {device}\n"),
+        },
         CtlOrder::Devices => "devices\n".to_owned(),
         CtlOrder::Buffers => "buffers\n".to_owned(),
+        CtlOrder::Revoke { buffer } => format!("revoke {buffer}\n"),
     };
     let answer = exchange(&path, &order)
         .with_context(|| format!("the run at {} does not answer", path.display()))?;

@@ -417,6 +417,11 @@ pub(crate) fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(Strin
             format!("{wanted} buffers of other drivers would be held, and {found} are the most"),
             "queue the same buffers again and again instead of new ones",
         ),
+        "revoked" => (
+            "the buffer's memory was taken back, by `vb3 ctl revoke` or as its device was unplugged"
+                .to_owned(),
+            "give the buffer back (close its descriptors, REQBUFS 0) and allocate another one",
+        ),
         "segment-count" => (
             format!("the memory lies in {wanted} pieces and the device takes {found}"),
             "use smaller buffers, or choose a machine with an IOMMU",

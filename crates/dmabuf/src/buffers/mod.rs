@@ -2,7 +2,7 @@
 
 mod importer;
 
-use crate::fence::{Fences, Owner};
+use crate::fence::{Fences, Outcome, Owner};
 use crate::file::{Access, Name, SyncFlags};
 use crate::ids::{BufId, MemoryId};
 use crate::{
@@ -488,15 +488,19 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
         Ok(())
     }
 
-    /// Takes a memory back from all attached devices. One that is gone is attached to nothing.
+    /// Takes a memory back from all attached devices. The fences of devices that have it end with
+    /// ENODEV: what they still do to it reaches it no more. One that is gone is attached to nothing.
     ///
     /// # Errors
     /// As [`Shared::revoke`].
     pub fn revoke(&mut self, id: MemoryId) -> Result<(), Error> {
-        match self.memory(id) {
-            Some(_) => self.with_memory(id, |memory, cx| memory.revoke(cx)),
-            None => Ok(()),
+        if self.memory(id).is_none() {
+            return Ok(());
         }
+        let revoked = self.with_memory(id, |memory, cx| memory.revoke(cx));
+        let outcome = Outcome::Failed(Error::Revoked.errno());
+        self.fences.end_accesses(id, outcome, self.now_ns);
+        revoked
     }
 
     /// What is held at the moment.

@@ -1,7 +1,7 @@
 //! Reservations: the fences of one memory.
 
 use super::table::{Fence, is_later};
-use super::{FenceId, Fences, SyncFile, Timeline, Usage};
+use super::{FenceId, Fences, Outcome, SyncFile, Timeline, Usage};
 use crate::{Error, MemoryId};
 use alloc::vec::Vec;
 
@@ -115,6 +115,16 @@ impl<T: Copy + PartialEq> Fences<T> {
             entries.push(entry);
         }
         Ok(fence)
+    }
+
+    /// Ends the fences of all devices that have the memory. Those that a program imported are the
+    /// program's to end.
+    pub fn end_accesses(&mut self, memory: MemoryId, outcome: Outcome, now_ns: u64) {
+        let entries = self.reservations.entries(memory).iter();
+        let of_devices: Vec<FenceId> = entries.filter(|e| e.of_device).map(|e| e.fence).collect();
+        for fence in of_devices {
+            self.end(fence, outcome, now_ns);
+        }
     }
 
     /// Adds the fences of a sync file to a memory's: queues wait for them.

@@ -2,7 +2,7 @@
 
 use super::placing::Place;
 use crate::{Cx, Error, Observer, Shared, Store};
-use vb3_dma::{Attrs, Direction, DmaOps, DmaSegment};
+use vb3_dma::{Attrs, Direction, DmaOps, DmaSegment, SyncFor};
 
 /// A mapping of shared memory for one device.
 #[derive(Debug)]
@@ -264,18 +264,31 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Takes the memory back from all attached devices: behind an IOMMU their accesses fault from
-    /// now on, and nobody can map it again. Handles of the CPU stay.
+    /// now on, and nobody can attach, map or export it again. Devices without an IOMMU, the owner's
+    /// addresses and handles of the CPU keep what they have: whoever made the memory takes that away.
+    /// It zeroes it before, so that copies for devices that bounce are zeroed, too.
     ///
     /// # Errors
     /// `Quarantined` (EIO) where an unmap failed, now or before: a device may still reach the memory.
     /// All the same nobody can map it again.
+    ///
+    /// Source: Linux 6.19 drivers/vfio/pci/vfio_pci_dmabuf.c `vfio_pci_dma_buf_move`, where attach
+    /// and map fail with ENODEV afterwards. Differs: importers need not follow moves.
     pub fn revoke<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>) -> Result<(), Error> {
         self.revoked = true;
         let mut at = self.list.next(None);
         while let Some(key) = at {
+            let held = self.list.get_mut(key).and_then(|a| a.held.as_mut());
+            if let Some(held) = held.filter(|held| cx.ops.bounces(&held.mapping)) {
+                // The copy shows the device what the memory is now, and is not copied back.
+                cx.ops.sync(&held.mapping, held.direction, SyncFor::Device);
+                held.maybe_written = false;
+            }
             self.drop_mapping(cx, key);
             at = self.list.next(Some(key));
         }
+        // What a device wrote there is nobody's to read any more.
+        self.cpu.synced();
         if self.quarantined {
             return Err(Error::Quarantined);
         }

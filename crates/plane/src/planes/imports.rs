@@ -246,7 +246,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
         let import = self.imports.get(key.0).ok_or(PlaneError::Invalid(None))?;
         self.buffers
             .hand_to_device(&import.attachment)
-            .map_err(|e| PlaneError::Invalid(e.reason()))
+            .map_err(PlaneError::shared)
     }
 
     /// The exporter's part of a hand-over back.

@@ -84,7 +84,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
             }
             Ok(run)
         });
-        mapped.map_err(|e| PlaneError::Invalid(e.reason()))?
+        mapped.map_err(PlaneError::shared)?
     }
 
     /// Maps memory; where that fails and the memory is placed lazily, places it for all attached
@@ -147,6 +147,6 @@ fn is_of_place(refused: PlaneError) -> bool {
 const fn short(e: Error) -> PlaneError {
     match e {
         Error::Dma(vb3_dma::Error::NoMemory(_)) => PlaneError::NoMemory(e.reason()),
-        _ => PlaneError::Invalid(e.reason()),
+        _ => PlaneError::shared(e),
     }
 }

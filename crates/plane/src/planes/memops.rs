@@ -13,11 +13,6 @@ use vb3_dma::{Direction, DmaOps, SyncFor};
 use vb3_dmabuf::fence::Outcome;
 use vb3_dmabuf::{BufRef, Error, Importer, MemoryId, Name, Observer, SlabKey, Store, UserKind};
 
-/// What a failed sharing call is for the queue.
-fn invalid(e: Error) -> PlaneError {
-    PlaneError::Invalid(e.reason())
-}
-
 impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     fn due(plane: &Plane<O::Device>, skip: HintSkip) -> (Due, Due) {
         let memory = match (&plane.kind, plane.dev.allocator) {
@@ -103,7 +98,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
             }
             (_, Due::CpuAccess) => self
                 .bracket(plane, sync_for == SyncFor::Device)
-                .map_err(invalid),
+                .map_err(PlaneError::shared),
             (
                 Kind::Allocated {
                     memory,
@@ -288,8 +283,10 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
                 mapped: mapped @ false,
                 ..
             } => {
-                self.vmap(*memory)
-                    .map_err(|e| PlaneError::Fault(e.reason()))?;
+                self.vmap(*memory).map_err(|e| match e {
+                    Error::Revoked => PlaneError::Revoked,
+                    e => PlaneError::Fault(e.reason()),
+                })?;
                 *mapped = true;
                 Ok(())
             }
@@ -340,6 +337,10 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
     }
 
     fn place(&mut self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
+        let memory = self.memory_of(plane).and_then(|id| self.buffers.memory(id));
+        if memory.is_some_and(|memory| memory.is_revoked()) {
+            return Err(PlaneError::Revoked);
+        }
         self.map_in_place(plane)
     }
 
@@ -416,7 +417,7 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
         let mmap = self
             .buffers
             .with_memory(memory, |m, cx| m.mmap(cx.ops, 0, len_bytes))
-            .map_err(invalid)?;
+            .map_err(PlaneError::shared)?;
         Ok(PlaneMmap { memory, mmap })
     }
 
@@ -428,7 +429,7 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
         let memory = plane.memory().ok_or(PlaneError::Invalid(None))?;
         self.buffers
             .export(memory, access, Name::default())
-            .map_err(invalid)
+            .map_err(PlaneError::shared)
     }
 
     fn dmabuf_len(&self, buf: &Self::DmaBuf) -> u64 {

@@ -376,7 +376,9 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
         self.buffers.set_name(buf, name)
     }
 
-    /// Takes a memory back from all devices that imported it.
+    /// Takes a memory back from all devices that imported it, and ends their fences with ENODEV; it is
+    /// queued, mapped and exported no more. What its own device and programs have of it is the host's
+    /// to take.
     ///
     /// # Errors
     /// `Io` (EIO) where an unmap failed: a device may still reach the memory.

@@ -48,7 +48,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
             };
             Ok(())
         });
-        handed.map_err(|e| PlaneError::Invalid(e.reason()))
+        handed.map_err(PlaneError::shared)
     }
 
     /// Segment `index` of a scattered plane as its device sees it; `None` past the last, and once

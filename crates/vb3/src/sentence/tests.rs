@@ -1,7 +1,7 @@
 use super::*;
 use vb3_dma::Constraint;
 
-const ALL: [Constraint; 21] = [
+const ALL: [Constraint; 22] = [
     Constraint::Contiguous,
     Constraint::ContiguousPool,
     Constraint::Ram,
@@ -23,6 +23,7 @@ const ALL: [Constraint; 21] = [
     Constraint::CpuMapping,
     Constraint::Imports,
     Constraint::IommuGranule,
+    Constraint::Revoked,
 ];
 
 fn refused(constraint: &str, wanted: u64, found: u64) -> Refusal {

@@ -34,18 +34,12 @@ impl World {
 
     fn buffer_entry(&self, id: MemoryId) -> Option<String> {
         let memory = self.memory.buffers().memory(id)?;
-        let mut entry = match summary::place(&self.nodes, id.get()) {
-            Some(place) => format!(
-                "{} {} buffer {} plane {}",
-                place.device, place.queue, place.buffer, place.plane
-            ),
-            None => match memory.device() {
-                Some(dev) => format!("left by {}", self.name_of(dev)),
-                None => "of a heap or another driver".to_owned(),
-            },
+        let name = self.buffer_name(id);
+        let place = match memory.is_revoked() {
+            true => "revoked".to_owned(),
+            false => where_it_lies(&self.memory, id),
         };
-        let place = where_it_lies(&self.memory, id);
-        let _ = writeln!(entry, ": {} {place}", bytes(memory.len_bytes()));
+        let mut entry = format!("{id} {name}: {} {place}\n", bytes(memory.len_bytes()));
         for holder in memory.holders() {
             // Processes and devices are named one by one.
             let what = match holder.kind {
@@ -71,6 +65,21 @@ impl World {
             let _ = writeln!(entry, "  {name}, {}", state(attachment));
         }
         Some(entry)
+    }
+
+    /// Which buffer memory is.
+    pub(super) fn buffer_name(&self, id: MemoryId) -> String {
+        if let Some(place) = summary::place(&self.nodes, id.get()) {
+            return format!(
+                "{} {} buffer {} plane {}",
+                place.device, place.queue, place.buffer, place.plane
+            );
+        }
+        let memory = self.memory.buffers().memory(id);
+        match memory.and_then(|memory| memory.device()) {
+            Some(dev) => format!("left by {}", self.name_of(dev)),
+            None => "of a heap or another driver".to_owned(),
+        }
     }
 
     fn name_of(&self, dev: Device) -> String {

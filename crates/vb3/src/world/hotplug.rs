@@ -195,13 +195,20 @@ impl World {
         let comes = match word {
             "devices" => return Ok(self.device_list()),
             "buffers" => return Ok(self.buffer_list()),
+            "revoke" => return self.revoke_by_name(device),
+            "unplug-and-revoke" => return self.unplug_and_revoke(device),
             "plug" => true,
             "unplug" => false,
             _ => return Err(format!("\"{word}\" is not understood by this run")),
         };
+        self.plug_by_name(device, comes).map(|_| String::new())
+    }
+
+    /// Plugs or unplugs a device; gives its place among the nodes.
+    pub(super) fn plug_by_name(&mut self, device: &str, comes: bool) -> Result<usize, String> {
         let at = self.named(device)?;
         if self.plug(at, comes) {
-            return Ok(String::new());
+            return Ok(at);
         }
         let path = self.nodes.get(at).map(|node| node.path.display());
         let path = path.map_or_else(String::new, |path| path.to_string());

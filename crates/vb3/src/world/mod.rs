@@ -19,6 +19,7 @@ mod node;
 mod placer;
 mod program;
 mod remedy;
+mod revoke;
 mod script;
 mod shares;
 mod summary;
@@ -93,6 +94,8 @@ pub struct World {
     places: BTreeMap<u64, summary::Place>,
     /// Which devices come and go.
     plugs: Plugs,
+    /// Buffers that were taken back.
+    revoked: u64,
     /// Where orders from outside come in.
     control: Option<Control>,
     /// Descriptors this process had open once the devices stood.
@@ -149,6 +152,7 @@ impl World {
         memory.set_placer(Box::new(Placer::new(&nodes)));
         Ok(Self {
             plugs,
+            revoked: 0,
             control: None,
             clock: outside.clock,
             memory,
@@ -237,6 +241,7 @@ impl World {
         report.notes.extend(remarks);
         report.notes.extend(self.play.left());
         report.notes.extend(self.plugs.remarks(&self.nodes));
+        report.notes.extend(self.revoked_remark());
         report.memory = summary::memory(&self.memory, self.peak_bytes);
         let files = self.files.len() + self.plugs.gone_files();
         report.held = summary::held(&self.memory, &self.nodes, files);

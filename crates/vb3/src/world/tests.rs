@@ -4,6 +4,7 @@ mod buffers;
 mod fences;
 mod fits;
 mod imports;
+mod revoke;
 
 use super::World;
 use super::clock::Clock;

@@ -27,6 +27,7 @@ mod pipeline;
 mod players;
 mod replay;
 mod requests;
+mod revoke;
 mod rows;
 mod scaler;
 mod scripts;

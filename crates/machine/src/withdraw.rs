@@ -1,0 +1,74 @@
+//! Memory that is taken away while devices still have its addresses and programs its file.
+
+use crate::front::Machine;
+use crate::machine::Pages;
+use crate::memory::{Backing, Memory, Object};
+use vb3_dma::Segment;
+
+/// Names memory of the machine's own, to be taken away. It may be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnMemory(u64);
+
+impl Machine {
+    /// The memory of an allocation, by its pages, or by where it lies in a device's own memory. `None`
+    /// for memory of another driver or of a program, which the machine cannot take away.
+    #[must_use]
+    pub fn own_memory(&self, pages: Option<&Pages>, segments: &[Segment]) -> Option<OwnMemory> {
+        let state = self.state.borrow();
+        let id = match (pages, segments) {
+            (Some(pages), _) => pages.id,
+            (None, [part, ..]) => *state.claimed.get(&part.addr.get())?,
+            (None, []) => return None,
+        };
+        let is_own = |object: &Object| matches!(object.backing, Backing::Shared(_));
+        state
+            .memory
+            .get(id)
+            .is_some_and(is_own)
+            .then_some(OwnMemory(id))
+    }
+
+    /// Zeroes memory for the CPU, programs and devices.
+    pub fn wipe(&self, memory: OwnMemory) {
+        let mut state = self.state.borrow_mut();
+        if let Some(object) = state.memory.get_mut(memory.0) {
+            object.wipe();
+        }
+    }
+
+    /// Takes the bytes of memory away, for good: devices and drivers that still have an address fault
+    /// from now on, and programs that have it mapped find zeroes, and memory of no device where they
+    /// write. The frames stay taken until they are freed.
+    pub fn withdraw(&self, memory: OwnMemory) {
+        self.state.borrow_mut().memory.withdraw(memory.0);
+    }
+}
+
+impl Memory {
+    fn withdraw(&mut self, id: u64) {
+        if let Some(object) = self.get_mut(id) {
+            object.wipe();
+            object.withdrawn = true;
+            self.note_change();
+        }
+    }
+}
+
+impl Object {
+    fn wipe(&mut self) {
+        if let Backing::Shared(store) = &mut self.backing {
+            store.scrub();
+        }
+        if let Some(dram) = &mut self.dram {
+            dram.all_mut().fill(0);
+        }
+    }
+
+    /// Zeroes once more what was taken away; whether it was.
+    pub(crate) fn wipe_withdrawn(&mut self) -> bool {
+        if self.withdrawn {
+            self.wipe();
+        }
+        self.withdrawn
+    }
+}

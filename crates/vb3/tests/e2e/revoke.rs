@@ -1,0 +1,85 @@
+//! Buffers that are taken back while programs use them.
+
+use crate::common::{Outcome, Run, compiled, lacks, vb3};
+
+/// A shell with `vb3` as `$VB3`.
+fn shell(run: Run, script: &str) -> Outcome {
+    let script = format!("export VB3={}\n{script}", env!("CARGO_BIN_EXE_vb3"));
+    run.program(["sh", "-c", &script]).run()
+}
+
+const ANSWERS: &str = "REQBUFS: ok
+REQBUFS: ok
+QBUF: ok
+revoke: 0
+the mappings: zeroes
+a write: goes to memory
+poll: 1 0x5
+QBUF at the display: ENODEV
+QBUF at the camera: ENODEV
+EXPBUF: ENODEV
+mmap: ENODEV
+SYNC: ok
+revoke: 125
+revoke: 125
+QBUF of the other: ok
+STREAMON: ok
+DQBUF: ok
+REQBUFS: ok
+REQBUFS: ok
+QBUF of a new one: ok
+";
+
+#[test]
+fn a_program_reads_zeroes_and_its_calls_fail_with_enodev() {
+    let Some(program) = compiled("revoke.c") else {
+        return;
+    };
+    for machine in ["pc", "soc-noncoherent", "vm-bounce"] {
+        let run = Run::on(machine)
+            .device("camera,sizes=64x48,format=YUYV")
+            .device("display=null,size=64x48,format=YUYV");
+        let script = format!("{} /dev/video0 /dev/video1", program.display());
+        let outcome = shell(run, &script);
+        assert_eq!(outcome.stdout, ANSWERS, "{machine}: {}", outcome.stderr);
+        outcome.expect_success();
+        outcome.expect_nothing_held();
+        let said = ["is revoked already", "\"nothing\" is no buffer of this run"];
+        for said in said {
+            assert!(outcome.stderr.contains(said), "{said}: {}", outcome.stderr);
+        }
+        let why = vb3(outcome.dir.path()).arg("why").output().unwrap();
+        let why = String::from_utf8_lossy(&why.stdout);
+        for device in ["/dev/video0", "/dev/video1"] {
+            let sentence =
+                format!("QBUF on {device} failed with ENODEV: the buffer's memory was taken back");
+            assert!(why.contains(&sentence), "{sentence}: {why}");
+        }
+    }
+}
+
+#[test]
+fn a_camera_that_is_unplugged_takes_what_it_exported_out_of_a_pipeline() {
+    if lacks("gst-launch-1.0") {
+        return;
+    }
+    let run = Run::on("soc-iommu")
+        .device("camera=pattern,format=YUYV,sizes=64x48")
+        .device("display=null,format=YUYV,size=64x48");
+    let outcome = shell(
+        run,
+        "gst-launch-1.0 -q v4l2src io-mode=dmabuf ! v4l2sink device=/dev/video1 \
+             io-mode=dmabuf-import sync=false 2> errors.txt & stream=$!
+         until $VB3 ctl buffers > list && grep -q '/dev/video1, ' list; do sleep 0.05; done
+         $VB3 ctl unplug --revoke video0; echo $?
+         wait $stream; echo $?",
+    );
+    outcome.expect_success();
+    let errors = outcome.read("errors.txt");
+    let errors = String::from_utf8_lossy(&errors);
+    assert_eq!(outcome.stdout, "0\n1\n", "{errors}");
+    outcome.expect_nothing_held();
+    let notes = &outcome.report.notes;
+    let said = notes.iter().any(|note| note.contains(" revoked: devices"));
+    assert!(said, "{notes:?}");
+}
