@@ -9,6 +9,20 @@
 // Most pixels of a picture: those of H.264's and HEVC's largest level with room to spare.
 #define MAX_PIXELS (16384LL * 8704)
 
+// Most pictures in memory that was offered: more than any codec refers to.
+#define MAX_MEMORY 40
+// Bytes that vector code may touch after the last row.
+#define BEYOND 128
+
+// Memory that was offered.
+struct memory {
+	// 0 if there is none here.
+	uint64_t number;
+	// Planes that the library has.
+	int used;
+	int taken;
+};
+
 struct vb3_av {
 	AVCodecContext *context;
 	AVPacket *packet;
@@ -17,6 +31,16 @@ struct vb3_av {
 	struct vb3_av_format coming;
 	int has_coming;
 	enum AVPixelFormat pixels;
+	// Of the last picture in memory of the library's own.
+	struct vb3_av_shape shape;
+	struct memory memory[MAX_MEMORY];
+	// What is offered, and where.
+	struct memory *offered;
+	struct vb3_av_shape offered_shape;
+	uint8_t *planes[3];
+	// For planes that the offers lack.
+	AVBufferPool *pool;
+	size_t pool_size;
 };
 
 static const enum AVCodecID IDS[VB3_AV_CODECS] = {
@@ -47,6 +71,11 @@ const char *vb3_av_decoder(uint32_t codec)
 	return found ? found->name : NULL;
 }
 
+static int is_planar420(const AVFrame *frame)
+{
+	return frame->format == AV_PIX_FMT_YUV420P || frame->format == AV_PIX_FMT_YUVJ420P;
+}
+
 static void describe(const AVCodecContext *context, const AVFrame *frame, struct vb3_av_format *f)
 {
 	size_t across = frame->crop_left + frame->crop_right;
@@ -62,7 +91,7 @@ static void describe(const AVCodecContext *context, const AVFrame *frame, struct
 		f->width -= across;
 		f->height -= down;
 	}
-	f->planar420 = frame->format == AV_PIX_FMT_YUV420P || frame->format == AV_PIX_FMT_YUVJ420P;
+	f->planar420 = is_planar420(frame);
 	f->primaries = frame->color_primaries;
 	f->transfer = frame->color_trc;
 	f->matrix = frame->colorspace;
@@ -72,8 +101,83 @@ static void describe(const AVCodecContext *context, const AVFrame *frame, struct
 	f->held_back = context->has_b_frames > 0 ? context->has_b_frames : 0;
 }
 
+// Finds out what the library made of a picture's memory.
+static void note_shape(AVCodecContext *context, const AVFrame *frame, struct vb3_av_shape *shape)
+{
+	int width = frame->width, height = frame->height, plane;
+	int aligns[AV_NUM_DATA_POINTERS];
+	memset(shape, 0, sizeof(*shape));
+	if (!is_planar420(frame))
+		return;
+	avcodec_align_dimensions2(context, &width, &height, aligns);
+	shape->width = frame->width;
+	shape->height = frame->height;
+	for (plane = 0; plane < 3; plane++) {
+		int rows = plane ? (height + 1) / 2 : height;
+		if (frame->linesize[plane] <= 0)
+			return memset(shape, 0, sizeof(*shape)), (void)0;
+		shape->strides[plane] = frame->linesize[plane];
+		shape->rooms[plane] = (size_t)rows * frame->linesize[plane] + BEYOND;
+	}
+}
+
+static void let_go(void *opaque, uint8_t *data)
+{
+	struct memory *memory = opaque;
+	(void)data;
+	memory->used--;
+}
+
+// A plane of the pictures for which there is no memory in the offer.
+static AVBufferRef *own_plane(struct vb3_av *av, size_t size)
+{
+	if (av->pool_size != size) {
+		av_buffer_pool_uninit(&av->pool);
+		av->pool = av_buffer_pool_init(size, NULL);
+		av->pool_size = av->pool ? size : 0;
+	}
+	return av->pool ? av_buffer_pool_get(av->pool) : NULL;
+}
+
+// Gives a picture the memory that is offered; 0 where there is none for it.
+static int take_offer(struct vb3_av *av, AVFrame *frame)
+{
+	const struct vb3_av_shape *shape = &av->offered_shape;
+	struct memory *memory = av->offered;
+	int plane;
+	if (!memory || !is_planar420(frame) || frame->width != (int)shape->width ||
+	    frame->height != (int)shape->height)
+		return 0;
+	for (plane = 0; plane < 3; plane++) {
+		AVBufferRef *buffer;
+		if (av->planes[plane]) {
+			buffer = av_buffer_create(av->planes[plane], shape->rooms[plane], let_go,
+						  memory, 0);
+			memory->used += !!buffer;
+		} else {
+			buffer = own_plane(av, shape->rooms[plane]);
+		}
+		if (!buffer)
+			goto failed;
+		frame->buf[plane] = buffer;
+		frame->data[plane] = buffer->data;
+		frame->linesize[plane] = shape->strides[plane];
+	}
+	frame->extended_data = frame->data;
+	memory->taken = 1;
+	av->offered = NULL;
+	return 1;
+failed:
+	while (plane--) {
+		av_buffer_unref(&frame->buf[plane]);
+		frame->data[plane] = NULL;
+	}
+	return 0;
+}
+
 static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
 {
+	int error;
 	struct vb3_av *av = context->opaque;
 	describe(context, frame, &av->coming);
 	// Cropping may be put into the frame later, while the context knows the size already.
@@ -88,7 +192,12 @@ static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
 	}
 	av->pixels = frame->format;
 	av->has_coming = 1;
-	return avcodec_default_get_buffer2(context, frame, flags);
+	if (take_offer(av, frame))
+		return 0;
+	error = avcodec_default_get_buffer2(context, frame, flags);
+	if (error >= 0)
+		note_shape(context, frame, &av->shape);
+	return error;
 }
 
 struct vb3_av *vb3_av_open(uint32_t codec)
@@ -125,6 +234,7 @@ void vb3_av_close(struct vb3_av *av)
 	avcodec_free_context(&av->context);
 	av_packet_free(&av->packet);
 	av_frame_free(&av->frame);
+	av_buffer_pool_uninit(&av->pool);
 	av_free(av);
 }
 
@@ -157,6 +267,16 @@ static uint32_t interlaced(const AVFrame *frame)
 	return !fields ? 0 : top_first ? 1 : 2;
 }
 
+static uint64_t memory_of(const struct vb3_av *av, const AVFrame *frame)
+{
+	int i;
+	const void *opaque = frame->buf[0] ? av_buffer_get_opaque(frame->buf[0]) : NULL;
+	for (i = 0; i < MAX_MEMORY; i++)
+		if (opaque == &av->memory[i])
+			return av->memory[i].number;
+	return 0;
+}
+
 int vb3_av_receive(struct vb3_av *av, struct vb3_av_picture *picture)
 {
 	AVFrame *frame = av->frame;
@@ -173,6 +293,7 @@ int vb3_av_receive(struct vb3_av *av, struct vb3_av_picture *picture)
 	picture->number = frame->pts == AV_NOPTS_VALUE ? -1 : frame->pts;
 	picture->damaged = (frame->flags & AV_FRAME_FLAG_CORRUPT) || frame->decode_error_flags;
 	picture->interlaced = interlaced(frame);
+	picture->memory = memory_of(av, frame);
 	if (!picture->format.planar420)
 		return 1;
 	for (plane = 0; plane < 3; plane++) {
@@ -191,6 +312,60 @@ void vb3_av_flush(struct vb3_av *av)
 {
 	avcodec_flush_buffers(av->context);
 	av->has_coming = 0;
+}
+
+int vb3_av_shape(const struct vb3_av *av, struct vb3_av_shape *shape)
+{
+	*shape = av->shape;
+	return shape->width != 0;
+}
+
+int vb3_av_offer(struct vb3_av *av, uint64_t memory, const struct vb3_av_shape *shape,
+		 uint8_t *const planes[3])
+{
+	int i;
+	if (av->offered || !memory)
+		return 0;
+	for (i = 0; i < MAX_MEMORY && av->memory[i].number; i++)
+		;
+	if (i == MAX_MEMORY)
+		return 0;
+	av->memory[i] = (struct memory){ .number = memory };
+	av->offered = &av->memory[i];
+	av->offered_shape = *shape;
+	memcpy(av->planes, planes, sizeof(av->planes));
+	return 1;
+}
+
+uint64_t vb3_av_offered(const struct vb3_av *av)
+{
+	return av->offered ? av->offered->number : 0;
+}
+
+void vb3_av_withdraw(struct vb3_av *av)
+{
+	if (av->offered)
+		av->offered->number = 0;
+	av->offered = NULL;
+}
+
+uint64_t vb3_av_released(struct vb3_av *av)
+{
+	int i;
+	for (i = 0; i < MAX_MEMORY; i++) {
+		struct memory *memory = &av->memory[i];
+		uint64_t number = memory->number;
+		if (!number || !memory->taken || memory->used)
+			continue;
+		memory->number = 0;
+		return number;
+	}
+	return 0;
+}
+
+void vb3_av_done(struct vb3_av *av)
+{
+	av_frame_unref(av->frame);
 }
 
 int vb3_av_coming(const struct vb3_av *av, struct vb3_av_format *format)

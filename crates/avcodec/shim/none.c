@@ -22,6 +22,24 @@ int vb3_av_receive(struct vb3_av *av, struct vb3_av_picture *picture)
 	return 0;
 }
 
+int vb3_av_shape(const struct vb3_av *av, struct vb3_av_shape *shape)
+{
+	(void)av, (void)shape;
+	return 0;
+}
+
+int vb3_av_offer(struct vb3_av *av, uint64_t memory, const struct vb3_av_shape *shape,
+		 uint8_t *const planes[3])
+{
+	(void)av, (void)memory, (void)shape, (void)planes;
+	return 0;
+}
+
+uint64_t vb3_av_offered(const struct vb3_av *av) { (void)av; return 0; }
+void vb3_av_withdraw(struct vb3_av *av) { (void)av; }
+uint64_t vb3_av_released(struct vb3_av *av) { (void)av; return 0; }
+void vb3_av_done(struct vb3_av *av) { (void)av; }
+
 int vb3_av_coming(const struct vb3_av *av, struct vb3_av_format *format)
 {
 	(void)av, (void)format;

@@ -52,6 +52,19 @@ struct vb3_av_picture {
 	uint32_t damaged;
 	// 0 progressive, 1 top field first, 2 bottom field first.
 	uint32_t interlaced;
+	// Of the memory given by vb3_av_offer that it lies in; 0 where it lies in the library's own.
+	uint64_t memory;
+};
+
+// How the library lays out pictures: Y, U and V.
+struct vb3_av_shape {
+	// With what is not shown.
+	uint32_t width;
+	uint32_t height;
+	// Bytes from one row to the next.
+	size_t strides[3];
+	// Bytes that it may touch from the first sample of each plane on.
+	size_t rooms[3];
 };
 
 struct vb3_av;
@@ -75,6 +88,21 @@ void vb3_av_flush(struct vb3_av *av);
 int vb3_av_coming(const struct vb3_av *av, struct vb3_av_format *format);
 // Says what an error means; writes at most len bytes with the last 0.
 void vb3_av_error(int error, char *text, size_t len);
+// How it laid out the last picture that it took memory of its own for; 0 if there was none, or it
+// was no 8-bit 4:2:0.
+int vb3_av_shape(const struct vb3_av *av, struct vb3_av_shape *shape);
+// Offers memory for one picture of a shape: Y, U and V; for a plane that is NULL the library takes
+// memory of its own. The memory stays until vb3_av_released names it, or vb3_av_withdraw. 0 if there
+// is an offer already, or no room for one more.
+int vb3_av_offer(struct vb3_av *av, uint64_t memory, const struct vb3_av_shape *shape,
+		 uint8_t *const planes[3]);
+// The memory that was offered and not taken; 0 if there is none.
+uint64_t vb3_av_offered(const struct vb3_av *av);
+void vb3_av_withdraw(struct vb3_av *av);
+// Memory that was taken and is used no more, told once; 0 if there is none.
+uint64_t vb3_av_released(struct vb3_av *av);
+// Done with the picture received last.
+void vb3_av_done(struct vb3_av *av);
 // The name of the pixel format of the picture received, or coming.
 const char *vb3_av_pixels(const struct vb3_av *av);
 

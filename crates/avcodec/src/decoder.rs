@@ -3,7 +3,9 @@
 use crate::library::{Codec, Error, Library, Picture};
 use std::collections::VecDeque;
 use vb3_codec::units::{Cutter, Syntax, Unit};
-use vb3_codec::{Config, Framing, MAX_HEIGHT, MAX_WIDTH, Out, Stop, StreamFormat};
+use vb3_codec::{
+    Config, Field, FrameShape, Framing, MAX_HEIGHT, MAX_WIDTH, Out, Rect, Stop, StreamFormat,
+};
 
 /// Most units whose pictures have not come: far more than a decoder may hold back.
 const MAX_STAMPS: usize = 64;
@@ -83,6 +85,9 @@ pub(crate) struct Decoder<C> {
     is_cold: bool,
     /// Bytes of a unit that were not enough to know the format.
     probed: usize,
+    /// The stream has pictures of two fields, of which the library may give the first before it has
+    /// the second: it writes to them after they were given.
+    has_fields: bool,
 }
 
 impl<C: Cut> Decoder<C> {
@@ -99,6 +104,7 @@ impl<C: Cut> Decoder<C> {
             drained: 0,
             is_cold: false,
             probed: 0,
+            has_fields: false,
         })
     }
 
@@ -151,7 +157,9 @@ impl<C: Cut> Decoder<C> {
             tag: unit.tag,
             damaged: false,
         });
+        self.offer(out)?;
         let sent = self.library.send(&unit.bytes, self.count);
+        out.settle()?;
         if self.format.is_none()
             && let Some((format, true)) = self.library.coming()
             && check(&format).is_ok()
@@ -178,12 +186,67 @@ impl<C: Cut> Decoder<C> {
             let sentence = "the last key picture is too far back to go on after a drain";
             return out.corrupt(tag, sentence);
         }
+        self.withdraw(out);
         for (number, bytes) in &self.history.units {
             // What was wrong with it was said.
             let _ = self.library.send(bytes, *number);
             while let Ok(Some(_)) = self.library.receive() {}
         }
         Ok(())
+    }
+
+    /// Offers the library memory for its next picture, if there is none on offer.
+    fn offer(&mut self, out: &mut Out) -> Result<(), Stop> {
+        while let Some(frame) = self.library.released() {
+            out.release_frame(frame);
+        }
+        match self.library.offered() {
+            Some(frame) if out.is_lent(frame) => return Ok(()),
+            Some(_) => self.withdraw(out),
+            None => {}
+        }
+        let Some((format, shape)) = self.format.zip(self.library.shape()) else {
+            return Ok(());
+        };
+        let Rect {
+            left,
+            top,
+            width,
+            height,
+        } = format.visible;
+        let coded = (format.coded_width, format.coded_height);
+        if self.has_fields || (left, top) != (0, 0) || coded != (shape.width, shape.height) {
+            return Ok(());
+        }
+        let wanted = FrameShape {
+            visible: (width, height),
+            strides: shape.strides,
+            rooms: shape.rooms,
+        };
+        if let Some(frame) = out.frame(&wanted)?
+            && !self.library.offer(&frame, &shape)
+        {
+            out.release_frame(frame.id);
+        }
+        Ok(())
+    }
+
+    /// Forgets all pictures of the library.
+    fn forget(&mut self, out: &mut Out) {
+        self.withdraw(out);
+        self.library.flush();
+        self.library.done();
+        while let Some(frame) = self.library.released() {
+            out.release_frame(frame);
+        }
+    }
+
+    /// Nothing is on offer any more.
+    fn withdraw(&mut self, out: &mut Out) {
+        if let Some(frame) = self.library.offered() {
+            self.library.withdraw();
+            out.release_frame(frame);
+        }
     }
 
     fn announce(&mut self, format: &StreamFormat, out: &mut Out) -> Result<(), Stop> {
@@ -197,7 +260,10 @@ impl<C: Cut> Decoder<C> {
     fn take(&mut self, out: &mut Out) -> Result<(), Stop> {
         loop {
             let tag = self.stamps.back().map_or(0, |stamp| stamp.tag);
-            let picture = match self.library.receive() {
+            self.offer(out)?;
+            let received = self.library.receive();
+            out.settle()?;
+            let picture = match received {
                 Ok(Some(picture)) => picture,
                 Ok(None) => return Ok(()),
                 Err(error) => {
@@ -227,7 +293,18 @@ impl<C: Cut> Decoder<C> {
                 out.format(&picture.format)?;
                 self.format = Some(picture.format);
             }
-            out.picture(tag, damaged, &planes, picture.field)?;
+            let field = picture.field;
+            let given = match picture.frame {
+                Some(frame) if field == Field::Progressive => {
+                    out.picture_in(frame, tag, damaged, &planes, field)?
+                }
+                _ => false,
+            };
+            if !given {
+                out.picture(tag, damaged, &planes, field)?;
+            }
+            self.has_fields |= field != Field::Progressive;
+            self.library.done();
         }
     }
 }
@@ -290,16 +367,16 @@ impl<C: Cut> vb3_codec::Codec for Decoder<C> {
             complain(&error, tag, out)?;
         }
         let done = self.take(out);
-        self.library.flush();
+        self.forget(out);
         self.stamps.clear();
         self.drained = self.count;
         self.is_cold = true;
         done
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self, out: &mut Out) {
         self.cut.clear();
-        self.library.flush();
+        self.forget(out);
         self.stamps.clear();
         self.history = History::default();
         self.drained = self.count;

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::NonNull;
-use vb3_codec::{Colour, Field, Kind, Planes, Rect, StreamFormat};
+use vb3_codec::{Colour, Field, Frame, FramePlane, Kind, Planes, Rect, StreamFormat};
 
 /// What it decodes. As `enum vb3_av_codec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,20 @@ struct RawPicture {
     strides: [usize; 3],
     damaged: u32,
     interlaced: u32,
+    memory: u64,
+}
+
+/// As `struct vb3_av_shape`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Shape {
+    /// With what is not shown.
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// Bytes from one row to the next.
+    pub(crate) strides: [usize; 3],
+    /// Bytes that the library may touch from the first sample of each plane on.
+    pub(crate) rooms: [usize; 3],
 }
 
 /// As `struct vb3_av`, which the C keeps to itself.
@@ -90,6 +104,17 @@ unsafe extern "C" {
     fn vb3_av_flush(av: *mut RawDecoder);
     fn vb3_av_coming(av: *const RawDecoder, format: *mut RawFormat) -> c_int;
     fn vb3_av_error(error: c_int, text: *mut c_char, len: usize);
+    fn vb3_av_shape(av: *const RawDecoder, shape: *mut Shape) -> c_int;
+    fn vb3_av_offer(
+        av: *mut RawDecoder,
+        memory: u64,
+        shape: *const Shape,
+        planes: *const *mut u8,
+    ) -> c_int;
+    fn vb3_av_offered(av: *const RawDecoder) -> u64;
+    fn vb3_av_withdraw(av: *mut RawDecoder);
+    fn vb3_av_released(av: *mut RawDecoder) -> u64;
+    fn vb3_av_done(av: *mut RawDecoder);
     fn vb3_av_pixels(av: *const RawDecoder) -> *const c_char;
 }
 
@@ -157,6 +182,8 @@ pub(crate) struct Picture<'a> {
     pub(crate) planes: Option<Planes<'a>>,
     pub(crate) damaged: bool,
     pub(crate) field: Field,
+    /// The frame that it lies in, of those that were offered.
+    pub(crate) frame: Option<u64>,
 }
 
 impl Library {
@@ -195,6 +222,7 @@ impl Library {
             strides: [0; 3],
             damaged: 0,
             interlaced: 0,
+            memory: 0,
         };
         // SAFETY: the decoder is ours, and `raw` is what the call fills.
         let found = unsafe { vb3_av_receive(self.0.as_ptr(), &raw mut raw) };
@@ -215,7 +243,57 @@ impl Library {
                 1 => Field::TopFirst,
                 _ => Field::BottomFirst,
             },
+            frame: (raw.memory != 0).then_some(raw.memory),
         }))
+    }
+
+    /// The picture received last is not looked at any more.
+    pub(crate) fn done(&mut self) {
+        // SAFETY: the decoder is ours.
+        unsafe { vb3_av_done(self.0.as_ptr()) };
+    }
+
+    /// How the library lays out pictures; `None` before the first, and where they are no 8-bit
+    /// 4:2:0.
+    pub(crate) fn shape(&self) -> Option<Shape> {
+        let mut shape = Shape::default();
+        // SAFETY: the decoder is ours, and `shape` is what the call fills.
+        let is_known = unsafe { vb3_av_shape(self.0.as_ptr(), &raw mut shape) } != 0;
+        is_known.then_some(shape)
+    }
+
+    /// Offers memory for the next picture of a shape. False where it cannot be used.
+    pub(crate) fn offer(&mut self, frame: &Frame, shape: &Shape) -> bool {
+        let rooms = frame.planes.iter().zip(shape.rooms);
+        let is_large = |plane: &Option<FramePlane>, room| plane.is_none_or(|p| p.room >= room);
+        if !rooms.clone().all(|(plane, room)| is_large(plane, room)) {
+            return false;
+        }
+        let starts = |plane: Option<FramePlane>| plane.map_or(std::ptr::null_mut(), |p| p.start);
+        let planes = frame.planes.map(starts);
+        // SAFETY: the decoder is ours. Each plane has the bytes that the shape names, which stay
+        // until the frame is released: `Decoder` does so after the library let go of it.
+        unsafe { vb3_av_offer(self.0.as_ptr(), frame.id, shape, planes.as_ptr()) != 0 }
+    }
+
+    /// The frame that was offered and not taken.
+    pub(crate) fn offered(&self) -> Option<u64> {
+        // SAFETY: the decoder is ours.
+        let frame = unsafe { vb3_av_offered(self.0.as_ptr()) };
+        (frame != 0).then_some(frame)
+    }
+
+    /// Takes back what is offered.
+    pub(crate) fn withdraw(&mut self) {
+        // SAFETY: the decoder is ours.
+        unsafe { vb3_av_withdraw(self.0.as_ptr()) };
+    }
+
+    /// A frame that the library took and has let go of; each comes once.
+    pub(crate) fn released(&mut self) -> Option<u64> {
+        // SAFETY: the decoder is ours.
+        let frame = unsafe { vb3_av_released(self.0.as_ptr()) };
+        (frame != 0).then_some(frame)
     }
 
     /// Forgets all pictures; decoding begins anew.

@@ -119,7 +119,7 @@ pub enum Job<'a> {
     /// The host is ready for pictures of the format announced last, and wants their chroma so.
     Proceed(Chroma),
     /// The same, and pictures go to memory that is lent by [`Worker::lend`](crate::Worker::lend),
-    /// in the order of the loans; those that come in a slot all the same have this chroma.
+    /// in whatever order; those that come in a slot all the same have this chroma.
     ProceedByLoan(Chroma),
 }
 
@@ -328,13 +328,15 @@ pub enum Event {
     Filled {
         /// Of the piece in which its first slice began.
         tag: u64,
-        /// As [`Worker::lend`](crate::Worker::lend) gave it. Older ones were not used and will not
-        /// be.
+        /// As [`Worker::lend`](crate::Worker::lend) gave it.
         loan: u64,
         /// How its lines were taken.
         field: Field,
         /// Whether parts are made up because the stream was damaged.
         damaged: bool,
+        /// Bytes that the worker says it copied there: all of a picture that its library decoded
+        /// elsewhere.
+        copied: u64,
     },
     /// An encoded picture.
     Packet {

@@ -32,8 +32,9 @@
 //! once a [`Picture`] or [`Packet`] is dropped.
 //!
 //! A host may lend memory of its own for decoded pictures ([`Worker::lend`]): the worker maps it and
-//! writes each picture there once. Who has a loan is in a word of shared memory, so that
-//! [`Worker::take_back`] waits for a picture that is being written and for nothing else.
+//! writes each picture there once, or has its library decode there ([`Out::frame`]). Who has a loan
+//! is in a word of shared memory, so that [`Worker::take_back`] waits for a picture that is being
+//! written, or for a library that decodes there, and for nothing else.
 //!
 //! # Order
 //! Events come in an order that depends on the jobs alone. Pictures come in display order, packets
@@ -59,6 +60,7 @@ mod slots;
 mod socket;
 #[cfg(feature = "h264")]
 pub mod units;
+mod window;
 mod wire;
 mod words;
 mod worker;
@@ -75,7 +77,10 @@ pub use job::{
 pub use launch::{Failure, Launch, is_worker};
 pub use library::{Codecs, Library};
 pub use loan::{Lent, LentPlane, MAX_LOANS};
-pub use serve::{Codec, MakeCodec, Out, Stop, serve, serve_stdin, serve_stdin_with};
+pub use serve::{
+    Codec, Frame, FramePlane, FrameShape, MakeCodec, Out, Stop, serve, serve_stdin,
+    serve_stdin_with,
+};
 pub use slots::{Packet, Picture};
 pub use worker::Worker;
 

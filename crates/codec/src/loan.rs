@@ -4,6 +4,11 @@
 //! byte and lets it go after its last; the parent takes a loan back by changing a word that was not
 //! claimed, or waits until it is let go. So the parent need not wait for the worker to read its
 //! socket, which may be as long as a picture takes to decode.
+//!
+//! A library that decodes straight into loans has several at a time, and reads those that are
+//! references for others long after they were let go. While it has any, a word says so
+//! ([`set_holding`]); the parent then asks for all of them ([`demand`]), and waits until the worker
+//! has given its library copies in their place ([`comply`]).
 
 use crate::job::Chroma;
 use crate::shm::Shared;
@@ -22,8 +27,13 @@ pub(crate) const BY_SLOT: u64 = u64::MAX;
 const WORDS: usize = 4 * MAX_LOANS;
 /// Where they lie in the input's memory.
 const START: usize = MAX_INPUT * MAX_IN_FLIGHT;
+/// Whether the worker's library has memory that was lent; how often all was asked for; how often it
+/// was given.
+const HOLDING: usize = START + WORDS * size_of::<u32>();
+const DEMANDED: usize = HOLDING + size_of::<u32>();
+const GIVEN: usize = DEMANDED + size_of::<u32>();
 /// Bytes of the input's memory, with these words.
-pub(crate) const INPUT_LEN: usize = START + WORDS * size_of::<u32>();
+pub(crate) const INPUT_LEN: usize = GIVEN + size_of::<u32>();
 
 const LENT: u32 = 0;
 const WRITING: u32 = 1;
@@ -33,6 +43,8 @@ const BACK: u32 = 3;
 /// Longest time that the worker may go on writing one picture after its memory was asked for:
 /// many times what that takes on a busy machine.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// The same where the library must finish what it was given before: a piece of a stream.
+const LIBRARYS_PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is looked whether the worker is still there.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -64,7 +76,7 @@ pub(crate) fn is_lent(input: &Shared, number: u64) -> bool {
 pub(crate) fn claim(input: &Shared, number: u64) -> bool {
     let (from, to) = (word(number, LENT), word(number, WRITING));
     of(input, number).is_some_and(|state| {
-        let found = state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed);
+        let found = state.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed);
         found.is_ok()
     })
 }
@@ -78,27 +90,100 @@ pub(crate) fn let_go(input: &Shared, number: u64) {
     }
 }
 
-/// The parent: after this the worker writes no byte of the loan. False if it does not let go.
+/// The worker, after [`claim`], where nothing came of it: it may be claimed again. False if it was
+/// taken back.
+pub(crate) fn unclaim(input: &Shared, number: u64) -> bool {
+    let (from, to) = (word(number, WRITING), word(number, LENT));
+    of(input, number).is_some_and(|state| {
+        let found = state.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed);
+        found.is_ok()
+    })
+}
+
+/// The parent: after this the worker claims the loan no more. True if it had not.
+pub(crate) fn revoke(input: &Shared, number: u64) -> bool {
+    let (from, to) = (word(number, LENT), word(number, BACK));
+    of(input, number).is_some_and(|state| {
+        let found = state.compare_exchange(from, to, Ordering::SeqCst, Ordering::Acquire);
+        found.is_ok()
+    })
+}
+
+/// The parent: after this the worker writes no byte of the loan, unless its library has it. False if
+/// it does not let go.
 pub(crate) fn take_back(input: &Shared, number: u64, is_gone: impl Fn() -> bool) -> bool {
     let Some(state) = of(input, number) else {
         return false;
     };
-    let (from, to) = (word(number, LENT), word(number, BACK));
-    let Err(mut found) = state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
-    else {
-        return true;
-    };
-    let until = Instant::now() + PATIENCE;
     // What is neither was written by a worker that lies: it is not believed.
-    while found != word(number, WRITTEN) {
+    revoke(input, number)
+        || wait(state, PATIENCE, is_gone, |found| {
+            found == word(number, WRITTEN)
+        })
+}
+
+/// Waits until a word is as it should be; false if that takes too long.
+fn wait(
+    word: &AtomicU32,
+    patience: Duration,
+    is_gone: impl Fn() -> bool,
+    is_good: impl Fn(u32) -> bool,
+) -> bool {
+    let until = Instant::now() + patience;
+    loop {
+        let found = word.load(Ordering::SeqCst);
+        if is_good(found) {
+            return true;
+        }
         if is_gone() || Instant::now() >= until {
             return false;
         }
         let look = futex::Timespec::try_from(LOOK).ok();
-        let _ = futex::wait(state, futex::Flags::empty(), found, look.as_ref());
-        found = state.load(Ordering::Acquire);
+        let _ = futex::wait(word, futex::Flags::empty(), found, look.as_ref());
     }
-    true
+}
+
+/// The worker, before its library gets a loan's memory, and once it has none.
+pub(crate) fn set_holding(input: &Shared, is_holding: bool) {
+    if let Some(word) = input.word(HOLDING) {
+        word.store(is_holding.into(), Ordering::SeqCst);
+    }
+}
+
+/// The parent, after all loans were revoked: whether the worker's library may still have memory.
+pub(crate) fn is_holding(input: &Shared) -> bool {
+    let found = input.word(HOLDING);
+    found.is_some_and(|word| word.load(Ordering::SeqCst) != 0)
+}
+
+/// The parent asks for all memory; gives what to wait for.
+pub(crate) fn demand(input: &Shared) -> u32 {
+    let word = input.word(DEMANDED);
+    word.map_or(0, |word| {
+        word.fetch_add(1, Ordering::SeqCst).wrapping_add(1)
+    })
+}
+
+/// The parent waits for the answer to [`demand`]: after it the worker's library neither writes to
+/// memory that was lent before nor reads it. False if none comes.
+pub(crate) fn await_given(input: &Shared, demand: u32, is_gone: impl Fn() -> bool) -> bool {
+    let word = input.word(GIVEN);
+    word.is_some_and(|word| wait(word, LIBRARYS_PATIENCE, is_gone, |found| found == demand))
+}
+
+/// The worker: a demand that it has not complied with.
+pub(crate) fn demanded(input: &Shared) -> Option<u32> {
+    let demand = input.word(DEMANDED)?.load(Ordering::SeqCst);
+    let given = input.word(GIVEN)?.load(Ordering::Relaxed);
+    (demand != given).then_some(demand)
+}
+
+/// The worker has given all back.
+pub(crate) fn comply(input: &Shared, demand: u32) {
+    if let Some(word) = input.word(GIVEN) {
+        word.store(demand, Ordering::SeqCst);
+        let _ = futex::wake(word, futex::Flags::empty(), 1);
+    }
 }
 
 /// A plane of samples in memory that is lent.
@@ -156,12 +241,7 @@ pub(crate) fn write(
     chroma: Chroma,
     spots: &[Spot<'_>],
 ) -> bool {
-    let shapes = shapes(layout, chroma);
-    let fits = |(spot, shape): (&Spot<'_>, &(usize, usize))| {
-        let end = spot.stride.checked_mul(shape.1);
-        spot.stride >= shape.0 && end.is_some_and(|end| spot.offset.checked_add(end).is_some())
-    };
-    if spots.len() != shapes.len() || !spots.iter().zip(&shapes).all(fits) {
+    if !fits(layout, chroma, spots) {
         return false;
     }
     let plane = |index: usize, spot: &Spot<'_>| {
@@ -172,18 +252,29 @@ pub(crate) fn write(
     };
     match (chroma, spots) {
         (Chroma::Planar, [y, u, v]) => plane(0, y) && plane(1, u) && plane(2, v),
-        (Chroma::Pairs, [y, uv]) => {
-            let (Some(u), Some(v)) = (rows(layout, from, 1), rows(layout, from, 2)) else {
-                return false;
-            };
-            let mut line = vec![0; 2 * layout.plane(1).0];
-            let mut pairs = u.zip(v).enumerate();
-            plane(0, y)
-                && pairs.all(|(row, (u, v))| {
-                    join(u, v, &mut line);
-                    uv.memory.put(uv.offset + row * uv.stride, &line)
-                })
-        }
+        (Chroma::Pairs, [y, uv]) => plane(0, y) && write_pairs(layout, from, uv),
         _ => false,
     }
+}
+
+/// Whether a picture's planes are as many as the spots, and not wider.
+pub(crate) fn fits(layout: &Layout, chroma: Chroma, spots: &[Spot<'_>]) -> bool {
+    let shapes = shapes(layout, chroma);
+    let fits = |(spot, shape): (&Spot<'_>, &(usize, usize))| {
+        let end = spot.stride.checked_mul(shape.1);
+        spot.stride >= shape.0 && end.is_some_and(|end| spot.offset.checked_add(end).is_some())
+    };
+    spots.len() == shapes.len() && spots.iter().zip(&shapes).all(fits)
+}
+
+/// Writes a picture's chroma as pairs; false where it does not fit.
+pub(crate) fn write_pairs(layout: &Layout, from: &crate::Planes<'_>, uv: &Spot<'_>) -> bool {
+    let (Some(u), Some(v)) = (rows(layout, from, 1), rows(layout, from, 2)) else {
+        return false;
+    };
+    let mut line = vec![0; 2 * layout.plane(1).0];
+    u.zip(v).enumerate().all(|(row, (u, v))| {
+        join(u, v, &mut line);
+        uv.memory.put(uv.offset + row * uv.stride, &line)
+    })
 }

@@ -17,9 +17,12 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+mod frames;
 mod harm;
 mod loans;
 
+use frames::Frames;
+pub use frames::{Frame, FramePlane, FrameShape};
 use loans::{Loan, Loans};
 
 /// Most bits of a mask of free slots.
@@ -66,7 +69,7 @@ pub trait Codec {
     /// What `out` gave, and no other.
     fn drain(&mut self, out: &mut Out) -> Result<(), Stop>;
     /// Forgets all that is held.
-    fn flush(&mut self);
+    fn flush(&mut self, out: &mut Out);
 }
 
 /// Makes the codec that does what a worker of a kind does; `None` where there is none.
@@ -132,6 +135,7 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
             free: 0,
             input,
             loans: Loans::default(),
+            frames: Frames::default(),
         },
     };
     while let Ok((message, fd)) = server.out.next() {
@@ -228,7 +232,7 @@ impl Server {
                 self.out.send(&Message::new(Op::Drained, &[]))
             }
             Op::Flush => {
-                self.codec.flush();
+                self.codec.flush(&mut self.out);
                 self.out.send(&Message::new(Op::Flushed, &[]))
             }
             _ => Err(Stop::Gone),
@@ -303,6 +307,7 @@ pub struct Out {
     /// Has the words of loans.
     input: Arc<Shared>,
     loans: Loans,
+    frames: Frames,
 }
 
 impl Out {
@@ -319,9 +324,22 @@ impl Out {
     /// Waits for a message: takes a release, a proceed, memory or a loan, and keeps the rest for
     /// later.
     fn receive(&mut self) -> Result<(), Stop> {
-        let Received::Message(message, fd) = self.socket.receive(true) else {
-            return Err(Stop::Gone);
-        };
+        match self.socket.receive(true) {
+            Received::Message(message, fd) => self.heed(message, fd),
+            _ => Err(Stop::Gone),
+        }
+    }
+
+    /// As [`receive`](Self::receive), but does not wait: false if there is no message.
+    fn receive_now(&mut self) -> Result<bool, Stop> {
+        match self.socket.receive(false) {
+            Received::Message(message, fd) => self.heed(message, fd).map(|()| true),
+            Received::Nothing => Ok(false),
+            _ => Err(Stop::Gone),
+        }
+    }
+
+    fn heed(&mut self, message: Message, fd: Option<OwnedFd>) -> Result<(), Stop> {
         match message.op {
             Op::Release => {
                 let [generation, slot, ..] = message.words;
@@ -336,11 +354,83 @@ impl Out {
                 self.set_ring(fd, (generation, slot_len), chroma, by_loan != 0)?;
             }
             Op::Map => self.loans.map(message.words[0], fd)?,
-            Op::Unmap => self.loans.unmap(&self.input),
+            Op::Unmap => {
+                self.loans.unmap(&self.input);
+                self.frames.unmap();
+            }
             Op::Lend => self.loans.push(&message, &self.input)?,
+            Op::Demand => {}
             _ => self.waiting.push_back((message, fd)),
         }
+        self.settle()
+    }
+
+    /// Gives back what the parent wants back. To be called whenever a library that has memory of
+    /// [`frame`](Self::frame) has done something: the parent waits for it.
+    ///
+    /// # Errors
+    /// The codec must stop.
+    pub fn settle(&mut self) -> Result<(), Stop> {
+        if let Some(demand) = loan::demanded(&self.input) {
+            self.frames.give_up(&self.input)?;
+            self.loans.forget(&self.input);
+            loan::comply(&self.input, demand);
+        }
         Ok(())
+    }
+
+    /// Memory that was lent for a picture, for a library to decode into. The library may read it
+    /// as long as it likes, and must say when it has done ([`release_frame`](Self::release_frame)).
+    /// `None` where no memory at hand suits: the picture comes by a copy.
+    ///
+    /// # Errors
+    /// The codec must stop.
+    pub fn frame(&mut self, shape: &FrameShape) -> Result<Option<Frame>, Stop> {
+        if !self.ring.as_ref().is_some_and(|ring| ring.by_loan) {
+            return Ok(None);
+        }
+        // What was lent since the last look.
+        while self.receive_now()? {}
+        Ok(self.frames.take(&mut self.loans, shape, &self.input))
+    }
+
+    /// Whether a frame is for a picture that is to come; else it was taken back or used otherwise,
+    /// and is the library's own.
+    #[must_use]
+    pub fn is_lent(&self, frame: u64) -> bool {
+        self.frames.is_lent(frame)
+    }
+
+    /// The library has no use for a frame any more.
+    pub fn release_frame(&mut self, frame: u64) {
+        if let Some(loan) = self.frames.release(frame, &self.input) {
+            self.loans.waiting.push_front(loan);
+        }
+    }
+
+    /// Gives a picture that the library decoded into a frame, and will write to no more. False if
+    /// that was taken back or the picture has another size: it can be given by
+    /// [`picture`](Self::picture).
+    ///
+    /// # Errors
+    /// The codec must stop.
+    pub fn picture_in(
+        &mut self,
+        frame: u64,
+        tag: u64,
+        damaged: bool,
+        picture: &Planes<'_>,
+        field: Field,
+    ) -> Result<bool, Stop> {
+        let layout = Layout::new(picture.width, picture.height).ok_or(Stop::Gone)?;
+        let Some((loan, copied)) = self.frames.finish(frame, &layout, picture) else {
+            return Ok(false);
+        };
+        let (slot, copied) = (NO_SLOT.into(), copied as u64);
+        let loan = self.let_go(loan);
+        let words = [tag, 0, slot, damaged.into(), field as u64, loan, copied];
+        self.send(&Message::new(Op::Picture, &words))?;
+        Ok(true)
     }
 
     fn set_ring(
@@ -418,8 +508,15 @@ impl Out {
             if self.flushing() {
                 return Err(Stop::Flush);
             }
-            if let Some(loan) = self.loans.claim(&self.input) {
+            if let Some(loan) = self.loans.claim(&self.frames, &self.input) {
                 return Ok(Some(loan));
+            }
+            if self.receive_now()? {
+                continue;
+            }
+            let loan = self.frames.give_up_one(&mut self.loans, &self.input)?;
+            if loan.is_some() {
+                return Ok(loan);
             }
             self.receive()?;
         }
@@ -458,12 +555,13 @@ impl Out {
         let loan = self.claim()?;
         let is_written = loan.as_ref().is_some_and(|l| l.write(&layout, picture));
         let loan = loan.map_or(0, |loan| self.let_go(loan));
-        let words = |generation, slot: u32| {
+        let words = |generation, slot: u32, copied| {
             let (damaged, field) = (damaged.into(), field as u64);
-            [tag, generation, slot.into(), damaged, field, loan]
+            [tag, generation, slot.into(), damaged, field, loan, copied]
         };
         if is_written {
-            return self.send(&Message::new(Op::Picture, &words(0, NO_SLOT)));
+            let words = words(0, NO_SLOT, layout.len() as u64);
+            return self.send(&Message::new(Op::Picture, &words));
         }
         let slot = self.slot()?;
         let ring = self.ring.as_mut().ok_or(Stop::Gone)?;
@@ -476,7 +574,7 @@ impl Out {
         }
         let generation = ring.generation;
         self.free &= !(1 << slot);
-        self.send(&Message::new(Op::Picture, &words(generation, slot)))
+        self.send(&Message::new(Op::Picture, &words(generation, slot, 0)))
     }
 
     /// Gives a packet made of several parts.

@@ -86,6 +86,11 @@ impl Shared {
         Ok(Self { file, start, len })
     }
 
+    /// Bytes mapped.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }

@@ -2,7 +2,7 @@
 
 /// Which messages these are: one more with every change of what they mean. Programs from before
 /// versions were told say 0, or nothing.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 /// Numbers in a message.
 pub(crate) const WORDS: usize = 16;
 /// Longest sentence, in bytes.
@@ -33,7 +33,7 @@ pub(crate) enum Op {
     Consumed,
     /// (the format)
     Format,
-    /// (tag, generation, slot, damaged, field, number of the loan)
+    /// (tag, generation, slot, damaged, field, number of the loan, bytes copied to the loan)
     Picture,
     /// (tag, generation, slot, length, key)
     Packet,
@@ -52,9 +52,11 @@ pub(crate) enum Op {
     Lend,
     /// To the parent, first: (version of these messages), and the program's own.
     Version,
+    /// To the worker: look whether the parent wants all memory back that it lent.
+    Demand,
 }
 
-const OPS: [Op; 20] = [
+const OPS: [Op; 21] = [
     Op::Hello,
     Op::Configure,
     Op::Decode,
@@ -75,6 +77,7 @@ const OPS: [Op; 20] = [
     Op::Unmap,
     Op::Lend,
     Op::Version,
+    Op::Demand,
 ];
 
 /// One message, without its descriptor.

@@ -359,7 +359,7 @@ impl Worker {
         if !self.agrees {
             return self.compare(message).map(|()| None);
         }
-        let [a, b, c, d, e, f, ..] = message.words;
+        let [a, b, c, d, e, f, g, ..] = message.words;
         // What was said before a flush was done is not for the host any more.
         let stale = self.flushes > 0;
         let event = match message.op {
@@ -395,6 +395,7 @@ impl Worker {
                         loan: f,
                         field: field_from_word(e),
                         damaged: d != 0,
+                        copied: g,
                     };
                     return Ok((is_lent && !stale).then_some(filled));
                 }

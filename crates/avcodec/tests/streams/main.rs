@@ -1,6 +1,7 @@
 //! Streams through `vb3-codec`, compared with what ffmpeg decodes.
 
 mod h264;
+mod lent;
 mod others;
 #[path = "../../../codec/tests/streams/tools.rs"]
 mod tools;

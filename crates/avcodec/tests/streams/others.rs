@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use vb3_codec::{Framing, Kind};
 
 /// A codec, the encoder's words, and the container in which its stream is kept.
-const CASES: [(Kind, &str, &str); 11] = [
+pub(crate) const CASES: [(Kind, &str, &str); 11] = [
     (
         Kind::HevcDecoder,
         "-c:v libx265 -x265-params log-level=0:bframes=4",
@@ -60,7 +60,7 @@ const CASES: [(Kind, &str, &str); 11] = [
     ),
 ];
 
-fn encoded(words: &str, size: &str, container: &str) -> Vec<u8> {
+pub(crate) fn encoded(words: &str, size: &str, container: &str) -> Vec<u8> {
     let source = format!("testsrc2=size={size}:rate=25");
     let mut args = vec!["-f", "lavfi", "-i", &source, "-frames:v", "25"];
     args.extend(["-pix_fmt", "yuv420p", "-threads", "1"]);
@@ -75,7 +75,7 @@ fn encoded(words: &str, size: &str, container: &str) -> Vec<u8> {
 }
 
 /// The frames of an IVF file.
-fn frames(ivf: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn frames(ivf: &[u8]) -> Vec<&[u8]> {
     let mut rest = &ivf[32..];
     let mut frames = Vec::new();
     while let Some((head, after)) = rest.split_at_checked(12) {

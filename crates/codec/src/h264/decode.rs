@@ -90,7 +90,7 @@ impl Codec for Decoder {
         self.stream.drain(out)
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self, _: &mut Out) {
         self.cutter.clear();
         self.stream.raw = None;
         self.stream.stamps.clear();

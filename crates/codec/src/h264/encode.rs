@@ -29,7 +29,7 @@ impl Codec for Encoder {
                 before.is_some_and(|before| settings == H264Settings { bitrate, ..before });
             let raw = self.raw.as_mut().filter(|_| only_that);
             if !raw.is_some_and(|raw| raw.set_bitrate(bitrate)) {
-                self.flush();
+                self.begin_anew();
             }
         }
     }
@@ -58,7 +58,7 @@ impl Codec for Encoder {
             Err(sentence) => sentence,
         };
         // The library does not recover from a picture that it had no room for.
-        self.flush();
+        self.begin_anew();
         out.corrupt(tag, &sentence)
     }
 
@@ -66,8 +66,14 @@ impl Codec for Encoder {
         Ok(())
     }
 
+    fn flush(&mut self, _: &mut Out) {
+        self.begin_anew();
+    }
+}
+
+impl Encoder {
     /// The next picture begins a new stream.
-    fn flush(&mut self) {
+    fn begin_anew(&mut self) {
         self.raw = None;
         self.count = 0;
     }

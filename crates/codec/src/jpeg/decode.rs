@@ -76,7 +76,7 @@ impl Codec for Decoder {
         Ok(())
     }
 
-    fn flush(&mut self) {}
+    fn flush(&mut self, _: &mut Out) {}
 }
 
 /// Decodes a file; not `strict`, what is missing is made up.

@@ -101,5 +101,5 @@ impl Codec for Encoder {
         Ok(())
     }
 
-    fn flush(&mut self) {}
+    fn flush(&mut self, _: &mut Out) {}
 }

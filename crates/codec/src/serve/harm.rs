@@ -82,5 +82,5 @@ impl Codec for Harm {
         Ok(())
     }
 
-    fn flush(&mut self) {}
+    fn flush(&mut self, _: &mut Out) {}
 }

@@ -1,6 +1,7 @@
 //! The worker's side of memory that is lent to it.
 
 use super::Stop;
+use super::frames::Frames;
 use crate::job::{Chroma, Planes};
 use crate::loan::{self, BY_SLOT, MAX_LOANS, Spot};
 use crate::shm::Shared;
@@ -12,27 +13,28 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 #[derive(Debug)]
-struct Plane {
-    memory: Rc<Shared>,
-    offset: usize,
-    stride: usize,
+pub(super) struct Plane {
+    pub(super) number: u64,
+    pub(super) memory: Rc<Shared>,
+    pub(super) offset: usize,
+    pub(super) stride: usize,
 }
 
 /// One loan: the next picture goes there.
 #[derive(Debug)]
 pub(super) struct Loan {
     pub(super) number: u64,
-    chroma: Chroma,
-    size: (u32, u32),
+    pub(super) chroma: Chroma,
+    pub(super) size: (u32, u32),
     /// Empty where the picture comes in a slot all the same.
-    planes: Vec<Plane>,
+    pub(super) planes: Vec<Plane>,
 }
 
 /// What was lent and not used.
 #[derive(Debug, Default)]
 pub(super) struct Loans {
     mapped: BTreeMap<u64, Rc<Shared>>,
-    waiting: VecDeque<Loan>,
+    pub(super) waiting: VecDeque<Loan>,
 }
 
 impl Loans {
@@ -50,7 +52,7 @@ impl Loans {
     }
 
     /// Forgets loans that were taken back.
-    fn forget(&mut self, input: &Shared) {
+    pub(super) fn forget(&mut self, input: &Shared) {
         self.waiting
             .retain(|loan| loan::is_lent(input, loan.number));
     }
@@ -71,6 +73,7 @@ impl Loans {
                 return Err(Stop::Gone);
             };
             planes.push(Plane {
+                number: *memory,
                 memory: Rc::clone(self.mapped.get(memory).ok_or(Stop::Gone)?),
                 offset: at(*offset)?,
                 stride: at(*stride)?,
@@ -91,23 +94,39 @@ impl Loans {
         Ok(())
     }
 
-    /// The oldest loan that was not taken back: it is claimed.
-    pub(super) fn claim(&mut self, input: &Shared) -> Option<Loan> {
-        while let Some(loan) = self.waiting.pop_front() {
+    /// The oldest loan that was not taken back and that the library has not: it is claimed.
+    pub(super) fn claim(&mut self, frames: &Frames, input: &Shared) -> Option<Loan> {
+        loop {
+            let at = self.waiting.iter().position(|loan| !frames.has(loan))?;
+            let loan = self.waiting.remove(at)?;
             if loan::claim(input, loan.number) {
                 return Some(loan);
             }
         }
-        None
     }
 }
 
 impl Loan {
     /// Writes a picture; false where it has another size than was told or does not fit.
     pub(super) fn write(&self, layout: &Layout, picture: &Planes<'_>) -> bool {
-        let spots: Vec<Spot<'_>> = self.planes.iter().map(Plane::spot).collect();
+        self.is_for(layout) && loan::write(layout, picture, self.chroma, &self.spots())
+    }
+
+    /// Writes a picture's chroma as pairs, and gives its bytes; `None` where it does not fit.
+    pub(super) fn write_pairs(&self, layout: &Layout, picture: &Planes<'_>) -> Option<usize> {
+        let spots = self.spots();
+        let fits = loan::fits(layout, self.chroma, &spots);
+        let uv = spots.get(1).filter(|_| fits)?;
+        loan::write_pairs(layout, picture, uv).then_some(2 * layout.chroma)
+    }
+
+    /// Whether it is for pictures of a size.
+    pub(super) fn is_for(&self, layout: &Layout) -> bool {
         self.size == (layout.width, layout.height)
-            && loan::write(layout, picture, self.chroma, &spots)
+    }
+
+    fn spots(&self) -> Vec<Spot<'_>> {
+        self.planes.iter().map(Plane::spot).collect()
     }
 }
 

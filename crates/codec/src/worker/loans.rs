@@ -31,7 +31,7 @@ impl Loans {
         let Some(at) = self.out.iter().position(|(out, _)| *out == number) else {
             return Ok(false);
         };
-        match self.out.drain(..=at).next_back() {
+        match self.out.remove(at) {
             Some((_, false)) if is_filled => Err("filled memory that it was not lent"),
             _ => Ok(true),
         }
@@ -47,7 +47,9 @@ impl Worker {
     /// Lends memory for the next picture that has none: after
     /// [`Job::ProceedByLoan`](crate::Job::ProceedByLoan), each picture waits for a loan, and is
     /// written there once, where it fits. With `None` it comes in a slot, as without loans. Gives
-    /// the loan's number, which comes back with the picture.
+    /// the loan's number, which comes back with the picture; loans need not come back in their
+    /// order. Memory that was lent for an earlier picture may be lent again though later pictures
+    /// refer to that one: the worker uses it when they do no longer.
     ///
     /// # Errors
     /// Nothing was lent; the reason says whether it may be tried again.
@@ -113,21 +115,29 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes all loans back: when this returns, the worker writes to none of them. It waits while
-    /// one is being written, which is as long as copying a picture takes; a worker that takes much
-    /// longer is ended. What it wrote there without having said so is lost.
+    /// Takes all loans back: when this returns, the worker writes to none of them, nor does it read
+    /// what was lent before. It waits while one is being written, which is as long as copying a
+    /// picture takes, or, where its library decodes there, as long as that takes for one piece of
+    /// the stream; a worker that takes much longer is ended. What it wrote there without having
+    /// said so is lost.
     pub fn take_back(&mut self) {
         let out = std::mem::take(&mut self.loans.out);
         // One that is to be buried may be there still.
         let mut is_over = self.state == State::Alive;
-        for (number, _) in out {
-            let socket = &self.link.socket;
-            is_over &= loan::take_back(&self.input, number, || {
-                let fd = socket.fd();
-                let now = Timespec::default();
-                let ready = poll(&mut [PollFd::new(&fd, PollFlags::HUP)], Some(&now));
-                ready != Ok(0)
-            });
+        let input = &self.input;
+        let claimed: Vec<u64> = out
+            .into_iter()
+            .filter_map(|(number, _)| (!loan::revoke(input, number)).then_some(number))
+            .collect();
+        if loan::is_holding(input) {
+            let demand = loan::demand(input);
+            // One that has no room for the message is busy, and looks when it has done.
+            let _ = self.send(&Message::new(Op::Demand, &[]), None);
+            is_over &= loan::await_given(&self.input, demand, || self.is_gone());
+        } else {
+            for number in claimed {
+                is_over &= loan::take_back(input, number, || self.is_gone());
+            }
         }
         if !is_over && self.state != State::Dead {
             self.running.end();
@@ -135,6 +145,14 @@ impl Worker {
                 self.state = State::Dying("did not let go of a buffer");
             }
         }
+    }
+
+    /// Whether the process ended.
+    fn is_gone(&self) -> bool {
+        let fd = self.link.socket.fd();
+        let now = Timespec::default();
+        let ready = poll(&mut [PollFd::new(&fd, PollFlags::HUP)], Some(&now));
+        ready != Ok(0)
     }
 
     /// Takes all loans back and has the worker let go of the memory.

@@ -1,12 +1,14 @@
 //! CAPTURE buffers that the codec process writes to itself.
 //!
 //! Where a buffer's memory can be mapped by a process (`Bus::host_spans`), the codec process is
-//! given it, and writes its picture there once. All buffers are lent, oldest first, and pictures
-//! come in their order; one that the process cannot have is lent by number alone, and its picture
-//! comes by the process's own memory and the bus.
+//! given it, and writes its picture there once, or has its library decode there. All buffers are
+//! lent, oldest first; they come back as the pictures in them are to be shown. One that the process
+//! cannot have is lent by number alone, and its picture comes by the process's own memory and the
+//! bus. A buffer that is queued again while later pictures refer to the one in it is lent, too: the
+//! process waits with it.
 
 use super::{Decoded, Decoder, Drain, Pending};
-use crate::m2m::{CodecProcess, M2mQueue, M2mQueueDriver};
+use crate::m2m::{CodecProcess, M2mQueueDriver};
 use crate::surface::Surface;
 use std::collections::VecDeque;
 use vb3_codec::{Lent, LentPlane, MAX_LOANS, Refused};
@@ -34,15 +36,10 @@ impl<C> Lending<C> {
         self.tokens.is_empty()
     }
 
-    /// The buffer of a loan that was used. Older ones go back to the queue: nothing came of them.
-    pub(super) fn take(&mut self, loan: u64, queue: &mut M2mQueue<C>) -> Option<Active<C>> {
+    /// The buffer of a loan that was used.
+    pub(super) fn take(&mut self, loan: u64) -> Option<Active<C>> {
         let at = self.tokens.iter().position(|(number, _)| *number == loan)?;
-        let token = self.tokens.remove(at).map(|(_, token)| token);
-        let unused: Vec<_> = self.tokens.drain(..at).collect();
-        for (_, token) in unused.into_iter().rev() {
-            queue.tokens.push_front(token);
-        }
-        token
+        self.tokens.remove(at).map(|(_, token)| token)
     }
 }
 

@@ -144,6 +144,7 @@ impl<C> Decoder<C> {
                     loan,
                     field,
                     damaged,
+                    copied: _,
                 } => self.decoded(tag, Content::Buffer(field), Some(loan), damaged),
                 // Every file has its buffer, also one without a picture.
                 Event::Consumed { tag } if self.is_unanswered(tag) => {
@@ -177,7 +178,7 @@ impl<C> Decoder<C> {
 
     /// A picture came, or what takes a picture's place.
     fn decoded(&mut self, tag: u64, content: Content, loan: Option<u64>, damaged: bool) {
-        let token = loan.and_then(|loan| self.lent.take(loan, &mut self.capture));
+        let token = loan.and_then(|loan| self.lent.take(loan));
         if token.is_none() && matches!(content, Content::Buffer(_)) {
             return;
         }

@@ -1,0 +1,398 @@
+//! Pictures that the library decodes straight into memory of the host, which shows them, lends them
+//! again and takes them away.
+
+use crate::others::{CASES, encoded, frames};
+use crate::tools::*;
+use crate::{launch, library};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt as _;
+use vb3_codec::{
+    Chroma, Config, Event, Framing, Job, Kind, Lent, LentPlane, Refused, StreamFormat, Worker,
+};
+
+/// Longest wait for a worker that should have something to say.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 60,
+    tv_nsec: 0,
+};
+
+/// A host with buffers, all planes of a picture in one memory.
+struct Host {
+    worker: Worker,
+    chroma: Chroma,
+    buffers: Vec<File>,
+    size: (u64, u64),
+    /// Buffers that are nobody's.
+    free: VecDeque<usize>,
+    /// Loans, and the buffers that they are of.
+    lent: BTreeMap<u64, usize>,
+    /// Buffers with pictures that are looked at: so many before the oldest goes back.
+    shown: VecDeque<usize>,
+    keeps: usize,
+    pictures: Vec<Vec<u8>>,
+    /// Bytes copied to the buffers, of each picture.
+    copied: Vec<u64>,
+    /// Numbers of the memory, which are new when the host takes all of it back.
+    generation: u64,
+    /// Pieces that the worker has not done with.
+    under_way: usize,
+    is_over: bool,
+    format: Option<StreamFormat>,
+}
+
+impl Host {
+    fn new(kind: Kind, chroma: Chroma, buffers: usize, keeps: usize) -> Self {
+        let mut worker = Worker::spawn(kind, &launch()).unwrap();
+        let framing = Config::Decoder(Framing::AccessUnits);
+        worker.submit(Job::Configure(framing)).unwrap();
+        Self {
+            worker,
+            chroma,
+            buffers: Vec::new(),
+            size: (0, 0),
+            free: (0..buffers).collect(),
+            lent: BTreeMap::new(),
+            shown: VecDeque::new(),
+            keeps,
+            pictures: Vec::new(),
+            copied: Vec::new(),
+            generation: 0,
+            under_way: 0,
+            is_over: false,
+            format: None,
+        }
+    }
+
+    fn proceed(&mut self, format: &StreamFormat) {
+        self.size = (format.visible.width.into(), format.visible.height.into());
+        self.format = Some(*format);
+        if self.buffers.is_empty() {
+            let make = |_: &usize| {
+                let file = memfd_create("buffer", MemfdFlags::ALLOW_SEALING).unwrap();
+                let file = File::from(file);
+                let len = self.len().next_multiple_of(4096);
+                file.set_len(len).unwrap();
+                fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).unwrap();
+                file
+            };
+            self.buffers = self.free.iter().map(make).collect();
+        }
+        self.worker.submit(Job::ProceedByLoan(self.chroma)).unwrap();
+    }
+
+    fn len(&self) -> u64 {
+        self.size.0 * self.size.1 * 3 / 2
+    }
+
+    fn lend(&mut self) {
+        while self.format.is_some()
+            && let Some(buffer) = self.free.pop_front()
+        {
+            let (width, luma) = (self.size.0, self.size.0 * self.size.1);
+            let (file, len) = (&self.buffers[buffer], self.len().next_multiple_of(4096));
+            let number = self.generation * 100 + buffer as u64;
+            let plane = |offset, stride| LentPlane {
+                memory: file.as_fd(),
+                number,
+                len,
+                offset,
+                stride,
+            };
+            let planes = match self.chroma {
+                Chroma::Planar => vec![
+                    plane(0, width),
+                    plane(luma, width / 2),
+                    plane(luma / 4 * 5, width / 2),
+                ],
+                Chroma::Pairs => vec![plane(0, width), plane(luma, width)],
+            };
+            let lent = Lent {
+                chroma: self.chroma,
+                planes: &planes,
+            };
+            match self.worker.lend(Some(&lent)) {
+                Ok(loan) => _ = self.lent.insert(loan, buffer),
+                Err(Refused::Full(_)) => return self.free.push_front(buffer),
+                Err(e) => panic!("{e}"),
+            }
+        }
+    }
+
+    fn take(&mut self) {
+        while let Some(event) = self.worker.poll() {
+            match event {
+                Event::Format(format) => self.proceed(&format),
+                Event::Filled {
+                    loan,
+                    copied,
+                    damaged,
+                    ..
+                } => {
+                    assert!(!damaged);
+                    let buffer = self.lent.remove(&loan).unwrap();
+                    self.pictures.push(self.look(buffer));
+                    self.copied.push(copied);
+                    self.shown.push_back(buffer);
+                    if self.shown.len() > self.keeps {
+                        self.free.extend(self.shown.pop_front());
+                    }
+                }
+                Event::Drained => self.is_over = true,
+                Event::Consumed { .. } => self.under_way -= 1,
+                Event::Flushed => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        self.lend();
+    }
+
+    /// A buffer's picture as I420.
+    fn look(&self, buffer: usize) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(self.len()).unwrap()];
+        self.buffers[buffer].read_exact_at(&mut bytes, 0).unwrap();
+        if self.chroma == Chroma::Pairs {
+            let pairs = bytes.split_off(bytes.len() / 3 * 2);
+            bytes.extend(pairs.iter().step_by(2));
+            bytes.extend(pairs.iter().skip(1).step_by(2));
+        }
+        bytes
+    }
+
+    fn wait(&mut self) {
+        let fd = self.worker.wake_fd();
+        let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&PATIENCE)).unwrap();
+        assert_eq!(ready, 1, "silent after {} pictures", self.pictures.len());
+        self.take();
+    }
+
+    fn submit(&mut self, job: Job<'_>) {
+        loop {
+            match self.worker.submit(job) {
+                Ok(()) => return self.take(),
+                Err(Refused::Full(_)) => self.wait(),
+                Err(e) => panic!("{e}"),
+            }
+        }
+    }
+
+    /// Decodes the first by itself: then the buffers are lent before the rest is begun.
+    fn decode(&mut self, units: &[&[u8]]) {
+        for data in units {
+            self.under_way += 1;
+            self.submit(Job::Decode { tag: 1, data });
+            // Its end may be known only when the next begins.
+            while self.buffers.is_empty() && self.under_way > 0 {
+                self.wait();
+            }
+        }
+        while self.under_way > 0 {
+            self.wait();
+        }
+    }
+
+    fn drain(&mut self) {
+        self.submit(Job::Drain);
+        while !self.is_over {
+            self.wait();
+        }
+    }
+
+    /// Takes all buffers away and puts others in their place, as a program that ends streaming and
+    /// begins anew; what lies in the old ones is theirs.
+    fn begin_anew(&mut self) -> Vec<File> {
+        self.worker.take_all_back();
+        self.take_late();
+        let old = std::mem::take(&mut self.buffers);
+        let count = old.len();
+        self.free = (0..count).collect();
+        self.lent.clear();
+        self.shown.clear();
+        self.generation += 1;
+        for _ in 0..count {
+            let file = memfd_create("buffer", MemfdFlags::ALLOW_SEALING).unwrap();
+            let file = File::from(file);
+            file.set_len(self.len().next_multiple_of(4096)).unwrap();
+            fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).unwrap();
+            self.buffers.push(file);
+        }
+        old
+    }
+
+    /// Pictures that were said before all was taken back are not for their loans.
+    fn take_late(&mut self) {
+        while let Some(event) = self.worker.poll() {
+            assert!(!matches!(event, Event::Filled { .. }), "it was taken back");
+        }
+    }
+
+    fn expect(&self, name: &str, stream: &[u8], format: &str) {
+        let pictures: Vec<&[u8]> = self.pictures.iter().map(Vec::as_slice).collect();
+        assert_same_pictures(name, &pictures, &decoded_by_ffmpeg(stream, format));
+    }
+}
+
+/// All but the first, which told the format. What is copied is the end of a plane in a page that is
+/// another plane's, too, and chroma where it is to be pairs.
+#[test]
+fn the_library_decodes_into_the_hosts_buffers() {
+    if library().is_none() {
+        return;
+    }
+    for (size, options) in [
+        ("640x480", "bframes=3:direct=auto:b-pyramid=normal:ref=4"),
+        ("640x360", "bframes=2:weightp=2:8x8dct=1:slices=3"),
+        ("1280x720", "bframes=0:ref=3"),
+        ("256x136", "bframes=16:b-adapt=0:b-pyramid=normal:ref=16"),
+    ] {
+        let stream = x264(size, 40, "high", options);
+        let units = access_units(&stream);
+        for chroma in [Chroma::Planar, Chroma::Pairs] {
+            let name = format!("{size} {chroma:?} {options}");
+            let mut host = Host::new(Kind::H264Decoder, chroma, 26, 2);
+            host.decode(&units);
+            host.drain();
+            host.expect(&name, &stream, "h264");
+            let most = match chroma {
+                // The end of each plane, where it does not end with a page.
+                Chroma::Planar => 3 * 4095,
+                Chroma::Pairs => 4095 + host.len() / 3,
+            };
+            let by_copy = host.copied.iter().filter(|bytes| **bytes > most).count();
+            assert!(by_copy <= 1, "{name}: {:?}", host.copied);
+            if size == "1280x720" && chroma == Chroma::Planar {
+                let least = host.copied.iter().min().unwrap();
+                // Luma is whole pages; U ends a quarter into a page, V a half.
+                assert_eq!(*least, 1024 + 2048, "{:?}", host.copied);
+            }
+        }
+    }
+}
+
+/// Which codecs' pictures come without a copy, and that none is another's.
+#[test]
+fn other_codecs_decode_there_too_or_are_copied() {
+    if library().is_none() {
+        return;
+    }
+    for (kind, words, container) in CASES {
+        let stream = encoded(words, "640x368", container);
+        let pieces = match container {
+            "ivf" => frames(&stream),
+            _ => stream.chunks(4000).collect(),
+        };
+        for buffers in [3, 24] {
+            let mut host = Host::new(kind, Chroma::Planar, buffers, 1);
+            if container != "ivf" {
+                let framing = Config::Decoder(Framing::Stream);
+                host.worker.submit(Job::Configure(framing)).unwrap();
+            }
+            host.decode(&pieces);
+            host.drain();
+            host.expect(words, &stream, container);
+            let whole = host.len();
+            let by_copy = host.copied.iter().filter(|bytes| **bytes == whole).count();
+            // AV1's library has memory of its own; fields are always copied.
+            let is_there = kind != Kind::Av1Decoder && !words.contains("ildct");
+            println!("{words}: {by_copy} of {} copied", host.copied.len());
+            if is_there && buffers == 24 {
+                assert!(by_copy <= 10, "{words}: {by_copy} by copy");
+            }
+            if !is_there {
+                assert_eq!(by_copy, host.copied.len(), "{words}");
+            }
+        }
+    }
+}
+
+/// With fewer buffers than the stream has references, a buffer that is one comes back to be written.
+#[test]
+fn a_reference_is_not_written_though_it_is_lent_again() {
+    if library().is_none() {
+        return;
+    }
+    let options = "bframes=3:b-pyramid=normal:ref=8:keyint=250:scenecut=0";
+    let stream = x264("640x480", 60, "high", options);
+    let units = access_units(&stream);
+    for chroma in [Chroma::Planar, Chroma::Pairs] {
+        for (buffers, keeps) in [(1, 0), (2, 0), (3, 1), (5, 0), (8, 2), (12, 0)] {
+            let mut host = Host::new(Kind::H264Decoder, chroma, buffers, keeps);
+            host.decode(&units);
+            host.drain();
+            host.expect(&format!("{buffers} {keeps}"), &stream, "h264");
+        }
+    }
+}
+
+/// What is decoded after the buffers were taken away refers to pictures in them.
+#[test]
+fn buffers_that_were_taken_away_are_not_written_and_stay_references() {
+    if library().is_none() {
+        return;
+    }
+    let options = "bframes=2:b-pyramid=normal:ref=4:keyint=250:scenecut=0";
+    let stream = x264("640x480", 60, "high", options);
+    let units = access_units(&stream);
+    let wanted = decoded_by_ffmpeg(&stream, "h264");
+    let wanted: Vec<&[u8]> = wanted.chunks(640 * 480 * 3 / 2).collect();
+    for at in [1, 2, 9, 30] {
+        let mut host = Host::new(Kind::H264Decoder, Chroma::Planar, 12, 1);
+        host.decode(&units[..at]);
+        let old = host.begin_anew();
+        // Whoever has them now writes to them at once.
+        let scribble = vec![0x55; usize::try_from(host.len()).unwrap()];
+        for file in &old {
+            file.write_all_at(&scribble, 0).unwrap();
+        }
+        let before = host.pictures.len();
+        host.lend();
+        host.decode(&units[at..]);
+        host.drain();
+        // Those that were on their way are lost.
+        let after = host.pictures[before..].iter().map(Vec::as_slice);
+        let skipped = wanted.len() - after.len();
+        assert!(skipped <= at, "{at}: {skipped}");
+        let after: Vec<&[u8]> = after.collect();
+        assert!(after == wanted[skipped..], "after {at}");
+        let mut now = scribble.clone();
+        for file in &old {
+            file.read_exact_at(&mut now, 0).unwrap();
+            assert!(now == scribble, "after {at}: it was written later");
+        }
+    }
+}
+
+/// Fields come as the library gives them; a picture of two is never the library's to write once it
+/// was given.
+#[test]
+fn seeks_sizes_and_fields_are_as_without() {
+    if library().is_none() {
+        return;
+    }
+    let fields = x264("640x480", 30, "high", "bframes=3:interlaced=1");
+    let mut host = Host::new(Kind::H264Decoder, Chroma::Planar, 12, 1);
+    host.decode(&access_units(&fields));
+    host.drain();
+    host.expect("fields", &fields, "h264");
+    let all = host.len();
+    assert!(host.copied.iter().all(|bytes| *bytes == all));
+
+    let stream = x264("640x480", 40, "high", "bframes=3:keyint=10:scenecut=0");
+    let units = access_units(&stream);
+    let mut host = Host::new(Kind::H264Decoder, Chroma::Pairs, 12, 1);
+    for to in [3, 17, 26, 38] {
+        host.decode(&units[..to]);
+        host.worker.take_back();
+        host.take_late();
+        let lent = std::mem::take(&mut host.lent);
+        host.free.extend(lent.into_values());
+        host.submit(Job::Flush);
+    }
+    host.pictures.clear();
+    host.decode(&units);
+    host.drain();
+    host.expect("after seeks", &stream, "h264");
+}

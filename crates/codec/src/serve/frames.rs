@@ -1,0 +1,290 @@
+//! Lent memory that a codec library decodes into, and reads for as long as it is a reference.
+
+use super::Stop;
+use super::loans::{Loan, Loans, Plane};
+use crate::job::{Chroma, Planes};
+use crate::loan;
+use crate::shm::Shared;
+use crate::slots::Layout;
+use crate::window::Window;
+use std::rc::Rc;
+
+/// Most pictures that a library may have at a time.
+const MAX_HELD: usize = 40;
+/// Pictures that come by a copy after one lacked a loan because the library had all of them.
+const PAUSE: u32 = 64;
+/// Planes start at multiples of so many bytes, as the widest vectors of today's processors.
+const ALIGN: usize = 64;
+
+/// How a library lays out the pictures that it makes: Y, U and V.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameShape {
+    /// Columns and lines that are shown; they begin where the planes begin.
+    pub visible: (u32, u32),
+    /// Bytes from one row to the next.
+    pub strides: [usize; 3],
+    /// Bytes that it may touch, from the first sample of each plane on.
+    pub rooms: [usize; 3],
+}
+
+/// Memory for one plane, good until [`Out::release_frame`](super::Out::release_frame).
+#[derive(Clone, Copy, Debug)]
+pub struct FramePlane {
+    /// The first sample.
+    pub start: *mut u8,
+    /// Bytes that may be read and written from there.
+    pub room: usize,
+}
+
+/// Memory for one picture.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame {
+    /// Names it; never 0.
+    pub id: u64,
+    /// Y, U and V; the library takes memory of its own for what is `None`.
+    pub planes: [Option<FramePlane>; 3],
+}
+
+/// A buffer's planes, mapped for a library.
+#[derive(Debug)]
+pub(super) struct Windows {
+    /// Number of the memory of each, and where the plane begins there.
+    key: Vec<(u64, usize)>,
+    rooms: Vec<usize>,
+    planes: Vec<Window>,
+}
+
+impl Windows {
+    fn new(loan: &Loan, shape: &FrameShape) -> Option<Self> {
+        let layout = Layout::new(shape.visible.0, shape.visible.1)?;
+        let map = |(plane, (columns, lines), room): (&Plane, (usize, usize), usize)| {
+            let before = plane.stride.checked_mul(lines.checked_sub(1)?)?;
+            let extent = before.checked_add(columns)?;
+            Window::new(&plane.memory, plane.offset, extent, room).ok()
+        };
+        let wanted = wanted(loan);
+        let shapes = loan::shapes(&layout, Chroma::Planar);
+        let planes = loan.planes.iter().zip(shapes).zip(shape.rooms);
+        let planes = planes.map(|((plane, shape), room)| (plane, shape, room));
+        Some(Self {
+            key: key(loan),
+            rooms: shape.rooms[..wanted].to_vec(),
+            planes: planes.take(wanted).map(map).collect::<Option<_>>()?,
+        })
+    }
+}
+
+/// Planes that a library can decode into: Y alone, where chroma is to be pairs.
+fn wanted(loan: &Loan) -> usize {
+    match loan.chroma {
+        Chroma::Planar => 3,
+        Chroma::Pairs => 1,
+    }
+}
+
+fn key(loan: &Loan) -> Vec<(u64, usize)> {
+    let planes = loan.planes.iter().take(wanted(loan));
+    planes.map(|plane| (plane.number, plane.offset)).collect()
+}
+
+/// A picture's memory that the library has, or was offered.
+#[derive(Debug)]
+pub(super) struct Held {
+    id: u64,
+    windows: Rc<Windows>,
+    /// Numbers of the memory of all planes.
+    memory: Vec<u64>,
+    /// What it was claimed by, until the picture is given or the loan is used otherwise.
+    loan: Option<Loan>,
+    /// Whether the windows still show what was lent.
+    is_shared: bool,
+}
+
+/// Pictures' memory that the library has.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    held: Vec<Held>,
+    /// Of buffers that come again and again.
+    mapped: Vec<Rc<Windows>>,
+    last: u64,
+    /// Pictures that still come by a copy.
+    pause: u32,
+}
+
+impl Frames {
+    /// Whether the library has memory of a loan, as a reference or to write.
+    pub(super) fn has(&self, loan: &Loan) -> bool {
+        let is_one = |number: &u64| loan.planes.iter().any(|plane| plane.number == *number);
+        let mut shared = self.held.iter().filter(|held| held.is_shared);
+        shared.any(|held| held.memory.iter().any(is_one))
+    }
+
+    /// Whether the memory is the library's to write.
+    pub(super) fn is_lent(&self, id: u64) -> bool {
+        let held = self.held.iter().find(|held| held.id == id);
+        held.is_some_and(|held| held.loan.is_some())
+    }
+
+    /// Memory of a loan for the library, which claims the loan. `None` where none suits.
+    pub(super) fn take(
+        &mut self,
+        loans: &mut Loans,
+        shape: &FrameShape,
+        input: &Shared,
+    ) -> Option<Frame> {
+        if self.pause > 0 || self.held.len() >= MAX_HELD {
+            self.pause = self.pause.saturating_sub(1);
+            return None;
+        }
+        let at = loans.waiting.iter().position(|loan| !self.has(loan))?;
+        let loan = loans.waiting.get(at).filter(|loan| suits(loan, shape))?;
+        let windows = self.windows(loan, shape)?;
+        loan::set_holding(input, true);
+        let claimed = loan::claim(input, loan.number);
+        let loan = loans.waiting.remove(at).filter(|_| claimed);
+        let Some(loan) = loan else {
+            self.note_holding(input);
+            return None;
+        };
+        self.last += 1;
+        let mut planes = [None; 3];
+        for (plane, window) in planes.iter_mut().zip(&windows.planes) {
+            *plane = Some(FramePlane {
+                start: window.start(),
+                room: window.room(),
+            });
+        }
+        self.held.push(Held {
+            id: self.last,
+            windows,
+            memory: loan.planes.iter().map(|plane| plane.number).collect(),
+            loan: Some(loan),
+            is_shared: true,
+        });
+        Some(Frame {
+            id: self.last,
+            planes,
+        })
+    }
+
+    fn windows(&mut self, loan: &Loan, shape: &FrameShape) -> Option<Rc<Windows>> {
+        let (key, rooms) = (key(loan), &shape.rooms[..wanted(loan)]);
+        let mut mapped = self.mapped.iter();
+        if let Some(found) = mapped.find(|known| known.key == key && known.rooms == rooms) {
+            return Some(Rc::clone(found));
+        }
+        self.mapped.retain(|known| known.key != key);
+        let made = Rc::new(Windows::new(loan, shape)?);
+        self.mapped.push(Rc::clone(&made));
+        Some(made)
+    }
+
+    /// The library has the memory no more. A loan of which no picture came is to be used again.
+    pub(super) fn release(&mut self, id: u64, input: &Shared) -> Option<Loan> {
+        let at = self.held.iter().position(|held| held.id == id)?;
+        let held = self.held.swap_remove(at);
+        self.note_holding(input);
+        let loan = held.loan?;
+        loan::unclaim(input, loan.number).then_some(loan)
+    }
+
+    fn note_holding(&self, input: &Shared) {
+        let is_holding = self.held.iter().any(|held| held.is_shared);
+        loan::set_holding(input, is_holding);
+    }
+
+    /// Ends a picture where it is: the loan, and how many bytes were copied. `None` where it is not in
+    /// a loan, or is another picture than the loan is for.
+    pub(super) fn finish(
+        &mut self,
+        id: u64,
+        layout: &Layout,
+        picture: &Planes<'_>,
+    ) -> Option<(Loan, usize)> {
+        let held = self.held.iter_mut().find(|held| held.id == id)?;
+        let loan = held.loan.take_if(|loan| loan.is_for(layout))?;
+        let windows = held.windows.planes.iter().zip(&loan.planes);
+        let settled = windows.map(|(window, plane)| window.settle(&plane.memory));
+        let copied = settled.sum::<Option<usize>>();
+        let pairs = match loan.chroma {
+            Chroma::Planar => Some(0),
+            Chroma::Pairs => loan.write_pairs(layout, picture),
+        };
+        match copied.zip(pairs) {
+            Some((copied, pairs)) => Some((loan, copied + pairs)),
+            None => {
+                held.loan = Some(loan);
+                None
+            }
+        }
+    }
+
+    /// A loan for a picture that found none, because the library has them: it goes on with a copy.
+    pub(super) fn give_up_one(
+        &mut self,
+        loans: &mut Loans,
+        input: &Shared,
+    ) -> Result<Option<Loan>, Stop> {
+        while let Some(loan) = loans.waiting.pop_front() {
+            if !loan::claim(input, loan.number) {
+                continue;
+            }
+            let is_one = |number: &u64| loan.planes.iter().any(|plane| plane.number == *number);
+            for held in &mut self.held {
+                if held.memory.iter().any(is_one) {
+                    held.detach(&mut self.mapped)?;
+                }
+            }
+            self.note_holding(input);
+            self.pause = PAUSE;
+            return Ok(Some(loan));
+        }
+        let last = self.held.iter_mut().rfind(|held| held.loan.is_some());
+        let Some(held) = last else {
+            return Ok(None);
+        };
+        held.detach(&mut self.mapped)?;
+        let loan = held.loan.take();
+        self.note_holding(input);
+        self.pause = PAUSE;
+        Ok(loan)
+    }
+
+    /// The library goes on with copies of all.
+    pub(super) fn give_up(&mut self, input: &Shared) -> Result<(), Stop> {
+        for held in &mut self.held {
+            held.detach(&mut self.mapped)?;
+            held.loan = None;
+        }
+        self.mapped.clear();
+        self.note_holding(input);
+        Ok(())
+    }
+
+    /// Lets go of mappings that no picture needs.
+    pub(super) fn unmap(&mut self) {
+        self.mapped.clear();
+    }
+}
+
+impl Held {
+    fn detach(&mut self, mapped: &mut Vec<Rc<Windows>>) -> Result<(), Stop> {
+        if !std::mem::take(&mut self.is_shared) {
+            return Ok(());
+        }
+        mapped.retain(|known| !Rc::ptr_eq(known, &self.windows));
+        for window in &self.windows.planes {
+            window.detach().map_err(|_| Stop::Gone)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a library can decode into a loan's memory.
+fn suits(loan: &Loan, shape: &FrameShape) -> bool {
+    let mut planes = loan.planes.iter().zip(shape.strides).take(wanted(loan));
+    let is_good = |(plane, stride): (&Plane, usize)| {
+        plane.stride == stride && plane.offset.is_multiple_of(ALIGN)
+    };
+    !loan.planes.is_empty() && loan.size == shape.visible && planes.all(is_good)
+}
