@@ -3,11 +3,8 @@
 use crate::disturb::{NO_SIGNAL, Plan};
 use crate::inject::{Fault, Inject};
 use crate::sink::{Collection, Thumbnail};
-use crate::spec::{DeviceKind, DeviceSpec};
-use crate::{
-    Camera, Decoder, Display, Encoder, Failure, FrameConverter, LoopbackCapture, LoopbackOutput,
-    Place,
-};
+use crate::spec::DeviceSpec;
+use crate::{Failure, Place};
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare};
 use vb3_v4l2::{
@@ -67,18 +64,7 @@ impl<C: Send + 'static> Device<C> {
     /// # Errors
     /// A sentence, for a clip that cannot be played or a recording that cannot be written.
     pub fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
-        let inner: Box<dyn Outside<Cookie = C> + Send> = match spec.kind {
-            DeviceKind::Camera { .. } => Box::new(Camera::new(spec, place)?),
-            DeviceKind::Display { .. } => Box::new(Display::new(spec, place)?),
-            DeviceKind::Loopback { .. } => {
-                return Err(Failure::new("a loopback is several nodes"));
-            }
-            DeviceKind::LoopbackOutput { .. } => Box::new(LoopbackOutput::new(spec, place)?),
-            DeviceKind::LoopbackCapture { .. } => Box::new(LoopbackCapture::new(spec, place)?),
-            DeviceKind::Decoder(_) => Box::new(Decoder::new(spec, place)?),
-            DeviceKind::Encoder(_) => Box::new(Encoder::new(spec, place)?),
-            DeviceKind::Converter => Box::new(FrameConverter::new(spec, place)?),
-        };
+        let inner = spec.make(place)?;
         let inject = Inject::new(spec.inject);
         Ok(Self {
             inner,

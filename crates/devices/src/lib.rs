@@ -25,6 +25,7 @@ mod loopback;
 mod m2m;
 mod mode;
 mod place;
+mod registry;
 mod ring;
 mod select;
 mod shots;

@@ -5,21 +5,21 @@
 
 mod formats;
 mod offer;
-mod parse;
+pub(crate) mod parse;
 mod presence;
 
-use crate::loopback::Link;
 use crate::picture::Size;
+use crate::registry::ROWS;
+pub use crate::registry::{DeviceKind, KINDS};
 pub(crate) use offer::same;
 use parse::{
-    parse_bytes, parse_format, parse_fps, parse_in, parse_mask, parse_sink, parse_size,
-    parse_source, parse_switch, parse_window, split,
+    parse_bytes, parse_format, parse_fps, parse_in, parse_mask, parse_size, parse_switch,
+    parse_window, split,
 };
 pub use presence::Presence;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use vb3_codec::Kind;
 use vb3_v4l2::{FourCc, Fraction, pixfmt};
 
 /// Most devices of one run, and one more than the highest `node=videoN`.
@@ -92,67 +92,6 @@ pub struct DeviceSpec {
     pub node: Option<u32>,
     /// When it comes and goes by itself.
     pub presence: Presence,
-}
-
-/// Camera or display.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeviceKind {
-    /// A CAPTURE device.
-    Camera {
-        /// What it sees.
-        source: SourceSpec,
-        /// Whether a clip starts again at its end.
-        looping: bool,
-        /// Whether a scaler stands between sensor and buffer.
-        scaler: bool,
-    },
-    /// An OUTPUT device.
-    Display {
-        /// Where it records.
-        sink: SinkSpec,
-    },
-    /// An OUTPUT node and CAPTURE nodes: what is written to the one is read from the others.
-    Loopback {
-        /// CAPTURE nodes, 1 to 8.
-        readers: u32,
-        /// Whether CAPTURE nodes have no format while nobody writes.
-        exclusive: bool,
-    },
-    /// The node of a loopback that is written to; see [`DeviceSpec::nodes`].
-    LoopbackOutput {
-        /// What its nodes share.
-        link: Link,
-    },
-    /// A node of a loopback that is read from.
-    LoopbackCapture {
-        /// What its nodes share.
-        link: Link,
-        /// Whether it has no format while nobody writes.
-        exclusive: bool,
-    },
-    /// A stream or files to pictures, memory to memory.
-    Decoder(Kind),
-    /// Pictures to a stream or files, memory to memory.
-    Encoder(Kind),
-    /// Crops, scales, turns and converts pictures, memory to memory.
-    Converter,
-}
-
-impl DeviceKind {
-    /// What a SPEC calls it, without `-mplane`.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Camera { scaler: true, .. } => "capture-convert",
-            Self::Camera { .. } => "camera",
-            Self::Display { .. } => "display",
-            Self::Loopback { .. } => "loopback",
-            Self::LoopbackOutput { .. } => "loopback-output",
-            Self::LoopbackCapture { .. } => "loopback-capture",
-            Self::Decoder(kind) | Self::Encoder(kind) => kind.word(),
-            Self::Converter => "convert",
-        }
-    }
 }
 
 /// What a camera sees.
@@ -242,7 +181,11 @@ pub struct OptionHelp {
     pub meaning: &'static str,
 }
 
-const fn help(name: &'static str, values: &'static str, meaning: &'static str) -> OptionHelp {
+pub(crate) const fn help(
+    name: &'static str,
+    values: &'static str,
+    meaning: &'static str,
+) -> OptionHelp {
     OptionHelp {
         name,
         values,
@@ -257,65 +200,7 @@ const FORMAT_LIST: &str = "NAME:NAME…, pixel formats of the device";
 const SIZE_LIST: &str = "WIDTHxHEIGHT:WIDTHxHEIGHT…, even numbers from 2x2 to 4096x2304";
 const RATE_LIST: &str = "N:N/D…, frames per second from 1 to 120";
 const SWITCH: &str = "on or off";
-const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png";
-
-/// The kinds of device, with what follows the `=`.
-pub const KINDS: &[OptionHelp] = &[
-    help(
-        "camera",
-        "pattern or FILE",
-        "a camera; a FILE is decoded by ffmpeg (default pattern)",
-    ),
-    help(
-        "camera-mplane",
-        "pattern or FILE",
-        "the same with the multi-planar API",
-    ),
-    help(
-        "display",
-        SINKS,
-        "a display that records what it is shown (default null)",
-    ),
-    help(
-        "display-mplane",
-        SINKS,
-        "the same with the multi-planar API",
-    ),
-    help(
-        "loopback",
-        "",
-        "two nodes, and more with readers=: what a program writes to the first, others read from \
-         the next",
-    ),
-    help("h264dec", "", "a stateful H.264 decoder, memory to memory"),
-    help("hevcdec", "", "a stateful HEVC decoder; needs libavcodec"),
-    help("vp8dec", "", "a stateful VP8 decoder; needs libavcodec"),
-    help("vp9dec", "", "a stateful VP9 decoder; needs libavcodec"),
-    help("av1dec", "", "a stateful AV1 decoder; needs libavcodec"),
-    help(
-        "mpeg2dec",
-        "",
-        "a stateful MPEG-2 decoder; needs libavcodec",
-    ),
-    help(
-        "mpeg4dec",
-        "",
-        "a stateful MPEG-4 part 2 decoder; needs libavcodec",
-    ),
-    help("jpegdec", "", "a JPEG decoder, memory to memory"),
-    help("h264enc", "", "a stateful H.264 encoder, memory to memory"),
-    help("jpegenc", "", "a JPEG encoder, memory to memory"),
-    help(
-        "capture-convert",
-        "pattern or FILE",
-        "a camera with a scaler: crops what its sensor sees, and writes it in the wanted size",
-    ),
-    help(
-        "convert",
-        "",
-        "crops, scales, turns and converts pictures, memory to memory",
-    ),
-];
+pub(crate) const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png";
 
 /// The options of a device.
 pub const OPTIONS: &[OptionHelp] = &[
@@ -536,37 +421,15 @@ impl FromStr for DeviceSpec {
             value: value.to_owned(),
             allowed: allowed.to_owned(),
         };
-        let codec = Kind::from_word(kind);
-        // Codecs are multi-planar, as most of the kernel's.
-        let mplane = kind.ends_with("-mplane") || codec.is_some() || kind == "convert";
-        let kind = match kind {
-            "camera" | "camera-mplane" | "capture-convert" => DeviceKind::Camera {
-                source: parse_source(value),
-                looping: false,
-                scaler: kind == "capture-convert",
-            },
-            "display" | "display-mplane" => DeviceKind::Display {
-                sink: parse_sink(value).map_err(refuse)?,
-            },
-            "loopback" if value.is_empty() => DeviceKind::Loopback {
-                readers: 1,
-                exclusive: false,
-            },
-            "convert" if value.is_empty() => DeviceKind::Converter,
-            _ if value.is_empty()
-                && let Some(codec) = codec =>
-            {
-                match codec.encodes() {
-                    true => DeviceKind::Encoder(codec),
-                    false => DeviceKind::Decoder(codec),
-                }
-            }
-            _ => {
-                let names: Vec<&str> = KINDS.iter().map(|known| known.name).collect();
-                return Err(refuse(&format!("a device is one of {}", names.join(", "))));
-            }
+        let kinds = || {
+            let names: Vec<&str> = KINDS.iter().map(|known| known.name).collect();
+            refuse(&format!("a device is one of {}", names.join(", ")))
         };
-        let mut spec = Self::new(kind, mplane);
+        let row = ROWS.iter().find(|row| row.help.name == kind);
+        let row = row.ok_or_else(kinds)?;
+        let made = (row.parse)(value);
+        let made = made.map_err(|why| why.map_or_else(kinds, refuse))?;
+        let mut spec = Self::new(made, row.mplane);
         let mut seen: Vec<(&str, &str)> = Vec::new();
         for (option, value) in words {
             let refuse = |allowed: String| SpecError {

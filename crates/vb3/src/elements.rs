@@ -10,7 +10,7 @@ use std::fs::DirEntry;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-use vb3_devices::spec::{DeviceKind, DeviceSpec};
+use vb3_devices::spec::DeviceSpec;
 
 /// The variables that name a registry, the one that counts first.
 const NAMES: [&str; 2] = ["GST_REGISTRY_1_0", "GST_REGISTRY"];
@@ -24,7 +24,9 @@ const PREFIX: &str = "gstreamer-";
 #[must_use]
 pub fn registry(specs: &[DeviceSpec]) -> Option<(&'static str, PathBuf)> {
     let var = |name: &str| std::env::var_os(name);
-    if !specs.iter().any(is_element) || NAMES.iter().any(|name| var(name).is_some()) {
+    if !specs.iter().any(|spec| spec.kind.is_mem2mem())
+        || NAMES.iter().any(|name| var(name).is_some())
+    {
         return None;
     }
     let dir = cache_dir(var("XDG_CACHE_HOME"), var("HOME"))?;
@@ -39,13 +41,6 @@ fn cache_dir(cache: Option<OsString>, home: Option<OsString>) -> Option<PathBuf>
     let cache = cache.and_then(absolute);
     let cache = cache.or_else(|| home.and_then(absolute).map(|home| home.join(".cache")))?;
     Some(cache.join("vb3"))
-}
-
-const fn is_element(spec: &DeviceSpec) -> bool {
-    !matches!(
-        spec.kind,
-        DeviceKind::Camera { .. } | DeviceKind::Display { .. } | DeviceKind::Loopback { .. }
-    )
 }
 
 /// What the elements depend on: the devices, and the program that offers them.

@@ -1,28 +1,12 @@
 //! Which pixel formats the device of a SPEC offers.
 
 use super::{DeviceKind, DeviceSpec, SinkSpec, SpecError};
+use crate::Failure;
 use crate::sink::y4m_holds;
-use crate::{Failure, convert, loopback, m2m, mode};
 use vb3_v4l2::pixfmt::{self, ColorModel, Sample};
 use vb3_v4l2::{FourCc, PixelFormat};
 
 impl DeviceSpec {
-    /// The formats of its pictures.
-    pub(crate) fn pixel_formats(&self) -> Vec<&'static PixelFormat> {
-        match &self.kind {
-            DeviceKind::Camera { scaler: true, .. } => mode::formats(self, convert::converts),
-            DeviceKind::Camera { .. } => mode::formats(self, |pixel| {
-                !pixel.is_compressed() || *pixel == pixfmt::MJPEG
-            }),
-            DeviceKind::Display { sink } => mode::formats(self, |pixel| sink.accepts(pixel)),
-            DeviceKind::Loopback { .. }
-            | DeviceKind::LoopbackOutput { .. }
-            | DeviceKind::LoopbackCapture { .. } => loopback::formats(),
-            DeviceKind::Converter => m2m::converter_formats(self),
-            DeviceKind::Decoder(_) | DeviceKind::Encoder(_) => m2m::codec_formats(self),
-        }
-    }
-
     /// What to say where the device does not offer the format that is asked for.
     pub(crate) fn no_such_format(&self) -> Failure {
         let offered = self.offered();

@@ -35,14 +35,14 @@ pub(super) fn split(text: &str) -> Vec<String> {
     words
 }
 
-pub(super) fn parse_source(value: &str) -> SourceSpec {
+pub(crate) fn parse_source(value: &str) -> SourceSpec {
     match value {
         "" | "pattern" => SourceSpec::Pattern,
         file => SourceSpec::Clip(PathBuf::from(file)),
     }
 }
 
-pub(super) fn parse_sink(value: &str) -> Result<SinkSpec, &'static str> {
+pub(crate) fn parse_sink(value: &str) -> Result<SinkSpec, &'static str> {
     let lower = value.to_ascii_lowercase();
     let ends = |ending: &str| lower.ends_with(ending);
     if value.is_empty() || value == "null" {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{Device, Place};
+use vb3_codec::Kind;
 use vb3_v4l2::{Flow, Role, VideoDriver};
 
 fn place() -> Place {

@@ -1,0 +1,340 @@
+//! The kinds of device there are: what a SPEC calls each, what it offers, and how it is made. A new
+//! one is a module of its own and what is said of it here.
+
+use crate::device::Outside;
+use crate::loopback::Link;
+use crate::spec::parse::{parse_sink, parse_source};
+use crate::spec::{DeviceSpec, OptionHelp, SINKS, SinkSpec, SourceSpec, help};
+use crate::{
+    Camera, Decoder, Display, Encoder, Failure, FrameConverter, LoopbackCapture, LoopbackOutput,
+    Place, convert, loopback, m2m, mode,
+};
+use vb3_codec::Kind;
+use vb3_v4l2::{PixelFormat, pixfmt};
+
+/// What a device is, and what its kind alone has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// A CAPTURE device.
+    Camera {
+        /// What it sees.
+        source: SourceSpec,
+        /// Whether a clip starts again at its end.
+        looping: bool,
+        /// Whether a scaler stands between sensor and buffer.
+        scaler: bool,
+    },
+    /// An OUTPUT device.
+    Display {
+        /// Where it records.
+        sink: SinkSpec,
+    },
+    /// An OUTPUT node and CAPTURE nodes: what is written to the one is read from the others.
+    Loopback {
+        /// CAPTURE nodes, 1 to 8.
+        readers: u32,
+        /// Whether CAPTURE nodes have no format while nobody writes.
+        exclusive: bool,
+    },
+    /// The node of a loopback that is written to; see [`DeviceSpec::nodes`].
+    LoopbackOutput {
+        /// What its nodes share.
+        link: Link,
+    },
+    /// A node of a loopback that is read from.
+    LoopbackCapture {
+        /// What its nodes share.
+        link: Link,
+        /// Whether it has no format while nobody writes.
+        exclusive: bool,
+    },
+    /// A stream or files to pictures, memory to memory.
+    Decoder(Kind),
+    /// Pictures to a stream or files, memory to memory.
+    Encoder(Kind),
+    /// Crops, scales, turns and converts pictures, memory to memory.
+    Converter,
+}
+
+/// A first word of SPECs.
+pub(crate) struct Row {
+    pub(crate) help: OptionHelp,
+    /// Whether the device speaks the multi-planar API.
+    pub(crate) mplane: bool,
+    /// Reads what follows the `=`. The error is what to say, where the list of kinds does not say it.
+    pub(crate) parse: fn(&str) -> Result<DeviceKind, Option<&'static str>>,
+}
+
+const fn row(
+    help: OptionHelp,
+    mplane: bool,
+    parse: fn(&str) -> Result<DeviceKind, Option<&'static str>>,
+) -> Row {
+    Row {
+        help,
+        mplane,
+        parse,
+    }
+}
+
+const SOURCES: &str = "pattern or FILE";
+
+/// In the order in which they are shown.
+pub(crate) const ROWS: &[Row] = &[
+    row(
+        help(
+            "camera",
+            SOURCES,
+            "a camera; a FILE is decoded by ffmpeg (default pattern)",
+        ),
+        false,
+        |value| camera(value, false),
+    ),
+    row(
+        help(
+            "camera-mplane",
+            SOURCES,
+            "the same with the multi-planar API",
+        ),
+        true,
+        |value| camera(value, false),
+    ),
+    row(
+        help(
+            "display",
+            SINKS,
+            "a display that records what it is shown (default null)",
+        ),
+        false,
+        display,
+    ),
+    row(
+        help(
+            "display-mplane",
+            SINKS,
+            "the same with the multi-planar API",
+        ),
+        true,
+        display,
+    ),
+    row(
+        help(
+            "loopback",
+            "",
+            "two nodes, and more with readers=: what a program writes to the first, others read \
+             from the next",
+        ),
+        false,
+        |value| {
+            let kind = DeviceKind::Loopback {
+                readers: 1,
+                exclusive: false,
+            };
+            bare(value, kind)
+        },
+    ),
+    codec(
+        "h264dec",
+        "a stateful H.264 decoder, memory to memory",
+        |value| bare(value, DeviceKind::Decoder(Kind::H264Decoder)),
+    ),
+    codec(
+        "hevcdec",
+        "a stateful HEVC decoder; needs libavcodec",
+        |value| bare(value, DeviceKind::Decoder(Kind::HevcDecoder)),
+    ),
+    codec(
+        "vp8dec",
+        "a stateful VP8 decoder; needs libavcodec",
+        |value| bare(value, DeviceKind::Decoder(Kind::Vp8Decoder)),
+    ),
+    codec(
+        "vp9dec",
+        "a stateful VP9 decoder; needs libavcodec",
+        |value| bare(value, DeviceKind::Decoder(Kind::Vp9Decoder)),
+    ),
+    codec(
+        "av1dec",
+        "a stateful AV1 decoder; needs libavcodec",
+        |value| bare(value, DeviceKind::Decoder(Kind::Av1Decoder)),
+    ),
+    codec(
+        "mpeg2dec",
+        "a stateful MPEG-2 decoder; needs libavcodec",
+        |value| bare(value, DeviceKind::Decoder(Kind::Mpeg2Decoder)),
+    ),
+    codec(
+        "mpeg4dec",
+        "a stateful MPEG-4 part 2 decoder; needs libavcodec",
+        |value| bare(value, DeviceKind::Decoder(Kind::Mpeg4Decoder)),
+    ),
+    codec("jpegdec", "a JPEG decoder, memory to memory", |value| {
+        bare(value, DeviceKind::Decoder(Kind::JpegDecoder))
+    }),
+    codec(
+        "h264enc",
+        "a stateful H.264 encoder, memory to memory",
+        |value| bare(value, DeviceKind::Encoder(Kind::H264Encoder)),
+    ),
+    codec("jpegenc", "a JPEG encoder, memory to memory", |value| {
+        bare(value, DeviceKind::Encoder(Kind::JpegEncoder))
+    }),
+    row(
+        help(
+            "capture-convert",
+            SOURCES,
+            "a camera with a scaler: crops what its sensor sees, and writes it in the wanted size",
+        ),
+        false,
+        |value| camera(value, true),
+    ),
+    row(
+        help(
+            "convert",
+            "",
+            "crops, scales, turns and converts pictures, memory to memory",
+        ),
+        true,
+        |value| bare(value, DeviceKind::Converter),
+    ),
+];
+
+/// A codec; they are multi-planar, as most of the kernel's.
+const fn codec(
+    name: &'static str,
+    meaning: &'static str,
+    parse: fn(&str) -> Result<DeviceKind, Option<&'static str>>,
+) -> Row {
+    row(help(name, "", meaning), true, parse)
+}
+
+/// The kinds of device, with what follows the `=`.
+pub const KINDS: &[OptionHelp] = &{
+    let mut kinds = [help("", "", ""); ROWS.len()];
+    let mut index = 0;
+    while index < kinds.len() {
+        kinds[index] = ROWS[index].help;
+        index += 1;
+    }
+    kinds
+};
+
+fn camera(value: &str, scaler: bool) -> Result<DeviceKind, Option<&'static str>> {
+    Ok(DeviceKind::Camera {
+        source: parse_source(value),
+        looping: false,
+        scaler,
+    })
+}
+
+fn display(value: &str) -> Result<DeviceKind, Option<&'static str>> {
+    let sink = parse_sink(value).map_err(Some)?;
+    Ok(DeviceKind::Display { sink })
+}
+
+/// A kind of which nothing is said.
+fn bare(value: &str, kind: DeviceKind) -> Result<DeviceKind, Option<&'static str>> {
+    match value.is_empty() {
+        true => Ok(kind),
+        false => Err(None),
+    }
+}
+
+impl DeviceKind {
+    /// What a SPEC calls it, without `-mplane`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Camera { scaler: true, .. } => "capture-convert",
+            Self::Camera { .. } => "camera",
+            Self::Display { .. } => "display",
+            Self::Loopback { .. } => "loopback",
+            Self::LoopbackOutput { .. } => "loopback-output",
+            Self::LoopbackCapture { .. } => "loopback-capture",
+            Self::Decoder(kind) | Self::Encoder(kind) => kind.word(),
+            Self::Converter => "convert",
+        }
+    }
+
+    /// Whether it has a queue of either direction, for each file that is opened.
+    #[must_use]
+    pub const fn is_mem2mem(&self) -> bool {
+        matches!(self, Self::Decoder(_) | Self::Encoder(_) | Self::Converter)
+    }
+}
+
+impl DeviceSpec {
+    /// The formats of its pictures.
+    pub(crate) fn pixel_formats(&self) -> Vec<&'static PixelFormat> {
+        match &self.kind {
+            DeviceKind::Camera { scaler: true, .. } => mode::formats(self, convert::converts),
+            DeviceKind::Camera { .. } => mode::formats(self, |pixel| {
+                !pixel.is_compressed() || *pixel == pixfmt::MJPEG
+            }),
+            DeviceKind::Display { sink } => mode::formats(self, |pixel| sink.accepts(pixel)),
+            DeviceKind::Loopback { .. }
+            | DeviceKind::LoopbackOutput { .. }
+            | DeviceKind::LoopbackCapture { .. } => loopback::formats(),
+            DeviceKind::Converter => m2m::converter_formats(self),
+            DeviceKind::Decoder(_) | DeviceKind::Encoder(_) => m2m::codec_formats(self),
+        }
+    }
+
+    /// Makes the device; of a memory-to-memory device, what one open file has of it.
+    ///
+    /// # Errors
+    /// A sentence, for a clip that cannot be played or a recording that cannot be written.
+    pub(crate) fn make<C: Send + 'static>(
+        &self,
+        place: &Place,
+    ) -> Result<Box<dyn Outside<Cookie = C> + Send>, Failure> {
+        Ok(match self.kind {
+            DeviceKind::Camera { .. } => Box::new(Camera::new(self, place)?),
+            DeviceKind::Display { .. } => Box::new(Display::new(self, place)?),
+            DeviceKind::Loopback { .. } => {
+                return Err(Failure::new("a loopback is several nodes"));
+            }
+            DeviceKind::LoopbackOutput { .. } => Box::new(LoopbackOutput::new(self, place)?),
+            DeviceKind::LoopbackCapture { .. } => Box::new(LoopbackCapture::new(self, place)?),
+            DeviceKind::Decoder(_) => Box::new(Decoder::new(self, place)?),
+            DeviceKind::Encoder(_) => Box::new(Encoder::new(self, place)?),
+            DeviceKind::Converter => Box::new(FrameConverter::new(self, place)?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_called_as_it_is_asked_for_and_offers_formats() {
+        for row in ROWS {
+            let name = row.help.name;
+            let spec: DeviceSpec = name.parse().expect(name);
+            let plain = name.strip_suffix("-mplane").unwrap_or(name);
+            assert_eq!((spec.kind.name(), spec.mplane), (plain, row.mplane));
+            assert!(!spec.pixel_formats().is_empty(), "{name}");
+            // What takes a value says so, and nothing else takes one.
+            let given = format!("{name}=pattern.y4m").parse::<DeviceSpec>();
+            assert_eq!(given.is_ok(), !row.help.values.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_codec_that_a_worker_knows_is_a_device() {
+        let named = |codec: &Kind| ROWS.iter().any(|row| row.help.name == codec.word());
+        assert!(Kind::all().all(|codec| named(&codec)));
+        for row in ROWS {
+            let codec = Kind::from_word(row.help.name);
+            let kind = (row.parse)("").expect(row.help.name);
+            let made = match kind {
+                DeviceKind::Decoder(codec) | DeviceKind::Encoder(codec) => Some(codec),
+                _ => None,
+            };
+            assert_eq!(made, codec, "{}", row.help.name);
+            let encodes = matches!(kind, DeviceKind::Encoder(_));
+            assert_eq!(encodes, codec.is_some_and(Kind::encodes));
+        }
+    }
+}
