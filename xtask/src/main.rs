@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod adopt;
+mod audit;
 mod bench;
 mod bindings;
 mod ci;
@@ -59,6 +60,10 @@ enum Task {
     Bindings,
     /// Check the layers, file lengths and where unsafe stands
     Tidy,
+    /// Check licences, sources and advisories of dependencies, where cargo-deny is installed
+    Deny(audit::DenyArgs),
+    /// Compare what the libraries offer with an earlier commit, where cargo-semver-checks is installed
+    Semver(audit::SemverArgs),
     /// Link the no_std crates without std, and check them for other targets
     Nostd,
     /// Run other people's drivers over the mapping layer, on a bare machine in QEMU
@@ -85,6 +90,8 @@ fn main() -> ExitCode {
         Task::Setup => setup::install(setup::ALL),
         Task::Bindings => bindings::run(),
         Task::Tidy => tidy::run(),
+        Task::Deny(args) => audit::deny(&args),
+        Task::Semver(args) => audit::semver(&args),
         Task::Nostd => nostd::run(),
         Task::Adopt => adopt::run(),
         Task::Fuzz(args) => fuzz::run(&args),

@@ -2,6 +2,7 @@
 //! stands, documentation, leftovers.
 
 mod circles;
+mod places;
 
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
@@ -80,6 +81,11 @@ const LIBRARIES: &[(&str, bool)] = &[
     ("vb3-board", false),
 ];
 
+/// The packages of [`LIBRARIES`].
+pub(crate) fn libraries() -> impl Iterator<Item = &'static str> {
+    LIBRARIES.iter().map(|(name, _)| *name)
+}
+
 /// Circles of imports that stay. Each is named whole: one more module in it is a fault, and so is one
 /// that is gone.
 const CIRCLES: &[circles::Allowed] = &[circles::Allowed {
@@ -90,6 +96,9 @@ const CIRCLES: &[circles::Allowed] = &[circles::Allowed {
 
 /// Lints by which every public item is documented, with its errors.
 const DOC_LINTS: &[&str] = &["missing_docs", "missing_errors_doc"];
+
+/// Most lines of `vb3-dma`'s smallest host, which its README shows and runs.
+const MAX_HOST_LINES: usize = 60;
 
 /// Most lines of a source file; tests and generated files aside.
 const MAX_LINES: usize = 800;
@@ -273,6 +282,14 @@ fn doc_faults() -> Vec<String> {
         }
     }
     let contributing = read(sh::root().join("CONTRIBUTING.md"));
+    faults.extend(places::faults(&contributing, &sh::root()));
+    let host = host_lines(&read(sh::root().join("crates/dma/README.md")));
+    if !(1..=MAX_HOST_LINES).contains(&host) {
+        faults.push(format!(
+            "crates/dma/README.md: a host with pages alone takes {host} lines; {MAX_HOST_LINES} are \
+             the most"
+        ));
+    }
     for room in ROOMS.iter().filter(|room| room.may_unsafe) {
         let name = room.name.strip_prefix("vb3-").unwrap_or(room.name);
         let rule = contributing
@@ -287,6 +304,13 @@ fn doc_faults() -> Vec<String> {
         }
     }
     faults
+}
+
+/// Lines of the first program of a README up to its `main`, blank ones aside.
+fn host_lines(readme: &str) -> usize {
+    let program = readme.split("\n```\n").nth(1).unwrap_or_default();
+    let host = program.split("\nfn main").next().unwrap_or_default();
+    host.lines().filter(|line| !line.trim().is_empty()).count()
 }
 
 fn shown(path: &Path) -> String {
@@ -355,6 +379,13 @@ mod tests {
 
     fn package(name: &str, kind: Value, on: &str) -> Value {
         json!({ "packages": [{ "name": name, "dependencies": [{ "name": on, "kind": kind }] }] })
+    }
+
+    #[test]
+    fn the_lines_of_a_host_are_counted_up_to_main() {
+        let readme = "# A\n\n```\nuse a;\n\nimpl B {}\n\nfn main() {}\n```\n";
+        assert_eq!(host_lines(readme), 2);
+        assert_eq!(host_lines("# A\n"), 0);
     }
 
     #[test]

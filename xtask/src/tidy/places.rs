@@ -1,0 +1,78 @@
+//! Where things are added: CONTRIBUTING.md's table, and whether it is true of the tree.
+
+use std::path::Path;
+
+/// Most files that one thing takes.
+const MOST: usize = 3;
+
+/// Below this line the table stands.
+const HEADING: &str = "## Where things are added";
+
+/// Faults of the table: a file that is gone, files of two crates, or too many of them. Names with
+/// `NAME` are those that are made.
+pub(super) fn faults(contributing: &str, root: &Path) -> Vec<String> {
+    let section = contributing.split(HEADING).nth(1).unwrap_or_default();
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter(|line| line.starts_with("| a"));
+    let mut faults = Vec::new();
+    let mut count = 0;
+    for row in rows {
+        count += 1;
+        let mut cells = row.split('|').map(str::trim).skip(1);
+        let what = cells.next().unwrap_or_default();
+        let files = cells.next().unwrap_or_default();
+        let files: Vec<&str> = files.split('`').skip(1).step_by(2).collect();
+        let said = cells.next().and_then(|count| count.parse::<usize>().ok());
+        if files.is_empty() || files.len() > MOST || said != Some(files.len()) {
+            faults.push(format!(
+                "CONTRIBUTING.md: {what} takes {} files; it says {said:?}, and {MOST} are the most",
+                files.len()
+            ));
+        }
+        let gone = |file: &&&str| !file.contains("NAME") && !root.join(file).is_file();
+        for file in files.iter().filter(gone) {
+            faults.push(format!("CONTRIBUTING.md: {what}: there is no {file}"));
+        }
+        let mut crates: Vec<_> = files.iter().map(|file| crate_of(file)).collect();
+        crates.dedup();
+        if crates.len() > 1 {
+            let crates = crates.join(", ");
+            faults.push(format!("CONTRIBUTING.md: {what} is of one crate: {crates}"));
+        }
+    }
+    if count == 0 {
+        faults.push(format!("CONTRIBUTING.md: no table below {HEADING:?}"));
+    }
+    faults
+}
+
+/// The crate that a file is of: `crates/dma`, `kernel`.
+fn crate_of(file: &str) -> &str {
+    let parts = if file.starts_with("crates/") { 2 } else { 1 };
+    let end = file.match_indices('/').nth(parts - 1);
+    file.get(..end.map_or(file.len(), |(at, _)| at))
+        .unwrap_or(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(row: &str) -> usize {
+        let text = format!("# A\n{HEADING}\n\n{row}\n\n## B\n| a thing | `gone` | 1 |\n");
+        faults(&text, Path::new(env!("CARGO_MANIFEST_DIR"))).len()
+    }
+
+    #[test]
+    fn rows_name_few_files_of_one_crate_that_are_there() {
+        assert_eq!(found("| a task | `src/main.rs`, `src/NAME.rs` | 2 |"), 0);
+        assert_eq!(found("| a task | `src/main.rs`, `src/NAME.rs` | 1 |"), 1);
+        assert_eq!(found("| a task | `src/gone.rs` | 1 |"), 1);
+        assert_eq!(found("| a task | nothing | 0 |"), 1);
+        let two = "| a task | `crates/a/NAME.rs`, `crates/b/NAME.rs` | 2 |";
+        assert_eq!(found(two), 1);
+        let four = "| a task | `aNAME`, `aNAME`, `aNAME`, `aNAME` | 4 |";
+        assert_eq!(found(four), 1);
+        assert_eq!(found("nothing"), 1);
+    }
+}
