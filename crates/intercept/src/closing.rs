@@ -8,8 +8,9 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use vb3_host::{Caller, Errno, FileId};
+use vb3_host::{Caller, Errno};
 
+use crate::epoll::Watched;
 use crate::files::Target;
 use crate::filter::FdRange;
 use crate::holders;
@@ -30,7 +31,7 @@ struct UnderWay {
     /// Numbers that it closes, the last one included.
     numbers: (u32, u32),
     /// Files that it may close for good, out of their epoll sets meanwhile.
-    files: Vec<FileId>,
+    files: Vec<Watched>,
     since: Instant,
 }
 
@@ -47,7 +48,7 @@ impl Closings {
 
     /// The files of closes that are over: those of a thread that calls anew, and those that take
     /// too long.
-    fn take(&mut self, tid: Option<u32>) -> Vec<FileId> {
+    fn take(&mut self, tid: Option<u32>) -> Vec<Watched> {
         let mut files = Vec::new();
         self.0.retain_mut(|close| {
             let over = Some(close.tid) == tid || close.since.elapsed() >= PATIENCE;
@@ -167,7 +168,7 @@ impl Server<'_> {
             let Ok(look) = call.look(number.cast_signed()) else {
                 continue;
             };
-            let Target::Device(file) = self.target(look.id) else {
+            let Some(file) = Watched::of(self.target(look.id)) else {
                 continue;
             };
             if self.epolls.has(file) {

@@ -1,6 +1,6 @@
-//! Device files in a program's own epoll sets.
+//! Device files and buffers in a program's own epoll sets.
 //!
-//! The kernel cannot watch a device file of ours. The supervisor puts an object of its own into the
+//! The kernel cannot watch a device file or a dma-buf of ours: they are memfds to it, which it refuses. The supervisor puts an object of its own into the
 //! program's set instead, with the program's data: a socket that is always readable, writable and
 //! has urgent data. What is reported of it is the mask that the supervisor gives the entry: the
 //! conditions that hold on the device, of those that the program asked for. One entry is one event,
@@ -12,18 +12,21 @@
 //! wait for it, since setting it anew is an edge. It follows the file's state before the call that
 //! changed it is answered. An entry leaves its set before the last descriptor of its file is
 //! closed.
+//!
+//! A buffer that was exported several times is one file here and several to a program. Where it
+//! closes one of them while it has another, the entry stays until that is closed, too.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use vb3_host::{Backend, Caller, Errno, FileId};
+use vb3_host::{Backend, Caller, Errno, FdIdentity, FileId};
 
 use crate::files::Target;
 use crate::holders;
 use crate::host::Call;
 use crate::listener::Notif;
-use crate::poll::device_poll;
+use crate::poll::{buffer_poll, device_poll};
 use crate::raw;
 use crate::serve::{Server, Verdict};
 
@@ -183,6 +186,8 @@ struct Entry {
     which: Object,
     /// The conditions in the entry's mask.
     shown: u32,
+    /// Of a buffer: those that held when the kernel's poll would have been called last.
+    held: u32,
     /// EPOLLONESHOT has not been used up.
     armed: bool,
 }
@@ -298,9 +303,32 @@ fn control(
     Ok(())
 }
 
+/// What stands in programs' sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Watched {
+    /// A device file.
+    Device(FileId),
+    /// A buffer of the backend.
+    Buffer(FdIdentity),
+}
+
+impl Watched {
+    /// What a descriptor names, if that can stand in a set.
+    pub(crate) const fn of(target: Target) -> Option<Self> {
+        match target {
+            Target::Device(file) => Some(Self::Device(file)),
+            Target::Buffer(id) => Some(Self::Buffer(id)),
+            Target::Node(_) | Target::Other => None,
+        }
+    }
+}
+
 /// What holds on a file, of what an entry asks for.
-fn holds(backend: &mut dyn Backend, file: FileId, asked: i16) -> i16 {
-    let now = device_poll(backend, file, asked);
+fn holds(backend: &mut dyn Backend, file: Watched, asked: i16) -> i16 {
+    let now = match file {
+        Watched::Device(file) => device_poll(backend, file, asked),
+        Watched::Buffer(id) => buffer_poll(backend, id, asked),
+    };
     // What has hung up shows as an error, too.
     if now & libc::POLLHUP != 0 {
         now | libc::POLLERR
@@ -319,16 +347,16 @@ pub(crate) struct Epolls {
     /// Under which process and number a set was used last.
     names: HashMap<(u32, i32), SetId>,
     /// By set and the program's number for the file.
-    by_file: HashMap<FileId, HashMap<(SetId, i32), Entry>>,
+    by_file: HashMap<Watched, HashMap<(SetId, i32), Entry>>,
     /// Entries out of their sets because their file is about to be closed.
-    parked: HashMap<FileId, HashMap<(SetId, i32), Entry>>,
+    parked: HashMap<Watched, HashMap<(SetId, i32), Entry>>,
     next: u64,
     sweep_at: usize,
 }
 
 impl Epolls {
     /// Whether a file stands in a set.
-    pub(crate) fn has(&self, file: FileId) -> bool {
+    pub(crate) fn has(&self, file: Watched) -> bool {
         self.by_file.contains_key(&file)
     }
 
@@ -337,8 +365,39 @@ impl Epolls {
         self.by_file.is_empty()
     }
 
+    /// Shows the states of buffers in the sets they are in. A fence that ends wakes whom its buffer's
+    /// poll has told to wait for it. Edges come so of fences that were pending when the entry was added,
+    /// modified or reported last; of one that began later, whoever waits for edges learns nothing.
+    ///
+    /// Source: Linux 6.12 drivers/dma-buf/dma-buf.c `dma_buf_poll`, `dma_buf_poll_add_cb`.
+    pub(crate) fn update_buffers(&mut self, backend: &mut dyn Backend) {
+        let Some(objects) = &self.objects else {
+            return;
+        };
+        for (file, entries) in &mut self.by_file {
+            let Watched::Buffer(_) = file else {
+                continue;
+            };
+            for ((set, _), entry) in entries {
+                let Some(set) = self.sets.get(set) else {
+                    continue;
+                };
+                let now = holds(backend, *file, entry.asked());
+                let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
+                let cause = match mask & !entry.held {
+                    0 => Cause::Call,
+                    _ => {
+                        entry.held = mask;
+                        Cause::Wake
+                    }
+                };
+                entry.follow(set.fd.as_fd(), objects, now, cause);
+            }
+        }
+    }
+
     /// Shows a file's state in the sets it is in.
-    pub(crate) fn update(&mut self, file: FileId, cause: Cause, backend: &mut dyn Backend) {
+    pub(crate) fn update(&mut self, file: Watched, cause: Cause, backend: &mut dyn Backend) {
         let (Some(entries), Some(objects)) = (self.by_file.get_mut(&file), &self.objects) else {
             return;
         };
@@ -351,8 +410,18 @@ impl Epolls {
         }
     }
 
+    /// The buffers that stand in a set.
+    pub(crate) fn buffers(&self) -> Vec<FdIdentity> {
+        let known = self.by_file.keys().chain(self.parked.keys());
+        let buffers = known.filter_map(|file| match file {
+            Watched::Buffer(id) => Some(*id),
+            Watched::Device(_) => None,
+        });
+        buffers.collect()
+    }
+
     /// A file is no more: neither are its entries.
-    pub(crate) fn forget(&mut self, file: FileId) {
+    pub(crate) fn forget(&mut self, file: Watched) {
         for entries in [self.by_file.remove(&file), self.parked.remove(&file)] {
             for ((set, _), entry) in entries.unwrap_or_default() {
                 self.take_out(set, &entry);
@@ -376,7 +445,7 @@ impl Epolls {
     }
 
     /// Takes a file's entries out of their sets: its last descriptor is about to be closed.
-    pub(crate) fn park(&mut self, file: FileId) {
+    pub(crate) fn park(&mut self, file: Watched) {
         let Some(entries) = self.by_file.remove(&file) else {
             return;
         };
@@ -389,7 +458,7 @@ impl Epolls {
     }
 
     /// Puts a file's entries back: a descriptor of it is left after all.
-    pub(crate) fn unpark(&mut self, file: FileId, backend: &mut dyn Backend) {
+    pub(crate) fn unpark(&mut self, file: Watched, backend: &mut dyn Backend) {
         let (Some(mut entries), Some(objects)) = (self.parked.remove(&file), &self.objects) else {
             return;
         };
@@ -503,7 +572,7 @@ impl Epolls {
 
     fn change(
         &mut self,
-        (file, number): (FileId, i32),
+        (file, number): (Watched, i32),
         (set, name): (OwnedFd, (u32, i32)),
         op: Op,
         (events, data): (u32, u64),
@@ -527,7 +596,7 @@ impl Epolls {
     fn change_in(
         &mut self,
         id: SetId,
-        (file, number): (FileId, i32),
+        (file, number): (Watched, i32),
         op: Op,
         (events, data): (u32, u64),
         backend: &mut dyn Backend,
@@ -559,10 +628,12 @@ impl Epolls {
                     object: objects.one(Object::Ready)?,
                     which: Object::Ready,
                     shown: 0,
+                    held: 0,
                     armed: true,
                 };
                 let now = holds(backend, file, entry.asked());
                 entry.add(fd, objects, now)?;
+                entry.held = entry.shown;
                 set.entries += 1;
                 let entries = self.by_file.entry(file).or_default();
                 entries.insert((id, number), entry);
@@ -574,6 +645,7 @@ impl Epolls {
                 (entry.events, entry.data, entry.armed) = (events, data, true);
                 let now = holds(backend, file, entry.asked());
                 entry.set(fd, objects, now)?;
+                entry.held = entry.shown;
             }
             (Op::Delete, Some(entry)) => {
                 control(fd, op, entry.object.as_fd(), 0, 0)?;
@@ -592,7 +664,7 @@ impl Epolls {
 
 impl Server<'_> {
     pub(crate) fn epoll_ctl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
-        let Some(Target::Device(file)) = self.named(n, 2) else {
+        let Some(file) = self.named(n, 2).and_then(Watched::of) else {
             return Ok(Verdict::native());
         };
         let op = match n.int(1) {

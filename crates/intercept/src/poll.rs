@@ -305,10 +305,7 @@ impl Server<'_> {
                     let backend = &mut *self.backend;
                     ready_bits(entry.events, |events| backend.poll(*file, events))
                 }
-                Source::Buffer(id, _) => {
-                    let backend = &mut *self.backend;
-                    ready_bits(entry.events, |events| backend.buffer_poll(*id, events))
-                }
+                Source::Buffer(id, _) => buffer_poll(self.backend, *id, entry.events),
                 Source::Ready => {
                     let both = libc::POLLIN | libc::POLLOUT | libc::POLLRDNORM | libc::POLLWRNORM;
                     entry.events & both
@@ -367,6 +364,11 @@ fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
 /// What holds on a device file, with the normal-data bits beside theirs.
 pub(crate) fn device_poll(backend: &mut dyn vb3_host::Backend, file: FileId, events: i16) -> i16 {
     ready_bits(events, |events| backend.poll(file, events))
+}
+
+/// What holds on a buffer, with the normal-data bits beside theirs.
+pub(crate) fn buffer_poll(backend: &mut dyn vb3_host::Backend, id: FdIdentity, events: i16) -> i16 {
+    ready_bits(events, |events| backend.buffer_poll(id, events))
 }
 
 /// What `poll` says of the bits that devices know, with the normal-data bits beside theirs.

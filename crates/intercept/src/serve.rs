@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::closing::Closings;
-use crate::epoll::{Cause, Epolls};
+use crate::epoll::{Cause, Epolls, Watched};
 use crate::error::Error;
 use crate::files::{Files, Target};
 use crate::held::Given;
@@ -325,12 +325,17 @@ impl Server<'_> {
                 }
                 Given::File(file) => {
                     self.files.close(file);
-                    self.epolls.forget(file);
+                    self.epolls.forget(Watched::Device(file));
                     if self.locks.forget(file) {
                         self.retry_locks();
                     }
                     self.release_if_gone(file);
                 }
+            }
+        }
+        for id in self.epolls.buffers() {
+            if !self.backend.is_buffer(id) {
+                self.epolls.forget(Watched::Buffer(id));
             }
         }
         let held = lock(&self.host.held);
@@ -343,7 +348,7 @@ impl Server<'_> {
     fn release_if_gone(&mut self, file: FileId) {
         if self.files.remove_if_gone(file) {
             self.give_up_file(file);
-            self.epolls.forget(file);
+            self.epolls.forget(Watched::Device(file));
             self.backend.release(file);
             self.sync_wake_fds();
         }
@@ -387,17 +392,20 @@ impl Server<'_> {
     /// Brings the epoll sets of programs up to date before a call on `file` is answered.
     pub(crate) fn refresh(&mut self, file: FileId) {
         self.backend_changed();
-        self.epolls.update(file, Cause::Call, self.backend);
+        self.epolls
+            .update(Watched::Device(file), Cause::Call, self.backend);
     }
 
     pub(crate) fn backend_changed(&mut self) {
         self.hotplug.extend(self.backend.take_hotplug());
         if self.backend.take_buffers_changed() {
             self.pending.mark_buffers();
+            self.epolls.update_buffers(self.backend);
         }
         for file in self.backend.take_changed() {
             self.pending.mark(file);
-            self.epolls.update(file, Cause::Wake, self.backend);
+            self.epolls
+                .update(Watched::Device(file), Cause::Wake, self.backend);
         }
     }
 

@@ -389,7 +389,10 @@ impl Backend for World {
                 read.and_then(sync)
             }
             EXPORT_SYNC_FILE => self.export_sync_file(buf, arg, caller),
-            IMPORT_SYNC_FILE => self.import_sync_file(buf, arg, caller),
+            IMPORT_SYNC_FILE => {
+                self.buffers_changed = true;
+                self.import_sync_file(buf, arg, caller)
+            }
             request if SET_NAME.contains(&request) => read_name(arg, caller).and_then(|name| {
                 self.memory
                     .set_buf_name(buf, name)

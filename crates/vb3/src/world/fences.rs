@@ -2,7 +2,7 @@
 
 use super::{World, summary};
 use crate::report::EarlyAccess;
-use vb3_dmabuf::fence::{Early, EarlyAccess as By, Owner, Usage};
+use vb3_dmabuf::fence::{Early, EarlyAccess as By, FenceCounts, Owner, Usage};
 use vb3_machine::Device;
 
 const fn verb(usage: Usage) -> &'static str {
@@ -18,7 +18,8 @@ impl World {
         // A device that gets a buffer may drop it, and end its fence with that: not more often
         // than there are devices in a row.
         for _ in 0..=self.nodes.len() {
-            let ended = self.memory.fences().counts().ended;
+            let FenceCounts { begun, ended } = self.memory.fences().counts();
+            self.buffers_changed |= core::mem::replace(&mut self.fences_begun, begun) != begun;
             if core::mem::replace(&mut self.fences_ended, ended) == ended {
                 return;
             }

@@ -85,6 +85,8 @@ pub struct World {
     last_look_ns: u64,
     /// Fences that had ended when who waits for them was looked at last.
     fences_ended: u64,
+    /// Fences that had begun then.
+    fences_begun: u64,
     deadlocks: Deadlocks,
     /// poll on a dma-buf may answer otherwise than before.
     buffers_changed: bool,
@@ -172,6 +174,7 @@ impl World {
             peak_bytes: 0,
             last_look_ns: 0,
             fences_ended: 0,
+            fences_begun: 0,
             deadlocks: Deadlocks::default(),
             buffers_changed: false,
             waits_for_buffers: false,

@@ -164,3 +164,68 @@ fn a_device_that_waits_for_its_own_fence_is_named() {
     let wanted = "buffer 0 has been held back for 2 s by a fence that /dev/video0 itself is to end";
     assert!(failure.sentence.starts_with(wanted), "{failure:?}");
 }
+
+/// What epoll reports, by the source of Linux 6.12: fs/eventpoll.c, drivers/dma-buf/dma-buf.c
+/// `dma_buf_poll` and sync_file.c `sync_file_poll`.
+const REPORTED: &str = "REQBUFS: ok
+add: ok
+add again: EEXIST
+idle: 1 inout
+idle again: 1 inout
+being written: nothing
+written: 1 inout
+being read: 1 in
+read: 1 inout
+delete: ok
+delete again: ENOENT
+modify: ENOENT
+add while it is written: ok
+being written: nothing
+by another process: 1 in
+add for edges: ok
+idle: 2 inout
+idle again: nothing
+modify while it is written: ok
+being written: nothing
+written: 2 inout
+written, again: nothing
+of a fence that poll has not seen: nothing
+once: ok
+written: 2 out
+written, again: nothing
+add a sync file: ok
+add one for edges: ok
+pending: nothing
+ended: 3 in 4 in
+ended, again: 3 in
+add what has ended: ok
+ended: 5 in
+ended, again: nothing
+QBUF: ok
+STREAMON: ok
+a buffer and a fence pend: nothing
+an event: 3 in
+all but the camera: 1 in 2 in 3 in
+add the camera: ok
+a frame: 4 in
+add its buffer: ok
+both: 4 in 5 in
+STREAMOFF: ok
+the buffer: 5 in
+closed: nothing
+";
+
+#[test]
+fn epoll_reports_buffers_and_sync_files_as_the_kernel_does() {
+    let Some(program) = compiled("epoll_buffers.c") else {
+        return;
+    };
+    let outcome = Run::on("pc")
+        .device("camera,sizes=64x48")
+        .program([&program])
+        .and(["/dev/video0"])
+        .run();
+    assert_eq!(outcome.stdout, REPORTED, "{}", outcome.stderr);
+    outcome.expect_success();
+    outcome.expect_nothing_held();
+}
