@@ -46,7 +46,8 @@ pub struct Report {
     pub program: Vec<String>,
     /// Exit status of the program as a shell gives it: 128 + N for signal N.
     pub exit_status: i32,
-    /// Wall time from start to end, in milliseconds.
+    /// From start to end, in milliseconds: wall time, or that of the devices' clock where it is
+    /// virtual.
     pub duration_ms: u64,
     /// One entry per device node, in the order of the nodes.
     pub devices: Vec<DeviceReport>,

@@ -188,9 +188,12 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
     let (status, remarks) = if sinks.is_empty() && timeline.is_none() {
         supervise(&mut world, &program, options, &specs, orders.as_ref().ok())?
     } else {
-        let mut traced = Traced::new(&mut world, &mut sinks, start, timeline.as_mut());
+        let time = World::own_time;
+        let mut traced = Traced::new(&mut world, &mut sinks, start, time, timeline.as_mut());
         supervise(&mut traced, &program, options, &specs, orders.as_ref().ok())?
     };
+    let own = world.own_time().map(|own| own.elapsed());
+    let took = own.unwrap_or_else(|| start.elapsed());
     let shots = world.thumbnails(page::SHOTS);
     let words = program.iter().map(|word| word.to_string_lossy());
     let mut report = Report {
@@ -200,7 +203,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         setup,
         program: words.map(std::borrow::Cow::into_owned).collect(),
         exit_status: i32::from(status),
-        duration_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+        duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         ..world.report()
     };
     report.notes.extend(remarks);
@@ -213,7 +216,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         summarise(&report);
     }
     if let Some(timeline) = &mut timeline {
-        timeline.finish(start.elapsed());
+        timeline.finish(took);
     }
     for path in &options.report {
         match &timeline {

@@ -29,14 +29,77 @@ use watch::Watched;
 const MAX_WAITING: usize = 65_536;
 /// Most open files whose device is remembered.
 const MAX_FILES: usize = 65_536;
+/// Most processes, and most threads, that are numbered.
+const MAX_THREADS: usize = 65_536;
 /// Bit of a request's number: the program's structure is read; written.
 const READS: u32 = 1 << 30;
 const WRITES: u32 = 1 << 31;
 
+/// The time of devices whose clock is their own, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnTime {
+    /// When the run began.
+    pub origin_ns: u64,
+    /// Now.
+    pub now_ns: u64,
+}
+
+impl OwnTime {
+    /// Since the run began.
+    #[must_use]
+    pub const fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.now_ns.saturating_sub(self.origin_ns))
+    }
+
+    /// Says a timestamp of this clock as a time of the run: when the run began says nothing of it.
+    fn rebase(&self, fields: &mut Fields) {
+        for (name, value) in fields {
+            if *name == "timestamp"
+                && let Value::Word(word) = value
+                && let Some(since_us) = self.since_us(word)
+            {
+                *word = format!("{}.{:06}", since_us / 1_000_000, since_us % 1_000_000);
+            }
+        }
+    }
+
+    /// Microseconds from the begin of the run to a timestamp; `None` for one of another clock.
+    fn since_us(&self, word: &str) -> Option<u64> {
+        let (seconds, micros) = word.split_once('.')?;
+        let seconds: u64 = seconds.parse().ok()?;
+        let time_us = seconds
+            .checked_mul(1_000_000)?
+            .checked_add(micros.parse().ok()?)?;
+        let since_us = time_us.checked_sub(self.origin_ns / 1000)?;
+        (time_us <= self.now_ns / 1000).then_some(since_us)
+    }
+}
+
+/// Processes and threads by the order in which they came.
+#[derive(Debug, Default)]
+struct Numbers(HashMap<u32, u32>);
+
+impl Numbers {
+    /// From 1; 0 for all that find no room.
+    fn of(&mut self, id: u32) -> u32 {
+        let known = self.0.len();
+        match self.0.get(&id) {
+            Some(number) => *number,
+            None if known < MAX_THREADS => {
+                let number = u32::try_from(known + 1).unwrap_or(0);
+                self.0.insert(id, number);
+                number
+            }
+            None => 0,
+        }
+    }
+}
+
 /// A call from its first try on.
 #[derive(Debug)]
 struct Begun {
-    at: Instant,
+    /// Since the run began.
+    at: Duration,
     file: Option<FileId>,
     name: String,
     arguments: Fields,
@@ -49,6 +112,10 @@ pub struct Traced<'a, B> {
     sinks: &'a mut [Sink],
     timeline: Option<&'a mut Timeline>,
     start: Instant,
+    /// The devices' own time, where it is not the system's.
+    time: fn(&B) -> Option<OwnTime>,
+    processes: Numbers,
+    threads: Numbers,
     /// The path of each node, and of what is open.
     nodes: HashMap<NodeId, String>,
     files: HashMap<FileId, String>,
@@ -56,11 +123,13 @@ pub struct Traced<'a, B> {
 }
 
 impl<'a, B: Backend> Traced<'a, B> {
-    /// Writes down calls on these devices, with the time since `start`.
+    /// Writes down calls on these devices, with the time since `start`. Where `time` gives another,
+    /// all that differs from run to run is told by it: times, and who calls by numbers from 1.
     pub fn new(
         devices: &'a mut B,
         sinks: &'a mut [Sink],
         start: Instant,
+        time: fn(&B) -> Option<OwnTime>,
         timeline: Option<&'a mut Timeline>,
     ) -> Self {
         let nodes = devices.nodes().into_iter();
@@ -71,12 +140,34 @@ impl<'a, B: Backend> Traced<'a, B> {
             sinks,
             timeline,
             start,
+            time,
+            processes: Numbers::default(),
+            threads: Numbers::default(),
             files: HashMap::new(),
             waiting: HashMap::new(),
         }
     }
 
-    fn write(&mut self, event: Event) {
+    /// Since the run began.
+    fn now(&self) -> Duration {
+        let own = (self.time)(self.devices);
+        own.map_or_else(|| self.start.elapsed(), |own| own.elapsed())
+    }
+
+    /// Process and thread of a call.
+    fn thread(&mut self, caller: &dyn Caller) -> Option<(u32, u32)> {
+        let (pid, tid) = (caller.pid(), caller.tid());
+        Some(match (self.time)(self.devices) {
+            None => (pid, tid),
+            Some(_) => (self.processes.of(pid), self.threads.of(tid)),
+        })
+    }
+
+    fn write(&mut self, mut event: Event) {
+        if let Some(own) = (self.time)(self.devices) {
+            own.rebase(&mut event.arguments);
+            own.rebase(&mut event.results);
+        }
         if let Some(timeline) = &mut self.timeline {
             timeline.take(&event);
         }
@@ -93,10 +184,11 @@ impl<'a, B: Backend> Traced<'a, B> {
         file: Option<FileId>,
         describe: impl FnOnce() -> (String, Fields),
     ) -> Begun {
+        let at = self.now();
         self.waiting.remove(&caller.call()).unwrap_or_else(|| {
             let (name, arguments) = describe();
             Begun {
-                at: Instant::now(),
+                at,
                 file,
                 name,
                 arguments,
@@ -117,7 +209,7 @@ impl<'a, B: Backend> Traced<'a, B> {
             }
         };
         let device = self.device(begun.file);
-        let thread = Some((caller.pid(), caller.tid()));
+        let thread = self.thread(caller);
         self.tell(begun, device, thread, outcome, results);
     }
 
@@ -130,8 +222,8 @@ impl<'a, B: Backend> Traced<'a, B> {
         results: Fields,
     ) {
         self.write(Event {
-            at: begun.at.saturating_duration_since(self.start),
-            took: begun.at.elapsed(),
+            at: begun.at,
+            took: self.now().saturating_sub(begun.at),
             thread,
             device,
             file: begun.file.map(|file| file.0),
@@ -200,14 +292,14 @@ impl<B: Backend> Backend for Traced<'_, B> {
             Ok(_) => Answer::Value(0),
             Err(Errno(errno)) => Answer::Errno(errno),
         };
-        let thread = Some((caller.pid(), caller.tid()));
+        let thread = self.thread(caller);
         self.tell(begun, path, thread, outcome, Fields::new());
         opened
     }
 
     fn release(&mut self, file: FileId) {
         let begun = Begun {
-            at: Instant::now(),
+            at: self.now(),
             file: Some(file),
             name: "close".to_owned(),
             arguments: Fields::new(),

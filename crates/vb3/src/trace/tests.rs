@@ -127,3 +127,36 @@ fn a_full_disk_is_told() {
     let error = Sink::file(Path::new("/no/such/trace"), Format::Text).unwrap_err();
     assert!(format!("{error:#}").contains("/no/such/trace"), "{error:#}");
 }
+
+#[test]
+fn timestamps_of_the_devices_own_clock_are_times_of_the_run() {
+    let own = OwnTime {
+        origin_ns: 5_000_001_000,
+        now_ns: 7_000_000_000,
+    };
+    assert_eq!(own.elapsed(), Duration::from_nanos(1_999_999_000));
+    for (word, wanted) in [
+        ("5.000001", "0.000000"),
+        ("6.500000", "1.499999"),
+        ("7.000000", "1.999999"),
+        // Of other clocks.
+        ("7.000001", "7.000001"),
+        ("5.000000", "5.000000"),
+        ("-1.000000", "-1.000000"),
+        ("18446744073709551615.0", "18446744073709551615.0"),
+        ("", ""),
+    ] {
+        let mut fields = vec![
+            ("timestamp", Value::Word(word.into())),
+            ("word", Value::Word("6.500000".into())),
+        ];
+        own.rebase(&mut fields);
+        let [(_, timestamp), (_, other)] = &fields[..] else {
+            panic!("{fields:?}")
+        };
+        assert_eq!(timestamp.to_string().trim_matches('"'), wanted);
+        assert_eq!(*other, Value::Word("6.500000".into()));
+    }
+    let mut numbers = Numbers::default();
+    assert_eq!([70, 8, 70, 9].map(|id| numbers.of(id)), [1, 2, 1, 3]);
+}

@@ -1,5 +1,6 @@
 //! The clock of a run.
 
+use crate::trace::OwnTime;
 use std::fmt;
 use std::str::FromStr;
 
@@ -95,8 +96,20 @@ impl Clock {
     /// Lets time pass in another way from now on.
     pub(super) fn set_pace(&mut self, pace: Pace) {
         self.origin_ns = self.now_ns();
+        if pace == Pace::Virtual {
+            // A timeval then cuts the same off a timestamp in every run.
+            self.origin_ns = self.origin_ns.next_multiple_of(1000);
+        }
         self.virtual_ns = self.origin_ns;
         self.pace = pace;
+    }
+
+    /// When it began and how late it is, where it does not pass by itself.
+    pub(super) fn own(&self) -> Option<OwnTime> {
+        self.is_virtual().then_some(OwnTime {
+            origin_ns: self.origin_ns,
+            now_ns: self.virtual_ns,
+        })
     }
 
     pub(super) const fn is_virtual(&self) -> bool {
@@ -208,8 +221,13 @@ mod tests {
     fn a_virtual_clock_goes_where_it_is_sent_and_never_back() {
         let mut clock = Clock::given(|| 7);
         clock.set_pace(Pace::Virtual);
-        clock.jump(100);
+        clock.jump(1100);
         clock.jump(50);
-        assert_eq!((clock.now_ns(), clock.real_ns()), (100, 7));
+        assert_eq!((clock.now_ns(), clock.real_ns()), (1100, 7));
+        let own = OwnTime {
+            origin_ns: 1000,
+            now_ns: 1100,
+        };
+        assert_eq!(clock.own(), Some(own));
     }
 }

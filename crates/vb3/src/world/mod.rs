@@ -32,6 +32,7 @@ mod udmabuf;
 
 use crate::control::Control;
 use crate::report::{Refusal, Report};
+use crate::trace::OwnTime;
 use anyhow::{Context as _, Result, anyhow, bail};
 use clock::Clock;
 pub use clock::Pace;
@@ -193,6 +194,12 @@ impl World {
     pub fn set_pace(&mut self, pace: Pace) {
         self.clock.set_pace(pace);
         self.last_look_ns = self.clock.real_ns();
+    }
+
+    /// The devices' time, where it is not the system's.
+    #[must_use]
+    pub fn own_time(&self) -> Option<OwnTime> {
+        self.clock.own()
     }
 
     /// Keeps small versions of what cameras deliver from now on.

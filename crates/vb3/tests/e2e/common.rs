@@ -91,6 +91,8 @@ pub(crate) struct Outcome {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     pub(crate) report: Report,
+    /// Wall time of the whole command.
+    pub(crate) took: Duration,
     pub(crate) dir: TempDir,
 }
 
@@ -169,7 +171,9 @@ impl Run {
         }
         command.args(&self.options).arg("--").args(&self.program);
         command.envs(self.env.iter().copied());
+        let start = Instant::now();
         let (status, stdout, stderr) = finish(&mut command, self.dir.path(), self.patience);
+        let took = start.elapsed();
         let report = std::fs::read(&report).unwrap_or_default();
         let report = serde_json::from_slice(&report).unwrap_or_else(|e| {
             panic!("no report ({e}); status {status}\nstdout: {stdout}\nstderr: {stderr}")
@@ -179,6 +183,7 @@ impl Run {
             stdout,
             stderr,
             report,
+            took,
             dir: self.dir,
         }
     }

@@ -46,7 +46,32 @@ fn a_browser_shows_the_plots_and_complains_of_nothing() {
     let text = std::fs::read_to_string(&page).unwrap();
     assert!(text.contains("Nothing was refused"), "{text}");
     assert!(text.contains("40 frames reached or left the program"));
-    let (console, picture) = shown(&page);
+    expect_plots(&page);
+}
+
+/// A minute at 30 frames a second, as long as the program needs for it.
+#[test]
+fn the_page_of_a_minute_is_small_and_a_browser_shows_it() {
+    if ["v4l2-ctl", "chromium", "ffmpeg"].into_iter().any(lacks) {
+        return;
+    }
+    let run = Run::on("pc")
+        .device("camera=pattern,size=320x240,fps=30,sizes=320x240,formats=YUYV")
+        .options(["--clock", "virtual", "--report", "run.html"]);
+    let page = run.file("run.html");
+    let client = ["v4l2-ctl", "--stream-mmap=4", "--stream-count=1800"];
+    let outcome = run.program(client).run();
+    outcome.expect_success();
+    assert_eq!(outcome.report.duration_ms, 59_999);
+    let text = std::fs::read_to_string(&page).unwrap();
+    assert!(text.contains("1800 frames reached or left the program"));
+    assert!(text.len() < 2 << 20, "{} bytes", text.len());
+    expect_plots(&page);
+}
+
+/// Asserts that a browser shows the plots of a page, and complains of nothing.
+fn expect_plots(page: &Path) {
+    let (console, picture) = shown(page);
     assert_eq!(console, "");
     let raw = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
