@@ -30,7 +30,7 @@ fn profile(board: &Shipped, below: &[PathBuf]) -> Result<String, String> {
         .ok_or_else(|| format!("no {} there", board.tree))?;
     let dtb = std::fs::read(&path).map_err(|e| e.to_string())?;
     let read = Board::read(&dtb).map_err(|e| e.to_string())?;
-    Ok(read.profile_as(board.name, board.ram))
+    Ok(read.profile_as(board.name, board.ram, board.pages))
 }
 
 fn main() -> ExitCode {

@@ -9,16 +9,22 @@ pub struct Shipped {
     pub tree: &'static str,
     /// Bytes of memory of the board as sold, where its boot loader knows it and the tree does not.
     pub ram: Option<u64>,
+    /// Bytes of a page of its usual kernel, and which that is, where they are not 4 KiB.
+    pub pages: Option<(u64, &'static str)>,
     /// The profile of its machine, with its devices.
     pub profile: &'static str,
 }
 
 macro_rules! board {
     ($name:literal, $tree:literal, $ram:expr) => {
+        board!($name, $tree, $ram, None)
+    };
+    ($name:literal, $tree:literal, $ram:expr, $pages:expr) => {
         Shipped {
             name: $name,
             tree: $tree,
             ram: $ram,
+            pages: $pages,
             profile: include_str!(concat!("../boards/", $name, ".toml")),
         }
     };
@@ -28,7 +34,15 @@ macro_rules! board {
 /// (`linux-binary-*-arm64-16k`, which has trees below `dtb`), since 6.12's has no video devices.
 pub const BOARDS: &[Shipped] = &[
     board!("rpi-4", "broadcom/bcm2711-rpi-4-b.dtb", Some(4 << 30)),
-    board!("rpi-5", "dtb/broadcom/bcm2712-rpi-5-b.dtb", Some(8 << 30)),
+    board!(
+        "rpi-5",
+        "dtb/broadcom/bcm2712-rpi-5-b.dtb",
+        Some(8 << 30),
+        Some((
+            16 << 10,
+            "CONFIG_ARM64_16K_PAGES, as in the kernel that carries this tree"
+        ))
+    ),
     board!("imx8mp-evk", "freescale/imx8mp-evk.dtb", None),
     board!("rock-5b", "rockchip/rk3588-rock-5b.dtb", Some(8 << 30)),
     board!("db410c", "qcom/apq8016-sbc.dtb", Some(1 << 30)),

@@ -17,6 +17,7 @@ const LEAST_REACH: u64 = 0xf_ffff;
 /// Longest name of an IOMMU.
 const MAX_NAME: usize = 200;
 const PAGE: u64 = 4096;
+const LARGEST_PAGE: u64 = 64 << 10;
 
 impl Board {
     /// A short name: the first `compatible`, which is the most specific.
@@ -38,14 +39,14 @@ impl Board {
         }
     }
 
-    /// Bytes of memory: what the tree names, in whole pages.
+    /// Bytes of memory: what the tree names, in whole pages of any kernel.
     #[must_use]
     pub fn ram(&self) -> Option<u64> {
         let sum = self
             .memory
             .iter()
             .fold(0_u64, |sum, range| sum.saturating_add(range.bytes));
-        (sum >= MIN_RAM).then_some(sum.min(MAX_RAM) / PAGE * PAGE)
+        (sum >= MIN_RAM).then_some(sum.min(MAX_RAM) / LARGEST_PAGE * LARGEST_PAGE)
     }
 
     /// Contiguous memory that all devices share, and the node that says so.
@@ -60,7 +61,7 @@ impl Board {
                 if let Some(place) = reserved.place {
                     let _ = write!(from, ", at {:#x} to {:#x}", place.start, place.last());
                 }
-                (reserved.bytes / PAGE * PAGE, from)
+                (reserved.bytes / LARGEST_PAGE * LARGEST_PAGE, from)
             }
             None => (
                 KERNELS_CMA,
@@ -72,12 +73,13 @@ impl Board {
     /// The profile of a machine, as TOML. `ram` overrides what the tree says.
     #[must_use]
     pub fn profile(&self, ram: Option<u64>) -> String {
-        self.profile_as(&self.name(), ram)
+        self.profile_as(&self.name(), ram, None)
     }
 
-    /// As [`profile`](Self::profile), under another name: letters, digits and `-`.
+    /// As [`profile`](Self::profile), under another name (letters, digits and `-`), and with pages
+    /// of so many bytes (4, 16 or 64 KiB), and who says so: a tree does not.
     #[must_use]
-    pub fn profile_as(&self, name: &str, ram: Option<u64>) -> String {
+    pub fn profile_as(&self, name: &str, ram: Option<u64>, pages: Option<(u64, &str)>) -> String {
         let (ram, ram_from) = match (ram, self.ram()) {
             (Some(ram), _) => (ram, "as given"),
             (None, Some(ram)) => (ram, "/memory: reg"),
@@ -87,7 +89,7 @@ impl Board {
             ),
         };
         let (cma, cma_from) = self.cma();
-        let cma = cma.min(ram / 2 / PAGE * PAGE);
+        let cma = cma.min(ram / 2 / LARGEST_PAGE * LARGEST_PAGE);
         let coherent = !self.devices.is_empty() && self.devices.iter().all(|d| d.coherent);
         let iommus = self.iommus();
         let mut out = String::new();
@@ -106,6 +108,9 @@ impl Board {
         }
         line(format_args!("\nname = \"{name}\""));
         line(format_args!("description = \"{}\"\n", plain(&self.model)));
+        if let Some((bytes, from)) = pages {
+            line(format_args!("# {}\npage_size = {bytes}", plain(from)));
+        }
         line(format_args!("# {ram_from}\nram = {ram}"));
         line(format_args!("# {}\ncma = {cma}", plain(&cma_from)));
         line(format_args!(

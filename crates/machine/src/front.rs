@@ -8,7 +8,7 @@ use crate::machine::{BusWindow, DeviceLimits, Held, Mmap, Pages, Pinned, State};
 use crate::memory::InPlace;
 use crate::platform::Vmap;
 use crate::profile::Profile;
-use crate::ram::{FRAME, FreeMemory};
+use crate::ram::FreeMemory;
 use crate::trace::Trace;
 use crate::user::User;
 use std::cell::{Ref, RefCell};
@@ -352,7 +352,7 @@ impl PageSource for Machine {
     type Pages = Pages;
 
     fn page_size(&self) -> u64 {
-        FRAME
+        self.profile.page_size
     }
 
     fn device_info(&self, dev: Device) -> Option<DeviceInfo> {

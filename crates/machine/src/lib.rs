@@ -39,7 +39,7 @@ pub use machine::{BusWindow, DeviceLimits, Held, Mmap, Pages, Pinned};
 pub use memory::InPlace;
 pub use platform::Vmap;
 pub use profile::{Profile, ProfileError};
-pub use ram::{FreeMemory, MAX_ORDINARY_RUN, Spot};
+pub use ram::{FreeMemory, Spot};
 pub use trace::{Event, Trace};
 pub use udmabuf::{Udmabuf, dmabuf_holders};
 pub use user::{User, UserFault, UserMemory};

@@ -453,7 +453,7 @@ impl State {
 
     /// Adds `len` bytes of device memory that no page stands behind, for the machine's life.
     pub(crate) fn add_physical(&mut self, len: u64) -> Result<Segment, Error> {
-        if len == 0 || len % FRAME != 0 {
+        if len == 0 || len % self.profile.page_size != 0 {
             return Err(Error::Invalid);
         }
         let frames = self.ram.take_hole(len)?;
@@ -473,7 +473,7 @@ impl State {
 
     /// Sets `len` bytes of addresses aside for a device's own memory, for the machine's life. Bytes
     pub(crate) fn reserve_physical(&mut self, len: u64) -> Result<Segment, Error> {
-        if len == 0 || len % FRAME != 0 {
+        if len == 0 || len % self.profile.page_size != 0 {
             return Err(Error::Invalid);
         }
         let frames = self.ram.take_hole(len)?;

@@ -72,7 +72,7 @@ impl State {
 
     fn alloc_in_area(&mut self, area: usize, len: u64) -> Result<Pages, Error> {
         self.may_fail()?;
-        if len == 0 || len % FRAME != 0 {
+        if len == 0 || len % self.profile.page_size != 0 {
             return Err(Error::Invalid);
         }
         let frames = self.ram.take_area(area, len)?;
@@ -98,7 +98,7 @@ impl State {
 
     fn promise_pages(&mut self, len: u64, caching: Caching) -> Result<Pages, Error> {
         self.may_fail()?;
-        if len == 0 || len % FRAME != 0 {
+        if len == 0 || len % self.profile.page_size != 0 {
             return Err(Error::Invalid);
         }
         self.keep_promises(len)?;
@@ -120,10 +120,11 @@ impl State {
             return Err(Error::Invalid);
         }
         let len = object.len;
+        let page = self.profile.page_size;
         let is_whole = match spot {
-            Spot::Run(at) => at.get() % FRAME == 0,
+            Spot::Run(at) => at.get() % page == 0,
             Spot::Pieces { granule, .. } => {
-                granule.is_power_of_two() && granule >= FRAME && len % granule == 0
+                granule.is_power_of_two() && granule >= page && len % granule == 0
             }
         };
         if !is_whole {

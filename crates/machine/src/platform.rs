@@ -92,10 +92,13 @@ impl State {
         if len == 0 || len % FRAME != 0 {
             return Err(Error::Invalid);
         }
+        // The driver's pages are the host's, which may be smaller.
+        let page = self.profile.page_size;
+        let size = len.checked_next_multiple_of(page).ok_or(Error::Invalid)?;
         let everywhere = PhysAddr::new(u64::MAX);
         let frames = self
             .ram
-            .take((len, FRAME), (Layout::Scattered, 1), everywhere)?;
+            .take((size, page), (Layout::Scattered, 1), everywhere)?;
         let dram = match self.dram_for(Caching::Cached, len) {
             Ok(dram) => dram,
             Err(_) => {
@@ -150,7 +153,7 @@ impl State {
     pub(crate) fn alloc_pages(&mut self, request: PageRequest<Device>) -> Result<Pages, Error> {
         self.may_fail()?;
         let granule = request.granule;
-        if !granule.is_power_of_two() || granule < FRAME {
+        if !granule.is_power_of_two() || granule < self.profile.page_size {
             return Err(Error::Invalid);
         }
         if request.len == 0 || request.len % granule != 0 {
@@ -251,11 +254,12 @@ impl State {
                 found,
             }));
         }
-        let head = addr & (FRAME - 1);
+        let page = self.profile.page_size;
+        let head = addr & (page - 1);
         let base = addr - head;
-        let size = end.checked_next_multiple_of(FRAME).ok_or(Error::Invalid)? - base;
+        let size = end.checked_next_multiple_of(page).ok_or(Error::Invalid)? - base;
         let frames = self.ram.take(
-            (size, FRAME),
+            (size, page),
             (Layout::Scattered, 1),
             PhysAddr::new(u64::MAX),
         )?;

@@ -24,13 +24,11 @@ pub enum Spot {
     },
 }
 
-/// Bytes of a frame.
+/// Bytes of a frame: the smallest page there is. Larger pages are aligned runs of frames.
 pub(crate) const FRAME: u64 = 4096;
 const RESERVED: u64 = 1 << 20;
 const HOLE: u64 = 3 << 30;
 const BEHIND_HOLE: u64 = 4 << 30;
-/// Longest run ordinary RAM gives in bytes, as a buddy allocator would (order 10).
-pub const MAX_ORDINARY_RUN: u64 = 4 << 20;
 
 /// The free frames, area by area.
 ///
@@ -45,6 +43,7 @@ pub(crate) struct Ram {
     areas: Vec<Area>,
     general: Runs,
     hole: Runs,
+    longest_run: u64,
     scattered: bool,
     rng: Pcg32,
 }
@@ -117,6 +116,7 @@ impl Ram {
             areas,
             general,
             hole,
+            longest_run: profile.max_ordinary_run(),
             scattered: profile.scattered,
             rng: Pcg32::new(seed, 0x7261_6d00),
         };
@@ -281,7 +281,7 @@ impl Ram {
         piece: u64,
         end: u64,
     ) -> Result<FrameRuns, Error> {
-        let longest = self.general.largest(end).min(MAX_ORDINARY_RUN / FRAME);
+        let longest = self.general.largest(end).min(self.longest_run / FRAME);
         if frames <= longest {
             if frames == piece && align <= piece {
                 return self.take_scattered(piece, piece, end);

@@ -128,6 +128,11 @@ pub trait MemOps {
     /// Which memory models the allocator offers.
     fn supports_userptr(&self) -> bool;
 
+    /// Base-2 logarithm of a page's bytes, 12 to 16: mmap offsets count pages.
+    fn page_shift(&self) -> u32 {
+        12
+    }
+
     /// Allocates zeroed memory.
     ///
     /// # Errors

@@ -56,6 +56,7 @@ impl<M: MemOps> Stream<M> {
                 _ => Requests::None,
             },
             m2m_capture: is_mem_to_mem && flow == Flow::Capture,
+            page_shift: mem.page_shift(),
             ..Config::new(device, queue_type)
         };
         Ok(Self {

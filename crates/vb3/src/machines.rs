@@ -147,8 +147,8 @@ fn print_row(p: &Profile, out: &mut dyn Write) -> Result<()> {
                 FlushPolicy::Lazy => ", lazily flushed",
             };
             let pages = match iommu.granule() {
-                PAGE_SIZE => String::new(),
-                larger => format!(" in pages of {}", bytes(larger)),
+                granule if granule == p.page_size => String::new(),
+                other => format!(" in pages of {}", bytes(other)),
             };
             let bits = iommu.aperture_bits;
             format!("IOMMU with {bits}-bit addresses{pages}{lazy}")
@@ -193,6 +193,10 @@ fn print_row(p: &Profile, out: &mut dyn Write) -> Result<()> {
             false => format!(", {} on the chip as {}", bytes(area.bytes), area.name),
         })
         .collect();
+    let pages = match p.page_size {
+        PAGE_SIZE => String::new(),
+        larger => format!(" in pages of {}", bytes(larger)),
+    };
     let devices = match p.devices.len() {
         0 => String::new(),
         count => format!(", {count} devices"),
@@ -200,7 +204,7 @@ fn print_row(p: &Profile, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "{:<16} {}", p.name, p.description)?;
     writeln!(
         out,
-        "{:<16} {} RAM, {cma}{areas}{sram}, {iommu}, {caches}, {}-bit DMA{}{}{bounce}{private}{untrusted}{devices}",
+        "{:<16} {} RAM{pages}, {cma}{areas}{sram}, {iommu}, {caches}, {}-bit DMA{}{}{bounce}{private}{untrusted}{devices}",
         "",
         bytes(p.ram),
         p.dma_mask_bits,
@@ -250,6 +254,7 @@ fn json_of(p: &Profile) -> Value {
     json!({
         "name": p.name,
         "description": p.description,
+        "page_size": p.page_size,
         "ram": p.ram,
         "cma": p.cma,
         "coherent": p.coherent,

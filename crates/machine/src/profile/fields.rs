@@ -16,7 +16,7 @@ const FIELDS: &[(&str, &str)] = &[
     (
         "cma",
         "bytes of that memory set aside for physically contiguous buffers; 0 for none, and then \
-         a contiguous buffer is at most 4 MiB",
+         a contiguous buffer is at most 4 MiB (32 MiB with pages of 16KiB, 512 MiB with 64KiB)",
     ),
     (
         "areas",
@@ -28,7 +28,11 @@ const FIELDS: &[(&str, &str)] = &[
         "of an area as a table ([areas.NAME] size = \"8MiB\"), false for memory of the chip, such as \
          SRAM: not of RAM, from 3 GiB on, uncached and without pages behind it",
     ),
-    ("page_size", "bytes of a page; only 4096"),
+    (
+        "page_size",
+        "bytes of a page of the board's kernel: 4KiB (the default), 16KiB or 64KiB; allocations, mmap \
+         offsets and pinned memory are in such pages, getpagesize() of a program stays the host's",
+    ),
     (
         "coherent",
         "true if devices see the CPU's caches; false if both see old bytes until a cache sync",

@@ -9,8 +9,17 @@ use std::fmt;
 use vb3_dma::iopt::Format;
 use vb3_dma::{BounceMode, Coherency, FlushPolicy, SegmentMode};
 
-/// Bytes of a page. Nothing else is supported.
+/// Bytes of a page, where a profile says nothing else.
 pub const PAGE_SIZE: u64 = 4096;
+/// Bytes of a page that a machine can have, and the longest run of ordinary memory beside each: what
+/// `MAX_PAGE_ORDER` leaves of 10, 11 and 13.
+///
+/// Source: Linux 7.2 `arch/arm64/Kconfig` `ARCH_FORCE_MAX_ORDER`.
+const PAGE_SIZES: [(u64, u64); 3] = [
+    (PAGE_SIZE, 4 << 20),
+    (16 << 10, 32 << 20),
+    (64 << 10, 512 << 20),
+];
 /// Bytes of a cache line of machines without coherent caches.
 pub const CACHE_LINE: u64 = 64;
 
@@ -73,6 +82,8 @@ pub struct Profile {
     pub name: String,
     /// One sentence.
     pub description: String,
+    /// Bytes of a page of the CPU: 4, 16 or 64 KiB. A program's own pages are the host's.
+    pub page_size: u64,
     /// Bytes of RAM.
     pub ram: u64,
     /// Bytes of RAM set aside for contiguous memory; zero for none.
@@ -127,11 +138,19 @@ impl Profile {
         self.iommus.iter().position(|(known, _)| known == name)
     }
 
+    /// Bytes of the longest run that ordinary memory gives, as a buddy allocator would.
+    #[must_use]
+    pub fn max_ordinary_run(&self) -> u64 {
+        let row = PAGE_SIZES.iter().find(|(page, _)| *page == self.page_size);
+        row.map_or(self.page_size, |&(_, run)| run)
+    }
+
     /// Bytes of the largest smallest page of the machine and its IOMMUs.
     pub(crate) fn granule(&self) -> u64 {
         let further = self.iommus.iter().map(|(_, iommu)| iommu);
         let all = self.iommu.iter().chain(further);
-        all.map(IommuProfile::granule).fold(PAGE_SIZE, u64::max)
+        all.map(IommuProfile::granule)
+            .fold(self.page_size, u64::max)
     }
 
     /// Whether devices see the CPU's caches, as the mapping layer says it.

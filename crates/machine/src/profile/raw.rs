@@ -1,7 +1,8 @@
 //! From TOML to a checked profile, keeping track of lines.
 
 use super::{
-    Allocator, AreaProfile, CACHE_LINE, IommuProfile, PAGE_SIZE, Profile, ProfileError, mask_of,
+    Allocator, AreaProfile, CACHE_LINE, IommuProfile, PAGE_SIZE, PAGE_SIZES, Profile, ProfileError,
+    mask_of,
 };
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
@@ -288,18 +289,21 @@ struct Raw {
     devices: Option<Spanned<Vec<String>>>,
 }
 
-/// The text of a profile, for finding lines.
-struct Source<'a>(&'a str);
+/// The text of a profile, for finding lines, and the pages that its sizes are whole ones of.
+struct Source<'a> {
+    text: &'a str,
+    page_size: u64,
+}
 
 impl Source<'_> {
     fn line(&self, at: usize) -> usize {
-        let before = self.0.as_bytes().iter().take(at);
+        let before = self.text.as_bytes().iter().take(at);
         before.filter(|&&byte| byte == b'\n').count() + 1
     }
 
     /// The key that stands on a line, if one does.
     fn key(&self, line: usize) -> Option<String> {
-        let text = self.0.lines().nth(line.checked_sub(1)?)?;
+        let text = self.text.lines().nth(line.checked_sub(1)?)?;
         let (key, _) = text.split_once('=')?;
         let key = key.trim().trim_matches('"');
         (!key.is_empty() && !key.starts_with('#')).then(|| key.to_owned())
@@ -331,18 +335,18 @@ impl Source<'_> {
 }
 
 pub(super) fn parse(text: &str) -> Result<Profile, ProfileError> {
-    let source = Source(text);
+    let mut source = Source {
+        text,
+        page_size: PAGE_SIZE,
+    };
     let raw: Raw = toml::from_str(text).map_err(|err| source.parser_error(&err))?;
+    source.page_size = check_page_size(&source, raw.page_size.as_ref())?;
     check(&source, raw)
 }
 
 fn check(source: &Source<'_>, raw: Raw) -> Result<Profile, ProfileError> {
     if raw.name.get_ref().is_empty() {
         return Err(source.error("name", raw.name.span(), "must not be empty".into()));
-    }
-    if let Some(page) = raw.page_size.filter(|page| page.get_ref().0 != PAGE_SIZE) {
-        let message = format!("only {PAGE_SIZE} is supported, not {}", page.get_ref().0);
-        return Err(source.error("page_size", page.span(), message));
     }
     let ram = pages(source, "ram", &raw.ram, MIN_RAM, MAX_RAM)?;
     let room = ram.min(LOW_END) - RESERVED;
@@ -369,6 +373,7 @@ fn check(source: &Source<'_>, raw: Raw) -> Result<Profile, ProfileError> {
     Ok(Profile {
         name: raw.name.into_inner(),
         description: raw.description,
+        page_size: source.page_size,
         ram,
         cma,
         areas,
@@ -392,6 +397,19 @@ fn check(source: &Source<'_>, raw: Raw) -> Result<Profile, ProfileError> {
         },
         devices: check_devices(source, raw.devices)?,
     })
+}
+
+fn check_page_size(source: &Source<'_>, raw: Option<&Spanned<Size>>) -> Result<u64, ProfileError> {
+    let Some(raw) = raw else {
+        return Ok(PAGE_SIZE);
+    };
+    let bytes = raw.get_ref().0;
+    if PAGE_SIZES.iter().any(|(page, _)| *page == bytes) {
+        return Ok(bytes);
+    }
+    let sizes = either(PAGE_SIZES.iter().map(|(page, _)| *page));
+    let message = format!("a page has {sizes}, not {}", show(bytes));
+    Err(source.error("page_size", raw.span(), message))
 }
 
 /// What they are is not this crate's to know.
@@ -419,8 +437,9 @@ fn pages(
     most: u64,
 ) -> Result<u64, ProfileError> {
     let bytes = size.get_ref().0;
-    let message = if bytes % PAGE_SIZE != 0 {
-        format!("{bytes} is no multiple of the page size {PAGE_SIZE}")
+    let page = source.page_size;
+    let message = if bytes % page != 0 {
+        format!("{bytes} is no multiple of the page size {page}")
     } else if bytes < least {
         format!("{} is less than {}", show(bytes), show(least))
     } else if bytes > most {
@@ -458,7 +477,7 @@ fn check_bounce(
     let Some(raw) = raw else {
         return Ok((BounceMode::Never, 0));
     };
-    let pool = pages(source, "bounce.pool", &raw.pool, PAGE_SIZE, room)?;
+    let pool = pages(source, "bounce.pool", &raw.pool, source.page_size, room)?;
     let mode = match raw.mode {
         RawBounceMode::WhenNeeded => BounceMode::WhenNeeded,
         RawBounceMode::Always => BounceMode::Always,
@@ -494,7 +513,7 @@ fn check_areas(
                 false => &mut left_on_chip,
             };
             let size = Spanned::new(area.span(), area.get_ref().size);
-            let bytes = pages(source, "areas", &size, PAGE_SIZE, *left)?;
+            let bytes = pages(source, "areas", &size, source.page_size, *left)?;
             *left -= bytes;
             areas.push(AreaProfile {
                 name: name.into_inner(),
@@ -639,7 +658,7 @@ fn check_sram(
         let message = "is for devices that are not behind an IOMMU";
         return Err(source.error("sram", raw.span(), message.into()));
     }
-    pages(source, "sram", &raw, PAGE_SIZE, MAX_SRAM)
+    pages(source, "sram", &raw, source.page_size, MAX_SRAM)
 }
 
 fn check_max_segment(
@@ -649,7 +668,7 @@ fn check_max_segment(
     let Some(raw) = raw else { return Ok(u64::MAX) };
     match raw.get_ref().0 {
         None => Ok(u64::MAX),
-        Some(bytes) if bytes >= PAGE_SIZE => Ok(bytes),
+        Some(bytes) if bytes >= source.page_size => Ok(bytes),
         Some(bytes) => {
             let message = format!("{} is less than a page", show(bytes));
             Err(source.error("max_segment", raw.span(), message))
@@ -664,7 +683,7 @@ fn check_boundary(
     let Some(raw) = raw else { return Ok(u64::MAX) };
     match raw.get_ref().0 {
         None => Ok(u64::MAX),
-        Some(bytes) if bytes.is_power_of_two() && bytes >= PAGE_SIZE => Ok(bytes - 1),
+        Some(bytes) if bytes.is_power_of_two() && bytes >= source.page_size => Ok(bytes - 1),
         Some(bytes) => {
             let message = format!("{} is no power of two of at least a page", show(bytes));
             Err(source.error("boundary", raw.span(), message))

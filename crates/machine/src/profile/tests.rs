@@ -113,7 +113,16 @@ fn each_mistake_names_its_field_and_line() {
         ("cma = \"6MB\"", "cma", "a size like"),
         ("cma = \"99999999999GiB\"", "cma", "a size like"),
         ("cma = true", "cma", "invalid type"),
-        ("page_size = \"16KiB\"", "page_size", "only 4096"),
+        (
+            "page_size = \"8KiB\"",
+            "page_size",
+            "a page has 4 KiB or 16 KiB or 64 KiB, not 8 KiB",
+        ),
+        (
+            "page_size = \"64KiB\"\ncma = \"48KiB\"",
+            "cma",
+            "no multiple of the page size 65536",
+        ),
         ("max_segment = 100", "max_segment", "less than a page"),
         ("boundary = \"48KiB\"", "boundary", "no power of two"),
         ("boundary = 0", "boundary", "no power of two"),

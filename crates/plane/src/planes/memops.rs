@@ -167,6 +167,10 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
         true
     }
 
+    fn page_shift(&self) -> u32 {
+        self.ops().page_size().trailing_zeros()
+    }
+
     fn alloc(&mut self, dev: Self::Device, args: AllocArgs) -> Result<Self::Plane, PlaneError> {
         let spec = match dev.allocator {
             Allocator::Contig if dev.lazy => contig::lazy_spec(dev.dma, args),

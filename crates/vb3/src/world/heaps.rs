@@ -14,7 +14,6 @@ use vb3_dma::{
 };
 use vb3_dmabuf::BufRef;
 use vb3_host::{Caller, Errno, FileId, NodeId, NodeKind, Outcome};
-use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Device, Machine, Profile};
 use vb3_plane::{ExportAccess, MemOps as _};
 
@@ -67,7 +66,7 @@ struct Wanted {
 
 impl Wanted {
     /// Reads `struct dma_heap_allocation_data`. EINVAL for what Linux refuses.
-    fn parse(data: [u8; DATA]) -> Result<Self, Errno> {
+    fn parse(data: [u8; DATA], page: u64) -> Result<Self, Errno> {
         let (len, rest) = data.split_at(8);
         let (fd, rest) = rest.split_at(4);
         let (fd_flags, heap_flags) = rest.split_at(4);
@@ -78,7 +77,7 @@ impl Wanted {
         }
         let len = u64::from_ne_bytes(len.try_into().map_err(|_| Errno::EINVAL)?);
         // Linux rounds what overflows down to nothing, and refuses that.
-        let len = len.checked_next_multiple_of(PAGE_SIZE).unwrap_or(0);
+        let len = len.checked_next_multiple_of(page).unwrap_or(0);
         if len == 0 {
             return Err(Errno::EINVAL);
         }
@@ -199,7 +198,8 @@ impl World {
         let size = (request >> 16 & 0x3fff) as usize;
         let given = data.get_mut(..size.min(DATA)).ok_or(Errno::EFAULT)?;
         caller.read(arg, given)?;
-        let wanted = Wanted::parse(data)?;
+        let page = self.memory.ops().page_size();
+        let wanted = Wanted::parse(data, page)?;
         let number_at = arg.checked_add(FD_AT).ok_or(Errno::EFAULT)?;
         caller.write(number_at, &0u32.to_ne_bytes())?;
         let buf = self.heap_buffer(heap, wanted.len)?;
@@ -248,7 +248,7 @@ fn allocate(ops: &mut Mapper<Machine>, of: Memory, len: u64) -> Result<Alloc, vb
         Memory::Any(layout) => {
             let granule = match layout {
                 Layout::Scattered => machine.unmapped_granule(),
-                Layout::Contiguous => PAGE_SIZE,
+                Layout::Contiguous => machine.page_size(),
             };
             machine.alloc_pages(PageRequest {
                 len: len
@@ -287,9 +287,11 @@ mod tests {
             data(4096, 0, 0o4000, 0),
             data(4096, 0, 0, 1),
         ] {
-            assert_eq!(Wanted::parse(bad), Err(Errno::EINVAL), "{bad:?}");
+            assert_eq!(Wanted::parse(bad, 4096), Err(Errno::EINVAL), "{bad:?}");
         }
-        let good = Wanted::parse(data(1, 0, O_CLOEXEC | 2, 0));
+        let large = Wanted::parse(data(4097, 0, 2, 0), 16 << 10).unwrap();
+        assert_eq!(large.len, 16 << 10);
+        let good = Wanted::parse(data(1, 0, O_CLOEXEC | 2, 0), 4096);
         assert_eq!(
             good,
             Ok(Wanted {

@@ -8,8 +8,7 @@ use vb3_dma::{
 };
 use vb3_dmabuf::solve::{Heap, HeapKind, Needs, Placement, Request, Rule, Run, conflict, solve};
 use vb3_dmabuf::{Backing, Spec};
-use vb3_machine::profile::PAGE_SIZE;
-use vb3_machine::{Device, MAX_ORDINARY_RUN, Machine, Spot};
+use vb3_machine::{Device, Machine, Spot};
 
 /// Places buffers by what all devices need that share them.
 #[derive(Debug)]
@@ -58,6 +57,7 @@ struct Area {
     free: Vec<Run>,
     /// Whether pages, and a cache, stand before it.
     pages: bool,
+    align: u64,
 }
 
 impl Area {
@@ -66,7 +66,7 @@ impl Area {
             kind: self.kind,
             free: &self.free,
             directed: true,
-            align: PAGE_SIZE,
+            align: self.align,
             cached: self.pages,
             pages: self.pages,
             protected: false,
@@ -82,10 +82,11 @@ fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
         kind,
         free: runs(free, u64::MAX, 0),
         pages: true,
+        align: machine.page_size(),
     };
     let pieces = HeapKind::Pieces(machine.unmapped_granule());
     let mut areas = vec![area(pieces, &free.ordinary)];
-    if len_bytes <= MAX_ORDINARY_RUN {
+    if len_bytes <= machine.profile().max_ordinary_run() {
         areas.push(area(HeapKind::Contiguous, &free.ordinary));
     }
     areas.push(area(HeapKind::Contiguous, &free.contiguous));
@@ -171,7 +172,8 @@ fn shortage(machine: &Machine, request: &Request, needs: &[Needs], heaps: &[Heap
 fn longest(machine: &Machine) -> u64 {
     let free = machine.free_memory();
     let longest = |runs: &[vb3_dma::Segment]| runs.iter().map(|run| run.len).max().unwrap_or(0);
-    longest(&free.contiguous).max(longest(&free.ordinary).min(MAX_ORDINARY_RUN))
+    let ordinary = longest(&free.ordinary).min(machine.profile().max_ordinary_run());
+    longest(&free.contiguous).max(ordinary)
 }
 
 impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {

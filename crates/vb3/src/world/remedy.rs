@@ -11,8 +11,7 @@ use vb3_devices::spec::Allocator;
 use vb3_dma::{Constraint, Limits, PageSource as _, Segment};
 use vb3_dmabuf::Store as _;
 use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, Needs, Request, Run, conflict, solve};
-use vb3_machine::profile::PAGE_SIZE;
-use vb3_machine::{Device, MAX_ORDINARY_RUN, Machine};
+use vb3_machine::{Device, Machine};
 use vb3_plane::RefusedImport;
 use vb3_v4l2::VideoDriver as _;
 
@@ -70,7 +69,7 @@ pub(super) fn find(
         .filter(|node| users.contains(&node.dma))
         .collect();
     let importer = nodes.iter().find(|node| node.dma == import.device)?;
-    let request = request(importer, import.len_bytes);
+    let request = request(importer, import.len_bytes, memory.ops().page_size());
     let mut needs: Vec<Needs> = (users.iter())
         .filter_map(|node| node.wants().needs(memory.ops()))
         .collect();
@@ -131,13 +130,13 @@ pub(super) fn find(
 
 /// As many buffers like the refused one as its queue has planes, with the lines of its present
 /// picture.
-fn request(importer: &Node, len_bytes: u64) -> Request {
+fn request(importer: &Node, len_bytes: u64, page_bytes: u64) -> Request {
     let mut request = Request {
         len_bytes,
         line_bytes: 0,
         lines: 0,
         count: 1,
-        page_bytes: PAGE_SIZE,
+        page_bytes,
     };
     for context in importer.video.contexts() {
         for &flow in importer.video.role().flows() {
@@ -198,7 +197,7 @@ fn heaps(machine: &Machine) -> Vec<Place> {
         name: name.to_owned(),
         kind,
         free: runs(free, u64::MAX, 0),
-        align: PAGE_SIZE,
+        align: machine.page_size(),
         pages: true,
         // Memory that is for no device is not shared with any.
         protected: profile.private_memory,
@@ -234,17 +233,17 @@ fn own_memory(node: &Node, machine: &Machine, request: &Request) -> Option<Place
     let align = machine
         .min_address_align(node.dma)
         .max(whole)
-        .max(PAGE_SIZE);
+        .max(machine.page_size());
     let (kind, free) = match (node.allocator, &info.iommu) {
         (Allocator::Contig, None) if machine.profile().cma > 0 => {
             (HeapKind::Contiguous, runs(&free.contiguous, mask, 0))
         }
-        (Allocator::Contig, None) if request.len_bytes <= MAX_ORDINARY_RUN => (
+        (Allocator::Contig, None) if request.len_bytes <= machine.profile().max_ordinary_run() => (
             HeapKind::Contiguous,
             runs(&free.ordinary, mask, request.len_bytes),
         ),
         (Allocator::Contig, Some(iommu)) => (
-            HeapKind::Pieces(iommu.granule()?.max(PAGE_SIZE)),
+            HeapKind::Pieces(iommu.granule()?.max(machine.page_size())),
             runs(&free.ordinary, u64::MAX, 0),
         ),
         _ => return None,

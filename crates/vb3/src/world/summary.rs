@@ -6,7 +6,6 @@ use crate::report::{DeviceReport, EarlyAccess, Held, MemoryReport, MissingSync, 
 use vb3_devices::Device;
 use vb3_devices::spec::Allocator;
 use vb3_dmabuf::{MemoryId, SyncKind};
-use vb3_machine::profile::PAGE_SIZE;
 use vb3_plane::Cookie;
 use vb3_queue::{Memory as MemoryModel, Queue};
 use vb3_v4l2::{Flow, Planarity, VideoDevice};
@@ -157,11 +156,12 @@ pub(super) fn queues(node: &Node) -> impl Iterator<Item = (Flow, &Queue<Memory>)
 
 /// What is held now.
 pub(super) fn held(memory: &Memory, nodes: &[Node], files: usize) -> Held {
+    let page = memory.ops().page_size();
     let machine = memory.ops().platform().held();
     let mapper = memory.ops().live();
     let planes = memory.live();
     Held {
-        pages: machine.ram_bytes.div_ceil(PAGE_SIZE),
+        pages: machine.ram_bytes.div_ceil(page),
         iova_bytes: mapper.iova_bytes,
         mappings: mapper.mappings,
         bounce_slots: mapper.bounce_bytes,

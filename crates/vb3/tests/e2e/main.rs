@@ -23,6 +23,7 @@ mod loopback;
 mod machines;
 mod media;
 mod page;
+mod pages;
 mod pipeline;
 mod players;
 mod replay;
