@@ -9,6 +9,8 @@ pub enum Owner<D> {
     Device(D),
     /// A program, by its timeline's number.
     Program(u64),
+    /// Another driver, of whose work no more is known than whether it has ended.
+    Driver,
 }
 
 /// What a fence protects.

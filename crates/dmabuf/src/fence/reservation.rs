@@ -141,6 +141,20 @@ impl<T: Copy + PartialEq> Fences<T> {
         Ok(())
     }
 
+    /// Adds a fence of somebody else to a memory's: queues wait for it.
+    ///
+    /// # Errors
+    /// `TableFull` (ENOMEM); `Invalid` for a fence that is gone.
+    pub fn import_one(
+        &mut self,
+        memory: MemoryId,
+        fence: FenceId,
+        usage: Usage,
+    ) -> Result<(), Error> {
+        self.make_entry_room(memory, 1)?;
+        self.import_fence(memory, fence, usage)
+    }
+
     fn import_fence(
         &mut self,
         memory: MemoryId,

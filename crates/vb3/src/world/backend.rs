@@ -31,6 +31,9 @@ const SET_NAME: [u32; 2] = [0x4004_6201, 0x4008_6201];
 /// How often real dma-bufs are looked at, whose end nothing tells of.
 const LOOK_NS: u64 = 50_000_000;
 
+/// How often drivers of other buffers are asked whether their work has ended.
+const ASK: Duration = Duration::from_millis(1);
+
 pub(super) fn outcome(outcome: vb3_v4l2::Outcome) -> Outcome {
     match outcome {
         vb3_v4l2::Outcome::Done(value) => Outcome::Done(value),
@@ -482,7 +485,10 @@ impl Backend for World {
                 .min();
             due.map(|due| Duration::from_nanos(self.clock.until(due)))
         };
-        due.into_iter().chain(look).min()
+        // Whether another driver's work has ended is only known by asking.
+        let asks = self.shares.borrow().imports.has_pending();
+        let ask = asks.then_some(ASK);
+        due.into_iter().chain(look).chain(ask).min()
     }
 
     fn tick(&mut self) {

@@ -50,7 +50,7 @@ impl World {
         }
         let (by, process, call) = match early.by {
             By::Device(Owner::Device(dma)) => (node(dma), 0, "QBUF"),
-            By::Device(Owner::Program(_)) => (String::new(), 0, "QBUF"),
+            By::Device(Owner::Program(_) | Owner::Driver) => (String::new(), 0, "QBUF"),
             By::Program(process) => (String::new(), process, "DMA_BUF_IOCTL_SYNC"),
         };
         EarlyAccess {

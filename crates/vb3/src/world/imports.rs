@@ -3,25 +3,41 @@
 //! Each becomes memory of the machine when it is first queued, and is known by its file from then
 //! on, so that mappings are kept while it goes round. It is let go as soon as no queue names it and
 //! no device has it attached, or once nobody else holds it.
+//!
+//! Fences of its own driver are known by poll alone. It is asked when the buffer is queued, and, while
+//! something is pending, again and again; until then queues wait as for fences that programs import.
 
 use super::memory::Memory;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use vb3_dma::{Constraint, Reason};
+use vb3_dmabuf::fence::{Outcome, Owner, Timeline, Usage};
 use vb3_dmabuf::{BufId, BufRef, Store as _, Vma};
 use vb3_host::{Caller, FdIdentity};
-use vb3_machine::{Foreign, dmabuf_holders, is_dmabuf};
+use vb3_machine::{Device, Foreign, dmabuf_holders, is_dmabuf};
 use vb3_plane::MemOps as _;
+use vb3_v4l2::{POLL_IN, POLL_OUT};
 
 /// Most buffers of other drivers at one time. Each takes a descriptor of this process.
 const MAX_IMPORTS: usize = 512;
+
+/// `ECANCELED`: nobody waits any more.
+const CANCELED: i32 = 125;
 
 /// Most refusals kept until they are taken.
 const MAX_REFUSED: usize = 64;
 
 /// Our own part in [`dmabuf_holders`]: a descriptor and a mapping.
 const OWN_HOLDS: u64 = 2;
+
+/// Work of a buffer's own driver that has not ended.
+#[derive(Debug)]
+struct Pending {
+    timeline: Timeline<Owner<Device>>,
+    usage: Usage,
+}
 
 /// A buffer of another driver.
 #[derive(Debug)]
@@ -31,6 +47,7 @@ struct Import {
     buf: BufRef,
     /// A program has it mapped, as far as is known.
     mapped: Option<Vma>,
+    pending: Option<Pending>,
 }
 
 /// The buffers of other drivers that are memory of the machine now.
@@ -38,6 +55,8 @@ struct Import {
 pub(super) struct Imports {
     /// What counts as a dma-buf.
     recognise: fn(BorrowedFd<'_>) -> bool,
+    /// Which of POLLIN (nobody writes it) and POLLOUT (nobody uses it) hold on one.
+    poll: fn(BorrowedFd<'_>) -> i16,
     all: HashMap<FdIdentity, Import>,
     refused: Vec<Reason>,
 }
@@ -47,8 +66,39 @@ impl Imports {
     pub(super) fn new(recognise: fn(BorrowedFd<'_>) -> bool) -> Self {
         Self {
             recognise,
+            poll,
             all: HashMap::new(),
             refused: Vec::new(),
+        }
+    }
+
+    /// The same, asked in another way than by poll.
+    #[cfg(test)]
+    pub(super) fn polled_by(self, poll: fn(BorrowedFd<'_>) -> i16) -> Self {
+        Self { poll, ..self }
+    }
+
+    /// Whether some driver's work is waited for.
+    pub(super) fn has_pending(&self) -> bool {
+        self.all.values().any(|import| import.pending.is_some())
+    }
+
+    /// Asks a buffer's own driver for work that has not ended.
+    fn ask(&mut self, memory: &mut Memory, file: FdIdentity) {
+        if let Some(import) = self.all.get_mut(&file) {
+            import.ask(memory, self.poll);
+        }
+    }
+
+    /// Ends the fences of work that has ended.
+    pub(super) fn ask_again(&mut self, memory: &mut Memory) {
+        for import in self.all.values_mut() {
+            let ready = |usage| (self.poll)(import.fd.as_fd()) & awaited(usage) != 0;
+            if import.pending.as_ref().is_some_and(|p| ready(p.usage)) {
+                import.end(memory, Outcome::Done);
+                // Who writes has to wait for readers that came behind a writer.
+                import.ask(memory, self.poll);
+            }
         }
     }
 
@@ -82,6 +132,7 @@ impl Imports {
         (number, file): (i32, FdIdentity),
     ) -> Option<BufId> {
         if let Some(known) = self.buf(file) {
+            self.ask(memory, file);
             return Some(known);
         }
         let fd = caller.borrow_fd(number).ok()?;
@@ -94,6 +145,7 @@ impl Imports {
             Ok(import) => {
                 let id = import.buf.id();
                 self.all.insert(file, import);
+                self.ask(memory, file);
                 if caller.memory().is_ok_and(|program| program.maps_file(file)) {
                     self.mapped(memory, file);
                 }
@@ -126,6 +178,7 @@ impl Imports {
             fd,
             buf,
             mapped: None,
+            pending: None,
         })
     }
 
@@ -173,13 +226,67 @@ impl Imports {
         let mut due: Vec<Import> = due.into_values().collect();
         // The order of a run does not hang on the order of a table.
         due.sort_by_key(|import| import.buf.id());
-        for import in due {
+        for mut import in due {
+            import.end(memory, Outcome::Failed(CANCELED));
             if let Some(vma) = import.mapped {
                 memory.vma_close(vma);
             }
             memory.put_dmabuf(import.buf);
         }
     }
+}
+
+impl Import {
+    fn ask(&mut self, memory: &mut Memory, poll: fn(BorrowedFd<'_>) -> i16) {
+        if self.pending.is_some() {
+            return;
+        }
+        let ready = poll(self.fd.as_fd());
+        let usage = match (ready & POLL_IN != 0, ready & POLL_OUT != 0) {
+            (_, true) => return,
+            (true, false) => Usage::Read,
+            (false, false) => Usage::Write,
+        };
+        let (fences, now_ns) = memory.fences_mut();
+        let mut timeline = fences.timeline(Owner::Driver);
+        let fence = fences.begin(&mut timeline);
+        let imported = fence.and_then(|f| fences.import_one(self.buf.memory(), f, usage));
+        match imported {
+            Ok(()) => self.pending = Some(Pending { timeline, usage }),
+            // Without room for a fence nobody can wait for it.
+            Err(_) => fences.close(timeline, Outcome::Done, now_ns),
+        }
+    }
+
+    fn end(&mut self, memory: &mut Memory, outcome: Outcome) {
+        if let Some(Pending { timeline, .. }) = self.pending.take() {
+            let (fences, now_ns) = memory.fences_mut();
+            fences.close(timeline, outcome, now_ns);
+        }
+    }
+}
+
+/// What poll says once work of this kind has ended.
+const fn awaited(usage: Usage) -> i16 {
+    match usage {
+        Usage::Write => POLL_IN,
+        Usage::Read => POLL_OUT,
+    }
+}
+
+/// What holds on a dma-buf now; all of it where that cannot be asked.
+fn poll(fd: BorrowedFd<'_>) -> i16 {
+    let both = PollFlags::IN | PollFlags::OUT;
+    let mut fds = [PollFd::from_borrowed_fd(fd, both)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let asked = rustix::event::poll(&mut fds, Some(&now));
+    let [found] = fds;
+    let found = asked.map_or(both, |_| found.revents() & both);
+    // CAST: two low bits.
+    found.bits() as i16
 }
 
 /// Why a dma-buf that cannot be mapped is refused.

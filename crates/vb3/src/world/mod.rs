@@ -272,6 +272,7 @@ impl World {
     fn look_around(&mut self) {
         self.advance();
         self.memory.ops().platform().end_foreign_accesses();
+        self.shares.get_mut().imports.ask_again(&mut self.memory);
         self.shares.get_mut().imports.sweep(&mut self.memory);
         self.settle_fences();
         self.note_early_accesses();

@@ -241,6 +241,7 @@ impl World {
         let (driver, timeline) = match info.owner {
             Owner::Device(dma) => ("vb3", self.device_name(dma)),
             Owner::Program(number) => ("sw_sync", self.timelines.name(number)),
+            Owner::Driver => ("other", String::new()),
         };
         Fact {
             driver,

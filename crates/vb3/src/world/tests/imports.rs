@@ -5,6 +5,7 @@ use super::*;
 use crate::world::imports::Imports;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicI16, Ordering};
 use vb3_devices::picture::{Frame, Size};
 use vb3_devices::source::{Background, Picture, read_number, render};
 use vb3_v4l2::pixfmt;
@@ -385,4 +386,51 @@ fn bounced_memory_of_other_drivers_is_right_and_its_copies_are_counted() {
     let report = bench.world.report();
     assert!(report.total(|q| q.bytes_bounced) >= 2 * 20 * u64::from(LEN));
     expect_nothing_held(&mut bench, "vm-bounce");
+}
+
+/// What poll says of buffers of the drivers below.
+static READY: AtomicI16 = AtomicI16::new(0);
+
+#[test]
+fn work_of_a_buffers_own_driver_is_waited_for_and_blocks_nobody_else() {
+    const IN: i16 = 1;
+    const OUT: i16 = 4;
+    let mut bench = camera_and_display("soc-iommu", "");
+    let imports = Imports::new(|_| true).polled_by(|_| READY.load(Ordering::Relaxed));
+    bench.world.shares.get_mut().imports = imports;
+    let (camera, display) = (bench.open(0), bench.open(1));
+    bench.reqbufs(camera, CAPTURE, DMABUF, 2);
+    bench.reqbufs(display, OUTPUT, DMABUF, 2);
+    bench.stream(camera, CAPTURE, true);
+    bench.stream(display, OUTPUT, true);
+    let comes = |bench: &mut Bench, file, kind| {
+        (0..50).any(|_| {
+            bench.world.tick();
+            let mut arg = Bench::buffer(kind, DMABUF, 0);
+            bench.try_ioctl(file, VIDIOC_DQBUF, &mut arg).is_ok()
+        })
+    };
+    // Its driver writes it: nobody gets it, and whoever asks is answered.
+    let buffer = other_buffer(&bench, LEN);
+    READY.store(0, Ordering::Relaxed);
+    queue(&mut bench, display, (OUTPUT, 0), buffer, 0).unwrap();
+    assert!(!comes(&mut bench, display, OUTPUT));
+    let due = bench.world.next_tick().unwrap();
+    assert!(due <= std::time::Duration::from_millis(1), "{due:?}");
+    // It has written it, and others read it: a display reads it, too.
+    READY.store(IN, Ordering::Relaxed);
+    assert!(comes(&mut bench, display, OUTPUT));
+    // A camera waits for them.
+    queue(&mut bench, camera, (CAPTURE, 0), buffer, 0).unwrap();
+    assert!(!comes(&mut bench, camera, CAPTURE));
+    READY.store(IN | OUT, Ordering::Relaxed);
+    assert!(comes(&mut bench, camera, CAPTURE));
+    // A program that goes waits for nobody.
+    READY.store(0, Ordering::Relaxed);
+    queue(&mut bench, display, (OUTPUT, 1), buffer, 0).unwrap();
+    bench.close_all(&[camera, display]);
+    expect_nothing_held(&mut bench, "soc-iommu");
+    let counts = bench.world.memory.fences().counts();
+    assert_eq!(counts.begun, counts.ended);
+    assert!(counts.begun > 4, "{counts:?}");
 }
