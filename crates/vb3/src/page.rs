@@ -1,6 +1,7 @@
 //! The report as a page: one file that needs no network and no script, with what was refused as
 //! sentences, what went through each queue, and when.
 
+mod buffers;
 mod plots;
 mod sheet;
 #[cfg(test)]
@@ -78,6 +79,7 @@ fn page(report: &Report, timeline: &Timeline, shots: &Shots) -> Markup {
                 (queues(&report.devices))
                 (sheet::sheet(shots))
                 (streams(timeline))
+                (buffers::buffers(report))
                 h2 { "Machine" }
                 (machine(report))
             }

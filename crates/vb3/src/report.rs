@@ -3,6 +3,10 @@
 //!
 //! Field names are part of the interface: they are only ever added to.
 
+mod buffers;
+
+pub use buffers::{BufferReport, HolderReport, MAX_BUFFERS};
+
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -53,6 +57,10 @@ pub struct Report {
     pub devices: Vec<DeviceReport>,
     /// Memory of the machine.
     pub memory: MemoryReport,
+    /// Buffers of the run and who held each, oldest first as far as they are gone.
+    pub buffers: Vec<BufferReport>,
+    /// Buffers beyond [`MAX_BUFFERS`], or beyond those that are followed at one time.
+    pub buffers_left_out: u64,
     /// Calls that were refused for a reason that lies in memory or mapping, oldest first. Equal
     /// ones are one entry with a count.
     pub refusals: Vec<Refusal>,

@@ -129,6 +129,7 @@ pub struct Buffers<O: DmaOps, W> {
     bufs: Slab<Buf>,
     fences: Fences<Owner<O::Device>>,
     attachment_limit: u32,
+    changes: u64,
     placer: Option<Box<dyn Placer<O> + Send>>,
 }
 
@@ -148,6 +149,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
             bufs: Slab::new(Self::LIMIT),
             fences: Fences::new(),
             attachment_limit: Self::ATTACHMENT_LIMIT,
+            changes: 0,
             placer: None,
         }
     }
@@ -231,11 +233,23 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
         self.memories.iter().map(|(key, m)| (MemoryId(key), m))
     }
 
+    /// How often a memory, a handle or an attachment has come or gone: who follows holders looks again
+    /// when the number has changed.
+    #[must_use]
+    pub const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    const fn note_change(&mut self) {
+        self.changes = self.changes.wrapping_add(1);
+    }
+
     /// Allocates a memory with one user: a queue's plane.
     ///
     /// # Errors
     /// As [`Shared::allocate`]; `TableFull` (ENOMEM).
     pub fn allocate(&mut self, spec: Spec<O::Device>) -> Result<MemoryId, Error> {
+        self.note_change();
         let list = Slab::new(self.attachment_limit);
         let mut cx = Cx {
             ops: &mut self.ops,
@@ -291,6 +305,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// `TableFull` (ENOMEM), and what the DMA layer says when the memory cannot be shown to
     /// devices. The allocation has then been freed.
     pub fn adopt(&mut self, alloc: O::Alloc, len_bytes: u64, name: Name) -> Result<BufRef, Error> {
+        self.note_change();
         let memory = Shared::adopt(alloc, len_bytes, Slab::new(self.attachment_limit));
         let key = match self.memories.insert(memory) {
             Ok(key) => key,
@@ -322,6 +337,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
 
     /// Drops one user of a memory; the last frees it.
     pub fn drop_user(&mut self, id: MemoryId, kind: UserKind) {
+        self.note_change();
         let last = self.with_memory(id, |memory, cx| Ok(memory.drop_user(cx, kind)));
         if last == Ok(true) {
             if let Some(memory) = self.memories.remove(id.0) {
@@ -335,6 +351,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// # Errors
     /// `Invalid` for a memory that is gone.
     pub fn vma_open(&mut self, id: MemoryId) -> Result<Vma, Error> {
+        self.note_change();
         self.with_memory(id, |memory, cx| {
             memory.add_user(UserKind::Mapping, cx.now_ns)
         })?;
@@ -381,6 +398,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
         access: Access,
         name: Name,
     ) -> Result<BufRef, Error> {
+        self.note_change();
         self.with_memory(memory, |memory, cx| {
             memory.prepare_export(cx)?;
             memory.add_user(UserKind::Export, cx.now_ns)
@@ -494,6 +512,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// # Errors
     /// As [`Shared::revoke`].
     pub fn revoke(&mut self, id: MemoryId) -> Result<(), Error> {
+        self.note_change();
         if self.memory(id).is_none() {
             return Ok(());
         }

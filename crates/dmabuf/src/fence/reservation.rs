@@ -232,6 +232,13 @@ impl<T: Copy + PartialEq> Fences<T> {
         entries.filter(move |e| usage.waits_for(e.usage) && self.is_pending(e.fence))
     }
 
+    /// Who is to end the fences that are pending on the memory.
+    pub fn owners(&self, memory: MemoryId) -> impl Iterator<Item = T> {
+        let entries = self.reservations.entries(memory).iter();
+        let pending = entries.filter(|e| self.is_pending(e.fence));
+        pending.filter_map(|e| Some(self.table_get(e.fence)?.owner))
+    }
+
     /// Somebody accesses the memory. Notes each device that has it at this time.
     pub fn note_access(&mut self, memory: MemoryId, by: EarlyAccess<T>, usage: Usage) {
         let entries = self.reservations.entries(memory).iter();

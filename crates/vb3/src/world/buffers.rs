@@ -7,6 +7,7 @@ use super::summary;
 use crate::sentence::bytes;
 use std::fmt::Write as _;
 use vb3_dma::Direction;
+use vb3_dmabuf::fence::Owner;
 use vb3_dmabuf::{Attachment, HolderKind, MemoryId, Store as _, UserKind};
 use vb3_machine::Device;
 
@@ -64,6 +65,11 @@ impl World {
             let name = self.name_of(attachment.device());
             let _ = writeln!(entry, "  {name}, {}", state(attachment));
         }
+        for owner in self.memory.fences().owners(id) {
+            if let Owner::Device(dev) = owner {
+                let _ = writeln!(entry, "  a fence of {}", self.name_of(dev));
+            }
+        }
         Some(entry)
     }
 
@@ -82,7 +88,7 @@ impl World {
         }
     }
 
-    fn name_of(&self, dev: Device) -> String {
+    pub(super) fn name_of(&self, dev: Device) -> String {
         let node = self.nodes.iter().find(|node| node.dma == dev);
         node.map_or_else(
             || "a device".to_owned(),
@@ -121,14 +127,20 @@ fn where_it_lies(memory: &Memory, id: MemoryId) -> String {
 
 /// What a process is called, in brackets; nothing for one that is gone.
 fn comm(pid: u32) -> String {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
-    name.map_or_else(
-        |_| String::new(),
-        |name| {
-            let shown: String = (name.trim_end().chars())
-                .map(|c| if c.is_control() { '?' } else { c })
-                .collect();
-            format!(" ({shown})")
-        },
-    )
+    match process_name(pid) {
+        name if name.is_empty() => name,
+        name => format!(" ({name})"),
+    }
+}
+
+/// What a process is called; nothing for one that is gone, or for none.
+pub(super) fn process_name(pid: u32) -> String {
+    if pid == 0 {
+        return String::new();
+    }
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let shown = name.trim_end().chars();
+    shown
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
 }

@@ -12,6 +12,7 @@ mod fits;
 mod heaps;
 mod hotplug;
 mod imports;
+mod ledger;
 mod media;
 mod memory;
 mod needs;
@@ -40,6 +41,7 @@ use deadlock::Deadlocks;
 pub use fits::Fit;
 use heaps::Heaps;
 use hotplug::Plugs;
+use ledger::Ledger;
 use media::Media;
 use memory::{Ear, Memory};
 use node::Node;
@@ -97,6 +99,8 @@ pub struct World {
     places: BTreeMap<u64, summary::Place>,
     /// Which devices come and go.
     plugs: Plugs,
+    /// Who has held which buffer.
+    ledger: Ledger,
     /// Buffers that were taken back.
     revoked: u64,
     /// Where orders from outside come in.
@@ -155,6 +159,7 @@ impl World {
         memory.set_placer(Box::new(Placer::new(&nodes)));
         Ok(Self {
             plugs,
+            ledger: Ledger::default(),
             revoked: 0,
             control: None,
             clock: outside.clock,
@@ -254,6 +259,7 @@ impl World {
         report.notes.extend(self.revoked_remark());
         report.memory = summary::memory(&self.memory, self.peak_bytes);
         let files = self.files.len() + self.plugs.gone_files();
+        (report.buffers, report.buffers_left_out) = self.ledger.tell(self.clock.now_ns());
         report.held = summary::held(&self.memory, &self.nodes, files);
         let others = [
             self.media.open_files(),
@@ -276,6 +282,7 @@ impl World {
         self.shares.get_mut().imports.sweep(&mut self.memory);
         self.settle_fences();
         self.note_early_accesses();
+        self.follow_holders();
         let ops = self.memory.ops();
         let bytes = ops.live().page_bytes + ops.platform().claimed_bytes();
         self.peak_bytes = self.peak_bytes.max(bytes);

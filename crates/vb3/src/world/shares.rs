@@ -236,17 +236,29 @@ impl Shares {
 
     /// Which processes hold memory: each handle once, in order.
     pub(super) fn holders(&self, id: MemoryId) -> Vec<HeldBy> {
-        let given = self.given.values().filter_map(|given| match given {
-            Given::Mapping(vma, pid) => (vma.memory() == id).then_some(HeldBy::Mapping(*pid)),
-            Given::Export { buf, pid, .. } => {
-                (buf.memory() == id).then_some(HeldBy::Descriptor(*pid))
-            }
-        });
-        let real = self.real.iter().filter(|real| real.buf.memory() == id);
-        let real = real.map(|real| HeldBy::Descriptor(real.pid));
-        let mut holders: Vec<HeldBy> = given.chain(real).collect();
+        let of_it = self.held().filter(|(memory, _)| *memory == id);
+        let mut holders: Vec<HeldBy> = of_it.map(|(_, held)| held).collect();
         holders.sort_unstable();
         holders
+    }
+
+    /// Which processes hold which memory.
+    pub(super) fn all_holders(&self) -> BTreeMap<MemoryId, Vec<HeldBy>> {
+        let mut all: BTreeMap<MemoryId, Vec<HeldBy>> = BTreeMap::new();
+        for (memory, held) in self.held() {
+            all.entry(memory).or_default().push(held);
+        }
+        all
+    }
+
+    fn held(&self) -> impl Iterator<Item = (MemoryId, HeldBy)> {
+        let given = self.given.values().map(|given| match given {
+            Given::Mapping(vma, pid) => (vma.memory(), HeldBy::Mapping(*pid)),
+            Given::Export { buf, pid, .. } => (buf.memory(), HeldBy::Descriptor(*pid)),
+        });
+        let real = self.real.iter();
+        let real = real.map(|real| (real.buf.memory(), HeldBy::Descriptor(real.pid)));
+        given.chain(real)
     }
 
     /// The dma-buf behind a file.

@@ -4,6 +4,7 @@ mod buffers;
 mod fences;
 mod fits;
 mod imports;
+mod ledger;
 mod revoke;
 
 use super::World;

@@ -1,0 +1,75 @@
+//! Who held which buffer, on the page.
+
+use crate::report::{BufferReport, HolderReport, Report};
+use crate::sentence::bytes;
+use maud::{Markup, html};
+
+/// A table of all buffers; nothing for a run without.
+pub(super) fn buffers(report: &Report) -> Markup {
+    html! {
+        @if !report.buffers.is_empty() {
+            h2 { "Buffers" }
+            details {
+                summary { (report.buffers.len()) " buffers, and who held each" }
+                table {
+                    tr { th { "number" } th { "buffer" } th { "size" } th { "held by" } }
+                    @for buffer in &report.buffers {
+                        tr {
+                            td { (buffer.number) }
+                            td { (name(buffer)) }
+                            td { (bytes(buffer.bytes)) }
+                            td {
+                                @for holder in &buffer.holders {
+                                    div { (held(holder)) }
+                                }
+                                @if buffer.holders_left_out > 0 {
+                                    div { "… and " (buffer.holders_left_out) " more" }
+                                }
+                            }
+                        }
+                    }
+                }
+                @if report.buffers_left_out > 0 {
+                    p { "… and " (report.buffers_left_out) " more." }
+                }
+            }
+        }
+    }
+}
+
+fn name(buffer: &BufferReport) -> String {
+    let mut name = if buffer.device.is_empty() {
+        "of a heap or another driver".to_owned()
+    } else {
+        format!(
+            "{} {} buffer {} plane {}",
+            buffer.device, buffer.queue, buffer.buffer, buffer.plane
+        )
+    };
+    if buffer.orphaned {
+        name += ", orphaned";
+    }
+    if buffer.revoked {
+        name += ", revoked";
+    }
+    name
+}
+
+fn held(holder: &HolderReport) -> String {
+    let mut who = match &*holder.kind {
+        "queue" => "its queue".to_owned(),
+        "cpu-mapping" => "a driver, by the CPU".to_owned(),
+        "attachment" => format!("{}, attached", holder.device),
+        "fence" => format!("a fence of {}", holder.device),
+        "mapping" => format!("a mapping in process {}", holder.process),
+        kind => format!("a {kind} given to process {}", holder.process),
+    };
+    if !holder.name.is_empty() {
+        who += &format!(" ({})", holder.name);
+    }
+    who += &format!(", for {:.3} s", holder.longest_ns as f64 / 1e9);
+    if holder.at_end {
+        who += ", to the end";
+    }
+    who
+}

@@ -1,0 +1,123 @@
+//! Who held each buffer, in the report.
+
+use super::{Bench, CAPTURE, DMABUF, MMAP, OUTPUT};
+use crate::report::BufferReport;
+use std::mem::offset_of;
+use vb3_host::Backend as _;
+use vb3_v4l2::sys::*;
+
+/// The kinds of a buffer's holders, with the device of each that has one.
+fn holders(buffer: &BufferReport) -> Vec<String> {
+    let kinds = buffer.holders.iter().map(|holder| {
+        let own = if holder.process == std::process::id() {
+            " here"
+        } else {
+            ""
+        };
+        format!("{}{own} {}", holder.kind, holder.device)
+            .trim_end()
+            .to_owned()
+    });
+    let mut kinds: Vec<String> = kinds.collect();
+    kinds.sort_unstable();
+    kinds
+}
+
+fn import(kind: u32, index: u32, fd: i32) -> super::Arg {
+    let mut arg = Bench::buffer(kind, DMABUF, index);
+    for (at, value) in [
+        (offset_of!(v4l2_buffer, bytesused), 6144),
+        (offset_of!(v4l2_buffer, m), fd as u32),
+    ] {
+        arg.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    arg
+}
+
+#[test]
+fn one_buffer_under_all_its_handles_is_one_row_with_all_its_holders() {
+    let mut bench = Bench::new("soc-iommu", &["camera,sizes=64x48", "display,size=64x48"]);
+    let (camera, display) = (bench.open(0), bench.open(1));
+    assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+    bench.reqbufs(display, OUTPUT, DMABUF, 2);
+    // Twice exported, mapped by its index, queued at its own device and at two indices of another.
+    let fds = [
+        bench.export(camera, CAPTURE, 0),
+        bench.export(camera, CAPTURE, 0),
+    ];
+    let args = vb3_host::Mmap {
+        offset: 0,
+        len: 4096,
+        prot: 1,
+        flags: 1,
+    };
+    let map = bench.world.mmap(camera, &args, &bench.program).unwrap();
+    bench.stream(display, OUTPUT, true);
+    for (index, fd) in (0..).zip(fds) {
+        bench.ioctl(display, VIDIOC_QBUF, import(OUTPUT, index, fd));
+    }
+    let report = bench.world.report();
+    let [row, other] = &report.buffers[..] else {
+        panic!("{:?}", report.buffers)
+    };
+    assert_eq!(holders(other), ["queue"]);
+    let place = (&*row.device, &*row.queue, row.buffer, row.plane);
+    assert_eq!(place, ("/dev/video0", "video-capture", 0, 0));
+    let wanted = [
+        "attachment /dev/video1",
+        "descriptor here",
+        "fence /dev/video1",
+        "mapping here",
+        "queue",
+    ];
+    assert_eq!(holders(row), wanted);
+    assert!(row.holders.iter().all(|holder| holder.at_end));
+    assert!(!row.orphaned && !row.revoked);
+    // Its queue lets go, and it lives on; then it is taken back, and let go by all.
+    bench.stream(display, OUTPUT, false);
+    bench.reqbufs(camera, CAPTURE, MMAP, 0);
+    let number = row.number.clone();
+    let report = bench.world.report();
+    let row = report.buffers.iter().find(|row| row.number == number);
+    let row = row.unwrap();
+    assert!(row.orphaned);
+    let queue = row.holders.iter().find(|holder| holder.kind == "queue");
+    assert!(queue.is_some_and(|queue| !queue.at_end && queue.longest_ns > 0));
+    bench.world.revoke_by_name(&number).unwrap();
+    assert_eq!(
+        bench
+            .world
+            .report()
+            .buffers
+            .iter()
+            .filter(|row| row.revoked)
+            .count(),
+        1
+    );
+    bench.world.gone(map.tag);
+    bench.close_all(&[camera, display]);
+    let report = bench.world.report();
+    assert_eq!(report.buffers.len(), 2);
+    let row = report.buffers.iter().find(|row| row.number == number);
+    let row = row.unwrap();
+    assert_eq!(holders(row), wanted);
+    assert!(row.holders.iter().all(|holder| !holder.at_end));
+}
+
+#[test]
+fn rows_of_a_long_run_are_counted_and_not_all_kept() {
+    let mut bench = Bench::new("pc", &["camera,sizes=64x48,max-buffers=512"]);
+    let camera = bench.open(0);
+    bench.reqbufs(camera, CAPTURE, MMAP, 300);
+    let report = bench.world.report();
+    assert_eq!((report.buffers.len(), report.buffers_left_out), (256, 44));
+    for _ in 0..10 {
+        bench.reqbufs(camera, CAPTURE, MMAP, 200);
+    }
+    bench.reqbufs(camera, CAPTURE, MMAP, 0);
+    let report = bench.world.report();
+    assert_eq!(report.buffers.len(), 768);
+    // 256 and ten times 200, of which 768 are told, and the 44.
+    assert_eq!(report.buffers_left_out, 256 + 2000 - 768 + 44);
+    bench.close_all(&[camera]);
+}
