@@ -153,12 +153,9 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
                 let first = buffers.segment(attachment, 0);
                 first.ok_or(PlaneError::Invalid(None))?.addr
             }
-            Allocator::Contig | Allocator::Vmalloc if import.mapped => {
-                contig::one_run(|i| buffers.segment(attachment, i), len_bytes)?
-            }
-            Allocator::Contig | Allocator::Vmalloc => {
-                contig::map(buffers, attachment, import.direction, len_bytes)?
-            }
+            // All others need one run.
+            _ if import.mapped => contig::one_run(|i| buffers.segment(attachment, i), len_bytes)?,
+            _ => contig::map(buffers, attachment, import.direction, len_bytes)?,
         };
         import.mapped = true;
         Ok(addr)
