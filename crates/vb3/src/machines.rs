@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use std::io::{Read as _, Write};
 use std::path::Path;
 use vb3_board::BOARDS;
-use vb3_dma::iopt::Format;
 use vb3_dma::{BounceMode, FlushPolicy, SegmentMode};
 use vb3_machine::Profile;
 use vb3_machine::profile::{Allocator, BUILTINS, IommuProfile, PAGE_SIZE, fields};
@@ -229,11 +228,7 @@ fn print_fields(out: &mut dyn Write) -> Result<()> {
 fn json_of_iommu(iommu: &IommuProfile) -> Value {
     let bits = (0..64).filter(|bit| iommu.page_sizes >> bit & 1 == 1);
     json!({
-        "format": match iommu.format {
-            Format::VtdSecondStage => "vt-d",
-            Format::ArmLpaeS1 => "arm-lpae-s1",
-            Format::ArmLpaeS2 => "arm-lpae-s2",
-        },
+        "format": iommu.format.name(),
         "page_sizes": bits.map(|bit| 1_u64 << bit).collect::<Vec<_>>(),
         "aperture": iommu.aperture_bits,
         "reserved": iommu.reserved,

@@ -25,6 +25,16 @@ pub enum Format {
 }
 
 impl Format {
+    /// What machine profiles call it, such as `vt-d`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ArmLpaeS1 => "arm-lpae-s1",
+            Self::ArmLpaeS2 => "arm-lpae-s2",
+            Self::VtdSecondStage => "vt-d",
+        }
+    }
+
     /// The sizes an entry can have where the smallest is `1 << granule_bits`, as a mask; zero if
     /// the format has no such granule.
     #[must_use]

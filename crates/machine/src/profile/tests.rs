@@ -65,6 +65,15 @@ fn builtins_are_what_they_are_called() {
         formats,
         [Format::VtdSecondStage, Format::ArmLpaeS1, Format::ArmLpaeS2]
     );
+    for (name, text) in BUILTINS {
+        if let Some(iommu) = by_name(name).iommu {
+            let word = format!("format = \"{}\"", iommu.format.name());
+            assert!(
+                text.contains(&word),
+                "{name} calls it as it is called: {word}"
+            );
+        }
+    }
     let deaf = by_name("soc-noncoherent");
     assert!(!deaf.coherent && deaf.iommu.is_some());
     let vm = by_name("vm-bounce");
