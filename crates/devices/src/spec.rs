@@ -3,6 +3,7 @@
 //! A SPEC is a kind with what it sees or where it records, and options after commas. A comma
 //! that belongs to a file's name is written `\,`, a backslash `\\`.
 
+mod demands;
 mod formats;
 mod offer;
 pub(crate) mod parse;
@@ -11,6 +12,7 @@ mod presence;
 use crate::picture::Size;
 use crate::registry::ROWS;
 pub use crate::registry::{DeviceKind, KINDS};
+pub use demands::{Demands, Protected};
 pub(crate) use offer::same;
 use parse::{
     parse_bytes, parse_format, parse_fps, parse_in, parse_mask, parse_size, parse_switch,
@@ -88,6 +90,8 @@ pub struct DeviceSpec {
     pub boundary: Option<u64>,
     /// Bytes that lines of pictures are multiples of, a power of two; `None` for any.
     pub stride: Option<u32>,
+    /// What it demands of memory beside its addresses.
+    pub demands: Demands,
     /// Number of its node; `None` for the first that is free.
     pub node: Option<u32>,
     /// When it comes and goes by itself.
@@ -349,6 +353,27 @@ pub const OPTIONS: &[OptionHelp] = &[
         "bytes that lines of pictures are multiples of (default 1)",
     ),
     help(
+        "coherent",
+        SWITCH,
+        "whether it sees the CPU's caches (default: as the machine's devices do)",
+    ),
+    help(
+        "sync",
+        SWITCH,
+        "off if its driver never syncs: it takes cached memory only where it sees the caches (default \
+         on)",
+    ),
+    help(
+        "pages",
+        SWITCH,
+        "whether its driver takes memory with pages behind it alone (default off)",
+    ),
+    help(
+        "protected",
+        "off, on or only",
+        "whether it reaches the machine's protected areas, or nothing else (default off)",
+    ),
+    help(
         "node",
         "videoN, N from 0 to 63",
         "which node it becomes (default: the first free)",
@@ -397,6 +422,12 @@ impl DeviceSpec {
             max_segment: None,
             boundary: None,
             stride: None,
+            demands: Demands {
+                coherent: None,
+                unsynced: false,
+                pages: false,
+                protected: Protected::Never,
+            },
             node: None,
             presence: Presence::ALWAYS,
         }
@@ -536,6 +567,9 @@ impl DeviceSpec {
                 let bytes = bytes.filter(|bytes| bytes.is_multiple_of(4 << 10));
                 self.sram = Some(bytes.ok_or(None)?);
             }
+            "coherent" | "sync" | "pages" | "protected" => {
+                self.demands.set(option, value).ok_or(None)?;
+            }
             "window" => self.window = Some(parse_window(value).ok_or(None)?),
             "mask" => self.mask = Some(parse_mask(value).ok_or(None)?),
             "name" => {
@@ -580,6 +614,10 @@ impl DeviceSpec {
             "align",
             "max-segment",
             "boundary",
+            "coherent",
+            "sync",
+            "pages",
+            "protected",
         ];
         let limit = said
             .iter()

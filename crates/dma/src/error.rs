@@ -53,6 +53,14 @@ pub enum Constraint {
     IommuGranule,
     /// Buffers whose exporter has not taken their memory back.
     Revoked,
+    /// Physical address that the device's bus shows it.
+    BusWindow,
+    /// Protected memory (1), for a device that takes nothing else.
+    Protected,
+    /// Memory that is not protected (1), for a device without access to such.
+    Unprotected,
+    /// Memory that device and CPU see alike without a sync (1).
+    Coherent,
 }
 
 impl Constraint {
@@ -82,6 +90,10 @@ impl Constraint {
             Self::Imports => "imports",
             Self::IommuGranule => "iommu-granule",
             Self::Revoked => "revoked",
+            Self::BusWindow => "bus-window",
+            Self::Protected => "protected",
+            Self::Unprotected => "unprotected",
+            Self::Coherent => "coherent",
         }
     }
 }

@@ -8,7 +8,7 @@
 //! as it does for its page allocator anyway. The layer holds none of its own locks while it calls
 //! the host.
 
-use crate::{Caching, Coherency, DmaAddr, Error, Iova, Limits, PhysAddr, Segment};
+use crate::{Caching, Coherency, DmaAddr, Error, Iova, Limits, PhysAddr, Reason, Segment};
 use bitflags::bitflags;
 use core::sync::atomic::AtomicU8;
 
@@ -204,6 +204,16 @@ pub trait PageSource {
     fn min_address_align(&self, dev: Self::Device) -> u64 {
         let _ = dev;
         1
+    }
+
+    /// Whether `dev` may use memory at all, whichever way it is mapped: it may be protected, have no
+    /// pages behind it, or be cached where the device's driver never syncs.
+    ///
+    /// # Errors
+    /// What keeps it from it.
+    fn check_use(&self, dev: Self::Device, memory: Segment) -> Result<(), Reason> {
+        let _ = (dev, memory);
+        Ok(())
     }
 }
 
@@ -575,6 +585,10 @@ impl<H: PageSource> PageSource for PagesOnly<H> {
 
     fn min_address_align(&self, dev: Self::Device) -> u64 {
         self.0.min_address_align(dev)
+    }
+
+    fn check_use(&self, dev: Self::Device, memory: Segment) -> Result<(), Reason> {
+        self.0.check_use(dev, memory)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The bus: how devices reach memory, by the addresses they were given and by nothing else.
 
 use crate::device::{BusFault, BusSpan, BusStats, Device, FaultKind, HostSpan};
-use crate::machine::State;
+use crate::machine::{Protected, State};
 use crate::memory::{Backing, Found, InPlace, Miss, Object, Place, View};
 use crate::trace::Event;
 use std::ops::Range;
@@ -357,6 +357,9 @@ impl State {
             .ok_or(fault(FaultKind::NoMemory))?;
         if self.profile.private_memory && !object.shared {
             return Err(fault(FaultKind::Private));
+        }
+        if device.demands.protected == Protected::Never && self.ram.is_protected(phys.get()) {
+            return Err(fault(FaultKind::Protected));
         }
         let view = match device.info.coherency {
             Coherency::Coherent => View::Cpu,

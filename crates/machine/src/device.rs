@@ -36,6 +36,8 @@ pub enum FaultKind {
     NoMemory,
     /// The memory is private to a confidential machine.
     Private,
+    /// The memory is protected, and the device has no access to such.
+    Protected,
     /// The program whose memory it was is gone, or has unmapped it.
     UserGone,
 }
@@ -67,6 +69,7 @@ impl fmt::Display for BusFault {
             FaultKind::PageTable => "a page table lies there",
             FaultKind::NoMemory => "no memory lies there",
             FaultKind::Private => "the memory is private",
+            FaultKind::Protected => "the memory is protected",
             FaultKind::UserGone => "the program's memory is gone",
         };
         let access = if self.write { "write" } else { "read" };

@@ -15,7 +15,7 @@ use std::cell::{Ref, RefCell};
 use std::io;
 use vb3_dma::{
     Bounce, BouncePool, Caches, Caching, DeviceInfo, DmaAddr, Error, Iommu, Iova, KernelViews,
-    PageRequest, PageSource, PhysAddr, Prot, Segment, UserPages,
+    PageRequest, PageSource, PhysAddr, Prot, Reason, Segment, UserPages,
 };
 
 /// A machine of RAM, caches, an IOMMU and devices, in this process.
@@ -385,6 +385,10 @@ impl PageSource for Machine {
 
     fn min_address_align(&self, dev: Device) -> u64 {
         self.state.borrow().min_address_align(dev)
+    }
+
+    fn check_use(&self, dev: Device, memory: Segment) -> Result<(), Reason> {
+        self.state.borrow().check_use(dev, memory)
     }
 }
 

@@ -42,6 +42,31 @@ pub struct DeviceLimits {
     /// What it sees of memory; `None` for all of it at its own addresses. Not for one behind an
     /// IOMMU.
     pub window: Option<BusWindow>,
+    /// What it demands of memory beside that.
+    pub demands: Demands,
+}
+
+/// What a device and its driver demand of memory, wherever it lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demands {
+    /// Pages behind it.
+    pub pages: bool,
+    /// The same bytes as the CPU sees, without a sync.
+    pub coherent: bool,
+    /// Whether it is protected.
+    pub protected: Protected,
+}
+
+/// Which memory a device uses, protected or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protected {
+    /// What is not protected.
+    #[default]
+    Never,
+    /// Both.
+    Also,
+    /// What is protected alone.
+    Only,
 }
 
 /// What a device without an IOMMU sees of memory, where its bus does not show all of it at its own
@@ -90,6 +115,7 @@ pub(crate) struct DeviceState {
     pub(crate) reserved: Vec<(u64, u64)>,
     /// What it sees of memory.
     pub(crate) window: Option<BusWindow>,
+    pub(crate) demands: Demands,
     pub(crate) stats: BusStats,
     /// Its next access faults, whatever is mapped.
     pub(crate) faults_next: bool,
@@ -273,6 +299,7 @@ impl State {
             iommu,
             reserved,
             window: limits.window,
+            demands: limits.demands,
             stats,
             faults_next: false,
         });
@@ -517,7 +544,10 @@ impl State {
 
     /// The second store that memory needs on this machine.
     pub(crate) fn dram_for(&self, caching: Caching, len: u64) -> io::Result<Option<Private>> {
-        let two_stores = !self.profile.coherent && caching == Caching::Cached;
+        let mut devices = self.devices.iter();
+        let snoop_all = devices.all(|device| device.info.coherency == Coherency::Coherent);
+        let is_coherent = self.profile.coherent && snoop_all;
+        let two_stores = !is_coherent && caching == Caching::Cached;
         two_stores.then(|| Private::new(len)).transpose()
     }
 }

@@ -2,15 +2,15 @@
 
 use crate::device::Device;
 use crate::foreign::Foreign;
-use crate::machine::{Mmap, Pages, Pinned, State, host_exhausted};
+use crate::machine::{Mmap, Pages, Pinned, Protected, State, host_exhausted};
 use crate::memory::{Backing, Miss, Object, Piece, View};
 use crate::ram::FRAME;
 use crate::store::Shared;
 use crate::trace::Event;
 use crate::user::User;
 use vb3_dma::{
-    Caching, Constraint, DeviceInfo, DmaAddr, Error, Iova, Layout, PageRequest, PhysAddr, Prot,
-    Reason, Segment, SegmentKind,
+    Caching, Coherency, Constraint, DeviceInfo, DmaAddr, Error, Iova, Layout, PageRequest,
+    PhysAddr, Prot, Reason, Segment, SegmentKind,
 };
 
 /// A CPU mapping: pieces of memory, one behind the other.
@@ -229,6 +229,42 @@ impl State {
         }
     }
 
+    pub(crate) fn check_use(&self, dev: Device, memory: Segment) -> Result<(), Reason> {
+        let Some(device) = self.device(dev) else {
+            return Ok(());
+        };
+        let (demands, at) = (device.demands, memory.addr.get());
+        let because = |constraint| {
+            Err(Reason {
+                constraint,
+                wanted: 1,
+                found: 0,
+            })
+        };
+        let is_protected = self.ram.is_protected(at);
+        if demands.protected == Protected::Only && !is_protected {
+            return because(Constraint::Protected);
+        }
+        if demands.protected == Protected::Never && is_protected {
+            return because(Constraint::Unprotected);
+        }
+        if demands.pages && memory.kind == SegmentKind::Physical {
+            return because(Constraint::PagesBehind);
+        }
+        let snoops = device.info.coherency == Coherency::Coherent;
+        if demands.coherent && !snoops && self.is_cached(at) {
+            return because(Constraint::Coherent);
+        }
+        Ok(())
+    }
+
+    /// Whether a cache stands before memory that devices who do not snoop see otherwise.
+    fn is_cached(&self, addr: u64) -> bool {
+        let piece = self.memory.locate(addr, 1).ok();
+        let object = piece.and_then(|piece| self.memory.get(piece.object));
+        object.is_some_and(|object| object.is_split(View::Dram))
+    }
+
     pub(crate) fn min_address_align(&self, dev: Device) -> u64 {
         self.device(dev).map_or(1, |device| device.align)
     }
@@ -437,6 +473,13 @@ impl State {
         let mut pieces: Vec<Piece> = Vec::new();
         let mut total = 0u64;
         for segment in segments {
+            if self.ram.is_protected(segment.addr.get()) {
+                return Err(Error::NoSuchMemory(Reason {
+                    constraint: Constraint::Unprotected,
+                    wanted: 1,
+                    found: 0,
+                }));
+            }
             let mut done = 0;
             while done < segment.len {
                 let at = segment.addr.checked_add(done).ok_or(Error::Invalid)?;
@@ -491,6 +534,11 @@ impl State {
 
     pub(crate) fn mmap(&mut self, pages: &Pages, offset: u64, len: u64) -> Result<Mmap, Error> {
         self.may_fail()?;
+        let frames = self.memory.get(pages.id).map(|object| &object.frames);
+        let first = frames.and_then(|frames| frames.first());
+        if first.is_some_and(|&(first, _)| self.ram.is_protected(first * FRAME)) {
+            return Err(Error::Invalid);
+        }
         let fd = self.pages_fd(pages).ok_or(gone(len))?;
         let fd = fd.try_clone_to_owned().map_err(|_| host_exhausted(len))?;
         Ok(Mmap { fd, offset, len })

@@ -55,6 +55,7 @@ struct Area {
     end: u64,
     runs: Runs,
     kind: SegmentKind,
+    protected: bool,
 }
 
 /// The memory of a machine that is free, in ascending order.
@@ -94,6 +95,7 @@ impl Ram {
                 end: *from,
                 runs,
                 kind,
+                protected: area.protected,
             }
         });
         let areas: Vec<Area> = areas.collect();
@@ -159,11 +161,19 @@ impl Ram {
         }
     }
 
+    fn area_at(&self, addr: u64) -> Option<&Area> {
+        let mut areas = self.areas.iter();
+        areas.find(|area| (area.first..area.end).contains(&addr))
+    }
+
     /// What stands behind the memory at an address that pages or an area have.
     pub(crate) fn kind_at(&self, addr: u64) -> SegmentKind {
-        let mut areas = self.areas.iter();
-        let area = areas.find(|area| (area.first..area.end).contains(&addr));
-        area.map_or(SegmentKind::Pages, |area| area.kind)
+        (self.area_at(addr)).map_or(SegmentKind::Pages, |area| area.kind)
+    }
+
+    /// Whether the memory at an address is protected.
+    pub(crate) fn is_protected(&self, addr: u64) -> bool {
+        self.area_at(addr).is_some_and(|area| area.protected)
     }
 
     /// The free frames that an address belongs to.

@@ -187,9 +187,13 @@ fn print_row(p: &Profile, out: &mut dyn Write) -> Result<()> {
         own => format!(", {} of its own for each device", bytes(own)),
     };
     let areas: String = (p.areas.iter())
-        .map(|area| match area.pages {
-            true => format!(", {} reserved as {}", bytes(area.bytes), area.name),
-            false => format!(", {} on the chip as {}", bytes(area.bytes), area.name),
+        .map(|area| {
+            let what = match (area.protected, area.pages) {
+                (true, _) => "protected",
+                (false, true) => "reserved",
+                (false, false) => "on the chip",
+            };
+            format!(", {} {what} as {}", bytes(area.bytes), area.name)
         })
         .collect();
     let pages = match p.page_size {
@@ -272,7 +276,7 @@ fn json_of(p: &Profile) -> Value {
         "untrusted": p.untrusted,
         "sram": p.sram,
         "areas": p.areas.iter().map(|area| {
-            json!({ "name": area.name, "bytes": area.bytes, "pages": area.pages })
+            json!({ "name": area.name, "bytes": area.bytes, "pages": area.pages, "protected": area.protected })
         }).collect::<Vec<_>>(),
         "scattered": p.scattered,
         "userptr": p.userptr,

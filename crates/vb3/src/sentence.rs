@@ -269,7 +269,7 @@ fn demand(demand: &Demand) -> String {
         "pages" => "needs pages behind the memory".to_owned(),
         "coherent" => "needs memory that no cache stands before".to_owned(),
         "protected" => "takes protected memory alone".to_owned(),
-        "unprotected" => "has no access to private memory".to_owned(),
+        "unprotected" => "has no access to private or protected memory".to_owned(),
         "stride" => format!("needs lines that are multiples of {value}"),
         "max-stride" => format!("takes lines of at most {value}"),
         "buffer-size" => format!("needs buffers of {value}"),
@@ -395,6 +395,25 @@ pub(crate) fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(Strin
         "pages" => (
             "the memory is a physical range with no pages behind it".to_owned(),
             "map it by physical address, or let a device with ordinary memory allocate",
+        ),
+        "bus-window" => (
+            format!("the memory lies at {wanted:#x}, which the device's bus does not show"),
+            "let the device allocate, or widen its window (--device)",
+        ),
+        "protected" => (
+            "the device takes protected memory alone, and this is none".to_owned(),
+            "give every device that writes or reads the buffer protected=on (--device), and the \
+             machine a protected area in its profile",
+        ),
+        "unprotected" => (
+            "the memory is protected, and the device has no access to such".to_owned(),
+            "give the device protected=on (--device), or allocate outside protected areas",
+        ),
+        "coherent" => (
+            "the memory is cached, the device does not see the CPU's caches, and its driver never \
+             syncs"
+                .to_owned(),
+            "let the device allocate, or give it sync=on or coherent=on (--device)",
         ),
         "coherent-region" => (
             format!("it asked for {w} of the device's own memory when {f} were free in one run"),

@@ -254,6 +254,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let guard = self.guard(dev, info, owned);
         let mut wanted = 0u64;
         for &segment in segments {
+            let usable = self.platform.check_use(dev, segment);
+            usable.map_err(Error::Unmappable)?;
             let physical = attrs.contains(Attrs::MMIO) || segment.kind == SegmentKind::Physical;
             let bounced = if !physical && self.must_bounce(dev, info, segment) {
                 segment.len

@@ -100,6 +100,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let last = addr.and_then(|a| a.checked_add(segment.len.saturating_sub(1)));
         match (addr, last) {
             (Some(addr), Some(last)) if last.get() <= info.limits.mask => Ok(addr),
+            (None, _) => Err(Error::Unmappable(Reason {
+                constraint: Constraint::BusWindow,
+                wanted: segment.addr.get(),
+                found: 0,
+            })),
             (_, last) => Err(Error::Unmappable(Reason {
                 constraint: Constraint::Mask,
                 wanted: last.map_or(u64::MAX, DmaAddr::get),

@@ -36,6 +36,7 @@ impl Placer<Fake> for FakePlacer {
         _: &Fake,
         len_bytes: u64,
         devices: &mut dyn Iterator<Item = FakeDevice>,
+        _: bool,
     ) -> Result<Placement, Error> {
         let in_run = devices.filter(|dev| !dev.iommu).count() > 0;
         if in_run && !self.has_runs {

@@ -16,7 +16,8 @@ pub trait Placer<O: DmaOps> {
     fn allocate(&mut self, ops: &mut O, spec: &Spec<O::Device>)
     -> Result<O::Alloc, vb3_dma::Error>;
 
-    /// A place that suits all of some devices, for `len_bytes`. Changes nothing.
+    /// A place that suits all of some devices, for `len_bytes`; and programs, if they have the memory
+    /// mapped. Changes nothing.
     ///
     /// # Errors
     /// What is short, or `Invalid` (EINVAL) where the devices' demands exclude each other.
@@ -25,6 +26,7 @@ pub trait Placer<O: DmaOps> {
         ops: &O,
         len_bytes: u64,
         devices: &mut dyn Iterator<Item = O::Device>,
+        is_mapped: bool,
     ) -> Result<Placement, vb3_dma::Error>;
 
     /// Lets memory lie where [`find`](Self::find) said, mapped for no device. Gives the bytes that
@@ -155,7 +157,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let list = &self.list;
         let keys = core::iter::successors(list.next(None), |key| list.next(Some(*key)));
         let mut devices = keys.filter_map(|key| Some(list.get(key)?.device()));
-        let found = placer.find(ops, self.spec.len_bytes, &mut devices);
+        let is_mapped = self.user_count(crate::UserKind::Mapping).count > 0;
+        let found = placer.find(ops, self.spec.len_bytes, &mut devices, is_mapped);
         if found.is_err() {
             // Asked again when somebody else attaches.
             if self.place == Place::Outgrown {

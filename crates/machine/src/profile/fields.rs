@@ -29,6 +29,11 @@ const FIELDS: &[(&str, &str)] = &[
          SRAM: not of RAM, from 3 GiB on, uncached and without pages behind it",
     ),
     (
+        "areas.protected",
+        "of an area as a table, true if programs cannot map it and devices reach it with protected= \
+         alone",
+    ),
+    (
         "page_size",
         "bytes of a page of the board's kernel: 4KiB (the default), 16KiB or 64KiB; allocations, mmap \
          offsets and pinned memory are in such pages, getpagesize() of a program stays the host's",

@@ -64,6 +64,8 @@ pub struct AreaProfile {
     /// Whether pages stand behind it. If not, it is no RAM but memory of the chip (SRAM) among
     /// devices' addresses, and no cache stands before it.
     pub pages: bool,
+    /// Whether the CPU, and devices that are not let in, are kept from it.
+    pub protected: bool,
 }
 
 /// Which of the plane allocators devices use unless told otherwise.

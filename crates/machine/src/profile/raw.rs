@@ -150,6 +150,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OptionalTable<T> {
 struct RawArea {
     size: Size,
     pages: bool,
+    protected: bool,
 }
 
 impl<'de> Deserialize<'de> for RawArea {
@@ -160,6 +161,8 @@ impl<'de> Deserialize<'de> for RawArea {
             size: Size,
             #[serde(default = "yes")]
             pages: bool,
+            #[serde(default)]
+            protected: bool,
         }
         fn yes() -> bool {
             true
@@ -181,6 +184,7 @@ impl<'de> Deserialize<'de> for RawArea {
                 Ok(RawArea {
                     size: table.size,
                     pages: table.pages,
+                    protected: table.protected,
                 })
             }
         }
@@ -190,7 +194,11 @@ impl<'de> Deserialize<'de> for RawArea {
 
 impl RawArea {
     const fn of_ram(size: Size) -> Self {
-        Self { size, pages: true }
+        Self {
+            size,
+            pages: true,
+            protected: false,
+        }
     }
 }
 
@@ -519,6 +527,7 @@ fn check_areas(
                 name: name.into_inner(),
                 bytes,
                 pages: has_pages,
+                protected: area.get_ref().protected,
             });
             continue;
         };

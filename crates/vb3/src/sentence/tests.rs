@@ -1,7 +1,7 @@
 use super::*;
 use vb3_dma::Constraint;
 
-const ALL: [Constraint; 22] = [
+const ALL: [Constraint; 26] = [
     Constraint::Contiguous,
     Constraint::ContiguousPool,
     Constraint::Ram,
@@ -24,6 +24,10 @@ const ALL: [Constraint; 22] = [
     Constraint::Imports,
     Constraint::IommuGranule,
     Constraint::Revoked,
+    Constraint::BusWindow,
+    Constraint::Protected,
+    Constraint::Unprotected,
+    Constraint::Coherent,
 ];
 
 fn refused(constraint: &str, wanted: u64, found: u64) -> Refusal {

@@ -118,6 +118,15 @@ impl std::fmt::Debug for World {
     }
 }
 
+/// Gives devices whose buffers are placed for all that share them lines that suit all devices of the
+/// machine: in V4L2 the driver chooses `bytesperline`, at `VIDIOC_S_FMT`, before it knows who will.
+fn widen_lazy_strides(specs: &mut [DeviceSpec]) {
+    let widest = specs.iter().filter_map(|spec| spec.stride).max();
+    for spec in specs.iter_mut().filter(|spec| spec.lazy) {
+        spec.stride = widest;
+    }
+}
+
 impl World {
     /// Builds the machine of a profile and puts the devices on it.
     ///
@@ -148,6 +157,7 @@ impl World {
             let nodes = spec.nodes();
             expanded.extend(nodes.map_err(|failure| anyhow!("{}", failure.sentence()))?);
         }
+        widen_lazy_strides(&mut expanded);
         let specs = &expanded;
         let mut nodes = Vec::new();
         for (spec, number) in specs.iter().zip(numbers(specs)?) {

@@ -3,7 +3,7 @@
 use vb3_devices::spec::Allocator;
 use vb3_dma::{Mapper, PageSource as _};
 use vb3_dmabuf::solve::{Needs, PictureNeeds, Protection, Translation};
-use vb3_machine::{Device, Machine};
+use vb3_machine::{Demands, Device, Machine, Protected};
 
 /// A device, and what the machine does not know of it.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +12,7 @@ pub(super) struct Wants {
     pub(super) allocator: Allocator,
     /// Bytes that lines of pictures are multiples of.
     pub(super) stride_align: u32,
+    pub(super) demands: Demands,
 }
 
 impl Wants {
@@ -26,7 +27,7 @@ impl Wants {
             // It reaches memory by the CPU.
             return Some(Needs {
                 picture,
-                ..Needs::default()
+                ..of_programs()
             });
         }
         let info = machine.device_info(self.dma)?;
@@ -57,12 +58,22 @@ impl Wants {
             iommu,
             one_run: self.allocator == Allocator::Contig,
             snoops: ops.coherency(self.dma) == vb3_dma::Coherency::Coherent,
-            protection: match machine.profile().private_memory {
-                true => Protection::Refused,
-                false => Protection::Either,
+            coherent: self.demands.coherent,
+            pages: self.demands.pages,
+            protection: match self.demands.protected {
+                Protected::Only => Protection::Required,
+                Protected::Also if !machine.profile().private_memory => Protection::Either,
+                Protected::Also | Protected::Never => Protection::Refused,
             },
             picture,
-            ..Needs::default()
         })
+    }
+}
+
+/// What programs need of memory that they have mapped: the CPU is kept from protected memory.
+pub(super) fn of_programs() -> Needs {
+    Needs {
+        protection: Protection::Refused,
+        ..Needs::default()
     }
 }

@@ -7,11 +7,11 @@ use crate::report::{DeviceFailure, DeviceReport};
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::path::PathBuf;
 use vb3_codec::Codecs;
-use vb3_devices::spec::{Allocator, DeviceSpec, Presence};
+use vb3_devices::spec::{self, Allocator, DeviceSpec, Presence};
 use vb3_devices::{Device, Failure, FaultSchedule, Place};
-use vb3_dma::{DmaAddr, PhysAddr};
+use vb3_dma::{Coherency, DmaAddr, PhysAddr};
 use vb3_machine::profile::IommuProfile;
-use vb3_machine::{BusWindow, DeviceLimits, Machine, Profile};
+use vb3_machine::{BusWindow, Demands, DeviceLimits, Machine, Profile, Protected};
 use vb3_plane::Cookie;
 use vb3_queue::{DriverError, Queue};
 use vb3_v4l2::{
@@ -63,6 +63,19 @@ fn window(spec: &DeviceSpec, elsewhere: bool) -> Result<Option<BusWindow>> {
         bus: DmaAddr::new(bus),
         len: last.saturating_sub(first).saturating_add(1),
     }))
+}
+
+/// What a device demands of memory, for the machine.
+fn demands(spec: &DeviceSpec) -> Demands {
+    Demands {
+        pages: spec.demands.pages,
+        coherent: spec.demands.unsynced,
+        protected: match spec.demands.protected {
+            spec::Protected::Never => Protected::Never,
+            spec::Protected::Also => Protected::Also,
+            spec::Protected::Only => Protected::Only,
+        },
+    }
 }
 
 /// Gives a device what the profile says of its memory and its mappings.
@@ -119,6 +132,7 @@ pub(super) struct Node {
     pub(super) stride_align: u32,
     /// Bytes of memory that it has for itself.
     pub(super) sram: u64,
+    demands: Demands,
     pub(super) video: summary::Video,
     /// What a memory-to-memory device does.
     function: Option<MediaFunction>,
@@ -167,11 +181,15 @@ impl Node {
             align: spec.align,
             max_segment: spec.max_segment,
             boundary: spec.boundary.map(|bytes| bytes - 1),
+            coherency: spec.demands.coherent.map(|snoops| match snoops {
+                true => Coherency::Coherent,
+                false => Coherency::NonCoherent,
+            }),
+            demands: demands(spec),
             // A contiguous plane is one address, so that a limit of segments is one of planes.
             max_segments: (spec.allocator == Allocator::Contig
                 && (spec.max_segment.is_some() || spec.boundary.is_some()))
             .then_some(1),
-            ..DeviceLimits::default()
         };
         let dma = memory
             .ops_mut()
@@ -215,6 +233,7 @@ impl Node {
             planes: plane_device,
             stride_align: spec.stride.unwrap_or(1),
             sram,
+            demands: limits.demands,
             video,
             function,
             formats,
@@ -230,6 +249,7 @@ impl Node {
             dma: self.dma,
             allocator: self.allocator,
             stride_align: self.stride_align,
+            demands: self.demands,
         }
     }
 

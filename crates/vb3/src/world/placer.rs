@@ -1,6 +1,6 @@
 //! Where buffers of devices with `place=lazy` lie.
 
-use super::needs::Wants;
+use super::needs::{Wants, of_programs};
 use super::node::Node;
 use super::remedy::runs;
 use vb3_dma::{
@@ -52,12 +52,14 @@ fn request(machine: &Machine, len_bytes: u64, count: u32) -> Request {
 }
 
 /// A part of the machine's memory that buffers are placed in.
+#[derive(Clone)]
 struct Area {
     kind: HeapKind,
     free: Vec<Run>,
-    /// Whether pages, and a cache, stand before it.
     pages: bool,
     align: u64,
+    cached: bool,
+    protected: bool,
 }
 
 impl Area {
@@ -67,15 +69,16 @@ impl Area {
             free: &self.free,
             directed: true,
             align: self.align,
-            cached: self.pages,
+            cached: self.cached,
             pages: self.pages,
-            protected: false,
+            protected: self.protected,
         }
     }
 }
 
 /// Where a machine has memory, the least precious first: ordinary pages, what ordinary memory has
-/// in one run, the contiguous area, what is reserved by name in RAM, and then on the chip.
+/// in one run, the contiguous area, what is reserved by name in RAM, on the chip, and what is
+/// protected; then all of it again, uncached.
 fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
     let free = machine.free_memory();
     let area = |kind, free: &[_]| Area {
@@ -83,6 +86,8 @@ fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
         free: runs(free, u64::MAX, 0),
         pages: true,
         align: machine.page_size(),
+        cached: true,
+        protected: false,
     };
     let pieces = HeapKind::Pieces(machine.unmapped_granule());
     let mut areas = vec![area(pieces, &free.ordinary)];
@@ -94,11 +99,20 @@ fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
     let mut reserved: Vec<Area> = named
         .map(|(known, free)| Area {
             pages: known.pages,
+            cached: known.pages,
+            protected: known.protected,
             ..area(HeapKind::Contiguous, free)
         })
         .collect();
-    reserved.sort_by_key(|area| !area.pages);
+    reserved.sort_by_key(|area| (area.protected, !area.pages));
     areas.append(&mut reserved);
+    let cached = areas.iter().filter(|area| area.cached);
+    let uncached = cached.map(|area| Area {
+        cached: false,
+        ..area.clone()
+    });
+    let mut uncached: Vec<Area> = uncached.collect();
+    areas.append(&mut uncached);
     areas
 }
 
@@ -159,6 +173,11 @@ fn shortage(machine: &Machine, request: &Request, needs: &[Needs], heaps: &[Heap
         Rule::Boundary | Rule::IoBoundary => (Constraint::Boundary, enough, value),
         Rule::Alignment => (Constraint::Alignment, value, enough),
         Rule::IovaSpace => (Constraint::IovaSpace, enough, value),
+        Rule::First => (Constraint::BusWindow, enough, value),
+        Rule::Pages => (Constraint::PagesBehind, 1, 0),
+        Rule::Coherent => (Constraint::Coherent, 1, 0),
+        Rule::Protected => (Constraint::Protected, 1, 0),
+        Rule::Unprotected => (Constraint::Unprotected, 1, 0),
         _ => return ram,
     };
     Reason {
@@ -215,9 +234,11 @@ impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
         ops: &Mapper<Machine>,
         len_bytes: u64,
         devices: &mut dyn Iterator<Item = Device>,
+        is_mapped: bool,
     ) -> Result<Placement, Error> {
         let machine = ops.platform();
-        let needs = self.needs(ops, devices);
+        let mut needs = self.needs(ops, devices);
+        needs.extend(is_mapped.then(of_programs));
         let len = whole(machine, len_bytes)?;
         place(machine, &request(machine, len, 1), &needs)
     }
@@ -228,15 +249,19 @@ impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
         alloc: &mut Alloc<Machine>,
         placement: &Placement,
     ) -> Result<u64, Error> {
-        let piece = ops.platform().unmapped_granule();
-        let spot = match placement.heap {
-            0 => Spot::Pieces {
-                granule: piece,
+        let areas = areas(ops.platform(), placement.len_bytes);
+        let area = areas.get(placement.heap).ok_or(Error::Invalid)?;
+        let spot = match area.kind {
+            HeapKind::Pieces(granule) => Spot::Pieces {
+                granule,
                 last: PhysAddr::new(placement.last),
             },
-            _ => Spot::Run(PhysAddr::new(placement.first)),
+            HeapKind::Contiguous => Spot::Run(PhysAddr::new(placement.first)),
         };
-        let caching = ops.alloc_caching(alloc);
+        let caching = match area.cached {
+            true => ops.alloc_caching(alloc),
+            false => Caching::Uncached,
+        };
         ops.place_pages(alloc, caching, |machine, pages| {
             machine.place_pages(pages, spot, caching)
         })

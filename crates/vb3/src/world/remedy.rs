@@ -8,7 +8,7 @@ use super::node::Node;
 use super::placer;
 use crate::report::{Demand, Refusal, Remedy};
 use vb3_devices::spec::Allocator;
-use vb3_dma::{Constraint, Limits, PageSource as _, Segment};
+use vb3_dma::{Coherency, Constraint, Limits, PageSource as _, Segment};
 use vb3_dmabuf::Store as _;
 use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, Needs, Request, Run, conflict, solve};
 use vb3_machine::{Device, Machine};
@@ -22,10 +22,12 @@ pub(super) const SYSTEM_HEAP: &str = "system";
 pub(super) const CMA_HEAP: &str = "default_cma_region";
 
 /// Constraints that other memory could have met.
-const MET_ELSEWHERE: [Constraint; 11] = [
+const MET_ELSEWHERE: [Constraint; 15] = [
     Constraint::Alignment,
     Constraint::Boundary,
     Constraint::BufferSize,
+    Constraint::BusWindow,
+    Constraint::Coherent,
     Constraint::Contiguous,
     Constraint::IommuGranule,
     Constraint::IovaSpace,
@@ -33,7 +35,9 @@ const MET_ELSEWHERE: [Constraint; 11] = [
     Constraint::MaxSegment,
     Constraint::NoBounce,
     Constraint::PagesBehind,
+    Constraint::Protected,
     Constraint::SegmentCount,
+    Constraint::Unprotected,
 ];
 
 /// Whether an import is what a call was refused for, and other memory could have been used.
@@ -166,8 +170,8 @@ struct Place {
     kind: HeapKind,
     free: Vec<Run>,
     align: u64,
-    /// Whether pages, and a cache, stand before it.
     pages: bool,
+    cached: bool,
     protected: bool,
 }
 
@@ -178,7 +182,7 @@ impl Place {
             free: &self.free,
             directed: false,
             align: self.align,
-            cached: self.pages,
+            cached: self.cached,
             pages: self.pages,
             protected: self.protected,
         }
@@ -199,6 +203,7 @@ fn heaps(machine: &Machine) -> Vec<Place> {
         free: runs(free, u64::MAX, 0),
         align: machine.page_size(),
         pages: true,
+        cached: true,
         // Memory that is for no device is not shared with any.
         protected: profile.private_memory,
     };
@@ -210,6 +215,8 @@ fn heaps(machine: &Machine) -> Vec<Place> {
     for (area, free) in profile.areas.iter().zip(&free.areas) {
         heaps.push(Place {
             pages: area.pages,
+            cached: area.pages,
+            protected: profile.private_memory || area.protected,
             ..heap(&area.name, HeapKind::Contiguous, free)
         });
     }
@@ -254,6 +261,7 @@ fn own_memory(node: &Node, machine: &Machine, request: &Request) -> Option<Place
         free,
         align,
         pages: true,
+        cached: info.coherency == Coherency::Coherent,
         protected: false,
     })
 }

@@ -1,11 +1,12 @@
 //! Buffers that are placed when a device first uses them, and moved to where all devices that share
 //! them reach them: what is refused where each device places its own, works.
 
-use crate::common::{Outcome, finish};
+use crate::common::{Outcome, Run, finish};
 use crate::pipeline::{CONFLICTS, COUNT, Conflict, DISPLAY, Remedy, encode, expect_pictures};
 use crate::pipeline::{failing, line, on, reference};
 use std::process::Command;
 use std::time::Duration;
+use vb3_machine::profile::BUILTINS;
 
 /// Runs the devices of a conflict, each exporter with `place=lazy`.
 fn run_lazy(conflict: &Conflict) -> Option<Outcome> {
@@ -65,6 +66,8 @@ fn what_a_fixed_place_excludes_a_lazy_one_solves() {
 struct Pair {
     what: &'static str,
     machine: &'static str,
+    /// What the machine has beside what its profile says.
+    areas: &'static str,
     decoder: &'static str,
     converter: &'static str,
     display: &'static str,
@@ -75,11 +78,12 @@ struct Pair {
     moves: bool,
 }
 
-const PAIRS: [Pair; 4] = [
+const PAIRS: [Pair; 8] = [
     // The converter's pages lie anywhere, which its IOMMU hides; the display takes a list of pages.
     Pair {
         what: "an engine with 28 address bits",
         machine: "pc",
+        areas: "",
         decoder: "",
         converter: "",
         display: ",alloc=sg,contiguous=on,mask=28",
@@ -91,6 +95,7 @@ const PAIRS: [Pair; 4] = [
     Pair {
         what: "a mask of 0xddc00000 - 1",
         machine: "pc",
+        areas: "",
         decoder: "",
         converter: "",
         display: ",alloc=sg,contiguous=on,mask=0xddbfffff",
@@ -103,6 +108,7 @@ const PAIRS: [Pair; 4] = [
     Pair {
         what: "an IOMMU with pages of 64 KiB",
         machine: "soc-64k",
+        areas: "",
         decoder: ",contiguous=on",
         converter: "",
         display: "",
@@ -114,6 +120,7 @@ const PAIRS: [Pair; 4] = [
     Pair {
         what: "a boundary of 128 KiB",
         machine: "soc-cma",
+        areas: "",
         decoder: "",
         converter: ",boundary=128KiB",
         display: "",
@@ -121,11 +128,70 @@ const PAIRS: [Pair; 4] = [
         said: "cross a multiple of 128 KiB",
         moves: true,
     },
+    // What the chip has lies among devices' addresses, and an engine's bus shows nothing else.
+    Pair {
+        what: "SRAM",
+        machine: "soc-cma",
+        areas: "ocram = { size = \"16MiB\", pages = false }",
+        decoder: "",
+        converter: "",
+        display: ",window=0xc0000000-0xc0ffffff@0x0",
+        refused: ("/dev/video2", "bus-window"),
+        said: "which the device's bus does not show",
+        moves: true,
+    },
+    // The decoder has memory of its own, which its buffers leave.
+    Pair {
+        what: "memory without pages",
+        machine: "soc-cma",
+        areas: "",
+        decoder: ",sram=32MiB",
+        converter: ",pages=on",
+        display: "",
+        refused: ("/dev/video1", "pages"),
+        said: "no pages behind it",
+        moves: false,
+    },
+    Pair {
+        what: "protected memory",
+        machine: "soc-cma",
+        areas: "secure = { size = \"16MiB\", protected = true }",
+        decoder: "",
+        converter: ",protected=on",
+        display: ",protected=only",
+        refused: ("/dev/video2", "protected"),
+        said: "takes protected memory alone",
+        moves: true,
+    },
+    // A display controller maps once and never syncs; the converter writes to the CPU's caches.
+    Pair {
+        what: "a coherent device beside one that is not",
+        machine: "soc-noncoherent",
+        areas: "",
+        decoder: "",
+        converter: ",coherent=on",
+        display: ",sync=off",
+        refused: ("/dev/video2", "coherent"),
+        said: "its driver never syncs",
+        moves: true,
+    },
 ];
 
+/// The machine's profile, where that is none that ships.
+const AREAS: &str = "areas.toml";
+
 impl Pair {
-    fn run(&self, place: &str) -> Option<Outcome> {
-        let run = on(self.machine)
+    /// The machine with the devices, and a clip.
+    fn devices(&self, place: &str) -> Option<Run> {
+        let run = match self.areas {
+            "" => on(self.machine),
+            _ => Run::on(AREAS),
+        };
+        let known = BUILTINS.iter().find(|(name, _)| *name == self.machine);
+        let (_, profile) = known.expect("a profile that ships");
+        let profile = format!("{profile}\n[areas]\n{}\n", self.areas);
+        std::fs::write(run.file(AREAS), profile).unwrap();
+        let run = run
             .device(format!("h264dec{}{place}", self.decoder))
             .device(format!("convert{}{place}", self.converter))
             .device(format!("{DISPLAY}{}", self.display))
@@ -133,20 +199,26 @@ impl Pair {
         if !encode(&run.file("clip.mp4")) {
             return None;
         }
+        Some(run)
+    }
+
+    /// Runs the devices, to the end.
+    fn run(&self, place: &str) -> Option<Outcome> {
         let line = line("clip.mp4", 2);
-        let line = if place.is_empty() {
-            failing(&line)
-        } else {
-            line
-        };
-        Some(run.program(["sh", "-c", &line]).run())
+        Some(self.devices(place)?.program(["sh", "-c", &line]).run())
+    }
+
+    /// Runs the devices, of which one is refused a buffer.
+    fn run_failing(&self, place: &str) -> Option<Outcome> {
+        let line = failing(&line("clip.mp4", 2));
+        Some(self.devices(place)?.program(["sh", "-c", &line]).run())
     }
 }
 
 #[test]
 fn devices_that_boards_have_share() {
     for pair in &PAIRS {
-        let Some(fixed) = pair.run("") else {
+        let Some(fixed) = pair.run_failing("") else {
             return;
         };
         let [refusal] = &fixed.report.refusals[..] else {
@@ -180,4 +252,43 @@ fn why(outcome: &Outcome) -> String {
     let (status, stdout, stderr) = finish(&mut why, outcome.dir.path(), Duration::from_secs(60));
     assert_eq!(status, 0, "{stderr}");
     stdout
+}
+
+/// Where one of two devices takes protected memory alone and the other none, no place suits both, and
+/// the refusal says what would.
+#[test]
+fn protected_memory_is_for_devices_that_are_let_in() {
+    let known = PAIRS.iter().find(|pair| pair.refused.1 == "protected");
+    let pair = Pair {
+        converter: "",
+        ..*known.expect("a pair")
+    };
+    let Some(lazy) = pair.run_failing(",place=lazy") else {
+        return;
+    };
+    lazy.expect_nothing_held();
+    let [refusal] = &lazy.report.refusals[..] else {
+        panic!("{:?}", lazy.report.refusals)
+    };
+    assert_eq!(
+        (&*refusal.device, &*refusal.constraint),
+        pair.refused,
+        "{refusal:?}"
+    );
+    let remedy = refusal.remedy.as_ref().expect("a remedy");
+    assert!(!remedy.is_found(), "{remedy:?}");
+    let demands = remedy.conflict.iter();
+    let demands: Vec<_> = demands.map(|d| (&*d.device, &*d.constraint)).collect();
+    assert_eq!(
+        demands,
+        [
+            ("display-mplane (/dev/video2)", "protected"),
+            ("convert (/dev/video1)", "unprotected"),
+        ]
+    );
+    let told = why(&lazy);
+    assert!(
+        told.contains("give every device that writes or reads"),
+        "{told}"
+    );
 }
