@@ -1,12 +1,12 @@
-//! What `solve` costs for 16 devices and 6 heaps: `cargo run --release -p vb3-dmabuf --example
+//! What `solve` costs for 16 devices and 6 heaps, and 24: `cargo run --release -p vb3-dmabuf --example
 //! bench_solve`. One line for each case: the median of 101 rounds of
 //! 1,000 calls.
 
 use std::hint::black_box;
 use std::time::Instant;
 use vb3_dma::Limits;
-use vb3_dmabuf::solve::{Heap, HeapKind, Needs, PictureNeeds, Request, Run, Translation};
-use vb3_dmabuf::solve::{conflict, solve};
+use vb3_dmabuf::solve::{Heap, HeapKind, Needs, PictureNeeds, Protection, Request, Run};
+use vb3_dmabuf::solve::{Translation, conflict, solve};
 
 const ROUNDS: usize = 101;
 const CALLS: u32 = 1000;
@@ -38,6 +38,20 @@ fn devices(last_mask: u64) -> Vec<Needs> {
             ..Needs::default()
         })
         .collect()
+}
+
+/// The same, of which one never syncs, one wants pages, one protected memory, and the last perhaps none
+/// of that.
+fn picky(is_let_in: bool) -> Vec<Needs> {
+    let mut devices = devices(u64::from(u32::MAX));
+    devices[3].pages = true;
+    devices[5].protection = Protection::Required;
+    devices[9].coherent = true;
+    devices[9].snoops = is_let_in;
+    if !is_let_in {
+        devices[15].protection = Protection::Refused;
+    }
+    devices
 }
 
 fn heap(kind: HeapKind, free: &[Run]) -> Heap<'_> {
@@ -119,4 +133,28 @@ fn main() {
     measure("16 devices, 6 heaps: placed", &request, &suits, &heaps);
     measure("one of them reaches 1 MiB", &request, &refused, &heaps);
     measure("without the contiguous area", &request, &suits, &heaps[..5]);
+    // The same memory again, uncached, without pages and protected, as machines with all of it list it.
+    let kinds = [
+        (true, true, false),
+        (false, true, false),
+        (false, false, false),
+        (true, true, true),
+    ];
+    let all: Vec<Heap<'_>> = (kinds.iter())
+        .flat_map(|&(cached, pages, protected)| {
+            heaps.map(|heap| Heap {
+                cached,
+                pages,
+                protected,
+                ..heap
+            })
+        })
+        .collect();
+    measure("of 24 heaps one is protected", &request, &picky(true), &all);
+    measure(
+        "and a device has no access to it",
+        &request,
+        &picky(false),
+        &all,
+    );
 }

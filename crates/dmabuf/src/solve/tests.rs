@@ -295,6 +295,32 @@ fn device() -> impl Strategy<Value = Needs> {
     })
 }
 
+/// A device that takes any addresses, and not any memory.
+fn picky() -> impl Strategy<Value = Needs> {
+    let protection = prop_oneof![
+        Just(Protection::Either),
+        Just(Protection::Required),
+        Just(Protection::Refused),
+    ];
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let strides = (power(0, 4), prop_oneof![4u64..32, Just(u64::MAX)]);
+    (protection, flags, strides).prop_map(|(protection, flags, (stride_align, max_stride))| {
+        let (snoops, coherent, pages) = flags;
+        Needs {
+            snoops,
+            coherent,
+            pages,
+            protection,
+            picture: PictureNeeds {
+                stride_align,
+                max_stride,
+                ..PictureNeeds::default()
+            },
+            ..Needs::default()
+        }
+    })
+}
+
 fn heap() -> impl Strategy<Value = OwnHeap> {
     let kind = prop_oneof![
         3 => Just(HeapKind::Contiguous),
@@ -320,7 +346,7 @@ fn heap() -> impl Strategy<Value = OwnHeap> {
             align,
             cached,
             pages: pages || cached,
-            protected: protected && !cached,
+            protected,
         }
     })
 }
@@ -382,43 +408,70 @@ proptest! {
         devices in prop::collection::vec(device(), 0..4),
         heaps in prop::collection::vec(heap(), 0..3),
     ) {
-        prop_assert!(devices.iter().all(Needs::is_valid));
-        let views: Vec<Heap<'_>> = heaps.iter().map(OwnHeap::view).collect();
-        let all: Vec<u32> = devices.iter().map(|needs| demands(needs, &request)).collect();
-        let found = search(&request, &counted(&devices, &all), &heaps);
-        let refused = conflict(&request, &devices, &views);
-        match solve(&request, &devices, &views) {
-            Some(placed) => {
-                prop_assert!(refused.is_none());
-                let heap = &heaps[placed.heap];
-                let extent = extent(&counted(&devices, &all), heap, placed.len_bytes);
-                if let Some((first, last)) = extent {
-                    prop_assert_eq!(placed.first, first);
-                    prop_assert!(placed.last <= last);
-                }
-                prop_assert_eq!(found, Some((placed.heap, placed.len_bytes, placed.stride)));
+        expect_agreement(&request, &devices, &heaps)?;
+    }
+
+    /// So it is where strides, protection, pages and caches are all that devices differ in.
+    #[test]
+    fn agrees_where_devices_differ_in_kinds_of_memory(
+        request in request(),
+        devices in prop::collection::vec(picky(), 1..5),
+        heaps in prop::collection::vec(heap(), 1..5),
+    ) {
+        expect_agreement(&request, &devices, &heaps)?;
+    }
+}
+
+/// Asserts that an answer is that of a search through everything: the same place, or no fewer demands
+/// than must give way, and those that are named do exclude each other.
+fn expect_agreement(
+    request: &Request,
+    devices: &[Needs],
+    heaps: &[OwnHeap],
+) -> Result<(), TestCaseError> {
+    prop_assert!(devices.iter().all(Needs::is_valid));
+    let views: Vec<Heap<'_>> = heaps.iter().map(OwnHeap::view).collect();
+    let all: Vec<u32> = devices
+        .iter()
+        .map(|needs| demands(needs, request))
+        .collect();
+    let found = search(request, &counted(devices, &all), heaps);
+    let refused = conflict(request, devices, &views);
+    match solve(request, devices, &views) {
+        Some(placed) => {
+            prop_assert!(refused.is_none());
+            let heap = &heaps[placed.heap];
+            let extent = extent(&counted(devices, &all), heap, placed.len_bytes);
+            if let Some((first, last)) = extent {
+                prop_assert_eq!(placed.first, first);
+                prop_assert!(placed.last <= last);
             }
-            None => {
-                let conflict = refused.expect("a conflict");
-                prop_assert_eq!(found, None);
-                let mut named = vec![0u32; devices.len()];
-                for blamed in conflict.demands() {
-                    let Demand { device, rule, .. } = blamed.demand;
-                    prop_assert!(counts(all[device], rule));
-                    named[device] |= 1 << rule as u32;
-                    expect_relief(&request, &devices, &heaps, &all, blamed)?;
-                }
-                prop_assert_eq!(search(&request, &counted(&devices, &named), &heaps), None);
-                let size = conflict.demands().count() as u32;
-                for fewer in sets(&all, size.saturating_sub(1)).iter().filter(|_| size > 0) {
-                    prop_assert!(
-                        search(&request, &counted(&devices, fewer), &heaps).is_some(),
-                        "{fewer:x?} is enough, and {named:x?} is named"
-                    );
-                }
+            prop_assert_eq!(found, Some((placed.heap, placed.len_bytes, placed.stride)));
+        }
+        None => {
+            let conflict = refused.expect("a conflict");
+            prop_assert_eq!(found, None);
+            let mut named = vec![0u32; devices.len()];
+            for blamed in conflict.demands() {
+                let Demand { device, rule, .. } = blamed.demand;
+                prop_assert!(counts(all[device], rule));
+                named[device] |= 1 << rule as u32;
+                expect_relief(request, devices, heaps, &all, blamed)?;
+            }
+            prop_assert_eq!(search(request, &counted(devices, &named), heaps), None);
+            let size = conflict.demands().count() as u32;
+            for fewer in sets(&all, size.saturating_sub(1))
+                .iter()
+                .filter(|_| size > 0)
+            {
+                prop_assert!(
+                    search(request, &counted(devices, fewer), heaps).is_some(),
+                    "{fewer:x?} is enough, and {named:x?} is named"
+                );
             }
         }
     }
+    Ok(())
 }
 
 /// Asserts that a relief is there if and only if it helps, and that it gives what it says.
