@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod areas;
 mod blob;
 mod boards;
 mod bus;
@@ -31,7 +32,7 @@ pub use bus::Window;
 pub use device::{Device, Iommu};
 pub use drivers::{Driver, KERNEL, Kind, drivers};
 pub use error::Error;
-pub use memory::{Range, Reserved, ReservedKind};
+pub use memory::{Range, Reserved, ReservedKind, Sram};
 
 use tree::Tree;
 
@@ -49,6 +50,8 @@ pub struct Board {
     pub memory: Vec<Range>,
     /// Children of `/reserved-memory`.
     pub reserved: Vec<Reserved>,
+    /// Memory of the chip (`mmio-sram`).
+    pub srams: Vec<Sram>,
     /// Enabled video devices whose driver is known.
     pub devices: Vec<Device>,
     /// What was found and not understood, a sentence each.
@@ -72,6 +75,7 @@ impl Board {
                 .collect(),
             memory: memory::ram(&tree),
             reserved: memory::reserved(&tree, &mut not_taken),
+            srams: memory::srams(&tree),
             devices,
             not_taken,
         })

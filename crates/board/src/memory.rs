@@ -58,6 +58,15 @@ pub struct Reserved {
     pub place: Option<Range>,
 }
 
+/// Memory of the chip: an enabled node that is `mmio-sram`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sram {
+    /// Full path of the node.
+    pub path: String,
+    /// Bytes.
+    pub bytes: u64,
+}
+
 /// `reg`-like pairs of a node, by the widths of another.
 fn pairs(tree: &Tree, id: Id, name: &str, (address, size): (usize, usize)) -> Vec<Range> {
     let mut cells = tree.cells(id, name);
@@ -103,6 +112,24 @@ pub(crate) fn reserved(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Reserved
         }
     }
     out
+}
+
+/// Memory of the chip.
+pub(crate) fn srams(tree: &Tree) -> Vec<Sram> {
+    let is_sram = |&id: &Id| {
+        let mut texts = tree.texts(id, "compatible");
+        texts.any(|text| text == "mmio-sram") && tree.is_enabled(id)
+    };
+    let of = |id| {
+        let widths = tree.widths(tree.parent(id)?);
+        let range = *pairs(tree, id, "reg", widths).first()?;
+        Some(Sram {
+            path: tree.path(id).to_owned(),
+            bytes: range.bytes,
+        })
+    };
+    let all = tree.all().filter(is_sram).filter_map(of);
+    all.take(MAX_RANGES).collect()
 }
 
 fn one(tree: &Tree, parent: Id, id: Id) -> Option<Reserved> {

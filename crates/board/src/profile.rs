@@ -143,6 +143,14 @@ impl Board {
                 _ => "# for devices that name none of those below",
             }
         ));
+        for area in self.areas(ram, cma) {
+            line(format_args!("\n# {}", plain(&area.path)));
+            line(format_args!("[areas.\"{}\"]", area.name));
+            line(format_args!(
+                "size = {}\npages = {}",
+                area.bytes, area.pages
+            ));
+        }
         for iommu in iommus {
             let row = iommu::of(&iommu.compatible);
             line(format_args!(

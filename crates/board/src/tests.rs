@@ -100,6 +100,15 @@ fn is_taken(board: &Board) -> Profile {
     profile
 }
 
+fn pool(name: &str, at: u32, bytes: u32) -> DeviceTreeNode {
+    let all = [
+        ("compatible", text("shared-dma-pool")),
+        ("no-map", vec![]),
+        ("reg", cells(&[0, at, 0, bytes])),
+    ];
+    node(name, &all, vec![])
+}
+
 #[test]
 fn memory_and_its_reservations_are_the_trees() {
     let reserved = node(
@@ -128,9 +137,26 @@ fn memory_and_its_reservations_are_the_trees() {
                 ],
                 vec![],
             ),
+            pool("vpu@a000000", 0xa00_0000, 0x80_0000),
+            pool("cam,fw", 0xb00_0000, 0x1000),
+            // One page beyond half of what is left.
+            pool("too-large", 0xc00_0000, 0x3c00_0000),
             node("empty", &[], vec![]),
         ],
     );
+    let sram = |name: &str, bytes: u32, status: &str| {
+        let all = [
+            ("compatible", text("mmio-sram")),
+            ("status", text(status)),
+            ("reg", cells(&[0x90_0000, bytes])),
+        ];
+        node(name, &all, vec![])
+    };
+    let srams = vec![
+        sram("sram@900000", 0x9_0800, "okay"),
+        sram("sram@1", 0x1000, "disabled"),
+        sram("sram@2", 0x800, "okay"),
+    ];
     let memory = node(
         "memory@40000000",
         &[
@@ -142,9 +168,9 @@ fn memory_and_its_reservations_are_the_trees() {
         ],
         vec![],
     );
-    let board = board(vec![memory, reserved]);
+    let board = board(vec![memory, reserved, bus(&[], srams)]);
     assert_eq!(board.ram(), Some(2 << 30));
-    let [cma, carveout] = board.reserved.as_slice() else {
+    let [cma, carveout, ..] = board.reserved.as_slice() else {
         panic!("{:?}", board.reserved);
     };
     assert_eq!(cma.kind, ReservedKind::Cma { is_default: true });
@@ -164,6 +190,19 @@ fn memory_and_its_reservations_are_the_trees() {
     );
     let profile = is_taken(&board);
     assert_eq!((profile.ram, profile.cma), (2 << 30, 128 << 20));
+    // Pools are areas; firmware's memory is none, and neither is what fills no page.
+    let areas = profile.areas.iter();
+    let areas: Vec<_> = areas
+        .map(|area| (&*area.name, area.bytes, area.pages))
+        .collect();
+    assert_eq!(
+        areas,
+        [
+            ("cam-fw", 4096, true),
+            ("sram@900000", 0x9_0000, false),
+            ("vpu@a000000", 8 << 20, true),
+        ]
+    );
     assert_eq!(profile.name, "maker-a-board");
 }
 

@@ -1,0 +1,85 @@
+//! Areas of a machine: what a board reserves of its memory for devices, and what the chip has.
+
+use crate::{Board, Reserved, ReservedKind};
+
+/// Bytes of a page.
+const PAGE: u64 = 4096;
+/// Most areas that a profile takes, most letters of a name, most bytes on the chip.
+const MAX_AREAS: usize = 16;
+const MAX_NAME: usize = 63;
+const MAX_CHIP: u64 = 512 << 20;
+/// What of a machine lies below the devices' addresses, but for the first MiB.
+const LOW: u64 = (3 << 30) - (1 << 20);
+
+/// An area for a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Area {
+    /// The last part of its path, as the name of a heap.
+    pub(crate) name: String,
+    /// The node that says so.
+    pub(crate) path: String,
+    /// Bytes, whole pages.
+    pub(crate) bytes: u64,
+    /// Whether it is RAM with pages behind it.
+    pub(crate) pages: bool,
+}
+
+impl Board {
+    /// Pools of memory for devices (`shared-dma-pool`), what a video device names that the kernel
+    /// keeps away from (`no-map`), and memory of the chip, as far as a machine has room: half of what
+    /// `cma` leaves of `ram`. Other `no-map` memory is firmware's.
+    pub(crate) fn areas(&self, ram: u64, cma: u64) -> Vec<Area> {
+        let (mut room, mut chip) = (ram.min(LOW).saturating_sub(cma) / 2, MAX_CHIP);
+        let reserved = self.reserved.iter().filter_map(|reserved| {
+            let pages = match reserved.kind {
+                ReservedKind::Cma { is_default: false } | ReservedKind::Pool => true,
+                ReservedKind::NoMap if self.is_used(reserved) => false,
+                ReservedKind::Cma { .. } | ReservedKind::NoMap | ReservedKind::Other => {
+                    return None;
+                }
+            };
+            Some((&reserved.path, reserved.bytes, pages))
+        });
+        let srams = self.srams.iter();
+        let srams = srams.map(|sram| (&sram.path, sram.bytes, false));
+        let mut areas: Vec<Area> = Vec::new();
+        for (path, bytes, pages) in reserved.chain(srams) {
+            let bytes = bytes / PAGE * PAGE;
+            let left = if pages { &mut room } else { &mut chip };
+            let name = name(path);
+            let is_known = areas.iter().any(|area| area.name == name);
+            if bytes == 0 || bytes > *left || is_known || areas.len() >= MAX_AREAS {
+                continue;
+            }
+            *left -= bytes;
+            areas.push(Area {
+                name,
+                path: path.clone(),
+                bytes,
+                pages,
+            });
+        }
+        areas
+    }
+
+    /// Whether a video device allocates from it.
+    fn is_used(&self, reserved: &Reserved) -> bool {
+        let mut devices = self.devices.iter();
+        devices.any(|device| device.memory_regions.contains(&reserved.path))
+    }
+}
+
+/// The name of a node as that of a heap, which no other heap has.
+fn name(path: &str) -> String {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let plain = |c: char| match c {
+        c if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '@') => c,
+        _ => '-',
+    };
+    let name: String = last.chars().map(plain).take(MAX_NAME - 5).collect();
+    match name.as_str() {
+        "" | "system" | "default_cma_region" => format!("area-{name}"),
+        text if text.starts_with("video") => format!("area-{text}"),
+        _ => name,
+    }
+}
