@@ -224,6 +224,9 @@ pub struct Remedy {
     /// The device node whose buffers, were they placed lazily (`place=lazy`), would suit all; empty for
     /// none.
     pub lazy: String,
+    /// The devices that keep a lazily placed buffer where it is, though it could lie elsewhere for
+    /// all: each uses it now, or has it mapped and does not follow.
+    pub pinned_by: Vec<String>,
     /// How many buffers there is room for: one for each plane of the queue.
     pub buffers: u32,
     /// Bytes of a buffer.

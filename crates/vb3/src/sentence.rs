@@ -189,11 +189,26 @@ pub fn refusal(refusal: &Refusal) -> Sentence {
     };
     let _ = write!(what, "{}: {why}", times(refusal.times));
     let hint = match &refusal.remedy {
+        Some(found) if !found.pinned_by.is_empty() => pinned(found),
         Some(found) if found.is_found() => remedy(found),
         Some(none) => format!("{}; {hint}", exclusion(none)),
         None => hint,
     };
     Sentence { what, hint }
+}
+
+/// Says who keeps the buffer where it is.
+fn pinned(found: &Remedy) -> String {
+    let or = match found.is_found() {
+        true => format!("; or {}", remedy(found)),
+        false => String::new(),
+    };
+    format!(
+        "the buffer is placed lazily and could lie where {} reach it, but {} keeps it where it is: \
+         queue it when that is done with it (DQBUF){or}",
+        all_of(&found.devices),
+        all_of(&found.pinned_by)
+    )
 }
 
 /// Says where the buffer could have been.

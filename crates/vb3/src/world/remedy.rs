@@ -8,9 +8,9 @@ use super::node::Node;
 use super::placer;
 use crate::report::{Demand, Refusal, Remedy};
 use vb3_devices::spec::Allocator;
-use vb3_dma::{Coherency, Constraint, Limits, PageSource as _, Segment};
-use vb3_dmabuf::Store as _;
+use vb3_dma::{Coherency, Constraint, Limits, Mapper, PageSource as _, Segment};
 use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, Needs, Request, Run, conflict, solve};
+use vb3_dmabuf::{Attachment, Store as _};
 use vb3_machine::{Device, Machine};
 use vb3_plane::RefusedImport;
 use vb3_v4l2::VideoDriver as _;
@@ -112,7 +112,11 @@ pub(super) fn find(
         && is_of_place
         && placer::suits(machine, &request, &needs)
     {
-        remedy.lazy = owner.path.display().to_string();
+        if owner.planes.lazy {
+            remedy.pinned_by = pins(shared, &users);
+        } else {
+            remedy.lazy = owner.path.display().to_string();
+        }
     }
     if let Some(placement) = from_heap.or(from_device) {
         remedy.buffers = request.count;
@@ -130,6 +134,17 @@ pub(super) fn find(
         remedy.conflict = refused.demands().map(demand).collect();
     }
     Some(remedy)
+}
+
+/// The devices that keep memory from being moved.
+fn pins(shared: &vb3_dmabuf::Memory<Mapper<Machine>>, users: &[&Node]) -> Vec<String> {
+    let list = shared.attachments();
+    let keys = std::iter::successors(list.next(None), |key| list.next(Some(*key)));
+    let pinned = keys.filter_map(|key| list.get(key).filter(|a| a.is_pinned()));
+    let pinned: Vec<Device> = pinned.map(Attachment::device).collect();
+    let mut users = users.to_vec();
+    users.retain(|node| pinned.contains(&node.dma));
+    users.into_iter().map(name).collect()
 }
 
 /// As many buffers like the refused one as its queue has planes, with the lines of its present

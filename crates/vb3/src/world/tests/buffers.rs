@@ -1,8 +1,9 @@
 //! Who holds which buffer.
 
 use super::{Bench, CAPTURE, DMABUF, MMAP, OUTPUT};
+use crate::sentence;
 use std::mem::offset_of;
-use vb3_host::Backend as _;
+use vb3_host::{Backend as _, FileId};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_v4l2::sys::*;
 
@@ -26,6 +27,18 @@ fn entry(bench: &Bench, first: &str) -> (String, Vec<String>) {
         head.to_owned(),
         holders.map(|line| line.trim_start().to_owned()).collect(),
     )
+}
+
+/// Queues a dma-buf at a display.
+fn show(bench: &mut Bench, display: FileId, fd: i32, used: u32) -> Result<i64, i32> {
+    let mut arg = Bench::buffer(OUTPUT, DMABUF, 0);
+    for (at, value) in [
+        (offset_of!(v4l2_buffer, bytesused), used),
+        (offset_of!(v4l2_buffer, m), fd as u32),
+    ] {
+        arg.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    bench.try_ioctl(display, VIDIOC_QBUF, &mut arg)
 }
 
 #[test]
@@ -70,14 +83,7 @@ fn each_holder_of_a_buffer_is_named_until_it_lets_go() {
     bench.stream(camera, CAPTURE, true);
     let (_, used) = bench.dequeue(camera, CAPTURE, MMAP);
     bench.reqbufs(display, OUTPUT, DMABUF, 2);
-    let mut arg = Bench::buffer(OUTPUT, DMABUF, 0);
-    for (at, value) in [
-        (offset_of!(v4l2_buffer, bytesused), used),
-        (offset_of!(v4l2_buffer, m), fd as u32),
-    ] {
-        arg.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
-    }
-    bench.ioctl(display, VIDIOC_QBUF, arg);
+    show(&mut bench, display, fd, used).unwrap();
     // It moved for the display, and the camera has to map it anew.
     let (head, holders) = entry(&bench, first);
     assert!(head.contains(" at 0x"), "{head}");
@@ -110,4 +116,49 @@ fn a_long_list_says_how_many_it_leaves_out() {
     assert_eq!(listed + left_out, 2048);
     assert!(list.len() < 80 << 10, "{}", list.len());
     bench.close_all(&[camera]);
+}
+
+/// A buffer that one device has in use does not move for another one.
+#[test]
+fn a_refusal_names_who_keeps_a_buffer_where_it_is() {
+    let mut bench = Bench::new(
+        "soc-noncoherent",
+        &[
+            "camera,sizes=64x48,place=lazy",
+            "display,size=64x48",
+            "display,size=64x48,contiguous=on",
+        ],
+    );
+    let (camera, first, second) = (bench.open(0), bench.open(1), bench.open(2));
+    assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+    let fd = bench.export(camera, CAPTURE, 0);
+    bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
+    bench.stream(camera, CAPTURE, true);
+    let (_, used) = bench.dequeue(camera, CAPTURE, MMAP);
+    bench.reqbufs(first, OUTPUT, DMABUF, 1);
+    bench.reqbufs(second, OUTPUT, DMABUF, 1);
+    show(&mut bench, first, fd, used).unwrap();
+    show(&mut bench, second, fd, used).unwrap_err();
+    let report = bench.world.report();
+    let [refusal] = &report.refusals[..] else {
+        panic!("{:?}", report.refusals)
+    };
+    assert_eq!(
+        (&*refusal.device, &*refusal.constraint),
+        ("/dev/video2", "contiguous")
+    );
+    let remedy = refusal.remedy.as_ref().expect("a remedy");
+    assert_eq!(remedy.pinned_by, ["display (/dev/video1)"]);
+    assert_eq!(remedy.lazy, "", "it is so already");
+    let hint = sentence::refusal(refusal).hint;
+    assert!(
+        hint.contains("display (/dev/video1) keeps it where it is"),
+        "{hint}"
+    );
+    assert_eq!(report.total(|q| q.bytes_moved), 0);
+    // Once that has let go, it moves.
+    bench.reqbufs(first, OUTPUT, DMABUF, 0);
+    show(&mut bench, second, fd, used).unwrap();
+    assert_eq!(bench.world.report().total(|q| q.bytes_moved), 2 * PAGE_SIZE);
+    bench.close_all(&[camera, first, second]);
 }
