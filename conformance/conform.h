@@ -24,7 +24,7 @@
 #define UNUSED __attribute__((unused))
 
 static int fd;
-static uint32_t size;
+static UNUSED uint32_t size;
 
 static UNUSED void say(const char *name, const char *value)
 {

@@ -6,6 +6,7 @@ for which in $MODULES; do
     use_module "$which" || continue
     load_vivid allocators=1,1
     conform "$capture"
+    waits "$capture"
     # An exporter's buffers must be no smaller than the importer's.
     v4l2-ctl -d "$capture" --set-fmt-video=width=1280,height=720
     kinds output "$output" "$capture"

@@ -147,6 +147,10 @@ conform() {
     timeout 120 /scenario/conform "$@" >/tmp/out
     results $?
 }
+waits() {
+    timeout 120 /scenario/waits "$@" >/tmp/out
+    results $?
+}
 kinds() {
     timeout 120 /scenario/kinds "$@" >/tmp/out
     results $?

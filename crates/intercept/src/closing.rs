@@ -118,8 +118,27 @@ impl Server<'_> {
 
     /// dup of a kept number.
     pub(crate) fn dup(&mut self, n: &Notif) -> Verdict {
-        self.note_copy(n, 0);
-        Verdict::native()
+        self.copy_to_kept(n, 0, false).unwrap_or_else(|| {
+            self.note_copy(n, 0);
+            Verdict::native()
+        })
+    }
+
+    /// Gives a copy of a kept number the next kept one, although lower ones from `from` on are
+    /// free, so that all calls on it are seen. `None` where there is none to be had, and where a
+    /// standard descriptor is closed: the copy is meant to take its place.
+    fn copy_to_kept(&self, n: &Notif, from: u32, cloexec: bool) -> Option<Verdict> {
+        let call = Call::new(&self.host, n);
+        let thread = call.thread().ok()?;
+        if (from..3).any(|fd| self.host.procs.is_free(&thread, fd)) {
+            return None;
+        }
+        let copy = call.borrow_fd(n.int(0)).ok()?;
+        let _one = lock(&thread.installing);
+        let at = self.host.free_number(&call)?;
+        let listener = &self.host.listener;
+        let made = listener.add_fd(n.id, copy.as_fd(), Some(at), cloexec, true);
+        made.ok().map(|_| Verdict::Answered)
     }
 
     /// Notes that a copy gets a number that is not kept.
@@ -131,13 +150,27 @@ impl Server<'_> {
 
     /// fcntl of a kept number, or one that may give out a kept number.
     pub(crate) fn fcntl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
-        if !matches!(n.int(1), libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
-            return Ok(Verdict::native());
+        match n.int(1) {
+            libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {}
+            // Regular files and memfds have these, devices and dma-bufs do not.
+            libc::F_SETLEASE | libc::F_ADD_SEALS | libc::F_GET_SEALS
+                if self.named(n, 0).is_some() =>
+            {
+                return Err(Errno(libc::EINVAL));
+            }
+            _ => return Ok(Verdict::native()),
         }
         // CAST: a C unsigned int in the kernel.
         let from = n.arg(2) as u32;
-        self.note_copy(n, from);
+        let cloexec = n.int(1) == libc::F_DUPFD_CLOEXEC;
         let FdRange { start, end } = self.host.range;
+        if self.host.range.has(n.int(0))
+            && from < start
+            && let Some(done) = self.copy_to_kept(n, from, cloexec)
+        {
+            return Ok(done);
+        }
+        self.note_copy(n, from);
         let call = Call::new(&self.host, n);
         let (Ok(copy), Ok(thread)) = (call.borrow_fd(n.int(0)), call.thread()) else {
             return Ok(Verdict::native());
@@ -147,7 +180,6 @@ impl Server<'_> {
         let Some(at) = free.filter(|_| from >= start) else {
             return Ok(Verdict::native());
         };
-        let cloexec = n.int(1) == libc::F_DUPFD_CLOEXEC;
         let listener = &self.host.listener;
         listener.add_fd(n.id, copy.as_fd(), Some(at), cloexec, true)?;
         Ok(Verdict::Answered)

@@ -243,7 +243,8 @@ impl Host {
         }
     }
 
-    fn free_number(&self, call: &Call<'_>) -> Option<u32> {
+    /// The kept number that the next descriptor gets; `None` if none is far enough from what is taken.
+    pub(crate) fn free_number(&self, call: &Call<'_>) -> Option<u32> {
         let thread = call.thread().ok()?;
         let closes = self.closes.load(Ordering::Relaxed);
         if thread.has_none_free(closes) {

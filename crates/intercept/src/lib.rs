@@ -18,9 +18,10 @@
 //!
 //! # Limits
 //! * The program has `no_new_privs`: set-user-ID programs (sudo) gain nothing.
-//! * A device's descriptor is not the lowest free number. After dup2 to a number outside the
-//!   range only standard input can be read, and standard output be written in pieces of 32 KiB
-//!   and more (smaller ones are EPERM); all else works.
+//! * A device's descriptor is not the lowest free number, nor is a copy of it by dup, unless a
+//!   standard descriptor is free. After dup2 to a number outside the range only standard input
+//!   can be read, and standard output be written in pieces of 32 KiB and more (smaller ones are
+//!   EPERM); all else works.
 //! * A signal whose handler lacks SA_RESTART, and that comes in the microseconds before a
 //!   notified call has been received, ends that call with EINTR, whatever call it is.
 //! * 32-bit programs and opens through io_uring do not see the devices. A program that installs

@@ -108,6 +108,7 @@ type Run = (
 
 const RUNS: &[Run] = &[
     ("conform", &[], &["/dev/video0"]),
+    ("waits", &[], &["/dev/video0"]),
     (
         "kinds",
         &["--device=camera=,size=1280x720", "--device=display"],

@@ -86,6 +86,39 @@ inside! {
         let _: i32 = std::os::fd::IntoRawFd::into_raw_fd(other);
     }
 
+    /// A memfd, which it is, could be sought in, sealed and leased.
+    fn a_copy_is_a_device_in_every_call() {
+        let file = device();
+        // SAFETY: takes integers.
+        let copies = unsafe {
+            [
+                libc::dup(file.as_raw_fd()),
+                libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 10),
+            ]
+        };
+        for copy in copies {
+            assert!(copy >= 10, "{copy}");
+            use_it(copy);
+            // SAFETY: takes integers.
+            let refused = unsafe {
+                [
+                    (libc::lseek(copy, 0, libc::SEEK_SET) as i32, errno()),
+                    (libc::fcntl(copy, libc::F_GET_SEALS), errno()),
+                    (libc::fcntl(copy, libc::F_SETLEASE, libc::F_RDLCK), errno()),
+                ]
+            };
+            let wanted = [libc::ESPIPE, libc::EINVAL, libc::EINVAL].map(|errno| (-1, errno));
+            assert_eq!(refused, wanted);
+        }
+        // SAFETY: takes integers.
+        assert_eq!(unsafe { libc::fcntl(copies[1], libc::F_GETFD) }, libc::FD_CLOEXEC);
+        // What closes its standard input means the copy to take its place.
+        close(0);
+        // SAFETY: takes integers.
+        assert_eq!(unsafe { libc::dup(file.as_raw_fd()) }, 0);
+        use_it(0);
+    }
+
     /// As processes that clone makes with CLONE_FILES, and threads without.
     fn tables_that_are_shared_and_not() {
         let (fd, kept) = (number(), number());
