@@ -120,10 +120,12 @@ impl<T: Copy + PartialEq> Fences<T> {
     /// Ends the fences of all devices that have the memory. Those that a program imported are the
     /// program's to end.
     pub fn end_accesses(&mut self, memory: MemoryId, outcome: Outcome, now_ns: u64) {
-        let entries = self.reservations.entries(memory).iter();
-        let of_devices: Vec<FenceId> = entries.filter(|e| e.of_device).map(|e| e.fence).collect();
-        for fence in of_devices {
-            self.end(fence, outcome, now_ns);
+        let mut at = 0_usize;
+        while let Some(&entry) = self.reservations.entries(memory).get(at) {
+            at = at.saturating_add(1);
+            if entry.of_device {
+                self.end(entry.fence, outcome, now_ns);
+            }
         }
     }
 

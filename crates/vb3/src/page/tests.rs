@@ -1,5 +1,5 @@
 use super::*;
-use crate::report::Refusal;
+use crate::report::{BufferReport, HolderReport, Refusal};
 use crate::timeline::Stay;
 
 fn queue(queue: &str) -> QueueReport {
@@ -54,6 +54,36 @@ fn refusals_stand_in_sentences_and_nothing_is_said_well_then() {
     });
     let page = page(&refused, &Timeline::default(), &[]).into_string();
     assert!(page.contains("REQBUFS on /dev/video0 failed with ENOMEM") && !page.contains(well));
+}
+
+#[test]
+fn each_buffer_is_listed_with_who_held_it() {
+    let mut held = report();
+    let page_of = |report: &Report| page(report, &Timeline::default(), &[]).into_string();
+    assert!(!page_of(&held).contains("<h2>Buffers</h2>"));
+    let holder = HolderReport {
+        kind: "descriptor".into(),
+        process: 7,
+        name: "<b>gst".into(),
+        longest_ns: 1_500_000_000,
+        at_end: true,
+        ..HolderReport::default()
+    };
+    held.buffers.push(BufferReport {
+        number: "3.1".into(),
+        device: "/dev/video0".into(),
+        queue: "video-capture".into(),
+        buffer: 2,
+        bytes: 8192,
+        orphaned: true,
+        holders: vec![holder],
+        ..BufferReport::default()
+    });
+    let page = page_of(&held);
+    let name = "<td>/dev/video0 video-capture buffer 2 plane 0, orphaned</td>";
+    assert!(page.contains(name), "{page}");
+    let who = "a descriptor given to process 7 (&lt;b&gt;gst), for 1.500 s, to the end";
+    assert!(page.contains(who), "{page}");
 }
 
 #[test]

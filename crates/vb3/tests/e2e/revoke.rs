@@ -48,6 +48,24 @@ fn a_program_reads_zeroes_and_its_calls_fail_with_enodev() {
         for said in said {
             assert!(outcome.stderr.contains(said), "{said}: {}", outcome.stderr);
         }
+        let buffers = &outcome.report.buffers;
+        let revoked: Vec<_> = buffers.iter().filter(|buffer| buffer.revoked).collect();
+        let [row] = &revoked[..] else {
+            panic!("{machine}: {buffers:?}")
+        };
+        assert_eq!(
+            (&*row.device, row.buffer, row.orphaned),
+            ("/dev/video0", 0, true)
+        );
+        let of = |kind: &str| {
+            let holders = row.holders.iter();
+            holders.filter(|holder| holder.kind == kind).count()
+        };
+        let kinds = ["queue", "descriptor", "mapping"].map(of);
+        assert_eq!(kinds, [1; 3], "{machine}: {row:?}");
+        assert!(row.holders.iter().all(|holder| !holder.at_end), "{row:?}");
+        let program = row.holders.iter().find(|holder| holder.kind == "mapping");
+        assert_eq!(program.unwrap().name, "revoke-c", "{row:?}");
         let why = vb3(outcome.dir.path()).arg("why").output().unwrap();
         let why = String::from_utf8_lossy(&why.stdout);
         for device in ["/dev/video0", "/dev/video1"] {

@@ -121,3 +121,80 @@ fn rows_of_a_long_run_are_counted_and_not_all_kept() {
     assert_eq!(report.buffers_left_out, 256 + 2000 - 768 + 44);
     bench.close_all(&[camera]);
 }
+
+/// Opens the node at a path; `None` where the run offers none.
+fn open(bench: &mut Bench, path: &str) -> Option<vb3_host::FileId> {
+    let mut nodes = bench.world.nodes().into_iter();
+    let node = nodes.find(|node| node.path.as_os_str() == path)?;
+    Some(bench.world.open(node.id, 2, &bench.program).unwrap())
+}
+
+/// A dma-buf of the system heap.
+fn of_heap(bench: &mut Bench) -> i32 {
+    let heap = open(bench, "/dev/dma_heap/system").unwrap();
+    let mut arg = super::Arg::new(24, &[(0, 8192), (12, 2)]);
+    bench.try_ioctl(heap, 0xc018_4800, &mut arg).unwrap();
+    bench.world.release(heap);
+    arg.u32(8) as i32
+}
+
+/// A dma-buf of a memfd; `None` where the host makes such itself.
+fn of_memfd(bench: &mut Bench) -> Option<i32> {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+    let device = open(bench, "/dev/udmabuf")?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memfd = memfd_create("pages", flags).unwrap();
+    ftruncate(&memfd, 8192).unwrap();
+    fcntl_add_seals(&memfd, SealFlags::SHRINK).unwrap();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&memfd);
+    bench.program.others.borrow_mut().push(memfd);
+    let mut arg = super::Arg::new(24, &[(0, number as u32), (16, 8192)]);
+    let made = bench.try_ioctl(device, 0x4018_7542, &mut arg).unwrap();
+    bench.world.release(device);
+    Some(i32::try_from(made).unwrap())
+}
+
+#[test]
+fn memory_of_a_heap_and_of_a_memfd_is_one_row_whatever_devices_call_it() {
+    for way in ["heap", "udmabuf"] {
+        let specs = ["camera,sizes=64x48", "display,size=64x48"];
+        let mut bench = Bench::new("soc-iommu", &specs);
+        let made = match way {
+            "heap" => Some(of_heap(&mut bench)),
+            _ => of_memfd(&mut bench),
+        };
+        let Some(fd) = made else {
+            println!("skipped: the host has /dev/udmabuf, so that the run offers none");
+            continue;
+        };
+        let (camera, display) = (bench.open(0), bench.open(1));
+        for (file, kind) in [(camera, CAPTURE), (display, OUTPUT)] {
+            bench.reqbufs(file, kind, DMABUF, 2);
+            for index in 0..2 {
+                bench.ioctl(file, VIDIOC_QBUF, import(kind, index, fd));
+            }
+        }
+        let report = bench.world.report();
+        let [row] = &report.buffers[..] else {
+            panic!("{way}: {:?}", report.buffers)
+        };
+        assert_eq!((&*row.device, row.bytes, row.orphaned), ("", 8192, false));
+        let wanted = [
+            "attachment /dev/video0",
+            "attachment /dev/video1",
+            "descriptor here",
+        ];
+        assert_eq!(holders(row), wanted, "{way}");
+        let revoked = bench.world.revoke_by_name(&row.number);
+        // A memfd is the program's own.
+        assert_eq!(revoked.is_ok(), way == "heap", "{revoked:?}");
+        bench.close_all(&[camera, display]);
+        let report = bench.world.report();
+        assert!(
+            report.buffers[0]
+                .holders
+                .iter()
+                .all(|holder| !holder.at_end)
+        );
+    }
+}
