@@ -10,6 +10,7 @@ use std::thread;
 /// Every target of `fuzz/`.
 const TARGETS: &[&str] = &[
     "iova", "iopt", "mapper", "bounce", "convert", "worker", "stream", "decoder", "ioctl", "board",
+    "script",
 ];
 
 /// Arguments of `fuzz`.

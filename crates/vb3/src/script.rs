@@ -1,6 +1,7 @@
 //! Scripts: what happens to the devices and the machine of a run, and when.
 
 mod parse;
+mod print;
 mod shipped;
 #[cfg(test)]
 mod tests;

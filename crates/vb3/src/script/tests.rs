@@ -1,5 +1,7 @@
 //! Scripts as people write them.
 
+mod again;
+
 use super::*;
 
 fn step(lines: &str) -> Result<Step, ScriptError> {

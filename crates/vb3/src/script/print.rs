@@ -1,0 +1,81 @@
+//! A script as TOML, which reads as the same script.
+
+use super::{Action, Script, Step, When};
+use std::fmt;
+use toml::Value;
+use vb3_devices::FrameFault;
+use vb3_v4l2::decode;
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (key, text) in [("name", &self.name), ("description", &self.description)] {
+            if !text.is_empty() {
+                writeln!(f, "{key} = {}", Value::from(text.as_str()))?;
+            }
+        }
+        self.steps.iter().try_for_each(|step| write!(f, "\n{step}"))
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "[[step]]")?;
+        if let Some(number) = self.device {
+            writeln!(f, "device = \"/dev/video{number}\"")?;
+        }
+        match self.when {
+            When::Start => {}
+            When::Time(at_ns) => writeln!(f, "time = {}", time(at_ns))?,
+            When::Frame(frame) => writeln!(f, "frame = {frame}")?,
+            When::Call { number, request } => {
+                writeln!(f, "call = {number}")?;
+                // A failing call is what is counted.
+                let is_said = matches!(self.action, Action::Fail { .. });
+                if let Some(request) = request.filter(|_| !is_said) {
+                    writeln!(f, "of = \"{}\"", ioctl(request))?;
+                }
+            }
+        }
+        for (key, value) in [("every", self.every), ("count", self.count)] {
+            if value != 1 {
+                writeln!(f, "{key} = {value}")?;
+            }
+        }
+        writeln!(f, "{} = {}", self.action.name(), value(&self.action))?;
+        if let Action::Fail { errno, .. } = self.action {
+            writeln!(f, "errno = {errno}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What stands behind the key of an action.
+fn value(action: &Action) -> String {
+    match action {
+        Action::Fail { request, .. } => format!("\"{}\"", ioctl(*request)),
+        Action::Frame(FrameFault::Late { by_ns }) => time(*by_ns),
+        Action::Frame(FrameFault::Short { len } | FrameFault::Corrupt { len }) => len.to_string(),
+        Action::Source { width, height } => format!("\"{width}x{height}\""),
+        Action::Signal(true) => "\"found\"".to_owned(),
+        Action::Signal(false) => "\"lost\"".to_owned(),
+        Action::OccupyCma { longest } => longest.to_string(),
+        Action::StopClock { for_ns } => time(*for_ns),
+        Action::Frame(
+            FrameFault::Twice | FrameFault::Torn | FrameFault::Flagged | FrameFault::Lost,
+        )
+        | Action::Plug(_)
+        | Action::FreeCma
+        | Action::IommuFault => "true".to_owned(),
+    }
+}
+
+fn ioctl(request: u32) -> &'static str {
+    let name = decode::name(request).unwrap_or_default();
+    name.trim_start_matches("VIDIOC_")
+}
+
+/// Seconds, to the nanosecond.
+fn time(ns: u64) -> String {
+    let (seconds, rest) = (ns / 1_000_000_000, ns % 1_000_000_000);
+    format!("\"{seconds}.{rest:09}s\"")
+}

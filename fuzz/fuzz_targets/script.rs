@@ -1,0 +1,36 @@
+//! Scripts from anywhere: what is read of one is a script that prints as one which reads the same,
+//! or a sentence with its line.
+#![cfg_attr(feature = "libfuzzer", no_main)]
+
+use vb3::script::{MAX_STEPS, Script};
+use vb3_fuzz::random::Rest;
+
+/// A script that was understood, without its lines.
+fn read(text: &str) -> Option<Script> {
+    let mut script = Script::parse(text).ok()?;
+    script.steps.iter_mut().for_each(|step| step.line = 0);
+    Some(script)
+}
+
+vb3_fuzz::target!(|input: Rest| {
+    let Ok(text) = std::str::from_utf8(&input.0) else {
+        return;
+    };
+    let lines = text.split('\n').count();
+    match Script::parse(text) {
+        Ok(script) => {
+            assert!((1..=MAX_STEPS).contains(&script.steps.len()));
+            assert!(script.steps.is_sorted_by_key(|step| step.line));
+            let lines = 1..=lines;
+            assert!(script.steps.iter().all(|step| lines.contains(&step.line)));
+        }
+        Err(e) => {
+            assert!((1..=lines).contains(&e.line), "{e}: {lines} lines");
+            assert!(!e.message.is_empty() && !e.message.contains('\n'), "{e}");
+        }
+    }
+    if let Some(script) = read(text) {
+        let printed = script.to_string();
+        assert_eq!(read(&printed), Some(script), "{printed}");
+    }
+});
