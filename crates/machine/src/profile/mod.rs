@@ -4,6 +4,7 @@ mod fields;
 mod raw;
 
 pub use fields::fields;
+pub use raw::Size;
 
 use std::fmt;
 use vb3_dma::iopt::Format;
@@ -185,7 +186,14 @@ impl Profile {
 /// A number of bytes as profiles write it: a number, or one with `KiB`, `MiB` or `GiB`.
 #[must_use]
 pub fn parse_size(text: &str) -> Option<u64> {
-    raw::Size::parse(text)
+    Size::parse(text)
+}
+
+/// The line on which a byte of a text stands, from 1.
+#[must_use]
+pub fn line_of(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().iter().take(at);
+    before.filter(|&&byte| byte == b'\n').count() + 1
 }
 
 /// The built-in profiles: name, and the file's text with a comment on each field.

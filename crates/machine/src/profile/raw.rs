@@ -2,7 +2,7 @@
 
 use super::{
     Allocator, AreaProfile, CACHE_LINE, IommuProfile, PAGE_SIZE, PAGE_SIZES, Profile, ProfileError,
-    mask_of,
+    line_of, mask_of,
 };
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
@@ -35,9 +35,9 @@ const MAX_CHIP: u64 = 512 << 20;
 /// Where the device hole starts; the contiguous area and the bounce pool lie below.
 const LOW_END: u64 = 3 << 30;
 
-/// A number of bytes, written as a number or with a unit.
+/// A number of bytes in a TOML file, written as a number or with a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Size(pub(super) u64);
+pub struct Size(pub u64);
 
 impl Size {
     pub(super) fn parse(text: &str) -> Option<u64> {
@@ -304,11 +304,6 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn line(&self, at: usize) -> usize {
-        let before = self.text.as_bytes().iter().take(at);
-        before.filter(|&&byte| byte == b'\n').count() + 1
-    }
-
     /// The key that stands on a line, if one does.
     fn key(&self, line: usize) -> Option<String> {
         let text = self.text.lines().nth(line.checked_sub(1)?)?;
@@ -319,7 +314,7 @@ impl Source<'_> {
 
     fn error(&self, field: &str, span: Range<usize>, message: String) -> ProfileError {
         ProfileError {
-            line: self.line(span.start),
+            line: line_of(self.text, span.start),
             field: Some(field.to_owned()),
             message,
         }
@@ -329,7 +324,7 @@ impl Source<'_> {
         let message = err.message().trim().replace('\n', ", ");
         let named = message.split('`').nth(1).map(str::to_owned);
         let at = err.span().map_or(0, |span| span.start);
-        let line = self.line(at);
+        let line = line_of(self.text, at);
         // Missing and unknown fields are named in backquotes; a bad value is found by its line.
         let names_field =
             message.starts_with("missing field") || message.starts_with("unknown field");

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use std::ops::Range;
 use toml::Spanned;
 use vb3_devices::{FrameFault, MAX_CORRUPT};
-use vb3_machine::profile::parse_size;
+use vb3_machine::profile::{Size, line_of};
 use vb3_v4l2::decode;
 
 /// Largest errno of Linux.
@@ -48,14 +48,14 @@ struct RawStep {
     twice: Option<bool>,
     torn: Option<bool>,
     error: Option<bool>,
-    short: Option<Spanned<Word>>,
+    short: Option<Size>,
     lose: Option<bool>,
     corrupt: Option<Spanned<i64>>,
     source: Option<Spanned<String>>,
     signal: Option<Spanned<String>>,
     unplug: Option<bool>,
     plug: Option<bool>,
-    occupy_cma: Option<Spanned<Word>>,
+    occupy_cma: Option<Size>,
     free_cma: Option<bool>,
     iommu_fault: Option<bool>,
     stop_clock: Option<Spanned<Word>>,
@@ -65,14 +65,9 @@ struct RawStep {
 struct Source<'a>(&'a str);
 
 impl Source<'_> {
-    fn line(&self, at: usize) -> usize {
-        let before = self.0.as_bytes().iter().take(at);
-        before.filter(|&&byte| byte == b'\n').count() + 1
-    }
-
     fn error(&self, span: Range<usize>, message: impl Into<String>) -> ScriptError {
         ScriptError {
-            line: self.line(span.start),
+            line: line_of(self.0, span.start),
             message: message.into(),
         }
     }
@@ -138,7 +133,7 @@ fn step(source: &Source<'_>, span: Range<usize>, raw: RawStep) -> Result<Step> {
         Some(value) => within(source, value, 1, MAX_COUNT),
     };
     Ok(Step {
-        line: source.line(span.start),
+        line: line_of(source.0, span.start),
         device,
         when,
         count: number(&raw.count)?,
@@ -160,8 +155,7 @@ fn action(source: &Source<'_>, span: &Range<usize>, raw: &RawStep) -> Result<Act
         let by_ns = time(source, late)?;
         found.push(Action::Frame(FrameFault::Late { by_ns }));
     }
-    if let Some(short) = &raw.short {
-        let len = size(source, short)?;
+    if let Some(Size(len)) = raw.short {
         found.push(Action::Frame(FrameFault::Short { len }));
     }
     if let Some(corrupt) = &raw.corrupt {
@@ -181,8 +175,7 @@ fn action(source: &Source<'_>, span: &Range<usize>, raw: &RawStep) -> Result<Act
             }
         }));
     }
-    if let Some(longest) = &raw.occupy_cma {
-        let longest = size(source, longest)?;
+    if let Some(Size(longest)) = raw.occupy_cma {
         found.push(Action::OccupyCma { longest });
     }
     if let Some(stop) = &raw.stop_clock {
@@ -336,20 +329,6 @@ fn picture(source: &Source<'_>, size: &Spanned<String>) -> Result<Action> {
         source.error(size.span(), message)
     })?;
     Ok(Action::Source { width, height })
-}
-
-/// A number of bytes.
-fn size(source: &Source<'_>, word: &Spanned<Word>) -> Result<u64> {
-    let bytes = match word.get_ref() {
-        Word::Number(number) => u64::try_from(*number).ok(),
-        Word::Text(text) => parse_size(text),
-    };
-    bytes.ok_or_else(|| {
-        source.error(
-            word.span(),
-            "this is a number of bytes, or a size such as \"64KiB\"",
-        )
-    })
 }
 
 /// A time in nanoseconds.

@@ -87,6 +87,8 @@ fn what_is_wrong_is_one_sentence_with_its_line() {
             3,
             "at most a day",
         ),
+        (format!("{of}short = \"1KB\""), 3, "like \"64MiB\""),
+        ("occupy_cma = -1".to_owned(), 2, "a number of bytes"),
         (format!("{of}corrupt = 1000000"), 3, "is not from 1 to 4096"),
         (format!("{of}fail = \"QUEUE\"\nerrno = 5"), 3, "no ioctl"),
         (format!("{of}fail = \"QBUF\""), 3, "errno = \"EIO\""),
