@@ -2,6 +2,7 @@
 //! are compared with those that were sent.
 
 mod board;
+mod boards;
 mod clock;
 mod closing;
 mod codecs;
