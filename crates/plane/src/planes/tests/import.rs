@@ -295,10 +295,10 @@ fn revoked_memory_fails_at_the_next_hand_over() {
         t.prepare(&mut plane, HintSkip::empty())
             .unwrap_err()
             .errno(),
-        22
+        19
     );
     t.unmap_dmabuf(&mut plane);
-    assert_eq!(t.map_dmabuf(&mut plane).unwrap_err().errno(), 22);
+    assert_eq!(t.map_dmabuf(&mut plane).unwrap_err().errno(), 19);
     t.put(plane);
     t.put_dmabuf(buf);
     t.put(owner);

@@ -219,7 +219,7 @@ impl Run {
                 let foretold = match len {
                     _ if len > made.len => Err(14),
                     0 => Err(22),
-                    _ if may_be_kept && attached.is_err() => Err(22),
+                    _ if may_be_kept && attached.is_err() => Err(19),
                     _ => Ok(()),
                 };
                 assert_foretold(op, &attached, foretold, fault);
@@ -273,7 +273,7 @@ impl Run {
                 let foretold = match known.mapped {
                     _ if !known.imported => Err(22),
                     Some(_) => Ok(()),
-                    None if revoked => Err(if has_device { 22 } else { 14 }),
+                    None if revoked => Err(19),
                     None if scattered && !is_one_run(known.dev, plane.len_bytes()) => Err(14),
                     None => Ok(()),
                 };
@@ -332,10 +332,14 @@ impl Run {
                     return;
                 };
                 let own = known.memory.filter(|_| !known.imported);
-                let there = own.is_some_and(|m| !self.m.memories[m].revoked);
+                let foretold = match own {
+                    Some(m) if self.m.memories[m].revoked => Err(19),
+                    Some(_) => Ok(()),
+                    None => Err(22),
+                };
                 let made = t.export(&known.plane, ExportAccess::ReadWrite);
                 let fault = to_come.is_some() && t.ops().fail_after.is_none();
-                assert_foretold(op, &made, if there { Ok(()) } else { Err(22) }, fault);
+                assert_foretold(op, &made, foretold, fault);
                 if let (Ok(buf), Some(memory)) = (made, own) {
                     self.m.bufs.push((buf, memory));
                 }
@@ -360,7 +364,11 @@ impl Run {
                 let own = known.memory.filter(|_| !known.imported);
                 let made = t.mmap(&known.plane, 1);
                 let fault = to_come.is_some() && t.ops().fail_after.is_none();
-                let foretold = own.map(|_| ()).ok_or(22);
+                let foretold = match own {
+                    Some(m) if self.m.memories[m].revoked => Err(19),
+                    Some(_) => Ok(()),
+                    None => Err(22),
+                };
                 assert_foretold(op, &made, foretold, fault);
                 if let (Ok(map), Some(memory)) = (made, own) {
                     let vma = t.vma_open(map.memory).expect("there");
