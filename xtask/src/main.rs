@@ -10,6 +10,7 @@ mod clip;
 mod demo;
 mod dist;
 mod exact;
+mod fluster;
 mod fuzz;
 mod guest;
 mod nostd;
@@ -52,6 +53,8 @@ enum Task {
     Confine(reach::ConfineArgs),
     /// Decode many streams at random, and compare every picture with ffmpeg's
     Exact(exact::Args),
+    /// Decode conformance streams by fluster, and compare their checksums with those it knows
+    Fluster(fluster::Args),
     /// Make what users install: a static binary in a tarball and in a Debian package
     Dist(dist::Args),
     /// Install the system packages that demo and test need
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Task::Reach(args) => reach::run(&args),
         Task::Confine(args) => reach::confine(&args),
         Task::Exact(args) => exact::run(&args),
+        Task::Fluster(args) => fluster::run(&args),
         Task::Dist(args) => dist::run(&args),
         Task::Setup => setup::install(setup::ALL),
         Task::Bindings => bindings::run(),

@@ -1,0 +1,276 @@
+//! `cargo xtask fluster`: conformance streams through the decoders by fluster, which knows the checksum
+//! of each stream's pictures.
+
+use crate::{clip, setup, sh};
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The package, whose streams' checksums belong to its version.
+const PACKAGE: &str = "fluster-conformance==0.8.0";
+/// Where the wheel has its lists of streams.
+const SUITES: &str = "fluster_conformance-0.8.0.data/data/share/fluster/test_suites";
+/// What the package's command does.
+const MAIN: &str = "from fluster.main import fluster_main; fluster_main()";
+/// Longest time that one stream may take, in seconds: of a machine that has other work, too.
+const TIMEOUT: &str = "120";
+
+/// A list of streams that a device of ours decodes.
+struct Suite {
+    name: &'static str,
+    file: &'static str,
+    device: &'static str,
+    /// What fluster calls the codec.
+    codec: &'static str,
+}
+
+const KNOWN: [Suite; 6] = [
+    suite("JVT-AVC_V1", "h.264/JVT-AVC_V1.json", "h264dec", "H.264"),
+    suite("JVT-FR-EXT", "h.264/JVT-FR-EXT.json", "h264dec", "H.264"),
+    suite(
+        "JCT-VC-HEVC_V1",
+        "h.265/JCT-VC-HEVC_V1.json",
+        "hevcdec",
+        "H.265",
+    ),
+    suite(
+        "VP8-TEST-VECTORS",
+        "vp8/VP8-TEST-VECTORS.json",
+        "vp8dec",
+        "VP8",
+    ),
+    suite(
+        "VP9-TEST-VECTORS",
+        "vp9/VP9-TEST-VECTORS.json",
+        "vp9dec",
+        "VP9",
+    ),
+    suite(
+        "MPEG2_VIDEO-MAIN",
+        "mpeg2v/MPEG2_VIDEO-MAIN.json",
+        "mpeg2dec",
+        "MPEG2_VIDEO",
+    ),
+];
+
+const fn suite(
+    name: &'static str,
+    file: &'static str,
+    device: &'static str,
+    codec: &'static str,
+) -> Suite {
+    Suite {
+        name,
+        file,
+        device,
+        codec,
+    }
+}
+
+/// Arguments of `fluster`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Conformance streams, each a file of this directory; those that are not there are not run
+    #[arg(long, value_name = "DIR")]
+    vectors: PathBuf,
+    /// fluster's list of streams
+    #[arg(long, value_name = "NAME", default_value = KNOWN[0].name)]
+    suite: String,
+    /// A machine of `vb3 machines`
+    #[arg(long, value_name = "NAME", default_value = "pc")]
+    machine: String,
+}
+
+/// Runs the streams that there are.
+///
+/// # Errors
+/// A stream's pictures are others than fluster knows; fluster cannot be had; there are no streams.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let known = KNOWN.iter().find(|suite| suite.name == args.suite);
+    let Some(suite) = known else {
+        let names: Vec<_> = KNOWN.iter().map(|suite| suite.name).collect();
+        bail!(
+            "there is no list {}; known are {}",
+            args.suite,
+            names.join(", ")
+        );
+    };
+    setup::install(setup::ALL)?;
+    let fluster = fetch()?;
+    let list = fluster.join(SUITES).join(suite.file);
+    let text = std::fs::read_to_string(&list)
+        .with_context(|| format!("cannot read {}", list.display()))?;
+    let work = sh::target().join("fluster");
+    let _ = std::fs::remove_dir_all(&work);
+    let resources = work.join("resources");
+    let wanted = streams(&serde_json::from_str(&text)?)?;
+    let found = lay_out(&wanted, &args.vectors, &resources.join(suite.name))?;
+    ensure!(
+        !found.is_empty(),
+        "{} has none of the {} streams of {}",
+        args.vectors.display(),
+        wanted.len(),
+        suite.name
+    );
+    sh::run(sh::cargo().args([
+        "build",
+        "--quiet",
+        "--package",
+        "vb3",
+        "--package",
+        "vb3-avcodec",
+    ]))?;
+    let decoders = [
+        format!("GStreamer-{}-V4L2-Gst1.0", suite.codec),
+        format!("FFmpeg-{}-v4l2m2m", suite.codec),
+    ];
+    for decoder in &decoders {
+        let mut vb3 = Command::new(sh::target().join("debug/vb3"));
+        vb3.args(["run", "--machine", &args.machine, "--device", suite.device]);
+        vb3.args(["--", "/usr/bin/python3", "-c", MAIN, "--no-emoji"]);
+        vb3.arg("--test-suites-dir").arg(fluster.join(SUITES));
+        vb3.arg("--resources").arg(&resources);
+        vb3.arg("--output").arg(work.join("pictures"));
+        vb3.args(["run", "--testsuites", suite.name, "--jobs", "1"]);
+        vb3.args(["--timeout", TIMEOUT, "--decoders", decoder]);
+        let summary = work.join("summary.json");
+        vb3.args(["--summary", "--format", "json", "--summary-output"]);
+        vb3.arg(&summary);
+        vb3.arg("--testvectors").args(&found);
+        vb3.env("PYTHONPATH", &fluster);
+        sh::run(&mut vb3)?;
+        // What it says of each stream: a run that did nothing has none.
+        let text = std::fs::read_to_string(&summary).context("fluster wrote no summary")?;
+        let passed = passed(&serde_json::from_str(&text)?, suite.name);
+        let wrong: Vec<_> = found.difference(&passed).cloned().collect();
+        ensure!(
+            wrong.is_empty(),
+            "{decoder}: wrong are {}",
+            wrong.join(", ")
+        );
+        std::fs::remove_file(&summary)?;
+    }
+    println!(
+        "{}: all {} streams at hand, of {} in the list, by {} on machine {}: {}",
+        suite.name,
+        found.len(),
+        wanted.len(),
+        suite.device,
+        args.machine,
+        decoders.join(", ")
+    );
+    Ok(())
+}
+
+/// fluster, from the cache or PyPI.
+fn fetch() -> Result<PathBuf> {
+    let cache = sh::cache()?;
+    let place = cache.join(PACKAGE.replace("==", "-"));
+    if place.exists() {
+        return Ok(place);
+    }
+    let work = cache.join(format!("fetch-{}", std::process::id()));
+    std::fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    let done = clip::unpack_wheel(PACKAGE, &work)
+        .and_then(|_| Ok(std::fs::rename(&work, &place)?))
+        .with_context(|| format!("{PACKAGE} cannot be fetched"));
+    let _ = std::fs::remove_dir_all(&work);
+    done.map(|()| place)
+}
+
+/// The streams of a list: their names, and where each has its file.
+fn streams(list: &Value) -> Result<BTreeMap<String, PathBuf>> {
+    let vectors = list["test_vectors"].as_array();
+    let vectors = vectors.context("the list has no test_vectors")?.iter();
+    let stream = |vector: &Value| {
+        let text = |key| vector[key].as_str();
+        Some((text("name")?.to_owned(), text("input_file")?.into()))
+    };
+    vectors
+        .map(|vector| stream(vector).with_context(|| format!("a strange entry: {vector}")))
+        .collect()
+}
+
+/// The streams that were right, of the one decoder in a summary.
+fn passed(summary: &Value, suite: &str) -> BTreeSet<String> {
+    let decoders = summary["test_suites"][suite]["decoders"].as_object();
+    let vectors = decoders
+        .into_iter()
+        .flat_map(|decoders| decoders.values())
+        .filter_map(|decoder| decoder["vectors"].as_object())
+        .flatten();
+    vectors
+        .filter(|(_, vector)| vector["result"] == "Success")
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+/// Puts the files that there are where fluster looks for them; gives the streams' names.
+fn lay_out(
+    wanted: &BTreeMap<String, PathBuf>,
+    vectors: &Path,
+    place: &Path,
+) -> Result<BTreeSet<String>> {
+    let lower = |path: &Path| Some(path.file_name()?.to_str()?.to_lowercase());
+    let vectors = std::path::absolute(vectors)?;
+    let files = std::fs::read_dir(&vectors)
+        .with_context(|| format!("cannot read {}", vectors.display()))?
+        .flatten()
+        .filter_map(|entry| Some((lower(&entry.path())?, entry.path())));
+    let files: BTreeMap<String, PathBuf> = files.collect();
+    let mut found = BTreeSet::new();
+    for (name, input) in wanted {
+        let Some(file) = lower(input).and_then(|input| files.get(&input)) else {
+            continue;
+        };
+        let link = place.join(name).join(input);
+        if let Some(dir) = link.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        std::os::unix::fs::symlink(file, &link)?;
+        found.insert(name.clone());
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn streams_at_hand_are_found_whatever_their_case() {
+        let list = json!({ "test_vectors": [
+            { "name": "A", "input_file": "x/One.264" },
+            { "name": "B", "input_file": "two.264" },
+        ]});
+        let wanted = streams(&list).unwrap();
+        let dir = std::env::temp_dir().join(format!("fluster-{}", std::process::id()));
+        let (vectors, place) = (dir.join("vectors"), dir.join("place"));
+        std::fs::create_dir_all(&vectors).unwrap();
+        std::fs::write(vectors.join("one.264"), "1").unwrap();
+        let found = lay_out(&wanted, &vectors, &place).unwrap();
+        let read = std::fs::read_to_string(place.join("A/x/One.264"));
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(found, BTreeSet::from(["A".to_owned()]));
+        assert_eq!(read.unwrap(), "1");
+    }
+
+    #[test]
+    fn what_did_not_run_has_not_passed() {
+        let vectors = json!({ "A": { "result": "Success" }, "B": { "result": "Fail" } });
+        let decoders = json!({ "GStreamer": { "vectors": vectors } });
+        let summary = json!({ "test_suites": { "X": { "decoders": decoders } } });
+        assert_eq!(passed(&summary, "X"), BTreeSet::from(["A".to_owned()]));
+        assert!(passed(&summary, "Y").is_empty());
+        assert!(passed(&json!({}), "X").is_empty());
+    }
+
+    #[test]
+    fn a_list_that_is_none_is_named() {
+        let error = streams(&json!({ "test_vectors": [{ "name": "A" }] })).unwrap_err();
+        assert!(error.to_string().contains(r#"{"name":"A"}"#), "{error}");
+    }
+}
