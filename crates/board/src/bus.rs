@@ -78,7 +78,25 @@ pub(crate) fn windows(tree: &Tree, device: Id) -> Vec<Window> {
         }
         at = bus;
     }
-    seen.unwrap_or_default()
+    joined(seen.unwrap_or_default())
+}
+
+/// Windows that lie side by side, on the bus and in memory, as one.
+fn joined(windows: Vec<Window>) -> Vec<Window> {
+    let mut out: Vec<Window> = Vec::new();
+    for window in windows {
+        let bytes = out.last().and_then(|before| {
+            let len = before.memory.bytes;
+            let is_next = before.bus.checked_add(len) == Some(window.bus)
+                && before.memory.start.checked_add(len) == Some(window.memory.start);
+            len.checked_add(window.memory.bytes).filter(|_| is_next)
+        });
+        match (out.last_mut(), bytes) {
+            (Some(before), Some(bytes)) => before.memory.bytes = bytes,
+            _ => out.push(window),
+        }
+    }
+    out
 }
 
 /// What of the windows `below` is left when the bus above them has windows of its own.

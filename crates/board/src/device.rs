@@ -111,6 +111,15 @@ fn one(
             "{path} names an IOMMU that is not there or not enabled"
         ));
     }
+    let windows = bus::windows(tree, id);
+    let is_elsewhere = windows.iter().any(|w| w.bus != w.memory.start);
+    if iommu.is_none() && windows.len() > 1 && is_elsewhere && not_taken.len() < MAX_REMARKS {
+        not_taken.push(format!(
+            "{path} sees memory through {} windows of its bus, of which a SPEC has one: kept is the \
+             last address in them",
+            windows.len()
+        ));
+    }
     let memory_regions = tree
         .cells(id, "memory-region")
         .take(16)
@@ -123,7 +132,7 @@ fn one(
         kinds: driver.kinds.clone(),
         last_address: driver.last_address,
         source: driver.says(),
-        windows: bus::windows(tree, id),
+        windows,
         iommu,
         coherent: is_coherent(tree, id),
         memory_regions,

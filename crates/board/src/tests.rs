@@ -254,6 +254,58 @@ fn windows_of_nested_buses_are_looked_through() {
 }
 
 #[test]
+fn windows_side_by_side_are_one_and_several_are_told() {
+    let of = |ranges: &[u32]| board(vec![bus(&[("dma-ranges", cells(ranges))], vec![csi(&[])])]);
+    let halves = of(&[
+        0xc000_0000,
+        0,
+        0,
+        0x2000_0000,
+        0xe000_0000,
+        0,
+        0x2000_0000,
+        0x1000_0000,
+    ]);
+    assert_eq!(
+        halves.specs(),
+        ["camera,name=csi@1000,window=0x0-0x2fffffff@0xc0000000"]
+    );
+    assert_eq!(halves.not_taken, Vec::<String>::new());
+    // A gap on the bus, so two.
+    let apart = of(&[
+        0xc000_0000,
+        0,
+        0,
+        0x1000_0000,
+        0xe000_0000,
+        0,
+        0x1000_0000,
+        0x1000_0000,
+    ]);
+    assert_eq!(apart.specs(), ["camera,name=csi@1000,mask=29"]);
+    let [sentence] = apart.not_taken.as_slice() else {
+        panic!("{:?}", apart.not_taken);
+    };
+    assert!(
+        sentence.starts_with("/soc/csi@1000 sees memory through 2 windows"),
+        "{sentence}"
+    );
+    is_taken(&apart);
+    // Memory at its own addresses needs no window.
+    let same = of(&[
+        0,
+        0,
+        0,
+        0x1000_0000,
+        0x8000_0000,
+        0,
+        0x8000_0000,
+        0x1000_0000,
+    ]);
+    assert_eq!(same.not_taken, Vec::<String>::new());
+}
+
+#[test]
 fn empty_dma_ranges_change_nothing() {
     let board = board(vec![bus(&[("dma-ranges", vec![])], vec![csi(&[])])]);
     assert_eq!(board.devices[0].windows, []);
