@@ -3,7 +3,7 @@
 use super::program::Call;
 use super::sw_sync::Timelines;
 use super::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
-use super::{World, udev};
+use super::{World, lines, udev};
 use crate::control::Control;
 use crate::report::Refusal;
 use std::os::fd::BorrowedFd;
@@ -14,6 +14,7 @@ use vb3_host::{
     Backend, CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId, Outcome, Tag,
 };
 use vb3_queue::MapAccess;
+use vb3_v4l2::sys::VIDIOC_S_FMT;
 use vb3_v4l2::{CallContext, FileHandle, POLL_IN, POLL_OUT, POLL_PRI};
 
 const POLLERR: i16 = 8;
@@ -250,11 +251,19 @@ impl Backend for World {
         {
             return Outcome::Fail(errno);
         }
-        self.call(file, nonblocking, caller, |target, context, program| {
+        let asked = match request {
+            VIDIOC_S_FMT => lines::asked(arg, caller),
+            _ => None,
+        };
+        let outcome = self.call(file, nonblocking, caller, |target, context, program| {
             target
                 .video
                 .ioctl(target.memory, context, request, arg, program)
-        })
+        });
+        if let (Some(asked), Outcome::Done(_), Ok((at, _))) = (asked, &outcome, self.file(file)) {
+            self.note_line(at, asked);
+        }
+        outcome
     }
 
     fn abandon(&mut self, file: FileId, call: CallId) {

@@ -13,6 +13,7 @@ mod heaps;
 mod hotplug;
 mod imports;
 mod ledger;
+mod lines;
 mod media;
 mod memory;
 mod needs;
@@ -42,6 +43,7 @@ pub use fits::Fit;
 use heaps::Heaps;
 use hotplug::Plugs;
 use ledger::Ledger;
+use lines::Lines;
 use media::Media;
 use memory::{Ear, Memory};
 use node::Node;
@@ -73,6 +75,8 @@ pub struct World {
     files: BTreeMap<FileId, (usize, FileHandle)>,
     media: Media,
     heaps: Heaps,
+    /// Lines that a device takes longer than it was asked to.
+    lines: Lines,
     udmabufs: Udmabufs,
     sync_files: SyncFiles,
     timelines: Timelines,
@@ -118,12 +122,13 @@ impl std::fmt::Debug for World {
     }
 }
 
-/// Gives devices whose buffers are placed for all that share them lines that suit all devices of the
-/// machine: in V4L2 the driver chooses `bytesperline`, at `VIDIOC_S_FMT`, before it knows who will.
-fn widen_lazy_strides(specs: &mut [DeviceSpec]) {
+/// Where buffers are placed for all that share them, gives all devices lines that suit all: in V4L2 the
+/// driver chooses `bytesperline`, at `VIDIOC_S_FMT`, before it knows who will share. A program that does
+/// not look at what it was given has the same lines at the next device.
+fn align_strides(specs: &mut [DeviceSpec]) {
     let widest = specs.iter().filter_map(|spec| spec.stride).max();
-    for spec in specs.iter_mut().filter(|spec| spec.lazy) {
-        spec.stride = widest;
+    if specs.iter().any(|spec| spec.lazy) {
+        specs.iter_mut().for_each(|spec| spec.stride = widest);
     }
 }
 
@@ -157,7 +162,7 @@ impl World {
             let nodes = spec.nodes();
             expanded.extend(nodes.map_err(|failure| anyhow!("{}", failure.sentence()))?);
         }
-        widen_lazy_strides(&mut expanded);
+        align_strides(&mut expanded);
         let specs = &expanded;
         let mut nodes = Vec::new();
         for (spec, number) in specs.iter().zip(numbers(specs)?) {
@@ -176,6 +181,7 @@ impl World {
             memory,
             media: Media::new(&nodes),
             heaps: Heaps::new(&profile, &nodes),
+            lines: Lines::default(),
             udmabufs: Udmabufs::new(),
             sync_files: SyncFiles::default(),
             timelines: Timelines::default(),
@@ -264,6 +270,7 @@ impl World {
             .map(|node| node.summary(&self.memory))
             .collect();
         report.notes.extend(remarks);
+        report.notes.extend(self.line_remarks());
         report.notes.extend(self.play.left());
         report.notes.extend(self.plugs.remarks(&self.nodes));
         report.notes.extend(self.revoked_remark());
