@@ -9,6 +9,7 @@ pub use buffers::{BufferReport, HolderReport, MAX_BUFFERS};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
@@ -456,6 +457,23 @@ impl Report {
             self.script.push(event);
         } else {
             self.script_left_out = self.script_left_out.saturating_add(1);
+        }
+    }
+
+    /// Names processes by numbers from 1, in the order in which they stand here, so that the report
+    /// does not differ from run to run.
+    pub(crate) fn number_processes(&mut self) {
+        let mut numbers = HashMap::new();
+        let holders = self
+            .buffers
+            .iter_mut()
+            .flat_map(|buffer| &mut buffer.holders);
+        let holders = holders.map(|holder| &mut holder.process);
+        let early = self.early_accesses.iter_mut();
+        let all = holders.chain(early.map(|early| &mut early.process));
+        for process in all.filter(|process| **process != 0) {
+            let next = u32::try_from(numbers.len() + 1).unwrap_or(u32::MAX);
+            *process = *numbers.entry(*process).or_insert(next);
         }
     }
 
