@@ -631,7 +631,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	path = argv[1];
-	alarm(90);
+	alarm(480);
 	polling();
 	epolling();
 	ending();

@@ -5,7 +5,7 @@ for which in c rust rust c c rust rust c; do
     use_module "$which" || continue
     step "$which.module" "$(module_facts)"
     insmod /scenario/vb3edu.ko instant=1
-    timeout 250 /scenario/bench "$(node vb3edu)" "$which" "$([ "$IOMMU" = none ] || echo iommu)" >/tmp/out
+    within 250 /scenario/bench "$(node vb3edu)" "$which" "$([ "$IOMMU" = none ] || echo iommu)" >/tmp/out
     cat /tmp/out
     cat /tmp/out >/dev/ttyS1
     rmmod vb3edu

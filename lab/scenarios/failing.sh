@@ -20,7 +20,7 @@ for kind in failslab fail_page_alloc; do
     echo 1000000000 >times
     echo 10 >probability
     for seed in 1 2 3 4 5; do
-        timeout 250 /scenario/stress "$device" $seed 10000 failing
+        within 250 /scenario/stress "$device" $seed 10000 failing
         ended "rust.$kind-$seed" $?
     done
     echo 0 >probability

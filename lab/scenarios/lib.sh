@@ -26,6 +26,14 @@ check_iommu() {
 # Whether the kernel has the checkers of the checked one.
 is_checked() { [ -e /sys/kernel/debug/kmemleak ]; }
 
+# Runs a program for at most so many seconds; in the checked kernel, for four times as many.
+within() {
+    local seconds=$1
+    shift
+    if is_checked; then seconds=$((seconds * 4)); fi
+    timeout "$seconds" "$@"
+}
+
 # Looks for memory that nothing points to, and puts what is found into /tmp/leaks.
 scan_for_leaks() {
     # The kernel takes nothing for leaked that is younger than five seconds, or has just changed.
@@ -121,7 +129,7 @@ node() {
 comply() {
     name=$1
     shift
-    timeout 240 v4l2-compliance "$@" >/tmp/out 2>&1
+    within 240 v4l2-compliance "$@" >/tmp/out 2>&1
     code=$?
     line=$(grep '^Total for' /tmp/out | tail -n 1)
     total=$(echo "$line" | sed -n 's/.*: \([0-9]*\), Succeeded.*/\1/p')
@@ -144,24 +152,24 @@ results() {
 
 # The conformance calls of a device, and those of one kind.
 conform() {
-    timeout 120 /scenario/conform "$@" >/tmp/out
+    within 120 /scenario/conform "$@" >/tmp/out
     results $?
 }
 waits() {
-    timeout 120 /scenario/waits "$@" >/tmp/out
+    within 120 /scenario/waits "$@" >/tmp/out
     results $?
 }
 kinds() {
-    timeout 120 /scenario/kinds "$@" >/tmp/out
+    within 120 /scenario/kinds "$@" >/tmp/out
     results $?
 }
 
 # Runs a program that reports its own steps, for at most so many seconds. It must end well: steps
 # that it did not come to would be missed by nobody.
 report() {
-    name=$1 limit=$2
-    shift 2
-    timeout "$limit" "$@" >/dev/ttyS1
+    name=$1
+    shift
+    within "$@" >/dev/ttyS1
     ended "$name.exit" $?
 }
 

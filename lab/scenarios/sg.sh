@@ -26,7 +26,7 @@ use_module rust
 insmod /scenario/vb3edu.ko mask=$mask memory=sg instant=1
 for every in 0 2 3 7; do
     echo $every >/sys/module/videobuf2_dma_sg/parameters/fail_every
-    timeout 100 /scenario/stress "$(node vb3edu)" "$every" 5000 foreign
+    within 100 /scenario/stress "$(node vb3edu)" "$every" 5000 foreign
     ended "rust.random-failing-each-$every" $?
 done
 complaints rust

@@ -13,7 +13,7 @@ load() {
 
 load
 for seed in 1 2 3; do
-    timeout 100 /scenario/stress "$device" $seed 10000
+    within 100 /scenario/stress "$device" $seed 10000
     ended "rust.random-$seed" $?
 done
 for seed in $(seq 1 30); do
@@ -26,7 +26,7 @@ done
 step rust.killed '"programs":30'
 for every in 2 3 5 7 13; do
     echo $every >/sys/module/videobuf2_dma_contig/parameters/fail_every
-    timeout 100 /scenario/stress "$device" $every 5000 foreign
+    within 100 /scenario/stress "$device" $every 5000 foreign
     ended "rust.failing-each-$every" $?
 done
 echo 0 >/sys/module/videobuf2_dma_contig/parameters/fail_every
