@@ -37,29 +37,20 @@ static int open_node(int flags)
 /* Poll's answer in words. */
 static void events(const char *name, int ready, uint32_t got)
 {
+	static const struct {
+		uint32_t bit;
+		const char *name;
+	} bits[] = {
+		{ POLLIN, "IN" }, { POLLRDNORM, "RDNORM" }, { POLLPRI, "PRI" }, { POLLOUT, "OUT" },
+		{ POLLERR, "ERR" }, { POLLHUP, "HUP" }, { POLLNVAL, "NVAL" },
+	};
 	char text[64] = "";
 
-	if (ready < 0) {
-		say(name, error_name(errno));
-		return;
-	}
-	if (got & POLLIN)
-		strcat(text, "IN,");
-	if (got & POLLRDNORM)
-		strcat(text, "RDNORM,");
-	if (got & POLLPRI)
-		strcat(text, "PRI,");
-	if (got & POLLOUT)
-		strcat(text, "OUT,");
-	if (got & POLLERR)
-		strcat(text, "ERR,");
-	if (got & POLLHUP)
-		strcat(text, "HUP,");
-	if (got & POLLNVAL)
-		strcat(text, "NVAL,");
-	if (text[0])
-		text[strlen(text) - 1] = 0;
-	say(name, ready ? text : "none");
+	for (size_t i = 0; i < sizeof(bits) / sizeof(*bits); i++)
+		if (got & bits[i].bit)
+			snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s",
+				 text[0] ? "," : "", bits[i].name);
+	say(name, ready < 0 ? error_name(errno) : ready ? text : "none");
 }
 
 static void polled(const char *name, int on, short asked, int timeout)
@@ -326,6 +317,14 @@ static void finish(const char *name, pthread_t thread, struct waiter *w)
 		number(name, w->result);
 }
 
+static const struct {
+	const char *name;
+	void (*act)(struct waiter *);
+} kinds[] = {
+	{ "dqbuf", take }, { "poll", wait_by_poll }, { "select", wait_by_select },
+	{ "epoll", wait_by_epoll },
+};
+
 /* A streaming file whose waits end by nothing but what is done to it: no buffer is queued. */
 static int starved(void)
 {
@@ -338,13 +337,6 @@ static int starved(void)
 
 static void ending(void)
 {
-	static const struct {
-		const char *name;
-		void (*act)(struct waiter *);
-	} kinds[] = {
-		{ "dqbuf", take }, { "poll", wait_by_poll }, { "select", wait_by_select },
-		{ "epoll", wait_by_epoll },
-	};
 	struct waiter w, w2;
 	pthread_t thread, thread2;
 	char name[64];
@@ -401,13 +393,6 @@ static void on_signal(int number)
 /* What a signal does to a wait: with a handler that restarts, one that does not, and by a stop. */
 static void interrupting(void)
 {
-	static const struct {
-		const char *name;
-		void (*act)(struct waiter *);
-	} kinds[] = {
-		{ "dqbuf", take }, { "poll", wait_by_poll }, { "select", wait_by_select },
-		{ "epoll", wait_by_epoll },
-	};
 	struct waiter w;
 	char name[64];
 
