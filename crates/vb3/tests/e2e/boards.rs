@@ -158,8 +158,8 @@ const PROBLEMS: &[Problem] = &[
         devices: &["camera=pattern,clock=free,size=320x240,alloc=vmalloc", HVS],
         options: &[],
         program: SHOW,
-        said: "QBUF on /dev/video1 failed with EINVAL: the memory reaches up to \
-               0xffffffffffffffff and the device only up to 0xffffffff",
+        said: "QBUF on /dev/video1 failed with EINVAL: the memory lies at 0x100000000, which the \
+               device's bus does not show",
         mended: (&["camera=pattern,clock=free,size=320x240", HVS], SHOW),
     },
     // raspberrypi/rpicam-apps #912: after days, contiguous memory is free, but in pieces.
