@@ -128,7 +128,6 @@ macro_rules! inside {
             }
         )+
         mod inside {
-            #[allow(unused_imports, reason = "not every body needs all")]
             use super::*;
             $(
                 #[test]
