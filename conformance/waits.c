@@ -510,6 +510,22 @@ static int lock(int on, int command, int type)
 	return fcntl(on, command, &l);
 }
 
+/* Says what another process gets that locks this file, or one that it opens itself (-1). */
+static void lock_in_a_child(const char *name, int on)
+{
+	int status;
+
+	if (fork() == 0) {
+		if (on < 0)
+			on = open_node(0);
+		errno = 0;
+		lock(on, F_SETLK, F_WRLCK);
+		_exit(errno);
+	}
+	wait(&status);
+	say(name, error_name(WEXITSTATUS(status)));
+}
+
 static void locking(void)
 {
 	int on = open_node(0), second = open_node(0), copy = dup(on), status;
@@ -537,34 +553,14 @@ static void locking(void)
 	on = open_node(0);
 	check("lock.write", lock(on, F_SETLK, F_WRLCK));
 	check("lock.same-process", lock(second, F_SETLK, F_WRLCK));
-	if (fork() == 0) {
-		errno = 0;
-		lock(on, F_SETLK, F_WRLCK);
-		_exit(errno);
-	}
-	wait(&status);
-	say("lock.another-process", error_name(WEXITSTATUS(status)));
-	if (fork() == 0) {
-		int own = open_node(0);
-
-		errno = 0;
-		lock(own, F_SETLK, F_WRLCK);
-		_exit(errno);
-	}
-	wait(&status);
-	say("lock.another-process-opens", error_name(WEXITSTATUS(status)));
+	lock_in_a_child("lock.another-process", on);
+	lock_in_a_child("lock.another-process-opens", -1);
 	check("lock.open-file", lock(second, F_OFD_SETLK, F_WRLCK));
 	l.l_pid = 0;
 	check("lock.get", fcntl(second, F_OFD_GETLK, &l));
 	number("lock.get.type", l.l_type);
 	close(second);
-	if (fork() == 0) {
-		errno = 0;
-		lock(on, F_SETLK, F_WRLCK);
-		_exit(errno);
-	}
-	wait(&status);
-	say("lock.gone-with-any-close", error_name(WEXITSTATUS(status)));
+	lock_in_a_child("lock.gone-with-any-close", on);
 	check("lease", fcntl(on, F_SETLEASE, F_RDLCK));
 	close(on);
 }
