@@ -12,7 +12,7 @@ use vb3_host::{Caller, Errno};
 
 use crate::epoll::Watched;
 use crate::files::Target;
-use crate::filter::FdRange;
+use crate::filter::{FdRange, STANDARD};
 use crate::holders;
 use crate::host::Call;
 use crate::listener::Notif;
@@ -94,7 +94,13 @@ impl Server<'_> {
         let (old, new) = (n.int(0), n.arg(1) as u32);
         let flags = if n.nr == libc::SYS_dup3 { n.int(2) } else { 0 };
         let FdRange { start, end } = self.host.range;
-        self.note_copy(n, new);
+        if self.note_copy(n, new) && new >= STANDARD && !self.host.range.has(n.int(1)) {
+            let said = core::mem::replace(&mut self.said_ordinary_number, true);
+            if !said {
+                let pid = Call::new(&self.host, n).pid();
+                self.host.note(Note::OrdinaryNumber { pid, number: new });
+            }
+        }
         // The kernel has its own answer to these.
         if old == n.int(1) || flags & !libc::O_CLOEXEC != 0 || !(start..end).contains(&new) {
             return Ok(Verdict::native());
@@ -141,11 +147,13 @@ impl Server<'_> {
         made.ok().map(|_| Verdict::Answered)
     }
 
-    /// Notes that a copy gets a number that is not kept.
-    fn note_copy(&mut self, n: &Notif, number: u32) {
-        if matches!(self.named(n, 0), Some(Target::Device(_))) {
+    /// Notes that a copy gets a number that is not kept; true if it is one of a device.
+    fn note_copy(&mut self, n: &Notif, number: u32) -> bool {
+        let is_device = matches!(self.named(n, 0), Some(Target::Device(_)));
+        if is_device {
             self.host.note_number(number.cast_signed());
         }
+        is_device
     }
 
     /// fcntl of a kept number, or one that may give out a kept number.
@@ -154,7 +162,10 @@ impl Server<'_> {
             libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {}
             // Regular files and memfds have these, devices and dma-bufs do not.
             libc::F_SETLEASE | libc::F_ADD_SEALS | libc::F_GET_SEALS
-                if self.named(n, 0).is_some() =>
+                if matches!(
+                    self.named(n, 0),
+                    Some(Target::Device(_) | Target::Buffer(_))
+                ) =>
             {
                 return Err(Errno(libc::EINVAL));
             }

@@ -39,12 +39,18 @@ pub(crate) const PASS: u32 = 0x7662_3364;
 /// room, and lose what they wrote. A small write to a redirected device is EPERM.
 const LARGE_WRITE: u32 = 32 << 10;
 
+/// Standard input, output and error: numbers below this.
+pub(crate) const STANDARD: u32 = 3;
+
 /// fstat by `newfstatat(fd, "", _, AT_EMPTY_PATH)`.
 const AT_EMPTY_PATH: u32 = 0x1000;
 
 const SOL_NETLINK: u32 = 270;
 const F_DUPFD: u32 = libc::F_DUPFD.cast_unsigned();
 const F_DUPFD_CLOEXEC: u32 = libc::F_DUPFD_CLOEXEC.cast_unsigned();
+const F_SETLEASE: u32 = libc::F_SETLEASE.cast_unsigned();
+const F_ADD_SEALS: u32 = libc::F_ADD_SEALS.cast_unsigned();
+const F_GET_SEALS: u32 = libc::F_GET_SEALS.cast_unsigned();
 
 const LD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
 const RSH: u16 = 0x74; // BPF_ALU | BPF_RSH | BPF_K
@@ -79,6 +85,8 @@ enum Test {
     NoneOf(u32, u32, u32),
     /// Verdict if not less.
     AtLeast(u32, u32),
+    /// Verdict if less.
+    Below(u32, u32),
     /// Verdict if below the device descriptors.
     BelowRange(u32),
     /// Verdict if above the device descriptors.
@@ -111,6 +119,9 @@ fn emit(out: &mut Vec<libc::sock_filter>, test: &Test, range: FdRange) {
         }
         Test::AtLeast(k, verdict) => {
             out.extend([op(JGE, k, 0, 1), op(RET, verdict, 0, 0)]);
+        }
+        Test::Below(k, verdict) => {
+            out.extend([op(JGE, k, 1, 0), op(RET, verdict, 0, 0)]);
         }
         Test::BelowRange(verdict) => {
             out.extend([op(JGE, range.start, 1, 0), op(RET, verdict, 0, 0)]);
@@ -149,8 +160,8 @@ pub(crate) fn only(nr: libc::c_long) -> Vec<libc::sock_filter> {
 /// The filter's program.
 pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     use Test::{
-        AboveRange, AnyBit, AtLeast, BelowRange, End, Equal, InRange, Load, NoneOf, TypeByte,
-        Unless,
+        AboveRange, AnyBit, AtLeast, Below, BelowRange, End, Equal, InRange, Load, NoneOf,
+        TypeByte, Unless,
     };
     let mut out = vec![op(LD, ARCH, 0, 0)];
     if let Some((other, [open, openat])) = OTHER_OPENS {
@@ -205,7 +216,12 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     );
     block(
         &[libc::SYS_read, libc::SYS_readv],
-        &[Load(low(0)), Equal(0, NOTIFY), InRange(NOTIFY), End(ALLOW)],
+        &[
+            Load(low(0)),
+            Below(STANDARD, NOTIFY),
+            InRange(NOTIFY),
+            End(ALLOW),
+        ],
     );
     block(
         &[libc::SYS_write],
@@ -232,26 +248,24 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             libc::SYS_pwritev2,
             libc::SYS_lseek,
             libc::SYS_fstat,
-            libc::SYS_ftruncate,
+            libc::SYS_fsync,
+            libc::SYS_fdatasync,
         ],
         &[
             Load(low(0)),
-            Equal(0, NOTIFY),
-            Equal(1, NOTIFY),
+            Below(STANDARD, NOTIFY),
             InRange(NOTIFY),
             End(ALLOW),
         ],
     );
-    // What ends or copies a descriptor, and what a device or a buffer refuses that a memfd does.
+    // Rare enough to be looked at whatever the number.
     block(
-        &[
-            libc::SYS_close,
-            libc::SYS_dup,
-            libc::SYS_flock,
-            libc::SYS_fsync,
-            libc::SYS_fdatasync,
-            libc::SYS_fallocate,
-        ],
+        &[libc::SYS_flock, libc::SYS_fallocate, libc::SYS_ftruncate],
+        &[End(NOTIFY)],
+    );
+    // What ends or copies a descriptor.
+    block(
+        &[libc::SYS_close, libc::SYS_dup],
         &[Load(low(0)), InRange(NOTIFY), End(ALLOW)],
     );
     block(
@@ -259,8 +273,12 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         &[
             Load(low(0)),
             InRange(NOTIFY),
-            // A copy that may get a kept number.
             Load(low(1)),
+            // What a memfd has, and no device.
+            Equal(F_SETLEASE, NOTIFY),
+            Equal(F_ADD_SEALS, NOTIFY),
+            Equal(F_GET_SEALS, NOTIFY),
+            // A copy that may get a kept number.
             NoneOf(F_DUPFD, F_DUPFD_CLOEXEC, ALLOW),
             Load(low(2)),
             BelowRange(ALLOW),
@@ -307,6 +325,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             AnyBit(0x20, ALLOW),  // MAP_ANONYMOUS
             AnyBit(0x01, NOTIFY), // MAP_SHARED, MAP_SHARED_VALIDATE
             Load(low(4)),
+            Below(STANDARD, NOTIFY),
             InRange(NOTIFY),
             End(ALLOW),
         ],
@@ -331,8 +350,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             // Other flags, or a path to look at.
             Equal(AT_EMPTY_PATH | 0x100, NOTIFY),
             Load(low(0)),
-            Equal(0, NOTIFY),
-            Equal(1, NOTIFY),
+            Below(STANDARD, NOTIFY),
             InRange(NOTIFY),
             Equal((-100i32).cast_unsigned(), NOTIFY),
             Load(low(3)),

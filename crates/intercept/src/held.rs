@@ -166,6 +166,9 @@ impl Held {
     ) -> Result<(OwnedFd, FdIdentity, i64), Errno> {
         let id = raw::identity(&raw::fstat(fd)?);
         let made = raw::reopen(fd, flags)?;
+        if !matches!(given, Given::Mapping(..)) {
+            raw::seek_past_all(made.as_fd())?;
+        }
         let byte = self.next_byte;
         if !self.inodes.contains_key(&id) {
             self.watch_inode(fd, id, given)?;

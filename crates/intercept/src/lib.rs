@@ -19,9 +19,14 @@
 //! # Limits
 //! * The program has `no_new_privs`: set-user-ID programs (sudo) gain nothing.
 //! * A device's descriptor is not the lowest free number, nor is a copy of it by dup, unless a
-//!   standard descriptor is free. After dup2 to a number outside the range only standard input
-//!   can be read, and standard output be written in pieces of 32 KiB and more (smaller ones are
-//!   EPERM); all else works.
+//!   standard descriptor is free. After dup2 to a number outside the range, or when the descriptor
+//!   comes over a socket, ioctl, mmap, poll, select, epoll, flock, fallocate, ftruncate, seals and
+//!   leases are a device's. So are the others at numbers 0 to 2, but for write: pieces of 32 KiB and
+//!   more to standard output arrive, smaller ones and those to another number fail (EINVAL). At
+//!   other numbers read, write, sendfile and splice fail with EINVAL, and a note says so; what is
+//!   not seen there is fstat (a regular file), lseek, pread (no bytes), pwrite (EPERM), fsync
+//!   (nothing), a private mapping (a memfd's), and the last close, whose event epoll_wait may still
+//!   deliver. lockf of more than one byte from the current position on is EOVERFLOW.
 //! * A signal whose handler lacks SA_RESTART, and that comes in the microseconds before a
 //!   notified call has been received, ends that call with EINTR, whatever call it is.
 //! * 32-bit programs and opens through io_uring do not see the devices. A program that installs

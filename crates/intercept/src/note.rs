@@ -51,6 +51,13 @@ pub enum Note {
     },
     /// The program asked for an io_uring, by which its calls would pass the devices by.
     NoIoUring,
+    /// A program copies a device's descriptor to a number at which not every call on it is seen.
+    OrdinaryNumber {
+        /// The process.
+        pid: u32,
+        /// The copy's number, 3 or more.
+        number: u32,
+    },
     /// A 32-bit program opens files: it sees no devices, and those that the machine has are not
     /// hidden from it.
     OtherCalls {
@@ -153,6 +160,12 @@ impl fmt::Display for Note {
             ),
             Self::NoIoUring => f.write_str(
                 "io_uring is refused (ENOSYS): calls made through it would not reach the devices",
+            ),
+            Self::OrdinaryNumber { pid, number } => write!(
+                f,
+                "process {pid} copies a device to descriptor {number}: read and write fail there \
+                 (EINVAL), ioctl, mmap, poll, select and epoll work (let it copy to standard input, \
+                 or use the number that open gave)"
             ),
             Self::OtherCalls { pid } => write!(
                 f,

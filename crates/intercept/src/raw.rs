@@ -129,6 +129,19 @@ pub(crate) fn reopen(fd: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
     open(&path, flags | libc::O_NOCTTY)
 }
 
+/// Sets the position of a description to the last one there is. Whoever reads or writes there gets
+/// EINVAL from the kernel, as of a device that can do neither, instead of the end of an empty file.
+///
+/// Source: Linux 6.12 fs/read_write.c `rw_verify_area`.
+pub(crate) fn seek_past_all(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: takes integers only.
+    let at = unsafe { libc::lseek(fd.as_raw_fd(), i64::MAX, libc::SEEK_SET) };
+    if at == i64::MAX {
+        return Ok(());
+    }
+    Err(errno())
+}
+
 /// A path as the kernel wants it.
 pub(crate) fn c_path(path: &str) -> Result<std::ffi::CString, Errno> {
     std::ffi::CString::new(path).map_err(|_| Errno(libc::EINVAL))

@@ -115,6 +115,7 @@ pub fn run(
         kept: Kept::default(),
         locks: Locks::default(),
         said_no_io_uring: false,
+        said_ordinary_number: false,
         wakes,
         report: ExitReport::default(),
         main: (child.pid, child.pidfd),

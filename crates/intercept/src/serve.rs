@@ -79,6 +79,7 @@ pub(crate) struct Server<'a> {
     pub(crate) kept: Kept,
     pub(crate) locks: Locks,
     pub(crate) said_no_io_uring: bool,
+    pub(crate) said_ordinary_number: bool,
     /// The backend's wake descriptors.
     pub(crate) wakes: Events,
     pub(crate) report: ExitReport,

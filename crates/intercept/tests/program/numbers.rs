@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::toy::{COUNT, STATE};
+use crate::toy::{COUNT, FRAME, STATE};
 use crate::{alone, call, device, errno, inside};
 
 /// Two threads come to this point together, or one of them fails.
@@ -119,6 +119,26 @@ inside! {
         use_it(0);
     }
 
+    /// A shell's `exec 7<>`, `PROGRAM <&7`, and what a program hands to a child at 3.
+    fn a_copy_to_a_number_of_the_programs_choice_is_a_device() {
+        let file = device();
+        for number in [0, 1, 2, 3, 10] {
+            // The harness writes to these.
+            // SAFETY: takes integers.
+            let saved = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 20) };
+            // SAFETY: takes integers; none but the standard ones is in use.
+            assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), number) }, number);
+            let seen = std::panic::catch_unwind(|| calls_on_a_copy(number));
+            // SAFETY: takes integers.
+            unsafe {
+                if saved < 0 { libc::close(number) } else { libc::dup2(saved, number) };
+                libc::close(saved);
+            }
+            let (seen, wanted) = (seen.expect("made the calls"), answers_of_a_copy(number));
+            assert_eq!(seen, wanted, "on {number}");
+        }
+    }
+
     /// As processes that clone makes with CLONE_FILES, and threads without.
     fn tables_that_are_shared_and_not() {
         let (fd, kept) = (number(), number());
@@ -220,6 +240,124 @@ inside! {
             std::thread::scope(|scope| scope.spawn(|| exec(&marked)).join()).expect("not reached");
         });
     }
+}
+
+/// A call, its result, and the errno where that is −1.
+type Made = (&'static str, i64, i32);
+
+/// Makes every kind of call on a copy of the device's descriptor.
+fn calls_on_a_copy(number: i32) -> Vec<Made> {
+    use_it(number);
+    let mut entry = libc::pollfd {
+        fd: number,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    call(&Number(number), STATE, 1).expect("set");
+    let mut bytes = [0u8; 64];
+    let at = bytes.as_mut_ptr().cast::<libc::c_void>();
+    let part = libc::iovec {
+        iov_base: at,
+        iov_len: 64,
+    };
+    let (_reader, writer) = std::io::pipe().expect("pipe");
+    let pipe = writer.as_raw_fd();
+    // SAFETY: all zeros is a valid stat.
+    let mut facts: libc::stat = unsafe { std::mem::zeroed() };
+    let mut made = Vec::new();
+    let mut note =
+        |name, result: i64| made.push((name, result, if result < 0 { errno() } else { 0 }));
+    // SAFETY: live numbers, buffers and structures.
+    unsafe {
+        note("poll", libc::poll(&raw mut entry, 1, 0).into());
+        note("read", libc::read(number, at, 64) as i64);
+        note("readv", libc::readv(number, &raw const part, 1) as i64);
+        note("pread", libc::pread(number, at, 64, 0) as i64);
+        note("write", libc::write(number, at, 1) as i64);
+        note("writev", libc::writev(number, &raw const part, 1) as i64);
+        note(
+            "sendfile",
+            libc::sendfile(pipe, number, std::ptr::null_mut(), 8) as i64,
+        );
+        note(
+            "splice",
+            libc::splice(
+                number,
+                std::ptr::null_mut(),
+                pipe,
+                std::ptr::null_mut(),
+                8,
+                0,
+            ) as i64,
+        );
+        note(
+            "flock",
+            libc::flock(number, libc::LOCK_EX | libc::LOCK_NB).into(),
+        );
+        note("lockf", libc::lockf(number, libc::F_TLOCK, 0).into());
+        note("fallocate", libc::fallocate(number, 0, 0, 1).into());
+        note("ftruncate", libc::ftruncate(number, 0).into());
+        note("seals", libc::fcntl(number, libc::F_GET_SEALS).into());
+        note(
+            "lease",
+            libc::fcntl(number, libc::F_SETLEASE, libc::F_RDLCK).into(),
+        );
+        note("fsync", libc::fsync(number).into());
+        note("fstat", libc::fstat(number, &raw mut facts).into());
+        note("kind", i64::from(facts.st_mode & libc::S_IFMT));
+        let map = libc::mmap(
+            std::ptr::null_mut(),
+            1,
+            libc::PROT_READ,
+            libc::MAP_SHARED,
+            number,
+            0,
+        );
+        note("mmap", -i64::from(map == libc::MAP_FAILED));
+        libc::munmap(map, 1);
+        note("lseek", libc::lseek(number, 0, libc::SEEK_CUR));
+    }
+    made
+}
+
+/// What a device answers, and what the kernel does where it is not asked.
+fn answers_of_a_copy(number: i32) -> Vec<Made> {
+    let (standard, refused) = (number < 3, (-1, libc::EINVAL));
+    let frame = (FRAME.len() as i64, 0);
+    let seen = |device, kernel| if standard { device } else { kernel };
+    [
+        ("poll", (1, 0)),
+        ("read", seen(frame, refused)),
+        ("readv", seen(frame, refused)),
+        ("pread", seen(frame, (0, 0))),
+        ("write", refused),
+        ("writev", refused),
+        ("sendfile", refused),
+        ("splice", refused),
+        ("flock", (0, 0)),
+        ("lockf", (0, 0)),
+        ("fallocate", (-1, libc::ENODEV)),
+        ("ftruncate", refused),
+        ("seals", refused),
+        ("lease", refused),
+        ("fsync", seen(refused, (0, 0))),
+        ("fstat", (0, 0)),
+        (
+            "kind",
+            (
+                i64::from(if standard {
+                    libc::S_IFCHR
+                } else {
+                    libc::S_IFREG
+                }),
+                0,
+            ),
+        ),
+        ("mmap", (0, 0)),
+        ("lseek", seen((-1, libc::ESPIPE), (i64::MAX, 0))),
+    ]
+    .map(|(name, (result, errno))| (name, result, errno))
+    .to_vec()
 }
 
 /// Two numbers of one open file, so that it stays open; an exec closes the second.

@@ -6,6 +6,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use crate::toy::{ARM, FRAME};
+use vb3_intercept::Note;
+
 use crate::{call, device, errno, inside, run_shell};
 
 #[test]
@@ -13,11 +15,28 @@ fn redirections_of_the_shell_reach_the_device() {
     let (report, toy, _) = run_shell(
         "test \"$(head -c 7 </dev/video90)\" = 'a frame' &&
          head -c 40000 /dev/zero | dd bs=40000 iflag=fullblock 2>/dev/null >/dev/video90 &&
-         dd if=/dev/video90 bs=18 count=1 2>/dev/null | grep -q '^a frame of the toy$'",
+         dd if=/dev/video90 bs=18 count=1 2>/dev/null | grep -q '^a frame of the toy$' &&
+         exec 7<>/dev/video90 && test \"$(head -c 7 <&7)\" = 'a frame' &&
+         test \"$(head -c 7 /dev/fd/7)\" = 'a frame' && test -c /dev/stdin <&7 &&
+         exec 7>&-",
     );
     assert_eq!(report.status, 0);
     assert_eq!(toy.written, [0; 40000]);
     toy.assert_nothing_held();
+}
+
+#[test]
+fn a_copy_to_a_number_that_is_not_seen_is_noted() {
+    let (report, _, notes) = run_shell("exec 7<>/dev/video90 && head -c 7 <&7 >/dev/null");
+    assert_eq!(report.status, 0);
+    let noted: Vec<_> = notes
+        .iter()
+        .filter_map(|note| match note {
+            Note::OrdinaryNumber { number, .. } => Some(*number),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(noted, [7]);
 }
 
 #[test]
