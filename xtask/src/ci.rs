@@ -1,5 +1,7 @@
 //! What must pass.
 
+mod again;
+
 use crate::{setup, sh, vm};
 use anyhow::Result;
 use std::process::Command;
@@ -20,15 +22,22 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
     setup::install(setup::ALL)?;
     // Programs of other packages are not built for a package's tests.
     sh::run(sh::cargo().args(["build", "--quiet", "--package", "vb3-avcodec"]))?;
-    // With everything installed, a test that would skip itself is a failure.
-    let mut cargo = sh::cargo();
-    cargo.env("VB3_TESTS_NEED_ALL", "1").arg("test");
     let one = |word: &String| word.starts_with("-p") || word.starts_with("--package");
-    if !args.rest.iter().any(one) {
-        cargo.arg("--workspace");
+    let some = args.rest.iter().any(one);
+    let cargo_test = || {
+        let mut cargo = sh::cargo();
+        // With everything installed, a test that would skip itself is a failure.
+        cargo.env("VB3_TESTS_NEED_ALL", "1").arg("test");
+        if !some {
+            cargo.arg("--workspace");
+        }
+        cargo
+    };
+    if args.rest.is_empty() {
+        again::test(cargo_test().arg("--no-fail-fast"), cargo_test)?;
+    } else {
+        sh::run(cargo_test().args(&args.rest))?;
     }
-    cargo.args(&args.rest);
-    sh::run(&mut cargo)?;
     if args.vm {
         vm::test()?;
     }
