@@ -15,6 +15,7 @@ mod robust;
 mod roots;
 mod shell;
 mod signals;
+mod stalling;
 mod toy;
 mod transfer;
 mod waiting;
@@ -39,16 +40,21 @@ fn run_program(program: &Program) -> (ExitReport, Toy, Vec<Note>) {
 }
 
 fn run_alone(program: &Program) -> (ExitReport, Toy, Vec<Note>) {
-    let mut toy = Toy::new();
     let mut notes = Vec::new();
-    let mut note = |n| notes.push(n);
+    let (report, toy) = run_noting(program, &mut |note| notes.push(note));
+    (report, toy, notes)
+}
+
+/// Runs a program, and calls `note` with remarks as they come.
+fn run_noting(program: &Program, note: &mut (dyn FnMut(Note) + Send)) -> (ExitReport, Toy) {
+    let mut toy = Toy::new();
     let options = Options {
-        notes: Some(&mut note),
+        notes: Some(note),
         keep_signals: true,
         leftover: vb3_intercept::Leftover::Wait,
     };
     let report = vb3_intercept::run(program, &mut toy, options).expect("the program starts");
-    (report, toy, notes)
+    (report, toy)
 }
 
 /// Runs one of the functions in an `inside` module; it must succeed and leave nothing behind.
