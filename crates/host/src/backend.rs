@@ -156,8 +156,12 @@ pub trait Backend: Send {
 
     /// A program is about to map an exported buffer by its own descriptor. The mapping counts as
     /// a use of that descriptor: its end is part of what [`gone`](Self::gone) reports.
-    fn buffer_mapped(&mut self, id: FdIdentity) {
+    ///
+    /// # Errors
+    /// The mapping's: EINVAL for memory that programs do not map.
+    fn buffer_mapped(&mut self, id: FdIdentity) -> Result<(), Errno> {
         let _ = id;
+        Ok(())
     }
 
     /// Whether a file is a buffer of another driver that the backend holds. Its own driver answers

@@ -26,7 +26,7 @@ impl Server<'_> {
         match self.target(id) {
             Target::Other => {
                 if self.backend.is_foreign(id) {
-                    self.backend.buffer_mapped(id);
+                    self.backend.buffer_mapped(id)?;
                 }
                 Ok(None)
             }
@@ -43,7 +43,7 @@ impl Server<'_> {
                 if end > len {
                     return Err(Errno(libc::EINVAL));
                 }
-                self.backend.buffer_mapped(id);
+                self.backend.buffer_mapped(id)?;
                 Ok(None)
             }
             Target::Device(file) => Ok(Some(file)),

@@ -178,6 +178,12 @@ impl Machine {
         self.state.borrow().free_memory()
     }
 
+    /// Whether the CPU is kept from the memory at an address.
+    #[must_use]
+    pub fn is_protected(&self, addr: PhysAddr) -> bool {
+        self.state.borrow().ram.is_protected(addr.get())
+    }
+
     /// Most bytes of the contiguous area that were in use at one time.
     #[must_use]
     pub fn cma_peak(&self) -> u64 {

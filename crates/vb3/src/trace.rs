@@ -431,8 +431,8 @@ impl<B: Backend> Backend for Traced<'_, B> {
         self.devices.buffer_len(id)
     }
 
-    fn buffer_mapped(&mut self, id: FdIdentity) {
-        self.devices.buffer_mapped(id);
+    fn buffer_mapped(&mut self, id: FdIdentity) -> Result<(), Errno> {
+        self.devices.buffer_mapped(id)
     }
 
     fn is_foreign(&self, id: FdIdentity) -> bool {

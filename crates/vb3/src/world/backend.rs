@@ -432,9 +432,9 @@ impl Backend for World {
         self.shares.borrow().len_bytes(id)
     }
 
-    fn buffer_mapped(&mut self, id: FdIdentity) {
+    fn buffer_mapped(&mut self, id: FdIdentity) -> Result<(), Errno> {
         self.set_now();
-        self.shares.get_mut().mapped(&mut self.memory, id);
+        self.shares.get_mut().mapped(&mut self.memory, id)
     }
 
     fn is_foreign(&self, id: FdIdentity) -> bool {

@@ -194,16 +194,29 @@ impl Shares {
         }
     }
 
-    /// A program maps an exported file, or a buffer of another driver, itself. It may look at the memory from now on.
-    pub(super) fn mapped(&mut self, memory: &mut Memory, file: FdIdentity) {
+    /// A program maps an exported file, or a buffer of another driver, itself. It may look at the
+    /// memory from now on.
+    ///
+    /// # Errors
+    /// EINVAL for memory that is protected now.
+    ///
+    /// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_mmap_internal`: protected heaps have no
+    /// `mmap`. Differs: asked where the memory lies at this moment.
+    pub(super) fn mapped(&mut self, memory: &mut Memory, file: FdIdentity) -> Result<(), Errno> {
         let Some(export) = self.exports.get_mut(&file) else {
             self.imports.mapped(memory, file);
-            return;
+            return Ok(());
         };
-        if export.mapped.is_none() {
-            let first = export.bufs.first().copied();
-            export.mapped = first.and_then(|buf| memory.vma_open_buf(buf).ok());
+        let Some(&buf) = export.bufs.first() else {
+            return Ok(());
+        };
+        if is_protected(memory, buf) {
+            return Err(Errno::EINVAL);
         }
+        if export.mapped.is_none() {
+            export.mapped = memory.vma_open_buf(buf).ok();
+        }
+        Ok(())
     }
 
     /// An exported descriptor is gone; the last one takes the program's mappings with it.
@@ -278,6 +291,14 @@ impl Shares {
             .filter(|g| matches!(g, Given::Export { .. }))
             .count() as u64
     }
+}
+
+/// Whether the memory of a dma-buf lies where the CPU is kept from it.
+fn is_protected(memory: &Memory, buf: BufId) -> bool {
+    let info = memory.buf(buf);
+    let shared = info.and_then(|info| memory.buffers().memory(info.memory));
+    let first = shared.and_then(|shared| shared.alloc().segments().first());
+    first.is_some_and(|first| memory.ops().platform().is_protected(first.addr))
 }
 
 /// A descriptor of the memory of a dma-buf with the access mode wanted, and who it is.

@@ -5,6 +5,7 @@ mod fences;
 mod fits;
 mod imports;
 mod ledger;
+mod placing;
 mod revoke;
 
 use super::World;

@@ -1,0 +1,150 @@
+//! Where lazily placed buffers lie, and where they may not.
+
+use super::*;
+use vb3_dmabuf::MemoryId;
+use vb3_host::Mmap;
+
+const EINVAL: Errno = Errno(22);
+const ENOMEM: i32 = 12;
+const SECURE: &str = "secure = { size = \"1MiB\", protected = true }";
+
+/// A machine that ships, with a further area.
+fn bench(machine: &str, area: &str, specs: &[&str]) -> Bench {
+    let known = BUILTINS.iter().find(|(name, _)| *name == machine);
+    let (_, profile) = known.expect("a profile that ships");
+    let profile = Profile::parse(&format!("{profile}\n[areas]\n{area}\n")).unwrap();
+    let specs: Vec<_> = specs.iter().map(|spec| spec.parse().unwrap()).collect();
+    Bench {
+        world: World::new(profile, &specs, 1).unwrap(),
+        program: Local::new(),
+    }
+}
+
+/// Maps the first page of a camera's buffer by the device file.
+fn map(bench: &mut Bench, camera: FileId, index: u32) -> Result<Tag, Errno> {
+    let mut arg = Bench::buffer(CAPTURE, MMAP, index);
+    bench.try_ioctl(camera, VIDIOC_QUERYBUF, &mut arg).unwrap();
+    let args = Mmap {
+        offset: arg.u32(offset_of!(v4l2_buffer, m)).into(),
+        len: PAGE_SIZE,
+        prot: 3,
+        flags: 1,
+    };
+    let map = bench.world.mmap(camera, &args, &bench.program)?;
+    Ok(map.tag)
+}
+
+/// Maps a dma-buf by its own descriptor.
+fn map_export(bench: &mut Bench, fd: i32) -> Result<(), Errno> {
+    let file = bench.program.identify(fd).unwrap();
+    bench.world.buffer_mapped(file)
+}
+
+fn queue(bench: &mut Bench, camera: FileId, index: u32) -> Result<i64, i32> {
+    let mut arg = Bench::buffer(CAPTURE, MMAP, index);
+    bench.try_ioctl(camera, VIDIOC_QBUF, &mut arg)
+}
+
+/// Queues a dma-buf at a display.
+fn show(bench: &mut Bench, display: FileId, fd: i32, used: u32) -> Result<i64, i32> {
+    let mut arg = Bench::buffer(OUTPUT, DMABUF, 0);
+    for (at, value) in [
+        (offset_of!(v4l2_buffer, bytesused), used),
+        (offset_of!(v4l2_buffer, m), fd as u32),
+    ] {
+        arg.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    bench.try_ioctl(display, VIDIOC_QBUF, &mut arg)
+}
+
+/// Where the first memory of a run lies: the addresses of each piece.
+fn pieces(bench: &Bench) -> Vec<std::ops::Range<u64>> {
+    let buffers = bench.world.memory.buffers();
+    let first: MemoryId = buffers.memories().next().unwrap().0;
+    let segments = buffers.memory(first).unwrap().alloc().segments().iter();
+    let range = |segment: &vb3_dma::Segment| segment.addr.get()..segment.addr.get() + segment.len;
+    segments.map(range).collect()
+}
+
+/// What was refused last: the device and the constraint.
+fn refused(bench: &mut Bench) -> (String, String) {
+    let report = bench.world.report();
+    let last = report.refusals.last().expect("a refusal");
+    (last.device.clone(), last.constraint.clone())
+}
+
+#[test]
+fn a_program_maps_no_protected_memory() {
+    let spec = "camera,sizes=64x48,place=lazy,protected=";
+    for (whether, answer) in [("only", Err(EINVAL)), ("on", Ok(()))] {
+        let mut bench = bench("soc-cma", SECURE, &[&format!("{spec}{whether}")]);
+        let camera = bench.open(0);
+        assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+        // Both lie nowhere yet; queued, the first has its place.
+        let fd = bench.export(camera, CAPTURE, 0);
+        queue(&mut bench, camera, 0).unwrap();
+        let mapped = map(&mut bench, camera, 0);
+        assert_eq!(mapped.map(|_| ()), answer, "{whether}: the device file");
+        let mapped = map_export(&mut bench, fd);
+        assert_eq!(mapped, answer, "{whether}: the dma-buf");
+    }
+}
+
+#[test]
+fn memory_that_a_program_has_mapped_is_not_placed_where_it_is_protected() {
+    let spec = "camera,sizes=64x48,place=lazy,protected=only";
+    let mut bench = bench("soc-cma", SECURE, &[spec]);
+    let camera = bench.open(0);
+    assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+    let tag = map(&mut bench, camera, 0).expect("it lies nowhere");
+    assert_eq!(queue(&mut bench, camera, 0), Err(ENOMEM));
+    assert_eq!(
+        refused(&mut bench),
+        ("/dev/video0".to_owned(), "protected".to_owned())
+    );
+    // The other is mapped by nobody, and so is this one from now on.
+    queue(&mut bench, camera, 1).unwrap();
+    bench.world.gone(tag);
+    queue(&mut bench, camera, 0).unwrap();
+}
+
+#[test]
+fn memory_that_a_program_has_mapped_is_not_moved_where_it_is_protected() {
+    let specs = [
+        "camera,sizes=64x48,place=lazy,protected=on",
+        "display,size=64x48,protected=only",
+    ];
+    for by_device_file in [true, false] {
+        let mut bench = bench("soc-cma", SECURE, &specs);
+        let (camera, display) = (bench.open(0), bench.open(1));
+        assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+        let fd = bench.export(camera, CAPTURE, 0);
+        queue(&mut bench, camera, 0).unwrap();
+        let tag = match by_device_file {
+            true => Some(map(&mut bench, camera, 0).unwrap()),
+            false => {
+                map_export(&mut bench, fd).unwrap();
+                None
+            }
+        };
+        bench.stream(camera, CAPTURE, true);
+        let (_, used) = bench.dequeue(camera, CAPTURE, MMAP);
+        bench.reqbufs(display, OUTPUT, DMABUF, 1);
+        let before = pieces(&bench);
+        assert_eq!(show(&mut bench, display, fd, used), Err(EINVAL.0));
+        assert_eq!(
+            refused(&mut bench),
+            ("/dev/video1".to_owned(), "protected".to_owned())
+        );
+        assert_eq!(pieces(&bench), before);
+        assert_eq!(bench.world.report().total(|q| q.bytes_moved), 0);
+        let Some(tag) = tag else {
+            continue;
+        };
+        bench.world.gone(tag);
+        show(&mut bench, display, fd, used).expect("moved");
+        assert_ne!(pieces(&bench), before);
+        assert_eq!(map(&mut bench, camera, 0), Err(EINVAL));
+        assert_eq!(map_export(&mut bench, fd), Err(EINVAL));
+    }
+}
