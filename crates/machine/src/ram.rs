@@ -7,6 +7,7 @@
 use crate::profile::Profile;
 use crate::runs::Runs;
 use rand_pcg::Pcg32;
+use std::ops::Range;
 use vb3_dma::{Constraint, Error, Layout, PhysAddr, Reason, Segment, SegmentKind};
 
 /// Where memory is to lie.
@@ -15,10 +16,12 @@ pub enum Spot {
     /// In one run that begins there.
     Run(PhysAddr),
     /// In aligned pieces of as many bytes, a power of two of at least a page, wherever ordinary RAM
-    /// has them free up to an address.
+    /// has them free between two addresses.
     Pieces {
         /// Bytes of a piece.
         granule: u64,
+        /// First byte that may be used.
+        first: PhysAddr,
         /// Last byte that may be used.
         last: PhysAddr,
     },
@@ -201,12 +204,9 @@ impl Ram {
     ) -> Result<FrameRuns, Error> {
         let (frames, piece) = (len / FRAME, granule / FRAME);
         let align = align.div_ceil(FRAME).max(piece);
-        // Frames that lie at or below `max_addr` with their last byte.
-        let end = max_addr
-            .checked_add(1)
-            .map_or(u64::MAX / FRAME, |end| end.get() / FRAME);
+        let end = end_of(max_addr);
         match layout {
-            Layout::Scattered => self.take_scattered(frames, piece, end),
+            Layout::Scattered => self.take_scattered(frames, piece, 0..end),
             Layout::Contiguous if self.cma_bytes > 0 && frames > piece => {
                 self.take_cma((frames, align), end)
             }
@@ -218,8 +218,13 @@ impl Ram {
     pub(crate) fn take_at(&mut self, len: u64, spot: Spot) -> Result<FrameRuns, Error> {
         let frames = len / FRAME;
         match spot {
-            Spot::Pieces { granule, last } => {
-                self.take((len, granule), (Layout::Scattered, 1), last)
+            Spot::Pieces {
+                granule,
+                first,
+                last,
+            } => {
+                let first = first.get().div_ceil(FRAME);
+                self.take_scattered(frames, granule / FRAME, first..end_of(last))
             }
             Spot::Run(at) => {
                 let first = at.get() / FRAME;
@@ -235,16 +240,21 @@ impl Ram {
         }
     }
 
-    fn take_scattered(&mut self, frames: u64, piece: u64, end: u64) -> Result<FrameRuns, Error> {
-        let free = self.general.frames_below(piece, end);
+    fn take_scattered(
+        &mut self,
+        frames: u64,
+        piece: u64,
+        within: Range<u64>,
+    ) -> Result<FrameRuns, Error> {
+        let free = self.general.frames_within(piece, within.clone());
         if free < frames {
             return Err(short(Constraint::Ram, frames, free));
         }
         let taken = if self.scattered {
             self.general
-                .take_scattered(&mut self.rng, (frames, piece), end)
+                .take_scattered(&mut self.rng, (frames, piece), within)
         } else {
-            self.general.take_lowest(frames, piece, end)
+            self.general.take_lowest(frames, piece, within)
         };
         let taken = taken.ok_or(short(Constraint::Ram, frames, free))?;
         let mut runs = FrameRuns::new();
@@ -294,7 +304,7 @@ impl Ram {
         let longest = self.general.largest(end).min(self.longest_run / FRAME);
         if frames <= longest {
             if frames == piece && align <= piece {
-                return self.take_scattered(piece, piece, end);
+                return self.take_scattered(piece, piece, 0..end);
             }
             if let Some(first) = self.general.take_run((frames, align), end) {
                 return Ok(vec![(first, frames)]);
@@ -347,6 +357,12 @@ impl Ram {
             self.part_of(first * FRAME).give(first, count);
         }
     }
+}
+
+/// The frame behind those that lie at or below an address with their last byte.
+fn end_of(max_addr: PhysAddr) -> u64 {
+    let end = max_addr.checked_add(1);
+    end.map_or(u64::MAX / FRAME, |end| end.get() / FRAME)
 }
 
 /// There is no run for so many frames, or none that starts as it should.

@@ -2,6 +2,7 @@
 
 use rand_core::Rng;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// A set of frames, kept as runs that are apart.
 ///
@@ -24,36 +25,33 @@ impl Runs {
         self.runs.iter().map(|(&first, &len)| (first, len))
     }
 
-    /// The parts of runs below frame `end` that are whole aligned pieces (of a power of two): the
-    /// run, and where in it the first piece starts and how many frames the pieces have.
-    fn pieces(&self, piece: u64, end: u64) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
-        self.pieces_from(0, piece, end)
-    }
-
-    /// The same from the run that starts at frame `start` on.
-    fn pieces_from(
+    /// The parts of runs within some frames that are whole aligned pieces (of a power of two): the
+    /// run, where in it the first piece starts and how many frames the pieces have.
+    fn pieces(
         &self,
-        start: u64,
         piece: u64,
-        end: u64,
-    ) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
-        let runs = self.runs.range(start.min(end)..end);
+        within: Range<u64>,
+    ) -> impl DoubleEndedIterator<Item = (u64, u64, u64)> + '_ {
+        // The run that holds the first frame may start before it.
+        let before = self.runs.range(..=within.start).next_back();
+        let start = before.map_or(within.start, |(&run, _)| run);
+        let runs = self.runs.range(start..within.end.max(start));
         runs.filter_map(move |(&run, &len)| {
-            let first = run.next_multiple_of(piece);
-            let last = (run + len).min(end) & !(piece - 1);
+            let first = run.max(within.start).next_multiple_of(piece);
+            let last = (run + len).min(within.end) & !(piece - 1);
             (first < last).then(|| (run, first, last - first))
         })
     }
 
     /// The longest run below frame `end`.
     pub(crate) fn largest(&self, end: u64) -> u64 {
-        let lens = self.pieces(1, end).map(|(_, _, len)| len);
+        let lens = self.pieces(1, 0..end).map(|(_, _, len)| len);
         lens.max().unwrap_or(0)
     }
 
-    /// Free frames in aligned pieces below frame `end`.
-    pub(crate) fn frames_below(&self, piece: u64, end: u64) -> u64 {
-        self.pieces(piece, end).map(|(_, _, len)| len).sum()
+    /// Free frames in aligned pieces within some.
+    pub(crate) fn frames_within(&self, piece: u64, within: Range<u64>) -> u64 {
+        self.pieces(piece, within).map(|(_, _, len)| len).sum()
     }
 
     /// Adds frames that are not in the set.
@@ -156,40 +154,34 @@ impl Runs {
         taken
     }
 
-    /// Takes an aligned piece below `end`, anywhere.
-    fn take_any(&mut self, rng: &mut impl Rng, piece: u64, end: u64) -> Option<u64> {
-        let (&lowest, _) = self.runs.range(..end).next()?;
-        let (&last, &last_len) = self.runs.range(..end).next_back()?;
-        let top = (last + last_len).min(end);
+    /// Takes an aligned piece within some frames, anywhere.
+    fn take_any(&mut self, rng: &mut impl Rng, piece: u64, within: Range<u64>) -> Option<u64> {
+        let mut free = self.pieces(1, within.clone());
+        let (_, lowest, len) = free.next()?;
+        let top = (free.next_back()).map_or(lowest + len, |(_, first, len)| first + len);
+        drop(free);
         let wish = (lowest + rng.next_u64() % (top - lowest)) & !(piece - 1);
-        let (&before, _) = self.runs.range(..=wish).next_back().unwrap_or((&0, &0));
         // Where it is wished, or the next behind; where there is none, the lowest.
-        let behind = |(run, first, len): (u64, u64, u64)| {
-            let at = first.max(wish);
-            (at < first + len).then_some((run, at))
-        };
-        let (run, at) = match self.pieces_from(before, piece, end).find_map(behind) {
-            Some(found) => found,
-            None => self
-                .pieces(piece, end)
-                .next()
-                .map(|(run, at, _)| (run, at))?,
-        };
+        let from = wish.max(within.start);
+        let mut behind = self.pieces(piece, from..within.end);
+        let found = behind.next();
+        drop(behind);
+        let (run, at, _) = found.or_else(|| self.pieces(piece, within).next())?;
         self.take_from(run, at, piece);
         Some(at)
     }
 
-    /// Takes `len` frames below `end` in aligned pieces, so that none lies right behind the one
+    /// Takes `len` frames within some in aligned pieces, so that none lies right behind the one
     /// before it: the first frame of each.
     pub(crate) fn take_scattered(
         &mut self,
         rng: &mut impl Rng,
         (len, piece): (u64, u64),
-        end: u64,
+        within: Range<u64>,
     ) -> Option<Vec<u64>> {
         let mut frames = Vec::new();
         for _ in 0..len / piece {
-            match self.take_any(rng, piece, end) {
+            match self.take_any(rng, piece, within.clone()) {
                 Some(frame) => frames.push(frame),
                 None => {
                     frames.iter().for_each(|&frame| self.give(frame, piece));
@@ -207,11 +199,16 @@ impl Runs {
         Some(frames)
     }
 
-    /// Takes the lowest `len` frames below `end` in aligned pieces: the first frame of each, in
+    /// Takes the lowest `len` frames within some in aligned pieces: the first frame of each, in
     /// order.
-    pub(crate) fn take_lowest(&mut self, len: u64, piece: u64, end: u64) -> Option<Vec<u64>> {
+    pub(crate) fn take_lowest(
+        &mut self,
+        len: u64,
+        piece: u64,
+        within: Range<u64>,
+    ) -> Option<Vec<u64>> {
         let (mut parts, mut left) = (Vec::new(), len);
-        for (run, first, room) in self.pieces(piece, end) {
+        for (run, first, room) in self.pieces(piece, within) {
             let part = room.min(left);
             parts.push((run, first, part));
             left -= part;

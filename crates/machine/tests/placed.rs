@@ -21,6 +21,7 @@ fn with_device(lines: &str) -> (Mapper<Machine>, Device) {
 
 const ANYWHERE: Spot = Spot::Pieces {
     granule: PAGE,
+    first: PhysAddr::new(0),
     last: PhysAddr::new(u64::MAX),
 };
 

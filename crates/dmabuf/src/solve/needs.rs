@@ -102,6 +102,16 @@ impl Default for Needs {
 }
 
 impl Needs {
+    /// The lowest and the highest physical address that the device reaches: any behind an IOMMU.
+    #[must_use]
+    pub const fn reach(&self) -> (u64, u64) {
+        if self.iommu.is_some() {
+            return (0, u64::MAX);
+        }
+        let first = physical(self.first, self.offset);
+        (first, physical(self.limits.mask, self.offset))
+    }
+
     /// Whether the numbers make sense: limits that memory can meet, powers of two where they are
     /// demanded, and an offset that keeps alignment and boundary.
     #[must_use]
@@ -119,6 +129,18 @@ impl Needs {
             && keeps(self.align)
             && (block != 0 || self.limits.boundary == u64::MAX)
             && (self.limits.boundary == u64::MAX || keeps(block))
+    }
+}
+
+/// The physical address behind a bus address, as far as there is one.
+const fn physical(bus: u64, offset: i64) -> u64 {
+    if bus == u64::MAX {
+        return u64::MAX;
+    }
+    if offset >= 0 {
+        bus.saturating_sub(offset.unsigned_abs())
+    } else {
+        bus.saturating_add(offset.unsigned_abs())
     }
 }
 

@@ -121,8 +121,8 @@ impl Rule {
         let below = |value: u64, any: u64| (value < any).then_some(value);
         let above = |value: u64, any: u64| (value > any).then_some(value);
         match self {
-            Self::First if direct => above(physical(needs.first, needs.offset), 0),
-            Self::Last if direct => below(physical(limits.mask, needs.offset), u64::MAX),
+            Self::First => above(needs.reach().0, 0),
+            Self::Last => below(needs.reach().1, u64::MAX),
             Self::Contiguous if direct => flag(needs.one_run || one),
             Self::Boundary if direct && one => below(limits.boundary, u64::MAX),
             Self::IoBoundary if !direct && one => below(limits.boundary, u64::MAX),
@@ -144,18 +144,6 @@ impl Rule {
             Self::LenAlign => above(picture.len_align, 1),
             _ => None,
         }
-    }
-}
-
-/// The physical address behind a bus address, as far as there is one.
-const fn physical(bus: u64, offset: i64) -> u64 {
-    if bus == u64::MAX {
-        return u64::MAX;
-    }
-    if offset >= 0 {
-        bus.saturating_sub(offset.unsigned_abs())
-    } else {
-        bus.saturating_add(offset.unsigned_abs())
     }
 }
 

@@ -4,27 +4,31 @@ use super::Runs;
 use proptest::prelude::*;
 use rand_pcg::Pcg32;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 const FRAMES: u64 = 200;
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// Frames, their alignment or their pieces, and where they end.
+    /// Frames, their alignment, and where they end.
     Run(u64, u64, u64),
-    Scattered(u64, u64, u64),
-    Lowest(u64, u64, u64),
+    /// Frames, their pieces, and where they lie.
+    Scattered(u64, u64, Range<u64>),
+    Lowest(u64, u64, Range<u64>),
     Give(usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let end = prop_oneof![Just(u64::MAX), 0u64..FRAMES + 20];
-    // Frames in pieces, of one frame as a rule, and where they end.
+    let first = prop_oneof![Just(0), 0u64..FRAMES + 20];
+    // Frames in pieces, of one frame as a rule, and where they lie.
     let some = (
         1u64..60,
         prop_oneof![3 => Just(1u64), 1 => Just(4), 1 => Just(16)],
-        end.clone(),
+        (first, end.clone()),
     );
-    let some = some.prop_map(|(len, piece, end)| (len.next_multiple_of(piece), piece, end));
+    let some = some
+        .prop_map(|(len, piece, (first, end))| (len.next_multiple_of(piece), piece, first..end));
     prop_oneof![
         (1u64..40, 0u32..6, end.clone()).prop_map(|(len, align, end)| Op::Run(
             len,
@@ -32,16 +36,17 @@ fn op() -> impl Strategy<Value = Op> {
             end
         )),
         some.clone()
-            .prop_map(|(len, piece, end)| Op::Scattered(len, piece, end)),
-        some.prop_map(|(len, piece, end)| Op::Lowest(len, piece, end)),
+            .prop_map(|(len, piece, within)| Op::Scattered(len, piece, within)),
+        some.prop_map(|(len, piece, within)| Op::Lowest(len, piece, within)),
         any::<usize>().prop_map(Op::Give),
     ]
 }
 
-/// The aligned pieces below `end` that are wholly free, by their first frames.
-fn pieces(free: &BTreeSet<u64>, piece: u64, end: u64) -> Vec<u64> {
+/// The aligned pieces within some frames that are wholly free, by their first frames.
+fn pieces(free: &BTreeSet<u64>, piece: u64, within: &Range<u64>) -> Vec<u64> {
     let firsts = (0..FRAMES).step_by(piece as usize);
-    let is_free = |&first: &u64| (first..first + piece).all(|f| f < end && free.contains(&f));
+    let is_free =
+        |&first: &u64| (first..first + piece).all(|f| within.contains(&f) && free.contains(&f));
     firsts.filter(is_free).collect()
 }
 
@@ -79,25 +84,25 @@ proptest! {
                     let got = runs.take_run((len, align), end);
                     let room = longest(&free, align, end) >= len;
                     prop_assert!(got.is_none_or(|at| at % align == 0));
-                    (got.map(|at| (at..at + len).collect::<Vec<_>>()), (len, end), room)
+                    (got.map(|at| (at..at + len).collect::<Vec<_>>()), (len, 0..end), room)
                 }
-                Op::Scattered(len, piece, end) => {
-                    let room = pieces(&free, piece, end).len() as u64 * piece;
-                    prop_assert_eq!(runs.frames_below(piece, end), room);
-                    let got = runs.take_scattered(&mut rng, (len, piece), end);
+                Op::Scattered(len, piece, within) => {
+                    let room = pieces(&free, piece, &within).len() as u64 * piece;
+                    prop_assert_eq!(runs.frames_within(piece, within.clone()), room);
+                    let got = runs.take_scattered(&mut rng, (len, piece), within.clone());
                     if let Some(firsts) = &got {
                         prop_assert!(firsts.windows(2).all(|two| two[0] + piece != two[1]));
                         prop_assert!(firsts.iter().all(|first| first % piece == 0));
                     }
-                    (got.map(|firsts| frames_of(&firsts, piece)), (len, end), room >= len)
+                    (got.map(|firsts| frames_of(&firsts, piece)), (len, within), room >= len)
                 }
-                Op::Lowest(len, piece, end) => {
-                    let mut expected = pieces(&free, piece, end);
+                Op::Lowest(len, piece, within) => {
+                    let mut expected = pieces(&free, piece, &within);
                     expected.truncate((len / piece) as usize);
                     let room = expected.len() as u64 * piece == len;
-                    let got = runs.take_lowest(len, piece, end);
+                    let got = runs.take_lowest(len, piece, within.clone());
                     prop_assert_eq!(got.as_ref(), room.then_some(&expected));
-                    (got.map(|firsts| frames_of(&firsts, piece)), (len, end), room)
+                    (got.map(|firsts| frames_of(&firsts, piece)), (len, within), room)
                 }
                 Op::Give(which) => {
                     if !taken.is_empty() {
@@ -112,7 +117,7 @@ proptest! {
             if let Some(frames) = frames {
                 prop_assert_eq!(frames.len() as u64, wanted.0);
                 for frame in &frames {
-                    prop_assert!(*frame < wanted.1 && free.remove(frame), "{} twice", frame);
+                    prop_assert!(wanted.1.contains(frame) && free.remove(frame), "{} twice", frame);
                 }
                 taken.push(frames);
             }

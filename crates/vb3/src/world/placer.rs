@@ -125,11 +125,10 @@ fn place(machine: &Machine, request: &Request, needs: &[Needs]) -> Result<Placem
     };
     if let Some(HeapKind::Pieces(_)) = areas.get(placement.heap).map(|area| area.kind) {
         // Not the lowest pages: those are the ones that devices with short masks need.
-        let reach = needs.iter().filter(|needs| needs.iommu.is_none());
-        placement.last = reach
-            .map(|needs| needs.limits.mask)
-            .min()
-            .unwrap_or(u64::MAX);
+        let reach = needs.iter().map(Needs::reach);
+        (placement.first, placement.last) = reach.fold((0, u64::MAX), |(first, last), reach| {
+            (reach.0.max(first), reach.1.min(last))
+        });
     }
     Ok(placement)
 }
@@ -254,6 +253,7 @@ impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
         let spot = match area.kind {
             HeapKind::Pieces(granule) => Spot::Pieces {
                 granule,
+                first: PhysAddr::new(placement.first),
                 last: PhysAddr::new(placement.last),
             },
             HeapKind::Contiguous => Spot::Run(PhysAddr::new(placement.first)),

@@ -148,3 +148,48 @@ fn memory_that_a_program_has_mapped_is_not_moved_where_it_is_protected() {
         assert_eq!(map_export(&mut bench, fd), Err(EINVAL));
     }
 }
+
+/// What a device's bus shows, from its first byte on; the window lies above 0, at any address of the
+/// bus.
+const WINDOWS: [&str; 3] = [
+    "0x20000000-0x2fffffff@0x0",
+    "0x20000000-0x2fffffff@0x20000000",
+    "0x20000000-0x2fffffff@0xc0000000",
+];
+const SHOWN: std::ops::Range<u64> = 0x2000_0000..0x3000_0000;
+
+fn expect_in_window(bench: &Bench, of: &str) {
+    for piece in pieces(bench) {
+        let is_shown = SHOWN.start <= piece.start && piece.end <= SHOWN.end;
+        assert!(is_shown, "{of}: {piece:#x?}");
+    }
+}
+
+/// What was drawn by a camera is there, and no page of it below the window of the display, which takes
+/// a list of pages.
+#[test]
+fn pages_lie_in_the_window_of_a_device_that_takes_pages() {
+    for window in WINDOWS {
+        let display = format!("display,size=64x48,alloc=sg,contiguous=on,window={window}");
+        let mut bench = Bench::new("pc", &["camera,sizes=64x48,place=lazy", &display]);
+        let (camera, display) = (bench.open(0), bench.open(1));
+        assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+        let fd = bench.export(camera, CAPTURE, 0);
+        queue(&mut bench, camera, 0).unwrap();
+        bench.stream(camera, CAPTURE, true);
+        let (_, used) = bench.dequeue(camera, CAPTURE, MMAP);
+        bench.reqbufs(display, OUTPUT, DMABUF, 1);
+        show(&mut bench, display, fd, used).unwrap_or_else(|e| panic!("{window}: errno {e}"));
+        bench.stream(display, OUTPUT, true);
+        bench.dequeue(display, OUTPUT, DMABUF);
+        assert!(pieces(&bench).len() > 1, "{window}: pages lie apart");
+        expect_in_window(&bench, window);
+        let report = bench.world.report();
+        assert!(
+            report.refusals.is_empty(),
+            "{window}: {:?}",
+            report.refusals
+        );
+        assert_eq!(report.total(|q| q.bytes_copied), 0, "{window}");
+    }
+}
