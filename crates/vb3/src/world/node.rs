@@ -52,10 +52,9 @@ fn window(spec: &DeviceSpec, elsewhere: bool) -> Result<Option<BusWindow>> {
     let Some((first, last, bus)) = spec.window else {
         return Ok(None);
     };
-    if elsewhere || spec.lazy {
+    if elsewhere {
         bail!(
-            "window= is for devices that are not behind an IOMMU, have no memory of their own and \
-             whose buffers are not placed lazily"
+            "window= is for devices that are not behind an IOMMU and have no memory of their own"
         );
     }
     Ok(Some(BusWindow {

@@ -52,7 +52,15 @@ fn device(dice: &mut Dice) -> String {
         ",place=lazy,contiguous=on",
         ",contiguous=on",
     ]);
-    let limit = dice.one(&["", "", ",mask=24", ",align=64KiB", ",boundary=8MiB"]);
+    let limit = dice.one(&[
+        "",
+        "",
+        ",mask=24",
+        ",align=64KiB",
+        ",boundary=8MiB",
+        ",window=0x0-0x3ffffff@0xc0000000",
+        ",window=0x1000000-0x3ffffff@0x0",
+    ]);
     let sizes = if kind == "camera" {
         ",sizes="
     } else {

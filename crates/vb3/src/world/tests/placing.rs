@@ -193,3 +193,23 @@ fn pages_lie_in_the_window_of_a_device_that_takes_pages() {
         assert_eq!(report.total(|q| q.bytes_copied), 0, "{window}");
     }
 }
+
+#[test]
+fn a_device_with_a_window_places_its_own_buffers_there() {
+    for window in WINDOWS {
+        let spec = format!("camera,sizes=64x48,place=lazy,window={window}");
+        let mut bench = Bench::new("soc-cma", &[&spec]);
+        let camera = bench.open(0);
+        assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+        let fd = bench.export(camera, CAPTURE, 0);
+        queue(&mut bench, camera, 0).unwrap_or_else(|e| panic!("{window}: errno {e}"));
+        assert_eq!(pieces(&bench).len(), 1, "{window}: one run");
+        expect_in_window(&bench, window);
+        bench.stream(camera, CAPTURE, true);
+        bench.dequeue(camera, CAPTURE, MMAP);
+        let mut drawn = [0; 64];
+        let fd = bench.program.borrow_fd(fd).unwrap();
+        rustix::io::pread(&fd, &mut drawn, 0).unwrap();
+        assert_ne!(drawn, [0; 64], "{window}: by its own address");
+    }
+}
