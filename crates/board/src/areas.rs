@@ -2,8 +2,6 @@
 
 use crate::{Board, Reserved, ReservedKind};
 
-/// Bytes of a page.
-const PAGE: u64 = 4096;
 /// Most areas that a profile takes, most letters of a name, most bytes on the chip.
 const MAX_AREAS: usize = 16;
 const MAX_NAME: usize = 63;
@@ -18,7 +16,7 @@ pub(crate) struct Area {
     pub(crate) name: String,
     /// The node that says so.
     pub(crate) path: String,
-    /// Bytes, whole pages.
+    /// Bytes, whole pages of the machine.
     pub(crate) bytes: u64,
     /// Whether it is RAM with pages behind it.
     pub(crate) pages: bool,
@@ -27,8 +25,8 @@ pub(crate) struct Area {
 impl Board {
     /// Pools of memory for devices (`shared-dma-pool`), what a video device names that the kernel
     /// keeps away from (`no-map`), and memory of the chip, as far as a machine has room: half of what
-    /// `cma` leaves of `ram`. Other `no-map` memory is firmware's.
-    pub(crate) fn areas(&self, ram: u64, cma: u64) -> Vec<Area> {
+    /// `cma` leaves of `ram`, in whole pages of `page` bytes. Other `no-map` memory is firmware's.
+    pub(crate) fn areas(&self, ram: u64, cma: u64, page: u64) -> Vec<Area> {
         let (mut room, mut chip) = (ram.min(LOW).saturating_sub(cma) / 2, MAX_CHIP);
         let reserved = self.reserved.iter().filter_map(|reserved| {
             let pages = match reserved.kind {
@@ -44,7 +42,7 @@ impl Board {
         let srams = srams.map(|sram| (&sram.path, sram.bytes, false));
         let mut areas: Vec<Area> = Vec::new();
         for (path, bytes, pages) in reserved.chain(srams) {
-            let bytes = bytes / PAGE * PAGE;
+            let bytes = bytes / page * page;
             let left = if pages { &mut room } else { &mut chip };
             let name = name(path);
             let is_known = areas.iter().any(|area| area.name == name);

@@ -143,7 +143,8 @@ impl Board {
                 _ => "# for devices that name none of those below",
             }
         ));
-        for area in self.areas(ram, cma) {
+        let page = pages.map_or(PAGE, |(bytes, _)| bytes);
+        for area in self.areas(ram, cma, page) {
             line(format_args!("\n# {}", plain(&area.path)));
             line(format_args!("[areas.\"{}\"]", area.name));
             line(format_args!(

@@ -207,6 +207,37 @@ fn memory_and_its_reservations_are_the_trees() {
 }
 
 #[test]
+fn areas_are_whole_pages_of_the_machine() {
+    let widths = [
+        ("#address-cells", cells(&[2])),
+        ("#size-cells", cells(&[2])),
+    ];
+    let pools = vec![
+        // Seven pages of 4 KiB, one of 16 KiB, none of 64 KiB.
+        pool("odd@a000000", 0xa00_0000, 0x7000),
+        pool("large@b000000", 0xb00_0000, 0x2_0000),
+    ];
+    let board = board(vec![node("reserved-memory", &widths, pools)]);
+    for (page, odd) in [
+        (4 << 10, Some(0x7000)),
+        (16 << 10, Some(0x4000)),
+        (64 << 10, None),
+    ] {
+        let toml = board.profile_as("pages", Some(1 << 30), Some((page, "a test")));
+        let profile = Profile::parse(&toml).unwrap_or_else(|e| panic!("{page}: {e}\n{toml}"));
+        assert_eq!(profile.page_size, page);
+        let bytes = |name| {
+            let mut areas = profile.areas.iter();
+            areas.find(|area| area.name == name).map(|area| area.bytes)
+        };
+        assert_eq!(
+            (bytes("odd@a000000"), bytes("large@b000000")),
+            (odd, Some(0x2_0000))
+        );
+    }
+}
+
+#[test]
 fn a_bus_that_sees_one_gigabyte_limits_its_devices() {
     // As on a Raspberry Pi 4: 0xc0000000 on the bus is the lowest gigabyte of memory.
     let ranges = cells(&[0xc000_0000, 0, 0, 0x4000_0000]);
