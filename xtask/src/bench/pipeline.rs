@@ -44,6 +44,7 @@ struct Stream {
 /// What is measured.
 struct Tools {
     vb3: PathBuf,
+    codec: PathBuf,
     client: PathBuf,
     libraries: PathBuf,
     machine: String,
@@ -74,11 +75,12 @@ struct Pair {
 /// A part cannot be built or run, or the pictures differ.
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(setup::ALL)?;
-    let (vb3, libraries) = build()?;
+    let built = build()?;
     let tools = Tools {
-        vb3,
+        vb3: built.join("vb3"),
+        codec: built.join("vb3-codec"),
         client: build_client("pipeline")?,
-        libraries,
+        libraries: built.join("examples/pipeline"),
         machine: args.machine.clone(),
     };
     let streams = [stream("1920x1080", 1)?, stream("1280x720", 3)?];
@@ -90,8 +92,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let bar = indicatif::ProgressBar::new(all).with_message("measuring");
     for _ in 0..args.runs {
         for pair in &mut pairs {
-            let this = measure(&pair.this)?;
-            pair.costs.push((this, measure(&pair.over)?));
+            let this = tools.measure(&pair.this)?;
+            pair.costs.push((this, tools.measure(&pair.over)?));
             bar.inc(1);
         }
     }
@@ -104,14 +106,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Builds `vb3` and the program that calls the libraries directly, both of the same libraries.
-fn build() -> Result<(PathBuf, PathBuf)> {
+/// Builds `vb3` with the codec program, and the program that calls the libraries directly: both
+/// decode by the libavcodec that is installed. Gives their folder.
+fn build() -> Result<PathBuf> {
     let mut cargo = sh::cargo();
     cargo.args(["build", "--release", "--quiet", "-p", "vb3", "-p"]);
-    cargo.args(["vb3-devices", "--bin", "vb3", "--example", "pipeline"]);
+    cargo.args(["vb3-avcodec", "--bins", "--example", "pipeline"]);
     sh::quietly(&mut cargo)?;
-    let built = sh::target().join("release");
-    Ok((built.join("vb3"), built.join("examples/pipeline")))
+    Ok(sh::target().join("release"))
 }
 
 /// The clip in a size, again and again so that starting matters little; made once and kept.
@@ -205,8 +207,8 @@ impl Tools {
         let sizes = [BETWEEN, SHOWN];
         let mut words = self.libraries(stream, &sizes);
         words.push(libraries.display().to_string());
-        measure(&words)?;
-        measure(&self.client(stream, &devices.display().to_string(), 8, &sizes))?;
+        self.measure(&words)?;
+        self.measure(&self.client(stream, &devices.display().to_string(), 8, &sizes))?;
         let read = |path: &PathBuf| {
             let bytes = std::fs::read(path).with_context(|| format!("no {}", path.display()));
             let _ = std::fs::remove_file(path);
@@ -216,6 +218,33 @@ impl Tools {
         ensure!(!wanted.is_empty(), "no picture was shown");
         ensure!(shown == wanted, "{}: the pictures differ", stream.size);
         Ok(())
+    }
+
+    /// Runs a command and tells what it cost.
+    fn measure(&self, words: &[String]) -> Result<Cost> {
+        let (program, rest) = words.split_first().context("no command")?;
+        let (cpu, start) = (children_ns()?, Instant::now());
+        let mut command = Command::new(program);
+        // Decodes by the library that the other program calls.
+        command.env("VB3_CODEC", &self.codec);
+        let out = command.args(rest).stdin(Stdio::null()).output()?;
+        let wall = start.elapsed();
+        if !out.status.success() {
+            let said = String::from_utf8_lossy(&out.stderr).into_owned();
+            bail!("{} failed: {}\n{said}", sh::shown(&command), out.status);
+        }
+        // A program that timed itself knows better: without starting and ending.
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        let value = |key| {
+            said.lines()
+                .find_map(|line| line.strip_prefix(key)?.parse().ok())
+        };
+        Ok(Cost {
+            cpu_ns: children_ns()? - cpu,
+            wall_ns: value("wall_ns ")
+                .unwrap_or(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX)),
+            frames: value("frames ").unwrap_or(0),
+        })
     }
 
     fn pairs(&self, streams: &[Stream; 2]) -> Vec<Pair> {
@@ -271,32 +300,6 @@ impl Tools {
         }
         pairs
     }
-}
-
-/// Runs a command and tells what it cost.
-fn measure(words: &[String]) -> Result<Cost> {
-    let (program, rest) = words.split_first().context("no command")?;
-    let (cpu, start) = (children_ns()?, Instant::now());
-    let mut command = Command::new(program);
-    // The codec that the other program calls.
-    command.env("VB3_CODEC", "none");
-    let out = command.args(rest).stdin(Stdio::null()).output()?;
-    let wall = start.elapsed();
-    if !out.status.success() {
-        let said = String::from_utf8_lossy(&out.stderr).into_owned();
-        bail!("{} failed: {}\n{said}", sh::shown(&command), out.status);
-    }
-    // A program that timed itself knows better: without starting and ending.
-    let said = String::from_utf8_lossy(&out.stdout).into_owned();
-    let value = |key| {
-        said.lines()
-            .find_map(|line| line.strip_prefix(key)?.parse().ok())
-    };
-    Ok(Cost {
-        cpu_ns: children_ns()? - cpu,
-        wall_ns: value("wall_ns ").unwrap_or(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX)),
-        frames: value("frames ").unwrap_or(0),
-    })
 }
 
 /// CPU time of all processes that this one has waited for, and that those have.
@@ -364,7 +367,7 @@ fn print(args: &Args, pairs: &[Pair]) {
     let header = ["what", "ratio", "least to most", "this", "over", ""];
     println!("{}", table::format(&header, &rows));
     println!(
-        "machine {}, {} runs in turn, medians; both ways show the same pictures",
+        "machine {}, {} runs in turn, medians; both ways decode by libavcodec and show the same pictures",
         args.machine, args.runs
     );
     for pair in pairs.iter().filter(|pair| pair.by_wall) {

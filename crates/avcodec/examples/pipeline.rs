@@ -1,19 +1,28 @@
-//! Decodes, converts and shows an H.264 byte stream in this process, by the libraries that the
-//! devices use and without devices: `pipeline STREAM SIZE[,SIZE...] [OUT.raw]`. What
-//! `cargo xtask bench pipeline` compares a pipeline of devices with.
+//! Decodes, converts and shows an H.264 byte stream in this process, by the libraries that
+//! `vb3-codec` and the devices use and without devices: `pipeline STREAM SIZE[,SIZE...] [OUT.raw]`.
+//! What `cargo xtask bench pipeline` compares a pipeline of devices with.
 //!
-//! The picture is converted from size to size. Nothing is copied besides: the first conversion
-//! reads the codec's memory, the last one writes the display's.
+//! libavcodec is opened as `vb3-codec` opens it, by the same file. The picture is converted from size
+//! to size. Nothing is copied besides: the first conversion reads the codec's memory, the last one
+//! writes the display's.
 
-use openh264::decoder::{DecodeOptions, DecodedYUV, Decoder, Flush};
-use openh264::formats::YUVSource as _;
+#[expect(dead_code, reason = "a part of what the program uses")]
+#[path = "../src/library.rs"]
+mod library;
+
+use library::{Codec, Library};
 use std::error::Error;
 use std::path::PathBuf;
+use vb3_codec::Planes;
+use vb3_codec::units::{Cutter, H264};
 use vb3_devices::convert::{Color, Converter, Job, View, ViewMut};
 use vb3_devices::picture::{Frame, Size};
 use vb3_devices::sink::{Shape, Sink};
 use vb3_devices::spec::SinkSpec;
 use vb3_v4l2::{Fraction, pixfmt};
+
+/// Bytes of the stream that are cut at once, as many as the program of the devices queues.
+const PIECE: usize = 64 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -23,16 +32,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     let stream = std::fs::read(stream)?;
     let sizes: Result<Vec<Size>, _> = sizes.split(',').map(parse_size).collect();
     let mut line = Line::new(sizes?, rest.first().map(PathBuf::from))?;
-    let mut decoder = Decoder::new()?;
-    for nal in openh264::nal_units(&stream) {
-        let options = DecodeOptions::new().flush_after_decode(Flush::NoFlush);
-        if let Some(picture) = decoder.decode_with_options(nal, options)? {
-            line.show(&picture)?;
+    let library = Library::open(Codec::H264);
+    let mut library = library.ok_or("libavcodec was not installed when this was built")?;
+    let mut cutter = Cutter::<H264>::default();
+    let mut pieces = stream.chunks(PIECE);
+    loop {
+        let piece = pieces.next();
+        cutter.push(0, piece.unwrap_or_default());
+        while let Some(unit) = cutter.next(piece.is_none()) {
+            library.send(&unit.bytes, 0).map_err(|e| e.sentence)?;
+            line.take(&mut library)?;
+        }
+        if piece.is_none() {
+            break;
         }
     }
-    for picture in decoder.flush_remaining()? {
-        line.show(&picture)?;
-    }
+    library.end().map_err(|e| e.sentence)?;
+    line.take(&mut library)?;
     println!("frames {}", line.sink.finish().shown);
     Ok(())
 }
@@ -75,16 +91,21 @@ impl Line {
         })
     }
 
-    fn show(&mut self, picture: &DecodedYUV<'_>) -> Result<(), Box<dyn Error>> {
-        let (width, height) = picture.dimensions();
-        let size = Size::new(u32::try_from(width)?, u32::try_from(height)?);
-        let (luma, chroma, _) = picture.strides();
-        let planes = [
-            (picture.y(), luma),
-            (picture.u(), chroma),
-            (picture.v(), chroma),
-        ];
-        let mut view = View::new(&pixfmt::YUV420, size.ok_or("an odd size")?, planes)?;
+    /// Shows the pictures that are ready.
+    fn take(&mut self, library: &mut Library) -> Result<(), Box<dyn Error>> {
+        while let Some(picture) = library.receive().map_err(|e| e.sentence)? {
+            self.show(&picture.planes.ok_or("the pictures are no 8-bit 4:2:0")?)?;
+            library.done();
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, picture: &Planes<'_>) -> Result<(), Box<dyn Error>> {
+        let size = Size::new(picture.width, picture.height).ok_or("an odd size")?;
+        let [y, u, v] = picture.data;
+        let [luma, chroma, _] = picture.strides;
+        let planes = [(y, luma), (u, chroma), (v, chroma)];
+        let mut view = View::new(&pixfmt::YUV420, size, planes)?;
         for next in &mut self.between {
             convert(&mut self.engine, &view, next)?;
             let stride = next.size().width() as usize;
