@@ -117,6 +117,9 @@ pub struct Statistics {
     pub bus_faults: u64,
     /// Bytes that the device itself copies in memory, not by DMA.
     pub bytes_copied: u64,
+    /// Bytes that a codec library's process copied so that its pictures came into buffers. A decoder
+    /// writes there itself.
+    pub codec_bytes_copied: u64,
 }
 
 impl Statistics {
@@ -124,5 +127,9 @@ impl Statistics {
         self.dropped = self.dropped.saturating_add(other.dropped);
         self.bus_faults = self.bus_faults.saturating_add(other.bus_faults);
         self.bytes_copied = self.bytes_copied.saturating_add(other.bytes_copied);
+        let codec = self
+            .codec_bytes_copied
+            .saturating_add(other.codec_bytes_copied);
+        self.codec_bytes_copied = codec;
     }
 }

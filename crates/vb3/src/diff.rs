@@ -23,6 +23,7 @@ const QUEUE: &[Counter<QueueReport>] = &[
     ("frames", |q| q.frames, plain),
     ("frames without a buffer", |q| q.dropped, plain),
     ("copied", |q| q.bytes_copied, bytes),
+    ("copied by the codec", |q| q.bytes_copied_by_codec, bytes),
     ("bounced", |q| q.bytes_bounced, bytes),
     ("moved", |q| q.bytes_moved, bytes),
     ("cache syncs for the device", |q| q.syncs_for_device, plain),

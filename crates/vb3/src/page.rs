@@ -157,7 +157,7 @@ fn queues(devices: &[DeviceReport]) -> Markup {
             table {
                 tr {
                     th { "device" } th { "queue" } th { "memory" } th { "frames" } th { "per second" }
-                    th { "dropped" } th { "copied" } th { "bounced" } th { "moved" } th { "syncs (device, CPU)" }
+                    th { "dropped" } th { "copied" } th { "copied by the codec" } th { "bounced" } th { "moved" } th { "syncs (device, CPU)" }
                     th { "mapped, unmapped" } th { "most memory" }
                 }
                 @for (device, queue) in rows() {
@@ -169,6 +169,7 @@ fn queues(devices: &[DeviceReport]) -> Markup {
                         td { (rate(queue)) }
                         td { (queue.dropped) }
                         td { (bytes(queue.bytes_copied)) }
+                        td { (bytes(queue.bytes_copied_by_codec)) }
                         td { (bytes(queue.bytes_bounced)) }
                         td { (bytes(queue.bytes_moved)) }
                         td { (queue.syncs_for_device) ", " (queue.syncs_for_cpu) }

@@ -159,6 +159,10 @@ pub struct QueueReport {
     /// Bytes the CPU moved into or out of a buffer: for read() and write(), in shadow buffers, and
     /// for devices on vmalloc memory. What a device writes or reads by DMA is no copy.
     pub bytes_copied: u64,
+    /// Bytes that a decoder's library copied in its process, with its device's first queue: chroma
+    /// that it made pairs of, and pictures that it did not decode straight into a buffer. A board's
+    /// decoder writes its buffers itself, so that none of these is a copy of the stack's.
+    pub bytes_copied_by_codec: u64,
     /// Bytes moved to or from a bounce pool.
     pub bytes_bounced: u64,
     /// Bytes of its own buffers that were copied because they were moved to where another device

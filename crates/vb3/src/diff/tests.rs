@@ -39,6 +39,7 @@ fn each_difference_is_a_sentence() {
     after.exit_status = 1;
     after.devices[0].queues[0].frames = 98;
     after.devices[0].queues[0].bytes_copied = 2048;
+    after.devices[0].queues[0].bytes_copied_by_codec = 1024;
     after.devices[0].queues[0].memory = String::new();
     after.devices.push(DeviceReport {
         node: "/dev/video1".into(),
@@ -67,6 +68,7 @@ fn each_difference_is_a_sentence() {
             "/dev/video0 video-capture: memory: mmap before, none after",
             "/dev/video0 video-capture: frames: 100 before, 98 after (2 less)",
             "/dev/video0 video-capture: copied: 0 bytes before, 2 KiB after (2 KiB more)",
+            "/dev/video0 video-capture: copied by the codec: 0 bytes before, 1 KiB after (1 KiB more)",
             "/dev/video1: the display was not there before",
             &format!("only after: {refused}"),
         ]

@@ -209,13 +209,14 @@ fn hop(device: &DeviceReport, queue: &QueueReport, y: usize) -> Markup {
         0 => String::new(),
         count => format!(", {} {what}", bytes(count)),
     };
+    let by_codec = unless_none(queue.bytes_copied_by_codec, "by the codec");
     let bounced = unless_none(queue.bytes_bounced, "bounced");
     let moved = unless_none(queue.bytes_moved, "moved");
     html! {
         (block(10, y, 52, &format!("{} {}", device.node, device.kind), &queue.queue))
         line x1=(from) y1=(y + 26) x2=(to) y2=(y + 26) stroke="#333" stroke-width="2" marker-end="url(#tip)" {}
         text x="450" y=(y + 18) text-anchor="middle" font-size="13" {
-            (queue.frames) " frames by " (queue.memory) ", " (bytes(queue.bytes_copied)) " copied" (bounced) (moved)
+            (queue.frames) " frames by " (queue.memory) ", " (bytes(queue.bytes_copied)) " copied" (by_codec) (bounced) (moved)
         }
     }
 }

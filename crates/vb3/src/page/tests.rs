@@ -8,6 +8,7 @@ fn queue(queue: &str) -> QueueReport {
         memory: "mmap".into(),
         frames: 3,
         span_ns: 80_000_000,
+        bytes_copied_by_codec: 1024,
         bytes_bounced: 2048,
         ..QueueReport::default()
     }
@@ -33,7 +34,7 @@ fn what_comes_from_outside_is_text() {
     let page = page(&report(), &Timeline::default(), &[]).into_string();
     assert!(!page.contains("<script"), "{page}");
     assert!(page.contains("&lt;script&gt;alert(1)"), "{page}");
-    assert!(page.contains("3 frames by mmap, 0 bytes copied, 2 KiB bounced"));
+    assert!(page.contains("3 frames by mmap, 0 bytes copied, 1 KiB by the codec, 2 KiB bounced"));
     assert!(page.contains("<td>25.00</td>"), "frames a second");
 }
 

@@ -113,8 +113,10 @@ pub(super) fn device(node: &Node, memory: &Memory) -> DeviceReport {
         .collect();
     if let Some(first) = queues.first_mut() {
         let flow = node.video.role().flows().first();
-        let own = flow.map_or(0, |flow| node.video.statistics(*flow).driver.bytes_copied);
-        first.bytes_copied = planes.copied_bytes.saturating_add(own);
+        let own = flow.map(|flow| node.video.statistics(*flow).driver);
+        let own = own.unwrap_or_default();
+        first.bytes_copied = planes.copied_bytes.saturating_add(own.bytes_copied);
+        first.bytes_copied_by_codec = own.codec_bytes_copied;
         first.bytes_bounced = mapper.bytes_bounced;
         first.bytes_moved = planes.moved_bytes;
         first.syncs_for_device = planes.syncs_for_device;

@@ -239,6 +239,40 @@ fn from_one_macroblock_to_1080_lines() {
     }
 }
 
+/// What the codec's process copies is in the report: all by openh264, which has memory of its own;
+/// by libavcodec, which decodes luma into the buffers, chroma at least.
+#[test]
+fn separate_planes_of_1080_lines_and_what_is_copied_to_them() {
+    const COUNT: u32 = 8;
+    let Some(stream) = encoded("1920x1080", COUNT, KEYS) else {
+        return;
+    };
+    let pictures = library(&stream);
+    let pieces = units(&stream);
+    let whole = u64::from(COUNT) * 1920 * 1080 * 3 / 2;
+    for fourcc in ["NM12", "NV12"] {
+        for built_in in [true, false] {
+            if !built_in && lacks_libavcodec() {
+                continue;
+            }
+            let session = Session::of(stream.clone()).feed(&pieces).say("drain");
+            let session = if built_in {
+                session.built_in()
+            } else {
+                session
+            };
+            let Some((played, outcome)) = session.run_to_report("soc-cma", "", fourcc) else {
+                return;
+            };
+            played.expect(&pictures).expect_stamps(1..=COUNT.into());
+            assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
+            let copied = outcome.report.total(|q| q.bytes_copied_by_codec);
+            let least = if built_in { whole } else { whole / 3 };
+            assert!((least..=whole).contains(&copied), "{fourcc}: {copied}");
+        }
+    }
+}
+
 /// openh264 does not decode them exactly: from the first one on, pictures come back as errors, and
 /// the report says why.
 #[test]

@@ -137,6 +137,8 @@ impl<C> Decoder<C> {
                     damaged,
                 } => {
                     self.answered = tag;
+                    let planes = picture.planes().data;
+                    self.count_copied(planes.iter().map(|plane| plane.len() as u64).sum());
                     self.decoded(tag, Content::Slot(picture), loan, damaged);
                 }
                 Event::Filled {
@@ -144,8 +146,11 @@ impl<C> Decoder<C> {
                     loan,
                     field,
                     damaged,
-                    copied: _,
-                } => self.decoded(tag, Content::Buffer(field), Some(loan), damaged),
+                    copied,
+                } => {
+                    self.count_copied(copied);
+                    self.decoded(tag, Content::Buffer(field), Some(loan), damaged);
+                }
                 // Every file has its buffer, also one without a picture.
                 Event::Consumed { tag } if self.is_unanswered(tag) => {
                     self.decoded(tag, Content::None, None, true);
@@ -174,6 +179,12 @@ impl<C> Decoder<C> {
                 Event::Consumed { .. } | Event::Packet { .. } | Event::Drained => {}
             }
         }
+    }
+
+    /// Bytes that the process copied for a picture, as it says, or from its library to a slot.
+    fn count_copied(&mut self, bytes: u64) {
+        let count = &mut self.statistics.codec_bytes_copied;
+        *count = count.saturating_add(bytes);
     }
 
     /// A picture came, or what takes a picture's place.

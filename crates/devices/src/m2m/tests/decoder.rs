@@ -77,8 +77,12 @@ fn pictures(maps: bool, fourcc: FourCc) -> Vec<Vec<Vec<u8>>> {
         bench.queue_empty(index);
         bytes
     });
-    let pictures = pictures.collect();
+    let pictures: Vec<Vec<Vec<u8>>> = pictures.collect();
     assert_eq!(bench.memory.files.is_empty(), !maps, "who wrote them");
+    // openh264 has memory of its own: all is copied from there.
+    let bytes: usize = pictures.iter().flatten().map(Vec::len).sum();
+    let copied = bench.device.statistics().codec_bytes_copied;
+    assert_eq!(copied, bytes as u64, "by the codec");
     pictures
 }
 
