@@ -20,11 +20,14 @@ const PATIENCE: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-/// A host with buffers, all planes of a picture in one memory.
+/// A host with buffers.
 struct Host {
     worker: Worker,
     chroma: Chroma,
-    buffers: Vec<File>,
+    /// Whether each plane has memory of its own.
+    is_separate: bool,
+    /// The memory of each buffer.
+    buffers: Vec<Vec<File>>,
     size: (u64, u64),
     /// Buffers that are nobody's.
     free: VecDeque<usize>,
@@ -52,6 +55,7 @@ impl Host {
         Self {
             worker,
             chroma,
+            is_separate: false,
             buffers: Vec::new(),
             size: (0, 0),
             free: (0..buffers).collect(),
@@ -67,19 +71,56 @@ impl Host {
         }
     }
 
+    fn with_separate_planes(mut self) -> Self {
+        self.is_separate = true;
+        self
+    }
+
+    /// The planes of a picture: which memory of the buffer, where they begin there, bytes of a row
+    /// and of all.
+    fn planes(&self) -> Vec<(usize, u64, u64, u64)> {
+        let (width, luma) = (self.size.0, self.size.0 * self.size.1);
+        let shapes = match self.chroma {
+            Chroma::Planar => vec![(width, luma), (width / 2, luma / 4), (width / 2, luma / 4)],
+            Chroma::Pairs => vec![(width, luma), (width, luma / 2)],
+        };
+        let mut offset = 0;
+        let planes = shapes
+            .into_iter()
+            .enumerate()
+            .map(|(index, (stride, len))| {
+                let before = offset;
+                offset += len;
+                match self.is_separate {
+                    true => (index, 0, stride, len),
+                    false => (0, before, stride, len),
+                }
+            });
+        planes.collect()
+    }
+
+    /// Memory for one picture.
+    fn make(&self) -> Vec<File> {
+        let mut lens = vec![0; 1];
+        for (memory, offset, _, len) in self.planes() {
+            lens.resize(memory + 1, 0);
+            lens[memory] = offset + len;
+        }
+        let make = |len: u64| {
+            let file = memfd_create("buffer", MemfdFlags::ALLOW_SEALING).unwrap();
+            let file = File::from(file);
+            file.set_len(len.next_multiple_of(4096)).unwrap();
+            fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).unwrap();
+            file
+        };
+        lens.into_iter().map(make).collect()
+    }
+
     fn proceed(&mut self, format: &StreamFormat) {
         self.size = (format.visible.width.into(), format.visible.height.into());
         self.format = Some(*format);
         if self.buffers.is_empty() {
-            let make = |_: &usize| {
-                let file = memfd_create("buffer", MemfdFlags::ALLOW_SEALING).unwrap();
-                let file = File::from(file);
-                let len = self.len().next_multiple_of(4096);
-                file.set_len(len).unwrap();
-                fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).unwrap();
-                file
-            };
-            self.buffers = self.free.iter().map(make).collect();
+            self.buffers = self.free.iter().map(|_| self.make()).collect();
         }
         self.worker.submit(Job::ProceedByLoan(self.chroma)).unwrap();
     }
@@ -92,24 +133,16 @@ impl Host {
         while self.format.is_some()
             && let Some(buffer) = self.free.pop_front()
         {
-            let (width, luma) = (self.size.0, self.size.0 * self.size.1);
-            let (file, len) = (&self.buffers[buffer], self.len().next_multiple_of(4096));
-            let number = self.generation * 100 + buffer as u64;
-            let plane = |offset, stride| LentPlane {
-                memory: file.as_fd(),
-                number,
-                len,
+            let files = &self.buffers[buffer];
+            let number = self.generation * 1000 + buffer as u64 * 10;
+            let plane = |(memory, offset, stride, _): (usize, u64, u64, u64)| LentPlane {
+                memory: files[memory].as_fd(),
+                number: number + memory as u64,
+                len: files[memory].metadata().unwrap().len(),
                 offset,
                 stride,
             };
-            let planes = match self.chroma {
-                Chroma::Planar => vec![
-                    plane(0, width),
-                    plane(luma, width / 2),
-                    plane(luma / 4 * 5, width / 2),
-                ],
-                Chroma::Pairs => vec![plane(0, width), plane(luma, width)],
-            };
+            let planes: Vec<_> = self.planes().into_iter().map(plane).collect();
             let lent = Lent {
                 chroma: self.chroma,
                 planes: &planes,
@@ -152,8 +185,13 @@ impl Host {
 
     /// A buffer's picture as I420.
     fn look(&self, buffer: usize) -> Vec<u8> {
-        let mut bytes = vec![0; usize::try_from(self.len()).unwrap()];
-        self.buffers[buffer].read_exact_at(&mut bytes, 0).unwrap();
+        let mut bytes = Vec::new();
+        for (memory, offset, _, len) in self.planes() {
+            let mut plane = vec![0; usize::try_from(len).unwrap()];
+            let file = &self.buffers[buffer][memory];
+            file.read_exact_at(&mut plane, offset).unwrap();
+            bytes.extend(plane);
+        }
         if self.chroma == Chroma::Pairs {
             let pairs = bytes.split_off(bytes.len() / 3 * 2);
             bytes.extend(pairs.iter().step_by(2));
@@ -207,19 +245,12 @@ impl Host {
         self.worker.take_all_back();
         self.take_late();
         let old = std::mem::take(&mut self.buffers);
-        let count = old.len();
-        self.free = (0..count).collect();
+        self.free = (0..old.len()).collect();
         self.lent.clear();
         self.shown.clear();
         self.generation += 1;
-        for _ in 0..count {
-            let file = memfd_create("buffer", MemfdFlags::ALLOW_SEALING).unwrap();
-            let file = File::from(file);
-            file.set_len(self.len().next_multiple_of(4096)).unwrap();
-            fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).unwrap();
-            self.buffers.push(file);
-        }
-        old
+        self.buffers = old.iter().map(|_| self.make()).collect();
+        old.into_iter().flatten().collect()
     }
 
     /// Pictures that were said before all was taken back are not for their loans.
@@ -229,7 +260,10 @@ impl Host {
         }
     }
 
-    fn expect(&self, name: &str, stream: &[u8], format: &str) {
+    /// Decodes all of a stream, and asserts that its pictures are ffmpeg's.
+    fn expect_exact(&mut self, name: &str, pieces: &[&[u8]], (stream, format): (&[u8], &str)) {
+        self.decode(pieces);
+        self.drain();
         let pictures: Vec<&[u8]> = self.pictures.iter().map(Vec::as_slice).collect();
         assert_same_pictures(name, &pictures, &decoded_by_ffmpeg(stream, format));
     }
@@ -253,9 +287,7 @@ fn the_library_decodes_into_the_hosts_buffers() {
         for chroma in [Chroma::Planar, Chroma::Pairs] {
             let name = format!("{size} {chroma:?} {options}");
             let mut host = Host::new(Kind::H264Decoder, chroma, 26, 2);
-            host.decode(&units);
-            host.drain();
-            host.expect(&name, &stream, "h264");
+            host.expect_exact(&name, &units, (&stream, "h264"));
             let most = match chroma {
                 // The end of each plane, where it does not end with a page.
                 Chroma::Planar => 3 * 4095,
@@ -269,6 +301,27 @@ fn the_library_decodes_into_the_hosts_buffers() {
                 assert_eq!(*least, 1024 + 2048, "{:?}", host.copied);
             }
         }
+    }
+}
+
+/// Copied is the end of each plane, which does not end with a page, and chroma where it is to be
+/// pairs; the first picture, which told the format, whole.
+#[test]
+fn pictures_of_1080_lines_lie_in_separate_planes() {
+    if library().is_none() {
+        return;
+    }
+    let stream = x264("1920x1080", 16, "high", "bframes=2:b-pyramid=normal:ref=3");
+    let units = access_units(&stream);
+    for (chroma, copied) in [
+        (Chroma::Planar, 1024 + 2 * 2304),
+        (Chroma::Pairs, 1024 + 1920 * 540),
+    ] {
+        let mut host = Host::new(Kind::H264Decoder, chroma, 12, 2).with_separate_planes();
+        host.expect_exact(&format!("{chroma:?}"), &units, (&stream, "h264"));
+        let (first, rest) = host.copied.split_first().unwrap();
+        assert_eq!(*first, host.len(), "{chroma:?}");
+        assert_eq!(rest, [copied; 15], "{chroma:?}");
     }
 }
 
@@ -290,9 +343,7 @@ fn other_codecs_decode_there_too_or_are_copied() {
                 let framing = Config::Decoder(Framing::Stream);
                 host.worker.submit(Job::Configure(framing)).unwrap();
             }
-            host.decode(&pieces);
-            host.drain();
-            host.expect(words, &stream, container);
+            host.expect_exact(words, &pieces, (&stream, container));
             let whole = host.len();
             let by_copy = host.copied.iter().filter(|bytes| **bytes == whole).count();
             // AV1's library has memory of its own; fields are always copied.
@@ -320,9 +371,7 @@ fn a_reference_is_not_written_though_it_is_lent_again() {
     for chroma in [Chroma::Planar, Chroma::Pairs] {
         for (buffers, keeps) in [(1, 0), (2, 0), (3, 1), (5, 0), (8, 2), (12, 0)] {
             let mut host = Host::new(Kind::H264Decoder, chroma, buffers, keeps);
-            host.decode(&units);
-            host.drain();
-            host.expect(&format!("{buffers} {keeps}"), &stream, "h264");
+            host.expect_exact(&format!("{buffers} {keeps}"), &units, (&stream, "h264"));
         }
     }
 }
@@ -374,9 +423,7 @@ fn seeks_sizes_and_fields_are_as_without() {
     }
     let fields = x264("640x480", 30, "high", "bframes=3:interlaced=1");
     let mut host = Host::new(Kind::H264Decoder, Chroma::Planar, 12, 1);
-    host.decode(&access_units(&fields));
-    host.drain();
-    host.expect("fields", &fields, "h264");
+    host.expect_exact("fields", &access_units(&fields), (&fields, "h264"));
     let all = host.len();
     assert!(host.copied.iter().all(|bytes| *bytes == all));
 
@@ -392,7 +439,5 @@ fn seeks_sizes_and_fields_are_as_without() {
         host.submit(Job::Flush);
     }
     host.pictures.clear();
-    host.decode(&units);
-    host.drain();
-    host.expect("after seeks", &stream, "h264");
+    host.expect_exact("after seeks", &units, (&stream, "h264"));
 }
