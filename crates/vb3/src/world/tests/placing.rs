@@ -213,3 +213,29 @@ fn a_device_with_a_window_places_its_own_buffers_there() {
         assert_ne!(drawn, [0; 64], "{window}: by its own address");
     }
 }
+
+/// Where memory of the chip is all that a device's bus shows it, there its buffers lie, unless it takes
+/// memory with pages behind it alone.
+#[test]
+fn memory_without_pages_is_no_place_for_a_device_that_takes_pages_alone() {
+    let chip = "ocram = { size = \"1MiB\", pages = false }";
+    let spec = "camera,sizes=64x48,place=lazy,window=0xc0000000-0xc00fffff@0x0";
+    let bench_of = |spec: &str| bench("soc-cma", chip, &[spec]);
+    let mut suits = bench_of(spec);
+    let camera = suits.open(0);
+    assert_eq!(suits.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+    queue(&mut suits, camera, 0).unwrap();
+    assert_eq!(pieces(&suits)[0].start, 0xc000_0000);
+
+    let mut refuses = bench_of(&format!("{spec},pages=on"));
+    let camera = refuses.open(0);
+    let (count, kind, memory) = (
+        offset_of!(v4l2_requestbuffers, count),
+        offset_of!(v4l2_requestbuffers, type_),
+        offset_of!(v4l2_requestbuffers, memory),
+    );
+    let fields = [(count, 2), (kind, CAPTURE), (memory, MMAP)];
+    let mut arg = Arg::new(size_of::<v4l2_requestbuffers>(), &fields);
+    let asked = refuses.try_ioctl(camera, VIDIOC_REQBUFS, &mut arg);
+    assert_eq!(asked, Err(ENOMEM));
+}
