@@ -105,6 +105,9 @@ impl<'de> Deserialize<'de> for OptionalSize {
                     .visit_i64(value)
                     .map(|size| OptionalSize(Some(size.0)))
             }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<OptionalSize, E> {
+                Ok(OptionalSize(Some(value)))
+            }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<OptionalSize, E> {
                 if text == "none" {
                     return Ok(OptionalSize(None));
@@ -175,6 +178,9 @@ impl<'de> Deserialize<'de> for RawArea {
             }
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<RawArea, E> {
                 SizeVisitor.visit_i64(value).map(RawArea::of_ram)
+            }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<RawArea, E> {
+                SizeVisitor.visit_u64(value).map(RawArea::of_ram)
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<RawArea, E> {
                 SizeVisitor.visit_str(text).map(RawArea::of_ram)

@@ -1,5 +1,7 @@
 //! Built-in profiles and the errors of others.
 
+mod round_trip;
+
 use super::{Allocator, BUILTINS, Profile, fields};
 use vb3_dma::iopt::Format;
 use vb3_dma::{BounceMode, FlushPolicy, SegmentMode};
@@ -107,6 +109,27 @@ fn fields_left_out_have_defaults_and_sizes_have_units() {
         (iommu.page_sizes, iommu.last()),
         (1 << 12 | 1 << 30, (1 << 40) - 1)
     );
+}
+
+#[test]
+fn numbers_that_take_all_bits_are_read_wherever_a_size_is() {
+    let text = format!(
+        "{GOOD}max_segment = {}\nboundary = {}\n",
+        u64::MAX - 1,
+        1_u64 << 63
+    );
+    let profile = Profile::parse(&text).unwrap();
+    assert_eq!(
+        (profile.max_segment, profile.boundary),
+        (u64::MAX - 1, i64::MAX as u64)
+    );
+    for lines in ["cma = ", "[areas]\nown = ", "[areas.own]\nsize = "] {
+        let err = Profile::parse(&format!("{GOOD}{lines}{}\n", 1_u64 << 63)).unwrap_err();
+        assert!(
+            err.message.contains("8589934592 GiB is more"),
+            "{lines}: {err}"
+        );
+    }
 }
 
 #[test]
