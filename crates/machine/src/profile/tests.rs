@@ -155,6 +155,16 @@ fn each_mistake_names_its_field_and_line() {
             "cma",
             "no multiple of the page size 65536",
         ),
+        (
+            "page_size = \"64KiB\"\nmax_segment = \"32KiB\"",
+            "max_segment",
+            "32 KiB is less than a page",
+        ),
+        (
+            "page_size = \"64KiB\"\nboundary = \"32KiB\"",
+            "boundary",
+            "32 KiB is no power of two of at least a page",
+        ),
         ("max_segment = 100", "max_segment", "less than a page"),
         ("boundary = \"48KiB\"", "boundary", "no power of two"),
         ("boundary = 0", "boundary", "no power of two"),
