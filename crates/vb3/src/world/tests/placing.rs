@@ -149,6 +149,28 @@ fn memory_that_a_program_has_mapped_is_not_moved_where_it_is_protected() {
     }
 }
 
+/// Of two devices, one takes protected memory alone; the other is not let in.
+#[test]
+fn protected_memory_is_refused_to_a_device_that_is_not_let_in() {
+    let specs = [
+        "camera,sizes=64x48,place=lazy,protected=only",
+        "display,size=64x48",
+    ];
+    let mut bench = bench("soc-cma", SECURE, &specs);
+    let (camera, display) = (bench.open(0), bench.open(1));
+    assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+    let fd = bench.export(camera, CAPTURE, 0);
+    queue(&mut bench, camera, 0).unwrap();
+    bench.stream(camera, CAPTURE, true);
+    let (_, used) = bench.dequeue(camera, CAPTURE, MMAP);
+    bench.reqbufs(display, OUTPUT, DMABUF, 1);
+    assert_eq!(show(&mut bench, display, fd, used), Err(EINVAL.0));
+    assert_eq!(
+        refused(&mut bench),
+        ("/dev/video1".to_owned(), "unprotected".to_owned())
+    );
+}
+
 /// What a device's bus shows, from its first byte on; the window lies above 0, at any address of the
 /// bus.
 const WINDOWS: [&str; 3] = [
