@@ -112,6 +112,37 @@ fn pages_of_no_device_are_whole_ones_and_so_are_places() {
     }
 }
 
+#[test]
+fn memory_without_pages_is_as_large_as_pages() {
+    for (page, _) in PAGES {
+        let (mut mapper, _) = bench(page, "64MiB", "");
+        let machine = mapper.platform_mut();
+        for len in [0, page / 2, page + page / 2] {
+            assert_eq!(machine.add_physical(len), Err(Error::Invalid), "{len:#x}");
+            assert_eq!(
+                machine.reserve_physical(len),
+                Err(Error::Invalid),
+                "{len:#x}"
+            );
+        }
+        let both = [machine.add_physical(page), machine.reserve_physical(page)];
+        assert_eq!(both.map(|segment| segment.unwrap().len), [page; 2]);
+    }
+}
+
+/// Memory that no device has mapped yet may come to lie behind any of the machine's IOMMUs.
+#[test]
+fn pieces_are_as_large_as_the_largest_page_of_an_iommu() {
+    for (page, _) in PAGES {
+        let (mapper, _) = bench(page, "64MiB", "");
+        assert_eq!(mapper.platform().unmapped_granule(), page);
+        let further =
+            "[iommus.large]\nformat = \"arm-lpae-s1\"\npage_sizes = [\"64KiB\"]\naperture = 32";
+        let (mapper, _) = bench(page, "64MiB", further);
+        assert_eq!(mapper.platform().unmapped_granule(), 64 * KIB);
+    }
+}
+
 /// A program's memory lies in pieces of a page each: a picture of 64 KiB that begins at a page is in
 /// sixteen, four, or one.
 #[test]
