@@ -1,16 +1,13 @@
-//! Starting a worker, and finding out how it ended.
+//! Starting a worker.
 
 use crate::job::Kind;
+use crate::process::Running;
 use crate::socket::Socket;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::{Command, Stdio};
 
 /// Why a worker could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -142,11 +139,11 @@ impl Launch {
                     .name("codec".to_owned())
                     .spawn(|| crate::serve::serve_here(theirs))
                     .map_err(|e| io_failure("thread", &e))?;
-                Running(None)
+                Running::elsewhere()
             }
             How::Handed(take) => {
                 take(theirs);
-                Running(None)
+                Running::elsewhere()
             }
         };
         Ok((Socket::new(ours), running))
@@ -175,20 +172,6 @@ fn io_failure(what: &'static str, error: &std::io::Error) -> Failure {
     Failure::System { what, errno }
 }
 
-/// Workers that run, or ran and were not waited for.
-static WORKERS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
-
-fn workers() -> MutexGuard<'static, Vec<u32>> {
-    WORKERS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether a child of this process is a worker, which its [`Worker`](crate::Worker) waits for: who
-/// reaps other children must leave it alone.
-#[must_use]
-pub fn is_worker(pid: u32) -> bool {
-    workers().contains(&pid)
-}
-
 fn run(program: &PathBuf, args: &[OsString], socket: OwnedFd) -> Result<Running, Failure> {
     let mut command = Command::new(program);
     command
@@ -196,101 +179,5 @@ fn run(program: &PathBuf, args: &[OsString], socket: OwnedFd) -> Result<Running,
         .stdin(socket)
         .stdout(Stdio::null())
         .stderr(Stdio::inherit());
-    // Nobody sees the process before it is in the list.
-    let mut workers = workers();
-    spawn(command)
-        .map(|child| {
-            workers.push(child.id());
-            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-            let handle = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-            Running(Some((child, handle)))
-        })
-        .map_err(|e| io_failure("exec", &e))
-}
-
-/// A command to spawn, and where to send what came of it.
-type Request = (Command, Sender<std::io::Result<Child>>);
-
-/// The thread that spawns all workers, once there is one.
-static SPAWNER: Mutex<Option<Sender<Request>>> = Mutex::new(None);
-
-/// Spawns a process in a thread that lives as long as this process: Linux sends a worker its
-/// parent-death signal when the thread that spawned it ends, and the caller may be a thread of a
-/// pool.
-///
-/// Source: Linux prctl(2), `PR_SET_PDEATHSIG`.
-fn spawn(command: Command) -> std::io::Result<Child> {
-    let (sender, answer) = channel();
-    let mut spawner = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
-    let requests = match spawner.take() {
-        Some(requests) => requests,
-        None => {
-            let (requests, taken) = channel::<Request>();
-            std::thread::Builder::new()
-                .name("codec-spawner".to_owned())
-                .spawn(move || {
-                    for (mut command, sender) in taken {
-                        // Whoever asked waits for it.
-                        let _ = sender.send(command.spawn());
-                    }
-                })?;
-            requests
-        }
-    };
-    let gone = || std::io::Error::from_raw_os_error(Errno::SRCH.raw_os_error());
-    requests.send((command, sender)).map_err(|_| gone())?;
-    *spawner = Some(requests);
-    answer.recv().map_err(|_| gone())?
-}
-
-/// A process that was started, and a handle that means no other even if somebody else waited for
-/// it; none for a thread or what was handed over.
-#[derive(Debug)]
-pub(crate) struct Running(Option<(Child, Option<OwnedFd>)>);
-
-impl Running {
-    pub(crate) fn id(&self) -> Option<u32> {
-        self.0.as_ref().map(|(child, _)| child.id())
-    }
-
-    /// Ends it for certain and says how it had ended before, if it had.
-    pub(crate) fn end(&mut self) -> String {
-        let Some((mut child, handle)) = self.0.take() else {
-            return "the codec ended".to_owned();
-        };
-        // One that has begun to end keeps the status it ended with.
-        let _ = match handle {
-            Some(handle) => pidfd_send_signal(handle, Signal::KILL).is_ok(),
-            None => child.kill().is_ok(),
-        };
-        let pid = child.id();
-        let status = child.wait();
-        // Its number may be another's from now on.
-        workers().retain(|known| *known != pid);
-        match status {
-            Ok(status) => describe(status),
-            Err(_) => "the codec process ended".to_owned(),
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-fn describe(status: ExitStatus) -> String {
-    let Some(number) = status.signal() else {
-        let code = status.code().unwrap_or(-1);
-        return format!("the codec process ended with status {code}");
-    };
-    let what = match Signal::from_named_raw(number) {
-        Some(Signal::SEGV | Signal::BUS | Signal::ILL | Signal::FPE) => "crashed",
-        Some(Signal::ABORT) => "gave up",
-        Some(Signal::XCPU) => "computed too long for one piece of input",
-        Some(Signal::SYS) => "made a system call that it may not make",
-        _ => "was killed",
-    };
-    format!("the codec process {what} (signal {number})")
+    Running::begin(command).map_err(|e| io_failure("thread", &e))
 }

@@ -54,6 +54,7 @@ mod launch;
 mod library;
 mod limits;
 mod loan;
+mod process;
 mod serve;
 mod shm;
 mod slots;
@@ -74,9 +75,10 @@ pub use job::{
     Chroma, Colour, Config, Event, Field, Framing, H264Profile, H264Settings, Job, Kind, Planes,
     PlanesMut, Rect, Refused, StreamFormat,
 };
-pub use launch::{Failure, Launch, is_worker};
+pub use launch::{Failure, Launch};
 pub use library::{Codecs, Library};
 pub use loan::{Lent, LentPlane, MAX_LOANS};
+pub use process::is_worker;
 pub use serve::{
     Codec, Frame, FramePlane, FrameShape, MakeCodec, Out, Stop, serve, serve_stdin,
     serve_stdin_with,

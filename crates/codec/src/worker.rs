@@ -2,8 +2,9 @@
 //! take memory back.
 
 use crate::job::{Chroma, Config, Event, Job, Kind, PlanesMut, Refused, StreamFormat};
-use crate::launch::{Failure, Launch, Running};
+use crate::launch::{Failure, Launch};
 use crate::loan::INPUT_LEN;
+use crate::process::Running;
 use crate::shm::Shared;
 use crate::slots::{Layout, Link, NO_SLOT, Packet, Picture, Ring, copy};
 use crate::socket::Received;
@@ -60,7 +61,8 @@ enum State {
 }
 
 impl Worker {
-    /// Starts a worker.
+    /// Has a worker started; jobs wait until it is. A program that cannot be started is an
+    /// [`Event::Died`].
     ///
     /// # Errors
     /// ENODEV if the codec was not built in; else what the system says.
@@ -94,7 +96,7 @@ impl Worker {
         })
     }
 
-    /// Process id, for messages; `None` in a thread or after the end.
+    /// Process id, for messages; `None` in a thread, before the start and after the end.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.running.id()

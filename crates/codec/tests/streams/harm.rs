@@ -5,9 +5,13 @@ use crate::tools::*;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::FileExt as _;
-use vb3_codec::{Chroma, Event, Job, Kind, Lent, LentPlane, MAX_IN_FLIGHT, Refused};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use vb3_codec::{
+    Chroma, Event, Job, Kind, Launch, Lent, LentPlane, MAX_IN_FLIGHT, Refused, Worker, is_worker,
+};
 
 fn death(data: &[u8]) -> String {
     let mut driven = Driven::new(Kind::Harm, &process());
@@ -19,6 +23,99 @@ fn death(data: &[u8]) -> String {
     assert!(driven.worker.poll().is_none(), "it is told once");
     assert_eq!(driven.worker.submit(Job::Drain), Err(Refused::Dead));
     sentence
+}
+
+/// The number of a worker's process, once it has one.
+fn pid_of(worker: &Worker) -> Pid {
+    loop {
+        if let Some(pid) = worker.pid() {
+            return Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// A copy of the worker's program that nobody can open, and so start, until this is dropped.
+struct Withheld(File);
+
+impl Withheld {
+    /// None where the file system has no leases.
+    fn new(path: &Path) -> Option<Self> {
+        std::fs::copy(env!("CARGO_BIN_EXE_codec-worker"), path).unwrap();
+        let file = File::open(path).unwrap();
+        // From asm-generic/fcntl.h.
+        const F_SETSIG: i32 = 10;
+        // SAFETY: take numbers. Who breaks the lease sends a signal, which by default kills.
+        let leased = unsafe {
+            libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG)
+                | libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK)
+        };
+        if leased != 0 {
+            let why = std::io::Error::last_os_error();
+            eprintln!("skipped: no lease of {}: {why}", path.display());
+            return None;
+        }
+        Some(Self(file))
+    }
+
+    /// Whether the kernel waits for it: it does for 45 s.
+    fn is_waited_for(&self) -> bool {
+        // SAFETY: takes numbers.
+        unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_GETLEASE) != libc::F_WRLCK }
+    }
+}
+
+impl Drop for Withheld {
+    fn drop(&mut self) {
+        // Those who wait to become the program have copies of the descriptor.
+        // SAFETY: takes numbers.
+        unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
+    }
+}
+
+/// A file system that does not answer stalls nobody but the worker that comes from there.
+#[test]
+fn a_start_that_stalls_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("worker");
+    let Some(withheld) = Withheld::new(&path) else {
+        return;
+    };
+    let launch = Launch::program(&path, [""; 0]);
+    let mut stalled = Driven::new(Kind::Harm, &launch);
+    while !withheld.is_waited_for() {
+        std::thread::yield_now();
+    }
+    // Others start, work and end meanwhile; one that is dropped before it has started, too.
+    assert_eq!(death(b"exit"), "the codec process ended with status 7");
+    drop(Worker::spawn(Kind::Harm, &launch).unwrap());
+    // Signals for programs reach them meanwhile.
+    let mut other = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    assert!(!is_worker(other.id()));
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert_eq!(stalled.worker.pid(), None);
+    let data = b"abort";
+    stalled.submit(Job::Decode { tag: 1, data });
+    assert!(stalled.worker.poll().is_none());
+    drop(withheld);
+    stalled.wait_for(|said| matches!(said, Said::Died(_)));
+    let wanted = Said::Died("the codec process gave up (signal 6)".to_owned());
+    assert_eq!(stalled.said, [wanted]);
+}
+
+#[test]
+fn a_program_that_is_not_there_is_an_end() {
+    let launch = Launch::program("/nowhere/codec", [""; 0]);
+    let mut driven = Driven::new(Kind::Harm, &launch);
+    driven.wait_for(|said| matches!(said, Said::Died(_)));
+    let [Said::Died(sentence)] = &driven.said[..] else {
+        panic!("{:?}", driven.said);
+    };
+    assert!(
+        sentence.contains("cannot be started: exec: No such file"),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -47,8 +144,7 @@ fn a_killed_worker_is_noticed_with_jobs_under_way() {
     }
     let full = driven.worker.submit(Job::Decode { tag: 9, data: b"" });
     assert_eq!(full, Err(Refused::Full(MAX_IN_FLIGHT)));
-    let pid = driven.worker.pid().unwrap();
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    let pid = pid_of(&driven.worker);
     kill_process(pid, Signal::KILL).unwrap();
     driven.wait_for(|said| matches!(said, Said::Died(_)));
     assert_eq!(
@@ -68,8 +164,7 @@ fn dropping_a_worker_ends_one_that_hangs() {
     let mut driven = Driven::new(Kind::Harm, &process());
     let data = b"hang";
     driven.submit(Job::Decode { tag: 1, data });
-    let pid = driven.worker.pid().unwrap();
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    let pid = pid_of(&driven.worker);
     drop(driven);
     assert!(kill_process(pid, Signal::KILL).is_err());
 }
@@ -110,8 +205,7 @@ fn a_worker_that_does_not_let_go_of_a_buffer_is_ended() {
     while first() == 0 {
         std::thread::yield_now();
     }
-    let pid = worker.pid().unwrap();
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    let pid = pid_of(worker);
     worker.take_back();
     assert!(kill_process(pid, Signal::KILL).is_err(), "it is gone");
     let Some(Event::Died { sentence }) = worker.poll() else {
@@ -270,7 +364,7 @@ fn a_worker_outlives_the_thread_that_started_it() {
     driven.wait_for(|said| matches!(said, Said::Drained | Said::Died(_)));
     assert_eq!(driven.said, [Said::Drained]);
     // And no longer than its owner.
-    let pid = driven.worker.pid().unwrap();
+    let pid = pid_of(&driven.worker).as_raw_nonzero();
     drop(driven);
     let gone = !std::path::Path::new(&format!("/proc/{pid}")).exists();
     assert!(gone, "{pid} is there still");

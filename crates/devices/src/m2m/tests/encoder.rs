@@ -403,8 +403,9 @@ fn a_worker_that_cannot_start_breaks_the_queues() {
     let mut bench = Bench::new(device("h264enc,size=64x48", launch, Encoder::new));
     bench.begin(2, 2);
     bench.send_scene(0, &Scene::moving(64, 48, 0), 0);
-    bench.work();
-    assert_eq!(bench.try_take(Flow::Capture), Err(Error::QueueError));
+    bench.until("the end", |bench| {
+        bench.try_take(Flow::Capture) == Err(Error::QueueError)
+    });
     assert_eq!(bench.try_take(Flow::Output), Err(Error::QueueError));
     let sentence = bench.device_failure();
     assert!(sentence.contains("cannot be started"), "{sentence}");
