@@ -7,7 +7,7 @@ use vb3_dma::{
     Alloc, Attrs, Caching, Constraint, Direction, Error, Layout, Mapper, PageRequest,
     PageSource as _, PhysAddr,
 };
-use vb3_machine::{Device, DeviceLimits, Machine, Profile, Spot, User};
+use vb3_machine::{Device, DeviceLimits, Foreign, Machine, Profile, Spot, User};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -127,6 +127,22 @@ fn memory_without_pages_is_as_large_as_pages() {
         }
         let both = [machine.add_physical(page), machine.reserve_physical(page)];
         assert_eq!(both.map(|segment| segment.unwrap().len), [page; 2]);
+    }
+}
+
+/// Another driver's memory is in pages of the host, which may be smaller.
+#[test]
+fn another_drivers_memory_takes_whole_pages() {
+    for (page, _) in PAGES {
+        let (mut mapper, _) = bench(page, "64MiB", "");
+        let fd = rustix::fs::memfd_create("other", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        rustix::fs::ftruncate(&fd, page + 4 * KIB).unwrap();
+        let foreign = Foreign::map(std::sync::Arc::new(fd)).unwrap();
+        let pages = mapper.platform_mut().import(foreign).unwrap();
+        let whole = (page + 4 * KIB).next_multiple_of(page);
+        assert_eq!(mapper.platform().held().ram_bytes, whole, "{page:#x}");
+        mapper.platform().free_pages(pages);
+        assert_eq!(mapper.platform().held(), Default::default());
     }
 }
 
