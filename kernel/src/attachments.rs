@@ -58,6 +58,7 @@ impl<T> List<T> {
 }
 
 impl<T> Drop for List<T> {
+    #[inline]
     fn drop(&mut self) {
         // One by one: dropping the head would recurse as deep as the list is long.
         let mut at = self.head.take();

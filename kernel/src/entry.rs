@@ -116,10 +116,12 @@ pub unsafe extern "C" fn vb3_rs_alloc(
         };
         // SAFETY: the object takes a reference of its own.
         let dev = unsafe { Dev::new(dev) }.with_wishes(gfp, attrs);
-        // SAFETY: the object is put into the payload below; it has one lock.
-        let (made, at) = unsafe { Allocated::contig(to, dev, args, attrs_from_c(attrs)) }?;
         // SAFETY: the caller's promise.
-        Ok(unsafe { place(to, Object::Allocated(made), addr, at) })
+        let at = unsafe { Allocated::contig(to, dev, args, attrs_from_c(attrs)) }?;
+        // SAFETY: the caller's promise.
+        unsafe { addr.write(at.get()) };
+        // SAFETY: it was made.
+        Ok(unsafe { handed_over(to) })
     })
 }
 
@@ -133,6 +135,15 @@ unsafe fn place(to: NonNull<c_void>, object: Object, addr: *mut u64, at: DmaAddr
     unsafe { addr.write(at.get()) };
     // SAFETY: the caller's promise.
     unsafe { put(to, object) }
+}
+
+/// 1 if hand-overs of the object in a payload can have anything to do.
+///
+/// # Safety
+/// The payload is not empty.
+pub(crate) unsafe fn handed_over(payload: NonNull<c_void>) -> c_int {
+    // SAFETY: the caller's promise.
+    c_int::from(unsafe { payload.cast::<Object>().as_ref() }.is_handed_over())
 }
 
 /// Puts an object into its payload; 1 if hand-overs can have anything to do.
@@ -178,10 +189,8 @@ pub unsafe extern "C" fn vb3_rs_drop_user(rust: *mut c_void, kind: c_int) {
 pub unsafe extern "C" fn vb3_rs_release(rust: *mut c_void) {
     // SAFETY: the caller's promise; nobody else has it any more.
     if let Some(Object::Allocated(a)) = unsafe { rust.cast::<Object>().as_mut() } {
-        // In place, because it is large.
-        let closed = a.close();
-        // SAFETY: nobody uses what is left behind.
-        unsafe { ptr::read(a) }.release(closed);
+        // SAFETY: the caller's promise.
+        unsafe { a.end() };
     }
 }
 

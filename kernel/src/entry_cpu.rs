@@ -1,7 +1,7 @@
 //! What the shim of `videobuf2-vmalloc` calls: memory that drivers use by the CPU.
 // UNSAFETY: like `entry.rs`. What it relies on is in SOUNDNESS.md.
 
-use crate::entry::{self, answer, given, put};
+use crate::entry::{self, answer, given, handed_over, put};
 use crate::import::Buf;
 use crate::imported::Import;
 use crate::linux::Dev;
@@ -30,11 +30,10 @@ pub unsafe extern "C" fn vb3_rs_alloc_virtual(
             direction: entry::direction(direction)?,
             coherency: Coherency::Coherent,
         };
-        // SAFETY: the object takes a reference of its own, and is put into the payload below; it
-        // has one lock.
-        let made = unsafe { Allocated::of_cpu(to, Dev::of_cpu(dev), args) }?;
-        // SAFETY: the caller's promise.
-        Ok(unsafe { put(to, Object::Allocated(made)) })
+        // SAFETY: the object takes a reference of its own; the caller's promise.
+        unsafe { Allocated::of_cpu(to, Dev::of_cpu(dev), args) }?;
+        // SAFETY: it was made.
+        Ok(unsafe { handed_over(to) })
     })
 }
 

@@ -1,7 +1,7 @@
 //! What the shim of `videobuf2-dma-sg` calls: memory that devices take in pieces.
 // UNSAFETY: like `entry.rs`. What it relies on is in SOUNDNESS.md.
 
-use crate::entry::{self, answer, given, import, put};
+use crate::entry::{self, answer, given, handed_over, import, put};
 use crate::import::Buf;
 use crate::imported::Import;
 use crate::kernel::Errno;
@@ -52,10 +52,12 @@ pub unsafe extern "C" fn vb3_rs_alloc_sg(
         };
         // SAFETY: the object takes a reference of its own.
         let dev = unsafe { Dev::new(dev) }.with_wishes(gfp, 0);
-        // SAFETY: the object is put into the payload below; it has one lock.
-        let (made, sgt) = unsafe { Allocated::sg(to, dev, args) }?;
         // SAFETY: the caller's promise.
-        Ok(unsafe { place(to, (Object::Allocated(made), sgt), table) })
+        let sgt = unsafe { Allocated::sg(to, dev, args) }?;
+        // SAFETY: the caller's promise.
+        unsafe { table.write(sgt) };
+        // SAFETY: it was made.
+        Ok(unsafe { handed_over(to) })
     })
 }
 

@@ -11,7 +11,7 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, SyncFor};
-use vb3_dmabuf::{Attachment, Closed, Cx, Error, Holder, Shared, Spec, Store, UserKind};
+use vb3_dmabuf::{Attachment, Cx, Error, Holder, Shared, Spec, Store, UserKind};
 use vb3_plane::{AllocArgs, Due, HintSkip, Memory, PlaneError, contig, due, vmalloc};
 
 /// Memory with the devices attached to it.
@@ -83,45 +83,43 @@ pub struct Allocated {
 }
 
 impl Allocated {
-    /// Allocates for a device; gives where the device finds the memory.
+    /// Allocates for a device, in a payload; gives where the device finds the memory.
     ///
     /// # Errors
-    /// ENOMEM whatever the cause; EINVAL for length zero.
+    /// ENOMEM whatever the cause; EINVAL for length zero. The payload stays empty.
     ///
     /// # Safety
-    /// As [`Locked::new`].
+    /// `payload` is an empty payload, which nobody else has yet.
     pub unsafe fn contig(
         payload: NonNull<c_void>,
         dev: Dev,
         args: AllocArgs,
         attrs: Attrs,
-    ) -> Result<(Self, DmaAddr), Errno> {
+    ) -> Result<DmaAddr, Errno> {
         // SAFETY: the caller's promise.
-        let made = unsafe { Self::new(payload, dev, contig::spec(dev, args, attrs), attrs) }?;
-        let addr = made
-            .shared
-            .with(|shared| Linux.alloc_dma_addr(shared.alloc()));
-        match addr {
-            Some(addr) => Ok((made, addr)),
+        let made = unsafe { Self::make(payload, dev, contig::spec(dev, args, attrs), attrs) }?;
+        match Linux.alloc_dma_addr(made.shared.get_mut().alloc()) {
+            Some(addr) => Ok(addr),
             None => {
-                made.end();
+                // SAFETY: nobody else has it, and the payload is empty from here on.
+                unsafe { made.end() };
                 Err(Errno::NO_MEMORY)
             }
         }
     }
 
-    /// Allocates in pieces, mapped for a device; gives the table.
+    /// Allocates in pieces, mapped for a device, in a payload; gives the table.
     ///
     /// # Errors
     /// As [`contig`](Self::contig).
     ///
     /// # Safety
-    /// As [`Locked::new`].
+    /// As there.
     pub unsafe fn sg(
         payload: NonNull<c_void>,
         dev: Dev,
         args: AllocArgs,
-    ) -> Result<(Self, *mut SgTable), Errno> {
+    ) -> Result<*mut SgTable, Errno> {
         // The shim's non-coherent memory is in pieces there, and due is the same at hand-overs.
         let args = AllocArgs {
             coherency: Coherency::NonCoherent,
@@ -129,42 +127,44 @@ impl Allocated {
         };
         let spec = contig::spec(dev, args, Attrs::empty());
         // SAFETY: the caller's promise.
-        let made = unsafe { Self::new(payload, dev, spec, Attrs::empty()) }?;
-        let sgt = match &made.kind {
+        let made = unsafe { Self::make(payload, dev, spec, Attrs::empty()) }?;
+        Ok(match &made.kind {
             Kind::NonCoherent(own) => own.sgt(),
             Kind::Coherent | Kind::Virtual => ptr::null_mut(),
-        };
-        Ok((made, sgt))
+        })
     }
 
-    /// Allocates for the CPU; the device, if there is one, only names the owner.
+    /// Allocates for the CPU, in a payload; the device, if there is one, only names the owner.
     ///
     /// # Errors
     /// As [`contig`](Self::contig).
     ///
     /// # Safety
-    /// As [`Locked::new`].
+    /// As there.
     pub unsafe fn of_cpu(
         payload: NonNull<c_void>,
         dev: Dev,
         args: AllocArgs,
-    ) -> Result<Self, Errno> {
+    ) -> Result<(), Errno> {
         // SAFETY: the caller's promise.
-        unsafe { Self::new(payload, dev, vmalloc::spec(dev, args), Attrs::empty()) }
+        unsafe { Self::make(payload, dev, vmalloc::spec(dev, args), Attrs::empty()) }.map(|_| ())
     }
 
+    /// Makes an object in its payload: it is large, and is written once, where it stays.
+    ///
     /// # Safety
-    /// As [`Locked::new`].
-    unsafe fn new(
+    /// `payload` is an empty payload with this mutex; nobody else has it while the object is made.
+    #[inline(always)]
+    unsafe fn make<'a>(
         payload: NonNull<c_void>,
         dev: Dev,
         spec: Spec<Dev>,
         attrs: Attrs,
-    ) -> Result<Self, Errno> {
+    ) -> Result<&'a mut Self, Errno> {
         let keeps = DeviceRef::new(dev);
         let now = now_ns();
         let made = with_cx(now, |cx| Exporter::allocate(cx, spec, List::new()));
-        let mut shared = made.map_err(|e| {
+        let shared = made.map_err(|e| {
             let e = contig::alloc_error(e);
             dev.refused("an allocation", e.reason());
             errno(e)
@@ -175,29 +175,37 @@ impl Allocated {
             Alloc::Virtual(_) => Kind::Virtual,
         };
         let is_mapped = !matches!(kind, Kind::NonCoherent(_));
-        let no_vaddr = is_mapped && attrs.contains(Attrs::NO_KERNEL_MAPPING);
-        let mut vaddr = ptr::null_mut();
-        if is_mapped && !no_vaddr {
-            // It is mapped already: this cannot fail.
-            if let Ok(vmap) = shared.vmap(&mut Linux, now) {
-                vaddr = vmap.get().as_ptr();
-            }
-        }
-        if shared.add_user(UserKind::Plane, now).is_err() {
-            with_cx(now, |cx| shared.release(cx));
-            return Err(Errno::NO_MEMORY);
-        }
-        ledger::OBJECTS.add(1);
-        Ok(Self {
+        let object = Object::Allocated(Self {
             // SAFETY: the caller's promise.
             shared: unsafe { Locked::new(payload, shared) },
             kind,
             direction: spec.direction,
             dev,
-            vaddr: AtomicPtr::new(vaddr),
-            no_vaddr,
+            vaddr: AtomicPtr::new(ptr::null_mut()),
+            no_vaddr: is_mapped && attrs.contains(Attrs::NO_KERNEL_MAPPING),
             _keeps: keeps,
-        })
+        });
+        let at = payload.cast::<Object>();
+        // SAFETY: large enough (`vb3_rs_bytes`) and aligned like u64 (asserted in `entry.rs`).
+        unsafe { at.write(object) };
+        ledger::OBJECTS.add(1);
+        // SAFETY: written above; the caller's promise.
+        let Object::Allocated(made) = (unsafe { &mut *at.as_ptr() }) else {
+            return Err(Errno::INVALID);
+        };
+        let (is_mapped, shared) = (is_mapped && !made.no_vaddr, made.shared.get_mut());
+        if is_mapped {
+            // It is mapped already: this cannot fail.
+            if let Ok(vmap) = shared.vmap(&mut Linux, now) {
+                *made.vaddr.get_mut() = vmap.get().as_ptr();
+            }
+        }
+        if shared.add_user(UserKind::Plane, now).is_err() {
+            // SAFETY: nobody else has it, and the payload is empty from here on.
+            unsafe { made.end() };
+            return Err(Errno::NO_MEMORY);
+        }
+        Ok(made)
     }
 
     /// The kernel's mapping, made when first asked for; NULL if there is none.
@@ -334,21 +342,17 @@ impl Allocated {
         (bytes, self.direction, self.allocated_as())
     }
 
-    /// Takes the memory away from all devices; [`Self::release`] is what is left to do.
-    pub fn close(&mut self) -> Closed {
-        with_cx(0, |cx| self.shared.get_mut().close(cx))
-    }
-
-    /// Gives closed memory back.
-    pub fn release(self, closed: Closed) {
-        with_cx(0, |cx| self.shared.into_inner().free(cx, closed));
+    /// Takes the memory away from all devices and gives it back, in place, because the object is
+    /// large.
+    ///
+    /// # Safety
+    /// Nobody uses the object any more, this one neither.
+    pub unsafe fn end(&mut self) {
+        let closed = with_cx(0, |cx| self.shared.get_mut().close(cx));
+        // SAFETY: nobody uses what is left behind.
+        let gone = unsafe { ptr::read(self) };
+        with_cx(0, |cx| gone.shared.into_inner().free(cx, closed));
         ledger::OBJECTS.add(-1);
-    }
-
-    /// Closes and gives back.
-    fn end(mut self) {
-        let closed = self.close();
-        self.release(closed);
     }
 }
 
