@@ -19,7 +19,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use vb3_host::{
-    Backend, CallId, Caller, Errno, FdIdentity, FileId, NodeId, Outcome, ProcessMemory, Tag,
+    Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, NodeId, Outcome, ProcessMemory,
+    Tag,
 };
 use vb3_machine::Profile;
 use vb3_machine::profile::{BUILTINS, PAGE_SIZE};
@@ -215,6 +216,31 @@ impl Bench {
     fn export(&mut self, file: FileId, kind: u32, index: u32) -> i32 {
         self.ioctl(file, VIDIOC_EXPBUF, Self::exported(kind, index))
             .u32(offset_of!(v4l2_exportbuffer, fd)) as i32
+    }
+
+    /// Maps the first page of a camera's buffer by the device file.
+    fn map(&mut self, camera: FileId, index: u32) -> Result<Map, Errno> {
+        let mut arg = Self::buffer(CAPTURE, MMAP, index);
+        self.try_ioctl(camera, VIDIOC_QUERYBUF, &mut arg).unwrap();
+        let args = Mmap {
+            offset: arg.u32(offset_of!(v4l2_buffer, m)).into(),
+            len: PAGE_SIZE,
+            prot: 3,
+            flags: 1,
+        };
+        self.world.mmap(camera, &args, &self.program)
+    }
+
+    /// Queues a dma-buf at a display.
+    fn show(&mut self, display: FileId, fd: i32, used: u32) -> Result<i64, i32> {
+        let mut arg = Self::buffer(OUTPUT, DMABUF, 0);
+        for (at, value) in [
+            (offset_of!(v4l2_buffer, bytesused), used),
+            (offset_of!(v4l2_buffer, m), fd as u32),
+        ] {
+            arg.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        }
+        self.try_ioctl(display, VIDIOC_QBUF, &mut arg)
     }
 
     fn stream(&mut self, file: FileId, kind: u32, on: bool) {

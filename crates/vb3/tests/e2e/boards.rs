@@ -1,10 +1,8 @@
 //! The boards that ship: a decoder, a converter and a display in one line on each, and a problem
 //! that people have with it, reproduced and explained. `docs/boards.md` has the same table.
 
-use crate::common::{Outcome, Run, compiled, finish, lacks};
+use crate::common::{Run, compiled, lacks};
 use crate::pipeline::{encode, expect_pictures, failing, line, reference};
-use std::process::Command;
-use std::time::Duration;
 
 const DISPLAY: &str = "display-mplane=shown.raw,clock=free,format=NV12,size=160x120";
 
@@ -82,16 +80,6 @@ const LINES: &[Line] = &[
     },
 ];
 
-/// What `vb3 why` says of a run.
-fn why(outcome: &Outcome) -> String {
-    let mut why = Command::new(env!("CARGO_BIN_EXE_vb3"));
-    why.current_dir(outcome.dir.path())
-        .args(["why", "report.json"]);
-    let (status, stdout, stderr) = finish(&mut why, outcome.dir.path(), Duration::from_secs(60));
-    assert_eq!(status, 0, "{stderr}");
-    stdout
-}
-
 /// Where each board's line gets the memory to go through without a copy, the pictures are right;
 /// where not, the refusal says what to do, and doing it makes them right.
 #[test]
@@ -113,7 +101,7 @@ fn a_line_through_each_board() {
             return;
         };
         if let Some((said, advice)) = on.refused {
-            let told = why(&outcome);
+            let told = outcome.why();
             assert!(
                 told.contains(said) && told.contains(advice),
                 "{}: {told}",
@@ -280,7 +268,7 @@ fn problems_of_boards_are_explained_and_mended() {
             run.program(["sh", "-c", &failing(program)]).run()
         };
         let met = run(problem.devices, problem.options, problem.program);
-        let told = why(&met);
+        let told = met.why();
         assert!(told.contains(problem.said), "{}: {told}", problem.board);
         assert!(!met.report.refusals.is_empty(), "{}: {told}", problem.board);
         let (devices, program) = problem.mended;
@@ -304,12 +292,12 @@ fn a_contiguous_heap_runs_out_where_pages_would_do() {
             .run()
     };
     let cma = run("/dev/dma_heap/default_cma_region", "0x4100000");
-    let told = why(&cma);
+    let told = cma.why();
     let said = "DMA_HEAP_IOCTL_ALLOC on /dev/dma_heap/default_cma_region failed with ENOMEM: it \
                 asked for 65 MiB of contiguous memory when 64 MiB of the CMA area were free";
     assert!(told.contains(said), "{told}");
     // The same bytes as pages: only what is more than the machine has is refused.
     let pages = run("/dev/dma_heap/system", "0x40000000");
-    let told = why(&pages);
+    let told = pages.why();
     assert!(!told.contains("CMA"), "{told}");
 }

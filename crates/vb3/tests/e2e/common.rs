@@ -245,6 +245,16 @@ pub(crate) fn finish(
 }
 
 impl Outcome {
+    /// What `vb3 why` says of the run.
+    pub(crate) fn why(&self) -> String {
+        let dir = self.dir.path();
+        let mut why = Command::new(env!("CARGO_BIN_EXE_vb3"));
+        why.current_dir(dir).args(["why", "report.json"]);
+        let (status, stdout, stderr) = finish(&mut why, dir, Duration::from_secs(60));
+        assert_eq!(status, 0, "{stderr}");
+        stdout
+    }
+
     /// Asserts that the program succeeded, waited for devices before it or another one had their
     /// buffers, and gave everything back.
     pub(crate) fn expect_success(&self) -> &Self {

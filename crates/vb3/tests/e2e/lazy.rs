@@ -1,11 +1,9 @@
 //! Buffers that are placed when a device first uses them, and moved to where all devices that share
 //! them reach them: what is refused where each device places its own, works.
 
-use crate::common::{Outcome, Run, finish};
+use crate::common::{Outcome, Run};
 use crate::pipeline::{CONFLICTS, COUNT, Conflict, DISPLAY, Remedy, encode, expect_pictures};
 use crate::pipeline::{failing, line, on, reference};
-use std::process::Command;
-use std::time::Duration;
 use vb3_machine::profile::BUILTINS;
 
 /// Runs the devices of a conflict, each exporter with `place=lazy`.
@@ -244,7 +242,7 @@ fn devices_that_boards_have_share() {
             _ => "/dev/video1",
         };
         assert_eq!(remedy.lazy, exporter, "{}: {refusal:?}", pair.what);
-        let told = why(&fixed);
+        let told = fixed.why();
         assert!(told.contains(pair.said), "{}: {told}", pair.what);
         let advice = format!("give {exporter} place=lazy");
         assert!(told.contains(&advice), "{}: {told}", pair.what);
@@ -254,16 +252,6 @@ fn devices_that_boards_have_share() {
         lazy.expect_nothing_held();
         expect_shared(&lazy, pair.what, pair.moves);
     }
-}
-
-/// What `vb3 why` says of a run.
-fn why(outcome: &Outcome) -> String {
-    let mut why = Command::new(env!("CARGO_BIN_EXE_vb3"));
-    why.current_dir(outcome.dir.path())
-        .args(["why", "report.json"]);
-    let (status, stdout, stderr) = finish(&mut why, outcome.dir.path(), Duration::from_secs(60));
-    assert_eq!(status, 0, "{stderr}");
-    stdout
 }
 
 /// Where one of two devices takes protected memory alone and the other none, no place suits both, and
@@ -298,7 +286,7 @@ fn protected_memory_is_for_devices_that_are_let_in() {
             ("convert (/dev/video1)", "unprotected"),
         ]
     );
-    let told = why(&lazy);
+    let told = lazy.why();
     assert!(
         told.contains("give every device that writes or reads"),
         "{told}"
@@ -326,7 +314,7 @@ fn a_lazy_exporter_has_the_lines_that_others_want() {
     };
     assert_ne!(fixed.status, 0);
     assert!(fixed.read("shown.raw").is_empty());
-    let told = why(&fixed);
+    let told = fixed.why();
     assert!(told.contains(pair.said), "{told}");
     assert!(told.contains("give /dev/video0 place=lazy"), "{told}");
     let lazy = pair

@@ -2,8 +2,7 @@
 
 use super::{Bench, CAPTURE, DMABUF, MMAP, OUTPUT};
 use crate::sentence;
-use std::mem::offset_of;
-use vb3_host::{Backend as _, FileId};
+use vb3_host::Backend as _;
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_v4l2::sys::*;
 
@@ -27,18 +26,6 @@ fn entry(bench: &Bench, first: &str) -> (String, Vec<String>) {
         head.to_owned(),
         holders.map(|line| line.trim_start().to_owned()).collect(),
     )
-}
-
-/// Queues a dma-buf at a display.
-fn show(bench: &mut Bench, display: FileId, fd: i32, used: u32) -> Result<i64, i32> {
-    let mut arg = Bench::buffer(OUTPUT, DMABUF, 0);
-    for (at, value) in [
-        (offset_of!(v4l2_buffer, bytesused), used),
-        (offset_of!(v4l2_buffer, m), fd as u32),
-    ] {
-        arg.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
-    }
-    bench.try_ioctl(display, VIDIOC_QBUF, &mut arg)
 }
 
 #[test]
@@ -83,7 +70,7 @@ fn each_holder_of_a_buffer_is_named_until_it_lets_go() {
     bench.stream(camera, CAPTURE, true);
     let (_, used) = bench.dequeue(camera, CAPTURE, MMAP);
     bench.reqbufs(display, OUTPUT, DMABUF, 2);
-    show(&mut bench, display, fd, used).unwrap();
+    bench.show(display, fd, used).unwrap();
     // It moved for the display, and the camera has to map it anew.
     let (head, holders) = entry(&bench, first);
     assert!(head.contains(" at 0x"), "{head}");
@@ -137,8 +124,8 @@ fn a_refusal_names_who_keeps_a_buffer_where_it_is() {
     let (_, used) = bench.dequeue(camera, CAPTURE, MMAP);
     bench.reqbufs(first, OUTPUT, DMABUF, 1);
     bench.reqbufs(second, OUTPUT, DMABUF, 1);
-    show(&mut bench, first, fd, used).unwrap();
-    show(&mut bench, second, fd, used).unwrap_err();
+    bench.show(first, fd, used).unwrap();
+    bench.show(second, fd, used).unwrap_err();
     let report = bench.world.report();
     let [refusal] = &report.refusals[..] else {
         panic!("{:?}", report.refusals)
@@ -158,7 +145,7 @@ fn a_refusal_names_who_keeps_a_buffer_where_it_is() {
     assert_eq!(report.total(|q| q.bytes_moved), 0);
     // Once that has let go, it moves.
     bench.reqbufs(first, OUTPUT, DMABUF, 0);
-    show(&mut bench, second, fd, used).unwrap();
+    bench.show(second, fd, used).unwrap();
     assert_eq!(bench.world.report().total(|q| q.bytes_moved), 2 * PAGE_SIZE);
     bench.close_all(&[camera, first, second]);
 }

@@ -2,7 +2,6 @@
 
 use super::*;
 use vb3_dmabuf::MemoryId;
-use vb3_host::Mmap;
 
 const EINVAL: Errno = Errno(22);
 const ENOMEM: i32 = 12;
@@ -20,41 +19,24 @@ fn bench(machine: &str, area: &str, specs: &[&str]) -> Bench {
     }
 }
 
-/// Maps the first page of a camera's buffer by the device file.
-fn map(bench: &mut Bench, camera: FileId, index: u32) -> Result<Tag, Errno> {
-    let mut arg = Bench::buffer(CAPTURE, MMAP, index);
-    bench.try_ioctl(camera, VIDIOC_QUERYBUF, &mut arg).unwrap();
-    let args = Mmap {
-        offset: arg.u32(offset_of!(v4l2_buffer, m)).into(),
-        len: PAGE_SIZE,
-        prot: 3,
-        flags: 1,
-    };
-    let map = bench.world.mmap(camera, &args, &bench.program)?;
-    Ok(map.tag)
-}
-
 /// Maps a dma-buf by its own descriptor.
 fn map_export(bench: &mut Bench, fd: i32) -> Result<(), Errno> {
     let file = bench.program.identify(fd).unwrap();
     bench.world.buffer_mapped(file)
 }
 
+/// Lets a camera draw into its first buffer; gives its dma-buf, and how many bytes.
+fn drawn(bench: &mut Bench, camera: FileId) -> (i32, u32) {
+    assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+    let fd = bench.export(camera, CAPTURE, 0);
+    queue(bench, camera, 0).unwrap();
+    bench.stream(camera, CAPTURE, true);
+    (fd, bench.dequeue(camera, CAPTURE, MMAP).1)
+}
+
 fn queue(bench: &mut Bench, camera: FileId, index: u32) -> Result<i64, i32> {
     let mut arg = Bench::buffer(CAPTURE, MMAP, index);
     bench.try_ioctl(camera, VIDIOC_QBUF, &mut arg)
-}
-
-/// Queues a dma-buf at a display.
-fn show(bench: &mut Bench, display: FileId, fd: i32, used: u32) -> Result<i64, i32> {
-    let mut arg = Bench::buffer(OUTPUT, DMABUF, 0);
-    for (at, value) in [
-        (offset_of!(v4l2_buffer, bytesused), used),
-        (offset_of!(v4l2_buffer, m), fd as u32),
-    ] {
-        arg.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
-    }
-    bench.try_ioctl(display, VIDIOC_QBUF, &mut arg)
 }
 
 /// Where the first memory of a run lies: the addresses of each piece.
@@ -83,7 +65,7 @@ fn a_program_maps_no_protected_memory() {
         // Both lie nowhere yet; queued, the first has its place.
         let fd = bench.export(camera, CAPTURE, 0);
         queue(&mut bench, camera, 0).unwrap();
-        let mapped = map(&mut bench, camera, 0);
+        let mapped = bench.map(camera, 0);
         assert_eq!(mapped.map(|_| ()), answer, "{whether}: the device file");
         let mapped = map_export(&mut bench, fd);
         assert_eq!(mapped, answer, "{whether}: the dma-buf");
@@ -96,7 +78,7 @@ fn memory_that_a_program_has_mapped_is_not_placed_where_it_is_protected() {
     let mut bench = bench("soc-cma", SECURE, &[spec]);
     let camera = bench.open(0);
     assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
-    let tag = map(&mut bench, camera, 0).expect("it lies nowhere");
+    let tag = bench.map(camera, 0).expect("it lies nowhere").tag;
     assert_eq!(queue(&mut bench, camera, 0), Err(ENOMEM));
     assert_eq!(
         refused(&mut bench),
@@ -121,7 +103,7 @@ fn memory_that_a_program_has_mapped_is_not_moved_where_it_is_protected() {
         let fd = bench.export(camera, CAPTURE, 0);
         queue(&mut bench, camera, 0).unwrap();
         let tag = match by_device_file {
-            true => Some(map(&mut bench, camera, 0).unwrap()),
+            true => Some(bench.map(camera, 0).unwrap().tag),
             false => {
                 map_export(&mut bench, fd).unwrap();
                 None
@@ -131,7 +113,7 @@ fn memory_that_a_program_has_mapped_is_not_moved_where_it_is_protected() {
         let (_, used) = bench.dequeue(camera, CAPTURE, MMAP);
         bench.reqbufs(display, OUTPUT, DMABUF, 1);
         let before = pieces(&bench);
-        assert_eq!(show(&mut bench, display, fd, used), Err(EINVAL.0));
+        assert_eq!(bench.show(display, fd, used), Err(EINVAL.0));
         assert_eq!(
             refused(&mut bench),
             ("/dev/video1".to_owned(), "protected".to_owned())
@@ -142,9 +124,9 @@ fn memory_that_a_program_has_mapped_is_not_moved_where_it_is_protected() {
             continue;
         };
         bench.world.gone(tag);
-        show(&mut bench, display, fd, used).expect("moved");
+        bench.show(display, fd, used).expect("moved");
         assert_ne!(pieces(&bench), before);
-        assert_eq!(map(&mut bench, camera, 0), Err(EINVAL));
+        assert_eq!(bench.map(camera, 0).map(|map| map.tag), Err(EINVAL));
         assert_eq!(map_export(&mut bench, fd), Err(EINVAL));
     }
 }
@@ -158,13 +140,9 @@ fn protected_memory_is_refused_to_a_device_that_is_not_let_in() {
     ];
     let mut bench = bench("soc-cma", SECURE, &specs);
     let (camera, display) = (bench.open(0), bench.open(1));
-    assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
-    let fd = bench.export(camera, CAPTURE, 0);
-    queue(&mut bench, camera, 0).unwrap();
-    bench.stream(camera, CAPTURE, true);
-    let (_, used) = bench.dequeue(camera, CAPTURE, MMAP);
+    let (fd, used) = drawn(&mut bench, camera);
     bench.reqbufs(display, OUTPUT, DMABUF, 1);
-    assert_eq!(show(&mut bench, display, fd, used), Err(EINVAL.0));
+    assert_eq!(bench.show(display, fd, used), Err(EINVAL.0));
     assert_eq!(
         refused(&mut bench),
         ("/dev/video1".to_owned(), "unprotected".to_owned())
@@ -195,13 +173,11 @@ fn pages_lie_in_the_window_of_a_device_that_takes_pages() {
         let display = format!("display,size=64x48,alloc=sg,contiguous=on,window={window}");
         let mut bench = Bench::new("pc", &["camera,sizes=64x48,place=lazy", &display]);
         let (camera, display) = (bench.open(0), bench.open(1));
-        assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
-        let fd = bench.export(camera, CAPTURE, 0);
-        queue(&mut bench, camera, 0).unwrap();
-        bench.stream(camera, CAPTURE, true);
-        let (_, used) = bench.dequeue(camera, CAPTURE, MMAP);
+        let (fd, used) = drawn(&mut bench, camera);
         bench.reqbufs(display, OUTPUT, DMABUF, 1);
-        show(&mut bench, display, fd, used).unwrap_or_else(|e| panic!("{window}: errno {e}"));
+        bench
+            .show(display, fd, used)
+            .unwrap_or_else(|e| panic!("{window}: errno {e}"));
         bench.stream(display, OUTPUT, true);
         bench.dequeue(display, OUTPUT, DMABUF);
         assert!(pieces(&bench).len() > 1, "{window}: pages lie apart");

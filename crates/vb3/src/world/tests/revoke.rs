@@ -4,7 +4,6 @@ use super::fences::Random;
 use super::*;
 use vb3_dma::DmaAddr;
 use vb3_dmabuf::{MemoryId, Store as _};
-use vb3_host::Mmap;
 
 const ENODEV: i32 = 19;
 const SECRET: u8 = 0xa5;
@@ -64,18 +63,6 @@ fn import(index: u32, fd: i32, used: u32) -> Arg {
     arg
 }
 
-fn mapping(bench: &mut Bench, camera: FileId, index: u32) -> Result<vb3_host::Map, Errno> {
-    let mut arg = Bench::buffer(CAPTURE, MMAP, index);
-    bench.try_ioctl(camera, VIDIOC_QUERYBUF, &mut arg).unwrap();
-    let args = Mmap {
-        offset: arg.u32(offset_of!(v4l2_buffer, m)).into(),
-        len: PAGE_SIZE,
-        prot: 3,
-        flags: 1,
-    };
-    bench.world.mmap(camera, &args, &bench.program)
-}
-
 /// The memories of a run, oldest first.
 fn memories(bench: &Bench) -> Vec<MemoryId> {
     let all = bench.world.memory.buffers().memories();
@@ -109,7 +96,7 @@ fn what_was_revoked_is_refused_and_out_of_reach_on_every_machine() {
         bench.reqbufs(display, OUTPUT, DMABUF, 2);
         let fd = bench.export(camera, CAPTURE, 0);
         let file = bench.program.identify(fd).unwrap();
-        let map = mapping(&mut bench, camera, 0).unwrap();
+        let map = bench.map(camera, 0).unwrap();
         fill(&bench, fd);
         bench.ioctl(display, VIDIOC_QBUF, import(0, fd, 6144));
         bench.stream(display, OUTPUT, true);
@@ -148,7 +135,7 @@ fn what_was_revoked_is_refused_and_out_of_reach_on_every_machine() {
         let mut export = Bench::exported(CAPTURE, 0);
         let refused = bench.try_ioctl(camera, VIDIOC_EXPBUF, &mut export);
         assert_eq!(refused, Err(ENODEV), "{machine}: EXPBUF");
-        let refused = mapping(&mut bench, camera, 0).map(|map| map.tag);
+        let refused = bench.map(camera, 0).map(|map| map.tag);
         assert_eq!(refused, Err(Errno::ENODEV), "{machine}: mmap");
         // The other buffer goes on.
         bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 1));
@@ -247,7 +234,7 @@ impl Walk {
             8 => {
                 let mut arg = Bench::buffer(CAPTURE, MMAP, index);
                 if bench.try_ioctl(camera, VIDIOC_QUERYBUF, &mut arg).is_ok() {
-                    self.maps.extend(mapping(&mut self.bench, camera, index));
+                    self.maps.extend(self.bench.map(camera, index));
                 }
             }
             9 => {
