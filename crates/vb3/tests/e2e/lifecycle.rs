@@ -27,11 +27,16 @@ struct Lasting {
 }
 
 impl Lasting {
-    /// Starts `vb3 run -- sh -c SCRIPT`.
+    /// Starts `vb3 run -- sh -c SCRIPT`, which hears signals that whoever runs the tests ignores, as
+    /// a shell does with SIGINT for what it starts in the background.
     fn start(script: &str, env: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let child = vb3(dir.path())
+        let child = Command::new("env")
+            .arg("--default-signal=INT,TERM")
+            .arg(env!("CARGO_BIN_EXE_vb3"))
             .args(["run", "--", "sh", "-c", script])
+            .current_dir(dir.path())
+            .env("XDG_STATE_HOME", dir.path())
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
