@@ -1,7 +1,7 @@
-//! The tests of `vb3 run` with other people's programs, tried once more.
+//! The tests with programs of their own, tried once more.
 //!
-//! Those programs wait a second or two for a frame and then give up, which a busy machine may not
-//! keep. One or two such tests that failed beside all others are run again by themselves, and said
+//! Other people's programs wait a second or two for a frame and then give up, and ours measure how
+//! long a call waits, which a busy machine may not keep. One or two such tests that failed beside all others are run again by themselves, and said
 //! by name: what fails twice fails, and who sees one name often has a fault to find.
 
 use crate::sh;
@@ -12,8 +12,8 @@ use std::thread;
 
 /// Most tests that may fail and be tried again.
 const MOST: usize = 2;
-/// How cargo names the tests with other people's programs.
-const PROGRAMS: &str = "`-p vb3 --test e2e`";
+/// How cargo names the tests with other people's programs, and those with ours.
+const PROGRAMS: [&str; 2] = ["`-p vb3 --test e2e`", "`-p vb3-intercept --test program`"];
 
 /// Runs `cargo test` with these arguments, and again what [`worth_another_try`].
 ///
@@ -31,7 +31,8 @@ pub(super) fn test(command: &mut Command, again: impl FnOnce() -> Command) -> Re
     };
     eprintln!("tried again, alone: {}", names.join(", "));
     let mut command = again();
-    command.args(["--test", "e2e", "--", "--test-threads=1", "--exact"]);
+    command.args(["--test", "e2e", "--test", "program"]);
+    command.args(["--", "--test-threads=1", "--exact"]);
     let (success, out, _) = passed_on(command.args(&names))?;
     ensure!(success, "failed twice: {}", names.join(", "));
     let ran = out.iter().filter(|line| line.ends_with("... ok")).count();
@@ -40,11 +41,14 @@ pub(super) fn test(command: &mut Command, again: impl FnOnce() -> Command) -> Re
     Ok(())
 }
 
-/// The failed tests, if they are few and all among those with other people's programs.
+/// The failed tests, if they are few and all among those with programs.
 fn worth_another_try(out: &[String], err: &[String]) -> Option<Vec<String>> {
-    let mut targets = err.iter().map(|line| line.trim());
-    targets.find(|line| line.starts_with("error: 1 target failed"))?;
-    if targets.next() != Some(PROGRAMS) {
+    let mut lines = err.iter().map(|line| line.trim());
+    lines.find(|line| line.starts_with("error: ") && line.ends_with(" failed:"))?;
+    let targets: Vec<&str> = lines.take_while(|line| line.starts_with('`')).collect();
+    // One that broke down in between has no result, and did not run all its tests.
+    let ended = out.iter().filter(|l| l.starts_with("test result: FAILED"));
+    if ended.count() != targets.len() || !targets.iter().all(|t| PROGRAMS.contains(t)) {
         return None;
     }
     let failed = out.iter().filter_map(|line| {
@@ -90,17 +94,27 @@ mod tests {
         text.lines().map(str::to_owned).collect()
     }
 
-    const FAILED: &str = "test a::one ... ok\ntest a::two ... FAILED\n";
+    const FAILED: &str =
+        "test a::one ... ok\ntest a::two ... FAILED\ntest result: FAILED. 1 passed\n";
 
     #[test]
     fn a_few_failures_of_programs_are_tried_again() {
-        let err = of("warning: x\nerror: 1 target failed:\n    `-p vb3 --test e2e`\n");
+        let one = "warning: x\nerror: 1 target failed:\n    `-p vb3 --test e2e`\n";
+        let two = "error: 2 targets failed:\n    `-p vb3 --test e2e`\n    \
+                   `-p vb3-intercept --test program`\n";
+        let wanted = |names: &[&str]| Some(names.iter().map(|&n| n.to_owned()).collect());
         assert_eq!(
-            worth_another_try(&of(FAILED), &err),
-            Some(vec!["a::two".to_owned()])
+            worth_another_try(&of(FAILED), &of(one)),
+            wanted(&["a::two"])
         );
-        let many = FAILED.repeat(3);
-        assert_eq!(worth_another_try(&of(&many), &err), None);
+        let both = FAILED.repeat(2);
+        let names = worth_another_try(&of(&both), &of(two));
+        assert_eq!(names, wanted(&["a::two", "a::two"]));
+        // The second broke down before its end.
+        assert_eq!(worth_another_try(&of(FAILED), &of(two)), None);
+        let many = format!("{}test a::six ... FAILED\n", FAILED.repeat(2));
+        assert_eq!(worth_another_try(&of(&many), &of(two)), None);
+        let err = of(one);
         assert_eq!(worth_another_try(&of("test a::one ... ok\n"), &err), None);
     }
 
