@@ -15,7 +15,7 @@ use crate::user::User;
 use crate::{attachments::Key, sys};
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
 use core::ptr::{self, NonNull};
-use vb3_dma::{Coherency, Direction, DmaAddr, SyncFor};
+use vb3_dma::{Coherency, Direction, SyncFor};
 use vb3_dmabuf::UserKind;
 use vb3_plane::{AllocArgs, Due};
 
@@ -125,18 +125,6 @@ pub unsafe extern "C" fn vb3_rs_alloc(
     })
 }
 
-/// Puts an object into its payload and says where the device finds its memory; 1 if hand-overs can
-/// have anything to do.
-///
-/// # Safety
-/// `to` is an empty payload, `addr` can be written.
-unsafe fn place(to: NonNull<c_void>, object: Object, addr: *mut u64, at: DmaAddr) -> c_int {
-    // SAFETY: the caller's promise.
-    unsafe { addr.write(at.get()) };
-    // SAFETY: the caller's promise.
-    unsafe { put(to, object) }
-}
-
 /// 1 if hand-overs of the object in a payload can have anything to do.
 ///
 /// # Safety
@@ -151,10 +139,10 @@ pub(crate) unsafe fn handed_over(payload: NonNull<c_void>) -> c_int {
 /// # Safety
 /// `to` is an empty payload.
 pub(crate) unsafe fn put(to: NonNull<c_void>, object: Object) -> c_int {
-    let is_handed_over = object.is_handed_over();
     // SAFETY: large enough (`vb3_rs_bytes`) and aligned like u64 (asserted above).
     unsafe { to.cast::<Object>().write(object) };
-    c_int::from(is_handed_over)
+    // SAFETY: it was put there.
+    unsafe { handed_over(to) }
 }
 
 /// Counts a user of allocated memory.
@@ -283,7 +271,9 @@ pub unsafe extern "C" fn vb3_rs_get_userptr(
         let dev = unsafe { Dev::new(dev) };
         let (made, at) = User::contig(dev, at, bytes, self::direction(direction)?)?;
         // SAFETY: the caller's promise.
-        Ok(unsafe { place(to, Object::User(made), addr, at) })
+        unsafe { addr.write(at.get()) };
+        // SAFETY: the caller's promise.
+        Ok(unsafe { put(to, Object::User(made)) })
     })
 }
 

@@ -10,25 +10,8 @@ use crate::object::{Allocated, Object};
 use crate::sys;
 use crate::user::User;
 use core::ffi::{c_int, c_uint, c_void};
-use core::ptr::NonNull;
 use vb3_dma::Coherency;
 use vb3_plane::AllocArgs;
-
-/// Puts an object into its payload, and tells its table.
-///
-/// # Safety
-/// `to` is an empty payload, `table` can be written.
-unsafe fn place(
-    to: NonNull<c_void>,
-    (object, sgt): (Object, *mut sys::SgTable),
-    table: *mut *mut sys::SgTable,
-) -> c_int {
-    // SAFETY: the caller's promise.
-    unsafe {
-        table.write(sgt);
-        put(to, object)
-    }
-}
 
 /// `alloc`.
 ///
@@ -80,7 +63,9 @@ pub unsafe extern "C" fn vb3_rs_get_userptr_sg(
         let dev = unsafe { Dev::new(dev) };
         let (made, sgt) = User::sg(dev, at, bytes, entry::direction(direction)?)?;
         // SAFETY: the caller's promise.
-        Ok(unsafe { place(to, (Object::User(made), sgt), table) })
+        unsafe { table.write(sgt) };
+        // SAFETY: the caller's promise.
+        Ok(unsafe { put(to, Object::User(made)) })
     })
 }
 

@@ -141,11 +141,7 @@ impl Allocated {
     ///
     /// # Safety
     /// As there.
-    pub unsafe fn of_cpu(
-        payload: NonNull<c_void>,
-        dev: Dev,
-        args: AllocArgs,
-    ) -> Result<(), Errno> {
+    pub unsafe fn of_cpu(payload: NonNull<c_void>, dev: Dev, args: AllocArgs) -> Result<(), Errno> {
         // SAFETY: the caller's promise.
         unsafe { Self::make(payload, dev, vmalloc::spec(dev, args), Attrs::empty()) }.map(|_| ())
     }

@@ -200,8 +200,8 @@ impl Shares {
     /// # Errors
     /// EINVAL for memory that is protected now.
     ///
-    /// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_mmap_internal`: protected heaps have no
-    /// `mmap`. Differs: asked where the memory lies at this moment.
+    /// Source: Linux 6.12 drivers/dma-buf/dma-buf.c `dma_buf_mmap_internal`, of an exporter without
+    /// `mmap`, differs: asked where the memory lies at this moment.
     pub(super) fn mapped(&mut self, memory: &mut Memory, file: FdIdentity) -> Result<(), Errno> {
         let Some(export) = self.exports.get_mut(&file) else {
             self.imports.mapped(memory, file);
