@@ -11,7 +11,7 @@ use vb3_queue::{
     QueueBuffer, QueueType,
 };
 use vb3_v4l2::{
-    Bus, BusFault, DriverEvent, Finished, Flow, HostSpan, InPlace, Progress, Role, Span,
+    Bus, BusFault, DriverEvent, Finished, Flow, HostSpan, InPlace, Lines, Progress, Role, Span,
     VideoDriver,
 };
 
@@ -27,6 +27,8 @@ pub(crate) struct Memory {
     pub(crate) unmapped: Vec<u32>,
     /// Whether devices may work on planes in place.
     pub(crate) shows: bool,
+    /// How often one did.
+    pub(crate) in_place: u32,
     /// Whether other processes may write to planes; what they do is in these files.
     pub(crate) maps: bool,
     pub(crate) files: BTreeMap<u32, File>,
@@ -64,6 +66,17 @@ impl Memory {
     }
 }
 
+/// Offset and length of what is accessed: each line, or all where nothing lies between them.
+fn runs(lines: &Lines<'_, u32>) -> impl Iterator<Item = (u64, usize)> {
+    let (count, len) = match lines.pitch == lines.line_bytes {
+        true => (1, lines.line_bytes * lines.count),
+        false => (lines.count, lines.line_bytes),
+    };
+    let (offset, pitch) = (lines.offset, lines.pitch);
+    let len = usize::try_from(len).expect("a short line");
+    (0..count).map(move |line| (offset + line * pitch, len))
+}
+
 /// A file with the bytes of a plane.
 fn file_of(plane: &[u8]) -> File {
     let fd = memfd_create("plane", MemfdFlags::ALLOW_SEALING).expect("a file in memory");
@@ -91,14 +104,14 @@ impl Bus<u32> for Memory {
 
     fn in_place(
         &mut self,
-        from: &[Span<'_, u32>],
-        to: &[Span<'_, u32>],
+        from: &[Lines<'_, u32>],
+        to: &[Lines<'_, u32>],
         act: &mut InPlace<'_>,
     ) -> Option<bool> {
-        let there = |span: &Span<'_, u32>| {
-            let len = usize::try_from(span.len).expect("a short span");
-            let range = self.range(*span.cookie, span.offset, len).ok()?;
-            Some(self.planes[span.cookie][range].to_vec())
+        let there = |lines: &Lines<'_, u32>| {
+            let len = usize::try_from(lines.extent()?).expect("a short span");
+            let range = self.range(*lines.cookie, lines.offset, len).ok()?;
+            Some(self.planes[lines.cookie][range].to_vec())
         };
         let sources: Vec<Vec<u8>> = from.iter().map(there).collect::<Option<_>>()?;
         let mut targets: Vec<Vec<u8>> = to.iter().map(there).collect::<Option<_>>()?;
@@ -108,15 +121,19 @@ impl Bus<u32> for Memory {
         let mut lent: Vec<&mut [u8]> = targets.iter_mut().map(Vec::as_mut_slice).collect();
         let sources: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
         let done = act(&sources, &mut lent);
-        let read = from
-            .iter()
-            .zip(&sources)
-            .map(|(span, bytes)| (span, bytes.len()));
-        let accesses = read.map(|(span, len)| (*span.cookie, span.offset, len));
-        self.accesses.extend(accesses);
-        for (span, bytes) in to.iter().zip(&targets) {
-            let written = self.write(span.cookie, span.offset, bytes);
-            written.expect("checked above");
+        self.in_place += 1;
+        for lines in from {
+            let runs = runs(lines).map(|(offset, len)| (*lines.cookie, offset, len));
+            self.accesses.extend(runs);
+        }
+        for (lines, bytes) in to.iter().zip(&targets) {
+            for (offset, len) in runs(lines) {
+                let start = usize::try_from(offset - lines.offset).expect("a short span");
+                let written = self.write(lines.cookie, offset, &bytes[start..start + len]);
+                written.expect("checked above");
+            }
+            let plane = &self.planes[lines.cookie][lines.offset as usize..];
+            assert!(plane.starts_with(bytes), "between lines nothing is changed");
         }
         Some(done)
     }

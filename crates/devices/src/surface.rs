@@ -3,7 +3,7 @@
 
 use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare};
 use vb3_v4l2::pixfmt::ComponentLayout;
-use vb3_v4l2::{Bus, Flow, Format, FrameSizes, PixelFormat, Rect, Span, pixfmt};
+use vb3_v4l2::{Bus, Flow, Format, FrameSizes, Lines, PixelFormat, Rect, Span, pixfmt};
 
 /// `V4L2_FIELD_NONE`: progressive.
 pub(crate) const FIELD_NONE: u32 = 1;
@@ -289,29 +289,36 @@ impl Surface<'_> {
         })
     }
 
-    /// Where the components inside a rectangle lie, if each one's lines lie together: the
-    /// rectangle is as wide as the picture and lines have no padding.
-    pub(crate) fn rect_spans<'b, C>(
+    /// Where the lines of each component inside a rectangle of whole pairs lie.
+    pub(crate) fn rect_lines<'b, C>(
         self,
         buffer: &'b Active<C>,
         flow: Flow,
         rect: Rect,
-    ) -> Result<Option<Vec<Span<'b, C>>>, Trouble> {
-        let mut spans: Vec<Span<'b, C>> = Vec::new();
-        let mut together = true;
-        self.each_run_in(buffer, flow, rect, |run| {
-            together &= run.component == spans.len();
-            if together {
-                spans.push(Span {
-                    cookie: run.cookie,
-                    offset: run.offset,
-                    // CAST: widening, on every target there is.
-                    len: run.packed.len() as u64,
-                });
-            }
-            Ok(())
-        })?;
-        Ok(together.then_some(spans))
+    ) -> Result<Vec<Lines<'b, C>>, Trouble> {
+        let pixel = pixfmt::lookup(self.0.fourcc).ok_or(Trouble::TooSmall)?;
+        let (left, top) = (rect.left.unsigned_abs(), rect.top.unsigned_abs());
+        let ends_within =
+            |from: u32, by: u32, end| from.checked_add(by).is_some_and(|to| to <= end);
+        if !ends_within(left, rect.width, self.0.width)
+            || !ends_within(top, rect.height, self.0.height)
+        {
+            return Err(Trouble::TooSmall);
+        }
+        let lines = (0..pixel.components.len()).map(|index| {
+            let part = self.part(pixel, buffer, flow, index)?;
+            let bytes = |columns| pixel.line_bytes(index, columns).ok_or(Trouble::TooSmall);
+            let above = u64::from(pixel.lines(index, top));
+            let pitch = u64::from(part.bytesperline);
+            Ok(Lines {
+                cookie: &part.plane.cookie,
+                offset: part.first + above * pitch + u64::from(bytes(left)?),
+                line_bytes: u64::from(bytes(rect.width)?),
+                count: u64::from(pixel.lines(index, rect.height)),
+                pitch,
+            })
+        });
+        lines.collect()
     }
 
     /// As [`each_run`](Self::each_run) for a part of the picture: `packed` counts from the start
@@ -323,42 +330,23 @@ impl Surface<'_> {
         rect: Rect,
         mut copy: impl FnMut(Run<'b, C>) -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
-        let pixel = pixfmt::lookup(self.0.fourcc).ok_or(Trouble::TooSmall)?;
-        let (left, top) = (rect.left.unsigned_abs(), rect.top.unsigned_abs());
         let mut packed = 0_usize;
-        for index in 0..pixel.components.len() {
-            let part = self.part(pixel, buffer, flow, index)?;
-            let bytes = |columns| pixel.line_bytes(index, columns).ok_or(Trouble::TooSmall);
-            // CAST: widening, on every target there is.
-            let line = bytes(rect.width)? as usize;
-            let from_left = u64::from(bytes(left)?);
-            let lines = pixel.lines(index, rect.height);
-            let first = u64::from(pixel.lines(index, top));
-            let inside = left
-                .checked_add(rect.width)
-                .is_some_and(|x| x <= self.0.width)
-                && top
-                    .checked_add(rect.height)
-                    .is_some_and(|y| y <= self.0.height);
-            if !inside {
-                return Err(Trouble::TooSmall);
-            }
-            let pitch = u64::from(part.bytesperline);
-            let start = part.first + first * pitch + from_left;
-            let whole = u64::from(part.bytesperline) == line as u64;
-            let (runs, length) = if whole {
-                (1, line * lines as usize)
+        for (component, lines) in self.rect_lines(buffer, flow, rect)?.iter().enumerate() {
+            let (runs, bytes) = if lines.pitch == lines.line_bytes {
+                (1, lines.line_bytes * lines.count)
             } else {
-                (lines, line)
+                (lines.count, lines.line_bytes)
             };
+            // CAST: widening, on every target there is.
+            let bytes = bytes as usize;
             for run in 0..runs {
                 copy(Run {
-                    cookie: &part.plane.cookie,
-                    offset: start + u64::from(run) * pitch,
-                    component: index,
-                    packed: packed..packed + length,
+                    cookie: lines.cookie,
+                    offset: lines.offset + run * lines.pitch,
+                    component,
+                    packed: packed..packed + bytes,
                 })?;
-                packed += length;
+                packed += bytes;
             }
         }
         Ok(())

@@ -1,13 +1,13 @@
 //! The bus: how devices reach memory, by the addresses they were given and by nothing else.
 
-use crate::device::{BusFault, BusSpan, BusStats, Device, FaultKind, HostSpan};
+use crate::device::{BusFault, BusLines, BusSpan, BusStats, Device, FaultKind, HostSpan};
 use crate::machine::{Protected, State};
 use crate::memory::{Backing, Found, InPlace, Miss, Object, Place, View};
 use crate::trace::Event;
 use std::ops::Range;
 use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot};
 
-/// Most spans of one access in place.
+/// Most spans, or planes of lines, of one access in place.
 const MAX_SPANS: usize = 16;
 
 /// Where an access goes: a piece of memory and how it is seen.
@@ -74,25 +74,26 @@ impl State {
     pub(crate) fn bus_in_place(
         &mut self,
         dev: Device,
-        from: &[BusSpan],
-        to: &[BusSpan],
+        from: &[BusLines],
+        to: &[BusLines],
         act: &mut InPlace<'_>,
     ) -> Option<bool> {
         if from.len() > MAX_SPANS || to.len() > MAX_SPANS || self.is_to_fault(dev) {
             return None;
         }
-        let places = |spans: &[BusSpan], write| {
-            let places = spans.iter().map(|span| self.place(dev, span, write));
+        let places = |lines: &[BusLines], write| {
+            let places = lines.iter();
+            let places = places.map(|lines| self.place(dev, &lines.extent()?, write));
             places.collect::<Option<Vec<Place>>>()
         };
         let (sources, targets) = (places(from, false)?, places(to, true)?);
         let done = self.memory.in_place(&sources, &targets, act)?;
-        for span in from {
-            let _ = self.account(dev, *span, false, Ok(()));
+        for span in from.iter().flat_map(BusLines::accesses) {
+            let _ = self.account(dev, span, false, Ok(()));
         }
         if done {
-            for span in to {
-                let _ = self.account(dev, *span, true, Ok(()));
+            for span in to.iter().flat_map(BusLines::accesses) {
+                let _ = self.account(dev, span, true, Ok(()));
             }
         }
         Some(done)

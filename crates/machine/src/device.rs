@@ -103,6 +103,55 @@ pub struct BusSpan {
     pub len: u64,
 }
 
+/// Lines in a device's addresses, each as far behind the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BusLines {
+    /// Where the first begins.
+    pub addr: DmaAddr,
+    /// Bytes of a line.
+    pub line_bytes: u64,
+    /// How many lines, at least one.
+    pub count: u64,
+    /// Bytes from the start of a line to that of the next.
+    pub pitch: u64,
+}
+
+impl BusLines {
+    /// From the start of the first line to the end of the last; `None` past 64 bits.
+    pub(crate) fn extent(&self) -> Option<BusSpan> {
+        let before = self.count.checked_sub(1)?.checked_mul(self.pitch)?;
+        Some(BusSpan {
+            addr: self.addr,
+            len: before.checked_add(self.line_bytes)?,
+        })
+    }
+
+    /// What is accessed: each line, or all at once where nothing lies between them.
+    pub(crate) fn accesses(&self) -> impl Iterator<Item = BusSpan> {
+        let together = self.pitch == self.line_bytes;
+        let (count, len) = match together {
+            true => (1, self.line_bytes.saturating_mul(self.count)),
+            false => (self.count, self.line_bytes),
+        };
+        let (addr, pitch) = (self.addr, self.pitch);
+        (0..count).filter_map(move |line| {
+            let addr = addr.checked_add(line.checked_mul(pitch)?)?;
+            Some(BusSpan { addr, len })
+        })
+    }
+}
+
+impl From<BusSpan> for BusLines {
+    fn from(span: BusSpan) -> Self {
+        Self {
+            addr: span.addr,
+            line_bytes: span.len,
+            count: 1,
+            pitch: span.len,
+        }
+    }
+}
+
 /// Where a span lies for other processes.
 #[derive(Clone, Copy, Debug)]
 pub struct HostSpan<'a> {

@@ -1,6 +1,6 @@
 //! The machine, as others see it.
 
-use crate::device::{BusFault, BusSpan, BusStats, Device, HostSpan};
+use crate::device::{BusFault, BusLines, BusSpan, BusStats, Device, HostSpan};
 use crate::faults::Faults;
 use crate::foreign::Foreign;
 use crate::iommu::Staleness;
@@ -263,18 +263,20 @@ impl Machine {
         self.state.get_mut().bus_write(dev, addr, data)
     }
 
-    /// Lets `act` work on memory where it is, as `dev` sees it: on the bytes of `from`, and to
-    /// write on those of `to`. If it says true, all that is as if `dev` had read the ones and
-    /// written the others. Answers what it says.
+    /// Lets `act` work on memory where it is, as `dev` sees it: on the lines of `from`, and to
+    /// write on those of `to`; it gets what lies between lines, too, and leaves it as it is. If it
+    /// says true, all that is as if `dev` had read the ones and written the others. Answers what it
+    /// says.
     ///
-    /// `None`, and nothing was done, if an access would fault, if a span's bytes do not lie
-    /// together, if a program can reach them too (memory with one view, or of a program), or if
-    /// spans to write overlap others or lie in memory that is also to be read.
+    /// `None`, and nothing was done, if an access to the lines or between them would fault, if
+    /// their bytes do not lie together, if a program can reach them too (memory with one view, or
+    /// of a program), or if what is to be written overlaps others or lies in memory that is also
+    /// to be read.
     pub fn bus_in_place(
         &mut self,
         dev: Device,
-        from: &[BusSpan],
-        to: &[BusSpan],
+        from: &[BusLines],
+        to: &[BusLines],
         act: &mut InPlace<'_>,
     ) -> Option<bool> {
         self.state.get_mut().bus_in_place(dev, from, to, act)

@@ -30,7 +30,7 @@ mod udmabuf;
 mod user;
 mod withdraw;
 
-pub use device::{BusFault, BusSpan, BusStats, Device, FaultKind, HostSpan};
+pub use device::{BusFault, BusLines, BusSpan, BusStats, Device, FaultKind, HostSpan};
 pub use faults::Faults;
 pub use foreign::{Foreign, is_dmabuf};
 pub use front::Machine;

@@ -60,7 +60,7 @@ fn one_access_faults_and_no_way_around_it_is_offered() {
     assert!(machine.fault_next_access(dev));
     assert!(machine.bus_host_spans(dev, &[span]).is_none());
     let mut untouched = |_: &[&[u8]], _: &mut [&mut [u8]]| true;
-    let in_place = machine.bus_in_place(dev, &[], &[span], &mut untouched);
+    let in_place = machine.bus_in_place(dev, &[], &[span.into()], &mut untouched);
     assert_eq!(in_place, None);
     let fault = machine.bus_write(dev, addr, b"lost").unwrap_err();
     assert_eq!((fault.kind, fault.addr), (FaultKind::Unmapped, addr));

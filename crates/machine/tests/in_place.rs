@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps as _, SyncFor};
-use vb3_machine::{BusSpan, BusStats, Device, DeviceLimits, Event, Machine, User};
+use vb3_machine::{BusLines, BusSpan, BusStats, Device, DeviceLimits, Event, Machine, User};
 
 type Mapper = vb3_dma::Mapper<Machine>;
 
@@ -23,9 +23,9 @@ fn at(addr: DmaAddr, offset: u64) -> DmaAddr {
     addr.checked_add(offset).unwrap()
 }
 
-fn span(addr: DmaAddr, offset: u64, len: u64) -> BusSpan {
+fn span(addr: DmaAddr, offset: u64, len: u64) -> BusLines {
     let addr = at(addr, offset);
-    BusSpan { addr, len }
+    BusSpan { addr, len }.into()
 }
 
 /// What the bus did while `run` ran, and what it counted in all.
@@ -34,7 +34,7 @@ fn seen(
     dev: Device,
     run: impl FnOnce(&mut Machine),
 ) -> (Vec<Event>, BusStats) {
-    machine.trace_mut().start(100);
+    machine.trace_mut().start(200);
     run(machine);
     let events = machine.trace().events().iter().map(|(_, e)| *e).collect();
     (events, machine.bus_stats(dev))
@@ -52,16 +52,24 @@ fn add_one(from: &[&[u8]], to: &mut [&mut [u8]]) -> bool {
     true
 }
 
-fn by_copying(machine: &mut Machine, dev: Device, from: &[BusSpan], to: &[BusSpan]) {
+/// Reads line after line, and writes what [`add_one`] makes of them.
+fn by_copying(machine: &mut Machine, dev: Device, from: &[BusLines], to: &[BusLines]) {
     let mut read = Vec::new();
-    for span in from {
-        let mut bytes = vec![0; span.len as usize];
-        machine.bus_read(dev, span.addr, &mut bytes).unwrap();
-        read.push(bytes);
+    for lines in from {
+        for line in 0..lines.count {
+            let mut bytes = vec![0; lines.line_bytes as usize];
+            let addr = at(lines.addr, line * lines.pitch);
+            machine.bus_read(dev, addr, &mut bytes).unwrap();
+            read.push(bytes);
+        }
     }
-    for (span, bytes) in to.iter().zip(read) {
-        let made: Vec<u8> = bytes.iter().map(|b| b.wrapping_add(1)).collect();
-        machine.bus_write(dev, span.addr, &made).unwrap();
+    let mut read = read.into_iter();
+    for lines in to {
+        for (line, bytes) in (0..lines.count).zip(&mut read) {
+            let made: Vec<u8> = bytes.iter().map(|b| b.wrapping_add(1)).collect();
+            let addr = at(lines.addr, line * lines.pitch);
+            machine.bus_write(dev, addr, &made).unwrap();
+        }
     }
 }
 
@@ -107,6 +115,61 @@ fn what_happens_is_what_copying_does() {
     }
 }
 
+/// Lines of a plane with gaps between them: each is an access of its own, and gaps stay as they are.
+#[test]
+fn lines_with_gaps_are_accessed_one_by_one() {
+    let lines = "coherent = false\ncma = \"8MiB\"";
+    for lines in [lines, &with_iommu(lines)] {
+        let run = |in_place: bool| {
+            let (mut mapper, dev) = with_device(lines);
+            let both = Direction::Bidirectional;
+            let make = || mapper.alloc_noncontiguous(dev, LEN, both, Attrs::empty());
+            let (source, target) = (make().unwrap(), make().unwrap());
+            let from = mapper.alloc_dma_addr(&source).unwrap();
+            let start = mapper.alloc_dma_addr(&target).unwrap();
+            let machine = mapper.platform_mut();
+            let data: Vec<u8> = (0..LEN).map(|i| (i % 251) as u8).collect();
+            machine.bus_write(dev, from, &data).unwrap();
+            let from = [BusLines {
+                addr: at(from, 100),
+                line_bytes: 48,
+                count: 90,
+                pitch: 64,
+            }];
+            let to = [BusLines {
+                addr: at(start, 200),
+                line_bytes: 48,
+                count: 90,
+                pitch: 100,
+            }];
+            let seen = seen(machine, dev, |machine| {
+                if in_place {
+                    let mut act = |from: &[&[u8]], to: &mut [&mut [u8]]| {
+                        assert_eq!((from[0].len(), to[0].len()), (89 * 64 + 48, 89 * 100 + 48));
+                        for (from, to) in from[0].chunks(64).zip(to[0].chunks_mut(100)) {
+                            for (from, to) in from[..48].iter().zip(to) {
+                                *to = from.wrapping_add(1);
+                            }
+                        }
+                        true
+                    };
+                    let done = machine.bus_in_place(dev, &from, &to, &mut act);
+                    assert_eq!(done, Some(true), "{lines}");
+                } else {
+                    by_copying(machine, dev, &from, &to);
+                }
+            });
+            assert_eq!(seen.0.len(), 180);
+            assert_eq!(seen.1.bytes_written, LEN + 90 * 48);
+            let mut bytes = vec![0; LEN as usize];
+            machine.bus_read(dev, start, &mut bytes).unwrap();
+            (seen, bytes)
+        };
+        let (there, copied) = (run(true), run(false));
+        assert!(there == copied, "{lines}");
+    }
+}
+
 #[test]
 fn a_device_that_does_not_snoop_sees_its_own_store() {
     let (mut mapper, dev) = with_device(&with_iommu("coherent = false"));
@@ -146,7 +209,24 @@ fn what_cannot_be_done_in_place_is_left_alone() {
     let from = mapper.alloc_dma_addr(&source).unwrap();
     let to = mapper.alloc_dma_addr(&target).unwrap();
     let whole = |addr| span(addr, 0, LEN);
-    let cases: [(&str, Vec<BusSpan>, Vec<BusSpan>); 6] = [
+    let lines = |addr, count, pitch| BusLines {
+        addr,
+        line_bytes: 8,
+        count,
+        pitch,
+    };
+    let cases: [(&str, Vec<BusLines>, Vec<BusLines>); 9] = [
+        ("no line", vec![lines(from, 0, 8)], vec![]),
+        (
+            "past all addresses",
+            vec![lines(from, u64::MAX, u64::MAX)],
+            vec![],
+        ),
+        (
+            "a last line behind the end",
+            vec![lines(from, LEN / 16 + 1, 16)],
+            vec![],
+        ),
         ("behind the end", vec![span(from, 0, LEN + 1)], vec![]),
         ("nothing mapped", vec![whole(at(from, 1 << 28))], vec![]),
         (

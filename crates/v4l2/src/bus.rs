@@ -48,6 +48,30 @@ pub struct Span<'a, C> {
     pub len: u64,
 }
 
+/// Lines of a plane, each as far behind the one before.
+#[derive(Debug)]
+pub struct Lines<'a, C> {
+    /// What finds the plane.
+    pub cookie: &'a C,
+    /// First byte of the first line, from the start of the plane.
+    pub offset: u64,
+    /// Bytes of a line.
+    pub line_bytes: u64,
+    /// How many lines, at least one.
+    pub count: u64,
+    /// Bytes from the start of a line to that of the next.
+    pub pitch: u64,
+}
+
+impl<C> Lines<'_, C> {
+    /// Bytes from the start of the first line to the end of the last; `None` past 64 bits.
+    #[must_use]
+    pub fn extent(&self) -> Option<u64> {
+        let before = self.count.checked_sub(1)?.checked_mul(self.pitch)?;
+        before.checked_add(self.line_bytes)
+    }
+}
+
 /// Where a span lies for other processes. A device passes it on to one that works for it, and looks
 /// at nothing but the offset and the length.
 #[derive(Clone, Copy, Debug)]
@@ -97,18 +121,20 @@ pub trait Bus<C> {
     /// [`BusFault`]; part of `data` may have arrived.
     fn write(&mut self, cookie: &C, offset: u64, data: &[u8]) -> Result<(), BusFault>;
 
-    /// Lets `act` work where the memory is, as if `from` had been read before and, if it says
-    /// true, `to` written after. Answers what it says.
+    /// Lets `act` work where the memory is, as if the lines of `from` had been read before and, if
+    /// it says true, those of `to` written after. Answers what it says. `act` gets the bytes from
+    /// the first line to the last, what lies between lines included: it leaves that as it is.
     ///
     /// `None`, and nothing was done, where that cannot be: memory that does not lie together or
-    /// cannot be seen from here, spans to write that overlap others, an access that would fault.
+    /// cannot be seen from here, lines to write that overlap others, an access that would fault
+    /// (between lines, too).
     /// [`read`](Self::read) and [`write`](Self::write) do in any case what can be done.
     ///
     /// Bytes to read may change while `act` looks: a program may write them at any time.
     fn in_place(
         &mut self,
-        from: &[Span<'_, C>],
-        to: &[Span<'_, C>],
+        from: &[Lines<'_, C>],
+        to: &[Lines<'_, C>],
         act: &mut InPlace<'_>,
     ) -> Option<bool> {
         let _ = (from, to, act);

@@ -31,7 +31,7 @@ mod selection;
 mod stream;
 pub mod sys;
 
-pub use bus::{Bus, BusFault, HostSpan, InPlace, Span};
+pub use bus::{Bus, BusFault, HostSpan, InPlace, Lines, Span};
 pub use codec::{Command, CommandSet};
 pub use context::Context;
 pub use control::{ControlFlags, ControlKind, ControlSpec, ControlValue};

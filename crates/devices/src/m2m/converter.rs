@@ -15,8 +15,8 @@ use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, DoneState, Driver, DriverError, MAX_PLANES, Requests, TimestampKind};
 use vb3_v4l2::{
     Bus, Colorimetry, ControlSpec, ControlValue, Flow, Format, FourCc, Fraction, FrameIntervals,
-    FrameSizes, Identity, PixelFormat, Planarity, Progress, QueuePolicy, Rect, Role,
-    SelectionFlags, SelectionTarget, Span, Statistics, VideoDriver, cid, pixfmt,
+    FrameSizes, Identity, Lines, PixelFormat, Planarity, Progress, QueuePolicy, Rect, Role,
+    SelectionFlags, SelectionTarget, Statistics, VideoDriver, cid, pixfmt,
 };
 
 /// What one open file has of a converter.
@@ -176,14 +176,12 @@ impl<C> FrameConverter<C> {
             ..Job::whole(from_size, to_size, color_of(&from.0.color))
         };
         let shapes = [(from_pixel, from_size), (to_pixel, to_size)];
-        let sources = from.rect_spans(source, Flow::Output, self.crop)?;
-        let targets = to.rect_spans(target, Flow::Capture, self.compose)?;
-        if let (Some(sources), Some(targets)) = (sources, targets) {
-            match in_place(&mut self.engine, &job, &sources, &targets, shapes, bus) {
-                Some(true) => return to.payloads(),
-                Some(false) => return Err(Trouble::Fault),
-                None => {}
-            }
+        let sources = from.rect_lines(source, Flow::Output, self.crop)?;
+        let targets = to.rect_lines(target, Flow::Capture, self.compose)?;
+        match in_place(&mut self.engine, &job, &sources, &targets, shapes, bus) {
+            Some(true) => return to.payloads(),
+            Some(false) => return Err(Trouble::Fault),
+            None => {}
         }
         from.read_rect(source, self.crop, bus, &mut self.source)?;
         let bytes = to.rect_bytes(self.compose).ok_or(Trouble::TooSmall)?;
@@ -207,22 +205,23 @@ impl<C> FrameConverter<C> {
     }
 }
 
-/// Converts without a copy, where the lines of every plane lie together. Whether it worked; `None`
-/// where memory cannot be seen.
+/// Converts without a copy. Whether it worked; `None` where memory cannot be seen.
 fn in_place<C>(
     engine: &mut convert::Converter,
     job: &Job,
-    from: &[Span<'_, C>],
-    to: &[Span<'_, C>],
+    from: &[Lines<'_, C>],
+    to: &[Lines<'_, C>],
     [from_shape, to_shape]: [(&'static PixelFormat, Size); 2],
     bus: &mut dyn Bus<C>,
 ) -> Option<bool> {
-    bus.in_place(from, to, &mut |from, to| {
-        let planes = from.iter().enumerate();
-        let planes = planes.map(|(i, bytes)| (*bytes, line_bytes(from_shape, i)));
+    // CAST: widening, on every target there is.
+    let pitch = |lines: &Lines<'_, C>| lines.pitch as usize;
+    bus.in_place(from, to, &mut |sources, targets| {
+        let planes = sources.iter().zip(from);
+        let planes = planes.map(|(bytes, lines)| (*bytes, pitch(lines)));
         let view = View::new(from_shape.0, from_shape.1, planes);
-        let planes = to.iter_mut().enumerate();
-        let planes = planes.map(|(i, bytes)| (&mut **bytes, line_bytes(to_shape, i)));
+        let planes = targets.iter_mut().zip(to);
+        let planes = planes.map(|(bytes, lines)| (&mut **bytes, pitch(lines)));
         let made = ViewMut::new(to_shape.0, to_shape.1, planes);
         view.and_then(|view| engine.run(job, &view, &mut made?))
             .is_ok()

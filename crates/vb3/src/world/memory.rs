@@ -7,7 +7,7 @@ use vb3_dmabuf::{MissingSync, Observer, SyncKind};
 use vb3_host::{Access, ProcessMemory};
 use vb3_machine::{Machine, User, UserFault, UserMemory};
 use vb3_plane::{Cookie, Planes, SgView};
-use vb3_v4l2::{Bus, BusFault, HostSpan, InPlace, Span};
+use vb3_v4l2::{Bus, BusFault, HostSpan, InPlace, Lines, Span};
 
 /// All plane memory of a run.
 pub(super) type Memory = Planes<Mapper<Machine>, Ear>;
@@ -113,17 +113,12 @@ fn dma_at(addr: DmaAddr, offset: u64) -> Result<DmaAddr, BusFault> {
         .ok_or(BusFault::Unmapped { addr: addr.get() })
 }
 
-/// Spans as a device has them on the bus; `None` if it does not reach one of them by address.
-fn on_bus(spans: &[Span<'_, Cookie>]) -> Option<Vec<vb3_machine::BusSpan>> {
-    let spans = spans.iter().map(|span| match *span.cookie {
-        Cookie::Dma(addr) => Some(vb3_machine::BusSpan {
-            addr: addr.checked_add(span.offset)?,
-            len: span.len,
-        }),
-        // Scattered planes do not lie together.
+/// Where a device has a byte of a plane on the bus, if the plane's bytes lie together there.
+fn on_bus(cookie: &Cookie, offset: u64) -> Option<DmaAddr> {
+    match *cookie {
+        Cookie::Dma(addr) => addr.checked_add(offset),
         Cookie::Sg(_) | Cookie::Cpu(_) => None,
-    });
-    spans.collect()
+    }
 }
 
 impl Bus<Cookie> for DeviceBus<'_> {
@@ -196,17 +191,32 @@ impl Bus<Cookie> for DeviceBus<'_> {
 
     fn in_place(
         &mut self,
-        from: &[Span<'_, Cookie>],
-        to: &[Span<'_, Cookie>],
+        from: &[Lines<'_, Cookie>],
+        to: &[Lines<'_, Cookie>],
         act: &mut InPlace<'_>,
     ) -> Option<bool> {
-        let (from, to) = (on_bus(from)?, on_bus(to)?);
+        let lines_on_bus = |lines: &Lines<'_, Cookie>| {
+            Some(vb3_machine::BusLines {
+                addr: on_bus(lines.cookie, lines.offset)?,
+                line_bytes: lines.line_bytes,
+                count: lines.count,
+                pitch: lines.pitch,
+            })
+        };
+        let from: Vec<_> = from.iter().map(lines_on_bus).collect::<Option<_>>()?;
+        let to: Vec<_> = to.iter().map(lines_on_bus).collect::<Option<_>>()?;
         let machine = self.memory.ops_mut().platform_mut();
         machine.bus_in_place(self.dev, &from, &to, act)
     }
 
     fn host_spans(&mut self, spans: &[Span<'_, Cookie>]) -> Option<Vec<HostSpan<'_>>> {
-        let spans = on_bus(spans)?;
+        let spans = spans.iter().map(|span| {
+            Some(vb3_machine::BusSpan {
+                addr: on_bus(span.cookie, span.offset)?,
+                len: span.len,
+            })
+        });
+        let spans: Vec<_> = spans.collect::<Option<_>>()?;
         let machine = self.memory.ops_mut().platform_mut();
         let found = machine.bus_host_spans(self.dev, &spans)?;
         let found = found.into_iter().map(|span| HostSpan {

@@ -38,7 +38,8 @@ fn format((fourcc, width, height): Size) -> Format {
     Format::new(pixel, width, height).expect("a size")
 }
 
-/// What is made of a picture, with all the planes there are, and how memory was reached.
+/// What is made of a picture, with all the planes there are, and how memory was reached; in place
+/// where it `shows`.
 fn convert(case: &Case, shows: bool) -> (Vec<Vec<u8>>, Vec<Access>) {
     let mut bench = Bench::new(device(case.spec, Launch::in_thread(), FrameConverter::new));
     bench.memory.shows = shows;
@@ -61,6 +62,7 @@ fn convert(case: &Case, shows: bool) -> (Vec<Vec<u8>>, Vec<Access>) {
     bench.send(0, &planes, 1);
     let info = bench.take(Flow::Capture);
     assert!(!info.error);
+    assert_eq!(bench.memory.in_place, u32::from(shows));
     let planes = 0..u32::try_from(to.num_planes).expect("a few");
     let made = planes.map(|plane| bench.plane(Flow::Capture, 0, plane).clone());
     (made.collect(), bench.memory.accesses)
