@@ -1,9 +1,9 @@
 //! Cameras and displays: drivers of a queue that move pixels by DMA address.
 //!
-//! A [`Camera`] plays a [`source`] (a test pattern or a clip) into the buffers it is given; a
-//! [`Display`] shows the buffers it is given and hands what it showed to a [`sink`]. Both reach
-//! memory only through the [`Bus`](vb3_v4l2::Bus) that their host passes in, by the address the
-//! buffer carries. [`spec`] is the text by which a person asks for one.
+//! A [`Device`] is what its [`DeviceSpec`](spec::DeviceSpec) says, the text by which a person asks
+//! for one. A camera plays a [`source`] (a test pattern or a clip) into the buffers it is given; a
+//! display shows the buffers it is given and hands what it showed to a [`sink`]. All reach memory only
+//! through the [`Bus`](vb3_v4l2::Bus) that their host passes in, by the address the buffer carries.
 #![forbid(unsafe_code)]
 
 pub mod convert;
@@ -27,15 +27,15 @@ mod mode;
 mod place;
 mod registry;
 mod ring;
+mod scaler;
 mod select;
 mod shots;
+mod streaming;
 mod surface;
 
-pub use camera::Camera;
 pub use device::Device;
-pub use display::Display;
 pub use failure::Failure;
 pub use fault::{FaultHit, FaultSchedule, FrameFault, FrameFaults, MAX_CORRUPT};
-pub use loopback::{Link, LoopbackCapture, LoopbackOutput};
+pub use loopback::Link;
 pub use m2m::{Decoder, Encoder, FrameConverter};
 pub use place::Place;

@@ -2,8 +2,9 @@
 
 use crate::picture::{Frame, HEIGHT_MAX, Matrix, SIZE_MIN, Size, WIDTH_MAX};
 use crate::spec::{DeviceSpec, MAX_FPS, Profile, same};
+use crate::streaming::Formats;
 use crate::surface::{EINVAL, Surface, Trouble, align_lines};
-use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, Prepare};
+use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{
     Bus, Colorimetry, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
     Planarity, pixfmt,
@@ -146,6 +147,8 @@ pub(crate) struct Mode {
     pub(crate) format: Format,
     pub(crate) interval: Fraction,
     default_interval: Fraction,
+    /// Whether it says the colours of its pictures itself.
+    captures: bool,
     /// What is offered one by one; `None` where everything is.
     offer: Option<Offer>,
     /// Bytes that lines are multiples of.
@@ -216,6 +219,7 @@ impl Mode {
             format,
             interval,
             default_interval: interval,
+            captures,
             stride,
         })
     }
@@ -235,94 +239,9 @@ impl Mode {
         matrix_of(&self.format.color)
     }
 
-    /// The sizes that are offered.
-    pub(crate) fn sizes(&self) -> FrameSizes<'_> {
-        let offer = self.offer.as_ref();
-        offer.map_or(SIZES, |offer| FrameSizes::Discrete(&offer.sizes))
-    }
-
-    /// The intervals that are offered, for every size.
-    pub(crate) fn intervals(&self) -> FrameIntervals<'_> {
-        let offer = self.offer.as_ref();
-        offer.map_or(INTERVALS, |offer| {
-            FrameIntervals::Discrete(&offer.intervals)
-        })
-    }
-
-    /// Nanoseconds per frame.
-    pub(crate) fn interval_ns(&self) -> u64 {
-        self.interval.as_nanos().unwrap_or(1).max(1)
-    }
-
-    pub(crate) fn try_format(&self, wanted: &Format, keep_color: bool) -> Format {
-        let mut asked = *wanted;
-        if self.offer.is_some() {
-            // A webcam says itself how long its lines are, whatever was left in the structure.
-            // Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_v4l2_try_format`.
-            asked
-                .planes
-                .iter_mut()
-                .for_each(|plane| plane.bytesperline = 0);
-        }
-        let negotiated = Format::negotiate(&asked, &self.formats, self.sizes(), keep_color)
-            .and_then(|format| align_lines(format, &self.formats, self.stride));
-        let Some(mut format) = negotiated else {
-            return self.format;
-        };
-        if !keep_color {
-            format.color = pixfmt::lookup(format.fourcc).map_or(COLOR, captured);
-        } else if wanted.color.colorspace == 0 {
-            format.color = told_nothing(format.fourcc);
-        }
-        format
-    }
-
-    pub(crate) fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
-        let known = self
-            .formats
-            .iter()
-            .any(|pixel| pixel.fourcc == format.fourcc);
-        if !known || Size::new(format.width, format.height).is_none() {
-            return Err(EINVAL);
-        }
-        self.format = *format;
-        Ok(())
-    }
-
-    pub(crate) fn set_interval(&mut self, wanted: Fraction) -> Fraction {
-        let (seconds, frames) = (u64::from(wanted.numerator), u64::from(wanted.denominator));
-        self.interval = if seconds == 0 || frames == 0 {
-            self.default_interval
-        } else if let Some(offer) = &self.offer {
-            offer
-                .nearest_interval(wanted)
-                .unwrap_or(self.default_interval)
-        } else if seconds >= frames {
-            Fraction::new(1, 1)
-        } else if frames > seconds * u64::from(MAX_FPS) {
-            Fraction::new(1, MAX_FPS)
-        } else {
-            wanted
-        };
-        self.interval
-    }
-
     /// What a buffer of the format holds.
     const fn surface(&self) -> Surface<'_> {
         Surface(&self.format)
-    }
-
-    pub(crate) fn queue_setup(
-        &self,
-        create: Option<&PlaneSizes>,
-    ) -> Result<PlaneSizes, DriverError> {
-        self.surface().queue_setup(create)
-    }
-
-    /// Checks that a buffer can hold a picture, and on CAPTURE sets what it will hold; on OUTPUT
-    /// checks that it does.
-    pub(crate) fn prepare(&self, buffer: Prepare<'_>, flow: Flow) -> Result<(), DriverError> {
-        self.surface().prepare(buffer, flow)
     }
 
     /// Writes a picture to a buffer; answers the bytes used in each plane.
@@ -351,5 +270,88 @@ impl Mode {
             bus.read(run.cookie, run.offset, bytes)
                 .map_err(|_| Trouble::Fault)
         })
+    }
+}
+
+impl Formats for Mode {
+    fn planarity(&self) -> Planarity {
+        self.planarity
+    }
+
+    fn pixels(&self) -> &[&'static PixelFormat] {
+        &self.formats
+    }
+
+    fn sizes(&self) -> FrameSizes<'_> {
+        let offer = self.offer.as_ref();
+        offer.map_or(SIZES, |offer| FrameSizes::Discrete(&offer.sizes))
+    }
+
+    fn intervals(&self) -> FrameIntervals<'_> {
+        let offer = self.offer.as_ref();
+        offer.map_or(INTERVALS, |offer| {
+            FrameIntervals::Discrete(&offer.intervals)
+        })
+    }
+
+    fn format(&self) -> Format {
+        self.format
+    }
+
+    fn interval(&self) -> Fraction {
+        self.interval
+    }
+
+    fn try_format(&self, wanted: &Format) -> Format {
+        let keep_color = !self.captures;
+        let mut asked = *wanted;
+        if self.offer.is_some() {
+            // A webcam says itself how long its lines are, whatever was left in the structure.
+            // Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_v4l2_try_format`.
+            asked
+                .planes
+                .iter_mut()
+                .for_each(|plane| plane.bytesperline = 0);
+        }
+        let negotiated = Format::negotiate(&asked, &self.formats, self.sizes(), keep_color)
+            .and_then(|format| align_lines(format, &self.formats, self.stride));
+        let Some(mut format) = negotiated else {
+            return self.format;
+        };
+        if !keep_color {
+            format.color = pixfmt::lookup(format.fourcc).map_or(COLOR, captured);
+        } else if wanted.color.colorspace == 0 {
+            format.color = told_nothing(format.fourcc);
+        }
+        format
+    }
+
+    fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
+        let known = self
+            .formats
+            .iter()
+            .any(|pixel| pixel.fourcc == format.fourcc);
+        if !known || Size::new(format.width, format.height).is_none() {
+            return Err(EINVAL);
+        }
+        self.format = *format;
+        Ok(())
+    }
+
+    fn set_interval(&mut self, wanted: Fraction) {
+        let (seconds, frames) = (u64::from(wanted.numerator), u64::from(wanted.denominator));
+        self.interval = if seconds == 0 || frames == 0 {
+            self.default_interval
+        } else if let Some(offer) = &self.offer {
+            offer
+                .nearest_interval(wanted)
+                .unwrap_or(self.default_interval)
+        } else if seconds >= frames {
+            Fraction::new(1, 1)
+        } else if frames > seconds * u64::from(MAX_FPS) {
+            Fraction::new(1, MAX_FPS)
+        } else {
+            wanted
+        };
     }
 }

@@ -1,14 +1,13 @@
 //! The kinds of device there are: what a SPEC calls each, what it offers, and how it is made. A new
 //! one is a module of its own and what is said of it here.
 
+use crate::camera::Camera;
 use crate::device::Outside;
-use crate::loopback::Link;
+use crate::display::Display;
+use crate::loopback::{Link, LoopbackCapture, LoopbackOutput};
 use crate::spec::parse::{parse_sink, parse_source};
 use crate::spec::{DeviceSpec, OptionHelp, SINKS, SinkSpec, SourceSpec, help};
-use crate::{
-    Camera, Decoder, Display, Encoder, Failure, FrameConverter, LoopbackCapture, LoopbackOutput,
-    Place, convert, loopback, m2m, mode,
-};
+use crate::{Decoder, Encoder, Failure, FrameConverter, Place, convert, loopback, m2m, mode};
 use vb3_codec::Kind;
 use vb3_v4l2::{PixelFormat, pixfmt};
 

@@ -1,15 +1,15 @@
 //! What makes JPEG files of a camera's pictures: a codec process beside the camera, which goes on
 //! meanwhile.
 
-use super::Taken;
 use crate::Failure;
 use crate::picture::Frame;
+use crate::streaming::Stamp;
 use crate::surface::Trouble;
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use vb3_codec::{Config, Event, Job, Kind, Launch, PlanesMut, Refused, Worker};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
-use vb3_v4l2::{Bus, Progress};
+use vb3_v4l2::{Bus, Flow, Progress};
 
 /// Most pictures under way.
 const MAX_AHEAD: usize = 3;
@@ -21,7 +21,7 @@ const QUALITY: u8 = 85;
 /// A picture under way, with the buffer that its file is for.
 #[derive(Debug)]
 struct Coding<C> {
-    taken: Taken,
+    stamp: Stamp,
     token: Active<C>,
 }
 
@@ -63,7 +63,7 @@ impl<C> JpegEncoder<C> {
     pub(super) fn begin(
         &mut self,
         frame: &Frame,
-        taken: Taken,
+        stamp: Stamp,
         token: Active<C>,
     ) -> Result<(), Failure> {
         let worker = match self.worker.take() {
@@ -71,14 +71,14 @@ impl<C> JpegEncoder<C> {
             None => self.start(frame)?,
         };
         let worker = self.worker.insert(worker);
-        let tag = u64::from(taken.sequence);
+        let tag = u64::from(stamp.sequence);
         let begun = worker.encode_with(tag, false, |to| {
             fill(frame, to);
             Ok::<(), Refused>(())
         });
         match begun.and_then(|filled| filled) {
             Ok(()) => {
-                self.coding.push_back(Coding { taken, token });
+                self.coding.push_back(Coding { stamp, token });
                 Ok(())
             }
             Err(refused) => Err(Failure::new(format!(
@@ -123,11 +123,11 @@ impl<C> JpegEncoder<C> {
                 _ => continue,
             };
             // Files come in the order of their pictures.
-            let is_next = |coding: &Coding<C>| u64::from(coding.taken.sequence) == tag;
+            let is_next = |coding: &Coding<C>| u64::from(coding.stamp.sequence) == tag;
             if !self.coding.front().is_some_and(is_next) {
                 continue;
             }
-            let Some(Coding { taken, token }) = self.coding.pop_front() else {
+            let Some(Coding { stamp, token }) = self.coding.pop_front() else {
                 break;
             };
             let written = match &file {
@@ -135,14 +135,14 @@ impl<C> JpegEncoder<C> {
                 None => Err(Trouble::TooSmall),
             };
             let (outcome, payloads) = match written {
-                Ok(payloads) => (DoneState::Done, payloads),
+                Ok(payloads) => (DoneState::Done, Some(payloads)),
                 Err(Trouble::Stale) => continue,
                 Err(Trouble::Fault | Trouble::TooSmall) => {
                     faults += 1;
-                    (DoneState::Error, [0; MAX_PLANES])
+                    (DoneState::Error, None)
                 }
             };
-            taken.finish(token, outcome, payloads, progress);
+            stamp.finish(Flow::Capture, token, outcome, payloads, progress);
         }
         Ok(faults)
     }

@@ -1,9 +1,14 @@
 use super::*;
 use crate::bench::{Bench, FILLER};
+use crate::device::Outside as _;
 use crate::picture::{Frame, Size};
 use crate::source::{Background, Picture, read_number, render};
-use vb3_queue::{Error, Invalid};
-use vb3_v4l2::{FourCc, pixfmt};
+use crate::surface::FIELD_NONE;
+use vb3_queue::{Driver as _, Error, Invalid, PlaneSizes, Prepare};
+use vb3_v4l2::{
+    Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat, Statistics,
+    VideoDriver as _, pixfmt,
+};
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
@@ -310,10 +315,15 @@ fn stale_tokens_are_passed_over() {
     let mut bench = bench("", 2);
     bench.start();
     bench.queue(0);
-    let token = bench.device.tokens.pop_front().expect("the queued buffer");
+    let token = bench
+        .device
+        .stream
+        .tokens
+        .pop_front()
+        .expect("the queued buffer");
     bench.stop();
     bench.start();
-    bench.device.tokens.push_back(token);
+    bench.device.stream.tokens.push_back(token);
     bench.queue(1);
     assert_eq!(bench.tick(START), 1);
     assert_eq!(bench.take().map(|info| info.index), Ok(1));
@@ -654,7 +664,8 @@ fn the_number_is_in_the_memory_of_every_format() {
                 bench.queue(0);
                 bench.tick(START);
                 bench.take().expect("a frame");
-                let (layout, size) = (bench.device.mode.pixel(), bench.device.mode.size());
+                let mode = &bench.device.stream.formats;
+                let (layout, size) = (mode.pixel(), mode.size());
                 let bytes = bench.plane(0, 0).clone();
                 let frame = Frame::from_bytes(layout, size, bytes).expect("a whole picture");
                 let (number, bits) = read_number(&frame);

@@ -1,8 +1,11 @@
 use super::*;
 use crate::bench::Bench;
+use crate::device::Outside as _;
 use crate::picture::{Frame, Matrix, Size};
+use crate::sink::Record;
 use crate::source::{Background, Picture, read_number, render};
-use vb3_v4l2::{Colorimetry, FourCc, pixfmt};
+use vb3_queue::{Driver as _, PlaneSizes};
+use vb3_v4l2::{Colorimetry, FourCc, PixelFormat, Statistics, VideoDriver as _, pixfmt};
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
@@ -14,6 +17,20 @@ fn display(spec: &str) -> Display<u32> {
         codecs: vb3_codec::Launch::in_thread().into(),
     };
     Display::new(&spec.parse().expect("a SPEC"), &place).expect("a display")
+}
+
+impl<C> Display<C> {
+    fn sink(&self) -> &Sink {
+        &self.engine.sink
+    }
+
+    fn repeated(&self) -> u64 {
+        self.engine.repeated
+    }
+
+    fn finish(&mut self) -> Record {
+        self.engine.sink.finish()
+    }
 }
 
 fn bench(options: &str, buffers: u32) -> Bench<Display<u32>> {
@@ -359,7 +376,11 @@ fn the_matrix_follows_the_colors_of_the_format() {
         device
             .set_format(Flow::Output, &format, false)
             .expect("a format it offered");
-        assert_eq!(device.mode.matrix(), matrix, "{colorspace} {ycbcr_enc}");
+        assert_eq!(
+            device.stream.formats.matrix(),
+            matrix,
+            "{colorspace} {ycbcr_enc}"
+        );
     }
 }
 
@@ -367,7 +388,7 @@ fn the_matrix_follows_the_colors_of_the_format() {
 fn buffers_are_held_while_the_recording_has_no_room() {
     let (sink, gate) = Sink::gated();
     let mut device = display("display,size=16x8,fps=100");
-    device.sink = sink;
+    device.engine.sink = sink;
     let mut bench = Bench::new(device, 32);
     (0..32).for_each(|index| queue_picture(&mut bench, index, index));
     bench.start();

@@ -16,14 +16,19 @@ mod output;
 mod reader;
 
 pub use link::Link;
-pub use output::LoopbackOutput;
-pub use reader::LoopbackCapture;
+pub(crate) use output::LoopbackOutput;
+pub(crate) use reader::LoopbackCapture;
 
 use crate::Failure;
 use crate::picture::Size;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::surface::align_lines;
-use vb3_v4l2::{Colorimetry, Format, Fraction, PixelFormat, pixfmt};
+use vb3_v4l2::{Colorimetry, Format, Fraction, PixelFormat, Port, pixfmt};
+
+const PORTS: &[Port] = &[Port {
+    name: "Loopback",
+    kind: 2,
+}];
 
 /// sRGB, as cameras say it.
 const COLOR: Colorimetry = Colorimetry {

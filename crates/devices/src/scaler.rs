@@ -2,15 +2,15 @@
 //! another size into a part of the buffer. fimc's other half.
 
 use crate::convert::{self, Color, ConvertError, Converter, Job, Range, View, ViewMut};
-use crate::mode::Mode;
+use crate::mode::matrix_of;
 use crate::picture::{Frame, Size};
 use crate::select::{fit, settable};
 use crate::surface::{EINVAL, Surface, Trouble};
 use vb3_queue::{Active, DriverError, MAX_PLANES};
-use vb3_v4l2::{Bus, Rect, SelectionFlags, SelectionTarget};
+use vb3_v4l2::{Bus, Format, Rect, SelectionFlags, SelectionTarget};
 
 /// A scaler, and what it is set to.
-pub(super) struct Scaler {
+pub(crate) struct Scaler {
     /// The sensor's picture.
     sensor: Size,
     /// What is taken of it.
@@ -33,51 +33,49 @@ impl std::fmt::Debug for Scaler {
 
 impl Scaler {
     /// All of what a sensor sees, to all of a buffer.
-    pub(super) fn new(sensor: Size, mode: &Mode) -> Self {
+    pub(crate) fn new(sensor: Size, format: &Format) -> Self {
         Self {
             sensor,
             crop: Rect::whole(sensor.width(), sensor.height()),
-            compose: Rect::whole(mode.format.width, mode.format.height),
+            compose: Rect::whole(format.width, format.height),
             engine: Converter::new(),
             target: Vec::new(),
         }
     }
 
     /// The size of the pictures to give to [`write`](Self::write).
-    pub(super) const fn sensor(&self) -> Size {
+    pub(crate) const fn sensor(&self) -> Size {
         self.sensor
     }
 
     /// The format was set: all of the buffer is written again.
-    pub(super) fn fill(&mut self, mode: &Mode) {
-        self.compose = Rect::whole(mode.format.width, mode.format.height);
+    pub(crate) fn fill(&mut self, format: &Format) {
+        self.compose = Rect::whole(format.width, format.height);
     }
 
-    pub(super) fn rect(&self, target: SelectionTarget, mode: &Mode) -> Option<Rect> {
-        Some(match target {
+    pub(crate) fn rect(&self, target: SelectionTarget, format: &Format) -> Rect {
+        match target {
             SelectionTarget::Crop => self.crop,
             SelectionTarget::CropDefault | SelectionTarget::CropBounds => {
                 Rect::whole(self.sensor.width(), self.sensor.height())
             }
             SelectionTarget::Compose | SelectionTarget::ComposePadded => self.compose,
             SelectionTarget::ComposeDefault | SelectionTarget::ComposeBounds => {
-                Rect::whole(mode.format.width, mode.format.height)
+                Rect::whole(format.width, format.height)
             }
-        })
+        }
     }
 
-    pub(super) fn set_rect(
+    pub(crate) fn set_rect(
         &mut self,
         target: SelectionTarget,
         wanted: Rect,
         flags: SelectionFlags,
-        mode: &Mode,
+        format: &Format,
     ) -> Result<Rect, DriverError> {
         let (slot, bounds) = match target {
             SelectionTarget::Crop => (&mut self.crop, (self.sensor.width(), self.sensor.height())),
-            SelectionTarget::Compose => {
-                (&mut self.compose, (mode.format.width, mode.format.height))
-            }
+            SelectionTarget::Compose => (&mut self.compose, (format.width, format.height)),
             _ => return Err(EINVAL),
         };
         *slot = fit(wanted, bounds, flags)?;
@@ -85,19 +83,19 @@ impl Scaler {
     }
 
     /// Writes a picture of the sensor's size to a buffer.
-    pub(super) fn write<C>(
+    pub(crate) fn write<C>(
         &mut self,
         frame: &Frame,
-        mode: &Mode,
+        format: &Format,
         buffer: &Active<C>,
         bus: &mut dyn Bus<C>,
     ) -> Result<[u64; MAX_PLANES], Trouble> {
-        let surface = Surface(&mode.format);
-        let format = frame.format();
+        let surface = Surface(format);
+        let pixel = frame.format();
         let bytes = surface.rect_bytes(self.compose).ok_or(Trouble::TooSmall)?;
         self.target.resize(bytes, 0);
         let color = Color {
-            matrix: mode.matrix(),
+            matrix: matrix_of(&format.color),
             range: Range::Limited,
         };
         let to = settable(self.compose).ok_or(Trouble::TooSmall)?;
@@ -110,9 +108,9 @@ impl Scaler {
             },
             ..Job::whole(frame.size(), to, color)
         };
-        let line = |size| convert::plane(format, size, 0).map_or(0, |(line, _)| line);
-        let view = View::contiguous(format, frame.size(), frame.bytes(), line(frame.size()));
-        let made = ViewMut::contiguous(format, to, &mut self.target, line(to));
+        let line = |size| convert::plane(pixel, size, 0).map_or(0, |(line, _)| line);
+        let view = View::contiguous(pixel, frame.size(), frame.bytes(), line(frame.size()));
+        let made = ViewMut::contiguous(pixel, to, &mut self.target, line(to));
         let done = view.and_then(|view| self.engine.run(&job, &view, &mut made?));
         done.map_err(|_: ConvertError| Trouble::Fault)?;
         surface.write_rect(buffer, self.compose, bus, &self.target)?;

@@ -1,7 +1,8 @@
 use super::*;
+use crate::Place;
 use crate::bench::{Bench, FILLER};
+use crate::camera::Camera;
 use crate::source::{Background, Picture, render};
-use crate::{Camera, Place};
 use vb3_v4l2::{Flow, VideoDriver as _, pixfmt};
 
 fn camera() -> Camera<u32> {

@@ -1,0 +1,488 @@
+//! A device with one queue: what cameras, displays and the nodes of a loopback have in common.
+//!
+//! A [`StreamingDevice`] has the queue's buffers, the format, the clock and the counters, and answers
+//! what every such device answers alike. An [`Engine`] moves the pictures: each kind of device has its
+//! own, and with it what no other has.
+
+use crate::Failure;
+use crate::device::Outside;
+use crate::place::{Place, identity, policy};
+use crate::scaler::Scaler;
+use crate::sink::Thumbnail;
+use crate::spec::{Clock, DeviceSpec};
+use crate::surface::{EINVAL, FIELD_NONE, Surface, Trouble};
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use vb3_queue::{
+    Active, Completion, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare,
+};
+use vb3_v4l2::{
+    Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, Fraction, FrameIntervals, FrameSizes,
+    Identity, PixelFormat, Planarity, Port, Progress, QueuePolicy, Rect, Role, SelectionFlags,
+    SelectionTarget, Statistics, VideoDriver,
+};
+
+/// Most frames of one tick, so that a tick ends.
+const FRAMES_PER_TICK: u32 = 8;
+
+/// The formats and rates of a device: which it offers, and which are set.
+pub(crate) trait Formats {
+    fn planarity(&self) -> Planarity;
+
+    /// Pixel formats, in the order of ENUM_FMT.
+    fn pixels(&self) -> &[&'static PixelFormat];
+
+    /// Sizes, offered for every pixel format.
+    fn sizes(&self) -> FrameSizes<'_>;
+
+    /// Seconds per frame, offered for every size.
+    fn intervals(&self) -> FrameIntervals<'_>;
+
+    fn format(&self) -> Format;
+
+    /// What would be set for `wanted`.
+    fn try_format(&self, wanted: &Format) -> Format;
+
+    fn set_format(&mut self, format: &Format) -> Result<(), DriverError>;
+
+    /// Seconds per frame now.
+    fn interval(&self) -> Fraction;
+
+    /// Sets the nearest interval that is offered; the default for one with a zero.
+    fn set_interval(&mut self, wanted: Fraction) {
+        let _ = wanted;
+    }
+}
+
+/// What moves pictures between the buffers of a device and wherever they come from or go.
+pub(crate) trait Engine<C> {
+    type Formats: Formats;
+
+    /// The device's queue.
+    const FLOW: Flow;
+    /// Its input or output.
+    const PORTS: &'static [Port];
+    /// Events besides those of controls.
+    const EVENTS: EventKinds = EventKinds::empty();
+
+    /// STREAMON. The error is the program's errno; why is for [`Stream::failure`].
+    fn start(&mut self, stream: &mut Stream<Self::Formats, C>) -> Result<(), DriverError>;
+
+    /// STREAMOFF, also where [`start`](Self::start) was not called.
+    fn stop(&mut self, stream: &mut Stream<Self::Formats, C>);
+
+    /// Before the frames of a tick, whether or not it streams.
+    fn begin_tick(
+        &mut self,
+        stream: &mut Stream<Self::Formats, C>,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) {
+        let _ = (stream, bus, progress);
+    }
+
+    /// Moves the next picture of a stream, if there is one and it is due. Whether to go on.
+    fn step(
+        &mut self,
+        stream: &mut Stream<Self::Formats, C>,
+        now_ns: u64,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) -> bool;
+
+    /// When [`step`](Self::step) has something to do, in nanoseconds of the host's clock.
+    fn next_step(&self, stream: &Stream<Self::Formats, C>) -> Option<u64>;
+
+    /// Readable when the engine waits for something outside and it has come.
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// A buffer was allocated.
+    fn buf_init(&mut self, formats: &Self::Formats) -> Result<(), DriverError> {
+        let _ = formats;
+        Ok(())
+    }
+
+    /// A buffer was freed.
+    fn buf_cleanup(&mut self, formats: &Self::Formats) {
+        let _ = formats;
+    }
+
+    /// What crops and scales between pictures and buffers.
+    fn scaler(&self) -> Option<&Scaler> {
+        None
+    }
+
+    fn scaler_mut(&mut self) -> Option<&mut Scaler> {
+        None
+    }
+
+    fn controls(&self) -> Vec<ControlSpec> {
+        Vec::new()
+    }
+
+    fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
+        let _ = (id, value);
+        Ok(())
+    }
+
+    fn volatile_control(&self, id: u32) -> Option<ControlValue> {
+        let _ = id;
+        None
+    }
+
+    /// As [`Outside::finish`].
+    fn finish(&mut self) -> Option<Failure> {
+        None
+    }
+
+    /// As [`Outside::thumbnails`].
+    fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
+        let _ = count;
+        Vec::new()
+    }
+
+    /// As [`Outside::remark`].
+    fn remark(&self) -> Option<String> {
+        None
+    }
+}
+
+/// The queue's side of a device, as its engine sees it.
+#[derive(Debug)]
+pub(crate) struct Stream<F, C> {
+    pub(crate) formats: F,
+    pub(crate) clock: Clock,
+    /// The buffers that the device owns, oldest first.
+    pub(crate) tokens: VecDeque<Active<C>>,
+    /// Between STREAMON and STREAMOFF.
+    is_on: bool,
+    /// Number of the next frame.
+    pub(crate) sequence: u32,
+    /// When it is due, in nanoseconds of the host's clock; `None` before the first.
+    pub(crate) due_ns: Option<u64>,
+    pub(crate) statistics: Statistics,
+    /// What failed outside.
+    pub(crate) failure: Option<Failure>,
+}
+
+impl<F: Formats, C> Stream<F, C> {
+    /// Nanoseconds per frame.
+    pub(crate) fn interval_ns(&self) -> u64 {
+        self.formats.interval().as_nanos().unwrap_or(1).max(1)
+    }
+
+    /// How many whole intervals have gone by since `due_ns`, and when the last of them ended.
+    pub(crate) fn newest_due(&self, now_ns: u64, due_ns: u64) -> (u64, u64) {
+        let interval_ns = self.interval_ns();
+        let missed = now_ns.saturating_sub(due_ns) / interval_ns;
+        (
+            missed,
+            due_ns.saturating_add(missed.saturating_mul(interval_ns)),
+        )
+    }
+
+    /// The number of the next frame; the one after it is next then.
+    pub(crate) fn next_sequence(&mut self) -> u32 {
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        sequence
+    }
+
+    /// The stream cannot go on.
+    pub(crate) fn fail(&mut self, failure: Failure, progress: &mut Progress<C>) {
+        self.failure = Some(failure);
+        progress.broken = true;
+    }
+
+    /// How a buffer comes back whose picture was moved so; `None` for one that is no longer the
+    /// device's. Faults are counted.
+    pub(crate) fn outcome<T>(
+        &mut self,
+        moved: Result<T, Trouble>,
+    ) -> Option<(DoneState, Option<T>)> {
+        match moved {
+            Ok(moved) => Some((DoneState::Done, Some(moved))),
+            Err(Trouble::Stale) => None,
+            Err(Trouble::Fault | Trouble::TooSmall) => {
+                self.count_faults(1);
+                Some((DoneState::Error, None))
+            }
+        }
+    }
+
+    pub(crate) fn count_faults(&mut self, count: u64) {
+        let faults = &mut self.statistics.bus_faults;
+        *faults = faults.saturating_add(count);
+    }
+
+    pub(crate) fn count_dropped(&mut self, count: u64) {
+        let dropped = &mut self.statistics.dropped;
+        *dropped = dropped.saturating_add(count);
+    }
+
+    pub(crate) fn count_copied(&mut self, bytes: u64) {
+        let copied = &mut self.statistics.bytes_copied;
+        *copied = copied.saturating_add(bytes);
+    }
+}
+
+/// Which frame a buffer comes back with, and its time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamp {
+    pub(crate) sequence: u32,
+    pub(crate) time_ns: u64,
+    /// None follows.
+    pub(crate) last: bool,
+}
+
+impl Stamp {
+    /// Gives the frame's buffer back. `payloads` are the bytes used in each plane of a CAPTURE
+    /// buffer; those of an OUTPUT buffer stay the program's.
+    pub(crate) fn finish<C>(
+        self,
+        flow: Flow,
+        token: Active<C>,
+        outcome: DoneState,
+        payloads: Option<[u64; MAX_PLANES]>,
+        progress: &mut Progress<C>,
+    ) {
+        let completion = Completion {
+            outcome,
+            payloads: match flow {
+                Flow::Capture => Some(payloads.unwrap_or_default()),
+                Flow::Output => None,
+            },
+            data_offsets: None,
+            timestamp_ns: Some(self.time_ns),
+            sequence: self.sequence,
+            field: FIELD_NONE,
+            last: self.last,
+            timecode: None,
+            frame_flags: None,
+        };
+        progress.finish(flow, token, completion);
+    }
+}
+
+/// A device with one queue.
+#[derive(Debug)]
+pub(crate) struct StreamingDevice<E, F, C> {
+    identity: Identity,
+    policy: QueuePolicy,
+    pub(crate) stream: Stream<F, C>,
+    pub(crate) engine: E,
+}
+
+impl<E: Engine<C>, C> StreamingDevice<E, E::Formats, C> {
+    /// Makes the device of a SPEC; `card` is its name where the SPEC gives none.
+    pub(crate) fn with_engine(
+        spec: &DeviceSpec,
+        place: &Place,
+        card: &str,
+        formats: E::Formats,
+        engine: E,
+    ) -> Self {
+        Self {
+            identity: identity(spec, place, card),
+            policy: policy(spec, place),
+            stream: Stream {
+                formats,
+                clock: spec.clock,
+                tokens: VecDeque::new(),
+                is_on: false,
+                sequence: 0,
+                due_ns: None,
+                statistics: Statistics::default(),
+                failure: None,
+            },
+            engine,
+        }
+    }
+}
+
+impl<E: Engine<C>, C> Driver for StreamingDevice<E, E::Formats, C> {
+    type Cookie = C;
+
+    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
+        Surface(&self.stream.formats.format()).queue_setup(create)
+    }
+
+    fn buf_init(&mut self, _index: u32) -> Result<(), DriverError> {
+        self.engine.buf_init(&self.stream.formats)
+    }
+
+    fn buf_cleanup(&mut self, _index: u32) {
+        self.engine.buf_cleanup(&self.stream.formats);
+    }
+
+    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
+        Surface(&self.stream.formats.format()).prepare(buffer, E::FLOW)
+    }
+
+    fn buf_queue(&mut self, buffer: Active<C>) {
+        self.stream.tokens.push_back(buffer);
+    }
+
+    fn start_streaming(&mut self, _queued: u32) -> Result<(), DriverError> {
+        (self.stream.sequence, self.stream.due_ns) = (0, None);
+        let started = self.engine.start(&mut self.stream);
+        match started {
+            Ok(()) => self.stream.is_on = true,
+            Err(_) => self.stream.tokens.clear(),
+        }
+        started
+    }
+
+    fn stop_streaming(&mut self) {
+        self.stream.is_on = false;
+        self.engine.stop(&mut self.stream);
+        self.stream.tokens.clear();
+    }
+}
+
+impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
+    type Cookie = C;
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn role(&self) -> Role {
+        match E::FLOW {
+            Flow::Capture => Role::Capture,
+            Flow::Output => Role::Output,
+        }
+    }
+
+    fn queue_driver(&mut self, _: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
+        Box::new(self)
+    }
+
+    fn planarity(&self) -> Planarity {
+        self.stream.formats.planarity()
+    }
+
+    fn formats(&self, _: Flow) -> &[&'static PixelFormat] {
+        self.stream.formats.pixels()
+    }
+
+    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes<'_> {
+        self.stream.formats.sizes()
+    }
+
+    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
+        Some(self.stream.formats.intervals())
+    }
+
+    fn format(&self, _: Flow) -> Format {
+        self.stream.formats.format()
+    }
+
+    fn try_format(&self, _: Flow, wanted: &Format) -> Format {
+        self.stream.formats.try_format(wanted)
+    }
+
+    fn set_format(&mut self, _: Flow, format: &Format, _: bool) -> Result<(), DriverError> {
+        self.stream.formats.set_format(format)?;
+        if let Some(scaler) = self.engine.scaler_mut() {
+            scaler.fill(format);
+        }
+        Ok(())
+    }
+
+    fn interval(&self, _: Flow) -> Option<Fraction> {
+        Some(self.stream.formats.interval())
+    }
+
+    fn set_interval(&mut self, _: Flow, wanted: Fraction) {
+        self.stream.formats.set_interval(wanted);
+    }
+
+    fn ports(&self) -> &[Port] {
+        E::PORTS
+    }
+
+    fn has_selection(&self) -> bool {
+        self.engine.scaler().is_some()
+    }
+
+    fn selection(&self, _: Flow, target: SelectionTarget) -> Option<Rect> {
+        let scaler = self.engine.scaler()?;
+        Some(scaler.rect(target, &self.stream.formats.format()))
+    }
+
+    fn set_selection(
+        &mut self,
+        _: Flow,
+        target: SelectionTarget,
+        wanted: Rect,
+        flags: SelectionFlags,
+    ) -> Result<Rect, DriverError> {
+        let scaler = self.engine.scaler_mut().ok_or(EINVAL)?;
+        scaler.set_rect(target, wanted, flags, &self.stream.formats.format())
+    }
+
+    fn controls(&self) -> Vec<ControlSpec> {
+        self.engine.controls()
+    }
+
+    fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
+        self.engine.set_control(id, value.number())
+    }
+
+    fn volatile_control(&self, id: u32) -> Option<ControlValue> {
+        self.engine.volatile_control(id)
+    }
+
+    fn events(&self) -> EventKinds {
+        E::EVENTS
+    }
+
+    fn queue_policy(&self, _: Flow) -> QueuePolicy {
+        self.policy
+    }
+
+    fn tick(&mut self, now_ns: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        let (stream, engine) = (&mut self.stream, &mut self.engine);
+        stream.tokens.retain(|token| !token.is_stale());
+        engine.begin_tick(stream, bus, progress);
+        for _ in 0..FRAMES_PER_TICK {
+            if !stream.is_on || !engine.step(stream, now_ns, bus, progress) {
+                return;
+            }
+        }
+    }
+
+    fn next_tick(&self) -> Option<u64> {
+        let is_on = self.stream.is_on;
+        is_on.then(|| self.engine.next_step(&self.stream)).flatten()
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.stream.statistics
+    }
+}
+
+impl<E: Engine<C>, C> Outside for StreamingDevice<E, E::Formats, C> {
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.engine.wake_fd()
+    }
+
+    fn finish(&mut self) -> Option<Failure> {
+        self.engine.finish()
+    }
+
+    fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
+        self.engine.thumbnails(count)
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        self.stream.failure.as_ref()
+    }
+
+    fn remark(&self) -> Option<String> {
+        self.engine.remark()
+    }
+}
