@@ -18,8 +18,9 @@ use crate::lock::lock;
 use crate::note::Note;
 use crate::serve::Answer;
 
-/// Threads at one time, at most; those that only wait for work go after a while.
-const MOST: usize = 256;
+/// Threads at one time, at most; those that only wait for work go after a while. So many processes
+/// may have a call each that stalls.
+const MOST: usize = 1024;
 /// How often the receiver is looked at while calls come.
 pub(crate) const LOOK: Duration = Duration::from_millis(4);
 /// How often stalled threads are looked at.

@@ -10,8 +10,10 @@ use crate::toy::COUNT;
 use crate::{call, device, errno, is_inside, itself, one_run, run_noting};
 use vb3_intercept::Note;
 
-/// More calls than the supervisor has threads.
+/// Calls of one program that stall: more than threads that it gets.
 const CALLS: usize = 300;
+/// Programs with one such call each.
+const PROGRAMS: usize = 300;
 /// Calls of the program beside it.
 const OWN: usize = 200;
 /// Statuses of the one whose calls stall: it failed; it has no userfaultfd.
@@ -85,12 +87,12 @@ fn in_ioctl(process: libc::pid_t) -> usize {
     calls.filter(|call| call.starts_with(&ioctl)).count()
 }
 
-/// A program of its own, whose calls stall until there is something in `end`.
-fn begin_stalling(end: &impl AsRawFd) -> libc::pid_t {
+/// A program of its own, so many of whose calls on a device stall until it gets a byte from `end`.
+fn begin_stalling(file: &File, end: &impl AsRawFd, calls: usize) -> libc::pid_t {
     // SAFETY: the harness's other thread sleeps and holds no lock.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        let stall = std::panic::AssertUnwindSafe(|| stall(end.as_raw_fd()));
+        let stall = std::panic::AssertUnwindSafe(|| stall(file, end.as_raw_fd(), calls));
         let status = std::panic::catch_unwind(stall).unwrap_or(FAILED);
         // SAFETY: ends the child.
         unsafe { libc::_exit(status) };
@@ -99,19 +101,17 @@ fn begin_stalling(end: &impl AsRawFd) -> libc::pid_t {
 }
 
 /// Gives 0, or what of it cannot be.
-fn stall(end: i32) -> i32 {
+fn stall(file: &File, end: i32, calls: usize) -> i32 {
     let Ok(Unfilled { at, faults }) = Unfilled::new() else {
         return REFUSED;
     };
-    let file = device();
-    let file = &file;
     std::thread::scope(|scope| {
         let call = move || {
             // SAFETY: the toy's request takes a pointer to one u32.
             let done = unsafe { libc::ioctl(file.as_raw_fd(), COUNT, at) };
             assert_eq!(done, 0, "{}", errno());
         };
-        for _ in 0..CALLS {
+        for _ in 0..calls {
             scope.spawn(call);
         }
         // From here on it makes no call that is noticed. Should nobody end it, this does.
@@ -126,21 +126,20 @@ fn stall(end: i32) -> i32 {
     0
 }
 
-#[test]
-fn calls_of_others_go_on_while_one_program_fills_the_pool() {
-    let _one = one_run();
+/// Runs a program that says by a file when it is to hear that others stall; `None` where it could
+/// not make them. Gives the calls that were counted, and the remarks about those that stalled.
+fn run_beside(name: &str) -> Option<(usize, Vec<(i64, usize)>)> {
     let said = format!(
         "{}/stalled-{}",
         env!("CARGO_TARGET_TMPDIR"),
         std::process::id()
     );
-    let name = "stalling::goes_on_beside_a_full_pool";
-    let mut notes = Vec::new();
+    let mut stalled = Vec::new();
     let (report, toy) = run_noting(&itself(name).env("VB3_SAID", &said), &mut |note| {
-        if matches!(note, Note::Stalled { .. }) {
+        if let Note::Stalled { nr, calls, .. } = note {
             File::create(&said).expect("a file");
+            stalled.push((nr, calls));
         }
-        notes.push(note);
     });
     // Not there where nothing was said.
     std::fs::remove_file(&said).ok();
@@ -148,47 +147,88 @@ fn calls_of_others_go_on_while_one_program_fills_the_pool() {
     toy.assert_nothing_held();
     if toy.count == 0 {
         eprintln!("skipped: userfaultfd is refused here");
-        return;
+        return None;
     }
-    assert_eq!(toy.count as usize, CALLS + OWN);
-    let stalled = notes.iter().filter_map(|note| match *note {
-        Note::Stalled { nr, calls, .. } => Some((nr, calls)),
-        _ => None,
-    });
-    let stalled: Vec<_> = stalled.collect();
+    Some((toy.count as usize, stalled))
+}
+
+#[test]
+fn calls_of_others_go_on_while_one_program_fills_the_pool() {
+    let _one = one_run();
+    let Some((count, stalled)) = run_beside("stalling::goes_on_beside_a_full_pool") else {
+        return;
+    };
+    assert_eq!(count, CALLS + OWN);
     let [(libc::SYS_ioctl, calls)] = stalled[..] else {
-        panic!("one program stalls in ioctl: {notes:?}");
+        panic!("one program stalls in ioctl: {stalled:?}");
     };
     // One may be counted twice while it is being held back.
     assert!((1..=CALLS + 1).contains(&calls), "{calls}");
 }
 
 #[test]
-#[ignore = "a program for the test above"]
-fn goes_on_beside_a_full_pool() {
-    if !is_inside() {
+fn calls_of_others_go_on_while_many_programs_stall() {
+    let _one = one_run();
+    let Some((count, stalled)) = run_beside("stalling::goes_on_beside_stalled_programs") else {
         return;
+    };
+    assert_eq!(count, PROGRAMS + OWN);
+    assert!((1..=PROGRAMS).contains(&stalled.len()), "{stalled:?}");
+    let alike = |at: &(i64, usize)| *at == (libc::SYS_ioctl, 1);
+    assert!(stalled.iter().all(alike), "{stalled:?}");
+}
+
+#[test]
+#[ignore = "a program for a test above"]
+fn goes_on_beside_a_full_pool() {
+    if is_inside() {
+        go_on_beside(1, CALLS);
     }
+}
+
+#[test]
+#[ignore = "a program for a test above"]
+fn goes_on_beside_stalled_programs() {
+    if is_inside() {
+        go_on_beside(PROGRAMS, 1);
+    }
+}
+
+/// Makes calls beside programs of which each has so many that stall.
+fn go_on_beside(programs: usize, calls: usize) {
     let (end, mut ends) = std::io::pipe().expect("pipe");
-    let other = begin_stalling(&end);
-    let mut status = 0;
-    // SAFETY: our own child.
-    let mut ended = |how| unsafe { libc::waitpid(other, &raw mut status, how) } == other;
-    let stalls = becomes(|| in_ioctl(other) == CALLS || ended(libc::WNOHANG));
-    if stalls && in_ioctl(other) == CALLS {
+    let file = device();
+    let begin = |_| begin_stalling(&file, &end, calls);
+    let others: Vec<_> = (0..programs).map(begin).collect();
+    let has_ended = |program| {
+        // SAFETY: a zeroed siginfo_t is one; our own child, which stays to be waited for.
+        unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            libc::waitid(libc::P_PID, program as libc::id_t, &raw mut info, how) == 0
+                && info.si_pid() == program
+        }
+    };
+    let stall = || others.iter().all(|other| in_ioctl(*other) == calls);
+    let settled = becomes(|| stall() || others.iter().any(|other| has_ended(*other)));
+    assert!(settled, "they do not stall");
+    if stall() {
         let file = device();
         for _ in 0..OWN {
             call(&file, COUNT, 0).expect("counted");
         }
         let said = std::env::var_os("VB3_SAID").expect("set by the test");
-        assert!(
-            becomes(|| Path::new(&said).exists()),
-            "the stall is not named"
-        );
-        assert_eq!(in_ioctl(other), CALLS, "all stall still");
-        ends.write_all(b"x").expect("room");
-        assert!(ended(0), "{}", errno());
+        let is_said = becomes(|| Path::new(&said).exists());
+        assert!(is_said, "the stall is not named");
+        assert!(stall(), "all stall still");
     }
-    let status = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
-    assert!(matches!(status, Some(0 | REFUSED)), "{status:?}");
+    ends.write_all(&vec![b'x'; programs]).expect("room");
+    for other in others {
+        let mut status = 0;
+        // SAFETY: our own child.
+        let ended = unsafe { libc::waitpid(other, &raw mut status, 0) };
+        assert_eq!(ended, other, "{}", errno());
+        let status = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+        assert!(matches!(status, Some(0 | REFUSED)), "{status:?}");
+    }
 }
