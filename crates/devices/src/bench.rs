@@ -32,6 +32,8 @@ pub(crate) struct Memory {
     /// Whether other processes may write to planes; what they do is in these files.
     pub(crate) maps: bool,
     pub(crate) files: BTreeMap<u32, File>,
+    /// Bytes that were read for nobody.
+    pub(crate) unseen: usize,
     /// Every access: plane, offset, length.
     pub(crate) accesses: Vec<(u32, u64, usize)>,
 }
@@ -92,6 +94,14 @@ impl Bus<u32> for Memory {
         let range = self.range(*cookie, offset, out.len())?;
         self.accesses.push((*cookie, offset, out.len()));
         out.copy_from_slice(&self.planes[cookie][range]);
+        Ok(())
+    }
+
+    fn note_read(&mut self, cookie: &u32, offset: u64, len: u64) -> Result<(), BusFault> {
+        let len = usize::try_from(len).expect("a short span");
+        self.range(*cookie, offset, len)?;
+        self.accesses.push((*cookie, offset, len));
+        self.unseen += len;
         Ok(())
     }
 

@@ -71,13 +71,20 @@ impl Screen {
             return;
         };
         let mode = &stream.formats;
-        let mut frame = self.sink.take_frame(mode.pixel(), mode.size());
-        frame.set_matrix(mode.matrix());
-        let read = mode.read(&mut frame, &token, bus);
+        let frame = self.sink.take_next(mode.pixel(), mode.size());
+        let (read, frame) = match frame {
+            Some(mut frame) => {
+                frame.set_matrix(mode.matrix());
+                (mode.read(&mut frame, &token, bus), Some(frame))
+            }
+            None => (mode.note_read(&token, bus), None),
+        };
         let outcome = stream.outcome(read).map(|(outcome, _)| outcome);
-        match outcome {
-            Some(DoneState::Done) => self.sink.show(frame),
-            _ => self.sink.put_back(frame),
+        match (outcome, frame) {
+            (Some(DoneState::Done), Some(frame)) => self.sink.show(frame),
+            (Some(DoneState::Done), None) => self.sink.show_unseen(),
+            (_, Some(frame)) => self.sink.put_back(frame),
+            (_, None) => {}
         }
         let Some(outcome) = outcome else {
             return;

@@ -255,6 +255,19 @@ impl Mode {
             .write(buffer, bus, |component| frame.component(component))
     }
 
+    /// Reads a picture from a buffer for nobody to look at.
+    pub(crate) fn note_read<C>(
+        &self,
+        buffer: &Active<C>,
+        bus: &mut dyn Bus<C>,
+    ) -> Result<(), Trouble> {
+        self.surface().each_run(buffer, Flow::Output, |run| {
+            // CAST: widening, on every target there is.
+            bus.note_read(run.cookie, run.offset, run.packed.len() as u64)
+                .map_err(|_| Trouble::Fault)
+        })
+    }
+
     /// Reads a picture from a buffer.
     pub(crate) fn read<C>(
         &self,

@@ -32,6 +32,14 @@ impl State {
         })
     }
 
+    /// Reads memory as `dev` does, for nobody to look at.
+    pub(crate) fn bus_note_read(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
+        let len = usize::try_from(span.len).unwrap_or(usize::MAX);
+        self.access(dev, span.addr, len, false, |object, view, at, bytes| {
+            object.check_read(view, at, bytes.len() as u64)
+        })
+    }
+
     /// What `dev` would find at an address if its mapping allowed reading: a look through its eyes
     pub(crate) fn bus_inspect(
         &self,

@@ -255,6 +255,14 @@ impl Machine {
         self.state.borrow().bus_inspect(dev, addr, out)
     }
 
+    /// Counts bytes as read, as [`bus_read`](Self::bus_read) does, without bringing them.
+    ///
+    /// # Errors
+    /// [`BusFault`] where `dev` could not have read them.
+    pub fn bus_note_read(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
+        self.state.get_mut().bus_note_read(dev, span)
+    }
+
     /// Writes memory as `dev` does.
     ///
     /// # Errors

@@ -131,6 +131,26 @@ impl Object {
         }
     }
 
+    /// Whether so many bytes could be read; of memory of others it is tried.
+    pub(crate) fn check_read(&self, view: View, offset: u64, len: u64) -> Result<(), Miss> {
+        let end = offset.checked_add(len).ok_or(Miss::Nothing(offset))?;
+        match (view, &self.dram, &self.backing) {
+            _ if self.withdrawn => Err(Miss::Nothing(offset)),
+            (View::Dram, Some(dram), _) => reached(dram.slice(offset, len).is_some(), offset),
+            (.., Backing::Shared(_)) => reached(end <= self.bytes_of_frames(), offset),
+            (.., backing) => {
+                let mut chunk = vec![0; CHUNK.min(len) as usize];
+                let mut at = offset;
+                while at < end {
+                    let part = &mut chunk[..CHUNK.min(end - at) as usize];
+                    backing.read(at, part)?;
+                    at += part.len() as u64;
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Whether a view has a store of its own, which the memfd is not.
     pub(crate) fn is_split(&self, view: View) -> bool {
         view == View::Dram && self.dram.is_some()

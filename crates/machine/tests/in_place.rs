@@ -273,6 +273,35 @@ fn what_was_not_made_is_not_counted_as_written() {
     );
 }
 
+#[test]
+fn reading_for_nobody_is_counted_as_reading() {
+    for lines in [COHERENT, &with_iommu("coherent = false\ncma = \"8MiB\"")] {
+        let run = |bring: bool| {
+            let (mut mapper, dev) = with_device(lines);
+            let both = Direction::Bidirectional;
+            let alloc = mapper.alloc_noncontiguous(dev, LEN, both, Attrs::empty());
+            let addr = mapper.alloc_dma_addr(&alloc.unwrap()).unwrap();
+            let machine = mapper.platform_mut();
+            let spans = [(7, 9000), (LEN - 8, 8), (LEN - 8, 64), (1 << 40, 8)];
+            let mut done = Vec::new();
+            let seen = seen(machine, dev, |machine| {
+                for (offset, len) in spans {
+                    let addr = at(addr, offset);
+                    done.push(if bring {
+                        machine.bus_read(dev, addr, &mut vec![0; len as usize])
+                    } else {
+                        machine.bus_note_read(dev, BusSpan { addr, len })
+                    });
+                }
+            });
+            assert_eq!(done[..2], [Ok(()); 2], "{lines}");
+            assert!(done[3].is_err(), "{lines}");
+            (done, seen)
+        };
+        assert_eq!(run(false), run(true), "{lines}");
+    }
+}
+
 /// A program may write at any time to memory that it has mapped, and a slice of such memory would
 /// say that nobody does.
 #[test]

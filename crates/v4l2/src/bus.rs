@@ -106,6 +106,12 @@ pub trait Bus<C> {
     /// [`BusFault`]; `out` may be partly written.
     fn read(&mut self, cookie: &C, offset: u64, out: &mut [u8]) -> Result<(), BusFault>;
 
+    /// Reads `len` bytes from byte `offset` of the plane, which nobody wants to have.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn note_read(&mut self, cookie: &C, offset: u64, len: u64) -> Result<(), BusFault>;
+
     /// What the device would find there if it were allowed to read: no access of its own, so nothing
     /// is counted.
     ///

@@ -11,6 +11,13 @@ const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
 
 fn display(spec: &str) -> Display<u32> {
+    let mut display = unwatched(spec);
+    display.engine.sink.remember();
+    display
+}
+
+/// A display of which nobody wants to know what it showed.
+fn unwatched(spec: &str) -> Display<u32> {
     let place = Place {
         bus_info: "platform:vb3-001".into(),
         userptr: true,
@@ -89,6 +96,29 @@ fn pictures_are_shown_in_order_at_the_refresh() {
     assert_eq!(bench.device.sink().checksums(), sums);
     assert_eq!(bench.events.len(), 3);
     assert_eq!(bench.device.statistics(), Statistics::default());
+}
+
+#[test]
+fn what_nobody_wants_is_read_but_not_looked_at() {
+    let mut bench = Bench::new(unwatched("display,size=16x8,clock=free"), 1);
+    bench.start();
+    for number in 0..101 {
+        queue_picture(&mut bench, 0, number);
+        assert_eq!(bench.tick(START), 1);
+        assert_eq!(bench.take().map(|info| info.error), Ok(false));
+    }
+    // All of the first 32, then every second, then every fourth, for the contact sheet.
+    let seen = 32 + 32 / 2 + (101_usize - 64).div_ceil(4);
+    assert_eq!(bench.memory.unseen, (101 - seen) * 256);
+    assert_eq!(bench.memory.accesses.len(), 101);
+    assert!(bench.device.sink().checksums().is_empty());
+    assert_eq!(bench.device.sink().record().shown, 101);
+    assert_eq!(bench.device.sink().thumbnails(usize::MAX).len(), 26);
+    // The next is not kept either: what cannot be read is noticed all the same.
+    bench.memory.unmapped.push(1);
+    queue_picture(&mut bench, 0, 101);
+    assert_eq!(bench.tick(START), 1);
+    assert_eq!(bench.take().map(|info| info.error), Ok(true));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What a display records, exactly as it was shown.
 //!
-//! A [`Sink`] keeps a checksum of each picture, the last picture and a few small ones for a
-//! contact sheet, and hands pictures to a thread that writes them. It never waits: where the
-//! thread falls behind, [`Sink::has_room`] says no, and the display holds its buffers back.
+//! A [`Sink`] hands pictures to a thread that writes them, and keeps a few small ones for a contact
+//! sheet. Whoever wants them has it keep checksums and the last picture, too ([`Sink::remember`]).
+//! It never waits: where the thread falls behind, [`Sink::has_room`] says no, and the display holds
+//! its buffers back. A picture of which nothing is kept is not looked at ([`Sink::take_next`]).
 
 #[cfg(test)]
 mod gate;
@@ -57,6 +58,7 @@ pub struct Record {
 pub struct Sink {
     kind: SinkSpec,
     writer: Option<Writer>,
+    remembers: bool,
     last: Option<Arc<Frame>>,
     /// Memory for the next picture.
     spare: Option<Frame>,
@@ -80,6 +82,7 @@ impl Sink {
         Ok(Self {
             kind: spec.clone(),
             writer: recorder.map(Writer::start).transpose()?,
+            remembers: false,
             last: None,
             spare: None,
             checksums: Vec::new(),
@@ -92,6 +95,11 @@ impl Sink {
     #[must_use]
     pub fn accepts(&self, format: &PixelFormat) -> bool {
         self.kind.accepts(format)
+    }
+
+    /// Keeps checksums of the pictures that follow, and the last of them.
+    pub const fn remember(&mut self) {
+        self.remembers = true;
     }
 
     /// The pictures that follow have this shape. Where a file can hold one shape only, another
@@ -117,6 +125,14 @@ impl Sink {
         self.writer.as_ref().is_none_or(Writer::has_room)
     }
 
+    /// As [`take_frame`](Self::take_frame) for the next picture; `None` where nothing would be kept
+    /// of it, and [`show_unseen`](Self::show_unseen) will do.
+    #[must_use]
+    pub fn take_next(&mut self, format: &'static PixelFormat, size: Size) -> Option<Frame> {
+        let is_seen = self.writer.is_some() || self.remembers || self.thumbs.keeps_next();
+        is_seen.then(|| self.take_frame(format, size))
+    }
+
     /// A picture to fill and [`show`](Self::show); its contents are unspecified.
     #[must_use]
     pub fn take_frame(&mut self, format: &'static PixelFormat, size: Size) -> Frame {
@@ -138,7 +154,7 @@ impl Sink {
     /// not ask [`has_room`](Self::has_room) first loses it where there is none.
     pub fn show(&mut self, frame: Frame) {
         self.shown = self.shown.saturating_add(1);
-        if self.checksums.len() < CHECKSUMS_MAX {
+        if self.remembers && self.checksums.len() < CHECKSUMS_MAX {
             self.checksums.push(frame.checksum());
         }
         self.thumbs.offer(&frame);
@@ -154,18 +170,25 @@ impl Sink {
         }
     }
 
+    /// Shows a picture that nobody looks at.
+    pub fn show_unseen(&mut self) {
+        self.shown = self.shown.saturating_add(1);
+        self.thumbs.offer_frame(|| None);
+    }
+
     /// Gives back a picture that is not to be shown.
     pub fn put_back(&mut self, frame: Frame) {
         self.spare = Some(frame);
     }
 
-    /// The picture shown last.
+    /// The picture shown last, of those that were looked at.
     #[must_use]
     pub fn last(&self) -> Option<&Frame> {
         self.last.as_deref()
     }
 
-    /// CRC-32 of the bytes of each picture, of the first [`CHECKSUMS_MAX`].
+    /// CRC-32 of the bytes of each picture since [`remember`](Self::remember), of the first
+    /// [`CHECKSUMS_MAX`].
     #[must_use]
     pub fn checksums(&self) -> &[u32] {
         &self.checksums

@@ -258,6 +258,7 @@ fn checksums_are_those_of_ffmpeg() {
     let directory = TempDir::new().expect("a directory");
     let path = directory.path().join("a.yuv");
     let mut sink = Sink::open(&SinkSpec::Raw(path.clone())).expect("a sink");
+    sink.remember();
     sink.begin(shape).expect("a layout it takes");
     for number in 0..5 {
         show(&mut sink, picture(shape, number));

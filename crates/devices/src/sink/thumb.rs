@@ -94,6 +94,11 @@ impl Default for Collection {
 }
 
 impl Collection {
+    /// Whether the next picture may be kept.
+    pub(super) const fn keeps_next(&self) -> bool {
+        self.offered.is_multiple_of(self.stride)
+    }
+
     /// Counts a picture, and keeps it if it is its turn.
     pub(super) fn offer(&mut self, frame: &Frame) {
         self.offer_by(|number| Some(Thumbnail::of(frame, number)));

@@ -108,6 +108,12 @@ impl Bus<u64> for TestMemory {
         Ok(())
     }
 
+    fn note_read(&mut self, cookie: &u64, offset: u64, len: u64) -> Result<(), BusFault> {
+        let fault = BusFault::OutOfRange { offset, len };
+        let len = usize::try_from(len).map_err(|_| fault)?;
+        self.range(*cookie, offset, len).map(drop).ok_or(fault)
+    }
+
     fn write(&mut self, cookie: &u64, offset: u64, data: &[u8]) -> Result<(), BusFault> {
         let fault = BusFault::OutOfRange {
             offset,

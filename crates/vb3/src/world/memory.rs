@@ -145,6 +145,20 @@ impl Bus<Cookie> for DeviceBus<'_> {
         }
     }
 
+    fn note_read(&mut self, cookie: &Cookie, offset: u64, len: u64) -> Result<(), BusFault> {
+        let Cookie::Dma(addr) = *cookie else {
+            let len = usize::try_from(len).map_err(|_| BusFault::OutOfRange { offset, len })?;
+            return self.read(cookie, offset, &mut vec![0; len]);
+        };
+        let addr = dma_at(addr, offset)?;
+        let span = vb3_machine::BusSpan { addr, len };
+        let machine = self.memory.ops_mut().platform_mut();
+        let noted = machine.bus_note_read(self.dev, span);
+        noted.map_err(|fault| BusFault::Unmapped {
+            addr: fault.addr.get(),
+        })
+    }
+
     fn inspect(&mut self, cookie: &Cookie, offset: u64, out: &mut [u8]) -> Result<(), BusFault> {
         match *cookie {
             Cookie::Dma(addr) => {
