@@ -2,6 +2,7 @@
 
 use super::imports::Imports;
 use super::memory::Memory;
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Vma};
@@ -146,6 +147,8 @@ impl Shares {
             Err(e) => return Err((e, buf)),
         };
         let real = match access {
+            // The kernel would let the program map it.
+            _ if is_protected(memory, buf.id()) => None,
             ExportAccess::ReadWrite => self.make_real(memfd.as_fd(), len_bytes),
             ExportAccess::ReadOnly | ExportAccess::WriteOnly => None,
         };
@@ -307,17 +310,18 @@ fn file_of(
     buf: &BufRef,
     access: ExportAccess,
 ) -> Result<(OwnedFd, FdIdentity, u64), Errno> {
-    use rustix::fs::{Mode, OFlags};
     let len = memory.dmabuf_len(buf);
-    let map = memory
-        .mmap_buf(buf.id(), 0, len)
-        .map_err(|e| Errno(e.errno()))?;
+    let shown = match memory.mmap_buf(buf.id(), 0, len) {
+        Ok(map) => map.fd,
+        Err(_) if is_protected(memory, buf.id()) => sealed_zeroes(len)?,
+        Err(e) => return Err(Errno(e.errno())),
+    };
     let flags = match access {
         ExportAccess::ReadOnly => OFlags::RDONLY,
         ExportAccess::WriteOnly => OFlags::WRONLY,
         ExportAccess::ReadWrite => OFlags::RDWR,
     };
-    let path = format!("/proc/self/fd/{}", map.fd.as_raw_fd());
+    let path = format!("/proc/self/fd/{}", shown.as_raw_fd());
     let file = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| Errno(e.raw_os_error()))?;
     let stat = rustix::fs::fstat(&file).map_err(|_| Errno::EIO)?;
@@ -329,4 +333,19 @@ fn file_of(
         },
         len,
     ))
+}
+
+/// The file of a dma-buf that the CPU is kept from: as long as the buffer, with no byte of it, and
+/// nobody can write to it.
+fn sealed_zeroes(len: u64) -> Result<OwnedFd, Errno> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = memfd_create("vb3", flags).and_then(|file| {
+        ftruncate(&file, len)?;
+        fcntl_add_seals(
+            &file,
+            SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL,
+        )?;
+        Ok(file)
+    });
+    file.map_err(|e| Errno(e.raw_os_error()))
 }

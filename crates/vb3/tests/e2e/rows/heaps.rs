@@ -1,7 +1,8 @@
 //! dma-heaps and udmabuf for programs: `/dev/dma_heap`, `/dev/udmabuf`, whatever the host has.
 
-use crate::common::{Run, compiled};
+use crate::common::{Run, compiled, expect_pattern, size_option};
 use std::fs::File;
+use vb3_v4l2::pixfmt::YUYV;
 
 /// What a heap answers, by the source of Linux 6.12 and 7.2.
 const ANSWERS: &str = "character device: ok
@@ -236,4 +237,63 @@ fn the_heap_that_a_refusal_names_works() {
     outcome.expect_success();
     assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
     assert!(outcome.read("seen.raw") == outcome.read("shown.raw"));
+}
+
+/// What a protected heap and its buffers answer: an exporter without `mmap` is EINVAL.
+const PROTECTED_ANSWERS: &str = "alloc: ok
+bytes: 155648, of the file 155648
+alloc for reading: ok
+mmap of it: EINVAL
+/dev/video0: ok
+/dev/video1: ok
+/dev/video2: ok
+QBUF at the camera: ok
+STREAMON: ok
+DQBUF: ok
+mmap: EINVAL
+private mmap: EINVAL
+pread: EINVAL
+pwrite: EINVAL
+SYNC: ok
+a copy shows: nothing
+pwrite to it: EPERM
+mmap of it: EINVAL
+QBUF at a display that may not: EINVAL
+QBUF at one that may: ok
+STREAMON: ok
+DQBUF: ok
+";
+
+#[test]
+fn a_protected_heap_gives_what_devices_share_and_programs_do_not_see() {
+    let Some(program) = compiled("protected.c") else {
+        return;
+    };
+    let run = Run::on(AREAS);
+    let profile = include_str!("../../../../machine/profiles/soc-cma.toml");
+    let areas = "[areas]\nsecure = { size = \"1MiB\", protected = true }\n";
+    std::fs::write(run.file(AREAS), format!("{profile}\n{areas}")).unwrap();
+    let shape = format!("format=YUYV,{},clock=free", size_option());
+    let outcome = run
+        .device(format!("camera=pattern,{shape},protected=only"))
+        .device(format!("display=shown.raw,{shape},protected=only"))
+        .device(format!("display=null,{shape}"))
+        .program([&program])
+        .and(["/dev/dma_heap/secure", "/dev/video0", "/dev/video1"])
+        .and(["/dev/video2"])
+        .run();
+    outcome.expect_success();
+    assert_eq!(outcome.stdout, PROTECTED_ANSWERS, "{}", outcome.stderr);
+    assert_eq!(expect_pattern(&YUYV, &outcome.read("shown.raw")).len(), 1);
+    let report = &outcome.report;
+    assert_eq!(report.total(|q| q.bytes_copied), 0);
+    let [refusal] = &report.refusals[..] else {
+        panic!("{:?}", report.refusals)
+    };
+    assert_eq!(
+        (&*refusal.device, &*refusal.constraint),
+        ("/dev/video2", "unprotected")
+    );
+    let why = outcome.why();
+    assert!(why.contains("the device has no access to such"), "{why}");
 }
