@@ -154,13 +154,13 @@ pub trait Backend: Send {
     /// Size in bytes of an exported buffer.
     fn buffer_len(&self, id: FdIdentity) -> u64;
 
-    /// A program is about to map an exported buffer by its own descriptor. The mapping counts as
+    /// Process `pid` is about to map an exported buffer by its own descriptor. The mapping counts as
     /// a use of that descriptor: its end is part of what [`gone`](Self::gone) reports.
     ///
     /// # Errors
     /// The mapping's: EINVAL for memory that programs do not map.
-    fn buffer_mapped(&mut self, id: FdIdentity) -> Result<(), Errno> {
-        let _ = id;
+    fn buffer_mapped(&mut self, id: FdIdentity, pid: u32) -> Result<(), Errno> {
+        let _ = (id, pid);
         Ok(())
     }
 

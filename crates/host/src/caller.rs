@@ -70,6 +70,14 @@ pub trait Caller {
     /// # Errors
     /// EMFILE when the program's table is full.
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno>;
+    /// As [`install`](Self::install), of a memfd that a program made: mappings of it stay ordinary
+    /// memory, which devices can pin.
+    ///
+    /// # Errors
+    /// As [`install`](Self::install).
+    fn install_own(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {
+        self.install(fd, cloexec, tag)
+    }
     /// Installs a descriptor of a file of the backend that was not opened by a path, and is known
     /// as `file` from then on: calls on it come to the backend as those on device files do, and
     /// its end as [`Backend::release`](crate::Backend::release). Its number, and by what [`identify`](Self::identify) will
@@ -129,6 +137,12 @@ pub trait ProcessMemory: fmt::Debug + Send + Sync {
     /// # Errors
     /// EFAULT when the process's table cannot be read; a process that is gone has no memory.
     fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno>;
+    /// The file that all of `len` bytes from `addr` are a mapping of; `None` for other memory, and for
+    /// several files.
+    fn file_at(&self, addr: u64, len: u64) -> Option<FdIdentity> {
+        let _ = (addr, len);
+        None
+    }
     /// Whether the program has a file mapped; `false` for one that is gone.
     fn maps_file(&self, id: FdIdentity) -> bool;
     /// Follows `len` bytes at `addr` as long as the value given back lives, by which they are

@@ -339,6 +339,27 @@ impl ProcessMemory for ProcFiles {
         Ok(at.min(end).saturating_sub(addr))
     }
 
+    fn file_at(&self, addr: u64, len: u64) -> Option<FdIdentity> {
+        let end = addr.checked_add(len)?;
+        let maps = self.maps().ok()?;
+        let (mut at, mut file) = (addr, None);
+        for map in maps.split(|&b| b == b'\n').filter_map(Mapping::parse) {
+            if map.end <= at {
+                continue;
+            }
+            let (dev, ino) = (map.dev, map.ino);
+            let id = (ino != 0).then_some(FdIdentity { dev, ino })?;
+            if map.start > at || *file.get_or_insert(id) != id {
+                return None;
+            }
+            at = map.end;
+            if at >= end {
+                return file;
+            }
+        }
+        None
+    }
+
     fn maps_file(&self, id: FdIdentity) -> bool {
         let Ok(maps) = self.maps() else { return false };
         maps.split(|&b| b == b'\n')

@@ -18,15 +18,20 @@ use crate::reap::Ended;
 use crate::rewrite::{self, Stopped};
 use crate::serve::{Server, Verdict};
 use crate::supervisor::Supervisor;
-use vb3_host::{Errno, FdIdentity, FileId, Mmap};
+use vb3_host::{Caller as _, Errno, FdIdentity, FileId, Mmap};
 
 impl Server<'_> {
     /// Which device file a mapping is of; none where the kernel makes it.
-    fn mapped_file(&mut self, id: FdIdentity, args: &Mmap) -> Result<Option<FileId>, Errno> {
+    fn mapped_file(
+        &mut self,
+        id: FdIdentity,
+        args: &Mmap,
+        pid: u32,
+    ) -> Result<Option<FileId>, Errno> {
         match self.target(id) {
             Target::Other => {
                 if self.backend.is_foreign(id) {
-                    self.backend.buffer_mapped(id)?;
+                    self.backend.buffer_mapped(id, pid)?;
                 }
                 Ok(None)
             }
@@ -43,7 +48,7 @@ impl Server<'_> {
                 if end > len {
                     return Err(Errno(libc::EINVAL));
                 }
-                self.backend.buffer_mapped(id)?;
+                self.backend.buffer_mapped(id, pid)?;
                 Ok(None)
             }
             Target::Device(file) => Ok(Some(file)),
@@ -97,7 +102,8 @@ impl Supervisor<'_> {
             flags: n.int(3),
             offset: n.arg(5),
         };
-        let (file, answers) = self.apply(|server| server.mapped_file(look.id, &args));
+        let pid = call.pid();
+        let (file, answers) = self.apply(|server| server.mapped_file(look.id, &args, pid));
         self.answer_all(answers);
         let Some(file) = file? else {
             return Ok(Verdict::native());

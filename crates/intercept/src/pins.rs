@@ -219,6 +219,10 @@ impl ProcessMemory for Pinnable {
         self.files.probe(addr, len, access)
     }
 
+    fn file_at(&self, addr: u64, len: u64) -> Option<FdIdentity> {
+        self.files.file_at(addr, len)
+    }
+
     fn maps_file(&self, id: FdIdentity) -> bool {
         self.files.maps_file(id)
     }
@@ -259,6 +263,10 @@ impl ProcessMemory for Pinned {
 
     fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
         self.files.probe(addr, len, access)
+    }
+
+    fn file_at(&self, addr: u64, len: u64) -> Option<FdIdentity> {
+        self.files.file_at(addr, len)
     }
 
     fn maps_file(&self, id: FdIdentity) -> bool {

@@ -52,6 +52,13 @@ pub trait UserMemory: fmt::Debug + Send + Sync {
         true
     }
 
+    /// Device and inode number of the file that all of `len` bytes from `addr` are a mapping of; `None`
+    /// for other memory.
+    fn file_at(&self, addr: u64, len: u64) -> Option<(u64, u64)> {
+        let _ = (addr, len);
+        None
+    }
+
     /// Tells programs apart: equal for two values exactly if they are the same address space.
     fn id(&self) -> u64;
 }

@@ -53,7 +53,7 @@ pub use memops::{AllocArgs, ExportAccess, HintSkip, MemOps, PlaneError};
 #[cfg(feature = "alloc")]
 pub use planes::{
     Allocator, Cookie, Counters, CpuView, Device, Live, Plane, PlaneMmap, Planes, RefusedImport,
-    SgView,
+    SgView, UserId, UserRange,
 };
 pub use user::UserMemory;
 pub use vb3_dma::{Caching, Coherency, Constraint, Direction, Reason};

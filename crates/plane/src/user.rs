@@ -197,6 +197,11 @@ impl<O: DmaOps> UserMemory<O> {
         }
     }
 
+    /// The device it is for.
+    pub const fn device(&self) -> O::Device {
+        self.dev
+    }
+
     /// The pinned memory.
     pub const fn table(&self) -> &O::Table {
         &self.table

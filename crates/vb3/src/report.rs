@@ -468,6 +468,9 @@ impl Report {
     /// does not differ from run to run.
     pub(crate) fn number_processes(&mut self) {
         let mut numbers = HashMap::new();
+        self.buffers
+            .iter_mut()
+            .for_each(|buffer| buffer.address = 0);
         let holders = self
             .buffers
             .iter_mut()

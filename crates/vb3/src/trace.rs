@@ -431,8 +431,16 @@ impl<B: Backend> Backend for Traced<'_, B> {
         self.devices.buffer_len(id)
     }
 
-    fn buffer_mapped(&mut self, id: FdIdentity) -> Result<(), Errno> {
-        self.devices.buffer_mapped(id)
+    fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16 {
+        self.devices.buffer_poll(id, events)
+    }
+
+    fn take_buffers_changed(&mut self) -> bool {
+        self.devices.take_buffers_changed()
+    }
+
+    fn buffer_mapped(&mut self, id: FdIdentity, pid: u32) -> Result<(), Errno> {
+        self.devices.buffer_mapped(id, pid)
     }
 
     fn is_foreign(&self, id: FdIdentity) -> bool {

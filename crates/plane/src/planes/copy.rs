@@ -111,6 +111,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
 
     fn copy_user(&mut self, key: SlabKey, offset: u64, bytes: Bytes<'_>) -> Result<(), PlaneError> {
         let user = self.users.get(key).ok_or(PlaneError::Invalid(None))?;
+        let user = &user.memory;
         let ops = self.buffers.ops_mut();
         copy_pinned(ops, user, offset, bytes).map_err(|e| view_error(Error::Dma(e)))
     }

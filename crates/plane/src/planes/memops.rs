@@ -51,7 +51,8 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     }
 
     fn sync_user(&mut self, key: SlabKey, sync: SyncFor) -> Result<(), PlaneError> {
-        match self.users.get(key) {
+        let user = self.users.get(key).map(|pinned| &pinned.memory);
+        match user {
             Some(user) => user.sync(&mut self.buffers.cx(), sync).map(|_due| ()),
             None => Ok(()),
         }
@@ -223,27 +224,21 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
                 UserMemory::vmalloc(&mut cx, dev.dma, user, addr, len_bytes, direction)?
             }
         };
-        match self.users.insert(memory) {
-            Ok(key) => Ok(Plane {
-                dev,
-                access: None,
-                direction,
-                len_bytes,
-                kind: Kind::User(key),
-            }),
-            Err(refused) => {
-                refused.put(&mut self.cx());
-                Err(PlaneError::NoMemory(None))
-            }
-        }
+        let key = self.keep_user(memory, user, (addr, len_bytes))?;
+        Ok(Plane {
+            dev,
+            access: None,
+            direction,
+            len_bytes,
+            kind: Kind::User(key),
+        })
     }
 
     fn is_current(&self, plane: &Self::Plane, user: &Self::User, addr: u64) -> bool {
         let Kind::User(key) = plane.kind else {
             return false;
         };
-        self.users
-            .get(key)
+        self.user_memory(key)
             .is_some_and(|memory| memory.is_current(self.ops(), user, addr))
     }
 
@@ -330,11 +325,7 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
                 }
                 self.buffers.drop_user(memory, UserKind::Plane);
             }
-            Kind::User(key) => {
-                if let Some(user) = self.users.remove(key) {
-                    user.put(&mut self.cx());
-                }
-            }
+            Kind::User(key) => self.put_user(key),
             Kind::Imported { import, .. } => self.put_import(import),
             Kind::ImportedVirtual { .. } => {}
         }
@@ -393,7 +384,7 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
             Kind::User(key) if plane.dev.allocator == Allocator::Sg => {
                 Some(Cookie::Sg(SgView(Segments::User(key))))
             }
-            Kind::User(key) => match self.users.get(key)?.dma_addr() {
+            Kind::User(key) => match self.user_memory(key)?.dma_addr() {
                 Some(addr) => Some(Cookie::Dma(addr)),
                 None => Some(Cookie::Cpu(CpuView(View::User(key)))),
             },

@@ -9,8 +9,10 @@ mod memops;
 mod scatter;
 #[cfg(test)]
 mod tests;
+mod users;
 
 pub use counters::Counters;
+pub use users::{UserId, UserRange};
 
 use crate::{HintSkip, PlaneError};
 use alloc::boxed::Box;
@@ -21,8 +23,6 @@ use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps};
 use vb3_dmabuf::fence::{Owner, Timeline};
 use vb3_dmabuf::{BufId, BufInfo, BufRef, Buffers, Cx, Error, MemoryId, Name, Slab, SlabKey};
 use vb3_dmabuf::{Observer, Placer, Store, Vma};
-
-use crate::UserMemory;
 
 /// Which allocator serves a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -220,7 +220,9 @@ impl Live {
 /// Implements [`MemOps`](crate::MemOps) for any number of queues. `H` observes missing syncs.
 pub struct Planes<O: DmaOps, H> {
     buffers: Buffers<O, CounterTable<O::Device, H>>,
-    users: Slab<UserMemory<O>>,
+    users: Slab<users::Pinned<O>>,
+    /// How often one of them has come or gone.
+    user_changes: u64,
     imports: Slab<Import<O::Device>>,
     /// Counts uses of imports, to find the one unused longest.
     clock: u64,
@@ -242,6 +244,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
         Self {
             buffers: Buffers::new(ops, CounterTable::new(host)),
             users: Slab::new(Buffers::<O, CounterTable<O::Device, H>>::LIMIT),
+            user_changes: 0,
             imports: Slab::new(Buffers::<O, CounterTable<O::Device, H>>::LIMIT),
             clock: 0,
             refused: None,

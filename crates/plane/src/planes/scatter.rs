@@ -3,7 +3,7 @@
 use super::{Plane, Planes, Segments, SgView};
 use crate::{Direction, PlaneError};
 use vb3_dma::{DmaAddr, DmaOps, DmaSegment, SyncFor};
-use vb3_dmabuf::{Error, Importer, MemoryId, Observer, SlabKey, Store, UserKind};
+use vb3_dmabuf::{Error, Importer, MemoryId, Observer, SlabKey, UserKind};
 
 impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     /// Attaches the device that memory was allocated for, and maps it. After a failure the memory
@@ -59,7 +59,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
                 let shared = self.buffers.memory(memory)?;
                 shared.segment(self.ops(), key, index)
             }
-            Segments::User(key) => self.users.get(key)?.segment(self.ops(), index),
+            Segments::User(key) => self.user_memory(key)?.segment(self.ops(), index),
             Segments::Import(key) => {
                 let attachment = self.import_attachment(key)?;
                 self.buffers.segment(attachment, index)

@@ -62,6 +62,11 @@ fn held(holder: &HolderReport) -> String {
         "attachment" => format!("{}, attached", holder.device),
         "fence" => format!("a fence of {}", holder.device),
         "mapping" => format!("a mapping in process {}", holder.process),
+        "user-pages" if holder.device.is_empty() => format!("memory of process {}", holder.process),
+        "user-pages" => format!(
+            "{}, which pinned pages of process {}",
+            holder.device, holder.process
+        ),
         kind => format!("a {kind} given to process {}", holder.process),
     };
     if !holder.name.is_empty() {

@@ -10,7 +10,7 @@ pub const MAX_BUFFERS: usize = 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BufferReport {
-    /// Its number, as in `vb3 ctl buffers`.
+    /// Its number, as in `vb3 ctl buffers`; that of a program's own memory begins with `u`.
     pub number: String,
     /// The device node whose queue allocated it; empty for memory of a heap or of another driver.
     pub device: String,
@@ -22,6 +22,9 @@ pub struct BufferReport {
     pub plane: u32,
     /// Bytes.
     pub bytes: u64,
+    /// Where it begins in the process that gave its own memory; else zero, as where the devices' time is
+    /// not the system's.
+    pub address: u64,
     /// It lived on after its queue had let go of it, because somebody else held it.
     pub orphaned: bool,
     /// It was taken back while it was held.
@@ -36,11 +39,12 @@ pub struct BufferReport {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HolderReport {
-    /// `queue`, `descriptor`, `mapping`, `attachment`, `cpu-mapping` of a driver, or `fence`.
+    /// `queue`, `descriptor`, `mapping`, `attachment`, `cpu-mapping` of a driver, `fence`, or
+    /// `user-pages` of a process that gave its own memory.
     pub kind: String,
-    /// The device node, of an attachment and of a fence.
+    /// The device node, of an attachment, of a fence, and of a device that pinned pages of a dma-buf.
     pub device: String,
-    /// The process that was given a descriptor or made a mapping; else zero.
+    /// The process that was given a descriptor, made a mapping, or whose pages these are; else zero.
     pub process: u32,
     /// That process's name.
     pub name: String,

@@ -432,9 +432,11 @@ impl Backend for World {
         self.shares.borrow().len_bytes(id)
     }
 
-    fn buffer_mapped(&mut self, id: FdIdentity) -> Result<(), Errno> {
+    fn buffer_mapped(&mut self, id: FdIdentity, pid: u32) -> Result<(), Errno> {
         self.set_now();
-        self.shares.get_mut().mapped(&mut self.memory, id)
+        let mapped = self.shares.get_mut().mapped(&mut self.memory, id, pid);
+        self.follow_holders();
+        mapped
     }
 
     fn is_foreign(&self, id: FdIdentity) -> bool {

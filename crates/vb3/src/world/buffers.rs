@@ -4,6 +4,7 @@ use super::World;
 use super::memory::Memory;
 use super::shares::HeldBy;
 use super::summary;
+use super::users::UserPages;
 use crate::sentence::bytes;
 use std::fmt::Write as _;
 use vb3_dma::Direction;
@@ -19,8 +20,14 @@ impl World {
     pub(super) fn buffer_list(&self) -> String {
         let mut list = String::new();
         let mut left_out = 0u64;
-        for (id, _) in self.memory.buffers().memories() {
-            let entry = self.buffer_entry(id).unwrap_or_default();
+        let users = self.user_pages();
+        let given = self.all_holders(&users);
+        let shared = self.memory.buffers().memories().map(|(id, _)| {
+            let given = given.get(&id).map_or(&[][..], Vec::as_slice);
+            self.buffer_entry(id, given).unwrap_or_default()
+        });
+        let own = users.iter().filter(|user| user.memory.is_none());
+        for entry in shared.chain(own.map(|user| self.user_entry(user))) {
             if list.len() + entry.len() > MAX_LIST {
                 left_out += 1;
             } else {
@@ -33,7 +40,22 @@ impl World {
         list
     }
 
-    fn buffer_entry(&self, id: MemoryId) -> Option<String> {
+    fn user_entry(&self, user: &UserPages) -> String {
+        let place = self.user_place(user.id);
+        let end = user.addr.saturating_add(user.len_bytes);
+        format!(
+            "{} {}: {} of process {}{} at {:#x} to {:#x}\n  its queue\n",
+            user.id,
+            place_name(&place),
+            bytes(user.len_bytes),
+            user.pid,
+            comm(user.pid),
+            user.addr,
+            end.saturating_sub(1)
+        )
+    }
+
+    fn buffer_entry(&self, id: MemoryId, given: &[HeldBy]) -> Option<String> {
         let memory = self.memory.buffers().memory(id)?;
         let name = self.buffer_name(id);
         let place = match memory.is_revoked() {
@@ -52,12 +74,15 @@ impl World {
             };
             let _ = writeln!(entry, "  {what}");
         }
-        for held in self.shares.borrow().holders(id) {
-            let (what, pid) = match held {
-                HeldBy::Mapping(pid) => ("a mapping in", pid),
-                HeldBy::Descriptor(pid) => ("a descriptor given to", pid),
+        for held in given {
+            let (what, pid, user) = match *held {
+                HeldBy::Mapping(pid) => ("a mapping in", pid, None),
+                HeldBy::Descriptor(pid) => ("a descriptor given to", pid, None),
+                HeldBy::Pages(pid, dev) => ("pages of", pid, Some(dev)),
             };
-            let _ = writeln!(entry, "  {what} process {pid}{}", comm(pid));
+            let _ = write!(entry, "  {what} process {pid}{}", comm(pid));
+            let user = user.map(|dev| format!(", pinned by {}", self.name_of(dev)));
+            let _ = writeln!(entry, "{}", user.unwrap_or_default());
         }
         let list = memory.attachments();
         let keys = std::iter::successors(list.next(None), |key| list.next(Some(*key)));
@@ -76,10 +101,7 @@ impl World {
     /// Which buffer memory is.
     pub(super) fn buffer_name(&self, id: MemoryId) -> String {
         if let Some(place) = summary::place(&self.nodes, id.get()) {
-            return format!(
-                "{} {} buffer {} plane {}",
-                place.device, place.queue, place.buffer, place.plane
-            );
+            return place_name(&place);
         }
         let memory = self.memory.buffers().memory(id);
         match memory.and_then(|memory| memory.device()) {
@@ -95,6 +117,13 @@ impl World {
             |node| node.path.display().to_string(),
         )
     }
+}
+
+fn place_name(place: &summary::Place) -> String {
+    format!(
+        "{} {} buffer {} plane {}",
+        place.device, place.queue, place.buffer, place.plane
+    )
 }
 
 /// What a device has of a buffer.

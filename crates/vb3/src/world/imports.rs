@@ -8,13 +8,14 @@
 //! something is pending, again and again; until then queues wait as for fences that programs import.
 
 use super::memory::Memory;
+use super::shares::{HeldBy, MAX_MAPPERS, mapped_by};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use vb3_dma::{Constraint, Reason};
 use vb3_dmabuf::fence::{Outcome, Owner, Timeline, Usage};
-use vb3_dmabuf::{BufId, BufRef, Store as _, Vma};
+use vb3_dmabuf::{BufId, BufRef, MemoryId, Store as _, Vma};
 use vb3_host::{Caller, FdIdentity};
 use vb3_machine::{Device, Foreign, dmabuf_holders, is_dmabuf};
 use vb3_plane::MemOps as _;
@@ -47,6 +48,8 @@ struct Import {
     buf: BufRef,
     /// A program has it mapped, as far as is known.
     mapped: Option<Vma>,
+    /// The processes that do.
+    mapped_by: BTreeSet<u32>,
     pending: Option<Pending>,
 }
 
@@ -147,7 +150,7 @@ impl Imports {
                 self.all.insert(file, import);
                 self.ask(memory, file);
                 if caller.memory().is_ok_and(|program| program.maps_file(file)) {
-                    self.mapped(memory, file);
+                    self.mapped(memory, file, caller.pid());
                 }
                 Some(id)
             }
@@ -178,17 +181,29 @@ impl Imports {
             fd,
             buf,
             mapped: None,
+            mapped_by: BTreeSet::new(),
             pending: None,
         })
     }
 
-    /// A program maps such a buffer. It may look at the memory from now on.
-    pub(super) fn mapped(&mut self, memory: &mut Memory, file: FdIdentity) {
-        if let Some(import) = self.all.get_mut(&file)
-            && import.mapped.is_none()
-        {
+    /// Process `pid` maps such a buffer. It may look at the memory from now on.
+    pub(super) fn mapped(&mut self, memory: &mut Memory, file: FdIdentity, pid: u32) {
+        let Some(import) = self.all.get_mut(&file) else {
+            return;
+        };
+        if import.mapped.is_none() {
             import.mapped = memory.vma_open_buf(import.buf.id()).ok();
         }
+        if import.mapped_by.len() < MAX_MAPPERS {
+            import.mapped_by.insert(pid);
+        }
+    }
+
+    /// The processes that have mapped which of them.
+    pub(super) fn mapped_by(&self) -> impl Iterator<Item = (MemoryId, HeldBy)> {
+        let all = self.all.values();
+        let mapped = all.filter_map(|import| Some((import.mapped.as_ref()?, import)));
+        mapped.flat_map(|(vma, import)| mapped_by(vma, &import.mapped_by))
     }
 
     /// Lets go of what no queue uses any more.

@@ -4,11 +4,13 @@
 //! with every frame: they are taken down only as they stand at such a moment.
 
 use super::shares::HeldBy;
+use super::users::UserPages;
 use super::{World, summary};
 use crate::report::{BufferReport, HolderReport, MAX_BUFFERS};
 use std::collections::BTreeMap;
 use vb3_dmabuf::fence::Owner;
 use vb3_dmabuf::{HolderKind, MemoryId, Store as _, UserKind};
+use vb3_plane::UserId;
 
 /// Most buffers followed at one time.
 const MAX_FOLLOWED: usize = 256;
@@ -31,6 +33,15 @@ impl Holder {
             process: 0,
         }
     }
+}
+
+/// What a row is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Named {
+    /// Memory that can be shared.
+    Shared(MemoryId),
+    /// A program's own.
+    User(UserId),
 }
 
 /// A buffer that is there.
@@ -95,7 +106,7 @@ impl Row {
 pub(super) struct Ledger {
     /// Handles and attachments that had come and gone at the last look.
     changes: u64,
-    live: BTreeMap<MemoryId, Row>,
+    live: BTreeMap<Named, Row>,
     gone: Vec<BufferReport>,
     left_out: u64,
     /// Most that were there at one time and not followed.
@@ -112,6 +123,18 @@ impl Ledger {
         )
     }
 
+    /// The row of a buffer, which `told` begins; `None` where there are too many.
+    fn follow(&mut self, id: Named, told: impl FnOnce() -> BufferReport) -> Option<&mut Row> {
+        if !self.live.contains_key(&id) {
+            if self.live.len() >= MAX_FOLLOWED {
+                return None;
+            }
+            let (told, since) = (told(), Vec::new());
+            self.live.insert(id, Row { told, since });
+        }
+        self.live.get_mut(&id)
+    }
+
     fn end(&mut self, row: Row, now_ns: u64) {
         let mut row = row;
         row.look(&[], now_ns);
@@ -126,35 +149,43 @@ impl Ledger {
 impl World {
     /// Takes down who holds which buffer, if that has changed.
     pub(super) fn follow_holders(&mut self) {
-        let changes = self.memory.buffers().changes();
+        let changes = self.memory.changes();
         if core::mem::replace(&mut self.ledger.changes, changes) == changes {
             return;
         }
         let now_ns = self.clock.now_ns();
-        let given = self.shares.borrow().all_holders();
+        self.find_user_files();
+        let users = self.user_pages();
+        let given = self.all_holders(&users);
         let mut ledger = core::mem::take(&mut self.ledger);
-        let is_gone = |id: &MemoryId| self.memory.buffers().memory(*id).is_none();
-        let gone: Vec<MemoryId> = ledger.live.keys().copied().filter(is_gone).collect();
+        let is_own = |user: &&UserPages| user.memory.is_none();
+        let own: BTreeMap<UserId, &UserPages> = (users.iter().filter(is_own))
+            .map(|user| (user.id, user))
+            .collect();
+        let is_gone = |row: &Named| match row {
+            Named::Shared(id) => self.memory.buffers().memory(*id).is_none(),
+            Named::User(id) => !own.contains_key(id),
+        };
+        let gone: Vec<Named> = ledger.live.keys().copied().filter(is_gone).collect();
         for id in gone {
             if let Some(row) = ledger.live.remove(&id) {
                 ledger.end(row, now_ns);
             }
         }
-        let all: Vec<MemoryId> = self.memory.buffers().memories().map(|(id, _)| id).collect();
         let mut unfollowed = 0;
-        for id in all {
-            if !ledger.live.contains_key(&id) {
-                if ledger.live.len() >= MAX_FOLLOWED {
-                    unfollowed += 1;
-                    continue;
-                }
-                let since = Vec::new();
-                let told = self.new_row(id);
-                ledger.live.insert(id, Row { told, since });
+        for (id, user) in own {
+            match ledger.follow(Named::User(id), || self.new_user_row(user)) {
+                Some(row) => row.look(&user_holders(user), now_ns),
+                None => unfollowed += 1,
             }
+        }
+        let all: Vec<MemoryId> = self.memory.buffers().memories().map(|(id, _)| id).collect();
+        for id in all {
             let holders = self.holders_of(id, given.get(&id).map_or(&[], Vec::as_slice));
+            let row = ledger.follow(Named::Shared(id), || self.new_row(id));
+            unfollowed += u64::from(row.is_none());
             let memory = self.memory.buffers().memory(id);
-            if let (Some(row), Some(memory)) = (ledger.live.get_mut(&id), memory) {
+            if let (Some(row), Some(memory)) = (row, memory) {
                 row.look(&holders, now_ns);
                 let is_owned = holders.iter().any(|holder| holder.kind == "queue");
                 row.told.orphaned |= memory.device().is_some() && !is_owned;
@@ -179,6 +210,20 @@ impl World {
         }
     }
 
+    fn new_user_row(&self, user: &UserPages) -> BufferReport {
+        let place = self.user_place(user.id);
+        BufferReport {
+            number: user.id.to_string(),
+            device: place.device,
+            queue: place.queue.to_owned(),
+            buffer: place.buffer,
+            plane: place.plane,
+            bytes: user.len_bytes,
+            address: user.addr,
+            ..BufferReport::default()
+        }
+    }
+
     /// Who holds a buffer, each once. `given` is what programs have of it.
     fn holders_of(&self, id: MemoryId, given: &[HeldBy]) -> Vec<Holder> {
         let Some(memory) = self.memory.buffers().memory(id) else {
@@ -190,11 +235,11 @@ impl World {
             _ => None,
         });
         let given = given.iter().map(|held| {
-            let (kind, process) = match *held {
-                HeldBy::Mapping(pid) => ("mapping", pid),
-                HeldBy::Descriptor(pid) => ("descriptor", pid),
+            let (kind, process, device) = match *held {
+                HeldBy::Mapping(pid) => ("mapping", pid, String::new()),
+                HeldBy::Descriptor(pid) => ("descriptor", pid, String::new()),
+                HeldBy::Pages(pid, dev) => ("user-pages", pid, self.name_of(dev)),
             };
-            let device = String::new();
             Holder {
                 kind,
                 device,
@@ -215,4 +260,14 @@ impl World {
         all.dedup();
         all
     }
+}
+
+/// Who holds memory of a program's own.
+fn user_holders(user: &UserPages) -> [Holder; 2] {
+    let queue = Holder::of("queue", String::new());
+    let pages = Holder {
+        process: user.pid,
+        ..Holder::of("user-pages", String::new())
+    };
+    [queue, pages]
 }

@@ -293,6 +293,11 @@ impl UserMemory for ProgramMemory {
         self.0.is_where_it_was()
     }
 
+    fn file_at(&self, addr: u64, len: u64) -> Option<(u64, u64)> {
+        let file = self.0.file_at(addr, len)?;
+        Some((file.dev, file.ino))
+    }
+
     fn id(&self) -> u64 {
         u64::from(self.0.pid())
     }

@@ -31,6 +31,7 @@ mod sync_file;
 mod tests;
 mod udev;
 mod udmabuf;
+mod users;
 
 use crate::control::Control;
 use crate::report::{Refusal, Report};
@@ -59,9 +60,9 @@ use vb3_codec::{Codecs, Launch};
 use vb3_devices::sink::Thumbnail;
 use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
 use vb3_dma::Mapper;
-use vb3_host::FileId;
+use vb3_host::{FdIdentity, FileId};
 use vb3_machine::{Machine, Profile};
-use vb3_plane::Planes;
+use vb3_plane::{Planes, UserId};
 use vb3_v4l2::FileHandle;
 
 /// Most names of memories kept.
@@ -105,6 +106,8 @@ pub struct World {
     plugs: Plugs,
     /// Who has held which buffer.
     ledger: Ledger,
+    /// Of which files the programs' own memory is that devices have pinned.
+    user_files: BTreeMap<UserId, Option<FdIdentity>>,
     /// Buffers that were taken back.
     revoked: u64,
     /// Where orders from outside come in.
@@ -175,6 +178,7 @@ impl World {
         Ok(Self {
             plugs,
             ledger: Ledger::default(),
+            user_files: BTreeMap::new(),
             revoked: 0,
             control: None,
             clock: outside.clock,

@@ -3,16 +3,19 @@
 use super::imports::Imports;
 use super::memory::Memory;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Vma};
 use vb3_host::{Caller, Errno, FdIdentity, Tag};
 use vb3_machine::profile::PAGE_SIZE;
-use vb3_machine::{Udmabuf, dmabuf_holders};
+use vb3_machine::{Device, Udmabuf, dmabuf_holders};
 use vb3_plane::{ExportAccess, MemOps};
 
 /// Most things held by programs at one time.
 const MAX_GIVEN: usize = 1 << 20;
+
+/// Most processes named that have mapped one file.
+pub(super) const MAX_MAPPERS: usize = 64;
 
 /// One thing a program was given.
 #[derive(Debug)]
@@ -34,6 +37,27 @@ struct Export {
     bufs: Vec<BufId>,
     /// The mapping that counts, once a program has mapped the file.
     mapped: Option<Vma>,
+    /// The processes that have mapped it.
+    mapped_by: BTreeSet<u32>,
+}
+
+/// A file that shows a dma-buf.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) fd: OwnedFd,
+    pub(super) file: FdIdentity,
+    pub(super) kind: ShownKind,
+}
+
+/// What kind of file shows a dma-buf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ShownKind {
+    /// A dma-buf of the kernel's.
+    Real,
+    /// A memfd of the machine's.
+    Memfd,
+    /// A memfd that the program made itself.
+    Own,
 }
 
 /// A real dma-buf that programs were given. Its end is looked for by its count of holders.
@@ -48,10 +72,12 @@ struct Real {
 /// In what way a process holds memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum HeldBy {
-    /// It has mapped a queue's buffer.
+    /// It has mapped it.
     Mapping(u32),
     /// It was given a descriptor.
     Descriptor(u32),
+    /// A device has pinned its pages.
+    Pages(u32, Device),
 }
 
 /// The tables of what was given out.
@@ -142,7 +168,7 @@ impl Shares {
         cloexec: bool,
         access: ExportAccess,
     ) -> Result<i32, (Errno, BufRef)> {
-        let (memfd, memfd_file, len_bytes) = match file_of(memory, &buf, access) {
+        let (memfd, file, len_bytes) = match file_of(memory, &buf, access) {
             Ok(made) => made,
             Err(e) => return Err((e, buf)),
         };
@@ -152,17 +178,20 @@ impl Shares {
             ExportAccess::ReadWrite => self.make_real(memfd.as_fd(), len_bytes),
             ExportAccess::ReadOnly | ExportAccess::WriteOnly => None,
         };
-        let is_real = real.is_some();
-        let shown = real.unwrap_or((memfd, memfd_file));
-        self.install_as(memory, (buf, len_bytes), (shown, is_real), caller, cloexec)
+        let (fd, file, kind) = match real {
+            Some((fd, file)) => (fd, file, ShownKind::Real),
+            None => (memfd, file, ShownKind::Memfd),
+        };
+        let shown = Shown { fd, file, kind };
+        self.install_as(memory, (buf, len_bytes), shown, caller, cloexec)
     }
 
-    /// Installs a descriptor of a file that shows a dma-buf: a real dma-buf, or a memfd.
+    /// Installs a descriptor of a file that shows a dma-buf.
     pub(super) fn install_as(
         &mut self,
         memory: &mut Memory,
         (buf, len_bytes): (BufRef, u64),
-        ((fd, file), is_real): ((OwnedFd, FdIdentity), bool),
+        Shown { fd, file, kind }: Shown,
         caller: &dyn Caller,
         cloexec: bool,
     ) -> Result<i32, (Errno, BufRef)> {
@@ -177,13 +206,18 @@ impl Shares {
                 len_bytes,
                 bufs: Vec::new(),
                 mapped: None,
+                mapped_by: BTreeSet::new(),
             })
             .bufs
             .push(buf.id());
-        match caller.install(fd.as_fd(), cloexec, tag) {
+        let installed = match kind {
+            ShownKind::Own => caller.install_own(fd.as_fd(), cloexec, tag),
+            ShownKind::Real | ShownKind::Memfd => caller.install(fd.as_fd(), cloexec, tag),
+        };
+        match installed {
             Ok(number) => {
                 let pid = caller.pid();
-                if is_real {
+                if kind == ShownKind::Real {
                     self.real.push(Real { fd, file, buf, pid });
                 } else {
                     self.given.insert(tag, Given::Export { file, buf, pid });
@@ -197,17 +231,22 @@ impl Shares {
         }
     }
 
-    /// A program maps an exported file, or a buffer of another driver, itself. It may look at the
-    /// memory from now on.
+    /// Process `pid` maps an exported file, or a buffer of another driver, itself. It may look at the
+    /// memory from now on, and is listed as long as the file is: what it unmaps nobody tells of.
     ///
     /// # Errors
     /// EINVAL for memory that is protected now.
     ///
     /// Source: Linux 6.12 drivers/dma-buf/dma-buf.c `dma_buf_mmap_internal`, of an exporter without
     /// `mmap`, differs: asked where the memory lies at this moment.
-    pub(super) fn mapped(&mut self, memory: &mut Memory, file: FdIdentity) -> Result<(), Errno> {
+    pub(super) fn mapped(
+        &mut self,
+        memory: &mut Memory,
+        file: FdIdentity,
+        pid: u32,
+    ) -> Result<(), Errno> {
         let Some(export) = self.exports.get_mut(&file) else {
-            self.imports.mapped(memory, file);
+            self.imports.mapped(memory, file, pid);
             return Ok(());
         };
         let Some(&buf) = export.bufs.first() else {
@@ -218,6 +257,9 @@ impl Shares {
         }
         if export.mapped.is_none() {
             export.mapped = memory.vma_open_buf(buf).ok();
+        }
+        if export.mapped_by.len() < MAX_MAPPERS {
+            export.mapped_by.insert(pid);
         }
         Ok(())
     }
@@ -250,31 +292,21 @@ impl Shares {
         }
     }
 
-    /// Which processes hold memory: each handle once, in order.
-    pub(super) fn holders(&self, id: MemoryId) -> Vec<HeldBy> {
-        let of_it = self.held().filter(|(memory, _)| *memory == id);
-        let mut holders: Vec<HeldBy> = of_it.map(|(_, held)| held).collect();
-        holders.sort_unstable();
-        holders
-    }
-
-    /// Which processes hold which memory.
-    pub(super) fn all_holders(&self) -> BTreeMap<MemoryId, Vec<HeldBy>> {
-        let mut all: BTreeMap<MemoryId, Vec<HeldBy>> = BTreeMap::new();
-        for (memory, held) in self.held() {
-            all.entry(memory).or_default().push(held);
-        }
-        all
-    }
-
-    fn held(&self) -> impl Iterator<Item = (MemoryId, HeldBy)> {
+    /// Which processes hold which memory, as they were given it.
+    pub(super) fn held(&self) -> impl Iterator<Item = (MemoryId, HeldBy)> {
         let given = self.given.values().map(|given| match given {
             Given::Mapping(vma, pid) => (vma.memory(), HeldBy::Mapping(*pid)),
             Given::Export { buf, pid, .. } => (buf.memory(), HeldBy::Descriptor(*pid)),
         });
         let real = self.real.iter();
         let real = real.map(|real| (real.buf.memory(), HeldBy::Descriptor(real.pid)));
-        given.chain(real)
+        let exports = self.exports.values();
+        let mapped = exports.filter_map(|export| Some((export.mapped.as_ref()?, export)));
+        let mapped = mapped.flat_map(|(vma, export)| mapped_by(vma, &export.mapped_by));
+        given
+            .chain(real)
+            .chain(mapped)
+            .chain(self.imports.mapped_by())
     }
 
     /// The dma-buf behind a file.
@@ -294,6 +326,15 @@ impl Shares {
             .filter(|g| matches!(g, Given::Export { .. }))
             .count() as u64
     }
+}
+
+/// The processes that have mapped a file, each as a holder of its memory.
+pub(super) fn mapped_by(
+    vma: &Vma,
+    pids: &BTreeSet<u32>,
+) -> impl Iterator<Item = (MemoryId, HeldBy)> {
+    let memory = vma.memory();
+    pids.iter().map(move |pid| (memory, HeldBy::Mapping(*pid)))
 }
 
 /// Whether the memory of a dma-buf lies where the CPU is kept from it.

@@ -6,7 +6,7 @@ use crate::report::{DeviceReport, EarlyAccess, Held, MemoryReport, MissingSync, 
 use vb3_devices::Device;
 use vb3_devices::spec::Allocator;
 use vb3_dmabuf::{MemoryId, SyncKind};
-use vb3_plane::Cookie;
+use vb3_plane::{Cookie, UserId};
 use vb3_queue::{Memory as MemoryModel, Queue};
 use vb3_v4l2::{Flow, Planarity, VideoDevice};
 
@@ -222,11 +222,23 @@ pub(super) fn import_place(
 
 /// Finds the plane whose memory has this number.
 pub(super) fn place(nodes: &[Node], memory: u64) -> Option<Place> {
+    place_of(nodes, |plane| {
+        plane.memory().is_some_and(|id| id.get() == memory)
+    })
+}
+
+/// Finds the plane that a pinned range of a program is.
+pub(super) fn user_place(nodes: &[Node], id: UserId) -> Option<Place> {
+    place_of(nodes, |plane| plane.user() == Some(id))
+}
+
+fn place_of(
+    nodes: &[Node],
+    is_it: impl Fn(&vb3_plane::Plane<vb3_machine::Device>) -> bool,
+) -> Option<Place> {
     nodes.iter().find_map(|node| {
-        let is_it =
-            |plane: &vb3_plane::Plane<_>| plane.memory().is_some_and(|id| id.get() == memory);
         let (flow, (buffer, plane)) =
-            queues(node).find_map(|(flow, queue)| Some((flow, queue.find_plane(is_it)?)))?;
+            queues(node).find_map(|(flow, queue)| Some((flow, queue.find_plane(&is_it)?)))?;
         Some(Place {
             device: node.path.display().to_string(),
             queue: queue_name(flow, node.video.planarity()),

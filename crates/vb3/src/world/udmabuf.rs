@@ -7,6 +7,7 @@
 //! Source: Linux 6.12 drivers/dma-buf/udmabuf.c.
 
 use super::World;
+use super::shares::{Shown, ShownKind};
 use crate::report::DeviceFailure;
 use rustix::fs::{Mode, OFlags, SealFlags, fcntl_get_seals, fstat, open};
 use std::collections::BTreeSet;
@@ -239,7 +240,11 @@ impl World {
         let installed = shares.install_as(
             &mut self.memory,
             (buf, len),
-            ((shown, file), false),
+            Shown {
+                fd: shown,
+                file,
+                kind: ShownKind::Own,
+            },
             caller,
             cloexec,
         );

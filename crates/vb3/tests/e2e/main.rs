@@ -17,6 +17,7 @@ mod encoders;
 mod exact;
 mod fences;
 mod gstreamer;
+mod handles;
 mod hotplug;
 mod lazy;
 mod lifecycle;

@@ -332,7 +332,7 @@ fn caches_go_stale_over_memory_of_other_drivers_until_a_sync() {
         queue(&mut bench, camera, (CAPTURE, 0), fd, 0).unwrap();
         if turn == 0 {
             assert!(bench.world.is_foreign(file));
-            bench.world.buffer_mapped(file).unwrap();
+            bench.world.buffer_mapped(file, 1).unwrap();
         }
         bench.dequeue(camera, CAPTURE, DMABUF);
         let stale = bytes_of(&bench, fd);
@@ -369,7 +369,7 @@ fn a_new_buffer_each_time_leaves_few_behind() {
             let fd = other_buffer(&bench, LEN);
             queue(&mut bench, display, (OUTPUT, 0), fd, 0).unwrap();
             let file = bench.program.identify(fd).unwrap();
-            bench.world.buffer_mapped(file).unwrap();
+            bench.world.buffer_mapped(file, 1).unwrap();
             bench.dequeue(display, OUTPUT, DMABUF);
             bench.program.others.borrow_mut().clear();
             assert_eq!(bench.world.shares.borrow().imports.len(), 1, "{machine}");

@@ -22,7 +22,7 @@ fn bench(machine: &str, area: &str, specs: &[&str]) -> Bench {
 /// Maps a dma-buf by its own descriptor.
 fn map_export(bench: &mut Bench, fd: i32) -> Result<(), Errno> {
     let file = bench.program.identify(fd).unwrap();
-    bench.world.buffer_mapped(file)
+    bench.world.buffer_mapped(file, std::process::id())
 }
 
 /// Lets a camera draw into its first buffer; gives its dma-buf, and how many bytes.

@@ -1,0 +1,125 @@
+//! Planes in programs' own memory, and whose it is.
+
+use super::{Kind, Plane, Planes};
+use crate::{PlaneError, UserMemory};
+use core::fmt;
+use vb3_dma::DmaOps;
+use vb3_dmabuf::{Observer, SlabKey, Store as _};
+
+/// Names a pinned range of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(pub(super) SlabKey);
+
+/// As a host may show it to people: `u3.1`.
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "u{:?}", self.0)
+    }
+}
+
+/// A pinned range, and what it was pinned from.
+pub(super) struct Pinned<O: DmaOps> {
+    pub(super) memory: UserMemory<O>,
+    user: O::User,
+    addr: u64,
+    len_bytes: u64,
+}
+
+/// A program's memory that a device uses as a plane.
+#[derive(Clone, Copy)]
+pub struct UserRange<'a, O: DmaOps> {
+    /// The program's memory.
+    pub user: &'a O::User,
+    /// The device.
+    pub device: O::Device,
+    /// Where the range begins in the program.
+    pub addr: u64,
+    /// Bytes.
+    pub len_bytes: u64,
+}
+
+impl<O: DmaOps> fmt::Debug for UserRange<'_, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserRange")
+            .field("addr", &self.addr)
+            .field("len_bytes", &self.len_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D> Plane<D> {
+    /// The pinned range of a plane in a program's own memory.
+    #[must_use]
+    pub const fn user(&self) -> Option<UserId> {
+        match self.kind {
+            Kind::User(key) => Some(UserId(key)),
+            _ => None,
+        }
+    }
+}
+
+impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
+    /// Keeps a pinned range.
+    pub(super) fn keep_user(
+        &mut self,
+        memory: UserMemory<O>,
+        user: &O::User,
+        (addr, len_bytes): (u64, u64),
+    ) -> Result<SlabKey, PlaneError> {
+        let pinned = Pinned {
+            memory,
+            user: user.clone(),
+            addr,
+            len_bytes,
+        };
+        match self.users.insert(pinned) {
+            Ok(key) => {
+                self.user_changes = self.user_changes.wrapping_add(1);
+                Ok(key)
+            }
+            Err(refused) => {
+                refused.memory.put(&mut self.cx());
+                Err(PlaneError::NoMemory(None))
+            }
+        }
+    }
+
+    pub(super) fn put_user(&mut self, key: SlabKey) {
+        if let Some(pinned) = self.users.remove(key) {
+            self.user_changes = self.user_changes.wrapping_add(1);
+            pinned.memory.put(&mut self.cx());
+        }
+    }
+
+    pub(super) fn user_memory(&self, key: SlabKey) -> Option<&UserMemory<O>> {
+        self.users.get(key).map(|pinned| &pinned.memory)
+    }
+
+    /// A pinned range; `None` for one that is gone.
+    pub fn user_range(&self, id: UserId) -> Option<UserRange<'_, O>> {
+        self.users.get(id.0).map(Pinned::range)
+    }
+
+    /// All pinned ranges.
+    pub fn user_ranges(&self) -> impl Iterator<Item = (UserId, UserRange<'_, O>)> {
+        let all = self.users.iter();
+        all.map(|(key, pinned)| (UserId(key), pinned.range()))
+    }
+
+    /// How often a memory, a handle, an attachment or a pinned range has come or gone: who follows
+    /// holders looks again when the number has changed.
+    pub const fn changes(&self) -> u64 {
+        self.buffers.changes().wrapping_add(self.user_changes)
+    }
+}
+
+impl<O: DmaOps> Pinned<O> {
+    fn range(&self) -> UserRange<'_, O> {
+        UserRange {
+            user: &self.user,
+            device: self.memory.device(),
+            addr: self.addr,
+            len_bytes: self.len_bytes,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! One buffer under many handles: one row in the list of buffers, as long as any of them is left.
+
+use crate::common::{Outcome, Run, compiled, size_option};
+use std::path::Path;
+
+/// A program with a buffer of a kind.
+fn runs(kind: &str) -> Option<Outcome> {
+    let program = compiled("handles.c")?;
+    let display = format!("display=null,format=YUYV,{}", size_option());
+    let run = Run::on("soc-iommu")
+        .device(format!("camera=pattern,format=YUYV,{}", size_option()))
+        .device(display.clone())
+        .device(display);
+    let script = format!(
+        "export VB3={}; exec {} {kind} /dev/video0 /dev/video1 /dev/video2",
+        env!("CARGO_BIN_EXE_vb3"),
+        program.display()
+    );
+    let outcome = run.program(["sh", "-c", &script]).run();
+    outcome.expect_success();
+    Some(outcome)
+}
+
+/// The rows that were listed at a moment: each line without numbers of processes, the first without
+/// that of the buffer.
+fn rows(outcome: &Outcome, when: &str) -> Vec<Vec<String>> {
+    let parts = outcome.stdout.split("== ");
+    let part = parts.filter_map(|part| part.split_once('\n'));
+    let mut part = part.filter(|(title, _)| *title == when);
+    let (_, list) = part.next().unwrap_or_else(|| panic!("{}", outcome.stdout));
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for line in list.lines() {
+        match (line.strip_prefix("  "), rows.last_mut()) {
+            (Some(holder), Some(row)) => {
+                let words = holder.split(' ');
+                let words = words.filter(|word| word.parse::<u32>().is_err());
+                row.push(words.collect::<Vec<_>>().join(" "));
+            }
+            _ => rows.push(vec![line.to_owned()]),
+        }
+    }
+    // Cameras have two buffers at least.
+    rows.retain(|row| !row[0].contains(" buffer 1 "));
+    rows.iter_mut().for_each(|row| {
+        if let Some(holders) = row.get_mut(1..) {
+            holders.sort_unstable();
+        }
+    });
+    rows
+}
+
+const MAPPING: &str = "a mapping in process (handles-c)";
+const DESCRIPTOR: &str = "a descriptor given to process (handles-c)";
+const IMPORT: &str = "/dev/video1, in use";
+
+#[test]
+fn one_buffer_is_one_row_under_every_handle_until_the_last_has_gone() {
+    let kinds: [(&str, &str, &[&str]); 3] = [
+        (
+            "v4l2",
+            "EFAULT",
+            &[
+                IMPORT,
+                DESCRIPTOR,
+                DESCRIPTOR,
+                MAPPING,
+                MAPPING,
+                "its queue",
+            ],
+        ),
+        ("heap", "EFAULT", &[IMPORT, DESCRIPTOR, MAPPING]),
+        (
+            "udmabuf",
+            "ok",
+            &[
+                IMPORT,
+                DESCRIPTOR,
+                MAPPING,
+                "pages of process (handles-c), pinned by /dev/video2",
+            ],
+        ),
+    ];
+    for (kind, user_pointer, holders) in kinds {
+        if kind == "udmabuf" && Path::new("/dev/udmabuf").exists() {
+            println!("skipped: the host has /dev/udmabuf, so that the run offers none");
+            continue;
+        }
+        let Some(outcome) = runs(kind) else { return };
+        // Memory that devices share is none that a kernel pins for another.
+        let said = format!("a user pointer to it: {user_pointer}\nthe same bytes: yes\n");
+        assert!(outcome.stdout.starts_with(&said), "{}", outcome.stdout);
+        let all = rows(&outcome, "all");
+        let [row] = &all[..] else {
+            panic!("{kind}: {all:?}")
+        };
+        assert_eq!(row[1..], *holders, "{kind}: {all:?}");
+        for when in [
+            "without its queue and the first mapping",
+            "without all but a copy and a device",
+            "without all but a device",
+        ] {
+            let left = rows(&outcome, when);
+            assert_eq!(left.len(), 1, "{kind}, {when}: {left:?}");
+            let is_import = |holder: &String| holder == IMPORT;
+            assert!(left[0].iter().any(is_import), "{kind}, {when}: {left:?}");
+        }
+        assert_eq!(rows(&outcome, "none"), [[""; 0]; 0], "{kind}");
+        // The report tells of one buffer, too, that nobody holds.
+        let first = outcome.report.buffers.iter().filter(|row| row.buffer == 0);
+        let [buffer] = first.collect::<Vec<_>>()[..] else {
+            panic!("{kind}: {:?}", outcome.report.buffers)
+        };
+        assert!(buffer.holders.iter().all(|holder| !holder.at_end));
+        let pages = buffer.holders.iter().find(|h| h.kind == "user-pages");
+        let pinned_by = pages.map(|holder| &*holder.device);
+        assert_eq!(pinned_by, (kind == "udmabuf").then_some("/dev/video2"));
+    }
+}
+
+#[test]
+fn memory_of_a_programs_own_is_listed_with_its_process_and_range() {
+    let Some(outcome) = runs("own") else { return };
+    let (addr, _) = outcome.stdout.split_once('\n').unwrap();
+    let addr = u64::from_str_radix(addr.trim_start_matches("0x"), 16).unwrap();
+    let all = rows(&outcome, "all");
+    let [row] = &all[..] else { panic!("{all:?}") };
+    let place = "/dev/video2 video-output buffer 0 plane 0: 150 KiB of process ";
+    let range = format!(" (handles-c) at {addr:#x} to {:#x}", addr + 153_599);
+    assert!(
+        row[0].starts_with('u') && row[0].contains(place) && row[0].ends_with(&range),
+        "{row:?}"
+    );
+    assert_eq!(row[1..], ["its queue"]);
+    assert_eq!(rows(&outcome, "none"), [[""; 0]; 0]);
+    let [buffer] = &outcome.report.buffers[..] else {
+        panic!("{:?}", outcome.report.buffers)
+    };
+    assert_eq!((buffer.address, buffer.bytes), (addr, 153_600));
+    let holders = buffer.holders.iter();
+    let holders: Vec<_> = holders.map(|h| (&*h.kind, &*h.name, h.at_end)).collect();
+    assert_eq!(
+        holders,
+        [("queue", "", false), ("user-pages", "handles-c", false)]
+    );
+}
