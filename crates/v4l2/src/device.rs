@@ -410,6 +410,20 @@ where
         }
     }
 
+    /// The device can do no more with queues that `has_failed` says: until the program ends the stream,
+    /// all who wait for such a queue wake up with an error.
+    ///
+    /// Source: Linux 7.2 drivers/media/common/videobuf2/videobuf2-core.c `vb2_queue_error`.
+    pub fn fail_queues(
+        &mut self,
+        mem: &mut M,
+        has_failed: impl Fn(&M, &vb3_queue::Queue<M>) -> bool,
+    ) {
+        for context in self.contexts.values_mut() {
+            context.fail_queues(mem, &has_failed);
+        }
+    }
+
     /// When the next [`tick`](Self::tick) is due, on the monotonic clock.
     #[must_use]
     pub fn next_tick(&self) -> Option<u64> {

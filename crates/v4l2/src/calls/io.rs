@@ -195,6 +195,18 @@ where
         }
     }
 
+    /// See [`VideoDevice::fail_queues`](crate::VideoDevice::fail_queues).
+    pub(crate) fn fail_queues(
+        &mut self,
+        mem: &mut M,
+        has_failed: &impl Fn(&M, &vb3_queue::Queue<M>) -> bool,
+    ) {
+        self.streams_mut()
+            .filter(|stream| has_failed(mem, &stream.queue))
+            .for_each(|stream| stream.queue.set_error());
+        self.settle_queues(mem);
+    }
+
     pub(crate) fn tick(
         &mut self,
         mem: &mut M,

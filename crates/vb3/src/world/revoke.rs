@@ -11,7 +11,9 @@
 //! programs that have the same buffer mapped go on seeing what each other write to it.
 
 use super::World;
+use super::memory::Memory;
 use vb3_dmabuf::{HolderKind, MemoryId, UserKind};
+use vb3_queue::Queue;
 
 impl World {
     /// Revokes the buffer of a number in the list of buffers.
@@ -87,6 +89,24 @@ impl World {
         let _ = self.memory.revoke(id);
         self.memory.ops().platform().withdraw(own);
         self.revoked = self.revoked.saturating_add(1);
+        self.fail_queues_without_buffers();
         true
+    }
+
+    /// A stream all of whose own buffers were revoked can go on no more: it ends with an error, as below
+    /// a driver that gives up. Who polls it would wait for ever.
+    fn fail_queues_without_buffers(&mut self) {
+        let is_lost = |memory: &Memory, queue: &Queue<Memory>| {
+            let is_left = |plane: &vb3_plane::Plane<_>| {
+                let shared = plane.memory().and_then(|id| memory.buffers().memory(id));
+                shared.is_none_or(|shared| !shared.is_revoked())
+            };
+            queue.is_streaming()
+                && queue.memory() == Some(vb3_queue::Memory::Mmap)
+                && queue.find_plane(is_left).is_none()
+        };
+        for node in &mut self.nodes {
+            node.video.fail_queues(&mut self.memory, is_lost);
+        }
     }
 }

@@ -101,3 +101,32 @@ fn a_camera_that_is_unplugged_takes_what_it_exported_out_of_a_pipeline() {
     let said = notes.iter().any(|note| note.contains(" revoked: devices"));
     assert!(said, "{notes:?}");
 }
+
+/// Its poll would never end: the camera has no buffer to fill.
+#[test]
+fn a_camera_all_of_whose_buffers_are_revoked_ends_its_stream() {
+    if lacks("gst-launch-1.0") {
+        return;
+    }
+    for mode in ["mmap", "dmabuf"] {
+        let run = Run::on("pc").device("camera=pattern,format=YUYV,sizes=64x48");
+        let outcome = shell(
+            run,
+            &format!(
+                "timeout 30 gst-launch-1.0 -q v4l2src io-mode={mode} ! fakesink 2> errors.txt & \
+                     stream=$!
+                 until $VB3 ctl buffers > list && grep -q ' a fence of ' list; do sleep 0.05; done
+                 for buffer in $(sed -n 's|^\\([^ ]*\\) /dev/video0 .*|\\1|p' list); do
+                     $VB3 ctl revoke $buffer || exit 9
+                 done
+                 wait $stream; echo $?"
+            ),
+        );
+        let errors = outcome.read("errors.txt");
+        let errors = String::from_utf8_lossy(&errors);
+        assert_eq!(outcome.stdout, "1\n", "{mode}: {errors}");
+        outcome.expect_nothing_held();
+        let revoked = outcome.report.buffers.iter().filter(|row| row.revoked);
+        assert!(revoked.count() >= 2, "{:?}", outcome.report.buffers);
+    }
+}

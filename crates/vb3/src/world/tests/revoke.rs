@@ -179,6 +179,43 @@ fn an_unplugged_device_can_take_its_exports_with_it() {
     }
 }
 
+#[test]
+fn a_stream_without_a_buffer_left_ends_with_an_error() {
+    const EIO: i32 = 5;
+    const POLLIN: i16 = 1;
+    const POLLERR: i16 = 8;
+    let mut bench = Bench::new("pc", &["camera,sizes=64x48"]);
+    let camera = bench.open(0);
+    assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+    for index in 0..2 {
+        bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, index));
+    }
+    bench.stream(camera, CAPTURE, true);
+    let names: Vec<String> = memories(&bench).iter().map(MemoryId::to_string).collect();
+    bench.world.revoke_by_name(&names[0]).unwrap();
+    assert_eq!(bench.world.poll(camera, POLLIN) & POLLERR, 0, "one is left");
+    let _ = bench.world.take_changed();
+    bench.world.revoke_by_name(&names[1]).unwrap();
+    assert_eq!(
+        bench.world.take_changed(),
+        [camera],
+        "who waits looks again"
+    );
+    assert_ne!(bench.world.poll(camera, POLLIN) & POLLERR, 0);
+    for request in [VIDIOC_DQBUF, VIDIOC_QBUF] {
+        let mut arg = Bench::buffer(CAPTURE, MMAP, 0);
+        assert_eq!(bench.try_ioctl(camera, request, &mut arg), Err(EIO));
+    }
+    // As a queue in error does, it works again with other buffers.
+    bench.stream(camera, CAPTURE, false);
+    bench.reqbufs(camera, CAPTURE, MMAP, 2);
+    bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
+    bench.stream(camera, CAPTURE, true);
+    assert_eq!(bench.dequeue(camera, CAPTURE, MMAP).0, 0);
+    bench.close_all(&[camera]);
+    expect_nothing_held(&mut bench, "pc");
+}
+
 /// One random run: what a program and a user might do, in any order.
 struct Walk {
     bench: Bench,
