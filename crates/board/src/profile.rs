@@ -1,6 +1,6 @@
 //! From a board to the profile of a machine and the SPECs of its devices.
 
-use crate::{Board, Device, Iommu, ReservedKind, Window, iommu};
+use crate::{Board, Device, Iommu, Range, ReservedKind, Window, iommu};
 use std::fmt::Write as _;
 
 /// What a kernel sets aside where the tree does not say.
@@ -49,6 +49,19 @@ impl Board {
         (sum >= MIN_RAM).then_some(sum.min(MAX_RAM) / LARGEST_PAGE * LARGEST_PAGE)
     }
 
+    /// Where RAM begins: at the lowest address of it that the tree names, or, where it names none, at
+    /// the lowest that a bus shows its devices at another address.
+    ///
+    /// A machine's RAM begins at 0.
+    #[must_use]
+    pub fn ram_start(&self) -> u64 {
+        let named = self.memory.iter().map(|range| range.start).min();
+        let windows = self.devices.iter().flat_map(|device| &device.windows);
+        let elsewhere = windows.filter(|window| window.bus != window.memory.start);
+        let shown = elsewhere.map(|window| window.memory.start).min();
+        named.or(shown).unwrap_or(0)
+    }
+
     /// Contiguous memory that all devices share, and the node that says so.
     fn cma(&self) -> (u64, String) {
         let found = self
@@ -91,7 +104,7 @@ impl Board {
         let (cma, cma_from) = self.cma();
         let cma = cma.min(ram / 2 / LARGEST_PAGE * LARGEST_PAGE);
         let coherent = !self.devices.is_empty() && self.devices.iter().all(|d| d.coherent);
-        let iommus = self.iommus();
+        let (iommus, ram_start) = (self.iommus(), self.ram_start());
         let mut out = String::new();
         let mut line = |text: std::fmt::Arguments<'_>| {
             let _ = writeln!(out, "{text}");
@@ -104,7 +117,7 @@ impl Board {
             line(format_args!("# Not taken: {}.", plain(sentence)));
         }
         for device in &self.devices {
-            device.describe(&mut line);
+            device.describe(ram_start, &mut line);
         }
         line(format_args!("\nname = \"{name}\""));
         line(format_args!("description = \"{}\"\n", plain(&self.model)));
@@ -173,7 +186,9 @@ impl Board {
     /// The SPECs of the devices, in the order of the tree, for `vb3 run --device`.
     #[must_use]
     pub fn specs(&self) -> Vec<String> {
-        self.devices.iter().flat_map(Device::specs).collect()
+        let start = self.ram_start();
+        let devices = self.devices.iter();
+        devices.flat_map(|device| device.specs(start)).collect()
     }
 
     /// The IOMMUs in front of the devices, each once.
@@ -203,13 +218,14 @@ impl Iommu {
 }
 
 impl Device {
-    /// Highest address that it reaches, by its mask and by the windows of its buses.
+    /// Highest address that it reaches, by its mask and by the windows of its buses, where RAM begins
+    /// at `ram_start` on the board and at 0 on the machine.
     #[must_use]
-    pub fn reaches(&self) -> u64 {
+    pub fn reaches(&self, ram_start: u64) -> u64 {
         // Behind an IOMMU the windows are the IOMMU's business.
         let windows = self.windows.iter().filter(|_| self.iommu.is_none());
         windows
-            .map(|window| window.memory.last())
+            .map(|window| moved(*window, ram_start).memory.last())
             .max()
             .map_or(self.last_address, |last| last.min(self.last_address))
             .max(LEAST_REACH)
@@ -217,19 +233,21 @@ impl Device {
 
     /// The one window of its bus that shows memory at other addresses, as far as a SPEC has it:
     /// whole pages that its mask reaches.
-    fn window(&self) -> Option<Window> {
+    fn window(&self, ram_start: u64) -> Option<Window> {
         let [window] = self.windows.as_slice() else {
             return None;
         };
+        let window = moved(*window, ram_start);
         let end = window.bus.checked_add(window.memory.bytes)?;
         let parts = [window.bus, window.memory.start, window.memory.bytes];
         let whole = parts.iter().all(|part| part.is_multiple_of(PAGE));
         let seen = self.iommu.is_none() && end.checked_sub(1)? <= self.last_address;
-        (whole && seen && window.bus != window.memory.start).then_some(*window)
+        (whole && seen && window.bus != window.memory.start).then_some(window)
     }
 
-    fn specs(&self) -> Vec<String> {
-        let last = self.reaches();
+    fn specs(&self, ram_start: u64) -> Vec<String> {
+        let last = self.reaches(ram_start);
+        let window = self.window(ram_start);
         let name = self.path.rsplit('/').next().unwrap_or_default();
         self.kinds
             .iter()
@@ -238,7 +256,7 @@ impl Device {
                 if !name.is_empty() {
                     let _ = write!(spec, ",name={}", card(name));
                 }
-                let last = match self.window() {
+                let last = match window {
                     // On its bus, where the mask counts.
                     Some(_) => self.last_address,
                     None => last,
@@ -252,7 +270,7 @@ impl Device {
                         let _ = write!(spec, ",mask={}", end.map_or(64, u64::ilog2));
                     }
                 }
-                if let Some(window) = self.window() {
+                if let Some(window) = window {
                     let (bus, memory) = (window.bus, window.memory);
                     let _ = write!(
                         spec,
@@ -269,7 +287,7 @@ impl Device {
             .collect()
     }
 
-    fn describe(&self, line: &mut impl FnMut(std::fmt::Arguments<'_>)) {
+    fn describe(&self, ram_start: u64, line: &mut impl FnMut(std::fmt::Arguments<'_>)) {
         line(format_args!(
             "#\n# {} ({})",
             plain(&self.path),
@@ -294,10 +312,25 @@ impl Device {
         for region in &self.memory_regions {
             line(format_args!("#   memory-region: {}", plain(region)));
         }
-        for spec in self.specs() {
+        for spec in self.specs(ram_start) {
             line(format_args!("#   --device {spec}"));
         }
     }
+}
+
+/// A window as a machine has it, whose RAM begins at 0 and not at `ram_start`. One that shows memory
+/// at its own addresses moves with it; of another, the part below RAM shows nothing.
+fn moved(window: Window, ram_start: u64) -> Window {
+    let Window { bus, memory } = window;
+    if bus == memory.start {
+        return window;
+    }
+    let below = ram_start.saturating_sub(memory.start);
+    let part = memory.bytes.checked_sub(below).and_then(|bytes| {
+        let start = memory.start.saturating_sub(ram_start);
+        Some((Range::new(start, bytes)?, bus.checked_add(below)?))
+    });
+    part.map_or(window, |(memory, bus)| Window { bus, memory })
 }
 
 /// Text of a tree, safe in a comment and in a TOML string.

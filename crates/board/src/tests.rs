@@ -254,7 +254,7 @@ fn a_bus_that_sees_one_gigabyte_limits_its_devices() {
         }]
     );
     assert_eq!(
-        (device.last_address, device.reaches()),
+        (device.last_address, device.reaches(0)),
         (0xffff_ffff, 0x3fff_ffff)
     );
     assert_eq!(
@@ -262,6 +262,52 @@ fn a_bus_that_sees_one_gigabyte_limits_its_devices() {
         ["camera,name=csi@1000,window=0x0-0x3fffffff@0xc0000000"]
     );
     is_taken(&board);
+}
+
+/// As on many Allwinner boards: memory begins at 0x40000000, and the bus shows it from 0 on. A
+/// machine's begins at 0.
+#[test]
+fn a_bus_that_shows_memory_from_its_start_on_shows_the_machines() {
+    let shows = |ranges: &[u32], memory: Option<u32>| {
+        let soc = bus(&[("dma-ranges", cells(ranges))], vec![csi(&[])]);
+        let memory = memory.map(|start| {
+            let reg = cells(&[0, start, 0, 0x2000_0000]);
+            node("memory", &[("reg", reg)], vec![])
+        });
+        let board = board(memory.into_iter().chain([soc]).collect());
+        is_taken(&board);
+        board.specs().join(" ")
+    };
+    let all = &[0, 0, 0x4000_0000, 0xc000_0000];
+    for memory in [Some(0x4000_0000), None] {
+        assert_eq!(shows(all, memory), "camera,name=csi@1000,mask=0xbfffffff");
+    }
+    // A window with a part below memory, one for half of it, and one behind its start.
+    assert_eq!(
+        shows(&[0, 0, 0x2000_0000, 0x4000_0000], Some(0x4000_0000)),
+        "camera,name=csi@1000,window=0x0-0x1fffffff@0x20000000"
+    );
+    assert_eq!(
+        shows(&[0, 0, 0x4000_0000, 0x1000_0000], Some(0x4000_0000)),
+        "camera,name=csi@1000,mask=28"
+    );
+    assert_eq!(
+        shows(&[0, 0, 0x4800_0000, 0x1000_0000], Some(0x4000_0000)),
+        "camera,name=csi@1000,window=0x8000000-0x17ffffff@0x0"
+    );
+    // Memory that begins at 0 is where it was.
+    assert_eq!(
+        shows(all, Some(0)),
+        "camera,name=csi@1000,window=0x40000000-0xffffffff@0x0"
+    );
+    // One that shows memory at its own addresses.
+    assert_eq!(
+        shows(
+            &[0x4000_0000, 0, 0x4000_0000, 0x4000_0000],
+            Some(0x4000_0000)
+        ),
+        "camera,name=csi@1000,mask=31"
+    );
 }
 
 #[test]
@@ -340,7 +386,7 @@ fn windows_side_by_side_are_one_and_several_are_told() {
 fn empty_dma_ranges_change_nothing() {
     let board = board(vec![bus(&[("dma-ranges", vec![])], vec![csi(&[])])]);
     assert_eq!(board.devices[0].windows, []);
-    assert_eq!(board.devices[0].reaches(), 0xffff_ffff);
+    assert_eq!(board.devices[0].reaches(0), 0xffff_ffff);
 }
 
 #[test]
