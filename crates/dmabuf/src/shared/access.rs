@@ -75,7 +75,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if direction.device_reads() {
             self.cpu.open_writes = self.cpu.open_writes.saturating_add(1);
         }
-        self.sync_for_cpu(cx, direction, None);
+        self.sync_all(cx, direction, SyncFor::Cpu, None);
     }
 
     /// Ends an access by the CPU: makes what it wrote visible to all mapped devices.
@@ -85,7 +85,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if direction.device_reads() {
             self.cpu.open_writes = self.cpu.open_writes.saturating_sub(1);
         }
-        self.sync_for_device(cx, direction, None);
+        self.sync_all(cx, direction, SyncFor::Device, None);
     }
 
     /// The owner's device is about to use the memory. With `sync`, the maintenance that is due
@@ -121,10 +121,10 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         sync && self.sync_own(cx, self.spec.direction, SyncFor::Cpu)
     }
 
-    /// The owner's device is about to use memory that it reaches by an attachment (dma-sg: scattered
-    /// memory is mapped for its own device as for any other). With `sync`, the maintenance that is
-    /// due between it and the CPU is done; the copy of a bounced mapping is made in any case.
-    /// Returns whether something was done.
+    /// The owner's device is about to use memory that it reaches by an attachment (dma-sg:
+    /// scattered memory is mapped for its own device as for any other). With `sync`, the
+    /// maintenance that is due between it and the CPU is done; the copy of a bounced mapping is
+    /// made in any case. Returns whether something was done.
     ///
     /// # Errors
     /// As [`hand_to_device`](Self::hand_to_device).
@@ -210,7 +210,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             return Ok(());
         }
         if self.cpu.wrote.is_some() {
-            self.sync_for_cpu(cx, Direction::FromDevice, Some(key));
+            self.sync_all(cx, Direction::FromDevice, SyncFor::Cpu, Some(key));
         }
         let Some(held) = self.list.get_mut(key).and_then(|a| a.held.as_mut()) else {
             return Err(Error::Invalid);
@@ -259,7 +259,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if cx.ops.sync(&held.mapping, direction, SyncFor::Cpu) {
             cx.observer.synced(dev, SyncFor::Cpu);
         }
-        self.sync_for_device(cx, Direction::ToDevice, Some(key));
+        self.sync_all(cx, Direction::ToDevice, SyncFor::Device, Some(key));
     }
 
     /// Records that a device wrote to the memory and no sync for the CPU has followed.
@@ -333,31 +333,22 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// Invalidates first and copies bounced bytes afterwards: the other way round the copied
-    /// bytes would be invalidated.
-    pub(crate) fn sync_for_cpu<W: Observer<O>>(
+    /// Syncs all mappings but that of `except`, and brings the CPU's view up to date where it is
+    /// for the CPU. Bounced bytes are copied last: invalidating after it would undo the copy.
+    pub(crate) fn sync_all<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
         direction: Direction,
+        sync: SyncFor,
         except: Option<L::Key>,
     ) {
-        self.sync_own(cx, direction, SyncFor::Cpu);
-        self.sync_attached(cx, direction, SyncFor::Cpu, except, false);
-        self.sync_attached(cx, direction, SyncFor::Cpu, except, true);
-        if direction.device_writes() {
+        self.sync_own(cx, direction, sync);
+        for bounced in [false, true] {
+            self.sync_attached(cx, direction, sync, except, bounced);
+        }
+        if sync == SyncFor::Cpu && direction.device_writes() {
             self.cpu.synced();
         }
-    }
-
-    pub(crate) fn sync_for_device<W: Observer<O>>(
-        &mut self,
-        cx: &mut Cx<'_, O, W>,
-        direction: Direction,
-        except: Option<L::Key>,
-    ) {
-        self.sync_own(cx, direction, SyncFor::Device);
-        self.sync_attached(cx, direction, SyncFor::Device, except, false);
-        self.sync_attached(cx, direction, SyncFor::Device, except, true);
     }
 
     /// The syncs for the CPU that are missing now: a device wrote, a program has the memory

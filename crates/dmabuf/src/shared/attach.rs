@@ -41,8 +41,8 @@ impl<O: DmaOps> Attachment<O> {
         self.since_ns
     }
 
-    /// Whether the memory must stay where it is for this device: it uses it now, or it has it mapped
-    /// and does not follow moves.
+    /// Whether the memory must stay where it is for this device: it uses it now, or it has it
+    /// mapped and does not follow moves.
     pub fn is_pinned(&self) -> bool {
         self.held.is_some() && (self.active || !self.follows)
     }
@@ -53,7 +53,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// the release.
     ///
     /// # Errors
-    /// `Revoked`; `Quarantined`; `NoMemory` or `NoSuchMemory` from the DMA layer.
+    /// `Revoked` (ENODEV); `Quarantined` (EIO); `NoMemory` (ENOMEM) or `NoSuchMemory` (ENXIO) from
+    /// the DMA layer.
     pub fn prepare_export<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>) -> Result<(), Error> {
         self.check_usable()?;
         if self.table.is_none() && self.place != Place::Nowhere {
@@ -62,12 +63,12 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(())
     }
 
-    /// Attaches a device that does not follow moves: while it is mapped, the memory is pinned. It is
-    /// not mapped yet.
+    /// Attaches a device that does not follow moves: while it is mapped, the memory is pinned. It
+    /// is not mapped yet.
     ///
     /// # Errors
-    /// `Revoked`; `Quarantined`; `TableFull` (ENOMEM) when the host's list is full; what the DMA layer says
-    /// when the memory cannot be described.
+    /// `Revoked`; `Quarantined`; `TableFull` (ENOMEM) when the host's list is full; what the DMA
+    /// layer says when the memory cannot be described.
     pub fn attach<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
@@ -76,15 +77,15 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.attach_as(cx, dev, false)
     }
 
-    /// Attaches a device that follows moves: before each use, whoever attached it looks whether it is
-    /// still mapped, and maps it again if not. Between [`hand_to_device`](Self::hand_to_device) and
-    /// [`take_from_device`](Self::take_from_device) the memory is pinned for it.
+    /// Attaches a device that follows moves: before each use, whoever attached it looks whether it
+    /// is still mapped, and maps it again if not. Between [`hand_to_device`](Self::hand_to_device)
+    /// and [`take_from_device`](Self::take_from_device) the memory is pinned for it.
     ///
     /// # Errors
     /// As [`attach`](Self::attach).
     ///
-    /// Source: Linux 7.2 `dma_buf_dynamic_attach`, differs: instead of `move_notify`, the mapping is
-    /// found gone.
+    /// Source: Linux 7.2 `dma_buf_dynamic_attach`, differs: instead of `move_notify`, the mapping
+    /// is found gone.
     pub fn attach_dynamic<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
@@ -155,7 +156,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if self.cpu.has_unread() && cx.ops.bounces(&mapping) {
             // The CPU made the copy from its view, which is older than what a device wrote.
             self.end_mapping(cx, dev, mapping, Attrs::SKIP_CPU_SYNC)?;
-            self.sync_for_cpu(cx, Direction::FromDevice, Some(key));
+            self.sync_all(cx, Direction::FromDevice, SyncFor::Cpu, Some(key));
             let table = self.table.as_ref().ok_or(Error::Invalid)?;
             mapping = cx.ops.map(dev, table, direction, Attrs::empty())?;
         }
@@ -181,8 +182,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Some(&self.list.get(key)?.held.as_ref()?.mapping)
     }
 
-    /// Undoes one [`map`](Self::map); the last one unmaps. Without a mapping nothing happens. If the
-    /// unmap fails, the memory [is quarantined](Self::is_quarantined).
+    /// Undoes one [`map`](Self::map); the last one unmaps. Without a mapping nothing happens. If
+    /// the unmap fails, the memory [is quarantined](Self::is_quarantined).
     pub fn unmap<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {
             return;
@@ -218,7 +219,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let _quarantined = self.end_mapping(cx, dev, held.mapping, attrs);
         cx.observer.unmapped(dev);
         if bounced && held.maybe_written {
-            self.sync_for_device(cx, Direction::ToDevice, None);
+            self.sync_all(cx, Direction::ToDevice, SyncFor::Device, None);
         } else if !bounced && held.direction.device_writes() {
             self.cpu.synced();
         }
@@ -265,12 +266,12 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Takes the memory back from all attached devices: behind an IOMMU their accesses fault from
     /// now on, and nobody can attach, map or export it again. Devices without an IOMMU, the owner's
-    /// addresses and handles of the CPU keep what they have: whoever made the memory takes that away.
-    /// It zeroes it before, so that copies for devices that bounce are zeroed, too.
+    /// addresses and handles of the CPU keep what they have: whoever made the memory takes that
+    /// away. It zeroes it before, so that copies for devices that bounce are zeroed, too.
     ///
     /// # Errors
-    /// `Quarantined` (EIO) where an unmap failed, now or before: a device may still reach the memory.
-    /// All the same nobody can map it again.
+    /// `Quarantined` (EIO) where an unmap failed, now or before: a device may still reach the
+    /// memory. All the same nobody can map it again.
     ///
     /// Source: Linux 6.19 drivers/vfio/pci/vfio_pci_dmabuf.c `vfio_pci_dma_buf_move`, where attach
     /// and map fail with ENODEV afterwards. Differs: importers need not follow moves.
