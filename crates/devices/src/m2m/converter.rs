@@ -20,7 +20,7 @@ use vb3_v4l2::{
 };
 
 /// What one open file has of a converter.
-pub struct FrameConverter<C> {
+pub(crate) struct FrameConverter<C> {
     identity: Identity,
     policy: QueuePolicy,
     planarity: Planarity,
@@ -69,7 +69,7 @@ impl<C> FrameConverter<C> {
     ///
     /// # Errors
     /// A sentence, for a SPEC that names no format it has.
-    pub fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let formats = formats(spec);
         let none = || spec.no_such_format();
         let size = spec.size.unwrap_or(Size::nearest(640, 480));

@@ -13,23 +13,21 @@ mod lend;
 mod table;
 mod work;
 
-use super::{CodecProcess, M2mQueue, M2mQueueDriver, PendingFrames, raw};
+use super::coder::{Coder, Coding, Drain, Offered, Parts};
+use super::{M2mQueueDriver, raw};
 use crate::Failure;
-use crate::device::Outside;
-use crate::place::{Place, identity, policy};
+use crate::place::Place;
 use crate::spec::{DeviceKind, DeviceSpec};
-use crate::surface::{EBUSY, EINVAL};
+use crate::surface::EINVAL;
 use lend::{CaptureDriver, Lending};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
 use table::{Input, Row};
 use vb3_codec::{Field, Picture, StreamFormat};
-use vb3_queue::{Active, Driver, DriverError, TimestampKind};
+use vb3_queue::{Active, Driver, DriverError};
 use vb3_v4l2::{
-    Bus, Command, CommandSet, ControlFlags, ControlSpec, ControlValue, EventKinds, Flow, Format,
-    FormatFlags, Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Progress,
-    QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver, cid, pixfmt,
+    Bus, CommandSet, ControlFlags, ControlSpec, ControlValue, EventKinds, Flow, Format,
+    FormatFlags, FrameSizes, Progress, Rect, SelectionFlags, SelectionTarget, cid, pixfmt,
 };
 
 /// CAPTURE buffers it needs: pictures that wait for others are the worker's own.
@@ -67,42 +65,18 @@ enum Pending {
     Told(StreamFormat),
 }
 
-/// How far a drain is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Drain {
-    /// None is under way.
-    Idle,
-    /// So many buffers at OUTPUT are still part of it.
-    Feeding(usize),
-    /// The worker brings out what it holds.
-    Asked,
-    /// Everything is out; what waits for a buffer is the rest.
-    Ready,
-    /// The last buffer was given back.
-    Stopped,
-}
-
 /// What one open file has of a decoder.
+pub(crate) type Decoder<C> = Coder<Decoding<C>, C>;
+
+/// What only decoders have.
 #[derive(Debug)]
-pub struct Decoder<C> {
+pub(crate) struct Decoding<C> {
     row: &'static Row,
-    identity: Identity,
-    policies: [QueuePolicy; 2],
-    planarity: Planarity,
-    coded: Vec<&'static PixelFormat>,
-    raw: Vec<&'static PixelFormat>,
-    /// Lines of pictures are multiples of so many bytes.
-    stride: u32,
-    output: M2mQueue<C>,
-    capture: M2mQueue<C>,
     /// What the CAPTURE buffers in use were made for.
     held: Format,
     /// The stream's size and place in the coded picture; all zero before it is known.
     visible: Rect,
     coded_size: (u32, u32),
-    codec: CodecProcess,
-    /// Of pieces whose pictures may still come.
-    frames: PendingFrames,
     /// H.264: the last piece while CAPTURE does not stream. Its OUTPUT buffer stays with the
     /// device until the codec is done with it: a program that polls for the stream's format would
     /// see POLLERR where nothing is queued at all.
@@ -112,7 +86,6 @@ pub struct Decoder<C> {
     decoded: VecDeque<Decoded<C>>,
     lent: Lending<C>,
     pending: Pending,
-    drain: Drain,
     /// Flushes that the worker has not answered.
     flushing: usize,
     seen_output_stops: u64,
@@ -121,15 +94,14 @@ pub struct Decoder<C> {
     scratch: Vec<u8>,
     /// Luma of a picture of an odd size.
     padded: Vec<u8>,
-    statistics: Statistics,
 }
 
 impl<C> Decoder<C> {
-    /// Makes what one open file has of the decoder of a SPEC. The worker starts with the stream.
+    /// Makes what one open file has of the decoder of a SPEC.
     ///
     /// # Errors
     /// A sentence, for a SPEC that is no decoder's.
-    pub fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let row = match spec.kind {
             DeviceKind::Decoder(kind) => table::row_of(kind),
             _ => None,
@@ -147,66 +119,40 @@ impl<C> Decoder<C> {
         let start = format::coded_at(&coded, size.width(), size.height()).ok_or_else(none)?;
         let first = raw::first(&raw, spec.format).ok_or_else(none)?;
         let shown = format::raw_like(&raw, first, &start, stride).ok_or_else(none)?;
-        let policy = QueuePolicy {
-            file_io: false,
-            timestamps: TimestampKind::Copy,
-            min_reqbufs: 1,
-            ..policy(spec, place)
-        };
-        Ok(Self {
-            row,
-            identity: identity(spec, place, row.card),
-            policies: [
-                QueuePolicy {
-                    min_reqbufs: MIN_BUFFERS.cast_unsigned(),
-                    ..policy
-                },
-                QueuePolicy {
-                    // An empty piece of a stream asks for a drain; a file is never empty.
-                    allow_zero_bytesused: row.input != Input::File,
-                    ..policy
-                },
-            ],
-            planarity: if spec.mplane {
-                Planarity::Multi
-            } else {
-                Planarity::Single
-            },
+        let parts = Parts {
+            kind: row.kind,
+            card: row.card,
             coded,
             raw,
-            stride,
-            output: M2mQueue::new(Flow::Output, start),
-            capture: M2mQueue::new(Flow::Capture, shown),
-            held: shown,
-            visible: Rect::default(),
-            coded_size: (0, 0),
-            codec: CodecProcess::new(row.kind, place.codecs.launch(row.kind)),
-            frames: PendingFrames::new(),
-            kept: None,
-            answered: 0,
-            decoded: VecDeque::new(),
-            lent: Lending::new(),
-            pending: Pending::None,
-            drain: Drain::Idle,
-            flushing: 0,
-            seen_output_stops: 0,
-            seen_capture_starts: 0,
-            scratch: Vec::new(),
-            padded: Vec::new(),
-            statistics: Statistics::default(),
-        })
-    }
-
-    fn queue(&self, flow: Flow) -> &M2mQueue<C> {
-        match flow {
-            Flow::Capture => &self.capture,
-            Flow::Output => &self.output,
-        }
+            output: start,
+            capture: shown,
+            min_output: 1,
+            min_capture: MIN_BUFFERS.cast_unsigned(),
+            // An empty piece of a stream asks for a drain; a file is never empty.
+            allow_empty: row.input != Input::File,
+            own: Decoding {
+                row,
+                held: shown,
+                visible: Rect::default(),
+                coded_size: (0, 0),
+                kept: None,
+                answered: 0,
+                decoded: VecDeque::new(),
+                lent: Lending::new(),
+                pending: Pending::None,
+                flushing: 0,
+                seen_output_stops: 0,
+                seen_capture_starts: 0,
+                scratch: Vec::new(),
+                padded: Vec::new(),
+            },
+        };
+        Ok(Self::with_parts(spec, place, parts))
     }
 
     /// The part of a CAPTURE buffer that holds the picture.
     fn shown(&self) -> Rect {
-        let (format, visible) = (&self.capture.format, self.visible);
+        let (format, visible) = (&self.capture.format, self.own.visible);
         // One of an odd size leaves a column or a line.
         let size = |whole: u32, part: u32| {
             if part == whole.wrapping_sub(1) {
@@ -222,52 +168,13 @@ impl<C> Decoder<C> {
     }
 }
 
-impl<C> Outside for Decoder<C> {
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.codec.wake_fd()
-    }
+impl<C> Coding<C> for Decoder<C> {
+    const RAW: Flow = Flow::Capture;
+    const COMMANDS: CommandSet = CommandSet::Decoder;
+    const EVENTS: EventKinds = EventKinds::EOS.union(EventKinds::SOURCE_CHANGE);
 
-    fn failure(&self) -> Option<&Failure> {
-        self.codec.failure()
-    }
-}
-
-impl<C> VideoDriver for Decoder<C> {
-    type Cookie = C;
-
-    fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
-    fn role(&self) -> Role {
-        Role::MemToMem
-    }
-
-    fn planarity(&self) -> Planarity {
-        self.planarity
-    }
-
-    fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
-        match flow {
-            Flow::Capture => Box::new(CaptureDriver {
-                queue: M2mQueueDriver(&mut self.capture),
-                codec: &mut self.codec,
-                lent: &mut self.lent,
-                decoded: &mut self.decoded,
-            }),
-            Flow::Output => Box::new(M2mQueueDriver(&mut self.output)),
-        }
-    }
-
-    fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {
-        match flow {
-            Flow::Capture => &self.raw,
-            Flow::Output => &self.coded,
-        }
-    }
-
-    fn format_flags(&self, flow: Flow, _: &PixelFormat) -> FormatFlags {
-        match (flow, self.row.input) {
+    fn flags(&self, flow: Flow) -> FormatFlags {
+        match (flow, self.own.row.input) {
             (Flow::Output, Input::Stream) => {
                 FormatFlags::CONTINUOUS_BYTESTREAM | FormatFlags::DYN_RESOLUTION
             }
@@ -276,31 +183,18 @@ impl<C> VideoDriver for Decoder<C> {
         }
     }
 
-    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes<'_> {
+    fn sizes(&self) -> FrameSizes<'_> {
         format::SIZES
     }
 
-    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
-        None
-    }
-
-    fn format(&self, flow: Flow) -> Format {
-        self.queue(flow).format
-    }
-
-    fn try_format(&self, flow: Flow, wanted: &Format) -> Format {
-        match flow {
+    fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
+        Some(match flow {
             Flow::Output => format::try_coded(&self.coded, wanted, &self.output.format),
             Flow::Capture => format::try_raw(&self.raw, wanted, &self.capture.format, self.stride),
-        }
+        })
     }
 
-    fn set_format(
-        &mut self,
-        flow: Flow,
-        format: &Format,
-        peer_busy: bool,
-    ) -> Result<(), DriverError> {
+    fn set(&mut self, flow: Flow, format: &Format, peer_busy: bool) -> Result<(), DriverError> {
         if flow == Flow::Output && !peer_busy {
             // A guess, until the stream tells.
             let fourcc = self.capture.format.fourcc;
@@ -314,32 +208,20 @@ impl<C> VideoDriver for Decoder<C> {
         Ok(())
     }
 
-    fn interval(&self, _: Flow) -> Option<Fraction> {
-        None
-    }
-
-    fn has_selection(&self) -> bool {
-        true
-    }
-
-    fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
+    fn rect(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
         if flow == Flow::Output {
             return None;
         }
+        let (coded, visible) = (self.own.coded_size, self.own.visible);
         Some(match target {
-            SelectionTarget::CropBounds if self.coded_size.0 != 0 => {
-                Rect::whole(self.coded_size.0, self.coded_size.1)
-            }
-            SelectionTarget::Crop | SelectionTarget::CropDefault if self.visible.width != 0 => {
-                self.visible
-            }
+            SelectionTarget::CropBounds if coded.0 != 0 => Rect::whole(coded.0, coded.1),
+            SelectionTarget::Crop | SelectionTarget::CropDefault if visible.width != 0 => visible,
             _ => self.shown(),
         })
     }
 
-    fn set_selection(
+    fn set_rect(
         &mut self,
-        _: Flow,
         target: SelectionTarget,
         _: Rect,
         _: SelectionFlags,
@@ -351,31 +233,17 @@ impl<C> VideoDriver for Decoder<C> {
         }
     }
 
-    fn commands(&self) -> Option<CommandSet> {
-        Some(CommandSet::Decoder)
+    fn can_drain(&self) -> bool {
+        self.output.streaming
     }
 
-    /// A drain that is asked for before CAPTURE streams waits for it, which Linux leaves open.
-    fn command(&mut self, command: Command) -> Result<(), DriverError> {
-        // A stream that began since is not the one that was drained.
+    fn notice(&mut self) {
         self.notice_stop();
         self.notice_start();
-        match (command, self.drain) {
-            (Command::Stop, Drain::Idle) if self.output.streaming => {
-                self.drain = Drain::Feeding(self.output.tokens.len());
-                Ok(())
-            }
-            (Command::Stop, Drain::Idle | Drain::Stopped) | (Command::Start, Drain::Idle) => Ok(()),
-            (Command::Start, Drain::Stopped) => {
-                self.drain = Drain::Idle;
-                Ok(())
-            }
-            (_, Drain::Feeding(_) | Drain::Asked | Drain::Ready) => Err(EBUSY),
-        }
     }
 
     fn controls(&self) -> Vec<ControlSpec> {
-        if self.row.input == Input::File {
+        if self.own.row.input == Input::File {
             return Vec::new();
         }
         let (id, name) = (
@@ -384,34 +252,50 @@ impl<C> VideoDriver for Decoder<C> {
         );
         let least = ControlSpec::integer(id, name, (1, 32, 1), MIN_BUFFERS)
             .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE));
-        std::iter::once(least).chain(self.row.controls()).collect()
+        let rest = self.own.row.controls();
+        std::iter::once(least).chain(rest).collect()
     }
 
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
         (id == cid::MIN_BUFFERS_FOR_CAPTURE).then_some(ControlValue::Number(MIN_BUFFERS.into()))
     }
 
-    fn events(&self) -> EventKinds {
-        EventKinds::EOS | EventKinds::SOURCE_CHANGE
+    fn capture_driver(&mut self) -> Box<dyn Driver<Cookie = C> + '_> {
+        Box::new(CaptureDriver {
+            queue: M2mQueueDriver(&mut self.capture),
+            codec: &mut self.codec,
+            lent: &mut self.own.lent,
+            decoded: &mut self.own.decoded,
+        })
     }
 
-    fn queue_policy(&self, flow: Flow) -> QueuePolicy {
-        let [capture, output] = self.policies;
-        match flow {
-            Flow::Capture => capture,
-            Flow::Output => output,
-        }
+    fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        self.notice();
+        self.let_go(progress);
+        self.listen(progress);
+        self.feed(bus, progress);
+        self.deliver(bus, progress);
+        self.settle_format(progress);
+        self.settle_drain(progress);
+        self.lend(bus);
     }
 
-    fn tick(&mut self, _: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        self.work(bus, progress);
-    }
-
-    fn next_tick(&self) -> Option<u64> {
-        self.has_work().then_some(0)
-    }
-
-    fn statistics(&self) -> Statistics {
-        self.statistics
+    fn has_work(&self) -> bool {
+        let room = self.codec.has_room();
+        let feeds = match self.drain {
+            Drain::Idle => self.output.is_ready() && room,
+            Drain::Feeding(0) => true,
+            Drain::Feeding(_) => room,
+            Drain::Asked | Drain::Ready | Drain::Stopped => false,
+        };
+        let is_found = matches!(self.own.pending, Pending::Found(_));
+        let has_pictures = !self.own.decoded.is_empty();
+        let ends = self.drain == Drain::Ready || is_found && !has_pictures;
+        self.output.stops != self.own.seen_output_stops
+            || self.capture.starts != self.own.seen_capture_starts
+            || feeds
+            || (has_pictures || ends) && self.has_buffer()
+            || self.can_lend()
+            || is_found && !self.capture.streaming
     }
 }

@@ -1,6 +1,7 @@
 //! What memory-to-memory devices share: the two queues that one open file has, and what is kept of
 //! a frame on its way from one to the other.
 
+mod coder;
 mod color;
 mod converter;
 mod decoder;
@@ -11,10 +12,10 @@ mod process;
 mod queue;
 mod raw;
 
-pub use converter::FrameConverter;
+pub(crate) use converter::FrameConverter;
 pub(crate) use converter::formats as converter_formats;
-pub use decoder::Decoder;
-pub use encoder::Encoder;
+pub(crate) use decoder::Decoder;
+pub(crate) use encoder::Encoder;
 pub(crate) use meta::Meta;
 pub(crate) use pending::PendingFrames;
 pub(crate) use process::CodecProcess;

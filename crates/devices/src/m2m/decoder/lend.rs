@@ -46,10 +46,10 @@ impl<C> Lending<C> {
 impl<C> Decoder<C> {
     /// Whether there are buffers that the process could have.
     pub(super) fn can_lend(&self) -> bool {
-        self.lent.is_on
+        self.own.lent.is_on
             && self.capture.is_ready()
-            && self.lent.tokens.len() < MAX_LOANS
-            && matches!(self.pending, Pending::None)
+            && self.own.lent.tokens.len() < MAX_LOANS
+            && matches!(self.own.pending, Pending::None)
             && self.drain != Drain::Ready
     }
 
@@ -60,7 +60,7 @@ impl<C> Decoder<C> {
                 return;
             };
             match self.lend_one(&token, bus) {
-                Ok(number) => self.lent.tokens.push_back((number, token)),
+                Ok(number) => self.own.lent.tokens.push_back((number, token)),
                 Err(_) => return self.capture.tokens.push_front(token),
             }
         }
@@ -68,10 +68,10 @@ impl<C> Decoder<C> {
 
     fn lend_one(&mut self, token: &Active<C>, bus: &mut dyn Bus<C>) -> Result<u64, Refused> {
         let chroma = self.chroma();
-        let is_whole =
-            (self.visible.width, self.visible.height) == (self.held.width, self.held.height);
+        let is_whole = (self.own.visible.width, self.own.visible.height)
+            == (self.own.held.width, self.own.held.height);
         let worker = self.codec.worker().ok_or(Refused::Dead)?;
-        if let Ok(components) = Surface(&self.held).component_spans(token)
+        if let Ok(components) = Surface(&self.own.held).component_spans(token)
             && is_whole
         {
             let strides: Vec<u64> = components.iter().map(|(_, stride)| *stride).collect();
@@ -100,20 +100,20 @@ impl<C> Decoder<C> {
 
     /// Takes all buffers back from the process: it writes to none of them any more.
     pub(super) fn take_back(&mut self) {
-        if self.lent.is_empty() {
+        if self.own.lent.is_empty() {
             return;
         }
         if let Some(worker) = self.codec.worker() {
             worker.take_back();
         }
-        while let Some((_, token)) = self.lent.tokens.pop_back() {
+        while let Some((_, token)) = self.own.lent.tokens.pop_back() {
             self.capture.tokens.push_front(token);
         }
     }
 
     /// Forgets decoded pictures; buffers that they have go back to the queue.
     pub(super) fn forget_decoded(&mut self) {
-        while let Some(decoded) = self.decoded.pop_back() {
+        while let Some(decoded) = self.own.decoded.pop_back() {
             if let Some(token) = decoded.token {
                 self.capture.tokens.push_front(token);
             }

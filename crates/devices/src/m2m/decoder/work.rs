@@ -1,9 +1,9 @@
 //! What a decoder does when it is its turn.
 
 use super::table::Input;
-use super::{Content, Decoded, Decoder, Drain, Pending, format};
+use super::{Content, Decoded, Decoder, Drain, Offered, Pending, format};
 use crate::m2m::process::MAX_EVENTS;
-use crate::m2m::{Meta, color, raw};
+use crate::m2m::{color, raw};
 use crate::surface::{FIELD_NONE, Surface, Trouble};
 use vb3_codec::{
     Chroma, Config, Event, Field, Framing, Job, Picture, Planes, Refused, StreamFormat,
@@ -17,57 +17,26 @@ const MAX_REFUSED: usize = 64;
 const RESOLUTION: u32 = 1;
 
 impl<C> Decoder<C> {
-    /// Whether [`work`](Self::work) would get anything done now, apart from what the worker says.
-    pub(super) fn has_work(&self) -> bool {
-        let room = self.codec.has_room();
-        let feeds = match self.drain {
-            Drain::Idle => self.output.is_ready() && room,
-            Drain::Feeding(0) => true,
-            Drain::Feeding(_) => room,
-            Drain::Asked | Drain::Ready | Drain::Stopped => false,
-        };
-        let ends = self.drain == Drain::Ready
-            || matches!(self.pending, Pending::Found(_)) && self.decoded.is_empty();
-        self.output.stops != self.seen_output_stops
-            || self.capture.starts != self.seen_capture_starts
-            || feeds
-            || (!self.decoded.is_empty() || ends) && self.has_buffer()
-            || self.can_lend()
-            || matches!(self.pending, Pending::Found(_)) && !self.capture.streaming
-    }
-
     /// Whether a picture can be put into a buffer.
-    fn has_buffer(&self) -> bool {
-        self.capture.is_ready() || self.capture.streaming && !self.lent.is_empty()
-    }
-
-    pub(super) fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        self.notice_stop();
-        self.notice_start();
-        self.let_go(progress);
-        self.listen(progress);
-        self.feed(bus, progress);
-        self.deliver(bus, progress);
-        self.settle_format(progress);
-        self.settle_drain(progress);
-        self.lend(bus);
+    pub(super) fn has_buffer(&self) -> bool {
+        self.capture.is_ready() || self.capture.streaming && !self.own.lent.is_empty()
     }
 
     /// STREAMOFF at OUTPUT: the program seeks, or is done.
     pub(super) fn notice_stop(&mut self) {
-        if self.output.stops == self.seen_output_stops {
+        if self.output.stops == self.own.seen_output_stops {
             return;
         }
-        self.seen_output_stops = self.output.stops;
-        self.kept = None;
+        self.own.seen_output_stops = self.output.stops;
+        self.own.kept = None;
         self.take_back();
         self.forget_decoded();
         self.frames.clear();
-        self.pending = Pending::None;
+        self.own.pending = Pending::None;
         self.drain = Drain::Idle;
         let forgot = self.codec.worker().map(|worker| worker.submit(Job::Flush));
         match forgot {
-            Some(Ok(())) => self.flushing += 1,
+            Some(Ok(())) => self.own.flushing += 1,
             // A new one begins afresh.
             Some(Err(_)) | None => self.restart(),
         }
@@ -75,25 +44,25 @@ impl<C> Decoder<C> {
 
     fn restart(&mut self) {
         self.codec.stop();
-        self.lent.is_on = false;
+        self.own.lent.is_on = false;
         self.take_back();
-        self.flushing = 0;
+        self.own.flushing = 0;
     }
 
     /// STREAMON at CAPTURE: there are buffers for the format that the program was told.
     pub(super) fn notice_start(&mut self) {
-        if self.capture.starts == self.seen_capture_starts {
+        if self.capture.starts == self.own.seen_capture_starts {
             return;
         }
-        self.seen_capture_starts = self.capture.starts;
-        self.held = self.capture.format;
+        self.own.seen_capture_starts = self.capture.starts;
+        self.own.held = self.capture.format;
         if self.drain == Drain::Stopped {
             self.drain = Drain::Idle;
         }
-        if let Pending::Told(format) = self.pending {
-            self.pending = Pending::None;
+        if let Pending::Told(format) = self.own.pending {
+            self.own.pending = Pending::None;
             if !self.suits(&format) {
-                self.pending = Pending::Found(format);
+                self.own.pending = Pending::Found(format);
                 return;
             }
             self.proceed();
@@ -102,41 +71,41 @@ impl<C> Decoder<C> {
 
     /// How chroma lies in the buffers in use.
     pub(super) fn chroma(&self) -> Chroma {
-        match self.held.fourcc {
+        match self.own.held.fourcc {
             FourCc::YUV420 => Chroma::Planar,
             _ => Chroma::Pairs,
         }
     }
 
     fn proceed(&mut self) {
-        let (chroma, is_file) = (self.chroma(), self.row.input == Input::File);
+        let (chroma, is_file) = (self.chroma(), self.own.row.input == Input::File);
         let job = match is_file {
             // Files have buffers that no picture comes for.
             true => Job::Proceed(chroma),
             false => Job::ProceedByLoan(chroma),
         };
         match self.codec.worker().map(|worker| worker.submit(job)) {
-            Some(Ok(())) => self.lent.is_on = !is_file,
+            Some(Ok(())) => self.own.lent.is_on = !is_file,
             Some(Err(_)) => self.restart(),
             None => {}
         }
     }
 
     /// Takes the worker's events.
-    fn listen(&mut self, progress: &mut Progress<C>) {
+    pub(super) fn listen(&mut self, progress: &mut Progress<C>) {
         for _ in 0..MAX_EVENTS {
             let Some(event) = self.codec.poll() else {
                 return;
             };
             match event {
-                Event::Format(format) => self.pending = Pending::Found(format),
+                Event::Format(format) => self.own.pending = Pending::Found(format),
                 Event::Picture {
                     tag,
                     picture,
                     loan,
                     damaged,
                 } => {
-                    self.answered = tag;
+                    self.own.answered = tag;
                     let planes = picture.planes().data;
                     self.count_copied(planes.iter().map(|plane| plane.len() as u64).sum());
                     self.decoded(tag, Content::Slot(picture), loan, damaged);
@@ -155,13 +124,15 @@ impl<C> Decoder<C> {
                 Event::Consumed { tag } if self.is_unanswered(tag) => {
                     self.decoded(tag, Content::None, None, true);
                 }
-                Event::Drained if self.flushing == 0 && self.drain == Drain::Asked => {
+                Event::Drained if self.own.flushing == 0 && self.drain == Drain::Asked => {
                     self.drain = Drain::Ready;
                 }
-                Event::Consumed { tag } if self.kept == Some(tag) => self.release_kept(progress),
-                Event::Flushed => self.flushing = self.flushing.saturating_sub(1),
+                Event::Consumed { tag } if self.own.kept == Some(tag) => {
+                    self.release_kept(progress)
+                }
+                Event::Flushed => self.own.flushing = self.own.flushing.saturating_sub(1),
                 Event::Corrupt { .. } => {
-                    self.statistics.dropped = self.statistics.dropped.saturating_add(1);
+                    self.count_dropped();
                 }
                 Event::Unsupported {
                     tag,
@@ -169,10 +140,10 @@ impl<C> Decoder<C> {
                     sentence,
                 } => self.refuse(tag, loan, sentence),
                 Event::Died { .. } => {
-                    self.lent.is_on = false;
+                    self.own.lent.is_on = false;
                     self.take_back();
-                    self.flushing = 0;
-                    self.kept = None;
+                    self.own.flushing = 0;
+                    self.own.kept = None;
                     self.output.take_back();
                     progress.broken = true;
                 }
@@ -189,11 +160,11 @@ impl<C> Decoder<C> {
 
     /// A picture came, or what takes a picture's place.
     fn decoded(&mut self, tag: u64, content: Content, loan: Option<u64>, damaged: bool) {
-        let token = loan.and_then(|loan| self.lent.take(loan));
+        let token = loan.and_then(|loan| self.own.lent.take(loan));
         if token.is_none() && matches!(content, Content::Buffer(_)) {
             return;
         }
-        self.decoded.push_back(Decoded {
+        self.own.decoded.push_back(Decoded {
             tag,
             content,
             damaged,
@@ -204,16 +175,16 @@ impl<C> Decoder<C> {
     /// A picture that is not decoded: a buffer with the error flag, as of a board that cannot; none
     /// where the stream's format was never announced.
     fn refuse(&mut self, tag: u64, loan: Option<u64>, sentence: String) {
-        self.statistics.dropped = self.statistics.dropped.saturating_add(1);
+        self.count_dropped();
         self.codec.report(sentence);
-        let has_room = self.visible.width != 0 && self.decoded.len() < MAX_REFUSED;
+        let has_room = self.own.visible.width != 0 && self.own.decoded.len() < MAX_REFUSED;
         if loan.is_some() || has_room {
             self.decoded(tag, Content::None, loan, true);
         }
     }
 
     /// Gives the worker what is queued at OUTPUT, as much as it takes.
-    fn feed(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+    pub(super) fn feed(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         loop {
             match &mut self.drain {
                 Drain::Idle => {}
@@ -263,7 +234,7 @@ impl<C> Decoder<C> {
         let Ok(Some(plane)) = token.plane(0) else {
             return true;
         };
-        let is_stream = self.row.input != Input::File;
+        let is_stream = self.own.row.input != Input::File;
         let payload = plane.payload_bytes.min(plane.length_bytes);
         let bytes = payload.saturating_sub(plane.data_offset);
         if bytes == 0 && is_stream {
@@ -287,50 +258,37 @@ impl<C> Decoder<C> {
         let filled = match usize::try_from(bytes) {
             Ok(len) => worker.decode_with(tag, len, |to| {
                 bus.read(&plane.cookie, plane.data_offset, to)
+                    .map_err(|_| Trouble::Fault)
             }),
             Err(_) => Err(Refused::Wrong("longer than memory")),
         };
-        let outcome = match filled {
-            Ok(Ok(())) => {
-                self.frames.insert(Meta::of(&token));
-                if !is_stream {
-                    self.output.hold(tag, token);
-                    return true;
-                }
-                DoneState::Done
-            }
-            Ok(Err(_)) => {
-                self.statistics.bus_faults = self.statistics.bus_faults.saturating_add(1);
-                DoneState::Error
-            }
-            Err(Refused::Full(_) | Refused::Dead) => {
-                self.output.tokens.push_front(token);
-                return false;
-            }
-            Err(Refused::TooLong { .. } | Refused::Wrong(_)) => {
-                self.statistics.dropped = self.statistics.dropped.saturating_add(1);
-                DoneState::Error
-            }
-        };
-        self.output.hold(tag, token);
-        if outcome == DoneState::Done && !self.capture.streaming {
-            self.release_kept(progress);
-            self.kept = Some(tag);
-        } else {
-            self.output.release(tag, outcome, progress);
+        match self.settle_offer(token, tag, filled, progress) {
+            Offered::Later => return false,
+            Offered::Taken if is_stream => self.release_or_keep(tag, progress),
+            Offered::Taken | Offered::Failed => {}
         }
         true
     }
 
+    /// The bytes of a stream are the worker's: their buffer goes back, or is the one that is kept
+    /// while CAPTURE does not stream.
+    fn release_or_keep(&mut self, tag: u64, progress: &mut Progress<C>) {
+        if self.capture.streaming {
+            return self.output.release(tag, DoneState::Done, progress);
+        }
+        self.release_kept(progress);
+        self.own.kept = Some(tag);
+    }
+
     /// With buffers for pictures there is no need to keep one of the stream.
-    fn let_go(&mut self, progress: &mut Progress<C>) {
+    pub(super) fn let_go(&mut self, progress: &mut Progress<C>) {
         if self.capture.streaming {
             self.release_kept(progress);
         }
     }
 
     fn release_kept(&mut self, progress: &mut Progress<C>) {
-        if let Some(tag) = self.kept.take() {
+        if let Some(tag) = self.own.kept.take() {
             self.output.release(tag, DoneState::Done, progress);
         }
     }
@@ -345,12 +303,12 @@ impl<C> Decoder<C> {
     }
 
     /// Puts decoded pictures into CAPTURE buffers.
-    fn deliver(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+    pub(super) fn deliver(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         while self.capture.streaming
-            && let Some(mut decoded) = self.decoded.pop_front()
+            && let Some(mut decoded) = self.own.decoded.pop_front()
         {
             let Some(token) = decoded.token.take().or_else(|| self.next_buffer()) else {
-                return self.decoded.push_front(decoded);
+                return self.own.decoded.push_front(decoded);
             };
             let written = self.write(&token, &decoded.content, bus);
             let (outcome, payloads) = match written {
@@ -358,16 +316,16 @@ impl<C> Decoder<C> {
                 Ok(payloads) => (DoneState::Done, payloads),
                 Err(Trouble::Stale) => {
                     if !matches!(decoded.content, Content::Buffer(_)) {
-                        self.decoded.push_front(decoded);
+                        self.own.decoded.push_front(decoded);
                     }
                     continue;
                 }
                 Err(Trouble::Fault | Trouble::TooSmall) => {
-                    self.statistics.bus_faults = self.statistics.bus_faults.saturating_add(1);
+                    self.count_fault();
                     (DoneState::Error, [0; MAX_PLANES])
                 }
             };
-            let last = self.drain == Drain::Ready && self.decoded.is_empty();
+            let last = self.drain == Drain::Ready && self.own.decoded.is_empty();
             let meta = self.frames.get(decoded.tag);
             let meta = meta.with_kind(FrameFlags::empty());
             let sequence = self.capture.next_sequence();
@@ -378,8 +336,7 @@ impl<C> Decoder<C> {
             self.output.release(decoded.tag, outcome, progress);
             progress.finish(Flow::Capture, token, completion);
             if last {
-                self.drain = Drain::Stopped;
-                progress.events.push(DriverEvent::Eos);
+                self.end_drain(Drain::Stopped, progress);
             }
         }
     }
@@ -394,7 +351,7 @@ impl<C> Decoder<C> {
             Content::None => Ok([0; MAX_PLANES]),
             Content::Slot(picture) => self.write_picture(token, picture, bus),
             Content::Buffer(_) => {
-                let surface = Surface(&self.held);
+                let surface = Surface(&self.own.held);
                 surface.each_run(token, Flow::Capture, |run| {
                     // CAST: widening, on every target there is.
                     let len = run.packed.len() as u64;
@@ -418,20 +375,20 @@ impl<C> Decoder<C> {
         }
         let wanted = self.chroma();
         let [luma, u, v] = planes.data;
-        let luma = pad(&mut self.padded, luma, &planes);
+        let luma = pad(&mut self.own.padded, luma, &planes);
         // Another order than wanted only where the program changed the format of the buffers.
         let (u, v): (&[u8], &[u8]) = match (picture.chroma(), wanted) {
             (Chroma::Planar, Chroma::Pairs) => {
-                interleave(&mut self.scratch, u, v);
-                (&self.scratch, &[])
+                interleave(&mut self.own.scratch, u, v);
+                (&self.own.scratch, &[])
             }
             (Chroma::Pairs, Chroma::Planar) => {
-                take_apart(&mut self.scratch, u);
-                self.scratch.split_at(self.scratch.len() / 2)
+                take_apart(&mut self.own.scratch, u);
+                self.own.scratch.split_at(self.own.scratch.len() / 2)
             }
             _ => (u, v),
         };
-        Surface(&self.held).write(token, bus, |component| match component {
+        Surface(&self.own.held).write(token, bus, |component| match component {
             0 => luma,
             1 => u,
             _ => v,
@@ -445,27 +402,27 @@ impl<C> Decoder<C> {
 
     /// Whether they hold pictures of a size; one that is odd has another column or line there.
     const fn holds(&self, width: u32, height: u32) -> bool {
-        width + width % 2 == self.held.width && height + height % 2 == self.held.height
+        width + width % 2 == self.own.held.width && height + height % 2 == self.own.held.height
     }
 
     /// Whether a JPEG file that the worker has done with gave nothing.
     fn is_unanswered(&self, tag: u64) -> bool {
-        self.row.input == Input::File && self.answered != tag && self.flushing == 0
+        self.own.row.input == Input::File && self.own.answered != tag && self.own.flushing == 0
     }
 
     /// Tells the program of the stream's format, once all pictures of the one before are out.
-    fn settle_format(&mut self, progress: &mut Progress<C>) {
-        let Pending::Found(format) = self.pending else {
+    pub(super) fn settle_format(&mut self, progress: &mut Progress<C>) {
+        let Pending::Found(format) = self.own.pending else {
             return;
         };
-        if !self.decoded.is_empty() && self.capture.streaming {
+        if !self.own.decoded.is_empty() && self.capture.streaming {
             return;
         }
         if self.capture.streaming && self.suits(&format) {
             self.note(&format);
             self.capture.format.color = self.color_of(&format);
-            self.held.color = self.capture.format.color;
-            self.pending = Pending::None;
+            self.own.held.color = self.capture.format.color;
+            self.own.pending = Pending::None;
             return self.proceed();
         }
         if self.capture.streaming {
@@ -494,12 +451,12 @@ impl<C> Decoder<C> {
             port: 0,
             changes: RESOLUTION,
         });
-        self.pending = Pending::Told(format);
+        self.own.pending = Pending::Told(format);
     }
 
     /// Colours as the stream says, or else the program.
     fn color_of(&self, format: &StreamFormat) -> Colorimetry {
-        match self.row.input {
+        match self.own.row.input {
             Input::File => raw::JPEG_PICTURE,
             _ => color::color_of(format.colour, self.output.format.color),
         }
@@ -508,8 +465,8 @@ impl<C> Decoder<C> {
     /// What the stream says of its pictures.
     fn note(&mut self, format: &StreamFormat) {
         let signed = |value: u32| i32::try_from(value).unwrap_or(0);
-        self.coded_size = (format.coded_width, format.coded_height);
-        self.visible = Rect {
+        self.own.coded_size = (format.coded_width, format.coded_height);
+        self.own.visible = Rect {
             left: signed(format.visible.left),
             top: signed(format.visible.top),
             width: format.visible.width,
@@ -518,14 +475,13 @@ impl<C> Decoder<C> {
     }
 
     /// Everything is out: the last buffer, and the event of the end.
-    fn settle_drain(&mut self, progress: &mut Progress<C>) {
-        if self.drain != Drain::Ready || !self.capture.streaming || !self.decoded.is_empty() {
+    pub(super) fn settle_drain(&mut self, progress: &mut Progress<C>) {
+        if self.drain != Drain::Ready || !self.capture.streaming || !self.own.decoded.is_empty() {
             return;
         }
         self.take_back();
         if self.capture.give_last(progress) {
-            self.drain = Drain::Stopped;
-            progress.events.push(DriverEvent::Eos);
+            self.end_drain(Drain::Stopped, progress);
         }
     }
 }

@@ -1,0 +1,392 @@
+//! What one open file has of a decoder or an encoder: two queues, and the codec process between them.
+//!
+//! A [`Coder`] has the queues with their formats, the process, what is remembered of the frames that
+//! the process has, and the drain. What a decoder and an encoder do each in their own way is
+//! [`Coding`].
+
+use super::{CodecProcess, M2mQueue, M2mQueueDriver, Meta, PendingFrames};
+use crate::Failure;
+use crate::device::Outside;
+use crate::place::{Place, identity, policy};
+use crate::spec::DeviceSpec;
+use crate::surface::{EBUSY, Trouble};
+use std::os::fd::BorrowedFd;
+use vb3_codec::{Kind, Refused};
+use vb3_queue::{Active, DoneState, Driver, DriverError, TimestampKind};
+use vb3_v4l2::{
+    Bus, Command, CommandSet, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Format,
+    FormatFlags, Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Progress,
+    QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver,
+};
+
+/// How far a drain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Drain {
+    /// None is under way.
+    Idle,
+    /// So many buffers at OUTPUT are still part of it.
+    Feeding(usize),
+    /// The process brings out what it holds.
+    Asked,
+    /// Everything is out; what waits for a buffer is the rest.
+    Ready,
+    /// The last buffer was given back.
+    Stopped,
+}
+
+/// What the process made of a buffer that it was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// It works on the frame, and the buffer is held.
+    Taken,
+    /// The buffer goes back with the error flag, or is no longer the device's.
+    Failed,
+    /// The buffer waits for its next turn.
+    Later,
+}
+
+/// What decoders and encoders do each in their own way.
+pub(super) trait Coding<C> {
+    /// The queue of pictures; the other has the stream or files.
+    const RAW: Flow;
+    const COMMANDS: CommandSet;
+    const EVENTS: EventKinds;
+
+    fn flags(&self, flow: Flow) -> FormatFlags;
+
+    fn sizes(&self) -> FrameSizes<'_>;
+
+    /// Seconds per frame; `None` where frames have no time of their own.
+    fn intervals(&self) -> Option<FrameIntervals<'static>> {
+        None
+    }
+
+    /// What would be set for `wanted`; `None` for what is set.
+    fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format>;
+
+    fn set(&mut self, flow: Flow, format: &Format, peer_busy: bool) -> Result<(), DriverError>;
+
+    fn interval(&self, flow: Flow) -> Option<Fraction> {
+        let _ = flow;
+        None
+    }
+
+    fn set_interval(&mut self, flow: Flow, wanted: Fraction) {
+        let _ = (flow, wanted);
+    }
+
+    fn rect(&self, flow: Flow, target: SelectionTarget) -> Option<Rect>;
+
+    fn set_rect(
+        &mut self,
+        target: SelectionTarget,
+        wanted: Rect,
+        flags: SelectionFlags,
+    ) -> Result<Rect, DriverError>;
+
+    /// Whether streams run that can be drained.
+    fn can_drain(&self) -> bool;
+
+    /// Follows STREAMON and STREAMOFF since the last look.
+    fn notice(&mut self);
+
+    fn controls(&self) -> Vec<ControlSpec>;
+
+    fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
+        let _ = (id, value);
+        Ok(())
+    }
+
+    fn volatile_control(&self, id: u32) -> Option<ControlValue>;
+
+    fn capture_driver(&mut self) -> Box<dyn Driver<Cookie = C> + '_>;
+
+    /// Moves what can be moved.
+    fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>);
+
+    /// Whether [`work`](Self::work) would get anything done now, apart from what the process says.
+    fn has_work(&self) -> bool;
+}
+
+/// What one open file has of a codec; `own` is what only its kind has.
+#[derive(Debug)]
+pub(crate) struct Coder<S, C> {
+    identity: Identity,
+    policies: [QueuePolicy; 2],
+    planarity: Planarity,
+    pub(super) coded: Vec<&'static PixelFormat>,
+    pub(super) raw: Vec<&'static PixelFormat>,
+    /// Lines of pictures are multiples of so many bytes.
+    pub(super) stride: u32,
+    pub(super) output: M2mQueue<C>,
+    pub(super) capture: M2mQueue<C>,
+    pub(super) codec: CodecProcess,
+    /// Of pieces or pictures that the process has.
+    pub(super) frames: PendingFrames,
+    pub(super) drain: Drain,
+    /// How often OUTPUT had begun when the drain did.
+    pub(super) drained_start: u64,
+    pub(super) statistics: Statistics,
+    pub(super) own: S,
+}
+
+/// What a coder is made of, besides what the SPEC says.
+pub(super) struct Parts<S> {
+    pub(super) kind: Kind,
+    pub(super) card: &'static str,
+    pub(super) coded: Vec<&'static PixelFormat>,
+    pub(super) raw: Vec<&'static PixelFormat>,
+    /// What the queues begin with.
+    pub(super) output: Format,
+    pub(super) capture: Format,
+    /// Fewest buffers of each queue.
+    pub(super) min_output: u32,
+    pub(super) min_capture: u32,
+    /// Whether an OUTPUT buffer may be empty.
+    pub(super) allow_empty: bool,
+    pub(super) own: S,
+}
+
+impl<S, C> Coder<S, C> {
+    /// Puts a coder together. The process starts with the stream.
+    pub(super) fn with_parts(spec: &DeviceSpec, place: &Place, parts: Parts<S>) -> Self {
+        let policy = |min_reqbufs, allow_zero_bytesused| QueuePolicy {
+            file_io: false,
+            timestamps: TimestampKind::Copy,
+            min_reqbufs,
+            allow_zero_bytesused,
+            ..policy(spec, place)
+        };
+        Self {
+            identity: identity(spec, place, parts.card),
+            policies: [
+                policy(parts.min_capture, false),
+                policy(parts.min_output, parts.allow_empty),
+            ],
+            planarity: match spec.mplane {
+                true => Planarity::Multi,
+                false => Planarity::Single,
+            },
+            coded: parts.coded,
+            raw: parts.raw,
+            stride: spec.stride.unwrap_or(1),
+            output: M2mQueue::new(Flow::Output, parts.output),
+            capture: M2mQueue::new(Flow::Capture, parts.capture),
+            codec: CodecProcess::new(parts.kind, place.codecs.launch(parts.kind)),
+            frames: PendingFrames::new(),
+            drain: Drain::Idle,
+            drained_start: 0,
+            statistics: Statistics::default(),
+            own: parts.own,
+        }
+    }
+
+    fn queue(&self, flow: Flow) -> &M2mQueue<C> {
+        match flow {
+            Flow::Capture => &self.capture,
+            Flow::Output => &self.output,
+        }
+    }
+
+    pub(super) fn count_fault(&mut self) {
+        let faults = &mut self.statistics.bus_faults;
+        *faults = faults.saturating_add(1);
+    }
+
+    pub(super) fn count_dropped(&mut self) {
+        let dropped = &mut self.statistics.dropped;
+        *dropped = dropped.saturating_add(1);
+    }
+
+    /// Keeps the OUTPUT buffer of a frame that the process took, or gives it back, or lets it wait.
+    pub(super) fn settle_offer(
+        &mut self,
+        token: Active<C>,
+        tag: u64,
+        taken: Result<Result<(), Trouble>, Refused>,
+        progress: &mut Progress<C>,
+    ) -> Offered {
+        match taken {
+            Ok(Ok(())) => {
+                self.frames.insert(Meta::of(&token));
+                self.output.hold(tag, token);
+                return Offered::Taken;
+            }
+            Ok(Err(Trouble::Stale)) => return Offered::Failed,
+            Err(Refused::Full(_) | Refused::Dead) => {
+                self.output.tokens.push_front(token);
+                return Offered::Later;
+            }
+            Ok(Err(Trouble::Fault | Trouble::TooSmall)) => self.count_fault(),
+            Err(Refused::TooLong { .. } | Refused::Wrong(_)) => self.count_dropped(),
+        }
+        self.output.hold(tag, token);
+        self.output.release(tag, DoneState::Error, progress);
+        Offered::Failed
+    }
+
+    /// The last buffer of a drain was given back.
+    pub(super) fn end_drain(&mut self, then: Drain, progress: &mut Progress<C>) {
+        self.drain = then;
+        progress.events.push(DriverEvent::Eos);
+    }
+}
+
+impl<S, C> Outside for Coder<S, C>
+where
+    Self: Coding<C>,
+{
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.codec.wake_fd()
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        self.codec.failure()
+    }
+}
+
+impl<S, C> VideoDriver for Coder<S, C>
+where
+    Self: Coding<C>,
+{
+    type Cookie = C;
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn role(&self) -> Role {
+        Role::MemToMem
+    }
+
+    fn planarity(&self) -> Planarity {
+        self.planarity
+    }
+
+    fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
+        match flow {
+            Flow::Capture => self.capture_driver(),
+            Flow::Output => Box::new(M2mQueueDriver(&mut self.output)),
+        }
+    }
+
+    fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {
+        match flow == Self::RAW {
+            true => &self.raw,
+            false => &self.coded,
+        }
+    }
+
+    fn format_flags(&self, flow: Flow, _: &PixelFormat) -> FormatFlags {
+        self.flags(flow)
+    }
+
+    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes<'_> {
+        self.sizes()
+    }
+
+    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
+        self.intervals()
+    }
+
+    fn format(&self, flow: Flow) -> Format {
+        self.queue(flow).format
+    }
+
+    fn try_format(&self, flow: Flow, wanted: &Format) -> Format {
+        let found = self.negotiate(flow, wanted);
+        found.unwrap_or_else(|| self.queue(flow).format)
+    }
+
+    fn set_format(
+        &mut self,
+        flow: Flow,
+        format: &Format,
+        peer_busy: bool,
+    ) -> Result<(), DriverError> {
+        self.set(flow, format, peer_busy)
+    }
+
+    fn interval(&self, flow: Flow) -> Option<Fraction> {
+        Coding::interval(self, flow)
+    }
+
+    fn set_interval(&mut self, flow: Flow, wanted: Fraction) {
+        Coding::set_interval(self, flow, wanted);
+    }
+
+    fn has_selection(&self) -> bool {
+        true
+    }
+
+    fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
+        self.rect(flow, target)
+    }
+
+    fn set_selection(
+        &mut self,
+        _: Flow,
+        target: SelectionTarget,
+        wanted: Rect,
+        flags: SelectionFlags,
+    ) -> Result<Rect, DriverError> {
+        self.set_rect(target, wanted, flags)
+    }
+
+    fn commands(&self) -> Option<CommandSet> {
+        Some(Self::COMMANDS)
+    }
+
+    /// A drain that is asked for before CAPTURE streams waits for it at a decoder, which Linux
+    /// leaves open.
+    fn command(&mut self, command: Command) -> Result<(), DriverError> {
+        // A stream that began since is not the one that was drained.
+        self.notice();
+        match (command, self.drain) {
+            (_, Drain::Feeding(_) | Drain::Asked | Drain::Ready) => return Err(EBUSY),
+            (Command::Stop, Drain::Idle) if self.can_drain() => {
+                self.drain = Drain::Feeding(self.output.tokens.len());
+                self.drained_start = self.output.starts;
+            }
+            (Command::Start, Drain::Stopped) => self.drain = Drain::Idle,
+            (Command::Stop, _) | (Command::Start, Drain::Idle) => {}
+        }
+        Ok(())
+    }
+
+    fn controls(&self) -> Vec<ControlSpec> {
+        Coding::controls(self)
+    }
+
+    fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
+        Coding::set_control(self, id, value.number())
+    }
+
+    fn volatile_control(&self, id: u32) -> Option<ControlValue> {
+        Coding::volatile_control(self, id)
+    }
+
+    fn events(&self) -> EventKinds {
+        Self::EVENTS
+    }
+
+    fn queue_policy(&self, flow: Flow) -> QueuePolicy {
+        let [capture, output] = self.policies;
+        match flow {
+            Flow::Capture => capture,
+            Flow::Output => output,
+        }
+    }
+
+    fn tick(&mut self, _: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        self.work(bus, progress);
+    }
+
+    fn next_tick(&self) -> Option<u64> {
+        self.has_work().then_some(0)
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+}
