@@ -12,7 +12,7 @@ mod presence;
 use crate::picture::Size;
 use crate::registry::ROWS;
 pub use crate::registry::{DeviceKind, KINDS};
-pub use demands::{Demands, Protected};
+pub use demands::Demands;
 pub(crate) use offer::same;
 use parse::{
     parse_bytes, parse_format, parse_fps, parse_in, parse_mask, parse_size, parse_switch,
@@ -22,6 +22,7 @@ pub use presence::Presence;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use vb3_dma::Protected;
 use vb3_v4l2::{FourCc, Fraction, pixfmt};
 
 /// Most devices of one run, and one more than the highest `node=videoN`.

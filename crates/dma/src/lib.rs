@@ -53,6 +53,6 @@ pub use platform::{
 #[cfg(feature = "alloc")]
 pub use ranges::{RangeAllocator, RangeError};
 pub use types::{
-    Attrs, Caching, Coherency, Direction, DmaSegment, FlushPolicy, Limits, Segment, SegmentKind,
-    SegmentMode, SyncFor,
+    Attrs, Caching, Coherency, Direction, DmaSegment, FlushPolicy, Limits, Protected, Segment,
+    SegmentKind, SegmentMode, SyncFor,
 };

@@ -70,6 +70,18 @@ pub enum Coherency {
     NonCoherent,
 }
 
+/// Which memory a device uses, protected or not. The CPU cannot read what is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protected {
+    /// What is not protected.
+    #[default]
+    Never,
+    /// Both.
+    Also,
+    /// What is protected alone.
+    Only,
+}
+
 /// How the CPU maps memory that it shares with a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Caching {
@@ -144,7 +156,7 @@ pub struct Limits {
     pub mask: u64,
     /// Longest segment in bytes.
     pub max_segment: u64,
-    /// No segment may cross a multiple of `boundary + 1` (a mask; all ones for none).
+    /// No segment may cross a multiple of `boundary + 1` bytes (a mask; all ones for none).
     pub boundary: u64,
     /// Most segments in one table. A device that takes one alone is refused memory that its
     /// other limits would split.

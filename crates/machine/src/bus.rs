@@ -1,11 +1,11 @@
 //! The bus: how devices reach memory, by the addresses they were given and by nothing else.
 
 use crate::device::{BusFault, BusLines, BusSpan, BusStats, Device, FaultKind, HostSpan};
-use crate::machine::{Protected, State};
+use crate::machine::State;
 use crate::memory::{Backing, Found, InPlace, Miss, Object, Place, View};
 use crate::trace::Event;
 use std::ops::Range;
-use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot};
+use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot, Protected};
 
 /// Most spans, or planes of lines, of one access in place.
 const MAX_SPANS: usize = 16;

@@ -35,7 +35,7 @@ pub use faults::Faults;
 pub use foreign::{Foreign, is_dmabuf};
 pub use front::Machine;
 pub use iommu::Staleness;
-pub use machine::{BusWindow, Demands, DeviceLimits, Held, Mmap, Pages, Pinned, Protected};
+pub use machine::{BusWindow, Demands, DeviceLimits, Held, Mmap, Pages, Pinned};
 pub use memory::InPlace;
 pub use platform::Vmap;
 pub use profile::{Profile, ProfileError};

@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use vb3_dma::{
     BouncePool, Caching, Coherency, Constraint, DeviceInfo, DmaAddr, Error, IommuInfo, Iova,
-    Limits, PhysAddr, Reason, Segment, SegmentKind,
+    Limits, PhysAddr, Protected, Reason, Segment, SegmentKind,
 };
 
 /// Most devices of a machine.
@@ -55,18 +55,6 @@ pub struct Demands {
     pub coherent: bool,
     /// Whether it is protected.
     pub protected: Protected,
-}
-
-/// Which memory a device uses, protected or not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protected {
-    /// What is not protected.
-    #[default]
-    Never,
-    /// Both.
-    Also,
-    /// What is protected alone.
-    Only,
 }
 
 /// What a device without an IOMMU sees of memory, where its bus does not show all of it at its own

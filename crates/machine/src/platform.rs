@@ -2,7 +2,7 @@
 
 use crate::device::Device;
 use crate::foreign::Foreign;
-use crate::machine::{Mmap, Pages, Pinned, Protected, State, host_exhausted};
+use crate::machine::{Mmap, Pages, Pinned, State, host_exhausted};
 use crate::memory::{Backing, Miss, Object, Piece, View};
 use crate::ram::FRAME;
 use crate::store::Shared;
@@ -10,7 +10,7 @@ use crate::trace::Event;
 use crate::user::User;
 use vb3_dma::{
     Caching, Coherency, Constraint, DeviceInfo, DmaAddr, Error, Iova, Layout, PageRequest,
-    PhysAddr, Prot, Reason, Segment, SegmentKind,
+    PhysAddr, Prot, Protected, Reason, Segment, SegmentKind,
 };
 
 /// A CPU mapping: pieces of memory, one behind the other.

@@ -1,6 +1,7 @@
 //! What a device demands of memory, wherever that lies.
 
 use super::parse::parse_switch;
+use vb3_dma::Protected;
 
 /// What a device and its driver demand of memory, wherever that lies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,18 +14,6 @@ pub struct Demands {
     pub pages: bool,
     /// Whether it uses protected memory.
     pub protected: Protected,
-}
-
-/// Which memory a device uses, protected or not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protected {
-    /// What is not protected.
-    #[default]
-    Never,
-    /// Both.
-    Also,
-    /// What is protected alone.
-    Only,
 }
 
 impl Demands {

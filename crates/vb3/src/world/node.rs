@@ -7,11 +7,11 @@ use crate::report::{DeviceFailure, DeviceReport};
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::path::PathBuf;
 use vb3_codec::Codecs;
-use vb3_devices::spec::{self, Allocator, DeviceSpec, Presence};
+use vb3_devices::spec::{Allocator, DeviceSpec, Presence};
 use vb3_devices::{Device, Failure, FaultSchedule, Place};
 use vb3_dma::{Coherency, DmaAddr, PhysAddr};
 use vb3_machine::profile::IommuProfile;
-use vb3_machine::{BusWindow, Demands, DeviceLimits, Machine, Profile, Protected};
+use vb3_machine::{BusWindow, Demands, DeviceLimits, Machine, Profile};
 use vb3_plane::Cookie;
 use vb3_queue::{DriverError, Queue};
 use vb3_v4l2::{
@@ -69,11 +69,7 @@ fn demands(spec: &DeviceSpec) -> Demands {
     Demands {
         pages: spec.demands.pages,
         coherent: spec.demands.unsynced,
-        protected: match spec.demands.protected {
-            spec::Protected::Never => Protected::Never,
-            spec::Protected::Also => Protected::Also,
-            spec::Protected::Only => Protected::Only,
-        },
+        protected: spec.demands.protected,
     }
 }
 
