@@ -2,6 +2,7 @@
 //! stands, documentation, leftovers.
 
 mod circles;
+mod docs;
 mod places;
 
 use crate::sh;
@@ -68,9 +69,9 @@ const ROOMS: &[Room] = &[
     room("xtask", &[], false),
 ];
 
-/// Libraries for others to build on: their modules import without circles, and their README has a
-/// program that is run as a test. Those that are marked false need none: they are small, or serve the
-/// process home.
+/// Libraries for others to build on: their modules import without circles. Those that are marked true
+/// teach: their README has a program that is run as a test, and their documentation names each errno and
+/// unit. The others are small, or serve the process home.
 const LIBRARIES: &[(&str, bool)] = &[
     ("vb3-dma", true),
     ("vb3-dmabuf", true),
@@ -246,15 +247,22 @@ fn library_faults(package: &str, dir: &Path, teaches: bool) -> Vec<String> {
         })
         .filter_map(|file| {
             let module = circles::module_of(file.strip_prefix(&src).ok()?)?;
-            Some((module, std::fs::read_to_string(&file).ok()?))
+            let text = std::fs::read_to_string(&file).ok()?;
+            Some((module, file, text))
         })
         .collect();
-    let modules = files.iter().map(|(module, _)| module.clone()).collect();
+    let modules = files.iter().map(|(module, ..)| module.clone()).collect();
     let mut imports = circles::Imports::new();
-    for (module, text) in &files {
+    for (module, _, text) in &files {
         circles::add(&mut imports, &modules, &exports, module, text);
     }
     let mut faults = circles::faults(package, &imports, CIRCLES);
+    if teaches {
+        let said = files
+            .iter()
+            .flat_map(|(_, file, text)| docs::faults(file, text));
+        faults.extend(said);
+    }
     if teaches && !root.contains("include_str!(\"../README.md\")") {
         faults.push(format!(
             "{}: its README is no part of its tests",

@@ -166,7 +166,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// A handle of `dev`, which finds its state without looking for it.
     ///
     /// # Errors
-    /// `Invalid` for no device; `Busy` for one more than the mapper was made for.
+    /// `Invalid` (EINVAL) for no device; `Busy` (EBUSY) for one more than the mapper was made for.
     pub fn device(&self, dev: P::Device) -> Result<DmaDevice<'_, P, L>, Error> {
         let at = self.at(dev)?;
         Ok(DmaDevice { mapper: self, at })
@@ -186,9 +186,9 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
         self.mapper
     }
 
-    /// Maps one run of physically contiguous, cached memory, which the caller vouches for, and hands
-    /// it to the device. Takes no heap for one run of pages that the device takes as it is; the
-    /// address space may, to keep book of what is live.
+    /// Maps one run of physically contiguous, cached memory, which the caller vouches for, and
+    /// hands it to the device. Takes no heap for one run of pages that the device takes as it is;
+    /// the address space may, to keep book of what is live.
     ///
     /// The memory must stay what it is until the mapping is gone. It is flushed for then, whatever
     /// the policy.
@@ -349,7 +349,8 @@ impl<'m, P: Platform, L: Locks, D: MapDirection> Mapped<'m, P, L, D, Device> {
     /// Hands the memory to the CPU: what the device wrote is seen.
     ///
     /// # Errors
-    /// The mapping comes back in the error if a bounced copy could not be made.
+    /// [`NotHandedOver`] gives the mapping back, and says why (`NoSuchMemory`, ENXIO), where a bounced
+    /// copy could not be made.
     ///
     /// # Context
     /// Does not sleep.
@@ -362,7 +363,8 @@ impl<'m, P: Platform, L: Locks, D: MapDirection> Mapped<'m, P, L, D, Cpu> {
     /// Hands the memory to the device: what the CPU wrote is seen.
     ///
     /// # Errors
-    /// The mapping comes back in the error if a bounced copy could not be made.
+    /// [`NotHandedOver`] gives the mapping back, and says why (`NoSuchMemory`, ENXIO), where a bounced
+    /// copy could not be made.
     ///
     /// # Context
     /// Does not sleep.
@@ -415,8 +417,8 @@ impl<P: Platform, L: Locks, D: MapDirection> Drop for CpuView<'_, P, L, D> {
 }
 
 impl<P: Platform, L: Locks, D: MapDirection> CpuView<'_, P, L, D> {
-    /// The bytes where they are, if the host can show them so. They are atomic because programs that
-    /// have the memory mapped may write them at any time.
+    /// The bytes where they are, if the host can show them so. They are atomic because programs
+    /// that have the memory mapped may write them at any time.
     #[must_use]
     pub fn bytes(&self) -> Option<&[AtomicU8]> {
         self.mapper.platform().vmap_bytes(self.vmap.as_ref()?)

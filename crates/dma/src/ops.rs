@@ -146,8 +146,8 @@ pub trait DmaOps {
     /// implement it.
     ///
     /// # Errors
-    /// The device may still reach the memory. Whoever owns it must not use it for anything else; the
-    /// layer's own, and what it pinned, it keeps itself.
+    /// What the hardware says. The device may still reach the memory. Whoever owns it must not use it
+    /// for anything else; the layer's own, and what it pinned, it keeps itself.
     fn try_unmap(&mut self, mapping: Self::Mapping, attrs: Attrs) -> Result<(), Error> {
         self.unmap(mapping, attrs);
         Ok(())
@@ -172,7 +172,7 @@ pub trait DmaOps {
     /// Maps an allocation for the CPU (the kernel's view).
     ///
     /// # Errors
-    /// `NoMemory`.
+    /// `NoMemory` (ENOMEM).
     fn vmap_alloc(&mut self, alloc: &Self::Alloc) -> Result<Self::Vmap, Error>;
 
     /// Maps a table for the CPU (the kernel's view).
@@ -186,6 +186,8 @@ pub trait DmaOps {
 
     /// Copies out of a CPU mapping, as the CPU sees the memory.
     ///
+    /// `offset` is in bytes.
+    ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the mapping; `Unsupported` where mappings cannot be read
     /// through this seam.
@@ -195,6 +197,8 @@ pub trait DmaOps {
     }
 
     /// Copies into a CPU mapping, as the CPU sees the memory.
+    ///
+    /// `offset` is in bytes.
     ///
     /// # Errors
     /// As [`vmap_read`](Self::vmap_read).

@@ -157,10 +157,10 @@ pub trait PageSource {
     fn device_info(&self, dev: Self::Device) -> Option<DeviceInfo>;
 
     /// A number of the device that no other has, below the count that the mapper is made for
-    /// ([`Mapper::with_locks`](crate::Mapper::with_locks)); the same as long as the device is there,
-    /// also of one that is not known yet. A host that numbers its devices says so, for all of them:
-    /// their state is found without a lock that all of them share. The default, `None`, has it looked
-    /// for.
+    /// ([`Mapper::with_locks`](crate::Mapper::with_locks)); the same as long as the device is
+    /// there, also of one that is not known yet. A host that numbers its devices says so, for all
+    /// of them: their state is found without a lock that all of them share. The default, `None`,
+    /// has it looked for.
     fn device_number(&self, dev: Self::Device) -> Option<usize> {
         let _ = dev;
         None
@@ -169,7 +169,8 @@ pub trait PageSource {
     /// Takes pages that are zeroed for the CPU and for every device.
     ///
     /// # Errors
-    /// `NoMemory` with the pool that ran out (`ContiguousPool`, `Contiguous`, `Ram`, `Mask`).
+    /// `NoMemory` (ENOMEM) with the pool that ran out (`ContiguousPool`, `Contiguous`, `Ram`,
+    /// `Mask`).
     fn alloc_pages(&self, request: PageRequest<Self::Device>) -> Result<Self::Pages, Error>;
 
     /// Gives pages back. No device mapping of them is left.
@@ -206,11 +207,11 @@ pub trait PageSource {
         1
     }
 
-    /// Whether `dev` may use memory at all, whichever way it is mapped: it may be protected, have no
-    /// pages behind it, or be cached where the device's driver never syncs.
+    /// Whether `dev` may use memory at all, whichever way it is mapped: it may be protected, have
+    /// no pages behind it, or be cached where the device's driver never syncs.
     ///
     /// # Errors
-    /// What keeps it from it.
+    /// The [`Reason`] that it may not; who maps gets EIO ([`Error::Unmappable`]).
     fn check_use(&self, dev: Self::Device, memory: Segment) -> Result<(), Reason> {
         let _ = (dev, memory);
         Ok(())
@@ -223,11 +224,15 @@ pub trait PageSource {
 /// Does not sleep; may be called in interrupt context.
 pub trait Caches {
     /// Writes the CPU's dirty lines of a physical range back, so that devices see them.
+    ///
+    /// `len` is in bytes.
     fn cache_clean(&self, addr: PhysAddr, len: u64) {
         let _ = (addr, len);
     }
 
     /// Drops the CPU's lines of a physical range, so that the CPU sees what devices wrote.
+    ///
+    /// `len` is in bytes.
     fn cache_invalidate(&self, addr: PhysAddr, len: u64) {
         let _ = (addr, len);
     }
@@ -251,7 +256,7 @@ pub trait Iommu: PageSource {
     /// Nothing is mapped there; the entry sizes are the implementer's choice.
     ///
     /// # Errors
-    /// `NoMemory` for page-table memory. Nothing of the range is mapped then.
+    /// `NoMemory` (ENOMEM) for page-table memory. Nothing of the range is mapped then.
     fn iommu_map(
         &self,
         dev: Self::Device,
@@ -298,7 +303,8 @@ pub trait Iommu: PageSource {
     }
 
     /// Region `index` that is never given to `dev` as an address, both ends included; `None` past
-    /// the last. At most [`MAX_RESERVED`](crate::RangeAllocator::MAX_RESERVED) count. Never changes.
+    /// the last. At most [`MAX_RESERVED`](crate::RangeAllocator::MAX_RESERVED) count. Never
+    /// changes.
     fn reserved_iova(&self, dev: Self::Device, index: usize) -> Option<(Iova, Iova)> {
         let _ = (dev, index);
         None
@@ -344,8 +350,10 @@ pub trait Bounce: PageSource {
 
     /// Copies from memory into a bounce slot, as the CPU sees both.
     ///
+    /// `len` is in bytes.
+    ///
     /// # Errors
-    /// `BadUserMemory` if the program's memory is gone.
+    /// `BadUserMemory` (EFAULT) if the program's memory is gone.
     ///
     /// # Context
     /// Does not sleep; may be called in interrupt context.
@@ -355,6 +363,8 @@ pub trait Bounce: PageSource {
     }
 
     /// Copies from a bounce slot to memory, as the CPU sees both.
+    ///
+    /// `len` is in bytes.
     ///
     /// # Errors
     /// As [`bounce_in`](Self::bounce_in).
@@ -367,6 +377,8 @@ pub trait Bounce: PageSource {
     }
 
     /// Zeroes part of the bounce pool, as the CPU and devices see it.
+    ///
+    /// `len` is in bytes.
     ///
     /// # Context
     /// Does not sleep.
@@ -388,7 +400,7 @@ pub trait UserPages {
     /// Pins `len` bytes (not zero, no overflow) of a program's memory from `addr`.
     ///
     /// # Errors
-    /// `BadUserMemory` with the bytes wanted and found.
+    /// `BadUserMemory` (EFAULT) with the bytes wanted and found.
     fn pin_user(
         &self,
         user: &Self::User,
@@ -414,6 +426,8 @@ pub trait UserPages {
     }
 
     /// Whether the pin still is what `user` has at `addr`.
+    ///
+    /// `addr` is in bytes.
     fn pin_is_current(&self, pinned: &Self::Pinned, user: &Self::User, addr: u64) -> bool {
         let _ = (pinned, user, addr);
         false
@@ -434,7 +448,8 @@ pub trait KernelViews: PageSource + Caches {
     /// Maps physical runs for the CPU, one behind the other.
     ///
     /// # Errors
-    /// `NoMemory`; `NoSuchMemory` for runs that have no CPU address; `Unsupported`.
+    /// `NoMemory` (ENOMEM); `NoSuchMemory` (ENXIO) for runs that have no CPU address; `Unsupported`
+    /// (EOPNOTSUPP).
     fn vmap(&self, segments: &[Segment], caching: Caching) -> Result<Self::Vmap, Error> {
         let _ = (segments, caching);
         Err(Error::Unsupported)
@@ -455,14 +470,19 @@ pub trait KernelViews: PageSource + Caches {
 
     /// Copies out of a CPU mapping.
     ///
+    /// `offset` is in bytes.
+    ///
     /// # Errors
-    /// `NoSuchMemory` outside the mapping; `Unsupported` where it is read in another way.
+    /// `NoSuchMemory` (ENXIO) outside the mapping; `Unsupported` (EOPNOTSUPP) where it is read in
+    /// another way.
     fn vmap_read(&self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let _ = (vmap, offset, out);
         Err(Error::Unsupported)
     }
 
     /// Copies into a CPU mapping.
+    ///
+    /// `offset` is in bytes.
     ///
     /// # Errors
     /// As [`vmap_read`](Self::vmap_read).
@@ -476,7 +496,7 @@ pub trait KernelViews: PageSource + Caches {
     /// The range lies inside the allocation.
     ///
     /// # Errors
-    /// `NoSuchMemory`, `Unsupported`.
+    /// `NoSuchMemory` (ENXIO), `Unsupported` (EOPNOTSUPP).
     fn mmap(&self, pages: &Self::Pages, offset: u64, len: u64) -> Result<Self::Mmap, Error> {
         let _ = (pages, offset, len);
         Err(Error::Unsupported)
@@ -486,7 +506,7 @@ pub trait KernelViews: PageSource + Caches {
     /// uncached.
     ///
     /// # Errors
-    /// `NoSuchMemory`, `Unsupported`.
+    /// `NoSuchMemory` (ENXIO), `Unsupported` (EOPNOTSUPP).
     fn mmap_physical(&self, range: Segment) -> Result<Self::Mmap, Error> {
         let _ = range;
         Err(Error::Unsupported)

@@ -25,9 +25,9 @@ pub enum Backing<D> {
     /// Cached memory for the CPU alone; contiguous for no device (`vmalloc_user`). The device
     /// only names the owner.
     Virtual(D),
-    /// Memory that is placed when it is first mapped, for all devices attached then, and moved where
-    /// another one needs it ([`Placer`](crate::Placer)). The device only names the owner, which is
-    /// attached like the others.
+    /// Memory that is placed when it is first mapped, for all devices attached then, and moved
+    /// where another one needs it ([`Placer`](crate::Placer)). The device only names the owner,
+    /// which is attached like the others.
     Lazy {
         /// The owner.
         device: D,
@@ -323,7 +323,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Counts one more handle.
     ///
     /// # Errors
-    /// `TableFull` when the count is at its end.
+    /// `TableFull` (ENOMEM) when the count is at its end.
     pub fn add_user(&mut self, kind: UserKind, now_ns: u64) -> Result<(), Error> {
         let users = self.user_count_mut(kind);
         let Some(count) = users.count.checked_add(1) else {
@@ -378,7 +378,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Maps for the CPU. Counted; only the first call maps.
     ///
     /// # Errors
-    /// `Revoked`; `Unplaced`; what the DMA layer says.
+    /// `Revoked` (ENODEV); `Unplaced` (EINVAL); what the DMA layer says.
     pub fn vmap(&mut self, ops: &mut O, now_ns: u64) -> Result<&O::Vmap, Error> {
         if self.revoked {
             return Err(Error::Revoked);

@@ -14,7 +14,7 @@ pub trait Store<T> {
     /// Puts an object in.
     ///
     /// # Errors
-    /// Gives the object back when the table is full or memory is short.
+    /// Gives the object back when the table is full or memory is short; callers answer ENOMEM.
     fn insert(&mut self, value: T) -> Result<Self::Key, T>;
 
     /// Finds an object.

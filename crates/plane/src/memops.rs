@@ -141,9 +141,12 @@ pub trait MemOps {
 
     /// Takes a program's memory for a plane and maps it for the device, without cache syncs.
     ///
+    /// `addr` is in bytes.
+    ///
     /// # Errors
-    /// Contig: `Invalid` alignment/size, `Fault` for missing, read-only or scattered memory, `Io`
-    /// when the DMA layer cannot map it. Vmalloc: `Fault`, `NoMemory`.
+    /// Contig: `Invalid` (EINVAL) alignment/size, `Fault` (EFAULT) for missing, read-only or
+    /// scattered memory, `Io` (EIO) when the DMA layer cannot map it. Vmalloc: `Fault` (EFAULT),
+    /// `NoMemory` (ENOMEM).
     fn get_userptr(
         &mut self,
         dev: Self::Device,
@@ -154,14 +157,16 @@ pub trait MemOps {
     ) -> Result<Self::Plane, PlaneError>;
 
     /// Whether `plane` still is the memory that `user` has at `addr` (and can be kept).
+    ///
+    /// `addr` is in bytes.
     fn is_current(&self, plane: &Self::Plane, user: &Self::User, addr: u64) -> bool;
 
     /// Attaches a dma-buf; it is not mapped yet. The plane takes no reference of its own: the
     /// caller keeps `buf` until after [`put`](Self::put).
     ///
     /// # Errors
-    /// `Fault` when the dma-buf is smaller than `len_bytes` (before all else), `NoMemory`, `Io` (EIO)
-    /// where a device may still reach the memory because an unmap failed.
+    /// `Fault` (EFAULT) when the dma-buf is smaller than `len_bytes` (before all else), `NoMemory`
+    /// (ENOMEM), `Io` (EIO) where a device may still reach the memory because an unmap failed.
     fn attach_dmabuf(
         &mut self,
         dev: Self::Device,
@@ -173,8 +178,8 @@ pub trait MemOps {
     /// Maps an attached dma-buf for the device. Mapping twice is a no-op.
     ///
     /// # Errors
-    /// Contig: `Invalid` when the mapping fails, `Fault` when it is not contiguous. Vmalloc:
-    /// `Fault`.
+    /// Contig: `Invalid` (EINVAL) when the mapping fails, `Fault` (EFAULT) when it is not
+    /// contiguous. Vmalloc: `Fault` (EFAULT).
     fn map_dmabuf(&mut self, plane: &mut Self::Plane) -> Result<(), PlaneError>;
 
     /// Unmaps an attached dma-buf. Unmapping twice is a no-op.
@@ -184,8 +189,8 @@ pub trait MemOps {
     /// dma-bufs keep allocated memory alive (it is orphaned, not freed).
     fn put(&mut self, plane: Self::Plane);
 
-    /// Sees to it that the device has the plane mapped where its memory lies now: memory may be placed
-    /// when it is first used, and be moved between two uses. To be called before
+    /// Sees to it that the device has the plane mapped where its memory lies now: memory may be
+    /// placed when it is first used, and be moved between two uses. To be called before
     /// [`cookie`](Self::cookie) and [`prepare`](Self::prepare), each time.
     ///
     /// # Errors
@@ -232,13 +237,13 @@ pub trait MemOps {
     /// Describes the plane for mapping into a program. `len_bytes` has been checked by the queue.
     ///
     /// # Errors
-    /// `Invalid` for planes that are no allocated memory.
+    /// `Invalid` (EINVAL) for planes that are no allocated memory.
     fn mmap(&mut self, plane: &Self::Plane, len_bytes: u64) -> Result<Self::Mmap, PlaneError>;
 
     /// Exports an allocated plane. Each call makes a new dma-buf.
     ///
     /// # Errors
-    /// `Invalid` whatever fails, with the reason.
+    /// `Invalid` (EINVAL) whatever fails, with the reason.
     fn export(
         &mut self,
         plane: &Self::Plane,
@@ -254,7 +259,7 @@ pub trait MemOps {
     /// Takes one more reference.
     ///
     /// # Errors
-    /// `NoMemory` when the count or table is full.
+    /// `NoMemory` (ENOMEM) when the count or table is full.
     fn clone_dmabuf(&mut self, buf: &Self::DmaBuf) -> Result<Self::DmaBuf, PlaneError>;
 
     /// Drops a reference.
@@ -264,7 +269,7 @@ pub trait MemOps {
     /// where the memory is shared. Counted as copied bytes.
     ///
     /// # Errors
-    /// `Invalid` outside the plane, `Busy` when it has no CPU view.
+    /// `Invalid` (EINVAL) outside the plane, `Busy` (EBUSY) when it has no CPU view.
     fn copy_from(
         &mut self,
         plane: &mut Self::Plane,
@@ -273,6 +278,8 @@ pub trait MemOps {
     ) -> Result<(), PlaneError>;
 
     /// Copies into a plane's CPU view (write() emulation).
+    ///
+    /// `offset` is in bytes.
     ///
     /// # Errors
     /// As [`copy_from`](Self::copy_from).

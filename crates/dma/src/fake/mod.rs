@@ -82,7 +82,7 @@ pub struct Setup {
     pub unmapped_granule: u64,
     /// It has pages alone, whatever it is asked for.
     pub small_pieces: bool,
-    /// What addresses of the devices must be multiples of.
+    /// What addresses of the devices must be multiples of, bytes.
     pub align: u64,
     /// How many devices there are, by number from 0.
     pub devices: u32,
@@ -278,11 +278,15 @@ impl Fake {
     }
 
     /// Writes memory as the CPU does.
+    ///
+    /// `addr` is in bytes.
     pub fn poke(&self, addr: u64, data: &[u8]) {
         self.state().memory.cpu_write(addr, data);
     }
 
     /// Reads memory as the CPU does.
+    ///
+    /// `addr` and `len` are in bytes.
     #[must_use]
     pub fn peek(&self, addr: u64, len: u64) -> Vec<u8> {
         self.state().memory.cpu_read(addr, len)
@@ -335,12 +339,16 @@ impl Fake {
     }
 
     /// Reads as device 0 does; `None` is a fault.
+    ///
+    /// `len` is in bytes.
     #[must_use]
     pub fn dev_read(&self, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
         self.dev_read_as(0, addr, len)
     }
 
     /// Reads as a device does; `None` is a fault.
+    ///
+    /// `len` is in bytes.
     #[must_use]
     pub fn dev_read_as(&self, dev: u32, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
         let parts = self.parts(dev, addr, len, Prot::READ)?;

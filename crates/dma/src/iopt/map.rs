@@ -61,9 +61,10 @@ impl PageTable {
     /// A range that ends where another begins is not joined to it.
     ///
     /// # Errors
-    /// `Invalid` unless all are whole granules, the addresses fit the format, nothing is mapped
-    /// in the range, and `prot` allows something; `Unmappable` for physical addresses the format
-    /// does not reach; what the memory says if it has no tables. Nothing has changed then.
+    /// `Invalid` (EINVAL) unless all are whole granules, the addresses fit the format, nothing is
+    /// mapped in the range, and `prot` allows something; `Unmappable` (EIO) for physical addresses
+    /// the format does not reach; what the memory says if it has no tables. Nothing has changed
+    /// then.
     pub fn map<M: TableMemory + ?Sized>(
         &mut self,
         mem: &mut M,

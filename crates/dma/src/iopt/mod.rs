@@ -79,7 +79,7 @@ pub trait TableMemory {
     /// sixteen.
     ///
     /// # Errors
-    /// `NoMemory`.
+    /// `NoMemory` (ENOMEM).
     fn alloc_table(&mut self, len: u64) -> Result<PhysAddr, Error>;
 
     /// Gives a table back, of the length it was taken with. Its bytes may be anything.
@@ -99,6 +99,8 @@ pub trait TableMemory {
 
     /// Makes a walker forget a block: called between its removal and the entry of the table that
     /// takes its place, where an architecture wants to see a break before the make.
+    ///
+    /// `len` is in bytes.
     fn break_block(&mut self, iova: Iova, len: u64) {
         let _ = (iova, len);
     }
@@ -182,7 +184,8 @@ impl PageTable {
     /// An empty table.
     ///
     /// # Errors
-    /// `Invalid` for a configuration the format does not have; what the memory says otherwise.
+    /// `Invalid` (EINVAL) for a configuration the format does not have; what the memory says
+    /// otherwise.
     pub fn new<M: TableMemory + ?Sized>(mem: &mut M, config: &Config) -> Result<Self, Error> {
         let geometry = Geometry::new(config)?;
         let root = mem.alloc_table(geometry.root_bytes())?;

@@ -11,9 +11,9 @@ impl PageTable {
     /// A walker may go on using what was removed until its translation buffers are flushed.
     ///
     /// # Errors
-    /// `Invalid` for what is not whole granules of input addresses; what the memory says if it
-    /// has no tables for splitting (at most two for each level). Nothing has changed then. A range
-    /// whose ends lie inside no block never needs memory.
+    /// `Invalid` (EINVAL) for what is not whole granules of input addresses; what the memory says
+    /// if it has no tables for splitting (at most two for each level). Nothing has changed then. A
+    /// range whose ends lie inside no block never needs memory.
     pub fn unmap<M: TableMemory + ?Sized>(
         &mut self,
         mem: &mut M,

@@ -31,11 +31,9 @@ pub enum IovaAlign {
 /// ```
 /// use vb3_dma::{IommuInfo, Iova, IovaAlign, IovaAllocator};
 ///
-/// let info = IommuInfo { page_sizes: 1 << 12, first: Iova::new(0), last: Iova::new((1 << 40) - 1) };
-/// let mut space = IovaAllocator::new(&info)?;
-/// let at = space.alloc(3 << 12, u32::MAX.into(), IovaAlign::Natural)?;
-/// assert!(at.is_aligned(4 << 12));
-/// space.free(at, 3 << 12)?;
+/// let info = IommuInfo { page_sizes: 1 << 12, first: Iova::new(0), last: Iova::new((1 << 40) - 1)
+/// }; let mut space = IovaAllocator::new(&info)?; let at = space.alloc(3 << 12, u32::MAX.into(),
+/// IovaAlign::Natural)?; assert!(at.is_aligned(4 << 12)); space.free(at, 3 << 12)?;
 /// # Ok::<(), vb3_dma::Error>(())
 /// ```
 #[derive(Debug)]
@@ -50,7 +48,7 @@ impl IovaAllocator {
     /// All addresses of an aperture except zero.
     ///
     /// # Errors
-    /// `Invalid` for an aperture that holds no whole granule; `NoMemory`.
+    /// `Invalid` (EINVAL) for an aperture that holds no whole granule; `NoMemory` (ENOMEM).
     pub fn new(info: &IommuInfo) -> Result<Self, Error> {
         let granule = info.granule().ok_or(Error::Invalid)?;
         let shift = granule.trailing_zeros();
@@ -85,8 +83,8 @@ impl IovaAllocator {
     /// Granules that are touched in part are kept whole. Regions may overlap.
     ///
     /// # Errors
-    /// `Invalid` for an empty region, one that is in use, or more than
-    /// [`RangeAllocator::MAX_RESERVED`]; `NoMemory`. Nothing has changed.
+    /// `Invalid` (EINVAL) for an empty region, one that is in use, or more than
+    /// [`RangeAllocator::MAX_RESERVED`]; `NoMemory` (ENOMEM). Nothing has changed.
     pub fn reserve(&mut self, first: Iova, last: Iova) -> Result<(), Error> {
         if first > last {
             return Err(Error::Invalid);
@@ -125,9 +123,9 @@ impl IovaAllocator {
     /// Takes `len` bytes (rounded up to granules), none above `limit`.
     ///
     /// # Errors
-    /// * `Invalid` for length zero, one that overflows when rounded, or an alignment that is no
+    /// * `Invalid` (EINVAL) for length zero, one that overflows when rounded, or an alignment that is no
     ///   power of two.
-    /// * `NoMemory` with `IovaSpace`: the bytes wanted and the longest free run.
+    /// * `NoMemory` (ENOMEM) with `IovaSpace`: the bytes wanted and the longest free run.
     pub fn alloc(&mut self, len: u64, limit: u64, align: IovaAlign) -> Result<Iova, Error> {
         let units = self.units(len)?;
         let found = if self.low_first && limit > LOW {
@@ -173,8 +171,10 @@ impl IovaAllocator {
 
     /// Takes a range back, exactly as it was given.
     ///
+    /// `len` is in bytes.
+    ///
     /// # Errors
-    /// `Invalid` for any other range; nothing has changed.
+    /// `Invalid` (EINVAL) for any other range; nothing has changed.
     pub fn free(&mut self, at: Iova, len: u64) -> Result<(), Error> {
         let units = self.units(len)?;
         if !at.is_aligned(self.granule()) {

@@ -191,7 +191,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// the pages.
     ///
     /// # Errors
-    /// `Invalid` for no pages; `NoMemory`. The pages have then been given back.
+    /// `Invalid` (EINVAL) for no pages; `NoMemory` (ENOMEM). The pages have then been given back.
     pub fn adopt(&self, pages: P::Pages) -> Result<Alloc<P>, Error> {
         let runs = collect(|index| self.platform.pages_segment(&pages, index))
             .and_then(|segments| Ok((total_len(&segments)?, segments)));

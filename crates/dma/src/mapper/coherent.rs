@@ -125,7 +125,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Takes the declaration back.
     ///
     /// # Errors
-    /// `Busy` while anything of it is allocated; `Invalid` if there is none.
+    /// `Busy` (EBUSY) while anything of it is allocated; `Invalid` (EINVAL) if there is none.
     pub fn release_coherent(&self, dev: P::Device) -> Result<(), Error> {
         let slot = self.find(dev).ok_or(Error::Invalid)?;
         let released = self.with_slot(slot, |state| match &state.region {
@@ -203,7 +203,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// sleep.
     ///
     /// # Errors
-    /// As `alloc_coherent`; `Busy` after 64 chunks over all devices.
+    /// As `alloc_coherent`; `Busy` (EBUSY) after 64 chunks over all devices.
     ///
     /// [`alloc_coherent_atomic`]: Self::alloc_coherent_atomic
     pub fn fill_atomic_pool(&self, dev: P::Device, len: u64) -> Result<(), Error> {
@@ -250,12 +250,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Allocates zeroed coherent memory without sleeping: from the device's pool alone.
     ///
+    /// `len` is in bytes.
+    ///
     /// # Context
     /// Does not sleep, if the layer's heap does not. Giving the memory back may: it is zeroed
     /// then.
     ///
     /// # Errors
-    /// `NoMemory` with `AtomicPool`; `Invalid` for length zero.
+    /// `NoMemory` (ENOMEM) with `AtomicPool`; `Invalid` (EINVAL) for length zero.
     pub fn alloc_coherent_atomic(&self, dev: P::Device, len: u64) -> Result<Alloc<P>, Error> {
         let len = self.checked_len(len)?;
         let part = self.pools.with(|pools| take_part(pools, dev, len))?;
@@ -318,7 +320,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Gives the pool of `dev` back, with what could not be zeroed.
     ///
     /// # Errors
-    /// `Busy` while part of it is allocated. Nothing has changed.
+    /// `Busy` (EBUSY) while part of it is allocated. Nothing has changed.
     pub fn drain_atomic_pool(&self, dev: P::Device) -> Result<(), Error> {
         let is_busy = self.pools.with(|pools| {
             let mut chunks = pools.iter().filter(|chunk| chunk.dev == dev);

@@ -56,8 +56,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// [`tick`](Self::tick)). An untrusted device stays strict.
     ///
     /// # Errors
-    /// `NoMemory` for the queue; the device then is strict. `Invalid` for no device; `Busy` for one
-    /// too many.
+    /// `NoMemory` (ENOMEM) for the queue; the device then is strict. `Invalid` (EINVAL) for no
+    /// device; `Busy` (EBUSY) for one too many.
     pub fn set_flush_policy(&self, dev: P::Device, policy: FlushPolicy) -> Result<(), Error> {
         let at = self.at(dev)?;
         self.flush_slot(at.space);

@@ -270,8 +270,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Unlinks the pieces that lie in `len` bytes from `offset`. The addresses stay reserved.
     ///
     /// # Errors
-    /// `Invalid` if the bytes are outside the range, or hold part of a piece only. Nothing has
-    /// changed.
+    /// `Invalid` (EINVAL) if the bytes are outside the range, or hold part of a piece only. Nothing
+    /// has changed.
     pub fn unlink(&self, links: &mut Links<P>, offset: u64, len: u64) -> Result<(), Error> {
         if !self.is_own(links.owner) {
             return Err(Error::Invalid);

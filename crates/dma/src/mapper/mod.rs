@@ -293,8 +293,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// A layer over `platform` with up to `devices` devices, and locks of a kind of the host's own.
     ///
     /// # Errors
-    /// `Invalid` for a page size that is no power of two or a bounce pool that is not page
-    /// aligned; `NoMemory`.
+    /// `Invalid` (EINVAL) for a page size that is no power of two or a bounce pool that is not page
+    /// aligned; `NoMemory` (ENOMEM).
     pub fn with_locks(platform: P, devices: usize) -> Result<Self, Error> {
         if !platform.page_size().is_power_of_two() {
             return Err(Error::Invalid);
@@ -395,7 +395,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Sets how tables are laid out for `dev`. What is mapped stays as it is.
     ///
     /// # Errors
-    /// `Invalid` for no device; `Busy` for one too many.
+    /// `Invalid` (EINVAL) for no device; `Busy` (EBUSY) for one too many.
     pub fn set_segment_mode(&self, dev: P::Device, mode: SegmentMode) -> Result<(), Error> {
         let at = self.at(dev)?;
         self.with_slot(at.slot, |state| state.mode = mode);
@@ -411,12 +411,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Forgets a device that is gone: its addresses, its pool, its counters. What the platform still
-    /// knows can come back as if it were new.
+    /// Forgets a device that is gone: its addresses, its pool, its counters. What the platform
+    /// still knows can come back as if it were new.
     ///
     /// # Errors
-    /// `Busy` while anything is mapped, linked or allocated for it, or devices of its group are
-    /// left, or addresses are quarantined. Nothing has changed but that what waited was flushed.
+    /// `Busy` (EBUSY) while anything is mapped, linked or allocated for it, or devices of its group
+    /// are left, or addresses are quarantined. Nothing has changed but that what waited was
+    /// flushed.
     pub fn remove_device(&self, dev: P::Device) -> Result<(), Error> {
         let Some(slot) = self.find(dev) else {
             return Ok(());

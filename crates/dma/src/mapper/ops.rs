@@ -19,7 +19,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// The ranges must stay valid as long as the table.
     ///
     /// # Errors
-    /// `Invalid` for no ranges, an empty one or one that wraps; `NoMemory`.
+    /// `Invalid` (EINVAL) for no ranges, an empty one or one that wraps; `NoMemory` (ENOMEM).
     pub fn table_of_segments(&self, ranges: &[Segment]) -> Result<Table<P>, Error> {
         let mut segments = Vec::new();
         for &range in ranges {
@@ -41,7 +41,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Fills in a mapping that was made for the device and the direction. It is empty if that fails.
+    /// Fills in a mapping that was made for the device and the direction. It is empty if that
+    /// fails.
     fn map_memory(
         &self,
         (info, mode): (&DeviceInfo, SegmentMode),
@@ -138,7 +139,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Maps runs of memory. `owned` is the alignment to which their owner has what lies around them.
+    /// Maps runs of memory. `owned` is the alignment to which their owner has what lies around
+    /// them.
     pub(crate) fn map_segments(
         &self,
         at: At<P::Device>,
@@ -203,8 +205,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// # Errors
     /// What the platform's `iommu_unmap` says. The device may go on reaching the memory, so it is
     /// quarantined, with its addresses and bounce slots: never given out again, never freed or
-    /// unpinned, whoever asks. Memory of the caller's own ([`table_of_segments`]) is the caller's to
-    /// keep.
+    /// unpinned, whoever asks. Memory of the caller's own ([`table_of_segments`]) is the caller's
+    /// to keep.
     ///
     /// [`table_of_segments`]: Self::table_of_segments
     ///
@@ -255,7 +257,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`DmaOps::alloc_coherent`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`DmaOps::alloc_coherent`].
     pub fn alloc_coherent(
         &self,
         dev: P::Device,
@@ -268,7 +270,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`DmaOps::alloc_noncontiguous`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`DmaOps::alloc_noncontiguous`].
     pub fn alloc_noncontiguous(
         &self,
         dev: P::Device,
@@ -282,7 +284,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`DmaOps::alloc_virtual`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`DmaOps::alloc_virtual`].
     pub fn alloc_virtual(&self, len_bytes: u64) -> Result<Alloc<P>, Error> {
         self.alloc_unmapped(len_bytes)
     }
@@ -317,7 +319,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`DmaOps::table_of`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`DmaOps::table_of`].
     pub fn table_of(&self, alloc: &Alloc<P>) -> Result<Table<P>, Error> {
         if !self.is_own(alloc.owner) {
             return Err(Error::Invalid);
@@ -338,7 +340,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`DmaOps::pin_user`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`DmaOps::pin_user`].
     pub fn pin_user(
         &self,
         user: &P::User,
@@ -416,7 +418,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`DmaOps::map`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`DmaOps::map`].
     pub fn map(
         &self,
         dev: P::Device,
@@ -456,7 +458,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`DmaOps::vmap_alloc`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`DmaOps::vmap_alloc`].
     pub fn vmap_alloc(&self, alloc: &Alloc<P>) -> Result<P::Vmap, Error> {
         if !self.is_own(alloc.owner) {
             return Err(Error::Invalid);
@@ -467,7 +469,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`DmaOps::vmap_table`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`DmaOps::vmap_table`].
     pub fn vmap_table(&self, table: &Table<P>) -> Result<P::Vmap, Error> {
         if !self.is_own(table.owner) {
             return Err(Error::Invalid);
@@ -485,7 +487,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`DmaOps::vmap_read`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`DmaOps::vmap_read`].
     pub fn vmap_read(&self, vmap: &P::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         self.platform.vmap_read(vmap, offset, out)
     }
@@ -493,7 +495,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`DmaOps::vmap_write`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`DmaOps::vmap_write`].
     pub fn vmap_write(&self, vmap: &P::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
         self.platform.vmap_write(vmap, offset, data)
     }
@@ -501,7 +503,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`DmaOps::mmap`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`DmaOps::mmap`].
     pub fn mmap(&self, alloc: &Alloc<P>, offset: u64, len_bytes: u64) -> Result<P::Mmap, Error> {
         if !self.is_own(alloc.owner)
             || len_bytes == 0

@@ -12,8 +12,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// made for no device, and goes back as every allocation does.
     ///
     /// # Errors
-    /// `Invalid` for a length of zero or above what the pages were promised to be, which is whole
-    /// pieces. The pages have then been given back.
+    /// `Invalid` (EINVAL) for a length of zero or above what the pages were promised to be, which
+    /// is whole pieces. The pages have then been given back.
     pub fn adopt_unplaced(
         &self,
         pages: P::Pages,
@@ -46,9 +46,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Lets an allocation lie where `place` puts its pages, and the CPU see it by `caching` from then
-    /// on. It must be mapped for no device, and tables of it show where it lay before. Answers what
-    /// `place` says.
+    /// Lets an allocation lie where `place` puts its pages, and the CPU see it by `caching` from
+    /// then on. It must be mapped for no device, and tables of it show where it lay before. Answers
+    /// what `place` says.
     ///
     /// # Errors
     /// * `Invalid` for an allocation that was made for a device or is not of pages, and for pages

@@ -49,7 +49,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Returns whether something was due and all of it was done.
     ///
     /// # Errors
-    /// `Invalid` for length zero, a range outside the mapping, or a mapping of another mapper.
+    /// `Invalid` (EINVAL) for length zero, a range outside the mapping, or a mapping of another
+    /// mapper.
     ///
     /// # Context
     /// Does not sleep.

@@ -168,6 +168,8 @@ impl RangeAllocator {
 
     /// Hands out `units` units, none above `limit`, the first a multiple of `align`.
     ///
+    /// `align` and `limit` are in units.
+    ///
     /// # Errors
     /// [`RangeError`]; nothing has changed.
     pub fn take(&mut self, units: u64, align: u64, limit: u64) -> Result<u64, RangeError> {

@@ -134,7 +134,7 @@ pub enum Violation {
     },
     /// A segment across a boundary the device cannot cross.
     CrossesBoundary {
-        /// The boundary, as a mask.
+        /// The boundary in bytes, as a mask.
         boundary: u64,
     },
     /// More segments than the device takes.

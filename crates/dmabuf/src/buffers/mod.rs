@@ -207,7 +207,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// Runs `with` on a memory.
     ///
     /// # Errors
-    /// `Invalid` for a memory that is gone, and what `with` says.
+    /// `Invalid` (EINVAL) for a memory that is gone, and what `with` says.
     pub fn with_memory<R>(
         &mut self,
         id: MemoryId,
@@ -233,8 +233,8 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
         self.memories.iter().map(|(key, m)| (MemoryId(key), m))
     }
 
-    /// How often a memory, a handle or an attachment has come or gone: who follows holders looks again
-    /// when the number has changed.
+    /// How often a memory, a handle or an attachment has come or gone: who follows holders looks
+    /// again when the number has changed.
     #[must_use]
     pub const fn changes(&self) -> u64 {
         self.changes
@@ -349,7 +349,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// Counts a program's mapping of a memory by its queue's cookie.
     ///
     /// # Errors
-    /// `Invalid` for a memory that is gone.
+    /// `Invalid` (EINVAL) for a memory that is gone.
     pub fn vma_open(&mut self, id: MemoryId) -> Result<Vma, Error> {
         self.note_change();
         self.with_memory(id, |memory, cx| {
@@ -372,7 +372,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// Counts a program's mapping of a dma-buf, which keeps the dma-buf.
     ///
     /// # Errors
-    /// `Invalid` for a dma-buf that is gone.
+    /// `Invalid` (EINVAL) for a dma-buf that is gone.
     pub fn vma_open_buf(&mut self, id: BufId) -> Result<Vma, Error> {
         let reference = self.get_buf(id)?;
         match self.vma_open(reference.memory) {
@@ -390,8 +390,8 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// Exports a memory as a new dma-buf.
     ///
     /// # Errors
-    /// `Invalid` for a memory that is gone, `Revoked`, `Quarantined`, `TableFull` (ENOMEM), what the DMA
-    /// layer says when the memory cannot be shown to other devices.
+    /// `Invalid` for a memory that is gone, `Revoked`, `Quarantined`, `TableFull` (ENOMEM), what
+    /// the DMA layer says when the memory cannot be shown to other devices.
     pub fn export(
         &mut self,
         memory: MemoryId,
@@ -427,7 +427,8 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// Takes a reference to a dma-buf (`dma_buf_get`).
     ///
     /// # Errors
-    /// `Invalid` for a dma-buf that is gone, `TableFull` when the count is at its end.
+    /// `Invalid` (EINVAL) for a dma-buf that is gone, `TableFull` (ENOMEM) when the count is at its
+    /// end.
     pub fn get_buf(&mut self, id: BufId) -> Result<BufRef, Error> {
         let buf = self.bufs.get_mut(id.0).ok_or(Error::Invalid)?;
         let Some(refs) = buf.refs.checked_add(1) else {
@@ -473,6 +474,8 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
 
     /// Describes a range of a dma-buf for mapping into a program.
     ///
+    /// `offset` is in bytes.
+    ///
     /// # Errors
     /// `Invalid` (EINVAL) past the end or for a dma-buf that is gone.
     pub fn mmap_buf(&mut self, id: BufId, offset: u64, len_bytes: u64) -> Result<O::Mmap, Error> {
@@ -507,7 +510,8 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     }
 
     /// Takes a memory back from all attached devices. The fences of devices that have it end with
-    /// ENODEV: what they still do to it reaches it no more. One that is gone is attached to nothing.
+    /// ENODEV: what they still do to it reaches it no more. One that is gone is attached to
+    /// nothing.
     ///
     /// # Errors
     /// As [`Shared::revoke`].

@@ -254,12 +254,16 @@ impl Fake {
     }
 
     /// Reads as the CPU does.
+    ///
+    /// `offset` and `len` are in bytes.
     #[must_use]
     pub fn cpu_read(&self, block: usize, offset: u64, len: u64) -> Vec<u8> {
         self.blocks[block].cpu[at(offset)..at(offset + len)].to_vec()
     }
 
     /// Writes as the CPU does.
+    ///
+    /// `offset` is in bytes.
     pub fn cpu_write(&mut self, block: usize, offset: u64, data: &[u8]) {
         let block = &mut self.blocks[block];
         let range = at(offset)..at(offset) + data.len();
@@ -295,6 +299,8 @@ impl Fake {
     }
 
     /// Reads as a device does; `None` if it faults.
+    ///
+    /// `len` is in bytes.
     #[must_use]
     pub fn dev_read(&self, dev: FakeDevice, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
         let (mapping, block, offset) = self.translate(dev, addr).or_else(|| self.own(addr))?;

@@ -47,7 +47,7 @@ impl SyncFile {
         self.since_ns
     }
 
-    /// Fences in it.
+    /// How many fences are in it.
     #[must_use]
     pub fn len(&self) -> usize {
         self.fences.len()

@@ -16,8 +16,8 @@ pub trait Placer<O: DmaOps> {
     fn allocate(&mut self, ops: &mut O, spec: &Spec<O::Device>)
     -> Result<O::Alloc, vb3_dma::Error>;
 
-    /// A place that suits all of some devices, for `len_bytes`; and programs, if they have the memory
-    /// mapped. Changes nothing.
+    /// A place that suits all of some devices, for `len_bytes`; and programs, if they have the
+    /// memory mapped. Changes nothing.
     ///
     /// # Errors
     /// What is short, or `Invalid` (EINVAL) where the devices' demands exclude each other.
@@ -66,7 +66,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// [`place`](Self::place).
     ///
     /// # Errors
-    /// `Invalid` for another backing or length zero; what the placer says.
+    /// `Invalid` (EINVAL) for another backing or length zero; what the placer says.
     pub fn allocate_lazy<W: Observer<O>>(
         cx: &mut Cx<'_, O, W>,
         spec: Spec<O::Device>,
@@ -89,8 +89,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.place != Place::Nowhere
     }
 
-    /// Whether the memory must stay where it is: a device uses it now, or has it mapped and does not
-    /// follow, or the CPU has it mapped for a driver.
+    /// Whether the memory must stay where it is: a device uses it now, or has it mapped and does
+    /// not follow, or the CPU has it mapped for a driver.
     pub fn is_pinned(&self) -> bool {
         let mut at = self.list.next(None);
         while let Some(key) = at {
@@ -108,9 +108,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for memory that is not placed lazily, or lies already where the placer
-    /// would put it; `Revoked`; `Pinned` (EBUSY); `Quarantined` (EIO) where a device may still reach
-    /// where it lies now, because an unmap failed; what the placer says. The memory then lies where
-    /// it lay.
+    /// would put it; `Revoked` (ENODEV); `Pinned` (EBUSY); `Quarantined` (EIO) where a device may
+    /// still reach where it lies now, because an unmap failed; what the placer says. The memory
+    /// then lies where it lay.
     pub fn place<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,

@@ -119,6 +119,8 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     /// Reads a plane as its driver, through the CPU mapping of its cookie. Counted as copied
     /// for `dev`.
     ///
+    /// `offset` is in bytes.
+    ///
     /// # Errors
     /// `Invalid` (EINVAL) outside the memory, or for a cookie that is no CPU mapping.
     pub fn cpu_read(
@@ -132,6 +134,8 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     }
 
     /// Writes a plane as its driver.
+    ///
+    /// `offset` is in bytes.
     ///
     /// # Errors
     /// As [`cpu_read`](Self::cpu_read).

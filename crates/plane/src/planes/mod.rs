@@ -44,8 +44,8 @@ pub struct Device<D> {
     pub allocator: Allocator,
     /// Attributes of its coherent allocations (`dma_attrs`).
     pub attrs: Attrs,
-    /// Whether contiguous planes are placed when they are first used, and moved where another device
-    /// needs them; see [`Planes::set_placer`].
+    /// Whether contiguous planes are placed when they are first used, and moved where another
+    /// device needs them; see [`Planes::set_placer`].
     pub lazy: bool,
 }
 
@@ -357,6 +357,8 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
 
     /// Describes a range of a dma-buf for mapping into a program.
     ///
+    /// `offset` and `len` are in bytes.
+    ///
     /// # Errors
     /// `Invalid` (EINVAL) past the end.
     pub fn mmap_buf(&mut self, buf: BufId, offset: u64, len: u64) -> Result<O::Mmap, Error> {
@@ -379,9 +381,9 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
         self.buffers.set_name(buf, name)
     }
 
-    /// Takes a memory back from all devices that imported it, and ends their fences with ENODEV; it is
-    /// queued, mapped and exported no more. What its own device and programs have of it is the host's
-    /// to take.
+    /// Takes a memory back from all devices that imported it, and ends their fences with ENODEV; it
+    /// is queued, mapped and exported no more. What its own device and programs have of it is the
+    /// host's to take.
     ///
     /// # Errors
     /// `Io` (EIO) where an unmap failed: a device may still reach the memory.

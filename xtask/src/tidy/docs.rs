@@ -1,0 +1,290 @@
+//! What the documentation of a library's public items says: the errno of each error, the unit of each
+//! size, address and time.
+//!
+//! That there is documentation at all, and a section on errors, is for the lints in the root's
+//! Cargo.toml; they do not read it.
+
+use std::path::Path;
+use syn::{
+    Attribute, Expr, Field, Fields, FnArg, ImplItem, Item, Lit, Meta, Pat, ReturnType, Signature,
+    TraitItem, Type, Visibility,
+};
+
+/// Words in names of numbers that have a unit.
+const QUANTITIES: &[&str] = &[
+    "addr",
+    "address",
+    "align",
+    "alignment",
+    "boundary",
+    "delay",
+    "granule",
+    "len",
+    "length",
+    "offset",
+    "period",
+    "size",
+    "stride",
+    "time",
+    "timeout",
+    "timestamp",
+];
+
+/// Words in names that are the unit, or say that it is a plain count.
+const UNITS_IN_NAMES: &[&str] = &[
+    "bits", "bytes", "count", "index", "ms", "ns", "number", "order", "pages", "pfn", "shift", "us",
+];
+
+/// Words in documentation that are a unit, or say that a number counts things.
+const UNITS: &[&str] = &[
+    "bit",
+    "bits",
+    "byte",
+    "bytes",
+    "entries",
+    "many",
+    "milliseconds",
+    "nanosecond",
+    "nanoseconds",
+    "number",
+    "page",
+    "pages",
+    "seconds",
+    "segments",
+    "units",
+];
+
+/// What a section on errors says of those that another side chose, and that are passed on.
+const PASSED_ON: &[&str] = &[" says", "Passed to", "shall fail with"];
+
+/// Faults of one file of a library.
+pub(super) fn faults(path: &Path, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    match syn::parse_file(text) {
+        Ok(file) => items(&file.items, &mut found),
+        Err(e) => found.push(format!("is no Rust: {e}")),
+    }
+    let path = super::shown(path);
+    found
+        .iter()
+        .map(|fault| format!("{path}: {fault}"))
+        .collect()
+}
+
+fn items(list: &[Item], found: &mut Vec<String>) {
+    for item in list {
+        match item {
+            Item::Fn(item) if is_public(&item.vis) => function(&item.sig, &item.attrs, "", found),
+            Item::Impl(block) if block.trait_.is_none() => {
+                let owner = type_name(&block.self_ty);
+                for item in &block.items {
+                    if let ImplItem::Fn(item) = item
+                        && is_public(&item.vis)
+                    {
+                        function(&item.sig, &item.attrs, &owner, found);
+                    }
+                }
+            }
+            Item::Trait(item) if is_public(&item.vis) => {
+                let owner = item.ident.to_string();
+                for item in &item.items {
+                    if let TraitItem::Fn(item) = item {
+                        function(&item.sig, &item.attrs, &owner, found);
+                    }
+                }
+            }
+            Item::Struct(item) if is_public(&item.vis) => {
+                let public = item.fields.iter().filter(|field| is_public(&field.vis));
+                fields(public, &docs(&item.attrs), &item.ident.to_string(), found);
+            }
+            Item::Enum(item) if is_public(&item.vis) => {
+                for variant in &item.variants {
+                    if let Fields::Named(named) = &variant.fields {
+                        let owner = format!("{}::{}", item.ident, variant.ident);
+                        fields(named.named.iter(), &docs(&variant.attrs), &owner, found);
+                    }
+                }
+            }
+            Item::Mod(item) if is_public(&item.vis) => {
+                if let Some((_, inner)) = &item.content {
+                    items(inner, found);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The errors of a function, and the units of what it takes and answers.
+fn function(sig: &Signature, attrs: &[Attribute], owner: &str, found: &mut Vec<String>) {
+    let docs = docs(attrs);
+    let name = match owner {
+        "" => sig.ident.to_string(),
+        owner => format!("{owner}::{}", sig.ident),
+    };
+    let answer = match &sig.output {
+        ReturnType::Type(_, answer) => Some(&**answer),
+        ReturnType::Default => None,
+    };
+    if answer.is_some_and(|answer| type_name(answer) == "Result") {
+        let errors = docs.split("# Errors").nth(1);
+        let errors = errors.map(|errors| errors.split("\n# ").next().unwrap_or_default());
+        match errors {
+            None => found.push(format!("{name}: a Result without a section `# Errors`")),
+            Some(errors) if !names_errno(errors) => {
+                found.push(format!("{name}: `# Errors` names no errno"));
+            }
+            Some(_) => {}
+        }
+    }
+    if docs_have_unit(&docs) {
+        return;
+    }
+    for input in &sig.inputs {
+        if let FnArg::Typed(input) = input
+            && let Pat::Ident(argument) = &*input.pat
+            && wants_unit(&argument.ident.to_string(), &input.ty)
+        {
+            found.push(format!("{name}: `{}` has no unit", argument.ident));
+        }
+    }
+    if answer.is_some_and(|answer| wants_unit(&sig.ident.to_string(), answer)) {
+        found.push(format!("{name}: what it answers has no unit"));
+    }
+}
+
+fn fields<'a>(
+    fields: impl Iterator<Item = &'a Field>,
+    outer: &str,
+    owner: &str,
+    found: &mut Vec<String>,
+) {
+    for field in fields {
+        let Some(name) = &field.ident else { continue };
+        let said = docs_have_unit(&docs(&field.attrs)) || docs_have_unit(outer);
+        if wants_unit(&name.to_string(), &field.ty) && !said {
+            found.push(format!("{owner}: `{name}` has no unit"));
+        }
+    }
+}
+
+/// Whether a number is a quantity whose name does not say the unit.
+fn wants_unit(name: &str, of: &Type) -> bool {
+    let is_number = matches!(type_name(of).as_str(), "u16" | "u32" | "u64" | "usize");
+    let has = |words: &[&str]| name.split('_').any(|word| words.contains(&word));
+    is_number && has(QUANTITIES) && !has(UNITS_IN_NAMES)
+}
+
+/// Whether there is a unit, or the item that has it.
+fn docs_have_unit(docs: &str) -> bool {
+    if docs.trim_start().starts_with("As [`") {
+        return true;
+    }
+    let mut words = docs.split(|c: char| !c.is_ascii_alphabetic());
+    words.any(|word| UNITS.contains(&word.to_ascii_lowercase().as_str()))
+}
+
+/// Whether a section names an errno, or the item whose errors these are, or says that they are passed
+/// on. An error that has no errno of its own is named by a link.
+fn names_errno(section: &str) -> bool {
+    let is_errno = |word: &str| {
+        word.len() >= 3
+            && word.starts_with('E')
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+    };
+    let mut words = section.split(|c: char| !c.is_ascii_alphanumeric());
+    let passes_on = PASSED_ON.iter().any(|words| section.contains(words));
+    words.any(is_errno) || section.contains("[`") || passes_on
+}
+
+fn is_public(visibility: &Visibility) -> bool {
+    matches!(visibility, Visibility::Public(_))
+}
+
+/// The last name of a path.
+fn type_name(of: &Type) -> String {
+    match of {
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
+    }
+    .map(|segment| segment.ident.to_string())
+    .unwrap_or_default()
+}
+
+/// The documentation of an item, as its lines.
+fn docs(attrs: &[Attribute]) -> String {
+    let mut docs = String::new();
+    for attribute in attrs {
+        if let Meta::NameValue(pair) = &attribute.meta
+            && pair.path.is_ident("doc")
+            && let Expr::Lit(text) = &pair.value
+            && let Lit::Str(text) = &text.lit
+        {
+            docs.push('\n');
+            docs.push_str(text.value().trim());
+        }
+    }
+    docs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<String> {
+        faults(Path::new("a.rs"), text)
+    }
+
+    #[test]
+    fn a_public_result_names_its_errno() {
+        let with = |errors: &str| {
+            found(&format!(
+                "/// Does.\n{errors}pub fn f() -> Result<(), E> {{}}"
+            ))
+        };
+        assert_eq!(with("").len(), 1);
+        assert_eq!(with("///\n/// # Errors\n/// A sentence.\n").len(), 1);
+        assert_eq!(
+            with("///\n/// # Errors\n/// Never.\n/// # Context\n/// EINVAL\n").len(),
+            1
+        );
+        assert_eq!(
+            with("///\n/// # Errors\n/// EINVAL for a zero.\n"),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            with("///\n/// # Errors\n/// As [`g`].\n"),
+            Vec::<String>::new()
+        );
+        assert!(
+            found("fn f() -> Result<(), E> {}").is_empty(),
+            "a private one"
+        );
+    }
+
+    #[test]
+    fn a_public_quantity_has_a_unit() {
+        assert_eq!(found("/// Makes.\npub fn f(len: u64) {}").len(), 1);
+        assert_eq!(
+            found("/// Makes `len` bytes.\npub fn f(len: u64) {}").len(),
+            0
+        );
+        assert_eq!(found("/// Makes.\npub fn f(len_bytes: u64) {}").len(), 0);
+        assert_eq!(found("/// Long.\npub fn len() -> u64 { 0 }").len(), 1);
+        assert_eq!(
+            found("/// A.\npub struct A { /// Where.\npub offset: u64 }").len(),
+            1
+        );
+        assert_eq!(
+            found("/// A.\npub enum A { /// B.\nB { /// Until.\ntime: u64 } }").len(),
+            1
+        );
+        assert_eq!(
+            found("/// A.\npub struct A { offset: u64 }").len(),
+            0,
+            "a private one"
+        );
+    }
+}
