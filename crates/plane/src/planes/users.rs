@@ -32,7 +32,7 @@ pub struct UserRange<'a, O: DmaOps> {
     pub user: &'a O::User,
     /// The device.
     pub device: O::Device,
-    /// Where the range begins in the program.
+    /// Where the range begins in the program, in bytes.
     pub addr: u64,
     /// Bytes.
     pub len_bytes: u64,
