@@ -9,8 +9,9 @@
 //! that is in error and hung up.
 //!
 //! A mask is set anew when what holds changes; for edges, only when the device wakes those who
-//! wait for it, since setting it anew is an edge. It follows the file's state before the call that
-//! changed it is answered. An entry leaves its set before the last descriptor of its file is
+//! wait for it, since setting it anew is an edge. Buffers have no edges: a dma-buf's poll that finds
+//! something ready wakes its own waiters, so that what holds is reported at every wait. A mask follows
+//! the file's state before the call that changed it is answered. An entry leaves its set before the last descriptor of its file is
 //! closed.
 //!
 //! A buffer that was exported several times is one file here and several to a program. Where it
@@ -186,8 +187,6 @@ struct Entry {
     which: Object,
     /// The conditions in the entry's mask.
     shown: u32,
-    /// Of a buffer: those that held when the kernel's poll would have been called last.
-    held: u32,
     /// EPOLLONESHOT has not been used up.
     armed: bool,
 }
@@ -323,6 +322,19 @@ impl Watched {
     }
 }
 
+impl Watched {
+    /// The ways of reporting that the file does not have.
+    ///
+    /// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_poll`, which calls `dma_buf_poll_cb` itself
+    /// where no fence is pending; measured on 6.12 and 7.2.
+    const fn unknown(self) -> u32 {
+        match self {
+            Self::Device(_) => 0,
+            Self::Buffer(_) => EDGES,
+        }
+    }
+}
+
 /// What holds on a file, of what an entry asks for.
 fn holds(backend: &mut dyn Backend, file: Watched, asked: i16) -> i16 {
     let now = match file {
@@ -365,11 +377,7 @@ impl Epolls {
         self.by_file.is_empty()
     }
 
-    /// Shows the states of buffers in the sets they are in. A fence that ends wakes whom its buffer's
-    /// poll has told to wait for it. Edges come so of fences that were pending when the entry was added,
-    /// modified or reported last; of one that began later, whoever waits for edges learns nothing.
-    ///
-    /// Source: Linux 6.12 drivers/dma-buf/dma-buf.c `dma_buf_poll`, `dma_buf_poll_add_cb`.
+    /// Shows the states of buffers in the sets they are in.
     pub(crate) fn update_buffers(&mut self, backend: &mut dyn Backend) {
         let Some(objects) = &self.objects else {
             return;
@@ -383,15 +391,7 @@ impl Epolls {
                     continue;
                 };
                 let now = holds(backend, *file, entry.asked());
-                let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
-                let cause = match mask & !entry.held {
-                    0 => Cause::Call,
-                    _ => {
-                        entry.held = mask;
-                        Cause::Wake
-                    }
-                };
-                entry.follow(set.fd.as_fd(), objects, now, cause);
+                entry.follow(set.fd.as_fd(), objects, now, Cause::Call);
             }
         }
     }
@@ -584,6 +584,7 @@ impl Epolls {
         }
         self.sweep();
         let id = self.identify(set, name);
+        let events = events & !file.unknown();
         let done = self.change_in(id, (file, number), op, (events, data), backend);
         if self.sets.get(&id).is_some_and(|set| set.entries == 0) {
             self.sets.remove(&id);
@@ -628,12 +629,10 @@ impl Epolls {
                     object: objects.one(Object::Ready)?,
                     which: Object::Ready,
                     shown: 0,
-                    held: 0,
                     armed: true,
                 };
                 let now = holds(backend, file, entry.asked());
                 entry.add(fd, objects, now)?;
-                entry.held = entry.shown;
                 set.entries += 1;
                 let entries = self.by_file.entry(file).or_default();
                 entries.insert((id, number), entry);
@@ -645,7 +644,6 @@ impl Epolls {
                 (entry.events, entry.data, entry.armed) = (events, data, true);
                 let now = holds(backend, file, entry.asked());
                 entry.set(fd, objects, now)?;
-                entry.held = entry.shown;
             }
             (Op::Delete, Some(entry)) => {
                 control(fd, op, entry.object.as_fd(), 0, 0)?;

@@ -126,6 +126,7 @@ const EVERYTHING: &[(&str, &[Iommu])] = &[
     ("vmalloc", &[Iommu::None]),
     ("sg", &[Iommu::None, Iommu::Intel]),
     ("vfio", &[Iommu::Intel]),
+    ("buffers", &[Iommu::None]),
 ];
 
 /// What `--checked` runs unless scenarios are named: the checkers themselves, and what fails most.
