@@ -1,11 +1,12 @@
 //! A board by its device tree: its machine, and its devices with their limits.
 
-use crate::common::{Run, expect_pattern, lacks};
+use crate::common::{Run, expect_pattern, lacks, lacks_libavcodec};
 use crate::compliance::summary;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
+use vb3_board::{BOARDS, Shipped};
 use vb3_v4l2::pixfmt;
 
 fn node(name: &str, properties: &[(&str, &[u8])], children: Vec<DeviceTreeNode>) -> DeviceTreeNode {
@@ -103,35 +104,61 @@ fn a_device_tree_gives_machine_and_devices() {
     }
 }
 
-/// Displays and converters; `decoder` and `encoders` have the codecs, which are the same everywhere.
+/// Failures and warnings of v4l2-compliance, on each device of a board by its path.
+fn judged(board: &Shipped, words: &str, numbers: impl Iterator<Item = usize>) -> Vec<(u32, u32)> {
+    let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
+    let script = format!(
+        "for n in {}; do v4l2-compliance {words} -d /dev/video$n; echo END; done",
+        numbers.join(" ")
+    );
+    let run = Run::on(board.name).patience(240);
+    let outcome = run.program(["sh", "-c", &script]).run();
+    outcome.expect_nothing_held();
+    let each: Vec<&str> = outcome.stdout.split_terminator("END\n").collect();
+    assert_eq!(each.len(), numbers.len(), "{}", outcome.stdout);
+    let judge = |(said, number): (&&str, &String)| {
+        let found = summary(said);
+        let found = found.unwrap_or_else(|| panic!("{} {number}: {said}", board.name));
+        if found != (0, 0) {
+            eprintln!("{} /dev/video{number}: {said}", board.name);
+        }
+        found
+    };
+    each.iter().zip(&numbers).map(judge).collect()
+}
+
+/// Every device that a board's profile lists, codecs included, and streams of those that need none from
+/// outside and are alike to no other.
 #[test]
 fn devices_of_boards_that_ship_comply() {
-    if lacks("v4l2-compliance") {
+    if lacks("v4l2-compliance") || lacks_libavcodec() {
         return;
     }
-    for (board, number) in [
-        ("rpi-4", 0),
-        ("rpi-5", 0),
-        ("rpi-5", 1),
-        ("imx8mp-evk", 0),
-        ("imx8mp-evk", 1),
-        ("rock-5b", 3),
-        ("db410c", 0),
-        ("am625-sk", 0),
-        ("odroid-u3", 1),
-        ("odroid-u3", 12),
-        ("cubieboard2", 4),
-    ] {
-        let device = format!("/dev/video{number}");
-        let out = Command::new(env!("CARGO_BIN_EXE_vb3"))
-            .args(["run", "--machine", board, "--", "v4l2-compliance", "-s"])
-            .args(["-d", &device])
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&out.stdout);
-        assert_eq!(summary(&said), Some((0, 0)), "{board} {device}: {said}");
+    for board in BOARDS {
+        let profile = vb3_machine::Profile::parse(board.profile).unwrap();
+        let count = profile.devices.len();
+        assert!(count > 0, "{}", board.name);
+        let found = judged(board, "", 0..count);
+        assert_eq!(found, vec![(0, 0); count], "{}", board.name);
+    }
+    for (board, numbers) in STREAMS {
+        let board = BOARDS.iter().find(|known| known.name == *board).unwrap();
+        let found = judged(board, "-s", numbers.iter().copied());
+        assert_eq!(found, vec![(0, 0); numbers.len()], "{}", board.name);
     }
 }
+
+/// Displays, converters and encoders.
+const STREAMS: &[(&str, &[usize])] = &[
+    ("rpi-4", &[0]),
+    ("rpi-5", &[0, 1]),
+    ("imx8mp-evk", &[0, 1]),
+    ("rock-5b", &[3]),
+    ("db410c", &[0, 3]),
+    ("am625-sk", &[0]),
+    ("odroid-u3", &[1, 9, 12]),
+    ("cubieboard2", &[4]),
+];
 
 /// The lowest 4 MiB, as a Raspberry Pi 4 shows the lowest GiB to most of its devices.
 #[test]
