@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use vb3_dma::{Attrs, Constraint, DmaAddr, Error, PhysAddr};
+use vb3_dma::{Attrs, Constraint, Direction, DmaAddr, Error, PhysAddr};
 use vb3_machine::{BusWindow, Device, DeviceLimits, FaultKind, Machine};
 
 type Mapper = vb3_dma::Mapper<Machine>;
@@ -60,6 +60,38 @@ fn it_gets_no_memory_from_beyond_its_window() {
         .unwrap_err();
     assert_eq!(error.reason().unwrap().constraint, Constraint::Mask);
     mapper.free(all);
+}
+
+/// Memory that begins in a device's window and ends beyond it is refused when it is mapped, by the last
+/// byte: on a board, the device would reach whatever its bus has there.
+#[test]
+fn memory_across_the_end_of_a_window_is_refused() {
+    let (mut mapper, dev) = with_window(CMA, 4 << 20);
+    let limits = DeviceLimits::default();
+    let other = mapper.platform_mut().add_device("other", limits).unwrap();
+    // 16 MiB of contiguous memory from 1 MiB on.
+    let allocs = [(), ()].map(|()| {
+        let alloc = mapper.alloc_coherent(other, 2 << 20, Attrs::empty());
+        alloc.unwrap()
+    });
+    let [below, across] = [0, 1].map(|n: usize| {
+        let table = mapper.table_of(&allocs[n]).unwrap();
+        let mapped = mapper.map(dev, &table, Direction::ToDevice, Attrs::empty());
+        let mapped = mapped.map(|mapping| {
+            let addr = segments(&mapper, &mapping)[0].addr;
+            mapper.unmap(mapping, Attrs::empty());
+            addr.get()
+        });
+        mapper.free_table(table, false);
+        mapped
+    });
+    assert_eq!(below, Ok(BUS + (1 << 20)));
+    let reason = across.unwrap_err().reason().unwrap();
+    assert_eq!(
+        (reason.constraint, reason.wanted),
+        (Constraint::BusWindow, (5 << 20) - 1)
+    );
+    allocs.into_iter().for_each(|alloc| mapper.free(alloc));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use super::layout::{one_segment_refusal, push_counted, with_whole_length};
 use super::list::List;
 use super::{Mapper, total_len};
 use crate::{
-    Constraint, DeviceInfo, DmaAddr, DmaSegment, Error, Limits, Locks, Platform, Reason, Segment,
-    SegmentMode,
+    Constraint, DeviceInfo, DmaAddr, DmaSegment, Error, Limits, Locks, PhysAddr, Platform, Reason,
+    Segment, SegmentMode,
 };
 
 /// Builds the device's segments: joins what touches, splits at the device's limits.
@@ -97,14 +97,23 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         segment: Segment,
     ) -> Result<DmaAddr, Error> {
         let addr = self.platform.bus_addr(dev, segment.addr);
-        let last = addr.and_then(|a| a.checked_add(segment.len.saturating_sub(1)));
-        match (addr, last) {
-            (Some(addr), Some(last)) if last.get() <= info.limits.mask => Ok(addr),
-            (None, _) => Err(Error::Unmappable(Reason {
+        let behind = segment.len.saturating_sub(1);
+        let last = addr.and_then(|a| a.checked_add(behind));
+        let end = segment.addr.checked_add(behind);
+        let hidden = |at: PhysAddr| {
+            Err(Error::Unmappable(Reason {
                 constraint: Constraint::BusWindow,
-                wanted: segment.addr.get(),
+                wanted: at.get(),
                 found: 0,
-            })),
+            }))
+        };
+        match (addr, last) {
+            (None, _) => hidden(segment.addr),
+            (Some(addr), Some(last)) if last.get() <= info.limits.mask => match end {
+                // It may begin where the device's bus shows memory, and end where it does not.
+                Some(end) if self.platform.bus_addr(dev, end) != Some(last) => hidden(end),
+                _ => Ok(addr),
+            },
             (_, last) => Err(Error::Unmappable(Reason {
                 constraint: Constraint::Mask,
                 wanted: last.map_or(u64::MAX, DmaAddr::get),
