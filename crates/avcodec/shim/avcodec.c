@@ -38,6 +38,12 @@ struct vb3_av {
 	struct memory *offered;
 	struct vb3_av_shape offered_shape;
 	uint8_t *planes[3];
+	// The picture under way, if it is to be kept; the decoder's own frame of it, which lives as long
+	// as the decoder and says what went wrong (true of versions 59 to 61).
+	AVFrame *current;
+	const AVFrame *own;
+	// Whether the last packet began it; the second field of a picture goes on with it, once.
+	enum { NO_PICTURE, BEGUN, GONE_ON } progress;
 	// For planes that the offers lack.
 	AVBufferPool *pool;
 	size_t pool_size;
@@ -175,6 +181,17 @@ failed:
 	return 0;
 }
 
+// Keeps a reference to the memory of the picture that is begun.
+static int keep(struct vb3_av *av, const AVFrame *frame)
+{
+	if (!av->current)
+		return 0;
+	av_frame_unref(av->current);
+	av->own = frame;
+	av->progress = BEGUN;
+	return av_frame_ref(av->current, frame);
+}
+
 static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
 {
 	int error;
@@ -193,11 +210,12 @@ static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
 	av->pixels = frame->format;
 	av->has_coming = 1;
 	if (take_offer(av, frame))
-		return 0;
+		return keep(av, frame);
 	error = avcodec_default_get_buffer2(context, frame, flags);
-	if (error >= 0)
-		note_shape(context, frame, &av->shape);
-	return error;
+	if (error < 0)
+		return error;
+	note_shape(context, frame, &av->shape);
+	return keep(av, frame);
 }
 
 struct vb3_av *vb3_av_open(uint32_t codec)
@@ -234,6 +252,7 @@ void vb3_av_close(struct vb3_av *av)
 	avcodec_free_context(&av->context);
 	av_packet_free(&av->packet);
 	av_frame_free(&av->frame);
+	av_frame_free(&av->current);
 	av_buffer_pool_uninit(&av->pool);
 	av_free(av);
 }
@@ -250,6 +269,7 @@ int vb3_av_send(struct vb3_av *av, const uint8_t *data, size_t len, int64_t numb
 		return error;
 	memcpy(av->packet->data, data, len);
 	av->packet->pts = number;
+	av->progress = av->progress == BEGUN ? GONE_ON : NO_PICTURE;
 	error = avcodec_send_packet(av->context, av->packet);
 	av_packet_unref(av->packet);
 	return error;
@@ -277,10 +297,28 @@ static uint64_t memory_of(const struct vb3_av *av, const AVFrame *frame)
 	return 0;
 }
 
+// Says where a picture is; -1 if that cannot be.
+static int show(const struct vb3_av *av, const AVFrame *frame, struct vb3_av_picture *picture)
+{
+	int plane;
+	picture->memory = memory_of(av, frame);
+	if (!picture->format.planar420)
+		return 0;
+	for (plane = 0; plane < 3; plane++) {
+		int half = plane > 0;
+		if (!frame->data[plane] || frame->linesize[plane] <= 0)
+			return -1;
+		picture->strides[plane] = frame->linesize[plane];
+		picture->data[plane] = frame->data[plane] +
+				       (size_t)(picture->format.top >> half) * frame->linesize[plane] +
+				       (picture->format.left >> half);
+	}
+	return 0;
+}
+
 int vb3_av_receive(struct vb3_av *av, struct vb3_av_picture *picture)
 {
 	AVFrame *frame = av->frame;
-	int plane;
 	int error = avcodec_receive_frame(av->context, frame);
 	memset(picture, 0, sizeof(*picture));
 	if (error == AVERROR(EAGAIN) || error == AVERROR_EOF)
@@ -293,24 +331,34 @@ int vb3_av_receive(struct vb3_av *av, struct vb3_av_picture *picture)
 	picture->number = frame->pts == AV_NOPTS_VALUE ? -1 : frame->pts;
 	picture->damaged = (frame->flags & AV_FRAME_FLAG_CORRUPT) || frame->decode_error_flags;
 	picture->interlaced = interlaced(frame);
-	picture->memory = memory_of(av, frame);
-	if (!picture->format.planar420)
-		return 1;
-	for (plane = 0; plane < 3; plane++) {
-		int half = plane > 0;
-		if (!frame->data[plane] || frame->linesize[plane] <= 0)
-			return AVERROR_BUG;
-		picture->strides[plane] = frame->linesize[plane];
-		picture->data[plane] = frame->data[plane] +
-				       (size_t)(picture->format.top >> half) * frame->linesize[plane] +
-				       (picture->format.left >> half);
-	}
-	return 1;
+	return show(av, frame, picture) < 0 ? AVERROR_BUG : 1;
+}
+
+int vb3_av_keep_current(struct vb3_av *av)
+{
+	av->current = av_frame_alloc();
+	return av->current ? 0 : AVERROR(ENOMEM);
+}
+
+int vb3_av_current(const struct vb3_av *av, struct vb3_av_picture *picture)
+{
+	const AVFrame *frame = av->current;
+	memset(picture, 0, sizeof(*picture));
+	if (!frame || !frame->buf[0] || av->progress == NO_PICTURE)
+		return 0;
+	describe(av->context, frame, &picture->format);
+	picture->number = -1;
+	picture->damaged = !av->own->buf[0] || av->own->buf[0]->data != frame->buf[0]->data ||
+			   av->own->decode_error_flags;
+	return show(av, frame, picture) < 0 ? 0 : 1;
 }
 
 void vb3_av_flush(struct vb3_av *av)
 {
 	avcodec_flush_buffers(av->context);
+	if (av->current)
+		av_frame_unref(av->current);
+	av->progress = NO_PICTURE;
 	av->has_coming = 0;
 }
 

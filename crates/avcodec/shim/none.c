@@ -22,6 +22,18 @@ int vb3_av_receive(struct vb3_av *av, struct vb3_av_picture *picture)
 	return 0;
 }
 
+int vb3_av_keep_current(struct vb3_av *av)
+{
+	(void)av;
+	return -1;
+}
+
+int vb3_av_current(const struct vb3_av *av, struct vb3_av_picture *picture)
+{
+	(void)av, (void)picture;
+	return 0;
+}
+
 int vb3_av_shape(const struct vb3_av *av, struct vb3_av_shape *shape)
 {
 	(void)av, (void)shape;

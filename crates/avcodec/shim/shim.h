@@ -82,6 +82,12 @@ void vb3_av_close(struct vb3_av *av);
 int vb3_av_send(struct vb3_av *av, const uint8_t *data, size_t len, int64_t number);
 // 1 with a picture, whose planes stay until the next call; 0 without; a negative error.
 int vb3_av_receive(struct vb3_av *av, struct vb3_av_picture *picture);
+// From now on the picture under way is kept for vb3_av_current, in whichever order they come out.
+// 0 or a negative error.
+int vb3_av_keep_current(struct vb3_av *av);
+// The picture that the last packet was decoded into: 1 with one, whose planes stay until the next
+// packet or vb3_av_flush; 0 where it was decoded into none.
+int vb3_av_current(const struct vb3_av *av, struct vb3_av_picture *picture);
 // Forgets pictures and references.
 void vb3_av_flush(struct vb3_av *av);
 // What a picture under way is like that was not received yet; 0 if there is none.

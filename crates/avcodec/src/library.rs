@@ -29,15 +29,16 @@ impl Codec {
         Self::Mpeg4,
     ];
 
-    pub(crate) const fn kind(self) -> Kind {
+    /// What is decoded by it.
+    pub(crate) const fn kinds(self) -> &'static [Kind] {
         match self {
-            Self::H264 => Kind::H264Decoder,
-            Self::Hevc => Kind::HevcDecoder,
-            Self::Vp8 => Kind::Vp8Decoder,
-            Self::Vp9 => Kind::Vp9Decoder,
-            Self::Av1 => Kind::Av1Decoder,
-            Self::Mpeg2 => Kind::Mpeg2Decoder,
-            Self::Mpeg4 => Kind::Mpeg4Decoder,
+            Self::H264 => &[Kind::H264Decoder, Kind::H264StatelessDecoder],
+            Self::Hevc => &[Kind::HevcDecoder],
+            Self::Vp8 => &[Kind::Vp8Decoder],
+            Self::Vp9 => &[Kind::Vp9Decoder],
+            Self::Av1 => &[Kind::Av1Decoder],
+            Self::Mpeg2 => &[Kind::Mpeg2Decoder],
+            Self::Mpeg4 => &[Kind::Mpeg4Decoder],
         }
     }
 }
@@ -74,6 +75,33 @@ struct RawPicture {
     memory: u64,
 }
 
+impl RawPicture {
+    const EMPTY: Self = Self {
+        format: RawFormat {
+            coded_width: 0,
+            coded_height: 0,
+            left: 0,
+            top: 0,
+            width: 0,
+            height: 0,
+            planar420: 0,
+            primaries: 0,
+            transfer: 0,
+            matrix: 0,
+            full_range: 0,
+            profile: 0,
+            level: 0,
+            held_back: 0,
+        },
+        number: 0,
+        data: [std::ptr::null(); 3],
+        strides: [0; 3],
+        damaged: 0,
+        interlaced: 0,
+        memory: 0,
+    };
+}
+
 /// As `struct vb3_av_shape`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -101,6 +129,8 @@ unsafe extern "C" {
     fn vb3_av_close(av: *mut RawDecoder);
     fn vb3_av_send(av: *mut RawDecoder, data: *const u8, len: usize, number: i64) -> c_int;
     fn vb3_av_receive(av: *mut RawDecoder, picture: *mut RawPicture) -> c_int;
+    fn vb3_av_keep_current(av: *mut RawDecoder) -> c_int;
+    fn vb3_av_current(av: *const RawDecoder, picture: *mut RawPicture) -> c_int;
     fn vb3_av_flush(av: *mut RawDecoder);
     fn vb3_av_coming(av: *const RawDecoder, format: *mut RawFormat) -> c_int;
     fn vb3_av_error(error: c_int, text: *mut c_char, len: usize);
@@ -193,6 +223,14 @@ impl Library {
         NonNull::new(unsafe { vb3_av_open(codec as u32) }).map(Self)
     }
 
+    /// As [`open`](Self::open), for [`current`](Self::current).
+    pub(crate) fn open_keeping(codec: Codec) -> Option<Self> {
+        let library = Self::open(codec)?;
+        // SAFETY: the decoder is ours.
+        let failed = unsafe { vb3_av_keep_current(library.0.as_ptr()) };
+        (failed >= 0).then_some(library)
+    }
+
     /// Decodes an access unit; `number` comes back with its picture.
     pub(crate) fn send(&mut self, unit: &[u8], number: u64) -> Result<(), Error> {
         self.call(unit.as_ptr(), unit.len(), number)
@@ -215,15 +253,7 @@ impl Library {
 
     /// The next picture that is ready.
     pub(crate) fn receive(&mut self) -> Result<Option<Picture<'_>>, Error> {
-        let mut raw = RawPicture {
-            format: RawFormat::default(),
-            number: 0,
-            data: [std::ptr::null(); 3],
-            strides: [0; 3],
-            damaged: 0,
-            interlaced: 0,
-            memory: 0,
-        };
+        let mut raw = RawPicture::EMPTY;
         // SAFETY: the decoder is ours, and `raw` is what the call fills.
         let found = unsafe { vb3_av_receive(self.0.as_ptr(), &raw mut raw) };
         if found <= 0 {
@@ -233,18 +263,16 @@ impl Library {
                 Ok(None)
             };
         }
-        Ok(Some(Picture {
-            format: format(&raw.format),
-            number: u64::try_from(raw.number).ok(),
-            planes: planes(&raw),
-            damaged: raw.damaged != 0,
-            field: match raw.interlaced {
-                0 => Field::Progressive,
-                1 => Field::TopFirst,
-                _ => Field::BottomFirst,
-            },
-            frame: (raw.memory != 0).then_some(raw.memory),
-        }))
+        Ok(Some(picture(&raw)))
+    }
+
+    /// The picture that the last packet was decoded into, whether it came out or not. Needs
+    /// [`open_keeping`](Self::open_keeping).
+    pub(crate) fn current(&mut self) -> Option<Picture<'_>> {
+        let mut raw = RawPicture::EMPTY;
+        // SAFETY: the decoder is ours, and `raw` is what the call fills.
+        let found = unsafe { vb3_av_current(self.0.as_ptr(), &raw mut raw) };
+        (found > 0).then(|| picture(&raw))
     }
 
     /// The picture received last is not looked at any more.
@@ -345,6 +373,22 @@ fn format(raw: &RawFormat) -> StreamFormat {
         held_back: raw.held_back.min(16),
         profile: small(raw.profile),
         level: small(raw.level),
+    }
+}
+
+/// What the C says of a picture, which must stay as long as the result.
+fn picture<'a>(raw: &RawPicture) -> Picture<'a> {
+    Picture {
+        format: format(&raw.format),
+        number: u64::try_from(raw.number).ok(),
+        planes: planes(raw),
+        damaged: raw.damaged != 0,
+        field: match raw.interlaced {
+            0 => Field::Progressive,
+            1 => Field::TopFirst,
+            _ => Field::BottomFirst,
+        },
+        frame: (raw.memory != 0).then_some(raw.memory),
     }
 }
 

@@ -7,10 +7,12 @@
 mod decoder;
 mod frames;
 mod library;
+mod stateless;
 
 use decoder::Decoder;
 use frames::Frames;
 use library::Codec;
+use stateless::Stateless;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use vb3_codec::units::{Av1, Cutter, H264, Hevc, Mpeg2, Mpeg4, Vp8, Vp9};
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
 fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
     Some(match kind {
         Kind::H264Decoder => Box::new(Decoder::<Cutter<H264>>::new(Codec::H264)?),
+        Kind::H264StatelessDecoder => Box::new(Stateless::new(Codec::H264)?),
         Kind::HevcDecoder => Box::new(Decoder::<Cutter<Hevc>>::new(Codec::Hevc)?),
         Kind::Mpeg2Decoder => Box::new(Decoder::<Cutter<Mpeg2>>::new(Codec::Mpeg2)?),
         Kind::Mpeg4Decoder => Box::new(Decoder::<Cutter<Mpeg4>>::new(Codec::Mpeg4)?),
@@ -51,9 +54,10 @@ fn list() {
         println!("library none");
         return;
     };
-    let kinds = Codec::ALL
-        .into_iter()
-        .filter_map(|codec| Some((codec.kind(), library::decoder_name(codec)?)));
+    let kinds = Codec::ALL.into_iter().flat_map(|codec| {
+        let kinds = codec.kinds().iter();
+        kinds.filter_map(move |kind| Some((*kind, library::decoder_name(codec)?)))
+    });
     let library = Library {
         program: PathBuf::new(),
         name: format!("libavcodec {version}"),

@@ -7,6 +7,9 @@ use crate::slots::{Packet, Picture};
 pub enum Kind {
     /// H.264 byte stream (Annex B) to pictures.
     H264Decoder,
+    /// H.264 pictures (Annex B), each with its parameter sets, to pictures in the order of decoding:
+    /// a piece of input is a picture or a field, and its picture comes before the next is looked at.
+    H264StatelessDecoder,
     /// HEVC byte stream (annex B) to pictures.
     HevcDecoder,
     /// VP8 frames to pictures.
@@ -31,8 +34,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    const TABLE: [(Self, &'static str, &'static str); 10] = [
+    const TABLE: [(Self, &'static str, &'static str); 11] = [
         (Self::H264Decoder, "h264dec", "decoding H.264"),
+        (
+            Self::H264StatelessDecoder,
+            "h264dec-stateless",
+            "decoding H.264 by requests",
+        ),
         (Self::HevcDecoder, "hevcdec", "decoding HEVC"),
         (Self::Vp8Decoder, "vp8dec", "decoding VP8"),
         (Self::Vp9Decoder, "vp9dec", "decoding VP9"),

@@ -54,6 +54,7 @@ mod launch;
 mod library;
 mod limits;
 mod loan;
+pub mod parameter_sets;
 mod process;
 mod serve;
 mod shm;

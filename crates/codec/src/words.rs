@@ -5,7 +5,7 @@ use crate::job::{
 };
 use crate::slots::Layout;
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::H264Decoder,
     Kind::H264Encoder,
     Kind::JpegDecoder,
@@ -17,6 +17,7 @@ const KINDS: [Kind; 11] = [
     Kind::Av1Decoder,
     Kind::Mpeg2Decoder,
     Kind::Mpeg4Decoder,
+    Kind::H264StatelessDecoder,
 ];
 
 pub(crate) fn kind_to_word(kind: Kind) -> u64 {

@@ -37,5 +37,5 @@ pub use device::Device;
 pub use failure::Failure;
 pub use fault::{FaultHit, FaultSchedule, FrameFault, FrameFaults, MAX_CORRUPT};
 pub use loopback::Link;
-use m2m::{Decoder, Encoder, FrameConverter};
+use m2m::{Decoder, Encoder, FrameConverter, StatelessDecoder};
 pub use place::Place;

@@ -7,7 +7,10 @@ use crate::display::Display;
 use crate::loopback::{Link, LoopbackCapture, LoopbackOutput};
 use crate::spec::parse::{parse_sink, parse_source};
 use crate::spec::{DeviceSpec, OptionHelp, SINKS, SinkSpec, SourceSpec, help};
-use crate::{Decoder, Encoder, Failure, FrameConverter, Place, convert, loopback, m2m, mode};
+use crate::{
+    Decoder, Encoder, Failure, FrameConverter, Place, StatelessDecoder, convert, loopback, m2m,
+    mode,
+};
 use vb3_codec::Kind;
 use vb3_v4l2::{PixelFormat, pixfmt};
 
@@ -49,6 +52,8 @@ pub enum DeviceKind {
     },
     /// A stream or files to pictures, memory to memory.
     Decoder(Kind),
+    /// Slices of pictures, with what decodes them in media requests, to pictures, memory to memory.
+    StatelessDecoder(Kind),
     /// Pictures to a stream or files, memory to memory.
     Encoder(Kind),
     /// Crops, scales, turns and converts pictures, memory to memory.
@@ -136,6 +141,14 @@ pub(crate) const ROWS: &[Row] = &[
         "h264dec",
         "a stateful H.264 decoder, memory to memory",
         |value| bare(value, DeviceKind::Decoder(Kind::H264Decoder)),
+    ),
+    codec(
+        "h264dec-stateless",
+        "a stateless H.264 decoder, memory to memory by media requests; needs libavcodec",
+        |value| {
+            let kind = DeviceKind::StatelessDecoder(Kind::H264StatelessDecoder);
+            bare(value, kind)
+        },
     ),
     codec(
         "hevcdec",
@@ -250,7 +263,7 @@ impl DeviceKind {
             Self::Loopback { .. } => "loopback",
             Self::LoopbackOutput { .. } => "loopback-output",
             Self::LoopbackCapture { .. } => "loopback-capture",
-            Self::Decoder(kind) | Self::Encoder(kind) => kind.word(),
+            Self::Decoder(kind) | Self::StatelessDecoder(kind) | Self::Encoder(kind) => kind.word(),
             Self::Converter => "convert",
         }
     }
@@ -258,7 +271,10 @@ impl DeviceKind {
     /// Whether it has a queue of either direction, for each file that is opened.
     #[must_use]
     pub const fn is_mem2mem(&self) -> bool {
-        matches!(self, Self::Decoder(_) | Self::Encoder(_) | Self::Converter)
+        matches!(
+            self,
+            Self::Decoder(_) | Self::StatelessDecoder(_) | Self::Encoder(_) | Self::Converter
+        )
     }
 }
 
@@ -275,6 +291,7 @@ impl DeviceSpec {
             | DeviceKind::LoopbackOutput { .. }
             | DeviceKind::LoopbackCapture { .. } => loopback::formats(),
             DeviceKind::Converter => m2m::converter_formats(self),
+            DeviceKind::StatelessDecoder(_) => m2m::stateless_formats(),
             DeviceKind::Decoder(_) | DeviceKind::Encoder(_) => m2m::codec_formats(self),
         }
     }
@@ -296,6 +313,7 @@ impl DeviceSpec {
             DeviceKind::LoopbackOutput { .. } => Box::new(LoopbackOutput::new(self, place)?),
             DeviceKind::LoopbackCapture { .. } => Box::new(LoopbackCapture::new(self, place)?),
             DeviceKind::Decoder(_) => Box::new(Decoder::new(self, place)?),
+            DeviceKind::StatelessDecoder(_) => Box::new(StatelessDecoder::new(self, place)?),
             DeviceKind::Encoder(_) => Box::new(Encoder::new(self, place)?),
             DeviceKind::Converter => Box::new(FrameConverter::new(self, place)?),
         })
@@ -328,7 +346,9 @@ mod tests {
             let codec = Kind::from_word(row.help.name);
             let kind = (row.parse)("").expect(row.help.name);
             let made = match kind {
-                DeviceKind::Decoder(codec) | DeviceKind::Encoder(codec) => Some(codec),
+                DeviceKind::Decoder(codec)
+                | DeviceKind::StatelessDecoder(codec)
+                | DeviceKind::Encoder(codec) => Some(codec),
                 _ => None,
             };
             assert_eq!(made, codec, "{}", row.help.name);

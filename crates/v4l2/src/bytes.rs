@@ -54,6 +54,10 @@ impl Image<'_> {
         byte
     }
 
+    pub(crate) fn u16(&self, at: usize) -> u16 {
+        u16::from_ne_bytes(self.get(at))
+    }
+
     pub(crate) fn u32(&self, at: usize) -> u32 {
         u32::from_ne_bytes(self.get(at))
     }

@@ -2,9 +2,10 @@
 
 use crate::sys;
 
-/// `V4L2_CID_CODEC_BASE` and `V4L2_CID_JPEG_CLASS_BASE` of `linux/v4l2-controls.h`, whose sums the
+/// `V4L2_CID_CODEC_BASE`, `V4L2_CID_CODEC_STATELESS_BASE` and `V4L2_CID_JPEG_CLASS_BASE` of `linux/v4l2-controls.h`, whose sums the
 /// bindings leave out.
 const CODEC: u32 = sys::V4L2_CTRL_CLASS_CODEC | 0x900;
+const STATELESS: u32 = sys::V4L2_CTRL_CLASS_CODEC_STATELESS | 0x900;
 const JPEG: u32 = sys::V4L2_CTRL_CLASS_JPEG | 0x900;
 
 /// A constant for each control, and the table of their names.
@@ -77,6 +78,12 @@ ids! {
     MPEG_VIDEO_HEVC_LEVEL = CODEC + 616;
     MPEG_VIDEO_AV1_PROFILE = CODEC + 655;
     JPEG_COMPRESSION_QUALITY = JPEG + 3;
+    STATELESS_H264_DECODE_MODE = STATELESS;
+    STATELESS_H264_START_CODE = STATELESS + 1;
+    STATELESS_H264_SPS = STATELESS + 2;
+    STATELESS_H264_PPS = STATELESS + 3;
+    STATELESS_H264_SCALING_MATRIX = STATELESS + 4;
+    STATELESS_H264_DECODE_PARAMS = STATELESS + 7;
 }
 
 /// First id of the user class that is free for a driver's own controls (`V4L2_CID_USER_BASE` plus

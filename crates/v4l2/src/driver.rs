@@ -95,6 +95,10 @@ pub struct QueuePolicy {
     /// carry controls. The driver gets them one at a time, each when the one before is finished,
     /// there is a CAPTURE buffer, and its controls have been set. Never where `min_queued` is set.
     pub requests: Requests,
+    /// OUTPUT of a memory-to-memory device: whether a program may ask that the CAPTURE buffer stays
+    /// with the device after an OUTPUT buffer, for one that follows with the same timestamp
+    /// (`V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF`, in `Active::frame_flags`).
+    pub holds_capture: bool,
 }
 
 impl Default for QueuePolicy {
@@ -111,6 +115,7 @@ impl Default for QueuePolicy {
             start_of_exposure: false,
             allow_zero_bytesused: false,
             requests: Requests::None,
+            holds_capture: false,
         }
     }
 }

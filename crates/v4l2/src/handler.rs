@@ -44,6 +44,7 @@ fn class_name(class: u32) -> &'static str {
         sys::V4L2_CTRL_CLASS_IMAGE_PROC => "Image Processing Controls",
         sys::V4L2_CTRL_CLASS_JPEG => "JPEG Compression Controls",
         sys::V4L2_CTRL_CLASS_DETECT => "Detection Controls",
+        sys::V4L2_CTRL_CLASS_CODEC_STATELESS => "Stateless Codec Controls",
         _ => "Controls",
     }
 }
@@ -70,19 +71,17 @@ impl Control {
             ControlKind::Button => {
                 flags |= ControlFlags::WRITE_ONLY | ControlFlags::EXECUTE_ON_WRITE;
             }
-            ControlKind::Text { .. } => flags |= ControlFlags::HAS_PAYLOAD,
+            ControlKind::Text { .. } | ControlKind::Compound(_) => {
+                flags |= ControlFlags::HAS_PAYLOAD;
+            }
             _ => {}
         }
-        let value = match spec.kind {
-            ControlKind::Text { default, .. } => ControlValue::Text(default.to_owned()),
-            _ => ControlValue::Number(range_of(&spec.kind).default),
-        };
         Self {
             id: spec.id,
             name: spec.name,
             kind: Some(spec.kind),
             flags,
-            value,
+            value: default_of(&spec.kind),
         }
     }
 
@@ -113,19 +112,24 @@ impl Control {
 
     /// The value at first.
     pub(crate) fn default_value(&self) -> ControlValue {
-        match self.kind {
-            Some(ControlKind::Text { default, .. }) => ControlValue::Text(default.to_owned()),
-            Some(kind) => ControlValue::Number(range_of(&kind).default),
-            None => ControlValue::Number(0),
-        }
+        self.kind
+            .as_ref()
+            .map_or(ControlValue::Number(0), default_of)
     }
 
     /// Whether G_CTRL and S_CTRL take it: its value is a 32-bit number.
     pub(crate) fn is_simple(&self) -> bool {
         !matches!(
             self.kind,
-            Some(ControlKind::Integer64 { .. } | ControlKind::Text { .. })
+            Some(
+                ControlKind::Integer64 { .. } | ControlKind::Text { .. } | ControlKind::Compound(_)
+            )
         )
+    }
+
+    /// Whether its value is a structure.
+    pub(crate) const fn is_compound(&self) -> bool {
+        matches!(self.kind, Some(ControlKind::Compound(_)))
     }
 
     /// Whether it can be read now.
@@ -163,7 +167,13 @@ impl Control {
                 }
                 return Ok(ControlValue::Text(text));
             }
-            (ControlKind::Text { .. }, ControlValue::Number(_)) => return Err(Error::Invalid),
+            (ControlKind::Compound(of), ControlValue::Compound(mut bytes)) => {
+                of.validate(&mut bytes)?;
+                return Ok(ControlValue::Compound(bytes));
+            }
+            (ControlKind::Text { .. } | ControlKind::Compound(_), _) => {
+                return Err(Error::Invalid);
+            }
             (_, value) => value.number(),
         };
         self.validate_number(&kind, text).map(ControlValue::Number)
@@ -193,7 +203,7 @@ impl Control {
                 Some(_) => Ok(wanted),
             },
             ControlKind::Bitmask { .. } => Ok(wanted & range.max),
-            ControlKind::Button | ControlKind::Text { .. } => Ok(0),
+            ControlKind::Button | ControlKind::Text { .. } | ControlKind::Compound(_) => Ok(0),
         }
     }
 
@@ -237,6 +247,14 @@ impl Control {
 )]
 pub(crate) const fn bits32(value: i64) -> i32 {
     value as i32
+}
+
+fn default_of(kind: &ControlKind) -> ControlValue {
+    match kind {
+        ControlKind::Text { default, .. } => ControlValue::Text((*default).to_owned()),
+        ControlKind::Compound(of) => ControlValue::Compound(vec![0; of.size()]),
+        _ => ControlValue::Number(range_of(kind).default),
+    }
 }
 
 fn range_of(kind: &ControlKind) -> Range {
@@ -298,6 +316,11 @@ fn range_of(kind: &ControlKind) -> Range {
             0,
             default.into(),
         ),
+        ControlKind::Compound(of) => Range {
+            elem_size: u32::try_from(of.size()).unwrap_or(u32::MAX),
+            step: 0,
+            ..plain(of.number(), 0, 0, 0, 0)
+        },
         ControlKind::Button => plain(sys::V4L2_CTRL_TYPE_BUTTON, 0, 0, 0, 0),
         ControlKind::Text { min, max, .. } => Range {
             ty: sys::V4L2_CTRL_TYPE_STRING,
@@ -360,11 +383,12 @@ impl Handler {
             .ok()
     }
 
-    /// The first control past `id`.
-    pub(crate) fn after(&self, id: u32) -> Option<&Control> {
+    /// The first control past `id` that is wanted.
+    pub(crate) fn after(&self, id: u32, wanted: impl Fn(&Control) -> bool) -> Option<&Control> {
         self.controls
             .get(self.controls.partition_point(|control| control.id <= id)..)?
-            .first()
+            .iter()
+            .find(|control| wanted(control))
     }
 
     /// Whether a class has controls.
@@ -420,6 +444,7 @@ impl Handler {
             (&control.value, &value),
             (ControlValue::Number(_), ControlValue::Number(_))
                 | (ControlValue::Text(_), ControlValue::Text(_))
+                | (ControlValue::Compound(_), ControlValue::Compound(_))
         );
         if !same_kind || control.value == value {
             return None;

@@ -34,7 +34,10 @@ pub mod sys;
 pub use bus::{Bus, BusFault, HostSpan, InPlace, Lines, Span};
 pub use codec::{Command, CommandSet};
 pub use context::Context;
-pub use control::{ControlFlags, ControlKind, ControlSpec, ControlValue};
+pub use control::{
+    CompoundType, ControlFlags, ControlKind, ControlSpec, ControlValue, H264Pps, H264ScalingMatrix,
+    H264Sps,
+};
 pub use device::{DeviceStatistics, Interest, Opener, VideoDevice};
 pub use driver::{FormatFlags, Identity, Port, QueuePolicy, Role, VideoDriver};
 pub use error::{Errno, Error};

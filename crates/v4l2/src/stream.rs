@@ -22,6 +22,8 @@ pub(crate) struct Stream<M: MemOps> {
     waiting: Option<(u64, Wait)>,
     /// The queue's events that those who wait were woken for.
     seen_events: u64,
+    /// Whether `V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF` is heeded.
+    holds_capture: bool,
     /// `V4L2_BUF_FLAG_TIMESTAMP_*` and `_TSTAMP_SRC_*` of all buffers.
     timestamp_flags: u32,
 }
@@ -65,6 +67,7 @@ impl<M: MemOps> Stream<M> {
             owner: None,
             waiting: None,
             seen_events: 0,
+            holds_capture: policy.holds_capture && is_mem_to_mem && flow == Flow::Output,
             timestamp_flags: timestamp_flags(policy),
         })
     }
@@ -144,6 +147,9 @@ impl<M: MemOps> Stream<M> {
         if self.offers_requests() {
             caps |= sys::V4L2_BUF_CAP_SUPPORTS_REQUESTS;
         }
+        if self.holds_capture {
+            caps |= sys::V4L2_BUF_CAP_SUPPORTS_M2M_HOLD_CAPTURE_BUF;
+        }
         if config.allow_cache_hints && config.io_modes.contains(IoModes::MMAP) {
             caps |= sys::V4L2_BUF_CAP_SUPPORTS_MMAP_CACHE_HINTS;
         }
@@ -170,7 +176,10 @@ impl<M: MemOps> Stream<M> {
 
     /// The flags of a buffer that are the device's and not the queue's.
     pub(crate) fn buffer_flags(&self, info: &BufferInfo) -> u32 {
-        let kept = info.frame_flags;
+        let mut kept = info.frame_flags;
+        if !self.holds_capture {
+            kept &= !sys::V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF;
+        }
         let policy = self.timestamp_flags;
         // Copied timestamps come with the program's word on where they were taken.
         let src = sys::V4L2_BUF_FLAG_TSTAMP_SRC_MASK;

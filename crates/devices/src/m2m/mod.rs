@@ -11,6 +11,7 @@ mod pending;
 mod process;
 mod queue;
 mod raw;
+mod stateless;
 
 pub(crate) use converter::FrameConverter;
 pub(crate) use converter::formats as converter_formats;
@@ -21,6 +22,8 @@ pub(crate) use pending::PendingFrames;
 pub(crate) use process::CodecProcess;
 pub(crate) use queue::{M2mQueue, M2mQueueDriver};
 pub(crate) use raw::formats as codec_formats;
+pub(crate) use stateless::StatelessDecoder;
+pub(crate) use stateless::formats as stateless_formats;
 
 #[cfg(test)]
 mod tests;

@@ -19,11 +19,11 @@ where
     /// The control a query means, and the id it is answered under.
     fn queried(&self, wanted: u32) -> Result<(&Control, u32), Error> {
         let id = wanted & sys::V4L2_CTRL_ID_MASK;
-        // No control here is compound.
         let found = match wanted & (NEXT_CTRL | NEXT_COMPOUND) {
             0 => self.controls.find(id),
-            NEXT_COMPOUND => None,
-            _ => self.controls.after(id),
+            NEXT_COMPOUND => self.controls.after(id, Control::is_compound),
+            NEXT_CTRL => self.controls.after(id, |control| !control.is_compound()),
+            _ => self.controls.after(id, |_| true),
         };
         let control = found.ok_or(Error::Invalid)?;
         let old_private = wanted == id && id >= sys::V4L2_CID_PRIVATE_BASE;

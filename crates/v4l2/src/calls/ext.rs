@@ -112,6 +112,26 @@ impl Entry<'_> {
         write_user(program, self.pointer(), &bytes)
     }
 
+    /// Notes the size of a structure, whatever the program said of it: ENOSPC for reading one, and
+    /// EFAULT for setting one, where it has less room.
+    ///
+    /// Source: Linux 7.2 `prepare_ext_ctrls`.
+    fn fit_structure(&mut self, control: &Control, op: ExtOp) -> Result<(), Error> {
+        if !control.is_compound() {
+            return Ok(());
+        }
+        let needed = control.range().elem_size;
+        let found = self.size();
+        self.set_size(needed);
+        match op {
+            _ if found >= needed => Ok(()),
+            ExtOp::Get => Err(Error::NoSpace { needed }),
+            ExtOp::Set | ExtOp::Try => Err(Error::Fault {
+                addr: self.pointer(),
+            }),
+        }
+    }
+
     fn read<M: MemOps>(
         &self,
         control: &Control,
@@ -119,6 +139,11 @@ impl Entry<'_> {
     ) -> Result<ControlValue, Error> {
         match control.kind {
             Some(ControlKind::Text { max, .. }) => self.read_text(control, max, program),
+            Some(ControlKind::Compound(of)) => {
+                let mut bytes = vec![0; of.size()];
+                read_user(program, self.pointer(), &mut bytes)?;
+                Ok(ControlValue::Compound(bytes))
+            }
             _ => Ok(ControlValue::Number(self.number(control))),
         }
     }
@@ -131,6 +156,7 @@ impl Entry<'_> {
     ) -> Result<(), Error> {
         match value {
             ControlValue::Text(text) => self.write_text(control, text, program),
+            ControlValue::Compound(bytes) => write_user(program, self.pointer(), bytes),
             ControlValue::Number(number) => {
                 self.set_number(control, *number);
                 Ok(())
@@ -225,8 +251,8 @@ where
             ExtOp::Try => {
                 for (index, mut entry) in entries(array) {
                     arg.set_u32(ERROR_IDX, index);
-                    let (control, value) = self.ext_validate(&entry, program)?;
-                    entry.write_back(control, &value);
+                    let (control, value) = self.ext_validate(&mut entry, op, program)?;
+                    entry.write_back(control, &value, program)?;
                 }
                 Ok(())
             }
@@ -265,11 +291,11 @@ where
         }
         entry.request.check_idle()?;
         let mut wanted = Vec::with_capacity(array.len() / ENTRY);
-        for (index, entry) in entries(array) {
+        for (index, mut entry) in entries(array) {
             if op == ExtOp::Try {
                 arg.set_u32(ERROR_IDX, index);
             }
-            let (control, value) = self.ext_validate(&entry, program)?;
+            let (control, value) = self.ext_validate(&mut entry, op, program)?;
             if op == ExtOp::Set && control.flags.contains(ControlFlags::GRABBED) {
                 return Err(Error::Busy);
             }
@@ -277,7 +303,7 @@ where
         }
         for ((_, mut entry), (id, value)) in entries(array).zip(&wanted) {
             if let Some(control) = self.controls.find(*id) {
-                entry.write_back(control, value);
+                entry.write_back(control, value, program)?;
             }
         }
         if op == ExtOp::Set {
@@ -318,8 +344,9 @@ where
         program: &dyn Program<M>,
         told: impl Fn(&Control) -> Option<ControlValue>,
     ) -> Result<(), Error> {
-        for (_, entry) in entries(array) {
-            self.ext_control(&entry)?;
+        for (_, mut entry) in entries(array) {
+            let control = self.ext_control(&entry)?;
+            entry.fit_structure(control, ExtOp::Get)?;
         }
         for (_, entry) in entries(array) {
             self.ext_control(&entry)?.readable()?;
@@ -336,10 +363,12 @@ where
 
     fn ext_validate(
         &self,
-        entry: &Entry<'_>,
+        entry: &mut Entry<'_>,
+        op: ExtOp,
         program: &dyn Program<M>,
     ) -> Result<(&Control, ControlValue), Error> {
         let control = self.ext_control(entry)?;
+        entry.fit_structure(control, op)?;
         if control.flags.contains(ControlFlags::READ_ONLY) {
             return Err(Error::Access { id: control.id });
         }
@@ -356,8 +385,8 @@ where
         program: &dyn Program<M>,
     ) -> Result<(), Error> {
         let mut wanted = Vec::with_capacity(array.len() / ENTRY);
-        for (_, entry) in entries(array) {
-            let (control, value) = self.ext_validate(&entry, program)?;
+        for (_, mut entry) in entries(array) {
+            let (control, value) = self.ext_validate(&mut entry, ExtOp::Set, program)?;
             if control.flags.contains(ControlFlags::GRABBED) {
                 return Err(Error::Busy);
             }
@@ -366,7 +395,7 @@ where
         for ((index, mut entry), (id, value)) in entries(array).zip(wanted) {
             arg.set_u32(ERROR_IDX, index);
             if let Some(control) = self.controls.find(id) {
-                entry.write_back(control, &value);
+                entry.write_back(control, &value, program)?;
             }
             self.apply(id, value, cx.file, cx.now_ns)?;
         }
@@ -375,10 +404,16 @@ where
 }
 
 impl Entry<'_> {
-    /// Shows the program the number that was made of its own. Texts are taken as they are.
-    fn write_back(&mut self, control: &Control, value: &ControlValue) {
-        if let ControlValue::Number(number) = value {
-            self.set_number(control, *number);
+    /// Shows the program the value that was made of its own. Texts are taken as they are.
+    fn write_back<M: MemOps>(
+        &mut self,
+        control: &Control,
+        value: &ControlValue,
+        program: &dyn Program<M>,
+    ) -> Result<(), Error> {
+        match value {
+            ControlValue::Text(_) => Ok(()),
+            _ => self.write(control, value, program),
         }
     }
 }

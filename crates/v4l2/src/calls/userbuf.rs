@@ -12,11 +12,12 @@ const PLANE: usize = size_of::<sys::v4l2_plane>();
 const M: usize = field!(v4l2_buffer.m);
 const PLANE_M: usize = field!(v4l2_plane.m);
 
-/// Flags that say what kind of frame an OUTPUT buffer holds, and where its timestamp was taken:
-/// kept with the buffer and not looked at.
+/// Flags that say what kind of frame an OUTPUT buffer holds, where its timestamp was taken, and what
+/// is to be done with its CAPTURE buffer: kept with the buffer and not looked at.
 const FRAME_FLAGS: u32 = sys::V4L2_BUF_FLAG_KEYFRAME
     | sys::V4L2_BUF_FLAG_PFRAME
     | sys::V4L2_BUF_FLAG_BFRAME
+    | sys::V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF
     | sys::V4L2_BUF_FLAG_TSTAMP_SRC_MASK;
 
 /// The memory model of `V4L2_MEMORY_*`. EINVAL for any other number.

@@ -1,5 +1,6 @@
 //! What a driver declares of its controls.
 
+use super::CompoundType;
 use bitflags::bitflags;
 
 /// Longest text of a string control in bytes, without the final zero.
@@ -25,7 +26,7 @@ bitflags! {
         const WRITE_ONLY = 0x0040;
         /// Read from the device each time.
         const VOLATILE = 0x0080;
-        /// Has a payload (strings).
+        /// Has a payload (strings and structures).
         const HAS_PAYLOAD = 0x0100;
         /// Writing an unchanged value also reaches the driver.
         const EXECUTE_ON_WRITE = 0x0200;
@@ -96,6 +97,8 @@ pub enum ControlKind {
         /// Value at first.
         default: &'static str,
     },
+    /// A structure, all zero at first.
+    Compound(CompoundType),
 }
 
 /// One control, as a driver declares it. Classes need no declaration.
@@ -191,6 +194,17 @@ impl ControlSpec {
         }
     }
 
+    /// A structure.
+    #[must_use]
+    pub const fn compound(id: u32, name: &'static str, of: CompoundType) -> Self {
+        Self {
+            id,
+            name,
+            kind: ControlKind::Compound(of),
+            flags: ControlFlags::empty(),
+        }
+    }
+
     /// The same with more flags.
     #[must_use]
     pub const fn with(mut self, flags: ControlFlags) -> Self {
@@ -202,19 +216,21 @@ impl ControlSpec {
 /// The value of a control.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlValue {
-    /// Of all kinds but texts. Buttons give 0.
+    /// Of all kinds but texts and structures. Buttons give 0.
     Number(i64),
     /// Of a text.
     Text(String),
+    /// Of a structure: its bytes.
+    Compound(Vec<u8>),
 }
 
 impl ControlValue {
-    /// The number; 0 for a text.
+    /// The number; 0 for a text or a structure.
     #[must_use]
     pub const fn number(&self) -> i64 {
         match self {
             Self::Number(n) => *n,
-            Self::Text(_) => 0,
+            Self::Text(_) | Self::Compound(_) => 0,
         }
     }
 }

@@ -112,6 +112,8 @@ formats! {
         &[plane(2, 2, &[&[R, G], &[G, B]])];
     /// H.264 byte stream with start codes.
     H264 b"H264" "H.264", ffmpeg None, bits 8, &[];
+    /// H.264 slices of a picture, whose parameter sets come by controls.
+    H264_SLICE b"S264" "H.264 Parsed Slice Data", ffmpeg None, bits 8, &[];
     /// HEVC byte stream with start codes.
     HEVC b"HEVC" "HEVC", ffmpeg None, bits 8, &[];
     /// VP8 frames.

@@ -1,6 +1,7 @@
 pub type __time_t = ::core::ffi::c_long;
 pub type __suseconds_t = ::core::ffi::c_long;
 pub type __syscall_slong_t = ::core::ffi::c_long;
+pub type __s8 = ::core::ffi::c_schar;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __s32 = ::core::ffi::c_int;
@@ -42,22 +43,47 @@ pub struct timespec {
     pub tv_nsec: __syscall_slong_t,
 }
 #[repr(C)]
-#[repr(align(4))]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_ctrl_h264_sps {
-    pub _bindgen_opaque_blob: __BindgenOpaqueArray<[u32; 262usize]>,
+    pub profile_idc: __u8,
+    pub constraint_set_flags: __u8,
+    pub level_idc: __u8,
+    pub seq_parameter_set_id: __u8,
+    pub chroma_format_idc: __u8,
+    pub bit_depth_luma_minus8: __u8,
+    pub bit_depth_chroma_minus8: __u8,
+    pub log2_max_frame_num_minus4: __u8,
+    pub pic_order_cnt_type: __u8,
+    pub log2_max_pic_order_cnt_lsb_minus4: __u8,
+    pub max_num_ref_frames: __u8,
+    pub num_ref_frames_in_pic_order_cnt_cycle: __u8,
+    pub offset_for_ref_frame: [__s32; 255usize],
+    pub offset_for_non_ref_pic: __s32,
+    pub offset_for_top_to_bottom_field: __s32,
+    pub pic_width_in_mbs_minus1: __u16,
+    pub pic_height_in_map_units_minus1: __u16,
+    pub flags: __u32,
 }
 #[repr(C)]
-#[repr(align(2))]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_ctrl_h264_pps {
-    pub _bindgen_opaque_blob: [u16; 6usize],
+    pub pic_parameter_set_id: __u8,
+    pub seq_parameter_set_id: __u8,
+    pub num_slice_groups_minus1: __u8,
+    pub num_ref_idx_l0_default_active_minus1: __u8,
+    pub num_ref_idx_l1_default_active_minus1: __u8,
+    pub weighted_bipred_idc: __u8,
+    pub pic_init_qp_minus26: __s8,
+    pub pic_init_qs_minus26: __s8,
+    pub chroma_qp_index_offset: __s8,
+    pub second_chroma_qp_index_offset: __s8,
+    pub flags: __u16,
 }
 #[repr(C)]
-#[repr(align(1))]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_ctrl_h264_scaling_matrix {
-    pub _bindgen_opaque_blob: __BindgenOpaqueArray<[u8; 480usize]>,
+    pub scaling_list_4x4: [[__u8; 16usize]; 6usize],
+    pub scaling_list_8x8: [[__u8; 64usize]; 6usize],
 }
 #[repr(C)]
 #[repr(align(2))]
@@ -72,10 +98,35 @@ pub struct v4l2_ctrl_h264_slice_params {
     pub _bindgen_opaque_blob: __BindgenOpaqueArray<[u32; 38usize]>,
 }
 #[repr(C)]
-#[repr(align(8))]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_h264_dpb_entry {
+    pub reference_ts: __u64,
+    pub pic_num: __u32,
+    pub frame_num: __u16,
+    pub fields: __u8,
+    pub reserved: [__u8; 5usize],
+    pub top_field_order_cnt: __s32,
+    pub bottom_field_order_cnt: __s32,
+    pub flags: __u32,
+}
+#[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_ctrl_h264_decode_params {
-    pub _bindgen_opaque_blob: __BindgenOpaqueArray8<[u8; 560usize]>,
+    pub dpb: [v4l2_h264_dpb_entry; 16usize],
+    pub nal_ref_idc: __u16,
+    pub frame_num: __u16,
+    pub top_field_order_cnt: __s32,
+    pub bottom_field_order_cnt: __s32,
+    pub idr_pic_id: __u16,
+    pub pic_order_cnt_lsb: __u16,
+    pub delta_pic_order_cnt_bottom: __s32,
+    pub delta_pic_order_cnt0: __s32,
+    pub delta_pic_order_cnt1: __s32,
+    pub dec_ref_pic_marking_bit_size: __u32,
+    pub pic_order_cnt_bit_size: __u32,
+    pub slice_group_change_cycle: __u32,
+    pub reserved: __u32,
+    pub flags: __u32,
 }
 #[repr(C)]
 #[repr(align(8))]
@@ -826,6 +877,47 @@ pub const V4L2_CTRL_CLASS_RF_TUNER: u32 = 10616832;
 pub const V4L2_CTRL_CLASS_DETECT: u32 = 10682368;
 pub const V4L2_CTRL_CLASS_CODEC_STATELESS: u32 = 10747904;
 pub const V4L2_CTRL_CLASS_COLORIMETRY: u32 = 10813440;
+pub const V4L2_H264_SPS_CONSTRAINT_SET0_FLAG: u32 = 1;
+pub const V4L2_H264_SPS_CONSTRAINT_SET1_FLAG: u32 = 2;
+pub const V4L2_H264_SPS_CONSTRAINT_SET2_FLAG: u32 = 4;
+pub const V4L2_H264_SPS_CONSTRAINT_SET3_FLAG: u32 = 8;
+pub const V4L2_H264_SPS_CONSTRAINT_SET4_FLAG: u32 = 16;
+pub const V4L2_H264_SPS_CONSTRAINT_SET5_FLAG: u32 = 32;
+pub const V4L2_H264_SPS_FLAG_SEPARATE_COLOUR_PLANE: u32 = 1;
+pub const V4L2_H264_SPS_FLAG_QPPRIME_Y_ZERO_TRANSFORM_BYPASS: u32 = 2;
+pub const V4L2_H264_SPS_FLAG_DELTA_PIC_ORDER_ALWAYS_ZERO: u32 = 4;
+pub const V4L2_H264_SPS_FLAG_GAPS_IN_FRAME_NUM_VALUE_ALLOWED: u32 = 8;
+pub const V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY: u32 = 16;
+pub const V4L2_H264_SPS_FLAG_MB_ADAPTIVE_FRAME_FIELD: u32 = 32;
+pub const V4L2_H264_SPS_FLAG_DIRECT_8X8_INFERENCE: u32 = 64;
+pub const V4L2_H264_PPS_FLAG_ENTROPY_CODING_MODE: u32 = 1;
+pub const V4L2_H264_PPS_FLAG_BOTTOM_FIELD_PIC_ORDER_IN_FRAME_PRESENT: u32 = 2;
+pub const V4L2_H264_PPS_FLAG_WEIGHTED_PRED: u32 = 4;
+pub const V4L2_H264_PPS_FLAG_DEBLOCKING_FILTER_CONTROL_PRESENT: u32 = 8;
+pub const V4L2_H264_PPS_FLAG_CONSTRAINED_INTRA_PRED: u32 = 16;
+pub const V4L2_H264_PPS_FLAG_REDUNDANT_PIC_CNT_PRESENT: u32 = 32;
+pub const V4L2_H264_PPS_FLAG_TRANSFORM_8X8_MODE: u32 = 64;
+pub const V4L2_H264_PPS_FLAG_SCALING_MATRIX_PRESENT: u32 = 128;
+pub const V4L2_H264_SLICE_TYPE_P: u32 = 0;
+pub const V4L2_H264_SLICE_TYPE_B: u32 = 1;
+pub const V4L2_H264_SLICE_TYPE_I: u32 = 2;
+pub const V4L2_H264_SLICE_TYPE_SP: u32 = 3;
+pub const V4L2_H264_SLICE_TYPE_SI: u32 = 4;
+pub const V4L2_H264_SLICE_FLAG_DIRECT_SPATIAL_MV_PRED: u32 = 1;
+pub const V4L2_H264_SLICE_FLAG_SP_FOR_SWITCH: u32 = 2;
+pub const V4L2_H264_TOP_FIELD_REF: u32 = 1;
+pub const V4L2_H264_BOTTOM_FIELD_REF: u32 = 2;
+pub const V4L2_H264_FRAME_REF: u32 = 3;
+pub const V4L2_H264_NUM_DPB_ENTRIES: u32 = 16;
+pub const V4L2_H264_DPB_ENTRY_FLAG_VALID: u32 = 1;
+pub const V4L2_H264_DPB_ENTRY_FLAG_ACTIVE: u32 = 2;
+pub const V4L2_H264_DPB_ENTRY_FLAG_LONG_TERM: u32 = 4;
+pub const V4L2_H264_DPB_ENTRY_FLAG_FIELD: u32 = 8;
+pub const V4L2_H264_DECODE_PARAM_FLAG_IDR_PIC: u32 = 1;
+pub const V4L2_H264_DECODE_PARAM_FLAG_FIELD_PIC: u32 = 2;
+pub const V4L2_H264_DECODE_PARAM_FLAG_BOTTOM_FIELD: u32 = 4;
+pub const V4L2_H264_DECODE_PARAM_FLAG_PFRAME: u32 = 8;
+pub const V4L2_H264_DECODE_PARAM_FLAG_BFRAME: u32 = 16;
 pub const V4L2_CID_BASE: u32 = 9963776;
 pub const V4L2_CID_USER_BASE: u32 = 9963776;
 pub const V4L2_CID_USER_CLASS: u32 = 9961473;
@@ -1557,18 +1649,47 @@ pub const V4L2_AUTO_FOCUS_RANGE_INFINITY: v4l2_auto_focus_range = 3;
 const _: () = {
     ["Size of v4l2_ctrl_h264_sps"][::core::mem::size_of::<v4l2_ctrl_h264_sps>() - 1048usize];
     ["Alignment of v4l2_ctrl_h264_sps"][::core::mem::align_of::<v4l2_ctrl_h264_sps>() - 4usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::profile_idc"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, profile_idc) - 0usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::constraint_set_flags"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, constraint_set_flags) - 1usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::level_idc"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, level_idc) - 2usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::seq_parameter_set_id"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, seq_parameter_set_id) - 3usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::chroma_format_idc"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, chroma_format_idc) - 4usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::bit_depth_luma_minus8"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, bit_depth_luma_minus8) - 5usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::bit_depth_chroma_minus8"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, bit_depth_chroma_minus8) - 6usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::log2_max_frame_num_minus4"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, log2_max_frame_num_minus4) - 7usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::pic_order_cnt_type"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, pic_order_cnt_type) - 8usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::log2_max_pic_order_cnt_lsb_minus4"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, log2_max_pic_order_cnt_lsb_minus4) - 9usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::max_num_ref_frames"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, max_num_ref_frames) - 10usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::num_ref_frames_in_pic_order_cnt_cycle"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, num_ref_frames_in_pic_order_cnt_cycle) - 11usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::offset_for_ref_frame"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, offset_for_ref_frame) - 12usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::offset_for_non_ref_pic"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, offset_for_non_ref_pic) - 1032usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::offset_for_top_to_bottom_field"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, offset_for_top_to_bottom_field) - 1036usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::pic_width_in_mbs_minus1"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, pic_width_in_mbs_minus1) - 1040usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::pic_height_in_map_units_minus1"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, pic_height_in_map_units_minus1) - 1042usize];
+    ["Offset of field: v4l2_ctrl_h264_sps::flags"][::core::mem::offset_of!(v4l2_ctrl_h264_sps, flags) - 1044usize];
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of v4l2_ctrl_h264_pps"][::core::mem::size_of::<v4l2_ctrl_h264_pps>() - 12usize];
     ["Alignment of v4l2_ctrl_h264_pps"][::core::mem::align_of::<v4l2_ctrl_h264_pps>() - 2usize];
+    ["Offset of field: v4l2_ctrl_h264_pps::pic_parameter_set_id"][::core::mem::offset_of!(v4l2_ctrl_h264_pps, pic_parameter_set_id) - 0usize];
+    ["Offset of field: v4l2_ctrl_h264_pps::seq_parameter_set_id"][::core::mem::offset_of!(v4l2_ctrl_h264_pps, seq_parameter_set_id) - 1usize];
+    ["Offset of field: v4l2_ctrl_h264_pps::num_slice_groups_minus1"][::core::mem::offset_of!(v4l2_ctrl_h264_pps, num_slice_groups_minus1) - 2usize];
+    ["Offset of field: v4l2_ctrl_h264_pps::num_ref_idx_l0_default_active_minus1"][::core::mem::offset_of!(v4l2_ctrl_h264_pps, num_ref_idx_l0_default_active_minus1) - 3usize];
+    ["Offset of field: v4l2_ctrl_h264_pps::num_ref_idx_l1_default_active_minus1"][::core::mem::offset_of!(v4l2_ctrl_h264_pps, num_ref_idx_l1_default_active_minus1) - 4usize];
+    ["Offset of field: v4l2_ctrl_h264_pps::weighted_bipred_idc"][::core::mem::offset_of!(v4l2_ctrl_h264_pps, weighted_bipred_idc) - 5usize];
+    ["Offset of field: v4l2_ctrl_h264_pps::pic_init_qp_minus26"][::core::mem::offset_of!(v4l2_ctrl_h264_pps, pic_init_qp_minus26) - 6usize];
+    ["Offset of field: v4l2_ctrl_h264_pps::pic_init_qs_minus26"][::core::mem::offset_of!(v4l2_ctrl_h264_pps, pic_init_qs_minus26) - 7usize];
+    ["Offset of field: v4l2_ctrl_h264_pps::chroma_qp_index_offset"][::core::mem::offset_of!(v4l2_ctrl_h264_pps, chroma_qp_index_offset) - 8usize];
+    ["Offset of field: v4l2_ctrl_h264_pps::second_chroma_qp_index_offset"][::core::mem::offset_of!(v4l2_ctrl_h264_pps, second_chroma_qp_index_offset) - 9usize];
+    ["Offset of field: v4l2_ctrl_h264_pps::flags"][::core::mem::offset_of!(v4l2_ctrl_h264_pps, flags) - 10usize];
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of v4l2_ctrl_h264_scaling_matrix"]
-        [::core::mem::size_of::<v4l2_ctrl_h264_scaling_matrix>() - 480usize];
-    ["Alignment of v4l2_ctrl_h264_scaling_matrix"]
-        [::core::mem::align_of::<v4l2_ctrl_h264_scaling_matrix>() - 1usize];
+    ["Size of v4l2_ctrl_h264_scaling_matrix"][::core::mem::size_of::<v4l2_ctrl_h264_scaling_matrix>() - 480usize];
+    ["Alignment of v4l2_ctrl_h264_scaling_matrix"][::core::mem::align_of::<v4l2_ctrl_h264_scaling_matrix>() - 1usize];
+    ["Offset of field: v4l2_ctrl_h264_scaling_matrix::scaling_list_4x4"][::core::mem::offset_of!(v4l2_ctrl_h264_scaling_matrix, scaling_list_4x4) - 0usize];
+    ["Offset of field: v4l2_ctrl_h264_scaling_matrix::scaling_list_8x8"][::core::mem::offset_of!(v4l2_ctrl_h264_scaling_matrix, scaling_list_8x8) - 96usize];
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -1586,10 +1707,36 @@ const _: () = {
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of v4l2_ctrl_h264_decode_params"]
-        [::core::mem::size_of::<v4l2_ctrl_h264_decode_params>() - 560usize];
-    ["Alignment of v4l2_ctrl_h264_decode_params"]
-        [::core::mem::align_of::<v4l2_ctrl_h264_decode_params>() - 8usize];
+    ["Size of v4l2_h264_dpb_entry"][::core::mem::size_of::<v4l2_h264_dpb_entry>() - 32usize];
+    ["Alignment of v4l2_h264_dpb_entry"][::core::mem::align_of::<v4l2_h264_dpb_entry>() - 8usize];
+    ["Offset of field: v4l2_h264_dpb_entry::reference_ts"][::core::mem::offset_of!(v4l2_h264_dpb_entry, reference_ts) - 0usize];
+    ["Offset of field: v4l2_h264_dpb_entry::pic_num"][::core::mem::offset_of!(v4l2_h264_dpb_entry, pic_num) - 8usize];
+    ["Offset of field: v4l2_h264_dpb_entry::frame_num"][::core::mem::offset_of!(v4l2_h264_dpb_entry, frame_num) - 12usize];
+    ["Offset of field: v4l2_h264_dpb_entry::fields"][::core::mem::offset_of!(v4l2_h264_dpb_entry, fields) - 14usize];
+    ["Offset of field: v4l2_h264_dpb_entry::reserved"][::core::mem::offset_of!(v4l2_h264_dpb_entry, reserved) - 15usize];
+    ["Offset of field: v4l2_h264_dpb_entry::top_field_order_cnt"][::core::mem::offset_of!(v4l2_h264_dpb_entry, top_field_order_cnt) - 20usize];
+    ["Offset of field: v4l2_h264_dpb_entry::bottom_field_order_cnt"][::core::mem::offset_of!(v4l2_h264_dpb_entry, bottom_field_order_cnt) - 24usize];
+    ["Offset of field: v4l2_h264_dpb_entry::flags"][::core::mem::offset_of!(v4l2_h264_dpb_entry, flags) - 28usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_ctrl_h264_decode_params"][::core::mem::size_of::<v4l2_ctrl_h264_decode_params>() - 560usize];
+    ["Alignment of v4l2_ctrl_h264_decode_params"][::core::mem::align_of::<v4l2_ctrl_h264_decode_params>() - 8usize];
+    ["Offset of field: v4l2_ctrl_h264_decode_params::dpb"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, dpb) - 0usize];
+    ["Offset of field: v4l2_ctrl_h264_decode_params::nal_ref_idc"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, nal_ref_idc) - 512usize];
+    ["Offset of field: v4l2_ctrl_h264_decode_params::frame_num"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, frame_num) - 514usize];
+    ["Offset of field: v4l2_ctrl_h264_decode_params::top_field_order_cnt"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, top_field_order_cnt) - 516usize];
+    ["Offset of field: v4l2_ctrl_h264_decode_params::bottom_field_order_cnt"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, bottom_field_order_cnt) - 520usize];
+    ["Offset of field: v4l2_ctrl_h264_decode_params::idr_pic_id"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, idr_pic_id) - 524usize];
+    ["Offset of field: v4l2_ctrl_h264_decode_params::pic_order_cnt_lsb"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, pic_order_cnt_lsb) - 526usize];
+    ["Offset of field: v4l2_ctrl_h264_decode_params::delta_pic_order_cnt_bottom"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, delta_pic_order_cnt_bottom) - 528usize];
+    ["Offset of field: v4l2_ctrl_h264_decode_params::delta_pic_order_cnt0"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, delta_pic_order_cnt0) - 532usize];
+    ["Offset of field: v4l2_ctrl_h264_decode_params::delta_pic_order_cnt1"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, delta_pic_order_cnt1) - 536usize];
+    ["Offset of field: v4l2_ctrl_h264_decode_params::dec_ref_pic_marking_bit_size"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, dec_ref_pic_marking_bit_size) - 540usize];
+    ["Offset of field: v4l2_ctrl_h264_decode_params::pic_order_cnt_bit_size"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, pic_order_cnt_bit_size) - 544usize];
+    ["Offset of field: v4l2_ctrl_h264_decode_params::slice_group_change_cycle"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, slice_group_change_cycle) - 548usize];
+    ["Offset of field: v4l2_ctrl_h264_decode_params::reserved"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, reserved) - 552usize];
+    ["Offset of field: v4l2_ctrl_h264_decode_params::flags"][::core::mem::offset_of!(v4l2_ctrl_h264_decode_params, flags) - 556usize];
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {

@@ -1,0 +1,83 @@
+//! Pictures that come one by one, each with what is needed to decode it, and go out in the same
+//! order.
+//!
+//! The library orders pictures for showing, and leaves out those that come too late for that. Here
+//! the order is the host's matter: the picture that a piece was decoded into is given as soon as it
+//! is whole, whatever the library would do with it. Which pictures refer to which the library knows
+//! from the slices' headers.
+
+use crate::library::{Codec, Error, Library};
+use vb3_codec::{Config, Field, Out, Stop, StreamFormat};
+
+/// A decoder of pictures in the order of decoding.
+pub(crate) struct Stateless {
+    library: Library,
+    /// Pieces so far.
+    count: u64,
+    /// What the host is ready for.
+    format: Option<StreamFormat>,
+}
+
+impl Stateless {
+    /// `None` if the library has no decoder, or no memory.
+    pub(crate) fn new(codec: Codec) -> Option<Self> {
+        Some(Self {
+            library: Library::open_keeping(codec)?,
+            count: 0,
+            format: None,
+        })
+    }
+
+    /// Gives the picture that the last piece was decoded into.
+    fn give(&mut self, tag: u64, failed: Option<&Error>, out: &mut Out) -> Result<(), Stop> {
+        let pixels = self.library.pixels();
+        let Some(picture) = self.library.current() else {
+            return match failed {
+                Some(error) if error.unsupported => out.unsupported(tag, &error.sentence),
+                Some(error) => out.corrupt(tag, &error.sentence),
+                None => out.corrupt(tag, "the slices are of no picture that can be decoded"),
+            };
+        };
+        let Some(planes) = picture.planes else {
+            let sentence =
+                format!("the stream's pictures are {pixels}; the device has 8-bit 4:2:0 alone");
+            return out.unsupported(tag, &sentence);
+        };
+        let size = |format: &StreamFormat| (format.visible.width, format.visible.height);
+        let format = picture.format;
+        if self.format.as_ref().map(size) != Some(size(&format)) {
+            out.format(&format)?;
+            self.format = Some(format);
+        }
+        let damaged = picture.damaged || failed.is_some();
+        if let Some(error) = failed {
+            out.corrupt(tag, &error.sentence)?;
+        }
+        out.picture(tag, damaged, &planes, Field::Progressive)
+    }
+}
+
+impl vb3_codec::Codec for Stateless {
+    fn configure(&mut self, _: Config) {}
+
+    fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.count += 1;
+        let sent = self.library.send(data, self.count);
+        // What comes out is in the order of showing. An error of one packet comes once.
+        while let Ok(Some(_)) = self.library.receive() {
+            self.library.done();
+        }
+        self.give(tag, sent.err().as_ref(), out)
+    }
+
+    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &mut Out) {
+        self.library.flush();
+    }
+}

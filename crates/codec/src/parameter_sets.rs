@@ -1,0 +1,426 @@
+//! H.264 parameter sets, written: what a decoder of whole pictures is given in front of the slices
+//! of each, so that a library that takes streams can decode it.
+
+/// A sequence parameter set. Names are those of ITU-T H.264 7.3.2.1.1.
+///
+/// It says nothing of cropping: pictures come whole. Nor does it of scaling lists, which are a
+/// [`Pps`]'s, nor of colours. No picture is to be held back for another
+/// (`max_num_reorder_frames` is 0): they come in the order in which they are decoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "syntax elements of the standard")]
+pub struct Sps {
+    pub profile_idc: u8,
+    /// Set 0 in the lowest bit.
+    pub constraint_set_flags: u8,
+    pub level_idc: u8,
+    pub seq_parameter_set_id: u8,
+    pub chroma_format_idc: u8,
+    pub bit_depth_luma_minus8: u8,
+    pub bit_depth_chroma_minus8: u8,
+    pub qpprime_y_zero_transform_bypass: bool,
+    pub log2_max_frame_num_minus4: u8,
+    pub order: PictureOrder,
+    pub max_num_ref_frames: u8,
+    pub gaps_in_frame_num_value_allowed: bool,
+    pub pic_width_in_mbs_minus1: u16,
+    pub pic_height_in_map_units_minus1: u16,
+    pub frame_mbs_only: bool,
+    pub mb_adaptive_frame_field: bool,
+    pub direct_8x8_inference: bool,
+}
+
+/// How a stream says in which order pictures are shown (`pic_order_cnt_type`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "syntax elements of the standard")]
+pub enum PictureOrder {
+    /// 0: each slice has the low bits.
+    Lsb {
+        log2_max_pic_order_cnt_lsb_minus4: u8,
+    },
+    /// 1: by differences to what is expected.
+    Expected {
+        delta_pic_order_always_zero: bool,
+        offset_for_non_ref_pic: i32,
+        offset_for_top_to_bottom_field: i32,
+        /// At most 255.
+        offset_for_ref_frame: Vec<i32>,
+    },
+    /// 2: as they are decoded.
+    Decoding,
+}
+
+impl Default for PictureOrder {
+    fn default() -> Self {
+        Self::Lsb {
+            log2_max_pic_order_cnt_lsb_minus4: 0,
+        }
+    }
+}
+
+/// A picture parameter set with one slice group. Names are those of ITU-T H.264 7.3.2.2.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "syntax elements of the standard")]
+pub struct Pps {
+    pub pic_parameter_set_id: u8,
+    pub seq_parameter_set_id: u8,
+    pub entropy_coding_mode: bool,
+    pub bottom_field_pic_order_in_frame_present: bool,
+    pub num_ref_idx_l0_default_active_minus1: u8,
+    pub num_ref_idx_l1_default_active_minus1: u8,
+    pub weighted_pred: bool,
+    /// 0 to 2.
+    pub weighted_bipred_idc: u8,
+    pub pic_init_qp_minus26: i8,
+    pub pic_init_qs_minus26: i8,
+    pub chroma_qp_index_offset: i8,
+    pub second_chroma_qp_index_offset: i8,
+    pub deblocking_filter_control_present: bool,
+    pub constrained_intra_pred: bool,
+    pub redundant_pic_cnt_present: bool,
+    pub transform_8x8_mode: bool,
+    pub scaling: Option<ScalingLists>,
+}
+
+/// Scaling lists of 4:2:0 pictures, line by line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScalingLists {
+    /// Of 4x4 blocks: intra Y, Cb, Cr, inter Y, Cb, Cr.
+    pub lists_4x4: [[u8; 16]; 6],
+    /// Of 8x8 blocks: intra Y, inter Y. Written with 8x8 transforms alone.
+    pub lists_8x8: [[u8; 64]; 2],
+}
+
+/// `profile_idc` of those whose sequence parameter sets say how chroma is sampled.
+const HIGH_PROFILES: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
+
+impl Sps {
+    /// The NAL unit, with a start code.
+    #[must_use]
+    pub fn write(&self) -> Vec<u8> {
+        let mut bits = BitWriter::default();
+        bits.put(self.profile_idc.into(), 8);
+        bits.put(self.constraint_set_flags.reverse_bits().into(), 8);
+        bits.put(self.level_idc.into(), 8);
+        bits.ue(self.seq_parameter_set_id.into());
+        if HIGH_PROFILES.contains(&self.profile_idc) {
+            bits.ue(self.chroma_format_idc.into());
+            if self.chroma_format_idc == 3 {
+                bits.flag(false);
+            }
+            bits.ue(self.bit_depth_luma_minus8.into());
+            bits.ue(self.bit_depth_chroma_minus8.into());
+            bits.flag(self.qpprime_y_zero_transform_bypass);
+            bits.flag(false);
+        }
+        bits.ue(self.log2_max_frame_num_minus4.into());
+        self.order.write(&mut bits);
+        bits.ue(self.max_num_ref_frames.into());
+        bits.flag(self.gaps_in_frame_num_value_allowed);
+        bits.ue(self.pic_width_in_mbs_minus1.into());
+        bits.ue(self.pic_height_in_map_units_minus1.into());
+        bits.flag(self.frame_mbs_only);
+        if !self.frame_mbs_only {
+            bits.flag(self.mb_adaptive_frame_field);
+        }
+        bits.flag(self.direct_8x8_inference);
+        // No cropping; VUI parameters follow.
+        bits.put(0b01, 2);
+        self.write_vui(&mut bits);
+        bits.nal_unit(0x67)
+    }
+
+    /// Nothing but how pictures are held back.
+    fn write_vui(&self, bits: &mut BitWriter) {
+        // No aspect ratio, overscan, signal type, chroma location, timing, HRD of either kind,
+        // picture structure; bitstream restrictions follow, vectors may cross edges.
+        bits.put(0b00_0000_0011, 10);
+        let most_vector_bits = 16;
+        let restrictions = [0, 0, most_vector_bits, most_vector_bits];
+        restrictions.iter().for_each(|value| bits.ue(*value));
+        let reordered = 0;
+        bits.ue(reordered);
+        bits.ue(self.max_num_ref_frames.max(1).into());
+    }
+}
+
+impl PictureOrder {
+    fn write(&self, bits: &mut BitWriter) {
+        match self {
+            Self::Lsb {
+                log2_max_pic_order_cnt_lsb_minus4,
+            } => {
+                bits.ue(0);
+                bits.ue((*log2_max_pic_order_cnt_lsb_minus4).into());
+            }
+            Self::Expected {
+                delta_pic_order_always_zero,
+                offset_for_non_ref_pic,
+                offset_for_top_to_bottom_field,
+                offset_for_ref_frame,
+            } => {
+                bits.ue(1);
+                bits.flag(*delta_pic_order_always_zero);
+                bits.se(*offset_for_non_ref_pic);
+                bits.se(*offset_for_top_to_bottom_field);
+                let cycle = u8::try_from(offset_for_ref_frame.len()).unwrap_or(u8::MAX);
+                bits.ue(cycle.into());
+                let offsets = offset_for_ref_frame.iter().take(cycle.into());
+                offsets.for_each(|offset| bits.se(*offset));
+            }
+            Self::Decoding => bits.ue(2),
+        }
+    }
+}
+
+impl Pps {
+    /// The NAL unit, with a start code.
+    ///
+    /// # Errors
+    /// A sentence: a scaling list has a 0, which no stream can say.
+    pub fn write(&self) -> Result<Vec<u8>, String> {
+        let mut bits = BitWriter::default();
+        bits.ue(self.pic_parameter_set_id.into());
+        bits.ue(self.seq_parameter_set_id.into());
+        bits.flag(self.entropy_coding_mode);
+        bits.flag(self.bottom_field_pic_order_in_frame_present);
+        let slice_groups_minus1 = 0;
+        bits.ue(slice_groups_minus1);
+        bits.ue(self.num_ref_idx_l0_default_active_minus1.into());
+        bits.ue(self.num_ref_idx_l1_default_active_minus1.into());
+        bits.flag(self.weighted_pred);
+        bits.put((self.weighted_bipred_idc & 3).into(), 2);
+        bits.se(self.pic_init_qp_minus26.into());
+        bits.se(self.pic_init_qs_minus26.into());
+        bits.se(self.chroma_qp_index_offset.into());
+        bits.flag(self.deblocking_filter_control_present);
+        bits.flag(self.constrained_intra_pred);
+        bits.flag(self.redundant_pic_cnt_present);
+        let offsets_differ = self.second_chroma_qp_index_offset != self.chroma_qp_index_offset;
+        if self.transform_8x8_mode || self.scaling.is_some() || offsets_differ {
+            bits.flag(self.transform_8x8_mode);
+            bits.flag(self.scaling.is_some());
+            if let Some(lists) = &self.scaling {
+                self.write_lists(lists, &mut bits)?;
+            }
+            bits.se(self.second_chroma_qp_index_offset.into());
+        }
+        Ok(bits.nal_unit(0x68))
+    }
+
+    fn write_lists(&self, lists: &ScalingLists, bits: &mut BitWriter) -> Result<(), String> {
+        for list in &lists.lists_4x4 {
+            write_list(list, 4, bits)?;
+        }
+        if self.transform_8x8_mode {
+            for list in &lists.lists_8x8 {
+                write_list(list, 8, bits)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a list of `side` lines in zig-zag order, each value as the difference to the one before.
+fn write_list(list: &[u8], side: usize, bits: &mut BitWriter) -> Result<(), String> {
+    bits.flag(true);
+    let mut last = 8_u8;
+    for at in zigzag(side) {
+        let value = list.get(at).copied().unwrap_or_default();
+        if value == 0 {
+            return Err(format!(
+                "a scaling list of {side}x{side} blocks has a 0; factors are 1 to 255"
+            ));
+        }
+        bits.se(value.wrapping_sub(last).cast_signed().into());
+        last = value;
+    }
+    Ok(())
+}
+
+/// Places in a square of `side` lines, from the top left along its diagonals.
+fn zigzag(side: usize) -> impl Iterator<Item = usize> {
+    (0..2 * side).flat_map(move |sum| {
+        let steps = (0..=sum).filter(move |step| *step < side && sum - step < side);
+        // Down on odd diagonals, up on even ones.
+        steps.map(move |step| match sum % 2 {
+            1 => step * side + (sum - step),
+            _ => (sum - step) * side + step,
+        })
+    })
+}
+
+/// Collects bits, the highest first.
+#[derive(Debug, Default)]
+struct BitWriter {
+    bytes: Vec<u8>,
+    /// Bits that are no whole byte yet, and their number.
+    rest: (u8, u32),
+}
+
+impl BitWriter {
+    /// The lowest `count` bits of a value, at most 64.
+    fn put(&mut self, value: u64, count: u32) {
+        for at in (0..count).rev() {
+            // CAST: one bit.
+            let bit = (value >> at & 1) as u8;
+            self.rest = (self.rest.0 << 1 | bit, self.rest.1 + 1);
+            if self.rest.1 == 8 {
+                self.bytes.push(self.rest.0);
+                self.rest = (0, 0);
+            }
+        }
+    }
+
+    fn flag(&mut self, value: bool) {
+        self.put(value.into(), 1);
+    }
+
+    /// Exp-Golomb code, 9.1.
+    fn ue(&mut self, value: u64) {
+        let code = value + 1;
+        let len = code.ilog2();
+        self.put(0, len);
+        self.put(code, len + 1);
+    }
+
+    /// The same with a sign, 9.1.1.
+    fn se(&mut self, value: i32) {
+        let twice = 2 * u64::from(value.unsigned_abs());
+        self.ue(if value > 0 { twice - 1 } else { twice });
+    }
+
+    /// Ends the payload, and makes a NAL unit of it, with a start code.
+    fn nal_unit(mut self, header: u8) -> Vec<u8> {
+        self.flag(true);
+        while self.rest.1 != 0 {
+            self.flag(false);
+        }
+        let mut nal = vec![0, 0, 0, 1, header];
+        let mut zeros = 0;
+        for byte in self.bytes {
+            // What would look like a start code is broken up.
+            if zeros >= 2 && byte <= 3 {
+                nal.push(3);
+                zeros = 0;
+            }
+            nal.push(byte);
+            zeros = if byte == 0 { zeros + 1 } else { 0 };
+        }
+        nal
+    }
+}
+
+/// Bits of a NAL unit's payload, read from its beginning.
+struct BitReader<'a> {
+    bytes: std::iter::Peekable<std::slice::Iter<'a, u8>>,
+    zeros: u32,
+    rest: (u8, u32),
+}
+
+impl<'a> BitReader<'a> {
+    fn new(payload: &'a [u8]) -> Self {
+        Self {
+            bytes: payload.iter().peekable(),
+            zeros: 0,
+            rest: (0, 0),
+        }
+    }
+
+    fn bit(&mut self) -> Option<bool> {
+        if self.rest.1 == 0 {
+            let mut byte = *self.bytes.next()?;
+            if self.zeros >= 2 && byte == 3 {
+                self.zeros = 0;
+                byte = *self.bytes.next()?;
+            }
+            self.zeros = if byte == 0 { self.zeros + 1 } else { 0 };
+            self.rest = (byte, 8);
+        }
+        self.rest.1 -= 1;
+        Some(self.rest.0 >> self.rest.1 & 1 != 0)
+    }
+
+    /// `None` for one that is too long.
+    fn ue(&mut self) -> Option<u32> {
+        let mut len = 0;
+        while !self.bit()? {
+            len += 1;
+            if len > 31 {
+                return None;
+            }
+        }
+        let mut code = 1_u32;
+        for _ in 0..len {
+            code = code << 1 | u32::from(self.bit()?);
+        }
+        Some(code - 1)
+    }
+}
+
+/// NAL units of a byte stream, without start codes.
+fn nal_units(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let find = |bytes: &[u8]| bytes.windows(3).position(|three| three == [0, 0, 1]);
+    rest = find(rest)
+        .and_then(|at| rest.get(at + 3..))
+        .unwrap_or_default();
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = find(rest).unwrap_or(rest.len());
+        let nal = rest.get(..end);
+        rest = rest.get(end + 3..).unwrap_or_default();
+        nal
+    })
+}
+
+/// Checks that a byte stream is the slices of one picture, or of one field, that use the picture
+/// parameter set with this id.
+///
+/// # Errors
+/// A sentence: what else there is.
+pub fn check_slices(stream: &[u8], pps: &Pps) -> Result<(), String> {
+    let mut first_slices = 0;
+    let mut slices = 0;
+    for nal in nal_units(stream) {
+        let kind = nal.first().map_or(0, |header| header & 0x1f);
+        match kind {
+            1 | 5 => {}
+            // Supplemental information, delimiters, ends of sequences and streams, filler.
+            6 | 9..=12 => continue,
+            _ => {
+                return Err(format!(
+                    "the buffer has a NAL unit of type {kind}, where slices (types 1 and 5) are wanted"
+                ));
+            }
+        }
+        let mut bits = BitReader::new(nal.get(1..).unwrap_or_default());
+        let head = bits.ue().zip(bits.ue()).zip(bits.ue());
+        let Some(((first_macroblock, _), id)) = head else {
+            return Err("a slice ends within its header".to_owned());
+        };
+        let wanted = pps.pic_parameter_set_id;
+        if id != wanted.into() {
+            return Err(format!(
+                "a slice uses picture parameter set {id}, and the request has number {wanted}: a \
+                 decoder of whole frames takes one for all slices of a picture"
+            ));
+        }
+        slices += 1;
+        first_slices += u32::from(first_macroblock == 0);
+    }
+    if slices == 0 {
+        return Err(
+            "the buffer has no slice; each must begin with a start code (Annex B)".to_owned(),
+        );
+    }
+    if first_slices > 1 && !pps.redundant_pic_cnt_present {
+        return Err(format!(
+            "the buffer has slices of {first_slices} pictures, where those of one are wanted"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(all(test, feature = "h264"))]
+mod tests;

@@ -1,0 +1,307 @@
+//! A stateless H.264 decoder: slices of a picture at OUTPUT, what is needed to decode them in the
+//! controls of a media request, the picture at CAPTURE.
+//!
+//! The program parses the stream and says which buffers hold which pictures. The codec library in
+//! its [`Worker`](vb3_codec::Worker) parses streams, too: it is given each picture with parameter
+//! sets written anew from the controls, and keeps reference pictures of its own, chosen by what the
+//! slices' headers say. What the controls say of references is checked and not used.
+//!
+//! Source: Linux Documentation/userspace-api/media/v4l/dev-stateless-decoder.rst, differs: whole
+//! frames alone, with start codes; STREAMOFF at either queue forgets all reference pictures; a
+//! picture whose slices use several picture parameter sets comes back with an error.
+
+mod controls;
+mod work;
+
+use super::{CodecProcess, M2mQueue, M2mQueueDriver, raw};
+use crate::Failure;
+use crate::device::Outside;
+use crate::picture::{HEIGHT_MAX, Size, WIDTH_MAX};
+use crate::place::{Place, identity, policy};
+use crate::spec::DeviceSpec;
+use crate::surface::{EBUSY, EINVAL};
+use controls::Parameters;
+use std::os::fd::BorrowedFd;
+use vb3_codec::Kind;
+use vb3_queue::{Driver, DriverError, PlaneSizes, Prepare, Requests, TimestampKind};
+use vb3_v4l2::{
+    Bus, ControlSpec, ControlValue, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes,
+    Identity, PixelFormat, Planarity, Progress, QueuePolicy, Role, Statistics, VideoDriver, pixfmt,
+};
+use work::Work;
+
+/// Bytes of a macroblock's side: pictures come with all their macroblocks.
+const MACROBLOCK: u32 = 16;
+
+const SIZES: FrameSizes<'_> = FrameSizes::Stepwise {
+    width: (MACROBLOCK, WIDTH_MAX, MACROBLOCK),
+    height: (MACROBLOCK, HEIGHT_MAX, MACROBLOCK),
+};
+
+/// The raw formats.
+pub(crate) fn formats() -> Vec<&'static PixelFormat> {
+    pixfmt::lookup(FourCc::NV12).into_iter().collect()
+}
+
+/// What one open file has of a stateless decoder.
+#[derive(Debug)]
+pub(crate) struct StatelessDecoder<C> {
+    identity: Identity,
+    policy: QueuePolicy,
+    planarity: Planarity,
+    coded: Vec<&'static PixelFormat>,
+    raw: Vec<&'static PixelFormat>,
+    /// Lines of pictures are multiples of so many bytes.
+    stride: u32,
+    output: M2mQueue<C>,
+    capture: M2mQueue<C>,
+    parameters: Parameters,
+    codec: CodecProcess,
+    work: Work<C>,
+    statistics: Statistics,
+}
+
+impl<C> StatelessDecoder<C> {
+    /// Makes what one open file has of the decoder of a SPEC. The worker starts with the first
+    /// request.
+    ///
+    /// # Errors
+    /// A sentence: no library at hand decodes H.264 by requests, or the SPEC names a format that
+    /// there is not.
+    pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+        let kind = Kind::H264StatelessDecoder;
+        place.codecs.describe(kind).map_err(Failure::new)?;
+        let coded: Vec<_> = pixfmt::lookup(FourCc::H264_SLICE).into_iter().collect();
+        let raw = formats();
+        let stride = spec.stride.unwrap_or(1);
+        let none = || spec.no_such_format();
+        let size = spec.size.unwrap_or(Size::nearest(640, 480));
+        let start = coded.first().and_then(|pixel| {
+            let (width, height) = whole_macroblocks(size.width(), size.height());
+            Format::new(pixel, width, height)
+        });
+        let mut start = start.ok_or_else(none)?;
+        start.color = raw::REC709;
+        let first = raw::first(&raw, spec.format).ok_or_else(none)?;
+        let shown = raw::like(&raw, first, &start, SIZES, stride).ok_or_else(none)?;
+        Ok(Self {
+            identity: identity(spec, place, "H.264 Stateless Decoder"),
+            policy: QueuePolicy {
+                file_io: false,
+                timestamps: TimestampKind::Copy,
+                min_reqbufs: 1,
+                requests: Requests::Required,
+                holds_capture: true,
+                ..policy(spec, place)
+            },
+            planarity: if spec.mplane {
+                Planarity::Multi
+            } else {
+                Planarity::Single
+            },
+            coded,
+            raw,
+            stride,
+            output: M2mQueue::new(Flow::Output, start),
+            capture: M2mQueue::new(Flow::Capture, shown),
+            parameters: Parameters::default(),
+            codec: CodecProcess::new(kind, place.codecs.launch(kind)),
+            work: Work::new(),
+            statistics: Statistics::default(),
+        })
+    }
+
+    fn queue(&self, flow: Flow) -> &M2mQueue<C> {
+        match flow {
+            Flow::Capture => &self.capture,
+            Flow::Output => &self.output,
+        }
+    }
+
+    /// What S_FMT makes of a wish for OUTPUT.
+    fn try_coded(&self, wanted: &Format) -> Format {
+        let (width, height) = whole_macroblocks(wanted.width, wanted.height);
+        let wanted = Format {
+            width,
+            height,
+            ..*wanted
+        };
+        let made = Format::negotiate(&wanted, &self.coded, SIZES, true);
+        let mut format = made.unwrap_or(self.output.format);
+        if wanted.color.colorspace == 0 {
+            format.color = raw::REC709;
+        }
+        format
+    }
+}
+
+/// The size in pixels with all macroblocks of which there is a part.
+fn whole_macroblocks(width: u32, height: u32) -> (u32, u32) {
+    let whole = |length: u32, most| length.min(most).next_multiple_of(MACROBLOCK);
+    (whole(width, WIDTH_MAX), whole(height, HEIGHT_MAX))
+}
+
+impl<C> Outside for StatelessDecoder<C> {
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.codec.wake_fd()
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        self.codec.failure()
+    }
+}
+
+/// The driver of CAPTURE: before streaming ends, the process has let go of the buffers.
+struct CaptureDriver<'a, C> {
+    queue: M2mQueueDriver<'a, C>,
+    codec: &'a mut CodecProcess,
+    work: &'a mut Work<C>,
+}
+
+impl<C> Driver for CaptureDriver<'_, C> {
+    type Cookie = C;
+
+    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
+        self.queue.queue_setup(create)
+    }
+
+    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
+        self.queue.buf_prepare(buffer)
+    }
+
+    fn buf_queue(&mut self, buffer: vb3_queue::Active<C>) {
+        self.queue.buf_queue(buffer);
+    }
+
+    fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
+        self.queue.start_streaming(queued)
+    }
+
+    fn stop_streaming(&mut self) {
+        if let Some(worker) = self.codec.worker() {
+            worker.take_all_back();
+        }
+        self.work.drop_targets();
+        self.queue.stop_streaming();
+    }
+}
+
+impl<C> VideoDriver for StatelessDecoder<C> {
+    type Cookie = C;
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn role(&self) -> Role {
+        Role::MemToMem
+    }
+
+    fn planarity(&self) -> Planarity {
+        self.planarity
+    }
+
+    fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
+        match flow {
+            Flow::Capture => Box::new(CaptureDriver {
+                queue: M2mQueueDriver(&mut self.capture),
+                codec: &mut self.codec,
+                work: &mut self.work,
+            }),
+            Flow::Output => Box::new(M2mQueueDriver(&mut self.output)),
+        }
+    }
+
+    fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {
+        match flow {
+            Flow::Capture => &self.raw,
+            Flow::Output => &self.coded,
+        }
+    }
+
+    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes<'_> {
+        SIZES
+    }
+
+    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
+        None
+    }
+
+    fn format(&self, flow: Flow) -> Format {
+        self.queue(flow).format
+    }
+
+    fn try_format(&self, flow: Flow, wanted: &Format) -> Format {
+        let now = self.capture.format;
+        match flow {
+            Flow::Output => self.try_coded(wanted),
+            Flow::Capture => {
+                // The size and the colours are those of OUTPUT.
+                let wanted = Format {
+                    width: now.width,
+                    height: now.height,
+                    color: now.color,
+                    ..*wanted
+                };
+                raw::negotiate(&self.raw, &wanted, SIZES, self.stride).unwrap_or(now)
+            }
+        }
+    }
+
+    fn set_format(
+        &mut self,
+        flow: Flow,
+        format: &Format,
+        peer_busy: bool,
+    ) -> Result<(), DriverError> {
+        if flow == Flow::Capture {
+            self.capture.format = *format;
+            return Ok(());
+        }
+        let now = self.output.format;
+        if peer_busy && (now.width, now.height) != (format.width, format.height) {
+            return Err(EBUSY);
+        }
+        if !peer_busy {
+            let fourcc = self.capture.format.fourcc;
+            let shown = raw::like(&self.raw, fourcc, format, SIZES, self.stride);
+            self.capture.format = shown.ok_or(EINVAL)?;
+        }
+        self.output.format = *format;
+        Ok(())
+    }
+
+    fn interval(&self, _: Flow) -> Option<Fraction> {
+        None
+    }
+
+    fn controls(&self) -> Vec<ControlSpec> {
+        controls::specs()
+    }
+
+    fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
+        self.parameters.set(id, value)
+    }
+
+    fn queue_policy(&self, flow: Flow) -> QueuePolicy {
+        match flow {
+            Flow::Capture => QueuePolicy {
+                requests: Requests::None,
+                ..self.policy
+            },
+            Flow::Output => self.policy,
+        }
+    }
+
+    fn tick(&mut self, _: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        self.work(bus, progress);
+    }
+
+    fn next_tick(&self) -> Option<u64> {
+        self.has_work().then_some(0)
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+}

@@ -1,0 +1,463 @@
+//! What a stateless decoder does when it is its turn: one request at a time.
+
+use super::StatelessDecoder;
+use crate::m2m::Meta;
+use crate::m2m::process::MAX_EVENTS;
+use crate::surface::{FIELD_NONE, Surface, Trouble};
+use vb3_codec::parameter_sets::check_slices;
+use vb3_codec::{
+    Chroma, Event, Job as CodecJob, Lent, LentPlane, Picture, Refused, StreamFormat, Worker,
+};
+use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
+use vb3_v4l2::{Bus, Flow, Format, Progress, Span, sys};
+
+/// How a picture came to its buffer.
+type Written = (DoneState, [u64; MAX_PLANES]);
+
+const FAILED: Written = (DoneState::Error, [0; MAX_PLANES]);
+
+/// The request that the worker has.
+#[derive(Debug)]
+struct Job<C> {
+    tag: u64,
+    source: Active<C>,
+    /// `None` once CAPTURE has stopped.
+    target: Option<Active<C>>,
+    /// By which number the worker has the target.
+    loan: Option<u64>,
+    written: Written,
+}
+
+/// A CAPTURE buffer that waits for the second field of its picture.
+#[derive(Debug)]
+struct Held<C> {
+    target: Active<C>,
+    timestamp_ns: u64,
+    completion: Completion,
+}
+
+/// What is under way.
+#[derive(Debug)]
+pub(super) struct Work<C> {
+    tag: u64,
+    job: Option<Job<C>>,
+    held: Option<Held<C>>,
+    /// Whether the worker takes loans: it has said how large pictures are.
+    is_lending: bool,
+    /// STREAMOFFs at OUTPUT and CAPTURE that were acted on.
+    seen_stops: (u64, u64),
+}
+
+impl<C> Work<C> {
+    pub(super) const fn new() -> Self {
+        Self {
+            tag: 0,
+            job: None,
+            held: None,
+            is_lending: false,
+            seen_stops: (0, 0),
+        }
+    }
+
+    /// CAPTURE stops: its buffers are the queue's.
+    pub(super) fn drop_targets(&mut self) {
+        self.held = None;
+        if let Some(job) = &mut self.job {
+            job.target = None;
+            job.loan = None;
+        }
+    }
+}
+
+/// Why a picture is not given to the worker.
+enum Unfit {
+    /// The bus said no.
+    Fault,
+    /// It is none that is decoded.
+    Refused(String),
+}
+
+impl<C> StatelessDecoder<C> {
+    /// Whether [`work`](Self::work) would get anything done now, apart from what the worker says.
+    pub(super) fn has_work(&self) -> bool {
+        self.stops() != self.work.seen_stops || self.can_begin()
+    }
+
+    const fn stops(&self) -> (u64, u64) {
+        (self.output.stops, self.capture.stops)
+    }
+
+    fn can_begin(&self) -> bool {
+        let has_target = self.capture.is_ready() || self.work.held.is_some();
+        self.work.job.is_none() && self.output.is_ready() && has_target && self.codec.has_room()
+    }
+
+    pub(super) fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        self.notice_stops(progress);
+        self.listen(bus, progress);
+        while self.can_begin() {
+            let Some(source) = self.output.take() else {
+                return;
+            };
+            if !self.begin(source, bus, progress) {
+                return;
+            }
+        }
+    }
+
+    /// STREAMOFF at either queue: the reference pictures are forgotten.
+    fn notice_stops(&mut self, progress: &mut Progress<C>) {
+        let stops = self.stops();
+        if stops == self.work.seen_stops {
+            return;
+        }
+        self.work.seen_stops = stops;
+        if let Some(job) = self.work.job.take() {
+            if job.loan.is_some()
+                && let Some(worker) = self.codec.worker()
+            {
+                worker.take_back();
+            }
+            if let Some(target) = job.target.filter(|target| !target.is_stale()) {
+                self.capture.tokens.push_front(target);
+            }
+            if !job.source.is_stale() {
+                self.output.consume(job.source, DoneState::Error, progress);
+            }
+        }
+        if let Some(held) = self.work.held.take() {
+            self.capture.tokens.push_front(held.target);
+        }
+        let forgot = self.codec.worker().map(|w| w.submit(CodecJob::Flush));
+        if !matches!(forgot, Some(Ok(()))) {
+            self.restart();
+        }
+    }
+
+    fn restart(&mut self) {
+        self.codec.stop();
+        self.work.is_lending = false;
+    }
+
+    /// Takes the worker's events.
+    fn listen(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        for _ in 0..MAX_EVENTS {
+            let Some(event) = self.codec.poll() else {
+                return;
+            };
+            match event {
+                Event::Format(format) => self.proceed(&format, bus, progress),
+                Event::Picture {
+                    tag,
+                    picture,
+                    damaged,
+                    ..
+                } => {
+                    let planes = picture.planes().data;
+                    self.count_copied(planes.iter().map(|plane| plane.len() as u64).sum());
+                    self.written(tag, damaged, |format, target| {
+                        write(format, target, &picture, bus)
+                    });
+                }
+                Event::Filled {
+                    tag,
+                    damaged,
+                    copied,
+                    ..
+                } => {
+                    self.count_copied(copied);
+                    self.written(tag, damaged, |format, target| {
+                        note_written(format, target, bus)
+                    });
+                }
+                Event::Corrupt { sentence, .. } | Event::Unsupported { sentence, .. } => {
+                    self.codec.report(sentence);
+                }
+                Event::Consumed { tag } => self.end(tag, progress),
+                Event::Died { .. } => {
+                    self.work.is_lending = false;
+                    self.fail_job(progress);
+                    progress.broken = true;
+                }
+                Event::Flushed | Event::Drained | Event::Packet { .. } => {}
+            }
+        }
+    }
+
+    /// Bytes that the process copied for a picture, as it says, or from its library to a slot.
+    fn count_copied(&mut self, bytes: u64) {
+        let count = &mut self.statistics.codec_bytes_copied;
+        *count = count.saturating_add(bytes);
+    }
+
+    /// The worker says how large its pictures are: as the parameter sets that it was given, or it
+    /// is not to be trusted.
+    fn proceed(&mut self, format: &StreamFormat, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        let buffers = self.capture.format;
+        let found = (format.visible.width, format.visible.height);
+        self.work.is_lending = false;
+        let proceeded = match self.codec.worker() {
+            Some(worker) if found == (buffers.width, buffers.height) => worker
+                .submit(CodecJob::ProceedByLoan(Chroma::Pairs))
+                .is_ok(),
+            _ => false,
+        };
+        if !proceeded {
+            self.fail_job(progress);
+            return self.restart();
+        }
+        self.work.is_lending = true;
+        self.lend(bus);
+    }
+
+    /// Lends the worker the buffer of the request that it has.
+    fn lend(&mut self, bus: &mut dyn Bus<C>) {
+        let Some(job) = self.work.job.as_mut().filter(|_| self.work.is_lending) else {
+            return;
+        };
+        if let Some(worker) = self.codec.worker()
+            && let Some(target) = job.target.as_ref().filter(|_| job.loan.is_none())
+        {
+            // One that is gone says so.
+            job.loan = lend_one(worker, &self.capture.format, target, bus).ok();
+        }
+    }
+
+    /// The picture of a request came: `write` puts it into its buffer, or finds it there.
+    fn written(
+        &mut self,
+        tag: u64,
+        damaged: bool,
+        write: impl FnOnce(&Format, &Active<C>) -> Result<[u64; MAX_PLANES], Trouble>,
+    ) {
+        let Some(job) = self.work.job.as_mut().filter(|job| job.tag == tag) else {
+            return;
+        };
+        job.loan = None;
+        let Some(target) = &job.target else { return };
+        job.written = match write(&self.capture.format, target) {
+            Ok(payloads) if damaged => (DoneState::Error, payloads),
+            Ok(payloads) => (DoneState::Done, payloads),
+            Err(Trouble::Stale) => FAILED,
+            Err(Trouble::Fault | Trouble::TooSmall) => {
+                self.statistics.bus_faults = self.statistics.bus_faults.saturating_add(1);
+                FAILED
+            }
+        };
+    }
+
+    /// The worker has done with a request.
+    fn end(&mut self, tag: u64, progress: &mut Progress<C>) {
+        let Some(job) = self.work.job.take_if(|job| job.tag == tag) else {
+            return;
+        };
+        if job.loan.is_some()
+            && let Some(worker) = self.codec.worker()
+        {
+            worker.take_back();
+        }
+        self.finish(job, progress);
+    }
+
+    /// Gives a request's buffers back with an error.
+    fn fail_job(&mut self, progress: &mut Progress<C>) {
+        if let Some(mut job) = self.work.job.take() {
+            job.written = FAILED;
+            self.finish(job, progress);
+        }
+    }
+
+    fn finish(&mut self, job: Job<C>, progress: &mut Progress<C>) {
+        let Job {
+            source,
+            target,
+            written: (outcome, payloads),
+            ..
+        } = job;
+        if outcome == DoneState::Error {
+            self.statistics.dropped = self.statistics.dropped.saturating_add(1);
+        }
+        let field = match source.field() {
+            0 => FIELD_NONE,
+            said => said,
+        };
+        let waits = source.frame_flags() & sys::V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF != 0;
+        let timestamp_ns = source.timestamp_ns();
+        let meta = Meta::of(&source);
+        self.output.consume(source, outcome, progress);
+        let Some(target) = target else { return };
+        // Its number is that of the buffer that ends it.
+        let completion = Completion {
+            field,
+            ..meta.completion(outcome, payloads, 0, false)
+        };
+        let held = Held {
+            target,
+            timestamp_ns,
+            completion,
+        };
+        if waits && outcome == DoneState::Done {
+            self.work.held = Some(held);
+        } else {
+            self.give(held, progress);
+        }
+    }
+
+    fn give(&mut self, held: Held<C>, progress: &mut Progress<C>) {
+        let completion = Completion {
+            sequence: self.capture.next_sequence(),
+            ..held.completion
+        };
+        progress.finish(Flow::Capture, held.target, completion);
+    }
+
+    /// The CAPTURE buffer for a request: the one that was held for it, or the next.
+    fn target_for(&mut self, source: &Active<C>, progress: &mut Progress<C>) -> Option<Active<C>> {
+        if let Some(held) = self.work.held.take() {
+            if held.timestamp_ns == source.timestamp_ns() && !held.target.is_stale() {
+                return Some(held.target);
+            }
+            self.give(held, progress);
+        }
+        self.capture.take()
+    }
+
+    /// Begins with a request; whether another can be looked at.
+    fn begin(
+        &mut self,
+        source: Active<C>,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) -> bool {
+        let Some(target) = self.target_for(&source, progress) else {
+            self.output.tokens.push_front(source);
+            return false;
+        };
+        let Some(worker) = self.codec.start(|_| Ok(())) else {
+            self.output.tokens.push_front(source);
+            self.capture.tokens.push_front(target);
+            progress.broken = true;
+            return false;
+        };
+        let size = (self.capture.format.width, self.capture.format.height);
+        let tag = self.work.tag.wrapping_add(1);
+        let sets = self.parameters.sets(size).map_err(Unfit::Refused);
+        let given = sets.map(|sets| {
+            let Ok(Some(plane)) = source.plane(0) else {
+                return Err(Refused::Wrong("the buffer was taken back"));
+            };
+            let filled = plane.payload_bytes.min(plane.length_bytes);
+            let bytes = filled.saturating_sub(plane.data_offset);
+            let len = usize::try_from(bytes).unwrap_or(usize::MAX);
+            let len = len.saturating_add(sets.bytes.len());
+            worker.decode_with(tag, len, |to| {
+                let (head, slices) = to.split_at_mut(sets.bytes.len().min(len));
+                head.copy_from_slice(&sets.bytes);
+                bus.read(&plane.cookie, plane.data_offset, slices)
+                    .map_err(|_| Unfit::Fault)?;
+                check_slices(slices, &sets.pps).map_err(Unfit::Refused)
+            })
+        });
+        let unfit = match given {
+            Ok(Ok(Ok(()))) => None,
+            Ok(Ok(Err(unfit))) | Err(unfit) => Some(unfit),
+            // It says how it ended.
+            Ok(Err(Refused::Full(_) | Refused::Dead)) => {
+                self.output.tokens.push_front(source);
+                self.capture.tokens.push_front(target);
+                return false;
+            }
+            Ok(Err(refused)) => Some(Unfit::Refused(refused.to_string())),
+        };
+        let job = Job {
+            tag,
+            source,
+            target: Some(target),
+            loan: None,
+            written: FAILED,
+        };
+        match unfit {
+            None => {
+                self.work.tag = tag;
+                self.work.job = Some(job);
+                self.lend(bus);
+            }
+            Some(unfit) => {
+                match unfit {
+                    Unfit::Refused(sentence) => self.codec.report(sentence),
+                    Unfit::Fault => {
+                        self.statistics.bus_faults = self.statistics.bus_faults.saturating_add(1);
+                    }
+                }
+                self.finish(job, progress);
+            }
+        }
+        true
+    }
+}
+
+/// Lends memory for one picture, or, where a process cannot have it, a number alone.
+fn lend_one<C>(
+    worker: &mut Worker,
+    format: &Format,
+    target: &Active<C>,
+    bus: &mut dyn Bus<C>,
+) -> Result<u64, Refused> {
+    let Ok(components) = Surface(format).component_spans(target) else {
+        return worker.lend(None);
+    };
+    let (spans, strides): (Vec<Span<'_, C>>, Vec<u64>) = components.into_iter().unzip();
+    if let Some(found) = bus.host_spans(&spans) {
+        let planes = found.iter().zip(strides).map(|(span, stride)| LentPlane {
+            memory: span.file,
+            number: span.number,
+            len: span.file_len,
+            offset: span.offset,
+            stride,
+        });
+        let planes: Vec<LentPlane<'_>> = planes.collect();
+        let lent = Lent {
+            chroma: Chroma::Pairs,
+            planes: &planes,
+        };
+        match worker.lend(Some(&lent)) {
+            Err(Refused::Wrong(_)) => {}
+            done => return done,
+        }
+    }
+    worker.lend(None)
+}
+
+/// Counts a picture that the worker wrote to the buffer.
+fn note_written<C>(
+    format: &Format,
+    target: &Active<C>,
+    bus: &mut dyn Bus<C>,
+) -> Result<[u64; MAX_PLANES], Trouble> {
+    let surface = Surface(format);
+    surface.each_run(target, Flow::Capture, |run| {
+        // CAST: widening, on every target there is.
+        let len = run.packed.len() as u64;
+        bus.note_written(run.cookie, run.offset, len)
+            .map_err(|_| Trouble::Fault)
+    })?;
+    surface.payloads()
+}
+
+/// Writes a picture that the worker has to the buffer.
+fn write<C>(
+    format: &Format,
+    target: &Active<C>,
+    picture: &Picture,
+    bus: &mut dyn Bus<C>,
+) -> Result<[u64; MAX_PLANES], Trouble> {
+    let planes = picture.planes();
+    if (planes.width, planes.height) != (format.width, format.height) {
+        return Err(Trouble::TooSmall);
+    }
+    let [luma, pairs, _] = planes.data;
+    Surface(format).write(target, bus, |component| match component {
+        0 => luma,
+        _ => pairs,
+    })
+}

@@ -1,0 +1,287 @@
+//! The controls by which a program tells a stateless H.264 decoder of a picture.
+//!
+//! Source: Linux 7.2 include/uapi/linux/v4l2-controls.h, differs: controls that belong to slices
+//! are left out, since decoders of whole frames read slice headers themselves.
+
+use crate::bytes::{Image, field};
+use crate::{Error, sys};
+
+/// Which structure a control holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CompoundType {
+    /// `struct v4l2_ctrl_h264_sps`.
+    H264Sps,
+    /// `struct v4l2_ctrl_h264_pps`.
+    H264Pps,
+    /// `struct v4l2_ctrl_h264_scaling_matrix`.
+    H264ScalingMatrix,
+    /// `struct v4l2_ctrl_h264_decode_params`.
+    H264DecodeParams,
+}
+
+/// Longest list of references to fields.
+const MAX_REFERENCES: u8 = 2 * sys::V4L2_H264_NUM_DPB_ENTRIES as u8;
+
+impl CompoundType {
+    /// `V4L2_CTRL_TYPE_*`.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::H264Sps => sys::V4L2_CTRL_TYPE_H264_SPS,
+            Self::H264Pps => sys::V4L2_CTRL_TYPE_H264_PPS,
+            Self::H264ScalingMatrix => sys::V4L2_CTRL_TYPE_H264_SCALING_MATRIX,
+            Self::H264DecodeParams => sys::V4L2_CTRL_TYPE_H264_DECODE_PARAMS,
+        }
+    }
+
+    /// Bytes of the structure.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        match self {
+            Self::H264Sps => size_of::<sys::v4l2_ctrl_h264_sps>(),
+            Self::H264Pps => size_of::<sys::v4l2_ctrl_h264_pps>(),
+            Self::H264ScalingMatrix => size_of::<sys::v4l2_ctrl_h264_scaling_matrix>(),
+            Self::H264DecodeParams => size_of::<sys::v4l2_ctrl_h264_decode_params>(),
+        }
+    }
+
+    /// Checks a structure, and clears what has no meaning in it.
+    ///
+    /// # Errors
+    /// EINVAL for what no stream has.
+    ///
+    /// Source: Linux 7.2 `std_validate_compound`.
+    pub(crate) fn validate(self, bytes: &mut [u8]) -> Result<(), Error> {
+        if bytes.len() != self.size() {
+            return Err(Error::Invalid);
+        }
+        let image = &mut Image(bytes);
+        let good = match self {
+            Self::H264Sps => validate_sps(image),
+            Self::H264Pps => validate_pps(image),
+            Self::H264ScalingMatrix => true,
+            Self::H264DecodeParams => validate_decode_params(image),
+        };
+        good.then_some(()).ok_or(Error::Invalid)
+    }
+}
+
+/// Profiles whose parameter sets say how chroma is sampled.
+fn has_chroma_format(profile_idc: u8) -> bool {
+    matches!(
+        profile_idc,
+        100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135
+    )
+}
+
+fn validate_sps(sps: &mut Image<'_>) -> bool {
+    let profile = sps.u8(field!(v4l2_ctrl_h264_sps.profile_idc));
+    let mut flags = sps.u32(field!(v4l2_ctrl_h264_sps.flags));
+    let order = sps.u8(field!(v4l2_ctrl_h264_sps.pic_order_cnt_type));
+    let lsb = field!(v4l2_ctrl_h264_sps.log2_max_pic_order_cnt_lsb_minus4);
+    if order != 0 {
+        sps.set_u8(lsb, 0);
+    }
+    if order != 1 {
+        let cycle = field!(v4l2_ctrl_h264_sps.num_ref_frames_in_pic_order_cnt_cycle);
+        sps.set_u8(cycle, 0);
+        let from = field!(v4l2_ctrl_h264_sps.offset_for_ref_frame);
+        let to = field!(v4l2_ctrl_h264_sps.pic_width_in_mbs_minus1);
+        sps.clear(from, to - from);
+    }
+    let chroma = field!(v4l2_ctrl_h264_sps.chroma_format_idc);
+    let luma_depth = field!(v4l2_ctrl_h264_sps.bit_depth_luma_minus8);
+    let chroma_depth = field!(v4l2_ctrl_h264_sps.bit_depth_chroma_minus8);
+    if !has_chroma_format(profile) {
+        sps.set_u8(chroma, 1);
+        sps.set_u8(luma_depth, 0);
+        sps.set_u8(chroma_depth, 0);
+        flags &= !sys::V4L2_H264_SPS_FLAG_QPPRIME_Y_ZERO_TRANSFORM_BYPASS;
+    }
+    let chroma = sps.u8(chroma);
+    if chroma < 3 {
+        flags &= !sys::V4L2_H264_SPS_FLAG_SEPARATE_COLOUR_PLANE;
+    }
+    if flags & sys::V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY != 0 {
+        flags &= !sys::V4L2_H264_SPS_FLAG_MB_ADAPTIVE_FRAME_FIELD;
+    }
+    sps.set_u32(field!(v4l2_ctrl_h264_sps.flags), flags);
+    let most_chroma = match profile {
+        0..122 => 1,
+        122..244 => 2,
+        _ => 3,
+    };
+    chroma <= most_chroma
+        && sps.u8(luma_depth) <= 6
+        && sps.u8(chroma_depth) <= 6
+        && sps.u8(field!(v4l2_ctrl_h264_sps.log2_max_frame_num_minus4)) <= 12
+        && order <= 2
+        && sps.u8(lsb) <= 12
+        && sps.u8(field!(v4l2_ctrl_h264_sps.max_num_ref_frames)) <= MAX_REFERENCES
+}
+
+fn validate_pps(pps: &Image<'_>) -> bool {
+    let signed = |at| pps.u8(at).cast_signed();
+    let references = [
+        field!(v4l2_ctrl_h264_pps.num_ref_idx_l0_default_active_minus1),
+        field!(v4l2_ctrl_h264_pps.num_ref_idx_l1_default_active_minus1),
+    ];
+    let offsets = [
+        field!(v4l2_ctrl_h264_pps.chroma_qp_index_offset),
+        field!(v4l2_ctrl_h264_pps.second_chroma_qp_index_offset),
+    ];
+    pps.u8(field!(v4l2_ctrl_h264_pps.num_slice_groups_minus1)) <= 7
+        && references.iter().all(|at| pps.u8(*at) < MAX_REFERENCES)
+        && pps.u8(field!(v4l2_ctrl_h264_pps.weighted_bipred_idc)) <= 2
+        // As deep as 14 bits go.
+        && (-62..=25).contains(&signed(field!(v4l2_ctrl_h264_pps.pic_init_qp_minus26)))
+        && (-26..=25).contains(&signed(field!(v4l2_ctrl_h264_pps.pic_init_qs_minus26)))
+        && offsets.iter().all(|at| (-12..=12).contains(&signed(*at)))
+}
+
+fn validate_decode_params(params: &mut Image<'_>) -> bool {
+    let entry = size_of::<sys::v4l2_h264_dpb_entry>();
+    for index in 0..sys::V4L2_H264_NUM_DPB_ENTRIES as usize {
+        params.clear(index * entry + field!(v4l2_h264_dpb_entry.reserved), 5);
+    }
+    params.set_u32(field!(v4l2_ctrl_h264_decode_params.reserved), 0);
+    params.u16(field!(v4l2_ctrl_h264_decode_params.nal_ref_idc)) <= 3
+}
+
+/// What a program says of a sequence of pictures. Names are those of the standard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "syntax elements of ITU-T H.264 7.3.2.1.1")]
+pub struct H264Sps {
+    pub profile_idc: u8,
+    /// Set 0 in the lowest bit.
+    pub constraint_set_flags: u8,
+    pub level_idc: u8,
+    pub seq_parameter_set_id: u8,
+    pub chroma_format_idc: u8,
+    pub bit_depth_luma_minus8: u8,
+    pub bit_depth_chroma_minus8: u8,
+    pub log2_max_frame_num_minus4: u8,
+    pub pic_order_cnt_type: u8,
+    pub log2_max_pic_order_cnt_lsb_minus4: u8,
+    pub max_num_ref_frames: u8,
+    /// As many as `num_ref_frames_in_pic_order_cnt_cycle` says.
+    pub offset_for_ref_frame: Vec<i32>,
+    pub offset_for_non_ref_pic: i32,
+    pub offset_for_top_to_bottom_field: i32,
+    pub pic_width_in_mbs_minus1: u16,
+    pub pic_height_in_map_units_minus1: u16,
+    /// `V4L2_H264_SPS_FLAG_*`.
+    pub flags: u32,
+}
+
+impl H264Sps {
+    /// Reads a control's value; `None` for another's.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut copy = sized(bytes, CompoundType::H264Sps)?;
+        let image = Image(&mut copy);
+        let cycle = image.u8(field!(
+            v4l2_ctrl_h264_sps.num_ref_frames_in_pic_order_cnt_cycle
+        ));
+        let offsets = field!(v4l2_ctrl_h264_sps.offset_for_ref_frame);
+        let offset = |index: u8| image.i32(offsets + 4 * usize::from(index));
+        Some(Self {
+            profile_idc: image.u8(field!(v4l2_ctrl_h264_sps.profile_idc)),
+            constraint_set_flags: image.u8(field!(v4l2_ctrl_h264_sps.constraint_set_flags)),
+            level_idc: image.u8(field!(v4l2_ctrl_h264_sps.level_idc)),
+            seq_parameter_set_id: image.u8(field!(v4l2_ctrl_h264_sps.seq_parameter_set_id)),
+            chroma_format_idc: image.u8(field!(v4l2_ctrl_h264_sps.chroma_format_idc)),
+            bit_depth_luma_minus8: image.u8(field!(v4l2_ctrl_h264_sps.bit_depth_luma_minus8)),
+            bit_depth_chroma_minus8: image.u8(field!(v4l2_ctrl_h264_sps.bit_depth_chroma_minus8)),
+            log2_max_frame_num_minus4: image
+                .u8(field!(v4l2_ctrl_h264_sps.log2_max_frame_num_minus4)),
+            pic_order_cnt_type: image.u8(field!(v4l2_ctrl_h264_sps.pic_order_cnt_type)),
+            log2_max_pic_order_cnt_lsb_minus4: image
+                .u8(field!(v4l2_ctrl_h264_sps.log2_max_pic_order_cnt_lsb_minus4)),
+            max_num_ref_frames: image.u8(field!(v4l2_ctrl_h264_sps.max_num_ref_frames)),
+            offset_for_ref_frame: (0..cycle).map(offset).collect(),
+            offset_for_non_ref_pic: image.i32(field!(v4l2_ctrl_h264_sps.offset_for_non_ref_pic)),
+            offset_for_top_to_bottom_field: image
+                .i32(field!(v4l2_ctrl_h264_sps.offset_for_top_to_bottom_field)),
+            pic_width_in_mbs_minus1: image.u16(field!(v4l2_ctrl_h264_sps.pic_width_in_mbs_minus1)),
+            pic_height_in_map_units_minus1: image
+                .u16(field!(v4l2_ctrl_h264_sps.pic_height_in_map_units_minus1)),
+            flags: image.u32(field!(v4l2_ctrl_h264_sps.flags)),
+        })
+    }
+}
+
+/// What a program says of a picture. Names are those of the standard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "syntax elements of ITU-T H.264 7.3.2.2")]
+pub struct H264Pps {
+    pub pic_parameter_set_id: u8,
+    pub seq_parameter_set_id: u8,
+    pub num_slice_groups_minus1: u8,
+    pub num_ref_idx_l0_default_active_minus1: u8,
+    pub num_ref_idx_l1_default_active_minus1: u8,
+    pub weighted_bipred_idc: u8,
+    pub pic_init_qp_minus26: i8,
+    pub pic_init_qs_minus26: i8,
+    pub chroma_qp_index_offset: i8,
+    pub second_chroma_qp_index_offset: i8,
+    /// `V4L2_H264_PPS_FLAG_*`.
+    pub flags: u16,
+}
+
+impl H264Pps {
+    /// Reads a control's value; `None` for another's.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut copy = sized(bytes, CompoundType::H264Pps)?;
+        let image = Image(&mut copy);
+        let signed = |at| image.u8(at).cast_signed();
+        Some(Self {
+            pic_parameter_set_id: image.u8(field!(v4l2_ctrl_h264_pps.pic_parameter_set_id)),
+            seq_parameter_set_id: image.u8(field!(v4l2_ctrl_h264_pps.seq_parameter_set_id)),
+            num_slice_groups_minus1: image.u8(field!(v4l2_ctrl_h264_pps.num_slice_groups_minus1)),
+            num_ref_idx_l0_default_active_minus1: image.u8(field!(
+                v4l2_ctrl_h264_pps.num_ref_idx_l0_default_active_minus1
+            )),
+            num_ref_idx_l1_default_active_minus1: image.u8(field!(
+                v4l2_ctrl_h264_pps.num_ref_idx_l1_default_active_minus1
+            )),
+            weighted_bipred_idc: image.u8(field!(v4l2_ctrl_h264_pps.weighted_bipred_idc)),
+            pic_init_qp_minus26: signed(field!(v4l2_ctrl_h264_pps.pic_init_qp_minus26)),
+            pic_init_qs_minus26: signed(field!(v4l2_ctrl_h264_pps.pic_init_qs_minus26)),
+            chroma_qp_index_offset: signed(field!(v4l2_ctrl_h264_pps.chroma_qp_index_offset)),
+            second_chroma_qp_index_offset: signed(field!(
+                v4l2_ctrl_h264_pps.second_chroma_qp_index_offset
+            )),
+            flags: image.u16(field!(v4l2_ctrl_h264_pps.flags)),
+        })
+    }
+}
+
+/// Lists of scaling factors, line by line. Their order is the standard's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct H264ScalingMatrix {
+    /// Of 4x4 blocks: intra Y, Cb, Cr, inter Y, Cb, Cr.
+    pub lists_4x4: [[u8; 16]; 6],
+    /// Of 8x8 blocks: intra Y, inter Y, intra Cb, inter Cb, intra Cr, inter Cr.
+    pub lists_8x8: [[u8; 64]; 6],
+}
+
+impl H264ScalingMatrix {
+    /// Reads a control's value; `None` for another's.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut copy = sized(bytes, CompoundType::H264ScalingMatrix)?;
+        let image = Image(&mut copy);
+        let small = field!(v4l2_ctrl_h264_scaling_matrix.scaling_list_4x4);
+        let large = field!(v4l2_ctrl_h264_scaling_matrix.scaling_list_8x8);
+        Some(Self {
+            lists_4x4: core::array::from_fn(|list| image.bytes(small + 16 * list)),
+            lists_8x8: core::array::from_fn(|list| image.bytes(large + 64 * list)),
+        })
+    }
+}
+
+fn sized(bytes: &[u8], of: CompoundType) -> Option<Vec<u8>> {
+    (bytes.len() == of.size()).then(|| bytes.to_vec())
+}
