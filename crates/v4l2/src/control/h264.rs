@@ -212,7 +212,7 @@ impl H264Sps {
 }
 
 /// What a program says of a picture. Names are those of the standard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "syntax elements of ITU-T H.264 7.3.2.2")]
 pub struct H264Pps {
     pub pic_parameter_set_id: u8,

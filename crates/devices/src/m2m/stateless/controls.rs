@@ -63,7 +63,8 @@ pub(super) fn specs() -> Vec<ControlSpec> {
     ]
 }
 
-/// What the controls say.
+/// What the controls say. `None` for those that are all zero, as they are at first: a value that
+/// does not change is not set again.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     sps: Option<H264Sps>,
@@ -114,8 +115,7 @@ impl Parameters {
         let missing = |name| format!("the control {name} was never set");
         let sps = self.sps.as_ref();
         let sps = sps.ok_or_else(|| missing("V4L2_CID_STATELESS_H264_SPS"))?;
-        let pps = self.pps.as_ref();
-        let pps = pps.ok_or_else(|| missing("V4L2_CID_STATELESS_H264_PPS"))?;
+        let pps = &self.pps.unwrap_or_default();
         check_samples(sps)?;
         let size = coded_size(sps);
         if size != (width, height) {
@@ -294,6 +294,14 @@ mod tests {
         assert!(others.contains("set 3"), "{others}");
         let unset = refused(|_, pps| pps.flags = 0x80);
         assert!(unset.contains("SCALING_MATRIX"), "{unset}");
+        let zero = Parameters {
+            pps: None,
+            ..parameters()
+        };
+        assert_eq!(
+            zero.sets((64, 32)).unwrap().bytes,
+            parameters().sets((64, 32)).unwrap().bytes
+        );
         let none = Parameters::default().sets((64, 32)).unwrap_err();
         assert!(none.contains("H264_SPS"), "{none}");
     }
