@@ -305,6 +305,10 @@ impl<C: 'static> VideoDriver for Device<C> {
         controls
     }
 
+    fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
+        self.inner.try_control(id, value)
+    }
+
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
         if self.inject.press(id) {
             return Ok(());

@@ -260,6 +260,17 @@ pub trait VideoDriver {
         Vec::new()
     }
 
+    /// Whether a control could be set to a value in its range, now or with a media request.
+    ///
+    /// # Errors
+    /// Passed to the caller of S_CTRL, S_EXT_CTRLS and TRY_EXT_CTRLS.
+    ///
+    /// Source: Linux 7.2 `v4l2_ctrl_ops::try_ctrl`, differs: it changes nothing.
+    fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
+        let _ = (id, value);
+        Ok(())
+    }
+
     /// A control was set to a value in its range.
     ///
     /// # Errors

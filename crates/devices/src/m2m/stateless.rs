@@ -279,8 +279,13 @@ impl<C> VideoDriver for StatelessDecoder<C> {
         controls::specs()
     }
 
+    fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
+        controls::check(id, value)
+    }
+
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
-        self.parameters.set(id, value)
+        self.parameters.set(id, value);
+        Ok(())
     }
 
     fn queue_policy(&self, flow: Flow) -> QueuePolicy {

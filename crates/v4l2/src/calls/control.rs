@@ -110,6 +110,7 @@ where
         let id = control.id;
         let wanted = wide(control, arg.i32(field!(v4l2_control.value)));
         let value = control.validate(ControlValue::Number(wanted))?;
+        self.driver.try_control(id, &value)?;
         arg.set_i32(field!(v4l2_control.value), bits32(value.number()));
         self.apply(id, value, file, now_ns)
     }

@@ -373,6 +373,7 @@ where
             return Err(Error::Access { id: control.id });
         }
         let value = control.validate(entry.read(control, program)?)?;
+        self.driver.try_control(control.id, &value)?;
         Ok((control, value))
     }
 

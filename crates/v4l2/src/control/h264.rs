@@ -285,3 +285,93 @@ impl H264ScalingMatrix {
 fn sized(bytes: &[u8], of: CompoundType) -> Option<Vec<u8>> {
     (bytes.len() == of.size()).then(|| bytes.to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(of: CompoundType, change: impl Fn(&mut Image<'_>)) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; of.size()];
+        change(&mut Image(&mut bytes));
+        of.validate(&mut bytes).ok().map(|()| bytes)
+    }
+
+    #[test]
+    fn sequences_that_no_stream_has_are_refused() {
+        const PROFILE: usize = field!(v4l2_ctrl_h264_sps.profile_idc);
+        const CHROMA: usize = field!(v4l2_ctrl_h264_sps.chroma_format_idc);
+        const ORDER: usize = field!(v4l2_ctrl_h264_sps.pic_order_cnt_type);
+        const REFERENCES: usize = field!(v4l2_ctrl_h264_sps.max_num_ref_frames);
+        let rows: [(&[(usize, u8)], bool); 12] = [
+            (&[], true),
+            (&[(PROFILE, 100), (CHROMA, 1)], true),
+            (&[(PROFILE, 100), (CHROMA, 2)], false),
+            (&[(PROFILE, 122), (CHROMA, 2)], true),
+            (&[(PROFILE, 122), (CHROMA, 3)], false),
+            (&[(PROFILE, 244), (CHROMA, 3)], true),
+            (&[(PROFILE, 244), (CHROMA, 4)], false),
+            (&[(ORDER, 2)], true),
+            (&[(ORDER, 3)], false),
+            (&[(REFERENCES, 32)], true),
+            (&[(REFERENCES, 33)], false),
+            (
+                &[(field!(v4l2_ctrl_h264_sps.log2_max_frame_num_minus4), 13)],
+                false,
+            ),
+        ];
+        for (bytes, is_good) in rows {
+            let found = judged(CompoundType::H264Sps, |sps| {
+                bytes.iter().for_each(|(at, value)| sps.set_u8(*at, *value));
+            });
+            assert_eq!(found.is_some(), is_good, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_meaning_is_cleared() {
+        let sps = judged(CompoundType::H264Sps, |sps| {
+            sps.set_u8(field!(v4l2_ctrl_h264_sps.pic_order_cnt_type), 2);
+            let lsb = field!(v4l2_ctrl_h264_sps.log2_max_pic_order_cnt_lsb_minus4);
+            sps.set_u8(lsb, 200);
+            sps.set_u8(field!(v4l2_ctrl_h264_sps.bit_depth_luma_minus8), 200);
+            sps.set_i32(field!(v4l2_ctrl_h264_sps.offset_for_non_ref_pic), -1);
+            sps.set_u32(field!(v4l2_ctrl_h264_sps.flags), 0x7f);
+        });
+        let sps = H264Sps::read(&sps.unwrap()).unwrap();
+        assert_eq!(sps.log2_max_pic_order_cnt_lsb_minus4, 0);
+        assert_eq!((sps.chroma_format_idc, sps.bit_depth_luma_minus8), (1, 0));
+        assert_eq!(sps.offset_for_non_ref_pic, 0);
+        // Neither separate planes, nor lossless coding, nor macroblocks of fields.
+        assert_eq!(sps.flags, 0x5c);
+        let params = judged(CompoundType::H264DecodeParams, |params| params.0.fill(1));
+        assert_eq!(params, None, "nal_ref_idc is 0x101");
+        let params = judged(CompoundType::H264DecodeParams, |params| {
+            params.set_u8(field!(v4l2_h264_dpb_entry.reserved) + 32, 1);
+            params.set_u8(field!(v4l2_h264_dpb_entry.fields) + 32, 3);
+        });
+        let bytes = params.unwrap();
+        assert_eq!(bytes.iter().filter(|byte| **byte != 0).count(), 1);
+    }
+
+    #[test]
+    fn pictures_that_no_stream_has_are_refused() {
+        let signed = |value: i8| value.cast_unsigned();
+        let quantiser = field!(v4l2_ctrl_h264_pps.pic_init_qp_minus26);
+        let offset = field!(v4l2_ctrl_h264_pps.second_chroma_qp_index_offset);
+        let list = field!(v4l2_ctrl_h264_pps.num_ref_idx_l1_default_active_minus1);
+        for (at, value, is_good) in [
+            (quantiser, signed(-62), true),
+            (quantiser, signed(-63), false),
+            (quantiser, 26, false),
+            (offset, signed(-12), true),
+            (offset, 13, false),
+            (list, 31, true),
+            (list, 32, false),
+            (field!(v4l2_ctrl_h264_pps.weighted_bipred_idc), 3, false),
+            (field!(v4l2_ctrl_h264_pps.num_slice_groups_minus1), 8, false),
+        ] {
+            let found = judged(CompoundType::H264Pps, |pps| pps.set_u8(at, value));
+            assert_eq!(found.is_some(), is_good, "{at}: {value}");
+        }
+    }
+}

@@ -174,18 +174,24 @@ fn every_decoder_is_compliant() {
 /// Without libavcodec there is no such device, and `vb3` says what to do.
 #[test]
 fn without_the_library_it_is_refused_with_the_reason() {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vb3"));
-    let command = command.env("VB3_CODEC", "none");
-    let out = command
-        .args(["run", "-d", "hevcdec", "--", "true"])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&out.stderr);
-    assert_eq!(out.status.code(), Some(125), "{said}");
-    assert!(
-        said.contains("HEVC") && said.contains("libavcodec-dev"),
-        "{said}"
-    );
+    let devices = [
+        ("hevcdec", "HEVC"),
+        ("h264dec-stateless", "H.264 by requests"),
+    ];
+    for (device, codec) in devices {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vb3"));
+        let command = command.env("VB3_CODEC", "none");
+        let out = command
+            .args(["run", "-d", device, "--", "true"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(125), "{said}");
+        assert!(
+            said.contains(codec) && said.contains("libavcodec-dev"),
+            "{said}"
+        );
+    }
 }
 
 /// Stops in the middle of a stream, and looks which memory the codec process maps: its own is named

@@ -190,7 +190,7 @@ fn the_jvts_streams_are_exact() {
 }
 
 /// The visible size of a stream.
-fn size_of(file: &Path) -> String {
+pub(crate) fn size_of(file: &Path) -> String {
     let file = file.to_str().unwrap();
     let words = ["-flags", "+unaligned", "-f", "h264", "-i", file];
     let one = ["-frames:v", "1", "-f", "yuv4mpegpipe", "-"];

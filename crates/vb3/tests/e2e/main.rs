@@ -37,6 +37,7 @@ mod scripts;
 mod seek;
 mod selftests;
 mod stalls;
+mod stateless;
 mod storms;
 mod streams;
 mod trace;

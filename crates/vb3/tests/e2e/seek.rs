@@ -28,6 +28,9 @@ fn encode(file: &Path, x264: &str) -> Vec<u8> {
 /// the seek.
 const TO_FILES: &str = "v4l2h264dec ! video/x-raw,format=NV12 \
                         ! multifilesink sync=true location=%05d.raw";
+/// The same by the decoder that takes requests.
+const BY_REQUESTS: &str = "v4l2slh264dec ! video/x-raw,format=NV12 \
+                           ! multifilesink sync=true location=%05d.raw";
 /// The decoder's dma-bufs, to the display, which leaves none out for being late.
 const TO_DISPLAY: &str = "v4l2h264dec capture-io-mode=dmabuf ! video/x-raw,format=NV12 \
                           ! v4l2sink device=/dev/video1 io-mode=dmabuf-import \
@@ -53,7 +56,10 @@ fn played(machine: &str, to: &str, x264: &str, commands: &str) -> Option<Vec<usi
         return None;
     }
     let run = Run::on(machine)
-        .device("h264dec")
+        .device(match to {
+            BY_REQUESTS => "h264dec-stateless",
+            _ => "h264dec",
+        })
         .device("display-mplane=shown.raw,clock=free,format=NV12,size=176x144")
         .patience(240);
     let stream = encode(&run.file("clip.mp4"), x264);
@@ -136,6 +142,18 @@ fn forth_and_back_paused_and_after_the_end() {
     };
     // From 70 on it went to the end, and then to it again.
     expect_runs(&numbers, &[0, 80, 20, 70, 90]);
+}
+
+#[test]
+fn seeks_of_a_decoder_that_takes_requests() {
+    for (machine, x264) in ["pc", "soc-noncoherent"].into_iter().zip(STREAMS) {
+        let (key, back) = (at(64), at(30));
+        let commands = format!("until 0.3 key {key} until {} key {back} eos", at(66));
+        let Some(numbers) = played(machine, BY_REQUESTS, x264, &commands) else {
+            return;
+        };
+        expect_runs(&numbers, &[0, 60, 30]);
+    }
 }
 
 #[test]

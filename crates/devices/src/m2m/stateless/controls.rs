@@ -81,29 +81,15 @@ pub(super) struct Sets {
 
 impl Parameters {
     /// A control was set.
-    ///
-    /// # Errors
-    /// EINVAL for a sequence that is not decoded. It is kept all the same: a request whose sequence
-    /// was refused comes back with an error, and is not decoded by that of another.
-    pub(super) fn set(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
+    pub(super) fn set(&mut self, id: u32, value: &ControlValue) {
         let ControlValue::Compound(bytes) = value else {
-            return Ok(());
+            return;
         };
         match id {
-            cid::STATELESS_H264_SPS => {
-                self.sps = H264Sps::read(bytes);
-                let sps = self.sps.as_ref().ok_or(EINVAL)?;
-                check_samples(sps).map_err(|_| EINVAL)
-            }
-            cid::STATELESS_H264_PPS => {
-                self.pps = H264Pps::read(bytes);
-                Ok(())
-            }
-            cid::STATELESS_H264_SCALING_MATRIX => {
-                self.scaling = H264ScalingMatrix::read(bytes);
-                Ok(())
-            }
-            _ => Ok(()),
+            cid::STATELESS_H264_SPS => self.sps = H264Sps::read(bytes),
+            cid::STATELESS_H264_PPS => self.pps = H264Pps::read(bytes),
+            cid::STATELESS_H264_SCALING_MATRIX => self.scaling = H264ScalingMatrix::read(bytes),
+            _ => {}
         }
     }
 
@@ -152,6 +138,20 @@ impl Parameters {
         let mut bytes = sequence_set(sps).write();
         bytes.extend(pps.write()?);
         Ok(Sets { bytes, pps })
+    }
+}
+
+/// Checks the value of a control.
+///
+/// # Errors
+/// EINVAL for a sequence whose samples are of a kind that is not decoded.
+pub(super) fn check(id: u32, value: &ControlValue) -> Result<(), DriverError> {
+    match value {
+        ControlValue::Compound(bytes) if id == cid::STATELESS_H264_SPS => {
+            let sps = H264Sps::read(bytes).ok_or(EINVAL)?;
+            check_samples(&sps).map_err(|_| EINVAL)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -307,13 +307,18 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_sequence_is_not_replaced_by_the_one_before() {
-        let mut parameters = parameters();
-        let mut deep = sized(CompoundType::H264Sps);
-        deep[4] = 1;
-        deep[5] = 1;
-        let value = ControlValue::Compound(deep);
-        assert_eq!(parameters.set(cid::STATELESS_H264_SPS, &value), Err(EINVAL));
-        assert!(parameters.sets((64, 32)).is_err());
+    fn a_sequence_that_is_not_decoded_cannot_be_set() {
+        let mut bytes = sized(CompoundType::H264Sps);
+        bytes[4] = 1;
+        let check = |bytes: &[u8]| {
+            check(
+                cid::STATELESS_H264_SPS,
+                &ControlValue::Compound(bytes.to_vec()),
+            )
+        };
+        assert_eq!(check(&bytes), Ok(()));
+        bytes[5] = 1;
+        assert_eq!(check(&bytes), Err(EINVAL));
+        assert_eq!(check(&[]), Err(EINVAL));
     }
 }

@@ -203,6 +203,9 @@ impl<C> StatelessDecoder<C> {
             _ => false,
         };
         if !proceeded {
+            if let Some(worker) = self.codec.worker() {
+                worker.take_back();
+            }
             self.fail_job(progress);
             return self.restart();
         }

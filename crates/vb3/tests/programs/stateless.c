@@ -1,0 +1,380 @@
+// A stateless H.264 decoder, spoken to with controls that are right, wrong and nonsense.
+// stateless VIDEO MEDIA calls|refused|hold|random SEED ROUNDS|loop
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/media.h>
+#include <linux/v4l2-controls.h>
+#include <linux/videodev2.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { SIDE = 64, BUFFERS = 4, OUTPUT = V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE };
+enum { CAPTURE = V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE };
+
+static int video, media;
+static uint8_t *slices[BUFFERS], *pictures[BUFFERS];
+static struct v4l2_ctrl_h264_sps sps;
+static struct v4l2_ctrl_h264_pps pps;
+static struct v4l2_ctrl_h264_scaling_matrix matrix;
+static struct v4l2_ctrl_h264_decode_params params;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "stateless: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static const char *word(long result)
+{
+	return result < 0 ? strerrorname_np(errno) : "ok";
+}
+
+static long controls(unsigned long call, int request, unsigned id, void *value, unsigned *size)
+{
+	struct v4l2_ext_control control = { .id = id, .size = *size, .ptr = value };
+	struct v4l2_ext_controls all = {
+		.which = request < 0 ? V4L2_CTRL_WHICH_CUR_VAL : V4L2_CTRL_WHICH_REQUEST_VAL,
+		.count = 1,
+		.request_fd = request,
+		.controls = &control,
+	};
+	long done = ioctl(video, call, &all);
+	*size = control.size;
+	return done;
+}
+
+static long set(int request, unsigned id, void *value, unsigned size)
+{
+	return controls(VIDIOC_S_EXT_CTRLS, request, id, value, &size);
+}
+
+// A sequence of 64x64 pixels, progressive, shown as it is decoded.
+static void plain(void)
+{
+	memset(&sps, 0, sizeof(sps));
+	memset(&pps, 0, sizeof(pps));
+	memset(&matrix, 16, sizeof(matrix));
+	memset(&params, 0, sizeof(params));
+	sps.profile_idc = 66;
+	sps.level_idc = 30;
+	sps.chroma_format_idc = 1;
+	sps.pic_order_cnt_type = 2;
+	sps.max_num_ref_frames = 1;
+	sps.pic_width_in_mbs_minus1 = sps.pic_height_in_map_units_minus1 = SIDE / 16 - 1;
+	sps.flags = V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY | V4L2_H264_SPS_FLAG_DIRECT_8X8_INFERENCE;
+	params.nal_ref_idc = 3;
+	params.flags = V4L2_H264_DECODE_PARAM_FLAG_IDR_PIC;
+}
+
+// An IDR picture whose samples all have one value, of macroblocks that are not coded.
+static unsigned picture(uint8_t *to, uint8_t value)
+{
+	static const uint8_t head[] = { 0, 0, 1, 0x65, 0x88, 0x84, 0x86, 0x80 };
+	uint8_t *at = to;
+	memcpy(at, head, sizeof(head));
+	at += sizeof(head);
+	for (int block = 0; block < SIDE * SIDE / 256; block++) {
+		if (block) {
+			*at++ = 0x0d;
+			*at++ = 0;
+		}
+		memset(at, value, 384);
+		at += 384;
+	}
+	*at++ = 0x80;
+	return at - to;
+}
+
+static void buffers(unsigned type, uint8_t **to)
+{
+	struct v4l2_requestbuffers wanted = { .count = BUFFERS, .type = type };
+	wanted.memory = V4L2_MEMORY_MMAP;
+	if (ioctl(video, VIDIOC_REQBUFS, &wanted) < 0 || wanted.count != BUFFERS)
+		die("REQBUFS");
+	if (type == OUTPUT)
+		printf("requests=%d hold=%d\n",
+		       !!(wanted.capabilities & V4L2_BUF_CAP_SUPPORTS_REQUESTS),
+		       !!(wanted.capabilities & V4L2_BUF_CAP_SUPPORTS_M2M_HOLD_CAPTURE_BUF));
+	for (unsigned i = 0; i < BUFFERS; i++) {
+		struct v4l2_plane plane = { 0 };
+		struct v4l2_buffer b = { .index = i, .type = type, .length = 1 };
+		b.m.planes = &plane;
+		if (ioctl(video, VIDIOC_QUERYBUF, &b) < 0)
+			die("QUERYBUF");
+		to[i] = mmap(NULL, plane.length, PROT_READ | PROT_WRITE, MAP_SHARED, video,
+			     plane.m.mem_offset);
+		if (to[i] == MAP_FAILED)
+			die("mmap");
+	}
+}
+
+static long queue(unsigned type, unsigned index, unsigned len, int request, unsigned flags,
+		  long stamp)
+{
+	struct v4l2_plane plane = { .bytesused = len };
+	struct v4l2_buffer b = { .index = index, .type = type, .length = 1, .flags = flags };
+	b.memory = V4L2_MEMORY_MMAP;
+	b.m.planes = &plane;
+	b.timestamp.tv_usec = stamp;
+	if (request >= 0) {
+		b.flags |= V4L2_BUF_FLAG_REQUEST_FD;
+		b.request_fd = request;
+	}
+	return ioctl(video, VIDIOC_QBUF, &b);
+}
+
+// The buffer that comes back: its index, or -1; its flags and timestamp.
+static int dequeue(unsigned type, unsigned *flags, long *stamp)
+{
+	struct v4l2_plane plane = { 0 };
+	struct v4l2_buffer b = { .type = type, .length = 1, .memory = V4L2_MEMORY_MMAP };
+	b.m.planes = &plane;
+	if (ioctl(video, VIDIOC_DQBUF, &b) < 0)
+		return -1;
+	*flags = b.flags;
+	*stamp = b.timestamp.tv_usec;
+	return b.index;
+}
+
+static int new_request(void)
+{
+	int fd = -1;
+	if (ioctl(media, MEDIA_IOC_REQUEST_ALLOC, &fd) < 0)
+		die("REQUEST_ALLOC");
+	return fd;
+}
+
+static void fill(int request)
+{
+	set(request, V4L2_CID_STATELESS_H264_SPS, &sps, sizeof(sps));
+	set(request, V4L2_CID_STATELESS_H264_PPS, &pps, sizeof(pps));
+	set(request, V4L2_CID_STATELESS_H264_SCALING_MATRIX, &matrix, sizeof(matrix));
+	set(request, V4L2_CID_STATELESS_H264_DECODE_PARAMS, &params, sizeof(params));
+}
+
+// Queues a request and waits until it is complete.
+static void go(int request)
+{
+	struct pollfd p = { .fd = request, .events = POLLPRI };
+	if (ioctl(request, MEDIA_REQUEST_IOC_QUEUE) < 0)
+		die("REQUEST_IOC_QUEUE");
+	if (poll(&p, 1, 60000) != 1 || !(p.revents & POLLPRI))
+		die("the request does not come back");
+	if (ioctl(request, MEDIA_REQUEST_IOC_REINIT) < 0)
+		die("REINIT");
+}
+
+// Sends what lies in slice buffer 0; says what came of both buffers.
+static int once(int request, unsigned len, const char *name)
+{
+	unsigned out_flags = 0, flags = 0;
+	long stamp = 0;
+	if (queue(CAPTURE, 0, 0, -1, 0, 0) < 0)
+		die("QBUF");
+	fill(request);
+	if (queue(OUTPUT, 0, len, request, 0, 7) < 0)
+		die("QBUF in a request");
+	go(request);
+	if (dequeue(OUTPUT, &out_flags, &stamp) != 0 || dequeue(CAPTURE, &flags, &stamp) != 0)
+		die("DQBUF");
+	int bad = !!(flags & V4L2_BUF_FLAG_ERROR);
+	if (name)
+		printf("%s errors=%d%d stamp=%ld\n", name, !!(out_flags & V4L2_BUF_FLAG_ERROR), bad,
+		       stamp);
+	return !bad;
+}
+
+static void expect_value(const uint8_t *picture, uint8_t value)
+{
+	for (int i = 0; i < SIDE * SIDE * 3 / 2; i++)
+		if (picture[i] != value) {
+			printf("sample %d is %d and not %d\n", i, picture[i], value);
+			return;
+		}
+	printf("all %d\n", value);
+}
+
+static void good(int request, uint8_t value)
+{
+	plain();
+	if (!once(request, picture(slices[0], value), NULL))
+		printf("a good picture has an error\n");
+	expect_value(pictures[0], value);
+}
+
+static void calls(int request)
+{
+	unsigned size = 1;
+	long done = controls(VIDIOC_G_EXT_CTRLS, -1, V4L2_CID_STATELESS_H264_SPS, &sps, &size);
+	printf("get short %s %u\n", word(done), size);
+	size = 1;
+	done = controls(VIDIOC_S_EXT_CTRLS, -1, V4L2_CID_STATELESS_H264_PPS, &pps, &size);
+	printf("set short %s %u\n", word(done), size);
+	printf("unmapped %s\n", word(set(-1, V4L2_CID_STATELESS_H264_SPS, (void *)8, sizeof(sps))));
+	const unsigned SPS = V4L2_CID_STATELESS_H264_SPS, PPS = V4L2_CID_STATELESS_H264_PPS;
+	plain();
+	printf("plain %s\n", word(set(-1, SPS, &sps, sizeof(sps))));
+	sps.profile_idc = 100;
+	sps.chroma_format_idc = 2;
+	printf("4:2:2 in High %s\n", word(set(request, SPS, &sps, sizeof(sps))));
+	sps.profile_idc = 122;
+	printf("4:2:2 %s\n", word(set(-1, SPS, &sps, sizeof(sps))));
+	sps.chroma_format_idc = 1;
+	sps.bit_depth_luma_minus8 = 2;
+	printf("10 bits %s\n", word(set(request, SPS, &sps, sizeof(sps))));
+	sps.bit_depth_luma_minus8 = 7;
+	printf("15 bits %s\n", word(set(request, SPS, &sps, sizeof(sps))));
+	plain();
+	sps.bit_depth_luma_minus8 = 7;
+	sps.log2_max_pic_order_cnt_lsb_minus4 = 255;
+	sps.offset_for_ref_frame[254] = 1;
+	done = set(-1, SPS, &sps, sizeof(sps));
+	printf("without meaning %s %d %d %d\n", word(done), sps.bit_depth_luma_minus8,
+	       sps.log2_max_pic_order_cnt_lsb_minus4, sps.offset_for_ref_frame[254]);
+	plain();
+	pps.pic_init_qp_minus26 = -63;
+	printf("quantiser %s\n", word(set(request, PPS, &pps, sizeof(pps))));
+	params.nal_ref_idc = 4;
+	done = set(request, V4L2_CID_STATELESS_H264_DECODE_PARAMS, &params, sizeof(params));
+	printf("nal_ref_idc %s\n", word(done));
+	printf("without request %s\n", word(queue(OUTPUT, 0, 8, -1, 0, 0)));
+	printf("for pictures %s\n", word(queue(CAPTURE, 0, 0, request, 0, 0)));
+}
+
+static void refused(int request)
+{
+	unsigned len = picture(slices[0], 90);
+	plain();
+	pps.num_slice_groups_minus1 = 1;
+	once(request, len, "groups");
+	plain();
+	sps.pic_width_in_mbs_minus1 = 9;
+	once(request, len, "wide");
+	plain();
+	pps.pic_parameter_set_id = 3;
+	once(request, len, "other set");
+	plain();
+	memset(slices[0], 0xff, len);
+	once(request, len, "noise");
+	len = picture(slices[0], 90);
+	once(request, len / 2, "half");
+	good(request, 91);
+}
+
+static void hold(int request)
+{
+	unsigned flags, len;
+	long stamp;
+	plain();
+	for (unsigned i = 0; i < 2; i++)
+		if (queue(CAPTURE, i, 0, -1, 0, 0) < 0)
+			die("QBUF");
+	for (unsigned i = 0; i < 2; i++) {
+		len = picture(slices[i], 60 + i);
+		fill(request);
+		if (queue(OUTPUT, i, len, request, V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF, 10 + i) < 0)
+			die("QBUF in a request");
+		go(request);
+		int index = dequeue(CAPTURE, &flags, &stamp);
+		printf("held %d: %s\n", i, index < 0 ? strerrorname_np(errno) : "");
+		if (index >= 0) {
+			printf("buffer %d stamp=%ld flags=%x\n", index, stamp, flags & 0x240);
+			expect_value(pictures[index], 59 + stamp - 9);
+		}
+		if (dequeue(OUTPUT, &flags, &stamp) != (int)i)
+			die("DQBUF");
+	}
+	// The same timestamp: into the buffer that is held.
+	len = picture(slices[2], 70);
+	fill(request);
+	if (queue(OUTPUT, 2, len, request, 0, 11) < 0)
+		die("QBUF in a request");
+	go(request);
+	int index = dequeue(CAPTURE, &flags, &stamp);
+	printf("buffer %d stamp=%ld\n", index, stamp);
+	expect_value(pictures[index < 0 ? 0 : index], 70);
+}
+
+static uint64_t state;
+
+static uint8_t draw(void)
+{
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return state >> 24;
+}
+
+static void scramble(void *what, unsigned len, unsigned times)
+{
+	for (unsigned i = 0; i < times; i++) {
+		unsigned at = (draw() << 16 | draw() << 8 | draw()) % len;
+		((uint8_t *)what)[at] = draw();
+	}
+}
+
+static void at_random(int request, unsigned rounds)
+{
+	unsigned flawed = 0;
+	for (unsigned i = 0; i < rounds; i++) {
+		unsigned len = picture(slices[0], 4 + draw() % 250);
+		plain();
+		scramble(&sps, 12, draw() % 4);
+		scramble(&sps, sizeof(sps), draw() % 8);
+		scramble(&pps, sizeof(pps), draw() % 3);
+		scramble(&matrix, sizeof(matrix), draw());
+		scramble(&params, sizeof(params), draw());
+		scramble(slices[0], draw() % 2 ? 24 : len, draw() % 8);
+		flawed += !once(request, draw() % 4 ? len : draw(), NULL);
+		if (i % 50 == 49)
+			good(request, 100);
+	}
+	printf("some flawed: %d\n", flawed > 0);
+}
+
+int main(int argc, char **argv)
+{
+	struct v4l2_format format = { .type = OUTPUT };
+	struct pollfd nothing = { .fd = -1 };
+	int types[] = { OUTPUT, CAPTURE };
+	if (argc < 4)
+		return 2;
+	video = open(argv[1], O_RDWR | O_NONBLOCK);
+	media = open(argv[2], O_RDWR);
+	if (video < 0 || media < 0)
+		die("open");
+	format.fmt.pix_mp.pixelformat = V4L2_PIX_FMT_H264_SLICE;
+	format.fmt.pix_mp.width = format.fmt.pix_mp.height = SIDE - 3;
+	if (ioctl(video, VIDIOC_S_FMT, &format) < 0)
+		die("S_FMT");
+	printf("%ux%u\n", format.fmt.pix_mp.width, format.fmt.pix_mp.height);
+	buffers(OUTPUT, slices);
+	buffers(CAPTURE, pictures);
+	for (int i = 0; i < 2; i++)
+		if (ioctl(video, VIDIOC_STREAMON, &types[i]) < 0)
+			die("STREAMON");
+	int request = new_request();
+	if (!strcmp(argv[3], "calls")) {
+		calls(request);
+	} else if (!strcmp(argv[3], "refused")) {
+		refused(request);
+	} else if (!strcmp(argv[3], "hold")) {
+		hold(request);
+	} else if (!strcmp(argv[3], "random") && argc == 6) {
+		state = strtoull(argv[4], NULL, 0) * 2654435761u + 88172645463325252u;
+		at_random(request, strtoul(argv[5], NULL, 0));
+	} else {
+		for (;;) {
+			good(request, 80);
+			poll(&nothing, 1, 0);
+		}
+	}
+	return 0;
+}
