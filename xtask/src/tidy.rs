@@ -99,6 +99,10 @@ const CIRCLES: &[circles::Allowed] = &[circles::Allowed {
 /// Lints by which every public item is documented, with its errors.
 const DOC_LINTS: &[&str] = &["missing_docs", "missing_errors_doc"];
 
+/// The test of a library that teaches in whose file every public type stands, to say whether it is `Send`
+/// and `Sync`.
+const THREADS: &str = "fn types_say_which_threads_they_may_visit";
+
 /// Most lines of `vb3-dma`'s smallest host, which its README shows and runs.
 const MAX_HOST_LINES: usize = 60;
 
@@ -262,6 +266,19 @@ fn library_faults(package: &str, dir: &Path, teaches: bool) -> Vec<String> {
             .iter()
             .flat_map(|(_, file, text)| docs::faults(file, text));
         faults.extend(said);
+        let tests = rust_files(dir).into_iter();
+        let tests = tests.filter_map(|file| std::fs::read_to_string(file).ok());
+        let tests: String = tests.filter(|text| text.contains(THREADS)).collect();
+        for (_, file, text) in &files {
+            for name in docs::public_types(text) {
+                if !docs::words(&tests).any(|word| word == name) {
+                    let file = shown(file);
+                    faults.push(format!(
+                        "{file}: no test says which threads {name} may visit"
+                    ));
+                }
+            }
+        }
     }
     if teaches && !root.contains("include_str!(\"../README.md\")") {
         faults.push(format!(

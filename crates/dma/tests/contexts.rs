@@ -74,6 +74,69 @@ fn public_types_are_send_and_sync_as_they_say() {
     is_sync::<Error>();
 }
 
+/// As [`public_types_are_send_and_sync_as_they_say`], for values, wrappers and the host for tests.
+#[test]
+fn types_say_which_threads_they_may_visit() {
+    use vb3_dma::fake::{Entry, FakePages, FakeVmap};
+    use vb3_dma::iopt::{Config, EmptyTables, Fault, FaultCause, Format, Leaf, Leaves};
+    use vb3_dma::mapped::{Bidirectional, CpuView, FromDevice, NotHandedOver};
+    use vb3_dma::wrap::{
+        Call, CallKind, Checked, CheckedAlloc, CheckedMapping, CheckedTable, Claim, Fail, Faults,
+        Hooked, Kind, Ledger, Report, Site, Tell, Violation,
+    };
+    use vb3_dma::{
+        BounceMode, Coherency, Constraint, Counters, DmaSegment, IommuInfo, IovaAlign, Layout,
+        Limits, Live, PagesOnly, Protected, RangeError, Reason, SegmentKind, SegmentMode,
+    };
+    fn any_thread<T: Send + Sync>() {}
+    any_thread::<(
+        Setup,
+        Entry,
+        FakePages,
+        FakeVmap,
+        PagesOnly<u8>,
+        PageRequest<u8>,
+    )>();
+    any_thread::<(Config, EmptyTables, Fault, FaultCause, Format, Leaf)>();
+    any_thread::<Leaves<'_, u8>>();
+    any_thread::<(Bidirectional, FromDevice, ToDevice, Cpu, NotHandedOver<u8>)>();
+    any_thread::<vb3_dma::mapped::Device>();
+    any_thread::<CpuView<'_, Fake, Mutexes, ToDevice>>();
+    any_thread::<Checked<&Mapper<Fake, Mutexes>, u8>>();
+    any_thread::<(
+        CheckedAlloc<u8, u8>,
+        CheckedMapping<u8, u8>,
+        CheckedTable<u8>,
+    )>();
+    any_thread::<(
+        Call<u8>,
+        CallKind,
+        Claim<u8>,
+        Hooked<u8, u8>,
+        Ledger<u8>,
+        Report<u8>,
+    )>();
+    any_thread::<(Fail, Faults, Kind, Site, Tell<u8>, Violation)>();
+    any_thread::<(
+        BounceMode,
+        BouncePool,
+        Caching,
+        Coherency,
+        Constraint,
+        Counters,
+    )>();
+    any_thread::<(
+        DeviceInfo,
+        Direction,
+        DmaSegment,
+        FlushPolicy,
+        IommuInfo,
+        IovaAlign,
+    )>();
+    any_thread::<(Layout, Limits, Live, Protected, RangeError, Reason, Segment)>();
+    any_thread::<(SegmentKind, SegmentMode, SyncFor)>();
+}
+
 /// Four threads, two devices each with a thread of its own and two that share one, lazily flushed:
 /// each sees its own bytes, and nothing is held in the end.
 #[test]

@@ -71,6 +71,25 @@ pub(super) fn faults(path: &Path, text: &str) -> Vec<String> {
         .collect()
 }
 
+/// The public structs and enums of a file.
+pub(super) fn public_types(text: &str) -> Vec<String> {
+    let items = syn::parse_file(text).map(|file| file.items);
+    let named = items.unwrap_or_default().into_iter().filter_map(|item| {
+        let (visibility, name) = match item {
+            Item::Struct(item) => (item.vis, item.ident),
+            Item::Enum(item) => (item.vis, item.ident),
+            _ => return None,
+        };
+        is_public(&visibility).then(|| name.to_string())
+    });
+    named.collect()
+}
+
+/// The words of a text.
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+}
+
 fn items(list: &[Item], found: &mut Vec<String>) {
     for item in list {
         match item {
@@ -262,6 +281,14 @@ mod tests {
             found("fn f() -> Result<(), E> {}").is_empty(),
             "a private one"
         );
+    }
+
+    #[test]
+    fn public_types_are_structs_and_enums_that_others_see() {
+        let text = "pub struct A; pub(crate) struct B; enum C {} pub enum D {} pub fn e() {}";
+        assert_eq!(public_types(text), ["A", "D"]);
+        assert!(words("any::<(A, b_C)>").any(|word| word == "b_C"));
+        assert!(words("any::<(A, b_C)>").all(|word| word != "C"));
     }
 
     #[test]

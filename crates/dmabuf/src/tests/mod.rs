@@ -4,6 +4,7 @@ mod access;
 mod attach;
 mod lifetime;
 mod placing;
+mod threads;
 
 use crate::fake::{Fake, FakeAlloc, FakeDevice, FakeLive, PAGE};
 use crate::{

@@ -50,6 +50,26 @@ fn types_say_which_threads_they_may_visit() {
         crate::Fault,
         crate::Statistics,
     )>();
+    any_thread::<(
+        crate::BufferState,
+        crate::Busy,
+        crate::ConfigError,
+        crate::Invalid,
+        Memory,
+        crate::PlaneLocation,
+        crate::QueueType,
+        crate::Readiness,
+        crate::RequestState,
+        crate::Requests,
+        crate::TimestampKind,
+    )>();
+    // `Session` borrows a driver for one call, and stays with the thread that makes it.
+    any_thread::<(
+        crate::BoundBuffer,
+        crate::Interest,
+        crate::MapAccess,
+        crate::RequestId,
+    )>();
 }
 
 #[test]

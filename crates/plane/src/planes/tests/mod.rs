@@ -6,6 +6,7 @@ mod mmap;
 mod model;
 mod sg;
 mod syncs;
+mod threads;
 mod userptr;
 mod vmalloc;
 

@@ -1,0 +1,48 @@
+//! Which threads the public types may visit. A type parameter that is `Send` and `Sync` stands for the
+//! host's part.
+
+use super::Log;
+use crate::fake::{
+    FakeAlloc, FakeDevice, FakeLive, FakeMapping, FakeMmap, FakePlacer, FakeTable, FakeUser,
+    FakeVmap,
+};
+use crate::fence::{
+    Early, EarlyAccess, FenceCounts, FenceId, FenceInfo, Fences, Outcome, Owner, Status, SyncFile,
+    Timeline, Usage,
+};
+use crate::solve::{
+    Blamed, Conflict, Demand, Heap, HeapKind, Needs, PictureNeeds, Placement, Protection, Relief,
+    Request, Rule, Run, Translation,
+};
+use crate::{
+    Access, AttachRef, Attachment, Backing, BufId, BufInfo, BufRef, Buffers, Closed, Cx, Error,
+    Holder, HolderKind, Holders, Live, MemoryId, MissingSync, Name, Shared, Slab, SlabKey, Spec,
+    SyncKind, UserKind, Vma,
+};
+
+type Ops = crate::fake::Fake;
+type Attached = Slab<Attachment<Ops>>;
+
+#[test]
+fn types_say_which_threads_they_may_visit() {
+    fn any_thread<T: Send + Sync>() {}
+    fn one_thread<T: Send>() {}
+    // With all that a host has in it.
+    any_thread::<(Shared<Ops, Attached>, Cx<'_, Ops, Log>)>();
+    any_thread::<(Attachment<Ops>, Holders<'_, Ops, Attached>, Slab<u8>)>();
+    any_thread::<(Backing<u8>, Holder<u8>, MissingSync<u8>, Spec<u8>)>();
+    any_thread::<(Fences<u8>, Timeline<u8>, FenceInfo<u8>, Owner<u8>)>();
+    any_thread::<(Early<u8>, EarlyAccess<u8>, Heap<'_>)>();
+    // One thread at a time: the host's placer is `Send` alone.
+    one_thread::<Buffers<Ops, Log>>();
+    // Values.
+    any_thread::<(Access, AttachRef, BufId, BufInfo, BufRef, Closed, Error)>();
+    any_thread::<(HolderKind, Live, MemoryId, Name, SlabKey, SyncKind)>();
+    any_thread::<(UserKind, Vma, FenceCounts, FenceId, Outcome, Status)>();
+    any_thread::<(SyncFile, Usage, Blamed, Conflict, Demand, HeapKind, Needs)>();
+    any_thread::<(PictureNeeds, Placement, Protection, Relief, Request, Rule)>();
+    any_thread::<(Run, Translation)>();
+    // The host for tests.
+    any_thread::<(Ops, FakeAlloc, FakeDevice, FakeLive, FakeMapping, FakeMmap)>();
+    any_thread::<(FakePlacer, FakeTable, FakeUser, FakeVmap)>();
+}

@@ -1,0 +1,23 @@
+//! Which threads the public types may visit. A type parameter that is `Send` and `Sync` stands for the
+//! host's part.
+
+use super::Log;
+use crate::{
+    AllocArgs, Allocator, Cookie, Counters, CpuView, Device, Due, Live, Memory, Plane, PlaneError,
+    PlaneMmap, Planes, RefusedImport, SgView, UserId, UserMemory, UserRange,
+};
+use vb3_dmabuf::fake::Fake;
+
+#[test]
+fn types_say_which_threads_they_may_visit() {
+    fn any_thread<T: Send + Sync>() {}
+    fn one_thread<T: Send>() {}
+    // With all that a host has in it.
+    any_thread::<(UserMemory<Fake>, UserRange<'_, Fake>)>();
+    // One thread at a time: the host's placer is `Send` alone.
+    one_thread::<Planes<Fake, Log>>();
+    any_thread::<(Device<u8>, Plane<u8>, PlaneMmap<u8>, RefusedImport<u8>)>();
+    // Values.
+    any_thread::<(AllocArgs, Allocator, Cookie, Counters, CpuView, Due, Live)>();
+    any_thread::<(Memory, PlaneError, SgView, UserId)>();
+}
