@@ -627,6 +627,22 @@ fn complies_on_every_machine() {
     }
 }
 
+/// With the limits of the board's own decoder.
+#[test]
+fn complies_on_boards_that_ship() {
+    let mut count = 0;
+    for board in vb3_board::BOARDS {
+        let profile = vb3_machine::Profile::parse(board.profile).unwrap();
+        let mut devices = profile.devices.iter();
+        if let Some(spec) = devices.find(|spec| spec.starts_with("h264dec,")) {
+            let spec = format!("{spec},size=176x144");
+            expect_decoder_compliant(board.name, &[&spec], &[]);
+            count += 1;
+        }
+    }
+    assert_eq!(count, 5);
+}
+
 #[test]
 fn complies_with_the_displays_dmabufs() {
     // Its buffers must be large enough for the stream too.
