@@ -80,7 +80,13 @@ enum Unfit {
 impl<C> StatelessDecoder<C> {
     /// Whether [`work`](Self::work) would get anything done now, apart from what the worker says.
     pub(super) fn has_work(&self) -> bool {
-        self.stops() != self.work.seen_stops || self.can_begin()
+        self.stops() != self.work.seen_stops || self.can_begin() || self.wants_worker()
+    }
+
+    /// Whether there is to be a worker, and is none. It starts with the stream, not with the first
+    /// request: GStreamer gives up one that takes a second.
+    fn wants_worker(&self) -> bool {
+        self.output.streaming && self.codec.wake_fd().is_none() && !self.codec.is_down()
     }
 
     const fn stops(&self) -> (u64, u64) {
@@ -94,6 +100,9 @@ impl<C> StatelessDecoder<C> {
 
     pub(super) fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         self.notice_stops(progress);
+        if self.wants_worker() && self.codec.start(|_| Ok(())).is_none() {
+            progress.broken = true;
+        }
         self.listen(bus, progress);
         while self.can_begin() {
             let Some(source) = self.output.take() else {
