@@ -427,7 +427,7 @@ pub trait UserPages {
 
     /// Whether the pin still is what `user` has at `addr`.
     ///
-    /// `addr` is in bytes.
+    /// `addr` is a byte address.
     fn pin_is_current(&self, pinned: &Self::Pinned, user: &Self::User, addr: u64) -> bool {
         let _ = (pinned, user, addr);
         false

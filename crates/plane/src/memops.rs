@@ -141,7 +141,7 @@ pub trait MemOps {
 
     /// Takes a program's memory for a plane and maps it for the device, without cache syncs.
     ///
-    /// `addr` is in bytes.
+    /// `addr` is a byte address.
     ///
     /// # Errors
     /// Contig: `Invalid` (EINVAL) alignment/size, `Fault` (EFAULT) for missing, read-only or
@@ -158,7 +158,7 @@ pub trait MemOps {
 
     /// Whether `plane` still is the memory that `user` has at `addr` (and can be kept).
     ///
-    /// `addr` is in bytes.
+    /// `addr` is a byte address.
     fn is_current(&self, plane: &Self::Plane, user: &Self::User, addr: u64) -> bool;
 
     /// Attaches a dma-buf; it is not mapped yet. The plane takes no reference of its own: the

@@ -126,7 +126,7 @@ impl<O: DmaOps> UserMemory<O> {
 
     /// Pins and maps for the CPU. A failed call holds nothing.
     ///
-    /// `addr` is in bytes.
+    /// `addr` is a byte address.
     ///
     /// # Errors
     /// `Invalid` for length zero; `Fault` (EFAULT) as for [`contig`](Self::contig); `NoMemory`.
@@ -172,7 +172,7 @@ impl<O: DmaOps> UserMemory<O> {
 
     /// Whether it still is what `user` has at `addr`.
     ///
-    /// `addr` is in bytes.
+    /// `addr` is a byte address.
     pub fn is_current(&self, ops: &O, user: &O::User, addr: u64) -> bool {
         ops.is_current(&self.table, user, addr)
     }

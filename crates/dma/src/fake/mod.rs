@@ -279,7 +279,7 @@ impl Fake {
 
     /// Writes memory as the CPU does.
     ///
-    /// `addr` is in bytes.
+    /// `addr` is a byte address.
     pub fn poke(&self, addr: u64, data: &[u8]) {
         self.state().memory.cpu_write(addr, data);
     }

@@ -31,9 +31,12 @@ pub enum IovaAlign {
 /// ```
 /// use vb3_dma::{IommuInfo, Iova, IovaAlign, IovaAllocator};
 ///
-/// let info = IommuInfo { page_sizes: 1 << 12, first: Iova::new(0), last: Iova::new((1 << 40) - 1)
-/// }; let mut space = IovaAllocator::new(&info)?; let at = space.alloc(3 << 12, u32::MAX.into(),
-/// IovaAlign::Natural)?; assert!(at.is_aligned(4 << 12)); space.free(at, 3 << 12)?;
+/// let (first, last) = (Iova::new(0), Iova::new((1 << 40) - 1));
+/// let info = IommuInfo { page_sizes: 1 << 12, first, last };
+/// let mut space = IovaAllocator::new(&info)?;
+/// let at = space.alloc(3 << 12, u32::MAX.into(), IovaAlign::Natural)?;
+/// assert!(at.is_aligned(4 << 12));
+/// space.free(at, 3 << 12)?;
 /// # Ok::<(), vb3_dma::Error>(())
 /// ```
 #[derive(Debug)]
