@@ -6,6 +6,7 @@ mod color;
 mod converter;
 mod decoder;
 mod encoder;
+mod loan;
 mod meta;
 mod pending;
 mod process;

@@ -8,12 +8,11 @@
 //! process waits with it.
 
 use super::{Decoded, Decoder, Drain, Pending};
-use crate::m2m::{CodecProcess, M2mQueueDriver};
-use crate::surface::Surface;
+use crate::m2m::{CodecProcess, M2mQueueDriver, loan};
 use std::collections::VecDeque;
-use vb3_codec::{Lent, LentPlane, MAX_LOANS, Refused};
+use vb3_codec::{MAX_LOANS, Refused};
 use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare};
-use vb3_v4l2::{Bus, Span};
+use vb3_v4l2::Bus;
 
 /// Buffers that the codec process has.
 #[derive(Debug)]
@@ -71,29 +70,8 @@ impl<C> Decoder<C> {
         let is_whole = (self.own.visible.width, self.own.visible.height)
             == (self.own.held.width, self.own.held.height);
         let worker = self.codec.worker().ok_or(Refused::Dead)?;
-        if let Ok(components) = Surface(&self.own.held).component_spans(token)
-            && is_whole
-        {
-            let strides: Vec<u64> = components.iter().map(|(_, stride)| *stride).collect();
-            let spans: Vec<Span<'_, C>> = components.into_iter().map(|(span, _)| span).collect();
-            if let Some(found) = bus.host_spans(&spans) {
-                let planes = found.iter().zip(strides).map(|(span, stride)| LentPlane {
-                    memory: span.file,
-                    number: span.number,
-                    len: span.file_len,
-                    offset: span.offset,
-                    stride,
-                });
-                let planes: Vec<LentPlane<'_>> = planes.collect();
-                let lent = Lent {
-                    chroma,
-                    planes: &planes,
-                };
-                match worker.lend(Some(&lent)) {
-                    Err(Refused::Wrong(_)) => {}
-                    done => return done,
-                }
-            }
+        if is_whole {
+            return loan::lend(worker, (&self.own.held, chroma), token, bus);
         }
         worker.lend(None)
     }

@@ -3,7 +3,7 @@
 use super::table::Input;
 use super::{Content, Decoded, Decoder, Drain, Offered, Pending, format};
 use crate::m2m::process::MAX_EVENTS;
-use crate::m2m::{color, raw};
+use crate::m2m::{color, loan, raw};
 use crate::surface::{FIELD_NONE, Surface, Trouble};
 use vb3_codec::{
     Chroma, Config, Event, Field, Framing, Job, Picture, Planes, Refused, StreamFormat,
@@ -350,16 +350,7 @@ impl<C> Decoder<C> {
         match content {
             Content::None => Ok([0; MAX_PLANES]),
             Content::Slot(picture) => self.write_picture(token, picture, bus),
-            Content::Buffer(_) => {
-                let surface = Surface(&self.own.held);
-                surface.each_run(token, Flow::Capture, |run| {
-                    // CAST: widening, on every target there is.
-                    let len = run.packed.len() as u64;
-                    bus.note_written(run.cookie, run.offset, len)
-                        .map_err(|_| Trouble::Fault)
-                })?;
-                surface.payloads()
-            }
+            Content::Buffer(_) => loan::note_written(&self.own.held, token, bus),
         }
     }
 

@@ -1,15 +1,13 @@
 //! What a stateless decoder does when it is its turn: one request at a time.
 
 use super::StatelessDecoder;
-use crate::m2m::Meta;
 use crate::m2m::process::MAX_EVENTS;
+use crate::m2m::{Meta, loan};
 use crate::surface::{FIELD_NONE, Surface, Trouble};
 use vb3_codec::parameter_sets::check_slices;
-use vb3_codec::{
-    Chroma, Event, Job as CodecJob, Lent, LentPlane, Picture, Refused, StreamFormat, Worker,
-};
+use vb3_codec::{Chroma, Event, Job as CodecJob, Picture, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
-use vb3_v4l2::{Bus, Flow, Format, Progress, Span, sys};
+use vb3_v4l2::{Bus, Flow, Format, Progress, sys};
 
 /// How a picture came to its buffer.
 type Written = (DoneState, [u64; MAX_PLANES]);
@@ -176,7 +174,7 @@ impl<C> StatelessDecoder<C> {
                 } => {
                     self.count_copied(copied);
                     self.written(tag, damaged, |format, target| {
-                        note_written(format, target, bus)
+                        loan::note_written(format, target, bus)
                     });
                 }
                 Event::Corrupt { sentence, .. } | Event::Unsupported { sentence, .. } => {
@@ -231,7 +229,8 @@ impl<C> StatelessDecoder<C> {
             && let Some(target) = job.target.as_ref().filter(|_| job.loan.is_none())
         {
             // One that is gone says so.
-            job.loan = lend_one(worker, &self.capture.format, target, bus).ok();
+            let pictures = (&self.capture.format, Chroma::Pairs);
+            job.loan = loan::lend(worker, pictures, target, bus).ok();
         }
     }
 
@@ -406,54 +405,6 @@ impl<C> StatelessDecoder<C> {
         }
         true
     }
-}
-
-/// Lends memory for one picture, or, where a process cannot have it, a number alone.
-fn lend_one<C>(
-    worker: &mut Worker,
-    format: &Format,
-    target: &Active<C>,
-    bus: &mut dyn Bus<C>,
-) -> Result<u64, Refused> {
-    let Ok(components) = Surface(format).component_spans(target) else {
-        return worker.lend(None);
-    };
-    let (spans, strides): (Vec<Span<'_, C>>, Vec<u64>) = components.into_iter().unzip();
-    if let Some(found) = bus.host_spans(&spans) {
-        let planes = found.iter().zip(strides).map(|(span, stride)| LentPlane {
-            memory: span.file,
-            number: span.number,
-            len: span.file_len,
-            offset: span.offset,
-            stride,
-        });
-        let planes: Vec<LentPlane<'_>> = planes.collect();
-        let lent = Lent {
-            chroma: Chroma::Pairs,
-            planes: &planes,
-        };
-        match worker.lend(Some(&lent)) {
-            Err(Refused::Wrong(_)) => {}
-            done => return done,
-        }
-    }
-    worker.lend(None)
-}
-
-/// Counts a picture that the worker wrote to the buffer.
-fn note_written<C>(
-    format: &Format,
-    target: &Active<C>,
-    bus: &mut dyn Bus<C>,
-) -> Result<[u64; MAX_PLANES], Trouble> {
-    let surface = Surface(format);
-    surface.each_run(target, Flow::Capture, |run| {
-        // CAST: widening, on every target there is.
-        let len = run.packed.len() as u64;
-        bus.note_written(run.cookie, run.offset, len)
-            .map_err(|_| Trouble::Fault)
-    })?;
-    surface.payloads()
 }
 
 /// Writes a picture that the worker has to the buffer.

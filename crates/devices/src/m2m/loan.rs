@@ -1,0 +1,54 @@
+//! CAPTURE buffers to which the codec process writes pictures itself.
+
+use crate::surface::{Surface, Trouble};
+use vb3_codec::{Chroma, Lent, LentPlane, Refused, Worker};
+use vb3_queue::{Active, MAX_PLANES};
+use vb3_v4l2::{Bus, Flow, Format, Span};
+
+/// Lends memory for one picture, or, where a process cannot have it, a number alone.
+pub(super) fn lend<C>(
+    worker: &mut Worker,
+    (format, chroma): (&Format, Chroma),
+    target: &Active<C>,
+    bus: &mut dyn Bus<C>,
+) -> Result<u64, Refused> {
+    let Ok(components) = Surface(format).component_spans(target) else {
+        return worker.lend(None);
+    };
+    let (spans, strides): (Vec<Span<'_, C>>, Vec<u64>) = components.into_iter().unzip();
+    if let Some(found) = bus.host_spans(&spans) {
+        let planes = found.iter().zip(strides).map(|(span, stride)| LentPlane {
+            memory: span.file,
+            number: span.number,
+            len: span.file_len,
+            offset: span.offset,
+            stride,
+        });
+        let planes: Vec<LentPlane<'_>> = planes.collect();
+        let lent = Lent {
+            chroma,
+            planes: &planes,
+        };
+        match worker.lend(Some(&lent)) {
+            Err(Refused::Wrong(_)) => {}
+            done => return done,
+        }
+    }
+    worker.lend(None)
+}
+
+/// Counts a picture that the process wrote to the buffer; answers the bytes used in each plane.
+pub(super) fn note_written<C>(
+    format: &Format,
+    target: &Active<C>,
+    bus: &mut dyn Bus<C>,
+) -> Result<[u64; MAX_PLANES], Trouble> {
+    let surface = Surface(format);
+    surface.each_run(target, Flow::Capture, |run| {
+        // CAST: widening, on every target there is.
+        let len = run.packed.len() as u64;
+        bus.note_written(run.cookie, run.offset, len)
+            .map_err(|_| Trouble::Fault)
+    })?;
+    surface.payloads()
+}
