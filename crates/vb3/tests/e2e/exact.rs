@@ -174,12 +174,7 @@ fn the_jvts_streams_are_exact() {
     if lacks_players() {
         return;
     }
-    let Some(dir) = std::env::var_os("VB3_H264_VECTORS") else {
-        println!("not tested: VB3_H264_VECTORS names no directory of streams");
-        return;
-    };
-    let mut files: Vec<_> = Path::new(&dir).read_dir().unwrap().flatten().collect();
-    files.sort_by_key(std::fs::DirEntry::path);
+    let Some(files) = vectors() else { return };
     for file in &files {
         let name = file.file_name().to_string_lossy().into_owned();
         let stream = std::fs::read(file.path()).unwrap();
@@ -187,6 +182,18 @@ fn the_jvts_streams_are_exact() {
         println!("{name}: {} pictures", expect_exact(&name, &stream, &size));
     }
     println!("{} streams, each exact by both programs", files.len());
+}
+
+/// The JVT's streams, in the directory that `VB3_H264_VECTORS` names; `None`, with the reason printed,
+/// without one.
+pub(crate) fn vectors() -> Option<Vec<std::fs::DirEntry>> {
+    let Some(dir) = std::env::var_os("VB3_H264_VECTORS") else {
+        println!("not tested: VB3_H264_VECTORS names no directory of streams");
+        return None;
+    };
+    let mut files: Vec<_> = Path::new(&dir).read_dir().unwrap().flatten().collect();
+    files.sort_by_key(std::fs::DirEntry::path);
+    Some(files)
 }
 
 /// The visible size of a stream.
