@@ -1,6 +1,7 @@
 //! What works on other kernels and another processor, in virtual machines.
 
 use super::matrix::{Found, USES, WAITS};
+use super::same;
 use crate::guest::{self, Guest, Kind};
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
@@ -32,10 +33,11 @@ fn out(kind: Kind) -> Result<PathBuf> {
     Ok(out)
 }
 
-/// Tries every use of the table in a guest; gives the row's name and what was found.
+/// Tries every use of the table in a guest; gives the row's name and what was found. A run on a
+/// virtual clock is to be the same there as here.
 ///
 /// # Errors
-/// `vb3` cannot be built for it, or it does not boot or ends early.
+/// `vb3` cannot be built for it, or it does not boot or ends early; that run is another one.
 pub(super) fn uses(guest: &Guest) -> Result<(String, Vec<Found>)> {
     let kind = guest.kind;
     let (vb3, _) = guest::programs(kind, false)?;
@@ -45,10 +47,17 @@ pub(super) fn uses(guest: &Guest) -> Result<(String, Vec<Found>)> {
     for (i, (_, command)) in USES.iter().enumerate() {
         std::fs::write(out.join(format!("use-{i}")), command)?;
     }
-    let uses = u32::try_from(USES.len()).unwrap_or(u32::MAX);
+    same::prepare(&out)?;
+    let uses = u32::try_from(USES.len() + 1).unwrap_or(u32::MAX);
     guest.run(&out, USE * uses)?;
     let said = std::fs::read_to_string(out.join("said")).context("the guest said nothing")?;
     let found = judge(&said)?;
+    let run = same::compare(&sh::release_vb3()?, &out);
+    run.with_context(|| format!("a run in {} is not the same as here", kind.name))?;
+    eprintln!(
+        "reach: {}: report, trace and pictures of a run as here",
+        kind.name
+    );
     Ok((format!("{} (Linux {})", kind.name, guest.version()), found))
 }
 
@@ -66,6 +75,8 @@ fn script(vb3: &Path) -> String {
             vb3 = vb3.display(),
         );
     }
+    let same = same::command(vb3, "/out");
+    let _ = writeln!(text, "({same}) >/out/same.log 2>&1");
     text
 }
 

@@ -4,6 +4,7 @@
 mod machine;
 mod matrix;
 mod profile;
+mod same;
 
 use anyhow::{Result, bail};
 use std::ffi::OsString;

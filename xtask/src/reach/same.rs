@@ -1,0 +1,115 @@
+//! One run on two machines: on a virtual clock, with a script, report, trace and pictures are the same
+//! byte for byte.
+
+use crate::sh;
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+
+/// What a run leaves behind.
+const FILES: [&str; 3] = [REPORT, "same.jsonl", "same.raw"];
+const REPORT: &str = "same.json";
+
+/// What goes wrong in it.
+const SCRIPT: &str = "\
+[[step]]
+device = \"/dev/video0\"
+frame = 3
+every = 2
+count = 2
+lose = true
+[[step]]
+device = \"/dev/video0\"
+frame = 20
+late = \"15ms\"
+[[step]]
+device = \"/dev/video0\"
+time = \"500ms\"
+signal = \"lost\"
+[[step]]
+device = \"/dev/video0\"
+time = \"900ms\"
+signal = \"found\"
+";
+
+/// Puts what the run needs into a directory.
+pub(super) fn prepare(dir: &Path) -> Result<()> {
+    let script = dir.join("same.toml");
+    std::fs::write(&script, SCRIPT).with_context(|| format!("cannot write {}", script.display()))
+}
+
+/// A shell command that makes the run in a directory that was prepared.
+pub(super) fn command(vb3: &Path, dir: &str) -> String {
+    let [report, trace, pictures] = FILES;
+    format!(
+        "cd {dir} && {vb3} run --clock virtual --machine pc --script same.toml \
+         -d camera=pattern,format=YUYV,size=64x48,fps=60 --report {report} \
+         --trace {trace} --trace-format json \
+         -- v4l2-ctl -d0 --stream-mmap --stream-count=100 --stream-to={pictures}",
+        vb3 = vb3.display()
+    )
+}
+
+/// Makes the same run here, and compares it with what another machine has left in `there`.
+///
+/// # Errors
+/// A file differs, or one of the two runs left none.
+pub(super) fn compare(vb3: &Path, there: &Path) -> Result<()> {
+    let here = there.join("here");
+    std::fs::create_dir_all(&here).with_context(|| format!("cannot make {}", here.display()))?;
+    prepare(&here)?;
+    let dir = here.to_str().context("a path that is no text")?;
+    sh::quietly(Command::new("sh").arg("-c").arg(command(vb3, dir)))?;
+    for name in FILES {
+        let read = |dir: &Path| {
+            let path = dir.join(name);
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let (mut own, mut other) = (read(&here)?, read(there)?);
+        if name == REPORT {
+            (own, other) = (without_directory(&own)?, without_directory(&other)?);
+        }
+        if own.is_empty() || own != other {
+            bail!("{name}: {}", first_difference(&own, &other));
+        }
+    }
+    Ok(())
+}
+
+/// A report without the directory in which the run was made.
+fn without_directory(report: &[u8]) -> Result<Vec<u8>> {
+    let mut report: Value = serde_json::from_slice(report).context("a report that is no JSON")?;
+    let setup = report.get_mut("setup").and_then(Value::as_object_mut);
+    let directory = setup.and_then(|setup| setup.remove("directory"));
+    directory.context("a report that names no directory")?;
+    Ok(serde_json::to_vec_pretty(&report)?)
+}
+
+/// The first line that differs, of text; how many bytes there are, of anything else.
+fn first_difference(own: &[u8], other: &[u8]) -> String {
+    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    let mut lines = text(own).lines().zip(text(other).lines()).enumerate();
+    match lines.find(|(_, (own, other))| own != other) {
+        Some((number, (own, other))) => {
+            format!("line {} is {own} here and {other} there", number + 1)
+        }
+        None => format!("{} bytes here and {} there", own.len(), other.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_difference;
+
+    #[test]
+    fn the_first_difference_is_said() {
+        let said = first_difference(b"a\nb\nc\n", b"a\nd\ne\n");
+        assert_eq!(said, "line 2 is b here and d there");
+        assert_eq!(first_difference(b"a\n", b""), "2 bytes here and 0 there");
+        assert_eq!(
+            first_difference(&[0xff; 3], &[0xff; 2]),
+            "3 bytes here and 2 there"
+        );
+    }
+}
