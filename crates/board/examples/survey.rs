@@ -9,10 +9,14 @@ use vb3_board::Board;
 
 fn trees(below: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(below).into_iter().flatten().flatten() {
+        // Links are not followed: packages have some, and each tree counts once.
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
         let path = entry.path();
-        if path.is_dir() {
+        if kind.is_dir() {
             trees(&path, out);
-        } else if path.extension().is_some_and(|ext| ext == "dtb") {
+        } else if kind.is_file() && path.extension().is_some_and(|ext| ext == "dtb") {
             out.push(path);
         }
     }
