@@ -71,7 +71,7 @@ pub trait Caller {
     /// EMFILE when the program's table is full.
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno>;
     /// As [`install`](Self::install), of a memfd that a program made: mappings of it stay ordinary
-    /// memory, which devices can pin.
+    /// memory, which devices can pin, until one is made by this descriptor.
     ///
     /// # Errors
     /// As [`install`](Self::install).
