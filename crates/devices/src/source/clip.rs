@@ -15,6 +15,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use vb3_v4l2::pixfmt::{self, ColorModel};
 use vb3_v4l2::{Fraction, PixelFormat};
 
@@ -164,12 +165,11 @@ impl Job {
     }
 }
 
-/// The thread and its owner share these. Nobody joins the thread: a disk that does not answer
-/// may keep it, and the owner may hold what all devices need.
 #[derive(Debug)]
 struct Player {
     ring: Arc<Ring<Next>>,
     running: Arc<Mutex<Running>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// The ffmpeg of the moment, where the thread and its owner both find it.
@@ -188,7 +188,7 @@ impl Player {
         let ring = Ring::new(READY)?;
         let running = Arc::new(Mutex::new(Running::default()));
         let (ring_there, running_there) = (Arc::clone(&ring), Arc::clone(&running));
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("vb3-clip".to_owned())
             .spawn(move || {
                 if let Err(failure) = play(&job, &ring_there, &running_there) {
@@ -197,19 +197,28 @@ impl Player {
                 ring_there.close();
             })
             .map_err(|e| Failure::new(format!("cannot start a thread for a clip: {e}")))?;
-        Ok(Self { ring, running })
+        Ok(Self {
+            ring,
+            running,
+            thread: Some(thread),
+        })
     }
 }
 
 impl Drop for Player {
     fn drop(&mut self) {
-        // With its queue closed and ffmpeg's output too, the thread ends by itself.
         self.ring.close();
-        let mut running = lock(&self.running);
-        running.stopped = true;
-        if let Some(child) = &mut running.child {
-            // It may have ended by itself.
-            let _ = child.kill();
+        {
+            let mut running = lock(&self.running);
+            running.stopped = true;
+            if let Some(child) = &mut running.child {
+                // It may have ended by itself.
+                let _ = child.kill();
+            }
+        }
+        if let Some(thread) = self.thread.take() {
+            // With its output closed and its queue too, the thread ends at once.
+            let _ = thread.join();
         }
     }
 }
