@@ -58,6 +58,7 @@ pub trait Caller {
         let _ = fd;
         Err(Errno::EPERM)
     }
+
     /// Installs a descriptor in the program; returns its number. The last step of a call that
     /// can fail: nothing afterwards may.
     ///
@@ -70,14 +71,6 @@ pub trait Caller {
     /// # Errors
     /// EMFILE when the program's table is full.
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno>;
-    /// As [`install`](Self::install), of a memfd that a program made: mappings of it stay ordinary
-    /// memory, which devices can pin, until one is made by this descriptor.
-    ///
-    /// # Errors
-    /// As [`install`](Self::install).
-    fn install_own(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {
-        self.install(fd, cloexec, tag)
-    }
     /// Installs a descriptor of a file of the backend that was not opened by a path, and is known
     /// as `file` from then on: calls on it come to the backend as those on device files do, and
     /// its end as [`Backend::release`](crate::Backend::release). Its number, and by what [`identify`](Self::identify) will

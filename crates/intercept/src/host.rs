@@ -440,10 +440,6 @@ impl Caller for Call<'_> {
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {
         let id = raw::identity(&raw::fstat(fd)?);
         lock(&self.host.device_memory).insert(id);
-        self.install_own(fd, cloexec, tag)
-    }
-
-    fn install_own(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {
         let flags = raw::status_flags(fd)?;
         let kept = flags & (libc::O_ACCMODE | libc::O_NONBLOCK);
         let made = lock(&self.host.held).make(fd, kept, Given::Buffer(tag));

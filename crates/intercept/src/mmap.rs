@@ -49,8 +49,6 @@ impl Server<'_> {
                     return Err(Errno(libc::EINVAL));
                 }
                 self.backend.buffer_mapped(id, pid)?;
-                // Of a program's own file, its other mappings cannot be told from this one.
-                lock(&self.host.device_memory).insert(id);
                 Ok(None)
             }
             Target::Device(file) => Ok(Some(file)),

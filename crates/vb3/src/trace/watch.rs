@@ -180,10 +180,6 @@ impl Caller for Watched<'_> {
         self.caller.install(fd, cloexec, tag)
     }
 
-    fn install_own(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {
-        self.caller.install_own(fd, cloexec, tag)
-    }
-
     fn install_file(
         &self,
         file: FileId,

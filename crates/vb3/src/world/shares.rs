@@ -54,10 +54,8 @@ pub(super) struct Shown {
 pub(super) enum ShownKind {
     /// A dma-buf of the kernel's.
     Real,
-    /// A memfd of the machine's.
+    /// A memfd.
     Memfd,
-    /// A memfd that the program made itself.
-    Own,
 }
 
 /// A real dma-buf that programs were given. Its end is looked for by its count of holders.
@@ -210,11 +208,7 @@ impl Shares {
             })
             .bufs
             .push(buf.id());
-        let installed = match kind {
-            ShownKind::Own => caller.install_own(fd.as_fd(), cloexec, tag),
-            ShownKind::Real | ShownKind::Memfd => caller.install(fd.as_fd(), cloexec, tag),
-        };
-        match installed {
+        match caller.install(fd.as_fd(), cloexec, tag) {
             Ok(number) => {
                 let pid = caller.pid();
                 if kind == ShownKind::Real {

@@ -243,7 +243,7 @@ impl World {
             Shown {
                 fd: shown,
                 file,
-                kind: ShownKind::Own,
+                kind: ShownKind::Memfd,
             },
             caller,
             cloexec,

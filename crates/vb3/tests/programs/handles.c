@@ -66,7 +66,6 @@ static int udmabuf_of(int memfd)
 	int device = open(UDMABUF, O_RDWR | O_CLOEXEC);
 	struct udmabuf_create create = { .memfd = memfd, .flags = UDMABUF_FLAGS_CLOEXEC,
 					 .size = whole_pages(SIZE) };
-	must(ftruncate(memfd, create.size) | fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK), "memfd");
 	int fd = ioctl(device, UDMABUF_CREATE, &create);
 	close(device);
 	return fd;
@@ -98,21 +97,22 @@ int main(int argc, char **argv)
 		buf = other_buffer("heap", SIZE);
 	} else {
 		int memfd = memfd_create("handles", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-		buf = udmabuf_of(memfd);
+		must(ftruncate(memfd, whole_pages(SIZE)) | fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK),
+		     "memfd");
 		one = map(memfd, 0);
+		// Before it is a udmabuf's, too: then no device pins it.
+		give(other, one);
+		buf = udmabuf_of(memfd);
 		close(memfd);
 	}
 	must(buf, argv[1]);
-	// Mapped by the udmabuf, it is a device's memory, which nobody pins.
-	if (one)
-		give(other, one);
 	char *two = map(buf, 0);
-	if (!one)
-		give(other, two);
 	int copy = dup(buf);
 	reqbufs(display, OUT, V4L2_MEMORY_DMABUF, 2);
 	import(display, 0, copy);
 	import(display, 1, again < 0 ? buf : again);
+	if (strcmp(argv[1], "udmabuf"))
+		give(other, one ? one : two);
 	two[7] = 0x5a;
 	printf("the same bytes: %s\n", !one || one[7] == 0x5a ? "yes" : "no");
 	list("all");
