@@ -68,7 +68,7 @@ pub(super) fn compare(vb3: &Path, there: &Path) -> Result<()> {
         };
         let (mut own, mut other) = (read(&here)?, read(there)?);
         if name == REPORT {
-            (own, other) = (without_directory(&own)?, without_directory(&other)?);
+            (own, other) = (without_place(&own)?, without_place(&other)?);
         }
         if own.is_empty() || own != other {
             bail!("{name}: {}", first_difference(&own, &other));
@@ -77,12 +77,15 @@ pub(super) fn compare(vb3: &Path, there: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A report without the directory in which the run was made.
-fn without_directory(report: &[u8]) -> Result<Vec<u8>> {
+/// A report without the directory in which the run was made, and the notes, which say what cannot be
+/// done there.
+fn without_place(report: &[u8]) -> Result<Vec<u8>> {
     let mut report: Value = serde_json::from_slice(report).context("a report that is no JSON")?;
     let setup = report.get_mut("setup").and_then(Value::as_object_mut);
     let directory = setup.and_then(|setup| setup.remove("directory"));
     directory.context("a report that names no directory")?;
+    let notes = report.as_object_mut().and_then(|all| all.remove("notes"));
+    notes.context("a report without notes")?;
     Ok(serde_json::to_vec_pretty(&report)?)
 }
 
