@@ -14,12 +14,13 @@ mod table;
 mod work;
 
 use super::coder::{Coder, Coding, Drain, Offered, Parts};
+use super::loan::CaptureDriver;
 use super::{M2mQueueDriver, raw};
 use crate::Failure;
 use crate::place::Place;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::surface::EINVAL;
-use lend::{CaptureDriver, Lending};
+use lend::Lending;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use table::{Input, Row};
@@ -261,11 +262,14 @@ impl<C> Coding<C> for Decoder<C> {
     }
 
     fn capture_driver(&mut self) -> Box<dyn Driver<Cookie = C> + '_> {
+        let (lent, decoded) = (&mut self.own.lent, &mut self.own.decoded);
         Box::new(CaptureDriver {
             queue: M2mQueueDriver(&mut self.capture),
             codec: &mut self.codec,
-            lent: &mut self.own.lent,
-            decoded: &mut self.own.decoded,
+            forget: || {
+                lent.clear();
+                decoded.retain(|decoded| decoded.token.is_none());
+            },
         })
     }
 

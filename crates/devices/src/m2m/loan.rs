@@ -1,8 +1,9 @@
 //! CAPTURE buffers to which the codec process writes pictures itself.
 
+use super::{CodecProcess, M2mQueueDriver};
 use crate::surface::{Surface, Trouble};
 use vb3_codec::{Chroma, Lent, LentPlane, Refused, Worker};
-use vb3_queue::{Active, MAX_PLANES};
+use vb3_queue::{Active, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare};
 use vb3_v4l2::{Bus, Flow, Format, Span};
 
 /// Lends memory for one picture, or, where a process cannot have it, a number alone.
@@ -51,4 +52,40 @@ pub(super) fn note_written<C>(
             .map_err(|_| Trouble::Fault)
     })?;
     surface.payloads()
+}
+
+/// The driver of CAPTURE: before streaming ends, the process has let go of all buffers, and the device
+/// of those that it keeps, which `forget` does.
+pub(super) struct CaptureDriver<'a, C, F> {
+    pub(super) queue: M2mQueueDriver<'a, C>,
+    pub(super) codec: &'a mut CodecProcess,
+    pub(super) forget: F,
+}
+
+impl<C, F: FnMut()> Driver for CaptureDriver<'_, C, F> {
+    type Cookie = C;
+
+    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
+        self.queue.queue_setup(create)
+    }
+
+    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
+        self.queue.buf_prepare(buffer)
+    }
+
+    fn buf_queue(&mut self, buffer: Active<C>) {
+        self.queue.buf_queue(buffer);
+    }
+
+    fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
+        self.queue.start_streaming(queued)
+    }
+
+    fn stop_streaming(&mut self) {
+        if let Some(worker) = self.codec.worker() {
+            worker.take_all_back();
+        }
+        (self.forget)();
+        self.queue.stop_streaming();
+    }
 }

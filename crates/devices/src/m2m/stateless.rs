@@ -13,6 +13,7 @@
 mod controls;
 mod work;
 
+use super::loan::CaptureDriver;
 use super::{CodecProcess, M2mQueue, M2mQueueDriver, raw};
 use crate::Failure;
 use crate::device::Outside;
@@ -23,7 +24,7 @@ use crate::surface::{EBUSY, EINVAL};
 use controls::Parameters;
 use std::os::fd::BorrowedFd;
 use vb3_codec::Kind;
-use vb3_queue::{Driver, DriverError, PlaneSizes, Prepare, Requests, TimestampKind};
+use vb3_queue::{Driver, DriverError, Requests, TimestampKind};
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes,
     Identity, PixelFormat, Planarity, Progress, QueuePolicy, Role, Statistics, VideoDriver, pixfmt,
@@ -151,41 +152,6 @@ impl<C> Outside for StatelessDecoder<C> {
     }
 }
 
-/// The driver of CAPTURE: before streaming ends, the process has let go of the buffers.
-struct CaptureDriver<'a, C> {
-    queue: M2mQueueDriver<'a, C>,
-    codec: &'a mut CodecProcess,
-    work: &'a mut Work<C>,
-}
-
-impl<C> Driver for CaptureDriver<'_, C> {
-    type Cookie = C;
-
-    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
-        self.queue.queue_setup(create)
-    }
-
-    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
-        self.queue.buf_prepare(buffer)
-    }
-
-    fn buf_queue(&mut self, buffer: vb3_queue::Active<C>) {
-        self.queue.buf_queue(buffer);
-    }
-
-    fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
-        self.queue.start_streaming(queued)
-    }
-
-    fn stop_streaming(&mut self) {
-        if let Some(worker) = self.codec.worker() {
-            worker.take_all_back();
-        }
-        self.work.drop_targets();
-        self.queue.stop_streaming();
-    }
-}
-
 impl<C> VideoDriver for StatelessDecoder<C> {
     type Cookie = C;
 
@@ -206,7 +172,7 @@ impl<C> VideoDriver for StatelessDecoder<C> {
             Flow::Capture => Box::new(CaptureDriver {
                 queue: M2mQueueDriver(&mut self.capture),
                 codec: &mut self.codec,
-                work: &mut self.work,
+                forget: || self.work.drop_targets(),
             }),
             Flow::Output => Box::new(M2mQueueDriver(&mut self.output)),
         }

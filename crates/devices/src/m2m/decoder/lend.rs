@@ -7,11 +7,11 @@
 //! bus. A buffer that is queued again while later pictures refer to the one in it is lent, too: the
 //! process waits with it.
 
-use super::{Decoded, Decoder, Drain, Pending};
-use crate::m2m::{CodecProcess, M2mQueueDriver, loan};
+use super::{Decoder, Drain, Pending};
+use crate::m2m::loan;
 use std::collections::VecDeque;
 use vb3_codec::{MAX_LOANS, Refused};
-use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare};
+use vb3_queue::Active;
 use vb3_v4l2::Bus;
 
 /// Buffers that the codec process has.
@@ -33,6 +33,11 @@ impl<C> Lending<C> {
 
     pub(super) fn is_empty(&self) -> bool {
         self.tokens.is_empty()
+    }
+
+    /// Forgets all loans.
+    pub(super) fn clear(&mut self) {
+        self.tokens.clear();
     }
 
     /// The buffer of a loan that was used.
@@ -96,43 +101,5 @@ impl<C> Decoder<C> {
                 self.capture.tokens.push_front(token);
             }
         }
-    }
-}
-
-/// The driver of CAPTURE: before streaming ends, the process has let go of all buffers.
-#[derive(Debug)]
-pub(super) struct CaptureDriver<'a, C> {
-    pub(super) queue: M2mQueueDriver<'a, C>,
-    pub(super) codec: &'a mut CodecProcess,
-    pub(super) lent: &'a mut Lending<C>,
-    pub(super) decoded: &'a mut VecDeque<Decoded<C>>,
-}
-
-impl<C> Driver for CaptureDriver<'_, C> {
-    type Cookie = C;
-
-    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
-        self.queue.queue_setup(create)
-    }
-
-    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
-        self.queue.buf_prepare(buffer)
-    }
-
-    fn buf_queue(&mut self, buffer: Active<C>) {
-        self.queue.buf_queue(buffer);
-    }
-
-    fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
-        self.queue.start_streaming(queued)
-    }
-
-    fn stop_streaming(&mut self) {
-        if let Some(worker) = self.codec.worker() {
-            worker.take_all_back();
-        }
-        self.lent.tokens.clear();
-        self.decoded.retain(|decoded| decoded.token.is_none());
-        self.queue.stop_streaming();
     }
 }
