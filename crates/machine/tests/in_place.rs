@@ -302,6 +302,22 @@ fn reading_for_nobody_is_counted_as_reading() {
     }
 }
 
+#[test]
+fn withdrawn_memory_cannot_be_read_for_nobody() {
+    let (mut mapper, dev) = with_device(COHERENT);
+    let both = Direction::Bidirectional;
+    let alloc = mapper.alloc_noncontiguous(dev, LEN, both, Attrs::empty());
+    let alloc = alloc.unwrap();
+    let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+    let machine = mapper.platform_mut();
+    let own = machine.own_memory(alloc.pages(), alloc.segments()).unwrap();
+    let whole = BusSpan { addr, len: LEN };
+    assert_eq!(machine.bus_note_read(dev, whole), Ok(()));
+    machine.withdraw(own);
+    assert!(machine.bus_note_read(dev, whole).is_err());
+    assert_eq!(machine.bus_stats(dev).faults, 1);
+}
+
 /// A program may write at any time to memory that it has mapped, and a slice of such memory would
 /// say that nobody does.
 #[test]
