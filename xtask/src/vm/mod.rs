@@ -39,9 +39,13 @@ pub(crate) struct Args {
     /// Every scenario on every kernel, with the IOMMUs that it is about, and the package's test
     #[arg(long, conflicts_with_all = ["scenarios", "iommus", "matrix"])]
     everything: bool,
+    /// What CI runs: everything on the newest kernel, and on the others one machine for each thing
+    /// that is built or answered by kernel
+    #[arg(long, conflicts_with_all = ["scenarios", "iommus", "matrix", "everything", "kernels"])]
+    chosen: bool,
     /// In a small kernel with the kernel's own checkers on (KASAN, lockdep, kmemleak, DMA_API_DEBUG
     /// and others), built once from Debian's source in about seven minutes of two cores
-    #[arg(long, conflicts_with_all = ["everything", "kernels", "refresh"])]
+    #[arg(long, conflicts_with_all = ["everything", "chosen", "kernels", "refresh"])]
     checked: bool,
     /// Boot a machine a second time whose first result was not in order, and say what it was
     #[arg(long)]
@@ -85,6 +89,7 @@ impl Args {
             iommus: Vec::new(),
             matrix: false,
             everything: false,
+            chosen: false,
             checked: false,
             again: false,
             if_possible: false,
@@ -109,7 +114,7 @@ impl Args {
     }
 }
 
-/// What `cargo xtask test --vm` and CI run: each scenario, with the IOMMUs that it is about. What
+/// What `cargo xtask test --vm` runs: each scenario, with the IOMMUs that it is about. What
 /// takes longest comes first, so that nothing is waited for alone.
 const EVERYTHING: &[(&str, &[Iommu])] = &[
     ("peers", &[Iommu::None]),
@@ -127,6 +132,16 @@ const EVERYTHING: &[(&str, &[Iommu])] = &[
     ("sg", &[Iommu::None, Iommu::Intel]),
     ("vfio", &[Iommu::Intel]),
     ("buffers", &[Iommu::None]),
+];
+
+/// What CI runs on kernels that are not the newest.
+const OLDER: &[(&str, Iommu)] = &[
+    ("package", Iommu::None),
+    ("process", Iommu::None),
+    ("compliance", Iommu::None),
+    ("edu", Iommu::Intel),
+    ("conformance", Iommu::Virtio),
+    ("pool", Iommu::None),
 ];
 
 /// What `--checked` runs unless scenarios are named: the checkers themselves, and what fails most.
@@ -268,7 +283,8 @@ fn wanted(args: &Args, kernels: &[String]) -> Vec<Cell> {
         [] => vec![Iommu::None],
         some => some.to_vec(),
     };
-    let list = match (args.everything, args.checked && args.scenarios.is_empty()) {
+    let all = args.everything || args.chosen;
+    let list = match (all, args.checked && args.scenarios.is_empty()) {
         (true, _) => Some(EVERYTHING),
         (false, true) => Some(CHECKED),
         (false, false) => None,
@@ -293,7 +309,18 @@ fn wanted(args: &Args, kernels: &[String]) -> Vec<Cell> {
             }
         }
     }
+    if args.chosen {
+        let newest = kernels.iter().max_by_key(|kernel| version(kernel));
+        let older = |cell: &Cell| OLDER.contains(&(cell.scenario.as_str(), cell.iommu));
+        cells.retain(|cell| Some(&cell.kernel) == newest || older(cell));
+    }
     cells
+}
+
+/// The numbers that a release begins with, e.g. 6 and 12 of `6.12.57+deb13-amd64`.
+fn version(kernel: &str) -> Vec<u32> {
+    let numbers = kernel.split(|c: char| !c.is_ascii_digit());
+    numbers.map_while(|n| n.parse().ok()).collect()
 }
 
 /// Whether virtual machines can be had: the tools, namespaces, and something to make guests from.
@@ -303,4 +330,29 @@ fn wanted(args: &Args, kernels: &[String]) -> Vec<Cell> {
 fn possible(args: &Args) -> Result<()> {
     setup::install(setup::VM)?;
     Lab::possible(args.mirror.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ci_runs_everything_on_the_newest_kernel() {
+        let kernels = ["6.12.9-amd64", "7.2.1-amd64", "6.9.12-amd64"].map(str::to_owned);
+        let mut args = Args::new(&[]);
+        args.chosen = true;
+        let chosen = wanted(&args, &kernels);
+        let on = |kernel: &str| chosen.iter().filter(|cell| cell.kernel == kernel).count();
+        args.everything = true;
+        args.chosen = false;
+        let all = wanted(&args, &kernels);
+        assert_eq!(on(&kernels[1]), all.len() / kernels.len());
+        assert_eq!([on(&kernels[0]), on(&kernels[2])], [OLDER.len(); 2]);
+    }
+
+    #[test]
+    fn releases_compare_by_their_numbers() {
+        assert!(version("6.9.12-amd64") < version("6.12.9-amd64"));
+        assert!(version("6.12.9-amd64") < version("7.2~rc1-amd64"));
+    }
 }
