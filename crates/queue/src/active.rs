@@ -2,10 +2,9 @@
 
 use crate::RequestId;
 use crate::config::MAX_PLANES;
-use alloc::sync::Arc;
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, SeqCst};
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 /// A timecode, passed through without being looked at.
 pub type Timecode = [u8; 16];

@@ -39,6 +39,9 @@
 //! | [`Wait`] | `Send`, `Sync`; any context | nobody: lock-free |
 //! | all others | plain values | – |
 //!
+//! `tests/loom.rs` tries the orders in which threads that drop, push, collect, sleep and stop can meet,
+//! as far as two or three preemptions make one.
+//!
 //! Source: Linux 7.2 `drivers/media/common/videobuf2/videobuf2-core.c`, differs: a buffer that
 //! the device owns is a value; errors carry numbers.
 #![no_std]
@@ -68,6 +71,7 @@ mod request_buffer;
 mod request_state;
 mod session;
 mod stream;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod wait;

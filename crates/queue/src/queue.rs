@@ -2,9 +2,9 @@
 
 use crate::active::Ownership;
 use crate::buffer::Buffer;
+use crate::sync::Arc;
 use crate::{Busy, Config, Error, Invalid, Memory};
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use vb3_plane::{Coherency, MemOps, Reason};
 

@@ -1,8 +1,8 @@
 //! Waiting for a buffer.
 
 use crate::active::Ownership;
+use crate::sync::Arc;
 use crate::{Busy, Error, Queue};
-use alloc::sync::Arc;
 use core::fmt;
 use vb3_plane::MemOps;
 
