@@ -1,4 +1,4 @@
-//! Compiles the C that calls libavcodec; where its headers are missing, one that has no decoders.
+//! Compiles the C that calls libavcodec; where its headers are missing, one that has no codecs.
 
 /// Debian 12's.
 const OLDEST: &str = "59";
@@ -13,7 +13,8 @@ fn main() {
         .probe("libavcodec");
     match found {
         Ok(library) => {
-            shim.includes(&library.include_paths).file("shim/avcodec.c");
+            shim.includes(&library.include_paths);
+            shim.files(["shim/avcodec.c", "shim/encoder.c"]);
             shim.compile("vb3_avcodec");
             // After the objects that need it.
             for path in &library.link_paths {

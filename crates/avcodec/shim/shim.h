@@ -112,4 +112,41 @@ void vb3_av_done(struct vb3_av *av);
 // The name of the pixel format of the picture received, or coming.
 const char *vb3_av_pixels(const struct vb3_av *av);
 
+// What a VP8 encoder is to make.
+struct vb3_av_settings {
+	uint32_t width;
+	uint32_t height;
+	// So many pictures in so many seconds.
+	uint32_t frames;
+	uint32_t seconds;
+	uint32_t bitrate;
+	// 1 where as many bits are spent at all times.
+	uint32_t constant;
+	// Most pictures from one key frame to the next.
+	uint32_t gop;
+	uint32_t profile;
+	// As the library counts them, 0 to 63.
+	uint32_t least_quantizer;
+	uint32_t greatest_quantizer;
+};
+
+struct vb3_av_packet {
+	const uint8_t *data;
+	size_t len;
+	uint32_t key;
+};
+
+struct vb3_av_encoder;
+
+// The name of the VP8 encoder; NULL without one.
+const char *vb3_av_encoder(void);
+// NULL without encoder or memory, or for settings that it does not take.
+struct vb3_av_encoder *vb3_av_encoder_open(const struct vb3_av_settings *settings);
+void vb3_av_encoder_close(struct vb3_av_encoder *av);
+// Encodes Y, U and V; number goes up by 1 from picture to picture. Gives 0 or a negative error.
+int vb3_av_encode(struct vb3_av_encoder *av, const uint8_t *const planes[3],
+		  const size_t strides[3], int64_t number, int force_key);
+// 1 with a packet, whose bytes stay until the next call; 0 without; a negative error.
+int vb3_av_packet(struct vb3_av_encoder *av, struct vb3_av_packet *packet);
+
 #endif

@@ -1,4 +1,4 @@
-//! libavcodec by way of `shim/`, and the only place that calls it.
+//! libavcodec's decoders by way of `shim/`, and the only place that calls them.
 #![expect(unsafe_code, reason = "calls a C library")]
 
 use std::ffi::{CStr, c_char, c_int};
@@ -149,7 +149,7 @@ unsafe extern "C" {
 }
 
 /// A static string of the library.
-fn text(of: *const c_char) -> Option<String> {
+pub(crate) fn text(of: *const c_char) -> Option<String> {
     if of.is_null() {
         return None;
     }
@@ -189,7 +189,7 @@ pub(crate) struct Error {
 /// `AVERROR_PATCHWELCOME`: 'P', 'A', 'W', 'E'.
 const PATCH_WELCOME: c_int = -0x4557_4150;
 
-fn error(number: c_int) -> Error {
+pub(crate) fn error(number: c_int) -> Error {
     let mut buffer = [0u8; 128];
     // SAFETY: `buffer` has as many bytes as is said, and the library ends it with 0.
     unsafe { vb3_av_error(number, buffer.as_mut_ptr().cast(), buffer.len()) };

@@ -1,15 +1,18 @@
-//! `vb3-codec`: the process that decodes for a device of `vb3`, by libavcodec.
+//! `vb3-codec`: the process that decodes, or encodes, for a device of `vb3`, by libavcodec.
 //!
 //! A program of its own, so that `vb3` is linked with nothing. `vb3` starts it with a socket as its
 //! standard input; `vb3-codec --list` says which codecs it has.
 #![deny(unsafe_code)]
 
 mod decoder;
+mod encoder;
 mod frames;
 mod library;
 mod stateless;
+mod vpx;
 
 use decoder::Decoder;
+use encoder::Encoder;
 use frames::Frames;
 use library::Codec;
 use stateless::Stateless;
@@ -33,7 +36,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Each codec: what the library calls it, and what makes a decoder.
+/// What does each kind.
 fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
     Some(match kind {
         Kind::H264Decoder => Box::new(Decoder::<Cutter<H264>>::new(Codec::H264)?),
@@ -44,11 +47,12 @@ fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
         Kind::Vp8Decoder => Box::new(Decoder::<Frames<Vp8>>::new(Codec::Vp8)?),
         Kind::Vp9Decoder => Box::new(Decoder::<Frames<Vp9>>::new(Codec::Vp9)?),
         Kind::Av1Decoder => Box::new(Decoder::<Frames<Av1>>::new(Codec::Av1)?),
+        Kind::Vp8Encoder => Box::new(Encoder::new()?),
         _ => return None,
     })
 }
 
-/// Says which library it is and what it decodes, for [`Library::ask`].
+/// Says which library it is, what it decodes and what it encodes, for [`Library::ask`].
 fn list() {
     let Some(version) = library::version() else {
         println!("library none");
@@ -58,11 +62,12 @@ fn list() {
         let kinds = codec.kinds().iter();
         kinds.filter_map(move |kind| Some((*kind, library::decoder_name(codec)?)))
     });
+    let encoders = vpx::name().map(|name| (Kind::Vp8Encoder, name));
     let library = Library {
         program: PathBuf::new(),
         name: format!("libavcodec {version}"),
         license: library::license(),
-        kinds: kinds.collect(),
+        kinds: kinds.chain(encoders).collect(),
     };
     print!("{}", library.list());
 }

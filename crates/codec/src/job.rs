@@ -24,6 +24,8 @@ pub enum Kind {
     Mpeg4Decoder,
     /// Pictures to an H.264 byte stream (Annex B).
     H264Encoder,
+    /// Pictures to VP8 frames.
+    Vp8Encoder,
     /// JPEG files to pictures.
     JpegDecoder,
     /// Pictures to JPEG files.
@@ -34,7 +36,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const TABLE: [(Self, &'static str, &'static str); 11] = [
+    const TABLE: [(Self, &'static str, &'static str); 12] = [
         (Self::H264Decoder, "h264dec", "decoding H.264"),
         (
             Self::H264StatelessDecoder,
@@ -49,6 +51,7 @@ impl Kind {
         (Self::Mpeg4Decoder, "mpeg4dec", "decoding MPEG-4"),
         (Self::JpegDecoder, "jpegdec", "decoding JPEG"),
         (Self::H264Encoder, "h264enc", "encoding H.264"),
+        (Self::Vp8Encoder, "vp8enc", "encoding VP8"),
         (Self::JpegEncoder, "jpegenc", "encoding JPEG"),
     ];
 
@@ -80,13 +83,20 @@ impl Kind {
 
     /// Whether a library beside this crate may do it.
     pub(crate) const fn has_library(self) -> bool {
-        !self.encodes() && !matches!(self, Self::JpegDecoder | Self::Harm)
+        let is_own = matches!(
+            self,
+            Self::H264Encoder | Self::JpegDecoder | Self::JpegEncoder | Self::Harm
+        );
+        !is_own
     }
 
     /// Whether it takes pictures.
     #[must_use]
     pub const fn encodes(self) -> bool {
-        matches!(self, Self::H264Encoder | Self::JpegEncoder)
+        matches!(
+            self,
+            Self::H264Encoder | Self::Vp8Encoder | Self::JpegEncoder
+        )
     }
 }
 
@@ -94,8 +104,8 @@ impl Kind {
 #[derive(Clone, Copy, Debug)]
 pub enum Job<'a> {
     /// Sets up the codec. An encoder needs it before its first picture; a decoder may do without.
-    /// An encoder that is set up again starts a new stream at the next picture, unless nothing but
-    /// the bitrate is another.
+    /// An encoder that is set up again starts a new stream at the next picture, unless it is one of
+    /// H.264 and nothing but the bitrate is another.
     Configure(Config),
     /// Decodes a piece of a stream. Answered by [`Event::Consumed`], after the events of all
     /// pictures that became ready; its bytes may be used again at once.
@@ -112,7 +122,7 @@ pub enum Job<'a> {
         tag: u64,
         /// I420 of the configured size.
         picture: Planes<'a>,
-        /// H.264: makes this picture an IDR picture.
+        /// Makes this picture one that needs no other: in H.264 an IDR picture.
         force_key: bool,
     },
     /// Brings out everything that is held; the stream may go on after it. Answered by
@@ -138,6 +148,8 @@ pub enum Config {
     Decoder(Framing),
     /// Of [`Kind::H264Encoder`].
     H264Encoder(H264Settings),
+    /// Of [`Kind::Vp8Encoder`].
+    Vp8Encoder(Vp8Settings),
     /// Of [`Kind::JpegEncoder`].
     JpegEncoder {
         /// Width in pixels.
@@ -181,6 +193,27 @@ pub struct H264Settings {
     pub level: Option<u8>,
     /// What the stream says that the numbers of its pictures mean; nothing if nothing is known.
     pub colour: Colour,
+}
+
+/// What a VP8 encoder makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vp8Settings {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Pictures per second, as a fraction; both at least 1.
+    pub rate: (u32, u32),
+    /// Bits per second.
+    pub bitrate: u32,
+    /// Whether as many are spent at all times, rather than in the long run.
+    pub constant: bool,
+    /// Most pictures from one key frame to the next; 0 for no such limit.
+    pub gop: u32,
+    /// Profile 0 to 3: which filters may be used (RFC 6386, section 9.1).
+    pub profile: u8,
+    /// Least and greatest index of the quantizer, 0 to 127.
+    pub qp: (u8, u8),
 }
 
 /// Coding tools of an H.264 encoder. B pictures are never made.
@@ -350,7 +383,7 @@ pub enum Event {
     Packet {
         /// Of the picture.
         tag: u64,
-        /// Annex B access unit with parameter sets before an IDR picture, or a JPEG file.
+        /// Annex B access unit with parameter sets before an IDR picture, a VP8 frame or a JPEG file.
         data: Packet,
         /// Whether it can be decoded without others.
         key: bool,

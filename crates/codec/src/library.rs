@@ -200,6 +200,12 @@ impl Codecs {
             }
             .to_owned()),
             Err(e) => Err(match self.other() {
+                Ok(library) => format!(
+                    "{} is not done by {}, which was built without it ({})",
+                    kind.name(),
+                    library.name,
+                    library.program.display()
+                ),
                 Err(why) if std::env::var_os(VARIABLE).is_some() => format!("{e} ({why})"),
                 _ => e.to_string(),
             }),

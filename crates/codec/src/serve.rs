@@ -202,6 +202,7 @@ impl Server {
                 self.layout = match config {
                     Config::Decoder(_) => None,
                     Config::H264Encoder(s) => Layout::new(s.width, s.height),
+                    Config::Vp8Encoder(s) => Layout::new(s.width, s.height),
                     Config::JpegEncoder { width, height, .. } => Layout::new(width, height),
                 };
                 self.codec.configure(config);

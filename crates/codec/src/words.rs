@@ -2,10 +2,11 @@
 
 use crate::job::{
     Chroma, Colour, Config, Field, Framing, H264Profile, H264Settings, Kind, Rect, StreamFormat,
+    Vp8Settings,
 };
 use crate::slots::Layout;
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::H264Decoder,
     Kind::H264Encoder,
     Kind::JpegDecoder,
@@ -18,6 +19,7 @@ const KINDS: [Kind; 12] = [
     Kind::Mpeg2Decoder,
     Kind::Mpeg4Decoder,
     Kind::H264StatelessDecoder,
+    Kind::Vp8Encoder,
 ];
 
 pub(crate) fn kind_to_word(kind: Kind) -> u64 {
@@ -44,7 +46,7 @@ pub(crate) const fn field_from_word(word: u64) -> Field {
 }
 
 /// Numbers of a [`Config`]; after them come generation and slot length of an encoder's memory.
-pub(crate) const CONFIG_WORDS: usize = 10;
+pub(crate) const CONFIG_WORDS: usize = 11;
 
 fn colour_to_word(c: Colour) -> u64 {
     u32::from_le_bytes([c.primaries, c.transfer, c.matrix, u8::from(c.full_range)]).into()
@@ -98,6 +100,28 @@ pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'s
             ]);
             Layout::new(s.width, s.height)
         }
+        (Kind::Vp8Encoder, Config::Vp8Encoder(s)) => {
+            if s.rate.0 == 0 || s.rate.1 == 0 || s.bitrate == 0 {
+                return Err("frame rate and bitrate must not be 0");
+            }
+            if s.profile > 3 || s.qp.0 > s.qp.1 || s.qp.1 > 127 {
+                return Err("VP8 has profiles 0 to 3 and quantizers 0 to 127, the least first");
+            }
+            set(&[
+                3,
+                s.width.into(),
+                s.height.into(),
+                s.rate.0.into(),
+                s.rate.1.into(),
+                s.bitrate.into(),
+                s.gop.into(),
+                s.profile.into(),
+                s.qp.0.into(),
+                s.qp.1.into(),
+                s.constant.into(),
+            ]);
+            Layout::new(s.width, s.height)
+        }
         (
             Kind::JpegEncoder,
             Config::JpegEncoder {
@@ -141,6 +165,16 @@ pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
             },
             level: u8::try_from(small(8)?).ok().filter(|level| *level != 0),
             colour: colour_from_word(small(9)?),
+        })),
+        3 => Some(Config::Vp8Encoder(Vp8Settings {
+            width: small(1)?,
+            height: small(2)?,
+            rate: (small(3)?, small(4)?),
+            bitrate: small(5)?,
+            gop: small(6)?,
+            profile: u8::try_from(small(7)?).ok()?,
+            qp: (u8::try_from(small(8)?).ok()?, u8::try_from(small(9)?).ok()?),
+            constant: small(10)? != 0,
         })),
         _ => Some(Config::JpegEncoder {
             width: small(1)?,

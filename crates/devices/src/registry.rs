@@ -188,6 +188,11 @@ pub(crate) const ROWS: &[Row] = &[
         "a stateful H.264 encoder, memory to memory",
         |value| bare(value, DeviceKind::Encoder(Kind::H264Encoder)),
     ),
+    codec(
+        "vp8enc",
+        "a stateful VP8 encoder; needs libavcodec with libvpx",
+        |value| bare(value, DeviceKind::Encoder(Kind::Vp8Encoder)),
+    ),
     codec("jpegenc", "a JPEG encoder, memory to memory", |value| {
         bare(value, DeviceKind::Encoder(Kind::JpegEncoder))
     }),

@@ -1,5 +1,6 @@
 //! Streams through `vb3-codec`, compared with what ffmpeg decodes.
 
+mod encoder;
 mod h264;
 mod lent;
 mod others;

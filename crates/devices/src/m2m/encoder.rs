@@ -20,7 +20,7 @@ use crate::spec::{DeviceKind, DeviceSpec};
 use crate::surface::{EBUSY, EINVAL};
 use controls::Controls;
 use std::collections::VecDeque;
-use vb3_codec::{Config, H264Settings, Kind, Packet};
+use vb3_codec::{Config, H264Settings, Kind, Packet, Vp8Settings};
 use vb3_queue::{Driver, DriverError};
 use vb3_v4l2::{
     Bus, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags, Fraction,
@@ -74,9 +74,11 @@ impl<C> Encoder<C> {
     pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let (kind, card) = match spec.kind {
             DeviceKind::Encoder(Kind::H264Encoder) => (Kind::H264Encoder, "H.264 Encoder"),
+            DeviceKind::Encoder(Kind::Vp8Encoder) => (Kind::Vp8Encoder, "VP8 Encoder"),
             DeviceKind::Encoder(Kind::JpegEncoder) => (Kind::JpegEncoder, "JPEG Encoder"),
             _ => return Err(Failure::new("the device is no encoder")),
         };
+        place.codecs.describe(kind).map_err(Failure::new)?;
         let coded = format::coded(kind);
         let raw = raw::formats(spec);
         let stride = spec.stride.unwrap_or(1);
@@ -122,29 +124,42 @@ impl<C> Encoder<C> {
         format::coded_for(kind, formats, source, crop, self.own.wanted_bytes).ok_or(EINVAL)
     }
 
+    /// Whether pictures have a time of their own; files have none.
+    fn is_stream(&self) -> bool {
+        self.codec.kind() != Kind::JpegEncoder
+    }
+
     /// How the worker is to be set up.
     fn config(&self) -> Config {
         let (width, height) = (self.own.crop.width, self.own.crop.height);
+        let interval = self.own.coded_interval;
+        let rate = (interval.denominator, interval.numerator);
         match self.codec.kind() {
             Kind::JpegEncoder => Config::JpegEncoder {
                 width,
                 height,
                 quality: self.own.controls.quality,
             },
-            _ => {
-                let interval = self.own.coded_interval;
-                let rate = (interval.denominator, interval.numerator);
-                Config::H264Encoder(H264Settings {
-                    width,
-                    height,
-                    rate,
-                    bitrate: self.own.controls.bitrate,
-                    gop: self.own.controls.gop,
-                    profile: self.own.controls.profile(),
-                    level: Some(self.own.controls.level((width, height), rate)),
-                    colour: color::colour_of(self.output.format.color),
-                })
-            }
+            Kind::Vp8Encoder => Config::Vp8Encoder(Vp8Settings {
+                width,
+                height,
+                rate,
+                bitrate: self.own.controls.bitrate,
+                constant: self.own.controls.constant,
+                gop: self.own.controls.gop,
+                profile: self.own.controls.vp8_profile,
+                qp: self.own.controls.qp(),
+            }),
+            _ => Config::H264Encoder(H264Settings {
+                width,
+                height,
+                rate,
+                bitrate: self.own.controls.bitrate,
+                gop: self.own.controls.gop,
+                profile: self.own.controls.profile(),
+                level: Some(self.own.controls.level((width, height), rate)),
+                colour: color::colour_of(self.output.format.color),
+            }),
         }
     }
 }
@@ -155,9 +170,9 @@ impl<C> Coding<C> for Encoder<C> {
     const EVENTS: EventKinds = EventKinds::EOS;
 
     fn flags(&self, flow: Flow) -> FormatFlags {
-        match (flow, self.codec.kind()) {
-            (Flow::Capture, Kind::H264Encoder) => FormatFlags::ENC_CAP_FRAME_INTERVAL,
-            _ => FormatFlags::empty(),
+        match flow == Flow::Capture && self.is_stream() {
+            true => FormatFlags::ENC_CAP_FRAME_INTERVAL,
+            false => FormatFlags::empty(),
         }
     }
 
@@ -166,7 +181,7 @@ impl<C> Coding<C> for Encoder<C> {
     }
 
     fn intervals(&self) -> Option<FrameIntervals<'static>> {
-        (self.codec.kind() == Kind::H264Encoder).then_some(format::INTERVALS)
+        self.is_stream().then_some(format::INTERVALS)
     }
 
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
@@ -201,7 +216,7 @@ impl<C> Coding<C> for Encoder<C> {
     }
 
     fn interval(&self, flow: Flow) -> Option<Fraction> {
-        (self.codec.kind() == Kind::H264Encoder).then_some(match flow {
+        self.is_stream().then_some(match flow {
             Flow::Capture => self.own.coded_interval,
             Flow::Output => self.own.interval,
         })

@@ -176,6 +176,7 @@ fn every_decoder_is_compliant() {
 fn without_the_library_it_is_refused_with_the_reason() {
     let devices = [
         ("hevcdec", "HEVC"),
+        ("vp8enc", "encoding VP8"),
         ("h264dec-stateless", "H.264 by requests"),
     ];
     for (device, codec) in devices {

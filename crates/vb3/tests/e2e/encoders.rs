@@ -5,17 +5,17 @@ use crate::common::{MACHINES, Outcome, Run, ffmpeg_in, lacks};
 use crate::compliance::expect_compliant;
 use std::process::Command;
 
-const WIDTH: usize = 320;
-const HEIGHT: usize = 240;
-const PICTURE: usize = WIDTH * HEIGHT * 3 / 2;
-const COUNT: usize = 20;
+pub(crate) const WIDTH: usize = 320;
+pub(crate) const HEIGHT: usize = 240;
+pub(crate) const PICTURE: usize = WIDTH * HEIGHT * 3 / 2;
+pub(crate) const COUNT: usize = 20;
 /// With a registry of its own, so that other runs' devices are no elements here.
 const GST: &str = "env GST_REGISTRY=registry.bin gst-launch-1.0 -q";
 /// Less than this, in decibels, and the pictures are not the same.
 const ALIKE: f64 = 32.0;
 
 /// What ffprobe says of a file, a line for each packet or frame.
-fn probe(outcome: &Outcome, file: &str, words: &str) -> Vec<String> {
+pub(crate) fn probe(outcome: &Outcome, file: &str, words: &str) -> Vec<String> {
     let out = Command::new("ffprobe")
         .current_dir(outcome.dir.path())
         .args(["-v", "error", "-of", "csv=p=0"])
@@ -31,21 +31,21 @@ fn probe(outcome: &Outcome, file: &str, words: &str) -> Vec<String> {
 }
 
 /// Moving pictures as I420, in `source.yuv`.
-fn source(run: &Run) -> Vec<u8> {
+pub(crate) fn source(run: &Run) -> Vec<u8> {
     let size = format!("testsrc2=size={WIDTH}x{HEIGHT}:rate=30");
     let words = format!("-f lavfi -i {size} -frames:v {COUNT} -pix_fmt yuv420p -f rawvideo");
     ffmpeg_in(run.dir.path(), format!("{words} source.yuv").split(' '));
     std::fs::read(run.file("source.yuv")).unwrap()
 }
 
-fn decoded(outcome: &Outcome, file: &str) -> Vec<u8> {
+pub(crate) fn decoded(outcome: &Outcome, file: &str) -> Vec<u8> {
     let words = format!("-i {file} -fps_mode passthrough -pix_fmt yuv420p -f rawvideo seen.yuv");
     ffmpeg_in(outcome.dir.path(), words.split(' '));
     outcome.read("seen.yuv")
 }
 
 /// Asserts that pictures are there, as many, and each like the one at its place.
-fn expect_alike(sent: &[u8], seen: &[u8], picture: usize) {
+pub(crate) fn expect_alike(sent: &[u8], seen: &[u8], picture: usize) {
     assert_eq!(seen.len(), sent.len(), "bytes of pictures");
     let pairs = sent.chunks_exact(picture).zip(seen.chunks_exact(picture));
     for (number, (sent, seen)) in pairs.enumerate() {

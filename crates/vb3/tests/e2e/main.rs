@@ -44,5 +44,6 @@ mod trace;
 mod udev;
 mod userptr;
 mod v4l2_ctl;
+mod vp8enc;
 mod waiting;
 mod webcam;

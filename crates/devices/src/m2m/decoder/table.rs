@@ -113,6 +113,7 @@ static ROWS: [Row; 8] = [
                 ],
                 12,
             ),
+            menu(cid::MPEG_VIDEO_HEVC_TIER, "HEVC Tier", &["Main", "High"], 1),
         ],
     ),
     row(
@@ -142,12 +143,18 @@ static ROWS: [Row; 8] = [
         "AV1 Decoder",
         FourCc::AV1,
         Input::Frames,
-        &[menu(
-            cid::MPEG_VIDEO_AV1_PROFILE,
-            "AV1 Profile",
-            &["Main"],
-            0,
-        )],
+        &[
+            menu(cid::MPEG_VIDEO_AV1_PROFILE, "AV1 Profile", &["Main"], 0),
+            menu(
+                cid::MPEG_VIDEO_AV1_LEVEL,
+                "AV1 Level",
+                &[
+                    "2.0", "2.1", "2.2", "2.3", "3.0", "3.1", "3.2", "3.3", "4.0", "4.1", "4.2",
+                    "4.3", "5.0", "5.1", "5.2", "5.3", "6.0", "6.1", "6.2", "6.3",
+                ],
+                19,
+            ),
+        ],
     ),
     row(
         Kind::Mpeg2Decoder,
@@ -209,5 +216,56 @@ impl Row {
         let flags = ControlFlags::empty();
         let menus = self.menus.iter();
         menus.map(move |m| ControlSpec::menu(m.id, m.name, m.items, m.default).with(flags))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel's headers have for each codec.
+    const CONTROLS: [(Kind, &[u32]); 7] = [
+        (
+            Kind::H264Decoder,
+            &[cid::MPEG_VIDEO_H264_LEVEL, cid::MPEG_VIDEO_H264_PROFILE],
+        ),
+        (
+            Kind::HevcDecoder,
+            &[
+                cid::MPEG_VIDEO_HEVC_PROFILE,
+                cid::MPEG_VIDEO_HEVC_LEVEL,
+                cid::MPEG_VIDEO_HEVC_TIER,
+            ],
+        ),
+        (Kind::Vp8Decoder, &[cid::MPEG_VIDEO_VP8_PROFILE]),
+        (
+            Kind::Vp9Decoder,
+            &[cid::MPEG_VIDEO_VP9_PROFILE, cid::MPEG_VIDEO_VP9_LEVEL],
+        ),
+        (
+            Kind::Av1Decoder,
+            &[cid::MPEG_VIDEO_AV1_PROFILE, cid::MPEG_VIDEO_AV1_LEVEL],
+        ),
+        (
+            Kind::Mpeg2Decoder,
+            &[cid::MPEG_VIDEO_MPEG2_LEVEL, cid::MPEG_VIDEO_MPEG2_PROFILE],
+        ),
+        (
+            Kind::Mpeg4Decoder,
+            &[cid::MPEG_VIDEO_MPEG4_LEVEL, cid::MPEG_VIDEO_MPEG4_PROFILE],
+        ),
+    ];
+
+    #[test]
+    fn every_codec_has_the_profiles_and_levels_that_the_kernel_knows() {
+        for (kind, wanted) in CONTROLS {
+            let menus = row_of(kind).unwrap().menus;
+            let found: Vec<u32> = menus.iter().map(|menu| menu.id).collect();
+            assert_eq!(found, wanted, "{kind:?}");
+            for menu in menus {
+                let item = menu.items.get(menu.default as usize);
+                assert!(item.is_some_and(|item| !item.is_empty()), "{}", menu.name);
+            }
+        }
     }
 }

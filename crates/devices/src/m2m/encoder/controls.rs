@@ -8,6 +8,11 @@ use vb3_v4l2::{ControlFlags, ControlSpec, ControlValue, cid};
 
 /// The library spends more on one picture and less on another.
 const BITRATE_MODES: &[&str] = &["Variable Bitrate"];
+/// As the kernel counts them; libvpx has both.
+const VPX_BITRATE_MODES: &[&str] = &["Variable Bitrate", "Constant Bitrate"];
+const VP8_PROFILES: &[&str] = &["0", "1", "2", "3"];
+/// Greatest index of a VP8 quantizer (RFC 6386, section 9.6).
+const MAX_QP: u8 = 127;
 /// Parameter sets are in the buffer of the picture that needs them.
 const HEADER_MODES: &[&str] = &["", "Joined With 1st Frame"];
 const PROFILES: &[&str] = &["Baseline", "Constrained Baseline", "Main", "", "High"];
@@ -60,11 +65,17 @@ pub(super) struct Controls {
     kind: Kind,
     /// Bits a second.
     pub(super) bitrate: u32,
-    /// Pictures from one IDR picture to the next.
+    /// Pictures from one that needs no other to the next.
     pub(super) gop: u32,
     profile: usize,
     level: usize,
-    /// The next picture is to be an IDR picture.
+    /// VP8: whether as many bits are spent at all times.
+    pub(super) constant: bool,
+    pub(super) vp8_profile: u8,
+    /// VP8: least and greatest quantizer, whichever of them was set last.
+    least_qp: u8,
+    greatest_qp: u8,
+    /// The next picture is to need no other.
     pub(super) force_key: bool,
     /// Of JPEG files.
     pub(super) quality: u8,
@@ -78,6 +89,10 @@ impl Controls {
             gop: 30,
             profile: 1,
             level: 11,
+            constant: false,
+            vp8_profile: 0,
+            least_qp: 0,
+            greatest_qp: MAX_QP,
             force_key: false,
             quality: 80,
         }
@@ -89,6 +104,12 @@ impl Controls {
             4 => H264Profile::High,
             _ => H264Profile::ConstrainedBaseline,
         }
+    }
+
+    /// VP8: the range of quantizers. A program sets one end after the other, and where they cross
+    /// the least is what counts.
+    pub(super) fn qp(&self) -> (u8, u8) {
+        (self.least_qp, self.greatest_qp.max(self.least_qp))
     }
 
     /// `level_idc` for pictures of a size, so many in so many seconds: what the program said, or
@@ -112,8 +133,6 @@ impl Controls {
     }
 
     pub(super) fn specs(&self) -> Vec<ControlSpec> {
-        let int = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
-        let index = |value: usize| u32::try_from(value).unwrap_or(0);
         if self.kind == Kind::JpegEncoder {
             let quality = i32::from(self.quality);
             return vec![ControlSpec::integer(
@@ -123,7 +142,22 @@ impl Controls {
                 quality,
             )];
         }
+        let mut specs = self.specs_of_streams();
+        match self.kind {
+            Kind::Vp8Encoder => specs.extend(self.specs_of_vp8()),
+            _ => specs.extend(self.specs_of_h264()),
+        }
+        specs
+    }
+
+    /// Of all that give streams.
+    fn specs_of_streams(&self) -> Vec<ControlSpec> {
+        let int = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
         let (id, name) = (cid::MIN_BUFFERS_FOR_OUTPUT, "Min Number of Output Buffers");
+        let modes = match self.kind {
+            Kind::Vp8Encoder => VPX_BITRATE_MODES,
+            _ => BITRATE_MODES,
+        };
         vec![
             ControlSpec::integer(id, name, (1, 32, 1), int(MIN_BUFFERS))
                 .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE)),
@@ -136,8 +170,8 @@ impl Controls {
             ControlSpec::menu(
                 cid::MPEG_VIDEO_BITRATE_MODE,
                 "Video Bitrate Mode",
-                BITRATE_MODES,
-                0,
+                modes,
+                self.constant.into(),
             ),
             ControlSpec::integer(
                 cid::MPEG_VIDEO_BITRATE,
@@ -145,13 +179,43 @@ impl Controls {
                 (16_000, 200_000_000, 1),
                 int(self.bitrate),
             ),
+            ControlSpec::button(cid::MPEG_VIDEO_FORCE_KEY_FRAME, "Force Key Frame"),
+        ]
+    }
+
+    fn specs_of_vp8(&self) -> [ControlSpec; 3] {
+        let (range, least) = ((0, MAX_QP.into(), 1), self.least_qp.into());
+        [
+            ControlSpec::integer(
+                cid::MPEG_VIDEO_VPX_MIN_QP,
+                "VPX Minimum QP Value",
+                range,
+                least,
+            ),
+            ControlSpec::integer(
+                cid::MPEG_VIDEO_VPX_MAX_QP,
+                "VPX Maximum QP Value",
+                range,
+                self.greatest_qp.into(),
+            ),
+            ControlSpec::menu(
+                cid::MPEG_VIDEO_VP8_PROFILE,
+                "VP8 Profile",
+                VP8_PROFILES,
+                self.vp8_profile.into(),
+            ),
+        ]
+    }
+
+    fn specs_of_h264(&self) -> [ControlSpec; 3] {
+        let index = |value: usize| u32::try_from(value).unwrap_or(0);
+        [
             ControlSpec::menu(
                 cid::MPEG_VIDEO_HEADER_MODE,
                 "Sequence Header Mode",
                 HEADER_MODES,
                 1,
             ),
-            ControlSpec::button(cid::MPEG_VIDEO_FORCE_KEY_FRAME, "Force Key Frame"),
             ControlSpec::menu(
                 cid::MPEG_VIDEO_H264_LEVEL,
                 "H264 Level",
@@ -171,16 +235,25 @@ impl Controls {
     pub(super) fn set(&mut self, id: u32, value: i64, busy: bool) -> Result<(), DriverError> {
         let unsigned = || u32::try_from(value).map_err(|_| EINVAL);
         let index = || usize::try_from(value).map_err(|_| EINVAL);
+        let byte = || u8::try_from(value).map_err(|_| EINVAL);
         match id {
             cid::MPEG_VIDEO_BITRATE => self.bitrate = unsigned()?,
             cid::MPEG_VIDEO_GOP_SIZE => self.gop = unsigned()?,
             cid::MPEG_VIDEO_FORCE_KEY_FRAME => self.force_key = true,
-            cid::MPEG_VIDEO_H264_PROFILE | cid::MPEG_VIDEO_H264_LEVEL if busy => return Err(EBUSY),
+            cid::MPEG_VIDEO_H264_PROFILE
+            | cid::MPEG_VIDEO_H264_LEVEL
+            | cid::MPEG_VIDEO_VP8_PROFILE
+                if busy =>
+            {
+                return Err(EBUSY);
+            }
+            cid::MPEG_VIDEO_BITRATE_MODE => self.constant = value == 1,
+            cid::MPEG_VIDEO_VPX_MIN_QP => self.least_qp = byte()?,
+            cid::MPEG_VIDEO_VPX_MAX_QP => self.greatest_qp = byte()?,
+            cid::MPEG_VIDEO_VP8_PROFILE => self.vp8_profile = byte()?,
             cid::MPEG_VIDEO_H264_PROFILE => self.profile = index()?,
             cid::MPEG_VIDEO_H264_LEVEL => self.level = index()?,
-            cid::JPEG_COMPRESSION_QUALITY => {
-                self.quality = u8::try_from(value).map_err(|_| EINVAL)?
-            }
+            cid::JPEG_COMPRESSION_QUALITY => self.quality = byte()?,
             _ => {}
         }
         Ok(())

@@ -9,12 +9,12 @@ use vb3_v4l2::{
     Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat, Rect, SelectionFlags, pixfmt,
 };
 
-/// Most pictures a second that the H.264 library's rate control knows.
+/// Most pictures a second: of those that the H.264 library's rate control knows.
 const MAX_FPS: u32 = 60;
 /// Columns and lines of a macroblock.
 const MACROBLOCK: u32 = 16;
 
-/// Intervals of H.264 pictures.
+/// Intervals of a stream's pictures.
 pub(super) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
     min: Fraction::new(1, MAX_FPS),
     max: Fraction::new(1, 1),
@@ -23,8 +23,8 @@ pub(super) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
 /// Sizes of pictures.
 pub(super) const fn sizes(kind: Kind) -> FrameSizes<'static> {
     let least = match kind {
-        Kind::H264Encoder => MACROBLOCK,
-        _ => SIZE_MIN,
+        Kind::JpegEncoder => SIZE_MIN,
+        _ => MACROBLOCK,
     };
     FrameSizes::Stepwise {
         width: (least, WIDTH_MAX, SIZE_MIN),
@@ -36,6 +36,7 @@ pub(super) const fn sizes(kind: Kind) -> FrameSizes<'static> {
 pub(super) fn coded(kind: Kind) -> Vec<&'static PixelFormat> {
     let code = match kind {
         Kind::JpegEncoder => FourCc::JPEG,
+        Kind::Vp8Encoder => FourCc::VP8,
         _ => FourCc::H264,
     };
     pixfmt::lookup(code).into_iter().collect()
@@ -84,8 +85,8 @@ pub(super) fn coded_for(
 ) -> Option<Format> {
     let pixel = *formats.first()?;
     let step = match kind {
-        Kind::H264Encoder => MACROBLOCK,
-        _ => 1,
+        Kind::JpegEncoder => 1,
+        _ => MACROBLOCK,
     };
     let (width, height) = (
         crop.width.next_multiple_of(step),

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// VP8 by libavcodec's wrapper of libvpx (BSD-3-Clause).
+#include "shim.h"
+
+#include <libavcodec/avcodec.h>
+#include <libavutil/opt.h>
+
+struct vb3_av_encoder {
+	AVCodecContext *context;
+	AVPacket *packet;
+	AVFrame *frame;
+};
+
+static const AVCodec *find(void)
+{
+	return avcodec_find_encoder_by_name("libvpx");
+}
+
+const char *vb3_av_encoder(void)
+{
+	const AVCodec *found = find();
+	return found ? found->name : NULL;
+}
+
+// One packet for each picture, at once, and the same ones on every machine: nothing is looked at
+// ahead, no frame is made that is not shown, and the effort does not depend on the time that is left
+// (which a negative number says).
+static int set_up(AVCodecContext *context, const struct vb3_av_settings *s)
+{
+	context->width = (int)s->width;
+	context->height = (int)s->height;
+	context->pix_fmt = AV_PIX_FMT_YUV420P;
+	context->time_base = (AVRational){ (int)s->seconds, (int)s->frames };
+	context->framerate = (AVRational){ (int)s->frames, (int)s->seconds };
+	context->bit_rate = s->bitrate;
+	if (s->constant)
+		context->rc_min_rate = context->rc_max_rate = s->bitrate;
+	context->gop_size = (int)s->gop;
+	context->profile = (int)s->profile;
+	context->qmin = (int)s->least_quantizer;
+	context->qmax = (int)s->greatest_quantizer;
+	context->thread_count = 1;
+	return av_opt_set(context->priv_data, "deadline", "realtime", 0) < 0 ||
+	       av_opt_set_int(context->priv_data, "cpu-used", -4, 0) < 0 ||
+	       av_opt_set_int(context->priv_data, "lag-in-frames", 0, 0) < 0 ||
+	       av_opt_set_int(context->priv_data, "auto-alt-ref", 0, 0) < 0;
+}
+
+struct vb3_av_encoder *vb3_av_encoder_open(const struct vb3_av_settings *settings)
+{
+	const AVCodec *found = find();
+	struct vb3_av_encoder *av = found ? av_mallocz(sizeof(*av)) : NULL;
+	if (!av)
+		return NULL;
+	av_log_set_level(AV_LOG_QUIET);
+	av->packet = av_packet_alloc();
+	av->frame = av_frame_alloc();
+	av->context = avcodec_alloc_context3(found);
+	if (!av->packet || !av->frame || !av->context || set_up(av->context, settings) ||
+	    avcodec_open2(av->context, found, NULL) < 0) {
+		vb3_av_encoder_close(av);
+		return NULL;
+	}
+	return av;
+}
+
+void vb3_av_encoder_close(struct vb3_av_encoder *av)
+{
+	avcodec_free_context(&av->context);
+	av_packet_free(&av->packet);
+	av_frame_free(&av->frame);
+	av_free(av);
+}
+
+int vb3_av_encode(struct vb3_av_encoder *av, const uint8_t *const planes[3],
+		  const size_t strides[3], int64_t number, int force_key)
+{
+	AVFrame *frame = av->frame;
+	int error, plane;
+	// The library copies a picture that counts no references before it returns.
+	for (plane = 0; plane < 3; plane++) {
+		frame->data[plane] = (uint8_t *)planes[plane];
+		frame->linesize[plane] = (int)strides[plane];
+	}
+	frame->extended_data = frame->data;
+	frame->format = av->context->pix_fmt;
+	frame->width = av->context->width;
+	frame->height = av->context->height;
+	frame->pts = number;
+	frame->pict_type = force_key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
+	error = avcodec_send_frame(av->context, frame);
+	av_frame_unref(frame);
+	return error;
+}
+
+int vb3_av_packet(struct vb3_av_encoder *av, struct vb3_av_packet *packet)
+{
+	int error = avcodec_receive_packet(av->context, av->packet);
+	if (error == AVERROR(EAGAIN) || error == AVERROR_EOF)
+		return 0;
+	if (error < 0)
+		return error;
+	packet->data = av->packet->data;
+	packet->len = (size_t)av->packet->size;
+	packet->key = !!(av->packet->flags & AV_PKT_FLAG_KEY);
+	return 1;
+}

@@ -1,0 +1,144 @@
+//! libavcodec's VP8 encoder by way of `shim/`, and the only place that calls it.
+#![expect(unsafe_code, reason = "calls a C library")]
+
+use crate::library::{Error, error, text};
+use std::ffi::{c_char, c_int};
+use std::ptr::NonNull;
+use vb3_codec::Planes;
+
+/// What it is to make. As `struct vb3_av_settings`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Settings {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// So many pictures in so many seconds.
+    pub(crate) frames: u32,
+    pub(crate) seconds: u32,
+    /// Bits a second.
+    pub(crate) bitrate: u32,
+    /// 1 where as many bits are spent at all times.
+    pub(crate) constant: u32,
+    /// Most pictures from one key frame to the next.
+    pub(crate) gop: u32,
+    pub(crate) profile: u32,
+    /// As the library counts them, 0 to 63.
+    pub(crate) least_quantizer: u32,
+    pub(crate) greatest_quantizer: u32,
+}
+
+/// As `struct vb3_av_packet`.
+#[repr(C)]
+struct RawPacket {
+    data: *const u8,
+    len: usize,
+    key: u32,
+}
+
+/// As `struct vb3_av_encoder`, which the C keeps to itself.
+#[repr(C)]
+struct RawEncoder {
+    _private: [u8; 0],
+}
+
+unsafe extern "C" {
+    fn vb3_av_encoder() -> *const c_char;
+    fn vb3_av_encoder_open(settings: *const Settings) -> *mut RawEncoder;
+    fn vb3_av_encoder_close(av: *mut RawEncoder);
+    fn vb3_av_encode(
+        av: *mut RawEncoder,
+        planes: *const *const u8,
+        strides: *const usize,
+        number: i64,
+        force_key: c_int,
+    ) -> c_int;
+    fn vb3_av_packet(av: *mut RawEncoder, packet: *mut RawPacket) -> c_int;
+}
+
+/// What the library calls its encoder; `None` where it was built without.
+pub(crate) fn name() -> Option<String> {
+    // SAFETY: no arguments, no state.
+    text(unsafe { vb3_av_encoder() })
+}
+
+/// An encoder of the library.
+pub(crate) struct Encoder {
+    raw: NonNull<RawEncoder>,
+    size: (u32, u32),
+}
+
+impl Encoder {
+    /// `None` without encoder or memory, or for settings that it does not take.
+    pub(crate) fn open(settings: &Settings) -> Option<Self> {
+        // SAFETY: the settings are as the C has them, and read before the call returns.
+        let raw = NonNull::new(unsafe { vb3_av_encoder_open(settings) })?;
+        let size = (settings.width, settings.height);
+        Some(Self { raw, size })
+    }
+
+    /// Encodes a picture; gives what came of it, and whether that needs no other. `number` goes up
+    /// by 1 from picture to picture.
+    pub(crate) fn encode(
+        &mut self,
+        picture: &Planes<'_>,
+        number: u64,
+        force_key: bool,
+    ) -> Result<Option<(&[u8], bool)>, Error> {
+        if !self.has(picture) {
+            return Err(Error {
+                sentence: "the picture is not of the size that was set".to_owned(),
+                unsupported: false,
+            });
+        }
+        let planes = picture.data.map(<[u8]>::as_ptr);
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        // SAFETY: the encoder is ours. Each plane has the rows of the size that was set, as `has`
+        // says, and the call copies them.
+        let failed = unsafe {
+            let (planes, strides) = (planes.as_ptr(), picture.strides.as_ptr());
+            vb3_av_encode(self.raw.as_ptr(), planes, strides, number, force_key.into())
+        };
+        if failed < 0 {
+            return Err(error(failed));
+        }
+        let mut packet = RawPacket {
+            data: std::ptr::null(),
+            len: 0,
+            key: 0,
+        };
+        // SAFETY: the encoder is ours, and `packet` is what the call fills.
+        let found = unsafe { vb3_av_packet(self.raw.as_ptr(), &raw mut packet) };
+        if found < 0 {
+            return Err(error(found));
+        }
+        if found == 0 || packet.data.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the packet has so many bytes until the next call, which needs the encoder for
+        // itself, and the result borrows it.
+        let bytes = unsafe { core::slice::from_raw_parts(packet.data, packet.len) };
+        Ok(Some((bytes, packet.key != 0)))
+    }
+
+    /// Whether a picture's planes are as long as the size that was set asks for.
+    fn has(&self, picture: &Planes<'_>) -> bool {
+        let (width, height) = self.size;
+        let half = (width.div_ceil(2), height.div_ceil(2));
+        let planes = picture.data.iter().zip(picture.strides);
+        let is_there = |((data, stride), (columns, rows)): ((&&[u8], usize), (u32, u32))| {
+            let (columns, rows) = (columns as usize, rows as usize);
+            let last = rows.saturating_sub(1).checked_mul(stride);
+            let end = last.and_then(|last| last.checked_add(columns));
+            stride >= columns && end.is_some_and(|end| end <= data.len())
+        };
+        (picture.width, picture.height) == self.size
+            && planes.zip([self.size, half, half]).all(is_there)
+    }
+}
+
+impl Drop for Encoder {
+    fn drop(&mut self) {
+        // SAFETY: the encoder is ours and not used again.
+        unsafe { vb3_av_encoder_close(self.raw.as_ptr()) };
+    }
+}
