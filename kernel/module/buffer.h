@@ -62,6 +62,20 @@ struct vb3_facts {
 	struct dma_buf *import;
 };
 
+/* A text of the Rust object's: constant, and not ended by zero. */
+struct vb3_text {
+	const char *at;
+	int len;
+};
+
+/* What was refused, why, and what would do; Refusal in src/refusal.rs. */
+struct vb3_refusal {
+	struct vb3_text what;
+	struct vb3_text constraint;
+	u64 wanted, found;
+	struct vb3_text remedy;
+};
+
 enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_USERPTR, VB3_DMABUF, VB3_VIRTUAL };
 
 /*

@@ -125,31 +125,29 @@ DEFINE_SHOW_ATTRIBUTE(counters);
 
 /* The last refusals. The texts are constants of the Rust object; the device may be gone. */
 #define REFUSALS 32
-#define REFUSED VB3_NAME ": %.*s refused (%.*s: wanted %llu, found %llu)\n"
+#define WHY "%.*s: wanted %llu, found %llu"
+#define WHY_OF(r) (r)->constraint.len, (r)->constraint.at, (r)->wanted, (r)->found
+#define TEXT_OF(text) (text).len, (text).at
+#define REFUSED VB3_NAME ": %.*s refused (" WHY "); would do: %.*s\n"
 
 struct refusal {
 	u64 at_ns;
 	char device[32];
 	char comm[TASK_COMM_LEN];
 	pid_t pid;
-	const char *what, *constraint;
-	int what_len, constraint_len;
-	u64 wanted, found;
+	struct vb3_refusal told;
 };
 
 static DEFINE_SPINLOCK(refusals_lock);
 static struct refusal refusals[REFUSALS];
 static u64 refusals_made;
 
-void vb3_refused(struct device *dev, const char *what, int what_len, const char *constraint,
-		 int constraint_len, u64 wanted, u64 found)
+void vb3_refused(struct device *dev, const struct vb3_refusal *told)
 {
 	struct refusal made = {
 		.at_ns = ktime_get_coarse_ns(),
 		.pid = task_tgid_nr(current),
-		.what = what, .what_len = what_len,
-		.constraint = constraint, .constraint_len = constraint_len,
-		.wanted = wanted, .found = found,
+		.told = *told,
 	};
 
 	strscpy(made.device, name_of(dev), sizeof(made.device));
@@ -158,11 +156,11 @@ void vb3_refused(struct device *dev, const char *what, int what_len, const char 
 	refusals[refusals_made++ % REFUSALS] = made;
 	spin_unlock(&refusals_lock);
 	if (dev)
-		dev_info_ratelimited(dev, REFUSED, what_len, what, constraint_len, constraint,
-				     wanted, found);
+		dev_info_ratelimited(dev, REFUSED, TEXT_OF(told->what), WHY_OF(told),
+				     TEXT_OF(told->remedy));
 	else
-		pr_info_ratelimited(REFUSED, what_len, what, constraint_len, constraint, wanted,
-				    found);
+		pr_info_ratelimited(REFUSED, TEXT_OF(told->what), WHY_OF(told),
+				    TEXT_OF(told->remedy));
 }
 
 static int refusals_show(struct seq_file *file, void *unused)
@@ -178,9 +176,9 @@ static int refusals_show(struct seq_file *file, void *unused)
 		spin_lock(&refusals_lock);
 		r = refusals[at % REFUSALS];
 		spin_unlock(&refusals_lock);
-		seq_printf(file, "%llu %s, %s[%d], %llu s ago: %.*s, %.*s: wanted %llu, found %llu\n",
-			   at + 1, r.device, r.comm, r.pid, seconds_since(r.at_ns),
-			   r.what_len, r.what, r.constraint_len, r.constraint, r.wanted, r.found);
+		seq_printf(file, "%llu %s, %s[%d], %llu s ago: %.*s, " WHY "; would do: %.*s\n", at + 1,
+			   r.device, r.comm, r.pid, seconds_since(r.at_ns), TEXT_OF(r.told.what),
+			   WHY_OF(&r.told), TEXT_OF(r.told.remedy));
 	}
 	return 0;
 }

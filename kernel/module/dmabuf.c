@@ -166,6 +166,12 @@ static const struct dma_buf_ops vb3_buf_ops = {
 	.release = buf_release,
 };
 
+/* Whether this module's own exporter is behind it, which told the log already if it refused. */
+bool vb3_buf_is_own(struct dma_buf_attachment *attachment)
+{
+	return attachment->dmabuf->ops == &vb3_buf_ops;
+}
+
 struct dma_buf *vb3_export(const void *payload, u64 bytes, unsigned long flags)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);

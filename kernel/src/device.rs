@@ -1,12 +1,11 @@
 //! Devices, directions and attributes, as Linux names them.
 // UNSAFETY: like `linux.rs`. What it relies on is in SOUNDNESS.md.
 
-use crate::ledger;
 use crate::sys;
 use core::ffi::{c_int, c_uint, c_ulong};
 use core::fmt;
 use core::ptr::NonNull;
-use vb3_dma::{Attrs, Direction, Reason};
+use vb3_dma::{Attrs, Direction};
 
 /// What makes a kernel wait for memory rather than a program: how its numbers name directions.
 pub const fn direction_to_c(direction: Direction) -> c_int {
@@ -120,27 +119,6 @@ impl Dev {
 
     pub(crate) const fn raw(self) -> *mut sys::Device {
         self.at
-    }
-
-    /// Tells the log, at a bounded rate, why something was refused.
-    pub fn refused(self, what: &'static str, reason: Option<Reason>) {
-        let Some(reason) = reason else {
-            return;
-        };
-        let name = reason.constraint.name();
-        ledger::REFUSALS.add(1);
-        // SAFETY: the device is there (`new`); the texts are as long as said.
-        unsafe {
-            sys::vb3_refused(
-                self.raw(),
-                what.as_ptr(),
-                c_int::try_from(what.len()).unwrap_or(0),
-                name.as_ptr(),
-                c_int::try_from(name.len()).unwrap_or(0),
-                reason.wanted,
-                reason.found,
-            );
-        }
     }
 }
 

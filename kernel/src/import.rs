@@ -114,7 +114,13 @@ impl Importer for Linux {
         }
         // SAFETY: the attachment is there and not mapped.
         let sgt = unsafe { sys::vb3_buf_map(attachment.at.as_ptr(), direction_to_c(direction)) };
-        let sgt = pointer(sgt).map_err(exporter)?;
+        let sgt = pointer(sgt).map_err(|errno| {
+            // SAFETY: the attachment is there.
+            if !unsafe { sys::vb3_buf_is_own(attachment.at.as_ptr()) } {
+                attachment.dev.refused_by_exporter(errno);
+            }
+            exporter(errno)
+        })?;
         attachment.mapped = Some(Mapped {
             sgt,
             direction,

@@ -17,6 +17,7 @@ mod ledger;
 mod link;
 mod linux;
 mod object;
+mod refusal;
 mod show;
 mod sys;
 mod user;

@@ -53,15 +53,7 @@ unsafe extern "C" {
     pub fn vb3_cache_alignment() -> c_uint;
     pub fn vb3_size_limit(dev: *mut Device) -> u64;
     pub fn vb3_dma_mask(dev: *mut Device) -> u64;
-    pub fn vb3_refused(
-        dev: *mut Device,
-        what: *const u8,
-        what_len: c_int,
-        constraint: *const u8,
-        constraint_len: c_int,
-        wanted: u64,
-        found: u64,
-    );
+    pub fn vb3_refused(dev: *mut Device, refusal: *const crate::refusal::Refusal);
 
     pub fn vb3_alloc_coherent(
         dev: *mut Device,
@@ -158,6 +150,7 @@ unsafe extern "C" {
     pub fn vb3_buf_size(buf: *mut DmaBuf) -> u64;
     pub fn vb3_buf_attach(buf: *mut DmaBuf, dev: *mut Device) -> *mut DmaBufAttachment;
     pub fn vb3_buf_detach(attachment: *mut DmaBufAttachment);
+    pub fn vb3_buf_is_own(attachment: *mut DmaBufAttachment) -> bool;
     pub fn vb3_buf_map(attachment: *mut DmaBufAttachment, direction: c_int) -> *mut SgTable;
     pub fn vb3_buf_unmap(attachment: *mut DmaBufAttachment, sgt: *mut SgTable, direction: c_int);
     pub fn vb3_buf_begin(buf: *mut DmaBuf, direction: c_int) -> c_int;

@@ -126,6 +126,7 @@ const EVERYTHING: &[(&str, &[Iommu])] = &[
     ("links", &[Iommu::Intel, Iommu::Virtio]),
     ("untrusted", &[Iommu::Intel]),
     ("far", &[Iommu::None]),
+    ("planes", &[Iommu::None]),
     ("conformance", &Iommu::ALL),
     ("pool", &[Iommu::None, Iommu::Intel]),
     ("vmalloc", &[Iommu::None]),

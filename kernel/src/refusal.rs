@@ -1,0 +1,101 @@
+//! What the log says of a refusal: which device, what, why, and what would do.
+// UNSAFETY: like `linux.rs`. What it relies on is in SOUNDNESS.md.
+
+use crate::kernel::Errno;
+use crate::ledger;
+use crate::linux::Dev;
+use crate::sys;
+use core::ffi::c_int;
+use vb3_dma::{Constraint, Reason};
+
+/// `struct vb3_text` of module/buffer.h: not ended by zero, and constant.
+#[repr(C)]
+pub struct Text {
+    at: *const u8,
+    len: c_int,
+}
+
+impl Text {
+    fn new(text: &'static str) -> Self {
+        Self {
+            at: text.as_ptr(),
+            len: c_int::try_from(text.len()).unwrap_or(0),
+        }
+    }
+}
+
+/// `struct vb3_refusal` of module/buffer.h.
+#[repr(C)]
+pub struct Refusal {
+    /// What was asked for.
+    what: Text,
+    /// What stood against it, with the value needed and the value there was.
+    constraint: Text,
+    wanted: u64,
+    found: u64,
+    /// What would have been granted.
+    remedy: Text,
+}
+
+/// What would do in the place of what was refused, in words that hold for every machine: heaps and
+/// other devices are not known here.
+const fn remedy(constraint: Constraint) -> &'static str {
+    match constraint {
+        Constraint::Contiguous => {
+            "memory in one piece: a buffer that this device allocates, or one of a contiguous heap"
+        }
+        Constraint::ContiguousPool => {
+            "smaller or fewer buffers, or more contiguous memory that this device reaches (cma=)"
+        }
+        Constraint::Ram => "smaller or fewer buffers",
+        Constraint::SizeLimit => "a size up to what was found",
+        Constraint::Mask => {
+            "memory up to the address found: a buffer that this device allocates, or one of a heap there"
+        }
+        Constraint::IovaSpace => "smaller or fewer buffers mapped at one time",
+        Constraint::Alignment => "address and length at multiples of what was wanted",
+        Constraint::UserPages => {
+            "memory that the program has mapped, and may write if the device writes"
+        }
+        Constraint::BufferSize => "a dma-buf of the size wanted",
+        Constraint::PagesBehind | Constraint::CpuMapping => {
+            "memory with pages that the CPU can map"
+        }
+        // Not found by the kernel's own calls.
+        _ => "a buffer that this device allocates",
+    }
+}
+
+impl Dev {
+    /// Tells the log, at a bounded rate, why something was refused.
+    pub fn refused(self, what: &'static str, reason: Option<Reason>) {
+        let Some(reason) = reason else {
+            return;
+        };
+        self.tell(&Refusal {
+            what: Text::new(what),
+            constraint: Text::new(reason.constraint.name()),
+            wanted: reason.wanted,
+            found: reason.found,
+            remedy: Text::new(remedy(reason.constraint)),
+        });
+    }
+
+    /// Tells the log that another driver's dma-buf was not mapped for this device. Why, its exporter
+    /// knows.
+    pub fn refused_by_exporter(self, errno: Errno) {
+        self.tell(&Refusal {
+            what: Text::new("a dma-buf"),
+            constraint: Text::new("exporter-errno"),
+            wanted: 0,
+            found: u64::from(errno.get().unsigned_abs()),
+            remedy: Text::new("memory that this device reaches: a buffer that it allocates"),
+        });
+    }
+
+    fn tell(self, refusal: &Refusal) {
+        ledger::REFUSALS.add(1);
+        // SAFETY: the device is there (`new`); the texts are constants, as long as said.
+        unsafe { sys::vb3_refused(self.raw(), refusal) };
+    }
+}
