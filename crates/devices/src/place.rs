@@ -30,6 +30,7 @@ pub(crate) fn policy(spec: &DeviceSpec, place: &Place) -> QueuePolicy {
     QueuePolicy {
         userptr: spec.userptr.unwrap_or(place.userptr),
         cache_hints: spec.hints,
+        admission: spec.admission,
         min_queued: spec.min_queued,
         max_buffers: spec.max_buffers.unwrap_or(defaults.max_buffers),
         ..defaults

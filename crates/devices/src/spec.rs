@@ -58,6 +58,8 @@ pub struct DeviceSpec {
     /// Whether its own buffers are placed when a device first uses them, for all devices that share
     /// them by then, and moved where another one needs them.
     pub lazy: bool,
+    /// Whether REQBUFS and CREATE_BUFS make all buffers that they are asked for, or none.
+    pub admission: bool,
     /// Whether it offers USERPTR; `None` leaves it to the host.
     pub userptr: Option<bool>,
     /// Whether it takes cache hints.
@@ -279,6 +281,12 @@ pub const OPTIONS: &[OptionHelp] = &[
          later has them moved (lazy)",
     ),
     help(
+        "admission",
+        SWITCH,
+        "whether REQBUFS and CREATE_BUFS give all buffers that they are asked for or fail with ENOMEM \
+         and hold nothing (on), instead of as many as there is memory for (off, the default)",
+    ),
+    help(
         "userptr",
         SWITCH,
         "whether USERPTR is offered (default: as the machine allows)",
@@ -408,6 +416,7 @@ impl DeviceSpec {
             clock: Clock::Real,
             allocator: Allocator::Contig,
             lazy: false,
+            admission: false,
             userptr: None,
             hints: true,
             inject: false,
@@ -540,6 +549,7 @@ impl DeviceSpec {
                     _ => return Err(None),
                 };
             }
+            "admission" => self.admission = parse_switch(value).ok_or(None)?,
             "userptr" => self.userptr = Some(parse_switch(value).ok_or(None)?),
             "hints" => self.hints = parse_switch(value).ok_or(None)?,
             "inject" => self.inject = parse_switch(value).ok_or(None)?,

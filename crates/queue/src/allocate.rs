@@ -35,7 +35,8 @@ impl<M: MemOps> Session<'_, M> {
     /// * EINVAL: [`Invalid::ModelNotOffered`], [`Invalid::NoPlanes`].
     /// * EBUSY: file I/O is active, the queue streams, a caller waits in DQBUF.
     /// * What the driver's `queue_setup` says.
-    /// * [`Error::NoMemory`] (ENOMEM): none or too few could be made. There are no buffers then.
+    /// * [`Error::NoMemory`] (ENOMEM): none or too few could be made, with
+    ///   [`Config::admission`](crate::Config::admission) not all. There are no buffers then.
     pub fn reqbufs(
         &mut self,
         memory: Memory,
@@ -120,7 +121,8 @@ impl<M: MemOps> Session<'_, M> {
     ///   [`Busy::ModelFixed`]. Not with a count of zero.
     /// * [`Error::QueueFull`] (ENOBUFS).
     /// * What the driver's `queue_setup` says (EINVAL for sizes below the format's).
-    /// * [`Error::NoMemory`] (ENOMEM): none, or fewer than the driver needs.
+    /// * [`Error::NoMemory`] (ENOMEM): none, or fewer than the driver needs; with
+    ///   [`Config::admission`](crate::Config::admission) not all that the queue has places for.
     pub fn create_bufs(
         &mut self,
         memory: Memory,
@@ -243,7 +245,7 @@ impl<M: MemOps> Session<'_, M> {
     }
 
     /// Frees the buffers there are in `range`. They are with the program.
-    fn free_range(&mut self, range: Range<u32>) {
+    pub(crate) fn free_range(&mut self, range: Range<u32>) {
         for index in range {
             let Ok(place) = usize::try_from(index) else {
                 break;

@@ -121,6 +121,10 @@ pub struct Config<Dev> {
     pub page_shift: u32,
     /// Longest plane, in bytes, that is tried to allocate.
     pub max_plane_bytes: u64,
+    /// Whether one call makes all buffers that it was asked for and that the queue has places for,
+    /// each where its device reaches it, or none (ENOMEM). Without it a call makes as many as there
+    /// is memory for, as vb2 does. Here alone.
+    pub admission: bool,
 }
 
 impl<Dev> Config<Dev> {
@@ -146,6 +150,7 @@ impl<Dev> Config<Dev> {
             fileio_write_immediately: false,
             page_shift: 12,
             max_plane_bytes: 0xffff_f000,
+            admission: false,
         }
     }
 

@@ -11,6 +11,8 @@ use vb3_plane::{AllocArgs, Constraint, MemOps, PlaneError, Reason};
 pub(crate) struct NewBuffers {
     pub(crate) first: u32,
     pub(crate) count: u32,
+    /// How many there is memory for, where fewer were made than that.
+    room: Option<u32>,
     pub(crate) cause: Option<Reason>,
 }
 
@@ -22,20 +24,22 @@ impl NewBuffers {
     pub(crate) fn shortfall(&self, wanted: u32) -> Error {
         Error::NoMemory {
             wanted: u64::from(wanted),
-            found: u64::from(self.count),
+            found: u64::from(self.room.unwrap_or(self.count)),
             cause: self.cause,
         }
     }
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Makes up to `wanted` buffers, next to each other.
+    /// Makes up to `wanted` buffers, next to each other; with admission all that the queue has
+    /// places for, or none.
     pub(crate) fn make_buffers(&mut self, wanted: u32, sizes: &PlaneSizes) -> NewBuffers {
         self.queue.shortfall = None;
         let (first, free) = self.queue.find_hole(wanted);
         let mut made = NewBuffers {
             first,
             count: 0,
+            room: None,
             cause: None,
         };
         for index in first..first.saturating_add(free) {
@@ -55,12 +59,48 @@ impl<M: MemOps> Session<'_, M> {
                 }
                 Err(e) => {
                     made.cause = e.reason();
-                    self.queue.shortfall = made.cause;
                     break;
                 }
             }
         }
+        if self.queue.config.admission {
+            self.admit(&mut made, free);
+        }
+        self.queue.shortfall = made.cause;
         made
+    }
+
+    /// Gives all buffers of a call back, unless all have been made and their devices reach them:
+    /// what is promised and not placed is no room yet.
+    fn admit(&mut self, made: &mut NewBuffers, wanted: u32) {
+        let placed = made.range().try_fold(0_u32, |placed, index| {
+            let planes = self
+                .queue
+                .buffer_mut(index)
+                .map(|buffer| &mut buffer.planes);
+            let mut memories = planes
+                .into_iter()
+                .flatten()
+                .filter_map(|p| p.memory.as_mut());
+            match memories.try_for_each(|memory| self.mem.place(memory)) {
+                Ok(()) => Ok(placed.saturating_add(1)),
+                Err(e) => Err((placed, e.reason())),
+            }
+        });
+        let room = match placed {
+            Ok(all) if all >= wanted => return,
+            Ok(room) => room,
+            Err((room, reason)) => {
+                made.cause = reason;
+                room
+            }
+        };
+        self.free_range(made.range());
+        *made = NewBuffers {
+            count: 0,
+            room: Some(room),
+            ..*made
+        };
     }
 
     fn make_buffer(&mut self, index: u32, sizes: &PlaneSizes) -> Result<Buffer<M>, Error> {

@@ -208,15 +208,17 @@ where
             return Outcome::Fail(Error::NotTty);
         };
         let result = self.run(mem, cx, request, arg, program, scope);
+        let streams = self.capture.iter_mut().chain(&mut self.output);
+        let shortfalls = streams.filter_map(|stream| stream.queue.take_shortfall());
         match result {
-            Err(error) => self.record(request.name, error),
+            Err(error) => {
+                // It is what the error says.
+                shortfalls.for_each(drop);
+                self.record(request.name, error);
+            }
             // It succeeded, perhaps with less than it was asked for.
             Ok(_) => {
-                for stream in self.capture.iter_mut().chain(&mut self.output) {
-                    if let Some(reason) = stream.queue.take_shortfall() {
-                        self.refusals.record_shortfall(request.name, reason);
-                    }
-                }
+                shortfalls.for_each(|reason| self.refusals.record_shortfall(request.name, reason));
             }
         }
         result.into()

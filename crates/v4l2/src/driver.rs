@@ -99,6 +99,9 @@ pub struct QueuePolicy {
     /// with the device after an OUTPUT buffer, for one that follows with the same timestamp
     /// (`V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF`, in `Active::frame_flags`).
     pub holds_capture: bool,
+    /// REQBUFS and CREATE_BUFS make all buffers or none (ENOMEM), instead of as many as there is
+    /// memory for.
+    pub admission: bool,
 }
 
 impl Default for QueuePolicy {
@@ -116,6 +119,7 @@ impl Default for QueuePolicy {
             allow_zero_bytesused: false,
             requests: Requests::None,
             holds_capture: false,
+            admission: false,
         }
     }
 }

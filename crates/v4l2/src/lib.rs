@@ -49,7 +49,7 @@ pub use pixfmt::{FourCc, PixelFormat, PlaneLayout};
 pub use poll::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI};
 pub use program::{CallContext, Outcome, Program};
 pub use progress::{DriverEvent, EventKinds, Finished, FrameFlags, Progress, Statistics};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, Shortage};
 pub use selection::{Rect, SelectionFlags, SelectionTarget};
 
 #[cfg(test)]

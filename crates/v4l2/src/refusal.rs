@@ -16,6 +16,17 @@ pub struct Refusal {
     pub errno: i32,
     /// Why.
     pub reason: Reason,
+    /// Where a call could not make all buffers that it needed: how many.
+    pub shortage: Option<Shortage>,
+}
+
+/// Buffers of one call of REQBUFS or CREATE_BUFS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// Buffers that were to be made.
+    pub wanted: u64,
+    /// Buffers that there was memory for.
+    pub found: u64,
 }
 
 impl Refusal {
@@ -23,6 +34,16 @@ impl Refusal {
     #[must_use]
     pub const fn constraint(&self) -> &'static str {
         self.reason.constraint.name()
+    }
+}
+
+/// How many buffers were to be made, and how many there is memory for.
+const fn shortage(error: Error) -> Option<Shortage> {
+    match error {
+        Error::Queue(vb3_queue::Error::NoMemory { wanted, found, .. }) => {
+            Some(Shortage { wanted, found })
+        }
+        _ => None,
     }
 }
 
@@ -38,6 +59,7 @@ impl Refusals {
             call,
             errno: error.errno(),
             reason,
+            shortage: shortage(error),
         });
     }
 
@@ -47,6 +69,7 @@ impl Refusals {
             call,
             errno: 0,
             reason,
+            shortage: None,
         });
     }
 

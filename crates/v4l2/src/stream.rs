@@ -59,6 +59,7 @@ impl<M: MemOps> Stream<M> {
             },
             m2m_capture: is_mem_to_mem && flow == Flow::Capture,
             page_shift: mem.page_shift(),
+            admission: policy.admission,
             ..Config::new(device, queue_type)
         };
         Ok(Self {

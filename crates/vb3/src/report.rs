@@ -214,6 +214,26 @@ pub struct Refusal {
     /// Where a device could not use a shared buffer: what would have suited all its devices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<Remedy>,
+    /// Where a device takes all buffers of a call or none (`admission=on`): what there is room for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room: Option<Room>,
+}
+
+/// What there is room for, after a call that got none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Room {
+    /// Buffers that were to be made.
+    pub wanted: u64,
+    /// Buffers that there is memory for.
+    pub fits: u64,
+    /// Bytes free of the memory that the device allocates from, as far as it reaches; zero where that
+    /// is not what was short.
+    pub free_bytes: u64,
+    /// Bytes of the longest free run.
+    pub longest_bytes: u64,
+    /// How many runs the free memory lies in.
+    pub runs: u64,
 }
 
 /// A buffer that all devices could have shared; or why there is none.
@@ -376,11 +396,13 @@ impl Repeated for Refusal {
         &mut self.times
     }
 
-    /// The remedy of the first one stands for all: it depends on what is free at the time.
+    /// The remedy and the room of the first one stand for all: they depend on what is free at the
+    /// time.
     fn is_same(&self, other: &Self) -> bool {
         let key = |refusal: &Self| Self {
             times: 0,
             remedy: None,
+            room: None,
             ..refusal.clone()
         };
         key(self) == key(other)

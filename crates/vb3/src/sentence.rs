@@ -2,7 +2,7 @@
 //! not met, by how much, and what to do about it.
 
 use crate::report::{
-    Demand, DeviceFailure, EarlyAccess, Held, MissingSync, Refusal, Remedy, ScriptEvent,
+    Demand, DeviceFailure, EarlyAccess, Held, MissingSync, Refusal, Remedy, Room, ScriptEvent,
 };
 use std::fmt::Write as _;
 
@@ -187,7 +187,16 @@ pub fn refusal(refusal: &Refusal) -> Sentence {
         ),
         _ => format!("{} on {} failed with {name}", refusal.call, refusal.device),
     };
-    let _ = write!(what, "{}: {why}", times(refusal.times));
+    let _ = match &refusal.room {
+        Some(found) => write!(what, "{}: {}", times(refusal.times), room(found, &why)),
+        None => write!(what, "{}: {why}", times(refusal.times)),
+    };
+    let hint = match &refusal.room {
+        Some(Room { fits: 0, .. }) | None => hint,
+        Some(Room { fits, .. }) => {
+            format!("ask for no more than {fits}, or leave out admission=on; or {hint}")
+        }
+    };
     let hint = match &refusal.remedy {
         Some(found) if !found.pinned_by.is_empty() => pinned(found),
         Some(found) if found.is_found() => remedy(found),
@@ -195,6 +204,33 @@ pub fn refusal(refusal: &Refusal) -> Sentence {
         None => hint,
     };
     Sentence { what, hint }
+}
+
+/// Says how many buffers there is room for, why not for more, and what is left.
+fn room(room: &Room, why: &str) -> String {
+    let Room {
+        wanted,
+        fits,
+        free_bytes,
+        longest_bytes,
+        runs,
+    } = *room;
+    let left = match runs {
+        0 => String::new(),
+        1 => format!(
+            "; nothing is held, {} are free, in one run",
+            bytes(free_bytes)
+        ),
+        _ => format!(
+            "; nothing is held, {} are free, in {runs} runs of at most {}",
+            bytes(free_bytes),
+            bytes(longest_bytes)
+        ),
+    };
+    format!(
+        "there is room for {fits} of {wanted} buffers, and admission=on takes all or none; for \
+             one more, {why}{left}"
+    )
 }
 
 /// Says who keeps the buffer where it is.

@@ -85,7 +85,7 @@ fn kinds_and_their_targets() {
 fn options_land_where_they_belong() {
     let spec = parse(
         "camera-mplane=clip.mp4,size=1280x720,fps=30000/1001,format=nv12m,loop=on,clock=free,\
-         alloc=vmalloc,userptr=off,hints=off,inject=on,min-queued=3,max-buffers=128,name=My Camera,stride=64,node=video7",
+         alloc=vmalloc,userptr=off,hints=off,inject=on,admission=on,min-queued=3,max-buffers=128,name=My Camera,stride=64,node=video7",
     );
     assert_eq!(
         spec,
@@ -104,6 +104,7 @@ fn options_land_where_they_belong() {
             userptr: Some(false),
             hints: false,
             inject: true,
+            admission: true,
             min_queued: 3,
             max_buffers: Some(128),
             name: Some("My Camera".into()),
@@ -453,6 +454,7 @@ fn every_listed_option_is_understood() {
         ("clock", "real"),
         ("alloc", "contig"),
         ("place", "lazy"),
+        ("admission", "on"),
         ("userptr", "on"),
         ("hints", "on"),
         ("inject", "off"),

@@ -146,3 +146,82 @@ fn ten_thousand_buffers_are_only_numbers() {
     assert_eq!(made.unwrap().first_index, 5_000);
     b.finish();
 }
+
+/// A queue that takes all buffers of a call or none.
+fn admitting(queue_type: QueueType) -> Bench {
+    Bench::with(queue_type, |config| config.admission = true)
+}
+
+const SHORT_OF_RAM: Option<Reason> = Some(Reason {
+    constraint: Constraint::Ram,
+    wanted: SIZE,
+    found: 0,
+});
+
+#[test]
+fn with_admission_a_call_makes_all_buffers_or_none() {
+    for queue_type in BOTH {
+        let mut b = admitting(queue_type);
+        b.mem.max_alloc = Some(5);
+        let refused = Error::NoMemory {
+            wanted: 8,
+            found: 5,
+            cause: SHORT_OF_RAM,
+        };
+        assert_eq!(b.reqbufs(Memory::Mmap, 8), Err(refused));
+        b.check();
+        assert_eq!((b.queue.num_buffers(), b.mem.planes.len()), (0, 0));
+        assert!(!b.queue.is_busy());
+        // As many as there is room for.
+        assert_eq!(b.reqbufs(Memory::Mmap, 5), Ok(5));
+        // More beside them: those that were there stay.
+        let refused = Error::NoMemory {
+            wanted: 2,
+            found: 1,
+            cause: SHORT_OF_RAM,
+        };
+        b.mem.max_alloc = Some(6);
+        assert_eq!(create(&mut b, 2).map(|made| made.count), Err(refused));
+        assert_eq!((b.queue.num_buffers(), b.mem.planes.len()), (5, 5));
+        assert_eq!(create(&mut b, 1).map(|made| made.count), Ok(1));
+        b.finish();
+    }
+}
+
+#[test]
+fn with_admission_all_buffers_have_a_place_before_any_is_used() {
+    let mut b = admitting(QueueType::Capture);
+    b.driver.sizes = vec![SIZE, SIZE];
+    b.mem.places = Some(5);
+    let refused = Error::NoMemory {
+        wanted: 3,
+        found: 2,
+        cause: Some(Reason {
+            constraint: Constraint::Mask,
+            wanted: 2,
+            found: 1,
+        }),
+    };
+    assert_eq!(b.reqbufs(Memory::Mmap, 3), Err(refused));
+    assert_eq!((b.queue.num_buffers(), b.mem.planes.len()), (0, 0));
+    b.mem.places = Some(4);
+    assert_eq!(b.reqbufs(Memory::Mmap, 2), Ok(2));
+    // Memory that somebody else allocates is not asked for.
+    assert_eq!(b.reqbufs(Memory::DmaBuf, 8), Ok(8));
+    b.finish();
+    // Without, places are found as buffers are used.
+    let mut b = Bench::new(QueueType::Capture);
+    b.mem.places = Some(0);
+    assert_eq!(b.reqbufs(Memory::Mmap, 3), Ok(3));
+    b.mem.places = None;
+    b.finish();
+}
+
+#[test]
+fn with_admission_the_limit_of_a_queue_is_no_shortage() {
+    let mut b = admitting(QueueType::Capture);
+    assert_eq!(b.reqbufs(Memory::Mmap, 100), Ok(32));
+    b.remove(3, 2).unwrap();
+    assert_eq!(create(&mut b, 9).map(|made| made.count), Ok(2));
+    b.finish();
+}

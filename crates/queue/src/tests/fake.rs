@@ -65,6 +65,8 @@ pub(crate) struct FakeMem {
     /// Planes with fences that are pending.
     pub(crate) held_back: BTreeSet<u64>,
     pub(crate) max_alloc: Option<usize>,
+    /// How many more planes there is a place for.
+    pub(crate) places: Option<u32>,
     next: u64,
 }
 
@@ -259,6 +261,22 @@ impl MemOps for FakeMem {
             if !self.references.values().any(|o| *o == dmabuf) {
                 self.violation(format!("dma-buf {dmabuf} gone before its attachment"));
             }
+        }
+    }
+
+    fn place(&mut self, _: &mut FakePlane) -> Result<(), PlaneError> {
+        self.count("place");
+        match self.places.as_mut().map(|left| left.checked_sub(1)) {
+            None => Ok(()),
+            Some(Some(left)) => {
+                self.places = Some(left);
+                Ok(())
+            }
+            Some(None) => Err(PlaneError::NoMemory(Some(Reason {
+                constraint: Constraint::Mask,
+                wanted: 2,
+                found: 1,
+            }))),
         }
     }
 

@@ -10,6 +10,7 @@ fn refusal(call: &str) -> Refusal {
         found: 4,
         times: 0,
         remedy: None,
+        room: None,
     }
 }
 

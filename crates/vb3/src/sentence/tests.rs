@@ -40,6 +40,7 @@ fn refused(constraint: &str, wanted: u64, found: u64) -> Refusal {
         found,
         times: 1,
         remedy: None,
+        room: None,
     }
 }
 
@@ -268,4 +269,47 @@ fn missing_sync_names_the_buffer_and_the_call() {
         said.what
     );
     assert!(said.what.ends_with("(30 times)") && said.hint.contains("SYNC_START"));
+}
+
+#[test]
+fn a_refusal_of_all_buffers_says_how_many_fit_and_what_is_left() {
+    let room = Room {
+        wanted: 18,
+        fits: 3,
+        free_bytes: 12 << 20,
+        longest_bytes: 5 << 20,
+        runs: 4,
+    };
+    let mut refused = Refusal {
+        call: "REQBUFS".into(),
+        errno: 12,
+        room: Some(room),
+        ..refused("contiguous", 6 << 20, 5 << 20)
+    };
+    let said = refusal(&refused);
+    assert_eq!(
+        said.what,
+        "REQBUFS on /dev/video0 failed with ENOMEM: there is room for 3 of 18 buffers, and admission=on \
+         takes all or none; for one more, the device needs 6 MiB in one run of addresses and the memory \
+         gives 5 MiB; nothing is held, 12 MiB are free, in 4 runs of at most 5 MiB"
+    );
+    let start = "ask for no more than 3, or leave out admission=on; or let the device allocate";
+    assert!(said.hint.starts_with(start), "{}", said.hint);
+    // Where there is none, fewer are no way out, and what is free is not what was short.
+    refused.room = Some(Room {
+        fits: 0,
+        runs: 0,
+        ..room
+    });
+    let said = refusal(&refused);
+    assert!(
+        said.what.ends_with("the memory gives 5 MiB"),
+        "{}",
+        said.what
+    );
+    assert!(
+        said.hint.starts_with("let the device allocate"),
+        "{}",
+        said.hint
+    );
 }

@@ -91,6 +91,7 @@ fn print_tells_refusals_with_hints_and_what_is_held() {
         found: 64 << 20,
         times: 1,
         remedy: None,
+        room: None,
     });
     report.held = Held {
         buffers: 2,

@@ -138,6 +138,7 @@ impl World {
                 found: reason.found,
                 times: 1,
                 remedy: None,
+                room: None,
             });
         }
         self.look_around();

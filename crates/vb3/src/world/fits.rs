@@ -28,7 +28,8 @@ pub struct Fit {
 impl World {
     /// Allocates `buffers` buffers for every queue in turn, as REQBUFS does, each in the format that
     /// its device has at first; then uses all in turn, as QBUF does, where their place is found then;
-    /// and gives all back at the end.
+    /// and gives all back at the end. Of a device that takes all or none, those that there is room
+    /// for are told, and are held for the queues after it if they are all.
     pub fn fits(&mut self, buffers: u32) -> Vec<Fit> {
         let (mut fits, mut queues, mut files) = (Vec::new(), Vec::new(), Vec::new());
         for node in &mut self.nodes {
@@ -58,6 +59,13 @@ impl World {
                     }
                     fit.buffers += 1;
                 }
+                if bounds.all {
+                    // All are placed by the call that makes them, and with too few it has none.
+                    place(&mut self.memory, &mut made, &mut fit);
+                    if fit.buffers < bounds.wanted {
+                        give_back(&mut self.memory, made.drain(..));
+                    }
+                }
                 if fit.buffers < bounds.least {
                     // A queue with too few has none.
                     give_back(&mut self.memory, made.drain(..));
@@ -69,17 +77,7 @@ impl World {
             files.push(file);
         }
         for (fit, made) in fits.iter_mut().zip(&mut queues) {
-            let mut planes = made.iter_mut().map(|buffer| buffer.iter_mut());
-            let mut placed = 0;
-            let refused = planes.find_map(|mut buffer| {
-                let refused = buffer.find_map(|plane| self.memory.place(plane).err());
-                placed += u32::from(refused.is_none());
-                refused
-            });
-            if let Some(refused) = refused {
-                fit.reason = refused.reason();
-                fit.buffers = placed;
-            }
+            place(&mut self.memory, made, fit);
         }
         for made in queues {
             give_back(&mut self.memory, made);
@@ -97,6 +95,8 @@ impl World {
 struct Bounds {
     wanted: u32,
     least: u32,
+    /// Whether fewer than wanted are none.
+    all: bool,
 }
 
 /// What a device makes of REQBUFS: bytes of each plane, and how many buffers.
@@ -104,14 +104,29 @@ fn setup(node: &mut Node, flow: Flow, buffers: u32) -> Option<(Vec<u64>, Bounds)
     let context = node.video.contexts_mut().next()?;
     let config = context.queue(flow)?.config();
     let (least, max) = (config.min_reqbufs_allocation, config.max_num_buffers);
+    let all = config.admission;
     let mut driver = context.driver_mut().queue_driver(flow);
     let sizes = driver.queue_setup(None).ok()?.as_slice().to_vec();
     let wanted = driver.buffer_count(buffers.max(least).min(max)).ok()?;
     let wanted = wanted.min(max);
-    Some((sizes, Bounds { wanted, least }))
+    Some((sizes, Bounds { wanted, least, all }))
 }
 
 type Plane = vb3_plane::Plane<vb3_machine::Device>;
+
+/// Uses a queue's buffers in turn, until there is no place for one.
+fn place(memory: &mut Memory, made: &mut [Vec<Plane>], fit: &mut Fit) {
+    for (placed, buffer) in (0..).zip(made) {
+        let refused = buffer
+            .iter_mut()
+            .find_map(|plane| memory.place(plane).err());
+        if let Some(refused) = refused {
+            fit.reason = refused.reason();
+            fit.buffers = placed;
+            return;
+        }
+    }
+}
 
 fn give_back(memory: &mut Memory, buffers: impl IntoIterator<Item = Vec<Plane>>) {
     for plane in buffers.into_iter().flatten() {

@@ -231,6 +231,7 @@ impl World {
                     found: reason.found,
                     times: 1,
                     remedy: None,
+                    room: None,
                 });
             }
             Errno::ENOMEM

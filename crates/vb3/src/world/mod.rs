@@ -22,6 +22,7 @@ mod placer;
 mod program;
 mod remedy;
 mod revoke;
+mod room;
 mod script;
 mod shares;
 mod summary;
@@ -321,7 +322,7 @@ impl World {
                 self.report.fail(failure);
             }
             for refusal in node.video.take_refusals() {
-                refusals.push(Refusal {
+                let mut told = Refusal {
                     device: node.path.display().to_string(),
                     call: refusal.call.trim_start_matches("VIDIOC_").to_owned(),
                     errno: refusal.errno,
@@ -330,7 +331,12 @@ impl World {
                     found: refusal.reason.found,
                     times: 1,
                     remedy: None,
-                });
+                    room: None,
+                };
+                if let Some(short) = refusal.shortage.filter(|_| node.admission) {
+                    told.room = Some(room::find(node, &self.memory, &told, short));
+                }
+                refusals.push(told);
             }
         }
         // A call imports for one device, and fails with the first that is refused.

@@ -123,6 +123,8 @@ pub(super) struct Node {
     pub(super) dma: vb3_machine::Device,
     /// How its planes are made.
     pub(super) planes: vb3_plane::Device<vb3_machine::Device>,
+    /// Whether a call makes all buffers that it is asked for, or none.
+    pub(super) admission: bool,
     /// Bytes that lines of pictures are multiples of.
     pub(super) stride_align: u32,
     /// Bytes of memory that it has for itself.
@@ -226,6 +228,7 @@ impl Node {
             allocator: spec.allocator,
             dma,
             planes: plane_device,
+            admission: spec.admission,
             stride_align: spec.stride.unwrap_or(1),
             sram,
             demands: limits.demands,

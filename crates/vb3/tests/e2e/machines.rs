@@ -3,6 +3,7 @@
 use crate::common::{Outcome, Run, compiled, expect_pattern, finish, size_option};
 use std::process::Command;
 use std::time::Duration;
+use vb3::report::Room;
 use vb3_v4l2::pixfmt;
 
 fn calls(machine: &str, options: &str, words: &[&str]) -> Option<Outcome> {
@@ -103,6 +104,60 @@ fn soc_cma_runs_out_of_contiguous_memory_and_says_so() {
         ("cma-size", bytes)
     );
     assert!(refusal.found <= 64 << 20, "{refusal:?}");
+}
+
+/// REQBUFS for 18 pictures where 16 fit, then for 16 and 17.
+fn asks_for_more_than_fit(options: &str) -> Option<Outcome> {
+    let program = compiled("calls.c")?;
+    Some(
+        Run::on("soc-cma")
+            .device(format!("camera,size=1920x1080,sizes=1920x1080{options}"))
+            .program([program.as_os_str()])
+            .and(["request", "18", "16", "17"])
+            .run(),
+    )
+}
+
+#[test]
+fn fewer_buffers_are_made_than_fit_or_none_as_the_device_is_told_to() {
+    let Some(outcome) = asks_for_more_than_fit("") else {
+        return;
+    };
+    let given = "18: 16, 16 queued\n16: 16, 16 queued\n17: 16, 16 queued\n";
+    assert_eq!(outcome.expect_success().stdout, given);
+    let refusals = &outcome.report.refusals;
+    assert!(
+        refusals
+            .iter()
+            .all(|refusal| refusal.errno == 0 && refusal.room.is_none())
+    );
+    let Some(outcome) = asks_for_more_than_fit(",admission=on") else {
+        return;
+    };
+    let given = "18: ENOMEM\n16: 16, 16 queued\n17: ENOMEM\n";
+    assert_eq!(outcome.expect_success().stdout, given);
+    // Of two refusals alike the first is told of.
+    let [refusal] = &outcome.report.refusals[..] else {
+        panic!("{:?}", outcome.report.refusals)
+    };
+    assert_eq!((&*refusal.call, refusal.errno), ("REQBUFS", 12));
+    let room = Room {
+        wanted: 18,
+        fits: 16,
+        free_bytes: 64 << 20,
+        longest_bytes: 64 << 20,
+        runs: 1,
+    };
+    assert_eq!(refusal.room, Some(room));
+    let why = outcome.why();
+    for part in [
+        "REQBUFS on /dev/video0 failed with ENOMEM",
+        "there is room for 16 of 18 buffers, and admission=on takes all or none",
+        "of the CMA area were free; nothing is held, 64 MiB are free, in one run",
+        "ask for no more than 16, or leave out admission=on; or ",
+    ] {
+        assert!(why.contains(part), "{part} is missing in: {why}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-// Single calls whose refusal is looked at: calls create BYTES | calls userptr | calls stale sync|skip node|dmabuf.
+// Single calls whose refusal is looked at: calls create BYTES | calls request COUNT… | calls userptr | calls stale sync|skip node|dmabuf.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -69,6 +69,29 @@ static void create(int fd, unsigned bytes)
 	say("CREATE_BUFS", ioctl(fd, VIDIOC_CREATE_BUFS, &c));
 }
 
+// REQBUFS with one number of buffers after another: how many are given, and whether all can be queued.
+static void counts(int fd, char **words)
+{
+	unsigned type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
+	for (; *words; words++) {
+		struct v4l2_requestbuffers r = { .count = (unsigned)atoi(*words), .type = type, .memory = V4L2_MEMORY_MMAP };
+		if (ioctl(fd, VIDIOC_REQBUFS, &r) < 0) {
+			printf("%s: %s\n", *words, strerrorname_np(errno));
+			// A call between that succeeds.
+			format(fd, type);
+			continue;
+		}
+		unsigned queued = 0;
+		for (; queued < r.count; queued++) {
+			struct v4l2_buffer b = buffer(type, V4L2_MEMORY_MMAP);
+			b.index = queued;
+			if (ioctl(fd, VIDIOC_QBUF, &b) < 0)
+				break;
+		}
+		printf("%s: %u, %u queued\n", *words, r.count, queued);
+	}
+}
+
 static void userptr(int fd)
 {
 	int result = request(fd, V4L2_BUF_TYPE_VIDEO_CAPTURE, V4L2_MEMORY_USERPTR, 0);
@@ -132,6 +155,8 @@ int main(int argc, char **argv)
 	must(fd, "/dev/video0");
 	if (argc == 3 && !strcmp(argv[1], "create"))
 		create(fd, (unsigned)strtoul(argv[2], NULL, 0));
+	else if (argc > 2 && !strcmp(argv[1], "request"))
+		counts(fd, argv + 2);
 	else if (argc == 2 && !strcmp(argv[1], "userptr"))
 		userptr(fd);
 	else if (argc == 4 && !strcmp(argv[1], "stale"))
