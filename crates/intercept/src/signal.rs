@@ -99,6 +99,13 @@ impl Signals {
     }
 }
 
+/// Signals that do nothing to a thread without a handler. One of them may be pending for a moment
+/// because another thread blocks it, or is traced.
+///
+/// Source: Linux 6.12 kernel/signal.c `sig_ignored`, include/linux/signal.h `SIG_KERNEL_IGNORE_MASK`,
+/// differs: a call that SIGCONT finds goes on anew.
+const UNHEEDED: [libc::c_int; 3] = [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH];
+
 /// The signal lines of a thread's status file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Look {
@@ -114,12 +121,16 @@ struct Look {
 impl Look {
     fn parse(text: &[u8]) -> Self {
         let hex = |key| field(text, key, 16).unwrap_or(0);
+        let handled = hex("SigCgt:");
+        let unheeded = UNHEEDED
+            .iter()
+            .fold(0, |all, signal| all | 1u64 << (signal - 1));
         Self {
             own: hex("SigPnd:"),
             shared: hex("ShdPnd:"),
             blocked: hex("SigBlk:"),
-            ignored: hex("SigIgn:"),
-            handled: hex("SigCgt:"),
+            ignored: hex("SigIgn:") | unheeded & !handled,
+            handled,
             threads: field(text, "Threads:", 10).unwrap_or(1),
             leader: false,
         }
@@ -320,10 +331,19 @@ mod tests {
     }
 
     #[test]
+    fn a_childs_end_ends_a_wait_only_where_it_is_handled() {
+        let pending = 1u64 << (libc::SIGCHLD - 1);
+        for (handled, verdict) in [(0, Verdict::None), (pending, Verdict::Certain)] {
+            let text = format!("Threads:\t1\nShdPnd:\t{pending:016x}\nSigCgt:\t{handled:016x}\n");
+            assert_eq!(Look::parse(text.as_bytes()).verdict(&mut 0), verdict);
+        }
+    }
+
+    #[test]
     fn a_status_file_is_understood() {
         let text = b"Threads:\t3\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\n\
                      SigBlk:\t0000000000000004\nSigIgn:\t0000000000000008\n\
-                     SigCgt:\t0000000000000010\n";
+                     SigCgt:\t0000000008410010\n";
         assert_eq!(
             Look::parse(text),
             Look {
@@ -331,7 +351,7 @@ mod tests {
                 shared: 2,
                 blocked: 4,
                 ignored: 8,
-                handled: 16,
+                handled: 0x0841_0010,
                 threads: 3,
                 leader: false
             }
