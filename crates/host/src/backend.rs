@@ -199,6 +199,16 @@ pub trait Backend: Send {
     /// Programs see now what [`take_hotplug`](Self::take_hotplug) told of.
     fn hotplug_shown(&mut self) {}
 
+    /// Files whose memory was taken away, and on whose mappings programs are to fault from now on.
+    /// Each is told of once. Mappings that are made of them later are the backend's to refuse.
+    fn take_revoked(&mut self) -> Vec<FdIdentity> {
+        Vec::new()
+    }
+
+    /// Programs fault where they had mapped what [`take_revoked`](Self::take_revoked) told of; those that
+    /// wait in a call, when they go on. Those that cannot be stopped do not.
+    fn revoked_shown(&mut self) {}
+
     /// Time until the next [`tick`](Self::tick) is due; `None` for never. Asked often.
     fn next_tick(&self) -> Option<Duration>;
 

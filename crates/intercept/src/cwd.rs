@@ -24,10 +24,11 @@ impl Supervisor<'_> {
             Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
             Place::Node(_) => Err(Errno(libc::ENOTDIR)),
             Place::Absent => Err(Errno(libc::ENOENT)),
-            Place::Sys(path) => {
-                let stopped = rewrite::seize(n.tid).map_err(|_| Errno(libc::EPERM))?;
-                Ok(self.enter(n, &path, stopped))
-            }
+            Place::Sys(path) => match rewrite::seize(n.tid) {
+                Ok(stopped) => Ok(self.enter(n, &path, stopped)),
+                Err(_) if self.stops_first(n) => Ok(Verdict::Answered),
+                Err(_) => Err(Errno(libc::EPERM)),
+            },
         }
     }
 

@@ -12,7 +12,7 @@ use crate::raw;
 const MOST: usize = 1 << 16;
 
 /// All processes that descend from this one.
-fn descendants() -> Vec<u32> {
+pub(crate) fn descendants() -> Vec<u32> {
     let mut all = vec![std::process::id()];
     let mut at = 0;
     while let Some(&pid) = all.get(at) {

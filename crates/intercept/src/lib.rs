@@ -90,6 +90,7 @@ mod procs;
 mod program;
 mod raw;
 mod reap;
+mod revoke;
 mod rewrite;
 mod run;
 mod select;

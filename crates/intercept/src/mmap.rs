@@ -122,6 +122,7 @@ impl Supervisor<'_> {
     ) -> Result<Verdict, Errno> {
         let stopped = match rewrite::seize(n.tid) {
             Ok(stopped) => stopped,
+            Err(_) if self.stops_first(n) => return Ok(Verdict::Answered),
             Err(e) => {
                 self.host.note(Note::MapRefused {
                     tid: n.tid,

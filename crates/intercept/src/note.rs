@@ -44,6 +44,13 @@ pub enum Note {
         /// The thread.
         tid: u32,
     },
+    /// Mappings of revoked memory stay as they are: a process cannot be made to put others there.
+    MappingsStay {
+        /// The process.
+        pid: u32,
+        /// What the kernel said; EPERM also for one with a seccomp filter of its own.
+        errno: i32,
+    },
     /// The generated tree for /sys could not be made.
     NoSysfs {
         /// What the system said.
@@ -99,6 +106,7 @@ impl Note {
                 | Self::Stalled { .. }
                 | Self::MapRefused { .. }
                 | Self::MapLost { .. }
+                | Self::MappingsStay { .. }
                 | Self::NoStop { .. }
                 | Self::NoBorrow { .. }
                 | Self::NoSysfs { .. }
@@ -151,6 +159,13 @@ impl fmt::Display for Note {
                     "a buffer was not mapped: thread {tid} ended or was stopped meanwhile"
                 )
             }
+            Self::MappingsStay { pid, errno } => write!(
+                f,
+                "process {pid} reads zeroes in revoked memory and does not fault: it cannot be stopped: \
+                 {} (strace or a debugger attached to it, a seccomp filter of its own, or ptrace \
+                 forbidden here)",
+                text(errno)
+            ),
             Self::NoSysfs { errno } => write!(
                 f,
                 "programs that look for devices by udev or /sys find none: no directory can be made \

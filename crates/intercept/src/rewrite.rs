@@ -4,6 +4,8 @@
 //! The thread is seized while it waits for the answer to its call. The answer makes the kernel
 //! restart the call; on its way it stops for us.
 
+mod aside;
+
 use core::time::Duration;
 use std::time::Instant;
 
@@ -11,6 +13,7 @@ use crate::arch::Regs;
 use crate::filter::PASS;
 use crate::raw;
 use crate::reap::Ended;
+pub(crate) use aside::Found;
 use vb3_host::Errno;
 
 /// How long a thread may take from one stop to the next. Time for which this process is stopped

@@ -26,6 +26,7 @@ use crate::probe::probe;
 use crate::procs::Procs;
 use crate::program::{ExitReport, Options, Program};
 use crate::raw;
+use crate::revoke::Revoking;
 use crate::serve::Server;
 use crate::shown::{Showing, Shown};
 use crate::signal::Forward;
@@ -130,6 +131,7 @@ pub fn run(
         ending: Ending::new(options.leftover),
         monitors: Monitors::default(),
         hotplug: Vec::new(),
+        revoked: Vec::new(),
     };
     let supervisor = Supervisor {
         server: server.into(),
@@ -140,6 +142,7 @@ pub fn run(
         started: started.cast_signed(),
         received: AtomicU64::new(0),
         lent: Lending::default(),
+        revoking: Revoking::default(),
         alarm: alarm.map_err(system("eventfd"))?,
         receive_ends: receive_ends(),
         host,

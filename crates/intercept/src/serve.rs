@@ -100,6 +100,8 @@ pub(crate) struct Server<'a> {
     pub(crate) monitors: Monitors,
     /// Nodes that have come and gone, which programs are yet to see.
     pub(crate) hotplug: Vec<Hotplug>,
+    /// Files that were revoked, on whose mappings programs are yet to fault.
+    pub(crate) revoked: Vec<FdIdentity>,
 }
 
 impl Server<'_> {
@@ -153,7 +155,7 @@ impl Server<'_> {
 
     /// Whether something is due before the clock wakes by itself. Told once.
     pub(crate) fn is_due_sooner(&mut self) -> bool {
-        if !self.hotplug.is_empty() {
+        if !self.hotplug.is_empty() || !self.revoked.is_empty() {
             return true;
         }
         let Some(due) = self.due() else { return false };
@@ -399,6 +401,7 @@ impl Server<'_> {
 
     pub(crate) fn backend_changed(&mut self) {
         self.hotplug.extend(self.backend.take_hotplug());
+        self.revoked.extend(self.backend.take_revoked());
         if self.backend.take_buffers_changed() {
             self.pending.mark_buffers();
             self.epolls.update_buffers(self.backend);

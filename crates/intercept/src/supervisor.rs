@@ -20,6 +20,7 @@ use crate::lock::lock;
 use crate::monitor;
 use crate::note::Note;
 use crate::pool::{Admission, Job, Part, Pool, Term};
+use crate::revoke::Revoking;
 use crate::rewrite::{self, Arg, Left};
 use crate::serve::{Answer, How, Server, Verdict};
 use crate::shown::Showing;
@@ -45,6 +46,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) received: AtomicU64,
     /// Descriptors sent by threads that have not made their calls anew yet.
     pub(crate) lent: Lending,
+    /// Memory that is being taken from programs.
+    pub(crate) revoking: Revoking,
     /// Wakes the clock.
     pub(crate) alarm: OwnedFd,
     /// A receive ends when nobody is left who could call (Linux 6.11).
@@ -119,6 +122,7 @@ impl<'a> Supervisor<'a> {
             server.backend_changed();
         });
         self.show_hotplug();
+        self.show_revoked(scope);
         loop {
             for _ in 0..self.pool.wanted() {
                 let name = Builder::new().name("vb3-call".into()).stack_size(STACK);
@@ -148,6 +152,7 @@ impl<'a> Supervisor<'a> {
                 self.pool.hand_over(pid, Job::Answer(answer));
             }
             self.show_hotplug();
+            self.show_revoked(scope);
             if over || self.pool.is_closing() {
                 return Ok(());
             }
@@ -250,6 +255,7 @@ impl<'a> Supervisor<'a> {
                 self.left(n.tid, left);
                 true
             }
+            Err(_) if self.stops_first(n) => true,
             Err(e) => {
                 if !wanted.is_empty() {
                     n.gathered.lend(Vec::new());
@@ -383,17 +389,22 @@ impl<'a> Supervisor<'a> {
     /// Ends a ppoll or pselect6 for a signal that only its own mask lets in: the kernel runs the
     /// call itself, without descriptors, finds the signal, and runs the handler as it should.
     fn interrupt(&self, n: &Notif, slot: u32, count: Arg) {
+        let restart = Reply::Fail(ERESTARTNOINTR);
+        if self.revoking.holds(n.tid) {
+            // It stops for that, and finds the signal when it makes its call anew.
+            let (given_up, answers) = self.apply(|server| server.give_up(slot));
+            self.answer_all(answers);
+            if given_up {
+                self.host.listener.answer(n.id, restart);
+            }
+            return;
+        }
         let Ok(stopped) = rewrite::seize(n.tid) else {
             return;
         };
         let (given_up, answers) = self.apply(|server| server.give_up(slot));
         self.answer_all(answers);
-        let restarted = given_up
-            && self
-                .host
-                .listener
-                .send(n.id, Reply::Fail(ERESTARTNOINTR))
-                .is_ok();
+        let restarted = given_up && self.host.listener.send(n.id, restart).is_ok();
         // What fails here is a thread that has ended or a debugger's affair.
         let left = if restarted {
             stopped.run_with(count, 0)

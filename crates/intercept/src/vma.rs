@@ -36,6 +36,24 @@ impl<'a> Mapping<'a> {
         })
     }
 
+    /// What it allows, as PROT_* bits.
+    pub(crate) fn prot(&self) -> i32 {
+        let bits = [libc::PROT_READ, libc::PROT_WRITE, libc::PROT_EXEC];
+        let has = |(at, letter): (usize, &u8)| self.perms.get(at) == Some(letter);
+        let given = bits.into_iter().zip(b"rwx".iter().enumerate());
+        given
+            .filter(|(_, perm)| has(*perm))
+            .fold(0, |all, (bit, _)| all | bit)
+    }
+
+    /// Who sees what is written: MAP_SHARED or MAP_PRIVATE.
+    pub(crate) fn kind(&self) -> i32 {
+        match self.perms.get(3) {
+            Some(b's') => libc::MAP_SHARED,
+            _ => libc::MAP_PRIVATE,
+        }
+    }
+
     pub(crate) fn allows(&self, access: Access) -> bool {
         let read = self.perms.first() == Some(&b'r');
         let write = self.perms.get(1) == Some(&b'w');

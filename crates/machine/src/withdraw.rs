@@ -28,6 +28,15 @@ impl Machine {
             .then_some(OwnMemory(id))
     }
 
+    /// Device and inode number of the file that programs map of it; `None` where it is gone.
+    #[must_use]
+    pub fn identity_of(&self, memory: OwnMemory) -> Option<(u64, u64)> {
+        match &self.state.borrow().memory.get(memory.0)?.backing {
+            Backing::Shared(store) => Some(store.identity()),
+            Backing::User { .. } | Backing::Foreign(_) => None,
+        }
+    }
+
     /// Zeroes memory for the CPU, programs and devices.
     pub fn wipe(&self, memory: OwnMemory) {
         let mut state = self.state.borrow_mut();

@@ -146,6 +146,16 @@ pub struct RunOptions {
     /// End what the program leaves running, by SIGTERM and after two seconds by SIGKILL
     #[arg(long)]
     pub kill: bool,
+    /// What programs find in buffers that are taken back (`vb3 ctl revoke`, `vb3 ctl unplug --revoke`):
+    /// zeroes, or nothing, so that whoever touches them gets SIGBUS
+    #[arg(
+        long,
+        value_name = "zero|fault",
+        default_value = "zero",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub mappings: crate::world::Mappings,
     /// Wait for what the program leaves running, and name it; this is what happens without --kill
     #[arg(long, conflicts_with = "kill")]
     pub wait: bool,
@@ -246,6 +256,14 @@ pub enum CtlOrder {
         /// Revoke the buffers that it has exported, too; without, they live on with who holds them
         #[arg(long)]
         revoke: bool,
+        /// What programs find in mappings of them: zeroes, or SIGBUS; without, what `vb3 run` was told
+        #[arg(
+            long,
+            value_name = "zero|fault",
+            requires = "revoke",
+            hide_possible_values = true
+        )]
+        mappings: Option<crate::world::Mappings>,
     },
     /// Plug a device in again
     Plug {
@@ -257,12 +275,20 @@ pub enum CtlOrder {
     /// List the buffers, where they lie, and who holds each: queues, mappings and descriptors of
     /// processes, devices
     Buffers,
-    /// Revoke a buffer: devices reach its memory no more, programs that have it mapped read zeroes,
-    /// the fences of devices that have it end with an error, and QBUF, EXPBUF and mmap of it fail with
-    /// ENODEV
+    /// Revoke a buffer: devices reach its memory no more, programs that have it mapped read zeroes or
+    /// fault, the fences of devices that have it end with an error, and QBUF, EXPBUF and mmap of it fail
+    /// with ENODEV
     Revoke {
         /// The buffer, by its number in `vb3 ctl buffers`
         buffer: String,
+        /// What programs find in mappings of it: zeroes, or SIGBUS at the address that they touch;
+        /// without, what `vb3 run` was told (--mappings), zeroes otherwise
+        ///
+        /// With `fault`, the threads of each process that has it mapped are stopped for a moment
+        /// (ptrace), and this returns when they go on. A process that cannot be stopped (strace, a
+        /// debugger, a seccomp filter of its own) goes on reading zeroes, and a remark says so.
+        #[arg(long, value_name = "zero|fault", hide_possible_values = true)]
+        mappings: Option<crate::world::Mappings>,
     },
 }
 

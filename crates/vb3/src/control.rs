@@ -4,6 +4,7 @@
 //! one that begins with `no` and says why; it comes when programs see what was ordered.
 
 use crate::cli::{CtlArgs, CtlOrder};
+use crate::world::Mappings;
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::geteuid;
 use std::ffi::OsString;
@@ -260,13 +261,17 @@ pub(crate) fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<()> {
     let path = socket(args.run)?;
     let order = match &args.order {
         CtlOrder::Plug { device } => format!("plug {device}\n"),
-        CtlOrder::Unplug { device, revoke } => match revoke {
-            true => format!("unplug-and-revoke {device}\n"),
+        CtlOrder::Unplug {
+            device,
+            revoke,
+            mappings,
+        } => match revoke {
+            true => format!("unplug-and-revoke {device}{}\n", word(*mappings)),
             false => format!("unplug {device}\n"),
         },
         CtlOrder::Devices => "devices\n".to_owned(),
         CtlOrder::Buffers => "buffers\n".to_owned(),
-        CtlOrder::Revoke { buffer } => format!("revoke {buffer}\n"),
+        CtlOrder::Revoke { buffer, mappings } => format!("revoke {buffer}{}\n", word(*mappings)),
     };
     let answer = exchange(&path, &order)
         .with_context(|| format!("the run at {} does not answer", path.display()))?;
@@ -275,6 +280,15 @@ pub(crate) fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<()> {
         Some(("no", why)) => Err(anyhow!("{why}")),
         _ if status == "ok" => Ok(out.write_all(list.as_bytes())?),
         _ => bail!("the run at {} has ended", path.display()),
+    }
+}
+
+/// What follows the name in an order that says what programs find.
+const fn word(mappings: Option<Mappings>) -> &'static str {
+    match mappings {
+        None => "",
+        Some(Mappings::Zero) => " zero",
+        Some(Mappings::Fault) => " fault",
     }
 }
 

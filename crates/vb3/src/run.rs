@@ -165,6 +165,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
     )?;
     let mut world = World::new(profile, &specs, seed)?;
     world.set_pace(pace);
+    world.set_mappings(options.mappings);
     if let Some(script) = &script {
         world.play(script).context("the script")?;
     }

@@ -467,6 +467,14 @@ impl<B: Backend> Backend for Traced<'_, B> {
         self.devices.hotplug_shown();
     }
 
+    fn take_revoked(&mut self) -> Vec<FdIdentity> {
+        self.devices.take_revoked()
+    }
+
+    fn revoked_shown(&mut self) {
+        self.devices.revoked_shown();
+    }
+
     fn next_tick(&self) -> Option<Duration> {
         self.devices.next_tick()
     }

@@ -12,6 +12,11 @@ pub(crate) const FOREIGN_CALLS: Option<u32> = None;
 /// Length of the `svc` instruction.
 const INSTRUCTION: u64 = 4;
 
+/// The instruction `svc #0`.
+pub(super) const CALL: [u8; 4] = [0x01, 0x00, 0x00, 0xd4];
+/// Where it may lie.
+pub(super) const CALL_ALIGN: usize = 4;
+
 /// Whether a call's result lies where its first argument lay, which the kernel keeps elsewhere.
 pub(crate) const FIRST_IS_RESULT: bool = true;
 
@@ -53,6 +58,10 @@ pub(super) fn forget_call(_: &mut Regs) {}
 ///
 /// Source: Linux 7.2 arch/arm64/kernel/signal.c `do_signal`.
 pub(super) fn again(_: &mut Regs) {}
+
+pub(super) fn go_to(regs: &mut Regs, instruction: u64) {
+    regs.pc = instruction;
+}
 
 pub(super) fn set_call(regs: &mut Regs, nr: libc::c_long) {
     regs.regs[NUMBER] = nr.cast_unsigned();

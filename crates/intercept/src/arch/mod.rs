@@ -29,6 +29,7 @@ compile_error!(
 );
 
 pub(crate) use this::{AUDIT_ARCH, FOREIGN_CALLS, OTHER_OPENS, nr};
+use this::{CALL, CALL_ALIGN};
 
 /// NT_PRSTATUS: the general registers.
 const GENERAL: usize = 1;
@@ -36,6 +37,13 @@ const GENERAL: usize = 1;
 /// Bytes of a page. 4096 on x86-64; 4, 16 or 64 KiB on arm64, as the kernel was built.
 pub(crate) fn page_size() -> u64 {
     rustix::param::page_size() as u64
+}
+
+/// Where among bytes of code an instruction lies that makes a call.
+pub(crate) fn find_call(code: &[u8]) -> Option<usize> {
+    let places = (0..code.len()).step_by(CALL_ALIGN);
+    let mut calls = places.filter(|&at| code.get(at..).is_some_and(|code| code.starts_with(&CALL)));
+    calls.next()
 }
 
 /// The general registers of a stopped thread.
@@ -97,6 +105,13 @@ impl Regs {
     pub(crate) fn again(&self) -> Self {
         let mut regs = *self;
         this::again(&mut regs.0);
+        regs
+    }
+
+    /// Registers with which the thread goes on at an address, from which it makes other calls.
+    pub(crate) fn at(&self, instruction: u64) -> Self {
+        let mut regs = *self;
+        this::go_to(&mut regs.0, instruction);
         regs
     }
 

@@ -12,6 +12,11 @@ pub(crate) const FOREIGN_CALLS: Option<u32> = Some(0x4000_0000);
 /// Length of the `syscall` instruction.
 const INSTRUCTION: u64 = 2;
 
+/// The `syscall` instruction.
+pub(super) const CALL: [u8; 2] = [0x0f, 0x05];
+/// It may lie anywhere.
+pub(super) const CALL_ALIGN: usize = 1;
+
 /// Whether a call's result lies where its first argument lay, which the kernel keeps elsewhere.
 pub(crate) const FIRST_IS_RESULT: bool = false;
 
@@ -66,6 +71,11 @@ pub(super) fn forget_call(regs: &mut Regs) {
 pub(super) fn again(regs: &mut Regs) {
     regs.rax = regs.orig_rax;
     back_to_instruction(regs);
+    forget_call(regs);
+}
+
+pub(super) fn go_to(regs: &mut Regs, instruction: u64) {
+    regs.rip = instruction;
     forget_call(regs);
 }
 

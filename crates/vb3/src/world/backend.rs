@@ -435,6 +435,9 @@ impl Backend for World {
 
     fn buffer_mapped(&mut self, id: FdIdentity, pid: u32) -> Result<(), Errno> {
         self.set_now();
+        if self.faults(id) {
+            return Err(Errno::ENODEV);
+        }
         let mapped = self.shares.get_mut().mapped(&mut self.memory, id, pid);
         self.follow_holders();
         mapped
@@ -474,6 +477,16 @@ impl Backend for World {
     }
 
     fn hotplug_shown(&mut self) {
+        self.plugs.shown();
+        self.answer_control();
+    }
+
+    fn take_revoked(&mut self) -> Vec<FdIdentity> {
+        self.revoked.take()
+    }
+
+    fn revoked_shown(&mut self) {
+        self.revoked.shown();
         self.answer_control();
     }
 

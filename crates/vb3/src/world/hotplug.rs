@@ -32,6 +32,8 @@ pub(super) struct Plugs {
     /// Files of devices that have gone, still open in programs.
     gone: BTreeSet<FileId>,
     unseen: Vec<Hotplug>,
+    /// Some are being shown.
+    showing: bool,
 }
 
 impl Plugs {
@@ -54,6 +56,7 @@ impl Plugs {
             due,
             gone: BTreeSet::new(),
             unseen: Vec::new(),
+            showing: false,
         }
     }
 
@@ -73,12 +76,18 @@ impl Plugs {
     }
 
     pub(super) fn take(&mut self) -> Vec<Hotplug> {
+        self.showing |= !self.unseen.is_empty();
         std::mem::take(&mut self.unseen)
+    }
+
+    /// Programs see what was taken.
+    pub(super) fn shown(&mut self) {
+        self.showing = false;
     }
 
     /// Whether programs have yet to see something.
     pub(super) fn has_unseen(&self) -> bool {
-        !self.unseen.is_empty()
+        self.showing || !self.unseen.is_empty()
     }
 
     /// What a person should know of it.
@@ -177,13 +186,14 @@ impl World {
                 control.prepare(client, answer);
             }
         }
-        if !self.plugs.has_unseen() {
-            self.answer_control();
-        }
+        self.answer_control();
     }
 
-    /// Programs see what was ordered.
+    /// Answers what was ordered, once programs see all of it.
     pub(super) fn answer_control(&mut self) {
+        if self.plugs.has_unseen() || self.revoked.has_unseen() {
+            return;
+        }
         if let Some(control) = &mut self.control {
             control.answer();
         }

@@ -50,6 +50,8 @@ use media::Media;
 use memory::{Ear, Memory};
 use node::Node;
 use placer::Placer;
+pub use revoke::Mappings;
+use revoke::Revoked;
 use script::Play;
 use shares::Shares;
 use std::cell::RefCell;
@@ -110,7 +112,7 @@ pub struct World {
     /// Of which files the programs' own memory is that devices have pinned.
     user_files: BTreeMap<UserId, Option<FdIdentity>>,
     /// Buffers that were taken back.
-    revoked: u64,
+    revoked: Revoked,
     /// Where orders from outside come in.
     control: Option<Control>,
     /// Descriptors this process had open once the devices stood.
@@ -180,7 +182,7 @@ impl World {
             plugs,
             ledger: Ledger::default(),
             user_files: BTreeMap::new(),
-            revoked: 0,
+            revoked: Revoked::default(),
             control: None,
             clock: outside.clock,
             memory,
@@ -278,7 +280,7 @@ impl World {
         report.notes.extend(self.line_remarks());
         report.notes.extend(self.play.left());
         report.notes.extend(self.plugs.remarks(&self.nodes));
-        report.notes.extend(self.revoked_remark());
+        report.notes.extend(self.revoked.remarks());
         report.memory = summary::memory(&self.memory, self.peak_bytes);
         let files = self.files.len() + self.plugs.gone_files();
         (report.buffers, report.buffers_left_out) = self.ledger.tell(self.clock.now_ns());

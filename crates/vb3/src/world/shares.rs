@@ -303,6 +303,14 @@ impl Shares {
             .chain(self.imports.mapped_by())
     }
 
+    /// The files that show memory to programs, as far as they have descriptors of it.
+    pub(super) fn files_of(&self, memory: &Memory, id: MemoryId) -> Vec<FdIdentity> {
+        let is_of = |buf: &BufId| memory.buf(*buf).is_some_and(|info| info.memory == id);
+        let exports = self.exports.iter();
+        let of = exports.filter(|(_, export)| export.bufs.iter().any(is_of));
+        of.map(|(file, _)| *file).collect()
+    }
+
     /// The dma-buf behind a file.
     pub(super) fn buf(&self, file: FdIdentity) -> Option<BufId> {
         self.exports.get(&file)?.bufs.first().copied()

@@ -130,3 +130,84 @@ fn a_camera_all_of_whose_buffers_are_revoked_ends_its_stream() {
         assert!(revoked.count() >= 2, "{:?}", outcome.report.buffers);
     }
 }
+
+/// What a program finds in its mappings of a revoked buffer, and what those calls answer that tell
+/// zeroes from faults.
+fn found(touch: &str, written: &str, write: &str, mmap: &str) -> String {
+    format!(
+        "before: 90 90
+revoke: 0
+device's mapping: {touch}
+its last byte: {touch}
+dma-buf's: {touch}
+a part: {touch}
+a copy: {touch}
+write: {write}
+beside: untouched
+child without a call: {touch}
+thread that waited: {touch}
+child that waited: {touch}
+mmap: {mmap}
+written: {written}
+mprotect: ok
+munmap: ok
+beside: untouched
+"
+    )
+}
+
+#[test]
+fn programs_read_zeroes_or_fault_by_choice() {
+    let Some(program) = compiled("revoke_faults.c") else {
+        return;
+    };
+    let zeroes = || found("0", "7", "ok", "ok");
+    let faults = || found("SIGBUS", "SIGBUS", "EFAULT", "ENODEV");
+    // What `vb3 run` is told, what the order says, whether the program has a filter of its own.
+    let rows = [
+        ("zero", "", "", zeroes()),
+        ("zero", "--mappings=fault", "", faults()),
+        ("fault", "", "", faults()),
+        ("fault", "--mappings=zero", "", zeroes()),
+        // Its calls are made by nobody but itself. What it maps anew is refused all the same.
+        ("fault", "", "filtered", found("0", "7", "ok", "ENODEV")),
+    ];
+    for (choice, order, word, answers) in rows {
+        let run = Run::on("pc")
+            .device("camera,sizes=64x48,format=YUYV")
+            .device("camera,sizes=64x48,format=YUYV")
+            .options(["--mappings", choice]);
+        let script = format!(
+            "{} /dev/video0 /dev/video1 '{order}' {word}",
+            program.display()
+        );
+        let outcome = shell(run, &script);
+        let what = format!("{choice} {order} {word}: {}", outcome.stderr);
+        // A dma-buf of the kernel's is not mapped for one program alone.
+        let is_copy = |line: &&str| line.starts_with("a copy: ");
+        let answers: String = match outcome.stdout.lines().any(|line| is_copy(&line)) {
+            true => answers,
+            false => {
+                let lines = answers.lines().filter(|line| !is_copy(line));
+                lines.map(|line| format!("{line}\n")).collect()
+            }
+        };
+        assert_eq!(outcome.stdout, answers, "{what}");
+        outcome.expect_success();
+        outcome.expect_nothing_held();
+        let notes = &outcome.report.notes;
+        let said = |text: &str| notes.iter().filter(|note| note.contains(text)).count();
+        let is_filtered = !word.is_empty();
+        assert_eq!(
+            said("it cannot be stopped"),
+            usize::from(is_filtered),
+            "{notes:?}"
+        );
+        let faulted = order.contains("fault") || (order.is_empty() && choice == "fault");
+        let sentence = match faulted {
+            true => "programs that touched them got SIGBUS",
+            false => "programs found zeroes there",
+        };
+        assert_eq!(said(sentence), 1, "{notes:?}");
+    }
+}
