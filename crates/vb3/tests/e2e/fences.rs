@@ -26,6 +26,15 @@ import without flags: EINVAL
 import of what has ended: ok
 merge with no descriptor: ENOENT
 merge with a dma-buf: ENOENT
+import of a closed one: EINVAL
+import of another file: EINVAL
+import of an event: EINVAL
+import of a camera: EINVAL
+merge with a closed one: ENOENT
+merge with another file: ENOENT
+merge with an event: ENOENT
+merge with a camera: ENOENT
+info of an event: ENOTTY
 merge with flags: EINVAL
 merge of nowhere: EFAULT
 info with flags: EINVAL

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/select.h>
@@ -228,6 +229,20 @@ static void wrong_calls(void)
 	say("import of what has ended", import_fences(bufs[0], DMA_BUF_SYNC_WRITE, idle));
 	say("merge with no descriptor", merge(idle, 999, 0, "m"));
 	say("merge with a dma-buf", merge(idle, bufs[0], 0, "m"));
+	// Numbers that were a sync file's, and files that are none.
+	int stale = dup(idle), other = open("/dev/null", O_RDWR), event = eventfd(1, 0);
+	close(stale);
+	say("import of a closed one", import_fences(bufs[0], DMA_BUF_SYNC_READ, stale));
+	say("import of another file", import_fences(bufs[0], DMA_BUF_SYNC_READ, other));
+	say("import of an event", import_fences(bufs[0], DMA_BUF_SYNC_READ, event));
+	say("import of a camera", import_fences(bufs[0], DMA_BUF_SYNC_READ, camera));
+	say("merge with a closed one", merge(idle, stale, 0, "m"));
+	say("merge with another file", merge(idle, other, 0, "m"));
+	say("merge with an event", merge(idle, event, 0, "m"));
+	say("merge with a camera", merge(idle, camera, 0, "m"));
+	say("info of an event", look(event, 0));
+	close(other);
+	close(event);
 	say("merge with flags", merge(idle, idle, 1, "m"));
 	say("merge of nowhere", ioctl(idle, SYNC_IOC_MERGE, 8L));
 	info.flags = 1;
