@@ -82,6 +82,22 @@ static int is_planar420(const AVFrame *frame)
 	return frame->format == AV_PIX_FMT_YUV420P || frame->format == AV_PIX_FMT_YUVJ420P;
 }
 
+static uint32_t sample_bytes(const AVCodecContext *context, const AVFrame *frame)
+{
+	if (is_planar420(frame))
+		return 1;
+	if (frame->format != AV_PIX_FMT_YUV420P10LE)
+		return 0;
+	switch (context->codec_id) {
+	case AV_CODEC_ID_HEVC:
+	case AV_CODEC_ID_VP9:
+	case AV_CODEC_ID_AV1:
+		return 2;
+	default:
+		return 0;
+	}
+}
+
 static void describe(const AVCodecContext *context, const AVFrame *frame, struct vb3_av_format *f)
 {
 	size_t across = frame->crop_left + frame->crop_right;
@@ -97,7 +113,7 @@ static void describe(const AVCodecContext *context, const AVFrame *frame, struct
 		f->width -= across;
 		f->height -= down;
 	}
-	f->planar420 = is_planar420(frame);
+	f->sample_bytes = sample_bytes(context, frame);
 	f->primaries = frame->color_primaries;
 	f->transfer = frame->color_trc;
 	f->matrix = frame->colorspace;
@@ -302,7 +318,7 @@ static int show(const struct vb3_av *av, const AVFrame *frame, struct vb3_av_pic
 {
 	int plane;
 	picture->memory = memory_of(av, frame);
-	if (!picture->format.planar420)
+	if (!picture->format.sample_bytes)
 		return 0;
 	for (plane = 0; plane < 3; plane++) {
 		int half = plane > 0;
@@ -311,7 +327,7 @@ static int show(const struct vb3_av *av, const AVFrame *frame, struct vb3_av_pic
 		picture->strides[plane] = frame->linesize[plane];
 		picture->data[plane] = frame->data[plane] +
 				       (size_t)(picture->format.top >> half) * frame->linesize[plane] +
-				       (picture->format.left >> half);
+				       (picture->format.left >> half) * picture->format.sample_bytes;
 	}
 	return 0;
 }

@@ -28,8 +28,9 @@ struct vb3_av_format {
 	uint32_t top;
 	uint32_t width;
 	uint32_t height;
-	// 1 for 8-bit 4:2:0 in three planes, 0 for all else.
-	uint32_t planar420;
+	// Bytes of a sample of 4:2:0 in three planes: 1, or 2 where it has 10 bits; 0 for all else, and
+	// for 10 bits of a codec whose device has 8 alone.
+	uint32_t sample_bytes;
 	// Code points of ITU-T H.273; 1 for full range.
 	uint8_t primaries;
 	uint8_t transfer;

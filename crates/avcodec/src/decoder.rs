@@ -281,8 +281,9 @@ impl<C: Cut> Decoder<C> {
             }
             let Some(planes) = picture.planes else {
                 let pixels = self.library.pixels();
+                let offers = self.codec.offers();
                 let sentence =
-                    format!("the stream's pictures are {pixels}; the device has 8-bit 4:2:0 alone");
+                    format!("the stream's pictures are {pixels}; the device has {offers} alone");
                 out.unsupported(tag, &sentence)?;
                 continue;
             };
@@ -325,7 +326,7 @@ fn stamp_of(stamps: &mut VecDeque<Stamp>, picture: &Picture<'_>, last: u64) -> (
 fn is_alike(one: &StreamFormat, other: &StreamFormat) -> bool {
     let size = |f: &StreamFormat| {
         let coded = (f.coded_width, f.coded_height);
-        (coded, (f.visible.width, f.visible.height), f.colour)
+        (coded, (f.visible.width, f.visible.height), f.colour, f.bits)
     };
     size(one) == size(other)
 }

@@ -29,6 +29,14 @@ impl Codec {
         Self::Mpeg4,
     ];
 
+    /// Pictures that its device has.
+    pub(crate) const fn offers(self) -> &'static str {
+        match self {
+            Self::Hevc | Self::Vp9 | Self::Av1 => "4:2:0 of 8 or 10 bits",
+            _ => "8-bit 4:2:0",
+        }
+    }
+
     /// What is decoded by it.
     pub(crate) const fn kinds(self) -> &'static [Kind] {
         match self {
@@ -53,7 +61,7 @@ struct RawFormat {
     top: u32,
     width: u32,
     height: u32,
-    planar420: u32,
+    sample_bytes: u32,
     primaries: u8,
     transfer: u8,
     matrix: u8,
@@ -84,7 +92,7 @@ impl RawPicture {
             top: 0,
             width: 0,
             height: 0,
-            planar420: 0,
+            sample_bytes: 0,
             primaries: 0,
             transfer: 0,
             matrix: 0,
@@ -208,7 +216,7 @@ pub(crate) struct Picture<'a> {
     pub(crate) format: StreamFormat,
     /// Of the packet it came from.
     pub(crate) number: Option<u64>,
-    /// `None` where it is no 8-bit 4:2:0.
+    /// `None` where it is none that the device has.
     pub(crate) planes: Option<Planes<'a>>,
     pub(crate) damaged: bool,
     pub(crate) field: Field,
@@ -330,12 +338,12 @@ impl Library {
         unsafe { vb3_av_flush(self.0.as_ptr()) };
     }
 
-    /// The format of a picture that is being decoded, and whether it is 8-bit 4:2:0.
+    /// The format of a picture that is being decoded, and whether the device has such ones.
     pub(crate) fn coming(&self) -> Option<(StreamFormat, bool)> {
         let mut raw = RawFormat::default();
         // SAFETY: the decoder is ours, and `raw` is what the call fills.
         let is_known = unsafe { vb3_av_coming(self.0.as_ptr(), &raw mut raw) } != 0;
-        is_known.then(|| (format(&raw), raw.planar420 != 0))
+        is_known.then(|| (format(&raw), raw.sample_bytes != 0))
     }
 
     /// What the library calls the pixel format of the last picture.
@@ -371,6 +379,7 @@ fn format(raw: &RawFormat) -> StreamFormat {
             full_range: raw.full_range != 0,
         },
         held_back: raw.held_back.min(16),
+        bits: if raw.sample_bytes == 2 { 10 } else { 8 },
         profile: small(raw.profile),
         level: small(raw.level),
     }
@@ -398,13 +407,13 @@ fn planes<'a>(raw: &RawPicture) -> Option<Planes<'a>> {
     let mut data: [&[u8]; 3] = [&[]; 3];
     let shapes = [(width, height), half, half];
     for (i, (columns, rows)) in shapes.into_iter().enumerate() {
-        let (columns, rows) = (columns as usize, rows as usize);
-        let stride = raw.strides[i];
-        if raw.data[i].is_null() || rows == 0 || stride < columns {
+        let bytes = columns as usize * raw.format.sample_bytes as usize;
+        let (rows, stride) = (rows as usize, raw.strides[i]);
+        if raw.data[i].is_null() || rows == 0 || stride < bytes {
             return None;
         }
-        let len = stride * (rows - 1) + columns;
-        // SAFETY: a plane of the library's picture has `rows` rows of at least `columns` bytes from
+        let len = stride * (rows - 1) + bytes;
+        // SAFETY: a plane of the library's picture has `rows` rows of at least `bytes` bytes from
         // where the visible part begins, that lie `stride` apart; it stays until the next call,
         // which needs the decoder for itself, and the picture borrows it.
         data[i] = unsafe { core::slice::from_raw_parts(raw.data[i], len) };

@@ -301,13 +301,17 @@ pub struct StreamFormat {
     /// How many pictures the decoder may hold back, at most 16. They are the worker's own and use
     /// none of the host's buffers.
     pub held_back: u32,
+    /// Bits of a sample, 8 or 10.
+    pub bits: u8,
     /// H.264: `profile_idc`; 0 for JPEG.
     pub profile: u8,
     /// H.264: `level_idc`; 0 for JPEG.
     pub level: u8,
 }
 
-/// An I420 picture to read: planes Y, U, V. Chroma has half the columns and rows, rounded up.
+/// An I420 picture to read: planes Y, U, V. Chroma has half the columns and rows, rounded up. A
+/// sample is a byte; of a format of 10 bits it is two, the lower first: the library's own samples are
+/// the lower bits of these, those of a [`Picture`] the upper, as in P010.
 #[derive(Clone, Copy)]
 pub struct Planes<'a> {
     /// Columns of luma.

@@ -12,7 +12,7 @@
 
 use crate::job::Chroma;
 use crate::shm::Shared;
-use crate::slots::{Layout, join, rows};
+use crate::slots::{Layout, rows};
 use crate::{MAX_IN_FLIGHT, MAX_INPUT};
 use rustix::thread::futex;
 use std::os::fd::BorrowedFd;
@@ -246,8 +246,11 @@ pub(crate) fn write(
     }
     let plane = |index: usize, spot: &Spot<'_>| {
         rows(layout, from, index).is_some_and(|rows| {
-            let mut rows = rows.enumerate();
-            rows.all(|(row, bytes)| spot.memory.put(spot.offset + row * spot.stride, bytes))
+            let (mut rows, mut line) = (rows.enumerate(), Vec::new());
+            rows.all(|(row, bytes)| {
+                let bytes = layout.row(bytes, &mut line);
+                spot.memory.put(spot.offset + row * spot.stride, bytes)
+            })
         })
     };
     match (chroma, spots) {
@@ -274,7 +277,7 @@ pub(crate) fn write_pairs(layout: &Layout, from: &crate::Planes<'_>, uv: &Spot<'
     };
     let mut line = vec![0; 2 * layout.plane(1).0];
     u.zip(v).enumerate().all(|(row, (u, v))| {
-        join(u, v, &mut line);
+        layout.join(u, v, &mut line);
         uv.memory.put(uv.offset + row * uv.stride, &line)
     })
 }

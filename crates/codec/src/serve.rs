@@ -134,6 +134,7 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
             ring: None,
             free: 0,
             input,
+            bits: 8,
             loans: Loans::default(),
             frames: Frames::default(),
         },
@@ -305,6 +306,8 @@ pub struct Out {
     ring: Option<Ring>,
     /// Slots that may be written.
     free: u32,
+    /// Of a sample, in the format announced last.
+    bits: u8,
     /// Has the words of loans.
     input: Arc<Shared>,
     loans: Loans,
@@ -499,6 +502,7 @@ impl Out {
             }
             self.receive()?;
         }
+        self.bits = format.bits;
         Ok(())
     }
 
@@ -552,7 +556,8 @@ impl Out {
         picture: &Planes<'_>,
         field: Field,
     ) -> Result<(), Stop> {
-        let layout = Layout::new(picture.width, picture.height).ok_or(Stop::Gone)?;
+        let layout = Layout::with_bits(picture.width, picture.height, self.bits);
+        let layout = layout.ok_or(Stop::Gone)?;
         let loan = self.claim()?;
         let is_written = loan.as_ref().is_some_and(|l| l.write(&layout, picture));
         let loan = loan.map_or(0, |loan| self.let_go(loan));

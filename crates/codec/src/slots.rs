@@ -154,6 +154,12 @@ impl Picture {
         self.held.ring.chroma
     }
 
+    /// Bits of a sample: 8, or 10 in the upper bits of two bytes.
+    #[must_use]
+    pub const fn bits(&self) -> u8 {
+        if self.layout.sample == 1 { 8 } else { 10 }
+    }
+
     /// Its pixels: Y, U and V, or Y, pairs of U and V, and nothing.
     #[must_use]
     pub fn planes(&self) -> Planes<'_> {
@@ -182,6 +188,8 @@ impl Picture {
 pub(crate) struct Layout {
     pub(crate) width: u32,
     pub(crate) height: u32,
+    /// Bytes of a sample.
+    pub(crate) sample: usize,
     /// Bytes of Y.
     pub(crate) luma: usize,
     /// Bytes of U, and of V.
@@ -191,12 +199,23 @@ pub(crate) struct Layout {
 impl Layout {
     /// `None` for an empty picture or one that is too large.
     pub(crate) fn new(width: u32, height: u32) -> Option<Self> {
+        Self::with_bits(width, height, 8)
+    }
+
+    /// Of samples of 8 or 10 bits; the same for all others.
+    pub(crate) fn with_bits(width: u32, height: u32, bits: u8) -> Option<Self> {
         let fits = (1..=MAX_WIDTH).contains(&width) && (1..=MAX_HEIGHT).contains(&height);
+        let sample = match bits {
+            8 => 1,
+            10 => 2,
+            _ => return None,
+        };
         fits.then_some(Self {
             width,
             height,
-            luma: width as usize * height as usize,
-            chroma: width.div_ceil(2) as usize * height.div_ceil(2) as usize,
+            sample,
+            luma: sample * width as usize * height as usize,
+            chroma: sample * width.div_ceil(2) as usize * height.div_ceil(2) as usize,
         })
     }
 
@@ -206,19 +225,34 @@ impl Layout {
     }
 
     pub(crate) const fn strides(&self) -> [usize; 3] {
-        let half = self.width.div_ceil(2) as usize;
-        [self.width as usize, half, half]
+        let half = self.sample * self.width.div_ceil(2) as usize;
+        [self.sample * self.width as usize, half, half]
     }
 
-    /// Columns and rows of a plane.
+    /// Bytes of a row, and rows, of a plane.
     pub(crate) const fn plane(&self, plane: usize) -> (usize, usize) {
-        if plane == 0 {
-            (self.width as usize, self.height as usize)
-        } else {
-            (
-                self.width.div_ceil(2) as usize,
-                self.height.div_ceil(2) as usize,
-            )
+        let (width, height) = match plane {
+            0 => (self.width, self.height),
+            _ => (self.width.div_ceil(2), self.height.div_ceil(2)),
+        };
+        (self.sample * width as usize, height as usize)
+    }
+
+    /// A library's row as it is given: samples of 10 bits by way of `line`.
+    pub(crate) fn row<'a>(&self, from: &'a [u8], line: &'a mut Vec<u8>) -> &'a [u8] {
+        if self.sample == 1 {
+            return from;
+        }
+        line.resize(from.len(), 0);
+        raise(from, line);
+        line
+    }
+
+    /// Two of a library's rows of chroma as pairs.
+    pub(crate) fn join(&self, u: &[u8], v: &[u8], to: &mut [u8]) {
+        match self.sample {
+            1 => join(u, v, to),
+            _ => join_raised(u, v, to),
         }
     }
 
@@ -258,7 +292,10 @@ fn copy_plane(layout: &Layout, from: &Planes<'_>, plane: usize, to: &mut [u8]) -
         return false;
     };
     for (from, to) in rows.zip(to.chunks_exact_mut(columns.max(1))) {
-        to.copy_from_slice(from);
+        match layout.sample {
+            1 => to.copy_from_slice(from),
+            _ => raise(from, to),
+        }
     }
     true
 }
@@ -287,7 +324,7 @@ pub(crate) fn pack(layout: &Layout, from: &Planes<'_>, chroma: Chroma, to: &mut 
         return false;
     }
     for (to, (u, v)) in uv.chunks_exact_mut((2 * columns).max(1)).zip(u.zip(v)) {
-        join(u, v, to);
+        layout.join(u, v, to);
     }
     true
 }
@@ -295,8 +332,28 @@ pub(crate) fn pack(layout: &Layout, from: &Planes<'_>, chroma: Chroma, to: &mut 
 /// Samples of a block. A loop over blocks of a length that the compiler knows becomes SIMD.
 const BLOCK: usize = 16;
 
+/// Moves samples of 10 bits from the lower bits of two bytes to the upper.
+fn raise(from: &[u8], to: &mut [u8]) {
+    let (from, _) = from.as_chunks::<2>();
+    let (to, _) = to.as_chunks_mut::<2>();
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = (u16::from_le_bytes(*from) << 6).to_le_bytes();
+    }
+}
+
+/// As [`raise`], of two rows in turn.
+fn join_raised(u: &[u8], v: &[u8], to: &mut [u8]) {
+    let (u, _) = u.as_chunks::<2>();
+    let (v, _) = v.as_chunks::<2>();
+    let (to, _) = to.as_chunks_mut::<4>();
+    for (to, (u, v)) in to.iter_mut().zip(u.iter().zip(v)) {
+        let up = |sample: &[u8; 2]| u32::from(u16::from_le_bytes(*sample) << 6);
+        *to = (up(u) | up(v) << 16).to_le_bytes();
+    }
+}
+
 /// The bytes of two rows in turn.
-pub(crate) fn join(u: &[u8], v: &[u8], to: &mut [u8]) {
+fn join(u: &[u8], v: &[u8], to: &mut [u8]) {
     let (blocks, rest) = to.as_chunks_mut::<{ 2 * BLOCK }>();
     let (u_blocks, u) = u.as_chunks::<BLOCK>();
     let (v_blocks, v) = v.as_chunks::<BLOCK>();

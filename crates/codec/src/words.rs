@@ -184,7 +184,7 @@ pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
     }
 }
 
-pub(crate) fn format_to_words(f: &StreamFormat) -> [u64; 13] {
+pub(crate) fn format_to_words(f: &StreamFormat) -> [u64; 14] {
     [
         f.coded_width.into(),
         f.coded_height.into(),
@@ -199,6 +199,7 @@ pub(crate) fn format_to_words(f: &StreamFormat) -> [u64; 13] {
         f.held_back.into(),
         f.profile.into(),
         f.level.into(),
+        f.bits.into(),
     ]
 }
 
@@ -224,10 +225,11 @@ pub(crate) fn format_from_words(words: &[u64]) -> Option<StreamFormat> {
         held_back: small(10)?.min(16),
         profile: byte(11)?,
         level: byte(12)?,
+        bits: byte(13)?,
     };
     let inside = |start: u32, len: u32, all: u32| start.checked_add(len).is_some_and(|e| e <= all);
     let v = format.visible;
-    Layout::new(format.coded_width, format.coded_height)?;
+    Layout::with_bits(format.coded_width, format.coded_height, format.bits)?;
     Layout::new(v.width, v.height)?;
     let fits =
         inside(v.left, v.width, format.coded_width) && inside(v.top, v.height, format.coded_height);

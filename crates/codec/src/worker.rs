@@ -261,7 +261,8 @@ impl Worker {
         let format = self
             .announced
             .ok_or(Refused::Wrong("no format waits for the host"))?;
-        let layout = Layout::new(format.visible.width, format.visible.height)
+        let (width, height) = (format.visible.width, format.visible.height);
+        let layout = Layout::with_bits(width, height, format.bits)
             .ok_or(Refused::Wrong("no format waits for the host"))?;
         let ring = self.new_ring(layout.len(), chroma)?;
         let (slot_len, chroma) = (ring.slot_len as u64, chroma as u64);

@@ -118,6 +118,84 @@ fn every_codec_is_exact() {
     }
 }
 
+/// A sample is in the upper bits of two bytes, as in P010.
+#[test]
+fn ten_bits_are_exact() {
+    let Some(library) = library() else { return };
+    for (kind, words, container) in [
+        (
+            Kind::HevcDecoder,
+            "-c:v libx265 -x265-params log-level=0:bframes=4 -pix_fmt yuv420p10le",
+            "hevc",
+        ),
+        (
+            Kind::Vp9Decoder,
+            "-c:v libvpx-vp9 -b:v 500k -lag-in-frames 10 -profile:v 2 -pix_fmt yuv420p10le",
+            "ivf",
+        ),
+        (
+            Kind::Av1Decoder,
+            "-c:v libaom-av1 -cpu-used 8 -usage realtime -b:v 500k -pix_fmt yuv420p10le",
+            "ivf",
+        ),
+    ] {
+        assert!(library.kinds.iter().any(|(known, _)| *known == kind));
+        for size in ["176x144", "98x66"] {
+            let stream = encoded(words, size, container);
+            let mut theirs = decoded_by_ffmpeg(&stream, container);
+            for sample in theirs.as_chunks_mut::<2>().0 {
+                *sample = (u16::from_le_bytes(*sample) << 6).to_le_bytes();
+            }
+            let pieces: Vec<&[u8]> = match container {
+                "ivf" => frames(&stream),
+                _ => stream.chunks(1000).collect(),
+            };
+            let driven = decode(kind, Framing::Auto, &pieces);
+            assert_eq!(driven.faults(), Vec::<&Said>::new(), "{words}");
+            assert!(driven.formats().iter().all(|format| format.bits == 10));
+            assert_eq!(driven.pictures().len(), 25, "{words}");
+            assert_same_pictures(words, &driven.pictures(), &theirs);
+        }
+    }
+}
+
+#[test]
+fn what_no_device_has_is_refused() {
+    if library().is_none() {
+        return;
+    }
+    let deep = "the device has 4:2:0 of 8 or 10 bits alone";
+    for (kind, words, container, said) in [
+        (
+            Kind::HevcDecoder,
+            "libx265 -pix_fmt yuv420p12le",
+            "hevc",
+            deep,
+        ),
+        (Kind::HevcDecoder, "libx265 -pix_fmt yuv444p", "hevc", deep),
+        (
+            Kind::HevcDecoder,
+            "libx265 -pix_fmt yuv422p10le",
+            "hevc",
+            deep,
+        ),
+        (
+            Kind::H264Decoder,
+            "libx264 -pix_fmt yuv420p10le",
+            "h264",
+            "the device has 8-bit 4:2:0 alone",
+        ),
+    ] {
+        let words = format!("-c:v {words}");
+        let stream = encoded(&words, "176x144", container);
+        assert!(!stream.is_empty(), "{words}");
+        let driven = decode(kind, Framing::Stream, &[&stream]);
+        assert_eq!(driven.pictures().len(), 0, "{words}");
+        let faults = format!("{:?}", driven.faults());
+        assert!(faults.contains(said), "{words}: {faults}");
+    }
+}
+
 /// Pictures after a drain refer to some before it.
 #[test]
 fn every_codec_goes_on_after_a_drain() {

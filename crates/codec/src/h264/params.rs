@@ -242,6 +242,7 @@ pub(super) fn format(sps: &SeqParameterSet) -> Result<StreamFormat, String> {
         visible,
         colour: colour(sps),
         held_back: held_back(sps),
+        bits: 8,
         profile: sps.profile_idc.into(),
         level: sps.level_idc,
     })

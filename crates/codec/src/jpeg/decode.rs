@@ -137,6 +137,7 @@ fn format(width: u32, height: u32) -> StreamFormat {
             full_range: true,
         },
         held_back: 0,
+        bits: 8,
         profile: 0,
         level: 0,
     }

@@ -53,6 +53,7 @@ impl Codec for Harm {
                     },
                     colour: Colour::default(),
                     held_back: 0,
+                    bits: 8,
                     profile: 0,
                     level: 0,
                 };

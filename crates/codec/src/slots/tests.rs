@@ -85,3 +85,26 @@ fn chroma_is_joined_as_far_as_it_goes() {
     let end = bytes.len() - 1;
     assert!(!pack(&layout, &from(&v), Chroma::Pairs, &mut bytes[..end]));
 }
+
+#[test]
+fn ten_bits_come_in_the_upper_bits() {
+    let layout = Layout::with_bits(3, 2, 10).unwrap();
+    assert_eq!((layout.luma, layout.chroma, layout.len()), (12, 4, 20));
+    assert_eq!(Layout::with_bits(3, 2, 12), None);
+    let row =
+        |samples: &[u16]| -> Vec<u8> { samples.iter().flat_map(|s| s.to_le_bytes()).collect() };
+    // With a gap after each row of Y.
+    let (y, u, v) = (row(&[1, 2, 3, 9, 4, 5, 1023]), row(&[6, 7]), row(&[8, 512]));
+    let from = Planes {
+        width: 3,
+        height: 2,
+        data: [&y, &u, &v],
+        strides: [8, 4, 4],
+    };
+    let mut bytes = vec![0; layout.len()];
+    assert!(pack(&layout, &from, Chroma::Pairs, &mut bytes));
+    let up = |samples: &[u16]| row(&samples.iter().map(|s| s << 6).collect::<Vec<_>>());
+    assert_eq!(bytes, up(&[1, 2, 3, 4, 5, 1023, 6, 8, 7, 512]));
+    assert!(pack(&layout, &from, Chroma::Planar, &mut bytes));
+    assert_eq!(bytes, up(&[1, 2, 3, 4, 5, 1023, 6, 7, 8, 512]));
+}

@@ -67,7 +67,7 @@ fn lent() -> (Worker, Socket, Shared, Shared) {
     say(
         &end,
         Op::Format,
-        &[512, 512, 0, 0, 512, 512, 2, 2, 2, 0, 0, 66, 10],
+        &[512, 512, 0, 0, 512, 512, 2, 2, 2, 0, 0, 66, 10, 8],
     );
     assert!(matches!(worker.poll(), Some(Event::Format(_))));
     worker.submit(Job::ProceedByLoan(Chroma::Pairs)).unwrap();
@@ -152,7 +152,7 @@ fn a_dead_workers_loans_come_back_at_once() {
 
 #[test]
 fn what_another_kind_of_codec_sends_is_its_death() {
-    const FORMAT: [u64; 13] = [16, 16, 0, 0, 16, 16, 2, 2, 2, 0, 0, 66, 10];
+    const FORMAT: [u64; 14] = [16, 16, 0, 0, 16, 16, 2, 2, 2, 0, 0, 66, 10, 8];
     let (mut decoder, end) = played(Kind::H264Decoder);
     say(&end, Op::Format, &FORMAT);
     assert!(matches!(decoder.poll(), Some(Event::Format(_))));

@@ -158,7 +158,11 @@ impl From<Event> for Said {
             } => Self::Picture {
                 tag,
                 damaged,
-                pixels: pixels(&picture.planes()),
+                pixels: match picture.bits() {
+                    8 => pixels(&picture.planes()),
+                    // Without gaps, as all that come so.
+                    _ => picture.planes().data.concat(),
+                },
             },
             Event::Packet { tag, data, key } => Self::Packet {
                 tag,

@@ -28,7 +28,8 @@ use vb3_codec::{Field, Picture, StreamFormat};
 use vb3_queue::{Active, Driver, DriverError};
 use vb3_v4l2::{
     Bus, CommandSet, ControlFlags, ControlSpec, ControlValue, EventKinds, Flow, Format,
-    FormatFlags, FrameSizes, Progress, Rect, SelectionFlags, SelectionTarget, cid, pixfmt,
+    FormatFlags, FrameSizes, PixelFormat, Progress, Rect, SelectionFlags, SelectionTarget, cid,
+    pixfmt,
 };
 
 /// CAPTURE buffers it needs: pictures that wait for others are the worker's own.
@@ -73,6 +74,8 @@ pub(crate) type Decoder<C> = Coder<Decoding<C>, C>;
 #[derive(Debug)]
 pub(crate) struct Decoding<C> {
     row: &'static Row,
+    /// Formats of all pictures; those of the stream's alone are offered once it is known.
+    all: Vec<&'static PixelFormat>,
     /// What the CAPTURE buffers in use were made for.
     held: Format,
     /// The stream's size and place in the coded picture; all zero before it is known.
@@ -120,6 +123,7 @@ impl<C> Decoder<C> {
         let start = format::coded_at(&coded, size.width(), size.height()).ok_or_else(none)?;
         let first = raw::first(&raw, spec.format).ok_or_else(none)?;
         let shown = format::raw_like(&raw, first, &start, stride).ok_or_else(none)?;
+        let all = raw.clone();
         let parts = Parts {
             kind: row.kind,
             card: row.card,
@@ -133,6 +137,7 @@ impl<C> Decoder<C> {
             allow_empty: row.input != Input::File,
             own: Decoding {
                 row,
+                all,
                 held: shown,
                 visible: Rect::default(),
                 coded_size: (0, 0),
@@ -198,6 +203,7 @@ impl<C> Coding<C> for Decoder<C> {
     fn set(&mut self, flow: Flow, format: &Format, peer_busy: bool) -> Result<(), DriverError> {
         if flow == Flow::Output && !peer_busy {
             // A guess, until the stream tells.
+            self.raw.clone_from(&self.own.all);
             let fourcc = self.capture.format.fourcc;
             let guess = format::raw_like(&self.raw, fourcc, format, self.stride);
             self.capture.format = guess.ok_or(EINVAL)?;

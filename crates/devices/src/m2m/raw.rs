@@ -1,7 +1,8 @@
 //! Raw pictures on one side of a codec.
 
-use crate::spec::DeviceSpec;
+use crate::spec::{DeviceKind, DeviceSpec};
 use crate::surface::align_lines;
+use vb3_codec::Kind;
 use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat, PlaneLayout, pixfmt};
 
 /// `V4L2_COLORSPACE_REC709`, what is said where nobody says anything.
@@ -26,8 +27,13 @@ pub(crate) const JPEG_PICTURE: Colorimetry = Colorimetry {
 
 /// The raw formats of codecs.
 pub(crate) fn formats(spec: &DeviceSpec) -> Vec<&'static PixelFormat> {
+    let has_ten_bits = matches!(
+        spec.kind,
+        DeviceKind::Decoder(Kind::HevcDecoder | Kind::Vp9Decoder | Kind::Av1Decoder)
+    );
     [FourCc::NV12, FourCc::NV12M, FourCc::YUV420]
         .into_iter()
+        .chain(has_ten_bits.then_some(FourCc::P010))
         .filter_map(pixfmt::lookup)
         .filter(|pixel| spec.mplane || pixel.memory_planes == 1)
         .collect()

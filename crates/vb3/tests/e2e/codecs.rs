@@ -82,15 +82,15 @@ impl Case {
         ffmpeg(words);
     }
 
-    /// What ffmpeg's own decoder makes of the file, as NV12.
-    fn wanted(&self, run: &Run) -> Vec<u8> {
+    /// What ffmpeg's own decoder makes of the file.
+    fn wanted(&self, run: &Run, format: &str) -> Vec<u8> {
         let file = run.file(self.file);
         let words = ["-threads", "1", "-i", file.to_str().unwrap()];
         let form = [
             "-fps_mode",
             "passthrough",
             "-pix_fmt",
-            "nv12",
+            format,
             "-f",
             "rawvideo",
         ];
@@ -100,7 +100,7 @@ impl Case {
     fn expect_exact(&self, line: &str) {
         let run = Run::on("soc-noncoherent").device(self.device).patience(240);
         self.encode(&run, 25);
-        let wanted = self.wanted(&run);
+        let wanted = self.wanted(&run, "nv12");
         assert_eq!(wanted.len(), 25 * 176 * 144 * 3 / 2, "{}", self.device);
         let outcome = run.program(["sh", "-c", line]).run();
         outcome.expect_success();
@@ -168,6 +168,36 @@ fn every_decoder_is_compliant() {
             let device = format!("{},size=176x144", case.device);
             expect_compliant("pc", &[&device], &words);
         }
+    }
+}
+
+/// A stream of 10 bits is offered as P010 and nothing else, and its pictures are ffmpeg's.
+#[test]
+fn ten_bits_come_as_p010() {
+    if lacks("ffmpeg") || lacks("v4l2-ctl") || lacks_libavcodec() {
+        return;
+    }
+    let case = Case {
+        encoder: "libx265 -pix_fmt yuv420p10le -profile:v main10 -x265-params log-level=0:bframes=3",
+        ..CASES[0]
+    };
+    for (machine, options) in [
+        ("pc", ""),
+        ("soc-noncoherent", ",align=8192"),
+        ("vm-bounce", ",alloc=vmalloc"),
+    ] {
+        let device = format!("hevcdec{options}");
+        let run = Run::on(machine).device(device).patience(240);
+        case.encode(&run, 25);
+        let wanted = case.wanted(&run, "p010le");
+        assert_eq!(wanted.len(), 25 * 176 * 144 * 3);
+        let line = "v4l2-ctl --stream-out-mmap --stream-mmap --stream-from=stream.hevc \
+                    --stream-to=pictures.raw";
+        let outcome = run.program(["sh", "-c", line]).run();
+        outcome.expect_success();
+        let found = outcome.read("pictures.raw");
+        assert_eq!(found.len(), wanted.len(), "{machine}");
+        assert!(found == wanted, "{machine}");
     }
 }
 

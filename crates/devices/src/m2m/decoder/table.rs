@@ -102,7 +102,7 @@ static ROWS: [Row; 8] = [
             menu(
                 cid::MPEG_VIDEO_HEVC_PROFILE,
                 "HEVC Profile",
-                &["Main", "Main Still Picture"],
+                &["Main", "Main Still Picture", "Main 10"],
                 0,
             ),
             menu(
@@ -134,7 +134,12 @@ static ROWS: [Row; 8] = [
         FourCc::VP9,
         Input::Frames,
         &[
-            menu(cid::MPEG_VIDEO_VP9_PROFILE, "VP9 Profile", &["0"], 0),
+            menu(
+                cid::MPEG_VIDEO_VP9_PROFILE,
+                "VP9 Profile",
+                &["0", "", "2"],
+                0,
+            ),
             menu(cid::MPEG_VIDEO_VP9_LEVEL, "VP9 Level", LEVELS_TO_6_2, 13),
         ],
     ),

@@ -9,7 +9,10 @@ use vb3_codec::{
     Chroma, Config, Event, Field, Framing, Job, Picture, Planes, Refused, StreamFormat,
 };
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
-use vb3_v4l2::{Bus, Colorimetry, DriverEvent, Flow, Format, FourCc, FrameFlags, Progress, Rect};
+use vb3_v4l2::{
+    Bus, Colorimetry, DriverEvent, Flow, Format, FourCc, FrameFlags, PixelFormat, Progress, Rect,
+    pixfmt,
+};
 
 /// Most refused pictures that wait for a buffer; of further ones none comes back.
 const MAX_REFUSED: usize = 64;
@@ -361,12 +364,12 @@ impl<C> Decoder<C> {
         bus: &mut dyn Bus<C>,
     ) -> Result<[u64; MAX_PLANES], Trouble> {
         let planes = picture.planes();
-        if !self.holds(planes.width, planes.height) {
+        if !self.holds(planes.width, planes.height) || !self.has_bits(picture.bits()) {
             return Err(Trouble::TooSmall);
         }
         let wanted = self.chroma();
         let [luma, u, v] = planes.data;
-        let luma = pad(&mut self.own.padded, luma, &planes);
+        let luma = pad(&mut self.own.padded, luma, &planes, sample_bytes(picture));
         // Another order than wanted only where the program changed the format of the buffers.
         let (u, v): (&[u8], &[u8]) = match (picture.chroma(), wanted) {
             (Chroma::Planar, Chroma::Pairs) => {
@@ -387,8 +390,13 @@ impl<C> Decoder<C> {
     }
 
     /// Whether the buffers in use hold pictures of a format.
-    const fn suits(&self, format: &StreamFormat) -> bool {
-        self.holds(format.visible.width, format.visible.height)
+    fn suits(&self, format: &StreamFormat) -> bool {
+        self.holds(format.visible.width, format.visible.height) && self.has_bits(format.bits)
+    }
+
+    /// Whether samples have so many bits in the buffers in use.
+    fn has_bits(&self, bits: u8) -> bool {
+        pixfmt::lookup(self.own.held.fourcc).is_some_and(|pixel| has_bits(pixel, bits))
     }
 
     /// Whether they hold pictures of a size; one that is odd has another column or line there.
@@ -428,9 +436,10 @@ impl<C> Decoder<C> {
         (like.width, like.height) = (format.visible.width, format.visible.height);
         like.color = self.color_of(&format);
         if let Some(made) = format::raw_like(&self.raw, now.fourcc, &like, self.stride) {
-            let is_same_size = (made.width, made.height) == (now.width, now.height);
+            let is_same =
+                (made.fourcc, made.width, made.height) == (now.fourcc, now.width, now.height);
             // The program may have chosen how lines lie before it was told of the size.
-            self.capture.format = match is_same_size {
+            self.capture.format = match is_same {
                 true => Format {
                     color: made.color,
                     ..now
@@ -456,6 +465,8 @@ impl<C> Decoder<C> {
     /// What the stream says of its pictures.
     fn note(&mut self, format: &StreamFormat) {
         let signed = |value: u32| i32::try_from(value).unwrap_or(0);
+        let all = self.own.all.iter().copied();
+        self.raw = all.filter(|pixel| has_bits(pixel, format.bits)).collect();
         self.own.coded_size = (format.coded_width, format.coded_height);
         self.own.visible = Rect {
             left: signed(format.visible.left),
@@ -497,19 +508,35 @@ const fn field_of(field: Field) -> u32 {
     }
 }
 
+/// Whether a format's samples have so many bits.
+fn has_bits(pixel: &PixelFormat, bits: u8) -> bool {
+    pixel.bits == u32::from(bits)
+}
+
+/// Bytes of a sample.
+const fn sample_bytes(picture: &Picture) -> usize {
+    if picture.bits() == 8 { 1 } else { 2 }
+}
+
 /// Luma whose columns and lines are even in number: the last ones are there twice if need be.
-fn pad<'a>(padded: &'a mut Vec<u8>, luma: &'a [u8], planes: &Planes<'_>) -> &'a [u8] {
+fn pad<'a>(
+    padded: &'a mut Vec<u8>,
+    luma: &'a [u8],
+    planes: &Planes<'_>,
+    sample_bytes: usize,
+) -> &'a [u8] {
     if planes.width.is_multiple_of(2) && planes.height.is_multiple_of(2) {
         return luma;
     }
     padded.clear();
     // CAST: widening, on every target there is.
-    let lines = luma.chunks_exact((planes.width as usize).max(1));
+    let lines = luma.chunks_exact((planes.width as usize * sample_bytes).max(1));
     let below = lines.clone().next_back().filter(|_| planes.height % 2 == 1);
     for line in lines.chain(below) {
         padded.extend_from_slice(line);
         if planes.width % 2 == 1 {
-            padded.extend(line.last());
+            let last = line.len().saturating_sub(sample_bytes);
+            padded.extend_from_slice(line.get(last..).unwrap_or_default());
         }
     }
     padded
