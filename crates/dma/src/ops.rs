@@ -184,9 +184,7 @@ pub trait DmaOps {
     /// Drops a CPU mapping.
     fn vunmap(&mut self, vmap: Self::Vmap);
 
-    /// Copies out of a CPU mapping, as the CPU sees the memory.
-    ///
-    /// `offset` is in bytes.
+    /// Copies bytes from `offset` on out of a CPU mapping, as the CPU sees the memory.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the mapping; `Unsupported` where mappings cannot be read
@@ -196,9 +194,7 @@ pub trait DmaOps {
         Err(Error::Unsupported)
     }
 
-    /// Copies into a CPU mapping, as the CPU sees the memory.
-    ///
-    /// `offset` is in bytes.
+    /// Copies bytes to `offset` on in a CPU mapping, as the CPU sees the memory.
     ///
     /// # Errors
     /// As [`vmap_read`](Self::vmap_read).

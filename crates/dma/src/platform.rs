@@ -223,16 +223,12 @@ pub trait PageSource {
 /// # Context
 /// Does not sleep; may be called in interrupt context.
 pub trait Caches {
-    /// Writes the CPU's dirty lines of a physical range back, so that devices see them.
-    ///
-    /// `len` is in bytes.
+    /// Writes the CPU's dirty lines of `len` bytes at `addr` back, so that devices see them.
     fn cache_clean(&self, addr: PhysAddr, len: u64) {
         let _ = (addr, len);
     }
 
-    /// Drops the CPU's lines of a physical range, so that the CPU sees what devices wrote.
-    ///
-    /// `len` is in bytes.
+    /// Drops the CPU's lines of `len` bytes at `addr`, so that the CPU sees what devices wrote.
     fn cache_invalidate(&self, addr: PhysAddr, len: u64) {
         let _ = (addr, len);
     }
@@ -348,9 +344,7 @@ pub trait Bounce: PageSource {
         false
     }
 
-    /// Copies from memory into a bounce slot, as the CPU sees both.
-    ///
-    /// `len` is in bytes.
+    /// Copies `len` bytes from memory into a bounce slot, as the CPU sees both.
     ///
     /// # Errors
     /// `BadUserMemory` (EFAULT) if the program's memory is gone.
@@ -362,9 +356,7 @@ pub trait Bounce: PageSource {
         Err(Error::Unsupported)
     }
 
-    /// Copies from a bounce slot to memory, as the CPU sees both.
-    ///
-    /// `len` is in bytes.
+    /// Copies `len` bytes from a bounce slot to memory, as the CPU sees both.
     ///
     /// # Errors
     /// As [`bounce_in`](Self::bounce_in).
@@ -376,9 +368,7 @@ pub trait Bounce: PageSource {
         Err(Error::Unsupported)
     }
 
-    /// Zeroes part of the bounce pool, as the CPU and devices see it.
-    ///
-    /// `len` is in bytes.
+    /// Zeroes `len` bytes of the bounce pool, as the CPU and devices see it.
     ///
     /// # Context
     /// Does not sleep.
@@ -425,9 +415,7 @@ pub trait UserPages {
         None
     }
 
-    /// Whether the pin still is what `user` has at `addr`.
-    ///
-    /// `addr` is a byte address.
+    /// Whether the pinned bytes still are what `user` has at `addr`.
     fn pin_is_current(&self, pinned: &Self::Pinned, user: &Self::User, addr: u64) -> bool {
         let _ = (pinned, user, addr);
         false
@@ -468,9 +456,7 @@ pub trait KernelViews: PageSource + Caches {
         None
     }
 
-    /// Copies out of a CPU mapping.
-    ///
-    /// `offset` is in bytes.
+    /// Copies bytes from `offset` on out of a CPU mapping.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the mapping; `Unsupported` (EOPNOTSUPP) where it is read in
@@ -480,9 +466,7 @@ pub trait KernelViews: PageSource + Caches {
         Err(Error::Unsupported)
     }
 
-    /// Copies into a CPU mapping.
-    ///
-    /// `offset` is in bytes.
+    /// Copies bytes to `offset` on in a CPU mapping.
     ///
     /// # Errors
     /// As [`vmap_read`](Self::vmap_read).

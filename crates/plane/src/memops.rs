@@ -139,9 +139,8 @@ pub trait MemOps {
     /// `NoMemory` (ENOMEM) whatever ran out; `Invalid` for length zero.
     fn alloc(&mut self, dev: Self::Device, args: AllocArgs) -> Result<Self::Plane, PlaneError>;
 
-    /// Takes a program's memory for a plane and maps it for the device, without cache syncs.
-    ///
-    /// `addr` is a byte address.
+    /// Takes `len_bytes` of a program's memory at `addr` for a plane and maps them for the device,
+    /// without cache syncs.
     ///
     /// # Errors
     /// Contig: `Invalid` (EINVAL) alignment/size, `Fault` (EFAULT) for missing, read-only or
@@ -156,9 +155,7 @@ pub trait MemOps {
         direction: Direction,
     ) -> Result<Self::Plane, PlaneError>;
 
-    /// Whether `plane` still is the memory that `user` has at `addr` (and can be kept).
-    ///
-    /// `addr` is a byte address.
+    /// Whether the bytes of `plane` still are what `user` has at `addr` (and can be kept).
     fn is_current(&self, plane: &Self::Plane, user: &Self::User, addr: u64) -> bool;
 
     /// Attaches a dma-buf; it is not mapped yet. The plane takes no reference of its own: the
@@ -277,9 +274,7 @@ pub trait MemOps {
         out: &mut [u8],
     ) -> Result<(), PlaneError>;
 
-    /// Copies into a plane's CPU view (write() emulation).
-    ///
-    /// `offset` is in bytes.
+    /// Copies bytes to `offset` on in a plane's CPU view (write() emulation).
     ///
     /// # Errors
     /// As [`copy_from`](Self::copy_from).

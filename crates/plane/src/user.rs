@@ -124,9 +124,7 @@ impl<O: DmaOps> UserMemory<O> {
         }
     }
 
-    /// Pins and maps for the CPU. A failed call holds nothing.
-    ///
-    /// `addr` is a byte address.
+    /// Pins `len_bytes` at `addr` and maps them for the CPU. A failed call holds nothing.
     ///
     /// # Errors
     /// `Invalid` for length zero; `Fault` (EFAULT) as for [`contig`](Self::contig); `NoMemory`.
@@ -170,9 +168,7 @@ impl<O: DmaOps> UserMemory<O> {
             .free_table(self.table, self.direction.device_writes());
     }
 
-    /// Whether it still is what `user` has at `addr`.
-    ///
-    /// `addr` is a byte address.
+    /// Whether its bytes still are what `user` has at `addr`.
     pub fn is_current(&self, ops: &O, user: &O::User, addr: u64) -> bool {
         ops.is_current(&self.table, user, addr)
     }

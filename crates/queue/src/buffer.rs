@@ -35,7 +35,7 @@ pub enum PlaneSource<M: MemOps> {
     UserPtr {
         /// Whose.
         user: M::User,
-        /// Address in the program, in bytes.
+        /// Address of its first byte in the program.
         addr: u64,
     },
     /// A dma-buf. The reference passes to the queue.

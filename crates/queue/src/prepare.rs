@@ -13,7 +13,7 @@ use vb3_plane::{HintSkip, MemOps, PlaneError};
 /// `V4L2_FIELD_ALTERNATE`.
 const FIELD_ALTERNATE: u32 = 7;
 
-/// What a request comes to, plane by plane, in bytes.
+/// Bytes of each plane that a request comes to.
 pub(crate) struct Plan {
     lengths: [u64; MAX_PLANES],
     payloads: [u64; MAX_PLANES],

@@ -17,7 +17,7 @@ pub(crate) enum QueuedBy {
     Requests,
 }
 
-/// A buffer between the program and the device, in bytes.
+/// How far read() or write() is in a buffer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Current {
     pub(crate) index: u32,

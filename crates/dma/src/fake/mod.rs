@@ -277,16 +277,12 @@ impl Fake {
         (state.calls, state.hits)
     }
 
-    /// Writes memory as the CPU does.
-    ///
-    /// `addr` is a byte address.
+    /// Writes bytes to memory, as the CPU does.
     pub fn poke(&self, addr: u64, data: &[u8]) {
         self.state().memory.cpu_write(addr, data);
     }
 
-    /// Reads memory as the CPU does.
-    ///
-    /// `addr` and `len` are in bytes.
+    /// Reads `len` bytes of memory, as the CPU does.
     #[must_use]
     pub fn peek(&self, addr: u64, len: u64) -> Vec<u8> {
         self.state().memory.cpu_read(addr, len)
@@ -338,17 +334,13 @@ impl Fake {
         Some(list)
     }
 
-    /// Reads as device 0 does; `None` is a fault.
-    ///
-    /// `len` is in bytes.
+    /// Reads `len` bytes as device 0 does; `None` is a fault.
     #[must_use]
     pub fn dev_read(&self, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
         self.dev_read_as(0, addr, len)
     }
 
-    /// Reads as a device does; `None` is a fault.
-    ///
-    /// `len` is in bytes.
+    /// Reads `len` bytes as a device does; `None` is a fault.
     #[must_use]
     pub fn dev_read_as(&self, dev: u32, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
         let parts = self.parts(dev, addr, len, Prot::READ)?;

@@ -97,10 +97,8 @@ pub trait TableMemory {
         let _ = (at, len);
     }
 
-    /// Makes a walker forget a block: called between its removal and the entry of the table that
-    /// takes its place, where an architecture wants to see a break before the make.
-    ///
-    /// `len` is in bytes.
+    /// Makes a walker forget a block of `len` bytes: called between its removal and the entry of
+    /// the table that takes its place, where an architecture wants a break before the make.
     fn break_block(&mut self, iova: Iova, len: u64) {
         let _ = (iova, len);
     }

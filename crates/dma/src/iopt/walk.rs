@@ -11,7 +11,7 @@ pub struct Leaf {
     pub iova: Iova,
     /// What that leads to.
     pub phys: PhysAddr,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u64,
     /// What it allows. Stage 1 of Arm allows reads wherever it allows writes.
     pub prot: Prot,

@@ -172,9 +172,7 @@ impl IovaAllocator {
         self.space.take(units, align, last)
     }
 
-    /// Takes a range back, exactly as it was given.
-    ///
-    /// `len` is in bytes.
+    /// Takes back a range of `len` bytes, exactly as it was given.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for any other range; nothing has changed.

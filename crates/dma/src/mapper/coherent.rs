@@ -248,9 +248,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         added
     }
 
-    /// Allocates zeroed coherent memory without sleeping: from the device's pool alone.
-    ///
-    /// `len` is in bytes.
+    /// Allocates `len` bytes of zeroed coherent memory without sleeping: from the device's pool
+    /// alone.
     ///
     /// # Context
     /// Does not sleep, if the layer's heap does not. Giving the memory back may: it is zeroed

@@ -159,13 +159,13 @@ pub enum Violation {
 /// One thing that was done wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report<D> {
-    /// What.
+    /// The rule that was broken.
     pub violation: Violation,
     /// For which device; `None` where there is none.
     pub dev: Option<D>,
     /// The first address, where there is one.
     pub addr: Option<DmaAddr>,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u64,
     /// Who did it.
     pub by: Site,

@@ -76,7 +76,7 @@ pub struct AttachRef {
 pub struct BufInfo {
     /// The memory it shows.
     pub memory: MemoryId,
-    /// Bytes.
+    /// Its length in bytes.
     pub len_bytes: u64,
     /// Access mode of its file.
     pub access: Access,
@@ -472,9 +472,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
         })
     }
 
-    /// Describes a range of a dma-buf for mapping into a program.
-    ///
-    /// `offset` is in bytes.
+    /// Describes `len_bytes` from `offset` of a dma-buf for mapping into a program.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) past the end or for a dma-buf that is gone.

@@ -119,7 +119,7 @@ pub struct FakeMmap {
     pub block: usize,
     /// First byte.
     pub offset: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u64,
 }
 
@@ -253,17 +253,13 @@ impl Fake {
         self.blocks[block].live
     }
 
-    /// Reads as the CPU does.
-    ///
-    /// `offset` and `len` are in bytes.
+    /// Reads `len` bytes as the CPU does.
     #[must_use]
     pub fn cpu_read(&self, block: usize, offset: u64, len: u64) -> Vec<u8> {
         self.blocks[block].cpu[at(offset)..at(offset + len)].to_vec()
     }
 
-    /// Writes as the CPU does.
-    ///
-    /// `offset` is in bytes.
+    /// Writes bytes as the CPU does.
     pub fn cpu_write(&mut self, block: usize, offset: u64, data: &[u8]) {
         let block = &mut self.blocks[block];
         let range = at(offset)..at(offset) + data.len();
@@ -298,9 +294,7 @@ impl Fake {
         None
     }
 
-    /// Reads as a device does; `None` if it faults.
-    ///
-    /// `len` is in bytes.
+    /// Reads `len` bytes as a device does; `None` if it faults.
     #[must_use]
     pub fn dev_read(&self, dev: FakeDevice, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
         let (mapping, block, offset) = self.translate(dev, addr).or_else(|| self.own(addr))?;

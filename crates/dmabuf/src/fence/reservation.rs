@@ -42,11 +42,11 @@ pub struct Early<T> {
     pub memory: MemoryId,
     /// Who accessed it.
     pub by: EarlyAccess<T>,
-    /// To do what.
+    /// What the access was: a read or a write.
     pub usage: Usage,
-    /// Whose it was.
+    /// Who had the memory.
     pub owner: T,
-    /// And what that did.
+    /// What its owner did: read or write.
     pub owner_usage: Usage,
     /// How often, since these were taken last.
     pub times: u64,

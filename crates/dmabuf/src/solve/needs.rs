@@ -149,7 +149,7 @@ const fn physical(bus: u64, offset: i64) -> u64 {
 pub struct Run {
     /// First byte.
     pub first: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u64,
 }
 
@@ -193,7 +193,7 @@ pub struct Request {
     pub line_bytes: u64,
     /// Lines, those of all planes counted at the first plane's stride.
     pub lines: u64,
-    /// Buffers.
+    /// How many buffers.
     pub count: u32,
     /// Bytes of a page, a power of two.
     pub page_bytes: u64,

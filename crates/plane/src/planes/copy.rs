@@ -116,10 +116,8 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
         copy_pinned(ops, user, offset, bytes).map_err(|e| view_error(Error::Dma(e)))
     }
 
-    /// Reads a plane as its driver, through the CPU mapping of its cookie. Counted as copied
-    /// for `dev`.
-    ///
-    /// `offset` is in bytes.
+    /// Reads bytes from `offset` on of a plane as its driver, through the CPU mapping of its
+    /// cookie. Counted as copied for `dev`.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) outside the memory, or for a cookie that is no CPU mapping.
@@ -133,9 +131,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
         self.driver_copy(dev, cookie, offset, Bytes::Out(out))
     }
 
-    /// Writes a plane as its driver.
-    ///
-    /// `offset` is in bytes.
+    /// Writes bytes to `offset` on in a plane, as its driver.
     ///
     /// # Errors
     /// As [`cpu_read`](Self::cpu_read).

@@ -355,9 +355,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
         self.buffers.buf(buf)
     }
 
-    /// Describes a range of a dma-buf for mapping into a program.
-    ///
-    /// `offset` and `len` are in bytes.
+    /// Describes `len` bytes from `offset` of a dma-buf for mapping into a program.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) past the end.

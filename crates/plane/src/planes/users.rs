@@ -32,9 +32,9 @@ pub struct UserRange<'a, O: DmaOps> {
     pub user: &'a O::User,
     /// The device.
     pub device: O::Device,
-    /// Where the range begins in the program, in bytes.
+    /// Address of its first byte in the program.
     pub addr: u64,
-    /// Bytes.
+    /// Its length in bytes.
     pub len_bytes: u64,
 }
 
