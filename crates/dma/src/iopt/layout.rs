@@ -25,6 +25,9 @@ pub enum Format {
 }
 
 impl Format {
+    /// All there are.
+    pub const ALL: &[Self] = &[Self::VtdSecondStage, Self::ArmLpaeS1, Self::ArmLpaeS2];
+
     /// What machine profiles call it, such as `vt-d`.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -208,23 +208,21 @@ impl RawArea {
     }
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-enum RawFormat {
-    #[serde(rename = "vt-d")]
-    Vtd,
-    #[serde(rename = "arm-lpae-s1")]
-    ArmLpaeS1,
-    #[serde(rename = "arm-lpae-s2")]
-    ArmLpaeS2,
-}
+#[derive(Clone, Copy, Debug)]
+struct RawFormat(Format);
 
-impl From<RawFormat> for Format {
-    fn from(raw: RawFormat) -> Self {
-        match raw {
-            RawFormat::Vtd => Self::VtdSecondStage,
-            RawFormat::ArmLpaeS1 => Self::ArmLpaeS1,
-            RawFormat::ArmLpaeS2 => Self::ArmLpaeS2,
-        }
+impl<'de> Deserialize<'de> for RawFormat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let format = Format::ALL.iter().find(|format| format.name() == text);
+        format.copied().map(Self).ok_or_else(|| {
+            let names: Vec<_> = Format::ALL
+                .iter()
+                .map(|format| format!("`{}`", format.name()))
+                .collect();
+            let names = names.join(", ");
+            de::Error::custom(format!("unknown variant `{text}`, expected one of {names}"))
+        })
     }
 }
 
@@ -560,7 +558,7 @@ fn check_iommus(
 }
 
 fn check_iommu(source: &Source<'_>, raw: &RawIommu) -> Result<IommuProfile, ProfileError> {
-    let format = raw.format.map_or(Format::VtdSecondStage, Format::from);
+    let format = raw.format.map_or(Format::VtdSecondStage, |raw| raw.0);
     let most = format.max_input_bits();
     let aperture_bits = bits(source, "iommu.aperture", &raw.aperture, 20, most)?;
     let sizes = raw.page_sizes.get_ref().iter().map(|size| size.0);

@@ -83,6 +83,16 @@ fn builtins_are_what_they_are_called() {
 }
 
 #[test]
+fn each_format_of_page_tables_goes_by_its_own_name() {
+    for format in Format::ALL {
+        let name = format.name();
+        let iommu = format!("[iommu]\nformat = \"{name}\"\npage_sizes = [4096]\naperture = 32");
+        let profile = Profile::parse(&format!("{GOOD}{iommu}")).expect(name);
+        assert_eq!(profile.iommu.map(|iommu| iommu.format), Some(*format));
+    }
+}
+
+#[test]
 fn fields_left_out_have_defaults_and_sizes_have_units() {
     let profile = Profile::parse(GOOD).unwrap();
     assert_eq!(
@@ -230,6 +240,11 @@ fn each_mistake_names_its_field_and_line() {
             "[bounce]\nmode = \"never\"\npool = 4096",
             "mode",
             "unknown variant",
+        ),
+        (
+            "[iommu]\nformat = \"sv39\"\npage_sizes = [\"4KiB\"]\naperture = 32",
+            "format",
+            "expected one of `vt-d`, `arm-lpae-s1`, `arm-lpae-s2`",
         ),
         (
             "[bounce]\nmode = \"always\"\npool = 0",
