@@ -99,11 +99,13 @@ mod shown;
 mod signal;
 mod stat;
 mod supervisor;
+mod sync;
 mod transfer;
 mod tree;
 mod uevent;
 mod view;
 mod vma;
+mod watch;
 
 pub use error::{Error, Feature};
 pub use leftover::Leftover;

@@ -9,7 +9,7 @@
 //! those that stalled is over.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use crate::listener::Notif;
 use crate::lock::lock;
 use crate::note::Note;
 use crate::serve::Answer;
+use crate::watch::Watch;
 
 /// Threads at one time, at most; those that only wait for work go after a while. So many processes
 /// may have a call each that stalls.
@@ -144,15 +145,13 @@ impl Inner {
 pub(crate) struct Pool {
     inner: Mutex<Inner>,
     work: Condvar,
-    /// The receiver's term, and in the lower bits its steps: odd while it is at a call.
-    state: AtomicU64,
-    /// Whose call that is.
+    /// How far the receiver is, and whether the clock looks at it.
+    watch: Watch,
+    /// Whose call it is at.
     tid: AtomicU32,
     nr: AtomicU64,
     /// Threads at work that are not the receiver.
     busy: AtomicUsize,
-    /// The clock looks at the receiver.
-    watched: AtomicBool,
 }
 
 impl Pool {
@@ -171,7 +170,7 @@ impl Pool {
                 return Part::End;
             }
             if core::mem::take(&mut inner.receiver_wanted) {
-                return Part::Receive(Term::of(self.state.load(Ordering::Acquire)));
+                return Part::Receive(Term::of(self.watch.state.load(Ordering::Acquire)));
             }
             if let Some((pid, job)) = inner.jobs.pop_front() {
                 let work = inner.begin(pid, job.notif().nr);
@@ -212,23 +211,22 @@ impl Pool {
 
     /// Whether a thread is the receiver still.
     pub(crate) fn receives(&self, term: Term) -> bool {
-        Term::of(self.state.load(Ordering::Acquire)) == term
+        Term::of(self.watch.state.load(Ordering::Acquire)) == term
     }
 
     /// The receiver is at a call from now on. True if the clock is to be woken, to look at it.
     pub(crate) fn step_in(&self, n: &Notif) -> bool {
         self.tid.store(n.tid, Ordering::Relaxed);
         self.nr.store(n.nr.cast_unsigned(), Ordering::Relaxed);
-        self.state.fetch_add(1, Ordering::AcqRel);
-        !self.watched.load(Ordering::Relaxed) && !self.watched.swap(true, Ordering::AcqRel)
+        self.watch.step_in()
     }
 
     /// The receiver's call is served. Where it has lost its part meanwhile: what it was at.
     pub(crate) fn step_out(&self, term: Term) -> Option<Work> {
-        let at = self.state.load(Ordering::Acquire);
+        let at = self.watch.state.load(Ordering::Acquire);
         let next = |at| (Term::of(at) == term).then(|| at + 1);
         let (done, seen) = (Ordering::AcqRel, Ordering::Acquire);
-        if next(at).is_some() && self.state.fetch_update(done, seen, next).is_ok() {
+        if next(at).is_some() && self.watch.state.fetch_update(done, seen, next).is_ok() {
             return None;
         }
         lock(&self.inner).left.remove(&term.0).map(Work)
@@ -251,7 +249,7 @@ impl Pool {
             held.push_back(Job::Call(n.clone()));
             return Admission::HeldBack;
         }
-        let state = self.state.load(Ordering::Acquire);
+        let state = self.watch.state.load(Ordering::Acquire);
         self.pass_on(&mut inner, state, pid, n.nr);
         if inner.idle == 0 {
             Admission::ServeShort
@@ -265,6 +263,7 @@ impl Pool {
         let next = Term::of(state).next();
         let (done, seen) = (Ordering::AcqRel, Ordering::Acquire);
         if self
+            .watch
             .state
             .compare_exchange(state, next, done, seen)
             .is_err()
@@ -295,7 +294,7 @@ impl Pool {
     pub(crate) fn look(&self, pid_of: impl Fn(u32) -> u32) -> (Option<Duration>, Vec<Note>) {
         let mut inner = lock(&self.inner);
         inner.forgive(Instant::now());
-        let state = self.state.load(Ordering::Acquire);
+        let state = self.watch.state.load(Ordering::Acquire);
         let moved = state != inner.seen;
         if moved {
             (inner.seen, inner.seen_at) = (state, Some(Instant::now()));
@@ -309,8 +308,10 @@ impl Pool {
         }
         let remarks = inner.remarks();
         let active = is_at_a_call || since < LOOK * 8 || inner.receiver_wanted;
-        self.watched.store(active, Ordering::Release);
-        let again = if active {
+        if active {
+            self.watch.keep();
+        }
+        let again = if active || !self.watch.rest(state) {
             Some(LOOK)
         } else {
             (!inner.at.is_empty()).then_some(LOOK_STALLED)
