@@ -2,6 +2,7 @@
 //! the machine it runs on matters little.
 
 mod pipeline;
+mod scale;
 
 use crate::{setup, sh, table};
 use anyhow::{Context as _, Result, bail};
@@ -41,6 +42,8 @@ enum What {
     },
     /// Decoder, converter and display by dma-buf, beside their libraries called directly
     Pipeline(pipeline::Args),
+    /// Many threads, descriptors, sets and processes at once, beside a camera at 60 fps
+    Scale(scale::Args),
     /// The kernel module beside the C module, in turn in one virtual machine
     Kernel(crate::vm::bench::Args),
 }
@@ -68,6 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.what {
         Some(What::Dma { parts }) => return dma(parts),
         Some(What::Pipeline(args)) => return pipeline::run(args),
+        Some(What::Scale(args)) => return scale::run(args),
         Some(What::Kernel(args)) => return crate::vm::bench::run(args),
         None => {}
     }
@@ -171,7 +175,7 @@ fn build_client(name: &str) -> Result<PathBuf> {
     let client = dir.join(name);
     sh::quietly(
         Command::new("gcc")
-            .args(["-O2", "-static", "-o"])
+            .args(["-O2", "-static", "-pthread", "-o"])
             .arg(&client)
             .arg(sh::root().join(format!("xtask/programs/{name}.c"))),
     )?;
@@ -188,14 +192,19 @@ fn measure(vb3: &Path, client: &Path, machine: &str, spec: &str, words: &[&str])
     eprintln!("+ {shown}");
     let out = sh::quietly(&mut command)?;
     let text = String::from_utf8(out).context("the client's output is no text")?;
+    Ok(Run {
+        command: shown,
+        values: values(&text),
+    })
+}
+
+/// The `key value` lines of a client's output.
+fn values(text: &str) -> HashMap<String, u64> {
     let values = text.lines().filter_map(|line| {
         let (key, value) = line.split_once(' ')?;
         Some((key.to_owned(), value.parse().ok()?))
     });
-    Ok(Run {
-        command: shown,
-        values: values.collect(),
-    })
+    values.collect()
 }
 
 /// Median times of `vb3 run -- true` and of `true`, turn by turn.

@@ -401,11 +401,18 @@ impl Epolls {
         let (Some(entries), Some(objects)) = (self.by_file.get_mut(&file), &self.objects) else {
             return;
         };
+        // Most entries ask for the same, and are many where many sets watch a file.
+        let mut known: Option<(i16, i16)> = None;
         for ((set, _), entry) in entries {
             let Some(set) = self.sets.get(set) else {
                 continue;
             };
-            let now = holds(backend, file, entry.asked());
+            let asked = entry.asked();
+            let now = match known {
+                Some((of, now)) if of == asked => now,
+                _ => holds(backend, file, asked),
+            };
+            known = Some((asked, now));
             entry.follow(set.fd.as_fd(), objects, now, cause);
         }
     }

@@ -1,6 +1,7 @@
 //! A video device: its files, and what they share.
 
 use crate::context::Context;
+use crate::contexts::{Contexts, FlowProgress};
 use crate::driver::{Identity, Role};
 use crate::file::{File, FileHandle};
 use crate::flow::Flow;
@@ -9,8 +10,8 @@ use crate::refusal::Refusal;
 use crate::request::{self, Call};
 use crate::requests::{Requests, Scope};
 use crate::stream::Stream;
-use crate::{Bus, Error, Planarity, Program, Statistics, VideoDriver, sys};
-use std::collections::BTreeMap;
+use crate::{Bus, Error, Planarity, Program, Statistics, VideoDriver};
+use std::collections::{BTreeMap, BTreeSet};
 use vb3_plane::MemOps;
 use vb3_queue::MapAccess;
 
@@ -48,7 +49,7 @@ pub struct VideoDevice<M: MemOps, D> {
     /// `None`: all files share one driver.
     opener: Option<Opener<D>>,
     /// By number: the one that all share, or one for each open file.
-    pub(crate) contexts: BTreeMap<u64, Context<M, D>>,
+    pub(crate) contexts: Contexts<M, D>,
     /// Which context each file has.
     files: BTreeMap<FileHandle, u64>,
     next_file: u64,
@@ -56,9 +57,7 @@ pub struct VideoDevice<M: MemOps, D> {
     pub(crate) offers_requests: bool,
     /// What contexts counted that are gone.
     past: [DeviceStatistics; 2],
-    past_refusals: Vec<Refusal>,
     interest: Interest,
-    wake: bool,
 }
 
 /// How far programs went with a device, whether they streamed or not.
@@ -70,6 +69,23 @@ pub struct Interest {
     pub format_calls: u64,
     /// Calls for buffers, read() and write() among them.
     pub buffer_calls: u64,
+}
+
+/// Whose poll states or waiting calls may have changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// Files of the device.
+    pub files: BTreeSet<FileHandle>,
+    /// Its media requests, any of them.
+    pub requests: bool,
+}
+
+impl Woken {
+    /// Whether anyone is.
+    #[must_use]
+    pub fn is_anyone(&self) -> bool {
+        self.requests || !self.files.is_empty()
+    }
 }
 
 impl<M: MemOps, D> core::fmt::Debug for VideoDevice<M, D> {
@@ -126,15 +142,13 @@ where
             planarity: driver.planarity(),
             memory,
             opener: None,
-            contexts: BTreeMap::new(),
+            contexts: Contexts::default(),
             files: BTreeMap::new(),
             next_file: 1,
             requests: Requests::new(),
             offers_requests: false,
             past: [DeviceStatistics::default(); 2],
-            past_refusals: Vec::new(),
             interest: Interest::default(),
-            wake: false,
         }
     }
 
@@ -177,7 +191,7 @@ where
         self.interest.opens = self.interest.opens.saturating_add(1);
         self.next_file = number.wrapping_add(1);
         self.files.insert(handle, of);
-        if let Some(context) = self.contexts.get_mut(&of) {
+        if let Some(context) = self.contexts.get_mut(of) {
             context.files.insert(handle, File::new());
         }
         Ok(handle)
@@ -188,13 +202,13 @@ where
         let Some(of) = self.files.remove(&file) else {
             return;
         };
-        let Some(context) = self.contexts.get_mut(&of) else {
+        let Some(context) = self.contexts.get_mut(of) else {
             return;
         };
         context.release(mem, file);
         context.settle(of, &mut self.requests, 0);
         if self.opener.is_some()
-            && let Some(mut context) = self.contexts.remove(&of)
+            && let Some(context) = self.contexts.remove(of)
         {
             self.requests.forget_file(of);
             let driver = context.driver.statistics();
@@ -204,11 +218,7 @@ where
                     past.add(queue, driver);
                 }
             }
-            let room = crate::refusal::MAX_REFUSALS.saturating_sub(self.past_refusals.len());
-            let refusals = context.take_refusals();
-            self.past_refusals.extend(refusals.into_iter().take(room));
         }
-        self.wake = true;
     }
 
     /// Whether a file is open.
@@ -224,7 +234,7 @@ where
 
     /// What files share, or have for themselves.
     pub fn contexts_mut(&mut self) -> impl Iterator<Item = &mut Context<M, D>> {
-        self.contexts.values_mut()
+        self.contexts.iter_mut().map(|(_, context)| context)
     }
 
     /// What was counted so far on a queue, by all files together.
@@ -244,22 +254,21 @@ where
         self.interest
     }
 
-    /// The refusals since the last call, oldest first of each file, at most 256 of each.
-    pub fn take_refusals(&mut self) -> Vec<Refusal> {
-        let mut taken = core::mem::take(&mut self.past_refusals);
-        for context in self.contexts.values_mut() {
-            taken.append(&mut context.take_refusals());
-        }
-        taken
+    /// What the queues that go one way come to, of all files together.
+    pub fn progress(&mut self, flow: Flow) -> FlowProgress {
+        self.contexts.progress(flow)
     }
 
-    /// Whether poll states or waiting calls may have changed since the last call.
-    pub fn take_wake(&mut self) -> bool {
-        let mut wake = core::mem::take(&mut self.wake) | self.requests.take_wake();
-        for context in self.contexts.values_mut() {
-            wake |= context.take_wake();
-        }
-        wake
+    /// The refusals since the last call, oldest first of each file, at most 256.
+    pub fn take_refusals(&mut self) -> Vec<Refusal> {
+        self.contexts.take_refusals()
+    }
+
+    /// Whose poll states or waiting calls may have changed since the last call.
+    pub fn take_woken(&mut self) -> Woken {
+        let files = self.contexts.take_woken();
+        let requests = self.requests.take_wake() | !files.is_empty();
+        Woken { files, requests }
     }
 
     /// The context of a file.
@@ -270,10 +279,8 @@ where
     /// The context of a file, and the requests that it may use.
     fn context_and_scope(&mut self, file: FileHandle) -> Option<(&mut Context<M, D>, Scope<'_>)> {
         let of = *self.files.get(&file)?;
-        let others = self.contexts.iter().filter(|(number, _)| **number != of);
-        let priorities = others.map(|(_, context)| context.own_priority());
-        let other_priority = priorities.max().unwrap_or(sys::V4L2_PRIORITY_UNSET);
-        let context = self.contexts.get_mut(&of)?;
+        let other_priority = self.contexts.other_priority(of);
+        let context = self.contexts.get_mut(of)?;
         context.other_priority = other_priority;
         let requests = &mut self.requests;
         Some((context, Scope { requests, of }))
@@ -397,7 +404,7 @@ where
         now_ns: u64,
         mut with_bus: impl FnMut(&mut M, &mut dyn FnMut(&mut dyn Bus<M::Cookie>)),
     ) {
-        for (&of, context) in &mut self.contexts {
+        for (of, context) in self.contexts.iter_mut() {
             context.tick(mem, now_ns, &mut with_bus);
             context.settle(of, &mut self.requests, now_ns);
         }
@@ -405,7 +412,7 @@ where
 
     /// Fences have ended: the drivers get the buffers that were held back by them.
     pub fn settle_queues(&mut self, mem: &mut M) {
-        for context in self.contexts.values_mut() {
+        for context in self.contexts_mut() {
             context.settle_queues(mem);
         }
     }
@@ -419,7 +426,7 @@ where
         mem: &mut M,
         has_failed: impl Fn(&M, &vb3_queue::Queue<M>) -> bool,
     ) {
-        for context in self.contexts.values_mut() {
+        for context in self.contexts_mut() {
             context.fail_queues(mem, &has_failed);
         }
     }
@@ -449,7 +456,7 @@ where
     }
 
     pub(crate) fn driver_mut(&mut self) -> &mut D {
-        &mut self.contexts.values_mut().next().unwrap().driver
+        &mut self.contexts_mut().next().unwrap().driver
     }
 
     pub(crate) fn open_files(&self) -> Vec<FileHandle> {

@@ -7,6 +7,7 @@ mod calls;
 pub mod cid;
 mod codec;
 mod context;
+mod contexts;
 pub mod control;
 pub mod decode;
 mod device;
@@ -34,11 +35,12 @@ pub mod sys;
 pub use bus::{Bus, BusFault, HostSpan, InPlace, Lines, Span};
 pub use codec::{Command, CommandSet};
 pub use context::Context;
+pub use contexts::FlowProgress;
 pub use control::{
     CompoundType, ControlFlags, ControlKind, ControlSpec, ControlValue, H264Pps, H264ScalingMatrix,
     H264Sps,
 };
-pub use device::{DeviceStatistics, Interest, Opener, VideoDevice};
+pub use device::{DeviceStatistics, Interest, Opener, VideoDevice, Woken};
 pub use driver::{FormatFlags, Identity, Port, QueuePolicy, Role, VideoDriver};
 pub use error::{Errno, Error};
 pub use file::FileHandle;

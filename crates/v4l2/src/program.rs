@@ -86,7 +86,7 @@ pub enum Outcome {
     Done(i64),
     /// It fails.
     Fail(Error),
-    /// Nothing yet: to be made again when [`VideoDevice::take_wake`](crate::VideoDevice::take_wake) says so.
+    /// Nothing yet: to be made again when [`VideoDevice::take_woken`](crate::VideoDevice::take_woken) says so.
     Wait,
 }
 

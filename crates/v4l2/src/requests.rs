@@ -3,7 +3,7 @@
 //! A request has buffers of OUTPUT queues, one of each open file at most, and controls that are to
 //! hold while the device works on them.
 
-use crate::context::Context;
+use crate::contexts::Contexts;
 use crate::control::ControlValue;
 use crate::{Error, Flow, Outcome, POLL_ERR, POLL_PRI, VideoDevice, VideoDriver, sys};
 use std::collections::BTreeMap;
@@ -134,7 +134,7 @@ impl Requests {
 /// The queues of a device, as requests see them.
 struct Host<'a, M: MemOps, D> {
     mem: &'a mut M,
-    contexts: &'a mut BTreeMap<u64, Context<M, D>>,
+    contexts: &'a mut Contexts<M, D>,
 }
 
 type Parts<'a, M> = (&'a mut M, crate::context::Parts<'a, M>);
@@ -145,7 +145,7 @@ where
     D: VideoDriver<Cookie = M::Cookie>,
 {
     fn parts(&mut self, of: u64) -> Option<Parts<'_, M>> {
-        let context = self.contexts.get_mut(&of)?;
+        let context = self.contexts.get_mut(of)?;
         Some((self.mem, context.parts(Flow::Output).ok()?))
     }
 }
@@ -249,7 +249,7 @@ where
         let contexts = &mut self.contexts;
         entry.request.enqueue(&mut Host { mem, contexts })?;
         for of in files {
-            if let Some(context) = self.contexts.get_mut(&of) {
+            if let Some(context) = self.contexts.get_mut(of) {
                 context.settle(of, &mut self.requests, now_ns);
                 context.wake = true;
             }

@@ -230,9 +230,9 @@ fn waiting() {
             WAIT,
             "woken for nothing"
         );
-        b.device.take_wake();
+        b.device.take_woken();
         b.tick();
-        assert!(b.device.take_wake(), "a frame wakes");
+        assert!(b.device.take_woken().is_anyone(), "a frame wakes");
         assert_eq!(b.call_at(b.file, sys::VIDIOC_DQBUF, ARG, true), 0);
 
         assert_eq!(b.dqbuf(), WAIT);
@@ -286,7 +286,7 @@ fn a_broken_device() {
         b.device.driver_mut().broken = true;
         b.device.driver_mut().held.clear();
         b.tick();
-        b.device.take_wake();
+        b.device.take_woken();
         let events = if b.flow == Flow::Output {
             POLL_OUT
         } else {

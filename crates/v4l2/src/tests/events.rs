@@ -77,7 +77,7 @@ fn what_can_be_subscribed() {
 fn the_first_event_tells_the_state() {
     let mut b = Bench::capture();
     assert_eq!(subscribe(&mut b, None, CTRL, BRIGHTNESS, INITIAL), 0);
-    assert!(b.device.take_wake());
+    assert!(b.device.take_woken().is_anyone());
     assert_eq!(b.device.poll(&mut b.mem, b.file, POLL_PRI), POLL_PRI);
     let event = dequeue(&mut b, None).unwrap();
     let u = field!(v4l2_event.u);
@@ -159,9 +159,9 @@ fn a_caller_can_wait_for_an_event() {
     assert_eq!(subscribe(&mut b, None, sys::V4L2_EVENT_EOS, 0, 0), 0);
     assert_eq!(dequeue(&mut b, None), Err(WAIT));
     b.device.driver_mut().pending.push(DriverEvent::Eos);
-    b.device.take_wake();
+    b.device.take_woken();
     b.tick();
-    assert!(b.device.take_wake());
+    assert!(b.device.take_woken().is_anyone());
     assert_eq!(b.call_at(b.file, sys::VIDIOC_DQEVENT, ARG, true), 0);
     b.close();
 }

@@ -353,7 +353,7 @@ fn a_file_that_goes_leaves_its_requests() {
     assert_eq!((b.poll(idle), b.poll(queued)), (POLL_ERR, 0));
     assert_eq!(b.go(idle), 0, "with what the other has in it");
     b.device.release(&mut b.mem, two);
-    assert!(b.device.take_wake());
+    assert!(b.device.take_woken().is_anyone());
     assert_eq!((b.poll(idle), b.poll(queued)), (POLL_PRI, POLL_PRI));
     b.finish();
 }
@@ -521,5 +521,76 @@ fn a_request_that_is_cancelled_keeps_what_it_would_have_set() {
         assert_eq!(found, (0, value));
     }
     assert!(b.told().is_empty());
+    b.finish();
+}
+
+#[test]
+fn a_call_wakes_those_alone_who_wait_for_its_queues() {
+    let mut b = Bench::new(Requests::Optional);
+    let [one, two] = b.files;
+    b.device.take_woken();
+    for flow in [Flow::Output, Flow::Capture] {
+        b.stream(one, flow, true);
+        assert_eq!(b.qbuf(one, flow, 0, None), 0);
+    }
+    b.tick();
+    assert_eq!(b.device.take_woken().files, [one].into());
+    assert!(!b.device.take_woken().is_anyone(), "they were told");
+    b.stream(two, Flow::Output, true);
+    assert_eq!(b.device.take_woken().files, [two].into());
+    b.device.release(&mut b.mem, two);
+    assert!(b.device.take_woken().files.is_empty(), "closed");
+    b.finish();
+}
+
+#[test]
+fn what_all_files_come_to_is_the_sum_over_them() {
+    let mut b = Bench::new(Requests::Optional);
+    let [one, two] = b.files;
+    let is_sum = |b: &mut Bench, streaming| {
+        for flow in [Flow::Output, Flow::Capture] {
+            let sum = b.device.progress(flow);
+            assert_eq!(sum.done, b.device.statistics(flow).queue.done, "{flow:?}");
+            assert_eq!(sum.streaming, streaming, "{flow:?}");
+        }
+    };
+    is_sum(&mut b, 0);
+    for (file, streaming) in [(one, 1), (two, 2)] {
+        for index in 0..2 {
+            for flow in [Flow::Output, Flow::Capture] {
+                b.stream(file, flow, true);
+                assert_eq!(b.qbuf(file, flow, index, None), 0);
+            }
+            b.tick();
+            is_sum(&mut b, streaming);
+        }
+    }
+    assert_eq!(b.device.progress(Flow::Capture).done, 4);
+    b.device.release(&mut b.mem, one);
+    is_sum(&mut b, 1);
+    assert_eq!(b.device.progress(Flow::Capture).done, 4, "closed ones too");
+    b.finish();
+}
+
+#[test]
+fn another_files_priority_holds_until_it_is_lowered_or_closed() {
+    let mut b = Bench::new(Requests::Optional);
+    let [one, two] = b.files;
+    let set = |b: &mut Bench, file, priority: u32| {
+        b.call(file, sys::VIDIOC_S_PRIORITY, &mut priority.to_ne_bytes())
+    };
+    let get = |b: &mut Bench, file| {
+        let mut arg = [0; 4];
+        assert_eq!(b.call(file, sys::VIDIOC_G_PRIORITY, &mut arg), 0);
+        u32::from_ne_bytes(arg)
+    };
+    let [usual, most] = [sys::V4L2_PRIORITY_INTERACTIVE, sys::V4L2_PRIORITY_RECORD];
+    assert_eq!(set(&mut b, two, most), 0);
+    assert_eq!(get(&mut b, one), most);
+    assert_eq!(set(&mut b, two, usual), 0);
+    assert_eq!(get(&mut b, one), usual);
+    assert_eq!(set(&mut b, two, most), 0);
+    b.device.release(&mut b.mem, two);
+    assert_eq!(get(&mut b, one), usual);
     b.finish();
 }

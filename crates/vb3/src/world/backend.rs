@@ -127,7 +127,7 @@ impl World {
             memory: &mut self.memory,
         };
         let result = make(&mut target, context, &program);
-        node.watch.look(&node.video, now_ns);
+        node.watch.look(&mut node.video, now_ns);
         for reason in self.shares.get_mut().imports.take_refused() {
             self.report.refuse(Refusal {
                 device: node.path.display().to_string(),
@@ -190,6 +190,7 @@ impl Backend for World {
         let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
         let handle = node.open(&self.memory).map_err(|e| Errno(e.errno()))?;
         self.files.insert(id, (at, handle));
+        self.numbers.insert((at, handle), id);
         Ok(id)
     }
 
@@ -210,6 +211,7 @@ impl Backend for World {
             self.plugs.forget(file);
             return;
         };
+        self.numbers.remove(&(at, handle));
         if let Some(node) = self.nodes.get_mut(at) {
             node.video.release(&mut self.memory, handle);
         }

@@ -77,6 +77,8 @@ pub struct World {
     memory: Memory,
     nodes: Vec<Node>,
     files: BTreeMap<FileId, (usize, FileHandle)>,
+    /// The number of each open file of a device.
+    numbers: BTreeMap<(usize, FileHandle), FileId>,
     media: Media,
     heaps: Heaps,
     /// Lines that a device takes longer than it was asked to.
@@ -194,6 +196,7 @@ impl World {
             timelines: Timelines::default(),
             nodes,
             files: BTreeMap::new(),
+            numbers: BTreeMap::new(),
             next_file: 0,
             shares: RefCell::new(Shares::new()),
             changed: BTreeSet::new(),
@@ -315,9 +318,11 @@ impl World {
         self.peak_bytes = self.peak_bytes.max(bytes);
         let mut refusals = Vec::new();
         for (at, node) in self.nodes.iter_mut().enumerate() {
-            if node.video.take_wake() {
-                let files = self.files.iter().filter(|(_, (of, _))| *of == at);
-                self.changed.extend(files.map(|(id, _)| *id));
+            let woken = node.video.take_woken();
+            let files = woken.files.into_iter();
+            let files = files.filter_map(|handle| self.numbers.get(&(at, handle)));
+            self.changed.extend(files);
+            if woken.requests {
                 self.changed.extend(self.media.requests_of(at));
             }
             while let Some(failure) = node.take_failure() {

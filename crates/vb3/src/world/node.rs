@@ -319,7 +319,7 @@ impl Node {
         self.video.tick_through(memory, now_ns, |memory, work| {
             work(&mut DeviceBus { memory, dev })
         });
-        self.watch.look(&self.video, now_ns);
+        self.watch.look(&mut self.video, now_ns);
     }
 
     /// Finishes what the device records; what went wrong with it.

@@ -8,7 +8,7 @@ use vb3_devices::spec::Allocator;
 use vb3_dmabuf::{MemoryId, SyncKind};
 use vb3_plane::{Cookie, UserId};
 use vb3_queue::{Memory as MemoryModel, Queue};
-use vb3_v4l2::{Flow, Planarity, VideoDevice};
+use vb3_v4l2::{Flow, FlowProgress, Planarity, VideoDevice};
 
 /// A device of a run.
 pub(super) type Video = VideoDevice<Memory, Device<Cookie>>;
@@ -22,7 +22,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Looks at the queues after a tick or call.
-    pub(super) fn look(&mut self, video: &Video, now_ns: u64) {
+    pub(super) fn look(&mut self, video: &mut Video, now_ns: u64) {
         for &flow in video.role().flows() {
             match flow {
                 Flow::Capture => self.capture.look(video, flow, now_ns),
@@ -50,16 +50,16 @@ struct StreamWatch {
 
 impl StreamWatch {
     /// Looks at the queues that go one way, after a tick or call.
-    fn look(&mut self, video: &Video, flow: Flow, now_ns: u64) {
-        let mut streaming = false;
-        for queue in video.contexts().filter_map(|context| context.queue(flow)) {
-            self.memory = queue.memory().or(self.memory);
-            streaming |= queue.is_streaming();
-        }
-        if !streaming {
+    fn look(&mut self, video: &mut Video, flow: Flow, now_ns: u64) {
+        let FlowProgress {
+            done,
+            streaming,
+            memory,
+        } = video.progress(flow);
+        self.memory = memory;
+        if streaming == 0 {
             self.first_ns = None;
         }
-        let done = video.statistics(flow).queue.done;
         if done != self.done {
             self.done = done;
             let first = *self.first_ns.get_or_insert(now_ns);

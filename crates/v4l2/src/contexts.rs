@@ -1,0 +1,209 @@
+//! The contexts of a device and what they come to together. Only those that were lent out to be
+//! changed are looked at again, so that what a call costs does not grow with how many files are open.
+
+use crate::context::Context;
+use crate::file::FileHandle;
+use crate::flow::Flow;
+use crate::refusal::{MAX_REFUSALS, Refusal};
+use crate::{VideoDriver, sys};
+use std::collections::{BTreeMap, BTreeSet};
+use vb3_plane::MemOps;
+use vb3_queue::Memory;
+
+/// What the queues of a device that go one way come to, of all files together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowProgress {
+    /// Buffers that were done, files that are closed included.
+    pub done: u64,
+    /// Queues that stream.
+    pub streaming: u32,
+    /// Whose memory the buffers are that were asked for last.
+    pub memory: Option<Memory>,
+}
+
+/// What one context adds to the sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Part {
+    done: [u64; 2],
+    streaming: [bool; 2],
+    /// The highest priority of its files.
+    priority: u32,
+}
+
+/// A context with what it has added.
+struct Entry<M: MemOps, D> {
+    context: Context<M, D>,
+    part: Part,
+}
+
+/// All contexts by number, and sums over them.
+pub(crate) struct Contexts<M: MemOps, D> {
+    all: BTreeMap<u64, Entry<M, D>>,
+    /// Those that were lent out to be changed since the sums were made.
+    lent: BTreeSet<u64>,
+    progress: [FlowProgress; 2],
+    /// How many contexts have each priority.
+    priorities: BTreeMap<u32, usize>,
+    /// Files whose poll states or waiting calls may have changed.
+    woken: BTreeSet<FileHandle>,
+    refusals: Vec<Refusal>,
+}
+
+const FLOWS: [Flow; 2] = [Flow::Capture, Flow::Output];
+
+const fn place(flow: Flow) -> usize {
+    match flow {
+        Flow::Capture => 0,
+        Flow::Output => 1,
+    }
+}
+
+impl<M: MemOps, D> Default for Contexts<M, D> {
+    fn default() -> Self {
+        Self {
+            all: BTreeMap::new(),
+            lent: BTreeSet::new(),
+            progress: [FlowProgress::default(); 2],
+            priorities: BTreeMap::new(),
+            woken: BTreeSet::new(),
+            refusals: Vec::new(),
+        }
+    }
+}
+
+impl<M: MemOps, D> Contexts<M, D> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Context<M, D>> {
+        self.all.values().map(|entry| &entry.context)
+    }
+
+    /// All of them, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut Context<M, D>)> {
+        self.lent.extend(self.all.keys());
+        let all = self.all.iter_mut();
+        all.map(|(&of, entry)| (of, &mut entry.context))
+    }
+
+    /// One of them, to be changed.
+    pub(crate) fn get_mut(&mut self, of: u64) -> Option<&mut Context<M, D>> {
+        let entry = self.all.get_mut(&of)?;
+        self.lent.insert(of);
+        Some(&mut entry.context)
+    }
+}
+
+impl<M, D> Contexts<M, D>
+where
+    M: MemOps,
+    D: VideoDriver<Cookie = M::Cookie>,
+{
+    pub(crate) fn insert(&mut self, of: u64, context: Context<M, D>) {
+        let part = Part::default();
+        self.priorities
+            .entry(part.priority)
+            .and_modify(|count| *count += 1)
+            .or_insert(1);
+        self.all.insert(of, Entry { context, part });
+        self.lent.insert(of);
+    }
+
+    /// Takes a context out. What it has done still counts.
+    pub(crate) fn remove(&mut self, of: u64) -> Option<Context<M, D>> {
+        self.settle();
+        let Entry { context, part } = self.all.remove(&of)?;
+        let rest = Part {
+            done: part.done,
+            ..Part::default()
+        };
+        self.change(part, rest);
+        self.forget_priority(rest.priority);
+        Some(context)
+    }
+
+    /// What the queues that go one way come to.
+    pub(crate) fn progress(&mut self, flow: Flow) -> FlowProgress {
+        self.settle();
+        let sums = self.progress.get(place(flow));
+        sums.copied().unwrap_or_default()
+    }
+
+    /// The highest priority of files in other contexts than this.
+    pub(crate) fn other_priority(&mut self, of: u64) -> u32 {
+        self.settle();
+        let own = self.all.get(&of).map(|entry| entry.part.priority);
+        let others = |(&priority, &count): (&u32, &usize)| {
+            let own = usize::from(own == Some(priority));
+            (count > own).then_some(priority)
+        };
+        let highest = self.priorities.iter().rev().find_map(others);
+        highest.unwrap_or(sys::V4L2_PRIORITY_UNSET)
+    }
+
+    /// Files whose poll states or waiting calls may have changed since the last call.
+    pub(crate) fn take_woken(&mut self) -> BTreeSet<FileHandle> {
+        self.settle();
+        core::mem::take(&mut self.woken)
+    }
+
+    /// The refusals since the last call, at most 256.
+    pub(crate) fn take_refusals(&mut self) -> Vec<Refusal> {
+        self.settle();
+        core::mem::take(&mut self.refusals)
+    }
+
+    /// Looks at what was lent out.
+    fn settle(&mut self) {
+        for of in core::mem::take(&mut self.lent) {
+            let Some(Entry { context, part }) = self.all.get_mut(&of) else {
+                continue;
+            };
+            let mut now = Part {
+                priority: context.own_priority(),
+                ..Part::default()
+            };
+            for flow in FLOWS {
+                let Some(queue) = context.queue(flow) else {
+                    continue;
+                };
+                let at = place(flow);
+                now.done[at] = queue.statistics().done;
+                now.streaming[at] = queue.is_streaming();
+                let memory = &mut self.progress[at].memory;
+                *memory = queue.memory().or(*memory);
+            }
+            if context.take_wake() {
+                self.woken.extend(context.files.keys());
+            }
+            let room = MAX_REFUSALS.saturating_sub(self.refusals.len());
+            self.refusals
+                .extend(context.take_refusals().into_iter().take(room));
+            let before = core::mem::replace(part, now);
+            self.change(before, now);
+        }
+    }
+
+    /// One context adds something else than before.
+    fn change(&mut self, before: Part, now: Part) {
+        for (at, sum) in self.progress.iter_mut().enumerate() {
+            let done = now.done[at].saturating_sub(before.done[at]);
+            sum.done = sum.done.saturating_add(done);
+            match (before.streaming[at], now.streaming[at]) {
+                (false, true) => sum.streaming = sum.streaming.saturating_add(1),
+                (true, false) => sum.streaming = sum.streaming.saturating_sub(1),
+                _ => {}
+            }
+        }
+        if before.priority != now.priority {
+            self.forget_priority(before.priority);
+            *self.priorities.entry(now.priority).or_default() += 1;
+        }
+    }
+
+    fn forget_priority(&mut self, priority: u32) {
+        if let Some(count) = self.priorities.get_mut(&priority) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.priorities.remove(&priority);
+            }
+        }
+    }
+}
