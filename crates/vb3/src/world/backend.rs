@@ -3,7 +3,7 @@
 use super::program::Call;
 use super::sw_sync::Timelines;
 use super::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
-use super::{World, lines, udev};
+use super::{World, lines, summary, udev};
 use crate::control::Control;
 use crate::report::Refusal;
 use std::os::fd::BorrowedFd;
@@ -13,9 +13,9 @@ use vb3_dmabuf::{IOCTL_SYNC, Name};
 use vb3_host::{
     Backend, CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId, Outcome, Tag,
 };
-use vb3_queue::MapAccess;
+use vb3_queue::{MapAccess, Queue};
 use vb3_v4l2::sys::VIDIOC_S_FMT;
-use vb3_v4l2::{CallContext, FileHandle, POLL_IN, POLL_OUT, POLL_PRI};
+use vb3_v4l2::{CallContext, FileHandle, Flow, POLL_IN, POLL_OUT, POLL_PRI};
 
 const POLLERR: i16 = 8;
 /// What holds on a file whose device has gone.
@@ -212,7 +212,15 @@ impl Backend for World {
             return;
         };
         self.numbers.remove(&(at, handle));
+        let now = self.clock.now_ns();
         if let Some(node) = self.nodes.get_mut(at) {
+            // A display shows what was written and due before the close.
+            let writes =
+                |(flow, queue): (Flow, &Queue<_>)| flow == Flow::Output && queue.fileio_active();
+            let is_due = node.video.next_tick().is_some_and(|due| due <= now);
+            if is_due && summary::queues(node).any(writes) {
+                node.tick(&mut self.memory, now);
+            }
             node.video.release(&mut self.memory, handle);
         }
         self.changed.remove(&file);

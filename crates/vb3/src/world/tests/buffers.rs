@@ -149,3 +149,23 @@ fn a_refusal_names_who_keeps_a_buffer_where_it_is() {
     assert_eq!(bench.world.report().total(|q| q.bytes_moved), 2 * PAGE_SIZE);
     bench.close_all(&[camera, first, second]);
 }
+
+/// A frame that was due when its file was closed is shown, however late the clock comes.
+#[test]
+fn what_was_written_is_shown_though_the_file_is_closed_at_once() {
+    let mut bench = Bench::new("pc", &["display,format=YUYV,size=64x64,clock=free"]);
+    let display = bench.open(0);
+    let frame = vec![7u8; 64 * 64 * 2];
+    let (addr, len) = (frame.as_ptr().addr() as u64, frame.len() as u64);
+    for _ in 0..2 {
+        let program = &bench.program;
+        let written = bench.world.write(display, addr, len, true, program);
+        assert!(
+            matches!(written, vb3_host::Outcome::Done(8192)),
+            "{written:?}"
+        );
+    }
+    bench.close_all(&[display]);
+    let report = bench.world.report();
+    assert_eq!(report.devices[0].queues[0].frames, 2);
+}
