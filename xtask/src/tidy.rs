@@ -92,7 +92,7 @@ pub(crate) fn libraries() -> impl Iterator<Item = &'static str> {
 /// that is gone.
 const CIRCLES: &[circles::Allowed] = &[circles::Allowed {
     package: "vb3-v4l2",
-    modules: &["context", "device", "gate", "requests"],
+    modules: &["context", "contexts", "device", "gate", "requests"],
     reason: "a device has contexts, whose buffers wait at the gate for requests, which name contexts",
 }];
 
