@@ -4,6 +4,7 @@ mod import;
 mod lazy;
 mod mmap;
 mod model;
+mod reserve;
 mod sg;
 mod syncs;
 mod threads;

@@ -4,7 +4,7 @@
 use super::Log;
 use crate::{
     AllocArgs, Allocator, Cookie, Counters, CpuView, Device, Due, Live, Memory, Plane, PlaneError,
-    PlaneMmap, Planes, RefusedImport, SgView, UserId, UserMemory, UserRange,
+    PlaneMmap, Planes, RefusedImport, SgView, Short, UserId, UserMemory, UserRange,
 };
 use vb3_dmabuf::fake::Fake;
 
@@ -19,5 +19,5 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(Device<u8>, Plane<u8>, PlaneMmap<u8>, RefusedImport<u8>)>();
     // Values.
     any_thread::<(AllocArgs, Allocator, Cookie, Counters, CpuView, Due, Live)>();
-    any_thread::<(Memory, PlaneError, SgView, UserId)>();
+    any_thread::<(Memory, PlaneError, SgView, Short, UserId)>();
 }

@@ -1,0 +1,82 @@
+//! Memory for several planes at once, all of it or none.
+
+use crate::{AllocArgs, MemOps, PlaneError};
+use alloc::vec::Vec;
+use core::fmt;
+
+/// There is not memory for all planes that were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Short {
+    /// How many planes there is memory for.
+    pub fits: u32,
+    /// What there is not enough of for one more.
+    pub why: PlaneError,
+}
+
+impl Short {
+    /// The Linux errno, positive.
+    #[must_use]
+    pub const fn errno(self) -> i32 {
+        self.why.errno()
+    }
+}
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fits, why } = self;
+        write!(f, "memory for {fits} planes and no more: {why}")
+    }
+}
+
+impl core::error::Error for Short {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.why)
+    }
+}
+
+/// Allocates `count` planes for a device, each where the device reaches it, or none.
+///
+/// Memory that would be placed at its first use is placed now: what is given is there, whatever
+/// others take afterwards. The planes go back one by one, through [`MemOps::put`].
+///
+/// A queue does the same for REQBUFS with `admission` in its configuration.
+///
+/// # Errors
+/// What [`MemOps::alloc`] or [`MemOps::place`] says of the first plane that cannot be had (`NoMemory`,
+/// ENOMEM, whatever ran out; `Invalid`, EINVAL, for length zero), and how many can. Nothing is held.
+///
+/// # Context
+/// May sleep.
+///
+/// Source: none; videobuf2 gives as many buffers as there is memory for.
+pub fn reserve<M: MemOps>(
+    mem: &mut M,
+    dev: M::Device,
+    count: u32,
+    args: AllocArgs,
+) -> Result<Vec<M::Plane>, Short> {
+    let mut planes = Vec::new();
+    let why = (0..count).find_map(|_| {
+        if planes.try_reserve(1).is_err() {
+            return Some(PlaneError::NoMemory(None));
+        }
+        one(mem, dev, args).map(|plane| planes.push(plane)).err()
+    });
+    let Some(why) = why else {
+        return Ok(planes);
+    };
+    let fits = u32::try_from(planes.len()).unwrap_or(u32::MAX);
+    planes.into_iter().for_each(|plane| mem.put(plane));
+    Err(Short { fits, why })
+}
+
+fn one<M: MemOps>(mem: &mut M, dev: M::Device, args: AllocArgs) -> Result<M::Plane, PlaneError> {
+    let mut plane = mem.alloc(dev, args)?;
+    match mem.place(&mut plane) {
+        Ok(()) => Ok(plane),
+        Err(why) => {
+            mem.put(plane);
+            Err(why)
+        }
+    }
+}
