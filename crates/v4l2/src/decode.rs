@@ -3,7 +3,7 @@
 //! Nothing here judges a call: any bytes are decoded, those of a refused call as well.
 
 mod arrays;
-mod layouts;
+pub(crate) mod layouts;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -12,7 +12,7 @@ use crate::pixfmt::FourCc;
 use crate::request::REQUESTS;
 pub use arrays::{Array, array};
 use core::fmt;
-use layouts::{Field, Layout};
+use layouts::Field;
 
 /// Longest structure that is decoded, in bytes.
 pub const MAX_STRUCTURE: usize = crate::bytes::MAX_ARG;
@@ -86,21 +86,26 @@ pub const fn size(request: u32) -> usize {
     (request >> 16 & 0x3fff) as usize
 }
 
-fn layout(request: u32) -> Option<&'static Layout> {
-    let mut layouts = layouts::LAYOUTS.iter();
-    layouts.find(|layout| layout.number == request)
+/// What is shown of a call: before it, and after it succeeded.
+fn layout(request: u32) -> Option<[&'static [Field]; 2]> {
+    let known = REQUESTS.iter().find(|known| known.number == request);
+    if let Some(known) = known {
+        return Some([known.arguments, known.results]);
+    }
+    let other = layouts::OTHERS.iter().find(|other| other.number == request);
+    other.map(|other| [other.arguments, other.results])
 }
 
 /// What the program asks for, from the bytes before the call.
 #[must_use]
 pub fn arguments(request: u32, bytes: &[u8]) -> Fields {
-    layout(request).map_or_else(Vec::new, |layout| fields(layout.arguments, bytes))
+    layout(request).map_or_else(Vec::new, |[asked, _]| fields(asked, bytes))
 }
 
 /// What the device answers, from the bytes after a call that succeeded.
 #[must_use]
 pub fn results(request: u32, bytes: &[u8]) -> Fields {
-    layout(request).map_or_else(Vec::new, |layout| fields(layout.results, bytes))
+    layout(request).map_or_else(Vec::new, |[_, told]| fields(told, bytes))
 }
 
 fn fields(fields: &[Field], bytes: &[u8]) -> Fields {

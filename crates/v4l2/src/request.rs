@@ -1,6 +1,16 @@
 //! The ioctls: numbers, names, and how their structures travel.
 
 use crate::bytes::MAX_ARG;
+use crate::decode::Kind::{Hex, Text};
+use crate::decode::layouts::{
+    BOUNDS, BUFFER_ASKED, BUFFER_DONE, BUFFER_FLAGGED, BUFFER_QUEUED, BUFFER_TOLD, BUFFER_WANTED,
+    CAPABILITY, CONTROL, CONTROL_ID, CONTROL_TOLD, CONTROL_VALUE, CONTROLS, CONTROLS_DONE, CREATE,
+    CREATED, CROP, CROPPED, DECODER_COMMAND, DESCRIPTION, DESCRIPTION_WANTED, ENCODER_COMMAND,
+    EVENT, EXPORT, EXPORTED, EXT_CONTROL_TOLD, FORMAT, FORMAT_WANTED, Field, GRANTED,
+    INTERVAL_WANTED, INTERVALS, MENU, MENU_WANTED, NOTHING, PARAMETERS, PORT, PRIORITY, REMOVE,
+    REQUESTED, SELECTED, SELECTION, SELECTION_WANTED, SIZE_WANTED, SIZES, SUBSCRIPTION, TYPE,
+    fields,
+};
 use crate::sys;
 
 /// One ioctl, by what it does.
@@ -55,8 +65,8 @@ pub(crate) enum Call {
     TryEncoderCmd,
 }
 
-/// How a call's structure travels, and when it is refused for priority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a call's structure travels and what is shown of it, and when it is refused for priority.
+#[derive(Clone, Copy)]
 pub(crate) struct Request {
     pub(crate) call: Call,
     pub(crate) number: u32,
@@ -65,6 +75,9 @@ pub(crate) struct Request {
     pub(crate) keep: usize,
     /// Refused with EBUSY to a file of lower priority than another's.
     pub(crate) prio: bool,
+    /// What a trace shows of the structure before the call, and after one that succeeded.
+    pub(crate) arguments: &'static [Field],
+    pub(crate) results: &'static [Field],
 }
 
 impl Request {
@@ -94,66 +107,79 @@ macro_rules! through {
 const ALL: usize = MAX_ARG;
 
 macro_rules! requests {
-    ($($call:ident = $number:ident, $keep:expr, $prio:literal;)*) => {
+    ($($call:ident = $number:ident, $keep:expr, $prio:literal, $arguments:expr => $results:expr;)*) => {
         &[$(Request {
             call: Call::$call,
             number: sys::$number,
             name: stringify!($number),
             keep: $keep,
             prio: $prio,
+            arguments: $arguments,
+            results: $results,
         }),*]
     };
 }
 
 /// Every ioctl that is answered with something other than ENOTTY by some device.
 pub(crate) static REQUESTS: &[Request] = requests! {
-    QueueBuf = VIDIOC_QBUF, ALL, false;
-    DequeueBuf = VIDIOC_DQBUF, ALL, false;
-    QueryCap = VIDIOC_QUERYCAP, 0, false;
-    EnumFmt = VIDIOC_ENUM_FMT, through!(v4l2_fmtdesc.type_, 4), false;
-    GetFmt = VIDIOC_G_FMT, through!(v4l2_format.type_, 4), false;
-    SetFmt = VIDIOC_S_FMT, ALL, true;
-    TryFmt = VIDIOC_TRY_FMT, ALL, false;
-    EnumFrameSizes = VIDIOC_ENUM_FRAMESIZES, through!(v4l2_frmsizeenum.pixel_format, 4), false;
-    EnumFrameIntervals = VIDIOC_ENUM_FRAMEINTERVALS, through!(v4l2_frmivalenum.height, 4), false;
-    GetParm = VIDIOC_G_PARM, through!(v4l2_streamparm.type_, 4), false;
-    SetParm = VIDIOC_S_PARM, ALL, true;
-    EnumInput = VIDIOC_ENUMINPUT, through!(v4l2_input.index, 4), false;
-    GetInput = VIDIOC_G_INPUT, 0, false;
-    SetInput = VIDIOC_S_INPUT, ALL, true;
-    EnumOutput = VIDIOC_ENUMOUTPUT, through!(v4l2_output.index, 4), false;
-    GetOutput = VIDIOC_G_OUTPUT, 0, false;
-    SetOutput = VIDIOC_S_OUTPUT, ALL, true;
-    GetPriority = VIDIOC_G_PRIORITY, 0, false;
-    SetPriority = VIDIOC_S_PRIORITY, ALL, true;
-    QueryCtrl = VIDIOC_QUERYCTRL, through!(v4l2_queryctrl.id, 4), false;
-    QueryExtCtrl = VIDIOC_QUERY_EXT_CTRL, through!(v4l2_query_ext_ctrl.id, 4), false;
-    QueryMenu = VIDIOC_QUERYMENU, through!(v4l2_querymenu.index, 4), false;
-    GetCtrl = VIDIOC_G_CTRL, through!(v4l2_control.id, 4), false;
-    SetCtrl = VIDIOC_S_CTRL, ALL, true;
-    GetExtCtrls = VIDIOC_G_EXT_CTRLS, ALL, false;
-    SetExtCtrls = VIDIOC_S_EXT_CTRLS, ALL, true;
-    TryExtCtrls = VIDIOC_TRY_EXT_CTRLS, ALL, false;
-    SubscribeEvent = VIDIOC_SUBSCRIBE_EVENT, ALL, false;
-    UnsubscribeEvent = VIDIOC_UNSUBSCRIBE_EVENT, ALL, false;
-    DequeueEvent = VIDIOC_DQEVENT, 0, false;
-    ReqBufs = VIDIOC_REQBUFS, through!(v4l2_requestbuffers.flags, 1), true;
-    CreateBufs = VIDIOC_CREATE_BUFS, through!(v4l2_create_buffers.flags, 4), true;
-    RemoveBufs = VIDIOC_REMOVE_BUFS, through!(v4l2_remove_buffers.type_, 4), true;
-    QueryBuf = VIDIOC_QUERYBUF, through!(v4l2_buffer.length, 4), false;
-    PrepareBuf = VIDIOC_PREPARE_BUF, ALL, false;
-    ExportBuf = VIDIOC_EXPBUF, through!(v4l2_exportbuffer.flags, 4), false;
-    StreamOn = VIDIOC_STREAMON, ALL, true;
-    StreamOff = VIDIOC_STREAMOFF, ALL, true;
-    GetSelection = VIDIOC_G_SELECTION, through!(v4l2_selection.r, 16), false;
-    SetSelection = VIDIOC_S_SELECTION, through!(v4l2_selection.r, 16), true;
-    CropCap = VIDIOC_CROPCAP, through!(v4l2_cropcap.type_, 4), false;
-    GetCrop = VIDIOC_G_CROP, through!(v4l2_crop.type_, 4), false;
-    SetCrop = VIDIOC_S_CROP, ALL, true;
-    DecoderCmd = VIDIOC_DECODER_CMD, ALL, true;
-    TryDecoderCmd = VIDIOC_TRY_DECODER_CMD, ALL, false;
-    EncoderCmd = VIDIOC_ENCODER_CMD, ALL, true;
-    TryEncoderCmd = VIDIOC_TRY_ENCODER_CMD, ALL, false;
+    QueueBuf = VIDIOC_QBUF, ALL, false, BUFFER_QUEUED => BUFFER_FLAGGED;
+    DequeueBuf = VIDIOC_DQBUF, ALL, false, BUFFER_WANTED => BUFFER_DONE;
+    QueryCap = VIDIOC_QUERYCAP, 0, false, NOTHING => CAPABILITY;
+    EnumFmt = VIDIOC_ENUM_FMT, through!(v4l2_fmtdesc.type_, 4), false,
+        DESCRIPTION_WANTED => DESCRIPTION;
+    GetFmt = VIDIOC_G_FMT, through!(v4l2_format.type_, 4), false, TYPE => FORMAT;
+    SetFmt = VIDIOC_S_FMT, ALL, true, FORMAT_WANTED => FORMAT;
+    TryFmt = VIDIOC_TRY_FMT, ALL, false, FORMAT_WANTED => FORMAT;
+    EnumFrameSizes = VIDIOC_ENUM_FRAMESIZES, through!(v4l2_frmsizeenum.pixel_format, 4), false,
+        SIZE_WANTED => SIZES;
+    EnumFrameIntervals = VIDIOC_ENUM_FRAMEINTERVALS, through!(v4l2_frmivalenum.height, 4), false,
+        INTERVAL_WANTED => INTERVALS;
+    GetParm = VIDIOC_G_PARM, through!(v4l2_streamparm.type_, 4), false, TYPE => PARAMETERS;
+    SetParm = VIDIOC_S_PARM, ALL, true, PARAMETERS => PARAMETERS;
+    EnumInput = VIDIOC_ENUMINPUT, through!(v4l2_input.index, 4), false,
+        PORT => fields! { v4l2_input name = Text(32); status = Hex; };
+    GetInput = VIDIOC_G_INPUT, 0, false, NOTHING => PORT;
+    SetInput = VIDIOC_S_INPUT, ALL, true, PORT => NOTHING;
+    EnumOutput = VIDIOC_ENUMOUTPUT, through!(v4l2_output.index, 4), false,
+        PORT => fields! { v4l2_output name = Text(32); };
+    GetOutput = VIDIOC_G_OUTPUT, 0, false, NOTHING => PORT;
+    SetOutput = VIDIOC_S_OUTPUT, ALL, true, PORT => NOTHING;
+    GetPriority = VIDIOC_G_PRIORITY, 0, false, NOTHING => PRIORITY;
+    SetPriority = VIDIOC_S_PRIORITY, ALL, true, PRIORITY => NOTHING;
+    QueryCtrl = VIDIOC_QUERYCTRL, through!(v4l2_queryctrl.id, 4), false,
+        CONTROL_ID => CONTROL_TOLD;
+    QueryExtCtrl = VIDIOC_QUERY_EXT_CTRL, through!(v4l2_query_ext_ctrl.id, 4), false,
+        CONTROL_ID => EXT_CONTROL_TOLD;
+    QueryMenu = VIDIOC_QUERYMENU, through!(v4l2_querymenu.index, 4), false, MENU_WANTED => MENU;
+    GetCtrl = VIDIOC_G_CTRL, through!(v4l2_control.id, 4), false, CONTROL_ID => CONTROL_VALUE;
+    SetCtrl = VIDIOC_S_CTRL, ALL, true, CONTROL => CONTROL_VALUE;
+    GetExtCtrls = VIDIOC_G_EXT_CTRLS, ALL, false, CONTROLS => CONTROLS_DONE;
+    SetExtCtrls = VIDIOC_S_EXT_CTRLS, ALL, true, CONTROLS => CONTROLS_DONE;
+    TryExtCtrls = VIDIOC_TRY_EXT_CTRLS, ALL, false, CONTROLS => CONTROLS_DONE;
+    SubscribeEvent = VIDIOC_SUBSCRIBE_EVENT, ALL, false, SUBSCRIPTION => NOTHING;
+    UnsubscribeEvent = VIDIOC_UNSUBSCRIBE_EVENT, ALL, false, SUBSCRIPTION => NOTHING;
+    DequeueEvent = VIDIOC_DQEVENT, 0, false, NOTHING => EVENT;
+    ReqBufs = VIDIOC_REQBUFS, through!(v4l2_requestbuffers.flags, 1), true, REQUESTED => GRANTED;
+    CreateBufs = VIDIOC_CREATE_BUFS, through!(v4l2_create_buffers.flags, 4), true,
+        CREATE => CREATED;
+    RemoveBufs = VIDIOC_REMOVE_BUFS, through!(v4l2_remove_buffers.type_, 4), true,
+        REMOVE => NOTHING;
+    QueryBuf = VIDIOC_QUERYBUF, through!(v4l2_buffer.length, 4), false,
+        BUFFER_ASKED => BUFFER_TOLD;
+    PrepareBuf = VIDIOC_PREPARE_BUF, ALL, false, BUFFER_QUEUED => BUFFER_FLAGGED;
+    ExportBuf = VIDIOC_EXPBUF, through!(v4l2_exportbuffer.flags, 4), false, EXPORT => EXPORTED;
+    StreamOn = VIDIOC_STREAMON, ALL, true, TYPE => NOTHING;
+    StreamOff = VIDIOC_STREAMOFF, ALL, true, TYPE => NOTHING;
+    GetSelection = VIDIOC_G_SELECTION, through!(v4l2_selection.r, 16), false,
+        SELECTION_WANTED => SELECTED;
+    SetSelection = VIDIOC_S_SELECTION, through!(v4l2_selection.r, 16), true, SELECTION => SELECTED;
+    CropCap = VIDIOC_CROPCAP, through!(v4l2_cropcap.type_, 4), false, TYPE => BOUNDS;
+    GetCrop = VIDIOC_G_CROP, through!(v4l2_crop.type_, 4), false, TYPE => CROPPED;
+    SetCrop = VIDIOC_S_CROP, ALL, true, CROP => NOTHING;
+    DecoderCmd = VIDIOC_DECODER_CMD, ALL, true, DECODER_COMMAND => NOTHING;
+    TryDecoderCmd = VIDIOC_TRY_DECODER_CMD, ALL, false, DECODER_COMMAND => NOTHING;
+    EncoderCmd = VIDIOC_ENCODER_CMD, ALL, true, ENCODER_COMMAND => NOTHING;
+    TryEncoderCmd = VIDIOC_TRY_ENCODER_CMD, ALL, false, ENCODER_COMMAND => NOTHING;
 };
 
 /// Finds an ioctl by its exact number: type, number, direction and size.

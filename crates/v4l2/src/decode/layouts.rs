@@ -15,12 +15,12 @@ use crate::bytes::field;
 use crate::sys;
 
 /// A field of a structure.
-pub(super) struct Field {
-    pub(super) path: &'static str,
-    pub(super) at: usize,
-    pub(super) kind: Kind,
+pub(crate) struct Field {
+    pub(crate) path: &'static str,
+    pub(crate) at: usize,
+    pub(crate) kind: Kind,
     /// Whether it means something in these bytes.
-    pub(super) when: fn(&Bytes<'_>) -> bool,
+    pub(crate) when: fn(&Bytes<'_>) -> bool,
 }
 
 /// What of a call's structure is shown.
@@ -30,29 +30,28 @@ pub(super) struct Layout {
     pub(super) results: &'static [Field],
 }
 
-macro_rules! when {
-    () => {
+macro_rules! fields {
+    (@when) => {
         |_| true
     };
-    ($when:expr) => {
+    (@when $when:expr) => {
         $when
     };
-}
-
-macro_rules! fields {
     ($ty:ident $($($name:ident).+ = $kind:expr $(, if $when:expr)?;)*) => {
-        &[$(Field {
+        &[$($crate::decode::layouts::Field {
             path: stringify!($($name).+),
-            at: field!($ty.$($name).+),
+            at: $crate::bytes::field!($ty.$($name).+),
             kind: $kind,
-            when: when!($($when)?),
+            when: $crate::decode::layouts::fields!(@when $($when)?),
         }),*]
     };
 }
 
+pub(crate) use fields;
+
 macro_rules! layouts {
-    ($($($number:ident)|+ : $arguments:expr => $results:expr;)*) => {
-        &[$($(Layout { number: sys::$number, arguments: $arguments, results: $results }),+),*]
+    ($($number:ident : $arguments:expr => $results:expr;)*) => {
+        &[$(Layout { number: sys::$number, arguments: $arguments, results: $results }),*]
     };
 }
 
@@ -65,10 +64,10 @@ const fn plain(path: &'static str, kind: Kind) -> Field {
     }
 }
 
-const NOTHING: &[Field] = &[];
-const TYPE: &[Field] = &[plain("type", Enum(TYPES))];
-const PORT: &[Field] = &[plain("index", U32)];
-const PRIORITY: &[Field] = &[plain("priority", U32)];
+pub(crate) const NOTHING: &[Field] = &[];
+pub(crate) const TYPE: &[Field] = &[plain("type", Enum(TYPES))];
+pub(crate) const PORT: &[Field] = &[plain("index", U32)];
+pub(crate) const PRIORITY: &[Field] = &[plain("priority", U32)];
 
 pub(super) fn is_mplane(kind: u32) -> bool {
     matches!(
@@ -92,7 +91,7 @@ fn has_one_plane(bytes: &Bytes<'_>, memory: u32) -> bool {
     !is_mplane(buffer_type(bytes)) && bytes.u32(field!(v4l2_buffer.memory)) == memory
 }
 
-const BUFFER_QUEUED: &[Field] = fields! { v4l2_buffer
+pub(crate) const BUFFER_QUEUED: &[Field] = fields! { v4l2_buffer
     type_ = Enum(TYPES);
     index = U32;
     memory = Enum(MEMORIES);
@@ -107,26 +106,26 @@ const BUFFER_QUEUED: &[Field] = fields! { v4l2_buffer
         if |b| b.u32(field!(v4l2_buffer.flags)) & sys::V4L2_BUF_FLAG_REQUEST_FD != 0;
 };
 
-const BUFFER_ASKED: &[Field] = fields! { v4l2_buffer
+pub(crate) const BUFFER_ASKED: &[Field] = fields! { v4l2_buffer
     type_ = Enum(TYPES);
     index = U32;
 };
 
-const BUFFER_FLAGGED: &[Field] = fields! { v4l2_buffer flags = Flags(BUFFER_FLAGS); };
+pub(crate) const BUFFER_FLAGGED: &[Field] = fields! { v4l2_buffer flags = Flags(BUFFER_FLAGS); };
 
-const BUFFER_TOLD: &[Field] = fields! { v4l2_buffer
+pub(crate) const BUFFER_TOLD: &[Field] = fields! { v4l2_buffer
     memory = Enum(MEMORIES);
     m.offset = Hex, if |b| has_one_plane(b, sys::V4L2_MEMORY_MMAP);
     length = U32;
     flags = Flags(BUFFER_FLAGS);
 };
 
-const BUFFER_WANTED: &[Field] = fields! { v4l2_buffer
+pub(crate) const BUFFER_WANTED: &[Field] = fields! { v4l2_buffer
     type_ = Enum(TYPES);
     memory = Enum(MEMORIES);
 };
 
-const BUFFER_DONE: &[Field] = fields! { v4l2_buffer
+pub(crate) const BUFFER_DONE: &[Field] = fields! { v4l2_buffer
     index = U32;
     m.fd = I32, if |b| has_one_plane(b, sys::V4L2_MEMORY_DMABUF);
     bytesused = U32, if |b| !is_mplane(buffer_type(b));
@@ -144,7 +143,7 @@ fn is_pix_mp(bytes: &Bytes<'_>) -> bool {
     is_mplane(bytes.u32(0))
 }
 
-const FORMAT: &[Field] = fields! { v4l2_format
+pub(crate) const FORMAT: &[Field] = fields! { v4l2_format
     type_ = Enum(TYPES);
     fmt.pix.width = U32, if is_pix;
     fmt.pix.height = U32, if is_pix;
@@ -162,7 +161,7 @@ const FORMAT: &[Field] = fields! { v4l2_format
 };
 
 /// What a program asks of a format; the rest is the device's to say.
-const FORMAT_WANTED: &[Field] = fields! { v4l2_format
+pub(crate) const FORMAT_WANTED: &[Field] = fields! { v4l2_format
     type_ = Enum(TYPES);
     fmt.pix.width = U32, if is_pix;
     fmt.pix.height = U32, if is_pix;
@@ -182,7 +181,7 @@ fn is_stepwise_size(bytes: &Bytes<'_>) -> bool {
     !is_discrete_size(bytes)
 }
 
-const SIZES: &[Field] = fields! { v4l2_frmsizeenum
+pub(crate) const SIZES: &[Field] = fields! { v4l2_frmsizeenum
     type_ = Enum(SIZE_TYPES);
     __bindgen_anon_1.discrete.width = U32, if is_discrete_size;
     __bindgen_anon_1.discrete.height = U32, if is_discrete_size;
@@ -202,7 +201,7 @@ fn is_stepwise_interval(bytes: &Bytes<'_>) -> bool {
     !is_discrete_interval(bytes)
 }
 
-const INTERVALS: &[Field] = fields! { v4l2_frmivalenum
+pub(crate) const INTERVALS: &[Field] = fields! { v4l2_frmivalenum
     type_ = Enum(SIZE_TYPES);
     __bindgen_anon_1.discrete = Fraction, if is_discrete_interval;
     __bindgen_anon_1.stepwise.min = Fraction, if is_stepwise_interval;
@@ -210,86 +209,83 @@ const INTERVALS: &[Field] = fields! { v4l2_frmivalenum
     __bindgen_anon_1.stepwise.step = Fraction, if is_stepwise_interval;
 };
 
-const PARAMETERS: &[Field] = fields! { v4l2_streamparm
+pub(crate) const PARAMETERS: &[Field] = fields! { v4l2_streamparm
     type_ = Enum(TYPES);
     parm.capture.timeperframe = Fraction;
 };
 
-const CAPABILITY: &[Field] = fields! { v4l2_capability
+pub(crate) const CAPABILITY: &[Field] = fields! { v4l2_capability
     driver = Text(16);
     card = Text(32);
     bus_info = Text(32);
     device_caps = Flags(CAPS);
 };
 
-const REQUESTED: &[Field] = fields! { v4l2_requestbuffers
+pub(crate) const REQUESTED: &[Field] = fields! { v4l2_requestbuffers
     type_ = Enum(TYPES);
     memory = Enum(MEMORIES);
     count = U32;
 };
 
-const GRANTED: &[Field] = fields! { v4l2_requestbuffers
+pub(crate) const GRANTED: &[Field] = fields! { v4l2_requestbuffers
     count = U32;
     capabilities = Flags(BUFFER_CAPS);
 };
 
-const CREATE: &[Field] = fields! { v4l2_create_buffers
+pub(crate) const CREATE: &[Field] = fields! { v4l2_create_buffers
     format.type_ = Enum(TYPES);
     memory = Enum(MEMORIES);
     count = U32;
 };
 
-const CREATED: &[Field] = fields! { v4l2_create_buffers
+pub(crate) const CREATED: &[Field] = fields! { v4l2_create_buffers
     index = U32;
     count = U32;
 };
 
-const REMOVE: &[Field] = fields! { v4l2_remove_buffers
+pub(crate) const REMOVE: &[Field] = fields! { v4l2_remove_buffers
     type_ = Enum(TYPES);
     index = U32;
     count = U32;
 };
 
-const EXPORT: &[Field] = fields! { v4l2_exportbuffer
+pub(crate) const EXPORT: &[Field] = fields! { v4l2_exportbuffer
     type_ = Enum(TYPES);
     index = U32;
     plane = U32;
     flags = Hex;
 };
 
-const EXPORTED: &[Field] = fields! { v4l2_exportbuffer fd = I32; };
+pub(crate) const EXPORTED: &[Field] = fields! { v4l2_exportbuffer fd = I32; };
 
-const DESCRIPTION_WANTED: &[Field] = fields! { v4l2_fmtdesc
+pub(crate) const DESCRIPTION_WANTED: &[Field] = fields! { v4l2_fmtdesc
     type_ = Enum(TYPES);
     index = U32;
 };
 
-const DESCRIPTION: &[Field] = fields! { v4l2_fmtdesc
+pub(crate) const DESCRIPTION: &[Field] = fields! { v4l2_fmtdesc
     pixelformat = FourCc;
     description = Text(32);
     flags = Flags(FORMAT_FLAGS);
 };
 
-const SIZE_WANTED: &[Field] = fields! { v4l2_frmsizeenum
+pub(crate) const SIZE_WANTED: &[Field] = fields! { v4l2_frmsizeenum
     index = U32;
     pixel_format = FourCc;
 };
 
-const INTERVAL_WANTED: &[Field] = fields! { v4l2_frmivalenum
+pub(crate) const INTERVAL_WANTED: &[Field] = fields! { v4l2_frmivalenum
     index = U32;
     pixel_format = FourCc;
     width = U32;
     height = U32;
 };
 
-const INPUT: &[Field] = fields! { v4l2_input name = Text(32); status = Hex; };
-const OUTPUT: &[Field] = fields! { v4l2_output name = Text(32); };
+pub(crate) const CONTROL_ID: &[Field] = fields! { v4l2_control id = ControlId; };
+pub(crate) const CONTROL: &[Field] = fields! { v4l2_control id = ControlId; value = I32; };
+pub(crate) const CONTROL_VALUE: &[Field] = fields! { v4l2_control value = I32; };
 
-const CONTROL_ID: &[Field] = fields! { v4l2_control id = ControlId; };
-const CONTROL: &[Field] = fields! { v4l2_control id = ControlId; value = I32; };
-const CONTROL_VALUE: &[Field] = fields! { v4l2_control value = I32; };
-
-const CONTROL_TOLD: &[Field] = fields! { v4l2_queryctrl
+pub(crate) const CONTROL_TOLD: &[Field] = fields! { v4l2_queryctrl
     id = ControlId;
     name = Text(32);
     minimum = I32;
@@ -298,7 +294,7 @@ const CONTROL_TOLD: &[Field] = fields! { v4l2_queryctrl
     default_value = I32;
 };
 
-const EXT_CONTROL_TOLD: &[Field] = fields! { v4l2_query_ext_ctrl
+pub(crate) const EXT_CONTROL_TOLD: &[Field] = fields! { v4l2_query_ext_ctrl
     id = ControlId;
     name = Text(32);
     minimum = I64;
@@ -307,45 +303,45 @@ const EXT_CONTROL_TOLD: &[Field] = fields! { v4l2_query_ext_ctrl
     default_value = I64;
 };
 
-const MENU_WANTED: &[Field] = fields! { v4l2_querymenu id = ControlId; index = U32; };
-const MENU: &[Field] = fields! { v4l2_querymenu __bindgen_anon_1.name = Text(32); };
+pub(crate) const MENU_WANTED: &[Field] = fields! { v4l2_querymenu id = ControlId; index = U32; };
+pub(crate) const MENU: &[Field] = fields! { v4l2_querymenu __bindgen_anon_1.name = Text(32); };
 
-const CONTROLS: &[Field] = fields! { v4l2_ext_controls
+pub(crate) const CONTROLS: &[Field] = fields! { v4l2_ext_controls
     __bindgen_anon_1.which = Hex;
     count = U32;
 };
 
-const CONTROLS_DONE: &[Field] = fields! { v4l2_ext_controls error_idx = U32; };
+pub(crate) const CONTROLS_DONE: &[Field] = fields! { v4l2_ext_controls error_idx = U32; };
 
-const SUBSCRIPTION: &[Field] = fields! { v4l2_event_subscription
+pub(crate) const SUBSCRIPTION: &[Field] = fields! { v4l2_event_subscription
     type_ = Enum(EVENTS);
     id = Hex;
 };
 
-const EVENT: &[Field] = fields! { v4l2_event
+pub(crate) const EVENT: &[Field] = fields! { v4l2_event
     type_ = Enum(EVENTS);
     id = Hex;
     sequence = U32;
     pending = U32;
 };
 
-const SELECTION_WANTED: &[Field] = fields! { v4l2_selection
+pub(crate) const SELECTION_WANTED: &[Field] = fields! { v4l2_selection
     type_ = Enum(TYPES);
     target = Enum(TARGETS);
 };
 
-const SELECTION: &[Field] = fields! { v4l2_selection
+pub(crate) const SELECTION: &[Field] = fields! { v4l2_selection
     type_ = Enum(TYPES);
     target = Enum(TARGETS);
     r = Rect;
 };
 
-const SELECTED: &[Field] = fields! { v4l2_selection r = Rect; };
-const CROP: &[Field] = fields! { v4l2_crop type_ = Enum(TYPES); c = Rect; };
-const CROPPED: &[Field] = fields! { v4l2_crop c = Rect; };
-const BOUNDS: &[Field] = fields! { v4l2_cropcap bounds = Rect; defrect = Rect; };
-const DECODER_COMMAND: &[Field] = &[plain("cmd", Enum(DECODER_COMMANDS))];
-const ENCODER_COMMAND: &[Field] = &[plain("cmd", Enum(ENCODER_COMMANDS))];
+pub(crate) const SELECTED: &[Field] = fields! { v4l2_selection r = Rect; };
+pub(crate) const CROP: &[Field] = fields! { v4l2_crop type_ = Enum(TYPES); c = Rect; };
+pub(crate) const CROPPED: &[Field] = fields! { v4l2_crop c = Rect; };
+pub(crate) const BOUNDS: &[Field] = fields! { v4l2_cropcap bounds = Rect; defrect = Rect; };
+pub(crate) const DECODER_COMMAND: &[Field] = &[plain("cmd", Enum(DECODER_COMMANDS))];
+pub(crate) const ENCODER_COMMAND: &[Field] = &[plain("cmd", Enum(ENCODER_COMMANDS))];
 const SYNC: &[Field] = &[plain("flags", Flags(SYNC_FLAGS))];
 const REQUEST: &[Field] = &[plain("fd", I32)];
 
@@ -355,44 +351,9 @@ const MEDIA: &[Field] = fields! { media_device_info
     bus_info = Text(32);
 };
 
-pub(super) static LAYOUTS: &[Layout] = layouts! {
-    VIDIOC_QUERYCAP: NOTHING => CAPABILITY;
-    VIDIOC_ENUM_FMT: DESCRIPTION_WANTED => DESCRIPTION;
-    VIDIOC_G_FMT: TYPE => FORMAT;
-    VIDIOC_S_FMT | VIDIOC_TRY_FMT: FORMAT_WANTED => FORMAT;
-    VIDIOC_ENUM_FRAMESIZES: SIZE_WANTED => SIZES;
-    VIDIOC_ENUM_FRAMEINTERVALS: INTERVAL_WANTED => INTERVALS;
-    VIDIOC_G_PARM: TYPE => PARAMETERS;
-    VIDIOC_S_PARM: PARAMETERS => PARAMETERS;
-    VIDIOC_REQBUFS: REQUESTED => GRANTED;
-    VIDIOC_CREATE_BUFS: CREATE => CREATED;
-    VIDIOC_REMOVE_BUFS: REMOVE => NOTHING;
-    VIDIOC_QUERYBUF: BUFFER_ASKED => BUFFER_TOLD;
-    VIDIOC_QBUF | VIDIOC_PREPARE_BUF: BUFFER_QUEUED => BUFFER_FLAGGED;
-    VIDIOC_DQBUF: BUFFER_WANTED => BUFFER_DONE;
-    VIDIOC_EXPBUF: EXPORT => EXPORTED;
-    VIDIOC_STREAMON | VIDIOC_STREAMOFF: TYPE => NOTHING;
-    VIDIOC_ENUMINPUT: PORT => INPUT;
-    VIDIOC_ENUMOUTPUT: PORT => OUTPUT;
-    VIDIOC_G_INPUT | VIDIOC_G_OUTPUT: NOTHING => PORT;
-    VIDIOC_S_INPUT | VIDIOC_S_OUTPUT: PORT => NOTHING;
-    VIDIOC_G_PRIORITY: NOTHING => PRIORITY;
-    VIDIOC_S_PRIORITY: PRIORITY => NOTHING;
-    VIDIOC_QUERYCTRL: CONTROL_ID => CONTROL_TOLD;
-    VIDIOC_QUERY_EXT_CTRL: CONTROL_ID => EXT_CONTROL_TOLD;
-    VIDIOC_QUERYMENU: MENU_WANTED => MENU;
-    VIDIOC_G_CTRL: CONTROL_ID => CONTROL_VALUE;
-    VIDIOC_S_CTRL: CONTROL => CONTROL_VALUE;
-    VIDIOC_G_EXT_CTRLS | VIDIOC_S_EXT_CTRLS | VIDIOC_TRY_EXT_CTRLS: CONTROLS => CONTROLS_DONE;
-    VIDIOC_SUBSCRIBE_EVENT | VIDIOC_UNSUBSCRIBE_EVENT: SUBSCRIPTION => NOTHING;
-    VIDIOC_DQEVENT: NOTHING => EVENT;
-    VIDIOC_G_SELECTION: SELECTION_WANTED => SELECTED;
-    VIDIOC_S_SELECTION: SELECTION => SELECTED;
-    VIDIOC_G_CROP: TYPE => CROPPED;
-    VIDIOC_S_CROP: CROP => NOTHING;
-    VIDIOC_CROPCAP: TYPE => BOUNDS;
-    VIDIOC_DECODER_CMD | VIDIOC_TRY_DECODER_CMD: DECODER_COMMAND => NOTHING;
-    VIDIOC_ENCODER_CMD | VIDIOC_TRY_ENCODER_CMD: ENCODER_COMMAND => NOTHING;
+/// What is shown of calls of buffers and media devices. For those of video devices it stands with the
+/// call, in `request.rs`.
+pub(super) static OTHERS: &[Layout] = layouts! {
     DMA_BUF_IOCTL_SYNC: SYNC => NOTHING;
     MEDIA_IOC_DEVICE_INFO: NOTHING => MEDIA;
     MEDIA_IOC_REQUEST_ALLOC: NOTHING => REQUEST;
