@@ -1,45 +1,14 @@
 // The client of `cargo xtask bench`: times calls on /dev/video0 and prints `key value` lines.
 #define _GNU_SOURCE
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/videodev2.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec t;
-	clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static void must(int result, const char *what)
-{
-	if (result < 0) {
-		fprintf(stderr, "bench: %s: %s\n", what, strerror(errno));
-		exit(1);
-	}
-}
-
-static int by_value(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-	return x < y ? -1 : x > y;
-}
-
-static uint64_t median(uint64_t *times, unsigned count)
-{
-	qsort(times, count, sizeof(*times), by_value);
-	return times[count / 2];
-}
+#include "measure.h"
 
 static struct v4l2_buffer buffer(unsigned index)
 {

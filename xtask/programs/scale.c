@@ -4,41 +4,27 @@
 //
 // /dev/video0 is a converter, /dev/video1 a camera.
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/videodev2.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "measure.h"
 
 enum { CALLS = 501, POLLS = 21 };
 
 static uint64_t now_ns(void)
 {
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static void must(long result, const char *what)
-{
-	if (result < 0) {
-		fprintf(stderr, "scale: %s: %s\n", what, strerror(errno));
-		exit(1);
-	}
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 static void *got(void *memory)
@@ -48,18 +34,6 @@ static void *got(void *memory)
 		exit(1);
 	}
 	return memory;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-	return x < y ? -1 : x > y;
-}
-
-static uint64_t median(uint64_t *times, unsigned count)
-{
-	qsort(times, count, sizeof(*times), by_value);
-	return times[count / 2];
 }
 
 enum {

@@ -3,16 +3,14 @@
 //! Nothing here judges a call: any bytes are decoded, those of a refused call as well.
 
 mod arrays;
-pub(crate) mod layouts;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use crate::pixfmt::FourCc;
 use crate::request::REQUESTS;
+use crate::shown::{self, Bytes, Field, Kind, words};
 pub use arrays::{Array, array};
 use core::fmt;
-use layouts::Field;
 
 /// Longest structure that is decoded, in bytes.
 pub const MAX_STRUCTURE: usize = crate::bytes::MAX_ARG;
@@ -92,7 +90,7 @@ fn layout(request: u32) -> Option<[&'static [Field]; 2]> {
     if let Some(known) = known {
         return Some([known.arguments, known.results]);
     }
-    let other = layouts::OTHERS.iter().find(|other| other.number == request);
+    let other = shown::OTHERS.iter().find(|other| other.number == request);
     other.map(|other| [other.arguments, other.results])
 }
 
@@ -121,54 +119,6 @@ fn fields(fields: &[Field], bytes: &[u8]) -> Fields {
 fn label(path: &'static str) -> &'static str {
     let last = path.rsplit('.').next().unwrap_or(path);
     last.trim().trim_end_matches('_')
-}
-
-/// Bytes that a program gave: what is past their end is zero.
-pub(crate) struct Bytes<'a>(&'a [u8]);
-
-impl Bytes<'_> {
-    fn get<const N: usize>(&self, at: usize) -> [u8; N] {
-        let tail = self.0.get(at..).and_then(|tail| tail.first_chunk::<N>());
-        tail.copied().unwrap_or([0; N])
-    }
-
-    pub(crate) fn u32(&self, at: usize) -> u32 {
-        u32::from_ne_bytes(self.get(at))
-    }
-
-    pub(crate) fn u64(&self, at: usize) -> u64 {
-        u64::from_ne_bytes(self.get(at))
-    }
-
-    fn i32(&self, at: usize) -> i32 {
-        i32::from_ne_bytes(self.get(at))
-    }
-}
-
-/// How a field is read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    U8,
-    U32,
-    I32,
-    I64,
-    U64,
-    Hex,
-    /// One of several values, by name.
-    Enum(&'static [(u32, &'static str)]),
-    /// Bits, by name.
-    Flags(&'static [(u32, &'static str)]),
-    FourCc,
-    /// A control's number, by name.
-    ControlId,
-    /// Text in a field of this length.
-    Text(usize),
-    /// `struct v4l2_fract`.
-    Fraction,
-    /// `struct v4l2_rect`.
-    Rect,
-    /// `struct timeval`.
-    Time,
 }
 
 impl Kind {

@@ -29,6 +29,7 @@ mod refusal;
 mod request;
 mod requests;
 mod selection;
+mod shown;
 mod stream;
 pub mod sys;
 

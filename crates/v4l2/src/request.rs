@@ -1,8 +1,8 @@
 //! The ioctls: numbers, names, and how their structures travel.
 
 use crate::bytes::MAX_ARG;
-use crate::decode::Kind::{Hex, Text};
-use crate::decode::layouts::{
+use crate::shown::Kind::{Hex, Text};
+use crate::shown::{
     BOUNDS, BUFFER_ASKED, BUFFER_DONE, BUFFER_FLAGGED, BUFFER_QUEUED, BUFFER_TOLD, BUFFER_WANTED,
     CAPABILITY, CONTROL, CONTROL_ID, CONTROL_TOLD, CONTROL_VALUE, CONTROLS, CONTROLS_DONE, CREATE,
     CREATED, CROP, CROPPED, DECODER_COMMAND, DESCRIPTION, DESCRIPTION_WANTED, ENCODER_COMMAND,

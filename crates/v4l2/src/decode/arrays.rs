@@ -1,9 +1,9 @@
 //! Arrays that a structure of the program's points at: controls, and planes of a buffer.
 
-use super::layouts::{buffer_type, is_mplane, is_output};
-use super::{Bytes, Fields, Value};
+use super::{Fields, Value};
 use crate::bytes::field;
 use crate::cid;
+use crate::shown::{Bytes, buffer_type, is_mplane, is_output};
 use crate::sys;
 
 /// Most elements of an array that are decoded.

@@ -483,20 +483,20 @@ impl Backend for World {
     }
 
     fn take_hotplug(&mut self) -> Vec<Hotplug> {
-        self.plugs.take()
+        self.plugs.unseen.take()
     }
 
     fn hotplug_shown(&mut self) {
-        self.plugs.shown();
+        self.plugs.unseen.shown();
         self.answer_control();
     }
 
     fn take_revoked(&mut self) -> Vec<FdIdentity> {
-        self.revoked.take()
+        self.revoked.unseen.take()
     }
 
     fn revoked_shown(&mut self) {
-        self.revoked.shown();
+        self.revoked.unseen.shown();
         self.answer_control();
     }
 

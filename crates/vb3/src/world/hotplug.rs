@@ -12,6 +12,7 @@
 
 use super::World;
 use super::node::Node;
+use super::unseen::Unseen;
 use crate::control::Control;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -31,9 +32,8 @@ pub(super) struct Plugs {
     due: Vec<(u64, usize, bool)>,
     /// Files of devices that have gone, still open in programs.
     gone: BTreeSet<FileId>,
-    unseen: Vec<Hotplug>,
-    /// Some are being shown.
-    showing: bool,
+    /// What programs are yet to see of it.
+    pub(super) unseen: Unseen<Hotplug>,
 }
 
 impl Plugs {
@@ -55,8 +55,7 @@ impl Plugs {
             unplugged: vec![0; nodes.len()],
             due,
             gone: BTreeSet::new(),
-            unseen: Vec::new(),
-            showing: false,
+            unseen: Unseen::default(),
         }
     }
 
@@ -73,21 +72,6 @@ impl Plugs {
     /// Open files of devices that have gone.
     pub(super) fn gone_files(&self) -> usize {
         self.gone.len()
-    }
-
-    pub(super) fn take(&mut self) -> Vec<Hotplug> {
-        self.showing |= !self.unseen.is_empty();
-        std::mem::take(&mut self.unseen)
-    }
-
-    /// Programs see what was taken.
-    pub(super) fn shown(&mut self) {
-        self.showing = false;
-    }
-
-    /// Whether programs have yet to see something.
-    pub(super) fn has_unseen(&self) -> bool {
-        self.showing || !self.unseen.is_empty()
     }
 
     /// What a person should know of it.
@@ -191,7 +175,7 @@ impl World {
 
     /// Answers what was ordered, once programs see all of it.
     pub(super) fn answer_control(&mut self) {
-        if self.plugs.has_unseen() || self.revoked.has_unseen() {
+        if self.plugs.unseen.is_any() || self.revoked.unseen.is_any() {
             return;
         }
         if let Some(control) = &mut self.control {

@@ -32,6 +32,7 @@ mod sync_file;
 mod tests;
 mod udev;
 mod udmabuf;
+mod unseen;
 mod users;
 
 use crate::control::Control;

@@ -17,6 +17,7 @@
 
 use super::World;
 use super::memory::Memory;
+use super::unseen::Unseen;
 use std::collections::BTreeSet;
 use vb3_dmabuf::{HolderKind, MemoryId, UserKind};
 use vb3_host::FdIdentity;
@@ -42,29 +43,12 @@ pub(super) struct Revoked {
     /// Buffers where they got SIGBUS.
     faulting: u64,
     /// Files on which programs are to fault, and do not yet.
-    unseen: Vec<FdIdentity>,
-    /// Some are being taken from programs.
-    showing: bool,
+    pub(super) unseen: Unseen<FdIdentity>,
     /// Memory that programs may not map again, as far as it is still there.
     closed: BTreeSet<MemoryId>,
 }
 
 impl Revoked {
-    pub(super) fn take(&mut self) -> Vec<FdIdentity> {
-        self.showing |= !self.unseen.is_empty();
-        std::mem::take(&mut self.unseen)
-    }
-
-    /// Programs fault on what was taken.
-    pub(super) fn shown(&mut self) {
-        self.showing = false;
-    }
-
-    /// Whether programs have yet to fault on something.
-    pub(super) fn has_unseen(&self) -> bool {
-        self.showing || !self.unseen.is_empty()
-    }
-
     /// What a person should know of it.
     pub(super) fn remarks(&self) -> impl Iterator<Item = String> {
         let found = [

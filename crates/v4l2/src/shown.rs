@@ -1,18 +1,64 @@
 //! Which fields of which structure say what a call asks and answers.
 
-use super::words::{
+pub(crate) mod words;
+
+use crate::bytes::field;
+use crate::sys;
+use Kind::{
+    ControlId, Enum, Flags, FourCc, Fraction, Hex, I32, I64, Rect, Text, Time, U8, U32, U64,
+};
+use words::{
     BUFFER_CAPS, BUFFER_FLAGS, CAPS, COLORSPACES, DECODER_COMMANDS, ENCODER_COMMANDS, EVENTS,
     FIELDS, FORMAT_FLAGS, MEMORIES, SIZE_TYPES, SYNC_FLAGS, TARGETS, TYPES,
 };
-use super::{
-    Bytes,
-    Kind::{
-        self, ControlId, Enum, Flags, FourCc, Fraction, Hex, I32, I64, Rect, Text, Time, U8, U32,
-        U64,
-    },
-};
-use crate::bytes::field;
-use crate::sys;
+
+/// Bytes that a program gave: what is past their end is zero.
+pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
+
+impl Bytes<'_> {
+    pub(crate) fn get<const N: usize>(&self, at: usize) -> [u8; N] {
+        let tail = self.0.get(at..).and_then(|tail| tail.first_chunk::<N>());
+        tail.copied().unwrap_or([0; N])
+    }
+
+    pub(crate) fn u32(&self, at: usize) -> u32 {
+        u32::from_ne_bytes(self.get(at))
+    }
+
+    pub(crate) fn u64(&self, at: usize) -> u64 {
+        u64::from_ne_bytes(self.get(at))
+    }
+
+    pub(crate) fn i32(&self, at: usize) -> i32 {
+        i32::from_ne_bytes(self.get(at))
+    }
+}
+
+/// How a field is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    U8,
+    U32,
+    I32,
+    I64,
+    U64,
+    Hex,
+    /// One of several values, by name.
+    Enum(&'static [(u32, &'static str)]),
+    /// Bits, by name.
+    Flags(&'static [(u32, &'static str)]),
+    FourCc,
+    /// A control's number, by name.
+    ControlId,
+    /// Text in a field of this length.
+    Text(usize),
+    /// `struct v4l2_fract`.
+    Fraction,
+    /// `struct v4l2_rect`.
+    Rect,
+    /// `struct timeval`.
+    Time,
+}
 
 /// A field of a structure.
 pub(crate) struct Field {
@@ -24,10 +70,10 @@ pub(crate) struct Field {
 }
 
 /// What of a call's structure is shown.
-pub(super) struct Layout {
-    pub(super) number: u32,
-    pub(super) arguments: &'static [Field],
-    pub(super) results: &'static [Field],
+pub(crate) struct Layout {
+    pub(crate) number: u32,
+    pub(crate) arguments: &'static [Field],
+    pub(crate) results: &'static [Field],
 }
 
 macro_rules! fields {
@@ -38,11 +84,11 @@ macro_rules! fields {
         $when
     };
     ($ty:ident $($($name:ident).+ = $kind:expr $(, if $when:expr)?;)*) => {
-        &[$($crate::decode::layouts::Field {
+        &[$($crate::shown::Field {
             path: stringify!($($name).+),
             at: $crate::bytes::field!($ty.$($name).+),
             kind: $kind,
-            when: $crate::decode::layouts::fields!(@when $($when)?),
+            when: $crate::shown::fields!(@when $($when)?),
         }),*]
     };
 }
@@ -69,21 +115,21 @@ pub(crate) const TYPE: &[Field] = &[plain("type", Enum(TYPES))];
 pub(crate) const PORT: &[Field] = &[plain("index", U32)];
 pub(crate) const PRIORITY: &[Field] = &[plain("priority", U32)];
 
-pub(super) fn is_mplane(kind: u32) -> bool {
+pub(crate) fn is_mplane(kind: u32) -> bool {
     matches!(
         kind,
         sys::V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE | sys::V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE
     )
 }
 
-pub(super) fn is_output(kind: u32) -> bool {
+pub(crate) fn is_output(kind: u32) -> bool {
     matches!(
         kind,
         sys::V4L2_BUF_TYPE_VIDEO_OUTPUT | sys::V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE
     )
 }
 
-pub(super) fn buffer_type(bytes: &Bytes<'_>) -> u32 {
+pub(crate) fn buffer_type(bytes: &Bytes<'_>) -> u32 {
     bytes.u32(field!(v4l2_buffer.type_))
 }
 
@@ -353,7 +399,7 @@ const MEDIA: &[Field] = fields! { media_device_info
 
 /// What is shown of calls of buffers and media devices. For those of video devices it stands with the
 /// call, in `request.rs`.
-pub(super) static OTHERS: &[Layout] = layouts! {
+pub(crate) static OTHERS: &[Layout] = layouts! {
     DMA_BUF_IOCTL_SYNC: SYNC => NOTHING;
     MEDIA_IOC_DEVICE_INFO: NOTHING => MEDIA;
     MEDIA_IOC_REQUEST_ALLOC: NOTHING => REQUEST;

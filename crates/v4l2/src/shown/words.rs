@@ -14,7 +14,7 @@ macro_rules! calls {
 }
 
 /// Ioctls besides those that some device answers.
-pub(super) static OTHER_CALLS: &[(u32, &str)] = calls! {
+pub(crate) static OTHER_CALLS: &[(u32, &str)] = calls! {
     VIDIOC_G_FBUF, VIDIOC_S_FBUF, VIDIOC_OVERLAY, VIDIOC_G_STD, VIDIOC_S_STD, VIDIOC_ENUMSTD,
     VIDIOC_G_TUNER, VIDIOC_S_TUNER, VIDIOC_G_AUDIO, VIDIOC_S_AUDIO, VIDIOC_G_EDID, VIDIOC_S_EDID,
     VIDIOC_G_AUDOUT, VIDIOC_S_AUDOUT, VIDIOC_G_MODULATOR, VIDIOC_S_MODULATOR, VIDIOC_G_FREQUENCY,
@@ -29,7 +29,7 @@ pub(super) static OTHER_CALLS: &[(u32, &str)] = calls! {
     MEDIA_REQUEST_IOC_REINIT,
 };
 
-pub(super) static TYPES: &[(u32, &str)] = words! { V4L2_BUF_TYPE:
+pub(crate) static TYPES: &[(u32, &str)] = words! { V4L2_BUF_TYPE:
     VIDEO_CAPTURE = V4L2_BUF_TYPE_VIDEO_CAPTURE,
     VIDEO_OUTPUT = V4L2_BUF_TYPE_VIDEO_OUTPUT,
     VIDEO_OVERLAY = V4L2_BUF_TYPE_VIDEO_OVERLAY,
@@ -46,14 +46,14 @@ pub(super) static TYPES: &[(u32, &str)] = words! { V4L2_BUF_TYPE:
     META_OUTPUT = V4L2_BUF_TYPE_META_OUTPUT,
 };
 
-pub(super) static MEMORIES: &[(u32, &str)] = words! { V4L2_MEMORY:
+pub(crate) static MEMORIES: &[(u32, &str)] = words! { V4L2_MEMORY:
     MMAP = V4L2_MEMORY_MMAP,
     USERPTR = V4L2_MEMORY_USERPTR,
     OVERLAY = V4L2_MEMORY_OVERLAY,
     DMABUF = V4L2_MEMORY_DMABUF,
 };
 
-pub(super) static FIELDS: &[(u32, &str)] = words! { V4L2_FIELD:
+pub(crate) static FIELDS: &[(u32, &str)] = words! { V4L2_FIELD:
     ANY = V4L2_FIELD_ANY,
     NONE = V4L2_FIELD_NONE,
     TOP = V4L2_FIELD_TOP,
@@ -66,7 +66,7 @@ pub(super) static FIELDS: &[(u32, &str)] = words! { V4L2_FIELD:
     INTERLACED_BT = V4L2_FIELD_INTERLACED_BT,
 };
 
-pub(super) static COLORSPACES: &[(u32, &str)] = words! { V4L2_COLORSPACE:
+pub(crate) static COLORSPACES: &[(u32, &str)] = words! { V4L2_COLORSPACE:
     DEFAULT = V4L2_COLORSPACE_DEFAULT,
     SMPTE170M = V4L2_COLORSPACE_SMPTE170M,
     SMPTE240M = V4L2_COLORSPACE_SMPTE240M,
@@ -79,7 +79,7 @@ pub(super) static COLORSPACES: &[(u32, &str)] = words! { V4L2_COLORSPACE:
     DCI_P3 = V4L2_COLORSPACE_DCI_P3,
 };
 
-pub(super) static BUFFER_FLAGS: &[(u32, &str)] = words! { V4L2_BUF_FLAG:
+pub(crate) static BUFFER_FLAGS: &[(u32, &str)] = words! { V4L2_BUF_FLAG:
     MAPPED = V4L2_BUF_FLAG_MAPPED,
     QUEUED = V4L2_BUF_FLAG_QUEUED,
     DONE = V4L2_BUF_FLAG_DONE,
@@ -100,7 +100,7 @@ pub(super) static BUFFER_FLAGS: &[(u32, &str)] = words! { V4L2_BUF_FLAG:
     REQUEST_FD = V4L2_BUF_FLAG_REQUEST_FD,
 };
 
-pub(super) static BUFFER_CAPS: &[(u32, &str)] = words! { V4L2_BUF_CAP_SUPPORTS:
+pub(crate) static BUFFER_CAPS: &[(u32, &str)] = words! { V4L2_BUF_CAP_SUPPORTS:
     MMAP = V4L2_BUF_CAP_SUPPORTS_MMAP,
     USERPTR = V4L2_BUF_CAP_SUPPORTS_USERPTR,
     DMABUF = V4L2_BUF_CAP_SUPPORTS_DMABUF,
@@ -112,7 +112,7 @@ pub(super) static BUFFER_CAPS: &[(u32, &str)] = words! { V4L2_BUF_CAP_SUPPORTS:
     REMOVE_BUFS = V4L2_BUF_CAP_SUPPORTS_REMOVE_BUFS,
 };
 
-pub(super) static CAPS: &[(u32, &str)] = words! { V4L2_CAP:
+pub(crate) static CAPS: &[(u32, &str)] = words! { V4L2_CAP:
     VIDEO_CAPTURE = V4L2_CAP_VIDEO_CAPTURE,
     VIDEO_OUTPUT = V4L2_CAP_VIDEO_OUTPUT,
     VIDEO_CAPTURE_MPLANE = V4L2_CAP_VIDEO_CAPTURE_MPLANE,
@@ -124,7 +124,7 @@ pub(super) static CAPS: &[(u32, &str)] = words! { V4L2_CAP:
     STREAMING = V4L2_CAP_STREAMING,
 };
 
-pub(super) static FORMAT_FLAGS: &[(u32, &str)] = words! { V4L2_FMT_FLAG:
+pub(crate) static FORMAT_FLAGS: &[(u32, &str)] = words! { V4L2_FMT_FLAG:
     COMPRESSED = V4L2_FMT_FLAG_COMPRESSED,
     EMULATED = V4L2_FMT_FLAG_EMULATED,
     CONTINUOUS_BYTESTREAM = V4L2_FMT_FLAG_CONTINUOUS_BYTESTREAM,
@@ -132,13 +132,13 @@ pub(super) static FORMAT_FLAGS: &[(u32, &str)] = words! { V4L2_FMT_FLAG:
     ENC_CAP_FRAME_INTERVAL = V4L2_FMT_FLAG_ENC_CAP_FRAME_INTERVAL,
 };
 
-pub(super) static SIZE_TYPES: &[(u32, &str)] = words! { V4L2_FRMSIZE_TYPE:
+pub(crate) static SIZE_TYPES: &[(u32, &str)] = words! { V4L2_FRMSIZE_TYPE:
     DISCRETE = V4L2_FRMSIZE_TYPE_DISCRETE,
     CONTINUOUS = V4L2_FRMSIZE_TYPE_CONTINUOUS,
     STEPWISE = V4L2_FRMSIZE_TYPE_STEPWISE,
 };
 
-pub(super) static EVENTS: &[(u32, &str)] = words! { V4L2_EVENT:
+pub(crate) static EVENTS: &[(u32, &str)] = words! { V4L2_EVENT:
     ALL = V4L2_EVENT_ALL,
     VSYNC = V4L2_EVENT_VSYNC,
     EOS = V4L2_EVENT_EOS,
@@ -148,7 +148,7 @@ pub(super) static EVENTS: &[(u32, &str)] = words! { V4L2_EVENT:
     MOTION_DET = V4L2_EVENT_MOTION_DET,
 };
 
-pub(super) static TARGETS: &[(u32, &str)] = words! { V4L2_SEL_TGT:
+pub(crate) static TARGETS: &[(u32, &str)] = words! { V4L2_SEL_TGT:
     CROP = V4L2_SEL_TGT_CROP,
     CROP_DEFAULT = V4L2_SEL_TGT_CROP_DEFAULT,
     CROP_BOUNDS = V4L2_SEL_TGT_CROP_BOUNDS,
@@ -159,7 +159,7 @@ pub(super) static TARGETS: &[(u32, &str)] = words! { V4L2_SEL_TGT:
     COMPOSE_PADDED = V4L2_SEL_TGT_COMPOSE_PADDED,
 };
 
-pub(super) static DECODER_COMMANDS: &[(u32, &str)] = words! { V4L2_DEC_CMD:
+pub(crate) static DECODER_COMMANDS: &[(u32, &str)] = words! { V4L2_DEC_CMD:
     START = V4L2_DEC_CMD_START,
     STOP = V4L2_DEC_CMD_STOP,
     PAUSE = V4L2_DEC_CMD_PAUSE,
@@ -167,14 +167,14 @@ pub(super) static DECODER_COMMANDS: &[(u32, &str)] = words! { V4L2_DEC_CMD:
     FLUSH = V4L2_DEC_CMD_FLUSH,
 };
 
-pub(super) static ENCODER_COMMANDS: &[(u32, &str)] = words! { V4L2_ENC_CMD:
+pub(crate) static ENCODER_COMMANDS: &[(u32, &str)] = words! { V4L2_ENC_CMD:
     START = V4L2_ENC_CMD_START,
     STOP = V4L2_ENC_CMD_STOP,
     PAUSE = V4L2_ENC_CMD_PAUSE,
     RESUME = V4L2_ENC_CMD_RESUME,
 };
 
-pub(super) static SYNC_FLAGS: &[(u32, &str)] = &[
+pub(crate) static SYNC_FLAGS: &[(u32, &str)] = &[
     (sys::DMA_BUF_SYNC_READ, "READ"),
     (sys::DMA_BUF_SYNC_WRITE, "WRITE"),
     (sys::DMA_BUF_SYNC_END, "END"),
