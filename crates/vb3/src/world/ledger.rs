@@ -156,7 +156,9 @@ impl World {
         let now_ns = self.clock.now_ns();
         self.find_user_files();
         let users = self.user_pages();
-        let given = self.all_holders(&users);
+        let mut given = self.all_holders(&users);
+        // A program may have thousands of descriptors of one buffer: here it holds it once.
+        given.values_mut().for_each(Vec::dedup);
         let mut ledger = core::mem::take(&mut self.ledger);
         let is_own = |user: &&UserPages| user.memory.is_none();
         let own: BTreeMap<UserId, &UserPages> = (users.iter().filter(is_own))
