@@ -51,7 +51,8 @@ pub(crate) struct Contexts<M: MemOps, D> {
 
 const FLOWS: [Flow; 2] = [Flow::Capture, Flow::Output];
 
-const fn place(flow: Flow) -> usize {
+/// Where what is kept of a flow stands.
+pub(crate) const fn place(flow: Flow) -> usize {
     match flow {
         Flow::Capture => 0,
         Flow::Output => 1,
@@ -98,10 +99,7 @@ where
 {
     pub(crate) fn insert(&mut self, of: u64, context: Context<M, D>) {
         let part = Part::default();
-        self.priorities
-            .entry(part.priority)
-            .and_modify(|count| *count += 1)
-            .or_insert(1);
+        *self.priorities.entry(part.priority).or_default() += 1;
         self.all.insert(of, Entry { context, part });
         self.lent.insert(of);
     }

@@ -1,7 +1,7 @@
 //! A video device: its files, and what they share.
 
 use crate::context::Context;
-use crate::contexts::{Contexts, FlowProgress};
+use crate::contexts::{Contexts, FlowProgress, place};
 use crate::driver::{Identity, Role};
 use crate::file::{File, FileHandle};
 use crate::flow::Flow;
@@ -94,13 +94,6 @@ impl<M: MemOps, D> core::fmt::Debug for VideoDevice<M, D> {
             .field("identity", &self.identity)
             .field("files", &self.files.len())
             .finish_non_exhaustive()
-    }
-}
-
-const fn place(flow: Flow) -> usize {
-    match flow {
-        Flow::Capture => 0,
-        Flow::Output => 1,
     }
 }
 

@@ -195,7 +195,7 @@ impl Backend for World {
     }
 
     fn release(&mut self, file: FileId) {
-        self.set_now();
+        let now = self.set_now();
         let is_other = self.release_media(file)
             || self.heaps.release(file)
             || self.udmabufs.release(file)
@@ -212,7 +212,6 @@ impl Backend for World {
             return;
         };
         self.numbers.remove(&(at, handle));
-        let now = self.clock.now_ns();
         if let Some(node) = self.nodes.get_mut(at) {
             // A display shows what was written and due before the close.
             let writes =
