@@ -254,6 +254,8 @@ fn uses(facts: &Facts) -> Vec<Row> {
     let run = powers.suffice().is_ok();
     let stop = run && powers.ptrace.is_ok();
     let borrow = run && (powers.getfd.is_ok() || powers.ptrace.is_ok());
+    // Where nothing runs at all, what is missing is another power, named above.
+    let ptrace = if run { PTRACE } else { "see above" };
     let enough = facts.descriptors.is_none_or(|n| n >= FEW_DESCRIPTORS);
     let row = |name, works, change| Row {
         name,
@@ -264,11 +266,11 @@ fn uses(facts: &Facts) -> Vec<Row> {
     vec![
         row("devices in a program", run, "see above"),
         row("read(), write(), user pointers", run, "see above"),
-        row("mapped buffers", stop, PTRACE),
+        row("mapped buffers", stop, ptrace),
         row("dma-buf export and import", run, "see above"),
-        row("epoll on devices", borrow, PTRACE),
-        row("poll of devices with other files", borrow, PTRACE),
-        row("listing of /dev and /sys", borrow, PTRACE),
+        row("epoll on devices", borrow, ptrace),
+        row("poll of devices with other files", borrow, ptrace),
+        row("listing of /dev and /sys", borrow, ptrace),
         row(
             "signals that come during calls",
             run && powers.wait_killable.is_ok(),
@@ -398,6 +400,7 @@ mod tests {
             text.contains("No program can be run here: this kernel"),
             "{text}"
         );
+        assert!(!text.contains("SYS_PTRACE"), "it would not help: {text}");
         let (status, _) = printed(&Facts {
             descriptors: Some(20),
             ..facts(|_| {})

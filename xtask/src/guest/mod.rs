@@ -25,27 +25,39 @@ pub(crate) struct Kind {
     suite: &'static str,
     image: &'static str,
     pub(crate) arm64: bool,
+    /// Too old for `vb3 run`, which is to say so.
+    pub(crate) refused: bool,
 }
 
 /// All guests.
 pub(crate) const ALL: &[Kind] = &[
     Kind {
+        name: "kernel-5.10",
+        suite: "bullseye",
+        image: "linux-image-amd64",
+        arm64: false,
+        refused: true,
+    },
+    Kind {
         name: "kernel-6.1",
         suite: "bookworm",
         image: "linux-image-amd64",
         arm64: false,
+        refused: false,
     },
     Kind {
         name: "arm64",
         suite: "trixie",
         image: "linux-image-arm64",
         arm64: true,
+        refused: false,
     },
     Kind {
         name: "arm64-16k",
         suite: "trixie",
         image: "linux-image-arm64-16k",
         arm64: true,
+        refused: false,
     },
 ];
 
@@ -160,7 +172,7 @@ impl Guest {
             .args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", MEMORY])
             .args(["-nodefaults", "-no-reboot", "-display", "none"])
             .args(["-serial", "stdio", "-append"])
-            .arg(format!("console={console} quiet oops=panic panic=-1"))
+            .arg(format!("console={console} quiet no_timer_check oops=panic panic=-1"))
             .arg("-kernel")
             .arg(self.kernel.join("vmlinuz"))
             .arg("-initrd")

@@ -61,6 +61,52 @@ pub(super) fn uses(guest: &Guest) -> Result<(String, Vec<Found>)> {
     Ok((format!("{} (Linux {})", kind.name, guest.version()), found))
 }
 
+/// Tries to run a program on a kernel that is too old for it; gives the row's name.
+///
+/// # Errors
+/// As [`uses`]; or the program ran, or the reason was not said in one sentence.
+pub(super) fn refusal(guest: &Guest) -> Result<String> {
+    let kind = guest.kind;
+    let (vb3, _) = guest::programs(kind, false)?;
+    let out = out(kind)?;
+    let script = format!(
+        "{BEGIN}cd /tmp; timeout -k 5 {limit} {vb3} run -d camera=pattern -- touch /out/ran \
+         >/out/refusal 2>&1; echo $? >/out/refused-with; {vb3} doctor >/out/doctor 2>&1; \
+         echo $? >/out/doctor-ended-with\n",
+        limit = USE.as_secs() - 10,
+        vb3 = vb3.display(),
+    );
+    std::fs::write(out.join("run.sh"), script)?;
+    guest.run(&out, USE * 3)?;
+    let read = |name: &str| {
+        std::fs::read_to_string(out.join(name)).with_context(|| format!("no {name} was written"))
+    };
+    let (said, doctor) = (read("refusal")?, read("doctor")?);
+    if out.join("ran").exists() || read("refused-with")?.trim() == "0" {
+        bail!("{}: a program was run: {said}", kind.name);
+    }
+    if read("doctor-ended-with")?.trim() == "0" {
+        bail!("{}: vb3 doctor finds nothing wrong: {doctor}", kind.name);
+    }
+    if said.lines().count() != 1 || !said.contains("Linux 5.19") {
+        bail!(
+            "{}: this is not one sentence with the reason: {said}",
+            kind.name
+        );
+    }
+    eprintln!(
+        "reach: {}: refused, as it is to be: {}",
+        kind.name,
+        said.trim()
+    );
+    Ok(format!("{} (Linux {})", kind.name, guest.version()))
+}
+
+/// Where nothing works.
+pub(super) fn none() -> Vec<Found> {
+    USES.iter().map(|_| Found { works: false }).collect()
+}
+
 /// The guest's script: each use under `vb3 run`.
 fn script(vb3: &Path) -> String {
     let mut text = String::from(BEGIN);

@@ -148,6 +148,7 @@ pub(crate) fn run(only: &[String]) -> Result<()> {
     }
     for kind in guest::ALL.iter().filter(|kind| wanted(kind.name)) {
         match guest::Guest::get(*kind) {
+            Ok(guest) if kind.refused => add(machine::refusal(&guest)?, false, machine::none()),
             Ok(guest) => {
                 let (name, found) = machine::uses(&guest)?;
                 add(name, true, found);
