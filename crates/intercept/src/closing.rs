@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use vb3_host::{Caller, Errno};
+use vb3_host::{Caller, Errno, FdIdentity};
 
 use crate::epoll::Watched;
 use crate::files::Target;
@@ -20,8 +20,11 @@ use crate::lock::lock;
 use crate::note::Note;
 use crate::serve::{Server, Verdict};
 
-/// How long a close may take of which nothing else is heard.
+/// How long after a close of which nothing else is heard its numbers are looked at.
 const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How often a close that has not been made yet is looked at: a thread may wait for a processor.
+const LOOKS: u32 = 100;
 
 /// A call that closes descriptors, let through and not known to be over.
 #[derive(Debug)]
@@ -31,8 +34,31 @@ struct UnderWay {
     /// Numbers that it closes, the last one included.
     numbers: (u32, u32),
     /// Files that it may close for good, out of their epoll sets meanwhile.
-    files: Vec<Watched>,
+    files: Vec<Closed>,
     since: Instant,
+    looks: u32,
+}
+
+impl UnderWay {
+    /// Whether there is no more to wait for, by what its numbers name. One that the kernel refused
+    /// leaves them as they were, and is over after the last look.
+    fn is_over(&mut self, is_open: impl Fn(u32, &Closed) -> bool) -> bool {
+        if self.since.elapsed() < PATIENCE {
+            return false;
+        }
+        self.looks += 1;
+        self.since = Instant::now();
+        let tid = self.tid;
+        self.looks >= LOOKS || !self.files.iter().any(|file| is_open(tid, file))
+    }
+}
+
+/// A file, by the descriptor that is being closed.
+#[derive(Debug)]
+struct Closed {
+    file: Watched,
+    number: i32,
+    id: FdIdentity,
 }
 
 /// The closes under way.
@@ -46,14 +72,14 @@ impl Closings {
         Some(PATIENCE.saturating_sub(first.elapsed()))
     }
 
-    /// The files of closes that are over: those of a thread that calls anew, and those that take
-    /// too long.
-    fn take(&mut self, tid: Option<u32>) -> Vec<Watched> {
+    /// The files of closes that are over: those of a thread that calls anew, and those after
+    /// which the thread's numbers name something else.
+    fn take(&mut self, tid: Option<u32>, is_open: impl Fn(u32, &Closed) -> bool) -> Vec<Watched> {
         let mut files = Vec::new();
         self.0.retain_mut(|close| {
-            let over = Some(close.tid) == tid || close.since.elapsed() >= PATIENCE;
+            let over = Some(close.tid) == tid || close.is_over(&is_open);
             if over {
-                files.append(&mut close.files);
+                files.extend(close.files.drain(..).map(|closed| closed.file));
             }
             !over
         });
@@ -215,7 +241,11 @@ impl Server<'_> {
                 continue;
             };
             if self.epolls.has(file) {
-                ends.push((file, look.id));
+                ends.push(Closed {
+                    file,
+                    number: number.cast_signed(),
+                    id: look.id,
+                });
             }
         }
         if ends.is_empty() {
@@ -227,15 +257,16 @@ impl Server<'_> {
             numbers: (first, last),
             files: Vec::new(),
             since: Instant::now(),
+            looks: 0,
         });
-        for (file, id) in ends {
+        for closed in ends {
             // As long as one descriptor is left, the kernel leaves a file in its sets.
-            if holders::has_another(id, |pid, number| self.closings.closes(pid, number)) {
+            if holders::has_another(closed.id, |pid, number| self.closings.closes(pid, number)) {
                 continue;
             }
-            self.epolls.park(file);
+            self.epolls.park(closed.file);
             if let Some(close) = self.closings.0.last_mut() {
-                close.files.push(file);
+                close.files.push(closed);
             }
         }
     }
@@ -246,7 +277,13 @@ impl Server<'_> {
         if self.closings.0.is_empty() {
             return;
         }
-        let files = self.closings.take(tid);
+        let host = &self.host;
+        let files = self.closings.take(tid, |tid, closed| {
+            let look = host
+                .thread(tid)
+                .and_then(|thread| host.procs.look(&thread, closed.number));
+            look.is_ok_and(|look| look.id == closed.id)
+        });
         if !files.is_empty() {
             self.collect();
             for file in files {
@@ -286,5 +323,58 @@ impl Server<'_> {
             self.host.note(Note::NoIoUring);
         }
         Errno::ENOSYS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn under_way(tid: u32, file: Watched) -> UnderWay {
+        let id = FdIdentity { dev: 1, ino: 2 };
+        UnderWay {
+            tid,
+            process: tid,
+            numbers: (700, 700),
+            files: vec![Closed {
+                file,
+                number: 700,
+                id,
+            }],
+            since: Instant::now().checked_sub(PATIENCE).unwrap(),
+            looks: 0,
+        }
+    }
+
+    /// A program whose processor is taken from it closes later than anyone waits.
+    #[test]
+    fn a_close_that_is_not_made_yet_is_not_over() {
+        let file = Watched::Buffer(FdIdentity { dev: 1, ino: 2 });
+        let mut closings = Closings(vec![under_way(7, file)]);
+        assert_eq!(closings.take(None, |tid, _| tid == 7), []);
+        closings.0[0].since -= PATIENCE;
+        assert_eq!(
+            closings.take(None, |_, closed| closed.number != 700),
+            [file]
+        );
+        // A call of the same thread says at once that it is over.
+        closings.0.push(under_way(7, file));
+        closings.0[0].since = Instant::now();
+        assert_eq!(closings.take(Some(7), |_, _| true), [file]);
+        assert!(closings.0.is_empty());
+    }
+
+    /// dup2 of a closed number onto an open one: refused by the kernel, and nothing is closed.
+    #[test]
+    fn a_close_that_the_kernel_refused_is_over_in_the_end() {
+        let file = Watched::Buffer(FdIdentity { dev: 1, ino: 2 });
+        let mut closings = Closings(vec![under_way(7, file)]);
+        let mut looks = 0;
+        while closings.take(None, |_, _| true).is_empty() {
+            looks += 1;
+            assert!(looks < LOOKS);
+            closings.0[0].since -= PATIENCE;
+        }
+        assert_eq!(looks, LOOKS - 1);
     }
 }

@@ -172,7 +172,9 @@ impl Guest {
             .args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", MEMORY])
             .args(["-nodefaults", "-no-reboot", "-display", "none"])
             .args(["-serial", "stdio", "-append"])
-            .arg(format!("console={console} quiet no_timer_check oops=panic panic=-1"))
+            .arg(format!(
+                "console={console} quiet no_timer_check oops=panic panic=-1"
+            ))
             .arg("-kernel")
             .arg(self.kernel.join("vmlinuz"))
             .arg("-initrd")
