@@ -284,12 +284,16 @@ void vb3_sgt_unmap(struct device *dev, struct sg_table *sgt, int direction, bool
 	dma_unmap_sgtable(dev, sgt, direction, skip ? DMA_ATTR_SKIP_CPU_SYNC : 0);
 }
 
-/* Maps a table of one entry without a page. */
+/*
+ * Maps a table of one entry without a page. Where nothing translates, an address that the device does
+ * not reach is refused here: the kernel would refuse it, too, with a warning.
+ */
 int vb3_map_resource(struct device *dev, struct sg_table *sgt, u64 phys, int direction)
 {
+	u64 last = min_not_zero(dma_get_mask(dev), dev->bus_dma_limit);
 	dma_addr_t at;
 
-	if (vb3_fails())
+	if (vb3_fails() || (!device_iommu_mapped(dev) && phys + sgt->sgl->length - 1 > last))
 		return -EIO;
 	at = dma_map_resource(dev, phys, sgt->sgl->length, direction, 0);
 	if (dma_mapping_error(dev, at))
