@@ -475,7 +475,7 @@ static void closing(void)
 	expbuf(copy, 1, 0, O_RDWR, &buf);
 	close(copy);
 	check("close.mapping-owns", reqbufs(second, CAP, MMAP, 1));
-	number("close.mapping-is-there", *(volatile char *)view >= 0 || 1);
+	number("close.mapping-is-there", ((void)*(volatile char *)view, 1));
 	munmap(view, 4096);
 	check("close.unmapped", reqbufs(second, CAP, MMAP, 1));
 	try_mmap("close.dmabuf-is-there", buf, 4096, PROT_READ, MAP_SHARED, 0);
