@@ -1,19 +1,28 @@
 #!/bin/sh
 # Builds the kernel modules against the headers of one kernel, in the build root.
 #
-#   module.sh SOURCES RUST KERNEL OUT
+#   module.sh SOURCES RUST ARCH KERNEL OUT
 #
-# SOURCES holds kernel/, RUST is where rust-object.sh worked. Leaves OUT/videobuf2-*.ko. A warning of
-# the compiler, objtool or modpost is an error, and so is another CRC than the kernel's own module
-# has for a symbol, where there are CRCs.
+# SOURCES holds kernel/, RUST is where rust-object.sh worked, ARCH is a file of lab/arch. Leaves
+# OUT/videobuf2-*.ko. A warning of the compiler, objtool or modpost is an error, and so is a
+# relocation that the module loader does not know, and another CRC than the kernel's own module has
+# for a symbol, where there are CRCs. What was built from the same is left as it is.
 set -eu
 
 sources=$1
 rust=$2
-kernel=$3
-out=$4
+arch=$3
+kernel=$4
+out=$5
+. "$sources/lab/arch/$arch.sh"
 build=/lib/modules/$kernel/build
 log=$out/build.log
+from=$(cat "$rust/libvb3_kernel.a" "$build/Module.symvers" "$build/.config" "$sources/lab/arch/$arch.sh" \
+    "$sources/lab/module.sh" "$sources/lab/lay-out.sh" "$sources"/kernel/module/*.[ch] \
+    "$sources"/kernel/module/*/* | sha256sum)
+if [ "$(cat "$out/from" 2>/dev/null)" = "$from" ]; then
+    exit
+fi
 rm -rf "$out"
 mkdir -p "$out"
 
@@ -25,8 +34,9 @@ fail() {
 for dir in "$sources"/kernel/module/*/; do
     module=$(basename "$dir")
     work=$out/$module
-    sh "$sources/lab/lay-out.sh" "$sources" "$rust" "$module" "$work"
-    make -C "$build" M="$work" KCFLAGS=-Werror modules >"$log" 2>&1 || fail
+    sh "$sources/lab/lay-out.sh" "$sources" "$rust" "$arch" "$module" "$work"
+    # shellcheck disable=SC2086 # one word each
+    make -C "$build" M="$work" $kbuild KCFLAGS=-Werror modules >"$log" 2>&1 || fail
     # The headers say which compiler built the kernel; the build root has a patch level of its own.
     if grep -v 'the compiler differs\|The kernel was built by\|You are using\|Skipping BTF' "$log" |
         grep -iE 'warning|objtool|modpost:|error'; then
@@ -40,6 +50,17 @@ for dir in "$sources"/kernel/module/*/; do
         fi
         echo "$symbol: CRC $crc, as in the kernel's own module"
     done <"$work/Module.symvers"
+    foreign=$(readelf -rW "$work"/*.ko | awk '$3 ~ /^R_/ {print $3}' | sort -u |
+        grep -vxE "$module_relocations" || true)
+    if [ -n "$foreign" ]; then
+        echo "error: $module has relocations that the module loader does not know: $foreign" >&2
+        exit 1
+    fi
+    if readelf -sW "$work"/*.ko | grep 'core.*panicking' >&2; then
+        echo "error: $module can panic" >&2
+        exit 1
+    fi
     cp "$work"/*.ko "$out/"
 done
-size "$out"/*.ko
+"${cross}size" "$out"/*.ko
+echo "$from" >"$out/from"

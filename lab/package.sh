@@ -1,23 +1,24 @@
 #!/bin/sh
 # Makes the package of one module, with its source and its part of the Rust object:
 #
-#   package.sh SOURCES RUST VERSION MODULE OUT
+#   package.sh SOURCES RUST ARCH VERSION MODULE OUT
 #
-# MODULE is a directory of kernel/module.
+# ARCH is a file of lab/arch, MODULE is a directory of kernel/module.
 set -eu
 
 sources=$1
 rust=$2
-version=$3
-module=$4
-out=$5
+arch=$3
+version=$4
+module=$5
+out=$6
 kind=$(sed -n 's/^obj-m := videobuf2-\(.*\)\.o$/\1/p' "$sources/kernel/module/$module/Kbuild")
 tree=$out.tree
 source=usr/src/videobuf3-$kind-$version
 docs=usr/share/doc/videobuf3-$kind-dkms
 rm -rf "$tree"
 mkdir -p "$tree/DEBIAN" "$tree/$docs"
-sh "$sources/lab/lay-out.sh" "$sources" "$rust" "$module" "$tree/$source"
+sh "$sources/lab/lay-out.sh" "$sources" "$rust" "$arch" "$module" "$tree/$source"
 fill() {
     sed -e "s/@VERSION@/$version/g" -e "s/@KIND@/$kind/g" "$sources/kernel/package/$1" >"$tree/$2"
 }

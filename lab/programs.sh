@@ -1,8 +1,12 @@
 #!/bin/sh
-# Builds the guest's programs, statically: programs.sh SOURCES OUT
+# Builds the guest's programs, statically: programs.sh LAB ARCH OUT
+#
+# Those in programs/ARCH are one architecture's alone.
 set -eu
-mkdir -p "$2"
-for source in "$1"/*.c; do
+. "$1/arch/$2.sh"
+mkdir -p "$3"
+for source in "$1"/programs/*.c "$1/programs/$2"/*.c; do
+    [ -e "$source" ] || continue
     name=${source##*/}
-    gcc -O2 -static -Wall -Wextra -Werror -Wno-unused-parameter -o "$2/${name%.c}" "$source"
+    "${cross}gcc" -O2 -static -Wall -Wextra -Werror -Wno-unused-parameter -o "$3/${name%.c}" "$source"
 done

@@ -1,26 +1,26 @@
 #!/bin/sh
 # Builds the Rust object of the kernel module, with the rustc and rust-src of the build root.
 #
-#   rust-object.sh SOURCES OUT [kasan]
+#   rust-object.sh SOURCES OUT ARCH [kasan]
 #
 # SOURCES holds kernel/, crates/ and bitflags/ (that crate's source); OUT keeps core between
-# builds. Leaves OUT/libvb3_kernel.a, and OUT/vb3rust.bin, which is what is called of it. With
+# builds; ARCH is a file of lab/arch. Leaves OUT/libvb3_kernel.a, and OUT/vb3rust.bin, which is what is called of it. With
 # `kasan`, each access to memory is checked by the kernel's KASAN. No cargo and no network: a
 # handful of rustc calls.
 set -eu
 
 sources=$1
 out=$2
-checker=${3:-}
+arch=$3
+checker=${4:-}
+. "$sources/lab/arch/$arch.sh"
 src=$(rustc --print sysroot)/lib/rustlib/src/rust/library
 [ -d "$src/core" ] || src=/usr/src/rustc-$(rustc -V | cut -d' ' -f2)/library
 
 # RUSTC_BOOTSTRAP: the flags that a kernel's own rules need are not stable.
 export RUSTC_BOOTSTRAP=1
-flags="--target x86_64-unknown-none -Copt-level=2 -Ccodegen-units=1 -Cpanic=abort
-  -Crelocation-model=static -Ccode-model=kernel -Cno-redzone=y -Cforce-unwind-tables=n
-  -Zcf-protection=branch -Zfunction-return=thunk-extern -Zpatchable-function-entry=16,16
-  -Zplt=yes -Cdebuginfo=0 -Cembed-bitcode=yes --cap-lints=allow -Ctarget-feature=+retpoline-external-thunk
+flags="--target $target -Copt-level=2 -Ccodegen-units=1 -Cpanic=abort -Crelocation-model=static
+  -Cforce-unwind-tables=n -Cdebuginfo=0 -Cembed-bitcode=yes --cap-lints=allow $arch_flags
   -L$out/sysroot --sysroot=$out/sysroot"
 case $(rustc -V) in
     "rustc 1.8"* | "rustc 1.90"*) flags="$flags -Zno-jump-tables" ;;
@@ -41,7 +41,7 @@ fi
 mkdir -p "$out/sysroot"
 stamp="$(rustc -V) $flags"
 if [ "$(cat "$out/core.stamp" 2>/dev/null)" != "$stamp" ]; then
-    lib=$out/sysroot/lib/rustlib/x86_64-unknown-none/lib
+    lib=$out/sysroot/lib/rustlib/$target/lib
     mkdir -p "$lib"
     edition=$(sed -n 's/^edition = "\(.*\)"/\1/p' "$src/core/Cargo.toml")
     rustc $flags --edition="$edition" --crate-name core --crate-type rlib \
@@ -71,23 +71,28 @@ rustc $flags -Clto=fat --edition=2024 --crate-name vb3_kernel --crate-type stati
 
 # Only what the shim calls stays.
 roots=$(sed -n 's/.*fn \(vb3_rs_[a-z_]*\)(.*/\1/p' "$sources"/kernel/src/*.rs)
-ld -r --gc-sections $(printf -- '-u %s ' $roots) -o "$out/vb3rust.bin" "$out/libvb3_kernel.a"
-strip --strip-debug "$out/vb3rust.bin"
+"${cross}ld" -r --gc-sections $(printf -- '-u %s ' $roots) -o "$out/vb3rust.bin" "$out/libvb3_kernel.a"
+"${cross}strip" --strip-debug "$out/vb3rust.bin"
 
-if nm "$out/vb3rust.bin" | grep -E 'core.*(panicking|fmt)|alloc.*alloc'; then
+if "${cross}nm" "$out/vb3rust.bin" | grep -E 'core.*(panicking|fmt)|alloc.*alloc'; then
     echo "error: the Rust object can panic, or formats" >&2
     exit 1
 fi
-unknown=$(nm -u "$out/vb3rust.bin" | awk '{print $2}' |
-    grep -vE '^(vb3_[a-z_]+|mem(cpy|set|move|cmp)|__x86_(return_thunk|indirect_thunk_r..)|bcmp|'"$calls"')$' || true)
+unknown=$("${cross}nm" -u "$out/vb3rust.bin" | awk '{print $2}' |
+    grep -vE '^(vb3_[a-z_]+|mem(cpy|set|move|cmp)|bcmp|'"$arch_symbols|$calls"')$' || true)
 if [ -n "$unknown" ]; then
     echo "error: the Rust object needs symbols that no kernel offers: $unknown" >&2
     exit 1
 fi
-relocations=$(readelf -rW "$out/vb3rust.bin" | awk '/R_X86_64/ {print $3}' | sort -u |
-    grep -vE '^R_X86_64_(64|32|32S|PC32|PLT32)$' || true)
-if [ -n "$relocations" ]; then
-    echo "error: the Rust object has relocations that a module loader does not know: $relocations" >&2
+foreign=$(readelf -rW "$out/vb3rust.bin" | awk '$3 ~ /^R_/ {print $3}' | sort -u |
+    grep -vxE "$relocations" || true)
+if [ -n "$foreign" ]; then
+    echo "error: the Rust object has relocations that a module loader does not know: $foreign" >&2
     exit 1
 fi
-size "$out/vb3rust.bin"
+wrong=$(wrong_with "$out/vb3rust.bin")
+if [ -n "$wrong" ]; then
+    echo "error: the kernel would not have these functions of the Rust object as they are: $wrong" >&2
+    exit 1
+fi
+"${cross}size" "$out/vb3rust.bin"

@@ -65,7 +65,16 @@ module_param(untrusted, bool, 0444);
 MODULE_PARM_DESC(untrusted, "the kernel bounces what shares a page with other memory");
 static char *other = "";
 module_param(other, charp, 0444);
-MODULE_PARM_DESC(other, "pool or far: another device, for which a node vb3other allocates");
+MODULE_PARM_DESC(other, "pool, far or board: another device, for which a node vb3other allocates");
+static char *region = "";
+module_param(region, charp, 0444);
+MODULE_PARM_DESC(region, "which of its regions of memory a board's device has, by name");
+static int other_error;
+module_param(other_error, int, 0444);
+MODULE_PARM_DESC(other_error, "the errno with which the board's device could not be had");
+static unsigned long long other_at;
+module_param(other_at, ullong, 0444);
+MODULE_PARM_DESC(other_at, "where the last buffer of vb3other is that was made of dma-contig");
 static char *memory = "contig";
 module_param(memory, charp, 0444);
 MODULE_PARM_DESC(memory, "contig or sg: how vb3edu allocates");
@@ -247,6 +256,15 @@ static int queue_setup(struct vb2_queue *q, unsigned int *buffers, unsigned int 
 	return 0;
 }
 
+static int buf_init(struct vb2_buffer *vb)
+{
+	struct edu *edu = vb2_get_drv_priv(vb->vb2_queue);
+
+	if (!edu->regs && vb->vb2_queue->mem_ops == &vb2_dma_contig_memops)
+		other_at = vb2_dma_contig_plane_dma_addr(vb, 0);
+	return 0;
+}
+
 static int buf_prepare(struct vb2_buffer *vb)
 {
 	struct edu *edu = vb2_get_drv_priv(vb->vb2_queue);
@@ -300,6 +318,7 @@ static void stop_streaming(struct vb2_queue *q)
 
 static const struct vb2_ops edu_queue_ops = {
 	.queue_setup = queue_setup,
+	.buf_init = buf_init,
 	.buf_prepare = buf_prepare,
 	.buf_queue = buf_queue,
 	.start_streaming = start_streaming,
@@ -569,7 +588,17 @@ static int show_other(struct edu *edu, struct pci_dev *pci)
 		if (!ops)
 			return -ENOENT;
 	}
-	dev = !strcmp(other, "pool") ? pool_open() : far_open();
+	if (!strcmp(other, "board")) {
+		dev = board_open(region);
+		other_error = -PTR_ERR_OR_ZERO(dev);
+		/* Without its node, which is not what is looked at then. */
+		if (other_error) {
+			put_other();
+			return 0;
+		}
+	} else {
+		dev = !strcmp(other, "pool") ? pool_open() : far_open();
+	}
 	edu->other = IS_ERR(dev) ? ERR_CAST(dev) : make(pci, dev, ops);
 	ret = IS_ERR(edu->other) ? PTR_ERR(edu->other) : show(edu->other, pci, "vb3other");
 	if (ret) {

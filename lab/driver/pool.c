@@ -2,7 +2,8 @@
 /*
  * Devices to allocate for. They move no bytes; the edu device does, by import.
  *
- * x86 kernels are built without declared coherent memory. This stands for it: DMA operations that
+ * x86 kernels are built without declared coherent memory, which arm64's boards name in their device
+ * trees (vb3board). The pool stands for it: DMA operations that
  * hand out pieces of the RAM behind ivshmem's BAR, which has no pages, and that describe them as
  * the kernel's direct mapping describes all memory, by a page found by arithmetic.
  */
@@ -11,6 +12,8 @@
 #include <linux/dma-mapping.h>
 #include <linux/io.h>
 #include <linux/mm.h>
+#include <linux/of.h>
+#include <linux/of_reserved_mem.h>
 #include <linux/pci.h>
 #include <linux/platform_device.h>
 #include <linux/spinlock.h>
@@ -21,7 +24,7 @@
 #define IVSHMEM_DEVICE 0x1110
 #define IVSHMEM_RAM 2
 
-static struct platform_device *pool_device, *far_device;
+static struct platform_device *pool_device, *far_device, *board_device;
 static struct pci_dev *ivshmem;
 static void *view;
 static resource_size_t start;
@@ -118,8 +121,35 @@ struct device *far_open(void)
 	return &far_device->dev;
 }
 
+/* A device of the device tree's node vb3-board, with one of the regions of memory that it names. */
+struct device *board_open(const char *region)
+{
+	struct device_node *node = of_find_node_by_path("/vb3-board");
+	struct device *dev;
+	int ret;
+
+	if (!node)
+		return ERR_PTR(-ENODEV);
+	board_device = platform_device_register_simple("vb3board", PLATFORM_DEVID_NONE, NULL, 0);
+	if (IS_ERR(board_device)) {
+		of_node_put(node);
+		return ERR_CAST(board_device);
+	}
+	dev = &board_device->dev;
+	ret = dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64));
+	if (!ret)
+		ret = of_reserved_mem_device_init_by_name(dev, node, region);
+	of_node_put(node);
+	return ret ? ERR_PTR(ret) : dev;
+}
+
 void pool_close(void)
 {
+	if (!IS_ERR_OR_NULL(board_device)) {
+		of_reserved_mem_device_release(&board_device->dev);
+		platform_device_unregister(board_device);
+	}
+	board_device = NULL;
 	if (!IS_ERR_OR_NULL(pool_device))
 		platform_device_unregister(pool_device);
 	if (!IS_ERR_OR_NULL(far_device))

@@ -8,7 +8,9 @@ struct device;
 struct device *pool_open(void);
 /* A device of its own that reaches all memory, and is behind no IOMMU. */
 struct device *far_open(void);
-/* Ends both, once all their memory is back. */
+/* A board's device, with that of the regions of its memory that has this name in the device tree. */
+struct device *board_open(const char *region);
+/* Ends all, once all their memory is back. */
 void pool_close(void);
 
 #endif

@@ -9,8 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/dma-buf.h>
-#include <linux/dma-heap.h>
-#include <linux/udmabuf.h>
 #include <linux/videodev2.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -23,10 +21,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "foreign.h"
+
 #define OUT V4L2_BUF_TYPE_VIDEO_OUTPUT
 #define CAP V4L2_BUF_TYPE_VIDEO_CAPTURE
 #define CHUNK 2048
-#define UNUSED __attribute__((unused))
 
 static const char *prefix = "";
 static int video = -1;
@@ -44,17 +43,6 @@ static UNUSED void step(const char *name, const char *format, ...)
 	va_end(args);
 	puts("}");
 	fflush(stdout);
-}
-
-/* errno of a call, 0 for success. */
-static UNUSED int call(int fd, unsigned long request, void *arg)
-{
-	int ret;
-
-	do
-		ret = ioctl(fd, request, arg);
-	while (ret < 0 && errno == EINTR);
-	return ret < 0 ? errno : 0;
 }
 
 static UNUSED void parameter(const char *name, const char *value)
@@ -148,42 +136,6 @@ static UNUSED uint8_t *scattered(uint32_t size)
 		at[page] = 1;
 	munmap(at + size, size);
 	return at;
-}
-
-static UNUSED int heap_buffer(uint32_t size)
-{
-	struct dma_heap_allocation_data a = { .len = size, .fd_flags = O_RDWR | O_CLOEXEC };
-	int heap = open("/dev/dma_heap/system", O_RDONLY);
-	int ret;
-
-	if (heap < 0)
-		return -1;
-	ret = call(heap, DMA_HEAP_IOCTL_ALLOC, &a);
-	close(heap);
-	return ret ? -1 : (int)a.fd;
-}
-
-static UNUSED int udmabuf(uint32_t size)
-{
-	struct udmabuf_create c = { .flags = UDMABUF_FLAGS_CLOEXEC, .size = size };
-	int dev = open("/dev/udmabuf", O_RDWR), fd;
-	uint8_t *view;
-
-	c.memfd = memfd_create("frame", MFD_ALLOW_SEALING);
-	if (dev < 0 || (int)c.memfd < 0 || ftruncate(c.memfd, size))
-		return -1;
-	view = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, c.memfd, 0);
-	for (uint32_t page = 0; page < size; page += 8192)
-		view[page] = 1;
-	free(malloc(1 << 20));
-	for (uint32_t page = 4096; page < size; page += 8192)
-		view[page] = 1;
-	munmap(view, size);
-	fcntl(c.memfd, F_ADD_SEALS, F_SEAL_SHRINK);
-	fd = ioctl(dev, UDMABUF_CREATE, &c);
-	close(dev);
-	close(c.memfd);
-	return fd;
 }
 
 static UNUSED void cpu_access(struct buffer *b, int begin)

@@ -10,6 +10,9 @@
  *                                      a page with it: whole pages, and within pages
  *   limits DEVICE PREFIX calls         calls in an order that no program has
  *   limits DEVICE PREFIX pool OTHER    memory without pages, of another device
+ *   limits DEVICE PREFIX board OTHER REGION START ERRNO ERRNO
+ *                                      memory that a device tree keeps, from START on: the errno of
+ *                                      a buffer, and that of importing it
  *   limits DEVICE PREFIX far OTHER     memory beyond the device's reach, of another device
  *   limits DEVICE PREFIX far-virtual OTHER
  *                                      the same, from vmalloc; and calls on its dma-buf
@@ -256,6 +259,40 @@ static void other(const char *path, int flags, const char *kind)
 	close(b.fd);
 }
 
+static unsigned long long where(void)
+{
+	unsigned long long at = 0;
+	FILE *file = fopen("/sys/module/vb3edu/parameters/other_at", "r");
+
+	if (!file || fscanf(file, "%llu", &at) != 1)
+		at = 0;
+	if (file)
+		fclose(file);
+	return at;
+}
+
+/* A buffer of a board's device, in memory of its own from `start` on; and edu reads and writes it. */
+static void board(const char *path, const char *region, unsigned long long start, int export)
+{
+	struct buffer b = { .fd = -1 };
+	unsigned long long at;
+	char name[64];
+	int error;
+
+	set_size(65536);
+	error = borrow(path, 0, &b);
+	at = where();
+	snprintf(name, sizeof(name), "board.%s.export", region);
+	step(name, "\"errno\":%d,\"want\":%d,\"at\":\"0x%llx\",\"ok\":%s", error, export, at,
+	     error || (at >= start && at - start < 0x1000000) ? "true" : "false");
+	if (!error) {
+		snprintf(name, sizeof(name), "board.%s", region);
+		with_each(name, &b);
+		munmap(b.view, bytes);
+	}
+	close(b.fd);
+}
+
 /* The same buffer again and again at the same index, so that its mapping stays: the device must
  * see what the CPU wrote last within begin and end of an access. */
 static void stale(const char *path, int flags, const char *kind)
@@ -347,6 +384,9 @@ int main(int argc, char **argv)
 	} else if (!strcmp(mode, "pool") && argc > 4) {
 		want = 0;
 		other(argv[4], 0, "pool");
+	} else if (!strcmp(mode, "board") && argc > 8) {
+		want = atoi(argv[8]);
+		board(argv[4], argv[5], strtoull(argv[6], NULL, 0), atoi(argv[7]));
 	} else if (!strcmp(mode, "far") && argc > 4) {
 		stale(argv[4], 0, "far.coherent");
 		stale(argv[4], flag, "far.noncoherent");

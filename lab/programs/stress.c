@@ -15,7 +15,6 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/dma-buf.h>
-#include <linux/dma-heap.h>
 #include <linux/videodev2.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,6 +23,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "foreign.h"
 
 #define KEPT 16
 
@@ -137,16 +138,13 @@ int main(int argc, char **argv)
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	is_foreign = argc > 4;
 	if (is_foreign) {
-		int heap = open("/dev/dma_heap/system", O_RDONLY);
-
 		for (int i = 0; i < 8; i++) {
-			struct dma_heap_allocation_data a = { .len = bytes, .fd_flags = O_RDWR };
+			int fd = heap_buffer(bytes);
 
-			if (ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &a))
+			if (fd < 0)
 				return 2;
-			foreign[i / 4][i % 4] = a.fd;
+			foreign[i / 4][i % 4] = fd;
 		}
-		close(heap);
 	}
 	if (argc > 4 && !strcmp(argv[4], "failing")) {
 		int fail = open("/proc/self/make-it-fail", O_WRONLY);

@@ -7,7 +7,7 @@ for which in c rust rust c c rust rust c; do
     insmod /scenario/vb3edu.ko instant=1
     within 250 /scenario/bench "$(node vb3edu)" "$which" "$([ "$IOMMU" = none ] || echo iommu)" >/tmp/out
     cat /tmp/out
-    cat /tmp/out >/dev/ttyS1
+    cat /tmp/out >/dev/results
     rmmod vb3edu
     drop_module "$which"
 done

@@ -2,7 +2,7 @@
 
 # One line of result: a step, and facts as JSON members.
 step() {
-    printf '{"step":"%s"%s}\n' "$1" "${2:+,$2}" >/dev/ttyS1
+    printf '{"step":"%s"%s}\n' "$1" "${2:+,$2}" >/dev/results
     echo "step: $1 $2"
 }
 
@@ -169,7 +169,7 @@ kinds() {
 report() {
     name=$1
     shift
-    within "$@" >/dev/ttyS1
+    within "$@" >/dev/results
     ended "$name.exit" $?
 }
 

@@ -2,6 +2,7 @@
 # lies, whose bytes arrive, and what each device refuses. Ours says in the log which one it was, why,
 # and what would do.
 #memory 5120
+#append cma=0
 . /scenario/lib.sh
 
 echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
@@ -19,7 +20,7 @@ for which in $MODULES; do
     report "$which.planes" 250 /scenario/planes "$(node vb3planes)" "$(node vb3crossed)" "$which"
     if [ "$which" = rust ]; then
         logged near-mask near 'a shared buffer' dma-mask 'memory up to the address found'
-        logged near-exporter near 'a dma-buf' exporter-errno 'memory that this device reaches'
+        [ ! -e /dev/dma_heap/system ] || logged near-exporter near 'a dma-buf' exporter-errno 'memory that this device reaches'
         logged near-user near 'user memory' dma-mask 'memory up to the address found'
         logged wide-pieces wide 'user memory' contiguous 'memory in one piece'
         logged wide-size wide 'an allocation' cma-size 'smaller or fewer buffers'

@@ -11,12 +11,12 @@ for which in rust c; do
     insmod /scenario/vb3edu.ko mask=$mask other=pool || step "$which.driver" '"ok":false'
     insmod /scenario/vb3probe.ko || step "$which.probe" '"ok":false'
     check_iommu
-    /scenario/limits "$(node vb3edu)" "$which" pool "$(node vb3other)" >/dev/ttyS1 &
+    /scenario/limits "$(node vb3edu)" "$which" pool "$(node vb3other)" >/dev/results &
     program=$!
     # A program that the kernel tripped over never ends.
     ended=false
     for second in $(seq 1 60); do
-        dmesg | grep -q 'BUG: unable' && break
+        dmesg | grep -qE 'BUG: unable|Unable to handle' && break
         kill -0 $program 2>/dev/null || { ended=true && break; }
         sleep 1
     done

@@ -109,6 +109,7 @@ pub(crate) const ARM64: &[Package] = &[
     package("debian-archive-keyring", "checks what mmdebstrap loads"),
     package("cpio", "packs the initial RAM disk"),
     package("kmod", "finds the modules that the initial RAM disk needs"),
+    package("device-tree-compiler", "adds to the machines' device trees"),
 ];
 
 /// Installs what is missing, saying what and why.

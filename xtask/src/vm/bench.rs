@@ -1,5 +1,6 @@
 //! `cargo xtask bench kernel`: the C module and ours in turn, in one boot.
 
+use super::arch::Arch;
 use super::lab::Lab;
 use super::{Cell, Iommu, boot, build, results};
 use crate::setup;
@@ -31,11 +32,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(setup::VM)?;
     let lab = Lab::open(None, false)?;
     let wanted = args.kernel.as_deref().unwrap_or_default();
-    let kernels = lab.kernels()?;
+    let kernels = lab.kernels(Arch::X86_64)?;
     let Some(kernel) = kernels.iter().rev().find(|k| k.starts_with(wanted)) else {
         bail!("no such kernel; there are: {}", kernels.join(" "));
     };
-    build::common(&lab)?;
+    build::sources(&lab)?;
+    build::common(&lab, Arch::X86_64)?;
     build::modules(&lab, kernel)?;
     std::fs::create_dir_all(results()).context("cannot make the directory of results")?;
     let cell = Cell {

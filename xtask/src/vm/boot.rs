@@ -1,8 +1,9 @@
 //! One boot: an initial RAM disk out of parts, QEMU, and the results as they come.
 
+use super::arch::Arch;
 use super::lab::Lab;
 use super::step::{Running, tail};
-use super::{Args, Cell, Iommu, build, results};
+use super::{Args, Cell, build, results};
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -26,13 +27,6 @@ const CHECKED_FACTOR: u32 = 4;
 
 /// Longest time that a kernel takes to say what it was doing.
 const LAST_WORDS: Duration = Duration::from_secs(30);
-
-/// Rate of the time stamp counter where each instruction takes a nanosecond.
-const TSC_KHZ_COUNTED: u64 = 1_000_000;
-
-/// An interrupt that nobody expects makes a kernel tell all processors' and tasks' stacks, timers
-/// and locks, and end.
-const LAST_WORDS_OF_KERNEL: &str = "unknown_nmi_panic panic_print=0x4d";
 
 /// Boots a cell; gives the steps its scenario reported.
 ///
@@ -79,13 +73,9 @@ fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
     let start = Instant::now();
     let log = File::create(dir.join("qemu.log"))?;
     let mut qemu = Running::start(
-        machine(lab, cell, args)
+        machine(lab, cell, args, dir)?
             .arg("-initrd")
             .arg(dir.join("initrd"))
-            .arg("-serial")
-            .arg(format!("file:{}", console.display()))
-            .arg("-serial")
-            .arg(format!("file:{}", serial.display()))
             .stdout(log.try_clone()?)
             .stderr(log),
     )?;
@@ -165,7 +155,7 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
             std::fs::copy(entry.path(), to.join(entry.file_name()))?;
         }
     }
-    let programs = lab.work().join("programs");
+    let programs = build::programs(lab, Arch::of(&cell.kernel));
     for entry in programs.read_dir().into_iter().flatten().flatten() {
         std::fs::copy(entry.path(), to.join(entry.file_name()))?;
     }
@@ -187,7 +177,7 @@ fn pack(lab: &Lab, cell: &Cell, dir: &Path, initrd: &Path) -> Result<()> {
     )?;
     let mut out = File::create(initrd)?;
     for part in [
-        lab.guest().to_path_buf(),
+        lab.guest(Arch::of(&cell.kernel))?,
         lab.kernel(&cell.kernel, &lab.packed()?),
         overlay,
     ] {
@@ -210,7 +200,7 @@ pub(crate) fn needs(scenario: &str, what: &str) -> bool {
 
 /// What a scenario asks for in lines `#KEY …`: arguments of the kernel (`append`), MiB of memory
 /// (`memory`), further devices (`device`), drivers (`needs`).
-fn wishes(scenario: &str, key: &str) -> Vec<String> {
+pub(crate) fn wishes(scenario: &str, key: &str) -> Vec<String> {
     let name = format!("lab/scenarios/{scenario}.sh");
     let script = std::fs::read_to_string(sh::root().join(name)).unwrap_or_default();
     let key = format!("#{key} ");
@@ -218,10 +208,8 @@ fn wishes(scenario: &str, key: &str) -> Vec<String> {
     wishes.map(str::to_owned).collect()
 }
 
-/// The machine without its files.
-fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
-    let mut qemu = Command::new("nice");
-    qemu.arg("qemu-system-x86_64");
+/// The machine without its initial RAM disk.
+fn machine(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Command> {
     let memory = wishes(&cell.scenario, "memory").pop();
     let memory = memory.unwrap_or_else(|| args.memory.to_string());
     // Not all hosts' KVM runs a stock guest; translation always does.
@@ -230,38 +218,17 @@ fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
         (false, true) => ("tcg,thread=single", "1"),
         (false, false) => ("tcg,thread=multi", "2"),
     };
+    let size = ["-smp", processors, "-m", &memory].map(str::to_owned);
+    let (mut qemu, own) = Arch::of(&cell.kernel).machine(lab, cell, args, dir, &size)?;
     if args.count {
         qemu.args(["-icount", "shift=0,sleep=off"]);
     }
-    qemu.args(["-M", "q35", "-cpu", "max", "-accel", accel])
-        .args(["-smp", processors, "-m", &memory])
+    qemu.args(["-accel", accel])
+        .args(size)
         .args(["-nodefaults", "-no-reboot", "-display", "none"])
         .args(["-monitor", "stdio"])
         .arg("-kernel")
         .arg(lab.kernel(&cell.kernel, "vmlinuz"));
-    let mut line = format!(
-        "console=ttyS0 quiet no_timer_check oops=panic panic=-1 {LAST_WORDS_OF_KERNEL} {} {}",
-        args.append,
-        wishes(&cell.scenario, "append").join(" ")
-    );
-    let rate = match (args.kvm, args.count) {
-        (true, _) => None,
-        (false, true) => Some(TSC_KHZ_COUNTED),
-        (false, false) => lab.tsc_khz(),
-    };
-    if let Some(rate) = rate {
-        line.push_str(&format!(" tsc_early_khz={rate} tsc=reliable"));
-    }
-    match cell.iommu {
-        Iommu::None => {}
-        Iommu::Intel => {
-            qemu.args(["-device", "intel-iommu,aw-bits=48"]);
-            line.push_str(" intel_iommu=on");
-        }
-        Iommu::Virtio => {
-            qemu.args(["-device", "virtio-iommu-pci"]);
-        }
-    }
     if wishes(&cell.scenario, "device")
         .iter()
         .any(|name| name == "ivshmem")
@@ -269,8 +236,13 @@ fn machine(lab: &Lab, cell: &Cell, args: &Args) -> Command {
         qemu.args(["-object", "memory-backend-ram,id=ram,size=16M,share=on"])
             .args(["-device", "ivshmem-plain,memdev=ram"]);
     }
+    let line = format!(
+        "{own} quiet oops=panic panic=-1 {} {}",
+        args.append,
+        wishes(&cell.scenario, "append").join(" ")
+    );
     qemu.args(["-device", "edu,dma_mask=0xffffffff", "-append", line.trim()]);
-    qemu
+    Ok(qemu)
 }
 
 /// What came over the second serial port so far.

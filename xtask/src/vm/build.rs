@@ -1,5 +1,6 @@
 //! Building the kernel module, and what else a guest is given.
 
+use super::arch::Arch;
 use super::lab::{Lab, is_checked};
 use super::step;
 use crate::sh;
@@ -9,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Copies the sources into the build root; builds the Rust object and the guest's programs there.
-pub(crate) fn common(lab: &Lab) -> Result<()> {
+/// Copies the sources into the build root.
+pub(crate) fn sources(lab: &Lab) -> Result<()> {
     let work = lab.work();
     let sources = work.join("src");
     let mut copy = Command::new("sh");
@@ -24,37 +25,48 @@ pub(crate) fn common(lab: &Lab) -> Result<()> {
         Duration::from_secs(60),
         &lab.log("copy"),
         &mut copy,
-    )?;
-    object(lab, None)?;
+    )
+}
+
+/// Builds an architecture's Rust object and its guests' programs, from the sources there.
+pub(crate) fn common(lab: &Lab, arch: Arch) -> Result<()> {
+    object(lab, arch, None)?;
+    let name = arch.name();
     lab.step(
-        "building the guest's programs",
+        &format!("building the programs of {name}'s guests"),
         120,
         "programs",
         &[
             "sh",
             "/work/src/lab/programs.sh",
-            "/work/src/lab/programs",
-            "/work/programs",
+            "/work/src/lab",
+            name,
+            &format!("/work/programs-{name}"),
         ],
     )
 }
 
-/// Where the Rust object is built, inside the build root.
-fn object_dir(checker: Option<&str>) -> String {
-    match checker {
-        Some(checker) => format!("/work/rust-{checker}"),
-        None => "/work/rust".to_owned(),
-    }
+/// Where the programs of an architecture's guests are.
+pub(crate) fn programs(lab: &Lab, arch: Arch) -> PathBuf {
+    lab.work().join(format!("programs-{}", arch.name()))
+}
+
+/// Where an architecture's Rust object is built, inside the build root.
+pub(crate) fn object_dir(arch: Arch, checker: Option<&str>) -> String {
+    let end = checker.map(|checker| format!("-{checker}"));
+    format!("/work/rust-{}{}", arch.name(), end.unwrap_or_default())
 }
 
 /// Builds the Rust object, with a checker of the kernel's (`kasan`) or without.
-pub(crate) fn object(lab: &Lab, checker: Option<&str>) -> Result<()> {
-    let out = object_dir(checker);
-    let mut words = vec!["sh", "/work/src/lab/rust-object.sh", "/work/src", &out];
+pub(crate) fn object(lab: &Lab, arch: Arch, checker: Option<&str>) -> Result<()> {
+    let out = object_dir(arch, checker);
+    let script = "/work/src/lab/rust-object.sh";
+    let mut words = vec!["sh", script, "/work/src", &out, arch.name()];
     words.extend(checker);
     let with = checker.map(|name| format!(" for {name}"));
+    let with = with.unwrap_or_default();
     lab.step(
-        &format!("building the Rust object{}", with.unwrap_or_default()),
+        &format!("building the Rust object of {}{with}", arch.name()),
         600,
         "rust-object",
         &words,
@@ -117,7 +129,8 @@ fn bitflags() -> Result<PathBuf> {
 /// Builds the modules for a kernel, and packs the kernel's own.
 pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
     let out = format!("/work/{kernel}");
-    let object = object_dir(is_checked(kernel).then_some("kasan"));
+    let arch = Arch::of(kernel);
+    let object = object_dir(arch, is_checked(kernel).then_some("kasan"));
     lab.step(
         &format!("building the modules for {kernel}"),
         300,
@@ -127,6 +140,7 @@ pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
             "/work/src/lab/module.sh",
             "/work/src",
             &object,
+            arch.name(),
             kernel,
             &out,
         ],
@@ -138,8 +152,9 @@ pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
         &[
             "sh",
             "/work/src/lab/driver.sh",
-            "/work/src/lab/driver",
+            "/work/src/lab",
             &out,
+            arch.name(),
             kernel,
         ],
     )?;

@@ -1,5 +1,6 @@
 //! Cells: one machine each, some of them at a time.
 
+use super::arch::Arch;
 use super::lab::Lab;
 use super::{Args, Iommu, boot, conform, report, results};
 use anyhow::{Context as _, Result};
@@ -170,7 +171,7 @@ fn judge(cell: &Cell, args: &Args, heard: boot::Heard, outcome: &mut Outcome) ->
         }
         return Ok(());
     }
-    let expected = conform::Expected::read()?;
+    let expected = conform::Expected::read()?.on(Arch::of(&cell.kernel).name());
     for (module, home) in [("c", "stock"), ("rust", "kernel")] {
         if !args.modules().split(' ').any(|wanted| wanted == module) {
             continue;

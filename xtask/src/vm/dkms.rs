@@ -1,5 +1,6 @@
 //! `cargo xtask dkms`: each module as a package.
 
+use super::arch::Arch;
 use super::lab::Lab;
 use super::{build, results};
 use crate::{setup, sh};
@@ -17,7 +18,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(setup::VM)?;
     let lab = Lab::open(None, false)?;
-    build::common(&lab)?;
+    build::sources(&lab)?;
+    build::object(&lab, Arch::X86_64, None)?;
     if args.test {
         test(&lab)
     } else {
@@ -40,6 +42,7 @@ fn packages(lab: &Lab) -> Result<Vec<String>> {
 }
 
 fn package(lab: &Lab, module: &str, kind: &str) -> Result<String> {
+    let arch = Arch::X86_64;
     let version = version()?;
     let name = format!("videobuf3-{kind}-dkms_{version}_amd64.deb");
     let inside = format!("/work/{name}");
@@ -51,7 +54,8 @@ fn package(lab: &Lab, module: &str, kind: &str) -> Result<String> {
             "sh",
             "/work/src/lab/package.sh",
             "/work/src",
-            "/work/rust",
+            &build::object_dir(arch, None),
+            arch.name(),
             &version,
             module,
             &inside,

@@ -1,5 +1,6 @@
 //! The build root and the guest image: made once, kept in the cache.
 
+use super::arch::Arch;
 use super::step;
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
@@ -16,7 +17,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Lab {
     root: PathBuf,
-    guest: PathBuf,
     cache: PathBuf,
     tsc_khz: OnceLock<Option<u64>>,
 }
@@ -29,14 +29,53 @@ impl Lab {
     pub(crate) fn open(mirror: Option<&str>, refresh: bool) -> Result<Self> {
         let lab = Self::find()?;
         let _lock = lab.lock()?;
-        if refresh || !lab.root.exists() || !lab.guest.exists() {
-            let mirror = match mirror {
-                Some(mirror) => mirror.to_owned(),
-                None => own_mirror()?,
-            };
-            lab.make(&mirror, refresh)?;
+        let guest = lab.guest(Arch::X86_64)?;
+        if refresh || !lab.root.exists() || !guest.exists() {
+            if refresh {
+                lab.remove()?;
+            }
+            lab.make(&mirror_or_own(mirror)?)?;
         }
         Ok(lab)
+    }
+
+    /// Adds what an architecture other than x86-64 needs, if it is not there.
+    ///
+    /// # Errors
+    /// No mirror is known, or a step fails.
+    pub(crate) fn add(&self, arch: Arch, mirror: Option<&str>) -> Result<()> {
+        if arch == Arch::X86_64 {
+            return Ok(());
+        }
+        let name = arch.name();
+        let script = format!("make-{name}.sh");
+        let stamp = key(&script)?;
+        let _lock = self.lock()?;
+        let made = self.root.join(format!("kernels/{name}.stamp"));
+        if std::fs::read_to_string(made).unwrap_or_default().trim() != stamp {
+            let inside = self.script(&script)?;
+            step::run(
+                &format!(
+                    "adding {name} to the build root: a compiler, headers and kernels, about 300 MB to load"
+                ),
+                25 * MINUTE,
+                &self.log(&format!("make-{name}")),
+                &mut self.inside(&["sh", &inside, &stamp]),
+            )?;
+        }
+        if !self.guest(arch)?.exists() {
+            self.make_guest(arch, &mirror_or_own(mirror)?)?;
+        }
+        Ok(())
+    }
+
+    /// Copies a script to where the build root sees it; gives its name there.
+    fn script(&self, name: &str) -> Result<String> {
+        let dir = self.work().join("scripts");
+        std::fs::create_dir_all(&dir).with_context(|| format!("no {}", dir.display()))?;
+        std::fs::copy(sh::root().join("lab").join(name), dir.join(name))
+            .with_context(|| format!("cannot copy {name}"))?;
+        Ok(format!("/work/scripts/{name}"))
     }
 
     /// Where the lab is or will be.
@@ -46,7 +85,6 @@ impl Lab {
         std::fs::create_dir_all(logs()).context("cannot make the directory of logs")?;
         Ok(Self {
             root: cache.join(format!("root-{}", key("make-root.sh")?)),
-            guest: cache.join(format!("guest-{}.cpio.gz", key("make-guest.sh")?)),
             cache,
             tsc_khz: OnceLock::new(),
         })
@@ -59,13 +97,10 @@ impl Lab {
     pub(crate) fn possible(mirror: Option<&str>) -> Result<()> {
         sh::quietly(namespace().arg("true")).context("no namespaces of its own")?;
         let lab = Self::find()?;
-        if lab.root.exists() && lab.guest.exists() {
+        if lab.root.exists() && lab.guest(Arch::X86_64)?.exists() {
             return Ok(());
         }
-        let mirror = match mirror {
-            Some(mirror) => mirror.to_owned(),
-            None => own_mirror()?,
-        };
+        let mirror = mirror_or_own(mirror)?;
         let to = lab.cache.join("reachable");
         let mut load = Command::new("/usr/lib/apt/apt-helper");
         load.arg("download-file")
@@ -77,17 +112,17 @@ impl Lab {
         Ok(())
     }
 
-    fn make(&self, mirror: &str, refresh: bool) -> Result<()> {
-        if refresh {
-            step::run(
-                "removing the old build root",
-                5 * MINUTE,
-                &self.log("remove"),
-                namespace()
-                    .args(["rm", "-rf"])
-                    .args([&self.root, &self.guest]),
-            )?;
+    fn remove(&self) -> Result<()> {
+        let mut remove = namespace();
+        remove.args(["rm", "-rf"]).arg(&self.root);
+        for arch in [Arch::X86_64, Arch::Arm64] {
+            remove.arg(self.guest(arch)?);
         }
+        let log = self.log("remove");
+        step::run("removing the old build root", 5 * MINUTE, &log, &mut remove)
+    }
+
+    fn make(&self, mirror: &str) -> Result<()> {
         if !self.root.exists() {
             let mut make = namespace();
             make.arg("sh")
@@ -98,22 +133,30 @@ impl Lab {
                 "making the build root: compilers, headers and kernels, about 700 MB to load";
             step::run(what, 25 * MINUTE, &self.log("make-root"), &mut make)?;
         }
-        if !self.guest.exists() {
-            let mut make = namespace();
-            make.arg("sh")
-                .arg(sh::root().join("lab/make-guest.sh"))
-                .arg(mirror)
-                .arg(self.cache.join("guest-tree"))
-                .arg(&self.guest);
-            let what = "making the guest image";
-            step::run(what, 10 * MINUTE, &self.log("make-guest"), &mut make)?;
+        if !self.guest(Arch::X86_64)?.exists() {
+            self.make_guest(Arch::X86_64, mirror)?;
         }
         Ok(())
     }
 
-    /// The kernels there are, oldest first.
-    pub(crate) fn kernels(&self) -> Result<Vec<String>> {
-        let list = self.root.join("kernels.list");
+    fn make_guest(&self, arch: Arch, mirror: &str) -> Result<()> {
+        let name = arch.name();
+        let mut make = namespace();
+        make.arg("sh")
+            .arg(sh::root().join("lab/make-guest.sh"))
+            .args([mirror, arch.debian()])
+            .arg(self.cache.join(format!("guest-tree-{name}")))
+            .arg(self.guest(arch)?);
+        let what = format!("making the guest image of {name}");
+        step::run(&what, 10 * MINUTE, &self.log("make-guest"), &mut make)
+    }
+
+    /// The kernels there are, oldest first; of an architecture that was added.
+    pub(crate) fn kernels(&self, arch: Arch) -> Result<Vec<String>> {
+        let list = self.root.join(match arch {
+            Arch::X86_64 => "kernels.list".to_owned(),
+            other => format!("kernels/{}.list", other.name()),
+        });
         let text = std::fs::read_to_string(&list)
             .with_context(|| format!("cannot read {}", list.display()))?;
         Ok(text.lines().map(str::to_owned).collect())
@@ -124,7 +167,7 @@ impl Lab {
     /// # Errors
     /// No stock kernel has the source, or the build fails.
     pub(crate) fn checked(&self) -> Result<String> {
-        let stock = self.kernels()?.into_iter().next();
+        let stock = self.kernels(Arch::X86_64)?.into_iter().next();
         let stock = stock.context("the build root has no kernel")?;
         let version = stock.split('+').next().unwrap_or(&stock);
         let stamp = format!("{}-{}", key("make-checked.sh")?, key("checked.config")?);
@@ -184,14 +227,19 @@ impl Lab {
     /// The rate of this machine's time stamp counter in kHz, where it has one; needs the programs.
     pub(crate) fn tsc_khz(&self) -> Option<u64> {
         *self.tsc_khz.get_or_init(|| {
-            let said = sh::quietly(&mut Command::new(self.work().join("programs/tsc"))).ok()?;
+            let said = sh::quietly(&mut Command::new(
+                super::build::programs(self, Arch::X86_64).join("tsc"),
+            ))
+            .ok()?;
             String::from_utf8(said).ok()?.trim().parse().ok()
         })
     }
 
-    /// The guest's image.
-    pub(crate) fn guest(&self) -> &Path {
-        &self.guest
+    /// The image of an architecture's guests.
+    pub(crate) fn guest(&self, arch: Arch) -> Result<PathBuf> {
+        let key = key("make-guest.sh")?;
+        let name = format!("guest-{}-{key}.cpio.gz", arch.name());
+        Ok(self.cache.join(name))
     }
 
     /// The log of a step.
@@ -269,6 +317,11 @@ pub(crate) fn namespace() -> Command {
         command.args(["--map-root-user", "--map-auto"]);
     }
     command
+}
+
+/// The mirror that was named, or this system's own.
+fn mirror_or_own(mirror: Option<&str>) -> Result<String> {
+    mirror.map_or_else(own_mirror, |mirror| Ok(mirror.to_owned()))
 }
 
 /// The Debian mirror in this system's apt sources.

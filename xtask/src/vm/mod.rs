@@ -3,6 +3,7 @@
 //! The lab (`lab/`) makes its build root and guest image by itself and keeps them in the cache.
 //! Each step says what it does, has a time limit and a log, and what it starts is stopped with it.
 
+pub(crate) mod arch;
 pub(crate) mod bench;
 mod boot;
 mod build;
@@ -15,6 +16,7 @@ pub(crate) mod step;
 
 use crate::{setup, sh};
 use anyhow::{Context as _, Result, bail};
+use arch::Arch;
 use cells::Cell;
 use clap::ValueEnum;
 use lab::Lab;
@@ -27,6 +29,9 @@ pub(crate) struct Args {
     /// Scenarios of lab/scenarios to run, in one boot each [default: compliance, or all that the
     /// checked kernel is for]
     scenarios: Vec<String>,
+    /// Architectures; may be given more than once [default: x86-64]
+    #[arg(long = "arch", value_enum)]
+    archs: Vec<Arch>,
     /// Kernels whose version begins with this; may be given more than once [default: all]
     #[arg(long = "kernel")]
     kernels: Vec<String>,
@@ -45,7 +50,7 @@ pub(crate) struct Args {
     chosen: bool,
     /// In a small kernel with the kernel's own checkers on (KASAN, lockdep, kmemleak, DMA_API_DEBUG
     /// and others), built once from Debian's source in about seven minutes of two cores
-    #[arg(long, conflicts_with_all = ["everything", "chosen", "kernels", "refresh"])]
+    #[arg(long, conflicts_with_all = ["everything", "chosen", "kernels", "refresh", "archs"])]
     checked: bool,
     /// Boot a machine a second time whose first result was not in order, and say what it was
     #[arg(long)]
@@ -85,6 +90,7 @@ impl Args {
     fn new(scenarios: &[&str]) -> Self {
         Self {
             scenarios: scenarios.iter().map(|&name| name.to_owned()).collect(),
+            archs: Vec::new(),
             kernels: Vec::new(),
             iommus: Vec::new(),
             matrix: false,
@@ -104,6 +110,18 @@ impl Args {
         }
     }
 
+    /// The architectures, each once.
+    fn archs(&self) -> Vec<Arch> {
+        match self.archs.as_slice() {
+            [] => vec![Arch::default()],
+            some => Arch::value_variants()
+                .iter()
+                .copied()
+                .filter(|a| some.contains(a))
+                .collect(),
+        }
+    }
+
     /// The modules to load in turn.
     fn modules(&self) -> &str {
         match &self.modules {
@@ -113,37 +131,6 @@ impl Args {
         }
     }
 }
-
-/// What `cargo xtask test --vm` runs: each scenario, with the IOMMUs that it is about. What
-/// takes longest comes first, so that nothing is waited for alone.
-const EVERYTHING: &[(&str, &[Iommu])] = &[
-    ("peers", &[Iommu::None]),
-    ("package", &[Iommu::None]),
-    ("stress", &[Iommu::None, Iommu::Intel]),
-    ("process", &[Iommu::None]),
-    ("compliance", &Iommu::ALL),
-    ("edu", &Iommu::ALL),
-    ("links", &[Iommu::Intel, Iommu::Virtio]),
-    ("untrusted", &[Iommu::Intel]),
-    ("far", &[Iommu::None]),
-    ("planes", &[Iommu::None]),
-    ("conformance", &Iommu::ALL),
-    ("pool", &[Iommu::None, Iommu::Intel]),
-    ("vmalloc", &[Iommu::None]),
-    ("sg", &[Iommu::None, Iommu::Intel]),
-    ("vfio", &[Iommu::Intel]),
-    ("buffers", &[Iommu::None]),
-];
-
-/// What CI runs on kernels that are not the newest.
-const OLDER: &[(&str, Iommu)] = &[
-    ("package", Iommu::None),
-    ("process", Iommu::None),
-    ("compliance", Iommu::None),
-    ("edu", Iommu::Intel),
-    ("conformance", Iommu::Virtio),
-    ("pool", Iommu::None),
-];
 
 /// What `--checked` runs unless scenarios are named: the checkers themselves, and what fails most.
 /// `pool` cannot be: the checker of the DMA API asks for the page of memory that has none.
@@ -171,17 +158,18 @@ pub(crate) enum Iommu {
     None,
     /// QEMU's VT-d.
     Intel,
+    /// QEMU's SMMUv3.
+    Smmuv3,
     /// virtio-iommu.
     Virtio,
 }
 
 impl Iommu {
-    const ALL: [Self; 3] = [Self::None, Self::Intel, Self::Virtio];
-
     fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Intel => "intel",
+            Self::Smmuv3 => "smmuv3",
             Self::Virtio => "virtio",
         }
     }
@@ -206,16 +194,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         other => other?,
     }
     let lab = Lab::open(args.mirror.as_deref(), args.refresh)?;
-    let kernels: Vec<String> = if args.checked {
-        vec![lab.checked()?]
-    } else {
-        let all = lab.kernels()?.into_iter();
-        all.filter(|k| args.kernels.is_empty() || args.kernels.iter().any(|w| k.starts_with(w)))
-            .collect()
-    };
-    if kernels.is_empty() {
-        bail!("no such kernel; there are: {}", lab.kernels()?.join(" "));
-    }
+    let kernels = kernels(&lab, args)?;
     let cells = wanted(args, &kernels);
     prepare(&lab, &kernels, &cells)?;
     if need(&cells, "package") {
@@ -249,9 +228,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Builds what the cells need.
 fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
-    build::common(lab)?;
+    build::sources(lab)?;
+    for arch in [Arch::X86_64, Arch::Arm64] {
+        if kernels.iter().any(|kernel| Arch::of(kernel) == arch) {
+            build::common(lab, arch)?;
+        }
+    }
     if kernels.iter().any(|kernel| lab::is_checked(kernel)) {
-        build::object(lab, Some("kasan"))?;
+        build::object(lab, Arch::X86_64, Some("kasan"))?;
     }
     for kernel in kernels {
         build::modules(lab, kernel)?;
@@ -277,43 +261,64 @@ fn need(cells: &[Cell], what: &str) -> bool {
     cells.iter().any(|cell| boot::needs(&cell.scenario, what))
 }
 
+/// The kernels that the arguments ask for, of each architecture oldest first.
+fn kernels(lab: &Lab, args: &Args) -> Result<Vec<String>> {
+    if args.checked {
+        return Ok(vec![lab.checked()?]);
+    }
+    let mut all = Vec::new();
+    for arch in args.archs() {
+        lab.add(arch, args.mirror.as_deref())?;
+        all.extend(lab.kernels(arch)?);
+    }
+    let is_wanted = |kernel: &&String| {
+        args.kernels.is_empty() || args.kernels.iter().any(|w| kernel.starts_with(w))
+    };
+    let some: Vec<String> = all.iter().filter(is_wanted).cloned().collect();
+    if some.is_empty() {
+        bail!("no such kernel; there are: {}", all.join(" "));
+    }
+    Ok(some)
+}
+
 /// The cells that the arguments ask for.
 fn wanted(args: &Args, kernels: &[String]) -> Vec<Cell> {
+    let archs = args.archs().into_iter();
+    archs
+        .flat_map(|arch| wanted_of(arch, args, kernels))
+        .collect()
+}
+
+/// Those of one architecture.
+fn wanted_of(arch: Arch, args: &Args, kernels: &[String]) -> Vec<Cell> {
     let named = match args.iommus.as_slice() {
-        [] if args.matrix => Iommu::ALL.to_vec(),
-        [] => vec![Iommu::None],
-        some => some.to_vec(),
+        [] if args.matrix => arch.iommus(),
+        [] => &[Iommu::None],
+        some => some,
     };
-    let all = args.everything || args.chosen;
-    let list = match (all, args.checked && args.scenarios.is_empty()) {
-        (true, _) => Some(EVERYTHING),
-        (false, true) => Some(CHECKED),
-        (false, false) => None,
+    let list: Vec<(&str, &[Iommu])> = match args.scenarios.as_slice() {
+        _ if args.everything || args.chosen => arch.everything().to_vec(),
+        [] if args.checked => CHECKED.to_vec(),
+        [] => vec![("compliance", named)],
+        some => some.iter().map(|name| (name.as_str(), named)).collect(),
     };
-    let scenarios: Vec<(&str, Vec<Iommu>)> = match list {
-        Some(list) => list.iter().map(|(s, i)| (*s, i.to_vec())).collect(),
-        None if args.scenarios.is_empty() => vec![("compliance", named)],
-        None => {
-            let some = args.scenarios.iter();
-            some.map(|name| (name.as_str(), named.clone())).collect()
-        }
-    };
+    let own = || kernels.iter().filter(|kernel| Arch::of(kernel) == arch);
+    let newest = own().max_by_key(|kernel| version(kernel));
     let mut cells = Vec::new();
-    for (scenario, iommus) in scenarios {
-        for kernel in kernels {
-            for iommu in &iommus {
-                cells.push(Cell {
-                    kernel: kernel.clone(),
-                    iommu: *iommu,
-                    scenario: scenario.to_owned(),
-                });
-            }
+    for (scenario, iommus) in list {
+        for kernel in own() {
+            let older = arch.older().iter().filter(|(name, _)| *name == scenario);
+            let some = match older.map(|(_, some)| *some).next() {
+                _ if !args.chosen || Some(kernel) == newest => iommus,
+                Some(some) => some,
+                None => continue,
+            };
+            cells.extend(some.iter().map(|iommu| Cell {
+                kernel: kernel.clone(),
+                iommu: *iommu,
+                scenario: scenario.to_owned(),
+            }));
         }
-    }
-    if args.chosen {
-        let newest = kernels.iter().max_by_key(|kernel| version(kernel));
-        let older = |cell: &Cell| OLDER.contains(&(cell.scenario.as_str(), cell.iommu));
-        cells.retain(|cell| Some(&cell.kernel) == newest || older(cell));
     }
     cells
 }
@@ -330,6 +335,16 @@ fn version(kernel: &str) -> Vec<u32> {
 /// They cannot; the text says what is missing.
 fn possible(args: &Args) -> Result<()> {
     setup::install(setup::VM)?;
+    for arch in args.archs() {
+        setup::install(arch.packages())?;
+        if let Some(other) = args
+            .iommus
+            .iter()
+            .find(|iommu| !arch.iommus().contains(iommu))
+        {
+            bail!("machines of {} have no IOMMU {}", arch.name(), other.name());
+        }
+    }
     Lab::possible(args.mirror.as_deref())
 }
 
@@ -348,7 +363,22 @@ mod tests {
         args.chosen = false;
         let all = wanted(&args, &kernels);
         assert_eq!(on(&kernels[1]), all.len() / kernels.len());
-        assert_eq!([on(&kernels[0]), on(&kernels[2])], [OLDER.len(); 2]);
+        let older = Arch::X86_64.older().iter();
+        let older: usize = older.map(|(_, iommus)| iommus.len()).sum();
+        assert_eq!([on(&kernels[0]), on(&kernels[2])], [older; 2]);
+    }
+
+    #[test]
+    fn a_machine_has_an_iommu_of_its_architecture() {
+        let kernels = ["6.12.9-amd64", "6.12.9-arm64"].map(str::to_owned);
+        let mut args = Args::new(&["edu"]);
+        args.archs = vec![Arch::Arm64, Arch::X86_64];
+        args.matrix = true;
+        let cells = wanted(&args, &kernels);
+        assert_eq!(cells.len(), 6);
+        for cell in cells {
+            assert!(Arch::of(&cell.kernel).iommus().contains(&cell.iommu));
+        }
     }
 
     #[test]

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Which caches are cleaned and invalidated for each QBUF and DQBUF, on a machine on which devices see
+ * nothing of them: the bytes for which the kernel does so, for the device and for the CPU, by kind of
+ * memory, direction and hint, beside what videobuf2's rules say is due. The driver completes a
+ * buffer within QBUF (instant=1).
+ *
+ *   maintenance DEVICE PREFIX BYTES contig|sg
+ */
+#define _GNU_SOURCE
+#include "edu.h"
+
+#define TRACING "/sys/kernel/debug/tracing/"
+
+/* Bytes that the kernel kept caches of in step with memory. */
+struct seen {
+	unsigned long device, cpu;
+};
+
+static int put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_APPEND), ret;
+
+	if (fd < 0)
+		return errno;
+	ret = write(fd, text, strlen(text)) < 0 ? errno : 0;
+	close(fd);
+	return ret;
+}
+
+static int watch(void)
+{
+	int error = put(TRACING "kprobe_events",
+			"p:vb3/device arch_sync_dma_for_device bytes=%x1:u64 way=%x2:u32\n");
+
+	if (!error)
+		error = put(TRACING "kprobe_events",
+			    "p:vb3/cpu arch_sync_dma_for_cpu bytes=%x1:u64 way=%x2:u32\n");
+	if (!error)
+		error = put(TRACING "events/vb3/enable", "1");
+	step("maintenance.watch", "\"errno\":%d,\"want\":0", error);
+	return error;
+}
+
+static void unwatch(void)
+{
+	put(TRACING "events/vb3/enable", "0");
+	put(TRACING "kprobe_events", "-:vb3/device\n");
+	put(TRACING "kprobe_events", "-:vb3/cpu\n");
+}
+
+static void forget(void)
+{
+	close(open(TRACING "trace", O_WRONLY | O_TRUNC));
+}
+
+/* What was done since. For the CPU nothing is done after a device has only read (way 1). */
+static struct seen look(void)
+{
+	struct seen seen = { 0 };
+	char line[512];
+	FILE *trace = fopen(TRACING "trace", "r");
+
+	while (trace && fgets(line, sizeof(line), trace)) {
+		char *at = strstr(line, "bytes=");
+		unsigned long n;
+		unsigned int way;
+
+		if (!at || sscanf(at, "bytes=%lu way=%u", &n, &way) != 2)
+			continue;
+		if (strstr(line, "vb3/cpu") || strstr(line, " cpu:"))
+			seen.cpu += way == 1 ? 0 : n;
+		else
+			seen.device += n;
+	}
+	if (trace)
+		fclose(trace);
+	return seen;
+}
+
+static int queue(struct buffer *b, unsigned int hints)
+{
+	struct v4l2_buffer v = { .type = b->type, .memory = b->memory, .flags = hints,
+				 .field = V4L2_FIELD_NONE, .bytesused = bytes };
+
+	if (b->memory == V4L2_MEMORY_USERPTR)
+		v.m.userptr = (unsigned long)b->view;
+	if (b->memory == V4L2_MEMORY_DMABUF)
+		v.m.fd = b->fd;
+	if (b->memory != V4L2_MEMORY_MMAP)
+		v.length = bytes;
+	return call(video, VIDIOC_QBUF, &v);
+}
+
+static void tell(const char *name, int error, struct seen seen, struct seen due)
+{
+	step(name, "\"errno\":%d,\"want\":0,\"for_device\":%lu,\"for_cpu\":%lu,\"due_device\":%lu,"
+	     "\"due_cpu\":%lu,\"ok\":%s", error, seen.device, seen.cpu, due.device, due.cpu,
+	     !error && seen.device == due.device && seen.cpu == due.cpu ? "true" : "false");
+}
+
+static const struct hint {
+	const char *name;
+	unsigned int flags;
+} hints[] = {
+	{ "plain", 0 },
+	{ "no-clean", V4L2_BUF_FLAG_NO_CACHE_CLEAN },
+	{ "no-invalidate", V4L2_BUF_FLAG_NO_CACHE_INVALIDATE },
+	{ "neither", V4L2_BUF_FLAG_NO_CACHE_CLEAN | V4L2_BUF_FLAG_NO_CACHE_INVALIDATE },
+};
+
+/* Due for a buffer: only MMAP takes hints; coherent memory and imports need nothing of videobuf2. */
+static struct seen due(const char *kind, int type, unsigned int flags, int is_sg)
+{
+	int is_mmap = !strcmp(kind, "coherent") || !strcmp(kind, "noncoherent");
+	int syncs = !strcmp(kind, "userptr") || !strcmp(kind, "noncoherent") || (is_sg && is_mmap);
+
+	if (!is_mmap)
+		flags = 0;
+	return (struct seen){
+		.device = syncs && !(flags & V4L2_BUF_FLAG_NO_CACHE_CLEAN) ? bytes : 0,
+		.cpu = syncs && type == CAP && !(flags & V4L2_BUF_FLAG_NO_CACHE_INVALIDATE) ?
+			bytes : 0,
+	};
+}
+
+/* One buffer of a kind, queued and dequeued twice: of the second time nothing is left but upkeep. */
+static void cycle(const char *kind, int type, const struct hint *hint, int is_sg)
+{
+	struct seen at_queue = { 0 }, at_dequeue = { 0 };
+	const char *way = type == CAP ? "capture" : "output";
+	struct buffer b;
+	char name[96];
+	int error = make(&b, type, kind);
+
+	error = error ? error : call(video, VIDIOC_STREAMON, &type);
+	for (int round = 0; round < 2 && !error; round++) {
+		forget();
+		error = queue(&b, hint->flags);
+		at_queue = look();
+		forget();
+		error = error ? error : dqbuf(&b);
+		at_dequeue = look();
+	}
+	snprintf(name, sizeof(name), "qbuf.%s.%s.%s", kind, way, hint->name);
+	tell(name, error, at_queue, due(kind, type, hint->flags, is_sg));
+	snprintf(name, sizeof(name), "dqbuf.%s.%s.%s", kind, way, hint->name);
+	tell(name, error, at_dequeue, (struct seen){ 0 });
+	call(video, VIDIOC_STREAMOFF, &type);
+	unmake(&b);
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const kinds[] = { "coherent", "noncoherent", "userptr", "udmabuf" };
+	int is_sg = argc > 4 && !strcmp(argv[4], "sg");
+
+	prefix = argc > 2 ? argv[2] : "x";
+	video = argc > 1 ? open(argv[1], O_RDWR) : -1;
+	if (video < 0 || argc < 4) {
+		step("open", "\"ok\":false,\"errno\":%d", errno);
+		return 1;
+	}
+	set_size(atoi(argv[3]));
+	if (watch())
+		return 1;
+	for (unsigned int kind = 0; kind < 4; kind++)
+		for (int way = 0; way < 2; way++)
+			for (unsigned int hint = 0; hint < 4; hint++)
+				cycle(kinds[kind], way ? CAP : OUT, &hints[hint], is_sg);
+	unwatch();
+	return 0;
+}

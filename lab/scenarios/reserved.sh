@@ -1,0 +1,62 @@
+# Memory that a board's device tree keeps for a device, declared to the kernel: taken from the kernel's
+# memory, beyond all that the kernel knows (so that it has no pages), and lent to the kernel meanwhile.
+# Another device imports it, on a bus on which devices see nothing of caches. And regions that make no
+# sense. The stock module hands out pages that are none, and the kernel trips over them; so it
+# comes last.
+#memory 5120
+#append mem=2048M
+#tree reserved
+#tree noncoherent
+. /scenario/lib.sh
+
+echo 0 >/proc/sys/kernel/panic_on_oops
+[ "$IOMMU" = none ] && mask=0xffffffff high=22 || mask=0xfffffff high=0
+
+load() {
+    insmod /scenario/vb3edu.ko mask=$mask other=board region="$2" || step "$1.driver" '"ok":false'
+    error=$(cat /sys/module/vb3edu/parameters/other_error)
+}
+
+# A region that there is: where it begins, the errno of a buffer of it, that of importing it.
+use() {
+    load "$1" "$2"
+    step "$1.region.$2" "\"errno\":$error,\"want\":0"
+    /scenario/limits "$(node vb3edu)" "$1" board "$(node vb3other)" "$2" "$3" "$4" "$5" >/dev/results &
+    program=$!
+    # A program that the kernel tripped over never ends.
+    ended=false
+    for second in $(seq 1 60); do
+        dmesg | grep -qE 'BUG: unable|Unable to handle' && break
+        kill -0 $program 2>/dev/null || { ended=true && break; }
+        sleep 1
+    done
+    step "$1.program.$2" "\"defect\":12,\"ended\":$ended,\"ok\":$ended"
+    [ $ended = true ] && rmmod vb3edu
+}
+
+# One that makes no sense: the errno of having it is the kernel's.
+refuse() {
+    load "$1" "$2"
+    step "$1.region.$2" "\"errno\":$error,\"want\":$3"
+    rmmod vb3edu
+}
+
+for which in rust c; do
+    case " $MODULES " in *" $which "*) ;; *) continue ;; esac
+    use_module "$which" || continue
+    insmod /scenario/vb3probe.ko || step "$which.probe" '"ok":false'
+    use "$which" inside 0x60000000 0 0
+    use "$which" lent 0x70000000 0 0
+    use "$which" small 0x68000000 12 0
+    # The kernel says that they overlap, and takes both.
+    refuse "$which" overlapping 0
+    refuse "$which" absurd 22
+    refuse "$which" empty 22
+    use "$which" beyond 0xd0000000 0 0
+    use "$which" high 0x140000000 0 $high
+    complaints "$which"
+    [ "$which" = rust ] || break
+    show_debug "$which"
+    rmmod vb3probe
+    drop_module "$which"
+done

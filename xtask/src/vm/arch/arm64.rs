@@ -1,0 +1,87 @@
+//! QEMU's virt machine: SMMUv3 or virtio-iommu, and results over a serial port on PCI, because the
+//! machine has only one.
+
+use super::{Scenarios, file};
+use crate::sh;
+use crate::vm::{Cell, Iommu, boot};
+use anyhow::{Context as _, Result};
+use std::path::Path;
+use std::process::Command;
+
+pub(super) const IOMMUS: &[Iommu] = &[Iommu::None, Iommu::Smmuv3, Iommu::Virtio];
+
+/// Each scenario that is not about parts of x86-64's alone; what takes longest comes first.
+pub(super) const EVERYTHING: Scenarios = &[
+    ("stress", &[Iommu::None, Iommu::Smmuv3]),
+    ("compliance", IOMMUS),
+    ("edu", IOMMUS),
+    ("vmalloc", &[Iommu::None]),
+    ("links", &[Iommu::Smmuv3, Iommu::Virtio]),
+    ("far", &[Iommu::None]),
+    ("planes", &[Iommu::None]),
+    ("conformance", IOMMUS),
+    ("pool", &[Iommu::None, Iommu::Smmuv3]),
+    ("noncoherent", &[Iommu::None, Iommu::Smmuv3]),
+    ("reserved", &[Iommu::None, Iommu::Smmuv3]),
+    ("sg", &[Iommu::None, Iommu::Smmuv3]),
+];
+
+pub(super) const OLDER: Scenarios = &[];
+
+/// The machine, and the same with what the scenario adds to its device tree. `size` is memory and
+/// processors.
+pub(super) fn machine(cell: &Cell, dir: &Path, size: &[String]) -> Result<(Command, String)> {
+    let mut qemu = bare(cell, dir);
+    let additions = boot::wishes(&cell.scenario, "tree");
+    if !additions.is_empty() {
+        let mut tree = dir.join("machine.dtb");
+        let dump = format!("dumpdtb={}", tree.display());
+        sh::quietly(
+            bare(cell, dir)
+                .args(size)
+                .args(["-display", "none", "-M", &dump]),
+        )
+        .context("QEMU does not tell its device tree")?;
+        for name in additions {
+            let more = dir.join(format!("{name}.dtb"));
+            let mut make = Command::new("sh");
+            make.arg(sh::root().join("lab/make-tree.sh"))
+                .arg(&tree)
+                .arg(sh::root().join(format!("lab/trees/{name}.dts")))
+                .arg(&more);
+            sh::quietly(&mut make).with_context(|| format!("the device tree takes no {name}"))?;
+            tree = more;
+        }
+        qemu.arg("-dtb").arg(tree);
+    }
+    Ok((qemu, "console=ttyAMA0 results=ttyS0".to_owned()))
+}
+
+fn bare(cell: &Cell, dir: &Path) -> Command {
+    let mut qemu = Command::new("nice");
+    let mut virt = "virt,gic-version=3".to_owned();
+    if cell.iommu == Iommu::Smmuv3 {
+        virt.push_str(",iommu=smmuv3");
+    }
+    if boot::wishes(&cell.scenario, "device")
+        .iter()
+        .any(|name| name == "ivshmem")
+    {
+        // Its memory is to be where devices of 32 bits reach it.
+        virt.push_str(",highmem=off");
+    }
+    // Signing by the architecture's own function takes QEMU ten times as long as all else.
+    qemu.args(["qemu-system-aarch64", "-M", &virt])
+        .args(["-cpu", "max,pauth-impdef=on"])
+        .args(["-serial", &file(dir, "console")])
+        .arg("-chardev")
+        .arg(format!(
+            "{},id=results",
+            file(dir, "serial").replacen("file:", "file,path=", 1)
+        ))
+        .args(["-device", "pci-serial,chardev=results"]);
+    if cell.iommu == Iommu::Virtio {
+        qemu.args(["-device", "virtio-iommu-pci"]);
+    }
+    qemu
+}

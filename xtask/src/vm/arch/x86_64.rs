@@ -1,0 +1,73 @@
+//! A PC: VT-d or virtio-iommu, two serial ports.
+
+use super::{Scenarios, file};
+use crate::vm::lab::Lab;
+use crate::vm::{Args, Cell, Iommu};
+use std::path::Path;
+use std::process::Command;
+
+pub(super) const IOMMUS: &[Iommu] = &[Iommu::None, Iommu::Intel, Iommu::Virtio];
+
+/// What `cargo xtask test --vm` runs. What takes longest comes first, so that nothing is waited for
+/// alone.
+pub(super) const EVERYTHING: Scenarios = &[
+    ("peers", &[Iommu::None]),
+    ("package", &[Iommu::None]),
+    ("stress", &[Iommu::None, Iommu::Intel]),
+    ("process", &[Iommu::None]),
+    ("compliance", IOMMUS),
+    ("edu", IOMMUS),
+    ("links", &[Iommu::Intel, Iommu::Virtio]),
+    ("untrusted", &[Iommu::Intel]),
+    ("far", &[Iommu::None]),
+    ("planes", &[Iommu::None]),
+    ("conformance", IOMMUS),
+    ("pool", &[Iommu::None, Iommu::Intel]),
+    ("vmalloc", &[Iommu::None]),
+    ("sg", &[Iommu::None, Iommu::Intel]),
+    ("vfio", &[Iommu::Intel]),
+    ("buffers", &[Iommu::None]),
+];
+
+pub(super) const OLDER: Scenarios = &[
+    ("package", &[Iommu::None]),
+    ("process", &[Iommu::None]),
+    ("compliance", &[Iommu::None]),
+    ("edu", &[Iommu::Intel]),
+    ("conformance", &[Iommu::Virtio]),
+    ("pool", &[Iommu::None]),
+];
+
+/// Rate of the time stamp counter where each instruction takes a nanosecond.
+const TSC_KHZ_COUNTED: u64 = 1_000_000;
+
+/// An interrupt that nobody expects makes a kernel tell all processors' and tasks' stacks, timers
+/// and locks, and end.
+const LAST_WORDS_OF_KERNEL: &str = "unknown_nmi_panic panic_print=0x4d";
+
+pub(super) fn machine(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> (Command, String) {
+    let mut qemu = Command::new("nice");
+    qemu.args(["qemu-system-x86_64", "-M", "q35", "-cpu", "max"])
+        .args(["-serial", &file(dir, "console")])
+        .args(["-serial", &file(dir, "serial")]);
+    let mut line = format!("console=ttyS0 results=ttyS1 no_timer_check {LAST_WORDS_OF_KERNEL}");
+    let rate = match (args.kvm, args.count) {
+        (true, _) => None,
+        (false, true) => Some(TSC_KHZ_COUNTED),
+        (false, false) => lab.tsc_khz(),
+    };
+    if let Some(rate) = rate {
+        line.push_str(&format!(" tsc_early_khz={rate} tsc=reliable"));
+    }
+    match cell.iommu {
+        Iommu::Intel => {
+            qemu.args(["-device", "intel-iommu,aw-bits=48"]);
+            line.push_str(" intel_iommu=on");
+        }
+        Iommu::Virtio => {
+            qemu.args(["-device", "virtio-iommu-pci"]);
+        }
+        Iommu::None | Iommu::Smmuv3 => {}
+    }
+    (qemu, line)
+}
