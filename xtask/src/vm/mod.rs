@@ -245,6 +245,11 @@ fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
             build::peers(lab, kernel)?;
         }
     }
+    if need(cells, "core") {
+        for kernel in kernels {
+            build::core(lab, kernel)?;
+        }
+    }
     if need(cells, "patched") {
         for kernel in kernels {
             build::patched(lab, kernel)?;
