@@ -16,4 +16,4 @@ cp "$sources"/kernel/module/*.[ch] "$sources/kernel/module/$module"/* "$out/"
 roots=$(grep -oh 'vb3_rs_[a-z_]*(' "$out"/*.c "$out/kind.h" | tr -d '(' | sort -u | sed 's/^/-u /')
 # shellcheck disable=SC2086 # one word each
 "${cross}ld" -r --gc-sections $roots -o "$out/vb3rust.bin" "$rust/libvb3_kernel.a"
-"${cross}strip" --strip-debug "$out/vb3rust.bin"
+"${cross}strip" --strip-debug --discard-locals "$out/vb3rust.bin"

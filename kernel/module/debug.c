@@ -9,6 +9,7 @@
 #include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/seq_file.h>
+#include <linux/slab.h>
 #include <linux/spinlock.h>
 
 #include "buffer.h"
@@ -139,8 +140,27 @@ struct refusal {
 };
 
 static DEFINE_SPINLOCK(refusals_lock);
-static struct refusal refusals[REFUSALS];
+/* Of as many, from the first one on: most modules never refuse anything. */
+static struct refusal *refusals;
 static u64 refusals_made;
+
+/* Keeps a refusal for debugfs, where there is memory for it. */
+static void keep_refusal(const struct refusal *made)
+{
+	struct refusal *first = NULL;
+
+	if (!READ_ONCE(refusals))
+		first = kcalloc(REFUSALS, sizeof(*first), GFP_KERNEL | __GFP_NOWARN);
+	spin_lock(&refusals_lock);
+	if (!refusals) {
+		refusals = first;
+		first = NULL;
+	}
+	if (refusals)
+		refusals[refusals_made++ % REFUSALS] = *made;
+	spin_unlock(&refusals_lock);
+	kfree(first);
+}
 
 void vb3_refused(struct device *dev, const struct vb3_refusal *told)
 {
@@ -152,9 +172,7 @@ void vb3_refused(struct device *dev, const struct vb3_refusal *told)
 
 	strscpy(made.device, name_of(dev), sizeof(made.device));
 	get_task_comm(made.comm, current);
-	spin_lock(&refusals_lock);
-	refusals[refusals_made++ % REFUSALS] = made;
-	spin_unlock(&refusals_lock);
+	keep_refusal(&made);
 	if (dev)
 		dev_info_ratelimited(dev, REFUSED, TEXT_OF(told->what), WHY_OF(told),
 				     TEXT_OF(told->remedy));
@@ -198,4 +216,5 @@ int vb3_debug_init(void)
 void vb3_debug_exit(void)
 {
 	debugfs_remove(dir);
+	kfree(refusals);
 }

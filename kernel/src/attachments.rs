@@ -55,6 +55,17 @@ impl<T> List<T> {
         }
         None
     }
+
+    fn unlink(&mut self, key: Key) -> Option<KBox<Node<T>>> {
+        let mut link = &mut self.head;
+        while link.as_ref().is_some_and(|node| node.key != key) {
+            link = &mut link.as_mut()?.next;
+        }
+        let mut node = link.take()?;
+        *link = node.next.take();
+        self.len = self.len.saturating_sub(1);
+        Some(node)
+    }
 }
 
 impl<T> Drop for List<T> {
@@ -105,14 +116,11 @@ impl<T> Store<T> for List<T> {
     }
 
     fn remove(&mut self, key: Key) -> Option<T> {
-        let mut link = &mut self.head;
-        while link.as_ref().is_some_and(|node| node.key != key) {
-            link = &mut link.as_mut()?.next;
-        }
-        let mut node = link.take()?;
-        *link = node.next.take();
-        self.len = self.len.saturating_sub(1);
-        Some(node.into_inner().value)
+        self.unlink(key).map(|node| node.into_inner().value)
+    }
+
+    fn discard(&mut self, key: Key) -> bool {
+        self.unlink(key).is_some()
     }
 
     fn len(&self) -> usize {

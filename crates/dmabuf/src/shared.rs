@@ -149,6 +149,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// # Errors
     /// `Invalid` for length zero or memory that another driver makes; `NoMemory` (ENOMEM) with
     /// what ran out, also for a length that overflows when rounded to pages.
+    // Into its caller, who knows where it is to lie: it is large, and would be copied there.
+    #[inline(always)]
     pub fn allocate<W: Observer<O>>(
         cx: &mut Cx<'_, O, W>,
         spec: Spec<O::Device>,
@@ -183,6 +185,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Self::new(alloc, spec, list)
     }
 
+    #[inline(always)]
     pub(crate) fn new(alloc: O::Alloc, spec: Spec<O::Device>, list: L) -> Self {
         Self {
             alloc,

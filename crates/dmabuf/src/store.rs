@@ -26,6 +26,12 @@ pub trait Store<T> {
     /// Takes an object out.
     fn remove(&mut self, key: Self::Key) -> Option<T>;
 
+    /// Takes an object out and drops it, which a table may do without moving it; whether there was
+    /// one.
+    fn discard(&mut self, key: Self::Key) -> bool {
+        self.remove(key).is_some()
+    }
+
     /// How many objects there are.
     fn len(&self) -> usize;
 

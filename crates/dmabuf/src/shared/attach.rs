@@ -261,7 +261,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Detaches a device, unmapping what is still mapped; false if there is no such attachment.
     pub fn detach<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) -> bool {
         self.drop_mapping(cx, key);
-        self.list.remove(key).is_some()
+        self.list.discard(key)
     }
 
     /// Takes the memory back from all attached devices: behind an IOMMU their accesses fault from
