@@ -15,9 +15,6 @@ use vb3_v4l2::{
 
 /// What a host needs of a device besides its driver.
 pub(crate) trait Outside: VideoDriver {
-    /// Readable when the device waits for something outside and it has come.
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
-
     /// Finishes what the device records; what went wrong with it.
     fn finish(&mut self) -> Option<Failure> {
         None
@@ -73,13 +70,6 @@ impl<C: Send + 'static> Device<C> {
             shots: None,
             told: None,
         })
-    }
-
-    /// Readable when the device waits for something outside and it has come; `None` where it
-    /// does not wait. Calls for a [`tick`](VideoDriver::tick).
-    #[must_use]
-    pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.wake_fd()
     }
 
     /// Finishes what the device records, waiting until it is written. To be called once, at the
@@ -354,6 +344,10 @@ impl<C: 'static> VideoDriver for Device<C> {
         }
         let late = self.next_late_frame();
         self.inner.next_tick().into_iter().chain(late).min()
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.wake_fd()
     }
 
     fn statistics(&self) -> Statistics {

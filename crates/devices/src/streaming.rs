@@ -460,16 +460,16 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         is_on.then(|| self.engine.next_step(&self.stream)).flatten()
     }
 
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.engine.wake_fd()
+    }
+
     fn statistics(&self) -> Statistics {
         self.stream.statistics
     }
 }
 
 impl<E: Engine<C>, C> Outside for StreamingDevice<E, E::Formats, C> {
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.engine.wake_fd()
-    }
-
     fn finish(&mut self) -> Option<Failure> {
         self.engine.finish()
     }

@@ -28,6 +28,10 @@ struct Part {
     streaming: [bool; 2],
     /// The highest priority of its files.
     priority: u32,
+    /// Its driver has something to do at some time, or waits for something outside.
+    at_work: bool,
+    /// A queue has buffers that its driver has not got yet.
+    holds_back: bool,
 }
 
 /// A context with what it has added.
@@ -44,6 +48,12 @@ pub(crate) struct Contexts<M: MemOps, D> {
     progress: [FlowProgress; 2],
     /// How many contexts have each priority.
     priorities: BTreeMap<u32, usize>,
+    /// Those whose drivers are to be ticked.
+    at_work: BTreeSet<u64>,
+    /// Those with buffers that drivers have not got yet.
+    holding_back: BTreeSet<u64>,
+    /// Those that have changed since their drivers were asked how they fare.
+    unasked: BTreeSet<u64>,
     /// Files whose poll states or waiting calls may have changed.
     woken: BTreeSet<FileHandle>,
     refusals: Vec<Refusal>,
@@ -66,6 +76,9 @@ impl<M: MemOps, D> Default for Contexts<M, D> {
             lent: BTreeSet::new(),
             progress: [FlowProgress::default(); 2],
             priorities: BTreeMap::new(),
+            at_work: BTreeSet::new(),
+            holding_back: BTreeSet::new(),
+            unasked: BTreeSet::new(),
             woken: BTreeSet::new(),
             refusals: Vec::new(),
         }
@@ -112,9 +125,38 @@ where
             done: part.done,
             ..Part::default()
         };
-        self.change(part, rest);
+        self.change(of, part, rest);
+        self.unasked.remove(&of);
         self.forget_priority(rest.priority);
         Some(context)
+    }
+
+    /// Those whose drivers have something to do at some time, or wait for something outside.
+    pub(crate) fn at_work(&self) -> impl Iterator<Item = &Context<M, D>> {
+        let known = self.at_work.difference(&self.lent).chain(&self.lent);
+        let contexts = known.filter_map(|of| Some(&self.all.get(of)?.context));
+        contexts.filter(|context| is_at_work(&context.driver))
+    }
+
+    /// The numbers of the same, and of those that may have come to be so.
+    pub(crate) fn to_tick(&self) -> Vec<u64> {
+        self.at_work.union(&self.lent).copied().collect()
+    }
+
+    /// The numbers of those with buffers that drivers have not got yet.
+    pub(crate) fn holding_back(&mut self) -> Vec<u64> {
+        self.settle();
+        self.holding_back.iter().copied().collect()
+    }
+
+    /// Asks the drivers that have changed since the last call.
+    pub(crate) fn ask_changed(&mut self, mut each: impl FnMut(&mut D)) {
+        self.settle();
+        for of in core::mem::take(&mut self.unasked) {
+            if let Some(entry) = self.all.get_mut(&of) {
+                each(&mut entry.context.driver);
+            }
+        }
     }
 
     /// What the queues that go one way come to.
@@ -156,8 +198,10 @@ where
             };
             let mut now = Part {
                 priority: context.own_priority(),
+                at_work: is_at_work(&context.driver),
                 ..Part::default()
             };
+            self.unasked.insert(of);
             for flow in FLOWS {
                 let Some(queue) = context.queue(flow) else {
                     continue;
@@ -165,6 +209,7 @@ where
                 let at = place(flow);
                 now.done[at] = queue.statistics().done;
                 now.streaming[at] = queue.is_streaming();
+                now.holds_back |= queue.is_streaming() && queue.queued_count() > 0;
                 let memory = &mut self.progress[at].memory;
                 *memory = queue.memory().or(*memory);
             }
@@ -175,12 +220,14 @@ where
             self.refusals
                 .extend(context.take_refusals().into_iter().take(room));
             let before = core::mem::replace(part, now);
-            self.change(before, now);
+            self.change(of, before, now);
         }
     }
 
     /// One context adds something else than before.
-    fn change(&mut self, before: Part, now: Part) {
+    fn change(&mut self, of: u64, before: Part, now: Part) {
+        keep(&mut self.at_work, of, now.at_work);
+        keep(&mut self.holding_back, of, now.holds_back);
         for (at, sum) in self.progress.iter_mut().enumerate() {
             let done = now.done[at].saturating_sub(before.done[at]);
             sum.done = sum.done.saturating_add(done);
@@ -203,5 +250,18 @@ where
                 self.priorities.remove(&priority);
             }
         }
+    }
+}
+
+/// Whether a driver is to be ticked, now or later.
+fn is_at_work<D: VideoDriver>(driver: &D) -> bool {
+    driver.next_tick().is_some() || driver.wake_fd().is_some()
+}
+
+fn keep(set: &mut BTreeSet<u64>, of: u64, is_in: bool) {
+    if is_in {
+        set.insert(of);
+    } else {
+        set.remove(&of);
     }
 }

@@ -230,6 +230,21 @@ where
         self.contexts.iter_mut().map(|(_, context)| context)
     }
 
+    /// Those of [`contexts`](Self::contexts) whose drivers have something to do at some time, or wait
+    /// for something outside: what that costs does not grow with those that are idle.
+    pub fn contexts_at_work(&self) -> impl Iterator<Item = &Context<M, D>> {
+        self.contexts.at_work()
+    }
+
+    /// Asks how they fare the drivers that may have changed since the last call; one that all files
+    /// share, always. Nothing is to be done to a driver thereby.
+    pub fn ask_drivers(&mut self, each: impl FnMut(&mut D)) {
+        if self.opener.is_none() {
+            self.contexts.get_mut(0);
+        }
+        self.contexts.ask_changed(each);
+    }
+
     /// What was counted so far on a queue, by all files together.
     #[must_use]
     pub fn statistics(&self, flow: Flow) -> DeviceStatistics {
@@ -397,16 +412,26 @@ where
         now_ns: u64,
         mut with_bus: impl FnMut(&mut M, &mut dyn FnMut(&mut dyn Bus<M::Cookie>)),
     ) {
-        for (of, context) in self.contexts.iter_mut() {
-            context.tick(mem, now_ns, &mut with_bus);
-            context.settle(of, &mut self.requests, now_ns);
+        // The one that all share may have something to do of which it says nothing.
+        let shared = self.opener.is_none().then_some(0);
+        let to_tick = match shared {
+            Some(of) => vec![of],
+            None => self.contexts.to_tick(),
+        };
+        for of in to_tick {
+            if let Some(context) = self.contexts.get_mut(of) {
+                context.tick(mem, now_ns, &mut with_bus);
+                context.settle(of, &mut self.requests, now_ns);
+            }
         }
     }
 
     /// Fences have ended: the drivers get the buffers that were held back by them.
     pub fn settle_queues(&mut self, mem: &mut M) {
-        for context in self.contexts_mut() {
-            context.settle_queues(mem);
+        for of in self.contexts.holding_back() {
+            if let Some(context) = self.contexts.get_mut(of) {
+                context.settle_queues(mem);
+            }
         }
     }
 
@@ -427,7 +452,7 @@ where
     /// When the next [`tick`](Self::tick) is due, on the monotonic clock.
     #[must_use]
     pub fn next_tick(&self) -> Option<u64> {
-        self.contexts()
+        self.contexts_at_work()
             .filter_map(|context| context.driver.next_tick())
             .min()
     }

@@ -7,6 +7,7 @@ use crate::{
     PixelFormat, Planarity, Progress, Statistics,
 };
 use bitflags::bitflags;
+use std::os::fd::BorrowedFd;
 use vb3_queue::{Driver, DriverError, Requests, TimestampKind};
 
 /// Who a device is, as QUERYCAP says. Texts are cut at 15, 31 and 31 bytes.
@@ -312,8 +313,15 @@ pub trait VideoDriver {
         progress: &mut Progress<Self::Cookie>,
     );
 
-    /// When the next tick is due, on the monotonic clock; `None` while there is nothing to do.
+    /// When the next tick is due, on the monotonic clock; `None` while there is nothing to do. Of a
+    /// memory-to-memory device this changes only with a call of another method.
     fn next_tick(&self) -> Option<u64>;
+
+    /// Readable when the driver waits for something outside and it has come; `None` where it
+    /// does not wait. Calls for a [`tick`](Self::tick).
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 
     /// What it counted.
     fn statistics(&self) -> Statistics {

@@ -1,6 +1,5 @@
 use super::*;
 use crate::bench::{Bench, FILLER};
-use crate::device::Outside as _;
 use crate::picture::{Frame, Size};
 use crate::source::{Background, Picture, read_number, render};
 use crate::surface::FIELD_NONE;

@@ -1,6 +1,5 @@
 use super::*;
 use crate::bench::Bench;
-use crate::device::Outside as _;
 use crate::picture::{Frame, Matrix, Size};
 use crate::sink::Record;
 use crate::source::{Background, Picture, read_number, render};

@@ -236,10 +236,6 @@ impl<S, C> Outside for Coder<S, C>
 where
     Self: Coding<C>,
 {
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.codec.wake_fd()
-    }
-
     fn failure(&self) -> Option<&Failure> {
         self.codec.failure()
     }
@@ -384,6 +380,10 @@ where
 
     fn next_tick(&self) -> Option<u64> {
         self.has_work().then_some(0)
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.codec.wake_fd()
     }
 
     fn statistics(&self) -> Statistics {

@@ -11,7 +11,6 @@ use crate::place::{Place, identity, policy};
 use crate::select::{fit, settable};
 use crate::spec::DeviceSpec;
 use crate::surface::{EINVAL, Surface, Trouble, align_lines};
-use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, DoneState, Driver, DriverError, MAX_PLANES, Requests, TimestampKind};
 use vb3_v4l2::{
     Bus, Colorimetry, ControlSpec, ControlValue, Flow, Format, FourCc, Fraction, FrameIntervals,
@@ -289,10 +288,6 @@ impl<C> FrameConverter<C> {
 }
 
 impl<C> Outside for FrameConverter<C> {
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
     fn failure(&self) -> Option<&Failure> {
         None
     }

@@ -143,10 +143,6 @@ fn whole_macroblocks(width: u32, height: u32) -> (u32, u32) {
 }
 
 impl<C> Outside for StatelessDecoder<C> {
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.codec.wake_fd()
-    }
-
     fn failure(&self) -> Option<&Failure> {
         self.codec.failure()
     }
@@ -270,6 +266,10 @@ impl<C> VideoDriver for StatelessDecoder<C> {
 
     fn next_tick(&self) -> Option<u64> {
         self.has_work().then_some(0)
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.codec.wake_fd()
     }
 
     fn statistics(&self) -> Statistics {

@@ -11,6 +11,7 @@ use crate::{
     FrameIntervals, FrameSizes, Identity, Opener, POLL_ERR, POLL_IN, POLL_PRI, PixelFormat,
     Planarity, Progress, QueuePolicy, Role, VideoDevice, VideoDriver, sys,
 };
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use vb3_queue::{Completion, DoneState, Driver, DriverError, RequestId, Requests};
 
@@ -27,6 +28,8 @@ struct Worker {
     capture: TestDriver,
     requests: Requests,
     story: Story,
+    /// How often drivers were ticked or asked when to be.
+    asked: Arc<AtomicU64>,
 }
 
 impl VideoDriver for Worker {
@@ -84,6 +87,7 @@ impl VideoDriver for Worker {
         }
     }
     fn tick(&mut self, _: u64, _: &mut dyn Bus<u64>, progress: &mut Progress<u64>) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let (from, to) = (&mut self.output.held, &mut self.capture.held);
         if from.is_empty() || to.is_empty() {
             return;
@@ -111,7 +115,8 @@ impl VideoDriver for Worker {
             .push(format!("work 1 of {waiting}"));
     }
     fn next_tick(&self) -> Option<u64> {
-        None
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        (!self.output.held.is_empty() && !self.capture.held.is_empty()).then_some(0)
     }
 }
 
@@ -122,18 +127,22 @@ struct Bench {
     device: VideoDevice<TestMemory, Worker>,
     files: [FileHandle; 2],
     story: Story,
+    asked: Arc<AtomicU64>,
 }
 
 impl Bench {
     fn new(requests: Requests) -> Self {
         let story = Story::default();
         let told = Arc::clone(&story);
+        let asked = Arc::default();
+        let asks = Arc::clone(&asked);
         let opener: Opener<Worker> = Box::new(move || {
             Ok(Worker {
                 output: TestDriver::new(Flow::Output, Planarity::Single),
                 capture: TestDriver::new(Flow::Capture, Planarity::Single),
                 requests,
                 story: Arc::clone(&told),
+                asked: Arc::clone(&asks),
             })
         });
         let mem = TestMemory::default();
@@ -145,6 +154,7 @@ impl Bench {
             device,
             files,
             story,
+            asked,
         };
         for file in files {
             for flow in [Flow::Output, Flow::Capture] {
@@ -593,4 +603,40 @@ fn another_files_priority_holds_until_it_is_lowered_or_closed() {
     b.device.release(&mut b.mem, two);
     assert_eq!(get(&mut b, one), usual);
     b.finish();
+}
+
+#[test]
+fn files_that_have_nothing_to_do_are_not_asked_in_each_call() {
+    let mut bench = Bench::new(Requests::None);
+    let [file, _] = bench.files;
+    let idle: Vec<FileHandle> = (0..100)
+        .map(|_| bench.device.open(&bench.mem).unwrap())
+        .collect();
+    for flow in [Flow::Output, Flow::Capture] {
+        bench.stream(file, flow, true);
+        assert_eq!(bench.qbuf(file, flow, 0, None), 0);
+    }
+    // What has changed is looked at once.
+    bench.device.take_woken();
+    let asked = |bench: &Bench| bench.asked.swap(0, Ordering::Relaxed);
+    asked(&bench);
+    assert_eq!(bench.device.next_tick(), Some(0));
+    bench.tick();
+    bench.device.take_woken();
+    assert_eq!(bench.told(), ["work 1 of 1"]);
+    let with_work = asked(&bench);
+    assert!((2..20).contains(&with_work), "{with_work}");
+    assert_eq!(bench.device.next_tick(), None);
+    bench.tick();
+    let mut drivers = 0;
+    bench.device.ask_drivers(|_| drivers += 1);
+    bench.device.ask_drivers(|_| drivers += 1);
+    // All that has changed since the beginning, and no driver twice.
+    assert_eq!((asked(&bench), drivers), (0, 102));
+    for flow in [Flow::Output, Flow::Capture] {
+        bench.stream(file, flow, false);
+    }
+    idle.iter()
+        .for_each(|file| bench.device.release(&mut bench.mem, *file));
+    bench.finish();
 }

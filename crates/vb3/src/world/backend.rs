@@ -15,7 +15,7 @@ use vb3_host::{
 };
 use vb3_queue::{MapAccess, Queue};
 use vb3_v4l2::sys::VIDIOC_S_FMT;
-use vb3_v4l2::{CallContext, FileHandle, Flow, POLL_IN, POLL_OUT, POLL_PRI};
+use vb3_v4l2::{CallContext, FileHandle, Flow, POLL_IN, POLL_OUT, POLL_PRI, VideoDriver as _};
 
 const POLLERR: i16 = 8;
 /// What holds on a file whose device has gone.
@@ -554,7 +554,7 @@ impl Backend for World {
         let devices = self
             .nodes
             .iter()
-            .flat_map(|node| node.video.contexts())
+            .flat_map(|node| node.video.contexts_at_work())
             .filter_map(|context| context.driver().wake_fd());
         let control = self.control.iter().flat_map(Control::fds);
         devices.chain(control).collect()

@@ -326,7 +326,7 @@ impl World {
             if woken.requests {
                 self.changed.extend(self.media.requests_of(at));
             }
-            while let Some(failure) = node.take_failure() {
+            for failure in node.take_failures() {
                 self.report.fail(failure);
             }
             for refusal in node.video.take_refusals() {

@@ -278,7 +278,7 @@ impl Node {
     /// neither does what another process is still at.
     pub(super) fn next_event(&self, now_ns: u64) -> Option<u64> {
         let flows = self.video.role().flows();
-        let due = self.video.contexts().filter_map(|context| {
+        let due = self.video.contexts_at_work().filter_map(|context| {
             let due = context.driver().next_tick()?;
             let queues = flows.iter().filter_map(|flow| context.queue(*flow));
             let has_buffer = queues.map(Queue::active_count).any(|count| count > 0);
@@ -332,9 +332,11 @@ impl Node {
     }
 
     /// What failed outside since this was asked last.
-    pub(super) fn take_failure(&mut self) -> Option<DeviceFailure> {
-        let failure = self.ask(Device::take_failure)?;
-        Some(self.tell(&failure))
+    pub(super) fn take_failures(&mut self) -> Vec<DeviceFailure> {
+        let mut failures = Vec::new();
+        self.video
+            .ask_drivers(|device| failures.extend(device.take_failure()));
+        failures.iter().map(|failure| self.tell(failure)).collect()
     }
 
     /// The first answer of the drivers of open files.

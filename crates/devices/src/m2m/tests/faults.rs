@@ -3,16 +3,11 @@
 use super::bench::{Bench, device};
 use crate::device::Outside;
 use crate::{Device, Failure, FaultSchedule, FrameFault, FrameFaults};
-use std::os::fd::BorrowedFd;
 use vb3_codec::Launch;
 use vb3_queue::Error;
 use vb3_v4l2::{Command, DriverEvent, Flow, Format, FourCc, pixfmt};
 
 impl Outside for Device<u32> {
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        Self::wake_fd(self)
-    }
-
     fn failure(&self) -> Option<&Failure> {
         None
     }
