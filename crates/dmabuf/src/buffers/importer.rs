@@ -14,7 +14,7 @@ impl<O: DmaOps, W: Observer<O>> Importer for Buffers<O, W> {
     }
 
     fn attach(&mut self, buf: &BufRef, dev: O::Device) -> Result<AttachRef, Error> {
-        self.note_change();
+        self.changes.note(buf.memory);
         let key = self.with_memory(buf.memory, |memory, cx| memory.attach_dynamic(cx, dev))?;
         Ok(AttachRef {
             memory: buf.memory,
@@ -41,7 +41,7 @@ impl<O: DmaOps, W: Observer<O>> Importer for Buffers<O, W> {
     }
 
     fn detach(&mut self, attachment: AttachRef) {
-        self.note_change();
+        self.changes.note(attachment.memory);
         let _gone = self.with_memory(attachment.memory, |memory, cx| {
             memory.detach(cx, attachment.key);
             Ok(())

@@ -9,6 +9,7 @@ use crate::{
     Attachment, Backing, Cx, Error, Observer, Placer, Shared, Slab, SlabKey, Spec, Store, UserKind,
 };
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use vb3_dma::DmaOps;
 
 /// The registry's kind of shared memory.
@@ -116,6 +117,45 @@ pub struct Live {
     pub program_mappings: u64,
 }
 
+/// The memories that have changed since a host asked last.
+#[derive(Debug)]
+struct Changes {
+    count: u64,
+    memories: Vec<MemoryId>,
+    /// There were more than are noted.
+    more: bool,
+}
+
+impl Changes {
+    /// Most that are noted.
+    const MOST: usize = 64;
+
+    const fn new() -> Self {
+        Self {
+            count: 0,
+            memories: Vec::new(),
+            more: false,
+        }
+    }
+
+    fn note(&mut self, id: MemoryId) {
+        self.count = self.count.wrapping_add(1);
+        if self.memories.last() == Some(&id) {
+            return;
+        }
+        if self.memories.len() < Self::MOST && self.memories.try_reserve(1).is_ok() {
+            self.memories.push(id);
+        } else {
+            self.more = true;
+        }
+    }
+
+    fn take(&mut self) -> Option<Vec<MemoryId>> {
+        let memories = core::mem::take(&mut self.memories);
+        (!core::mem::take(&mut self.more)).then_some(memories)
+    }
+}
+
 /// Memories and dma-bufs by number, over a DMA layer.
 ///
 /// A dma-buf keeps its memory alive; each export makes a dma-buf of its own. The host keeps the
@@ -129,7 +169,7 @@ pub struct Buffers<O: DmaOps, W> {
     bufs: Slab<Buf>,
     fences: Fences<Owner<O::Device>>,
     attachment_limit: u32,
-    changes: u64,
+    changes: Changes,
     placer: Option<Box<dyn Placer<O> + Send>>,
 }
 
@@ -149,7 +189,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
             bufs: Slab::new(Self::LIMIT),
             fences: Fences::new(),
             attachment_limit: Self::ATTACHMENT_LIMIT,
-            changes: 0,
+            changes: Changes::new(),
             placer: None,
         }
     }
@@ -233,15 +273,23 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
         self.memories.iter().map(|(key, m)| (MemoryId(key), m))
     }
 
+    /// How many memories there are.
+    #[must_use]
+    pub fn memory_count(&self) -> usize {
+        self.memories.len()
+    }
+
     /// How often a memory, a handle or an attachment has come or gone: who follows holders looks
     /// again when the number has changed.
     #[must_use]
     pub const fn changes(&self) -> u64 {
-        self.changes
+        self.changes.count
     }
 
-    const fn note_change(&mut self) {
-        self.changes = self.changes.wrapping_add(1);
+    /// The memories that came or went since the last call, or of which a handle or an attachment did,
+    /// each at least once; `None` where they were more than 64, so that any may have changed.
+    pub fn take_changed(&mut self) -> Option<Vec<MemoryId>> {
+        self.changes.take()
     }
 
     /// Allocates a memory with one user: a queue's plane.
@@ -249,7 +297,6 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// # Errors
     /// As [`Shared::allocate`]; `TableFull` (ENOMEM).
     pub fn allocate(&mut self, spec: Spec<O::Device>) -> Result<MemoryId, Error> {
-        self.note_change();
         let list = Slab::new(self.attachment_limit);
         let mut cx = Cx {
             ops: &mut self.ops,
@@ -269,6 +316,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
         };
         match key {
             Ok(key) => {
+                self.changes.note(MemoryId(key));
                 if let Some(memory) = self.memories.get_mut(key) {
                     memory.set_tag(key.get());
                 }
@@ -305,7 +353,6 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// `TableFull` (ENOMEM), and what the DMA layer says when the memory cannot be shown to
     /// devices. The allocation has then been freed.
     pub fn adopt(&mut self, alloc: O::Alloc, len_bytes: u64, name: Name) -> Result<BufRef, Error> {
-        self.note_change();
         let memory = Shared::adopt(alloc, len_bytes, Slab::new(self.attachment_limit));
         let key = match self.memories.insert(memory) {
             Ok(key) => key,
@@ -337,7 +384,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
 
     /// Drops one user of a memory; the last frees it.
     pub fn drop_user(&mut self, id: MemoryId, kind: UserKind) {
-        self.note_change();
+        self.changes.note(id);
         let last = self.with_memory(id, |memory, cx| Ok(memory.drop_user(cx, kind)));
         if last == Ok(true) {
             if let Some(memory) = self.memories.remove(id.0) {
@@ -351,7 +398,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// # Errors
     /// `Invalid` (EINVAL) for a memory that is gone.
     pub fn vma_open(&mut self, id: MemoryId) -> Result<Vma, Error> {
-        self.note_change();
+        self.changes.note(id);
         self.with_memory(id, |memory, cx| {
             memory.add_user(UserKind::Mapping, cx.now_ns)
         })?;
@@ -398,7 +445,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
         access: Access,
         name: Name,
     ) -> Result<BufRef, Error> {
-        self.note_change();
+        self.changes.note(memory);
         self.with_memory(memory, |memory, cx| {
             memory.prepare_export(cx)?;
             memory.add_user(UserKind::Export, cx.now_ns)
@@ -514,7 +561,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// # Errors
     /// As [`Shared::revoke`].
     pub fn revoke(&mut self, id: MemoryId) -> Result<(), Error> {
-        self.note_change();
+        self.changes.note(id);
         if self.memory(id).is_none() {
             return Ok(());
         }

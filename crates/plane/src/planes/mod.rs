@@ -223,6 +223,8 @@ pub struct Planes<O: DmaOps, H> {
     users: Slab<users::Pinned<O>>,
     /// How often one of them has come or gone.
     user_changes: u64,
+    /// At the last [`take_changed`](Self::take_changed).
+    user_changes_seen: u64,
     imports: Slab<Import<O::Device>>,
     /// Counts uses of imports, to find the one unused longest.
     clock: u64,
@@ -245,6 +247,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
             buffers: Buffers::new(ops, CounterTable::new(host)),
             users: Slab::new(Buffers::<O, CounterTable<O::Device, H>>::LIMIT),
             user_changes: 0,
+            user_changes_seen: 0,
             imports: Slab::new(Buffers::<O, CounterTable<O::Device, H>>::LIMIT),
             clock: 0,
             refused: None,

@@ -2,9 +2,10 @@
 
 use super::{Kind, Plane, Planes};
 use crate::{PlaneError, UserMemory};
+use alloc::vec::Vec;
 use core::fmt;
 use vb3_dma::DmaOps;
-use vb3_dmabuf::{Observer, SlabKey, Store as _};
+use vb3_dmabuf::{MemoryId, Observer, SlabKey, Store as _};
 
 /// Names a pinned range of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,6 +111,16 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     /// holders looks again when the number has changed.
     pub const fn changes(&self) -> u64 {
         self.buffers.changes().wrapping_add(self.user_changes)
+    }
+
+    /// The memories of which something came or went since the last call
+    /// ([`Buffers::take_changed`](vb3_dmabuf::Buffers::take_changed)); `None` where any may have
+    /// changed: also after a pinned range has come or gone.
+    pub fn take_changed(&mut self) -> Option<Vec<MemoryId>> {
+        let changed = self.buffers.take_changed();
+        let users = self.user_changes;
+        let seen = core::mem::replace(&mut self.user_changes_seen, users);
+        changed.filter(|_| seen == users)
     }
 }
 

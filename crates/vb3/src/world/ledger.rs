@@ -7,7 +7,7 @@ use super::shares::HeldBy;
 use super::users::UserPages;
 use super::{World, summary};
 use crate::report::{BufferReport, HolderReport, MAX_BUFFERS};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use vb3_dmabuf::fence::Owner;
 use vb3_dmabuf::{HolderKind, MemoryId, Store as _, UserKind};
 use vb3_plane::UserId;
@@ -111,6 +111,13 @@ pub(super) struct Ledger {
     left_out: u64,
     /// Most that were there at one time and not followed.
     most_unfollowed: u64,
+    /// Programs' own memory: how many rows there are of it, and how many buffers without one.
+    users: usize,
+    unfollowed_users: usize,
+    /// Buffers that devices had at the last look at them.
+    fenced: BTreeSet<MemoryId>,
+    #[cfg(test)]
+    looks: u64,
 }
 
 impl Ledger {
@@ -121,6 +128,20 @@ impl Ledger {
             self.gone.iter().cloned().chain(live).collect(),
             self.left_out + self.most_unfollowed,
         )
+    }
+
+    /// How often holders of a buffer were looked for.
+    #[cfg(test)]
+    pub(super) const fn looks(&self) -> u64 {
+        self.looks
+    }
+
+    /// The rows of memory that can be shared.
+    fn shared(&self) -> impl Iterator<Item = MemoryId> {
+        self.live.keys().filter_map(|row| match row {
+            Named::Shared(id) => Some(*id),
+            Named::User(_) => None,
+        })
     }
 
     /// The row of a buffer, which `told` begins; `None` where there are too many.
@@ -147,55 +168,93 @@ impl Ledger {
 }
 
 impl World {
-    /// Takes down who holds which buffer, if that has changed.
+    /// Takes down who holds which buffer, where that has changed. What it costs does not grow with
+    /// the buffers that have not.
     pub(super) fn follow_holders(&mut self) {
+        let touched = self.shares.get_mut().take_touched();
         let changes = self.memory.changes();
-        if core::mem::replace(&mut self.ledger.changes, changes) == changes {
+        let unchanged = core::mem::replace(&mut self.ledger.changes, changes) == changes;
+        if unchanged && touched.is_empty() {
             return;
         }
         let now_ns = self.clock.now_ns();
+        let changed = self.memory.take_changed();
+        let mut ledger = core::mem::take(&mut self.ledger);
+        // What is a program's own memory now may become a buffer's.
+        if changed.is_none() || ledger.users > 0 {
+            self.follow_users(&mut ledger, now_ns);
+        }
+        let looked_at: BTreeSet<MemoryId> = match changed {
+            Some(changed) => changed.into_iter().chain(touched).collect(),
+            None => {
+                let all = self.memory.buffers().memories().map(|(id, _)| id);
+                all.chain(ledger.shared()).collect()
+            }
+        };
+        let users = self.user_pages();
+        // A fence ends without a word.
+        let fenced = core::mem::take(&mut ledger.fenced);
+        for id in looked_at.union(&fenced).copied() {
+            self.follow(&mut ledger, id, &users, now_ns);
+        }
+        let there = self.memory.buffers().memory_count();
+        let followed = ledger.live.len() - ledger.users;
+        let unfollowed = there.saturating_sub(followed) + ledger.unfollowed_users;
+        ledger.most_unfollowed = ledger.most_unfollowed.max(unfollowed as u64);
+        self.ledger = ledger;
+    }
+
+    /// Takes down who holds a buffer that can be shared.
+    fn follow(&self, ledger: &mut Ledger, id: MemoryId, users: &[UserPages], now_ns: u64) {
+        let Some(memory) = self.memory.buffers().memory(id) else {
+            if let Some(row) = ledger.live.remove(&Named::Shared(id)) {
+                ledger.end(row, now_ns);
+            }
+            return;
+        };
+        let Some(row) = ledger.follow(Named::Shared(id), || self.new_row(id)) else {
+            return;
+        };
+        let of = users.iter().filter(|user| user.memory == Some(id));
+        let mut given = self.shares.borrow().holders(id);
+        given.extend(of.map(|user| HeldBy::Pages(user.pid, user.device)));
+        let holders = self.holders_of(id, &given);
+        row.look(&holders, now_ns);
+        let is = |kind| holders.iter().any(|holder| holder.kind == kind);
+        row.told.orphaned |= memory.device().is_some() && !is("queue");
+        row.told.revoked |= memory.is_revoked();
+        if is("fence") {
+            ledger.fenced.insert(id);
+        }
+        #[cfg(test)]
+        {
+            ledger.looks += 1;
+        }
+    }
+
+    /// Takes down who holds programs' own memory.
+    fn follow_users(&mut self, ledger: &mut Ledger, now_ns: u64) {
         self.find_user_files();
         let users = self.user_pages();
-        let mut given = self.all_holders(&users);
-        // A program may have thousands of descriptors of one buffer: here it holds it once.
-        given.values_mut().for_each(Vec::dedup);
-        let mut ledger = core::mem::take(&mut self.ledger);
-        let is_own = |user: &&UserPages| user.memory.is_none();
-        let own: BTreeMap<UserId, &UserPages> = (users.iter().filter(is_own))
-            .map(|user| (user.id, user))
-            .collect();
-        let is_gone = |row: &Named| match row {
-            Named::Shared(id) => self.memory.buffers().memory(*id).is_none(),
-            Named::User(id) => !own.contains_key(id),
-        };
+        let own = users.iter().filter(|user| user.memory.is_none());
+        let own: BTreeMap<UserId, &UserPages> = own.map(|user| (user.id, user)).collect();
+        let is_gone = |row: &Named| matches!(row, Named::User(id) if !own.contains_key(id));
         let gone: Vec<Named> = ledger.live.keys().copied().filter(is_gone).collect();
         for id in gone {
             if let Some(row) = ledger.live.remove(&id) {
                 ledger.end(row, now_ns);
             }
         }
-        let mut unfollowed = 0;
+        (ledger.users, ledger.unfollowed_users) = (0, 0);
         for (id, user) in own {
             match ledger.follow(Named::User(id), || self.new_user_row(user)) {
-                Some(row) => row.look(&user_holders(user), now_ns),
-                None => unfollowed += 1,
+                Some(row) => {
+                    row.look(&user_holders(user), now_ns);
+                    ledger.users += 1;
+                }
+                None => ledger.unfollowed_users += 1,
             }
         }
-        let all: Vec<MemoryId> = self.memory.buffers().memories().map(|(id, _)| id).collect();
-        for id in all {
-            let holders = self.holders_of(id, given.get(&id).map_or(&[], Vec::as_slice));
-            let row = ledger.follow(Named::Shared(id), || self.new_row(id));
-            unfollowed += u64::from(row.is_none());
-            let memory = self.memory.buffers().memory(id);
-            if let (Some(row), Some(memory)) = (row, memory) {
-                row.look(&holders, now_ns);
-                let is_owned = holders.iter().any(|holder| holder.kind == "queue");
-                row.told.orphaned |= memory.device().is_some() && !is_owned;
-                row.told.revoked |= memory.is_revoked();
-            }
-        }
-        ledger.most_unfollowed = ledger.most_unfollowed.max(unfollowed);
-        self.ledger = ledger;
     }
 
     fn new_row(&self, id: MemoryId) -> BufferReport {
@@ -227,7 +286,7 @@ impl World {
     }
 
     /// Who holds a buffer, each once. `given` is what programs have of it.
-    fn holders_of(&self, id: MemoryId, given: &[HeldBy]) -> Vec<Holder> {
+    fn holders_of(&self, id: MemoryId, given: &BTreeSet<HeldBy>) -> Vec<Holder> {
         let Some(memory) = self.memory.buffers().memory(id) else {
             return Vec::new();
         };

@@ -34,7 +34,7 @@ enum Given {
 #[derive(Debug)]
 struct Export {
     len_bytes: u64,
-    bufs: Vec<BufId>,
+    bufs: BTreeSet<BufId>,
     /// The mapping that counts, once a program has mapped the file.
     mapped: Option<Vma>,
     /// The processes that have mapped it.
@@ -86,6 +86,10 @@ pub(super) struct Shares {
     real: Vec<Real>,
     given: BTreeMap<Tag, Given>,
     exports: HashMap<FdIdentity, Export>,
+    /// Which processes hold which memory by what was given, and how often.
+    holders: BTreeMap<MemoryId, BTreeMap<HeldBy, usize>>,
+    /// Memory that has got another holder since the last look.
+    touched: BTreeSet<MemoryId>,
     /// The other way round: buffers of other drivers.
     pub(super) imports: Imports,
 }
@@ -99,6 +103,8 @@ impl Shares {
             real: Vec::new(),
             given: BTreeMap::new(),
             exports: HashMap::new(),
+            holders: BTreeMap::new(),
+            touched: BTreeSet::new(),
             imports: Imports::of_kernel(),
         }
     }
@@ -153,6 +159,7 @@ impl Shares {
     ) -> Result<Tag, Errno> {
         let tag = self.tag()?;
         let vma = memory.vma_open(id).map_err(|e| Errno(e.errno()))?;
+        self.hold(id, HeldBy::Mapping(pid));
         self.given.insert(tag, Given::Mapping(vma, pid));
         Ok(tag)
     }
@@ -202,18 +209,19 @@ impl Shares {
             .entry(file)
             .or_insert_with(|| Export {
                 len_bytes,
-                bufs: Vec::new(),
+                bufs: BTreeSet::new(),
                 mapped: None,
                 mapped_by: BTreeSet::new(),
             })
             .bufs
-            .push(buf.id());
+            .insert(buf.id());
         match caller.install(fd.as_fd(), cloexec, tag) {
             Ok(number) => {
                 let pid = caller.pid();
                 if kind == ShownKind::Real {
                     self.real.push(Real { fd, file, buf, pid });
                 } else {
+                    self.hold(buf.memory(), HeldBy::Descriptor(pid));
                     self.given.insert(tag, Given::Export { file, buf, pid });
                 }
                 Ok(number)
@@ -252,8 +260,13 @@ impl Shares {
         if export.mapped.is_none() {
             export.mapped = memory.vma_open_buf(buf).ok();
         }
-        if export.mapped_by.len() < MAX_MAPPERS {
-            export.mapped_by.insert(pid);
+        let memory = export.mapped.as_ref().map(Vma::memory);
+        if export.mapped_by.len() < MAX_MAPPERS
+            && export.mapped_by.insert(pid)
+            && let Some(memory) = memory
+        {
+            self.hold(memory, HeldBy::Mapping(pid));
+            self.touched.insert(memory);
         }
         Ok(())
     }
@@ -263,27 +276,77 @@ impl Shares {
         let Some(export) = self.exports.get_mut(&file) else {
             return;
         };
-        if let Some(at) = export.bufs.iter().position(|b| *b == id) {
-            export.bufs.swap_remove(at);
-        }
+        export.bufs.remove(&id);
         if export.bufs.is_empty() {
             let gone = self.exports.remove(&file);
-            if let Some(vma) = gone.and_then(|export| export.mapped) {
-                memory.vma_close(vma);
+            let Some(Export {
+                mapped: Some(vma),
+                mapped_by,
+                ..
+            }) = gone
+            else {
+                return;
+            };
+            for pid in mapped_by {
+                self.let_go(vma.memory(), HeldBy::Mapping(pid));
             }
+            memory.vma_close(vma);
         }
     }
 
     /// What was given under `tag` is gone.
     pub(super) fn gone(&mut self, memory: &mut Memory, tag: Tag) {
         match self.given.remove(&tag) {
-            Some(Given::Mapping(vma, _)) => memory.vma_close(vma),
-            Some(Given::Export { file, buf, .. }) => {
+            Some(Given::Mapping(vma, pid)) => {
+                self.let_go(vma.memory(), HeldBy::Mapping(pid));
+                memory.vma_close(vma);
+            }
+            Some(Given::Export { file, buf, pid }) => {
+                self.let_go(buf.memory(), HeldBy::Descriptor(pid));
                 self.forget(memory, file, buf.id());
                 memory.put_dmabuf(buf);
             }
             None => {}
         }
+    }
+
+    fn hold(&mut self, memory: MemoryId, by: HeldBy) {
+        let of = self.holders.entry(memory).or_default();
+        *of.entry(by).or_default() += 1;
+    }
+
+    fn let_go(&mut self, memory: MemoryId, by: HeldBy) {
+        let Some(of) = self.holders.get_mut(&memory) else {
+            return;
+        };
+        if let Some(count) = of.get_mut(&by) {
+            *count -= 1;
+            if *count == 0 {
+                of.remove(&by);
+            }
+        }
+        if of.is_empty() {
+            self.holders.remove(&memory);
+        }
+    }
+
+    /// Which processes hold a memory, each once for each way.
+    pub(super) fn holders(&self, memory: MemoryId) -> BTreeSet<HeldBy> {
+        let counted = self.holders.get(&memory).into_iter().flatten();
+        let others = self.real_holders().chain(self.imports.mapped_by());
+        let others = others.filter(|(of, _)| *of == memory);
+        let counted = counted.map(|(by, _)| *by);
+        counted.chain(others.map(|(_, by)| by)).collect()
+    }
+
+    fn real_holders(&self) -> impl Iterator<Item = (MemoryId, HeldBy)> {
+        let real = self.real.iter();
+        real.map(|real| (real.buf.memory(), HeldBy::Descriptor(real.pid)))
+    }
+
+    /// Memory that has got another holder since the last call.
+    pub(super) fn take_touched(&mut self) -> BTreeSet<MemoryId> {
+        std::mem::take(&mut self.touched)
     }
 
     /// Which processes hold which memory, as they were given it.
@@ -292,8 +355,7 @@ impl Shares {
             Given::Mapping(vma, pid) => (vma.memory(), HeldBy::Mapping(*pid)),
             Given::Export { buf, pid, .. } => (buf.memory(), HeldBy::Descriptor(*pid)),
         });
-        let real = self.real.iter();
-        let real = real.map(|real| (real.buf.memory(), HeldBy::Descriptor(real.pid)));
+        let real = self.real_holders();
         let exports = self.exports.values();
         let mapped = exports.filter_map(|export| Some((export.mapped.as_ref()?, export)));
         let mapped = mapped.flat_map(|(vma, export)| mapped_by(vma, &export.mapped_by));

@@ -3,7 +3,7 @@
 use super::{Bench, CAPTURE, DMABUF, MMAP, OUTPUT};
 use crate::report::BufferReport;
 use std::mem::offset_of;
-use vb3_host::Backend as _;
+use vb3_host::{Backend as _, Caller as _};
 use vb3_v4l2::sys::*;
 
 /// The kinds of a buffer's holders, with the device of each that has one.
@@ -197,4 +197,42 @@ fn memory_of_a_heap_and_of_a_memfd_is_one_row_whatever_devices_call_it() {
                 .all(|holder| !holder.at_end)
         );
     }
+}
+
+#[test]
+fn what_a_change_costs_does_not_grow_with_the_buffers_that_it_does_not_concern() {
+    let mut bench = Bench::new("pc", &["camera,sizes=64x48,max-buffers=512"]);
+    let camera = bench.open(0);
+    bench.reqbufs(camera, CAPTURE, MMAP, 200);
+    let mut looks = Vec::new();
+    for _ in 0..3 {
+        bench.export(camera, CAPTURE, 0);
+        looks.push(bench.world.ledger.looks());
+    }
+    let [first, second, third] = looks[..] else {
+        unreachable!()
+    };
+    // One buffer is looked at for each.
+    assert_eq!((second - first, third - second), (1, 1));
+    let row = &bench.world.report().buffers[0];
+    assert_eq!(holders(row), ["descriptor here", "queue"]);
+    bench.close_all(&[camera]);
+}
+
+#[test]
+fn each_process_that_maps_a_buffer_is_told_of_at_once() {
+    let mut bench = Bench::new("pc", &["camera,sizes=64x48"]);
+    let camera = bench.open(0);
+    bench.reqbufs(camera, CAPTURE, MMAP, 2);
+    let fd = bench.export(camera, CAPTURE, 1);
+    let id = bench.program.identify(fd).unwrap();
+    for pid in [1, 2] {
+        bench.world.buffer_mapped(id, pid).unwrap();
+        let report = bench.world.report();
+        let pids = report.buffers.iter().flat_map(|row| &row.holders);
+        let pids = pids.filter(|holder| holder.kind == "mapping");
+        let pids: Vec<u32> = pids.map(|holder| holder.process).collect();
+        assert_eq!(pids, (1..=pid).collect::<Vec<u32>>());
+    }
+    bench.close_all(&[camera]);
 }
