@@ -81,12 +81,6 @@ impl Files {
         self.all.get(&id)?.node
     }
 
-    /// The files that were opened on a node.
-    pub(crate) fn on_node(&self, node: usize) -> Vec<FileId> {
-        let on = self.all.iter().filter(|(_, file)| file.node == Some(node));
-        on.map(|(&id, _)| id).collect()
-    }
-
     /// The last descriptor of a file is gone.
     pub(crate) fn close(&mut self, id: FileId) {
         if let Some(file) = self.all.get_mut(&id) {

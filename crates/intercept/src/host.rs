@@ -147,11 +147,16 @@ impl Events {
         Ok(())
     }
 
-    /// What has happened, at most 64 at a time.
+    /// Events taken at a time, at most.
+    pub(crate) const AT_ONCE: usize = 64;
+
+    /// What has happened, at most [`AT_ONCE`](Self::AT_ONCE).
     pub(crate) fn take(&self, out: &mut Vec<Event>) {
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; Self::AT_ONCE];
+        // CAST: a small constant.
+        let most = Self::AT_ONCE as i32;
         // SAFETY: the length is the buffer's.
-        let n = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), 64, 0) };
+        let n = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), most, 0) };
         let n = usize::try_from(n).unwrap_or(0);
         out.extend(events.iter().take(n).filter_map(|e| Event::decode(e.u64)));
     }

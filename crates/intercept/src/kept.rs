@@ -7,7 +7,7 @@
 //! counts as a close of all numbers by its process. What is received from another process has a
 //! number that was free.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use vb3_host::{Caller as _, Errno, FdIdentity};
 
@@ -30,8 +30,10 @@ pub(crate) enum Known {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    /// By thread and number.
-    known: HashMap<(u32, i32), FdIdentity>,
+    /// By number and thread: of the kept numbers, which are few.
+    known: BTreeMap<i32, HashMap<u32, FdIdentity>>,
+    /// How many that are.
+    count: usize,
     /// Calls that close numbers, let through and not known to be over: by whom, and the first and
     /// last number.
     under_way: Vec<(u32, u32, u32)>,
@@ -43,9 +45,9 @@ pub(crate) struct Kept {
 impl Kept {
     /// What a thread's descriptor names.
     pub(crate) fn get(&self, tid: u32, fd: i32) -> Known {
-        match self.known.get(&(tid, fd)) {
+        match self.known.get(&fd).and_then(|of| of.get(&tid)) {
             Some(id) => Known::Names(*id),
-            None if self.known.len() >= MOST || self.is_closing(fd) => Known::Ask,
+            None if self.count >= MOST || self.is_closing(fd) => Known::Ask,
             None => Known::Nothing,
         }
     }
@@ -77,19 +79,27 @@ impl Kept {
 
     /// Keeps what a descriptor names. Only after [`Known::Nothing`], and with nothing in between.
     pub(crate) fn keep(&mut self, tid: u32, fd: i32, id: FdIdentity) {
-        self.known.insert((tid, fd), id);
+        let before = self.known.entry(fd).or_default().insert(tid, id);
+        self.count += usize::from(before.is_none());
     }
 
     /// A thread is about to close or change these numbers, the last one included.
     pub(crate) fn closing(&mut self, tid: u32, (first, last): (u32, u32)) {
-        self.known
-            .retain(|&(_, fd), _| !u32::try_from(fd).is_ok_and(|fd| (first..=last).contains(&fd)));
+        // CAST: no descriptor is above this.
+        let last_fd = last.min(i32::MAX as u32) as i32;
+        let first_fd = i32::try_from(first).ok().filter(|first| *first <= last_fd);
+        let closed = first_fd.map(|first| self.known.range(first..=last_fd));
+        let closed: Vec<i32> = closed.into_iter().flatten().map(|(&fd, _)| fd).collect();
+        for fd in closed {
+            let gone = self.known.remove(&fd);
+            self.count -= gone.map_or(0, |of| of.len());
+        }
         self.under_way.push((tid, first, last));
     }
 
     /// A thread is about to make an exec. `threads`: those known of its process.
     pub(crate) fn exec(&mut self, tid: u32, process: u32, threads: &[u32]) {
-        self.known.retain(|(of, _), _| !threads.contains(of));
+        self.forget(threads);
         if tid == process {
             self.under_way.push((tid, 0, u32::MAX));
         } else {
@@ -106,7 +116,15 @@ impl Kept {
     pub(crate) fn ended(&mut self, tid: u32) {
         self.over(tid);
         self.unkept.remove(&tid);
-        self.known.retain(|&(of, _), _| of != tid);
+        self.forget(&[tid]);
+    }
+
+    fn forget(&mut self, threads: &[u32]) {
+        self.known.retain(|_, of| {
+            let gone = threads.iter().filter(|tid| of.remove(tid).is_some());
+            self.count -= gone.count();
+            !of.is_empty()
+        });
     }
 }
 

@@ -156,7 +156,7 @@ impl Server<'_> {
         flags: i32,
     ) -> Result<OwnedFd, Errno> {
         // A file closed a moment ago, or held by a process that has just ended, is free now.
-        self.settle_ends(node);
+        self.settle_ends();
         let id = self.files.nodes.get(node).ok_or(Errno(libc::ENODEV))?.id;
         let file = self.backend.open(id, flags, &Call::new(&self.host, n))?;
         let mut kept = flags & KEPT;

@@ -104,6 +104,8 @@ pub(crate) struct Pending {
     /// Calls on buffers, and polls of them.
     on_buffers: BTreeSet<u32>,
     on_locks: BTreeSet<u32>,
+    /// Calls of threads of whose end nothing tells.
+    unfollowed: BTreeSet<u32>,
     deadlines: BTreeSet<(Instant, u32)>,
     /// When each is looked at for signals next.
     looks: BTreeSet<(Instant, u32)>,
@@ -124,14 +126,23 @@ impl Pending {
         self.slots.is_empty()
     }
 
-    /// Adds a call; gives it back when there are too many.
-    pub(crate) fn insert(&mut self, waiting: Waiting) -> Result<u32, Box<Waiting>> {
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Adds a call; gives it back when there are too many. `followed`: the end of its thread will be
+    /// told.
+    pub(crate) fn insert(&mut self, waiting: Waiting, followed: bool) -> Result<u32, Box<Waiting>> {
         if self.slots.len() >= MOST {
             return Err(Box::new(waiting));
         }
         self.next = self.next.wrapping_add(1);
         let slot = self.next;
         self.by_tid.insert(waiting.notif.tid, slot);
+        if !followed {
+            self.unfollowed.insert(slot);
+        }
         for file in waiting.files() {
             self.by_file.entry(file).or_default().insert(slot);
         }
@@ -170,6 +181,7 @@ impl Pending {
         }
         self.on_buffers.remove(&slot);
         self.on_locks.remove(&slot);
+        self.unfollowed.remove(&slot);
         if let Some(at) = waiting.deadline {
             self.deadlines.remove(&(at, slot));
         }
@@ -282,7 +294,9 @@ impl Server<'_> {
         let Some(mut waiting) = self.pending.slots.remove(&slot) else {
             return;
         };
-        if !self.host.listener.is_valid(waiting.notif.id) {
+        // A poll takes nothing from a thread that is still there: the answer finds out itself.
+        let takes = !matches!(waiting.kind, Kind::Poll(_));
+        if takes && !self.host.listener.is_valid(waiting.notif.id) {
             self.pending.slots.insert(slot, waiting);
             self.give_up(slot);
             return;
@@ -302,6 +316,10 @@ impl Server<'_> {
         };
         self.pending.slots.insert(slot, waiting);
         if n.gathered.lacks() {
+            if !takes && !self.host.listener.is_valid(n.id) {
+                self.give_up(slot);
+                return;
+            }
             self.answer(&n, How::Again(slot));
         } else if let Some(reply) = done {
             // Out of the epoll set and the table before the thread can call again.
@@ -471,9 +489,11 @@ impl Server<'_> {
         }
     }
 
-    /// Gives up calls on a file of threads that no longer wait, which keep it open.
-    pub(crate) fn give_up_ended_on(&mut self, file: FileId) {
-        for slot in self.pending.slots_on(&[file]) {
+    /// Gives up calls of threads that have ended without a word: they keep files open. Only these
+    /// are asked for: the kernel looks for a call among all that wait.
+    pub(crate) fn give_up_unfollowed(&mut self) {
+        let slots: Vec<u32> = self.pending.unfollowed.iter().copied().collect();
+        for slot in slots {
             let waiting = self.pending.slots.get(&slot);
             if waiting.is_some_and(|w| !self.host.listener.is_valid(w.notif.id)) {
                 self.give_up(slot);

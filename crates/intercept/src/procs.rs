@@ -1,6 +1,6 @@
 //! The threads that call, and what their descriptors name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,6 +26,8 @@ pub(crate) struct Thread {
     pub(crate) tgid: u32,
     /// Of the thread itself where the kernel can, else of its process.
     pub(crate) pidfd: OwnedFd,
+    /// Whether that is of the thread itself.
+    has_own_pidfd: bool,
     /// Descriptor numbers last found free in the reserved range (a hint).
     pub(crate) next_fd: AtomicU32,
     /// When no kept number was free, and how many closes there had been.
@@ -77,10 +79,45 @@ impl Look {
     }
 }
 
+/// Threads by their ids and by their processes.
+#[derive(Debug, Default)]
+struct Threads {
+    all: HashMap<u32, Arc<Thread>>,
+    of: HashMap<u32, BTreeSet<u32>>,
+}
+
+impl Threads {
+    fn insert(&mut self, thread: &Arc<Thread>) {
+        self.of.entry(thread.tgid).or_default().insert(thread.tid);
+        self.all.insert(thread.tid, Arc::clone(thread));
+    }
+
+    fn remove(&mut self, tid: u32) -> Option<Arc<Thread>> {
+        let gone = self.all.remove(&tid)?;
+        if let Some(of) = self.of.get_mut(&gone.tgid) {
+            of.remove(&tid);
+            if of.is_empty() {
+                self.of.remove(&gone.tgid);
+            }
+        }
+        Some(gone)
+    }
+
+    /// A thread, if it is known, and with a process's leader all of the process's that are.
+    fn with_siblings(&self, tid: u32) -> Vec<u32> {
+        let alone = self.all.contains_key(&tid).then_some(tid);
+        let of = self.of.get(&tid).into_iter().flatten().copied();
+        of.chain(alone)
+            .collect::<BTreeSet<u32>>()
+            .into_iter()
+            .collect()
+    }
+}
+
 /// The threads known.
 #[derive(Debug)]
 pub(crate) struct Procs {
-    threads: Mutex<HashMap<u32, Arc<Thread>>>,
+    threads: Mutex<Threads>,
     /// How many are remembered at most: each takes a descriptor of ours.
     most: usize,
     /// Why no descriptor of any program can be duplicated here, if so.
@@ -107,18 +144,19 @@ impl Procs {
         tid: u32,
         watch: impl FnOnce(BorrowedFd<'_>, u32) -> Result<(), Errno>,
     ) -> Result<Arc<Thread>, Errno> {
-        if let Some(thread) = lock(&self.threads).get(&tid) {
+        if let Some(thread) = lock(&self.threads).all.get(&tid) {
             return Ok(Arc::clone(thread));
         }
         let mut thread = Thread::new(tid)?;
         let mut threads = lock(&self.threads);
-        let sibling = threads.values().find(|known| known.tgid == thread.tgid);
+        let siblings = threads.of.get(&thread.tgid);
+        let sibling = siblings.and_then(|of| threads.all.get(of.first()?));
         if let Some(sibling) = sibling {
             thread.installing = Arc::clone(&sibling.installing);
         }
         let thread = Arc::new(thread);
-        if threads.len() < self.most && watch(thread.pidfd.as_fd(), tid).is_ok() {
-            threads.insert(tid, Arc::clone(&thread));
+        if threads.all.len() < self.most && watch(thread.pidfd.as_fd(), tid).is_ok() {
+            threads.insert(&thread);
         }
         Ok(thread)
     }
@@ -126,25 +164,35 @@ impl Procs {
     /// Drops a thread that has ended, and with a process's leader all of the process's.
     pub(crate) fn forget(&self, tid: u32) -> Option<Arc<Thread>> {
         let mut threads = lock(&self.threads);
-        let gone = threads.remove(&tid);
-        if gone.is_some() {
-            threads.retain(|_, thread| thread.tgid != tid);
+        let gone = threads.remove(tid)?;
+        for sibling in threads.with_siblings(tid) {
+            threads.remove(sibling);
         }
-        gone
+        Some(gone)
+    }
+
+    /// How many threads are known.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.threads).all.len()
     }
 
     /// Whether a thread is known, so that its end will be.
     pub(crate) fn remembers(&self, tid: u32) -> bool {
-        lock(&self.threads).contains_key(&tid)
+        lock(&self.threads).all.contains_key(&tid)
+    }
+
+    /// Whether the end of a thread will be told though its process goes on.
+    pub(crate) fn tells_end_of(&self, tid: u32) -> bool {
+        let threads = lock(&self.threads);
+        threads
+            .all
+            .get(&tid)
+            .is_some_and(|thread| thread.has_own_pidfd)
     }
 
     /// A thread, and with a process's leader all of the process's that are known.
     pub(crate) fn threads_of(&self, tid: u32) -> Vec<u32> {
-        let threads = lock(&self.threads);
-        let of = threads
-            .values()
-            .filter(|thread| thread.tid == tid || thread.tgid == tid);
-        of.map(|thread| thread.tid).collect()
+        lock(&self.threads).with_siblings(tid)
     }
 
     /// Why descriptors cannot be borrowed, if so; told once.
@@ -242,6 +290,7 @@ impl Thread {
                 tid,
                 tgid: tid,
                 pidfd,
+                has_own_pidfd: true,
                 next_fd,
                 none_free,
                 installing: Arc::default(),
@@ -252,11 +301,14 @@ impl Thread {
         let text = raw::read_small(file.as_fd(), 4096)?;
         let tgid = field(&text, "Tgid:", 10).and_then(|n| u32::try_from(n).ok());
         let tgid = tgid.ok_or(Errno(libc::ESRCH))?;
-        let pidfd = raw::pidfd_open_thread(tid).or_else(|_| raw::pidfd_open(tgid))?;
+        let own = raw::pidfd_open_thread(tid);
+        let has_own_pidfd = own.is_ok();
+        let pidfd = own.or_else(|_| raw::pidfd_open(tgid))?;
         Ok(Self {
             tid,
             tgid,
             pidfd,
+            has_own_pidfd,
             next_fd,
             none_free,
             installing: Arc::default(),

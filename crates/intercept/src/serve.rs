@@ -209,17 +209,24 @@ impl Server<'_> {
             return Verdict::Answered;
         }
         let verdict = match verdict {
-            Verdict::Wait(waiting) => match self.pending.insert(*waiting) {
-                Ok(_) => Verdict::Answered,
-                Err(waiting) => {
-                    self.abandon(&waiting);
-                    Verdict::Reply(Reply::Fail(libc::ENOMEM))
+            Verdict::Wait(waiting) => {
+                match self.pending.insert(*waiting, self.is_followed(n.tid)) {
+                    Ok(_) => Verdict::Answered,
+                    Err(waiting) => {
+                        self.abandon(&waiting);
+                        Verdict::Reply(Reply::Fail(libc::ENOMEM))
+                    }
                 }
-            },
+            }
             verdict => verdict,
         };
         self.retry_changed();
         verdict
+    }
+
+    /// Whether the end of a thread alone will be told.
+    fn is_followed(&self, tid: u32) -> bool {
+        self.host.procs.tells_end_of(tid)
     }
 
     /// Whether time is to be passed on to the devices now.
@@ -233,10 +240,11 @@ impl Server<'_> {
         self.answers.push(Answer { notif, how });
     }
 
-    /// Handles what the supervisor's own epoll set reports.
-    pub(crate) fn take_events(&mut self) {
+    /// Handles what the supervisor's own epoll set reports; how much that was.
+    pub(crate) fn take_events(&mut self) -> usize {
         let mut events = Vec::new();
         self.host.events.take(&mut events);
+        let count = events.len();
         let mut tick = false;
         self.hung_up = false;
         for event in events {
@@ -253,15 +261,20 @@ impl Server<'_> {
         if tick {
             self.tick();
         }
+        count
     }
 
-    /// Sees whatever has ended by now that may hold a file of this node.
-    pub(crate) fn settle_ends(&mut self, node: usize) {
-        self.take_events();
-        // Calls of killed threads keep files open, and their end may not be told yet.
-        for file in self.files.on_node(node) {
-            self.give_up_ended_on(file);
+    /// Sees whatever has ended by now that may hold a file. A process that was waited for has ended
+    /// for its pidfd, too.
+    pub(crate) fn settle_ends(&mut self) {
+        // Some of what is taken may stay there to be taken again: no more rounds than it fills.
+        let most = self.pending.len() + self.host.procs.count();
+        for _ in 0..=most / Events::AT_ONCE {
+            if self.take_events() < Events::AT_ONCE {
+                break;
+            }
         }
+        self.give_up_unfollowed();
         self.collect();
     }
 
