@@ -18,6 +18,7 @@ mod pictures;
 mod reach;
 mod setup;
 mod sh;
+mod storm;
 mod table;
 mod tidy;
 mod vm;
@@ -55,6 +56,8 @@ enum Task {
     Exact(exact::Args),
     /// Decode conformance streams by fluster, and compare their checksums with those it knows
     Fluster(fluster::Args),
+    /// Kill, confuse and interrupt programs for long: nothing hangs, is held or is lost
+    Storm(storm::Args),
     /// Make what users install: a static binary in a tarball and in a Debian package
     Dist(dist::Args),
     /// Install the system packages that demo and test need
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Task::Confine(args) => reach::confine(&args),
         Task::Exact(args) => exact::run(&args),
         Task::Fluster(args) => fluster::run(&args),
+        Task::Storm(args) => storm::run(&args),
         Task::Dist(args) => dist::run(&args),
         Task::Setup => setup::install(setup::ALL),
         Task::Bindings => bindings::run(),

@@ -1,9 +1,22 @@
 //! Programs that die, that ask for nonsense, and that are interrupted all the time: nothing hangs,
 //! nothing is held afterwards, and the devices still work.
+//!
+//! Small here; `cargo xtask storm` runs them longer and with other seeds.
 
 use crate::common::{Outcome, Run, compiled, expect_pattern, size_option};
 use std::path::Path;
 use vb3_v4l2::pixfmt;
+
+/// A number that `cargo xtask storm` sets, or the small one.
+fn number(variable: &str, small: u64) -> u64 {
+    let set = std::env::var(variable).ok();
+    set.map_or(small, |text| text.parse().expect(variable))
+}
+
+/// What is added to seeds.
+fn seed() -> u64 {
+    number("VB3_STORM_SEED", 0)
+}
 
 /// Runs `script` and then a capture of four pictures, in one run of vb3.
 fn then_capture(machine: &str, script: &str) -> Option<Outcome> {
@@ -12,7 +25,7 @@ fn then_capture(machine: &str, script: &str) -> Option<Outcome> {
     let outcome = Run::on(machine)
         .device(format!("camera=pattern,{options}"))
         .device(format!("display=null,{options}"))
-        .patience(180)
+        .patience(PATIENCE.max(number("VB3_STORM_PATIENCE", 0)))
         .program([
             "sh",
             "-c",
@@ -27,24 +40,30 @@ fn then_capture(machine: &str, script: &str) -> Option<Outcome> {
     Some(outcome)
 }
 
+/// Seconds that the small form of a storm may take.
+const PATIENCE: u64 = 180;
+
 fn word(program: &Path) -> String {
     program.display().to_string()
 }
 
 #[test]
-fn killed_at_200_random_moments() {
+fn killed_at_random_moments() {
     let (Some(killer), Some(capture)) = (compiled("killer.c"), compiled("capture.c")) else {
         return;
     };
-    for (machine, seed, times) in [("soc-noncoherent", 1, 100), ("pc", 2, 100)] {
+    let times = number("VB3_STORM_KILLS", 200) / 2;
+    for (machine, kind) in [("soc-noncoherent", 1), ("pc", 2)] {
         let script = format!(
-            "{} {times} {seed} {} loop 0 /dev/null",
+            "{} {times} {} {} loop 0 /dev/null",
             word(&killer),
+            kind + seed(),
             word(&capture)
         );
         let Some(outcome) = then_capture(machine, &script) else {
             return;
         };
+        println!("kills on {machine}: {}", outcome.stdout.trim());
         assert!(
             outcome.stdout.contains(&format!("killed {times}")),
             "{}",
@@ -58,7 +77,8 @@ fn ten_thousand_random_ioctls() {
     let Some(random) = compiled("random.c") else {
         return;
     };
-    for (machine, seed) in [("pc", 1), ("soc-cma", 2), ("soc-noncoherent", 3)] {
+    for (machine, kind) in [("pc", 1), ("soc-cma", 2), ("soc-noncoherent", 3)] {
+        let seed = kind + seed();
         let script = format!(
             "{0} 10000 {seed} /dev/video0 && {0} 10000 {seed} /dev/video1",
             word(&random)
@@ -80,16 +100,18 @@ fn ten_thousand_signals_a_second() {
     let Some(signals) = compiled("signals.c") else {
         return;
     };
+    let frames = number("VB3_STORM_FRAMES", 240);
     for mode in ["restart", "interrupt"] {
         let outcome = Run::on("pc")
             .device(format!(
                 "camera=pattern,format=YUYV,fps=60,{}",
                 size_option()
             ))
-            .patience(120)
+            .patience(PATIENCE.max(number("VB3_STORM_PATIENCE", 0)))
             .program([signals.as_os_str()])
-            .and(["240", mode])
+            .and([&*frames.to_string(), mode])
             .run();
+        println!("signals, {mode}: {}", outcome.stdout.trim());
         outcome.expect_success();
         // The timer fires 10,000 times a second; a signal that is pending already is not counted.
         let words: Vec<u64> = outcome
@@ -98,7 +120,7 @@ fn ten_thousand_signals_a_second() {
             .filter_map(|word| word.parse().ok())
             .collect();
         assert!(
-            words[0] > 2 * 240,
+            words[0] > 2 * frames,
             "too few signals to show anything: {}",
             outcome.stdout
         );
@@ -106,4 +128,38 @@ fn ten_thousand_signals_a_second() {
             assert!(words[1] > 0, "no call was interrupted: {}", outcome.stdout);
         }
     }
+}
+
+#[test]
+fn random_calls_of_eight_threads_on_the_same_descriptors() {
+    let Some(threads) = compiled("threads.c") else {
+        return;
+    };
+    let calls = number("VB3_STORM_CALLS", 20_000);
+    for (machine, tables) in [("soc-noncoherent", "shared"), ("pc", "unshared")] {
+        let script = format!(
+            "{} {calls} {} {tables} /dev/video0 /dev/video1",
+            word(&threads),
+            1 + seed()
+        );
+        let Some(outcome) = then_capture(machine, &script) else {
+            return;
+        };
+        println!("calls, tables {tables}: {}", outcome.stdout.trim());
+        assert!(outcome.stdout.contains("done "), "{}", outcome.stdout);
+    }
+}
+
+#[test]
+fn numbers_that_devices_get_come_and_go_and_none_of_the_programs_own_is_lost() {
+    let Some(churn) = compiled("churn.c") else {
+        return;
+    };
+    let opens = number("VB3_STORM_OPENS", 40_000);
+    let script = format!("{} {opens} {} /dev/video0", word(&churn), 1 + seed());
+    let Some(outcome) = then_capture("pc", &script) else {
+        return;
+    };
+    println!("opens and closes: {}", outcome.stdout.trim());
+    assert!(outcome.stdout.contains(" lost 0"), "{}", outcome.stdout);
 }

@@ -1,0 +1,60 @@
+//! `cargo xtask storm`: programs that die, ask for nonsense and are interrupted, for long.
+
+use crate::{setup, sh};
+use anyhow::Result;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Arguments of `storm`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Programs killed by SIGKILL, each at a random moment
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(2..))]
+    kills: u32,
+    /// Random system calls of eight threads on device and dma-buf descriptors: so many with one
+    /// descriptor table for all, and so many with one for each
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_000..))]
+    calls: u32,
+    /// Opens and closes at the numbers that devices get
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u32).range(1_000..))]
+    opens: u32,
+    /// Frames at 60 a second that are captured while 10,000 signals a second come; twice
+    #[arg(long, value_name = "N", default_value_t = 3_600, value_parser = clap::value_parser!(u32).range(60..))]
+    frames: u32,
+    /// Which moments, calls and numbers; drawn and printed without it
+    #[arg(long, value_name = "N")]
+    seed: Option<u32>,
+    /// Seconds that each storm may take before it counts as one that hangs
+    #[arg(long, value_name = "SECONDS", default_value_t = 7_200)]
+    patience: u32,
+    /// Which of them: those whose test has this in its name
+    #[arg(value_name = "NAME", default_value = "")]
+    name: String,
+}
+
+/// Runs the tests of `crates/vb3/tests/e2e/storms.rs` for longer.
+///
+/// # Errors
+/// Something hung, was held at the end, or was lost; what the tests need cannot be installed.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    setup::install(setup::ALL)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seed = args
+        .seed
+        .unwrap_or_else(|| now.map_or(1, |since| since.subsec_nanos()));
+    let mut cargo = sh::cargo();
+    cargo.args(["test", "--package", "vb3", "--test", "e2e", "--"]);
+    cargo.arg(format!("storms::{}", args.name));
+    cargo.args(["--nocapture", "--test-threads=1"]);
+    cargo.env("VB3_TESTS_NEED_ALL", "1");
+    let numbers = [
+        ("VB3_STORM_SEED", seed),
+        ("VB3_STORM_KILLS", args.kills),
+        ("VB3_STORM_CALLS", args.calls),
+        ("VB3_STORM_OPENS", args.opens),
+        ("VB3_STORM_FRAMES", args.frames),
+        ("VB3_STORM_PATIENCE", args.patience),
+    ];
+    cargo.envs(numbers.map(|(name, number)| (name, number.to_string())));
+    eprintln!("seed {seed}");
+    sh::run(&mut cargo)
+}
