@@ -1,6 +1,5 @@
 // The client of `cargo xtask bench`: times calls on /dev/video0 and prints `key value` lines.
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/videodev2.h>
 #include <sys/ioctl.h>
@@ -54,29 +53,6 @@ static void allocate(int fd, unsigned count)
 		fprintf(stderr, "bench: %u buffers were asked for and %u made\n", count, create.count);
 		exit(1);
 	}
-}
-
-// CPU time of all threads of a process, in nanoseconds.
-static uint64_t cpu_of(pid_t pid)
-{
-	char path[320];
-	uint64_t sum = 0;
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	DIR *dir = opendir(path);
-	if (!dir)
-		return 0;
-	for (struct dirent *entry; (entry = readdir(dir));) {
-		unsigned long long ran = 0;
-		snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", pid, entry->d_name);
-		FILE *file = fopen(path, "r");
-		if (!file)
-			continue;
-		if (fscanf(file, "%llu", &ran) == 1)
-			sum += ran;
-		fclose(file);
-	}
-	closedir(dir);
-	return sum;
 }
 
 // Medians of the smallest notification (on no descriptor: EBADF), of a call that a device answers

@@ -1,9 +1,11 @@
 // What the clients of `cargo xtask bench` measure with.
+#include <dirent.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 #include <time.h>
 
 static uint64_t clock_ns(clockid_t clock)
@@ -31,4 +33,27 @@ static uint64_t median(uint64_t *times, unsigned count)
 {
 	qsort(times, count, sizeof(*times), by_value);
 	return times[count / 2];
+}
+
+// CPU time of all threads of a process, in nanoseconds.
+static uint64_t cpu_of(pid_t pid)
+{
+	char path[320];
+	uint64_t sum = 0;
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	DIR *dir = opendir(path);
+	if (!dir)
+		return 0;
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		unsigned long long ran = 0;
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", pid, entry->d_name);
+		FILE *file = fopen(path, "r");
+		if (!file)
+			continue;
+		if (fscanf(file, "%llu", &ran) == 1)
+			sum += ran;
+		fclose(file);
+	}
+	closedir(dir);
+	return sum;
 }

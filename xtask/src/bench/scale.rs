@@ -63,6 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "what",
         "count",
         "one more",
+        "its CPU time",
         "a call",
         "a picture is heard of",
         "one less",
@@ -72,7 +73,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("{}", table::format(&head, &rows));
     println!(
         "A call changes nothing (of `pollfds`: one entry of the poll, as what is heard of). The \
-         camera streams 640x480 beside it all."
+         camera streams 640x480 beside it all. CPU time is the client's and vb3's, with what the \
+         camera takes of vb3 meanwhile."
     );
     Ok(())
 }
@@ -87,6 +89,7 @@ fn row(says: &str, count: u32, values: &HashMap<String, u64>) -> Result<Vec<Stri
         says.to_owned(),
         count.to_string(),
         time(value("add_ns")?),
+        time(value("add_cpu_ns")?),
         time(value("call_ns")?),
         time(value("wake_ns")?),
         time(value("end_ns")?),
