@@ -3,7 +3,8 @@
 set -eu
 . "$1/arch/$3.sh"
 work=$2/driver
-from=$(cat "/lib/modules/$4/build/.config" "$2/from" "$1"/driver/* "$1/arch/$3.sh" "$1/driver.sh" | sha256sum)
+build=$(headers "$4")
+from=$(cat "$build/.config" "$2/from" "$1"/driver/* "$1/arch/$3.sh" "$1/driver.sh" | sha256sum)
 if [ "$(cat "$work/from" 2>/dev/null)" = "$from" ]; then
     exit
 fi
@@ -11,6 +12,6 @@ rm -rf "$work"
 mkdir -p "$work"
 cp "$1"/driver/* "$work/"
 # shellcheck disable=SC2086 # one word each
-make -C "/lib/modules/$4/build" M="$work" $kbuild KCFLAGS=-Werror modules
+make -C "$build" M="$work" $kbuild KCFLAGS=-Werror modules
 cp "$work"/vb3*.ko "$2/"
 echo "$from" >"$work/from"

@@ -56,8 +56,8 @@ for suite in trixie trixie-backports; do
         unpack / $(echo "$headers" | sed 's/^\(linux-kbuild-[^:]*\).*/\1:amd64/')
     fi
     unpack / "linux-headers-$kernel"
-    mkdir -p "/usr/lib/modules/$kernel"
-    ln -sfn "/usr/src/linux-headers-$kernel" "/usr/lib/modules/$kernel/build"
+    # What is there, packages of this machine's modules are built for.
+    rm -rf "/usr/lib/modules/$kernel"
 
     dir=/kernels/$kernel
     rm -rf "$dir"

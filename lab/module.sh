@@ -15,7 +15,7 @@ arch=$3
 kernel=$4
 out=$5
 . "$sources/lab/arch/$arch.sh"
-build=/lib/modules/$kernel/build
+build=$(headers "$kernel")
 log=$out/build.log
 from=$(cat "$rust/libvb3_kernel.a" "$build/Module.symvers" "$build/.config" "$sources/lab/arch/$arch.sh" \
     "$sources/lab/module.sh" "$sources/lab/lay-out.sh" "$sources"/kernel/module/*.[ch] \

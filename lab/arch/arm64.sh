@@ -2,6 +2,8 @@
 
 target=aarch64-unknown-none-softfloat
 cross=aarch64-linux-gnu-
+# Where a kernel's headers are.
+headers() { echo "/usr/src/linux-headers-$1"; }
 kbuild="ARCH=arm64 CROSS_COMPILE=$cross"
 # Return addresses are signed, as the kernels' own are (CONFIG_ARM64_PTR_AUTH_KERNEL), and begin with a
 # landing pad where functions can be called by pointer, which other processors take for a nop. The

@@ -2,6 +2,8 @@
 
 target=x86_64-unknown-none
 cross=
+# Where a kernel's headers are.
+headers() { echo "/lib/modules/$1/build"; }
 # What kbuild is told besides.
 kbuild=''
 # As the kernels' own configurations have it: no red zone, landing pads, returns by a thunk, room

@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// Scenarios of lab/scenarios to run, in one boot each [default: compliance, or all that the
     /// checked kernel is for]
     scenarios: Vec<String>,
-    /// Architectures; may be given more than once [default: x86-64]
+    /// Architectures; may be given more than once [default: x86-64; of what CI runs, all]
     #[arg(long = "arch", value_enum)]
     archs: Vec<Arch>,
     /// Kernels whose version begins with this; may be given more than once [default: all]
@@ -44,8 +44,8 @@ pub(crate) struct Args {
     /// Every scenario on every kernel, with the IOMMUs that it is about, and the package's test
     #[arg(long, conflicts_with_all = ["scenarios", "iommus", "matrix"])]
     everything: bool,
-    /// What CI runs: everything on the newest kernel, and on the others one machine for each thing
-    /// that is built or answered by kernel
+    /// What CI runs: everything on the newest kernel of x86-64, on the others one machine for each
+    /// thing that is built or answered by kernel, and on arm64 what only its machines show
     #[arg(long, conflicts_with_all = ["scenarios", "iommus", "matrix", "everything", "kernels"])]
     chosen: bool,
     /// In a small kernel with the kernel's own checkers on (KASAN, lockdep, kmemleak, DMA_API_DEBUG
@@ -113,6 +113,7 @@ impl Args {
     /// The architectures, each once.
     fn archs(&self) -> Vec<Arch> {
         match self.archs.as_slice() {
+            [] if self.chosen => Arch::value_variants().to_vec(),
             [] => vec![Arch::default()],
             some => Arch::value_variants()
                 .iter()
@@ -312,10 +313,10 @@ fn wanted_of(arch: Arch, args: &Args, kernels: &[String]) -> Vec<Cell> {
     let mut cells = Vec::new();
     for (scenario, iommus) in list {
         for kernel in own() {
-            let older = arch.older().iter().filter(|(name, _)| *name == scenario);
-            let some = match older.map(|(_, some)| *some).next() {
-                _ if !args.chosen || Some(kernel) == newest => iommus,
-                Some(some) => some,
+            let mut chosen = arch.chosen(Some(kernel) == newest).iter();
+            let some = match chosen.find(|(name, _)| *name == scenario) {
+                _ if !args.chosen => iommus,
+                Some((_, some)) => some,
                 None => continue,
             };
             cells.extend(some.iter().map(|iommu| Cell {
@@ -368,9 +369,19 @@ mod tests {
         args.chosen = false;
         let all = wanted(&args, &kernels);
         assert_eq!(on(&kernels[1]), all.len() / kernels.len());
-        let older = Arch::X86_64.older().iter();
+        let older = Arch::X86_64.chosen(false).iter();
         let older: usize = older.map(|(_, iommus)| iommus.len()).sum();
         assert_eq!([on(&kernels[0]), on(&kernels[2])], [older; 2]);
+    }
+
+    #[test]
+    fn ci_runs_a_few_machines_of_arm64() {
+        let kernels = ["6.12.9-arm64", "7.2.1-arm64"].map(str::to_owned);
+        let mut args = Args::new(&[]);
+        args.chosen = true;
+        let chosen = wanted(&args, &kernels);
+        let newest = chosen.iter().all(|cell| cell.kernel == kernels[1]);
+        assert!(newest && chosen.len() == 2, "{chosen:?}");
     }
 
     #[test]

@@ -77,11 +77,13 @@ impl Arch {
         }
     }
 
-    /// What CI runs on kernels that are not the newest.
-    pub(crate) fn older(self) -> Scenarios {
-        match self {
-            Self::X86_64 => x86_64::OLDER,
-            Self::Arm64 => arm64::OLDER,
+    /// What CI runs of it on the newest kernel, and on others.
+    pub(crate) fn chosen(self, newest: bool) -> Scenarios {
+        match (self, newest) {
+            (Self::X86_64, true) => x86_64::EVERYTHING,
+            (Self::X86_64, false) => x86_64::OLDER,
+            (Self::Arm64, true) => arm64::CHOSEN,
+            (Self::Arm64, false) => &[],
         }
     }
 
