@@ -20,14 +20,14 @@ package=$(dpkg-query -W -f='${Version}' "linux-headers-$stock")
 work=$out.partial
 rm -rf "$work"
 mkdir -p "$work/build" "$work/tree"
-apt-get install -y -qq --no-install-recommends flex bison bc libelf-dev
+apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends flex bison bc libelf-dev
 
 cd "$work"
 echo "getting the source of $package"
 apt-get download -qq "linux-source-$series=$package"
 dpkg-deb --fsys-tarfile ./*.deb | tar -xO "./usr/src/linux-source-$series.tar.xz" |
     tar -xJ --strip-components=1 -C build --exclude='*/Documentation/*/*' --exclude='*/drivers/net/*.[ch]' \
-        --exclude='*/drivers/gpu/*.[ch]' --exclude='*/sound/*.[ch]' --exclude='*/fs/*fs/*.json' \
+        --exclude='*/drivers/gpu/drm/[ac-uw-z]*/*.[ch]' --exclude='*/sound/*.[ch]' --exclude='*/fs/*fs/*.json' \
         --exclude='*/tools/testing/*' --exclude='*/tools/perf/*'
 rm ./*.deb
 
@@ -49,7 +49,8 @@ make -s INSTALL_MOD_PATH="$work/tree/usr" modules_install
 cp arch/x86/boot/bzImage "$work/vmlinuz"
 # What modules are built against stays: headers, tools, configuration, symbols.
 find . -name '*.o' ! -path './scripts/*' ! -path './tools/*' -delete
-find . -name '*.c' ! -path './scripts/*' ! -path './tools/*' ! -path './drivers/media/*' -delete
+find . -name '*.c' ! -path './scripts/*' ! -path './tools/*' ! -path './drivers/media/*' \
+    ! -path './drivers/gpu/drm/vkms/*' -delete
 rm -f vmlinux vmlinux.a
 mkdir -p "/lib/modules/$name"
 ln -sfn "$out/build" "/lib/modules/$name/build"
