@@ -26,6 +26,9 @@ pub(crate) trait Outside: VideoDriver {
         Vec::new()
     }
 
+    /// Does all its work within a tick from now on, where that can be done in this process.
+    fn work_at_once(&mut self) {}
+
     /// What failed outside.
     fn failure(&self) -> Option<&Failure>;
 
@@ -70,6 +73,13 @@ impl<C: Send + 'static> Device<C> {
             shots: None,
             told: None,
         })
+    }
+
+    /// Does all its work within a tick from now on, where that can be done in this process: for a
+    /// clock that does not pass by itself, on which nobody is late. Without, large pictures are
+    /// converted beside, and [`wake_fd`](VideoDriver::wake_fd) tells when one is done.
+    pub fn work_at_once(&mut self) {
+        self.inner.work_at_once();
     }
 
     /// Finishes what the device records, waiting until it is written. To be called once, at the

@@ -1,9 +1,10 @@
 //! A converter: takes a part of each picture at OUTPUT and puts it, scaled, turned and in another
 //! pixel format, into a part of one at CAPTURE. What s5p-fimc did.
 
+use super::beside::{Beside, Task};
 use super::{M2mQueue, M2mQueueDriver, Meta};
 use crate::Failure;
-use crate::convert::{self, Color, ConvertError, Job, Range, Rotate, View, ViewMut};
+use crate::convert::{self, Color, Job, Range, Rotate, View, ViewMut};
 use crate::device::Outside;
 use crate::mode::{SIZES, matrix_of};
 use crate::picture::Size;
@@ -11,12 +12,25 @@ use crate::place::{Place, identity, policy};
 use crate::select::{fit, settable};
 use crate::spec::DeviceSpec;
 use crate::surface::{EINVAL, Surface, Trouble, align_lines};
+use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, DoneState, Driver, DriverError, MAX_PLANES, Requests, TimestampKind};
 use vb3_v4l2::{
     Bus, Colorimetry, ControlSpec, ControlValue, Flow, Format, FourCc, Fraction, FrameIntervals,
     FrameSizes, Identity, Lines, PixelFormat, Planarity, Progress, QueuePolicy, Rect, Role,
     SelectionFlags, SelectionTarget, Statistics, VideoDriver, cid, pixfmt,
 };
+
+/// Bytes of both pictures from which on they are converted beside the devices. What is smaller takes
+/// half a millisecond.
+const LARGE: usize = 512 << 10;
+
+/// A picture that is being converted beside the devices.
+struct UnderWay<C> {
+    source: Active<C>,
+    target: Active<C>,
+    /// Where it is put, whatever is set meanwhile.
+    compose: Rect,
+}
 
 /// What one open file has of a converter.
 pub(crate) struct FrameConverter<C> {
@@ -40,6 +54,11 @@ pub(crate) struct FrameConverter<C> {
     source: Vec<u8>,
     /// What is made of it, likewise.
     target: Vec<u8>,
+    /// Converts large pictures, from the first one on.
+    beside: Option<Beside>,
+    under_way: Option<UnderWay<C>>,
+    /// Nothing is converted beside the devices.
+    at_once: bool,
     statistics: Statistics,
 }
 
@@ -105,6 +124,9 @@ impl<C> FrameConverter<C> {
             engine: convert::Converter::new(),
             source: Vec::new(),
             target: Vec::new(),
+            beside: None,
+            under_way: None,
+            at_once: false,
             statistics: Statistics::default(),
         })
     }
@@ -116,8 +138,12 @@ impl<C> FrameConverter<C> {
         }
     }
 
-    /// Converts the oldest picture into the oldest empty buffer, if there are both.
+    /// Converts the oldest picture into the oldest empty buffer, if there are both; one at a time.
     fn step(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        if self.under_way.is_some() {
+            self.finish_large(bus, progress);
+            return;
+        }
         if !self.output.is_ready() || !self.capture.is_ready() {
             return;
         }
@@ -128,7 +154,57 @@ impl<C> FrameConverter<C> {
             self.output.tokens.push_front(source);
             return;
         };
-        let (outcome, payloads) = match self.convert(&source, &target, bus) {
+        match self.convert(&source, &target, bus) {
+            Ok(Some(payloads)) => self.give_back(source, target, Ok(payloads), progress),
+            Ok(None) => {
+                let compose = self.compose;
+                self.under_way = Some(UnderWay {
+                    source,
+                    target,
+                    compose,
+                });
+                // From now on it says when it is done.
+                self.finish_large(bus, progress);
+            }
+            Err(trouble) => self.give_back(source, target, Err(trouble), progress),
+        }
+    }
+
+    /// Puts what was converted beside into its buffer, if it is done. Buffers whose stream has ended
+    /// meanwhile are not written.
+    fn finish_large(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        let Some(task) = self.beside.as_ref().and_then(Beside::take) else {
+            return;
+        };
+        let Some(UnderWay {
+            source,
+            target,
+            compose,
+        }) = self.under_way.take()
+        else {
+            return;
+        };
+        let to = Surface(&self.capture.format);
+        let made = match task.done {
+            _ if source.is_stale() || target.is_stale() => Err(Trouble::Stale),
+            true => to
+                .write_rect(&target, compose, bus, &task.target)
+                .and_then(|()| to.payloads()),
+            false => Err(Trouble::Fault),
+        };
+        (self.source, self.target) = (task.source, task.target);
+        self.give_back(source, target, made, progress);
+    }
+
+    /// Gives both buffers back, with what came of them.
+    fn give_back(
+        &mut self,
+        source: Active<C>,
+        target: Active<C>,
+        made: Result<[u64; MAX_PLANES], Trouble>,
+        progress: &mut Progress<C>,
+    ) {
+        let (outcome, payloads) = match made {
             Ok(payloads) => (DoneState::Done, payloads),
             Err(Trouble::Stale) => {
                 // One of the two is no longer ours; the other waits for its next partner.
@@ -156,13 +232,15 @@ impl<C> FrameConverter<C> {
         }
     }
 
+    /// Converts a picture; `None` where that has only begun, beside the devices.
     fn convert(
         &mut self,
         source: &Active<C>,
         target: &Active<C>,
         bus: &mut dyn Bus<C>,
-    ) -> Result<[u64; MAX_PLANES], Trouble> {
-        let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
+    ) -> Result<Option<[u64; MAX_PLANES]>, Trouble> {
+        let formats = (self.output.format, self.capture.format);
+        let (from, to) = (Surface(&formats.0), Surface(&formats.1));
         let pixel_of = |format: &Format| pixfmt::lookup(format.fourcc).ok_or(Trouble::TooSmall);
         let (from_pixel, to_pixel) = (pixel_of(from.0)?, pixel_of(to.0)?);
         let size_of = |rect: Rect| settable(rect).ok_or(Trouble::TooSmall);
@@ -175,32 +253,57 @@ impl<C> FrameConverter<C> {
             ..Job::whole(from_size, to_size, color_of(&from.0.color))
         };
         let shapes = [(from_pixel, from_size), (to_pixel, to_size)];
-        let sources = from.rect_lines(source, Flow::Output, self.crop)?;
-        let targets = to.rect_lines(target, Flow::Capture, self.compose)?;
-        match in_place(&mut self.engine, &job, &sources, &targets, shapes, bus) {
-            Some(true) => return to.payloads(),
-            Some(false) => return Err(Trouble::Fault),
-            None => {}
+        let source_bytes = from.rect_bytes(self.crop).ok_or(Trouble::TooSmall)?;
+        let target_bytes = to.rect_bytes(self.compose).ok_or(Trouble::TooSmall)?;
+        let is_large = source_bytes.saturating_add(target_bytes) >= LARGE;
+        let beside = is_large && !self.at_once && self.has_thread();
+        if !beside {
+            let sources = from.rect_lines(source, Flow::Output, self.crop)?;
+            let targets = to.rect_lines(target, Flow::Capture, self.compose)?;
+            match in_place(&mut self.engine, &job, &sources, &targets, shapes, bus) {
+                Some(true) => return to.payloads().map(Some),
+                Some(false) => return Err(Trouble::Fault),
+                None => {}
+            }
         }
         from.read_rect(source, self.crop, bus, &mut self.source)?;
-        let bytes = to.rect_bytes(self.compose).ok_or(Trouble::TooSmall)?;
-        self.target.resize(bytes, 0);
-        let view = View::contiguous(
-            from_pixel,
-            from_size,
-            &self.source,
-            line_bytes((from_pixel, from_size), 0),
-        );
-        let made = ViewMut::contiguous(
-            to_pixel,
-            to_size,
-            &mut self.target,
-            line_bytes((to_pixel, to_size), 0),
-        );
-        let done = view.and_then(|view| self.engine.run(&job, &view, &mut made?));
-        done.map_err(|_: ConvertError| Trouble::Fault)?;
+        self.target.resize(target_bytes, 0);
+        let mut task = Task {
+            job,
+            shapes,
+            source: std::mem::take(&mut self.source),
+            target: std::mem::take(&mut self.target),
+            done: false,
+        };
+        if let Some(thread) = self.beside.as_ref().filter(|_| beside) {
+            match thread.give(task) {
+                Ok(()) => return Ok(None),
+                Err(refused) => task = *refused,
+            }
+        }
+        task.run(&mut self.engine);
+        (self.source, self.target) = (task.source, task.target);
+        if !task.done {
+            return Err(Trouble::Fault);
+        }
         to.write_rect(target, self.compose, bus, &self.target)?;
-        to.payloads()
+        to.payloads().map(Some)
+    }
+
+    /// Has large pictures converted by this thread.
+    #[cfg(test)]
+    pub(crate) fn convert_by(&mut self, beside: Beside) {
+        self.beside = Some(beside);
+    }
+
+    /// Whether there is a thread to convert large pictures; where none is to be had, they are
+    /// converted at once.
+    fn has_thread(&mut self) -> bool {
+        if self.beside.is_none() {
+            let mut engine = convert::Converter::new();
+            self.beside = Beside::start(move |task| task.run(&mut engine)).ok();
+        }
+        self.beside.is_some()
     }
 }
 
@@ -225,11 +328,6 @@ fn in_place<C>(
         view.and_then(|view| engine.run(job, &view, &mut made?))
             .is_ok()
     })
-}
-
-/// Bytes of a line of a plane.
-fn line_bytes((format, size): (&PixelFormat, Size), plane: usize) -> usize {
-    convert::plane(format, size, plane).map_or(0, |(line, _)| line)
 }
 
 /// Rec. 709, what is said before a program says anything.
@@ -288,6 +386,10 @@ impl<C> FrameConverter<C> {
 }
 
 impl<C> Outside for FrameConverter<C> {
+    fn work_at_once(&mut self) {
+        self.at_once = true;
+    }
+
     fn failure(&self) -> Option<&Failure> {
         None
     }
@@ -420,7 +522,13 @@ impl<C> VideoDriver for FrameConverter<C> {
     }
 
     fn next_tick(&self) -> Option<u64> {
-        (self.output.is_ready() && self.capture.is_ready()).then_some(0)
+        let is_free = self.under_way.is_none();
+        (is_free && self.output.is_ready() && self.capture.is_ready()).then_some(0)
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        let thread = self.beside.as_ref().filter(|_| self.under_way.is_some());
+        thread.map(Beside::wake_fd)
     }
 
     fn statistics(&self) -> Statistics {

@@ -225,6 +225,9 @@ impl World {
     /// Lets the devices' time pass in another way than the system's, from now on.
     pub fn set_pace(&mut self, pace: Pace) {
         self.clock.set_pace(pace);
+        if self.clock.is_virtual() {
+            self.nodes.iter_mut().for_each(Node::work_at_once);
+        }
         self.last_look_ns = self.clock.real_ns();
     }
 

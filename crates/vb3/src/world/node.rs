@@ -141,6 +141,8 @@ pub(super) struct Node {
     pub(super) presence: Presence,
     /// What a script does to its frames; `None` where it does nothing to the device.
     pub(super) faults: Option<FaultSchedule>,
+    /// It does all its work within a tick.
+    at_once: bool,
 }
 
 impl Node {
@@ -238,6 +240,7 @@ impl Node {
             watch: summary::Watch::default(),
             presence: spec.presence,
             faults: None,
+            at_once: false,
         })
     }
 
@@ -301,6 +304,15 @@ impl Node {
         schedule
     }
 
+    /// Has the device do all its work within a tick, where it can: time that stands still meanwhile
+    /// goes on in the same steps in every run.
+    pub(super) fn work_at_once(&mut self) {
+        self.at_once = true;
+        for context in self.video.contexts_mut() {
+            context.driver_mut().work_at_once();
+        }
+    }
+
     /// Opens the device once more.
     ///
     /// # Errors
@@ -309,6 +321,9 @@ impl Node {
         let handle = self.video.open(memory)?;
         if self.faults.is_some() {
             self.disturb();
+        }
+        if self.at_once {
+            self.work_at_once();
         }
         Ok(handle)
     }

@@ -2,9 +2,16 @@
 
 use super::bench::{Bench, device};
 use crate::bench::FILLER;
+use crate::convert::Converter;
+use crate::device::Outside as _;
 use crate::m2m::FrameConverter;
+use crate::m2m::beside::Beside;
+use std::sync::mpsc::{Sender, channel};
 use vb3_codec::Launch;
-use vb3_v4l2::{Flow, Format, FourCc, Rect, SelectionFlags, SelectionTarget, pixfmt};
+use vb3_queue::Error;
+use vb3_v4l2::{
+    Flow, Format, FourCc, Rect, SelectionFlags, SelectionTarget, VideoDriver as _, pixfmt,
+};
 
 /// Plane, offset, length.
 type Access = (u32, u64, usize);
@@ -46,7 +53,6 @@ fn convert(case: &Case, shows: bool) -> (Vec<Vec<u8>>, Vec<Access>) {
     let from = bench.set_format(Flow::Output, &format(case.from));
     let to = bench.set_format(Flow::Capture, &format(case.to));
     if let Some(crop) = case.crop {
-        use vb3_v4l2::VideoDriver as _;
         let device = &mut bench.device;
         let (target, exactly) = (SelectionTarget::Crop, SelectionFlags::empty());
         let set = device.set_selection(Flow::Output, target, crop, exactly);
@@ -113,4 +119,87 @@ fn a_plane_that_is_not_mapped_gives_an_error() {
         let info = bench.take(Flow::Capture);
         assert!(info.error);
     }
+}
+
+/// Of a size that is converted beside the devices.
+const LARGE: Size = (FourCc::NV12, 1280, 720);
+
+/// A converter of large pictures that waits with each until it may go on: with the sender it may.
+fn held() -> (Bench<FrameConverter<u32>>, Sender<()>, Vec<u8>) {
+    let (go, may_go) = channel();
+    let mut bench = Bench::new(device("convert", Launch::in_thread(), FrameConverter::new));
+    let mut engine = Converter::new();
+    let beside = Beside::start(move |task| {
+        // Without a sender it goes on at once.
+        may_go.recv().ok();
+        task.run(&mut engine);
+    });
+    bench.device.convert_by(beside.expect("a thread"));
+    let from = bench.set_format(Flow::Output, &format(LARGE));
+    bench.set_format(Flow::Capture, &format(LARGE));
+    let bytes = (0..from.planes[0].sizeimage).map(|i| (i * 7 % 253) as u8);
+    (bench, go, bytes.collect())
+}
+
+#[test]
+fn a_large_picture_is_converted_while_calls_go_on() {
+    let (mut bench, go, bytes) = held();
+    bench.begin(2, 2);
+    bench.send(0, &[&bytes], 1);
+    // The tick comes back although nothing is converted.
+    bench.work();
+    assert_eq!(bench.try_take(Flow::Capture).err(), Some(Error::WouldBlock));
+    assert!(bench.device.next_tick().is_none() && bench.device.wake_fd().is_some());
+    bench.send(1, &[&bytes], 2);
+    bench.work();
+    for (stamp, index) in [(1, 0), (2, 1)] {
+        go.send(()).expect("it waits");
+        let (info, made) = bench.receive();
+        assert_eq!(
+            (info.timestamp_ns, info.index, info.error),
+            (stamp, index, false)
+        );
+        assert!(made == bytes, "the same picture");
+    }
+    bench.work();
+    assert!(bench.device.wake_fd().is_none());
+}
+
+#[test]
+fn what_is_converted_when_the_stream_ends_is_not_written() {
+    for (ended, stamp) in [(Flow::Capture, 1), (Flow::Output, 2)] {
+        let (mut bench, go, bytes) = held();
+        bench.begin(1, 1);
+        bench.send(0, &[&bytes], 1);
+        bench.work();
+        bench.stop(ended);
+        let before = bench.memory.accesses.len();
+        drop(go);
+        bench.until("the end of what was under way", |bench| {
+            bench.device.wake_fd().is_none()
+        });
+        assert_eq!(bench.memory.accesses.len(), before, "no byte was written");
+        // The next stream begins as if nothing had been.
+        bench.start(ended);
+        if ended == Flow::Capture {
+            bench.queue_empty(0);
+        }
+        // The picture itself is still there, where its queue was not the one that ended.
+        if ended == Flow::Output {
+            bench.send(0, &[&bytes], 2);
+        }
+        let (info, made) = bench.receive();
+        assert_eq!((info.timestamp_ns, info.error), (stamp, false));
+        assert!(made == bytes, "the same picture");
+    }
+}
+
+#[test]
+fn where_time_stands_still_all_is_done_within_a_tick() {
+    let (mut bench, _held, bytes) = held();
+    bench.device.work_at_once();
+    bench.begin(1, 1);
+    bench.send(0, &[&bytes], 1);
+    bench.work();
+    assert!(bench.try_take(Flow::Capture).is_ok_and(|info| !info.error));
 }
