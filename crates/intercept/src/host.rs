@@ -19,6 +19,7 @@ use crate::note::Note;
 use crate::pins::{Known, Pinnable, Pins, Space};
 use crate::probe::Powers;
 use crate::procs::{self, Look, Procs, Thread};
+use crate::under_way::UnderWay;
 use crate::{raw, reap};
 use vb3_host::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 
@@ -178,6 +179,8 @@ pub(crate) struct Host {
     /// Files that the backend has made in the call that is being answered.
     pub(crate) made: Mutex<Vec<(FileId, FdIdentity)>>,
     pub(crate) device_memory: DeviceMemory,
+    /// Calls that hold programs' files beside the lock.
+    pub(crate) under_way: UnderWay,
     /// Programs whose own memory devices use.
     pub(crate) pins: Pins,
     pub(crate) range: FdRange,

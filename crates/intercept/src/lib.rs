@@ -103,6 +103,7 @@ mod sync;
 mod transfer;
 mod tree;
 mod uevent;
+mod under_way;
 mod view;
 mod vma;
 mod watch;

@@ -93,6 +93,9 @@ impl Supervisor<'_> {
             return Ok(Verdict::native());
         }
         let call = Call::new(&self.host, n);
+        // Until all that is held here is dropped.
+        let thread = call.thread().ok();
+        let _holding = thread.map(|thread| self.host.under_way.begin(n.id, thread));
         let Ok(look) = call.look(n.int(4)) else {
             return Ok(Verdict::native());
         };

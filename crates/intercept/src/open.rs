@@ -92,6 +92,7 @@ impl Supervisor<'_> {
         }
         let spec = self.nodes.get(node).ok_or(Errno(libc::ENODEV))?;
         let memfd = files::empty_node(spec)?;
+        self.host.under_way.await_ended();
         let (opened, answers) = self.apply(|server| server.open(n, node, memfd.as_fd(), flags));
         self.answer_all(answers);
         // If this fails, the description ends here, and the file with it.

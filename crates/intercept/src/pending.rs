@@ -349,7 +349,10 @@ impl Server<'_> {
             return;
         };
         let tid = waiting.notif.tid;
-        if !self.host.listener.is_valid(waiting.notif.id) {
+        // Where only a thread's end takes its call away, and that will be told, nothing is asked: the
+        // kernel looks for a call among all that wait.
+        let told = self.wait_killable && !self.pending.unfollowed.contains(&slot);
+        if !told && !self.host.listener.is_valid(waiting.notif.id) {
             self.give_up(slot);
             return;
         }

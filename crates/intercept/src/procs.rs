@@ -282,7 +282,7 @@ pub(crate) fn field(text: &[u8], key: &str, radix: u32) -> Option<u64> {
 }
 
 impl Thread {
-    fn new(tid: u32) -> Result<Self, Errno> {
+    pub(crate) fn new(tid: u32) -> Result<Self, Errno> {
         let (next_fd, none_free) = (AtomicU32::new(0), Mutex::new(None));
         // Only a process's first thread has a pidfd in every kernel.
         if let Ok(pidfd) = raw::pidfd_open(tid) {

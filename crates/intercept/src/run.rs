@@ -31,6 +31,7 @@ use crate::serve::Server;
 use crate::shown::{Showing, Shown};
 use crate::signal::Forward;
 use crate::supervisor::Supervisor;
+use crate::under_way::UnderWay;
 use vb3_host::{Backend, Errno};
 
 /// Remarks that wait to be said, at most.
@@ -87,6 +88,7 @@ pub fn run(
         held: Held::new().into(),
         made: Vec::new().into(),
         device_memory: DeviceMemory::default(),
+        under_way: UnderWay::default(),
         pins: Pins::default(),
         range: child.range,
         outside: false.into(),
