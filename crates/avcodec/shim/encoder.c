@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// VP8 by libavcodec's wrapper of libvpx (BSD-3-Clause).
+// VP8 by libavcodec's wrapper of libvpx (BSD-3-Clause), HEVC by its wrapper of x265 (GPL-2.0-or-later),
+// which a libavcodec has that was built under the GPL.
 #include "shim.h"
 
 #include <libavcodec/avcodec.h>
 #include <libavutil/opt.h>
+#include <stdio.h>
 
 struct vb3_av_encoder {
 	AVCodecContext *context;
@@ -11,20 +13,60 @@ struct vb3_av_encoder {
 	AVFrame *frame;
 };
 
-static const AVCodec *find(void)
+static const char *const NAMES[VB3_AV_ENCODERS] = {
+	[VB3_AV_VP8_ENCODER] = "libvpx",
+	[VB3_AV_HEVC_ENCODER] = "libx265",
+};
+
+static const AVCodec *find(uint32_t codec)
 {
-	return avcodec_find_encoder_by_name("libvpx");
+	return codec < VB3_AV_ENCODERS ? avcodec_find_encoder_by_name(NAMES[codec]) : NULL;
 }
 
-const char *vb3_av_encoder(void)
+const char *vb3_av_encoder(uint32_t codec)
 {
-	const AVCodec *found = find();
+	const AVCodec *found = find(codec);
 	return found ? found->name : NULL;
 }
 
 // One packet for each picture, at once, and the same ones on every machine: nothing is looked at
 // ahead, no frame is made that is not shown, and the effort does not depend on the time that is left
 // (which a negative number says).
+static int set_up_vp8(AVCodecContext *context, const struct vb3_av_settings *s)
+{
+	if (s->constant)
+		context->rc_min_rate = context->rc_max_rate = s->bitrate;
+	context->gop_size = (int)s->gop;
+	context->profile = (int)s->profile;
+	context->qmin = (int)s->least_quantizer;
+	context->qmax = (int)s->greatest_quantizer;
+	return av_opt_set(context->priv_data, "deadline", "realtime", 0) < 0 ||
+	       av_opt_set_int(context->priv_data, "cpu-used", -4, 0) < 0 ||
+	       av_opt_set_int(context->priv_data, "lag-in-frames", 0, 0) < 0 ||
+	       av_opt_set_int(context->priv_data, "auto-alt-ref", 0, 0) < 0;
+}
+
+// The same of HEVC: one thread codes, without a pool of others. The library writes the tier by the
+// greatest rate (vbv-maxrate), and says nothing on standard error.
+static int set_up_hevc(AVCodecContext *context, const struct vb3_av_settings *s)
+{
+	char text[400];
+	unsigned most = s->constant ? (s->bitrate + 999) / 1000 : s->most_kilobits;
+	context->color_primaries = s->primaries;
+	context->color_trc = s->transfer;
+	context->colorspace = s->matrix;
+	context->color_range = s->full_range ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
+	snprintf(text, sizeof(text),
+		 "log-level=none:pools=none:frame-threads=1:wpp=0:repeat-headers=1:info=0:open-gop=0:"
+		 "scenecut=0:min-keyint=1:keyint=%d:level-idc=%u:vbv-maxrate=%u:vbv-bufsize=%u:"
+		 "qpmin=%u:qpmax=%u",
+		 (int)s->gop, s->level, most, most, s->least_quantizer, s->greatest_quantizer);
+	return av_opt_set(context->priv_data, "preset", "superfast", 0) < 0 ||
+	       av_opt_set(context->priv_data, "tune", "zerolatency", 0) < 0 ||
+	       av_opt_set_int(context->priv_data, "forced-idr", 1, 0) < 0 ||
+	       av_opt_set(context->priv_data, "x265-params", text, 0) < 0;
+}
+
 static int set_up(AVCodecContext *context, const struct vb3_av_settings *s)
 {
 	context->width = (int)s->width;
@@ -33,22 +75,13 @@ static int set_up(AVCodecContext *context, const struct vb3_av_settings *s)
 	context->time_base = (AVRational){ (int)s->seconds, (int)s->frames };
 	context->framerate = (AVRational){ (int)s->frames, (int)s->seconds };
 	context->bit_rate = s->bitrate;
-	if (s->constant)
-		context->rc_min_rate = context->rc_max_rate = s->bitrate;
-	context->gop_size = (int)s->gop;
-	context->profile = (int)s->profile;
-	context->qmin = (int)s->least_quantizer;
-	context->qmax = (int)s->greatest_quantizer;
 	context->thread_count = 1;
-	return av_opt_set(context->priv_data, "deadline", "realtime", 0) < 0 ||
-	       av_opt_set_int(context->priv_data, "cpu-used", -4, 0) < 0 ||
-	       av_opt_set_int(context->priv_data, "lag-in-frames", 0, 0) < 0 ||
-	       av_opt_set_int(context->priv_data, "auto-alt-ref", 0, 0) < 0;
+	return s->codec == VB3_AV_HEVC_ENCODER ? set_up_hevc(context, s) : set_up_vp8(context, s);
 }
 
 struct vb3_av_encoder *vb3_av_encoder_open(const struct vb3_av_settings *settings)
 {
-	const AVCodec *found = find();
+	const AVCodec *found = find(settings->codec);
 	struct vb3_av_encoder *av = found ? av_mallocz(sizeof(*av)) : NULL;
 	if (!av)
 		return NULL;

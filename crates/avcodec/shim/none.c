@@ -65,7 +65,7 @@ void vb3_av_error(int error, char *text, size_t len)
 		text[0] = 0;
 }
 
-const char *vb3_av_encoder(void) { return NULL; }
+const char *vb3_av_encoder(uint32_t codec) { (void)codec; return NULL; }
 struct vb3_av_encoder *vb3_av_encoder_open(const struct vb3_av_settings *s) { (void)s; return NULL; }
 void vb3_av_encoder_close(struct vb3_av_encoder *av) { (void)av; }
 

@@ -113,8 +113,16 @@ void vb3_av_done(struct vb3_av *av);
 // The name of the pixel format of the picture received, or coming.
 const char *vb3_av_pixels(const struct vb3_av *av);
 
-// What a VP8 encoder is to make.
+// As the order of src/encoders.rs: Codec.
+enum vb3_av_encoder_codec {
+	VB3_AV_VP8_ENCODER,
+	VB3_AV_HEVC_ENCODER,
+	VB3_AV_ENCODERS,
+};
+
+// What an encoder is to make.
 struct vb3_av_settings {
+	uint32_t codec;
 	uint32_t width;
 	uint32_t height;
 	// So many pictures in so many seconds.
@@ -125,10 +133,19 @@ struct vb3_av_settings {
 	uint32_t constant;
 	// Most pictures from one key frame to the next.
 	uint32_t gop;
+	// VP8: 0 to 3.
 	uint32_t profile;
-	// As the library counts them, 0 to 63.
+	// HEVC: times 10, and what it allows of bits a second, in thousands.
+	uint32_t level;
+	uint32_t most_kilobits;
+	// As the library counts them: VP8 0 to 63, HEVC 0 to 51.
 	uint32_t least_quantizer;
 	uint32_t greatest_quantizer;
+	// Code points of ITU-T H.273; 1 for full range. VP8 says nothing of them.
+	uint8_t primaries;
+	uint8_t transfer;
+	uint8_t matrix;
+	uint8_t full_range;
 };
 
 struct vb3_av_packet {
@@ -139,8 +156,8 @@ struct vb3_av_packet {
 
 struct vb3_av_encoder;
 
-// The name of the VP8 encoder; NULL without one.
-const char *vb3_av_encoder(void);
+// The name of the encoder for a codec; NULL without one.
+const char *vb3_av_encoder(uint32_t codec);
 // NULL without encoder or memory, or for settings that it does not take.
 struct vb3_av_encoder *vb3_av_encoder_open(const struct vb3_av_settings *settings);
 void vb3_av_encoder_close(struct vb3_av_encoder *av);

@@ -5,14 +5,14 @@
 #![deny(unsafe_code)]
 
 mod decoder;
-mod encoder;
+mod encoders;
 mod frames;
+mod hevc;
 mod library;
 mod stateless;
-mod vpx;
+mod vp8;
 
 use decoder::Decoder;
-use encoder::Encoder;
 use frames::Frames;
 use library::Codec;
 use stateless::Stateless;
@@ -47,7 +47,8 @@ fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
         Kind::Vp8Decoder => Box::new(Decoder::<Frames<Vp8>>::new(Codec::Vp8)?),
         Kind::Vp9Decoder => Box::new(Decoder::<Frames<Vp9>>::new(Codec::Vp9)?),
         Kind::Av1Decoder => Box::new(Decoder::<Frames<Av1>>::new(Codec::Av1)?),
-        Kind::Vp8Encoder => Box::new(Encoder::new()?),
+        Kind::HevcEncoder => Box::new(hevc::Encoder::new()?),
+        Kind::Vp8Encoder => Box::new(vp8::Encoder::new()?),
         _ => return None,
     })
 }
@@ -62,7 +63,8 @@ fn list() {
         let kinds = codec.kinds().iter();
         kinds.filter_map(move |kind| Some((*kind, library::decoder_name(codec)?)))
     });
-    let encoders = vpx::name().map(|name| (Kind::Vp8Encoder, name));
+    let made = encoders::Codec::ALL.into_iter();
+    let encoders = made.filter_map(|codec| Some((codec.kind(), codec.name()?)));
     let library = Library {
         program: PathBuf::new(),
         name: format!("libavcodec {version}"),

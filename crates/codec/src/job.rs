@@ -24,6 +24,8 @@ pub enum Kind {
     Mpeg4Decoder,
     /// Pictures to an H.264 byte stream (Annex B).
     H264Encoder,
+    /// Pictures to an HEVC byte stream (annex B). It is set up once; its library starts threads then.
+    HevcEncoder,
     /// Pictures to VP8 frames.
     Vp8Encoder,
     /// JPEG files to pictures.
@@ -33,10 +35,13 @@ pub enum Kind {
     /// Gives every input back, and does harm on request; see `serve::harm`.
     #[doc(hidden)]
     Harm,
+    /// The same from a thread that its set-up starts.
+    #[doc(hidden)]
+    HarmInThread,
 }
 
 impl Kind {
-    const TABLE: [(Self, &'static str, &'static str); 12] = [
+    const TABLE: [(Self, &'static str, &'static str); 13] = [
         (Self::H264Decoder, "h264dec", "decoding H.264"),
         (
             Self::H264StatelessDecoder,
@@ -51,6 +56,7 @@ impl Kind {
         (Self::Mpeg4Decoder, "mpeg4dec", "decoding MPEG-4"),
         (Self::JpegDecoder, "jpegdec", "decoding JPEG"),
         (Self::H264Encoder, "h264enc", "encoding H.264"),
+        (Self::HevcEncoder, "hevcenc", "encoding HEVC"),
         (Self::Vp8Encoder, "vp8enc", "encoding VP8"),
         (Self::JpegEncoder, "jpegenc", "encoding JPEG"),
     ];
@@ -85,9 +91,20 @@ impl Kind {
     pub(crate) const fn has_library(self) -> bool {
         let is_own = matches!(
             self,
-            Self::H264Encoder | Self::JpegDecoder | Self::JpegEncoder | Self::Harm
+            Self::H264Encoder
+                | Self::JpegDecoder
+                | Self::JpegEncoder
+                | Self::Harm
+                | Self::HarmInThread
         );
         !is_own
+    }
+
+    /// Whether its library starts threads as it is set up. That happens once in its process, which
+    /// can start none afterwards: another configuration, or a new stream, is another worker's.
+    #[must_use]
+    pub const fn is_set_up_once(self) -> bool {
+        matches!(self, Self::HevcEncoder | Self::HarmInThread)
     }
 
     /// Whether it takes pictures.
@@ -95,7 +112,7 @@ impl Kind {
     pub const fn encodes(self) -> bool {
         matches!(
             self,
-            Self::H264Encoder | Self::Vp8Encoder | Self::JpegEncoder
+            Self::H264Encoder | Self::HevcEncoder | Self::Vp8Encoder | Self::JpegEncoder
         )
     }
 }
@@ -105,7 +122,7 @@ impl Kind {
 pub enum Job<'a> {
     /// Sets up the codec. An encoder needs it before its first picture; a decoder may do without.
     /// An encoder that is set up again starts a new stream at the next picture, unless it is one of
-    /// H.264 and nothing but the bitrate is another.
+    /// H.264 and nothing but the bitrate is another. One of HEVC is set up once.
     Configure(Config),
     /// Decodes a piece of a stream. Answered by [`Event::Consumed`], after the events of all
     /// pictures that became ready; its bytes may be used again at once.
@@ -148,6 +165,8 @@ pub enum Config {
     Decoder(Framing),
     /// Of [`Kind::H264Encoder`].
     H264Encoder(H264Settings),
+    /// Of [`Kind::HevcEncoder`].
+    HevcEncoder(HevcSettings),
     /// Of [`Kind::Vp8Encoder`].
     Vp8Encoder(Vp8Settings),
     /// Of [`Kind::JpegEncoder`].
@@ -191,6 +210,32 @@ pub struct H264Settings {
     pub profile: H264Profile,
     /// `level_idc`: 10 times the level, 9 for level 1b; `None` for the lowest that fits.
     pub level: Option<u8>,
+    /// What the stream says that the numbers of its pictures mean; nothing if nothing is known.
+    pub colour: Colour,
+}
+
+/// What an HEVC encoder makes: profile Main, each picture from those before it alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HevcSettings {
+    /// Width in pixels; even, at least 32.
+    pub width: u32,
+    /// Height in pixels; even, at least 32.
+    pub height: u32,
+    /// Pictures per second, as a fraction; both at least 1.
+    pub rate: (u32, u32),
+    /// Bits per second.
+    pub bitrate: u32,
+    /// Whether as many are spent at all times, rather than in the long run.
+    pub constant: bool,
+    /// Most pictures from one IDR picture to the next; 0 for no such limit.
+    pub gop: u32,
+    /// Level, times 10: 10 to 62.
+    pub level: u8,
+    /// Most bits a second at any time that the level allows, in thousands. What it allows in the
+    /// high tier alone makes a stream of that tier.
+    pub most_kilobits: u32,
+    /// Least and greatest quantizer, 0 to 51.
+    pub qp: (u8, u8),
     /// What the stream says that the numbers of its pictures mean; nothing if nothing is known.
     pub colour: Colour,
 }
@@ -387,7 +432,8 @@ pub enum Event {
     Packet {
         /// Of the picture.
         tag: u64,
-        /// Annex B access unit with parameter sets before an IDR picture, a VP8 frame or a JPEG file.
+        /// Annex B access unit with parameter sets before an IDR picture, a VP8 frame or a JPEG
+        /// file.
         data: Packet,
         /// Whether it can be decoded without others.
         key: bool,

@@ -113,12 +113,13 @@ impl Launch {
 
     /// By handing the worker's end of the socket to `take`, which sees to it that somebody serves
     /// there, as [`serve`](crate::serve) does. Whoever does is not ended with the [`Worker`]: he
-    /// finds the socket closed.
+    /// finds the socket closed. Which codecs he has is his to know: every kind can be started.
     ///
     /// [`Worker`]: crate::Worker
     #[must_use]
     pub const fn handed(take: fn(OwnedFd)) -> Self {
-        Self::by(How::Handed(take))
+        let how = How::Handed(take);
+        Self { how, other: true }
     }
 
     /// What is started, in words.
@@ -156,7 +157,7 @@ fn built(kind: Kind) -> Result<(), Failure> {
         Kind::H264Encoder => ("H.264 encoder", "h264", cfg!(feature = "h264")),
         Kind::JpegDecoder => ("JPEG decoder", "jpeg", cfg!(feature = "jpeg")),
         Kind::JpegEncoder => ("JPEG encoder", "jpeg", cfg!(feature = "jpeg")),
-        Kind::Harm => return Ok(()),
+        Kind::Harm | Kind::HarmInThread => return Ok(()),
         _ => {
             let codec = kind.name();
             return Err(Failure::NoLibrary { codec });

@@ -73,8 +73,8 @@ mod h264;
 mod jpeg;
 
 pub use job::{
-    Chroma, Colour, Config, Event, Field, Framing, H264Profile, H264Settings, Job, Kind, Planes,
-    PlanesMut, Rect, Refused, StreamFormat, Vp8Settings,
+    Chroma, Colour, Config, Event, Field, Framing, H264Profile, H264Settings, HevcSettings, Job,
+    Kind, Planes, PlanesMut, Rect, Refused, StreamFormat, Vp8Settings,
 };
 pub use launch::{Failure, Launch};
 pub use library::{Codecs, Library};

@@ -5,7 +5,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, apply_filter,
+    SeccompRule, apply_filter_all_threads,
 };
 
 /// Most address space, in bytes: pictures of the largest size, 16 of them held, several times over.
@@ -26,8 +26,7 @@ fn lower(resource: Resource, limit: u64) -> Result<(), Errno> {
     )
 }
 
-/// Limits this process for good: it dies with its parent, leaves no core file, opens and writes no
-/// files, starts no processes, reaches no network, gains no privileges.
+/// Limits this process for good: it dies with its parent, leaves no core file, gains no privileges.
 pub(crate) fn enter() -> Result<(), Errno> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
@@ -35,11 +34,17 @@ pub(crate) fn enter() -> Result<(), Errno> {
     lower(Resource::As, ADDRESS_SPACE)?;
     // No limit of file sizes: it can open none, and what a library says on standard error may be
     // kept in one.
-    // A machine that seccompiler does not know goes without the filter.
-    if let Some(program) = filter() {
-        apply_filter(&program).map_err(|_| Errno::PERM)?;
-    }
     Ok(())
+}
+
+/// Shuts all threads of this process in for good: they open and write no files, start no processes
+/// and no threads, reach no network. To be called before anything from outside is looked at.
+pub(crate) fn shut() -> Result<(), Errno> {
+    // A machine that seccompiler does not know goes without the filter.
+    match filter() {
+        Some(program) => apply_filter_all_threads(&program).map_err(|_| Errno::PERM),
+        None => Ok(()),
+    }
 }
 
 /// System calls that a worker may make: memory, its socket, its own time and end.
@@ -66,12 +71,15 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_newfstatat,
     libc::SYS_recvmsg,
     libc::SYS_restart_syscall,
+    // A thread that is still starting as its process is shut in: glibc ends the process without.
+    libc::SYS_rseq,
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
     libc::SYS_sched_getaffinity,
     libc::SYS_sched_yield,
     libc::SYS_sendmsg,
+    libc::SYS_set_robust_list,
     libc::SYS_sigaltstack,
     libc::SYS_statx,
     libc::SYS_write,

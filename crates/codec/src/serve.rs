@@ -120,6 +120,11 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
     }
     let input = Shared::open(memory, INPUT_LEN).map(Arc::new);
     let kind = kind_from_word(hello.words[0]).filter(|_| hello.op == Op::Hello);
+    // A library that starts threads does so as it is set up, which is the next job.
+    let is_open = limited && kind.is_some_and(Kind::is_set_up_once);
+    if limited && !is_open && limits::shut().is_err() {
+        return ExitCode::from(2);
+    }
     let (Ok(input), Some(codec)) = (input, kind.and_then(make)) else {
         return ExitCode::from(4);
     };
@@ -128,6 +133,7 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
         codec,
         layout: None,
         limited,
+        is_open,
         out: Out {
             socket,
             waiting: VecDeque::new(),
@@ -180,6 +186,7 @@ fn built_in(kind: Kind) -> Option<Box<dyn Codec>> {
         #[cfg(feature = "jpeg")]
         Kind::JpegEncoder => Some(Box::new(crate::jpeg::Encoder::new())),
         Kind::Harm => Some(Box::new(harm::Harm)),
+        Kind::HarmInThread => Some(Box::new(harm::InThread::default())),
         _ => None,
     }
 }
@@ -191,22 +198,38 @@ struct Server {
     layout: Option<Layout>,
     /// Whether the process has limits of its own.
     limited: bool,
+    /// Whether it may still start threads.
+    is_open: bool,
     out: Out,
 }
 
 impl Server {
+    /// Before the first job that is not about its set-up, and after that, the process may start no
+    /// thread any more.
+    fn shut(&mut self) -> Result<(), Stop> {
+        if std::mem::take(&mut self.is_open) {
+            limits::shut().map_err(|_| Stop::Gone)?;
+        }
+        Ok(())
+    }
+
     fn job(&mut self, message: &Message, fd: Option<OwnedFd>) -> Result<(), Stop> {
         let [a, b, c, ..] = message.words;
+        if message.op != Op::Configure {
+            self.shut()?;
+        }
         match message.op {
             Op::Configure => {
                 let config = config_from_words(&message.words[..CONFIG_WORDS]).ok_or(Stop::Gone)?;
                 self.layout = match config {
                     Config::Decoder(_) => None,
                     Config::H264Encoder(s) => Layout::new(s.width, s.height),
+                    Config::HevcEncoder(s) => Layout::new(s.width, s.height),
                     Config::Vp8Encoder(s) => Layout::new(s.width, s.height),
                     Config::JpegEncoder { width, height, .. } => Layout::new(width, height),
                 };
                 self.codec.configure(config);
+                self.shut()?;
                 let [generation, slot_len] = message.words[CONFIG_WORDS..CONFIG_WORDS + 2] else {
                     return Err(Stop::Gone);
                 };

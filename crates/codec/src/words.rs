@@ -1,12 +1,12 @@
 //! Jobs and events as the numbers of a message.
 
 use crate::job::{
-    Chroma, Colour, Config, Field, Framing, H264Profile, H264Settings, Kind, Rect, StreamFormat,
-    Vp8Settings,
+    Chroma, Colour, Config, Field, Framing, H264Profile, H264Settings, HevcSettings, Kind, Rect,
+    StreamFormat, Vp8Settings,
 };
 use crate::slots::Layout;
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 15] = [
     Kind::H264Decoder,
     Kind::H264Encoder,
     Kind::JpegDecoder,
@@ -20,6 +20,8 @@ const KINDS: [Kind; 13] = [
     Kind::Mpeg4Decoder,
     Kind::H264StatelessDecoder,
     Kind::Vp8Encoder,
+    Kind::HevcEncoder,
+    Kind::HarmInThread,
 ];
 
 pub(crate) fn kind_to_word(kind: Kind) -> u64 {
@@ -46,7 +48,7 @@ pub(crate) const fn field_from_word(word: u64) -> Field {
 }
 
 /// Numbers of a [`Config`]; after them come generation and slot length of an encoder's memory.
-pub(crate) const CONFIG_WORDS: usize = 11;
+pub(crate) const CONFIG_WORDS: usize = 13;
 
 fn colour_to_word(c: Colour) -> u64 {
     u32::from_le_bytes([c.primaries, c.transfer, c.matrix, u8::from(c.full_range)]).into()
@@ -60,6 +62,14 @@ const fn colour_from_word(word: u32) -> Colour {
         matrix,
         full_range: full_range != 0,
     }
+}
+
+/// x265 3.5 crashes where it is to write level 5 or above of pictures that are smaller.
+const HEVC_LEAST: u32 = 32;
+
+/// Whether both sides of a picture are even and at least so long.
+const fn is_even(width: u32, height: u32, least: u32) -> bool {
+    width.is_multiple_of(2) && height.is_multiple_of(2) && width >= least && height >= least
 }
 
 /// A configuration as numbers, and how an encoder's pictures lie.
@@ -79,8 +89,7 @@ pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'s
             return Ok((words, None));
         }
         (Kind::H264Encoder, Config::H264Encoder(s)) => {
-            let even = s.width % 2 == 0 && s.height % 2 == 0;
-            if !even || s.width < 16 || s.height < 16 {
+            if !is_even(s.width, s.height, 16) {
                 return Err("an H.264 encoder needs an even width and height of at least 16");
             }
             if s.rate.0 == 0 || s.rate.1 == 0 || s.bitrate == 0 {
@@ -96,6 +105,33 @@ pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'s
                 s.gop.into(),
                 s.profile as u64,
                 s.level.map_or(0, u64::from),
+                colour_to_word(s.colour),
+            ]);
+            Layout::new(s.width, s.height)
+        }
+        (Kind::HevcEncoder, Config::HevcEncoder(s)) => {
+            if !is_even(s.width, s.height, HEVC_LEAST) {
+                return Err("an HEVC encoder needs an even width and height of at least 32");
+            }
+            if s.rate.0 == 0 || s.rate.1 == 0 || s.bitrate == 0 || s.most_kilobits == 0 {
+                return Err("frame rate and bitrates must not be 0");
+            }
+            if !(10..=62).contains(&s.level) || s.qp.0 > s.qp.1 || s.qp.1 > 51 {
+                return Err("HEVC has levels 1 to 6.2 and quantizers 0 to 51, the least first");
+            }
+            set(&[
+                4,
+                s.width.into(),
+                s.height.into(),
+                s.rate.0.into(),
+                s.rate.1.into(),
+                s.bitrate.into(),
+                s.gop.into(),
+                s.level.into(),
+                s.most_kilobits.into(),
+                s.qp.0.into(),
+                s.qp.1.into(),
+                s.constant.into(),
                 colour_to_word(s.colour),
             ]);
             Layout::new(s.width, s.height)
@@ -175,6 +211,21 @@ pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
             profile: u8::try_from(small(7)?).ok()?,
             qp: (u8::try_from(small(8)?).ok()?, u8::try_from(small(9)?).ok()?),
             constant: small(10)? != 0,
+        })),
+        4 => Some(Config::HevcEncoder(HevcSettings {
+            width: small(1)?,
+            height: small(2)?,
+            rate: (small(3)?, small(4)?),
+            bitrate: small(5)?,
+            gop: small(6)?,
+            level: u8::try_from(small(7)?).ok()?,
+            most_kilobits: small(8)?,
+            qp: (
+                u8::try_from(small(9)?).ok()?,
+                u8::try_from(small(10)?).ok()?,
+            ),
+            constant: small(11)? != 0,
+            colour: colour_from_word(small(12)?),
         })),
         _ => Some(Config::JpegEncoder {
             width: small(1)?,

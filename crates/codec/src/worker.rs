@@ -42,6 +42,7 @@ pub struct Worker {
     layout: Option<Layout>,
     drains: usize,
     flushes: usize,
+    is_set_up: bool,
     loans: loans::Loans,
     state: State,
     /// What is started, for a sentence.
@@ -88,6 +89,7 @@ impl Worker {
             layout: None,
             drains: 0,
             flushes: 0,
+            is_set_up: false,
             loans: loans::Loans::default(),
             state: State::Alive,
             program: launch.name(),
@@ -242,8 +244,13 @@ impl Worker {
 
     fn configure(&mut self, config: Config) -> Result<(), Refused> {
         let (words, layout) = config_to_words(self.kind, config).map_err(Refused::Wrong)?;
+        if self.is_set_up && self.kind.is_set_up_once() {
+            return Err(Refused::Wrong("this codec is set up once in its process"));
+        }
         let Some(layout) = layout else {
-            return self.send(&Message::new(Op::Configure, &words), None);
+            self.send(&Message::new(Op::Configure, &words), None)?;
+            self.is_set_up = true;
+            return Ok(());
         };
         if self.rings.len() >= MAX_RINGS {
             return Err(Refused::Full(MAX_RINGS));
@@ -254,6 +261,7 @@ impl Worker {
         self.send(&Message::new(Op::Configure, &words), Some(ring.memory.fd()))?;
         self.layout = Some(layout);
         self.rings.push(ring);
+        self.is_set_up = true;
         Ok(())
     }
 

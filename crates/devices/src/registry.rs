@@ -189,6 +189,11 @@ pub(crate) const ROWS: &[Row] = &[
         |value| bare(value, DeviceKind::Encoder(Kind::H264Encoder)),
     ),
     codec(
+        "hevcenc",
+        "a stateful HEVC encoder; needs libavcodec with x265",
+        |value| bare(value, DeviceKind::Encoder(Kind::HevcEncoder)),
+    ),
+    codec(
         "vp8enc",
         "a stateful VP8 encoder; needs libavcodec with libvpx",
         |value| bare(value, DeviceKind::Encoder(Kind::Vp8Encoder)),

@@ -4,9 +4,9 @@ use crate::tools::{Driven, Said, assert_same_pictures, decoded_by_ffmpeg, ffmpeg
 use crate::{decode, launch, library};
 use vb3_codec::{Config, Framing, Job, Kind, Planes, Vp8Settings};
 
-const WIDTH: u32 = 320;
-const HEIGHT: u32 = 240;
-const FRAMES: usize = 40;
+pub(crate) const WIDTH: u32 = 320;
+pub(crate) const HEIGHT: u32 = 240;
+pub(crate) const FRAMES: usize = 40;
 
 const SETTINGS: Vp8Settings = Vp8Settings {
     width: WIDTH,
@@ -19,7 +19,7 @@ const SETTINGS: Vp8Settings = Vp8Settings {
     qp: (0, 127),
 };
 
-fn source() -> Vec<u8> {
+pub(crate) fn source() -> Vec<u8> {
     let words = format!(
         "-f lavfi -i testsrc2=size={WIDTH}x{HEIGHT}:rate=25 -frames:v {FRAMES} \
          -pix_fmt yuv420p -f rawvideo"
@@ -27,7 +27,7 @@ fn source() -> Vec<u8> {
     ffmpeg(&words.split_whitespace().collect::<Vec<_>>(), &[])
 }
 
-fn planes(picture: &[u8], width: u32, height: u32) -> Planes<'_> {
+pub(crate) fn planes(picture: &[u8], width: u32, height: u32) -> Planes<'_> {
     let luma = (width * height) as usize;
     let (y, rest) = picture.split_at(luma);
     let (u, v) = rest.split_at(luma / 4);
@@ -57,7 +57,7 @@ fn encode(settings: Vp8Settings, pictures: &[u8]) -> Driven {
     driven
 }
 
-fn packets(driven: &Driven) -> Vec<(u64, bool, &[u8])> {
+pub(crate) fn packets(driven: &Driven) -> Vec<(u64, bool, &[u8])> {
     let packets = driven.said.iter().filter_map(|said| match said {
         Said::Packet { tag, key, bytes } => Some((*tag, *key, bytes.as_slice())),
         _ => None,

@@ -2,6 +2,7 @@
 
 mod encoder;
 mod h264;
+mod hevc;
 mod lent;
 mod others;
 #[path = "../../../codec/tests/streams/tools.rs"]

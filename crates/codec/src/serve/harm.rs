@@ -4,10 +4,60 @@ use super::{Codec, Out, Stop};
 use crate::job::{Colour, Config, Planes, Rect, StreamFormat};
 use crate::slots::Layout;
 use crate::wire::{Message, Op};
+use std::sync::mpsc::{Sender, channel};
 
 /// Does what its input says: `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`, `escape`,
 /// `format`, `hold`.
 pub(super) struct Harm;
+
+/// Ends with a status that says what could be done, a bit each, after a 1.
+fn escape() -> ! {
+    let parent = rustix::process::getppid();
+    let freed = [
+        std::fs::File::open("/proc/self/status").is_ok(),
+        std::net::UdpSocket::bind("127.0.0.1:0").is_ok(),
+        std::process::Command::new("/bin/true").status().is_ok(),
+        parent.is_some_and(|p| rustix::process::test_kill_process(p).is_ok()),
+        std::thread::Builder::new().spawn(|| ()).is_ok(),
+    ];
+    let code = freed
+        .iter()
+        .fold(1, |code, free| code << 1 | i32::from(*free));
+    std::process::exit(code)
+}
+
+/// Has a thread from its set-up on, which does harm when input comes; `thread` says that there is
+/// none.
+#[derive(Default)]
+pub(super) struct InThread(Option<Sender<()>>);
+
+impl Codec for InThread {
+    fn configure(&mut self, _: Config) {
+        let (sender, receiver) = channel();
+        let thread = std::thread::Builder::new().spawn(move || {
+            if receiver.recv().is_ok() {
+                escape();
+            }
+        });
+        self.0 = thread.is_ok().then_some(sender);
+    }
+
+    fn decode(&mut self, tag: u64, _: &[u8], out: &mut Out) -> Result<(), Stop> {
+        match self.0.as_ref().map(|thread| thread.send(())) {
+            // The thread ends the process.
+            Some(Ok(())) => loop {
+                std::thread::yield_now();
+            },
+            _ => out.corrupt(tag, "no thread could be started"),
+        }
+    }
+
+    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &mut Out) {}
+}
 
 impl Codec for Harm {
     fn configure(&mut self, _: Config) {}
@@ -29,19 +79,7 @@ impl Codec for Harm {
                 .socket
                 .send_bytes(b"\xffnonsense", None, true)
                 .map_err(|_| Stop::Gone),
-            b"escape" => {
-                let parent = rustix::process::getppid();
-                let freed = [
-                    std::fs::File::open("/proc/self/status").is_ok(),
-                    std::net::UdpSocket::bind("127.0.0.1:0").is_ok(),
-                    std::process::Command::new("/bin/true").status().is_ok(),
-                    parent.is_some_and(|p| rustix::process::test_kill_process(p).is_ok()),
-                ];
-                let code = freed
-                    .iter()
-                    .fold(1, |code, free| code << 1 | i32::from(*free));
-                std::process::exit(code)
-            }
+            b"escape" => escape(),
             b"format" => {
                 let format = StreamFormat {
                     coded_width: 16,

@@ -10,7 +10,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use vb3_codec::{
-    Chroma, Event, Job, Kind, Launch, Lent, LentPlane, MAX_IN_FLIGHT, Refused, Worker, is_worker,
+    Chroma, Config, Event, Framing, Job, Kind, Launch, Lent, LentPlane, MAX_IN_FLIGHT, Refused,
+    Worker, is_worker,
 };
 
 fn death(data: &[u8]) -> String {
@@ -122,8 +123,8 @@ fn a_program_that_is_not_there_is_an_end() {
 fn every_end_is_told_as_what_it_is() {
     assert_eq!(death(b"abort"), "the codec process gave up (signal 6)");
     assert_eq!(death(b"exit"), "the codec process ended with status 7");
-    // Files, network, processes, signals: it could have nothing of these.
-    assert_eq!(death(b"escape"), "the codec process ended with status 16");
+    // Files, network, processes, signals, threads: it could have nothing of these.
+    assert_eq!(death(b"escape"), "the codec process ended with status 32");
     assert_eq!(death(b"memory"), "the codec process gave up (signal 6)");
     assert_eq!(
         death(b"nonsense"),
@@ -132,6 +133,31 @@ fn every_end_is_told_as_what_it_is() {
     assert_eq!(
         death(b"lie"),
         "the codec process sent a picture unasked and was ended"
+    );
+}
+
+/// A library that starts threads has those of its set-up, which are shut in with it, and no others.
+#[test]
+fn threads_are_started_at_the_set_up_alone_and_are_shut_in() {
+    let escape = |is_set_up: bool| {
+        let mut driven = Driven::new(Kind::HarmInThread, &process());
+        let set_up = Job::Configure(Config::Decoder(Framing::Auto));
+        if is_set_up {
+            driven.submit(set_up);
+            let again = driven.worker.submit(set_up);
+            assert!(matches!(again, Err(Refused::Wrong(_))), "{again:?}");
+        }
+        driven.submit(Job::Decode { tag: 1, data: b"" });
+        driven.wait_for(|said| matches!(said, Said::Died(_) | Said::Consumed(_)));
+        driven.said
+    };
+    let said = escape(true);
+    let status = "the codec process ended with status 32".to_owned();
+    assert_eq!(said, [Said::Died(status)]);
+    let said = escape(false);
+    assert!(
+        matches!(said.first(), Some(Said::Corrupt { .. })),
+        "{said:?}"
     );
 }
 

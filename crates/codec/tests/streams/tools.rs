@@ -232,6 +232,11 @@ impl Driven {
     pub(crate) fn wait(&mut self) {
         let before = self.said.len();
         while self.said.len() == before {
+            assert!(
+                !matches!(self.last(), Some(Said::Died(_))),
+                "{:?}",
+                self.last()
+            );
             let fd = self.worker.wake_fd();
             let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&PATIENCE)).unwrap();
             assert_eq!(ready, 1, "the worker is silent after {:?}", self.last());

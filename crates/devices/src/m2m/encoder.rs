@@ -9,6 +9,7 @@
 
 mod controls;
 mod format;
+mod levels;
 mod read;
 mod work;
 
@@ -20,7 +21,7 @@ use crate::spec::{DeviceKind, DeviceSpec};
 use crate::surface::{EBUSY, EINVAL};
 use controls::Controls;
 use std::collections::VecDeque;
-use vb3_codec::{Config, H264Settings, Kind, Packet, Vp8Settings};
+use vb3_codec::{Config, H264Settings, HevcSettings, Kind, Packet, Vp8Settings};
 use vb3_queue::{Driver, DriverError};
 use vb3_v4l2::{
     Bus, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags, Fraction,
@@ -74,6 +75,7 @@ impl<C> Encoder<C> {
     pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let (kind, card) = match spec.kind {
             DeviceKind::Encoder(Kind::H264Encoder) => (Kind::H264Encoder, "H.264 Encoder"),
+            DeviceKind::Encoder(Kind::HevcEncoder) => (Kind::HevcEncoder, "HEVC Encoder"),
             DeviceKind::Encoder(Kind::Vp8Encoder) => (Kind::Vp8Encoder, "VP8 Encoder"),
             DeviceKind::Encoder(Kind::JpegEncoder) => (Kind::JpegEncoder, "JPEG Encoder"),
             _ => return Err(Failure::new("the device is no encoder")),
@@ -134,12 +136,29 @@ impl<C> Encoder<C> {
         let (width, height) = (self.own.crop.width, self.own.crop.height);
         let interval = self.own.coded_interval;
         let rate = (interval.denominator, interval.numerator);
+        let stream = self.own.controls.stream((width, height), rate);
+        let colour = color::colour_of(self.output.format.color);
         match self.codec.kind() {
             Kind::JpegEncoder => Config::JpegEncoder {
                 width,
                 height,
                 quality: self.own.controls.quality,
             },
+            Kind::HevcEncoder => {
+                let (level, most_kilobits) = self.own.controls.hevc_level(&stream);
+                Config::HevcEncoder(HevcSettings {
+                    width,
+                    height,
+                    rate,
+                    bitrate: self.own.controls.bitrate,
+                    constant: self.own.controls.constant,
+                    gop: self.own.controls.gop,
+                    level,
+                    most_kilobits,
+                    qp: self.own.controls.qp(),
+                    colour,
+                })
+            }
             Kind::Vp8Encoder => Config::Vp8Encoder(Vp8Settings {
                 width,
                 height,
@@ -157,8 +176,8 @@ impl<C> Encoder<C> {
                 bitrate: self.own.controls.bitrate,
                 gop: self.own.controls.gop,
                 profile: self.own.controls.profile(),
-                level: Some(self.own.controls.level((width, height), rate)),
-                colour: color::colour_of(self.output.format.color),
+                level: Some(self.own.controls.level(&stream)),
+                colour,
             }),
         }
     }

@@ -189,6 +189,7 @@ fn codecs_are_multi_planar_and_take_what_shapes_their_pictures() {
         ("mpeg4dec", DeviceKind::Decoder(Kind::Mpeg4Decoder)),
         ("jpegdec", DeviceKind::Decoder(Kind::JpegDecoder)),
         ("h264enc", DeviceKind::Encoder(Kind::H264Encoder)),
+        ("hevcenc", DeviceKind::Encoder(Kind::HevcEncoder)),
         ("vp8enc", DeviceKind::Encoder(Kind::Vp8Encoder)),
         ("jpegenc", DeviceKind::Encoder(Kind::JpegEncoder)),
     ] {

@@ -206,6 +206,7 @@ fn ten_bits_come_as_p010() {
 fn without_the_library_it_is_refused_with_the_reason() {
     let devices = [
         ("hevcdec", "HEVC"),
+        ("hevcenc", "encoding HEVC"),
         ("vp8enc", "encoding VP8"),
         ("h264dec-stateless", "H.264 by requests"),
     ];

@@ -1,6 +1,7 @@
 //! Controls of encoders.
 
 use super::MIN_BUFFERS;
+use super::levels::{self, Stream};
 use crate::surface::{EBUSY, EINVAL};
 use vb3_codec::{H264Profile, Kind};
 use vb3_queue::DriverError;
@@ -8,57 +9,18 @@ use vb3_v4l2::{ControlFlags, ControlSpec, ControlValue, cid};
 
 /// The library spends more on one picture and less on another.
 const BITRATE_MODES: &[&str] = &["Variable Bitrate"];
-/// As the kernel counts them; libvpx has both.
-const VPX_BITRATE_MODES: &[&str] = &["Variable Bitrate", "Constant Bitrate"];
+/// As the kernel counts them; libvpx and x265 have both.
+const BOTH_BITRATE_MODES: &[&str] = &["Variable Bitrate", "Constant Bitrate"];
 const VP8_PROFILES: &[&str] = &["0", "1", "2", "3"];
 /// Greatest index of a VP8 quantizer (RFC 6386, section 9.6).
 const MAX_QP: u8 = 127;
+/// Greatest quantizer of 8-bit HEVC (ITU-T H.265, 7.4.9.14).
+const MAX_HEVC_QP: u8 = 51;
 /// Parameter sets are in the buffer of the picture that needs them.
 const HEADER_MODES: &[&str] = &["", "Joined With 1st Frame"];
+const HEVC_PROFILES: &[&str] = &["Main"];
+const HEVC_TIERS: &[&str] = &["Main", "High"];
 const PROFILES: &[&str] = &["Baseline", "Constrained Baseline", "Main", "", "High"];
-const LEVELS: &[&str] = &[
-    "1", "1b", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4", "4.1", "4.2", "5",
-    "5.1", "5.2",
-];
-/// What a level allows (ITU-T H.264, table A-1).
-struct Limits {
-    level_idc: u8,
-    /// Macroblocks a second, in a picture, and thousands of bits a second.
-    rate: u64,
-    picture: u64,
-    kilobits: u64,
-}
-
-const fn limits(level_idc: u8, rate: u64, picture: u64, kilobits: u64) -> Limits {
-    Limits {
-        level_idc,
-        rate,
-        picture,
-        kilobits,
-    }
-}
-
-/// Of each of [`LEVELS`].
-const LIMITS: [Limits; 17] = [
-    limits(10, 1485, 99, 64),
-    limits(9, 1485, 99, 128),
-    limits(11, 3000, 396, 192),
-    limits(12, 6000, 396, 384),
-    limits(13, 11_880, 396, 768),
-    limits(20, 11_880, 396, 2000),
-    limits(21, 19_800, 792, 4000),
-    limits(22, 20_250, 1620, 4000),
-    limits(30, 40_500, 1620, 10_000),
-    limits(31, 108_000, 3600, 14_000),
-    limits(32, 216_000, 5120, 20_000),
-    limits(40, 245_760, 8192, 20_000),
-    limits(41, 245_760, 8192, 50_000),
-    limits(42, 522_240, 8704, 50_000),
-    limits(50, 589_824, 22_080, 135_000),
-    limits(51, 983_040, 36_864, 240_000),
-    limits(52, 2_073_600, 36_864, 240_000),
-];
-
 /// Values of an encoder's controls.
 #[derive(Debug)]
 pub(super) struct Controls {
@@ -69,10 +31,12 @@ pub(super) struct Controls {
     pub(super) gop: u32,
     profile: usize,
     level: usize,
-    /// VP8: whether as many bits are spent at all times.
+    hevc_level: usize,
+    is_high_tier: bool,
+    /// VP8 and HEVC: whether as many bits are spent at all times.
     pub(super) constant: bool,
     pub(super) vp8_profile: u8,
-    /// VP8: least and greatest quantizer, whichever of them was set last.
+    /// VP8 and HEVC: least and greatest quantizer, whichever of them was set last.
     least_qp: u8,
     greatest_qp: u8,
     /// The next picture is to need no other.
@@ -89,10 +53,12 @@ impl Controls {
             gop: 30,
             profile: 1,
             level: 11,
+            hevc_level: 5,
+            is_high_tier: false,
             constant: false,
             vp8_profile: 0,
             least_qp: 0,
-            greatest_qp: MAX_QP,
+            greatest_qp: max_qp(kind),
             force_key: false,
             quality: 80,
         }
@@ -106,30 +72,29 @@ impl Controls {
         }
     }
 
-    /// VP8: the range of quantizers. A program sets one end after the other, and where they cross
+    /// The range of quantizers. A program sets one end after the other, and where they cross
     /// the least is what counts.
     pub(super) fn qp(&self) -> (u8, u8) {
         (self.least_qp, self.greatest_qp.max(self.least_qp))
     }
 
-    /// `level_idc` for pictures of a size, so many in so many seconds: what the program said, or
-    /// the lowest above it that allows them.
-    pub(super) fn level(&self, (width, height): (u32, u32), (frames, seconds): (u32, u32)) -> u8 {
-        let blocks = |pixels: u32| u64::from(pixels.div_ceil(16));
-        let (wide, high) = (blocks(width), blocks(height));
-        let picture = wide * high;
-        let rate = picture * u64::from(frames) / u64::from(seconds.max(1));
-        let longest = wide.max(high).pow(2);
-        let allows = |limits: &&Limits| {
-            limits.picture >= picture
-                && limits.picture * 8 >= longest
-                && limits.rate >= rate
-                && limits.kilobits * 1000 >= u64::from(self.bitrate)
-        };
-        let level = LIMITS.iter().skip(self.level).find(allows);
-        level
-            .or(LIMITS.last())
-            .map_or(52, |limits| limits.level_idc)
+    /// What a stream of pictures of a size is, so many in so many seconds.
+    pub(super) const fn stream(&self, size: (u32, u32), rate: (u32, u32)) -> Stream {
+        Stream {
+            size,
+            rate,
+            bitrate: self.bitrate,
+        }
+    }
+
+    /// `level_idc` of H.264.
+    pub(super) fn level(&self, stream: &Stream) -> u8 {
+        levels::h264(self.level, stream)
+    }
+
+    /// HEVC's level, times 10, and the thousands of bits a second that it allows in the tier.
+    pub(super) fn hevc_level(&self, stream: &Stream) -> (u8, u32) {
+        levels::hevc(self.hevc_level, self.is_high_tier, stream)
     }
 
     pub(super) fn specs(&self) -> Vec<ControlSpec> {
@@ -145,6 +110,7 @@ impl Controls {
         let mut specs = self.specs_of_streams();
         match self.kind {
             Kind::Vp8Encoder => specs.extend(self.specs_of_vp8()),
+            Kind::HevcEncoder => specs.extend(self.specs_of_hevc()),
             _ => specs.extend(self.specs_of_h264()),
         }
         specs
@@ -155,7 +121,7 @@ impl Controls {
         let int = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
         let (id, name) = (cid::MIN_BUFFERS_FOR_OUTPUT, "Min Number of Output Buffers");
         let modes = match self.kind {
-            Kind::Vp8Encoder => VPX_BITRATE_MODES,
+            Kind::Vp8Encoder | Kind::HevcEncoder => BOTH_BITRATE_MODES,
             _ => BITRATE_MODES,
         };
         vec![
@@ -207,6 +173,49 @@ impl Controls {
         ]
     }
 
+    fn specs_of_hevc(&self) -> [ControlSpec; 6] {
+        let index = |value: usize| u32::try_from(value).unwrap_or(0);
+        let quantizer = |id, name, value: u8| {
+            ControlSpec::integer(id, name, (0, MAX_HEVC_QP.into(), 1), value.into())
+        };
+        [
+            quantizer(
+                cid::MPEG_VIDEO_HEVC_MIN_QP,
+                "HEVC Minimum QP Value",
+                self.least_qp,
+            ),
+            quantizer(
+                cid::MPEG_VIDEO_HEVC_MAX_QP,
+                "HEVC Maximum QP Value",
+                self.greatest_qp,
+            ),
+            ControlSpec::menu(
+                cid::MPEG_VIDEO_HEADER_MODE,
+                "Sequence Header Mode",
+                HEADER_MODES,
+                1,
+            ),
+            ControlSpec::menu(
+                cid::MPEG_VIDEO_HEVC_PROFILE,
+                "HEVC Profile",
+                HEVC_PROFILES,
+                0,
+            ),
+            ControlSpec::menu(
+                cid::MPEG_VIDEO_HEVC_LEVEL,
+                "HEVC Level",
+                levels::HEVC,
+                index(self.hevc_level),
+            ),
+            ControlSpec::menu(
+                cid::MPEG_VIDEO_HEVC_TIER,
+                "HEVC Tier",
+                HEVC_TIERS,
+                self.is_high_tier.into(),
+            ),
+        ]
+    }
+
     fn specs_of_h264(&self) -> [ControlSpec; 3] {
         let index = |value: usize| u32::try_from(value).unwrap_or(0);
         [
@@ -219,7 +228,7 @@ impl Controls {
             ControlSpec::menu(
                 cid::MPEG_VIDEO_H264_LEVEL,
                 "H264 Level",
-                LEVELS,
+                levels::H264,
                 index(self.level),
             ),
             ControlSpec::menu(
@@ -242,21 +251,32 @@ impl Controls {
             cid::MPEG_VIDEO_FORCE_KEY_FRAME => self.force_key = true,
             cid::MPEG_VIDEO_H264_PROFILE
             | cid::MPEG_VIDEO_H264_LEVEL
+            | cid::MPEG_VIDEO_HEVC_LEVEL
+            | cid::MPEG_VIDEO_HEVC_TIER
             | cid::MPEG_VIDEO_VP8_PROFILE
                 if busy =>
             {
                 return Err(EBUSY);
             }
             cid::MPEG_VIDEO_BITRATE_MODE => self.constant = value == 1,
-            cid::MPEG_VIDEO_VPX_MIN_QP => self.least_qp = byte()?,
-            cid::MPEG_VIDEO_VPX_MAX_QP => self.greatest_qp = byte()?,
+            cid::MPEG_VIDEO_VPX_MIN_QP | cid::MPEG_VIDEO_HEVC_MIN_QP => self.least_qp = byte()?,
+            cid::MPEG_VIDEO_VPX_MAX_QP | cid::MPEG_VIDEO_HEVC_MAX_QP => self.greatest_qp = byte()?,
             cid::MPEG_VIDEO_VP8_PROFILE => self.vp8_profile = byte()?,
             cid::MPEG_VIDEO_H264_PROFILE => self.profile = index()?,
             cid::MPEG_VIDEO_H264_LEVEL => self.level = index()?,
+            cid::MPEG_VIDEO_HEVC_LEVEL => self.hevc_level = index()?,
+            cid::MPEG_VIDEO_HEVC_TIER => self.is_high_tier = value == 1,
             cid::JPEG_COMPRESSION_QUALITY => self.quality = byte()?,
             _ => {}
         }
         Ok(())
+    }
+}
+
+const fn max_qp(kind: Kind) -> u8 {
+    match kind {
+        Kind::HevcEncoder => MAX_HEVC_QP,
+        _ => MAX_QP,
     }
 }
 

@@ -11,6 +11,8 @@ use vb3_v4l2::{
 
 /// Most pictures a second: of those that the H.264 library's rate control knows.
 const MAX_FPS: u32 = 60;
+/// Least width and height that x265 encodes at every level.
+const HEVC_LEAST: u32 = 32;
 /// Columns and lines of a macroblock.
 const MACROBLOCK: u32 = 16;
 
@@ -24,6 +26,7 @@ pub(super) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
 pub(super) const fn sizes(kind: Kind) -> FrameSizes<'static> {
     let least = match kind {
         Kind::JpegEncoder => SIZE_MIN,
+        Kind::HevcEncoder => HEVC_LEAST,
         _ => MACROBLOCK,
     };
     FrameSizes::Stepwise {
@@ -36,6 +39,7 @@ pub(super) const fn sizes(kind: Kind) -> FrameSizes<'static> {
 pub(super) fn coded(kind: Kind) -> Vec<&'static PixelFormat> {
     let code = match kind {
         Kind::JpegEncoder => FourCc::JPEG,
+        Kind::HevcEncoder => FourCc::HEVC,
         Kind::Vp8Encoder => FourCc::VP8,
         _ => FourCc::H264,
     };

@@ -3,7 +3,7 @@
 use super::{Coded, Drain, Encoder, Offered, read};
 use crate::m2m::process::MAX_EVENTS;
 use crate::surface::Trouble;
-use vb3_codec::{Event, Job, Kind};
+use vb3_codec::{Config, Event, Job, Kind, MAX_IN_FLIGHT};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, FrameFlags, Progress};
 
@@ -49,7 +49,9 @@ impl<C> Encoder<C> {
         self.output.take_back();
         self.own.is_full = false;
         let forgot = self.codec.worker().map(|worker| worker.submit(Job::Flush));
-        if self.codec.is_down() || matches!(forgot, Some(Err(_))) {
+        // A codec that is set up once would go on with what it knows of the stream before.
+        let is_new = self.codec.kind().is_set_up_once();
+        if is_new || self.codec.is_down() || matches!(forgot, Some(Err(_))) {
             // A new one begins afresh.
             self.stop_codec();
         }
@@ -133,6 +135,23 @@ impl<C> Encoder<C> {
         }
     }
 
+    /// Ends a codec that is set up once, and otherwise than now, when it has no picture any more; false
+    /// until then.
+    fn make_way(&mut self, config: Config) -> bool {
+        let is_other = self.own.configured.is_some_and(|before| before != config);
+        if !is_other || !self.codec.kind().is_set_up_once() {
+            return true;
+        }
+        let is_idle = self
+            .codec
+            .worker()
+            .is_none_or(|w| w.room() == MAX_IN_FLIGHT);
+        if is_idle {
+            self.stop_codec();
+        }
+        is_idle
+    }
+
     /// Whether the buffer was used up.
     fn feed_one(
         &mut self,
@@ -141,6 +160,11 @@ impl<C> Encoder<C> {
         progress: &mut Progress<C>,
     ) -> bool {
         let config = self.config();
+        if !self.make_way(config) {
+            self.output.tokens.push_front(token);
+            self.own.is_full = true;
+            return false;
+        }
         let (tag, force_key) = (self.frames.next_tag(), self.own.controls.force_key);
         let (format, crop) = (&self.output.format, self.own.crop);
         let (configured, scratch) = (&mut self.own.configured, &mut self.own.scratch);

@@ -1,6 +1,6 @@
 //! Pictures to VP8 frames, one for each.
 
-use crate::vpx::{Encoder as Library, Settings, name};
+use crate::encoders::{Codec, Encoder as Library, Settings};
 use vb3_codec::{Config, Out, Planes, Stop, Vp8Settings};
 
 /// The quantizer's index in the stream for each that libvpx counts.
@@ -35,12 +35,13 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// `None` if the library has no encoder.
     pub(crate) fn new() -> Option<Self> {
-        name().map(|_| Self::default())
+        Codec::Vp8.name().map(|_| Self::default())
     }
 
     fn open(settings: &Vp8Settings) -> Option<Library> {
         let (least_quantizer, greatest_quantizer) = quantizers(settings.qp);
         Library::open(&Settings {
+            codec: Codec::Vp8,
             width: settings.width,
             height: settings.height,
             frames: settings.rate.0,
@@ -52,8 +53,14 @@ impl Encoder {
                 gop => gop,
             },
             profile: settings.profile.into(),
+            level: 0,
+            most_kilobits: 0,
             least_quantizer,
             greatest_quantizer,
+            primaries: 2,
+            transfer: 2,
+            matrix: 2,
+            full_range: 0,
         })
     }
 

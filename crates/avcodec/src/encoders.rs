@@ -1,15 +1,41 @@
-//! libavcodec's VP8 encoder by way of `shim/`, and the only place that calls it.
+//! libavcodec's encoders by way of `shim/`, and the only place that calls it.
 #![expect(unsafe_code, reason = "calls a C library")]
 
 use crate::library::{Error, error, text};
 use std::ffi::{c_char, c_int};
 use std::ptr::NonNull;
-use vb3_codec::Planes;
+use vb3_codec::{Kind, Planes};
+
+/// What is made. As `enum vb3_av_encoder_codec`.
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+pub(crate) enum Codec {
+    Vp8,
+    Hevc,
+}
+
+impl Codec {
+    pub(crate) const ALL: [Self; 2] = [Self::Vp8, Self::Hevc];
+
+    pub(crate) const fn kind(self) -> Kind {
+        match self {
+            Self::Vp8 => Kind::Vp8Encoder,
+            Self::Hevc => Kind::HevcEncoder,
+        }
+    }
+
+    /// What the library calls its encoder; `None` where it was built without.
+    pub(crate) fn name(self) -> Option<String> {
+        // SAFETY: any number is a codec or none.
+        text(unsafe { vb3_av_encoder(self as u32) })
+    }
+}
 
 /// What it is to make. As `struct vb3_av_settings`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct Settings {
+    pub(crate) codec: Codec,
     pub(crate) width: u32,
     pub(crate) height: u32,
     /// So many pictures in so many seconds.
@@ -21,10 +47,20 @@ pub(crate) struct Settings {
     pub(crate) constant: u32,
     /// Most pictures from one key frame to the next.
     pub(crate) gop: u32,
+    /// VP8: 0 to 3.
     pub(crate) profile: u32,
-    /// As the library counts them, 0 to 63.
+    /// HEVC: times 10.
+    pub(crate) level: u32,
+    /// HEVC: of bits a second, in thousands.
+    pub(crate) most_kilobits: u32,
+    /// As the library counts them: VP8 0 to 63, HEVC 0 to 51.
     pub(crate) least_quantizer: u32,
     pub(crate) greatest_quantizer: u32,
+    /// HEVC: code points of ITU-T H.273; 1 for full range.
+    pub(crate) primaries: u8,
+    pub(crate) transfer: u8,
+    pub(crate) matrix: u8,
+    pub(crate) full_range: u8,
 }
 
 /// As `struct vb3_av_packet`.
@@ -42,7 +78,7 @@ struct RawEncoder {
 }
 
 unsafe extern "C" {
-    fn vb3_av_encoder() -> *const c_char;
+    fn vb3_av_encoder(codec: u32) -> *const c_char;
     fn vb3_av_encoder_open(settings: *const Settings) -> *mut RawEncoder;
     fn vb3_av_encoder_close(av: *mut RawEncoder);
     fn vb3_av_encode(
@@ -53,12 +89,6 @@ unsafe extern "C" {
         force_key: c_int,
     ) -> c_int;
     fn vb3_av_packet(av: *mut RawEncoder, packet: *mut RawPacket) -> c_int;
-}
-
-/// What the library calls its encoder; `None` where it was built without.
-pub(crate) fn name() -> Option<String> {
-    // SAFETY: no arguments, no state.
-    text(unsafe { vb3_av_encoder() })
 }
 
 /// An encoder of the library.

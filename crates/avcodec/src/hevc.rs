@@ -1,0 +1,87 @@
+//! Pictures to an HEVC byte stream, an access unit for each.
+
+use crate::encoders::{Codec, Encoder as Library, Settings};
+use vb3_codec::{Config, HevcSettings, Out, Planes, Stop};
+
+/// An encoder. The library starts a thread as it is opened, which this process can do at its set-up
+/// alone: there is one library for as long as the process lives.
+#[derive(Default)]
+pub(crate) struct Encoder {
+    library: Option<Library>,
+    /// Pictures so far.
+    count: u64,
+    /// The next picture begins a new stream.
+    begins: bool,
+}
+
+impl Encoder {
+    /// `None` if the library has no encoder.
+    pub(crate) fn new() -> Option<Self> {
+        Codec::Hevc.name().map(|_| Self::default())
+    }
+
+    fn open(settings: &HevcSettings) -> Option<Library> {
+        Library::open(&Settings {
+            codec: Codec::Hevc,
+            width: settings.width,
+            height: settings.height,
+            frames: settings.rate.0,
+            seconds: settings.rate.1,
+            bitrate: settings.bitrate,
+            constant: settings.constant.into(),
+            gop: match settings.gop {
+                0 => i32::MAX.unsigned_abs(),
+                gop => gop,
+            },
+            profile: 0,
+            level: settings.level.into(),
+            most_kilobits: settings.most_kilobits,
+            least_quantizer: settings.qp.0.into(),
+            greatest_quantizer: settings.qp.1.into(),
+            primaries: settings.colour.primaries,
+            transfer: settings.colour.transfer,
+            matrix: settings.colour.matrix,
+            full_range: settings.colour.full_range.into(),
+        })
+    }
+}
+
+impl vb3_codec::Codec for Encoder {
+    fn configure(&mut self, config: Config) {
+        if let Config::HevcEncoder(settings) = config {
+            self.library = Self::open(&settings);
+        }
+    }
+
+    fn encode(
+        &mut self,
+        tag: u64,
+        picture: &Planes<'_>,
+        force_key: bool,
+        out: &mut Out,
+    ) -> Result<(), Stop> {
+        let Some(library) = self.library.as_mut() else {
+            return out.corrupt(tag, "x265 does not take these settings");
+        };
+        let sentence = match library.encode(picture, self.count, force_key || self.begins) {
+            Ok(Some((data, key))) => {
+                self.count += 1;
+                self.begins = false;
+                return out.packet(tag, key, &[data]);
+            }
+            Ok(None) => "x265 made nothing of the picture".to_owned(),
+            Err(error) => error.sentence,
+        };
+        self.count += 1;
+        self.begins = true;
+        out.corrupt(tag, &sentence)
+    }
+
+    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &mut Out) {
+        self.begins = true;
+    }
+}

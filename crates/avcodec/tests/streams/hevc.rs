@@ -1,0 +1,254 @@
+//! Pictures to an HEVC byte stream.
+
+use crate::encoder::{FRAMES, HEIGHT, WIDTH, packets, planes, source};
+use crate::tools::{Driven, Said, assert_same_pictures, decoded_by_ffmpeg, psnr};
+use crate::{decode, launch, library};
+use vb3_codec::{Colour, Config, Framing, HevcSettings, Job, Kind, Refused};
+
+const SETTINGS: HevcSettings = HevcSettings {
+    width: WIDTH,
+    height: HEIGHT,
+    rate: (25, 1),
+    bitrate: 3_000_000,
+    constant: false,
+    gop: 16,
+    level: 40,
+    most_kilobits: 12_000,
+    qp: (0, 51),
+    colour: Colour {
+        primaries: 1,
+        transfer: 1,
+        matrix: 1,
+        full_range: false,
+    },
+};
+
+/// Whether the library at hand encodes HEVC, which one that was not built under the GPL does not.
+fn has_encoder() -> bool {
+    let there = library().is_some_and(|library| {
+        let mut kinds = library.kinds.iter();
+        kinds.any(|(kind, _)| *kind == Kind::HevcEncoder)
+    });
+    let need = std::env::var_os("VB3_TESTS_NEED_ALL").is_some();
+    assert!(there || !need, "libavcodec has no libx265");
+    if !there {
+        println!("not tested: libavcodec has no libx265");
+    }
+    there
+}
+
+/// Encodes all pictures, the one tagged 7 as a forced key picture.
+fn encode(settings: HevcSettings, pictures: &[u8]) -> Driven {
+    let mut driven = Driven::new(Kind::HevcEncoder, &launch());
+    driven.submit(Job::Configure(Config::HevcEncoder(settings)));
+    for (tag, picture) in (1..).zip(pictures.chunks(pictures.len() / FRAMES)) {
+        driven.submit(Job::Encode {
+            tag,
+            picture: planes(picture, settings.width, settings.height),
+            force_key: tag == 7,
+        });
+    }
+    driven.submit(Job::Drain);
+    driven.wait_for(|said| *said == Said::Drained);
+    assert_eq!(driven.faults(), Vec::<&Said>::new());
+    driven
+}
+
+fn stream(packets: &[(u64, bool, &[u8])]) -> Vec<u8> {
+    packets
+        .iter()
+        .flat_map(|packet| packet.2)
+        .copied()
+        .collect()
+}
+
+/// NAL units' types in an access unit (ITU-T H.265, table 7-1), and what follows each header.
+fn units(bytes: &[u8]) -> Vec<(u8, &[u8])> {
+    let starts = bytes.windows(3).enumerate();
+    let starts = starts.filter(|(_, window)| *window == [0, 0, 1]);
+    let unit = |at: usize| (bytes[at + 3] >> 1 & 0x3f, &bytes[at + 5..]);
+    starts.map(|(at, _)| unit(at)).collect()
+}
+
+/// Of the parameter set, of which nothing before them is an emulation prevention byte here: tier and
+/// level, times 30.
+fn tier_and_level(packet: &[u8]) -> (u8, u8) {
+    let units = units(packet);
+    let (_, set) = units.iter().find(|(kind, _)| *kind == 33).unwrap();
+    // One byte, then profile_tier_level: space, tier and profile, 4 bytes of flags, 6 of
+    // constraints with emulation prevention after each two zeroes, the level.
+    let bytes: Vec<u8> = set.iter().copied().take(20).collect();
+    let mut plain = Vec::new();
+    for byte in bytes {
+        let is_prevention = byte == 3 && plain.ends_with(&[0, 0]);
+        if !is_prevention {
+            plain.push(byte);
+        }
+    }
+    (plain[1] >> 5 & 1, plain[12])
+}
+
+#[test]
+fn every_picture_becomes_an_access_unit_that_ffmpeg_decodes() {
+    if !has_encoder() {
+        return;
+    }
+    let pictures = source();
+    let driven = encode(SETTINGS, &pictures);
+    let packets = packets(&driven);
+    let tags: Vec<u64> = packets.iter().map(|(tag, ..)| *tag).collect();
+    assert_eq!(tags, (1..=FRAMES as u64).collect::<Vec<_>>());
+    let keys: Vec<u64> = packets.iter().filter(|p| p.1).map(|p| p.0).collect();
+    assert_eq!(keys, [1, 7, 23, 39], "first, forced, and 16 after each");
+    for (tag, key, bytes) in &packets {
+        let kinds: Vec<u8> = units(bytes).iter().map(|unit| unit.0).collect();
+        // Parameter sets and IDR_W_RADL or IDR_N_LP; or one slice of a picture that refers to others.
+        match key {
+            true => assert!(
+                kinds.starts_with(&[32, 33, 34]) && matches!(kinds.last(), Some(19 | 20)),
+                "{tag}: {kinds:?}"
+            ),
+            false => assert!(matches!(kinds[..], [0 | 1]), "{tag}: {kinds:?}"),
+        }
+    }
+    let theirs = decoded_by_ffmpeg(&stream(&packets), "hevc");
+    assert_eq!(theirs.len(), pictures.len());
+    let ratio = psnr(&theirs, &pictures);
+    assert!(ratio > 32.0, "{ratio:.1} dB");
+    let units: Vec<&[u8]> = packets.iter().map(|p| p.2).collect();
+    let back = decode(Kind::HevcDecoder, Framing::AccessUnits, &units);
+    assert_same_pictures("both ways", &back.pictures(), &theirs);
+    let formats = back.said.iter().filter_map(|said| match said {
+        Said::Format(format) => Some(format.colour),
+        _ => None,
+    });
+    assert_eq!(formats.collect::<Vec<_>>(), [SETTINGS.colour]);
+}
+
+#[test]
+fn level_tier_bitrate_and_quantizers_are_kept() {
+    if !has_encoder() {
+        return;
+    }
+    let pictures = source();
+    let of = |settings| {
+        let driven = encode(settings, &pictures);
+        let packets = packets(&driven);
+        let len = packets.iter().map(|p| p.2.len()).sum::<usize>();
+        (tier_and_level(packets[0].2), len)
+    };
+    let bits = |bitrate| HevcSettings {
+        bitrate,
+        constant: true,
+        ..SETTINGS
+    };
+    let ((_, low), (_, high)) = (of(bits(200_000)), of(bits(1_000_000)));
+    assert!(low * 2 < high, "{low} and {high} bytes");
+    let (coarse, fine) = ((45, 51), (0, 15));
+    let (_, coarse) = of(HevcSettings {
+        qp: coarse,
+        ..SETTINGS
+    });
+    let (found, fine) = of(HevcSettings {
+        qp: fine,
+        ..SETTINGS
+    });
+    assert!(coarse * 4 < fine, "{coarse} and {fine} bytes");
+    assert_eq!(found, (0, 120));
+    let high = HevcSettings {
+        level: 62,
+        most_kilobits: 800_000,
+        gop: 0,
+        ..SETTINGS
+    };
+    assert_eq!(of(high).0, (1, 186));
+}
+
+#[test]
+fn sizes_from_the_least_to_the_greatest_come_out_as_they_went_in() {
+    if !has_encoder() {
+        return;
+    }
+    // At a level whose pictures the library cuts into larger blocks.
+    for (width, height) in [(32, 32), (34, 50), (250, 32), (4096, 2304)] {
+        let settings = HevcSettings {
+            width,
+            height,
+            level: 60,
+            ..SETTINGS
+        };
+        let picture = vec![90; (width * height * 3 / 2) as usize];
+        let mut driven = Driven::new(Kind::HevcEncoder, &launch());
+        driven.submit(Job::Configure(Config::HevcEncoder(settings)));
+        driven.submit(Job::Encode {
+            tag: 1,
+            picture: planes(&picture, width, height),
+            force_key: false,
+        });
+        driven.wait_for(|said| *said == Said::Consumed(1));
+        assert_eq!(driven.faults(), Vec::<&Said>::new());
+        let theirs = decoded_by_ffmpeg(packets(&driven)[0].2, "hevc");
+        assert_eq!(theirs.len(), picture.len(), "{width}x{height}");
+        let ratio = psnr(&theirs, &picture);
+        assert!(ratio > 40.0, "{width}x{height}: {ratio:.1} dB");
+    }
+}
+
+#[test]
+fn a_flush_begins_a_stream_and_another_set_up_is_another_workers() {
+    if !has_encoder() {
+        return;
+    }
+    let pictures = source();
+    let mut driven = Driven::new(Kind::HevcEncoder, &launch());
+    driven.submit(Job::Configure(Config::HevcEncoder(SETTINGS)));
+    for (tag, picture) in (1..=4).zip(pictures.chunks(pictures.len() / FRAMES)) {
+        if tag == 3 {
+            driven.submit(Job::Flush);
+            driven.wait_for(|said| *said == Said::Flushed);
+        }
+        driven.submit(Job::Encode {
+            tag,
+            picture: planes(picture, WIDTH, HEIGHT),
+            force_key: false,
+        });
+        driven.wait_for(|said| *said == Said::Consumed(tag));
+    }
+    let keys: Vec<bool> = packets(&driven).iter().map(|p| p.1).collect();
+    assert_eq!(keys, [true, false, true, false]);
+    let other = HevcSettings {
+        bitrate: 1_000_000,
+        ..SETTINGS
+    };
+    let refused = driven
+        .worker
+        .submit(Job::Configure(Config::HevcEncoder(other)));
+    assert!(matches!(refused, Err(Refused::Wrong(_))), "{refused:?}");
+}
+
+/// The library's thread is there from the set-up on, shut in as the first one is, and no other.
+#[test]
+fn its_threads_are_counted_and_shut_in() {
+    if !has_encoder() {
+        return;
+    }
+    let pictures = source();
+    let mut driven = Driven::new(Kind::HevcEncoder, &launch());
+    driven.submit(Job::Configure(Config::HevcEncoder(SETTINGS)));
+    driven.submit(Job::Encode {
+        tag: 1,
+        picture: planes(&pictures[..pictures.len() / FRAMES], WIDTH, HEIGHT),
+        force_key: false,
+    });
+    driven.wait_for(|said| *said == Said::Consumed(1));
+    let pid = driven.worker.pid().unwrap();
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let filters: Vec<bool> = tasks
+        .map(|task| {
+            let status = task.unwrap().path().join("status");
+            let status = std::fs::read_to_string(status).unwrap();
+            status.lines().any(|line| line == "Seccomp:\t2")
+        })
+        .collect();
+    assert_eq!(filters, [true; 2]);
+}

@@ -1,0 +1,205 @@
+//! What levels allow, and the lowest that allows a stream.
+
+/// Names of H.264's levels, as the kernel counts them.
+pub(super) const H264: &[&str] = &[
+    "1", "1b", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4", "4.1", "4.2", "5",
+    "5.1", "5.2",
+];
+/// Names of HEVC's levels, as the kernel counts them.
+pub(super) const HEVC: &[&str] = &[
+    "1", "2", "2.1", "3", "3.1", "4", "4.1", "5", "5.1", "5.2", "6", "6.1", "6.2",
+];
+
+/// What levels limit of a stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stream {
+    /// Width and height in pixels.
+    pub(super) size: (u32, u32),
+    /// So many pictures in so many seconds.
+    pub(super) rate: (u32, u32),
+    /// Bits a second.
+    pub(super) bitrate: u32,
+}
+
+impl Stream {
+    /// Pictures of `area` units, in units a second.
+    fn units(&self, area: u64) -> u64 {
+        let (frames, seconds) = self.rate;
+        area * u64::from(frames) / u64::from(seconds.max(1))
+    }
+}
+
+/// What a level of H.264 allows (ITU-T H.264, table A-1).
+struct Limits {
+    level_idc: u8,
+    /// Macroblocks a second, in a picture, and thousands of bits a second.
+    rate: u64,
+    picture: u64,
+    kilobits: u64,
+}
+
+const fn limits(level_idc: u8, rate: u64, picture: u64, kilobits: u64) -> Limits {
+    Limits {
+        level_idc,
+        rate,
+        picture,
+        kilobits,
+    }
+}
+
+/// Of each of [`H264`].
+const H264_LIMITS: [Limits; 17] = [
+    limits(10, 1485, 99, 64),
+    limits(9, 1485, 99, 128),
+    limits(11, 3000, 396, 192),
+    limits(12, 6000, 396, 384),
+    limits(13, 11_880, 396, 768),
+    limits(20, 11_880, 396, 2000),
+    limits(21, 19_800, 792, 4000),
+    limits(22, 20_250, 1620, 4000),
+    limits(30, 40_500, 1620, 10_000),
+    limits(31, 108_000, 3600, 14_000),
+    limits(32, 216_000, 5120, 20_000),
+    limits(40, 245_760, 8192, 20_000),
+    limits(41, 245_760, 8192, 50_000),
+    limits(42, 522_240, 8704, 50_000),
+    limits(50, 589_824, 22_080, 135_000),
+    limits(51, 983_040, 36_864, 240_000),
+    limits(52, 2_073_600, 36_864, 240_000),
+];
+
+/// `level_idc` of H.264: the level wanted, or the lowest above it that allows the stream.
+pub(super) fn h264(wanted: usize, stream: &Stream) -> u8 {
+    let blocks = |pixels: u32| u64::from(pixels.div_ceil(16));
+    let (wide, high) = (blocks(stream.size.0), blocks(stream.size.1));
+    let picture = wide * high;
+    let rate = stream.units(picture);
+    let longest = wide.max(high).pow(2);
+    let allows = |limits: &&Limits| {
+        limits.picture >= picture
+            && limits.picture * 8 >= longest
+            && limits.rate >= rate
+            && limits.kilobits * 1000 >= u64::from(stream.bitrate)
+    };
+    let level = H264_LIMITS.iter().skip(wanted).find(allows);
+    level
+        .or(H264_LIMITS.last())
+        .map_or(52, |limits| limits.level_idc)
+}
+
+/// What a level of HEVC allows (ITU-T H.265, tables A.8 and A.9).
+struct HevcLimits {
+    /// Times 10.
+    level: u8,
+    /// Luma samples in a picture, and a second.
+    picture: u64,
+    rate: u64,
+    /// Thousands of bits a second in tier Main and in tier High, which is Main's where the level has
+    /// no other.
+    kilobits: [u32; 2],
+}
+
+const fn hevc_limits(level: u8, picture: u64, rate: u64, kilobits: [u32; 2]) -> HevcLimits {
+    HevcLimits {
+        level,
+        picture,
+        rate,
+        kilobits,
+    }
+}
+
+/// Of each of [`HEVC`].
+const HEVC_LIMITS: [HevcLimits; 13] = [
+    hevc_limits(10, 36_864, 552_960, [128; 2]),
+    hevc_limits(20, 122_880, 3_686_400, [1500; 2]),
+    hevc_limits(21, 245_760, 7_372_800, [3000; 2]),
+    hevc_limits(30, 552_960, 16_588_800, [6000; 2]),
+    hevc_limits(31, 983_040, 33_177_600, [10_000; 2]),
+    hevc_limits(40, 2_228_224, 66_846_720, [12_000, 30_000]),
+    hevc_limits(41, 2_228_224, 133_693_440, [20_000, 50_000]),
+    hevc_limits(50, 8_912_896, 267_386_880, [25_000, 100_000]),
+    hevc_limits(51, 8_912_896, 534_773_760, [40_000, 160_000]),
+    hevc_limits(52, 8_912_896, 1_069_547_520, [60_000, 240_000]),
+    hevc_limits(60, 35_651_584, 1_069_547_520, [60_000, 240_000]),
+    hevc_limits(61, 35_651_584, 2_139_095_040, [120_000, 480_000]),
+    hevc_limits(62, 35_651_584, 4_278_190_080, [240_000, 800_000]),
+];
+
+/// HEVC's level, times 10, and what it allows in the tier, in thousands of bits a second: the level
+/// wanted, or the lowest above it that allows the stream.
+pub(super) fn hevc(wanted: usize, is_high_tier: bool, stream: &Stream) -> (u8, u32) {
+    let (wide, high) = (u64::from(stream.size.0), u64::from(stream.size.1));
+    let picture = wide * high;
+    let rate = stream.units(picture);
+    let longest = wide.max(high).pow(2);
+    let kilobits = |limits: &HevcLimits| {
+        let [main, high] = limits.kilobits;
+        if is_high_tier { high } else { main }
+    };
+    let allows = |limits: &&HevcLimits| {
+        limits.picture >= picture
+            && limits.picture * 8 >= longest
+            && limits.rate >= rate
+            && u64::from(kilobits(limits)) * 1000 >= u64::from(stream.bitrate)
+    };
+    let level = HEVC_LIMITS.iter().skip(wanted).find(allows);
+    let level = level.or(HEVC_LIMITS.last());
+    level.map_or((62, 240_000), |limits| (limits.level, kilobits(limits)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn stream(size: (u32, u32), frames: u32, bitrate: u32) -> Stream {
+        Stream {
+            size,
+            rate: (frames, 1),
+            bitrate,
+        }
+    }
+
+    #[test]
+    fn every_level_has_its_limits() {
+        assert_eq!(H264.len(), H264_LIMITS.len());
+        assert_eq!(HEVC.len(), HEVC_LIMITS.len());
+        for (name, limits) in HEVC.iter().zip(&HEVC_LIMITS) {
+            let level = f64::from(limits.level) / 10.0;
+            assert_eq!(name.parse(), Ok(level));
+        }
+    }
+
+    #[test]
+    fn the_lowest_level_that_allows_a_stream_is_its_level() {
+        // As annex A of H.265 lists sizes and rates (table A.11).
+        let cases = [
+            ((176, 144), 15, 100_000, 10),
+            ((352, 288), 30, 1_000_000, 20),
+            ((640, 360), 30, 2_000_000, 21),
+            ((1280, 720), 33, 4_000_000, 31),
+            ((1280, 720), 60, 4_000_000, 40),
+            ((1920, 1080), 30, 12_000_000, 40),
+            ((1920, 1080), 60, 12_000_000, 41),
+            ((3840, 2160), 30, 20_000_000, 50),
+            ((4096, 2304), 30, 20_000_000, 60),
+            // As wide as three pictures of its area.
+            ((4096, 16), 1, 100_000, 40),
+        ];
+        for (size, frames, bitrate, level) in cases {
+            let found = hevc(0, false, &stream(size, frames, bitrate)).0;
+            assert_eq!(found, level, "{size:?} at {frames}");
+        }
+    }
+
+    #[test]
+    fn the_wanted_level_and_tier_count() {
+        let small = stream((176, 144), 15, 100_000);
+        assert_eq!(hevc(5, false, &small), (40, 12_000));
+        assert_eq!(hevc(5, true, &small), (40, 30_000));
+        assert_eq!(hevc(3, true, &small), (30, 6_000), "has no high tier");
+        let fast = stream((1920, 1080), 30, 28_000_000);
+        assert_eq!(hevc(0, false, &fast), (51, 40_000));
+        assert_eq!(hevc(0, true, &fast), (40, 30_000));
+        assert_eq!(h264(11, &small), 40);
+    }
+}

@@ -1,0 +1,244 @@
+//! The encoders that need libavcodec under programs that were not written for them: what ffmpeg
+//! decodes of their streams is what went in.
+
+use crate::common::{MACHINES, Run, compiled, ffmpeg_in, lacks, lacks_libavcodec};
+use crate::compliance::expect_compliant;
+use crate::encoders::{COUNT, HEIGHT, PICTURE, WIDTH, decoded, expect_alike, probe, source};
+
+fn lacks_any(programs: &[&str]) -> bool {
+    lacks_libavcodec() || programs.iter().any(|program| lacks(program))
+}
+
+/// An encoder, and how programs are asked to use it.
+struct Case {
+    device: &'static str,
+    /// GStreamer's element, and what makes a file of its buffers.
+    element: &'static str,
+    mux: &'static str,
+    /// ffmpeg's wrapper.
+    wrapper: &'static str,
+    /// What the file is called.
+    file: &'static str,
+}
+
+const VP8: Case = Case {
+    device: "vp8enc",
+    element: "v4l2vp8enc",
+    mux: "! webmmux",
+    wrapper: "vp8_v4l2m2m",
+    file: "seen.webm",
+};
+
+const HEVC: Case = Case {
+    device: "hevcenc",
+    element: "v4l2h265enc",
+    mux: "! h265parse ! matroskamux",
+    wrapper: "hevc_v4l2m2m",
+    file: "seen.mkv",
+};
+
+macro_rules! each {
+    ($($module:ident $case:ident)*) => {$(
+        mod $module {
+            use super::$case as CASE;
+
+            #[test]
+            fn it_is_compliant() {
+                super::it_is_compliant(&CASE);
+            }
+
+            #[test]
+            fn gstreamer_encodes() {
+                super::gstreamer_encodes(&CASE);
+            }
+
+            #[test]
+            fn a_program_changes_size_and_bitrate() {
+                super::a_program_changes_size_and_bitrate(&CASE);
+            }
+
+            #[test]
+            fn ffmpeg_encodes() {
+                super::ffmpeg_encodes(&CASE);
+            }
+
+            #[test]
+            fn a_killed_process_is_told_and_the_next_stream_works() {
+                super::a_killed_process_is_told_and_the_next_stream_works(&CASE);
+            }
+        }
+    )*};
+}
+
+each! { vp8enc VP8 hevcenc HEVC }
+
+fn it_is_compliant(case: &Case) {
+    if lacks_any(&["v4l2-compliance"]) {
+        return;
+    }
+    for machine in ["pc", "soc-noncoherent", "vm-bounce"] {
+        expect_compliant(machine, &[&format!("{},size=320x240", case.device)], &[]);
+    }
+}
+
+fn gstreamer_encodes(case: &Case) {
+    if lacks_any(&["gst-launch-1.0", "ffmpeg", "ffprobe"]) {
+        return;
+    }
+    for machine in MACHINES {
+        let run = Run::on(machine).device(case.device);
+        let sent = source(&run);
+        let words = format!(
+            "env GST_REGISTRY=registry.bin gst-launch-1.0 -q filesrc location=source.yuv \
+             ! rawvideoparse width={WIDTH} height={HEIGHT} format=i420 framerate=30/1 \
+             ! {} extra-controls=c,video_bitrate=4000000,video_gop_size=5 \
+             {} ! filesink location={}",
+            case.element, case.mux, case.file
+        );
+        let outcome = run.program(words.split_whitespace()).run();
+        outcome.expect_success();
+        expect_alike(&sent, &decoded(&outcome, case.file), PICTURE);
+        let keys = probe(&outcome, case.file, "-show_entries frame=pict_type");
+        let wanted: Vec<&str> = (0..COUNT)
+            .map(|n| if n % 5 == 0 { "I" } else { "P" })
+            .collect();
+        assert_eq!(keys, wanted, "{machine}");
+    }
+}
+
+/// One program makes a stream of one size and then others, by one open file; the bitrate changes in
+/// the middle of one.
+fn a_program_changes_size_and_bitrate(case: &Case) {
+    let Some(program) = compiled("encode.c") else {
+        return;
+    };
+    if lacks_any(&["ffmpeg"]) {
+        return;
+    }
+    let sizes = [(WIDTH, HEIGHT), (176, 144), (WIDTH, HEIGHT)];
+    let run = Run::on("soc-cma").device(case.device);
+    source(&run);
+    for (part, (width, height)) in sizes.into_iter().enumerate() {
+        let words = format!(
+            "-f rawvideo -pix_fmt yuv420p -s {WIDTH}x{HEIGHT} -i source.yuv -s {width}x{height} \
+             source-{part}.yuv"
+        );
+        ffmpeg_in(run.dir.path(), words.split_whitespace());
+    }
+    let words = |(part, (width, height)): (usize, (usize, usize))| {
+        let bitrate = [4_000_000, 0, 4_000_000][part];
+        format!("{width} {height} {COUNT} {bitrate} source-{part}.yuv stream-{part} ")
+    };
+    let words: String = sizes.into_iter().enumerate().map(words).collect();
+    let outcome = run
+        .program([program.as_os_str()])
+        .and(words.split_whitespace())
+        .run();
+    outcome.expect_success();
+    for (part, (width, height)) in sizes.into_iter().enumerate() {
+        let packets = packets(&outcome.read(&format!("stream-{part}")));
+        assert_eq!(packets.len(), COUNT, "part {part}");
+        let stream = match case.device {
+            "vp8enc" => ivf(&packets),
+            _ => packets.concat(),
+        };
+        std::fs::write(outcome.dir.path().join("part"), stream).unwrap();
+        let sent = outcome.read(&format!("source-{part}.yuv"));
+        expect_alike(&sent, &decoded(&outcome, "part"), width * height * 3 / 2);
+    }
+}
+
+/// What stands behind each length.
+fn packets(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut packets = Vec::new();
+    while let Some((head, rest)) = bytes.split_first_chunk() {
+        let (packet, rest) = rest.split_at(u32::from_le_bytes(*head) as usize);
+        packets.push(packet.to_vec());
+        bytes = rest;
+    }
+    packets
+}
+
+/// VP8 frames as an IVF file, whose size is that of the first.
+fn ivf(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut file = b"DKIF\0\0\x20\0VP80".to_vec();
+    // RFC 6386, section 9.1: after three bytes and a start code.
+    file.extend(&frames[0][6..10]);
+    for word in [30u32, 1, u32::try_from(frames.len()).unwrap(), 0] {
+        file.extend(word.to_le_bytes());
+    }
+    for (stamp, bytes) in (0u64..).zip(frames) {
+        file.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+        file.extend(stamp.to_le_bytes());
+        file.extend(bytes);
+    }
+    file
+}
+
+fn ffmpeg_encodes(case: &Case) {
+    if lacks_any(&["ffmpeg", "ffprobe"]) {
+        return;
+    }
+    for machine in ["pc", "soc-cma", "soc-noncoherent"] {
+        let run = Run::on(machine).device(case.device);
+        let sent = source(&run);
+        let outcome = run
+            .program(["sh", "-c", &by_ffmpeg(case, "source.yuv")])
+            .run();
+        outcome.expect_success();
+        expect_alike(&sent, &decoded(&outcome, "seen.nut"), PICTURE);
+        let stamps = probe(&outcome, "seen.nut", "-show_entries packet=pts_time");
+        assert_eq!(stamps.len(), COUNT);
+        for (number, stamp) in stamps.iter().enumerate() {
+            let late = stamp.parse::<f64>().unwrap() - number as f64 / 30.0;
+            assert!(late.abs() < 0.001, "picture {number} at {stamp}");
+        }
+    }
+}
+
+/// Encodes a file or a pipe to `seen.nut`, which needs no header of the codec.
+fn by_ffmpeg(case: &Case, from: &str) -> String {
+    format!(
+        "ffmpeg -nostdin -v error -y -f rawvideo -pix_fmt yuv420p -r 30 -s {WIDTH}x{HEIGHT} \
+         -i {from} -c:v {} -b:v 4M seen.nut",
+        case.wrapper
+    )
+}
+
+/// Kills the codec process of a stream that is under way, then encodes another.
+fn a_killed_process_is_told_and_the_next_stream_works(case: &Case) {
+    if lacks_any(&["ffmpeg", "ffprobe"]) {
+        return;
+    }
+    let script = format!(
+        r#"
+mkfifo pipe
+{} &
+exec 3> pipe
+head -c {} source.yuv >&3
+killed=
+while [ -z "$killed" ]; do
+  kill -0 $! || exit 9
+  for process in /proc/[0-9]*; do
+    grep -q "^PPid:[[:space:]]*$PPID\$" $process/status 2> /dev/null || continue
+    grep -q '^Name:[[:space:]]*vb3-codec' $process/status 2> /dev/null || continue
+    kill -9 ${{process#/proc/}} && killed=1
+  done
+done
+cat source.yuv source.yuv >&3
+exec 3>&-
+wait $! && exit 8
+{}
+"#,
+        by_ffmpeg(case, "pipe"),
+        10 * PICTURE,
+        by_ffmpeg(case, "source.yuv"),
+    );
+    let run = Run::on("pc").device(case.device).patience(240);
+    let sent = source(&run);
+    let outcome = run.program(["bash", "-c", &script]).run();
+    outcome.expect_end();
+    expect_alike(&sent, &decoded(&outcome, "seen.nut"), PICTURE);
+    let why = outcome.why();
+    assert!(why.contains("signal 9") || why.contains("SIGKILL"), "{why}");
+}
