@@ -27,7 +27,7 @@ drop_core() {
 
 bench() {
     insmod /scenario/vb3edu.ko instant=1 mask=$mask || step "$1.driver" '"ok":false'
-    within 250 /scenario/bench "$(node vb3edu)" "$1" $([ "$IOMMU" = none ] || echo iommu) >/dev/ttyS1
+    within 250 /scenario/bench "$(node vb3edu)" "$1" $([ "$IOMMU" = none ] || echo iommu) >/dev/results
     ended "$1.bench.exit" $?
     rmmod vb3edu
 }

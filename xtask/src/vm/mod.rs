@@ -350,6 +350,18 @@ fn possible(args: &Args) -> Result<()> {
         {
             bail!("machines of {} have no IOMMU {}", arch.name(), other.name());
         }
+        let known = |name: &String| arch.everything().iter().any(|(known, _)| known == name);
+        match args.scenarios.iter().find(|name| !known(name)) {
+            Some(other) if arch != Arch::X86_64 => {
+                let all: Vec<&str> = arch.everything().iter().map(|(name, _)| *name).collect();
+                bail!(
+                    "{} has no scenario {other}; it has: {}",
+                    arch.name(),
+                    all.join(" ")
+                );
+            }
+            _ => {}
+        }
     }
     Lab::possible(args.mirror.as_deref())
 }
