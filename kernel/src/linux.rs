@@ -562,7 +562,7 @@ impl DmaOps for Linux {
             }
             return Ok(mapping);
         }
-        let reason = unmappable(dev, sgt, table.len);
+        let reason = unmappable(dev, table);
         if kind != MappingKind::Own {
             // SAFETY: the copy made above; it is not mapped.
             unsafe { sys::vb3_sgt_free(sgt.as_ptr()) };
@@ -673,9 +673,15 @@ impl DmaOps for Linux {
 }
 
 /// Why a table could not be mapped, as far as it can be seen from here.
-fn unmappable(dev: Dev, sgt: NonNull<sys::SgTable>, len: u64) -> Reason {
-    // SAFETY: device and table are there.
-    let (mask, top) = unsafe { (sys::vb3_dma_mask(dev.raw()), sys::vb3_sgt_top(sgt.as_ptr())) };
+fn unmappable(dev: Dev, table: &Table) -> Reason {
+    // SAFETY: the device is there.
+    let mask = unsafe { sys::vb3_dma_mask(dev.raw()) };
+    let len = table.len;
+    let top = match table.kind {
+        TableKind::PageLess(phys) => phys.saturating_add(len.saturating_sub(1)),
+        // SAFETY: the table is there, and all of it has pages.
+        _ => unsafe { sys::vb3_sgt_top(table.sgt.as_ptr()) },
+    };
     if top > mask {
         return Reason {
             constraint: Constraint::Mask,

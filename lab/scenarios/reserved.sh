@@ -59,6 +59,12 @@ for which in rust c; do
     use "$which" high 0x140000000 0 $high
     complaints "$which"
     [ "$which" = rust ] || break
+    if [ $high != 0 ]; then
+        # Where the last byte is, and how far the device reaches.
+        grep -q 'dma-mask: wanted 5368774655, found 4294967295' /sys/kernel/debug/vb2-dma-contig/refusals &&
+            ok=true || ok=false
+        step rust.refusal "\"ok\":$ok"
+    fi
     show_debug "$which"
     rmmod vb3probe
     drop_module "$which"
