@@ -11,13 +11,14 @@
 #include "buffer.h"
 #include "vb3.h"
 
-/* Bytes of a buffer with its payload. */
-static size_t buf_bytes __ro_after_init;
+/* Buffers with their payloads, in memory of their size: kmalloc's next one is twice it, all of which
+ * is cleared by kernels that clear what they hand out. */
+static struct kmem_cache *buffers __ro_after_init;
 
 struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb)
 {
 	/* The payload is written before it is read. */
-	struct vb3_buf *buf = vb3_fails() ? NULL : kmalloc(buf_bytes, GFP_KERNEL);
+	struct vb3_buf *buf = vb3_fails() ? NULL : kmem_cache_alloc(buffers, GFP_KERNEL);
 
 	if (!buf)
 		return ERR_PTR(-ENOMEM);
@@ -33,7 +34,7 @@ struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb)
 void *vb3_made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr)
 {
 	if (ret < 0) {
-		kfree(buf);
+		kmem_cache_free(buffers, buf);
 		return ERR_PTR(ret);
 	}
 	buf->is_handed_over = ret;
@@ -57,7 +58,7 @@ void vb3_drop_user(struct vb3_buf *buf, int kind)
 		return;
 	vb3_unlist(buf);
 	vb3_rs_release(RUST(buf));
-	kfree(buf);
+	kmem_cache_free(buffers, buf);
 }
 
 void vb3_op_put(void *priv)
@@ -119,7 +120,7 @@ void vb3_op_put_userptr(void *priv)
 
 	vb3_unlist(buf);
 	vb3_rs_put_userptr(RUST(buf));
-	kfree(buf);
+	kmem_cache_free(buffers, buf);
 }
 
 void vb3_op_detach_dmabuf(void *priv)
@@ -128,13 +129,14 @@ void vb3_op_detach_dmabuf(void *priv)
 
 	vb3_unlist(buf);
 	vb3_rs_import_detach(RUST(buf));
-	kfree(buf);
+	kmem_cache_free(buffers, buf);
 }
 
 static int __init vb3_init(void)
 {
-	buf_bytes = sizeof(struct vb3_buf) + vb3_rs_bytes();
-	return vb3_debug_init();
+	buffers = kmem_cache_create(VB3_NAME, sizeof(struct vb3_buf) + vb3_rs_bytes(),
+				    __alignof__(struct vb3_buf), 0, NULL);
+	return buffers ? vb3_debug_init() : -ENOMEM;
 }
 
 /* The numbers are those of src/ledger.rs: all zero, or something was leaked. */
@@ -143,6 +145,7 @@ static void __exit vb3_exit(void)
 	s64 held[4] = {};
 
 	vb3_debug_exit();
+	kmem_cache_destroy(buffers);
 	if (vb3_rs_is_idle(held))
 		pr_info(VB3_NAME ": unloaded, nothing held\n");
 	else
