@@ -4,11 +4,12 @@
 
 use arbitrary::Arbitrary;
 use vb3_codec::{
-    Chroma, Colour, Config, Event, Framing, H264Profile, H264Settings, Job, Kind, MAX_HEIGHT,
-    MAX_IN_FLIGHT, MAX_WIDTH, Packet, Picture, Refused, StreamFormat, Worker,
+    Chroma, Colour, Config, Event, Framing, H264Profile, H264Settings, HevcSettings, Job, Kind,
+    MAX_HEIGHT, MAX_IN_FLIGHT, MAX_WIDTH, Packet, Picture, Refused, StreamFormat, Vp8Settings,
+    Worker,
 };
 use vb3_fuzz::random::Steps;
-use vb3_fuzz::wire::{End, Op, WORDS, played, taken};
+use vb3_fuzz::wire::{CONFIG_WORDS, End, Op, WORDS, played, taken};
 
 #[derive(Arbitrary, Debug)]
 enum Step {
@@ -175,7 +176,9 @@ impl Owner {
                     match op {
                         Op::Decode | Op::Encode => self.heard.push((words[0], words[1])),
                         Op::Proceed => self.generations.push(words[0]),
-                        Op::Configure if words[10] != 0 => self.generations.push(words[10]),
+                        Op::Configure if words[CONFIG_WORDS] != 0 => {
+                            self.generations.push(words[CONFIG_WORDS]);
+                        }
                         _ => {}
                     }
                 }
@@ -199,7 +202,7 @@ impl Owner {
                     height.wrapping_sub(top + bottom),
                 );
                 let words = [
-                    width, height, left, top, inner.0, inner.1, 1, 1, 1, 0, 2, 66, 10,
+                    width, height, left, top, inner.0, inner.1, 1, 1, 1, 0, 2, 66, 10, 8,
                 ];
                 self.say(Op::Format, &words, b"");
             }
@@ -263,6 +266,28 @@ impl Owner {
                 gop: 10,
                 profile: H264Profile::Main,
                 level: None,
+                colour: Colour::default(),
+            }),
+            Kind::Vp8Encoder => Config::Vp8Encoder(Vp8Settings {
+                width,
+                height,
+                rate: (25, 1),
+                bitrate: 1_000_000,
+                constant: false,
+                gop: 10,
+                profile: 0,
+                qp: (0, 127),
+            }),
+            Kind::HevcEncoder => Config::HevcEncoder(HevcSettings {
+                width,
+                height,
+                rate: (25, 1),
+                bitrate: 1_000_000,
+                constant: false,
+                gop: 10,
+                level: 31,
+                most_kilobits: 10_000,
+                qp: (0, 51),
                 colour: Colour::default(),
             }),
             Kind::JpegEncoder => Config::JpegEncoder {
@@ -398,6 +423,8 @@ vb3_fuzz::target!(|input: Input| {
         Kind::JpegDecoder,
         Kind::H264Encoder,
         Kind::JpegEncoder,
+        Kind::Vp8Encoder,
+        Kind::HevcEncoder,
     ];
     let mut owner = Owner::new(kinds[usize::from(input.kind) % kinds.len()]);
     for step in input.steps.0 {

@@ -2,7 +2,7 @@
 //! Nothing is decoded; all happens in the thread of the one who asks.
 
 use crate::random::Random;
-use crate::wire::{End, Op, WORDS, taken};
+use crate::wire::{CONFIG_WORDS, End, Op, WORDS, taken};
 use std::collections::VecDeque;
 
 /// All codecs that were started.
@@ -75,13 +75,13 @@ impl Codec {
             match op {
                 Op::Hello => {
                     self.end.say(Op::Version, &words[1..2], b"");
-                    self.encodes = matches!(words[0], 1 | 3);
+                    self.encodes = matches!(words[0], 1 | 3 | 12 | 13);
                     self.jpeg = matches!(words[0], 2 | 3);
                 }
                 Op::Release if words[0] == self.generation => self.free |= 1 << (words[1] % 8),
                 Op::Release => {}
                 Op::Proceed => self.set_ring(words[0]),
-                Op::Configure if self.encodes => self.set_ring(words[10]),
+                Op::Configure if self.encodes => self.set_ring(words[CONFIG_WORDS]),
                 Op::Flush => {
                     // What came before is only given back.
                     for (op, words) in std::mem::take(&mut self.jobs) {
@@ -134,7 +134,7 @@ impl Codec {
                         self.waits = true;
                         let (w, h) = size;
                         let coded = (w.next_multiple_of(16), h.next_multiple_of(16));
-                        let words = [coded.0, coded.1, 0, 0, w, h, 2, 2, 2, 0, 2, 66, 10];
+                        let words = [coded.0, coded.1, 0, 0, w, h, 2, 2, 2, 0, 2, 66, 10, 8];
                         self.end.say(Op::Format, &words, b"");
                         return false;
                     }

@@ -8,6 +8,8 @@ use vb3_codec::Launch;
 
 /// Numbers in a message.
 pub const WORDS: usize = 16;
+/// Numbers of a set-up; after them comes the generation of the memory for packets.
+pub const CONFIG_WORDS: usize = 13;
 
 /// What a message is about, as its first byte says.
 #[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]

@@ -93,7 +93,7 @@ const MACHINES: [&str; 5] = [
     "coherent = true\ncma = \"4MiB\"\nprivate_memory = true\n[bounce]\nmode = \"always\"\npool = \"2MiB\"",
 ];
 
-const DEVICES: [&str; 13] = [
+const DEVICES: [&str; 15] = [
     "camera,size=64x48",
     "camera-mplane,size=64x48,clock=free,format=NV12M",
     "camera,size=64x48,clock=free,alloc=vmalloc,inject=on,min-queued=2",
@@ -102,6 +102,8 @@ const DEVICES: [&str; 13] = [
     "h264dec",
     "h264dec,stride=64,alloc=vmalloc",
     "h264enc",
+    "vp8enc,stride=32",
+    "hevcenc,alloc=vmalloc",
     "jpegdec",
     "jpegenc,stride=32",
     "convert",
