@@ -140,6 +140,7 @@ const CHECKED: &[(&str, &[Iommu])] = &[
     ("failing", &[Iommu::None]),
     ("edu", &[Iommu::None]),
     ("conformance", &[Iommu::None]),
+    ("planes", &[Iommu::None]),
 ];
 
 /// Everything, and the package.
