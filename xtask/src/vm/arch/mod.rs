@@ -87,8 +87,8 @@ impl Arch {
         }
     }
 
-    /// The machine of a cell, but for its size, which `size` has in QEMU's words, and what it runs. `dir` takes what the console
-    /// and the scenario say, in files of these names. Gives the kernel's arguments, too.
+    /// The machine of a cell, without its size and what it runs; and arguments of its kernel.
+    /// `size` is that size in QEMU's words, `dir` takes the files `console` and `results`.
     ///
     /// # Errors
     /// A part of the machine cannot be made.
