@@ -239,21 +239,18 @@ fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
     if kernels.iter().any(|kernel| lab::is_checked(kernel)) {
         build::object(lab, Arch::X86_64, Some("kasan"))?;
     }
-    for kernel in kernels {
+    for kernel in kernels
+        .iter()
+        .filter(|k| cells.iter().any(|cell| cell.kernel == **k))
+    {
         build::modules(lab, kernel)?;
-    }
-    if need(cells, "peers") {
-        for kernel in kernels {
+        if needs(cells, kernel, "peers") {
             build::peers(lab, kernel)?;
         }
-    }
-    if need(cells, "core") {
-        for kernel in kernels {
+        if needs(cells, kernel, "core") {
             build::core(lab, kernel)?;
         }
-    }
-    if need(cells, "patched") {
-        for kernel in kernels {
+        if needs(cells, kernel, "patched") {
             build::patched(lab, kernel)?;
         }
     }
@@ -261,6 +258,12 @@ fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
         build::process(lab)?;
     }
     Ok(())
+}
+
+/// Whether a scenario that this kernel runs needs `what`.
+fn needs(cells: &[Cell], kernel: &str, what: &str) -> bool {
+    let mut cells = cells.iter().filter(|cell| cell.kernel == kernel);
+    cells.any(|cell| boot::needs(&cell.scenario, what))
 }
 
 /// Whether a scenario of one of the cells needs `what`.
@@ -408,6 +411,19 @@ mod tests {
         for cell in cells {
             assert!(Arch::of(&cell.kernel).iommus().contains(&cell.iommu));
         }
+    }
+
+    #[test]
+    fn what_no_machine_of_a_kernel_needs_is_not_built_for_it() {
+        let cells =
+            [("6.9-amd64", "peers"), ("6.9-arm64", "compliance")].map(|(kernel, scenario)| Cell {
+                kernel: kernel.to_owned(),
+                iommu: Iommu::None,
+                scenario: scenario.to_owned(),
+            });
+        assert!(needs(&cells, "6.9-amd64", "peers"));
+        assert!(!needs(&cells, "6.9-arm64", "peers"));
+        assert!(!needs(&cells, "7.2-amd64", "peers"));
     }
 
     #[test]

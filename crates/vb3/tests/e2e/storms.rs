@@ -3,7 +3,7 @@
 //!
 //! Small here; `cargo xtask storm` runs them longer and with other seeds.
 
-use crate::common::{Outcome, Run, compiled, expect_pattern, size_option};
+use crate::common::{Outcome, Run, SIZE, compiled, expect_pattern, size_option};
 use std::path::Path;
 use vb3_v4l2::pixfmt;
 
@@ -22,8 +22,10 @@ fn seed() -> u64 {
 fn then_capture(machine: &str, script: &str) -> Option<Outcome> {
     let capture = compiled("capture.c")?;
     let options = format!("format=YUYV,clock=free,{}", size_option());
+    // One size: the capture takes the format that random calls have left.
+    let (width, height) = SIZE;
     let outcome = Run::on(machine)
-        .device(format!("camera=pattern,{options}"))
+        .device(format!("camera=pattern,{options},sizes={width}x{height}"))
         .device(format!("display=null,{options}"))
         .patience(PATIENCE.max(number("VB3_STORM_PATIENCE", 0)))
         .program([

@@ -35,9 +35,14 @@ const show = async () => {
     const [width, height] = [video.videoWidth, video.videoHeight];
     [canvas.width, canvas.height] = [width, height];
     context.drawImage(video, 0, 0);
-    const pixels = text(context.getImageData(0, 0, width, height).data);
-    tell({event: 'frame', label: track.label, width, height, pixels});
-    if (--left > 0) video.requestVideoFrameCallback(look);
+    const bytes = context.getImageData(0, 0, width, height).data;
+    // A busy browser tells of its first frame before it can draw it: black then, which no picture is.
+    const drawn = bytes.some((byte, place) => place % 4 < 3 && byte !== 0);
+    if (drawn) {
+      const place = FRAMES - left--;
+      tell({event: 'frame', place, label: track.label, width, height, pixels: text(bytes)});
+    }
+    if (left > 0) video.requestVideoFrameCallback(look);
   };
   video.requestVideoFrameCallback(look);
   await video.play();
@@ -73,9 +78,9 @@ def hear(wanted):
         what = said.get(timeout=100)
         if "pixels" in what:
             rgba = base64.b64decode(what.pop("pixels"))
-            with open(f"{len(hear.frames)}.rgb", "wb") as out:
+            # Messages may pass each other on their way.
+            with open(f"{what['place']}.rgb", "wb") as out:
                 out.write(bytes(byte for at, byte in enumerate(rgba) if at % 4 < 3))
-            hear.frames.append(what)
         print(json.dumps(what), flush=True)
         if what["event"] == "error":
             sys.exit(1)
@@ -84,7 +89,6 @@ def hear(wanted):
             wanted.remove(name)
 
 
-hear.frames = []
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 with tempfile.TemporaryDirectory() as profile:
