@@ -243,3 +243,14 @@ comply_vivid() {
     v4l2-ctl -d "$capture" --set-fmt-video=width=1280,height=720
     comply "$1.output-imports" -d "$output" -s10 -e "$capture"
 }
+
+# Sets `ended`: whether a program started last ends by itself. One that the kernel tripped over never does.
+await_program() {
+    program=$!
+    ended=false
+    for second in $(seq 1 60); do
+        dmesg | grep -qE 'BUG: unable|Unable to handle' && break
+        kill -0 $program 2>/dev/null || { ended=true && break; }
+        sleep 1
+    done
+}

@@ -12,14 +12,7 @@ for which in rust c; do
     insmod /scenario/vb3probe.ko || step "$which.probe" '"ok":false'
     check_iommu
     /scenario/limits "$(node vb3edu)" "$which" pool "$(node vb3other)" >/dev/results &
-    program=$!
-    # A program that the kernel tripped over never ends.
-    ended=false
-    for second in $(seq 1 60); do
-        dmesg | grep -qE 'BUG: unable|Unable to handle' && break
-        kill -0 $program 2>/dev/null || { ended=true && break; }
-        sleep 1
-    done
+    await_program
     step "$which.program" "\"defect\":12,\"ended\":$ended,\"ok\":$ended"
     complaints "$which"
     [ "$which" = rust ] || break

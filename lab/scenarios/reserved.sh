@@ -25,14 +25,7 @@ use() {
     load "$1" "$2"
     step "$1.region.$2" "\"errno\":$error,\"want\":0"
     /scenario/limits "$(node vb3edu)" "$1" board "$(node vb3other)" "$2" "$3" "$4" "$5" >/dev/results &
-    program=$!
-    # A program that the kernel tripped over never ends.
-    ended=false
-    for second in $(seq 1 60); do
-        dmesg | grep -qE 'BUG: unable|Unable to handle' && break
-        kill -0 $program 2>/dev/null || { ended=true && break; }
-        sleep 1
-    done
+    await_program
     step "$1.program.$2" "\"defect\":12,\"ended\":$ended,\"ok\":$ended"
     if [ $ended = true ]; then rmmod vb3edu; else has_tripped=true; fi
 }
