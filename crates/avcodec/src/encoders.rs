@@ -45,7 +45,7 @@ pub(crate) struct Settings {
     pub(crate) bitrate: u32,
     /// 1 where as many bits are spent at all times.
     pub(crate) constant: u32,
-    /// Most pictures from one key frame to the next.
+    /// Most pictures from one key frame to the next; see [`most_pictures`].
     pub(crate) gop: u32,
     /// VP8: 0 to 3.
     pub(crate) profile: u32,
@@ -61,6 +61,39 @@ pub(crate) struct Settings {
     pub(crate) transfer: u8,
     pub(crate) matrix: u8,
     pub(crate) full_range: u8,
+}
+
+impl Settings {
+    /// Nothing is said of level and colours (ITU-T H.273: 2), and no stream described.
+    pub(crate) const fn of(codec: Codec) -> Self {
+        Self {
+            codec,
+            width: 0,
+            height: 0,
+            frames: 0,
+            seconds: 0,
+            bitrate: 0,
+            constant: 0,
+            gop: 0,
+            profile: 0,
+            level: 0,
+            most_kilobits: 0,
+            least_quantizer: 0,
+            greatest_quantizer: 0,
+            primaries: 2,
+            transfer: 2,
+            matrix: 2,
+            full_range: 0,
+        }
+    }
+}
+
+/// The library's way to say it, where 0 is no limit.
+pub(crate) const fn most_pictures(gop: u32) -> u32 {
+    match gop {
+        0 => i32::MAX.unsigned_abs(),
+        gop => gop,
+    }
 }
 
 /// As `struct vb3_av_packet`.

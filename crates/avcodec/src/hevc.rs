@@ -1,6 +1,6 @@
 //! Pictures to an HEVC byte stream, an access unit for each.
 
-use crate::encoders::{Codec, Encoder as Library, Settings};
+use crate::encoders::{Codec, Encoder as Library, Settings, most_pictures};
 use vb3_codec::{Config, HevcSettings, Out, Planes, Stop};
 
 /// An encoder. The library starts a thread as it is opened, which this process can do at its set-up
@@ -22,18 +22,13 @@ impl Encoder {
 
     fn open(settings: &HevcSettings) -> Option<Library> {
         Library::open(&Settings {
-            codec: Codec::Hevc,
             width: settings.width,
             height: settings.height,
             frames: settings.rate.0,
             seconds: settings.rate.1,
             bitrate: settings.bitrate,
             constant: settings.constant.into(),
-            gop: match settings.gop {
-                0 => i32::MAX.unsigned_abs(),
-                gop => gop,
-            },
-            profile: 0,
+            gop: most_pictures(settings.gop),
             level: settings.level.into(),
             most_kilobits: settings.most_kilobits,
             least_quantizer: settings.qp.0.into(),
@@ -42,6 +37,7 @@ impl Encoder {
             transfer: settings.colour.transfer,
             matrix: settings.colour.matrix,
             full_range: settings.colour.full_range.into(),
+            ..Settings::of(Codec::Hevc)
         })
     }
 }

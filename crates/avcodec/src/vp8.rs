@@ -1,6 +1,6 @@
 //! Pictures to VP8 frames, one for each.
 
-use crate::encoders::{Codec, Encoder as Library, Settings};
+use crate::encoders::{Codec, Encoder as Library, Settings, most_pictures};
 use vb3_codec::{Config, Out, Planes, Stop, Vp8Settings};
 
 /// The quantizer's index in the stream for each that libvpx counts.
@@ -41,26 +41,17 @@ impl Encoder {
     fn open(settings: &Vp8Settings) -> Option<Library> {
         let (least_quantizer, greatest_quantizer) = quantizers(settings.qp);
         Library::open(&Settings {
-            codec: Codec::Vp8,
             width: settings.width,
             height: settings.height,
             frames: settings.rate.0,
             seconds: settings.rate.1,
             bitrate: settings.bitrate,
             constant: settings.constant.into(),
-            gop: match settings.gop {
-                0 => i32::MAX.unsigned_abs(),
-                gop => gop,
-            },
+            gop: most_pictures(settings.gop),
             profile: settings.profile.into(),
-            level: 0,
-            most_kilobits: 0,
             least_quantizer,
             greatest_quantizer,
-            primaries: 2,
-            transfer: 2,
-            matrix: 2,
-            full_range: 0,
+            ..Settings::of(Codec::Vp8)
         })
     }
 
