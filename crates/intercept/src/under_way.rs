@@ -75,6 +75,10 @@ mod tests {
         let gone = thread(child.id());
         child.wait().expect("ends");
         let ended = calls.begin(2, gone);
+        assert!(
+            !calls.await_ended(),
+            "it holds its file, and nobody drops it"
+        );
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| {
