@@ -1,9 +1,12 @@
 //! A stateful encoder: pictures at OUTPUT, a stream or files at CAPTURE.
 //!
 //! It follows the kernel's stateful encoder interface: the coded size follows from the OUTPUT
-//! format and its crop rectangle, a drain ends with a last buffer, stopping CAPTURE begins a new
-//! stream. The codec library runs in a process of its own. An OUTPUT buffer comes back with its
+//! format and its crop rectangle, a drain ends with an empty last buffer, stopping CAPTURE begins a
+//! new stream. The codec library runs in a process of its own. An OUTPUT buffer comes back with its
 //! packet.
+//!
+//! The last buffer could have the last packet as well. GStreamer 1.22's encoders then take the end
+//! of a drain for that of the stream, and drop all pictures after a change of size.
 //!
 //! Source: Linux Documentation/userspace-api/media/v4l/dev-encoder.rst.
 

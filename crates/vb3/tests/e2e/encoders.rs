@@ -306,6 +306,48 @@ fn gstreamer_encodes_with_the_controls_it_sets() {
     assert_eq!(kinds[..5], ["I", "P", "P", "P", "I"]);
 }
 
+/// Asserts that GStreamer's encoder goes on where pictures change their size in mid-stream, by what a
+/// decoder makes of its stream. GStreamer 1.22 drains the device first, and an encoder that gives the
+/// last packet together with the LAST flag is taken to be at its end.
+pub(crate) fn expect_change_of_size(device: &str, codec: &str) {
+    let sizes = [(640, 480), (320, 240)];
+    let sources = sizes.map(|(width, height)| {
+        format!(
+            "videotestsrc num-buffers=5 ! video/x-raw,format=NV12,width={width},height={height} ! c."
+        )
+    });
+    let [first, second] = &sources;
+    let words =
+        format!("{GST} concat name=c ! {codec} ! filesink location=seen.raw {first} {second}");
+    let outcome = Run::on("pc")
+        .device(device)
+        .program(words.split_whitespace())
+        .run();
+    outcome.expect_success();
+    let wanted: usize = sizes.iter().map(|(w, h)| 5 * w * h * 3 / 2).sum();
+    let seen = outcome.read("seen.raw").len();
+    assert_eq!(
+        seen, wanted,
+        "{device}: bytes of five pictures of each size"
+    );
+}
+
+#[test]
+fn gstreamer_changes_the_size_of_h264() {
+    if all_there(&["gst-launch-1.0"]) {
+        let codec = "v4l2h264enc ! video/x-h264,level=(string)4 ! h264parse ! avdec_h264";
+        expect_change_of_size("h264enc", codec);
+    }
+}
+
+#[test]
+fn gstreamer_changes_the_size_of_jpeg() {
+    if all_there(&["gst-launch-1.0"]) {
+        let codec = "v4l2jpegenc ! jpegdec ! video/x-raw,format=I420";
+        expect_change_of_size("jpegenc", codec);
+    }
+}
+
 #[test]
 fn gstreamer_encodes_jpeg() {
     for machine in MACHINES {

@@ -3,7 +3,8 @@
 
 use crate::common::{MACHINES, Run, compiled, ffmpeg_in, lacks, lacks_libavcodec};
 use crate::compliance::expect_compliant;
-use crate::encoders::{COUNT, HEIGHT, PICTURE, WIDTH, decoded, expect_alike, probe, source};
+use crate::encoders::{COUNT, HEIGHT, PICTURE, WIDTH};
+use crate::encoders::{decoded, expect_alike, expect_change_of_size, probe, source};
 
 fn lacks_any(programs: &[&str]) -> bool {
     lacks_libavcodec() || programs.iter().any(|program| lacks(program))
@@ -15,6 +16,8 @@ struct Case {
     /// GStreamer's element, and what makes a file of its buffers.
     element: &'static str,
     mux: &'static str,
+    /// What decodes them there.
+    decoder: &'static str,
     /// ffmpeg's wrapper.
     wrapper: &'static str,
     /// What the file is called.
@@ -25,6 +28,7 @@ const VP8: Case = Case {
     device: "vp8enc",
     element: "v4l2vp8enc",
     mux: "! webmmux",
+    decoder: "vp8dec",
     wrapper: "vp8_v4l2m2m",
     file: "seen.webm",
 };
@@ -33,6 +37,7 @@ const HEVC: Case = Case {
     device: "hevcenc",
     element: "v4l2h265enc",
     mux: "! h265parse ! matroskamux",
+    decoder: "h265parse ! avdec_h265",
     wrapper: "hevc_v4l2m2m",
     file: "seen.mkv",
 };
@@ -50,6 +55,11 @@ macro_rules! each {
             #[test]
             fn gstreamer_encodes() {
                 super::gstreamer_encodes(&CASE);
+            }
+
+            #[test]
+            fn gstreamer_changes_the_size() {
+                super::gstreamer_changes_the_size(&CASE);
             }
 
             #[test]
@@ -108,6 +118,13 @@ fn gstreamer_encodes(case: &Case) {
 
 /// One program makes a stream of one size and then others, by one open file; the bitrate changes in
 /// the middle of one.
+fn gstreamer_changes_the_size(case: &Case) {
+    if !lacks_any(&["gst-launch-1.0"]) {
+        let codec = format!("{} ! {}", case.element, case.decoder);
+        expect_change_of_size(case.device, &codec);
+    }
+}
+
 fn a_program_changes_size_and_bitrate(case: &Case) {
     let Some(program) = compiled("encode.c") else {
         return;

@@ -229,16 +229,12 @@ impl<C> Encoder<C> {
                 (DoneState::Done, false) => FrameFlags::PFRAME,
                 _ => FrameFlags::empty(),
             };
-            let last = self.is_drained();
             let sequence = self.capture.next_sequence();
             let completion = meta
                 .with_kind(kind)
-                .completion(outcome, payloads, sequence, last);
+                .completion(outcome, payloads, sequence, false);
             self.output.release(coded.tag, outcome, progress);
             progress.finish(Flow::Capture, token, completion);
-            if last {
-                self.stop(progress);
-            }
         }
     }
 

@@ -196,7 +196,7 @@ fn what_is_said_of_a_frame_comes_with_its_packet() {
 }
 
 #[test]
-fn a_drain_ends_with_the_last_packet() {
+fn a_drain_ends_with_an_empty_buffer_after_the_last_packet() {
     let mut bench = small("");
     let scenes = scenes(64, 48, 3);
     for (index, scene) in (0..).zip(&scenes) {
@@ -210,9 +210,10 @@ fn a_drain_ends_with_the_last_packet() {
     for number in 0..3 {
         let (info, bytes) = bench.receive();
         assert_eq!(info.timestamp_ns, number);
-        assert!(!bytes.is_empty());
-        assert_eq!(info.last, number == 2);
+        assert!(!bytes.is_empty() && !info.last);
     }
+    let (info, bytes) = bench.receive();
+    assert!(info.last && bytes.is_empty() && !info.error);
     assert_eq!(bench.events, [DriverEvent::Eos]);
     assert_eq!(bench.try_take(Flow::Capture), Err(Error::LastBuffer));
     (0..3).for_each(|_| assert!(!bench.take(Flow::Output).error));
@@ -330,7 +331,8 @@ fn a_picture_that_cannot_be_read_is_an_error_and_no_more() {
         .map(|_| bench.take(Flow::Capture))
         .map(|info| (info.timestamp_ns, info.last))
         .collect();
-    assert_eq!(stamps, [(0, false), (2, true)]);
+    assert_eq!(stamps, [(0, false), (2, false)]);
+    assert!(bench.take(Flow::Capture).last);
     assert_eq!(bench.device.statistics().bus_faults, 1);
 }
 
