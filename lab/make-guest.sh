@@ -4,6 +4,7 @@
 #   make-guest.sh MIRROR ARCH TREE OUT
 #
 # ARCH is Debian's name; nothing of it is run, so BusyBox makes its names when the guest starts.
+# liblzma5 is what kmod reads compressed modules by.
 # Kernel modules and the scenario are archives of their own, put behind this one at each boot.
 set -eu
 
@@ -13,7 +14,7 @@ tree=$3
 out=$4
 rm -rf "$tree"
 mmdebstrap --arch="$arch" --variant=extract --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
-    --include=v4l-utils,kmod,busybox-static,strace,pciutils trixie "$tree" "deb $mirror trixie main"
+    --include=v4l-utils,kmod,liblzma5,busybox-static,strace,pciutils trixie "$tree" "deb $mirror trixie main"
 
 cd "$tree"
 for dir in bin sbin lib lib64; do

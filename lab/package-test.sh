@@ -1,8 +1,16 @@
 #!/bin/sh
 # Installs packages in the build root, looks which modules each kernel would load, and removes them:
-# package-test.sh PACKAGE...
+#
+#   package-test.sh LAB ARCH PACKAGE...
+#
+# ARCH is a file of lab/arch. Where it is not this machine's, the packages' own scripts and dkms run all
+# the same, and a cross compiler builds the modules. What depmod and dkms keep is then for the time of the
+# test.
 set -eu
 
+arch=$2
+. "$1/arch/$arch.sh"
+shift 2
 kinds=$(for package; do dpkg-deb -f "$package" Package; done | sed 's/^videobuf3-\(.*\)-dkms$/\1/')
 
 export DEBIAN_FRONTEND=noninteractive
@@ -10,21 +18,34 @@ dpkg -s dkms >/dev/null 2>&1 || {
     apt-get update -qq
     apt-get install -y -qq --no-install-recommends dkms
 }
-for kernel in $(cat /kernels.list); do
+list=/kernels.list
+if [ -n "$cross" ]; then
+    list=/kernels/$arch.list
+    for dir in /usr/lib/modules /var/lib/dkms; do
+        mount -t tmpfs modules $dir
+    done
+    for kernel in $(cat $list); do
+        mkdir "/lib/modules/$kernel"
+        ln -s "$(headers "$kernel")" "/lib/modules/$kernel/build"
+    done
+    # dkms strips what it has built, and knows one name for that.
+    PATH=/usr/${cross%-}/bin:$PATH
+fi
+for kernel in $(cat $list); do
     # What an installed kernel has: the stock module where depmod finds it.
     stock=/lib/modules/$kernel/kernel/drivers/media/common/videobuf2
     mkdir -p "$stock"
     for kind in $kinds; do
         cp "/kernels/$kernel/tree/usr$stock/videobuf2-$kind.ko.xz" "$stock/"
     done
-    for list in modules.order modules.builtin modules.builtin.modinfo; do
-        cp "/kernels/$kernel/tree/usr/lib/modules/$kernel/$list" "/lib/modules/$kernel/"
+    for file in modules.order modules.builtin modules.builtin.modinfo; do
+        cp "/kernels/$kernel/tree/usr/lib/modules/$kernel/$file" "/lib/modules/$kernel/"
     done
     depmod "$kernel"
 done
 # Every kernel must find every module where it is said.
 all_in() {
-    for kernel in $(cat /kernels.list); do
+    for kernel in $(cat $list); do
         for kind in $kinds; do
             found=$(modinfo -k "$kernel" -n "videobuf2-$kind")
             echo "$kernel: $found"
@@ -35,15 +56,16 @@ all_in() {
         done
     done
 }
-dpkg -i "$@"
+dpkg ${cross:+--force-architecture} -i "$@"
 all_in updates/dkms
 # For a machine that boots with what is installed now.
-for kernel in $(cat /kernels.list); do
+for kernel in $(cat $list); do
     rm -rf "/work/$kernel/updates"
     mkdir -p "/work/$kernel/updates"
     cp -r "/lib/modules/$kernel/updates/dkms" "/work/$kernel/updates/"
 done
-for kind in $kinds; do
-    dpkg -r "videobuf3-$kind-dkms"
+for package; do
+    dpkg -r "$(dpkg-deb -f "$package" Package):$(dpkg-deb -f "$package" Architecture)"
 done
 all_in kernel/drivers
+[ -z "$(ls /var/lib/dkms)" ]

@@ -9,6 +9,9 @@ use anyhow::{Context as _, Result};
 /// Arguments of `dkms`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// The architecture that they are for
+    #[arg(long, value_enum, default_value_t)]
+    arch: Arch,
     /// Install them in the build root, look what each kernel would load, and remove them
     #[arg(long)]
     test: bool,
@@ -17,13 +20,15 @@ pub(crate) struct Args {
 /// Builds the packages.
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::install(setup::VM)?;
+    setup::install(args.arch.packages())?;
     let lab = Lab::open(None, false)?;
+    lab.add(args.arch, None)?;
     build::sources(&lab)?;
-    build::object(&lab, Arch::X86_64, None)?;
+    build::object(&lab, args.arch, None)?;
     if args.test {
-        test(&lab)
+        test(&lab, args.arch)
     } else {
-        packages(&lab).map(drop)
+        packages(&lab, args.arch).map(drop)
     }
 }
 
@@ -35,19 +40,18 @@ const MODULES: [(&str, &str); 3] = [
 ];
 
 /// Builds the packages; gives their names in the work directory.
-fn packages(lab: &Lab) -> Result<Vec<String>> {
+fn packages(lab: &Lab, arch: Arch) -> Result<Vec<String>> {
     let all = MODULES.iter();
-    all.map(|(module, kind)| package(lab, module, kind))
+    all.map(|(module, kind)| package(lab, arch, module, kind))
         .collect()
 }
 
-fn package(lab: &Lab, module: &str, kind: &str) -> Result<String> {
-    let arch = Arch::X86_64;
+fn package(lab: &Lab, arch: Arch, module: &str, kind: &str) -> Result<String> {
     let version = version()?;
-    let name = format!("videobuf3-{kind}-dkms_{version}_amd64.deb");
+    let name = format!("videobuf3-{kind}-dkms_{version}_{}.deb", arch.debian());
     let inside = format!("/work/{name}");
     lab.step(
-        &format!("building the package of {kind}"),
+        &format!("building the package of {kind} for {}", arch.name()),
         60,
         &format!("package-{module}"),
         &[
@@ -56,6 +60,7 @@ fn package(lab: &Lab, module: &str, kind: &str) -> Result<String> {
             "/work/src",
             &build::object_dir(arch, None),
             arch.name(),
+            arch.debian(),
             &version,
             module,
             &inside,
@@ -69,20 +74,25 @@ fn package(lab: &Lab, module: &str, kind: &str) -> Result<String> {
 }
 
 /// Builds the packages, installs them in the build root, looks what each kernel would load, and
-/// removes them.
+/// removes them. For another architecture than this machine's, a cross compiler builds the modules
+/// there.
 ///
 /// # Errors
 /// A step fails; the text has the end of its log.
-pub(crate) fn test(lab: &Lab) -> Result<()> {
-    let names = packages(lab)?;
+pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
+    let names = packages(lab, arch)?;
     let inside: Vec<String> = names.iter().map(|name| format!("/work/{name}")).collect();
-    let mut words = vec!["sh", "/work/src/lab/package-test.sh"];
+    let script = "/work/src/lab/package-test.sh";
+    let mut words = vec!["sh", script, "/work/src/lab", arch.name()];
     words.extend(inside.iter().map(String::as_str));
     let _lock = lab.lock()?;
     lab.step(
-        "installing and removing the packages in the build root",
+        &format!(
+            "installing and removing the packages of {} in the build root",
+            arch.name()
+        ),
         600,
-        "package-test",
+        &format!("package-test-{}", arch.name()),
         &words,
     )
 }

@@ -199,8 +199,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let kernels = kernels(&lab, args)?;
     let cells = wanted(args, &kernels);
     prepare(&lab, &kernels, &cells)?;
-    if need(&cells, "package") {
-        dkms::test(&lab)?;
+    for arch in args.archs() {
+        let own = kernels.iter().filter(|kernel| Arch::of(kernel) == arch);
+        if own
+            .into_iter()
+            .any(|kernel| needs(&cells, kernel, "package"))
+        {
+            dkms::test(&lab, arch)?;
+        }
     }
     std::fs::create_dir_all(results()).context("cannot make the directory of results")?;
     let outcomes = cells::run(&lab, &cells, args);
@@ -264,11 +270,6 @@ fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
 fn needs(cells: &[Cell], kernel: &str, what: &str) -> bool {
     let mut cells = cells.iter().filter(|cell| cell.kernel == kernel);
     cells.any(|cell| boot::needs(&cell.scenario, what))
-}
-
-/// Whether a scenario of one of the cells needs `what`.
-fn need(cells: &[Cell], what: &str) -> bool {
-    cells.iter().any(|cell| boot::needs(&cell.scenario, what))
 }
 
 /// The kernels that the arguments ask for, of each architecture oldest first.
