@@ -2,26 +2,27 @@
 # Builds drivers that Debian's kernels leave out, from the same kernel's source: vimc, vim2m,
 # vicodec and vkms.
 #
-#   peers.sh KERNEL OUT
+#   peers.sh LAB ARCH KERNEL OUT
 #
-# vim2m and vicodec allocate by vmalloc only; here they use dma-contig, which is what is tested.
-# OUT appears only when it is complete.
+# ARCH is a file of lab/arch. vim2m and vicodec allocate by vmalloc only; here they use dma-contig, which
+# is what is tested. OUT appears only when it is complete.
 set -eu
 
-kernel=$1
-out=$2
+. "$1/arch/$2.sh"
+kernel=$3
+out=$4
 work=$out.partial
 rm -rf "$work"
 mkdir -p "$work"
 cd "$work"
-build=/lib/modules/$kernel/build
+build=$(headers "$kernel")
 if [ -e "$build/drivers/media/v4l2-core/v4l2-mem2mem.c" ]; then
     # A kernel that was built here has kept what is needed.
     (cd "$build" && cp -r --parents drivers/media/test-drivers/vim* drivers/media/test-drivers/vicodec \
         drivers/media/v4l2-core/v4l2-mem2mem.c drivers/gpu/drm/vkms "$work/")
 else
     series=$(echo "$kernel" | cut -d. -f1-2)
-    version=$(dpkg-query -W -f='${Version}' "linux-headers-$kernel")
+    version=$(dpkg-query -W -f='${Version}' "linux-headers-${kernel%-*}-common")
     apt-get download -qq "linux-source-$series=$version"
     dpkg-deb --fsys-tarfile ./*.deb | tar -xO "./usr/src/linux-source-$series.tar.xz" |
         tar -xJ --strip-components=1 --wildcards \
@@ -45,7 +46,8 @@ echo 'obj-m := vim2m.o' >$media/test-drivers/vim2m/Kbuild
 make_in() {
     dir=$work/$1
     shift
-    make -C "/lib/modules/$kernel/build" M="$dir" modules "$@"
+    # shellcheck disable=SC2086 # one word each
+    make -C "$build" M="$dir" $kbuild modules "$@"
     cp "$dir"/*.ko "$work/"
 }
 make_in $media/v4l2-core

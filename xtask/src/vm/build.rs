@@ -227,6 +227,8 @@ pub(crate) fn peers(lab: &Lab, kernel: &str) -> Result<()> {
         &[
             "sh",
             "/work/src/lab/peers.sh",
+            "/work/src/lab",
+            Arch::of(kernel).name(),
             kernel,
             &format!("/kernels/{kernel}/{name}"),
         ],

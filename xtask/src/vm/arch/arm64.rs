@@ -12,6 +12,7 @@ pub(super) const IOMMUS: &[Iommu] = &[Iommu::None, Iommu::Smmuv3, Iommu::Virtio]
 
 /// Each scenario that is not about parts of x86-64's alone; what takes longest comes first.
 pub(super) const EVERYTHING: Scenarios = &[
+    ("peers", &[Iommu::None]),
     ("package", &[Iommu::None]),
     ("stress", &[Iommu::None, Iommu::Smmuv3]),
     ("compliance", IOMMUS),
