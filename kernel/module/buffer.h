@@ -125,10 +125,8 @@ enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT };
 void vb3_add_user(struct vb3_buf *buf, int kind);
 void vb3_drop_user(struct vb3_buf *buf, int kind);
 
-/*
- * Makes a buffer without a payload, or an error pointer; its mutex is the caller's to initialise, so
- * that importers' are of another class than exporters', which are taken below them. In memops.c.
- */
+/* Makes a buffer without a payload, or an error pointer; whose mutex it is, is the caller's to say. In
+ * memops.c. */
 struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb);
 /* What the Rust object made of a new buffer, by what it returned. */
 void *vb3_made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr);

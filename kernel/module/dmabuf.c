@@ -172,19 +172,21 @@ bool vb3_buf_is_own(struct dma_buf_attachment *attachment)
 	return attachment->dmabuf->ops == &vb3_buf_ops;
 }
 
+/* The Rust object has counted the export; here is the count that decides. */
 struct dma_buf *vb3_export(const void *payload, u64 bytes, unsigned long flags)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
+	struct vb3_buf *buf = BUF(payload);
 	struct dma_buf *dbuf;
 
 	info.ops = &vb3_buf_ops;
 	info.size = bytes;
 	info.flags = flags;
-	info.priv = BUF(payload);
-	vb3_add_user(info.priv, VB3_EXPORT);
+	info.priv = buf;
+	refcount_inc(&buf->users);
 	dbuf = vb3_fails() ? ERR_PTR(-ENOMEM) : dma_buf_export(&info);
 	if (!IS_ERR(dbuf))
 		return dbuf;
-	vb3_drop_user(info.priv, VB3_EXPORT);
+	vb3_drop_user(buf, VB3_EXPORT);
 	return NULL;
 }

@@ -11,13 +11,21 @@
 #include "buffer.h"
 #include "vb3.h"
 
-/* Buffers with their payloads, in memory of their size: kmalloc's next one is twice it, all of which
- * is cleared by kernels that clear what they hand out. */
+/*
+ * Buffers with their payloads, in memory of their size: kmalloc's next one is twice it. They come and
+ * go with a mutex that nobody holds, for which kernels that clear what they hand out leave them as they
+ * are.
+ */
 static struct kmem_cache *buffers __ro_after_init;
+
+static void construct(void *buf)
+{
+	mutex_init(&((struct vb3_buf *)buf)->lock);
+}
 
 struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb)
 {
-	/* The payload is written before it is read. */
+	/* All else is written before it is read: the payload by who makes it, the rest by vb3_list. */
 	struct vb3_buf *buf = vb3_fails() ? NULL : kmem_cache_alloc(buffers, GFP_KERNEL);
 
 	if (!buf)
@@ -135,7 +143,7 @@ void vb3_op_detach_dmabuf(void *priv)
 static int __init vb3_init(void)
 {
 	buffers = kmem_cache_create(VB3_NAME, sizeof(struct vb3_buf) + vb3_rs_bytes(),
-				    __alignof__(struct vb3_buf), 0, NULL);
+				    __alignof__(struct vb3_buf), 0, construct);
 	return buffers ? vb3_debug_init() : -ENOMEM;
 }
 

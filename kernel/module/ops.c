@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Memory operations in which the kinds of memory differ; how they do, is in the kind.h of each. */
 #include <linux/device.h>
+#include <linux/lockdep.h>
 #include <linux/slab.h>
 
 #include <media/videobuf2-core.h>
@@ -8,6 +9,9 @@
 #include "buffer.h"
 #include "vb3.h"
 #include "kind.h"
+
+/* Importers' mutexes are of another class than exporters', which are taken below them. */
+static struct lock_class_key exporters, importers;
 
 static struct vb3_buf *new_buf(struct vb2_buffer *vb, struct device *dev)
 {
@@ -22,7 +26,7 @@ void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size
 
 	if (IS_ERR(buf))
 		return buf;
-	mutex_init(&buf->lock);
+	lockdep_set_class(&buf->lock, &exporters);
 	refcount_set(&buf->users, 1);
 	ret = kind_alloc(buf, dev, size, vb->vb2_queue, &addr);
 	return vb3_made(buf, ret, dev, addr);
@@ -57,8 +61,7 @@ void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma
 
 	if (IS_ERR(buf))
 		return buf;
-	/* Another class than the exporter's, which is taken below it. */
-	mutex_init(&buf->lock);
+	lockdep_set_class(&buf->lock, &importers);
 	ret = kind_import(buf, dev, dbuf, size, vb->vb2_queue->dma_dir);
 	return vb3_made(buf, ret, dev, 0);
 }

@@ -189,7 +189,7 @@ pub unsafe extern "C" fn vb3_rs_release(rust: *mut c_void) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_export(rust: *mut c_void, flags: c_ulong) -> *mut sys::DmaBuf {
     // SAFETY: the caller's promise.
-    let Some(Ok(bytes)) = unsafe { allocated(rust) }.map(Allocated::prepare_export) else {
+    let Some(Ok(bytes)) = unsafe { allocated(rust) }.map(Allocated::export) else {
         return ptr::null_mut();
     };
     // SAFETY: it is the payload of allocated memory, which the caller holds.

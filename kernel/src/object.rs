@@ -222,14 +222,17 @@ impl Allocated {
         })
     }
 
-    /// Gets ready to be exported.
+    /// Gets ready to be exported, and counts the export as a user; gives the length.
     ///
     /// # Errors
     /// Memory that cannot be described to other devices.
-    pub fn prepare_export(&self) -> Result<u64, Errno> {
-        let done = self
-            .shared
-            .with(|shared| with_cx(0, |cx| shared.prepare_export(cx)).map(|()| shared.len_bytes()));
+    pub fn export(&self) -> Result<u64, Errno> {
+        let done = self.shared.with(|shared| {
+            with_cx(0, |cx| shared.prepare_export(cx))?;
+            // As in `add_user`.
+            let _full = shared.add_user(UserKind::Export, now_ns());
+            Ok(shared.len_bytes())
+        });
         done.map_err(|e| refused(self.dev, "an export", e))
     }
 
