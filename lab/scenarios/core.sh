@@ -32,6 +32,15 @@ bench() {
     rmmod vb3edu
 }
 
+# What a program gets when the driver completes a buffer whose turn is over: that a buffer is done that no
+# device has filled, or, if the driver can say which turn it means, that none is (EAGAIN).
+late() {
+    insmod /scenario/vb3edu.ko late=$2 mask=$mask || step "$1.late.driver" '"ok":false'
+    within 60 /scenario/late "$(node vb3edu)" "$1.late.$3" "$4" >/dev/results
+    ended "$1.late.$3.exit" $?
+    rmmod vb3edu
+}
+
 [ "$IOMMU" = none ] && mask=0xffffffff || mask=0xfffffff
 if [ ! -e /scenario/core-videobuf2-common.ko ]; then
     step core '"left_out":"this kernel has symbol versions, and its modules refuse exports of another compilation"'
@@ -52,7 +61,9 @@ for which in $MODULES; do
     kinds userptr "$(node vb3edu)"
     rmmod vb3edu
     bench "$which"
+    late "$which" 1 by-buffer 0
     if [ "$which" = rust ]; then
+        late rust 2 by-turn 11
         dmesg | grep -q 'videobuf2-common: .*: refused (errno' && ok=true || ok=false
         step rust.reasons "\"ok\":$ok"
     fi

@@ -87,6 +87,11 @@ void vb3core_end_wait(void *state);
 void vb3core_facts(const void *state, struct vb3core_facts *facts);
 int vb3core_buffer(void *state, u32 index);
 bool vb3core_done(const void *state, u32 index, bool error, const u64 *payloads);
+u64 vb3core_turn(const void *state, u32 index);
 void vb3core_give_back(const void *state, u32 index);
+
+/* Exports that the stock core does not have, in exports.c. */
+u64 vb3core_turn_of(struct vb2_buffer *vb);
+bool vb3core_done_of(struct vb2_buffer *vb, u64 turn, enum vb2_buffer_state state);
 
 #endif

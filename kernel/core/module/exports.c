@@ -487,21 +487,26 @@ void *vb2_plane_cookie(struct vb2_buffer *vb, unsigned int plane)
 }
 EXPORT_SYMBOL_GPL(vb2_plane_cookie);
 
-void vb2_buffer_done(struct vb2_buffer *vb, enum vb2_buffer_state state)
+/* Completes a buffer; the turn that it names, or whichever it is in. Whether that was so. */
+static bool done(struct vb2_buffer *vb, const u64 *turn, enum vb2_buffer_state state)
 {
 	struct vb2_queue *q = vb->vb2_queue;
 	u64 payloads[VB2_MAX_PLANES];
 	unsigned long flags;
 	u32 i;
 
-	if (WARN_ON(vb->state != VB2_BUF_STATE_ACTIVE) || !rust_of(q))
-		return;
+	if (!rust_of(q))
+		return false;
 	if (WARN_ON(state != VB2_BUF_STATE_DONE && state != VB2_BUF_STATE_ERROR &&
 		    state != VB2_BUF_STATE_QUEUED))
 		state = VB2_BUF_STATE_ERROR;
 	for (i = 0; i < VB2_MAX_PLANES; i++)
 		payloads[i] = vb->planes[i].bytesused;
 	spin_lock_irqsave(&q->done_lock, flags);
+	if (turn && *turn != vb3core_turn(rust_of(q), vb->index)) {
+		spin_unlock_irqrestore(&q->done_lock, flags);
+		return false;
+	}
 	if (state == VB2_BUF_STATE_QUEUED) {
 		vb3core_give_back(rust_of(q), vb->index);
 		vb->state = state;
@@ -514,8 +519,38 @@ void vb2_buffer_done(struct vb2_buffer *vb, enum vb2_buffer_state state)
 	trace_vb2_buf_done(q, vb);
 	if (state != VB2_BUF_STATE_QUEUED)
 		wake_up(&q->done_wq);
+	return true;
+}
+
+void vb2_buffer_done(struct vb2_buffer *vb, enum vb2_buffer_state state)
+{
+	if (!WARN_ON(vb->state != VB2_BUF_STATE_ACTIVE))
+		done(vb, NULL, state);
 }
 EXPORT_SYMBOL_GPL(vb2_buffer_done);
+
+/*
+ * What the stock core does not have: a driver that keeps the turn in which it got a buffer can complete
+ * that one, and no later one. 0 is no buffer's.
+ */
+u64 vb3core_turn_of(struct vb2_buffer *vb)
+{
+	struct vb2_queue *q = vb->vb2_queue;
+	unsigned long flags;
+	u64 turn;
+
+	spin_lock_irqsave(&q->done_lock, flags);
+	turn = rust_of(q) ? vb3core_turn(rust_of(q), vb->index) : 0;
+	spin_unlock_irqrestore(&q->done_lock, flags);
+	return turn;
+}
+EXPORT_SYMBOL_GPL(vb3core_turn_of);
+
+bool vb3core_done_of(struct vb2_buffer *vb, u64 turn, enum vb2_buffer_state state)
+{
+	return done(vb, &turn, state);
+}
+EXPORT_SYMBOL_GPL(vb3core_done_of);
 
 void vb2_discard_done(struct vb2_queue *q)
 {

@@ -426,6 +426,16 @@ pub unsafe extern "C" fn vb3core_done(
     unsafe { State::shared(state).finish(index, outcome, *payloads) }
 }
 
+/// The epoch in which the driver got a buffer (in any context, with `done_lock`); 0 if it has not got it.
+///
+/// # Safety
+/// `state` is there, `done_lock` held.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3core_turn(state: *const State, index: u32) -> u64 {
+    // SAFETY: the C side's promise.
+    unsafe { State::shared(state).epoch(index) }
+}
+
 /// The driver gives back a buffer that it could not start with (in any context, with `done_lock`).
 ///
 /// # Safety

@@ -84,6 +84,18 @@ impl Shared {
         inner.finished.push(token, completion).is_ok()
     }
 
+    /// The epoch of a buffer that the driver has; 0 if it has not.
+    ///
+    /// # Safety
+    /// The caller holds `done_lock`.
+    pub unsafe fn epoch(&self, index: u32) -> u64 {
+        // SAFETY: the lock is held.
+        let inner = unsafe { &*self.inner.get() };
+        let place = usize::try_from(index).ok();
+        let token = place.and_then(|i| inner.tokens.get(i)?.as_ref());
+        token.map_or(0, Active::epoch)
+    }
+
     /// The driver gives a buffer back that it could not start with.
     ///
     /// # Safety
