@@ -11,11 +11,11 @@ use crate::scaler::Scaler;
 use crate::source::{Ready, Source};
 use crate::spec::{Clock, DeviceKind, DeviceSpec, SourceSpec};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice};
-use crate::surface::EIO;
+use crate::surface::{EIO, Trouble};
 use controls::Controls;
 use jpeg::JpegEncoder;
 use std::os::fd::BorrowedFd;
-use vb3_queue::{DoneState, DriverError};
+use vb3_queue::{Active, DoneState, DriverError};
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, pixfmt,
 };
@@ -51,6 +51,8 @@ pub(crate) type Camera<C> = StreamingDevice<Player<C>, Mode, C>;
 pub(crate) struct Player<C> {
     /// Between sensor and buffer, where the device has one.
     scaler: Option<Scaler>,
+    /// The frame that is being scaled beside the devices, and the buffer that it is for.
+    scaling: Option<(Stamp, Active<C>)>,
     source: Source,
     jpeg: JpegEncoder<C>,
     controls: Controls,
@@ -97,6 +99,7 @@ impl<C> Camera<C> {
         let sensor = native.map_or_else(|| Size::nearest(PATTERN.0, PATTERN.1), |info| info.size);
         let player = Player {
             scaler: scaler.then(|| Scaler::new(sensor, &mode.format)),
+            scaling: None,
             source,
             jpeg: JpegEncoder::new(place.codecs.launch(vb3_codec::Kind::JpegEncoder)),
             controls: Controls::new(native.is_some()),
@@ -110,7 +113,34 @@ impl<C> Camera<C> {
 impl<C> Player<C> {
     /// Whether a frame could go to a buffer now.
     fn has_buffer(&self, stream: &Stream<Mode, C>) -> bool {
-        !stream.tokens.is_empty() && self.jpeg.has_room()
+        !stream.tokens.is_empty() && self.jpeg.has_room() && self.scaling.is_none()
+    }
+
+    /// Whether frames are on their way to buffers.
+    fn has_under_way(&self) -> bool {
+        self.scaling.is_some() || self.jpeg.wake_fd().is_some()
+    }
+
+    /// Gives back the buffer whose picture was scaled beside the devices, if it is there.
+    fn finish_scaled(
+        &mut self,
+        stream: &mut Stream<Mode, C>,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) {
+        let Some(scaler) = &mut self.scaler else {
+            return;
+        };
+        let Some(scaled) = scaler.take() else {
+            return;
+        };
+        let Some((stamp, token)) = self.scaling.take() else {
+            return;
+        };
+        let written = scaler.finish(scaled, &stream.formats.format, &token, bus);
+        if let Some((outcome, payloads)) = stream.outcome(written) {
+            stamp.finish(Flow::Capture, token, outcome, payloads, progress);
+        }
     }
 
     /// Leaves out the frames whose time is over, and answers the time of the newest and whether it
@@ -192,7 +222,17 @@ impl<C> Player<C> {
             }
             let written = match &mut self.scaler {
                 None => mode.write(frame, &token, bus),
-                Some(scaler) => scaler.write(frame, &mode.format, &token, bus),
+                Some(_) if token.is_stale() => Err(Trouble::Stale),
+                Some(scaler) => match scaler.write(frame, &mode.format, &token, bus) {
+                    Ok(None) => {
+                        self.scaling = Some((stamp, token));
+                        // From now on it says when it is done.
+                        self.finish_scaled(stream, bus, progress);
+                        return true;
+                    }
+                    Ok(Some(payloads)) => Ok(payloads),
+                    Err(trouble) => Err(trouble),
+                },
             };
             if let Some((outcome, payloads)) = stream.outcome(written) {
                 stamp.finish(Flow::Capture, token, outcome, payloads, progress);
@@ -266,6 +306,7 @@ impl<C> Engine<C> for Player<C> {
         progress: &mut Progress<C>,
     ) {
         self.source.acknowledge();
+        self.finish_scaled(stream, bus, progress);
         match self.jpeg.finish(bus, progress) {
             Ok(faults) => stream.count_faults(faults),
             Err(failure) => stream.fail(failure, progress),
@@ -302,6 +343,11 @@ impl<C> Engine<C> for Player<C> {
             Ready::Failed(failure) => {
                 self.state = State::Ended;
                 stream.fail(failure, progress);
+                return false;
+            }
+            // Those come before the end.
+            Ready::End if self.has_under_way() => {
+                self.state = State::AwaitsSource;
                 return false;
             }
             Ready::End => {
@@ -353,7 +399,14 @@ impl<C> Engine<C> for Player<C> {
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         let waits = self.state == State::AwaitsSource;
         let source = || waits.then(|| self.source.wake_fd()).flatten();
-        self.jpeg.wake_fd().or_else(source)
+        let scaled = || self.scaler.as_ref().and_then(Scaler::wake_fd);
+        self.jpeg.wake_fd().or_else(scaled).or_else(source)
+    }
+
+    fn work_at_once(&mut self) {
+        if let Some(scaler) = &mut self.scaler {
+            scaler.work_at_once();
+        }
     }
 
     fn scaler(&self) -> Option<&Scaler> {

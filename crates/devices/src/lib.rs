@@ -14,6 +14,7 @@ pub mod spec;
 
 #[cfg(test)]
 mod bench;
+mod beside;
 mod camera;
 mod device;
 mod display;

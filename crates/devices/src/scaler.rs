@@ -1,11 +1,13 @@
 //! The scaler behind a camera's sensor: takes a part of what the sensor sees, and writes it in
 //! another size into a part of the buffer. fimc's other half.
 
+use crate::beside::{Beside, LARGE, Task};
 use crate::convert::{self, Color, ConvertError, Converter, Job, Range, View, ViewMut};
 use crate::mode::matrix_of;
 use crate::picture::{Frame, Size};
 use crate::select::{fit, settable};
 use crate::surface::{EINVAL, Surface, Trouble};
+use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{Bus, Format, Rect, SelectionFlags, SelectionTarget};
 
@@ -20,6 +22,20 @@ pub(crate) struct Scaler {
     engine: Converter,
     /// What is put there, its lines without padding.
     target: Vec<u8>,
+    /// The sensor's picture, for the thread.
+    source: Vec<u8>,
+    /// Scales large pictures, from the first one on.
+    beside: Option<Beside>,
+    /// Where the picture is put that it scales, whatever is set meanwhile.
+    under_way: Option<Rect>,
+    /// Nothing is scaled beside the devices.
+    at_once: bool,
+}
+
+/// A picture that was scaled beside the devices.
+pub(crate) struct Scaled {
+    task: Task,
+    compose: Rect,
 }
 
 impl std::fmt::Debug for Scaler {
@@ -40,7 +56,33 @@ impl Scaler {
             compose: Rect::whole(format.width, format.height),
             engine: Converter::new(),
             target: Vec::new(),
+            source: Vec::new(),
+            beside: None,
+            under_way: None,
+            at_once: false,
         }
+    }
+
+    /// Scales every picture within [`write`](Self::write) from now on.
+    pub(crate) fn work_at_once(&mut self) {
+        self.at_once = true;
+    }
+
+    /// Has large pictures scaled by this thread.
+    #[cfg(test)]
+    pub(crate) fn scale_by(&mut self, beside: Beside) {
+        self.beside = Some(beside);
+    }
+
+    /// Whether a picture is being scaled beside the devices: there is room for no other.
+    pub(crate) const fn is_busy(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// Readable when the picture that is being scaled is there; `None` while none is.
+    pub(crate) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        let thread = self.beside.as_ref().filter(|_| self.is_busy());
+        thread.map(Beside::wake_fd)
     }
 
     /// The size of the pictures to give to [`write`](Self::write).
@@ -82,14 +124,15 @@ impl Scaler {
         Ok(*slot)
     }
 
-    /// Writes a picture of the sensor's size to a buffer.
+    /// Writes a picture of the sensor's size to a buffer; `None` where it has only begun to scale it,
+    /// beside the devices.
     pub(crate) fn write<C>(
         &mut self,
         frame: &Frame,
         format: &Format,
         buffer: &Active<C>,
         bus: &mut dyn Bus<C>,
-    ) -> Result<[u64; MAX_PLANES], Trouble> {
+    ) -> Result<Option<[u64; MAX_PLANES]>, Trouble> {
         let surface = Surface(format);
         let pixel = frame.format();
         let bytes = surface.rect_bytes(self.compose).ok_or(Trouble::TooSmall)?;
@@ -108,13 +151,90 @@ impl Scaler {
             },
             ..Job::whole(frame.size(), to, color)
         };
+        if self.is_large(frame, bytes) && self.has_thread() && self.begin(frame, job, to) {
+            return Ok(None);
+        }
         let line = |size| convert::plane(pixel, size, 0).map_or(0, |(line, _)| line);
         let view = View::contiguous(pixel, frame.size(), frame.bytes(), line(frame.size()));
         let made = ViewMut::contiguous(pixel, to, &mut self.target, line(to));
         let done = view.and_then(|view| self.engine.run(&job, &view, &mut made?));
         done.map_err(|_: ConvertError| Trouble::Fault)?;
         surface.write_rect(buffer, self.compose, bus, &self.target)?;
-        surface.payloads()
+        surface.payloads().map(Some)
+    }
+
+    /// Whether what is taken of a picture and the `target_bytes` made of it are worth a thread.
+    fn is_large(&self, frame: &Frame, target_bytes: usize) -> bool {
+        let bytes = |rect: Rect| {
+            let made = Format::new(frame.format(), rect.width, rect.height);
+            made.and_then(|format| {
+                Surface(&format).rect_bytes(Rect::whole(rect.width, rect.height))
+            })
+        };
+        let source_bytes = bytes(self.crop).unwrap_or(frame.bytes().len());
+        source_bytes.saturating_add(target_bytes) >= LARGE
+    }
+
+    /// Whether there is a thread that may scale a picture now; where none is to be had, pictures are
+    /// scaled at once.
+    fn has_thread(&mut self) -> bool {
+        if self.at_once || self.is_busy() {
+            return false;
+        }
+        if self.beside.is_none() {
+            self.beside = Beside::converting().ok();
+        }
+        self.beside.is_some()
+    }
+
+    /// Gives a picture to the thread. Whether it takes it.
+    fn begin(&mut self, frame: &Frame, job: Job, to: Size) -> bool {
+        let Some(thread) = &self.beside else {
+            return false;
+        };
+        let mut source = std::mem::take(&mut self.source);
+        source.clear();
+        source.extend_from_slice(frame.bytes());
+        let task = Task {
+            job,
+            shapes: [(frame.format(), frame.size()), (frame.format(), to)],
+            source,
+            target: std::mem::take(&mut self.target),
+            done: false,
+        };
+        match thread.give(task) {
+            Ok(()) => self.under_way = Some(self.compose),
+            Err(refused) => (self.source, self.target) = (refused.source, refused.target),
+        }
+        self.is_busy()
+    }
+
+    /// The picture that was scaled beside the devices, if it is there by now.
+    pub(crate) fn take(&mut self) -> Option<Scaled> {
+        let compose = self.under_way?;
+        let task = self.beside.as_ref().and_then(Beside::take)?;
+        self.under_way = None;
+        Some(Scaled { task, compose })
+    }
+
+    /// Writes what was scaled to its buffer, if that still is the device's.
+    pub(crate) fn finish<C>(
+        &mut self,
+        Scaled { task, compose }: Scaled,
+        format: &Format,
+        buffer: &Active<C>,
+        bus: &mut dyn Bus<C>,
+    ) -> Result<[u64; MAX_PLANES], Trouble> {
+        let surface = Surface(format);
+        let written = match task.done {
+            _ if buffer.is_stale() => Err(Trouble::Stale),
+            true => surface
+                .write_rect(buffer, compose, bus, &task.target)
+                .and_then(|()| surface.payloads()),
+            false => Err(Trouble::Fault),
+        };
+        (self.source, self.target) = (task.source, task.target);
+        written
     }
 }
 

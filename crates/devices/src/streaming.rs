@@ -132,6 +132,9 @@ pub(crate) trait Engine<C> {
         None
     }
 
+    /// As [`Outside::work_at_once`].
+    fn work_at_once(&mut self) {}
+
     /// As [`Outside::finish`].
     fn finish(&mut self) -> Option<Failure> {
         None
@@ -470,6 +473,10 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
 }
 
 impl<E: Engine<C>, C> Outside for StreamingDevice<E, E::Formats, C> {
+    fn work_at_once(&mut self) {
+        self.engine.work_at_once();
+    }
+
     fn finish(&mut self) -> Option<Failure> {
         self.engine.finish()
     }

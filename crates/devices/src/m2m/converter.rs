@@ -1,9 +1,9 @@
 //! A converter: takes a part of each picture at OUTPUT and puts it, scaled, turned and in another
 //! pixel format, into a part of one at CAPTURE. What s5p-fimc did.
 
-use super::beside::{Beside, Task};
 use super::{M2mQueue, M2mQueueDriver, Meta};
 use crate::Failure;
+use crate::beside::{Beside, LARGE, Task};
 use crate::convert::{self, Color, Job, Range, Rotate, View, ViewMut};
 use crate::device::Outside;
 use crate::mode::{SIZES, matrix_of};
@@ -19,10 +19,6 @@ use vb3_v4l2::{
     FrameSizes, Identity, Lines, PixelFormat, Planarity, Progress, QueuePolicy, Rect, Role,
     SelectionFlags, SelectionTarget, Statistics, VideoDriver, cid, pixfmt,
 };
-
-/// Bytes of both pictures from which on they are converted beside the devices. What is smaller takes
-/// half a millisecond.
-const LARGE: usize = 512 << 10;
 
 /// A picture that is being converted beside the devices.
 struct UnderWay<C> {
@@ -300,8 +296,7 @@ impl<C> FrameConverter<C> {
     /// converted at once.
     fn has_thread(&mut self) -> bool {
         if self.beside.is_none() {
-            let mut engine = convert::Converter::new();
-            self.beside = Beside::start(move |task| task.run(&mut engine)).ok();
+            self.beside = Beside::converting().ok();
         }
         self.beside.is_some()
     }

@@ -1,7 +1,6 @@
 //! What memory-to-memory devices share: the two queues that one open file has, and what is kept of
 //! a frame on its way from one to the other.
 
-mod beside;
 mod coder;
 mod color;
 mod converter;

@@ -2,16 +2,28 @@ use super::*;
 use crate::Place;
 use crate::bench::{Bench, FILLER};
 use crate::camera::Camera;
+use crate::device::Outside as _;
 use crate::source::{Background, Picture, render};
+use crate::streaming::Engine as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::sync::mpsc::{Sender, channel};
+use vb3_queue::Error;
 use vb3_v4l2::{Flow, VideoDriver as _, pixfmt};
 
+/// A camera that scales within its ticks.
 fn camera() -> Camera<u32> {
+    let mut camera = made("size=64x48,format=YUYV");
+    camera.work_at_once();
+    camera
+}
+
+fn made(options: &str) -> Camera<u32> {
     let place = Place {
         bus_info: "platform:vb3-000".into(),
         userptr: false,
         codecs: vb3_codec::Launch::in_thread().into(),
     };
-    let spec = "capture-convert=pattern,size=64x48,format=YUYV";
+    let spec = format!("capture-convert=pattern,{options}");
     Camera::new(&spec.parse().expect("a SPEC"), &place).expect("a camera")
 }
 
@@ -89,4 +101,139 @@ fn a_new_format_is_filled_and_the_sensor_stays() {
         Some(Rect::whole(320, 240))
     );
     assert_eq!(select(&camera, SelectionTarget::Crop), Some(asked));
+}
+
+const MS: u64 = 1_000_000;
+const START: u64 = 1_000 * MS;
+/// Pictures of a size that is scaled beside the devices.
+const LARGE: &str = "size=640x360,format=NV12,fps=100";
+
+/// A camera that waits with each picture until it may scale it: with the sender it may.
+fn held(buffers: u32) -> (Bench<Camera<u32>>, Sender<()>) {
+    let (go, may_go) = channel();
+    let mut camera = made(LARGE);
+    let mut engine = Converter::new();
+    let beside = Beside::start(move |task| {
+        // Without a sender it goes on at once.
+        may_go.recv().ok();
+        task.run(&mut engine);
+    });
+    let scaler = camera.engine.scaler_mut().expect("it has one");
+    scaler.scale_by(beside.expect("a thread"));
+    (Bench::new(camera, buffers), go)
+}
+
+/// Waits on the camera's descriptor, as a host does, and gives it a tick.
+fn wait(bench: &mut Bench<Camera<u32>>, now_ns: u64) -> usize {
+    let fd = bench.device.wake_fd().expect("a picture is being scaled");
+    let limit = Timespec {
+        tv_sec: 60,
+        tv_nsec: 0,
+    };
+    let woken = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit));
+    assert_eq!(woken, Ok(1), "no wake-up within a minute");
+    bench.tick(now_ns)
+}
+
+/// What a camera that scales within its ticks makes of its first pictures.
+fn at_once(count: u32) -> Vec<Vec<u8>> {
+    let mut camera = made(LARGE);
+    camera.work_at_once();
+    let mut bench = Bench::new(camera, 1);
+    bench.start();
+    let pictures = (0..count).map(|sequence| {
+        bench.queue(0);
+        let now = START + u64::from(sequence) * 10 * MS;
+        assert_eq!(bench.tick(now), 1, "within the tick");
+        assert!(bench.device.wake_fd().is_none());
+        bench.take().expect("a frame");
+        bench.plane(0, 0).clone()
+    });
+    pictures.collect()
+}
+
+#[test]
+fn a_large_picture_is_scaled_while_calls_go_on() {
+    let (mut bench, go) = held(3);
+    (0..3).for_each(|index| bench.queue(index));
+    bench.start();
+    let wanted = at_once(2);
+    // The ticks come back although nothing is scaled; the next frame waits for the scaler.
+    assert_eq!(bench.tick(START), 0);
+    assert_eq!(bench.device.next_tick(), Some(START + 20 * MS));
+    assert_eq!(bench.tick(START + 10 * MS), 0);
+    assert_eq!(bench.take().map(drop), Err(Error::WouldBlock));
+    for (sequence, wanted) in (0..2).zip(wanted) {
+        go.send(()).expect("it waits");
+        assert_eq!(wait(&mut bench, START + 11 * MS), 1);
+        let info = bench.take().expect("a frame");
+        assert_eq!(
+            (info.index, info.sequence, info.error),
+            (sequence, sequence, false)
+        );
+        // A frame's time is its own, however long it was scaled.
+        assert_eq!(info.timestamp_ns, START + u64::from(sequence) * 10 * MS);
+        assert!(*bench.plane(info.index, 0) == wanted, "the same picture");
+    }
+    assert!(bench.device.wake_fd().is_none());
+    assert_eq!(bench.device.statistics().dropped, 0);
+}
+
+#[test]
+fn frames_that_find_the_scaler_busy_are_dropped_and_leave_a_gap() {
+    let (mut bench, go) = held(2);
+    (0..2).for_each(|index| bench.queue(index));
+    bench.start();
+    for frame in 0..4 {
+        assert_eq!(bench.tick(START + frame * 10 * MS), 0);
+    }
+    go.send(()).expect("it waits");
+    go.send(()).expect("it waits");
+    for sequence in [0, 3] {
+        assert_eq!(wait(&mut bench, START + 31 * MS), 1);
+        let info = bench.take().expect("a frame");
+        assert_eq!((info.sequence, info.error), (sequence, false));
+    }
+    assert_eq!(bench.device.statistics().dropped, 2);
+}
+
+#[test]
+fn what_is_scaled_when_the_stream_ends_is_not_written() {
+    let (mut bench, go) = held(1);
+    bench.queue(0);
+    bench.start();
+    assert_eq!(bench.tick(START), 0);
+    bench.stop();
+    drop(go);
+    assert_eq!(wait(&mut bench, START + 10 * MS), 0);
+    assert!(bench.memory.accesses.is_empty(), "no byte was written");
+    // The next stream begins as if nothing had been.
+    bench.queue(0);
+    bench.start();
+    assert_eq!(bench.tick(START + 20 * MS), 0);
+    assert_eq!(wait(&mut bench, START + 21 * MS), 1);
+    let info = bench.take().expect("a frame");
+    assert_eq!((info.sequence, info.error), (0, false));
+    assert!(
+        [bench.plane(0, 0).clone()] == at_once(1)[..],
+        "the same picture"
+    );
+}
+
+#[test]
+fn the_part_that_was_set_when_a_frame_began_is_written() {
+    let (mut bench, go) = held(1);
+    bench.queue(0);
+    bench.start();
+    assert_eq!(bench.tick(START), 0);
+    let none = SelectionFlags::empty();
+    let part = rect(0, 0, 320, 180);
+    let set = (bench.device).set_selection(Flow::Capture, SelectionTarget::Compose, part, none);
+    assert_eq!(set, Ok(part));
+    drop(go);
+    assert_eq!(wait(&mut bench, START + 1), 1);
+    assert!(
+        [bench.plane(0, 0).clone()] == at_once(1)[..],
+        "the whole buffer"
+    );
 }

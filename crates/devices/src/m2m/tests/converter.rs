@@ -2,10 +2,10 @@
 
 use super::bench::{Bench, device};
 use crate::bench::FILLER;
+use crate::beside::Beside;
 use crate::convert::Converter;
 use crate::device::Outside as _;
 use crate::m2m::FrameConverter;
-use crate::m2m::beside::Beside;
 use std::sync::mpsc::{Sender, channel};
 use vb3_codec::Launch;
 use vb3_queue::Error;

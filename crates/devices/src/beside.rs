@@ -9,6 +9,10 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use vb3_v4l2::PixelFormat;
 
+/// Bytes of both pictures from which on they are converted beside the devices. What is smaller takes
+/// half a millisecond.
+pub(crate) const LARGE: usize = 512 << 10;
+
 /// A picture to convert: what is taken of one, and what is made of it, lines without padding.
 #[derive(Debug)]
 pub(crate) struct Task {
@@ -42,6 +46,15 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
+    /// Starts a thread that converts each picture.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn converting() -> Result<Self, Failure> {
+        let mut engine = Converter::new();
+        Self::start(move |task| task.run(&mut engine))
+    }
+
     /// Starts a thread that does `run` to each picture.
     ///
     /// # Errors
