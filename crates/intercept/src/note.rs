@@ -81,6 +81,15 @@ pub enum Note {
         /// How many of its calls stand so.
         calls: usize,
     },
+    /// As many calls stall as there may be threads: all others wait until one of them goes on.
+    NobodyServes {
+        /// How many.
+        calls: usize,
+        /// The process of the one that has stalled longest.
+        pid: u32,
+        /// The number of its system call.
+        nr: i64,
+    },
     /// A process is still running although the program has ended.
     LeftOver {
         /// Which.
@@ -104,6 +113,7 @@ impl Note {
             Self::LeftOver { .. }
                 | Self::OtherCalls { .. }
                 | Self::Stalled { .. }
+                | Self::NobodyServes { .. }
                 | Self::MapRefused { .. }
                 | Self::MapLost { .. }
                 | Self::MappingsStay { .. }
@@ -191,6 +201,13 @@ impl fmt::Display for Note {
                 f,
                 "process {pid} waits for itself: {calls} of its calls ({} first) wait for its own \
                  memory or a file system that does not answer; others go on",
+                name_of(nr)
+            ),
+            Self::NobodyServes { calls, pid, nr } => write!(
+                f,
+                "{calls} calls wait for their programs' own memory or file systems, as many as can \
+                 be served at a time: calls of all others wait until one of those programs goes on \
+                 or is ended, such as process {pid}, which has waited longest (in {})",
                 name_of(nr)
             ),
             Self::LeftOver { pid, name } => {

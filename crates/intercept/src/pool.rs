@@ -9,14 +9,14 @@
 //! those that stalled is over.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::PoisonError;
+use std::time::Duration;
 
 use crate::listener::Notif;
 use crate::lock::lock;
 use crate::note::Note;
 use crate::serve::Answer;
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering};
 use crate::watch::Watch;
 
 /// Threads at one time, at most; those that only wait for work go after a while. So many processes
@@ -103,6 +103,8 @@ struct At {
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// Threads, at most.
+    most: usize,
     threads: usize,
     idle: usize,
     receiver_wanted: bool,
@@ -114,6 +116,8 @@ struct Inner {
     left: HashMap<u64, u64>,
     held_back: HashMap<u32, VecDeque<Job>>,
     named: HashSet<u32>,
+    /// It was said that nobody is left to receive.
+    said_full: bool,
     /// The receiver's state at the last look that found another one than before, and when.
     seen: u64,
     seen_at: Option<Instant>,
@@ -128,7 +132,7 @@ impl Inner {
     }
 
     fn may_begin(&self, pid: u32) -> bool {
-        let left = MOST.saturating_sub(self.at.len());
+        let left = self.most.saturating_sub(self.at.len());
         self.busy(pid) < (left / 4).max(1)
     }
 
@@ -156,8 +160,15 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new() -> Self {
+        Self::of_at_most(MOST)
+    }
+
+    /// One with so many threads at most.
+    pub(crate) fn of_at_most(most: usize) -> Self {
         let pool = Self::default();
-        lock(&pool.inner).receiver_wanted = true;
+        let mut inner = lock(&pool.inner);
+        (inner.most, inner.receiver_wanted) = (most, true);
+        drop(inner);
         pool
     }
 
@@ -323,7 +334,7 @@ impl Pool {
     pub(crate) fn wanted(&self) -> usize {
         let mut inner = lock(&self.inner);
         let work = inner.jobs.len() + usize::from(inner.receiver_wanted);
-        let room = MOST.saturating_sub(inner.threads);
+        let room = inner.most.saturating_sub(inner.threads);
         let wanted = (work + 1).saturating_sub(inner.idle).min(room);
         inner.threads += wanted;
         wanted
@@ -382,6 +393,21 @@ impl Inner {
                 });
             }
         }
+        if !self.said_full && self.is_full() {
+            self.said_full = true;
+            let longest = self.at.values().min_by_key(|at| at.since);
+            remarks.extend(longest.map(|at| Note::NobodyServes {
+                calls: self.at.len(),
+                pid: at.pid,
+                nr: at.nr,
+            }));
+        }
         remarks
+    }
+
+    /// Whether every thread there may be stands still with a call.
+    fn is_full(&self) -> bool {
+        let stalls = |at: &At| at.since.elapsed() >= REMARK;
+        self.receiver_wanted && self.at.len() >= self.most && self.at.values().all(stalls)
     }
 }

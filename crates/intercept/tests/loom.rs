@@ -1,17 +1,98 @@
-//! Every order in which the receiver and the clock can meet at what they share without a lock.
+//! Every order in which the receiver, the threads beside it and the clock can meet, up to two
+//! preemptions where there are three of them.
 
+#[path = "../src/pool.rs"]
+#[expect(dead_code, reason = "what the supervisor alone calls")]
+mod pool;
 #[path = "../src/watch.rs"]
 mod watch;
 
-/// loom's, in the place of `src/sync.rs`.
+/// loom's, in the place of `src/sync.rs`; and a clock by which all has taken a minute.
 mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use loom::sync::{Condvar, Mutex};
+    use std::ops::{Add, Sub};
+    use std::time::Duration;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub(crate) struct Instant;
+
+    impl Instant {
+        pub(crate) fn now() -> Self {
+            Self
+        }
+
+        pub(crate) fn elapsed(self) -> Duration {
+            Duration::from_secs(60)
+        }
+    }
+
+    impl Add<Duration> for Instant {
+        type Output = Self;
+
+        fn add(self, _: Duration) -> Self {
+            self
+        }
+    }
+
+    impl Sub for Instant {
+        type Output = Duration;
+
+        fn sub(self, _: Self) -> Duration {
+            Duration::ZERO
+        }
+    }
 }
 
-use loom::sync::Arc;
+mod lock {
+    use loom::sync::{Mutex, MutexGuard};
+
+    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().expect("no thread panics with it")
+    }
+}
+
+/// What the pool knows of calls.
+mod listener {
+    #[derive(Clone, Debug)]
+    pub(crate) struct Notif {
+        pub(crate) tid: u32,
+        pub(crate) nr: i64,
+    }
+}
+
+mod serve {
+    #[derive(Debug)]
+    pub(crate) struct Answer {
+        pub(crate) notif: crate::listener::Notif,
+    }
+}
+
+mod note {
+    #[derive(Debug)]
+    #[expect(dead_code, reason = "read by people")]
+    pub(crate) enum Note {
+        Stalled { pid: u32, nr: i64, calls: usize },
+        NobodyServes { calls: usize, pid: u32, nr: i64 },
+    }
+}
+
+use listener::Notif;
+use loom::sync::{Arc, Condvar, Mutex, Notify};
 use loom::thread;
-use sync::Ordering;
+use note::Note;
+use pool::{Admission, Job, Part, Pool};
+use sync::{AtomicUsize, Ordering};
 use watch::Watch;
+
+const CALL: Notif = Notif { tid: 7, nr: 16 };
+
+/// Up to so many preemptions: all orders of three threads are too many.
+fn model(preemptions: usize, of: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(of);
+}
 
 #[test]
 fn a_call_that_begins_as_the_clock_goes_to_rest_is_looked_at() {
@@ -27,5 +108,236 @@ fn a_call_that_begins_as_the_clock_goes_to_rest_is_looked_at() {
         let wakes = receiver.join().unwrap();
         assert!(wakes || !rests, "a call stalls and nobody looks");
         assert!(!watch.step_in(), "the clock is woken once");
+    });
+}
+
+/// What stalls, until somebody lets it go on.
+struct Gate(Mutex<bool>, Condvar);
+
+impl Gate {
+    fn new() -> Self {
+        Self(Mutex::new(false), Condvar::new())
+    }
+
+    fn wait(&self) {
+        let mut open = lock::lock(&self.0);
+        while !*open {
+            open = self.1.wait(open).unwrap();
+        }
+    }
+
+    fn open(&self) {
+        *lock::lock(&self.0) = true;
+        self.1.notify_all();
+    }
+}
+
+/// Two threads of a pool and its clock: the first call stalls until the second is received.
+struct Run {
+    pool: Pool,
+    /// Wakes the clock.
+    alarm: Notify,
+    gate: Gate,
+    /// How many receive now, and how many have.
+    receivers: AtomicUsize,
+    received: AtomicUsize,
+}
+
+impl Run {
+    fn work(&self) {
+        loop {
+            match self.pool.next() {
+                Part::Receive(term) => {
+                    let before = self.receivers.fetch_add(1, Ordering::AcqRel);
+                    assert_eq!(before, 0, "one receives at a time");
+                    let stalls = self.received.fetch_add(1, Ordering::AcqRel) == 0;
+                    self.receivers.fetch_sub(1, Ordering::AcqRel);
+                    if self.pool.step_in(&CALL) {
+                        self.alarm.notify();
+                    }
+                    if stalls {
+                        self.gate.wait();
+                    } else {
+                        self.gate.open();
+                    }
+                    match self.pool.step_out(term) {
+                        Some(work) => {
+                            assert!(self.pool.done(work).is_none(), "nothing was held back");
+                        }
+                        None => assert!(!stalls, "it is receiver still"),
+                    }
+                    if !stalls {
+                        self.pool.close();
+                        self.alarm.notify();
+                    }
+                }
+                Part::Work(work, _) => assert!(self.pool.done(work).is_none()),
+                Part::End => return,
+            }
+        }
+    }
+
+    fn clock(&self) {
+        while !self.pool.is_closing() {
+            let (again, _) = self.pool.look(|tid| tid);
+            if again.is_some() {
+                thread::yield_now();
+            } else {
+                self.alarm.wait();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_receiver_that_stalls_is_left_alone_and_another_one_receives() {
+    model(2, || {
+        let run = Arc::new(Run {
+            pool: Pool::of_at_most(2),
+            alarm: Notify::new(),
+            gate: Gate::new(),
+            receivers: AtomicUsize::new(0),
+            received: AtomicUsize::new(0),
+        });
+        assert_eq!(run.pool.wanted(), 2, "one to receive, one that is free");
+        let threads = [0, 1].map(|_| {
+            let run = Arc::clone(&run);
+            thread::spawn(move || run.work())
+        });
+        run.clock();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert!(run.received.load(Ordering::Acquire) >= 2);
+        assert!(!run.pool.is_busy(), "nothing is left of what stalled");
+    });
+}
+
+#[test]
+fn a_call_that_is_held_back_is_served_when_the_one_before_is_over() {
+    model(3, || {
+        // A process has one at a time.
+        let pool = Arc::new(Pool::of_at_most(2));
+        let served = Arc::new(AtomicUsize::new(0));
+        assert!(matches!(pool.next(), Part::Receive(_)));
+        pool.hand_over(7, Job::Call(CALL));
+        let worker = thread::spawn({
+            let (pool, served) = (Arc::clone(&pool), Arc::clone(&served));
+            move || {
+                while served.load(Ordering::Acquire) < 2 {
+                    let Part::Work(mut work, _) = pool.next() else {
+                        panic!("nothing else is to do");
+                    };
+                    loop {
+                        served.fetch_add(1, Ordering::AcqRel);
+                        match pool.done(work) {
+                            Some((next, _)) => work = next,
+                            None => break,
+                        }
+                    }
+                }
+            }
+        });
+        // Before the first is begun, while it is under way, or after it.
+        pool.hand_over(7, Job::Call(CALL));
+        worker.join().unwrap();
+        assert_eq!(served.load(Ordering::Acquire), 2);
+        assert!(!pool.is_busy());
+    });
+}
+
+#[test]
+fn a_call_is_admitted_or_held_back_and_served_once() {
+    model(3, || {
+        let pool = Arc::new(Pool::of_at_most(2));
+        let served = Arc::new(AtomicUsize::new(0));
+        let Part::Receive(term) = pool.next() else {
+            panic!("a receiver is wanted first");
+        };
+        pool.hand_over(7, Job::Call(CALL));
+        let Part::Work(work, _) = pool.next() else {
+            panic!("a call was handed over");
+        };
+        let worker = thread::spawn({
+            let (pool, served) = (Arc::clone(&pool), Arc::clone(&served));
+            move || {
+                let mut next = Some(work);
+                while let Some(work) = next {
+                    served.fetch_add(1, Ordering::AcqRel);
+                    next = pool.done(work).map(|(work, _)| work);
+                }
+            }
+        });
+        pool.step_in(&CALL);
+        if pool.admit(7, &CALL) != Admission::HeldBack {
+            served.fetch_add(1, Ordering::AcqRel);
+        }
+        assert!(pool.step_out(term).is_none(), "it is receiver still");
+        worker.join().unwrap();
+        assert_eq!(served.load(Ordering::Acquire), 2);
+        assert!(!pool.is_busy());
+    });
+}
+
+#[test]
+fn threads_are_started_for_all_there_is_to_do_and_end_with_the_pool() {
+    model(2, || {
+        let pool = Arc::new(Pool::of_at_most(3));
+        let done = Arc::new(Gate::new());
+        pool.hand_over(7, Job::Call(CALL));
+        let threads: Vec<_> = (0..pool.wanted())
+            .map(|_| {
+                let (pool, done) = (Arc::clone(&pool), Arc::clone(&done));
+                thread::spawn(move || {
+                    loop {
+                        match pool.next() {
+                            Part::Receive(_) => {}
+                            Part::Work(work, _) => {
+                                pool.done(work);
+                                done.open();
+                            }
+                            Part::End => return,
+                        }
+                    }
+                })
+            })
+            .collect();
+        assert_eq!(threads.len(), 3, "one receives, one works, one is free");
+        assert_eq!(pool.wanted(), 0, "no more than there may be");
+        done.wait();
+        pool.close();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert!(!pool.is_busy());
+    });
+}
+
+#[test]
+fn where_nobody_is_left_to_receive_one_is_named_and_once() {
+    loom::model(|| {
+        let pool = Pool::of_at_most(3);
+        let Part::Receive(term) = pool.next() else {
+            panic!("a receiver is wanted first");
+        };
+        let begin = |pid| {
+            pool.hand_over(pid, Job::Call(CALL));
+            assert!(matches!(pool.next(), Part::Work(..)));
+        };
+        let is_said = || {
+            let (_, remarks) = pool.look(|tid| tid);
+            remarks
+                .iter()
+                .any(|note| matches!(note, Note::NobodyServes { calls: 3, .. }))
+        };
+        begin(8);
+        begin(9);
+        assert!(!is_said(), "one receives still");
+        pool.step_in(&CALL);
+        assert!(is_said());
+        assert!(!is_said());
+        let work = pool.step_out(term).expect("its part is another's");
+        assert!(pool.done(work).is_none());
+        assert!(matches!(pool.next(), Part::Receive(_)));
     });
 }
