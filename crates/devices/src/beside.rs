@@ -4,9 +4,9 @@
 use crate::Failure;
 use crate::convert::{Converter, Job, View, ViewMut, plane};
 use crate::picture::Size;
-use crate::ring::Ring;
-use std::os::fd::BorrowedFd;
-use std::sync::Arc;
+use rustix::event::{EventfdFlags, eventfd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use vb3_v4l2::PixelFormat;
 
 /// Bytes of both pictures from which on they are converted beside the devices. What is smaller takes
@@ -37,12 +37,61 @@ impl Task {
     }
 }
 
+/// What owner and thread share.
+#[derive(Debug, Default)]
+struct State {
+    /// Between [`Beside::give`] and [`Beside::take`].
+    has_picture: bool,
+    todo: Option<Task>,
+    done: Option<Task>,
+    /// The owner's: it is gone with the owner, though the thread may convert still.
+    wake: Weak<OwnedFd>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way, so a poisoned lock guards a whole state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next picture; `None` when the owner is gone.
+    fn next(&self) -> Option<Task> {
+        let mut state = self.lock();
+        loop {
+            if state.wake.strong_count() == 0 {
+                return None;
+            }
+            if let Some(task) = state.todo.take() {
+                return Some(task);
+            }
+            let waited = self.changed.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn finish(&self, task: Task) {
+        let mut state = self.lock();
+        // Written under the lock, so that the owner's end waits for that and no more.
+        if let Some(wake) = state.wake.upgrade() {
+            state.done = Some(task);
+            // A counter of one is never full.
+            let _ = rustix::io::write(&*wake, &1u64.to_ne_bytes());
+        }
+    }
+}
+
 /// The thread, as its owner sees it. It has one picture at most, and ends after it when the owner is
 /// gone: nobody waits for it.
 #[derive(Debug)]
 pub(crate) struct Beside {
-    todo: Arc<Ring<Task>>,
-    done: Arc<Ring<Task>>,
+    shared: Arc<Shared>,
+    wake: Option<Arc<OwnedFd>>,
 }
 
 impl Beside {
@@ -60,43 +109,123 @@ impl Beside {
     /// # Errors
     /// A sentence, where no thread or descriptor is to be had.
     pub(crate) fn start(mut run: impl FnMut(&mut Task) + Send + 'static) -> Result<Self, Failure> {
-        let (todo, done) = (Ring::<Task>::new(1)?, Ring::<Task>::new(1)?);
-        let (from, to) = (Arc::clone(&todo), Arc::clone(&done));
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|e| Failure::new(format!("cannot make an eventfd: {e}")))?;
+        let (wake, shared) = (Arc::new(wake), Arc::new(Shared::default()));
+        shared.lock().wake = Arc::downgrade(&wake);
+        let of = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("vb3-convert".to_owned());
         let spawned = thread.spawn(move || {
-            while let Some(mut task) = from.pop_wait() {
+            while let Some(mut task) = of.next() {
                 run(&mut task);
-                if to.push_wait(task).is_err() {
-                    return;
-                }
+                of.finish(task);
             }
         });
         let failed = |e| Failure::new(format!("cannot start a thread for conversions: {e}"));
         spawned.map_err(failed)?;
-        Ok(Self { todo, done })
+        let wake = Some(wake);
+        Ok(Self { shared, wake })
     }
 
     /// Gives it a picture; gives that back if it has one.
     pub(crate) fn give(&self, task: Task) -> Result<(), Box<Task>> {
-        self.todo.try_push(task).map_err(Box::new)
+        let mut state = self.shared.lock();
+        if state.has_picture {
+            return Err(Box::new(task));
+        }
+        (state.has_picture, state.todo) = (true, Some(task));
+        drop(state);
+        self.shared.changed.notify_one();
+        Ok(())
     }
 
-    /// The picture that it had, once it is done with it; [`wake_fd`](Self::wake_fd) becomes
-    /// readable then.
+    /// The picture that it had, once it is done with it.
     pub(crate) fn take(&self) -> Option<Task> {
-        self.done.acknowledge();
-        self.done.try_pop().ok()
+        let mut state = self.shared.lock();
+        let task = state.done.take()?;
+        state.has_picture = false;
+        if let Some(wake) = &self.wake {
+            // Written as the picture was done.
+            let _ = rustix::io::read(&**wake, &mut [0; 8]);
+        }
+        Some(task)
     }
 
-    /// Readable when the picture is done, after [`take`](Self::take) has found that it was not.
-    pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
-        self.done.wake_fd()
+    /// Readable when the picture is done, until it is taken.
+    pub(crate) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.wake.as_deref().map(AsFd::as_fd)
     }
 }
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        self.todo.close();
-        self.done.close();
+        let state = self.shared.lock();
+        self.wake = None;
+        drop(state);
+        self.shared.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::{Color, Range};
+    use crate::picture::Matrix;
+    use std::sync::mpsc::channel;
+    use vb3_v4l2::pixfmt;
+
+    fn task() -> Task {
+        let size = Size::nearest(2, 2);
+        let color = Color {
+            matrix: Matrix::Bt709,
+            range: Range::Limited,
+        };
+        Task {
+            job: Job::whole(size, size, color),
+            shapes: [(&pixfmt::GREY, size); 2],
+            source: vec![7; 4],
+            target: vec![0; 4],
+            done: false,
+        }
+    }
+
+    #[test]
+    fn it_has_one_picture_until_that_is_taken() {
+        let (go, may_go) = channel();
+        let beside = Beside::start(move |task| {
+            may_go.recv().ok();
+            task.done = true;
+        });
+        let beside = beside.expect("a thread");
+        assert!(beside.give(task()).is_ok());
+        assert!(beside.give(task()).is_err() && beside.take().is_none());
+        go.send(()).expect("it waits");
+        let mut taken = None;
+        while taken.is_none() {
+            taken = beside.take();
+            std::thread::yield_now();
+        }
+        assert!(taken.is_some_and(|task| task.done));
+        assert!(beside.give(task()).is_ok(), "it has none");
+    }
+
+    #[test]
+    fn its_descriptor_goes_with_the_owner_though_it_converts_still() {
+        let (go, may_go) = channel::<()>();
+        let (say, said) = channel();
+        let beside = Beside::start(move |_| {
+            say.send("begun").ok();
+            may_go.recv().ok();
+            say.send("done").ok();
+        });
+        let beside = beside.expect("a thread");
+        let wake = Arc::downgrade(beside.wake.as_ref().expect("the owner's"));
+        assert!(beside.give(task()).is_ok());
+        assert_eq!(said.recv(), Ok("begun"));
+        drop(beside);
+        assert_eq!(wake.strong_count(), 0, "it is held by the thread");
+        drop(go);
+        assert_eq!(said.recv(), Ok("done"));
+        assert!(said.recv().is_err(), "it ends");
     }
 }

@@ -82,7 +82,7 @@ impl Scaler {
     /// Readable when the picture that is being scaled is there; `None` while none is.
     pub(crate) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         let thread = self.beside.as_ref().filter(|_| self.is_busy());
-        thread.map(Beside::wake_fd)
+        thread.and_then(Beside::wake_fd)
     }
 
     /// The size of the pictures to give to [`write`](Self::write).

@@ -523,7 +523,7 @@ impl<C> VideoDriver for FrameConverter<C> {
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         let thread = self.beside.as_ref().filter(|_| self.under_way.is_some());
-        thread.map(Beside::wake_fd)
+        thread.and_then(Beside::wake_fd)
     }
 
     fn statistics(&self) -> Statistics {
