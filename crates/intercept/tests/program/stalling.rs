@@ -63,7 +63,7 @@ impl Unfilled {
 }
 
 /// Whether it is so within a minute.
-fn becomes(mut is_so: impl FnMut() -> bool) -> bool {
+pub(crate) fn becomes(mut is_so: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     while !is_so() {
         if began.elapsed() > PATIENCE {

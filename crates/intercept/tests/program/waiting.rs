@@ -1,10 +1,11 @@
 //! Waits as a kernel makes them: their time, their number, what ends them.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::stalling::becomes;
 use crate::toy::{ARM, EXPORT, WAIT, WAKE_FD};
 use crate::{alone, call, device, errno, inside};
 
@@ -22,6 +23,31 @@ fn poll(fds: &mut [libc::pollfd], millis: i32) -> i32 {
     unsafe { libc::poll(fds.as_mut_ptr(), count, millis) }
 }
 
+/// The time of the clock that all processes have.
+fn monotonic() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the structure is live.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    let (seconds, nanos) = (time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs());
+    Duration::from_secs(seconds) + Duration::from_nanos(nanos)
+}
+
+/// Whether a process with one thread is in poll, or in ppoll where the processor has no other.
+fn is_in_poll(process: u32) -> bool {
+    const POLL: i64 = 7;
+    let call = std::fs::read_to_string(format!("/proc/{process}/syscall"));
+    let is = |nr: i64| (call.as_ref()).is_ok_and(|call| call.starts_with(&format!("{nr} ")));
+    is(libc::SYS_ppoll) || cfg!(target_arch = "x86_64") && is(POLL)
+}
+
+fn is_stopped(process: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+    status.is_ok_and(|status| status.contains("State:\tT"))
+}
+
 static HANDLED: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn count(_: i32) {
@@ -29,30 +55,42 @@ extern "C" fn count(_: i32) {
 }
 
 inside! {
-    /// The kernel's poll goes on after a stop, and ends when it would have without.
+    /// The kernel's poll goes on after a stop, and ends when it would have without: at once, where
+    /// its time was over by then. One whose time began anew would end a whole timeout later.
     fn a_stop_does_not_lengthen_a_poll() {
+        const TIMEOUT: Duration = Duration::from_secs(3);
         alone(|| {
             let file = device();
-            // SAFETY: the child only sends signals and ends.
+            let (mut told, mut tell) = std::io::pipe().expect("pipe");
+            let parent = std::process::id();
+            // SAFETY: the child looks at its parent, sends it signals and ends.
             let child = unsafe { libc::fork() };
             if child == 0 {
+                let (pid, told) = (parent.cast_signed(), "its parent is there");
+                assert!(becomes(|| is_in_poll(parent)), "it does not poll");
                 // SAFETY: our own parent.
+                unsafe { libc::kill(pid, libc::SIGSTOP) };
+                assert!(becomes(|| is_stopped(parent)), "it does not stop");
+                // The time of the poll goes by.
+                std::thread::sleep(TIMEOUT);
+                tell.write_all(&monotonic().as_nanos().to_ne_bytes()).expect(told);
+                // SAFETY: as above; ends the child.
                 unsafe {
-                    let parent = libc::getppid();
-                    libc::usleep(300_000);
-                    libc::kill(parent, libc::SIGSTOP);
-                    libc::usleep(300_000);
-                    libc::kill(parent, libc::SIGCONT);
+                    libc::kill(pid, libc::SIGCONT);
                     libc::_exit(0);
                 }
             }
-            let began = Instant::now();
-            assert_eq!(poll(&mut [entry(&file)], 1000), 0);
-            let took = began.elapsed();
-            assert!(took >= Duration::from_millis(1000), "{took:?}");
-            assert!(took < Duration::from_millis(1280), "{took:?}: the time began anew");
+            let began = monotonic();
+            assert_eq!(poll(&mut [entry(&file)], TIMEOUT.as_millis() as i32), 0);
+            let ended = monotonic();
+            let mut went_on = [0; size_of::<u128>()];
+            told.read_exact(&mut went_on).expect("the child says when");
+            let went_on = u128::from_ne_bytes(went_on);
             // SAFETY: our own child.
             unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+            assert!(ended >= began + TIMEOUT, "{began:?} to {ended:?}");
+            let anew = went_on + TIMEOUT.as_nanos();
+            assert!(ended.as_nanos() < anew, "the time began anew at {went_on}, to {ended:?}");
         });
     }
 
