@@ -101,6 +101,13 @@ struct At {
     since: Instant,
 }
 
+impl At {
+    /// Whether it takes so long that it stalls.
+    fn stalls(&self) -> bool {
+        self.since.elapsed() >= REMARK
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     /// Threads, at most.
@@ -376,30 +383,26 @@ impl Inner {
     }
 
     fn remarks(&mut self) -> Vec<Note> {
-        let late: Vec<(u32, i64)> = self
-            .at
-            .values()
-            .filter(|at| at.since.elapsed() >= REMARK)
-            .map(|at| (at.pid, at.nr))
-            .collect();
+        let mut late: Vec<&At> = self.at.values().filter(|at| at.stalls()).collect();
+        late.sort_by_key(|at| at.since);
         let mut remarks = Vec::new();
-        for (pid, nr) in late {
+        for &&At { pid, nr, .. } in &late {
             if self.named.len() < 4096 && self.named.insert(pid) {
                 let held_back = self.held_back.get(&pid).map_or(0, VecDeque::len);
-                remarks.push(Note::Stalled {
-                    pid,
-                    nr,
-                    calls: self.busy(pid) + held_back,
-                });
+                // One that has just begun may be over at once.
+                let stalled = late.iter().filter(|at| at.pid == pid).count();
+                let calls = stalled + held_back;
+                remarks.push(Note::Stalled { pid, nr, calls });
             }
         }
         if !self.said_full && self.is_full() {
             self.said_full = true;
-            let longest = self.at.values().min_by_key(|at| at.since);
-            remarks.extend(longest.map(|at| Note::NobodyServes {
-                calls: self.at.len(),
-                pid: at.pid,
-                nr: at.nr,
+            let calls = late.len();
+            let longest = late.first();
+            remarks.extend(longest.map(|&&At { pid, nr, .. }| Note::NobodyServes {
+                calls,
+                pid,
+                nr,
             }));
         }
         remarks
@@ -407,7 +410,6 @@ impl Inner {
 
     /// Whether every thread there may be stands still with a call.
     fn is_full(&self) -> bool {
-        let stalls = |at: &At| at.since.elapsed() >= REMARK;
-        self.receiver_wanted && self.at.len() >= self.most && self.at.values().all(stalls)
+        self.receiver_wanted && self.at.len() >= self.most && self.at.values().all(At::stalls)
     }
 }
