@@ -93,6 +93,13 @@ pub trait Backend: Send {
         caller: &dyn Caller,
     ) -> Outcome;
 
+    /// Whether what programs let go of, other than by this one's own calls, may change what an ioctl
+    /// that succeeds does: a front end then looks for that before the call, else as soon as it can.
+    fn minds_ends(&self, file: FileId, request: u32) -> bool {
+        let _ = (file, request);
+        true
+    }
+
     /// A call that waited was given up (signal, thread or file gone).
     fn abandon(&mut self, file: FileId, call: CallId);
 

@@ -52,6 +52,11 @@ impl Kept {
         }
     }
 
+    /// Whether calls that close numbers may be under way.
+    pub(crate) fn is_changing(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
     fn is_closing(&self, fd: i32) -> bool {
         u32::try_from(fd).is_ok_and(|fd| {
             let mut all = self.under_way.iter();

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::files::{Files, Target};
 use crate::held::Given;
 use crate::host::{Event, Events, Host};
-use crate::kept::Kept;
+use crate::kept::{Kept, Known};
 use crate::leftover::Ending;
 use crate::listener::{Notif, Reply};
 use crate::lock::lock;
@@ -194,7 +194,10 @@ impl Server<'_> {
         if !self.pending.is_empty() {
             self.take_events();
         }
-        self.collect();
+        let minds_ends = self.minds_ends(n);
+        if minds_ends {
+            self.collect();
+        }
         // A thread that calls anew no longer waits for its last call.
         self.give_up_thread(n.tid);
         self.kept.over(n.tid);
@@ -202,9 +205,12 @@ impl Server<'_> {
         // What was due before the call comes before it: a display without a clock has shown what
         // was queued when the program stops it.
         self.tick_if_due();
-        let verdict = self
-            .dispatch(n)
-            .unwrap_or_else(|e| Verdict::Reply(e.into()));
+        let mut verdict = self.dispatched(n);
+        let succeeds = matches!(verdict, Verdict::Reply(Reply::Value(_)));
+        if !minds_ends && !succeeds && !n.gathered.lacks() && self.collect() {
+            // It may be for what has ended that it fails or waits.
+            verdict = self.dispatched(n);
+        }
         if n.gathered.lacks() {
             return Verdict::Answered;
         }
@@ -222,6 +228,28 @@ impl Server<'_> {
         };
         self.retry_changed();
         verdict
+    }
+
+    fn dispatched(&mut self, n: &Notif) -> Verdict {
+        let verdict = self.dispatch(n);
+        verdict.unwrap_or_else(|e| Verdict::Reply(e.into()))
+    }
+
+    /// Whether ends that no call has told of may matter to this one. The look costs a system call,
+    /// and buffers come and go by thousands a second.
+    fn minds_ends(&self, n: &Notif) -> bool {
+        let known = match n.nr {
+            libc::SYS_ioctl if !self.kept.is_changing() => self.kept.get(n.tid, n.int(0)),
+            _ => return true,
+        };
+        let Known::Names(id) = known else {
+            return true;
+        };
+        match self.files.find(id) {
+            // CAST: a C unsigned int in the kernel.
+            Some(Target::Device(file)) => self.backend.minds_ends(file, n.arg(1) as u32),
+            _ => true,
+        }
     }
 
     /// Whether the end of a thread alone will be told.
@@ -318,11 +346,13 @@ impl Server<'_> {
         }
     }
 
-    /// Sees what programs have let go of, and tells the backend.
-    pub(crate) fn collect(&mut self) {
+    /// Sees what programs have let go of, and tells the backend; whether there was anything.
+    pub(crate) fn collect(&mut self) -> bool {
         let mut gone = Vec::new();
         lock(&self.host.held).collect(false, &mut gone);
+        let found = !gone.is_empty();
         self.let_go(gone);
+        found
     }
 
     fn let_go(&mut self, gone: Vec<Given>) {

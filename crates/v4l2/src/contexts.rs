@@ -97,6 +97,11 @@ impl<M: MemOps, D> Contexts<M, D> {
         all.map(|(&of, entry)| (of, &mut entry.context))
     }
 
+    /// One of them.
+    pub(crate) fn get(&self, of: u64) -> Option<&Context<M, D>> {
+        self.all.get(&of).map(|entry| &entry.context)
+    }
+
     /// One of them, to be changed.
     pub(crate) fn get_mut(&mut self, of: u64) -> Option<&mut Context<M, D>> {
         let entry = self.all.get_mut(&of)?;

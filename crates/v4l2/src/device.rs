@@ -294,6 +294,23 @@ where
         Some((context, Scope { requests, of }))
     }
 
+    /// Whether an ioctl passes buffers of queues that are the file's alone: it streams with its own
+    /// memory (`V4L2_MEMORY_MMAP`), so that QBUF and DQBUF that succeed do the same whatever other
+    /// files let go of.
+    #[must_use]
+    pub fn passes_own_buffers(&self, file: FileHandle, request: u32) -> bool {
+        let call = request::lookup(request).map(|request| request.call);
+        let context = || self.contexts.get(*self.files.get(&file)?);
+        let is_own = |stream: &Stream<M>| {
+            let memory = stream.queue.memory();
+            stream.owner == Some(file)
+                && stream.queue.is_streaming()
+                && memory == Some(vb3_queue::Memory::Mmap)
+        };
+        matches!(call, Some(Call::QueueBuf | Call::DequeueBuf))
+            && context().is_some_and(|context| context.streams().all(is_own))
+    }
+
     /// Answers an ioctl. `arg` is an address in the program.
     pub fn ioctl(
         &mut self,

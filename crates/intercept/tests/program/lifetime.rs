@@ -6,7 +6,7 @@ use std::process::Command;
 
 use vb3_intercept::Program;
 
-use crate::toy::{COUNT, EXPORT, GIVEN, LEN, OPENS, WAIT, cookie};
+use crate::toy::{ALONE, COUNT, EXPORT, GIVEN, LEN, OPENS, WAIT, cookie};
 use crate::{call, device, inside, run_program, run_shell};
 
 /// Sends a descriptor over a socket.
@@ -126,6 +126,29 @@ inside! {
             assert_eq!(wait_for(child), libc::SIGKILL);
             assert_eq!(call(&file, OPENS, 0), Ok(1), "round {round}");
             assert_eq!(call(&file, GIVEN, 0), Ok(0), "round {round}");
+        }
+    }
+
+    /// A call that does not mind ends is made before they are looked for, and anew where it fails.
+    fn what_has_ended_makes_no_call_fail() {
+        let file = device();
+        for round in 0..50 {
+            assert_eq!(call(&file, ALONE, round), Ok(round));
+            // SAFETY: the child makes system calls until it is killed.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                let _file = device();
+                // SAFETY: takes nothing.
+                unsafe { libc::pause() };
+            }
+            while call(&file, OPENS, 0) != Ok(2) {
+                std::thread::yield_now();
+            }
+            assert_eq!(call(&file, ALONE, round), Err(libc::EBUSY));
+            // SAFETY: our own child.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+            assert_eq!(wait_for(child), libc::SIGKILL);
+            assert_eq!(call(&file, ALONE, round), Ok(round), "round {round}");
         }
     }
 }

@@ -43,6 +43,8 @@ pub(crate) const PROBE: u64 = request(201);
 pub(crate) const MAKE: u64 = request(202);
 /// Makes a descriptor that wakes the supervisor when it is readable, or closes it.
 pub(crate) const WAKE_FD: u64 = request(203);
+/// Succeeds where no other file is open; does not mind ends otherwise.
+pub(crate) const ALONE: u64 = request(204);
 /// On a buffer: doubles a number.
 pub(crate) const BUFFER_DOUBLE: u64 = 3 << 30 | 4 << 16 | (b'b' as u64) << 8 | 1;
 
@@ -162,6 +164,8 @@ impl Toy {
                     .then(|| unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC)) });
                 n
             }
+            ALONE if self.files.len() > 1 => return Err(libc::EBUSY),
+            ALONE => n,
             OPENS => u32::try_from(self.files.len()).expect("few"),
             GIVEN => u32::try_from(self.given.len()).expect("few"),
             ABANDONED => self.abandoned,
@@ -255,6 +259,10 @@ impl Backend for Toy {
     fn gone(&mut self, tag: Tag) {
         self.gone += 1;
         assert!(self.given.remove(&tag).is_some(), "gone twice");
+    }
+
+    fn minds_ends(&self, _: FileId, request: u32) -> bool {
+        u64::from(request) != ALONE
     }
 
     fn ioctl(

@@ -312,3 +312,22 @@ fn refusals_are_kept_with_their_reason() {
     assert_eq!(b.device.take_refusals().len(), 256, "and not without bound");
     b.close();
 }
+
+#[test]
+fn whose_buffers_a_call_passes() {
+    let mut b = Bench::capture();
+    let other = b.open();
+    let passes = |b: &Bench, file| {
+        let calls = [sys::VIDIOC_QBUF, sys::VIDIOC_DQBUF, sys::VIDIOC_QUERYBUF];
+        calls.map(|call| b.device.passes_own_buffers(file, call))
+    };
+    assert_eq!((b.reqbufs(2, MMAP), b.qbuf(1)), (2, 0));
+    assert_eq!(passes(&b, b.file), [false; 3], "it does not stream");
+    assert_eq!(b.stream(true), 0);
+    assert_eq!(passes(&b, b.file), [true, true, false]);
+    assert_eq!(passes(&b, other), [false; 3], "the queue is another's");
+    assert_eq!((b.stream(false), b.reqbufs(0, MMAP)), (0, 0));
+    assert_eq!((b.reqbufs(2, DMABUF), b.stream(true)), (2, 0));
+    assert_eq!(passes(&b, b.file), [false; 3], "memory of others is mapped");
+    b.close();
+}

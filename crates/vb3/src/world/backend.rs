@@ -276,6 +276,16 @@ impl Backend for World {
         outcome
     }
 
+    fn minds_ends(&self, file: FileId, request: u32) -> bool {
+        let passes_own = || {
+            let (at, handle) = self.file(file).ok()?;
+            let node = self.nodes.get(at)?;
+            Some(node.video.passes_own_buffers(handle, request))
+        };
+        // Where time is simulated, all comes in the order of the calls.
+        self.clock.is_virtual() || !passes_own().unwrap_or(false)
+    }
+
     fn abandon(&mut self, file: FileId, call: CallId) {
         let Ok((at, handle)) = self.file(file) else {
             return;
