@@ -403,13 +403,15 @@ static void *sleeper(void *unused)
 static void until_asleep(void)
 {
 	char path[64], text[64];
+	long number;
 	pid_t tid;
 	while (!(tid = __atomic_load_n(&sleeper_tid, __ATOMIC_SEQ_CST)))
 		sched_yield();
 	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", tid);
 	for (;;) {
 		FILE *file = fopen(path, "r");
-		int in_ioctl = file && fgets(text, sizeof(text), file) && !strncmp(text, "16 ", 3);
+		int in_ioctl = file && fgets(text, sizeof(text), file)
+			&& sscanf(text, "%ld ", &number) == 1 && number == SYS_ioctl;
 		if (file)
 			fclose(file);
 		if (in_ioctl)
