@@ -201,7 +201,7 @@ pub(crate) fn vb3(dir: &Path) -> Command {
 
 /// How many times slower than others the machine is, as who runs the tests knows: a processor that is
 /// emulated takes its time.
-fn slowness() -> u32 {
+pub(crate) fn slowness() -> u32 {
     let said = std::env::var("VB3_SLOWNESS").ok();
     said.and_then(|said| said.parse().ok()).unwrap_or(1)
 }

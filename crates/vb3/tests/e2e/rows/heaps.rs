@@ -12,7 +12,7 @@ close on exec: ok
 bytes: 102400
 use: ok
 rename: ok
-2000 times: ok
+many times: ok
 read-only, mapped for writing: EACCES
 no bytes: EINVAL
 all bytes: EINVAL
