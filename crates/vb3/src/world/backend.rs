@@ -14,7 +14,7 @@ use vb3_host::{
     Backend, CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId, Outcome, Tag,
 };
 use vb3_queue::{MapAccess, Queue};
-use vb3_v4l2::sys::VIDIOC_S_FMT;
+use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT};
 use vb3_v4l2::{CallContext, FileHandle, Flow, POLL_IN, POLL_OUT, POLL_PRI, VideoDriver as _};
 
 const POLLERR: i16 = 8;
@@ -29,7 +29,7 @@ const PROT_WRITE: i32 = 2;
 /// `DMA_BUF_SET_NAME` in its two sizes.
 const SET_NAME: [u32; 2] = [0x4004_6201, 0x4008_6201];
 
-/// How often real dma-bufs are looked at, whose end nothing tells of.
+/// How often some real dma-bufs are looked at, whose end nothing tells of.
 const LOOK_NS: u64 = 50_000_000;
 
 /// How often drivers of other buffers are asked whether their work has ended.
@@ -260,6 +260,10 @@ impl Backend for World {
             && let Some(errno) = self.meet_call(at, request, caller.call())
         {
             return Outcome::Fail(errno);
+        }
+        if matches!(request, VIDIOC_REQBUFS | VIDIOC_CREATE_BUFS) {
+            // Memory of exports that were closed a moment ago is to be had again.
+            self.shares.get_mut().look(&mut self.memory);
         }
         let asked = match request {
             VIDIOC_S_FMT => lines::asked(arg, caller),
@@ -552,7 +556,7 @@ impl Backend for World {
         let real = self.clock.real_ns();
         if real >= self.next_look_ns() {
             self.last_look_ns = real;
-            self.shares.get_mut().look(&mut self.memory);
+            self.shares.get_mut().look_at_some(&mut self.memory);
             self.name_deadlocks(real);
         }
         self.plug_on_time(now);

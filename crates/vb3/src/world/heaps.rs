@@ -220,7 +220,12 @@ impl World {
         if len > self.memory.ops().platform().ram_bytes() {
             return Err(Errno::ENOMEM);
         }
-        let alloc = allocate(self.memory.ops_mut(), heap.of, len).map_err(|e| {
+        let mut alloc = allocate(self.memory.ops_mut(), heap.of, len);
+        if alloc.is_err() && self.shares.get_mut().look(&mut self.memory) {
+            // What was closed a moment ago has given its memory back only now.
+            alloc = allocate(self.memory.ops_mut(), heap.of, len);
+        }
+        let alloc = alloc.map_err(|e| {
             if let Some(reason) = e.reason() {
                 self.report.refuse(Refusal {
                     device: path(&heap).display().to_string(),

@@ -30,6 +30,7 @@ mod sw_sync;
 mod sync_file;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod udev;
 mod udmabuf;
 mod unseen;

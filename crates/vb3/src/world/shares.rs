@@ -2,6 +2,7 @@
 
 use super::imports::Imports;
 use super::memory::Memory;
+use super::turns::Turns;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,6 +14,9 @@ use vb3_plane::{ExportAccess, MemOps};
 
 /// Most things held by programs at one time.
 const MAX_GIVEN: usize = 1 << 20;
+
+/// How many real dma-bufs are looked at in one look at some: each is a read of a file in /proc.
+const LOOKED_AT: usize = 64;
 
 /// Most processes named that have mapped one file.
 pub(super) const MAX_MAPPERS: usize = 64;
@@ -83,7 +87,7 @@ pub(super) enum HeldBy {
 pub(super) struct Shares {
     next_tag: u64,
     udmabuf: Option<Udmabuf>,
-    real: Vec<Real>,
+    real: Turns<Real>,
     given: BTreeMap<Tag, Given>,
     exports: HashMap<FdIdentity, Export>,
     /// Which processes hold which memory by what was given, and how often.
@@ -100,7 +104,7 @@ impl Shares {
         Self {
             next_tag: 0,
             udmabuf: Udmabuf::open(),
-            real: Vec::new(),
+            real: Turns::new(),
             given: BTreeMap::new(),
             exports: HashMap::new(),
             holders: BTreeMap::new(),
@@ -111,22 +115,30 @@ impl Shares {
 
     /// Whether something is held whose end has to be looked for.
     pub(super) fn wants_looks(&self) -> bool {
-        !self.real.is_empty() || self.imports.len() > 0
+        self.real.len() > 0 || self.imports.len() > 0
     }
 
-    /// Looks for real dma-bufs that nobody holds any more.
-    pub(super) fn look(&mut self, memory: &mut Memory) {
+    /// Looks for real dma-bufs that nobody holds any more. Whether there was one.
+    pub(super) fn look(&mut self, memory: &mut Memory) -> bool {
+        self.look_at(memory, usize::MAX)
+    }
+
+    /// The same, at some of many: the others have their turn at the next look.
+    pub(super) fn look_at_some(&mut self, memory: &mut Memory) {
+        self.look_at(memory, LOOKED_AT);
+    }
+
+    fn look_at(&mut self, memory: &mut Memory, most: usize) -> bool {
         self.imports.look(memory);
         let is_gone = |real: &Real| dmabuf_holders(real.fd.as_fd()).is_none_or(|n| n <= 1);
-        let (gone, held) = std::mem::take(&mut self.real)
-            .into_iter()
-            .partition(is_gone);
-        self.real = held;
-        let gone: Vec<Real> = gone;
+        let gone = self.real.take_gone(most, is_gone);
+        let any = !gone.is_empty();
         for real in gone {
+            self.let_go(real.buf.memory(), HeldBy::Descriptor(real.pid));
             self.forget(memory, real.file, real.buf.id());
             memory.put_dmabuf(real.buf);
         }
+        any
     }
 
     /// Makes a real dma-buf of exported memory, where that can be done.
@@ -218,10 +230,10 @@ impl Shares {
         match caller.install(fd.as_fd(), cloexec, tag) {
             Ok(number) => {
                 let pid = caller.pid();
+                self.hold(buf.memory(), HeldBy::Descriptor(pid));
                 if kind == ShownKind::Real {
                     self.real.push(Real { fd, file, buf, pid });
                 } else {
-                    self.hold(buf.memory(), HeldBy::Descriptor(pid));
                     self.given.insert(tag, Given::Export { file, buf, pid });
                 }
                 Ok(number)
@@ -333,15 +345,9 @@ impl Shares {
     /// Which processes hold a memory, each once for each way.
     pub(super) fn holders(&self, memory: MemoryId) -> BTreeSet<HeldBy> {
         let counted = self.holders.get(&memory).into_iter().flatten();
-        let others = self.real_holders().chain(self.imports.mapped_by());
-        let others = others.filter(|(of, _)| *of == memory);
+        let others = self.imports.mapped_by().filter(|(of, _)| *of == memory);
         let counted = counted.map(|(by, _)| *by);
         counted.chain(others.map(|(_, by)| by)).collect()
-    }
-
-    fn real_holders(&self) -> impl Iterator<Item = (MemoryId, HeldBy)> {
-        let real = self.real.iter();
-        real.map(|real| (real.buf.memory(), HeldBy::Descriptor(real.pid)))
     }
 
     /// Memory that has got another holder since the last call.
@@ -355,7 +361,8 @@ impl Shares {
             Given::Mapping(vma, pid) => (vma.memory(), HeldBy::Mapping(*pid)),
             Given::Export { buf, pid, .. } => (buf.memory(), HeldBy::Descriptor(*pid)),
         });
-        let real = self.real_holders();
+        let real = self.real.iter();
+        let real = real.map(|real| (real.buf.memory(), HeldBy::Descriptor(real.pid)));
         let exports = self.exports.values();
         let mapped = exports.filter_map(|export| Some((export.mapped.as_ref()?, export)));
         let mapped = mapped.flat_map(|(vma, export)| mapped_by(vma, &export.mapped_by));

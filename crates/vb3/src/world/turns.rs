@@ -1,0 +1,62 @@
+//! Things that are looked at in turn, some at a time.
+
+use std::collections::VecDeque;
+
+/// What is looked at in turn. A look at some costs the same however many there are.
+#[derive(Debug)]
+pub(super) struct Turns<T>(VecDeque<T>);
+
+impl<T> Turns<T> {
+    /// Nothing to look at.
+    pub(super) const fn new() -> Self {
+        Self(VecDeque::new())
+    }
+
+    /// Adds one, whose turn is the last.
+    pub(super) fn push(&mut self, thing: T) {
+        self.0.push_back(thing);
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
+    }
+
+    /// Looks at those whose turn it is, at `most` of them; gives those that `is_gone` says of.
+    pub(super) fn take_gone(&mut self, most: usize, is_gone: impl Fn(&T) -> bool) -> Vec<T> {
+        let looked_at = most.min(self.0.len());
+        let (gone, kept): (Vec<T>, Vec<T>) = self.0.drain(..looked_at).partition(is_gone);
+        self.0.extend(kept);
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn all_have_their_turn_and_no_more_than_some_at_a_time() {
+        let mut turns = Turns::new();
+        (0..10).for_each(|n| turns.push(n));
+        let looks = Cell::new(0);
+        let is_odd = |n: &i32| {
+            looks.set(looks.get() + 1);
+            n % 2 == 1
+        };
+        assert_eq!(turns.take_gone(4, is_odd), [1, 3]);
+        assert_eq!(looks.get(), 4);
+        assert_eq!(turns.take_gone(4, is_odd), [5, 7]);
+        assert_eq!(turns.take_gone(4, is_odd), [9]);
+        assert_eq!(looks.get(), 12);
+        assert_eq!(turns.iter().copied().collect::<Vec<_>>(), [4, 6, 8, 0, 2]);
+        assert!(turns.take_gone(usize::MAX, is_odd).is_empty());
+        assert_eq!((looks.get(), turns.len()), (17, 5));
+    }
+}
