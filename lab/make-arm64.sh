@@ -28,7 +28,8 @@ export APT_CONFIG=$state/apt.conf
 apt-get update -qq
 depends() { apt-cache depends "$1" | sed -n 's/^ *Depends: //p'; }
 
-# Puts packages into a directory, but for drivers that no machine here has.
+# Puts packages into a directory, but for drivers that no machine here has: of file systems configfs is
+# needed, of graphics drm/clients.
 unpack() {
     to=$1
     shift
@@ -37,9 +38,9 @@ unpack() {
     (cd "$state/debs" && apt-get download -qq "$@")
     for deb in "$state"/debs/*.deb; do
         dpkg-deb --fsys-tarfile "$deb" | tar -x --keep-directory-symlink -C "$to" \
-            --exclude='*/kernel/drivers/net' --exclude='*/kernel/drivers/gpu/drm/*/*' \
+            --exclude='*/kernel/drivers/net' --exclude='*/kernel/drivers/gpu/drm/[!c]*/*' \
             --exclude='*/kernel/drivers/infiniband' --exclude='*/kernel/drivers/scsi' \
-            --exclude='*/kernel/fs' --exclude='*/kernel/net' --exclude='*/kernel/sound' \
+            --exclude='*/kernel/fs/[!c]*' --exclude='*/kernel/net' --exclude='*/kernel/sound' \
             --exclude='./usr/share/doc' --exclude='./usr/lib/linux-image-*'
     done
     rm -r "$state/debs"
