@@ -133,7 +133,7 @@ impl Args {
     }
 }
 
-/// What `--checked` runs unless scenarios are named: the checkers themselves, and what fails most.
+/// What `--checked` runs unless scenarios are named: the checkers themselves, and what has had no report.
 /// `pool` cannot be: the checker of the DMA API asks for the page of memory that has none.
 const CHECKED: &[(&str, &[Iommu])] = &[
     ("planted", &[Iommu::None]),
@@ -141,6 +141,11 @@ const CHECKED: &[(&str, &[Iommu])] = &[
     ("edu", &[Iommu::None]),
     ("conformance", &[Iommu::None]),
     ("planes", &[Iommu::None]),
+    ("sg", &[Iommu::None]),
+    ("vmalloc", &[Iommu::None]),
+    ("far", &[Iommu::None]),
+    ("links", &[Iommu::Intel]),
+    ("buffers", &[Iommu::None]),
 ];
 
 /// Everything, and the package.
