@@ -1,7 +1,7 @@
 //! A program whose own pages, file system or reader stalls: it alone waits, and a camera beside it
 //! goes on.
 
-use crate::common::{Outcome, Run, compiled};
+use crate::common::{Outcome, Run, compiled, finish};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -89,6 +89,34 @@ fn a_file_system_that_the_program_serves_itself() {
     };
     // Two seconds for each time that the name is looked up.
     assert!(outcome.stdout.contains("stalled "), "{}", outcome.stdout);
+}
+
+/// The thread that scales a camera's pictures is stopped: the camera's own calls and those of its
+/// sibling go on, and its frame comes when the thread goes on.
+#[test]
+fn a_scaler_that_is_held() {
+    let Some(hold) = compiled("hold.c") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Command::new(&hold);
+    run.current_dir(dir.path())
+        .env("XDG_STATE_HOME", dir.path())
+        .args(["vb3-convert", env!("CARGO_BIN_EXE_vb3")])
+        .args([
+            "run",
+            "--machine",
+            "pc",
+            "--device",
+            "capture-convert=pattern",
+        ])
+        .args(["--device", "camera=pattern,fps=60", "--"])
+        .arg(&hold)
+        .args(["scaled", "/dev/video0", "/dev/video1"]);
+    let (status, stdout, stderr) = finish(&mut run, dir.path(), Duration::from_secs(120));
+    assert_eq!(status, 0, "{stdout}{stderr}");
+    let told = "frames beside 60, the scaled one waits\nit came\n";
+    assert_eq!(stdout, told, "{stderr}");
 }
 
 /// What vb3 has to say goes to a pipe that nobody reads for a while: the programs go on.
