@@ -20,6 +20,10 @@ const THREADS: &str = "1";
 /// By how much a program may take longer there.
 const SLOWNESS: &str = "10";
 
+/// How many files programs may open, as where systemd starts them: the kernel's own limit, 4,096, is
+/// less than some tests need.
+const FILES: u32 = 524_288;
+
 /// What every script begins with.
 const BEGIN: &str = "export HOME=/tmp PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\n";
 
@@ -164,7 +168,7 @@ pub(super) fn run_tests(only: &[String], filters: &[String]) -> Result<()> {
         let temporary = e2e.ancestors().nth(3).context("no target directory")?;
         let temporary = temporary.join("tmp");
         let script = format!(
-            "{BEGIN}mkdir -p {tmp}; mount -t tmpfs tmp {tmp}\n\
+            "{BEGIN}ulimit -Hn {FILES}\nmkdir -p {tmp}; mount -t tmpfs tmp {tmp}\n\
              export VB3_SLOWNESS={SLOWNESS}\n\
              cd {own}/crates/vb3 && {e2e} --test-threads={THREADS} {filters} 2>/out/stderr \
              | tee -a /out/said | grep -q '^test result: ok'\n",
