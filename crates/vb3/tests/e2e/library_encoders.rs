@@ -116,8 +116,6 @@ fn gstreamer_encodes(case: &Case) {
     }
 }
 
-/// One program makes a stream of one size and then others, by one open file; the bitrate changes in
-/// the middle of one.
 fn gstreamer_changes_the_size(case: &Case) {
     if !lacks_any(&["gst-launch-1.0"]) {
         let codec = format!("{} ! {}", case.element, case.decoder);
@@ -125,6 +123,8 @@ fn gstreamer_changes_the_size(case: &Case) {
     }
 }
 
+/// One program makes a stream of one size and then others, by one open file; the bitrate changes in
+/// the middle of one.
 fn a_program_changes_size_and_bitrate(case: &Case) {
     let Some(program) = compiled("encode.c") else {
         return;
