@@ -180,10 +180,10 @@ ended() {
 }
 
 # Puts the complaints in a log into a file, and counts those that come with any module. Of the DMA
-# API's checker: a program may have one memory at two buffers; vivid does not say how long its segments
-# may be; the system heap and udmabuf sync in the direction that a program says, whatever they mapped; and
-# a program's memory that lies in one piece is mapped as it lies, across the boundaries of segments, which
-# dma-contig's drivers do not make of it: they take its first address.
+# API's checker: a program may have one memory at two buffers; vivid, vicodec, vim2m and vkms do not say
+# how long their segments may be; the system heap and udmabuf sync in the direction that a program says,
+# whatever they mapped; and a program's memory that lies in one piece is mapped as it lies, across the
+# boundaries of segments, which dma-contig's drivers do not make of it: they take its first address.
 # Not counted: 6.12 warns when there is no memory for the page tables of a program's mapping.
 excuse() {
     : >"$2"
@@ -199,7 +199,7 @@ excuse() {
         END {
             for (i = 1; i <= NR; i++) {
                 found = line[i] ~ /cacheline tracking EEXIST/ ||
-                    line[i] ~ /vivid.*mapping sg segment longer than device claims/ ||
+                    line[i] ~ /(vivid|vicodec|vim2m|vkms).*mapping sg segment longer than device claims/ ||
                     (line[i] ~ /DMA-API: .*device driver syncs / && led_by(i, "system_heap_|udmabuf")) ||
                     (line[i] ~ /mapping sg segment across boundary/ &&
                         led_by(i, "vb(3_op|2_dc)_get_userptr"))
