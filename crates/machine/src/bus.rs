@@ -3,6 +3,7 @@
 use crate::device::{BusFault, BusLines, BusSpan, BusStats, Device, FaultKind, HostSpan};
 use crate::machine::State;
 use crate::memory::{Backing, Found, InPlace, Miss, Object, Place, View};
+use crate::ram::FRAME;
 use crate::trace::Event;
 use std::ops::Range;
 use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot, Protected};
@@ -116,7 +117,7 @@ impl State {
         if spans.len() > MAX_SPANS || self.is_to_fault(dev) {
             return None;
         }
-        let places = spans.iter().map(|span| self.proven_place(dev, span));
+        let places = spans.iter().map(|span| self.proven_place(dev, span, true));
         let places: Vec<Place> = places.collect::<Option<_>>()?;
         let spans = places.into_iter().map(|place| {
             let object = self.memory.get(place.object)?;
@@ -140,14 +141,14 @@ impl State {
         spans.collect()
     }
 
-    /// As [`place`](Self::place) of a write, looked for only if anything changed since it was found.
-    fn proven_place(&mut self, dev: Device, span: &BusSpan) -> Option<Place> {
+    /// As [`place`](Self::place), looked for only if anything changed since it was found.
+    fn proven_place(&mut self, dev: Device, span: &BusSpan, write: bool) -> Option<Place> {
         let changes = self.changes();
-        if let Some(place) = self.proven.find(changes, dev, span) {
+        if let Some(place) = self.proven.find(changes, (dev, write), span) {
             return Some(place);
         }
-        let place = self.place(dev, span, true)?;
-        self.proven.put(changes, dev, span, place);
+        let place = self.place(dev, span, write)?;
+        self.proven.put(changes, (dev, write), span, place);
         Some(place)
     }
 
@@ -158,7 +159,7 @@ impl State {
 
     /// Counts a write that was made where [`bus_host_spans`](Self::bus_host_spans) said.
     pub(crate) fn bus_note_written(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
-        if !self.is_to_fault(dev) && self.proven_place(dev, &span).is_some() {
+        if !self.is_to_fault(dev) && self.proven_place(dev, &span, true).is_some() {
             return self.account(dev, span, true, Ok(()));
         }
         let len = usize::try_from(span.len).unwrap_or(usize::MAX);
@@ -266,8 +267,12 @@ impl State {
         addr: DmaAddr,
         len: usize,
         write: bool,
-        act: impl FnMut(&mut Object, View, u64, Range<usize>) -> Result<(), Miss>,
+        mut act: impl FnMut(&mut Object, View, u64, Range<usize>) -> Result<(), Miss>,
     ) -> Result<(), BusFault> {
+        let span = BusSpan {
+            addr,
+            len: len as u64,
+        };
         let result = match self.take_fault(dev) {
             true => Err(BusFault {
                 dev,
@@ -276,13 +281,32 @@ impl State {
                 kind: FaultKind::Unmapped,
                 level: None,
             }),
+            false if self.at_once(dev, span, write, &mut act) => Ok(()),
             false => self.pieces(dev, addr, len, write, act),
         };
-        let span = BusSpan {
-            addr,
-            len: len as u64,
-        };
         self.account(dev, span, write, result)
+    }
+
+    /// Lets `act` move more than a page in one piece, where it is known to lie together; false where
+    /// it does not or `act` fails, which `pieces` then tells to the byte.
+    fn at_once(
+        &mut self,
+        dev: Device,
+        span: BusSpan,
+        write: bool,
+        act: &mut impl FnMut(&mut Object, View, u64, Range<usize>) -> Result<(), Miss>,
+    ) -> bool {
+        if span.len <= FRAME {
+            return false;
+        }
+        let Some(place) = self.proven_place(dev, &span, write) else {
+            return false;
+        };
+        let object = self.memory.get_mut(place.object);
+        // CAST: it is a length of bytes in this process.
+        object.is_some_and(|object| {
+            act(object, place.view, place.offset, 0..span.len as usize).is_ok()
+        })
     }
 
     fn pieces(

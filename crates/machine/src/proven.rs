@@ -1,4 +1,4 @@
-//! Spans that devices were found to write to: not looked for again while nothing changed.
+//! Spans that devices were found to read or write: not looked for again while nothing changed.
 
 use crate::device::{BusSpan, Device};
 use crate::memory::Place;
@@ -7,23 +7,28 @@ use std::collections::BTreeMap;
 /// Most spans that are remembered; past them all are looked for anew.
 const MAX: usize = 256;
 
-/// Spans that a device may write, and where they lie.
+/// Spans that a device may read or write, and where they lie.
 #[derive(Debug, Default)]
 pub(crate) struct Proven {
     /// The changes that had been made to translations and memory.
     changes: u64,
-    /// By device and first address: bytes and place.
-    places: BTreeMap<(u32, u64), (u64, Place)>,
+    /// By device, whether it writes, and first address: bytes and place.
+    places: BTreeMap<(u32, bool, u64), (u64, Place)>,
 }
 
 impl Proven {
     /// Where a span or one that it is part of was found, if nothing changed since.
-    pub(crate) fn find(&self, changes: u64, dev: Device, span: &BusSpan) -> Option<Place> {
+    pub(crate) fn find(
+        &self,
+        changes: u64,
+        (dev, write): (Device, bool),
+        span: &BusSpan,
+    ) -> Option<Place> {
         if self.changes != changes {
             return None;
         }
         let addr = span.addr.get();
-        let before = (dev.index(), 0)..=(dev.index(), addr);
+        let before = (dev.index(), write, 0)..=(dev.index(), write, addr);
         let (&(.., first), (len, place)) = self.places.range(before).next_back()?;
         let inside = addr - first;
         let is_inside = inside.checked_add(span.len)? <= *len;
@@ -35,12 +40,18 @@ impl Proven {
     }
 
     /// Remembers where a span lies.
-    pub(crate) fn put(&mut self, changes: u64, dev: Device, span: &BusSpan, place: Place) {
+    pub(crate) fn put(
+        &mut self,
+        changes: u64,
+        (dev, write): (Device, bool),
+        span: &BusSpan,
+        place: Place,
+    ) {
         if self.changes != changes || self.places.len() >= MAX {
             self.places.clear();
             self.changes = changes;
         }
-        let key = (dev.index(), span.addr.get());
+        let key = (dev.index(), write, span.addr.get());
         self.places.insert(key, (span.len, place));
     }
 }

@@ -122,6 +122,51 @@ fn a_rewritten_page_table_is_noticed() {
     assert!(machine.bus_host_spans(dev, &whole).is_none());
 }
 
+/// Accesses of more than a page, too.
+#[test]
+fn a_large_access_looks_for_its_pages_once() {
+    let (mut mapper, dev) = with_device(&with_iommu(CMA));
+    let alloc = mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
+    let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+    let machine = mapper.platform_mut();
+    let mut bytes = vec![7; LEN as usize];
+    let lookups = |machine: &Machine| {
+        let (hits, walks) = machine.iotlb_counts(dev);
+        hits + walks
+    };
+    machine.bus_write(dev, addr, &bytes).unwrap();
+    machine.bus_read(dev, addr, &mut bytes).unwrap();
+    assert!(bytes.iter().all(|byte| *byte == 7));
+    let before = lookups(machine);
+    for _ in 0..3 {
+        machine.bus_write(dev, addr, &bytes).unwrap();
+        machine.bus_read(dev, addr, &mut bytes).unwrap();
+        machine.bus_note_read(dev, span(addr, 0, LEN)).unwrap();
+    }
+    assert_eq!(lookups(machine), before, "nothing changed");
+    assert_eq!(machine.bus_stats(dev).bytes_read, 7 * LEN);
+    mapper.free(alloc);
+    let machine = mapper.platform_mut();
+    let fault = machine.bus_read(dev, addr, &mut bytes).unwrap_err();
+    assert_eq!((fault.addr, fault.kind), (addr, FaultKind::Unmapped));
+    assert!(machine.bus_write(dev, addr, &bytes).is_err());
+}
+
+#[test]
+fn a_place_to_read_is_none_to_write() {
+    let (mut mapper, dev) = with_device(&with_iommu(CMA));
+    let alloc = mapper
+        .alloc_noncontiguous(dev, LEN, Direction::ToDevice, Attrs::empty())
+        .unwrap();
+    let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+    let machine = mapper.platform_mut();
+    let mut bytes = vec![7; LEN as usize];
+    machine.bus_read(dev, addr, &mut bytes).unwrap();
+    let fault = machine.bus_write(dev, addr, &bytes).unwrap_err();
+    assert_eq!((fault.addr, fault.kind), (addr, FaultKind::ReadOnly));
+    mapper.free(alloc);
+}
+
 /// Devices that do not snoop write to a store of their own, and a process would write to the CPU's.
 #[test]
 fn what_the_cpu_does_not_see_at_once_is_not_shown() {
