@@ -28,6 +28,8 @@ struct Facts {
     ffmpeg: Option<String>,
     /// The library of `vb3-codec`, or why there is none.
     codec: Result<String, String>,
+    /// By which library each codec device works, or why there is none.
+    codecs: Vec<(&'static str, Result<String, String>)>,
     udmabuf: bool,
     /// The temporary directory, and why nothing can be made in it.
     temp: (PathBuf, Option<String>),
@@ -54,6 +56,7 @@ impl Facts {
             yama: text("/proc/sys/kernel/yama/ptrace_scope").and_then(|n| n.trim().parse().ok()),
             ffmpeg: ffmpeg(),
             codec: codec(),
+            codecs: codecs(),
             udmabuf: vb3_machine::Udmabuf::open().is_some(),
             temp: temporary(),
             descriptors: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
@@ -80,6 +83,15 @@ fn codec() -> Result<String, String> {
     Ok(format!("{}, {}", library.name, library.license))
 }
 
+/// What each codec device works by, with the licence.
+fn codecs() -> Vec<(&'static str, Result<String, String>)> {
+    let codecs = crate::world::codecs();
+    let kinds = vb3_codec::Kind::all();
+    kinds
+        .map(|kind| (kind.word(), codecs.describe(kind)))
+        .collect()
+}
+
 /// The first place for the files of a run, and why it takes none.
 fn temporary() -> (PathBuf, Option<String>) {
     let dir = std::env::var_os("TMPDIR").map_or_else(|| "/dev/shm".into(), PathBuf::from);
@@ -103,6 +115,8 @@ struct Row {
 struct Report {
     /// What is there.
     parts: Vec<Row>,
+    /// The codec devices.
+    codecs: Vec<Row>,
     /// What programs can do by it.
     uses: Vec<Row>,
     /// Why no program can be run, if so.
@@ -111,11 +125,25 @@ struct Report {
 
 const PTRACE: &str = "in a container, --cap-add SYS_PTRACE";
 
+/// A codec device that has no library is no fault of the machine.
+fn codec_row((name, found): &(&'static str, Result<String, String>)) -> Row {
+    Row {
+        name,
+        works: found.is_ok(),
+        found: match found {
+            Ok(library) => library.clone(),
+            Err(why) => format!("none: {why}"),
+        },
+        change: "",
+    }
+}
+
 impl Report {
     fn of(facts: &Facts) -> Self {
         let powers = &facts.powers;
         Self {
             parts: parts(facts),
+            codecs: facts.codecs.iter().map(codec_row).collect(),
             uses: uses(facts),
             refused: powers.suffice().err().map(|e| e.to_string()),
         }
@@ -142,6 +170,7 @@ impl Report {
             "status": self.status(),
             "refused": self.refused,
             "parts": rows(&self.parts),
+            "codecs": rows(&self.codecs),
             "uses": rows(&self.uses),
         })
     }
@@ -297,11 +326,17 @@ pub fn print(args: &DoctorArgs, out: &mut dyn Write) -> Result<u8> {
 }
 
 fn write(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
-    let rows = || report.parts.iter().chain(&report.uses);
+    let Report {
+        parts,
+        codecs,
+        uses,
+        ..
+    } = report;
+    let rows = || parts.iter().chain(codecs).chain(uses);
     let width = |cell: fn(&Row) -> &str| rows().map(|row| cell(row).chars().count()).max();
     let name = width(|row| row.name).unwrap_or(0);
     let found = width(|row| &row.found).unwrap_or(0).min(48);
-    for (title, rows) in [("Here", &report.parts), ("What works", &report.uses)] {
+    for (title, rows) in [("Here", parts), ("Codecs", codecs), ("What works", uses)] {
         writeln!(out, "{title}:")?;
         for row in rows {
             let mark = if row.works { "ok" } else { "--" };
@@ -339,6 +374,10 @@ mod tests {
             yama: Some(1),
             ffmpeg: None,
             codec: Err("there is no vb3-codec beside vb3 or in PATH".into()),
+            codecs: vec![
+                ("h264dec", Ok("openh264, BSD-2-Clause: no B-frames".into())),
+                ("hevcdec", Err("there is no vb3-codec beside vb3".into())),
+            ],
             udmabuf: false,
             temp: ("/tmp".into(), None),
             descriptors: Some(1024),
@@ -358,6 +397,9 @@ mod tests {
         assert_eq!(status, 0, "{text}");
         assert!(text.contains("--  ffmpeg") && text.contains("apt install ffmpeg"));
         assert!(text.contains("--  vb3-codec") && text.contains("the package vb3-codec"));
+        assert!(text.contains("\nCodecs:\n  ok  h264dec "), "{text}");
+        assert!(text.contains("  openh264, BSD-2-Clause: no B-frames\n"));
+        assert!(text.contains("  --  hevcdec ") && text.contains("none: there is no vb3-codec"));
         let found = Ok("libavcodec 61, LGPL-2.1-or-later".to_owned());
         let (_, text) = printed(&Facts {
             codec: found,
@@ -419,6 +461,12 @@ mod tests {
             .find(|row| row["name"] == "mapped buffers")
             .unwrap();
         assert_eq!(maps["works"], false);
+        let codecs: Vec<_> = json["codecs"].as_array().unwrap().iter().collect();
+        assert_eq!(
+            (&codecs[0]["name"], &codecs[0]["works"]),
+            (&"h264dec".into(), &true.into())
+        );
+        assert_eq!(codecs[1]["works"], false);
     }
 
     #[test]
