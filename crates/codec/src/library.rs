@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 const PROGRAM: &str = "vb3-codec";
 /// Names another program, or `none` for no other.
 const VARIABLE: &str = "VB3_CODEC";
-/// Longest wait for what the program says of itself.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for what the program says of itself: on a busy machine, loading a hundred shared
+/// libraries takes many seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest list that is read, in bytes.
 const MAX_LIST: usize = 16 << 10;
 
@@ -32,25 +33,51 @@ pub struct Library {
     pub kinds: Vec<(Kind, String)>,
 }
 
+/// Why there is no other program's library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Without {
+    /// There is none, by this sentence: this crate's own codecs do what they can.
+    None(String),
+    /// There may be one, which did not answer. Nobody is to get less than it has in its place.
+    Silent(String),
+}
+
+impl Without {
+    fn sentence(&self) -> &str {
+        match self {
+            Self::None(sentence) | Self::Silent(sentence) => sentence,
+        }
+    }
+}
+
 impl Library {
-    /// Asks a program what it has.
+    /// Asks a program what it has, for at most a minute.
     ///
     /// # Errors
     /// A sentence: the program cannot be run, says nothing in time, or has no codec.
     pub fn ask(program: &Path) -> Result<Self, String> {
+        Self::ask_for(program, PATIENCE).map_err(|without| without.sentence().to_owned())
+    }
+
+    fn ask_for(program: &Path, patience: Duration) -> Result<Self, Without> {
         let named = |what: String| format!("{}: {what}", program.display());
+        let none = |what: String| Without::None(named(what));
         let mut child = Command::new(program)
             .arg("--list")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|e| named(e.to_string()))?;
-        let text = read(&mut child);
+            .map_err(|e| none(e.to_string()))?;
+        let text = read(&mut child, patience);
         // It is not waited for before it is gone: it may hang.
         let _ = child.kill();
         let _ = child.wait();
-        Self::parse(program, &text.map_err(named)?).map_err(named)
+        let Some(text) = text.map_err(none)? else {
+            let what = format!("it says nothing for {} s", patience.as_secs());
+            return Err(Without::Silent(named(what)));
+        };
+        Self::parse(program, &text).map_err(none)
     }
 
     fn parse(program: &Path, text: &str) -> Result<Self, String> {
@@ -97,9 +124,10 @@ impl Library {
     }
 }
 
-fn read(child: &mut Child) -> Result<String, String> {
+/// What a program says until it ends; `None` if that takes too long.
+fn read(child: &mut Child, patience: Duration) -> Result<Option<String>, String> {
     let mut out = child.stdout.take().ok_or("it has no output")?;
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + patience;
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -107,7 +135,7 @@ fn read(child: &mut Child) -> Result<String, String> {
         let left = Timespec::try_from(left).unwrap_or_default();
         let ready = poll(&mut [PollFd::new(&out, PollFlags::IN)], Some(&left));
         if ready.is_ok_and(|ready| ready == 0) {
-            return Err(format!("it says nothing for {} s", PATIENCE.as_secs()));
+            return Ok(None);
         }
         match out.read(&mut buffer) {
             Ok(0) => break,
@@ -119,20 +147,21 @@ fn read(child: &mut Child) -> Result<String, String> {
             return Err("it lists more than can be".to_owned());
         }
     }
-    String::from_utf8(bytes).map_err(|_| "it lists no text".to_owned())
+    let text = String::from_utf8(bytes).map_err(|_| "it lists no text".to_owned())?;
+    Ok(Some(text))
 }
 
 /// All codecs at hand. A decoder of the other program is preferred to one of this crate.
 #[derive(Clone, Debug)]
 pub struct Codecs {
     built_in: Launch,
-    other: Arc<OnceLock<Result<Library, String>>>,
+    other: Arc<OnceLock<Result<Library, Without>>>,
 }
 
 impl From<Launch> for Codecs {
     /// Those of this crate alone.
     fn from(built_in: Launch) -> Self {
-        let none = Err("no other program is wanted".to_owned());
+        let none = Err(Without::None("no other program is wanted".to_owned()));
         Self {
             built_in,
             other: Arc::new(OnceLock::from(none)),
@@ -157,11 +186,15 @@ impl Codecs {
     /// # Errors
     /// That sentence.
     pub fn other(&self) -> Result<&Library, &str> {
+        self.ask_other().map_err(Without::sentence)
+    }
+
+    fn ask_other(&self) -> Result<&Library, &Without> {
         let found = self.other.get_or_init(|| {
-            let program = find(std::env::var_os(VARIABLE))?;
-            Library::ask(&program)
+            let program = find(std::env::var_os(VARIABLE)).map_err(Without::None)?;
+            Library::ask_for(&program, PATIENCE)
         });
-        found.as_ref().map_err(String::as_str)
+        found.as_ref()
     }
 
     /// How a worker of a kind is started.
@@ -179,8 +212,15 @@ impl Codecs {
     /// By which library a kind is done, and under which licence, as a person is told.
     ///
     /// # Errors
-    /// A sentence: no library at hand does it, and what to do.
+    /// A sentence: no library at hand does it, or the other program did not answer, and what to do.
     pub fn describe(&self, kind: Kind) -> Result<String, String> {
+        if kind.has_library()
+            && let Err(Without::Silent(why)) = self.ask_other()
+        {
+            return Err(format!(
+                "{why}; try again, or set {VARIABLE}=none to do without it"
+            ));
+        }
         if kind.has_library()
             && let Ok(library) = self.other()
             && let Some((_, name)) = library.kinds.iter().find(|(known, _)| *known == kind)
@@ -258,6 +298,30 @@ mod tests {
         // Takes no option `--list`, and says nothing on its output.
         let silent = Library::ask(Path::new("/bin/false")).unwrap_err();
         assert!(silent.contains("no codec"), "{silent}");
+    }
+
+    /// A machine may be so busy that it does not answer: pictures of another library, which decodes
+    /// less, are not what was asked for.
+    #[test]
+    fn a_program_that_does_not_answer_is_not_done_without() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("vb3-codec");
+        // By another process: this one may be forking, and what is open for writing is not started.
+        let script = "printf '#!/bin/sh\\nexec sleep 1000\\n' > \"$0\" && chmod 700 \"$0\"";
+        let mut sh = Command::new("sh");
+        let made = sh.args(["-c", script]).arg(&program).status().unwrap();
+        assert!(made.success());
+        let silent = Library::ask_for(&program, Duration::from_millis(1)).unwrap_err();
+        assert!(matches!(&silent, Without::Silent(why) if why.contains("says nothing")));
+        let codecs = |without| Codecs {
+            other: Arc::new(OnceLock::from(Err(without))),
+            ..Codecs::from(Launch::in_thread())
+        };
+        let said = codecs(silent).describe(Kind::H264Decoder).unwrap_err();
+        assert!(said.contains("says nothing") && said.contains("VB3_CODEC=none"));
+        let none = codecs(Without::None("there is none".to_owned()));
+        let found = none.describe(Kind::H264Decoder).unwrap();
+        assert!(found.contains("openh264"), "{found}");
     }
 
     #[test]
