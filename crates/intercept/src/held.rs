@@ -306,11 +306,15 @@ impl Held {
         };
         let began = Instant::now();
         let listed = (inode.given.len() > FEW).then(|| locks.of(id)).flatten();
-        inode.given.retain(|&byte, given| {
-            let held = match listed {
-                Some(listed) if listed.contains(&byte) => true,
-                _ => is_locked(probe.as_fd(), byte),
-            };
+        let is_listed = |byte: &i64| listed.is_some_and(|listed| listed.contains(byte));
+        let mut ended = HashSet::new();
+        // What is not listed may have been missed: the list is read piece by piece.
+        let bytes: Vec<i64> = inode.given.keys().copied().collect();
+        for run in bytes.split(is_listed) {
+            find_unlocked(probe.as_fd(), run, &mut ended);
+        }
+        inode.given.retain(|byte, given| {
+            let held = !ended.contains(byte);
             if !held {
                 gone.push(*given);
             }
@@ -453,11 +457,33 @@ fn lock(fd: BorrowedFd<'_>, flags: i32, byte: i64) -> Result<(), Errno> {
     Ok(())
 }
 
-fn is_locked(probe: BorrowedFd<'_>, byte: i64) -> bool {
-    let mut lock = range(libc::F_WRLCK, byte);
+/// Adds those of `run`, in order, that are locked no more. Many that ended together take one question,
+/// each of which the kernel answers by going through all locks of the file.
+fn find_unlocked(probe: BorrowedFd<'_>, run: &[i64], unlocked: &mut HashSet<i64>) {
+    let mut runs = vec![run];
+    while let Some(run) = runs.pop() {
+        let (Some(&first), Some(&last)) = (run.first(), run.last()) else {
+            continue;
+        };
+        let Some(byte) = locked_in(probe, first, last) else {
+            unlocked.extend(run);
+            continue;
+        };
+        // One of those that are locked, not the first one.
+        let before = run.partition_point(|&other| other < byte);
+        let (before, rest) = run.split_at(before);
+        runs.extend([before, rest.strip_prefix(&[byte]).unwrap_or(rest)]);
+    }
+}
+
+/// A byte from `first` to `last` that somebody has locked.
+fn locked_in(probe: BorrowedFd<'_>, first: i64, last: i64) -> Option<i64> {
+    let mut lock = range(libc::F_WRLCK, first);
+    lock.l_len = last - first + 1;
     // SAFETY: the structure is live.
     let ret = unsafe { libc::fcntl(probe.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
-    ret == 0 && lock.l_type != libc::F_UNLCK as libc::c_short
+    let is_locked = ret == 0 && lock.l_type != libc::F_UNLCK as libc::c_short;
+    is_locked.then_some(lock.l_start.clamp(first, last))
 }
 
 #[cfg(test)]
@@ -468,6 +494,40 @@ mod tests {
         let mut gone = Vec::new();
         held.collect(false, &mut gone);
         gone
+    }
+
+    #[test]
+    fn finds_those_that_are_locked_no_more_among_those_that_are() {
+        let memfd = raw::memfd(c"held").expect("memfd");
+        let mut held = Held::new();
+        let mut made = Vec::new();
+        for tag in 0..200 {
+            let given = Given::Buffer(Tag(tag));
+            let one = held.make(memfd.as_fd(), libc::O_RDWR, given).expect("made");
+            made.push(one);
+        }
+        let bytes: Vec<i64> = made.iter().map(|(.., byte)| *byte).collect();
+        let ends: [fn(usize) -> bool; 5] = [
+            |at| at == 0,
+            |at| at == 199,
+            |at| (20..90).contains(&at),
+            |at| at % 7 == 3,
+            |_| true,
+        ];
+        for ends in ends {
+            made.retain(|(.., byte)| {
+                bytes
+                    .iter()
+                    .position(|of| of == byte)
+                    .is_none_or(|at| !ends(at))
+            });
+            let mut left: HashSet<i64> = bytes.iter().copied().collect();
+            let mut unlocked = HashSet::new();
+            find_unlocked(memfd.as_fd(), &bytes, &mut unlocked);
+            left.retain(|byte| !unlocked.contains(byte));
+            assert_eq!(left, made.iter().map(|(.., byte)| *byte).collect());
+        }
+        assert_eq!(made.len(), 0);
     }
 
     #[test]
