@@ -2,7 +2,7 @@
 //! any program waits for pixels.
 
 use crate::Failure;
-use crate::convert::{Converter, Job, View, ViewMut, plane};
+use crate::convert::{Converter, Job};
 use crate::picture::Size;
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,11 +28,10 @@ pub(crate) struct Task {
 impl Task {
     /// Converts the picture.
     pub(crate) fn run(&mut self, engine: &mut Converter) {
-        let [from, to] = self.shapes;
-        let line = |(format, size)| plane(format, size, 0).map_or(0, |(line, _)| line);
-        let view = View::contiguous(from.0, from.1, &self.source, line(from));
-        let made = ViewMut::contiguous(to.0, to.1, &mut self.target, line(to));
-        let done = view.and_then(|view| engine.run(&self.job, &view, &mut made?));
+        let [(from, from_size), (to, to_size)] = self.shapes;
+        let source = (from, from_size, self.source.as_slice());
+        let target = (to, to_size, self.target.as_mut_slice());
+        let done = engine.run_unpadded(&self.job, source, target);
         self.done = done.is_ok();
     }
 }

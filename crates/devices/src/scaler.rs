@@ -2,7 +2,7 @@
 //! another size into a part of the buffer. fimc's other half.
 
 use crate::beside::{Beside, LARGE, Task};
-use crate::convert::{self, Color, ConvertError, Converter, Job, Range, View, ViewMut};
+use crate::convert::{Color, ConvertError, Converter, Job, Range};
 use crate::mode::matrix_of;
 use crate::picture::{Frame, Size};
 use crate::select::{fit, settable};
@@ -154,10 +154,9 @@ impl Scaler {
         if self.is_large(frame, bytes) && self.has_thread() && self.begin(frame, job, to) {
             return Ok(None);
         }
-        let line = |size| convert::plane(pixel, size, 0).map_or(0, |(line, _)| line);
-        let view = View::contiguous(pixel, frame.size(), frame.bytes(), line(frame.size()));
-        let made = ViewMut::contiguous(pixel, to, &mut self.target, line(to));
-        let done = view.and_then(|view| self.engine.run(&job, &view, &mut made?));
+        let source = (pixel, frame.size(), frame.bytes());
+        let target = (pixel, to, self.target.as_mut_slice());
+        let done = self.engine.run_unpadded(&job, source, target);
         done.map_err(|_: ConvertError| Trouble::Fault)?;
         surface.write_rect(buffer, self.compose, bus, &self.target)?;
         surface.payloads().map(Some)

@@ -22,6 +22,7 @@ mod bench;
 mod tests;
 
 use crate::picture::{Rect, Size};
+use vb3_v4l2::PixelFormat;
 
 pub use color::{Color, Range};
 pub use error::{ConvertError, Step};
@@ -97,6 +98,22 @@ impl Converter {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Does `job` with pictures whose lines have no padding, each by its format, size and bytes.
+    ///
+    /// # Errors
+    /// As [`View::contiguous`] and [`run`](Self::run).
+    pub(crate) fn run_unpadded(
+        &mut self,
+        job: &Job,
+        from: (&'static PixelFormat, Size, &[u8]),
+        to: (&'static PixelFormat, Size, &mut [u8]),
+    ) -> Result<(), ConvertError> {
+        let line = |format, size| plane(format, size, 0).map_or(0, |(line, _)| line);
+        let view = View::contiguous(from.0, from.1, from.2, line(from.0, from.1))?;
+        let mut made = ViewMut::contiguous(to.0, to.1, to.2, line(to.0, to.1))?;
+        self.run(job, &view, &mut made)
     }
 
     /// Does `job`. On an error the compose rectangle may be written in part.
