@@ -1,5 +1,7 @@
 //! The bus: how devices reach memory, by the addresses they were given and by nothing else.
 
+mod copy;
+
 use crate::device::{BusFault, BusLines, BusSpan, BusStats, Device, FaultKind, HostSpan};
 use crate::machine::State;
 use crate::memory::{Backing, Found, InPlace, Miss, Object, Place, View};

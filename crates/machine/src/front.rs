@@ -309,6 +309,28 @@ impl Machine {
         self.state.get_mut().bus_note_written(dev, span)
     }
 
+    /// Copies what one device has at addresses of its own to what another has at its: as if the
+    /// other wrote what the one has read and noted ([`bus_note_read`](Self::bus_note_read)), so
+    /// that the write alone is counted. Answers how many bytes were moved in memory: each once where
+    /// both spans lie together, else twice.
+    ///
+    /// # Errors
+    /// [`BusFault`], which says whose address it was; part of the bytes may have arrived.
+    pub fn bus_copy(
+        &mut self,
+        from: (Device, BusSpan),
+        to: (Device, DmaAddr),
+    ) -> Result<u64, BusFault> {
+        self.state.get_mut().bus_copy(from, to)
+    }
+
+    /// Whether one device has at its addresses, to be written, the very memory that another has at
+    /// its own, to be read, and sees it alike. No access: nothing is counted.
+    #[must_use]
+    pub fn bus_is_same(&self, from: (Device, BusSpan), to: (Device, DmaAddr)) -> bool {
+        self.state.borrow().bus_is_same(from, to)
+    }
+
     /// Where an access of `dev` at `addr` would go, and how many bytes go on from there.
     ///
     /// # Errors

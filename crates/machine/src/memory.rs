@@ -131,6 +131,28 @@ impl Object {
         }
     }
 
+    /// Copies bytes of another object to here; `None` where they cannot be reached without a stop on
+    /// the way.
+    fn copy_from(&mut self, to: &Place, from: &Self, source: &Place) -> Option<()> {
+        if self.withdrawn || from.withdrawn {
+            return None;
+        }
+        if let (View::Dram, Some(dram)) = (source.view, &from.dram) {
+            let bytes = dram.slice(source.offset, source.len)?;
+            return self.write(to.view, to.offset, bytes).ok();
+        }
+        match (to.view, &mut self.dram, &mut self.backing, &from.backing) {
+            (View::Dram, Some(dram), _, backing) => {
+                let bytes = dram.slice_mut(to.offset, source.len)?;
+                backing.read(source.offset, bytes).ok()
+            }
+            (.., Backing::Shared(store), Backing::Shared(other)) => store
+                .copy_from(to.offset, other, source.offset, source.len)
+                .then_some(()),
+            _ => None,
+        }
+    }
+
     /// Whether so many bytes could be read; of memory of others it is tried.
     pub(crate) fn check_read(&self, view: View, offset: u64, len: u64) -> Result<(), Miss> {
         let end = offset.checked_add(len).ok_or(Miss::Nothing(offset))?;
@@ -540,6 +562,19 @@ impl Memory {
         let sources: Vec<&[u8]> = sources.into_iter().collect::<Option<_>>()?;
         let mut targets: Vec<&mut [u8]> = targets.into_iter().collect::<Option<_>>()?;
         Some(act(&sources, &mut targets))
+    }
+
+    /// Copies bytes of one object to another; `None` where they are one, or cannot be reached without
+    /// a stop on the way.
+    pub(crate) fn copy_place(&mut self, from: &Place, to: &Place) -> Option<()> {
+        let (low, high) = (from.object.min(to.object), from.object.max(to.object));
+        let mut objects = self.objects.range_mut(low..=high);
+        let (first, last) = (objects.next()?.1, objects.next_back()?.1);
+        let (source, target) = match from.object == low {
+            true => (&*first, last),
+            false => (&*last, first),
+        };
+        target.copy_from(to, source, from)
     }
 
     pub(crate) fn clean(&mut self, addr: PhysAddr, len: u64) -> Result<(), Miss> {

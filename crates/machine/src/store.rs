@@ -123,6 +123,20 @@ impl Shared {
         true
     }
 
+    /// Copies from other such memory; `false` outside of either.
+    pub(crate) fn copy_from(&mut self, offset: u64, from: &Self, start: u64, len: u64) -> bool {
+        let Ok(len) = usize::try_from(len) else {
+            return false;
+        };
+        let (Some(to), Some(source)) = (self.at(offset, len), from.at(start, len)) else {
+            return false;
+        };
+        // SAFETY: both are valid for `len` bytes, `source` of reads and `to` of writes, and `copy`
+        // allows that they overlap. Of what others write meanwhile, as in `read`.
+        unsafe { ptr::copy(source.as_ptr(), to.as_ptr(), len) };
+        true
+    }
+
     /// Zeroes all of it and gives its pages back to the system. Who has it mapped, this process
     /// included, finds zeroes, and new pages where it writes. Pages that somebody else has pinned
     /// are zeroed in their place.

@@ -1,0 +1,86 @@
+//! What goes from one device's memory to another's, and whether the two are the same.
+
+use super::step;
+use crate::device::{BusFault, BusSpan, Device};
+use crate::machine::State;
+use vb3_dma::DmaAddr;
+
+/// Bytes moved at once where they are not copied straight.
+const CHUNK: u64 = 64 << 10;
+
+impl State {
+    /// Copies what `reader` has at `from` to what `writer` has at `to`.
+    pub(crate) fn bus_copy(
+        &mut self,
+        (reader, from): (Device, BusSpan),
+        (writer, to): (Device, DmaAddr),
+    ) -> Result<u64, BusFault> {
+        let into = BusSpan { addr: to, ..from };
+        if self.copy_straight((reader, from), (writer, into)).is_some() {
+            self.account(writer, into, true, Ok(()))?;
+            return Ok(from.len);
+        }
+        let mut chunk = vec![0; CHUNK.min(from.len) as usize];
+        let mut done = 0;
+        while done < from.len {
+            let part = &mut chunk[..CHUNK.min(from.len - done) as usize];
+            // CAST: a position in what this process holds.
+            let source = step(reader, from.addr, done as usize, false)?;
+            let target = step(writer, to, done as usize, true)?;
+            if let Err(fault) = self.bus_inspect(reader, source, part) {
+                let write = false;
+                self.account(reader, from, write, Err(BusFault { write, ..fault }))?;
+            }
+            self.bus_write(writer, target, part)?;
+            done += part.len() as u64;
+        }
+        Ok(from.len.saturating_mul(2))
+    }
+
+    /// Copies without a stop on the way; `None`, and perhaps part of it was written, where that
+    /// cannot be.
+    fn copy_straight(
+        &mut self,
+        (reader, from): (Device, BusSpan),
+        (writer, into): (Device, BusSpan),
+    ) -> Option<()> {
+        if self.is_to_fault(writer) {
+            return None;
+        }
+        let source = self.proven_place(reader, &from, false)?;
+        let target = self.proven_place(writer, &into, true)?;
+        self.memory.copy_place(&source, &target)
+    }
+
+    /// Whether `writer` has at `to` the very bytes that `reader` has at `from`.
+    pub(crate) fn bus_is_same(
+        &self,
+        (reader, from): (Device, BusSpan),
+        (writer, to): (Device, DmaAddr),
+    ) -> bool {
+        let (mut ours, mut theirs) = (None, None);
+        let mut done = 0;
+        while done < from.len {
+            let left = from.len - done;
+            let places = from.addr.checked_add(done).zip(to.checked_add(done));
+            let Some((source, target)) = places else {
+                return false;
+            };
+            let source = self.target(reader, source, left, false, ours.as_ref());
+            let target = self.target(writer, target, left, true, theirs.as_ref());
+            let (Ok(source), Ok(target)) = (source, target) else {
+                return false;
+            };
+            let (one, other) = (source.found.piece, target.found.piece);
+            if (one.object, one.offset, source.view) != (other.object, other.offset, target.view) {
+                return false;
+            }
+            let here = one.len.min(other.len);
+            // What was found leads on from its end alone.
+            ours = (one.len == here).then_some(source.found);
+            theirs = (other.len == here).then_some(target.found);
+            done += here;
+        }
+        from.len > 0
+    }
+}
