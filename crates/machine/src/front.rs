@@ -64,6 +64,13 @@ impl Machine {
         self.state.borrow().device(dev)?.window
     }
 
+    /// The device with a number ([`Device::index`]).
+    #[must_use]
+    pub fn device_at(&self, index: u32) -> Option<Device> {
+        let dev = Device(index);
+        self.state.borrow().device(dev).map(|_| dev)
+    }
+
     /// The name a device was added under.
     #[must_use]
     pub fn device_name(&self, dev: Device) -> Option<String> {
