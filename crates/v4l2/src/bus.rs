@@ -92,6 +92,30 @@ pub struct HostSpan<'a> {
 /// were asked for. Whether it did.
 pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
 
+/// A device, as another one on the same machine names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer(pub u32);
+
+/// Why bytes did not come from one device's plane to another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyFault {
+    /// They could not be read there.
+    From(BusFault),
+    /// They could not be written here.
+    To(BusFault),
+}
+
+impl fmt::Display for CopyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::From(fault) => write!(f, "nothing came from the other device: {fault}"),
+            Self::To(fault) => write!(f, "nothing arrived: {fault}"),
+        }
+    }
+}
+
+impl core::error::Error for CopyFault {}
+
 /// How a device reads and writes the memory of a plane: as hardware does, by the address it was
 /// given, translated, bounced or refused by the machine.
 ///
@@ -167,5 +191,31 @@ pub trait Bus<C> {
     fn note_written(&mut self, cookie: &C, offset: u64, len: u64) -> Result<(), BusFault> {
         let _ = cookie;
         Err(BusFault::OutOfRange { offset, len })
+    }
+
+    /// What other devices call this one; `None` where they cannot reach what it reaches.
+    fn peer(&self) -> Option<Peer> {
+        None
+    }
+
+    /// Copies bytes that another device has taken ([`note_read`](Self::note_read), by its own bus)
+    /// from its plane to the start of one of ours, which counts as a write. Answers how many bytes
+    /// were moved in memory for it: each once, or more often where there is no straight way.
+    ///
+    /// # Errors
+    /// [`CopyFault`]; part of the bytes may have arrived.
+    fn copy_from(&mut self, peer: Peer, from: &Span<'_, C>, to: &C) -> Result<u64, CopyFault> {
+        let (_, _) = (peer, to);
+        Err(CopyFault::From(BusFault::OutOfRange {
+            offset: from.offset,
+            len: from.len,
+        }))
+    }
+
+    /// Whether the start of a plane of ours, to be written, is the very memory that another device
+    /// reads there. No access.
+    fn is_same_memory(&mut self, peer: Peer, from: &Span<'_, C>, to: &C) -> bool {
+        let _ = (peer, from, to);
+        false
     }
 }

@@ -313,6 +313,14 @@ pub trait VideoDriver {
         progress: &mut Progress<Self::Cookie>,
     );
 
+    /// Somebody looks for a buffer of a queue that is done, and there is none: a program by DQBUF,
+    /// QUERYBUF, poll(), read() or write(), or whoever waits until the device lets go of a buffer's memory.
+    /// For devices that keep buffers longer than they must. Told again whenever anyone looks; what
+    /// comes of it comes with a [`tick`](Self::tick).
+    fn note_waiter(&mut self, flow: Flow) {
+        let _ = flow;
+    }
+
     /// When the next tick is due, on the monotonic clock; `None` while there is nothing to do. Of a
     /// memory-to-memory device this changes only with a call of another method.
     fn next_tick(&self) -> Option<u64>;

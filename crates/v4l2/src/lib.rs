@@ -33,7 +33,7 @@ mod shown;
 mod stream;
 pub mod sys;
 
-pub use bus::{Bus, BusFault, HostSpan, InPlace, Lines, Span};
+pub use bus::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span};
 pub use codec::{Command, CommandSet};
 pub use context::Context;
 pub use contexts::FlowProgress;

@@ -11,7 +11,7 @@ use crate::request::Call;
 use crate::requests::Scope;
 use crate::{Errno, Error, Flow, Program, Role, VideoDriver, sys};
 use vb3_plane::{Coherency, ExportAccess, MemOps};
-use vb3_queue::{BufferInfo, MAX_PLANES, Memory};
+use vb3_queue::{BufferInfo, BufferState, MAX_PLANES, Memory};
 
 const O_ACCMODE: u32 = 3;
 const O_CLOEXEC: u32 = 0o2_000_000;
@@ -194,6 +194,13 @@ where
         if user.max_planes() < info.num_planes() {
             return Err(Error::Invalid);
         }
+        let waits = info.state == BufferState::Active && !stream.queue.is_ready();
+        let flow = stream.flow;
+        drop(driver);
+        if waits {
+            // Programs also wait so for a buffer to be done.
+            self.driver.note_waiter(flow);
+        }
         Ok(info)
     }
 
@@ -268,8 +275,25 @@ where
                 self.wake = true;
                 Ok(Some(info))
             }
-            Err(error) => stream.sleep(cx, error),
+            Err(error) => {
+                drop(driver);
+                self.wait_for(flow, cx, error)
+            }
         }
+    }
+
+    /// What becomes of a call on a queue that failed: if nothing was done yet, the driver hears
+    /// that somebody waits.
+    pub(crate) fn wait_for<T>(
+        &mut self,
+        flow: Flow,
+        cx: CallContext,
+        error: vb3_queue::Error,
+    ) -> Result<Option<T>, Error> {
+        if error == vb3_queue::Error::WouldBlock {
+            self.driver.note_waiter(flow);
+        }
+        self.stream_mut(flow)?.sleep(cx, error)
     }
 
     pub(crate) fn export_buf(

@@ -92,14 +92,29 @@ where
         let Ok((stream, mut driver)) = self.parts(flow) else {
             return POLL_ERR;
         };
-        let found = match stream.session(mem, &mut *driver).poll(interest) {
-            Readiness::Nothing => 0,
+        let found = stream.session(mem, &mut *driver).poll(interest);
+        stream.settle_owner(file);
+        drop(driver);
+        match found {
+            Readiness::Nothing => {
+                self.note_poll(events, flow);
+                0
+            }
             Readiness::Ready if flow == Flow::Output => POLL_OUT,
             Readiness::Ready => POLL_IN,
             Readiness::Error => POLL_ERR,
+        }
+    }
+
+    /// A poll for these events has found no buffer done.
+    fn note_poll(&mut self, events: i16, flow: Flow) {
+        let wanted = match flow {
+            Flow::Capture => POLL_IN,
+            Flow::Output => POLL_OUT,
         };
-        stream.settle_owner(file);
-        found
+        if events & wanted != 0 {
+            self.driver.note_waiter(flow);
+        }
     }
 
     /// Source: Linux 7.2 `v4l2_m2m_poll`.
@@ -115,12 +130,12 @@ where
             };
             stream.session(mem, &mut *driver).reap();
             useful |= stream.queue.is_worth_waiting();
-            if stream.queue.is_ready() {
-                found |= if stream.is_output() {
-                    POLL_OUT
-                } else {
-                    POLL_IN
-                };
+            let is_ready = stream.queue.is_ready();
+            drop(driver);
+            match flow {
+                _ if !is_ready => self.note_poll(events, flow),
+                Flow::Output => found |= POLL_OUT,
+                Flow::Capture => found |= POLL_IN,
             }
         }
         if useful { found } else { POLL_ERR }
@@ -182,7 +197,10 @@ where
                 self.wake = true;
                 Ok(Some(i64::try_from(bytes).unwrap_or(i64::MAX)))
             }
-            Err(error) => stream.sleep(cx, error),
+            Err(error) => {
+                drop(driver);
+                self.wait_for(flow, cx, error)
+            }
         }
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct TestDriver {
     /// Payloads of OUTPUT buffers shown, and their first byte.
     pub(crate) shown: Vec<(u64, u8)>,
     pub(crate) exposure: i64,
+    /// How often somebody looked for a buffer that was done and found none.
+    pub(crate) waiters: u32,
     pub(crate) policy: QueuePolicy,
 }
 
@@ -79,6 +81,7 @@ impl TestDriver {
             written: Vec::new(),
             shown: Vec::new(),
             exposure: 5,
+            waiters: 0,
             policy: QueuePolicy {
                 max_buffers: 32,
                 ..QueuePolicy::default()
@@ -312,6 +315,11 @@ impl VideoDriver for TestDriver {
 
     fn queue_policy(&self, _: Flow) -> QueuePolicy {
         self.policy
+    }
+
+    fn note_waiter(&mut self, flow: Flow) {
+        assert_eq!(flow, self.flow);
+        self.waiters += 1;
     }
 
     fn tick(&mut self, now_ns: u64, bus: &mut dyn Bus<u64>, progress: &mut Progress<u64>) {

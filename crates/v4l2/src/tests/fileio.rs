@@ -1,7 +1,7 @@
 //! read() and write().
 
 use super::*;
-use crate::{POLL_ERR, POLL_IN, POLL_OUT, sys};
+use crate::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI, sys};
 
 fn read_by(
     b: &mut Bench,
@@ -202,5 +202,45 @@ fn polling() {
     );
     b.device.release(&mut b.mem, b.file);
     assert_eq!(b.reqbufs_by(two, 2, MMAP), 2, "and takes it along");
+    b.close();
+}
+
+/// A driver that keeps a buffer longer than it must hears of everyone who looks for one, and of
+/// nobody who found one or looks for something else.
+#[test]
+fn a_driver_hears_of_those_who_wait() {
+    let mut b = Bench::output();
+    let waiters = |b: &Bench| b.device.driver().waiters;
+    assert_eq!(b.reqbufs(2, MMAP), 2);
+    assert_eq!(b.query(0), 0);
+    assert_eq!((b.qbuf(0), b.stream(true)), (0, 0));
+    assert_eq!(waiters(&b), 0);
+    assert_eq!(b.dqbuf(), EAGAIN);
+    assert_eq!(waiters(&b), 1);
+    assert_eq!(b.device.poll(&mut b.mem, b.file, POLL_OUT), 0);
+    assert_eq!(waiters(&b), 2);
+    for events in [0, POLL_IN, POLL_PRI] {
+        assert_eq!(b.device.poll(&mut b.mem, b.file, events), 0);
+    }
+    assert_eq!(b.query(1), 0, "a buffer that the program has");
+    assert_eq!(waiters(&b), 2);
+    assert_eq!(b.query(0), 0);
+    b.nonblocking = false;
+    assert_eq!(b.dqbuf(), WAIT);
+    assert_eq!(waiters(&b), 4);
+    b.abandon(b.file);
+    b.tick();
+    assert_eq!(b.query(0), 0);
+    assert_eq!(b.device.poll(&mut b.mem, b.file, POLL_OUT), POLL_OUT);
+    assert_eq!((b.dqbuf(), waiters(&b)), (0, 4));
+    // write() fills the buffers that were never queued, and then waits.
+    let mut b = Bench::output();
+    b.program.poke(ARRAY, &[1; 4096]);
+    for _ in 0..2 {
+        assert_eq!(write_by(&mut b, None, ARRAY, 4096), 4096);
+    }
+    assert_eq!(waiters(&b), 0);
+    assert_eq!(write_by(&mut b, None, ARRAY, 4096), EAGAIN);
+    assert_eq!(waiters(&b), 1);
     b.close();
 }
