@@ -11,8 +11,8 @@ use vb3_queue::{
     QueueBuffer, QueueType,
 };
 use vb3_v4l2::{
-    Bus, BusFault, DriverEvent, Finished, Flow, HostSpan, InPlace, Lines, Progress, Role, Span,
-    VideoDriver,
+    Bus, BusFault, CopyFault, DriverEvent, Finished, Flow, HostSpan, InPlace, Lines, Peer,
+    Progress, Role, Span, VideoDriver,
 };
 
 /// What untouched bytes are.
@@ -286,6 +286,53 @@ impl MemOps for Memory {
     }
 }
 
+/// Another device's memory, and which planes of it a device has as planes of its own: ours and the
+/// other's.
+pub(crate) struct Beside<'a> {
+    pub(crate) other: &'a mut Memory,
+    pub(crate) same: &'a [(u32, u32)],
+}
+
+/// A bus to the memory of two devices.
+struct Joined<'a> {
+    own: &'a mut Memory,
+    beside: Beside<'a>,
+}
+
+impl Bus<u32> for Joined<'_> {
+    fn read(&mut self, cookie: &u32, offset: u64, out: &mut [u8]) -> Result<(), BusFault> {
+        self.own.read(cookie, offset, out)
+    }
+
+    fn note_read(&mut self, cookie: &u32, offset: u64, len: u64) -> Result<(), BusFault> {
+        self.own.note_read(cookie, offset, len)
+    }
+
+    fn write(&mut self, cookie: &u32, offset: u64, data: &[u8]) -> Result<(), BusFault> {
+        self.own.write(cookie, offset, data)
+    }
+
+    fn peer(&self) -> Option<Peer> {
+        Some(Peer(0))
+    }
+
+    fn copy_from(&mut self, _: Peer, from: &Span<'_, u32>, to: &u32) -> Result<u64, CopyFault> {
+        let len = usize::try_from(from.len).expect("a short span");
+        let mut bytes = vec![0; len];
+        let read = self
+            .beside
+            .other
+            .inspect(from.cookie, from.offset, &mut bytes);
+        read.map_err(CopyFault::From)?;
+        self.write(to, 0, &bytes).map_err(CopyFault::To)?;
+        Ok(from.len)
+    }
+
+    fn is_same_memory(&mut self, _: Peer, from: &Span<'_, u32>, to: &u32) -> bool {
+        self.beside.same.contains(&(*to, *from.cookie))
+    }
+}
+
 /// A device with its queue.
 pub(crate) struct Bench<D> {
     pub(crate) device: D,
@@ -392,6 +439,22 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
     pub(crate) fn tick(&mut self, now_ns: u64) -> usize {
         let mut progress = Progress::default();
         self.device.tick(now_ns, &mut self.memory, &mut progress);
+        self.settle(progress)
+    }
+
+    /// Lets time pass for a device that reaches another's memory as well.
+    pub(crate) fn tick_beside(&mut self, now_ns: u64, beside: Beside<'_>) -> usize {
+        let mut progress = Progress::default();
+        let mut bus = Joined {
+            own: &mut self.memory,
+            beside,
+        };
+        self.device.tick(now_ns, &mut bus, &mut progress);
+        self.settle(progress)
+    }
+
+    fn settle(&mut self, progress: Progress<u32>) -> usize {
+        let mut progress = progress;
         let finished = progress.finished.len();
         for Finished {
             token, completion, ..

@@ -348,6 +348,10 @@ impl<C: 'static> VideoDriver for Device<C> {
         self.look_at_frames(bus, progress);
     }
 
+    fn note_waiter(&mut self, flow: Flow) {
+        self.inner.note_waiter(flow);
+    }
+
     fn next_tick(&self) -> Option<u64> {
         if self.inject.wants(Fault::Queue) || self.plan.as_ref().is_some_and(Plan::has_events) {
             return Some(0);

@@ -93,6 +93,9 @@ pub(crate) trait Engine<C> {
     /// When [`step`](Self::step) has something to do, in nanoseconds of the host's clock.
     fn next_step(&self, stream: &Stream<Self::Formats, C>) -> Option<u64>;
 
+    /// Somebody looks for a buffer that is done, and there is none.
+    fn note_waiter(&mut self) {}
+
     /// Readable when the engine waits for something outside and it has come.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -456,6 +459,10 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
                 return;
             }
         }
+    }
+
+    fn note_waiter(&mut self, _: Flow) {
+        self.engine.note_waiter();
     }
 
     fn next_tick(&self) -> Option<u64> {

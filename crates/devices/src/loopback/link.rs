@@ -1,21 +1,76 @@
-//! What the nodes of a loopback share: the format, and the newest frames.
+//! What the nodes of a loopback share: the format, the newest frames, and who still waits for them.
 
-use std::collections::VecDeque;
+use crate::streaming::Stamp;
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use vb3_v4l2::{Format, Fraction};
+use vb3_queue::{Active, DoneState};
+use vb3_v4l2::{Format, Fraction, Peer, Span};
 
 /// Most frames kept for readers.
 const FRAMES_MAX: usize = 4;
+
+/// A buffer of the writer with a frame in it, which the loopback keeps for now.
+pub(super) struct Loan<C> {
+    pub(super) token: Active<C>,
+    /// The writer's node, as the readers' name it.
+    pub(super) peer: Peer,
+    /// Where the frame lies in the buffer, in bytes.
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    /// What the writer is told when it gets the buffer back.
+    pub(super) stamp: Stamp,
+}
+
+impl<C> Loan<C> {
+    /// The frame's bytes; `None` once the buffer is no longer the device's.
+    pub(super) fn span(&self) -> Option<Span<'_, C>> {
+        let plane = self.token.plane(0).ok()??;
+        Some(Span {
+            cookie: &plane.cookie,
+            offset: self.offset,
+            len: self.len,
+        })
+    }
+}
+
+/// A [`Loan`] by whichever cookies the host has that all nodes of a loopback are on.
+type AnyLoan = Box<dyn Any + Send>;
+
+/// Where a frame is.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// In the loopback's own memory.
+    Own(Vec<u8>),
+    /// In the writer's buffer.
+    Lent(AnyLoan),
+}
 
 /// A frame as it was written.
 #[derive(Debug)]
 pub(super) struct Frame {
     /// Counts from 0, over all writers.
     pub(super) number: u64,
-    /// The bytes of each memory plane.
-    pub(super) planes: Vec<Vec<u8>>,
     /// When it was written, on the monotonic clock.
     pub(super) time_ns: u64,
+    pub(super) body: Body,
+}
+
+impl Frame {
+    pub(super) fn loan<C: 'static>(&self) -> Option<&Loan<C>> {
+        match &self.body {
+            Body::Own(_) => None,
+            Body::Lent(loan) => loan.downcast_ref(),
+        }
+    }
+}
+
+/// A buffer of the writer that a reader has got, as it is the reader's too.
+#[derive(Debug)]
+struct Given {
+    loan: AnyLoan,
+    /// Who has it; `None` once that one is through with it.
+    reader: Option<u32>,
 }
 
 /// What the nodes share.
@@ -29,50 +84,180 @@ pub(super) struct Shared {
     pub(super) is_written: bool,
     /// Buffers that readers have, which hold the format.
     pub(super) reader_buffers: u32,
-    frames: VecDeque<Arc<Frame>>,
+    /// Oldest first.
+    frames: VecDeque<Frame>,
     /// Number of the next frame.
     next: u64,
+    /// The number of the frame that each reader which streams is to get next.
+    readers: BTreeMap<u32, u64>,
+    /// Nodes for readers so far.
+    reader_nodes: u32,
+    /// Oldest first.
+    given: VecDeque<Given>,
+    /// Buffers that go back to the writer, and how.
+    back: Vec<(AnyLoan, DoneState)>,
+    /// Memory that frames had.
+    spare: Vec<u8>,
 }
 
 impl Shared {
     /// Keeps a frame for readers, and lets the oldest go.
-    pub(super) fn push(&mut self, planes: Vec<Vec<u8>>, time_ns: u64) {
-        if self.frames.len() >= FRAMES_MAX {
-            self.frames.pop_front();
+    pub(super) fn push(&mut self, body: Body, time_ns: u64) {
+        while self.frames.len() >= FRAMES_MAX {
+            self.remove(0, DoneState::Done);
         }
-        self.frames.push_back(Arc::new(Frame {
+        self.frames.push_back(Frame {
             number: self.next,
-            planes,
             time_ns,
-        }));
+            body,
+        });
         self.next = self.next.saturating_add(1);
     }
 
-    /// Memory of the oldest frame, if no reader has it any more and there are enough others.
-    pub(super) fn spare(&mut self) -> Vec<Vec<u8>> {
-        if self.frames.len() < FRAMES_MAX {
-            return Vec::new();
+    /// Forgets a frame.
+    pub(super) fn remove(&mut self, at: usize, outcome: DoneState) {
+        match self.frames.remove(at).map(|frame| frame.body) {
+            Some(Body::Own(bytes)) => self.spare = bytes,
+            Some(Body::Lent(loan)) => self.back.push((loan, outcome)),
+            None => {}
         }
-        let oldest = self.frames.pop_front();
-        let frame = oldest.and_then(|frame| Arc::try_unwrap(frame).ok());
-        frame.map(|frame| frame.planes).unwrap_or_default()
     }
 
-    /// The oldest frame kept that has this number or a later one.
-    pub(super) fn from(&self, number: u64) -> Option<Arc<Frame>> {
-        let mut frames = self.frames.iter();
-        frames.find(|frame| frame.number >= number).map(Arc::clone)
+    /// Memory for a frame of so many bytes.
+    pub(super) fn memory(&mut self, len: u64) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.spare);
+        // CAST: no longer than a buffer that was allocated.
+        bytes.resize(len as usize, 0);
+        bytes
     }
 
-    /// The number of the newest frame kept, or of the next one.
-    pub(super) fn newest(&self) -> u64 {
-        self.frames.back().map_or(self.next, |frame| frame.number)
+    /// The frames that are kept.
+    pub(super) fn frames(&self) -> &VecDeque<Frame> {
+        &self.frames
+    }
+
+    /// Where the oldest frame stands that has this number or a later one.
+    pub(super) fn from(&self, number: u64) -> Option<usize> {
+        self.frames.iter().position(|frame| frame.number >= number)
+    }
+
+    /// A name for a reader's node.
+    pub(super) fn new_reader(&mut self) -> u32 {
+        self.reader_nodes = self.reader_nodes.saturating_add(1);
+        self.reader_nodes
+    }
+
+    /// A reader streams; answers the number of the newest frame kept, or of the next one.
+    pub(super) fn join(&mut self, reader: u32) -> u64 {
+        let newest = self.frames.back().map_or(self.next, |frame| frame.number);
+        self.readers.insert(reader, newest);
+        newest
+    }
+
+    /// A reader has got all frames before this number, or will not get them.
+    pub(super) fn follow(&mut self, reader: u32, next: u64) {
+        self.readers.insert(reader, next);
+    }
+
+    /// A reader streams no longer.
+    pub(super) fn leave(&mut self, reader: u32) {
+        self.readers.remove(&reader);
+        for given in &mut self.given {
+            given.reader.take_if(|had| *had == reader);
+        }
+    }
+
+    /// Whether another reader is still to get a frame.
+    pub(super) fn is_wanted_beside(&self, reader: u32, number: u64) -> bool {
+        let mut others = self.readers.iter().filter(|(other, _)| **other != reader);
+        others.any(|(_, next)| *next <= number)
+    }
+
+    /// A reader gets the writer's own buffer. Others get the frame from `copy`, if there is one.
+    pub(super) fn give(&mut self, at: usize, reader: u32, copy: Option<Vec<u8>>) {
+        let Some(frame) = self.frames.get_mut(at) else {
+            return;
+        };
+        let body = std::mem::replace(&mut frame.body, Body::Own(copy.unwrap_or_default()));
+        if let Body::Lent(loan) = body {
+            let reader = Some(reader);
+            self.given.push_back(Given { loan, reader });
+        }
+    }
+
+    /// A reader is through with those of the writer's buffers that it has got and that `is_back`
+    /// says it has queued again.
+    pub(super) fn reclaim<C: 'static>(
+        &mut self,
+        reader: u32,
+        mut is_back: impl FnMut(&Loan<C>) -> bool,
+    ) {
+        let of = |given: &&mut Given| given.reader == Some(reader);
+        for given in self.given.iter_mut().filter(of) {
+            if given.loan.downcast_ref().is_none_or(&mut is_back) {
+                given.reader = None;
+            }
+        }
+    }
+
+    /// Whether there are buffers of the writer here.
+    pub(super) fn has_loans(&self) -> bool {
+        let is_lent = |frame: &Frame| matches!(frame.body, Body::Lent(_));
+        !self.given.is_empty() || !self.back.is_empty() || self.frames.iter().any(is_lent)
+    }
+
+    /// Finds what nobody needs any more: frames that have a newer one behind them and that all
+    /// readers have got, and buffers that readers are through with.
+    fn settle(&mut self) {
+        let next = self.readers.values().min().copied().unwrap_or(u64::MAX);
+        while self.frames.len() > 1 && self.frames.front().is_some_and(|f| f.number < next) {
+            self.remove(0, DoneState::Done);
+        }
+        let given = std::mem::take(&mut self.given);
+        for given in given {
+            match given.reader {
+                Some(_) => self.given.push_back(given),
+                None => self.back.push((given.loan, DoneState::Done)),
+            }
+        }
+    }
+
+    /// The buffers that go back to the writer now, and how.
+    pub(super) fn take_back(&mut self) -> Vec<(AnyLoan, DoneState)> {
+        self.settle();
+        std::mem::take(&mut self.back)
+    }
+
+    /// Gives a buffer back that is still needed, as the writer has none: one that a reader has, or
+    /// the oldest, of whose frame `read` makes a copy in the memory it gets.
+    pub(super) fn relieve<C: 'static>(
+        &mut self,
+        read: impl FnOnce(&Loan<C>, &mut [u8]) -> bool,
+    ) -> Option<(AnyLoan, DoneState)> {
+        if let Some(given) = self.given.pop_front() {
+            return Some((given.loan, DoneState::Done));
+        }
+        let at = self.frames.iter().position(|f| f.loan::<C>().is_some())?;
+        let len = self.frames.get(at)?.loan::<C>()?.len;
+        let mut bytes = self.memory(len);
+        let frame = self.frames.get_mut(at)?;
+        if !read(frame.loan()?, &mut bytes) {
+            self.remove(at, DoneState::Error);
+            return self.back.pop();
+        }
+        match std::mem::replace(&mut frame.body, Body::Own(bytes)) {
+            Body::Lent(loan) => Some((loan, DoneState::Done)),
+            Body::Own(_) => None,
+        }
     }
 
     /// The writer is gone: what it wrote is not shown to those who come later.
     pub(super) fn end(&mut self) {
         self.is_written = false;
         self.frames.clear();
+        self.given.clear();
+        self.back.clear();
+        self.spare = Vec::new();
     }
 }
 
@@ -90,6 +275,11 @@ impl Link {
             reader_buffers: 0,
             frames: VecDeque::new(),
             next: 0,
+            readers: BTreeMap::new(),
+            reader_nodes: 0,
+            given: VecDeque::new(),
+            back: Vec::new(),
+            spare: Vec::new(),
         })))
     }
 

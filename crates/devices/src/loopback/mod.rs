@@ -1,15 +1,34 @@
 //! A loopback: what one program writes to its OUTPUT node, others read from its CAPTURE nodes, as
 //! with the kernel module v4l2loopback.
 //!
-//! Frames are passed on as they are, in any pixel format, compressed ones too. They stand in the
-//! loopback between the two sides, which reach memory each by its own addresses: one copy in, and
-//! one copy out for each reader, which the report counts. A writer never waits for readers, and a
-//! reader never sees half a frame.
+//! Frames are passed on as they are, in any pixel format, compressed ones too. A frame stays in the
+//! buffer of the writer, which the loopback keeps, and is copied from there straight to a buffer of
+//! each reader. The writer gets its buffer back when there is a newer frame and all readers that
+//! stream have got this one; or when it looks for a buffer, has none, and readers have had their turn:
+//! then the loopback makes a copy of its own. A writer never waits for readers, and a reader never
+//! sees half a frame.
 //!
-//! No frame is passed by reference. A V4L2 queue fills the buffer that the reader queued: memory of
-//! the reader's queue, of its program, or of a dma-buf that it chose, and mapped since before the
-//! frame was written; none of these is the writer's buffer. v4l2loopback has one set of buffers for
-//! all who open it, which saves the copies and lets a writer change what a reader looks at.
+//! Where the memory of a buffer that the reader has queued is the memory of the buffer that the writer
+//! has queued, by whichever side it was exported, the frame is passed on as it is: both sides get their
+//! buffers, and nothing is copied. What is the same memory is seen by where both devices' addresses
+//! lead. The frame is that reader's alone then: others that are still to get it get a copy, and one
+//! that comes later begins with the next. The writer's buffer comes back when the reader has queued its
+//! own again, or when the writer looks for one and has none: who shares memory and wants neither side to
+//! write what the other looks at brings as many buffers as are under way at a time.
+//!
+//! Bytes copied for a frame, as the report has them:
+//!
+//! | the writer's buffers | the reader's | at the OUTPUT node | at the CAPTURE node |
+//! |---|---|---|---|
+//! | MMAP, or a dma-buf | MMAP, or a dma-buf | 0 | 1 |
+//! | of write() | MMAP, or a dma-buf | 1 | 1 |
+//! | MMAP, or a dma-buf | of read() | 0 | 2 |
+//! | any | user pointers | as above | 2 |
+//! | a dma-buf that the reader has too | a dma-buf that the writer has too | 0 | 0 |
+//!
+//! A writer that looks for the buffer with the newest frame, as one with a single buffer does, has
+//! another one at its node. So has one of a host whose devices do not reach each other's memory
+//! ([`Bus::peer`](vb3_v4l2::Bus::peer)).
 
 mod link;
 mod output;

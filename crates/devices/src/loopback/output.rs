@@ -1,5 +1,6 @@
 //! The node that a program writes to.
 
+use super::link::{Body, Loan, Shared};
 use super::{Link, PORTS, formats};
 use crate::Failure;
 use crate::mode::{INTERVALS, SIZES};
@@ -7,17 +8,31 @@ use crate::place::Place;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
 use crate::surface::{EBUSY, Trouble, align_lines};
-use vb3_queue::{Active, DriverError};
+use vb3_queue::{Active, DoneState, DriverError, PlaneView};
 use vb3_v4l2::{
-    Bus, Flow, Format, Fraction, FrameIntervals, FrameSizes, PixelFormat, Planarity, Port, Progress,
+    Bus, Flow, Format, Fraction, FrameIntervals, FrameSizes, Peer, PixelFormat, Planarity, Port,
+    Progress,
 };
 
 /// The OUTPUT node of a loopback. It takes buffers as they come: the program sets the pace.
 pub(crate) type LoopbackOutput<C> = StreamingDevice<Writer, WriterFormats, C>;
 
-/// What copies frames from buffers to the loopback.
-#[derive(Debug)]
-pub(crate) struct Writer;
+/// What keeps the writer's buffers for readers, and gives them back.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    waits: Waits,
+}
+
+/// Whether the writing program looks for a buffer and finds none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Waits {
+    #[default]
+    Nobody,
+    /// Since the last tick.
+    Anew,
+    /// Readers had their turn since.
+    ForATick,
+}
 
 /// The loopback's format, as its writer sets it.
 #[derive(Debug)]
@@ -29,7 +44,7 @@ pub(crate) struct WriterFormats {
     default_interval: Fraction,
 }
 
-impl<C> LoopbackOutput<C> {
+impl<C: Send + 'static> LoopbackOutput<C> {
     /// Makes the node of a SPEC of [`DeviceSpec::nodes`].
     ///
     /// # Errors
@@ -45,40 +60,107 @@ impl<C> LoopbackOutput<C> {
             stride: spec.stride.unwrap_or(1),
             default_interval,
         };
-        Ok(Self::with_engine(spec, place, "Loopback", formats, Writer))
+        Ok(Self::with_engine(
+            spec,
+            place,
+            "Loopback",
+            formats,
+            Writer::default(),
+        ))
     }
 }
 
-/// Reads what a buffer holds, into memory that a frame had before.
-fn read<C>(
-    token: &Active<C>,
-    format: &Format,
-    mut planes: Vec<Vec<u8>>,
+/// Where the frame of a buffer lies, in bytes from its start, and how long it is.
+fn extent<C>(token: &Active<C>) -> Result<(&PlaneView<C>, u64), Trouble> {
+    let plane = token.plane(0).map_err(|_| Trouble::Stale)?;
+    let plane = plane.ok_or(Trouble::TooSmall)?;
+    let end = plane.payload_bytes.min(plane.length_bytes);
+    let len = end.checked_sub(plane.data_offset);
+    Ok((plane, len.ok_or(Trouble::TooSmall)?))
+}
+
+/// A frame that was taken from a buffer: where it lies there, or its bytes.
+enum Taken {
+    Lent { peer: Peer, offset: u64, len: u64 },
+    Read(Vec<u8>),
+}
+
+/// Takes what a buffer holds. It stays there, where readers can reach it.
+fn take<C>(token: &Active<C>, shared: &mut Shared, bus: &mut dyn Bus<C>) -> Result<Taken, Trouble> {
+    let (plane, len) = extent(token)?;
+    let offset = plane.data_offset;
+    if let Some(peer) = bus.peer() {
+        let noted = bus.note_read(&plane.cookie, offset, len);
+        noted.map_err(|_| Trouble::Fault)?;
+        return Ok(Taken::Lent { peer, offset, len });
+    }
+    let mut bytes = shared.memory(len);
+    let read = bus.read(&plane.cookie, offset, &mut bytes);
+    read.map_err(|_| Trouble::Fault)?;
+    Ok(Taken::Read(bytes))
+}
+
+impl Writer {
+    /// Gives the writer back what is no longer needed here; if it has no buffer at all, and readers
+    /// had their turn, one that is.
+    fn give_back<C: 'static>(
+        &mut self,
+        stream: &mut Stream<WriterFormats, C>,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) {
+        let link = stream.formats.link.clone();
+        let mut shared = link.lock();
+        let mut back = shared.take_back();
+        match self.waits {
+            Waits::Nobody => {}
+            _ if !back.is_empty() || !shared.has_loans() => {}
+            Waits::Anew => self.waits = Waits::ForATick,
+            Waits::ForATick => {
+                back.extend(shared.relieve(|loan, bytes| copy(stream, loan, bytes, bus)));
+            }
+        }
+        for (loan, outcome) in back {
+            let Ok(loan) = loan.downcast::<Loan<C>>() else {
+                continue;
+            };
+            let Loan { token, stamp, .. } = *loan;
+            if outcome == DoneState::Error {
+                stream.count_faults(1);
+            }
+            if !token.is_stale() {
+                self.waits = Waits::Nobody;
+                stamp.finish(Flow::Output, token, outcome, None, progress);
+            }
+        }
+    }
+}
+
+/// Copies a frame that lies in the writer's buffer. Whether it could be reached.
+fn copy<C>(
+    stream: &mut Stream<WriterFormats, C>,
+    loan: &Loan<C>,
+    bytes: &mut [u8],
     bus: &mut dyn Bus<C>,
-) -> Result<Vec<Vec<u8>>, Trouble> {
-    planes.resize_with(format.num_planes, Vec::new);
-    for (index, bytes) in planes.iter_mut().enumerate() {
-        let plane = token.plane(index).map_err(|_| Trouble::Stale)?;
-        let plane = plane.ok_or(Trouble::TooSmall)?;
-        let end = plane.payload_bytes.min(plane.length_bytes);
-        let len = end
-            .checked_sub(plane.data_offset)
-            .ok_or(Trouble::TooSmall)?;
-        // CAST: no longer than a buffer that was allocated.
-        bytes.resize(len as usize, 0);
-        bus.read(&plane.cookie, plane.data_offset, bytes)
-            .map_err(|_| Trouble::Fault)?;
-    }
-    Ok(planes)
+) -> bool {
+    let Some(span) = loan.span() else {
+        return false;
+    };
+    // It was read, and counted, when it was taken.
+    let read = bus.inspect(span.cookie, span.offset, bytes);
+    // CAST: widening.
+    stream.count_copied(bytes.len() as u64);
+    read.is_ok()
 }
 
-impl<C> Engine<C> for Writer {
+impl<C: Send + 'static> Engine<C> for Writer {
     type Formats = WriterFormats;
 
     const FLOW: Flow = Flow::Output;
     const PORTS: &'static [Port] = PORTS;
 
     fn start(&mut self, stream: &mut Stream<WriterFormats, C>) -> Result<(), DriverError> {
+        self.waits = Waits::Nobody;
         stream.formats.link.lock().is_written = true;
         Ok(())
     }
@@ -95,32 +177,53 @@ impl<C> Engine<C> for Writer {
         progress: &mut Progress<C>,
     ) -> bool {
         let Some(token) = stream.tokens.pop_front() else {
+            self.give_back(stream, bus, progress);
             return false;
         };
         let link = stream.formats.link.clone();
         let mut shared = link.lock();
-        let planes = shared.spare();
-        let read = read(&token, &shared.format, planes, bus);
-        let Some((outcome, planes)) = stream.outcome(read) else {
+        let taken = take(&token, &mut shared, bus);
+        let Some((outcome, taken)) = stream.outcome(taken) else {
             return true;
         };
-        if let Some(planes) = planes {
-            let bytes: usize = planes.iter().map(Vec::len).sum();
-            // CAST: widening.
-            stream.count_copied(bytes as u64);
-            shared.push(planes, now_ns);
-        }
         let stamp = Stamp {
             sequence: stream.next_sequence(),
             time_ns: now_ns,
             last: false,
         };
+        match taken {
+            Some(Taken::Lent { peer, offset, len }) => {
+                let loan = Loan {
+                    token,
+                    peer,
+                    offset,
+                    len,
+                    stamp,
+                };
+                shared.push(Body::Lent(Box::new(loan)), now_ns);
+                return true;
+            }
+            Some(Taken::Read(bytes)) => {
+                // CAST: widening.
+                stream.count_copied(bytes.len() as u64);
+                shared.push(Body::Own(bytes), now_ns);
+            }
+            None => {}
+        }
+        self.waits = Waits::Nobody;
         stamp.finish(Flow::Output, token, outcome, None, progress);
         true
     }
 
     fn next_step(&self, stream: &Stream<WriterFormats, C>) -> Option<u64> {
-        (!stream.tokens.is_empty()).then_some(0)
+        let gives_back = || self.waits != Waits::Nobody && stream.formats.link.lock().has_loans();
+        (!stream.tokens.is_empty() || gives_back()).then_some(0)
+    }
+
+    fn note_waiter(&mut self) {
+        if self.waits == Waits::Nobody {
+            self.waits = Waits::Anew;
+        }
     }
 }
 

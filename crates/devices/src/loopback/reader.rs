@@ -1,16 +1,17 @@
 //! A node that a program reads from.
 
-use super::link::Frame;
+use super::link::{Body, Frame, Loan, Shared};
 use super::{Link, PORTS};
 use crate::Failure;
 use crate::place::Place;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
 use crate::surface::{EINVAL, EIO, Trouble};
-use vb3_queue::{Active, DriverError, MAX_PLANES};
+use std::collections::VecDeque;
+use vb3_queue::{Active, DoneState, DriverError, MAX_PLANES};
 use vb3_v4l2::{
-    Bus, Flow, Format, Fraction, FrameIntervals, FrameSizes, PixelFormat, Planarity, Port,
-    Progress, pixfmt,
+    Bus, CopyFault, Flow, Format, Fraction, FrameIntervals, FrameSizes, PixelFormat, Planarity,
+    Port, Progress, Span, pixfmt,
 };
 
 /// A CAPTURE node of a loopback.
@@ -21,9 +22,11 @@ use vb3_v4l2::{
 /// no format and no streaming (EIO) while nobody writes, so that programs pass the node over.
 pub(crate) type LoopbackCapture<C> = StreamingDevice<Reader, ReaderFormats, C>;
 
-/// What copies frames from the loopback to buffers.
-#[derive(Debug, Default)]
+/// What brings frames to buffers.
+#[derive(Debug)]
 pub(crate) struct Reader {
+    /// Its name among the loopback's readers.
+    id: u32,
     /// The number of the frame that has sequence 0; `None` before it.
     first: Option<u64>,
     /// The number of the frame to take next.
@@ -38,7 +41,7 @@ pub(crate) struct ReaderFormats {
     exclusive: bool,
 }
 
-impl<C> LoopbackCapture<C> {
+impl<C: Send + 'static> LoopbackCapture<C> {
     /// Makes the node of a SPEC of [`DeviceSpec::nodes`].
     ///
     /// # Errors
@@ -51,34 +54,147 @@ impl<C> LoopbackCapture<C> {
             link: link.clone(),
             exclusive: *exclusive,
         };
-        let reader = Reader::default();
+        let reader = Reader {
+            id: link.lock().new_reader(),
+            first: None,
+            next: 0,
+        };
         Ok(Self::with_engine(spec, place, "Loopback", formats, reader))
     }
 }
 
-/// Writes a frame to a buffer; answers the bytes of each plane.
-fn write<C>(
-    frame: &Frame,
-    token: &Active<C>,
-    bus: &mut dyn Bus<C>,
-) -> Result<[u64; MAX_PLANES], Trouble> {
-    let mut payloads = [0; MAX_PLANES];
-    for (index, (bytes, payload)) in frame.planes.iter().zip(&mut payloads).enumerate() {
-        let plane = token.plane(index).map_err(|_| Trouble::Stale)?;
-        let plane = plane.ok_or(Trouble::TooSmall)?;
-        // CAST: widening.
-        let len = bytes.len() as u64;
-        if len > plane.length_bytes {
-            return Err(Trouble::TooSmall);
-        }
-        bus.write(&plane.cookie, 0, bytes)
-            .map_err(|_| Trouble::Fault)?;
-        *payload = len;
-    }
-    Ok(payloads)
+/// Whether a buffer of a reader is the writer's, with the frame at its start.
+fn is_same<C>(loan: &Loan<C>, token: &Active<C>, bus: &mut dyn Bus<C>) -> bool {
+    let Ok(Some(plane)) = token.plane(0) else {
+        return false;
+    };
+    let is_there =
+        |span: Span<'_, C>| span.offset == 0 && bus.is_same_memory(loan.peer, &span, &plane.cookie);
+    loan.span().is_some_and(is_there)
 }
 
-impl<C> Engine<C> for Reader {
+/// How a frame gets to a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// The buffer at this place in the queue is the writer's.
+    Reference(usize),
+    /// To the buffer at this place in the queue.
+    Copy(usize),
+    /// Every buffer has a frame in it that is to be passed on later.
+    None,
+}
+
+/// Finds a frame's way. What is copied goes to no memory that the loopback has a frame in.
+fn way<C: 'static>(
+    shared: &Shared,
+    at: usize,
+    tokens: &VecDeque<Active<C>>,
+    bus: &mut dyn Bus<C>,
+) -> Way {
+    let loan = shared.frames().get(at).and_then(Frame::loan::<C>);
+    let found = loan.and_then(|loan| {
+        let mut tokens = tokens.iter();
+        tokens.position(|token| is_same(loan, token, bus))
+    });
+    if let Some(place) = found {
+        return Way::Reference(place);
+    }
+    let is_free = |token: &Active<C>| {
+        let mut loans = shared.frames().iter().filter_map(Frame::loan);
+        !loans.any(|loan| is_same(loan, token, bus))
+    };
+    tokens.iter().position(is_free).map_or(Way::None, Way::Copy)
+}
+
+/// A frame is not to be had from the writer's buffer any more.
+struct Lost;
+
+/// Bytes of a frame in its new place, and how many were moved for it.
+struct Arrived {
+    len: u64,
+    copied: u64,
+}
+
+/// Brings a frame to a buffer.
+fn bring<C: 'static>(
+    frame: &Frame,
+    token: &Active<C>,
+    is_there: bool,
+    bus: &mut dyn Bus<C>,
+) -> Result<Result<Arrived, Trouble>, Lost> {
+    let plane = match token.plane(0) {
+        Ok(Some(plane)) => plane,
+        Ok(None) => return Ok(Err(Trouble::TooSmall)),
+        Err(_) => return Ok(Err(Trouble::Stale)),
+    };
+    let fits = |len| (len <= plane.length_bytes).then_some(len);
+    let bytes = match &frame.body {
+        Body::Own(bytes) => bytes,
+        Body::Lent(_) => {
+            let loan = frame.loan::<C>().ok_or(Lost)?;
+            let span = loan.span().ok_or(Lost)?;
+            let Some(len) = fits(span.len) else {
+                return Ok(Err(Trouble::TooSmall));
+            };
+            if is_there {
+                return Ok(Ok(Arrived { len, copied: 0 }));
+            }
+            return match bus.copy_from(loan.peer, &span, &plane.cookie) {
+                Ok(copied) => Ok(Ok(Arrived { len, copied })),
+                Err(CopyFault::From(_)) => Err(Lost),
+                Err(CopyFault::To(_)) => Ok(Err(Trouble::Fault)),
+            };
+        }
+    };
+    // CAST: widening.
+    let Some(len) = fits(bytes.len() as u64) else {
+        return Ok(Err(Trouble::TooSmall));
+    };
+    let written = bus.write(&plane.cookie, 0, bytes);
+    Ok(written
+        .map(|()| Arrived { len, copied: len })
+        .map_err(|_| Trouble::Fault))
+}
+
+impl Reader {
+    /// The next frame cannot be had.
+    fn pass_over<C>(&mut self, stream: &mut Stream<ReaderFormats, C>, shared: &mut Shared) {
+        stream.count_dropped(u64::from(self.first.is_some()));
+        let at = shared.from(self.next);
+        let number = at.and_then(|at| Some(shared.frames().get(at)?.number));
+        self.next = number.unwrap_or(self.next).saturating_add(1);
+        shared.follow(self.id, self.next);
+    }
+
+    /// The frame at a place is in the reader's hands; others who are to get it need a copy.
+    fn give<C>(
+        &self,
+        shared: &mut Shared,
+        at: usize,
+        (token, len): (&Active<C>, u64),
+        bus: &mut dyn Bus<C>,
+    ) -> u64 {
+        let number = shared.frames().get(at).map(|frame| frame.number);
+        let is_wanted = |number| shared.is_wanted_beside(self.id, number);
+        if !number.is_some_and(is_wanted) {
+            shared.give(at, self.id, None);
+            shared.remove(at, DoneState::Done);
+            return 0;
+        }
+        let mut copy = shared.memory(len);
+        let read = match token.plane(0) {
+            Ok(Some(plane)) => bus.inspect(&plane.cookie, 0, &mut copy).is_ok(),
+            _ => false,
+        };
+        shared.give(at, self.id, Some(copy));
+        if !read {
+            shared.remove(at, DoneState::Done);
+        }
+        len
+    }
+}
+
+impl<C: Send + 'static> Engine<C> for Reader {
     type Formats = ReaderFormats;
 
     const FLOW: Flow = Flow::Capture;
@@ -88,12 +204,14 @@ impl<C> Engine<C> for Reader {
         if !stream.formats.is_there() {
             return Err(EIO);
         }
-        let next = stream.formats.link.lock().newest();
-        *self = Self { first: None, next };
+        self.first = None;
+        self.next = stream.formats.link.lock().join(self.id);
         Ok(())
     }
 
-    fn stop(&mut self, _: &mut Stream<ReaderFormats, C>) {}
+    fn stop(&mut self, stream: &mut Stream<ReaderFormats, C>) {
+        stream.formats.link.lock().leave(self.id);
+    }
 
     fn step(
         &mut self,
@@ -105,24 +223,55 @@ impl<C> Engine<C> for Reader {
         if stream.tokens.is_empty() {
             return false;
         }
-        let Some(frame) = stream.formats.link.lock().from(self.next) else {
+        let link = stream.formats.link.clone();
+        let shared = &mut *link.lock();
+        let tokens = &stream.tokens;
+        shared.reclaim(self.id, |loan| {
+            tokens.iter().any(|token| is_same(loan, token, bus))
+        });
+        let Some(at) = shared.from(self.next) else {
             return false;
         };
-        let Some(token) = stream.tokens.pop_front() else {
-            return false;
-        };
-        let first = *self.first.get_or_insert(frame.number);
-        stream.count_dropped(frame.number.saturating_sub(self.next.max(first)));
-        let Some((outcome, payloads)) = stream.outcome(write(&frame, &token, bus)) else {
+        let way = way(shared, at, &stream.tokens, bus);
+        let (Some(frame), Way::Reference(place) | Way::Copy(place)) =
+            (shared.frames().get(at), way)
+        else {
+            self.pass_over(stream, shared);
             return true;
         };
-        self.next = frame.number.saturating_add(1);
-        stream.count_copied(payloads.iter().flatten().sum());
+        let Some(token) = stream.tokens.get(place) else {
+            return false;
+        };
+        let is_there = way == Way::Reference(place);
+        let Ok(brought) = bring(frame, token, is_there, bus) else {
+            shared.remove(at, DoneState::Error);
+            return true;
+        };
+        let (number, time_ns) = (frame.number, frame.time_ns);
+        let Some(token) = stream.tokens.remove(place) else {
+            return false;
+        };
+        let Some((outcome, arrived)) = stream.outcome(brought) else {
+            return true;
+        };
+        let first = *self.first.get_or_insert(number);
+        stream.count_dropped(number.saturating_sub(self.next.max(first)));
+        self.next = number.saturating_add(1);
+        shared.follow(self.id, self.next);
+        let mut payloads = None;
+        if let Some(Arrived { len, mut copied }) = arrived {
+            if is_there {
+                copied = self.give(shared, at, (&token, len), bus);
+            }
+            stream.count_copied(copied);
+            let mut lens = [0; MAX_PLANES];
+            lens[0] = len;
+            payloads = Some(lens);
+        }
         let stamp = Stamp {
             // A sequence wraps, as V4L2's does.
-            sequence: u32::try_from((frame.number - first) & u64::from(u32::MAX))
-                .unwrap_or_default(),
-            time_ns: frame.time_ns,
+            sequence: u32::try_from((number - first) & u64::from(u32::MAX)).unwrap_or_default(),
+            time_ns,
             last: false,
         };
         stamp.finish(Flow::Capture, token, outcome, payloads, progress);

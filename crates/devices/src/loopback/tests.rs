@@ -1,6 +1,6 @@
 use super::*;
 use crate::Place;
-use crate::bench::Bench;
+use crate::bench::{Bench, Beside};
 use vb3_v4l2::{Flow, VideoDriver as _};
 
 const MS: u64 = 1_000_000;
@@ -17,6 +17,9 @@ fn place() -> Place {
 type Writer = Bench<LoopbackOutput<u32>>;
 type Reader = Bench<LoopbackCapture<u32>>;
 
+/// Bytes of a frame.
+const FRAME: u64 = 16 * 8 * 2;
+
 fn nodes(options: &str) -> Vec<DeviceSpec> {
     let spec: DeviceSpec = format!("loopback,size=16x8{options}")
         .parse()
@@ -24,11 +27,97 @@ fn nodes(options: &str) -> Vec<DeviceSpec> {
     spec.nodes().expect("nodes")
 }
 
+/// A loopback whose nodes are on one machine, as devices of a host are.
+struct Pair {
+    writer: Writer,
+    readers: Vec<Reader>,
+    /// Planes of the first reader that are planes of the writer.
+    same: Vec<(u32, u32)>,
+}
+
+impl Pair {
+    fn new(options: &str, (written, read): (u32, u32)) -> Self {
+        let nodes = nodes(options);
+        let output = LoopbackOutput::new(&nodes[0], &place()).expect("an OUTPUT node");
+        let reader = |node| {
+            let capture = LoopbackCapture::new(node, &place()).expect("a CAPTURE node");
+            Bench::new(capture, read)
+        };
+        Self {
+            writer: Bench::new(output, written),
+            readers: nodes[1..].iter().map(reader).collect(),
+            same: Vec::new(),
+        }
+    }
+
+    /// Starts all, with all buffers of readers queued.
+    fn started(options: &str, (written, read): (u32, u32)) -> Self {
+        let mut pair = Self::new(options, (written, read));
+        pair.writer.start();
+        for reader in &mut pair.readers {
+            (0..read).for_each(|index| reader.queue(index));
+            reader.start();
+        }
+        pair
+    }
+
+    /// Fills a buffer of the writer with equal bytes and queues it.
+    fn fill(&mut self, index: u32, value: u8) {
+        self.writer.plane(index, 0).fill(value);
+        self.writer.queue(index);
+    }
+
+    /// Lets all nodes work once, the writer's first. How many buffers came back to the writer.
+    fn tick(&mut self, now_ns: u64) -> usize {
+        let mut nothing = crate::bench::Memory::default();
+        let other = &mut nothing;
+        let beside = Beside { other, same: &[] };
+        let came = self.writer.tick_beside(now_ns, beside);
+        for (at, reader) in self.readers.iter_mut().enumerate() {
+            let same = if at == 0 { &self.same[..] } else { &[] };
+            let other = &mut self.writer.memory;
+            reader.tick_beside(now_ns, Beside { other, same });
+        }
+        came
+    }
+
+    /// As one who waits for a buffer of the writer's: how many ticks until it has one.
+    fn wait(&mut self, now_ns: u64) -> (u32, u32) {
+        for ticks in 0..4 {
+            if let Ok(info) = self.writer.take() {
+                return (ticks, info.index);
+            }
+            self.writer.device.note_waiter(Flow::Output);
+            self.tick(now_ns);
+        }
+        panic!("the writer hangs");
+    }
+
+    /// The next frame of a reader: buffer, sequence, first byte.
+    fn got(&mut self, reader: usize) -> Option<(u32, u32, u8)> {
+        let reader = &mut self.readers[reader];
+        let info = reader.take().ok()?;
+        assert!(!info.error);
+        let bytes = &*reader.plane(info.index, 0);
+        assert!(bytes.iter().all(|byte| *byte == bytes[0]), "a torn frame");
+        Some((info.index, info.sequence, bytes[0]))
+    }
+
+    /// Bytes that the writer's node and the readers' have copied.
+    fn copied(&self) -> (u64, u64) {
+        let readers = self.readers.iter();
+        let read = readers.map(|reader| reader.device.statistics().bytes_copied);
+        (self.writer.device.statistics().bytes_copied, read.sum())
+    }
+}
+
 fn pair(options: &str, buffers: u32) -> (Writer, Reader) {
-    let nodes = nodes(options);
-    let output = LoopbackOutput::new(&nodes[0], &place()).expect("an OUTPUT node");
-    let capture = LoopbackCapture::new(&nodes[1], &place()).expect("a CAPTURE node");
-    (Bench::new(output, buffers), Bench::new(capture, buffers))
+    let Pair {
+        writer,
+        mut readers,
+        ..
+    } = Pair::new(options, (buffers, buffers));
+    (writer, readers.remove(0))
 }
 
 /// Writes a frame of equal bytes from buffer 0.
@@ -63,7 +152,7 @@ fn readers_get_each_frame_as_it_was_written() {
                 .all(|byte| *byte == value)
         );
     }
-    // One copy in and one out, said.
+    // Where nodes do not reach each other's memory: one copy in and one out, said.
     assert_eq!(writer.device.statistics().bytes_copied, 3 * 256);
     assert_eq!(reader.device.statistics().bytes_copied, 3 * 256);
 }
@@ -146,4 +235,253 @@ fn exclusive_nodes_have_no_format_while_nobody_writes() {
         assert_eq!(reader.formats(Flow::Capture).len(), 1);
         writer.stop();
     }
+}
+
+/// With two buffers and a reader that keeps up: each frame goes straight from one to the other.
+#[test]
+fn a_frame_is_copied_once() {
+    let mut pair = Pair::started("", (2, 4));
+    pair.fill(0, 1);
+    assert_eq!(
+        pair.tick(START),
+        0,
+        "the newest stays for those who come late"
+    );
+    assert_eq!(
+        pair.writer.device.next_tick(),
+        None,
+        "nothing is to be done"
+    );
+    for number in 1..10u32 {
+        let value = u8::try_from(number).expect("a small number");
+        let (index, sequence, first) = pair.got(0).expect("a frame");
+        assert_eq!((sequence, first), (number - 1, value));
+        pair.readers[0].queue(index);
+        pair.fill(number % 2, value + 1);
+        assert_eq!(pair.tick(START + u64::from(number)), 1);
+        let info = pair.writer.take().expect("the one before");
+        let wanted = ((number - 1) % 2, number - 1, START + u64::from(number - 1));
+        assert_eq!((info.index, info.sequence, info.timestamp_ns), wanted);
+        assert!(!info.error);
+    }
+    assert_eq!(pair.copied(), (0, 10 * FRAME));
+}
+
+/// Whoever looks for a buffer and has none gets one, whatever readers do: what it held is copied.
+#[test]
+fn a_writer_waits_for_nobody() {
+    for buffers in [1, 2] {
+        for reads in [false, true] {
+            let mut pair = Pair::started("", (buffers, 2));
+            let mut free: Vec<u32> = (0..buffers).collect();
+            for value in 1..=20 {
+                if free.is_empty() {
+                    let (ticks, index) = pair.wait(START);
+                    assert!(ticks <= 2, "{ticks} ticks");
+                    free.push(index);
+                }
+                pair.fill(free.remove(0), value);
+                pair.tick(START);
+                if reads {
+                    let (index, _, first) = pair.got(0).expect("each frame");
+                    assert_eq!(first, value);
+                    pair.readers[0].queue(index);
+                }
+            }
+            let (written, read) = pair.copied();
+            match (buffers, reads) {
+                // The one buffer is wanted before there is a newer frame.
+                (1, true) => assert_eq!((written, read), (19 * FRAME, 20 * FRAME)),
+                (_, true) => assert_eq!((written, read), (0, 20 * FRAME)),
+                // Two went straight to the reader's buffers, and one or both are held at the end.
+                (buffers, false) => {
+                    assert_eq!(read, 2 * FRAME);
+                    let kept = u64::from(buffers);
+                    assert!(written >= (18 - kept) * FRAME && written <= 19 * FRAME);
+                }
+            }
+            // Those that were not read are there still, up to four.
+            if !reads {
+                let indexes: Vec<_> = (0..2).map(|_| pair.got(0).expect("the first")).collect();
+                assert_eq!([indexes[0].2, indexes[1].2], [1, 2]);
+                (0..2).for_each(|index| pair.readers[0].queue(index));
+                pair.tick(START);
+                assert_eq!(
+                    pair.got(0).map(|(_, sequence, first)| (sequence, first)),
+                    Some((16, 17))
+                );
+                assert_eq!(pair.readers[0].device.statistics().dropped, 14);
+            }
+        }
+    }
+}
+
+/// Who asks gets a buffer without a copy where readers only need their turn for it.
+#[test]
+fn readers_have_their_turn_before_anything_is_copied() {
+    let mut pair = Pair::started("", (2, 4));
+    pair.fill(0, 1);
+    pair.fill(1, 2);
+    pair.writer.device.note_waiter(Flow::Output);
+    assert_eq!(pair.writer.device.next_tick(), Some(0));
+    assert_eq!(pair.tick(START), 0);
+    assert_eq!(pair.writer.device.next_tick(), Some(0));
+    assert_eq!(pair.tick(START), 1);
+    assert_eq!(pair.writer.device.next_tick(), None);
+    assert_eq!(pair.copied(), (0, 2 * FRAME));
+    assert_eq!(pair.writer.take().map(|info| info.index), Ok(0));
+}
+
+#[test]
+fn late_readers_get_the_newest_from_the_writers_buffer_or_its_copy() {
+    for asks in [false, true] {
+        let mut pair = Pair::new("", (2, 2));
+        pair.writer.start();
+        pair.fill(0, 1);
+        pair.tick(START);
+        if asks {
+            assert_eq!(pair.wait(START), (2, 0));
+            // What becomes of the buffer changes nothing.
+            pair.writer.plane(0, 0).fill(99);
+        }
+        pair.readers[0].queue(0);
+        pair.readers[0].start();
+        pair.tick(START);
+        assert_eq!(pair.got(0), Some((0, 0, 1)));
+        let written = if asks { FRAME } else { 0 };
+        assert_eq!(pair.copied(), (written, FRAME));
+    }
+}
+
+#[test]
+fn a_stop_takes_the_writers_buffers_back() {
+    let mut pair = Pair::new("", (3, 1));
+    pair.writer.start();
+    (0..3).for_each(|index| pair.fill(index, 1));
+    pair.tick(START);
+    let stale = |pair: &Pair| pair.writer.queue.statistics().stale_tokens;
+    pair.writer.stop();
+    pair.tick(START);
+    assert_eq!(stale(&pair), 0);
+    // What was written is not shown, and the next stream begins with nothing.
+    pair.writer.start();
+    assert_eq!(pair.tick(START), 0);
+    pair.fill(0, 7);
+    pair.tick(START);
+    assert_eq!(pair.wait(START), (2, 0));
+}
+
+/// The reader finds out that a buffer cannot be read: the writer gets it back with an error, and the
+/// reader's stays for the next frame.
+#[test]
+fn a_frame_that_is_lost_is_the_writers_fault() {
+    let mut pair = Pair::new("", (2, 1));
+    pair.writer.start();
+    pair.fill(0, 1);
+    pair.tick(START);
+    pair.writer.memory.unmapped = vec![1];
+    pair.readers[0].queue(0);
+    pair.readers[0].start();
+    pair.tick(START);
+    assert_eq!(pair.tick(START), 1);
+    assert!(pair.writer.take().expect("a buffer").error);
+    assert_eq!(pair.writer.device.statistics().bus_faults, 1);
+    assert_eq!(pair.got(0), None);
+    pair.fill(1, 2);
+    pair.tick(START);
+    assert_eq!(pair.got(0), Some((0, 0, 2)));
+    // Found out as it is taken.
+    pair.writer.memory.unmapped = vec![1];
+    pair.fill(0, 3);
+    assert_eq!(pair.tick(START), 1, "the one that is lost");
+    assert!(pair.writer.take().expect("a buffer").error);
+}
+
+/// The reader's buffers are the writer's: frames are passed on as they are, and the writer gets a
+/// buffer back when the reader has queued it again.
+#[test]
+fn shared_memory_is_passed_on() {
+    let mut pair = Pair::started("", (3, 3));
+    pair.same = (1..=3).map(|plane| (plane, plane)).collect();
+    for round in 0..4u32 {
+        for index in [1, 0, 2] {
+            // Two views of one memory.
+            let value = u8::try_from(1 + round * 3 + index).expect("a small number");
+            pair.readers[0].plane(index, 0).fill(value);
+            pair.fill(index, value);
+            assert_eq!(pair.tick(START), 0, "the reader has it");
+            let (got, _, first) = pair.got(0).expect("a frame");
+            assert_eq!((got, first), (index, value));
+        }
+        for index in [1, 0, 2] {
+            pair.readers[0].queue(index);
+            assert_eq!(pair.tick(START), 0);
+            assert_eq!(pair.wait(START), (1, index), "without a wait for a turn");
+        }
+    }
+    assert_eq!(pair.copied(), (0, 0));
+    let (writer, reader) = (&pair.writer.memory, &pair.readers[0].memory);
+    let touched = |memory: &crate::bench::Memory| memory.accesses.len();
+    assert_eq!((touched(writer), touched(reader)), (12, 0), "12 were noted");
+}
+
+/// A writer that shares its memory and wants it back from a reader who has it gets it.
+#[test]
+fn what_a_reader_has_goes_back_on_demand_or_as_it_stops() {
+    let mut pair = Pair::started("", (1, 1));
+    pair.same = vec![(1, 1)];
+    pair.fill(0, 1);
+    pair.tick(START);
+    assert!(pair.got(0).is_some());
+    assert_eq!(pair.wait(START), (2, 0));
+    pair.readers[0].queue(0);
+    pair.fill(0, 2);
+    pair.tick(START);
+    pair.readers[0].stop();
+    assert_eq!(pair.tick(START), 1);
+    assert_eq!(pair.copied(), (0, 0));
+}
+
+/// Two readers, the first of which has the writer's buffers: the other gets each frame as it was
+/// written, whatever becomes of the buffer.
+#[test]
+fn one_readers_memory_is_not_the_others() {
+    let mut pair = Pair::started(",readers=2", (2, 1));
+    pair.same = vec![(1, 1), (1, 2)];
+    for (number, value) in (0..6u32).zip(10..) {
+        let index = number % 2;
+        pair.readers[0].plane(0, 0).fill(value);
+        pair.fill(index, value);
+        pair.tick(START);
+        assert_eq!(pair.got(0), Some((0, number, value)));
+        // It is the reader's to write on.
+        pair.readers[0].plane(0, 0).fill(0);
+        pair.writer.plane(index, 0).fill(0);
+        assert_eq!(pair.got(1), Some((0, number, value)));
+        (0..2).for_each(|reader| pair.readers[reader].queue(0));
+        assert_eq!(pair.wait(START).1, index);
+    }
+    // A copy for the second, and one to it.
+    assert_eq!(pair.copied(), (0, 6 * 2 * FRAME));
+}
+
+/// A frame is never copied over another that is still to be passed on.
+#[test]
+fn a_frame_to_pass_on_is_not_written_over() {
+    let mut pair = Pair::started("", (3, 2));
+    // The reader has planes 2 and 3 of the writer; plane 1 is the writer's own.
+    pair.same = vec![(1, 2), (2, 3)];
+    pair.fill(0, 1);
+    for (index, value) in [(1, 2), (2, 3)] {
+        pair.readers[0].plane(index - 1, 0).fill(value);
+        pair.fill(index, value);
+    }
+    pair.tick(START);
+    let got: Vec<_> = std::iter::from_fn(|| pair.got(0)).collect();
+    assert_eq!(got.len(), 2);
+    assert_eq!(
+        got.iter().map(|(_, _, first)| *first).collect::<Vec<_>>(),
+        [2, 3]
+    );
+    assert_eq!(pair.copied(), (0, 0));
 }
