@@ -338,6 +338,9 @@ impl Backend for World {
         if self.sync_files.has(file) {
             let found = self.sync_file_poll(file, events);
             self.note_wait(file, found == 0);
+            if found == 0 {
+                self.want_buffers_back();
+            }
             return found;
         }
         if self.knows_no_poll(file) {
@@ -415,6 +418,7 @@ impl Backend for World {
                 let flags = u64::from_ne_bytes(flags);
                 if read.is_ok() && self.sync_waits(buf, flags, caller) {
                     self.waits_for_buffers = true;
+                    self.want_buffers_back();
                     return Outcome::Wait;
                 }
                 let sync = |()| {
@@ -444,7 +448,10 @@ impl Backend for World {
         let asked = (POLL_IN | POLL_OUT) & events;
         let buf = self.shares.borrow().buf(id);
         let found = buf.map_or(asked, |buf| self.dmabuf_poll(buf, events));
-        self.waits_for_buffers |= found == 0 && asked != 0;
+        if found == 0 && asked != 0 {
+            self.waits_for_buffers = true;
+            self.want_buffers_back();
+        }
         found
     }
 
@@ -558,6 +565,9 @@ impl Backend for World {
             self.last_look_ns = real;
             self.shares.get_mut().look_at_some(&mut self.memory);
             self.name_deadlocks(real);
+            if self.deadlocks.is_watching() {
+                self.want_buffers_back();
+            }
         }
         self.plug_on_time(now);
         self.serve_control();

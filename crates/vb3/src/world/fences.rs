@@ -4,6 +4,7 @@ use super::{World, summary};
 use crate::report::EarlyAccess;
 use vb3_dmabuf::fence::{Early, EarlyAccess as By, FenceCounts, Owner, Usage};
 use vb3_machine::Device;
+use vb3_v4l2::{Flow, Role, VideoDriver as _};
 
 const fn verb(usage: Usage) -> &'static str {
     match usage {
@@ -31,6 +32,19 @@ impl World {
             }
         }
     }
+
+    /// Somebody waits until devices let go of memory: those that keep a buffer longer than they must
+    /// are to give it back.
+    ///
+    /// Source: Linux 7.2 `dma_fence_ops::enable_signaling`, differs: all are told, of no fence.
+    pub(super) fn want_buffers_back(&mut self) {
+        let outputs = self.nodes.iter_mut();
+        outputs
+            .filter(|node| node.video.role() == Role::Output)
+            .flat_map(|node| node.video.contexts_mut())
+            .for_each(|context| context.driver_mut().note_waiter(Flow::Output));
+    }
+
     /// Takes down who accessed a buffer that a device had.
     pub(super) fn note_early_accesses(&mut self) {
         let (fences, _) = self.memory.fences_mut();

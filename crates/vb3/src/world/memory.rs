@@ -7,7 +7,10 @@ use vb3_dmabuf::{MissingSync, Observer, SyncKind};
 use vb3_host::{Access, ProcessMemory};
 use vb3_machine::{Machine, User, UserFault, UserMemory};
 use vb3_plane::{Cookie, Planes, SgView};
-use vb3_v4l2::{Bus, BusFault, HostSpan, InPlace, Lines, Span};
+use vb3_v4l2::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span};
+
+/// Bytes moved at once where they go by way of this process.
+const CHUNK: usize = 64 << 10;
 
 /// All plane memory of a run.
 pub(super) type Memory = Planes<Mapper<Machine>, Ear>;
@@ -105,6 +108,30 @@ impl DeviceBus<'_> {
             done = end;
         }
         Ok(())
+    }
+}
+
+impl DeviceBus<'_> {
+    /// Copies from another device's plane by way of this process.
+    fn copy_by_way(
+        &mut self,
+        reader: vb3_machine::Device,
+        from: &Span<'_, Cookie>,
+        to: &Cookie,
+    ) -> Result<u64, CopyFault> {
+        let mut chunk = vec![0; usize::try_from(from.len).map_or(CHUNK, |len| len.min(CHUNK))];
+        let mut done = 0u64;
+        while done < from.len {
+            let left = usize::try_from(from.len - done).unwrap_or(CHUNK);
+            let part = chunk.get_mut(..left.min(CHUNK)).unwrap_or_default();
+            let (memory, dev) = (&mut *self.memory, reader);
+            DeviceBus { memory, dev }
+                .inspect(from.cookie, from.offset.saturating_add(done), part)
+                .map_err(CopyFault::From)?;
+            self.write(to, done, part).map_err(CopyFault::To)?;
+            done += part.len() as u64;
+        }
+        Ok(from.len.saturating_mul(2))
     }
 }
 
@@ -241,6 +268,49 @@ impl Bus<Cookie> for DeviceBus<'_> {
             len: span.len,
         });
         Some(found.collect())
+    }
+
+    fn peer(&self) -> Option<Peer> {
+        Some(Peer(self.dev.index()))
+    }
+
+    fn copy_from(
+        &mut self,
+        peer: Peer,
+        from: &Span<'_, Cookie>,
+        to: &Cookie,
+    ) -> Result<u64, CopyFault> {
+        let machine = self.memory.ops_mut().platform_mut();
+        let gone = CopyFault::From(BusFault::Revoked);
+        let reader = machine.device_at(peer.0).ok_or(gone)?;
+        let (Some(addr), Some(into)) = (on_bus(from.cookie, from.offset), on_bus(to, 0)) else {
+            return self.copy_by_way(reader, from, to);
+        };
+        let span = vb3_machine::BusSpan {
+            addr,
+            len: from.len,
+        };
+        let copied = machine.bus_copy((reader, span), (self.dev, into));
+        copied.map_err(|fault| {
+            let addr = fault.addr.get();
+            match fault.write {
+                true => CopyFault::To(BusFault::Unmapped { addr }),
+                false => CopyFault::From(BusFault::Unmapped { addr }),
+            }
+        })
+    }
+
+    fn is_same_memory(&mut self, peer: Peer, from: &Span<'_, Cookie>, to: &Cookie) -> bool {
+        let machine = self.memory.ops().platform();
+        let there = || {
+            let span = vb3_machine::BusSpan {
+                addr: on_bus(from.cookie, from.offset)?,
+                len: from.len,
+            };
+            Some((machine.device_at(peer.0)?, span, on_bus(to, 0)?))
+        };
+        there()
+            .is_some_and(|(reader, span, to)| machine.bus_is_same((reader, span), (self.dev, to)))
     }
 
     fn note_written(&mut self, cookie: &Cookie, offset: u64, len: u64) -> Result<(), BusFault> {

@@ -1,10 +1,24 @@
 //! Loopbacks: what one unmodified program writes another reads, byte for byte.
 
-use crate::common::{Outcome, Run, expect_pattern, lacks, recording, size_option};
+use crate::common::{
+    MACHINES, Outcome, Run, compiled, expect_pattern, lacks, recording, size_option,
+};
 use vb3_v4l2::pixfmt;
 
 /// Frames that are written, some per second.
 const COUNT: u32 = 40;
+
+/// Bytes of a frame.
+const FRAME: u64 = crate::common::SIZE.0 as u64 * crate::common::SIZE.1 as u64 * 2;
+
+/// Asserts that a node has copied each of its frames so often: of so many at least, and of those that
+/// stood in its buffers at the end.
+fn expect_copies(outcome: &Outcome, node: &str, frames: u64, times: u64) {
+    let (copied, most) = (outcome.queue(node).bytes_copied, frames + 5);
+    assert!(copied >= frames * times * FRAME, "{node}: {copied}");
+    assert!(copied <= most * times * FRAME, "{node}: {copied}");
+    assert!(copied.is_multiple_of(FRAME), "{node}: {copied}");
+}
 
 /// Runs a shell script on a loopback, beside a recording of the pattern in `pattern.raw`.
 fn script(options: &str, text: &str) -> Outcome {
@@ -34,7 +48,8 @@ fn ffmpeg_to_v4l2_ctl_by_mmap_user_pointers_and_read() {
     if lacks("ffmpeg") || lacks("v4l2-ctl") {
         return;
     }
-    for reading in ["--stream-mmap=4", "--stream-user=4"] {
+    // To a program's own memory it goes by way of the run's.
+    for (reading, times) in [("--stream-mmap=4", 1), ("--stream-user=4", 2)] {
         let outcome = script(
             ",userptr=on",
             &format!(
@@ -45,11 +60,12 @@ fn ffmpeg_to_v4l2_ctl_by_mmap_user_pointers_and_read() {
         );
         outcome.expect_success();
         expect_frames(&outcome, "got.raw", 8);
-        // One copy in, one copy out, and both are said.
-        let frame = u64::from(crate::common::SIZE.0 * crate::common::SIZE.1 * 2);
-        let written = outcome.queue("/dev/video0");
-        assert!(written.bytes_copied >= frame * u64::from(COUNT));
-        assert!(outcome.queue("/dev/video1").bytes_copied >= frame * 8);
+        // One copy by write(), one to the reader.
+        assert_eq!(
+            outcome.queue("/dev/video0").bytes_copied,
+            FRAME * u64::from(COUNT)
+        );
+        expect_copies(&outcome, "/dev/video1", 8, times);
     }
     let bytes = 4 * crate::common::SIZE.0 * crate::common::SIZE.1 * 2;
     let outcome = script(
@@ -61,6 +77,65 @@ fn ffmpeg_to_v4l2_ctl_by_mmap_user_pointers_and_read() {
     );
     outcome.expect_success();
     expect_frames(&outcome, "got.raw", 4);
+    // One to the buffers of read(), one from there.
+    expect_copies(&outcome, "/dev/video1", 4, 2);
+}
+
+/// Both sides stream with buffers of their own: each frame is copied once.
+#[test]
+fn v4l2_ctl_to_v4l2_ctl_by_mmap() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let text = "v4l2-ctl -d /dev/video1 --stream-mmap=4 --stream-count=8 --stream-to=got.raw & \
+                v4l2-ctl -d /dev/video0 --stream-out-mmap=4 --stream-from=pattern.raw \
+                --stream-loop & writer=$!; wait $!; wait %1; got=$?; kill $writer; exit $got";
+    let text = text.replace("wait $!; wait %1", "wait %1");
+    let outcome = script("", &text);
+    outcome.expect_success();
+    expect_frames(&outcome, "got.raw", 8);
+    assert_eq!(outcome.queue("/dev/video0").bytes_copied, 0);
+    expect_copies(&outcome, "/dev/video1", 8, 1);
+}
+
+/// The writer and the reader have the same buffers, whoever made them: nothing is copied.
+#[test]
+fn shared_buffers_are_passed_on() {
+    let Some(program) = compiled("share.c") else {
+        return;
+    };
+    let pattern = recording(&pixfmt::YUYV, COUNT);
+    for machine in MACHINES {
+        for owner in ["reader", "writer"] {
+            let run = Run::on(machine).device(format!("loopback,{}", size_option()));
+            std::fs::write(run.file("pattern.raw"), &pattern).unwrap();
+            let run = run.program([&program]);
+            let outcome = run.and([owner, &FRAME.to_string()]).run();
+            outcome.expect_end();
+            // The writer fills what the reader's queue has: that is what sharing means here.
+            let early = &outcome.report.early_accesses;
+            let is_meant = |by: &str| ["", "/dev/video0", "/dev/video1"].contains(&by);
+            assert!(early.iter().all(|row| is_meant(&row.by)), "{early:?}");
+            assert_eq!(
+                outcome.stdout,
+                format!("{COUNT} frames\n"),
+                "{machine}, {owner}"
+            );
+            assert!(outcome.read("got.raw") == pattern, "{machine}, {owner}");
+            let report = &outcome.report;
+            assert_eq!(report.total(|q| q.bytes_copied), 0, "{machine}, {owner}");
+            assert_eq!(report.total(|q| q.bytes_bounced), 0, "{machine}, {owner}");
+            let misses = &report.missing_syncs;
+            assert!(misses.is_empty(), "{machine}, {owner}: {misses:?}");
+            for node in ["/dev/video0", "/dev/video1"] {
+                assert_eq!(
+                    outcome.queue(node).frames,
+                    u64::from(COUNT),
+                    "{machine}, {owner}"
+                );
+            }
+        }
+    }
 }
 
 /// A reader with a display's buffers gets frames in them. They are the reader's own memory, so that
@@ -82,12 +157,7 @@ fn ffmpeg_to_v4l2_ctl_by_dma_buf() {
     let outcome = run.program(["sh", "-c", &text]).run();
     outcome.expect_success();
     expect_frames(&outcome, "got.raw", 8);
-    let frame = u64::from(crate::common::SIZE.0 * crate::common::SIZE.1 * 2);
-    let copied = outcome.queue("/dev/video1").bytes_copied;
-    assert!(
-        copied >= frame * 8 && copied.is_multiple_of(frame),
-        "{copied}"
-    );
+    expect_copies(&outcome, "/dev/video1", 8, 1);
     assert_eq!(outcome.queue("/dev/video2").bytes_copied, 0);
 }
 
