@@ -5,7 +5,10 @@
  * module. One line of JSON for each step on stdout.
  *
  *   edu DEVICE PREFIX [sg]    steps whose names begin with PREFIX; of dma-contig, or of dma-sg
- *   edu DEVICE PREFIX zero    whether non-coherent memory is clear
+ *   edu DEVICE PREFIX patches [huge|vmap]
+ *                             what the patches of docs/upstream mend: wishes that exclude each
+ *                             other; a size beyond all memory; else old contents, which only an
+ *                             IOMMU shows; the kernel's mapping of a program's memory
  */
 #define _GNU_SOURCE
 #include "edu.h"
@@ -125,22 +128,34 @@ static void zeroed(void)
 	parameter("attrs", "0");
 }
 
-/* Requests that make the stock module warn or fail: wishes that exclude each other, and sizes
- * beyond all memory. */
-static void wishes(void)
+static void wish(const char *what, uint32_t flags)
+{
+	int error = reqbufs(CAP, V4L2_MEMORY_MMAP, 1, flags);
+	char name[64];
+
+	snprintf(name, sizeof(name), "wish.%s", what);
+	step(name, "\"defect\":15,\"errno\":%d,\"ok\":%s", error, error ? "false" : "true");
+	reqbufs(CAP, V4L2_MEMORY_MMAP, 0, 0);
+}
+
+/* Requests that make the stock module warn or fail: wishes that exclude each other. */
+static void wishes_excluding(void)
 {
 	uint32_t flag = V4L2_MEMORY_FLAG_NON_COHERENT;
 
 	set_size(65536);
 	parameter("attrs", "16");
-	step("wish.noncoherent+no-kernel-mapping", "\"errno\":%d",
-	     reqbufs(CAP, V4L2_MEMORY_MMAP, 1, flag));
-	reqbufs(CAP, V4L2_MEMORY_MMAP, 0, 0);
+	wish("noncoherent+no-kernel-mapping", flag);
 	parameter("attrs", "0");
 	parameter("gfp", "4");
-	step("wish.noncoherent+dma32", "\"errno\":%d", reqbufs(CAP, V4L2_MEMORY_MMAP, 1, flag));
-	reqbufs(CAP, V4L2_MEMORY_MMAP, 0, 0);
+	wish("noncoherent+dma32", flag);
 	parameter("gfp", "0");
+}
+
+/* And sizes beyond all memory. */
+static void wishes(void)
+{
+	wishes_excluding();
 	/* The stock module has the OOM killer kill others first, the tests among them. */
 	if (!strcmp(prefix, "c"))
 		return;
@@ -361,6 +376,47 @@ static void failing(void)
 	reqbufs(CAP, V4L2_MEMORY_DMABUF, 0, 0);
 }
 
+/* The kernel has no mapping of a program's memory: the buffer comes back with an error, no more. */
+static void vmap_of_user(void)
+{
+	struct buffer out = { .type = OUT, .fd = -1 }, cap = { .type = CAP, .memory = 1, .fd = -1 };
+	int error, on[2] = { OUT, CAP };
+
+	parameter("cpu", "1");
+	error = make(&out, OUT, "userptr");
+	error = error ? error : make(&cap, CAP, "coherent");
+	for (int i = 0; i < 2; i++)
+		error = error ? error : call(video, VIDIOC_STREAMON, &on[i]);
+	error = error ? error : qbuf(&out);
+	error = error ? error : qbuf(&cap);
+	error = error ? error : dqbuf(&cap);
+	for (int i = 0; i < 2; i++)
+		call(video, VIDIOC_STREAMOFF, &on[i]);
+	step("vmap.userptr", "\"errno\":%d,\"want\":%d", error, EIO);
+	unmake(&cap);
+	unmake(&out);
+	parameter("cpu", "0");
+}
+
+/* What the patches of docs/upstream mend. What ends the kernel or other programs with the stock module
+ * is done if `more` says so. */
+static void patches(const char *more)
+{
+	wishes_excluding();
+	if (!strcmp(more, "vmap"))
+		vmap_of_user();
+	if (strcmp(more, "huge")) {
+		set_size(4 << 20);
+		dirty_memory();
+		zeroed_of("zero.noncoherent", V4L2_MEMORY_FLAG_NON_COHERENT);
+		return;
+	}
+	set_size(0xfffff000u);
+	step("huge", "\"errno\":%d,\"want\":%d", reqbufs(CAP, V4L2_MEMORY_MMAP, 1, 0), ENOMEM);
+	reqbufs(CAP, V4L2_MEMORY_MMAP, 0, 0);
+	set_size(65536);
+}
+
 int main(int argc, char **argv)
 {
 	prefix = argc > 2 ? argv[2] : "x";
@@ -369,10 +425,8 @@ int main(int argc, char **argv)
 		step("open", "\"ok\":false,\"errno\":%d", errno);
 		return 1;
 	}
-	if (argc > 3 && !strcmp(argv[3], "zero")) {
-		set_size(4 << 20);
-		dirty_memory();
-		zeroed_of("zero.noncoherent", V4L2_MEMORY_FLAG_NON_COHERENT);
+	if (argc > 3 && !strcmp(argv[3], "patches")) {
+		patches(argc > 4 ? argv[4] : "");
 		return 0;
 	}
 	if (argc > 3 && !strcmp(argv[3], "sg")) {

@@ -9,6 +9,7 @@
  *                                      memory in pieces, for a device that must not see what shares
  *                                      a page with it: whole pages, and within pages
  *   limits DEVICE PREFIX calls         calls in an order that no program has
+ *   limits DEVICE PREFIX remap         the first of them alone, on coherent memory or dma-sg's
  *   limits DEVICE PREFIX pool OTHER    memory without pages, of another device
  *   limits DEVICE PREFIX board OTHER REGION START ERRNO ERRNO
  *                                      memory that a device tree keeps, from START on: the errno of
@@ -195,14 +196,15 @@ static int exported(int on, int type)
 	return call(on, VIDIOC_EXPBUF, &e) ? -1 : e.fd;
 }
 
-static void calls(void)
+/* One attachment mapped for reading, and for writing meanwhile. */
+static void remap(const char *memory)
 {
-	struct probe_check c = { .rounds = 300 };
+	struct probe_check c = { 0 };
 	struct buffer cap;
 	int error;
 
 	set_size(65536);
-	error = make(&cap, CAP, "noncoherent");
+	error = make(&cap, CAP, memory);
 	c.fd = exported(video, CAP);
 	error = error ? error : call(probe, PROBE_REMAP, &c);
 	step("remap", "\"defect\":10,\"errno\":%d,\"second_map\":%lld,\"first_leads_somewhere\":%lld,\"ok\":%s",
@@ -210,6 +212,14 @@ static void calls(void)
 	     !error && c.result[1] != 0 ? "true" : "false");
 	close(c.fd);
 	unmake(&cap);
+}
+
+static void calls(void)
+{
+	struct probe_check c = { .rounds = 300 };
+	int error;
+
+	remap("noncoherent");
 	error = call(probe, PROBE_RACE, &c);
 	step("vaddr-race", "\"defect\":19,\"errno\":%d,\"rounds\":%u,\"two_mappings\":%lld,\"none\":%lld,\"ok\":%s",
 	     error, c.rounds, (long long)c.result[0], (long long)c.result[1],
@@ -322,8 +332,9 @@ static void stale(const char *path, int flags, const char *kind)
 	}
 	for (int i = 0; i < 2; i++)
 		call(video, VIDIOC_STREAMOFF, &on[i]);
-	step(kind, "\"defect\":5,\"errno\":%d,\"want\":0,\"first\":%d,\"second\":%d,\"wrong\":%d", error,
-	     bad[0], bad[1], error ? -1 : bad[0] + bad[1] + bad[2]);
+	step(kind, "\"defect\":5,\"errno\":%d,\"want\":0,\"first\":%d,\"second\":%d,\"wrong\":%d,\"ok\":%s",
+	     error, bad[0], bad[1], error ? -1 : bad[0] + bad[1] + bad[2],
+	     error || bad[0] + bad[1] + bad[2] ? "false" : "true");
 	reqbufs(OUT, V4L2_MEMORY_DMABUF, 0, 0);
 	unmake(&cap);
 	munmap(b.view, 65536);
@@ -381,6 +392,8 @@ int main(int argc, char **argv)
 		partial();
 	} else if (!strcmp(mode, "calls")) {
 		calls();
+	} else if (!strcmp(mode, "remap")) {
+		remap("coherent");
 	} else if (!strcmp(mode, "pool") && argc > 4) {
 		want = 0;
 		other(argv[4], 0, "pool");

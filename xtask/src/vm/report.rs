@@ -5,7 +5,8 @@
 //! step of the same name, not counting those that failed by bad `luck`, refuse (`errno`) nothing that C accepts, leave no `wrong` bytes or
 //! `dirty_pages`, and give the errno it says it `want`s. A step named `dmesg` is a complaint of
 //! the kernel's. A `c.` step with the number of a known `defect` may fail. Where both modules ran,
-//! each step that C came to must be there for ours. A `vb3.` step is the process home's, and counts
+//! each step that C came to must be there for ours. A `patched.` step, of the C module with the patches of
+//! docs/upstream, must do what it wants, as ours. A `vb3.` step is the process home's, and counts
 //! with ours.
 
 use serde_json::Value;
@@ -36,6 +37,11 @@ fn must_pass(step: &Value) -> bool {
         .any(|key| step[*key].as_i64().is_some_and(|n| n >= 0))
 }
 
+/// Whether a step that must pass did not, and does not say so by itself.
+fn is_wrong(step: &Value) -> bool {
+    must_pass(step) && passed(step) == Some(false) && step["ok"] != false
+}
+
 /// What the C module came to and ours did not, if both ran. Only failing is done by one alone.
 fn not_reached(steps: &[Value]) -> Vec<String> {
     let names = || steps.iter().filter_map(|step| step["step"].as_str());
@@ -58,6 +64,9 @@ pub(crate) fn faults(steps: &[Value]) -> Vec<String> {
         if step["ok"] == false && !known || name == "dmesg" {
             faults.push(line(step));
         }
+        if name.starts_with("patched.") && is_wrong(step) {
+            faults.push(line(step));
+        }
         let Some(base) = name.strip_prefix("rust.") else {
             continue;
         };
@@ -65,7 +74,7 @@ pub(crate) fn faults(steps: &[Value]) -> Vec<String> {
         let refused = with_c.is_some_and(|c| c["errno"] == 0) && step["errno"] != 0;
         if refused {
             faults.push(format!("{}, with the C module 0", line(step)));
-        } else if must_pass(step) && passed(step) == Some(false) && step["ok"] != false {
+        } else if is_wrong(step) {
             faults.push(line(step));
         }
         let (Some(total), Some(good)) = (step["total"].as_u64(), step["succeeded"].as_u64()) else {
@@ -189,6 +198,20 @@ mod tests {
             json!({"step": "end"}),
         ];
         assert_eq!(faults(&steps).len(), 2);
+    }
+
+    #[test]
+    fn a_patch_must_do_what_it_is_for() {
+        let mut steps = vec![
+            json!({"step": "c.huge", "errno": 12, "want": 12}),
+            json!({"step": "patched.huge", "errno": 12, "want": 12}),
+            json!({"step": "end"}),
+        ];
+        assert_eq!(faults(&steps), Vec::<String>::new());
+        steps[1] = json!({"step": "patched.huge", "errno": 0, "want": 12});
+        assert_eq!(faults(&steps).len(), 1);
+        steps[1] = json!({"step": "patched.dma", "errno": 0, "wrong": 3});
+        assert_eq!(faults(&steps).len(), 1);
     }
 
     #[test]
