@@ -10,7 +10,7 @@ use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags,
     Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Port, Progress,
-    QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver,
+    QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver, Waiter,
 };
 
 /// What a host needs of a device besides its driver.
@@ -348,8 +348,8 @@ impl<C: 'static> VideoDriver for Device<C> {
         self.look_at_frames(bus, progress);
     }
 
-    fn note_waiter(&mut self, flow: Flow) {
-        self.inner.note_waiter(flow);
+    fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {
+        self.inner.note_waiter(flow, waiter);
     }
 
     fn next_tick(&self) -> Option<u64> {

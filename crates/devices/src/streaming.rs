@@ -19,7 +19,7 @@ use vb3_queue::{
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, Fraction, FrameIntervals, FrameSizes,
     Identity, PixelFormat, Planarity, Port, Progress, QueuePolicy, Rect, Role, SelectionFlags,
-    SelectionTarget, Statistics, VideoDriver,
+    SelectionTarget, Statistics, VideoDriver, Waiter,
 };
 
 /// Most frames of one tick, so that a tick ends.
@@ -94,7 +94,9 @@ pub(crate) trait Engine<C> {
     fn next_step(&self, stream: &Stream<Self::Formats, C>) -> Option<u64>;
 
     /// Somebody looks for a buffer that is done, and there is none.
-    fn note_waiter(&mut self) {}
+    fn note_waiter(&mut self, waiter: Waiter) {
+        let _ = waiter;
+    }
 
     /// Readable when the engine waits for something outside and it has come.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -461,8 +463,8 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         }
     }
 
-    fn note_waiter(&mut self, _: Flow) {
-        self.engine.note_waiter();
+    fn note_waiter(&mut self, _: Flow, waiter: Waiter) {
+        self.engine.note_waiter(waiter);
     }
 
     fn next_tick(&self) -> Option<u64> {

@@ -113,6 +113,12 @@ pub trait Backend: Send {
     /// interested in `events`. POLLERR and POLLHUP are reported unasked.
     fn poll(&mut self, file: FileId, events: i16) -> i16;
 
+    /// A caller that [`poll`](Self::poll) has just told nothing of `events` waits for them, and did not
+    /// only look.
+    fn poll_waits(&mut self, file: FileId, events: i16) {
+        let _ = (file, events);
+    }
+
     /// read() of `len` bytes to `addr`; positions do not exist on devices.
     fn read(
         &mut self,

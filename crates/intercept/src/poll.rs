@@ -267,6 +267,9 @@ impl Server<'_> {
         }
         let slot = self.pending.next_slot();
         for entry in &polling.entries {
+            if let Source::Device(file, _) = entry.source {
+                self.backend.poll_waits(file, entry.events);
+            }
             if let Source::Other(fd) = &entry.source {
                 let events = u32::from(entry.events.cast_unsigned());
                 let slot = Event::Poll(slot);
@@ -361,9 +364,14 @@ fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
     missing
 }
 
-/// What holds on a device file, with the normal-data bits beside theirs.
+/// What holds on a device file, with the normal-data bits beside theirs; somebody waits until anything
+/// does.
 pub(crate) fn device_poll(backend: &mut dyn vb3_host::Backend, file: FileId, events: i16) -> i16 {
-    ready_bits(events, |events| backend.poll(file, events))
+    let found = ready_bits(events, |events| backend.poll(file, events));
+    if found == 0 {
+        backend.poll_waits(file, events);
+    }
+    found
 }
 
 /// What holds on a buffer, with the normal-data bits beside theirs.

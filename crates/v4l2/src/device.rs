@@ -371,6 +371,13 @@ where
         }
     }
 
+    /// Somebody waits for `events` of a file, of which [`poll`](Self::poll) has found none.
+    pub fn poll_waits(&mut self, file: FileHandle, events: i16) {
+        if let Some(context) = self.context_mut(file) {
+            context.poll_waits(events);
+        }
+    }
+
     /// read() of at most `len_bytes` to `addr` in the program.
     pub fn read(
         &mut self,

@@ -125,6 +125,15 @@ impl Default for QueuePolicy {
     }
 }
 
+/// What becomes of one who looks for a buffer that is done and finds none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiter {
+    /// It goes on, and looks again or not: O_NONBLOCK, poll() without a timeout, QUERYBUF.
+    GoesOn,
+    /// It waits until there is one.
+    Waits,
+}
+
 /// A video device, or what one open file of a memory-to-memory device has of it, as the V4L2
 /// layer sees it.
 ///
@@ -314,11 +323,11 @@ pub trait VideoDriver {
     );
 
     /// Somebody looks for a buffer of a queue that is done, and there is none: a program by DQBUF,
-    /// QUERYBUF, poll(), read() or write(), or whoever waits until the device lets go of a buffer's memory.
-    /// For devices that keep buffers longer than they must. Told again whenever anyone looks; what
-    /// comes of it comes with a [`tick`](Self::tick).
-    fn note_waiter(&mut self, flow: Flow) {
-        let _ = flow;
+    /// QUERYBUF, poll(), read() or write(), or whoever waits until the device lets go of a buffer's
+    /// memory. For devices that keep buffers longer than they must. What comes of it comes with a
+    /// [`tick`](Self::tick).
+    fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {
+        let _ = (flow, waiter);
     }
 
     /// When the next tick is due, on the monotonic clock; `None` while there is nothing to do. Of a

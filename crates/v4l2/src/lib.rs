@@ -42,7 +42,7 @@ pub use control::{
     H264Sps,
 };
 pub use device::{DeviceStatistics, Interest, Opener, VideoDevice, Woken};
-pub use driver::{FormatFlags, Identity, Port, QueuePolicy, Role, VideoDriver};
+pub use driver::{FormatFlags, Identity, Port, QueuePolicy, Role, VideoDriver, Waiter};
 pub use error::{Errno, Error};
 pub use file::FileHandle;
 pub use flow::Flow;

@@ -365,6 +365,10 @@ impl<B: Backend> Backend for Traced<'_, B> {
         self.devices.poll(file, events)
     }
 
+    fn poll_waits(&mut self, file: FileId, events: i16) {
+        self.devices.poll_waits(file, events);
+    }
+
     fn read(
         &mut self,
         file: FileId,

@@ -11,7 +11,7 @@ use crate::surface::{EBUSY, Trouble, align_lines};
 use vb3_queue::{Active, DoneState, DriverError, PlaneView};
 use vb3_v4l2::{
     Bus, Flow, Format, Fraction, FrameIntervals, FrameSizes, Peer, PixelFormat, Planarity, Port,
-    Progress,
+    Progress, Waiter,
 };
 
 /// The OUTPUT node of a loopback. It takes buffers as they come: the program sets the pace.
@@ -28,6 +28,8 @@ pub(crate) struct Writer {
 enum Waits {
     #[default]
     Nobody,
+    /// It has looked once and gone on, and may queue another buffer before it looks again.
+    Perhaps,
     /// Since the last tick.
     Anew,
     /// Readers had their turn since.
@@ -113,7 +115,7 @@ impl Writer {
         let mut shared = link.lock();
         let mut back = shared.take_back();
         match self.waits {
-            Waits::Nobody => {}
+            Waits::Nobody | Waits::Perhaps => {}
             _ if !back.is_empty() || !shared.has_loans() => {}
             Waits::Anew => self.waits = Waits::ForATick,
             Waits::ForATick => {
@@ -180,6 +182,9 @@ impl<C: Send + 'static> Engine<C> for Writer {
             self.give_back(stream, bus, progress);
             return false;
         };
+        if self.waits == Waits::Perhaps {
+            self.waits = Waits::Nobody;
+        }
         let link = stream.formats.link.clone();
         let mut shared = link.lock();
         let taken = take(&token, &mut shared, bus);
@@ -216,14 +221,17 @@ impl<C: Send + 'static> Engine<C> for Writer {
     }
 
     fn next_step(&self, stream: &Stream<WriterFormats, C>) -> Option<u64> {
-        let gives_back = || self.waits != Waits::Nobody && stream.formats.link.lock().has_loans();
+        let waits = matches!(self.waits, Waits::Anew | Waits::ForATick);
+        let gives_back = || waits && stream.formats.link.lock().has_loans();
         (!stream.tokens.is_empty() || gives_back()).then_some(0)
     }
 
-    fn note_waiter(&mut self) {
-        if self.waits == Waits::Nobody {
-            self.waits = Waits::Anew;
-        }
+    fn note_waiter(&mut self, waiter: Waiter) {
+        self.waits = match (self.waits, waiter) {
+            (Waits::Nobody, Waiter::GoesOn) => Waits::Perhaps,
+            (Waits::Nobody | Waits::Perhaps, _) => Waits::Anew,
+            (waits, _) => waits,
+        };
     }
 }
 

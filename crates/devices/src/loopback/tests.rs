@@ -1,7 +1,7 @@
 use super::*;
 use crate::Place;
 use crate::bench::{Bench, Beside};
-use vb3_v4l2::{Flow, VideoDriver as _};
+use vb3_v4l2::{Flow, VideoDriver as _, Waiter};
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
@@ -87,7 +87,7 @@ impl Pair {
             if let Ok(info) = self.writer.take() {
                 return (ticks, info.index);
             }
-            self.writer.device.note_waiter(Flow::Output);
+            self.writer.device.note_waiter(Flow::Output, Waiter::Waits);
             self.tick(now_ns);
         }
         panic!("the writer hangs");
@@ -322,7 +322,7 @@ fn readers_have_their_turn_before_anything_is_copied() {
     let mut pair = Pair::started("", (2, 4));
     pair.fill(0, 1);
     pair.fill(1, 2);
-    pair.writer.device.note_waiter(Flow::Output);
+    pair.writer.device.note_waiter(Flow::Output, Waiter::Waits);
     assert_eq!(pair.writer.device.next_tick(), Some(0));
     assert_eq!(pair.tick(START), 0);
     assert_eq!(pair.writer.device.next_tick(), Some(0));
@@ -330,6 +330,31 @@ fn readers_have_their_turn_before_anything_is_copied() {
     assert_eq!(pair.writer.device.next_tick(), None);
     assert_eq!(pair.copied(), (0, 2 * FRAME));
     assert_eq!(pair.writer.take().map(|info| info.index), Ok(0));
+}
+
+/// One look per buffer, as GStreamer's sink has it, is no wait; a second one for the same is.
+#[test]
+fn who_looks_and_goes_on_is_no_waiter() {
+    let mut pair = Pair::started("", (2, 4));
+    let look = |pair: &mut Pair| {
+        let device = &mut pair.writer.device;
+        device.note_waiter(Flow::Output, Waiter::GoesOn);
+        device.next_tick()
+    };
+    pair.fill(0, 1);
+    pair.tick(START);
+    assert_eq!(look(&mut pair), None);
+    pair.fill(1, 2);
+    assert_eq!(
+        pair.tick(START),
+        1,
+        "the first, of which readers have a copy"
+    );
+    assert_eq!(look(&mut pair), None);
+    assert_eq!(pair.copied(), (0, 2 * FRAME));
+    assert_eq!(look(&mut pair), Some(0));
+    assert_eq!(pair.tick(START) + pair.tick(START), 1);
+    assert_eq!(pair.copied(), (FRAME, 2 * FRAME));
 }
 
 #[test]

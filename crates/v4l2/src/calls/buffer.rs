@@ -9,7 +9,7 @@ use crate::file::FileHandle;
 use crate::program::CallContext;
 use crate::request::Call;
 use crate::requests::Scope;
-use crate::{Errno, Error, Flow, Program, Role, VideoDriver, sys};
+use crate::{Errno, Error, Flow, Program, Role, VideoDriver, Waiter, sys};
 use vb3_plane::{Coherency, ExportAccess, MemOps};
 use vb3_queue::{BufferInfo, BufferState, MAX_PLANES, Memory};
 
@@ -199,7 +199,7 @@ where
         drop(driver);
         if waits {
             // Programs also wait so for a buffer to be done.
-            self.driver.note_waiter(flow);
+            self.driver.note_waiter(flow, Waiter::GoesOn);
         }
         Ok(info)
     }
@@ -291,7 +291,11 @@ where
         error: vb3_queue::Error,
     ) -> Result<Option<T>, Error> {
         if error == vb3_queue::Error::WouldBlock {
-            self.driver.note_waiter(flow);
+            let waiter = match cx.nonblocking {
+                true => Waiter::GoesOn,
+                false => Waiter::Waits,
+            };
+            self.driver.note_waiter(flow, waiter);
         }
         self.stream_mut(flow)?.sleep(cx, error)
     }

@@ -8,7 +8,7 @@ use crate::flow::Flow;
 use crate::poll::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI};
 use crate::program::{CallContext, Outcome};
 use crate::progress::Progress;
-use crate::{Bus, Error, Program, VideoDriver};
+use crate::{Bus, Error, Program, VideoDriver, Waiter};
 use vb3_plane::MemOps;
 use vb3_queue::{Fault, Interest, IoModes, MapAccess, Readiness, Sink, Source};
 
@@ -97,7 +97,7 @@ where
         drop(driver);
         match found {
             Readiness::Nothing => {
-                self.note_poll(events, flow);
+                self.note_poll(events, flow, Waiter::GoesOn);
                 0
             }
             Readiness::Ready if flow == Flow::Output => POLL_OUT,
@@ -106,14 +106,24 @@ where
         }
     }
 
+    /// Somebody waits for these events of poll, which do not hold.
+    pub(crate) fn poll_waits(&mut self, events: i16) {
+        for &flow in self.driver.role().flows() {
+            let is_ready = self.queue(flow).is_none_or(vb3_queue::Queue::is_ready);
+            if !is_ready {
+                self.note_poll(events, flow, Waiter::Waits);
+            }
+        }
+    }
+
     /// A poll for these events has found no buffer done.
-    fn note_poll(&mut self, events: i16, flow: Flow) {
+    fn note_poll(&mut self, events: i16, flow: Flow, waiter: Waiter) {
         let wanted = match flow {
             Flow::Capture => POLL_IN,
             Flow::Output => POLL_OUT,
         };
         if events & wanted != 0 {
-            self.driver.note_waiter(flow);
+            self.driver.note_waiter(flow, waiter);
         }
     }
 
@@ -133,7 +143,7 @@ where
             let is_ready = stream.queue.is_ready();
             drop(driver);
             match flow {
-                _ if !is_ready => self.note_poll(events, flow),
+                _ if !is_ready => self.note_poll(events, flow, Waiter::GoesOn),
                 Flow::Output => found |= POLL_OUT,
                 Flow::Capture => found |= POLL_IN,
             }

@@ -4,7 +4,7 @@ use crate::pixfmt::lookup;
 use crate::{
     Bus, ControlFlags, ControlKind, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow,
     Format, FourCc, Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Port,
-    Progress, QueuePolicy, Role, VideoDriver, sys,
+    Progress, QueuePolicy, Role, VideoDriver, Waiter, sys,
 };
 use std::collections::VecDeque;
 use vb3_queue::{
@@ -41,8 +41,9 @@ pub(crate) struct TestDriver {
     /// Payloads of OUTPUT buffers shown, and their first byte.
     pub(crate) shown: Vec<(u64, u8)>,
     pub(crate) exposure: i64,
-    /// How often somebody looked for a buffer that was done and found none.
-    pub(crate) waiters: u32,
+    /// How often somebody looked for a buffer that was done and found none: how many went on, and how
+    /// many wait.
+    pub(crate) waiters: [u32; 2],
     pub(crate) policy: QueuePolicy,
 }
 
@@ -81,7 +82,7 @@ impl TestDriver {
             written: Vec::new(),
             shown: Vec::new(),
             exposure: 5,
-            waiters: 0,
+            waiters: [0; 2],
             policy: QueuePolicy {
                 max_buffers: 32,
                 ..QueuePolicy::default()
@@ -317,9 +318,9 @@ impl VideoDriver for TestDriver {
         self.policy
     }
 
-    fn note_waiter(&mut self, flow: Flow) {
+    fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {
         assert_eq!(flow, self.flow);
-        self.waiters += 1;
+        self.waiters[usize::from(waiter == Waiter::Waits)] += 1;
     }
 
     fn tick(&mut self, now_ns: u64, bus: &mut dyn Bus<u64>, progress: &mut Progress<u64>) {

@@ -214,33 +214,37 @@ fn a_driver_hears_of_those_who_wait() {
     assert_eq!(b.reqbufs(2, MMAP), 2);
     assert_eq!(b.query(0), 0);
     assert_eq!((b.qbuf(0), b.stream(true)), (0, 0));
-    assert_eq!(waiters(&b), 0);
+    assert_eq!(waiters(&b), [0, 0]);
     assert_eq!(b.dqbuf(), EAGAIN);
-    assert_eq!(waiters(&b), 1);
-    assert_eq!(b.device.poll(&mut b.mem, b.file, POLL_OUT), 0);
-    assert_eq!(waiters(&b), 2);
+    assert_eq!(waiters(&b), [1, 0]);
+    assert_eq!(poll(&mut b, POLL_OUT), 0);
+    assert_eq!(waiters(&b), [2, 0]);
     for events in [0, POLL_IN, POLL_PRI] {
-        assert_eq!(b.device.poll(&mut b.mem, b.file, events), 0);
+        assert_eq!(poll(&mut b, events), 0);
+        b.device.poll_waits(b.file, events);
     }
     assert_eq!(b.query(1), 0, "a buffer that the program has");
-    assert_eq!(waiters(&b), 2);
+    assert_eq!(waiters(&b), [2, 0]);
     assert_eq!(b.query(0), 0);
+    b.device.poll_waits(b.file, POLL_OUT);
+    assert_eq!(waiters(&b), [3, 1]);
     b.nonblocking = false;
     assert_eq!(b.dqbuf(), WAIT);
-    assert_eq!(waiters(&b), 4);
+    assert_eq!(waiters(&b), [3, 2]);
     b.abandon(b.file);
     b.tick();
     assert_eq!(b.query(0), 0);
-    assert_eq!(b.device.poll(&mut b.mem, b.file, POLL_OUT), POLL_OUT);
-    assert_eq!((b.dqbuf(), waiters(&b)), (0, 4));
+    b.device.poll_waits(b.file, POLL_OUT);
+    assert_eq!(poll(&mut b, POLL_OUT), POLL_OUT);
+    assert_eq!((b.dqbuf(), waiters(&b)), (0, [3, 2]));
     // write() fills the buffers that were never queued, and then waits.
     let mut b = Bench::output();
     b.program.poke(ARRAY, &[1; 4096]);
     for _ in 0..2 {
         assert_eq!(write_by(&mut b, None, ARRAY, 4096), 4096);
     }
-    assert_eq!(waiters(&b), 0);
+    assert_eq!(waiters(&b), [0, 0]);
     assert_eq!(write_by(&mut b, None, ARRAY, 4096), EAGAIN);
-    assert_eq!(waiters(&b), 1);
+    assert_eq!(waiters(&b), [1, 0]);
     b.close();
 }

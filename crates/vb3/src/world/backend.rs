@@ -360,6 +360,15 @@ impl Backend for World {
         found
     }
 
+    fn poll_waits(&mut self, file: FileId, events: i16) {
+        let Ok((at, handle)) = self.file(file) else {
+            return;
+        };
+        if let Some(node) = self.nodes.get_mut(at) {
+            node.video.poll_waits(handle, events);
+        }
+    }
+
     fn read(
         &mut self,
         file: FileId,

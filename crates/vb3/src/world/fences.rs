@@ -4,7 +4,7 @@ use super::{World, summary};
 use crate::report::EarlyAccess;
 use vb3_dmabuf::fence::{Early, EarlyAccess as By, FenceCounts, Owner, Usage};
 use vb3_machine::Device;
-use vb3_v4l2::{Flow, Role, VideoDriver as _};
+use vb3_v4l2::{Flow, Role, VideoDriver as _, Waiter};
 
 const fn verb(usage: Usage) -> &'static str {
     match usage {
@@ -42,7 +42,11 @@ impl World {
         outputs
             .filter(|node| node.video.role() == Role::Output)
             .flat_map(|node| node.video.contexts_mut())
-            .for_each(|context| context.driver_mut().note_waiter(Flow::Output));
+            .for_each(|context| {
+                context
+                    .driver_mut()
+                    .note_waiter(Flow::Output, Waiter::Waits)
+            });
     }
 
     /// Takes down who accessed a buffer that a device had.

@@ -98,6 +98,37 @@ fn v4l2_ctl_to_v4l2_ctl_by_mmap() {
     expect_copies(&outcome, "/dev/video1", 8, 1);
 }
 
+/// A camera's buffers are the writer's: the one copy is to the reader's.
+#[test]
+fn a_cameras_buffers_are_copied_once() {
+    if lacks("gst-launch-1.0") || lacks("v4l2-ctl") {
+        return;
+    }
+    for machine in MACHINES {
+        let run = Run::on(machine)
+            .device(format!("loopback,{}", size_option()))
+            .device(format!("camera,format=YUYV,{}", size_option()));
+        let (width, height) = crate::common::SIZE;
+        let caps = format!("video/x-raw,format=YUY2,width={width},height={height}");
+        let text = format!(
+            "gst-launch-1.0 -q v4l2src device=/dev/video2 io-mode=dmabuf ! {caps} ! v4l2sink \
+             device=/dev/video0 io-mode=dmabuf-import sync=false \
+             show-preroll-frame=false & writer=$!; \
+             v4l2-ctl -d /dev/video1 --stream-mmap=4 --stream-count=8 --stream-to=got.raw; \
+             got=$?; kill $writer; wait $writer; exit $got"
+        );
+        let outcome = run.program(["sh", "-c", &text]).run();
+        outcome.expect_success();
+        let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read("got.raw"));
+        assert_eq!(numbers.len(), 8, "{machine}");
+        assert_eq!(outcome.queue("/dev/video0").memory, "dmabuf", "{machine}");
+        assert_eq!(outcome.queue("/dev/video0").bytes_copied, 0, "{machine}");
+        assert_eq!(outcome.queue("/dev/video2").bytes_copied, 0, "{machine}");
+        expect_copies(&outcome, "/dev/video1", 8, 1);
+        assert_eq!(outcome.report.total(|q| q.bytes_bounced), 0, "{machine}");
+    }
+}
+
 /// The writer and the reader have the same buffers, whoever made them: nothing is copied.
 #[test]
 fn shared_buffers_are_passed_on() {

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -59,11 +60,25 @@ static void queue(int fd, unsigned type, unsigned index, unsigned used)
 	must(ioctl(fd, VIDIOC_QBUF, &b) == 0, type == OUT ? "QBUF by the writer" : "QBUF by the reader");
 }
 
+// Each way in which a program waits for a buffer: poll, epoll, or DQBUF alone.
+static void await(int fd, unsigned type, unsigned way)
+{
+	struct pollfd ready = { .fd = fd, .events = type == OUT ? POLLOUT : POLLIN };
+	struct epoll_event event = { .events = type == OUT ? EPOLLOUT : EPOLLIN };
+	if (way == 1) {
+		must(poll(&ready, 1, 10000) == 1, "poll");
+	} else if (way == 3) {
+		int set = epoll_create1(EPOLL_CLOEXEC);
+		must(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0, "epoll_ctl");
+		must(epoll_wait(set, &event, 1, 10000) == 1, "epoll_wait");
+		close(set);
+	}
+}
+
 static struct v4l2_buffer dequeue(int fd, unsigned type, unsigned index, unsigned sequence)
 {
 	struct v4l2_buffer b = { .type = type, .memory = type == owner ? V4L2_MEMORY_MMAP : V4L2_MEMORY_DMABUF };
-	struct pollfd ready = { .fd = fd, .events = type == OUT ? POLLOUT : POLLIN };
-	must(poll(&ready, 1, 10000) == 1, "poll");
+	await(fd, type, sequence % 6);
 	must(ioctl(fd, VIDIOC_DQBUF, &b) == 0, type == OUT ? "DQBUF by the writer" : "DQBUF by the reader");
 	want(index, b.index, "index");
 	want(sequence, b.sequence, "sequence");
