@@ -2,6 +2,8 @@
 
 mod again;
 
+pub(crate) use again::test as test_twice;
+
 use crate::{setup, sh, vm};
 use anyhow::Result;
 use std::process::Command;
@@ -34,7 +36,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
         cargo
     };
     if args.rest.is_empty() {
-        again::test(cargo_test().arg("--no-fail-fast"), cargo_test)?;
+        test_twice(cargo_test().arg("--no-fail-fast"), cargo_test)?;
     } else {
         sh::run(cargo_test().args(&args.rest))?;
     }

@@ -7,6 +7,7 @@ mod bench;
 mod bindings;
 mod ci;
 mod clip;
+mod compliance;
 mod demo;
 mod dist;
 mod exact;
@@ -46,6 +47,8 @@ enum Task {
     Vm(vm::Args),
     /// Compare what `vb3 run` says to each call with what stock Linux says
     Conformance,
+    /// Run the tests that run v4l2-compliance by other versions of it, from Debian's releases
+    Compliance(compliance::Args),
     /// Build the kernel module's package
     Dkms(vm::dkms::Args),
     /// Show what works in which container and on which kernel: `reach`, or `reach docker` for some
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Vm(args) => vm::run(&args),
         Task::Conformance => vm::conform::run(),
+        Task::Compliance(args) => compliance::run(&args),
         Task::Dkms(args) => vm::dkms::run(&args),
         Task::Reach(args) => reach::run(&args),
         Task::Confine(args) => reach::confine(&args),

@@ -19,7 +19,7 @@ const PROGRAMS: [&str; 2] = ["`-p vb3 --test e2e`", "`-p vb3-intercept --test pr
 ///
 /// # Errors
 /// Cargo cannot be run, a test fails twice, or one fails that is not tried again.
-pub(super) fn test(command: &mut Command, again: impl FnOnce() -> Command) -> Result<()> {
+pub(crate) fn test(command: &mut Command, again: impl FnOnce() -> Command) -> Result<()> {
     let shown = sh::shown(command);
     eprintln!("+ {shown}");
     let (success, out, err) = passed_on(command).with_context(|| format!("cannot run {shown}"))?;

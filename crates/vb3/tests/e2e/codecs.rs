@@ -150,6 +150,18 @@ fn ffmpegs_wrappers_get_ffmpegs_pictures() {
     }
 }
 
+/// Whether this is v4l2-compliance 1.32.0 with the AV1 decoder, which it takes for a device that is
+/// no decoder and has a decoder's control. Source: v4l-utils 8d92b9bf, which mends it.
+fn takes_av1_for_no_codec(stdout: &str) -> bool {
+    const CONTROL: &str = "node->controls.find(V4L2_CID_MIN_BUFFERS_FOR_CAPTURE) != \
+                           node->controls.end()";
+    let found = stdout
+        .lines()
+        .filter(|line| line.contains("fail: "))
+        .collect::<Vec<_>>();
+    stdout.contains(": AV1 Decoder") && matches!(found[..], [line] if line.ends_with(CONTROL))
+}
+
 #[test]
 fn every_decoder_is_compliant() {
     if lacks("ffmpeg") || lacks("v4l2-compliance") || lacks_libavcodec() {
@@ -159,7 +171,13 @@ fn every_decoder_is_compliant() {
         let run = Run::on("pc").device(case.device);
         let outcome = run.program(["v4l2-compliance", "-d", "/dev/video0"]).run();
         let found = summary(&outcome.stdout);
-        assert_eq!(found, Some((0, 0)), "{}\n{}", case.device, outcome.stdout);
+        let stdout = &outcome.stdout;
+        let wanted = if takes_av1_for_no_codec(stdout) {
+            (1, 0)
+        } else {
+            (0, 0)
+        };
+        assert_eq!(found, Some(wanted), "{}\n{stdout}", case.device);
         if case.is_stream {
             let run = Run::on("pc");
             case.encode(&run, 150);
