@@ -34,8 +34,8 @@ struct vb3_buf {
 	struct sg_table *sgt;	/* the cookie of dma-sg */
 	struct vb2_buffer *vb;
 	refcount_t users;	/* of allocated memory: plane, mappings, exports */
-	struct mutex lock;
 	bool is_handed_over;	/* whether prepare and finish can have anything to do */
+	struct mutex lock;
 	/* For debug.c. */
 	struct list_head all;
 	struct device *dev;

@@ -23,6 +23,43 @@ static void construct(void *buf)
 	mutex_init(&((struct vb3_buf *)buf)->lock);
 }
 
+#ifdef CONFIG_KASAN
+/*
+ * All but the mutex is written before it is read. A kernel with checkers sees to that: what nobody
+ * has written is this, payload included. (Slab's own poison is not for objects with a constructor.)
+ */
+#define POISON 0xa5
+
+static void poison(struct vb3_buf *buf)
+{
+	size_t rest = offsetofend(struct vb3_buf, lock);
+
+	memset(buf, POISON, offsetof(struct vb3_buf, lock));
+	memset((u8 *)buf + rest, POISON, kmem_cache_size(buffers) - rest);
+}
+
+/* The fields leave no hole of four bytes. A pointer or a number that is this by itself is rare. */
+static void check_written(const struct vb3_buf *buf)
+{
+	size_t at;
+
+	for (at = 0; at < offsetofend(struct vb3_buf, skipped); at += sizeof(u32)) {
+		if (at == offsetof(struct vb3_buf, lock))
+			at = offsetofend(struct vb3_buf, lock);
+		WARN(*(const u32 *)((const u8 *)buf + at) == POISON * 0x01010101u,
+		     VB3_NAME ": byte %zu of a buffer was not written\n", at);
+	}
+}
+#else
+static void poison(struct vb3_buf *buf)
+{
+}
+
+static void check_written(const struct vb3_buf *buf)
+{
+}
+#endif
+
 struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb)
 {
 	/* All else is written before it is read: the payload by who makes it, the rest by vb3_list. */
@@ -30,6 +67,7 @@ struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb)
 
 	if (!buf)
 		return ERR_PTR(-ENOMEM);
+	poison(buf);
 	buf->vb = vb;
 	buf->dma_addr = 0;
 	buf->sgt = NULL;
@@ -47,6 +85,7 @@ void *vb3_made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr)
 	}
 	buf->is_handed_over = ret;
 	vb3_list(buf, dev, addr);
+	check_written(buf);
 	return buf;
 }
 

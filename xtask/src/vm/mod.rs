@@ -146,6 +146,8 @@ const CHECKED: &[(&str, &[Iommu])] = &[
     ("far", &[Iommu::None]),
     ("links", &[Iommu::Intel]),
     ("buffers", &[Iommu::None]),
+    ("peers", &[Iommu::None]),
+    ("stress", &[Iommu::None]),
 ];
 
 /// Everything, and the package.
