@@ -5,6 +5,7 @@ use super::memory::Memory;
 use super::turns::Turns;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Debug;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Vma};
 use vb3_host::{Caller, Errno, FdIdentity, Tag};
@@ -82,11 +83,31 @@ pub(super) enum HeldBy {
     Pages(u32, Device),
 }
 
+/// What makes real dma-bufs of the machine's memory, and tells how many hold one.
+pub(super) trait Exporter: Debug {
+    /// A dma-buf of the first `len` bytes of a memfd; `None` where none can be made.
+    fn export(&self, memfd: BorrowedFd<'_>, len: u64) -> Option<OwnedFd>;
+
+    /// How many descriptors and mappings of it there are, ours included; `None` for what is none.
+    fn holders(&self, buf: BorrowedFd<'_>) -> Option<u64>;
+}
+
+impl Exporter for Udmabuf {
+    fn export(&self, memfd: BorrowedFd<'_>, len: u64) -> Option<OwnedFd> {
+        Self::export(self, memfd, len).ok()
+    }
+
+    fn holders(&self, buf: BorrowedFd<'_>) -> Option<u64> {
+        dmabuf_holders(buf)
+    }
+}
+
 /// The tables of what was given out.
 #[derive(Debug)]
 pub(super) struct Shares {
     next_tag: u64,
-    udmabuf: Option<Udmabuf>,
+    /// `None` where the kernel makes no dma-bufs of memfds for us.
+    exporter: Option<Box<dyn Exporter + Send>>,
     real: Turns<Real>,
     given: BTreeMap<Tag, Given>,
     exports: HashMap<FdIdentity, Export>,
@@ -103,7 +124,7 @@ impl Shares {
     pub(super) fn new() -> Self {
         Self {
             next_tag: 0,
-            udmabuf: Udmabuf::open(),
+            exporter: Udmabuf::open().map(|opened| Box::new(opened) as _),
             real: Turns::new(),
             given: BTreeMap::new(),
             exports: HashMap::new(),
@@ -111,6 +132,12 @@ impl Shares {
             touched: BTreeSet::new(),
             imports: Imports::of_kernel(),
         }
+    }
+
+    /// Has exports made by something else than the kernel.
+    #[cfg(test)]
+    pub(super) fn set_exporter(&mut self, exporter: Box<dyn Exporter + Send>) {
+        self.exporter = Some(exporter);
     }
 
     /// Whether something is held whose end has to be looked for.
@@ -130,7 +157,9 @@ impl Shares {
 
     fn look_at(&mut self, memory: &mut Memory, most: usize) -> bool {
         self.imports.look(memory);
-        let is_gone = |real: &Real| dmabuf_holders(real.fd.as_fd()).is_none_or(|n| n <= 1);
+        let exporter = self.exporter.as_deref();
+        let holders = |real: &Real| exporter?.holders(real.fd.as_fd());
+        let is_gone = |real: &Real| holders(real).is_none_or(|n| n <= 1);
         let gone = self.real.take_gone(most, is_gone);
         let any = !gone.is_empty();
         for real in gone {
@@ -144,8 +173,9 @@ impl Shares {
     /// Makes a real dma-buf of exported memory, where that can be done.
     fn make_real(&self, memfd: BorrowedFd<'_>, len: u64) -> Option<(OwnedFd, FdIdentity)> {
         let len = len.checked_next_multiple_of(PAGE_SIZE)?;
-        let fd = self.udmabuf.as_ref()?.export(memfd, len).ok()?;
-        dmabuf_holders(fd.as_fd())?;
+        let exporter = self.exporter.as_ref()?;
+        let fd = exporter.export(memfd, len)?;
+        exporter.holders(fd.as_fd())?;
         let stat = rustix::fs::fstat(&fd).ok()?;
         let file = FdIdentity {
             dev: stat.st_dev,

@@ -1,6 +1,7 @@
 //! The whole stack in one process: a program's calls are made by hand.
 
 mod buffers;
+mod exports;
 mod fences;
 mod fits;
 mod imports;
