@@ -6,6 +6,7 @@
 use crate::cli::{CtlArgs, CtlOrder};
 use crate::world::Mappings;
 use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::geteuid;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read as _, Write};
@@ -117,9 +118,18 @@ impl Control {
         self.listener.iter().map(|l| l.as_fd()).chain(asking)
     }
 
+    /// The listener, if somebody calls: accept makes a socket before it finds that nobody does.
+    fn caller(&self) -> Option<&UnixListener> {
+        let listener = self.listener.as_ref()?;
+        let mut looked = [PollFd::new(listener, PollFlags::IN)];
+        // Where it cannot be asked, accept finds out.
+        let called = poll(&mut looked, Some(&Timespec::default()));
+        (called != Ok(0)).then_some(listener)
+    }
+
     /// The orders that have come.
     pub(crate) fn orders(&mut self) -> Vec<(ClientId, String)> {
-        while let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) {
+        while let Some(Ok((stream, _))) = self.caller().map(UnixListener::accept) {
             if stream.set_nonblocking(true).is_err() {
                 continue;
             }
