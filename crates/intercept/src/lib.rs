@@ -97,6 +97,7 @@ mod select;
 mod serve;
 mod shown;
 mod signal;
+mod sleep;
 mod stat;
 mod supervisor;
 mod sync;

@@ -30,6 +30,7 @@ use crate::revoke::Revoking;
 use crate::serve::Server;
 use crate::shown::{Showing, Shown};
 use crate::signal::Forward;
+use crate::sleep::Sleep;
 use crate::supervisor::Supervisor;
 use crate::under_way::UnderWay;
 use vb3_host::{Backend, Errno};
@@ -128,7 +129,7 @@ pub fn run(
         wake_fds: Vec::new(),
         swept: Instant::now(),
         answers: Vec::new(),
-        clock_until: None,
+        sleep: Sleep::default(),
         hung_up: false,
         ending: Ending::new(options.leftover),
         monitors: Monitors::default(),

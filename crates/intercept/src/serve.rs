@@ -22,13 +22,11 @@ use crate::program::ExitReport;
 use crate::reap::{self, Ended};
 use crate::rewrite::Arg;
 use crate::signal::Forward;
+use crate::sleep::Sleep;
 use vb3_host::{Backend, Errno, FdIdentity, FileId, Hotplug};
 
 /// How often ends of processes are looked for once the program itself is gone.
 const AFTERWARDS: Duration = Duration::from_millis(100);
-
-/// What the clock may be late by, rather than be woken.
-const SLACK: Duration = Duration::from_micros(50);
 
 /// What becomes of a notified call.
 pub(crate) enum Verdict {
@@ -91,8 +89,8 @@ pub(crate) struct Server<'a> {
     pub(crate) swept: Instant,
     /// Calls that are done and wait for the lock to be free.
     pub(crate) answers: Vec<Answer>,
-    /// When the clock wakes by itself.
-    pub(crate) clock_until: Option<Instant>,
+    /// Of the clock.
+    pub(crate) sleep: Sleep,
     /// No thread is left that could call.
     pub(crate) hung_up: bool,
     pub(crate) ending: Ending,
@@ -147,10 +145,11 @@ impl Server<'_> {
         soonest.and_then(|soonest| now.checked_add(soonest))
     }
 
-    /// Until when the clock may sleep.
-    pub(crate) fn plan(&mut self) -> Option<Instant> {
-        self.clock_until = self.due();
-        self.clock_until
+    /// Until when the clock may sleep, which wakes after `look_again` whatever is due: nobody need
+    /// wake it for what is due after that.
+    pub(crate) fn plan(&mut self, look_again: Option<Duration>) -> Option<Instant> {
+        let look_again = look_again.and_then(|pause| Instant::now().checked_add(pause));
+        self.sleep.plan(self.due(), look_again)
     }
 
     /// Whether something is due before the clock wakes by itself. Told once.
@@ -158,12 +157,8 @@ impl Server<'_> {
         if !self.hotplug.is_empty() || !self.revoked.is_empty() {
             return true;
         }
-        let Some(due) = self.due() else { return false };
-        let sooner = self.clock_until.is_none_or(|until| due + SLACK < until);
-        if sooner {
-            self.clock_until = Some(due);
-        }
-        sooner
+        self.due()
+            .is_some_and(|due| self.sleep.is_cut_short_by(due))
     }
 
     /// What happens by itself: ends of things, time. True when nothing of the program is left.

@@ -138,9 +138,8 @@ impl<'a> Supervisor<'a> {
             if self.pool.is_short() {
                 continue;
             }
-            let until = self.server().plan();
-            let due = until.map(|until| until.saturating_duration_since(Instant::now()));
-            let timeout = due.into_iter().chain(look_again).min();
+            let until = self.server().plan(look_again);
+            let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
             let waited = self.host.events.wait(timeout, self.alarm.as_fd());
             waited.map_err(|Errno(errno)| Error::System {
                 call: "ppoll",
