@@ -19,7 +19,7 @@ use crate::listener::{ERESTARTNOINTR, Notif, Reply};
 use crate::lock::lock;
 use crate::monitor;
 use crate::note::Note;
-use crate::pool::{Admission, Job, Part, Pool, Term};
+use crate::pool::{Admission, Job, Part, Pool, Term, Work};
 use crate::revoke::Revoking;
 use crate::rewrite::{self, Arg, Left};
 use crate::serve::{Answer, How, Server, Verdict};
@@ -168,16 +168,12 @@ impl<'a> Supervisor<'a> {
         loop {
             match self.pool.next() {
                 Part::Receive(term) => self.receive(term),
-                Part::Work(mut work, mut job) => loop {
-                    match job {
-                        Job::Call(n) => self.serve(&n),
-                        Job::Answer(answer) => self.answer(answer),
+                Part::Work(work, job) => {
+                    let mut next = Some((work, job));
+                    while let Some((work, job)) = next {
+                        next = self.do_job(work, job);
                     }
-                    match self.pool.done(work) {
-                        Some(next) => (work, job) = next,
-                        None => break,
-                    }
-                },
+                }
                 Part::End => return,
             }
         }
@@ -221,17 +217,34 @@ impl<'a> Supervisor<'a> {
             if admitted != Admission::HeldBack {
                 self.serve(&n);
             }
-            if let Some(mut work) = self.pool.step_out(term) {
-                while let Some((next, job)) = self.pool.done(work) {
-                    match job {
-                        Job::Call(n) => self.serve(&n),
-                        Job::Answer(answer) => self.answer(answer),
-                    }
-                    work = next;
+            if let Some(work) = self.pool.step_out(term) {
+                let mut next = self.pool.done(work);
+                while let Some((work, job)) = next {
+                    next = self.do_job(work, job);
                 }
                 return;
             }
         }
+    }
+
+    /// Does what a thread was given; gives what was held back for it.
+    fn do_job(&self, work: Work, job: Job) -> Option<(Work, Job)> {
+        match job {
+            Job::Answer(Answer {
+                notif: n,
+                how: How::Reply(reply),
+            }) => {
+                let reply = self.copied_out(&n, reply);
+                // What may stall is over. A program that has its answer calls again at once, and
+                // while this thread counts as one at work, another one would have to receive that.
+                let next = self.pool.done(work);
+                self.host.listener.answer(n.id, reply);
+                return next;
+            }
+            Job::Call(n) => self.serve(&n),
+            Job::Answer(answer) => self.answer(answer),
+        }
+        self.pool.done(work)
     }
 
     /// Asks the calling thread for descriptors that its call needs; whether it makes it anew.
@@ -352,11 +365,16 @@ impl<'a> Supervisor<'a> {
 
     /// Copies out what a call has written, and answers it.
     fn reply(&self, n: &Notif, reply: Reply) {
-        let reply = match n.gathered.copy_out(self.host.powers.memory(), n.tid) {
+        let reply = self.copied_out(n, reply);
+        self.host.listener.answer(n.id, reply);
+    }
+
+    /// Copies out what a call has written; gives the answer that it has by then.
+    fn copied_out(&self, n: &Notif, reply: Reply) -> Reply {
+        match n.gathered.copy_out(self.host.powers.memory(), n.tid) {
             Err(e) if matches!(reply, Reply::Value(_)) => e.into(),
             _ => reply,
-        };
-        self.host.listener.answer(n.id, reply);
+        }
     }
 
     /// Answers calls that another one has brought to an end.
