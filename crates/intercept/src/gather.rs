@@ -17,8 +17,9 @@ use vb3_host::Errno;
 const MOST: usize = 256 << 20;
 /// Times that one call is made anew, at most.
 const ROUNDS: u32 = 4096;
-/// Read ahead where less is needed, within a page.
-const AHEAD: u64 = 256;
+/// Read before and after what is needed, within a page: a structure and the array that it points to
+/// mostly lie side by side on a stack, and a `v4l2_buffer` with all its planes has 600 bytes.
+const AROUND: u64 = 768;
 /// No page is smaller.
 const PAGE: u64 = 4096;
 
@@ -35,6 +36,26 @@ struct Part {
 }
 
 impl Part {
+    /// Copies what is needed and what lies around it; EPERM for a program that may not be read.
+    fn copied(way: Way, tid: u32, addr: u64, len: usize) -> (Self, Result<(), Errno>) {
+        let in_page = addr % PAGE;
+        let (before, after) = (AROUND.min(in_page), AROUND.min(PAGE - in_page));
+        let small = |bytes: u64| usize::try_from(bytes).unwrap_or(0);
+        let wanted = small(before).saturating_add(len.max(small(after)));
+        let mut bytes = vec![0; wanted];
+        let got = way.copy_in_some(tid, addr - before, &mut bytes);
+        bytes.truncate(got.unwrap_or(0));
+        let fault = bytes.len() < wanted;
+        // Of a page that is not there the fault is what is told, where it was asked for.
+        let addr = if bytes.is_empty() {
+            addr
+        } else {
+            addr - before
+        };
+        let refused = got.err().filter(|e| *e == Errno(libc::EPERM));
+        (Self { addr, bytes, fault }, refused.map_or(Ok(()), Err))
+    }
+
     /// Whether it tells of these bytes, or of the first that cannot be read.
     fn answers(&self, addr: u64, len: usize) -> bool {
         let at = addr
@@ -242,19 +263,11 @@ impl Gathered {
         lock(&self.0).touched.extend(absent);
         let mut refused = Ok(());
         for (addr, len) in wanted {
-            let to_page_end = PAGE - addr % PAGE;
-            let ahead = usize::try_from(AHEAD.min(to_page_end)).unwrap_or(0);
-            let mut bytes = vec![0; len.max(ahead)];
-            let got = way.copy_in_some(tid, addr, &mut bytes);
-            if got == Err(Errno(libc::EPERM)) {
-                refused = got.map(drop);
-            }
-            let got = got.unwrap_or(0);
-            let fault = got < bytes.len();
-            bytes.truncate(got);
+            let (part, got) = Part::copied(way, tid, addr, len);
+            refused = refused.and(got);
             let mut inner = lock(&self.0);
-            inner.bytes = inner.bytes.saturating_add(got);
-            inner.parts.push(Part { addr, bytes, fault });
+            inner.bytes = inner.bytes.saturating_add(part.bytes.len());
+            inner.parts.push(part);
         }
         refused
     }
@@ -265,6 +278,9 @@ impl Gathered {
     /// EFAULT.
     pub(crate) fn copy_out(&self, way: Way, tid: u32) -> Result<(), Errno> {
         let writes = core::mem::take(&mut lock(&self.0).writes);
+        if writes.is_empty() || way.copy_all_out(tid, &writes) {
+            return Ok(());
+        }
         let mut done = Ok(());
         // All that can be written is, as the kernel does.
         for (addr, data) in writes {
@@ -325,5 +341,64 @@ mod tests {
         assert_eq!(std::hint::black_box(&data), &[0, 2, 3, 0]);
         gathered.write(Way::Calls, tid, 8, &[1]).expect("kept");
         assert_eq!(gathered.copy_out(Way::Calls, tid), Err(Errno(libc::EFAULT)));
+    }
+
+    #[test]
+    fn what_lies_beside_it_is_gathered_with_it_as_far_as_there_is_any() {
+        // SAFETY: a new mapping at an address of the kernel's choice, whose second page cannot be read.
+        let pages = unsafe {
+            let (prot, flags) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            let two = 2 * PAGE as usize;
+            let at = libc::mmap(std::ptr::null_mut(), two, prot, flags, -1, 0);
+            assert_ne!(at, libc::MAP_FAILED);
+            libc::mprotect(at.byte_add(PAGE as usize), PAGE as usize, libc::PROT_NONE);
+            at.expose_provenance() as u64
+        };
+        let tid = std::process::id();
+        let read = |gathered: &Gathered, addr| {
+            let mut out = [9; 2];
+            gathered.read(Way::Calls, tid, addr, &mut out).map(|()| out)
+        };
+        let gathered = Gathered::default();
+        gathered.begin();
+        let middle = pages + 1000;
+        assert_eq!(read(&gathered, middle), Err(MISSING));
+        gathered.gather(Way::Calls, tid, None).expect("readable");
+        gathered.begin();
+        for near in [middle - AROUND, middle, middle + AROUND - 2] {
+            assert_eq!(read(&gathered, near), Ok([0; 2]));
+        }
+        assert_eq!(read(&gathered, middle - AROUND - 1), Err(MISSING));
+        gathered.begin();
+        let fault = Err(Errno(libc::EFAULT));
+        for beyond in [pages + PAGE, pages + PAGE + 100, pages + PAGE - 1] {
+            assert_eq!(read(&gathered, beyond), Err(MISSING));
+            gathered.gather(Way::Calls, tid, None).expect("readable");
+            gathered.begin();
+            assert_eq!(read(&gathered, beyond), fault);
+            assert!(!gathered.lacks());
+        }
+        assert_eq!(read(&gathered, pages + PAGE - 2), Ok([0; 2]));
+    }
+
+    #[test]
+    fn of_several_writes_all_are_made_that_can_be() {
+        let tid = std::process::id();
+        let mut data = [0u8; 4];
+        let at = data.as_mut_ptr().expose_provenance() as u64;
+        for (bad, wanted) in [(None, Ok(())), (Some(8), Err(Errno(libc::EFAULT)))] {
+            let gathered = Gathered::default();
+            gathered.begin();
+            let write = |addr, bytes: &[u8]| gathered.write(Way::Calls, tid, addr, bytes);
+            write(at, &[1, 2]).expect("kept");
+            if let Some(bad) = bad {
+                write(bad, &[7]).expect("kept");
+            }
+            // Of two in one place the later counts.
+            write(at + 1, &[3, 4]).expect("kept");
+            assert_eq!(gathered.copy_out(Way::Calls, tid), wanted);
+            assert_eq!(std::hint::black_box(&data), &[1, 3, 4, 0]);
+            data = [0; 4];
+        }
     }
 }

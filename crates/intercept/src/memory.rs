@@ -131,6 +131,31 @@ impl Way {
         }
     }
 
+    /// Copies several pieces to the memory of thread `tid` by one call, in their order. False where
+    /// not all of it was copied, and where that takes several calls: nothing may have been.
+    pub(crate) fn copy_all_out(self, tid: u32, pieces: &[(u64, Vec<u8>)]) -> bool {
+        let (Self::Calls, Ok(pid)) = (self, pid(tid)) else {
+            return false;
+        };
+        let whole = |(addr, data): &(u64, Vec<u8>)| remote(*addr, data.len()).ok();
+        let Some(remote) = pieces.iter().map(whole).collect::<Option<Vec<_>>>() else {
+            return false;
+        };
+        let local = pieces.iter().map(|(_, data)| libc::iovec {
+            iov_base: data.as_ptr().cast_mut().cast(),
+            iov_len: data.len(),
+        });
+        let local: Vec<_> = local.collect();
+        let count = local.len() as libc::c_ulong;
+        // SAFETY: each of `local` names a piece, which is only read, and there are `count` of both;
+        // the kernel checks the remote ranges, and refuses more pieces than it takes at once.
+        let n = unsafe {
+            libc::process_vm_writev(pid, local.as_ptr(), count, remote.as_ptr(), count, 0)
+        };
+        let bytes: usize = pieces.iter().map(|(_, data)| data.len()).sum();
+        usize::try_from(n) == Ok(bytes)
+    }
+
     /// Reads a NUL-terminated string of at most `max` bytes, without the NUL.
     ///
     /// # Errors
