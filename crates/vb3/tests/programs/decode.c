@@ -1,5 +1,6 @@
 // Speaks to a stateful decoder with plain ioctls, as the kernel's interface for it wants:
-// decode FOURCC STREAM PICTURES [COMMANDS], with commands in a file or on standard input:
+// decode FOURCC STREAM PICTURES [COMMANDS [CODED]], with commands in a file or on standard input and
+// CODED the fourcc of the stream, or else H264:
 //
 //   feed N     the next N bytes of STREAM in one OUTPUT buffer; its timestamp is its number, from 1
 //   jump N M   goes on at byte N of STREAM with timestamp M
@@ -35,7 +36,7 @@
 
 static int node;
 static FILE *pictures;
-static unsigned fourcc;
+static unsigned fourcc, coded = V4L2_PIX_FMT_H264;
 static struct v4l2_pix_format_mplane shape;
 static unsigned char *out_map[OUTPUTS];
 static unsigned char *cap_map[CAPTURES][2];
@@ -151,7 +152,9 @@ static void write_lines(const unsigned char *from, unsigned stride, unsigned wid
 
 static void write_picture(unsigned index)
 {
-	unsigned width = shape.width, height = shape.height;
+	// P010 has two bytes of each sample.
+	unsigned sample = fourcc == V4L2_PIX_FMT_P010 ? 2 : 1;
+	unsigned width = sample * shape.width, height = shape.height;
 	unsigned stride = shape.plane_fmt[0].bytesperline;
 	const unsigned char *at = cap_map[index][0];
 	write_lines(at, stride, width, height);
@@ -301,7 +304,7 @@ static void open_decoder(unsigned width, unsigned height)
 	struct v4l2_format f;
 	memset(&f, 0, sizeof(f));
 	f.type = OUT;
-	f.fmt.pix_mp.pixelformat = V4L2_PIX_FMT_H264;
+	f.fmt.pix_mp.pixelformat = coded;
 	f.fmt.pix_mp.width = width;
 	f.fmt.pix_mp.height = height;
 	f.fmt.pix_mp.num_planes = 1;
@@ -365,6 +368,8 @@ int main(int argc, char **argv)
 	if (argc > 4 && !freopen(argv[4], "r", stdin))
 		die(argv[4]);
 	fourcc = v4l2_fourcc(argv[1][0], argv[1][1], argv[1][2], argv[1][3]);
+	if (argc > 5 && strlen(argv[5]) == 4)
+		coded = v4l2_fourcc(argv[5][0], argv[5][1], argv[5][2], argv[5][3]);
 	int file = open(argv[2], O_RDONLY);
 	pictures = fopen(argv[3], "wb");
 	if (file < 0 || !pictures)
