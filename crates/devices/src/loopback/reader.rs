@@ -63,14 +63,17 @@ impl<C: Send + 'static> LoopbackCapture<C> {
     }
 }
 
-/// Whether a buffer of a reader is the writer's, with the frame at its start.
+/// Whether a buffer of a reader is the writer's.
 fn is_same<C>(loan: &Loan<C>, token: &Active<C>, bus: &mut dyn Bus<C>) -> bool {
-    let Ok(Some(plane)) = token.plane(0) else {
+    let (Some(frame), Ok(Some(plane))) = (loan.span(), token.plane(0)) else {
         return false;
     };
-    let is_there =
-        |span: Span<'_, C>| span.offset == 0 && bus.is_same_memory(loan.peer, &span, &plane.cookie);
-    loan.span().is_some_and(is_there)
+    let whole = Span {
+        offset: 0,
+        len: frame.offset.saturating_add(frame.len),
+        ..frame
+    };
+    bus.is_same_memory(loan.peer, &whole, &plane.cookie)
 }
 
 /// How a frame gets to a reader.
@@ -92,7 +95,8 @@ fn way<C: 'static>(
     bus: &mut dyn Bus<C>,
 ) -> Way {
     let loan = shared.frames().get(at).and_then(Frame::loan::<C>);
-    let found = loan.and_then(|loan| {
+    // A reader looks for it at the start.
+    let found = loan.filter(|loan| loan.offset == 0).and_then(|loan| {
         let mut tokens = tokens.iter();
         tokens.position(|token| is_same(loan, token, bus))
     });

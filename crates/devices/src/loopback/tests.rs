@@ -450,6 +450,21 @@ fn shared_memory_is_passed_on() {
     assert_eq!((touched(writer), touched(reader)), (12, 0), "12 were noted");
 }
 
+/// A frame that does not begin where the reader's would is copied, though the memory is the same.
+#[test]
+fn a_frame_behind_an_offset_is_not_passed_on() {
+    let mut pair = Pair::started("", (1, 1));
+    pair.same = vec![(1, 1)];
+    pair.writer.plane(0, 0)[..16].fill(1);
+    pair.writer.plane(0, 0)[16..].fill(2);
+    pair.writer.try_queue_at(0, FRAME, 16).expect("queued");
+    pair.readers[0].plane(0, 0).fill(2);
+    assert_eq!(pair.tick(START), 0);
+    assert_eq!(pair.got(0), None, "nothing is written over it");
+    assert_eq!(pair.copied(), (0, 0));
+    assert_eq!(pair.wait(START), (2, 0));
+}
+
 /// A writer that shares its memory and wants it back from a reader who has it gets it.
 #[test]
 fn what_a_reader_has_goes_back_on_demand_or_as_it_stops() {
