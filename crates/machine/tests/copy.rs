@@ -82,6 +82,22 @@ fn a_fault_says_whose_address_it_was() {
     assert!(!machine.bus_is_same((one, whole), (other, to)));
 }
 
+/// A fault that was asked for is the writing device's own: what is read was read before.
+#[test]
+fn a_fault_that_was_asked_for_strikes_once() {
+    let (mut mapper, one, other) = with_two(&with_iommu(CMA));
+    let source = mapper.alloc_coherent(one, LEN, Attrs::empty()).unwrap();
+    let target = mapper.alloc_coherent(other, LEN, Attrs::empty()).unwrap();
+    let from = span(mapper.alloc_dma_addr(&source).unwrap(), 0, LEN);
+    let to = mapper.alloc_dma_addr(&target).unwrap();
+    let machine = mapper.platform_mut();
+    assert!(machine.fault_next_access(one) && machine.fault_next_access(other));
+    let fault = machine.bus_copy((one, from), (other, to)).unwrap_err();
+    assert_eq!((fault.dev, fault.write), (other, true));
+    assert_eq!(machine.bus_copy((one, from), (other, to)), Ok(LEN));
+    assert!(machine.bus_note_read(one, from).is_err());
+}
+
 /// Two devices have different addresses for the same memory, or the same one for different memory.
 #[test]
 fn memory_is_known_by_itself_and_not_by_its_address() {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::world::summary;
 use vb3_dmabuf::fence::{Outcome as Ending, Status};
+use vb3_v4l2::{POLL_IN, POLL_OUT};
 
 const BUFFERS: u32 = 3;
 const EXPORT_SYNC_FILE: u32 = 0xc008_6202;
@@ -213,4 +214,32 @@ fn a_program_that_dies_ends_its_fences_with_the_reason() {
         Some(Status::Ended { outcome, .. }) if outcome == canceled
     ));
     lab.finish();
+}
+
+/// A loopback keeps the buffer with the newest frame. Who polls its dma-buf to write to it again, and
+/// does not look for it at the queue, gets it all the same.
+#[test]
+fn a_loopback_gives_a_buffer_back_that_somebody_polls_for() {
+    let mut bench = Bench::new("pc", &["loopback,size=64x48"]);
+    let writer = bench.open(0);
+    bench.reqbufs(writer, OUTPUT, MMAP, 2);
+    let number = bench.export(writer, OUTPUT, 0);
+    let buf = bench.program.identify(number).unwrap();
+    bench.stream(writer, OUTPUT, true);
+    let mut arg = Bench::buffer(OUTPUT, MMAP, 0);
+    let used = offset_of!(v4l2_buffer, bytesused);
+    arg.0[used..used + 4].copy_from_slice(&(64u32 * 48 * 2).to_ne_bytes());
+    bench.ioctl(writer, VIDIOC_QBUF, arg);
+    (0..4).for_each(|_| bench.world.tick());
+    // The device reads, and others may.
+    assert_eq!(bench.world.buffer_poll(buf, POLL_IN), POLL_IN);
+    let copied = bench.world.report().total(|queue| queue.bytes_copied);
+    assert_eq!(copied, 0, "nobody wants it back");
+    assert_eq!(bench.world.buffer_poll(buf, POLL_OUT), 0);
+    assert!(bench.world.next_tick().is_some_and(|due| due.is_zero()));
+    (0..2).for_each(|_| bench.world.tick());
+    assert_eq!(bench.world.buffer_poll(buf, POLL_OUT), POLL_OUT);
+    let copied = bench.world.report().total(|queue| queue.bytes_copied);
+    assert_eq!(copied, 64 * 48 * 2);
+    bench.close_all(&[writer]);
 }
