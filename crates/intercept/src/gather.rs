@@ -4,14 +4,15 @@
 //! on a file system that has stopped), so none is made while the world is locked. A call reads
 //! from what was gathered for it; what is missing is noted, the call fails without having changed
 //! anything, and is made anew once that is gathered, too. What it writes is kept until it is
-//! answered.
+//! answered. Where a call may not wait at all, it is put off before a copy that might ([`crate::care`]).
 
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 
+use crate::care::{self, Care};
 use crate::lock::lock;
 use crate::memory::Way;
-use vb3_host::Errno;
+use vb3_host::{Access, Errno};
 
 /// Bytes gathered for one call, at most.
 const MOST: usize = 256 << 20;
@@ -102,12 +103,16 @@ struct Inner {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Gathered(Mutex<Inner>);
+pub(crate) struct Gathered {
+    inner: Mutex<Inner>,
+    /// What may be done for the call.
+    pub(crate) care: Care,
+}
 
 impl Gathered {
     /// From now on the program's memory is not touched.
     pub(crate) fn begin(&self) {
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         inner.applied = true;
         inner.writes.clear();
         inner.missing.clear();
@@ -118,25 +123,25 @@ impl Gathered {
 
     /// Whether the call has come upon something that was not gathered, and is to be made anew.
     pub(crate) fn lacks(&self) -> bool {
-        let inner = lock(&self.0);
+        let inner = lock(&self.inner);
         let asks = !inner.wanted.is_empty() || inner.wants_watch;
         asks || !inner.missing.is_empty() || !inner.absent.is_empty()
     }
 
     /// Notes that the thread is to make a userfaultfd; the error with which the call ends until then.
     pub(crate) fn want_watch(&self) -> Errno {
-        lock(&self.0).wants_watch = true;
+        lock(&self.inner).wants_watch = true;
         MISSING
     }
 
     /// Whether it is to make one.
     pub(crate) fn wants_watch(&self) -> bool {
-        lock(&self.0).wants_watch
+        lock(&self.inner).wants_watch
     }
 
     /// Takes descriptors in that the thread has sent; without any, it sends none.
     pub(crate) fn lend(&self, fds: Vec<(i32, OwnedFd)>) {
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         inner.sends_none = fds.is_empty();
         inner.lent = fds;
         inner.wanted.clear();
@@ -147,7 +152,7 @@ impl Gathered {
     /// # Errors
     /// EPERM where it sends none; ENOMEM for too many.
     pub(crate) fn lent(&self, fd: i32) -> Result<OwnedFd, Errno> {
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         if let Some((_, file)) = inner.lent.iter().find(|(number, _)| *number == fd) {
             return file.try_clone().map_err(|_| Errno(libc::EMFILE));
         }
@@ -162,7 +167,7 @@ impl Gathered {
 
     /// The descriptors that the thread is to send, those that it has sent among them.
     pub(crate) fn wanted(&self) -> Vec<i32> {
-        let inner = lock(&self.0);
+        let inner = lock(&self.inner);
         if inner.wanted.is_empty() {
             return Vec::new();
         }
@@ -175,9 +180,12 @@ impl Gathered {
         if out.is_empty() {
             return Ok(());
         }
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         if !inner.applied {
             drop(inner);
+            if !self.may_access(tid, [(addr, out.len())], Access::Read) {
+                return Err(MISSING);
+            }
             return way.copy_in(tid, addr, out);
         }
         if let Some(done) = inner.parts.iter().find_map(|part| part.copy(addr, out)) {
@@ -199,7 +207,7 @@ impl Gathered {
         let Ok(len) = usize::try_from(len) else {
             return Ok(());
         };
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         let noted = inner.missing.iter().map(|&(_, len)| len);
         let bytes = noted.fold(inner.bytes.saturating_add(len), usize::saturating_add);
         let fits = bytes <= MOST && inner.rounds < ROUNDS;
@@ -216,7 +224,7 @@ impl Gathered {
     /// # Errors
     /// They have not.
     pub(crate) fn touch(&self, addr: u64, len: u64) -> Result<(), Errno> {
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         let range = (addr, len);
         if !inner.applied || len > MOST as u64 || inner.touched.contains(&range) {
             return Ok(());
@@ -227,16 +235,51 @@ impl Gathered {
 
     /// Copies to the memory of thread `tid`, or keeps what is to be copied.
     pub(crate) fn write(&self, way: Way, tid: u32, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         if !inner.applied {
             drop(inner);
+            if !self.may_access(tid, [(addr, data.len())], Access::Write) {
+                return Err(MISSING);
+            }
             return way.copy_out(tid, addr, data);
         }
         inner.writes.push((addr, data.to_vec()));
         Ok(())
     }
 
-    /// Copies in what a call will read, or has missed. May wait for the program.
+    /// Whether parts of the program's memory may be accessed now; puts the call off if not.
+    pub(crate) fn may_access(
+        &self,
+        tid: u32,
+        parts: impl IntoIterator<Item = (u64, usize)>,
+        access: Access,
+    ) -> bool {
+        if self.care.may_wait() {
+            return true;
+        }
+        let mut parts = parts.into_iter();
+        let may = parts.all(|(addr, len)| care::is_there(tid, addr, len as u64, access));
+        if !may {
+            self.care.put_off();
+        }
+        may
+    }
+
+    /// Whether all that is to be gathered may be now; puts the call off if not.
+    fn may_gather(&self, tid: u32, expected: Option<(u64, usize)>) -> bool {
+        if self.care.may_wait() {
+            return true;
+        }
+        let inner = lock(&self.inner);
+        let absent = inner.absent.iter();
+        // Nobody copies so much of these that their size matters.
+        let absent = absent.map(|&(addr, len)| (addr, usize::try_from(len).unwrap_or(MOST)));
+        let wanted: Vec<_> = inner.missing.iter().copied().chain(absent).collect();
+        drop(inner);
+        self.may_access(tid, wanted.into_iter().chain(expected), Access::Read)
+    }
+
+    /// Copies in what a call will read, or has missed. May wait for the program, where that is allowed.
     ///
     /// # Errors
     /// EPERM for a program that may not be read at all: to the call, nothing is there.
@@ -246,8 +289,11 @@ impl Gathered {
         tid: u32,
         expected: Option<(u64, usize)>,
     ) -> Result<(), Errno> {
+        if !self.may_gather(tid, expected) {
+            return Ok(());
+        }
         let wanted = {
-            let mut inner = lock(&self.0);
+            let mut inner = lock(&self.inner);
             inner.rounds += 1;
             // Where it could have been asked, it has been.
             inner.sends_none |= !inner.wanted.is_empty();
@@ -256,20 +302,30 @@ impl Gathered {
             wanted.extend(expected);
             wanted
         };
-        let absent = core::mem::take(&mut lock(&self.0).absent);
+        let absent = core::mem::take(&mut lock(&self.inner).absent);
         for &(addr, len) in &absent {
             way.touch(tid, addr, len);
         }
-        lock(&self.0).touched.extend(absent);
+        lock(&self.inner).touched.extend(absent);
         let mut refused = Ok(());
         for (addr, len) in wanted {
             let (part, got) = Part::copied(way, tid, addr, len);
             refused = refused.and(got);
-            let mut inner = lock(&self.0);
+            let mut inner = lock(&self.inner);
             inner.bytes = inner.bytes.saturating_add(part.bytes.len());
             inner.parts.push(part);
         }
         refused
+    }
+
+    /// Whether what the call has written may be copied out now.
+    pub(crate) fn may_copy_out(&self, tid: u32) -> bool {
+        if self.care.may_wait() {
+            return true;
+        }
+        let inner = lock(&self.inner);
+        let mut writes = inner.writes.iter();
+        writes.all(|(addr, data)| care::is_there(tid, *addr, data.len() as u64, Access::Write))
     }
 
     /// Copies out what the call has written. May wait for the program.
@@ -277,7 +333,7 @@ impl Gathered {
     /// # Errors
     /// EFAULT.
     pub(crate) fn copy_out(&self, way: Way, tid: u32) -> Result<(), Errno> {
-        let writes = core::mem::take(&mut lock(&self.0).writes);
+        let writes = core::mem::take(&mut lock(&self.inner).writes);
         if writes.is_empty() || way.copy_all_out(tid, &writes) {
             return Ok(());
         }

@@ -9,6 +9,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::care;
 use crate::files;
 use crate::filter::FdRange;
 use crate::held::{Given, Held};
@@ -205,7 +206,12 @@ impl Host {
     /// Remembers a remark for the person who runs the program.
     pub(crate) fn note(&self, note: Note) {
         // Too many at a time are too many to read.
-        self.notes.try_send(note).ok();
+        self.try_note(note);
+    }
+
+    /// The same; false where too many wait to be said.
+    pub(crate) fn try_note(&self, note: Note) -> bool {
+        self.notes.try_send(note).is_ok()
     }
 
     /// Follows what a process does to memory that devices use, or says once that it cannot.
@@ -329,8 +335,13 @@ impl<'a> Call<'a> {
     /// # Errors
     /// EFAULT, ENAMETOOLONG.
     pub(crate) fn read_str(&self, addr: u64, max: usize) -> Result<Vec<u8>, Errno> {
-        let way = self.host.powers.memory();
-        let done = way.copy_in_str(self.notif.tid, addr, max);
+        let (way, tid) = (self.host.powers.memory(), self.notif.tid);
+        let care = &self.notif.gathered.care;
+        if !care.may_wait() && !care::string_is_there(way, tid, addr, max) {
+            care.put_off();
+            return Err(Errno::NOT_GATHERED);
+        }
+        let done = way.copy_in_str(tid, addr, max);
         done.map_err(|e| self.unreadable(e))
     }
 

@@ -54,6 +54,7 @@
 //! (`arch`). [`probe`] finds out what is missing.
 
 mod arch;
+mod care;
 mod child;
 mod closing;
 mod cwd;
@@ -88,6 +89,7 @@ mod pool;
 mod probe;
 mod procs;
 mod program;
+mod put_off;
 mod raw;
 mod reap;
 mod revoke;
@@ -107,6 +109,7 @@ mod uevent;
 mod under_way;
 mod view;
 mod vma;
+mod walk;
 mod watch;
 
 pub use error::{Error, Feature};

@@ -113,6 +113,9 @@ impl Supervisor<'_> {
         };
         let flags = look.flags()?;
         check(&args, flags)?;
+        if !n.gathered.care.may_stop() {
+            return Ok(Verdict::Answered);
+        }
         self.map_device(n, (file, look.fd), &args, flags & libc::O_ACCMODE)
     }
 

@@ -7,6 +7,9 @@
 //! At most [`MOST`] threads exist. A process whose calls stall gets no more than a quarter of those
 //! that are left, so that the calls of others go on; its further calls are held back until one of
 //! those that stalled is over.
+//!
+//! The last [`RESERVE`] threads never wait for a program. A call that may do so is put off by them,
+//! until one of the others is free.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::PoisonError;
@@ -15,6 +18,7 @@ use std::time::Duration;
 use crate::listener::Notif;
 use crate::lock::lock;
 use crate::note::Note;
+use crate::put_off::PutOff;
 use crate::serve::Answer;
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering};
 use crate::watch::Watch;
@@ -22,6 +26,8 @@ use crate::watch::Watch;
 /// Threads at one time, at most; those that only wait for work go after a while. So many processes
 /// may have a call each that stalls.
 const MOST: usize = 1024;
+/// Of those, threads that serve while all others stall.
+const RESERVE: usize = 16;
 /// How often the receiver is looked at while calls come.
 pub(crate) const LOOK: Duration = Duration::from_millis(4);
 /// How often stalled threads are looked at.
@@ -62,6 +68,17 @@ pub(crate) enum Part {
     End,
 }
 
+/// What a thread may do for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum May {
+    /// Wait for its program: for a page, a file system, a thread.
+    Wait,
+    /// Stop its thread for a moment, at most.
+    Stop,
+    /// Neither of the two.
+    Neither,
+}
+
 /// The time for which a thread is the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Term(u64);
@@ -82,14 +99,18 @@ impl Term {
 
 /// Something a thread is at that is not the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Work(u64);
+pub(crate) struct Work {
+    id: u64,
+    /// What it may do for it.
+    pub(crate) may: May,
+}
 
 /// Whether a call may be served now.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    Serve,
+    Serve(May),
     /// It may be served, and the clock is to start a thread that receives.
-    ServeShort,
+    ServeShort(May),
     /// Its process has too many that stall.
     HeldBack,
 }
@@ -110,8 +131,9 @@ impl At {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Threads, at most.
+    /// Threads, at most, and those of them that never wait for a program.
     most: usize,
+    reserve: usize,
     threads: usize,
     idle: usize,
     receiver_wanted: bool,
@@ -120,10 +142,12 @@ struct Inner {
     at: HashMap<u64, At>,
     next: u64,
     /// What a receiver is at that has lost its part.
-    left: HashMap<u64, u64>,
+    left: HashMap<u64, Work>,
     held_back: HashMap<u32, VecDeque<Job>>,
+    put_off: PutOff,
     named: HashSet<u32>,
-    /// It was said that nobody is left to receive.
+    /// It was said that the reserve serves, and that nobody is left to receive.
+    said_reserve: bool,
     said_full: bool,
     /// The receiver's state at the last look that found another one than before, and when.
     seen: u64,
@@ -139,15 +163,49 @@ impl Inner {
     }
 
     fn may_begin(&self, pid: u32) -> bool {
-        let left = self.most.saturating_sub(self.at.len());
+        let left = self.may_wait().saturating_sub(self.at.len());
         self.busy(pid) < (left / 4).max(1)
     }
 
-    fn begin(&mut self, pid: u32, nr: i64) -> u64 {
+    /// How many threads may wait for programs.
+    fn may_wait(&self) -> usize {
+        self.most.saturating_sub(self.reserve)
+    }
+
+    /// What the next thread may do for a call.
+    fn may(&self) -> May {
+        let taken = self.at.len();
+        if taken < self.may_wait() {
+            May::Wait
+        } else if taken < self.may_wait() + self.reserve / 2 {
+            May::Stop
+        } else {
+            May::Neither
+        }
+    }
+
+    fn begin(&mut self, pid: u32, nr: i64) -> Work {
+        let may = self.may();
         self.next += 1;
         let since = Instant::now();
         self.at.insert(self.next, At { pid, nr, since });
-        self.next
+        Work { id: self.next, may }
+    }
+
+    /// What was held back of a process, one of whose calls is over, or was put off by then.
+    fn next_after(&mut self, pid: u32) -> Option<(u32, Job)> {
+        let held = self.held_back.get_mut(&pid);
+        let own = held.and_then(VecDeque::pop_front);
+        if self.held_back.get(&pid).is_some_and(VecDeque::is_empty) {
+            self.held_back.remove(&pid);
+        }
+        if self.put_off.is_empty() || self.may() != May::Wait {
+            // It may not need to wait at all.
+            return own.map(|job| (pid, job));
+        }
+        // All in turn, whoever had the thread before.
+        self.jobs.extend(own.map(|job| (pid, job)));
+        self.put_off.pop()
     }
 }
 
@@ -167,14 +225,15 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new() -> Self {
-        Self::of_at_most(MOST)
+        Self::of_at_most(MOST, RESERVE)
     }
 
-    /// One with so many threads at most.
-    pub(crate) fn of_at_most(most: usize) -> Self {
+    /// One with so many threads at most, and so many of them in reserve.
+    pub(crate) fn of_at_most(most: usize, reserve: usize) -> Self {
         let pool = Self::default();
         let mut inner = lock(&pool.inner);
-        (inner.most, inner.receiver_wanted) = (most, true);
+        (inner.most, inner.reserve) = (most, reserve);
+        inner.receiver_wanted = true;
         drop(inner);
         pool
     }
@@ -193,7 +252,7 @@ impl Pool {
             if let Some((pid, job)) = inner.jobs.pop_front() {
                 let work = inner.begin(pid, job.notif().nr);
                 self.busy.store(inner.at.len(), Ordering::Release);
-                return Part::Work(Work(work), job);
+                return Part::Work(work, job);
             }
             inner.idle += 1;
             let (again, timeout) = self
@@ -210,20 +269,18 @@ impl Pool {
         }
     }
 
-    /// What a thread has been at is over. Gives what was held back for it.
+    /// What a thread has been at is over. Gives what has waited for that.
     pub(crate) fn done(&self, work: Work) -> Option<(Work, Job)> {
         let mut inner = lock(&self.inner);
-        let at = inner.at.remove(&work.0);
+        let at = inner.at.remove(&work.id);
         let next = at.and_then(|at| {
-            let held = inner.held_back.get_mut(&at.pid)?;
-            let job = held.pop_front();
-            if held.is_empty() {
-                inner.held_back.remove(&at.pid);
-            }
-            let job = job?;
-            Some((Work(inner.begin(at.pid, job.notif().nr)), job))
+            let (pid, job) = inner.next_after(at.pid)?;
+            Some((inner.begin(pid, job.notif().nr), job))
         });
         self.busy.store(inner.at.len(), Ordering::Release);
+        if !inner.jobs.is_empty() {
+            self.work.notify_one();
+        }
         next
     }
 
@@ -247,7 +304,7 @@ impl Pool {
         if next(at).is_some() && self.watch.state.fetch_update(done, seen, next).is_ok() {
             return None;
         }
-        lock(&self.inner).left.remove(&term.0).map(Work)
+        lock(&self.inner).left.remove(&term.0)
     }
 
     /// Whether any thread stalls, or is at a call beside the receiver.
@@ -260,7 +317,7 @@ impl Pool {
     pub(crate) fn admit(&self, pid: u32, n: &Notif) -> Admission {
         let mut inner = lock(&self.inner);
         if inner.busy(pid) == 0 {
-            return Admission::Serve;
+            return Admission::Serve(inner.may());
         }
         if !inner.may_begin(pid) {
             let held = inner.held_back.entry(pid).or_default();
@@ -268,12 +325,34 @@ impl Pool {
             return Admission::HeldBack;
         }
         let state = self.watch.state.load(Ordering::Acquire);
+        let may = inner.may();
         self.pass_on(&mut inner, state, pid, n.nr);
         if inner.idle == 0 {
-            Admission::ServeShort
+            Admission::ServeShort(may)
         } else {
-            Admission::Serve
+            Admission::Serve(may)
         }
+    }
+
+    /// Keeps a call that may wait for its program until a thread may do so. Given back where one may by
+    /// now.
+    pub(crate) fn put_off(&self, pid: u32, job: Job) -> Option<Job> {
+        let mut inner = lock(&self.inner);
+        if inner.may() == May::Wait {
+            return Some(job);
+        }
+        inner.put_off.push(pid, job);
+        None
+    }
+
+    /// The listener's names of some calls that are put off, in turn.
+    pub(crate) fn some_put_off(&self) -> Vec<u64> {
+        lock(&self.inner).put_off.some()
+    }
+
+    /// Drops those whose threads have ended.
+    pub(crate) fn forget(&self, gone: &[u64]) {
+        lock(&self.inner).put_off.forget(gone);
     }
 
     /// Someone else becomes the receiver, if the one that is has not moved on from `state`.
@@ -337,6 +416,16 @@ impl Pool {
         (again, remarks)
     }
 
+    /// A remark of the last look could not be said: the next one makes it anew.
+    pub(crate) fn unsaid(&self, remark: &Note) {
+        let mut inner = lock(&self.inner);
+        match remark {
+            Note::ReserveServes { .. } => inner.said_reserve = false,
+            Note::NobodyServes { .. } => inner.said_full = false,
+            _ => {}
+        }
+    }
+
     /// How many threads are to be started, so that one is always free. They count as started.
     pub(crate) fn wanted(&self) -> usize {
         let mut inner = lock(&self.inner);
@@ -382,10 +471,22 @@ impl Inner {
         }
     }
 
+    /// What concerns all programs comes first: who says it takes only so much at a time.
     fn remarks(&mut self) -> Vec<Note> {
         let mut late: Vec<&At> = self.at.values().filter(|at| at.stalls()).collect();
         late.sort_by_key(|at| at.since);
         let mut remarks = Vec::new();
+        let calls = late.len();
+        if let Some(&&At { pid, nr, .. }) = late.first() {
+            if !self.said_reserve && calls >= self.may_wait() {
+                self.said_reserve = true;
+                remarks.push(Note::ReserveServes { calls, pid, nr });
+            }
+            if !self.said_full && self.is_full() {
+                self.said_full = true;
+                remarks.push(Note::NobodyServes { calls, pid, nr });
+            }
+        }
         for &&At { pid, nr, .. } in &late {
             if self.named.len() < 4096 && self.named.insert(pid) {
                 let held_back = self.held_back.get(&pid).map_or(0, VecDeque::len);
@@ -394,16 +495,6 @@ impl Inner {
                 let calls = stalled + held_back;
                 remarks.push(Note::Stalled { pid, nr, calls });
             }
-        }
-        if !self.said_full && self.is_full() {
-            self.said_full = true;
-            let calls = late.len();
-            let longest = late.first();
-            remarks.extend(longest.map(|&&At { pid, nr, .. }| Note::NobodyServes {
-                calls,
-                pid,
-                nr,
-            }));
         }
         remarks
     }

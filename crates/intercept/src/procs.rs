@@ -215,10 +215,10 @@ impl Procs {
         if self.no_borrow.is_none() {
             match raw::pidfd_getfd(thread.pidfd.as_fd(), fd) {
                 Ok(copy) => {
-                    let stat = raw::fstat(copy.as_fd())?;
+                    let (id, mode) = raw::known(copy.as_fd())?;
                     return Ok(Look {
-                        id: raw::identity(&stat),
-                        mode: stat.st_mode,
+                        id,
+                        mode,
                         fd: Some(copy),
                         place: (thread.tid, fd),
                     });

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use rustix::fs::{AtFlags, StatxFlags};
 use vb3_host::{Errno, FdIdentity};
 
 /// Flag of `pidfd_open` for a single thread (Linux 6.9).
@@ -98,6 +99,23 @@ pub(crate) fn fstat(fd: BorrowedFd<'_>) -> Result<libc::stat, Errno> {
     check(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
     // SAFETY: the kernel has filled it.
     Ok(unsafe { stat.assume_init() })
+}
+
+/// Device and inode of an open file, and its mode bits, as the kernel knows them: a file system that
+/// somebody serves is not asked.
+pub(crate) fn known(fd: BorrowedFd<'_>) -> Result<(FdIdentity, u32), Errno> {
+    let mask = StatxFlags::TYPE | StatxFlags::MODE | StatxFlags::INO;
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let Ok(stat) = rustix::fs::statx(fd, "", flags, mask) else {
+        // Old containers refuse it.
+        let stat = fstat(fd)?;
+        return Ok((identity(&stat), stat.st_mode));
+    };
+    let id = FdIdentity {
+        dev: libc::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+        ino: stat.stx_ino,
+    };
+    Ok((id, stat.stx_mode.into()))
 }
 
 /// Like [`fstat`], by path.

@@ -19,7 +19,7 @@ use crate::listener::{ERESTARTNOINTR, Notif, Reply};
 use crate::lock::lock;
 use crate::monitor;
 use crate::note::Note;
-use crate::pool::{Admission, Job, Part, Pool, Term, Work};
+use crate::pool::{Admission, Job, May, Part, Pool, Term, Work};
 use crate::revoke::Revoking;
 use crate::rewrite::{self, Arg, Left};
 use crate::serve::{Answer, How, Server, Verdict};
@@ -130,10 +130,13 @@ impl<'a> Supervisor<'a> {
                     self.pool.unstarted();
                 }
             }
+            self.forget_ended();
             let look = || self.pool.look(|tid| self.pid_of(tid));
             let (look_again, remarks) = look();
             for remark in remarks {
-                self.host.note(remark);
+                if !self.host.try_note(remark) {
+                    self.pool.unsaid(&remark);
+                }
             }
             if self.pool.is_short() {
                 continue;
@@ -158,6 +161,15 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// Lets go of calls that were put off and whose threads have ended.
+    fn forget_ended(&self) {
+        let mut gone = self.pool.some_put_off();
+        gone.retain(|&call| !self.host.listener.is_valid(call));
+        if !gone.is_empty() {
+            self.pool.forget(&gone);
+        }
+    }
+
     fn pid_of(&self, tid: u32) -> u32 {
         self.host.thread(tid).map_or(tid, |thread| thread.tgid)
     }
@@ -168,14 +180,17 @@ impl<'a> Supervisor<'a> {
         loop {
             match self.pool.next() {
                 Part::Receive(term) => self.receive(term),
-                Part::Work(work, job) => {
-                    let mut next = Some((work, job));
-                    while let Some((work, job)) = next {
-                        next = self.do_job(work, job);
-                    }
-                }
+                Part::Work(work, job) => self.work_on(work, job),
                 Part::End => return,
             }
+        }
+    }
+
+    /// Does one thing after the other, as long as something has waited for the last.
+    fn work_on(&self, work: Work, job: Job) {
+        let mut next = Some((work, job));
+        while let Some((work, job)) = next {
+            next = self.do_job(work, job);
         }
     }
 
@@ -209,31 +224,35 @@ impl<'a> Supervisor<'a> {
             let admitted = if self.pool.is_busy() {
                 self.pool.admit(self.pid_of(n.tid), &n)
             } else {
-                Admission::Serve
+                Admission::Serve(May::Wait)
             };
-            if admitted == Admission::ServeShort {
+            if matches!(admitted, Admission::ServeShort(_)) {
                 self.wake_clock();
             }
-            if admitted != Admission::HeldBack {
-                self.serve(&n);
+            match admitted {
+                Admission::Serve(may) | Admission::ServeShort(may) => self.serve(&n, may),
+                Admission::HeldBack => {}
             }
             if let Some(work) = self.pool.step_out(term) {
-                let mut next = self.pool.done(work);
-                while let Some((work, job)) = next {
-                    next = self.do_job(work, job);
+                if let Some((work, job)) = self.pool.done(work) {
+                    self.work_on(work, job);
                 }
                 return;
             }
         }
     }
 
-    /// Does what a thread was given; gives what was held back for it.
+    /// Does what a thread was given; gives what has waited for that.
     fn do_job(&self, work: Work, job: Job) -> Option<(Work, Job)> {
         match job {
             Job::Answer(Answer {
                 notif: n,
                 how: How::Reply(reply),
             }) => {
+                n.gathered.care.allow(work.may);
+                if !self.may_copy_out(&n, reply) {
+                    return self.pool.done(work);
+                }
                 let reply = self.copied_out(&n, reply);
                 // What may stall is over. A program that has its answer calls again at once, and
                 // while this thread counts as one at work, another one would have to receive that.
@@ -241,14 +260,17 @@ impl<'a> Supervisor<'a> {
                 self.host.listener.answer(n.id, reply);
                 return next;
             }
-            Job::Call(n) => self.serve(&n),
-            Job::Answer(answer) => self.answer(answer),
+            Job::Call(n) => self.serve(&n, work.may),
+            Job::Answer(answer) => self.answer(answer, work.may),
         }
         self.pool.done(work)
     }
 
     /// Asks the calling thread for descriptors that its call needs; whether it makes it anew.
     pub(crate) fn lend(&self, n: &Notif) -> bool {
+        if !n.gathered.care.may_stop() {
+            return true;
+        }
         let (mut wanted, watch) = (n.gathered.wanted(), n.gathered.wants_watch());
         if wanted.len() > lend::MOST {
             n.gathered.lend(Vec::new());
@@ -293,8 +315,20 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// One call from its receipt to its answer, or until it waits.
-    fn serve(&self, n: &Notif) {
+    /// One call from its receipt to its answer, or until it waits or is put off.
+    fn serve(&self, n: &Notif, may: May) {
+        n.gathered.care.allow(may);
+        self.serve_once(n);
+        if n.gathered.care.is_put_off() {
+            let call = Job::Call(n.clone());
+            if self.pool.put_off(self.pid_of(n.tid), call).is_some() {
+                n.gathered.care.allow(May::Wait);
+                self.serve_once(n);
+            }
+        }
+    }
+
+    fn serve_once(&self, n: &Notif) {
         if n.arch != AUDIT_ARCH {
             self.host.note(Note::OtherCalls {
                 pid: self.pid_of(n.tid),
@@ -322,7 +356,9 @@ impl<'a> Supervisor<'a> {
             _ => Ok(self.call(n)),
         };
         let verdict = served.unwrap_or_else(|e| Verdict::Reply(e.into()));
-        if let Verdict::Reply(reply) = verdict {
+        if let Verdict::Reply(reply) = verdict
+            && !n.gathered.care.is_put_off()
+        {
             self.reply(n, reply);
         }
     }
@@ -338,6 +374,9 @@ impl<'a> Supervisor<'a> {
         loop {
             if expected.is_some() || n.gathered.lacks() {
                 Call::new(&self.host, n).gather(expected.take());
+            }
+            if n.gathered.care.is_put_off() {
+                return Verdict::Answered;
             }
             let (verdict, mut answers, tick_is_due) = self.apply_call(n);
             let again = n.gathered.lacks();
@@ -365,8 +404,19 @@ impl<'a> Supervisor<'a> {
 
     /// Copies out what a call has written, and answers it.
     fn reply(&self, n: &Notif, reply: Reply) {
-        let reply = self.copied_out(n, reply);
-        self.host.listener.answer(n.id, reply);
+        if self.may_copy_out(n, reply) {
+            let reply = self.copied_out(n, reply);
+            self.host.listener.answer(n.id, reply);
+        }
+    }
+
+    /// Whether what a call has written may be copied out now; its answer is put off if not.
+    fn may_copy_out(&self, n: &Notif, reply: Reply) -> bool {
+        n.gathered.may_copy_out(n.tid) || {
+            let (notif, how) = (n.clone(), How::Reply(reply));
+            let answer = Job::Answer(Answer { notif, how });
+            self.pool.put_off(self.pid_of(n.tid), answer).is_some()
+        }
     }
 
     /// Copies out what a call has written; gives the answer that it has by then.
@@ -385,17 +435,32 @@ impl<'a> Supervisor<'a> {
                 let pid = self.pid_of(answer.notif.tid);
                 self.pool.hand_over(pid, Job::Answer(answer));
             } else {
-                self.answer(answer);
+                self.answer(answer, May::Wait);
             }
         }
     }
 
-    fn answer(&self, answer: Answer) {
+    /// Answers a call that waited, or puts that off.
+    fn answer(&self, answer: Answer, may: May) {
         let Answer { notif: n, how } = answer;
+        let care = &n.gathered.care;
+        care.allow(may);
         match how {
-            How::Reply(reply) => self.reply(&n, reply),
+            How::Reply(reply) => return self.reply(&n, reply),
+            How::Again(_) => Call::new(&self.host, &n).gather(None),
+            How::Interrupt(..) => drop(care.may_stop()),
+        }
+        if care.is_put_off() {
+            let (notif, pid) = (n.clone(), self.pid_of(n.tid));
+            let later = Job::Answer(Answer { notif, how });
+            let Some(Job::Answer(now)) = self.pool.put_off(pid, later) else {
+                return;
+            };
+            return self.answer(now, May::Wait);
+        }
+        match how {
+            How::Reply(_) => {}
             How::Again(slot) => {
-                Call::new(&self.host, &n).gather(None);
                 let ((), answers) = self.apply(|server| server.retry(slot));
                 self.answer_all(answers);
             }

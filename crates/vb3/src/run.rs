@@ -23,7 +23,7 @@ use vb3_machine::Profile;
 const FEWEST_DESCRIPTORS: u64 = 64;
 /// Open files that a device needs besides.
 const DESCRIPTORS_PER_DEVICE: u64 = 8;
-/// Most different remarks of the front end that are kept.
+/// Most different remarks of the front end on single programs that are kept.
 const MAX_REMARKS: usize = 64;
 
 /// What is run.
@@ -309,7 +309,8 @@ fn supervise(
     let mut remarks = BTreeSet::new();
     let mut remark = |note: Note| {
         let text = note.to_string();
-        let new = remarks.len() < MAX_REMARKS && remarks.insert(text.clone());
+        let is_kept = remarks.len() < MAX_REMARKS || note.is_of_all_programs();
+        let new = is_kept && remarks.insert(text.clone());
         if new && note.is_warning() && !how.quiet {
             let more = match note {
                 Note::LeftOver { .. } if !how.kill => "; vb3 waits for it (--kill ends it)",
