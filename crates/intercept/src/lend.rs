@@ -26,6 +26,10 @@ const MESSAGE: usize = 253;
 /// Descriptors that a thread is asked for, at most: there is room for a userfaultfd beside them.
 pub(crate) const MOST: usize = MESSAGE - 1;
 
+/// Where the page is mapped for the moment, if nothing is there: far from the program's own mappings.
+/// In a gap between these another thread may be about to map something at the very same address.
+const PLACE: u64 = 0x2b00_0000_0000;
+
 /// How long a thread may take to make its call anew, before what it has sent is dropped.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -161,7 +165,7 @@ fn send(
         number(remote_page) | u64::from(PASS) << 32,
         arch::page_size(),
     );
-    let at = thread.call(libc::SYS_mmap, [0, len, rw, shared, file, 0])?;
+    let at = thread.call(libc::SYS_mmap, [PLACE, len, rw, shared, file, 0])?;
     let mut sent = false;
     if !is_error(at) {
         if write(page, &message(at, fds)).is_some() {

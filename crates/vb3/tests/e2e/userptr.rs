@@ -47,6 +47,13 @@ fn a_program_that_runs_another_is_followed_anew() {
     runs("exec");
 }
 
+/// A thread of the program makes what tells of its memory. What it maps for that is not where
+/// another thread unmapped something and is about to map something else.
+#[test]
+fn nothing_is_mapped_in_a_gap_of_the_programs() {
+    runs("gap");
+}
+
 #[test]
 fn a_hundred_buffers_beside_a_thread_that_maps_and_unmaps() {
     runs("all");

@@ -6,6 +6,7 @@
 //   userptr dropped NODE FILE    madvise(MADV_DONTNEED): the program sees zeros
 //   userptr shared NODE FILE     as moved, of shared memory
 //   userptr exec NODE FILE       as replaced, in a program that was started by one that did it before
+//   userptr gap NODE FILE        nothing comes into a gap between mappings, where a thread may map
 //   userptr all NODE FILE        all of it, by two threads, for a hundred buffers
 //
 // A kernel pins the pages at QBUF: the frame goes to these, whoever sees them.
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { FILL = 0x5a };
@@ -180,6 +182,54 @@ static void *churn(void *stop)
 	return NULL;
 }
 
+struct gap {
+	unsigned char *at;
+	int stop, is_filled;
+};
+
+static void *look(void *arg)
+{
+	struct gap *gap = arg;
+	unsigned char in_core;
+	while (!__atomic_load_n(&gap->stop, __ATOMIC_RELAXED))
+		if (mincore(gap->at, page, &in_core) == 0)
+			gap->is_filled = 1;
+	return NULL;
+}
+
+// The first gap of one page, which mmap without an address would take.
+static void gap(const char *node)
+{
+	page = sysconf(_SC_PAGESIZE);
+	struct gap gap = { .at = mmap(NULL, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) };
+	unsigned char *at = memory(NULL, 1 << 20, MAP_PRIVATE);
+	pthread_t thread;
+	begin(node);
+	must(munmap(gap.at, page), "munmap");
+	pthread_create(&thread, NULL, look, &gap);
+	queue(at);
+	__atomic_store_n(&gap.stop, 1, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	if (gap.is_filled)
+		fail("something was mapped in a gap of the program's");
+	end();
+}
+
+// Each in a process that the camera does not know yet.
+static void gaps(const char *node)
+{
+	for (int i = 0; i < 20; i++) {
+		int status;
+		if (fork() == 0) {
+			gap(node);
+			exit(0);
+		}
+		must(wait(&status), "wait");
+		if (status)
+			exit(1);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 4)
@@ -198,6 +248,10 @@ int main(int argc, char **argv)
 		}
 		__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 		pthread_join(thread, NULL);
+		return 0;
+	}
+	if (!strcmp(word, "gap")) {
+		gaps(node);
 		return 0;
 	}
 	begin(node);
