@@ -2,8 +2,9 @@
 //! stall.
 //!
 //! Pages are asked for before they are copied, paths before they are looked up ([`crate::walk`]):
-//! both are there, or the kernel fetches them by itself. What may wait is put off. A program that takes a page away between the look and the copy makes
-//! one thread wait: its further calls are held back from then on, as of every program that stalls.
+//! both are there, or the kernel fetches them by itself. What may wait is put off. A program that
+//! takes a page away between the look and the copy makes one thread wait: its further calls are held
+//! back from then on, as of every program that stalls.
 
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};

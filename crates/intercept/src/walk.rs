@@ -14,7 +14,8 @@ use crate::raw;
 
 /// Names looked up for one path, at most.
 const STEPS: usize = 4096;
-/// File systems that wait for no other machine and no program.
+/// File systems that wait for no other machine and no program. An overlay over one that does is taken
+/// for one that does not: it is the root of most containers.
 const OWN: [&str; 16] = [
     "bdev", "btrfs", "cgroup2", "devpts", "devtmpfs", "ext2", "ext3", "ext4", "f2fs", "overlay",
     "proc", "ramfs", "squashfs", "sysfs", "tmpfs", "xfs",

@@ -27,8 +27,8 @@
 //! | a dma-buf that the reader has too | a dma-buf that the writer has too | 0 | 0 |
 //!
 //! A writer that waits for the buffer with the newest frame, or looks for it again and again, as one
-//! with a single buffer does, has another one at its node. So has one of a host whose devices do not reach each other's memory
-//! ([`Bus::peer`](vb3_v4l2::Bus::peer)).
+//! with a single buffer does, has another one at its node. So has one of a host whose devices do not
+//! reach each other's memory ([`Bus::peer`](vb3_v4l2::Bus::peer)).
 
 mod link;
 mod output;
