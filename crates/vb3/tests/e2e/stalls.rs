@@ -1,7 +1,7 @@
 //! A program whose own pages, file system or reader stalls: it alone waits, and a camera beside it
 //! goes on.
 
-use crate::common::{Outcome, Run, compiled, finish};
+use crate::common::{Outcome, Run, compiled, finish, lacks};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -89,6 +89,52 @@ fn a_file_system_that_the_program_serves_itself() {
     };
     // Two seconds for each time that the name is looked up.
     assert!(outcome.stdout.contains("stalled "), "{}", outcome.stdout);
+}
+
+/// A program that opens, streams and maps is stopped in whatever it does, and goes on.
+#[test]
+fn a_program_that_is_stopped() {
+    beside_a_capture(|_| "stopped /dev/video1".to_owned());
+}
+
+/// A recording goes to where nothing is taken for a while, as a disk that is slow: the display's
+/// program waits, and the camera beside it goes on.
+#[test]
+fn a_disk_that_is_slow() {
+    let Some(stalls) = compiled("stalls.c") else {
+        return;
+    };
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let run = Run::on("pc").device("camera=pattern,fps=60").patience(60);
+    let [disk, go] = ["disk.y4m", "go"].map(|name| {
+        let path = run.file(name);
+        let made = Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        path
+    });
+    let run = run.device(format!("display={},fps=60", disk.display()));
+    let disk = std::thread::spawn(move || {
+        let mut disk = std::fs::File::open(disk).unwrap();
+        // To its end, which is the end of the capture.
+        std::fs::read(go).unwrap();
+        std::io::copy(&mut disk, &mut std::io::sink()).unwrap()
+    });
+    let script = format!(
+        "(v4l2-ctl -d /dev/video1 --stream-out-mmap --stream-count=60 >shown 2>&1; echo shown >>order) & \
+         {} watch 4 /dev/video0; echo watched >>order; : >go; wait",
+        stalls.display()
+    );
+    let outcome = run.program(["sh", "-c", &script]).run();
+    outcome.expect_success();
+    let (frames, longest_ms) = watched(&outcome.stdout);
+    assert!(frames > 60, "{}", outcome.stdout);
+    assert!(longest_ms < LONGEST_MS, "{}", outcome.stdout);
+    assert_eq!(outcome.read("order"), b"watched\nshown\n");
+    // Frames of 640x480 in YUYV. v4l2-ctl takes the last it has queued back.
+    let recorded = disk.join().unwrap();
+    assert!(recorded > 50 * 640 * 480 * 2, "{recorded} bytes");
 }
 
 /// The thread that scales a camera's pictures is stopped: the camera's own calls and those of its

@@ -4,6 +4,7 @@
 //   stalls page                 an argument's page is filled late, by a thread that calls devices
 //   stalls userptr              so are the pages that a device is to fill
 //   stalls fuse DIR             a path leads through a file system that this program serves
+//   stalls stopped NODE         a process that makes calls all the time is stopped, at moments of all kinds
 //   stalls traced               a mapping is refused, of which the supervisor has something to say
 //   stalls crowd FILE NODE      more programs stall than can be waited for; once FILE tells of that,
 //                               this one captures
@@ -338,8 +339,56 @@ static int crowd(const char *file, const char *node)
 	return told == 77 ? 0 : told - 1;
 }
 
+// Opens, streams, maps and closes until it is told to end; once round is told by a byte each.
+static void busy(const char *node, int rounds, int end)
+{
+	char byte = 0;
+	while (read(end, &byte, 1) < 0) {
+		int fd = stream(node, 2);
+		for (int i = 0; i < 3; i++) {
+			struct v4l2_buffer b = { .type = V4L2_BUF_TYPE_VIDEO_CAPTURE,
+						 .memory = V4L2_MEMORY_MMAP };
+			must(ioctl(fd, VIDIOC_DQBUF, &b), "DQBUF");
+			void *at = mmap(NULL, b.length, PROT_READ, MAP_SHARED, fd, b.m.offset);
+			must(at == MAP_FAILED ? -1 : munmap(at, b.length), "mmap");
+			must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
+		}
+		close(fd);
+		must(write(rounds, &byte, 1), "write");
+	}
+	exit(0);
+}
+
+static int stopped(const char *node)
+{
+	static const int ms[] = { 2000, 50, 61, 73, 89, 107, 131, 157, 191, 229 };
+	int rounds[2], end[2], status;
+	char byte;
+	must(pipe(rounds), "pipe");
+	must(pipe2(end, O_NONBLOCK), "pipe");
+	pid_t child = must(fork(), "fork");
+	if (child == 0)
+		busy(node, rounds[1], end[0]);
+	double began = now();
+	for (unsigned i = 0; i < sizeof(ms) / sizeof(ms[0]); i++) {
+		// It gets on, between two stops.
+		must(read(rounds[0], &byte, 1), "read");
+		usleep(i * 3000);
+		kill(child, SIGSTOP);
+		must(waitpid(child, &status, WUNTRACED), "wait");
+		usleep(ms[i] * 1000);
+		kill(child, SIGCONT);
+	}
+	must(write(end[1], &byte, 1), "write");
+	must(waitpid(child, &status, 0), "wait");
+	printf("stalled %.1f s\n", now() - began);
+	return status != 0;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc == 3 && !strcmp(argv[1], "stopped"))
+		return stopped(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "crowd"))
 		return crowd(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "watch"))
