@@ -21,8 +21,8 @@ fn a_file_stands_in_hundreds_of_sets() {
     runs_files("epoll-sets");
 }
 
-/// poll keeps its deadline over SIGSTOP and SIGCONT (`restart_syscall`). Measured with pipes on
-/// the same kernel.
+/// poll keeps its deadline over SIGSTOP and SIGCONT (`restart_syscall`); ppoll goes on with the time
+/// that was left as the stop came. Measured with pipes on the same kernel: 2.20 s and 4.00 s.
 #[test]
 fn a_stopped_poll_ends_in_time() {
     runs_files("poll-stopped");
