@@ -3,7 +3,7 @@
 #
 #   make-v4l-utils.sh MIRROR SUITE OUT
 #
-# OUT, which appears only when it is complete, has bin-of-tests/v4l2-compliance. Packages are unpacked, and
+# OUT, which appears only when it is complete, has wrappers/v4l2-compliance. Packages are unpacked, and
 # nothing of theirs is run for it.
 set -eu
 
@@ -21,12 +21,12 @@ mmdebstrap --variant=extract \
     --include=v4l-utils "$suite" "$partial" "deb $mirror $suite main"
 rm -rf "$partial/usr/share"
 [ -e "$partial/lib64" ] || ln -s usr/lib64 "$partial/lib64"
-mkdir -p "$partial/bin-of-tests"
-cat >"$partial/bin-of-tests/v4l2-compliance" <<END
+mkdir -p "$partial/wrappers"
+cat >"$partial/wrappers/v4l2-compliance" <<END
 #!/bin/sh
 # By its own loader and libraries, which may be newer than this system's.
 exec $out/lib64/ld-linux-x86-64.so.2 --library-path $out/usr/lib/x86_64-linux-gnu \\
     $out/usr/bin/v4l2-compliance "\$@"
 END
-chmod +x "$partial/bin-of-tests/v4l2-compliance"
+chmod +x "$partial/wrappers/v4l2-compliance"
 mv "$partial" "$out"

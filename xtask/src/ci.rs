@@ -1,8 +1,6 @@
 //! What must pass.
 
-mod again;
-
-pub(crate) use again::test as test_twice;
+pub(crate) mod again;
 
 use crate::{setup, sh, vm};
 use anyhow::Result;
@@ -36,7 +34,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
         cargo
     };
     if args.rest.is_empty() {
-        test_twice(cargo_test().arg("--no-fail-fast"), cargo_test)?;
+        again::test(cargo_test().arg("--no-fail-fast"), cargo_test)?;
     } else {
         sh::run(cargo_test().args(&args.rest))?;
     }

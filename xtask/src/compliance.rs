@@ -1,8 +1,9 @@
 //! `cargo xtask compliance`: the tests that run v4l2-compliance, by other versions of it than this
 //! system's, taken from Debian's releases and unpacked.
 
+use crate::ci::again;
 use crate::vm::{lab, step};
-use crate::{ci, setup, sh};
+use crate::{setup, sh};
 use anyhow::{Context as _, Result, bail};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -52,8 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         };
         let mut all = cargo_test();
         all.args(["--no-fail-fast", "--test", "e2e", "--", &args.filter]);
-        ci::test_twice(&mut all, cargo_test)
-            .with_context(|| format!("{version} finds something"))?;
+        again::test(&mut all, cargo_test).with_context(|| format!("{version} finds something"))?;
         done.push(version);
     }
     println!("compliance: nothing failed: {}", done.join(", "));
@@ -78,7 +78,7 @@ fn unpacked(suite: &str) -> Result<PathBuf> {
         let what = format!("getting v4l-utils of {suite}");
         step::run(&what, UNPACK, &log, &mut make)?;
     }
-    Ok(out.join("bin-of-tests"))
+    Ok(out.join("wrappers"))
 }
 
 /// What it says of its version.

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 /// Most tests that may fail and be tried again.
-const MOST: usize = 2;
+pub(crate) const MOST: usize = 2;
 /// How cargo names the tests with other people's programs, and those with ours.
 const PROGRAMS: [&str; 2] = ["`-p vb3 --test e2e`", "`-p vb3-intercept --test program`"];
 
@@ -51,12 +51,14 @@ fn worth_another_try(out: &[String], err: &[String]) -> Option<Vec<String>> {
     if ended.count() != targets.len() || !targets.iter().all(|t| PROGRAMS.contains(t)) {
         return None;
     }
-    let failed = out.iter().filter_map(|line| {
-        let name = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
-        Some(name.to_owned())
-    });
-    let failed: Vec<String> = failed.collect();
+    let failed = failed(out.iter().map(String::as_str));
     (1..=MOST).contains(&failed.len()).then_some(failed)
+}
+
+/// The names of the tests that failed, from what their program printed.
+pub(crate) fn failed<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let names = lines.filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+    names.map(str::to_owned).collect()
 }
 
 /// Runs a command, passing on what it prints; gives whether it succeeded, and the lines.
