@@ -97,6 +97,18 @@ drop_module() {
     checkers "$1"
 }
 
+# A module exports another device's memory without pages. The kernel may trip over what it hands out.
+pool_of() {
+    [ "$IOMMU" = none ] && mask=0xffffffff || mask=0xfffffff
+    insmod /scenario/vb3edu.ko mask=$mask other=pool || step "$1.driver" '"ok":false'
+    insmod /scenario/vb3probe.ko || step "$1.probe" '"ok":false'
+    check_iommu
+    /scenario/limits "$(node vb3edu)" "$1" pool "$(node vb3other)" >/dev/results &
+    await_program
+    step "$1.program" "\"defect\":12,\"ended\":$ended,\"ok\":$ended"
+    complaints "$1"
+}
+
 # What our module tells in debugfs, on the console, and whether the counters are there.
 show_debug() {
     [ "$1" = rust ] || return
