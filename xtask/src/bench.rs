@@ -1,6 +1,7 @@
 //! Measurements. Each figure is a ratio of two timings that were taken in the same run, so that
 //! the machine it runs on matters little.
 
+mod beside;
 mod pipeline;
 mod scale;
 
@@ -44,6 +45,12 @@ enum What {
     Pipeline(pipeline::Args),
     /// Many threads, descriptors, sets and processes at once, beside a camera at 60 fps
     Scale(scale::Args),
+    /// How long a call waits while another camera's frames are copied
+    Beside {
+        /// Machine to measure on
+        #[arg(long, value_name = "NAME", default_value = "pc")]
+        machine: String,
+    },
     /// The kernel module beside the C module, in turn in one virtual machine
     Kernel(crate::vm::bench::Args),
 }
@@ -72,6 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(What::Dma { parts }) => return dma(parts),
         Some(What::Pipeline(args)) => return pipeline::run(args),
         Some(What::Scale(args)) => return scale::run(args),
+        Some(What::Beside { machine }) => return beside::run(machine),
         Some(What::Kernel(args)) => return crate::vm::bench::run(args),
         None => {}
     }

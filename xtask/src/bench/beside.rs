@@ -1,0 +1,90 @@
+//! How long a call on one camera waits while another one's frames are copied.
+
+use super::{build_client, time, values};
+use crate::{setup, sh, table};
+use anyhow::{Context as _, Result};
+use std::path::Path;
+use std::process::Command;
+
+/// Sizes of the other camera's frames, NV12 at 30 a second.
+const SIZES: [(u32, u32); 2] = [(1920, 1080), (3840, 2160)];
+
+/// How they are taken, in words and by which command.
+const WAYS: [(&str, &str); 4] = [
+    ("not at all", "true"),
+    (
+        "mapped buffers",
+        "v4l2-ctl -d /dev/video0 --stream-mmap=4 --stream-poll --stream-count=100",
+    ),
+    (
+        "user pointers",
+        "v4l2-ctl -d /dev/video0 --stream-user=4 --stream-poll --stream-count=100",
+    ),
+    (
+        "read()",
+        "dd if=/dev/video0 of=/dev/null iflag=fullblock count=100 bs=$BYTES",
+    ),
+];
+
+/// Seconds of calls for each; the frames last as long.
+const SECONDS: &str = "3";
+
+/// Measures and prints a table: a row for each size and way.
+///
+/// # Errors
+/// A part cannot be built or run.
+pub(super) fn run(machine: &str) -> Result<()> {
+    setup::install(setup::ALL)?;
+    let vb3 = sh::release_vb3()?;
+    let client = build_client("beside")?;
+    let mut rows = Vec::new();
+    for size in SIZES {
+        for (says, command) in WAYS {
+            rows.push(measure((&vb3, &client), machine, size, (says, command))?);
+        }
+    }
+    let head = [
+        "frames",
+        "taken by",
+        "calls",
+        "median",
+        "99th percentile",
+        "longest",
+    ];
+    println!("{}", table::format(&head, &rows));
+    println!("A call of the other camera that changes nothing, every 0.2 ms; machine {machine}.");
+    Ok(())
+}
+
+fn measure(
+    (vb3, client): (&Path, &Path),
+    machine: &str,
+    (width, height): (u32, u32),
+    (says, command): (&str, &str),
+) -> Result<Vec<String>> {
+    let size = format!("{width}x{height}");
+    let script = format!(
+        "({command}) >/dev/null 2>&1 & {} /dev/video1 {SECONDS}; wait",
+        client.display()
+    );
+    let mut run = Command::new(vb3);
+    run.args(["run", "--machine", machine, "--device"])
+        .arg(format!("camera=pattern,format=NV12,fps=30,size={size}"))
+        .args(["--device", "camera=pattern", "--", "sh", "-c", &script])
+        .env("BYTES", (width * height * 3 / 2).to_string());
+    eprintln!("+ {}", sh::shown(&run));
+    let out = sh::quietly(&mut run)?;
+    let found = values(&String::from_utf8(out).context("the client's output is no text")?);
+    let value = |key: &str| {
+        let value = found.get(key).copied();
+        value.with_context(|| format!("the client gave no {key}"))
+    };
+    Ok(vec![
+        size,
+        says.to_owned(),
+        value("calls")?.to_string(),
+        time(value("p50_ns")?),
+        time(value("p99_ns")?),
+        time(value("max_ns")?),
+    ])
+}
