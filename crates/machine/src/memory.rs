@@ -348,6 +348,9 @@ pub(crate) struct Memory {
     next: u64,
     removed: u64,
     moved: u64,
+    /// Lookups in `places`.
+    #[cfg(test)]
+    pub(crate) looked: std::sync::atomic::AtomicU64,
 }
 
 impl Memory {
@@ -442,6 +445,9 @@ impl Memory {
         if let Some(found) = before.and_then(|before| self.find_next(addr, len, before)) {
             return Ok(found);
         }
+        #[cfg(test)]
+        self.looked
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let (&start, place) = self
             .places
             .range(..=addr)

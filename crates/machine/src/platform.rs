@@ -470,8 +470,38 @@ impl State {
 
     pub(crate) fn vmap(&mut self, segments: &[Segment], _caching: Caching) -> Result<Vmap, Error> {
         self.may_fail()?;
+        let (pieces, len) = match self.whole_object(segments) {
+            Some(piece) => (vec![piece], piece.len),
+            None => self.pieces_of(segments)?,
+        };
+        self.vmaps += 1;
+        Ok(Vmap { pieces, len })
+    }
+
+    /// The piece that runs of memory are which begin as one object's do: the usual case, found by one
+    /// lookup. `None` for others, and for what the CPU does not see.
+    fn whole_object(&self, segments: &[Segment]) -> Option<Piece> {
+        let (last, before) = segments.split_last()?;
+        let first = segments.first()?.addr.get();
+        let id = self.memory.locate(first, 1).ok()?.object;
+        let object = self.memory.get(id)?;
+        let (known, rest) = object.segments.split_at_checked(before.len())?;
+        let end = rest.first().filter(|end| end.addr == last.addr)?;
+        if known != before || last.len > end.len || self.ram.is_protected(first) {
+            return None;
+        }
+        let lens = segments.iter().map(|segment| segment.len);
+        Some(Piece {
+            object: id,
+            offset: object.head,
+            len: lens.sum(),
+        })
+    }
+
+    /// The pieces that runs of memory lie in, those that follow each other joined, and their bytes.
+    fn pieces_of(&self, segments: &[Segment]) -> Result<(Vec<Piece>, u64), Error> {
         let mut pieces: Vec<Piece> = Vec::new();
-        let mut total = 0u64;
+        let (mut total, mut before) = (0u64, None);
         for segment in segments {
             if self.ram.is_protected(segment.addr.get()) {
                 return Err(Error::NoSuchMemory(Reason {
@@ -483,10 +513,12 @@ impl State {
             let mut done = 0;
             while done < segment.len {
                 let at = segment.addr.checked_add(done).ok_or(Error::Invalid)?;
-                let piece = self
+                let found = self
                     .memory
-                    .locate(at.get(), segment.len - done)
+                    .find(at.get(), segment.len - done, before.as_ref())
                     .map_err(missed)?;
+                let piece = found.piece;
+                before = Some(found);
                 done += piece.len;
                 match pieces.last_mut() {
                     Some(last)
@@ -500,8 +532,7 @@ impl State {
             }
             total = total.checked_add(segment.len).ok_or(Error::Invalid)?;
         }
-        self.vmaps += 1;
-        Ok(Vmap { pieces, len: total })
+        Ok((pieces, total))
     }
 
     pub(crate) fn vunmap(&mut self, vmap: Vmap) {
@@ -598,3 +629,6 @@ fn missed(miss: Miss) -> Error {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;
