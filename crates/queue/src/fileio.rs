@@ -3,7 +3,8 @@
 use crate::config::MAX_PLANES;
 use crate::queue::{Current, FileIo};
 use crate::{
-    BufferInfo, Busy, Error, Invalid, IoModes, Memory, PlaneRequest, Queue, QueueBuffer, Session,
+    BufferInfo, Busy, Error, Invalid, IoModes, Memory, Moved, Pieces, PlaneRequest, Queue,
+    QueueBuffer, Session,
 };
 use alloc::vec::Vec;
 use core::fmt;
@@ -28,7 +29,7 @@ impl core::error::Error for Fault {}
 
 /// Where read() puts its bytes: the program's memory.
 pub trait Sink {
-    /// Stores `data`, `offset` bytes from the start.
+    /// Stores `data`, `offset` bytes from the start of the piece.
     ///
     /// # Errors
     /// [`Fault`]: not all of it could be stored.
@@ -37,7 +38,7 @@ pub trait Sink {
 
 /// Where write() takes its bytes: the program's memory.
 pub trait Source {
-    /// Told, before the first [`get`](Self::get) of a write(), how many bytes will be asked for: a
+    /// Told, before the first [`get`](Self::get) of a piece, how many bytes will be asked for: a
     /// source that fetches them from elsewhere can fetch them at once, or fail before any is used.
     ///
     /// # Errors
@@ -47,7 +48,7 @@ pub trait Source {
         Ok(())
     }
 
-    /// Fills `out` from `offset` bytes from the start.
+    /// Fills `out` from `offset` bytes from the start of the piece.
     ///
     /// # Errors
     /// [`Fault`]: not all of it could be loaded.
@@ -70,25 +71,62 @@ impl<M: MemOps> Session<'_, M> {
     ///   [`streamon`](Self::streamon), [`Error::TooManyForFileIo`] (ENOSPC).
     /// * As [`dqbuf`](Self::dqbuf).
     pub fn read(&mut self, sink: &mut dyn Sink, len_bytes: u64) -> Result<u64, Error> {
+        let moved = self.begin_read(sink, len_bytes, Pieces::WHOLE)?;
+        Ok(moved.bytes())
+    }
+
+    /// As [`read`](Self::read), of which one piece is moved now and the rest by
+    /// [`read_on`](Self::read_on).
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); EBUSY also where another call is under way
+    /// ([`Queue::transfer_under_way`]).
+    pub fn begin_read(
+        &mut self,
+        sink: &mut dyn Sink,
+        len_bytes: u64,
+        pieces: Pieces,
+    ) -> Result<Moved, Error> {
         self.reap();
         self.queue.check_fileio(false)?;
+        self.queue.check_under_way(pieces.call)?;
         if len_bytes == 0 {
-            return Ok(0);
+            return Ok(Moved::Last(0));
         }
         if self.queue.fileio_ended() {
             self.stop_fileio();
-            return Ok(0);
+            return Ok(Moved::Last(0));
         }
         if self.queue.fileio.is_none() {
             self.start_fileio()?;
         }
         let current = self.buffer_to_read()?;
         let count = len_bytes.min(current.left());
-        self.copy_out(current, count, sink)?;
-        let current = Current {
-            pos: current.pos.saturating_add(count),
-            ..current
-        };
+        self.queue.begin_transfer(pieces.call, count);
+        self.read_on(sink, pieces)
+    }
+
+    /// Moves the next piece of a read().
+    ///
+    /// # Errors
+    /// As [`read`](Self::read). EBUSY: the call is not under way. After any error it is over, and none
+    /// of its bytes count.
+    pub fn read_on(&mut self, sink: &mut dyn Sink, pieces: Pieces) -> Result<Moved, Error> {
+        let (current, under_way) = self.queue.transfer_of(pieces.call)?;
+        let from = current.after(under_way.done);
+        let bytes = under_way.piece(pieces);
+        if let Err(error) = self.copy_out(from, bytes, sink) {
+            self.queue.end_transfer(pieces.call);
+            return Err(error);
+        }
+        if let Some(part) = self.queue.note_piece(under_way, bytes) {
+            return Ok(part);
+        }
+        self.finish_read(current.after(under_way.count), under_way.count);
+        Ok(Moved::Last(bytes))
+    }
+
+    fn finish_read(&mut self, current: Current, count: u64) {
         self.queue.set_current(Some(current));
         if current.left() == 0 && count > 0 {
             if self.queue.config.fileio_read_once {
@@ -101,7 +139,6 @@ impl<M: MemOps> Session<'_, M> {
                 self.queue.set_current(None);
             }
         }
-        Ok(count)
     }
 
     /// Writes bytes from `source` to the device: at most `len_bytes`, at most to the end of a
@@ -116,38 +153,82 @@ impl<M: MemOps> Session<'_, M> {
         len_bytes: u64,
         now_ns: u64,
     ) -> Result<u64, Error> {
+        let moved = self.begin_write(source, len_bytes, now_ns, Pieces::WHOLE)?;
+        Ok(moved.bytes())
+    }
+
+    /// As [`write`](Self::write), of which one piece is moved now and the rest by
+    /// [`write_on`](Self::write_on).
+    ///
+    /// # Errors
+    /// As [`begin_read`](Self::begin_read).
+    pub fn begin_write(
+        &mut self,
+        source: &mut dyn Source,
+        len_bytes: u64,
+        now_ns: u64,
+        pieces: Pieces,
+    ) -> Result<Moved, Error> {
         self.reap();
         self.queue.check_fileio(true)?;
+        self.queue.check_under_way(pieces.call)?;
         if len_bytes == 0 {
-            return Ok(0);
+            return Ok(Moved::Last(0));
         }
         if self.queue.fileio.is_none() {
             self.start_fileio()?;
         }
         let current = self.buffer_to_write()?;
         self.queue.set_current(Some(current));
-        let count = len_bytes.min(current.left());
-        source.prepare(count).map_err(|Fault| Error::Fault)?;
-        self.copy_in(current, count, source)?;
-        let written = Current {
-            pos: current.pos.saturating_add(count),
-            ..current
-        };
-        if written.left() == 0 || self.queue.config.fileio_write_immediately {
-            self.queue_current(written, now_ns)?;
-            self.queue.set_current(None);
-            if let Some(fileio) = self
-                .queue
-                .fileio
-                .as_mut()
-                .filter(|f| f.fresh == written.index)
-            {
-                fileio.fresh = fileio.fresh.saturating_add(1);
-            }
-        } else {
-            self.queue.set_current(Some(written));
+        self.queue
+            .begin_transfer(pieces.call, len_bytes.min(current.left()));
+        let moved = self.write_on(source, now_ns, pieces);
+        if moved.is_err() {
+            self.queue.end_transfer(pieces.call);
         }
-        Ok(count)
+        moved
+    }
+
+    /// Moves the next piece of a write().
+    ///
+    /// # Errors
+    /// As [`read_on`](Self::read_on), but where [`Source::prepare`] failed the call is still under way.
+    pub fn write_on(
+        &mut self,
+        source: &mut dyn Source,
+        now_ns: u64,
+        pieces: Pieces,
+    ) -> Result<Moved, Error> {
+        let (current, under_way) = self.queue.transfer_of(pieces.call)?;
+        let bytes = under_way.piece(pieces);
+        source.prepare(bytes).map_err(|Fault| Error::Fault)?;
+        if let Err(error) = self.copy_in(current.after(under_way.done), bytes, source) {
+            self.queue.end_transfer(pieces.call);
+            return Err(error);
+        }
+        if let Some(part) = self.queue.note_piece(under_way, bytes) {
+            return Ok(part);
+        }
+        self.finish_write(current.after(under_way.count), now_ns)?;
+        Ok(Moved::Last(bytes))
+    }
+
+    fn finish_write(&mut self, written: Current, now_ns: u64) -> Result<(), Error> {
+        if written.left() > 0 && !self.queue.config.fileio_write_immediately {
+            self.queue.set_current(Some(written));
+            return Ok(());
+        }
+        self.queue_current(written, now_ns)?;
+        self.queue.set_current(None);
+        if let Some(fileio) = self
+            .queue
+            .fileio
+            .as_mut()
+            .filter(|f| f.fresh == written.index)
+        {
+            fileio.fresh = fileio.fresh.saturating_add(1);
+        }
+        Ok(())
     }
 
     /// Makes buffers and starts streaming. After a failure there is nothing.
@@ -193,6 +274,7 @@ impl<M: MemOps> Session<'_, M> {
             fresh: 0,
             chunk,
             ended: false,
+            under_way: None,
         });
         if !self.queue.config.is_output() {
             for index in 0..self.queue.num_buffers {

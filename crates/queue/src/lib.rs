@@ -63,6 +63,7 @@ mod fileio;
 mod io;
 mod make;
 mod mmap;
+mod pieces;
 mod poll;
 mod prepare;
 mod queue;
@@ -89,6 +90,7 @@ pub use driver::{Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare
 pub use error::{Busy, Error, Invalid};
 pub use fileio::{Fault, Sink, Source};
 pub use mmap::{MapAccess, is_m2m_capture};
+pub use pieces::{Moved, Pieces};
 pub use poll::{Interest, Readiness};
 pub use queue::{Queue, Statistics};
 pub use request::{BoundBuffer, MAX_REQUEST_BUFFERS, Request, RequestHost};

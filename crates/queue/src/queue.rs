@@ -30,6 +30,12 @@ impl Current {
     pub(crate) fn left(&self) -> u64 {
         self.end.saturating_sub(self.pos)
     }
+
+    /// So many bytes further on.
+    pub(crate) fn after(&self, bytes: u64) -> Self {
+        let pos = self.pos.saturating_add(bytes);
+        Self { pos, ..*self }
+    }
 }
 
 /// The state of emulation.
@@ -42,6 +48,18 @@ pub(crate) struct FileIo {
     pub(crate) chunk: Vec<u8>,
     /// The one frame of a read-once queue was read; the next read() says so.
     pub(crate) ended: bool,
+    /// The read() or write() of which a piece has been moved.
+    pub(crate) under_way: Option<UnderWay>,
+}
+
+/// A read() or write() that moves its bytes in pieces. Where it began stays the buffer's position
+/// until all are moved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UnderWay {
+    pub(crate) call: u64,
+    /// Bytes of it in all, and those that have been moved.
+    pub(crate) count: u64,
+    pub(crate) done: u64,
 }
 
 /// What has happened on a queue since it was made.

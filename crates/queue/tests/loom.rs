@@ -46,6 +46,8 @@ mod io;
 mod make;
 #[path = "../src/mmap.rs"]
 mod mmap;
+#[path = "../src/pieces.rs"]
+mod pieces;
 #[path = "../src/poll.rs"]
 mod poll;
 #[path = "../src/prepare.rs"]
@@ -114,6 +116,7 @@ pub use driver::{Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare
 pub use error::{Busy, Error, Invalid};
 pub use fileio::{Fault, Sink, Source};
 pub use mmap::{MapAccess, is_m2m_capture};
+pub use pieces::{Moved, Pieces};
 pub use poll::{Interest, Readiness};
 pub use queue::{Queue, Statistics};
 pub use request::{BoundBuffer, MAX_REQUEST_BUFFERS, Request, RequestHost};

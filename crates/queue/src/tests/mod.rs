@@ -18,6 +18,7 @@ mod fake;
 mod fences;
 mod fileio;
 mod model;
+mod pieces;
 mod requests;
 mod stream;
 mod stream_io;

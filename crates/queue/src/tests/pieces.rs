@@ -1,0 +1,252 @@
+//! read() and write() in pieces.
+
+use super::Bench;
+use super::calls::{EBUSY, EFAULT, seen};
+use super::fake::{SIZE, done};
+use super::std::vec;
+use super::std::vec::Vec;
+use crate::{
+    Completion, Error, Fault, Interest, MAX_PLANES, Moved, Pieces, QueueType, Readiness, Sink,
+    Source,
+};
+
+const MOST: u64 = SIZE / 4;
+const MINE: Pieces = Pieces {
+    call: 7,
+    most_bytes: MOST,
+};
+const OTHER: Pieces = Pieces { call: 8, ..MINE };
+
+/// What one piece moves; of memory that is there, and has been fetched, or not.
+#[derive(Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    bad: bool,
+    absent: bool,
+}
+
+impl Sink for Piece {
+    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Fault> {
+        if self.bad {
+            return Err(Fault);
+        }
+        assert_eq!(usize::try_from(offset).unwrap(), self.bytes.len());
+        self.bytes.extend_from_slice(data);
+        Ok(())
+    }
+}
+
+impl Source for Piece {
+    fn prepare(&mut self, len_bytes: u64) -> Result<(), Fault> {
+        assert!(len_bytes <= MOST);
+        if self.absent { Err(Fault) } else { Ok(()) }
+    }
+
+    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
+        if self.bad {
+            return Err(Fault);
+        }
+        let from = usize::try_from(offset).unwrap();
+        out.copy_from_slice(&self.bytes[from..from + out.len()]);
+        Ok(())
+    }
+}
+
+fn reader(frames: u8) -> Bench {
+    let mut b = Bench::with(QueueType::Capture, |c| c.min_reqbufs_allocation = 2);
+    let started = b.session().begin_read(&mut Piece::default(), SIZE, MINE);
+    assert_eq!(started, Err(Error::WouldBlock));
+    for value in 1..=frames {
+        let cookie = b.driver.tokens[0].plane(0).unwrap().unwrap().cookie;
+        for (at, byte) in b.mem.bytes_at(cookie).iter_mut().enumerate() {
+            *byte = (at as u8).wrapping_add(value);
+        }
+        let mut payloads = [0; MAX_PLANES];
+        payloads[0] = SIZE;
+        let payloads = Some(payloads);
+        b.complete(Completion { payloads, ..done() }).unwrap();
+    }
+    b
+}
+
+fn pattern(value: u8, from: u64, to: u64) -> Vec<u8> {
+    (from..to)
+        .map(|at| (at as u8).wrapping_add(value))
+        .collect()
+}
+
+/// Reads on to the end; the bytes, and the most of a piece.
+fn rest(b: &mut Bench, first: Vec<u8>) -> (Vec<u8>, usize) {
+    let (mut all, mut most) = (first, 0);
+    loop {
+        let mut piece = Piece::default();
+        let moved = b.session().read_on(&mut piece, MINE).unwrap();
+        b.check();
+        most = most.max(piece.bytes.len());
+        all.extend(piece.bytes);
+        match moved {
+            Moved::Last(_) => return (all, most),
+            Moved::Part(bytes) => assert_eq!(bytes, MOST),
+        }
+    }
+}
+
+#[test]
+fn a_frame_is_read_in_pieces_and_another_call_waits_for_its_end() {
+    let mut b = reader(2);
+    let mut piece = Piece::default();
+    let moved = b.session().begin_read(&mut piece, SIZE * 2, MINE);
+    assert_eq!(moved, Ok(Moved::Part(MOST)));
+    assert_eq!(piece.bytes.len() as u64, MOST, "no more than a piece");
+    assert_eq!(b.queue.transfer_under_way(), Some(7));
+    let other = b.session().begin_read(&mut Piece::default(), SIZE, OTHER);
+    assert_eq!(seen(other.map(|_| ())), EBUSY);
+    let other = b.session().read_on(&mut Piece::default(), OTHER);
+    assert_eq!(seen(other.map(|_| ())), EBUSY);
+    let interest = Interest {
+        readable: true,
+        writable: false,
+    };
+    assert_eq!(b.session().poll(interest), Readiness::Ready);
+    assert_eq!(
+        b.driver.tokens.len(),
+        0,
+        "the buffer is not given back before"
+    );
+    let (all, most) = rest(&mut b, piece.bytes);
+    assert!(all == pattern(1, 0, SIZE) && most as u64 == MOST);
+    assert_eq!(b.queue.transfer_under_way(), None);
+    assert_eq!(b.driver.tokens.len(), 1, "once");
+    let ended = b.session().read_on(&mut Piece::default(), MINE);
+    assert_eq!(seen(ended.map(|_| ())), EBUSY, "never into the next frame");
+    let next = b.session().begin_read(&mut Piece::default(), 10, OTHER);
+    assert_eq!(next, Ok(Moved::Last(10)));
+    b.finish();
+}
+
+#[test]
+fn what_was_given_up_or_failed_is_read_again_from_where_it_began() {
+    let mut b = reader(1);
+    let begun = b
+        .session()
+        .begin_read(&mut Piece::default(), 10, OTHER)
+        .unwrap();
+    assert_eq!(begun, Moved::Last(10));
+    let begin = |b: &mut Bench| {
+        let mut piece = Piece::default();
+        let moved = b.session().begin_read(&mut piece, SIZE, MINE).unwrap();
+        assert_eq!(moved, Moved::Part(MOST));
+        assert!(piece.bytes == pattern(1, 10, 10 + MOST));
+        piece.bytes
+    };
+    begin(&mut b);
+    b.queue.end_transfer(8);
+    assert_eq!(b.queue.transfer_under_way(), Some(7), "another's end");
+    b.queue.end_transfer(7);
+    assert_eq!(b.queue.transfer_under_way(), None);
+    begin(&mut b);
+    let mut bad = Piece {
+        bad: true,
+        ..Piece::default()
+    };
+    let failed = b.session().read_on(&mut bad, MINE);
+    assert_eq!(seen(failed.map(|_| ())), EFAULT);
+    assert_eq!(b.queue.transfer_under_way(), None);
+    let first = begin(&mut b);
+    let (all, _) = rest(&mut b, first);
+    assert!(all == pattern(1, 10, SIZE));
+    b.finish();
+}
+
+#[test]
+fn a_queue_that_is_let_go_in_between_ends_the_read() {
+    let mut b = reader(1);
+    let begun = b
+        .session()
+        .begin_read(&mut Piece::default(), SIZE, MINE)
+        .unwrap();
+    assert_eq!(begun, Moved::Part(MOST));
+    b.session().release();
+    let ended = b.session().read_on(&mut Piece::default(), MINE);
+    assert_eq!(seen(ended.map(|_| ())), EBUSY);
+    assert!(!b.queue.fileio_active() && b.queue.transfer_under_way().is_none());
+    b.finish();
+}
+
+#[test]
+fn a_write_in_pieces_is_one_buffer() {
+    for immediately in [false, true] {
+        let mut b = Bench::with(QueueType::Output, |c| {
+            c.min_reqbufs_allocation = 2;
+            c.fileio_write_immediately = immediately;
+        });
+        // A whole buffer; where each write() is one, less than that.
+        let len = if immediately { SIZE - 5 } else { SIZE };
+        let piece = |at: u64| Piece {
+            bytes: pattern(3, at, len.min(at + MOST)),
+            ..Piece::default()
+        };
+        let begun = b.session().begin_write(&mut piece(0), len, 77, MINE);
+        assert_eq!(begun, Ok(Moved::Part(MOST)));
+        let mut absent = piece(MOST);
+        absent.absent = true;
+        let missing = b.session().write_on(&mut absent, 77, MINE);
+        assert_eq!(seen(missing.map(|_| ())), EFAULT);
+        assert_eq!(b.queue.transfer_under_way(), Some(7), "it can be fetched");
+        let other = b.session().begin_write(&mut piece(0), len, 77, OTHER);
+        assert_eq!(seen(other.map(|_| ())), EBUSY);
+        let mut at = MOST;
+        while let Moved::Part(bytes) = b.session().write_on(&mut piece(at), 77, MINE).unwrap() {
+            at += bytes;
+            assert!(b.driver.tokens.is_empty(), "not before all of it is there");
+        }
+        assert_eq!(b.driver.tokens.len(), 1);
+        let plane = b.driver.tokens[0].plane(0).unwrap().unwrap();
+        assert_eq!(plane.payload_bytes, len);
+        let written = b.mem.bytes_at(plane.cookie)[..usize::try_from(len).unwrap()].to_vec();
+        assert!(written == pattern(3, 0, len));
+        b.finish();
+    }
+}
+
+#[test]
+fn a_write_that_fails_in_between_counts_for_nothing() {
+    let mut b = Bench::with(QueueType::Output, |c| c.min_reqbufs_allocation = 2);
+    let mut piece = Piece {
+        bytes: vec![9; SIZE as usize],
+        ..Piece::default()
+    };
+    let begun = b.session().begin_write(&mut piece, SIZE, 77, MINE);
+    assert_eq!(begun, Ok(Moved::Part(MOST)));
+    piece.bad = true;
+    let failed = b.session().write_on(&mut piece, 77, MINE);
+    assert_eq!(seen(failed.map(|_| ())), EFAULT);
+    assert!(b.queue.transfer_under_way().is_none() && b.driver.tokens.is_empty());
+    // A first piece that is not there leaves nothing under way, either.
+    piece.absent = true;
+    let failed = b.session().begin_write(&mut piece, SIZE, 77, MINE);
+    assert_eq!(seen(failed.map(|_| ())), EFAULT);
+    assert!(b.queue.transfer_under_way().is_none());
+    (piece.absent, piece.bad) = (false, false);
+    let all = Pieces {
+        most_bytes: u64::MAX,
+        ..OTHER
+    };
+    let mut whole = User(vec![4; SIZE as usize]);
+    let written = b.session().begin_write(&mut whole, SIZE, 77, all);
+    assert_eq!(written, Ok(Moved::Last(SIZE)), "from the start");
+    let plane = b.driver.tokens[0].plane(0).unwrap().unwrap();
+    assert!(b.mem.bytes_at(plane.cookie).iter().all(|byte| *byte == 4));
+    b.finish();
+}
+
+/// Memory that is there at once.
+struct User(Vec<u8>);
+
+impl Source for User {
+    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
+        let from = usize::try_from(offset).unwrap();
+        out.copy_from_slice(&self.0[from..from + out.len()]);
+        Ok(())
+    }
+}
