@@ -20,7 +20,16 @@ pub enum Outcome {
     /// Nothing yet: the same call is made again when something has happened ([`Backend::tick`]
     /// or another call), until it says otherwise, the file is closed or a signal ends it.
     Wait,
+    /// Of a read() or write(): so many bytes (not 0) have been moved, and there is more. The front end
+    /// lets others call, then has the next bytes moved by [`Backend::go_on`]; the call's value is the
+    /// sum. One that it does not go on with it gives up ([`Backend::abandon`]), and none of its bytes
+    /// count. Until either, other calls that read or write the same file say [`Wait`](Self::Wait).
+    Part(i64),
 }
+
+/// Bytes that one call of a [`Backend`] copies, about: what takes long enough that others would notice,
+/// and holds a frame of 640x480 in 4:2:2.
+pub const PIECE_BYTES: u64 = 640 << 10;
 
 /// A call that returns 0 if it does not fail.
 impl From<Result<(), Errno>> for Outcome {
@@ -100,7 +109,7 @@ pub trait Backend: Send {
         true
     }
 
-    /// A call that waited was given up (signal, thread or file gone).
+    /// A call that waited, or was under way, was given up (signal, thread or file gone).
     fn abandon(&mut self, file: FileId, call: CallId);
 
     /// mmap of a device file.
@@ -138,6 +147,14 @@ pub trait Backend: Send {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> Outcome;
+
+    /// More of the read() or write() (the same [`Caller::call`]) that has answered
+    /// [`Outcome::Part`], whose next bytes are at `addr`. A call that fails is over, unless something
+    /// of the program's was not gathered ([`Errno::NOT_GATHERED`]).
+    fn go_on(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> Outcome {
+        let _ = (file, addr, caller);
+        Outcome::Fail(Errno::EINVAL)
+    }
 
     /// Whether a file is one of the backend's exported buffers (dma-bufs).
     fn is_buffer(&self, id: FdIdentity) -> bool;

@@ -189,12 +189,12 @@ impl Server<'_> {
     }
 }
 
-/// The answer in an outcome; none when it waits.
+/// The answer in an outcome; none when it waits or is under way.
 pub(crate) fn reply(outcome: Outcome) -> Option<Reply> {
     match outcome {
         Outcome::Done(value) => Some(Reply::Value(value)),
         Outcome::Fail(e) => Some(e.into()),
-        Outcome::Wait => None,
+        Outcome::Wait | Outcome::Part(_) => None,
     }
 }
 

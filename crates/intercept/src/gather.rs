@@ -121,6 +121,13 @@ impl Gathered {
         inner.absent.clear();
     }
 
+    /// Lets go of what was gathered for a piece that has been moved.
+    pub(crate) fn forget_parts(&self) {
+        let mut inner = lock(&self.inner);
+        inner.parts.clear();
+        (inner.bytes, inner.rounds) = (0, 0);
+    }
+
     /// Whether the call has come upon something that was not gathered, and is to be made anew.
     pub(crate) fn lacks(&self) -> bool {
         let inner = lock(&self.inner);

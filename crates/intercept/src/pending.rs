@@ -85,6 +85,11 @@ impl Waiting {
         }
     }
 
+    /// Whether a piece of it was moved: it is the supervisor's then to go on with, and waits for nothing.
+    pub(crate) fn is_under_way(&self) -> bool {
+        matches!(&self.kind, Kind::Transfer(transfer) if transfer.is_under_way())
+    }
+
     /// The file whose backend knows of this call.
     fn file(&self) -> Option<FileId> {
         match &self.kind {
@@ -93,6 +98,17 @@ impl Waiting {
             Kind::BufferIoctl { .. } | Kind::Poll(_) | Kind::Receive(_) | Kind::Lock { .. } => None,
         }
     }
+}
+
+/// What has become of a call that was made once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tried {
+    /// It is answered, has gone, or still waits.
+    Over,
+    /// Something is to be gathered first.
+    Lacks,
+    /// A piece of it was moved.
+    Part,
 }
 
 /// All calls that wait.
@@ -159,6 +175,11 @@ impl Pending {
         self.slots.insert(slot, waiting);
         self.plan_look(slot, tid, LOOK);
         Ok(slot)
+    }
+
+    /// A call that waits, or is under way.
+    pub(crate) fn get(&self, slot: u32) -> Option<&Waiting> {
+        self.slots.get(&slot)
     }
 
     /// The number that the next call added will have.
@@ -291,15 +312,32 @@ impl Server<'_> {
 
     /// Tries one waiting call once more, and answers it if it is done.
     pub(crate) fn retry(&mut self, slot: u32) {
-        let Some(mut waiting) = self.pending.slots.remove(&slot) else {
+        let Some(waiting) = self.pending.slots.get(&slot) else {
             return;
+        };
+        // Who copies its last piece goes on with it.
+        if waiting.is_under_way() {
+            return;
+        }
+        let n = waiting.notif.clone();
+        match self.try_once(slot) {
+            Tried::Over => {}
+            Tried::Lacks => self.answer(&n, How::Again(slot)),
+            Tried::Part => self.answer(&n, How::Part(slot)),
+        }
+    }
+
+    /// Makes a call once more; answers it if it is done, and gives what is left to do.
+    pub(crate) fn try_once(&mut self, slot: u32) -> Tried {
+        let Some(mut waiting) = self.pending.slots.remove(&slot) else {
+            return Tried::Over;
         };
         // A poll takes nothing from a thread that is still there: the answer finds out itself.
         let takes = !matches!(waiting.kind, Kind::Poll(_));
         if takes && !self.host.listener.is_valid(waiting.notif.id) {
             self.pending.slots.insert(slot, waiting);
             self.give_up(slot);
-            return;
+            return Tried::Over;
         }
         let n = waiting.notif.clone();
         n.gathered.begin();
@@ -314,20 +352,26 @@ impl Server<'_> {
             Kind::Receive(receive) => self.receive_again(&n, receive),
             Kind::Lock { file, op } => self.lock_again(*file, *op),
         };
+        let is_under_way = waiting.is_under_way();
         self.pending.slots.insert(slot, waiting);
         if n.gathered.lacks() {
             if !takes && !self.host.listener.is_valid(n.id) {
                 self.give_up(slot);
-                return;
+                return Tried::Over;
             }
-            self.answer(&n, How::Again(slot));
-        } else if let Some(reply) = done {
+            return Tried::Lacks;
+        }
+        if is_under_way {
+            return Tried::Part;
+        }
+        if let Some(reply) = done {
             // Out of the epoll set and the table before the thread can call again.
             if let Some(waiting) = self.pending.remove(slot) {
                 unregister(&self.host, &waiting);
             }
             self.answer(&n, How::Reply(reply));
         }
+        Tried::Over
     }
 
     /// Ends waits whose time has come or whose thread has a signal to handle.
@@ -355,6 +399,10 @@ impl Server<'_> {
         if !told && !self.host.listener.is_valid(waiting.notif.id) {
             self.give_up(slot);
             return;
+        }
+        if waiting.is_under_way() {
+            // It is over soon, whatever signals come, as a kernel's copy is.
+            return self.pending.plan_look(slot, tid, LOOK);
         }
         if let Kind::Poll(polling) = &waiting.kind
             && polling.needs_look()
@@ -457,10 +505,13 @@ impl Server<'_> {
         true
     }
 
-    /// Tells the backend that a call no longer waits.
+    /// Tells the backend that a call no longer waits, or is no longer under way.
     pub(crate) fn abandon(&mut self, waiting: &Waiting) {
         if let Some(file) = waiting.file() {
             self.backend.abandon(file, CallId(waiting.notif.id));
+            if waiting.is_under_way() {
+                self.pending.mark(file);
+            }
         }
     }
 

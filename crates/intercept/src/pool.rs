@@ -374,15 +374,18 @@ impl Pool {
         self.work.notify_one();
     }
 
-    /// Gives a job to some thread.
-    pub(crate) fn hand_over(&self, pid: u32, job: Job) {
+    /// Gives a job to some thread; whether one is to be started for it.
+    pub(crate) fn hand_over(&self, pid: u32, job: Job) -> bool {
         let mut inner = lock(&self.inner);
         if inner.may_begin(pid) {
             inner.jobs.push_back((pid, job));
+            let is_short = inner.jobs.len() > inner.idle;
             drop(inner);
             self.work.notify_one();
+            is_short
         } else {
             inner.held_back.entry(pid).or_default().push_back(job);
+            false
         }
     }
 

@@ -54,6 +54,8 @@ pub(crate) enum How {
     Again(u32),
     /// By the kernel, which is to find a signal.
     Interrupt(u32, Arg),
+    /// Not yet: a piece of a read() or write() was moved, and the rest is to be.
+    Part(u32),
 }
 
 impl Verdict {
@@ -168,6 +170,7 @@ impl Server<'_> {
         self.after_close(None);
         self.tick_if_due();
         self.pending_due();
+        self.retry_changed();
         if self.ended.is_some() && self.swept.elapsed() >= AFTERWARDS {
             self.swept = Instant::now();
             self.sweep();
@@ -211,8 +214,14 @@ impl Server<'_> {
         }
         let verdict = match verdict {
             Verdict::Wait(waiting) => {
+                let is_under_way = waiting.is_under_way();
                 match self.pending.insert(*waiting, self.is_followed(n.tid)) {
-                    Ok(_) => Verdict::Answered,
+                    Ok(slot) => {
+                        if is_under_way {
+                            self.answer(n, How::Part(slot));
+                        }
+                        Verdict::Answered
+                    }
                     Err(waiting) => {
                         self.abandon(&waiting);
                         Verdict::Reply(Reply::Fail(libc::ENOMEM))

@@ -151,7 +151,8 @@ impl<'a> Supervisor<'a> {
             let (over, answers) = self.apply(Server::pass);
             for answer in answers {
                 let pid = self.pid_of(answer.notif.tid);
-                self.pool.hand_over(pid, Job::Answer(answer));
+                // This thread starts what is missing.
+                let _ = self.pool.hand_over(pid, Job::Answer(answer));
             }
             self.show_hotplug();
             self.show_revoked(scope);
@@ -430,10 +431,12 @@ impl<'a> Supervisor<'a> {
     /// Answers calls that another one has brought to an end.
     pub(crate) fn answer_all(&self, answers: Vec<Answer>) {
         for answer in answers {
-            // Where its process stalls already, this may, too.
-            if self.pool.is_busy() {
+            // Where its process stalls already, this may, too. What takes long keeps no receiver.
+            if self.pool.is_busy() || matches!(answer.how, How::Part(_)) {
                 let pid = self.pid_of(answer.notif.tid);
-                self.pool.hand_over(pid, Job::Answer(answer));
+                if self.pool.hand_over(pid, Job::Answer(answer)) {
+                    self.wake_clock();
+                }
             } else {
                 self.answer(answer, May::Wait);
             }
@@ -447,6 +450,7 @@ impl<'a> Supervisor<'a> {
         care.allow(may);
         match how {
             How::Reply(reply) => return self.reply(&n, reply),
+            How::Part(slot) => return self.move_on(&n, slot, may),
             How::Again(_) => Call::new(&self.host, &n).gather(None),
             How::Interrupt(..) => drop(care.may_stop()),
         }
@@ -459,12 +463,46 @@ impl<'a> Supervisor<'a> {
             return self.answer(now, May::Wait);
         }
         match how {
-            How::Reply(_) => {}
+            How::Reply(_) | How::Part(_) => {}
             How::Again(slot) => {
                 let ((), answers) = self.apply(|server| server.retry(slot));
                 self.answer_all(answers);
             }
             How::Interrupt(slot, arg) => self.interrupt(&n, slot, arg),
+        }
+    }
+
+    /// Copies a piece of a read() out, or one of a write() in, and has it moved under the lock, one after
+    /// the other until the call is over or put off.
+    fn move_on(&self, n: &Notif, slot: u32, mut may: May) {
+        loop {
+            let copied = if n.gathered.may_copy_out(n.tid) {
+                n.gathered.copy_out(self.host.powers.memory(), n.tid)
+            } else {
+                Ok(())
+            };
+            if n.gathered.lacks() && !n.gathered.care.is_put_off() {
+                Call::new(&self.host, n).gather(None);
+            }
+            if n.gathered.care.is_put_off() {
+                let (notif, how) = (n.clone(), How::Part(slot));
+                let later = Job::Answer(Answer { notif, how });
+                if self.pool.put_off(self.pid_of(n.tid), later).is_none() {
+                    return;
+                }
+                may = May::Wait;
+                n.gathered.care.allow(may);
+                continue;
+            }
+            let (goes_on, answers) = self.apply(|server| server.next_piece(slot, copied));
+            let is_own = |answer: &Answer| answer.notif.id == n.id;
+            let (own, others) = answers.into_iter().partition(is_own);
+            let own: Vec<Answer> = own;
+            own.into_iter().for_each(|own| self.answer(own, may));
+            self.answer_all(others);
+            if !goes_on {
+                return;
+            }
         }
     }
 

@@ -1,12 +1,16 @@
 //! read and write in all their forms. Devices have no position: pread is read.
+//!
+//! A large one is made in steps ([`Outcome::Part`]): a thread of the pool copies a piece out of the
+//! program, or into it, while the lock is free, and the next is moved under it. The call is among
+//! those that wait meanwhile, so that its thread's end is its own.
 
 use crate::dispatch::verdict;
 use crate::files::Target;
 use crate::host::Call;
 use crate::listener::{Notif, Reply};
-use crate::pending::{Kind, Waiting};
-use crate::serve::{Server, Verdict};
-use vb3_host::{Caller as _, Errno, FileId, Outcome};
+use crate::pending::{Kind, Tried, Waiting};
+use crate::serve::{How, Server, Verdict};
+use vb3_host::{Caller as _, Errno, FileId, Outcome, PIECE_BYTES};
 
 /// UIO_MAXIOV.
 const SEGMENTS: u64 = 1024;
@@ -20,9 +24,26 @@ pub(crate) struct Transfer {
     write: bool,
     segments: Vec<(u64, u64)>,
     nonblocking: bool,
+    /// How far it is, where it is under way.
+    progress: Option<Progress>,
+}
+
+/// How far a transfer is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    /// The segment it is at, and bytes of those before.
+    segment: usize,
+    done: i64,
+    /// Bytes of that segment which have been moved.
+    moved: u64,
 }
 
 impl Transfer {
+    /// Whether a piece was moved, and the rest is to be.
+    pub(crate) const fn is_under_way(&self) -> bool {
+        self.progress.is_some()
+    }
+
     /// Has all of a vector gathered before any of it is used: a call that came upon something
     /// missing in a later segment would write the first ones twice.
     fn prepare(&self, call: &Call<'_>) -> Result<(), Errno> {
@@ -75,55 +96,124 @@ impl Server<'_> {
         }
         let segments = segments(&call)?;
         let nonblocking = flags & libc::O_NONBLOCK != 0;
-        let transfer = Transfer {
+        let mut transfer = Transfer {
             file,
             write,
             segments,
             nonblocking,
+            progress: None,
         };
-        let done = self.move_once(n, &transfer);
+        let done = self.move_some(n, &mut transfer);
         Ok(verdict(done, || {
             Waiting::new(n, Kind::Transfer(transfer), look.fd)
         }))
     }
 
-    /// Segment by segment, as the kernel does for files that know no vectors: a short one ends it.
-    fn move_once(&mut self, n: &Notif, t: &Transfer) -> Outcome {
+    /// Segment by segment, as the kernel does for files that know no vectors: a short one ends it. As
+    /// much as may be moved in one step; of what is left, `t` keeps where it is.
+    fn move_some(&mut self, n: &Notif, t: &mut Transfer) -> Outcome {
         let call = Call::new(&self.host, n);
         if t.write
             && t.segments.len() > 1
+            && !t.is_under_way()
             && let Err(missing) = t.prepare(&call)
         {
             return Outcome::Fail(missing);
         }
-        let mut done = 0i64;
-        for (i, &(addr, len)) in t.segments.iter().enumerate() {
-            let outcome = if t.write {
-                self.backend.write(t.file, addr, len, t.nonblocking, &call)
-            } else {
-                self.backend.read(t.file, addr, len, t.nonblocking, &call)
+        let Progress {
+            segment,
+            mut done,
+            mut moved,
+        } = t.progress.unwrap_or_default();
+        let mut step = 0u64;
+        for (i, &(addr, len)) in t.segments.iter().enumerate().skip(segment) {
+            let outcome = match (moved, t.write) {
+                (1.., _) => {
+                    let addr = addr.saturating_add(moved);
+                    self.backend.go_on(t.file, addr, &call)
+                }
+                (0, true) => self.backend.write(t.file, addr, len, t.nonblocking, &call),
+                (0, false) => self.backend.read(t.file, addr, len, t.nonblocking, &call),
+            };
+            let at = |segment, done, moved| Progress {
+                segment,
+                done,
+                moved,
             };
             match outcome {
+                Outcome::Part(bytes) => {
+                    moved = moved.saturating_add(bytes.unsigned_abs());
+                    t.progress = Some(at(i, done, moved));
+                    self.refresh(t.file);
+                    return outcome;
+                }
                 Outcome::Done(part) => {
+                    let part = part.saturating_add(moved.cast_signed());
+                    moved = 0;
                     done = done.saturating_add(part);
+                    step = step.saturating_add(part.unsigned_abs());
                     if u64::try_from(part) != Ok(len) {
                         break;
                     }
+                    if step >= PIECE_BYTES && i + 1 < t.segments.len() {
+                        t.progress = Some(at(i + 1, done, 0));
+                        self.refresh(t.file);
+                        return Outcome::Part(part);
+                    }
+                }
+                Outcome::Fail(_) if t.is_under_way() && n.gathered.lacks() => {
+                    t.progress = Some(at(i, done, moved));
+                    return outcome;
                 }
                 Outcome::Fail(_) | Outcome::Wait if i > 0 && done > 0 => break,
                 refused => {
+                    t.progress = None;
                     self.refresh(t.file);
                     return refused;
                 }
             }
         }
+        t.progress = None;
         self.refresh(t.file);
         Outcome::Done(done)
     }
 
-    /// Tries a waiting read or write once more.
-    pub(crate) fn transfer_again(&mut self, n: &Notif, t: &Transfer) -> Option<Reply> {
-        crate::dispatch::reply(self.move_once(n, t))
+    /// Tries a waiting read or write once more, or goes on with it.
+    pub(crate) fn transfer_again(&mut self, n: &Notif, t: &mut Transfer) -> Option<Reply> {
+        crate::dispatch::reply(self.move_some(n, t))
+    }
+
+    /// Goes on with a call whose last piece was `copied`, or what it lacked for the next; whether there is
+    /// more to copy.
+    pub(crate) fn next_piece(&mut self, slot: u32, copied: Result<(), Errno>) -> bool {
+        // Its thread may have ended meanwhile.
+        let waiting = self.pending.get(slot);
+        let Some((n, t)) = waiting.and_then(|waiting| match &waiting.kind {
+            Kind::Transfer(t) if t.is_under_way() => Some((waiting.notif.clone(), t)),
+            _ => None,
+        }) else {
+            return false;
+        };
+        let (is_vector, done) = (t.segments.len() > 1, t.progress.unwrap_or_default().done);
+        let tried = match copied {
+            Ok(()) => self.try_once(slot),
+            Err(e) => {
+                self.give_up(slot);
+                let reply = if done > 0 {
+                    Reply::Value(done)
+                } else {
+                    e.into()
+                };
+                self.answer(&n, How::Reply(reply));
+                Tried::Over
+            }
+        };
+        // Of a vector all was gathered at first.
+        if tried == Tried::Part && !is_vector {
+            n.gathered.forget_parts();
+        }
+        self.retry_changed();
+        tried != Tried::Over
     }
 }
 

@@ -106,7 +106,7 @@ impl<M: MemOps> Session<'_, M> {
         self.read_on(sink, pieces)
     }
 
-    /// Moves the next piece of a read().
+    /// Moves the next piece of a read(), or, once all are moved, takes note that they have arrived.
     ///
     /// # Errors
     /// As [`read`](Self::read). EBUSY: the call is not under way. After any error it is over, and none
@@ -115,11 +115,13 @@ impl<M: MemOps> Session<'_, M> {
         let (current, under_way) = self.queue.transfer_of(pieces.call)?;
         let from = current.after(under_way.done);
         let bytes = under_way.piece(pieces);
+        // Where several pieces went, the last may not have reached the program yet.
+        let is_over = bytes == 0 || under_way.count <= pieces.most_bytes;
         if let Err(error) = self.copy_out(from, bytes, sink) {
             self.queue.end_transfer(pieces.call);
             return Err(error);
         }
-        if let Some(part) = self.queue.note_piece(under_way, bytes) {
+        if let Some(part) = self.queue.note_piece(under_way, bytes, is_over) {
             return Ok(part);
         }
         self.finish_read(current.after(under_way.count), under_way.count);
@@ -206,7 +208,8 @@ impl<M: MemOps> Session<'_, M> {
             self.queue.end_transfer(pieces.call);
             return Err(error);
         }
-        if let Some(part) = self.queue.note_piece(under_way, bytes) {
+        let is_over = under_way.done.saturating_add(bytes) >= under_way.count;
+        if let Some(part) = self.queue.note_piece(under_way, bytes, is_over) {
             return Ok(part);
         }
         self.finish_write(current.after(under_way.count), now_ns)?;

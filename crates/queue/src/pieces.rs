@@ -29,7 +29,7 @@ impl Pieces {
 /// What a piece of a read() or write() was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {
-    /// The last one, and its bytes: the call is over.
+    /// The last one, and its bytes: the call is over. None are left where a read() was several.
     Last(u64),
     /// Its bytes; more follow.
     Part(u64),
@@ -92,13 +92,17 @@ impl<M: MemOps> Queue<M> {
             .ok_or(Busy::Waiting.into())
     }
 
-    /// A piece has been moved; none where it was the last.
-    pub(crate) fn note_piece(&mut self, mut under_way: UnderWay, bytes: u64) -> Option<Moved> {
+    /// A piece has been moved; none where the call is over.
+    pub(crate) fn note_piece(
+        &mut self,
+        mut under_way: UnderWay,
+        bytes: u64,
+        is_over: bool,
+    ) -> Option<Moved> {
         under_way.done = under_way.done.saturating_add(bytes);
-        let goes_on = under_way.done < under_way.count;
         if let Some(fileio) = &mut self.fileio {
-            fileio.under_way = goes_on.then_some(under_way);
+            fileio.under_way = (!is_over).then_some(under_way);
         }
-        goes_on.then_some(Moved::Part(bytes))
+        (!is_over).then_some(Moved::Part(bytes))
     }
 }

@@ -410,12 +410,25 @@ where
         }
     }
 
-    /// A call of a file that waited was given up.
+    /// More of the read() or write() that has answered [`Outcome::Part`] (`cx.call`), whose next bytes
+    /// are at `addr` in the program.
+    pub fn go_on(
+        &mut self,
+        mem: &mut M,
+        cx: CallContext,
+        addr: u64,
+        program: &dyn Program<M>,
+    ) -> Outcome {
+        match self.context_mut(cx.file) {
+            Some(context) => context.go_on(mem, cx, addr, program),
+            None => Outcome::Fail(Error::NoFile),
+        }
+    }
+
+    /// A call of a file that waited, or was under way, was given up.
     pub fn abandon(&mut self, file: FileHandle, call: u64) {
         if let Some(context) = self.context_mut(file) {
-            context
-                .streams_mut()
-                .for_each(|stream| stream.wake_up(call));
+            context.abandon(call);
         }
     }
 

@@ -77,6 +77,8 @@ pub struct CallContext {
     pub call: u64,
     /// The monotonic clock.
     pub now_ns: u64,
+    /// Bytes of a read() or write() that are moved at a time, at most ([`Outcome::Part`]).
+    pub piece_bytes: u64,
 }
 
 /// What becomes of a call.
@@ -88,6 +90,10 @@ pub enum Outcome {
     Fail(Error),
     /// Nothing yet: to be made again when [`VideoDevice::take_woken`](crate::VideoDevice::take_woken) says so.
     Wait,
+    /// So many bytes of a read() or write() have been moved. The next are moved by
+    /// [`VideoDevice::go_on`](crate::VideoDevice::go_on), until it says otherwise, or the call is given
+    /// up ([`VideoDevice::abandon`](crate::VideoDevice::abandon)).
+    Part(i64),
 }
 
 impl From<Result<Option<i64>, Error>> for Outcome {

@@ -103,6 +103,8 @@ struct Begun {
     file: Option<FileId>,
     name: String,
     arguments: Fields,
+    /// Bytes of a read() or write() that have been moved.
+    moved: i64,
 }
 
 /// Devices, every call on which is written down.
@@ -192,16 +194,20 @@ impl<'a, B: Backend> Traced<'a, B> {
                 file,
                 name,
                 arguments,
+                moved: 0,
             }
         })
     }
 
-    /// Takes down the end of a call, or keeps its start if it waits.
-    fn end(&mut self, caller: &dyn Caller, begun: Begun, done: &Outcome, results: Fields) {
+    /// Takes down the end of a call, or keeps its start if it waits or is under way.
+    fn end(&mut self, caller: &dyn Caller, mut begun: Begun, done: &Outcome, results: Fields) {
         let outcome = match *done {
-            Outcome::Done(value) => Answer::Value(value),
+            Outcome::Done(value) => Answer::Value(begun.moved.saturating_add(value)),
             Outcome::Fail(Errno(errno)) => Answer::Errno(errno),
-            Outcome::Wait => {
+            Outcome::Wait | Outcome::Part(_) => {
+                if let Outcome::Part(bytes) = *done {
+                    begun.moved = begun.moved.saturating_add(bytes);
+                }
                 if self.waiting.len() < MAX_WAITING {
                     self.waiting.insert(caller.call(), begun);
                 }
@@ -303,6 +309,7 @@ impl<B: Backend> Backend for Traced<'_, B> {
             file: Some(file),
             name: "close".to_owned(),
             arguments: Fields::new(),
+            moved: 0,
         };
         self.devices.release(file);
         let device = self.device(Some(file));
@@ -406,6 +413,17 @@ impl<B: Backend> Backend for Traced<'_, B> {
             return done;
         }
         self.end(caller, begun, &done, Fields::new());
+        done
+    }
+
+    fn go_on(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> Outcome {
+        let watched = Watched::plain(caller);
+        let done = self.devices.go_on(file, addr, &watched);
+        if !watched.lacks()
+            && let Some(begun) = self.waiting.remove(&caller.call())
+        {
+            self.end(caller, begun, &done, Fields::new());
+        }
         done
     }
 

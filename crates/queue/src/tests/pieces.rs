@@ -82,11 +82,15 @@ fn rest(b: &mut Bench, first: Vec<u8>) -> (Vec<u8>, usize) {
         let mut piece = Piece::default();
         let moved = b.session().read_on(&mut piece, MINE).unwrap();
         b.check();
-        most = most.max(piece.bytes.len());
+        let len = piece.bytes.len();
+        most = most.max(len);
         all.extend(piece.bytes);
         match moved {
-            Moved::Last(_) => return (all, most),
-            Moved::Part(bytes) => assert_eq!(bytes, MOST),
+            Moved::Last(bytes) => {
+                assert_eq!((bytes, len), (0, 0), "all had been moved");
+                return (all, most);
+            }
+            Moved::Part(bytes) => assert_eq!(bytes, len as u64),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::program::{CallContext, Outcome};
 use crate::progress::Progress;
 use crate::{Bus, Error, Program, VideoDriver, Waiter};
 use vb3_plane::MemOps;
-use vb3_queue::{Fault, Interest, IoModes, MapAccess, Readiness, Sink, Source};
+use vb3_queue::{Fault, Interest, IoModes, MapAccess, Moved, Pieces, Readiness, Sink, Source};
 
 /// A program's memory as bytes go to and come from it.
 struct Window<'a, M: MemOps> {
@@ -162,30 +162,72 @@ where
         program: &dyn Program<M>,
     ) -> Outcome {
         let window = &mut Window { program, addr };
-        let result = self.transfer_through(mem, cx, flow, window, len_bytes);
-        if let Err(error) = result {
+        let outcome = self.begin_transfer(mem, cx, flow, window, len_bytes);
+        self.transferred(flow, outcome)
+    }
+
+    /// The next piece of a read() or write() that is under way.
+    pub(crate) fn go_on(
+        &mut self,
+        mem: &mut M,
+        cx: CallContext,
+        addr: u64,
+        program: &dyn Program<M>,
+    ) -> Outcome {
+        let is_its = |flow| {
+            let queue: Option<&vb3_queue::Queue<M>> = self.queue(flow);
+            queue.and_then(vb3_queue::Queue::transfer_under_way) == Some(cx.call)
+        };
+        let mut flows = self.driver.role().flows().iter();
+        let Some(&flow) = flows.find(|flow| is_its(**flow)) else {
+            // Its buffers have gone since.
+            return Outcome::Fail(Error::Busy);
+        };
+        let window = &mut Window { program, addr };
+        let outcome = self.move_piece(mem, cx, flow, |mut session, pieces| match flow {
+            Flow::Capture => session.read_on(window, pieces),
+            Flow::Output => session.write_on(window, cx.now_ns, pieces),
+        });
+        self.transferred(flow, outcome)
+    }
+
+    /// A call that waited, or was under way, was given up.
+    pub(crate) fn abandon(&mut self, call: u64) {
+        let mut ended = false;
+        for stream in self.streams_mut() {
+            stream.wake_up(call);
+            ended |= stream.queue.transfer_under_way() == Some(call);
+            stream.queue.end_transfer(call);
+        }
+        // Others wait for its end.
+        self.wake |= ended;
+    }
+
+    fn transferred(&mut self, flow: Flow, outcome: Result<Outcome, Error>) -> Outcome {
+        outcome.unwrap_or_else(|error| {
             let call = match flow {
                 Flow::Capture => "read",
                 Flow::Output => "write",
             };
             self.record(call, error);
-        }
-        result.into()
+            Outcome::Fail(error)
+        })
     }
 
-    fn transfer_through(
+    fn begin_transfer(
         &mut self,
         mem: &mut M,
         cx: CallContext,
         flow: Flow,
         window: &mut Window<'_, M>,
         len_bytes: u64,
-    ) -> Result<Option<i64>, Error> {
+    ) -> Result<Outcome, Error> {
         let mode = match flow {
             Flow::Capture => IoModes::READ,
             Flow::Output => IoModes::WRITE,
         };
-        let (stream, mut driver) = self.parts(flow)?;
+        let (stream, driver) = self.parts(flow)?;
+        drop(driver);
         stream.wake_up(cx.call);
         if !stream.queue.config().io_modes.contains(mode) {
             return Err(Error::Invalid);
@@ -194,22 +236,46 @@ where
         if window.addr == 0 && len_bytes != 0 {
             return Err(Error::Invalid);
         }
-        let moved = match flow {
-            Flow::Capture => stream.session(mem, &mut *driver).read(window, len_bytes),
-            Flow::Output => stream
-                .session(mem, &mut *driver)
-                .write(window, len_bytes, cx.now_ns),
+        let under_way = stream.queue.transfer_under_way();
+        if under_way.is_some_and(|call| call != cx.call) {
+            // Here a kernel's call waits for the queue's lock, whether it may wait for a frame or not.
+            return Ok(Outcome::Wait);
+        }
+        self.move_piece(mem, cx, flow, |mut session, pieces| match flow {
+            Flow::Capture => session.begin_read(window, len_bytes, pieces),
+            Flow::Output => session.begin_write(window, len_bytes, cx.now_ns, pieces),
+        })
+    }
+
+    fn move_piece(
+        &mut self,
+        mem: &mut M,
+        cx: CallContext,
+        flow: Flow,
+        piece: impl FnOnce(vb3_queue::Session<'_, M>, Pieces) -> Result<Moved, vb3_queue::Error>,
+    ) -> Result<Outcome, Error> {
+        let pieces = Pieces {
+            call: cx.call,
+            most_bytes: cx.piece_bytes,
         };
+        let (stream, mut driver) = self.parts(flow)?;
+        let was_under_way = stream.queue.transfer_under_way().is_some();
+        let moved = piece(stream.session(mem, &mut *driver), pieces);
         stream.settle_owner(cx.file);
+        let has_ended = was_under_way && stream.queue.transfer_under_way().is_none();
+        drop(driver);
+        let value = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
         match moved {
-            Ok(bytes) => {
-                drop(driver);
+            Ok(Moved::Part(bytes)) => Ok(Outcome::Part(value(bytes))),
+            Ok(Moved::Last(bytes)) => {
                 self.wake = true;
-                Ok(Some(i64::try_from(bytes).unwrap_or(i64::MAX)))
+                Ok(Outcome::Done(value(bytes)))
             }
             Err(error) => {
-                drop(driver);
-                self.wait_for(flow, cx, error)
+                // Others may have waited for its end.
+                self.wake |= has_ended;
+                let waits: Option<i64> = self.wait_for(flow, cx, error)?;
+                Ok(Ok(waits).into())
             }
         }
     }

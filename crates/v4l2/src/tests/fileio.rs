@@ -50,6 +50,50 @@ fn frames_are_read_in_pieces() {
     b.close();
 }
 
+/// A read() that moves 1,000 bytes at a time, or goes on with one.
+fn read_some(b: &mut Bench, call: u64, at: Option<u64>, len: u64) -> Outcome {
+    let cx = CallContext {
+        call,
+        piece_bytes: 1000,
+        ..b.cx(b.file, false)
+    };
+    match at {
+        None => b.device.read(&mut b.mem, cx, ARRAY, len, &b.program),
+        Some(at) => b.device.go_on(&mut b.mem, cx, ARRAY + at, &b.program),
+    }
+}
+
+#[test]
+fn who_reads_while_another_reads_in_pieces_waits_for_its_end() {
+    let mut b = Bench::capture();
+    assert_eq!(read(&mut b, 8), EAGAIN);
+    b.tick();
+    b.tick();
+    assert_eq!(read_some(&mut b, 700, None, 1500), Outcome::Part(1000));
+    // Whether it may wait for a frame or not: a kernel has the queue's lock meanwhile.
+    assert_eq!(read_some(&mut b, 701, None, 1500), Outcome::Wait);
+    assert_eq!(read_some(&mut b, 700, Some(1000), 0), Outcome::Part(500));
+    assert_eq!(read_some(&mut b, 701, None, 1500), Outcome::Wait);
+    b.device.take_woken();
+    assert_eq!(read_some(&mut b, 700, Some(1500), 0), Outcome::Done(0));
+    assert_eq!(b.device.take_woken().files, [b.file].into());
+    assert_eq!(read_some(&mut b, 701, None, 1000), Outcome::Done(1000));
+    // One that is given up lets the others go on, from where it began.
+    assert_eq!(read_some(&mut b, 702, None, 1500), Outcome::Part(1000));
+    assert_eq!(read_some(&mut b, 703, None, 1596), Outcome::Wait);
+    b.device.take_woken();
+    b.device.abandon(b.file, 702);
+    assert_eq!(b.device.take_woken().files, [b.file].into());
+    assert_eq!(read_some(&mut b, 703, None, 1596), Outcome::Part(1000));
+    assert!(matches!(
+        read_some(&mut b, 702, Some(1000), 0),
+        Outcome::Fail(e) if e.errno() == EBUSY
+    ));
+    assert_eq!(read_some(&mut b, 703, Some(1000), 0), Outcome::Part(596));
+    assert_eq!(read_some(&mut b, 703, Some(1596), 0), Outcome::Done(0));
+    b.close();
+}
+
 #[test]
 fn a_reader_waits() {
     let mut b = Bench::capture();

@@ -104,6 +104,7 @@ impl Bench {
             nonblocking: self.nonblocking,
             call,
             now_ns: self.now_ns,
+            piece_bytes: u64::MAX,
         }
     }
 
@@ -181,6 +182,7 @@ fn code(outcome: Outcome) -> i32 {
         Outcome::Done(value) => i32::try_from(value).unwrap(),
         Outcome::Fail(error) => error.errno(),
         Outcome::Wait => WAIT,
+        Outcome::Part(bytes) => panic!("{bytes} bytes are a piece of a call that has none"),
     }
 }
 

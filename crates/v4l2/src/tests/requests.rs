@@ -171,6 +171,7 @@ impl Bench {
             nonblocking: true,
             call: 1,
             now_ns: 1,
+            piece_bytes: u64::MAX,
         };
         self.program.poke(ARG, arg);
         let mem = &mut self.mem;

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 use vb3_dmabuf::{IOCTL_SYNC, Name};
 use vb3_host::{
-    Backend, CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId, Outcome, Tag,
+    Backend, CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId, Outcome,
+    PIECE_BYTES, Tag,
 };
 use vb3_queue::{MapAccess, Queue};
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT};
@@ -40,6 +41,7 @@ pub(super) fn outcome(outcome: vb3_v4l2::Outcome) -> Outcome {
         vb3_v4l2::Outcome::Done(value) => Outcome::Done(value),
         vb3_v4l2::Outcome::Fail(error) => Outcome::Fail(Errno(error.errno())),
         vb3_v4l2::Outcome::Wait => Outcome::Wait,
+        vb3_v4l2::Outcome::Part(bytes) => Outcome::Part(bytes),
     }
 }
 
@@ -116,6 +118,11 @@ impl World {
             nonblocking,
             call: caller.call().0,
             now_ns,
+            // Time that programs wait for passes between two pieces: there are none.
+            piece_bytes: match self.clock.is_virtual() {
+                true => u64::MAX,
+                false => PIECE_BYTES,
+            },
         };
         let program = Call {
             caller,
@@ -402,6 +409,12 @@ impl Backend for World {
             target
                 .video
                 .write(target.memory, context, addr, len, program)
+        })
+    }
+
+    fn go_on(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> Outcome {
+        self.call(file, false, caller, |target, context, program| {
+            target.video.go_on(target.memory, context, addr, program)
         })
     }
 

@@ -29,6 +29,7 @@ mod page;
 mod pages;
 mod pipeline;
 mod players;
+mod reads;
 mod replay;
 mod requests;
 mod revoke;

@@ -1,0 +1,126 @@
+//! Large read() and write() calls, which are made in pieces: each is of one frame, whoever else reads.
+
+use crate::common::{Outcome, Run, compiled, lacks};
+use std::collections::BTreeSet;
+use vb3_devices::picture::{self, Frame, Size};
+use vb3_devices::source::{Background, Picture, read_number, render};
+use vb3_v4l2::pixfmt;
+
+/// Frames of 12.4 MB: twenty pieces.
+const LARGE: (u32, u32) = (3840, 2160);
+
+fn size((width, height): (u32, u32)) -> Size {
+    Size::new(width, height).unwrap()
+}
+
+/// The picture with this number, in NV12.
+fn pattern(shape: (u32, u32), number: u32) -> Frame {
+    let (bars, picture) = (Background::Bars, Picture::default());
+    render(&pixfmt::NV12, size(shape), number, bars, &picture)
+}
+
+/// Asserts that these are whole pictures, each as it was sent; gives their numbers.
+fn numbers(shape: (u32, u32), bytes: &[u8]) -> Vec<u32> {
+    let len = picture::bytes(&pixfmt::NV12, size(shape));
+    assert_eq!(bytes.len() % len, 0, "{} bytes", bytes.len());
+    let number = |(place, data): (usize, &[u8])| {
+        let frame = Frame::from_bytes(&pixfmt::NV12, size(shape), data.to_vec()).unwrap();
+        let (number, bits) = read_number(&frame);
+        assert_eq!(bits, 32, "picture {place}");
+        let sent = pattern(shape, number);
+        let wrong = sent.bytes().iter().zip(data).position(|(a, b)| a != b);
+        assert_eq!(wrong, None, "picture {place}, number {number}");
+        number
+    };
+    bytes.chunks_exact(len).enumerate().map(number).collect()
+}
+
+/// Runs a word of `reads.c` on a large camera; `None` where that cannot be.
+fn reads(word: &str, count: u32) -> Option<Outcome> {
+    let reads = compiled("reads.c")?;
+    let (width, height) = LARGE;
+    let bytes = picture::bytes(&pixfmt::NV12, size(LARGE));
+    let outcome = Run::on("pc")
+        .device(format!(
+            "camera=pattern,format=NV12,fps=30,size={width}x{height}"
+        ))
+        .program([reads.to_str().unwrap(), word, "/dev/video0"])
+        .and([bytes.to_string(), count.to_string()])
+        .run();
+    let lines = outcome.stdout.lines();
+    if let Some(why) = lines.filter(|line| line.starts_with("skipped")).next() {
+        eprintln!("{why}");
+        return None;
+    }
+    outcome.expect_success();
+    outcome.expect_nothing_held();
+    Some(outcome)
+}
+
+/// A kernel has the queue's lock while it copies: of two who read one file, each gets whole frames.
+#[test]
+fn two_threads_that_read_one_file_get_whole_frames() {
+    let Some(outcome) = reads("together", 4) else {
+        return;
+    };
+    let numbers = numbers(LARGE, &outcome.read("frames.raw"));
+    assert_eq!(numbers.len(), 8);
+    let distinct: BTreeSet<u32> = numbers.iter().copied().collect();
+    assert_eq!(distinct.len(), 8, "each frame once: {numbers:?}");
+}
+
+/// Its part of a frame is not missed by the next reader, who neither waits for it.
+#[test]
+fn a_reader_that_is_killed_in_the_middle_of_a_frame_leaves_nothing() {
+    let Some(outcome) = reads("killed", 1) else {
+        return;
+    };
+    assert_eq!(numbers(LARGE, &outcome.read("frames.raw")).len(), 1);
+}
+
+/// Source: Linux 7.2 drivers/media/common/videobuf2/videobuf2-core.c `__vb2_perform_fileio`: the position
+/// is moved on after the copy.
+#[test]
+fn a_read_that_fails_in_the_middle_of_a_frame_is_made_again_from_its_start() {
+    let Some(outcome) = reads("fault", 1) else {
+        return;
+    };
+    let numbers = numbers(LARGE, &outcome.read("frames.raw"));
+    assert!(matches!(numbers[..], [first, next] if first < next));
+}
+
+/// A write() of several pieces is one frame, and a trace has one line of it.
+#[test]
+fn a_large_write_is_one_frame_of_the_display() {
+    const COUNT: u32 = 4;
+    const SHAPE: (u32, u32) = (1920, 1080);
+    if lacks("dd") {
+        return;
+    }
+    let (width, height) = SHAPE;
+    let run = Run::on("pc").device(format!(
+        "display=shown.raw,format=NV12,clock=free,size={width}x{height}"
+    ));
+    let frames = (0..COUNT).map(|number| pattern(SHAPE, number).bytes().to_vec());
+    let frames: Vec<u8> = frames.flatten().collect();
+    std::fs::write(run.file("frames.raw"), &frames).unwrap();
+    let bytes = frames.len() / COUNT as usize;
+    let outcome = run
+        .options(["--trace", "trace.txt"])
+        .program(["dd", "if=frames.raw", "of=/dev/video0", "conv=notrunc"])
+        .and(["status=none", &format!("bs={bytes}")])
+        .run();
+    outcome.expect_success();
+    outcome.expect_nothing_held();
+    let shown = numbers(SHAPE, &outcome.read("shown.raw"));
+    assert!(
+        shown.is_sorted_by(|a, b| a < b) && !shown.is_empty(),
+        "{shown:?}"
+    );
+    let trace = String::from_utf8(outcome.read("trace.txt")).unwrap();
+    let whole = format!("write length={bytes} -> {bytes} ");
+    let lines = trace.lines().filter(|line| line.contains(" write "));
+    let lines: Vec<&str> = lines.collect();
+    assert_eq!(lines.len(), COUNT as usize, "{trace}");
+    assert!(lines.iter().all(|line| line.contains(&whole)), "{trace}");
+}
