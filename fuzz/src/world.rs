@@ -249,6 +249,7 @@ impl Bench {
             Outcome::Done(value) => assert!(value >= 0, "{what} gave {value}"),
             Outcome::Fail(e) => assert!((1..4096).contains(&e.0), "{what}: errno {}", e.0),
             Outcome::Wait => assert!(blocking, "{what} waits although it may not"),
+            Outcome::Part(bytes) => panic!("{what}: a piece of {bytes} bytes of so few"),
         }
     }
 

@@ -6,6 +6,7 @@ mod fences;
 mod fits;
 mod imports;
 mod ledger;
+mod pieces;
 mod placing;
 mod revoke;
 
@@ -168,7 +169,7 @@ impl Bench {
         match self.world.ioctl(file, request, addr, true, &self.program) {
             Outcome::Done(value) => Ok(value),
             Outcome::Fail(e) => Err(e.0),
-            Outcome::Wait => panic!("waits although it may not"),
+            Outcome::Wait | Outcome::Part(_) => panic!("is not over"),
         }
     }
 

@@ -47,8 +47,8 @@ fn reads(word: &str, count: u32) -> Option<Outcome> {
         .program([reads.to_str().unwrap(), word, "/dev/video0"])
         .and([bytes.to_string(), count.to_string()])
         .run();
-    let lines = outcome.stdout.lines();
-    if let Some(why) = lines.filter(|line| line.starts_with("skipped")).next() {
+    let mut lines = outcome.stdout.lines();
+    if let Some(why) = lines.find(|line| line.starts_with("skipped")) {
         eprintln!("{why}");
         return None;
     }
