@@ -68,6 +68,8 @@ fn types_say_which_threads_they_may_visit() {
         crate::BoundBuffer,
         crate::Interest,
         crate::MapAccess,
+        crate::Moved,
+        crate::Pieces,
         crate::RequestId,
     )>();
 }
