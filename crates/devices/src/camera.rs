@@ -2,6 +2,7 @@
 
 mod controls;
 mod jpeg;
+mod moving;
 
 use crate::Failure;
 use crate::mode::Mode;
@@ -11,11 +12,12 @@ use crate::scaler::Scaler;
 use crate::source::{Ready, Source};
 use crate::spec::{Clock, DeviceKind, DeviceSpec, SourceSpec};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice};
-use crate::surface::{EIO, Trouble};
+use crate::surface::EIO;
 use controls::Controls;
 use jpeg::JpegEncoder;
+use moving::Moving;
 use std::os::fd::BorrowedFd;
-use vb3_queue::{Active, DoneState, DriverError};
+use vb3_queue::{DoneState, DriverError};
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, pixfmt,
 };
@@ -51,8 +53,8 @@ pub(crate) type Camera<C> = StreamingDevice<Player<C>, Mode, C>;
 pub(crate) struct Player<C> {
     /// Between sensor and buffer, where the device has one.
     scaler: Option<Scaler>,
-    /// The frame that is being scaled beside the devices, and the buffer that it is for.
-    scaling: Option<(Stamp, Active<C>)>,
+    /// The frame that is on its way to a buffer.
+    moving: Option<Moving<C>>,
     source: Source,
     jpeg: JpegEncoder<C>,
     controls: Controls,
@@ -99,7 +101,7 @@ impl<C> Camera<C> {
         let sensor = native.map_or_else(|| Size::nearest(PATTERN.0, PATTERN.1), |info| info.size);
         let player = Player {
             scaler: scaler.then(|| Scaler::new(sensor, &mode.format)),
-            scaling: None,
+            moving: None,
             source,
             jpeg: JpegEncoder::new(place.codecs.launch(vb3_codec::Kind::JpegEncoder)),
             controls: Controls::new(native.is_some()),
@@ -113,34 +115,12 @@ impl<C> Camera<C> {
 impl<C> Player<C> {
     /// Whether a frame could go to a buffer now.
     fn has_buffer(&self, stream: &Stream<Mode, C>) -> bool {
-        !stream.tokens.is_empty() && self.jpeg.has_room() && self.scaling.is_none()
+        !stream.tokens.is_empty() && self.jpeg.has_room() && self.moving.is_none()
     }
 
     /// Whether frames are on their way to buffers.
     fn has_under_way(&self) -> bool {
-        self.scaling.is_some() || self.jpeg.wake_fd().is_some()
-    }
-
-    /// Gives back the buffer whose picture was scaled beside the devices, if it is there.
-    fn finish_scaled(
-        &mut self,
-        stream: &mut Stream<Mode, C>,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) {
-        let Some(scaler) = &mut self.scaler else {
-            return;
-        };
-        let Some(scaled) = scaler.take() else {
-            return;
-        };
-        let Some((stamp, token)) = self.scaling.take() else {
-            return;
-        };
-        let written = scaler.finish(scaled, &stream.formats.format, &token, bus);
-        if let Some((outcome, payloads)) = stream.outcome(written) {
-            stamp.finish(Flow::Capture, token, outcome, payloads, progress);
-        }
+        self.moving.is_some() || self.jpeg.wake_fd().is_some()
     }
 
     /// Leaves out the frames whose time is over, and answers the time of the newest and whether it
@@ -194,8 +174,8 @@ impl<C> Player<C> {
         Some((time_ns, last))
     }
 
-    /// Writes the source's picture to the oldest buffer that still is the camera's. Whether
-    /// there was one.
+    /// Begins to write the source's picture to the oldest buffer that still is the camera's.
+    /// Whether there was one.
     fn give(
         &mut self,
         stream: &mut Stream<Mode, C>,
@@ -203,43 +183,28 @@ impl<C> Player<C> {
         bus: &mut dyn Bus<C>,
         progress: &mut Progress<C>,
     ) -> bool {
-        while let Some(token) = stream.tokens.pop_front() {
-            let background = self.controls.background();
-            let Some(frame) =
-                self.source
-                    .picture(stamp.sequence, self.controls.picture(), background)
-            else {
-                stream.tokens.push_front(token);
-                return false;
-            };
-            let mode = &stream.formats;
-            if mode.pixel().is_compressed() {
-                if token.is_stale() {
-                    continue;
-                }
-                let begun = self.jpeg.begin(frame, stamp, token);
-                return begun.map_err(|e| stream.fail(e, progress)).is_ok();
-            }
-            let written = match &mut self.scaler {
-                None => mode.write(frame, &token, bus),
-                Some(_) if token.is_stale() => Err(Trouble::Stale),
-                Some(scaler) => match scaler.write(frame, &mode.format, &token, bus) {
-                    Ok(None) => {
-                        self.scaling = Some((stamp, token));
-                        // From now on it says when it is done.
-                        self.finish_scaled(stream, bus, progress);
-                        return true;
-                    }
-                    Ok(Some(payloads)) => Ok(payloads),
-                    Err(trouble) => Err(trouble),
-                },
-            };
-            if let Some((outcome, payloads)) = stream.outcome(written) {
-                stamp.finish(Flow::Capture, token, outcome, payloads, progress);
-                return true;
-            }
+        let background = self.controls.background();
+        let picture = self.controls.picture();
+        let Some(frame) = self.source.picture(stamp.sequence, picture, background) else {
+            return false;
+        };
+        stream.tokens.retain(|token| !token.is_stale());
+        let Some(token) = stream.tokens.pop_front() else {
+            return false;
+        };
+        if stream.formats.pixel().is_compressed() {
+            let begun = self.jpeg.begin(frame, stamp, token);
+            self.leave_picture();
+            return begun.map_err(|e| stream.fail(e, progress)).is_ok();
         }
-        false
+        self.begin(stream, (stamp, token), bus, progress);
+        true
+    }
+
+    /// Leaves the picture of the moment, of which all is taken.
+    fn leave_picture(&mut self) {
+        self.source.advance();
+        self.controls.count_frames(1);
     }
 
     /// The source ended without a last picture: an empty buffer says so.
@@ -295,6 +260,7 @@ impl<C> Engine<C> for Player<C> {
 
     fn stop(&mut self, _: &mut Stream<Mode, C>) {
         self.state = State::Running;
+        self.stop_moving();
         self.source.stop();
         self.jpeg.stop();
     }
@@ -306,7 +272,7 @@ impl<C> Engine<C> for Player<C> {
         progress: &mut Progress<C>,
     ) {
         self.source.acknowledge();
-        self.finish_scaled(stream, bus, progress);
+        self.go_on(stream, bus, progress);
         match self.jpeg.finish(bus, progress) {
             Ok(faults) => stream.count_faults(faults),
             Err(failure) => stream.fail(failure, progress),
@@ -323,7 +289,8 @@ impl<C> Engine<C> for Player<C> {
     ) -> bool {
         let has_buffer = self.has_buffer(stream);
         let needs_buffer = stream.clock == Clock::Free || stream.due_ns.is_none();
-        if self.state == State::Ended || !has_buffer && needs_buffer {
+        let is_over = self.state == State::Ended || self.needs_picture();
+        if is_over || !has_buffer && needs_buffer {
             return false;
         }
         let due_ns = *stream.due_ns.get_or_insert(now_ns);
@@ -378,13 +345,15 @@ impl<C> Engine<C> for Player<C> {
         };
         if !self.give(stream, stamp, bus, progress) {
             stream.count_dropped(1);
+            self.leave_picture();
         }
-        self.source.advance();
-        self.controls.count_frames(1);
         true
     }
 
     fn next_step(&self, stream: &Stream<Mode, C>) -> Option<u64> {
+        if self.has_begun() {
+            return Some(0);
+        }
         let at_once = self.has_buffer(stream).then_some(0);
         match (self.state, stream.clock, stream.due_ns) {
             (State::Ended | State::AwaitsSource, ..) => None,
@@ -393,6 +362,10 @@ impl<C> Engine<C> for Player<C> {
                 .map(|_| due_ns)
                 .or(Some(due_ns.saturating_add(stream.interval_ns()))),
         }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.can_go_on()
     }
 
     /// Readable when a picture or a file has come that it waits for.

@@ -360,6 +360,10 @@ impl<C: 'static> VideoDriver for Device<C> {
         self.inner.next_tick().into_iter().chain(late).min()
     }
 
+    fn has_begun(&self) -> bool {
+        self.inner.has_begun()
+    }
+
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.inner.wake_fd()
     }

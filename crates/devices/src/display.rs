@@ -2,13 +2,14 @@
 
 use crate::Failure;
 use crate::mode::Mode;
+use crate::picture::Frame;
 use crate::place::Place;
 use crate::sink::{Shape, Sink, Thumbnail};
 use crate::spec::{Clock, DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice};
-use crate::surface::EINVAL;
+use crate::surface::{EINVAL, Way};
 use std::os::fd::BorrowedFd;
-use vb3_queue::{DoneState, DriverError};
+use vb3_queue::{Active, DoneState, DriverError};
 use vb3_v4l2::{
     Bus, ControlFlags, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress,
     cid,
@@ -24,12 +25,23 @@ const FRAMES_REPEATED: u32 = cid::DRIVERS_OWN + 1;
 /// back. Where there is none it repeats the last picture, which is counted and not recorded. While
 /// the sink has no room, the display holds its buffers: a recording lacks no frame. With
 /// [`Clock::Free`] buffers are shown as they come.
-pub(crate) type Display<C> = StreamingDevice<Screen, Mode, C>;
+pub(crate) type Display<C> = StreamingDevice<Screen<C>, Mode, C>;
+
+/// A picture that is being read.
+#[derive(Debug)]
+struct Reading<C> {
+    token: Active<C>,
+    /// None where nobody will look at it.
+    frame: Option<Frame>,
+    way: Way,
+    time_ns: u64,
+}
 
 /// What shows buffers, and repeats the last where none is new.
 #[derive(Debug)]
-pub(crate) struct Screen {
+pub(crate) struct Screen<C> {
     sink: Sink,
+    reading: Option<Reading<C>>,
     /// The last tick left no buffer.
     starved: bool,
     /// The sink had no room.
@@ -49,6 +61,7 @@ impl<C> Display<C> {
         };
         let screen = Screen {
             sink: Sink::open(sink)?,
+            reading: None,
             starved: false,
             held: false,
             repeated: 0,
@@ -58,9 +71,9 @@ impl<C> Display<C> {
     }
 }
 
-impl Screen {
-    /// Reads the oldest buffer, and shows what it holds.
-    fn show<C>(
+impl<C> Screen<C> {
+    /// Begins to read the oldest buffer, which shows at `time_ns`.
+    fn show(
         &mut self,
         stream: &mut Stream<Mode, C>,
         time_ns: u64,
@@ -71,13 +84,43 @@ impl Screen {
             return;
         };
         let mode = &stream.formats;
-        let frame = self.sink.take_next(mode.pixel(), mode.size());
-        let (read, frame) = match frame {
-            Some(mut frame) => {
-                frame.set_matrix(mode.matrix());
-                (mode.read(&mut frame, &token, bus), Some(frame))
-            }
-            None => (mode.note_read(&token, bus), None),
+        let mut frame = self.sink.take_next(mode.pixel(), mode.size());
+        if let Some(frame) = &mut frame {
+            frame.set_matrix(mode.matrix());
+        }
+        self.reading = Some(Reading {
+            token,
+            frame,
+            way: Way::default(),
+            time_ns,
+        });
+        self.go_on(stream, bus, progress);
+    }
+
+    /// Goes on to read, and shows what is read.
+    fn go_on(
+        &mut self,
+        stream: &mut Stream<Mode, C>,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) {
+        let Some(reading) = &mut self.reading else {
+            return;
+        };
+        let going = (&mut reading.way, &mut stream.left);
+        let frame = reading.frame.as_mut();
+        let read = stream.formats.read_on(frame, &reading.token, going, bus);
+        if read == Ok(false) {
+            return;
+        }
+        let Some(Reading {
+            token,
+            frame,
+            time_ns,
+            ..
+        }) = self.reading.take()
+        else {
+            return;
         };
         let outcome = stream.outcome(read).map(|(outcome, _)| outcome);
         match (outcome, frame) {
@@ -103,7 +146,7 @@ impl Screen {
     }
 }
 
-impl<C> Engine<C> for Screen {
+impl<C> Engine<C> for Screen<C> {
     type Formats = Mode;
 
     const FLOW: Flow = Flow::Output;
@@ -130,10 +173,19 @@ impl<C> Engine<C> for Screen {
 
     fn stop(&mut self, _: &mut Stream<Mode, C>) {
         self.held = false;
+        if let Some(frame) = self.reading.take().and_then(|reading| reading.frame) {
+            self.sink.put_back(frame);
+        }
     }
 
-    fn begin_tick(&mut self, _: &mut Stream<Mode, C>, _: &mut dyn Bus<C>, _: &mut Progress<C>) {
+    fn begin_tick(
+        &mut self,
+        stream: &mut Stream<Mode, C>,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) {
         self.sink.acknowledge();
+        self.go_on(stream, bus, progress);
     }
 
     /// Shows the next picture.
@@ -144,6 +196,9 @@ impl<C> Engine<C> for Screen {
         bus: &mut dyn Bus<C>,
         progress: &mut Progress<C>,
     ) -> bool {
+        if self.reading.is_some() {
+            return false;
+        }
         if stream.tokens.is_empty() {
             self.starved = true;
             return false;
@@ -173,6 +228,9 @@ impl<C> Engine<C> for Screen {
     }
 
     fn next_step(&self, stream: &Stream<Mode, C>) -> Option<u64> {
+        if self.reading.is_some() {
+            return Some(0);
+        }
         if stream.tokens.is_empty() || self.held {
             return None;
         }
@@ -180,6 +238,10 @@ impl<C> Engine<C> for Screen {
             Clock::Free => Some(0),
             Clock::Real => Some(stream.due_ns.unwrap_or(0)),
         }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.reading.is_some()
     }
 
     /// Readable when the sink has room that it waits for.

@@ -3,7 +3,7 @@
 use crate::picture::{Frame, HEIGHT_MAX, Matrix, SIZE_MIN, Size, WIDTH_MAX};
 use crate::spec::{DeviceSpec, MAX_FPS, Profile, same};
 use crate::streaming::Formats;
-use crate::surface::{EINVAL, Surface, Trouble, align_lines};
+use crate::surface::{EINVAL, Surface, Trouble, Way, align_lines, go_on};
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{
     Bus, Colorimetry, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
@@ -244,44 +244,44 @@ impl Mode {
         Surface(&self.format)
     }
 
-    /// Writes a picture to a buffer; answers the bytes used in each plane.
-    pub(crate) fn write<C>(
+    /// The bytes that a picture uses in each plane.
+    pub(crate) fn payloads(&self) -> Result<[u64; MAX_PLANES], Trouble> {
+        self.surface().payloads()
+    }
+
+    /// Goes on to write a picture to a buffer, `left` bytes at most. Whether all is written.
+    pub(crate) fn write_on<C>(
         &self,
         frame: &Frame,
         buffer: &Active<C>,
+        going: (&mut Way, &mut usize),
         bus: &mut dyn Bus<C>,
-    ) -> Result<[u64; MAX_PLANES], Trouble> {
-        self.surface()
-            .write(buffer, bus, |component| frame.component(component))
+    ) -> Result<bool, Trouble> {
+        let component = |index| frame.component(index);
+        self.surface().write_on(buffer, going, bus, component)
     }
 
-    /// Reads a picture from a buffer for nobody to look at.
-    pub(crate) fn note_read<C>(
+    /// Goes on to read a picture from a buffer, `left` bytes at most; for nobody to look at where
+    /// there is no `frame`. Whether all is read.
+    pub(crate) fn read_on<C>(
         &self,
+        mut frame: Option<&mut Frame>,
         buffer: &Active<C>,
+        (way, left): (&mut Way, &mut usize),
         bus: &mut dyn Bus<C>,
-    ) -> Result<(), Trouble> {
-        self.surface().each_run(buffer, Flow::Output, |run| {
-            // CAST: widening, on every target there is.
-            bus.note_read(run.cookie, run.offset, run.packed.len() as u64)
-                .map_err(|_| Trouble::Fault)
-        })
-    }
-
-    /// Reads a picture from a buffer.
-    pub(crate) fn read<C>(
-        &self,
-        frame: &mut Frame,
-        buffer: &Active<C>,
-        bus: &mut dyn Bus<C>,
-    ) -> Result<(), Trouble> {
-        self.surface().each_run(buffer, Flow::Output, |run| {
-            let bytes = frame
-                .component_mut(run.component)
-                .get_mut(run.packed)
-                .ok_or(Trouble::TooSmall)?;
-            bus.read(run.cookie, run.offset, bytes)
-                .map_err(|_| Trouble::Fault)
+    ) -> Result<bool, Trouble> {
+        let all = self.surface().lines(buffer, Flow::Output)?;
+        go_on(&all, way, left, |run| {
+            let read = match &mut frame {
+                Some(frame) => {
+                    let component = frame.component_mut(run.component);
+                    let bytes = component.get_mut(run.packed).ok_or(Trouble::TooSmall)?;
+                    bus.read(run.cookie, run.offset, bytes)
+                }
+                // CAST: widening, on every target there is.
+                None => bus.note_read(run.cookie, run.offset, run.packed.len() as u64),
+            };
+            read.map_err(|_| Trouble::Fault)
         })
     }
 }

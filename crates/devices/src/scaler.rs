@@ -6,7 +6,7 @@ use crate::convert::{Color, ConvertError, Converter, Job, Range};
 use crate::mode::matrix_of;
 use crate::picture::{Frame, Size};
 use crate::select::{fit, settable};
-use crate::surface::{EINVAL, Surface, Trouble};
+use crate::surface::{EINVAL, Surface, Trouble, Way};
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{Bus, Format, Rect, SelectionFlags, SelectionTarget};
@@ -32,10 +32,32 @@ pub(crate) struct Scaler {
     at_once: bool,
 }
 
-/// A picture that was scaled beside the devices.
+/// What is to be made of a picture, whatever is set meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    job: Job,
+    /// Its size then.
+    to: Size,
+    /// Where that is put in a buffer.
+    compose: Rect,
+    /// Its bytes, lines without padding.
+    bytes: usize,
+}
+
+/// A picture that was scaled beside the devices, and how far it has got to its buffer.
 pub(crate) struct Scaled {
     task: Task,
     compose: Rect,
+    way: Way,
+}
+
+impl std::fmt::Debug for Scaled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scaled")
+            .field("compose", &self.compose)
+            .field("way", &self.way)
+            .finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Scaler {
@@ -124,19 +146,10 @@ impl Scaler {
         Ok(*slot)
     }
 
-    /// Writes a picture of the sensor's size to a buffer; `None` where it has only begun to scale it,
-    /// beside the devices.
-    pub(crate) fn write<C>(
-        &mut self,
-        frame: &Frame,
-        format: &Format,
-        buffer: &Active<C>,
-        bus: &mut dyn Bus<C>,
-    ) -> Result<Option<[u64; MAX_PLANES]>, Trouble> {
-        let surface = Surface(format);
-        let pixel = frame.format();
-        let bytes = surface.rect_bytes(self.compose).ok_or(Trouble::TooSmall)?;
-        self.target.resize(bytes, 0);
+    /// What is to be made of a picture of the sensor's size as things are set now.
+    pub(crate) fn plan(&self, frame: &Frame, format: &Format) -> Result<Plan, Trouble> {
+        let bytes = Surface(format).rect_bytes(self.compose);
+        let bytes = bytes.ok_or(Trouble::TooSmall)?;
         let color = Color {
             matrix: matrix_of(&format.color),
             range: Range::Limited,
@@ -151,15 +164,50 @@ impl Scaler {
             },
             ..Job::whole(frame.size(), to, color)
         };
-        if self.is_large(frame, bytes) && self.has_thread() && self.begin(frame, job, to) {
-            return Ok(None);
-        }
+        Ok(Plan {
+            job,
+            to,
+            compose: self.compose,
+            bytes,
+        })
+    }
+
+    /// Scales a picture into a buffer, within this call.
+    pub(crate) fn write<C>(
+        &mut self,
+        plan: &Plan,
+        frame: &Frame,
+        format: &Format,
+        buffer: &Active<C>,
+        bus: &mut dyn Bus<C>,
+    ) -> Result<[u64; MAX_PLANES], Trouble> {
+        let (surface, pixel) = (Surface(format), frame.format());
+        self.target.resize(plan.bytes, 0);
         let source = (pixel, frame.size(), frame.bytes());
-        let target = (pixel, to, self.target.as_mut_slice());
-        let done = self.engine.run_unpadded(&job, source, target);
+        let target = (pixel, plan.to, self.target.as_mut_slice());
+        let done = self.engine.run_unpadded(&plan.job, source, target);
         done.map_err(|_: ConvertError| Trouble::Fault)?;
-        surface.write_rect(buffer, self.compose, bus, &self.target)?;
-        surface.payloads().map(Some)
+        let (mut way, mut left) = (Way::default(), usize::MAX);
+        let (place, going) = ((buffer, plan.compose), (&mut way, &mut left));
+        surface.write_rect_on(place, going, bus, &self.target)?;
+        surface.payloads()
+    }
+
+    /// Whether a picture is to be scaled beside the devices, which may begin now.
+    pub(crate) fn wants_thread(&mut self, plan: &Plan, frame: &Frame) -> bool {
+        self.is_large(frame, plan.bytes) && self.has_thread()
+    }
+
+    /// Goes on to take a picture over for the thread, `left` bytes at most, of which `taken` are
+    /// there. Whether it has all.
+    pub(crate) fn take_in(&mut self, frame: &Frame, taken: &mut usize, left: &mut usize) -> bool {
+        self.source.truncate(*taken);
+        let rest = frame.bytes().get(*taken..).unwrap_or_default();
+        let some = rest.get(..*left).unwrap_or(rest);
+        self.source.extend_from_slice(some);
+        *taken += some.len();
+        *left -= some.len();
+        some.len() == rest.len()
     }
 
     /// Whether what is taken of a picture and the `target_bytes` made of it are worth a thread.
@@ -186,23 +234,23 @@ impl Scaler {
         self.beside.is_some()
     }
 
-    /// Gives a picture to the thread. Whether it takes it.
-    fn begin(&mut self, frame: &Frame, job: Job, to: Size) -> bool {
+    /// Gives the picture that was taken over to the thread. Whether it takes it.
+    pub(crate) fn begin(&mut self, plan: &Plan, frame: &Frame) -> bool {
         let Some(thread) = &self.beside else {
             return false;
         };
-        let mut source = std::mem::take(&mut self.source);
-        source.clear();
-        source.extend_from_slice(frame.bytes());
+        let mut target = std::mem::take(&mut self.target);
+        target.resize(plan.bytes, 0);
+        let pixel = frame.format();
         let task = Task {
-            job,
-            shapes: [(frame.format(), frame.size()), (frame.format(), to)],
-            source,
-            target: std::mem::take(&mut self.target),
+            job: plan.job,
+            shapes: [(pixel, frame.size()), (pixel, plan.to)],
+            source: std::mem::take(&mut self.source),
+            target,
             done: false,
         };
         match thread.give(task) {
-            Ok(()) => self.under_way = Some(self.compose),
+            Ok(()) => self.under_way = Some(plan.compose),
             Err(refused) => (self.source, self.target) = (refused.source, refused.target),
         }
         self.is_busy()
@@ -213,27 +261,36 @@ impl Scaler {
         let compose = self.under_way?;
         let task = self.beside.as_ref().and_then(Beside::take)?;
         self.under_way = None;
-        Some(Scaled { task, compose })
+        let way = Way::default();
+        Some(Scaled { task, compose, way })
     }
 
-    /// Writes what was scaled to its buffer, if that still is the device's.
-    pub(crate) fn finish<C>(
-        &mut self,
-        Scaled { task, compose }: Scaled,
+    /// Goes on to write what was scaled to its buffer, if that still is the device's, `left` bytes
+    /// at most. The bytes used in each plane, once all is written.
+    pub(crate) fn finish_on<C>(
+        scaled: &mut Scaled,
         format: &Format,
         buffer: &Active<C>,
+        left: &mut usize,
         bus: &mut dyn Bus<C>,
-    ) -> Result<[u64; MAX_PLANES], Trouble> {
+    ) -> Result<Option<[u64; MAX_PLANES]>, Trouble> {
+        if buffer.is_stale() {
+            return Err(Trouble::Stale);
+        }
+        if !scaled.task.done {
+            return Err(Trouble::Fault);
+        }
         let surface = Surface(format);
-        let written = match task.done {
-            _ if buffer.is_stale() => Err(Trouble::Stale),
-            true => surface
-                .write_rect(buffer, compose, bus, &task.target)
-                .and_then(|()| surface.payloads()),
-            false => Err(Trouble::Fault),
-        };
-        (self.source, self.target) = (task.source, task.target);
-        written
+        let (place, going) = ((buffer, scaled.compose), (&mut scaled.way, left));
+        match surface.write_rect_on(place, going, bus, &scaled.task.target)? {
+            true => surface.payloads().map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Takes the memory of a picture back.
+    pub(crate) fn put_back(&mut self, scaled: Scaled) {
+        (self.source, self.target) = (scaled.task.source, scaled.task.target);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::place::{Place, identity, policy};
 use crate::scaler::Scaler;
 use crate::sink::Thumbnail;
 use crate::spec::{Clock, DeviceSpec};
-use crate::surface::{EINVAL, FIELD_NONE, Surface, Trouble};
+use crate::surface::{EINVAL, FIELD_NONE, PIECE, Surface, Trouble};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use vb3_queue::{
@@ -93,6 +93,11 @@ pub(crate) trait Engine<C> {
     /// When [`step`](Self::step) has something to do, in nanoseconds of the host's clock.
     fn next_step(&self, stream: &Stream<Self::Formats, C>) -> Option<u64>;
 
+    /// Whether [`begin_tick`](Self::begin_tick) has more of a picture to move.
+    fn has_begun(&self) -> bool {
+        false
+    }
+
     /// Somebody looks for a buffer that is done, and there is none.
     fn note_waiter(&mut self, waiter: Waiter) {
         let _ = waiter;
@@ -173,6 +178,10 @@ pub(crate) struct Stream<F, C> {
     pub(crate) statistics: Statistics,
     /// What failed outside.
     pub(crate) failure: Option<Failure>,
+    /// Bytes of pictures that one tick moves at most.
+    piece: usize,
+    /// How many of them are left in this tick.
+    pub(crate) left: usize,
 }
 
 impl<F: Formats, C> Stream<F, C> {
@@ -304,6 +313,8 @@ impl<E: Engine<C>, C> StreamingDevice<E, E::Formats, C> {
                 due_ns: None,
                 statistics: Statistics::default(),
                 failure: None,
+                piece: PIECE,
+                left: 0,
             },
             engine,
         }
@@ -455,9 +466,11 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     fn tick(&mut self, now_ns: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let (stream, engine) = (&mut self.stream, &mut self.engine);
         stream.tokens.retain(|token| !token.is_stale());
+        stream.left = stream.piece;
         engine.begin_tick(stream, bus, progress);
         for _ in 0..FRAMES_PER_TICK {
-            if !stream.is_on || !engine.step(stream, now_ns, bus, progress) {
+            let goes_on = stream.is_on && stream.left > 0;
+            if !goes_on || !engine.step(stream, now_ns, bus, progress) {
                 return;
             }
         }
@@ -472,6 +485,10 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         is_on.then(|| self.engine.next_step(&self.stream)).flatten()
     }
 
+    fn has_begun(&self) -> bool {
+        self.stream.is_on && self.engine.has_begun()
+    }
+
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.engine.wake_fd()
     }
@@ -483,6 +500,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
 
 impl<E: Engine<C>, C> Outside for StreamingDevice<E, E::Formats, C> {
     fn work_at_once(&mut self) {
+        self.stream.piece = usize::MAX;
         self.engine.work_at_once();
     }
 

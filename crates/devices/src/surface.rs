@@ -1,6 +1,7 @@
 //! A picture in the planes of a buffer, and a compressed one: sizes, checks, and the way of bytes
 //! to and fro by the bus.
 
+use std::ops::Range;
 use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare};
 use vb3_v4l2::pixfmt::ComponentLayout;
 use vb3_v4l2::{Bus, Flow, Format, FrameSizes, Lines, PixelFormat, Rect, Span, pixfmt};
@@ -24,6 +25,21 @@ pub(crate) enum Trouble {
     Fault,
 }
 
+/// Bytes of pictures that are moved in one step in the world of devices: a call of any program on
+/// any device waits for no more. A larger picture takes several steps.
+pub(crate) const PIECE: usize = 512 << 10;
+
+/// How far a picture has got on its way to or from a buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// Which plane of samples is next.
+    component: usize,
+    /// Bytes of it that have been moved, if its lines had no padding.
+    moved: usize,
+    /// Bytes of the components before it, likewise.
+    before: usize,
+}
+
 /// Bytes of a picture that lie together in a buffer and together in its packed component.
 pub(crate) struct Run<'a, C> {
     /// The memory plane.
@@ -33,7 +49,56 @@ pub(crate) struct Run<'a, C> {
     /// Which plane of samples.
     pub(crate) component: usize,
     /// Where they lie among its lines, if those had no padding.
-    pub(crate) packed: std::ops::Range<usize>,
+    pub(crate) packed: Range<usize>,
+    /// Bytes of the components before it, likewise.
+    before: usize,
+}
+
+impl<C> Run<'_, C> {
+    /// Where the bytes lie if all components followed each other, lines without padding.
+    pub(crate) const fn in_all(&self) -> Range<usize> {
+        self.before + self.packed.start..self.before + self.packed.end
+    }
+}
+
+/// Calls `copy` with runs of bytes that lie together in the buffer, from where `way` stands, until
+/// `left` bytes have been moved, and takes those off. Whether that was the last.
+pub(crate) fn go_on<'b, C>(
+    all: &[Lines<'b, C>],
+    way: &mut Way,
+    left: &mut usize,
+    mut copy: impl FnMut(Run<'b, C>) -> Result<(), Trouble>,
+) -> Result<bool, Trouble> {
+    while let Some(lines) = all.get(way.component) {
+        // CAST: widening, on every target there is.
+        let (line_bytes, pitch) = (lines.line_bytes as usize, lines.pitch as usize);
+        let bytes = line_bytes.saturating_mul(lines.count as usize);
+        let there = bytes.saturating_sub(way.moved);
+        if there == 0 {
+            way.before = way.before.saturating_add(bytes);
+            (way.component, way.moved) = (way.component + 1, 0);
+            continue;
+        }
+        if *left == 0 {
+            return Ok(false);
+        }
+        let (line, column) = (way.moved / line_bytes, way.moved % line_bytes);
+        let together = match pitch == line_bytes {
+            true => there,
+            false => line_bytes - column,
+        };
+        let len = together.min(*left);
+        copy(Run {
+            cookie: lines.cookie,
+            offset: lines.offset + (line * pitch + column) as u64,
+            component: way.component,
+            packed: way.moved..way.moved + len,
+            before: way.before,
+        })?;
+        way.moved += len;
+        *left -= len;
+    }
+    Ok(true)
 }
 
 /// A plane of samples in a buffer.
@@ -136,14 +201,25 @@ impl Surface<'_> {
         bus: &mut dyn Bus<C>,
         component: impl Fn(usize) -> &'p [u8],
     ) -> Result<[u64; MAX_PLANES], Trouble> {
-        self.each_run(buffer, Flow::Capture, |run| {
-            let bytes = component(run.component)
-                .get(run.packed)
-                .ok_or(Trouble::TooSmall)?;
-            bus.write(run.cookie, run.offset, bytes)
-                .map_err(|_| Trouble::Fault)
-        })?;
+        let (mut way, mut left) = (Way::default(), usize::MAX);
+        self.write_on(buffer, (&mut way, &mut left), bus, component)?;
         self.payloads()
+    }
+
+    /// Goes on to [`write`](Self::write): `left` bytes at most. Whether all is written.
+    pub(crate) fn write_on<'p, C>(
+        self,
+        buffer: &Active<C>,
+        (way, left): (&mut Way, &mut usize),
+        bus: &mut dyn Bus<C>,
+        component: impl Fn(usize) -> &'p [u8],
+    ) -> Result<bool, Trouble> {
+        let all = self.lines(buffer, Flow::Capture)?;
+        go_on(&all, way, left, |run| {
+            let bytes = component(run.component).get(run.packed);
+            bus.write(run.cookie, run.offset, bytes.ok_or(Trouble::TooSmall)?)
+                .map_err(|_| Trouble::Fault)
+        })
     }
 
     /// The bytes that a picture uses in each plane.
@@ -160,34 +236,31 @@ impl Surface<'_> {
         self,
         buffer: &Active<C>,
         flow: Flow,
-        mut copy: impl FnMut(Run<'_, C>) -> Result<(), Trouble>,
+        copy: impl FnMut(Run<'_, C>) -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
+        let all = self.lines(buffer, flow)?;
+        let (mut way, mut left) = (Way::default(), usize::MAX);
+        go_on(&all, &mut way, &mut left, copy).map(drop)
+    }
+
+    /// Where the lines of each component lie.
+    pub(crate) fn lines<C>(
+        self,
+        buffer: &Active<C>,
+        flow: Flow,
+    ) -> Result<Vec<Lines<'_, C>>, Trouble> {
         let pixel = pixfmt::lookup(self.0.fourcc).ok_or(Trouble::TooSmall)?;
-        for index in 0..pixel.components.len() {
+        let lines = (0..pixel.components.len()).map(|index| {
             let part = self.part(pixel, buffer, flow, index)?;
-            let (layout, plane, first) = (part.layout, part.plane, part.first);
-            // CAST: widening, on every target there is.
-            let (lines, line_bytes) = (layout.lines as usize, layout.line_bytes as usize);
-            if layout.bytesperline == layout.line_bytes {
-                copy(Run {
-                    cookie: &plane.cookie,
-                    offset: first,
-                    component: index,
-                    packed: 0..lines * line_bytes,
-                })?;
-                continue;
-            }
-            for line in 0..lines {
-                let offset = first + line as u64 * u64::from(layout.bytesperline);
-                copy(Run {
-                    cookie: &plane.cookie,
-                    offset,
-                    component: index,
-                    packed: line * line_bytes..(line + 1) * line_bytes,
-                })?;
-            }
-        }
-        Ok(())
+            Ok(Lines {
+                cookie: &part.plane.cookie,
+                offset: part.first,
+                line_bytes: u64::from(part.layout.line_bytes),
+                count: u64::from(part.layout.lines),
+                pitch: u64::from(part.bytesperline),
+            })
+        });
+        lines.collect()
     }
 
     /// Where the components lie in a CAPTURE buffer, padding between their lines included, and the
@@ -257,33 +330,36 @@ impl Surface<'_> {
         Some(sum)
     }
 
-    /// Reads what is inside a rectangle of whole pairs; `to` then holds its components one after
-    /// the other, their lines without padding.
-    pub(crate) fn read_rect<C>(
+    /// Goes on to read what is inside a rectangle of whole pairs, `left` bytes at most. Whether all
+    /// is read: `to` then holds its components one after the other, their lines without padding.
+    pub(crate) fn read_rect_on<C>(
         self,
-        buffer: &Active<C>,
-        rect: Rect,
+        (buffer, rect): (&Active<C>, Rect),
+        (way, left): (&mut Way, &mut usize),
         bus: &mut dyn Bus<C>,
         to: &mut Vec<u8>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<bool, Trouble> {
         to.resize(self.rect_bytes(rect).ok_or(Trouble::TooSmall)?, 0);
-        self.each_run_in(buffer, Flow::Output, rect, |run| {
-            let bytes = to.get_mut(run.packed).ok_or(Trouble::TooSmall)?;
+        let all = self.rect_lines(buffer, Flow::Output, rect)?;
+        go_on(&all, way, left, |run| {
+            let bytes = to.get_mut(run.in_all()).ok_or(Trouble::TooSmall)?;
             bus.read(run.cookie, run.offset, bytes)
                 .map_err(|_| Trouble::Fault)
         })
     }
 
-    /// Writes the inside of a rectangle, laid out as [`read_rect`](Self::read_rect) does it.
-    pub(crate) fn write_rect<C>(
+    /// Goes on to write the inside of a rectangle, laid out as
+    /// [`read_rect_on`](Self::read_rect_on) does it. Whether all is written.
+    pub(crate) fn write_rect_on<C>(
         self,
-        buffer: &Active<C>,
-        rect: Rect,
+        (buffer, rect): (&Active<C>, Rect),
+        (way, left): (&mut Way, &mut usize),
         bus: &mut dyn Bus<C>,
         from: &[u8],
-    ) -> Result<(), Trouble> {
-        self.each_run_in(buffer, Flow::Capture, rect, |run| {
-            let bytes = from.get(run.packed).ok_or(Trouble::TooSmall)?;
+    ) -> Result<bool, Trouble> {
+        let all = self.rect_lines(buffer, Flow::Capture, rect)?;
+        go_on(&all, way, left, |run| {
+            let bytes = from.get(run.in_all()).ok_or(Trouble::TooSmall)?;
             bus.write(run.cookie, run.offset, bytes)
                 .map_err(|_| Trouble::Fault)
         })
@@ -319,37 +395,6 @@ impl Surface<'_> {
             })
         });
         lines.collect()
-    }
-
-    /// As [`each_run`](Self::each_run) for a part of the picture: `packed` counts from the start
-    /// of the first component's lines, and goes on through all components.
-    pub(crate) fn each_run_in<'b, C>(
-        self,
-        buffer: &'b Active<C>,
-        flow: Flow,
-        rect: Rect,
-        mut copy: impl FnMut(Run<'b, C>) -> Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
-        let mut packed = 0_usize;
-        for (component, lines) in self.rect_lines(buffer, flow, rect)?.iter().enumerate() {
-            let (runs, bytes) = if lines.pitch == lines.line_bytes {
-                (1, lines.line_bytes * lines.count)
-            } else {
-                (lines.count, lines.line_bytes)
-            };
-            // CAST: widening, on every target there is.
-            let bytes = bytes as usize;
-            for run in 0..runs {
-                copy(Run {
-                    cookie: lines.cookie,
-                    offset: lines.offset + run * lines.pitch,
-                    component,
-                    packed: packed..packed + bytes,
-                })?;
-                packed += bytes;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -242,6 +242,12 @@ pub trait Backend: Send {
     /// Time until the next [`tick`](Self::tick) is due; `None` for never. Asked often.
     fn next_tick(&self) -> Option<Duration>;
 
+    /// Whether something is due that a call is to come after. What a tick has begun and others only
+    /// go on with is none: a call comes in between.
+    fn is_due(&self) -> bool {
+        self.next_tick().is_some_and(|due| due.is_zero())
+    }
+
     /// Time has passed, or [`wake_fds`](Self::wake_fds) became readable.
     fn tick(&mut self);
 

@@ -168,7 +168,9 @@ impl Server<'_> {
         self.take_events();
         self.collect();
         self.after_close(None);
-        self.tick_if_due();
+        if self.backend.next_tick().is_some_and(|due| due.is_zero()) {
+            self.tick();
+        }
         self.pending_due();
         self.retry_changed();
         if self.ended.is_some() && self.swept.elapsed() >= AFTERWARDS {
@@ -261,9 +263,9 @@ impl Server<'_> {
         self.host.procs.tells_end_of(tid)
     }
 
-    /// Whether time is to be passed on to the devices now.
+    /// Whether time is to be passed on to the devices before a call.
     pub(crate) fn is_tick_due(&self) -> bool {
-        self.backend.next_tick().is_some_and(|due| due.is_zero())
+        self.backend.is_due()
     }
 
     /// Answers a call that waited, once the lock is free.

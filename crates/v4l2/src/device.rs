@@ -53,6 +53,8 @@ pub struct VideoDevice<M: MemOps, D> {
     /// Which context each file has.
     files: BTreeMap<FileHandle, u64>,
     next_file: u64,
+    /// The context that the next tick begins with, or the one after it.
+    next_turn: u64,
     pub(crate) requests: Requests,
     pub(crate) offers_requests: bool,
     /// What contexts counted that are gone.
@@ -138,6 +140,7 @@ where
             contexts: Contexts::default(),
             files: BTreeMap::new(),
             next_file: 1,
+            next_turn: 0,
             requests: Requests::new(),
             offers_requests: false,
             past: [DeviceStatistics::default(); 2],
@@ -438,29 +441,40 @@ where
     where
         M: Bus<M::Cookie>,
     {
-        self.tick_through(mem, now_ns, |mem, work| work(mem));
+        self.tick_through(mem, now_ns, &|| true, |mem, work| work(mem));
     }
 
     /// As [`tick`](Self::tick), for a host whose bus is not its memory itself: `with_bus` makes
-    /// one and calls what it is given with it, once for each context that is due.
+    /// one and calls what it is given with it, once for each context that is due. Before each but
+    /// the first it asks `has_time`; where there is none, the next tick begins with that context.
+    /// Whether all had their turn.
     pub fn tick_through(
         &mut self,
         mem: &mut M,
         now_ns: u64,
+        has_time: &dyn Fn() -> bool,
         mut with_bus: impl FnMut(&mut M, &mut dyn FnMut(&mut dyn Bus<M::Cookie>)),
-    ) {
+    ) -> bool {
         // The one that all share may have something to do of which it says nothing.
         let shared = self.opener.is_none().then_some(0);
-        let to_tick = match shared {
+        let mut to_tick = match shared {
             Some(of) => vec![of],
             None => self.contexts.to_tick(),
         };
-        for of in to_tick {
+        let first = to_tick.partition_point(|of| *of < self.next_turn);
+        to_tick.rotate_left(first);
+        self.next_turn = 0;
+        for (at, of) in to_tick.into_iter().enumerate() {
+            if at > 0 && !has_time() {
+                self.next_turn = of;
+                return false;
+            }
             if let Some(context) = self.contexts.get_mut(of) {
                 context.tick(mem, now_ns, &mut with_bus);
                 context.settle(of, &mut self.requests, now_ns);
             }
         }
+        true
     }
 
     /// Fences have ended: the drivers get the buffers that were held back by them.
@@ -484,6 +498,22 @@ where
         for context in self.contexts_mut() {
             context.fail_queues(mem, &has_failed);
         }
+    }
+
+    /// As [`next_tick`](Self::next_tick), but for what has begun and only goes on.
+    #[must_use]
+    pub fn next_beginning(&self) -> Option<u64> {
+        self.contexts_at_work()
+            .filter(|context| !context.driver.has_begun())
+            .filter_map(|context| context.driver.next_tick())
+            .min()
+    }
+
+    /// Whether a [`tick`](Self::tick) would go on with what another has begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.contexts_at_work()
+            .any(|context| context.driver.has_begun())
     }
 
     /// When the next [`tick`](Self::tick) is due, on the monotonic clock.

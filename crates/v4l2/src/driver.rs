@@ -334,6 +334,12 @@ pub trait VideoDriver {
     /// memory-to-memory device this changes only with a call of another method.
     fn next_tick(&self) -> Option<u64>;
 
+    /// Whether the next tick only goes on with what another has begun, such as a large picture that
+    /// is moved in pieces. No call need come after that.
+    fn has_begun(&self) -> bool {
+        false
+    }
+
     /// Readable when the driver waits for something outside and it has come; `None` where it
     /// does not wait. Calls for a [`tick`](Self::tick).
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -661,7 +661,9 @@ fn the_number_is_in_the_memory_of_every_format() {
             bench.start();
             for sequence in 0..3 {
                 bench.queue(0);
-                bench.tick(START);
+                while bench.tick(START) == 0 {
+                    assert!(bench.device.has_begun(), "a piece in each tick");
+                }
                 bench.take().expect("a frame");
                 let mode = &bench.device.stream.formats;
                 let (layout, size) = (mode.pixel(), mode.size());
@@ -742,3 +744,5 @@ fn the_last_picture_of_a_clip_awaits_a_buffer() {
     );
     assert_eq!(bench.take().map(drop), Err(Error::LastBuffer));
 }
+
+mod pieces;

@@ -504,3 +504,5 @@ fn data_begins_at_its_offset() {
         "the data ends too early"
     );
 }
+
+mod pieces;

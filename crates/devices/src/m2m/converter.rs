@@ -1,32 +1,27 @@
 //! A converter: takes a part of each picture at OUTPUT and puts it, scaled, turned and in another
 //! pixel format, into a part of one at CAPTURE. What s5p-fimc did.
 
-use super::{M2mQueue, M2mQueueDriver, Meta};
+mod work;
+
+use super::{M2mQueue, M2mQueueDriver};
 use crate::Failure;
-use crate::beside::{Beside, LARGE, Task};
-use crate::convert::{self, Color, Job, Range, Rotate, View, ViewMut};
+use crate::beside::Beside;
+use crate::convert::{self, Color, Range, Rotate};
 use crate::device::Outside;
 use crate::mode::{SIZES, matrix_of};
 use crate::picture::Size;
 use crate::place::{Place, identity, policy};
-use crate::select::{fit, settable};
+use crate::select::fit;
 use crate::spec::DeviceSpec;
-use crate::surface::{EINVAL, Surface, Trouble, align_lines};
+use crate::surface::{EINVAL, align_lines};
 use std::os::fd::BorrowedFd;
-use vb3_queue::{Active, DoneState, Driver, DriverError, MAX_PLANES, Requests, TimestampKind};
+use vb3_queue::{Driver, DriverError, Requests, TimestampKind};
 use vb3_v4l2::{
     Bus, Colorimetry, ControlSpec, ControlValue, Flow, Format, FourCc, Fraction, FrameIntervals,
-    FrameSizes, Identity, Lines, PixelFormat, Planarity, Progress, QueuePolicy, Rect, Role,
+    FrameSizes, Identity, PixelFormat, Planarity, Progress, QueuePolicy, Rect, Role,
     SelectionFlags, SelectionTarget, Statistics, VideoDriver, cid, pixfmt,
 };
-
-/// A picture that is being converted beside the devices.
-struct UnderWay<C> {
-    source: Active<C>,
-    target: Active<C>,
-    /// Where it is put, whatever is set meanwhile.
-    compose: Rect,
-}
+use work::UnderWay;
 
 /// What one open file has of a converter.
 pub(crate) struct FrameConverter<C> {
@@ -133,196 +128,6 @@ impl<C> FrameConverter<C> {
             Flow::Output => &self.output,
         }
     }
-
-    /// Converts the oldest picture into the oldest empty buffer, if there are both; one at a time.
-    fn step(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        if self.under_way.is_some() {
-            self.finish_large(bus, progress);
-            return;
-        }
-        if !self.output.is_ready() || !self.capture.is_ready() {
-            return;
-        }
-        let Some(source) = self.output.take() else {
-            return;
-        };
-        let Some(target) = self.capture.take() else {
-            self.output.tokens.push_front(source);
-            return;
-        };
-        match self.convert(&source, &target, bus) {
-            Ok(Some(payloads)) => self.give_back(source, target, Ok(payloads), progress),
-            Ok(None) => {
-                let compose = self.compose;
-                self.under_way = Some(UnderWay {
-                    source,
-                    target,
-                    compose,
-                });
-                // From now on it says when it is done.
-                self.finish_large(bus, progress);
-            }
-            Err(trouble) => self.give_back(source, target, Err(trouble), progress),
-        }
-    }
-
-    /// Puts what was converted beside into its buffer, if it is done. Buffers whose stream has ended
-    /// meanwhile are not written.
-    fn finish_large(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        let Some(task) = self.beside.as_ref().and_then(Beside::take) else {
-            return;
-        };
-        let Some(UnderWay {
-            source,
-            target,
-            compose,
-        }) = self.under_way.take()
-        else {
-            return;
-        };
-        let to = Surface(&self.capture.format);
-        let made = match task.done {
-            _ if source.is_stale() || target.is_stale() => Err(Trouble::Stale),
-            true => to
-                .write_rect(&target, compose, bus, &task.target)
-                .and_then(|()| to.payloads()),
-            false => Err(Trouble::Fault),
-        };
-        (self.source, self.target) = (task.source, task.target);
-        self.give_back(source, target, made, progress);
-    }
-
-    /// Gives both buffers back, with what came of them.
-    fn give_back(
-        &mut self,
-        source: Active<C>,
-        target: Active<C>,
-        made: Result<[u64; MAX_PLANES], Trouble>,
-        progress: &mut Progress<C>,
-    ) {
-        let (outcome, payloads) = match made {
-            Ok(payloads) => (DoneState::Done, payloads),
-            Err(Trouble::Stale) => {
-                // One of the two is no longer ours; the other waits for its next partner.
-                self.put_back(source, target);
-                return;
-            }
-            Err(Trouble::Fault | Trouble::TooSmall) => {
-                self.statistics.bus_faults = self.statistics.bus_faults.saturating_add(1);
-                self.statistics.dropped = self.statistics.dropped.saturating_add(1);
-                (DoneState::Error, [0; MAX_PLANES])
-            }
-        };
-        let sequence = self.capture.next_sequence();
-        let completion = Meta::of(&source).completion(outcome, payloads, sequence, false);
-        self.output.consume(source, outcome, progress);
-        progress.finish(Flow::Capture, target, completion);
-    }
-
-    fn put_back(&mut self, source: Active<C>, target: Active<C>) {
-        if !source.is_stale() {
-            self.output.tokens.push_front(source);
-        }
-        if !target.is_stale() {
-            self.capture.tokens.push_front(target);
-        }
-    }
-
-    /// Converts a picture; `None` where that has only begun, beside the devices.
-    fn convert(
-        &mut self,
-        source: &Active<C>,
-        target: &Active<C>,
-        bus: &mut dyn Bus<C>,
-    ) -> Result<Option<[u64; MAX_PLANES]>, Trouble> {
-        let formats = (self.output.format, self.capture.format);
-        let (from, to) = (Surface(&formats.0), Surface(&formats.1));
-        let pixel_of = |format: &Format| pixfmt::lookup(format.fourcc).ok_or(Trouble::TooSmall);
-        let (from_pixel, to_pixel) = (pixel_of(from.0)?, pixel_of(to.0)?);
-        let size_of = |rect: Rect| settable(rect).ok_or(Trouble::TooSmall);
-        let (from_size, to_size) = (size_of(self.crop)?, size_of(self.compose)?);
-        let job = Job {
-            rotate: self.rotate,
-            hflip: self.hflip,
-            vflip: self.vflip,
-            target_color: color_of(&to.0.color),
-            ..Job::whole(from_size, to_size, color_of(&from.0.color))
-        };
-        let shapes = [(from_pixel, from_size), (to_pixel, to_size)];
-        let source_bytes = from.rect_bytes(self.crop).ok_or(Trouble::TooSmall)?;
-        let target_bytes = to.rect_bytes(self.compose).ok_or(Trouble::TooSmall)?;
-        let is_large = source_bytes.saturating_add(target_bytes) >= LARGE;
-        let beside = is_large && !self.at_once && self.has_thread();
-        if !beside {
-            let sources = from.rect_lines(source, Flow::Output, self.crop)?;
-            let targets = to.rect_lines(target, Flow::Capture, self.compose)?;
-            match in_place(&mut self.engine, &job, &sources, &targets, shapes, bus) {
-                Some(true) => return to.payloads().map(Some),
-                Some(false) => return Err(Trouble::Fault),
-                None => {}
-            }
-        }
-        from.read_rect(source, self.crop, bus, &mut self.source)?;
-        self.target.resize(target_bytes, 0);
-        let mut task = Task {
-            job,
-            shapes,
-            source: std::mem::take(&mut self.source),
-            target: std::mem::take(&mut self.target),
-            done: false,
-        };
-        if let Some(thread) = self.beside.as_ref().filter(|_| beside) {
-            match thread.give(task) {
-                Ok(()) => return Ok(None),
-                Err(refused) => task = *refused,
-            }
-        }
-        task.run(&mut self.engine);
-        (self.source, self.target) = (task.source, task.target);
-        if !task.done {
-            return Err(Trouble::Fault);
-        }
-        to.write_rect(target, self.compose, bus, &self.target)?;
-        to.payloads().map(Some)
-    }
-
-    /// Has large pictures converted by this thread.
-    #[cfg(test)]
-    pub(crate) fn convert_by(&mut self, beside: Beside) {
-        self.beside = Some(beside);
-    }
-
-    /// Whether there is a thread to convert large pictures; where none is to be had, they are
-    /// converted at once.
-    fn has_thread(&mut self) -> bool {
-        if self.beside.is_none() {
-            self.beside = Beside::converting().ok();
-        }
-        self.beside.is_some()
-    }
-}
-
-/// Converts without a copy. Whether it worked; `None` where memory cannot be seen.
-fn in_place<C>(
-    engine: &mut convert::Converter,
-    job: &Job,
-    from: &[Lines<'_, C>],
-    to: &[Lines<'_, C>],
-    [from_shape, to_shape]: [(&'static PixelFormat, Size); 2],
-    bus: &mut dyn Bus<C>,
-) -> Option<bool> {
-    // CAST: widening, on every target there is.
-    let pitch = |lines: &Lines<'_, C>| lines.pitch as usize;
-    bus.in_place(from, to, &mut |sources, targets| {
-        let planes = sources.iter().zip(from);
-        let planes = planes.map(|(bytes, lines)| (*bytes, pitch(lines)));
-        let view = View::new(from_shape.0, from_shape.1, planes);
-        let planes = targets.iter_mut().zip(to);
-        let planes = planes.map(|(bytes, lines)| (&mut **bytes, pitch(lines)));
-        let made = ViewMut::new(to_shape.0, to_shape.1, planes);
-        view.and_then(|view| engine.run(job, &view, &mut made?))
-            .is_ok()
-    })
 }
 
 /// Rec. 709, what is said before a program says anything.
@@ -517,12 +322,24 @@ impl<C> VideoDriver for FrameConverter<C> {
     }
 
     fn next_tick(&self) -> Option<u64> {
-        let is_free = self.under_way.is_none();
-        (is_free && self.output.is_ready() && self.capture.is_ready()).then_some(0)
+        let is_due = match &self.under_way {
+            Some(at) => !at.is_with_thread(),
+            None => self.output.is_ready() && self.capture.is_ready(),
+        };
+        is_due.then_some(0)
+    }
+
+    fn has_begun(&self) -> bool {
+        let at = self.under_way.as_ref();
+        at.is_some_and(|at| !at.is_with_thread())
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        let thread = self.beside.as_ref().filter(|_| self.under_way.is_some());
+        let at = self.under_way.as_ref();
+        let thread = self
+            .beside
+            .as_ref()
+            .filter(|_| at.is_some_and(UnderWay::is_with_thread));
         thread.and_then(Beside::wake_fd)
     }
 

@@ -21,6 +21,8 @@ use vb3_v4l2::{Fraction, PixelFormat, pixfmt};
 pub struct Source {
     clip: Option<Playing>,
     pattern: Pattern,
+    /// The last picture was the pattern's.
+    shows_pattern: bool,
     shape: (&'static PixelFormat, Size),
 }
 
@@ -72,6 +74,7 @@ impl Source {
         Ok(Self {
             clip,
             pattern: Pattern::default(),
+            shows_pattern: false,
             shape,
         })
     }
@@ -144,6 +147,7 @@ impl Source {
         pattern: Option<Background>,
     ) -> Option<&Frame> {
         let (format, size) = self.shape;
+        self.shows_pattern = self.clip.is_none() || pattern.is_some();
         match (&mut self.clip, pattern) {
             (Some(playing), None) => {
                 let frame = &mut playing.current.as_mut()?.frame;
@@ -156,6 +160,16 @@ impl Source {
                 self.pattern.set_background(background.unwrap_or_default());
                 Some(self.pattern.frame(format, size, sequence, picture))
             }
+        }
+    }
+
+    /// The picture that [`picture`](Self::picture) gave last, as it was; `None` once it was left.
+    pub fn picture_again(&self) -> Option<&Frame> {
+        match &self.clip {
+            Some(playing) if !self.shows_pattern => {
+                playing.current.as_ref().map(|current| &current.frame)
+            }
+            _ => Some(self.pattern.last()),
         }
     }
 

@@ -302,6 +302,12 @@ impl Pattern {
         draw_number(&mut self.shown, sequence);
         &self.shown
     }
+
+    /// The picture that [`frame`](Self::frame) gave last.
+    #[must_use]
+    pub const fn last(&self) -> &Frame {
+        &self.shown
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use vb3_host::{
     PIECE_BYTES, Tag,
 };
 use vb3_queue::{MapAccess, Queue};
-use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT};
+use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT, VIDIOC_STREAMOFF};
 use vb3_v4l2::{CallContext, FileHandle, Flow, POLL_IN, POLL_OUT, POLL_PRI, VideoDriver as _};
 
 const POLLERR: i16 = 8;
@@ -225,7 +225,8 @@ impl Backend for World {
                 |(flow, queue): (Flow, &Queue<_>)| flow == Flow::Output && queue.fileio_active();
             let is_due = node.video.next_tick().is_some_and(|due| due <= now);
             if is_due && summary::queues(node).any(writes) {
-                node.tick(&mut self.memory, now);
+                node.tick(&mut self.memory, now, &|| true);
+                node.finish_begun(&mut self.memory, now);
             }
             node.video.release(&mut self.memory, handle);
         }
@@ -271,6 +272,9 @@ impl Backend for World {
         if matches!(request, VIDIOC_REQBUFS | VIDIOC_CREATE_BUFS) {
             // Memory of exports that were closed a moment ago is to be had again.
             self.shares.get_mut().look(&mut self.memory);
+        }
+        if request == VIDIOC_STREAMOFF {
+            self.show_begun(file);
         }
         let asked = match request {
             VIDIOC_S_FMT => lines::asked(arg, caller),
@@ -568,6 +572,17 @@ impl Backend for World {
         due.into_iter().chain(look).chain(ask).min()
     }
 
+    fn is_due(&self) -> bool {
+        if self.clock.is_virtual() {
+            return self.next_tick().is_some_and(|due| due.is_zero());
+        }
+        let begins = self.nodes.iter();
+        let begins = begins.filter_map(|node| node.video.next_beginning());
+        let others = [self.play.next_ns(), self.plugs.next_due()];
+        let due = begins.chain(others.into_iter().flatten()).min();
+        due.is_some_and(|due| self.clock.until(due) == 0)
+    }
+
     fn tick(&mut self) {
         if self.clock.is_virtual() && self.somebody_waits() {
             if let Some(due) = self.next_event() {
@@ -579,9 +594,7 @@ impl Backend for World {
         }
         let now = self.set_now();
         self.memory.ops_mut().tick(now);
-        for node in &mut self.nodes {
-            node.tick(&mut self.memory, now);
-        }
+        self.tick_nodes(now);
         let real = self.clock.real_ns();
         if real >= self.next_look_ns() {
             self.last_look_ns = real;

@@ -68,16 +68,21 @@ use vb3_dma::Mapper;
 use vb3_host::{FdIdentity, FileId};
 use vb3_machine::{Machine, Profile};
 use vb3_plane::{Planes, UserId};
-use vb3_v4l2::FileHandle;
+use vb3_v4l2::{FileHandle, Role};
 
 /// Most names of memories kept.
 const MAX_PLACES: usize = 4096;
+
+/// Nanoseconds after which a tick begins no other device's work: programs' calls come first.
+const TURN_NS: u64 = 300_000;
 
 /// A machine with devices, ready for programs.
 pub struct World {
     clock: Clock,
     memory: Memory,
     nodes: Vec<Node>,
+    /// The node that the next tick begins with.
+    next_turn: usize,
     files: BTreeMap<FileId, (usize, FileHandle)>,
     /// The number of each open file of a device.
     numbers: BTreeMap<(usize, FileHandle), FileId>,
@@ -197,6 +202,7 @@ impl World {
             sync_files: SyncFiles::default(),
             timelines: Timelines::default(),
             nodes,
+            next_turn: 0,
             files: BTreeMap::new(),
             numbers: BTreeMap::new(),
             next_file: 0,
@@ -230,6 +236,42 @@ impl World {
             self.nodes.iter_mut().for_each(Node::work_at_once);
         }
         self.last_look_ns = self.clock.real_ns();
+    }
+
+    /// A stream ends: a display has shown what it has begun to read.
+    fn show_begun(&mut self, file: FileId) {
+        let Some(&(at, _)) = self.files.get(&file) else {
+            return;
+        };
+        let now = self.set_now();
+        if let Some(node) = self.nodes.get_mut(at)
+            && node.video.role() == Role::Output
+        {
+            node.finish_begun(&mut self.memory, now);
+        }
+    }
+
+    /// Lets the devices work, one after the other; those for which this tick has no time come first
+    /// in the next, which is due at once.
+    fn tick_nodes(&mut self, now_ns: u64) {
+        let (clock, began) = (&self.clock, self.clock.real_ns());
+        // Time that stands still goes on in the same steps in every run.
+        let is_virtual = clock.is_virtual();
+        let has_time = || is_virtual || clock.real_ns().saturating_sub(began) < TURN_NS;
+        let (first, count) = (self.next_turn, self.nodes.len());
+        for at in (first..count).chain(0..first) {
+            let Some(node) = self.nodes.get_mut(at) else {
+                continue;
+            };
+            if !node.tick(&mut self.memory, now_ns, &has_time) {
+                self.next_turn = at;
+                return;
+            }
+            if !has_time() {
+                self.next_turn = (at + 1) % count;
+                return;
+            }
+        }
     }
 
     /// The devices' time, where it is not the system's.

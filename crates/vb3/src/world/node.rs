@@ -20,6 +20,8 @@ use vb3_v4l2::{
 };
 
 const EIO: i32 = 5;
+/// Most pieces of pictures that are moved before a stream ends.
+const MOST_PIECES: usize = 4096;
 
 /// The place of the IOMMU that a device is behind, where that is not the one for all.
 fn further_iommu(spec: &DeviceSpec, profile: &Profile) -> Result<Option<usize>> {
@@ -328,13 +330,30 @@ impl Node {
         Ok(handle)
     }
 
-    /// Lets the device work.
-    pub(super) fn tick(&mut self, memory: &mut Memory, now_ns: u64) {
-        let dev = self.dma;
-        self.video.tick_through(memory, now_ns, |memory, work| {
+    /// Lets the device work; some files' parts of it where it `has_time` for no more. Whether it
+    /// had time for all.
+    pub(super) fn tick(
+        &mut self,
+        memory: &mut Memory,
+        now_ns: u64,
+        has_time: &dyn Fn() -> bool,
+    ) -> bool {
+        let (dev, video) = (self.dma, &mut self.video);
+        let all = video.tick_through(memory, now_ns, has_time, |memory, work| {
             work(&mut DeviceBus { memory, dev })
         });
         self.watch.look(&mut self.video, now_ns);
+        all
+    }
+
+    /// Lets the device move what is left of a picture that it has begun to move.
+    pub(super) fn finish_begun(&mut self, memory: &mut Memory, now_ns: u64) {
+        for _ in 0..MOST_PIECES {
+            if !self.video.has_begun() {
+                return;
+            }
+            self.tick(memory, now_ns, &|| true);
+        }
     }
 
     /// Finishes what the device records; what went wrong with it.

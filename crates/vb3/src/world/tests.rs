@@ -9,6 +9,7 @@ mod ledger;
 mod pieces;
 mod placing;
 mod revoke;
+mod ticks;
 
 use super::World;
 use super::clock::Clock;

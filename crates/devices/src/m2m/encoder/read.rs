@@ -1,6 +1,6 @@
 //! The way of a picture from a buffer to the worker.
 
-use crate::surface::{Surface, Trouble};
+use crate::surface::{Surface, Trouble, Way, go_on};
 use vb3_codec::PlanesMut;
 use vb3_queue::Active;
 use vb3_v4l2::{Bus, Flow, Format, Rect, pixfmt};
@@ -18,22 +18,20 @@ pub(super) fn read<C>(
     let pixel = pixfmt::lookup(format.fourcc).ok_or(Trouble::TooSmall)?;
     let paired = pixel.components.len() == 2;
     let [luma, u, v] = to.data;
-    let (before_u, chroma) = (luma.len(), u.len() + v.len());
-    let before_v = before_u + u.len();
     if paired {
-        scratch.resize(chroma, 0);
+        scratch.resize(u.len() + v.len(), 0);
     }
-    Surface(format).each_run_in(token, Flow::Output, crop, |run| {
-        let (plane, before) = match run.component {
-            0 => (&mut *luma, 0),
-            1 if paired => (scratch.as_mut_slice(), before_u),
-            1 => (&mut *u, before_u),
-            _ => (&mut *v, before_v),
+    let all = Surface(format).rect_lines(token, Flow::Output, crop)?;
+    let (mut way, mut left) = (Way::default(), usize::MAX);
+    go_on(&all, &mut way, &mut left, |run| {
+        let plane = match run.component {
+            0 => &mut *luma,
+            1 if paired => scratch.as_mut_slice(),
+            1 => &mut *u,
+            _ => &mut *v,
         };
-        let (start, end) = (run.packed.start, run.packed.end);
-        let range = start.checked_sub(before).zip(end.checked_sub(before));
-        let bytes = range.and_then(|(start, end)| plane.get_mut(start..end));
-        bus.read(run.cookie, run.offset, bytes.ok_or(Trouble::TooSmall)?)
+        let bytes = plane.get_mut(run.packed).ok_or(Trouble::TooSmall)?;
+        bus.read(run.cookie, run.offset, bytes)
             .map_err(|_| Trouble::Fault)
     })?;
     if paired {

@@ -247,7 +247,8 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         panic!("the device never has enough");
     }
 
-    fn tick(&mut self) {
+    /// Lets the device work once.
+    pub(crate) fn tick(&mut self) {
         let mut progress = Progress::default();
         let (now_ns, memory) = (self.now_ns, &mut self.memory);
         self.device.tick(now_ns, memory, &mut progress);

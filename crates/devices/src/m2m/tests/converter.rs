@@ -6,6 +6,8 @@ use crate::beside::Beside;
 use crate::convert::Converter;
 use crate::device::Outside as _;
 use crate::m2m::FrameConverter;
+use crate::surface::PIECE;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::mpsc::{Sender, channel};
 use vb3_codec::Launch;
 use vb3_queue::Error;
@@ -202,4 +204,42 @@ fn where_time_stands_still_all_is_done_within_a_tick() {
     bench.send(0, &[&bytes], 1);
     bench.work();
     assert!(bench.try_take(Flow::Capture).is_ok_and(|info| !info.error));
+}
+
+#[test]
+fn a_tick_moves_a_piece_of_a_large_picture() {
+    const SIZE: Size = (FourCc::NV12, 1280, 1024);
+    let mut bench = Bench::new(device("convert", Launch::in_thread(), FrameConverter::new));
+    let from = bench.set_format(Flow::Output, &format(SIZE));
+    bench.set_format(Flow::Capture, &format(SIZE));
+    let bytes: Vec<u8> = (0..from.planes[0].sizeimage)
+        .map(|i| (i * 7 % 253) as u8)
+        .collect();
+    bench.begin(1, 1);
+    bench.send(0, &[&bytes], 1);
+    let mut pieces = Vec::new();
+    let done = loop {
+        if let Some(fd) = bench.device.wake_fd() {
+            let limit = Timespec {
+                tv_sec: 60,
+                tv_nsec: 0,
+            };
+            let woken = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit));
+            assert_eq!(woken, Ok(1), "it is converted within a minute");
+        }
+        let before = bench.memory.accesses.len();
+        bench.tick();
+        let moved = bench.memory.accesses[before..]
+            .iter()
+            .map(|access| access.2);
+        pieces.push(moved.sum::<usize>());
+        if let Ok(info) = bench.try_take(Flow::Capture) {
+            break info;
+        }
+    };
+    let once = (0..bytes.len()).step_by(PIECE);
+    let once = once.map(|at| PIECE.min(bytes.len() - at));
+    let wanted: Vec<_> = once.clone().chain(once).collect();
+    assert_eq!(pieces, wanted, "read, then written");
+    assert!(!done.error && *bench.plane(Flow::Capture, 0, 0) == bytes);
 }

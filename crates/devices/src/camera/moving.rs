@@ -1,0 +1,182 @@
+//! The way of a frame from the source to a buffer: a piece in each tick, so that no call of any
+//! program waits for a large one.
+
+use super::Player;
+use crate::mode::Mode;
+use crate::scaler::{Plan, Scaled, Scaler};
+use crate::streaming::{Stamp, Stream};
+use crate::surface::{Trouble, Way};
+use vb3_queue::{Active, MAX_PLANES};
+use vb3_v4l2::{Bus, Flow, Progress};
+
+/// A frame on its way to a buffer.
+#[derive(Debug)]
+pub(super) struct Moving<C> {
+    stamp: Stamp,
+    token: Active<C>,
+    stage: Stage,
+}
+
+/// What becomes of it now.
+#[derive(Debug)]
+enum Stage {
+    /// The source's picture is written to the buffer.
+    Writing(Way),
+    /// The scaler takes the source's picture over, and has so many bytes.
+    TakingIn(Plan, usize),
+    /// It is scaled beside the devices.
+    Scaling,
+    /// What was scaled is written to the buffer.
+    WritingScaled(Scaled),
+}
+
+/// What came of a step: the bytes used in each plane, once the frame is in its buffer.
+type Step = Result<Option<[u64; MAX_PLANES]>, Trouble>;
+
+impl<C> Player<C> {
+    /// Begins to write the source's picture to a buffer.
+    pub(super) fn begin(
+        &mut self,
+        stream: &mut Stream<Mode, C>,
+        (stamp, token): (Stamp, Active<C>),
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) {
+        let frame = self.source.picture_again();
+        let stage = match (&mut self.scaler, frame) {
+            (Some(scaler), Some(frame)) => {
+                let format = &stream.formats.format;
+                let plan = scaler.plan(frame, format);
+                match plan {
+                    Ok(plan) if scaler.wants_thread(&plan, frame) => Stage::TakingIn(plan, 0),
+                    _ => {
+                        let written =
+                            plan.and_then(|plan| scaler.write(&plan, frame, format, &token, bus));
+                        self.leave_picture();
+                        return finish(stream, (stamp, token), written.map(Some), progress);
+                    }
+                }
+            }
+            _ => Stage::Writing(Way::default()),
+        };
+        self.moving = Some(Moving {
+            stamp,
+            token,
+            stage,
+        });
+        self.go_on(stream, bus, progress);
+    }
+
+    /// Moves another piece, as far as this tick may, and gives the buffer back that has its frame.
+    pub(super) fn go_on(
+        &mut self,
+        stream: &mut Stream<Mode, C>,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) {
+        let Some(mut moving) = self.moving.take() else {
+            return;
+        };
+        let had_picture = moving.needs_picture();
+        let step = self.step_on(&mut moving, stream, bus);
+        if had_picture && (step != Ok(None) || !moving.needs_picture()) {
+            self.leave_picture();
+        }
+        if step == Ok(None) {
+            self.moving = Some(moving);
+            return;
+        }
+        if let (Stage::WritingScaled(scaled), Some(scaler)) = (moving.stage, &mut self.scaler) {
+            scaler.put_back(scaled);
+        }
+        finish(stream, (moving.stamp, moving.token), step, progress);
+    }
+
+    fn step_on(
+        &mut self,
+        moving: &mut Moving<C>,
+        stream: &mut Stream<Mode, C>,
+        bus: &mut dyn Bus<C>,
+    ) -> Step {
+        let (mode, token) = (&stream.formats, &moving.token);
+        let frame = || self.source.picture_again().ok_or(Trouble::Stale);
+        let scaler = self.scaler.as_mut().ok_or(Trouble::Fault);
+        match &mut moving.stage {
+            Stage::Writing(way) => {
+                let going = (way, &mut stream.left);
+                match mode.write_on(frame()?, token, going, bus)? {
+                    true => mode.payloads().map(Some),
+                    false => Ok(None),
+                }
+            }
+            Stage::TakingIn(plan, taken) => {
+                let (scaler, frame) = (scaler?, frame()?);
+                if scaler.take_in(frame, taken, &mut stream.left) {
+                    if !scaler.begin(plan, frame) {
+                        let written = scaler.write(plan, frame, &mode.format, token, bus);
+                        return written.map(Some);
+                    }
+                    moving.stage = Stage::Scaling;
+                }
+                Ok(None)
+            }
+            Stage::Scaling => {
+                if let Some(scaled) = scaler?.take() {
+                    moving.stage = Stage::WritingScaled(scaled);
+                    return self.step_on(moving, stream, bus);
+                }
+                Ok(None)
+            }
+            Stage::WritingScaled(scaled) => {
+                Scaler::finish_on(scaled, &mode.format, token, &mut stream.left, bus)
+            }
+        }
+    }
+
+    /// Whether the source's picture has not been taken whole yet.
+    pub(super) fn needs_picture(&self) -> bool {
+        self.moving.as_ref().is_some_and(Moving::needs_picture)
+    }
+
+    /// Whether another piece could be moved now.
+    pub(super) fn can_go_on(&self) -> bool {
+        let is_scaling = |moving: &Moving<C>| matches!(moving.stage, Stage::Scaling);
+        self.moving
+            .as_ref()
+            .is_some_and(|moving| !is_scaling(moving))
+    }
+
+    /// Streaming ends. What is being scaled is let go of once that is done.
+    pub(super) fn stop_moving(&mut self) {
+        match self.moving.take() {
+            Some(moving) if matches!(moving.stage, Stage::Scaling) => self.moving = Some(moving),
+            Some(Moving {
+                stage: Stage::WritingScaled(scaled),
+                ..
+            }) => {
+                if let Some(scaler) = &mut self.scaler {
+                    scaler.put_back(scaled);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl<C> Moving<C> {
+    fn needs_picture(&self) -> bool {
+        matches!(self.stage, Stage::Writing(_) | Stage::TakingIn(..))
+    }
+}
+
+/// Gives a buffer back, with what came of it.
+fn finish<C>(
+    stream: &mut Stream<Mode, C>,
+    (stamp, token): (Stamp, Active<C>),
+    step: Step,
+    progress: &mut Progress<C>,
+) {
+    if let Some((outcome, payloads)) = stream.outcome(step.map(Option::unwrap_or_default)) {
+        stamp.finish(Flow::Capture, token, outcome, payloads, progress);
+    }
+}

@@ -1,0 +1,300 @@
+//! How the converter works: one picture at a time, a large one a piece in each tick and beside the
+//! devices.
+
+use super::{FrameConverter, color_of};
+use crate::beside::{Beside, LARGE, Task};
+use crate::convert::{self, Job, View, ViewMut};
+use crate::m2m::Meta;
+use crate::picture::Size;
+use crate::select::settable;
+use crate::surface::{PIECE, Surface, Trouble, Way};
+use vb3_queue::{Active, DoneState, MAX_PLANES};
+use vb3_v4l2::{Bus, Flow, Format, Lines, PixelFormat, Progress, Rect, pixfmt};
+
+/// What is to be made of a picture, whatever is set meanwhile.
+#[derive(Clone, Copy)]
+struct Plan {
+    job: Job,
+    /// Format and size of what is taken, and of what is put.
+    shapes: [(&'static PixelFormat, Size); 2],
+    crop: Rect,
+    compose: Rect,
+    /// Bytes of both, lines without padding.
+    bytes: [usize; 2],
+}
+
+/// A picture that is being converted, a piece in each tick and beside the devices.
+pub(super) struct UnderWay<C> {
+    source: Active<C>,
+    target: Active<C>,
+    plan: Plan,
+    stage: Stage,
+}
+
+impl<C> UnderWay<C> {
+    /// Whether the thread has it: until that is done there is nothing to do.
+    pub(super) const fn is_with_thread(&self) -> bool {
+        matches!(self.stage, Stage::Converting)
+    }
+}
+
+/// What becomes of it now.
+enum Stage {
+    /// It is read.
+    Reading(Way),
+    /// The thread has it.
+    Converting,
+    /// What was made of it is written.
+    Writing(Task, Way),
+}
+
+/// What came of a step: the bytes used in each plane, once the picture is in its buffer.
+type Step = Result<Option<[u64; MAX_PLANES]>, Trouble>;
+
+impl<C> FrameConverter<C> {
+    /// Converts the oldest picture into the oldest empty buffer, if there are both; one at a time.
+    pub(super) fn step(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        let mut left = if self.at_once { usize::MAX } else { PIECE };
+        if self.under_way.is_some() {
+            self.go_on(&mut left, bus, progress);
+            return;
+        }
+        if !self.output.is_ready() || !self.capture.is_ready() {
+            return;
+        }
+        let Some(source) = self.output.take() else {
+            return;
+        };
+        let Some(target) = self.capture.take() else {
+            self.output.tokens.push_front(source);
+            return;
+        };
+        let plan = match self.plan() {
+            Ok(plan) => plan,
+            Err(trouble) => return self.give_back(source, target, Err(trouble), progress),
+        };
+        if !self.wants_thread(&plan) {
+            let made = self.convert(&plan, &source, &target, bus);
+            return self.give_back(source, target, made, progress);
+        }
+        self.under_way = Some(UnderWay {
+            source,
+            target,
+            plan,
+            stage: Stage::Reading(Way::default()),
+        });
+        self.go_on(&mut left, bus, progress);
+    }
+
+    /// Goes on with a large picture: moves `left` bytes of it at most. Buffers whose stream has ended
+    /// meanwhile are not written.
+    fn go_on(&mut self, left: &mut usize, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        let Some(mut at) = self.under_way.take() else {
+            return;
+        };
+        let step = self.step_on(&mut at, left, bus);
+        if step == Ok(None) {
+            self.under_way = Some(at);
+            return;
+        }
+        if let Stage::Writing(task, _) = at.stage {
+            (self.source, self.target) = (task.source, task.target);
+        }
+        let made = step.map(Option::unwrap_or_default);
+        self.give_back(at.source, at.target, made, progress);
+    }
+
+    fn step_on(&mut self, at: &mut UnderWay<C>, left: &mut usize, bus: &mut dyn Bus<C>) -> Step {
+        let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
+        let plan = at.plan;
+        match &mut at.stage {
+            Stage::Reading(way) => {
+                let (place, going) = ((&at.source, plan.crop), (way, left));
+                if !from.read_rect_on(place, going, bus, &mut self.source)? {
+                    return Ok(None);
+                }
+                let Err(mut task) = self.give(plan) else {
+                    at.stage = Stage::Converting;
+                    return Ok(None);
+                };
+                task.run(&mut self.engine);
+                at.stage = Stage::Writing(*task, Way::default());
+                Ok(None)
+            }
+            Stage::Converting => {
+                let Some(task) = self.beside.as_ref().and_then(Beside::take) else {
+                    return Ok(None);
+                };
+                at.stage = Stage::Writing(task, Way::default());
+                self.step_on(at, left, bus)
+            }
+            Stage::Writing(..) if at.source.is_stale() || at.target.is_stale() => {
+                Err(Trouble::Stale)
+            }
+            Stage::Writing(task, _) if !task.done => Err(Trouble::Fault),
+            Stage::Writing(task, way) => {
+                let (place, going) = ((&at.target, plan.compose), (way, left));
+                match to.write_rect_on(place, going, bus, &task.target)? {
+                    true => to.payloads().map(Some),
+                    false => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Gives the picture that was read to the thread; gives it back if that takes none.
+    fn give(&mut self, plan: Plan) -> Result<(), Box<Task>> {
+        let mut target = std::mem::take(&mut self.target);
+        target.resize(plan.bytes[1], 0);
+        let task = Task {
+            job: plan.job,
+            shapes: plan.shapes,
+            source: std::mem::take(&mut self.source),
+            target,
+            done: false,
+        };
+        match &self.beside {
+            Some(thread) => thread.give(task),
+            None => Err(Box::new(task)),
+        }
+    }
+
+    /// Gives both buffers back, with what came of them.
+    fn give_back(
+        &mut self,
+        source: Active<C>,
+        target: Active<C>,
+        made: Result<[u64; MAX_PLANES], Trouble>,
+        progress: &mut Progress<C>,
+    ) {
+        let (outcome, payloads) = match made {
+            Ok(payloads) => (DoneState::Done, payloads),
+            Err(Trouble::Stale) => {
+                // One of the two is no longer ours; the other waits for its next partner.
+                self.put_back(source, target);
+                return;
+            }
+            Err(Trouble::Fault | Trouble::TooSmall) => {
+                self.statistics.bus_faults = self.statistics.bus_faults.saturating_add(1);
+                self.statistics.dropped = self.statistics.dropped.saturating_add(1);
+                (DoneState::Error, [0; MAX_PLANES])
+            }
+        };
+        let sequence = self.capture.next_sequence();
+        let completion = Meta::of(&source).completion(outcome, payloads, sequence, false);
+        self.output.consume(source, outcome, progress);
+        progress.finish(Flow::Capture, target, completion);
+    }
+
+    fn put_back(&mut self, source: Active<C>, target: Active<C>) {
+        if !source.is_stale() {
+            self.output.tokens.push_front(source);
+        }
+        if !target.is_stale() {
+            self.capture.tokens.push_front(target);
+        }
+    }
+
+    /// What is to be made of the next picture.
+    fn plan(&self) -> Result<Plan, Trouble> {
+        let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
+        let pixel_of = |format: &Format| pixfmt::lookup(format.fourcc).ok_or(Trouble::TooSmall);
+        let (from_pixel, to_pixel) = (pixel_of(from.0)?, pixel_of(to.0)?);
+        let size_of = |rect: Rect| settable(rect).ok_or(Trouble::TooSmall);
+        let (from_size, to_size) = (size_of(self.crop)?, size_of(self.compose)?);
+        let job = Job {
+            rotate: self.rotate,
+            hflip: self.hflip,
+            vflip: self.vflip,
+            target_color: color_of(&to.0.color),
+            ..Job::whole(from_size, to_size, color_of(&from.0.color))
+        };
+        let source_bytes = from.rect_bytes(self.crop).ok_or(Trouble::TooSmall)?;
+        let target_bytes = to.rect_bytes(self.compose).ok_or(Trouble::TooSmall)?;
+        Ok(Plan {
+            job,
+            shapes: [(from_pixel, from_size), (to_pixel, to_size)],
+            crop: self.crop,
+            compose: self.compose,
+            bytes: [source_bytes, target_bytes],
+        })
+    }
+
+    /// Whether a picture is worth the thread, and there is one.
+    fn wants_thread(&mut self, plan: &Plan) -> bool {
+        let [source, target] = plan.bytes;
+        let is_large = source.saturating_add(target) >= LARGE;
+        is_large && !self.at_once && self.has_thread()
+    }
+
+    /// Converts a picture within this call.
+    fn convert(
+        &mut self,
+        plan: &Plan,
+        source: &Active<C>,
+        target: &Active<C>,
+        bus: &mut dyn Bus<C>,
+    ) -> Result<[u64; MAX_PLANES], Trouble> {
+        let formats = (self.output.format, self.capture.format);
+        let (from, to) = (Surface(&formats.0), Surface(&formats.1));
+        let sources = from.rect_lines(source, Flow::Output, plan.crop)?;
+        let targets = to.rect_lines(target, Flow::Capture, plan.compose)?;
+        let (job, shapes) = (&plan.job, plan.shapes);
+        match in_place(&mut self.engine, job, &sources, &targets, shapes, bus) {
+            Some(true) => return to.payloads(),
+            Some(false) => return Err(Trouble::Fault),
+            None => {}
+        }
+        let (mut way, mut left) = (Way::default(), usize::MAX);
+        let (place, going) = ((source, plan.crop), (&mut way, &mut left));
+        from.read_rect_on(place, going, bus, &mut self.source)?;
+        self.target.resize(plan.bytes[1], 0);
+        let [from_shape, to_shape] = shapes;
+        let taken = (from_shape.0, from_shape.1, self.source.as_slice());
+        let made = (to_shape.0, to_shape.1, self.target.as_mut_slice());
+        let done = self.engine.run_unpadded(job, taken, made);
+        done.map_err(|_| Trouble::Fault)?;
+        let (mut way, mut left) = (Way::default(), usize::MAX);
+        let (place, going) = ((target, plan.compose), (&mut way, &mut left));
+        to.write_rect_on(place, going, bus, &self.target)?;
+        to.payloads()
+    }
+
+    /// Has large pictures converted by this thread.
+    #[cfg(test)]
+    pub(crate) fn convert_by(&mut self, beside: Beside) {
+        self.beside = Some(beside);
+    }
+
+    /// Whether there is a thread to convert large pictures; where none is to be had, they are
+    /// converted at once.
+    fn has_thread(&mut self) -> bool {
+        if self.beside.is_none() {
+            self.beside = Beside::converting().ok();
+        }
+        self.beside.is_some()
+    }
+}
+
+/// Converts without a copy. Whether it worked; `None` where memory cannot be seen.
+fn in_place<C>(
+    engine: &mut convert::Converter,
+    job: &Job,
+    from: &[Lines<'_, C>],
+    to: &[Lines<'_, C>],
+    [from_shape, to_shape]: [(&'static PixelFormat, Size); 2],
+    bus: &mut dyn Bus<C>,
+) -> Option<bool> {
+    // CAST: widening, on every target there is.
+    let pitch = |lines: &Lines<'_, C>| lines.pitch as usize;
+    bus.in_place(from, to, &mut |sources, targets| {
+        let planes = sources.iter().zip(from);
+        let planes = planes.map(|(bytes, lines)| (*bytes, pitch(lines)));
+        let view = View::new(from_shape.0, from_shape.1, planes);
+        let planes = targets.iter_mut().zip(to);
+        let planes = planes.map(|(bytes, lines)| (&mut **bytes, pitch(lines)));
+        let made = ViewMut::new(to_shape.0, to_shape.1, planes);
+        view.and_then(|view| engine.run(job, &view, &mut made?))
+            .is_ok()
+    })
+}
