@@ -139,6 +139,12 @@ impl Machine {
         self.state.borrow().held()
     }
 
+    /// Waits until the system has back what was freed. Large memory is given back by a thread of the
+    /// machine's, its descriptor closed a little later than the call that freed it.
+    pub fn settle_freed(&self) {
+        self.state.borrow_mut().waste.settle();
+    }
+
     /// Bytes of RAM that hold page tables.
     #[must_use]
     pub fn iommu_table_bytes(&self) -> u64 {

@@ -28,6 +28,7 @@ mod store;
 mod trace;
 mod udmabuf;
 mod user;
+mod waste;
 mod withdraw;
 
 pub use device::{BusFault, BusLines, BusSpan, BusStats, Device, FaultKind, HostSpan};

@@ -9,6 +9,7 @@ use crate::proven::Proven;
 use crate::ram::{FRAME, FreeMemory, Ram};
 use crate::store::{Private, Shared};
 use crate::trace::{Event, Trace};
+use crate::waste::Disposal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -181,6 +182,7 @@ pub(crate) struct State {
     trace: Trace,
     now_ns: u64,
     boot_free: u64,
+    pub(crate) waste: Disposal,
 }
 
 impl State {
@@ -214,6 +216,7 @@ impl State {
             trace: Trace::default(),
             now_ns: 0,
             boot_free,
+            waste: Disposal::default(),
         };
         if let Some(pool) = bounce {
             let backing = Backing::Shared(Shared::new(pool.len)?);

@@ -184,6 +184,7 @@ impl State {
             addr,
             len: object.len,
         });
+        self.waste.take(object);
     }
 
     pub(crate) fn pages_segment(&self, pages: &Pages, index: usize) -> Option<Segment> {
@@ -211,9 +212,10 @@ impl State {
     pub(crate) fn release_physical(&mut self, range: Segment) {
         // What was there before it was claimed stays.
         if let Some(id) = self.claimed.remove(&range.addr.get()) {
-            self.memory.remove(id);
+            let object = self.memory.remove(id);
             let (addr, len) = (range.addr.get(), range.len);
             self.note(Event::Free { addr, len });
+            object.into_iter().for_each(|it| self.waste.take(it));
         }
     }
 
@@ -337,6 +339,7 @@ impl State {
                 len: object.len,
             });
         }
+        self.waste.take(object);
     }
 
     pub(crate) fn pinned_segment(&self, pinned: &Pinned, index: usize) -> Option<Segment> {

@@ -344,6 +344,7 @@ impl World {
         ];
         report.held.files += others.iter().sum::<usize>() as u64;
         report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());
+        self.memory.ops().platform().settle_freed();
         report.held.fds = open_fds().saturating_sub(self.own_fds) as u64;
         if self.clock.is_virtual() {
             report.number_processes();

@@ -1,0 +1,158 @@
+//! Memory that nobody has any more, given back to the system by a thread beside the machine.
+//!
+//! To unmap a file of some megabytes and to give its pages back takes milliseconds. Whoever lets go of
+//! buffers would wait for that, and all others behind it. The machine's own frames are free at once.
+
+use crate::memory::{Backing, Object};
+use crate::store::{Private, Shared};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+/// Bytes whose end takes less time than to wake a thread.
+const SMALL: u64 = 256 << 10;
+/// Most that waits to be given back. What comes when there is so much is given back at once.
+const MOST: usize = 64;
+const MOST_BYTES: u64 = 512 << 20;
+
+/// Memory to be given back, which is done as it is dropped.
+#[derive(Debug)]
+struct Waste {
+    _store: Option<Shared>,
+    _dram: Option<Private>,
+    bytes: u64,
+}
+
+/// The thread that gives memory back, from the first that is large enough on. Its end is waited for.
+#[derive(Debug, Default)]
+pub(crate) struct Disposal {
+    thread: Option<(SyncSender<Waste>, JoinHandle<()>)>,
+    waiting_bytes: Arc<AtomicU64>,
+    /// What the thread was given.
+    given: u64,
+}
+
+impl Disposal {
+    /// Gives an object's memory back: now, or as soon as the thread comes to it.
+    pub(crate) fn take(&mut self, object: Object) {
+        let bytes = object.bytes_of_frames();
+        let store = match object.backing {
+            Backing::Shared(store) => Some(store),
+            // Who made it sees at once that it is let go.
+            Backing::User { .. } | Backing::Foreign(_) => None,
+        };
+        let waste = Waste {
+            _store: store,
+            _dram: object.dram,
+            bytes,
+        };
+        let is_nothing = waste._store.is_none() && waste._dram.is_none();
+        let waiting = self.waiting_bytes.load(Ordering::Relaxed);
+        if is_nothing || bytes < SMALL || waiting.saturating_add(bytes) > MOST_BYTES {
+            return;
+        }
+        let Some(sender) = self.sender() else {
+            return;
+        };
+        self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        match sender.try_send(waste) {
+            Ok(()) => self.given += 1,
+            Err(_) => drop(self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed)),
+        }
+    }
+
+    /// Waits until all that was let go of has been given back.
+    pub(crate) fn settle(&mut self) {
+        if let Some((sender, thread)) = self.thread.take() {
+            drop(sender);
+            // It only unmaps and closes.
+            let _ = thread.join();
+        }
+    }
+
+    /// Where the thread takes it from; none where no thread is to be had.
+    fn sender(&mut self) -> Option<SyncSender<Waste>> {
+        if self.thread.is_none() {
+            let (sender, waste) = sync_channel(MOST);
+            let waiting = Arc::clone(&self.waiting_bytes);
+            let thread = Builder::new().name("vb3-waste".into());
+            let thread = thread.spawn(move || give_back(&waste, &waiting)).ok()?;
+            self.thread = Some((sender, thread));
+        }
+        self.thread.as_ref().map(|(sender, _)| sender.clone())
+    }
+}
+
+fn give_back(waste: &Receiver<Waste>, waiting: &AtomicU64) {
+    while let Ok(waste) = waste.recv() {
+        let bytes = waste.bytes;
+        drop(waste);
+        waiting.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Disposal {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::machine::State;
+    use crate::{Device, Profile};
+    use vb3_dma::{Caching, Layout, PageRequest, PhysAddr};
+
+    fn state(lines: &str) -> State {
+        let text = format!("name = \"test\"\nram = \"2GiB\"\ndma_mask = 32\n{lines}\n");
+        State::new(&Profile::parse(&text).unwrap(), 1).unwrap()
+    }
+
+    /// Allocates and frees; the inode of what it was.
+    fn come_and_go(state: &mut State, len: u64) -> u64 {
+        let request = PageRequest::<Device> {
+            len,
+            granule: 1 << 12,
+            layout: Layout::Scattered,
+            max_addr: PhysAddr::new(u64::MAX),
+            caching: Caching::Cached,
+            device: None,
+        };
+        let free = state.ram.free_bytes();
+        let pages = state.alloc_pages(request).unwrap();
+        assert_eq!(state.ram.free_bytes(), free - len);
+        let (_, inode) = state.pages_identity(&pages).unwrap();
+        assert!(is_mapped(inode));
+        state.free_pages(pages);
+        assert_eq!(state.ram.free_bytes(), free, "its frames are free at once");
+        inode
+    }
+
+    fn is_mapped(inode: u64) -> bool {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let of = |line: &str| line.split_whitespace().nth(4) == Some(&inode.to_string());
+        maps.lines().any(of)
+    }
+
+    #[test]
+    fn large_memory_is_given_back_beside_and_all_of_it_by_the_machines_end() {
+        for lines in ["coherent = true", "coherent = false"] {
+            let mut state = state(lines);
+            let small = come_and_go(&mut state, 1 << 16);
+            assert_eq!(state.waste.given, 0);
+            assert!(!is_mapped(small), "small memory at once");
+            let inodes: Vec<u64> = (0..8).map(|_| come_and_go(&mut state, 4 << 20)).collect();
+            assert_eq!(state.waste.given, 8);
+            drop(state);
+            assert!(!inodes.iter().any(|inode| is_mapped(*inode)));
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_to_wait_is_given_back_at_once() {
+        let mut state = state("coherent = true");
+        let much = come_and_go(&mut state, super::MOST_BYTES + (1 << 12));
+        assert!(!is_mapped(much) && state.waste.given == 0);
+    }
+}
