@@ -60,29 +60,20 @@ impl Runs {
             return;
         }
         self.frames += len;
-        let (mut first, mut count) = (start, len);
-        match self.runs.range(..start).next_back() {
-            Some((&before, &before_len)) if before + before_len == start => {
-                self.runs.remove(&before);
-                first = before;
-                count += before_len;
-            }
-            _ => {}
+        let after_len = self.runs.remove(&(start + len)).unwrap_or(0);
+        match self.runs.range_mut(..start).next_back() {
+            Some((&before, count)) if before + *count == start => *count += len + after_len,
+            _ => drop(self.runs.insert(start, len + after_len)),
         }
-        if let Some(after_len) = self.runs.remove(&(start + len)) {
-            count += after_len;
-        }
-        self.runs.insert(first, count);
     }
 
     /// Takes frames out of the run that starts at `run` and holds all of them.
     fn take_from(&mut self, run: u64, start: u64, len: u64) {
-        let Some(run_len) = self.runs.remove(&run) else {
-            return;
+        let run_len = match self.runs.get_mut(&run) {
+            Some(left) if start > run => std::mem::replace(left, start - run),
+            Some(_) => self.runs.remove(&run).unwrap_or(0),
+            None => return,
         };
-        if start > run {
-            self.runs.insert(run, start - run);
-        }
         let (end, run_end) = (start + len, run + run_len);
         if end < run_end {
             self.runs.insert(end, run_end - end);
@@ -154,12 +145,21 @@ impl Runs {
         taken
     }
 
-    /// Takes an aligned piece within some frames, anywhere.
-    fn take_any(&mut self, rng: &mut impl Rng, piece: u64, within: Range<u64>) -> Option<u64> {
-        let mut free = self.pieces(1, within.clone());
+    /// The first free frame within some, and the one behind the last.
+    fn ends(&self, within: Range<u64>) -> Option<(u64, u64)> {
+        let mut free = self.pieces(1, within);
         let (_, lowest, len) = free.next()?;
         let top = (free.next_back()).map_or(lowest + len, |(_, first, len)| first + len);
-        drop(free);
+        Some((lowest, top))
+    }
+
+    /// Takes an aligned piece within some frames, anywhere; `ends` are theirs.
+    fn take_any(
+        &mut self,
+        rng: &mut impl Rng,
+        (lowest, top): (u64, u64),
+        (piece, within): (u64, Range<u64>),
+    ) -> Option<u64> {
         let wish = (lowest + rng.next_u64() % (top - lowest)) & !(piece - 1);
         // Where it is wished, or the next behind; where there is none, the lowest.
         let from = wish.max(within.start);
@@ -180,14 +180,17 @@ impl Runs {
         within: Range<u64>,
     ) -> Option<Vec<u64>> {
         let mut frames = Vec::new();
+        let mut ends = None;
         for _ in 0..len / piece {
-            match self.take_any(rng, piece, within.clone()) {
-                Some(frame) => frames.push(frame),
-                None => {
-                    frames.iter().for_each(|&frame| self.give(frame, piece));
-                    return None;
-                }
-            }
+            ends = ends.or_else(|| self.ends(within.clone()));
+            let taken = ends.and_then(|ends| self.take_any(rng, ends, (piece, within.clone())));
+            let Some(frame) = taken else {
+                frames.iter().for_each(|&frame| self.give(frame, piece));
+                return None;
+            };
+            frames.push(frame);
+            // They are others only where it was the first or the last that was taken.
+            ends = ends.filter(|&(lowest, top)| lowest < frame && frame + piece < top);
         }
         // Turning a touching pair round makes no new one: its neighbours would have to be equal
         // to one of the two.

@@ -144,3 +144,31 @@ fn the_highest_aligned_run_is_taken_and_comes_back() {
     }
     assert_eq!((runs.frames(), runs.largest(u64::MAX)), (15, 10));
 }
+
+/// What lies where is a matter of the seed alone: how often the ends are looked up is not.
+#[test]
+fn pieces_taken_together_are_those_taken_one_by_one() {
+    for (seed, piece) in [(1, 1), (2, 1), (3, 4)] {
+        let free = || {
+            let mut runs = Runs::default();
+            runs.give(8, 40);
+            runs.give(64, 16);
+            (runs, Pcg32::new(seed, 1))
+        };
+        let ((mut runs, mut rng), (mut singly, mut same)) = (free(), free());
+        // All of them: the ends move in again and again.
+        let mut together = runs.take_scattered(&mut rng, (56, piece), 0..80).unwrap();
+        let one = |_| singly.take_scattered(&mut same, (piece, piece), 0..80);
+        let mut one_by_one: Vec<u64> = (0..56 / piece).flat_map(one).flatten().collect();
+        for turn in 1..one_by_one.len() {
+            if one_by_one[turn - 1] + piece == one_by_one[turn] {
+                one_by_one.swap(turn - 1, turn);
+            }
+        }
+        assert_eq!(together, one_by_one);
+        assert_eq!(runs.frames(), 0);
+        together.sort_unstable();
+        let all: Vec<u64> = (8..48).chain(64..80).step_by(piece as usize).collect();
+        assert_eq!(together, all);
+    }
+}
