@@ -193,20 +193,9 @@ impl Surface<'_> {
         }
     }
 
-    /// Writes a picture, given as the packed lines of each component, to a buffer, line by line
-    /// where lines are padded; answers the bytes used in each plane. Padding is not touched.
-    pub(crate) fn write<'p, C>(
-        self,
-        buffer: &Active<C>,
-        bus: &mut dyn Bus<C>,
-        component: impl Fn(usize) -> &'p [u8],
-    ) -> Result<[u64; MAX_PLANES], Trouble> {
-        let (mut way, mut left) = (Way::default(), usize::MAX);
-        self.write_on(buffer, (&mut way, &mut left), bus, component)?;
-        self.payloads()
-    }
-
-    /// Goes on to [`write`](Self::write): `left` bytes at most. Whether all is written.
+    /// Goes on to write a picture, given as the packed lines of each component, to a buffer, line by
+    /// line where lines are padded: `left` bytes at most. Whether all is written. Padding is not
+    /// touched.
     pub(crate) fn write_on<'p, C>(
         self,
         buffer: &Active<C>,

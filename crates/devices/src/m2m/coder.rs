@@ -9,7 +9,7 @@ use crate::Failure;
 use crate::device::Outside;
 use crate::place::{Place, identity, policy};
 use crate::spec::DeviceSpec;
-use crate::surface::{EBUSY, Trouble};
+use crate::surface::{EBUSY, PIECE, Trouble};
 use std::os::fd::BorrowedFd;
 use vb3_codec::{Kind, Refused};
 use vb3_queue::{Active, DoneState, Driver, DriverError, TimestampKind};
@@ -106,6 +106,11 @@ pub(super) trait Coding<C> {
 
     /// Whether [`work`](Self::work) would get anything done now, apart from what the process says.
     fn has_work(&self) -> bool;
+
+    /// Whether a part of a picture is moved.
+    fn has_begun(&self) -> bool {
+        false
+    }
 }
 
 /// What one open file has of a codec; `own` is what only its kind has.
@@ -127,6 +132,8 @@ pub(crate) struct Coder<S, C> {
     /// How often OUTPUT had begun when the drain did.
     pub(super) drained_start: u64,
     pub(super) statistics: Statistics,
+    /// Bytes of pictures that one tick moves at most.
+    pub(super) piece: usize,
     pub(super) own: S,
 }
 
@@ -177,6 +184,7 @@ impl<S, C> Coder<S, C> {
             drain: Drain::Idle,
             drained_start: 0,
             statistics: Statistics::default(),
+            piece: PIECE,
             own: parts.own,
         }
     }
@@ -236,6 +244,10 @@ impl<S, C> Outside for Coder<S, C>
 where
     Self: Coding<C>,
 {
+    fn work_at_once(&mut self) {
+        self.piece = usize::MAX;
+    }
+
     fn failure(&self) -> Option<&Failure> {
         self.codec.failure()
     }
@@ -380,6 +392,10 @@ where
 
     fn next_tick(&self) -> Option<u64> {
         self.has_work().then_some(0)
+    }
+
+    fn has_begun(&self) -> bool {
+        Coding::has_begun(self)
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -10,6 +10,7 @@
 
 mod format;
 mod lend;
+mod picture;
 mod table;
 mod work;
 
@@ -19,7 +20,7 @@ use super::{M2mQueueDriver, raw};
 use crate::Failure;
 use crate::place::Place;
 use crate::spec::{DeviceKind, DeviceSpec};
-use crate::surface::EINVAL;
+use crate::surface::{EINVAL, Way};
 use lend::Lending;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -41,8 +42,10 @@ struct Decoded<C> {
     tag: u64,
     content: Content,
     damaged: bool,
-    /// The buffer that was lent for it.
+    /// The buffer that was lent for it, or that it is being written to.
     token: Option<Active<C>>,
+    /// Whether a buffer was lent for it.
+    was_lent: bool,
 }
 
 /// Where a decoded picture is.
@@ -50,8 +53,8 @@ struct Decoded<C> {
 enum Content {
     /// There is none: of a file without one, or of what is not decoded.
     None,
-    /// With the codec process.
-    Slot(Picture),
+    /// With the codec process, and as far as this in the buffer.
+    Slot(Picture, Way),
     /// In the buffer.
     Buffer(Field),
 }
@@ -94,10 +97,8 @@ pub(crate) struct Decoding<C> {
     flushing: usize,
     seen_output_stops: u64,
     seen_capture_starts: u64,
-    /// Chroma in another order than the worker gave it.
+    /// Chroma in another order than the worker gave it, and luma of a picture of an odd size.
     scratch: Vec<u8>,
-    /// Luma of a picture of an odd size.
-    padded: Vec<u8>,
 }
 
 impl<C> Decoder<C> {
@@ -150,7 +151,6 @@ impl<C> Decoder<C> {
                 seen_output_stops: 0,
                 seen_capture_starts: 0,
                 scratch: Vec::new(),
-                padded: Vec::new(),
             },
         };
         Ok(Self::with_parts(spec, place, parts))
@@ -274,7 +274,7 @@ impl<C> Coding<C> for Decoder<C> {
             codec: &mut self.codec,
             forget: || {
                 lent.clear();
-                decoded.retain(|decoded| decoded.token.is_none());
+                decoded.retain_mut(Decoded::leave_buffer);
             },
         })
     }
@@ -288,6 +288,11 @@ impl<C> Coding<C> for Decoder<C> {
         self.settle_format(progress);
         self.settle_drain(progress);
         self.lend(bus);
+    }
+
+    fn has_begun(&self) -> bool {
+        let first = self.own.decoded.front();
+        self.capture.streaming && first.is_some_and(Decoded::has_begun)
     }
 
     fn has_work(&self) -> bool {

@@ -20,7 +20,7 @@ use crate::device::Outside;
 use crate::picture::{HEIGHT_MAX, Size, WIDTH_MAX};
 use crate::place::{Place, identity, policy};
 use crate::spec::DeviceSpec;
-use crate::surface::{EBUSY, EINVAL};
+use crate::surface::{EBUSY, EINVAL, PIECE};
 use controls::Parameters;
 use std::os::fd::BorrowedFd;
 use vb3_codec::Kind;
@@ -60,6 +60,8 @@ pub(crate) struct StatelessDecoder<C> {
     codec: CodecProcess,
     work: Work<C>,
     statistics: Statistics,
+    /// Bytes of pictures that one tick moves at most.
+    piece: usize,
 }
 
 impl<C> StatelessDecoder<C> {
@@ -109,6 +111,7 @@ impl<C> StatelessDecoder<C> {
             codec: CodecProcess::new(kind, place.codecs.launch(kind)),
             work: Work::new(),
             statistics: Statistics::default(),
+            piece: PIECE,
         })
     }
 
@@ -143,6 +146,10 @@ fn whole_macroblocks(width: u32, height: u32) -> (u32, u32) {
 }
 
 impl<C> Outside for StatelessDecoder<C> {
+    fn work_at_once(&mut self) {
+        self.piece = usize::MAX;
+    }
+
     fn failure(&self) -> Option<&Failure> {
         self.codec.failure()
     }
@@ -266,6 +273,10 @@ impl<C> VideoDriver for StatelessDecoder<C> {
 
     fn next_tick(&self) -> Option<u64> {
         self.has_work().then_some(0)
+    }
+
+    fn has_begun(&self) -> bool {
+        self.work.is_writing()
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {

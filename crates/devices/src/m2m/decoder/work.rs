@@ -4,10 +4,8 @@ use super::table::Input;
 use super::{Content, Decoded, Decoder, Drain, Offered, Pending, format};
 use crate::m2m::process::MAX_EVENTS;
 use crate::m2m::{color, loan, raw};
-use crate::surface::{FIELD_NONE, Surface, Trouble};
-use vb3_codec::{
-    Chroma, Config, Event, Field, Framing, Job, Picture, Planes, Refused, StreamFormat,
-};
+use crate::surface::{FIELD_NONE, Surface, Trouble, Way};
+use vb3_codec::{Chroma, Config, Event, Field, Framing, Job, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
 use vb3_v4l2::{
     Bus, Colorimetry, DriverEvent, Flow, Format, FourCc, FrameFlags, PixelFormat, Progress, Rect,
@@ -22,7 +20,9 @@ const RESOLUTION: u32 = 1;
 impl<C> Decoder<C> {
     /// Whether a picture can be put into a buffer.
     pub(super) fn has_buffer(&self) -> bool {
-        self.capture.is_ready() || self.capture.streaming && !self.own.lent.is_empty()
+        let is_held = |decoded: &Decoded<C>| decoded.token.is_some();
+        let has_own = !self.own.lent.is_empty() || self.own.decoded.front().is_some_and(is_held);
+        self.capture.is_ready() || self.capture.streaming && has_own
     }
 
     /// STREAMOFF at OUTPUT: the program seeks, or is done.
@@ -111,7 +111,7 @@ impl<C> Decoder<C> {
                     self.own.answered = tag;
                     let planes = picture.planes().data;
                     self.count_copied(planes.iter().map(|plane| plane.len() as u64).sum());
-                    self.decoded(tag, Content::Slot(picture), loan, damaged);
+                    self.decoded(tag, Content::Slot(picture, Way::default()), loan, damaged);
                 }
                 Event::Filled {
                     tag,
@@ -171,6 +171,7 @@ impl<C> Decoder<C> {
             tag,
             content,
             damaged,
+            was_lent: token.is_some(),
             token,
         });
     }
@@ -305,20 +306,26 @@ impl<C> Decoder<C> {
         self.capture.take()
     }
 
-    /// Puts decoded pictures into CAPTURE buffers.
+    /// Puts decoded pictures into CAPTURE buffers, as far as this tick may.
     pub(super) fn deliver(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        let mut left = self.piece;
         while self.capture.streaming
+            && left > 0
             && let Some(mut decoded) = self.own.decoded.pop_front()
         {
             let Some(token) = decoded.token.take().or_else(|| self.next_buffer()) else {
                 return self.own.decoded.push_front(decoded);
             };
-            let written = self.write(&token, &decoded.content, bus);
+            let written = self.write_on(&token, &mut decoded.content, &mut left, bus);
             let (outcome, payloads) = match written {
-                Ok(payloads) if decoded.damaged => (DoneState::Error, payloads),
-                Ok(payloads) => (DoneState::Done, payloads),
+                Ok(None) => {
+                    decoded.token = Some(token);
+                    return self.own.decoded.push_front(decoded);
+                }
+                Ok(Some(payloads)) if decoded.damaged => (DoneState::Error, payloads),
+                Ok(Some(payloads)) => (DoneState::Done, payloads),
                 Err(Trouble::Stale) => {
-                    if !matches!(decoded.content, Content::Buffer(_)) {
+                    if decoded.content.begin_again() {
                         self.own.decoded.push_front(decoded);
                     }
                     continue;
@@ -344,49 +351,26 @@ impl<C> Decoder<C> {
         }
     }
 
-    fn write(
+    /// Goes on to write a picture, `left` bytes at most. The bytes used in each plane, once all is
+    /// written.
+    fn write_on(
         &mut self,
         token: &Active<C>,
-        content: &Content,
+        content: &mut Content,
+        left: &mut usize,
         bus: &mut dyn Bus<C>,
-    ) -> Result<[u64; MAX_PLANES], Trouble> {
-        match content {
-            Content::None => Ok([0; MAX_PLANES]),
-            Content::Slot(picture) => self.write_picture(token, picture, bus),
-            Content::Buffer(_) => loan::note_written(&self.own.held, token, bus),
-        }
-    }
-
-    fn write_picture(
-        &mut self,
-        token: &Active<C>,
-        picture: &Picture,
-        bus: &mut dyn Bus<C>,
-    ) -> Result<[u64; MAX_PLANES], Trouble> {
-        let planes = picture.planes();
-        if !self.holds(planes.width, planes.height) || !self.has_bits(picture.bits()) {
-            return Err(Trouble::TooSmall);
-        }
-        let wanted = self.chroma();
-        let [luma, u, v] = planes.data;
-        let luma = pad(&mut self.own.padded, luma, &planes, sample_bytes(picture));
-        // Another order than wanted only where the program changed the format of the buffers.
-        let (u, v): (&[u8], &[u8]) = match (picture.chroma(), wanted) {
-            (Chroma::Planar, Chroma::Pairs) => {
-                interleave(&mut self.own.scratch, u, v);
-                (&self.own.scratch, &[])
+    ) -> Result<Option<[u64; MAX_PLANES]>, Trouble> {
+        let payloads = match content {
+            Content::None => [0; MAX_PLANES],
+            Content::Slot(picture, way) => {
+                if !self.write_picture_on(token, picture, (way, left), bus)? {
+                    return Ok(None);
+                }
+                Surface(&self.own.held).payloads()?
             }
-            (Chroma::Pairs, Chroma::Planar) => {
-                take_apart(&mut self.own.scratch, u);
-                self.own.scratch.split_at(self.own.scratch.len() / 2)
-            }
-            _ => (u, v),
+            Content::Buffer(_) => loan::note_written(&self.own.held, token, bus)?,
         };
-        Surface(&self.own.held).write(token, bus, |component| match component {
-            0 => luma,
-            1 => u,
-            _ => v,
-        })
+        Ok(Some(payloads))
     }
 
     /// Whether the buffers in use hold pictures of a format.
@@ -395,12 +379,12 @@ impl<C> Decoder<C> {
     }
 
     /// Whether samples have so many bits in the buffers in use.
-    fn has_bits(&self, bits: u8) -> bool {
+    pub(super) fn has_bits(&self, bits: u8) -> bool {
         pixfmt::lookup(self.own.held.fourcc).is_some_and(|pixel| has_bits(pixel, bits))
     }
 
     /// Whether they hold pictures of a size; one that is odd has another column or line there.
-    const fn holds(&self, width: u32, height: u32) -> bool {
+    pub(super) const fn holds(&self, width: u32, height: u32) -> bool {
         width + width % 2 == self.own.held.width && height + height % 2 == self.own.held.height
     }
 
@@ -488,11 +472,34 @@ impl<C> Decoder<C> {
     }
 }
 
+impl<C> Decoded<C> {
+    /// The buffers are gone: whether the picture is for those that come. One for which a buffer
+    /// was lent goes with that.
+    pub(super) fn leave_buffer(&mut self) -> bool {
+        let outlives = self.token.is_none() || !self.was_lent;
+        self.token = None;
+        outlives && self.content.begin_again()
+    }
+
+    /// Whether a part of it is in its buffer.
+    pub(super) fn has_begun(&self) -> bool {
+        matches!(self.content, Content::Slot(_, way) if way != Way::default())
+    }
+}
+
 impl Content {
+    /// Its buffer is gone: whether there is something left to put into another one.
+    fn begin_again(&mut self) -> bool {
+        if let Self::Slot(_, way) = self {
+            *way = Way::default();
+        }
+        !matches!(self, Self::Buffer(_))
+    }
+
     const fn field(&self) -> Field {
         match self {
             Self::None => Field::Progressive,
-            Self::Slot(picture) => picture.field(),
+            Self::Slot(picture, _) => picture.field(),
             Self::Buffer(field) => *field,
         }
     }
@@ -511,51 +518,4 @@ const fn field_of(field: Field) -> u32 {
 /// Whether a format's samples have so many bits.
 fn has_bits(pixel: &PixelFormat, bits: u8) -> bool {
     pixel.bits == u32::from(bits)
-}
-
-/// Bytes of a sample.
-const fn sample_bytes(picture: &Picture) -> usize {
-    if picture.bits() == 8 { 1 } else { 2 }
-}
-
-/// Luma whose columns and lines are even in number: the last ones are there twice if need be.
-fn pad<'a>(
-    padded: &'a mut Vec<u8>,
-    luma: &'a [u8],
-    planes: &Planes<'_>,
-    sample_bytes: usize,
-) -> &'a [u8] {
-    if planes.width.is_multiple_of(2) && planes.height.is_multiple_of(2) {
-        return luma;
-    }
-    padded.clear();
-    // CAST: widening, on every target there is.
-    let lines = luma.chunks_exact((planes.width as usize * sample_bytes).max(1));
-    let below = lines.clone().next_back().filter(|_| planes.height % 2 == 1);
-    for line in lines.chain(below) {
-        padded.extend_from_slice(line);
-        if planes.width % 2 == 1 {
-            let last = line.len().saturating_sub(sample_bytes);
-            padded.extend_from_slice(line.get(last..).unwrap_or_default());
-        }
-    }
-    padded
-}
-
-/// Chroma as pairs of U and V.
-fn interleave(to: &mut Vec<u8>, u: &[u8], v: &[u8]) {
-    to.resize(u.len() + v.len(), 0);
-    for (pair, (u, v)) in to.chunks_exact_mut(2).zip(u.iter().zip(v)) {
-        if let [first, second] = pair {
-            *first = *u;
-            *second = *v;
-        }
-    }
-}
-
-/// Undoes [`interleave`].
-fn take_apart(to: &mut Vec<u8>, pairs: &[u8]) {
-    to.clear();
-    to.extend(pairs.iter().step_by(2));
-    to.extend(pairs.iter().skip(1).step_by(2));
 }

@@ -3,7 +3,7 @@
 use super::StatelessDecoder;
 use crate::m2m::process::MAX_EVENTS;
 use crate::m2m::{Meta, loan};
-use crate::surface::{FIELD_NONE, Surface, Trouble};
+use crate::surface::{FIELD_NONE, Surface, Trouble, Way};
 use vb3_codec::parameter_sets::check_slices;
 use vb3_codec::{Chroma, Event, Job as CodecJob, Picture, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
@@ -23,7 +23,19 @@ struct Job<C> {
     target: Option<Active<C>>,
     /// By which number the worker has the target.
     loan: Option<u64>,
+    /// What is being written to the target.
+    writing: Option<Writing>,
+    /// Whether the worker has done with it.
+    is_consumed: bool,
     written: Written,
+}
+
+/// A picture on its way from the worker's memory to a buffer.
+#[derive(Debug)]
+struct Writing {
+    picture: Picture,
+    damaged: bool,
+    way: Way,
 }
 
 /// A CAPTURE buffer that waits for the second field of its picture.
@@ -65,6 +77,11 @@ impl<C> Work<C> {
             job.loan = None;
         }
     }
+
+    /// Whether a picture is being written.
+    pub(super) fn is_writing(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.writing.is_some())
+    }
 }
 
 /// Why a picture is not given to the worker.
@@ -78,7 +95,10 @@ enum Unfit {
 impl<C> StatelessDecoder<C> {
     /// Whether [`work`](Self::work) would get anything done now, apart from what the worker says.
     pub(super) fn has_work(&self) -> bool {
-        self.stops() != self.work.seen_stops || self.can_begin() || self.wants_worker()
+        self.stops() != self.work.seen_stops
+            || self.work.is_writing()
+            || self.can_begin()
+            || self.wants_worker()
     }
 
     /// Whether there is to be a worker, and is none. It starts with the stream, not with the first
@@ -102,6 +122,7 @@ impl<C> StatelessDecoder<C> {
             progress.broken = true;
         }
         self.listen(bus, progress);
+        self.write_on(bus, progress);
         while self.can_begin() {
             let Some(source) = self.output.take() else {
                 return;
@@ -162,9 +183,7 @@ impl<C> StatelessDecoder<C> {
                 } => {
                     let planes = picture.planes().data;
                     self.count_copied(planes.iter().map(|plane| plane.len() as u64).sum());
-                    self.written(tag, damaged, |format, target| {
-                        write(format, target, &picture, bus)
-                    });
+                    self.begin_to_write(tag, picture, damaged);
                 }
                 Event::Filled {
                     tag,
@@ -173,9 +192,7 @@ impl<C> StatelessDecoder<C> {
                     ..
                 } => {
                     self.count_copied(copied);
-                    self.written(tag, damaged, |format, target| {
-                        loan::note_written(format, target, bus)
-                    });
+                    self.note_written(tag, damaged, bus);
                 }
                 Event::Corrupt { sentence, .. } | Event::Unsupported { sentence, .. } => {
                     self.codec.report(sentence);
@@ -234,19 +251,60 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// The picture of a request came: `write` puts it into its buffer, or finds it there.
-    fn written(
-        &mut self,
-        tag: u64,
-        damaged: bool,
-        write: impl FnOnce(&Format, &Active<C>) -> Result<[u64; MAX_PLANES], Trouble>,
-    ) {
+    /// The picture of a request came, in the worker's memory.
+    fn begin_to_write(&mut self, tag: u64, picture: Picture, damaged: bool) {
         let Some(job) = self.work.job.as_mut().filter(|job| job.tag == tag) else {
             return;
         };
         job.loan = None;
-        let Some(target) = &job.target else { return };
-        job.written = match write(&self.capture.format, target) {
+        job.writing = Some(Writing {
+            picture,
+            damaged,
+            way: Way::default(),
+        });
+    }
+
+    /// Goes on to write a picture to the buffer of its request: a piece in each tick.
+    fn write_on(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        let mut left = self.piece;
+        let Some(job) = self.work.job.as_mut() else {
+            return;
+        };
+        let Some(mut writing) = job.writing.take() else {
+            return;
+        };
+        if let Some(target) = &job.target {
+            let (format, going) = (&self.capture.format, (&mut writing.way, &mut left));
+            let written = match write_on(format, target, &writing.picture, going, bus) {
+                Ok(false) => {
+                    job.writing = Some(writing);
+                    return;
+                }
+                Ok(true) => Surface(format).payloads(),
+                Err(trouble) => Err(trouble),
+            };
+            self.settle_written(written, writing.damaged);
+        }
+        if let Some(job) = self.work.job.take_if(|job| job.is_consumed) {
+            self.finish(job, progress);
+        }
+    }
+
+    /// The picture of a request is in its buffer.
+    fn note_written(&mut self, tag: u64, damaged: bool, bus: &mut dyn Bus<C>) {
+        let Some(job) = self.work.job.as_mut().filter(|job| job.tag == tag) else {
+            return;
+        };
+        (job.loan, job.writing) = (None, None);
+        if let Some(target) = &job.target {
+            let written = loan::note_written(&self.capture.format, target, bus);
+            self.settle_written(written, damaged);
+        }
+    }
+
+    /// Keeps what came of the picture of a request until the worker has done with that.
+    fn settle_written(&mut self, written: Result<[u64; MAX_PLANES], Trouble>, damaged: bool) {
+        let written = match written {
             Ok(payloads) if damaged => (DoneState::Error, payloads),
             Ok(payloads) => (DoneState::Done, payloads),
             Err(Trouble::Stale) => FAILED,
@@ -255,19 +313,25 @@ impl<C> StatelessDecoder<C> {
                 FAILED
             }
         };
+        if let Some(job) = &mut self.work.job {
+            job.written = written;
+        }
     }
 
-    /// The worker has done with a request.
+    /// The worker has done with a request, whose picture may not be written whole yet.
     fn end(&mut self, tag: u64, progress: &mut Progress<C>) {
-        let Some(job) = self.work.job.take_if(|job| job.tag == tag) else {
+        let Some(job) = self.work.job.as_mut().filter(|job| job.tag == tag) else {
             return;
         };
-        if job.loan.is_some()
+        job.is_consumed = true;
+        if job.loan.take().is_some()
             && let Some(worker) = self.codec.worker()
         {
             worker.take_back();
         }
-        self.finish(job, progress);
+        if let Some(job) = self.work.job.take_if(|job| job.writing.is_none()) {
+            self.finish(job, progress);
+        }
     }
 
     /// Gives a request's buffers back with an error.
@@ -385,6 +449,8 @@ impl<C> StatelessDecoder<C> {
             source,
             target: Some(target),
             loan: None,
+            writing: None,
+            is_consumed: false,
             written: FAILED,
         };
         match unfit {
@@ -407,19 +473,20 @@ impl<C> StatelessDecoder<C> {
     }
 }
 
-/// Writes a picture that the worker has to the buffer.
-fn write<C>(
+/// Goes on to write a picture that the worker has to the buffer. Whether all is written.
+fn write_on<C>(
     format: &Format,
     target: &Active<C>,
     picture: &Picture,
+    going: (&mut Way, &mut usize),
     bus: &mut dyn Bus<C>,
-) -> Result<[u64; MAX_PLANES], Trouble> {
+) -> Result<bool, Trouble> {
     let planes = picture.planes();
     if (planes.width, planes.height) != (format.width, format.height) {
         return Err(Trouble::TooSmall);
     }
     let [luma, pairs, _] = planes.data;
-    Surface(format).write(target, bus, |component| match component {
+    Surface(format).write_on(target, going, bus, |component| match component {
         0 => luma,
         _ => pairs,
     })

@@ -159,6 +159,12 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         side.base + index * side.planes
     }
 
+    /// The numbers of all planes of a queue's buffers.
+    pub(crate) fn cookies(&mut self, flow: Flow) -> std::ops::Range<u32> {
+        let (side, ..) = self.side(flow);
+        side.base..side.base + side.queue.num_buffers() * side.planes
+    }
+
     /// Queues a buffer as it is described, with so many bytes in each plane.
     pub(crate) fn queue(
         &mut self,

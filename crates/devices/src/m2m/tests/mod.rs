@@ -6,6 +6,7 @@ mod decoder;
 mod encoder;
 mod faults;
 mod jpeg;
+mod pieces;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::Duration;
@@ -48,7 +49,7 @@ impl Scene {
             let slope = match plane {
                 0 => 2 * x + y + 5 * number,
                 1 => 60 + x + number,
-                _ => 200 - y - number,
+                _ => 200_u32.wrapping_sub(y + number),
             };
             u8::try_from(slope % 256).unwrap()
         })

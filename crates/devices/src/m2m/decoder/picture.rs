@@ -1,0 +1,136 @@
+//! The way of a picture from the codec process to a buffer: a piece in each tick.
+
+use super::Decoder;
+use crate::surface::{Surface, Trouble, Way, go_on};
+use std::ops::Range;
+use vb3_codec::{Chroma, Picture, Planes};
+use vb3_queue::Active;
+use vb3_v4l2::{Bus, Flow};
+
+impl<C> Decoder<C> {
+    /// Goes on to write a picture, `left` bytes at most. Whether all is written.
+    pub(super) fn write_picture_on(
+        &mut self,
+        token: &Active<C>,
+        picture: &Picture,
+        (way, left): (&mut Way, &mut usize),
+        bus: &mut dyn Bus<C>,
+    ) -> Result<bool, Trouble> {
+        let planes = picture.planes();
+        if !self.holds(planes.width, planes.height) || !self.has_bits(picture.bits()) {
+            return Err(Trouble::TooSmall);
+        }
+        let samples = Samples {
+            planes,
+            sample_bytes: if picture.bits() == 8 { 1 } else { 2 },
+            found: picture.chroma(),
+            wanted: self.chroma(),
+        };
+        let scratch = &mut self.own.scratch;
+        let all = Surface(&self.own.held).lines(token, Flow::Capture)?;
+        go_on(&all, way, left, |run| {
+            let bytes = samples.part(run.component, run.packed, scratch);
+            bus.write(run.cookie, run.offset, bytes.ok_or(Trouble::TooSmall)?)
+                .map_err(|_| Trouble::Fault)
+        })
+    }
+}
+
+/// A picture's samples as the codec process gave them.
+struct Samples<'a> {
+    planes: Planes<'a>,
+    sample_bytes: usize,
+    found: Chroma,
+    wanted: Chroma,
+}
+
+impl<'a> Samples<'a> {
+    /// Bytes of a component as it lies in a buffer: where they lie, or made in `scratch`. Chroma
+    /// is in another order than wanted only where the program changed the format of the buffers.
+    fn part<'s>(
+        &self,
+        component: usize,
+        bytes: Range<usize>,
+        scratch: &'s mut Vec<u8>,
+    ) -> Option<&'s [u8]>
+    where
+        'a: 's,
+    {
+        let [luma, u, v] = self.planes.data;
+        let (found, wanted) = (self.found, self.wanted);
+        let lies = match (component, found, wanted) {
+            (0, ..) if self.is_even() => luma,
+            (0, ..) => return self.pad(bytes, scratch),
+            (_, Chroma::Planar, Chroma::Pairs) => return interleave(scratch, u, v, bytes),
+            (_, Chroma::Pairs, Chroma::Planar) => {
+                return take_apart(scratch, u, component - 1, bytes);
+            }
+            (1, ..) => u,
+            _ => v,
+        };
+        lies.get(bytes)
+    }
+
+    const fn is_even(&self) -> bool {
+        self.planes.width.is_multiple_of(2) && self.planes.height.is_multiple_of(2)
+    }
+
+    /// Luma whose columns and lines are even in number: the last ones are there twice if need be.
+    fn pad<'s>(&self, bytes: Range<usize>, padded: &'s mut Vec<u8>) -> Option<&'s [u8]> {
+        // CAST: widening, on every target there is.
+        let (width, height) = (self.planes.width as usize, self.planes.height as usize);
+        let line_bytes = width * self.sample_bytes;
+        let padded_bytes = (width + width % 2) * self.sample_bytes;
+        let [luma, ..] = self.planes.data;
+        padded.clear();
+        let mut at = bytes.start;
+        while at < bytes.end {
+            let (line, column) = (at / padded_bytes, at % padded_bytes);
+            let from = line.min(height.checked_sub(1)?) * line_bytes;
+            let samples = luma.get(from..from + line_bytes)?;
+            let last = samples.get(line_bytes - self.sample_bytes..)?;
+            let end = padded_bytes.min(column + bytes.end - at);
+            padded.extend_from_slice(samples.get(column.min(line_bytes)..end.min(line_bytes))?);
+            let beyond = |column: usize| column.saturating_sub(line_bytes);
+            padded.extend_from_slice(last.get(beyond(column)..beyond(end))?);
+            at += end - column;
+        }
+        Some(padded)
+    }
+}
+
+/// Some bytes of chroma as pairs of U and V.
+fn interleave<'s>(
+    to: &'s mut Vec<u8>,
+    u: &[u8],
+    v: &[u8],
+    bytes: Range<usize>,
+) -> Option<&'s [u8]> {
+    let pairs = bytes.start / 2..bytes.end.div_ceil(2);
+    let (u, v) = (u.get(pairs.clone())?, v.get(pairs)?);
+    to.resize(u.len() + v.len(), 0);
+    for (pair, (u, v)) in to.chunks_exact_mut(2).zip(u.iter().zip(v)) {
+        if let [first, second] = pair {
+            *first = *u;
+            *second = *v;
+        }
+    }
+    let skipped = bytes.start % 2;
+    to.get(skipped..skipped + bytes.len())
+}
+
+/// Some bytes of the U (0) or V (1) of pairs.
+fn take_apart<'s>(
+    to: &'s mut Vec<u8>,
+    pairs: &[u8],
+    which: usize,
+    bytes: Range<usize>,
+) -> Option<&'s [u8]> {
+    let pairs = pairs.get(2 * bytes.start..2 * bytes.end)?;
+    to.clear();
+    to.extend(pairs.iter().skip(which).step_by(2));
+    Some(to)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! Large pictures at codecs: a piece in each tick.
+
+use super::bench::{Bench, device};
+use super::{Scene, decoded};
+use crate::device::Outside;
+use crate::surface::PIECE;
+use crate::{Decoder, Encoder};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use vb3_codec::{Kind, Launch};
+use vb3_queue::Error;
+use vb3_v4l2::{Command, DriverEvent, Flow, Format, FourCc, VideoDriver as _};
+
+const WIDTH: u32 = 1280;
+const HEIGHT: u32 = 1024;
+/// Bytes of such a picture.
+const BYTES: usize = (WIDTH * HEIGHT) as usize * 3 / 2;
+
+/// Files, or the pictures in them.
+type Files = Vec<Vec<u8>>;
+
+/// How many bytes of a picture each tick moves.
+fn pieces() -> Vec<usize> {
+    let starts = (0..BYTES).step_by(PIECE);
+    starts.map(|at| PIECE.min(BYTES - at)).collect()
+}
+
+fn scene(number: u32) -> Scene {
+    Scene::moving(WIDTH, HEIGHT, number)
+}
+
+impl<D: Outside<Cookie = u32>> Bench<D> {
+    /// Lets the device work once, after it has waited for what the worker has to say if there is
+    /// nothing else to do: how many bytes of the queue's buffers it moved.
+    fn moved(&mut self, flow: Flow) -> usize {
+        if self.device.next_tick().is_none() {
+            let fd = self.device.wake_fd().expect("something is under way");
+            let limit = Timespec {
+                tv_sec: 60,
+                tv_nsec: 0,
+            };
+            let woken = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit));
+            assert_eq!(woken, Ok(1), "the worker answers within a minute");
+        }
+        let first = self.memory.accesses.len();
+        self.tick();
+        let planes = self.cookies(flow);
+        let accesses = &self.memory.accesses[first..];
+        let of = |(cookie, ..): &&(u32, u64, usize)| planes.contains(cookie);
+        accesses.iter().filter(of).map(|access| access.2).sum()
+    }
+
+    /// Works until the queue's buffers are moved.
+    fn until_moved(&mut self, flow: Flow) -> usize {
+        loop {
+            match self.moved(flow) {
+                0 => {}
+                bytes => return bytes,
+            }
+        }
+    }
+}
+
+/// The pictures, as JPEG files.
+fn files(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
+    let spec = format!("jpegenc,size={WIDTH}x{HEIGHT}");
+    let mut bench = Bench::new(device(&spec, Launch::in_thread(), Encoder::new));
+    bench.begin(1, 1);
+    let files = numbers.map(|number| {
+        let planes = scene(number).laid_out(&bench.device.format(Flow::Output));
+        bench.send(0, &[&planes[0]], 0);
+        let (info, file) = bench.receive();
+        bench.take(Flow::Output);
+        bench.queue_empty(info.index);
+        file
+    });
+    files.collect()
+}
+
+/// What is to be in a buffer of NV12 with the picture of a file.
+fn picture(file: &[u8], format: &Format) -> Vec<u8> {
+    let [scene] = &decoded(Kind::JpegDecoder, &[file.to_vec()])[..] else {
+        panic!("one picture");
+    };
+    scene.laid_out(format).remove(0)
+}
+
+/// A decoder that was told of large pictures, with two CAPTURE buffers queued, and files for it; it
+/// has got the first.
+fn decoder() -> (Bench<Decoder<u32>>, Files, Files) {
+    let files = files(0..2);
+    let spec = "jpegdec,format=NV12";
+    let mut bench = Bench::new(device(spec, Launch::in_thread(), Decoder::new));
+    bench.make(Flow::Output, 2);
+    bench.start(Flow::Output);
+    bench.send(0, &[&files[0]], 1);
+    bench.until("the format", |bench| !bench.events.is_empty());
+    let format = bench.device.format(Flow::Capture);
+    assert_eq!(
+        (format.fourcc, format.width, format.height),
+        (FourCc::NV12, WIDTH, HEIGHT)
+    );
+    let pictures = files.iter().map(|file| picture(file, &format)).collect();
+    bench.make(Flow::Capture, 2);
+    bench.start(Flow::Capture);
+    (0..2).for_each(|index| bench.queue_empty(index));
+    (bench, files, pictures)
+}
+
+#[test]
+fn a_tick_writes_a_piece_of_a_decoded_picture() {
+    let (mut bench, files, pictures) = decoder();
+    bench.send(1, &[&files[1]], 2);
+    for (stamp, picture) in (1..).zip(&pictures) {
+        let mut bytes = bench.until_moved(Flow::Capture);
+        for piece in pieces() {
+            assert_eq!(bytes, piece);
+            let is_last = bytes < PIECE;
+            assert_eq!(bench.device.has_begun(), !is_last);
+            if !is_last {
+                assert_eq!(bench.try_take(Flow::Capture).err(), Some(Error::WouldBlock));
+                assert_eq!(bench.device.next_tick(), Some(0));
+                bytes = bench.moved(Flow::Capture);
+            }
+        }
+        let (info, seen) = bench.receive();
+        assert_eq!((info.timestamp_ns, info.error), (stamp, false));
+        assert!(seen == *picture, "picture {stamp}");
+    }
+}
+
+#[test]
+fn a_picture_being_written_is_not_yet_out() {
+    let (mut bench, _, pictures) = decoder();
+    assert_eq!(bench.until_moved(Flow::Capture), PIECE);
+    assert_eq!(bench.command(Command::Stop), Ok(()));
+    bench.events.clear();
+    for piece in &pieces()[1..] {
+        assert!(bench.events.is_empty(), "the stream goes on");
+        assert_eq!(bench.moved(Flow::Capture), *piece);
+    }
+    let (info, seen) = bench.receive();
+    assert!(seen == pictures[0]);
+    bench.until("the end", |bench| bench.events.contains(&DriverEvent::Eos));
+    if !info.last {
+        let (info, seen) = bench.receive();
+        assert_eq!((info.last, seen.len()), (true, 0));
+    }
+}
+
+#[test]
+fn a_picture_whose_buffers_go_begins_again_in_others() {
+    let (mut bench, _, pictures) = decoder();
+    assert_eq!(bench.until_moved(Flow::Capture), PIECE);
+    bench.stop(Flow::Capture);
+    assert!(!bench.device.has_begun());
+    assert_eq!(bench.device.next_tick(), None);
+    bench.queue_empty(1);
+    bench.start(Flow::Capture);
+    assert_eq!(bench.until_moved(Flow::Capture), PIECE, "from its start");
+    let (info, seen) = bench.receive();
+    assert_eq!((info.index, info.timestamp_ns, info.error), (1, 1, false));
+    assert!(seen == pictures[0]);
+}
+
+#[test]
+fn a_seek_in_the_middle_of_a_picture_forgets_it() {
+    let (mut bench, files, pictures) = decoder();
+    assert_eq!(bench.until_moved(Flow::Capture), PIECE);
+    bench.stop(Flow::Output);
+    bench.start(Flow::Output);
+    bench.send(1, &[&files[1]], 2);
+    let (info, seen) = bench.receive();
+    assert_eq!((info.index, info.timestamp_ns, info.error), (0, 2, false));
+    assert!(seen == pictures[1]);
+    bench.work();
+    assert_eq!(bench.try_take(Flow::Capture).err(), Some(Error::WouldBlock));
+}
+
+#[test]
+fn where_time_stands_still_a_picture_takes_one_tick() {
+    let (mut bench, _, pictures) = decoder();
+    bench.device.work_at_once();
+    assert_eq!(bench.until_moved(Flow::Capture), BYTES);
+    assert!(bench.receive().1 == pictures[0]);
+}
