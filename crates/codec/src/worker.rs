@@ -40,6 +40,8 @@ pub struct Worker {
     announced: Option<StreamFormat>,
     /// Size of the pictures that come or go.
     layout: Option<Layout>,
+    /// The input's slot that a picture is written to before it is an encoder's job.
+    filling: Option<usize>,
     drains: usize,
     flushes: usize,
     is_set_up: bool,
@@ -87,6 +89,7 @@ impl Worker {
             generation: 0,
             announced: None,
             layout: None,
+            filling: None,
             drains: 0,
             flushes: 0,
             is_set_up: false,
@@ -205,25 +208,57 @@ impl Worker {
         force_key: bool,
         fill: impl FnOnce(PlanesMut<'_>) -> Result<(), E>,
     ) -> Result<Result<(), E>, Refused> {
-        let layout = match (self.kind.encodes(), self.layout) {
-            (false, _) => return Err(Refused::Wrong("a decoder takes streams")),
-            (_, None) => return Err(Refused::Wrong("the encoder has no size yet")),
-            (true, Some(layout)) => layout,
-        };
-        let slot = self.free_slot()?;
-        let to = self.input.bytes_mut(slot * MAX_INPUT, layout.len());
-        let data = to.and_then(|to| layout.split_mut(to));
-        let planes = PlanesMut {
-            width: layout.width,
-            height: layout.height,
-            data: data.ok_or(Refused::Wrong("the picture is too large"))?,
-            strides: layout.strides(),
-        };
+        self.begin_picture()?;
+        let planes = self
+            .picture()
+            .ok_or(Refused::Wrong("the picture is too large"))?;
         if let Err(e) = fill(planes) {
+            self.filling = None;
             return Ok(Err(e));
         }
+        self.encode_picture(tag, force_key).map(Ok)
+    }
+
+    /// Takes a place for a picture, which the caller writes by [`picture`](Self::picture), at once
+    /// or bit by bit, and then has encoded by [`encode_picture`](Self::encode_picture). There is one
+    /// such picture at a time: one that was begun before is forgotten, as it is when the encoder is
+    /// set up anew.
+    ///
+    /// # Errors
+    /// There is no place; the reason says whether it may be tried again.
+    pub fn begin_picture(&mut self) -> Result<(), Refused> {
+        match (self.kind.encodes(), self.layout) {
+            (false, _) => Err(Refused::Wrong("a decoder takes streams")),
+            (_, None) => Err(Refused::Wrong("the encoder has no size yet")),
+            (true, Some(_)) => {
+                self.filling = Some(self.free_slot()?);
+                Ok(())
+            }
+        }
+    }
+
+    /// The picture that [`begin_picture`](Self::begin_picture) began: I420 of the configured size
+    /// without gaps, with whatever was written to it before. `None` if none was begun.
+    pub fn picture(&mut self) -> Option<PlanesMut<'_>> {
+        let (slot, layout) = (self.filling?, self.layout?);
+        let to = self.input.bytes_mut(slot * MAX_INPUT, layout.len());
+        Some(PlanesMut {
+            width: layout.width,
+            height: layout.height,
+            data: layout.split_mut(to?)?,
+            strides: layout.strides(),
+        })
+    }
+
+    /// As [`Job::Encode`], of the picture that [`begin_picture`](Self::begin_picture) began.
+    ///
+    /// # Errors
+    /// The job was not taken, and the picture is forgotten.
+    pub fn encode_picture(&mut self, tag: u64, force_key: bool) -> Result<(), Refused> {
+        let slot = self.filling.take();
+        let slot = slot.ok_or(Refused::Wrong("no picture was begun"))?;
         let message = Message::new(Op::Encode, &[tag, slot as u64, u64::from(force_key)]);
-        self.launch_input(slot, tag, &message).map(Ok)
+        self.launch_input(slot, tag, &message)
     }
 
     fn free_slot(&self) -> Result<usize, Refused> {
@@ -259,7 +294,7 @@ impl Worker {
         let mut words = words.to_vec();
         words.extend([ring.generation, ring.slot_len as u64]);
         self.send(&Message::new(Op::Configure, &words), Some(ring.memory.fd()))?;
-        self.layout = Some(layout);
+        (self.layout, self.filling) = (Some(layout), None);
         self.rings.push(ring);
         self.is_set_up = true;
         Ok(())

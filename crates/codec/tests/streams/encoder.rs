@@ -237,6 +237,44 @@ fn setting_up_anew_begins_a_stream_of_the_new_size() {
 }
 
 #[test]
+fn a_picture_may_be_written_bit_by_bit() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let refused = |done| assert!(matches!(done, Err(Refused::Wrong(_))), "{done:?}");
+    let config = Job::Configure(Config::H264Encoder(settings(H264Profile::Main)));
+    let all = source();
+    let len = all.len() / FRAMES;
+    let mut driven = Driven::new(Kind::H264Encoder, &Launch::in_thread());
+    refused(driven.worker.begin_picture());
+    driven.submit(config);
+    refused(driven.worker.encode_picture(0, false));
+    for (tag, picture) in (1..).zip(all.chunks_exact(len).take(3)) {
+        driven.worker.begin_picture().unwrap();
+        for part in 0..2 {
+            driven.take();
+            let to = driven.worker.picture().unwrap();
+            for (to, from) in to.data.into_iter().zip(planes(picture).data) {
+                let half = to.len() / 2;
+                let part = part * half..(part + 1) * half;
+                to[part.clone()].copy_from_slice(&from[part]);
+            }
+        }
+        driven.worker.encode_picture(tag, false).unwrap();
+        assert!(driven.worker.picture().is_none());
+    }
+    driven.submit(Job::Drain);
+    driven.wait_for(|said| *said == Said::Drained);
+    assert_eq!(driven.faults(), Vec::<&Said>::new());
+    let whole = encode(settings(H264Profile::Main), &all, &Launch::in_thread());
+    assert!(packets(&driven)[..] == packets(&whole)[..3]);
+    // One of another set-up is none of this one.
+    driven.worker.begin_picture().unwrap();
+    driven.submit(config);
+    refused(driven.worker.encode_picture(0, false));
+}
+
+#[test]
 fn settings_that_cannot_be_are_refused_at_once() {
     let mut driven = Driven::new(Kind::H264Encoder, &Launch::in_thread());
     let good = settings(H264Profile::Main);

@@ -21,11 +21,11 @@ use super::{M2mQueueDriver, color, raw};
 use crate::Failure;
 use crate::place::Place;
 use crate::spec::{DeviceKind, DeviceSpec};
-use crate::surface::{EBUSY, EINVAL};
+use crate::surface::{EBUSY, EINVAL, Way};
 use controls::Controls;
 use std::collections::VecDeque;
 use vb3_codec::{Config, H264Settings, HevcSettings, Kind, Packet, Vp8Settings};
-use vb3_queue::{Driver, DriverError};
+use vb3_queue::{Active, Driver, DriverError};
 use vb3_v4l2::{
     Bus, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags, Fraction,
     FrameIntervals, FrameSizes, Progress, Rect, SelectionFlags, SelectionTarget,
@@ -43,12 +43,19 @@ struct Coded {
     key: bool,
 }
 
+/// A picture that is being read, in the worker's memory.
+#[derive(Debug)]
+struct Reading<C> {
+    token: Active<C>,
+    way: Way,
+}
+
 /// What one open file has of an encoder.
-pub(crate) type Encoder<C> = Coder<Encoding, C>;
+pub(crate) type Encoder<C> = Coder<Encoding<C>, C>;
 
 /// What only encoders have.
 #[derive(Debug)]
-pub(crate) struct Encoding {
+pub(crate) struct Encoding<C> {
     /// The part of OUTPUT pictures that is encoded.
     crop: Rect,
     /// Bytes of CAPTURE buffers that the program asked for; 0 if it left that open.
@@ -64,6 +71,7 @@ pub(crate) struct Encoding {
     /// It takes nothing until it has said something.
     is_full: bool,
     packets: VecDeque<Coded>,
+    reading: Option<Reading<C>>,
     seen_output: (u64, u64),
     seen_capture_stops: u64,
     /// Chroma as pairs.
@@ -115,6 +123,7 @@ impl<C> Encoder<C> {
                 configured: None,
                 is_full: false,
                 packets: VecDeque::new(),
+                reading: None,
                 seen_output: (0, 0),
                 seen_capture_stops: 0,
                 scratch: Vec::new(),
@@ -323,10 +332,15 @@ impl<C> Coding<C> for Encoder<C> {
         }
     }
 
+    fn has_begun(&self) -> bool {
+        self.own.reading.is_some()
+    }
+
     fn has_work(&self) -> bool {
         let gives = !self.own.packets.is_empty() || self.is_drained();
         self.output_has_changed()
             || self.capture.stops != self.own.seen_capture_stops
+            || self.own.reading.is_some()
             || self.may_feed()
             || gives && self.capture.is_ready()
     }

@@ -1,46 +1,81 @@
-//! The way of a picture from a buffer to the worker.
+//! The way of a picture from a buffer to the worker: a piece in each tick.
 
 use crate::surface::{Surface, Trouble, Way, go_on};
 use vb3_codec::PlanesMut;
 use vb3_queue::Active;
 use vb3_v4l2::{Bus, Flow, Format, Rect, pixfmt};
 
-/// Reads the part of a picture that `crop` says. Pairs of chroma are taken apart by way of
-/// `scratch`.
-pub(super) fn read<C>(
-    format: &Format,
-    crop: Rect,
+/// Goes on to read the part of a picture that `crop` says, `left` bytes at most. Whether all is
+/// read. Pairs of chroma are taken apart by way of `scratch`.
+pub(super) fn read_on<C>(
+    (format, crop): (&Format, Rect),
     token: &Active<C>,
+    (way, left): (&mut Way, &mut usize),
     bus: &mut dyn Bus<C>,
     scratch: &mut Vec<u8>,
     to: PlanesMut<'_>,
-) -> Result<(), Trouble> {
+) -> Result<bool, Trouble> {
     let pixel = pixfmt::lookup(format.fourcc).ok_or(Trouble::TooSmall)?;
     let paired = pixel.components.len() == 2;
     let [luma, u, v] = to.data;
-    if paired {
-        scratch.resize(u.len() + v.len(), 0);
-    }
     let all = Surface(format).rect_lines(token, Flow::Output, crop)?;
-    let (mut way, mut left) = (Way::default(), usize::MAX);
-    go_on(&all, &mut way, &mut left, |run| {
+    go_on(&all, way, left, |run| {
+        let mut read = |bytes: &mut [u8]| {
+            bus.read(run.cookie, run.offset, bytes)
+                .map_err(|_| Trouble::Fault)
+        };
+        if paired && run.component == 1 {
+            scratch.resize(run.packed.len(), 0);
+            read(scratch)?;
+            return take_apart(scratch, run.packed.start, (u, v)).ok_or(Trouble::TooSmall);
+        }
         let plane = match run.component {
             0 => &mut *luma,
-            1 if paired => scratch.as_mut_slice(),
             1 => &mut *u,
             _ => &mut *v,
         };
-        let bytes = plane.get_mut(run.packed).ok_or(Trouble::TooSmall)?;
-        bus.read(run.cookie, run.offset, bytes)
-            .map_err(|_| Trouble::Fault)
-    })?;
-    if paired {
-        for (pair, (u, v)) in scratch.chunks_exact(2).zip(u.iter_mut().zip(v)) {
-            if let [first, second] = pair {
-                *u = *first;
-                *v = *second;
-            }
-        }
+        read(plane.get_mut(run.packed).ok_or(Trouble::TooSmall)?)
+    })
+}
+
+/// Puts bytes of pairs of U and V, from byte `at` of them on, where each belongs. `None` where that
+/// is beyond the planes.
+fn take_apart(bytes: &[u8], at: usize, (u, v): (&mut [u8], &mut [u8])) -> Option<()> {
+    let (head, pairs) = bytes.split_at_checked(at % 2)?;
+    if let [second] = head {
+        *v.get_mut(at / 2)? = *second;
     }
-    Ok(())
+    let first = at.div_ceil(2);
+    let (whole, tail) = pairs.as_chunks();
+    let (u, v) = (u.get_mut(first..)?, v.get_mut(first..)?);
+    let planes = u
+        .get_mut(..whole.len())?
+        .iter_mut()
+        .zip(v.get_mut(..whole.len())?);
+    for ([from_u, from_v], (u, v)) in whole.iter().zip(planes) {
+        (*u, *v) = (*from_u, *from_v);
+    }
+    if let [last] = tail {
+        *u.get_mut(whole.len())? = *last;
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::take_apart;
+
+    #[test]
+    fn pairs_are_taken_apart_wherever_they_are_cut() {
+        let pairs = [1, 5, 2, 6, 3, 7, 4, 8];
+        for by in 1..=pairs.len() {
+            let (mut u, mut v) = ([0; 4], [0; 4]);
+            for (number, bytes) in pairs.chunks(by).enumerate() {
+                take_apart(bytes, number * by, (&mut u, &mut v)).expect("within the planes");
+            }
+            assert_eq!((u, v), ([1, 2, 3, 4], [5, 6, 7, 8]), "by {by}");
+        }
+        let (mut u, mut v) = ([0; 2], [0; 2]);
+        assert_eq!(take_apart(&pairs, 0, (&mut u, &mut v)), None);
+    }
 }

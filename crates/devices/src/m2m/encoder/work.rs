@@ -1,9 +1,9 @@
 //! What an encoder does when it is its turn.
 
-use super::{Coded, Drain, Encoder, Offered, read};
+use super::{Coded, Drain, Encoder, Offered, Reading, read};
 use crate::m2m::process::MAX_EVENTS;
-use crate::surface::Trouble;
-use vb3_codec::{Config, Event, Job, Kind, MAX_IN_FLIGHT};
+use crate::surface::{Trouble, Way};
+use vb3_codec::{Config, Event, Job, Kind, MAX_IN_FLIGHT, Refused};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, FrameFlags, Progress};
 
@@ -46,7 +46,7 @@ impl<C> Encoder<C> {
         self.drain = Drain::Idle;
         self.own.packets.clear();
         self.frames.clear();
-        self.output.take_back();
+        self.take_back();
         self.own.is_full = false;
         let forgot = self.codec.worker().map(|worker| worker.submit(Job::Flush));
         // A codec that is set up once would go on with what it knows of the stream before.
@@ -55,6 +55,14 @@ impl<C> Encoder<C> {
             // A new one begins afresh.
             self.stop_codec();
         }
+    }
+
+    /// Nothing comes of the pictures that are with the worker, or are being read: they wait again.
+    fn take_back(&mut self) {
+        if let Some(reading) = self.own.reading.take() {
+            self.output.tokens.push_front(reading.token);
+        }
+        self.output.take_back();
     }
 
     fn stop_codec(&mut self) {
@@ -91,7 +99,7 @@ impl<C> Encoder<C> {
                 Event::Died { .. } => {
                     self.own.configured = None;
                     self.frames.clear();
-                    self.output.take_back();
+                    self.take_back();
                     progress.broken = true;
                 }
                 _ => {}
@@ -114,19 +122,26 @@ impl<C> Encoder<C> {
             && self.frames.len() < ahead
             && self.codec.has_room()
             && !self.own.is_full
+            && self.own.reading.is_none()
     }
 
-    /// Gives the worker what is queued at OUTPUT, as much as it takes.
+    /// Gives the worker what is queued at OUTPUT, as much as it takes and this tick may read.
     pub(super) fn feed(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        while self.may_feed() {
+        let mut left = self.piece;
+        loop {
+            if let Some(reading) = self.own.reading.take()
+                && !self.read_on(reading, &mut left, bus, progress)
+            {
+                break;
+            }
+            if left == 0 || !self.may_feed() {
+                break;
+            }
             let Some(token) = self.output.take() else {
                 break;
             };
-            if !self.feed_one(token, bus, progress) {
+            if !self.begin(token, progress) {
                 break;
-            }
-            if let Drain::Feeding(left) = &mut self.drain {
-                *left = left.saturating_sub(1);
             }
         }
         if let Drain::Feeding(left) = &mut self.drain {
@@ -152,22 +167,16 @@ impl<C> Encoder<C> {
         is_idle
     }
 
-    /// Whether the buffer was used up.
-    fn feed_one(
-        &mut self,
-        token: Active<C>,
-        bus: &mut dyn Bus<C>,
-        progress: &mut Progress<C>,
-    ) -> bool {
+    /// Begins to read a picture, in the place that the worker has for it. Whether there is one; if
+    /// not, the picture waits.
+    fn begin(&mut self, token: Active<C>, progress: &mut Progress<C>) -> bool {
         let config = self.config();
         if !self.make_way(config) {
             self.output.tokens.push_front(token);
             self.own.is_full = true;
             return false;
         }
-        let (tag, force_key) = (self.frames.next_tag(), self.own.controls.force_key);
-        let (format, crop) = (&self.output.format, self.own.crop);
-        let (configured, scratch) = (&mut self.own.configured, &mut self.own.scratch);
+        let configured = &mut self.own.configured;
         let Some(worker) = self.codec.start(|_| Ok(())) else {
             self.output.tokens.push_front(token);
             progress.broken = true;
@@ -177,18 +186,71 @@ impl<C> Encoder<C> {
             true => Ok(()),
             false => worker.submit(Job::Configure(config)),
         };
-        let taken = set_up.and_then(|()| {
+        let begun = set_up.and_then(|()| {
             *configured = Some(config);
-            worker.encode_with(tag, force_key, |to| {
-                read::read(format, crop, &token, bus, scratch, to)
-            })
+            worker.begin_picture()
         });
+        if let Drain::Feeding(left) = &mut self.drain {
+            *left = left.saturating_sub(1);
+        }
+        match begun {
+            Ok(()) => {
+                let way = Way::default();
+                self.own.reading = Some(Reading { token, way });
+                true
+            }
+            Err(refused) => self.settle(token, Err(refused), progress),
+        }
+    }
+
+    /// Goes on to read a picture, and gives it to the worker once all is read. Whether another one
+    /// may be begun.
+    fn read_on(
+        &mut self,
+        mut reading: Reading<C>,
+        left: &mut usize,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) -> bool {
+        let (tag, force_key) = (self.frames.next_tag(), self.own.controls.force_key);
+        let shape = (&self.output.format, self.own.crop);
+        let scratch = &mut self.own.scratch;
+        let taken = match self.codec.worker() {
+            None => Err(Refused::Dead),
+            Some(worker) => {
+                let (token, going) = (&reading.token, (&mut reading.way, left));
+                let to = worker.picture().ok_or(Trouble::TooSmall);
+                match to.and_then(|to| read::read_on(shape, token, going, bus, scratch, to)) {
+                    Ok(false) => {
+                        self.own.reading = Some(reading);
+                        return false;
+                    }
+                    Ok(true) => worker.encode_picture(tag, force_key).map(Ok),
+                    Err(trouble) => Ok(Err(trouble)),
+                }
+            }
+        };
+        self.settle(reading.token, taken, progress)
+    }
+
+    /// Keeps the buffer of a picture that the worker took, or gives it back, or lets it wait. Whether
+    /// another one may be begun.
+    fn settle(
+        &mut self,
+        token: Active<C>,
+        taken: Result<Result<(), Trouble>, Refused>,
+        progress: &mut Progress<C>,
+    ) -> bool {
+        let tag = self.frames.next_tag();
         match self.settle_offer(token, tag, taken, progress) {
             Offered::Taken => self.own.controls.force_key = false,
             Offered::Failed => {}
             Offered::Later => {
                 // An event follows: of what is under way, or the end.
                 self.own.is_full = true;
+                if let Drain::Feeding(left) = &mut self.drain {
+                    *left += 1;
+                }
                 return false;
             }
         }
@@ -271,7 +333,8 @@ impl<C> Encoder<C> {
 
     /// Whether everything of a drain has come back.
     pub(super) fn is_drained(&self) -> bool {
-        self.drain == Drain::Feeding(0) && self.frames.len() == 0 && self.own.packets.is_empty()
+        let is_idle = self.own.reading.is_none() && self.own.packets.is_empty();
+        self.drain == Drain::Feeding(0) && self.frames.len() == 0 && is_idle
     }
 
     /// The last buffer is given back.

@@ -183,3 +183,70 @@ fn where_time_stands_still_a_picture_takes_one_tick() {
     assert_eq!(bench.until_moved(Flow::Capture), BYTES);
     assert!(bench.receive().1 == pictures[0]);
 }
+
+/// An encoder of JPEG files with two buffers in each queue, and pictures for it.
+fn encoder() -> (Bench<Encoder<u32>>, Files) {
+    let spec = format!("jpegenc,size={WIDTH}x{HEIGHT},format=NV12");
+    let mut bench = Bench::new(device(&spec, Launch::in_thread(), Encoder::new));
+    bench.begin(2, 2);
+    let format = bench.device.format(Flow::Output);
+    let pictures = (0..2).map(|number| scene(number).laid_out(&format).remove(0));
+    (bench, pictures.collect())
+}
+
+#[test]
+fn a_tick_reads_a_piece_of_a_picture_to_encode() {
+    let files = files(0..2);
+    let (mut bench, pictures) = encoder();
+    for ((index, picture), file) in (0..).zip(&pictures).zip(&files) {
+        bench.send(index, &[picture], 1);
+        for piece in pieces() {
+            assert_eq!(bench.moved(Flow::Output), piece);
+            let is_last = piece < PIECE;
+            assert_eq!(bench.device.has_begun(), !is_last);
+            assert!(is_last || bench.device.next_tick() == Some(0));
+        }
+        let (info, seen) = bench.receive();
+        assert!(!info.error && seen == *file, "file {index}");
+    }
+}
+
+#[test]
+fn a_picture_being_read_is_part_of_a_drain() {
+    let (mut bench, pictures) = encoder();
+    bench.send(0, &[&pictures[0]], 1);
+    assert_eq!(bench.moved(Flow::Output), PIECE);
+    assert_eq!(bench.command(Command::Stop), Ok(()));
+    // This one comes after the drain.
+    bench.send(1, &[&pictures[1]], 2);
+    let (info, seen) = bench.receive();
+    assert_eq!(
+        (info.timestamp_ns, info.last, info.error),
+        (1, false, false)
+    );
+    assert!(seen == files(0..1)[0]);
+    let (info, seen) = bench.receive();
+    assert_eq!((info.last, seen.len()), (true, 0));
+    assert_eq!(bench.device.next_tick(), None, "the other one waits");
+}
+
+#[test]
+fn a_picture_of_a_stream_that_ends_is_not_read_on() {
+    let file = files(1..2).remove(0);
+    for ended in [Flow::Output, Flow::Capture] {
+        let (mut bench, pictures) = encoder();
+        bench.send(0, &[&pictures[1]], 1);
+        assert_eq!(bench.moved(Flow::Output), PIECE);
+        bench.stop(ended);
+        bench.tick();
+        assert!(!bench.device.has_begun());
+        bench.start(ended);
+        match ended {
+            Flow::Output => bench.send(0, &[&pictures[1]], 2),
+            Flow::Capture => (0..2).for_each(|index| bench.queue_empty(index)),
+        }
+        assert_eq!(bench.moved(Flow::Output), PIECE, "from its start");
+        let (info, seen) = bench.receive();
+        assert!(!info.error && seen == file);
+    }
+}
