@@ -192,10 +192,11 @@ impl<C> Player<C> {
         let Some(token) = stream.tokens.pop_front() else {
             return false;
         };
-        if stream.formats.pixel().is_compressed() {
-            let begun = self.jpeg.begin(frame, stamp, token);
-            self.leave_picture();
-            return begun.map_err(|e| stream.fail(e, progress)).is_ok();
+        if stream.formats.pixel().is_compressed()
+            && let Err(failure) = self.jpeg.begin(frame)
+        {
+            stream.fail(failure, progress);
+            return false;
         }
         self.begin(stream, (stamp, token), bus, progress);
         true
@@ -275,7 +276,10 @@ impl<C> Engine<C> for Player<C> {
         self.go_on(stream, bus, progress);
         match self.jpeg.finish(bus, progress) {
             Ok(faults) => stream.count_faults(faults),
-            Err(failure) => stream.fail(failure, progress),
+            Err(failure) => {
+                self.stop_moving();
+                stream.fail(failure, progress);
+            }
         }
     }
 

@@ -59,32 +59,37 @@ impl<C> JpegEncoder<C> {
         self.worker = None;
     }
 
-    /// Begins to make the file of a YUV420 picture.
-    pub(super) fn begin(
-        &mut self,
-        frame: &Frame,
-        stamp: Stamp,
-        token: Active<C>,
-    ) -> Result<(), Failure> {
+    /// Takes a place for a YUV420 picture, of which a file is to be made.
+    pub(super) fn begin(&mut self, frame: &Frame) -> Result<(), Failure> {
         let worker = match self.worker.take() {
             Some(worker) => worker,
             None => self.start(frame)?,
         };
         let worker = self.worker.insert(worker);
-        let tag = u64::from(stamp.sequence);
-        let begun = worker.encode_with(tag, false, |to| {
-            fill(frame, to);
-            Ok::<(), Refused>(())
-        });
-        match begun.and_then(|filled| filled) {
-            Ok(()) => {
-                self.coding.push_back(Coding { stamp, token });
-                Ok(())
-            }
-            Err(refused) => Err(Failure::new(format!(
-                "the camera's JPEG encoder refused a picture: {refused}"
-            ))),
-        }
+        worker.begin_picture().map_err(refusal)
+    }
+
+    /// Goes on to take a picture's samples over, `left` of them at most, of which it has `filled`.
+    /// Whether it has all.
+    pub(super) fn fill_on(
+        &mut self,
+        frame: &Frame,
+        filled: &mut usize,
+        left: &mut usize,
+    ) -> Result<bool, Failure> {
+        let to = self.worker.as_mut().and_then(Worker::picture);
+        let to = to.ok_or_else(|| refusal(Refused::Dead))?;
+        Ok(fill_on(frame, to, filled, left))
+    }
+
+    /// Has the file made of the picture that it has.
+    pub(super) fn encode(&mut self, stamp: Stamp, token: Active<C>) -> Result<(), Failure> {
+        let worker = self.worker.as_mut();
+        let worker = worker.ok_or_else(|| refusal(Refused::Dead))?;
+        let taken = worker.encode_picture(u64::from(stamp.sequence), false);
+        taken.map_err(refusal)?;
+        self.coding.push_back(Coding { stamp, token });
+        Ok(())
     }
 
     fn start(&self, frame: &Frame) -> Result<Worker, Failure> {
@@ -148,8 +153,15 @@ impl<C> JpegEncoder<C> {
     }
 }
 
-/// Takes the picture's samples over, from limited range to the full range of JPEG files.
-fn fill(frame: &Frame, to: PlanesMut<'_>) {
+fn refusal(refused: Refused) -> Failure {
+    Failure::new(format!(
+        "the camera's JPEG encoder refused a picture: {refused}"
+    ))
+}
+
+/// Goes on to take a picture's samples over, from limited range to the full range of JPEG files:
+/// `left` of them at most, those from `filled` on. Whether all are taken.
+fn fill_on(frame: &Frame, to: PlanesMut<'_>, filled: &mut usize, left: &mut usize) -> bool {
     let stretch = |index: usize, range: i32, offset: i32| -> [u8; 256] {
         let mut table = [0; 256];
         for (to, from) in table.iter_mut().zip(0..) {
@@ -159,15 +171,25 @@ fn fill(frame: &Frame, to: PlanesMut<'_>) {
         }
         table
     };
+    let mut before = 0;
     for (index, plane) in to.data.into_iter().enumerate() {
         let table = match index {
             0 => stretch(0, 219, 16),
             _ => stretch(index, 224, 128),
         };
-        for (to, from) in plane.iter_mut().zip(frame.component(index)) {
+        let start = filled.saturating_sub(before).min(plane.len());
+        let pairs = plane.iter_mut().zip(frame.component(index)).skip(start);
+        let count = pairs.len().min(*left);
+        for (to, from) in pairs.take(count) {
             *to = table.get(usize::from(*from)).copied().unwrap_or_default();
         }
+        (*filled, *left) = (*filled + count, *left - count);
+        if start + count < plane.len() {
+            return false;
+        }
+        before += plane.len();
     }
+    true
 }
 
 fn write<C>(

@@ -20,6 +20,8 @@ pub(super) struct Moving<C> {
 /// What becomes of it now.
 #[derive(Debug)]
 enum Stage {
+    /// What makes JPEG files takes the source's picture over, and has so many samples.
+    Filling(usize),
     /// The source's picture is written to the buffer.
     Writing(Way),
     /// The scaler takes the source's picture over, and has so many bytes.
@@ -44,6 +46,7 @@ impl<C> Player<C> {
     ) {
         let frame = self.source.picture_again();
         let stage = match (&mut self.scaler, frame) {
+            _ if stream.formats.pixel().is_compressed() => Stage::Filling(0),
             (Some(scaler), Some(frame)) => {
                 let format = &stream.formats.format;
                 let plan = scaler.plan(frame, format);
@@ -77,6 +80,9 @@ impl<C> Player<C> {
         let Some(mut moving) = self.moving.take() else {
             return;
         };
+        if let Stage::Filling(filled) = moving.stage {
+            return self.fill_on(moving, filled, stream, progress);
+        }
         let had_picture = moving.needs_picture();
         let step = self.step_on(&mut moving, stream, bus);
         if had_picture && (step != Ok(None) || !moving.needs_picture()) {
@@ -92,6 +98,32 @@ impl<C> Player<C> {
         finish(stream, (moving.stamp, moving.token), step, progress);
     }
 
+    /// Goes on to hand a picture to what makes JPEG files, which has `filled` samples of it.
+    fn fill_on(
+        &mut self,
+        moving: Moving<C>,
+        mut filled: usize,
+        stream: &mut Stream<Mode, C>,
+        progress: &mut Progress<C>,
+    ) {
+        let Some(frame) = self.source.picture_again() else {
+            return;
+        };
+        let done = match self.jpeg.fill_on(frame, &mut filled, &mut stream.left) {
+            Ok(false) => {
+                let stage = Stage::Filling(filled);
+                self.moving = Some(Moving { stage, ..moving });
+                return;
+            }
+            Ok(true) => self.jpeg.encode(moving.stamp, moving.token),
+            Err(failure) => Err(failure),
+        };
+        self.leave_picture();
+        if let Err(failure) = done {
+            stream.fail(failure, progress);
+        }
+    }
+
     fn step_on(
         &mut self,
         moving: &mut Moving<C>,
@@ -102,6 +134,8 @@ impl<C> Player<C> {
         let frame = || self.source.picture_again().ok_or(Trouble::Stale);
         let scaler = self.scaler.as_mut().ok_or(Trouble::Fault);
         match &mut moving.stage {
+            // That goes to no buffer: `fill_on`.
+            Stage::Filling(_) => Ok(None),
             Stage::Writing(way) => {
                 let going = (way, &mut stream.left);
                 match mode.write_on(frame()?, token, going, bus)? {
@@ -165,7 +199,10 @@ impl<C> Player<C> {
 
 impl<C> Moving<C> {
     fn needs_picture(&self) -> bool {
-        matches!(self.stage, Stage::Writing(_) | Stage::TakingIn(..))
+        matches!(
+            self.stage,
+            Stage::Filling(_) | Stage::Writing(_) | Stage::TakingIn(..)
+        )
     }
 }
 

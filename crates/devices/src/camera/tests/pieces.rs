@@ -130,3 +130,51 @@ fn where_time_stands_still_a_frame_takes_one_tick() {
     assert_eq!(bench.tick(START), 1);
     assert!(*bench.plane(0, 0) == picture(0).bytes());
 }
+
+/// A file of the large picture, and in how many ticks its samples were taken over.
+fn file(at_once: bool) -> (Vec<u8>, usize) {
+    let spec = "camera,size=1920x1080,fps=100,format=MJPG";
+    let mut bench = Bench::new(camera(spec), 1);
+    if at_once {
+        crate::device::Outside::work_at_once(&mut bench.device);
+    }
+    bench.queue(0);
+    bench.start();
+    bench.tick(START);
+    let mut ticks = 1;
+    while bench.device.has_begun() {
+        assert_eq!(bench.device.next_tick(), Some(0));
+        bench.tick(START);
+        ticks += 1;
+    }
+    let info = loop {
+        match bench.take() {
+            Ok(info) => break info,
+            Err(_) => wait(&bench.device),
+        }
+        bench.tick(START);
+    };
+    assert_eq!((info.sequence, info.error), (0, false));
+    let bytes = info.planes[0].map_or(0, |plane| plane.payload_bytes) as usize;
+    (bench.plane(0, 0)[..bytes].to_vec(), ticks)
+}
+
+#[test]
+fn a_tick_hands_a_piece_of_a_picture_to_what_makes_files() {
+    let ((whole, once), (in_pieces, ticks)) = (file(true), file(false));
+    assert_eq!((once, ticks), (1, pieces().len()));
+    assert!(whole == in_pieces, "the same file");
+}
+
+#[test]
+fn a_stream_of_files_that_ends_in_the_middle_of_a_picture_is_forgotten() {
+    let mut bench = Bench::new(camera("camera,size=1920x1080,format=MJPG"), 1);
+    bench.queue(0);
+    bench.start();
+    bench.tick(START);
+    assert!(bench.device.has_begun());
+    bench.stop();
+    assert!(!bench.device.has_begun());
+    assert_eq!(bench.device.next_tick(), None);
+    assert_eq!(bench.tick(START + MS), 0);
+}
