@@ -107,6 +107,27 @@ impl Frame {
         }
     }
 
+    /// Takes the lines of a picture of the same format and width again and again, from the first
+    /// down, or from the bottom up. Cells of several lines (a sensor's mosaic) stay whole.
+    pub(crate) fn repeat(&mut self, strip: &Self, from_below: bool) {
+        let format = self.format;
+        if (format, self.size.width) != (strip.format, strip.size.width) {
+            return;
+        }
+        for (index, component) in format.components.iter().enumerate() {
+            let row = self.line_bytes(index).max(1) * component.cell.len().max(1);
+            let mut to = self.component_mut(index).chunks_exact_mut(row);
+            let mut from = strip.component(index).chunks_exact(row).cycle();
+            let next = || match from_below {
+                true => to.next_back(),
+                false => to.next(),
+            };
+            for (to, from) in std::iter::from_fn(next).zip(&mut from) {
+                to.copy_from_slice(from);
+            }
+        }
+    }
+
     /// Turns the picture over, left to right and upside down. Cells of several lines (a sensor's
     /// mosaic) change places whole.
     pub fn flip(&mut self, horizontal: bool, vertical: bool) {

@@ -66,19 +66,31 @@ pub fn render(
     background: Background,
     picture: &Picture,
 ) -> Frame {
-    let mut frame = base(format, size, background, picture);
+    let mut frame = Frame::new(format, size);
+    base(&mut frame, background, picture);
     box_rect(size, sequence, picture).draw(&mut frame, picture);
     draw_number(&mut frame, sequence);
     frame
 }
 
-/// What does not move.
-fn base(
-    format: &'static PixelFormat,
-    size: Size,
-    background: Background,
-    picture: &Picture,
-) -> Frame {
+/// After so many lines every background begins again.
+const PERIOD: u32 = 32;
+
+/// Draws what does not move. A tick waits for it: lines that are alike are painted once, and copied.
+fn base(frame: &mut Frame, background: Background, picture: &Picture) {
+    let size = frame.size();
+    let few = Size::nearest(size.width(), size.height().min(PERIOD));
+    let mut strip = painted(frame.format(), few, background);
+    let upright = Picture {
+        vflip: false,
+        ..*picture
+    };
+    upright.apply(&mut strip);
+    frame.repeat(&strip, picture.vflip);
+}
+
+/// A background, pixel by pixel.
+fn painted(format: &'static PixelFormat, size: Size, background: Background) -> Frame {
     let mut frame = Frame::new(format, size);
     let (width, height) = (size.width(), size.height());
     let column = |x: u32, width: u32| Rect {
@@ -130,7 +142,6 @@ fn base(
         }
         Background::Grey => frame.fill(column(0, width), GREY),
     }
-    picture.apply(&mut frame);
     frame
 }
 
@@ -288,7 +299,8 @@ impl Pattern {
     ) -> &Frame {
         let shape = (format, size, self.background, *picture);
         if self.shape != Some(shape) {
-            self.base = base(format, size, self.background, picture);
+            self.base.reshape(format, size);
+            base(&mut self.base, self.background, picture);
             self.shown.copy_from(&self.base);
             self.shape = Some(shape);
             self.dirty = None;

@@ -54,6 +54,38 @@ fn every_picture_tells_its_number() {
 }
 
 #[test]
+fn lines_that_are_copied_are_as_if_they_were_painted() {
+    let upside_down = Picture {
+        vflip: true,
+        ..Picture::default()
+    };
+    let backgrounds = (0..).map(Background::from_index);
+    let backgrounds: Vec<_> = backgrounds.take(Background::MENU.len()).collect();
+    for layout in [
+        &pixfmt::YUYV,
+        &pixfmt::NV12,
+        &pixfmt::RGB24,
+        &pixfmt::SRGGB8,
+    ] {
+        for (size, background) in sizes().take(10).flat_map(|size| {
+            let backgrounds = backgrounds.iter();
+            backgrounds.map(move |background| (size, *background))
+        }) {
+            for picture in [Picture::default(), upside_down, harsh()] {
+                let mut expected = painted(layout, size, background);
+                picture.apply(&mut expected);
+                let mut frame = Frame::new(layout, size);
+                base(&mut frame, background, &picture);
+                assert!(
+                    frame == expected,
+                    "{layout:?} {size} {background:?} {picture:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn as_many_bits_as_there_is_room_for() {
     let bits = |width, height| {
         let size = Size::new(width, height).expect("an even size");
