@@ -4,7 +4,7 @@ use crate::Device;
 use crate::mode::matrix_of;
 use crate::picture::{Frame, Size};
 use crate::sink::Thumbnail;
-use crate::surface::{Surface, Trouble};
+use crate::surface::Surface;
 use vb3_queue::DoneState;
 use vb3_v4l2::{Bus, Finished, Flow, Format, Progress, Role, pixfmt};
 
@@ -40,18 +40,36 @@ impl<C: 'static> Device<C> {
     }
 }
 
-/// The picture in a buffer; none of a compressed format, or that does not fill its buffer.
+/// The picture in a buffer, as far as a small one shows it: a tick waits for it, and of the other
+/// lines nothing is read. None of a compressed format, or that does not fill its buffer.
 fn read<C>(format: &Format, finished: &Finished<C>, bus: &mut dyn Bus<C>) -> Option<Frame> {
     let pixel = pixfmt::lookup(format.fourcc).filter(|pixel| !pixel.is_compressed())?;
-    let mut frame = Frame::new(pixel, Size::new(format.width, format.height)?);
-    let token = &finished.token;
-    let seen = Surface(format).each_run(token, Flow::Capture, |run| {
-        let lines = frame.component_mut(run.component);
-        let bytes = lines.get_mut(run.packed).ok_or(Trouble::TooSmall)?;
-        let seen = bus.inspect(run.cookie, run.offset, bytes);
-        seen.map_err(|_| Trouble::Fault)
-    });
-    seen.ok()?;
+    let size = Size::new(format.width, format.height)?;
+    let mut frame = Frame::new(pixel, size);
+    let every = usize::try_from(Thumbnail::step(size)).ok()?;
+    let all = Surface(format).lines(&finished.token, Flow::Capture).ok()?;
+    for (index, (component, lines)) in pixel.components.iter().zip(&all).enumerate() {
+        let rows = (0..format.height).step_by(every);
+        let mut rows: Vec<_> = rows.map(|line| line / component.down.max(1)).collect();
+        rows.dedup();
+        let (line_bytes, cell) = (
+            usize::try_from(lines.line_bytes).ok()?,
+            component.cell.len(),
+        );
+        // CAST: widening, on every target there is.
+        for line in rows
+            .into_iter()
+            .flat_map(|row| (0..cell).map(move |line| row as usize * cell + line))
+        {
+            let packed = line * line_bytes..(line + 1) * line_bytes;
+            let to = frame.component_mut(index).get_mut(packed)?;
+            let offset = lines.offset + line as u64 * lines.pitch;
+            bus.inspect(lines.cookie, offset, to).ok()?;
+        }
+    }
     frame.set_matrix(matrix_of(&format.color));
     Some(frame)
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,4 +27,4 @@ pub(crate) use stateless::StatelessDecoder;
 pub(crate) use stateless::formats as stateless_formats;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

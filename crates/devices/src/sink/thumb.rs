@@ -1,6 +1,6 @@
 //! Small pictures for a contact sheet: never more than a few, however long the run.
 
-use crate::picture::{Frame, Reader};
+use crate::picture::{Frame, Reader, Size};
 
 /// Most small pictures kept.
 pub const THUMBNAILS_MAX: usize = 32;
@@ -54,10 +54,15 @@ impl Thumbnail {
         file
     }
 
-    /// Every `n`th pixel of every `n`th line, with the smallest `n` that makes it small enough.
-    fn of(frame: &Frame, number: u64) -> Self {
+    /// The smallest `n` with which every `n`th pixel of every `n`th line is small enough.
+    pub(crate) fn step(size: Size) -> u32 {
+        size.width().max(size.height()).div_ceil(EDGE_MAX).max(1)
+    }
+
+    /// Every `n`th pixel of every `n`th line.
+    pub(crate) fn of(frame: &Frame, number: u64) -> Self {
         let (width, height) = (frame.size().width(), frame.size().height());
-        let step = width.max(height).div_ceil(EDGE_MAX).max(1);
+        let step = Self::step(frame.size());
         let (columns, lines) = (width.div_ceil(step), height.div_ceil(step));
         let mut rgb = Vec::new();
         let reader = Reader::new(frame);

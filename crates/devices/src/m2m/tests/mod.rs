@@ -1,6 +1,6 @@
 //! What tests of codecs share: pictures, and the codec libraries asked directly.
 
-mod bench;
+pub(crate) mod bench;
 mod converter;
 mod decoder;
 mod encoder;

@@ -1,0 +1,34 @@
+//! Small pictures of large frames.
+
+use super::*;
+use crate::m2m::tests::bench::{Bench, device};
+use crate::source::{Background, Picture, render};
+use vb3_codec::Launch;
+use vb3_v4l2::VideoDriver as _;
+
+#[test]
+fn of_a_large_frame_the_lines_are_read_that_its_small_picture_shows() {
+    for options in ["NV12", "NV12,stride=4096", "YUYV", "RGGB", "RGB3"] {
+        let spec = format!("camera,size=1920x1080,format={options}");
+        let mut camera = device(&spec, Launch::in_thread(), Device::<u32>::new);
+        camera.work_at_once();
+        camera.keep_thumbnails();
+        let mut bench = Bench::new(camera);
+        bench.make(Flow::Capture, 1);
+        bench.queue_empty(0);
+        bench.start(Flow::Capture);
+        bench.tick();
+        assert!(!bench.take(Flow::Capture).error);
+        let format = bench.device.format(Flow::Capture);
+        let pixel = pixfmt::lookup(format.fourcc).expect("a format");
+        let size = Size::nearest(1920, 1080);
+        let plain = Picture::default();
+        let mut frame = render(pixel, size, 0, Background::Bars, &plain);
+        frame.set_matrix(matrix_of(&format.color));
+        assert_eq!(bench.device.thumbnails(1), [Thumbnail::of(&frame, 0)]);
+        let moved: usize = bench.memory.accesses.iter().map(|access| access.2).sum();
+        let read = moved - frame.bytes().len();
+        // Every sixth line; of a mosaic two, and of two lines' chroma one.
+        assert!(read * 3 <= frame.bytes().len(), "{read} bytes of {options}");
+    }
+}
