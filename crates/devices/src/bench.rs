@@ -316,7 +316,13 @@ impl Bus<u32> for Joined<'_> {
         Some(Peer(0))
     }
 
-    fn copy_from(&mut self, _: Peer, from: &Span<'_, u32>, to: &u32) -> Result<u64, CopyFault> {
+    fn copy_from(
+        &mut self,
+        _: Peer,
+        from: &Span<'_, u32>,
+        to: &u32,
+        offset: u64,
+    ) -> Result<u64, CopyFault> {
         let len = usize::try_from(from.len).expect("a short span");
         let mut bytes = vec![0; len];
         let read = self
@@ -324,7 +330,7 @@ impl Bus<u32> for Joined<'_> {
             .other
             .inspect(from.cookie, from.offset, &mut bytes);
         read.map_err(CopyFault::From)?;
-        self.write(to, 0, &bytes).map_err(CopyFault::To)?;
+        self.write(to, offset, &bytes).map_err(CopyFault::To)?;
         Ok(from.len)
     }
 

@@ -199,13 +199,19 @@ pub trait Bus<C> {
     }
 
     /// Copies bytes that another device has taken ([`note_read`](Self::note_read), by its own bus)
-    /// from its plane to the start of one of ours, which counts as a write. Answers how many bytes
-    /// were moved in memory for it: each once, or more often where there is no straight way.
+    /// from its plane to byte `offset` of one of ours, which counts as a write. Answers how many
+    /// bytes were moved in memory for it: each once, or more often where there is no straight way.
     ///
     /// # Errors
     /// [`CopyFault`]; part of the bytes may have arrived.
-    fn copy_from(&mut self, peer: Peer, from: &Span<'_, C>, to: &C) -> Result<u64, CopyFault> {
-        let (_, _) = (peer, to);
+    fn copy_from(
+        &mut self,
+        peer: Peer,
+        from: &Span<'_, C>,
+        to: &C,
+        offset: u64,
+    ) -> Result<u64, CopyFault> {
+        let (_, _, _) = (peer, to, offset);
         Err(CopyFault::From(BusFault::OutOfRange {
             offset: from.offset,
             len: from.len,

@@ -90,6 +90,8 @@ pub(super) struct Shared {
     next: u64,
     /// The number of the frame that each reader which streams is to get next.
     readers: BTreeMap<u32, u64>,
+    /// The number of the frame that each reader copies a piece of in each tick.
+    copying: BTreeMap<u32, u64>,
     /// Nodes for readers so far.
     reader_nodes: u32,
     /// Oldest first.
@@ -101,10 +103,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Keeps a frame for readers, and lets the oldest go.
+    /// Keeps a frame for readers, and lets the oldest go that nobody copies: of a writer that is
+    /// faster than copies are, readers get some frames.
     pub(super) fn push(&mut self, body: Body, time_ns: u64) {
         while self.frames.len() >= FRAMES_MAX {
-            self.remove(0, DoneState::Done);
+            let is_idle =
+                |frame: &Frame| self.copying.values().all(|copied| *copied != frame.number);
+            let oldest = self.frames.iter().position(is_idle);
+            self.remove(oldest.unwrap_or(0), DoneState::Done);
         }
         self.frames.push_back(Frame {
             number: self.next,
@@ -162,9 +168,23 @@ impl Shared {
     /// A reader streams no longer.
     pub(super) fn leave(&mut self, reader: u32) {
         self.readers.remove(&reader);
+        self.copying.remove(&reader);
         for given in &mut self.given {
             given.reader.take_if(|had| *had == reader);
         }
+    }
+
+    /// A reader copies this frame from now on, or none any more.
+    pub(super) fn note_copying(&mut self, reader: u32, number: Option<u64>) {
+        match number {
+            Some(number) => self.copying.insert(reader, number),
+            None => self.copying.remove(&reader),
+        };
+    }
+
+    /// Whether a reader has a part of a frame.
+    pub(super) fn is_copied(&self) -> bool {
+        !self.copying.is_empty()
     }
 
     /// Whether another reader is still to get a frame.
@@ -276,6 +296,7 @@ impl Link {
             frames: VecDeque::new(),
             next: 0,
             readers: BTreeMap::new(),
+            copying: BTreeMap::new(),
             reader_nodes: 0,
             given: VecDeque::new(),
             back: Vec::new(),

@@ -5,8 +5,9 @@
 //! buffer of the writer, which the loopback keeps, and is copied from there straight to a buffer of
 //! each reader. The writer gets its buffer back when there is a newer frame and all readers that
 //! stream have got this one; or when it looks for a buffer, has none, and readers have had their turn:
-//! then the loopback makes a copy of its own. A writer never waits for readers, and a reader never
-//! sees half a frame.
+//! then the loopback makes a copy of its own. A writer waits for copies that readers' nodes have begun,
+//! never for readers, and a reader never sees half a frame. A copy moves a piece in each tick; if the
+//! frame goes meanwhile, the next one begins in its buffer.
 //!
 //! Where the memory of a buffer that the reader has queued is the memory of the buffer that the writer
 //! has queued, by whichever side it was exported, the frame is passed on as it is: both sides get their

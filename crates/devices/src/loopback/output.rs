@@ -117,6 +117,8 @@ impl Writer {
         match self.waits {
             Waits::Nobody | Waits::Perhaps => {}
             _ if !back.is_empty() || !shared.has_loans() => {}
+            // Their turn is not over: what they copy would be copied twice.
+            _ if shared.is_copied() => {}
             Waits::Anew => self.waits = Waits::ForATick,
             Waits::ForATick => {
                 back.extend(shared.relieve(|loan, bytes| copy(stream, loan, bytes, bus)));

@@ -20,17 +20,30 @@ use vb3_v4l2::{
 /// and each one after it; one that is too slow misses frames, which are counted and leave a gap in
 /// the sequence. When the writer goes, readers wait for the next. With `exclusive-caps=on` there is
 /// no format and no streaming (EIO) while nobody writes, so that programs pass the node over.
-pub(crate) type LoopbackCapture<C> = StreamingDevice<Reader, ReaderFormats, C>;
+pub(crate) type LoopbackCapture<C> = StreamingDevice<Reader<C>, ReaderFormats, C>;
 
 /// What brings frames to buffers.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub(crate) struct Reader<C> {
     /// Its name among the loopback's readers.
     id: u32,
     /// The number of the frame that has sequence 0; `None` before it.
     first: Option<u64>,
     /// The number of the frame to take next.
     next: u64,
+    copying: Option<Copying<C>>,
+}
+
+/// A frame that is copied to a buffer, a piece in each tick. The writer's buffer stays where it is
+/// meanwhile; if it goes all the same, the next frame begins in its place.
+#[derive(Debug)]
+struct Copying<C> {
+    number: u64,
+    token: Active<C>,
+    /// Bytes that are there.
+    done: u64,
+    /// Bytes that were moved for them.
+    copied: u64,
 }
 
 /// The loopback's format, which its writer sets.
@@ -58,6 +71,7 @@ impl<C: Send + 'static> LoopbackCapture<C> {
             id: link.lock().new_reader(),
             first: None,
             next: 0,
+            copying: None,
         };
         Ok(Self::with_engine(spec, place, "Loopback", formats, reader))
     }
@@ -103,11 +117,16 @@ fn way<C: 'static>(
     if let Some(place) = found {
         return Way::Reference(place);
     }
-    let is_free = |token: &Active<C>| {
-        let mut loans = shared.frames().iter().filter_map(Frame::loan);
-        !loans.any(|loan| is_same(loan, token, bus))
-    };
-    tokens.iter().position(is_free).map_or(Way::None, Way::Copy)
+    let mut tokens = tokens.iter();
+    tokens
+        .position(|token| is_free(shared, token, bus))
+        .map_or(Way::None, Way::Copy)
+}
+
+/// Whether the loopback has no frame in the memory of a reader's buffer.
+fn is_free<C: 'static>(shared: &Shared, token: &Active<C>, bus: &mut dyn Bus<C>) -> bool {
+    let mut loans = shared.frames().iter().filter_map(Frame::loan);
+    !loans.any(|loan| is_same(loan, token, bus))
 }
 
 /// A frame is not to be had from the writer's buffer any more.
@@ -119,50 +138,73 @@ struct Arrived {
     copied: u64,
 }
 
-/// Brings a frame to a buffer.
-fn bring<C: 'static>(
-    frame: &Frame,
-    token: &Active<C>,
-    is_there: bool,
-    bus: &mut dyn Bus<C>,
-) -> Result<Result<Arrived, Trouble>, Lost> {
+/// How long a frame is that has its place in a buffer.
+fn length<C: 'static>(frame: &Frame, token: &Active<C>) -> Result<Result<u64, Trouble>, Lost> {
     let plane = match token.plane(0) {
         Ok(Some(plane)) => plane,
         Ok(None) => return Ok(Err(Trouble::TooSmall)),
         Err(_) => return Ok(Err(Trouble::Stale)),
     };
-    let fits = |len| (len <= plane.length_bytes).then_some(len);
-    let bytes = match &frame.body {
-        Body::Own(bytes) => bytes,
-        Body::Lent(_) => {
-            let loan = frame.loan::<C>().ok_or(Lost)?;
-            let span = loan.span().ok_or(Lost)?;
-            let Some(len) = fits(span.len) else {
-                return Ok(Err(Trouble::TooSmall));
-            };
-            if is_there {
-                return Ok(Ok(Arrived { len, copied: 0 }));
-            }
-            return match bus.copy_from(loan.peer, &span, &plane.cookie) {
-                Ok(copied) => Ok(Ok(Arrived { len, copied })),
-                Err(CopyFault::From(_)) => Err(Lost),
-                Err(CopyFault::To(_)) => Ok(Err(Trouble::Fault)),
-            };
-        }
+    let len = match &frame.body {
+        // CAST: widening.
+        Body::Own(bytes) => bytes.len() as u64,
+        Body::Lent(_) => frame.loan::<C>().and_then(Loan::span).ok_or(Lost)?.len,
     };
-    // CAST: widening.
-    let Some(len) = fits(bytes.len() as u64) else {
-        return Ok(Err(Trouble::TooSmall));
-    };
-    let written = bus.write(&plane.cookie, 0, bytes);
-    Ok(written
-        .map(|()| Arrived { len, copied: len })
-        .map_err(|_| Trouble::Fault))
+    let fits = len <= plane.length_bytes;
+    Ok(fits.then_some(len).ok_or(Trouble::TooSmall))
 }
 
-impl Reader {
+/// Goes on to copy a frame to a buffer, `left` bytes at most. What arrived, once it is whole.
+fn copy_on<C: 'static>(
+    frame: &Frame,
+    to: &mut Copying<C>,
+    left: &mut usize,
+    bus: &mut dyn Bus<C>,
+) -> Result<Result<Option<Arrived>, Trouble>, Lost> {
+    let len = match length(frame, &to.token)? {
+        Ok(len) => len,
+        Err(trouble) => return Ok(Err(trouble)),
+    };
+    let Ok(Some(plane)) = to.token.plane(0) else {
+        return Ok(Err(Trouble::Stale));
+    };
+    // CAST: widening, and no more than `left`.
+    let part = len.saturating_sub(to.done).min(*left as u64);
+    let copied = match (&frame.body, frame.loan::<C>()) {
+        (Body::Own(bytes), _) => {
+            let bytes = bytes.get(to.done as usize..(to.done + part) as usize);
+            let bytes = bytes.ok_or(Lost)?;
+            let written = bus.write(&plane.cookie, to.done, bytes);
+            written.map(|()| part).map_err(|_| Trouble::Fault)
+        }
+        (_, Some(loan)) => {
+            let whole = loan.span().ok_or(Lost)?;
+            let span = Span {
+                offset: whole.offset.saturating_add(to.done),
+                len: part,
+                ..whole
+            };
+            match bus.copy_from(loan.peer, &span, &plane.cookie, to.done) {
+                Err(CopyFault::From(_)) => return Err(Lost),
+                Err(CopyFault::To(_)) => Err(Trouble::Fault),
+                Ok(copied) => Ok(copied),
+            }
+        }
+        (Body::Lent(_), None) => return Err(Lost),
+    };
+    let copied = match copied {
+        Ok(copied) => copied,
+        Err(trouble) => return Ok(Err(trouble)),
+    };
+    *left -= part as usize;
+    (to.done, to.copied) = (to.done + part, to.copied + copied);
+    let copied = to.copied;
+    Ok(Ok((to.done == len).then_some(Arrived { len, copied })))
+}
+
+impl<C: Send + 'static> Reader<C> {
     /// The next frame cannot be had.
-    fn pass_over<C>(&mut self, stream: &mut Stream<ReaderFormats, C>, shared: &mut Shared) {
+    fn pass_over(&mut self, stream: &mut Stream<ReaderFormats, C>, shared: &mut Shared) {
         stream.count_dropped(u64::from(self.first.is_some()));
         let at = shared.from(self.next);
         let number = at.and_then(|at| Some(shared.frames().get(at)?.number));
@@ -170,8 +212,80 @@ impl Reader {
         shared.follow(self.id, self.next);
     }
 
+    /// Goes on to copy a frame, as far as this tick may.
+    fn go_on(
+        &mut self,
+        stream: &mut Stream<ReaderFormats, C>,
+        shared: &mut Shared,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) {
+        let Some(mut copying) = self.copying.take() else {
+            return;
+        };
+        shared.note_copying(self.id, None);
+        let at = shared.from(copying.number);
+        let found = at.and_then(|at| Some((at, shared.frames().get(at)?)));
+        let found = found.filter(|(_, frame)| frame.number == copying.number);
+        let (Some((at, frame)), true) = (found, is_free(shared, &copying.token, bus)) else {
+            return stream.tokens.push_front(copying.token);
+        };
+        let time_ns = frame.time_ns;
+        match copy_on(frame, &mut copying, &mut stream.left, bus) {
+            Ok(Ok(None)) => {
+                shared.note_copying(self.id, Some(copying.number));
+                self.copying = Some(copying);
+            }
+            Ok(done) => {
+                let Copying { number, token, .. } = copying;
+                let arrived = done.and_then(|arrived| arrived.ok_or(Trouble::Fault));
+                self.deliver(
+                    stream,
+                    shared,
+                    ((number, time_ns), token, arrived),
+                    progress,
+                );
+            }
+            Err(Lost) => {
+                stream.tokens.push_front(copying.token);
+                shared.remove(at, DoneState::Error);
+            }
+        }
+    }
+
+    /// Gives a buffer back with its frame, of which there are number and time.
+    fn deliver(
+        &mut self,
+        stream: &mut Stream<ReaderFormats, C>,
+        shared: &mut Shared,
+        ((number, time_ns), token, arrived): ((u64, u64), Active<C>, Result<Arrived, Trouble>),
+        progress: &mut Progress<C>,
+    ) {
+        let Some((outcome, arrived)) = stream.outcome(arrived) else {
+            return;
+        };
+        let first = *self.first.get_or_insert(number);
+        stream.count_dropped(number.saturating_sub(self.next.max(first)));
+        self.next = number.saturating_add(1);
+        shared.follow(self.id, self.next);
+        let mut payloads = None;
+        if let Some(Arrived { len, copied }) = arrived {
+            stream.count_copied(copied);
+            let mut lens = [0; MAX_PLANES];
+            lens[0] = len;
+            payloads = Some(lens);
+        }
+        let stamp = Stamp {
+            // A sequence wraps, as V4L2's does.
+            sequence: u32::try_from((number - first) & u64::from(u32::MAX)).unwrap_or_default(),
+            time_ns,
+            last: false,
+        };
+        stamp.finish(Flow::Capture, token, outcome, payloads, progress);
+    }
+
     /// The frame at a place is in the reader's hands; others who are to get it need a copy.
-    fn give<C>(
+    fn give(
         &self,
         shared: &mut Shared,
         at: usize,
@@ -198,7 +312,7 @@ impl Reader {
     }
 }
 
-impl<C: Send + 'static> Engine<C> for Reader {
+impl<C: Send + 'static> Engine<C> for Reader<C> {
     type Formats = ReaderFormats;
 
     const FLOW: Flow = Flow::Capture;
@@ -214,7 +328,18 @@ impl<C: Send + 'static> Engine<C> for Reader {
     }
 
     fn stop(&mut self, stream: &mut Stream<ReaderFormats, C>) {
+        self.copying = None;
         stream.formats.link.lock().leave(self.id);
+    }
+
+    fn begin_tick(
+        &mut self,
+        stream: &mut Stream<ReaderFormats, C>,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) {
+        let link = stream.formats.link.clone();
+        self.go_on(stream, &mut link.lock(), bus, progress);
     }
 
     fn step(
@@ -224,7 +349,7 @@ impl<C: Send + 'static> Engine<C> for Reader {
         bus: &mut dyn Bus<C>,
         progress: &mut Progress<C>,
     ) -> bool {
-        if stream.tokens.is_empty() {
+        if stream.tokens.is_empty() || self.copying.is_some() {
             return false;
         }
         let link = stream.formats.link.clone();
@@ -243,49 +368,50 @@ impl<C: Send + 'static> Engine<C> for Reader {
             self.pass_over(stream, shared);
             return true;
         };
-        let Some(token) = stream.tokens.get(place) else {
-            return false;
-        };
-        let is_there = way == Way::Reference(place);
-        let Ok(brought) = bring(frame, token, is_there, bus) else {
-            shared.remove(at, DoneState::Error);
-            return true;
-        };
         let (number, time_ns) = (frame.number, frame.time_ns);
+        let is_there = way == Way::Reference(place);
         let Some(token) = stream.tokens.remove(place) else {
             return false;
         };
-        let Some((outcome, arrived)) = stream.outcome(brought) else {
+        if !is_there {
+            self.copying = Some(Copying {
+                number,
+                token,
+                done: 0,
+                copied: 0,
+            });
+            self.go_on(stream, shared, bus, progress);
+            return self.copying.is_none();
+        }
+        let Ok(len) = length(frame, &token) else {
+            stream.tokens.push_front(token);
+            shared.remove(at, DoneState::Error);
             return true;
         };
-        let first = *self.first.get_or_insert(number);
-        stream.count_dropped(number.saturating_sub(self.next.max(first)));
-        self.next = number.saturating_add(1);
-        shared.follow(self.id, self.next);
-        let mut payloads = None;
-        if let Some(Arrived { len, mut copied }) = arrived {
-            if is_there {
-                copied = self.give(shared, at, (&token, len), bus);
-            }
-            stream.count_copied(copied);
-            let mut lens = [0; MAX_PLANES];
-            lens[0] = len;
-            payloads = Some(lens);
-        }
-        let stamp = Stamp {
-            // A sequence wraps, as V4L2's does.
-            sequence: u32::try_from((number - first) & u64::from(u32::MAX)).unwrap_or_default(),
-            time_ns,
-            last: false,
-        };
-        stamp.finish(Flow::Capture, token, outcome, payloads, progress);
+        let arrived = len.map(|len| {
+            let copied = self.give(shared, at, (&token, len), bus);
+            Arrived { len, copied }
+        });
+        self.deliver(
+            stream,
+            shared,
+            ((number, time_ns), token, arrived),
+            progress,
+        );
         true
     }
 
     fn next_step(&self, stream: &Stream<ReaderFormats, C>) -> Option<u64> {
+        if self.has_begun() {
+            return Some(0);
+        }
         let has_buffer = !stream.tokens.is_empty();
         has_buffer.then(|| stream.formats.link.lock().from(self.next))??;
         Some(0)
+    }
+
+    fn has_begun(&self) -> bool {
+        self.copying.is_some()
     }
 
     fn buf_init(&mut self, formats: &ReaderFormats) -> Result<(), DriverError> {

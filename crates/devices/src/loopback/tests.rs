@@ -3,6 +3,8 @@ use crate::Place;
 use crate::bench::{Bench, Beside};
 use vb3_v4l2::{Flow, VideoDriver as _, Waiter};
 
+mod pieces;
+
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
 
@@ -21,9 +23,13 @@ type Reader = Bench<LoopbackCapture<u32>>;
 const FRAME: u64 = 16 * 8 * 2;
 
 fn nodes(options: &str) -> Vec<DeviceSpec> {
-    let spec: DeviceSpec = format!("loopback,size=16x8{options}")
-        .parse()
-        .expect("a SPEC");
+    let size = if options.contains("size=") {
+        ""
+    } else {
+        ",size=16x8"
+    };
+    let spec = format!("loopback{size}{options}").parse();
+    let spec: DeviceSpec = spec.expect("a SPEC");
     spec.nodes().expect("nodes")
 }
 

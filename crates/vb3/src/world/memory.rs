@@ -117,7 +117,7 @@ impl DeviceBus<'_> {
         &mut self,
         reader: vb3_machine::Device,
         from: &Span<'_, Cookie>,
-        to: &Cookie,
+        (to, offset): (&Cookie, u64),
     ) -> Result<u64, CopyFault> {
         let mut chunk = vec![0; usize::try_from(from.len).map_or(CHUNK, |len| len.min(CHUNK))];
         let mut done = 0u64;
@@ -128,7 +128,8 @@ impl DeviceBus<'_> {
             DeviceBus { memory, dev }
                 .inspect(from.cookie, from.offset.saturating_add(done), part)
                 .map_err(CopyFault::From)?;
-            self.write(to, done, part).map_err(CopyFault::To)?;
+            self.write(to, offset.saturating_add(done), part)
+                .map_err(CopyFault::To)?;
             done += part.len() as u64;
         }
         Ok(from.len.saturating_mul(2))
@@ -279,12 +280,14 @@ impl Bus<Cookie> for DeviceBus<'_> {
         peer: Peer,
         from: &Span<'_, Cookie>,
         to: &Cookie,
+        offset: u64,
     ) -> Result<u64, CopyFault> {
         let machine = self.memory.ops_mut().platform_mut();
         let gone = CopyFault::From(BusFault::Revoked);
         let reader = machine.device_at(peer.0).ok_or(gone)?;
-        let (Some(addr), Some(into)) = (on_bus(from.cookie, from.offset), on_bus(to, 0)) else {
-            return self.copy_by_way(reader, from, to);
+        let (Some(addr), Some(into)) = (on_bus(from.cookie, from.offset), on_bus(to, offset))
+        else {
+            return self.copy_by_way(reader, from, (to, offset));
         };
         let span = vb3_machine::BusSpan {
             addr,
