@@ -1,4 +1,4 @@
-//! How long a call on one camera waits while another one's frames are copied.
+//! How long a call on a camera waits while another device's frames are copied.
 
 use super::{build_client, time, values};
 use crate::{setup, sh, table};
@@ -6,24 +6,53 @@ use anyhow::{Context as _, Result};
 use std::path::Path;
 use std::process::Command;
 
-/// Sizes of the other camera's frames, NV12 at 30 a second.
+/// Sizes of the other device's frames, NV12 at 30 a second.
 const SIZES: [(u32, u32); 2] = [(1920, 1080), (3840, 2160)];
 
-/// How they are taken, in words and by which command.
-const WAYS: [(&str, &str); 4] = [
-    ("not at all", "true"),
-    (
-        "mapped buffers",
-        "v4l2-ctl -d /dev/video0 --stream-mmap=4 --stream-poll --stream-count=100",
-    ),
-    (
-        "user pointers",
-        "v4l2-ctl -d /dev/video0 --stream-user=4 --stream-poll --stream-count=100",
-    ),
-    (
-        "read()",
-        "dd if=/dev/video0 of=/dev/null iflag=fullblock count=100 bs=$BYTES",
-    ),
+/// How another device moves frames.
+struct Way {
+    says: &'static str,
+    /// Its SPEC, to which the size is added.
+    device: &'static str,
+    /// What has it move them; nothing else runs where it is empty.
+    command: &'static str,
+}
+
+const CAMERA: &str = "camera=pattern,format=NV12,fps=30";
+
+const WAYS: [Way; 6] = [
+    Way {
+        says: "nothing",
+        device: CAMERA,
+        command: "true",
+    },
+    Way {
+        says: "camera, mapped buffers",
+        device: CAMERA,
+        command: "v4l2-ctl -d /dev/video0 --stream-mmap=4 --stream-poll --stream-count=100",
+    },
+    Way {
+        says: "camera, user pointers",
+        device: CAMERA,
+        command: "v4l2-ctl -d /dev/video0 --stream-user=4 --stream-poll --stream-count=100",
+    },
+    Way {
+        says: "camera, read()",
+        device: CAMERA,
+        command: "dd if=/dev/video0 of=/dev/null iflag=fullblock count=100 bs=$BYTES",
+    },
+    Way {
+        says: "display",
+        device: "display,format=NV12,fps=30",
+        command: "v4l2-ctl -d /dev/video0 --stream-out-mmap=4 --stream-count=100",
+    },
+    Way {
+        says: "converter",
+        device: "convert,format=NV12",
+        command: "v4l2-ctl -d /dev/video0 -x width=$WIDTH,height=$HEIGHT,pixelformat=NV12 \
+                  -v width=$WIDTH,height=$HEIGHT,pixelformat=YU12 --stream-out-mmap=4 \
+                  --stream-mmap=4 --stream-count=100",
+    },
 ];
 
 /// Seconds of calls for each; the frames last as long.
@@ -39,20 +68,20 @@ pub(super) fn run(machine: &str) -> Result<()> {
     let client = build_client("beside")?;
     let mut rows = Vec::new();
     for size in SIZES {
-        for (says, command) in WAYS {
-            rows.push(measure((&vb3, &client), machine, size, (says, command))?);
+        for way in &WAYS {
+            rows.push(measure((&vb3, &client), machine, size, way)?);
         }
     }
     let head = [
         "frames",
-        "taken by",
+        "moved by",
         "calls",
         "median",
         "99th percentile",
         "longest",
     ];
     println!("{}", table::format(&head, &rows));
-    println!("A call of the other camera that changes nothing, every 0.2 ms; machine {machine}.");
+    println!("A call of a camera beside it that changes nothing, every 0.2 ms; machine {machine}.");
     Ok(())
 }
 
@@ -60,18 +89,21 @@ fn measure(
     (vb3, client): (&Path, &Path),
     machine: &str,
     (width, height): (u32, u32),
-    (says, command): (&str, &str),
+    way: &Way,
 ) -> Result<Vec<String>> {
     let size = format!("{width}x{height}");
     let script = format!(
-        "({command}) >/dev/null 2>&1 & {} /dev/video1 {SECONDS}; wait",
+        "({}) >/dev/null 2>&1 & {} /dev/video1 {SECONDS}; wait",
+        way.command,
         client.display()
     );
     let mut run = Command::new(vb3);
     run.args(["run", "--machine", machine, "--device"])
-        .arg(format!("camera=pattern,format=NV12,fps=30,size={size}"))
+        .arg(format!("{},size={size}", way.device))
         .args(["--device", "camera=pattern", "--", "sh", "-c", &script])
-        .env("BYTES", (width * height * 3 / 2).to_string());
+        .env("BYTES", (width * height * 3 / 2).to_string())
+        .env("WIDTH", width.to_string())
+        .env("HEIGHT", height.to_string());
     eprintln!("+ {}", sh::shown(&run));
     let out = sh::quietly(&mut run)?;
     let found = values(&String::from_utf8(out).context("the client's output is no text")?);
@@ -81,7 +113,7 @@ fn measure(
     };
     Ok(vec![
         size,
-        says.to_owned(),
+        way.says.to_owned(),
         value("calls")?.to_string(),
         time(value("p50_ns")?),
         time(value("p99_ns")?),
