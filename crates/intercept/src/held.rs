@@ -88,6 +88,10 @@ pub(crate) struct Held {
     doubtful: HashSet<FdIdentity>,
     next_byte: i64,
     unwatched: usize,
+    /// A look at a file with many descriptions waits for the list of all locks.
+    wants_locks: bool,
+    /// The list, and how long it took to read.
+    locks: Option<(LockTable, Duration)>,
     /// Set when a watch was refused.
     pub(crate) refused: Option<Errno>,
 }
@@ -105,6 +109,8 @@ impl Held {
             doubtful: HashSet::new(),
             next_byte: 1,
             unwatched: 0,
+            wants_locks: false,
+            locks: None,
             refused,
         }
     }
@@ -291,21 +297,47 @@ impl Held {
             });
             due.copied().collect()
         };
-        let locks = LockTable::default();
+        let locks = match self.locks.take() {
+            None if all => Some(LockTable::timed()),
+            other => other,
+        };
+        self.wants_locks = false;
         for id in due {
-            self.look_at(id, &locks, gone);
+            self.look_at(id, locks.as_ref(), gone);
         }
     }
 
-    fn look_at(&mut self, id: FdIdentity, locks: &LockTable, gone: &mut Vec<Given>) {
+    /// Whether [`collect`](Self::collect) is to be called again at once, after
+    /// [`take_locks`](Self::take_locks).
+    pub(crate) const fn wants_locks(&self) -> bool {
+        self.wants_locks
+    }
+
+    /// Takes the list of all locks, as of now, for the next look.
+    pub(crate) fn take_locks(&mut self, locks: (LockTable, Duration)) {
+        self.locks = Some(locks);
+    }
+
+    fn look_at(
+        &mut self,
+        id: FdIdentity,
+        locks: Option<&(LockTable, Duration)>,
+        gone: &mut Vec<Given>,
+    ) {
         let Some(inode) = self.inodes.get_mut(&id) else {
             return;
         };
         let Way::Locks(probe) = &inode.way else {
             return;
         };
+        let is_large = inode.given.len() > FEW;
+        if is_large && locks.is_none() {
+            self.wants_locks = true;
+            return;
+        }
         let began = Instant::now();
-        let listed = (inode.given.len() > FEW).then(|| locks.of(id)).flatten();
+        let locks = locks.filter(|_| is_large);
+        let listed = locks.and_then(|(locks, _)| locks.of(id));
         let is_listed = |byte: &i64| listed.is_some_and(|listed| listed.contains(byte));
         let mut ended = HashSet::new();
         // What is not listed may have been missed: the list is read piece by piece.
@@ -321,7 +353,8 @@ impl Held {
             held
         });
         let now = Instant::now();
-        (inode.cost, inode.looked) = (now - began, now);
+        let reading = locks.map_or(Duration::ZERO, |(_, took)| *took);
+        (inode.cost, inode.looked) = (now - began + reading, now);
         inode.doubt = inode.doubt.and_then(|doubt| {
             let pause = doubt.pause * 4;
             (pause <= LOOKED_ENOUGH).then(|| Doubt {
@@ -387,22 +420,32 @@ impl Held {
     }
 }
 
-/// The locks of all files, read once when they are first asked for.
-#[derive(Debug, Default)]
-struct LockTable(std::cell::OnceCell<HashMap<FdIdentity, HashSet<i64>>>);
+/// The locks of all files at one time.
+#[derive(Debug)]
+pub(crate) struct LockTable(HashMap<FdIdentity, HashSet<i64>>);
 
 impl LockTable {
+    /// What the kernel lists. With thousands of locks that takes milliseconds: beside all locks of
+    /// ours.
+    fn read() -> Self {
+        let text = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+        let mut all: HashMap<FdIdentity, HashSet<i64>> = HashMap::new();
+        for (id, byte) in text.lines().filter_map(listed_lock) {
+            all.entry(id).or_default().insert(byte);
+        }
+        Self(all)
+    }
+
+    /// The same, and how long it took.
+    pub(crate) fn timed() -> (Self, Duration) {
+        let began = Instant::now();
+        let read = Self::read();
+        (read, began.elapsed())
+    }
+
     /// The first bytes of the locks on a file; none where the kernel does not list them.
     fn of(&self, id: FdIdentity) -> Option<&HashSet<i64>> {
-        let all = self.0.get_or_init(|| {
-            let text = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-            let mut all: HashMap<FdIdentity, HashSet<i64>> = HashMap::new();
-            for (id, byte) in text.lines().filter_map(listed_lock) {
-                all.entry(id).or_default().insert(byte);
-            }
-            all
-        });
-        all.get(&id)
+        self.0.get(&id)
     }
 }
 
@@ -493,7 +536,38 @@ mod tests {
     fn collect(held: &mut Held) -> Vec<Given> {
         let mut gone = Vec::new();
         held.collect(false, &mut gone);
+        if held.wants_locks() {
+            held.take_locks(LockTable::timed());
+            held.collect(false, &mut gone);
+        }
         gone
+    }
+
+    #[test]
+    fn many_are_looked_at_once_the_list_of_locks_has_been_read_elsewhere() {
+        let memfd = raw::memfd(c"held").expect("memfd");
+        let mut held = Held::new();
+        let mut made = Vec::new();
+        for tag in 0..=FEW as u64 {
+            let given = Given::Buffer(Tag(tag));
+            let one = held.make(memfd.as_fd(), libc::O_RDWR, given);
+            made.push(one.expect("made"));
+        }
+        drop(made.pop());
+        let mut gone = Vec::new();
+        for _ in 0..2 {
+            held.collect(false, &mut gone);
+            assert!(gone.is_empty() && held.wants_locks());
+        }
+        held.take_locks(LockTable::timed());
+        held.collect(false, &mut gone);
+        assert_eq!(gone, [Given::Buffer(Tag(FEW as u64))]);
+        assert!(!held.wants_locks());
+        // As many as may be asked for one by one.
+        drop(made.pop());
+        held.collect(false, &mut gone);
+        assert_eq!(gone.len(), 2);
+        assert!(!held.wants_locks());
     }
 
     #[test]

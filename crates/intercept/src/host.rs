@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::care;
 use crate::files;
 use crate::filter::FdRange;
-use crate::held::{Given, Held};
+use crate::held::{Given, Held, LockTable};
 use crate::listener::{Listener, Notif};
 use crate::lock::lock;
 use crate::memory::{DeviceMemory, ProcFiles};
@@ -194,6 +194,15 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// Reads the list of all locks where a look at what programs hold waits for it. Not to be called
+    /// under a lock: it takes milliseconds where there are thousands.
+    pub(crate) fn read_locks(&self) {
+        if lock(&self.held).wants_locks() {
+            let locks = LockTable::timed();
+            lock(&self.held).take_locks(locks);
+        }
+    }
+
     /// The thread with this id.
     pub(crate) fn thread(&self, tid: u32) -> Result<Arc<Thread>, Errno> {
         let known = self.procs.thread(tid, |pidfd, tid| {

@@ -1,5 +1,6 @@
 //! Running a program from start to end.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -132,6 +133,7 @@ pub fn run(
         sleep: Sleep::default(),
         hung_up: false,
         ending: Ending::new(options.leftover),
+        gone: VecDeque::new(),
         monitors: Monitors::default(),
         hotplug: Vec::new(),
         revoked: Vec::new(),

@@ -1,5 +1,6 @@
 //! What is under the lock: the devices, and what programs have of them.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ use vb3_host::{Backend, Errno, FdIdentity, FileId, Hotplug};
 
 /// How often ends of processes are looked for once the program itself is gone.
 const AFTERWARDS: Duration = Duration::from_millis(100);
+/// How many ends of what programs had are seen to in one step.
+const ENDS_AT_ONCE: usize = 128;
 
 /// What becomes of a notified call.
 pub(crate) enum Verdict {
@@ -36,6 +39,8 @@ pub(crate) enum Verdict {
     Answered,
     /// It waits.
     Wait(Box<Waiting>),
+    /// More has ended than one step may see to: the call is to be made anew.
+    Behind,
 }
 
 /// What is left to do for a call that waited.
@@ -96,6 +101,8 @@ pub(crate) struct Server<'a> {
     /// No thread is left that could call.
     pub(crate) hung_up: bool,
     pub(crate) ending: Ending,
+    /// What programs have let go of, and the backend has not been told yet.
+    pub(crate) gone: VecDeque<Given>,
     /// Sockets on which programs hear of nodes that come and go.
     pub(crate) monitors: Monitors,
     /// Nodes that have come and gone, which programs are yet to see.
@@ -134,12 +141,14 @@ impl Server<'_> {
     /// When something is due without an event.
     fn due(&self) -> Option<Instant> {
         let now = Instant::now();
+        let is_behind = self.is_behind();
         let soonest = [
             self.backend.next_tick(),
             self.pending.next_look(now),
             self.closings.next_due(),
             lock(&self.host.held).look_again(),
             self.ended.map(|_| AFTERWARDS),
+            is_behind.then_some(Duration::ZERO),
         ]
         .into_iter()
         .flatten()
@@ -197,6 +206,9 @@ impl Server<'_> {
         let minds_ends = self.minds_ends(n);
         if minds_ends {
             self.collect();
+            if self.is_behind() {
+                return Verdict::Behind;
+            }
         }
         // A thread that calls anew no longer waits for its last call.
         self.give_up_thread(n.tid);
@@ -209,6 +221,9 @@ impl Server<'_> {
         let succeeds = matches!(verdict, Verdict::Reply(Reply::Value(_)));
         if !minds_ends && !succeeds && !n.gathered.lacks() && self.collect() {
             // It may be for what has ended that it fails or waits.
+            if self.is_behind() {
+                return Verdict::Behind;
+            }
             verdict = self.dispatched(n);
         }
         if n.gathered.lacks() {
@@ -309,7 +324,11 @@ impl Server<'_> {
             }
         }
         self.give_up_unfollowed();
-        self.collect();
+        self.collect_at_most(usize::MAX);
+        if lock(&self.host.held).wants_locks() {
+            self.host.read_locks();
+            self.collect_at_most(usize::MAX);
+        }
     }
 
     fn thread_ended(&mut self, tid: u32) {
@@ -352,13 +371,27 @@ impl Server<'_> {
         }
     }
 
-    /// Sees what programs have let go of, and tells the backend; whether there was anything.
+    /// Sees some of what programs have let go of, and tells the backend; whether there was anything.
     pub(crate) fn collect(&mut self) -> bool {
+        self.collect_at_most(ENDS_AT_ONCE)
+    }
+
+    fn collect_at_most(&mut self, most: usize) -> bool {
         let mut gone = Vec::new();
-        lock(&self.host.held).collect(false, &mut gone);
-        let found = !gone.is_empty();
-        self.let_go(gone);
+        let mut held = lock(&self.host.held);
+        held.collect(false, &mut gone);
+        let found = !gone.is_empty() || !self.gone.is_empty() || held.wants_locks();
+        drop(held);
+        self.gone.extend(gone);
+        let now = most.min(self.gone.len());
+        let now = self.gone.drain(..now).collect();
+        self.let_go(now);
         found
+    }
+
+    /// Whether [`collect`](Self::collect) has left something for the next time.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.gone.is_empty() || lock(&self.host.held).wants_locks()
     }
 
     fn let_go(&mut self, gone: Vec<Given>) {
@@ -491,7 +524,7 @@ impl Server<'_> {
     /// has not been seen yet.
     pub(crate) fn finish(&mut self) {
         self.give_up_all();
-        let mut gone = Vec::new();
+        let mut gone: Vec<Given> = self.gone.drain(..).collect();
         lock(&self.host.held).collect(true, &mut gone);
         self.let_go(gone);
         let rest = lock(&self.host.held).take_all();

@@ -148,6 +148,7 @@ impl<'a> Supervisor<'a> {
                 call: "ppoll",
                 errno,
             })?;
+            self.host.read_locks();
             let (over, answers) = self.apply(Server::pass);
             for answer in answers {
                 let pid = self.pid_of(answer.notif.tid);
@@ -385,6 +386,10 @@ impl<'a> Supervisor<'a> {
             let verdict = match verdict {
                 _ if again && self.lend(n) => Some(Verdict::Answered),
                 _ if again => None,
+                Verdict::Behind => {
+                    self.host.read_locks();
+                    None
+                }
                 Verdict::Reply(reply) => {
                     self.reply(n, reply);
                     Some(Verdict::Answered)

@@ -146,3 +146,17 @@ fn memory_of_a_programs_own_is_listed_with_its_process_and_range() {
         [("queue", "", false), ("user-pages", "handles-c", false)]
     );
 }
+
+#[test]
+fn many_that_end_at_once_have_all_ended_before_the_next_call() {
+    let Some(program) = compiled("ends.c") else {
+        return;
+    };
+    let rounds = "10";
+    // Twelve buffers and nothing more fit into its 64 MiB of contiguous memory.
+    let run = Run::on("soc-cma").device("camera=pattern,size=1920x1080,format=YUYV");
+    let program = program.display().to_string();
+    let outcome = run.program([&*program, "/dev/video0", rounds]).run();
+    outcome.expect_success();
+    assert_eq!(outcome.stdout, "12 buffers\n");
+}
