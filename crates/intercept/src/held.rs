@@ -127,7 +127,10 @@ impl Held {
         }
         let next = self.doubtful.iter().filter_map(|id| {
             let inode = self.inodes.get(id)?;
-            Some(inode.doubt?.next.max(inode.affordable()))
+            // Who reads the list says when it is there.
+            let waits = self.wants_locks() && inode.given.len() > FEW;
+            let next = inode.doubt?.next.max(inode.affordable());
+            (!waits).then_some(next)
         });
         next.min()
             .map(|next| next.saturating_duration_since(Instant::now()))
@@ -310,7 +313,7 @@ impl Held {
     /// Whether [`collect`](Self::collect) is to be called again at once, after
     /// [`take_locks`](Self::take_locks).
     pub(crate) const fn wants_locks(&self) -> bool {
-        self.wants_locks
+        self.wants_locks && self.locks.is_none()
     }
 
     /// Takes the list of all locks, as of now, for the next look.

@@ -1,7 +1,7 @@
 //! Running a program from start to end.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -149,6 +149,7 @@ pub fn run(
         lent: Lending::default(),
         revoking: Revoking::default(),
         alarm: alarm.map_err(system("eventfd"))?,
+        reads_locks: AtomicBool::new(false),
         receive_ends: receive_ends(),
         host,
     };

@@ -141,14 +141,13 @@ impl Server<'_> {
     /// When something is due without an event.
     fn due(&self) -> Option<Instant> {
         let now = Instant::now();
-        let is_behind = self.is_behind();
         let soonest = [
             self.backend.next_tick(),
             self.pending.next_look(now),
             self.closings.next_due(),
             lock(&self.host.held).look_again(),
             self.ended.map(|_| AFTERWARDS),
-            is_behind.then_some(Duration::ZERO),
+            (!self.gone.is_empty()).then_some(Duration::ZERO),
         ]
         .into_iter()
         .flatten()

@@ -6,7 +6,7 @@
 //! own pages and file systems do.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
@@ -50,6 +50,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) revoking: Revoking,
     /// Wakes the clock.
     pub(crate) alarm: OwnedFd,
+    /// A thread reads the list of locks.
+    pub(crate) reads_locks: AtomicBool,
     /// A receive ends when nobody is left who could call (Linux 6.11).
     pub(crate) receive_ends: bool,
 }
@@ -148,7 +150,7 @@ impl<'a> Supervisor<'a> {
                 call: "ppoll",
                 errno,
             })?;
-            self.host.read_locks();
+            self.read_locks_beside(scope);
             let (over, answers) = self.apply(Server::pass);
             for answer in answers {
                 let pid = self.pid_of(answer.notif.tid);
@@ -160,6 +162,24 @@ impl<'a> Supervisor<'a> {
             if over || self.pool.is_closing() {
                 return Ok(());
             }
+        }
+    }
+
+    /// Has the list of locks read where a look waits for it. Ticks do not wait for that.
+    fn read_locks_beside<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
+        let is_wanted = lock(&self.host.held).wants_locks();
+        if !is_wanted || self.reads_locks.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let read = || {
+            self.host.read_locks();
+            self.reads_locks.store(false, Ordering::Release);
+            self.wake_clock();
+        };
+        let thread = Builder::new().name("vb3-locks".into()).stack_size(STACK);
+        if thread.spawn_scoped(scope, read).is_err() {
+            self.host.read_locks();
+            self.reads_locks.store(false, Ordering::Release);
         }
     }
 
