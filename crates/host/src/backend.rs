@@ -239,6 +239,13 @@ pub trait Backend: Send {
     /// wait in a call, when they go on. Those that cannot be stopped do not.
     fn revoked_shown(&mut self) {}
 
+    /// Whether an ioctl takes memory that other things may have had until a moment ago: all that has
+    /// ended before the call is to be known by then, whatever that costs.
+    fn takes_memory(&self, request: u32) -> bool {
+        let _ = request;
+        false
+    }
+
     /// Time until the next [`tick`](Self::tick) is due; `None` for never. Asked often.
     fn next_tick(&self) -> Option<Duration>;
 

@@ -7,7 +7,8 @@
 //! answered. Where a call may not wait at all, it is put off before a copy that might ([`crate::care`]).
 
 use std::os::fd::OwnedFd;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
 
 use crate::care::{self, Care};
 use crate::lock::lock;
@@ -105,11 +106,17 @@ struct Inner {
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     inner: Mutex<Inner>,
+    came: OnceLock<Instant>,
     /// What may be done for the call.
     pub(crate) care: Care,
 }
 
 impl Gathered {
+    /// When the call was first seen to: what its program knows to have ended has ended before.
+    pub(crate) fn came(&self) -> Instant {
+        *self.came.get_or_init(Instant::now)
+    }
+
     /// From now on the program's memory is not touched.
     pub(crate) fn begin(&self) {
         let mut inner = lock(&self.inner);

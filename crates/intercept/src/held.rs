@@ -47,6 +47,17 @@ enum Way {
     Locks(OwnedFd),
 }
 
+/// What [`Held::collect`] looks at besides what has just ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Files in doubt for which it is time.
+    Due,
+    /// All files in doubt that were not looked at since then, whatever that costs.
+    Since(Instant),
+    /// Every file.
+    All,
+}
+
 /// When a file is looked at next.
 #[derive(Clone, Copy, Debug)]
 struct Doubt {
@@ -277,8 +288,8 @@ impl Held {
         self.inodes.contains_key(&id)
     }
 
-    /// Adds what is gone by now to `gone`. `all` looks at every file, events or not.
-    pub(crate) fn collect(&mut self, all: bool, gone: &mut Vec<Given>) {
+    /// Adds what is gone by now to `gone`.
+    pub(crate) fn collect(&mut self, look: Look, gone: &mut Vec<Given>) {
         let overflow = self.read_events();
         if overflow {
             self.find_ended();
@@ -290,19 +301,26 @@ impl Held {
             }
         }
         let now = Instant::now();
+        let all = look == Look::All;
         let due: Vec<FdIdentity> = if overflow || all || self.unwatched > 0 {
             self.inodes.keys().copied().collect()
         } else {
+            let is_due = |inode: &Inode| {
+                let is_time = inode.doubt.is_none_or(|doubt| doubt.next <= now);
+                is_time && inode.affordable() <= now
+            };
+            let is_wanted =
+                |inode: &Inode| matches!(look, Look::Since(then) if inode.looked < then);
             let due = self.doubtful.iter().filter(|id| {
-                self.inodes.get(id).is_some_and(|inode| {
-                    inode.doubt.is_none_or(|doubt| doubt.next <= now) && inode.affordable() <= now
-                })
+                let inode = self.inodes.get(id);
+                inode.is_some_and(|inode| is_due(inode) || is_wanted(inode))
             });
             due.copied().collect()
         };
+        let is_old = |locks: &LockTable| matches!(look, Look::Since(then) if locks.begun < then);
         let locks = match self.locks.take() {
             None if all => Some(LockTable::timed()),
-            other => other,
+            other => other.filter(|(locks, _)| !is_old(locks)),
         };
         self.wants_locks = false;
         for id in due {
@@ -356,8 +374,10 @@ impl Held {
             held
         });
         let now = Instant::now();
+        // What has ended since the list was begun may not be seen.
         let reading = locks.map_or(Duration::ZERO, |(_, took)| *took);
-        (inode.cost, inode.looked) = (now - began + reading, now);
+        let seen = locks.map_or(began, |(locks, _)| locks.begun);
+        (inode.cost, inode.looked) = (now - began + reading, seen);
         inode.doubt = inode.doubt.and_then(|doubt| {
             let pause = doubt.pause * 4;
             (pause <= LOOKED_ENOUGH).then(|| Doubt {
@@ -425,18 +445,23 @@ impl Held {
 
 /// The locks of all files at one time.
 #[derive(Debug)]
-pub(crate) struct LockTable(HashMap<FdIdentity, HashSet<i64>>);
+pub(crate) struct LockTable {
+    of: HashMap<FdIdentity, HashSet<i64>>,
+    /// When it was begun to read.
+    begun: Instant,
+}
 
 impl LockTable {
     /// What the kernel lists. With thousands of locks that takes milliseconds: beside all locks of
     /// ours.
     fn read() -> Self {
+        let begun = Instant::now();
         let text = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-        let mut all: HashMap<FdIdentity, HashSet<i64>> = HashMap::new();
+        let mut of: HashMap<FdIdentity, HashSet<i64>> = HashMap::new();
         for (id, byte) in text.lines().filter_map(listed_lock) {
-            all.entry(id).or_default().insert(byte);
+            of.entry(id).or_default().insert(byte);
         }
-        Self(all)
+        Self { of, begun }
     }
 
     /// The same, and how long it took.
@@ -448,7 +473,7 @@ impl LockTable {
 
     /// The first bytes of the locks on a file; none where the kernel does not list them.
     fn of(&self, id: FdIdentity) -> Option<&HashSet<i64>> {
-        self.0.get(&id)
+        self.of.get(&id)
     }
 }
 
@@ -538,10 +563,10 @@ mod tests {
 
     fn collect(held: &mut Held) -> Vec<Given> {
         let mut gone = Vec::new();
-        held.collect(false, &mut gone);
+        held.collect(Look::Due, &mut gone);
         if held.wants_locks() {
             held.take_locks(LockTable::timed());
-            held.collect(false, &mut gone);
+            held.collect(Look::Due, &mut gone);
         }
         gone
     }
@@ -559,16 +584,16 @@ mod tests {
         drop(made.pop());
         let mut gone = Vec::new();
         for _ in 0..2 {
-            held.collect(false, &mut gone);
+            held.collect(Look::Due, &mut gone);
             assert!(gone.is_empty() && held.wants_locks());
         }
         held.take_locks(LockTable::timed());
-        held.collect(false, &mut gone);
+        held.collect(Look::Due, &mut gone);
         assert_eq!(gone, [Given::Buffer(Tag(FEW as u64))]);
         assert!(!held.wants_locks());
         // As many as may be asked for one by one.
         drop(made.pop());
-        held.collect(false, &mut gone);
+        held.collect(Look::Due, &mut gone);
         assert_eq!(gone.len(), 2);
         assert!(!held.wants_locks());
     }
@@ -716,7 +741,7 @@ mod tests {
         drop(all.swap_remove(7));
         drop(all.swap_remove(200));
         let mut gone = Vec::new();
-        held.collect(true, &mut gone);
+        held.collect(Look::All, &mut gone);
         assert_eq!(gone, [Given::Buffer(Tag(7)), Given::Buffer(Tag(200))]);
         assert_eq!(held.count(), 398);
     }

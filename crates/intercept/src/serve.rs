@@ -9,7 +9,7 @@ use crate::closing::Closings;
 use crate::epoll::{Cause, Epolls, Watched};
 use crate::error::Error;
 use crate::files::{Files, Target};
-use crate::held::Given;
+use crate::held::{Given, Look};
 use crate::host::{Event, Events, Host};
 use crate::kept::{Kept, Known};
 use crate::leftover::Ending;
@@ -204,7 +204,7 @@ impl Server<'_> {
         }
         let minds_ends = self.minds_ends(n);
         if minds_ends {
-            self.collect();
+            self.collect_at_most(ENDS_AT_ONCE, self.look_of(n));
             if self.is_behind() {
                 return Verdict::Behind;
             }
@@ -248,6 +248,15 @@ impl Server<'_> {
         };
         self.retry_changed();
         verdict
+    }
+
+    /// How a call looks at what has ended before it.
+    fn look_of(&self, n: &Notif) -> Look {
+        // CAST: a C unsigned int in the kernel.
+        match n.nr == libc::SYS_ioctl && self.backend.takes_memory(n.arg(1) as u32) {
+            true => Look::Since(n.gathered.came()),
+            false => Look::Due,
+        }
     }
 
     fn dispatched(&mut self, n: &Notif) -> Verdict {
@@ -323,10 +332,10 @@ impl Server<'_> {
             }
         }
         self.give_up_unfollowed();
-        self.collect_at_most(usize::MAX);
+        self.collect_at_most(usize::MAX, Look::Due);
         if lock(&self.host.held).wants_locks() {
             self.host.read_locks();
-            self.collect_at_most(usize::MAX);
+            self.collect_at_most(usize::MAX, Look::Due);
         }
     }
 
@@ -372,13 +381,13 @@ impl Server<'_> {
 
     /// Sees some of what programs have let go of, and tells the backend; whether there was anything.
     pub(crate) fn collect(&mut self) -> bool {
-        self.collect_at_most(ENDS_AT_ONCE)
+        self.collect_at_most(ENDS_AT_ONCE, Look::Due)
     }
 
-    fn collect_at_most(&mut self, most: usize) -> bool {
+    fn collect_at_most(&mut self, most: usize, look: Look) -> bool {
         let mut gone = Vec::new();
         let mut held = lock(&self.host.held);
-        held.collect(false, &mut gone);
+        held.collect(look, &mut gone);
         let found = !gone.is_empty() || !self.gone.is_empty() || held.wants_locks();
         drop(held);
         self.gone.extend(gone);
@@ -524,7 +533,7 @@ impl Server<'_> {
     pub(crate) fn finish(&mut self) {
         self.give_up_all();
         let mut gone: Vec<Given> = self.gone.drain(..).collect();
-        lock(&self.host.held).collect(true, &mut gone);
+        lock(&self.host.held).collect(Look::All, &mut gone);
         self.let_go(gone);
         let rest = lock(&self.host.held).take_all();
         self.let_go(rest);

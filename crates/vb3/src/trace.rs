@@ -497,8 +497,20 @@ impl<B: Backend> Backend for Traced<'_, B> {
         self.devices.revoked_shown();
     }
 
+    fn minds_ends(&self, file: FileId, request: u32) -> bool {
+        self.devices.minds_ends(file, request)
+    }
+
+    fn takes_memory(&self, request: u32) -> bool {
+        self.devices.takes_memory(request)
+    }
+
     fn next_tick(&self) -> Option<Duration> {
         self.devices.next_tick()
+    }
+
+    fn is_due(&self) -> bool {
+        self.devices.is_due()
     }
 
     fn tick(&mut self) {

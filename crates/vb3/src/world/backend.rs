@@ -572,6 +572,10 @@ impl Backend for World {
         due.into_iter().chain(look).chain(ask).min()
     }
 
+    fn takes_memory(&self, request: u32) -> bool {
+        matches!(request, VIDIOC_REQBUFS | VIDIOC_CREATE_BUFS)
+    }
+
     fn is_due(&self) -> bool {
         if self.clock.is_virtual() {
             return self.next_tick().is_some_and(|due| due.is_zero());

@@ -1,4 +1,4 @@
-// Exports each of twelve buffers forty times, lets go of the queue's own, has a child alone hold all
+// Exports each of twelve buffers seventy times, lets go of the queue's own, has a child alone hold all
 // descriptors, kills that, and asks for twelve buffers again: as often as argv[2] says. Prints how many
 // it got.
 #include <fcntl.h>
@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BUFFERS = 12, EXPORTS = 40, CAP = V4L2_BUF_TYPE_VIDEO_CAPTURE };
+enum { BUFFERS = 12, EXPORTS = 70, CAP = V4L2_BUF_TYPE_VIDEO_CAPTURE };
 
 static unsigned reqbufs(int fd, unsigned count)
 {

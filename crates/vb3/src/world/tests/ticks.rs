@@ -1,9 +1,10 @@
 //! What a tick does at a time, and what a call comes after.
 
 use super::*;
+use crate::trace::Traced;
 use crate::world::Outside;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LARGE: &str = "display,size=1920x1080,format=NV12,clock=free";
 const CAPTURE_MPLANE: u32 = 9;
@@ -35,9 +36,29 @@ fn calls_come_between_the_pieces_of_a_picture_but_its_end_before_the_streams() {
     assert_eq!(shown(&mut bench), 0, "a piece of it is read");
     assert!(!bench.world.is_due(), "no call waits for the rest");
     assert_eq!(bench.world.next_tick(), Some(Duration::ZERO));
+    let traced = Traced::new(&mut bench.world, &mut [], Instant::now(), |_| None, None);
+    assert!(!traced.is_due(), "nor where calls are written down");
     bench.stream(display, OUTPUT, false);
     assert_eq!(shown(&mut bench), 2, "as without a clock at once");
     bench.close_all(&[display]);
+}
+
+#[test]
+fn what_a_call_minds_is_the_same_where_calls_are_written_down() {
+    let mut bench = Bench::new("pc", &["camera,size=64x48"]);
+    let camera = bench.open(0);
+    queue_all(&mut bench, camera, CAPTURE, 2);
+    bench.stream(camera, CAPTURE, true);
+    let ask = |devices: &dyn Backend| {
+        let ends = [VIDIOC_QBUF, VIDIOC_EXPBUF].map(|call| devices.minds_ends(camera, call));
+        let memory = [VIDIOC_QBUF, VIDIOC_REQBUFS].map(|call| devices.takes_memory(call));
+        (ends, memory)
+    };
+    let plain = ask(&bench.world);
+    assert_eq!(plain, ([false, true], [false, true]));
+    let traced = Traced::new(&mut bench.world, &mut [], Instant::now(), |_| None, None);
+    assert_eq!(ask(&traced), plain);
+    bench.close_all(&[camera]);
 }
 
 /// A world whose clock has gone on by a second at each look.
