@@ -6,6 +6,7 @@
 //! anything, and is made anew once that is gathered, too. What it writes is kept until it is
 //! answered. Where a call may not wait at all, it is put off before a copy that might ([`crate::care`]).
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
@@ -13,6 +14,7 @@ use std::time::Instant;
 use crate::care::{self, Care};
 use crate::lock::lock;
 use crate::memory::Way;
+use crate::procs::Look;
 use vb3_host::{Access, Errno};
 
 /// Bytes gathered for one call, at most.
@@ -107,6 +109,8 @@ struct Inner {
 pub(crate) struct Gathered {
     inner: Mutex<Inner>,
     came: OnceLock<Instant>,
+    /// What descriptors name that the call gives, as far as that was asked beside the lock.
+    found: Mutex<HashMap<i32, Result<Look, Errno>>>,
     /// What may be done for the call.
     pub(crate) care: Care,
 }
@@ -115,6 +119,16 @@ impl Gathered {
     /// When the call was first seen to: what its program knows to have ended has ended before.
     pub(crate) fn came(&self) -> Instant {
         *self.came.get_or_init(Instant::now)
+    }
+
+    /// Keeps what a descriptor names for the step under the lock.
+    pub(crate) fn keep_look(&self, fd: i32, look: Result<Look, Errno>) {
+        lock(&self.found).insert(fd, look);
+    }
+
+    /// What was kept of a descriptor, once.
+    pub(crate) fn take_look(&self, fd: i32) -> Option<Result<Look, Errno>> {
+        lock(&self.found).remove(&fd)
     }
 
     /// From now on the program's memory is not touched.

@@ -194,6 +194,12 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// Whether a descriptor can be of a device: all that programs have asked us about outside the
+    /// kept numbers were not.
+    pub(crate) fn may_be_device(&self, fd: i32) -> bool {
+        self.outside.load(Ordering::Relaxed) || self.range.has(fd)
+    }
+
     /// Reads the list of all locks where a look at what programs hold waits for it. Not to be called
     /// under a lock: it takes milliseconds where there are thousands.
     pub(crate) fn read_locks(&self) {

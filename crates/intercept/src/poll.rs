@@ -1,11 +1,11 @@
 //! poll, ppoll, select, pselect6, with device files and others mixed.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::arch::nr;
 use crate::files::Target;
-use crate::host::{Call, Event};
+use crate::host::{Call, Event, Host};
 use crate::listener::{Notif, Reply};
 use crate::pending::{Kind, Waiting};
 use crate::select::Sets;
@@ -135,6 +135,28 @@ pub(crate) struct Wait {
     pub(crate) mask: Option<u64>,
 }
 
+/// Asks what those descriptors of a long poll name that may be devices, before the lock is taken: each
+/// costs two system calls.
+pub(crate) fn look_ahead(host: &Host, n: &Notif) {
+    // CAST: a C unsigned int in the kernel.
+    let count = n.arg(1) as u32 as usize;
+    let is_poll = matches!(n.nr, nr::POLL | libc::SYS_ppoll);
+    if !is_poll || count <= SHORT || count > MOST {
+        return;
+    }
+    let call = Call::new(host, n);
+    let mut bytes = vec![0u8; count * 8];
+    if call.read(n.arg(0), &mut bytes).is_err() {
+        return;
+    }
+    for entry in bytes.chunks_exact(8) {
+        let fd = i32::from_ne_bytes([entry[0], entry[1], entry[2], entry[3]]);
+        if fd >= 0 && host.may_be_device(fd) {
+            n.gathered.keep_look(fd, call.look(fd));
+        }
+    }
+}
+
 impl Server<'_> {
     /// poll, ppoll.
     pub(crate) fn poll(&mut self, n: &Notif) -> Result<Verdict, Errno> {
@@ -167,14 +189,14 @@ impl Server<'_> {
                 (fd, i16::from_ne_bytes([b[4], b[5]]))
             })
             .collect();
-        if count > SHORT && !asked.iter().any(|&(fd, _)| self.may_be_device(fd)) {
+        if count > SHORT && !asked.iter().any(|&(fd, _)| self.host.may_be_device(fd)) {
             return Ok(Verdict::native());
         }
         let mut entries = Vec::with_capacity(count);
         for (fd, events) in asked {
             let source = if fd < 0 {
                 Source::Skip
-            } else if count > SHORT && !self.may_be_device(fd) {
+            } else if count > SHORT && !self.host.may_be_device(fd) {
                 self.other(&call, fd)
             } else {
                 self.source(&call, fd)
@@ -207,12 +229,6 @@ impl Server<'_> {
         self.poll_entries(n, entries, Form::Poll(n.arg(0)), wait)
     }
 
-    /// Whether a descriptor can be of a device: all that programs have asked us about outside the
-    /// kept numbers were not.
-    fn may_be_device(&self, fd: i32) -> bool {
-        self.host.outside.load(Ordering::Relaxed) || self.host.range.has(fd)
-    }
-
     /// A descriptor that is known not to be ours.
     fn other(&self, call: &Call<'_>, fd: i32) -> Source {
         if self.host.powers.getfd.is_err() {
@@ -227,7 +243,8 @@ impl Server<'_> {
 
     /// What stands behind a descriptor in a poll.
     pub(crate) fn source(&self, call: &Call<'_>, fd: i32) -> Source {
-        let look = match call.look(fd) {
+        let kept = call.notif.gathered.take_look(fd);
+        let look = match kept.unwrap_or_else(|| call.look(fd)) {
             Ok(look) => look,
             Err(Errno(libc::EBADF)) => return Source::Bad,
             Err(_) => return Source::Unknown(fd),

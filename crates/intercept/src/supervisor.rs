@@ -19,6 +19,7 @@ use crate::listener::{ERESTARTNOINTR, Notif, Reply};
 use crate::lock::lock;
 use crate::monitor;
 use crate::note::Note;
+use crate::poll;
 use crate::pool::{Admission, Job, May, Part, Pool, Term, Work};
 use crate::revoke::Revoking;
 use crate::rewrite::{self, Arg, Left};
@@ -393,12 +394,16 @@ impl<'a> Supervisor<'a> {
             return Verdict::native();
         }
         let mut expected = expected(n);
+        let mut has_looked = false;
         loop {
             if expected.is_some() || n.gathered.lacks() {
                 Call::new(&self.host, n).gather(expected.take());
             }
             if n.gathered.care.is_put_off() {
                 return Verdict::Answered;
+            }
+            if !core::mem::replace(&mut has_looked, true) {
+                poll::look_ahead(&self.host, n);
             }
             let (verdict, mut answers, tick_is_due) = self.apply_call(n);
             let again = n.gathered.lacks();
