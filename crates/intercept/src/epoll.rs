@@ -1,7 +1,7 @@
 //! Device files and buffers in a program's own epoll sets.
 //!
-//! The kernel cannot watch a device file or a dma-buf of ours: they are memfds to it, which it refuses. The supervisor puts an object of its own into the
-//! program's set instead, with the program's data: a socket that is always readable, writable and
+//! The kernel cannot watch a device file or a dma-buf of ours: they are memfds to it, which it
+//! refuses. The supervisor puts an object of its own into the program's set instead, with the program's data: a socket that is always readable, writable and
 //! has urgent data. What is reported of it is the mask that the supervisor gives the entry: the
 //! conditions that hold on the device, of those that the program asked for. One entry is one event,
 //! as the kernel's own, and epoll_wait stays the kernel's. POLLERR cannot be masked: while it
@@ -17,22 +17,22 @@
 //! A buffer that was exported several times is one file here and several to a program. Where it
 //! closes one of them while it has another, the entry stays until that is closed, too.
 
+mod sweep;
+
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use vb3_host::{Backend, Caller, Errno, FdIdentity, FileId};
 
 use crate::files::Target;
-use crate::holders;
 use crate::host::Call;
 use crate::listener::Notif;
 use crate::poll::{buffer_poll, device_poll};
 use crate::raw;
 use crate::serve::{Server, Verdict};
-
-/// Sets known before those are looked for that no program holds any more.
-const SWEEP_FROM: usize = 64;
+pub(crate) use sweep::Sweep;
 
 const ERR: u32 = libc::EPOLLERR.cast_unsigned();
 const HUP: u32 = libc::EPOLLHUP.cast_unsigned();
@@ -173,8 +173,10 @@ struct SetId(u64);
 /// A program's epoll set.
 #[derive(Debug)]
 struct Set {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     entries: usize,
+    /// With which change it was used last.
+    used: u64,
 }
 
 /// One descriptor of a file in one set.
@@ -363,7 +365,11 @@ pub(crate) struct Epolls {
     /// Entries out of their sets because their file is about to be closed.
     parked: HashMap<Watched, HashMap<(SetId, i32), Entry>>,
     next: u64,
+    /// Changes of sets so far.
+    changes: u64,
     sweep_at: usize,
+    /// Somebody looks which sets are gone.
+    is_swept: bool,
 }
 
 impl Epolls {
@@ -495,7 +501,12 @@ impl Epolls {
         self.next += 1;
         let id = SetId(self.next);
         self.order.insert(at.min(self.order.len()), id);
-        self.sets.insert(id, Set { fd, entries: 0 });
+        let set = Set {
+            fd: Arc::new(fd),
+            entries: 0,
+            used: self.changes,
+        };
+        self.sets.insert(id, set);
         self.names.insert(name, id);
         id
     }
@@ -553,30 +564,6 @@ impl Epolls {
         Err(low)
     }
 
-    /// Lets go of sets that no program holds any more, each time there are twice as many as were
-    /// left the last time. The kernel has no other way of telling.
-    fn sweep(&mut self) {
-        if self.sets.len() < self.sweep_at.max(SWEEP_FROM) {
-            return;
-        }
-        let held = holders::epoll_sets(self.sets.iter().map(|(id, set)| (id, set.fd.as_fd())));
-        let gone: Vec<SetId> = self
-            .sets
-            .keys()
-            .copied()
-            .filter(|id| !held.contains(id))
-            .collect();
-        for entries in self.by_file.values_mut().chain(self.parked.values_mut()) {
-            entries.retain(|(set, _), _| !gone.contains(set));
-        }
-        self.by_file.retain(|_, entries| !entries.is_empty());
-        self.parked.retain(|_, entries| !entries.is_empty());
-        self.sets.retain(|id, _| held.contains(id));
-        self.order.retain(|id| held.contains(id));
-        self.names.retain(|_, id| held.contains(id));
-        self.sweep_at = self.sets.len() * 2;
-    }
-
     fn change(
         &mut self,
         (file, number): (Watched, i32),
@@ -589,8 +576,12 @@ impl Epolls {
         if op != Op::Delete && events & EXCLUSIVE != 0 && wrong {
             return Err(Errno(libc::EINVAL));
         }
-        self.sweep();
+        self.sweep_if_late();
+        self.changes += 1;
         let id = self.identify(set, name);
+        if let Some(set) = self.sets.get_mut(&id) {
+            set.used = self.changes;
+        }
         let events = events & !file.unknown();
         let done = self.change_in(id, (file, number), op, (events, data), backend);
         if self.sets.get(&id).is_some_and(|set| set.entries == 0) {

@@ -147,7 +147,7 @@ impl Server<'_> {
             self.closings.next_due(),
             lock(&self.host.held).look_again(),
             self.ended.map(|_| AFTERWARDS),
-            (!self.gone.is_empty()).then_some(Duration::ZERO),
+            (!self.gone.is_empty() || self.epolls.wants_sweep()).then_some(Duration::ZERO),
         ]
         .into_iter()
         .flatten()

@@ -12,6 +12,7 @@ use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
 use crate::arch::{AUDIT_ARCH, nr};
+use crate::epoll::Sweep;
 use crate::error::Error;
 use crate::host::{Call, Host};
 use crate::lend::{self, Asked, Lending, Lent};
@@ -144,7 +145,13 @@ impl<'a> Supervisor<'a> {
             if self.pool.is_short() {
                 continue;
             }
-            let until = self.server().plan(look_again);
+            let (until, sweep) = {
+                let mut server = self.server();
+                (server.plan(look_again), server.epolls.begin_sweep())
+            };
+            if let Some(sweep) = sweep {
+                self.sweep_beside(sweep, scope);
+            }
             let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
             let waited = self.host.events.wait(timeout, self.alarm.as_fd());
             waited.map_err(|Errno(errno)| Error::System {
@@ -181,6 +188,19 @@ impl<'a> Supervisor<'a> {
         if thread.spawn_scoped(scope, read).is_err() {
             self.host.read_locks();
             self.reads_locks.store(false, Ordering::Release);
+        }
+    }
+
+    /// Has sets looked for that no program holds any more, where it is time.
+    fn sweep_beside<'scope>(&'scope self, sweep: Sweep, scope: &'scope Scope<'scope, '_>) {
+        let look = || {
+            let swept = sweep.look();
+            let ((), answers) = self.apply(|server| server.epolls.end_sweep(swept));
+            self.answer_all(answers);
+        };
+        let thread = Builder::new().name("vb3-sweep".into()).stack_size(STACK);
+        if thread.spawn_scoped(scope, look).is_err() {
+            self.server().epolls.give_up_sweep();
         }
     }
 
