@@ -152,7 +152,7 @@ fn many_that_end_at_once_have_all_ended_before_the_next_call() {
     let Some(program) = compiled("ends.c") else {
         return;
     };
-    let rounds = "10";
+    let rounds = "3";
     // Twelve buffers and nothing more fit into its 64 MiB of contiguous memory.
     let run = Run::on("soc-cma").device("camera=pattern,size=1920x1080,format=YUYV");
     let program = program.display().to_string();
