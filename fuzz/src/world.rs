@@ -95,10 +95,10 @@ const MACHINES: [&str; 5] = [
 
 const DEVICES: [&str; 15] = [
     "camera,size=64x48",
-    "camera-mplane,size=64x48,clock=free,format=NV12M",
-    "camera,size=64x48,clock=free,alloc=vmalloc,inject=on,min-queued=2",
+    "camera,mplane=on,size=64x48,pace=free,format=NV12M",
+    "camera,size=64x48,pace=free,alloc=vmalloc,inject=on,min-queued=2",
     "display,size=64x48",
-    "display-mplane,size=64x48,clock=free",
+    "display,mplane=on,size=64x48,pace=free",
     "h264dec",
     "h264dec,stride=64,alloc=vmalloc",
     "h264enc",
@@ -108,7 +108,7 @@ const DEVICES: [&str; 15] = [
     "jpegenc,stride=32",
     "convert",
     "convert,alloc=vmalloc,hints=off",
-    "display,clock=free,size=64x48,inject=on",
+    "display,pace=free,size=64x48,inject=on",
 ];
 
 struct Bench {

@@ -6,7 +6,7 @@ modprobe udmabuf 2>/dev/null
 modprobe system_heap 2>/dev/null
 cd /tmp
 export XDG_STATE_HOME=/tmp
-shape=format=YUYV,size=320x240,clock=free,hints=off
+shape=format=YUYV,size=320x240,pace=free,hints=off
 vb3=/scenario/vb3
 version=$($vb3 --version 2>&1) && right=true || right=false
 step vb3.version "\"ok\":$right,\"says\":\"$(echo "$version" | tr -d '"\\\\' | tr '\n' ' ')\""

@@ -89,11 +89,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let measure = |spec: &str, words: &[&str]| measure(&vb3, &client, &args.machine, spec, words);
     let cycles = args.cycles.to_string();
     let few = measure(
-        "camera=pattern,profile=sensor,clock=free",
+        "camera=pattern,profile=sensor,pace=free",
         &["cycles", "4", &cycles],
     )?;
     let many = measure(
-        "camera=pattern,profile=sensor,clock=free,max-buffers=1024",
+        "camera=pattern,profile=sensor,pace=free,max-buffers=1024",
         &["cycles", "1024", &cycles],
     )?;
     let frames = args.frames.to_string();

@@ -10,7 +10,7 @@ use crate::picture::Size;
 use crate::place::Place;
 use crate::scaler::Scaler;
 use crate::source::{Ready, Source};
-use crate::spec::{Clock, DeviceKind, DeviceSpec, SourceSpec};
+use crate::spec::{DeviceKind, DeviceSpec, Pace, SourceSpec};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice};
 use crate::surface::EIO;
 use controls::Controls;
@@ -36,7 +36,7 @@ const PATTERN: (u32, u32) = (1280, 720);
 /// the sequence. So do the frames of times that a late tick finds in the past: it delivers the
 /// newest, with its own time. Frame 0 is taken when the first buffer is there. Where a clip's
 /// decoder is late, its pictures are shown later and none is left out, but the camera's frames are
-/// numbered by time all the same. With [`Clock::Free`] each buffer gets a frame at once, and none
+/// numbered by time all the same. With [`Pace::Free`] each buffer gets a frame at once, and none
 /// is dropped.
 ///
 /// JPEG files are made by a codec process, while the camera goes on; their buffers come back when
@@ -134,7 +134,7 @@ impl<C> Player<C> {
         mut last: bool,
         progress: &mut Progress<C>,
     ) -> Option<(u64, bool)> {
-        if stream.clock == Clock::Free {
+        if stream.pace == Pace::Free {
             return Some((now_ns, last));
         }
         let was_waiting = before == State::AwaitsSource;
@@ -292,13 +292,13 @@ impl<C> Engine<C> for Player<C> {
         progress: &mut Progress<C>,
     ) -> bool {
         let has_buffer = self.has_buffer(stream);
-        let needs_buffer = stream.clock == Clock::Free || stream.due_ns.is_none();
+        let needs_buffer = stream.pace == Pace::Free || stream.due_ns.is_none();
         let is_over = self.state == State::Ended || self.needs_picture();
         if is_over || !has_buffer && needs_buffer {
             return false;
         }
         let due_ns = *stream.due_ns.get_or_insert(now_ns);
-        if stream.clock == Clock::Real && now_ns < due_ns {
+        if stream.pace == Pace::Real && now_ns < due_ns {
             return false;
         }
         let before = self.state;
@@ -359,10 +359,10 @@ impl<C> Engine<C> for Player<C> {
             return Some(0);
         }
         let at_once = self.has_buffer(stream).then_some(0);
-        match (self.state, stream.clock, stream.due_ns) {
+        match (self.state, stream.pace, stream.due_ns) {
             (State::Ended | State::AwaitsSource, ..) => None,
-            (State::AwaitsBuffer, ..) | (_, Clock::Free, _) | (_, _, None) => at_once,
-            (State::Running, Clock::Real, Some(due_ns)) => at_once
+            (State::AwaitsBuffer, ..) | (_, Pace::Free, _) | (_, _, None) => at_once,
+            (State::Running, Pace::Real, Some(due_ns)) => at_once
                 .map(|_| due_ns)
                 .or(Some(due_ns.saturating_add(stream.interval_ns()))),
         }

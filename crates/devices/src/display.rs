@@ -5,7 +5,7 @@ use crate::mode::Mode;
 use crate::picture::Frame;
 use crate::place::Place;
 use crate::sink::{Shape, Sink, Thumbnail};
-use crate::spec::{Clock, DeviceKind, DeviceSpec};
+use crate::spec::{DeviceKind, DeviceSpec, Pace};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice};
 use crate::surface::{EINVAL, Way};
 use std::os::fd::BorrowedFd;
@@ -24,7 +24,7 @@ const FRAMES_REPEATED: u32 = cid::DRIVERS_OWN + 1;
 /// At each refresh it reads the oldest buffer, hands the picture to its sink and gives the buffer
 /// back. Where there is none it repeats the last picture, which is counted and not recorded. While
 /// the sink has no room, the display holds its buffers: a recording lacks no frame. With
-/// [`Clock::Free`] buffers are shown as they come.
+/// [`Pace::Free`] buffers are shown as they come.
 pub(crate) type Display<C> = StreamingDevice<Screen<C>, Mode, C>;
 
 /// A picture that is being read.
@@ -212,14 +212,14 @@ impl<C> Engine<C> for Screen<C> {
         }
         self.starved = false;
         stream.due_ns = Some(due_ns);
-        if stream.clock == Clock::Real && now_ns < due_ns {
+        if stream.pace == Pace::Real && now_ns < due_ns {
             return false;
         }
         if !self.sink.has_room() {
             self.held = true;
             return false;
         }
-        if core::mem::take(&mut self.held) || stream.clock == Clock::Free {
+        if core::mem::take(&mut self.held) || stream.pace == Pace::Free {
             due_ns = due_ns.max(now_ns);
         }
         self.show(stream, due_ns, bus, progress);
@@ -234,9 +234,9 @@ impl<C> Engine<C> for Screen<C> {
         if stream.tokens.is_empty() || self.held {
             return None;
         }
-        match stream.clock {
-            Clock::Free => Some(0),
-            Clock::Real => Some(stream.due_ns.unwrap_or(0)),
+        match stream.pace {
+            Pace::Free => Some(0),
+            Pace::Real => Some(stream.due_ns.unwrap_or(0)),
         }
     }
 

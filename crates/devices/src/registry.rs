@@ -63,7 +63,7 @@ pub enum DeviceKind {
 /// A first word of SPECs.
 pub(crate) struct Row {
     pub(crate) help: OptionHelp,
-    /// Whether the device speaks the multi-planar API.
+    /// Whether the device speaks the multi-planar API unless `mplane=` says otherwise.
     pub(crate) mplane: bool,
     /// Reads what follows the `=`. The error is what to say, where the list of kinds does not say it.
     pub(crate) parse: fn(&str) -> Result<DeviceKind, Option<&'static str>>,
@@ -96,29 +96,11 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     row(
         help(
-            "camera-mplane",
-            SOURCES,
-            "the same with the multi-planar API",
-        ),
-        true,
-        |value| camera(value, false),
-    ),
-    row(
-        help(
             "display",
             SINKS,
             "a display that records what it is shown (default null)",
         ),
         false,
-        display,
-    ),
-    row(
-        help(
-            "display-mplane",
-            SINKS,
-            "the same with the multi-planar API",
-        ),
-        true,
         display,
     ),
     row(
@@ -263,7 +245,7 @@ fn bare(value: &str, kind: DeviceKind) -> Result<DeviceKind, Option<&'static str
 }
 
 impl DeviceKind {
-    /// What a SPEC calls it, without `-mplane`.
+    /// Its name in a SPEC.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -339,8 +321,7 @@ mod tests {
         for row in ROWS {
             let name = row.help.name;
             let spec: DeviceSpec = name.parse().expect(name);
-            let plain = name.strip_suffix("-mplane").unwrap_or(name);
-            assert_eq!((spec.kind.name(), spec.mplane), (plain, row.mplane));
+            assert_eq!((spec.kind.name(), spec.mplane), (name, row.mplane));
             assert!(!spec.pixel_formats().is_empty(), "{name}");
             // What takes a value says so, and nothing else takes one.
             let given = format!("{name}=pattern.y4m").parse::<DeviceSpec>();

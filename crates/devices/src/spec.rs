@@ -51,8 +51,8 @@ pub struct DeviceSpec {
     pub rates: Vec<Fraction>,
     /// Pixel formats that a camera offers; empty for all it has.
     pub formats: Vec<FourCc>,
-    /// What paces it.
-    pub clock: Clock,
+    /// What paces its frames.
+    pub pace: Pace,
     /// Where its planes come from.
     pub allocator: Allocator,
     /// Whether its own buffers are placed when a device first uses them, for all devices that share
@@ -134,7 +134,7 @@ pub enum Profile {
 
 /// What paces a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Clock {
+pub enum Pace {
     /// The monotonic clock, at the frame rate.
     #[default]
     Real,
@@ -263,9 +263,14 @@ pub const OPTIONS: &[OptionHelp] = &[
         "whether a clip starts again at its end (cameras; default off)",
     ),
     help(
-        "clock",
+        "pace",
         "real or free",
-        "frames at their rate, or as fast as buffers come",
+        "frames at their rate (default), or as fast as buffers come",
+    ),
+    help(
+        "mplane",
+        SWITCH,
+        "whether a camera or display speaks the multi-planar API (default off)",
     ),
     help(
         "alloc",
@@ -413,7 +418,7 @@ impl DeviceSpec {
             sizes: Vec::new(),
             rates: Vec::new(),
             formats: Vec::new(),
-            clock: Clock::Real,
+            pace: Pace::Real,
             allocator: Allocator::Contig,
             lazy: false,
             admission: false,
@@ -527,12 +532,22 @@ impl DeviceSpec {
                 };
                 *looping = on;
             }
-            "clock" => {
-                self.clock = match value {
-                    "real" => Clock::Real,
-                    "free" => Clock::Free,
+            "pace" => {
+                self.pace = match value {
+                    "real" => Pace::Real,
+                    "free" => Pace::Free,
                     _ => return Err(None),
                 };
+            }
+            "mplane" => {
+                let chosen = parse_switch(value).ok_or(None)?;
+                if !matches!(
+                    self.kind,
+                    DeviceKind::Camera { .. } | DeviceKind::Display { .. }
+                ) {
+                    return Err(Some("only a camera or display has mplane=".to_owned()));
+                }
+                self.mplane = chosen;
             }
             "alloc" => {
                 self.allocator = match value {

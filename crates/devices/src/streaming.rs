@@ -9,7 +9,7 @@ use crate::device::Outside;
 use crate::place::{Place, identity, policy};
 use crate::scaler::Scaler;
 use crate::sink::Thumbnail;
-use crate::spec::{Clock, DeviceSpec};
+use crate::spec::{DeviceSpec, Pace};
 use crate::surface::{EINVAL, FIELD_NONE, PIECE, Surface, Trouble};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
@@ -166,7 +166,7 @@ pub(crate) trait Engine<C> {
 #[derive(Debug)]
 pub(crate) struct Stream<F, C> {
     pub(crate) formats: F,
-    pub(crate) clock: Clock,
+    pub(crate) pace: Pace,
     /// The buffers that the device owns, oldest first.
     pub(crate) tokens: VecDeque<Active<C>>,
     /// Between STREAMON and STREAMOFF.
@@ -306,7 +306,7 @@ impl<E: Engine<C>, C> StreamingDevice<E, E::Formats, C> {
             policy: policy(spec, place),
             stream: Stream {
                 formats,
-                clock: spec.clock,
+                pace: spec.pace,
                 tokens: VecDeque::new(),
                 is_on: false,
                 sequence: 0,

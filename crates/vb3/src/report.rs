@@ -136,7 +136,7 @@ pub struct ScriptEvent {
 pub struct DeviceReport {
     /// `/dev/videoN`.
     pub node: String,
-    /// `camera`, `camera-mplane`, `display`, `display-mplane`.
+    /// `camera`, `display`, `h264dec`, ….
     pub kind: String,
     /// Allocator of its planes: `contig`, `sg` or `vmalloc`.
     pub allocator: String,

@@ -159,7 +159,7 @@ impl Tools {
     /// `vb3 run`, up to the program: a decoder with a number of buffers, a converter, a display.
     fn devices(&self, sink: &str) -> Vec<String> {
         let decoder = format!("h264dec,max-buffers={REMAPPED}");
-        let display = format!("display-mplane={sink},clock=free");
+        let display = format!("display={sink},mplane=on,pace=free");
         let vb3 = self.vb3.display().to_string();
         let mut words = vec![vb3, "run".to_owned(), "--machine".to_owned()];
         words.push(self.machine.clone());

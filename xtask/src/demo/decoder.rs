@@ -28,7 +28,7 @@ pub(super) fn stream(
     let mut run = Run::new(dir, "decoder", machine);
     run.frames = u32::try_from(clip.digests.len()).unwrap_or(u32::MAX);
     run.frame_len = u64::from(width) * u64::from(height) * 3 / 2;
-    let display = format!("display-mplane={},clock=free", in_spec(&run.recorded));
+    let display = format!("display={},mplane=on,pace=free", in_spec(&run.recorded));
     let devices = ["h264dec".to_owned(), "convert".to_owned(), display];
     let mut program = words(&format!(
         "gst-launch-1.0 -q filesrc FILE ! qtdemux ! h264parse \

@@ -130,7 +130,7 @@ fn a_tick_ends_however_late_it_is() {
 
 #[test]
 fn a_free_camera_fills_every_buffer_and_drops_none() {
-    let mut bench = bench(",clock=free", 3);
+    let mut bench = bench(",pace=free", 3);
     bench.start();
     assert_eq!(bench.device.next_tick(), None);
     for round in 0..3 {
@@ -232,8 +232,8 @@ fn nv12_lies_in_one_plane_and_nv12m_in_two() {
     for padding in [0, 16] {
         for (spec, planes) in [
             ("camera,profile=sensor,size=16x8,format=NV12", 1),
-            ("camera-mplane,profile=sensor,size=16x8,format=NV12", 1),
-            ("camera-mplane,profile=sensor,size=16x8,format=NV12M", 2),
+            ("camera,mplane=on,profile=sensor,size=16x8,format=NV12", 1),
+            ("camera,mplane=on,profile=sensor,size=16x8,format=NV12M", 2),
         ] {
             let mut camera = camera(spec);
             let mut format = camera.format(Flow::Capture);
@@ -330,7 +330,7 @@ fn stale_tokens_are_passed_over() {
 
 #[test]
 fn buffers_too_small_are_refused() {
-    let mut camera = camera("camera-mplane,size=16x8,format=NV12M");
+    let mut camera = camera("camera,mplane=on,size=16x8,format=NV12M");
     let sizes = |bytes: &[u64]| PlaneSizes::new(bytes).expect("some planes");
     assert_eq!(camera.queue_setup(None), Ok(sizes(&[128, 64])));
     assert_eq!(
@@ -382,7 +382,7 @@ fn formats_depend_on_the_planes_a_device_speaks() {
         single.map(|format| format.fourcc).collect::<Vec<_>>()
     );
     assert_eq!(
-        codes("camera-mplane"),
+        codes("camera,mplane=on"),
         raw.iter().map(|format| format.fourcc).collect::<Vec<_>>()
     );
     // A scaler has those that it can scale.
@@ -490,7 +490,7 @@ fn a_webcam_offers_sizes_and_rates_one_by_one() {
 #[test]
 fn motion_jpeg_is_the_pattern_in_files() {
     let size = Size::nearest(320, 240);
-    let camera = camera("camera,format=MJPG,size=320x240,clock=free");
+    let camera = camera("camera,format=MJPG,size=320x240,pace=free");
     let mut bench = Bench::new(camera, 4);
     (0..4).for_each(|index| bench.queue(index));
     bench.start();
@@ -598,7 +598,7 @@ fn a_clip_ends_with_a_last_buffer_and_starts_again() {
     let Some(path) = make_clip(&directory) else {
         return;
     };
-    let spec = format!("camera={},clock=free", path.display());
+    let spec = format!("camera={},pace=free", path.display());
     let mut bench = Bench::new(camera(&spec), 2);
     let format = bench.device.format(Flow::Capture);
     assert_eq!((format.width, format.height), (16, 8));
@@ -656,7 +656,7 @@ fn wait(camera: &Camera<u32>) {
 fn the_number_is_in_the_memory_of_every_format() {
     for format in ["YUYV", "NV12", "RGB24"] {
         for size in ["2x2", "64x36", "640x480"] {
-            let spec = format!("camera,size={size},format={format},clock=free");
+            let spec = format!("camera,size={size},format={format},pace=free");
             let mut bench = Bench::new(camera(&spec), 2);
             bench.start();
             for sequence in 0..3 {

@@ -99,7 +99,7 @@ fn pictures_are_shown_in_order_at_the_refresh() {
 
 #[test]
 fn what_nobody_wants_is_read_but_not_looked_at() {
-    let mut bench = Bench::new(unwatched("display,size=16x8,clock=free"), 1);
+    let mut bench = Bench::new(unwatched("display,size=16x8,pace=free"), 1);
     bench.start();
     for number in 0..101 {
         queue_picture(&mut bench, 0, number);
@@ -141,7 +141,7 @@ fn without_a_new_picture_the_last_is_repeated_and_not_recorded() {
 
 #[test]
 fn a_free_display_shows_at_once() {
-    let mut bench = bench(",clock=free", 3);
+    let mut bench = bench(",pace=free", 3);
     bench.start();
     for round in 0..3 {
         (0..3).for_each(|index| queue_picture(&mut bench, index, round * 3 + index));
@@ -160,7 +160,7 @@ fn lines_are_read_where_bytesperline_says() {
         ("display,size=16x8,format=YUYV", &pixfmt::YUYV),
         ("display,size=16x8,format=NV12", &pixfmt::NV12),
         ("display,size=16x8,format=RGB24", &pixfmt::RGB24),
-        ("display-mplane,size=16x8,format=NV12M", &pixfmt::NV12),
+        ("display,mplane=on,size=16x8,format=NV12M", &pixfmt::NV12),
     ] {
         for padding in [0, 48] {
             let mut device = display(spec);
@@ -256,7 +256,7 @@ fn every_picture_reaches_the_file_however_slow_it_is() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let path = directory.path().join("out.yuv");
     let spec = format!(
-        "display={},size=640x480,format=YUYV,clock=free",
+        "display={},size=640x480,format=YUYV,pace=free",
         path.display()
     );
     let mut bench = Bench::new(display(&spec), 4);
@@ -314,7 +314,7 @@ fn every_picture_reaches_the_file_however_slow_it_is() {
 fn a_y4m_display_offers_what_y4m_holds() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let device = display(&format!(
-        "display-mplane={}",
+        "display={},mplane=on",
         directory.path().join("a.y4m").display()
     ));
     let codes: Vec<FourCc> = device
@@ -476,7 +476,7 @@ fn buffers_are_held_while_the_recording_has_no_room() {
 
 #[test]
 fn data_begins_at_its_offset() {
-    let mut device = display("display-mplane,size=16x8,format=YUYV");
+    let mut device = display("display,mplane=on,size=16x8,format=YUYV");
     let mut format = device.format(Flow::Output);
     format.planes[0].sizeimage = 256 + 64;
     device

@@ -22,12 +22,7 @@ impl DeviceSpec {
     pub(super) fn offered(&self) -> String {
         let formats = self.pixel_formats();
         let names: Vec<&str> = formats.iter().map(|one| one.name).collect();
-        let several = match self.kind {
-            DeviceKind::Camera { .. } | DeviceKind::Display { .. } if self.mplane => "-mplane",
-            _ => "",
-        };
-        let kind = self.kind.name();
-        format!("{kind}{several} offers {}", names.join(", "))
+        format!("{} offers {}", self.kind.name(), names.join(", "))
     }
 
     /// Checks the formats against what the device offers.
@@ -55,7 +50,7 @@ impl DeviceSpec {
             DeviceKind::Camera { .. } | DeviceKind::Display { .. }
                 if format == FourCc::NV12M && !self.mplane =>
             {
-                "; it has two planes: ask for camera-mplane or display-mplane"
+                "; it has two planes: add mplane=on"
             }
             DeviceKind::Display {
                 sink: SinkSpec::Y4m(_),

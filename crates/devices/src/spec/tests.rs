@@ -38,7 +38,7 @@ fn kinds_and_their_targets() {
     let table = [
         ("camera", pattern(), false),
         ("camera=pattern", pattern(), false),
-        ("camera-mplane=pattern", pattern(), true),
+        ("camera=pattern,mplane=on", pattern(), true),
         ("camera=a b.mp4", clip("a b.mp4"), false),
         (r"camera=a\,b\\c.mp4", clip(r"a,b\c.mp4"), false),
         (r"camera=a\b.mp4", clip(r"a\b.mp4"), false),
@@ -66,7 +66,7 @@ fn kinds_and_their_targets() {
             false,
         ),
         (
-            "display-mplane=o.rgb",
+            "display=o.rgb,mplane=on",
             display(SinkSpec::Raw("o.rgb".into())),
             true,
         ),
@@ -84,7 +84,7 @@ fn kinds_and_their_targets() {
 #[test]
 fn options_land_where_they_belong() {
     let spec = parse(
-        "camera-mplane=clip.mp4,size=1280x720,fps=30000/1001,format=nv12m,loop=on,clock=free,\
+        "camera=clip.mp4,mplane=on,size=1280x720,fps=30000/1001,format=nv12m,loop=on,pace=free,\
          alloc=vmalloc,userptr=off,hints=off,inject=on,admission=on,min-queued=3,max-buffers=128,name=My Camera,stride=64,node=video7",
     );
     assert_eq!(
@@ -99,7 +99,7 @@ fn options_land_where_they_belong() {
             size: Size::new(1280, 720),
             fps: Some(Fraction::new(30_000, 1001)),
             format: Some(FourCc::NV12M),
-            clock: Clock::Free,
+            pace: Pace::Free,
             allocator: Allocator::Vmalloc,
             userptr: Some(false),
             hints: false,
@@ -222,7 +222,7 @@ const OFFERED: [(&str, &[&str]); 11] = [
         ],
     ),
     (
-        "camera-mplane",
+        "camera,mplane=on",
         &[
             "YUYV", "MJPEG", "NV12", "NV12M", "RGB24", "YUV420", "UYVY", "NV21", "NV16", "P010",
             "GREY", "XBGR32", "XRGB32", "SBGGR8", "SRGGB8",
@@ -240,14 +240,14 @@ const OFFERED: [(&str, &[&str]); 11] = [
         ],
     ),
     (
-        "display-mplane",
+        "display,mplane=on",
         &[
             "YUYV", "NV12", "NV12M", "RGB24", "YUV420", "UYVY", "NV21", "NV16", "P010", "GREY",
             "XBGR32", "XRGB32",
         ],
     ),
     (
-        "display-mplane=a.y4m",
+        "display=a.y4m,mplane=on",
         &[
             "YUYV", "NV12", "NV12M", "YUV420", "UYVY", "NV21", "NV16", "P010", "GREY",
         ],
@@ -280,7 +280,7 @@ fn a_format_that_a_device_does_not_offer_is_refused_with_those_it_does() {
                 continue;
             }
             let said = refusal(&text);
-            let kind = device.split('=').next().unwrap();
+            let kind = device.split(['=', ',']).next().unwrap();
             let all = format!(
                 "format={format} is not understood: {kind} offers {}",
                 offered.join(", ")
@@ -310,7 +310,7 @@ fn constraints_are_bytes_plain_or_in_units() {
 #[test]
 fn refusals_name_option_value_and_what_is_allowed() {
     let table = [
-        ("", "a device is one of camera, camera-mplane, display"),
+        ("", "a device is one of camera, display"),
         (
             "webcam=x",
             "webcam=x is not understood: a device is one of camera",
@@ -336,7 +336,7 @@ fn refusals_name_option_value_and_what_is_allowed() {
             "camera,format=BGR9",
             "format=BGR9 is not understood: use YUYV, MJPEG, NV12",
         ),
-        ("camera,format=NV12M", "ask for camera-mplane"),
+        ("camera,format=NV12M", "add mplane=on"),
         (
             "display=a.y4m,format=RGB24",
             "format=RGB24 is not understood: display offers YUYV, NV12, YUV420, UYVY, NV21, NV16, P010, GREY; \
@@ -347,7 +347,7 @@ fn refusals_name_option_value_and_what_is_allowed() {
             "loop=yes is not understood: use on or off",
         ),
         ("display,loop=on", "only a camera can loop"),
-        ("camera,clock=fast", "use real or free"),
+        ("camera,pace=fast", "use real or free"),
         ("camera,alloc=cma", "use contig, sg or vmalloc"),
         (
             "camera,userptr",
@@ -452,7 +452,8 @@ fn every_listed_option_is_understood() {
         ("readers", "3"),
         ("exclusive-caps", "on"),
         ("loop", "off"),
-        ("clock", "real"),
+        ("pace", "real"),
+        ("mplane", "on"),
         ("alloc", "contig"),
         ("place", "lazy"),
         ("admission", "on"),

@@ -119,7 +119,7 @@ const fn plane_device(
 pub(super) struct Node {
     number: u32,
     pub(super) path: PathBuf,
-    /// `camera`, `display-mplane`, ….
+    /// `camera`, `display`, ….
     pub(super) kind: String,
     pub(super) allocator: Allocator,
     pub(super) dma: vb3_machine::Device,
@@ -220,15 +220,10 @@ impl Node {
             Role::Capture | Role::Output => VideoDevice::new(memory, device, plane_device),
         };
         let video = video.with_context(|| format!("{}: no queue can be made", path.display()))?;
-        let name = spec.kind.name();
         Ok(Self {
             number,
             path,
-            kind: if spec.mplane && video.role() != Role::MemToMem {
-                format!("{name}-mplane")
-            } else {
-                name.to_owned()
-            },
+            kind: spec.kind.name().to_owned(),
             allocator: spec.allocator,
             dma,
             planes: plane_device,

@@ -286,7 +286,7 @@ impl Bench {
 
 /// Frames from a camera to a display, each exported once and queued at both in turn.
 fn camera_to_display(machine: &str, frames: u32) -> (Bench, crate::report::Report) {
-    let specs = ["camera=pattern,clock=free", "display,clock=free"];
+    let specs = ["camera=pattern,pace=free", "display,pace=free"];
     pass_frames(Bench::new(machine, &specs), frames)
 }
 
@@ -449,7 +449,7 @@ fn memory_without_pages_is_shared_by_physical_address() {
 
 #[test]
 fn a_devices_own_memory_runs_out_with_the_reason() {
-    let mut bench = Bench::new("soc-sram", &["camera=pattern,clock=free,size=1920x1080"]);
+    let mut bench = Bench::new("soc-sram", &["camera=pattern,pace=free,size=1920x1080"]);
     let camera = bench.open(0);
     // As many as fit, and why not more.
     let count = u64::from(bench.reqbufs(camera, CAPTURE, MMAP, 32));
@@ -522,8 +522,8 @@ fn what_the_camera_writes_is_where_the_display_reads() {
 /// The events of camera to display on a clock that can be repeated, and the report.
 fn story(machine: &str, pace: &str, seed: u64) -> (String, crate::report::Report) {
     let specs = [
-        format!("camera=pattern,clock={pace}"),
-        format!("display,clock={pace}"),
+        format!("camera=pattern,pace={pace}"),
+        format!("display,pace={pace}"),
     ];
     let mut bench = Bench::seeded(machine, &[&specs[0], &specs[1]], seed);
     let now = Cell::new(1_000_000_000);
@@ -554,7 +554,7 @@ fn the_same_seed_gives_the_same_events_at_the_same_times() {
 #[test]
 fn an_export_whose_number_cannot_be_told_gives_nothing_away() {
     for (machine, _) in BUILTINS {
-        let mut bench = Bench::new(machine, &["camera=pattern,clock=free"]);
+        let mut bench = Bench::new(machine, &["camera=pattern,pace=free"]);
         let camera = bench.open(0);
         assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
         bench.program.unwritable.set(true);
@@ -587,9 +587,9 @@ fn refusals(bench: &mut Bench) -> Vec<(String, String, String, u64, u64)> {
 #[test]
 fn a_device_with_few_address_bits_gets_memory_it_reaches_or_the_reason() {
     const REACH: u64 = (1 << 24) - 1;
-    let near = "camera=pattern,clock=free,mask=24";
+    let near = "camera=pattern,pace=free,mask=24";
     for machine in ["soc-cma", "vm-bounce", "soc-iommu"] {
-        let mut bench = Bench::new(machine, &[near, "camera=pattern,clock=free"]);
+        let mut bench = Bench::new(machine, &[near, "camera=pattern,pace=free"]);
         let (camera, big) = (bench.open(0), bench.open(1));
         let platform = bench.world.memory.ops_mut().platform_mut();
         platform.trace_mut().start(1 << 16);
@@ -646,7 +646,7 @@ fn a_buffer_beyond_a_devices_reach_is_refused_with_the_reason() {
     const REACH: u64 = (1 << 24) - 1;
     let mut bench = Bench::new(
         "soc-cma",
-        &["camera=pattern,clock=free", "display,clock=free,mask=24"],
+        &["camera=pattern,pace=free", "display,pace=free,mask=24"],
     );
     let (camera, display) = (bench.open(0), bench.open(1));
     assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 32), 32);

@@ -166,7 +166,7 @@ fn a_device_sees_its_window_of_memory_alone() {
     if lacks("v4l2-ctl") {
         return;
     }
-    let camera = "camera=pattern,clock=free,size=320x240,format=YUYV";
+    let camera = "camera=pattern,pace=free,size=320x240,format=YUYV";
     let run = Run::on("soc-cma").device(format!("{camera},window=0x0-0x3fffff@0xc0000000"));
     let script = "v4l2-ctl --stream-mmap=4 --stream-count=8 --stream-to=shot.raw; \
                   v4l2-ctl --stream-mmap=32 --stream-count=2";
@@ -194,11 +194,11 @@ fn devices_of_one_machine_have_limits_of_their_own() {
         "name = \"mixed\"\nram = \"256MiB\"\ncma = \"1MiB\"\ncoherent = true\ndma_mask = 32\n\
          iommu = \"none\"\n[iommus.left]\n{iommu}[iommus.right]\n{iommu}"
     );
-    let camera = "camera=pattern,clock=free,size=640x480,format=YUYV";
+    let camera = "camera=pattern,pace=free,size=640x480,format=YUYV";
     let run = Run::on("mixed.toml")
         .device(format!("{camera},iommu=left"))
-        .device("display=null,clock=free,iommu=right")
-        .device("display=null,clock=free")
+        .device("display=null,pace=free,iommu=right")
+        .device("display=null,pace=free")
         .device(format!("{camera},sram=2MiB"));
     std::fs::write(run.file("mixed.toml"), profile).unwrap();
     let share = |sink: u32| {

@@ -4,7 +4,7 @@
 use crate::common::{Run, compiled, lacks};
 use crate::pipeline::{encode, expect_pictures, failing, line, reference};
 
-const DISPLAY: &str = "display-mplane=shown.raw,clock=free,format=NV12,size=160x120";
+const DISPLAY: &str = "display=shown.raw,mplane=on,pace=free,format=NV12,size=160x120";
 
 /// A decoder, a converter and a display of a board: what follows the kind in a SPEC. Where the board
 /// has none, the limits are those of its other devices.
@@ -143,12 +143,12 @@ const PROBLEMS: &[Problem] = &[
     // raspberrypi/linux #5727: a USB camera's buffers, which lie anywhere, at the display.
     Problem {
         board: "rpi-4",
-        devices: &["camera=pattern,clock=free,size=320x240,alloc=vmalloc", HVS],
+        devices: &["camera=pattern,pace=free,size=320x240,alloc=vmalloc", HVS],
         options: &[],
         program: SHOW,
         said: "QBUF on /dev/video1 failed with EINVAL: the memory lies at 0x100000000, which the \
                device's bus does not show",
-        mended: (&["camera=pattern,clock=free,size=320x240", HVS], SHOW),
+        mended: (&["camera=pattern,pace=free,size=320x240", HVS], SHOW),
     },
     // raspberrypi/rpicam-apps #912: after days, contiguous memory is free, but in pieces.
     Problem {
@@ -189,7 +189,7 @@ const PROBLEMS: &[Problem] = &[
     Problem {
         board: "rock-5b",
         devices: &[
-            "camera=pattern,clock=free,size=320x240,iommu=/iommu@fdb50800",
+            "camera=pattern,pace=free,size=320x240,iommu=/iommu@fdb50800",
             "display,name=rga@fdb80000",
         ],
         options: &[],
@@ -197,7 +197,7 @@ const PROBLEMS: &[Problem] = &[
         said: "and the device only up to 0xffffffff",
         mended: (
             &[
-                "camera=pattern,clock=free,size=320x240,iommu=/iommu@fdb50800,place=lazy",
+                "camera=pattern,pace=free,size=320x240,iommu=/iommu@fdb50800,place=lazy",
                 "display,name=rga@fdb80000",
             ],
             SHOW,
@@ -208,7 +208,7 @@ const PROBLEMS: &[Problem] = &[
     Problem {
         board: "odroid-u3",
         devices: &[
-            "camera=pattern,clock=free,size=320x240,name=fimc@0,iommu=/soc/sysmmu@11a20000",
+            "camera=pattern,pace=free,size=320x240,name=fimc@0,iommu=/soc/sysmmu@11a20000",
             "display,name=mixer@12c10000",
         ],
         options: &[],
@@ -216,7 +216,7 @@ const PROBLEMS: &[Problem] = &[
         said: "in one run of addresses and the memory gives 4 KiB",
         mended: (
             &[
-                "camera=pattern,clock=free,size=320x240,name=fimc@0,\
+                "camera=pattern,pace=free,size=320x240,name=fimc@0,\
                  iommu=/soc/sysmmu@11a20000,place=lazy",
                 "display,name=mixer@12c10000",
             ],

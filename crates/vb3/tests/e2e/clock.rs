@@ -75,7 +75,7 @@ fn gstreamer_gets_every_frame_of_a_minute() {
         (pixels, begin.elapsed())
     };
     // The system's clock leaves out what a busy machine is too slow for.
-    let (wanted, _) = minute("real", &format!("{camera},clock=free"), "real.json");
+    let (wanted, _) = minute("real", &format!("{camera},pace=free"), "real.json");
     assert_eq!(wanted.len(), 1800 * 64 * 48 * 2);
     for report in ["one.json", "other.json"] {
         let (pixels, took) = minute("virtual", camera, report);
@@ -163,7 +163,7 @@ fn runs_on_a_virtual_clock_are_the_same_byte_for_byte_with_the_pixels_of_real_ti
     let pixels = || std::fs::read(dir.join("frames.raw")).unwrap();
     // The system's clock leaves out what a busy machine is too slow for.
     let mut real = vb3(dir);
-    real.args(["run", "-d", &format!("{camera},clock=free"), "--"]);
+    real.args(["run", "-d", &format!("{camera},pace=free"), "--"]);
     let (status, _, said) = finish(real.args(&stream), dir, PATIENCE);
     assert_eq!(status, 0, "{said}");
     let wanted = pixels();

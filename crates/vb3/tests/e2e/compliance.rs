@@ -3,13 +3,13 @@
 use crate::common::{Run, lacks};
 
 const DEVICES: [&str; 4] = [
-    "camera=pattern,clock=free,size=320x240",
-    "display=null,clock=free,size=320x240",
-    "camera-mplane=pattern,clock=free,size=320x240",
-    "display-mplane=null,clock=free,size=320x240",
+    "camera=pattern,pace=free,size=320x240",
+    "display=null,pace=free,size=320x240",
+    "camera=pattern,mplane=on,pace=free,size=320x240",
+    "display=null,mplane=on,pace=free,size=320x240",
 ];
 
-const SCALER: &str = "capture-convert=pattern,clock=free,size=160x120";
+const SCALER: &str = "capture-convert=pattern,pace=free,size=160x120";
 
 /// Failures and warnings of a run, from its last line.
 pub(crate) fn summary(stdout: &str) -> Option<(u32, u32)> {

@@ -337,7 +337,7 @@ fn complies_on_every_machine() {
 
 #[test]
 fn complies_with_the_displays_dmabufs() {
-    let display = "display-mplane=null,format=NV12,size=320x240";
+    let display = "display=null,mplane=on,format=NV12,size=320x240";
     for machine in ["soc-noncoherent", "soc-cma"] {
         expect_compliant(machine, &[CONVERTER, display], &["-e", "/dev/video1"]);
     }

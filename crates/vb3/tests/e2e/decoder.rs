@@ -646,7 +646,7 @@ fn complies_on_boards_that_ship() {
 #[test]
 fn complies_with_the_displays_dmabufs() {
     // Its buffers must be large enough for the stream too.
-    let display = "display-mplane=null,format=NV12,size=1280x720";
+    let display = "display=null,mplane=on,format=NV12,size=1280x720";
     for machine in ["soc-noncoherent", "soc-cma"] {
         expect_decoder_compliant(machine, &[DECODER, display], &["-e", "/dev/video1"]);
     }

@@ -102,7 +102,7 @@ fn camera_to_display(program: &Path, how: [&str; 2], pace: &str) -> (Outcome, Ve
             "camera=pattern,format=YUYV,{pace},{}",
             size_option()
         ))
-        .device(format!("display=shown.raw,clock=free,{}", size_option()))
+        .device(format!("display=shown.raw,pace=free,{}", size_option()))
         .program([&program.display().to_string(), "/dev/video0", "/dev/video1"])
         .and(how)
         .run();
@@ -149,7 +149,7 @@ fn a_program_that_never_waits_is_told_and_one_with_sync_files_need_not_wait() {
         assert_eq!(expect_pattern(yuyv, &shown).len(), 9, "{how}");
     }
     let [fences, wait] =
-        ["fences", "wait"].map(|how| camera_to_display(&program, ["9", how], "clock=free").1);
+        ["fences", "wait"].map(|how| camera_to_display(&program, ["9", how], "pace=free").1);
     assert_eq!(expect_pattern(yuyv, &wait), (0..9).collect::<Vec<_>>());
     assert!(fences == wait, "the same pixels");
 }

@@ -60,7 +60,7 @@ fn show(machine: &str, options: &str, io_mode: &str) -> Option<Outcome> {
         return None;
     }
     let run = Run::on(machine).device(format!(
-        "display=shown.raw,format=YUYV,clock=free,{}{options}",
+        "display=shown.raw,format=YUYV,pace=free,{}{options}",
         size_option()
     ));
     std::fs::write(run.file("frames.raw"), recording(&pixfmt::YUYV, COUNT)).unwrap();
@@ -144,7 +144,7 @@ fn expect_passed_on(machine: &str, options: &str, [src, sink]: [&str; 2]) -> Opt
             size_option()
         ))
         .device(format!(
-            "display=shown.raw,format=NV12,clock=free,{}{options}",
+            "display=shown.raw,format=NV12,pace=free,{}{options}",
             size_option()
         ))
         .program(["gst-launch-1.0", "-q", "v4l2src", "device=/dev/video0"])

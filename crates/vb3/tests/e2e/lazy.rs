@@ -282,7 +282,7 @@ fn protected_memory_is_for_devices_that_are_let_in() {
     assert_eq!(
         demands,
         [
-            ("display-mplane (/dev/video2)", "protected"),
+            ("display (/dev/video2)", "protected"),
             ("convert (/dev/video1)", "unprotected"),
         ]
     );

@@ -232,7 +232,7 @@ fn a_recording_that_is_not_whole_is_a_failed_run() {
     if lacks("v4l2-ctl") {
         return;
     }
-    let run = Run::on("pc").device(format!("display=full.y4m,clock=free,{}", size_option()));
+    let run = Run::on("pc").device(format!("display=full.y4m,pace=free,{}", size_option()));
     std::os::unix::fs::symlink("/dev/full", run.file("full.y4m")).unwrap();
     let outcome = run
         .program(["v4l2-ctl", "-d", "/dev/video0", "--stream-out-mmap"])
@@ -292,7 +292,7 @@ fn written_frames_are_copied_once() {
          \x20   parts = [bytes([100 + i, k]) * ({frame} // 8) for k in range(4)]\n\
          \x20   assert os.writev(fd, parts) == {frame}\n"
     );
-    let display = format!("display=shown.raw,format=YUYV,clock=free,{}", size_option());
+    let display = format!("display=shown.raw,format=YUYV,pace=free,{}", size_option());
     let outcome = Run::on("pc")
         .device(display)
         .program([python, "-c", &script])

@@ -8,7 +8,7 @@ use vb3_v4l2::pixfmt;
 
 fn calls(machine: &str, options: &str, words: &[&str]) -> Option<Outcome> {
     let program = compiled("calls.c")?;
-    let shape = format!("format=YUYV,clock=free,{}", size_option());
+    let shape = format!("format=YUYV,pace=free,{}", size_option());
     Some(
         Run::on(machine)
             .device(format!("camera=pattern,{shape}{options}"))

@@ -70,7 +70,7 @@ fn ffmpeg_shows_by_write() {
         return;
     }
     let run = Run::on("pc").device(format!(
-        "display=shown.raw,format=YUYV,clock=free,{}",
+        "display=shown.raw,format=YUYV,pace=free,{}",
         size_option()
     ));
     std::fs::write(run.file("frames.raw"), recording(&pixfmt::YUYV, COUNT)).unwrap();
@@ -104,7 +104,7 @@ fn ffmpeg_sees_the_controls() {
     // The flip is real: what was left is right.
     let outcome = Run::on("pc")
         .device(format!(
-            "camera=pattern,format=YUYV,clock=free,{}",
+            "camera=pattern,format=YUYV,pace=free,{}",
             size_option()
         ))
         .program([
@@ -157,7 +157,7 @@ fn static_c_program_captures() {
     for memory in ["mmap", "read"] {
         let outcome = Run::on("soc-noncoherent")
             .device(format!(
-                "camera=pattern,format=YUYV,clock=free,{}",
+                "camera=pattern,format=YUYV,pace=free,{}",
                 size_option()
             ))
             .program([program.as_os_str()])
@@ -175,7 +175,7 @@ fn static_go_program_captures() {
     };
     let outcome = Run::on("pc")
         .device(format!(
-            "camera=pattern,format=YUYV,clock=free,{}",
+            "camera=pattern,format=YUYV,pace=free,{}",
             size_option()
         ))
         .program([program.as_os_str()])
@@ -213,11 +213,11 @@ fn a_buffer_goes_from_process_to_process() {
     };
     let outcome = Run::on("pc")
         .device(format!(
-            "camera=pattern,format=NV12,clock=free,{}",
+            "camera=pattern,format=NV12,pace=free,{}",
             size_option()
         ))
         .device(format!(
-            "display=shown.raw,format=NV12,clock=free,{}",
+            "display=shown.raw,format=NV12,pace=free,{}",
             size_option()
         ))
         .program([program.as_os_str()])

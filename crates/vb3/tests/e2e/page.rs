@@ -12,7 +12,7 @@ const BLUE: [u8; 3] = [20, 80, 160];
 fn reported(machine: &str, size: &str, client: &[&str]) -> (Outcome, PathBuf) {
     let run = Run::on(machine)
         .device(format!(
-            "camera=pattern,profile=sensor,clock=free,size={size}"
+            "camera=pattern,profile=sensor,pace=free,size={size}"
         ))
         .options(["--report", "run.html"]);
     let page = run.file("run.html");
@@ -117,8 +117,8 @@ fn the_page_shows_what_a_camera_delivered_and_a_display_was_shown() {
         return;
     }
     let run = Run::on("pc")
-        .device("camera=pattern,clock=free,sizes=320x240,formats=YUYV")
-        .device("display=null,clock=free")
+        .device("camera=pattern,pace=free,sizes=320x240,formats=YUYV")
+        .device("display=null,pace=free")
         .options(["--report", "run.html"]);
     let page = run.file("run.html");
     let gst = "gst-launch-1.0 -q v4l2src num-buffers=40 io-mode=dmabuf ! \

@@ -10,7 +10,7 @@ use vb3::report::Refusal;
 
 pub(crate) const COUNT: u32 = 30;
 const SIZE: (usize, usize) = (160, 120);
-pub(crate) const DISPLAY: &str = "display-mplane=shown.raw,clock=free,format=NV12,size=160x120";
+pub(crate) const DISPLAY: &str = "display=shown.raw,mplane=on,pace=free,format=NV12,size=160x120";
 
 /// Encodes moving pictures of 320x240 to an MP4 file.
 pub(crate) fn encode(file: &Path) -> bool {
@@ -179,7 +179,7 @@ pub(crate) const CONFLICTS: [Conflict; 7] = [
             "no memory of this machine suits",
         ],
         remedy: Remedy::Excluded {
-            by: "display-mplane (/dev/video2)",
+            by: "display (/dev/video2)",
             constraint: "dma-mask",
             enough: |mask| format!(",mask={mask:#x}"),
         },
@@ -210,7 +210,7 @@ pub(crate) const CONFLICTS: [Conflict; 7] = [
             "raise max-segment of the device",
         ],
         remedy: Remedy::Excluded {
-            by: "display-mplane (/dev/video2)",
+            by: "display (/dev/video2)",
             constraint: "max-segment",
             enough: |bytes| format!(",max-segment={bytes}"),
         },
@@ -237,7 +237,7 @@ pub(crate) const CONFLICTS: [Conflict; 7] = [
         constraint: "boundary",
         said: ["cross a multiple of 16 KiB", "widen the boundary"],
         remedy: Remedy::Excluded {
-            by: "display-mplane (/dev/video2)",
+            by: "display (/dev/video2)",
             constraint: "boundary",
             enough: |mask| format!(",boundary={}", mask + 1),
         },
@@ -354,7 +354,7 @@ impl Conflict {
         let names: Vec<&str> = found.devices.iter().map(String::as_str).collect();
         let (first, second, options) = match self.device {
             "/dev/video1" => ("h264dec (/dev/video0)", "convert (/dev/video1)", 1),
-            _ => ("convert (/dev/video1)", "display-mplane (/dev/video2)", 2),
+            _ => ("convert (/dev/video1)", "display (/dev/video2)", 2),
         };
         assert_eq!(names, [first, second]);
         let outcome = match self.remedy {
@@ -475,7 +475,7 @@ fn killed_at_100_random_moments_beside_another() {
         .device("h264dec")
         .device("convert")
         .device(DISPLAY)
-        .device("display-mplane=null,clock=free")
+        .device("display=null,mplane=on,pace=free")
         .patience(500);
     let file = run.file("clip.mp4");
     if !encode(&file) {
@@ -523,7 +523,7 @@ fn a_codec_that_is_killed_is_told_of_and_the_next_one_works() {
         .device("h264dec")
         .device("convert")
         .device(DISPLAY)
-        .device("display-mplane=null,clock=free")
+        .device("display=null,mplane=on,pace=free")
         .patience(240);
     let file = run.file("clip.mp4");
     if !encode(&file) {

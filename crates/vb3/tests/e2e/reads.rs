@@ -99,7 +99,7 @@ fn a_large_write_is_one_frame_of_the_display() {
     }
     let (width, height) = SHAPE;
     let run = Run::on("pc").device(format!(
-        "display=shown.raw,format=NV12,clock=free,size={width}x{height}"
+        "display=shown.raw,format=NV12,pace=free,size={width}x{height}"
     ));
     let frames = (0..COUNT).map(|number| pattern(SHAPE, number).bytes().to_vec());
     let frames: Vec<u8> = frames.flatten().collect();

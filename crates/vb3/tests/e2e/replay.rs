@@ -39,7 +39,7 @@ fn a_replayed_run_is_the_same_run() {
     let own = profile.replace("\"soc-cma\"", "\"mine\"");
     assert_ne!(own, profile);
     fs::write(there.path().join("mine.toml"), own).unwrap();
-    let camera = "camera=pattern,profile=sensor,clock=free";
+    let camera = "camera=pattern,profile=sensor,pace=free";
     let options = ["-m", "mine.toml", "--seed", "9", "-d", camera];
     record(there.path(), "first.json", &options);
     let shot = fs::read(there.path().join("shot.raw")).unwrap();
@@ -74,7 +74,7 @@ fn what_differs_is_said_and_is_the_status() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let camera = "camera=pattern,profile=sensor,clock=free";
+    let camera = "camera=pattern,profile=sensor,pace=free";
     record(dir.path(), "pc.json", &["-d", camera]);
     let bounced = ["-m", "vm-bounce", "-d", camera, "-d", "display=null"];
     record(dir.path(), "bounce.json", &bounced);

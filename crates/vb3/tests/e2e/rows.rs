@@ -53,15 +53,15 @@ fn expect_rows(
     let mplane = client.contains("mplane");
     let kind = ["camera", "display"][direction];
     let other = ["display", "camera"][direction];
-    let planes = if mplane { "-mplane" } else { "" };
+    let planes = if mplane { ",mplane=on" } else { "" };
     let format = if mplane { "NV12M" } else { "YUYV" };
     let outcome = Run::on(machine)
         .device(format!(
-            "{kind}{planes},format={format},clock=free,inject=on,{}{options}",
+            "{kind}{planes},format={format},pace=free,inject=on,{}{options}",
             size_option()
         ))
         .device(format!(
-            "{other},format=YUYV,clock=free,{}{options}",
+            "{other},format=YUYV,pace=free,{}{options}",
             size_option()
         ))
         .program([program.as_os_str()])

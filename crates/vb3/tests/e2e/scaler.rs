@@ -10,7 +10,7 @@ fn capture(machine: &str, pictures: &[u8], size: (usize, usize), set: &[&str]) -
         return None;
     }
     let (width, height) = SIZE;
-    let run = Run::on(machine).device("capture-convert=clip.mkv,clock=free,format=NV12");
+    let run = Run::on(machine).device("capture-convert=clip.mkv,pace=free,format=NV12");
     std::fs::write(run.file("clip.raw"), pictures).unwrap();
     // Without loss.
     let words = format!(

@@ -9,7 +9,7 @@ use crate::common::{
 use std::fs;
 use vb3_v4l2::pixfmt::YUYV;
 
-const FREE: &str = "camera=pattern,format=YUYV,clock=free";
+const FREE: &str = "camera=pattern,format=YUYV,pace=free";
 
 fn camera(more: &str) -> String {
     format!("{FREE},{}{more}", size_option())
@@ -282,7 +282,7 @@ fn ffmpeg_leaves_out_short_and_bad_frames() {
         step("frame = 3\nerror = true"),
         step("frame = 5\nshort = \"1KiB\""),
     ];
-    let device = camera("").replace("clock=free", "fps=30");
+    let device = camera("").replace("pace=free", "fps=30");
     let run = scripted("pc", &device, &script.concat());
     let ffmpeg = "ffmpeg -nostdin -y -f v4l2 -i /dev/video0 -frames:v 10 -f null -";
     let outcome = run.program(ffmpeg.split(' ')).run();
@@ -320,7 +320,7 @@ fn the_scripts_that_ship_are_played_and_told_by_why_and_by_the_page() {
     if lacks("v4l2-ctl") {
         return;
     }
-    let run = Run::on("soc-cma").device("camera=pattern,clock=free,size=640x480");
+    let run = Run::on("soc-cma").device("camera=pattern,pace=free,size=640x480");
     let run = run.options(["--script", "fragmented-cma", "--report", "run.html"]);
     let stream = ["v4l2-ctl", "--stream-mmap=3", "--stream-count=3"];
     let outcome = run.program(stream).run();

@@ -60,7 +60,7 @@ fn played(machine: &str, to: &str, x264: &str, commands: &str) -> Option<Vec<usi
             BY_REQUESTS => "h264dec-stateless",
             _ => "h264dec",
         })
-        .device("display-mplane=shown.raw,clock=free,format=NV12,size=176x144")
+        .device("display=shown.raw,mplane=on,pace=free,format=NV12,size=176x144")
         .patience(240);
     let stream = encode(&run.file("clip.mp4"), x264);
     let pictures = by_ffmpeg(&stream, "176x144");

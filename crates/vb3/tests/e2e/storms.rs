@@ -21,7 +21,7 @@ fn seed() -> u64 {
 /// Runs `script` and then a capture of four pictures, in one run of vb3.
 fn then_capture(machine: &str, script: &str) -> Option<Outcome> {
     let capture = compiled("capture.c")?;
-    let options = format!("format=YUYV,clock=free,{}", size_option());
+    let options = format!("format=YUYV,pace=free,{}", size_option());
     // One size: the capture takes the format that random calls have left.
     let (width, height) = SIZE;
     let outcome = Run::on(machine)

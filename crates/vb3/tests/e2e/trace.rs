@@ -8,7 +8,7 @@ const COUNT: u32 = 5;
 /// A run of v4l2-ctl that captures, with these options for `vb3 run`.
 fn capture(options: &[&str]) -> Run {
     Run::on("pc")
-        .device(format!("camera=pattern,clock=free,{}", size_option()))
+        .device(format!("camera=pattern,pace=free,{}", size_option()))
         .options(options)
         .program([
             "v4l2-ctl",

@@ -17,7 +17,7 @@ fn capture(machine: &str, spec: &str, fourcc: &str, stream: &str) -> Option<Outc
     if lacks("v4l2-ctl") {
         return None;
     }
-    let run = Run::on(machine).device(format!("{spec},clock=free,{}", size_option()));
+    let run = Run::on(machine).device(format!("{spec},pace=free,{}", size_option()));
     let outcome = run
         .program([
             "v4l2-ctl",
@@ -78,7 +78,7 @@ fn a_clip_ends() {
         return;
     }
     for wait in ["--verbose", "--stream-poll"] {
-        let run = Run::on("pc").device("camera=clip.mkv,clock=free,format=YUYV");
+        let run = Run::on("pc").device("camera=clip.mkv,pace=free,format=YUYV");
         let words = format!("-f lavfi -i testsrc2=size=64x48 -frames:v {COUNT} -c:v ffv1 clip.mkv");
         ffmpeg_in(run.dir.path(), words.split(' '));
         let outcome = run
@@ -96,7 +96,7 @@ fn mmap_of_separate_planes() {
     for machine in crate::common::MACHINES {
         expect_captured(
             machine,
-            "camera-mplane=pattern",
+            "camera=pattern,mplane=on",
             &pixfmt::NV12,
             "NM12",
             "--stream-mmap=4",
@@ -158,7 +158,8 @@ fn expect_shown(
         return;
     }
     let run = Run::on(machine).device(format!(
-        "{spec}=shown.raw,clock=free,{}{}",
+        "{},pace=free,{}{}",
+        spec.replacen("display", "display=shown.raw", 1),
         size_option(),
         options(spec)
     ));
@@ -222,7 +223,7 @@ fn out_mmap() {
     );
     expect_shown(
         "pc",
-        "display-mplane",
+        "display,mplane=on",
         &pixfmt::NV12,
         "NM12",
         "--stream-out-mmap=4",
@@ -245,7 +246,7 @@ fn expect_passed_on(machine: &str, words: [&str; 2], importer: &str) {
     if lacks("v4l2-ctl") {
         return;
     }
-    let options = format!("format=NV12,clock=free,{}", size_option());
+    let options = format!("format=NV12,pace=free,{}", size_option());
     let outcome = Run::on(machine)
         .device(format!("camera=pattern,{options}"))
         .device(format!("display=shown.raw,{options}"))

@@ -152,7 +152,7 @@ fn the_end_of_a_clip_is_said_in_words() {
         return;
     }
     for (looping, said) in [("off", true), ("on", false)] {
-        let run = Run::on("pc").device(format!("camera=clip.mkv,clock=free,loop={looping}"));
+        let run = Run::on("pc").device(format!("camera=clip.mkv,pace=free,loop={looping}"));
         let path = run.file("clip.mkv");
         let made = std::process::Command::new("ffmpeg")
             .args([

@@ -153,7 +153,7 @@ fn a_refusal_names_who_keeps_a_buffer_where_it_is() {
 /// A frame that was due when its file was closed is shown, however late the clock comes.
 #[test]
 fn what_was_written_is_shown_though_the_file_is_closed_at_once() {
-    let mut bench = Bench::new("pc", &["display,format=YUYV,size=64x64,clock=free"]);
+    let mut bench = Bench::new("pc", &["display,format=YUYV,size=64x64,pace=free"]);
     let display = bench.open(0);
     let frame = vec![7u8; 64 * 64 * 2];
     let (addr, len) = (frame.as_ptr().addr() as u64, frame.len() as u64);

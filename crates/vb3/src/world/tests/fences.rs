@@ -35,7 +35,7 @@ struct Lab {
 
 impl Lab {
     fn new(machine: &str) -> Self {
-        let shape = "size=64x48,clock=free";
+        let shape = "size=64x48,pace=free";
         let specs = [
             format!("camera=pattern,{shape}"),
             format!("display=null,{shape}"),

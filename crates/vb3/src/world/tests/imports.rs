@@ -14,7 +14,7 @@ const WIDTH: u32 = 64;
 const HEIGHT: u32 = 48;
 /// Bytes of a YUYV picture: one and a half pages.
 const LEN: u32 = WIDTH * HEIGHT * 2;
-const SHAPE: &str = "format=YUYV,size=64x48,clock=free";
+const SHAPE: &str = "format=YUYV,size=64x48,pace=free";
 
 fn bench(machine: &str, specs: &[String]) -> Bench {
     let specs: Vec<&str> = specs.iter().map(String::as_str).collect();

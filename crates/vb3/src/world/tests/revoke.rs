@@ -369,8 +369,8 @@ fn a_thousand_random_runs_leave_nothing_and_revoked_buffers_stay_unreadable() {
     let mut revoked = 0;
     for (seed, machine) in machines.into_iter().enumerate() {
         let specs = [
-            "camera,sizes=64x48,clock=free",
-            "display,size=64x48,clock=free",
+            "camera,sizes=64x48,pace=free",
+            "display,size=64x48,pace=free",
         ];
         let mut walk = Walk {
             bench: Bench::seeded(machine, &specs, seed as u64),

@@ -6,7 +6,7 @@ use crate::world::Outside;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-const LARGE: &str = "display,size=1920x1080,format=NV12,clock=free";
+const LARGE: &str = "display,size=1920x1080,format=NV12,pace=free";
 const CAPTURE_MPLANE: u32 = 9;
 const OUTPUT_MPLANE: u32 = 10;
 const BYTES: u32 = 1920 * 1080 * 3 / 2;
@@ -76,7 +76,7 @@ fn in_haste(specs: &[&str]) -> Bench {
 
 #[test]
 fn devices_for_which_a_tick_has_no_time_come_first_in_the_next() {
-    let mut bench = in_haste(&["camera,size=64x48,clock=free"; 3]);
+    let mut bench = in_haste(&["camera,size=64x48,pace=free"; 3]);
     let cameras = [0, 1, 2].map(|node| bench.open(node));
     for camera in cameras {
         queue_all(&mut bench, camera, CAPTURE, 2);

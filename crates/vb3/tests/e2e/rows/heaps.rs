@@ -161,7 +161,7 @@ fn camera_and_display_share_what_heap_and_udmabuf_give() {
         return;
     };
     let program = program.display().to_string();
-    let shape = "format=YUYV,size=320x240,clock=free";
+    let shape = "format=YUYV,size=320x240,pace=free";
     for machine in ["soc-iommu", "soc-noncoherent", "pc", "soc-64k"] {
         let ways = [("show", [0, 4]), ("pass", [4, 4]), ("many", [0, 12])];
         let kinds = ["heap", "udmabuf"];
@@ -209,7 +209,7 @@ fn the_heap_that_a_refusal_names_works() {
         return;
     };
     let program = program.display().to_string();
-    let shape = "format=YUYV,size=320x240,clock=free";
+    let shape = "format=YUYV,size=320x240,pace=free";
     let run = |heap: &str| {
         Run::on("soc-noncoherent")
             .device(format!("camera=pattern,{shape}"))
@@ -273,7 +273,7 @@ fn a_protected_heap_gives_what_devices_share_and_programs_do_not_see() {
     let profile = include_str!("../../../../machine/profiles/soc-cma.toml");
     let areas = "[areas]\nsecure = { size = \"1MiB\", protected = true }\n";
     std::fs::write(run.file(AREAS), format!("{profile}\n{areas}")).unwrap();
-    let shape = format!("format=YUYV,{},clock=free", size_option());
+    let shape = format!("format=YUYV,{},pace=free", size_option());
     let outcome = run
         .device(format!("camera=pattern,{shape},protected=only"))
         .device(format!("display=shown.raw,{shape},protected=only"))

@@ -31,7 +31,7 @@ fn gstreamer_gets_frames_late_twice_torn_and_corrupt() {
         step("frame = 9\ncorrupt = 16"),
     ];
     for machine in ["pc", "soc-iommu", "vm-bounce"] {
-        let device = camera("").replace("clock=free", "fps=30");
+        let device = camera("").replace("pace=free", "fps=30");
         let run = scripted(machine, &device, &script.concat());
         let run = run.options(["--clock", "virtual"]);
         let caps = format!(",width={},height={}", SIZE.0, SIZE.1);
