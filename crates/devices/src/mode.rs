@@ -77,8 +77,8 @@ struct Offer {
 }
 
 impl Offer {
-    /// The lists of a SPEC; for want of one, what the device begins with, what its clip has, and
-    /// the usual ones that are no larger than the clip's, and no faster than either.
+    /// The lists of a SPEC, or its one size or rate. Without either: the clip's own, then the usual
+    /// ones that are no larger and no faster than the clip's.
     fn new(
         spec: &DeviceSpec,
         size: Size,
@@ -87,28 +87,26 @@ impl Offer {
     ) -> Self {
         let measures = |size: Size| (size.width(), size.height());
         let mut sizes: Vec<_> = spec.sizes.iter().copied().map(measures).collect();
-        if sizes.is_empty() {
+        if sizes.is_empty() && spec.size.is_some() {
+            sizes.push(measures(size));
+        } else if sizes.is_empty() {
             let most = native.map_or(USUAL_SIZES[0], |(size, _)| measures(size));
             let usual = USUAL_SIZES.into_iter();
             let usual = usual.filter(|size| size.0 <= most.0 && size.1 <= most.1);
-            let own = [Some(size), native.map(|(size, _)| size)];
-            for size in own.into_iter().flatten().map(measures).chain(usual) {
+            for size in core::iter::once(measures(size)).chain(usual) {
                 if !sizes.contains(&size) {
                     sizes.push(size);
                 }
             }
         }
         let mut intervals: Vec<_> = spec.rates.iter().copied().map(upside_down).collect();
-        if intervals.is_empty() {
-            let own = [Some(interval), native.map(|(_, interval)| interval)];
-            let least = own
-                .into_iter()
-                .flatten()
-                .filter_map(Fraction::as_nanos)
-                .min();
+        if intervals.is_empty() && spec.fps.is_some() {
+            intervals.push(interval);
+        } else if intervals.is_empty() {
+            let least = interval.as_nanos();
             let usual = USUAL_RATES.map(|rate| Fraction::new(1, rate)).into_iter();
             let usual = usual.filter(|interval| interval.as_nanos() >= least);
-            for interval in own.into_iter().flatten().chain(usual) {
+            for interval in core::iter::once(interval).chain(usual) {
                 if !intervals.iter().any(|known| same(*known, interval)) {
                     intervals.push(interval);
                 }

@@ -6,7 +6,7 @@ use crate::device::Outside;
 use crate::display::Display;
 use crate::loopback::{Link, LoopbackCapture, LoopbackOutput};
 use crate::spec::parse::{parse_sink, parse_source};
-use crate::spec::{DeviceSpec, OptionHelp, SINKS, SinkSpec, SourceSpec, help};
+use crate::spec::{DeviceSpec, SinkSpec, SourceSpec};
 use crate::{
     Decoder, Encoder, Failure, FrameConverter, Place, StatelessDecoder, convert, loopback, m2m,
     mode,
@@ -60,9 +60,30 @@ pub enum DeviceKind {
     Converter,
 }
 
+/// A kind of device, for a help text.
+#[derive(Clone, Copy, Debug)]
+pub struct KindHelp {
+    /// Its name.
+    pub name: &'static str,
+    /// What follows the `=`; empty where nothing does.
+    pub values: &'static str,
+    /// What it is.
+    pub meaning: &'static str,
+}
+
+const fn help(name: &'static str, values: &'static str, meaning: &'static str) -> KindHelp {
+    KindHelp {
+        name,
+        values,
+        meaning,
+    }
+}
+
+const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png";
+
 /// A first word of SPECs.
 pub(crate) struct Row {
-    pub(crate) help: OptionHelp,
+    pub(crate) help: KindHelp,
     /// Whether the device speaks the multi-planar API unless `mplane=` says otherwise.
     pub(crate) mplane: bool,
     /// Reads what follows the `=`. The error is what to say, where the list of kinds does not say it.
@@ -70,7 +91,7 @@ pub(crate) struct Row {
 }
 
 const fn row(
-    help: OptionHelp,
+    help: KindHelp,
     mplane: bool,
     parse: fn(&str) -> Result<DeviceKind, Option<&'static str>>,
 ) -> Row {
@@ -89,7 +110,7 @@ pub(crate) const ROWS: &[Row] = &[
         help(
             "camera",
             SOURCES,
-            "a camera; a FILE is decoded by ffmpeg (default pattern)",
+            "a camera; ffmpeg decodes a FILE (default pattern)",
         ),
         false,
         |value| camera(value, false),
@@ -107,8 +128,7 @@ pub(crate) const ROWS: &[Row] = &[
         help(
             "loopback",
             "",
-            "two nodes, and more with readers=: what a program writes to the first, others read \
-             from the next",
+            "two nodes: what a program writes to the first, others read from the second",
         ),
         false,
         |value| {
@@ -187,7 +207,7 @@ pub(crate) const ROWS: &[Row] = &[
         help(
             "capture-convert",
             SOURCES,
-            "a camera with a scaler: crops what its sensor sees, and writes it in the wanted size",
+            "a camera with a scaler, which crops and scales",
         ),
         false,
         |value| camera(value, true),
@@ -213,7 +233,7 @@ const fn codec(
 }
 
 /// The kinds of device, with what follows the `=`.
-pub const KINDS: &[OptionHelp] = &{
+pub const KINDS: &[KindHelp] = &{
     let mut kinds = [help("", "", ""); ROWS.len()];
     let mut index = 0;
     while index < kinds.len() {

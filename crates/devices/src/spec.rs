@@ -4,8 +4,11 @@
 //! that belongs to a file's name is written `\,`, a backslash `\\`.
 
 mod demands;
+mod edit;
 mod formats;
+mod guess;
 mod offer;
+mod options;
 pub(crate) mod parse;
 mod presence;
 
@@ -13,7 +16,10 @@ use crate::picture::Size;
 use crate::registry::ROWS;
 pub use crate::registry::{DeviceKind, KINDS};
 pub use demands::Demands;
+pub use edit::with_option;
+pub use guess::{did_you_mean, nearest};
 pub(crate) use offer::same;
+pub use options::{DeviceOption, Group, OPTIONS};
 use parse::{
     parse_bytes, parse_format, parse_fps, parse_in, parse_mask, parse_size, parse_switch,
     parse_window, split,
@@ -23,7 +29,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use vb3_dma::Protected;
-use vb3_v4l2::{FourCc, Fraction, pixfmt};
+use vb3_v4l2::{FourCc, Fraction};
 
 /// Most devices of one run, and one more than the highest `node=videoN`.
 pub const MAX_DEVICES: u32 = 64;
@@ -37,9 +43,9 @@ pub struct DeviceSpec {
     pub kind: DeviceKind,
     /// Whether it speaks the multi-planar API.
     pub mplane: bool,
-    /// Size at first; `None` for the source's own, or 640x480.
+    /// The one size of a camera, the first of other devices; `None` for the source's own, or 640x480.
     pub size: Option<Size>,
-    /// Frames per second at first, as a fraction; `None` for the source's own, or 30.
+    /// The one rate of a camera in frames per second; `None` for the source's own, or 30.
     pub fps: Option<Fraction>,
     /// Pixel format at first; `None` for YUYV.
     pub format: Option<FourCc>,
@@ -154,255 +160,24 @@ pub enum Allocator {
     Vmalloc,
 }
 
-/// Why a SPEC was not understood: which option, which value, and what is allowed.
+/// Why a SPEC was not understood, as a sentence: what is wrong, what is allowed, the nearest guess.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpecError {
-    /// The option, or the kind of device.
-    pub option: String,
-    /// The value it had.
-    pub value: String,
-    /// What would have been understood.
-    pub allowed: String,
+pub struct SpecError(String);
+
+impl SpecError {
+    /// An option whose value is not taken.
+    fn value(option: &str, value: &str, allowed: impl fmt::Display) -> Self {
+        Self(format!("{option}={value} is not understood: {allowed}"))
+    }
 }
 
 impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}={} is not understood: {}",
-            self.option, self.value, self.allowed
-        )
+        f.write_str(&self.0)
     }
 }
 
 impl std::error::Error for SpecError {}
-
-/// An option, for a help text.
-#[derive(Clone, Copy, Debug)]
-pub struct OptionHelp {
-    /// Its name.
-    pub name: &'static str,
-    /// The values it takes.
-    pub values: &'static str,
-    /// What it does.
-    pub meaning: &'static str,
-}
-
-pub(crate) const fn help(
-    name: &'static str,
-    values: &'static str,
-    meaning: &'static str,
-) -> OptionHelp {
-    OptionHelp {
-        name,
-        values,
-        meaning,
-    }
-}
-
-const SIZES: &str = "WIDTHxHEIGHT, even numbers from 2x2 to 4096x2304";
-const RATES: &str = "N or N/D frames per second, from 1 to 120";
-const FORMATS: &str = pixfmt::NAMES;
-const FORMAT_LIST: &str = "NAME:NAME…, pixel formats of the device";
-const SIZE_LIST: &str = "WIDTHxHEIGHT:WIDTHxHEIGHT…, even numbers from 2x2 to 4096x2304";
-const RATE_LIST: &str = "N:N/D…, frames per second from 1 to 120";
-const SWITCH: &str = "on or off";
-pub(crate) const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png";
-
-/// The options of a device.
-pub const OPTIONS: &[OptionHelp] = &[
-    help(
-        "size",
-        SIZES,
-        "first picture size (default: the clip's, or 640x480)",
-    ),
-    help(
-        "fps",
-        RATES,
-        "first frame rate (default: the clip's, or 30)",
-    ),
-    help(
-        "format",
-        FORMATS,
-        "first pixel format (default YUYV; NV12 for codecs and converters)",
-    ),
-    help(
-        "profile",
-        "webcam or sensor",
-        "whether a camera offers lists of sizes and rates, or every one (default webcam; \
-         capture-convert: sensor)",
-    ),
-    help(
-        "sizes",
-        SIZE_LIST,
-        "the sizes that a camera offers (default: size=, the clip's, and the usual ones below)",
-    ),
-    help(
-        "rates",
-        RATE_LIST,
-        "the rates that a camera offers (default: fps=, the clip's, and the usual ones below)",
-    ),
-    help(
-        "formats",
-        FORMAT_LIST,
-        "the pixel formats that a camera offers, in this order (default: all it has)",
-    ),
-    help(
-        "readers",
-        "a number from 1 to 8",
-        "nodes to read a loopback from (default 1)",
-    ),
-    help(
-        "exclusive-caps",
-        SWITCH,
-        "whether a loopback's nodes to read from have no format while nobody writes (default off)",
-    ),
-    help(
-        "loop",
-        SWITCH,
-        "whether a clip starts again at its end (cameras; default off)",
-    ),
-    help(
-        "pace",
-        "real or free",
-        "frames at their rate (default), or as fast as buffers come",
-    ),
-    help(
-        "mplane",
-        SWITCH,
-        "whether a camera or display speaks the multi-planar API (default off)",
-    ),
-    help(
-        "alloc",
-        "contig, sg or vmalloc",
-        "where buffers come from (default contig); sg takes scattered pages; vmalloc is reached by \
-         the CPU, without DMA",
-    ),
-    help(
-        "place",
-        "fixed or lazy",
-        "when its own buffers get an address: as they are allocated (fixed, the default), or when a \
-         device first uses them, for all that share them then; a device that cannot use the place \
-         later has them moved (lazy)",
-    ),
-    help(
-        "admission",
-        SWITCH,
-        "whether REQBUFS and CREATE_BUFS give all buffers that they are asked for or fail with ENOMEM \
-         and hold nothing (on), instead of as many as there is memory for (off, the default)",
-    ),
-    help(
-        "userptr",
-        SWITCH,
-        "whether USERPTR is offered (default: as the machine allows)",
-    ),
-    help(
-        "hints",
-        SWITCH,
-        "whether cache hints are taken (default on)",
-    ),
-    help(
-        "inject",
-        SWITCH,
-        "whether there are buttons that make the next call fail (default off)",
-    ),
-    help(
-        "max-buffers",
-        "a number from 32 to 32768",
-        "most buffers of the queue (default 64)",
-    ),
-    help(
-        "min-queued",
-        "a number from 0 to 8",
-        "buffers the device needs before it starts (default 0)",
-    ),
-    help(
-        "name",
-        "1 to 31 printable ASCII characters",
-        "the name of the card",
-    ),
-    help(
-        "mask",
-        "a number of bits from 20 to 64, or the highest address, such as 0xddbfffff",
-        "addresses the device reaches",
-    ),
-    help(
-        "contiguous",
-        SWITCH,
-        "whether it needs physically contiguous memory, past the machine's IOMMU (default off)",
-    ),
-    help(
-        "iommu",
-        "a name in [iommus] of the machine's profile",
-        "the IOMMU that it is behind (default: the one for all devices, if the machine has one)",
-    ),
-    help(
-        "sram",
-        "bytes from 4KiB to 256MiB, a multiple of 4KiB",
-        "coherent memory of its own, from which alone it allocates (default: the machine's)",
-    ),
-    help(
-        "window",
-        "FIRST-LAST@BUS in hexadecimal, whole pages, such as 0x0-0x3fffffff@0xc0000000",
-        "the memory that its bus shows it, and at which address (default: all, at its own)",
-    ),
-    help(
-        "align",
-        "bytes, a power of two from 1 to 16MiB",
-        "bytes that addresses of planes are multiples of, for the device (default 1)",
-    ),
-    help(
-        "max-segment",
-        "bytes from 4KiB to 4GiB",
-        "longest run of addresses that the device takes; a plane is one (default: the machine's)",
-    ),
-    help(
-        "boundary",
-        "bytes, a power of two from 4KiB to 4GiB",
-        "bytes of which a plane's addresses cross no multiple (default: the machine's)",
-    ),
-    help(
-        "stride",
-        "a power of two from 1 to 4096",
-        "bytes that lines of pictures are multiples of (default 1)",
-    ),
-    help(
-        "coherent",
-        SWITCH,
-        "whether it sees the CPU's caches (default: as the machine's devices do)",
-    ),
-    help(
-        "sync",
-        SWITCH,
-        "off if its driver never syncs: it takes cached memory only where it sees the caches (default \
-         on)",
-    ),
-    help(
-        "pages",
-        SWITCH,
-        "whether its driver takes memory with pages behind it alone (default off)",
-    ),
-    help(
-        "protected",
-        "off, on or only",
-        "whether it reaches the machine's protected areas, or nothing else (default off)",
-    ),
-    help(
-        "node",
-        "videoN, N from 0 to 63",
-        "which node it becomes (default: the first free)",
-    ),
-    help(
-        "unplug",
-        presence::TIMES,
-        "when it is unplugged, from the start of the run (default: only by `vb3 ctl unplug`)",
-    ),
-    help(
-        "plug",
-        presence::TIMES,
-        "when it is plugged in; without an earlier unplug= it is not there before",
-    ),
-];
 
 impl DeviceSpec {
     /// A device with nothing but its kind said.
@@ -458,41 +233,22 @@ impl FromStr for DeviceSpec {
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
         let words = split(text);
-        let mut words = words
-            .iter()
-            .map(|word| word.split_once('=').unwrap_or((word, "")));
-        let (kind, value) = words.next().unwrap_or_default();
-        let refuse = |allowed: &str| SpecError {
-            option: kind.to_owned(),
-            value: value.to_owned(),
-            allowed: allowed.to_owned(),
-        };
-        let kinds = || {
-            let names: Vec<&str> = KINDS.iter().map(|known| known.name).collect();
-            refuse(&format!("a device is one of {}", names.join(", ")))
-        };
+        let mut words = words.iter().map(String::as_str);
+        let first = words.next().unwrap_or_default();
+        let (kind, value) = first.split_once('=').unwrap_or((first, ""));
         let row = ROWS.iter().find(|row| row.help.name == kind);
-        let row = row.ok_or_else(kinds)?;
-        let made = (row.parse)(value);
-        let made = made.map_err(|why| why.map_or_else(kinds, refuse))?;
+        let row = row.ok_or_else(|| guess::unknown_kind(kind, value))?;
+        let made = (row.parse)(value).map_err(|why| match why {
+            Some(allowed) => SpecError::value(kind, value, allowed),
+            None => SpecError(format!(
+                "{kind} takes no file; write {kind} without ={value}"
+            )),
+        })?;
         let mut spec = Self::new(made, row.mplane);
         let mut seen: Vec<(&str, &str)> = Vec::new();
-        for (option, value) in words {
-            let refuse = |allowed: String| SpecError {
-                option: option.to_owned(),
-                value: value.to_owned(),
-                allowed,
-            };
-            if seen.iter().any(|(name, _)| *name == option) {
-                return Err(refuse("the option is given twice".to_owned()));
-            }
-            seen.push((option, value));
-            let Some(known) = OPTIONS.iter().find(|known| known.name == option) else {
-                let names: Vec<&str> = OPTIONS.iter().map(|known| known.name).collect();
-                return Err(refuse(format!("options are {}", names.join(", "))));
-            };
-            spec.set(option, value)
-                .map_err(|why| refuse(why.unwrap_or_else(|| format!("use {}", known.values))))?;
+        for word in words {
+            let said = spec.take_word(word, &seen)?;
+            seen.push(said);
         }
         spec.check_format()?;
         spec.check_offer()?;
@@ -504,33 +260,62 @@ impl FromStr for DeviceSpec {
 }
 
 impl DeviceSpec {
+    /// Takes one word after the device's name; gives its option and value.
+    fn take_word<'a>(
+        &mut self,
+        word: &'a str,
+        seen: &[(&str, &str)],
+    ) -> Result<(&'a str, &'a str), SpecError> {
+        let (option, value) = word.split_once('=').unwrap_or((word, ""));
+        let Some(known) = OPTIONS.iter().find(|known| known.name == option) else {
+            return Err(guess::unknown_option(&self.kind, option));
+        };
+        if !word.contains('=') {
+            let values = known.values;
+            return Err(SpecError(format!(
+                "{option} needs a value; use {option}= with {values}"
+            )));
+        }
+        if seen.iter().any(|(name, _)| *name == option) {
+            return Err(SpecError(format!(
+                "{option}= is given twice; leave one out"
+            )));
+        }
+        if !known.is_of(&self.kind) {
+            return Err(SpecError(format!("only {} has {option}=", known.owners())));
+        }
+        self.set(option, value).map_err(|why| {
+            let allowed = why.unwrap_or_else(|| format!("use {}", known.values));
+            SpecError::value(option, value, allowed)
+        })?;
+        Ok((option, value))
+    }
+
     /// Sets one option. The error is what to say, where the list of values does not say it.
     fn set(&mut self, option: &str, value: &str) -> Result<(), Option<String>> {
         match option {
             "size" => self.size = Some(parse_size(value).ok_or(None)?),
             "fps" => self.fps = Some(parse_fps(value).ok_or(None)?),
-            "format" => self.format = Some(parse_format(value).ok_or(None)?),
-            "profile" | "sizes" | "rates" | "formats" => {
-                if !matches!(self.kind, DeviceKind::Camera { .. }) {
-                    return Err(Some(format!("only a camera has {option}=")));
-                }
-                self.set_offer(option, value)?;
+            "format" => {
+                let unknown = || format!("there is no such pixel format; {}", self.offered());
+                let format = parse_format(value).ok_or_else(unknown)?;
+                self.format = Some(format);
             }
-            "readers" | "exclusive-caps" => {
-                let DeviceKind::Loopback { readers, exclusive } = &mut self.kind else {
-                    return Err(Some(format!("only a loopback has {option}=")));
-                };
-                match option {
-                    "readers" => *readers = parse_in(value, 1, 8).ok_or(None)?,
-                    _ => *exclusive = parse_switch(value).ok_or(None)?,
+            "profile" | "sizes" | "rates" | "formats" => self.set_offer(option, value)?,
+            "readers" => {
+                if let DeviceKind::Loopback { readers, .. } = &mut self.kind {
+                    *readers = parse_in(value, 1, 8).ok_or(None)?;
+                }
+            }
+            "exclusive-caps" => {
+                if let DeviceKind::Loopback { exclusive, .. } = &mut self.kind {
+                    *exclusive = parse_switch(value).ok_or(None)?;
                 }
             }
             "loop" => {
-                let on = parse_switch(value).ok_or(None)?;
-                let DeviceKind::Camera { looping, .. } = &mut self.kind else {
-                    return Err(Some("only a camera can loop".to_owned()));
-                };
-                *looping = on;
+                if let DeviceKind::Camera { looping, .. } = &mut self.kind {
+                    *looping = parse_switch(value).ok_or(None)?;
+                }
             }
             "pace" => {
                 self.pace = match value {
@@ -539,16 +324,7 @@ impl DeviceSpec {
                     _ => return Err(None),
                 };
             }
-            "mplane" => {
-                let chosen = parse_switch(value).ok_or(None)?;
-                if !matches!(
-                    self.kind,
-                    DeviceKind::Camera { .. } | DeviceKind::Display { .. }
-                ) {
-                    return Err(Some("only a camera or display has mplane=".to_owned()));
-                }
-                self.mplane = chosen;
-            }
+            "mplane" => self.mplane = parse_switch(value).ok_or(None)?,
             "alloc" => {
                 self.allocator = match value {
                     "contig" => Allocator::Contig,
@@ -621,12 +397,8 @@ impl DeviceSpec {
         if !self.lazy || self.allocator == Allocator::Contig {
             return Ok(());
         }
-        Err(SpecError {
-            option: "place".to_owned(),
-            value: "lazy".to_owned(),
-            allowed: "buffers of alloc=contig alone are placed lazily; leave out place or alloc"
-                .to_owned(),
-        })
+        let allowed = "only alloc=contig places buffers lazily; leave out place or alloc";
+        Err(SpecError::value("place", "lazy", allowed))
     }
 
     /// Checks that what is said of the device's addresses is said of a device that has some.
@@ -649,15 +421,14 @@ impl DeviceSpec {
             .iter()
             .find(|(option, value)| OF_ADDRESSES.contains(option) && *value != "off");
         match limit {
-            Some((option, value)) if self.allocator == Allocator::Vmalloc => Err(SpecError {
-                option: (*option).to_owned(),
-                value: (*value).to_owned(),
-                allowed: format!(
-                    "{} does no DMA with alloc=vmalloc, so that there is nothing to limit; leave \
-                     out {option} or alloc",
-                    self.kind.name()
-                ),
-            }),
+            Some((option, value)) if self.allocator == Allocator::Vmalloc => {
+                let device = self.kind.name();
+                let allowed = format!(
+                    "{device} does no DMA with alloc=vmalloc, so {option} limits nothing; leave \
+                     out {option} or alloc"
+                );
+                Err(SpecError::value(option, value, allowed))
+            }
             _ => Ok(()),
         }
     }

@@ -2,15 +2,31 @@
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use vb3_board::{Board, MAX_BYTES};
 use vb3_machine::Profile;
 
-/// Reads a flattened device tree.
+/// First bytes of a flattened device tree.
+const MAGIC: [u8; 4] = [0xd0, 0x0d, 0xfe, 0xed];
+
+/// Whether a file is a device tree, by its name or its first bytes.
+pub(crate) fn is_tree(path: &Path) -> bool {
+    let named = |end: &str| path.extension().is_some_and(|known| known == end);
+    let begins = |path| {
+        let mut first = [0; 4];
+        let read = File::open(path).and_then(|mut file| file.read_exact(&mut first));
+        read.is_ok() && first == MAGIC
+    };
+    // Only a regular file is opened: a FIFO would wait for a writer.
+    named("dtb") || named("dts") || (path.is_file() && begins(path))
+}
+
+/// Reads a board's device tree: a flattened one, or a source that `dtc` compiles.
 ///
 /// # Errors
-/// A sentence: the file cannot be read, is no device tree, or is one's source.
+/// A sentence: the file cannot be read, or is no device tree.
 pub fn read(path: &Path) -> Result<Board> {
     let name = path.display();
     let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
@@ -18,7 +34,7 @@ pub fn read(path: &Path) -> Result<Board> {
         .metadata()
         .with_context(|| format!("cannot read {name}"))?;
     if !meta.is_file() {
-        bail!("{name} is no regular file; a board is given by its device tree, a .dtb file");
+        bail!("{name} is not a regular file; a board is a device tree, a .dtb or .dts file");
     }
     let mut dtb = Vec::new();
     // One byte more than is taken tells that there are too many.
@@ -26,9 +42,30 @@ pub fn read(path: &Path) -> Result<Board> {
         .read_to_end(&mut dtb)
         .with_context(|| format!("cannot read {name}"))?;
     if dtb.windows(8).take(4096).any(|bytes| bytes == b"/dts-v1/") {
-        bail!("{name} is a device tree's source; `dtc -O dtb -o board.dtb {name}` compiles it");
+        dtb = compile(path)?;
     }
     Board::read(&dtb).map_err(|e| anyhow!("{name}: {e}"))
+}
+
+/// Compiles a device tree's source.
+fn compile(path: &Path) -> Result<Vec<u8>> {
+    let name = path.display();
+    let mut command = Command::new("dtc");
+    command.args(["-q", "-I", "dts", "-O", "dtb", "-o", "-", "--"]);
+    let done = command.arg(path).stdin(Stdio::null()).output();
+    let done = match done {
+        Err(e) if e.kind() == ErrorKind::NotFound => bail!(
+            "{name} is a device tree's source, and dtc, which compiles it, is not installed; run \
+             \"apt install device-tree-compiler\""
+        ),
+        done => done.context("cannot run dtc")?,
+    };
+    if !done.status.success() {
+        let said = String::from_utf8_lossy(&done.stderr);
+        let line = said.lines().next().unwrap_or("it says nothing");
+        bail!("dtc cannot compile {name}: {line}; a source with #include needs cpp first");
+    }
+    Ok(done.stdout)
 }
 
 /// The profile of a board's machine.

@@ -37,8 +37,11 @@ pub enum Command {
     Run(RunArgs),
     /// List the machines, or print one as a TOML file to copy and change
     Machines(MachinesArgs),
-    /// List what --device understands
-    Devices,
+    /// List the devices that --device takes, or the options of one
+    Devices {
+        /// Explain this device
+        kind: Option<String>,
+    },
     /// List the scripts of faults, or print one as a TOML file to copy and change
     Scripts {
         /// Print this script
@@ -84,15 +87,33 @@ pub enum Command {
     Codec,
 }
 
+/// The machine of a run, and changes to its devices.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct TargetArgs {
+    /// Machine to run on: a name from `vb3 machines`, a TOML file, or a board's device tree
+    #[arg(
+        long,
+        short,
+        alias = "board",
+        value_name = "NAME|FILE",
+        default_value = "pc"
+    )]
+    pub machine: String,
+    /// Memory of the machine, such as 512MiB; default: what its profile or device tree says
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub ram: Option<u64>,
+    /// Change one option of a device: `--set video0.size=1280x720`, `--set camera.fps=15`, or with
+    /// `--set video0=clip.mp4` what it plays or records. May be repeated
+    #[arg(long, value_name = "DEVICE.KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
 /// Arguments of `vb3 run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Machine to run on: a name from `vb3 machines`, or a TOML file
-    #[arg(long, short, value_name = "NAME|FILE.toml", default_value = "pc")]
-    pub machine: String,
-    /// Machine and devices of a board, by its device tree
-    #[arg(long, value_name = "FILE.dtb", conflicts_with = "machine")]
-    pub board: Option<PathBuf>,
+    /// Machine and devices
+    #[command(flatten)]
+    pub target: TargetArgs,
     /// A device, /dev/video0 first; `vb3 devices` explains SPEC. May be repeated
     #[arg(long = "device", short, value_name = "SPEC")]
     pub devices: Vec<String>,
@@ -111,12 +132,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub options: RunOptions,
     /// The program and its arguments
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "PROGRAM"
-    )]
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     pub program: Vec<OsString>,
 }
 
@@ -183,12 +199,9 @@ pub struct DiffArgs {
 /// Arguments of `vb3 fits`.
 #[derive(Debug, clap::Args)]
 pub struct FitsArgs {
-    /// The machine: a name from `vb3 machines`, or a TOML file
-    #[arg(long, short, value_name = "NAME|FILE.toml", default_value = "pc")]
-    pub machine: String,
-    /// Machine and devices of a board, by its device tree
-    #[arg(long, value_name = "FILE.dtb", conflicts_with = "machine")]
-    pub board: Option<PathBuf>,
+    /// Machine and devices
+    #[command(flatten)]
+    pub target: TargetArgs,
     /// Buffers of each queue
     #[arg(long, short, value_name = "N", default_value_t = 4,
           value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -207,13 +220,14 @@ pub struct FitsArgs {
 /// Arguments of `vb3 machines`.
 #[derive(Debug, clap::Args)]
 pub struct MachinesArgs {
-    /// Print this machine's profile as TOML
+    /// Print the profile of this machine as TOML: a name, a TOML file, or a board's device tree
+    #[arg(value_name = "NAME|FILE")]
     pub name: Option<String>,
-    /// Print the profile of a board, from its device tree
-    #[arg(long, value_name = "FILE.dtb", conflicts_with = "name")]
-    pub from: Option<PathBuf>,
-    /// The board's memory, where its boot loader knows it and the tree does not; such as 4GiB
-    #[arg(long, value_name = "SIZE", requires = "from", value_parser = parse_size)]
+    /// The former way to name a device tree
+    #[arg(long, value_name = "FILE", conflicts_with = "name", hide = true)]
+    pub from: Option<String>,
+    /// Memory of the machine, such as 4GiB; default: what its profile or device tree says
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub ram: Option<u64>,
     /// Print JSON
     #[arg(long)]
@@ -271,7 +285,7 @@ pub enum CtlOrder {
         device: String,
     },
     /// List the devices, and which are plugged in
-    Devices,
+    List,
     /// List the buffers, where they lie, and who holds each: queues, mappings and descriptors of
     /// processes, devices
     Buffers,
@@ -311,16 +325,12 @@ pub fn main() -> u8 {
     }));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(e) => {
-            // --help and --version are no failures and go to stdout.
-            let _ = e.print();
-            return if e.use_stderr() { FAILED } else { 0 };
-        }
+        Err(e) => return explain(&e),
     };
     let result = match &cli.command {
         Command::Run(args) => crate::run::run(args),
         Command::Machines(args) => to_stdout(|out| crate::machines::print(args, out)),
-        Command::Devices => to_stdout(devices),
+        Command::Devices { kind } => to_stdout(|out| crate::devices::print(kind.as_deref(), out)),
         Command::Scripts { name } => to_stdout(|out| crate::script::print(name.as_deref(), out)),
         Command::Why(args) => to_stdout(|out| why(args, out)),
         Command::Replay(args) => crate::replay::replay(args),
@@ -366,6 +376,36 @@ pub fn main() -> u8 {
     }
 }
 
+/// Prints help, or what is wrong with the command line; gives the exit status.
+fn explain(error: &clap::Error) -> u8 {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let word = match error.get(ContextKind::InvalidSubcommand) {
+        // Other subcommands, such as those of `ctl`, are explained by clap.
+        Some(ContextValue::String(word))
+            if error.kind() == ErrorKind::InvalidSubcommand
+                && std::env::args_os().nth(1).is_some_and(|first| first == word.as_str()) =>
+        {
+            word
+        }
+        _ => {
+            // A closed terminal is no reason to fail otherwise.
+            let _ = error.print();
+            return if error.use_stderr() { FAILED } else { 0 };
+        }
+    };
+    let command = <Cli as clap::CommandFactory>::command();
+    let shown = command
+        .get_subcommands()
+        .filter(|known| !known.is_hide_set());
+    let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
+    let guess = vb3_devices::spec::did_you_mean(word, names);
+    eprintln!(
+        "vb3: there is no command \"{word}\"{guess} To run a program on the devices: vb3 run -- \
+         {word} …; `vb3 --help` lists the commands"
+    );
+    FAILED
+}
+
 fn to_stdout(
     print: impl FnOnce(&mut dyn std::io::Write) -> anyhow::Result<()>,
 ) -> anyhow::Result<u8> {
@@ -384,33 +424,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<std::io::Error>()
         .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
-fn devices(out: &mut dyn std::io::Write) -> anyhow::Result<()> {
-    use vb3_devices::spec::{KINDS, OPTIONS};
-    writeln!(
-        out,
-        "SPEC is a device and its options, joined by commas (\\, is a comma in a name):"
-    )?;
-    writeln!(
-        out,
-        "  camera=clip.mp4,size=1280x720,fps=30    display=frames/%04d.png"
-    )?;
-    for (title, rows) in [("Devices", KINDS), ("Options", OPTIONS)] {
-        writeln!(out, "\n{title}:")?;
-        for row in rows {
-            writeln!(out, "  {}={}\n      {}", row.name, row.values, row.meaning)?;
-        }
-    }
-    writeln!(out, "\nCodecs, and by which library:")?;
-    let codecs = crate::world::codecs();
-    for kind in vb3_codec::Kind::all() {
-        match codecs.describe(kind) {
-            Ok(library) => writeln!(out, "  {}\n      {library}", kind.word())?,
-            Err(why) => writeln!(out, "  {}\n      none: {why}", kind.word())?,
-        }
-    }
-    Ok(())
 }
 
 fn why(args: &WhyArgs, out: &mut dyn std::io::Write) -> anyhow::Result<()> {

@@ -279,7 +279,7 @@ pub(crate) fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<()> {
             true => format!("unplug-and-revoke {device}{}\n", word(*mappings)),
             false => format!("unplug {device}\n"),
         },
-        CtlOrder::Devices => "devices\n".to_owned(),
+        CtlOrder::List => "list\n".to_owned(),
         CtlOrder::Buffers => "buffers\n".to_owned(),
         CtlOrder::Revoke { buffer, mappings } => format!("revoke {buffer}{}\n", word(*mappings)),
     };

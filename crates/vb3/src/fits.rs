@@ -1,8 +1,9 @@
 //! `vb3 fits`: whether buffers fit a machine, before anything is allocated by a program.
 
 use crate::cli::FitsArgs;
+use crate::sentence;
+use crate::target::Target;
 use crate::world::{Fit, World};
-use crate::{run, sentence};
 use anyhow::Result;
 use serde::Serialize;
 use std::io::Write;
@@ -47,7 +48,9 @@ struct Shortfall {
 /// # Errors
 /// The machine or a device is wrong; `out` cannot be written.
 pub fn print(args: &FitsArgs, out: &mut dyn Write) -> Result<u8> {
-    let (profile, mut specs) = run::machine_and_devices(args)?;
+    let Target {
+        profile, mut specs, ..
+    } = Target::find(&args.target, &args.devices)?;
     for spec in &mut specs {
         // Nothing is shown: a recording that is there stays.
         if let DeviceKind::Display { sink } = &mut spec.kind {
@@ -117,11 +120,14 @@ fn line(fit: &Fit, wanted: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::TargetArgs;
 
     fn told(machine: &str, buffers: u32, devices: &[&str]) -> (u8, String) {
         let args = FitsArgs {
-            machine: machine.to_owned(),
-            board: None,
+            target: TargetArgs {
+                machine: machine.to_owned(),
+                ..TargetArgs::default()
+            },
             buffers,
             seed: 0,
             json: false,

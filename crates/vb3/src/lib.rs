@@ -7,6 +7,7 @@
 pub mod board;
 pub mod cli;
 pub mod control;
+pub mod devices;
 pub mod diff;
 pub mod doctor;
 pub mod elements;
@@ -20,6 +21,7 @@ pub mod report;
 pub mod run;
 pub mod script;
 pub mod sentence;
+mod target;
 pub mod timeline;
 pub mod trace;
 pub mod why;

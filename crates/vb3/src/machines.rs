@@ -8,7 +8,8 @@ use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write};
 use std::path::Path;
-use vb3_board::BOARDS;
+use vb3_board::{BOARDS, Board};
+use vb3_devices::spec::did_you_mean;
 use vb3_dma::{BounceMode, FlushPolicy, SegmentMode};
 use vb3_machine::Profile;
 use vb3_machine::profile::{Allocator, BUILTINS, IommuProfile, PAGE_SIZE, fields};
@@ -24,22 +25,64 @@ fn shipped() -> impl Iterator<Item = (&'static str, &'static str)> {
     BUILTINS.iter().copied().chain(boards)
 }
 
+/// A machine that was found.
+pub(crate) struct Found {
+    pub(crate) name: String,
+    /// Its profile.
+    pub(crate) text: String,
+    /// The board that the profile was made from.
+    pub(crate) board: Option<Board>,
+}
+
+/// Finds a machine: one that ships, by name, a TOML file, or a board by its device tree. `ram`
+/// replaces its memory, in bytes.
+///
+/// # Errors
+/// A sentence: there is no such machine, or the file is wrong.
+pub(crate) fn find(machine: &str, ram: Option<u64>) -> Result<Found> {
+    let path = Path::new(machine);
+    if board::is_tree(path) {
+        let board = board::read(path)?;
+        return Ok(Found {
+            name: board.name().to_owned(),
+            text: board::profile(&board, ram)?.0,
+            board: Some(board),
+        });
+    }
+    let text = text(machine)?;
+    Ok(Found {
+        name: machine.to_owned(),
+        text: match ram {
+            Some(bytes) => with_ram(machine, &text, bytes)?,
+            None => text,
+        },
+        board: None,
+    })
+}
+
+/// A profile with other memory. Its comments are lost.
+fn with_ram(machine: &str, text: &str, bytes: u64) -> Result<String> {
+    parse(machine, text)?;
+    let mut table: toml::Table = text.parse()?;
+    table.insert("ram".to_owned(), i64::try_from(bytes)?.into());
+    Ok(table.to_string())
+}
+
 /// The text of a profile: a built-in one by name, or a TOML file.
 ///
 /// # Errors
-/// There is neither; the text names what there is.
-pub fn text(machine: &str) -> Result<String> {
+/// There is neither; the sentence gives the nearest name.
+fn text(machine: &str) -> Result<String> {
     if let Some((_, text)) = shipped().find(|(name, _)| *name == machine) {
         return Ok(text.to_owned());
     }
     let path = Path::new(machine);
     let looks_like_a_file = machine.contains('/') || machine.ends_with(".toml");
     if !looks_like_a_file && !path.is_file() {
-        let names: Vec<&str> = shipped().map(|(name, _)| name).collect();
+        let guess = did_you_mean(machine, shipped().map(|(name, _)| name));
         bail!(
-            "there is no machine \"{machine}\"; there are {}, and any TOML file of your own \
-             (`vb3 machines NAME` prints one to start from)",
-            names.join(", ")
+            "there is no machine \"{machine}\"{guess} `vb3 machines` lists all; a TOML file or a \
+             device tree (.dtb, .dts) is a machine, too"
         );
     }
     read_at_most(path, MAX_FILE).with_context(|| format!("cannot read {machine}"))
@@ -86,19 +129,8 @@ pub(crate) fn cut(said: &str) -> String {
 /// There is no such machine, or `out` cannot be written.
 pub fn print(args: &MachinesArgs, out: &mut dyn Write) -> Result<()> {
     let profile = |(name, text): (&str, &str)| parse(name, text);
-    if let Some(path) = &args.from {
-        return print_board(path, args, out);
-    }
-    match &args.name {
-        Some(name) => {
-            let text = text(name)?;
-            let profile = parse(name, &text)?;
-            if args.json {
-                print_json(&json_of(&profile), out)
-            } else {
-                Ok(out.write_all(text.as_bytes())?)
-            }
-        }
+    match args.name.as_ref().or(args.from.as_ref()) {
+        Some(name) => print_one(name, args, out),
         None if args.json => {
             let all: Result<Vec<Value>> = shipped()
                 .map(|entry| Ok(json_of(&profile(entry)?)))
@@ -114,14 +146,16 @@ pub fn print(args: &MachinesArgs, out: &mut dyn Write) -> Result<()> {
     }
 }
 
-fn print_board(path: &Path, args: &MachinesArgs, out: &mut dyn Write) -> Result<()> {
-    let board = board::read(path)?;
-    let (text, profile) = board::profile(&board, args.ram)?;
+fn print_one(name: &str, args: &MachinesArgs, out: &mut dyn Write) -> Result<()> {
+    let found = find(name, args.ram)?;
+    let profile = parse(name, &found.text)?;
     if !args.json {
-        return Ok(out.write_all(text.as_bytes())?);
+        return Ok(out.write_all(found.text.as_bytes())?);
     }
     let mut value = json_of(&profile);
-    value["not_taken"] = json!(board.not_taken);
+    if let Some(board) = &found.board {
+        value["not_taken"] = json!(board.not_taken);
+    }
     print_json(&value, out)
 }
 
@@ -293,7 +327,7 @@ mod tests {
     use super::*;
 
     fn find(machine: &str) -> Result<Profile> {
-        parse(machine, &text(machine)?)
+        parse(machine, &super::find(machine, None)?.text)
     }
 
     fn printed(name: Option<&str>, json: bool) -> Result<String> {
@@ -353,9 +387,11 @@ mod tests {
     fn unknown_machine_names_the_known_ones() {
         let e = find("toaster").unwrap_err().to_string();
         assert!(
-            e.contains("\"toaster\"") && e.contains("soc-noncoherent"),
+            e.contains("\"toaster\"") && e.contains("`vb3 machines`"),
             "{e}"
         );
+        let e = find("rpi4").unwrap_err().to_string();
+        assert!(e.contains("did you mean rpi-4?"), "{e}");
         let e = format!("{:#}", find("/no/such.toml").unwrap_err());
         assert!(e.contains("/no/such.toml"), "{e}");
     }

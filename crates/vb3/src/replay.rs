@@ -2,6 +2,7 @@
 
 use crate::cli::{ReplayArgs, RunOptions};
 use crate::run::{self, Plan};
+use crate::target::Target;
 use crate::why;
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::ffi::OsString;
@@ -36,13 +37,8 @@ pub fn replay(args: &ReplayArgs) -> Result<u8> {
     }
     let program = report.program.iter().map(OsString::from).collect();
     let profile = setup.profile.clone();
-    let mut plan = Plan::new(
-        &report.machine,
-        profile,
-        &setup.devices,
-        report.seed,
-        program,
-    )?;
+    let target = Target::new(&report.machine, profile, &setup.devices)?;
+    let mut plan = Plan::new(target, report.seed, program);
     if !setup.clock.is_empty() {
         let pace = setup.clock.parse();
         plan = plan.with_pace(pace.map_err(|e| anyhow!("the report's clock: {e}"))?);

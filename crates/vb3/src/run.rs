@@ -1,20 +1,20 @@
 //! `vb3 run`: a machine, its devices, a program on them, and a report.
 
-use crate::cli::{FAILED, FitsArgs, REFUSED, RunArgs, RunOptions};
+use crate::cli::{FAILED, REFUSED, RunArgs, RunOptions};
 use crate::control::{self, Control};
 use crate::report::{self, Report, Setup};
 use crate::script::{self, Script};
+use crate::target::Target;
 use crate::timeline::Timeline;
 use crate::trace::{self, Sink, Traced};
 use crate::world::{Pace, World};
-use crate::{board, elements, machines, outputs, page, sentence, why};
+use crate::{elements, outputs, page, sentence, why};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
-use std::path::Path;
 use std::time::Instant;
-use vb3_devices::spec::{DEFAULTS, DeviceSpec, MAX_DEVICES};
+use vb3_devices::spec::DeviceSpec;
 use vb3_host::Backend;
 use vb3_intercept::{Error, Leftover, Note, Options, Program};
 use vb3_machine::Profile;
@@ -38,34 +38,23 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// `text` is a profile's, `machine` what the user calls it. Without `devices` it is those of
-    /// the profile, or the default ones.
-    ///
-    /// # Errors
-    /// A sentence: the profile or a device is wrong.
-    pub(crate) fn new(
-        machine: &str,
-        text: String,
-        devices: &[String],
-        seed: u64,
-        program: Vec<OsString>,
-    ) -> Result<Self> {
-        let profile = machines::parse(machine, &text)?;
-        let devices = match (devices, profile.devices.as_slice()) {
-            ([], []) => DEFAULTS.map(str::to_owned).to_vec(),
-            ([], own) => own.to_vec(),
-            (named, _) => named.to_vec(),
-        };
-        let specs = device_specs(&devices)?;
+    /// Plans to run a program on a machine and its devices.
+    pub(crate) fn new(target: Target, seed: u64, program: Vec<OsString>) -> Self {
+        let Target {
+            text,
+            profile,
+            words,
+            specs,
+        } = target;
         let directory = std::env::current_dir().unwrap_or_default();
         let setup = Setup {
             profile: text,
-            devices,
+            devices: words,
             directory: directory.to_string_lossy().into_owned(),
             script: String::new(),
             clock: String::new(),
         };
-        Ok(Self {
+        Self {
             profile,
             specs,
             setup,
@@ -73,7 +62,7 @@ impl Plan {
             program,
             script: None,
             pace: Pace::Real,
-        })
+        }
     }
 
     /// Lets the devices' time pass in another way.
@@ -96,40 +85,13 @@ impl Plan {
     }
 }
 
-/// What a machine is called, and its profile: a board's, if there is one.
-fn machine_text(
-    machine: &str,
-    board: Option<&Path>,
-    devices: &[String],
-) -> Result<(String, String)> {
-    let Some(path) = board else {
-        return Ok((machine.to_owned(), machines::text(machine)?));
-    };
-    let board = board::read(path)?;
-    if devices.is_empty() {
-        board::has_devices(&board)?;
-    }
-    Ok((board.name().to_owned(), board::profile(&board, None)?.0))
-}
-
-/// The machine and devices that `vb3 fits` looks at.
-///
-/// # Errors
-/// As [`run`].
-pub(crate) fn machine_and_devices(args: &FitsArgs) -> Result<(Profile, Vec<DeviceSpec>)> {
-    let (machine, text) = machine_text(&args.machine, args.board.as_deref(), &args.devices)?;
-    let plan = Plan::new(&machine, text, &args.devices, args.seed, Vec::new())?;
-    Ok((plan.profile, plan.specs))
-}
-
 /// Runs the program; gives its exit status.
 ///
 /// # Errors
 /// The machine, a device or the report file is not to be had. What the program does is no error.
 pub fn run(args: &RunArgs) -> Result<u8> {
-    let (machine, text) = machine_text(&args.machine, args.board.as_deref(), &args.devices)?;
-    let program = args.program.clone();
-    let plan = Plan::new(&machine, text, &args.devices, args.seed, program)?;
+    let target = Target::find(&args.target, &args.devices)?;
+    let plan = Plan::new(target, args.seed, args.program.clone());
     let mut plan = plan.with_pace(args.clock);
     if let Some(name) = &args.script {
         plan = plan.with_script(name, script::text(name)?)?;
@@ -276,22 +238,6 @@ fn exit_status(program: u8, options: &RunOptions, report: &Report) -> u8 {
     program
 }
 
-fn device_specs(words: &[String]) -> Result<Vec<DeviceSpec>> {
-    if words.len() > MAX_DEVICES as usize {
-        bail!(
-            "{} devices are too many; there may be {MAX_DEVICES}",
-            words.len()
-        );
-    }
-    words
-        .iter()
-        .map(|word| {
-            let spec: Result<DeviceSpec, _> = word.parse();
-            spec.with_context(|| format!("--device {word}"))
-        })
-        .collect()
-}
-
 /// Hands the program to the front end; gives its exit status and what it had to remark.
 ///
 /// # Errors
@@ -379,18 +325,5 @@ fn summarise(report: &Report) {
     }
     if let Some(held) = sentence::held(&report.held) {
         eprintln!("vb3: {held}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn device_specs_name_the_one_that_is_wrong() {
-        assert_eq!(device_specs(&DEFAULTS.map(str::to_owned)).unwrap().len(), 2);
-        let e = device_specs(&["camera=pattern".into(), "scanner=x".into()]).unwrap_err();
-        assert!(format!("{e:#}").contains("--device scanner=x"), "{e:#}");
-        assert!(device_specs(&vec!["camera=pattern".into(); 65]).is_err());
     }
 }

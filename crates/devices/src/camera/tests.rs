@@ -191,7 +191,7 @@ fn lines_go_where_bytesperline_says_and_padding_stays() {
 fn a_webcam_says_itself_how_long_its_lines_are() {
     // As programs ask that take a larger format's structure and write another size into it.
     for (profile, want) in [("webcam", 640), ("sensor", 1280)] {
-        let camera = camera(&format!("camera,size=640x480,profile={profile}"));
+        let camera = camera(&format!("camera,profile={profile}"));
         let mut wanted = camera.format(Flow::Capture);
         (wanted.width, wanted.height) = (320, 240);
         wanted.planes[0].bytesperline = 1280;
@@ -452,12 +452,9 @@ fn a_webcam_offers_sizes_and_rates_one_by_one() {
         rates("camera"),
         [(30, 1), (25, 1), (24, 1), (20, 1), (15, 1), (10, 1), (5, 1)]
     );
-    // What is asked for comes first.
-    assert_eq!(sizes("camera,size=16x8")[..2], [(16, 8), (1920, 1080)]);
-    assert_eq!(
-        rates("camera,fps=30000/1001")[..2],
-        [(30_000, 1001), (25, 1)]
-    );
+    // One size or rate is the only one.
+    assert_eq!(sizes("camera,size=16x8"), [(16, 8)]);
+    assert_eq!(rates("camera,fps=30000/1001"), [(30_000, 1001)]);
     assert_eq!(
         sizes("camera,sizes=320x240:64x48,size=64x48"),
         [(320, 240), (64, 48)]

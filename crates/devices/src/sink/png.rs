@@ -25,8 +25,7 @@ impl Png {
         if let Some(directory) = Path::new(name).parent() {
             std::fs::create_dir_all(directory).map_err(|e| {
                 Failure::new(format!(
-                    "cannot create the directory {}: {e}; choose another place for the display to \
-                     record",
+                    "cannot create the directory {}: {e}; record to other files",
                     directory.display()
                 ))
             })?;
@@ -50,7 +49,7 @@ impl Recorder for Png {
             // Half a picture is none.
             let _ = std::fs::remove_file(&path);
             Failure::new(format!(
-                "cannot write {}: {e}; make room, or choose another place for the display to record",
+                "cannot write {}: {e}; make room on the disk, or record to other files",
                 path.display()
             ))
         })

@@ -4,7 +4,7 @@ use super::{Recorder, Shape, name};
 use crate::Failure;
 use crate::picture::{Frame, Size};
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use vb3_v4l2::PixelFormat;
 
@@ -20,8 +20,14 @@ pub(super) struct Files {
 }
 
 fn cannot(doing: &str, path: &Path, error: &std::io::Error) -> Failure {
+    let parent = path.parent().unwrap_or(Path::new(""));
+    let remedy = match error.kind() {
+        ErrorKind::NotFound => format!("there is no directory {}; make it first", parent.display()),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on the disk".to_owned(),
+        _ => "record to another file".to_owned(),
+    };
     Failure::new(format!(
-        "cannot {doing} {}: {error}; make room, or choose another place for the display to record",
+        "cannot {doing} {}: {error}; {remedy}",
         path.display()
     ))
 }

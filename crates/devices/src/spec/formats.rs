@@ -34,11 +34,7 @@ impl DeviceSpec {
                 formats: Vec::new(),
                 ..self.clone()
             };
-            return Err(SpecError {
-                option: "formats".to_owned(),
-                value: name(*format),
-                allowed: all.offered(),
-            });
+            return Err(SpecError::value("formats", &name(*format), all.offered()));
         }
         let Some(format) = self.format else {
             return Ok(());
@@ -59,11 +55,8 @@ impl DeviceSpec {
             }
             _ => "",
         };
-        Err(SpecError {
-            option: "format".to_owned(),
-            value: name(format),
-            allowed: format!("{}{hint}", self.offered()),
-        })
+        let allowed = format!("{}{hint}", self.offered());
+        Err(SpecError::value("format", &name(format), allowed))
     }
 }
 

@@ -60,11 +60,7 @@ impl DeviceSpec {
     /// Checks that what is said of a camera's offer agrees.
     pub(super) fn check_offer(&self) -> Result<(), SpecError> {
         let refuse = |option: &str, value: String, allowed: String| {
-            Err(SpecError {
-                option: option.to_owned(),
-                value,
-                allowed,
-            })
+            Err(SpecError::value(option, &value, allowed))
         };
         let sizes = join(&self.sizes, Size::to_string);
         let rates = join(&self.rates, rate);

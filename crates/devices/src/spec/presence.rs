@@ -54,11 +54,10 @@ impl DeviceSpec {
         let Presence { plug_ns, unplug_ns } = self.presence;
         let at = said.iter().find(|(option, _)| *option == "plug");
         match at {
-            Some((option, value)) if plug_ns == unplug_ns => Err(SpecError {
-                option: (*option).to_owned(),
-                value: (*value).to_owned(),
-                allowed: "plug and unplug are at the same time; make one of them later".to_owned(),
-            }),
+            Some((option, value)) if plug_ns == unplug_ns => {
+                let allowed = "plug and unplug are at the same time; make one of them later";
+                Err(SpecError::value(option, value, allowed))
+            }
             _ => Ok(()),
         }
     }

@@ -5,6 +5,7 @@ use crate::machines;
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::io::Write;
 use std::path::Path;
+use vb3_devices::spec::did_you_mean;
 
 /// The scripts that ship: name and text.
 pub const SHIPPED: &[(&str, &str)] = &[
@@ -33,11 +34,9 @@ pub fn text(script: &str) -> Result<String> {
     let path = Path::new(script);
     let looks_like_a_file = script.contains('/') || script.ends_with(".toml");
     if !looks_like_a_file && !path.is_file() {
-        let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
+        let guess = did_you_mean(script, SHIPPED.iter().map(|(name, _)| *name));
         bail!(
-            "there is no script \"{script}\"; there are {}, and any TOML file of your own \
-             (`vb3 scripts NAME` prints one to start from)",
-            names.join(", ")
+            "there is no script \"{script}\"{guess} `vb3 scripts` lists them; a TOML file is one, too"
         );
     }
     machines::read_at_most(path, MAX_FILE).with_context(|| format!("cannot read {script}"))

@@ -187,7 +187,7 @@ impl World {
     fn obey(&mut self, order: &str) -> Result<String, String> {
         let (word, device) = order.split_once(' ').unwrap_or((order, ""));
         let comes = match word {
-            "devices" => return Ok(self.device_list()),
+            "list" => return Ok(self.device_list()),
             "buffers" => return Ok(self.buffer_list()),
             "revoke" => return self.revoke_by_name(device),
             "unplug-and-revoke" => return self.unplug_and_revoke(device),

@@ -466,7 +466,7 @@ impl Outside {
 }
 
 /// Which node each device gets: the one asked for, or the first that is free.
-fn numbers(specs: &[DeviceSpec]) -> Result<Vec<u32>> {
+pub(crate) fn numbers(specs: &[DeviceSpec]) -> Result<Vec<u32>> {
     let mut taken = BTreeSet::new();
     for number in specs.iter().filter_map(|spec| spec.node) {
         if !taken.insert(number) {

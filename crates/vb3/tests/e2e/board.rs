@@ -78,7 +78,7 @@ fn a_device_tree_gives_machine_and_devices() {
     }
     let dir = TempDir::new().unwrap();
     let board = board(&dir);
-    let out = vb3(&["machines", "--json", "--from"], &board, &[]);
+    let out = vb3(&["machines", "--json"], &board, &[]);
     let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!(json["ram"], 512 << 20);
     assert_eq!(json["iommu"], serde_json::Value::Null);
@@ -91,7 +91,7 @@ fn a_device_tree_gives_machine_and_devices() {
     let behind = format!("name=video-codec@2000,iommu={name}");
     assert!(json["devices"][0].as_str().unwrap().ends_with(&behind));
     let listing = ["--", "v4l2-ctl", "--list-devices"];
-    let out = vb3(&["run", "--board"], &board, &listing);
+    let out = vb3(&["run", "--machine"], &board, &listing);
     let said = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success(), "{out:?}");
     for (card, device) in [
@@ -293,11 +293,11 @@ fn what_is_no_board_is_said_in_a_sentence() {
     let path = dir.path().join("board.dts");
     std::fs::write(&path, "/dts-v1/;\n/ { };\n").unwrap();
     for (path, sentence) in [
-        (path.as_path(), "dtc -O dtb"),
-        (Path::new("/dev/zero"), "no regular file"),
-        (Path::new("/etc/passwd"), "no flattened device tree"),
+        (path.as_path(), "board.dts"),
+        (Path::new("/dev/zero"), "it is no file"),
+        (Path::new("/etc/passwd"), "/etc/passwd, line 1"),
     ] {
-        let out = vb3(&["run", "--board"], path, &["--", "true"]);
+        let out = vb3(&["run", "--machine"], path, &["--", "true"]);
         let said = String::from_utf8_lossy(&out.stderr);
         assert!(!out.status.success() && said.contains(sentence), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");

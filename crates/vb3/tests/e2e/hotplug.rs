@@ -131,8 +131,8 @@ fn a_device_comes_and_goes_by_the_clock() {
 fn orders_that_cannot_be_carried_out_are_refused_in_a_sentence() {
     let outcome = shell(
         camera(),
-        "$VB3 ctl devices; $VB3 ctl unplug /dev/video1 && $VB3 ctl devices
-         $VB3 ctl unplug 1; echo $?; $VB3 ctl plug video9; echo $?; $VB3 ctl --run 1 devices; echo $?",
+        "$VB3 ctl list; $VB3 ctl unplug /dev/video1 && $VB3 ctl list
+         $VB3 ctl unplug 1; echo $?; $VB3 ctl plug video9; echo $?; $VB3 ctl --run 1 list; echo $?",
     );
     let list =
         |display: &str| format!("/dev/video0 plugged camera\n/dev/video1 {display} display\n");
@@ -152,7 +152,7 @@ fn without_a_run_ctl_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = vb3(dir.path());
     command.env("XDG_RUNTIME_DIR", dir.path());
-    command.env_remove("VB3_CONTROL").args(["ctl", "devices"]);
+    command.env_remove("VB3_CONTROL").args(["ctl", "list"]);
     let (status, _, said) = finish(&mut command, dir.path(), Duration::from_secs(30));
     assert_eq!(status, 125);
     assert!(said.contains("no run of this user is under way"), "{said}");

@@ -25,6 +25,7 @@ mod lifecycle;
 mod loopback;
 mod machines;
 mod media;
+mod mistakes;
 mod page;
 mod pages;
 mod pipeline;

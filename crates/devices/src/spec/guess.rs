@@ -1,0 +1,83 @@
+//! What a person may have meant by a word that is no device, option or value.
+
+use super::options::{DeviceOption, OPTIONS};
+use super::{KINDS, SpecError};
+use crate::registry::DeviceKind;
+use std::fmt::Write as _;
+
+/// Likeness from which a name is suggested; 1 is equality.
+const ALIKE: f64 = 0.75;
+
+/// Returns the name that is most like a word, if one is like it at all.
+#[must_use]
+pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = word.to_ascii_lowercase();
+    names
+        .into_iter()
+        .map(|name| {
+            (
+                strsim::jaro_winkler(&lower, &name.to_ascii_lowercase()),
+                name,
+            )
+        })
+        .filter(|(likeness, _)| *likeness > ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+/// Returns `; did you mean "NAME"?` for the nearest name, or the end of a sentence.
+#[must_use]
+pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(word, names).map_or_else(|| ".".to_owned(), |name| format!("; did you mean {name}?"))
+}
+
+/// The error for a first word that is no kind of device.
+pub(super) fn unknown_kind(kind: &str, value: &str) -> SpecError {
+    let all = "`vb3 devices` lists all devices";
+    if kind.is_empty() {
+        return SpecError(format!(
+            "the device has no name; try camera or display ({all})"
+        ));
+    }
+    if value.is_empty() && (kind.contains(['.', '/'])) {
+        let means = match is_recording(kind) {
+            true => format!("to play it: camera={kind}; to record to it: display={kind}"),
+            false => format!("to play it: camera={kind}"),
+        };
+        return SpecError(format!("\"{kind}\" is a file, not a device; {means}"));
+    }
+    let names = KINDS.iter().map(|known| known.name);
+    let guess = did_you_mean(kind, names);
+    SpecError(format!("there is no device \"{kind}\"{guess} {all}"))
+}
+
+fn is_recording(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    [".y4m", ".raw", ".yuv", ".rgb"]
+        .iter()
+        .any(|end| lower.ends_with(end))
+}
+
+/// The error for a word that is no option of the device.
+pub(super) fn unknown_option(kind: &DeviceKind, option: &str) -> SpecError {
+    let device = kind.name();
+    if option.is_empty() {
+        return SpecError("an option is missing after a comma; remove the comma".to_owned());
+    }
+    let own = || OPTIONS.iter().filter(|known| known.is_of(kind));
+    let mut said = format!("{device} has no option \"{option}\"");
+    let with_value = own().find(|known| takes(known, option));
+    let guess = match with_value {
+        Some(known) => format!("; did you mean {}={option}?", known.name),
+        None => did_you_mean(option, own().map(|known| known.name)),
+    };
+    // Writing to a string cannot fail.
+    let _ = write!(said, "{guess} `vb3 devices {device}` lists its options");
+    SpecError(said)
+}
+
+/// Whether a word is one of the values that an option names.
+fn takes(option: &DeviceOption, word: &str) -> bool {
+    let mut words = option.values.split([' ', ',']);
+    option.is_word_list() && words.any(|value| value == word)
+}

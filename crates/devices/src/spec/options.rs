@@ -1,0 +1,387 @@
+//! The options of a device: their names, values and meanings, and which kinds have them.
+
+use super::presence;
+use crate::registry::DeviceKind;
+use vb3_v4l2::pixfmt;
+
+/// What an option is about; `vb3 devices KIND` shows its options by these groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// The node: its number, its name, when it is there.
+    Node,
+    /// What pictures it has.
+    Picture,
+    /// When frames come, and how many buffers it takes.
+    Timing,
+    /// Where its memory may lie.
+    Memory,
+    /// Failures on request.
+    Faults,
+}
+
+impl Group {
+    /// All groups, in the order in which they are shown.
+    pub const ALL: [Self; 5] = [
+        Self::Node,
+        Self::Picture,
+        Self::Timing,
+        Self::Memory,
+        Self::Faults,
+    ];
+
+    /// The heading of a list.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Node => "Node",
+            Self::Picture => "Picture",
+            Self::Timing => "Frames and buffers",
+            Self::Memory => "Memory limits",
+            Self::Faults => "Faults",
+        }
+    }
+}
+
+/// The kinds of device that have an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kinds {
+    All,
+    Cameras,
+    CamerasAndDisplays,
+    Loopbacks,
+}
+
+/// An option of a device.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceOption {
+    /// Its name.
+    pub name: &'static str,
+    /// The values it takes.
+    pub values: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+    /// What it is about.
+    pub group: Group,
+    kinds: Kinds,
+}
+
+impl DeviceOption {
+    /// Whether devices of a kind have it.
+    #[must_use]
+    pub const fn is_of(&self, kind: &DeviceKind) -> bool {
+        match self.kinds {
+            Kinds::All => true,
+            Kinds::Cameras => matches!(kind, DeviceKind::Camera { .. }),
+            Kinds::CamerasAndDisplays => {
+                matches!(kind, DeviceKind::Camera { .. } | DeviceKind::Display { .. })
+            }
+            Kinds::Loopbacks => matches!(kind, DeviceKind::Loopback { .. }),
+        }
+    }
+
+    /// Whether its values are words to choose from, as in "real or free".
+    pub(super) fn is_word_list(&self) -> bool {
+        self.values.contains(" or ")
+            && !self.values.contains(|c: char| c.is_ascii_uppercase())
+            && !self.values.starts_with(|c: char| c.is_ascii_digit())
+            && !self.values.contains("number")
+            && self.values != SWITCH
+    }
+
+    /// The kinds that have it, in words.
+    pub(super) const fn owners(&self) -> &'static str {
+        match self.kinds {
+            Kinds::All => "any device",
+            Kinds::Cameras => "a camera",
+            Kinds::CamerasAndDisplays => "a camera or display",
+            Kinds::Loopbacks => "a loopback",
+        }
+    }
+}
+
+const fn option(
+    group: Group,
+    kinds: Kinds,
+    name: &'static str,
+    values: &'static str,
+    meaning: &'static str,
+) -> DeviceOption {
+    DeviceOption {
+        name,
+        values,
+        meaning,
+        group,
+        kinds,
+    }
+}
+
+const SIZES: &str = "WIDTHxHEIGHT, even numbers from 2x2 to 4096x2304";
+const RATES: &str = "N or N/D frames per second, from 1 to 120";
+const FORMATS: &str = pixfmt::NAMES;
+const FORMAT_LIST: &str = "NAME:NAME…, pixel formats of the device";
+const SIZE_LIST: &str = "WIDTHxHEIGHT:WIDTHxHEIGHT…, even numbers from 2x2 to 4096x2304";
+const RATE_LIST: &str = "N:N/D…, frames per second from 1 to 120";
+const SWITCH: &str = "on or off";
+
+/// The options of a device.
+pub const OPTIONS: &[DeviceOption] = &[
+    option(
+        Group::Picture,
+        Kinds::All,
+        "size",
+        SIZES,
+        "a camera's only size; the first size of other devices (default: the clip's, or 640x480)",
+    ),
+    option(
+        Group::Picture,
+        Kinds::All,
+        "fps",
+        RATES,
+        "a camera's only frame rate; the first rate of other devices (default: the clip's, or 30)",
+    ),
+    option(
+        Group::Picture,
+        Kinds::All,
+        "format",
+        FORMATS,
+        "first pixel format (default: YUYV; NV12 for codecs and converters)",
+    ),
+    option(
+        Group::Picture,
+        Kinds::Cameras,
+        "profile",
+        "webcam or sensor",
+        "webcam: lists of sizes and rates; sensor: every size and rate (default: webcam; capture-convert: sensor)",
+    ),
+    option(
+        Group::Picture,
+        Kinds::Cameras,
+        "sizes",
+        SIZE_LIST,
+        "list of sizes (default: size= alone, else the clip's own and a webcam's usual sizes)",
+    ),
+    option(
+        Group::Picture,
+        Kinds::Cameras,
+        "rates",
+        RATE_LIST,
+        "list of frame rates (default: fps= alone, else the clip's own and a webcam's usual rates)",
+    ),
+    option(
+        Group::Picture,
+        Kinds::Cameras,
+        "formats",
+        FORMAT_LIST,
+        "list of pixel formats, in this order",
+    ),
+    option(
+        Group::Node,
+        Kinds::Loopbacks,
+        "readers",
+        "a number from 1 to 8",
+        "number of nodes that read from a loopback (default 1)",
+    ),
+    option(
+        Group::Node,
+        Kinds::Loopbacks,
+        "exclusive-caps",
+        SWITCH,
+        "on: a loopback's readers have no format while there is no writer (default off)",
+    ),
+    option(
+        Group::Picture,
+        Kinds::Cameras,
+        "loop",
+        SWITCH,
+        "whether a clip starts again at its end (cameras; default off)",
+    ),
+    option(
+        Group::Timing,
+        Kinds::All,
+        "pace",
+        "real or free",
+        "real: frames at their rate (default); free: a frame for each buffer, at once",
+    ),
+    option(
+        Group::Picture,
+        Kinds::CamerasAndDisplays,
+        "mplane",
+        SWITCH,
+        "on: the multi-planar API (default off)",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "alloc",
+        "contig, sg or vmalloc",
+        "buffer memory: contig is one run of addresses (default), sg scattered pages, vmalloc memory without DMA",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "place",
+        "fixed or lazy",
+        "fixed: a buffer gets its address when it is allocated (default); lazy: when a device first uses it, at a place that suits all devices that share it. Only vb3 has lazy; no board's driver does",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "admission",
+        SWITCH,
+        "on: REQBUFS and CREATE_BUFS allocate all buffers or fail with ENOMEM; off: as many as fit (default). Only vb3 has on",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "userptr",
+        SWITCH,
+        "offer USERPTR (default: as the machine allows)",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "hints",
+        SWITCH,
+        "accept cache hints (default on)",
+    ),
+    option(
+        Group::Faults,
+        Kinds::All,
+        "inject",
+        SWITCH,
+        "on: controls that make the next call fail (default off)",
+    ),
+    option(
+        Group::Timing,
+        Kinds::All,
+        "max-buffers",
+        "a number from 32 to 32768",
+        "most buffers of the queue (default 64)",
+    ),
+    option(
+        Group::Timing,
+        Kinds::All,
+        "min-queued",
+        "a number from 0 to 8",
+        "buffers that the device needs before it starts (default 0)",
+    ),
+    option(
+        Group::Node,
+        Kinds::All,
+        "name",
+        "1 to 31 printable ASCII characters",
+        "name of the card",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "mask",
+        "a number of bits from 20 to 64, or the highest address, such as 0xddbfffff",
+        "addresses that the device reaches (DMA mask)",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "contiguous",
+        SWITCH,
+        "on: the device is not behind the machine's IOMMU and needs contiguous memory (default off)",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "iommu",
+        "a name in [iommus] of the machine's profile",
+        "the IOMMU that the device is behind (default: the machine's common one)",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "sram",
+        "bytes from 4KiB to 256MiB, a multiple of 4KiB",
+        "coherent memory of its own; all its buffers come from there (default: the machine's)",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "window",
+        "FIRST-LAST@BUS in hexadecimal, whole pages, such as 0x0-0x3fffffff@0xc0000000",
+        "memory that its bus shows, and the bus address (default: all memory at its own address)",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "align",
+        "bytes, a power of two from 1 to 16MiB",
+        "alignment of plane addresses (default 1)",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "max-segment",
+        "bytes from 4KiB to 4GiB",
+        "longest plane that the device accepts (default: the machine's)",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "boundary",
+        "bytes, a power of two from 4KiB to 4GiB",
+        "DMA boundary: no plane crosses a multiple of this (default: the machine's)",
+    ),
+    option(
+        Group::Picture,
+        Kinds::All,
+        "stride",
+        "a power of two from 1 to 4096",
+        "alignment of line lengths (default 1)",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "coherent",
+        SWITCH,
+        "the device sees the CPU's caches (default: as the machine's devices do)",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "sync",
+        SWITCH,
+        "off: the driver never syncs caches, so it needs memory that is coherent for it (default on)",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "pages",
+        SWITCH,
+        "on: the driver accepts only memory with struct pages (default off)",
+    ),
+    option(
+        Group::Memory,
+        Kinds::All,
+        "protected",
+        "off, on or only",
+        "access to the machine's protected memory: none, also that, or nothing else (default off)",
+    ),
+    option(
+        Group::Node,
+        Kinds::All,
+        "node",
+        "videoN, N from 0 to 63",
+        "number of the node (default: the lowest free one)",
+    ),
+    option(
+        Group::Node,
+        Kinds::All,
+        "unplug",
+        presence::TIMES,
+        "unplug at this time after the start (default: only by `vb3 ctl unplug`)",
+    ),
+    option(
+        Group::Node,
+        Kinds::All,
+        "plug",
+        presence::TIMES,
+        "plug in at this time; without an earlier unplug= the device is absent before",
+    ),
+];

@@ -1,0 +1,103 @@
+//! `vb3 devices`: the kinds of device there are, and the options of one.
+
+use anyhow::{Result, bail};
+use std::io::Write;
+use vb3_devices::spec::{DeviceKind, DeviceSpec, Group, KINDS, OPTIONS, did_you_mean};
+
+/// Prints the kinds of device, or the options of one kind.
+///
+/// # Errors
+/// There is no such kind, or `out` cannot be written.
+pub fn print(kind: Option<&str>, out: &mut dyn Write) -> Result<()> {
+    match kind {
+        Some(kind) => print_options(kind, out),
+        None => print_kinds(out),
+    }
+}
+
+fn print_kinds(out: &mut dyn Write) -> Result<()> {
+    writeln!(
+        out,
+        "A device is a name, and options after commas (\\, is a comma in a file's name):"
+    )?;
+    writeln!(
+        out,
+        "  --device camera=clip.mp4,size=1280x720,fps=30 --device display=frames/%04d.png"
+    )?;
+    writeln!(
+        out,
+        "\nDevices (`vb3 devices NAME` lists the options of one):"
+    )?;
+    let codecs = crate::world::codecs();
+    for known in KINDS {
+        let value = match known.values {
+            "" => String::new(),
+            values => format!(" (={values})"),
+        };
+        writeln!(out, "  {:<18} {}{value}", known.name, known.meaning)?;
+        match vb3_codec::Kind::from_word(known.name).map(|kind| codecs.describe(kind)) {
+            Some(Ok(library)) => writeln!(out, "  {:<18} by {library}", "")?,
+            Some(Err(why)) => writeln!(out, "  {:<18} not here: {why}", "")?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn print_options(kind: &str, out: &mut dyn Write) -> Result<()> {
+    let Some(known) = KINDS.iter().find(|known| known.name == kind) else {
+        let guess = did_you_mean(kind, KINDS.iter().map(|known| known.name));
+        bail!("there is no device \"{kind}\"{guess} `vb3 devices` lists all devices");
+    };
+    let device: DeviceKind = kind.parse::<DeviceSpec>()?.kind;
+    let value = match known.values {
+        "" => String::new(),
+        values => format!("={values}"),
+    };
+    writeln!(out, "{kind}{value}\n  {}", known.meaning)?;
+    for group in Group::ALL {
+        let own = OPTIONS.iter();
+        let own = own.filter(|option| option.group == group && option.is_of(&device));
+        writeln!(out, "\n{}:", group.title())?;
+        for option in own {
+            writeln!(
+                out,
+                "  {}={}\n      {}",
+                option.name, option.values, option.meaning
+            )?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(kind: Option<&str>) -> Result<String> {
+        let mut out = Vec::new();
+        print(kind, &mut out)?;
+        Ok(String::from_utf8(out)?)
+    }
+
+    #[test]
+    fn each_kind_lists_its_own_options() {
+        let all = printed(None).unwrap();
+        for known in KINDS {
+            assert!(all.contains(known.name), "{}", known.name);
+            let one = printed(Some(known.name)).unwrap();
+            assert!(
+                one.contains("size=") && one.contains("Memory limits:"),
+                "{one}"
+            );
+            let camera = matches!(known.name, "camera" | "capture-convert");
+            assert_eq!(one.contains("sizes="), camera, "{one}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_gets_a_guess() {
+        let e = printed(Some("camra")).unwrap_err().to_string();
+        assert!(e.contains("did you mean camera?"), "{e}");
+    }
+}

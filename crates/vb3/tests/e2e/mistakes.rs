@@ -1,0 +1,117 @@
+//! What `vb3` answers to the mistakes that people make on its command line.
+
+use std::process::Command;
+use tempfile::TempDir;
+
+/// What is typed, and what the answer must say: what is wrong, what is allowed, the nearest guess.
+const MISTAKES: &[(&[&str], &[&str])] = &[
+    (
+        &["run", "--kil", "--", "true"],
+        &["unexpected argument '--kil'", "'--kill'"],
+    ),
+    (
+        &["run", "--ra", "1GiB", "--", "true"],
+        &["unexpected argument '--ra'", "'--ram'"],
+    ),
+    (
+        &["run", "-x", "--", "true"],
+        &["unexpected argument '-x'", "Usage: vb3 run"],
+    ),
+    (
+        &["run", "-d", "h264dec,format=H265", "--", "true"],
+        &["there is no such pixel format; h264dec offers NV12"],
+    ),
+    (
+        &["run", "-d", "clip.mp4", "--", "true"],
+        &["\"clip.mp4\" is a file, not a device; to play it: camera=clip.mp4"],
+    ),
+    (
+        &["run", "-d", "camera,siz=64x48", "--", "true"],
+        &[
+            "camera has no option \"siz\"; did you mean size?",
+            "`vb3 devices camera`",
+        ],
+    ),
+    (
+        &["run", "-d", "camra", "--", "true"],
+        &["there is no device \"camra\"; did you mean camera?"],
+    ),
+    (
+        &["run", "-m", "rpi4", "--", "true"],
+        &["there is no machine \"rpi4\"; did you mean rpi-4?"],
+    ),
+    (
+        &["run", "-d", "camera,free", "--", "true"],
+        &["camera has no option \"free\"; did you mean pace=free?"],
+    ),
+    (
+        &["run", "-d", "camera,", "--", "true"],
+        &["an option is missing after a comma; remove the comma"],
+    ),
+    (
+        &["run", "-d", "camera,size=641x480", "--", "true"],
+        &["size=641x480 is not understood: use WIDTHxHEIGHT, even numbers"],
+    ),
+    (
+        &["run", "-d", "display=nodir/x.y4m", "--", "true"],
+        &["nodir/x.y4m", "there is no directory nodir; make it first"],
+    ),
+    (
+        &["run", "--script", "flaky-usb", "--", "true"],
+        &["there is no script \"flaky-usb\"; did you mean flaky-usb-camera?"],
+    ),
+    (
+        &["run", "--set", "camera.siz=64x48", "--", "true"],
+        &["--set camera.siz=64x48", "did you mean size?"],
+    ),
+    (
+        &["ffmpeg", "-i", "x"],
+        &["there is no command \"ffmpeg\"", "vb3 run -- ffmpeg"],
+    ),
+    (
+        &["man"],
+        &["there is no command \"man\"; did you mean machines?"],
+    ),
+    (
+        &["devices", "camra"],
+        &["there is no device \"camra\"; did you mean camera?"],
+    ),
+    (&["run"], &["<PROGRAM>", "Usage: vb3 run"]),
+];
+
+/// The answer of `vb3` in an empty directory, in one line.
+fn answer(words: &[&str]) -> (Option<i32>, String) {
+    let dir = TempDir::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vb3"));
+    let done = command.args(words).current_dir(&dir).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    let words: Vec<&str> = said.split_whitespace().collect();
+    (done.status.code(), words.join(" "))
+}
+
+#[test]
+fn each_mistake_is_explained() {
+    for (words, parts) in MISTAKES {
+        let (status, said) = answer(words);
+        assert_eq!(status, Some(125), "{words:?}: {said}");
+        for part in *parts {
+            assert!(said.contains(part), "{words:?}: {said}");
+        }
+        assert!(!said.contains("defect"), "{words:?}: {said}");
+        assert!(said.len() < 500, "{words:?}: {} bytes: {said}", said.len());
+    }
+}
+
+#[test]
+fn a_device_tree_source_is_compiled_or_explained() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("board.dts");
+    std::fs::write(&path, "/dts-v1/;\n/ { model = \"x\" };\n").unwrap();
+    let (status, said) = answer(&["machines", path.to_str().unwrap()]);
+    assert_eq!(status, Some(125), "{said}");
+    let wanted = match Command::new("dtc").arg("--version").output() {
+        Ok(_) => "board.dts:2",
+        Err(_) => "apt install device-tree-compiler",
+    };
+    assert!(said.contains(wanted), "{said}");
+}
