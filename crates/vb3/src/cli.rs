@@ -383,7 +383,9 @@ fn explain(error: &clap::Error) -> u8 {
         // Other subcommands, such as those of `ctl`, are explained by clap.
         Some(ContextValue::String(word))
             if error.kind() == ErrorKind::InvalidSubcommand
-                && std::env::args_os().nth(1).is_some_and(|first| first == word.as_str()) =>
+                && std::env::args_os()
+                    .nth(1)
+                    .is_some_and(|first| first == word.as_str()) =>
         {
             word
         }
