@@ -82,23 +82,10 @@ static char *other_memory = "contig";
 module_param(other_memory, charp, 0444);
 MODULE_PARM_DESC(other_memory, "contig or vmalloc: how vb3other allocates");
 
-static unsigned int late;
-module_param(late, uint, 0444);
-MODULE_PARM_DESC(late, "1: a buffer that STREAMOFF took is completed when it is queued again, as by an interrupt that comes late; 2: by the turn in which it was got");
-
 struct edu_buffer {
 	struct vb2_v4l2_buffer vb;
 	struct list_head list;
-	u64 turn;
-	bool is_stale;			/* an interrupt is still to come for an earlier turn */
 };
-
-/* Of the core in kernel/core; the stock one has none. */
-u64 vb3core_turn_of(struct vb2_buffer *vb);
-bool vb3core_done_of(struct vb2_buffer *vb, u64 turn, enum vb2_buffer_state state);
-static typeof(&vb3core_turn_of) turn_of;
-static typeof(&vb3core_done_of) done_of;
-
 
 struct edu {
 	struct edu *other;
@@ -287,18 +274,6 @@ static int buf_prepare(struct vb2_buffer *vb)
 	return 0;
 }
 
-/* The interrupt that comes late: whether it took the buffer. */
-static bool interrupt(struct edu *edu, struct edu_buffer *buf)
-{
-	if (!buf->is_stale)
-		return false;
-	buf->is_stale = false;
-	if (late > 1)
-		return done_of(&buf->vb.vb2_buf, buf->turn, VB2_BUF_STATE_DONE);
-	done(edu, buf, true);
-	return true;
-}
-
 static void buf_queue(struct vb2_buffer *vb)
 {
 	struct edu *edu = vb2_get_drv_priv(vb->vb2_queue);
@@ -309,10 +284,6 @@ static void buf_queue(struct vb2_buffer *vb)
 		done(edu, buf, true);
 		return;
 	}
-	if (interrupt(edu, buf))
-		return;
-	if (late > 1)
-		buf->turn = turn_of(vb);
 	spin_lock_irqsave(&edu->ready_lock, flags);
 	list_add_tail(&buf->list, &edu->ready[vb->vb2_queue == &edu->queue[1]]);
 	spin_unlock_irqrestore(&edu->ready_lock, flags);
@@ -341,7 +312,6 @@ static void stop_streaming(struct vb2_queue *q)
 		spin_unlock_irqrestore(&edu->ready_lock, flags);
 		if (!buf)
 			break;
-		buf->is_stale = late;
 		vb2_buffer_done(&buf->vb.vb2_buf, VB2_BUF_STATE_ERROR);
 	}
 }
@@ -602,28 +572,6 @@ static void put_own(void)
 	if (sg_ops)
 		symbol_put(vb2_dma_sg_memops);
 	sg_ops = NULL;
-	if (turn_of)
-		symbol_put(vb3core_turn_of);
-	turn_of = NULL;
-	if (done_of)
-		symbol_put(vb3core_done_of);
-	done_of = NULL;
-}
-
-static int get_own(void)
-{
-	if (!strcmp(memory, "sg")) {
-		sg_ops = symbol_get(vb2_dma_sg_memops);
-		if (!sg_ops)
-			return -ENOENT;
-	}
-	if (late > 1) {
-		turn_of = symbol_get(vb3core_turn_of);
-		done_of = symbol_get(vb3core_done_of);
-		if (!turn_of || !done_of)
-			return -ENOENT;
-	}
-	return 0;
 }
 
 /* A second node, vb3other, which allocates for another device and moves no bytes. */
@@ -676,9 +624,11 @@ static int probe(struct pci_dev *pci, const struct pci_device_id *id)
 	vb2_dma_contig_set_max_seg_size(&pci->dev, max_seg);
 	if (boundary)
 		dma_set_seg_boundary(&pci->dev, boundary);
-	ret = get_own();
-	if (ret)
-		goto put;
+	if (!strcmp(memory, "sg")) {
+		sg_ops = symbol_get(vb2_dma_sg_memops);
+		if (!sg_ops)
+			return -ENOENT;
+	}
 	edu = make(pci, &pci->dev, sg_ops ?: &vb2_dma_contig_memops);
 	ret = PTR_ERR_OR_ZERO(edu);
 	if (ret)

@@ -15,7 +15,7 @@ pub(crate) fn sources(lab: &Lab) -> Result<()> {
     let work = lab.work();
     let sources = work.join("src");
     let mut copy = Command::new("sh");
-    copy.args(["-euc", "rm -rf \"$1\"; mkdir -p \"$1/crates\" \"$2/rust\"; cp -r lab \"$1/\"; cp conformance/*.[ch] crates/vb3/tests/programs/rows*.h crates/vb3/tests/programs/*other.[ch] \"$1/lab/programs/\"; cp -r kernel \"$1/\"; cp -r docs/upstream \"$1/\"; cp -r crates/dma crates/dmabuf crates/plane crates/queue \"$1/crates/\"; cp -r \"$3\" \"$1/bitflags\"", "sh"])
+    copy.args(["-euc", "rm -rf \"$1\"; mkdir -p \"$1/crates\" \"$2/rust\"; cp -r lab \"$1/\"; cp conformance/*.[ch] crates/vb3/tests/programs/rows*.h crates/vb3/tests/programs/*other.[ch] \"$1/lab/programs/\"; cp -r kernel \"$1/\"; cp -r docs/upstream \"$1/\"; cp -r crates/dma crates/dmabuf crates/plane \"$1/crates/\"; cp -r \"$3\" \"$1/bitflags\"", "sh"])
         .arg(&sources)
         .arg(&work)
         .arg(bitflags()?)
@@ -177,23 +177,6 @@ pub(crate) fn modules(lab: &Lab, kernel: &str) -> Result<()> {
         )?;
     }
     Ok(())
-}
-
-/// Builds the trial of videobuf2-common, where the kernel takes it.
-pub(crate) fn core(lab: &Lab, kernel: &str) -> Result<()> {
-    lab.step(
-        &format!("building the trial of videobuf2-common for {kernel}"),
-        300,
-        &format!("core-{kernel}"),
-        &[
-            "sh",
-            "/work/src/lab/core.sh",
-            "/work/src",
-            &object_dir(Arch::of(kernel), is_checked(kernel).then_some("kasan")),
-            kernel,
-            &format!("/work/{kernel}"),
-        ],
-    )
 }
 
 /// Builds the C modules with the patches of docs/upstream.

@@ -51,13 +51,6 @@ impl Expected {
         self
     }
 
-    /// What a home gives other than stock Linux, on purpose.
-    pub(crate) fn differing(&self, home: &str) -> BTreeMap<String, String> {
-        let own = self.differing.iter().filter(|((of, _), _)| of == home);
-        own.map(|((_, name), value)| (name.clone(), value.clone()))
-            .collect()
-    }
-
     /// What is not as it must be in a home: `stock`, `kernel` or `process`.
     pub(crate) fn faults(&self, home: &str, seen: &BTreeMap<String, String>) -> Vec<String> {
         let mut faults = Vec::new();

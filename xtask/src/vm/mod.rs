@@ -260,9 +260,6 @@ fn prepare(lab: &Lab, kernels: &[String], cells: &[Cell]) -> Result<()> {
         if needs(cells, kernel, "peers") {
             build::peers(lab, kernel)?;
         }
-        if needs(cells, kernel, "core") {
-            build::core(lab, kernel)?;
-        }
         if needs(cells, kernel, "patched") {
             build::patched(lab, kernel)?;
         }

@@ -25,7 +25,6 @@ pub(super) const EVERYTHING: Scenarios = &[
     ("pool", &[Iommu::None, Iommu::Intel]),
     ("vmalloc", &[Iommu::None]),
     ("sg", &[Iommu::None, Iommu::Intel]),
-    ("core", &[Iommu::Intel]),
     ("vfio", &[Iommu::Intel]),
     ("buffers", &[Iommu::None]),
 ];
