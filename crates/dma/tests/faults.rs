@@ -228,6 +228,32 @@ fn a_fault_at_any_call_leaves_the_state_as_it_was() {
     assert!(faults > 600, "{faults} faults");
 }
 
+/// A hung IOMMU fails the call that maps and the one that takes back what it had mapped. The memory
+/// stays out of use.
+#[test]
+fn a_hung_iommu_gets_no_page_freed_in_its_reach() {
+    let setups = [Setup::iommu(20), Setup::untrusted(), large(Setup::direct())];
+    let mut quarantined = 0;
+    for (setup, (what, step)) in setups.iter().flat_map(|s| OPERATIONS.map(|o| (s, o))) {
+        for n in 0.. {
+            let mut mapper = setup.clone().mapper();
+            mapper.platform().fail_unmaps(true);
+            mapper.platform().fail(Some(n));
+            let _ = step(&mut mapper);
+            let hits = mapper.platform().calls_and_failures().1;
+            mapper.platform().fail(None);
+            mapper.platform().fail_unmaps(false);
+            let freed = mapper.platform().freed_in_reach();
+            assert!(freed.is_empty(), "{what}, call {n}: {freed:x?}");
+            quarantined += u64::from(mapper.live().quarantined_bytes > 0);
+            if hits == 0 {
+                break;
+            }
+        }
+    }
+    assert!(quarantined > 50, "{quarantined}");
+}
+
 /// The same addresses can be had after any number of failures: none is lost (N4), also when
 /// flushing is lazy.
 #[test]

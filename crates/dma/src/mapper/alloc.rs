@@ -93,7 +93,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 })
             }
             Err(err) => {
-                self.give_pages(pages, request.len);
+                // Taking back what was mapped may have failed, too.
+                if self.is_stuck(&segments) {
+                    self.keep_pages(pages, request.len);
+                } else {
+                    self.give_pages(pages, request.len);
+                }
                 Err(as_shortage(err))
             }
         }
@@ -119,7 +124,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let info = &as_one_address(info);
             let (output, range) = self.map_iommu(at, info, iommu, segments, shape)?;
             let Some(first) = output.first() else {
-                self.unmap_iommu_now(at, range)?;
+                if self.unmap_iommu_now(at, range).is_err() {
+                    self.set_stuck(segments, range.granule);
+                }
                 return Err(Error::Invalid);
             };
             return Ok(OwnMapping {
