@@ -184,14 +184,15 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         done
     }
 
-    /// An attached device is about to use its mapping once more.
+    /// Hands the mapping of an attached device to it for one use. The memory stays where it is until
+    /// [`take_from_device`](Self::take_from_device) has ended each use.
     ///
     /// Only a bounced mapping needs anything: its copy is made anew from the memory, after the
     /// CPU (which copies) has been brought up to date. See the crate's head for the reason.
     ///
     /// # Errors
-    /// `Revoked`; `Invalid` for what is not attached or not mapped; `Dma` (ENXIO) when the copy
-    /// could not be made.
+    /// `Revoked`; `Invalid` for what is not attached or not mapped; `Busy` (EBUSY) beyond 2^32 - 1
+    /// uses; `Dma` (ENXIO) when the copy could not be made.
     pub fn hand_to_device<W: Observer<O>>(
         &mut self,
         cx: &mut Cx<'_, O, W>,
@@ -203,7 +204,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let attachment = self.list.get_mut(key).ok_or(Error::Invalid)?;
         let held = attachment.held.as_ref().ok_or(Error::Invalid)?;
         let (dev, direction) = (attachment.dev, held.direction);
-        attachment.active = true;
+        attachment.active = attachment.active.checked_add(1).ok_or(Error::Busy)?;
         if !cx.ops.bounces(&held.mapping) {
             self.report_unread(cx);
             self.report_unwritten(cx, dev, direction);
@@ -221,7 +222,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         } else if direction.device_reads() {
             // A copy is always due there: the device would read what was in the slots before.
             if let Some(attachment) = self.list.get_mut(key) {
-                attachment.active = false;
+                attachment.active = attachment.active.saturating_sub(1);
             }
             let len_bytes = self.spec.len_bytes;
             return Err(Error::Dma(vb3_dma::Error::NoSuchMemory(Reason {
@@ -233,7 +234,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(())
     }
 
-    /// An attached device has done with its mapping for now.
+    /// Ends one use of a mapping by its device.
     ///
     /// What it wrote to a bounced copy is copied to the memory, and on to the other devices. The
     /// CPU's view of what it wrote to the memory itself stays as it is until
@@ -243,7 +244,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             return;
         };
         let dev = attachment.dev;
-        attachment.active = false;
+        attachment.active = attachment.active.saturating_sub(1);
+        let still_used = attachment.active > 0;
         let Some(held) = attachment.held.as_mut() else {
             return;
         };
@@ -255,7 +257,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             self.note_write(cx, dev);
             return;
         }
-        held.maybe_written = false;
+        held.maybe_written = still_used;
         if cx.ops.sync(&held.mapping, direction, SyncFor::Cpu) {
             cx.observer.synced(dev, SyncFor::Cpu);
         }

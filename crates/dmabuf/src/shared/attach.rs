@@ -21,8 +21,8 @@ pub struct Attachment<O: DmaOps> {
     pub(crate) since_ns: u64,
     pub(crate) held: Option<Held<O::Mapping>>,
     pub(crate) follows: bool,
-    /// Between the hand-over to the device and the one back.
-    pub(crate) active: bool,
+    /// Uses that were handed to the device and not yet taken back.
+    pub(crate) active: u32,
 }
 
 impl<O: DmaOps> Attachment<O> {
@@ -44,7 +44,7 @@ impl<O: DmaOps> Attachment<O> {
     /// Whether the memory must stay where it is for this device: it uses it now, or it has it
     /// mapped and does not follow moves.
     pub fn is_pinned(&self) -> bool {
-        self.held.is_some() && (self.active || !self.follows)
+        self.held.is_some() && (self.active > 0 || !self.follows)
     }
 }
 
@@ -78,8 +78,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Attaches a device that follows moves: before each use, whoever attached it looks whether it
-    /// is still mapped, and maps it again if not. Between [`hand_to_device`](Self::hand_to_device)
-    /// and [`take_from_device`](Self::take_from_device) the memory is pinned for it.
+    /// is still mapped, and maps it again if not. From each [`hand_to_device`](Self::hand_to_device)
+    /// to its [`take_from_device`](Self::take_from_device) the memory is pinned for it.
     ///
     /// # Errors
     /// As [`attach`](Self::attach).
@@ -107,7 +107,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             since_ns: cx.now_ns,
             held: None,
             follows,
-            active: false,
+            active: 0,
         };
         self.list
             .insert(attachment)
@@ -202,7 +202,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let Some(attachment) = self.list.get_mut(key) else {
             return;
         };
-        attachment.active = false;
+        attachment.active = 0;
         let Some(held) = attachment.held.take() else {
             return;
         };

@@ -116,6 +116,32 @@ fn a_device_pins_it_while_it_uses_it() {
     end(b, id);
 }
 
+/// Two buffers of a queue may name one dma-buf: they share its attachment.
+#[test]
+fn each_use_of_an_attachment_pins_its_memory() {
+    let (mut b, id) = lazy(true);
+    let buf = export(&mut b, id);
+    let mut display = b.attach(&buf, DISPLAY).unwrap();
+    b.place(id).unwrap();
+    b.map(&mut display, Direction::ToDevice).unwrap();
+    let direct = b.attach(&buf, DIRECT).unwrap();
+    b.hand_to_device(&display).unwrap();
+    b.hand_to_device(&display).unwrap();
+    b.take_from_device(&display);
+    assert_eq!(b.place(id), Err(Error::Pinned), "one use is left");
+    b.take_from_device(&display);
+    // One too many does nothing.
+    b.take_from_device(&display);
+    b.hand_to_device(&display).unwrap();
+    assert_eq!(b.place(id), Err(Error::Pinned));
+    b.take_from_device(&display);
+    assert_eq!(b.place(id), Ok(2 * PAGE));
+    b.detach(display);
+    b.detach(direct);
+    b.put_buf(buf);
+    end(b, id);
+}
+
 #[test]
 fn a_device_that_does_not_follow_pins_it_while_mapped() {
     let (mut b, id) = lazy(true);

@@ -37,6 +37,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
             Kind::Imported {
                 import,
                 mapped: mapped @ Some(_),
+                ..
             } => {
                 let (key, allocator) = (*import, plane.dev.allocator);
                 let addr = self.follow_import(key, allocator, plane.len_bytes);

@@ -85,17 +85,17 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
                 },
             );
         }
-        match (&plane.kind, step) {
-            (Kind::Imported { import, mapped }, _) => {
-                let (key, mapped) = (*import, mapped.is_some());
-                match sync_for {
-                    _ if !mapped => Err(PlaneError::Invalid(None)),
-                    SyncFor::Device => self.hand_import(key),
-                    SyncFor::Cpu => {
-                        self.take_back(key);
-                        Ok(())
-                    }
+        match (&mut plane.kind, step) {
+            (Kind::Imported { mapped: None, .. }, _) => Err(PlaneError::Invalid(None)),
+            (Kind::Imported { import, handed, .. }, _) => {
+                // The import counts the planes that its device has: each of them once.
+                match (sync_for, *handed) {
+                    (SyncFor::Device, false) => self.hand_import(*import)?,
+                    (SyncFor::Cpu, true) => self.take_back(*import),
+                    (SyncFor::Device, true) | (SyncFor::Cpu, false) => {}
                 }
+                *handed = sync_for == SyncFor::Device;
+                Ok(())
             }
             (_, Due::CpuAccess) => self
                 .bracket(plane, sync_for == SyncFor::Device)
@@ -269,6 +269,7 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
             Kind::Imported {
                 import,
                 mapped: mapped @ None,
+                ..
             } => {
                 let addr = self.map_import(*import, plane.dev.allocator, len_bytes);
                 if addr.is_err() {
@@ -298,7 +299,14 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
         // An access that a cancelled queue left open ends here; memory that is gone has none.
         let _gone = self.bracket(plane, false);
         match &mut plane.kind {
-            Kind::Imported { import, mapped } => {
+            Kind::Imported {
+                import,
+                mapped,
+                handed,
+            } => {
+                if core::mem::take(handed) {
+                    self.take_back(*import);
+                }
                 if mapped.take().is_some() {
                     self.unmap_import(*import);
                 }
@@ -388,7 +396,7 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
                 Some(addr) => Some(Cookie::Dma(addr)),
                 None => Some(Cookie::Cpu(CpuView(View::User(key)))),
             },
-            Kind::Imported { import, mapped } if plane.dev.allocator == Allocator::Sg => {
+            Kind::Imported { import, mapped, .. } if plane.dev.allocator == Allocator::Sg => {
                 mapped.map(|_| Cookie::Sg(SgView(Segments::Import(import))))
             }
             Kind::Imported { mapped, .. } => mapped.map(Cookie::Dma),

@@ -149,6 +149,8 @@ enum Kind {
         import: ImportKey,
         /// Where it begins, once it is mapped.
         mapped: Option<DmaAddr>,
+        /// The device has it.
+        handed: bool,
     },
     ImportedVirtual {
         memory: MemoryId,

@@ -85,6 +85,41 @@ fn while_a_device_has_it_an_importer_is_refused() {
     assert_nothing(&t);
 }
 
+/// Planes at two indices of one queue share the import. One that goes while its device has it counts
+/// no more.
+#[test]
+fn memory_stays_while_any_plane_of_an_import_is_used() {
+    let (mut t, mut camera) = lazy(true);
+    cycle(&mut t, &mut camera, CAMERA, Some(b"ab"));
+    let buf = export(&mut t, &camera);
+    let mut planes = [0; 3].map(|_| {
+        let mut plane = import(&mut t, &buf, DISPLAY);
+        t.map_dmabuf(&mut plane).expect("behind an IOMMU");
+        t.prepare(&mut plane, HintSkip::empty())
+            .expect("handed over");
+        plane
+    });
+    let at = dma(&mut t, &planes[0]);
+    t.finish(&mut planes[0], HintSkip::empty());
+    let mut direct = import(&mut t, &buf, DIRECT);
+    assert_eq!(t.map_dmabuf(&mut direct).unwrap_err().errno(), 14);
+    assert_eq!(
+        t.ops().dev_read(DISPLAY, at, 2).as_deref(),
+        Some(&b"ab"[..])
+    );
+    let [first, mut second, third] = planes;
+    t.finish(&mut second, HintSkip::empty());
+    assert_eq!(t.map_dmabuf(&mut direct).unwrap_err().errno(), 14);
+    t.put(third);
+    t.map_dmabuf(&mut direct).expect("moved");
+    for plane in [first, second, direct] {
+        t.put(plane);
+    }
+    t.put_dmabuf(buf);
+    t.put(camera);
+    assert_nothing(&t);
+}
+
 #[test]
 fn without_a_place_for_all_it_stays_with_its_own_device() {
     let (mut t, mut camera) = lazy(false);
