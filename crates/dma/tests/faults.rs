@@ -3,8 +3,8 @@
 
 use vb3_dma::fake::{Fake, PAGE, Setup, ram, sram};
 use vb3_dma::{
-    Attrs, Constraint, Direction, DmaAddr, DmaOps, Error, FlushPolicy, Live, Mapper, PhysAddr,
-    Segment, SegmentMode, SyncFor,
+    Attrs, Caching, Constraint, Direction, DmaAddr, Error, FlushPolicy, Layout, Live, Mapper,
+    PageRequest, PageSource, PhysAddr, Segment, SegmentMode, SyncFor,
 };
 
 const BOTH: Direction = Direction::Bidirectional;
@@ -429,4 +429,46 @@ fn the_platforms_wishes_about_addresses_are_kept() {
     let err = mapper.map(0, &table, BOTH, Attrs::empty()).err();
     assert_eq!(err, Some(Error::Invalid), "bounded");
     mapper.free_table(table, false);
+}
+
+/// A host that places fewer pages than it promised is caught; the old place is gone, so that no map
+/// shows it to a device.
+#[test]
+fn wrongly_placed_pages_lie_nowhere() {
+    let mapper = Setup::iommu(32).mapper();
+    let source = mapper.platform();
+    let pages = |len| {
+        source.alloc_pages(PageRequest {
+            len,
+            granule: PAGE,
+            layout: Layout::Scattered,
+            max_addr: PhysAddr::new(u64::MAX),
+            caching: Caching::Cached,
+            device: None,
+        })
+    };
+    for (promised, placed) in [(4 * PAGE, 2 * PAGE), (2 * PAGE, 4 * PAGE), (PAGE, PAGE)] {
+        let before = mapper.live();
+        let alloc = mapper.adopt_unplaced(pages(placed).unwrap(), promised, Caching::Cached);
+        let mut alloc = alloc.unwrap();
+        let told = mapper.place_pages(&mut alloc, Caching::Cached, |_, _| Ok(7));
+        let is_right = promised == placed;
+        let (wanted, runs) = if is_right {
+            (Ok(7), 1)
+        } else {
+            (Err(Error::Invalid), 0)
+        };
+        assert_eq!(told, wanted, "{promised}, {placed}");
+        assert_eq!(alloc.segments().len(), runs);
+        let table = mapper.table_of(&alloc).unwrap();
+        assert_eq!(
+            mapper.map(0, &table, BOTH, Attrs::empty()).is_ok(),
+            is_right
+        );
+        mapper.free_table(table, false);
+        if !is_right {
+            mapper.free(alloc);
+            assert_eq!(mapper.live(), before);
+        }
+    }
 }

@@ -2,8 +2,8 @@
 
 use super::alloc::whole_pieces;
 use super::coherent::Backing;
-use super::{Alloc, Mapper, collect, total_len};
-use crate::{Caching, Error, Lock, Locks, Platform};
+use super::{Alloc, Mapper, total_len};
+use crate::{Caching, Error, Lock, Locks, Platform, Segment};
 use ::alloc::vec::Vec;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
@@ -46,15 +46,19 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Lets an allocation lie where `place` puts its pages, and the CPU see it by `caching` from
-    /// then on. It must be mapped for no device, and tables of it show where it lay before. Answers
-    /// what `place` says.
+    /// Moves an allocation to where `place` puts its pages; the CPU sees it by `caching` from then
+    /// on. It must be mapped for no device, and tables of it show where it lay before. Returns what
+    /// `place` returns.
     ///
     /// # Errors
-    /// * `Invalid` for an allocation that was made for a device or is not of pages, and for pages
-    ///   that do not lie in whole pieces.
+    /// * `Invalid` (EINVAL) for an allocation that was made for a device or is not of pages.
     /// * `Busy` (EBUSY) while a device may still reach where it lies now.
-    /// * What `place` says. It then lies where it lay.
+    /// * `NoMemory` (ENOMEM) for the list of its runs.
+    /// * The error of `place`.
+    ///
+    /// After these the allocation lies where it lay. A host that breaks its word, and puts the pages
+    /// into other runs than whole pieces of the promised length, gets `Invalid` too: the allocation
+    /// then lies nowhere.
     pub fn place_pages<R>(
         &self,
         alloc: &mut Alloc<P>,
@@ -72,16 +76,43 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if self.is_stuck(&alloc.segments) {
             return Err(Error::Busy);
         }
+        let held = alloc.held_bytes();
+        // Once the pages have moved, nothing may fail for want of room.
+        let mut segments = room_for_runs(held / alloc.granule)?;
         let answer = place(&self.platform, pages)?;
-        let mut segments = collect(|index| self.platform.pages_segment(pages, index))?;
+        alloc.caching = caching;
+        alloc.segments = Vec::new();
+        let mut index = 0usize;
+        while let Some(run) = self.platform.pages_segment(pages, index) {
+            let joined = super::join_segment(segments.last_mut(), run)?;
+            if !joined && segments.len() == segments.capacity() {
+                return Err(Error::Invalid);
+            }
+            if !joined {
+                segments.push(run);
+            }
+            index = index.checked_add(1).ok_or(Error::Invalid)?;
+        }
         let mask = alloc.granule - 1;
         let in_pieces = segments
             .iter()
             .all(|run| (run.addr.get() | run.len) & mask == 0);
+        if !in_pieces || total_len(&segments) != Ok(held) {
+            return Err(Error::Invalid);
+        }
         super::alloc::shorten(&mut segments, alloc.len);
-        let is_whole = in_pieces && total_len(&segments) == Ok(alloc.len);
-        alloc.segments = segments;
-        alloc.caching = caching;
-        is_whole.then_some(answer).ok_or(Error::Invalid)
+        // Most runs are joined: the list need not stay as long as it could have been.
+        alloc.segments = super::copy_segments(&segments).unwrap_or(segments);
+        Ok(answer)
     }
+}
+
+/// An empty list with room for `most` runs.
+fn room_for_runs(most: u64) -> Result<Vec<Segment>, Error> {
+    let mut runs = Vec::new();
+    usize::try_from(most)
+        .ok()
+        .filter(|&most| runs.try_reserve_exact(most).is_ok())
+        .ok_or(super::heap_exhausted(size_of::<Segment>()))?;
+    Ok(runs)
 }

@@ -138,9 +138,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if self.place == Place::Nowhere {
             return Err(Error::Unplaced);
         }
-        let (Some(attachment), Some(table)) = (self.list.get_mut(key), self.table.as_ref()) else {
-            return Err(Error::Invalid);
-        };
+        let attachment = self.list.get_mut(key).ok_or(Error::Invalid)?;
         if let Some(held) = attachment.held.as_mut() {
             if held.direction != direction && held.direction != Direction::Bidirectional {
                 return Err(Error::Busy);
@@ -148,10 +146,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             held.maps = held.maps.checked_add(1).ok_or(Error::Busy)?;
             return Ok(());
         }
-        if self.quarantined {
-            return Err(Error::Quarantined);
-        }
         let dev = attachment.dev;
+        self.prepare_export(cx)?;
+        let table = self.table.as_ref().ok_or(Error::Invalid)?;
         let mut mapping = cx.ops.map(dev, table, direction, Attrs::empty())?;
         if self.cpu.has_unread() && cx.ops.bounces(&mapping) {
             // The CPU made the copy from its view, which is older than what a device wrote.

@@ -192,6 +192,28 @@ fn where_there_is_no_better_place_it_stays() {
     assert_nothing(&b);
 }
 
+/// The move has happened by then: the mappings that follow describe where the memory lies.
+#[test]
+fn a_move_succeeds_without_room_for_a_table() {
+    let (mut b, id) = lazy(true);
+    let buf = export(&mut b, id);
+    let mut display = b.attach(&buf, DISPLAY).unwrap();
+    b.place(id).unwrap();
+    let mut direct = b.attach(&buf, DIRECT).unwrap();
+    b.ops_mut().fail_after = Some(1);
+    assert_eq!(b.place(id), Ok(2 * PAGE));
+    b.ops_mut().fail_after = Some(0);
+    assert!(b.map(&mut direct, Direction::ToDevice).is_err(), "no room");
+    for attachment in [&mut display, &mut direct] {
+        b.map(attachment, Direction::ToDevice).unwrap();
+        assert!(b.segment(attachment, 1).is_none(), "one run");
+    }
+    b.detach(display);
+    b.detach(direct);
+    b.put_buf(buf);
+    end(b, id);
+}
+
 /// Its old place would be given to somebody else.
 #[test]
 fn what_a_device_may_still_reach_is_not_moved() {
