@@ -307,7 +307,7 @@ pub trait Iommu: PageSource {
     }
 
     /// Whether `dev` must not see what shares a page with its memory: what does not fill whole
-    /// granules bounces. Such a device is never flushed lazily.
+    /// granules bounces. Such a device is never flushed lazily, nor is its group. Never changes.
     ///
     /// What shares a granule, but not a page, with its memory is kept from every device.
     fn is_untrusted(&self, dev: Self::Device) -> bool {

@@ -109,6 +109,57 @@ fn freed_memory_is_out_of_reach_even_when_lazy() {
     assert_eq!(mapper.platform().reach(at), None);
 }
 
+/// Devices of a group see each other's translations, also what waits to be flushed.
+#[test]
+fn a_group_with_an_untrusted_member_is_strict() {
+    let setup = Setup {
+        devices: 3,
+        grouped: vec![1, 2],
+        trusted: vec![0, 1],
+        ..Setup::untrusted()
+    };
+    for is_known in [true, false] {
+        let mapper = setup.clone().mapper();
+        let memory = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+        let once = |dev| {
+            let mapping = mapper.map(dev, &memory, BOTH, Attrs::empty()).unwrap();
+            let at = mapping.segments()[0].addr;
+            mapper.unmap(mapping, Attrs::empty());
+            at
+        };
+        if is_known {
+            once(2);
+        }
+        mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+        let waits = once(1);
+        let reach = |at| mapper.platform().dev_read_as(2, at, 1).is_some();
+        assert_eq!(reach(waits), !is_known, "lazy, and the member is unknown");
+        once(2);
+        assert!(!reach(waits), "flushed when the member came");
+        mapper.set_flush_policy(1, FlushPolicy::Lazy).unwrap();
+        assert!(!reach(once(0)), "strict from then on");
+        // Without the member the group may be lazy again, if it is told so.
+        mapper.remove_device(2).unwrap();
+        assert!(!reach(once(0)));
+        mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+        assert!(reach(once(1)));
+        mapper.free_table(memory, false);
+    }
+    // Where the one that stands for the group is untrusted, all are.
+    let setup = Setup {
+        trusted: vec![1],
+        ..setup
+    };
+    let mapper = setup.mapper();
+    mapper.set_flush_policy(1, FlushPolicy::Lazy).unwrap();
+    let memory = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+    let mapping = mapper.map(1, &memory, BOTH, Attrs::empty()).unwrap();
+    let at = mapping.segments()[0].addr;
+    mapper.unmap(mapping, Attrs::empty());
+    assert_eq!(mapper.platform().dev_read_as(0, at, 1), None);
+    mapper.free_table(memory, false);
+}
+
 /// The caller's memory is the caller's again once its table is gone.
 #[test]
 fn memory_of_the_caller_is_out_of_reach_when_its_table_is_gone() {

@@ -206,8 +206,8 @@ impl Iommu for Fake {
         Some((Iova::new(region.0), Iova::new(region.1)))
     }
 
-    fn is_untrusted(&self, _: u32) -> bool {
-        self.setup.untrusted
+    fn is_untrusted(&self, dev: u32) -> bool {
+        self.setup.untrusted && !self.setup.trusted.contains(&dev)
     }
 }
 

@@ -66,8 +66,10 @@ pub struct Setup {
     pub pool_bytes: u64,
     /// Longest run of it, in bytes.
     pub run_bytes: u64,
-    /// Whether they are trusted.
+    /// Whether they are untrusted.
     pub untrusted: bool,
+    /// Devices that are trusted all the same, by number.
+    pub trusted: Vec<u32>,
     /// Address bits that must be kept in the bounce pool.
     pub min_align: u64,
     /// Whether addresses below 4 GiB are tried first.
@@ -108,6 +110,7 @@ impl Setup {
             pool_bytes: 0,
             run_bytes: u64::MAX,
             untrusted: false,
+            trusted: Vec::new(),
             min_align: 0,
             low_first: false,
             reserved: Vec::new(),

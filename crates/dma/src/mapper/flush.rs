@@ -29,6 +29,11 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// Lets no further range wait.
+    pub(super) fn set_strict(&mut self) {
+        self.policy = FlushPolicy::Strict;
+    }
+
     pub(super) fn has_ranges(&self) -> bool {
         !self.ranges.is_empty()
     }
@@ -53,7 +58,8 @@ enum Removed {
 impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Sets when translations of `dev` (and of the devices of its group) are flushed.
     /// [`FlushPolicy::Lazy`] holds up to 256 ranges for up to 10 ms (by the times told to
-    /// [`tick`](Self::tick)). An untrusted device stays strict.
+    /// [`tick`](Self::tick)). An untrusted device stays strict, with its group; a group becomes
+    /// strict when an untrusted device joins it.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) for the queue; the device then is strict. `Invalid` (EINVAL) for no
@@ -61,11 +67,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub fn set_flush_policy(&self, dev: P::Device, policy: FlushPolicy) -> Result<(), Error> {
         let at = self.at(dev)?;
         self.flush_slot(at.space);
-        let untrusted = self.platform.is_untrusted(dev);
         let set = self.with_slot(at.space, |state| {
+            let may_be_lazy = state.may_be_lazy();
             let queue = &mut state.queue;
             queue.policy = FlushPolicy::Strict;
-            if policy == FlushPolicy::Lazy && !untrusted {
+            if policy == FlushPolicy::Lazy && may_be_lazy {
                 let room = QUEUE.saturating_sub(queue.ranges.len());
                 queue
                     .ranges

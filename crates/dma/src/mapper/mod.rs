@@ -86,6 +86,9 @@ struct Slot<D> {
     space: usize,
     /// Devices that keep theirs here, this one not counted.
     members: u32,
+    /// Whether the device is untrusted, and how many of those members are.
+    untrusted: bool,
+    untrusted_members: u32,
     iova: Option<IovaAllocator>,
     queue: flush::Queue,
     live: SlotLive,
@@ -110,10 +113,37 @@ impl<D> Slot<D> {
             region: None,
             space: 0,
             members: 0,
+            untrusted: false,
+            untrusted_members: 0,
             iova: None,
             queue: flush::Queue::default(),
             live: SlotLive::default(),
         }
+    }
+
+    /// Gives a vacant slot to a device.
+    fn claim(&mut self, dev: D, slot: usize, untrusted: bool) {
+        (self.dev, self.space, self.untrusted) = (Some(dev), slot, untrusted);
+    }
+
+    /// Counts a device whose address space is here. No translation waits where an untrusted one
+    /// could use it.
+    fn add_member(&mut self, untrusted: bool) {
+        self.members = self.members.saturating_add(1);
+        if untrusted {
+            self.untrusted_members = self.untrusted_members.saturating_add(1);
+            self.queue.set_strict();
+        }
+    }
+
+    fn drop_member(&mut self, untrusted: bool) {
+        self.members = self.members.saturating_sub(1);
+        self.untrusted_members = self.untrusted_members.saturating_sub(untrusted.into());
+    }
+
+    /// Whether translations here may outlive their mapping for a while.
+    fn may_be_lazy(&self) -> bool {
+        !self.untrusted && self.untrusted_members == 0
     }
 }
 
@@ -435,9 +465,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
         let gone = gone.ok_or(Error::Invalid)??;
         if gone.space != slot {
-            self.with_slot(gone.space, |state| {
-                state.members = state.members.saturating_sub(1);
-            });
+            self.with_slot(gone.space, |state| state.drop_member(gone.untrusted));
         }
         Ok(())
     }
@@ -477,11 +505,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// `Invalid` for no device; `Busy` for one more than the mapper was made for.
     pub(crate) fn at(&self, dev: P::Device) -> Result<At<P::Device>, Error> {
         let group = self.platform.iommu_group(dev);
-        let slot = self.place(dev, None)?;
+        let slot = self.place(dev)?;
         let space = if group == dev {
             slot
         } else {
-            self.join(group, slot)?
+            self.join(dev, group, slot)?
         };
         Ok(At {
             dev,
@@ -492,7 +520,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// The place of a device; makes one on first use.
-    fn place(&self, dev: P::Device, space: Option<usize>) -> Result<usize, Error> {
+    fn place(&self, dev: P::Device) -> Result<usize, Error> {
         if let Some(slot) = self.find(dev) {
             return Ok(slot);
         }
@@ -501,10 +529,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             Some(number) => number,
             None => self.name(dev)?,
         };
+        let untrusted = self.platform.is_untrusted(dev);
         let is_its = self.with_slot(slot, |state| {
             if state.dev.is_none() {
-                state.dev = Some(dev);
-                state.space = space.unwrap_or(slot);
+                state.claim(dev, slot, untrusted);
             }
             state.dev == Some(dev)
         });
@@ -536,11 +564,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// The place of a device that was removed.
     fn reuse(&self, dev: P::Device) -> Option<usize> {
+        let untrusted = self.platform.is_untrusted(dev);
         for slot in 0..self.slots.len() {
             let is_taken = self.with_slot(slot, |state| {
                 let vacant = state.dev.is_none();
                 if vacant {
-                    (state.dev, state.space) = (Some(dev), slot);
+                    state.claim(dev, slot, untrusted);
                 }
                 vacant
             })?;
@@ -557,22 +586,34 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// Makes a device use the address space of the one that stands for its group.
-    fn join(&self, group: P::Device, slot: usize) -> Result<usize, Error> {
+    fn join(&self, dev: P::Device, group: P::Device, slot: usize) -> Result<usize, Error> {
         if self.platform.iommu_group(group) != group {
             return Err(Error::Invalid);
         }
-        let space = self.place(group, None)?;
-        let joins = self.with_slot(slot, |state| {
-            let joins = state.space != space;
-            state.space = space;
-            joins
-        });
-        if joins == Some(true) {
-            self.with_slot(space, |state| {
-                state.members = state.members.saturating_add(1);
-            });
+        let space = self.place(group)?;
+        let stands = self.with_slot(slot, |state| (state.space == space, state.untrusted));
+        let (has_joined, untrusted) = stands.ok_or(Error::Invalid)?;
+        if has_joined {
+            return Ok(space);
         }
-        Ok(space)
+        // Nothing waits for a flush any more when the device maps for the first time.
+        self.with_slot(space, |state| state.add_member(untrusted));
+        if untrusted {
+            self.flush_slot(space);
+        }
+        let joins = self.with_slot(slot, |state| {
+            let is_its = state.dev == Some(dev);
+            (
+                is_its,
+                is_its && core::mem::replace(&mut state.space, space) != space,
+            )
+        });
+        let (is_its, joins) = joins.unwrap_or_default();
+        if !joins {
+            // Another context was faster, or removed the device.
+            self.with_slot(space, |state| state.drop_member(untrusted));
+        }
+        is_its.then_some(space).ok_or(Error::Removed)
     }
 
     #[inline]
