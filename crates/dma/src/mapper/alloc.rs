@@ -53,15 +53,30 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let len = self.checked_len(len_bytes)?;
         // The device's state exists before anything is held.
         let at = self.at(dev)?;
-        if caching.is_none() && self.has_region(at) {
-            return self.alloc_from_region(at, len);
-        }
+        let make = || {
+            if caching.is_none() && self.has_region(at) {
+                return self.alloc_from_region(at, len);
+            }
+            self.alloc_pages_for((at, &info), len, attrs, caching, direction)
+        };
+        self.holding(at, |live| &mut live.allocs, make)
+    }
+
+    /// As [`alloc_for`](Self::alloc_for), from the host's pages.
+    fn alloc_pages_for(
+        &self,
+        (at, info): (At<P::Device>, &DeviceInfo),
+        len: u64,
+        attrs: Attrs,
+        caching: Option<Caching>,
+        direction: Direction,
+    ) -> Result<Alloc<P>, Error> {
         let caching = caching.unwrap_or(match info.coherency {
             Coherency::Coherent => Caching::Cached,
             Coherency::NonCoherent => Caching::Uncached,
         });
         let scattered = info.iommu.is_some() && !attrs.contains(Attrs::FORCE_CONTIGUOUS);
-        let granule = self.piece_bytes(&info)?;
+        let granule = self.piece_bytes(info)?;
         let request = PageRequest {
             len: whole_pieces(len, granule)?,
             granule,
@@ -76,12 +91,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 info.limits.mask
             }),
             caching,
-            device: Some(dev),
+            device: Some(at.dev),
         };
         let (pages, segments) = self.take_pages(request, len)?;
-        match self.map_own(at, &info, &segments, direction, caching) {
+        match self.map_own(at, info, &segments, direction, caching) {
             Ok(own) => {
-                self.count_alloc(at.slot, request.len);
+                self.count_bytes(at.slot, request.len);
                 Ok(Alloc {
                     owner: self.id,
                     backing: Backing::Pages(pages),
@@ -155,12 +170,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    pub(super) fn count_alloc(&self, slot: usize, len: u64) {
+    pub(super) fn count_bytes(&self, slot: usize, len: u64) {
         self.with_slot(slot, |state| {
             let c = &mut state.counters;
             c.allocated_bytes = c.allocated_bytes.saturating_add(len);
             c.peak_bytes = c.peak_bytes.max(c.allocated_bytes);
-            state.live.allocs = state.live.allocs.saturating_add(1);
         });
     }
 

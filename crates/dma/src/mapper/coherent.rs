@@ -108,7 +108,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             ..memory
         };
         let at = self.at(dev)?;
-        let declared = self.with_slot(at.slot, |state| {
+        let declared = self.with_device(at, |state| {
             if state.region.is_some() {
                 return Err(Error::Busy);
             }
@@ -119,7 +119,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             });
             Ok(())
         });
-        declared.unwrap_or(Err(Error::Invalid))
+        declared?
     }
 
     /// Takes the declaration back.
@@ -149,7 +149,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let page = self.platform.page_size();
         let info = self.device_info(at.dev)?;
         let align = self.placing(at.dev, &info, len).div_ceil(page);
-        let taken = self.with_slot(at.slot, |state| {
+        let taken = self.with_device(at, |state| {
             let region = state.region.as_mut().ok_or(Error::Invalid)?;
             let what = Constraint::CoherentRegion;
             let unit = take_pages(&mut region.space, len, (page, align), what)?;
@@ -163,7 +163,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let addr = DmaAddr::new(region.addr.get().saturating_add(offset));
             Ok((unit, memory, addr))
         });
-        let (unit, memory, addr) = taken.unwrap_or(Err(Error::Invalid))?;
+        let (unit, memory, addr) = taken??;
         let mut segments = Vec::new();
         let ready = self
             .check_one_address(at.dev, &info, addr, len)
@@ -173,7 +173,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             self.give_to_region(at, unit, len);
             return Err(err);
         }
-        self.count_alloc(at.slot, len);
+        self.count_bytes(at.slot, len);
         Ok(Alloc {
             owner: self.id,
             backing: Backing::Region { unit },

@@ -63,11 +63,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) for the queue; the device then is strict. `Invalid` (EINVAL) for no
-    /// device; `Busy` (EBUSY) for one too many.
+    /// device; `Busy` (EBUSY) for one too many; `Removed` (ENODEV).
     pub fn set_flush_policy(&self, dev: P::Device, policy: FlushPolicy) -> Result<(), Error> {
         let at = self.at(dev)?;
         self.flush_slot(at.space);
-        let set = self.with_slot(at.space, |state| {
+        let set = self.with_space(at, |state| {
             let may_be_lazy = state.may_be_lazy();
             let queue = &mut state.queue;
             queue.policy = FlushPolicy::Strict;
@@ -81,7 +81,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             }
             Ok(())
         });
-        set.unwrap_or(Err(Error::Invalid))
+        set?
     }
 
     /// Tells the time. Flushes what has waited for 10 ms.

@@ -197,7 +197,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         };
         let mut new = None;
         loop {
-            let found = self.with_slot(at.space, |state| {
+            let found = self.with_space(at, |state| {
                 if let (None, Some(space)) = (&state.iova, new.take()) {
                     state.iova = Some(space);
                 }
@@ -207,10 +207,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 }
                 Some(found)
             });
-            match found {
-                Some(Some(found)) => return Ok(found),
-                Some(None) if new.is_none() => new = Some(self.new_space(at.group)?),
-                _ => return Err(Error::Invalid),
+            match found? {
+                Some(found) => return Ok(found),
+                None if new.is_none() => new = Some(self.new_space(at.group)?),
+                None => return Err(Error::Invalid),
             }
         }
     }

@@ -106,10 +106,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .and_then(|n| round_up(n, granule))
             .ok_or(Error::Invalid)?;
         let at = self.at(dev)?;
-        let range = self.take_iova(at, &info, total, IovaAlign::Preferred)?;
-        self.with_slot(at.slot, |state| {
-            state.live.links = state.live.links.saturating_add(1);
-        });
+        let take = || self.take_iova(at, &info, total, IovaAlign::Preferred);
+        let range = self.holding(at, |live| &mut live.links, take)?;
         Ok(Links {
             owner: self.id,
             at,

@@ -425,11 +425,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Sets how tables are laid out for `dev`. What is mapped stays as it is.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for no device; `Busy` (EBUSY) for one too many.
+    /// `Invalid` (EINVAL) for no device; `Busy` (EBUSY) for one too many; `Removed` (ENODEV).
     pub fn set_segment_mode(&self, dev: P::Device, mode: SegmentMode) -> Result<(), Error> {
         let at = self.at(dev)?;
-        self.with_slot(at.slot, |state| state.mode = mode);
-        Ok(())
+        self.with_device(at, |state| state.mode = mode)
     }
 
     /// Counts bytes that somebody above copied for `dev`.
@@ -484,6 +483,60 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     #[inline]
     fn with_slot<R>(&self, slot: usize, act: impl FnOnce(&mut Slot<P::Device>) -> R) -> Option<R> {
         self.slots.get(slot).map(|state| state.0.with(act))
+    }
+
+    /// As [`with_slot`](Self::with_slot), for the state of a device.
+    ///
+    /// # Errors
+    /// `Removed` (ENODEV) if the device was removed. Its place may be another one's by then.
+    #[inline]
+    fn with_device<R>(
+        &self,
+        at: At<P::Device>,
+        act: impl FnOnce(&mut Slot<P::Device>) -> R,
+    ) -> Result<R, Error> {
+        self.with_slot(at.slot, |state| {
+            (state.dev == Some(at.dev)).then(|| act(state))
+        })
+        .flatten()
+        .ok_or(Error::Removed)
+    }
+
+    /// As [`with_device`](Self::with_device), for the address space that a device uses.
+    #[inline]
+    fn with_space<R>(
+        &self,
+        at: At<P::Device>,
+        act: impl FnOnce(&mut Slot<P::Device>) -> R,
+    ) -> Result<R, Error> {
+        self.with_slot(at.space, |state| {
+            (state.dev == Some(at.group)).then(|| act(state))
+        })
+        .flatten()
+        .ok_or(Error::Removed)
+    }
+
+    /// Does something that leaves an object for a device, or fails. The device is not removed while
+    /// that is under way: `count` of its state counts the object beforehand.
+    #[inline]
+    fn holding<R>(
+        &self,
+        at: At<P::Device>,
+        count: fn(&mut SlotLive) -> &mut u64,
+        make: impl FnOnce() -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        self.with_device(at, |state| {
+            let held = count(&mut state.live);
+            *held = held.saturating_add(1);
+        })?;
+        let made = make();
+        if made.is_err() {
+            self.with_slot(at.slot, |state| {
+                let held = count(&mut state.live);
+                *held = held.saturating_sub(1);
+            });
+        }
+        made
     }
 
     /// Where the state of `dev` is, if anything was done for it.

@@ -85,7 +85,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// The first hand-over. Counts the mapping, if it succeeds.
+    /// The first hand-over.
     ///
     /// A bounce slot may hold somebody else's bytes, and what the device leaves unwritten must
     /// come back as it was, so the slot is filled even if the caller syncs later. If the device
@@ -112,7 +112,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             c.maps = c.maps.saturating_add(done.into());
             c.syncs_for_device = c.syncs_for_device.saturating_add(synced.into());
             c.count_bounced(copied);
-            state.live.mappings = state.live.mappings.saturating_add(done.into());
         });
         result
     }
@@ -150,10 +149,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         attrs: Attrs,
     ) -> Result<Mapping<P>, Error> {
         let info = self.device_info(at.dev)?;
-        let mode = self.with_slot(at.slot, |state| {
-            (state.dev == Some(at.dev)).then_some(state.mode)
-        });
-        let mode = mode.flatten().ok_or(Error::Removed)?;
+        // Counted first, so that the device stays while this goes on.
+        let mode = self.with_device(at, |state| {
+            state.live.mappings = state.live.mappings.saturating_add(1);
+            state.mode
+        })?;
         let mut mapping = Mapping {
             owner: self.id,
             at,
@@ -164,10 +164,18 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             iova: None,
             needs_sync: false,
         };
-        self.map_memory((&info, mode), memory, caching, attrs, &mut mapping)?;
-        if let Err(err) = self.fill(&mapping, attrs) {
-            let is_gone = self.end_view(&mapping).is_ok();
-            self.settle(&mapping, is_gone);
+        let mut mapped = self.map_memory((&info, mode), memory, caching, attrs, &mut mapping);
+        if mapped.is_ok() {
+            mapped = self.fill(&mapping, attrs);
+            if mapped.is_err() {
+                let is_gone = self.end_view(&mapping).is_ok();
+                self.settle(&mapping, is_gone);
+            }
+        }
+        if let Err(err) = mapped {
+            self.with_slot(at.slot, |state| {
+                state.live.mappings = state.live.mappings.saturating_sub(1);
+            });
             return Err(err);
         }
         Ok(mapping)

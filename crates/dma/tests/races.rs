@@ -1,0 +1,167 @@
+//! A device that is removed in the middle of another context's call, before each of its locks.
+
+use std::cell::{Cell, RefCell};
+use vb3_dma::fake::{Fake, PAGE, Setup, ram, sram};
+use vb3_dma::{
+    Attrs, Direction, DmaAddr, Error, FlushPolicy, Lock, Locks, Mapper, PhysAddr, SegmentMode,
+};
+
+const BOTH: Direction = Direction::Bidirectional;
+
+/// Locks before which the test does something else, once.
+struct Interrupted;
+
+struct Guarded<T>(RefCell<T>);
+
+thread_local! {
+    static LEFT: Cell<u64> = const { Cell::new(0) };
+    static THEN: Cell<Option<fn(&Test)>> = const { Cell::new(None) };
+    static TEST: Cell<Option<&'static Test>> = const { Cell::new(None) };
+}
+
+type Test = Mapper<Fake, Interrupted>;
+
+impl Locks for Interrupted {
+    type Lock<T> = Guarded<T>;
+}
+
+impl<T> Lock<T> for Guarded<T> {
+    fn new(value: T) -> Self {
+        Self(RefCell::new(value))
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        match LEFT.get() {
+            0 => {
+                if let (Some(then), Some(test)) = (THEN.take(), TEST.get()) {
+                    then(test);
+                }
+            }
+            left => LEFT.set(left - 1),
+        }
+        act(&mut self.0.borrow_mut())
+    }
+}
+
+thread_local! {
+    static REMOVED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Removes device 0, and gives its place to device 1 if that works.
+fn replace(test: &Test) {
+    let removed = test.remove_device(0);
+    assert!(
+        removed == Ok(()) || removed == Err(Error::Busy),
+        "{removed:?}"
+    );
+    let placed = test.set_segment_mode(1, SegmentMode::Contiguous);
+    REMOVED.set(placed == Ok(()));
+}
+
+type Step = fn(&Test) -> Result<(), Error>;
+
+const STEPS: [(&str, Step); 7] = [
+    ("map", |m| {
+        let table = m.table_of_segments(&[ram(0, PAGE)])?;
+        let mapping = m.map(0, &table, BOTH, Attrs::empty());
+        let ended = mapping.map(|mapping| {
+            assert!(!REMOVED.get(), "mapped for a device that is gone");
+            THEN.set(None);
+            m.unmap(mapping, Attrs::empty());
+        });
+        m.free_table(table, false);
+        ended
+    }),
+    ("allocate", |m| {
+        let alloc = m.alloc_coherent(0, 3 * PAGE, Attrs::empty())?;
+        assert!(!REMOVED.get(), "allocated for a device that is gone");
+        THEN.set(None);
+        m.free(alloc);
+        Ok(())
+    }),
+    ("own memory", |m| {
+        m.declare_coherent(0, sram(0, 4 * PAGE), DmaAddr::new(0x2000_0000))?;
+        let alloc = m.alloc_coherent(0, PAGE, Attrs::empty());
+        let ended = alloc.map(|alloc| m.free(alloc));
+        THEN.set(None);
+        let _ = m.release_coherent(0);
+        ended
+    }),
+    ("pool", |m| {
+        m.fill_atomic_pool(0, PAGE)?;
+        let part = m.alloc_coherent_atomic(0, PAGE);
+        let ended = part.map(|part| m.free(part));
+        THEN.set(None);
+        m.drain_atomic_pool(0)?;
+        ended
+    }),
+    ("link", |m| {
+        let links = m.reserve_links(0, PhysAddr::new(0), PAGE)?;
+        assert!(!REMOVED.get(), "reserved for a device that is gone");
+        THEN.set(None);
+        m.free_links(links);
+        Ok(())
+    }),
+    ("lazy", |m| m.set_flush_policy(0, FlushPolicy::Lazy)),
+    ("mode", |m| m.set_segment_mode(0, SegmentMode::Compatible)),
+];
+
+#[test]
+fn a_removed_device_leaves_its_place_to_the_next() {
+    let setups = [Setup::direct(), Setup::iommu(32), Setup::untrusted()];
+    let mut replaced = 0;
+    for (setup, (what, step)) in setups.iter().flat_map(|s| STEPS.map(|o| (s, o))) {
+        for known in [false, true] {
+            for n in 0.. {
+                let is_iommu = setup.iommu.is_some();
+                let setup = Setup {
+                    devices: 2,
+                    ..setup.clone()
+                };
+                // Leaked: the locks find it by reference. There is room for one device.
+                let mapper: &Test =
+                    Box::leak(Box::new(Mapper::with_locks(Fake::new(setup), 1).unwrap()));
+                if known {
+                    mapper.set_segment_mode(0, SegmentMode::Contiguous).unwrap();
+                }
+                REMOVED.set(false);
+                TEST.set(Some(mapper));
+                LEFT.set(n);
+                THEN.set(Some(replace));
+                let _ = step(mapper);
+                let is_over = THEN.take().is_some() || LEFT.get() > 0;
+                let removed = REMOVED.get();
+                let next = if removed { 1 } else { 0 };
+                if removed {
+                    replaced += 1;
+                    // What is set for one that is gone is not set for the next.
+                    let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
+                    let mapping = mapper.map(1, &table, BOTH, Attrs::empty()).unwrap();
+                    let at = mapping.segments()[0].addr;
+                    mapper.unmap(mapping, Attrs::empty());
+                    let seen = mapper.platform().dev_read_as(1, at, 1);
+                    assert!(!is_iommu || seen.is_none(), "{what}, lock {n}: lazy");
+                    assert_eq!(mapper.live().iova_bytes, 0, "{what}, lock {n}");
+                    mapper.free_table(table, false);
+                    let own = mapper.alloc_coherent(1, PAGE, Attrs::empty()).unwrap();
+                    assert!(
+                        own.pages().is_some(),
+                        "{what}, lock {n}: memory of another's"
+                    );
+                    mapper.free(own);
+                }
+                assert_eq!(mapper.remove_device(next), Ok(()), "{what}, lock {n}");
+                assert!(
+                    mapper.live().is_empty(),
+                    "{what}, lock {n}: {:?}",
+                    mapper.live()
+                );
+                assert!(mapper.platform().is_clean(), "{what}, lock {n}");
+                if is_over {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(replaced > 20, "{replaced}");
+}
