@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// VP8 by libavcodec's wrapper of libvpx (BSD-3-Clause), HEVC by its wrapper of x265 (GPL-2.0-or-later),
-// which a libavcodec has that was built under the GPL.
+// VP8 by libavcodec's wrapper of libvpx (BSD-3-Clause); H.264 and HEVC by its wrappers of x264 and x265
+// (both GPL-2.0-or-later), which only a libavcodec built under the GPL has.
 #include "shim.h"
 
 #include <libavcodec/avcodec.h>
 #include <libavutil/opt.h>
+#include <limits.h>
 #include <stdio.h>
 
 struct vb3_av_encoder {
@@ -16,6 +17,7 @@ struct vb3_av_encoder {
 static const char *const NAMES[VB3_AV_ENCODERS] = {
 	[VB3_AV_VP8_ENCODER] = "libvpx",
 	[VB3_AV_HEVC_ENCODER] = "libx265",
+	[VB3_AV_H264_ENCODER] = "libx264",
 };
 
 static const AVCodec *find(uint32_t codec)
@@ -46,16 +48,48 @@ static int set_up_vp8(AVCodecContext *context, const struct vb3_av_settings *s)
 	       av_opt_set_int(context->priv_data, "auto-alt-ref", 0, 0) < 0;
 }
 
+static void set_colours(AVCodecContext *context, const struct vb3_av_settings *s)
+{
+	context->color_primaries = s->primaries;
+	context->color_trc = s->transfer;
+	context->colorspace = s->matrix;
+	context->color_range = s->full_range ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
+}
+
+// x264 changes the bitrate within a stream only where its rate buffer was on from the start. The buffer
+// holds a second.
+static void set_h264_bitrate(AVCodecContext *context, uint32_t bitrate)
+{
+	context->bit_rate = context->rc_max_rate = bitrate;
+	context->rc_buffer_size = bitrate > INT_MAX ? INT_MAX : (int)bitrate;
+}
+
+// One packet for each picture, at once, and the same ones on every machine, as above.
+static int set_up_h264(AVCodecContext *context, const struct vb3_av_settings *s)
+{
+	static const char *const PROFILES[] = { "baseline", "main", "high" };
+	char text[100];
+	int len = snprintf(text, sizeof(text), "scenecut=0:min-keyint=1:keyint=%d", (int)s->gop);
+	if (s->profile >= sizeof(PROFILES) / sizeof(*PROFILES))
+		return 1;
+	if (s->level)
+		snprintf(text + len, sizeof(text) - len, ":level=%u", s->level);
+	set_colours(context, s);
+	set_h264_bitrate(context, s->bitrate);
+	return av_opt_set(context->priv_data, "preset", "superfast", 0) < 0 ||
+	       av_opt_set(context->priv_data, "tune", "zerolatency", 0) < 0 ||
+	       av_opt_set(context->priv_data, "profile", PROFILES[s->profile], 0) < 0 ||
+	       av_opt_set_int(context->priv_data, "forced-idr", 1, 0) < 0 ||
+	       av_opt_set(context->priv_data, "x264-params", text, 0) < 0;
+}
+
 // The same of HEVC: one thread codes, without a pool of others. The library writes the tier by the
 // greatest rate (vbv-maxrate), and says nothing on standard error.
 static int set_up_hevc(AVCodecContext *context, const struct vb3_av_settings *s)
 {
 	char text[400];
 	unsigned most = s->constant ? (s->bitrate + 999) / 1000 : s->most_kilobits;
-	context->color_primaries = s->primaries;
-	context->color_trc = s->transfer;
-	context->colorspace = s->matrix;
-	context->color_range = s->full_range ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
+	set_colours(context, s);
 	snprintf(text, sizeof(text),
 		 "log-level=none:pools=none:frame-threads=1:wpp=0:repeat-headers=1:info=0:open-gop=0:"
 		 "scenecut=0:min-keyint=1:keyint=%d:level-idc=%u:vbv-maxrate=%u:vbv-bufsize=%u:"
@@ -76,7 +110,14 @@ static int set_up(AVCodecContext *context, const struct vb3_av_settings *s)
 	context->framerate = (AVRational){ (int)s->frames, (int)s->seconds };
 	context->bit_rate = s->bitrate;
 	context->thread_count = 1;
-	return s->codec == VB3_AV_HEVC_ENCODER ? set_up_hevc(context, s) : set_up_vp8(context, s);
+	switch (s->codec) {
+	case VB3_AV_H264_ENCODER:
+		return set_up_h264(context, s);
+	case VB3_AV_HEVC_ENCODER:
+		return set_up_hevc(context, s);
+	default:
+		return set_up_vp8(context, s);
+	}
 }
 
 struct vb3_av_encoder *vb3_av_encoder_open(const struct vb3_av_settings *settings)
@@ -103,6 +144,11 @@ void vb3_av_encoder_close(struct vb3_av_encoder *av)
 	av_packet_free(&av->packet);
 	av_frame_free(&av->frame);
 	av_free(av);
+}
+
+void vb3_av_set_bitrate(struct vb3_av_encoder *av, uint32_t bitrate)
+{
+	set_h264_bitrate(av->context, bitrate);
 }
 
 int vb3_av_encode(struct vb3_av_encoder *av, const uint8_t *const planes[3],

@@ -68,6 +68,7 @@ void vb3_av_error(int error, char *text, size_t len)
 const char *vb3_av_encoder(uint32_t codec) { (void)codec; return NULL; }
 struct vb3_av_encoder *vb3_av_encoder_open(const struct vb3_av_settings *s) { (void)s; return NULL; }
 void vb3_av_encoder_close(struct vb3_av_encoder *av) { (void)av; }
+void vb3_av_set_bitrate(struct vb3_av_encoder *av, uint32_t bits) { (void)av, (void)bits; }
 
 int vb3_av_encode(struct vb3_av_encoder *av, const uint8_t *const planes[3],
 		  const size_t strides[3], int64_t number, int force_key)

@@ -117,6 +117,7 @@ const char *vb3_av_pixels(const struct vb3_av *av);
 enum vb3_av_encoder_codec {
 	VB3_AV_VP8_ENCODER,
 	VB3_AV_HEVC_ENCODER,
+	VB3_AV_H264_ENCODER,
 	VB3_AV_ENCODERS,
 };
 
@@ -133,10 +134,11 @@ struct vb3_av_settings {
 	uint32_t constant;
 	// Most pictures from one key frame to the next.
 	uint32_t gop;
-	// VP8: 0 to 3.
+	// VP8: 0 to 3. H.264: 0 Constrained Baseline, 1 Main, 2 High.
 	uint32_t profile;
-	// HEVC: times 10, and what it allows of bits a second, in thousands.
+	// H.264: level_idc, 9 for level 1b, 0 for the lowest that fits. HEVC: times 10.
 	uint32_t level;
+	// HEVC: most bits a second that the level allows, in thousands.
 	uint32_t most_kilobits;
 	// As the library counts them: VP8 0 to 63, HEVC 0 to 51.
 	uint32_t least_quantizer;
@@ -161,6 +163,8 @@ const char *vb3_av_encoder(uint32_t codec);
 // NULL without encoder or memory, or for settings that it does not take.
 struct vb3_av_encoder *vb3_av_encoder_open(const struct vb3_av_settings *settings);
 void vb3_av_encoder_close(struct vb3_av_encoder *av);
+// H.264 alone: spends so many bits a second from the next picture on.
+void vb3_av_set_bitrate(struct vb3_av_encoder *av, uint32_t bitrate);
 // Encodes Y, U and V; number goes up by 1 from picture to picture. Gives 0 or a negative error.
 int vb3_av_encode(struct vb3_av_encoder *av, const uint8_t *const planes[3],
 		  const size_t strides[3], int64_t number, int force_key);

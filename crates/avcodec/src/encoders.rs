@@ -12,15 +12,17 @@ use vb3_codec::{Kind, Planes};
 pub(crate) enum Codec {
     Vp8,
     Hevc,
+    H264,
 }
 
 impl Codec {
-    pub(crate) const ALL: [Self; 2] = [Self::Vp8, Self::Hevc];
+    pub(crate) const ALL: [Self; 3] = [Self::Vp8, Self::Hevc, Self::H264];
 
     pub(crate) const fn kind(self) -> Kind {
         match self {
             Self::Vp8 => Kind::Vp8Encoder,
             Self::Hevc => Kind::HevcEncoder,
+            Self::H264 => Kind::H264Encoder,
         }
     }
 
@@ -47,16 +49,16 @@ pub(crate) struct Settings {
     pub(crate) constant: u32,
     /// Most pictures from one key frame to the next; see [`most_pictures`].
     pub(crate) gop: u32,
-    /// VP8: 0 to 3.
+    /// VP8: 0 to 3. H.264: 0 Constrained Baseline, 1 Main, 2 High.
     pub(crate) profile: u32,
-    /// HEVC: times 10.
+    /// H.264: `level_idc`, 9 for level 1b, 0 for the lowest that fits. HEVC: times 10.
     pub(crate) level: u32,
-    /// HEVC: of bits a second, in thousands.
+    /// HEVC: most bits a second that the level allows, in thousands.
     pub(crate) most_kilobits: u32,
     /// As the library counts them: VP8 0 to 63, HEVC 0 to 51.
     pub(crate) least_quantizer: u32,
     pub(crate) greatest_quantizer: u32,
-    /// HEVC: code points of ITU-T H.273; 1 for full range.
+    /// H.264 and HEVC: code points of ITU-T H.273; 1 for full range.
     pub(crate) primaries: u8,
     pub(crate) transfer: u8,
     pub(crate) matrix: u8,
@@ -114,6 +116,7 @@ unsafe extern "C" {
     fn vb3_av_encoder(codec: u32) -> *const c_char;
     fn vb3_av_encoder_open(settings: *const Settings) -> *mut RawEncoder;
     fn vb3_av_encoder_close(av: *mut RawEncoder);
+    fn vb3_av_set_bitrate(av: *mut RawEncoder, bitrate: u32);
     fn vb3_av_encode(
         av: *mut RawEncoder,
         planes: *const *const u8,
@@ -137,6 +140,12 @@ impl Encoder {
         let raw = NonNull::new(unsafe { vb3_av_encoder_open(settings) })?;
         let size = (settings.width, settings.height);
         Some(Self { raw, size })
+    }
+
+    /// Spends so many bits a second from the next picture on; of H.264 alone.
+    pub(crate) fn set_bitrate(&mut self, bitrate: u32) {
+        // SAFETY: the encoder is ours.
+        unsafe { vb3_av_set_bitrate(self.raw.as_ptr(), bitrate) };
     }
 
     /// Encodes a picture; gives what came of it, and whether that needs no other. `number` goes up

@@ -5,21 +5,24 @@
 #![deny(unsafe_code)]
 
 mod decoder;
+mod encoder;
 mod encoders;
 mod frames;
+mod h264;
 mod hevc;
 mod library;
 mod stateless;
 mod vp8;
 
 use decoder::Decoder;
+use encoder::Encoder;
 use frames::Frames;
 use library::Codec;
 use stateless::Stateless;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use vb3_codec::units::{Av1, Cutter, H264, Hevc, Mpeg2, Mpeg4, Vp8, Vp9};
-use vb3_codec::{Kind, Library};
+use vb3_codec::{H264Settings, Kind, Library, Vp8Settings};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
@@ -48,7 +51,8 @@ fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
         Kind::Vp9Decoder => Box::new(Decoder::<Frames<Vp9>>::new(Codec::Vp9)?),
         Kind::Av1Decoder => Box::new(Decoder::<Frames<Av1>>::new(Codec::Av1)?),
         Kind::HevcEncoder => Box::new(hevc::Encoder::new()?),
-        Kind::Vp8Encoder => Box::new(vp8::Encoder::new()?),
+        Kind::H264Encoder => Box::new(Encoder::<H264Settings>::new()?),
+        Kind::Vp8Encoder => Box::new(Encoder::<Vp8Settings>::new()?),
         _ => return None,
     })
 }

@@ -1,7 +1,8 @@
-//! Pictures to VP8 frames, one for each.
+//! VP8 by libvpx: one frame for each picture.
 
-use crate::encoders::{Codec, Encoder as Library, Settings, most_pictures};
-use vb3_codec::{Config, Out, Planes, Stop, Vp8Settings};
+use crate::encoder::Coding;
+use crate::encoders::{Codec, Settings, most_pictures};
+use vb3_codec::{Config, Vp8Settings};
 
 /// The quantizer's index in the stream for each that libvpx counts.
 ///
@@ -22,89 +23,32 @@ fn quantizers((least, greatest): (u8, u8)) -> (u32, u32) {
     (small(first), small(last.max(first)))
 }
 
-/// An encoder.
-#[derive(Default)]
-pub(crate) struct Encoder {
-    settings: Option<Vp8Settings>,
-    /// Made at the first picture.
-    library: Option<Library>,
-    /// Pictures since then.
-    count: u64,
-}
+impl Coding for Vp8Settings {
+    const CODEC: Codec = Codec::Vp8;
+    const LIBRARY: &str = "libvpx";
 
-impl Encoder {
-    /// `None` if the library has no encoder.
-    pub(crate) fn new() -> Option<Self> {
-        Codec::Vp8.name().map(|_| Self::default())
+    fn of(config: Config) -> Option<Self> {
+        match config {
+            Config::Vp8Encoder(settings) => Some(settings),
+            _ => None,
+        }
     }
 
-    fn open(settings: &Vp8Settings) -> Option<Library> {
-        let (least_quantizer, greatest_quantizer) = quantizers(settings.qp);
-        Library::open(&Settings {
-            width: settings.width,
-            height: settings.height,
-            frames: settings.rate.0,
-            seconds: settings.rate.1,
-            bitrate: settings.bitrate,
-            constant: settings.constant.into(),
-            gop: most_pictures(settings.gop),
-            profile: settings.profile.into(),
+    fn settings(&self) -> Settings {
+        let (least_quantizer, greatest_quantizer) = quantizers(self.qp);
+        Settings {
+            width: self.width,
+            height: self.height,
+            frames: self.rate.0,
+            seconds: self.rate.1,
+            bitrate: self.bitrate,
+            constant: self.constant.into(),
+            gop: most_pictures(self.gop),
+            profile: self.profile.into(),
             least_quantizer,
             greatest_quantizer,
             ..Settings::of(Codec::Vp8)
-        })
-    }
-
-    /// The next picture begins a new stream.
-    fn begin_anew(&mut self) {
-        self.library = None;
-        self.count = 0;
-    }
-}
-
-impl vb3_codec::Codec for Encoder {
-    fn configure(&mut self, config: Config) {
-        if let Config::Vp8Encoder(settings) = config
-            && self.settings.replace(settings) != Some(settings)
-        {
-            self.begin_anew();
         }
-    }
-
-    fn encode(
-        &mut self,
-        tag: u64,
-        picture: &Planes<'_>,
-        force_key: bool,
-        out: &mut Out,
-    ) -> Result<(), Stop> {
-        let Some(settings) = self.settings else {
-            return out.corrupt(tag, "the encoder is not set up");
-        };
-        if self.library.is_none() {
-            self.library = Self::open(&settings);
-        }
-        let Some(library) = self.library.as_mut() else {
-            return out.corrupt(tag, "libvpx does not take these settings");
-        };
-        let sentence = match library.encode(picture, self.count, force_key) {
-            Ok(Some((data, key))) => {
-                self.count += 1;
-                return out.packet(tag, key, &[data]);
-            }
-            Ok(None) => "libvpx made nothing of the picture".to_owned(),
-            Err(error) => error.sentence,
-        };
-        self.begin_anew();
-        out.corrupt(tag, &sentence)
-    }
-
-    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
-        Ok(())
-    }
-
-    fn flush(&mut self, _: &mut Out) {
-        self.begin_anew();
     }
 }
 

@@ -91,11 +91,7 @@ impl Kind {
     pub(crate) const fn has_library(self) -> bool {
         let is_own = matches!(
             self,
-            Self::H264Encoder
-                | Self::JpegDecoder
-                | Self::JpegEncoder
-                | Self::Harm
-                | Self::HarmInThread
+            Self::JpegDecoder | Self::JpegEncoder | Self::Harm | Self::HarmInThread
         );
         !is_own
     }

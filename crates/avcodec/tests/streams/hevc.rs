@@ -1,8 +1,8 @@
 //! Pictures to an HEVC byte stream.
 
-use crate::encoder::{FRAMES, HEIGHT, WIDTH, packets, planes, source};
 use crate::tools::{Driven, Said, assert_same_pictures, decoded_by_ffmpeg, psnr};
-use crate::{decode, launch, library};
+use crate::vp8::{FRAMES, HEIGHT, WIDTH, packets, planes, source};
+use crate::{decode, has_encoder, launch};
 use vb3_codec::{Colour, Config, Framing, HevcSettings, Job, Kind, Refused};
 
 const SETTINGS: HevcSettings = HevcSettings {
@@ -22,20 +22,6 @@ const SETTINGS: HevcSettings = HevcSettings {
         full_range: false,
     },
 };
-
-/// Whether the library at hand encodes HEVC, which one that was not built under the GPL does not.
-fn has_encoder() -> bool {
-    let there = library().is_some_and(|library| {
-        let mut kinds = library.kinds.iter();
-        kinds.any(|(kind, _)| *kind == Kind::HevcEncoder)
-    });
-    let need = std::env::var_os("VB3_TESTS_NEED_ALL").is_some();
-    assert!(there || !need, "libavcodec has no libx265");
-    if !there {
-        println!("not tested: libavcodec has no libx265");
-    }
-    there
-}
 
 /// Encodes all pictures, the one tagged 7 as a forced key picture.
 fn encode(settings: HevcSettings, pictures: &[u8]) -> Driven {
@@ -90,7 +76,7 @@ fn tier_and_level(packet: &[u8]) -> (u8, u8) {
 
 #[test]
 fn every_picture_becomes_an_access_unit_that_ffmpeg_decodes() {
-    if !has_encoder() {
+    if !has_encoder(Kind::HevcEncoder) {
         return;
     }
     let pictures = source();
@@ -127,7 +113,7 @@ fn every_picture_becomes_an_access_unit_that_ffmpeg_decodes() {
 
 #[test]
 fn level_tier_bitrate_and_quantizers_are_kept() {
-    if !has_encoder() {
+    if !has_encoder(Kind::HevcEncoder) {
         return;
     }
     let pictures = source();
@@ -166,7 +152,7 @@ fn level_tier_bitrate_and_quantizers_are_kept() {
 
 #[test]
 fn sizes_from_the_least_to_the_greatest_come_out_as_they_went_in() {
-    if !has_encoder() {
+    if !has_encoder(Kind::HevcEncoder) {
         return;
     }
     // At a level whose pictures the library cuts into larger blocks.
@@ -196,7 +182,7 @@ fn sizes_from_the_least_to_the_greatest_come_out_as_they_went_in() {
 
 #[test]
 fn a_flush_begins_a_stream_and_another_set_up_is_another_workers() {
-    if !has_encoder() {
+    if !has_encoder(Kind::HevcEncoder) {
         return;
     }
     let pictures = source();
@@ -229,7 +215,7 @@ fn a_flush_begins_a_stream_and_another_set_up_is_another_workers() {
 /// The library's thread is there from the set-up on, shut in as the first one is, and no other.
 #[test]
 fn its_threads_are_counted_and_shut_in() {
-    if !has_encoder() {
+    if !has_encoder(Kind::HevcEncoder) {
         return;
     }
     let pictures = source();

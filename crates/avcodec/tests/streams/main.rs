@@ -1,12 +1,13 @@
 //! Streams through `vb3-codec`, compared with what ffmpeg decodes.
 
-mod encoder;
 mod h264;
+mod h264_encoder;
 mod hevc;
 mod lent;
 mod others;
 #[path = "../../../codec/tests/streams/tools.rs"]
 mod tools;
+mod vp8;
 
 use std::path::Path;
 use tools::{Driven, Said, assert_same_pictures, decoded_by_ffmpeg, ffmpeg_is_here};
@@ -26,6 +27,22 @@ fn library() -> Option<Library> {
             None
         }
     }
+}
+
+/// Whether the library encodes a kind of stream: H.264 and HEVC need one built under the GPL. Says so
+/// if not, as [`library`].
+fn has_encoder(kind: Kind) -> bool {
+    let there = library().is_some_and(|library| {
+        let mut kinds = library.kinds.iter();
+        kinds.any(|(known, _)| *known == kind)
+    });
+    let need = std::env::var_os("VB3_TESTS_NEED_ALL").is_some();
+    let name = kind.name();
+    assert!(there || !need, "libavcodec was built without {name}");
+    if !there {
+        println!("not tested: libavcodec was built without {name}");
+    }
+    there
 }
 
 /// How the program is started.

@@ -1,7 +1,6 @@
 //! Streams through workers, compared with what ffmpeg makes of them.
 
 mod decoder;
-mod encoder;
 mod harm;
 mod jpeg;
 mod tools;

@@ -1,14 +1,12 @@
 //! Pictures to H.264 streams.
-#![cfg(feature = "h264")]
 
-use crate::process;
 use crate::tools::*;
+use crate::vp8::{FRAMES, HEIGHT, WIDTH, packets, planes, source};
+use crate::{decode, has_encoder, launch};
 use std::process::Command;
-use vb3_codec::{Colour, Config, H264Profile, H264Settings, Job, Kind, Launch, Planes, Refused};
+use vb3_codec::{Colour, Config, Framing, H264Profile, H264Settings, Job, Kind, Refused};
 
-const WIDTH: u32 = 320;
-const HEIGHT: u32 = 240;
-const FRAMES: usize = 40;
+const KIND: Kind = Kind::H264Encoder;
 
 fn settings(profile: H264Profile) -> H264Settings {
     H264Settings {
@@ -23,47 +21,14 @@ fn settings(profile: H264Profile) -> H264Settings {
     }
 }
 
-fn source() -> Vec<u8> {
-    let frames = FRAMES.to_string();
-    let source = format!("testsrc2=size={WIDTH}x{HEIGHT}:rate=25");
-    ffmpeg(
-        &[
-            "-f",
-            "lavfi",
-            "-i",
-            &source,
-            "-frames:v",
-            &frames,
-            "-pix_fmt",
-            "yuv420p",
-            "-f",
-            "rawvideo",
-        ],
-        &[],
-    )
-}
-
-fn planes(picture: &[u8]) -> Planes<'_> {
-    let luma = (WIDTH * HEIGHT) as usize;
-    let (y, rest) = picture.split_at(luma);
-    let (u, v) = rest.split_at(luma / 4);
-    let half = WIDTH as usize / 2;
-    Planes {
-        width: WIDTH,
-        height: HEIGHT,
-        data: [y, u, v],
-        strides: [WIDTH as usize, half, half],
-    }
-}
-
 /// Encodes all pictures, the one tagged 7 as a forced key frame.
-fn encode(settings: H264Settings, pictures: &[u8], launch: &Launch) -> Driven {
-    let mut driven = Driven::new(Kind::H264Encoder, launch);
+fn encode(settings: H264Settings, pictures: &[u8]) -> Driven {
+    let mut driven = Driven::new(KIND, &launch());
     driven.submit(Job::Configure(Config::H264Encoder(settings)));
     for (tag, picture) in (1..).zip(pictures.chunks(pictures.len() / FRAMES)) {
         driven.submit(Job::Encode {
             tag,
-            picture: planes(picture),
+            picture: planes(picture, WIDTH, HEIGHT),
             force_key: tag == 7,
         });
     }
@@ -73,17 +38,9 @@ fn encode(settings: H264Settings, pictures: &[u8], launch: &Launch) -> Driven {
     driven
 }
 
-fn packets(driven: &Driven) -> Vec<(u64, bool, &[u8])> {
-    let packets = driven.said.iter().filter_map(|said| match said {
-        Said::Packet { tag, key, bytes } => Some((*tag, *key, bytes.as_slice())),
-        _ => None,
-    });
-    packets.collect()
-}
-
 #[test]
 fn every_picture_becomes_a_packet_that_ffmpeg_decodes() {
-    if !ffmpeg_is_here() {
+    if !has_encoder(KIND) {
         return;
     }
     let pictures = source();
@@ -92,7 +49,7 @@ fn every_picture_becomes_a_packet_that_ffmpeg_decodes() {
         (H264Profile::Main, 77),
         (H264Profile::High, 100),
     ] {
-        let driven = encode(settings(profile), &pictures, &process());
+        let driven = encode(settings(profile), &pictures);
         let packets = packets(&driven);
         let tags: Vec<u64> = packets.iter().map(|(tag, ..)| *tag).collect();
         assert_eq!(tags, (1..=FRAMES as u64).collect::<Vec<_>>());
@@ -109,15 +66,15 @@ fn every_picture_becomes_a_packet_that_ffmpeg_decodes() {
         let ratio = psnr(&theirs, &pictures);
         assert!(ratio > 30.0, "{profile:?}: {ratio:.1} dB");
         // What the decoder makes of it.
-        let mut back = Driven::new(Kind::H264Decoder, &process());
-        back.decode(packets.iter().map(|p| p.2));
+        let units: Vec<&[u8]> = packets.iter().map(|p| p.2).collect();
+        let back = decode(Kind::H264Decoder, Framing::AccessUnits, &units);
         assert_same_pictures("both ways", &back.pictures(), &theirs);
     }
 }
 
 #[test]
 fn the_stream_says_what_its_numbers_mean() {
-    if !ffmpeg_is_here() {
+    if !has_encoder(KIND) {
         return;
     }
     let pictures = source();
@@ -152,10 +109,10 @@ fn the_stream_says_what_its_numbers_mean() {
                 colour,
                 ..settings(profile)
             };
-            let driven = encode(settings, &pictures, &Launch::in_thread());
+            let driven = encode(settings, &pictures);
             let packets = packets(&driven);
-            let mut back = Driven::new(Kind::H264Decoder, &Launch::in_thread());
-            back.decode(packets.iter().map(|p| p.2));
+            let units: Vec<&[u8]> = packets.iter().map(|p| p.2).collect();
+            let back = decode(Kind::H264Decoder, Framing::AccessUnits, &units);
             let found: Vec<Colour> = back.formats().iter().map(|f| f.colour).collect();
             assert_eq!(found, [colour], "{profile:?}");
             let stream: Vec<u8> = packets.iter().flat_map(|p| p.2.to_vec()).collect();
@@ -166,7 +123,7 @@ fn the_stream_says_what_its_numbers_mean() {
 
 #[test]
 fn the_bitrate_is_kept() {
-    if !ffmpeg_is_here() {
+    if !has_encoder(KIND) {
         return;
     }
     let pictures = source();
@@ -175,7 +132,7 @@ fn the_bitrate_is_kept() {
             bitrate,
             ..settings(H264Profile::Main)
         };
-        let driven = encode(settings, &pictures, &Launch::in_thread());
+        let driven = encode(settings, &pictures);
         packets(&driven).iter().map(|p| p.2.len()).sum::<usize>()
     };
     let (low, high) = (len(150_000), len(600_000));
@@ -186,18 +143,13 @@ fn the_bitrate_is_kept() {
 
 #[test]
 fn setting_up_anew_begins_a_stream_of_the_new_size() {
-    let mut driven = Driven::new(Kind::H264Encoder, &Launch::in_thread());
+    if !has_encoder(KIND) {
+        return;
+    }
+    let mut driven = Driven::new(KIND, &launch());
     let grey = vec![128; (64 * 64 * 3 / 2) as usize];
-    let picture = |width: u32, height: u32| {
-        let luma = (width * height) as usize;
-        let half = width as usize / 2;
-        Planes {
-            width,
-            height,
-            data: [&grey[..luma], &grey[..luma / 4], &grey[..luma / 4]],
-            strides: [width as usize, half, half],
-        }
-    };
+    let picture =
+        |width: u32, height: u32| planes(&grey[..(width * height * 3 / 2) as usize], width, height);
     for (i, (width, height)) in [(64, 64), (32, 48), (64, 64)].into_iter().enumerate() {
         driven.submit(Job::Configure(Config::H264Encoder(H264Settings {
             width,
@@ -238,14 +190,14 @@ fn setting_up_anew_begins_a_stream_of_the_new_size() {
 
 #[test]
 fn a_picture_may_be_written_bit_by_bit() {
-    if !ffmpeg_is_here() {
+    if !has_encoder(KIND) {
         return;
     }
     let refused = |done| assert!(matches!(done, Err(Refused::Wrong(_))), "{done:?}");
     let config = Job::Configure(Config::H264Encoder(settings(H264Profile::Main)));
     let all = source();
     let len = all.len() / FRAMES;
-    let mut driven = Driven::new(Kind::H264Encoder, &Launch::in_thread());
+    let mut driven = Driven::new(KIND, &launch());
     refused(driven.worker.begin_picture());
     driven.submit(config);
     refused(driven.worker.encode_picture(0, false));
@@ -254,7 +206,7 @@ fn a_picture_may_be_written_bit_by_bit() {
         for part in 0..2 {
             driven.take();
             let to = driven.worker.picture().unwrap();
-            for (to, from) in to.data.into_iter().zip(planes(picture).data) {
+            for (to, from) in to.data.into_iter().zip(planes(picture, WIDTH, HEIGHT).data) {
                 let half = to.len() / 2;
                 let part = part * half..(part + 1) * half;
                 to[part.clone()].copy_from_slice(&from[part]);
@@ -266,7 +218,7 @@ fn a_picture_may_be_written_bit_by_bit() {
     driven.submit(Job::Drain);
     driven.wait_for(|said| *said == Said::Drained);
     assert_eq!(driven.faults(), Vec::<&Said>::new());
-    let whole = encode(settings(H264Profile::Main), &all, &Launch::in_thread());
+    let whole = encode(settings(H264Profile::Main), &all);
     assert!(packets(&driven)[..] == packets(&whole)[..3]);
     // One of another set-up is none of this one.
     driven.worker.begin_picture().unwrap();
@@ -276,7 +228,10 @@ fn a_picture_may_be_written_bit_by_bit() {
 
 #[test]
 fn settings_that_cannot_be_are_refused_at_once() {
-    let mut driven = Driven::new(Kind::H264Encoder, &Launch::in_thread());
+    if !has_encoder(KIND) {
+        return;
+    }
+    let mut driven = Driven::new(KIND, &launch());
     let good = settings(H264Profile::Main);
     for bad in [
         H264Settings { width: 321, ..good },

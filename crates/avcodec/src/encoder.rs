@@ -1,0 +1,105 @@
+//! Pictures to a stream, one packet for each, where a new set-up begins a new stream.
+
+use crate::encoders::{Codec, Encoder as Library, Settings};
+use vb3_codec::{Config, Out, Planes, Stop};
+
+/// Settings of one kind of stream.
+pub(crate) trait Coding: Copy + PartialEq {
+    /// Which encoder makes it.
+    const CODEC: Codec;
+    /// The encoder's name in sentences.
+    const LIBRARY: &str;
+
+    /// Those of a set-up; `None` for a set-up of another kind.
+    fn of(config: Config) -> Option<Self>;
+
+    /// The same for the library.
+    fn settings(&self) -> Settings;
+
+    /// The bitrate, where nothing else differs and the library changes it within a stream.
+    fn new_bitrate(&self, before: &Self) -> Option<u32> {
+        let _ = before;
+        None
+    }
+}
+
+/// An encoder.
+pub(crate) struct Encoder<S> {
+    settings: Option<S>,
+    /// Made at the first picture.
+    library: Option<Library>,
+    /// Pictures since then.
+    count: u64,
+}
+
+impl<S: Coding> Encoder<S> {
+    /// `None` if the library has no encoder.
+    pub(crate) fn new() -> Option<Self> {
+        S::CODEC.name()?;
+        Some(Self {
+            settings: None,
+            library: None,
+            count: 0,
+        })
+    }
+
+    /// The next picture begins a new stream.
+    fn begin_anew(&mut self) {
+        self.library = None;
+        self.count = 0;
+    }
+}
+
+impl<S: Coding> vb3_codec::Codec for Encoder<S> {
+    fn configure(&mut self, config: Config) {
+        let Some(settings) = S::of(config) else {
+            return;
+        };
+        let before = self.settings.replace(settings);
+        if before == Some(settings) {
+            return;
+        }
+        let bitrate = before.and_then(|before| settings.new_bitrate(&before));
+        match (self.library.as_mut(), bitrate) {
+            (Some(library), Some(bitrate)) => library.set_bitrate(bitrate),
+            _ => self.begin_anew(),
+        }
+    }
+
+    fn encode(
+        &mut self,
+        tag: u64,
+        picture: &Planes<'_>,
+        force_key: bool,
+        out: &mut Out,
+    ) -> Result<(), Stop> {
+        let Some(settings) = self.settings else {
+            return out.corrupt(tag, "the encoder is not set up");
+        };
+        if self.library.is_none() {
+            self.library = Library::open(&settings.settings());
+        }
+        let Some(library) = self.library.as_mut() else {
+            let sentence = format!("{} does not take these settings", S::LIBRARY);
+            return out.corrupt(tag, &sentence);
+        };
+        let sentence = match library.encode(picture, self.count, force_key) {
+            Ok(Some((data, key))) => {
+                self.count += 1;
+                return out.packet(tag, key, &[data]);
+            }
+            Ok(None) => format!("{} made nothing of the picture", S::LIBRARY),
+            Err(error) => error.sentence,
+        };
+        self.begin_anew();
+        out.corrupt(tag, &sentence)
+    }
+
+    fn drain(&mut self, _: &mut Out) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &mut Out) {
+        self.begin_anew();
+    }
+}
